@@ -1,0 +1,83 @@
+package backends
+
+import "context"
+
+// CredentialKind says what a login is proved with.
+type CredentialKind uint8
+
+// The kinds of credential. The numbers are on the wire.
+const (
+	CredentialPassword    CredentialKind = 1 // User, Secret: a password
+	CredentialToken       CredentialKind = 2 // User, Secret: a bearer token (RFC 6750)
+	CredentialCertificate CredentialKind = 3 // Certificate: DER, its private key proved in TLS
+	CredentialGrant       CredentialKind = 4 // Secret: Account.Grant of an earlier login
+	CredentialActing      CredentialKind = 5 // User: the gateway's word; "act for this user"
+)
+
+func (k CredentialKind) String() string {
+	switch k {
+	case CredentialPassword:
+		return "password"
+	case CredentialToken:
+		return "token"
+	case CredentialCertificate:
+		return "certificate"
+	case CredentialGrant:
+		return "grant"
+	case CredentialActing:
+		return "acting"
+	}
+	return "unknown"
+}
+
+// Credential is what a client (or, for [CredentialActing], the gateway) presents.
+type Credential struct {
+	Kind CredentialKind
+	// User is the login name (SASL's authentication identity), as the gateway understood it:
+	// user@domain where the gateway knows the domain, else as the client gave it.
+	User string
+	// ActAs is whose mailbox is meant (SASL's authorization identity); empty: User's own.
+	ActAs  string
+	Secret []byte
+	// Certificate is the client's leaf certificate, DER.
+	Certificate []byte
+	// Peer is who asks, for the store's own log and throttling.
+	Peer Peer
+}
+
+// String hides the secret, so that a credential can stand in an error or a log line.
+func (c Credential) String() string {
+	s := c.Kind.String() + " of " + c.User
+	if c.ActAs != "" && c.ActAs != c.User {
+		s += " as " + c.ActAs
+	}
+	return s
+}
+
+// GoString hides the secret from %#v.
+func (c Credential) GoString() string { return c.String() }
+
+// Peer is the client behind a call.
+type Peer struct {
+	Address  string // "192.0.2.7:50123"
+	Protocol string // "pop3", "smtp", "submission"
+	TLS      bool
+	Session  string // the gateway's session id: quote it in the backend's own log
+}
+
+// Authenticator is a store that conducts a SASL exchange itself (RFC 4422), for mechanisms
+// whose secrets the gateway has no business with. Description.Mechanisms names them.
+type Authenticator interface {
+	// Authenticate starts an exchange. [Unsupported]: no such mechanism.
+	Authenticate(ctx context.Context, mechanism string, peer Peer) (Exchange, error)
+}
+
+// Exchange is one SASL exchange under way. It is used by one goroutine.
+type Exchange interface {
+	// Next takes the client's next response (nil at the start: no initial response) and
+	// returns the next challenge, or, when the exchange has succeeded, the account. A last
+	// challenge that carries data comes before the account, with a Next(empty) in between.
+	Next(ctx context.Context, response []byte) (challenge []byte, account *Account, err error)
+	// Close ends an exchange, finished or not.
+	Close() error
+}

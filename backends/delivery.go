@@ -1,0 +1,102 @@
+package backends
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// Receiver is a store that takes mail in for its recipients.
+type Receiver interface {
+	// Resolve asks, at RCPT, whether mail for these recipients would be taken: one verdict
+	// each, in their order. Verdict failures: [NotFound] (no such recipient), [OverQuota],
+	// [TooLarge], [Permanent], [Temporary], [Throttled].
+	Resolve(ctx context.Context, query ResolveQuery) ([]Verdict, error)
+
+	// Deliver stores a message for each of its recipients and says, for each, what became
+	// of it, in their order. A verdict without a failure is a promise (I1): the message is
+	// on stable storage, its folder's entry included. The error is for a call that failed
+	// as a whole: then nothing is known of any recipient, and it will be tried again under
+	// the same key. Content that ends with any error but io.EOF is not delivered to anybody.
+	Deliver(ctx context.Context, delivery Delivery, content io.Reader) ([]Verdict, error)
+}
+
+// ResolveQuery asks about recipients before there is a message.
+type ResolveQuery struct {
+	ReversePath string
+	Recipients  []string
+	Size        int64 // octets as announced with SIZE= (RFC 1870); 0: not announced
+	Peer        Peer
+}
+
+// Delivery is the envelope of a message on its way into a store.
+type Delivery struct {
+	// Key names this message in transit, 1 to 64 printable ASCII characters without spaces.
+	// Together with a recipient it is the idempotency key (I2): a store never takes the same
+	// message twice for a recipient under one key, as far as it can tell.
+	Key string
+	// Retry says that an earlier attempt under this key may have succeeded: the store looks
+	// before it delivers, and answers "delivered" where it had been.
+	Retry       bool
+	ReversePath string
+	Recipients  []string
+	Size        int64 // octets of the content
+	EightBit    bool  // BODY=8BITMIME was declared (RFC 6152)
+	UTF8        bool  // SMTPUTF8 was declared (RFC 6531)
+	// Internal says that the message comes from an account of the same store.
+	Internal bool
+	Received time.Time // when the gateway took the message
+	Peer     Peer
+}
+
+// Verdict is the outcome for one recipient.
+type Verdict struct {
+	Recipient string
+	// Failure is nil when the recipient's copy is taken. Failure.Temporary() parts "try
+	// later" from "refused for good"; [Uncertain] means that it may have been taken.
+	Failure *Failure
+}
+
+// Sender is a store through whose own transport an account can send.
+type Sender interface {
+	// Send submits a message as the credential's account: one verdict for each recipient, in
+	// their order. It fails as Login does. An outcome that is not known is [Uncertain], and is
+	// not sent again blindly.
+	Send(ctx context.Context, credential Credential, delivery Delivery, content io.Reader) ([]Verdict, error)
+}
+
+// Outbox is a store that wants mail of its own sent to the Internet.
+type Outbox interface {
+	// Collect hands over outgoing messages, one at a time, until the store has no more that
+	// are due, the context ends, or accept fails. A message whose accept returned nil is the
+	// gateway's: it is not handed over again before it is settled or its lease has run out.
+	Collect(ctx context.Context, request CollectRequest, accept func(context.Context, Outgoing, Content) error) error
+
+	// Settle tells the store what became of collected messages.
+	Settle(ctx context.Context, settlements []Settlement) error
+}
+
+// CollectRequest bounds one Collect.
+type CollectRequest struct {
+	Most  int           // messages at the most; 0: no bound
+	Lease time.Duration // how long a collected message stays the gateway's without word of it
+	// Rendering is the form in which messages are wanted.
+	Rendering Rendering
+}
+
+// Outgoing is the envelope of a collected message.
+type Outgoing struct {
+	ID          MessageID
+	ReversePath string
+	Recipients  []string
+	Queued      time.Time
+	Size        int64 // -1: not known
+	UTF8        bool  // needs SMTPUTF8
+}
+
+// Settlement is what became of one collected message: a verdict for each recipient that is
+// finished. Recipients without a verdict are still under way, and the lease starts again.
+type Settlement struct {
+	ID       MessageID
+	Verdicts []Verdict
+}

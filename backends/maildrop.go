@@ -1,0 +1,142 @@
+package backends
+
+import (
+	"context"
+	"io"
+	"iter"
+	"time"
+)
+
+// Reader is a store whose mailboxes can be read.
+type Reader interface {
+	// Open logs in and opens one folder as a maildrop, in one call. It fails as Login does,
+	// and with [NotFound] (no such folder) or [InUse] (the store itself holds it exclusively).
+	// The maildrop lives until Close; the context bounds the opening alone.
+	Open(ctx context.Context, request OpenRequest) (Maildrop, error)
+}
+
+// OpenRequest says which folder to open, and on whose behalf.
+type OpenRequest struct {
+	Credential Credential
+	// Folder is the folder's path with "/" between its parts; empty: the inbox.
+	Folder string
+}
+
+// MessageID is the store's own name for a message: opaque octets, 1 to 1024 of them, the same
+// in every session as long as the message lives in this folder, and never used again for another.
+type MessageID string
+
+// Entry is one message of a maildrop's list.
+type Entry struct {
+	ID MessageID
+	// Size in octets of what Fetch gives for the whole message under the default rendering.
+	// -1: not known without rendering it.
+	Size int64
+	// Exact says that Size is not an estimate.
+	Exact bool
+	// Received is when the store took the message in; zero: unknown.
+	Received time.Time
+	// Seen says that the store has the message marked as read.
+	Seen bool
+	// UIDL is the unique-id that another POP3 server gave to this message and that clients
+	// may remember (RFC 1939 §7); empty, as a rule: the gateway makes one from the ID.
+	UIDL string
+}
+
+// Maildrop is one open folder as one POP3 session sees it. Its methods may be called from
+// several goroutines at once: having several Fetches in flight is how latency is hidden.
+type Maildrop interface {
+	// Account is whose credential opened the maildrop.
+	Account() Account
+
+	// List yields every message of the folder, oldest first, as it stands at the call. An
+	// error ends the sequence and means that the list is not complete. It is called once.
+	List(ctx context.Context) iter.Seq2[Entry, error]
+
+	// Fetch opens a message, or its top. The context covers the reading too. Failures:
+	// [NotFound] when the message is gone since the list was made, [Poison] when the store
+	// has it but cannot render it, [Temporary] and the like.
+	Fetch(ctx context.Context, request FetchRequest) (Content, error)
+
+	// Remove removes exactly these messages, by id, and says of each whether it is gone.
+	// A message that is gone already counts as removed. The results are in the order of the
+	// ids; the error is for a call that failed as a whole, when nothing is known of any.
+	Remove(ctx context.Context, ids []MessageID, disposal Disposal) ([]Removal, error)
+
+	// Close ends the session. It removes nothing that Remove was not asked to. Contents
+	// that are still open fail.
+	Close() error
+}
+
+// FetchRequest says which message is wanted, how much of it, and in what form.
+type FetchRequest struct {
+	ID MessageID
+	// Top asks for the header, the empty line and the first Lines lines of the body
+	// (RFC 1939 §7, TOP); otherwise the whole message comes and Lines is not looked at.
+	Top   bool
+	Lines int
+	// Rendering matters to stores that keep properties rather than the message's own octets.
+	// The same message under the same rendering gives the same octets each time.
+	Rendering Rendering
+}
+
+// Content is a message on its way out of a store. It is read by one goroutine.
+//
+// Read returns io.EOF only when the message is complete; whatever else ends it returns
+// another error, so that a part can never be taken for the whole (I3). A content may
+// implement [io.WriterTo], which spares a copy.
+type Content interface {
+	io.Reader
+	// Size is the number of octets that will come; -1: not known.
+	Size() int64
+	// Close gives up what has not been read. It is to be called in any case.
+	Close() error
+}
+
+// Rendering is the policy by which a store that keeps properties makes a message of them.
+// The zero value is MIME with the best body the store has.
+type Rendering struct {
+	Encoding Encoding
+	Body     BodyForm
+	Charset  string // IANA name for text parts; empty: UTF-8
+	RichText bool   // attach the store's rich text (Exchange: TNEF) for clients that read it
+}
+
+// Encoding is how attachments travel.
+type Encoding uint8
+
+// The encodings. The numbers are on the wire.
+const (
+	EncodingMIME     Encoding = 0
+	EncodingUUENCODE Encoding = 1
+)
+
+// BodyForm is which of a message's bodies is sent.
+type BodyForm uint8
+
+// The body forms. The numbers are on the wire.
+const (
+	BodyBest         BodyForm = 0 // whatever form the message was written in
+	BodyText         BodyForm = 1 // text/plain alone
+	BodyHTML         BodyForm = 2 // text/html alone
+	BodyTextAndHTML  BodyForm = 3 // multipart/alternative of both
+	BodyTextEnriched BodyForm = 4 // text/enriched (RFC 1896)
+)
+
+// Disposal is what becomes of a message that a client has deleted.
+type Disposal uint8
+
+// The disposals. The numbers are on the wire. A store that cannot do what is asked answers
+// [Unsupported] rather than do something else.
+const (
+	DisposalRemove Disposal = 0 // gone for good
+	DisposalTrash  Disposal = 1 // moved to the store's folder for deleted mail
+	DisposalMark   Disposal = 2 // marked as deleted, still in the folder
+)
+
+// Removal is what became of one message.
+type Removal struct {
+	ID MessageID
+	// Failure is nil when the message is gone.
+	Failure *Failure
+}

@@ -1,0 +1,175 @@
+// Package backends is the contract between the gateway and a mail store.
+//
+// A backend is the code that speaks to one kind of store: a Maildir tree, an IMAP
+// server, an Exchange organisation. It implements [Store] and, of the capabilities
+// below, those its store has:
+//
+//	Store          every backend: describe, configure, health, login, close
+//	Reader         opens maildrops                          (POP3)
+//	Receiver       resolves recipients and takes mail in    (MX, internal mail)
+//	Sender         sends as an account through the store    (submission)
+//	Outbox         hands over mail that the store wants sent to the Internet
+//	Authenticator  conducts a SASL exchange of the store's own
+//
+// What a backend can do is what it implements: [CapabilitiesOf] looks. The gateway
+// never links a backend: it runs each one in a process of its own and reaches it through
+// package plugins/host, which gives the same interfaces back.
+//
+// # Rules for all calls
+//
+//   - Every method may be called from several goroutines at once, unless it says otherwise.
+//   - Every wait ends when its context does. A cancelled call may have happened or not;
+//     for [Receiver.Deliver] and [Sender.Send] that is what [Delivery.Key] is for.
+//   - An error is a [*Failure], or wraps one; anything else counts as temporary.
+//   - Message content is a stream of octets in canonical form: every line, the last one
+//     included, ends with CRLF, and neither CR nor LF stands alone (RFC 5322 §2.3). There
+//     is no dot-stuffing and no terminator. A message is never held in memory as a whole.
+//   - Addresses are in the form of RFC 5321 §4.1.2 without the angle brackets, local part
+//     unquoted only where that is allowed, UTF-8 where the sender used SMTPUTF8 (RFC 6531).
+//     The null reverse-path is the empty string.
+//   - Sizes are octets of the canonical form. Times are UTC.
+package backends
+
+import (
+	"context"
+	"time"
+)
+
+// Store is what every backend implements. Configure is called once, before everything
+// else but Describe; Close once, after everything else.
+type Store interface {
+	// Describe says what the backend is and what it can do. It answers before Configure,
+	// too, with what is known then, and it does not touch the network.
+	Describe(ctx context.Context) (Description, error)
+
+	// Configure checks the settings and, unless settings.Check is set, puts them to use.
+	// What is wrong with them comes back as a [*SettingsError], all of it at once.
+	Configure(ctx context.Context, settings Settings) error
+
+	// Health asks whether the store behind can be used now: nil, or the failure that a
+	// session would meet. It is cheap and is called every few seconds.
+	Health(ctx context.Context) error
+
+	// Login verifies a credential. Failures: [BadCredentials], [Throttled], [Temporary],
+	// [Permanent] (the account exists and is not allowed to log in), [Unsupported] (a
+	// credential of a kind that Description.Credentials does not name).
+	Login(ctx context.Context, credential Credential) (Account, error)
+
+	// Close ends the backend's connections. Calls still under way fail.
+	Close() error
+}
+
+// Description is what a backend says of itself.
+type Description struct {
+	Name    string // of the backend's kind, lower case: "maildir"
+	Version string // of the backend: "1.2.0"
+	Vendor  string // who answers for it; may be empty
+
+	// Capabilities is filled in by plugins/serve from the interfaces that are implemented;
+	// a backend leaves it zero unless its configuration takes something away from them.
+	Capabilities Capabilities
+
+	// Credentials lists the kinds that Login, Reader.Open and Sender.Send accept.
+	// [CredentialActing] among them means that the store lets the gateway act for a user.
+	Credentials []CredentialKind
+	// Mechanisms lists the SASL mechanisms that Authenticator conducts, upper case.
+	Mechanisms []string
+
+	// ExactSizes says that Entry.Size is the number of octets that Fetch will give.
+	ExactSizes bool
+
+	Limits Limits
+}
+
+// Limits tell the gateway what the store takes. Zero means: no limit of its own.
+type Limits struct {
+	MessageSize     int64 // octets of the largest message that Deliver or Send takes
+	Recipients      int   // recipients of one Deliver or Send
+	Maildrops       int   // maildrops open at once
+	FetchesAtOnce   int   // requests of one maildrop that are worth having in flight together
+	RemovalsAtATime int   // ids of one Remove
+}
+
+// Capabilities are what a store can do beyond [Store].
+type Capabilities struct {
+	Reader        bool
+	Receiver      bool
+	Sender        bool
+	Outbox        bool
+	Authenticator bool
+}
+
+// CapabilitiesOf says which of the optional interfaces a store implements.
+func CapabilitiesOf(s Store) Capabilities {
+	var c Capabilities
+	_, c.Reader = s.(Reader)
+	_, c.Receiver = s.(Receiver)
+	_, c.Sender = s.(Sender)
+	_, c.Outbox = s.(Outbox)
+	_, c.Authenticator = s.(Authenticator)
+	return c
+}
+
+// Settings is what the administrator configured for one store.
+type Settings struct {
+	Store    string   // the store's name in the configuration
+	Hostname string   // the gateway's name, for trace headers and unique names
+	Domains  []string // the domains this store is authoritative for, lower case A-labels
+	// StateDir is a folder for what the backend wants to keep that can be built again.
+	// It exists when Configure is called; it is empty when Check is set.
+	StateDir string
+	// Raw is the "settings" mapping of the configuration as JSON. It holds secrets: it is
+	// not logged. Relative paths in it are relative to BaseDir.
+	Raw     []byte
+	BaseDir string
+	// Check asks for the verdict alone: nothing is created, locked, listened on or kept.
+	Check bool
+}
+
+// SettingsError tells all that is wrong with a store's settings.
+type SettingsError struct {
+	Problems []SettingsProblem
+}
+
+// SettingsProblem is one thing wrong with the settings.
+type SettingsProblem struct {
+	Path    string // where in the settings, keys joined with dots: "tls.ca"; empty: the whole
+	Problem string // what is wrong and what was expected, without the value of a secret
+	Suggest string // what to write instead; may be empty
+}
+
+func (e *SettingsError) Error() string {
+	text := ""
+	for i, p := range e.Problems {
+		if i > 0 {
+			text += "; "
+		}
+		if p.Path != "" {
+			text += p.Path + ": "
+		}
+		text += p.Problem
+		if p.Suggest != "" {
+			text += " (" + p.Suggest + ")"
+		}
+	}
+	return text
+}
+
+// Account is who somebody is once a store has accepted the login.
+type Account struct {
+	// ID names the account inside the store, the same whatever form of name was used to log
+	// in: what locks, limits and logs are keyed by. Printable, at most 255 octets.
+	ID string
+	// Address is the primary address; it is empty where the account has none.
+	Address string
+	// Addresses are all that the account may send as, the primary one included. An entry
+	// "@domain" stands for every address of the domain.
+	Addresses []string
+	// DisplayName is for people; may be empty.
+	DisplayName string
+	// Grant, when not empty, is a token of the backend's own that may be presented once as a
+	// [CredentialGrant] to Open or Send instead of the credential that was used up.
+	Grant []byte
+	// PasswordExpires is when the credential stops working; zero: unknown or never.
+	PasswordExpires time.Time
+}

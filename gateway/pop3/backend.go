@@ -1,0 +1,105 @@
+package pop3
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+)
+
+// Backend gives each connection its session. It knows who may log in and where the
+// maildrops are; the engine knows the protocol and nothing else.
+type Backend interface {
+	// NewSession is called before the greeting. An error is told as -ERR instead of the
+	// greeting, and ends the connection.
+	NewSession(ctx context.Context, conn Conn) (Session, error)
+}
+
+// Conn is what is known of a connection.
+type Conn struct {
+	ID     string // the session's id, on every log line
+	Remote net.Addr
+	Local  net.Addr
+	// TLS returns the state of the connection's TLS, nil while there is none. It changes
+	// with STLS (RFC 2595).
+	TLS func() *tls.ConnectionState
+}
+
+// Session is a connection in the AUTHORIZATION state (RFC 1939 §4). Its methods are called
+// by one goroutine at a time. An error that is not an [*Error] is told as [SYS/TEMP].
+type Session interface {
+	// Password opens the maildrop with USER and PASS. The password is the rest of the
+	// line, spaces included.
+	Password(ctx context.Context, user string, password []byte) (Maildrop, error)
+
+	// Mechanisms names the SASL mechanisms (RFC 5034) to offer now, upper case. It is asked
+	// for each CAPA and AUTH, as TLS may have changed the answer.
+	Mechanisms() []string
+
+	// Authenticate starts a SASL exchange with one of Mechanisms.
+	Authenticate(ctx context.Context, mechanism string) (Exchange, error)
+
+	// Close is called once, at the connection's end, after the maildrop's.
+	Close()
+}
+
+// Exchange is one SASL exchange.
+type Exchange interface {
+	// Next takes the client's response (nil at the start where there is no initial
+	// response) and returns the next challenge, or the maildrop when it has succeeded.
+	Next(ctx context.Context, response []byte) (challenge []byte, drop Maildrop, err error)
+}
+
+// Maildrop is the locked snapshot of a mailbox for one session in the TRANSACTION state
+// (RFC 1939 §5). Messages have the numbers 1 to Len, for the whole session. The marks of
+// DELE are the engine's.
+type Maildrop interface {
+	Len() int
+
+	// Size is the number of octets that Open will give for the whole message.
+	Size(ctx context.Context, n int) (int64, error)
+
+	// UIDL is the unique-id: 1 to 70 characters in the range 0x21 to 0x7E.
+	UIDL(n int) string
+
+	// Open opens a message; with top >= 0 its header, the empty line and that many lines
+	// of the body. Octets come without dot-stuffing; the engine stuffs, and makes every
+	// line end in CRLF, the last one included.
+	Open(ctx context.Context, n int, top int) (Content, error)
+
+	// Update removes the messages that are marked, at QUIT (I4). An error says that some
+	// are still there.
+	Update(ctx context.Context, deleted []int) error
+
+	// Close releases the lock. Without Update before it nothing is removed.
+	Close() error
+}
+
+// Content is a message being read. Read returns io.EOF only when it is complete (I3). It
+// may implement io.WriterTo.
+type Content interface {
+	io.ReadCloser
+}
+
+// Error is a negative response (RFC 1939 §3).
+type Error struct {
+	Code string // response code without the brackets (RFC 2449 §8): "IN-USE"; may be empty
+	Text string // for the client
+	// Err is the cause, for the log alone.
+	Err error
+	// Fatal ends the connection after the response.
+	Fatal bool
+}
+
+func (e *Error) Error() string {
+	s := e.Text
+	if e.Code != "" {
+		s = "[" + e.Code + "] " + s
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }

@@ -1,0 +1,102 @@
+package smtp
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+)
+
+// Backend gives each connection its session. It knows who may send what to whom; the
+// engine knows the protocol and nothing else.
+type Backend interface {
+	// NewSession is called before the greeting. An error is told instead of it (554 or
+	// 421, RFC 5321 §3.1) and ends the connection.
+	NewSession(ctx context.Context, conn Conn) (Session, error)
+}
+
+// Conn is what is known of a connection.
+type Conn struct {
+	ID     string // the session's id, on every log line
+	Remote net.Addr
+	Local  net.Addr
+	// TLS returns the state of the connection's TLS, nil while there is none. It changes
+	// with STARTTLS (RFC 3207).
+	TLS func() *tls.ConnectionState
+	// Helo returns what the client called itself last, after the checks of RFC 5321
+	// §4.1.1.1; empty before EHLO or HELO.
+	Helo func() string
+}
+
+// Session is what a backend does for one connection. Its methods are called by one
+// goroutine at a time, in the order that RFC 5321 §4.1.4 allows: the engine has refused
+// everything else. An error that is not an [*Error] is told as 451 4.3.0.
+type Session interface {
+	// Mechanisms names the SASL mechanisms (RFC 4954) to offer now, upper case. None: AUTH
+	// is not offered.
+	Mechanisms() []string
+
+	// Authenticate starts a SASL exchange with one of Mechanisms.
+	Authenticate(ctx context.Context, mechanism string) (Exchange, error)
+
+	// Mail begins a transaction. The reverse-path is empty for <>.
+	Mail(ctx context.Context, reversePath string, options MailOptions) error
+
+	// Rcpt adds a recipient to the transaction; it counts only when the error is nil.
+	Rcpt(ctx context.Context, recipient string, options RcptOptions) error
+
+	// Data takes the message: header and body in canonical form (every line ends in CRLF,
+	// no dot-stuffing, the Received line of this hop in front). nil means 250 (I1), with
+	// the text that is returned ("Ok: <id>"). The engine drains what was not read. The
+	// reader fails with an error that is not io.EOF when the message did not arrive
+	// whole or breaks a rule; Data passes that error on and has kept nothing.
+	Data(ctx context.Context, body io.Reader) (text string, err error)
+
+	// Reset forgets the transaction: after Data, RSET, EHLO, STARTTLS, a failure.
+	Reset()
+
+	// Close is called once, at the connection's end.
+	Close()
+}
+
+// Exchange is one SASL exchange.
+type Exchange interface {
+	// Next takes the client's response (nil at the start where there is no initial
+	// response) and returns the next challenge; done says that it has succeeded.
+	Next(ctx context.Context, response []byte) (challenge []byte, done bool, err error)
+}
+
+// MailOptions are the parameters of MAIL (RFC 5321 §4.1.1.2).
+type MailOptions struct {
+	Size     int64  // SIZE= (RFC 1870); 0: not given
+	EightBit bool   // BODY=8BITMIME (RFC 6152)
+	UTF8     bool   // SMTPUTF8 (RFC 6531)
+	Auth     string // AUTH= (RFC 4954 §5), decoded; empty: not given or <>
+}
+
+// RcptOptions are the parameters of RCPT (RFC 5321 §4.1.1.3).
+type RcptOptions struct{}
+
+// Error is a negative reply.
+type Error struct {
+	Code     int    // 421, 450, 550 …
+	Enhanced string // "5.1.1" (RFC 3463)
+	Text     string // for the client, one line or several parted by \n
+	// Err is the cause, for the log alone.
+	Err error
+	// Fatal ends the connection after the reply (Code is 421 or 5xx).
+	Fatal bool
+}
+
+func (e *Error) Error() string {
+	s := e.Text
+	if e.Enhanced != "" {
+		s = e.Enhanced + " " + s
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }

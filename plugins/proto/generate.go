@@ -1,0 +1,5 @@
+// Package proto holds the wire of the plugin boundary: dipylon/store/v1/store.proto and the
+// Go code generated from it.
+package proto
+
+//go:generate ./generate.sh
