@@ -1,0 +1,63 @@
+package crlf
+
+import (
+	"bytes"
+	"io"
+)
+
+// Counter counts the canonical form of what is written to it. The zero value is ready.
+type Counter struct {
+	octets int64
+	raw    int64
+	last   byte
+}
+
+// Write counts p; it never fails.
+func (c *Counter) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	c.octets += int64(len(p) + bytes.Count(p, lf))
+	if c.last == '\r' && p[0] == '\n' {
+		c.octets--
+	}
+	if bytes.IndexByte(p, '\r') >= 0 {
+		c.octets -= int64(bytes.Count(p, pair))
+	}
+	c.raw += int64(len(p))
+	c.last = p[len(p)-1]
+	return len(p), nil
+}
+
+var (
+	lf   = []byte{'\n'}
+	pair = []byte{'\r', '\n'}
+)
+
+// Octets is the length of the canonical form of what has been written, if nothing follows.
+func (c *Counter) Octets() int64 {
+	if c.raw > 0 && c.last != '\n' {
+		return c.octets + 2
+	}
+	return c.octets
+}
+
+// Raw is how many octets have been written.
+func (c *Counter) Raw() int64 { return c.raw }
+
+// Length reads src to its end and returns the length of its canonical form.
+func Length(src io.Reader) (int64, error) {
+	buf := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buf)
+	var c Counter
+	for {
+		n, err := src.Read(buf[:])
+		_, _ = c.Write(buf[:n])
+		if err == io.EOF {
+			return c.Octets(), nil
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+}
