@@ -1,0 +1,206 @@
+// Package address compares mail addresses: mailboxes in the form of RFC 5321 §4.1.2 and the
+// domains in them.
+//
+// Domains are compared as lower-case A-labels (RFC 5890 §2.3.2.1), local parts octet by octet
+// where mail is routed (RFC 5321 §2.4) and without regard to case where ownership is asked:
+//
+//	box, err := address.Parse(`"alice"@Bücher.Example`)
+//	box.String()                      // alice@xn--bcher-kva.example
+//	address.Domain("Sakes.Example")   // sakes.example
+//
+// Nothing in a local part is ever read as a route: `%`, `!`, `IMCEA…` and source routes are
+// either literal characters or syntax errors (I12).
+package address
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+)
+
+// The errors of this package.
+var (
+	ErrSyntax = errors.New("not a mail address")
+	ErrDomain = errors.New("not a domain name")
+)
+
+const (
+	// mailboxMost is a bound on what is looked at at all: 64 octets of local part (which
+	// encapsulated addresses exceed, so it is not a limit of its own), "@", 255 of domain.
+	mailboxMost = 320
+	domainMost  = 255 // RFC 5321 §4.5.3.1.2
+)
+
+// Mailbox is a parsed address.
+type Mailbox struct {
+	// Local is the local part, quoted only where it has to be.
+	Local string
+	// Domain is a lower-case A-label name or an address literal in brackets.
+	Domain string
+}
+
+// String is the address in the form of RFC 5321 §4.1.2, without angle brackets.
+func (m Mailbox) String() string { return m.Local + "@" + m.Domain }
+
+// EqualFold compares two mailboxes, the local parts without regard to case: for the question
+// whose address this is, not for routing.
+func (m Mailbox) EqualFold(o Mailbox) bool {
+	return m.Domain == o.Domain && strings.EqualFold(m.Local, o.Local)
+}
+
+// Parse reads a mailbox. What RFC 5321 §4.1.2 does not allow is [ErrSyntax]; that includes
+// source routes, which only the SMTP engine may take off.
+func Parse(s string) (Mailbox, error) {
+	if len(s) > mailboxMost || !utf8.ValidString(s) {
+		return Mailbox{}, ErrSyntax
+	}
+	local, rest, err := localPart(s)
+	if err != nil {
+		return Mailbox{}, err
+	}
+	domain, ok := strings.CutPrefix(rest, "@")
+	if !ok {
+		return Mailbox{}, ErrSyntax
+	}
+	if strings.HasPrefix(domain, "[") {
+		domain, err = literal(domain)
+	} else {
+		domain, err = Domain(domain)
+	}
+	if err != nil {
+		return Mailbox{}, err
+	}
+	return Mailbox{Local: local, Domain: domain}, nil
+}
+
+// localPart reads the local part in its canonical form and returns what follows it.
+func localPart(s string) (local, rest string, err error) {
+	if strings.HasPrefix(s, `"`) {
+		content, rest, err := quoted(s)
+		if err != nil {
+			return "", "", err
+		}
+		return canonicalLocal(content), rest, nil
+	}
+	end := strings.IndexByte(s, '@')
+	if end < 0 || !dotAtom(s[:end]) {
+		return "", "", ErrSyntax
+	}
+	return s[:end], s[end:], nil
+}
+
+// quoted reads a Quoted-string and returns its content without quotes and backslashes.
+func quoted(s string) (content, rest string, err error) {
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			return b.String(), s[i+1:], nil
+		case c == '\\':
+			i++
+			if i == len(s) || s[i] < ' ' || s[i] > '~' {
+				return "", "", ErrSyntax
+			}
+			b.WriteByte(s[i])
+		case c < ' ' || c == 0x7f:
+			return "", "", ErrSyntax
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return "", "", ErrSyntax
+}
+
+// canonicalLocal quotes only what has to be quoted: RFC 5321 §4.1.2 holds both forms equal.
+func canonicalLocal(content string) string {
+	if dotAtom(content) {
+		return content
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(content) + `"`
+}
+
+// dotAtom says whether s is a Dot-string, with the octets of UTF-8 that RFC 6531 §3.3 adds.
+func dotAtom(s string) bool {
+	for atom := range strings.SplitSeq(s, ".") {
+		if atom == "" {
+			return false
+		}
+		for i := range len(atom) {
+			if !atext(atom[i]) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func atext(c byte) bool {
+	switch {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c >= utf8.RuneSelf:
+		return true
+	}
+	return strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
+}
+
+// literal reads an address literal (RFC 5321 §4.1.3).
+func literal(s string) (string, error) {
+	inner, ok := strings.CutSuffix(strings.TrimPrefix(s, "["), "]")
+	if !ok {
+		return "", ErrDomain
+	}
+	text := strings.ToLower(inner)
+	ip, err := netip.ParseAddr(strings.TrimPrefix(text, "ipv6:"))
+	if err != nil || ip.Zone() != "" || ip.Is4() == strings.HasPrefix(text, "ipv6:") {
+		return "", ErrDomain
+	}
+	return "[" + text + "]", nil
+}
+
+// Domain returns a domain name as lower-case A-labels. Underscores are let pass, since names
+// with them exist; a trailing dot is not (RFC 5321 §2.3.5).
+func Domain(s string) (string, error) {
+	if s == "" || len(s) > domainMost || !utf8.ValidString(s) {
+		return "", ErrDomain
+	}
+	name := strings.ToLower(s)
+	if !ascii(s) {
+		var err error
+		if name, err = idna.Lookup.ToASCII(s); err != nil {
+			return "", ErrDomain
+		}
+	}
+	if len(name) > domainMost {
+		return "", ErrDomain
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if !validLabel(label) {
+			return "", ErrDomain
+		}
+	}
+	return name, nil
+}
+
+func validLabel(label string) bool {
+	if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+		return false
+	}
+	for i := range len(label) {
+		c := label[i]
+		if ('a' > c || c > 'z') && ('0' > c || c > '9') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}

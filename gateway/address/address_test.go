@@ -1,0 +1,86 @@
+package address_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/dipylon/dipylon/gateway/address"
+)
+
+func TestParse(t *testing.T) {
+	for _, test := range []struct{ name, in, want string }{
+		{"plain", "alice@sakes.example", "alice@sakes.example"},
+		{"domain is folded, local part is not", "Alice@SAKES.Example", "Alice@sakes.example"},
+		{"quotes that are not needed go", `"alice"@sakes.example`, "alice@sakes.example"},
+		{"backslashes that are not needed go", `"al\ice"@sakes.example`, "alice@sakes.example"},
+		{"quotes that are needed stay", `"a b\"\\@c"@sakes.example`, `"a b\"\\@c"@sakes.example`},
+		{"at in quotes does not part", `"bob@far.example"@sakes.example`, `"bob@far.example"@sakes.example`},
+		{"percent is a character", "bob%far.example@sakes.example", "bob%far.example@sakes.example"},
+		{"bang is a character", "far.example!bob@sakes.example", "far.example!bob@sakes.example"},
+		{"encapsulated", "IMCEASMTP-bob+40far+2Eexample@sakes.example", "IMCEASMTP-bob+40far+2Eexample@sakes.example"},
+		{"U-label", "alice@Bücher.example", "alice@xn--bcher-kva.example"},
+		{"UTF-8 local part", "пётр@sakes.example", "пётр@sakes.example"},
+		{"IPv4 literal", "alice@[192.0.2.1]", "alice@[192.0.2.1]"},
+		{"IPv6 literal", "alice@[IPv6:2001:DB8::1]", "alice@[ipv6:2001:db8::1]"},
+		{"underscore in domain", "alice@a_b.example", "alice@a_b.example"},
+		{"empty quotes", `""@sakes.example`, `""@sakes.example`},
+		{"source route", "@relay.example:bob@far.example", ""},
+		{"two ats", "bob@far.example@sakes.example", ""},
+		{"no at", "alice", ""},
+		{"no local part", "@sakes.example", ""},
+		{"no domain", "alice@", ""},
+		{"trailing dot", "alice@sakes.example.", ""},
+		{"dots together", "a..b@sakes.example", ""},
+		{"space", "a b@sakes.example", ""},
+		{"line break", "alice@sakes.example\r\n", ""},
+		{"control in quotes", "\"a\x00b\"@sakes.example", ""},
+		{"open quotes", `"alice@sakes.example`, ""},
+		{"open literal", "alice@[192.0.2.1", ""},
+		{"literal of the wrong kind", "alice@[2001:db8::1]", ""},
+		{"literal with a zone", "alice@[IPv6:fe80::1%eth0]", ""},
+		{"invalid UTF-8", "\xff@sakes.example", ""},
+		{"hyphen at the start", "a@-b.example", ""},
+		{"too long", strings.Repeat("a", 400) + "@sakes.example", ""},
+		{"label too long", "a@" + strings.Repeat("b", 64) + ".example", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			box, err := address.Parse(test.in)
+			switch {
+			case test.want == "" && err == nil:
+				t.Errorf("%q was taken as %q", test.in, box)
+			case test.want != "" && err != nil:
+				t.Errorf("%q: %v", test.in, err)
+			case test.want != "" && box.String() != test.want:
+				t.Errorf("%q: got %q, want %q", test.in, box, test.want)
+			}
+		})
+	}
+}
+
+func TestEqualFold(t *testing.T) {
+	a, _ := address.Parse("Alice@Sakes.example")
+	b, _ := address.Parse(`"aLICE"@sakes.EXAMPLE`)
+	c, _ := address.Parse("alice@other.example")
+	if !a.EqualFold(b) || a.EqualFold(c) {
+		t.Error("EqualFold compares wrongly")
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{"alice@sakes.example", `"a\"b"@x.example`, "@a:b@c", "a@[1.2.3.4]", "ä@ö.example", "a@b@c"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		box, err := address.Parse(in)
+		if err != nil {
+			return
+		}
+		again, err := address.Parse(box.String())
+		if err != nil || again != box {
+			t.Fatalf("%q: canonical form %q reads back as %q, %v", in, box, again, err)
+		}
+		if strings.ContainsAny(box.String(), "\r\n\x00") {
+			t.Fatalf("%q: control character kept", in)
+		}
+	})
+}
