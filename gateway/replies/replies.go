@@ -24,7 +24,7 @@ func POP3(err error) error {
 	if reply, ok := errors.AsType[*pop3.Error](err); ok {
 		return reply
 	}
-	r := backends.AsFailure(err).Reply()
+	r := reply(backends.AsFailure(err))
 	return &pop3.Error{Code: r.POP3, Text: r.Text, Err: err}
 }
 
@@ -38,7 +38,7 @@ func SMTP(err error) error {
 		return reply
 	}
 	failure := backends.AsFailure(err)
-	r := failure.Reply()
+	r := reply(failure)
 	switch failure.Kind {
 	case backends.BadCredentials:
 		// It is the gateway that the store has turned away. 535 belongs to AUTH, and the
@@ -62,7 +62,7 @@ func SMTPLogin(err error) error {
 		return reply
 	}
 	failure := backends.AsFailure(err)
-	r := failure.Reply()
+	r := reply(failure)
 	switch {
 	case failure.Kind == backends.BadCredentials, failure.Kind == backends.Unsupported:
 	case failure.Temporary():
@@ -72,4 +72,13 @@ func SMTPLogin(err error) error {
 		r.SMTP, r.Code = 535, "5.7.8"
 	}
 	return &smtp.Error{Code: r.SMTP, Enhanced: r.Code, Text: r.Text, Err: err}
+}
+
+// reply is the failure's row. A refused login is told in the table's own words only: a store
+// that says "no such user" to one and "wrong password" to the next tells a guesser who exists.
+func reply(failure *backends.Failure) backends.Reply {
+	if failure.Kind == backends.BadCredentials {
+		return backends.Replies[backends.BadCredentials]
+	}
+	return failure.Reply()
 }

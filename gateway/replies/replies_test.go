@@ -80,3 +80,22 @@ func TestUnknownErrorIsTemporary(t *testing.T) {
 		}
 	}
 }
+
+func TestRefusedLoginsAreToldAlike(t *testing.T) {
+	a := backends.Fail(backends.BadCredentials, "x").Say("no such user").WithCode("5.1.1")
+	b := backends.Fail(backends.BadCredentials, "y").Say("wrong password")
+	for name, f := range map[string]func(error) error{"POP3": replies.POP3, "SMTPLogin": replies.SMTPLogin} {
+		tell := func(err error) string {
+			switch e := f(err).(type) {
+			case *pop3.Error:
+				return e.Code + e.Text
+			case *smtp.Error:
+				return e.Enhanced + e.Text
+			}
+			return ""
+		}
+		if tell(a) != tell(b) || tell(a) == "" {
+			t.Errorf("%s: %q and %q", name, tell(a), tell(b))
+		}
+	}
+}

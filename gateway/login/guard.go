@@ -1,0 +1,128 @@
+package login
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+// Guard stands before every attempt to log in: it makes a guesser wait, holds each refusal
+// until it tells nothing by its time, and writes the log line of the outcome. It may be used by
+// any number of sessions at once; none waits for another.
+type Guard struct {
+	log      zerolog.Logger
+	throttle Throttle
+	floor    time.Duration
+}
+
+// GuardOptions are what a Guard is made of.
+type GuardOptions struct {
+	Log zerolog.Logger
+	// Throttle defaults to a [MemoryThrottle] with its defaults.
+	Throttle Throttle
+	// Floor is how long a refusal takes at the least, 1 s by default. It should be longer
+	// than the slowest store needs to check a password.
+	Floor time.Duration
+}
+
+// NewGuard makes a guard. One is shared by all listeners.
+func NewGuard(o GuardOptions) *Guard {
+	if o.Throttle == nil {
+		o.Throttle = NewMemoryThrottle(ThrottleLimits{})
+	}
+	defaultTo(&o.Floor, time.Second)
+	return &Guard{log: o.Log, throttle: o.Throttle, floor: o.Floor}
+}
+
+// Attempt is who wants to log in.
+type Attempt struct {
+	Peer backends.Peer
+	Name Name
+	// Store is the store that the name belongs to; empty: none.
+	Store string
+}
+
+// Do makes an attempt by way of verify, whose error it returns: nil when the login was good.
+// A verify that never asks a store (no such domain) takes as long as one that does.
+func (g *Guard) Do(ctx context.Context, a Attempt, verify func(context.Context) error) error {
+	peer, account := peerAddr(a.Peer.Address), a.Name.key()
+	wait, err := g.throttle.Admit(ctx, peer, account)
+	if err == nil {
+		err = sleep(ctx, wait)
+	}
+	if err != nil {
+		g.note(a, err, wait, 0)
+		return err
+	}
+	start := time.Now()
+	err = verify(ctx)
+	took := time.Since(start)
+	g.report(ctx, peer, account, err)
+	g.note(a, err, wait, took)
+	if refused(err) {
+		// Rounded up to a whole number of floors. Where the client is gone already there is
+		// nobody to hide from.
+		_ = sleep(ctx, (took/g.floor+1)*g.floor-took)
+	}
+	return err
+}
+
+// refused says that a login was turned down by who may do that, as against an outage.
+func refused(err error) bool {
+	switch backends.KindOf(err) {
+	case backends.BadCredentials, backends.Permanent, backends.NotFound:
+		return true
+	}
+	return false
+}
+
+// report counts what the store has decided; an outage counts neither way.
+func (g *Guard) report(ctx context.Context, peer netip.Addr, account string, err error) {
+	if err != nil && !refused(err) {
+		return
+	}
+	if e := g.throttle.Report(context.WithoutCancel(ctx), peer, account, err == nil); e != nil {
+		g.log.Warn().Err(e).Msg("the login throttle cannot count")
+	}
+}
+
+func (g *Guard) note(a Attempt, err error, waited, took time.Duration) {
+	event := g.log.Info()
+	outcome := "accepted"
+	switch kind := backends.KindOf(err); {
+	case kind == backends.Throttled:
+		outcome = "throttled"
+	case refused(err):
+		outcome = "refused"
+	case err != nil:
+		event, outcome = g.log.Warn(), "failed"
+	}
+	event.Str("session", a.Peer.Session).Str("protocol", a.Peer.Protocol).Str("peer", a.Peer.Address).
+		Bool("tls", a.Peer.TLS).Str("user", a.Name.Raw).Str("store", a.Store).Str("outcome", outcome).
+		Dur("waited", waited).Dur("took", took).AnErr("cause", err).Msg("login")
+}
+
+// sleep waits, and ends with the context.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// peerAddr is the address in "192.0.2.7:50123"; the zero Addr where there is none.
+func peerAddr(hostport string) netip.Addr {
+	ap, _ := netip.ParseAddrPort(hostport)
+	return ap.Addr()
+}
