@@ -1,0 +1,23 @@
+// Package maildrop opens mailbox folders of stores as POP3 maildrops: it implements
+// [pop3.Backend] on [backends.Reader].
+//
+//	backend := maildrop.New(maildrop.Options{Log: log, Router: router, Guard: guard, Locks: &maildrop.MemoryLocks{}})
+//	server := &pop3.Server{Backend: backend, …}
+//
+// A login goes through guard and table to a store's Open, which verifies the credential and
+// opens the folder at once. Then the folder is locked ([Locks]; I5), and its list becomes a
+// snapshot in memory: ids, sizes and unique-ids of messages numbered from 1. From then on
+// numbers mean the same messages until the session ends, however that happens: Close, which the
+// engine calls in any case, closes the store's maildrop and then releases the lock.
+//
+// # Unique-ids
+//
+// The UIDL of a message is the store's id where that is fit for it, else "~1" and 192 bits of
+// the id's SHA-256 in base64url. It depends on the id alone, so it outlasts restarts and is the
+// same on every node (I7). A UIDL that the store remembers from another server goes first.
+//
+// # Sizes
+//
+// Sizes that a store calls exact are believed, and compared when the message is read. Others
+// are found by reading the message once a session (I6).
+package maildrop

@@ -1,0 +1,263 @@
+package maildrop
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/pop3"
+	"github.com/dipylon/dipylon/gateway/replies"
+	"github.com/dipylon/dipylon/gateway/routing"
+)
+
+// removalsAtATime is for stores without a limit of their own: a bound on the time of one call.
+const removalsAtATime = 1000
+
+// drop is an open, locked, listed maildrop. It implements [pop3.Maildrop], whose message
+// numbers start from 1; the snapshot's from 0.
+//
+// Reading ahead belongs here, behind fetch: the store's maildrop takes requests in parallel,
+// and Limits.FetchesAtOnce says how many are worth it.
+type drop struct {
+	o     *Options
+	log   zerolog.Logger
+	store *routing.Store
+	inner backends.Maildrop
+	lock  Lock
+	list  *snapshot
+
+	closing sync.Once
+	closed  error
+}
+
+// prepare takes the lock and then the list, so that the list is the lock's holder's.
+func (d *drop) prepare(ctx context.Context) error {
+	account := d.inner.Account().ID
+	if account == "" {
+		return backends.Fail(backends.Temporary, "the store has named no account")
+	}
+	lock, err := d.o.Locks.Acquire(ctx, LockKey{Store: d.store.Name, Account: account, Folder: d.o.Folder})
+	if err != nil {
+		return err
+	}
+	d.lock = lock
+	ctx, cancel := context.WithTimeout(ctx, d.o.ListTimeout)
+	defer cancel()
+	d.list, err = takeSnapshot(ctx, d.log, d.inner, d.o.MessagesMost)
+	if err != nil {
+		return fmt.Errorf("list: %w", err)
+	}
+	return nil
+}
+
+// Len implements [pop3.Maildrop].
+func (d *drop) Len() int { return len(d.list.entries) }
+
+// UIDL implements [pop3.Maildrop].
+func (d *drop) UIDL(n int) string {
+	if n < 1 || n > d.Len() {
+		return ""
+	}
+	return d.list.uidl(n - 1)
+}
+
+// index checks a number that the engine has checked already.
+func (d *drop) index(n int) (int, error) {
+	if n < 1 || n > d.Len() {
+		return 0, &pop3.Error{Text: "no such message"}
+	}
+	return n - 1, nil
+}
+
+// Size implements [pop3.Maildrop]. A size that the store does not know exactly is found by
+// reading the message once (I6).
+//
+// A message that is gone has no octets, and one that cannot be rendered those of its notice: one
+// bad message does not spoil STAT for the rest (I8).
+func (d *drop) Size(ctx context.Context, n int) (int64, error) {
+	i, err := d.index(n)
+	if err != nil {
+		return 0, err
+	}
+	if size, known := d.list.size(i); known {
+		return size, nil
+	}
+	size, err := d.measure(ctx, i)
+	if backends.KindOf(err) == backends.NotFound {
+		size, err = 0, nil
+	}
+	if err != nil {
+		return 0, replies.POP3(err)
+	}
+	d.list.setSize(i, size)
+	return size, nil
+}
+
+// measure reads a message to know its size.
+func (d *drop) measure(ctx context.Context, i int) (int64, error) {
+	c, err := d.fetch(ctx, i, -1)
+	if err != nil {
+		return 0, err
+	}
+	size, err := io.Copy(io.Discard, c)
+	if e := c.Close(); err == nil {
+		err = e
+	}
+	return size, err
+}
+
+// Open implements [pop3.Maildrop].
+func (d *drop) Open(ctx context.Context, n, top int) (pop3.Content, error) {
+	i, err := d.index(n)
+	if err != nil {
+		return nil, err
+	}
+	c, err := d.fetch(ctx, i, top)
+	if backends.KindOf(err) == backends.NotFound {
+		return nil, &pop3.Error{Text: "the message is gone: another session has removed it", Err: err}
+	}
+	if err != nil {
+		return nil, replies.POP3(err)
+	}
+	return c, nil
+}
+
+// fetch opens a message, or the notice that stands for it where the store cannot render it.
+func (d *drop) fetch(ctx context.Context, i, top int) (pop3.Content, error) {
+	request := backends.FetchRequest{ID: d.list.id(i), Rendering: d.o.Rendering}
+	if top >= 0 {
+		request.Top, request.Lines = true, top
+	}
+	ctx, watch := newWatchdog(ctx, d.o.StallTimeout)
+	inner, err := d.inner.Fetch(ctx, request)
+	if err == nil {
+		return newContent(d, i, top < 0, inner, watch), nil
+	}
+	err = watch.explain(err)
+	watch.stop()
+	if backends.KindOf(err) != backends.Poison {
+		return nil, err
+	}
+	d.log.Error().Err(err).Str("id", string(request.ID)).Msg("the store cannot render a message; a notice is served for it")
+	text := d.notice(i)
+	d.list.setSize(i, int64(len(text)))
+	return io.NopCloser(strings.NewReader(text)), nil
+}
+
+// notice is the same in every session, as its size has to be.
+func (d *drop) notice(i int) string {
+	return strings.ReplaceAll(fmt.Sprintf(`From: postmaster@%s
+Subject: A message that could not be shown
+Message-ID: <%s.notice@%s>
+MIME-Version: 1.0
+Content-Type: text/plain; charset=us-ascii
+
+There is a message here that the mail store cannot put into a form for
+this mail program. It is still in the store: open the mailbox in another
+way to read it, or ask the administrator, quoting this unique-id:
+
+    %s
+
+Deleting this notice deletes the message.
+`, d.o.Hostname, deriveUIDL(string(d.list.id(i)))[len(derivedMark):], d.o.Hostname, d.list.uidl(i)), "\n", "\r\n")
+}
+
+// Update implements [pop3.Maildrop]: it removes exactly the marked messages, by their ids (I4).
+func (d *drop) Update(ctx context.Context, deleted []int) error {
+	if len(deleted) == 0 {
+		return nil
+	}
+	ids := make([]backends.MessageID, 0, len(deleted))
+	for _, n := range deleted {
+		i, err := d.index(n)
+		if err != nil {
+			return err
+		}
+		ids = append(ids, d.list.id(i))
+	}
+	removed, err := d.remove(ctx, ids)
+	d.log.Info().Int("messages", len(ids)).Int("removed", removed).AnErr("cause", err).Msg("removed what the client deleted")
+	if err == nil {
+		return nil
+	}
+	code := backends.AsFailure(err).Reply().POP3
+	if code != "SYS/PERM" {
+		code = "SYS/TEMP"
+	}
+	return &pop3.Error{
+		Code: code, Err: err,
+		Text: fmt.Sprintf("%d of %d deleted messages were not removed", len(ids)-removed, len(ids)),
+	}
+}
+
+// remove removes what it can. The error is the first of those that left a message behind.
+func (d *drop) remove(ctx context.Context, ids []backends.MessageID) (removed int, first error) {
+	if err := d.lock.Held(ctx); err != nil {
+		return 0, err
+	}
+	for batch := range slices.Chunk(ids, d.batch(ctx)) {
+		n, err := d.removeBatch(ctx, batch)
+		removed += n
+		if first == nil {
+			first = err
+		}
+		if err != nil && ctx.Err() != nil {
+			break
+		}
+	}
+	return removed, first
+}
+
+func (d *drop) removeBatch(ctx context.Context, ids []backends.MessageID) (removed int, first error) {
+	ctx, cancel := context.WithTimeout(ctx, d.o.RemoveTimeout)
+	defer cancel()
+	removals, err := d.inner.Remove(ctx, ids, d.o.Disposal)
+	if err != nil {
+		return 0, err
+	}
+	if len(removals) != len(ids) {
+		return 0, backends.Fail(backends.Temporary, "the store answered for %d of %d removals", len(removals), len(ids))
+	}
+	for i, r := range removals {
+		var err error
+		switch {
+		case r.ID != ids[i]:
+			err = backends.Fail(backends.Temporary, "the store answered for another message than asked")
+		case r.Failure != nil && r.Failure.Kind != backends.NotFound: // gone is gone
+			err = r.Failure
+		default:
+			removed++
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return removed, first
+}
+
+// batch is how many ids the store takes at once.
+func (d *drop) batch(ctx context.Context) int {
+	description, err := d.store.Backend.Describe(ctx)
+	if err != nil || description.Limits.RemovalsAtATime <= 0 {
+		return removalsAtATime
+	}
+	return min(description.Limits.RemovalsAtATime, removalsAtATime)
+}
+
+// Close implements [pop3.Maildrop]. The lock goes last: nobody else has the mailbox before
+// this session has left it.
+func (d *drop) Close() error {
+	d.closing.Do(func() {
+		d.closed = d.inner.Close()
+		if d.lock != nil {
+			d.lock.Release()
+		}
+	})
+	return d.closed
+}

@@ -1,0 +1,249 @@
+package maildrop_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/maildrop"
+	"github.com/dipylon/dipylon/gateway/pop3"
+	"github.com/dipylon/dipylon/gateway/routing"
+)
+
+// fakeStore is a store with one user, alice with the password sesame, whose every answer a
+// test can change.
+type fakeStore struct {
+	mu       sync.Mutex
+	entries  []backends.Entry
+	bodies   map[backends.MessageID]string
+	removed  []backends.MessageID
+	batches  []int
+	seen     backends.OpenRequest
+	drops    int // open now
+	opened   int
+	fetches  int
+	writerTo bool
+	limits   backends.Limits
+
+	onOpen   func(ctx context.Context) error
+	onEntry  func(ctx context.Context, i int) error // before the i-th entry
+	onFetch  func(ctx context.Context, request backends.FetchRequest) (backends.Content, error)
+	onRemove func(ctx context.Context, ids []backends.MessageID) ([]backends.Removal, error)
+	onClose  func() error
+}
+
+func (f *fakeStore) add(id, body string) {
+	f.entries = append(f.entries, backends.Entry{ID: backends.MessageID(id), Size: int64(len(body)), Exact: true})
+	if f.bodies == nil {
+		f.bodies = make(map[backends.MessageID]string)
+	}
+	f.bodies[backends.MessageID(id)] = body
+}
+
+func (f *fakeStore) Describe(context.Context) (backends.Description, error) {
+	return backends.Description{Name: "fake", Limits: f.limits}, nil
+}
+func (f *fakeStore) Configure(context.Context, backends.Settings) error { return nil }
+func (f *fakeStore) Health(context.Context) error                       { return nil }
+func (f *fakeStore) Close() error                                       { return nil }
+
+func (f *fakeStore) Login(_ context.Context, c backends.Credential) (backends.Account, error) {
+	if (c.User != "alice@sakes.example" && c.User != "alice") || string(c.Secret) != "sesame" {
+		return backends.Account{}, backends.Fail(backends.BadCredentials, "wrong")
+	}
+	return backends.Account{ID: "alice-id"}, nil
+}
+
+func (f *fakeStore) Open(ctx context.Context, request backends.OpenRequest) (backends.Maildrop, error) {
+	f.mu.Lock()
+	f.seen = request
+	f.mu.Unlock()
+	if f.onOpen != nil {
+		if err := f.onOpen(ctx); err != nil {
+			return nil, err
+		}
+	}
+	account, err := f.Login(ctx, request.Credential)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.drops++
+	f.opened++
+	return &fakeDrop{fakeStore: f, account: account}, nil
+}
+
+func (f *fakeStore) open() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.drops
+}
+
+type fakeDrop struct {
+	*fakeStore
+	account backends.Account
+}
+
+func (d *fakeDrop) Account() backends.Account { return d.account }
+
+func (d *fakeDrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
+	return func(yield func(backends.Entry, error) bool) {
+		for i, e := range d.entries {
+			if d.onEntry != nil {
+				if err := d.onEntry(ctx, i); err != nil {
+					yield(backends.Entry{}, err)
+					return
+				}
+			}
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (d *fakeDrop) Fetch(ctx context.Context, request backends.FetchRequest) (backends.Content, error) {
+	d.mu.Lock()
+	d.fetches++
+	d.mu.Unlock()
+	if d.onFetch != nil {
+		return d.onFetch(ctx, request)
+	}
+	body, ok := d.bodies[request.ID]
+	if !ok {
+		return nil, backends.Fail(backends.NotFound, "gone")
+	}
+	c := &fakeContent{Reader: strings.NewReader(body)}
+	if d.writerTo {
+		return struct {
+			*fakeContent
+			io.WriterTo
+		}{c, strings.NewReader(body)}, nil
+	}
+	return c, nil
+}
+
+func (d *fakeDrop) Remove(ctx context.Context, ids []backends.MessageID, _ backends.Disposal) ([]backends.Removal, error) {
+	d.batches = append(d.batches, len(ids))
+	if d.onRemove != nil {
+		return d.onRemove(ctx, ids)
+	}
+	return d.removeAll(ids), nil
+}
+
+func (d *fakeDrop) removeAll(ids []backends.MessageID) (out []backends.Removal) {
+	for _, id := range ids {
+		d.removed = append(d.removed, id)
+		out = append(out, backends.Removal{ID: id})
+	}
+	return out
+}
+
+func (d *fakeDrop) Close() error {
+	d.mu.Lock()
+	d.drops--
+	d.mu.Unlock()
+	if d.onClose != nil {
+		return d.onClose()
+	}
+	return nil
+}
+
+// fakeContent reads from Reader; what ends it can be any error.
+type fakeContent struct {
+	io.Reader
+	closed bool
+}
+
+func (c *fakeContent) Size() int64  { return -1 }
+func (c *fakeContent) Close() error { c.closed = true; return nil }
+
+// gateway is a backend over a fake store.
+type gateway struct {
+	t       *testing.T
+	store   *fakeStore
+	locks   *maildrop.MemoryLocks
+	backend *maildrop.Backend
+	log     *strings.Builder
+}
+
+func newGateway(t *testing.T, change ...func(*maildrop.Options)) *gateway {
+	g := &gateway{t: t, store: &fakeStore{}, locks: &maildrop.MemoryLocks{}, log: &strings.Builder{}}
+	table, err := routing.New(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: g.store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := zerolog.New(zerolog.SyncWriter(g.log))
+	o := maildrop.Options{
+		Log: log, Router: routing.NewRouter(table), Locks: g.locks, PlaintextLogin: true, Hostname: "mail.sakes.example",
+		Guard: login.NewGuard(login.GuardOptions{Log: log, Floor: time.Millisecond}),
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	g.backend = maildrop.New(o)
+	return g
+}
+
+func (g *gateway) session() pop3.Session {
+	g.t.Helper()
+	s, err := g.backend.NewSession(g.t.Context(), pop3.Conn{ID: "s1", Remote: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 4711}})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return s
+}
+
+// login opens alice's maildrop, and closes it at the test's end.
+func (g *gateway) login() pop3.Maildrop {
+	g.t.Helper()
+	drop, err := g.session().Password(g.t.Context(), "alice@sakes.example", []byte("sesame"))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { _ = drop.Close() })
+	return drop
+}
+
+// idle checks that nothing is held.
+func (g *gateway) idle() {
+	g.t.Helper()
+	if n := g.locks.Len(); n != 0 {
+		g.t.Errorf("%d locks are held", n)
+	}
+	if n := g.store.open(); n != 0 {
+		g.t.Errorf("%d of the store's maildrops are open", n)
+	}
+}
+
+func code(err error) string {
+	if reply, ok := errors.AsType[*pop3.Error](err); ok {
+		return "-ERR [" + reply.Code + "]"
+	}
+	if err != nil {
+		return "not a *pop3.Error: " + err.Error()
+	}
+	return "+OK"
+}
+
+func read(t *testing.T, drop pop3.Maildrop, n, top int) (string, error) {
+	t.Helper()
+	c, err := drop.Open(t.Context(), n, top)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = c.Close() }()
+	octets, err := io.ReadAll(c)
+	return string(octets), err
+}
