@@ -49,10 +49,13 @@ type Session interface {
 	// no dot-stuffing, the Received line of this hop in front). nil means 250 (I1), with
 	// the text that is returned ("Ok: <id>"). The engine drains what was not read. The
 	// reader fails with an error that is not io.EOF when the message did not arrive
-	// whole or breaks a rule; Data passes that error on and has kept nothing.
+	// whole or breaks a rule; Data passes that error on and has kept nothing. It does not
+	// use the reader after it has returned. With BDAT it runs while chunks still arrive, and
+	// ends with the reader's error when the client gives the message up.
 	Data(ctx context.Context, body io.Reader) (text string, err error)
 
-	// Reset forgets the transaction: after Data, RSET, EHLO, STARTTLS, a failure.
+	// Reset forgets the transaction: after Data, RSET, EHLO, STARTTLS, a failure, and the
+	// connection's end. It is called once for each Mail, whatever that returned.
 	Reset()
 
 	// Close is called once, at the connection's end.
@@ -68,6 +71,7 @@ type Exchange interface {
 
 // MailOptions are the parameters of MAIL (RFC 5321 §4.1.1.2).
 type MailOptions struct {
+	ID       string // the transaction's id, in its Received line and on its log lines
 	Size     int64  // SIZE= (RFC 1870); 0: not given
 	EightBit bool   // BODY=8BITMIME (RFC 6152)
 	UTF8     bool   // SMTPUTF8 (RFC 6531)

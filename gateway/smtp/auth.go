@@ -1,0 +1,153 @@
+package smtp
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strings"
+)
+
+// mechanisms are what the backend offers; a name that is none (RFC 4422 §3.1) would break
+// the EHLO reply and is left out.
+func (s *session) mechanisms() []string {
+	return slices.DeleteFunc(slices.Clone(s.backend.Mechanisms()), func(m string) bool {
+		return m == "" || strings.Trim(m, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != ""
+	})
+}
+
+// mayAuth says whether credentials may come over this connection.
+func (s *session) mayAuth() bool { return s.secure() || s.server.AllowInsecureAuth }
+
+// auth is RFC 4954 §4.
+func (s *session) auth(args string) reply {
+	if r := s.mayAuthNow(); r.code != none.code {
+		return r
+	}
+	mechanism, initial, given := strings.Cut(args, " ")
+	mechanism = strings.ToUpper(mechanism)
+	switch {
+	case mechanism == "":
+		return refuse(501, "5.5.4", "AUTH with which mechanism?")
+	case !slices.Contains(s.mechanisms(), mechanism):
+		return refuse(504, "5.5.4", "there is no such mechanism")
+	}
+	var response []byte
+	if given {
+		var r reply
+		if response, r = decodeResponse([]byte(initial), true); r.code != none.code {
+			return r
+		}
+	}
+	r := s.authenticate(mechanism, response)
+	s.log.Info().Str("mechanism", mechanism).Bool("ok", s.authed).Int("code", r.code).AnErr("cause", r.cause).Msg("authentication")
+	s.server.observe(Event{Kind: Authenticated, Conn: s.id, Code: r.code})
+	return r
+}
+
+func (s *session) mayAuthNow() reply {
+	switch {
+	case !s.esmtp:
+		return refuse(503, "5.5.1", "say EHLO first")
+	case s.authed:
+		return refuse(503, "5.5.1", "you are authenticated already")
+	case s.tx != nil:
+		return refuse(503, "5.5.1", "AUTH does not belong in a transaction")
+	case len(s.mechanisms()) == 0:
+		return refuse(502, "5.5.1", "there is no authentication here")
+	case !s.mayAuth():
+		return refuse(538, "5.7.11", "Encryption required for requested authentication mechanism")
+	}
+	return none
+}
+
+// authenticate goes through one exchange. The backend alone knows whether it succeeds; a
+// failed one counts.
+func (s *session) authenticate(mechanism string, response []byte) reply {
+	ctx, cancel := within(s.ctx, s.server.timeouts.Backend)
+	exchange, err := s.backend.Authenticate(ctx, mechanism)
+	cancel()
+	if err != nil {
+		return s.authFailed(err)
+	}
+	for range mostExchanges {
+		challenge, done, err := s.step(exchange, response)
+		switch {
+		case err != nil:
+			return s.authFailed(err)
+		case done && len(challenge) == 0:
+			s.authed = true
+			return ok(235, "2.7.0", "welcome")
+		}
+		var r reply
+		if response, r = s.challenge(challenge); r.code != none.code || r.close {
+			return r
+		}
+		if done {
+			// A mechanism's last word is a challenge whose response is empty (RFC 4954 §4).
+			if len(response) > 0 {
+				return refuse(501, "5.5.2", "an empty response is due")
+			}
+			s.authed = true
+			return ok(235, "2.7.0", "welcome")
+		}
+	}
+	return s.authFailed(errors.New("smtp: the exchange does not end"))
+}
+
+func (s *session) step(exchange Exchange, response []byte) (challenge []byte, done bool, err error) {
+	ctx, cancel := within(s.ctx, s.server.timeouts.Backend)
+	defer cancel()
+	return exchange.Next(ctx, response)
+}
+
+// authFailed counts what was the client's fault: with 454 nothing was said about its
+// credentials.
+func (s *session) authFailed(err error) reply {
+	r := failure(err)
+	if _, told := errors.AsType[*Error](err); !told {
+		r.code, r.enhanced = 454, "4.7.0" // RFC 4954 §6
+	}
+	if r.code >= 500 {
+		s.authFailure++
+	}
+	return r
+}
+
+// challenge sends one and takes the response. "*" cancels.
+func (s *session) challenge(challenge []byte) ([]byte, reply) {
+	if err := s.say(ok(334, "", base64.StdEncoding.EncodeToString(challenge))); err != nil {
+		return nil, reply{close: true}
+	}
+	line, err := s.line(func([]byte) int { return authBound })
+	if err == errLineTooLong {
+		return nil, refuse(500, "5.5.6", "Authentication Exchange line is too long") // RFC 4954 §6
+	}
+	if r := lineFault(err); r.code != none.code {
+		return nil, r
+	}
+	if err != nil {
+		_ = s.farewell(err)
+		return nil, reply{close: true}
+	}
+	if string(line) == "*" {
+		return nil, refuse(501, "5.7.0", "authentication is cancelled")
+	}
+	response, r := decodeResponse(line, false)
+	clear(line)
+	return response, r
+}
+
+// decodeResponse decodes base64, never to nil; as an initial response "=" stands for an
+// empty one (RFC 4954 §4).
+func decodeResponse(line []byte, initial bool) ([]byte, reply) {
+	if initial && string(line) == "=" {
+		return []byte{}, none
+	}
+	out := make([]byte, base64.StdEncoding.DecodedLen(len(line)))
+	n, err := base64.StdEncoding.Strict().Decode(out, line)
+	if err != nil || bytes.ContainsAny(line, "\r\n") || initial && len(line) == 0 {
+		return nil, refuse(501, "5.5.2", "the response is no base64")
+	}
+	return out[:n], none
+}

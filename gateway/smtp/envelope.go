@@ -1,0 +1,206 @@
+package smtp
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// mail begins a transaction. RFC 5321 §4.1.1.2.
+func (s *session) mail(args string) reply {
+	if r := s.mayMail(); r.code != none.code {
+		return r
+	}
+	path, rest, r := pathOf(args, "FROM:", "5.1.7")
+	if r.code != none.code {
+		return r
+	}
+	if path.domain == "" && path != (mailbox{}) {
+		return refuse(501, "5.1.7", errNoDomain.Error())
+	}
+	options, r := s.mailOptions(rest)
+	if r.code != none.code {
+		return r
+	}
+	if !options.UTF8 && !ascii(path.String()+options.Auth) {
+		return refuse(553, "5.6.7", "the address needs SMTPUTF8") // RFC 6531 §3.5
+	}
+	return s.begin(path.String(), options)
+}
+
+// mayMail says what stands against a transaction now.
+func (s *session) mayMail() reply {
+	submission := s.server.Role == Submission
+	switch {
+	case s.helo == "":
+		return refuse(503, "5.5.1", "say EHLO first")
+	case s.tx != nil:
+		return refuse(503, "5.5.1", "there is a transaction already") // RFC 5321 §4.1.4
+	case submission && !s.mayAuth():
+		return refuse(530, "5.7.0", "Must issue a STARTTLS command first") // RFC 3207 §4
+	case submission && !s.authed:
+		return refuse(530, "5.7.0", "Authentication required") // RFC 4954 §6
+	case over(s.transactions+1, s.limits.Messages):
+		return hangUp(421, "4.7.0", "too many messages in one session")
+	}
+	return none
+}
+
+// pathOf parses "FROM:<path> parameters".
+//
+// QUIRK: a space in front of the path is taken, as RFC 5321 §4.1.1.2 asks not to be so
+// strict, and many a script sends one.
+func pathOf(args, keyword, enhanced string) (m mailbox, rest string, r reply) {
+	if len(args) < len(keyword) || !strings.EqualFold(args[:len(keyword)], keyword) {
+		return m, "", refuse(501, "5.5.4", "the command goes on with "+keyword+"<path>")
+	}
+	m, rest, err := parsePath(strings.TrimLeft(args[len(keyword):], " "))
+	if err != nil {
+		return m, "", refuse(501, enhanced, err.Error())
+	}
+	return m, rest, none
+}
+
+func (s *session) mailOptions(rest string) (MailOptions, reply) {
+	var o MailOptions
+	parameters, err := parseParameters(rest)
+	if err != nil {
+		return o, refuse(501, "5.5.4", err.Error())
+	}
+	for _, p := range parameters {
+		if r := s.mailOption(&o, p); r.code != none.code {
+			return o, r
+		}
+	}
+	return o, none
+}
+
+func (s *session) mailOption(o *MailOptions, p parameter) reply {
+	unknown := refuse(555, "5.5.4", "there is no parameter "+p.keyword) // RFC 5321 §4.1.1.11
+	if !s.esmtp {
+		return unknown
+	}
+	wrong := refuse(501, "5.5.4", "the value of "+p.keyword+" is not well formed")
+	var err error
+	switch p.keyword {
+	case "SIZE":
+		if o.Size, err = parseSize(p.value); err != nil {
+			return wrong
+		}
+		if over(o.Size, s.limits.MessageSize) {
+			return reply{code: 552, enhanced: "5.3.4", text: errTooLarge.Text} // RFC 1870 §6.1
+		}
+	case "BODY": // RFC 6152 §3
+		o.EightBit = strings.EqualFold(p.value, "8BITMIME")
+		if !o.EightBit && !strings.EqualFold(p.value, "7BIT") {
+			return wrong
+		}
+	case "SMTPUTF8": // RFC 6531 §3.4
+		if o.UTF8 = !p.hasValue; !o.UTF8 {
+			return wrong
+		}
+	case "AUTH":
+		if len(s.mechanisms()) == 0 {
+			return unknown
+		}
+		if p.value == "<>" { // nobody in particular
+			break
+		}
+		if o.Auth, err = decodeXtext(p.value); err != nil || o.Auth == "" {
+			return wrong
+		}
+	default:
+		return unknown
+	}
+	return none
+}
+
+// begin asks the backend. A transaction that it refuses has not begun, and is forgotten.
+func (s *session) begin(reversePath string, options MailOptions) reply {
+	s.transactions++
+	options.ID = fmt.Sprintf("%s.%d", s.id, s.transactions)
+	ctx, cancel := within(s.ctx, s.server.timeouts.Backend)
+	defer cancel()
+	s.tx = &transaction{id: options.ID, reversePath: reversePath, options: options, began: time.Now()}
+	if err := s.backend.Mail(ctx, reversePath, options); err != nil {
+		r := failure(err)
+		s.log.Info().Str("transaction", options.ID).Str("from", reversePath).Int("code", r.code).AnErr("cause", r.cause).Msg("sender refused")
+		s.endTransaction(s.backend)
+		return r
+	}
+	return ok(250, "2.1.0", "sender ok")
+}
+
+// rcpt adds a recipient. RFC 5321 §4.1.1.3.
+func (s *session) rcpt(args string) reply {
+	switch {
+	case s.tx == nil:
+		return refuse(503, "5.5.1", "say MAIL first")
+	case s.tx.transfer != nil:
+		return refuse(503, "5.5.1", "the message has begun") // RFC 3030 §2
+	case over(s.tx.recipients+1, s.limits.Recipients):
+		return reply{code: 452, enhanced: "4.5.3", text: "too many recipients"} // RFC 5321 §4.5.3.1.10
+	}
+	path, rest, r := pathOf(args, "TO:", "5.1.3")
+	if r.code != none.code {
+		return r
+	}
+	recipient, r := s.recipient(path)
+	if r.code != none.code {
+		return r
+	}
+	if parameters, err := parseParameters(rest); err != nil {
+		return refuse(501, "5.5.4", err.Error())
+	} else if len(parameters) > 0 {
+		return refuse(555, "5.5.4", "there is no parameter "+parameters[0].keyword)
+	}
+	return s.add(recipient)
+}
+
+// recipient is a path as one that mail can go to.
+func (s *session) recipient(path mailbox) (string, reply) {
+	address := path.String()
+	switch {
+	case path.domain == "" && strings.EqualFold(path.local, "postmaster"):
+		return "postmaster", none // RFC 5321 §4.5.1
+	case path.domain == "":
+		return "", refuse(501, "5.1.3", errNoDomain.Error())
+	case len(path.local) > mostLocal:
+		return "", refuse(501, "5.1.3", errLocalLong.Error())
+	case !s.tx.options.UTF8 && !ascii(address):
+		return "", refuse(553, "5.6.7", "the address needs SMTPUTF8")
+	}
+	return address, none
+}
+
+func (s *session) add(recipient string) reply {
+	ctx, cancel := within(s.ctx, s.server.timeouts.Backend)
+	defer cancel()
+	if err := s.backend.Rcpt(ctx, recipient, RcptOptions{}); err != nil {
+		r := failure(err)
+		s.log.Info().Str("transaction", s.tx.id).Str("to", recipient).Int("code", r.code).AnErr("cause", r.cause).Msg("recipient refused")
+		s.tx.refused++
+		if r.code >= 500 {
+			s.refusals++
+		}
+		return r
+	}
+	if s.tx.recipients++; s.tx.recipients == 1 {
+		s.tx.recipient = recipient
+	}
+	return ok(250, "2.1.5", "recipient ok")
+}
+
+// endTransaction is the one place where a transaction ends, however it does: nothing of it
+// is left for the next.
+func (s *session) endTransaction(backend Session) {
+	tx := s.tx
+	if tx == nil {
+		return
+	}
+	s.tx = nil
+	if tx.transfer != nil {
+		tx.transfer.stop()
+	}
+	backend.Reset()
+}
