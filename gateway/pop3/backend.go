@@ -29,7 +29,7 @@ type Conn struct {
 // by one goroutine at a time. An error that is not an [*Error] is told as [SYS/TEMP].
 type Session interface {
 	// Password opens the maildrop with USER and PASS. The password is the rest of the
-	// line, spaces included.
+	// line, spaces included; it is wiped after the call.
 	Password(ctx context.Context, user string, password []byte) (Maildrop, error)
 
 	// Mechanisms names the SASL mechanisms (RFC 5034) to offer now, upper case. It is asked
@@ -43,11 +43,35 @@ type Session interface {
 	Close()
 }
 
-// Exchange is one SASL exchange.
+// Exchange is one SASL exchange. One that is also an io.Closer is closed when it is over,
+// finished, failed, cancelled or lost.
 type Exchange interface {
 	// Next takes the client's response (nil at the start where there is no initial
-	// response) and returns the next challenge, or the maildrop when it has succeeded.
+	// response, empty but not nil where it is an empty one) and returns the next challenge,
+	// or the maildrop when it has succeeded. A response is valid until Next returns.
 	Next(ctx context.Context, response []byte) (challenge []byte, drop Maildrop, err error)
+}
+
+// UTF8Session is a [Session] that has a UTF8 mode (RFC 6856 §2): UTF8 is offered where a
+// session is one.
+type UTF8Session interface {
+	Session
+	// EnableUTF8 turns UTF8 mode on for the maildrop that is to be opened: it may then give
+	// messages with 8-bit headers as they are. An error refuses the command.
+	EnableUTF8(ctx context.Context) error
+}
+
+// PasswordPolicy is a [Session] that does not always take USER and PASS. Where it says no,
+// CAPA does not offer USER, and USER is refused before a password is sent. It is asked each
+// time, as TLS may have changed the answer. See also Server.InsecureAuth.
+type PasswordPolicy interface {
+	AllowPassword() bool
+}
+
+// Named is a [Maildrop] that knows whose it is, for the log; without it the log has the
+// name that was given with USER, and none after AUTH.
+type Named interface {
+	User() string
 }
 
 // Maildrop is the locked snapshot of a mailbox for one session in the TRANSACTION state
@@ -67,8 +91,8 @@ type Maildrop interface {
 	// line end in CRLF, the last one included.
 	Open(ctx context.Context, n int, top int) (Content, error)
 
-	// Update removes the messages that are marked, at QUIT (I4). An error says that some
-	// are still there.
+	// Update removes the messages that are marked, at QUIT (I4); it is not called when none
+	// is. An error says that some are still there. Numbers are ascending.
 	Update(ctx context.Context, deleted []int) error
 
 	// Close releases the lock. Without Update before it nothing is removed.
@@ -76,7 +100,9 @@ type Maildrop interface {
 }
 
 // Content is a message being read. Read returns io.EOF only when it is complete (I3). It
-// may implement io.WriterTo.
+// may implement io.WriterTo, which returns nil only when the message is complete.
+//
+// An error before the first octet is told as -ERR; after it the connection is dropped.
 type Content interface {
 	io.ReadCloser
 }

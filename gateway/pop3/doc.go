@@ -1,0 +1,52 @@
+// Package pop3 is a POP3 server engine: the protocol, and nothing of where mail is kept.
+//
+// It speaks RFC 1939 with TOP and UIDL, and the extensions CAPA, RESP-CODES, PIPELINING,
+// EXPIRE, LOGIN-DELAY and IMPLEMENTATION (RFC 2449), STLS (RFC 2595) and implicit TLS
+// (RFC 8314), AUTH-RESP-CODE (RFC 3206), SASL (RFC 5034), UTF8 and LANG (RFC 6856). APOP is
+// not there, on purpose.
+//
+// # Use
+//
+// Who may log in, and what is in a maildrop, is a [Backend]'s business. A [Server] with a
+// backend serves any number of listeners:
+//
+//	server := &pop3.Server{
+//		Backend:   backend,
+//		Log:       log,
+//		TLSConfig: certificates, // offers STLS
+//	}
+//	go func() { served <- server.Serve(ctx, listener) }()
+//	…
+//	err := server.Shutdown(grace) // says goodbye to idle sessions, lets commands finish
+//	err = <-served                // nil: it was told to stop
+//
+// For each connection the server asks the backend for a [Session], which turns a password
+// ([Session.Password]) or a SASL exchange ([Session.Authenticate]) into a [Maildrop]: a
+// numbered snapshot. RETR and TOP read a [Content] from it. DELE and RSET are only marks,
+// kept by the engine; QUIT hands them to [Maildrop.Update], and nothing else ever does: not a
+// lost connection, not a time-out, not a shutdown.
+//
+// # What a backend can rely on
+//
+//   - The methods of one connection's Session, Exchange, Maildrop and Content are called by
+//     one goroutine at a time. Each that was opened is closed, whatever happened, the maildrop
+//     before the session. A panic in them ends that connection only.
+//   - A context ends when the call has taken longer than Server.BackendTimeout, when the
+//     server is stopped by force, and, but for Update, when the client is gone. It goes on
+//     while the Content from Open is read; a slow client is not counted as a slow backend.
+//   - Message numbers are between 1 and Len, and not marked as deleted.
+//   - A text in an [*Error] is shown as it is, cut down to a line of printable ASCII. No other
+//     error text ever reaches a client.
+//
+// # What a client can rely on
+//
+// Every command gets one response, in order, however the commands were split or packed. A
+// message that cannot be read to its end never looks complete: the connection is dropped
+// without the terminating dot. What STLS found already sent in plaintext is thrown away.
+//
+// # Deviations
+//
+// Lines that end in LF alone are accepted, as are blanks in front of a command; a bare AUTH
+// lists the mechanisms, which Outlook asks for. CAPA keeps SASL and USER in the TRANSACTION
+// state although they are refused there: RFC 5034 §3 and RFC 2449 §6.2 want that.
+package pop3

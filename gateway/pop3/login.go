@@ -1,0 +1,261 @@
+package pop3
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// bare are the SASL mechanisms that show a password or a token to whoever listens.
+var bare = []string{"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"}
+
+func (s *session) bareAllowed() bool { return s.server.InsecureAuth || s.overTLS() }
+
+// passwordRefused says why USER is not available, if it is not.
+func (s *session) passwordRefused() error {
+	if policy, ok := s.backend.(PasswordPolicy); ok && !policy.AllowPassword() {
+		if !s.overTLS() && s.tlsRefused() == nil {
+			return errTLSFirst // it may be another matter then
+		}
+		return errNoPassword
+	}
+	if !s.bareAllowed() {
+		return errTLSFirst
+	}
+	return nil
+}
+
+// mechanisms are those to offer now. After the login they stay what they were: CAPA goes on
+// to name them (RFC 5034 §3).
+func (s *session) mechanisms() []string {
+	if s.state == transaction {
+		return s.mechs
+	}
+	offered := s.backend.Mechanisms()
+	if s.bareAllowed() {
+		return offered
+	}
+	hidden := func(m string) bool { return slices.Contains(bare, m) }
+	return slices.DeleteFunc(slices.Clone(offered), hidden)
+}
+
+// userName takes the name for PASS (RFC 1939 §7). The answer is the same for every name.
+func (s *session) userName(_ context.Context, a args) error {
+	s.user = ""
+	if err := s.passwordRefused(); err != nil {
+		return err
+	}
+	name := bytes.Trim(a.rest, " ")
+	if len(name) == 0 {
+		return errArguments
+	}
+	if hasControl(name) || !utf8.Valid(name) {
+		return errUserName
+	}
+	s.user = string(name)
+	s.ok("send PASS")
+	return nil
+}
+
+// password logs in with what is left of the line, blanks included (RFC 1939 §7). The name has
+// to be given again after a failure. An empty password is none: some directories take it for
+// an anonymous login, and let everybody in.
+func (s *session) password(ctx context.Context, a args) error {
+	defer clear(a.rest)
+	if err := s.passwordRefused(); err != nil {
+		return err
+	}
+	if s.user == "" {
+		return errNoUser
+	}
+	user := s.user
+	s.user = ""
+	if bytes.ContainsAny(a.rest, "\x00\r") {
+		return errCharacter
+	}
+	secret := bytes.Clone(a.rest)
+	defer clear(secret)
+	opened, err := s.backend.Password(ctx, user, secret)
+	return s.login("PASS", user, opened, cause(ctx, err))
+}
+
+// login ends a login, well or not.
+func (s *session) login(method, user string, opened Maildrop, err error) error {
+	if err == nil && opened == nil {
+		err = errors.New("the backend gave no maildrop")
+	}
+	s.server.observer().Login(s.info, method, err)
+	if err != nil {
+		s.log.Warn().Str("user", user).Str("method", method).Bool("ok", false).Str("reason", err.Error()).Msg("login")
+		return s.loginFailed(err)
+	}
+	s.mechs = slices.Clone(s.mechanisms())
+	s.drop, s.state = opened, transaction
+	if named, ok := opened.(Named); ok {
+		user = named.User()
+	}
+	s.sum.User = user
+	s.log.Info().Str("user", user).Str("method", method).Bool("ok", true).Int("messages", opened.Len()).Msg("login")
+	s.okNumber("maildrop has ", int64(opened.Len()), " messages")
+	return nil
+}
+
+// loginFailed answers, and ends the connection of one that tries and tries (logged already).
+func (s *session) loginFailed(err error) error {
+	e := answer(err)
+	s.failures++
+	if e.Fatal || reached(s.failures, s.server.MaxLogins, 5) {
+		return &farewell{reason: "login failed", code: e.Code, text: e.Text}
+	}
+	return &Error{Code: e.Code, Text: e.Text}
+}
+
+// auth conducts a SASL exchange (RFC 5034 §4). QUIRK: without a mechanism it lists them;
+// Outlook asks that way.
+func (s *session) auth(_ context.Context, a args) error {
+	offered := s.mechanisms()
+	if a.n == 0 {
+		s.ok("mechanisms follow")
+		for _, m := range offered {
+			s.line(m)
+		}
+		return s.stop()
+	}
+	mechanism := strings.ToUpper(a.field[0])
+	if !slices.Contains(offered, mechanism) {
+		if slices.Contains(s.backend.Mechanisms(), mechanism) {
+			return errTLSFirst
+		}
+		return errMechanism
+	}
+	var initial []byte
+	if a.n == 2 {
+		var err error
+		if initial, err = decodeInitial(a.field[1]); err != nil {
+			return err
+		}
+	}
+	opened, err := s.exchange(mechanism, initial)
+	s.in.shrink()
+	return s.authDone(mechanism, opened, err)
+}
+
+// decodeInitial decodes an initial response: "=" is an empty one.
+func decodeInitial(field string) ([]byte, error) {
+	if field == "=" {
+		return []byte{}, nil
+	}
+	return decode([]byte(field))
+}
+
+// decode takes only what RFC 4648 §4 calls base64: no other characters, padding at the end.
+func decode(line []byte) ([]byte, error) {
+	if bytes.ContainsAny(line, "\r\n") { // which the decoder would ignore
+		return nil, errBase64
+	}
+	response := make([]byte, base64.StdEncoding.DecodedLen(len(line)))
+	n, err := base64.StdEncoding.Strict().Decode(response, line)
+	if err != nil {
+		return nil, errBase64
+	}
+	return response[:n], nil
+}
+
+// authDone tells a client's own mistake from a login that was refused, and from a connection
+// that is lost.
+func (s *session) authDone(mechanism string, opened Maildrop, err error) error {
+	var lost *drop
+	var last *farewell
+	if errors.As(err, &lost) || errors.As(err, &last) {
+		return err
+	}
+	if _, ok := errors.AsType[refusal](err); ok {
+		return err
+	}
+	return s.login(mechanism, "", opened, err)
+}
+
+// exchange goes from challenge to response, until there is a maildrop.
+func (s *session) exchange(mechanism string, response []byte) (Maildrop, error) {
+	e, err := s.startExchange(mechanism)
+	if err != nil {
+		return nil, err
+	}
+	if closer, ok := e.(io.Closer); ok {
+		defer func() { _ = closer.Close() }()
+	}
+	for {
+		challenge, opened, err := s.next(e, response)
+		clear(response)
+		if err != nil || opened != nil {
+			return opened, err
+		}
+		if response, err = s.ask(challenge); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (s *session) startExchange(mechanism string) (Exchange, error) {
+	ctx, done := s.begin(false)
+	defer done()
+	e, err := s.backend.Authenticate(ctx, mechanism)
+	return e, cause(ctx, err)
+}
+
+func (s *session) next(e Exchange, response []byte) ([]byte, Maildrop, error) {
+	ctx, done := s.begin(false)
+	defer done()
+	challenge, opened, err := e.Next(ctx, response)
+	return challenge, opened, cause(ctx, err)
+}
+
+// ask sends a challenge and takes the response to it.
+func (s *session) ask(challenge []byte) ([]byte, error) {
+	line := append([]byte("+ "), base64.StdEncoding.EncodeToString(challenge)...)
+	_, _ = s.out.Write(append(line, crlf...)) // its error is kept
+	line, err := s.readLine(maxSASLLine)
+	defer clear(line)
+	switch {
+	case errors.Is(err, errLongLine):
+		return nil, errTooLong
+	case err != nil:
+		return nil, err
+	case string(line) == "*":
+		return nil, errCancelled
+	}
+	return decode(line)
+}
+
+func (s *session) tlsRefused() error {
+	switch {
+	case s.overTLS():
+		return errHaveTLS
+	case s.server.TLSConfig == nil:
+		return errNoTLS
+	}
+	return nil
+}
+
+// stls turns TLS on (RFC 2595 §4). Whatever came before it in plaintext is forgotten: what
+// was read ahead may be somebody else's (an injection), and so may the user name be.
+func (s *session) stls(context.Context, args) error {
+	if err := s.tlsRefused(); err != nil {
+		return err
+	}
+	if s.utf8 {
+		return errAfterUTF8 // RFC 6856 §2.1
+	}
+	s.ok("begin TLS")
+	if err := s.out.flush(); err != nil {
+		return &drop{reason: "gone", err: err}
+	}
+	s.in.forget()
+	s.user = ""
+	return s.startTLS()
+}

@@ -1,0 +1,207 @@
+package pop3
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Server serves POP3. Its fields are set before the first Serve, and left alone after it. A
+// zero value means the default; one of the Max limits below zero means that there is none.
+type Server struct {
+	Backend  Backend        // required
+	Log      zerolog.Logger // the zero value says nothing
+	Observer Observer       // may be nil
+
+	// TLSConfig has the certificates. It offers STLS, unless ImplicitTLS is set. For
+	// certificates that change, use its GetConfigForClient.
+	TLSConfig *tls.Config
+	// ImplicitTLS makes TLS with TLSConfig come first on each connection (RFC 8314 §3). A
+	// listener that does TLS itself needs neither; what it accepts must be a *tls.Conn.
+	ImplicitTLS bool
+	// InsecureAuth lets passwords and tokens come in without TLS: USER, PASS, and the SASL
+	// mechanisms PLAIN, LOGIN, XOAUTH2 and OAUTHBEARER, as far as the backend takes them.
+	InsecureAuth bool
+
+	// Greeting is the text after the first +OK: printable ASCII. A "<" in it would promise
+	// APOP (RFC 1939 §7), and is left out. Default: "POP3 server ready".
+	Greeting string
+	// Implementation is for CAPA (RFC 2449 §6.9). Empty: not said.
+	Implementation string
+	// Expire is for CAPA (RFC 2449 §6.7): "NEVER", or days ("0", "30"), both perhaps followed
+	// by " USER". Empty: not said.
+	Expire string
+	// LoginDelay is for CAPA (RFC 2449 §6.5), in whole seconds; the backend enforces it. 0:
+	// not said.
+	LoginDelay time.Duration
+	// UTF8User says that the backend takes user names and passwords in UTF-8 (RFC 6856 §2.2).
+	UTF8User bool
+
+	// IdleTimeout is how long a client that has logged in may say nothing; RFC 1939 §3 wants
+	// 10 minutes at least. Default: 10 minutes and 30 seconds.
+	IdleTimeout time.Duration
+	// LoginTimeout is how long a client may say nothing before that. Default: 1 minute.
+	LoginTimeout time.Duration
+	// LoginLimit is how long a client may take in all to log in. Default: 5 minutes.
+	LoginLimit time.Duration
+	// WriteTimeout is how long a client may take none of what is sent to it. One that takes a
+	// little, now and then, is served. Default: 5 minutes.
+	WriteTimeout time.Duration
+	// BackendTimeout is how long one call of the backend may take, or one piece of a message.
+	// Default: 5 minutes.
+	BackendTimeout time.Duration
+
+	MaxConnections int // at a time; default 10000
+	// MaxPerAddress is the number of connections from one IPv4 address, or one IPv6 /64.
+	// Default: 100. Connections that have no IP address (unix sockets) are not counted.
+	MaxPerAddress int
+	MaxLogins     int // failed ones, before the connection is closed; default 5
+	// MaxErrors is how many mistakes (unknown commands, bad arguments, …) a client may make,
+	// before the connection is closed. Default: 20.
+	MaxErrors int
+	// MaxLoginOctets is what a client may send before it has logged in. Default: 65536.
+	MaxLoginOctets int64
+
+	mu        sync.Mutex
+	stopping  bool
+	listeners map[net.Listener]struct{}
+	sessions  map[*session]struct{}
+	addresses map[string]int
+	drained   chan struct{} // made by Shutdown, closed when there is no session
+}
+
+// ErrServerClosed is returned by a Serve that is called after Shutdown.
+var ErrServerClosed = errors.New("pop3: server closed")
+
+// Serve accepts connections until the context ends, Shutdown is called, or the listener
+// fails, and returns when its sessions have ended; nil says that it was told to stop. The
+// end of the context is a stop by force: connections are closed. Serve closes the listener.
+// It may be called for several listeners.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	if err := s.check(); err != nil {
+		_ = l.Close()
+		return err
+	}
+	if !s.listen(l) {
+		_ = l.Close()
+		return ErrServerClosed
+	}
+	defer s.unlisten(l)
+	base, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(base, func() { _ = l.Close() })
+	defer stop()
+	var running sync.WaitGroup
+	err := s.accept(base, l, &running)
+	if err != nil {
+		cancel() // a listener that failed takes its sessions with it
+	}
+	running.Wait()
+	_ = l.Close()
+	if ctx.Err() != nil || s.isStopping() {
+		return nil
+	}
+	return err
+}
+
+// check refuses settings that no session could work with.
+func (s *Server) check() error {
+	switch {
+	case s.Backend == nil:
+		return errors.New("pop3: no backend")
+	case s.ImplicitTLS && s.TLSConfig == nil:
+		return errors.New("pop3: implicit TLS without a TLS configuration")
+	case !validExpire(s.Expire):
+		return fmt.Errorf("pop3: EXPIRE %q is not NEVER or a number of days", s.Expire)
+	}
+	return nil
+}
+
+func validExpire(v string) bool {
+	if n := len(v) - len(" USER"); n > 0 && v[n:] == " USER" {
+		v = v[:n]
+	}
+	if v == "" || v == "NEVER" {
+		return true
+	}
+	_, err := strconv.ParseUint(v, 10, 31)
+	return err == nil
+}
+
+// accept hands out connections until the listener is closed. Running out of files or memory
+// is no reason to stop: sessions that end will give some back.
+func (s *Server) accept(ctx context.Context, l net.Listener, running *sync.WaitGroup) error {
+	var pause time.Duration
+	for {
+		conn, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			s.admit(ctx, conn, running)
+		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+			return nil
+		case !isShortage(err):
+			return fmt.Errorf("pop3: accept: %w", err)
+		default:
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			s.Log.Warn().Err(err).Dur("pause", pause).Msg("cannot accept connections")
+			if !sleep(ctx, pause) {
+				return nil
+			}
+		}
+	}
+}
+
+// isShortage says whether Accept may work again later.
+func isShortage(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// admit starts a session, or refuses it.
+func (s *Server) admit(ctx context.Context, conn net.Conn, running *sync.WaitGroup) {
+	session := newSession(ctx, s, conn)
+	if limit := s.register(session); limit != "" {
+		s.refuse(session, limit)
+		return
+	}
+	running.Go(func() {
+		defer s.unregister(session)
+		session.serve()
+	})
+}
+
+// refuse says why there is no greeting. A new connection has room for a line, so this does
+// not keep the accept loop. Where TLS comes first nothing can be said.
+func (s *Server) refuse(session *session, limit string) {
+	defer session.kill(nil)
+	s.observer().SessionRefused(limit)
+	session.log.Warn().Str("limit", limit).Msg("connection refused")
+	if !s.ImplicitTLS && !session.overTLS() {
+		_ = session.wire.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = session.wire.Conn.Write([]byte("-ERR [SYS/TEMP] too many connections, try again later\r\n"))
+	}
+}

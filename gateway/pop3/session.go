@@ -1,0 +1,420 @@
+package pop3
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// The states of a session (RFC 1939 §3). UPDATE is the QUIT of a transaction.
+type state uint8
+
+const (
+	authorization state = 1 << iota
+	transaction
+
+	anyState = authorization | transaction
+)
+
+// tlsConn is a connection with TLS: a *tls.Conn, or what wraps one.
+type tlsConn interface {
+	net.Conn
+	HandshakeContext(ctx context.Context) error
+	ConnectionState() tls.ConnectionState
+}
+
+// session is one connection. It belongs to the goroutine of serve; what others may use is
+// under mu.
+type session struct {
+	server  *Server
+	log     zerolog.Logger
+	info    Conn
+	address string // for the limit by address
+	wire    *wire
+	in      input
+	out     output
+
+	ctx    context.Context // ends with the server, or by force
+	cancel context.CancelCauseFunc
+
+	state    state
+	began    time.Time
+	backend  Session
+	user     string
+	utf8     bool
+	mechs    []string // as offered when the login came
+	drop     Maildrop
+	marks    marks
+	total    int64 // octets of all messages; -1: not asked yet
+	failures int   // logins
+	mistakes int
+	patience time.Time // when the line that is awaited must be there; zero: not waiting
+	lastOK   bool
+	watch    *watch // over the call of the backend under way
+	sum      Summary
+
+	mu       sync.Mutex
+	conn     net.Conn // wire, or TLS over it
+	secure   tlsConn  // conn, where it is TLS
+	waiting  bool     // for the client
+	retiring bool
+}
+
+var errStopped = errors.New("the server was stopped")
+
+func newSession(ctx context.Context, server *Server, conn net.Conn) *session {
+	w := newWire(conn, server.writeTimeout())
+	s := &session{server: server, wire: w, conn: w, state: authorization, began: time.Now(), total: -1}
+	s.secure, _ = conn.(tlsConn)
+	s.address = addressKey(conn.RemoteAddr())
+	s.out.to = pacer{s}
+	s.ctx, s.cancel = context.WithCancelCause(ctx)
+	s.info = Conn{ID: newID(), Remote: conn.RemoteAddr(), Local: conn.LocalAddr(), TLS: s.tlsState}
+	s.sum.Session = s.info.ID
+	s.log = server.Log.With().Str("session", s.info.ID).Stringer("remote", stringer{conn.RemoteAddr()}).Logger()
+	return s
+}
+
+// stringer makes a log field of an address that may be nil.
+type stringer struct{ addr net.Addr }
+
+func (s stringer) String() string {
+	if s.addr == nil {
+		return ""
+	}
+	return s.addr.String()
+}
+
+// newID is a name for a session, 13 characters that no other session has had.
+func newID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
+}
+
+func (s *session) tlsState() *tls.ConnectionState {
+	s.mu.Lock()
+	secure := s.secure
+	s.mu.Unlock()
+	if secure == nil {
+		return nil
+	}
+	state := secure.ConnectionState()
+	return &state
+}
+
+func (s *session) overTLS() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.secure != nil
+}
+
+// serve is the whole life of a connection.
+func (s *session) serve() {
+	defer s.cancel(nil)
+	stop := context.AfterFunc(s.ctx, func() { s.kill(nil) })
+	defer stop()
+	s.log.Info().Stringer("local", stringer{s.info.Local}).Msg("connected")
+	s.server.observer().SessionOpened(s.info)
+	err := s.contain("session", s.converse)
+	s.end(err)
+	_ = s.contain("close", s.closeBackend)
+	s.report(err)
+}
+
+// contain makes an error of a panic: one session's trouble is no other's (I8).
+func (s *session) contain(where string, f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Error().Str("in", where).Interface("panic", fmt.Sprint(r)).Bytes("stack", debug.Stack()).Msg("panic in a session")
+			err = &drop{reason: "panic"}
+		}
+	}()
+	return f()
+}
+
+// converse is the greeting and what follows, until something ends it.
+func (s *session) converse() error {
+	if err := s.secureFirst(); err != nil {
+		return err
+	}
+	if err := s.greet(); err != nil {
+		return err
+	}
+	for {
+		line, err := s.readLine(maxCommandLine)
+		if err == nil || errors.Is(err, errLongLine) {
+			err = s.command(line, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// secureFirst makes the TLS of a connection that begins with it (RFC 8314 §3).
+func (s *session) secureFirst() error {
+	if s.server.ImplicitTLS {
+		return s.startTLS()
+	}
+	if s.secure != nil { // the listener's
+		return s.handshake(s.secure)
+	}
+	return nil
+}
+
+func (s *session) startTLS() error {
+	conn := tls.Server(s.wire, s.server.TLSConfig)
+	if err := s.handshake(conn); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.conn, s.secure = conn, conn
+	s.mu.Unlock()
+	return nil
+}
+
+func (s *session) handshake(conn tlsConn) error {
+	ctx, cancel := context.WithTimeout(s.ctx, s.server.loginTimeout())
+	defer cancel()
+	_ = s.wire.SetReadDeadline(time.Time{})
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return &drop{reason: "tls", err: err}
+	}
+	return nil
+}
+
+// greet asks the backend for its session, and says hello (RFC 1939 §4).
+func (s *session) greet() error {
+	ctx, done := s.begin(false)
+	defer done()
+	backend, err := s.server.Backend.NewSession(ctx, s.info)
+	if err != nil {
+		e := answer(err)
+		s.log.Warn().Err(cause(ctx, err)).Msg("session refused")
+		return &farewell{reason: "refused", code: e.Code, text: e.Text}
+	}
+	s.backend = backend
+	greeting := strings.ReplaceAll(s.server.Greeting, "<", "")
+	if greeting == "" {
+		greeting = "POP3 server ready"
+	}
+	s.ok(greeting)
+	return nil
+}
+
+// readLine takes the client's next line, waiting for it if need be. Responses leave before
+// the wait, and not earlier: those of pipelined commands go together.
+func (s *session) readLine(limit int) ([]byte, error) {
+	if s.isRetiring() {
+		return nil, errRetired
+	}
+	s.patience = time.Time{}
+	line, err := s.in.line(limit, s.fill)
+	switch {
+	case err == nil || errors.Is(err, errLongLine):
+		return line, s.checkLogin(err)
+	case errors.Is(err, errEndlessLine):
+		return nil, &farewell{reason: "endless line", text: "line too long"}
+	}
+	return nil, s.lost(err)
+}
+
+// checkLogin bounds what is sent before a login.
+func (s *session) checkLogin(err error) error {
+	if limit := s.server.maxLoginOctets(); s.state == authorization && limit > 0 && s.in.total > limit {
+		return &farewell{reason: "too much before login", text: "too much before login"}
+	}
+	return err
+}
+
+var errRetired = &farewell{reason: "shutdown", code: "SYS/TEMP", text: "the server is shutting down"}
+
+// lost says what an error of reading means.
+func (s *session) lost(err error) error {
+	var ended *farewell
+	var gone *drop
+	switch {
+	case errors.As(err, &ended) || errors.As(err, &gone):
+		return err
+	case isTimeout(err) && s.isRetiring():
+		return errRetired
+	case isTimeout(err):
+		return &farewell{reason: "idle", text: "closed for inactivity"}
+	case isGone(err):
+		return &drop{reason: "gone"}
+	}
+	return &drop{reason: "gone", err: err}
+}
+
+// fill reads from the connection. A line has one deadline for all of its octets: RFC 1939 §3
+// wants a command to reset the clock.
+func (s *session) fill(p []byte) (int, error) {
+	if err := s.out.flush(); err != nil {
+		return 0, &drop{reason: "gone", err: err}
+	}
+	conn, err := s.await()
+	if err != nil {
+		return 0, err
+	}
+	n, err := conn.Read(p)
+	s.mu.Lock()
+	s.waiting = false
+	s.mu.Unlock()
+	return n, err
+}
+
+func (s *session) await() (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.retiring {
+		return nil, errRetired
+	}
+	if s.patience.IsZero() {
+		s.patience = s.deadline()
+	}
+	s.waiting = true
+	return s.conn, s.conn.SetReadDeadline(s.patience)
+}
+
+func (s *session) deadline() time.Time {
+	if s.state == transaction {
+		return time.Now().Add(s.server.idleTimeout())
+	}
+	deadline := time.Now().Add(s.server.loginTimeout())
+	if last := s.began.Add(s.server.loginLimit()); last.Before(deadline) {
+		return last
+	}
+	return deadline
+}
+
+// retire ends the session when it next waits for its client, or now if it does.
+func (s *session) retire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retiring = true
+	if s.waiting {
+		_ = s.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+func (s *session) isRetiring() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.retiring
+}
+
+// kill ends the session by force, whatever it does.
+func (s *session) kill(err error) {
+	s.cancel(err)
+	_ = s.wire.Conn.Close()
+}
+
+// end says the last word, if there is one, and closes the connection.
+func (s *session) end(err error) {
+	var last *farewell
+	switch {
+	case errors.As(err, &last):
+		s.fail(last.code, last.text)
+		s.hangUp(true)
+	case errors.Is(err, errQuit):
+		s.hangUp(s.in.pending())
+	default: // nothing of it must look like an end that was meant, TLS's close_notify included
+		s.out.release()
+		_ = s.wire.Conn.Close()
+	}
+}
+
+// The bounds of saying goodbye.
+const (
+	goodbyeTimeout = 5 * time.Second
+	lingerTimeout  = time.Second
+	lingerOctets   = 256 << 10
+)
+
+// hangUp sends what is left and closes. A client that is still sending would be sent a reset
+// by a plain close, and might never see the last response: with linger, it is heard out.
+func (s *session) hangUp(linger bool) {
+	s.wire.timeout.Store(int64(goodbyeTimeout))
+	err := s.out.flush()
+	if linger && err == nil && s.closeWrite() {
+		_ = s.wire.SetReadDeadline(time.Now().Add(lingerTimeout))
+		_, _ = io.CopyN(io.Discard, s.wire.Conn, lingerOctets)
+	}
+	_ = s.conn.Close()
+}
+
+// closeWrite says that nothing more will be sent; false: this connection cannot.
+func (s *session) closeWrite() bool {
+	type half interface{ CloseWrite() error }
+	if conn, ok := s.conn.(half); ok { // TLS
+		_ = conn.CloseWrite()
+	}
+	conn, ok := s.wire.Conn.(half)
+	return ok && conn.CloseWrite() == nil
+}
+
+// closeBackend releases what the backend holds: the maildrop's lock first.
+func (s *session) closeBackend() error {
+	defer func() {
+		if s.backend != nil {
+			s.backend.Close()
+		}
+	}()
+	return s.closeDrop()
+}
+
+func (s *session) closeDrop() error {
+	if s.drop == nil {
+		return nil
+	}
+	held := s.drop
+	s.drop = nil
+	if err := held.Close(); err != nil {
+		s.log.Warn().Err(err).Msg("maildrop not closed cleanly")
+	}
+	return nil
+}
+
+// report writes the session's last log line.
+func (s *session) report(err error) {
+	sum := &s.sum
+	sum.Reason = reason(err)
+	sum.Duration = time.Since(s.began)
+	sum.In, sum.Out = s.in.total, s.out.total
+	s.server.observer().SessionClosed(*sum)
+	e := s.log.Info()
+	var lost *drop
+	if errors.As(err, &lost) && lost.err != nil {
+		e = e.AnErr("error", lost.err)
+	}
+	e.Str("reason", sum.Reason).Str("user", sum.User).Dur("duration", sum.Duration).
+		Int("commands", sum.Commands).Int("errors", sum.Errors).
+		Int("retr", sum.Retr).Int64("retr_octets", sum.RetrSize).Int("top", sum.Top).
+		Int("deleted", sum.Deleted).Int64("in", sum.In).Int64("out", sum.Out).Msg("disconnected")
+}
+
+func reason(err error) string {
+	var last *farewell
+	var lost *drop
+	switch {
+	case errors.As(err, &last):
+		return last.reason
+	case errors.As(err, &lost):
+		return lost.reason
+	case errors.Is(err, errQuit):
+		return "quit"
+	}
+	return "error"
+}
