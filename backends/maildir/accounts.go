@@ -1,0 +1,318 @@
+package maildir
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+// account is one entry of the accounts file.
+type account struct {
+	address  address
+	hash     *passwordHash // nil: no password has been set
+	name     string
+	aliases  []address
+	sendAs   []string // addresses, or "@domain"
+	quota    int64    // octets; 0: the store's
+	disabled bool
+	line     int
+}
+
+// directory is the accounts file as it was read. It is not changed any more.
+type directory struct {
+	accounts []*account
+	mail     map[address]*account // by address and alias
+	catchAll map[string]*account  // by domain
+	login    map[string]*account  // by local part; nil: more than one account has it
+	decoy    *passwordHash
+}
+
+// account's view for the rest of the world.
+func (a *account) view() backends.Account {
+	all := []string{a.address.String()}
+	for _, alias := range a.aliases {
+		if alias.local != "" {
+			all = append(all, alias.String())
+		}
+	}
+	for _, more := range a.sendAs {
+		if !slices.Contains(all, more) {
+			all = append(all, more)
+		}
+	}
+	return backends.Account{ID: a.address.String(), Address: a.address.String(), Addresses: all, DisplayName: a.name}
+}
+
+// byLogin finds the account that a login name means: an address, an alias, or a local part
+// that only one account has.
+func (d *directory) byLogin(name string) *account {
+	if a, err := parseAddress(name); err == nil {
+		return d.mail[a]
+	}
+	if local, err := parseLocal(name); err == nil {
+		return d.login[local]
+	}
+	return nil
+}
+
+// byRecipient finds the account that takes mail for an address: its own, one with a detail
+// behind the separator (RFC 5233), or the domain's catch-all.
+func (d *directory) byRecipient(a address, separator string) *account {
+	if found := d.mail[a]; found != nil {
+		return found
+	}
+	if separator != "" {
+		if user, _, ok := strings.Cut(a.local, separator); ok && user != "" {
+			if found := d.mail[address{user, a.domain}]; found != nil {
+				return found
+			}
+		}
+	}
+	return d.catchAll[a.domain]
+}
+
+// problems collects what is wrong with the accounts file.
+type problems []string
+
+func (p *problems) add(node *yaml.Node, format string, args ...any) {
+	*p = append(*p, fmt.Sprintf("line %d: ", node.Line)+fmt.Sprintf(format, args...))
+}
+
+func (p problems) err() error {
+	if len(p) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(p, "; "))
+}
+
+// parseAccounts reads an accounts file. What is wrong comes all at once, with lines.
+func parseAccounts(text []byte) (*directory, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return nil, err
+	}
+	d := &directory{mail: map[address]*account{}, catchAll: map[string]*account{}, login: map[string]*account{}}
+	var p problems
+	if doc.Kind != 0 {
+		p.mapping(doc.Content[0], map[string]func(*yaml.Node){"accounts": func(n *yaml.Node) {
+			for _, entry := range p.sequence(n) {
+				d.add(&p, readAccount(&p, entry))
+			}
+		}})
+	}
+	d.decoy = decoyHash(d.commonCosts())
+	return d, p.err()
+}
+
+// commonCosts are those that most of the hashes have: what a failing login should cost.
+func (d *directory) commonCosts() costs {
+	count := map[costs]int{}
+	for _, a := range d.accounts {
+		if a.hash != nil {
+			count[a.hash.costs]++
+		}
+	}
+	most := usualCosts
+	for c, n := range count {
+		if n > count[most] {
+			most = c
+		}
+	}
+	return most
+}
+
+func (d *directory) add(p *problems, a *account) {
+	if a == nil {
+		return
+	}
+	at := &yaml.Node{Line: a.line}
+	for _, each := range append([]address{a.address}, a.aliases...) {
+		switch other := d.holder(each); {
+		case other != nil && other != a:
+			p.add(at, "%s belongs to the account in line %d already", each, other.line)
+		case each.local == "":
+			d.catchAll[each.domain] = a
+		default:
+			d.mail[each] = a
+		}
+	}
+	if _, twice := d.login[a.address.local]; twice {
+		d.login[a.address.local] = nil
+	} else {
+		d.login[a.address.local] = a
+	}
+	d.accounts = append(d.accounts, a)
+}
+
+func (d *directory) holder(a address) *account {
+	if a.local == "" {
+		return d.catchAll[a.domain]
+	}
+	return d.mail[a]
+}
+
+// readAccount reads one entry; nil: it has no address to go by.
+func readAccount(p *problems, node *yaml.Node) *account {
+	a := &account{line: node.Line}
+	p.mapping(node, map[string]func(*yaml.Node){
+		"address":  func(n *yaml.Node) { a.address = p.address(n, p.text(n), false) },
+		"password": func(n *yaml.Node) { a.hash = p.hash(n) },
+		"name":     func(n *yaml.Node) { a.name = p.text(n) },
+		"aliases": func(n *yaml.Node) {
+			for _, each := range p.sequence(n) {
+				if alias := p.address(each, p.text(each), true); alias.domain != "" {
+					a.aliases = append(a.aliases, alias)
+				}
+			}
+		},
+		"send_as": func(n *yaml.Node) {
+			for _, each := range p.sequence(n) {
+				if other := p.address(each, p.text(each), true); other.domain != "" {
+					a.sendAs = append(a.sendAs, other.String())
+				}
+			}
+		},
+		"quota": func(n *yaml.Node) {
+			var err error
+			if a.quota, err = parseOctets(p.text(n)); err != nil {
+				p.add(n, "quota: %v", err)
+			}
+		},
+		"disabled": func(n *yaml.Node) {
+			if err := n.Decode(&a.disabled); err != nil {
+				p.add(n, "disabled: expected true or false")
+			}
+		},
+	})
+	if a.address.domain == "" {
+		if node.Kind == yaml.MappingNode && child(node, "address") == nil {
+			p.add(node, "an account needs an address")
+		}
+		return nil
+	}
+	return a
+}
+
+// mapping calls the reader of each key, and tells of keys that there are not.
+func (p *problems) mapping(node *yaml.Node, readers map[string]func(*yaml.Node)) {
+	if node.Kind != yaml.MappingNode {
+		p.add(node, `expected "key: value" lines`)
+		return
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		key := node.Content[i]
+		read, known := readers[key.Value]
+		switch {
+		case !known:
+			p.add(key, "unknown key %q%s", key.Value, didYouMean(key.Value, readers))
+		case seen[key.Value]:
+			p.add(key, "%q stands here twice", key.Value)
+		default:
+			read(node.Content[i+1])
+		}
+		seen[key.Value] = true
+	}
+}
+
+func didYouMean[V any](key string, known map[string]V) string {
+	if nearest := nearestKey(key, known); nearest != "" {
+		return fmt.Sprintf("; did you mean %q?", nearest)
+	}
+	return ""
+}
+
+func (p *problems) sequence(node *yaml.Node) []*yaml.Node {
+	if node.Kind == yaml.SequenceNode {
+		return node.Content
+	}
+	if node.Tag != "!!null" {
+		p.add(node, "expected a list")
+	}
+	return nil
+}
+
+func (p *problems) text(node *yaml.Node) string {
+	if node.Kind != yaml.ScalarNode {
+		p.add(node, "expected a single value")
+		return ""
+	}
+	return node.Value
+}
+
+// address reads an address; domains as a whole ("@example.org") where that is allowed.
+func (p *problems) address(node *yaml.Node, text string, whole bool) address {
+	if domain, ok := strings.CutPrefix(text, "@"); ok && whole {
+		d, err := parseDomain(domain)
+		if err != nil {
+			p.add(node, "%q: %v", text, err)
+		}
+		return address{domain: d}
+	}
+	a, err := parseAddress(text)
+	if err != nil {
+		p.add(node, "%q is no address: %v", text, err)
+		return address{}
+	}
+	return a
+}
+
+func (p *problems) hash(node *yaml.Node) *passwordHash {
+	text := p.text(node)
+	if text == "" {
+		return nil
+	}
+	h, err := parseHash(text)
+	if err != nil {
+		p.add(node, "password: %v", err) // without the value: somebody may have put a password there
+	}
+	return h
+}
+
+// child is the value of a key of a mapping; nil: there is none.
+func child(node *yaml.Node, key string) *yaml.Node {
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		if node.Content[i].Value == key {
+			return node.Content[i+1]
+		}
+	}
+	return nil
+}
+
+// nearestKey is the known key that a mistyped one is likely to be; empty: none is near.
+func nearestKey[V any](key string, known map[string]V) string {
+	best, least := "", max(1, len(key)/3)+1
+	for candidate := range known {
+		if n := distance(strings.ToLower(key), candidate); n < least || n == least && best != "" && cmp.Less(candidate, best) {
+			best, least = candidate, n
+		}
+	}
+	return best
+}
+
+// distance is the number of letters to insert, remove or replace (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,76 @@
+//go:build unix
+
+package maildir
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// infoSeparator stands between a message's base name and its flags.
+const infoSeparator = ':'
+
+func openForReading(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
+
+// isNoFile says that what was opened for reading is a link, or a socket or a device.
+func isNoFile(err error) bool {
+	return errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV)
+}
+
+func isDiskQuota(err error) bool { return errors.Is(err, unix.EDQUOT) }
+
+// canHold says whether messages can be put into a folder.
+func canHold(dir string) error { return unix.Access(dir, unix.R_OK|unix.W_OK|unix.X_OK) }
+
+// cannotLink says that two names for one file cannot be had here, whatever the disk's health.
+func cannotLink(err error) bool {
+	for _, e := range []error{unix.EXDEV, unix.EPERM, unix.EMLINK, unix.ENOTSUP, unix.EOPNOTSUPP, unix.ENOSYS} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// lockPoll is how often a lock that another process holds is asked for: the lock has no event.
+const lockPoll = 20 * time.Millisecond
+
+// lockFile takes an exclusive lock between processes. The file stays; the lock ends with
+// the process at the latest.
+func lockFile(ctx context.Context, path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { _ = f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			_ = f.Close()
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			_ = f.Close()
+			return nil, ctx.Err()
+		case <-time.After(lockPoll):
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package maildir
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"golang.org/x/sys/windows"
+)
+
+// infoSeparator stands between a message's base name and its flags. A colon cannot stand
+// in a file name here.
+const infoSeparator = ';'
+
+func openForReading(path string) (*os.File, error) { return os.Open(path) }
+
+// syncDir has nothing to do: NTFS keeps its folders in a journal, and they cannot be synced.
+func syncDir(string) error { return nil }
+
+func isNoFile(error) bool { return false }
+
+func isDiskQuota(err error) bool { return errors.Is(err, windows.ERROR_DISK_FULL) }
+
+func canHold(string) error { return nil }
+
+func cannotLink(err error) bool {
+	return errors.Is(err, windows.ERROR_NOT_SAME_DEVICE) || errors.Is(err, windows.ERROR_TOO_MANY_LINKS) ||
+		errors.Is(err, windows.ERROR_NOT_SUPPORTED) || errors.Is(err, windows.ERROR_INVALID_FUNCTION)
+}
+
+const lockPoll = 20 * time.Millisecond
+
+// lockFile takes an exclusive lock between processes.
+func lockFile(ctx context.Context, path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
+	for {
+		err := windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, new(windows.Overlapped))
+		if err == nil {
+			return func() { _ = f.Close() }, nil
+		}
+		if !errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
+			_ = f.Close()
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			_ = f.Close()
+			return nil, ctx.Err()
+		case <-time.After(lockPoll):
+		}
+	}
+}

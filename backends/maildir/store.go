@@ -1,0 +1,173 @@
+package maildir
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+// version is the backend's own.
+const version = "1.0.0"
+
+// fetchesAtOnce is how many messages of one maildrop are worth reading at the same time.
+const fetchesAtOnce = 4
+
+// clock is the time, unless a test has its own.
+var clock = time.Now
+
+// Store is a [backends.Store], [backends.Reader] and [backends.Receiver] on Maildir folders.
+type Store struct {
+	log      zerolog.Logger
+	disk     fileSystem
+	now      func() time.Time
+	verifier verifier
+	closed   atomic.Bool
+
+	mu  sync.Mutex
+	use *inUse // nil: not configured
+}
+
+// inUse is what Configure puts to use. It is not changed any more.
+type inUse struct {
+	settings
+	accounts *accountsFile
+	names    *namer
+	boxes    *boxes
+	keys     *keyLocks
+	recent   *recentKeys
+}
+
+// Option changes a store that New makes.
+type Option func(*Store)
+
+// WithLogger makes the store log; without it, it is silent.
+func WithLogger(log zerolog.Logger) Option { return func(s *Store) { s.log = log } }
+
+// New returns a store that waits for Configure.
+func New(options ...Option) *Store {
+	s := &Store{
+		log:  zerolog.Nop(),
+		disk: disk{},
+		now:  clock,
+		// One password at a time for each processor: more would cost memory and win nothing.
+		verifier: newVerifier(runtime.GOMAXPROCS(0)),
+	}
+	for _, o := range options {
+		o(s)
+	}
+	return s
+}
+
+// Describe implements [backends.Store].
+func (s *Store) Describe(context.Context) (backends.Description, error) {
+	d := backends.Description{
+		Name: "maildir", Version: version, Vendor: "Dipylon",
+		Credentials: []backends.CredentialKind{backends.CredentialPassword},
+		ExactSizes:  true,
+		Limits:      backends.Limits{FetchesAtOnce: fetchesAtOnce},
+	}
+	if use, err := s.inUse(); err == nil {
+		d.Limits.MessageSize = use.messageLimit
+		if use.actFor {
+			d.Credentials = append(d.Credentials, backends.CredentialActing)
+		}
+	}
+	return d, nil
+}
+
+// Configure implements [backends.Store].
+func (s *Store) Configure(_ context.Context, in backends.Settings) error {
+	checked, err := readSettings(in)
+	if err != nil || in.Check {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.use != nil || s.closed.Load() {
+		return backends.Fail(backends.Permanent, "the store has been configured already, or closed")
+	}
+	if err := makeRoot(checked.root); err != nil {
+		return &backends.SettingsError{Problems: []backends.SettingsProblem{{Path: "root", Problem: err.Error()}}}
+	}
+	accounts := &accountsFile{path: checked.accounts, log: s.log, now: s.now}
+	if err := accounts.load(); err != nil {
+		return &backends.SettingsError{Problems: []backends.SettingsProblem{{Path: "accounts", Problem: err.Error()}}}
+	}
+	s.use = &inUse{
+		settings: checked,
+		accounts: accounts,
+		names:    newNamer(checked.host, s.now),
+		boxes:    newBoxes(s.disk, s.now, checked.root),
+		keys:     newKeyLocks(),
+		recent:   newRecentKeys(recentDeliveries),
+	}
+	return nil
+}
+
+// makeRoot makes the root folder, durably.
+func makeRoot(root string) error {
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(root))
+}
+
+// inUse is what has been configured, as long as the store is open.
+func (s *Store) inUse() (*inUse, error) {
+	if s.closed.Load() {
+		return nil, errClosed
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.use == nil {
+		return nil, backends.Fail(backends.Temporary, "the store has not been configured")
+	}
+	return s.use, nil
+}
+
+var errClosed = backends.Fail(backends.Temporary, "the store has been closed")
+
+// Health implements [backends.Store].
+func (s *Store) Health(context.Context) error {
+	use, err := s.inUse()
+	if err != nil {
+		return err
+	}
+	if err := use.rootIsThere(); err != nil {
+		return err
+	}
+	if err := use.accounts.health(); err != nil {
+		return backends.Fail(backends.Temporary, "the accounts file cannot be used, the last good one is in force: %w", err)
+	}
+	return nil
+}
+
+// rootIsThere tells a mailbox that has no folder yet from a disk that is not mounted.
+func (u *inUse) rootIsThere() error {
+	info, err := os.Stat(u.root)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is not a folder", u.root)
+	}
+	if err == nil {
+		err = canHold(u.root)
+	}
+	if err != nil {
+		return backends.Fail(backends.Temporary, "the root folder cannot be used: %w", err)
+	}
+	return nil
+}
+
+// Close implements [backends.Store]. Calls under way fail at their next step.
+func (s *Store) Close() error {
+	s.closed.Store(true)
+	return nil
+}
