@@ -102,8 +102,9 @@ func (s *Server) init() {
 }
 
 // Serve takes connections from a listener until ctx ends, which ends them at once, or
-// Shutdown is called. It closes the listener and returns when its last session is over: nil
-// then, and otherwise why the listener failed.
+// Shutdown is called, or somebody closes the listener, which leaves the sessions that there are
+// alone. It closes the listener and returns when its last session is over: nil then, and
+// otherwise why the listener failed.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	s.init()
 	defer l.Close()
@@ -119,7 +120,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 	var sessions sync.WaitGroup
 	err := s.accept(ctx, l, &sessions)
-	if s.removeListener(l) || ctx.Err() != nil {
+	if s.removeListener(l) || ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 		err = nil
 	} else {
 		cancel()
