@@ -1,0 +1,297 @@
+package imap
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/smtpclient"
+)
+
+var _ backends.Receiver = (*Store)(nil)
+
+// keyField is the header field that a delivery's key is written into, where a master user can
+// look for it later: how a retry finds out that the first attempt had succeeded (I2).
+const keyField = "Dipylon-Delivery-Key"
+
+// Resolve asks the server, or the list in the settings where there is one.
+func (s *Store) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {
+	if s.settings.Allowed != nil {
+		return s.resolveFromList(q.Recipients), nil
+	}
+	switch {
+	case s.settings.Delivery.LMTP != "":
+		client, err := s.dialLMTP(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer client.Close()
+		verdicts, err := client.Ask(ctx, smtpclient.Envelope{ReversePath: q.ReversePath, Recipients: q.Recipients, Size: q.Size})
+		return verdicts, failure("ask "+s.settings.Delivery.LMTP, err, backends.Temporary)
+	case s.settings.Delivery.Append:
+		verdicts := make([]backends.Verdict, len(q.Recipients))
+		for i, r := range q.Recipients {
+			verdicts[i] = backends.Verdict{Recipient: r, Failure: s.resolveByLogin(ctx, r)}
+		}
+		return verdicts, nil
+	}
+	return nil, backends.Fail(backends.Unsupported, "neither delivery.lmtp nor delivery.append is set")
+}
+
+func (s *Store) resolveFromList(recipients []string) []backends.Verdict {
+	verdicts := make([]backends.Verdict, len(recipients))
+	for i, r := range recipients {
+		verdicts[i].Recipient = r
+		known := slices.ContainsFunc(*s.settings.Allowed, func(entry string) bool {
+			if domain, all := strings.CutPrefix(entry, "@"); all {
+				_, d, _ := strings.Cut(r, "@")
+				return strings.EqualFold(domain, d)
+			}
+			return strings.EqualFold(entry, mailboxOf(r))
+		})
+		if !known {
+			verdicts[i].Failure = backends.Fail(backends.NotFound, "%s is not in the list of recipients", r)
+		}
+	}
+	return verdicts
+}
+
+// mailboxOf takes the detail away: "ada+lists@x" is ada@x's (RFC 5233).
+func mailboxOf(recipient string) string {
+	at := strings.LastIndexByte(recipient, '@')
+	if at < 0 {
+		return recipient
+	}
+	local, _, _ := strings.Cut(recipient[:at], "+")
+	return local + recipient[at:]
+}
+
+func acting(recipient string) backends.Credential {
+	return backends.Credential{Kind: backends.CredentialActing, User: mailboxOf(recipient)}
+}
+
+// resolveByLogin takes whoever the master user may act for to exist.
+func (s *Store) resolveByLogin(ctx context.Context, recipient string) *backends.Failure {
+	conn, err := s.acquire(ctx, acting(recipient))
+	if err == nil {
+		s.pool.release(conn, true)
+		return nil
+	}
+	return nobody(recipient, err)
+}
+
+// nobody turns a refusal to act for somebody into "there is no such recipient".
+func nobody(recipient string, err error) *backends.Failure {
+	f := backends.AsFailure(err)
+	if f != nil && (f.Kind == backends.BadCredentials || f.Kind == backends.Permanent) {
+		return backends.Fail(backends.NotFound, "the server does not let the master user act for %s: %w", recipient, err)
+	}
+	return f
+}
+
+func (s *Store) dialLMTP(ctx context.Context) (*smtpclient.Client, error) {
+	network, address := "tcp", s.settings.Delivery.LMTP
+	if strings.HasPrefix(address, "/") {
+		network = "unix"
+	}
+	options := smtpclient.Options{LMTP: true, Hello: s.hostname, Config: s.tls, Timeout: time.Duration(s.settings.Timeout)}
+	if s.settings.Delivery.TLS == "starttls" {
+		options.TLS = smtpclient.StartTLS
+	}
+	client, err := smtpclient.Dial(ctx, network, address, options)
+	return client, connectFailure(address, err)
+}
+
+// Deliver hands a message to LMTP, or appends it to each recipient's mailbox.
+func (s *Store) Deliver(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	switch {
+	case s.settings.Delivery.LMTP != "":
+		return s.deliverLMTP(ctx, d, content)
+	case s.settings.Delivery.Append:
+		return s.deliverAppend(ctx, d, content)
+	}
+	return nil, backends.Fail(backends.Unsupported, "neither delivery.lmtp nor delivery.append is set")
+}
+
+// trace is what is put in front of a message.
+func (s *Store) trace(d backends.Delivery, returnPath bool) string {
+	trace := ""
+	if returnPath { // final delivery, RFC 5321 §4.4; with LMTP the server writes it
+		trace = "Return-Path: <" + d.ReversePath + ">\r\n"
+	}
+	if s.settings.Master.User != "" {
+		trace += keyField + ": " + d.Key + "\r\n"
+	}
+	return trace
+}
+
+func (s *Store) deliverLMTP(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	verdicts := make([]backends.Verdict, len(d.Recipients))
+	var left []int
+	for i, r := range d.Recipients {
+		verdicts[i].Recipient = r
+		if d.Retry && s.settings.Master.User != "" {
+			there, err := s.delivered(ctx, r, d.Key)
+			if err != nil {
+				verdicts[i].Failure = backends.AsFailure(err)
+				continue
+			}
+			if there {
+				continue
+			}
+		}
+		left = append(left, i)
+	}
+	if len(left) == 0 {
+		_, err := io.Copy(io.Discard, content)
+		return verdicts, err
+	}
+	client, err := s.dialLMTP(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	trace := s.trace(d, false)
+	envelope := smtpclient.Envelope{ReversePath: d.ReversePath, EightBit: d.EightBit, UTF8: d.UTF8, Size: d.Size + int64(len(trace))}
+	for _, i := range left {
+		envelope.Recipients = append(envelope.Recipients, d.Recipients[i])
+	}
+	answers, err := client.Send(ctx, envelope, io.MultiReader(strings.NewReader(trace), content))
+	if err != nil {
+		return nil, failure("deliver to "+s.settings.Delivery.LMTP, err, backends.Temporary)
+	}
+	for n, i := range left {
+		verdicts[i] = answers[n]
+	}
+	return verdicts, nil
+}
+
+// delivered looks for a delivery's key in a recipient's mailbox.
+func (s *Store) delivered(ctx context.Context, recipient, key string) (bool, error) {
+	conn, err := s.acquire(ctx, acting(recipient))
+	if err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.settings.Timeout))
+	defer cancel()
+	there, err := call(ctx, conn.client, func() (bool, error) {
+		return has(conn, s.settings.Delivery.Folder, keyField, key)
+	})
+	s.pool.release(conn, err == nil)
+	return there, failure("look for a delivery", err, backends.Temporary)
+}
+
+// has says whether a folder has a message with this header field.
+func has(conn *connection, folder, field, value string) (bool, error) {
+	if _, err := conn.client.Select(folder, &imap.SelectOptions{ReadOnly: true}).Wait(); err != nil {
+		return false, err
+	}
+	found, err := conn.client.UIDSearch(&imap.SearchCriteria{Header: []imap.SearchCriteriaHeaderField{{Key: field, Value: value}}}, nil).Wait()
+	if err != nil {
+		return false, err
+	}
+	if conn.client.Caps().Has(imap.CapUnselect) {
+		err = conn.client.Unselect().Wait()
+	}
+	return len(found.AllUIDs()) > 0, err
+}
+
+// deliverAppend appends to one mailbox after the other. The content is kept in a file
+// meanwhile, as each wants it from its start.
+func (s *Store) deliverAppend(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	file, size, err := s.keep(content)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	trace := s.trace(d, true)
+	verdicts := make([]backends.Verdict, len(d.Recipients))
+	for i, r := range d.Recipients {
+		verdicts[i].Recipient = r
+		message := io.MultiReader(strings.NewReader(trace), io.NewSectionReader(file, 0, size))
+		verdicts[i].Failure = s.appendFor(ctx, r, d, message, size+int64(len(trace)))
+	}
+	return verdicts, nil
+}
+
+func (s *Store) appendFor(ctx context.Context, recipient string, d backends.Delivery, message io.Reader, size int64) *backends.Failure {
+	if d.Retry {
+		if there, err := s.delivered(ctx, recipient, d.Key); err != nil || there {
+			return backends.AsFailure(err)
+		}
+	}
+	conn, err := s.acquire(ctx, acting(recipient))
+	if err != nil {
+		return nobody(recipient, err)
+	}
+	err = s.append(ctx, conn, s.settings.Delivery.Folder, message, size, nil)
+	s.pool.release(conn, err == nil)
+	return backends.AsFailure(err)
+}
+
+// append adds a message to a folder (RFC 9051 §6.3.12).
+func (s *Store) append(ctx context.Context, conn *connection, folder string, message io.Reader, size int64, flags []imap.Flag) error {
+	_, err := call(ctx, conn.client, func() (*imap.AppendData, error) {
+		command := conn.client.Append(folder, size, &imap.AppendOptions{Flags: flags})
+		if _, err := io.Copy(command, message); err != nil {
+			_ = conn.client.Close() // half a literal cannot be taken back otherwise
+			_, _ = command.Wait()
+			return nil, err
+		}
+		if err := command.Close(); err != nil {
+			return nil, err
+		}
+		return command.Wait()
+	})
+	return failure("append to "+folder, err, backends.Temporary)
+}
+
+// keepInMemory is how much of a message is kept in memory before a file is made for it.
+const keepInMemory = 256 << 10
+
+// kept is a message that can be read again.
+type kept struct {
+	io.ReaderAt
+	file *os.File
+}
+
+func (k *kept) Close() error {
+	if k.file == nil {
+		return nil
+	}
+	return k.file.Close()
+}
+
+// keep reads a message to its end, into memory or a file that has no name any more.
+func (s *Store) keep(content io.Reader) (*kept, int64, error) {
+	head := make([]byte, keepInMemory)
+	n, err := io.ReadFull(content, head)
+	switch {
+	case err == io.EOF || err == io.ErrUnexpectedEOF:
+		return &kept{ReaderAt: bytes.NewReader(head[:n])}, int64(n), nil
+	case err != nil:
+		return nil, 0, err
+	}
+	file, err := os.CreateTemp(s.stateDir, "message-*")
+	if err != nil {
+		return nil, 0, backends.Fail(backends.Temporary, "keep a message: %w", err)
+	}
+	_ = os.Remove(file.Name())
+	if _, err = file.Write(head); err == nil {
+		var more int64
+		more, err = io.Copy(file, content)
+		if err == nil {
+			return &kept{ReaderAt: file, file: file}, int64(n) + more, nil
+		}
+	}
+	_ = file.Close()
+	return nil, 0, fmt.Errorf("keep a message: %w", err)
+}

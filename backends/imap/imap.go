@@ -1,0 +1,160 @@
+// Package imap is the backend for a mail store that speaks IMAP (RFC 3501, RFC 9051):
+// Dovecot, Cyrus, Exchange Online and others.
+//
+// A maildrop is one mailbox, opened with the client's own password, with a token, or by a
+// master user who acts for the client. A message's id is UIDVALIDITY "." UID, which RFC 9051
+// §2.3.1.1 promises to last. Mail comes in through LMTP or by APPEND, and goes out through
+// the store's own submission server.
+//
+// The client library knows no contexts and hands content out as it arrives, one literal at a
+// time; so each FETCH asks for a part of a message that is small enough to be kept until it
+// is wanted (see content.go), and nobody who reads slowly stands in another's way.
+package imap
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+// Store is one IMAP server. Make it with New.
+type Store struct {
+	settings settings
+	domains  []string
+	hostname string
+	stateDir string
+	tls      *tls.Config
+	pool     *connections
+	// liar is set once the server has given a message another length than RFC822.SIZE.
+	liar atomic.Bool
+}
+
+var (
+	_ backends.Store  = (*Store)(nil)
+	_ backends.Reader = (*Store)(nil)
+)
+
+// New returns a store that wants to be configured.
+func New() *Store { return &Store{settings: defaults()} }
+
+// Describe says what the backend is.
+func (s *Store) Describe(context.Context) (backends.Description, error) {
+	d := backends.Description{
+		Name:        "imap",
+		Version:     version(),
+		Credentials: []backends.CredentialKind{backends.CredentialPassword, backends.CredentialToken},
+		ExactSizes:  !s.liar.Load(),
+		Limits:      backends.Limits{FetchesAtOnce: 16, RemovalsAtATime: 500},
+	}
+	if s.settings.Master.User != "" {
+		d.Credentials = append(d.Credentials, backends.CredentialActing)
+	}
+	d.Capabilities = backends.CapabilitiesOf(s)
+	d.Capabilities.Receiver = s.settings.Delivery.LMTP != "" || s.settings.Delivery.Append
+	d.Capabilities.Sender = s.settings.Sending.Address != ""
+	return d, nil
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "devel"
+}
+
+// Configure checks the settings and keeps them. The server is not asked.
+func (s *Store) Configure(_ context.Context, given backends.Settings) error {
+	set, config, err := read(given)
+	if err != nil || given.Check {
+		return err
+	}
+	s.settings, s.tls = set, config
+	s.domains, s.hostname, s.stateDir = given.Domains, given.Hostname, given.StateDir
+	s.pool = newConnections(set.Pool)
+	return nil
+}
+
+// Health opens a connection and reads the greeting.
+func (s *Store) Health(ctx context.Context) error {
+	client, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return logout(ctx, client)
+}
+
+func logout(ctx context.Context, client *imapclient.Client) error {
+	_, err := call(ctx, client, func() (struct{}, error) { return struct{}{}, client.Logout().Wait() })
+	_ = client.Close()
+	return failure("logout", err, backends.Temporary)
+}
+
+// Login verifies a credential at the server. The connection is kept for the session that
+// most often follows.
+func (s *Store) Login(ctx context.Context, c backends.Credential) (backends.Account, error) {
+	if err := s.accepts(c); err != nil {
+		return backends.Account{}, err
+	}
+	conn, err := s.acquire(ctx, c)
+	if err != nil {
+		return backends.Account{}, err
+	}
+	s.pool.release(conn, true)
+	return s.account(c), nil
+}
+
+func (s *Store) accepts(c backends.Credential) error {
+	switch {
+	case s.pool == nil:
+		return backends.Fail(backends.Temporary, "the store is not configured")
+	case c.Kind == backends.CredentialActing && s.settings.Master.User == "":
+		return backends.Fail(backends.Unsupported, "acting for a user needs \"master\" in the settings")
+	case c.Kind != backends.CredentialPassword && c.Kind != backends.CredentialToken && c.Kind != backends.CredentialActing:
+		return backends.Fail(backends.Unsupported, "an IMAP server is not asked with a %s", c.Kind)
+	case c.User == "" || len(c.Secret) == 0 && c.Kind != backends.CredentialActing,
+		strings.ContainsAny(c.User+c.ActAs+string(c.Secret), "\x00\r\n"):
+		return backends.Fail(backends.BadCredentials, "the user name or the secret is empty or cannot be sent")
+	}
+	return nil
+}
+
+// account is who a login is. IMAP has no call that would tell: the name says it.
+func (s *Store) account(c backends.Credential) backends.Account {
+	user := strings.ToLower(c.User)
+	if c.ActAs != "" {
+		user = strings.ToLower(c.ActAs)
+	}
+	a := backends.Account{ID: user, Address: user}
+	if !strings.Contains(user, "@") {
+		a.Address = ""
+		if len(s.domains) > 0 {
+			a.Address = user + "@" + s.domains[0]
+		}
+	}
+	if a.Address != "" {
+		a.Addresses = []string{a.Address}
+	}
+	return a
+}
+
+// Close ends all connections that no session has.
+func (s *Store) Close() error {
+	if s.pool != nil {
+		s.pool.close()
+	}
+	return nil
+}
+
+func hostPort(address string) (string, int) {
+	host, port, _ := net.SplitHostPort(address)
+	n, _ := strconv.Atoi(port)
+	return host, n
+}

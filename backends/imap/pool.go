@@ -1,0 +1,186 @@
+package imap
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+// proof is a keyed hash of a credential: what lets a second session of the same user take a
+// kept connection over without the password being kept.
+type proof [sha256.Size]byte
+
+// connections are the connections of one store: those in use are counted, those between two
+// sessions are kept for a short while, as POP3 clients that send, too, come back at once.
+type connections struct {
+	settings pool
+	key      [32]byte
+	total    chan struct{} // one token for each open connection
+
+	mu     sync.Mutex
+	inUse  map[string]int // by account
+	kept   map[proof]*connection
+	closed bool
+}
+
+func newConnections(settings pool) *connections {
+	p := &connections{
+		settings: settings,
+		total:    make(chan struct{}, settings.Total),
+		inUse:    make(map[string]int),
+		kept:     make(map[proof]*connection),
+	}
+	_, _ = rand.Read(p.key[:]) // never fails, see crypto/rand
+	return p
+}
+
+func (p *connections) proofOf(c backends.Credential) proof {
+	mac := hmac.New(sha256.New, p.key[:])
+	for _, part := range []string{c.Kind.String(), c.User, c.ActAs, string(c.Secret)} {
+		mac.Write([]byte(part))
+		mac.Write([]byte{0})
+	}
+	return proof(mac.Sum(nil))
+}
+
+// acquire gives a connection that is logged in with the credential.
+func (s *Store) acquire(ctx context.Context, c backends.Credential) (*connection, error) {
+	p := s.pool
+	proof := p.proofOf(c)
+	user := strings.ToLower(c.User)
+	if kept, err := p.reserve(user, proof); err != nil || kept != nil {
+		return s.checked(ctx, c, kept, err)
+	}
+	return s.fresh(ctx, c, user, proof)
+}
+
+// checked gives a kept connection once it has answered a NOOP, and a fresh one if it does not.
+func (s *Store) checked(ctx context.Context, c backends.Credential, kept *connection, err error) (*connection, error) {
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.settings.Timeout))
+	defer cancel()
+	if _, err := call(ctx, kept.client, func() (struct{}, error) { return struct{}{}, kept.client.Noop().Wait() }); err == nil {
+		return kept, nil
+	}
+	_ = kept.client.Close()
+	<-s.pool.total
+	return s.fresh(ctx, c, kept.user, kept.proof)
+}
+
+func (s *Store) fresh(ctx context.Context, c backends.Credential, user string, proof proof) (*connection, error) {
+	p := s.pool
+	select {
+	case p.total <- struct{}{}:
+	default:
+		if !p.evict() {
+			p.unreserve(user)
+			return nil, backends.Fail(backends.Throttled, "all %d connections to the server are in use", p.settings.Total).After(5 * time.Second)
+		}
+		// The evicted connection's token is ours now.
+	}
+	client, err := s.connect(ctx)
+	if err == nil {
+		if err = s.authenticate(ctx, client, c); err != nil {
+			_ = client.Close()
+		}
+	}
+	if err != nil {
+		<-p.total
+		p.unreserve(user)
+		return nil, err
+	}
+	return &connection{client: client, user: user, proof: proof}, nil
+}
+
+// reserve counts one more connection of the account, and takes a kept one where there is one.
+func (p *connections) reserve(user string, proof proof) (*connection, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.closed:
+		return nil, backends.Fail(backends.Temporary, "the store is closed")
+	case p.inUse[user] >= p.settings.PerAccount:
+		return nil, backends.Fail(backends.Throttled, "all %d connections of %s are in use", p.settings.PerAccount, user)
+	}
+	p.inUse[user]++
+	kept := p.kept[proof]
+	delete(p.kept, proof)
+	return kept, nil
+}
+
+func (p *connections) unreserve(user string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.inUse[user]--; p.inUse[user] <= 0 {
+		delete(p.inUse, user)
+	}
+}
+
+// evict closes one kept connection, whose place the caller takes.
+func (p *connections) evict() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for proof, c := range p.kept {
+		delete(p.kept, proof)
+		_ = c.client.Close()
+		return true
+	}
+	return false
+}
+
+// release takes a connection back. One that is healthy and has no mailbox selected any more
+// is kept for the next session of the same credential.
+func (p *connections) release(c *connection, healthy bool) {
+	p.unreserve(c.user)
+	p.mu.Lock()
+	_, taken := p.kept[c.proof]
+	keep := healthy && !p.closed && !taken && p.settings.Keep > 0
+	if keep {
+		p.kept[c.proof] = c
+		time.AfterFunc(time.Duration(p.settings.Keep), func() { p.expire(c) })
+	}
+	p.mu.Unlock()
+	if !keep {
+		p.discard(c.client)
+	}
+}
+
+// expire closes a connection that nobody has taken over. One that was taken and came back
+// in the meantime gets no second life by it: it is closed a little early.
+func (p *connections) expire(c *connection) {
+	p.mu.Lock()
+	mine := p.kept[c.proof] == c
+	if mine {
+		delete(p.kept, c.proof)
+	}
+	p.mu.Unlock()
+	if mine {
+		p.discard(c.client)
+	}
+}
+
+func (p *connections) discard(client *imapclient.Client) {
+	_ = client.Close()
+	<-p.total
+}
+
+func (p *connections) close() {
+	p.mu.Lock()
+	p.closed = true
+	kept := p.kept
+	p.kept = make(map[proof]*connection)
+	p.mu.Unlock()
+	for _, c := range kept {
+		p.discard(c.client)
+	}
+}

@@ -1,0 +1,114 @@
+package imap
+
+import (
+	"context"
+
+	"github.com/emersion/go-imap/v2"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+// Remove removes by UID and nothing else, and asks afterwards what is still there.
+func (m *maildrop) Remove(ctx context.Context, ids []backends.MessageID, disposal backends.Disposal) ([]backends.Removal, error) {
+	removals := make([]backends.Removal, len(ids))
+	var set imap.UIDSet
+	for i, id := range ids {
+		removals[i].ID = id
+		if uid, ok := m.uid(id); ok { // another UIDVALIDITY: gone already
+			set.AddNum(uid)
+		}
+	}
+	if len(set) == 0 {
+		return removals, nil
+	}
+	left, err := call(ctx, m.conn.client, func() (imap.UIDSet, error) { return m.remove(set, disposal) })
+	if err != nil {
+		return nil, failure("remove", err, backends.Permanent)
+	}
+	for i, id := range ids {
+		if uid, ok := m.uid(id); ok && left.Contains(uid) {
+			removals[i].Failure = backends.Fail(backends.Temporary, "the server still has message %d", uid)
+		}
+	}
+	return removals, nil
+}
+
+// remove returns the UIDs that were to go and are still there.
+func (m *maildrop) remove(set imap.UIDSet, disposal backends.Disposal) (imap.UIDSet, error) {
+	client := m.conn.client
+	switch disposal {
+	case backends.DisposalMark:
+		return nil, client.Store(set, deleted(), nil).Close()
+	case backends.DisposalTrash:
+		trash, err := m.trash()
+		if err != nil {
+			return nil, err
+		}
+		if !client.Caps().Has(imap.CapMove) && !client.Caps().Has(imap.CapUIDPlus) {
+			return nil, errNoUIDPlus
+		}
+		if _, err := client.Move(set, trash).Wait(); err != nil {
+			return nil, err
+		}
+		return m.remaining(set)
+	case backends.DisposalRemove:
+		return m.expunge(set)
+	}
+	return nil, backends.Fail(backends.Unsupported, "disposal %d is not known", disposal)
+}
+
+// errNoUIDPlus: EXPUNGE alone would remove what others have marked, too.
+var errNoUIDPlus = backends.Fail(backends.Unsupported, "the server has no UIDPLUS (RFC 4315): single messages cannot be removed; use the mark disposal")
+
+// expunge sends STORE, UID EXPUNGE and the question what is left without waiting in between:
+// the server does them in order (RFC 9051 §5.5 allows it, as each is about UIDs).
+func (m *maildrop) expunge(set imap.UIDSet) (imap.UIDSet, error) {
+	client := m.conn.client
+	if !client.Caps().Has(imap.CapUIDPlus) && !client.Caps().Has(imap.CapIMAP4rev2) {
+		return nil, errNoUIDPlus
+	}
+	store := client.Store(set, deleted(), nil)
+	expunge := client.UIDExpunge(set)
+	errStore := store.Close()
+	errExpunge := expunge.Close()
+	if errStore != nil {
+		return nil, errStore
+	}
+	if errExpunge != nil {
+		return nil, errExpunge
+	}
+	return m.remaining(set)
+}
+
+func deleted() *imap.StoreFlags {
+	return &imap.StoreFlags{Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{imap.FlagDeleted}}
+}
+
+func (m *maildrop) remaining(set imap.UIDSet) (imap.UIDSet, error) {
+	found, err := m.conn.client.UIDSearch(&imap.SearchCriteria{UID: []imap.UIDSet{set}}, nil).Wait()
+	if err != nil {
+		return nil, err
+	}
+	var left imap.UIDSet
+	left.AddNum(found.AllUIDs()...)
+	return left, nil
+}
+
+// trash is the folder that is marked \Trash (RFC 6154), unless the settings name one.
+func (m *maildrop) trash() (string, error) {
+	if name := m.store.settings.Trash; name != "" {
+		return name, nil
+	}
+	list, err := m.conn.client.List("", "*", &imap.ListOptions{ReturnSpecialUse: m.conn.client.Caps().Has(imap.CapSpecialUse)}).Collect()
+	if err != nil {
+		return "", err
+	}
+	for _, box := range list {
+		for _, attr := range box.Attrs {
+			if attr == imap.MailboxAttrTrash {
+				return box.Mailbox, nil
+			}
+		}
+	}
+	return "", backends.Fail(backends.Unsupported, "the server marks no folder as \\Trash: set \"trash\"")
+}

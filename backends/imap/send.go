@@ -1,0 +1,121 @@
+package imap
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-message/textproto"
+	"github.com/emersion/go-sasl"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/smtpclient"
+)
+
+var _ backends.Sender = (*Store)(nil)
+
+// Send submits through the store's own submission server, with the client's credential. What
+// that server answers is the verdict. A copy goes to the Sent folder where the settings name one.
+func (s *Store) Send(ctx context.Context, c backends.Credential, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	if s.settings.Sending.Address == "" {
+		return nil, backends.Fail(backends.Unsupported, "submission.address is not set")
+	}
+	if err := s.accepts(c); err != nil {
+		return nil, err
+	}
+	client, err := s.dialSubmission(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	envelope := smtpclient.Envelope{ReversePath: d.ReversePath, Recipients: d.Recipients, Size: d.Size, EightBit: d.EightBit, UTF8: d.UTF8}
+	if s.settings.Sending.Sent == "" {
+		verdicts, err := client.Send(ctx, envelope, content)
+		return verdicts, failure("submit", err, backends.Temporary)
+	}
+	message, size, err := s.keep(content)
+	if err != nil {
+		return nil, err
+	}
+	defer message.Close()
+	verdicts, err := client.Send(ctx, envelope, io.NewSectionReader(message, 0, size))
+	if err != nil {
+		return nil, failure("submit", err, backends.Temporary)
+	}
+	if sentToSomebody(verdicts) {
+		// A copy that fails is no reason to say that the message was not sent.
+		_ = s.copyToSent(ctx, c, message, size)
+	}
+	return verdicts, nil
+}
+
+func sentToSomebody(verdicts []backends.Verdict) bool {
+	for _, v := range verdicts {
+		if v.Failure == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Store) dialSubmission(ctx context.Context, c backends.Credential) (*smtpclient.Client, error) {
+	address := s.settings.Sending.Address
+	config := s.tls.Clone()
+	if s.settings.Name == "" {
+		config.ServerName, _ = hostPort(address)
+	}
+	client, err := smtpclient.Dial(ctx, "tcp", address, smtpclient.Options{
+		Hello: s.hostname, Config: config, Timeout: time.Duration(s.settings.Timeout), Auth: s.submissionAuth(c),
+		TLS: map[string]smtpclient.TLS{"implicit": smtpclient.ImplicitTLS, "starttls": smtpclient.StartTLS}[s.settings.Sending.TLS],
+	})
+	var refused *smtpclient.ReplyError
+	if errors.As(err, &refused) && refused.Command == "AUTH" {
+		kind := backends.Temporary
+		if refused.Code/100 == 5 {
+			kind = backends.BadCredentials
+		}
+		return nil, backends.Fail(kind, "log in at %s: %w", address, err)
+	}
+	return client, connectFailure(address, err)
+}
+
+func (s *Store) submissionAuth(c backends.Credential) func([]string) (sasl.Client, error) {
+	user := s.loginName(c)
+	switch c.Kind {
+	case backends.CredentialToken:
+		return func([]string) (sasl.Client, error) { return &xoauth2{user: user, token: string(c.Secret)}, nil }
+	case backends.CredentialActing:
+		return smtpclient.Plain(user, s.settings.Master.User, s.settings.Master.Password)
+	}
+	return smtpclient.Plain(c.ActAs, user, string(c.Secret))
+}
+
+// copyToSent appends to the Sent folder what was sent, unless the server has filed it itself
+// or an earlier attempt did: the Message-ID tells.
+func (s *Store) copyToSent(ctx context.Context, c backends.Credential, message io.ReaderAt, size int64) error {
+	conn, err := s.acquire(ctx, c)
+	if err != nil {
+		return err
+	}
+	if id := messageID(io.NewSectionReader(message, 0, size)); id != "" {
+		there, err := call(ctx, conn.client, func() (bool, error) { return has(conn, s.settings.Sending.Sent, "Message-ID", id) })
+		if err != nil || there {
+			s.pool.release(conn, err == nil)
+			return err
+		}
+	}
+	err = s.append(ctx, conn, s.settings.Sending.Sent, io.NewSectionReader(message, 0, size), size, []imap.Flag{imap.FlagSeen})
+	s.pool.release(conn, err == nil)
+	return err
+}
+
+func messageID(message io.Reader) string {
+	header, err := textproto.ReadHeader(bufio.NewReader(message))
+	if err != nil {
+		return ""
+	}
+	return header.Get("Message-Id")
+}
