@@ -76,6 +76,12 @@ func Parse(s string) (Mailbox, error) {
 	return Mailbox{Local: local, Domain: domain}, nil
 }
 
+// Join makes a mailbox of a local part without quoting, as package net/mail gives it, and a
+// domain.
+func Join(local, domain string) (Mailbox, error) {
+	return Parse(canonicalLocal(local) + "@" + domain)
+}
+
 // localPart reads the local part in its canonical form and returns what follows it.
 func localPart(s string) (local, rest string, err error) {
 	if strings.HasPrefix(s, `"`) {

@@ -66,6 +66,21 @@ func TestEqualFold(t *testing.T) {
 	}
 }
 
+func TestJoin(t *testing.T) {
+	for _, test := range []struct{ local, domain, want string }{
+		{"alice", "Sakes.example", "alice@sakes.example"},
+		{"a b", "sakes.example", `"a b"@sakes.example`},
+		{"bob@far.example", "sakes.example", `"bob@far.example"@sakes.example`},
+		{"a\nb", "sakes.example", ""},
+		{"alice", "", ""},
+	} {
+		box, err := address.Join(test.local, test.domain)
+		if (err == nil) != (test.want != "") || (err == nil && box.String() != test.want) {
+			t.Errorf("%q, %q: %q, %v", test.local, test.domain, box, err)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{"alice@sakes.example", `"a\"b"@x.example`, "@a:b@c", "a@[1.2.3.4]", "ä@ö.example", "a@b@c"} {
 		f.Add(seed)

@@ -1,0 +1,216 @@
+package content_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/dipylon/dipylon/gateway/address"
+	"github.com/dipylon/dipylon/gateway/content"
+)
+
+var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.FixedZone("", 3600))
+
+func submission() content.Submission {
+	return content.Submission{
+		MayWrite: func(m address.Mailbox) bool {
+			return strings.EqualFold(m.Local, "alice") && m.Domain == "sakes.example" || m.Domain == "shared.example"
+		},
+		Date: noon, MessageID: "k1@mail.sakes.example",
+	}
+}
+
+const date = "Date: Sun, 22 Nov 2026 12:00:00 +0100\r\n"
+
+const id = "Message-ID: <k1@mail.sakes.example>\r\n"
+
+// apply runs a whole message through the fix-ups.
+func apply(message string) (string, error) {
+	header, size, err := content.ReadHeader(strings.NewReader(message), content.HeaderMost)
+	if err != nil {
+		return "", err
+	}
+	if err := submission().Apply(header); err != nil {
+		return "", err
+	}
+	out, err := io.ReadAll(header.Reader())
+	if err == nil && int64(len(out)) != header.Size() {
+		err = errors.New("Size is not the size")
+	}
+	return string(out) + message[size:], err
+}
+
+func TestApply(t *testing.T) {
+	const from = "From: Alice <alice@sakes.example>\r\n"
+	const whole = date + id
+	for _, test := range []struct{ name, in, want string }{
+		{"nothing to do", from + whole + "\r\nBody\r\n", from + whole + "\r\nBody\r\n"},
+		{"date and id are added at the end", from + "Subject: x\r\n\r\nBody\r\n", from + "Subject: x\r\n" + date + id + "\r\nBody\r\n"},
+		{"only the id is missing", date + from + "\r\n", date + from + id + "\r\n"},
+		{"names in other letters", from + "DATE: x\r\nmessage-id: <y>\r\n\r\n", from + "DATE: x\r\nmessage-id: <y>\r\n\r\n"},
+		{"Bcc goes", from + "Bcc: bob@far.example\r\n" + whole + "\r\n", from + whole + "\r\n"},
+		{"folded Bcc goes whole", from + "Bcc: bob@far.example,\r\n\tcarol@far.example\r\n  \r\n" + whole + "\r\n", from + whole + "\r\n"},
+		{"every Bcc goes", "BCC: a@b\r\n" + from + "bcc: c@d\r\nResent-Bcc: e@f\r\n" + whole + "\r\n", from + whole + "\r\n"},
+		{"Bcc with a space before its colon goes", from + "Bcc \t: a@b\r\n" + whole + "\r\n", from + whole + "\r\n"},
+		{"Bcc in the body stays", from + whole + "\r\nBcc: a@b\r\n", from + whole + "\r\nBcc: a@b\r\n"},
+		{"what only looks like Bcc stays", from + "X-Bcc: a@b\r\nBcc-X: c@d\r\n" + whole + "\r\n", from + "X-Bcc: a@b\r\nBcc-X: c@d\r\n" + whole + "\r\n"},
+		{"folding, spaces and 8-bit stay", "Subject:  a\r\n\t b  \r\nX-8: \xe4\r\n" + from + whole + "\r\n\xff\r\n", "Subject:  a\r\n\t b  \r\nX-8: \xe4\r\n" + from + whole + "\r\n\xff\r\n"},
+		{"no body", from, from + date + id},
+		{"no empty body line", from + whole, from + whole},
+		{"empty body", from + whole + "\r\n", from + whole + "\r\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := apply(test.in)
+			if err != nil || got != test.want {
+				t.Errorf("%v\ngot  %q\nwant %q", err, got, test.want)
+			}
+		})
+	}
+}
+
+func TestOwnership(t *testing.T) {
+	type notOwned = *content.NotOwnedError
+	type unreadable = *content.AddressError
+	for _, test := range []struct {
+		name, header string
+		check        func(error) bool
+	}{
+		{"own address", "From: alice@sakes.example", nil},
+		{"own address in other letters", "From: ALICE@Sakes.Example", nil},
+		{"own address, quoted", `From: "Alice" <"alice"@sakes.example>`, nil},
+		{"an address of an own domain", "From: anything@shared.example", nil},
+		{"two authors, both own", "From: alice@sakes.example, x@shared.example\r\nSender: alice@sakes.example", nil},
+		{"comments", "From: (x) Alice (bob@far.example) <alice@sakes.example> (y)", nil},
+		{"comments with quotes, nested", `From: alice@sakes.example (he said: "\"(\) <bob@far.example>))`, nil},
+		{"comment in quotes is none", `From: "(" <alice@sakes.example>`, nil},
+		{"foreign address as the name", `From: "bob@far.example" <alice@sakes.example>`, nil},
+		{"charset unknown to anybody", "From: =?x-klingon?B?AAAA?= <alice@sakes.example>", nil},
+		{"folded", "From: Alice\r\n <alice@sakes.example>", nil},
+		{"foreign From", "From: bob@far.example", is[notOwned]},
+		{"neighbour", "From: bob@sakes.example", is[notOwned]},
+		{"subdomain of an own domain", "From: alice@x.shared.example", is[notOwned]},
+		{"one of two foreign", "From: alice@sakes.example, bob@far.example", is[notOwned]},
+		{"foreign in a group", "From: us: alice@sakes.example, bob@far.example;", is[notOwned]},
+		{"at in the local part", `From: "alice@sakes.example"@far.example`, is[notOwned]},
+		{"foreign Sender", "From: alice@sakes.example\r\nSender: bob@far.example", is[notOwned]},
+		{"Resent-From does not excuse", "From: bob@far.example\r\nResent-From: alice@sakes.example", is[notOwned]},
+		{"no From", "Subject: x", sameAs(content.ErrNoFrom)},
+		{"two Froms", "From: alice@sakes.example\r\nFrom: bob@far.example", sameAs(content.ErrTwice)},
+		{"two Froms, one with a space", "From: alice@sakes.example\r\nfrom : bob@far.example", sameAs(content.ErrTwice)},
+		{"two Senders", "From: alice@sakes.example\r\nSender: a@b\r\nSender: c@d", sameAs(content.ErrTwice)},
+		{"empty From", "From:", is[unreadable]},
+		{"From that is none", "From: Alice", is[unreadable]},
+		{"open comment", "From: alice@sakes.example (x", is[unreadable]},
+		{"own address in a comment alone", "From: (alice@sakes.example) bob@far.example", is[notOwned]},
+		{"empty group", "From: undisclosed:;", is[unreadable]},
+		{"domain that is none", "From: alice@-x", is[unreadable]},
+		{"From too long", "From: " + strings.Repeat("a", 70_000) + "@sakes.example", is[unreadable]},
+		{"Sender that is none", "From: alice@sakes.example\r\nSender: x", is[unreadable]},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := apply(test.header + "\r\n\r\nBody\r\n")
+			if test.check == nil && err != nil || test.check != nil && !test.check(err) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func is[E error](err error) bool { _, ok := errors.AsType[E](err); return ok }
+
+func sameAs(want error) func(error) bool { return func(err error) bool { return errors.Is(err, want) } }
+
+func TestMalformedHeader(t *testing.T) {
+	for _, test := range []struct {
+		name, in string
+		line     int
+	}{
+		{"no colon", "From: a@b\r\nHello there\r\n\r\n", 2},
+		{"no name", ": x\r\n", 1},
+		{"continuation of nothing", " x\r\nFrom: a@b\r\n", 1},
+		{"space in the name", "From: a@b\r\nB cc: x\r\n", 2},
+		{"8-bit in the name", "B\xe4: x\r\n", 1},
+		{"mbox line", "From alice Sun Nov 22 12:00:00 2026\r\n", 1},
+		{"name alone, its colon folded away", "Bcc\r\n : x\r\n", 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, _, err := content.ReadHeader(strings.NewReader(test.in), 1000)
+			malformed, ok := errors.AsType[*content.MalformedError](err)
+			if !ok || malformed.Line != test.line {
+				t.Errorf("got %v, want line %d", err, test.line)
+			}
+		})
+	}
+}
+
+func TestHeaderIsBounded(t *testing.T) {
+	message := "A: " + strings.Repeat("x", 95) + "\r\n\r\nBody\r\n" // 100 octets and the empty line
+	for most, want := range map[int64]error{102: nil, 101: content.ErrHeaderTooLarge, 50: content.ErrHeaderTooLarge} {
+		_, size, err := content.ReadHeader(strings.NewReader(message), most)
+		if !errors.Is(err, want) || (err == nil && size != 102) {
+			t.Errorf("bound %d: %d, %v", most, size, err)
+		}
+	}
+	endless := io.MultiReader(strings.NewReader("A: "), endlessly{})
+	if _, _, err := content.ReadHeader(endless, content.HeaderMost); !errors.Is(err, content.ErrHeaderTooLarge) {
+		t.Errorf("endless header: %v", err)
+	}
+}
+
+type endlessly struct{}
+
+func (endlessly) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
+
+func TestReadError(t *testing.T) {
+	boom := errors.New("boom")
+	if _, _, err := content.ReadHeader(io.MultiReader(strings.NewReader("A: b\r\n"), iotest.ErrReader(boom)), 100); !errors.Is(err, boom) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// FuzzApply: the body is never touched, and the header is what came, less Bcc, plus at most the
+// two fields.
+func FuzzApply(f *testing.F) {
+	for _, seed := range []string{
+		"From: alice@sakes.example\r\nBcc: x\r\n\r\nBody\r\n", "From: a\r\n\tb\r\n\r\n", "\r\nBody", "A:b\r\nBcc\t:c\r\n d\r\n\r\nBcc: e\r\n",
+		"From: alice@sakes.example\nX: y\n\nz", "From: =?utf-8?q?=40?= <alice@sakes.example>\r\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, message []byte) {
+		header, size, err := content.ReadHeader(bytes.NewReader(message), 4096)
+		if err != nil {
+			return
+		}
+		before, err := io.ReadAll(header.Reader())
+		if err != nil || !bytes.Equal(before, message[:size]) {
+			t.Fatalf("%q was read as %q", message[:size], before)
+		}
+		var want []byte
+		for _, field := range header.Fields {
+			if !field.Is("Bcc") && !field.Is("Resent-Bcc") {
+				want = append(want, field.Raw...)
+			}
+		}
+		if submission().Apply(header) != nil {
+			return
+		}
+		after, err := io.ReadAll(header.Reader())
+		if err != nil || !bytes.HasPrefix(after, want) {
+			t.Fatalf("%q became %q", before, after)
+		}
+		rest := strings.Replace(strings.Replace(string(after[len(want):]), date, "", 1), id, "", 1)
+		if strings.Trim(rest, "\r\n") != "" || len(header.All("Bcc"))+len(header.All("Resent-Bcc")) > 0 {
+			t.Fatalf("%q was added to %q", rest, before)
+		}
+	})
+}

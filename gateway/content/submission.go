@@ -1,0 +1,172 @@
+package content
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/mail"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dipylon/dipylon/gateway/address"
+)
+
+// addressFieldMost bounds a From or Sender that is parsed, in octets.
+const addressFieldMost = 64 << 10
+
+// The errors of [Submission.Apply].
+var (
+	// ErrNoFrom: a message has exactly one From (RFC 5322 §3.6).
+	ErrNoFrom = errors.New("the message has no From field")
+	// ErrTwice: From or Sender is there more than once.
+	ErrTwice = errors.New("the message has two fields of a kind")
+)
+
+// AddressError says that the addresses in a field cannot be read.
+type AddressError struct {
+	Field string
+	Err   error
+}
+
+func (e *AddressError) Error() string {
+	return fmt.Sprintf("the addresses in the %s field cannot be read: %v", e.Field, e.Err)
+}
+
+func (e *AddressError) Unwrap() error { return e.Err }
+
+// NotOwnedError says that a field names somebody in whose name the account may not write.
+type NotOwnedError struct {
+	Field   string
+	Mailbox address.Mailbox
+}
+
+func (e *NotOwnedError) Error() string {
+	return fmt.Sprintf("the account may not write as %s in the %s field", e.Mailbox, e.Field)
+}
+
+// Submission is what is done to a message from somebody who has logged in.
+type Submission struct {
+	// MayWrite says whether an address is the account's.
+	MayWrite func(address.Mailbox) bool
+	// Date and MessageID (without angle brackets) are for a message that has none.
+	Date      time.Time
+	MessageID string
+}
+
+// Check looks whether From and Sender are in order.
+func (s Submission) Check(h *Header) error {
+	from := h.All("From")
+	if len(from) == 0 {
+		return ErrNoFrom
+	}
+	// From may name several authors, Sender one. A sender who is not the account would be a
+	// forgery that many clients show ("x on behalf of y").
+	for _, fields := range [][]Field{from, h.All("Sender")} {
+		if len(fields) > 1 {
+			return fmt.Errorf("%w: %s", ErrTwice, fields[0].Name)
+		}
+		for _, f := range fields {
+			if err := s.checkField(f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s Submission) checkField(f Field) error {
+	boxes, err := Mailboxes(f)
+	if err != nil {
+		return err
+	}
+	for _, box := range boxes {
+		if !s.MayWrite(box) {
+			return &NotOwnedError{Field: f.Name, Mailbox: box}
+		}
+	}
+	return nil
+}
+
+// Apply checks a header, takes Bcc and Resent-Bcc out, and adds Date and Message-ID where they
+// are missing. After an error the header is as it was.
+func (s Submission) Apply(h *Header) error {
+	if err := s.Check(h); err != nil {
+		return err
+	}
+	h.Fields = slices.DeleteFunc(h.Fields, func(f Field) bool { return f.Is("Bcc") || f.Is("Resent-Bcc") })
+	if len(h.All("Date")) == 0 {
+		h.Append("Date", s.Date.Format("Mon, 02 Jan 2006 15:04:05 -0700"))
+	}
+	if len(h.All("Message-ID")) == 0 {
+		h.Append("Message-ID", "<"+s.MessageID+">")
+	}
+	return nil
+}
+
+// lenient decodes no charset: the addresses are wanted, not the names beside them.
+var lenient = mime.WordDecoder{CharsetReader: func(_ string, r io.Reader) (io.Reader, error) { return r, nil }}
+
+// Mailboxes reads the addresses in a From or Sender: at least one.
+func Mailboxes(f Field) ([]address.Mailbox, error) {
+	if len(f.Raw) > addressFieldMost {
+		return nil, &AddressError{Field: f.Name, Err: ErrHeaderTooLarge}
+	}
+	parser := mail.AddressParser{WordDecoder: &lenient}
+	list, err := parser.ParseList(withoutComments(f.Value()))
+	if err == nil && len(list) == 0 {
+		err = errors.New("there is none") // an empty group (RFC 6854)
+	}
+	if err != nil {
+		return nil, &AddressError{Field: f.Name, Err: err}
+	}
+	boxes := make([]address.Mailbox, 0, len(list))
+	for _, a := range list {
+		at := strings.LastIndexByte(a.Address, '@')
+		if at < 0 {
+			return nil, &AddressError{Field: f.Name, Err: address.ErrSyntax}
+		}
+		box, err := address.Join(a.Address[:at], a.Address[at+1:])
+		if err != nil {
+			return nil, &AddressError{Field: f.Name, Err: err}
+		}
+		boxes = append(boxes, box)
+	}
+	return boxes, nil
+}
+
+// withoutComments takes the comments out of a structured field's value (RFC 5322 §3.2.2), where
+// package net/mail takes them at an address's end only. One that does not end stays, as the
+// error that it is.
+func withoutComments(value string) string {
+	var out strings.Builder
+	depth, open, quoted := 0, 0, false
+	for i := 0; i < len(value); i++ {
+		start := i
+		switch c := value[i]; {
+		case c == '\\' && (quoted || depth > 0):
+			i = min(i+1, len(value)-1)
+		case c == '"' && depth == 0:
+			quoted = !quoted
+		case c == '(' && !quoted:
+			if depth == 0 {
+				open = i
+			}
+			depth++
+		case c == ')' && depth > 0:
+			depth--
+			if depth == 0 {
+				out.WriteByte(' ')
+				continue
+			}
+		}
+		if depth == 0 {
+			out.WriteString(value[start : i+1])
+		}
+	}
+	if depth > 0 {
+		out.WriteString(value[open:])
+	}
+	return out.String()
+}
