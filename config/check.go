@@ -1,0 +1,301 @@
+package config
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/idna"
+)
+
+// check looks at what no field can be asked alone, and makes paths absolute.
+func (d *decoder) check(c *Config, builtins []string) {
+	if d.skipped[""] {
+		return
+	}
+	d.name("hostname", &c.Hostname)
+	if strings.Contains(c.State, "://") {
+		d.at("state", "name a folder", "only a folder can keep the state")
+	} else {
+		c.State = d.path(c.State)
+	}
+	d.certificate("tls", &c.TLS)
+	d.listeners(c)
+	d.stores(c, builtins)
+}
+
+// path makes a path absolute.
+func (d *decoder) path(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(d.secrets.dir, p)
+}
+
+// domain gives a name of DNS as lower case A-labels (RFC 5890), or an error.
+func domain(name string) (string, error) {
+	ascii, err := idna.Lookup.ToASCII(strings.TrimSuffix(name, "."))
+	switch {
+	case err != nil || !hostname.MatchString(ascii) || len(ascii) > 253:
+		return "", fmt.Errorf("%q is not a domain name", clip(name))
+	case strings.Trim(ascii, "0123456789.") == "":
+		return "", fmt.Errorf("%q is an address, not a domain name", clip(name))
+	}
+	return ascii, nil
+}
+
+// hostname is letters, digits and hyphens (RFC 1123 §2.1).
+var hostname = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$`)
+
+func (d *decoder) name(path string, name *string) {
+	ascii, err := domain(*name)
+	if err != nil {
+		d.at(path, "", "%v", err)
+		return
+	}
+	*name = ascii
+}
+
+// certificate checks that the files are there and belong together.
+func (d *decoder) certificate(path string, t *TLS) {
+	switch {
+	case t.Certificate == "" && t.Key == "":
+		return
+	case t.Key == "":
+		d.at(path, "", "certificate is set, and key is not")
+		return
+	case t.Certificate == "":
+		d.at(path, "", "key is set, and certificate is not")
+		return
+	}
+	t.Certificate, t.Key = d.path(t.Certificate), d.path(t.Key)
+	ok := d.readable(join(path, "certificate"), t.Certificate)
+	if !d.readable(join(path, "key"), t.Key) || !ok {
+		return
+	}
+	if _, err := tls.LoadX509KeyPair(t.Certificate, t.Key); err != nil {
+		d.at(join(path, "certificate"), "", "certificate and key cannot be used: %s", strings.TrimPrefix(err.Error(), "tls: "))
+	}
+}
+
+func (d *decoder) readable(path, file string) bool {
+	f, err := os.Open(file)
+	if err != nil {
+		d.at(path, "", "the file %s cannot be read: %v", file, reason(err))
+		return false
+	}
+	return f.Close() == nil
+}
+
+// mostListeners bounds the list.
+const mostListeners = 256
+
+func (d *decoder) listeners(c *Config) {
+	switch {
+	case d.failed["listeners"] && len(c.Listeners) == 0:
+		return
+	case len(c.Listeners) == 0:
+		d.at("listeners", "leave the key out for the default ones", "there is no listener")
+	case len(c.Listeners) > mostListeners:
+		d.at("listeners", "", "there are more than %d listeners", mostListeners)
+		return
+	}
+	for i := range c.Listeners {
+		l, at := &c.Listeners[i], index("listeners", i)
+		if d.skipped[at] {
+			continue
+		}
+		if l.Protocol == "" && !d.failed[join(at, "protocol")] {
+			d.at(at, "", "the listener has no protocol")
+		}
+		if l.TLS != nil {
+			d.certificate(join(at, "tls"), l.TLS)
+			l.TLS.inherit(c.TLS)
+		}
+		address, err := listenAddress(l.Address)
+		if err != nil {
+			if !d.failed[join(at, "address")] {
+				d.at(join(at, "address"), "write it as 127.0.0.1:1110, [::1]:1110 or :1110", "%v", err)
+			}
+			continue
+		}
+		l.Address = address
+		d.overlaps(c.Listeners, i)
+	}
+}
+
+// overlaps finds a listener before the i-th one that has its port and its address.
+func (d *decoder) overlaps(listeners []Listener, i int) {
+	host, port, _ := net.SplitHostPort(listeners[i].Address) // it was made by JoinHostPort
+	for first, l := range listeners[:i] {
+		h, p, err := net.SplitHostPort(l.Address)
+		if err == nil && p == port && p != "0" && sameHost(h, host) {
+			d.at(join(index("listeners", i), "address"), "", "%s is taken by %s already, which listens on %s",
+				listeners[i].Address, index("listeners", first), l.Address)
+			return
+		}
+	}
+}
+
+// sameHost says whether somebody who listens on one host keeps another from listening on the
+// other.
+func sameHost(a, b string) bool {
+	switch {
+	case a == b || everyHost(a) && everyHost(b):
+		return true
+	case a == "0.0.0.0":
+		return !strings.Contains(b, ":")
+	case b == "0.0.0.0":
+		return !strings.Contains(a, ":")
+	}
+	return everyHost(a) || everyHost(b)
+}
+
+// everyHost knows the hosts that stand for all of the machine's addresses, of IPv4 or IPv6.
+func everyHost(host string) bool { return host == "" || host == "::" || host == "0.0.0.0" }
+
+// inherit fills in what a listener's own TLS leaves out.
+func (t *TLS) inherit(from TLS) {
+	if t.MinVersion == "" {
+		t.MinVersion = from.MinVersion
+	}
+	if t.Certificate == "" && t.Key == "" {
+		t.Certificate, t.Key = from.Certificate, from.Key
+	}
+}
+
+// listenAddress checks and normalizes "host:port".
+func listenAddress(address string) (string, error) {
+	if address == "" {
+		return "", errors.New("the listener has no address")
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", fmt.Errorf("%q is not an address with a port", clip(address))
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return "", fmt.Errorf("%q is not a port", clip(port))
+	}
+	switch ip, err := netip.ParseAddr(host); {
+	case host == "":
+	case err == nil && ip.IsUnspecified():
+		host = ip.String()
+	case err == nil:
+		host = ip.Unmap().String()
+	default:
+		if host, err = domain(host); err != nil {
+			return "", err
+		}
+	}
+	return net.JoinHostPort(host, strconv.FormatUint(number, 10)), nil
+}
+
+// storeName is what can stand in a path, a log line and a metric's label.
+var storeName = regexp.MustCompile(`^[a-z0-9][-a-z0-9_]{0,62}$`)
+
+func (d *decoder) stores(c *Config, builtins []string) {
+	if len(c.Stores) == 0 && !d.failed["stores"] {
+		d.at("stores", "", "there is no store: nobody could read or send mail")
+	}
+	names, domains := make(map[string]int), make(map[string]int)
+	for i := range c.Stores {
+		s, at := &c.Stores[i], index("stores", i)
+		if d.skipped[at] {
+			continue
+		}
+		switch first, twice := names[s.Name]; {
+		case s.Name == "" && d.failed[join(at, "name")]:
+		case s.Name == "":
+			d.at(at, "", "the store has no name")
+		case !storeName.MatchString(s.Name):
+			d.at(join(at, "name"), "", "a store's name is up to 63 lower case letters, digits, hyphens and underscores")
+		case twice:
+			d.at(join(at, "name"), "", "%q is the name of %s already", s.Name, index("stores", first))
+		default:
+			names[s.Name] = i
+		}
+		d.domains(join(at, "domains"), s.Domains, i, domains)
+		d.onlyDefault(c.Stores, i)
+		d.plugin(join(at, "plugin"), &s.Plugin, builtins)
+		if s.Settings.JSON == nil {
+			s.Settings.JSON = []byte("{}")
+		}
+	}
+}
+
+// onlyDefault finds a store before the i-th one that is the default as well.
+func (d *decoder) onlyDefault(stores []Store, i int) {
+	first := slices.IndexFunc(stores, func(s Store) bool { return s.Default })
+	if stores[i].Default && first != i {
+		d.at(join(index("stores", i), "default"), "", "%s is the default already", index("stores", first))
+	}
+}
+
+func (d *decoder) domains(path string, names []string, store int, seen map[string]int) {
+	for i := range names {
+		at := index(path, i)
+		if d.failed[at] {
+			continue
+		}
+		d.name(at, &names[i])
+		if first, twice := seen[names[i]]; twice {
+			d.at(at, "", "%s is a domain of %s already", names[i], index("stores", first))
+			continue
+		}
+		seen[names[i]] = store
+	}
+}
+
+func (d *decoder) plugin(path string, p *Plugin, builtins []string) {
+	switch {
+	case p.Builtin != "":
+		if !slices.Contains(builtins, p.Builtin) {
+			d.at(path, cmp.Or(didYouMean(p.Builtin, builtins), pluginShapes), "there is no built-in backend %q", clip(p.Builtin))
+		}
+	case len(p.Command) > 0:
+		d.executable(join(path, "command"), p)
+	case !d.failed[path]:
+		d.at(path, pluginShapes, "the store has no plugin")
+	}
+}
+
+// executable finds the plugin's executable.
+func (d *decoder) executable(path string, p *Plugin) {
+	at := index(path, 0)
+	name := p.Command[0]
+	if name == "" {
+		if !d.failed[at] {
+			d.at(at, "", "the command is empty")
+		}
+		return
+	}
+	if strings.ContainsRune(name, '/') || strings.ContainsRune(name, filepath.Separator) {
+		name = d.path(name)
+	}
+	found, err := exec.LookPath(name)
+	if err != nil {
+		d.at(at, "", "%s cannot be run: %v", name, lookupReason(err))
+		return
+	}
+	p.Command = slices.Clone(p.Command)
+	p.Command[0] = found
+}
+
+func lookupReason(err error) error {
+	var e *exec.Error
+	if errors.As(err, &e) {
+		return reason(e.Err)
+	}
+	return reason(err)
+}

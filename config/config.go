@@ -1,0 +1,207 @@
+// Package config reads the gateway's one configuration file.
+//
+// [Load] reads a file, [Default] is what runs without one:
+//
+//	cfg, err := config.Load("/etc/dipylon/dipylon.yaml", config.Options{Builtins: []string{"maildir"}})
+//	var wrong *config.Error
+//	if errors.As(err, &wrong) {
+//		for _, p := range wrong.Problems {
+//			fmt.Println(p) // dipylon.yaml:12:3: limits.conections: there is no such key (did you mean "connections"?)
+//		}
+//	}
+//
+// The reading is strict and tells everything that is wrong at once: a key that is not known,
+// a value of the wrong type or out of its bounds, an address that is none, a file that is not
+// there, a name that stands twice. What comes back without an error is complete (every value
+// has a default) and its paths are absolute.
+//
+// What stands in a store's "settings" is the backend's to check. What it finds wrong there is
+// told with the place in the file too, see [Config.Position].
+//
+// Secrets are referred to, not written down: a text in a store's settings, or in a plugin's
+// env, may be "file:PATH" (the file's content, without the line end at its end) or "env:NAME".
+// "literal:TEXT" is TEXT itself, for a text that would be taken for a reference.
+package config
+
+import (
+	"cmp"
+	"strconv"
+)
+
+// Config is a configuration that was checked. Paths in it are absolute.
+type Config struct {
+	Hostname   string     `yaml:"hostname"`
+	State      string     `yaml:"state"`
+	Log        Log        `yaml:"log"`
+	TLS        TLS        `yaml:"tls"`
+	Listeners  []Listener `yaml:"listeners"`
+	Stores     []Store    `yaml:"stores"`
+	Limits     Limits     `yaml:"limits"`
+	Timeouts   Timeouts   `yaml:"timeouts"`
+	POP3       POP3       `yaml:"pop3"`
+	SMTP       SMTP       `yaml:"smtp"`
+	Submission Submission `yaml:"submission"`
+
+	file      string
+	dir       string
+	positions map[string]Position
+}
+
+// Log says what is logged, and how.
+type Log struct {
+	Level string `yaml:"level" enum:"debug info warn error"`
+	// Format is console (for people), json, or auto: console on a terminal, json elsewhere.
+	Format string `yaml:"format" enum:"auto console json"`
+}
+
+// TLS names a certificate. Both files are PEM; the certificate's has the whole chain.
+type TLS struct {
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+	MinVersion  string `yaml:"min_version" enum:"1.2 1.3"`
+}
+
+// SelfSigned says that no certificate is named: the gateway makes one and keeps it in the
+// state folder.
+func (t TLS) SelfSigned() bool { return t.Certificate == "" }
+
+// The protocols of a listener.
+const (
+	ProtocolPOP3        = "pop3"        // with STLS
+	ProtocolPOP3S       = "pop3s"       // TLS from the first octet
+	ProtocolSMTP        = "smtp"        // MX, with STARTTLS
+	ProtocolSubmission  = "submission"  // with STARTTLS
+	ProtocolSubmissions = "submissions" // TLS from the first octet
+)
+
+// Listener is an address that clients connect to.
+type Listener struct {
+	Protocol string `yaml:"protocol" enum:"pop3 pop3s smtp submission submissions"`
+	Address  string `yaml:"address"`
+	// TLS is this listener's own certificate; what it leaves out comes from the file's tls.
+	TLS *TLS `yaml:"tls,omitempty"`
+}
+
+// ImplicitTLS says that the protocol begins with the TLS handshake (RFC 8314 §3).
+func (l Listener) ImplicitTLS() bool {
+	return l.Protocol == ProtocolPOP3S || l.Protocol == ProtocolSubmissions
+}
+
+// Store is one mail system behind the gateway.
+type Store struct {
+	Name    string   `yaml:"name"`
+	Plugin  Plugin   `yaml:"plugin"`
+	Domains []string `yaml:"domains"` // lower case A-labels
+	// Default makes this the store of login names without a domain. A single store needs no
+	// mark.
+	Default bool `yaml:"default,omitempty"`
+	// Sends says that what the store's accounts submit goes out through the store itself.
+	Sends    bool     `yaml:"sends,omitempty"`
+	Settings Settings `yaml:"settings"`
+}
+
+// Limits bound what clients can make the gateway hold or do. Those of connections are for each
+// listener.
+type Limits struct {
+	Connections   int  `yaml:"connections" min:"1" max:"1000000"`
+	PerAddress    int  `yaml:"per_address" min:"1" max:"1000000"`
+	MessageSize   Size `yaml:"message_size" min:"64KiB" max:"4GiB"` // RFC 5321 §4.5.3.1.7
+	HeaderSize    Size `yaml:"header_size" min:"16KiB" max:"64MiB"`
+	Recipients    int  `yaml:"recipients" min:"100" max:"100000"` // RFC 5321 §4.5.3.1.8
+	Messages      int  `yaml:"messages" min:"1" max:"1000000"`    // of one connection
+	Errors        int  `yaml:"errors" min:"1" max:"1000"`
+	Refusals      int  `yaml:"refusals" min:"1" max:"100000"`
+	LoginFailures int  `yaml:"login_failures" min:"1" max:"100"`
+}
+
+// Timeouts bound the waits that are not one protocol's own.
+type Timeouts struct {
+	Handshake   Duration `yaml:"handshake" min:"1s" max:"10m"`
+	Write       Duration `yaml:"write" min:"1s" max:"1h"`
+	Drain       Duration `yaml:"drain" min:"0s" max:"1d"`
+	PluginStart Duration `yaml:"plugin_start" min:"1s" max:"1h"`
+	PluginCall  Duration `yaml:"plugin_call" min:"1s" max:"1h"`
+	PluginStall Duration `yaml:"plugin_stall" min:"1s" max:"1h"`
+	PluginDrain Duration `yaml:"plugin_drain" min:"1s" max:"7d"`
+}
+
+// POP3 is what the protocols pop3 and pop3s do.
+type POP3 struct {
+	Idle           Duration `yaml:"idle" min:"30s" max:"1d"`
+	Login          Duration `yaml:"login" min:"5s" max:"1h"`
+	LoginDelay     Duration `yaml:"login_delay" min:"0s" max:"1d"`
+	Expire         Expire   `yaml:"expire"`
+	Deleted        string   `yaml:"deleted" enum:"remove trash mark"`
+	PlaintextLogin bool     `yaml:"plaintext_login"`
+}
+
+// SMTP is what the protocol smtp does; its timeouts are for submission too.
+type SMTP struct {
+	BareNewlines string   `yaml:"bare_newlines" enum:"reject repair"`
+	Hops         int      `yaml:"hops" min:"10" max:"1000"` // RFC 5321 §6.3
+	Command      Duration `yaml:"command" min:"5s" max:"1h"`
+	Data         Duration `yaml:"data" min:"5s" max:"1h"`
+	Session      Duration `yaml:"session" min:"1m" max:"7d"`
+}
+
+// Submission is what the protocols submission and submissions do.
+type Submission struct {
+	BareNewlines   string `yaml:"bare_newlines" enum:"reject repair"`
+	PlaintextLogin bool   `yaml:"plaintext_login"`
+}
+
+// Expire is how many days mail stays in a maildrop (RFC 2449 §6.7); below zero: for ever.
+type Expire int
+
+// ExpireNever keeps mail for ever.
+const ExpireNever Expire = -1
+
+func (e Expire) String() string {
+	if e < 0 {
+		return "never"
+	}
+	return strconv.Itoa(int(e))
+}
+
+// MarshalYAML writes "never" or the number of days.
+func (e Expire) MarshalYAML() (any, error) {
+	if e < 0 {
+		return "never", nil
+	}
+	return int(e), nil
+}
+
+// defaultHostname is what a gateway calls itself on a machine without a full name. Names
+// under localhost never leave the machine (RFC 6761 §6.3).
+const defaultHostname = "dipylon.localhost"
+
+// withDefaults is the configuration of an empty file.
+func withDefaults(hostname string) Config {
+	return Config{
+		Hostname: cmp.Or(hostname, defaultHostname),
+		State:    "state",
+		Log:      Log{Level: "info", Format: "auto"},
+		TLS:      TLS{MinVersion: "1.2"},
+		Listeners: []Listener{
+			{Protocol: ProtocolPOP3, Address: "127.0.0.1:1110"},
+			{Protocol: ProtocolPOP3S, Address: "127.0.0.1:1995"},
+			{Protocol: ProtocolSMTP, Address: "127.0.0.1:1025"},
+			{Protocol: ProtocolSubmission, Address: "127.0.0.1:1587"},
+			{Protocol: ProtocolSubmissions, Address: "127.0.0.1:1465"},
+		},
+		Limits: Limits{
+			Connections: 1000, PerAddress: 50,
+			MessageSize: 50 << 20, HeaderSize: 1 << 20, Recipients: 1000, Messages: 1000,
+			Errors: 20, Refusals: 100, LoginFailures: 3,
+		},
+		Timeouts: Timeouts{
+			Handshake: minutes(1), Write: minutes(2), Drain: minutes(1) / 2,
+			PluginStart: minutes(1) / 3, PluginCall: minutes(1), PluginStall: minutes(5), PluginDrain: minutes(60),
+		},
+		POP3:       POP3{Idle: minutes(10), Login: minutes(1), Expire: ExpireNever, Deleted: "remove"},
+		SMTP:       SMTP{BareNewlines: "reject", Hops: 100, Command: minutes(5), Data: minutes(3), Session: minutes(120)},
+		Submission: Submission{BareNewlines: "reject"},
+	}
+}
+
+func minutes(n int64) Duration { return Duration(n * 60e9) }
