@@ -1,0 +1,122 @@
+package memstore
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math"
+	"strings"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+// taking is what makes a delivery one (I2): a key, and the recipient it was taken for.
+type taking struct {
+	key, recipient string
+}
+
+// Resolve says which recipients have a mailbox here.
+func (s *Store) Resolve(ctx context.Context, query backends.ResolveQuery) ([]backends.Verdict, error) {
+	if err := s.enter(ctx, "resolve"); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	verdicts := make([]backends.Verdict, 0, len(query.Recipients))
+	for _, r := range query.Recipients {
+		_, failure := s.recipient(r, query.Size)
+		if fault := s.strike("resolve", within, r); fault != nil {
+			failure = fault.failure()
+		}
+		verdicts = append(verdicts, backends.Verdict{Recipient: r, Failure: failure})
+	}
+	return verdicts, nil
+}
+
+// Deliver files a message into the inbox of each recipient.
+func (s *Store) Deliver(ctx context.Context, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	if err := s.enter(ctx, "deliver"); err != nil {
+		return nil, err
+	}
+	data, err := s.read(ctx, delivery, content)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	verdicts := make([]backends.Verdict, 0, len(delivery.Recipients))
+	for _, r := range delivery.Recipients {
+		verdicts = append(verdicts, backends.Verdict{Recipient: r, Failure: s.deliver("deliver", delivery.Key, r, data)})
+	}
+	s.mu.Unlock()
+	return verdicts, s.leave(ctx, "deliver")
+}
+
+// read takes the content in, whole: this store keeps its mail in memory. Whatever ends it
+// before io.EOF leaves nothing behind.
+func (s *Store) read(ctx context.Context, delivery backends.Delivery, content io.Reader) ([]byte, error) {
+	s.mu.Lock()
+	most, trace, tooLarge := s.settings.MessageSize, s.settings.ReturnPath, s.tooLarge()
+	s.mu.Unlock()
+	if most == 0 {
+		most = math.MaxInt64 - 1
+	}
+	if delivery.Size > most {
+		return nil, tooLarge
+	}
+	var data bytes.Buffer
+	if trace {
+		data.WriteString("Return-Path: <" + delivery.ReversePath + ">\r\n")
+	}
+	n, err := io.Copy(&data, io.LimitReader(content, most+1))
+	switch {
+	case err != nil:
+		return nil, backends.Fail(backends.Temporary, "reading the content: %w", err)
+	case ctx.Err() != nil:
+		return nil, backends.Fail(backends.Temporary, "reading the content: %w", ctx.Err())
+	case n > most:
+		return nil, tooLarge
+	}
+	return data.Bytes(), nil
+}
+
+// deliver files one recipient's copy, unless it was taken before. The caller holds s.mu.
+func (s *Store) deliver(call, key, recipient string, data []byte) *backends.Failure {
+	fault := s.strike(call, within, recipient)
+	if fault != nil && !fault.Late && !fault.Drop {
+		return fault.failure()
+	}
+	this := taking{key, strings.ToLower(recipient)}
+	if _, before := s.taken[this]; before {
+		return nil
+	}
+	a, failure := s.recipient(recipient, int64(len(data)))
+	if failure != nil {
+		return failure
+	}
+	s.taken[this] = struct{}{}
+	if fault == nil || !fault.Drop {
+		s.add(a.folders[""], data)
+	}
+	if fault != nil && fault.Late {
+		return fault.failure()
+	}
+	return nil
+}
+
+// recipient finds whose an address is, if so many octets may come for it. The caller holds s.mu.
+func (s *Store) recipient(address string, octets int64) (*account, *backends.Failure) {
+	a := s.mailboxes[strings.ToLower(address)]
+	switch {
+	case a == nil:
+		return nil, backends.Fail(backends.NotFound, "recipient %q", address)
+	case s.settings.MessageSize > 0 && octets > s.settings.MessageSize:
+		return nil, s.tooLarge()
+	case !a.room(octets):
+		return nil, backends.Fail(backends.OverQuota, "account %s", a.User)
+	}
+	return a, nil
+}
+
+func (s *Store) tooLarge() *backends.Failure {
+	return backends.Fail(backends.TooLarge, "the largest message taken has %d octets", s.settings.MessageSize)
+}

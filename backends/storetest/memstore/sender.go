@@ -1,0 +1,63 @@
+package memstore
+
+import (
+	"context"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+// Send submits a message as an account. The store's own transport files it for its own
+// recipients, and puts it into the outbox for all others.
+func (s *Store) Send(ctx context.Context, credential backends.Credential, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	if err := s.enter(ctx, "send"); err != nil {
+		return nil, err
+	}
+	a, err := s.login(credential)
+	if err != nil {
+		return nil, err
+	}
+	if !maySendAs(a, delivery.ReversePath) {
+		return nil, backends.Fail(backends.Permanent, "%s may not send as %q", a.User, delivery.ReversePath).
+			WithCode("5.7.1").Say("this account may not send with that address")
+	}
+	data, err := s.read(ctx, delivery, content)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	verdicts := make([]backends.Verdict, 0, len(delivery.Recipients))
+	var outside []string
+	for _, r := range delivery.Recipients {
+		failure := s.deliver("send", delivery.Key, r, data)
+		if failure != nil && failure.Kind == backends.NotFound {
+			outside, failure = append(outside, r), nil
+		}
+		verdicts = append(verdicts, backends.Verdict{Recipient: r, Failure: failure})
+	}
+	s.queue(delivery, outside, data)
+	s.mu.Unlock()
+	return verdicts, s.leave(ctx, "send")
+}
+
+func maySendAs(a *account, address string) bool {
+	return address == "" || slices.ContainsFunc(a.addresses(), func(own string) bool { return strings.EqualFold(own, address) })
+}
+
+// queue puts a message into the outbox for those recipients that it was not put there for
+// before. The caller holds s.mu.
+func (s *Store) queue(delivery backends.Delivery, recipients []string, data []byte) {
+	var fresh []string
+	for _, r := range recipients {
+		this := taking{delivery.Key, strings.ToLower(r)}
+		if _, before := s.taken[this]; !before {
+			s.taken[this] = struct{}{}
+			fresh = append(fresh, r)
+		}
+	}
+	if len(fresh) > 0 {
+		s.enqueue(backends.Outgoing{ReversePath: delivery.ReversePath, Recipients: fresh, UTF8: delivery.UTF8}, data)
+	}
+}

@@ -1,0 +1,391 @@
+package storetest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+// need says why a case cannot be run on a store; empty: it can.
+type need func(*suite) string
+
+func (s *suite) lacks(c testcase) string {
+	for _, n := range c.needs {
+		if why := n(s); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// capability is a need for one of the optional interfaces.
+func capability(name string, has func(backends.Capabilities) bool) need {
+	return func(s *suite) string {
+		if has(s.has) {
+			return ""
+		}
+		return "the store is no " + name
+	}
+}
+
+var (
+	reader        = capability("Reader", func(c backends.Capabilities) bool { return c.Reader })
+	receiver      = capability("Receiver", func(c backends.Capabilities) bool { return c.Receiver })
+	sender        = capability("Sender", func(c backends.Capabilities) bool { return c.Sender })
+	outbox        = capability("Outbox", func(c backends.Capabilities) bool { return c.Outbox })
+	authenticator = capability("Authenticator", func(c backends.Capabilities) bool { return c.Authenticator })
+)
+
+func feed(s *suite) string {
+	if s.Put == nil && !s.has.Receiver {
+		return "there is no way to put mail into it: it is no Receiver, and the target has no Put"
+	}
+	return ""
+}
+
+func password(s *suite) string {
+	if !slices.Contains(s.description.Credentials, backends.CredentialPassword) {
+		return "it takes no passwords"
+	}
+	return ""
+}
+
+func secondAccount(s *suite) string {
+	if s.SecondUser == "" || s.SecondAddress == "" {
+		return "the target has no second account"
+	}
+	return ""
+}
+
+func octets(s *suite) string {
+	if s.Renders {
+		return "it renders messages, and does not keep their octets"
+	}
+	return ""
+}
+
+// trial is one case being run.
+type trial struct {
+	*suite
+	ctx context.Context
+
+	mu       sync.Mutex
+	errs     []error
+	skipped  string
+	over     bool
+	cleanups []func()
+}
+
+// Errorf notes that something is wrong. It may be called from any goroutine.
+func (t *trial) Errorf(format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.errs) < 20 && !t.over {
+		t.errs = append(t.errs, fmt.Errorf(format, args...))
+	}
+}
+
+// Fatalf is Errorf and the end of the case, or of the goroutine that called it.
+func (t *trial) Fatalf(format string, args ...any) {
+	t.Errorf(format, args...)
+	runtime.Goexit()
+}
+
+// Skipf ends a case that turns out not to be offered.
+func (t *trial) Skipf(format string, args ...any) {
+	t.mu.Lock()
+	t.skipped = fmt.Sprintf(format, args...)
+	t.mu.Unlock()
+	runtime.Goexit()
+}
+
+func (t *trial) Cleanup(f func()) { t.cleanups = append(t.cleanups, f) }
+
+func (t *trial) cleanUp() {
+	for _, f := range slices.Backward(t.cleanups) {
+		f()
+	}
+}
+
+// outcome is what came of the case; what a call that hangs still has to say comes too late.
+func (t *trial) outcome() (skipped string, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+	if err := errors.Join(t.errs...); err != nil {
+		return "", err
+	}
+	return t.skipped, nil
+}
+
+// wantKind notes an error that is not a failure of one of the kinds.
+func (t *trial) wantKind(what string, err error, kinds ...backends.Kind) {
+	var names []string
+	for _, k := range kinds {
+		names = append(names, k.String())
+	}
+	switch {
+	case err == nil:
+		t.Errorf("%s: it succeeded, and should have failed: %s", what, strings.Join(names, " or "))
+	case !slices.Contains(kinds, backends.KindOf(err)):
+		t.Errorf("%s: it failed with %q, and should have with: %s", what, err, strings.Join(names, " or "))
+	}
+}
+
+// promptly waits for a call that has no reason to take long, and gives up on one that does.
+func (t *trial) promptly(what string, call func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		call()
+	}()
+	select {
+	case <-done:
+	case <-time.After(t.Patience):
+		t.Fatalf("%s: it does not end (waited %v)", what, t.Patience)
+	}
+}
+
+// until asks again and again until something is so: where a store has no event to wait for.
+func (t *trial) until(what string, so func() bool) {
+	for !so() {
+		select {
+		case <-t.ctx.Done():
+			t.Fatalf("%s: it did not come about within %v", what, t.Timeout)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// credential is how the suite logs in as one of the accounts.
+func (s *suite) credential(box mailbox) backends.Credential {
+	c := backends.Credential{
+		Kind: backends.CredentialPassword, User: box.user, Secret: []byte(box.password),
+		Peer: backends.Peer{Address: "192.0.2.1:50123", Protocol: "pop3", TLS: true, Session: s.id},
+	}
+	if password(s) != "" && slices.Contains(s.description.Credentials, backends.CredentialActing) {
+		c.Kind, c.Secret = backends.CredentialActing, nil
+	}
+	return c
+}
+
+// drop is an open maildrop whose failures end the case.
+type drop struct {
+	backends.Maildrop
+	t *trial
+}
+
+// open opens an inbox; the case's end closes it.
+func (t *trial) open(box mailbox) drop {
+	d, err := t.store.(backends.Reader).Open(t.ctx, backends.OpenRequest{Credential: t.credential(box)})
+	if err != nil {
+		t.Fatalf("opening the inbox of %s: %w", box.user, err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	return drop{d, t}
+}
+
+func (d drop) close() {
+	if err := d.Close(); err != nil {
+		d.t.Errorf("closing the maildrop: %w", err)
+	}
+}
+
+func (d drop) list() []backends.Entry {
+	var all []backends.Entry
+	for e, err := range d.List(d.t.ctx) {
+		if err != nil {
+			d.t.Fatalf("listing: %w", err)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// read fetches and reads to the end.
+func (d drop) read(request backends.FetchRequest) ([]byte, error) {
+	c, err := d.Fetch(d.t.ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(c)
+	if closing := c.Close(); err == nil && closing != nil {
+		d.t.Errorf("closing a content that was read to its end: %w", closing)
+	}
+	return data, err
+}
+
+func (d drop) fetch(id backends.MessageID) []byte {
+	data, err := d.read(backends.FetchRequest{ID: id})
+	if err != nil {
+		d.t.Fatalf("fetching %q: %w", id, err)
+	}
+	return data
+}
+
+func (d drop) top(id backends.MessageID, lines int) []byte {
+	data, err := d.read(backends.FetchRequest{ID: id, Top: true, Lines: lines})
+	if err != nil {
+		d.t.Fatalf("fetching the top of %q, %d lines: %w", id, lines, err)
+	}
+	return data
+}
+
+func (d drop) remove(ids ...backends.MessageID) {
+	for part := range slices.Chunk(ids, cmp.Or(d.t.description.Limits.RemovalsAtATime, max(1, len(ids)))) {
+		removals, err := d.Remove(d.t.ctx, part, backends.DisposalRemove)
+		if err != nil {
+			d.t.Fatalf("removing: %w", err)
+		}
+		for _, r := range removals {
+			if r.Failure != nil {
+				d.t.Fatalf("removing %q: %w", r.ID, r.Failure)
+			}
+		}
+	}
+}
+
+func idsOf(entries []backends.Entry) []backends.MessageID {
+	ids := make([]backends.MessageID, 0, len(entries))
+	for _, e := range entries {
+		ids = append(ids, e.ID)
+	}
+	return ids
+}
+
+// empty removes everything from the inboxes of the accounts.
+func (t *trial) empty(boxes ...mailbox) {
+	for _, box := range boxes {
+		d := t.open(box)
+		if ids := idsOf(d.list()); len(ids) > 0 {
+			d.remove(ids...)
+		}
+		d.close()
+	}
+}
+
+// emptyAll empties both accounts, or the one that there is.
+func (t *trial) emptyAll() {
+	t.empty(t.first())
+	if t.SecondUser != "" {
+		t.empty(t.second())
+	}
+}
+
+// put puts messages into an inbox, one after the other.
+func (t *trial) put(box mailbox, mails ...mail) {
+	for _, m := range mails {
+		if t.Put == nil {
+			t.delivered(t.deliver(m, box.address))
+		} else if err := t.Put(t.ctx, box.user, m.data); err != nil {
+			t.Fatalf("putting a message into the inbox of %s: %w", box.user, err)
+		}
+	}
+	if t.Put != nil {
+		t.until("the message that was put into the inbox", func() bool { return t.holds(box, mails[len(mails)-1]) })
+	}
+}
+
+func (t *trial) holds(box mailbox, m mail) bool {
+	d := t.open(box)
+	defer d.close()
+	return slices.ContainsFunc(d.list(), func(e backends.Entry) bool { return m.is(d.fetch(e.ID)) })
+}
+
+// filled is a maildrop on an inbox that holds these messages and nothing else, and its list.
+func (t *trial) filled(box mailbox, mails ...mail) (drop, []backends.Entry) {
+	t.empty(box)
+	t.put(box, mails...)
+	d := t.open(box)
+	entries := d.list()
+	if len(entries) != len(mails) {
+		t.Fatalf("the inbox lists %d messages, and %d were put there", len(entries), len(mails))
+	}
+	return d, entries
+}
+
+// expect looks into an inbox: exactly these messages, whatever their order, unharmed.
+func (t *trial) expect(box mailbox, mails ...mail) {
+	d := t.open(box)
+	defer d.close()
+	left := slices.Clone(mails)
+	for _, e := range d.list() {
+		data := d.fetch(e.ID)
+		i := slices.IndexFunc(left, func(m mail) bool { return m.is(data) })
+		if i < 0 {
+			t.Errorf("the inbox of %s holds a message that should not be there, or twice: %s", box.user, excerpt(data))
+			continue
+		}
+		t.same(left[i], data)
+		left = slices.Delete(left, i, i+1)
+	}
+	for _, m := range left {
+		t.Errorf("the inbox of %s lacks the message %q", box.user, m.tag)
+	}
+}
+
+func (t *trial) deliver(m mail, recipients ...string) ([]backends.Verdict, error) {
+	return t.deliverAs(t.delivery(m, recipients...), m.reader())
+}
+
+func (t *trial) delivery(m mail, recipients ...string) backends.Delivery {
+	return backends.Delivery{
+		Key: m.tag, ReversePath: t.Address, Recipients: recipients, Size: int64(len(m.data)),
+		EightBit: true, Received: time.Now().UTC(),
+		Peer: backends.Peer{Address: "192.0.2.1:50123", Protocol: "smtp", Session: t.id},
+	}
+}
+
+// deliverAs delivers, and makes sure of the form of the verdicts.
+func (t *trial) deliverAs(d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	verdicts, err := t.store.(backends.Receiver).Deliver(t.ctx, d, content)
+	if err == nil {
+		t.verdictsFor(d.Recipients, verdicts)
+	}
+	return verdicts, err
+}
+
+// verdictsFor makes sure that there is one verdict for each recipient, in their order.
+func (t *trial) verdictsFor(recipients []string, verdicts []backends.Verdict) {
+	var got []string
+	for _, v := range verdicts {
+		got = append(got, v.Recipient)
+	}
+	if !slices.Equal(got, recipients) {
+		t.Fatalf("the verdicts are for %q, and should be for %q", got, recipients)
+	}
+}
+
+// delivered ends the case unless everybody got the message.
+func (t *trial) delivered(verdicts []backends.Verdict, err error) {
+	if err := failureOf(verdicts, err); err != nil {
+		t.Fatalf("delivering: %w", err)
+	}
+}
+
+// failureOf is the call's error, or the first verdict's failure.
+func failureOf(verdicts []backends.Verdict, err error) error {
+	if err != nil {
+		return err
+	}
+	for _, v := range verdicts {
+		if v.Failure != nil {
+			return fmt.Errorf("recipient %s: %w", v.Recipient, v.Failure)
+		}
+	}
+	return nil
+}
+
+// allFailed says whether nobody got the message.
+func allFailed(verdicts []backends.Verdict, err error) bool {
+	return err != nil || !slices.ContainsFunc(verdicts, func(v backends.Verdict) bool { return v.Failure == nil })
+}
