@@ -1494,7 +1494,7 @@ type MaildropRequest_Remove struct {
 }
 
 type MaildropRequest_Window struct {
-	Window *Window `protobuf:"bytes,6,opt,name=window,proto3,oneof"` // id: of the fetch
+	Window *Window `protobuf:"bytes,6,opt,name=window,proto3,oneof"` // id: of the fetch or the list
 }
 
 type MaildropRequest_Cancel struct {
@@ -1722,7 +1722,10 @@ func (x *Open) GetFolder() string {
 }
 
 type List struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Entries that may be sent before a Window grants more, as octets are for a Fetch: the
+	// plugin waits while it is spent.
+	Window        int64 `protobuf:"varint,1,opt,name=window,proto3" json:"window,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1755,6 +1758,13 @@ func (x *List) ProtoReflect() protoreflect.Message {
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
 	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *List) GetWindow() int64 {
+	if x != nil {
+		return x.Window
+	}
+	return 0
 }
 
 type Entries struct {
@@ -2009,7 +2019,8 @@ func (x *FetchHead) GetSize() int64 {
 
 type Window struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Octets        int64                  `protobuf:"varint,1,opt,name=octets,proto3" json:"octets,omitempty"`
+	Octets        int64                  `protobuf:"varint,1,opt,name=octets,proto3" json:"octets,omitempty"`   // of a fetch
+	Entries       int64                  `protobuf:"varint,2,opt,name=entries,proto3" json:"entries,omitempty"` // of a list
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2047,6 +2058,13 @@ func (*Window) Descriptor() ([]byte, []int) {
 func (x *Window) GetOctets() int64 {
 	if x != nil {
 		return x.Octets
+	}
+	return 0
+}
+
+func (x *Window) GetEntries() int64 {
+	if x != nil {
+		return x.Entries
 	}
 	return 0
 }
@@ -3528,8 +3546,9 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\n" +
 	"credential\x18\x01 \x01(\v2\x1c.dipylon.store.v1.CredentialR\n" +
 	"credential\x12\x16\n" +
-	"\x06folder\x18\x02 \x01(\tR\x06folder\"\x06\n" +
-	"\x04List\"<\n" +
+	"\x06folder\x18\x02 \x01(\tR\x06folder\"\x1e\n" +
+	"\x04List\x12\x16\n" +
+	"\x06window\x18\x01 \x01(\x03R\x06window\"<\n" +
 	"\aEntries\x121\n" +
 	"\aentries\x18\x01 \x03(\v2\x17.dipylon.store.v1.EntryR\aentries\"\xa1\x01\n" +
 	"\x05Entry\x12\x0e\n" +
@@ -3546,9 +3565,10 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\trendering\x18\x04 \x01(\v2\x1b.dipylon.store.v1.RenderingR\trendering\x12\x16\n" +
 	"\x06window\x18\x05 \x01(\x03R\x06window\"\x1f\n" +
 	"\tFetchHead\x12\x12\n" +
-	"\x04size\x18\x01 \x01(\x03R\x04size\" \n" +
+	"\x04size\x18\x01 \x01(\x03R\x04size\":\n" +
 	"\x06Window\x12\x16\n" +
-	"\x06octets\x18\x01 \x01(\x03R\x06octets\"\b\n" +
+	"\x06octets\x18\x01 \x01(\x03R\x06octets\x12\x18\n" +
+	"\aentries\x18\x02 \x01(\x03R\aentries\"\b\n" +
 	"\x06Cancel\"\xaa\x01\n" +
 	"\tRendering\x126\n" +
 	"\bencoding\x18\x01 \x01(\x0e2\x1a.dipylon.store.v1.EncodingR\bencoding\x12.\n" +

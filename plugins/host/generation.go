@@ -1,0 +1,251 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/plugins/proto/convert"
+	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
+	"github.com/dipylon/dipylon/plugins/proto/wire"
+)
+
+// ErrPluginDied is the cause of failures of calls whose plugin process ended under them.
+var ErrPluginDied = errors.New("the plugin died")
+
+// ErrNotReady is the cause of failures of calls made while no plugin process is ready.
+var ErrNotReady = errors.New("no plugin process is ready")
+
+// generation is one plugin process, from its start to its end, and the connection to it. It is
+// in use as long as somebody holds it; one that is retired ends with its last user.
+type generation struct {
+	log    zerolog.Logger
+	number int
+	spec   Spec
+	desc   backends.Description
+	since  time.Time
+
+	launcher *launcher
+	proc     *process
+	conn     *grpc.ClientConn
+	stub     pb.StoreClient
+
+	// life ends when the process has ended or is being ended.
+	life context.Context
+	end  context.CancelCauseFunc
+
+	mu      sync.Mutex
+	users   int
+	retired bool
+	idle    chan struct{} // closed when retired and without users
+	stopped sync.Once
+	gone    chan struct{} // closed when nothing is left of it
+	work    sync.WaitGroup
+}
+
+// newGeneration takes a connected process over: two goroutines read what it prints and wait
+// for its end.
+func newGeneration(l *launcher, conn *grpc.ClientConn) *generation {
+	g := &generation{
+		log: l.log.With().Int("pid", l.run.Load().pid()).Logger(), number: l.number, spec: l.spec,
+		launcher: l, proc: l.run.Load(), conn: conn, stub: pb.NewStoreClient(conn),
+		idle: make(chan struct{}), gone: make(chan struct{}),
+	}
+	g.life, g.end = context.WithCancelCause(context.Background())
+	g.work.Go(g.readStdio)
+	go g.bury()
+	return g
+}
+
+// bury waits for the end of the process and takes away what it leaves.
+func (g *generation) bury() {
+	<-g.proc.exited
+	g.end(ErrPluginDied)
+	_ = g.conn.Close()
+	g.work.Wait()
+	for !g.launcher.client.Exited() { // go-plugin's goroutines are about to see it, too
+		time.Sleep(time.Millisecond)
+	}
+	g.launcher.cleanUp()
+	close(g.gone)
+}
+
+// acquire makes the caller a user.
+func (g *generation) acquire() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.users++
+}
+
+func (g *generation) release() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.users--
+	if g.retired && g.users == 0 {
+		close(g.idle)
+	}
+}
+
+// retire lets the process end with its last user, or when the drain time-out is over, or when
+// ctx ends.
+func (g *generation) retire(ctx context.Context) {
+	g.mu.Lock()
+	g.retired = true
+	users := g.users
+	if users == 0 {
+		close(g.idle)
+	}
+	g.mu.Unlock()
+	if users > 0 {
+		g.log.Info().Int("users", users).Msg("the old plugin process ends with its last session")
+	}
+	timeout := time.NewTimer(g.spec.DrainTimeout)
+	defer timeout.Stop()
+	select {
+	case <-g.idle:
+	case <-g.life.Done():
+	case <-ctx.Done():
+	case <-timeout.C:
+		g.log.Warn().Dur("drain_timeout", g.spec.DrainTimeout).Msg("the old plugin process is ended under its sessions")
+	}
+	g.stop()
+}
+
+// stop ends the process: it is asked to shut down, and killed when it does not. It returns when
+// nothing is left of it.
+func (g *generation) stop() {
+	g.stopped.Do(func() {
+		g.end(ErrPluginDied)
+		if g.askToEnd() {
+			return
+		}
+		g.log.Warn().Dur("stop_timeout", g.spec.StopTimeout).Msg("the plugin does not end: it is killed")
+		_ = g.proc.Kill(context.Background())
+	})
+	<-g.gone
+}
+
+// askToEnd says whether the process ended in good order.
+func (g *generation) askToEnd() bool {
+	timeout := time.NewTimer(g.spec.StopTimeout)
+	defer timeout.Stop()
+	ctx, cancel := context.WithTimeout(context.Background(), min(2*time.Second, g.spec.StopTimeout))
+	defer cancel()
+	err := g.conn.Invoke(ctx, wire.ShutdownMethod, &emptypb.Empty{}, &emptypb.Empty{})
+	if err != nil && status.Code(err) != codes.Unavailable { // it went away while it answered
+		g.proc.terminate()
+	}
+	_ = g.proc.lifeline.Close()
+	select {
+	case <-g.proc.exited:
+		return true
+	case <-timeout.C:
+		return false
+	}
+}
+
+// deathSeen is how long after a lost connection the end of its process is waited for: the
+// connection is lost first, by some milliseconds.
+const deathSeen = 250 * time.Millisecond
+
+// failure makes the error of a call: the caller's own end, the plugin's failure, or the death
+// of the plugin.
+func (g *generation) failure(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return backends.AsFailure(ctx.Err())
+	}
+	code := status.Code(err)
+	if !convert.IsTransport(err) && code != codes.Canceled {
+		return convert.ErrorFromStatus(err)
+	}
+	wait := time.NewTimer(deathSeen)
+	defer wait.Stop()
+	select {
+	case <-g.life.Done():
+		return g.death()
+	case <-wait.C:
+		return convert.ErrorFromStatus(err)
+	case <-ctx.Done():
+		return backends.AsFailure(ctx.Err())
+	}
+}
+
+// death is the failure of a call that the process did not live to answer.
+func (g *generation) death() *backends.Failure {
+	select {
+	case <-g.proc.exited:
+		return backends.Fail(backends.Temporary, "plugin process %d of store %q: %w (%s)", g.proc.pid(), g.spec.Store, ErrPluginDied, g.proc.status())
+	default:
+		return backends.Fail(backends.Temporary, "plugin process %d of store %q was ended: %w", g.proc.pid(), g.spec.Store, ErrPluginDied)
+	}
+}
+
+func (g *generation) withTail(err error) error {
+	select {
+	case <-g.proc.exited:
+		return g.launcher.withTail(err)
+	default:
+		return err
+	}
+}
+
+// watch asks for the plugin's health until the process ends, and kills it when it does not
+// answer any more. A plugin that answers that its store is not well is well itself.
+func (g *generation) watch(told func(error)) {
+	tick := time.NewTicker(g.spec.HealthInterval)
+	defer tick.Stop()
+	for silent := 0; ; {
+		select {
+		case <-g.life.Done():
+			return
+		case <-tick.C:
+		}
+		sick, err := g.askHealth(g.life)
+		if g.life.Err() != nil {
+			return
+		}
+		if err == nil {
+			silent = 0
+			told(sick)
+			continue
+		}
+		told(err)
+		silent++
+		g.log.Warn().Err(err).Int("in_a_row", silent).Msg("the plugin does not answer a health check")
+		if silent == g.spec.HealthFailures {
+			g.log.Error().Msg("the plugin hangs: it is killed")
+			_ = g.proc.Kill(context.Background())
+			return
+		}
+	}
+}
+
+// askHealth returns what the store says of itself, and apart from it whether the plugin
+// answered at all.
+func (g *generation) askHealth(ctx context.Context) (sick, err error) {
+	call, cancel := context.WithTimeout(ctx, g.spec.HealthTimeout)
+	defer cancel()
+	m, err := g.stub.Health(call, &pb.HealthRequest{})
+	if err != nil && (call.Err() != nil || convert.IsTransport(err)) {
+		return nil, fmt.Errorf("health: %w", g.failure(call, err))
+	}
+	if err != nil {
+		return convert.ErrorFromStatus(err), nil
+	}
+	if f := convert.FailureFromProto(m.GetFailure()); f != nil {
+		return f, nil
+	}
+	return nil, nil
+}

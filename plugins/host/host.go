@@ -1,0 +1,399 @@
+// Package host is the gateway's end of the process boundary: it runs a backend's plugin,
+// watches it, restarts it, swaps it for another, and looks like a [backends.Store] meanwhile.
+//
+//	store := host.New(log, host.Spec{
+//		Store:    "sakes",
+//		Command:  []string{"/usr/bin/dipylon", "plugin", "maildir"},
+//		Settings: settings,
+//	})
+//	defer store.Close()
+//	if err := store.Start(ctx); err != nil {
+//		// not ready yet: it is tried again in the background
+//	}
+//	drop, err := store.Open(ctx, request)
+//
+// A plugin may crash, hang or lie (I10). Calls that its process did not live to answer fail
+// with [ErrPluginDied], calls while there is no process with [ErrNotReady], both temporary
+// failures; the process is started again, at once the first time and then with growing pauses.
+// A process that does not answer its health checks is killed. What a plugin says is judged in
+// package convert; a maildrop session whose frames break the rules ends. What it writes to its
+// outputs goes to the log, bounded.
+//
+// [Store.Swap] puts a new process with other settings, or another program, in the place of the
+// current one without dropping a session: sessions end on the process they were opened on.
+//
+// # Memory
+//
+// A content that is open costs at most Spec.FetchWindow octets, whatever its size; a list that
+// is being read a few thousand entries.
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+const (
+	// readyWait is how long a call waits for a process that is being started.
+	readyWait = 2 * time.Second
+	// stable is how long a process has to live for its end to count as the first one.
+	stable = time.Minute
+	// backOffLeast is the pause before the second restart in a row.
+	backOffLeast = 100 * time.Millisecond
+)
+
+// Store is a store whose backend runs in a plugin process. Its methods may be called from
+// several goroutines at once.
+type Store struct {
+	log zerolog.Logger
+
+	life context.Context // ends with Close
+	end  context.CancelFunc
+	work sync.WaitGroup
+	lost chan struct{} // holds a token when there is no current generation and should be one
+
+	swapping sync.Mutex // around Start and Swap
+
+	mu        sync.Mutex
+	spec      Spec
+	epoch     int         // counts the specs
+	current   *generation // the one that is ready; nil: none
+	started   bool
+	closed    bool
+	changed   chan struct{} // closed, and made anew, when current changes
+	nextStart time.Time     // when the next start is due, while there is no current
+	numbers   int           // of generations
+	restarts  int
+	failures  int // ends and failed starts in a row
+	lastErr   error
+	health    error
+}
+
+var (
+	_ backends.Store         = (*Store)(nil)
+	_ backends.Reader        = (*Store)(nil)
+	_ backends.Receiver      = (*Store)(nil)
+	_ backends.Sender        = (*Store)(nil)
+	_ backends.Outbox        = (*Store)(nil)
+	_ backends.Authenticator = (*Store)(nil)
+)
+
+// New makes a store of a plugin that is not running yet.
+func New(log zerolog.Logger, spec Spec) *Store {
+	s := &Store{
+		log:     log.With().Str("store", spec.Store).Logger(),
+		spec:    spec.withDefaults(),
+		lost:    make(chan struct{}, 1),
+		changed: make(chan struct{}),
+	}
+	s.life, s.end = context.WithCancel(context.Background())
+	return s
+}
+
+var errClosed = errors.New("the store is closed")
+
+// Start starts the plugin and waits until it is ready. When it fails, it is tried again in the
+// background until Close. Wrong settings come back as a [*backends.SettingsError]. Starting a
+// store that is ready does nothing.
+func (s *Store) Start(ctx context.Context) error {
+	s.swapping.Lock()
+	defer s.swapping.Unlock()
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return errClosed
+	}
+	if s.started {
+		defer s.mu.Unlock()
+		if s.current != nil {
+			return nil
+		}
+		return s.notReady()
+	}
+	s.started = true
+	s.work.Go(s.supervise)
+	spec, epoch := s.spec, s.epoch
+	s.mu.Unlock()
+	return s.try(ctx, spec, epoch)
+}
+
+// try starts one process under a spec and makes it the current one, if that spec still is.
+// What went wrong is noted, and the supervisor told.
+func (s *Store) try(ctx context.Context, spec Spec, epoch int) error {
+	g, err := s.launch(ctx, spec)
+	s.mu.Lock()
+	if s.closed || s.epoch != epoch { // somebody else's word is newer
+		closed := s.closed
+		s.mu.Unlock()
+		if g != nil {
+			g.stop()
+		}
+		if closed {
+			return errClosed
+		}
+		return nil
+	}
+	defer s.mu.Unlock()
+	if err == nil {
+		s.install(g)
+		return nil
+	}
+	s.failures++
+	s.lastErr = err
+	s.log.Error().Err(err).Msg("the plugin is not ready")
+	s.lose()
+	return err
+}
+
+// launch starts a process, which ends early when the store is closed.
+func (s *Store) launch(ctx context.Context, spec Spec) (*generation, error) {
+	s.mu.Lock()
+	s.numbers++
+	number := s.numbers
+	s.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.life, cancel)()
+	return launch(ctx, s.log, spec, number)
+}
+
+// install makes a generation the current one, and watches it. s.mu is held.
+func (s *Store) install(g *generation) {
+	g.since = time.Now()
+	s.current, s.health, s.nextStart = g, nil, time.Time{}
+	close(s.changed)
+	s.changed = make(chan struct{})
+	g.log.Info().Str("backend", g.desc.Name).Str("version", g.desc.Version).Msg("the plugin is ready")
+	s.work.Go(func() {
+		g.watch(func(err error) { s.noteHealth(g, err) })
+		<-g.life.Done()
+		s.ended(g)
+		<-g.gone
+	})
+}
+
+func (s *Store) noteHealth(g *generation, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == g {
+		s.health = err
+	}
+}
+
+// ended takes note of the end of a generation.
+func (s *Store) ended(g *generation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current != g || s.closed {
+		return
+	}
+	s.current = nil
+	if time.Since(g.since) >= stable {
+		s.failures = 0
+	}
+	s.restarts++
+	s.lastErr = g.withTail(g.death())
+	g.log.Error().Err(s.lastErr).Dur("lived", time.Since(g.since)).Msg("the plugin process has ended, and is started again")
+	s.lose()
+	s.failures++
+}
+
+// lose tells the supervisor that a start is due, and when. s.mu is held.
+func (s *Store) lose() {
+	s.nextStart = time.Now().Add(backOff(s.failures, s.spec.RestartMost, rand.Float64()))
+	select {
+	case s.lost <- struct{}{}:
+	default:
+	}
+}
+
+// backOff is the pause before a start after so many ends in a row: none, then 100 ms and twice
+// as much each time, less up to a quarter of it, so that stores do not start in step.
+func backOff(failures int, most time.Duration, random float64) time.Duration {
+	if failures <= 0 {
+		return 0
+	}
+	d := most
+	if shift := failures - 1; shift < 30 {
+		d = min(most, backOffLeast<<shift)
+	}
+	return d - time.Duration(float64(d)*random/4)
+}
+
+// supervise starts a process whenever there is none.
+func (s *Store) supervise() {
+	for {
+		select {
+		case <-s.life.Done():
+			return
+		case <-s.lost:
+		}
+		for {
+			spec, epoch, due := s.due()
+			if due < 0 {
+				break
+			}
+			pause := time.NewTimer(due)
+			select {
+			case <-s.life.Done():
+				pause.Stop()
+				return
+			case <-pause.C:
+			}
+			_ = s.try(s.life, spec, epoch) // noted there
+		}
+	}
+}
+
+// due is in how long which process is to be started; negative: there is one.
+func (s *Store) due() (Spec, int, time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current != nil || s.closed {
+		return Spec{}, 0, -1
+	}
+	return s.spec, s.epoch, max(0, time.Until(s.nextStart))
+}
+
+// Swap starts a new process under another spec and makes it the current one; the old one
+// ends with its last session, or when its drain time-out is over. On an error the old one
+// stays. Wrong settings come back as a [*backends.SettingsError].
+func (s *Store) Swap(ctx context.Context, spec Spec) error {
+	s.swapping.Lock()
+	defer s.swapping.Unlock()
+	spec = spec.withDefaults()
+	g, err := s.launch(ctx, spec)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		g.stop()
+		return errClosed
+	}
+	old := s.current
+	s.spec, s.failures = spec, 0
+	s.epoch++
+	s.install(g)
+	if !s.started {
+		s.started = true
+		s.work.Go(s.supervise)
+	}
+	if old != nil {
+		s.work.Go(func() { old.retire(s.life) })
+	}
+	s.mu.Unlock()
+	return nil
+}
+
+// Close ends all processes. Calls still under way fail.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	current := s.current
+	s.current = nil
+	s.end()
+	if current != nil {
+		s.work.Go(current.stop)
+	}
+	s.mu.Unlock()
+	s.swapping.Lock() // a Start or Swap under way ends with s.life
+	defer s.swapping.Unlock()
+	s.work.Wait()
+	return nil
+}
+
+// Status is what an administrator wants to know of a plugin.
+type Status struct {
+	Store       string
+	Ready       bool
+	Generation  int       // counts the processes of this store; of the current one
+	PID         int       // of the current process; 0: none
+	Since       time.Time // when the current process was ready
+	Restarts    int       // processes that ended without being asked to
+	NextStart   time.Time // when a start is due, while none is ready
+	LastError   error     // why there is no process, or why the last one before this one ended
+	Health      error     // what the store said at the last health check; nil: well
+	Description backends.Description
+	Command     []string
+}
+
+// Status says how the plugin is now.
+func (s *Store) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	status := Status{
+		Store: s.spec.Store, Restarts: s.restarts, NextStart: s.nextStart,
+		LastError: s.lastErr, Health: s.health, Command: slices.Clone(s.spec.Command),
+	}
+	if g := s.current; g != nil {
+		status.Ready, status.Generation, status.PID = true, g.number, g.proc.pid()
+		status.Since, status.Description = g.since, g.desc
+	}
+	return status
+}
+
+// use makes the caller a user of the current generation, which it releases. While none is
+// ready it waits a moment for one that is about to be.
+func (s *Store) use(ctx context.Context) (*generation, error) {
+	var timeout <-chan time.Time
+	for {
+		s.mu.Lock()
+		g, changed := s.current, s.changed
+		if g != nil {
+			g.acquire()
+			s.mu.Unlock()
+			return g, nil
+		}
+		err := s.notReady()
+		soon := s.started && !s.closed && time.Until(s.nextStart) < readyWait
+		s.mu.Unlock()
+		if !soon {
+			return nil, err
+		}
+		if timeout == nil {
+			timeout = time.After(readyWait)
+		}
+		select {
+		case <-changed:
+		case <-timeout:
+			return nil, err
+		case <-ctx.Done():
+			return nil, backends.AsFailure(ctx.Err())
+		case <-s.life.Done():
+			return nil, err
+		}
+	}
+}
+
+// notReady is the failure of a call that finds no process. s.mu is held.
+func (s *Store) notReady() error {
+	if s.lastErr != nil {
+		return backends.Fail(backends.Temporary, "store %q: %w: %v", s.spec.Store, ErrNotReady, s.lastErr)
+	}
+	return backends.Fail(backends.Temporary, "store %q: %w", s.spec.Store, ErrNotReady)
+}
+
+// CheckSettings starts a plugin, lets it check its settings without putting them to use, and
+// ends it. Wrong settings come back as a [*backends.SettingsError].
+func CheckSettings(ctx context.Context, log zerolog.Logger, spec Spec) error {
+	spec = spec.withDefaults()
+	spec.Settings.Check = true
+	spec.Settings.StateDir = ""
+	g, err := launch(ctx, log.With().Str("store", spec.Store).Logger(), spec, 0)
+	if err != nil {
+		return fmt.Errorf("store %q: %w", spec.Store, err)
+	}
+	g.stop()
+	return nil
+}

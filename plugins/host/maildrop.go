@@ -1,0 +1,474 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/plugins/proto/convert"
+	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
+	"github.com/dipylon/dipylon/plugins/proto/wire"
+)
+
+// Open opens a maildrop: one stream, on the process that is current now, until Close.
+func (s *Store) Open(ctx context.Context, request backends.OpenRequest) (backends.Maildrop, error) {
+	open, err := convert.OpenToProto(request)
+	if err != nil {
+		return nil, refused(err)
+	}
+	g, err := s.use(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !isReader(g.desc.Capabilities) {
+		defer g.release()
+		return nil, g.lacks()
+	}
+	m, err := g.openMaildrop(ctx, open)
+	if err != nil {
+		defer g.release()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (g *generation) openMaildrop(ctx context.Context, open *pb.Open) (*maildrop, error) {
+	ctx, done := context.WithTimeout(ctx, g.spec.CallTimeout)
+	defer done()
+	life, cancel := context.WithCancel(g.life)
+	defer context.AfterFunc(ctx, cancel)() // the opening alone is bounded by ctx
+	stream, err := g.stub.Maildrop(life)
+	if err != nil {
+		cancel()
+		return nil, g.failure(ctx, err)
+	}
+	fail := func(err error) (*maildrop, error) {
+		cancel()
+		return nil, err
+	}
+	if err := stream.Send(&pb.MaildropRequest{Id: 1, Request: &pb.MaildropRequest_Open{Open: open}}); err != nil && !isEOF(err) {
+		return fail(g.failure(ctx, err))
+	}
+	frame, err := stream.Recv()
+	if err != nil {
+		return fail(g.failure(ctx, err))
+	}
+	if f := convert.FailureFromProto(frame.GetFailure()); f != nil {
+		return fail(f)
+	}
+	if frame.GetId() != 1 || frame.GetOpened() == nil {
+		return fail(g.invalid(errors.New("the first frame of a maildrop does not say that it is open")))
+	}
+	account, err := convert.AccountFromProto(frame.GetOpened())
+	if err != nil {
+		return fail(g.invalid(err))
+	}
+	if ctx.Err() != nil {
+		return fail(backends.AsFailure(ctx.Err()))
+	}
+	m := &maildrop{
+		g: g, stream: stream, cancel: cancel, account: account,
+		requests: make(map[uint64]request), last: 1,
+		slots: make(chan struct{}, wire.RequestsMost), ended: make(chan struct{}),
+	}
+	go m.receive()
+	return m, nil
+}
+
+// maildrop is one session: requests go out over one stream, and one goroutine hands the
+// answers to those who wait for them. That goroutine never waits for any of them, so that a
+// content that nobody reads holds nobody up; what a request may make the plugin send is
+// bounded by windows.
+type maildrop struct {
+	g       *generation
+	stream  pb.Store_MaildropClient
+	cancel  context.CancelFunc
+	account backends.Account
+	slots   chan struct{} // a token for each request under way
+
+	sending sync.Mutex // around stream.Send
+
+	mu       sync.Mutex
+	requests map[uint64]request // under way
+	last     uint64             // id given out
+	err      error              // why the session has ended
+	ended    chan struct{}      // closed with err set, by the receiving goroutine's end
+	closing  sync.Once
+}
+
+// request takes the answers to one request. Its methods are called by the receiving goroutine
+// and do not wait.
+type request interface {
+	// answer takes a frame that is not the last one, or the last one's content. An error means
+	// that the frame breaks the rules.
+	answer(frame *pb.MaildropResponse) error
+	// finish is called once, when no frame follows: err is nil where the plugin has answered
+	// the request in full.
+	finish(err error)
+}
+
+// Account is whose credential opened the maildrop.
+func (m *maildrop) Account() backends.Account { return m.account }
+
+// receive hands out frames until the stream ends.
+func (m *maildrop) receive() {
+	var err error
+	for err == nil {
+		var frame *pb.MaildropResponse
+		if frame, err = m.stream.Recv(); err == nil {
+			err = m.dispatch(frame)
+		}
+	}
+	m.cancel()
+	m.over(err)
+}
+
+// dispatch hands one frame to its request. Ids that were never given out, and answers after
+// the last one, break the rules: nothing more of this stream can be trusted.
+func (m *maildrop) dispatch(frame *pb.MaildropResponse) error {
+	m.mu.Lock()
+	r := m.requests[frame.GetId()]
+	if frame.GetDone() {
+		delete(m.requests, frame.GetId())
+	}
+	m.mu.Unlock()
+	if r == nil {
+		return m.g.invalid(fmt.Errorf("an answer to request %d of a maildrop, which is not under way", frame.GetId()))
+	}
+	var err error
+	failure := convert.FailureFromProto(frame.GetFailure())
+	if failure != nil && !frame.GetDone() {
+		err = errors.New("a failure that is not the end of its request")
+	} else if failure == nil && frame.GetResponse() != nil {
+		err = r.answer(frame)
+	}
+	if err != nil {
+		err = m.g.invalid(err)
+	}
+	if !frame.GetDone() {
+		return err // with an error the session is over, and with it the request
+	}
+	<-m.slots
+	if err == nil && failure != nil {
+		r.finish(failure)
+		return nil
+	}
+	r.finish(err)
+	return err
+}
+
+// over ends the session for everybody who waits.
+func (m *maildrop) over(err error) {
+	if isEOF(err) {
+		err = backends.Fail(backends.Temporary, "store %q: %w", m.g.spec.Store, errEnded)
+	} else {
+		err = m.g.failure(context.Background(), err)
+	}
+	m.mu.Lock()
+	m.err = err
+	requests := m.requests
+	m.requests = nil
+	m.mu.Unlock()
+	close(m.ended)
+	for _, r := range requests {
+		r.finish(err)
+	}
+}
+
+// begin sends a request and enters it among those under way.
+func (m *maildrop) begin(ctx context.Context, r request, make func(id uint64) *pb.MaildropRequest) (id uint64, err error) {
+	select {
+	case m.slots <- struct{}{}:
+	case <-ctx.Done():
+		return 0, backends.AsFailure(ctx.Err())
+	case <-m.ended:
+		return 0, m.end()
+	}
+	m.mu.Lock()
+	if m.requests == nil {
+		m.mu.Unlock()
+		return 0, m.end()
+	}
+	m.last++
+	id = m.last
+	m.requests[id] = r
+	m.mu.Unlock()
+	if err := m.send(make(id)); err != nil {
+		return 0, m.sendFailed()
+	}
+	return id, nil
+}
+
+// end is why the session has ended; it has, or is about to.
+func (m *maildrop) end() error {
+	<-m.ended
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.err
+}
+
+// send sends a frame. It waits only where a plugin does not read its requests, and for such a
+// plugin the session ends.
+func (m *maildrop) send(frame *pb.MaildropRequest) error {
+	m.sending.Lock()
+	defer m.sending.Unlock()
+	guard := time.AfterFunc(m.g.spec.CallTimeout, m.cancel)
+	defer guard.Stop()
+	return m.stream.Send(frame)
+}
+
+// sendFailed turns a failed send, which says little, into the session's end.
+func (m *maildrop) sendFailed() error {
+	m.cancel()
+	return m.end()
+}
+
+// tell sends a Window or a Cancel, whose failure shows elsewhere.
+func (m *maildrop) tell(frame *pb.MaildropRequest) { _ = m.send(frame) }
+
+func (m *maildrop) giveUp(id uint64) {
+	m.tell(&pb.MaildropRequest{Id: id, Request: &pb.MaildropRequest_Cancel{Cancel: &pb.Cancel{}}})
+}
+
+// Close ends the session, and waits until the plugin has ended it, too, so that the maildrop
+// can be opened again.
+func (m *maildrop) Close() (err error) {
+	m.closing.Do(func() {
+		m.sending.Lock()
+		_ = m.stream.CloseSend()
+		m.sending.Unlock()
+		wait := time.NewTimer(m.g.spec.CallTimeout)
+		defer wait.Stop()
+		select {
+		case <-m.ended:
+		case <-wait.C:
+			m.cancel()
+			<-m.ended
+		}
+		m.g.release()
+		if end := m.end(); !errors.Is(end, errEnded) {
+			err = end
+		}
+	})
+	return err
+}
+
+// errEnded is the end of a session in good order.
+var errEnded = errors.New("the maildrop is closed")
+
+// List yields the messages.
+func (m *maildrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
+	return func(yield func(backends.Entry, error) bool) {
+		l := &listing{m: m, granted: listWindow, more: make(chan struct{}, 1)}
+		id, err := m.begin(ctx, l, func(id uint64) *pb.MaildropRequest {
+			return &pb.MaildropRequest{Id: id, Request: &pb.MaildropRequest_List{List: &pb.List{Window: listWindow}}}
+		})
+		if err != nil {
+			yield(backends.Entry{}, err)
+			return
+		}
+		for {
+			entries, err := l.next(ctx, id)
+			for _, entry := range entries {
+				if !yield(entry, nil) {
+					l.abandon(id)
+					return
+				}
+			}
+			if err == errListed {
+				return
+			}
+			if err != nil {
+				l.abandon(id)
+				yield(backends.Entry{}, err)
+				return
+			}
+		}
+	}
+}
+
+// errListed is the end of a list that is complete.
+var errListed = errors.New("listed")
+
+// listing is a List under way.
+type listing struct {
+	m    *maildrop
+	more chan struct{} // holds a token when something has come
+
+	mu      sync.Mutex
+	entries []backends.Entry // come and not yet taken
+	granted int64            // entries that may still come
+	err     error // no entry follows; errListed: that was all
+}
+
+func (l *listing) answer(frame *pb.MaildropResponse) error {
+	batch, ok := frame.GetResponse().(*pb.MaildropResponse_Entries)
+	if !ok {
+		return errors.New("an answer to a list that is none")
+	}
+	if len(batch.Entries.GetEntries()) > convert.EntriesMost {
+		return fmt.Errorf("a frame of %d list entries", len(batch.Entries.GetEntries()))
+	}
+	entries := make([]backends.Entry, 0, len(batch.Entries.GetEntries()))
+	for _, e := range batch.Entries.GetEntries() {
+		entry, err := convert.EntryFromProto(e)
+		if err != nil {
+			return err
+		}
+		entries = append(entries, entry)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.granted -= int64(len(entries)); l.granted < 0 {
+		return errors.New("more list entries than the window allows")
+	}
+	l.entries = append(l.entries, entries...)
+	l.wake()
+	return nil
+}
+
+func (l *listing) finish(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return
+	}
+	if l.err = err; err == nil {
+		l.err = errListed
+	}
+	l.wake()
+}
+
+// wake leaves a token.
+func (l *listing) wake() {
+	select {
+	case l.more <- struct{}{}:
+	default:
+	}
+}
+
+// next waits for entries, and grants as many again as it takes.
+func (l *listing) next(ctx context.Context, id uint64) ([]backends.Entry, error) {
+	for {
+		l.mu.Lock()
+		entries, err := l.entries, l.err
+		l.entries = nil
+		l.granted += int64(len(entries))
+		l.mu.Unlock()
+		if len(entries) > 0 {
+			if err == nil {
+				l.m.tell(&pb.MaildropRequest{Id: id, Request: &pb.MaildropRequest_Window{
+					Window: &pb.Window{Entries: int64(len(entries))},
+				}})
+			}
+			return entries, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := l.m.wait(ctx, l.more); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// wait waits for a token, for a bounded time.
+func (m *maildrop) wait(ctx context.Context, more <-chan struct{}) error {
+	stalled := time.NewTimer(m.g.spec.StallTimeout)
+	defer stalled.Stop()
+	select {
+	case <-more:
+		return nil
+	case <-ctx.Done():
+		return backends.AsFailure(ctx.Err())
+	case <-stalled.C:
+		return backends.Fail(backends.Temporary, "store %q: %w", m.g.spec.Store, errStalled)
+	}
+}
+
+// abandon tells the plugin that the rest is not wanted, if there is one.
+func (l *listing) abandon(id uint64) {
+	l.mu.Lock()
+	over := l.err != nil
+	l.mu.Unlock()
+	if !over {
+		l.m.giveUp(id)
+	}
+}
+
+// removeMost bounds one Remove on the wire: ids of 1 KiB at the worst.
+const removeMost = 1000
+
+// Remove removes messages, in as many requests as the wire and the store want it in.
+func (m *maildrop) Remove(ctx context.Context, ids []backends.MessageID, disposal backends.Disposal) ([]backends.Removal, error) {
+	most := removeMost
+	if limit := m.g.desc.Limits.RemovalsAtATime; limit > 0 {
+		most = min(most, limit)
+	}
+	removals := make([]backends.Removal, 0, len(ids))
+	for len(ids) > 0 {
+		batch := ids[:min(most, len(ids))]
+		done, err := m.removeBatch(ctx, batch, disposal)
+		if err != nil && len(removals) == 0 {
+			return nil, err
+		}
+		if err != nil { // of the earlier ones it is known: say so
+			for _, id := range ids {
+				removals = append(removals, backends.Removal{ID: id, Failure: backends.AsFailure(err)})
+			}
+			return removals, nil
+		}
+		removals = append(removals, done...)
+		ids = ids[len(batch):]
+	}
+	return removals, nil
+}
+
+func (m *maildrop) removeBatch(ctx context.Context, ids []backends.MessageID, disposal backends.Disposal) ([]backends.Removal, error) {
+	remove, err := convert.RemoveToProto(ids, disposal)
+	if err != nil {
+		return nil, refused(err)
+	}
+	r := &removal{asked: ids, done: make(chan struct{}, 1)}
+	id, err := m.begin(ctx, r, func(id uint64) *pb.MaildropRequest {
+		return &pb.MaildropRequest{Id: id, Request: &pb.MaildropRequest_Remove{Remove: remove}}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := m.wait(ctx, r.done); err != nil {
+		m.giveUp(id)
+		return nil, err
+	}
+	return r.removals, r.err
+}
+
+// removal is a Remove under way.
+type removal struct {
+	asked    []backends.MessageID
+	done     chan struct{} // gets a token once the rest is set
+	removals []backends.Removal
+	answered bool
+	err      error
+}
+
+func (r *removal) answer(frame *pb.MaildropResponse) (err error) {
+	answer, ok := frame.GetResponse().(*pb.MaildropResponse_Removals)
+	if !ok || r.answered {
+		return errors.New("an answer to a removal that is none")
+	}
+	r.answered = true
+	r.removals, err = convert.RemovalsFromProto(answer.Removals, r.asked)
+	return err
+}
+
+func (r *removal) finish(err error) {
+	if r.err = err; err == nil && !r.answered {
+		r.err = backends.Fail(backends.Temporary, "the plugin answered a removal with nothing")
+	}
+	r.done <- struct{}{}
+}

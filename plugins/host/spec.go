@@ -1,0 +1,113 @@
+package host
+
+import (
+	"errors"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+// Spec says which plugin to run and how to watch it. The zero value of a bound or an interval
+// stands for its default.
+type Spec struct {
+	// Store is the store's name, for logs.
+	Store string
+	// Command is the plugin's argv. Command[0] is a path, or a name that is looked up in PATH.
+	Command []string
+	// SHA256 is the checksum of the executable Command[0] in hex; empty: not compared. It
+	// says nothing of what an interpreter is told to run.
+	SHA256 string
+	// Env is added to the plugin's environment, "K=V". Of the gateway's own, which may hold
+	// secrets, only names such as PATH, HOME, TMPDIR, LANG and TZ are passed on.
+	Env []string
+	// Settings is what the plugin is configured with.
+	Settings backends.Settings
+	// AutoMTLS encrypts the connection, both ends proved by one-time certificates, and lets
+	// the plugin listen on a loopback TCP port. It is always on where there are no private
+	// unix sockets (Windows); elsewhere the socket's folder, mode 0700, is protection enough.
+	AutoMTLS bool
+
+	StartTimeout   time.Duration // from start to ready, the settings included; 20 s
+	CallTimeout    time.Duration // of a call that moves no message, Open included; 60 s
+	StallTimeout   time.Duration // without any progress of a list, a fetch, a delivery; 5 min
+	HealthInterval time.Duration // between health checks; 5 s
+	HealthTimeout  time.Duration // of one health check; 5 s
+	HealthFailures int           // health checks in a row without an answer before the plugin is killed; 3
+	RestartMost    time.Duration // longest pause between two starts; 30 s
+	DrainTimeout   time.Duration // how long a process that was swapped out keeps its sessions; 15 min
+	StopTimeout    time.Duration // how long a process has to end in good order before it is killed; 10 s
+
+	// FetchWindow is how many octets of one content may be on their way or waiting to be read,
+	// and so what one open content costs in memory at the most; 1 MiB.
+	FetchWindow int
+}
+
+// Bounds of FetchWindow, and the window of a list in entries.
+const (
+	fetchWindowLeast = 64 << 10
+	fetchWindowMost  = 64 << 20
+	listWindow       = 4000
+)
+
+func (s Spec) withDefaults() Spec {
+	for _, d := range []struct {
+		value *time.Duration
+		or    time.Duration
+	}{
+		{&s.StartTimeout, 20 * time.Second},
+		{&s.CallTimeout, time.Minute},
+		{&s.StallTimeout, 5 * time.Minute},
+		{&s.HealthInterval, 5 * time.Second},
+		{&s.HealthTimeout, 5 * time.Second},
+		{&s.RestartMost, 30 * time.Second},
+		{&s.DrainTimeout, 15 * time.Minute},
+		{&s.StopTimeout, 10 * time.Second},
+	} {
+		if *d.value <= 0 {
+			*d.value = d.or
+		}
+	}
+	if s.HealthFailures <= 0 {
+		s.HealthFailures = 3
+	}
+	if s.FetchWindow <= 0 {
+		s.FetchWindow = 1 << 20
+	}
+	s.FetchWindow = max(fetchWindowLeast, min(s.FetchWindow, fetchWindowMost))
+	if runtime.GOOS == "windows" {
+		s.AutoMTLS = true
+	}
+	return s
+}
+
+var errNoCommand = errors.New("no command is given")
+
+// inherited are the names of the gateway's environment that a plugin sees.
+var inherited = []string{
+	"PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LANG", "LANGUAGE",
+	"SSL_CERT_FILE", "SSL_CERT_DIR",
+	"SystemRoot", "SystemDrive", "windir", "TEMP", "TMP", "USERPROFILE", "PATHEXT", "ComSpec",
+}
+
+// environment is what the plugin starts with, before go-plugin adds the handshake's variables.
+func environment(all, extra []string) []string {
+	var env []string
+	for _, kv := range all {
+		name, _, _ := strings.Cut(kv, "=")
+		if strings.HasPrefix(name, "LC_") {
+			env = append(env, kv)
+			continue
+		}
+		for _, want := range inherited {
+			if name == want || (runtime.GOOS == "windows" && strings.EqualFold(name, want)) {
+				env = append(env, kv)
+			}
+		}
+	}
+	return append(env, extra...)
+}
+
+func (s Spec) environment() []string { return environment(os.Environ(), s.Env) }

@@ -1,0 +1,327 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/plugins/proto/convert"
+	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
+)
+
+var errStalled = errors.New("nothing was heard from the plugin for too long")
+
+func isEOF(err error) bool { return errors.Is(err, io.EOF) }
+
+// stalling makes a context that ends when progress is not made for the stall time-out.
+func (g *generation) stalling(ctx context.Context) (context.Context, *stall, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	s := &stall{after: g.spec.StallTimeout}
+	s.timer = time.AfterFunc(s.after, func() { cancel(errStalled) })
+	return ctx, s, func() {
+		s.stop()
+		cancel(nil)
+	}
+}
+
+// Deliver hands a message to the store and returns a verdict for each recipient.
+func (s *Store) Deliver(ctx context.Context, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	m, err := convert.DeliveryToProto(delivery)
+	if err != nil {
+		return nil, refused(err)
+	}
+	g, err := s.use(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer g.release()
+	if !isReceiver(g.desc.Capabilities) {
+		return nil, g.lacks()
+	}
+	up := &upload[pb.DeliverRequest]{
+		g:     g,
+		start: &pb.DeliverRequest{Frame: &pb.DeliverRequest_Delivery{Delivery: m}},
+		chunk: func(p []byte) *pb.DeliverRequest {
+			return &pb.DeliverRequest{Frame: &pb.DeliverRequest_Chunk{Chunk: p}}
+		},
+		end:  &pb.DeliverRequest{Frame: &pb.DeliverRequest_End{End: &pb.End{}}},
+		open: g.stub.Deliver,
+	}
+	verdicts, _, err := up.run(ctx, delivery.Recipients, content)
+	return verdicts, err
+}
+
+// Send submits a message through the store's own transport. When its outcome is not known,
+// the failure is [backends.Uncertain].
+func (s *Store) Send(ctx context.Context, credential backends.Credential, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	d, err := convert.DeliveryToProto(delivery)
+	if err != nil {
+		return nil, refused(err)
+	}
+	c, err := convert.CredentialToProto(credential)
+	if err != nil {
+		return nil, refused(err)
+	}
+	g, err := s.use(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer g.release()
+	if !isSender(g.desc.Capabilities) {
+		return nil, g.lacks()
+	}
+	up := &upload[pb.SendRequest]{
+		g:     g,
+		start: &pb.SendRequest{Frame: &pb.SendRequest_Start{Start: &pb.SendStart{Credential: c, Delivery: d}}},
+		chunk: func(p []byte) *pb.SendRequest {
+			return &pb.SendRequest{Frame: &pb.SendRequest_Chunk{Chunk: p}}
+		},
+		end:  &pb.SendRequest{Frame: &pb.SendRequest_End{End: &pb.End{}}},
+		open: g.stub.Send,
+	}
+	verdicts, unknown, err := up.run(ctx, delivery.Recipients, content)
+	if err != nil && unknown {
+		return nil, backends.Fail(backends.Uncertain, "the message was handed over and no answer came: %w", err)
+	}
+	return verdicts, err
+}
+
+// upload is a Deliver or a Send: a start, chunks, an end, and then the verdicts.
+type upload[Frame any] struct {
+	g     *generation
+	start *Frame
+	chunk func([]byte) *Frame
+	end   *Frame
+	open  func(context.Context, ...grpc.CallOption) (grpc.ClientStreamingClient[Frame, pb.Verdicts], error)
+}
+
+// run sends the message. unknown says of an error that the plugin had the whole message by
+// then, and gave no answer that can be understood: it may have acted on it.
+func (u *upload[Frame]) run(ctx context.Context, recipients []string, content io.Reader) (verdicts []backends.Verdict, unknown bool, err error) {
+	life, progress, cancel := u.g.stalling(ctx)
+	defer cancel()
+	stream, err := u.open(life)
+	if err != nil {
+		return nil, false, u.g.failure(ctx, err)
+	}
+	ended, err := u.send(stream, content, progress)
+	if err != nil {
+		return nil, false, err // cancel tells the plugin: there was no end
+	}
+	answer, err := stream.CloseAndRecv()
+	if err != nil {
+		said := convert.HasFailure(err)
+		if cause := context.Cause(life); ctx.Err() == nil && errors.Is(cause, errStalled) {
+			err = backends.Fail(backends.Temporary, "store %q: %w", u.g.spec.Store, cause)
+		}
+		return nil, ended && !said, u.g.failure(ctx, err)
+	}
+	verdicts, err = convert.VerdictsFromProto(answer, recipients)
+	if err == nil && !ended {
+		err = takenEarly(verdicts)
+	}
+	if err != nil {
+		return nil, ended, u.g.invalid(err)
+	}
+	return verdicts, false, nil
+}
+
+// takenEarly: nobody can have taken a message whose end was not sent (I1).
+func takenEarly(verdicts []backends.Verdict) error {
+	for _, v := range verdicts {
+		if v.Failure == nil {
+			return errors.New("a verdict says that the message is taken before its end was sent")
+		}
+	}
+	return nil
+}
+
+// uploads are the buffers of deliveries.
+var uploads = sync.Pool{New: func() any { return new([convert.ChunkMost]byte) }}
+
+// send sends the frames; ended says whether the end was among them. A plugin may answer before
+// that, when it refuses the message for everybody: then sending fails, and its answer counts.
+func (u *upload[Frame]) send(stream grpc.ClientStreamingClient[Frame, pb.Verdicts], content io.Reader, progress *stall) (ended bool, err error) {
+	if stream.Send(u.start) != nil {
+		return false, nil
+	}
+	buf := uploads.Get().(*[convert.ChunkMost]byte)
+	defer uploads.Put(buf)
+	for {
+		progress.stop() // the content's pace is its reader's affair
+		n, err := readFull(content, buf[:])
+		progress.progress()
+		if n > 0 && stream.Send(u.chunk(buf[:n])) != nil {
+			return false, nil
+		}
+		switch {
+		case err == io.EOF:
+			return stream.Send(u.end) == nil, nil
+		case err != nil:
+			return false, backends.Fail(backends.Temporary, "the message could not be read to its end: %w", err)
+		}
+	}
+}
+
+// emptyReadsMost is how often a reader may give nothing, and no error, in a row.
+const emptyReadsMost = 100
+
+// readFull fills buf; less than a full buffer comes with the error that ended it.
+func readFull(r io.Reader, buf []byte) (n int, err error) {
+	for empty := 0; n < len(buf) && err == nil; {
+		var m int
+		m, err = r.Read(buf[n:])
+		n += m
+		if m > 0 {
+			empty = 0
+		} else if empty++; empty > emptyReadsMost {
+			err = io.ErrNoProgress
+		}
+	}
+	return n, err
+}
+
+// Collect takes the store's outgoing messages over, one after the other.
+func (s *Store) Collect(ctx context.Context, request backends.CollectRequest, accept func(context.Context, backends.Outgoing, backends.Content) error) error {
+	start, err := convert.CollectToProto(request)
+	if err != nil {
+		return refused(err)
+	}
+	g, err := s.use(ctx)
+	if err != nil {
+		return err
+	}
+	defer g.release()
+	if !isOutbox(g.desc.Capabilities) {
+		return g.lacks()
+	}
+	life, progress, cancel := g.stalling(ctx)
+	defer cancel()
+	stream, err := g.stub.Collect(life)
+	if err != nil {
+		return g.failure(ctx, err)
+	}
+	c := &collecting{g: g, stream: stream, progress: progress, ctx: ctx, accept: accept}
+	if err := stream.Send(&pb.CollectRequest{Frame: &pb.CollectRequest_Start{Start: start}}); err != nil && !isEOF(err) {
+		return g.failure(ctx, err)
+	}
+	for {
+		if done, err := c.one(); done || err != nil {
+			return err
+		}
+	}
+}
+
+// collecting is a Collect under way.
+type collecting struct {
+	g        *generation
+	stream   pb.Store_CollectClient
+	progress *stall
+	ctx      context.Context
+	accept   func(context.Context, backends.Outgoing, backends.Content) error
+}
+
+func (c *collecting) receive() (*pb.CollectResponse, error) {
+	c.progress.progress() // what accept takes its time with is not the plugin's fault
+	defer c.progress.stop()
+	return c.stream.Recv()
+}
+
+// one takes one message over; done: there was none left.
+func (c *collecting) one() (done bool, err error) {
+	m, err := c.receive()
+	if isEOF(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, c.g.failure(c.ctx, err)
+	}
+	if m.GetOutgoing() == nil {
+		return false, c.g.invalid(errors.New("frames of a collected message out of their order"))
+	}
+	outgoing, err := convert.OutgoingFromProto(m.GetOutgoing())
+	if err != nil {
+		return false, c.g.invalid(err)
+	}
+	content := &collected{from: c, size: outgoing.Size}
+	taken := c.accept(c.ctx, outgoing, content)
+	if taken == nil {
+		taken = content.finish()
+	}
+	if taken != nil && !content.ended {
+		return false, taken // the stream is dropped: the store keeps the message
+	}
+	answer := &pb.CollectRequest{Frame: &pb.CollectRequest_Taken{
+		Taken: &pb.Taken{Failure: convert.FailureToProto(backends.AsFailure(taken))},
+	}}
+	if err := c.stream.Send(answer); err != nil && taken == nil {
+		return false, c.g.failure(c.ctx, err)
+	}
+	return false, taken
+}
+
+// collected is the content of a collected message. After its end it reads no further: what
+// follows is the next message's.
+type collected struct {
+	from  *collecting
+	size  int64
+	total int64
+	chunk []byte
+	ended bool // the end frame has been seen
+	err   error
+}
+
+func (c *collected) Size() int64  { return c.size }
+func (c *collected) Close() error { return nil }
+
+func (c *collected) Read(p []byte) (int, error) {
+	for len(c.chunk) == 0 {
+		if c.err != nil {
+			return 0, c.err
+		}
+		c.err = c.next()
+	}
+	n := copy(p, c.chunk)
+	c.chunk = c.chunk[n:]
+	return n, nil
+}
+
+// next takes the next frame.
+func (c *collected) next() error {
+	m, err := c.from.receive()
+	if err != nil {
+		return c.from.g.failure(c.from.ctx, err)
+	}
+	switch f := m.GetFrame().(type) {
+	case *pb.CollectResponse_Chunk:
+		c.chunk = f.Chunk
+		c.total += int64(len(f.Chunk))
+		if len(f.Chunk) > convert.ChunkMost || (c.size >= 0 && c.total > c.size) {
+			c.chunk = nil
+			return c.from.g.invalid(fmt.Errorf("a collected message has more than its %d octets", c.size))
+		}
+		return nil
+	case *pb.CollectResponse_End:
+		c.ended = true
+		if failure := convert.FailureFromProto(f.End.GetFailure()); failure != nil {
+			return failure
+		}
+		if c.size >= 0 && c.total < c.size {
+			return c.from.g.invalid(fmt.Errorf("a collected message ended after %d of %d octets", c.total, c.size))
+		}
+		return io.EOF
+	}
+	return c.from.g.invalid(errors.New("frames of a collected message out of their order"))
+}
+
+// finish reads to the end of what accept may have left, and says whether it was one.
+func (c *collected) finish() error {
+	_, err := io.Copy(io.Discard, c)
+	return err
+}

@@ -1,0 +1,227 @@
+package convert
+
+import (
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
+)
+
+// ResolveToProto makes a Resolve request. [ErrText]: an address is not UTF-8.
+func ResolveToProto(q backends.ResolveQuery) (*pb.ResolveRequest, error) {
+	if err := checkText("address", q.ReversePath); err != nil {
+		return nil, err
+	}
+	if err := checkText("address", q.Recipients...); err != nil {
+		return nil, err
+	}
+	return &pb.ResolveRequest{
+		ReversePath: q.ReversePath, Recipients: q.Recipients, Size: q.Size, Peer: PeerToProto(q.Peer),
+	}, nil
+}
+
+// ResolveFromProto reads a Resolve request.
+func ResolveFromProto(m *pb.ResolveRequest) backends.ResolveQuery {
+	return backends.ResolveQuery{
+		ReversePath: m.GetReversePath(),
+		Recipients:  m.GetRecipients(),
+		Size:        max(0, m.GetSize()),
+		Peer:        PeerFromProto(m.GetPeer()),
+	}
+}
+
+// DeliveryToProto makes the envelope of a Deliver or Send. [ErrText]: an address is not UTF-8.
+func DeliveryToProto(d backends.Delivery) (*pb.Delivery, error) {
+	if !validKey(d.Key) {
+		return nil, wireError("a delivery key that is not 1 to %d printable characters", KeyMost)
+	}
+	if err := checkText("address", d.ReversePath); err != nil {
+		return nil, err
+	}
+	if err := checkText("address", d.Recipients...); err != nil {
+		return nil, err
+	}
+	return &pb.Delivery{
+		Key:         d.Key,
+		Retry:       d.Retry,
+		ReversePath: d.ReversePath,
+		Recipients:  d.Recipients,
+		Size:        d.Size,
+		EightBit:    d.EightBit,
+		Utf8:        d.UTF8,
+		Internal:    d.Internal,
+		Received:    timeToProto(d.Received),
+		Peer:        PeerToProto(d.Peer),
+	}, nil
+}
+
+// DeliveryFromProto reads the envelope of a Deliver or Send.
+func DeliveryFromProto(m *pb.Delivery) (backends.Delivery, error) {
+	if !validKey(m.GetKey()) {
+		return backends.Delivery{}, wireError("a delivery key that is not 1 to %d printable characters", KeyMost)
+	}
+	return backends.Delivery{
+		Key:         m.GetKey(),
+		Retry:       m.GetRetry(),
+		ReversePath: m.GetReversePath(),
+		Recipients:  m.GetRecipients(),
+		Size:        max(0, m.GetSize()),
+		EightBit:    m.GetEightBit(),
+		UTF8:        m.GetUtf8(),
+		Internal:    m.GetInternal(),
+		Received:    timeFromProto(m.GetReceived()),
+		Peer:        PeerFromProto(m.GetPeer()),
+	}, nil
+}
+
+// validKey checks an idempotency key: 1 to 64 printable ASCII characters without spaces.
+func validKey(key string) bool {
+	if len(key) == 0 || len(key) > KeyMost {
+		return false
+	}
+	for _, c := range []byte(key) {
+		if c < 0x21 || c > 0x7E {
+			return false
+		}
+	}
+	return true
+}
+
+// VerdictsToProto makes the answer to Resolve, Deliver and Send.
+func VerdictsToProto(verdicts []backends.Verdict) (*pb.Verdicts, error) {
+	m := &pb.Verdicts{Verdicts: make([]*pb.Verdict, len(verdicts))}
+	for i, v := range verdicts {
+		if err := checkText("recipient", v.Recipient); err != nil {
+			return nil, err
+		}
+		m.Verdicts[i] = &pb.Verdict{Recipient: v.Recipient, Failure: FailureToProto(v.Failure)}
+	}
+	return m, nil
+}
+
+// VerdictsFromProto reads the answer to Resolve, Deliver and Send. It has to speak of exactly
+// the recipients that were asked about, in their order and spelling; otherwise nobody can say
+// whose verdict is whose (I1), and it is an error.
+func VerdictsFromProto(m *pb.Verdicts, asked []string) ([]backends.Verdict, error) {
+	if len(m.GetVerdicts()) != len(asked) {
+		return nil, wireError("%d verdicts for %d recipients", len(m.GetVerdicts()), len(asked))
+	}
+	verdicts := make([]backends.Verdict, len(asked))
+	for i, v := range m.GetVerdicts() {
+		if v.GetRecipient() != asked[i] {
+			return nil, wireError("verdict %d is about a recipient that was not asked about there", i+1)
+		}
+		verdicts[i] = backends.Verdict{Recipient: asked[i], Failure: FailureFromProto(v.GetFailure())}
+	}
+	return verdicts, nil
+}
+
+// leaseMost bounds what a Collect may ask for, so that a message cannot be lost in a lease.
+const leaseMost = 7 * 24 * time.Hour
+
+// CollectToProto makes the start of a Collect.
+func CollectToProto(r backends.CollectRequest) (*pb.CollectStart, error) {
+	rendering, err := RenderingToProto(r.Rendering)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.CollectStart{
+		Most: toInt32(max(0, r.Most)), Lease: durationToProto(min(r.Lease, leaseMost)), Rendering: rendering,
+	}, nil
+}
+
+// CollectFromProto reads the start of a Collect.
+func CollectFromProto(m *pb.CollectStart) (backends.CollectRequest, error) {
+	rendering, err := RenderingFromProto(m.GetRendering())
+	if err != nil {
+		return backends.CollectRequest{}, err
+	}
+	return backends.CollectRequest{
+		Most: max(0, int(m.GetMost())), Lease: durationFromProto(m.GetLease(), leaseMost), Rendering: rendering,
+	}, nil
+}
+
+// OutgoingToProto makes the envelope of a collected message.
+func OutgoingToProto(o backends.Outgoing) (*pb.Outgoing, error) {
+	if _, err := checkID([]byte(o.ID)); err != nil {
+		return nil, err
+	}
+	if err := checkText("address", o.ReversePath); err != nil {
+		return nil, err
+	}
+	if err := checkText("address", o.Recipients...); err != nil {
+		return nil, err
+	}
+	return &pb.Outgoing{
+		Id:          []byte(o.ID),
+		ReversePath: o.ReversePath,
+		Recipients:  o.Recipients,
+		Queued:      timeToProto(o.Queued),
+		Size:        o.Size,
+		Utf8:        o.UTF8,
+	}, nil
+}
+
+// OutgoingFromProto reads the envelope of a collected message: its addresses have the form of
+// one, and there is at least one recipient.
+func OutgoingFromProto(m *pb.Outgoing) (backends.Outgoing, error) {
+	id, err := checkID(m.GetId())
+	if err != nil {
+		return backends.Outgoing{}, err
+	}
+	o := backends.Outgoing{
+		ID:          id,
+		ReversePath: m.GetReversePath(),
+		Recipients:  m.GetRecipients(),
+		Queued:      timeFromProto(m.GetQueued()),
+		Size:        max(-1, m.GetSize()),
+		UTF8:        m.GetUtf8(),
+	}
+	if o.ReversePath != "" && !validAddress(o.ReversePath) {
+		return backends.Outgoing{}, wireError("an outgoing message whose reverse-path is not an address")
+	}
+	if len(o.Recipients) == 0 {
+		return backends.Outgoing{}, wireError("an outgoing message without recipients")
+	}
+	for _, r := range o.Recipients {
+		if !validAddress(r) {
+			return backends.Outgoing{}, wireError("an outgoing message whose recipient is not an address")
+		}
+	}
+	return o, nil
+}
+
+// SettlementsToProto makes a Settle request.
+func SettlementsToProto(settlements []backends.Settlement) (*pb.SettleRequest, error) {
+	m := &pb.SettleRequest{}
+	for _, s := range settlements {
+		if _, err := checkID([]byte(s.ID)); err != nil {
+			return nil, err
+		}
+		verdicts, err := VerdictsToProto(s.Verdicts)
+		if err != nil {
+			return nil, err
+		}
+		m.Settlements = append(m.Settlements, &pb.Settlement{Id: []byte(s.ID), Verdicts: verdicts.GetVerdicts()})
+	}
+	return m, nil
+}
+
+// SettlementsFromProto reads a Settle request.
+func SettlementsFromProto(m *pb.SettleRequest) ([]backends.Settlement, error) {
+	var settlements []backends.Settlement
+	for _, s := range m.GetSettlements() {
+		id, err := checkID(s.GetId())
+		if err != nil {
+			return nil, err
+		}
+		settlement := backends.Settlement{ID: id}
+		for _, v := range s.GetVerdicts() {
+			settlement.Verdicts = append(settlement.Verdicts, backends.Verdict{
+				Recipient: v.GetRecipient(), Failure: FailureFromProto(v.GetFailure()),
+			})
+		}
+		settlements = append(settlements, settlement)
+	}
+	return settlements, nil
+}

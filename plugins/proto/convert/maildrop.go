@@ -1,0 +1,193 @@
+package convert
+
+import (
+	"slices"
+
+	"github.com/dipylon/dipylon/backends"
+	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
+)
+
+// OpenToProto makes an Open request. [ErrText]: a name is not UTF-8.
+func OpenToProto(r backends.OpenRequest) (*pb.Open, error) {
+	credential, err := CredentialToProto(r.Credential)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkText("folder", r.Folder); err != nil {
+		return nil, err
+	}
+	return &pb.Open{Credential: credential, Folder: r.Folder}, nil
+}
+
+// OpenFromProto reads an Open request.
+func OpenFromProto(m *pb.Open) (backends.OpenRequest, error) {
+	credential, err := CredentialFromProto(m.GetCredential())
+	if err != nil {
+		return backends.OpenRequest{}, err
+	}
+	return backends.OpenRequest{Credential: credential, Folder: m.GetFolder()}, nil
+}
+
+// EntryToProto makes a list entry ready for the wire. An id that no store may have is an error.
+func EntryToProto(e backends.Entry) (*pb.Entry, error) {
+	if _, err := checkID([]byte(e.ID)); err != nil {
+		return nil, err
+	}
+	m := &pb.Entry{
+		Id:       []byte(e.ID),
+		Size:     e.Size,
+		Exact:    e.Exact,
+		Received: timeToProto(e.Received),
+		Seen:     e.Seen,
+	}
+	if validUIDL(e.UIDL) {
+		m.Uidl = e.UIDL
+	}
+	return m, nil
+}
+
+// EntryFromProto reads a list entry. An id of no or of too many octets is an error; a UIDL
+// that RFC 1939 does not allow is dropped.
+func EntryFromProto(m *pb.Entry) (backends.Entry, error) {
+	id, err := checkID(m.GetId())
+	if err != nil {
+		return backends.Entry{}, err
+	}
+	e := backends.Entry{
+		ID:       id,
+		Size:     max(-1, m.GetSize()),
+		Received: timeFromProto(m.GetReceived()),
+		Seen:     m.GetSeen(),
+	}
+	e.Exact = m.GetExact() && e.Size >= 0
+	if validUIDL(m.GetUidl()) {
+		e.UIDL = m.GetUidl()
+	}
+	return e, nil
+}
+
+// validUIDL checks a unique-id: 1 to 70 characters from 0x21 to 0x7E (RFC 1939 §7).
+func validUIDL(uidl string) bool {
+	if len(uidl) == 0 || len(uidl) > uidlMost {
+		return false
+	}
+	for _, c := range []byte(uidl) {
+		if c < 0x21 || c > 0x7E {
+			return false
+		}
+	}
+	return true
+}
+
+// FetchToProto makes a Fetch request with the window that it starts with, in octets.
+func FetchToProto(r backends.FetchRequest, window int64) (*pb.Fetch, error) {
+	if _, err := checkID([]byte(r.ID)); err != nil {
+		return nil, err
+	}
+	rendering, err := RenderingToProto(r.Rendering)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.Fetch{
+		Id: []byte(r.ID), Top: r.Top, Lines: toInt32(max(0, r.Lines)), Rendering: rendering, Window: window,
+	}, nil
+}
+
+// FetchFromProto reads a Fetch request.
+func FetchFromProto(m *pb.Fetch) (backends.FetchRequest, error) {
+	id, err := checkID(m.GetId())
+	if err != nil {
+		return backends.FetchRequest{}, err
+	}
+	rendering, err := RenderingFromProto(m.GetRendering())
+	if err != nil {
+		return backends.FetchRequest{}, err
+	}
+	return backends.FetchRequest{
+		ID: id, Top: m.GetTop(), Lines: max(0, int(m.GetLines())), Rendering: rendering,
+	}, nil
+}
+
+// RenderingToProto makes a rendering ready for the wire; the zero value needs no message.
+func RenderingToProto(r backends.Rendering) (*pb.Rendering, error) {
+	if r == (backends.Rendering{}) {
+		return nil, nil
+	}
+	if err := checkText("charset", r.Charset); err != nil {
+		return nil, err
+	}
+	return &pb.Rendering{
+		Encoding: pb.Encoding(r.Encoding), Body: pb.BodyForm(r.Body), Charset: r.Charset, RichText: r.RichText,
+	}, nil
+}
+
+// RenderingFromProto reads a rendering. A form that is not known is [backends.Unsupported]:
+// serving another one instead would break what sizes and UIDLs were told before.
+func RenderingFromProto(m *pb.Rendering) (backends.Rendering, error) {
+	if m == nil {
+		return backends.Rendering{}, nil
+	}
+	if _, ok := pb.Encoding_name[int32(m.GetEncoding())]; !ok {
+		return backends.Rendering{}, backends.Fail(backends.Unsupported, "encoding %d", m.GetEncoding())
+	}
+	if _, ok := pb.BodyForm_name[int32(m.GetBody())]; !ok {
+		return backends.Rendering{}, backends.Fail(backends.Unsupported, "body form %d", m.GetBody())
+	}
+	return backends.Rendering{
+		Encoding: backends.Encoding(m.GetEncoding()), Body: backends.BodyForm(m.GetBody()),
+		Charset: m.GetCharset(), RichText: m.GetRichText(),
+	}, nil
+}
+
+// RemoveToProto makes a Remove request.
+func RemoveToProto(ids []backends.MessageID, disposal backends.Disposal) (*pb.Remove, error) {
+	m := &pb.Remove{Disposal: pb.Disposal(disposal), Ids: make([][]byte, len(ids))}
+	for i, id := range ids {
+		if _, err := checkID([]byte(id)); err != nil {
+			return nil, err
+		}
+		m.Ids[i] = []byte(id)
+	}
+	return m, nil
+}
+
+// RemoveFromProto reads a Remove request. A disposal that is not known is
+// [backends.Unsupported]: nothing else is done in its place.
+func RemoveFromProto(m *pb.Remove) ([]backends.MessageID, backends.Disposal, error) {
+	if _, ok := pb.Disposal_name[int32(m.GetDisposal())]; !ok {
+		return nil, 0, backends.Fail(backends.Unsupported, "disposal %d", m.GetDisposal())
+	}
+	ids := make([]backends.MessageID, len(m.GetIds()))
+	for i, id := range m.GetIds() {
+		var err error
+		if ids[i], err = checkID(id); err != nil {
+			return nil, 0, err
+		}
+	}
+	return ids, backends.Disposal(m.GetDisposal()), nil
+}
+
+// RemovalsToProto makes the answer to Remove.
+func RemovalsToProto(removals []backends.Removal) *pb.Removals {
+	m := &pb.Removals{Removals: make([]*pb.Removal, len(removals))}
+	for i, r := range removals {
+		m.Removals[i] = &pb.Removal{Id: []byte(r.ID), Failure: FailureToProto(r.Failure)}
+	}
+	return m
+}
+
+// RemovalsFromProto reads the answer to Remove. It has to name exactly the ids that were asked
+// about, in their order (I4); otherwise nothing in it can be believed, and it is an error.
+func RemovalsFromProto(m *pb.Removals, asked []backends.MessageID) ([]backends.Removal, error) {
+	removals := make([]backends.Removal, 0, len(asked))
+	for _, r := range m.GetRemovals() {
+		removals = append(removals, backends.Removal{
+			ID: backends.MessageID(r.GetId()), Failure: FailureFromProto(r.GetFailure()),
+		})
+	}
+	same := slices.EqualFunc(removals, asked, func(r backends.Removal, id backends.MessageID) bool { return r.ID == id })
+	if !same {
+		return nil, wireError("%d removals that are not the %d asked for", len(removals), len(asked))
+	}
+	return removals, nil
+}

@@ -1,0 +1,156 @@
+package convert
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/dipylon/dipylon/backends"
+	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
+)
+
+// DescriptionToProto makes a description ready for the wire.
+func DescriptionToProto(d backends.Description) *pb.Description {
+	m := &pb.Description{
+		Name:    Line(d.Name, nameMost),
+		Version: Line(d.Version, nameMost),
+		Vendor:  Line(d.Vendor, nameMost),
+		Capabilities: &pb.Capabilities{
+			Reader:        d.Capabilities.Reader,
+			Receiver:      d.Capabilities.Receiver,
+			Sender:        d.Capabilities.Sender,
+			Outbox:        d.Capabilities.Outbox,
+			Authenticator: d.Capabilities.Authenticator,
+		},
+		ExactSizes: d.ExactSizes,
+		Limits: &pb.Limits{
+			MessageSize:     d.Limits.MessageSize,
+			Recipients:      toInt32(d.Limits.Recipients),
+			Maildrops:       toInt32(d.Limits.Maildrops),
+			FetchesAtOnce:   toInt32(d.Limits.FetchesAtOnce),
+			RemovalsAtATime: toInt32(d.Limits.RemovalsAtATime),
+		},
+	}
+	for _, k := range d.Credentials {
+		m.Credentials = append(m.Credentials, pb.CredentialKind(k))
+	}
+	for _, name := range d.Mechanisms {
+		m.Mechanisms = append(m.Mechanisms, Line(name, nameMost))
+	}
+	return m
+}
+
+// DescriptionFromProto reads a description. A name is needed; credential kinds and mechanism
+// names that are not known or not well formed are dropped, negative limits are no limits.
+func DescriptionFromProto(m *pb.Description) (backends.Description, error) {
+	d := backends.Description{
+		Name:       Line(m.GetName(), nameMost),
+		Version:    Line(m.GetVersion(), nameMost),
+		Vendor:     Line(m.GetVendor(), nameMost),
+		ExactSizes: m.GetExactSizes(),
+		Capabilities: backends.Capabilities{
+			Reader:        m.GetCapabilities().GetReader(),
+			Receiver:      m.GetCapabilities().GetReceiver(),
+			Sender:        m.GetCapabilities().GetSender(),
+			Outbox:        m.GetCapabilities().GetOutbox(),
+			Authenticator: m.GetCapabilities().GetAuthenticator(),
+		},
+		Limits: backends.Limits{
+			MessageSize:     max(0, m.GetLimits().GetMessageSize()),
+			Recipients:      max(0, int(m.GetLimits().GetRecipients())),
+			Maildrops:       max(0, int(m.GetLimits().GetMaildrops())),
+			FetchesAtOnce:   max(0, int(m.GetLimits().GetFetchesAtOnce())),
+			RemovalsAtATime: max(0, int(m.GetLimits().GetRemovalsAtATime())),
+		},
+	}
+	if d.Name == "" {
+		return d, wireError("a description without a name")
+	}
+	for _, k := range m.GetCredentials() {
+		kind := backends.CredentialKind(k)
+		if knownCredential(k) && !slices.Contains(d.Credentials, kind) {
+			d.Credentials = append(d.Credentials, kind)
+		}
+	}
+	for _, name := range m.GetMechanisms() {
+		if name = strings.ToUpper(name); validMechanism(name) && !slices.Contains(d.Mechanisms, name) {
+			d.Mechanisms = append(d.Mechanisms, name)
+		}
+	}
+	return d, nil
+}
+
+// validMechanism checks a SASL mechanism's name (RFC 4422 §3.1).
+func validMechanism(name string) bool {
+	return len(name) >= 1 && len(name) <= 20 &&
+		strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
+}
+
+// SettingsToProto makes a Configure request.
+func SettingsToProto(s backends.Settings) (*pb.ConfigureRequest, error) {
+	if err := checkText("settings", append(slices.Clone(s.Domains), s.Store, s.Hostname, s.StateDir, s.BaseDir)...); err != nil {
+		return nil, err
+	}
+	return &pb.ConfigureRequest{
+		Store:    s.Store,
+		Hostname: s.Hostname,
+		Domains:  s.Domains,
+		StateDir: s.StateDir,
+		Raw:      s.Raw,
+		BaseDir:  s.BaseDir,
+		Check:    s.Check,
+	}, nil
+}
+
+// SettingsFromProto reads a Configure request.
+func SettingsFromProto(m *pb.ConfigureRequest) backends.Settings {
+	return backends.Settings{
+		Store:    m.GetStore(),
+		Hostname: m.GetHostname(),
+		Domains:  m.GetDomains(),
+		StateDir: m.GetStateDir(),
+		Raw:      m.GetRaw(),
+		BaseDir:  m.GetBaseDir(),
+		Check:    m.GetCheck(),
+	}
+}
+
+// problemsMost is how many problems of one settings mapping are told.
+const problemsMost = 100
+
+// ProblemsToProto makes a Configure answer of a settings error; nil: no problems.
+func ProblemsToProto(e *backends.SettingsError) *pb.ConfigureResponse {
+	m := &pb.ConfigureResponse{}
+	if e == nil {
+		return m
+	}
+	for i, p := range e.Problems {
+		if i == problemsMost {
+			break
+		}
+		m.Problems = append(m.Problems, &pb.SettingsProblem{
+			Path:    Line(p.Path, nameMost),
+			Problem: Line(p.Problem, detailMost),
+			Suggest: Line(p.Suggest, detailMost),
+		})
+	}
+	return m
+}
+
+// ProblemsFromProto reads a Configure answer: nil, or a [*backends.SettingsError].
+func ProblemsFromProto(m *pb.ConfigureResponse) error {
+	if len(m.GetProblems()) == 0 {
+		return nil
+	}
+	e := &backends.SettingsError{}
+	for i, p := range m.GetProblems() {
+		if i == problemsMost {
+			break
+		}
+		e.Problems = append(e.Problems, backends.SettingsProblem{
+			Path:    Line(p.GetPath(), nameMost),
+			Problem: Line(p.GetProblem(), detailMost),
+			Suggest: Line(p.GetSuggest(), detailMost),
+		})
+	}
+	return e
+}

@@ -1,0 +1,92 @@
+// Package wire holds what both ends of the plugin boundary must agree on besides the messages
+// themselves: the handshake, the sizes, and the options of the gRPC connection. What an author
+// in another language needs of it is written down in plugins/README.md.
+package wire
+
+import (
+	"time"
+
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+)
+
+// The handshake. The cookie keeps people from running a plugin by hand, no more: it is no
+// secret.
+const (
+	CookieKey       = "DIPYLON_PLUGIN"
+	CookieValue     = "7b1c5e0e-store"
+	ProtocolVersion = 1
+)
+
+// A plugin's standard input is its lifeline where the environment says so: a pipe that never
+// carries anything, and whose end means that the gateway is gone.
+const (
+	LifelineKey   = "DIPYLON_LIFELINE"
+	LifelineStdin = "stdin"
+)
+
+// Names of go-plugin's own services, for what the gateway asks of them.
+const (
+	ShutdownMethod = "/plugin.GRPCController/Shutdown"
+	StdioMethod    = "/plugin.GRPCStdio/StreamStdio"
+	StdioData      = "plugin.StdioData"
+)
+
+// StoreService starts the method names of the store service.
+const StoreService = "/dipylon.store.v1.Store/"
+
+// Sizes, in octets.
+const (
+	MessageMost = 8 << 20 // of one gRPC message; nothing comes near it
+	// FirstChunk bounds the first chunk of a content, so that a slow store's first octets are
+	// not held back for long; most messages fit into it.
+	FirstChunk   = 64 << 10
+	streamWindow = 8 << 20
+	connWindow   = 16 << 20
+	buffer       = 256 << 10
+)
+
+// RequestsMost is how many requests of one maildrop session may be under way at once.
+const RequestsMost = 64
+
+// Handshake is what go-plugin compares at the start.
+func Handshake() plugin.HandshakeConfig {
+	return plugin.HandshakeConfig{
+		ProtocolVersion:  ProtocolVersion,
+		MagicCookieKey:   CookieKey,
+		MagicCookieValue: CookieValue,
+	}
+}
+
+// ServerOptions are the plugin's options of the connection.
+func ServerOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(MessageMost),
+		grpc.MaxSendMsgSize(MessageMost),
+		grpc.InitialWindowSize(streamWindow),
+		grpc.InitialConnWindowSize(connWindow),
+		grpc.ReadBufferSize(buffer),
+		grpc.WriteBufferSize(buffer),
+		grpc.SharedWriteBuffer(true),
+		grpc.ConnectionTimeout(10 * time.Second),
+	}
+}
+
+// DialOptions are the gateway's options of the connection.
+func DialOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithDefaultCallOptions(
+			grpc.MaxCallRecvMsgSize(MessageMost),
+			grpc.MaxCallSendMsgSize(MessageMost),
+		),
+		grpc.WithInitialWindowSize(streamWindow),
+		grpc.WithInitialConnWindowSize(connWindow),
+		grpc.WithReadBufferSize(buffer),
+		grpc.WithWriteBufferSize(buffer),
+		grpc.WithSharedWriteBuffer(true),
+		grpc.WithIdleTimeout(0),
+		grpc.WithDisableRetry(),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithNoProxy(),
+	}
+}

@@ -1,0 +1,289 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"google.golang.org/grpc"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/plugins/proto/convert"
+	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
+	"github.com/dipylon/dipylon/plugins/proto/wire"
+)
+
+type maildropStream = grpc.BidiStreamingServer[pb.MaildropRequest, pb.MaildropResponse]
+
+// Maildrop serves one maildrop session for as long as its stream lives.
+func (s *service) Maildrop(stream maildropStream) error {
+	reader, ok := s.store.(backends.Reader)
+	if !ok {
+		return lacks("reader")
+	}
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	if first.GetOpen() == nil {
+		return errFraming
+	}
+	request, err := convert.OpenFromProto(first.GetOpen())
+	if err != nil {
+		return err
+	}
+	drop, err := reader.Open(stream.Context(), request)
+	if err != nil {
+		return err // the stream's end tells it
+	}
+	m := &maildrop{
+		service: s, stream: stream, drop: drop,
+		tasks: make(map[uint64]*task),
+	}
+	return m.serve(first.GetId())
+}
+
+// maildrop is one session under way.
+type maildrop struct {
+	service *service
+	stream  maildropStream
+	drop    backends.Maildrop
+	sending sync.Mutex // around stream.Send
+
+	mu    sync.Mutex
+	tasks map[uint64]*task // under way
+	work  sync.WaitGroup
+}
+
+// task is one request under way.
+type task struct {
+	id     uint64
+	cancel context.CancelFunc
+	credit *credit // of a fetch, in octets, or of a list, in entries
+}
+
+// serve reads requests until the stream ends, and ends the session: first the context of what
+// is under way, then the backend's maildrop, which makes open contents fail.
+func (m *maildrop) serve(openID uint64) error {
+	ctx, cancel := context.WithCancel(m.stream.Context())
+	err := m.send(&pb.MaildropResponse{
+		Id: openID, Done: true,
+		Response: &pb.MaildropResponse_Opened{Opened: convert.AccountToProto(m.drop.Account())},
+	})
+	for err == nil {
+		var frame *pb.MaildropRequest
+		if frame, err = m.stream.Recv(); err == nil {
+			err = m.take(ctx, frame)
+		}
+	}
+	cancel()
+	closing := m.service.guard("Maildrop.Close", m.drop.Close)
+	m.work.Wait()
+	if errors.Is(err, io.EOF) {
+		return closing
+	}
+	return err
+}
+
+func (m *maildrop) send(frame *pb.MaildropResponse) error {
+	m.sending.Lock()
+	defer m.sending.Unlock()
+	return m.stream.Send(frame)
+}
+
+// take acts on one frame. It never waits for a request: behind the frame may stand the grant
+// or the cancellation that the request is waiting for.
+func (m *maildrop) take(ctx context.Context, frame *pb.MaildropRequest) error {
+	switch f := frame.GetRequest().(type) {
+	case *pb.MaildropRequest_Window:
+		m.grant(frame.GetId(), f.Window)
+	case *pb.MaildropRequest_Cancel:
+		m.cancel(frame.GetId())
+	case *pb.MaildropRequest_List:
+		return m.start(ctx, frame.GetId(), f.List.GetWindow(), m.list)
+	case *pb.MaildropRequest_Fetch:
+		return m.start(ctx, frame.GetId(), f.Fetch.GetWindow(), func(ctx context.Context, r *task) error {
+			return m.fetch(ctx, r, f.Fetch)
+		})
+	case *pb.MaildropRequest_Remove:
+		return m.start(ctx, frame.GetId(), 0, func(ctx context.Context, r *task) error {
+			return m.remove(ctx, r, f.Remove)
+		})
+	case *pb.MaildropRequest_Open:
+		return errFraming
+	default: // a request of a later gateway
+		return m.done(frame.GetId(), backends.Fail(backends.Unsupported, "a request of a kind that is not known"))
+	}
+	return nil
+}
+
+// start runs a request beside the others.
+func (m *maildrop) start(ctx context.Context, id uint64, window int64, f func(context.Context, *task) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	r := &task{id: id, cancel: cancel, credit: newCredit(window)}
+	m.mu.Lock()
+	_, taken := m.tasks[id]
+	full := len(m.tasks) >= wire.RequestsMost
+	if !taken && !full {
+		m.tasks[id] = r
+	}
+	m.mu.Unlock()
+	if taken {
+		cancel()
+		return fmt.Errorf("%w: request %d is under way already", errFraming, id)
+	}
+	if full {
+		cancel()
+		return m.done(id, backends.Fail(backends.Throttled, "more than %d requests of one maildrop at once", wire.RequestsMost))
+	}
+	m.work.Go(func() {
+		defer cancel()
+		err := m.service.guard("Maildrop", func() error { return f(ctx, r) })
+		m.mu.Lock()
+		delete(m.tasks, id)
+		m.mu.Unlock()
+		if !errors.Is(err, errAnswered) {
+			_ = m.done(id, err) // a stream that cannot be sent to ends the session by itself
+		}
+	})
+	return nil
+}
+
+// errAnswered ends a request whose last frame has been sent.
+var errAnswered = errors.New("answered")
+
+// done sends a request's last frame.
+func (m *maildrop) done(id uint64, err error) error {
+	return m.send(&pb.MaildropResponse{Id: id, Done: true, Failure: convert.FailureToProto(backends.AsFailure(err))})
+}
+
+func (m *maildrop) grant(id uint64, window *pb.Window) {
+	m.mu.Lock()
+	r := m.tasks[id]
+	m.mu.Unlock()
+	if r != nil { // it may have ended meanwhile
+		r.credit.grant(window.GetOctets() + window.GetEntries())
+	}
+}
+
+func (m *maildrop) cancel(id uint64) {
+	m.mu.Lock()
+	r := m.tasks[id]
+	m.mu.Unlock()
+	if r != nil {
+		r.cancel()
+	}
+}
+
+func (m *maildrop) list(ctx context.Context, r *task) error {
+	var batch []*pb.Entry
+	room := 0
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		frame := &pb.MaildropResponse{Id: r.id, Response: &pb.MaildropResponse_Entries{Entries: &pb.Entries{Entries: batch}}}
+		batch, room = nil, 0
+		return m.send(frame)
+	}
+	for entry, err := range m.drop.List(ctx) {
+		if err != nil {
+			return err
+		}
+		e, err := convert.EntryToProto(entry)
+		if err != nil {
+			return err
+		}
+		if len(batch) == room {
+			if err := flush(); err != nil {
+				return err
+			}
+			if room, err = r.credit.take(ctx, convert.EntriesMost); err != nil {
+				return err
+			}
+		}
+		batch = append(batch, e)
+	}
+	if err := ctx.Err(); err != nil {
+		return err // a list that a backend cut short for that is not complete
+	}
+	return flush()
+}
+
+func (m *maildrop) remove(ctx context.Context, r *task, frame *pb.Remove) error {
+	ids, disposal, err := convert.RemoveFromProto(frame)
+	if err != nil {
+		return err
+	}
+	removals, err := m.drop.Remove(ctx, ids, disposal)
+	if err != nil {
+		return err
+	}
+	if err := m.send(&pb.MaildropResponse{
+		Id: r.id, Done: true,
+		Response: &pb.MaildropResponse_Removals{Removals: convert.RemovalsToProto(removals)},
+	}); err != nil {
+		return err
+	}
+	return errAnswered
+}
+
+// fetch sends a message: a head, and chunks as its window allows. The last chunk carries the
+// end, where the content meets its end in the same read.
+func (m *maildrop) fetch(ctx context.Context, r *task, frame *pb.Fetch) error {
+	request, err := convert.FetchFromProto(frame)
+	if err != nil {
+		return err
+	}
+	content, err := m.drop.Fetch(ctx, request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = content.Close() }()
+	size := max(-1, content.Size())
+	if err := m.send(&pb.MaildropResponse{
+		Id: r.id, Response: &pb.MaildropResponse_Head{Head: &pb.FetchHead{Size: size}},
+	}); err != nil {
+		return err
+	}
+	return m.chunks(ctx, r, content, size)
+}
+
+func (m *maildrop) chunks(ctx context.Context, r *task, content backends.Content, size int64) error {
+	count := counter{size: size}
+	room := min(roomFor(size), wire.FirstChunk)
+	buf := make([]byte, room)
+	for {
+		window, err := r.credit.take(ctx, len(buf))
+		if err != nil {
+			return err
+		}
+		n, err := readFull(content, buf[:window])
+		r.credit.grant(int64(window - n))
+		err = count.add(n, err)
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if n > 0 || err == io.EOF {
+			if sendErr := m.chunk(r, buf[:n], err == io.EOF); sendErr != nil {
+				return sendErr
+			}
+		}
+		if err == io.EOF {
+			return errAnswered
+		}
+		if room = roomFor(size); len(buf) < room {
+			buf = make([]byte, room)
+		}
+	}
+}
+
+func (m *maildrop) chunk(r *task, chunk []byte, last bool) error {
+	frame := &pb.MaildropResponse{Id: r.id, Done: last}
+	if len(chunk) > 0 {
+		frame.Response = &pb.MaildropResponse_Chunk{Chunk: chunk}
+	}
+	return m.send(frame)
+}

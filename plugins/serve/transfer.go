@@ -1,0 +1,285 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/plugins/proto/convert"
+	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
+)
+
+// errFraming is a stream whose frames do not come in their order.
+var errFraming = errors.New("the gateway's frames are not in their order")
+
+func (s *service) Deliver(stream grpc.ClientStreamingServer[pb.DeliverRequest, pb.Verdicts]) error {
+	receiver, ok := s.store.(backends.Receiver)
+	if !ok {
+		return lacks("receiver")
+	}
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	if first.GetDelivery() == nil {
+		return errFraming
+	}
+	delivery, err := convert.DeliveryFromProto(first.GetDelivery())
+	if err != nil {
+		return err
+	}
+	content := &incoming{next: func() (frame, error) { return stream.Recv() }}
+	verdicts, err := receiver.Deliver(stream.Context(), delivery, content)
+	return answer(stream, content, verdicts, err)
+}
+
+func (s *service) Send(stream grpc.ClientStreamingServer[pb.SendRequest, pb.Verdicts]) error {
+	sender, ok := s.store.(backends.Sender)
+	if !ok {
+		return lacks("sender")
+	}
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	if first.GetStart() == nil {
+		return errFraming
+	}
+	credential, err := convert.CredentialFromProto(first.GetStart().GetCredential())
+	if err != nil {
+		return err
+	}
+	delivery, err := convert.DeliveryFromProto(first.GetStart().GetDelivery())
+	if err != nil {
+		return err
+	}
+	content := &incoming{next: func() (frame, error) { return stream.Recv() }}
+	verdicts, err := sender.Send(stream.Context(), credential, delivery, content)
+	return answer(stream, content, verdicts, err)
+}
+
+// answer ends a Deliver or a Send. A backend that says "taken" of a message whose end it has
+// not seen has not got the whole message, whatever it thinks (I1).
+func answer[Request any](stream grpc.ClientStreamingServer[Request, pb.Verdicts], content *incoming, verdicts []backends.Verdict, err error) error {
+	if err != nil {
+		return err
+	}
+	for _, v := range verdicts {
+		if v.Failure != nil {
+			continue
+		}
+		if err := content.finish(); err != nil {
+			return backends.Fail(backends.Temporary, "the backend took a message that it had not read to its end: %w", err)
+		}
+		break
+	}
+	m, err := convert.VerdictsToProto(verdicts)
+	if err != nil {
+		return err
+	}
+	return stream.SendAndClose(m)
+}
+
+// frame is what DeliverRequest and SendRequest have in common after their first one.
+type frame interface {
+	GetChunk() []byte
+	GetEnd() *pb.End
+}
+
+// incoming is the content of a Deliver or a Send: the chunks of the frames, io.EOF at the end
+// frame, and io.ErrUnexpectedEOF where the stream is over without one.
+type incoming struct {
+	next  func() (frame, error)
+	chunk []byte
+	err   error
+}
+
+func (c *incoming) Read(p []byte) (int, error) {
+	if err := c.fill(); err != nil {
+		return 0, err
+	}
+	n := copy(p, c.chunk)
+	c.chunk = c.chunk[n:]
+	return n, nil
+}
+
+// WriteTo spares the copy into a buffer of the reader's.
+func (c *incoming) WriteTo(w io.Writer) (int64, error) {
+	var total int64
+	for {
+		if err := c.fill(); err == io.EOF {
+			return total, nil
+		} else if err != nil {
+			return total, err
+		}
+		n, err := w.Write(c.chunk)
+		c.chunk = c.chunk[n:]
+		total += int64(n)
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// fill makes sure that there is a chunk, or says why there is none.
+func (c *incoming) fill() error {
+	for len(c.chunk) == 0 {
+		if c.err == nil {
+			c.chunk, c.err = c.receive()
+		}
+		if c.err != nil {
+			return c.err
+		}
+	}
+	return nil
+}
+
+func (c *incoming) receive() ([]byte, error) {
+	f, err := c.next()
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, io.ErrUnexpectedEOF
+	case err != nil:
+		return nil, convert.ErrorFromStatus(err)
+	case f.GetEnd() != nil:
+		return nil, io.EOF
+	case f.GetChunk() == nil || len(f.GetChunk()) > convert.ChunkMost:
+		return nil, errFraming
+	}
+	return f.GetChunk(), nil
+}
+
+// finish makes sure that the content has been read to its end.
+func (c *incoming) finish() error {
+	switch err := c.fill(); {
+	case err == io.EOF:
+		return nil
+	case err != nil:
+		return err
+	}
+	return errors.New("there is more of it")
+}
+
+// Collect hands messages over one at a time: an envelope, chunks, the end, and then the
+// gateway says whether it has taken the message.
+func (s *service) Collect(stream grpc.BidiStreamingServer[pb.CollectRequest, pb.CollectResponse]) error {
+	outbox, ok := s.store.(backends.Outbox)
+	if !ok {
+		return lacks("outbox")
+	}
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	if first.GetStart() == nil {
+		return errFraming
+	}
+	request, err := convert.CollectFromProto(first.GetStart())
+	if err != nil {
+		return err
+	}
+	return outbox.Collect(stream.Context(), request, func(_ context.Context, o backends.Outgoing, content backends.Content) error {
+		defer func() { _ = content.Close() }()
+		return handOver(stream, o, content)
+	})
+}
+
+// handOver sends one message, and returns why the gateway has not taken it. The content was
+// the backend's to open and is this side's to close.
+func handOver(stream grpc.BidiStreamingServer[pb.CollectRequest, pb.CollectResponse], o backends.Outgoing, content backends.Content) error {
+	outgoing, err := convert.OutgoingToProto(o)
+	if err != nil {
+		return err
+	}
+	if err := stream.Send(&pb.CollectResponse{Frame: &pb.CollectResponse_Outgoing{Outgoing: outgoing}}); err != nil {
+		return err
+	}
+	end := &pb.CollectEnd{}
+	if err := sendContent(stream, content); err != nil {
+		end.Failure = convert.FailureToProto(backends.AsFailure(err))
+	}
+	if err := stream.Send(&pb.CollectResponse{Frame: &pb.CollectResponse_End{End: end}}); err != nil {
+		return err
+	}
+	m, err := stream.Recv()
+	if err != nil {
+		return convert.ErrorFromStatus(err)
+	}
+	if m.GetTaken() == nil {
+		return errFraming
+	}
+	if f := convert.FailureFromProto(m.GetTaken().GetFailure()); f != nil {
+		return f
+	}
+	if end.GetFailure() != nil {
+		return errFraming // the gateway cannot have taken it
+	}
+	return nil
+}
+
+func sendContent(stream grpc.BidiStreamingServer[pb.CollectRequest, pb.CollectResponse], content backends.Content) error {
+	buf := make([]byte, min(convert.ChunkMost, roomFor(content.Size())))
+	count := counter{size: content.Size()}
+	for {
+		n, err := readFull(content, buf)
+		if n > 0 {
+			if err := stream.Send(&pb.CollectResponse{Frame: &pb.CollectResponse_Chunk{Chunk: buf[:n]}}); err != nil {
+				return err
+			}
+		}
+		if err := count.add(n, err); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// Authenticate conducts one SASL exchange.
+func (s *service) Authenticate(stream grpc.BidiStreamingServer[pb.AuthenticateRequest, pb.AuthenticateResponse]) error {
+	authenticator, ok := s.store.(backends.Authenticator)
+	if !ok {
+		return lacks("authenticator")
+	}
+	m, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	exchange, err := authenticator.Authenticate(stream.Context(), m.GetMechanism(), convert.PeerFromProto(m.GetPeer()))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = exchange.Close() }()
+	for {
+		challenge, account, err := exchange.Next(stream.Context(), response(m))
+		if err != nil {
+			return err
+		}
+		answer := &pb.AuthenticateResponse{Challenge: challenge}
+		if account != nil {
+			answer.Account = convert.AccountToProto(*account)
+		}
+		if err := stream.Send(answer); err != nil || account != nil {
+			return err
+		}
+		if m, err = stream.Recv(); errors.Is(err, io.EOF) {
+			return nil // the gateway gave up
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// response tells an empty response from none.
+func response(m *pb.AuthenticateRequest) []byte {
+	switch {
+	case !m.GetHasResponse():
+		return nil
+	case m.GetResponse() == nil:
+		return []byte{}
+	}
+	return m.GetResponse()
+}
