@@ -1,9 +1,9 @@
 package maildir
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -36,15 +36,18 @@ type directory struct {
 // account's view for the rest of the world.
 func (a *account) view() backends.Account {
 	all := []string{a.address.String()}
-	for _, alias := range a.aliases {
-		if alias.local != "" {
-			all = append(all, alias.String())
+	add := func(another string) {
+		if !slices.Contains(all, another) {
+			all = append(all, another)
 		}
 	}
-	for _, more := range a.sendAs {
-		if !slices.Contains(all, more) {
-			all = append(all, more)
+	for _, alias := range a.aliases {
+		if alias.local != "" { // who gets the mail of a domain may not send as everybody in it
+			add(alias.String())
 		}
+	}
+	for _, another := range a.sendAs {
+		add(another)
 	}
 	return backends.Account{ID: a.address.String(), Address: a.address.String(), Addresses: all, DisplayName: a.name}
 }
@@ -211,7 +214,7 @@ func (p *problems) mapping(node *yaml.Node, readers map[string]func(*yaml.Node))
 		read, known := readers[key.Value]
 		switch {
 		case !known:
-			p.add(key, "unknown key %q%s", key.Value, didYouMean(key.Value, readers))
+			p.add(key, "unknown key %q, expected one of: %s", key.Value, strings.Join(slices.Sorted(maps.Keys(readers)), ", "))
 		case seen[key.Value]:
 			p.add(key, "%q stands here twice", key.Value)
 		default:
@@ -219,13 +222,6 @@ func (p *problems) mapping(node *yaml.Node, readers map[string]func(*yaml.Node))
 		}
 		seen[key.Value] = true
 	}
-}
-
-func didYouMean[V any](key string, known map[string]V) string {
-	if nearest := nearestKey(key, known); nearest != "" {
-		return fmt.Sprintf("; did you mean %q?", nearest)
-	}
-	return ""
 }
 
 func (p *problems) sequence(node *yaml.Node) []*yaml.Node {
@@ -283,36 +279,4 @@ func child(node *yaml.Node, key string) *yaml.Node {
 		}
 	}
 	return nil
-}
-
-// nearestKey is the known key that a mistyped one is likely to be; empty: none is near.
-func nearestKey[V any](key string, known map[string]V) string {
-	best, least := "", max(1, len(key)/3)+1
-	for candidate := range known {
-		if n := distance(strings.ToLower(key), candidate); n < least || n == least && best != "" && cmp.Less(candidate, best) {
-			best, least = candidate, n
-		}
-	}
-	return best
-}
-
-// distance is the number of letters to insert, remove or replace (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

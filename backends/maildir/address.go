@@ -47,6 +47,9 @@ func parseAddress(text string) (address, error) {
 
 // parseLocal folds a local part, quoted or not (RFC 5321 §4.1.2).
 func parseLocal(text string) (string, error) {
+	if !utf8.ValidString(text) {
+		return "", errors.New("it is not valid UTF-8")
+	}
 	if len(text) >= 2 && text[0] == '"' && text[len(text)-1] == '"' {
 		text = unquote(text[1 : len(text)-1])
 	}
@@ -56,8 +59,6 @@ func parseLocal(text string) (string, error) {
 		return "", errors.New("nothing stands before the @")
 	case len(local) > mostLocal:
 		return "", fmt.Errorf("what stands before the @ is longer than %d octets", mostLocal)
-	case !utf8.ValidString(local):
-		return "", errors.New("it is not valid UTF-8")
 	case strings.ContainsFunc(local, unicode.IsControl):
 		return "", errors.New("there is a control character in it")
 	}

@@ -123,7 +123,6 @@ type content struct {
 	reader   *crlf.Reader
 	promised int64 // octets; -1: not known
 	given    int64
-	err      error
 }
 
 // Size implements [backends.Content].

@@ -140,7 +140,7 @@ func (d *delivering) deliver(ctx context.Context, content io.Reader) error {
 
 // prepare finds out whether a target has the message already, and whether it has room.
 func (d *delivering) prepare(t *target) {
-	if limit := d.use.messageLimit; limit > 0 && d.Size > limit {
+	if limit := int64(d.use.MessageLimit); limit > 0 && d.Size > limit {
 		t.failure = tooLarge(d.Size, limit)
 		return
 	}

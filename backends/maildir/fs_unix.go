@@ -47,6 +47,31 @@ func cannotLink(err error) bool {
 	return false
 }
 
+// adopt gives what root has made to the owner of the folder or file that it belongs to: a
+// service that runs as somebody else could not use it otherwise.
+func adopt(like string, paths ...string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	var owner unix.Stat_t
+	if err := unix.Stat(like, &owner); err != nil {
+		return err
+	}
+	for _, path := range paths {
+		var now unix.Stat_t
+		if err := unix.Lstat(path, &now); err != nil {
+			return err
+		}
+		if now.Uid != 0 || owner.Uid == 0 {
+			continue
+		}
+		if err := os.Lchown(path, int(owner.Uid), int(owner.Gid)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // lockPoll is how often a lock that another process holds is asked for: the lock has no event.
 const lockPoll = 20 * time.Millisecond
 

@@ -25,7 +25,7 @@ func (s *Store) login(ctx context.Context, use *inUse, credential backends.Crede
 	switch {
 	case credential.Kind == backends.CredentialPassword:
 		a, err = s.byPassword(ctx, use, credential)
-	case credential.Kind == backends.CredentialActing && use.actFor:
+	case credential.Kind == backends.CredentialActing && use.ActFor:
 		a, err = byWord(use, credential)
 	default:
 		return nil, backends.Fail(backends.Unsupported, "no login with a %s here", credential.Kind)

@@ -32,8 +32,8 @@ func (u *inUse) mayTake(d *directory, recipient string, size int64) *backends.Fa
 	if a == nil {
 		return noSuchRecipient(recipient)
 	}
-	if u.messageLimit > 0 && size > u.messageLimit {
-		return tooLarge(size, u.messageLimit)
+	if int64(u.MessageLimit) > 0 && size > int64(u.MessageLimit) {
+		return tooLarge(size, int64(u.MessageLimit))
 	}
 	box := u.boxes.of(a.address)
 	release, failure := box.reserve(u.quotaOf(a), max(size, 1))
@@ -56,7 +56,7 @@ func (u *inUse) quotaOf(a *account) int64 {
 	if a.quota > 0 {
 		return a.quota
 	}
-	return u.quota
+	return int64(u.Quota)
 }
 
 // recipient finds who takes mail for an address; nil: nobody.
@@ -71,14 +71,14 @@ func (u *inUse) recipient(d *directory, recipient string) *account {
 	if a.local == postmaster && d.mail[a] == nil && (u.domains[a.domain] || d.hasDomain(a.domain)) {
 		return u.postmasterOf(d)
 	}
-	return d.byRecipient(a, u.separator)
+	return d.byRecipient(a, string(u.DetailSeparator))
 }
 
 const postmaster = "postmaster"
 
 // postmasterOf is the account of the settings, or the first one.
 func (u *inUse) postmasterOf(d *directory) *account {
-	if found := d.mail[u.postmaster]; found != nil {
+	if found := d.mail[u.Postmaster.address]; found != nil {
 		return found
 	}
 	if len(d.accounts) > 0 {

@@ -1,33 +1,27 @@
 package maildir
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
 )
 
-// settings are the store's own, checked.
-type settings struct {
-	root         string
-	accounts     string
-	quota        int64 // octets a mailbox; 0: none
-	messageLimit int64 // octets of a message; 0: none
-	lf           bool  // messages are kept with LF line ends
-	actFor       bool
-	separator    string
-	postmaster   address // zero: the first account
-
-	host    string
-	domains map[string]bool
+// ownSettings are the settings as the administrator writes them.
+type ownSettings struct {
+	Root            string            `json:"root"`
+	Accounts        string            `json:"accounts"`
+	Quota           octetCount        `json:"quota"`
+	MessageLimit    octetCount        `json:"message_limit"`
+	LF              bool              `json:"lf"`
+	ActFor          bool              `json:"act_for"`
+	DetailSeparator separator         `json:"detail_separator"`
+	Postmaster      postmasterAddress `json:"postmaster"`
 }
 
 // The defaults, for settings that are not there.
@@ -37,129 +31,82 @@ const (
 	defaultSeparator = "+"
 )
 
-// reader reads one key of the settings.
-type reader func(raw json.RawMessage) error
+// settings are the store's own, checked.
+type settings struct {
+	ownSettings
+	host    string
+	domains map[string]bool
+}
 
-var errText = errors.New("expected a text")
-
-// readSettings checks settings without touching anything.
+// readSettings checks settings without touching anything. Paths become absolute.
 func readSettings(in backends.Settings) (settings, error) {
-	s := settings{root: defaultRoot, lf: true, separator: defaultSeparator, host: in.Hostname, domains: map[string]bool{}}
+	s := settings{host: in.Hostname, domains: map[string]bool{}}
+	s.LF, s.DetailSeparator = true, defaultSeparator
 	for _, d := range in.Domains {
 		s.domains[d] = true
 	}
-	found := readKeys(in.Raw, map[string]reader{
-		"root":             text(&s.root),
-		"accounts":         text(&s.accounts),
-		"quota":            octets(&s.quota),
-		"message_limit":    octets(&s.messageLimit),
-		"lf":               boolean(&s.lf),
-		"act_for":          boolean(&s.actFor),
-		"detail_separator": s.readSeparator,
-		"postmaster":       s.readPostmaster,
-	})
-	if s.root == "" {
-		s.root = defaultRoot
+	var found backends.SettingsError
+	if wrong, ok := errors.AsType[*backends.SettingsError](in.Decode(&s.ownSettings)); ok {
+		found.Problems = wrong.Problems
 	}
-	s.root = absolute(in.BaseDir, s.root)
-	if s.accounts == "" {
-		s.accounts = filepath.Join(s.root, defaultAccounts)
+	if s.Root == "" {
+		s.Root = defaultRoot
 	}
-	s.accounts = absolute(in.BaseDir, s.accounts)
-	if p := checkRoot(s.root); p != nil {
-		found = append(found, *p)
+	s.Root = absolute(in.BaseDir, s.Root)
+	if s.Accounts == "" {
+		s.Accounts = filepath.Join(s.Root, defaultAccounts)
 	}
-	if p := checkAccounts(s.accounts); p != nil {
-		found = append(found, *p)
+	s.Accounts = absolute(in.BaseDir, s.Accounts)
+	if err := checkRoot(s.Root); err != nil {
+		found.Add("root", "%v", err)
 	}
-	if len(found) > 0 {
-		return s, &backends.SettingsError{Problems: found}
+	if err := (&accountsFile{path: s.Accounts, now: clock}).load(); err != nil {
+		found.Add("accounts", "%v", err)
 	}
-	return s, nil
+	return s, found.Err()
 }
 
-func (s *settings) readSeparator(raw json.RawMessage) error {
-	if err := text(&s.separator)(raw); err != nil {
-		return err
+// octetCount is a number of octets, with a unit or without.
+type octetCount int64
+
+// UnmarshalJSON reads 1073741824 or "1GiB".
+func (o *octetCount) UnmarshalJSON(raw []byte) error {
+	if string(raw) == "null" {
+		return nil
 	}
-	if len(s.separator) > 1 || strings.ContainsAny(s.separator, "@\"") {
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		text = string(raw)
+	}
+	n, err := parseOctets(text)
+	*o = octetCount(n)
+	return err
+}
+
+// separator stands between a user and a detail (RFC 5233).
+type separator string
+
+// UnmarshalText takes one character or none.
+func (s *separator) UnmarshalText(text []byte) error {
+	if len(text) > 1 || strings.ContainsAny(string(text), "@\"\\") {
 		return errors.New(`expected one character such as "+", or "" for none`)
 	}
+	*s = separator(text)
 	return nil
 }
 
-func (s *settings) readPostmaster(raw json.RawMessage) (err error) {
-	var written string
-	if err := text(&written)(raw); err != nil {
-		return err
+// postmasterAddress is an account's address; the zero value: the first account's.
+type postmasterAddress struct{ address }
+
+// UnmarshalText reads an address.
+func (p *postmasterAddress) UnmarshalText(text []byte) (err error) {
+	if len(text) == 0 {
+		return nil
 	}
-	if s.postmaster, err = parseAddress(written); err != nil {
-		return fmt.Errorf("expected an account's address: %w", err)
+	if p.address, err = parseAddress(string(text)); err != nil {
+		return fmt.Errorf("expected the address of an account: %w", err)
 	}
 	return nil
-}
-
-func text(to *string) reader {
-	return func(raw json.RawMessage) error {
-		if json.Unmarshal(raw, to) != nil {
-			return errText
-		}
-		return nil
-	}
-}
-
-func boolean(to *bool) reader {
-	return func(raw json.RawMessage) error {
-		if json.Unmarshal(raw, to) != nil {
-			return errors.New("expected true or false")
-		}
-		return nil
-	}
-}
-
-func octets(to *int64) reader {
-	return func(raw json.RawMessage) (err error) {
-		var number json.Number
-		if json.Unmarshal(raw, &number) == nil {
-			*to, err = parseOctets(number.String())
-			return err
-		}
-		var written string
-		if json.Unmarshal(raw, &written) != nil {
-			return errOctets
-		}
-		*to, err = parseOctets(written)
-		return err
-	}
-}
-
-// readKeys reads a JSON object whose keys are all known. A null counts as not there.
-func readKeys(raw []byte, readers map[string]reader) (found []backends.SettingsProblem) {
-	if len(bytes.TrimSpace(raw)) == 0 {
-		return nil
-	}
-	var values map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &values); err != nil {
-		return []backends.SettingsProblem{{Problem: "expected a mapping of keys to values"}}
-	}
-	for _, key := range slices.Sorted(maps.Keys(values)) {
-		read, known := readers[key]
-		if !known {
-			p := backends.SettingsProblem{Path: key, Problem: "there is no such setting"}
-			if nearest := nearestKey(key, readers); nearest != "" {
-				p.Suggest = "did you mean " + nearest + "?"
-			}
-			found = append(found, p)
-			continue
-		}
-		if string(values[key]) == "null" {
-			continue
-		}
-		if err := read(values[key]); err != nil {
-			found = append(found, backends.SettingsProblem{Path: key, Problem: err.Error()})
-		}
-	}
-	return found
 }
 
 func absolute(base, path string) string {
@@ -173,31 +120,20 @@ func absolute(base, path string) string {
 }
 
 // checkRoot says what stands in the way of using, or making, the root folder.
-func checkRoot(root string) *backends.SettingsProblem {
-	problem := func(format string, args ...any) *backends.SettingsProblem {
-		return &backends.SettingsProblem{Path: "root", Problem: fmt.Sprintf(format, args...)}
-	}
+func checkRoot(root string) error {
 	for dir := root; ; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir):
 			continue
 		case err != nil:
-			return problem("%v", err)
+			return err
 		case !info.IsDir():
-			return problem("%s is not a folder", dir)
+			return fmt.Errorf("%s is not a folder", dir)
 		}
 		if err := canHold(dir); err != nil {
-			return problem("the folder %s cannot be written to: %v", dir, err)
+			return fmt.Errorf("the folder %s cannot be written to: %w", dir, err)
 		}
 		return nil
 	}
-}
-
-func checkAccounts(path string) *backends.SettingsProblem {
-	f := accountsFile{path: path, now: clock}
-	if err := f.load(); err != nil {
-		return &backends.SettingsProblem{Path: "accounts", Problem: err.Error()}
-	}
-	return nil
 }

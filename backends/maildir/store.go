@@ -76,8 +76,8 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 		Limits:      backends.Limits{FetchesAtOnce: fetchesAtOnce},
 	}
 	if use, err := s.inUse(); err == nil {
-		d.Limits.MessageSize = use.messageLimit
-		if use.actFor {
+		d.Limits.MessageSize = int64(use.MessageLimit)
+		if use.ActFor {
 			d.Credentials = append(d.Credentials, backends.CredentialActing)
 		}
 	}
@@ -95,10 +95,10 @@ func (s *Store) Configure(_ context.Context, in backends.Settings) error {
 	if s.use != nil || s.closed.Load() {
 		return backends.Fail(backends.Permanent, "the store has been configured already, or closed")
 	}
-	if err := makeRoot(checked.root); err != nil {
+	if err := makeRoot(checked.Root); err != nil {
 		return &backends.SettingsError{Problems: []backends.SettingsProblem{{Path: "root", Problem: err.Error()}}}
 	}
-	accounts := &accountsFile{path: checked.accounts, log: s.log, now: s.now}
+	accounts := &accountsFile{path: checked.Accounts, log: s.log, now: s.now}
 	if err := accounts.load(); err != nil {
 		return &backends.SettingsError{Problems: []backends.SettingsProblem{{Path: "accounts", Problem: err.Error()}}}
 	}
@@ -106,7 +106,7 @@ func (s *Store) Configure(_ context.Context, in backends.Settings) error {
 		settings: checked,
 		accounts: accounts,
 		names:    newNamer(checked.host, s.now),
-		boxes:    newBoxes(s.disk, s.now, checked.root),
+		boxes:    newBoxes(s.disk, s.now, checked.Root),
 		keys:     newKeyLocks(),
 		recent:   newRecentKeys(recentDeliveries),
 	}
@@ -153,12 +153,12 @@ func (s *Store) Health(context.Context) error {
 
 // rootIsThere tells a mailbox that has no folder yet from a disk that is not mounted.
 func (u *inUse) rootIsThere() error {
-	info, err := os.Stat(u.root)
+	info, err := os.Stat(u.Root)
 	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("%s is not a folder", u.root)
+		err = fmt.Errorf("%s is not a folder", u.Root)
 	}
 	if err == nil {
-		err = canHold(u.root)
+		err = canHold(u.Root)
 	}
 	if err != nil {
 		return backends.Fail(backends.Temporary, "the root folder cannot be used: %w", err)

@@ -51,7 +51,7 @@ var (
 // settings comes back as a [*backends.SettingsError].
 func UsersOf(in backends.Settings) (Users, error) {
 	s, err := readSettings(in)
-	return Users{Root: s.root, Accounts: s.accounts}, err
+	return Users{Root: s.Root, Accounts: s.Accounts}, err
 }
 
 // AddUser adds an account to the store in root. See [Users.Add].
@@ -105,7 +105,12 @@ func (u Users) Add(ctx context.Context, user User, password []byte) error {
 	if err != nil {
 		return err
 	}
-	return newBoxes(disk{}, clock, u.Root).of(a).make()
+	box := newBoxes(disk{}, clock, u.Root).of(a)
+	if err := box.make(); err != nil {
+		return err
+	}
+	return adopt(u.Root, filepath.Dir(box.dir), box.dir,
+		filepath.Join(box.dir, "tmp"), filepath.Join(box.dir, "new"), filepath.Join(box.dir, "cur"))
 }
 
 // taken is who has an address, or a whole domain.
@@ -207,11 +212,17 @@ func (u Users) change(ctx context.Context, edit func(*directory, *yaml.Node) err
 	ctx, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
 	path := u.path()
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // a link stays a link
+	}
 	unlock, err := lockFile(ctx, path+".lock")
 	if err != nil {
 		return fmt.Errorf("waiting for another process to finish with %s: %w", path, err)
 	}
 	defer unlock()
+	if err := adopt(filepath.Dir(path), path+".lock"); err != nil {
+		return err
+	}
 	text, err := readAccounts(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -326,10 +337,21 @@ func replaceFile(fsys fileSystem, path string, content []byte) error {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
+		err = adopt(ownerOf(path), tmp)
+	}
+	if err == nil {
 		err = fsys.Rename(tmp, path)
 	}
 	if err != nil {
 		return errors.Join(err, fsys.Remove(tmp))
 	}
 	return fsys.SyncDir(filepath.Dir(path))
+}
+
+// ownerOf is whose owner a file is to have: its own, or its folder's while there is none.
+func ownerOf(path string) string {
+	if _, err := os.Stat(path); err != nil {
+		return filepath.Dir(path)
+	}
+	return path
 }

@@ -57,7 +57,7 @@ func (d *delivering) write(ctx context.Context, content io.Reader) (*written, er
 	if m == nil {
 		return nil, nil
 	}
-	source := &source{ctx: ctx, closed: d.store.closed.Load, src: content, left: d.use.messageLimit}
+	source := &source{ctx: ctx, closed: d.store.closed.Load, src: content, left: int64(d.use.MessageLimit)}
 	stored, canonical, err := d.fill(f, source)
 	if err == nil {
 		err = f.Sync()
@@ -76,7 +76,7 @@ func (d *delivering) write(ctx context.Context, content io.Reader) (*written, er
 	case source.err != nil:
 		return nil, contentFailure(source.err)
 	case source.tooLong:
-		d.failAll(tooLarge(d.use.messageLimit+1, d.use.messageLimit))
+		d.failAll(tooLarge(int64(d.use.MessageLimit)+1, int64(d.use.MessageLimit)))
 	case err != nil:
 		d.failAll(storageFailure("writing a message", err))
 	}
@@ -92,7 +92,7 @@ func (d *delivering) fill(f file, content io.Reader) (stored, canonical int64, e
 	in := crlf.NewReader(io.MultiReader(strings.NewReader(head), content))
 	defer in.Release()
 	to := &tally{dst: f}
-	if !d.use.lf {
+	if !d.use.LF {
 		canonical, err = in.WriteTo(to)
 		return to.n, canonical, err
 	}
