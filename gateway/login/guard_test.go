@@ -102,6 +102,7 @@ func TestGuardEndsWithItsContext(t *testing.T) {
 type reports struct{ good, bad int }
 
 func (r *reports) Admit(context.Context, netip.Addr, string) (time.Duration, error) { return 0, nil }
+
 func (r *reports) Report(_ context.Context, _ netip.Addr, _ string, good bool) error {
 	if good {
 		r.good++

@@ -1,2 +1,30 @@
-// Package routing knows which store a domain or a login belongs to.
+// Package routing knows what is local and which store it belongs to, and takes mail in by that:
+// from strangers ([MX]) and from accounts ([Submission]). Both implement [smtp.Backend].
+//
+// The gateway's main puts the pieces together like this:
+//
+//	table, err := routing.New(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: store})
+//	router := routing.NewRouter(table)
+//	ledger, err := routing.OpenLedger(routing.LedgerOptions{Log: log, Dir: state + "/ledger"})
+//	options := routing.Options{Log: log, Router: router, Guard: guard, Hostname: hostname, Ledger: ledger, TempDir: state + "/tmp"}
+//	mx := &smtp.Server{Role: smtp.MX, Backend: routing.NewMX(options), …}
+//	submission := &smtp.Server{Role: smtp.Submission, Backend: routing.NewSubmission(options), …}
+//
+// A new configuration makes a new table and says router.Swap(table): transactions and sessions
+// that have begun go on with theirs. TempDir has to exist and to be the gateway's alone.
+//
+// # A message's way
+//
+// MAIL takes the table of the moment. RCPT asks the recipient's store ([backends.Receiver]),
+// once for each recipient. DATA takes the content in, bounded in memory, with its digest; then
+// every store with recipients gets it at once, under one idempotency key, and 250 is said when
+// each of them has confirmed it. There is no spool behind this: what a store cannot take now is
+// answered with 4xx, and stays the client's.
+//
+// # Duplicates
+//
+// SMTP has one reply for all recipients. When some have their copy and others have to wait,
+// the client is told to come again with everybody. The [Ledger] makes that harmless (I2): it
+// knows the message by its content, leaves out who has a copy, and gives the same key again, by
+// which a store recognises what it may have taken already.
 package routing

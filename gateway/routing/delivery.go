@@ -1,0 +1,252 @@
+package routing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/replies"
+	"github.com/dipylon/dipylon/gateway/smtp"
+)
+
+// recipient is a recipient of a transaction and the store that takes its copy.
+type recipient struct {
+	address string
+	store   *Store
+}
+
+// parcel is a message that is ready for the stores.
+type parcel struct {
+	o        *Options
+	log      zerolog.Logger
+	attempt  *Attempt
+	envelope backends.Delivery // without what differs from store to store
+	// content opens the message; each reading is its own.
+	content func() io.Reader
+	to      []recipient
+	// from is the store whose account sends the message; nil: a stranger does.
+	from *Store
+	// credential is set when from sends for itself: then it takes every recipient.
+	credential *backends.Credential
+}
+
+// outcome is what became of one recipient.
+type outcome struct {
+	address string
+	// err is nil when the recipient has a copy.
+	err error
+	// unknown says that the store had the whole message in its hands, whatever it answered.
+	unknown bool
+}
+
+func (o outcome) temporary() bool { return o.err != nil && replyOf(o.err).Code/100 == 4 }
+
+func replyOf(err error) *smtp.Error {
+	reply, _ := errors.AsType[*smtp.Error](replies.SMTP(err))
+	return reply
+}
+
+// deliver hands the message to every store that has recipients who lack it, all stores at
+// once, and returns what the client is told: nil for 250.
+func (p *parcel) deliver(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, p.o.DeliverTimeout)
+	defer cancel()
+	groups := p.groups()
+	results := make([][]outcome, len(groups))
+	var wg sync.WaitGroup
+	for i, g := range groups {
+		wg.Go(func() { results[i] = p.deliverTo(ctx, g) })
+	}
+	wg.Wait()
+	outcomes := slices.Concat(results...)
+	for _, o := range outcomes {
+		if o.err != nil {
+			p.log.Warn().Str("recipient", o.address).Bool("unknown", o.unknown).Err(o.err).Msg("not delivered")
+		}
+	}
+	err := p.answer(outcomes)
+	p.remember(outcomes, err)
+	return err
+}
+
+// group is a store and its recipients.
+type group struct {
+	store *Store
+	to    []string
+}
+
+// groups leaves out the recipients that an earlier attempt has delivered to.
+func (p *parcel) groups() (groups []group) {
+	for _, r := range p.to {
+		if slices.Contains(p.attempt.Delivered, r.address) {
+			continue
+		}
+		store := r.store
+		if p.credential != nil {
+			store = p.from
+		}
+		i := slices.IndexFunc(groups, func(g group) bool { return g.store == store })
+		if i < 0 {
+			i, groups = len(groups), append(groups, group{store: store})
+		}
+		groups[i].to = append(groups[i].to, r.address)
+	}
+	return groups
+}
+
+// deliverTo delivers to one store, as many recipients at a time as it takes.
+func (p *parcel) deliverTo(ctx context.Context, g group) (outcomes []outcome) {
+	for batch := range slices.Chunk(g.to, recipientsMost(ctx, g)) {
+		outcomes = append(outcomes, p.deliverBatch(ctx, g.store, batch)...)
+	}
+	return outcomes
+}
+
+// recipientsMost asks for the store's limit where there can be one.
+func recipientsMost(ctx context.Context, g group) int {
+	if len(g.to) > 1 {
+		if d, err := g.store.Backend.Describe(ctx); err == nil && d.Limits.Recipients > 0 {
+			return d.Limits.Recipients
+		}
+	}
+	return len(g.to)
+}
+
+func (p *parcel) deliverBatch(ctx context.Context, store *Store, to []string) []outcome {
+	content := &handed{r: p.content(), left: p.envelope.Size}
+	verdicts, err := p.call(ctx, store, to, content)
+	if err == nil {
+		err = checkVerdicts(to, verdicts)
+	}
+	outcomes := make([]outcome, len(to))
+	for i, address := range to {
+		outcomes[i] = outcome{address: address, err: err}
+		if err == nil && verdicts[i].Failure != nil {
+			outcomes[i].err = verdicts[i].Failure
+		}
+		outcomes[i].unknown = outcomes[i].temporary() && content.whole.Load()
+	}
+	return outcomes
+}
+
+func (p *parcel) call(ctx context.Context, store *Store, to []string, content io.Reader) ([]backends.Verdict, error) {
+	delivery := p.envelope
+	delivery.Key, delivery.Retry = p.attempt.Key, p.attempt.Again
+	delivery.Recipients = to
+	delivery.Internal = p.from != nil && p.from.Name == store.Name // the tables may differ
+	if p.credential != nil {
+		sender, ok := store.Backend.(backends.Sender)
+		if !ok {
+			return nil, backends.Fail(backends.Unsupported, "store %s sends nothing", store.Name)
+		}
+		return sender.Send(ctx, *p.credential, delivery, content)
+	}
+	receiver, ok := store.Backend.(backends.Receiver)
+	if !ok {
+		return nil, backends.Fail(backends.Unsupported, "store %s takes no mail in", store.Name)
+	}
+	return receiver.Deliver(ctx, delivery, content)
+}
+
+// checkVerdicts does not take a store's word when it speaks of others than it was asked about
+// (I10): its "delivered" could be anybody's.
+func checkVerdicts(to []string, verdicts []backends.Verdict) error {
+	if len(verdicts) != len(to) {
+		return backends.Fail(backends.Uncertain, "the store gave %d verdicts on %d recipients", len(verdicts), len(to))
+	}
+	for i, v := range verdicts {
+		if v.Recipient != to[i] {
+			return backends.Fail(backends.Uncertain, "the store's verdict %d is on another recipient", i)
+		}
+	}
+	return nil
+}
+
+// handed notes whether a store has been given all of a message. One that has not cannot have
+// delivered it.
+type handed struct {
+	r     io.Reader
+	left  int64
+	whole atomic.Bool // a store that has timed out may still be reading
+}
+
+func (h *handed) Read(p []byte) (int, error) {
+	n, err := h.r.Read(p)
+	h.left -= int64(n)
+	if errors.Is(err, io.EOF) || h.left <= 0 {
+		h.whole.Store(true)
+	}
+	return n, err
+}
+
+// answer is what the client is told of the whole message; SMTP has one reply for all.
+//
+//   - Everybody has a copy: 250.
+//   - Somebody may get one later: 4xx. The client comes again with everybody, and the ledger
+//     keeps those who have theirs from a second one.
+//   - The rest were refused for good: 5xx, also when others have their copy. The sender
+//     tells the author that the message failed, and the text names those whom it did fail. 250
+//     would lose theirs, since nobody here can send a notice; 4xx would go on for days without
+//     any prospect. Somebody who reads a message that its author believes lost is the least harm.
+func (p *parcel) answer(outcomes []outcome) error {
+	var refused []outcome
+	for _, o := range outcomes {
+		if o.temporary() {
+			return replies.SMTP(o.err)
+		}
+		if o.err != nil {
+			refused = append(refused, o)
+		}
+	}
+	if len(refused) == 0 {
+		return nil
+	}
+	reply := *replyOf(refused[0].err)
+	if len(refused) < len(p.to) {
+		reply.Code, reply.Text = 554, "delivered to others, but refused for "+names(refused)+": "+reply.Text
+	}
+	return &reply
+}
+
+// names lists some of the recipients: a reply line has a bound (RFC 5321 §4.5.3.1.5).
+func names(outcomes []outcome) string {
+	const most = 3
+	var list []string
+	for _, o := range outcomes[:min(len(outcomes), most)] {
+		list = append(list, o.address)
+	}
+	if more := len(outcomes) - most; more > 0 {
+		list = append(list, fmt.Sprintf("%d more", more))
+	}
+	return backends.SafeText(strings.Join(list, ", "))
+}
+
+// remember leaves in the attempt what the client's next try has to know.
+func (p *parcel) remember(outcomes []outcome, answer error) {
+	if answer == nil || replyOf(answer).Code/100 != 4 {
+		var all []string
+		for _, r := range p.to {
+			all = append(all, r.address)
+		}
+		p.attempt.settle(all)
+		return
+	}
+	var delivered, unknown []string
+	for _, o := range outcomes {
+		switch {
+		case o.err == nil:
+			delivered = append(delivered, o.address)
+		case o.unknown:
+			unknown = append(unknown, o.address)
+		}
+	}
+	p.attempt.note(delivered, unknown)
+}

@@ -1,0 +1,114 @@
+package routing
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"hash"
+	"io"
+	"strings"
+)
+
+// held is a whole message between the client and the stores: its beginning in memory, the rest
+// in a file (I11). It is written once and then read by any number of readers at once.
+type held struct {
+	memory []byte
+	most   int
+	file   tempFile
+	create func() (tempFile, error)
+	size   int64
+	// digest is the SHA-256 of what the client sent.
+	digest [sha256.Size]byte
+}
+
+// storageError says that a message could not be kept.
+type storageError struct{ err error }
+
+func (e *storageError) Error() string { return "cannot keep the message: " + e.err.Error() }
+func (e *storageError) Unwrap() error { return e.err }
+
+// hold takes a message in. The error is the body's own, or a *storageError.
+func (o *Options) hold(body io.Reader) (*held, error) {
+	h := &held{most: o.MemoryMost, create: func() (tempFile, error) { return o.createTemp(o.TempDir) }}
+	in := bufio.NewReaderSize(body, 32<<10)
+	sum := &clientOctets{hash: sha256.New()}
+	start, _ := in.Peek(len(traceField)) // an error comes again when the body is read
+	sum.started = !strings.EqualFold(string(start), traceField)
+	if _, err := io.Copy(io.MultiWriter(h, sum), in); err != nil {
+		h.close()
+		return nil, err
+	}
+	sum.hash.Sum(h.digest[:0])
+	return h, nil
+}
+
+// Write keeps more of the message.
+func (h *held) Write(p []byte) (int, error) {
+	n := min(len(p), h.most-len(h.memory))
+	h.memory = append(h.memory, p[:n]...)
+	h.size += int64(n)
+	if n == len(p) {
+		return n, nil
+	}
+	if h.file == nil {
+		file, err := h.create()
+		if err != nil {
+			return n, &storageError{err}
+		}
+		h.file = file
+	}
+	m, err := h.file.Write(p[n:])
+	h.size += int64(m)
+	if err != nil {
+		return n + m, &storageError{err}
+	}
+	return n + m, nil
+}
+
+// reader reads the message from an offset to its end.
+func (h *held) reader(from int64) io.Reader {
+	inMemory := min(from, int64(len(h.memory)))
+	memory := bytes.NewReader(h.memory[inMemory:])
+	if h.file == nil {
+		return memory
+	}
+	start := from - inMemory
+	return io.MultiReader(memory, io.NewSectionReader(h.file, start, h.size-int64(len(h.memory))-start))
+}
+
+func (h *held) close() {
+	if h.file != nil {
+		_ = h.file.Close() // nothing is wanted from it any more
+	}
+}
+
+// traceField begins the field that the engine has put in front.
+const traceField = "Received:"
+
+// clientOctets hashes a message without the field at its front, which is this hop's own and
+// different each time.
+type clientOctets struct {
+	hash    hash.Hash
+	started bool
+	newline bool
+}
+
+func (c *clientOctets) Write(p []byte) (int, error) {
+	rest := p
+	for !c.started && len(rest) > 0 {
+		if c.newline && rest[0] != ' ' && rest[0] != '\t' {
+			c.started = true
+			break
+		}
+		end := bytes.IndexByte(rest, '\n')
+		c.newline = end >= 0
+		if !c.newline {
+			return len(p), nil
+		}
+		rest = rest[end+1:]
+	}
+	if c.started {
+		c.hash.Write(rest) // never fails
+	}
+	return len(p), nil
+}

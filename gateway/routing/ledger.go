@@ -1,0 +1,97 @@
+package routing
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Ledger remembers messages whose delivery was begun and answered with 4xx, so that the
+// client's next try goes on where this one ended (I2): under the same key, and without the
+// recipients that have their copy.
+//
+// A message is known by its fingerprint. Two identical messages that are under way at once are
+// two: an attempt that one transaction has taken is not seen by another.
+type Ledger interface {
+	// Take finds an unfinished attempt of the message that has something to say of one of the
+	// recipients; where there is none it makes a new one, with a new key. The attempt is the
+	// caller's alone until Put.
+	Take(ctx context.Context, fingerprint string, recipients []string) (*Attempt, error)
+	// Put gives an attempt back: it is on stable storage when Put returns, or, with nothing
+	// left to remember, forgotten. It is called once for each Take.
+	Put(ctx context.Context, attempt *Attempt) error
+}
+
+// Attempt is what is known of a message that is not finished.
+type Attempt struct {
+	Fingerprint string `json:"-"`
+	// Key is the idempotency key ([backends.Delivery.Key]).
+	Key string `json:"key"`
+	// First is when the message was first seen.
+	First time.Time `json:"first"`
+	// Delivered are recipients who have their copy while the client has not been told so.
+	Delivered []string `json:"delivered,omitempty"`
+	// Unknown are recipients who may have their copy.
+	Unknown []string `json:"unknown,omitempty"`
+	// Again says that this is not the first attempt.
+	Again bool `json:"-"`
+}
+
+// newAttempt makes an attempt with a key of its own: 26 letters and digits, 130 bits.
+func newAttempt(fingerprint string, now time.Time) *Attempt {
+	return &Attempt{Fingerprint: fingerprint, Key: rand.Text(), First: now.UTC()}
+}
+
+// knows says whether the attempt has something to say of one of the recipients.
+func (a *Attempt) knows(recipients []string) bool {
+	return slices.ContainsFunc(recipients, func(r string) bool {
+		return slices.Contains(a.Delivered, r) || slices.Contains(a.Unknown, r)
+	})
+}
+
+// empty says that there is nothing to remember.
+func (a *Attempt) empty() bool { return len(a.Delivered) == 0 && len(a.Unknown) == 0 }
+
+// settle forgets recipients of whom the client has been told for good.
+func (a *Attempt) settle(recipients []string) {
+	told := func(r string) bool { return slices.Contains(recipients, r) }
+	a.Delivered = slices.DeleteFunc(a.Delivered, told)
+	a.Unknown = slices.DeleteFunc(a.Unknown, told)
+}
+
+// note remembers outcomes that the client is not told.
+func (a *Attempt) note(delivered, unknown []string) {
+	for _, r := range delivered {
+		if !slices.Contains(a.Delivered, r) {
+			a.Delivered = append(a.Delivered, r)
+		}
+		a.Unknown = slices.DeleteFunc(a.Unknown, func(u string) bool { return u == r })
+	}
+	for _, r := range unknown {
+		if !slices.Contains(a.Unknown, r) {
+			a.Unknown = append(a.Unknown, r)
+		}
+	}
+}
+
+// fingerprint names a message: what the client sent, from whom, and who the client is where
+// that is known. Lengths keep the parts apart.
+func fingerprint(account, reversePath string, digest [sha256.Size]byte) string {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%d %s %d %s ", len(account), account, len(reversePath), reversePath)
+	sum.Write(digest[:])
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// forgetful is a ledger that remembers nothing.
+type forgetful struct{}
+
+func (forgetful) Take(_ context.Context, fingerprint string, _ []string) (*Attempt, error) {
+	return newAttempt(fingerprint, time.Now()), nil
+}
+
+func (forgetful) Put(context.Context, *Attempt) error { return nil }

@@ -1,0 +1,93 @@
+package routing
+
+import (
+	"context"
+	"io"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/gateway/smtp"
+)
+
+// MX takes mail from strangers for the stores' domains, and for nobody else (I12). It
+// implements [smtp.Backend] for servers of the role [smtp.MX].
+type MX struct{ o Options }
+
+// NewMX makes an MX; one serves all listeners.
+func NewMX(o Options) *MX {
+	o.setDefaults()
+	return &MX{o: o}
+}
+
+// NewSession implements [smtp.Backend].
+func (m *MX) NewSession(_ context.Context, conn smtp.Conn) (smtp.Session, error) {
+	return &mxSession{o: &m.o, conn: conn, log: m.o.Log.With().Str("session", conn.ID).Logger()}, nil
+}
+
+type mxSession struct {
+	o       *Options
+	conn    smtp.Conn
+	log     zerolog.Logger
+	current *transaction
+}
+
+// Mechanisms implements [smtp.Session]: an MX has no accounts.
+func (s *mxSession) Mechanisms() []string { return nil }
+
+// Authenticate implements [smtp.Session].
+func (s *mxSession) Authenticate(context.Context, string) (smtp.Exchange, error) {
+	return nil, &smtp.Error{Code: 502, Enhanced: "5.5.1", Text: "there are no logins here"}
+}
+
+// Mail implements [smtp.Session].
+func (s *mxSession) Mail(_ context.Context, reversePath string, options smtp.MailOptions) error {
+	s.current = &transaction{
+		o: s.o, log: s.log, table: s.o.Router.Table(), peer: peerOf(s.conn, "smtp"),
+		reversePath: reversePath, options: options,
+	}
+	return nil
+}
+
+// Rcpt implements [smtp.Session]. A recipient is what stands after RCPT, literally: no part of
+// it is a route to somewhere else.
+func (s *mxSession) Rcpt(ctx context.Context, text string, _ smtp.RcptOptions) error {
+	t := s.current
+	if t == nil {
+		return errNoMessage
+	}
+	box, err := t.parse(text)
+	if err != nil {
+		return errRecipient
+	}
+	store := t.table.StoreFor(box.Domain)
+	if store == nil {
+		return errNotLocal
+	}
+	return t.resolve(ctx, store, box)
+}
+
+// Data implements [smtp.Session]: nil means that each recipient's store has the message (I1).
+func (s *mxSession) Data(ctx context.Context, body io.Reader) (string, error) {
+	t := s.current
+	if t == nil || len(t.to) == 0 {
+		return "", errNoMessage
+	}
+	h, err := t.hold(body)
+	if err != nil {
+		return "", err
+	}
+	defer h.close()
+	p, err := t.begin(ctx, h, "")
+	if err != nil {
+		return "", err
+	}
+	err = p.deliver(ctx)
+	t.finish(ctx, p, err)
+	return "Ok: " + p.attempt.Key, err
+}
+
+// Reset implements [smtp.Session].
+func (s *mxSession) Reset() { s.current = nil }
+
+// Close implements [smtp.Session].
+func (s *mxSession) Close() { s.current = nil }

@@ -1,0 +1,116 @@
+package routing
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/smtp"
+)
+
+// Options are what an MX or a Submission is made of. Log and Router are needed, for a
+// Submission Guard too; the rest has defaults, given in brackets.
+type Options struct {
+	Log    zerolog.Logger
+	Router *Router
+	// Guard stands before logins. One is shared by all listeners.
+	Guard *login.Guard
+	// Hostname is the right-hand side of Message-IDs that are added ["localhost"].
+	Hostname string
+	// Ledger remembers what became of messages that were answered with 4xx. One is shared by
+	// all listeners. Without one, an outage between two stores' deliveries makes duplicates.
+	Ledger Ledger
+	// TempDir is the folder of messages on their way that do not fit in memory [the
+	// system's]. It is the gateway's alone: what an earlier process left there is removed.
+	TempDir string
+	// MemoryMost is how much of a message is kept in memory, in octets [256 KiB].
+	MemoryMost int
+	// PlaintextLogin lets passwords pass over connections without TLS [no].
+	PlaintextLogin bool
+	// ResolveTimeout is for a question at RCPT [30 s]; DeliverTimeout for a whole delivery
+	// after the final dot [8 min: a client waits 10 (RFC 5321 §4.5.3.2.6), and an answer that
+	// comes too late makes duplicates].
+	ResolveTimeout, DeliverTimeout time.Duration
+
+	createTemp func(dir string) (tempFile, error)
+}
+
+func (o *Options) setDefaults() {
+	if o.Hostname == "" {
+		o.Hostname = "localhost"
+	}
+	if o.Ledger == nil {
+		o.Ledger = forgetful{}
+	}
+	if o.TempDir == "" {
+		o.TempDir = os.TempDir()
+	} else {
+		o.cleanTempDir()
+	}
+	if o.MemoryMost == 0 {
+		o.MemoryMost = 256 << 10
+	}
+	if o.ResolveTimeout == 0 {
+		o.ResolveTimeout = 30 * time.Second
+	}
+	if o.DeliverTimeout == 0 {
+		o.DeliverTimeout = 8 * time.Minute
+	}
+	if o.createTemp == nil {
+		o.createTemp = createTemp
+	}
+}
+
+const tempPattern = "message-*.tmp"
+
+// cleanTempDir removes what a crash has left. Where files can be unlinked while they are open
+// there is next to nothing; elsewhere, those in use cannot be removed.
+func (o *Options) cleanTempDir() {
+	left, err := filepath.Glob(filepath.Join(o.TempDir, tempPattern))
+	for _, path := range left {
+		err = errors.Join(err, os.Remove(path))
+	}
+	if err != nil {
+		o.Log.Warn().Err(err).Msg("cannot remove an earlier process's temporary files")
+	}
+}
+
+// tempFile is the rest of a message that does not fit in memory.
+type tempFile interface {
+	io.Writer
+	io.ReaderAt
+	io.Closer
+}
+
+// diskFile is a temporary file that has no name any more, or loses it when it is closed.
+type diskFile struct{ *os.File }
+
+func createTemp(dir string) (tempFile, error) {
+	f, err := os.CreateTemp(dir, tempPattern)
+	if err != nil {
+		return nil, err
+	}
+	_ = os.Remove(f.Name()) // fails on Windows, where Close does it
+	return diskFile{f}, nil
+}
+
+func (d diskFile) Close() error {
+	err := d.File.Close()
+	_ = os.Remove(d.Name())
+	return err
+}
+
+// peerOf is the client as stores are told of it.
+func peerOf(conn smtp.Conn, protocol string) backends.Peer {
+	p := backends.Peer{Protocol: protocol, TLS: conn.TLS != nil && conn.TLS() != nil, Session: conn.ID}
+	if conn.Remote != nil {
+		p.Address = conn.Remote.String()
+	}
+	return p
+}

@@ -1,0 +1,283 @@
+package routing
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/address"
+	"github.com/dipylon/dipylon/gateway/content"
+	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/replies"
+	"github.com/dipylon/dipylon/gateway/smtp"
+)
+
+// Submission takes mail from accounts of the stores (RFC 6409). It implements [smtp.Backend]
+// for servers of the role [smtp.Submission].
+type Submission struct{ o Options }
+
+// NewSubmission makes a Submission; one serves all listeners.
+func NewSubmission(o Options) *Submission {
+	o.setDefaults()
+	return &Submission{o: o}
+}
+
+// NewSession implements [smtp.Backend].
+func (s *Submission) NewSession(_ context.Context, conn smtp.Conn) (smtp.Session, error) {
+	return &submissionSession{o: &s.o, conn: conn, log: s.o.Log.With().Str("session", conn.ID).Logger()}, nil
+}
+
+type submissionSession struct {
+	o       *Options
+	conn    smtp.Conn
+	log     zerolog.Logger
+	who     *identity
+	current *transaction
+}
+
+// identity is who has logged in.
+type identity struct {
+	store   *Store
+	account backends.Account
+	owns    ownership
+	// credential is kept where the store is to send in the account's name.
+	credential *backends.Credential
+}
+
+// The replies of a submission session.
+var (
+	errLoginFirst  = &smtp.Error{Code: 530, Enhanced: "5.7.0", Text: "log in first"}
+	errNoTLS       = &smtp.Error{Code: 538, Enhanced: "5.7.11", Text: "say STARTTLS first: passwords are taken over TLS only"}
+	errMechanism   = &smtp.Error{Code: 504, Enhanced: "5.5.4", Text: "no such mechanism"}
+	errNotOwnPath  = &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: "this account may not send as that address"}
+	errSenderAlike = &smtp.Error{Code: 553, Enhanced: "5.1.7", Text: "the sender is not a mail address"}
+)
+
+func (s *submissionSession) mayLogin() bool {
+	return s.o.PlaintextLogin || s.conn.TLS != nil && s.conn.TLS() != nil
+}
+
+// Mechanisms implements [smtp.Session].
+func (s *submissionSession) Mechanisms() []string {
+	if !s.mayLogin() {
+		return nil
+	}
+	return login.Mechanisms()
+}
+
+// Authenticate implements [smtp.Session].
+func (s *submissionSession) Authenticate(_ context.Context, mechanism string) (smtp.Exchange, error) {
+	if !s.mayLogin() {
+		return nil, errNoTLS
+	}
+	inner, err := login.NewExchange(mechanism)
+	if err != nil {
+		return nil, errMechanism
+	}
+	return &exchange{session: s, inner: inner}, nil
+}
+
+type exchange struct {
+	session *submissionSession
+	inner   login.Exchange
+}
+
+// Next implements [smtp.Exchange].
+func (e *exchange) Next(ctx context.Context, response []byte) ([]byte, bool, error) {
+	challenge, proof, err := e.inner.Next(response)
+	if err != nil {
+		return nil, false, &smtp.Error{Code: 501, Enhanced: "5.5.2", Text: "the response is malformed", Err: err}
+	}
+	if proof == nil {
+		return challenge, false, nil
+	}
+	if err := e.session.login(ctx, proof); err != nil {
+		return nil, false, replies.SMTPLogin(err)
+	}
+	return nil, true, nil
+}
+
+// login asks the store that the name belongs to.
+func (s *submissionSession) login(ctx context.Context, proof *login.Proof) error {
+	name, ok := login.ParseName(proof.User)
+	attempt := login.Attempt{Peer: peerOf(s.conn, "submission"), Name: name}
+	var store *Store
+	if ok {
+		store = s.o.Router.Table().StoreForLogin(name)
+	}
+	if store != nil {
+		attempt.Store = store.Name
+	}
+	credential := proof.Credential(name.String(), attempt.Peer)
+	var account backends.Account
+	err := s.o.Guard.Do(ctx, attempt, func(ctx context.Context) (err error) {
+		if store == nil {
+			return login.WrongCredentials("no store has such names")
+		}
+		account, err = store.Backend.Login(ctx, credential)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.who = &identity{store: store, account: account, owns: newOwnership(account)}
+	if store.Sends {
+		s.who.credential = &credential
+	}
+	s.log = s.log.With().Str("store", store.Name).Str("account", account.ID).Logger()
+	return nil
+}
+
+// Mail implements [smtp.Session]. The reverse-path has to be the account's own, or empty, as it
+// is for the notices that clients write (RFC 8098 §3): then From says who it is.
+func (s *submissionSession) Mail(_ context.Context, reversePath string, options smtp.MailOptions) error {
+	if s.who == nil {
+		return errLoginFirst
+	}
+	if reversePath != "" {
+		box, err := address.Parse(reversePath)
+		if err != nil {
+			return errSenderAlike
+		}
+		if !s.who.owns.has(box) {
+			return errNotOwnPath
+		}
+		reversePath = box.String()
+	}
+	s.current = &transaction{
+		o: s.o, log: s.log, table: s.o.Router.Table(), peer: peerOf(s.conn, "submission"),
+		reversePath: reversePath, options: options,
+	}
+	return nil
+}
+
+// Rcpt implements [smtp.Session].
+func (s *submissionSession) Rcpt(ctx context.Context, text string, _ smtp.RcptOptions) error {
+	t := s.current
+	if t == nil {
+		return errNoMessage
+	}
+	box, err := t.parse(text)
+	if err != nil {
+		return errRecipient
+	}
+	if s.who.credential != nil {
+		t.add(recipient{address: box.String()}) // the store knows whom it can send to, and says so at Send
+		return nil
+	}
+	store := t.table.StoreFor(box.Domain)
+	if store == nil {
+		return errNoRelay
+	}
+	return t.resolve(ctx, store, box)
+}
+
+// Data implements [smtp.Session]: nil means that each recipient's store, or the transport of
+// the account's store, has the message (I1).
+func (s *submissionSession) Data(ctx context.Context, body io.Reader) (string, error) {
+	t := s.current
+	if t == nil || len(t.to) == 0 {
+		return "", errNoMessage
+	}
+	h, err := t.hold(body)
+	if err != nil {
+		return "", err
+	}
+	defer h.close()
+	p, err := t.begin(ctx, h, s.who.store.Name+"/"+s.who.account.ID)
+	if err != nil {
+		return "", err
+	}
+	p.from, p.credential = s.who.store, s.who.credential
+	if err = s.prepare(p, h); err == nil {
+		err = p.deliver(ctx)
+	}
+	t.finish(ctx, p, err)
+	return "Ok: " + p.attempt.Key, err
+}
+
+// prepare mends the header. What it adds is the same in each attempt.
+func (s *submissionSession) prepare(p *parcel, h *held) error {
+	header, size, err := content.ReadHeader(h.reader(0), content.HeaderMost)
+	if err != nil {
+		return headerReply(err)
+	}
+	err = content.Submission{
+		MayWrite: s.who.owns.has, Date: p.attempt.First.Local(), MessageID: p.attempt.Key + "@" + s.o.Hostname,
+	}.Apply(header)
+	if err != nil {
+		return headerReply(err)
+	}
+	p.content = func() io.Reader { return io.MultiReader(header.Reader(), h.reader(size)) }
+	p.envelope.Size += header.Size() - size
+	return nil
+}
+
+// headerReply tells what is wrong with a header. The texts are package content's own and
+// quote no more than the client's own addresses.
+func headerReply(err error) error {
+	reply := &smtp.Error{Code: 550, Enhanced: "5.6.0", Text: backends.SafeText(err.Error()), Err: err}
+	var malformed *content.MalformedError
+	var unreadable *content.AddressError
+	var notOwned *content.NotOwnedError
+	switch {
+	case errors.As(err, &malformed), errors.As(err, &unreadable), errors.Is(err, content.ErrNoFrom), errors.Is(err, content.ErrTwice):
+	case errors.As(err, &notOwned):
+		reply.Enhanced = "5.7.1"
+	case errors.Is(err, content.ErrHeaderTooLarge):
+		reply.Code, reply.Enhanced = 552, "5.3.4"
+	default:
+		return replies.SMTP(err) // the message that is held cannot be read again
+	}
+	return reply
+}
+
+// Reset implements [smtp.Session].
+func (s *submissionSession) Reset() { s.current = nil }
+
+// Close implements [smtp.Session].
+func (s *submissionSession) Close() {
+	if s.who != nil && s.who.credential != nil {
+		clear(s.who.credential.Secret)
+	}
+	s.who, s.current = nil, nil
+}
+
+// ownership answers whose an address is ([backends.Account.Addresses]).
+type ownership struct {
+	boxes   []address.Mailbox
+	domains map[string]bool
+}
+
+// newOwnership reads the account's addresses; what is no address owns nothing.
+func newOwnership(account backends.Account) ownership {
+	o := ownership{domains: make(map[string]bool)}
+	for _, text := range append([]string{account.Address}, account.Addresses...) {
+		if len(text) > 0 && text[0] == '@' {
+			if domain, err := address.Domain(text[1:]); err == nil {
+				o.domains[domain] = true
+			}
+			continue
+		}
+		if box, err := address.Parse(text); err == nil {
+			o.boxes = append(o.boxes, box)
+		}
+	}
+	return o
+}
+
+// has says whether an address is the account's, the local part's letters in any case.
+func (o ownership) has(box address.Mailbox) bool {
+	if o.domains[box.Domain] {
+		return true
+	}
+	for _, own := range o.boxes {
+		if own.EqualFold(box) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,124 @@
+package routing
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/address"
+	"github.com/dipylon/dipylon/gateway/replies"
+	"github.com/dipylon/dipylon/gateway/smtp"
+)
+
+// transaction is one message on its way in: what MAIL and RCPT have said so far, and the table
+// that was current when it began.
+type transaction struct {
+	o           *Options
+	log         zerolog.Logger
+	table       *Table
+	peer        backends.Peer
+	reversePath string
+	options     smtp.MailOptions
+	to          []recipient
+}
+
+// The replies that this package decides on.
+var (
+	errNotLocal  = &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: "relaying denied"}
+	errNoRelay   = &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: "relaying to other domains is not configured on this gateway"}
+	errRecipient = &smtp.Error{Code: 553, Enhanced: "5.1.3", Text: "the recipient is not a mail address"}
+	errNoMessage = &smtp.Error{Code: 503, Enhanced: "5.5.1", Text: "send MAIL and RCPT first"}
+	errFull      = &smtp.Error{Code: 452, Enhanced: "4.3.1", Text: "there is no space for the message now, try again later"}
+)
+
+// postmaster takes mail without a domain (RFC 5321 §4.5.1); its letters' case does not matter.
+const postmaster = "postmaster"
+
+// parse reads a recipient as an address, with the domain that postmaster need not have.
+func (t *transaction) parse(text string) (address.Mailbox, error) {
+	if domain := t.table.DefaultDomain(); domain != "" && strings.EqualFold(text, postmaster) {
+		text += "@" + domain
+	}
+	return address.Parse(text)
+}
+
+// resolve asks the store of a local recipient whether it would take the message, and adds the
+// recipient if so.
+func (t *transaction) resolve(ctx context.Context, store *Store, box address.Mailbox) error {
+	receiver, ok := store.Backend.(backends.Receiver)
+	if !ok {
+		return errNotLocal
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.o.ResolveTimeout)
+	defer cancel()
+	verdicts, err := receiver.Resolve(ctx, backends.ResolveQuery{
+		ReversePath: t.reversePath, Recipients: []string{box.String()}, Size: t.options.Size, Peer: t.peer,
+	})
+	switch {
+	case err != nil:
+		return replies.SMTP(err)
+	case len(verdicts) != 1:
+		return replies.SMTP(backends.Fail(backends.Temporary, "the store gave %d verdicts on a recipient", len(verdicts)))
+	case verdicts[0].Failure != nil:
+		return replies.SMTP(verdicts[0].Failure)
+	}
+	t.add(recipient{address: box.String(), store: store})
+	return nil
+}
+
+// add adds a recipient; one that is there already gets one copy.
+func (t *transaction) add(r recipient) {
+	if !slices.ContainsFunc(t.to, func(o recipient) bool { return o.address == r.address }) {
+		t.to = append(t.to, r)
+	}
+}
+
+// hold takes the content in.
+func (t *transaction) hold(body io.Reader) (*held, error) {
+	h, err := t.o.hold(body)
+	if storage, ok := errors.AsType[*storageError](err); ok {
+		return nil, &smtp.Error{Code: errFull.Code, Enhanced: errFull.Enhanced, Text: errFull.Text, Err: storage}
+	}
+	return h, err // the body's own error is the engine's to tell
+}
+
+// begin makes a parcel of a message that is held, for an attempt that finish has to be called on.
+func (t *transaction) begin(ctx context.Context, h *held, account string) (*parcel, error) {
+	addresses := make([]string, len(t.to))
+	for i, r := range t.to {
+		addresses[i] = r.address
+	}
+	attempt, err := t.o.Ledger.Take(ctx, fingerprint(account, t.reversePath, h.digest), addresses)
+	if err != nil {
+		return nil, replies.SMTP(err)
+	}
+	return &parcel{
+		o: t.o, attempt: attempt, to: t.to,
+		log:     t.log.With().Str("transaction", t.options.ID).Str("key", attempt.Key).Logger(),
+		content: func() io.Reader { return h.reader(0) },
+		envelope: backends.Delivery{
+			ReversePath: t.reversePath, Size: h.size, EightBit: t.options.EightBit, UTF8: t.options.UTF8,
+			Received: time.Now().UTC(), Peer: t.peer,
+		},
+	}, nil
+}
+
+// finish gives the attempt back and notes the transaction in the log. A ledger that fails costs
+// a duplicate, at worst; the client is told what became of the message in any case.
+func (t *transaction) finish(ctx context.Context, p *parcel, err error) {
+	if e := t.o.Ledger.Put(context.WithoutCancel(ctx), p.attempt); e != nil {
+		p.log.Error().Err(e).Msg("the ledger cannot remember an unfinished delivery")
+	}
+	event := p.log.Info()
+	if err != nil {
+		event = p.log.Warn()
+	}
+	event.Str("peer", t.peer.Address).Str("from", t.reversePath).Int("recipients", len(t.to)).Int64("octets", p.envelope.Size).
+		Bool("again", p.attempt.Again).AnErr("cause", err).Msg("message")
+}
