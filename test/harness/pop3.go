@@ -167,6 +167,16 @@ func (p *POP3) RetrTo(n int, out io.Writer) (int64, error) {
 	return p.w.copyMulti(out)
 }
 
+// Top is a message's header and the first lines of its body.
+func (p *POP3) Top(n, lines int) ([]byte, error) {
+	if _, err := p.Ask("TOP %d %d", n, lines); err != nil {
+		return nil, err
+	}
+	var all bytes.Buffer
+	_, err := p.w.copyMulti(&all)
+	return all.Bytes(), err
+}
+
 // Dele marks a message as deleted.
 func (p *POP3) Dele(n int) error {
 	_, err := p.Ask("DELE %d", n)

@@ -1,0 +1,107 @@
+// Package rooms has the test that keeps the rooms of the house apart: which packages may import
+// which others.
+package rooms
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/dipylon/dipylon/"
+
+// rule says what the packages below a folder may import of ours. The first rule whose folder
+// fits is the one that counts.
+type rule struct {
+	folder string
+	may    []string // folders; a folder stands for all below it, with a "$" at its end for itself alone
+}
+
+var rules = []rule{
+	// The engines are libraries: they know the protocol and nothing of stores.
+	{"gateway/pop3", []string{"gateway/pop3"}},
+	{"gateway/smtp", []string{"gateway/smtp"}},
+	// The binary has the built-in backends inside.
+	{"gateway/dipylon", []string{"gateway", "plugins", "backends", "config"}},
+	{"gateway", []string{"gateway", "plugins/host", "backends$", "backends/crlf", "config"}},
+	{"plugins/host", []string{"plugins/host", "plugins/proto", "backends$", "backends/crlf"}},
+	{"plugins/serve", []string{"plugins/serve", "plugins/proto", "backends$", "backends/crlf"}},
+	{"plugins/proto", []string{"plugins/proto", "backends$"}},
+	{"plugins", []string{"plugins", "backends$"}},
+	{"backends$", nil}, // the contract
+	{"backends", []string{"backends", "plugins/serve"}},
+	{"config", []string{"config"}},
+	{"test", []string{"test", "plugins", "backends"}},
+}
+
+func below(pkg, folder string) bool {
+	if itself, alone := strings.CutSuffix(folder, "$"); alone {
+		return pkg == itself
+	}
+	return pkg == folder || strings.HasPrefix(pkg, folder+"/")
+}
+
+// wrong says which imports of a package are against the rules.
+func wrong(pkg string, imports []string) []string {
+	at := slices.IndexFunc(rules, func(r rule) bool { return below(pkg, r.folder) })
+	if at < 0 {
+		return []string{"(no rule fits " + pkg + ")"}
+	}
+	var found []string
+	for _, path := range imports {
+		theirs, ours := strings.CutPrefix(path, module)
+		if ours && !slices.ContainsFunc(rules[at].may, func(folder string) bool { return below(theirs, folder) }) {
+			found = append(found, theirs)
+		}
+	}
+	return found
+}
+
+func TestImports(t *testing.T) {
+	list := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...")
+	list.Dir = "../.."
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); seen++ {
+		fields := strings.Fields(lines.Text())
+		pkg := strings.TrimPrefix(fields[0], module)
+		for _, path := range wrong(pkg, fields[1:]) {
+			t.Errorf("%s must not import %s", pkg, path)
+		}
+	}
+	if seen < 10 {
+		t.Errorf("only %d packages were looked at", seen)
+	}
+}
+
+// TestRulesRefuse sees to it that the rules can refuse at all.
+func TestRulesRefuse(t *testing.T) {
+	for pkg, path := range map[string]string{
+		"gateway/pop3":     "backends",
+		"gateway/smtp":     "gateway/replies",
+		"gateway/maildrop": "backends/maildir",
+		"gateway/routing":  "plugins/serve",
+		"backends":         "backends/maildir",
+		"backends/maildir": "gateway/maildrop",
+		"backends/imap":    "config",
+		"plugins/host":     "gateway/routing",
+		"config":           "backends",
+		"elsewhere":        "",
+	} {
+		t.Run(fmt.Sprint(pkg, " ", path), func(t *testing.T) {
+			if len(wrong(pkg, []string{module + path})) == 0 {
+				t.Errorf("%s may import %s", pkg, path)
+			}
+		})
+	}
+	if found := wrong("gateway/maildrop", []string{"fmt", module + "backends", module + "plugins/host", module + "gateway/pop3"}); len(found) > 0 {
+		t.Errorf("gateway/maildrop may not import %q", found)
+	}
+}
