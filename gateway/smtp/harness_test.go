@@ -84,6 +84,12 @@ func (f *fake) taken() []message {
 	return slices.Clone(f.messages)
 }
 
+func (f *fake) called() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.calls)
+}
+
 func (f *fake) check(t testing.TB) {
 	t.Helper()
 	f.mu.Lock()

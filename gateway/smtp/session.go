@@ -294,7 +294,9 @@ func (s *session) say(r reply) error {
 	}
 	if r.close {
 		err := s.flush()
-		s.linger()
+		if r.code != 221 { // who says QUIT has said it all
+			s.linger()
+		}
 		if err == nil {
 			err = errClosed
 		}
@@ -343,7 +345,7 @@ func (s *session) linger() {
 
 // farewell says why there will be no further command.
 func (s *session) farewell(err error) error {
-	r := none
+	var r reply
 	switch {
 	case errors.Is(err, errDraining):
 		r = hangUp(421, "4.3.2", s.server.Hostname+" is shutting down, try again later")

@@ -407,10 +407,8 @@ func TestResetForEachMail(t *testing.T) {
 	want := []string{
 		"MAIL bad@b.example", "reset", "MAIL good@b.example", "reset", "MAIL good@b.example", "reset",
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if got := f.calls[:min(len(f.calls), len(want))]; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", f.calls, want)
+	if calls := f.called(); !slices.Equal(calls[:min(len(calls), len(want))], want) {
+		t.Errorf("got %q, want %q", calls, want)
 	}
 }
 

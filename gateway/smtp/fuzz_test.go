@@ -1,0 +1,78 @@
+package smtp
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Whatever octets come: the engine calls the backend in order, answers in replies, takes
+// no message that has no end, and ends with the connection.
+func FuzzSession(f *testing.F) {
+	for _, seed := range []string{
+		"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nhello\r\n.\r\nQUIT\r\n",
+		"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 3\r\nhelBDAT 4 LAST\r\nlo\r\nRSET\r\n",
+		"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 3\r\nhelMAIL FROM:<>\r\nEHLO x\r\nBDAT 1 LAST\r\nx",
+		"EHLO c\r\nAUTH PLAIN\r\nAHVzZXIAc2VzYW1l\r\nAUTH PLAIN AHVzZXIAc2VzYW1l\r\nMAIL FROM:<> AUTH=a+3Db SIZE=1\r\n",
+		"EHLO c\r\nMAIL FROM:<refuse@b>\r\nMAIL FROM:<ü@b> SMTPUTF8\r\nRCPT TO:<burn@d>\r\nDATA\r\nVRFY x\r\n",
+		"STARTTLS\r\n\x16\x03\x01", "GET / HTTP/1.1\r\n\r\n", "HELO c\nMAIL\r\n", "NOOP" + strings.Repeat("x", 3000) + "\r\n",
+	} {
+		f.Add(seed, byte(0))
+		f.Add(seed, byte(0xff))
+	}
+	f.Fuzz(func(t *testing.T, raw string, options byte) {
+		backend := modelBackend()
+		s := testServer(backend)
+		s.AllowInsecureAuth = options&1 != 0
+		s.Role = Role(options >> 1 & 1)
+		s.BareNewlines = BareNewlines(options >> 2 & 1)
+		s.EarlyTalkers = EarlyTalkers(options>>3&1) + RejectEarlyTalkers
+		if options&16 != 0 {
+			s.TLSConfig = serverTLS()
+		}
+		s.Limits = Limits{MessageSize: 1000, Discard: 10_000}
+		fuzzConversation(t, s, raw, 1+int(options))
+		backend.check(t)
+		if backend.closed > 1 || len(backend.messages) > strings.Count(raw, "\r\n.\r\n")+strings.Count(strings.ToUpper(raw), "LAST") {
+			t.Errorf("%d messages, closed %d times", len(backend.messages), backend.closed)
+		}
+	})
+}
+
+func fuzzConversation(t *testing.T, s *Server, raw string, cut int) {
+	l := newPipeListener()
+	var running sync.WaitGroup
+	running.Go(func() { _ = s.Serve(context.Background(), l) })
+	defer running.Wait()
+	defer func() { _ = s.Shutdown(context.Background()) }()
+	client, server := net.Pipe()
+	l.conns <- server
+	_ = client.SetDeadline(time.Now().Add(20 * time.Second))
+	running.Go(func() {
+		defer client.Close()
+		for len(raw) > 0 {
+			n := min(cut, len(raw))
+			if _, err := io.WriteString(client, raw[:n]); err != nil {
+				return
+			}
+			raw = raw[n:]
+		}
+	})
+	for r := bufio.NewReader(client); ; {
+		_, _, err := readReply(r)
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			t.Error("it hangs")
+		}
+		return // the end, or TLS
+	}
+}
