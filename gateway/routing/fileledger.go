@@ -216,8 +216,11 @@ func (l *FileLedger) forget(r *record) error {
 
 // due says that trim has something to do: expiry needs no timer of its own.
 func (l *FileLedger) due() bool {
-	limit := l.o.Now().Add(-l.o.Keep)
-	return l.count > l.o.Most || len(l.order) > 2*l.count+100 || l.order[0].gone || l.order[0].written.Before(limit)
+	if len(l.order) == 0 {
+		return false
+	}
+	oldest := l.order[0]
+	return l.count > l.o.Most || len(l.order) > 2*l.count+100 || oldest.gone || oldest.written.Before(l.o.Now().Add(-l.o.Keep))
 }
 
 func (l *FileLedger) recordOf(a *Attempt) *record {
