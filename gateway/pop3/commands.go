@@ -118,7 +118,10 @@ func (s *session) settle(name string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, errQuit), errors.As(err, &lost), errors.As(err, &last):
+	case errors.Is(err, errQuit):
+		return err
+	case errors.As(err, &lost), errors.As(err, &last):
+		s.lastOK = false // whatever had been begun
 		return err
 	}
 	if mistake, ok := errors.AsType[refusal](err); ok {

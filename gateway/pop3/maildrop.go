@@ -138,7 +138,7 @@ func (s *session) listing(appendTo func(b []byte, n int) ([]byte, error)) error 
 		b := append(strconv.AppendInt(s.out.space(longest), int64(n), 10), ' ')
 		b, err := appendTo(b, n)
 		if err != nil {
-			return &drop{reason: "backend", err: err}
+			return &drop{reason: "backend", err: err, broken: true}
 		}
 		s.out.took(append(b, crlf...))
 		if s.out.err != nil {
@@ -260,7 +260,8 @@ func (s *session) send(ctx context.Context, n, top int, begin func()) (octets in
 	case to.err != nil:
 		return 0, &drop{reason: "gone", err: to.err}
 	case err != nil && begun:
-		return 0, &drop{reason: "content", err: fmt.Errorf("message %d, after %d octets: %w", n, to.octets, cause(ctx, err))}
+		err = fmt.Errorf("message %d, after %d octets: %w", n, to.octets, cause(ctx, err))
+		return 0, &drop{reason: "content", err: err, broken: true}
 	case err != nil:
 		return 0, err
 	}

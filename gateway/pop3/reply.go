@@ -48,8 +48,9 @@ var (
 // drop is an error that ends the connection without a word: there is nobody to hear it, or
 // no way to say it (I3).
 type drop struct {
-	reason string // for the log: "gone", "idle", …
+	reason string // for the log: "gone", "content", …
 	err    error
+	broken bool // the response was cut off by our side's fault
 }
 
 func (d *drop) Error() string {

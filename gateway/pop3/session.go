@@ -251,7 +251,7 @@ func (s *session) lost(err error) error {
 	case isTimeout(err) && s.isRetiring():
 		return errRetired
 	case isTimeout(err):
-		return &farewell{reason: "idle", text: "closed for inactivity"}
+		return &farewell{reason: "idle", text: "timed out"}
 	case isGone(err):
 		return &drop{reason: "gone"}
 	}
@@ -387,22 +387,25 @@ func (s *session) closeDrop() error {
 	return nil
 }
 
-// report writes the session's last log line.
+// report writes the session's last log line. A session that ended in the middle of a response
+// is a warning: the client will complain (I3).
 func (s *session) report(err error) {
 	sum := &s.sum
 	sum.Reason = reason(err)
 	sum.Duration = time.Since(s.began)
 	sum.In, sum.Out = s.in.total, s.out.total
-	s.server.observer().SessionClosed(*sum)
 	e := s.log.Info()
-	var lost *drop
-	if errors.As(err, &lost) && lost.err != nil {
+	if lost, ok := errors.AsType[*drop](err); ok && lost.err != nil {
+		if lost.broken {
+			e = s.log.Warn()
+		}
 		e = e.AnErr("error", lost.err)
 	}
 	e.Str("reason", sum.Reason).Str("user", sum.User).Dur("duration", sum.Duration).
 		Int("commands", sum.Commands).Int("errors", sum.Errors).
 		Int("retr", sum.Retr).Int64("retr_octets", sum.RetrSize).Int("top", sum.Top).
 		Int("deleted", sum.Deleted).Int64("in", sum.In).Int64("out", sum.Out).Msg("disconnected")
+	s.server.observer().SessionClosed(*sum)
 }
 
 func reason(err error) string {
