@@ -29,6 +29,16 @@ type Options struct {
 	Hostname func() (string, error)
 }
 
+func (o Options) withDefaults() Options {
+	if o.Env == nil {
+		o.Env = os.LookupEnv
+	}
+	if o.Hostname == nil {
+		o.Hostname = os.Hostname
+	}
+	return o
+}
+
 // Load reads a file. What is wrong with its content is an [*Error]; what kept it from being
 // read (errors.Is fs.ErrNotExist) is an error of another kind.
 func Load(path string, options Options) (*Config, error) {
@@ -67,12 +77,7 @@ func Default(dir string, options Options) (*Config, error) {
 // Parse reads a configuration that is called name, with paths relative to dir, which is
 // absolute. What is wrong with it is an [*Error].
 func Parse(name, dir string, data []byte, options Options) (*Config, error) {
-	if options.Env == nil {
-		options.Env = os.LookupEnv
-	}
-	if options.Hostname == nil {
-		options.Hostname = os.Hostname
-	}
+	options = options.withDefaults()
 	d := newDecoder(name, secrets{dir: dir, env: options.Env})
 	root, problem := document(name, data)
 	if problem != nil {
@@ -88,6 +93,26 @@ func Parse(name, dir string, data []byte, options Options) (*Config, error) {
 		return nil, err
 	}
 	return &cfg, nil
+}
+
+// ParseSettings reads one store's settings alone, as they would stand under its "settings",
+// into JSON. What is wrong with them is an [*Error].
+func ParseSettings(name, dir string, data []byte, options Options) ([]byte, error) {
+	d := newDecoder(name, secrets{dir: dir, env: options.withDefaults().Env})
+	root, problem := document(name, data)
+	if problem != nil {
+		return nil, sorted([]Problem{*problem})
+	}
+	settings := Settings{JSON: []byte("{}")}
+	if root != nil {
+		settings.decodeNode(d, "", root)
+	}
+	return settings.JSON, sorted(d.problems)
+}
+
+// Secret gives what a text refers to, or the text itself where it is no reference.
+func Secret(text, dir string, options Options) (string, error) {
+	return secrets{dir: dir, env: options.withDefaults().Env}.resolve(text)
 }
 
 // fullName is the machine's name, where it is one of several parts.

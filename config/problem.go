@@ -55,6 +55,9 @@ func (e *Error) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// Join makes one error of problems from several sources, nil where there are none.
+func Join(problems []Problem) error { return sorted(problems) }
+
 // sorted makes an error of problems, nil where there are none.
 func sorted(problems []Problem) error {
 	if len(problems) == 0 {

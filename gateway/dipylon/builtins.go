@@ -1,0 +1,27 @@
+package main
+
+import (
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/maildir"
+)
+
+// builtin is a backend that is compiled in. It still runs in a process of its own.
+type builtin struct {
+	kind  string
+	short string
+	new   func() backends.Store
+}
+
+func builtins() []builtin {
+	return []builtin{
+		{"maildir", "Maildir folders on this machine's disk", func() backends.Store { return maildir.New() }},
+	}
+}
+
+func builtinKinds() []string {
+	var kinds []string
+	for _, b := range builtins() {
+		kinds = append(kinds, b.kind)
+	}
+	return kinds
+}

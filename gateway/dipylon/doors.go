@@ -1,0 +1,159 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// door is a listening socket whose connections go to one server after another: a server with
+// new settings takes over from the old one without the socket being closed, so that nobody is
+// refused meanwhile. The old server keeps the sessions it has.
+type door struct {
+	asked    string // the address as it was configured, perhaps with port 0
+	listener net.Listener
+	log      zerolog.Logger
+	accepted sync.WaitGroup // the accept loop
+	closing  chan struct{}  // closed by close
+
+	mu      sync.Mutex
+	current *wicket
+	changed chan struct{} // closed, and made anew, when current changes
+}
+
+// openDoor listens on an address. Nothing is accepted before the first wicket is opened.
+func openDoor(log zerolog.Logger, address string) (*door, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	d := &door{
+		asked: address, listener: l, log: log.With().Str("address", l.Addr().String()).Logger(),
+		closing: make(chan struct{}), changed: make(chan struct{}),
+	}
+	d.accepted.Go(d.accept)
+	return d, nil
+}
+
+// address is where the door is.
+func (d *door) address() string { return d.listener.Addr().String() }
+
+// isAt says whether the door is at an address of the configuration. One with port 0 is at the
+// port that it got, too.
+func (d *door) isAt(address string) bool { return d.asked == address || d.address() == address }
+
+// open makes a wicket that gets the connections from now on. Those before it get no more.
+func (d *door) open() net.Listener {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := &wicket{door: d, conns: make(chan net.Conn), closed: make(chan struct{})}
+	old := d.current
+	d.current = w
+	close(d.changed)
+	d.changed = make(chan struct{})
+	if old != nil {
+		old.shut()
+	}
+	return w
+}
+
+// close stops listening. What is connected stays so. It is called once.
+func (d *door) close() {
+	close(d.closing)
+	_ = d.listener.Close() // it was open
+	d.accepted.Wait()
+}
+
+const (
+	acceptPauseLeast = 5 * time.Millisecond
+	acceptPauseMost  = time.Second
+)
+
+// accept hands out connections until the door is closed.
+func (d *door) accept() {
+	pause := time.Duration(0)
+	for {
+		conn, err := d.listener.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			d.hand(conn)
+			continue
+		case errors.Is(err, net.ErrClosed):
+			return
+		}
+		// Out of files or memory, as a rule: sessions that end will give some back.
+		pause = min(max(2*pause, acceptPauseLeast), acceptPauseMost)
+		d.log.Error().Err(err).Dur("pause", pause).Msg("cannot accept a connection")
+		select {
+		case <-time.After(pause):
+		case <-d.closing:
+		}
+	}
+}
+
+// hand gives a connection to whoever is behind the door, once somebody is.
+func (d *door) hand(conn net.Conn) {
+	for {
+		d.mu.Lock()
+		w, changed := d.current, d.changed
+		d.mu.Unlock()
+		if w.take(conn) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-d.closing:
+			_ = conn.Close() // nobody has spoken on it
+			return
+		}
+	}
+}
+
+// wicket is one server's share of a door: a [net.Listener].
+type wicket struct {
+	door   *door
+	conns  chan net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+// take passes a connection to Accept, unless the wicket is closed.
+func (w *wicket) take(conn net.Conn) bool {
+	if w == nil {
+		return false
+	}
+	select {
+	case w.conns <- conn:
+		return true
+	case <-w.closed:
+	case <-w.door.closing:
+	}
+	return false
+}
+
+func (w *wicket) shut() { w.once.Do(func() { close(w.closed) }) }
+
+// Accept implements [net.Listener]. It fails with net.ErrClosed when the wicket or the door is
+// closed.
+func (w *wicket) Accept() (net.Conn, error) {
+	select {
+	case conn := <-w.conns:
+		return conn, nil
+	case <-w.closed:
+	case <-w.door.closing:
+	}
+	return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: w.Addr(), Err: net.ErrClosed}
+}
+
+// Close implements [net.Listener]. The door stays open for others.
+func (w *wicket) Close() error {
+	w.shut()
+	return nil
+}
+
+// Addr implements [net.Listener].
+func (w *wicket) Addr() net.Addr { return w.door.listener.Addr() }

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/maildrop"
+	"github.com/dipylon/dipylon/gateway/routing"
+)
+
+// gateway is the gateway while it runs. Its state is changed by one goroutine at a time: the
+// one that starts, reloads and stops it.
+type gateway struct {
+	log  zerolog.Logger
+	gate *levelGate
+
+	// What outlives every configuration.
+	router  *routing.Router
+	guard   *login.Guard
+	locks   maildrop.Locks
+	ledger  routing.Ledger
+	tempDir string
+	lock    *stateLock
+
+	// What the configuration of the day has made.
+	cfg       *config.Config
+	stores    map[string]*running
+	listening []*listening
+
+	base   context.Context // of all sessions; its end is theirs, at once
+	cut    context.CancelFunc
+	work   sync.WaitGroup // every goroutine
+	failed chan error     // why the gateway cannot go on
+
+	mu      sync.Mutex
+	engines map[engine]struct{} // old ones that still have sessions, too
+}
+
+// newGateway prepares a gateway: folders, what is shared, sockets. Nothing is served yet, and
+// what has been taken is given back by stop.
+func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *config.Config) (*gateway, error) {
+	g := &gateway{
+		log: log, gate: gate, cfg: cfg,
+		router: &routing.Router{}, locks: &maildrop.MemoryLocks{},
+		guard:   login.NewGuard(login.GuardOptions{Log: log}),
+		tempDir: filepath.Join(cfg.State, "tmp"),
+		stores:  make(map[string]*running), engines: make(map[engine]struct{}),
+		failed: make(chan error, 1),
+	}
+	g.base, g.cut = context.WithCancel(context.WithoutCancel(ctx))
+	if err := g.openState(); err != nil {
+		return g, withCode(exitTemporary, err)
+	}
+	certificates, err := tlsOf(cfg)
+	if err != nil {
+		return g, err
+	}
+	listening, _, err := g.openDoors(cfg)
+	if err != nil {
+		return g, withCode(exitTemporary, err)
+	}
+	for i, l := range listening {
+		l.certs.current.Store(certificates[i])
+	}
+	g.listening = listening
+	return g, nil
+}
+
+// openState makes the state folder this process's own.
+func (g *gateway) openState() error {
+	if err := os.MkdirAll(g.tempDir, 0o700); err != nil {
+		return fmt.Errorf("the state folder: %w", err)
+	}
+	lock, err := lockState(g.cfg.State)
+	if err != nil {
+		return err
+	}
+	g.lock = lock
+	g.ledger, err = routing.OpenLedger(routing.LedgerOptions{Log: g.log, Dir: filepath.Join(g.cfg.State, "ledger")})
+	if err != nil {
+		return fmt.Errorf("the ledger: %w", err)
+	}
+	return nil
+}
+
+// openDoors gives the listeners of a configuration, with those that are there already, and
+// those that it does not have any more. On an error nothing has changed.
+func (g *gateway) openDoors(cfg *config.Config) (all, gone []*listening, err error) {
+	left := append([]*listening(nil), g.listening...)
+	var fresh []*listening
+	var errs []error
+	for _, l := range cfg.Listeners {
+		if found := take(&left, l); found != nil {
+			all = append(all, found)
+			continue
+		}
+		d, err := openDoor(g.log, l.Address)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("listening for %s: %w", l.Protocol, err))
+			continue
+		}
+		made := &listening{door: d, certs: &certificates{}, protocol: l.Protocol}
+		all, fresh = append(all, made), append(fresh, made)
+	}
+	if len(errs) == 0 {
+		return all, left, nil
+	}
+	for _, l := range fresh {
+		l.door.close()
+	}
+	return nil, nil, errors.Join(errs...)
+}
+
+// take removes from a list the listener that is at an address, and of the protocol if several
+// are.
+func take(left *[]*listening, wanted config.Listener) *listening {
+	best := -1
+	for i, l := range *left {
+		if l.door.isAt(wanted.Address) && (best < 0 || l.protocol == wanted.Protocol) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return nil
+	}
+	found := (*left)[best]
+	*left = append((*left)[:best], (*left)[best+1:]...)
+	return found
+}
+
+// begin starts the stores and serves.
+func (g *gateway) begin(ctx context.Context) error {
+	if err := g.startStores(ctx, g.cfg); err != nil {
+		return err
+	}
+	table, err := g.table(g.cfg, g.stores)
+	if err != nil {
+		return err
+	}
+	g.router.Swap(table)
+	for i, l := range g.cfg.Listeners {
+		g.serve(g.listening[i], shapeOf(g.cfg, l), l.ImplicitTLS())
+	}
+	return nil
+}
+
+// stop ends the gateway: no new connections, sessions end once they have finished what they
+// are at or when the context ends, and then the plugins. It is called once.
+func (g *gateway) stop(ctx context.Context) error {
+	for _, l := range g.listening {
+		l.door.close()
+	}
+	g.mu.Lock()
+	var engines []engine
+	for e := range g.engines {
+		engines = append(engines, e)
+	}
+	g.mu.Unlock()
+	errs := make([]error, len(engines))
+	var ending sync.WaitGroup
+	for i, e := range engines {
+		ending.Go(func() { errs[i] = e.Shutdown(ctx) })
+	}
+	ending.Wait()
+	g.cut()
+	g.closeStores()
+	g.work.Wait()
+	g.lock.release()
+	return errors.Join(errs...)
+}

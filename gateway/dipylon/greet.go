@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/maildir"
+	"github.com/dipylon/dipylon/config"
+)
+
+// account is the one that the built-in configuration has.
+type account struct {
+	address  string
+	password string // only when it was made just now
+	root     string
+}
+
+// firstAccount makes an account in the store of the built-in configuration, if it has none.
+func firstAccount(ctx context.Context, cfg *config.Config) (*account, error) {
+	store := cfg.Stores[0]
+	users, err := maildir.UsersOf(backends.Settings{
+		Store: store.Name, Hostname: cfg.Hostname, Domains: store.Domains, Raw: store.Settings.JSON, BaseDir: cfg.Dir(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("the accounts: %w", err)
+	}
+	list, err := users.List()
+	if err != nil {
+		return nil, fmt.Errorf("the accounts: %w", err)
+	}
+	if len(list) > 0 {
+		return &account{address: list[0].Address, root: users.Root}, nil
+	}
+	made := &account{address: "me@" + store.Domains[0], password: newPassword(), root: users.Root}
+	err = users.Add(ctx, maildir.User{Address: made.address}, []byte(made.password))
+	if err != nil && !errors.Is(err, maildir.ErrUserExists) {
+		return nil, fmt.Errorf("the first account: %w", err)
+	}
+	return made, nil
+}
+
+// greet prints how to use the gateway, for whoever has just tried it out, and for people at a
+// terminal.
+func (r *runner) greet() error {
+	out := r.cmd.OutOrStdout()
+	if r.account == nil && !isTerminal(out) {
+		return nil
+	}
+	var b strings.Builder
+	addresses := make(map[string]string)
+	for _, l := range r.gateway.listening {
+		fmt.Fprintf(&b, "%-12s %s\n", l.protocol, l.door.address())
+		addresses[l.protocol] = l.door.address()
+	}
+	if r.account != nil {
+		r.account.describe(&b, addresses, selfSignedFiles(r.gateway.cfg.State).Certificate)
+	}
+	if _, err := fmt.Fprint(out, b.String()); err != nil {
+		r.log.Warn().Err(err).Msg("the addresses could not be printed")
+	}
+	return nil
+}
+
+// describe tells of the account, and how to read and send mail with it.
+func (a *account) describe(b *strings.Builder, addresses map[string]string, certificate string) {
+	password := a.password
+	fmt.Fprintf(b, "\nAccount:  %s\n", a.address)
+	if password == "" {
+		password = "PASSWORD"
+		fmt.Fprintf(b, "Password: the one that was printed when it was made. To set another:\n"+
+			"  dipylon maildir user passwd --root %s %s\n", quote(a.root), a.address)
+	} else {
+		fmt.Fprintf(b, "Password: %s   (it is not shown again)\n", password)
+	}
+	login := "--cacert " + quote(certificate) + " --user " + quote(a.address+":"+password)
+	fmt.Fprintf(b, `
+Send a message, list the mailbox, and read the first one:
+  printf 'Subject: hello\n\nIt works.\n' | curl %[1]s --mail-from %[2]s --mail-rcpt %[2]s --upload-file - --crlf smtps://%[3]s
+  curl %[1]s pop3s://%[4]s/
+  curl %[1]s pop3s://%[4]s/1
+`, login, a.address, addresses[config.ProtocolSubmissions], addresses[config.ProtocolPOP3S])
+}
+
+// quote makes one word of a text for a shell.
+func quote(s string) string {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-@:+=,") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

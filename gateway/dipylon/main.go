@@ -1,0 +1,55 @@
+// Command dipylon is the gateway, and its built-in backends, in one binary.
+//
+//	dipylon serve                          in an empty folder: a mail server to try out
+//	dipylon check --config dipylon.yaml    says what is wrong with a configuration
+//	dipylon serve --config dipylon.yaml    runs it
+//	dipylon maildir user add --root mail me@example.org
+//	dipylon plugin test -- ./my-backend    holds a backend to the contract
+//
+// The file that each command is in has its name. gateway.go is the running gateway: it puts
+// together the configuration (package config), the stores (plugins/host), the rooms between
+// (routing, login, maildrop) and the engines (pop3, smtp), and reload.go changes it while it
+// runs. doors.go is why a listener never refuses a connection meanwhile.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run carries out one command line and gives the process's exit status.
+func run(ctx context.Context, args []string, in io.Reader, out, diagnostics io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(diagnostics)
+	cmd, err := root.ExecuteContextC(ctx)
+	return conclude(cmd, err)
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "dipylon",
+		Short: "A mail gateway: POP3 and SMTP in front of mail stores that speak neither",
+		Long: `Dipylon puts POP3, SMTP and message submission in front of mail stores that have only
+their own remote procedure calls. The store stays authoritative: the gateway keeps no mailbox.`,
+		Example: `  dipylon serve                            a mail server in the current folder, to try out
+  dipylon check --config dipylon.yaml      what is wrong with a configuration
+  dipylon serve --config dipylon.yaml      run it`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return withCode(exitUsage, err) })
+	root.AddCommand(
+		newServe(), newCheck(), newPlugin(), newMaildir(), newVersion(), newExitCodes(), newReferences(),
+	)
+	return root
+}

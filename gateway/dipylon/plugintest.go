@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/storetest"
+	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/plugins/host"
+)
+
+// pluginTest are the flags of "plugin test".
+type pluginTest struct {
+	settings string
+	options  storetest.Options
+	verbose  bool
+}
+
+func newPluginTest() *cobra.Command {
+	var t pluginTest
+	cmd := &cobra.Command{
+		Use:   "test [flags] -- KIND|COMMAND [ARGUMENT…]",
+		Short: "Hold a backend to the contract",
+		Long: `Runs a backend, as the gateway would, against every promise of the contract, and prints a
+line for each. The backend is a built-in, by its kind, or a command.
+
+IT DELETES MAIL: the inboxes of the two accounts are emptied, again and again, and what is in the
+store's outbox is taken. Use accounts, and a store, that serve no other purpose.
+
+A password may be a reference: file:PATH or env:NAME.`,
+		Example: `  dipylon plugin test --settings settings.yaml \
+      --user anna@example.org --password env:ANNA --second-user bert@example.org --second-password env:BERT \
+      -- ./my-backend --verbose`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: action(func(cmd *cobra.Command, args []string) error { return t.run(cmd, args) }),
+	}
+	f, o := cmd.Flags(), &t.options
+	f.StringVar(&t.settings, "settings", "", "a YAML or JSON `file` with the store's settings")
+	f.StringVar(&o.User, "user", "", "the login name of the first account (required)")
+	f.StringVar(&o.Password, "password", "", "its password (required)")
+	f.StringVar(&o.Address, "address", "", "its address (default: the login name)")
+	f.StringVar(&o.SecondUser, "second-user", "", "the login name of the second account")
+	f.StringVar(&o.SecondPassword, "second-password", "", "its password")
+	f.StringVar(&o.SecondAddress, "second-address", "", "its address (default: the login name)")
+	f.StringVar(&o.Unknown, "unknown", "", "an `address` in the store's domain that has no mailbox (default: one is made up)")
+	f.BoolVar(&o.CatchAll, "catch-all", false, "the store takes mail for every address of its domain")
+	f.StringVar(&o.Folder, "folder", "", "a folder of the first account besides the inbox")
+	f.StringSliceVar(&o.Outside, "outside", nil, "two `addresses` whose mail leaves through the store's outbox")
+	f.BoolVar(&o.Renders, "renders", false, "the store makes messages of properties, rather than keep octets")
+	f.Int64Var(&o.Large, "large", 0, "`octets` of the large message (default: 40 MiB)")
+	f.IntVar(&o.Many, "many", 0, "messages of the full mailbox (default: 300)")
+	f.DurationVar(&o.Timeout, "timeout", 0, "for each case (default: 1m)")
+	f.BoolVarP(&t.verbose, "verbose", "v", false, "show the backend's log")
+	for _, name := range []string{"user", "password"} {
+		_ = cmd.MarkFlagRequired(name) // fails only where there is no such flag
+	}
+	return cmd
+}
+
+func (t *pluginTest) run(cmd *cobra.Command, args []string) error {
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt)
+	defer stop()
+	log := zerolog.Nop()
+	if t.verbose {
+		log = zerolog.New(zerolog.ConsoleWriter{Out: cmd.ErrOrStderr(), TimeFormat: time.TimeOnly}).With().Timestamp().Logger()
+	}
+	spec, err := t.spec(args)
+	if err != nil {
+		return err
+	}
+	state, err := os.MkdirTemp("", "dipylon-plugin-test-")
+	if err != nil {
+		return fmt.Errorf("a folder for the backend's state: %w", err)
+	}
+	defer os.RemoveAll(state) //nolint:errcheck // it is in the folder for such things
+	spec.Settings.StateDir = state
+	store := host.New(log, spec)
+	defer store.Close() //nolint:errcheck // what the cases say is what counts
+	if err := store.Start(ctx); err != nil {
+		return withCode(exitTemporary, fmt.Errorf("the backend cannot be used: %w", err))
+	}
+	return t.judge(ctx, cmd, log, store, spec)
+}
+
+// judge runs the cases and prints what came of them.
+func (t *pluginTest) judge(ctx context.Context, cmd *cobra.Command, log zerolog.Logger, store *host.Store, spec host.Spec) error {
+	t.options.Settings = spec.Settings
+	target := storetest.TargetFor(store, t.options)
+	target.Configure = func(ctx context.Context, settings backends.Settings) error {
+		tried := spec
+		tried.Settings = settings
+		return host.CheckSettings(ctx, log, tried)
+	}
+	var results []storetest.Result
+	if err := storetest.Check(ctx, target, func(r storetest.Result) { results = append(results, r) }); err != nil {
+		return err
+	}
+	failed, err := storetest.Table(cmd.OutOrStdout(), results)
+	if err == nil && failed > 0 {
+		err = withCode(exitFailure, errTold)
+	}
+	return err
+}
+
+// spec is what the flags and arguments say about the process to test.
+func (t *pluginTest) spec(args []string) (host.Spec, error) {
+	if err := t.complete(); err != nil {
+		return host.Spec{}, withCode(exitUsage, err)
+	}
+	settings, err := t.readSettings()
+	if err != nil {
+		return host.Spec{}, withCode(exitConfig, err)
+	}
+	command, err := commandOf(args)
+	return host.Spec{Store: "test", Command: command, Settings: settings}, err
+}
+
+// complete fills in what the flags leave out.
+func (t *pluginTest) complete() error {
+	o := &t.options
+	for _, secret := range []*string{&o.Password, &o.SecondPassword} {
+		value, err := config.Secret(*secret, ".", config.Options{})
+		if err != nil {
+			return err
+		}
+		*secret = value
+	}
+	for _, account := range []struct{ user, address *string }{{&o.User, &o.Address}, {&o.SecondUser, &o.SecondAddress}} {
+		if *account.address == "" {
+			*account.address = *account.user
+		}
+		if *account.user != "" && !strings.Contains(*account.address, "@") {
+			return fmt.Errorf("%s is no address: say which one with --address or --second-address", *account.address)
+		}
+	}
+	return nil
+}
+
+// readSettings reads the settings that the store is configured with.
+func (t *pluginTest) readSettings() (backends.Settings, error) {
+	_, domain, _ := strings.Cut(t.options.Address, "@")
+	settings := backends.Settings{Store: "test", Hostname: "dipylon.localhost", Domains: []string{domain}, Raw: []byte("{}")}
+	var err error
+	if settings.BaseDir, err = filepath.Abs(filepath.Dir(t.settings)); err != nil || t.settings == "" {
+		return settings, err
+	}
+	text, err := os.ReadFile(t.settings)
+	if err != nil {
+		return settings, fmt.Errorf("reading the settings: %w", err)
+	}
+	settings.Raw, err = config.ParseSettings(t.settings, settings.BaseDir, text, config.Options{})
+	return settings, err
+}
+
+// commandOf is the argv of a built-in, by its kind, or of a command.
+func commandOf(args []string) ([]string, error) {
+	for _, kind := range builtinKinds() {
+		if args[0] != kind {
+			continue
+		}
+		if len(args) > 1 {
+			return nil, withCode(exitUsage, errors.New("a built-in backend has no arguments"))
+		}
+		return builtinCommand(kind)
+	}
+	return args, nil
+}

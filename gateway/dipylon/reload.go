@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/plugins/host"
+)
+
+// change is a new configuration that was checked in every way that leaves the running gateway
+// as it is.
+type change struct {
+	cfg          *config.Config
+	specs        map[string]host.Spec
+	added        []string // stores
+	swapped      []string
+	removed      []string
+	certificates []*tls.Config
+	listening    []*listening // in the order of cfg.Listeners
+	gone         []*listening
+}
+
+// reload puts another configuration to use. Sessions go on, and no connection is refused. On
+// an error nothing has changed.
+func (g *gateway) reload(ctx context.Context, cfg *config.Config) error {
+	c, err := g.plan(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	g.apply(ctx, c)
+	return nil
+}
+
+// errRestart says that a change is beyond a reload.
+var errRestart = errors.New("this takes a restart")
+
+// plan checks a configuration against what runs.
+func (g *gateway) plan(ctx context.Context, cfg *config.Config) (*change, error) {
+	switch {
+	case cfg.State != g.cfg.State:
+		return nil, fmt.Errorf("the state folder is another one: %w", errRestart)
+	case cfg.Log.Format != g.cfg.Log.Format:
+		return nil, fmt.Errorf("the log's format is another one: %w", errRestart)
+	}
+	c := &change{cfg: cfg, specs: make(map[string]host.Spec)}
+	var changed []config.Store
+	for _, s := range cfg.Stores {
+		spec, err := specOf(cfg, s)
+		if err != nil {
+			return nil, err
+		}
+		c.specs[s.Name] = spec
+		switch r := g.stores[s.Name]; {
+		case r.same(spec):
+			continue
+		case r == nil:
+			c.added = append(c.added, s.Name)
+		default:
+			c.swapped = append(c.swapped, s.Name)
+		}
+		changed = append(changed, s)
+	}
+	for name := range g.stores {
+		if _, stays := c.specs[name]; !stays {
+			c.removed = append(c.removed, name)
+		}
+	}
+	if err := checkStores(ctx, g.log, cfg, changed); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.certificates, err = tlsOf(cfg); err != nil {
+		return nil, err
+	}
+	c.listening, c.gone, err = g.openDoors(cfg) // last, as it takes something
+	return c, err
+}
+
+// apply makes the change. What goes wrong now is logged, and the store that it concerns goes
+// on as it was.
+func (g *gateway) apply(ctx context.Context, c *change) {
+	g.gate.set(c.cfg.Log.Level)
+	g.changeStores(ctx, c)
+	removed := make(map[string]*running)
+	for _, name := range c.removed {
+		removed[name] = g.stores[name]
+		delete(g.stores, name)
+	}
+	if table, err := g.table(c.cfg, g.stores); err != nil {
+		g.log.Error().Err(err).Msg("the domains stay as they were")
+	} else {
+		g.router.Swap(table)
+	}
+	for i, l := range c.listening {
+		l.certs.current.Store(c.certificates[i])
+		wanted := c.cfg.Listeners[i]
+		if s := shapeOf(c.cfg, wanted); !l.opened || l.shape != s {
+			l.protocol = wanted.Protocol
+			g.serve(l, s, wanted.ImplicitTLS())
+		}
+	}
+	for _, l := range c.gone {
+		l.door.close()
+		g.log.Info().Str("protocol", l.protocol).Str("address", l.door.address()).Msg("not listening any more")
+	}
+	g.listening, g.cfg = c.listening, c.cfg
+	for name, r := range removed {
+		g.retire(name, r)
+	}
+}
+
+// changeStores starts what is new and swaps what has changed, all at the same time.
+func (g *gateway) changeStores(ctx context.Context, c *change) {
+	var changing sync.WaitGroup
+	var mu sync.Mutex
+	for _, name := range c.added {
+		changing.Go(func() {
+			r, err := g.start(ctx, c.specs[name])
+			if err != nil {
+				g.log.Error().Err(err).Str("store", name).Msg("the new store is not ready, and is tried again")
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			g.stores[name] = r
+		})
+	}
+	for _, name := range c.swapped {
+		r := g.stores[name]
+		changing.Go(func() {
+			if err := r.store.Swap(ctx, c.specs[name]); err != nil {
+				g.log.Error().Err(err).Str("store", name).Msg("the store goes on with its old settings")
+				return
+			}
+			r.spec = c.specs[name]
+		})
+	}
+	changing.Wait()
+}
+
+// retire ends a store that the configuration does not have any more, once its sessions have
+// had the time that those of a swapped plugin have.
+func (g *gateway) retire(name string, r *running) {
+	g.log.Info().Str("store", name).Msg("the store is removed")
+	g.work.Go(func() {
+		timer := time.NewTimer(r.spec.DrainTimeout)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-g.base.Done():
+		}
+		if err := r.store.Close(); err != nil {
+			g.log.Warn().Err(err).Str("store", name).Msg("the store did not close in good order")
+		}
+	})
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/dipylon/dipylon/config"
+)
+
+const (
+	selfSignedFor  = 2 * 365 * 24 * time.Hour
+	selfSignedLeft = 30 * 24 * time.Hour // with less of its life left, another is made
+)
+
+// selfSignedFiles is where the gateway keeps the certificate that it has made itself.
+func selfSignedFiles(state string) config.TLS {
+	return config.TLS{
+		Certificate: filepath.Join(state, "tls", "self-signed.crt"),
+		Key:         filepath.Join(state, "tls", "self-signed.key"),
+	}
+}
+
+// selfSigned gives the files of a certificate for the gateway's name and the loopback
+// addresses. It is kept, so that clients that have come to trust it go on doing so.
+func selfSigned(cfg *config.Config) (config.TLS, error) {
+	files := selfSignedFiles(cfg.State)
+	if pair, err := tls.LoadX509KeyPair(files.Certificate, files.Key); err == nil &&
+		pair.Leaf.VerifyHostname(cfg.Hostname) == nil && time.Until(pair.Leaf.NotAfter) > selfSignedLeft {
+		return files, nil
+	}
+	certificate, key, err := makeSelfSigned(cfg.Hostname, time.Now())
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(files.Key), 0o700)
+	}
+	if err == nil {
+		err = errors.Join(replace(files.Key, key), replace(files.Certificate, certificate))
+	}
+	if err != nil {
+		return files, fmt.Errorf("making a self-signed certificate: %w", err)
+	}
+	return files, nil
+}
+
+// makeSelfSigned makes a certificate and its key, both PEM.
+func makeSelfSigned(hostname string, now time.Time) (certificate, key []byte, err error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: hostname},
+		NotBefore:    now.Add(-time.Hour),
+		NotAfter:     now.Add(selfSignedFor),
+		KeyUsage:     x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames:     []string{hostname, "localhost"},
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		// Clients are told to trust it as their root for this server.
+		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		return nil, nil, err
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), nil
+}
+
+// replace writes a file that nobody else can read, whole or not at all.
+func replace(path string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) //nolint:errcheck // after the rename there is no such file
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

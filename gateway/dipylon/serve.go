@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"slices"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/dipylon/dipylon/config"
+)
+
+func newServe() *cobra.Command {
+	var from source
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the gateway",
+		Long: `Runs the gateway until SIGTERM or SIGINT, which let sessions finish what they are at; a second
+one ends it at once. SIGHUP makes it read its configuration again: what is wrong is logged
+and changes nothing, and no session is dropped.
+
+Without a configuration file there is a mail server to try out: a Maildir store in the folder
+"mail", a self-signed certificate, ports of the loopback address, and one account, whose password
+is printed when it is made.
+
+The log goes to the standard error output, the addresses to the standard output.`,
+		Example: `  dipylon serve
+  dipylon serve --config /etc/dipylon/dipylon.yaml`,
+		Args: cobra.NoArgs,
+		RunE: action(func(cmd *cobra.Command, _ []string) error { return serveUntilTold(cmd, &from) }),
+	}
+	from.configFlag(cmd)
+	return cmd
+}
+
+func serveUntilTold(cmd *cobra.Command, from *source) error {
+	if err := from.find(); err != nil {
+		return err
+	}
+	cfg, err := from.load()
+	if err != nil {
+		return configError(cmd, err)
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, slices.Concat(stopSignals(), reloadSignals())...)
+	defer signal.Stop(signals)
+	ctx, cancel := context.WithCancel(cmd.Context())
+	defer cancel()
+	gate := &levelGate{}
+	log := newLog(cmd.ErrOrStderr(), cfg.Log, gate)
+	log.Info().Str("version", buildInfo().Version).Str("config", cfg.Name()).Msg("starting")
+	g, err := newGateway(ctx, log, gate, cfg)
+	r := &runner{gateway: g, cmd: cmd, log: log, source: from, signals: signals, cancel: cancel}
+	if err == nil {
+		err = r.run(ctx)
+	}
+	r.stop()
+	if wrong, ok := errors.AsType[*config.Error](err); ok {
+		return configError(cmd, wrong)
+	}
+	return err
+}
+
+// runner is the gateway's one thread of control: it begins, reloads and stops as signals say.
+type runner struct {
+	gateway *gateway
+	cmd     *cobra.Command
+	log     zerolog.Logger
+	source  *source
+	signals chan os.Signal
+	cancel  context.CancelFunc // of what is being begun or reloaded
+	account *account
+}
+
+// run begins, and returns when the gateway is to stop.
+func (r *runner) run(ctx context.Context) error {
+	if r.source.builtIn() {
+		var err error
+		if r.account, err = firstAccount(ctx, r.gateway.cfg); err != nil {
+			return err
+		}
+	}
+	task := spawn(func() error { return r.gateway.begin(ctx) })
+	done, again := r.ready, false
+	for {
+		select {
+		case err := <-task:
+			if err := done(err); err != nil || ctx.Err() != nil {
+				return err
+			}
+			task, done = nil, r.reloaded
+			if again {
+				task, again = r.reload(ctx), false
+			}
+		case err := <-r.gateway.failed:
+			r.log.Error().Err(err).Msg("the gateway cannot go on")
+			r.abandon(task)
+			return err
+		case sig := <-r.signals:
+			if !slices.Contains(reloadSignals(), sig) {
+				r.log.Info().Stringer("signal", sig).Msg("stopping")
+				r.abandon(task)
+				return nil
+			}
+			if again = task != nil; !again {
+				task = r.reload(ctx)
+			}
+		case <-ctx.Done():
+			r.abandon(task)
+			return nil
+		}
+	}
+}
+
+// spawn does something that takes a while beside the waiting for signals.
+func spawn(f func() error) <-chan error {
+	result := make(chan error, 1)
+	go func() { result <- f() }()
+	return result
+}
+
+// abandon ends a task early, and waits for that.
+func (r *runner) abandon(task <-chan error) {
+	r.cancel()
+	if task != nil {
+		<-task // it is not wanted any more, and neither is its error
+	}
+}
+
+// ready tells everybody that the gateway serves.
+func (r *runner) ready(err error) error {
+	if err != nil {
+		return err
+	}
+	r.notify("READY=1")
+	r.log.Info().Msg("ready")
+	return r.greet()
+}
+
+// reload reads the configuration and puts it to use.
+func (r *runner) reload(ctx context.Context) <-chan error {
+	r.notify(reloading()...)
+	return spawn(func() error {
+		cfg, err := r.source.load()
+		if err != nil {
+			return err
+		}
+		return r.gateway.reload(ctx, cfg)
+	})
+}
+
+// reloaded logs how a reload went. Whatever it was, the gateway goes on.
+func (r *runner) reloaded(err error) error {
+	r.notify("READY=1")
+	wrong, ok := errors.AsType[*config.Error](err)
+	switch {
+	case err == nil:
+		r.log.Info().Str("config", r.gateway.cfg.Name()).Msg("the configuration is reloaded")
+	case ok:
+		for _, p := range wrong.Problems {
+			r.log.Error().Str("at", p.Position.String()).Str("path", p.Path).Str("suggestion", p.Suggest).Msg(p.Text)
+		}
+		r.log.Error().Int("problems", len(wrong.Problems)).Msg("the configuration is not reloaded: the old one stays")
+	default:
+		r.log.Error().Err(err).Msg("the configuration is not reloaded: the old one stays")
+	}
+	return nil
+}
+
+// stop lets sessions finish what they are at, for a time. A second signal cuts that short.
+func (r *runner) stop() {
+	r.notify("STOPPING=1")
+	ctx, cancel := context.WithTimeout(context.Background(), r.gateway.cfg.Timeouts.Drain.Std())
+	defer cancel()
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		if err := r.gateway.stop(ctx); err != nil {
+			r.log.Warn().Err(err).Msg("some sessions had to be cut off")
+		}
+	}()
+	for {
+		select {
+		case <-stopped:
+			r.log.Info().Msg("stopped")
+			return
+		case sig := <-r.signals:
+			if slices.Contains(stopSignals(), sig) {
+				r.log.Warn().Stringer("signal", sig).Msg("stopping at once")
+				cancel()
+				r.gateway.cut()
+			}
+		}
+	}
+}
+
+func (r *runner) notify(state ...string) {
+	if err := notify(state...); err != nil {
+		r.log.Warn().Err(err).Msg("the service manager was not told")
+	}
+}

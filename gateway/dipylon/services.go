@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/maildrop"
+	"github.com/dipylon/dipylon/gateway/pop3"
+	"github.com/dipylon/dipylon/gateway/routing"
+	"github.com/dipylon/dipylon/gateway/smtp"
+)
+
+// engine is a protocol's server: [pop3.Server] or [smtp.Server].
+type engine interface {
+	Serve(ctx context.Context, l net.Listener) error
+	Shutdown(ctx context.Context) error
+}
+
+// shape is what an engine is made of. A listener whose shape has changed gets a new engine.
+type shape struct {
+	protocol   string
+	hostname   string
+	limits     config.Limits
+	timeouts   config.Timeouts
+	pop3       config.POP3
+	smtp       config.SMTP
+	submission config.Submission
+}
+
+func shapeOf(cfg *config.Config, l config.Listener) shape {
+	return shape{l.Protocol, cfg.Hostname, cfg.Limits, cfg.Timeouts, cfg.POP3, cfg.SMTP, cfg.Submission}
+}
+
+// newEngine makes the engine of a listener.
+func (g *gateway) newEngine(s shape, implicitTLS bool, tlsConfig *tls.Config) engine {
+	log := g.log.With().Str("protocol", s.protocol).Logger()
+	switch s.protocol {
+	case config.ProtocolSMTP:
+		e := newSMTP(s, log, tlsConfig)
+		e.Backend = routing.NewMX(g.routingOptions(s, log))
+		return e
+	case config.ProtocolSubmission, config.ProtocolSubmissions:
+		e := newSMTP(s, log, tlsConfig)
+		e.Role, e.ImplicitTLS = smtp.Submission, implicitTLS
+		e.AllowInsecureAuth = s.submission.PlaintextLogin
+		e.BareNewlines = bareNewlines(s.submission.BareNewlines)
+		e.Backend = routing.NewSubmission(g.routingOptions(s, log))
+		return e
+	}
+	return g.newPOP3(s, log, implicitTLS, tlsConfig)
+}
+
+func (g *gateway) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConfig *tls.Config) *pop3.Server {
+	return &pop3.Server{
+		Backend: maildrop.New(maildrop.Options{
+			Log: log, Router: g.router, Guard: g.guard, Locks: g.locks, Hostname: s.hostname,
+			PlaintextLogin: s.pop3.PlaintextLogin,
+			Disposal:       disposals[s.pop3.Deleted],
+		}),
+		Log: log, TLSConfig: tlsConfig, ImplicitTLS: implicitTLS, InsecureAuth: s.pop3.PlaintextLogin,
+		Greeting:       s.hostname + " POP3 server ready",
+		Implementation: "Dipylon",
+		Expire:         strings.ToUpper(s.pop3.Expire.String()),
+		LoginDelay:     s.pop3.LoginDelay.Std(),
+		IdleTimeout:    s.pop3.Idle.Std(), LoginTimeout: s.pop3.Login.Std(), WriteTimeout: s.timeouts.Write.Std(),
+		MaxConnections: s.limits.Connections, MaxPerAddress: s.limits.PerAddress,
+		MaxLogins: s.limits.LoginFailures, MaxErrors: s.limits.Errors,
+	}
+}
+
+var disposals = map[string]backends.Disposal{
+	"remove": backends.DisposalRemove, "trash": backends.DisposalTrash, "mark": backends.DisposalMark,
+}
+
+func newSMTP(s shape, log zerolog.Logger, tlsConfig *tls.Config) *smtp.Server {
+	return &smtp.Server{
+		Role: smtp.MX, Hostname: s.hostname, TLSConfig: tlsConfig, Log: log,
+		BareNewlines: bareNewlines(s.smtp.BareNewlines),
+		Limits: smtp.Limits{
+			MessageSize: int64(s.limits.MessageSize), Header: int64(s.limits.HeaderSize), Hops: s.smtp.Hops,
+			Recipients: s.limits.Recipients, Messages: s.limits.Messages, Errors: s.limits.Errors,
+			Refusals: s.limits.Refusals, AuthFailures: s.limits.LoginFailures,
+			Connections: s.limits.Connections, PerAddress: s.limits.PerAddress,
+		},
+		Timeouts: smtp.Timeouts{
+			Handshake: s.timeouts.Handshake.Std(), Write: s.timeouts.Write.Std(),
+			Command: s.smtp.Command.Std(), Data: s.smtp.Data.Std(), Session: s.smtp.Session.Std(),
+		},
+	}
+}
+
+func bareNewlines(policy string) smtp.BareNewlines {
+	if policy == "repair" {
+		return smtp.NormaliseBareNewlines
+	}
+	return smtp.RejectBareNewlines
+}
+
+func (g *gateway) routingOptions(s shape, log zerolog.Logger) routing.Options {
+	return routing.Options{
+		Log: log, Router: g.router, Guard: g.guard, Ledger: g.ledger,
+		Hostname: s.hostname, TempDir: g.tempDir, PlaintextLogin: s.submission.PlaintextLogin,
+	}
+}
+
+// listening is a listener of the configuration, at work.
+type listening struct {
+	door     *door
+	certs    *certificates
+	protocol string
+	shape    shape
+	opened   bool // an engine has it
+}
+
+// serve puts a listener's engine behind its door. The engine that was there keeps its
+// sessions until they end.
+func (g *gateway) serve(l *listening, s shape, implicitTLS bool) {
+	e := g.newEngine(s, implicitTLS, l.certs.config())
+	l.shape, l.opened = s, true
+	wicket := l.door.open()
+	g.mu.Lock()
+	g.engines[e] = struct{}{}
+	g.mu.Unlock()
+	g.log.Info().Str("protocol", s.protocol).Str("address", l.door.address()).Msg("listening")
+	g.work.Go(func() {
+		err := e.Serve(g.base, wicket)
+		g.mu.Lock()
+		delete(g.engines, e)
+		g.mu.Unlock()
+		if err != nil {
+			g.fail(fmt.Errorf("%s on %s: %w", s.protocol, wicket.Addr(), err))
+		}
+	})
+}
+
+// fail ends the gateway because of something that cannot go on.
+func (g *gateway) fail(err error) {
+	select {
+	case g.failed <- err:
+	default: // there is a reason already
+	}
+}

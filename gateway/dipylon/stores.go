@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/routing"
+	"github.com/dipylon/dipylon/plugins/host"
+)
+
+// stopMost is how long a plugin has to end before it is killed.
+const stopMost = 10 * time.Second
+
+// builtinCommand is the argv of a built-in backend: this program.
+func builtinCommand(kind string) ([]string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding this program's file: %w", err)
+	}
+	return []string{self, "plugin", kind}, nil
+}
+
+// specOf says how a store's plugin is run.
+func specOf(cfg *config.Config, s config.Store) (host.Spec, error) {
+	command := s.Plugin.Command
+	if s.Plugin.Builtin != "" {
+		var err error
+		if command, err = builtinCommand(s.Plugin.Builtin); err != nil {
+			return host.Spec{}, err
+		}
+	}
+	var env []string
+	for name, value := range s.Plugin.Env {
+		env = append(env, name+"="+value)
+	}
+	slices.Sort(env)
+	return host.Spec{
+		Store: s.Name, Command: command, SHA256: s.Plugin.SHA256, Env: env,
+		Settings: backends.Settings{
+			Store: s.Name, Hostname: cfg.Hostname, Domains: s.Domains,
+			StateDir: filepath.Join(cfg.State, "stores", s.Name),
+			Raw:      s.Settings.JSON, BaseDir: cfg.Dir(),
+		},
+		StartTimeout: cfg.Timeouts.PluginStart.Std(),
+		CallTimeout:  cfg.Timeouts.PluginCall.Std(),
+		StallTimeout: cfg.Timeouts.PluginStall.Std(),
+		DrainTimeout: cfg.Timeouts.PluginDrain.Std(),
+		StopTimeout:  stopMost,
+	}, nil
+}
+
+// running is a store whose plugin runs, or is tried to.
+type running struct {
+	store *host.Store
+	spec  host.Spec // what it runs under
+}
+
+// same says whether another spec would change nothing.
+func (r *running) same(spec host.Spec) bool { return r != nil && reflect.DeepEqual(r.spec, spec) }
+
+// start makes a store and starts its plugin. It gives the store in any case: what does not
+// start now is tried again in the background.
+func (g *gateway) start(ctx context.Context, spec host.Spec) (*running, error) {
+	r := &running{store: host.New(g.log, spec), spec: spec}
+	if err := os.MkdirAll(spec.Settings.StateDir, 0o700); err != nil {
+		return r, fmt.Errorf("the state folder of store %q: %w", spec.Store, err)
+	}
+	return r, r.store.Start(ctx)
+}
+
+// startPatience is how long the first start waits for stores. Who needs longer is not ready
+// when the listeners are, and its users are told to try again later.
+const startPatience = 5 * time.Second
+
+// startStores starts all stores at the same time. The error is for settings that are wrong: a
+// [*config.Error]. Anything else keeps being tried.
+func (g *gateway) startStores(ctx context.Context, cfg *config.Config) error {
+	type outcome struct {
+		store string
+		err   error
+	}
+	outcomes := make(chan outcome, len(cfg.Stores))
+	for _, s := range cfg.Stores {
+		spec, err := specOf(cfg, s)
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(spec.Settings.StateDir, 0o700); err != nil {
+			return fmt.Errorf("the state folder of store %q: %w", s.Name, err)
+		}
+		r := &running{store: host.New(g.log, spec), spec: spec}
+		g.stores[s.Name] = r
+		g.work.Go(func() { outcomes <- outcome{s.Name, r.store.Start(ctx)} })
+	}
+	patience := time.NewTimer(startPatience)
+	defer patience.Stop()
+	var errs []error
+	for range cfg.Stores {
+		select {
+		case o := <-outcomes:
+			errs = append(errs, settingsError(cfg, o.store, o.err))
+		case <-patience.C:
+			g.log.Warn().Msg("a store is not ready yet: going on without it")
+			return onlyConfig(joinProblems(errs))
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return onlyConfig(joinProblems(errs))
+}
+
+// onlyConfig drops errors that are no fault of the configuration; package host has logged them.
+func onlyConfig(err error) error {
+	if wrong, ok := errors.AsType[*config.Error](err); ok {
+		return wrong
+	}
+	return nil
+}
+
+// table makes the routing table of a configuration.
+func (g *gateway) table(cfg *config.Config, stores map[string]*running) (*routing.Table, error) {
+	var all []routing.Store
+	for _, s := range cfg.Stores {
+		all = append(all, routing.Store{
+			Name: s.Name, Domains: s.Domains, Backend: stores[s.Name].store, Default: s.Default, Sends: s.Sends,
+		})
+	}
+	return routing.New(all...)
+}
+
+// closeStores ends all plugins.
+func (g *gateway) closeStores() {
+	var closing sync.WaitGroup
+	for name, r := range g.stores {
+		closing.Go(func() {
+			if err := r.store.Close(); err != nil {
+				g.log.Warn().Err(err).Str("store", name).Msg("the store did not close in good order")
+			}
+		})
+	}
+	closing.Wait()
+}
