@@ -109,7 +109,7 @@ func (s *session) authFailed(err error) reply {
 		r.code, r.enhanced = 454, "4.7.0" // RFC 4954 §6
 	}
 	if r.code >= 500 {
-		s.authFailure++
+		s.authFailures++
 	}
 	return r
 }

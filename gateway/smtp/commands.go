@@ -90,14 +90,14 @@ func (s *session) charge(r reply) reply {
 	if r.close {
 		return r
 	}
-	l := s.limits
+	l, junk := s.limits, s.junk-s.forgiven.junk
 	tooMany := ""
 	switch {
-	case over(s.faults+max(0, s.junk-mostJunk), l.Errors):
+	case over(s.faults-s.forgiven.faults+max(0, junk-mostJunk), l.Errors):
 		tooMany = "too many errors"
-	case over(s.refusals, l.Refusals):
+	case over(s.refusals-s.forgiven.refusals, l.Refusals):
 		tooMany = "too many recipients that there are not"
-	case s.authFailure > 0 && over(s.authFailure+1, l.AuthFailures):
+	case s.authFailures > 0 && over(s.authFailures+1, l.AuthFailures):
 		tooMany = "too many failed logins"
 	default:
 		return r

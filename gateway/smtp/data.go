@@ -35,10 +35,9 @@ func (s *session) data(args string) reply {
 	b := s.newBody(&dotSource{in: s.in, fill: s.fillData}, onEnd)
 	text, err := s.callData(ctx, b)
 	b.close()
-	if fatal(err) {
-		return s.finish(b, text, err)
+	if !fatal(err) {
+		b.drain(err != nil, &s.discard, func() bool { return !b.ended })
 	}
-	b.drain(err != nil, &s.discard, func() bool { return !b.ended })
 	return s.finish(b, text, err)
 }
 
@@ -93,9 +92,10 @@ func (s *session) finish(b *body, text string, err error) reply {
 	tx := s.tx
 	s.endTransaction(s.backend)
 	r := s.verdict(b, text, err)
+	r.close = r.close || fatal(err) // what was not drained must not be taken for commands
 	if r.code == 250 {
 		s.accepted++
-		s.faults, s.junk, s.refusals = 0, 0, 0
+		s.forgiven = s.tally
 	}
 	s.log.Info().Str("transaction", tx.id).Str("from", tx.reversePath).Int("recipients", tx.recipients).Int("refused", tx.refused).
 		Int64("size", b.canon.size).Int("code", r.code).Str("enhanced", r.enhanced).Str("reply", r.text).

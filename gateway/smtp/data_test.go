@@ -262,6 +262,21 @@ func TestDataReturnsEarly(t *testing.T) {
 	}
 }
 
+// When the backend wants the connection closed, nothing is drained: then what follows must
+// never be read as commands, not even when the message breaks a rule.
+func TestFatalDataIsNotDrained(t *testing.T) {
+	for _, script := range []string{
+		"> DATA\n< 354\n~ x\\ny\\r\\nMAIL FROM:<>\\r\\n",
+		"~ BDAT 100 LAST\\r\\nx\\ny\\r\\nMAIL FROM:<>\\r\\n",
+	} {
+		f := &fake{data: func(_ context.Context, body io.Reader) (string, error) {
+			_, _ = io.Copy(io.Discard, body)
+			return "", &Error{Code: 554, Enhanced: "5.7.1", Text: "go away", Fatal: true}
+		}}
+		talk(t, testServer(f)).play(begin + script + "\n< 550 5.5.2\n!")
+	}
+}
+
 // A reader that a backend keeps beyond Data gets nothing of the next message.
 func TestReaderOutlivesData(t *testing.T) {
 	var kept io.Reader
@@ -355,6 +370,24 @@ func BenchmarkDataTCP(b *testing.B) {
 	for b.Loop() {
 		conn.play("> MAIL FROM:<a@b.example>\n< 250\n> RCPT TO:<c@mx.example>\n< 250\n> DATA\n< 354")
 		conn.send(raw)
+		conn.play("< 250")
+	}
+}
+
+// A transaction as small as can be, over one connection.
+func BenchmarkTransaction(b *testing.B) {
+	s := testServer(&fake{data: func(_ context.Context, body io.Reader) (string, error) {
+		_, err := io.Copy(io.Discard, body)
+		return "", err
+	}})
+	s.Limits = Limits{Messages: -1}
+	conn := talk(b, s)
+	conn.play("< 220\n> EHLO c\n< 250")
+	b.ReportAllocs()
+	for b.Loop() {
+		conn.send("MAIL FROM:<a@b.example>\r\nRCPT TO:<c@mx.example>\r\nDATA\r\n")
+		conn.play("< 250\n< 250\n< 354")
+		conn.send("Subject: x\r\n\r\nhello\r\n.\r\n")
 		conn.play("< 250")
 	}
 }

@@ -18,11 +18,13 @@ type input struct {
 	buf   []byte
 	r, w  int // buf[r:w] is not read yet
 	pool  *sync.Pool
+	small []byte
 	large *[]byte // what is borrowed
 }
 
 func newInput(pool *sync.Pool) *input {
-	return &input{buf: make([]byte, smallBuffer), pool: pool}
+	small := make([]byte, smallBuffer)
+	return &input{buf: small, small: small, pool: pool}
 }
 
 func newBufferPool() *sync.Pool {
@@ -75,10 +77,9 @@ func (in *input) shrink() {
 	if in.large == nil || in.w-in.r > smallBuffer {
 		return
 	}
-	small := make([]byte, smallBuffer)
-	n := copy(small, in.unread())
+	n := copy(in.small, in.unread())
 	in.release()
-	in.buf, in.r, in.w = small, 0, n
+	in.buf, in.w = in.small, n
 }
 
 // release gives the buffer back when the connection is over. What passwords it saw are gone

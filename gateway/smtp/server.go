@@ -59,8 +59,8 @@ type Server struct {
 	BareNewlines BareNewlines
 	// EarlyTalkers is for clients that do not wait for a reply.
 	EarlyTalkers EarlyTalkers
-	// GreetDelay is how long the greeting waits for an early talker. Without it only who
-	// spoke at once is found.
+	// GreetDelay is how long the greeting waits for early talkers, where they are rejected.
+	// Without it only those are found who spoke at once.
 	GreetDelay time.Duration
 	// HideClient keeps the client's name and address out of the Received line.
 	HideClient bool
@@ -188,7 +188,8 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 		session.log.Warn().Str("reason", refusal.text).Msg("connection refused")
 		s.observe(Event{Kind: Refused, Conn: session.id})
 		if !s.ImplicitTLS {
-			_ = session.say(refusal)
+			session.out = refusal.appendTo(nil)
+			_ = session.flush() // and no lingering: these are the connections that are too many
 		}
 		session.cancel()
 		conn.Close()

@@ -64,10 +64,14 @@ type transaction struct {
 
 // counts of a connection.
 type counts struct {
-	transactions, accepted              int
-	faults, junk, refusals, authFailure int
-	discard                             int64 // octets that may still be thrown away
+	transactions, accepted, authFailures int
+	tally
+	forgiven tally // what stood in tally when a message was last accepted
+	discard  int64 // octets that may still be thrown away
 }
+
+// tally is what a client did that brought no mail.
+type tally struct{ faults, junk, refusals int }
 
 var (
 	errDraining = errors.New("smtp: the server is shutting down")
