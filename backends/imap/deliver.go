@@ -35,7 +35,7 @@ func (s *Store) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backend
 		}
 		defer client.Close()
 		verdicts, err := client.Ask(ctx, smtpclient.Envelope{ReversePath: q.ReversePath, Recipients: q.Recipients, Size: q.Size})
-		return verdicts, failure("ask "+s.settings.Delivery.LMTP, err, backends.Temporary)
+		return discreet(verdicts), failure("ask "+s.settings.Delivery.LMTP, err, backends.Temporary)
 	case s.settings.Delivery.Append:
 		verdicts := make([]backends.Verdict, len(q.Recipients))
 		for i, r := range q.Recipients {
@@ -171,7 +171,18 @@ func (s *Store) deliverLMTP(ctx context.Context, d backends.Delivery, content io
 	for n, i := range left {
 		verdicts[i] = answers[n]
 	}
-	return verdicts, nil
+	return discreet(verdicts), nil
+}
+
+// discreet keeps the texts of the server behind the gateway in the log: a stranger is told the
+// kind and the code.
+func discreet(verdicts []backends.Verdict) []backends.Verdict {
+	for i := range verdicts {
+		if f := verdicts[i].Failure; f != nil {
+			verdicts[i].Failure = f.Say("")
+		}
+	}
+	return verdicts
 }
 
 // delivered looks for a delivery's key in a recipient's mailbox.
@@ -273,9 +284,9 @@ func (k *kept) Close() error {
 // keep reads a message to its end, into memory or a file that has no name any more.
 func (s *Store) keep(content io.Reader) (*kept, int64, error) {
 	head := make([]byte, keepInMemory)
-	n, err := io.ReadFull(content, head)
+	n, err := smtpclient.ReadFull(content, head)
 	switch {
-	case err == io.EOF || err == io.ErrUnexpectedEOF:
+	case err == io.EOF:
 		return &kept{ReaderAt: bytes.NewReader(head[:n])}, int64(n), nil
 	case err != nil:
 		return nil, 0, err

@@ -3,51 +3,74 @@ package imap_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"testing"
-	"time"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/imap"
+	"github.com/dipylon/dipylon/backends/storetest"
 	"github.com/dipylon/dipylon/test/peers"
 )
 
-func open(t *testing.T, settings map[string]any) *imap.Store {
+func given(t *testing.T, settings map[string]any) backends.Settings {
 	t.Helper()
 	raw, err := json.Marshal(settings)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := imap.New()
-	if err := s.Configure(t.Context(), backends.Settings{Store: "peer", Hostname: "gate.example", Domains: []string{"peer.example"}, Raw: raw}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	return s
+	return backends.Settings{Store: "peer", Hostname: "gate.example", Domains: []string{"peer.example"}, Raw: raw, StateDir: t.TempDir()}
 }
 
-func TestReadFromDovecot(t *testing.T) {
-	d := peers.StartDovecot(t, peers.DovecotOptions{})
-	s := open(t, map[string]any{"address": d.IMAPS, "ca": d.CA, "tls_name": "localhost"})
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	drop, err := s.Open(ctx, backends.OpenRequest{Credential: backends.Credential{
-		Kind: backends.CredentialPassword, User: "ada@peer.example", Secret: []byte("ada-secret"),
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer drop.Close()
-	for e, err := range drop.List(ctx) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := drop.Fetch(ctx, backends.FetchRequest{ID: e.ID})
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := io.Copy(io.Discard, c)
-		fmt.Println(e, n, err)
-	}
+// conforms runs the whole suite over a server.
+func conforms(t *testing.T, settings backends.Settings) {
+	t.Helper()
+	storetest.Run(t, storetest.Target{
+		New:      func(context.Context) (backends.Store, error) { return imap.New(), nil },
+		Settings: settings,
+		Open: func(ctx context.Context) (backends.Store, error) {
+			s := imap.New()
+			return s, s.Configure(ctx, settings)
+		},
+		User: "ada@peer.example", Password: "ada-secret", Address: "ada@peer.example",
+		SecondUser: "bob@peer.example", SecondPassword: "bob-secret", SecondAddress: "bob@peer.example",
+		Folder: "Trash", Large: 20 << 20,
+		BadSettings: map[string]string{
+			"address":       `{}`,
+			"tls":           `{"address": "x", "tls": "yes"}`,
+			"adress":        `{"adress": "x"}`,
+			"pin":           `{"address": "x", "pin": "sha1/x"}`,
+			"master":        `{"address": "x", "master": {"user": "m"}}`,
+			"delivery":      `{"address": "x", "delivery": {"lmtp": "x", "append": true}, "master": {"user": "m", "password": "p"}}`,
+			"timeout":       `{"address": "x", "timeout": "soon"}`,
+			"submission.to": `{"address": "x", "submission": {"to": "x"}}`,
+		},
+	})
+}
+
+const master = "keeper:keeper-secret"
+
+func TestDovecotWithLMTP(t *testing.T) {
+	d := peers.StartDovecot(t, peers.DovecotOptions{Master: master})
+	conforms(t, given(t, map[string]any{
+		"address": d.IMAPS, "ca": d.CA, "tls_name": "localhost",
+		"master":   map[string]any{"user": "keeper", "password": "keeper-secret"},
+		"delivery": map[string]any{"lmtp": d.LMTP},
+	}))
+}
+
+func TestDovecotWithAppend(t *testing.T) {
+	d := peers.StartDovecot(t, peers.DovecotOptions{Master: master})
+	conforms(t, given(t, map[string]any{
+		"address": d.IMAP, "tls": "starttls", "ca": d.CA, "tls_name": "localhost",
+		"master":   map[string]any{"user": "keeper", "password": "keeper-secret"},
+		"delivery": map[string]any{"append": true},
+	}))
+}
+
+func TestCyrusWithLMTP(t *testing.T) {
+	c := peers.StartCyrus(t, peers.CyrusOptions{})
+	conforms(t, given(t, map[string]any{
+		"address": c.IMAPS, "ca": c.CA, "tls_name": "localhost",
+		"master":   map[string]any{"user": peers.CyrusAdmin, "password": peers.CyrusAdminPassword},
+		"delivery": map[string]any{"lmtp": c.LMTP},
+	}))
 }

@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -27,13 +28,14 @@ type maildrop struct {
 	account  backends.Account
 	validity uint32
 
-	mu      sync.Mutex
-	sizes   map[imap.UID]int64 // RFC822.SIZE, as listed
-	parts   sync.WaitGroup     // FETCHes whose answer is still to come
-	waiting int                // how many they are
-	closed  bool
-	stop    context.CancelFunc // of the keep-alive
-	done    chan struct{}      // closed when the keep-alive has ended
+	mu        sync.Mutex
+	sizes     map[imap.UID]int64 // RFC822.SIZE, as listed
+	waitFor   map[place][]*part
+	exchanges sync.WaitGroup // with answers still to come
+	waiting   int            // how many they are
+	closed    bool
+	stop      context.CancelFunc // of the keep-alive
+	done      chan struct{}      // closed when the keep-alive has ended
 }
 
 // Open logs in and selects a mailbox. The context bounds the opening alone.
@@ -45,7 +47,7 @@ func (s *Store) Open(ctx context.Context, request backends.OpenRequest) (backend
 	if err != nil {
 		return nil, err
 	}
-	m := &maildrop{store: s, conn: conn, account: s.account(request.Credential), sizes: make(map[imap.UID]int64), done: make(chan struct{})}
+	m := &maildrop{store: s, conn: conn, account: s.account(request.Credential), sizes: make(map[imap.UID]int64), waitFor: make(map[place][]*part), done: make(chan struct{})}
 	if err := m.selectFolder(ctx, request.Folder); err != nil {
 		s.pool.release(conn, healthy(err))
 		return nil, err
@@ -78,7 +80,11 @@ func (m *maildrop) selectFolder(ctx context.Context, folder string) error {
 	}
 	data, err := call(ctx, m.conn.client, func() (*imap.SelectData, error) { return m.conn.client.Select(name, nil).Wait() })
 	if err != nil {
-		return failure("select "+name, err, backends.NotFound)
+		err = failure("select "+name, err, backends.NotFound)
+		if backends.KindOf(err) == backends.Unsupported { // CANNOT: no folder can have such a name
+			err = backends.Fail(backends.NotFound, "%w", err)
+		}
+		return err
 	}
 	m.validity = data.UIDValidity
 	return nil
@@ -119,7 +125,7 @@ func (m *maildrop) Account() backends.Account { return m.account }
 // What is marked as deleted is left out: it is what DisposalMark leaves behind.
 func (m *maildrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
 	return func(yield func(backends.Entry, error) bool) {
-		entries, err := call(ctx, m.conn.client, m.fetchList)
+		entries, err := exchange(ctx, m, m.fetchList)
 		if err != nil {
 			yield(backends.Entry{}, failure("list", err, backends.Temporary))
 			return
@@ -132,52 +138,87 @@ func (m *maildrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
 	}
 }
 
+// listed is one message of the list.
+type listed struct {
+	uid     imap.UID
+	sized   bool
+	deleted bool
+	entry   backends.Entry
+}
+
+// fetchList asks until the answer is complete: news of flags that come at the same time may
+// be taken for the answer about a message, and that one is then missing.
 func (m *maildrop) fetchList() ([]backends.Entry, error) {
+	for range 5 {
+		found, complete, err := m.fetchListOnce()
+		if err != nil {
+			return nil, err
+		}
+		if complete {
+			return m.entries(found), nil
+		}
+	}
+	return nil, backends.Fail(backends.Temporary, "the server's list of messages is not complete")
+}
+
+func (m *maildrop) fetchListOnce() (found []listed, complete bool, err error) {
 	box := m.conn.client.Mailbox()
 	if box == nil || box.NumMessages == 0 {
-		return nil, nil
+		return nil, true, nil
 	}
-	all := imap.SeqSet{imap.SeqRange{Start: 1, Stop: 0}}
+	all := imap.UIDSet{imap.UIDRange{Start: 1, Stop: 0}}
 	command := m.conn.client.Fetch(all, &imap.FetchOptions{UID: true, RFC822Size: true, InternalDate: true, Flags: true})
-	type listed struct {
-		uid   imap.UID
-		entry backends.Entry
-	}
-	found := make([]listed, 0, box.NumMessages)
+	found = make([]listed, 0, box.NumMessages)
+	complete = true
 	for message := command.Next(); message != nil; message = command.Next() {
-		l := listed{}
-		var deleted bool
-		for item := message.Next(); item != nil; item = message.Next() {
-			switch item := item.(type) {
-			case imapclient.FetchItemDataUID:
-				l.uid = item.UID
-			case imapclient.FetchItemDataRFC822Size:
-				l.entry.Size = item.Size
-			case imapclient.FetchItemDataInternalDate:
-				l.entry.Received = item.Time.UTC()
-			case imapclient.FetchItemDataFlags:
-				deleted = slices.Contains(item.Flags, imap.FlagDeleted)
-				l.entry.Seen = slices.Contains(item.Flags, imap.FlagSeen)
-			}
+		l := readListed(message)
+		if l.uid == 0 || !l.sized {
+			complete = false
+			continue
 		}
-		if l.uid != 0 && !deleted {
-			found = append(found, l)
-		}
+		found = append(found, l)
 	}
 	if err := command.Close(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	slices.SortFunc(found, func(a, b listed) int { return int(int64(a.uid) - int64(b.uid)) })
+	now := m.conn.client.Mailbox()
+	return found, complete && now != nil && len(found) >= int(min(box.NumMessages, now.NumMessages)), nil
+}
+
+func readListed(message *imapclient.FetchMessageData) listed {
+	var l listed
+	for item := message.Next(); item != nil; item = message.Next() {
+		switch item := item.(type) {
+		case imapclient.FetchItemDataUID:
+			l.uid = item.UID
+		case imapclient.FetchItemDataRFC822Size:
+			l.entry.Size, l.sized = item.Size, true
+		case imapclient.FetchItemDataInternalDate:
+			l.entry.Received = item.Time.UTC()
+		case imapclient.FetchItemDataFlags:
+			l.deleted = slices.Contains(item.Flags, imap.FlagDeleted)
+			l.entry.Seen = slices.Contains(item.Flags, imap.FlagSeen)
+		}
+	}
+	return l
+}
+
+// entries sorts the list by UID and leaves out what is marked as deleted.
+func (m *maildrop) entries(found []listed) []backends.Entry {
+	slices.SortFunc(found, func(a, b listed) int { return cmp.Compare(a.uid, b.uid) })
 	exact := !m.store.liar.Load()
-	entries := make([]backends.Entry, len(found))
+	entries := make([]backends.Entry, 0, len(found))
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i, l := range found {
+	for _, l := range found {
+		if _, twice := m.sizes[l.uid]; twice || l.deleted {
+			continue
+		}
 		m.sizes[l.uid] = l.entry.Size
 		l.entry.ID, l.entry.Exact = m.id(l.uid), exact
-		entries[i] = l.entry
+		entries = append(entries, l.entry)
 	}
-	return entries, nil
+	return entries
 }
 
 func (m *maildrop) id(uid imap.UID) backends.MessageID {
@@ -193,6 +234,36 @@ func (m *maildrop) uid(id backends.MessageID) (imap.UID, bool) {
 		return 0, false
 	}
 	return imap.UID(u), true
+}
+
+// exchange runs an exchange with the server and leaves it running when the context ends: the
+// connection, and with it the session, goes on.
+func exchange[T any](ctx context.Context, m *maildrop, run func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	results := make(chan result, 1)
+	var none T
+	if !m.background(func() {
+		value, err := run()
+		results <- result{value, err}
+	}, nil) {
+		return none, backends.Fail(backends.Temporary, "%w", errClosed)
+	}
+	select {
+	case r := <-results:
+		return r.value, r.err
+	case <-ctx.Done():
+		return none, context.Cause(ctx)
+	}
+}
+
+// busy says whether answers are still to come.
+func (m *maildrop) busy() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.waiting > 0
 }
 
 // Close gives the connection back, when the mailbox is unselected without an EXPUNGE.
@@ -215,6 +286,6 @@ func (m *maildrop) Close() error {
 		unselected = err == nil
 	}
 	m.store.pool.release(m.conn, unselected)
-	m.parts.Wait()
+	m.exchanges.Wait()
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +29,7 @@ type connections struct {
 
 	mu     sync.Mutex
 	inUse  map[string]int // by account
+	open   map[*imapclient.Client]struct{}
 	kept   map[proof]*connection
 	closed bool
 }
@@ -36,6 +39,7 @@ func newConnections(settings pool) *connections {
 		settings: settings,
 		total:    make(chan struct{}, settings.Total),
 		inUse:    make(map[string]int),
+		open:     make(map[*imapclient.Client]struct{}),
 		kept:     make(map[proof]*connection),
 	}
 	_, _ = rand.Read(p.key[:]) // never fails, see crypto/rand
@@ -72,8 +76,7 @@ func (s *Store) checked(ctx context.Context, c backends.Credential, kept *connec
 	if _, err := call(ctx, kept.client, func() (struct{}, error) { return struct{}{}, kept.client.Noop().Wait() }); err == nil {
 		return kept, nil
 	}
-	_ = kept.client.Close()
-	<-s.pool.total
+	s.pool.discard(kept.client)
 	return s.fresh(ctx, c, kept.user, kept.proof)
 }
 
@@ -99,7 +102,19 @@ func (s *Store) fresh(ctx context.Context, c backends.Credential, user string, p
 		p.unreserve(user)
 		return nil, err
 	}
+	p.opened(client)
 	return &connection{client: client, user: user, proof: proof}, nil
+}
+
+// opened notes a connection, for close to find.
+func (p *connections) opened(client *imapclient.Client) {
+	p.mu.Lock()
+	p.open[client] = struct{}{}
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
+		_ = client.Close()
+	}
 }
 
 // reserve counts one more connection of the account, and takes a kept one where there is one.
@@ -132,6 +147,7 @@ func (p *connections) evict() bool {
 	defer p.mu.Unlock()
 	for proof, c := range p.kept {
 		delete(p.kept, proof)
+		delete(p.open, c.client)
 		_ = c.client.Close()
 		return true
 	}
@@ -171,16 +187,23 @@ func (p *connections) expire(c *connection) {
 
 func (p *connections) discard(client *imapclient.Client) {
 	_ = client.Close()
+	p.mu.Lock()
+	delete(p.open, client)
+	p.mu.Unlock()
 	<-p.total
 }
 
+// close ends all connections. Those in use are closed under their sessions, which fail.
 func (p *connections) close() {
 	p.mu.Lock()
 	p.closed = true
-	kept := p.kept
+	kept, open := p.kept, slices.Collect(maps.Keys(p.open))
 	p.kept = make(map[proof]*connection)
 	p.mu.Unlock()
 	for _, c := range kept {
 		p.discard(c.client)
+	}
+	for _, client := range open {
+		_ = client.Close()
 	}
 }

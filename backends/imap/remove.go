@@ -21,7 +21,7 @@ func (m *maildrop) Remove(ctx context.Context, ids []backends.MessageID, disposa
 	if len(set) == 0 {
 		return removals, nil
 	}
-	left, err := call(ctx, m.conn.client, func() (imap.UIDSet, error) { return m.remove(set, disposal) })
+	left, err := exchange(ctx, m, func() (imap.UIDSet, error) { return m.remove(set, disposal) })
 	if err != nil {
 		return nil, failure("remove", err, backends.Permanent)
 	}

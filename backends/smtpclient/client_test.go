@@ -304,7 +304,7 @@ func TestHostileReplies(t *testing.T) {
 func TestNoLineEndsInCommands(t *testing.T) {
 	address, _ := server(t, hello+"\nC: *")
 	c := dial(t, address, smtpclient.Options{})
-	if _, err := c.Send(t.Context(), smtpclient.Envelope{Recipients: []string{"a@s>\r\nRCPT TO:<b@s"}}, strings.NewReader("")); err == nil {
+	if _, err := c.Send(t.Context(), smtpclient.Envelope{ReversePath: "x>\r\nRCPT TO:<b@s", Recipients: []string{"a@s"}}, strings.NewReader("")); err == nil {
 		t.Error("sent")
 	}
 }

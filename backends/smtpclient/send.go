@@ -71,26 +71,47 @@ func (c *Client) envelope(e Envelope) (verdicts []backends.Verdict, taken []int,
 	for i, r := range e.Recipients {
 		verdicts[i].Recipient = r
 	}
-	commands := make([]string, 0, len(e.Recipients)+1)
-	commands = append(commands, "MAIL FROM:<"+e.ReversePath+">"+c.parameters(e))
-	for _, r := range e.Recipients {
+	commands := []string{"MAIL FROM:<" + e.ReversePath + ">" + c.parameters(e)}
+	var asked []int // the recipients that can be named in a command
+	for i, r := range e.Recipients {
+		if f := unspeakable(r); f != nil {
+			verdicts[i].Failure = f
+			continue
+		}
+		asked = append(asked, i)
 		commands = append(commands, "RCPT TO:<"+r+">")
 	}
 	_, pipelining := c.extensions["PIPELINING"]
 	var mail Reply
-	err = c.exchange(commands, pipelining, func(i int, r Reply) {
-		switch {
-		case i == 0:
+	err = c.exchange(commands, pipelining, func(n int, r Reply) {
+		if n == 0 {
 			mail = r
+			return
+		}
+		i := asked[n-1]
+		switch {
 		case mail.Code/100 != 2:
-			verdicts[i-1].Failure = failureOf("MAIL", mail)
+			verdicts[i].Failure = failureOf("MAIL", mail)
 		case r.Code/100 != 2:
-			verdicts[i-1].Failure = failureOf("RCPT", r)
+			verdicts[i].Failure = failureOf("RCPT", r)
 		default:
-			taken = append(taken, i-1)
+			taken = append(taken, i)
 		}
 	})
 	return verdicts, taken, err
+}
+
+// unspeakable refuses what would end the command that it stands in, or cannot be an address
+// (RFC 5321 §4.5.3.1).
+func unspeakable(address string) *backends.Failure {
+	switch {
+	case strings.ContainsFunc(address, func(r rune) bool { return r < ' ' || r == 0x7f || r == '<' || r == '>' }),
+		!strings.Contains(address, "@"), strings.HasPrefix(address, "@"), strings.HasSuffix(address, "@"):
+		return backends.Fail(backends.NotFound, "%q is no address", address).WithCode("5.1.3")
+	case len(address) > 254:
+		return backends.Fail(backends.NotFound, "an address of %d octets", len(address)).WithCode("5.1.3")
+	}
+	return nil
 }
 
 // window is how many commands are sent before their replies are read: enough to hide the
@@ -146,7 +167,7 @@ func (e errContent) Unwrap() error { return e.error }
 // last chunk once the content is known to be complete.
 func (c *Client) chunks(content io.Reader) error {
 	buffer, next := make([]byte, chunkSize), make([]byte, chunkSize)
-	n, err := readFull(content, buffer)
+	n, err := ReadFull(content, buffer)
 	for {
 		if err != nil && err != io.EOF {
 			return errContent{err}
@@ -154,7 +175,7 @@ func (c *Client) chunks(content io.Reader) error {
 		last := err == io.EOF
 		var more int
 		if !last { // one chunk is read ahead, as the last one has to say that it is
-			more, err = readFull(content, next)
+			more, err = ReadFull(content, next)
 			if last = err == io.EOF && more == 0; !last && err != nil && err != io.EOF {
 				return errContent{err}
 			}
@@ -186,11 +207,17 @@ func (c *Client) chunk(octets []byte, last bool) error {
 	return err
 }
 
-// readFull is io.ReadFull with io.EOF for "this was the last".
-func readFull(r io.Reader, p []byte) (int, error) {
-	n, err := io.ReadFull(r, p)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = io.EOF
+// ReadFull reads until p is full, and returns io.EOF when r ended in between: unlike
+// [io.ReadFull] it does not mistake a reader that failed with io.ErrUnexpectedEOF for one that
+// ended well.
+func ReadFull(r io.Reader, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var more int
+		more, err = r.Read(p[n:])
+		n += more
+	}
+	if n == len(p) && err == io.EOF {
+		err = nil // the next call tells
 	}
 	return n, err
 }
