@@ -1,0 +1,148 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dipylon/dipylon/test/harness"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// ledger is what senders have been promised.
+type ledger struct {
+	mu           sync.Mutex
+	acknowledged map[string]bool
+	refused      int // 4xx
+	unknown      int // the connection was lost: it may have been taken
+}
+
+func (l *ledger) note(id string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err == nil:
+		l.acknowledged[id] = true
+	case harness.Closed(err):
+		l.unknown++
+	default:
+		l.refused++
+	}
+}
+
+var idLine = regexp.MustCompile(`(?m)^X-Ledger: (\S+)\r$`)
+
+// TestLedger (I1, I2): while several senders send, the plugin is killed again and again. At the
+// end each message that was acknowledged is there; few are there twice, and none without having
+// been sent.
+func TestLedger(t *testing.T) {
+	const senders, duration = 6, 8 * time.Second
+	g := harness.Start(t, harness.Options{})
+	user := g.AddUser(t, "erika")
+	book := &ledger{acknowledged: map[string]bool{}}
+	stop := time.Now().Add(duration)
+
+	var wait sync.WaitGroup
+	for n := range senders {
+		wait.Go(func() { keepSending(t, g, user, n, stop, book) })
+	}
+	kills := killPlugins(t, g, stop)
+	wait.Wait()
+	t.Logf("%d acknowledged, %d refused, %d unknown, %d kills", len(book.acknowledged), book.refused, book.unknown, kills)
+	if len(book.acknowledged) < 20 || kills < 3 {
+		t.Fatal("too little happened to prove anything")
+	}
+	copies := readLedger(t, g, user)
+	lost, twice := 0, 0
+	for id := range book.acknowledged {
+		switch n := copies[id]; {
+		case n == 0:
+			lost++
+			t.Errorf("message %s was acknowledged and is not there", id)
+		case n > 1:
+			twice += n - 1
+		}
+	}
+	t.Logf("%d messages stored, %d lost, %d duplicates", len(copies), lost, twice)
+	if twice > len(book.acknowledged)/20 {
+		t.Errorf("%d duplicates among %d messages", twice, len(book.acknowledged))
+	}
+}
+
+// keepSending sends one message after the other, as a careful client does: what is refused or
+// not answered is sent again, under the same id.
+func keepSending(t *testing.T, g *harness.Gateway, user harness.User, sender int, stop time.Time, book *ledger) {
+	for n := 0; time.Now().Before(stop); n++ {
+		id := fmt.Sprintf("%d-%d", sender, n)
+		content := fmt.Appendf(nil, "From: sender@corpus.example\r\nSubject: ledger\r\nX-Ledger: %s\r\n\r\n%s", id, bytes.Repeat([]byte("line\r\n"), 1000))
+		for attempt := 0; attempt < 50; attempt++ {
+			err := sendOne(g, user, content)
+			book.note(id, err)
+			if err == nil {
+				break
+			}
+			time.Sleep(20 * time.Millisecond) // a client waits before it tries again
+		}
+	}
+}
+
+func sendOne(g *harness.Gateway, user harness.User, content []byte) error {
+	s, err := harness.DialSMTP(g.Address("smtp"), nil)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	_, err = s.Send(envelope(user), bytes.NewReader(content))
+	return err
+}
+
+// killPlugins kills the plugin at random moments.
+func killPlugins(t *testing.T, g *harness.Gateway, stop time.Time) int {
+	kills := 0
+	r := rand.New(rand.NewPCG(1, 2))
+	for time.Now().Before(stop) {
+		time.Sleep(time.Duration(200+r.IntN(900)) * time.Millisecond)
+		for _, pid := range g.Plugins() {
+			harness.Kill(t, pid)
+			kills++
+		}
+	}
+	return kills
+}
+
+// readLedger counts how often each message is in the maildrop.
+func readLedger(t *testing.T, g *harness.Gateway, user harness.User) map[string]int {
+	t.Helper()
+	var p *harness.POP3
+	harness.Eventually(t, 30*time.Second, "a login", func() bool {
+		var err error
+		p, err = harness.LoginPOP3(g.Address("pop3s"), g.Authority.Client(), user.Address, user.Password)
+		return err == nil
+	})
+	defer p.Quit()
+	n, _, err := p.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	copies := map[string]int{}
+	for i := range n {
+		content, err := p.Top(i+1, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := idLine.FindSubmatch(content)
+		if id == nil {
+			t.Fatalf("a message that nobody sent: %q", content)
+		}
+		copies[string(id[1])]++
+	}
+	return copies
+}

@@ -1,0 +1,94 @@
+// Command misbehave is a plugin that does one thing wrong, for tests of how that is contained:
+//
+//	misbehave MODE
+//
+// Where the mode is about later life, it serves a Maildir store; the others never get so far.
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/maildir"
+	"github.com/dipylon/dipylon/plugins/serve"
+)
+
+func main() {
+	mode := ""
+	if len(os.Args) > 1 {
+		mode = os.Args[1]
+	}
+	switch mode {
+	case "fine": // nothing is wrong with it
+		serve.Store(maildir.New())
+	case "silent": // never says that it is ready
+		select {}
+	case "exit": // ends at once
+		os.Exit(3)
+	case "garbage": // says something else than the handshake
+		fmt.Println(strings.Repeat("garbage ", 1000))
+		select {}
+	case "version": // speaks a protocol of another time
+		fmt.Println("1|99|unix|/nonexistent/socket|grpc|")
+		select {}
+	case "socket": // names a socket where nobody is
+		fmt.Println("1|1|unix|/nonexistent/socket|grpc|")
+		select {}
+	case "flood": // floods its standard error while it serves
+		go flood(os.Stderr)
+		serve.Store(maildir.New())
+	case "slow": // takes for ever over each login
+		serve.Store(slow{maildir.New()})
+	case "liar": // says what it must not, where a client could see it
+		serve.Store(liar{maildir.New()})
+	default:
+		fmt.Fprintf(os.Stderr, "misbehave: there is no mode %q\n", mode)
+		os.Exit(2)
+	}
+}
+
+// flood writes what is hard to take: long lines, no line ends, lines that look like the log's
+// own, and much of all.
+func flood(w io.Writer) {
+	lines := [][]byte{
+		[]byte("{\"@message\":1}\n"),
+		[]byte("{\"@level\":7,\"@timestamp\":[],\"@message\":null}\n"),
+		bytes.Repeat([]byte("long "), 100_000),
+		[]byte("\n\x00\x1b[31m\xff\n"),
+		bytes.Repeat([]byte("short\n"), 10_000),
+	}
+	for {
+		for _, line := range lines {
+			if _, err := w.Write(line); err != nil {
+				return
+			}
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// slow is a store that never comes to an end with a login.
+type slow struct{ *maildir.Store }
+
+func (s slow) Login(ctx context.Context, c backends.Credential) (backends.Account, error) {
+	<-ctx.Done()
+	return backends.Account{}, ctx.Err()
+}
+
+func (s slow) Open(ctx context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// liar is a store whose texts are an attack on the client.
+type liar struct{ *maildir.Store }
+
+func (s liar) Open(context.Context, backends.OpenRequest) (backends.Maildrop, error) {
+	return nil, backends.Fail(backends.Temporary, "secret detail").Say("[AUTH] first\r\n+OK second\r\n" + strings.Repeat("x", 10_000))
+}
