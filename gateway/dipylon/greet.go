@@ -78,7 +78,7 @@ func (a *account) describe(b *strings.Builder, addresses map[string]string, cert
 	login := "--cacert " + quote(certificate) + " --user " + quote(a.address+":"+password)
 	fmt.Fprintf(b, `
 Send a message, list the mailbox, and read the first one:
-  printf 'Subject: hello\n\nIt works.\n' | curl %[1]s --mail-from %[2]s --mail-rcpt %[2]s --upload-file - --crlf smtps://%[3]s
+  printf 'From: %[2]s\nSubject: hello\n\nIt works.\n' | curl %[1]s --mail-from %[2]s --mail-rcpt %[2]s --upload-file - --crlf smtps://%[3]s
   curl %[1]s pop3s://%[4]s/
   curl %[1]s pop3s://%[4]s/1
 `, login, a.address, addresses[config.ProtocolSubmissions], addresses[config.ProtocolPOP3S])

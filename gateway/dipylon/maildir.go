@@ -45,13 +45,14 @@ terminal, its first line is the password.`,
 
 func newUserAdd(root *string) *cobra.Command {
 	var user maildir.User
+	var asked question
 	cmd := &cobra.Command{
 		Use:     "add ADDRESS",
 		Short:   "Add an account",
 		Example: "  dipylon maildir user add --root mail --name \"Anna Sake\" --alias postmaster@example.org anna@example.org",
 		Args:    cobra.ExactArgs(1),
 		RunE: action(func(cmd *cobra.Command, args []string) error {
-			password, err := readPassword(cmd)
+			password, err := asked.read(cmd)
 			if err != nil {
 				return err
 			}
@@ -59,6 +60,7 @@ func newUserAdd(root *string) *cobra.Command {
 			return userChange(cmd, args[0]+" is added", (maildir.Users{Root: *root}).Add(cmd.Context(), user, password))
 		}),
 	}
+	asked.flag(cmd)
 	f := cmd.Flags()
 	f.StringVar(&user.Name, "name", "", "the person's name")
 	f.StringSliceVar(&user.Aliases, "alias", nil, "a further `address` whose mail the account gets; @example.org: of a whole domain")
@@ -68,19 +70,22 @@ func newUserAdd(root *string) *cobra.Command {
 }
 
 func newUserPassword(root *string) *cobra.Command {
-	return &cobra.Command{
+	var asked question
+	cmd := &cobra.Command{
 		Use:     "passwd ADDRESS",
 		Short:   "Change an account's password",
 		Example: "  dipylon maildir user passwd --root mail me@example.org",
 		Args:    cobra.ExactArgs(1),
 		RunE: action(func(cmd *cobra.Command, args []string) error {
-			password, err := readPassword(cmd)
+			password, err := asked.read(cmd)
 			if err != nil {
 				return err
 			}
 			return userChange(cmd, "the password of "+args[0]+" is changed", (maildir.Users{Root: *root}).SetPassword(cmd.Context(), args[0], password))
 		}),
 	}
+	asked.flag(cmd)
+	return cmd
 }
 
 func newUserRemove(root *string) *cobra.Command {

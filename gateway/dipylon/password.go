@@ -16,11 +16,18 @@ import (
 // mostPassword bounds a password, in octets (RFC 4616 §2 for PLAIN).
 const mostPassword = 255
 
-// readPassword asks for a new password twice on a terminal, without showing it, or takes the
-// first line of what is no terminal.
-func readPassword(cmd *cobra.Command) ([]byte, error) {
+// question is how a command comes to a new password.
+type question struct{ stdin bool }
+
+func (q *question) flag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&q.stdin, "password-stdin", false, "take the first line of the input as the password, even on a terminal")
+}
+
+// read asks for a new password twice on a terminal, without showing it, or takes the first
+// line of what is no terminal.
+func (q *question) read(cmd *cobra.Command) ([]byte, error) {
 	in := cmd.InOrStdin()
-	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if f, ok := in.(*os.File); ok && !q.stdin && term.IsTerminal(int(f.Fd())) {
 		return askPassword(int(f.Fd()), cmd.ErrOrStderr())
 	}
 	line, err := bufio.NewReader(io.LimitReader(in, mostPassword+3)).ReadBytes('\n')
