@@ -190,7 +190,8 @@ func TestAccountsAreReadAgain(t *testing.T) {
 	} {
 		logged.Reset()
 		breakIt()
-		if !canLogIn(ben) || !canLogIn(ben) {
+		first := canLogIn(ben)
+		if again := canLogIn(ben); !first || !again {
 			t.Errorf("%s: the last good file is not in force", name)
 		}
 		if err := w.Health(t.Context()); backends.KindOf(err) != backends.Temporary {

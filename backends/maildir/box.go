@@ -145,12 +145,21 @@ type dirUsage struct {
 	settled bool // a later change shows in the folder's time
 }
 
-// graceFactor lets a sum that took long to make live that much longer, and mostGrace is the
-// longest: a full mailbox is never told on an old sum, but that there is room may be.
+// A sum that took longer than cheapCount to make lives graceFactor times as long, at most
+// mostGrace: that there is room may be told on an old sum, that there is none never is.
 const (
+	cheapCount  = 5 * time.Millisecond
 	graceFactor = 20
 	mostGrace   = 2 * time.Second
 )
+
+// grace is how long the sum may be used for.
+func (u *usage) grace() time.Duration {
+	if u.took < cheapCount {
+		return 0
+	}
+	return min(graceFactor*u.took, mostGrace)
+}
 
 // reserve makes room for a message under way. release is to be called when it is in its
 // place (true) or will never be (false).
@@ -164,8 +173,7 @@ func (b *box) reserve(quota, size int64) (release func(stored bool), failure *ba
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	u := &b.usage
-	grace := min(graceFactor*u.took, mostGrace)
-	recent := b.now().Sub(u.counted) < grace
+	recent := b.now().Sub(u.counted) < u.grace()
 	if !recent || u.sum+u.added+u.pending+size > quota {
 		if err := b.count(); err != nil {
 			return nil, storageFailure("counting what a mailbox holds", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
@@ -127,14 +128,19 @@ func (d *delivering) deliver(ctx context.Context, content io.Reader) error {
 	for _, t := range d.targets {
 		d.prepare(t)
 	}
-	if len(d.pending()) == 0 {
-		return nil
+	in := &source{ctx: ctx, closed: d.store.closed.Load, src: content, most: int64(d.use.MessageLimit)}
+	if len(d.pending()) > 0 {
+		m, err := d.write(in)
+		if err != nil {
+			return err
+		}
+		if m != nil {
+			d.place(ctx, m)
+		}
 	}
-	m, err := d.write(ctx, content)
-	if m == nil || err != nil {
-		return err
+	if slices.ContainsFunc(d.targets, func(t *target) bool { return t.done }) {
+		return in.drain()
 	}
-	d.place(ctx, m)
 	return nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/dipylon/dipylon/plugins/serve"
 )
 
 // runHelper is what the test binary does as another process.
@@ -16,6 +18,12 @@ func runHelper(name string) int {
 	switch name {
 	case "adduser":
 		err = addUsers(os.Args[1], os.Args[2])
+	case "plugin":
+		serve.Store(New(WithLogger(serve.Logger())))
+	case "deliver":
+		err = deliverForever(os.Args[1])
+	case "othermail":
+		err = otherProgram(os.Args[1])
 	default:
 		err = fmt.Errorf("no helper %q", name)
 	}
@@ -71,7 +79,7 @@ func (d *faultyDisk) Open(path string) (file, error) {
 		return nil, err
 	}
 	f, err := d.disk.Open(path)
-	return &faultyFile{file: f, disk: d, path: path}, err
+	return &faultyFile{file: f, disk: d, path: path, reading: true}, err
 }
 
 func (d *faultyDisk) Names(dir string) ([]string, error) {
@@ -127,6 +135,8 @@ type faultyFile struct {
 	file
 	disk *faultyDisk
 	path string
+
+	reading bool
 }
 
 func (f *faultyFile) Write(p []byte) (int, error) {
@@ -152,7 +162,11 @@ func (f *faultyFile) Sync() error {
 }
 
 func (f *faultyFile) Close() error {
-	err := f.disk.step("close", f.path)
+	name := "close"
+	if f.reading {
+		name = "close after reading"
+	}
+	err := f.disk.step(name, f.path)
 	if closing := f.file.Close(); err == nil {
 		err = closing
 	}

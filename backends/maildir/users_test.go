@@ -163,7 +163,7 @@ func TestUsersInManyProcesses(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 4 {
 		wg.Go(func() {
-			if out, err := helper(t, "adduser", root, fmt.Sprintf("user%d", i)).CombinedOutput(); err != nil {
+			if out, err := helper("adduser", root, fmt.Sprintf("user%d", i)).CombinedOutput(); err != nil {
 				t.Errorf("%v: %s", err, out)
 			}
 		})
@@ -175,8 +175,8 @@ func TestUsersInManyProcesses(t *testing.T) {
 }
 
 // helper is this test binary as another process.
-func helper(t *testing.T, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(t.Context(), os.Args[0], args[1:]...)
+func helper(args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "MAILDIR_TEST_HELPER="+args[0])
 	return cmd
 }

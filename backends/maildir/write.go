@@ -51,14 +51,13 @@ func (b *box) create(name string) (file, error) {
 
 // write takes the content to disk. A written that is nil with no error means that no target
 // can have it, and that each knows why; an error, that the content could not be read.
-func (d *delivering) write(ctx context.Context, content io.Reader) (*written, error) {
+func (d *delivering) write(in *source) (*written, error) {
 	unique := d.use.names.unique(d.Key)
 	m, f := d.create(unique)
 	if m == nil {
 		return nil, nil
 	}
-	source := &source{ctx: ctx, closed: d.store.closed.Load, src: content, left: int64(d.use.MessageLimit)}
-	stored, canonical, err := d.fill(f, source)
+	stored, canonical, err := d.fill(f, in)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -73,10 +72,10 @@ func (d *delivering) write(ctx context.Context, content io.Reader) (*written, er
 	}
 	d.discard(m.path)
 	switch {
-	case source.err != nil:
-		return nil, contentFailure(source.err)
-	case source.tooLong:
-		d.failAll(tooLarge(int64(d.use.MessageLimit)+1, int64(d.use.MessageLimit)))
+	case in.err != nil:
+		return nil, contentFailure(in.err)
+	case in.tooLong:
+		d.failAll(tooLarge(in.got, in.most))
 	case err != nil:
 		d.failAll(storageFailure("writing a message", err))
 	}
@@ -135,34 +134,48 @@ type source struct {
 	ctx     context.Context
 	closed  func() bool
 	src     io.Reader
-	left    int64 // octets that are allowed; 0: any number
+	most    int64 // octets that are allowed; 0: any number
 	got     int64
 	tooLong bool
+	whole   bool // the end has come
 	err     error
 }
 
 var errTooLong = errors.New("the message is longer than the store takes")
 
 func (s *source) Read(p []byte) (int, error) {
-	if err := s.ctx.Err(); err != nil {
-		s.err = err
-		return 0, err
-	}
-	if s.closed() {
+	if s.err = s.ctx.Err(); s.err == nil && s.closed() {
 		s.err = errClosed
-		return 0, errClosed
+	}
+	if s.err != nil {
+		return 0, s.err
 	}
 	n, err := s.src.Read(p)
 	s.got += int64(n)
-	if s.left > 0 && s.got > s.left {
+	switch {
+	case s.most > 0 && s.got > s.most:
 		s.tooLong = true
 		return 0, errTooLong
-	}
-	if err != nil && err != io.EOF {
+	case err == io.EOF:
+		s.whole = true
+	case err != nil:
 		s.err = err
 		return n, fmt.Errorf("reading the content: %w", err)
 	}
 	return n, err
+}
+
+// drain reads what is left: even a message that nobody needs again is delivered only if its
+// content comes to its end.
+func (s *source) drain() error {
+	if s.whole {
+		return nil
+	}
+	s.most = 0
+	if _, err := io.Copy(io.Discard, s); err != nil {
+		return contentFailure(s.err)
+	}
+	return nil
 }
 
 // contentFailure is that of a call whose content could not be read to its end.

@@ -1,0 +1,78 @@
+package maildir
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/storetest"
+)
+
+// conformance is the suite's target for a store on a folder of its own.
+func conformance(t *testing.T, settings map[string]any) (storetest.Target, backends.Settings) {
+	t.Helper()
+	w := &world{t: t, root: filepath.Join(t.TempDir(), "mail")}
+	if err := os.Mkdir(w.root, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const another = "another secret"
+	before, after, _ := strings.Cut(accountsText(), ben)
+	_, rest, _ := strings.Cut(after, "- address")
+	writeFile(t, filepath.Join(w.root, "accounts.yaml"),
+		before+ben+"\n    password: "+cheapHash(another)+"\n  - address"+rest)
+	sent := filepath.Join(w.root, "sakes.example", "anna", ".Sent")
+	if err := os.MkdirAll(filepath.Join(sent, "cur"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	in := w.settings(settings)
+	return storetest.Target{
+		New:      func(context.Context) (backends.Store, error) { return New(), nil },
+		Settings: in,
+		BadSettings: map[string]string{
+			"qouta":         `{"qouta": "1GiB"}`,
+			"quota":         `{"quota": "much"}`,
+			"root":          `{"root": "/dev/null"}`,
+			"act_for":       `{"act_for": "yes"}`,
+			"message_limit": `{"message_limit": {}}`,
+		},
+		User: anna, Password: secret, Address: anna,
+		SecondUser: ben, SecondPassword: another, SecondAddress: ben,
+		Folder: "Sent",
+		Put: func(_ context.Context, user string, message []byte) error {
+			a, err := parseAddress(user)
+			if err != nil {
+				return err
+			}
+			name := newNamer("other", time.Now).unique("put")
+			return os.WriteFile(filepath.Join(boxDir(w.root, a), "new", name), message, 0o600)
+		},
+		Expunge: func(_ context.Context, user string, id backends.MessageID) error {
+			a, err := parseAddress(user)
+			if err != nil {
+				return err
+			}
+			return os.Remove(filepath.Join(boxDir(w.root, a), "new", string(id)))
+		},
+	}, in
+}
+
+func TestConformance(t *testing.T) {
+	for name, settings := range map[string]map[string]any{
+		"default":        nil,
+		"CRLF and quota": {"lf": false, "quota": "1GiB", "message_limit": "64MiB", "act_for": true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			target, in := conformance(t, settings)
+			target.Open = func(ctx context.Context) (backends.Store, error) {
+				s := New()
+				return s, s.Configure(ctx, in)
+			}
+			storetest.Run(t, target)
+		})
+	}
+}
