@@ -35,6 +35,10 @@ type Options struct {
 	// MessagesMost bounds a folder: each message costs some 100 octets of memory while a
 	// session is open [1,000,000].
 	MessagesMost int
+	// Ahead bounds the octets that all sessions hold of messages not asked for yet [64 MiB],
+	// AheadPerSession those of one session [4 MiB]; below zero: nothing is read ahead.
+	Ahead           *Budget
+	AheadPerSession int64
 	// OpenTimeout is for the login and the opening [1 min], ListTimeout for the whole list
 	// [5 min], RemoveTimeout for one call that removes [5 min], StallTimeout for a message
 	// of which nothing comes [5 min].
@@ -48,6 +52,12 @@ type Backend struct{ o Options }
 func New(o Options) *Backend {
 	if o.Locks == nil {
 		o.Locks = &MemoryLocks{}
+	}
+	if o.Ahead == nil {
+		o.Ahead = NewBudget(64 << 20)
+	}
+	if o.AheadPerSession == 0 {
+		o.AheadPerSession = 4 << 20
 	}
 	if o.Hostname == "" {
 		o.Hostname = "localhost"

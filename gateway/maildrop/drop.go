@@ -22,8 +22,7 @@ const removalsAtATime = 1000
 // drop is an open, locked, listed maildrop. It implements [pop3.Maildrop], whose message
 // numbers start from 1; the snapshot's from 0.
 //
-// Reading ahead belongs here, behind fetch: the store's maildrop takes requests in parallel,
-// and Limits.FetchesAtOnce says how many are worth it.
+// What a client is likely to ask for next is fetched ahead, see ahead.
 type drop struct {
 	o     *Options
 	log   zerolog.Logger
@@ -31,6 +30,7 @@ type drop struct {
 	inner backends.Maildrop
 	lock  Lock
 	list  *snapshot
+	ahead *ahead
 
 	closing sync.Once
 	closed  error
@@ -53,7 +53,19 @@ func (d *drop) prepare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list: %w", err)
 	}
+	d.ahead = newAhead(d.o, d.Len(), d.fetchesAtOnce(ctx), func(ctx context.Context, w want) (pop3.Content, error) {
+		return d.fetch(ctx, w.index, w.top)
+	}, d.list.size)
 	return nil
+}
+
+// fetchesAtOnce is how many messages the store gives together.
+func (d *drop) fetchesAtOnce(ctx context.Context) int {
+	description, err := d.store.Backend.Describe(ctx)
+	if err != nil || description.Limits.FetchesAtOnce <= 0 {
+		return aheadMessages
+	}
+	return min(description.Limits.FetchesAtOnce-1, 4*aheadMessages)
 }
 
 // Len implements [pop3.Maildrop].
@@ -118,7 +130,10 @@ func (d *drop) Open(ctx context.Context, n, top int) (pop3.Content, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := d.fetch(ctx, i, top)
+	c, err, ok := d.ahead.take(ctx, want{i, top})
+	if !ok {
+		c, err = d.fetch(ctx, i, top)
+	}
 	if backends.KindOf(err) == backends.NotFound {
 		return nil, &pop3.Error{Text: "the message is gone: another session has removed it", Err: err}
 	}
@@ -254,6 +269,9 @@ func (d *drop) batch(ctx context.Context) int {
 // this session has left it.
 func (d *drop) Close() error {
 	d.closing.Do(func() {
+		if d.ahead != nil {
+			d.ahead.close()
+		}
 		d.closed = d.inner.Close()
 		if d.lock != nil {
 			d.lock.Release()

@@ -1,0 +1,267 @@
+package maildrop
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/pop3"
+)
+
+// farStore is a store with a round trip of 40 ms, on the bubble's clock.
+type farStore struct {
+	mu      sync.Mutex
+	fetches map[want]int
+	open    int
+	most    int
+	fail    map[int]error
+}
+
+const roundTrip = 40 * time.Millisecond
+
+func (f *farStore) fetch(ctx context.Context, w want) (pop3.Content, error) {
+	f.mu.Lock()
+	f.fetches[w]++
+	f.open++
+	f.most = max(f.most, f.open)
+	err := f.fail[w.index]
+	f.mu.Unlock()
+	select {
+	case <-time.After(roundTrip):
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		f.closed()
+		return nil, err
+	}
+	return &farContent{Reader: strings.NewReader("message"), ctx: ctx, store: f}, nil
+}
+
+func (f *farStore) closed() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.open--
+}
+
+func (f *farStore) total() (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, times := range f.fetches {
+		n += times
+	}
+	return n
+}
+
+type farContent struct {
+	io.Reader
+	ctx   context.Context //nolint:containedctx // what a real content has, too
+	store *farStore
+}
+
+func (c *farContent) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.Reader.Read(p)
+}
+
+func (c *farContent) Close() error { c.store.closed(); return nil }
+
+type aheadTest struct {
+	*ahead
+	store *farStore
+	t     *testing.T
+}
+
+func newAheadTest(t *testing.T, count int, budget, perSession int64) *aheadTest {
+	t.Helper()
+	store := &farStore{fetches: make(map[want]int), fail: make(map[int]error)}
+	o := &Options{Ahead: NewBudget(budget), AheadPerSession: perSession}
+	a := newAhead(o, count, 8, store.fetch, func(int) (int64, bool) { return 1000, true })
+	return &aheadTest{a, store, t}
+}
+
+// read reads a message as drop.Open does.
+func (a *aheadTest) read(index, top int) error {
+	a.t.Helper()
+	c, err, ok := a.take(a.t.Context(), want{index, top})
+	if !ok {
+		c, err = a.fetch(a.t.Context(), want{index, top})
+	}
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	got, err := io.ReadAll(c)
+	if err == nil && string(got) != "message" {
+		a.t.Errorf("message %d came as %q", index, got)
+	}
+	return err
+}
+
+// end closes, and makes sure that nothing is left: no message, no octet of the budgets.
+func (a *aheadTest) end(budget, perSession int64) {
+	a.t.Helper()
+	a.close()
+	if a.store.open != 0 {
+		a.t.Errorf("%d messages are left open", a.store.open)
+	}
+	if got := a.budget.octets.Load(); got != budget {
+		a.t.Errorf("the budget of all has %d octets, and had %d", got, budget)
+	}
+	if a.left != perSession {
+		a.t.Errorf("the session's budget has %d octets, and had %d", a.left, perSession)
+	}
+}
+
+func TestDrainingHidesTheRoundTrip(t *testing.T) {
+	for name, step := range map[string]int{"every message": 1, "every third": 3, "the newest first": -1} {
+		for _, top := range []int{-1, 0} {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					a := newAheadTest(t, 200, 1<<20, 1<<20)
+					begin, n := time.Now(), 0
+					for i := max(0, -199*step); i >= 0 && i < 200; i += step {
+						if err := a.read(i, top); err != nil {
+							t.Fatal(err)
+						}
+						n++
+					}
+					if took, alone := time.Since(begin), time.Duration(n)*roundTrip; took > alone/5 {
+						t.Errorf("%d messages took %v; one after the other they take %v", n, took, alone)
+					}
+					for w, times := range a.store.fetches {
+						if times > 1 {
+							t.Errorf("message %v was fetched %d times", w, times)
+						}
+					}
+					a.end(1<<20, 1<<20)
+				})
+			})
+		}
+	}
+}
+
+// A client that jumps about makes the guessing stop: it costs the store little more than
+// what was asked for.
+func TestGuessingStopsWhenItIsWrong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAheadTest(t, 10_000, 1<<30, 1<<30)
+		random := rand.New(rand.NewPCG(1, 2))
+		for range 200 {
+			if err := a.read(random.IntN(10_000), -1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := a.store.total(); n > 200+3*8 {
+			t.Errorf("200 messages that were asked for cost %d fetches", n)
+		}
+		// And it starts again when there is a pattern.
+		begin := time.Now()
+		for i := range 100 {
+			if err := a.read(i, -1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(begin); took > 100*roundTrip/3 {
+			t.Errorf("draining after jumping took %v", took)
+		}
+		a.end(1<<30, 1<<30)
+	})
+}
+
+func TestAheadStaysInItsBudgets(t *testing.T) {
+	for name, tt := range map[string]struct {
+		all, session int64
+		most         int
+	}{
+		"of the session": {1 << 20, 3000, 4},
+		"of all":         {2000, 1 << 20, 3},
+		"none":           {0, 0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAheadTest(t, 50, tt.all, tt.session)
+				for i := range 50 {
+					if err := a.read(i, -1); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if a.store.most > tt.most {
+					t.Errorf("%d messages of 1000 octets were open at once", a.store.most)
+				}
+				a.end(tt.all, tt.session)
+			})
+		})
+	}
+}
+
+func TestAheadIsGivenUpForAnIdleClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAheadTest(t, 50, 1<<20, 1<<20)
+		if err := a.read(0, -1); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * aheadIdle) // the bubble's clock
+		synctest.Wait()
+		if a.store.open != 0 || a.budget.octets.Load() != 1<<20 {
+			t.Errorf("%d messages are kept for an idle client", a.store.open)
+		}
+		if err := a.read(1, -1); err != nil {
+			t.Fatal(err)
+		}
+		a.end(1<<20, 1<<20)
+	})
+}
+
+// A failure of a message ahead is asked again; that a message is gone is believed.
+func TestFailuresAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAheadTest(t, 50, 1<<20, 1<<20)
+		gone := backends.Fail(backends.NotFound, "gone")
+		a.store.fail[2] = gone
+		a.store.fail[4] = backends.Fail(backends.Throttled, "too many")
+		_ = a.read(0, -1)
+		_ = a.read(1, -1)
+		if err := a.read(2, -1); !errors.Is(err, gone) || a.store.fetches[want{2, -1}] != 1 {
+			t.Errorf("got %v after %d fetches", err, a.store.fetches[want{2, -1}])
+		}
+		_ = a.read(3, -1)
+		delete(a.store.fail, 4)
+		if err := a.read(4, -1); err != nil {
+			t.Errorf("a message that was throttled ahead: %v", err)
+		}
+		a.end(1<<20, 1<<20)
+	})
+}
+
+// The command's context ends a message that was ahead, waited for or being read.
+func TestContextEndsWhatWasAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAheadTest(t, 50, 1<<20, 1<<20)
+		_ = a.read(0, -1)
+		ctx, cancel := context.WithCancel(t.Context())
+		c, err, ok := a.take(ctx, want{1, -1})
+		if err != nil || !ok {
+			t.Fatal(err, ok)
+		}
+		cancel()
+		synctest.Wait()
+		if _, err := c.Read(make([]byte, 10)); !errors.Is(err, context.Canceled) {
+			t.Errorf("reading goes on: %v", err)
+		}
+		_ = c.Close()
+		if _, err, ok := a.take(ctx, want{9, -1}); ok && !errors.Is(err, context.Canceled) {
+			t.Errorf("waiting goes on: %v", err)
+		}
+		a.end(1<<20, 1<<20)
+	})
+}
