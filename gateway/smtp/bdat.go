@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // transfer is a message on its way with BDAT (RFC 3030). Data runs in a goroutine of its own
@@ -17,6 +18,7 @@ type transfer struct {
 	body   *body
 	chunks *chunkSource
 	cancel context.CancelFunc
+	grace  time.Duration // for Data to return once the message is given up
 
 	done chan struct{} // closed when Data has returned
 	text string
@@ -130,7 +132,7 @@ func (s *session) skipChunk(size int64, r reply) reply {
 
 func (s *session) startTransfer(size int64, last bool) *transfer {
 	ctx, cancel, onEnd := s.dataContext()
-	t := &transfer{cancel: cancel, done: make(chan struct{})}
+	t := &transfer{cancel: cancel, grace: s.server.timeouts.Backend, done: make(chan struct{})}
 	t.chunks = &chunkSource{
 		in: s.in, fill: s.fillData, left: size, last: last,
 		empty: make(chan struct{}), more: make(chan struct{}), stop: make(chan struct{}),
@@ -186,6 +188,9 @@ func (t *transfer) stop() {
 	case <-t.chunks.stop:
 	default:
 		close(t.chunks.stop)
+	}
+	if t.grace >= 0 {
+		defer time.AfterFunc(t.grace, t.cancel).Stop()
 	}
 	<-t.done
 	t.body.close()

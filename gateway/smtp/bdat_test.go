@@ -215,29 +215,34 @@ func TestBdatGivenUp(t *testing.T) {
 	}
 }
 
-// A backend that leaves a Read behind in a goroutine of its own harms nobody.
+// A backend that leaves a Read behind, in a goroutine of its own, harms nobody: the engine
+// waits for that Read before it reads itself. The race detector sees when it does not.
 func TestBdatReadLeftBehind(t *testing.T) {
-	left := make(chan error, 1)
+	left, returned := make(chan struct{}), make(chan struct{})
 	f := &fake{data: func(_ context.Context, body io.Reader) (string, error) {
+		defer close(returned)
 		begun := make(chan struct{})
 		go func() {
-			_, err := body.Read(make([]byte, 1000)) // the trace line
+			defer close(left)
+			b := make([]byte, 1000)
+			_, err := body.Read(b) // the trace line
 			close(begun)
 			for err == nil {
-				_, err = body.Read(make([]byte, 1000))
+				_, err = body.Read(b)
 			}
-			left <- err
 		}()
 		<-begun
 		return "", &Error{Code: 451, Enhanced: "4.3.0", Text: "no"}
 	}}
 	conn := talk(t, testServer(f))
-	conn.play(begin + "~ BDAT 5\\r\\nhello")
+	conn.play(begin + "~ BDAT 5\\r\\nhe")
+	<-returned
+	conn.send("llo")
 	if code, _ := conn.reply(); code == 250 { // the reader was faster than Data
 		conn.play("> BDAT 0 LAST\n< 451")
 	} else if code != 451 {
 		t.Errorf("got %d", code)
 	}
 	conn.play("> MAIL FROM:<>\n< 250")
-	<-left // it has ended
+	<-left
 }

@@ -155,6 +155,20 @@ func TestBackendTimeouts(t *testing.T) {
 			}
 		})
 	})
+	t.Run("BDAT, given up", func(t *testing.T) {
+		f := &fake{data: func(ctx context.Context, body io.Reader) (string, error) {
+			_, _ = io.Copy(io.Discard, body)
+			return "", wait(ctx)
+		}}
+		inBubble(t, testServer(f), func(t *testing.T, conn *client) {
+			conn.play(begin + "~ BDAT 1\\r\\nx\n< 250\n> RSET")
+			began := time.Now()
+			conn.play("< 250")
+			if took := time.Since(began); took != 4*time.Minute {
+				t.Errorf("after %v", took)
+			}
+		})
+	})
 	t.Run("BDAT, nothing is read", func(t *testing.T) {
 		f := &fake{data: func(ctx context.Context, _ io.Reader) (string, error) { return "", wait(ctx) }}
 		inBubble(t, testServer(f), func(t *testing.T, conn *client) {
