@@ -41,10 +41,6 @@ func openDoor(log zerolog.Logger, address string) (*door, error) {
 // address is where the door is.
 func (d *door) address() string { return d.listener.Addr().String() }
 
-// isAt says whether the door is at an address of the configuration. One with port 0 is at the
-// port that it got, too.
-func (d *door) isAt(address string) bool { return d.asked == address || d.address() == address }
-
 // open makes a wicket that gets the connections from now on. Those before it get no more.
 func (d *door) open() net.Listener {
 	d.mu.Lock()

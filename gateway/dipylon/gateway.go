@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/rs/zerolog"
@@ -94,12 +96,11 @@ func (g *gateway) openState() error {
 // openDoors gives the listeners of a configuration, with those that are there already, and
 // those that it does not have any more. On an error nothing has changed.
 func (g *gateway) openDoors(cfg *config.Config) (all, gone []*listening, err error) {
-	left := append([]*listening(nil), g.listening...)
+	all, left := match(g.listening, cfg.Listeners)
 	var fresh []*listening
 	var errs []error
-	for _, l := range cfg.Listeners {
-		if found := take(&left, l); found != nil {
-			all = append(all, found)
+	for i, l := range cfg.Listeners {
+		if all[i] != nil {
 			continue
 		}
 		d, err := openDoor(g.log, l.Address)
@@ -107,8 +108,8 @@ func (g *gateway) openDoors(cfg *config.Config) (all, gone []*listening, err err
 			errs = append(errs, fmt.Errorf("listening for %s: %w", l.Protocol, err))
 			continue
 		}
-		made := &listening{door: d, certs: &certificates{}, protocol: l.Protocol}
-		all, fresh = append(all, made), append(fresh, made)
+		all[i] = &listening{door: d, certs: &certificates{}, protocol: l.Protocol}
+		fresh = append(fresh, all[i])
 	}
 	if len(errs) == 0 {
 		return all, left, nil
@@ -119,21 +120,30 @@ func (g *gateway) openDoors(cfg *config.Config) (all, gone []*listening, err err
 	return nil, nil, errors.Join(errs...)
 }
 
-// take removes from a list the listener that is at an address, and of the protocol if several
-// are.
-func take(left *[]*listening, wanted config.Listener) *listening {
-	best := -1
-	for i, l := range *left {
-		if l.door.isAt(wanted.Address) && (best < 0 || l.protocol == wanted.Protocol) {
-			best = i
+// match finds, for each listener that is wanted, the one that is there already, or nil; left
+// are those that nobody wants. A socket can go on with another protocol.
+func match(there []*listening, wanted []config.Listener) (found, left []*listening) {
+	found, left = make([]*listening, len(wanted)), slices.Clone(there)
+	for _, fits := range []func(*listening, config.Listener) bool{
+		func(l *listening, w config.Listener) bool { return l.door.address() == w.Address },
+		func(l *listening, w config.Listener) bool {
+			return l.door.asked == w.Address && l.protocol == w.Protocol
+		},
+		func(l *listening, w config.Listener) bool {
+			return l.door.asked == w.Address && !strings.HasSuffix(w.Address, ":0")
+		},
+	} {
+		for i, w := range wanted {
+			if found[i] != nil {
+				continue
+			}
+			if at := slices.IndexFunc(left, func(l *listening) bool { return fits(l, w) }); at >= 0 {
+				found[i] = left[at]
+				left = slices.Delete(left, at, at+1)
+			}
 		}
 	}
-	if best < 0 {
-		return nil
-	}
-	found := (*left)[best]
-	*left = append((*left)[:best], (*left)[best+1:]...)
-	return found
+	return found, left
 }
 
 // begin starts the stores and serves.

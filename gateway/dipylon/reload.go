@@ -117,16 +117,13 @@ func (g *gateway) apply(ctx context.Context, c *change) {
 // changeStores starts what is new and swaps what has changed, all at the same time.
 func (g *gateway) changeStores(ctx context.Context, c *change) {
 	var changing sync.WaitGroup
-	var mu sync.Mutex
-	for _, name := range c.added {
+	started := make([]*running, len(c.added))
+	for i, name := range c.added {
 		changing.Go(func() {
-			r, err := g.start(ctx, c.specs[name])
-			if err != nil {
+			var err error
+			if started[i], err = g.start(ctx, c.specs[name]); err != nil {
 				g.log.Error().Err(err).Str("store", name).Msg("the new store is not ready, and is tried again")
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			g.stores[name] = r
 		})
 	}
 	for _, name := range c.swapped {
@@ -140,6 +137,9 @@ func (g *gateway) changeStores(ctx context.Context, c *change) {
 		})
 	}
 	changing.Wait()
+	for i, name := range c.added {
+		g.stores[name] = started[i]
+	}
 }
 
 // retire ends a store that the configuration does not have any more, once its sessions have

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+)
+
+// greeter answers each connection with its name, and keeps those that it has.
+type greeter struct {
+	name    string
+	serving sync.WaitGroup
+}
+
+func (g *greeter) serve(t *testing.T, l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if !errors.Is(err, net.ErrClosed) {
+				t.Errorf("%s: %v", g.name, err)
+			}
+			return
+		}
+		g.serving.Go(func() {
+			defer conn.Close()
+			_, _ = io.WriteString(conn, g.name+"\n")
+			_, _ = io.Copy(conn, conn)
+		})
+	}
+}
+
+// greeting connects and gives the first line.
+func greeting(t *testing.T, address string) (net.Conn, string) {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		t.Fatalf("no greeting: %v", err)
+	}
+	return conn, line
+}
+
+// TestDoorChangesHands opens one wicket after another while clients keep coming: each of them
+// is served, and a connection that was there before stays.
+func TestDoorChangesHands(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	d, err := openDoor(zerolog.Nop(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var servers sync.WaitGroup
+	greeters := []*greeter{{name: "first"}}
+	put := func(g *greeter) {
+		l := d.open()
+		servers.Go(func() { g.serve(t, l) })
+	}
+	put(greeters[0])
+	early, line := greeting(t, d.address())
+	if line != "first\n" {
+		t.Errorf("greeted by %q", line)
+	}
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				conn, err := net.Dial("tcp", d.address())
+				if err != nil {
+					t.Errorf("refused: %v", err)
+					return
+				}
+				_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+				if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
+					t.Errorf("not greeted: %v", err)
+				}
+				_ = conn.Close()
+			}
+		})
+	}
+	for range 50 {
+		greeters = append(greeters, &greeter{name: "later"})
+		put(greeters[len(greeters)-1])
+	}
+	close(stop)
+	clients.Wait()
+	greeters = append(greeters, &greeter{name: "last"})
+	put(greeters[len(greeters)-1])
+	late, line := greeting(t, d.address())
+	if line != "last\n" {
+		t.Errorf("after the change a client is greeted by %q", line)
+	}
+	if _, err := io.WriteString(early, "still there\n"); err != nil {
+		t.Errorf("the first connection: %v", err)
+	}
+	if line, err := bufio.NewReader(early).ReadString('\n'); err != nil || line != "still there\n" {
+		t.Errorf("the first connection answers %q, %v", line, err)
+	}
+	_ = early.Close()
+	_ = late.Close()
+	d.close()
+	servers.Wait()
+	for _, g := range greeters {
+		g.serving.Wait()
+	}
+	if _, err := net.DialTimeout("tcp", d.address(), time.Second); err == nil {
+		t.Error("a door that is closed lets somebody in")
+	}
+}
+
+// TestDoorWithNobodyBehind keeps a client waiting until somebody is there, and closes the
+// connection when nobody will be.
+func TestDoorWithNobodyBehind(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	d, err := openDoor(zerolog.Nop(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := d.open()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a closed wicket accepts: %v", err)
+	}
+	conn, err := net.Dial("tcp", d.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	g := &greeter{name: "late"}
+	var serving sync.WaitGroup
+	l = d.open()
+	serving.Go(func() { g.serve(t, l) })
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || line != "late\n" {
+		t.Errorf("greeted by %q, %v", line, err)
+	}
+	_ = conn.Close()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	serving.Wait()
+	waiting, err := net.Dial("tcp", d.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waiting.Close()
+	d.close()
+	_ = waiting.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := waiting.Read(make([]byte, 1)); err == nil {
+		t.Error("somebody speaks behind a closed door")
+	}
+	g.serving.Wait()
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/config"
+)
+
+func TestLevelChangesWhileLoggersAreInUse(t *testing.T) {
+	var out bytes.Buffer
+	gate := &levelGate{}
+	log := newLog(&out, config.Log{Level: "info", Format: "auto"}, gate)
+	child := log.With().Str("session", "s1").Logger()
+	child.Debug().Msg("one")
+	child.Info().Msg("two")
+	gate.set("debug")
+	child.Debug().Msg("three")
+	gate.set("error")
+	child.Warn().Msg("four")
+	child.Error().Msg("five")
+	var messages []string
+	for _, m := range regexp.MustCompile(`"message":"(\w+)"`).FindAllStringSubmatch(out.String(), -1) {
+		messages = append(messages, m[1])
+	}
+	if got := strings.Join(messages, " "); got != "two three five" {
+		t.Errorf("logged: %s", got)
+	}
+}
+
+func TestLogFormats(t *testing.T) {
+	for format, want := range map[string]string{"json": `"message":"hello"`, "auto": `"message":"hello"`, "console": "INF hello"} {
+		var out bytes.Buffer
+		log := newLog(&out, config.Log{Level: "info", Format: format}, &levelGate{})
+		log.Info().Msg("hello")
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%s: %s", format, out.String())
+		}
+	}
+}
+
+func TestNotify(t *testing.T) {
+	if err := notify("READY=1"); err != nil {
+		t.Errorf("without a socket: %v", err)
+	}
+	name := filepath.Join(t.TempDir(), "s")
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	t.Setenv("NOTIFY_SOCKET", name)
+	if err := notify("RELOADING=1", "MONOTONIC_USEC=7"); err != nil {
+		t.Fatal(err)
+	}
+	if got := datagram(t, socket); got != "RELOADING=1\nMONOTONIC_USEC=7" {
+		t.Errorf("told %q", got)
+	}
+	t.Setenv("NOTIFY_SOCKET", name+"-absent")
+	if err := notify("READY=1"); err == nil {
+		t.Error("nobody was told, and that went well")
+	}
+}
+
+func datagram(t *testing.T, socket *net.UnixConn) string {
+	t.Helper()
+	_ = socket.SetReadDeadline(time.Now().Add(20 * time.Second))
+	b := make([]byte, 4096)
+	n, err := socket.Read(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b[:n])
+}
+
+func TestSelfSignedIsKept(t *testing.T) {
+	cfg := &config.Config{State: t.TempDir(), Hostname: "one.example"}
+	files, err := selfSigned(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func() string {
+		t.Helper()
+		text, err := os.ReadFile(files.Certificate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	first := read()
+	if _, err := selfSigned(cfg); err != nil || read() != first {
+		t.Errorf("the second start makes another one, %v", err)
+	}
+	info, err := os.Stat(files.Key)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the key's mode is %v, %v", info.Mode(), err)
+	}
+	cfg.Hostname = "two.example"
+	if _, err := selfSigned(cfg); err != nil || read() == first {
+		t.Errorf("under another name it stays the same, %v", err)
+	}
+	loaded, err := loadTLS(config.TLS{Certificate: files.Certificate, Key: files.Key, MinVersion: "1.3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := loaded.Certificates[0].Leaf
+	for _, name := range []string{"two.example", "localhost", "127.0.0.1", "::1"} {
+		if err := leaf.VerifyHostname(name); err != nil {
+			t.Errorf("%v", err)
+		}
+	}
+	if loaded.MinVersion != tls.VersionTLS13 || !loaded.SessionTicketsDisabled {
+		t.Errorf("version %x, no tickets: %t", loaded.MinVersion, loaded.SessionTicketsDisabled)
+	}
+	// One that is about to end is replaced.
+	old, key, err := makeSelfSigned("two.example", time.Now().Add(24*time.Hour-selfSignedFor))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{files.Certificate: old, files.Key: key} {
+		if err := replace(name, content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := selfSigned(cfg); err != nil || read() == string(old) {
+		t.Errorf("a certificate that ends tomorrow stays, %v", err)
+	}
+}
+
+// TestCertificatesChange: a handshake has the certificate of its time.
+func TestCertificatesChange(t *testing.T) {
+	c := &certificates{}
+	server := c.config()
+	for _, name := range []string{"", "one.example", "two.example"} {
+		if name != "" {
+			cfg := &config.Config{State: t.TempDir(), Hostname: name}
+			files, err := selfSigned(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			loaded, err := loadTLS(files)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.current.Store(loaded)
+		}
+		near, far := net.Pipe()
+		done := make(chan error, 1)
+		go func() {
+			done <- tls.Server(far, server).Handshake()
+			_ = far.Close()
+		}()
+		client := tls.Client(near, &tls.Config{InsecureSkipVerify: true})
+		err := client.Handshake()
+		_ = near.Close()
+		<-done
+		if name == "" {
+			if err == nil {
+				t.Error("a handshake without a certificate went well")
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := client.ConnectionState().PeerCertificates[0].Subject.CommonName; got != name {
+			t.Errorf("the certificate is of %s, want %s", got, name)
+		}
+	}
+}
+
+func TestStateLock(t *testing.T) {
+	dir := t.TempDir()
+	first, err := lockState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lockState(dir); err == nil || !strings.Contains(err.Error(), "another gateway") {
+		t.Errorf("a second gateway gets the folder: %v", err)
+	}
+	first.release()
+	second, err := lockState(dir)
+	if err != nil {
+		t.Fatalf("after the first has gone: %v", err)
+	}
+	second.release()
+}
+
+func TestQuote(t *testing.T) {
+	for text, want := range map[string]string{
+		"plain/word-1.x@y": "plain/word-1.x@y", "": "''", "two words": "'two words'", "it's": `'it'\''s'`, "$HOME": "'$HOME'", "a\nb": "'a\nb'",
+	} {
+		if got := quote(text); got != want {
+			t.Errorf("quote(%q) is %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestNewPasswords(t *testing.T) {
+	one, two := newPassword(), newPassword()
+	if one == two || !regexp.MustCompile(`^[a-z2-7]{5}(-[a-z2-7]{5}){3}$`).MatchString(one) {
+		t.Errorf("passwords %q and %q", one, two)
+	}
+}
+
+var _ zerolog.Sampler = (*levelGate)(nil)
