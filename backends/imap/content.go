@@ -26,6 +26,12 @@ func (m *maildrop) Fetch(ctx context.Context, request backends.FetchRequest) (ba
 	if !listed {
 		size = -1
 	}
+	if !m.busy() {
+		// A server may go on giving a message that another session has expunged, until it
+		// has told this one of it, which it does not do within a FETCH (RFC 9051 §7.5.1).
+		news := m.conn.client.Noop() // sent before the FETCH
+		m.background(func() { _ = news.Wait() }, nil)
+	}
 	r := &parts{ctx: ctx, maildrop: m, uid: uid, size: size}
 	r.ask()
 	if err := r.next(); err != nil && err != io.EOF {

@@ -3,7 +3,6 @@ package imap
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -80,12 +79,10 @@ func acting(recipient string) backends.Credential {
 
 // resolveByLogin takes whoever the master user may act for to exist.
 func (s *Store) resolveByLogin(ctx context.Context, recipient string) *backends.Failure {
-	conn, err := s.acquire(ctx, acting(recipient))
-	if err == nil {
-		s.pool.release(conn, true)
-		return nil
+	if _, err := s.Login(ctx, acting(recipient)); err != nil {
+		return nobody(recipient, err)
 	}
-	return nobody(recipient, err)
+	return nil
 }
 
 // nobody turns a refusal to act for somebody into "there is no such recipient".
@@ -225,10 +222,17 @@ func (s *Store) deliverAppend(ctx context.Context, d backends.Delivery, content 
 	defer file.Close()
 	trace := s.trace(d, true)
 	verdicts := make([]backends.Verdict, len(d.Recipients))
+	done := make(map[string]*backends.Failure) // two names of one mailbox get one copy
 	for i, r := range d.Recipients {
 		verdicts[i].Recipient = r
+		box := strings.ToLower(mailboxOf(r))
+		if f, twice := done[box]; twice {
+			verdicts[i].Failure = f
+			continue
+		}
 		message := io.MultiReader(strings.NewReader(trace), io.NewSectionReader(file, 0, size))
 		verdicts[i].Failure = s.appendFor(ctx, r, d, message, size+int64(len(trace)))
+		done[box] = verdicts[i].Failure
 	}
 	return verdicts, nil
 }
@@ -289,7 +293,7 @@ func (s *Store) keep(content io.Reader) (*kept, int64, error) {
 	case err == io.EOF:
 		return &kept{ReaderAt: bytes.NewReader(head[:n])}, int64(n), nil
 	case err != nil:
-		return nil, 0, err
+		return nil, 0, failure("keep a message", err, backends.Temporary)
 	}
 	file, err := os.CreateTemp(s.stateDir, "message-*")
 	if err != nil {
@@ -304,5 +308,5 @@ func (s *Store) keep(content io.Reader) (*kept, int64, error) {
 		}
 	}
 	_ = file.Close()
-	return nil, 0, fmt.Errorf("keep a message: %w", err)
+	return nil, 0, failure("keep a message", err, backends.Temporary)
 }

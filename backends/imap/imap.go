@@ -19,7 +19,9 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
+	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/dipylon/dipylon/backends"
@@ -107,8 +109,26 @@ func (s *Store) Login(ctx context.Context, c backends.Credential) (backends.Acco
 	if err != nil {
 		return backends.Account{}, err
 	}
-	s.pool.release(conn, true)
-	return s.account(c), nil
+	if c.Kind == backends.CredentialActing {
+		err = s.inboxExists(ctx, conn)
+	}
+	s.pool.release(conn, err == nil)
+	return s.account(c), err
+}
+
+// inboxExists finds out whether there is anybody to act for: some servers let a master user
+// become somebody who does not exist.
+func (s *Store) inboxExists(ctx context.Context, conn *connection) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.settings.Timeout))
+	defer cancel()
+	_, err := call(ctx, conn.client, func() (*imap.StatusData, error) {
+		return conn.client.Status("INBOX", &imap.StatusOptions{NumMessages: true}).Wait()
+	})
+	err = failure("look for the inbox", err, backends.NotFound)
+	if backends.KindOf(err) == backends.NotFound {
+		err = backends.Fail(backends.BadCredentials, "%w", err)
+	}
+	return err
 }
 
 func (s *Store) accepts(c backends.Credential) error {

@@ -27,6 +27,7 @@ type maildrop struct {
 	conn     *connection
 	account  backends.Account
 	validity uint32
+	exists   uint32 // messages when the mailbox was opened
 
 	mu        sync.Mutex
 	sizes     map[imap.UID]int64 // RFC822.SIZE, as listed
@@ -86,7 +87,8 @@ func (m *maildrop) selectFolder(ctx context.Context, folder string) error {
 		}
 		return err
 	}
-	m.validity = data.UIDValidity
+	// The library tells its own view of the mailbox only some time after the answer.
+	m.validity, m.exists = data.UIDValidity, data.NumMessages
 	return nil
 }
 
@@ -162,13 +164,12 @@ func (m *maildrop) fetchList() ([]backends.Entry, error) {
 }
 
 func (m *maildrop) fetchListOnce() (found []listed, complete bool, err error) {
-	box := m.conn.client.Mailbox()
-	if box == nil || box.NumMessages == 0 {
+	if m.exists == 0 {
 		return nil, true, nil
 	}
 	all := imap.UIDSet{imap.UIDRange{Start: 1, Stop: 0}}
 	command := m.conn.client.Fetch(all, &imap.FetchOptions{UID: true, RFC822Size: true, InternalDate: true, Flags: true})
-	found = make([]listed, 0, box.NumMessages)
+	found = make([]listed, 0, m.exists)
 	complete = true
 	for message := command.Next(); message != nil; message = command.Next() {
 		l := readListed(message)
@@ -182,7 +183,7 @@ func (m *maildrop) fetchListOnce() (found []listed, complete bool, err error) {
 		return nil, false, err
 	}
 	now := m.conn.client.Mailbox()
-	return found, complete && now != nil && len(found) >= int(min(box.NumMessages, now.NumMessages)), nil
+	return found, complete && now != nil && len(found) >= int(min(m.exists, now.NumMessages)), nil
 }
 
 func readListed(message *imapclient.FetchMessageData) listed {

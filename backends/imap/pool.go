@@ -28,7 +28,7 @@ type connections struct {
 	total    chan struct{} // one token for each open connection
 
 	mu     sync.Mutex
-	inUse  map[string]int // by account
+	inUse  map[string]*account
 	open   map[*imapclient.Client]struct{}
 	kept   map[proof]*connection
 	closed bool
@@ -38,7 +38,7 @@ func newConnections(settings pool) *connections {
 	p := &connections{
 		settings: settings,
 		total:    make(chan struct{}, settings.Total),
-		inUse:    make(map[string]int),
+		inUse:    make(map[string]*account),
 		open:     make(map[*imapclient.Client]struct{}),
 		kept:     make(map[proof]*connection),
 	}
@@ -60,7 +60,7 @@ func (s *Store) acquire(ctx context.Context, c backends.Credential) (*connection
 	p := s.pool
 	proof := p.proofOf(c)
 	user := strings.ToLower(c.User)
-	if kept, err := p.reserve(user, proof); err != nil || kept != nil {
+	if kept, err := p.reserve(ctx, user, proof); err != nil || kept != nil {
 		return s.checked(ctx, c, kept, err)
 	}
 	return s.fresh(ctx, c, user, proof)
@@ -117,26 +117,66 @@ func (p *connections) opened(client *imapclient.Client) {
 	}
 }
 
-// reserve counts one more connection of the account, and takes a kept one where there is one.
-func (p *connections) reserve(user string, proof proof) (*connection, error) {
+// account is an account with connections in use.
+type account struct {
+	places chan struct{} // one token for each
+	refs   int           // who holds a place or waits for one
+}
+
+// waitForPlace is how long somebody waits for one of the account's connections.
+const waitForPlace = 10 * time.Second
+
+// reserve takes one of the account's places, and a kept connection where there is one.
+func (p *connections) reserve(ctx context.Context, user string, proof proof) (*connection, error) {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil, backends.Fail(backends.Temporary, "the store is closed")
+	}
+	a := p.inUse[user]
+	if a == nil {
+		a = &account{places: make(chan struct{}, p.settings.PerAccount)}
+		p.inUse[user] = a
+	}
+	a.refs++
+	p.mu.Unlock()
+	if err := a.wait(ctx); err != nil {
+		p.forget(user, a)
+		return nil, err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case p.closed:
-		return nil, backends.Fail(backends.Temporary, "the store is closed")
-	case p.inUse[user] >= p.settings.PerAccount:
-		return nil, backends.Fail(backends.Throttled, "all %d connections of %s are in use", p.settings.PerAccount, user)
-	}
-	p.inUse[user]++
 	kept := p.kept[proof]
 	delete(p.kept, proof)
 	return kept, nil
 }
 
+func (a *account) wait(ctx context.Context) error {
+	timeout := time.NewTimer(waitForPlace)
+	defer timeout.Stop()
+	select {
+	case a.places <- struct{}{}:
+		return nil
+	case <-timeout.C:
+		return backends.Fail(backends.Throttled, "all %d connections of the account are in use", cap(a.places)).After(waitForPlace)
+	case <-ctx.Done():
+		return backends.Fail(backends.Temporary, "wait for a connection of the account: %w", context.Cause(ctx))
+	}
+}
+
+// unreserve gives a place back.
 func (p *connections) unreserve(user string) {
 	p.mu.Lock()
+	a := p.inUse[user]
+	p.mu.Unlock()
+	<-a.places
+	p.forget(user, a)
+}
+
+func (p *connections) forget(user string, a *account) {
+	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.inUse[user]--; p.inUse[user] <= 0 {
+	if a.refs--; a.refs == 0 {
 		delete(p.inUse, user)
 	}
 }
@@ -157,7 +197,7 @@ func (p *connections) evict() bool {
 // release takes a connection back. One that is healthy and has no mailbox selected any more
 // is kept for the next session of the same credential.
 func (p *connections) release(c *connection, healthy bool) {
-	p.unreserve(c.user)
+	defer p.unreserve(c.user)
 	p.mu.Lock()
 	_, taken := p.kept[c.proof]
 	keep := healthy && !p.closed && !taken && p.settings.Keep > 0

@@ -218,6 +218,9 @@ sievedir: {{.Dir}}/sieve
 httpmodules: jmap
 httpallowcompress: no
 http_jwt_max_age: 0
+duplicatesuppression: no
+munge8bit: no
+reject8bit: no
 conversations: yes
 conversations_db: twoskip
 search_engine: none
