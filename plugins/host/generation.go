@@ -134,6 +134,15 @@ func (g *generation) stop() {
 	<-g.gone
 }
 
+// kill ends the process without asking, and returns when nothing is left of it.
+func (g *generation) kill() {
+	g.stopped.Do(func() {
+		g.end(ErrPluginDied)
+		_ = g.proc.Kill(context.Background())
+	})
+	<-g.gone
+}
+
 // askToEnd says whether the process ended in good order.
 func (g *generation) askToEnd() bool {
 	timeout := time.NewTimer(g.spec.StopTimeout)

@@ -69,7 +69,7 @@ type Store struct {
 	current   *generation // the one that is ready; nil: none
 	started   bool
 	closed    bool
-	changed   chan struct{} // closed, and made anew, when current changes
+	outcome   chan struct{} // closed, and made anew, when a start has succeeded or failed
 	nextStart time.Time     // when the next start is due, while there is no current
 	numbers   int           // of generations
 	restarts  int
@@ -93,7 +93,7 @@ func New(log zerolog.Logger, spec Spec) *Store {
 		log:     log.With().Str("store", spec.Store).Logger(),
 		spec:    spec.withDefaults(),
 		lost:    make(chan struct{}, 1),
-		changed: make(chan struct{}),
+		outcome: make(chan struct{}),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	return s
@@ -150,6 +150,7 @@ func (s *Store) try(ctx context.Context, spec Spec, epoch int) error {
 	s.failures++
 	s.lastErr = err
 	s.log.Error().Err(err).Msg("the plugin is not ready")
+	s.tell()
 	s.lose()
 	return err
 }
@@ -170,8 +171,7 @@ func (s *Store) launch(ctx context.Context, spec Spec) (*generation, error) {
 func (s *Store) install(g *generation) {
 	g.since = time.Now()
 	s.current, s.health, s.nextStart = g, nil, time.Time{}
-	close(s.changed)
-	s.changed = make(chan struct{})
+	s.tell()
 	g.log.Info().Str("backend", g.desc.Name).Str("version", g.desc.Version).Msg("the plugin is ready")
 	s.work.Go(func() {
 		g.watch(func(err error) { s.noteHealth(g, err) })
@@ -179,6 +179,12 @@ func (s *Store) install(g *generation) {
 		s.ended(g)
 		<-g.gone
 	})
+}
+
+// tell wakes those who wait for the outcome of a start. s.mu is held.
+func (s *Store) tell() {
+	close(s.outcome)
+	s.outcome = make(chan struct{})
 }
 
 func (s *Store) noteHealth(g *generation, err error) {
@@ -300,6 +306,7 @@ func (s *Store) Swap(ctx context.Context, spec Spec) error {
 func (s *Store) Close() error {
 	s.mu.Lock()
 	s.closed = true
+	s.tell()
 	current := s.current
 	s.current = nil
 	s.end()
@@ -344,36 +351,38 @@ func (s *Store) Status() Status {
 }
 
 // use makes the caller a user of the current generation, which it releases. While none is
-// ready it waits a moment for one that is about to be.
+// ready it waits a moment for a start that is under way or about to be.
 func (s *Store) use(ctx context.Context) (*generation, error) {
-	var timeout <-chan time.Time
-	for {
-		s.mu.Lock()
-		g, changed := s.current, s.changed
-		if g != nil {
-			g.acquire()
-			s.mu.Unlock()
-			return g, nil
-		}
-		err := s.notReady()
-		soon := s.started && !s.closed && time.Until(s.nextStart) < readyWait
-		s.mu.Unlock()
-		if !soon {
-			return nil, err
-		}
-		if timeout == nil {
-			timeout = time.After(readyWait)
-		}
-		select {
-		case <-changed:
-		case <-timeout:
-			return nil, err
-		case <-ctx.Done():
-			return nil, backends.AsFailure(ctx.Err())
-		case <-s.life.Done():
-			return nil, err
-		}
+	g, outcome, err := s.take()
+	if g != nil || outcome == nil {
+		return g, err
 	}
+	wait := time.NewTimer(readyWait)
+	defer wait.Stop()
+	select {
+	case <-outcome:
+		g, _, err = s.take()
+		return g, err
+	case <-wait.C:
+		return nil, err
+	case <-ctx.Done():
+		return nil, backends.AsFailure(ctx.Err())
+	}
+}
+
+// take returns the current generation with the caller as a user, or why there is none and, if
+// that may change soon, what to wait for.
+func (s *Store) take() (*generation, <-chan struct{}, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current != nil && s.current.life.Err() == nil {
+		s.current.acquire()
+		return s.current, nil, nil
+	}
+	if s.started && !s.closed && time.Until(s.nextStart) < readyWait {
+		return nil, s.outcome, s.notReady()
+	}
+	return nil, nil, s.notReady()
 }
 
 // notReady is the failure of a call that finds no process. s.mu is held.

@@ -56,7 +56,7 @@ func launch(ctx context.Context, log zerolog.Logger, spec Spec, number int) (*ge
 	if err := g.prepare(ctx); err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = fmt.Errorf("%w (%w)", err, cause)
-			l.abort() // it had its time
+			g.kill() // it had its time
 		}
 		g.stop()
 		return nil, err

@@ -108,10 +108,7 @@ func (l *lines) line(line []byte, cut bool) {
 		l.dropped++
 		return
 	}
-	if l.dropped > 0 {
-		l.log.Warn().Int("lines", l.dropped).Msg("the plugin writes too much: lines were dropped")
-		l.dropped = 0
-	}
+	l.tellDropped()
 	event := l.log.WithLevel(entry.level)
 	if cut {
 		event.Bool("truncated", true)
@@ -120,6 +117,21 @@ func (l *lines) line(line []byte, cut bool) {
 		event.Dict("fields", entry.dict())
 	}
 	event.Msg(entry.message)
+}
+
+// tellDropped says how many lines were dropped since it last did. l.mu is held.
+func (l *lines) tellDropped() {
+	if l.dropped > 0 {
+		l.log.Warn().Int("lines", l.dropped).Msg("the plugin writes too much: lines were dropped")
+		l.dropped = 0
+	}
+}
+
+// end is called when the plugin has ended.
+func (l *lines) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tellDropped()
 }
 
 // allowed takes a token from the bucket.

@@ -302,7 +302,7 @@ type listing struct {
 	mu      sync.Mutex
 	entries []backends.Entry // come and not yet taken
 	granted int64            // entries that may still come
-	err     error // no entry follows; errListed: that was all
+	err     error            // no entry follows; errListed: that was all
 }
 
 func (l *listing) answer(frame *pb.MaildropResponse) error {

@@ -38,14 +38,14 @@ func play(role string) {
 	role, arg, _ := strings.Cut(role, ":")
 	switch role {
 	case "store":
-		serve.Store(&fakeStore{})
+		serve.Store(&fakeStore{}, serve.WithGrace(time.Second))
 	case "reader":
 		serve.Store(onlyReader{&fakeStore{}})
 	case "exit":
 		fmt.Fprintln(os.Stderr, "cannot find my things")
 		os.Exit(7)
 	case "say": // a line on stdout, and wait
-		fmt.Println(arg)
+		fmt.Println(strings.ReplaceAll(arg, "$dir", os.Getenv("PLUGIN_UNIX_SOCKET_DIR")))
 		select {}
 	case "silent":
 		select {}
@@ -62,7 +62,7 @@ func play(role string) {
 		for i := range 20000 {
 			_, _ = fmt.Fprintln(os.Stderr, "line", i)
 		}
-		serve.Store(&fakeStore{})
+		serve.Store(&fakeStore{}, serve.WithGrace(time.Second))
 	case "children": // a plugin with a child of its own that ignores signals and holds its pipes
 		child, err := os.StartProcess(os.Args[0], os.Args[:1], &os.ProcAttr{
 			Env: append(os.Environ(), roleKey+"=stubborn"), Files: []*os.File{nil, os.Stdout, os.Stderr},
@@ -73,7 +73,7 @@ func play(role string) {
 		if err := os.WriteFile(arg, []byte(strconv.Itoa(child.Pid)), 0o600); err != nil {
 			panic(err)
 		}
-		serve.Store(&fakeStore{})
+		serve.Store(&fakeStore{}, serve.WithGrace(time.Second))
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM)
 		<-time.After(time.Minute)

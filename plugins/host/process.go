@@ -157,6 +157,7 @@ func (p *process) run(files *pipes, started chan<- error) {
 		}
 	}
 	readers.Wait()
+	p.output.end()
 	_, _ = files.out.Close(), files.errs.Close()
 	close(p.exited)
 }

@@ -11,10 +11,14 @@ import (
 // emptyReadsMost is how often a content may give nothing, and no error, in a row.
 const emptyReadsMost = 100
 
-// readFull fills buf from r; less than a full buffer comes with the error that ended it,
-// io.EOF included.
-func readFull(r io.Reader, buf []byte) (n int, err error) {
-	for empty := 0; n < len(buf) && err == nil; {
+// enough is how many octets are worth a chunk of their own: a store that gives them slowly
+// should not be waited for until a whole chunk is full.
+const enough = 64 << 10
+
+// readEnough fills buf from r with enough octets, or all that fits; less comes with the error
+// that ended it, io.EOF included.
+func readEnough(r io.Reader, buf []byte) (n int, err error) {
+	for empty := 0; n < min(enough, len(buf)) && err == nil; {
 		var m int
 		m, err = r.Read(buf[n:])
 		if m < 0 || m > len(buf)-n {

@@ -141,14 +141,20 @@ func (m *maildrop) start(ctx context.Context, id uint64, window int64, f func(co
 	m.work.Go(func() {
 		defer cancel()
 		err := m.service.guard("Maildrop", func() error { return f(ctx, r) })
-		m.mu.Lock()
-		delete(m.tasks, id)
-		m.mu.Unlock()
+		m.forget(id)
 		if !errors.Is(err, errAnswered) {
 			_ = m.done(id, err) // a stream that cannot be sent to ends the session by itself
 		}
 	})
 	return nil
+}
+
+// forget takes a request off the list of those under way. It comes before the request's last
+// frame: the gateway may send another one upon that.
+func (m *maildrop) forget(id uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.tasks, id)
 }
 
 // errAnswered ends a request whose last frame has been sent.
@@ -221,6 +227,7 @@ func (m *maildrop) remove(ctx context.Context, r *task, frame *pb.Remove) error 
 	if err != nil {
 		return err
 	}
+	m.forget(r.id)
 	if err := m.send(&pb.MaildropResponse{
 		Id: r.id, Done: true,
 		Response: &pb.MaildropResponse_Removals{Removals: convert.RemovalsToProto(removals)},
@@ -260,7 +267,7 @@ func (m *maildrop) chunks(ctx context.Context, r *task, content backends.Content
 		if err != nil {
 			return err
 		}
-		n, err := readFull(content, buf[:window])
+		n, err := readEnough(content, buf[:window])
 		r.credit.grant(int64(window - n))
 		err = count.add(n, err)
 		if err != nil && err != io.EOF {
@@ -281,6 +288,9 @@ func (m *maildrop) chunks(ctx context.Context, r *task, content backends.Content
 }
 
 func (m *maildrop) chunk(r *task, chunk []byte, last bool) error {
+	if last {
+		m.forget(r.id)
+	}
 	frame := &pb.MaildropResponse{Id: r.id, Done: last}
 	if len(chunk) > 0 {
 		frame.Response = &pb.MaildropResponse_Chunk{Chunk: chunk}

@@ -94,7 +94,7 @@ func run(store backends.Store, o options) int {
 			opts = append(opts, grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.streaming))
 			server := grpc.NewServer(opts...)
 			go stopOnSignal(server, done)
-			go stopWithGateway(server, o, done)
+			go stopWithGateway(server, s, o, done)
 			return server
 		},
 	})
@@ -137,7 +137,7 @@ func stopOnSignal(server *grpc.Server, done <-chan struct{}) {
 // stopWithGateway ends the process when the gateway is gone: by the lifeline where there is
 // one, or by the parent's change. Nobody is left to kill a store that hangs, so there is a
 // hard end as well.
-func stopWithGateway(server *grpc.Server, o options, done <-chan struct{}) {
+func stopWithGateway(server *grpc.Server, s *service, o options, done <-chan struct{}) {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
@@ -148,7 +148,9 @@ func stopWithGateway(server *grpc.Server, o options, done <-chan struct{}) {
 	case <-done:
 		return
 	}
-	o.log.Warn().Msg("the gateway is gone")
+	if !s.ending.Load() { // it closes the lifeline after it has asked
+		o.log.Warn().Msg("the gateway is gone")
+	}
 	time.AfterFunc(3*o.grace, func() { os.Exit(1) })
 	server.Stop()
 }

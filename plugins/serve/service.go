@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-plugin"
@@ -40,6 +41,8 @@ type service struct {
 	store backends.Store
 	log   zerolog.Logger
 	calls calls
+	// ending is set when the gateway has asked for the end.
+	ending atomic.Bool
 
 	mu         sync.Mutex
 	configured bool
@@ -52,6 +55,9 @@ func newService(store backends.Store, log zerolog.Logger) *service {
 // unary and streaming stand around every call of the store: they count it, and make failures
 // and panics into what ends it.
 func (s *service) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+	if info.FullMethod == wire.ShutdownMethod {
+		s.ending.Store(true)
+	}
 	if !strings.HasPrefix(info.FullMethod, wire.StoreService) {
 		return handler(ctx, req)
 	}

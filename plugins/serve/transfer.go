@@ -224,7 +224,7 @@ func sendContent(stream grpc.BidiStreamingServer[pb.CollectRequest, pb.CollectRe
 	buf := make([]byte, min(convert.ChunkMost, roomFor(content.Size())))
 	count := counter{size: content.Size()}
 	for {
-		n, err := readFull(content, buf)
+		n, err := readEnough(content, buf)
 		if n > 0 {
 			if err := stream.Send(&pb.CollectResponse{Frame: &pb.CollectResponse_Chunk{Chunk: buf[:n]}}); err != nil {
 				return err
