@@ -71,7 +71,7 @@ func TestAuth(t *testing.T) {
 			< 334
 			> ====
 			< 501 5.5.2
-			> AUTH PLAIN 
+			> AUTH PLAIN  =
 			< 501 5.5.2
 			> AUTH PLAIN AHVzZXIAc2VzYW1l
 			< 235`},

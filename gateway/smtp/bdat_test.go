@@ -3,6 +3,7 @@ package smtp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -155,6 +156,28 @@ func TestBdatFailures(t *testing.T) {
 	}
 }
 
+// Chunks are repaired as DATA is, whatever octets stand at their edges.
+func TestBdatNormalised(t *testing.T) {
+	for in, want := range map[string]string{
+		"a|\nb": "a\r\nb\r\n", "a\r|\nb": "a\r\nb\r\n", "a\r|\r|\nb": "a\r\nb\r\n", "a\r|\r|\r|\nb": "a\r\n\r\nb\r\n",
+		"a\r": "a\r\n", "a\r|": "a\r\n", "a|\r\r": "a\r\n\r\n", "\n": "\r\n", "a\n|.\r|\n": "a\r\n.\r\n",
+	} {
+		f := &fake{}
+		s := testServer(f)
+		s.BareNewlines = NormaliseBareNewlines
+		conn := talk(t, s)
+		conn.play(begin)
+		for chunk := range strings.SplitSeq(in, "|") {
+			conn.send(fmt.Sprintf("BDAT %d\r\n%s", len(chunk), chunk))
+			conn.expect("250")
+		}
+		conn.play("> BDAT 0 LAST\n< 250")
+		if got := content(t, f.taken()[0]); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}
+
 // A size that is none leaves nothing to go on with.
 func TestBdatSyntax(t *testing.T) {
 	for _, args := range []string{"", " ", " x", " -1", " +1", " 1 FIRST", " 1 LAST x", " 99999999999999999999", " 0x10", " 1,000"} {
@@ -163,6 +186,7 @@ func TestBdatSyntax(t *testing.T) {
 			conn.play(begin + "> BDAT" + args + "\n< 501 5.5.4\n!")
 		})
 	}
+	talk(t, testServer(&fake{})).play(begin + "~ BDAT 6\\x01\\r\\nQUIT\\r\\n\n< 500 5.5.2\n!")
 }
 
 // Chunks that nobody wants are not read for ever.

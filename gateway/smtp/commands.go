@@ -109,9 +109,10 @@ func (s *session) charge(r reply) reply {
 	return hangUp(421, "4.7.0", tooMany+", closing the connection")
 }
 
-// parse parts a line into verb and arguments, and refuses what is no command.
+// parse parts a line into verb and arguments, and refuses what is no command. White space at
+// the line's end is taken, as RFC 5321 §4.1.1 asks.
 func (s *session) parse(line []byte) (name, args string, r reply) {
-	name, args, _ = strings.Cut(string(line), " ")
+	name, args, _ = strings.Cut(strings.TrimRight(string(line), " "), " ")
 	name = strings.ToUpper(name)
 	if _, known := commands[name]; !known {
 		if speaksOther(name, line) {
@@ -120,7 +121,9 @@ func (s *session) parse(line []byte) (name, args string, r reply) {
 		return "?", "", refuse(500, "5.5.2", "there is no such command")
 	}
 	if bytes.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }) || !utf8.Valid(line) {
-		return name, "", refuse(500, "5.5.2", "the line has characters that do not belong in a command")
+		r = refuse(500, "5.5.2", "the line has characters that do not belong in a command")
+		r.close = name == "BDAT" // how long its chunk is, nobody knows
+		return name, "", r
 	}
 	return name, args, none
 }

@@ -209,6 +209,16 @@ func TestDiscardLimit(t *testing.T) {
 	conn.play("< 552 5.3.4\n!")
 }
 
+func TestDiscardLimitAfterARefusal(t *testing.T) {
+	f := &fake{data: func(context.Context, io.Reader) (string, error) {
+		return "", &Error{Code: 554, Enhanced: "5.7.1", Text: "no"}
+	}}
+	s := testServer(f)
+	s.Limits.Discard = 100
+	conn := talk(t, s)
+	conn.play(begin + "> DATA\n< 354\n> " + strings.Repeat("x", 200) + "\n< 554 5.7.1 no\n!")
+}
+
 func TestCutMessage(t *testing.T) {
 	for _, script := range []string{
 		"> DATA\n< 354\n~ hello\\r\\n",

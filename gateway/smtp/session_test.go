@@ -52,6 +52,15 @@ func TestConversations(t *testing.T) {
 			< 250
 			> quit
 			< 221`},
+		{"white space at the end", `
+			> EHLO c  
+			< 250
+			> MAIL FROM:<a@b.example>  
+			< 250
+			> RSET   
+			< 250
+			> QUIT  
+			< 221`},
 		{"nothing before EHLO", `
 			> MAIL FROM:<a@b.example>
 			< 503 5.5.1
