@@ -3,7 +3,6 @@ package maildrop
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -39,10 +38,6 @@ type Options struct {
 	// AheadPerSession those of one session [4 MiB]; below zero: nothing is read ahead.
 	Ahead           *Budget
 	AheadPerSession int64
-	// OpenTimeout is for the login and the opening [1 min], ListTimeout for the whole list
-	// [5 min], RemoveTimeout for one call that removes [5 min], StallTimeout for a message
-	// of which nothing comes [5 min].
-	OpenTimeout, ListTimeout, RemoveTimeout, StallTimeout time.Duration
 }
 
 // Backend opens maildrops for the POP3 engine. It implements [pop3.Backend].
@@ -64,14 +59,6 @@ func New(o Options) *Backend {
 	}
 	if o.MessagesMost == 0 {
 		o.MessagesMost = 1_000_000
-	}
-	for timeout, fallback := range map[*time.Duration]time.Duration{
-		&o.OpenTimeout: time.Minute, &o.ListTimeout: 5 * time.Minute,
-		&o.RemoveTimeout: 5 * time.Minute, &o.StallTimeout: 5 * time.Minute,
-	} {
-		if *timeout == 0 {
-			*timeout = fallback
-		}
 	}
 	return &Backend{o: o}
 }
@@ -195,7 +182,5 @@ func (s *session) open(ctx context.Context, store *routing.Store, credential bac
 	if !ok {
 		return nil, backends.Fail(backends.Unsupported, "store %s has no mailboxes to read", store.Name)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.o.OpenTimeout)
-	defer cancel()
 	return reader.Open(ctx, backends.OpenRequest{Credential: credential, Folder: s.o.Folder})
 }

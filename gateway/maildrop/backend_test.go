@@ -206,6 +206,19 @@ func TestLockIsReleasedWhenListingFails(t *testing.T) {
 	}
 }
 
+// TestListThatEndsWithoutAWord: a store that is cut off must not make a mailbox look shorter.
+func TestListThatEndsWithoutAWord(t *testing.T) {
+	g := newGateway(t)
+	g.store.add("m1", "x\r\n")
+	ctx, cancel := context.WithCancel(t.Context())
+	g.store.onEntry = func(context.Context, int) error { cancel(); return nil }
+	_, err := g.session().Password(ctx, "alice", []byte("sesame"))
+	if got := code(err); got != "-ERR [SYS/TEMP]" {
+		t.Errorf("got %s", got)
+	}
+	g.idle()
+}
+
 func TestOneSessionAmongMany(t *testing.T) {
 	g := newGateway(t)
 	g.store.add("m", "x\r\n")

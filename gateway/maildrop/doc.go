@@ -10,6 +10,9 @@
 // numbers mean the same messages until the session ends, however that happens: Close, which the
 // engine calls in any case, closes the store's maildrop and then releases the lock.
 //
+// How long a call to a store may take is the engine's to say: every one is under the context
+// that the engine gives.
+//
 // # Unique-ids
 //
 // The UIDL of a message is the store's id where that is fit for it, else "~1" and 192 bits of

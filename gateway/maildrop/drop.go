@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/crlf"
 	"github.com/dipylon/dipylon/gateway/pop3"
 	"github.com/dipylon/dipylon/gateway/replies"
 	"github.com/dipylon/dipylon/gateway/routing"
@@ -47,8 +48,6 @@ func (d *drop) prepare(ctx context.Context) error {
 		return err
 	}
 	d.lock = lock
-	ctx, cancel := context.WithTimeout(ctx, d.o.ListTimeout)
-	defer cancel()
 	d.list, err = takeSnapshot(ctx, d.log, d.inner, d.o.MessagesMost)
 	if err != nil {
 		return fmt.Errorf("list: %w", err)
@@ -149,19 +148,21 @@ func (d *drop) fetch(ctx context.Context, i, top int) (pop3.Content, error) {
 	if top >= 0 {
 		request.Top, request.Lines = true, top
 	}
-	ctx, watch := newWatchdog(ctx, d.o.StallTimeout)
 	inner, err := d.inner.Fetch(ctx, request)
-	if err == nil {
-		return newContent(d, i, top < 0, inner, watch), nil
-	}
-	err = watch.explain(err)
-	watch.stop()
-	if backends.KindOf(err) != backends.Poison {
+	switch {
+	case err == nil && top < 0:
+		return d.counted(i, inner), nil
+	case err == nil:
+		return inner, nil
+	case backends.KindOf(err) != backends.Poison:
 		return nil, err
 	}
 	d.log.Error().Err(err).Str("id", string(request.ID)).Msg("the store cannot render a message; a notice is served for it")
 	text := d.notice(i)
 	d.list.setSize(i, int64(len(text)))
+	if top >= 0 {
+		return io.NopCloser(crlf.Top(strings.NewReader(text), top)), nil
+	}
 	return io.NopCloser(strings.NewReader(text)), nil
 }
 
@@ -230,8 +231,6 @@ func (d *drop) remove(ctx context.Context, ids []backends.MessageID) (removed in
 }
 
 func (d *drop) removeBatch(ctx context.Context, ids []backends.MessageID) (removed int, first error) {
-	ctx, cancel := context.WithTimeout(ctx, d.o.RemoveTimeout)
-	defer cancel()
 	removals, err := d.inner.Remove(ctx, ids, d.o.Disposal)
 	if err != nil {
 		return 0, err

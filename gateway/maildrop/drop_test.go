@@ -8,11 +8,9 @@ import (
 	"io"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/gateway/pop3"
+	"github.com/dipylon/dipylon/gateway/maildrop"
 )
 
 const letter = "Subject: x\r\n\r\nBody\r\n"
@@ -107,6 +105,9 @@ func TestTopIsPassedOn(t *testing.T) {
 	}
 	drop := g.login()
 	for _, top := range []int{0, 3, -1} {
+		if size, err := drop.Size(t.Context(), 1); err != nil || size != int64(len(letter)) {
+			t.Errorf("a part was taken for the whole: %d, %v", size, err)
+		}
 		if _, err := read(t, drop, 1, top); err != nil {
 			t.Fatal(err)
 		}
@@ -198,95 +199,14 @@ func TestPoisonIsServedAsANotice(t *testing.T) {
 	if !strings.Contains(got, "\r\n    bad\r\n") || strings.Contains(got, "0x1000") || strings.Count(got, "\n") != strings.Count(got, "\r\n") {
 		t.Errorf("notice: %q", got)
 	}
+	top, err := read(t, drop, 2, 1)
+	header, _, _ := strings.Cut(got, "\r\n\r\n")
+	if err != nil || !strings.HasPrefix(top, header) || strings.Count(top, "\n") != strings.Count(header, "\n")+3 {
+		t.Errorf("top of the notice: %q, %v", top, err)
+	}
 	if err := drop.Update(t.Context(), []int{2}); err != nil || fmt.Sprint(g.store.removed) != "[bad]" {
 		t.Errorf("removed %q, %v", g.store.removed, err)
 	}
-}
-
-func TestStall(t *testing.T) {
-	stuck := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-	for _, test := range []struct {
-		name string
-		use  func(g *gateway, drop pop3.Maildrop) error
-	}{
-		{"opening", func(g *gateway, drop pop3.Maildrop) error {
-			g.store.onFetch = func(ctx context.Context, _ backends.FetchRequest) (backends.Content, error) { return nil, stuck(ctx) }
-			_, err := read(g.t, drop, 1, -1)
-			return err
-		}},
-		{"reading", func(g *gateway, drop pop3.Maildrop) error {
-			g.store.onFetch = func(ctx context.Context, _ backends.FetchRequest) (backends.Content, error) {
-				return &fakeContent{Reader: io.MultiReader(strings.NewReader("half"), reader(func() error { return stuck(ctx) }))}, nil
-			}
-			_, err := read(g.t, drop, 1, -1)
-			return err
-		}},
-		{"removing", func(g *gateway, drop pop3.Maildrop) error {
-			g.store.onRemove = func(ctx context.Context, _ []backends.MessageID) ([]backends.Removal, error) { return nil, stuck(ctx) }
-			return drop.Update(g.t.Context(), []int{1})
-		}},
-		{"logging in", func(g *gateway, drop pop3.Maildrop) error {
-			_ = drop.Close()
-			g.store.onOpen = stuck
-			_, err := g.session().Password(g.t.Context(), "alice", []byte("sesame"))
-			return err
-		}},
-		{"listing", func(g *gateway, drop pop3.Maildrop) error {
-			_ = drop.Close()
-			g.store.onEntry = func(ctx context.Context, _ int) error { return stuck(ctx) }
-			_, err := g.session().Password(g.t.Context(), "alice", []byte("sesame"))
-			return err
-		}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				g := newGateway(t)
-				g.store.add("m", letter)
-				drop := g.login()
-				start := time.Now()
-				err := test.use(g, drop)
-				if backends.KindOf(err) != backends.Temporary && code(err) != "-ERR [SYS/TEMP]" {
-					t.Errorf("got %v", err)
-				}
-				if took := time.Since(start); took < time.Minute || took > 6*time.Minute {
-					t.Errorf("took %v", took)
-				}
-				_ = drop.Close()
-				g.idle()
-			})
-		})
-	}
-}
-
-type reader func() error
-
-func (r reader) Read([]byte) (int, error) { return 0, r() }
-
-// TestSlowClientIsNotAStall reads a message over an hour.
-func TestSlowClientIsNotAStall(t *testing.T) {
-	for _, writerTo := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			g := newGateway(t)
-			g.store.add("m", letter)
-			g.store.writerTo = writerTo
-			c, err := g.login().Open(t.Context(), 1, -1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var b bytes.Buffer
-			if _, err := io.Copy(slow{&b}, c); err != nil || b.String() != letter {
-				t.Errorf("%q, %v", b.String(), err)
-			}
-			_ = c.Close()
-		})
-	}
-}
-
-type slow struct{ w io.Writer }
-
-func (s slow) Write(p []byte) (int, error) {
-	time.Sleep(time.Hour) // on the bubble's clock
-	return s.w.Write(p)
 }
 
 func TestUpdate(t *testing.T) {
@@ -360,6 +280,26 @@ func TestUpdate(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// lostLocks are leases that have run out.
+type lostLocks struct{}
+
+func (lostLocks) Acquire(context.Context, maildrop.LockKey) (maildrop.Lock, error) {
+	return lostLocks{}, nil
+}
+
+func (lostLocks) Held(context.Context) error {
+	return backends.Fail(backends.Temporary, "the lease ran out")
+}
+func (lostLocks) Release() {}
+
+func TestNothingIsRemovedWithoutTheLock(t *testing.T) {
+	g := newGateway(t, func(o *maildrop.Options) { o.Locks = lostLocks{} })
+	g.store.add("m", letter)
+	if err := g.login().Update(t.Context(), []int{1}); code(err) != "-ERR [SYS/TEMP]" || len(g.store.batches) != 0 {
+		t.Errorf("%v, batches %v", err, g.store.batches)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -25,7 +26,6 @@ type recipient struct {
 
 // parcel is a message that is ready for the stores.
 type parcel struct {
-	o        *Options
 	log      zerolog.Logger
 	attempt  *Attempt
 	envelope backends.Delivery // without what differs from store to store
@@ -57,13 +57,11 @@ func replyOf(err error) *smtp.Error {
 // deliver hands the message to every store that has recipients who lack it, all stores at
 // once, and returns what the client is told: nil for 250.
 func (p *parcel) deliver(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, p.o.DeliverTimeout)
-	defer cancel()
 	groups := p.groups()
 	results := make([][]outcome, len(groups))
 	var wg sync.WaitGroup
 	for i, g := range groups {
-		wg.Go(func() { results[i] = p.deliverTo(ctx, g) })
+		wg.Go(func() { results[i] = p.deliverTo(ctx, g) }) // ends when ctx does, by the contract
 	}
 	wg.Wait()
 	outcomes := slices.Concat(results...)
@@ -122,7 +120,7 @@ func recipientsMost(ctx context.Context, g group) int {
 
 func (p *parcel) deliverBatch(ctx context.Context, store *Store, to []string) []outcome {
 	content := &handed{r: p.content(), left: p.envelope.Size}
-	verdicts, err := p.call(ctx, store, to, content)
+	verdicts, err := p.safely(func() ([]backends.Verdict, error) { return p.call(ctx, store, to, content) })
 	if err == nil {
 		err = checkVerdicts(to, verdicts)
 	}
@@ -135,6 +133,18 @@ func (p *parcel) deliverBatch(ctx context.Context, store *Store, to []string) []
 		outcomes[i].unknown = outcomes[i].temporary() && content.whole.Load()
 	}
 	return outcomes
+}
+
+// safely makes a panic in a store's code a failure of that store: the goroutines that deliver
+// are not the engine's, which would see to that for its own.
+func (p *parcel) safely(call func() ([]backends.Verdict, error)) (verdicts []backends.Verdict, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			p.log.Error().Interface("panic", cause).Bytes("stack", debug.Stack()).Msg("a store's code panicked")
+			verdicts, err = nil, backends.Fail(backends.Uncertain, "panic: %v", cause)
+		}
+	}()
+	return call()
 }
 
 func (p *parcel) call(ctx context.Context, store *Store, to []string, content io.Reader) ([]backends.Verdict, error) {

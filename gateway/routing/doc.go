@@ -21,6 +21,8 @@
 // each of them has confirmed it. There is no spool behind this: what a store cannot take now is
 // answered with 4xx, and stays the client's.
 //
+// How long all this may take is the engine's to say, by the context of each call.
+//
 // # Duplicates
 //
 // SMTP has one reply for all recipients. When some have their copy and others have to wait,

@@ -28,6 +28,7 @@ type fakeStore struct {
 	delivered []backends.Delivery
 	sent      []backends.Delivery
 	resolved  []backends.ResolveQuery
+	seen      backends.Credential
 	limits    backends.Limits
 	account   backends.Account
 
@@ -62,6 +63,9 @@ func (f *fakeStore) Health(context.Context) error                       { return
 func (f *fakeStore) Close() error                                       { return nil }
 
 func (f *fakeStore) Login(ctx context.Context, c backends.Credential) (backends.Account, error) {
+	f.mu.Lock()
+	f.seen = c
+	f.mu.Unlock()
 	if f.onLogin != nil {
 		if err := f.onLogin(ctx); err != nil {
 			return backends.Account{}, err

@@ -69,7 +69,6 @@ func (a *Attempt) note(delivered, unknown []string) {
 		if !slices.Contains(a.Delivered, r) {
 			a.Delivered = append(a.Delivered, r)
 		}
-		a.Unknown = slices.DeleteFunc(a.Unknown, func(u string) bool { return u == r })
 	}
 	for _, r := range unknown {
 		if !slices.Contains(a.Unknown, r) {

@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -33,10 +32,6 @@ type Options struct {
 	MemoryMost int
 	// PlaintextLogin lets passwords pass over connections without TLS [no].
 	PlaintextLogin bool
-	// ResolveTimeout is for a question at RCPT [30 s]; DeliverTimeout for a whole delivery
-	// after the final dot [8 min: a client waits 10 (RFC 5321 §4.5.3.2.6), and an answer that
-	// comes too late makes duplicates].
-	ResolveTimeout, DeliverTimeout time.Duration
 
 	createTemp func(dir string) (tempFile, error)
 }
@@ -55,12 +50,6 @@ func (o *Options) setDefaults() {
 	}
 	if o.MemoryMost == 0 {
 		o.MemoryMost = 256 << 10
-	}
-	if o.ResolveTimeout == 0 {
-		o.ResolveTimeout = 30 * time.Second
-	}
-	if o.DeliverTimeout == 0 {
-		o.DeliverTimeout = 8 * time.Minute
 	}
 	if o.createTemp == nil {
 		o.createTemp = createTemp

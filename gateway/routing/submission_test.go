@@ -278,8 +278,16 @@ func TestStoreThatSends(t *testing.T) {
 
 func TestCloseForgetsWhoItWas(t *testing.T) {
 	g := newGateway(t)
+	g.options.Router.Swap(g.table(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: sender{receiver{g.sakes}}, Sends: true}))
 	session := g.submission()
+	password := g.sakes.seen.Secret
+	if string(password) != "sesame" {
+		t.Fatalf("the store was shown %q", password)
+	}
 	session.Close()
+	if strings.Trim(string(password), "\x00") != "" {
+		t.Error("the password stays in memory")
+	}
 	if err := session.Mail(t.Context(), "alice@sakes.example", mailOptions()); code(err) != "530 5.7.0" {
 		t.Errorf("got %v", err)
 	}

@@ -55,8 +55,6 @@ func (t *transaction) resolve(ctx context.Context, store *Store, box address.Mai
 	if !ok {
 		return errNotLocal
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.o.ResolveTimeout)
-	defer cancel()
 	verdicts, err := receiver.Resolve(ctx, backends.ResolveQuery{
 		ReversePath: t.reversePath, Recipients: []string{box.String()}, Size: t.options.Size, Peer: t.peer,
 	})
@@ -99,7 +97,7 @@ func (t *transaction) begin(ctx context.Context, h *held, account string) (*parc
 		return nil, replies.SMTP(err)
 	}
 	return &parcel{
-		o: t.o, attempt: attempt, to: t.to,
+		attempt: attempt, to: t.to,
 		log:     t.log.With().Str("transaction", t.options.ID).Str("key", attempt.Key).Logger(),
 		content: func() io.Reader { return h.reader(0) },
 		envelope: backends.Delivery{
