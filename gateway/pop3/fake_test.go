@@ -164,6 +164,7 @@ type fakeDrop struct {
 	failOpen map[int]error
 	content  func(ctx context.Context, n, top int) Content
 	onUpdate func(ctx context.Context, deleted []int) error
+	onSize   func(ctx context.Context) error
 
 	mu      sync.Mutex
 	updates [][]int
@@ -173,7 +174,12 @@ type fakeDrop struct {
 func (d *fakeDrop) Len() int     { return len(d.messages) }
 func (d *fakeDrop) User() string { return d.user }
 
-func (d *fakeDrop) Size(_ context.Context, n int) (int64, error) {
+func (d *fakeDrop) Size(ctx context.Context, n int) (int64, error) {
+	if d.onSize != nil {
+		if err := d.onSize(ctx); err != nil {
+			return 0, err
+		}
+	}
 	if err := d.failSize[n]; err != nil {
 		return 0, err
 	}

@@ -187,6 +187,25 @@ func TestSlowBackend(t *testing.T) {
 			c.closed()
 		})
 	})
+	t.Run("sizes", func(t *testing.T) {
+		fake := newFake()
+		dropWith(func(d *fakeDrop) {
+			d.onSize = func(ctx context.Context) error {
+				select {
+				case <-time.After(4 * time.Minute):
+				case <-ctx.Done():
+				}
+				return ctx.Err()
+			}
+		})(fake)
+		bubble(t, fake, nil, func(t *testing.T, _ *running, c *client) {
+			c.login()
+			c.send("STAT\r\n")
+			if d := c.expectAfter("+OK 3 76"); d != 12*time.Minute {
+				t.Errorf("that took %v", d)
+			}
+		})
+	})
 	t.Run("content", func(t *testing.T) {
 		fake := newFake()
 		dropWith(func(d *fakeDrop) {
@@ -281,6 +300,29 @@ func TestClientThatLeavesMeanwhile(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Old scripts send all they have to say, and close their half. That is not leaving.
+func TestClientThatHasSaidAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := newFake(first)
+		fake.onPassword = func(ctx context.Context, _, _ string) error {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Minute):
+			}
+			return ctx.Err()
+		}
+		near, far := net.Pipe()
+		stream := "USER bob\r\nPASS secret\r\nSTAT\r\nQUIT\r\n"
+		conn := &halfPipe{Conn: far, in: bytes.NewReader([]byte(stream))}
+		go newSession(t.Context(), &Server{Backend: fake, InsecureAuth: true}, conn).serve()
+		got, err := io.ReadAll(near)
+		want := "+OK POP3 server ready\r\n+OK send PASS\r\n+OK maildrop has 1 messages\r\n+OK 1 32\r\n+OK goodbye\r\n"
+		if string(got) != want || err != nil {
+			t.Errorf("got %q and %v", got, err)
+		}
+	})
 }
 
 // Idle sessions are told, busy ones finish what they do, and nothing is removed.
@@ -407,6 +449,35 @@ func TestLimitOfConnections(t *testing.T) {
 				t.Errorf("refused for %q", r.seen.refused)
 			}
 		})
+	}
+}
+
+// A client that is still sending when it is hung up on is heard out, so that no reset takes the
+// last response from it.
+func TestHangingUpOnATalker(t *testing.T) {
+	r := start(t, newFake(first), func(s *Server) { s.MaxErrors = 1 })
+	c := r.dialTCP().login()
+	c.do("XYZZY", "-ERR unknown command; too many errors")
+	c.closed()
+	for i := range 100 {
+		if _, err := io.WriteString(c.conn, "XYZZY\r\n"); err != nil {
+			t.Fatalf("after %d more commands: %v", i, err)
+		}
+	}
+}
+
+// A connection that was accepted while Shutdown began is not served.
+func TestNoSessionBeginsAfterShutdown(t *testing.T) {
+	s := &Server{Backend: newFake(first)}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	near, far := net.Pipe()
+	defer near.Close()
+	session := newSession(t.Context(), s, far)
+	defer session.kill(nil)
+	if limit := s.register(session); limit != "shutdown" {
+		t.Errorf("the limit is %q", limit)
 	}
 }
 

@@ -2,6 +2,7 @@ package pop3
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -99,10 +100,13 @@ func TestUpdateGoesOnWhenTheClientIsGone(t *testing.T) {
 func TestMaildropIsClosedBeforeGoodbye(t *testing.T) {
 	fake := newFake(first)
 	r := start(t, fake, nil)
-	c := r.dialTCP().login()
-	c.do("QUIT", "+OK goodbye")
+	c := r.dialPipe().login()
+	c.send("QUIT\r\n")
+	if _, err := io.ReadFull(c.conn, make([]byte, 1)); err != nil { // the rest waits in the pipe
+		t.Fatal(err)
+	}
 	if _, drops := fake.left(); drops != 0 {
-		t.Error("the maildrop was still open after +OK")
+		t.Error("the maildrop was still open at +OK")
 	}
 }
 
@@ -160,9 +164,16 @@ func TestNoTerminatorAfterAFailedRead(t *testing.T) {
 					c.login()
 				}
 				c.send(tt.command + "\r\nNOOP\r\n")
-				rest := c.rest()
-				if strings.Contains(rest, "\r\n.\r\n") || strings.Contains(rest, "-ERR") {
+				_ = c.conn.SetReadDeadline(time.Now().Add(patience))
+				rest, err := io.ReadAll(c.r)
+				if bytes.Contains(rest, []byte("\r\n.\r\n")) || bytes.Contains(rest, []byte("-ERR")) {
 					t.Errorf("the client got %.100q … %q", rest, rest[max(0, len(rest)-100):])
+				}
+				if isTimeout(err) {
+					t.Error("the connection is still open")
+				}
+				if len(tt.text) < smallOutput && len(rest) > 0 { // nothing is said that need not be
+					t.Errorf("the client got %q", rest)
 				}
 				if sum := r.wait(1)[0]; sum.Reason != "content" || sum.Retr != 0 {
 					t.Errorf("got %+v", sum)
@@ -395,6 +406,27 @@ func TestLongSASLResponses(t *testing.T) {
 	c.do("AUTH PLAIN "+strings.Repeat("AAAA", 100), "-ERR line too long") // RFC 5034 §4: 255 octets for the command
 	c.do("USER bob", "+OK…")
 	c.do("PASS secret", "+OK…")
+}
+
+// Passwords do not stay in the buffer that an idle session keeps.
+func TestPasswordsAreWiped(t *testing.T) {
+	for _, stream := range []string{"USER bob\r\nPASS hunter2\r\n", "AUTH X-STEPS\r\nhunter2=\r\n"} {
+		near, far := net.Pipe()
+		s := newSession(t.Context(), &Server{Backend: newFake(first), InsecureAuth: true}, &halfPipe{Conn: far, in: bytes.NewReader([]byte(stream)), piece: 4})
+		read := make(chan struct{})
+		go func() {
+			_, _ = io.Copy(io.Discard, near)
+			close(read)
+		}()
+		s.serve()
+		<-read
+		if s.in.buf == nil || bytes.Contains(s.in.buf, []byte("hunter")) {
+			t.Errorf("after %q the buffer has %q", stream, bytes.Trim(s.in.buf, "\x00"))
+		}
+		if len(s.in.buf) > inputSize {
+			t.Errorf("after %q the buffer has still %d octets", stream, len(s.in.buf))
+		}
+	}
 }
 
 // closingExchange counts its Close.
