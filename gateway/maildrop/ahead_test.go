@@ -51,6 +51,19 @@ func (f *farStore) closed() {
 	f.open--
 }
 
+func (f *farStore) times(w want) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.fetches[w]
+}
+
+// mend takes a failure away.
+func (f *farStore) mend(index int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.fail, index)
+}
+
 func (f *farStore) total() (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -231,11 +244,11 @@ func TestFailuresAhead(t *testing.T) {
 		a.store.fail[4] = backends.Fail(backends.Throttled, "too many")
 		_ = a.read(0, -1)
 		_ = a.read(1, -1)
-		if err := a.read(2, -1); !errors.Is(err, gone) || a.store.fetches[want{2, -1}] != 1 {
-			t.Errorf("got %v after %d fetches", err, a.store.fetches[want{2, -1}])
+		if err := a.read(2, -1); !errors.Is(err, gone) || a.store.times(want{2, -1}) != 1 {
+			t.Errorf("got %v after %d fetches", err, a.store.times(want{2, -1}))
 		}
 		_ = a.read(3, -1)
-		delete(a.store.fail, 4)
+		a.store.mend(4)
 		if err := a.read(4, -1); err != nil {
 			t.Errorf("a message that was throttled ahead: %v", err)
 		}

@@ -1,0 +1,115 @@
+package maildrop_test
+
+import (
+	"context"
+	"net"
+	"net/textproto"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dipylon/dipylon/gateway/pop3"
+)
+
+// serve puts the engine before the gateway, on a real socket.
+func (g *gateway) serve() (dial func() *textproto.Conn) {
+	g.t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	server := &pop3.Server{Backend: g.backend, InsecureAuth: true}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(context.Background(), listener) }()
+	g.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			g.t.Error(err)
+		}
+		if err := <-served; err != nil {
+			g.t.Error(err)
+		}
+		g.idle()
+	})
+	return func() *textproto.Conn {
+		conn, err := textproto.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		g.t.Cleanup(func() { _ = conn.Close() })
+		ask(g.t, conn, "", "+OK")
+		return conn
+	}
+}
+
+// ask sends a line, reads one, and wants it to begin like this.
+func ask(t *testing.T, conn *textproto.Conn, line, want string) {
+	t.Helper()
+	if line != "" {
+		if err := conn.PrintfLine("%s", line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := conn.ReadLine()
+	if err != nil || !strings.HasPrefix(got, want) {
+		t.Fatalf("%s: got %q, %v, want %q", line, got, err, want)
+	}
+}
+
+func lines(t *testing.T, conn *textproto.Conn) string {
+	t.Helper()
+	all, err := conn.ReadDotLines()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(all, "|")
+}
+
+func TestThroughTheEngine(t *testing.T) {
+	g := newGateway(t)
+	g.store.add("m1", letter)
+	g.store.add("m 2", ".dot\r\n\r\n..\r\n")
+	dial := g.serve()
+	conn := dial()
+	ask(t, conn, "USER alice@sakes.example", "+OK")
+	ask(t, conn, "PASS wrong", "-ERR [AUTH]")
+	ask(t, conn, "USER alice@sakes.example", "+OK")
+	ask(t, conn, "PASS sesame", "+OK")
+	ask(t, conn, "STAT", "+OK 2 32")
+	ask(t, conn, "UIDL 1", "+OK 1 m1")
+	ask(t, conn, "UIDL 2", "+OK 2 ~1")
+	ask(t, conn, "RETR 2", "+OK")
+	if got := lines(t, conn); got != ".dot||.." {
+		t.Errorf("RETR gave %q", got)
+	}
+	ask(t, conn, "DELE 2", "+OK")
+	other := dial()
+	ask(t, other, "USER alice", "+OK")
+	ask(t, other, "PASS sesame", "-ERR [IN-USE]")
+	ask(t, conn, "QUIT", "+OK")
+	if _, err := conn.ReadLine(); err == nil {
+		t.Error("the connection goes on after QUIT")
+	}
+	if got := g.store.removed; len(got) != 1 || got[0] != "m 2" {
+		t.Errorf("removed %q", got)
+	}
+}
+
+func TestDroppedConnectionLeavesNothingBehind(t *testing.T) {
+	g := newGateway(t)
+	g.store.add("m1", letter)
+	released := make(chan struct{})
+	g.store.onClose = func() error { close(released); return nil }
+	conn := g.serve()()
+	ask(t, conn, "USER alice", "+OK")
+	ask(t, conn, "PASS sesame", "+OK")
+	ask(t, conn, "DELE 1", "+OK")
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-released
+	if len(g.store.batches) != 0 {
+		t.Errorf("a dropped connection removed something: %v", g.store.batches)
+	}
+}
