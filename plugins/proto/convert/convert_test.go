@@ -1,0 +1,461 @@
+package convert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/dipylon/dipylon/backends"
+	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
+)
+
+var noCause = cmpopts.IgnoreUnexported(backends.Failure{})
+
+var noon = time.Date(1997, 3, 10, 12, 0, 0, 5000, time.UTC)
+
+// crossed is a message after it has been on the wire.
+func crossed[M proto.Message](t testing.TB, m M) M {
+	t.Helper()
+	octets, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := m.ProtoReflect().New().Interface().(M)
+	if err := proto.Unmarshal(octets, copied); err != nil {
+		t.Fatal(err)
+	}
+	return copied
+}
+
+func must[T any](t testing.TB, value T, err error) T {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+func same(t *testing.T, got, want any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, noCause); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// TestRoundTrip: every field of every type comes back.
+func TestRoundTrip(t *testing.T) {
+	peer := backends.Peer{Address: "192.0.2.7:50123", Protocol: "pop3", TLS: true, Session: "s-1"}
+	rendering := backends.Rendering{Encoding: backends.EncodingUUENCODE, Body: backends.BodyTextAndHTML, Charset: "koi8-r", RichText: true}
+	failure := &backends.Failure{Kind: backends.OverQuota, Code: "4.2.2", Text: "full", Detail: "of 10 MB", RetryAfter: time.Hour}
+	credential := backends.Credential{
+		Kind: backends.CredentialCertificate, User: "ann", ActAs: "bob", Secret: []byte("s"), Certificate: []byte("DER"), Peer: peer,
+	}
+	verdicts := []backends.Verdict{{Recipient: "a@x.example"}, {Recipient: "b@x.example", Failure: failure}}
+
+	t.Run("description", func(t *testing.T) {
+		want := backends.Description{
+			Name: "fake", Version: "1", Vendor: "v", ExactSizes: true, Mechanisms: []string{"SCRAM-SHA-256"},
+			Capabilities: backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true},
+			Credentials:  []backends.CredentialKind{backends.CredentialPassword, backends.CredentialActing},
+			Limits:       backends.Limits{MessageSize: 1 << 40, Recipients: 2, Maildrops: 3, FetchesAtOnce: 4, RemovalsAtATime: 5},
+		}
+		got, err := DescriptionFromProto(crossed(t, DescriptionToProto(want)))
+		same(t, must(t, got, err), want)
+	})
+	t.Run("settings", func(t *testing.T) {
+		want := backends.Settings{
+			Store: "s", Hostname: "h", Domains: []string{"d.example"}, StateDir: "/s", Raw: []byte("{}"), BaseDir: "/b", Check: true,
+		}
+		m, err := SettingsToProto(want)
+		same(t, SettingsFromProto(crossed(t, must(t, m, err))), want)
+	})
+	t.Run("problems", func(t *testing.T) {
+		want := &backends.SettingsError{Problems: []backends.SettingsProblem{{Path: "a.b", Problem: "p", Suggest: "s"}, {Problem: "q"}}}
+		same(t, ProblemsFromProto(crossed(t, ProblemsToProto(want))), want)
+		if err := ProblemsFromProto(crossed(t, ProblemsToProto(nil))); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("credential", func(t *testing.T) {
+		m, err := CredentialToProto(credential)
+		got, err := CredentialFromProto(crossed(t, must(t, m, err)))
+		same(t, must(t, got, err), credential)
+	})
+	t.Run("account", func(t *testing.T) {
+		want := backends.Account{
+			ID: "id é", Address: "a@x.example", Addresses: []string{"a@x.example", "@x.example"}, DisplayName: "Ann",
+			Grant: []byte{0xff}, PasswordExpires: noon,
+		}
+		got, err := AccountFromProto(crossed(t, AccountToProto(want)))
+		same(t, must(t, got, err), want)
+	})
+	t.Run("open", func(t *testing.T) {
+		want := backends.OpenRequest{Credential: credential, Folder: "a/b"}
+		m, err := OpenToProto(want)
+		got, err := OpenFromProto(crossed(t, must(t, m, err)))
+		same(t, must(t, got, err), want)
+	})
+	t.Run("entry", func(t *testing.T) {
+		want := backends.Entry{ID: "\x00\xff", Size: 7, Exact: true, Received: noon, Seen: true, UIDL: "u1"}
+		m, err := EntryToProto(want)
+		got, err := EntryFromProto(crossed(t, must(t, m, err)))
+		same(t, must(t, got, err), want)
+	})
+	t.Run("fetch", func(t *testing.T) {
+		want := backends.FetchRequest{ID: "\xff", Top: true, Lines: 9, Rendering: rendering}
+		m, err := FetchToProto(want, 77)
+		m = crossed(t, must(t, m, err))
+		got, err := FetchFromProto(m)
+		same(t, must(t, got, err), want)
+		if m.GetWindow() != 77 {
+			t.Error(m.GetWindow())
+		}
+	})
+	t.Run("remove", func(t *testing.T) {
+		want := []backends.MessageID{"a", "\xff"}
+		m, err := RemoveToProto(want, backends.DisposalTrash)
+		ids, disposal, err := RemoveFromProto(crossed(t, must(t, m, err)))
+		same(t, must(t, ids, err), want)
+		same(t, disposal, backends.DisposalTrash)
+	})
+	t.Run("removals", func(t *testing.T) {
+		want := []backends.Removal{{ID: "a"}, {ID: "b", Failure: failure}}
+		got, err := RemovalsFromProto(crossed(t, RemovalsToProto(want)), []backends.MessageID{"a", "b"})
+		same(t, must(t, got, err), want)
+	})
+	t.Run("resolve", func(t *testing.T) {
+		want := backends.ResolveQuery{ReversePath: "a@x.example", Recipients: []string{"b@x.example"}, Size: 9, Peer: peer}
+		m, err := ResolveToProto(want)
+		same(t, ResolveFromProto(crossed(t, must(t, m, err))), want)
+	})
+	t.Run("delivery", func(t *testing.T) {
+		want := backends.Delivery{
+			Key: "k", Retry: true, ReversePath: "a@x.example", Recipients: []string{"ü@x.example"}, Size: 9,
+			EightBit: true, UTF8: true, Internal: true, Received: noon, Peer: peer,
+		}
+		m, err := DeliveryToProto(want)
+		got, err := DeliveryFromProto(crossed(t, must(t, m, err)))
+		same(t, must(t, got, err), want)
+	})
+	t.Run("verdicts", func(t *testing.T) {
+		m, err := VerdictsToProto(verdicts)
+		got, err := VerdictsFromProto(crossed(t, must(t, m, err)), []string{"a@x.example", "b@x.example"})
+		same(t, must(t, got, err), verdicts)
+	})
+	t.Run("collect", func(t *testing.T) {
+		want := backends.CollectRequest{Most: 3, Lease: time.Hour, Rendering: rendering}
+		m, err := CollectToProto(want)
+		got, err := CollectFromProto(crossed(t, must(t, m, err)))
+		same(t, must(t, got, err), want)
+	})
+	t.Run("outgoing", func(t *testing.T) {
+		want := backends.Outgoing{ID: "i", ReversePath: "a@x.example", Recipients: []string{"b@x.example"}, Queued: noon, Size: -1, UTF8: true}
+		m, err := OutgoingToProto(want)
+		got, err := OutgoingFromProto(crossed(t, must(t, m, err)))
+		same(t, must(t, got, err), want)
+	})
+	t.Run("settlements", func(t *testing.T) {
+		want := []backends.Settlement{{ID: "i", Verdicts: verdicts}, {ID: "j"}}
+		m, err := SettlementsToProto(want)
+		got, err := SettlementsFromProto(crossed(t, must(t, m, err)))
+		same(t, must(t, got, err), want)
+	})
+}
+
+// TestKinds: the numbers of kinds and credentials, and the forms, are the same on both sides.
+func TestKinds(t *testing.T) {
+	for number, name := range pb.Kind_name {
+		kind := backends.Kind(number)
+		if number == 0 {
+			continue
+		}
+		want := strings.ToUpper("KIND_" + strings.ReplaceAll(kind.String(), " ", "_"))
+		if name != want {
+			t.Errorf("%d is %s on the wire and %v in Go", number, name, kind)
+		}
+		if _, ok := statusCodes[kind]; !ok {
+			t.Errorf("%v has no gRPC code", kind)
+		}
+		got := FailureFromProto(crossed(t, FailureToProto(&backends.Failure{Kind: kind})))
+		if got.Kind != kind {
+			t.Errorf("%v came back as %v", kind, got.Kind)
+		}
+	}
+	if len(backends.Replies) != len(pb.Kind_name)-1 {
+		t.Errorf("%d kinds in Go, %d on the wire", len(backends.Replies), len(pb.Kind_name)-1)
+	}
+	for number, name := range pb.CredentialKind_name {
+		want := "CREDENTIAL_KIND_" + strings.ToUpper(backends.CredentialKind(number).String())
+		if number != 0 && name != want {
+			t.Errorf("%d is %s, want %s", number, name, want)
+		}
+	}
+}
+
+func TestFailureFromProto(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		in   *pb.Failure
+		want *backends.Failure
+	}{
+		{"none", nil, nil},
+		{"empty", &pb.Failure{}, &backends.Failure{Kind: backends.Temporary}},
+		{"a kind of the future", &pb.Failure{Kind: 99}, &backends.Failure{Kind: backends.Temporary}},
+		{"a negative kind", &pb.Failure{Kind: -1}, &backends.Failure{Kind: backends.Temporary}},
+		{"no code", &pb.Failure{Kind: 2, Code: "5.1.1\r\n250 ok"}, &backends.Failure{Kind: backends.Permanent}},
+		{"a code of success", &pb.Failure{Kind: 2, Code: "2.0.0"}, &backends.Failure{Kind: backends.Permanent}},
+		{"lines", &pb.Failure{Kind: 2, Text: "a\r\n-ERR b", Detail: "c\nd\x1b[0m\u202e"}, &backends.Failure{Kind: backends.Permanent, Text: "a  -ERR b", Detail: "c d [0m?"}},
+		{"long", &pb.Failure{Kind: 2, Detail: strings.Repeat("é", 5000)}, &backends.Failure{Kind: backends.Permanent, Detail: strings.Repeat("é", detailMost/2)}},
+		{"retry in the past", &pb.Failure{Kind: 8, RetryAfter: durationpb.New(-time.Hour)}, &backends.Failure{Kind: backends.Throttled}},
+		{"retry in a year", &pb.Failure{Kind: 8, RetryAfter: durationpb.New(8766 * time.Hour)}, &backends.Failure{Kind: backends.Throttled, RetryAfter: retryMost}},
+		{"no duration", &pb.Failure{Kind: 8, RetryAfter: &durationpb.Duration{Seconds: math.MaxInt64}}, &backends.Failure{Kind: backends.Throttled}},
+	} {
+		t.Run(test.name, func(t *testing.T) { same(t, FailureFromProto(test.in), test.want) })
+	}
+}
+
+func TestFailureToProto(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		in   *backends.Failure
+		want *pb.Failure
+	}{
+		{"none", nil, nil},
+		{"no kind", &backends.Failure{}, &pb.Failure{Kind: pb.Kind_KIND_TEMPORARY}},
+		{"not UTF-8", &backends.Failure{Kind: backends.Permanent, Text: "\xff", Detail: "a\xffb"}, &pb.Failure{Kind: 2, Text: "?", Detail: "a?b"}},
+		{"a cause", backends.AsFailure(io.ErrUnexpectedEOF), &pb.Failure{Kind: 1, Detail: "unexpected EOF"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := FailureToProto(test.in); !proto.Equal(got, test.want) {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+func TestStatus(t *testing.T) {
+	said := backends.Fail(backends.InUse, "by another").WithCode("4.2.1").Say("busy").After(time.Second)
+	for _, test := range []struct {
+		name string
+		err  error
+		want *backends.Failure
+		is   error
+	}{
+		{"a failure", ErrorToStatus(said), said, nil},
+		{"a failure inside an error", ErrorToStatus(fmt.Errorf("opening: %w", said)), said, nil},
+		{"any error", ErrorToStatus(errors.New("boom")), &backends.Failure{Kind: backends.Temporary, Detail: "boom"}, nil},
+		{"no detail", status.Error(codes.Internal, "boom\n"), &backends.Failure{Kind: backends.Temporary, Detail: "Internal: boom"}, nil},
+		{"unimplemented", status.Error(codes.Unimplemented, "no"), &backends.Failure{Kind: backends.Unsupported, Detail: "no"}, nil},
+		{"deadline", status.Error(codes.DeadlineExceeded, "late"), &backends.Failure{Kind: backends.Temporary, Code: "4.4.7", Detail: "late: context deadline exceeded"}, context.DeadlineExceeded},
+		{"cancelled", status.Error(codes.Canceled, "no"), &backends.Failure{Kind: backends.Temporary, Detail: "no: context canceled"}, context.Canceled},
+		{"the end of a stream", io.EOF, &backends.Failure{Kind: backends.Temporary, Detail: "the plugin ended the stream early: unexpected EOF"}, io.ErrUnexpectedEOF},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := ErrorFromStatus(test.err)
+			same(t, backends.AsFailure(got), test.want)
+			if test.is != nil && !errors.Is(got, test.is) {
+				t.Errorf("%v is not %v", got, test.is)
+			}
+		})
+	}
+	if ErrorToStatus(nil) != nil || ErrorFromStatus(nil) != nil {
+		t.Error("nothing became an error")
+	}
+	if HasFailure(status.Error(codes.Unknown, "x")) || !HasFailure(ErrorToStatus(said)) || !HasFailure(status.Error(codes.Unimplemented, "")) || HasFailure(io.EOF) {
+		t.Error("HasFailure")
+	}
+	if !IsTransport(status.Error(codes.Unavailable, "EOF")) || IsTransport(ErrorToStatus(errors.New("x"))) || IsTransport(nil) {
+		t.Error("IsTransport")
+	}
+}
+
+// TestHostile: what breaks the rules is an error and never a value.
+func TestHostile(t *testing.T) {
+	long := strings.Repeat("x", 2000)
+	failed := func(_ any, err error) error { return err }
+	account := func(change func(*pb.Account)) error {
+		m := &pb.Account{Id: "id", Address: "a@x.example"}
+		change(m)
+		return failed(AccountFromProto(m))
+	}
+	for _, test := range []struct {
+		name string
+		err  error
+	}{
+		{"entry without id", failed(EntryFromProto(&pb.Entry{}))},
+		{"no entry", failed(EntryFromProto(nil))},
+		{"entry with a long id", failed(EntryFromProto(&pb.Entry{Id: []byte(long)}))},
+		{"account without id", account(func(m *pb.Account) { m.Id = "" })},
+		{"no account", failed(AccountFromProto(nil))},
+		{"account with a long id", account(func(m *pb.Account) { m.Id = long })},
+		{"account id with a control", account(func(m *pb.Account) { m.Id = "a\nb" })},
+		{"account with a long grant", account(func(m *pb.Account) { m.Grant = make([]byte, 1<<20) })},
+		{"account address", account(func(m *pb.Account) { m.Address = "a b\r\nRCPT TO:<c>" })},
+		{"account address without domain", account(func(m *pb.Account) { m.Address = "ann" })},
+		{"account addresses", account(func(m *pb.Account) { m.Addresses = []string{"a@b", ""} })},
+		{"too many addresses", account(func(m *pb.Account) { m.Addresses = make([]string, 20_000) })},
+		{"description without a name", failed(DescriptionFromProto(&pb.Description{}))},
+		{"fetch without id", failed(FetchFromProto(&pb.Fetch{}))},
+		{"fetch in a form of the future", failed(FetchFromProto(&pb.Fetch{Id: []byte("x"), Rendering: &pb.Rendering{Body: 99}}))},
+		{"fetch in an encoding of the future", failed(FetchFromProto(&pb.Fetch{Id: []byte("x"), Rendering: &pb.Rendering{Encoding: 99}}))},
+		{"credential of the future", failed(CredentialFromProto(&pb.Credential{Kind: 99}))},
+		{"delivery without key", failed(DeliveryFromProto(&pb.Delivery{}))},
+		{"delivery with a long key", failed(DeliveryFromProto(&pb.Delivery{Key: long}))},
+		{"delivery key with a space", failed(DeliveryFromProto(&pb.Delivery{Key: "a b"}))},
+		{"too few verdicts", failed(VerdictsFromProto(&pb.Verdicts{}, []string{"a"}))},
+		{"too many verdicts", failed(VerdictsFromProto(&pb.Verdicts{Verdicts: []*pb.Verdict{{Recipient: "a"}, {Recipient: "b"}}}, []string{"a"}))},
+		{"other order", failed(VerdictsFromProto(&pb.Verdicts{Verdicts: []*pb.Verdict{{Recipient: "b"}, {Recipient: "a"}}}, []string{"a", "b"}))},
+		{"other spelling", failed(VerdictsFromProto(&pb.Verdicts{Verdicts: []*pb.Verdict{{Recipient: "A"}}}, []string{"a"}))},
+		{"a verdict that is none", failed(VerdictsFromProto(&pb.Verdicts{Verdicts: []*pb.Verdict{nil}}, []string{"a"}))},
+		{"too few removals", failed(RemovalsFromProto(&pb.Removals{}, []backends.MessageID{"a"}))},
+		{"removals of others", failed(RemovalsFromProto(&pb.Removals{Removals: []*pb.Removal{{Id: []byte("b")}}}, []backends.MessageID{"a"}))},
+		{"outgoing without id", failed(OutgoingFromProto(&pb.Outgoing{Recipients: []string{"a@b"}}))},
+		{"outgoing without recipients", failed(OutgoingFromProto(&pb.Outgoing{Id: []byte("x")}))},
+		{"outgoing from nobody", failed(OutgoingFromProto(&pb.Outgoing{Id: []byte("x"), ReversePath: "x", Recipients: []string{"a@b"}}))},
+		{"outgoing with a command", failed(OutgoingFromProto(&pb.Outgoing{Id: []byte("x"), Recipients: []string{"a@b>\r\nDATA"}}))},
+	} {
+		if test.err == nil {
+			t.Errorf("%s: no error", test.name)
+		}
+	}
+}
+
+// TestNotUTF8: what protobuf cannot carry is refused before it makes the whole call fail.
+func TestNotUTF8(t *testing.T) {
+	const bad = "\xe4"
+	failed := func(_ any, err error) error { return err }
+	for name, err := range map[string]error{
+		"user":         failed(CredentialToProto(backends.Credential{User: bad})),
+		"act as":       failed(CredentialToProto(backends.Credential{ActAs: bad})),
+		"folder":       failed(OpenToProto(backends.OpenRequest{Folder: bad})),
+		"reverse-path": failed(ResolveToProto(backends.ResolveQuery{ReversePath: bad})),
+		"recipient":    failed(ResolveToProto(backends.ResolveQuery{Recipients: []string{bad}})),
+		"delivery":     failed(DeliveryToProto(backends.Delivery{Key: "k", Recipients: []string{bad}})),
+		"charset":      failed(RenderingToProto(backends.Rendering{Charset: bad})),
+		"settings":     failed(SettingsToProto(backends.Settings{Domains: []string{bad}})),
+		"verdict":      failed(VerdictsToProto([]backends.Verdict{{Recipient: bad}})),
+		"settlement":   failed(SettlementsToProto([]backends.Settlement{{ID: "i", Verdicts: []backends.Verdict{{Recipient: bad}}}})),
+		"outgoing":     failed(OutgoingToProto(backends.Outgoing{ID: "i", ReversePath: bad})),
+	} {
+		if !errors.Is(err, ErrText) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if p := PeerToProto(backends.Peer{Address: bad, Session: "a\nb"}); p.GetAddress() != "?" || p.GetSession() != "a b" {
+		t.Error(p)
+	}
+}
+
+// TestMended: what can be mended without changing its meaning is.
+func TestMended(t *testing.T) {
+	entry, err := EntryFromProto(&pb.Entry{
+		Id: []byte("x"), Size: -7, Exact: true, Uidl: "with space", Received: &timestamppb.Timestamp{Seconds: math.MaxInt64},
+	})
+	same(t, must(t, entry, err), backends.Entry{ID: "x", Size: -1})
+	d, err := DescriptionFromProto(&pb.Description{
+		Name: "n\n", Credentials: []pb.CredentialKind{0, 1, 1, 77}, Mechanisms: []string{"plain", "PLAIN", "A B", ""},
+		Limits: &pb.Limits{MessageSize: -1, Recipients: -1},
+	})
+	same(t, must(t, d, err), backends.Description{
+		Name: "n", Credentials: []backends.CredentialKind{backends.CredentialPassword}, Mechanisms: []string{"PLAIN"},
+	})
+}
+
+func TestLine(t *testing.T) {
+	for _, test := range []struct {
+		in   string
+		n    int
+		want string
+	}{
+		{"", 5, ""},
+		{" a\tb\r\n ", 5, "a b"},
+		{"abcdef", 3, "abc"},
+		{"ééé", 3, "é"},
+		{"é", 1, ""},
+		{"a\x00\x1b\x7fb\u0085\u202e\xff", 20, "a   b ??"},
+	} {
+		if got := Line(test.in, test.n); got != test.want {
+			t.Errorf("Line(%q, %d) = %q, want %q", test.in, test.n, got, test.want)
+		}
+	}
+}
+
+// FuzzFromProto gives octets from the wire to every function that reads a plugin's answers:
+// none panics, and what they let through keeps the rules.
+func FuzzFromProto(f *testing.F) {
+	seeds := []proto.Message{
+		&pb.Entry{Id: []byte("x"), Size: 5, Uidl: "u"},
+		&pb.Account{Id: "id", Address: "a@b", Addresses: []string{"@b"}},
+		&pb.Failure{Kind: 3, Code: "5.7.8", Text: "t", Detail: "d", RetryAfter: durationpb.New(time.Minute)},
+		&pb.Description{Name: "n", Mechanisms: []string{"PLAIN"}, Limits: &pb.Limits{Recipients: 3}},
+		&pb.Outgoing{Id: []byte("x"), Recipients: []string{"a@b"}},
+		&pb.Verdicts{Verdicts: []*pb.Verdict{{Recipient: "a"}}},
+		&pb.ConfigureResponse{Problems: []*pb.SettingsProblem{{Path: "p"}}},
+	}
+	for _, m := range seeds {
+		octets, err := proto.Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(octets)
+	}
+	f.Fuzz(func(t *testing.T, octets []byte) {
+		read := func(m proto.Message) bool { return proto.Unmarshal(octets, m) == nil }
+		if m := new(pb.Entry); read(m) {
+			if e, err := EntryFromProto(m); err == nil && (len(e.ID) == 0 || len(e.ID) > IDMost || e.Size < -1 || len(e.UIDL) > 70) {
+				t.Errorf("%+v", e)
+			}
+		}
+		if m := new(pb.Account); read(m) {
+			if a, err := AccountFromProto(m); err == nil && (a.ID == "" || !printable(a.ID+a.Address+a.DisplayName)) {
+				t.Errorf("%+v", a)
+			}
+		}
+		if m := new(pb.Failure); read(m) {
+			g := FailureFromProto(m)
+			if _, known := backends.Replies[g.Kind]; !known || g.RetryAfter < 0 || !utf8.ValidString(g.Detail) || strings.ContainsAny(g.Text+g.Detail, "\r\n\x1b") {
+				t.Errorf("%+v", g)
+			}
+			if again := FailureFromProto(FailureToProto(g)); !cmp.Equal(again, g, noCause) {
+				t.Errorf("%+v is not stable: %+v", g, again)
+			}
+		}
+		if m := new(pb.Description); read(m) {
+			if d, err := DescriptionFromProto(m); err == nil && (d.Name == "" || d.Limits.MessageSize < 0 || d.Limits.Recipients < 0) {
+				t.Errorf("%+v", d)
+			}
+		}
+		if m := new(pb.Outgoing); read(m) {
+			if o, err := OutgoingFromProto(m); err == nil && strings.ContainsAny(o.ReversePath+strings.Join(o.Recipients, ""), "\r\n") {
+				t.Errorf("%+v", o)
+			}
+		}
+		if m := new(pb.Verdicts); read(m) {
+			if v, err := VerdictsFromProto(m, []string{"a"}); err == nil && (len(v) != 1 || v[0].Recipient != "a") {
+				t.Errorf("%+v", v)
+			}
+		}
+		if m := new(pb.Removals); read(m) {
+			if r, err := RemovalsFromProto(m, []backends.MessageID{"a"}); err == nil && (len(r) != 1 || r[0].ID != "a") {
+				t.Errorf("%+v", r)
+			}
+		}
+		if m := new(pb.ConfigureResponse); read(m) {
+			_ = ProblemsFromProto(m)
+		}
+	})
+}
