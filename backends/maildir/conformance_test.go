@@ -66,7 +66,6 @@ func TestConformance(t *testing.T) {
 		"CRLF and quota": {"lf": false, "quota": "1GiB", "message_limit": "64MiB", "act_for": true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			target, in := conformance(t, settings)
 			target.Open = func(ctx context.Context) (backends.Store, error) {
 				s := New()

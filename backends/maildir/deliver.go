@@ -213,34 +213,46 @@ func (b *box) find(mark string) (path string, err error) {
 	return "", nil
 }
 
-// place gives the written message its name in each target's new.
+// place gives the written message its name in each target's new, and then makes the names
+// durable: on a file system with a journal the first of these syncs does the work of all.
 func (d *delivering) place(ctx context.Context, m *written) {
-	var own *target
-	for _, t := range d.pending() {
-		if err := ctx.Err(); err != nil {
-			t.failure = storageFailure("delivering", err)
+	var named []*target
+	for _, t := range d.nameOrder(m) {
+		if err := d.name(ctx, t, m); err != nil {
+			t.failure = storageFailure("giving a message its name", err)
 			continue
 		}
-		if t == m.owner {
-			own = t // last: the others link to its file
-			continue
-		}
-		d.finish(t, m, d.copyTo(t, m))
+		named = append(named, t)
 	}
-	if own != nil {
-		d.finish(own, m, d.store.disk.Rename(m.path, filepath.Join(own.box.dir, "new", m.name)))
-	}
-	if own == nil || own.failure != nil {
+	if !slices.Contains(named, m.owner) {
 		d.discard(m.path)
+	}
+	for _, t := range named {
+		d.confirm(t, m)
 	}
 }
 
-// finish makes the name of a copy durable, or takes back what cannot be made so.
-func (d *delivering) finish(t *target, m *written, err error) {
-	if err != nil {
-		t.failure = storageFailure("giving a message its name", err)
-		return
+// nameOrder puts the target that has the file last: the others link to what it renames.
+func (d *delivering) nameOrder(m *written) []*target {
+	order := d.pending()
+	if i := slices.Index(order, m.owner); i >= 0 {
+		order = append(slices.Delete(order, i, i+1), m.owner)
 	}
+	return order
+}
+
+func (d *delivering) name(ctx context.Context, t *target, m *written) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if t == m.owner {
+		return d.store.disk.Rename(m.path, filepath.Join(t.box.dir, "new", m.name))
+	}
+	return d.copyTo(t, m)
+}
+
+// confirm makes the name of a copy durable, or takes back what cannot be made so.
+func (d *delivering) confirm(t *target, m *written) {
 	folder := filepath.Join(t.box.dir, "new")
 	if err := d.store.disk.SyncDir(folder); err != nil {
 		d.use.recent.set(t.to, d.Key, suspect)

@@ -26,7 +26,6 @@ func asPlugin(t *testing.T, in backends.Settings) host.Spec {
 
 // TestConformanceAsPlugin runs the contract's suite across the process boundary.
 func TestConformanceAsPlugin(t *testing.T) {
-	t.Parallel()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
 	target, in := conformance(t, map[string]any{"quota": "1GiB", "act_for": true})
 	target.New = nil
@@ -43,7 +42,6 @@ func TestConformanceAsPlugin(t *testing.T) {
 // TestPluginReplaced: what a plugin has taken is there after another has taken its place, and
 // the other knows what had been delivered.
 func TestPluginReplaced(t *testing.T) {
-	t.Parallel()
 	root := filepath.Join(t.TempDir(), "mail")
 	if err := os.Mkdir(root, 0o700); err != nil {
 		t.Fatal(err)

@@ -28,8 +28,8 @@ func (r record) path(dir string) string {
 	return filepath.Join(dir, "new", r.name)
 }
 
-// before orders records: oldest first, then by name.
-func before(arrivedA int64, idA string, arrivedB int64, idB string) int {
+// compare orders records: oldest first, then by name.
+func compare(arrivedA int64, idA string, arrivedB int64, idB string) int {
 	switch {
 	case arrivedA < arrivedB:
 		return -1
@@ -44,7 +44,7 @@ type listing []record
 
 func (l listing) find(id string) (record, bool) {
 	when := arrived(id)
-	i := sort.Search(len(l), func(i int) bool { return before(l[i].arrived, l[i].id(), when, id) >= 0 })
+	i := sort.Search(len(l), func(i int) bool { return compare(l[i].arrived, l[i].id(), when, id) >= 0 })
 	if i < len(l) && l[i].id() == id {
 		return l[i], true
 	}
@@ -77,13 +77,13 @@ func (f folder) scan(ctx context.Context) (listing, error) {
 			return nil, backends.Fail(backends.Temporary, "reading a folder: %w", err)
 		}
 		start := time.Now()
-		before := f.changed()
+		last := f.changed()
 		fresh, err := f.records()
 		if err != nil {
 			return nil, storageFailure("reading a folder", err)
 		}
 		seen = append(seen, fresh...)
-		if after := f.changed(); after == before && start.Sub(time.Unix(0, max(after.new, after.cur))) > tick {
+		if after := f.changed(); after == last && start.Sub(time.Unix(0, max(after.new, after.cur))) > tick {
 			return order(fresh), nil
 		}
 	}
@@ -130,7 +130,7 @@ func (l listing) add(names []string, cur bool) listing {
 
 // order sorts records, and keeps of those with one id the one that was seen last.
 func order(l listing) listing {
-	slices.SortStableFunc(l, func(a, b record) int { return before(a.arrived, a.id(), b.arrived, b.id()) })
+	slices.SortStableFunc(l, func(a, b record) int { return compare(a.arrived, a.id(), b.arrived, b.id()) })
 	kept := l[:0]
 	for _, r := range l {
 		if n := len(kept); n > 0 && kept[n-1].id() == r.id() {
