@@ -34,6 +34,9 @@ func (m *maildrop) Fetch(ctx context.Context, request backends.FetchRequest) (ba
 	}
 	r := &parts{ctx: ctx, maildrop: m, uid: uid, size: size}
 	r.ask()
+	if !request.Top && size > firstPart {
+		r.ask() // most longer messages end within the second part: they cost one round trip, too
+	}
 	if err := r.next(); err != nil && err != io.EOF {
 		return nil, err
 	}

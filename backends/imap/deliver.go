@@ -133,8 +133,14 @@ func (s *Store) trace(d backends.Delivery, returnPath bool) string {
 func (s *Store) deliverLMTP(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
 	verdicts := make([]backends.Verdict, len(d.Recipients))
 	var left []int
+	first := make(map[string]int) // two names of one mailbox get one copy
 	for i, r := range d.Recipients {
 		verdicts[i].Recipient = r
+		box := strings.ToLower(r)
+		if _, twice := first[box]; twice {
+			continue
+		}
+		first[box] = i
 		if d.Retry && s.settings.Master.User != "" {
 			there, err := s.delivered(ctx, r, d.Key)
 			if err != nil {
@@ -167,6 +173,9 @@ func (s *Store) deliverLMTP(ctx context.Context, d backends.Delivery, content io
 	}
 	for n, i := range left {
 		verdicts[i] = answers[n]
+	}
+	for i, r := range d.Recipients {
+		verdicts[i].Failure = verdicts[first[strings.ToLower(r)]].Failure
 	}
 	return discreet(verdicts), nil
 }

@@ -54,7 +54,7 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 		Version:     version(),
 		Credentials: []backends.CredentialKind{backends.CredentialPassword, backends.CredentialToken},
 		ExactSizes:  !s.liar.Load(),
-		Limits:      backends.Limits{FetchesAtOnce: 16, RemovalsAtATime: 500},
+		Limits:      backends.Limits{FetchesAtOnce: 32, RemovalsAtATime: 500},
 	}
 	if s.settings.Master.User != "" {
 		d.Credentials = append(d.Credentials, backends.CredentialActing)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/imap"
 	"github.com/dipylon/dipylon/backends/maildir"
 )
 
@@ -15,6 +16,7 @@ type builtin struct {
 func builtins() []builtin {
 	return []builtin{
 		{"maildir", "Maildir folders on this machine's disk", func() backends.Store { return maildir.New() }},
+		{"imap", "an IMAP server, with LMTP or APPEND for delivery", func() backends.Store { return imap.New() }},
 	}
 }
 

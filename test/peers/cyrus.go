@@ -219,6 +219,7 @@ httpmodules: jmap
 httpallowcompress: no
 http_jwt_max_age: 0
 duplicatesuppression: no
+failedloginpause: 0
 munge8bit: no
 reject8bit: no
 conversations: yes
