@@ -48,8 +48,9 @@ var concurrencyCases = []testcase{
 	}},
 	{"sessions", []need{reader, feed, secondAccount}, func(t *trial) {
 		m := t.mails(2)
-		t.filled(t.first(), m[0])
-		t.filled(t.second(), m[1])
+		t.emptyAll()
+		t.put(t.first(), m[0])
+		t.put(t.second(), m[1])
 		most := 8
 		if limit := t.description.Limits.Maildrops; limit > 0 {
 			most = min(most, max(1, limit-2))
@@ -91,6 +92,7 @@ func deliveriesAndReaders(t *trial) {
 		readers.Go(func() {
 			box := []mailbox{t.first(), t.second()}[i]
 			for !over.Load() && t.ctx.Err() == nil {
+				t.pause(time.Millisecond)
 				t.lookAround(box, func(data []byte) {
 					for _, m := range mails {
 						if m.is(data) {

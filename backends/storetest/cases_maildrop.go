@@ -72,6 +72,7 @@ var listCases = []testcase{
 				t.Errorf("place %d of the list has another message: %s", i+1, excerpt(data))
 			}
 		}
+		d.close()
 		t.empty(t.first())
 	}},
 	{"as-it-stands-at-the-call", []need{reader, feed}, func(t *trial) {
@@ -141,7 +142,8 @@ var listCases = []testcase{
 		return ""
 	}}, func(t *trial) {
 		m := t.mails(1)[0]
-		t.filled(t.first(), m)
+		inbox, _ := t.filled(t.first(), m)
+		inbox.close()
 		d, err := t.store.(backends.Reader).Open(t.ctx, backends.OpenRequest{Credential: t.credential(t.first()), Folder: t.Folder})
 		if err != nil {
 			t.Fatalf("opening %q: %w", t.Folder, err)
@@ -307,7 +309,8 @@ var fetchCases = []testcase{
 	}},
 	{"another's-message", []need{reader, feed, secondAccount}, func(t *trial) {
 		theirs := t.mails(1)[0]
-		_, entries := t.filled(t.second(), theirs)
+		second, entries := t.filled(t.second(), theirs)
+		second.close()
 		d, _ := t.filled(t.first(), t.mails(1)...)
 		if data, err := d.read(backends.FetchRequest{ID: entries[0].ID}); err == nil && theirs.is(data) {
 			t.Errorf("the first account reads the second one's message by its id")
@@ -319,7 +322,7 @@ var fetchCases = []testcase{
 		t.readTogether([]drop{d, d, d, d}, idsOf(entries), mails)
 	}},
 	{"given-up-contents", []need{reader, feed}, func(t *trial) {
-		m := t.large(1_000_000)
+		m := t.large(400_000)
 		d, entries := t.filled(t.first(), m)
 		for i := range 20 {
 			c, err := d.Fetch(t.ctx, backends.FetchRequest{ID: entries[0].ID})
@@ -364,6 +367,7 @@ var fetchCases = []testcase{
 		m := t.large(t.largest())
 		d, entries := t.filled(t.first(), m)
 		t.same(m, d.fetch(entries[0].ID))
+		d.close()
 		t.empty(t.first())
 	}},
 }
@@ -408,6 +412,7 @@ func (t *trial) readTogether(drops []drop, ids []backends.MessageID, mails []mai
 			got[i] = append(got[i], buffer[:n]...)
 			switch {
 			case errors.Is(err, io.EOF):
+				_ = c.Close()
 				contents[i] = nil
 				left--
 			case err != nil:
@@ -446,7 +451,8 @@ func (t *trial) mustBreakOff(what string, c backends.Content) {
 var sessionCases = []testcase{
 	{"context-bounds-the-opening", []need{reader, feed}, func(t *trial) {
 		m := t.mails(1)[0]
-		_, entries := t.filled(t.first(), m)
+		before, entries := t.filled(t.first(), m)
+		before.close()
 		ctx, cancel := context.WithCancel(t.ctx)
 		d, err := t.store.(backends.Reader).Open(ctx, backends.OpenRequest{Credential: t.credential(t.first())})
 		if err != nil {

@@ -92,7 +92,8 @@ var removeCases = []testcase{
 	}},
 	{"another's-message", []need{reader, feed, secondAccount}, func(t *trial) {
 		theirs := t.mails(2)
-		_, entries := t.filled(t.second(), theirs...)
+		second, entries := t.filled(t.second(), theirs...)
+		second.close()
 		t.empty(t.first())
 		d := t.open(t.first())
 		t.removals(d, idsOf(entries)...)

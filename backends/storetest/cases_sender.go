@@ -96,6 +96,9 @@ func (t *trial) only(box mailbox, mails ...mail) {
 	}
 }
 
+// longLease does not run out while a case runs.
+const longLease = time.Hour
+
 // outgoingMail is a need for a way to put mail into the outbox.
 func outgoingMail(s *suite) string {
 	if s.Enqueue == nil && (!s.has.Sender || len(s.Outside) < 2) {
@@ -107,7 +110,7 @@ func outgoingMail(s *suite) string {
 var outboxCases = []testcase{
 	{"collect", []need{outbox, outgoingMail}, func(t *trial) {
 		m, recipients := t.enqueued()
-		got := t.collect(backends.CollectRequest{Lease: t.Timeout})
+		got := t.collect(backends.CollectRequest{Lease: longLease})
 		if len(got) != 1 {
 			t.Fatalf("one message was put into the outbox, and %d come out", len(got))
 		}
@@ -126,15 +129,15 @@ var outboxCases = []testcase{
 	{"empty", []need{outbox}, func(t *trial) {
 		t.drain()
 		t.promptly("Collect of an empty outbox", func() {
-			if n := len(t.collect(backends.CollectRequest{Lease: t.Timeout})); n > 0 {
+			if n := len(t.collect(backends.CollectRequest{Lease: longLease})); n > 0 {
 				t.Errorf("an outbox that was emptied gives %d messages", n)
 			}
 		})
 	}},
 	{"leased", []need{outbox, outgoingMail}, func(t *trial) {
 		t.enqueued()
-		t.collect(backends.CollectRequest{Lease: t.Timeout})
-		if n := len(t.collect(backends.CollectRequest{Lease: t.Timeout})); n > 0 {
+		t.collect(backends.CollectRequest{Lease: longLease})
+		if n := len(t.collect(backends.CollectRequest{Lease: longLease})); n > 0 {
 			t.Errorf("a message that the gateway has is handed over again")
 		}
 	}},
@@ -142,32 +145,33 @@ var outboxCases = []testcase{
 		m, _ := t.enqueued()
 		t.collect(backends.CollectRequest{Lease: t.Lease})
 		t.until("the message being handed over again after its lease", func() bool {
-			again := t.collect(backends.CollectRequest{Lease: t.Timeout})
+			again := t.collect(backends.CollectRequest{Lease: longLease})
 			return len(again) == 1 && m.is(again[0].data)
 		})
 	}},
 	{"most", []need{outbox, outgoingMail}, func(t *trial) {
 		t.drain()
+		t.Cleanup(t.drain)
 		for range 3 {
 			t.enqueue(t.mails(1)[0])
 		}
-		if n := len(t.collect(backends.CollectRequest{Most: 2, Lease: t.Timeout})); n != 2 {
+		if n := len(t.collect(backends.CollectRequest{Most: 2, Lease: longLease})); n != 2 {
 			t.Errorf("2 messages at the most were wanted, of 3, and %d come", n)
 		}
-		if n := len(t.collect(backends.CollectRequest{Lease: t.Timeout})); n != 1 {
+		if n := len(t.collect(backends.CollectRequest{Lease: longLease})); n != 1 {
 			t.Errorf("one message was left, and %d come", n)
 		}
 	}},
 	{"not-accepted", []need{outbox, outgoingMail}, func(t *trial) {
 		m, _ := t.enqueued()
 		refusal := errors.New("storetest: not accepted")
-		err := t.store.(backends.Outbox).Collect(t.ctx, backends.CollectRequest{Lease: t.Timeout},
+		err := t.store.(backends.Outbox).Collect(t.ctx, backends.CollectRequest{Lease: longLease},
 			func(context.Context, backends.Outgoing, backends.Content) error { return refusal })
 		if err == nil {
 			t.Errorf("accept failed, and Collect does not say so")
 		}
 		t.until("the message that was not accepted being handed over again", func() bool {
-			again := t.collect(backends.CollectRequest{Lease: t.Timeout})
+			again := t.collect(backends.CollectRequest{Lease: longLease})
 			return len(again) == 1 && m.is(again[0].data)
 		})
 	}},
@@ -180,7 +184,7 @@ var outboxCases = []testcase{
 		t.settle(got[0].envelope.ID, backends.Verdict{Recipient: recipients[0]},
 			backends.Verdict{Recipient: recipients[1], Failure: backends.Fail(backends.NotFound, "storetest")})
 		t.pause(t.Lease + t.Lease/2)
-		if n := len(t.collect(backends.CollectRequest{Lease: t.Timeout})); n > 0 {
+		if n := len(t.collect(backends.CollectRequest{Lease: longLease})); n > 0 {
 			t.Errorf("a message that was settled is handed over again")
 		}
 		t.settle(got[0].envelope.ID, backends.Verdict{Recipient: recipients[0]}) // once more does no harm
@@ -193,7 +197,7 @@ var outboxCases = []testcase{
 		}
 		t.settle(got[0].envelope.ID, backends.Verdict{Recipient: recipients[0]})
 		t.until("the rest of a message being handed over again after its lease", func() bool {
-			again := t.collect(backends.CollectRequest{Lease: t.Timeout})
+			again := t.collect(backends.CollectRequest{Lease: longLease})
 			if len(again) == 1 && !slices.Equal(again[0].envelope.Recipients, recipients[1:]) {
 				t.Errorf("it is handed over again for %q, and should be for %q", again[0].envelope.Recipients, recipients[1:])
 			}
@@ -202,6 +206,7 @@ var outboxCases = []testcase{
 	}},
 	{"two-collectors", []need{outbox, outgoingMail}, func(t *trial) {
 		t.drain()
+		t.Cleanup(t.drain)
 		for range 8 {
 			t.enqueue(t.mails(1)[0])
 		}
@@ -210,7 +215,7 @@ var outboxCases = []testcase{
 		seen := make(map[backends.MessageID]int)
 		for range 2 {
 			both.Go(func() {
-				for _, c := range t.collect(backends.CollectRequest{Lease: t.Timeout}) {
+				for _, c := range t.collect(backends.CollectRequest{Lease: longLease}) {
 					mu.Lock()
 					seen[c.envelope.ID]++
 					mu.Unlock()
@@ -279,7 +284,7 @@ func (t *trial) remember(e backends.Outgoing) {
 
 // drain empties the outbox. What an earlier case has leased and not settled is settled too.
 func (t *trial) drain() {
-	t.collect(backends.CollectRequest{Lease: t.Timeout})
+	t.collect(backends.CollectRequest{Lease: longLease})
 	t.leased.Range(func(id, recipients any) bool {
 		t.settleAll(id.(backends.MessageID), recipients.([]string))
 		t.leased.Delete(id)
@@ -302,9 +307,10 @@ func (t *trial) pause(d time.Duration) {
 	}
 }
 
-// enqueued is an outbox with one message, and whom it is for.
+// enqueued is an outbox with one message, and whom it is for. The case's end empties it.
 func (t *trial) enqueued() (mail, []string) {
 	t.drain()
+	t.Cleanup(t.drain)
 	m := t.mails(1)[0]
 	return m, t.enqueue(m)
 }

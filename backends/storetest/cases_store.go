@@ -361,10 +361,13 @@ var closeCases = []testcase{
 			t.Fatalf("opening an inbox: %w", err)
 		}
 		t.promptly("Close", func() { _ = other.Close() })
-		t.promptly("Fetch after the store's Close", func() {
-			if _, err := d.Fetch(t.ctx, backends.FetchRequest{ID: "storetest"}); err == nil {
-				t.Errorf("Fetch succeeds after the store's Close")
+		t.promptly("List after the store's Close", func() {
+			for _, err := range d.List(t.ctx) {
+				if err != nil {
+					return
+				}
 			}
+			t.Errorf("List succeeds after the store's Close")
 		})
 		t.promptly("a maildrop's Close after the store's", func() { _ = d.Close() })
 	}},

@@ -58,7 +58,7 @@ func (s *suite) large(octets int64) mail {
 	b.Write(m.data)
 	line := strings.Repeat("0123456789abcdef", 6)
 	for n := 0; int64(b.Len()) < octets; n++ {
-		fmt.Fprintf(&b, "%d %s\r\n", n, line[:(n*7)%len(line)])
+		fmt.Fprintf(&b, "%d-%s\r\n", n, line[:(n*7)%len(line)])
 	}
 	m.data = b.Bytes()
 	return m

@@ -23,6 +23,7 @@ type outgoing struct {
 func (s *Store) Enqueue(envelope backends.Outgoing, data []byte) backends.MessageID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	envelope.Recipients = slices.Clone(envelope.Recipients)
 	return s.enqueue(envelope, slices.Clone(data))
 }
 

@@ -1,0 +1,371 @@
+package storetest_test
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"io"
+	"iter"
+	"os"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/storetest"
+	"github.com/dipylon/dipylon/backends/storetest/memstore"
+)
+
+// The suite is tested with lies: stores that are right in everything but one thing. Each must
+// fail exactly the cases that are about that thing. A case that no lie fails may be deaf.
+
+// lie is one way of breaking the contract.
+type lie struct {
+	name  string
+	tell  func(*liar)
+	fails []string // group/name of the cases that must fail, and no others
+	may   []string // those that fail when the goroutines happen to meet
+	wide  bool     // any others may fail too: it is a lie about everything
+}
+
+// liar is the reference store with some of its calls replaced. A function that is nil is the
+// store's own.
+type liar struct {
+	*memstore.Store
+	describe     func(context.Context, backends.Description) backends.Description
+	configure    func(context.Context, backends.Settings) error
+	health       func(context.Context) error
+	login        func(context.Context, backends.Credential) (backends.Account, error)
+	openFirst    func(context.Context, backends.OpenRequest) (backends.Maildrop, error)
+	drop         func(*liarDrop)
+	resolve      func(context.Context, backends.ResolveQuery) ([]backends.Verdict, error)
+	deliver      func(context.Context, backends.Delivery, io.Reader) ([]backends.Verdict, error)
+	send         func(context.Context, backends.Credential, backends.Delivery, io.Reader) ([]backends.Verdict, error)
+	collect      func(context.Context, backends.CollectRequest, acceptFunc) error
+	settle       func(context.Context, []backends.Settlement) error
+	authenticate func(context.Context, string, backends.Peer) (backends.Exchange, error)
+	close        func() error
+}
+
+type acceptFunc = func(context.Context, backends.Outgoing, backends.Content) error
+
+func (l *liar) Describe(ctx context.Context) (backends.Description, error) {
+	d, err := l.Store.Describe(ctx)
+	if l.describe != nil {
+		d = l.describe(ctx, d)
+	}
+	return d, err
+}
+
+func (l *liar) Configure(ctx context.Context, s backends.Settings) error {
+	if l.configure != nil {
+		return l.configure(ctx, s)
+	}
+	return l.Store.Configure(ctx, s)
+}
+
+func (l *liar) Health(ctx context.Context) error {
+	if l.health != nil {
+		return l.health(ctx)
+	}
+	return l.Store.Health(ctx)
+}
+
+func (l *liar) Login(ctx context.Context, c backends.Credential) (backends.Account, error) {
+	if l.login != nil {
+		return l.login(ctx, c)
+	}
+	return l.Store.Login(ctx, c)
+}
+
+func (l *liar) Open(ctx context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
+	open := l.Store.Open
+	if l.openFirst != nil {
+		open = l.openFirst
+	}
+	d, err := open(ctx, r)
+	if err != nil || l.drop == nil {
+		return d, err
+	}
+	lying := &liarDrop{Maildrop: d}
+	l.drop(lying)
+	return lying, nil
+}
+
+func (l *liar) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {
+	if l.resolve != nil {
+		return l.resolve(ctx, q)
+	}
+	return l.Store.Resolve(ctx, q)
+}
+
+func (l *liar) Deliver(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	if l.deliver != nil {
+		return l.deliver(ctx, d, content)
+	}
+	return l.Store.Deliver(ctx, d, content)
+}
+
+func (l *liar) Send(ctx context.Context, c backends.Credential, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	if l.send != nil {
+		return l.send(ctx, c, d, content)
+	}
+	return l.Store.Send(ctx, c, d, content)
+}
+
+func (l *liar) Collect(ctx context.Context, r backends.CollectRequest, accept func(context.Context, backends.Outgoing, backends.Content) error) error {
+	if l.collect != nil {
+		return l.collect(ctx, r, accept)
+	}
+	return l.Store.Collect(ctx, r, accept)
+}
+
+func (l *liar) Settle(ctx context.Context, s []backends.Settlement) error {
+	if l.settle != nil {
+		return l.settle(ctx, s)
+	}
+	return l.Store.Settle(ctx, s)
+}
+
+func (l *liar) Authenticate(ctx context.Context, mechanism string, p backends.Peer) (backends.Exchange, error) {
+	if l.authenticate != nil {
+		return l.authenticate(ctx, mechanism, p)
+	}
+	return l.Store.Authenticate(ctx, mechanism, p)
+}
+
+func (l *liar) Close() error {
+	if l.close != nil {
+		return l.close()
+	}
+	return l.Store.Close()
+}
+
+// liarDrop is a maildrop with some of its calls replaced.
+type liarDrop struct {
+	backends.Maildrop
+	list   func(context.Context) iter.Seq2[backends.Entry, error]
+	entry  func(*backends.Entry) // changes each entry of the list
+	fetch  func(context.Context, backends.FetchRequest) (backends.Content, error)
+	remove func(context.Context, []backends.MessageID, backends.Disposal) ([]backends.Removal, error)
+	close  func() error
+}
+
+func (d *liarDrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
+	if d.list != nil {
+		return d.list(ctx)
+	}
+	return func(yield func(backends.Entry, error) bool) {
+		for e, err := range d.Maildrop.List(ctx) {
+			if d.entry != nil && err == nil {
+				d.entry(&e)
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+func (d *liarDrop) Fetch(ctx context.Context, r backends.FetchRequest) (backends.Content, error) {
+	if d.fetch != nil {
+		return d.fetch(ctx, r)
+	}
+	return d.Maildrop.Fetch(ctx, r)
+}
+
+func (d *liarDrop) Remove(ctx context.Context, ids []backends.MessageID, disposal backends.Disposal) ([]backends.Removal, error) {
+	if d.remove != nil {
+		return d.remove(ctx, ids, disposal)
+	}
+	return d.Maildrop.Remove(ctx, ids, disposal)
+}
+
+func (d *liarDrop) Close() error {
+	if d.close != nil {
+		return d.close()
+	}
+	return d.Maildrop.Close()
+}
+
+// rewrite changes whatever is fetched, consistently.
+func (d *liarDrop) rewrite(change func(backends.FetchRequest, []byte) []byte) {
+	d.fetch = func(ctx context.Context, r backends.FetchRequest) (backends.Content, error) {
+		c, err := d.Maildrop.Fetch(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		return &liarContent{Content: c, change: func(b []byte) []byte { return change(r, b) }}, nil
+	}
+}
+
+// entries are the true list.
+func (d *liarDrop) entries(ctx context.Context) []backends.Entry {
+	var all []backends.Entry
+	for e, err := range d.Maildrop.List(ctx) {
+		if err == nil {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// liarContent gives something else than the content it stands for. It reads all of it at the
+// first Read, and fails as it does afterwards.
+type liarContent struct {
+	backends.Content
+	change func([]byte) []byte
+	data   *bytes.Reader
+}
+
+func (c *liarContent) Size() int64 { return -1 }
+
+func (c *liarContent) Read(p []byte) (int, error) {
+	if c.data == nil {
+		data, err := io.ReadAll(c.Content)
+		if err != nil {
+			return 0, err
+		}
+		c.data = bytes.NewReader(c.change(data))
+	}
+	if _, err := c.Content.Read(nil); err != nil && err != io.EOF {
+		return 0, err
+	}
+	return c.data.Read(p)
+}
+
+const raw = `{
+	"acting": true,
+	"message_size": 2000000,
+	"accounts": [
+		{"user": "anna", "password": "secret of anna", "address": "anna@sakes.example", "aliases": ["a@sakes.example"], "folders": ["Archive/2026"]},
+		{"user": "bert", "password": "secret of bert", "address": "bert@sakes.example"}
+	]
+}`
+
+// target is the suite's view of a store, small enough to be run many times.
+func target(dir string, tell func(*liar)) storetest.Target {
+	settings := backends.Settings{Raw: []byte(raw), Domains: []string{"sakes.example"}, BaseDir: dir}
+	fresh := func(context.Context) (backends.Store, error) {
+		l := &liar{Store: memstore.New()}
+		tell(l)
+		return l, nil
+	}
+	return storetest.Target{
+		New: fresh,
+		Open: func(ctx context.Context) (backends.Store, error) {
+			store, err := fresh(ctx)
+			if err == nil {
+				// The reference's own: a lie about settings is told to the cases alone.
+				err = store.(*liar).Store.Configure(ctx, settings)
+			}
+			return store, err
+		},
+		Settings: settings,
+		User:     "anna", Password: "secret of anna", Address: "anna@sakes.example",
+		SecondUser: "bert", SecondPassword: "secret of bert", SecondAddress: "bert@sakes.example",
+		Folder:   "Archive/2026",
+		Outside:  []string{"carl@elsewhere.example", "dora@elsewhere.example"},
+		InMemory: true,
+		BadSettings: map[string]string{
+			"accounts.0.password": `{"accounts": [{"user": "anna"}]}`,
+			"faults.0.kind":       `{"faults": [{"call": "fetch", "kind": "tempory"}]}`,
+		},
+		Large: 1 << 19, Many: 30, Timeout: 20 * time.Second,
+	}
+}
+
+func failing(t *testing.T, target storetest.Target) (failed []string, errs map[string]error) {
+	t.Helper()
+	errs = make(map[string]error)
+	err := storetest.Check(t.Context(), target, func(r storetest.Result) {
+		if r.Err != nil {
+			name := r.Group + "/" + r.Name
+			failed = append(failed, name)
+			errs[name] = r.Err
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return failed, errs
+}
+
+var allLies = slices.Concat(storeLies, loginLies, maildropLies, removeLies, receiverLies, senderLies)
+
+// TestLies runs each lie in a bubble where time passes only when everybody waits: a store that
+// hangs costs nothing, and a busy machine makes none look as if it did.
+func TestLies(t *testing.T) {
+	names := make(map[string]bool)
+	for _, l := range allLies {
+		if names[l.name] {
+			t.Errorf("two lies are called %q", l.name)
+		}
+		names[l.name] = true
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				got, errs := failing(t, target(dir, l.tell))
+				l.judge(t, got, errs)
+				time.Sleep(time.Minute) // for what was left hanging
+			})
+		})
+	}
+}
+
+func (l lie) judge(t *testing.T, got []string, errs map[string]error) {
+	want := slices.Clone(l.fails)
+	slices.SortFunc(want, byPlace)
+	got = slices.DeleteFunc(got, func(name string) bool {
+		return !slices.Contains(want, name) && (l.wide || slices.Contains(l.may, name))
+	})
+	if d := gocmp.Diff(want, got); d != "" || len(want) == 0 {
+		t.Errorf("the cases that should fail, and those that do:\n%s", d)
+	}
+	if os.Getenv("STORETEST_VERBOSE") != "" || t.Failed() {
+		for name, err := range errs {
+			t.Logf("%s: %v", name, err)
+		}
+	}
+}
+
+func byPlace(a, b string) int {
+	names := storetest.Names()
+	return cmp.Compare(slices.Index(names, a), slices.Index(names, b))
+}
+
+// TestTruth: the reference, seen through the liar without a lie, fails nothing.
+func TestTruth(t *testing.T) {
+	if failed, errs := failing(t, target(t.TempDir(), func(*liar) {})); len(failed) > 0 {
+		t.Errorf("%v", errs)
+	}
+}
+
+// TestEveryCaseHears: for each case there is a lie that it hears.
+func TestEveryCaseHears(t *testing.T) {
+	heard := make(map[string]bool)
+	for _, l := range allLies {
+		for _, name := range l.fails {
+			heard[name] = true
+		}
+	}
+	for _, name := range storetest.Names() {
+		if !heard[name] && !slices.Contains(deaf, name) {
+			t.Errorf("no lie fails %s", name)
+		}
+	}
+	for _, name := range deaf {
+		if heard[name] {
+			t.Errorf("%s is not deaf", name)
+		}
+	}
+}
+
+// deaf are the cases for which there is no lie here, each for a reason.
+var deaf = []string{
+	"receiver/memory", // the reference keeps mail in memory; TestMemoryCase has its lie
+}
