@@ -118,13 +118,8 @@ func (b *body) end() {
 	b.onEnd()
 }
 
-// fail is final: the first broken rule is the one that is told.
-func (b *body) fail(err error) {
-	b.pending = nil
-	if b.err == nil {
-		b.err = err
-	}
-}
+// fail is final: nobody asks the source again who has an error, so the first one is told.
+func (b *body) fail(err error) { b.pending, b.err = nil, err }
 
 // close is called when Data has returned: from here on the engine alone reads.
 func (b *body) close() {
