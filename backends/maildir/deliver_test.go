@@ -632,3 +632,31 @@ func FuzzDeliver(f *testing.F) {
 		}
 	})
 }
+
+// TestOrderOfSteps: content before its name, names before the promise.
+func TestOrderOfSteps(t *testing.T) {
+	w := newWorld(t, nil)
+	w.take("0", hello, anna, ben) // the folders are made
+	var steps []string
+	faulty := &faultyDisk{fail: func(_ int, name, path string) error {
+		rel, _ := filepath.Rel(w.root, path)
+		parts := strings.Split(rel, string(filepath.Separator))
+		if len(parts) >= 3 {
+			steps = append(steps, name+" "+parts[1]+"/"+parts[2])
+		}
+		return nil
+	}}
+	w.disk = faulty
+	for _, user := range []string{anna, ben} {
+		a, _ := parseAddress(user)
+		w.use.boxes.of(a).disk = faulty
+	}
+	w.take("1", hello, anna, ben)
+	want := []string{
+		"create anna/tmp", "write anna/tmp", "sync anna/tmp", "close anna/tmp",
+		"link ben/new", "rename anna/new", "syncdir ben/new", "syncdir anna/new",
+	}
+	if !slices.Equal(steps, want) {
+		t.Errorf("%q, want %q", steps, want)
+	}
+}
