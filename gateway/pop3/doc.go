@@ -31,9 +31,12 @@
 //   - The methods of one connection's Session, Exchange, Maildrop and Content are called by
 //     one goroutine at a time. Each that was opened is closed, whatever happened, the maildrop
 //     before the session. A panic in them ends that connection only.
-//   - A context ends when the call has taken longer than Server.BackendTimeout, when the
-//     server is stopped by force, and, but for Update, when the client is gone. It goes on
-//     while the Content from Open is read; a slow client is not counted as a slow backend.
+//   - A context is its call's: it ends with the call, so nothing that outlives the call may
+//     hang on it (the Maildrop that Password opens, for one). It goes on, though, until the
+//     Content from Open has been closed. It ends early when the call takes longer than
+//     Server.BackendTimeout, where a slow client does not count as a slow backend; when the
+//     server is stopped by force; and, except for NewSession, a SASL exchange and Update, when
+//     the client leaves. Leaving is a reset, or an end without another command before it.
 //   - Message numbers are between 1 and Len, and not marked as deleted.
 //   - A text in an [*Error] is shown as it is, cut down to a line of printable ASCII. No other
 //     error text ever reaches a client.

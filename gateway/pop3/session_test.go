@@ -96,17 +96,21 @@ func TestUpdateGoesOnWhenTheClientIsGone(t *testing.T) {
 	}
 }
 
-// The lock is free when the client hears of it: it may come back at once.
+// The lock is free when the client hears of the end: it may come back at once.
 func TestMaildropIsClosedBeforeGoodbye(t *testing.T) {
-	fake := newFake(first)
-	r := start(t, fake, nil)
-	c := r.dialPipe().login()
-	c.send("QUIT\r\n")
-	if _, err := io.ReadFull(c.conn, make([]byte, 1)); err != nil { // the rest waits in the pipe
-		t.Fatal(err)
-	}
-	if _, drops := fake.left(); drops != 0 {
-		t.Error("the maildrop was still open at +OK")
+	for _, last := range []string{"QUIT", "XYZZY"} {
+		t.Run(last, func(t *testing.T) {
+			fake := newFake(first)
+			r := start(t, fake, func(s *Server) { s.MaxErrors = 1 })
+			c := r.dialPipe().login()
+			c.send(last + "\r\n")
+			if _, err := io.ReadFull(c.conn, make([]byte, 1)); err != nil { // the rest waits in the pipe
+				t.Fatal(err)
+			}
+			if _, drops := fake.left(); drops != 0 {
+				t.Error("the maildrop was still open at the last response")
+			}
+		})
 	}
 }
 
