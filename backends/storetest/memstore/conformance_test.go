@@ -2,14 +2,16 @@ package memstore_test
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/storetest"
 	"github.com/dipylon/dipylon/backends/storetest/memstore"
+	"github.com/dipylon/dipylon/plugins/host"
 )
 
 const raw = `{
@@ -21,29 +23,63 @@ const raw = `{
 	]
 }`
 
-func TestConformance(t *testing.T) {
-	defer goleak.VerifyNone(t)
-	var store *memstore.Store
-	settings := backends.Settings{Raw: []byte(raw), Domains: []string{"sakes.example"}, BaseDir: t.TempDir()}
-	storetest.Run(t, storetest.Target{
-		New: func(context.Context) (backends.Store, error) { return memstore.New(), nil },
-		Open: func(ctx context.Context) (backends.Store, error) {
-			store = memstore.New()
-			return store, store.Configure(ctx, settings)
-		},
-		Settings: settings,
+func conformance(t *testing.T) storetest.Target {
+	return storetest.Target{
+		Settings: backends.Settings{Raw: []byte(raw), Domains: []string{"sakes.example"}, BaseDir: t.TempDir()},
 		BadSettings: map[string]string{
-			"accounts.0.password": `{"accounts": [{"user": "anna"}]}`,
-			"accounts.1.address":  `{"accounts": [{"user": "anna", "password": "x", "address": "a@b"}, {"user": "bert", "password": "x", "address": "A@b"}]}`,
-			"faults.0.kind":       `{"faults": [{"call": "fetch", "kind": "tempory"}]}`,
-			"faults.0.call":       `{"faults": [{"call": "fetsch"}]}`,
-			"lease":               `{"lease": "5 minutes"}`,
+			"accounts.0.password":  `{"accounts": [{"user": "anna"}]}`,
+			"accounts.1.address":   `{"accounts": [{"user": "anna", "password": "x", "address": "a@b"}, {"user": "bert", "password": "x", "address": "A@b"}]}`,
+			"accounts.0.quota":     `{"accounts": [{"user": "anna", "password": "x", "quota": -1}]}`,
+			"faults.0.kind":        `{"faults": [{"call": "fetch", "kind": "tempory"}]}`,
+			"faults.0.call":        `{"faults": [{"call": "fetsch"}]}`,
+			"faults.1":             `{"faults": [{"call": "fetch"}, null]}`,
+			"faults.0":             `{"faults": [{"call": "content", "after": -1}]}`,
+			"lease":                `{"lease": "5 minutes"}`,
+			"message_size":         `{"message_size": -1}`,
+			"accounts.0.user":      `{"accounts": [{"password": "x"}]}`,
+			"accounts.0.pasword":   `{"accounts": [{"user": "anna", "pasword": "x"}]}`,
+			"accounts.0.aliases":   `{"accounts": [{"user": "anna", "password": "x", "aliases": "a@b"}]}`,
+			"accounts.1.user":      `{"accounts": [{"user": "anna", "password": "x"}, {"user": "Anna", "password": "y"}]}`,
+			"accounts.0.act_as.0":  `{"accounts": [{"user": "anna", "password": "x", "act_as": ["nobody"]}]}`,
+			"accounts.0.folders.0": `{"accounts": [{"user": "anna", "password": "x", "folders": [""]}]}`,
+			"accounts.0.aliases.0": `{"accounts": [{"user": "anna", "password": "x", "aliases": ["no address"]}]}`,
 		},
 		User: "anna", Password: "secret of anna", Address: "anna@sakes.example",
 		SecondUser: "bert", SecondPassword: "secret of bert", SecondAddress: "bert@sakes.example",
 		Folder:   "Archive/2026",
 		Outside:  []string{"carl@elsewhere.example", "dora@elsewhere.example"},
 		InMemory: true,
-		Lease:    50 * time.Millisecond,
-	})
+		Lease:    200 * time.Millisecond,
+	}
+}
+
+func TestConformance(t *testing.T) {
+	target := conformance(t)
+	target.New = func(context.Context) (backends.Store, error) { return memstore.New(), nil }
+	target.Open = func(ctx context.Context) (backends.Store, error) {
+		store := memstore.New()
+		return store, store.Configure(ctx, target.Settings)
+	}
+	storetest.Run(t, target)
+}
+
+// TestConformanceAsPlugin: every capability crosses the process boundary unharmed.
+func TestConformanceAsPlugin(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
+	spec := func(settings backends.Settings) host.Spec {
+		return host.Spec{Store: "sakes", Command: []string{self}, Env: []string{"MEMSTORE_TEST_PLUGIN=1"}, Settings: settings}
+	}
+	target := conformance(t)
+	target.Configure = func(ctx context.Context, settings backends.Settings) error {
+		return host.CheckSettings(ctx, log, spec(settings))
+	}
+	target.Open = func(ctx context.Context) (backends.Store, error) {
+		store := host.New(log, spec(target.Settings))
+		return store, store.Start(ctx)
+	}
+	storetest.Run(t, target)
 }

@@ -2,8 +2,8 @@ package memstore
 
 import (
 	"fmt"
-	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -56,41 +56,68 @@ func read(given backends.Settings) (settings, error) {
 	if s.Lease <= 0 {
 		wrong.Add("lease", "expected a time longer than nothing")
 	}
-	s.checkNames(&wrong)
+	s.checkAccounts(&wrong)
 	for i, f := range s.Faults {
 		f.check(&wrong, fmt.Sprintf("faults.%d", i))
 	}
 	return s, wrong.Err()
 }
 
-// checkNames makes sure that each name and address leads to one account.
-func (s *settings) checkNames(wrong *backends.SettingsError) {
-	owner := make(map[string]int)
+// checkAccounts makes sure that each account is whole, and that each name leads to one.
+func (s *settings) checkAccounts(wrong *backends.SettingsError) {
+	owners := make(map[string]int)
 	for i, a := range s.Accounts {
-		at := func(key string) string { return fmt.Sprintf("accounts.%d.%s", i, key) }
-		if a.User == "" {
-			wrong.Add(at("user"), "expected a login name")
-		}
-		if a.Password == "" {
-			wrong.Add(at("password"), "expected a password that is not empty")
-		}
-		if a.Quota < 0 {
-			wrong.Add(at("quota"), "expected octets, 0 for no limit")
-		}
-		names := map[string]string{at("user"): a.User, at("address"): a.Address}
-		for j, alias := range a.Aliases {
-			names[fmt.Sprintf("%s.%d", at("aliases"), j)] = alias
-		}
-		for _, path := range slices.Sorted(maps.Keys(names)) {
-			name := strings.ToLower(names[path])
-			if other, taken := owner[name]; taken && other != i {
-				wrong.Add(path, "accounts.%d has this name already", other)
+		at := fmt.Sprintf("accounts.%d.", i)
+		a.check(wrong, at)
+		for _, n := range a.names(at) {
+			name := strings.ToLower(n.name)
+			if other, taken := owners[name]; taken && other != i {
+				wrong.Add(n.path, "accounts.%d has this name already", other)
 			}
-			if name != "" {
-				owner[name] = i
+			owners[name] = i
+		}
+	}
+	for i, a := range s.Accounts {
+		for j, user := range a.ActAs {
+			if !slices.ContainsFunc(s.Accounts, func(other accountSettings) bool { return strings.EqualFold(other.User, user) }) {
+				wrong.Add(fmt.Sprintf("accounts.%d.act_as.%d", i, j), "there is no such user")
 			}
 		}
 	}
+}
+
+func (a *accountSettings) check(wrong *backends.SettingsError, at string) {
+	if a.User == "" {
+		wrong.Add(at+"user", "expected a login name")
+	}
+	if a.Password == "" {
+		wrong.Add(at+"password", "expected a password that is not empty")
+	}
+	if a.Quota < 0 {
+		wrong.Add(at+"quota", "expected octets, 0 for no limit")
+	}
+	if slices.Contains(a.Folders, "") {
+		wrong.Add(at+"folders."+strconv.Itoa(slices.Index(a.Folders, "")), "expected a path; the inbox is always there")
+	}
+	for _, n := range a.names(at) {
+		if n.path != at+"user" && !strings.Contains(n.name, "@") {
+			wrong.Add(n.path, "expected an address")
+		}
+	}
+}
+
+// named is a name of an account, and where in the settings it stands.
+type named struct{ path, name string }
+
+func (a *accountSettings) names(at string) []named {
+	all := []named{{at + "user", a.User}}
+	if a.Address != "" {
+		all = append(all, named{at + "address", a.Address})
+	}
+	for i, alias := range a.Aliases {
+		all = append(all, named{at + "aliases." + strconv.Itoa(i), alias})
+	}
+	return all
 }
 
 // Duration is a time.Duration that stands in JSON as "1m30s".
