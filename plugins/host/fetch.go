@@ -7,6 +7,8 @@ import (
 	"io"
 	"sync"
 
+	"google.golang.org/grpc/mem"
+
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/plugins/proto/convert"
 	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
@@ -45,40 +47,39 @@ type content struct {
 	mu      sync.Mutex
 	head    bool
 	size    int64
-	chunks  [][]byte // come and not yet read
-	granted int64    // octets that may still come
-	total   int64    // octets that have come
-	over    bool     // nothing follows
-	err     error    // why, if not the message's end
+	chunks  []mem.Buffer // come and not yet read
+	granted int64        // octets that may still come
+	total   int64        // octets that have come
+	over    bool         // nothing follows
+	err     error        // why, if not the message's end
 	closed  bool
 
 	// The reader's own.
+	from  mem.Buffer // what chunk is the rest of
 	chunk []byte
 	owed  int64 // octets read and not yet granted again
 }
 
 var _ io.WriterTo = (*content)(nil)
 
-func (c *content) answer(frame *pb.MaildropResponse) error {
+func (c *content) answer(a answer) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer c.wake()
-	switch f := frame.GetResponse().(type) {
-	case *pb.MaildropResponse_Head:
-		if c.head {
-			return errors.New("a second head of a message")
-		}
-		c.head, c.size = true, max(-1, f.Head.GetSize())
-		return nil
-	case *pb.MaildropResponse_Chunk:
-		return c.put(f.Chunk)
+	if a.chunk != nil {
+		return c.put(a.chunk)
 	}
-	return errors.New("an answer to a fetch that is none")
+	f, ok := a.message.GetResponse().(*pb.MaildropResponse_Head)
+	if !ok || c.head {
+		return errors.New("an answer to a fetch that is none, or a second head")
+	}
+	c.head, c.size = true, max(-1, f.Head.GetSize())
+	return nil
 }
 
 // put takes a chunk. c.mu is held.
-func (c *content) put(chunk []byte) error {
-	n := int64(len(chunk))
+func (c *content) put(chunk mem.BufferSlice) error {
+	n := int64(chunk.Len())
 	c.total += n
 	c.granted -= n
 	switch {
@@ -91,9 +92,11 @@ func (c *content) put(chunk []byte) error {
 	case c.size >= 0 && c.total > c.size:
 		return fmt.Errorf("a message that has more than its %d octets", c.size)
 	}
-	if !c.closed {
-		c.chunks = append(c.chunks, chunk)
+	if c.closed {
+		chunk.Free()
+		return nil
 	}
+	c.chunks = append(c.chunks, chunk...)
 	return nil
 }
 
@@ -178,7 +181,7 @@ func (c *content) WriteTo(w io.Writer) (total int64, err error) {
 func (c *content) fill() error {
 	for len(c.chunk) == 0 {
 		c.mu.Lock()
-		var chunk []byte
+		var chunk mem.Buffer
 		if len(c.chunks) > 0 {
 			chunk = c.chunks[0]
 			c.chunks[0] = nil
@@ -190,7 +193,7 @@ func (c *content) fill() error {
 		case closed:
 			return errClosedContent
 		case chunk != nil:
-			c.chunk = chunk
+			c.from, c.chunk = chunk, chunk.ReadOnlyData()
 		case over && err == nil:
 			return io.EOF
 		case over:
@@ -210,6 +213,10 @@ var errClosedContent = errors.New("the content is closed")
 // window has been read: a message that fits the window's half costs no frame for it.
 func (c *content) consume(n int) {
 	c.chunk = c.chunk[n:]
+	if len(c.chunk) == 0 {
+		c.from.Free()
+		c.from = nil
+	}
 	if c.owed += int64(n); c.owed < c.window/2 {
 		return
 	}
@@ -227,8 +234,10 @@ func (c *content) consume(n int) {
 func (c *content) Close() error {
 	c.mu.Lock()
 	cancel := !c.over && !c.closed
+	chunks := c.chunks
 	c.closed, c.chunks = true, nil
 	c.mu.Unlock()
+	mem.BufferSlice(chunks).Free()
 	if cancel {
 		c.m.giveUp(c.id)
 	}

@@ -61,7 +61,8 @@ type Store struct {
 	work sync.WaitGroup
 	lost chan struct{} // holds a token when there is no current generation and should be one
 
-	swapping sync.Mutex // around Start and Swap
+	swapping sync.Mutex     // around Start and Swap
+	retiring sync.WaitGroup // processes that end with their last session
 
 	mu        sync.Mutex
 	spec      Spec
@@ -296,10 +297,34 @@ func (s *Store) Swap(ctx context.Context, spec Spec) error {
 		s.work.Go(s.supervise)
 	}
 	if old != nil {
-		s.work.Go(func() { old.retire(s.life) })
+		s.retire(old)
 	}
 	s.mu.Unlock()
 	return nil
+}
+
+// retire ends a process once its last session has ended. s.mu is held.
+func (s *Store) retire(g *generation) {
+	s.retiring.Add(1)
+	s.work.Go(func() {
+		defer s.retiring.Done()
+		g.retire(s.life)
+	})
+}
+
+// Retire is Close for a store whose sessions are to go on: calls that begin now fail, and the
+// processes end with their last sessions, or when their drain time-out is over. A Close
+// meanwhile ends them at once. Retire returns when nothing is left.
+func (s *Store) Retire() error {
+	s.mu.Lock()
+	s.closed = true
+	if current := s.current; current != nil {
+		s.current = nil
+		s.retire(current)
+	}
+	s.mu.Unlock()
+	s.retiring.Wait()
+	return s.Close()
 }
 
 // Close ends all processes. Calls still under way fail.

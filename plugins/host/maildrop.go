@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/mem"
+
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/plugins/proto/convert"
 	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
@@ -103,12 +105,36 @@ type maildrop struct {
 // request takes the answers to one request. Its methods are called by the receiving goroutine
 // and do not wait.
 type request interface {
-	// answer takes a frame that is not the last one, or the last one's content. An error means
-	// that the frame breaks the rules.
-	answer(frame *pb.MaildropResponse) error
+	// answer takes what a frame holds, be it the last one or not. An error means that the frame
+	// breaks the rules.
+	answer(a answer) error
 	// finish is called once, when no frame follows: err is nil where the plugin has answered
 	// the request in full.
 	finish(err error)
+}
+
+// answer is one frame from the plugin.
+type answer struct {
+	id      uint64
+	done    bool
+	failure *backends.Failure
+	message *pb.MaildropResponse // nil, or
+	chunk   mem.BufferSlice      // a chunk, to be freed by the one who takes it
+}
+
+// holds says whether there is anything in the frame for the request.
+func (a answer) holds() bool { return a.chunk != nil || a.message.GetResponse() != nil }
+
+func answerOf(frame *wire.Frame) answer {
+	if frame.Message == nil {
+		return answer{id: frame.ID, done: frame.Done, chunk: frame.Chunk}
+	}
+	m := frame.Message.(*pb.MaildropResponse)
+	a := answer{id: m.GetId(), done: m.GetDone(), failure: convert.FailureFromProto(m.GetFailure()), message: m}
+	if c, ok := m.GetResponse().(*pb.MaildropResponse_Chunk); ok { // not in the form that is taken apart
+		a.chunk = mem.BufferSlice{mem.SliceBuffer(c.Chunk)}
+	}
+	return a
 }
 
 // Account is whose credential opened the maildrop.
@@ -116,11 +142,11 @@ func (m *maildrop) Account() backends.Account { return m.account }
 
 // receive hands out frames until the stream ends.
 func (m *maildrop) receive() {
+	frame := wire.MaildropFrame()
 	var err error
 	for err == nil {
-		var frame *pb.MaildropResponse
-		if frame, err = m.stream.Recv(); err == nil {
-			err = m.dispatch(frame)
+		if err = m.stream.RecvMsg(frame); err == nil {
+			err = m.dispatch(answerOf(frame))
 		}
 	}
 	m.cancel()
@@ -129,32 +155,31 @@ func (m *maildrop) receive() {
 
 // dispatch hands one frame to its request. Ids that were never given out, and answers after
 // the last one, break the rules: nothing more of this stream can be trusted.
-func (m *maildrop) dispatch(frame *pb.MaildropResponse) error {
+func (m *maildrop) dispatch(a answer) error {
 	m.mu.Lock()
-	r := m.requests[frame.GetId()]
-	if frame.GetDone() {
-		delete(m.requests, frame.GetId())
+	r := m.requests[a.id]
+	if a.done {
+		delete(m.requests, a.id)
 	}
 	m.mu.Unlock()
 	if r == nil {
-		return m.g.invalid(fmt.Errorf("an answer to request %d of a maildrop, which is not under way", frame.GetId()))
+		return m.g.invalid(fmt.Errorf("an answer to request %d of a maildrop, which is not under way", a.id))
 	}
 	var err error
-	failure := convert.FailureFromProto(frame.GetFailure())
-	if failure != nil && !frame.GetDone() {
+	if a.failure != nil && !a.done {
 		err = errors.New("a failure that is not the end of its request")
-	} else if failure == nil && frame.GetResponse() != nil {
-		err = r.answer(frame)
+	} else if a.failure == nil && a.holds() {
+		err = r.answer(a)
 	}
 	if err != nil {
 		err = m.g.invalid(err)
 	}
-	if !frame.GetDone() {
+	if !a.done {
 		return err // with an error the session is over, and with it the request
 	}
 	<-m.slots
-	if err == nil && failure != nil {
-		r.finish(failure)
+	if err == nil && a.failure != nil {
+		r.finish(a.failure)
 		return nil
 	}
 	r.finish(err)
@@ -305,8 +330,8 @@ type listing struct {
 	err     error            // no entry follows; errListed: that was all
 }
 
-func (l *listing) answer(frame *pb.MaildropResponse) error {
-	batch, ok := frame.GetResponse().(*pb.MaildropResponse_Entries)
+func (l *listing) answer(a answer) error {
+	batch, ok := a.message.GetResponse().(*pb.MaildropResponse_Entries)
 	if !ok {
 		return errors.New("an answer to a list that is none")
 	}
@@ -456,8 +481,8 @@ type removal struct {
 	err      error
 }
 
-func (r *removal) answer(frame *pb.MaildropResponse) (err error) {
-	answer, ok := frame.GetResponse().(*pb.MaildropResponse_Removals)
+func (r *removal) answer(a answer) (err error) {
+	answer, ok := a.message.GetResponse().(*pb.MaildropResponse_Removals)
 	if !ok || r.answered {
 		return errors.New("an answer to a removal that is none")
 	}

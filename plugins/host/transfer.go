@@ -5,14 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/plugins/proto/convert"
 	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
+	"github.com/dipylon/dipylon/plugins/proto/wire"
 )
 
 var errStalled = errors.New("nothing was heard from the plugin for too long")
@@ -47,11 +48,8 @@ func (s *Store) Deliver(ctx context.Context, delivery backends.Delivery, content
 	up := &upload[pb.DeliverRequest]{
 		g:     g,
 		start: &pb.DeliverRequest{Frame: &pb.DeliverRequest_Delivery{Delivery: m}},
-		chunk: func(p []byte) *pb.DeliverRequest {
-			return &pb.DeliverRequest{Frame: &pb.DeliverRequest_Chunk{Chunk: p}}
-		},
-		end:  &pb.DeliverRequest{Frame: &pb.DeliverRequest_End{End: &pb.End{}}},
-		open: g.stub.Deliver,
+		end:   &pb.DeliverRequest{Frame: &pb.DeliverRequest_End{End: &pb.End{}}},
+		open:  g.stub.Deliver,
 	}
 	verdicts, _, err := up.run(ctx, delivery.Recipients, content)
 	return verdicts, err
@@ -79,11 +77,8 @@ func (s *Store) Send(ctx context.Context, credential backends.Credential, delive
 	up := &upload[pb.SendRequest]{
 		g:     g,
 		start: &pb.SendRequest{Frame: &pb.SendRequest_Start{Start: &pb.SendStart{Credential: c, Delivery: d}}},
-		chunk: func(p []byte) *pb.SendRequest {
-			return &pb.SendRequest{Frame: &pb.SendRequest_Chunk{Chunk: p}}
-		},
-		end:  &pb.SendRequest{Frame: &pb.SendRequest_End{End: &pb.End{}}},
-		open: g.stub.Send,
+		end:   &pb.SendRequest{Frame: &pb.SendRequest_End{End: &pb.End{}}},
+		open:  g.stub.Send,
 	}
 	verdicts, unknown, err := up.run(ctx, delivery.Recipients, content)
 	if err != nil && unknown {
@@ -96,7 +91,6 @@ func (s *Store) Send(ctx context.Context, credential backends.Credential, delive
 type upload[Frame any] struct {
 	g     *generation
 	start *Frame
-	chunk func([]byte) *Frame
 	end   *Frame
 	open  func(context.Context, ...grpc.CallOption) (grpc.ClientStreamingClient[Frame, pb.Verdicts], error)
 }
@@ -142,22 +136,20 @@ func takenEarly(verdicts []backends.Verdict) error {
 	return nil
 }
 
-// uploads are the buffers of deliveries.
-var uploads = sync.Pool{New: func() any { return new([convert.ChunkMost]byte) }}
-
 // send sends the frames; ended says whether the end was among them. A plugin may answer before
 // that, when it refuses the message for everybody: then sending fails, and its answer counts.
 func (u *upload[Frame]) send(stream grpc.ClientStreamingClient[Frame, pb.Verdicts], content io.Reader, progress *stall) (ended bool, err error) {
 	if stream.Send(u.start) != nil {
 		return false, nil
 	}
-	buf := uploads.Get().(*[convert.ChunkMost]byte)
-	defer uploads.Put(buf)
-	for {
+	for room := wire.FirstChunk; ; room = convert.ChunkMost {
+		buf := wire.Chunks.Get(room)
 		progress.stop() // the content's pace is its reader's affair
-		n, err := readFull(content, buf[:])
+		n, err := readFull(content, *buf)
 		progress.progress()
-		if n > 0 && stream.Send(u.chunk(buf[:n])) != nil {
+		if n == 0 {
+			wire.Chunks.Put(buf)
+		} else if stream.SendMsg(wire.TransferChunk(wire.Filled(buf, n))) != nil {
 			return false, nil
 		}
 		switch {
@@ -207,7 +199,7 @@ func (s *Store) Collect(ctx context.Context, request backends.CollectRequest, ac
 	if err != nil {
 		return g.failure(ctx, err)
 	}
-	c := &collecting{g: g, stream: stream, progress: progress, ctx: ctx, accept: accept}
+	c := &collecting{g: g, stream: stream, frame: wire.CollectFrame(), progress: progress, ctx: ctx, accept: accept}
 	if err := stream.Send(&pb.CollectRequest{Frame: &pb.CollectRequest_Start{Start: start}}); err != nil && !isEOF(err) {
 		return g.failure(ctx, err)
 	}
@@ -222,20 +214,32 @@ func (s *Store) Collect(ctx context.Context, request backends.CollectRequest, ac
 type collecting struct {
 	g        *generation
 	stream   pb.Store_CollectClient
+	frame    *wire.Frame
 	progress *stall
 	ctx      context.Context
 	accept   func(context.Context, backends.Outgoing, backends.Content) error
 }
 
-func (c *collecting) receive() (*pb.CollectResponse, error) {
+// receive returns the next frame, which is a message or a chunk.
+func (c *collecting) receive() (*pb.CollectResponse, mem.BufferSlice, error) {
 	c.progress.progress() // what accept takes its time with is not the plugin's fault
 	defer c.progress.stop()
-	return c.stream.Recv()
+	if err := c.stream.RecvMsg(c.frame); err != nil {
+		return nil, nil, err
+	}
+	if c.frame.Message == nil {
+		return nil, c.frame.Chunk, nil
+	}
+	m := c.frame.Message.(*pb.CollectResponse)
+	if chunk, ok := m.GetFrame().(*pb.CollectResponse_Chunk); ok {
+		return nil, mem.BufferSlice{mem.SliceBuffer(chunk.Chunk)}, nil
+	}
+	return m, nil, nil
 }
 
 // one takes one message over; done: there was none left.
 func (c *collecting) one() (done bool, err error) {
-	m, err := c.receive()
+	m, _, err := c.receive()
 	if isEOF(err) {
 		return true, nil
 	}
@@ -269,12 +273,13 @@ func (c *collecting) one() (done bool, err error) {
 // collected is the content of a collected message. After its end it reads no further: what
 // follows is the next message's.
 type collected struct {
-	from  *collecting
-	size  int64
-	total int64
-	chunk []byte
-	ended bool // the end frame has been seen
-	err   error
+	from   *collecting
+	size   int64
+	total  int64
+	chunk  mem.BufferSlice
+	offset int  // into the first piece of chunk
+	ended  bool // the end frame has been seen
+	err    error
 }
 
 func (c *collected) Size() int64  { return c.size }
@@ -287,37 +292,49 @@ func (c *collected) Read(p []byte) (int, error) {
 		}
 		c.err = c.next()
 	}
-	n := copy(p, c.chunk)
-	c.chunk = c.chunk[n:]
+	data := c.chunk[0].ReadOnlyData()[c.offset:]
+	n := copy(p, data)
+	if c.offset += n; n == len(data) {
+		c.chunk[0].Free()
+		c.chunk, c.offset = c.chunk[1:], 0
+	}
 	return n, nil
 }
 
 // next takes the next frame.
 func (c *collected) next() error {
-	m, err := c.from.receive()
+	m, chunk, err := c.from.receive()
 	if err != nil {
 		return c.from.g.failure(c.from.ctx, err)
 	}
-	switch f := m.GetFrame().(type) {
-	case *pb.CollectResponse_Chunk:
-		c.chunk = f.Chunk
-		c.total += int64(len(f.Chunk))
-		if len(f.Chunk) > convert.ChunkMost || (c.size >= 0 && c.total > c.size) {
-			c.chunk = nil
-			return c.from.g.invalid(fmt.Errorf("a collected message has more than its %d octets", c.size))
-		}
-		return nil
-	case *pb.CollectResponse_End:
-		c.ended = true
-		if failure := convert.FailureFromProto(f.End.GetFailure()); failure != nil {
-			return failure
-		}
-		if c.size >= 0 && c.total < c.size {
-			return c.from.g.invalid(fmt.Errorf("a collected message ended after %d of %d octets", c.total, c.size))
-		}
-		return io.EOF
+	if chunk != nil {
+		return c.put(chunk)
 	}
-	return c.from.g.invalid(errors.New("frames of a collected message out of their order"))
+	end := m.GetEnd()
+	if end == nil {
+		return c.from.g.invalid(errors.New("frames of a collected message out of their order"))
+	}
+	c.ended = true
+	if failure := convert.FailureFromProto(end.GetFailure()); failure != nil {
+		return failure
+	}
+	if c.size >= 0 && c.total < c.size {
+		return c.from.g.invalid(fmt.Errorf("a collected message ended after %d of %d octets", c.total, c.size))
+	}
+	return io.EOF
+}
+
+func (c *collected) put(chunk mem.BufferSlice) error {
+	n := int64(chunk.Len())
+	c.total += n
+	switch {
+	case n == 0 || n > convert.ChunkMost:
+		return c.from.g.invalid(fmt.Errorf("a chunk of %d octets", n))
+	case c.size >= 0 && c.total > c.size:
+		return c.from.g.invalid(fmt.Errorf("a collected message has more than its %d octets", c.size))
+	}
+	c.chunk = chunk
+	return nil
 }
 
 // finish reads to the end of what accept may have left, and says whether it was one.

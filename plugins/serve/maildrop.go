@@ -260,40 +260,41 @@ func (m *maildrop) fetch(ctx context.Context, r *task, frame *pb.Fetch) error {
 
 func (m *maildrop) chunks(ctx context.Context, r *task, content backends.Content, size int64) error {
 	count := counter{size: size}
-	room := min(roomFor(size), wire.FirstChunk)
-	buf := make([]byte, room)
-	for {
-		window, err := r.credit.take(ctx, len(buf))
+	for room := wire.FirstChunk; ; room = convert.ChunkMost {
+		window, err := r.credit.take(ctx, min(room, roomFor(size)))
 		if err != nil {
 			return err
 		}
-		n, err := readEnough(content, buf[:window])
+		buf := wire.Chunks.Get(window)
+		n, err := readEnough(content, *buf)
 		r.credit.grant(int64(window - n))
 		err = count.add(n, err)
-		if err != nil && err != io.EOF {
+		switch {
+		case err == io.EOF:
+			m.forget(r.id)
+			if err := m.chunk(r, buf, n, true); err != nil {
+				return err
+			}
+			return errAnswered
+		case err != nil:
 			return err
 		}
-		if n > 0 || err == io.EOF {
-			if sendErr := m.chunk(r, buf[:n], err == io.EOF); sendErr != nil {
-				return sendErr
-			}
-		}
-		if err == io.EOF {
-			return errAnswered
-		}
-		if room = roomFor(size); len(buf) < room {
-			buf = make([]byte, room)
+		if err := m.chunk(r, buf, n, false); err != nil {
+			return err
 		}
 	}
 }
 
-func (m *maildrop) chunk(r *task, chunk []byte, last bool) error {
-	if last {
-		m.forget(r.id)
+// chunk sends the first n octets of a buffer, and gives it away.
+func (m *maildrop) chunk(r *task, buf *[]byte, n int, last bool) error {
+	if n == 0 {
+		wire.Chunks.Put(buf)
+		if !last {
+			return nil
+		}
+		return m.send(&pb.MaildropResponse{Id: r.id, Done: true})
 	}
-	frame := &pb.MaildropResponse{Id: r.id, Done: last}
-	if len(chunk) > 0 {
-		frame.Response = &pb.MaildropResponse_Chunk{Chunk: chunk}
-	}
-	return m.send(frame)
+	m.sending.Lock()
+	defer m.sending.Unlock()
+	return m.stream.SendMsg(wire.MaildropChunk(r.id, last, wire.Filled(buf, n)))
 }

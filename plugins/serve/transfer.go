@@ -6,10 +6,12 @@ import (
 	"io"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/plugins/proto/convert"
 	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
+	"github.com/dipylon/dipylon/plugins/proto/wire"
 )
 
 // errFraming is a stream whose frames do not come in their order.
@@ -31,7 +33,7 @@ func (s *service) Deliver(stream grpc.ClientStreamingServer[pb.DeliverRequest, p
 	if err != nil {
 		return err
 	}
-	content := &incoming{next: func() (frame, error) { return stream.Recv() }}
+	content := &incoming{stream: stream, frame: wire.DeliverFrame()}
 	verdicts, err := receiver.Deliver(stream.Context(), delivery, content)
 	return answer(stream, content, verdicts, err)
 }
@@ -56,7 +58,7 @@ func (s *service) Send(stream grpc.ClientStreamingServer[pb.SendRequest, pb.Verd
 	if err != nil {
 		return err
 	}
-	content := &incoming{next: func() (frame, error) { return stream.Recv() }}
+	content := &incoming{stream: stream, frame: wire.SendFrame()}
 	verdicts, err := sender.Send(stream.Context(), credential, delivery, content)
 	return answer(stream, content, verdicts, err)
 }
@@ -83,8 +85,8 @@ func answer[Request any](stream grpc.ClientStreamingServer[Request, pb.Verdicts]
 	return stream.SendAndClose(m)
 }
 
-// frame is what DeliverRequest and SendRequest have in common after their first one.
-type frame interface {
+// transferFrame is what DeliverRequest and SendRequest have in common after their first one.
+type transferFrame interface {
 	GetChunk() []byte
 	GetEnd() *pb.End
 }
@@ -92,9 +94,11 @@ type frame interface {
 // incoming is the content of a Deliver or a Send: the chunks of the frames, io.EOF at the end
 // frame, and io.ErrUnexpectedEOF where the stream is over without one.
 type incoming struct {
-	next  func() (frame, error)
-	chunk []byte
-	err   error
+	stream interface{ RecvMsg(any) error }
+	frame  *wire.Frame
+	pieces mem.BufferSlice // of the chunk, not yet read
+	chunk  []byte          // the rest of the first of them
+	err    error
 }
 
 func (c *incoming) Read(p []byte) (int, error) {
@@ -102,8 +106,16 @@ func (c *incoming) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n := copy(p, c.chunk)
-	c.chunk = c.chunk[n:]
+	c.consume(n)
 	return n, nil
+}
+
+// consume takes octets that have been read off the chunk.
+func (c *incoming) consume(n int) {
+	if c.chunk = c.chunk[n:]; len(c.chunk) == 0 {
+		c.pieces[0].Free()
+		c.pieces = c.pieces[1:]
+	}
 }
 
 // WriteTo spares the copy into a buffer of the reader's.
@@ -116,7 +128,7 @@ func (c *incoming) WriteTo(w io.Writer) (int64, error) {
 			return total, err
 		}
 		n, err := w.Write(c.chunk)
-		c.chunk = c.chunk[n:]
+		c.consume(n)
 		total += int64(n)
 		if err != nil {
 			return total, err
@@ -127,29 +139,36 @@ func (c *incoming) WriteTo(w io.Writer) (int64, error) {
 // fill makes sure that there is a chunk, or says why there is none.
 func (c *incoming) fill() error {
 	for len(c.chunk) == 0 {
-		if c.err == nil {
-			c.chunk, c.err = c.receive()
+		if len(c.pieces) == 0 && c.err == nil {
+			c.pieces, c.err = c.receive()
 		}
-		if c.err != nil {
+		if len(c.pieces) == 0 {
 			return c.err
 		}
+		c.chunk = c.pieces[0].ReadOnlyData()
 	}
 	return nil
 }
 
-func (c *incoming) receive() ([]byte, error) {
-	f, err := c.next()
+// receive returns the pieces of the next chunk, none of them empty.
+func (c *incoming) receive() (mem.BufferSlice, error) {
+	err := c.stream.RecvMsg(c.frame)
 	switch {
 	case errors.Is(err, io.EOF):
 		return nil, io.ErrUnexpectedEOF
 	case err != nil:
 		return nil, convert.ErrorFromStatus(err)
+	case c.frame.Message == nil:
+		return c.frame.Chunk, nil
+	}
+	f := c.frame.Message.(transferFrame)
+	switch {
 	case f.GetEnd() != nil:
 		return nil, io.EOF
-	case f.GetChunk() == nil || len(f.GetChunk()) > convert.ChunkMost:
+	case len(f.GetChunk()) == 0 || len(f.GetChunk()) > convert.ChunkMost:
 		return nil, errFraming
 	}
-	return f.GetChunk(), nil
+	return mem.BufferSlice{mem.SliceBuffer(f.GetChunk())}, nil
 }
 
 // finish makes sure that the content has been read to its end.
@@ -221,14 +240,15 @@ func handOver(stream grpc.BidiStreamingServer[pb.CollectRequest, pb.CollectRespo
 }
 
 func sendContent(stream grpc.BidiStreamingServer[pb.CollectRequest, pb.CollectResponse], content backends.Content) error {
-	buf := make([]byte, min(convert.ChunkMost, roomFor(content.Size())))
-	count := counter{size: content.Size()}
-	for {
-		n, err := readEnough(content, buf)
-		if n > 0 {
-			if err := stream.Send(&pb.CollectResponse{Frame: &pb.CollectResponse_Chunk{Chunk: buf[:n]}}); err != nil {
-				return err
-			}
+	size := content.Size()
+	count := counter{size: size}
+	for room := wire.FirstChunk; ; room = convert.ChunkMost {
+		buf := wire.Chunks.Get(min(room, roomFor(size)))
+		n, err := readEnough(content, *buf)
+		if n == 0 {
+			wire.Chunks.Put(buf)
+		} else if err := stream.SendMsg(wire.TransferChunk(wire.Filled(buf, n))); err != nil {
+			return err
 		}
 		if err := count.add(n, err); err == io.EOF {
 			return nil

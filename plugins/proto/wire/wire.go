@@ -61,6 +61,7 @@ func Handshake() plugin.HandshakeConfig {
 // ServerOptions are the plugin's options of the connection.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
+		grpc.ForceServerCodecV2(codec{}),
 		grpc.MaxRecvMsgSize(MessageMost),
 		grpc.MaxSendMsgSize(MessageMost),
 		grpc.InitialWindowSize(streamWindow),
@@ -75,6 +76,7 @@ func ServerOptions() []grpc.ServerOption {
 func DialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithDefaultCallOptions(
+			grpc.ForceCodecV2(codec{}),
 			grpc.MaxCallRecvMsgSize(MessageMost),
 			grpc.MaxCallSendMsgSize(MessageMost),
 		),
