@@ -28,13 +28,7 @@ func (s *Store) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backend
 	}
 	switch {
 	case s.settings.Delivery.LMTP != "":
-		client, err := s.dialLMTP(ctx)
-		if err != nil {
-			return nil, err
-		}
-		defer client.Close()
-		verdicts, err := client.Ask(ctx, smtpclient.Envelope{ReversePath: q.ReversePath, Recipients: q.Recipients, Size: q.Size})
-		return discreet(verdicts), failure("ask "+s.settings.Delivery.LMTP, err, backends.Temporary)
+		return s.lmtp().Resolve(ctx, q)
 	case s.settings.Delivery.Append:
 		verdicts := make([]backends.Verdict, len(q.Recipients))
 		for i, r := range q.Recipients {
@@ -94,24 +88,23 @@ func nobody(recipient string, err error) *backends.Failure {
 	return f
 }
 
-func (s *Store) dialLMTP(ctx context.Context) (*smtpclient.Client, error) {
-	network, address := "tcp", s.settings.Delivery.LMTP
-	if strings.HasPrefix(address, "/") {
-		network = "unix"
-	}
-	options := smtpclient.Options{LMTP: true, Hello: s.hostname, Config: s.tls, Timeout: time.Duration(s.settings.Timeout)}
+func (s *Store) lmtp() smtpclient.LMTP {
+	l := smtpclient.LMTP{Address: s.settings.Delivery.LMTP, Hello: s.hostname, Config: s.tls, Timeout: time.Duration(s.settings.Timeout)}
 	if s.settings.Delivery.TLS == "starttls" {
-		options.TLS = smtpclient.StartTLS
+		l.TLS = smtpclient.StartTLS
 	}
-	client, err := smtpclient.Dial(ctx, network, address, options)
-	return client, connectFailure(address, err)
+	return l
 }
 
 // Deliver hands a message to LMTP, or appends it to each recipient's mailbox.
 func (s *Store) Deliver(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
 	switch {
 	case s.settings.Delivery.LMTP != "":
-		return s.deliverLMTP(ctx, d, content)
+		var delivered func(context.Context, string) (bool, error)
+		if s.settings.Master.User != "" {
+			delivered = func(ctx context.Context, recipient string) (bool, error) { return s.delivered(ctx, recipient, d.Key) }
+		}
+		return s.lmtp().Deliver(ctx, d, s.trace(d, false), content, delivered)
 	case s.settings.Delivery.Append:
 		return s.deliverAppend(ctx, d, content)
 	}
@@ -128,67 +121,6 @@ func (s *Store) trace(d backends.Delivery, returnPath bool) string {
 		trace += keyField + ": " + d.Key + "\r\n"
 	}
 	return trace
-}
-
-func (s *Store) deliverLMTP(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-	verdicts := make([]backends.Verdict, len(d.Recipients))
-	var left []int
-	first := make(map[string]int) // two names of one mailbox get one copy
-	for i, r := range d.Recipients {
-		verdicts[i].Recipient = r
-		box := strings.ToLower(r)
-		if _, twice := first[box]; twice {
-			continue
-		}
-		first[box] = i
-		if d.Retry && s.settings.Master.User != "" {
-			there, err := s.delivered(ctx, r, d.Key)
-			if err != nil {
-				verdicts[i].Failure = backends.AsFailure(err)
-				continue
-			}
-			if there {
-				continue
-			}
-		}
-		left = append(left, i)
-	}
-	if len(left) == 0 {
-		_, err := io.Copy(io.Discard, content)
-		return verdicts, err
-	}
-	client, err := s.dialLMTP(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
-	trace := s.trace(d, false)
-	envelope := smtpclient.Envelope{ReversePath: d.ReversePath, EightBit: d.EightBit, UTF8: d.UTF8, Size: d.Size + int64(len(trace))}
-	for _, i := range left {
-		envelope.Recipients = append(envelope.Recipients, d.Recipients[i])
-	}
-	answers, err := client.Send(ctx, envelope, io.MultiReader(strings.NewReader(trace), content))
-	if err != nil {
-		return nil, failure("deliver to "+s.settings.Delivery.LMTP, err, backends.Temporary)
-	}
-	for n, i := range left {
-		verdicts[i] = answers[n]
-	}
-	for i, r := range d.Recipients {
-		verdicts[i].Failure = verdicts[first[strings.ToLower(r)]].Failure
-	}
-	return discreet(verdicts), nil
-}
-
-// discreet keeps the texts of the server behind the gateway in the log: a stranger is told the
-// kind and the code.
-func discreet(verdicts []backends.Verdict) []backends.Verdict {
-	for i := range verdicts {
-		if f := verdicts[i].Failure; f != nil {
-			verdicts[i].Failure = f.Say("")
-		}
-	}
-	return verdicts
 }
 
 // delivered looks for a delivery's key in a recipient's mailbox.

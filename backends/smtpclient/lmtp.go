@@ -1,0 +1,125 @@
+package smtpclient
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+// LMTP is the delivery end of a store that takes its mail by LMTP (RFC 2033).
+type LMTP struct {
+	Address string // host:port, or the path of a unix socket
+	Hello   string
+	TLS     TLS
+	Config  *tls.Config
+	Timeout time.Duration
+}
+
+func (l LMTP) dial(ctx context.Context) (*Client, error) {
+	network := "tcp"
+	if strings.HasPrefix(l.Address, "/") {
+		network = "unix"
+	}
+	client, err := Dial(ctx, network, l.Address, Options{LMTP: true, Hello: l.Hello, TLS: l.TLS, Config: l.Config, Timeout: l.Timeout})
+	if err != nil {
+		return nil, backends.Fail(backends.Temporary, "LMTP server %w", err).WithCode("4.4.1")
+	}
+	return client, nil
+}
+
+// Resolve asks with RCPT whether the recipients would be taken.
+func (l LMTP) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {
+	client, err := l.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	verdicts, err := client.Ask(ctx, Envelope{ReversePath: q.ReversePath, Recipients: q.Recipients, Size: q.Size})
+	if err != nil {
+		return nil, failed("ask the LMTP server", err)
+	}
+	return discreet(verdicts), nil
+}
+
+// Deliver delivers with a trace put in front of the content. delivered, where there is one,
+// says of a retry whether a recipient has the message already. A recipient that is named twice
+// gets one copy.
+func (l LMTP) Deliver(ctx context.Context, d backends.Delivery, trace string, content io.Reader, delivered func(context.Context, string) (bool, error)) ([]backends.Verdict, error) {
+	verdicts := make([]backends.Verdict, len(d.Recipients))
+	first := make(map[string]int)
+	var left []int
+	for i, r := range d.Recipients {
+		verdicts[i].Recipient = r
+		box := strings.ToLower(r)
+		if _, twice := first[box]; twice {
+			continue
+		}
+		first[box] = i
+		if d.Retry && delivered != nil {
+			there, err := delivered(ctx, r)
+			if err != nil {
+				verdicts[i].Failure = backends.AsFailure(err)
+			}
+			if err != nil || there {
+				continue
+			}
+		}
+		left = append(left, i)
+	}
+	if err := l.deliver(ctx, d, trace, content, verdicts, left); err != nil {
+		return nil, err
+	}
+	for i, r := range d.Recipients {
+		verdicts[i].Failure = verdicts[first[strings.ToLower(r)]].Failure
+	}
+	return discreet(verdicts), nil
+}
+
+func (l LMTP) deliver(ctx context.Context, d backends.Delivery, trace string, content io.Reader, verdicts []backends.Verdict, left []int) error {
+	if len(left) == 0 {
+		_, err := io.Copy(io.Discard, content)
+		return failed("read the message", err)
+	}
+	client, err := l.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	envelope := Envelope{ReversePath: d.ReversePath, EightBit: d.EightBit, UTF8: d.UTF8, Size: d.Size + int64(len(trace))}
+	for _, i := range left {
+		envelope.Recipients = append(envelope.Recipients, d.Recipients[i])
+	}
+	answers, err := client.Send(ctx, envelope, io.MultiReader(strings.NewReader(trace), content))
+	if err != nil {
+		return failed("deliver to the LMTP server", err)
+	}
+	for n, i := range left {
+		verdicts[i] = answers[n]
+	}
+	return nil
+}
+
+// failed keeps a failure that has a kind.
+func failed(what string, err error) error {
+	var known *backends.Failure
+	if err == nil || errors.As(err, &known) {
+		return err
+	}
+	return backends.Fail(backends.Temporary, "%s: %w", what, err)
+}
+
+// discreet keeps the texts of the server behind the gateway in the log: a stranger is told the
+// kind and the code.
+func discreet(verdicts []backends.Verdict) []backends.Verdict {
+	for i := range verdicts {
+		if f := verdicts[i].Failure; f != nil {
+			verdicts[i].Failure = f.Say("")
+		}
+	}
+	return verdicts
+}
