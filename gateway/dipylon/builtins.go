@@ -15,8 +15,8 @@ type builtin struct {
 
 func builtins() []builtin {
 	return []builtin{
-		{"maildir", "Maildir folders on this machine's disk", func() backends.Store { return maildir.New() }},
 		{"imap", "an IMAP server, with LMTP or APPEND for delivery", func() backends.Store { return imap.New() }},
+		{"maildir", "Maildir folders on this machine's disk", func() backends.Store { return maildir.New() }},
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/plugins/host"
@@ -142,18 +141,13 @@ func (g *gateway) changeStores(ctx context.Context, c *change) {
 	}
 }
 
-// retire ends a store that the configuration does not have any more, once its sessions have
-// had the time that those of a swapped plugin have.
+// retire ends a store that the configuration does not have any more, with its last session.
 func (g *gateway) retire(name string, r *running) {
 	g.log.Info().Str("store", name).Msg("the store is removed")
 	g.work.Go(func() {
-		timer := time.NewTimer(r.spec.DrainTimeout)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-g.base.Done():
-		}
-		if err := r.store.Close(); err != nil {
+		stop := context.AfterFunc(g.base, func() { _ = r.store.Close() }) // Retire gives its error, too
+		defer stop()
+		if err := r.store.Retire(); err != nil {
 			g.log.Warn().Err(err).Str("store", name).Msg("the store did not close in good order")
 		}
 	})

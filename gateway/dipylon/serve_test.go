@@ -108,7 +108,9 @@ func TestReload(t *testing.T) {
 	p.await(from, "the configuration is reloaded")
 	deliver(t, smtp, "me@two.example", "to the new store")
 	deliver(t, smtp, "me@one.example", "to the one that was swapped")
-	pop3Login(t, pop3, "me@two.example", password, false).say("STAT", "+OK 1 ")
+	other := pop3Login(t, pop3, "me@two.example", password, false)
+	other.say("STAT", "+OK 1 ")
+	other.say("QUIT", "+OK")
 	pop3s := p.address(from, "pop3s")
 	late := dial(t, pop3s, true)
 	late.expect("+OK")
@@ -125,7 +127,8 @@ func TestReload(t *testing.T) {
 	sending.say("Subject: under way\r\nFrom: a@b.example\r\n\r\nHello.\r\n.", "250")
 	pop3Login(t, pop3, "me@one.example", password, false).say("STAT", "+OK 2 ")
 
-	// Back again: the store and the listener go.
+	// Back again: the store and the listener go. A session of the store that goes stays.
+	leaving := pop3Login(t, pop3, "me@two.example", password, false)
 	write(t, p.dir, at(gateYAML, pop3, smtp))
 	from = p.mark()
 	p.signal(syscall.SIGHUP)
@@ -135,6 +138,10 @@ func TestReload(t *testing.T) {
 		t.Error("the listener that was removed still listens")
 	}
 	late.say("CAPA", "+OK")
+	leaving.say("RETR 1", "+OK")
+	if _, err := leaving.text.ReadDotBytes(); err != nil {
+		t.Errorf("the store is removed under its session: %v", err)
+	}
 	gone := dial(t, smtp, false)
 	gone.expect("220")
 	gone.say("EHLO client.example", "250")
