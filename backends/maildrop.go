@@ -49,7 +49,8 @@ type Maildrop interface {
 	// Account is whose credential opened the maildrop.
 	Account() Account
 
-	// List yields every message of the folder, oldest first, as it stands at the call. An
+	// List yields every message of the folder, oldest first, as it stands at the call, but
+	// for those that are marked as deleted (DisposalMark): nobody sees them again here. An
 	// error ends the sequence and means that the list is not complete. It is called once.
 	List(ctx context.Context) iter.Seq2[Entry, error]
 
@@ -131,7 +132,7 @@ type Disposal uint8
 const (
 	DisposalRemove Disposal = 0 // gone for good
 	DisposalTrash  Disposal = 1 // moved to the store's folder for deleted mail
-	DisposalMark   Disposal = 2 // marked as deleted, still in the folder
+	DisposalMark   Disposal = 2 // marked as deleted: in the folder for others, no longer listed
 )
 
 // Removal is what became of one message.

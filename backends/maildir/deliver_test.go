@@ -611,6 +611,32 @@ func TestFailedSyncIsNotBelieved(t *testing.T) {
 	}
 }
 
+// TestFoundIsSyncedFirst: a copy that a second attempt finds is delivered when its name is
+// durable, for the first attempt may not have come to that.
+func TestFoundIsSyncedFirst(t *testing.T) {
+	w := newWorld(t, nil)
+	w.take("k", hello, anna)
+	again := openWorld(t, w.root, nil)
+	broken := true
+	faulty := &faultyDisk{fail: func(_ int, name, path string) error {
+		if broken && name == "syncdir" && strings.HasSuffix(path, "/new") {
+			return syscall.EIO
+		}
+		return nil
+	}}
+	again.disk, again.use.boxes.disk = faulty, faulty
+	d := backends.Delivery{Key: "k", Retry: true, Recipients: []string{anna}}
+	for range 2 {
+		if v := again.deliver(d, hello); v[0].Failure == nil || v[0].Failure.Kind != backends.Temporary {
+			t.Errorf("%+v", v)
+		}
+	}
+	broken = false
+	if v := again.deliver(d, hello); v[0].Failure != nil || len(w.files(anna)) != 1 {
+		t.Errorf("%+v, %v", v, w.files(anna))
+	}
+}
+
 func FuzzDeliver(f *testing.F) {
 	for _, seed := range []string{hello, "", "\r", "\n", "a\r\r\nb", "Subject: x\n\n.\n", "\x00"} {
 		f.Add([]byte(seed), true)

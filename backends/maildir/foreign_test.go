@@ -43,7 +43,8 @@ func TestForeignFiles(t *testing.T) {
 		{"nothing", "new/1.x", "", ""},
 		{"right sizes", "cur/1.x,S=8,W=11:2,", "A: b\n\nc\n", "A: b\r\n\r\nc\r\n"},
 		{"right sizes, no last line end", "cur/1.x,S=7,W=9:2,", "A: b\n\nc", "A: b\r\n\r\nc\r\n"},
-		{"S wrong", "cur/1.x,S=9,W=11:2,", "A: b\n\nc\n", "A: b\r\n\r\nc\r\n"},
+		{"S too small", "cur/1.x,S=6,W=8:2,", "A: b\n\nc\n", "A: b\r\n\r\nc\r\n"},
+		{"S too large", "cur/1.x,S=9,W=11:2,", "A: b\n\nc\n", "A: b\r\n\r\nc\r\n"},
 		{"W absurd", "cur/1.x,S=8,W=5:2,", "A: b\n\nc\n", "A: b\r\n\r\nc\r\n"},
 		{"W absurd, too", "cur/1.x,S=8,W=5000:2,", "A: b\n\nc\n", "A: b\r\n\r\nc\r\n"},
 		{"only S", "cur/1.x,S=8", "A: b\n\nc\n", "A: b\r\n\r\nc\r\n"},
@@ -281,24 +282,32 @@ func TestFileChangedBehindOurBack(t *testing.T) {
 	}
 }
 
-// TestCutWhileReading: a file that becomes shorter while it is read is not taken for whole.
+// TestCutWhileReading: a file that becomes shorter while it is read is not taken for whole,
+// whether a size was promised or not.
 func TestCutWhileReading(t *testing.T) {
-	w := newWorld(t, nil)
-	w.take("k", "Subject: x\r\n\r\n"+strings.Repeat("0123456789\r\n", 50_000), anna)
-	m := w.open(anna, "")
-	c, err := m.Fetch(t.Context(), backends.FetchRequest{ID: list(t, m)[0].ID})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := io.CopyN(io.Discard, c, 1000); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(filepath.Join(w.root, w.files(anna)[0]), 100_000); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(io.Discard, c); backends.KindOf(err) != backends.Temporary {
-		t.Errorf("%v", err)
+	text := "Subject: x\n\n" + strings.Repeat("0123456789\n", 50_000)
+	for name, promise := range map[string]bool{"1.M5P7Q1_0123456789abcdefghijklmnop.host,S=550012,W=600014": true, "1.x": false} {
+		w := newWorld(t, nil)
+		path := filepath.Join(w.box(anna), "new", name)
+		writeFile(t, path, text)
+		m := w.open(anna, "")
+		c, err := m.Fetch(t.Context(), backends.FetchRequest{ID: backends.MessageID(name)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if (c.Size() == 600_014) != promise {
+			t.Errorf("%s: size %d", name, c.Size())
+		}
+		if _, err := io.CopyN(io.Discard, c, 1000); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, 100_000); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, c); backends.KindOf(err) != backends.Temporary {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

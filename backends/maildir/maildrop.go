@@ -151,6 +151,9 @@ func (m *maildrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
 		}
 		defer m.saveSizes()
 		for _, r := range l {
+			if r.cur && len(r.name) > r.base && hasFlag(r.name, 'T') {
+				continue // marked as deleted, here or by another program
+			}
 			entry, err := m.entry(ctx, r)
 			if errors.Is(err, errNoMessage) {
 				continue

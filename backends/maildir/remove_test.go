@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -82,6 +83,9 @@ func TestMark(t *testing.T) {
 	if got := fetch(t, m, e[0].ID); got != returnPath+hello {
 		t.Errorf("%q", got)
 	}
+	if again := list(t, w.open(anna, "")); len(again) != 0 {
+		t.Errorf("it is listed again: %+v", again)
+	}
 }
 
 func TestFolders(t *testing.T) {
@@ -147,6 +151,38 @@ func TestRemoveFaults(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestOrderOfRemoval: removals are durable before they are told, and what is moved is durable
+// where it went before it is where it was.
+func TestOrderOfRemoval(t *testing.T) {
+	for disposal, want := range map[backends.Disposal][]string{
+		backends.DisposalRemove: {"remove new", "remove new", "syncdir new"},
+		backends.DisposalMark:   {"rename cur", "rename cur", "syncdir cur", "syncdir new"},
+		backends.DisposalTrash:  {"rename .Trash/cur", "rename .Trash/cur", "syncdir .Trash/cur", "syncdir new"},
+	} {
+		w := newWorld(t, nil)
+		w.take("1", hello, anna)
+		w.take("2", hello, anna)
+		m := w.open(anna, "")
+		entries := list(t, m)
+		if err := m.(*maildrop).box.makeTrash(); err != nil {
+			t.Fatal(err)
+		}
+		var steps []string
+		w.disk = &faultyDisk{fail: func(_ int, name, path string) error {
+			rel, _ := filepath.Rel(w.box(anna), path)
+			if rel = strings.TrimSuffix(rel, filepath.Base(rel)); name == "syncdir" {
+				rel, _ = filepath.Rel(w.box(anna), path)
+			}
+			steps = append(steps, name+" "+strings.TrimSuffix(rel, "/"))
+			return nil
+		}}
+		remove(t, m, ids(entries), disposal)
+		if !slices.Equal(steps, want) {
+			t.Errorf("disposal %d: %q, want %q", disposal, steps, want)
+		}
 	}
 }
 

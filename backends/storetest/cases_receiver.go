@@ -19,6 +19,13 @@ func unknownRecipients(s *suite) string {
 	return ""
 }
 
+func keepsNUL(s *suite) string {
+	if s.AltersNUL {
+		return "it does not keep NUL octets"
+	}
+	return ""
+}
+
 func sizeLimit(s *suite) string {
 	if s.description.Limits.MessageSize == 0 {
 		return "it takes messages of any size"
@@ -293,7 +300,11 @@ func everyOctet() string {
 func contentCases() []testcase {
 	var cases []testcase
 	for _, sample := range samples {
-		cases = append(cases, testcase{"content-" + sample.name, []need{receiver, reader}, func(t *trial) {
+		needs := []need{receiver, reader}
+		if sample.name == "nul" {
+			needs = append(needs, keepsNUL)
+		}
+		cases = append(cases, testcase{"content-" + sample.name, needs, func(t *trial) {
 			t.comesBack(sample.make(t.suite), func(r io.Reader) io.Reader { return r })
 		}})
 	}

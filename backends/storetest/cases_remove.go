@@ -110,8 +110,11 @@ var removeCases = []testcase{
 	}},
 	{"mark", []need{reader, feed}, func(t *trial) {
 		m := t.mails(2)
-		t.disposed(m, backends.DisposalMark)
-		t.expect(t.first(), m...)
+		if t.disposed(m, backends.DisposalMark) {
+			t.expect(t.first(), m[1])
+		} else {
+			t.expect(t.first(), m...)
+		}
 	}},
 	{"unknown-disposal", []need{reader, feed}, func(t *trial) {
 		m := t.mails(2)

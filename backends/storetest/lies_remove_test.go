@@ -142,6 +142,22 @@ var removeLies = []lie{
 		fails: []string{"remove/made-up-ids"},
 	},
 	{
+		name: "what is marked is listed again",
+		tell: removing(func(_ *liarDrop, remove removeFunc) removeFunc {
+			return func(ctx context.Context, ids []backends.MessageID, disposal backends.Disposal) ([]backends.Removal, error) {
+				if disposal != backends.DisposalMark {
+					return remove(ctx, ids, disposal)
+				}
+				var results []backends.Removal
+				for _, id := range ids {
+					results = append(results, backends.Removal{ID: id})
+				}
+				return results, nil
+			}
+		}),
+		fails: []string{"remove/mark"},
+	},
+	{
 		name: "the trash is not emptied and not filled",
 		tell: removing(func(_ *liarDrop, remove removeFunc) removeFunc {
 			return func(ctx context.Context, ids []backends.MessageID, disposal backends.Disposal) ([]backends.Removal, error) {
@@ -164,7 +180,7 @@ var removeLies = []lie{
 				return remove(ctx, ids, backends.DisposalRemove)
 			}
 		}),
-		fails: []string{"remove/mark", "remove/unknown-disposal"},
+		fails: []string{"remove/unknown-disposal"},
 	},
 	{
 		name: "Remove ignores its context",

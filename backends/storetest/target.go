@@ -53,6 +53,9 @@ type Target struct {
 
 	// Renders says that the store keeps properties, and makes a message of them when asked.
 	Renders bool
+	// AltersNUL says that the store does not keep NUL octets (RFC 5321 §4.5.2 lets it): Dovecot
+	// makes 0x80 of them.
+	AltersNUL bool
 	// InMemory says that the store keeps its mail in this process's memory: memory that grows
 	// with a message is not held against it.
 	InMemory bool

@@ -122,6 +122,10 @@ func (s *session) Authenticate(_ context.Context, mechanism string) (pop3.Exchan
 	return &exchange{session: s, inner: inner}, nil
 }
 
+// EnableUTF8 implements [pop3.UTF8Session]. Messages are the store's, and go out as they are in
+// either mode: a gateway that rewrote their headers would break what signs them.
+func (s *session) EnableUTF8(context.Context) error { return nil }
+
 // Close implements [pop3.Session]: all that a session holds is its maildrop's.
 func (s *session) Close() {}
 

@@ -67,6 +67,9 @@ func (d *drop) fetchesAtOnce(ctx context.Context) int {
 	return min(description.Limits.FetchesAtOnce-1, 4*aheadMessages)
 }
 
+// User implements [pop3.Named].
+func (d *drop) User() string { return d.inner.Account().ID }
+
 // Len implements [pop3.Maildrop].
 func (d *drop) Len() int { return len(d.list.entries) }
 
