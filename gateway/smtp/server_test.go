@@ -340,12 +340,15 @@ func TestShutdown(t *testing.T) {
 			inBubble(t, s, func(t *testing.T, conn *client) {
 				conn.play(c.before)
 				synctest.Wait()
-				done := make(chan error, 1)
+				began, done := time.Now(), make(chan error, 1)
 				go func() { done <- s.Shutdown(context.Background()) }()
 				synctest.Wait()
 				conn.play(c.after)
 				if err := <-done; err != nil {
 					t.Error(err)
+				}
+				if took := time.Since(began); took > 0 {
+					t.Errorf("after %v", took)
 				}
 			})
 		})
