@@ -159,6 +159,7 @@ func (g *gateway) begin(ctx context.Context) error {
 	for i, l := range g.cfg.Listeners {
 		g.serve(g.listening[i], shapeOf(g.cfg, l), l.ImplicitTLS())
 	}
+	g.warn(g.cfg)
 	return nil
 }
 

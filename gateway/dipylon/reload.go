@@ -16,7 +16,7 @@ import (
 type change struct {
 	cfg          *config.Config
 	specs        map[string]host.Spec
-	added        []string // stores
+	added        map[string]*running // stores that are not started yet
 	swapped      []string
 	removed      []string
 	certificates []*tls.Config
@@ -46,19 +46,34 @@ func (g *gateway) plan(ctx context.Context, cfg *config.Config) (*change, error)
 	case cfg.Log.Format != g.cfg.Log.Format:
 		return nil, fmt.Errorf("the log's format is another one: %w", errRestart)
 	}
-	c := &change{cfg: cfg, specs: make(map[string]host.Spec)}
+	c := &change{cfg: cfg, specs: make(map[string]host.Spec), added: make(map[string]*running)}
+	if err := g.planStores(ctx, c); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.certificates, err = tlsOf(cfg); err != nil {
+		return nil, err
+	}
+	c.listening, c.gone, err = g.openDoors(cfg) // last, as it takes something
+	return c, err
+}
+
+// planStores says what becomes of each store, and lets backends check what is new.
+func (g *gateway) planStores(ctx context.Context, c *change) error {
 	var changed []config.Store
-	for _, s := range cfg.Stores {
-		spec, err := specOf(cfg, s)
+	for _, s := range c.cfg.Stores {
+		spec, err := specOf(c.cfg, s)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		c.specs[s.Name] = spec
 		switch r := g.stores[s.Name]; {
 		case r.same(spec):
 			continue
 		case r == nil:
-			c.added = append(c.added, s.Name)
+			if c.added[s.Name], err = g.prepare(spec); err != nil {
+				return err
+			}
 		default:
 			c.swapped = append(c.swapped, s.Name)
 		}
@@ -69,15 +84,7 @@ func (g *gateway) plan(ctx context.Context, cfg *config.Config) (*change, error)
 			c.removed = append(c.removed, name)
 		}
 	}
-	if err := checkStores(ctx, g.log, cfg, changed); err != nil {
-		return nil, err
-	}
-	var err error
-	if c.certificates, err = tlsOf(cfg); err != nil {
-		return nil, err
-	}
-	c.listening, c.gone, err = g.openDoors(cfg) // last, as it takes something
-	return c, err
+	return checkStores(ctx, g.log, c.cfg, changed)
 }
 
 // apply makes the change. What goes wrong now is logged, and the store that it concerns goes
@@ -108,6 +115,7 @@ func (g *gateway) apply(ctx context.Context, c *change) {
 		g.log.Info().Str("protocol", l.protocol).Str("address", l.door.address()).Msg("not listening any more")
 	}
 	g.listening, g.cfg = c.listening, c.cfg
+	g.warn(c.cfg)
 	for name, r := range removed {
 		g.retire(name, r)
 	}
@@ -116,11 +124,10 @@ func (g *gateway) apply(ctx context.Context, c *change) {
 // changeStores starts what is new and swaps what has changed, all at the same time.
 func (g *gateway) changeStores(ctx context.Context, c *change) {
 	var changing sync.WaitGroup
-	started := make([]*running, len(c.added))
-	for i, name := range c.added {
+	for name, r := range c.added {
+		g.stores[name] = r
 		changing.Go(func() {
-			var err error
-			if started[i], err = g.start(ctx, c.specs[name]); err != nil {
+			if err := r.store.Start(ctx); err != nil {
 				g.log.Error().Err(err).Str("store", name).Msg("the new store is not ready, and is tried again")
 			}
 		})
@@ -136,9 +143,6 @@ func (g *gateway) changeStores(ctx context.Context, c *change) {
 		})
 	}
 	changing.Wait()
-	for i, name := range c.added {
-		g.stores[name] = started[i]
-	}
 }
 
 // retire ends a store that the configuration does not have any more, with its last session.

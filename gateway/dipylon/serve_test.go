@@ -47,6 +47,7 @@ func gate(t *testing.T, configuration string, env ...string) (p *process, pop3, 
 // TestServeWithoutAFile is the first minute: an empty folder, and mail goes round, with the
 // commands that are printed.
 func TestServeWithoutAFile(t *testing.T) {
+	t.Parallel()
 	if conn, err := net.DialTimeout("tcp", "127.0.0.1:1110", time.Second); err == nil {
 		_ = conn.Close()
 		t.Fatal("port 1110 is in use, and this test needs the ports of the built-in configuration")
@@ -87,6 +88,7 @@ func TestServeWithoutAFile(t *testing.T) {
 
 // TestReload changes everything that can be changed, while sessions are open.
 func TestReload(t *testing.T) {
+	t.Parallel()
 	p, pop3, smtp := gate(t, gateYAML)
 	deliver(t, smtp, "me@one.example", "before")
 	reading := pop3Login(t, pop3, "me@one.example", password, false)
@@ -152,6 +154,7 @@ func TestReload(t *testing.T) {
 
 // TestReloadOfABadFile changes nothing.
 func TestReloadOfABadFile(t *testing.T) {
+	t.Parallel()
 	p, pop3, smtp := gate(t, gateYAML)
 	good := at(gateYAML, pop3, smtp)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -191,6 +194,7 @@ func TestReloadOfABadFile(t *testing.T) {
 
 // TestReloadOfACertificate: the files have changed, the configuration has not.
 func TestReloadOfACertificate(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	put := func(name string) {
 		t.Helper()
@@ -237,6 +241,7 @@ stores: [{name: one, plugin: maildir, domains: [one.example]}]
 
 // TestStopLetsAMessageFinish: SIGTERM while a client is sending.
 func TestStopLetsAMessageFinish(t *testing.T) {
+	t.Parallel()
 	p, pop3, smtp := gate(t, gateYAML)
 	idle := pop3Login(t, pop3, "me@one.example", password, false)
 	c := dial(t, smtp, false)
@@ -265,6 +270,7 @@ func TestStopLetsAMessageFinish(t *testing.T) {
 
 // TestSecondSignal ends it at once, whatever is under way.
 func TestSecondSignal(t *testing.T) {
+	t.Parallel()
 	p, _, smtp := gate(t, strings.Replace(gateYAML, "drain: 20s", "drain: 1d", 1))
 	c := dial(t, smtp, false)
 	c.expect("220")
@@ -287,6 +293,7 @@ func TestSecondSignal(t *testing.T) {
 
 // TestStoreThatDoesNotStart does not keep the other from working.
 func TestStoreThatDoesNotStart(t *testing.T) {
+	t.Parallel()
 	p, pop3, smtp := gate(t, gateYAML+"  - {name: broken, plugin: {command: [\"false\"]}, domains: [broken.example]}\n")
 	deliver(t, smtp, "me@one.example", "the other store")
 	pop3Login(t, pop3, "me@one.example", password, false).say("STAT", "+OK 1 ")
@@ -300,6 +307,7 @@ func TestStoreThatDoesNotStart(t *testing.T) {
 }
 
 func TestServeStatus(t *testing.T) {
+	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -328,6 +336,7 @@ func TestServeStatus(t *testing.T) {
 
 // TestSecondGateway is kept out of the first one's state.
 func TestSecondGateway(t *testing.T) {
+	t.Parallel()
 	p, _, _ := gate(t, gateYAML)
 	second := serveIn(t, p.dir, gateYAML)
 	if status := second.ended(); status != exitTemporary {
@@ -339,8 +348,18 @@ func TestSecondGateway(t *testing.T) {
 	p.stop()
 }
 
+// TestWarnings: what is odd and no error is in the log.
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	p, _, _ := gate(t, strings.Replace(gateYAML, "{name: one,", "{name: one, sends: true,", 1))
+	p.await(0, "its backend cannot", "store=one", "level=warn")
+	p.await(0, "self-signed", "level=warn")
+	p.stop()
+}
+
 // TestServiceManager is told how it stands.
 func TestServiceManager(t *testing.T) {
+	t.Parallel()
 	name := filepath.Join(t.TempDir(), "notify")
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
 	if err != nil {
@@ -368,6 +387,7 @@ func TestServiceManager(t *testing.T) {
 // TestReloadsInARow: signals that come while a reload is under way are not lost, and no
 // connection is refused meanwhile.
 func TestReloadsInARow(t *testing.T) {
+	t.Parallel()
 	p, pop3, smtp := gate(t, gateYAML)
 	good := at(gateYAML, pop3, smtp)
 	stop, ended := make(chan struct{}), make(chan error, 1)

@@ -67,19 +67,17 @@ type running struct {
 // same says whether another spec would change nothing.
 func (r *running) same(spec host.Spec) bool { return r != nil && reflect.DeepEqual(r.spec, spec) }
 
-// start makes a store and starts its plugin. It gives the store in any case: what does not
-// start now is tried again in the background.
-func (g *gateway) start(ctx context.Context, spec host.Spec) (*running, error) {
-	r := &running{store: host.New(g.log, spec), spec: spec}
+// prepare makes a store whose plugin is not started yet.
+func (g *gateway) prepare(spec host.Spec) (*running, error) {
 	if err := os.MkdirAll(spec.Settings.StateDir, 0o700); err != nil {
-		return r, fmt.Errorf("the state folder of store %q: %w", spec.Store, err)
+		return nil, fmt.Errorf("the state folder of store %q: %w", spec.Store, err)
 	}
-	return r, r.store.Start(ctx)
+	return &running{store: host.New(g.log, spec), spec: spec}, nil
 }
 
 // startPatience is how long the first start waits for stores. Who needs longer is not ready
 // when the listeners are, and its users are told to try again later.
-const startPatience = 5 * time.Second
+const startPatience = 15 * time.Second
 
 // startStores starts all stores at the same time. The error is for settings that are wrong: a
 // [*config.Error]. Anything else keeps being tried.
@@ -94,10 +92,10 @@ func (g *gateway) startStores(ctx context.Context, cfg *config.Config) error {
 		if err != nil {
 			return err
 		}
-		if err := os.MkdirAll(spec.Settings.StateDir, 0o700); err != nil {
-			return fmt.Errorf("the state folder of store %q: %w", s.Name, err)
+		r, err := g.prepare(spec)
+		if err != nil {
+			return err
 		}
-		r := &running{store: host.New(g.log, spec), spec: spec}
 		g.stores[s.Name] = r
 		g.work.Go(func() { outcomes <- outcome{s.Name, r.store.Start(ctx)} })
 	}
@@ -135,6 +133,21 @@ func (g *gateway) table(cfg *config.Config, stores map[string]*running) (*routin
 		})
 	}
 	return routing.New(all...)
+}
+
+// warn logs what is in the configuration and cannot work, or not well.
+func (g *gateway) warn(cfg *config.Config) {
+	for _, s := range cfg.Stores {
+		status := g.stores[s.Name].store.Status()
+		if s.Sends && status.Ready && !status.Description.Capabilities.Sender {
+			g.log.Warn().Str("store", s.Name).Str("backend", status.Description.Name).
+				Msg("the configuration says that the store sends, and its backend cannot")
+		}
+	}
+	if cfg.TLS.SelfSigned() && cfg.Name() != config.DefaultName {
+		g.log.Warn().Str("certificate", selfSignedFiles(cfg.State).Certificate).
+			Msg("the configuration names no certificate: clients meet a self-signed one")
+	}
 }
 
 // closeStores ends all plugins.
