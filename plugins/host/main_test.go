@@ -41,6 +41,8 @@ func play(role string) {
 		serve.Store(&fakeStore{}, serve.WithGrace(time.Second))
 	case "reader":
 		serve.Store(onlyReader{&fakeStore{}})
+	case "liar":
+		serveLiar()
 	case "exit":
 		fmt.Fprintln(os.Stderr, "cannot find my things")
 		os.Exit(7)

@@ -82,6 +82,9 @@ func run(store backends.Store, o options) int {
 	s := newService(store, o.log)
 	done := make(chan struct{})
 	defer close(done)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
+	defer signal.Stop(signals)
 
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: wire.Handshake(),
@@ -93,7 +96,7 @@ func run(store backends.Store, o options) int {
 			opts = append(opts, wire.ServerOptions()...)
 			opts = append(opts, grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.streaming))
 			server := grpc.NewServer(opts...)
-			go stopOnSignal(server, done)
+			go stopOnSignal(server, signals, done)
 			go stopWithGateway(server, s, o, done)
 			return server
 		},
@@ -123,10 +126,7 @@ func shutDown(s *service, o options) int {
 
 // stopOnSignal makes SIGTERM an orderly end. (go-plugin swallows SIGINT, which a terminal
 // sends to gateway and plugins alike: the gateway decides.)
-func stopOnSignal(server *grpc.Server, done <-chan struct{}) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM)
-	defer signal.Stop(signals)
+func stopOnSignal(server *grpc.Server, signals <-chan os.Signal, done <-chan struct{}) {
 	select {
 	case <-signals:
 		server.Stop()

@@ -1,0 +1,346 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/plugins/proto/convert"
+	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
+	"github.com/dipylon/dipylon/plugins/proto/wire"
+)
+
+// liar is a plugin that somebody else has written: with gRPC's own codec and options, nothing
+// of package serve, and, where a user or a message says so, against the rules.
+type liar struct {
+	pb.UnimplementedStoreServer
+}
+
+func serveLiar() {
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig: wire.Handshake(),
+		Plugins:         plugin.PluginSet{"store": &liarPlugin{}},
+		GRPCServer:      plugin.DefaultGRPCServer,
+	})
+}
+
+type liarPlugin struct{ plugin.NetRPCUnsupportedPlugin }
+
+func (*liarPlugin) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+	pb.RegisterStoreServer(s, liar{})
+	return nil
+}
+
+func (*liarPlugin) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (liar) Describe(context.Context, *pb.DescribeRequest) (*pb.Description, error) {
+	return &pb.Description{Name: "liar", Capabilities: &pb.Capabilities{
+		Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true,
+	}, Mechanisms: []string{"X-LONG"}}, nil
+}
+
+func (liar) Configure(_ context.Context, m *pb.ConfigureRequest) (*pb.ConfigureResponse, error) {
+	if strings.Contains(string(m.GetRaw()), "nothing") {
+		return nil, status.Error(codes.Internal, "no\x1b[31m")
+	}
+	return &pb.ConfigureResponse{}, nil
+}
+
+func (liar) Health(context.Context, *pb.HealthRequest) (*pb.HealthResponse, error) {
+	return nil, status.Error(codes.Internal, "broken, and it answers")
+}
+
+func (liar) Login(_ context.Context, m *pb.LoginRequest) (*pb.Account, error) {
+	if m.GetCredential().GetUser() == "plain" {
+		return nil, status.Error(codes.Unauthenticated, "said without a failure")
+	}
+	return &pb.Account{Id: "id"}, nil
+}
+
+func (liar) Authenticate(stream grpc.BidiStreamingServer[pb.AuthenticateRequest, pb.AuthenticateResponse]) error {
+	return stream.Send(&pb.AuthenticateResponse{Challenge: make([]byte, challengeMost+1)})
+}
+
+func (liar) Deliver(stream grpc.ClientStreamingServer[pb.DeliverRequest, pb.Verdicts]) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	octets := 0
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		octets += len(m.GetChunk())
+		if m.GetEnd() == nil {
+			continue
+		}
+		verdicts := &pb.Verdicts{}
+		for _, r := range first.GetDelivery().GetRecipients() {
+			verdicts.Verdicts = append(verdicts.Verdicts, &pb.Verdict{Recipient: r})
+		}
+		if int64(octets) != first.GetDelivery().GetSize() {
+			return status.Error(codes.DataLoss, "octets are missing")
+		}
+		return stream.SendAndClose(verdicts)
+	}
+}
+
+func (liar) Collect(stream grpc.BidiStreamingServer[pb.CollectRequest, pb.CollectResponse]) error {
+	m, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	out := func(frames ...*pb.CollectResponse) error {
+		for _, f := range frames {
+			if err := stream.Send(f); err != nil {
+				return err
+			}
+		}
+		_, err := stream.Recv()
+		return err
+	}
+	outgoing := &pb.CollectResponse{Frame: &pb.CollectResponse_Outgoing{
+		Outgoing: &pb.Outgoing{Id: []byte("x"), Recipients: []string{"a@b.example"}, Size: 10},
+	}}
+	chunk := func(n int) *pb.CollectResponse {
+		return &pb.CollectResponse{Frame: &pb.CollectResponse_Chunk{Chunk: make([]byte, n)}}
+	}
+	end := &pb.CollectResponse{Frame: &pb.CollectResponse_End{End: &pb.CollectEnd{}}}
+	switch m.GetStart().GetMost() {
+	case 1:
+		return out(chunk(5))
+	case 2:
+		return out(outgoing, chunk(5), end)
+	case 3:
+		return out(outgoing, chunk(50), end)
+	case 4:
+		return out(outgoing, outgoing)
+	case 5:
+		return out(&pb.CollectResponse{Frame: &pb.CollectResponse_Outgoing{Outgoing: &pb.Outgoing{}}})
+	case 6:
+		return stream.Send(outgoing) // and the end of the stream
+	}
+	return out(outgoing, chunk(10), end)
+}
+
+func chunkOf(id uint64, n int) *pb.MaildropResponse {
+	return &pb.MaildropResponse{Id: id, Response: &pb.MaildropResponse_Chunk{Chunk: wholePattern(n)}}
+}
+
+func headOf(id uint64, n int64) *pb.MaildropResponse {
+	return &pb.MaildropResponse{Id: id, Response: &pb.MaildropResponse_Head{Head: &pb.FetchHead{Size: n}}}
+}
+
+func doneOf(id uint64) *pb.MaildropResponse { return &pb.MaildropResponse{Id: id, Done: true} }
+
+func (liar) Maildrop(stream grpc.BidiStreamingServer[pb.MaildropRequest, pb.MaildropResponse]) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	opened := &pb.MaildropResponse{Id: 1, Done: true, Response: &pb.MaildropResponse_Opened{Opened: &pb.Account{Id: "id"}}}
+	switch first.GetOpen().GetFolder() {
+	case "early":
+		return nil
+	case "other":
+		opened.Id = 2
+	case "chunk":
+		opened = chunkOf(1, 5)
+	case "failure":
+		opened = &pb.MaildropResponse{Id: 1, Done: true, Failure: &pb.Failure{Kind: pb.Kind_KIND_IN_USE}}
+	}
+	if err := stream.Send(opened); err != nil {
+		return err
+	}
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, answer := range lies(m) {
+			if err := stream.Send(answer); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// lies are the answers to a request.
+func lies(m *pb.MaildropRequest) []*pb.MaildropResponse {
+	id := m.GetId()
+	if m.GetList() != nil {
+		entries := make([]*pb.Entry, convert.EntriesMost)
+		for i := range entries {
+			entries[i] = &pb.Entry{Id: []byte("x")}
+		}
+		frame := &pb.MaildropResponse{Id: id, Response: &pb.MaildropResponse_Entries{Entries: &pb.Entries{Entries: entries}}}
+		var frames []*pb.MaildropResponse
+		for range 100 { // whatever the window is
+			frames = append(frames, frame)
+		}
+		return append(frames, doneOf(id))
+	}
+	if m.GetRemove() != nil {
+		return []*pb.MaildropResponse{doneOf(id)}
+	}
+	switch string(m.GetFetch().GetId()) {
+	case "right":
+		return []*pb.MaildropResponse{headOf(id, 100_000), chunkOf(id, 100_000), doneOf(id)}
+	case "no head":
+		return []*pb.MaildropResponse{chunkOf(id, 5), doneOf(id)}
+	case "nothing":
+		return []*pb.MaildropResponse{doneOf(id)}
+	case "two heads":
+		return []*pb.MaildropResponse{headOf(id, 5), headOf(id, 5)}
+	case "overrun":
+		frames := []*pb.MaildropResponse{headOf(id, -1)}
+		for range 100 {
+			frames = append(frames, chunkOf(id, convert.ChunkMost))
+		}
+		return append(frames, doneOf(id))
+	case "large chunk":
+		return []*pb.MaildropResponse{headOf(id, -1), chunkOf(id, convert.ChunkMost+1), doneOf(id)}
+	case "empty chunk":
+		return []*pb.MaildropResponse{headOf(id, -1), chunkOf(id, 0), doneOf(id)}
+	case "too little":
+		return []*pb.MaildropResponse{headOf(id, 50), chunkOf(id, 5), doneOf(id)}
+	case "too much":
+		return []*pb.MaildropResponse{headOf(id, 5), chunkOf(id, 50), doneOf(id)}
+	case "another id":
+		return []*pb.MaildropResponse{headOf(id+7, 5)}
+	case "done twice":
+		return []*pb.MaildropResponse{headOf(id, 5), chunkOf(id, 5), doneOf(id), doneOf(id)}
+	case "entries":
+		return []*pb.MaildropResponse{{Id: id, Response: &pb.MaildropResponse_Entries{Entries: &pb.Entries{}}}}
+	case "failure in the middle":
+		return []*pb.MaildropResponse{headOf(id, 5), {Id: id, Failure: &pb.Failure{}}}
+	}
+	return nil
+}
+
+// TestForeignPlugin: a plugin that uses nothing of ours works, with protobuf as it is.
+func TestForeignPlugin(t *testing.T) {
+	s, _ := start(t, specOf(t, "liar", fakeSettings{}))
+	drop := openDrop(t, s)
+	if got, err := io.ReadAll(fetch(t, drop, "right")); err != nil || !bytes.Equal(got, wholePattern(100_000)) {
+		t.Error(len(got), err)
+	}
+	if err := drop.Close(); err != nil {
+		t.Error(err)
+	}
+	d := delivery("b@x.example")
+	d.Size = 1_000_000
+	if v, err := s.Deliver(t.Context(), d, io.LimitReader(&endless{}, d.Size)); err != nil || len(v) != 1 || v[0].Failure != nil {
+		t.Error(v, err)
+	}
+	_, err := s.Resolve(t.Context(), backends.ResolveQuery{})
+	kindIs(t, err, backends.Unsupported)
+	_, err = s.Login(t.Context(), userNamed("plain"))
+	kindIs(t, err, backends.Temporary) // an outage, as far as can be told
+	kindIs(t, s.Health(t.Context()), backends.Temporary)
+}
+
+// TestLies: a plugin that breaks the rules ends its session, and nothing else (I10).
+func TestLies(t *testing.T) {
+	s, log := start(t, specOf(t, "liar", fakeSettings{}))
+	other := openDrop(t, s)
+	for _, id := range []string{
+		"no head", "nothing", "two heads", "overrun", "large chunk", "empty chunk", "too little", "too much",
+		"another id", "entries", "failure in the middle",
+	} {
+		t.Run("fetch/"+id, func(t *testing.T) {
+			drop := openDrop(t, s)
+			content, err := drop.Fetch(t.Context(), backends.FetchRequest{ID: backends.MessageID(id)})
+			if err == nil {
+				_, err = io.ReadAll(content)
+				_ = content.Close()
+			}
+			kindIs(t, err, backends.Temporary)
+		})
+	}
+	t.Run("fetch/done twice", func(t *testing.T) {
+		drop := openDrop(t, s)
+		if got, err := io.ReadAll(fetch(t, drop, "done twice")); err != nil || len(got) != 5 {
+			t.Error(got, err)
+		}
+		if err := drop.Close(); err == nil {
+			t.Error("the session was ended in good order")
+		}
+	})
+	t.Run("list", func(t *testing.T) {
+		n := 0
+		var last error
+		for _, err := range openDrop(t, s).List(t.Context()) {
+			if last = err; err == nil {
+				n++
+			}
+			if n == 1 { // the reader is slow: what comes meanwhile is more than the window
+				_, err := other.Remove(t.Context(), []backends.MessageID{"x"}, 0)
+				kindIs(t, err, backends.Temporary)
+			}
+		}
+		if n > 2*listWindow && last == nil {
+			t.Errorf("%d entries", n)
+		}
+	})
+	for folder, kind := range map[string]backends.Kind{
+		"early": backends.Temporary, "other": backends.Temporary, "chunk": backends.Temporary, "failure": backends.InUse,
+	} {
+		t.Run("open/"+folder, func(t *testing.T) {
+			_, err := s.Open(t.Context(), backends.OpenRequest{Credential: ann, Folder: folder})
+			kindIs(t, err, kind)
+		})
+	}
+	for most := range 7 {
+		t.Run("collect", func(t *testing.T) {
+			err := s.Collect(t.Context(), backends.CollectRequest{Most: most + 1}, func(_ context.Context, _ backends.Outgoing, c backends.Content) error {
+				_, err := io.Copy(io.Discard, c)
+				return err
+			})
+			if most == 6 { // this one keeps the rules
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			kindIs(t, err, backends.Temporary)
+		})
+	}
+	t.Run("challenge", func(t *testing.T) {
+		e, err := s.Authenticate(t.Context(), "X-LONG", backends.Peer{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = e.Close() }()
+		_, _, err = e.Next(t.Context(), nil)
+		kindIs(t, err, backends.Temporary)
+	})
+	if got, err := io.ReadAll(fetch(t, other, "right")); err != nil || len(got) != 100_000 {
+		t.Error("the other session:", len(got), err)
+	}
+	if s.Status().Generation != 1 || !strings.Contains(log.String(), "not valid") {
+		t.Error(s.Status())
+	}
+	t.Run("settings", func(t *testing.T) {
+		spec := specOf(t, "liar", fakeSettings{Name: "nothing"})
+		if err := s.Swap(t.Context(), spec); err == nil || strings.ContainsRune(err.Error(), 0x1b) {
+			t.Error(err)
+		}
+	})
+}

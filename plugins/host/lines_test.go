@@ -1,0 +1,144 @@
+package host
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+func TestLines(t *testing.T) {
+	long := strings.Repeat("x", 20_000)
+	for _, test := range []struct {
+		name  string
+		write []string
+		want  []string // level and message of each entry
+	}{
+		{"plain", []string{"hello\n"}, []string{"info hello"}},
+		{"pieces", []string{"hel", "lo", "\nwor", "ld\n"}, []string{"info hello", "info world"}},
+		{"no end", []string{"hello"}, []string{"info hello"}},
+		{"empty lines", []string{"\n\n\n"}, nil},
+		{"json", []string{`{"@level":"error","@message":"m","@timestamp":"x"}` + "\n"}, []string{"error m"}},
+		{"json of another shape", []string{`{"@message":1}` + "\n", `{"level":"warn"}` + "\n", "{\n", "[1]\n"}, []string{`info {"@message":1}`, `info {"level":"warn"}`, "info {", "info [1]"}},
+		{"null message", []string{`{"@message":null}` + "\n"}, []string{`info `}},
+		{"levels", []string{`{"@level":"FATAL","@message":"f"}` + "\n" + `{"@level":7,"@message":"n"}` + "\n" + `{"@level":"disabled","@message":"d"}` + "\n"}, []string{"error f", "info n", "info d"}},
+		{"control characters", []string{"a\x1b[31mb\x00c\rd\xff\n"}, []string{"info a [31mb c d?"}},
+		{"long", []string{long, long, "\nshort\n"}, []string{"info " + long[:messageMost], "info short"}},
+		{"crash", []string{"before\npanic: boom\n\ngoroutine 1\n\tmain.go:1\n"}, []string{"info before", "error panic: boom", "error goroutine 1", "error main.go:1"}},
+		{"json in a crash", []string{"panic: boom\n" + `{"@level":"debug","@message":"m"}` + "\n"}, []string{"error panic: boom", "debug m"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var log bytes.Buffer
+			l := newLines(zerolog.New(&log))
+			s := l.stream()
+			for _, w := range test.write {
+				if n, err := s.Write([]byte(w)); n != len(w) || err != nil {
+					t.Fatal(n, err)
+				}
+			}
+			s.flush()
+			var got []string
+			for line := range strings.Lines(log.String()) {
+				var entry struct{ Level, Message string }
+				if err := json.Unmarshal([]byte(line), &entry); err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, entry.Level+" "+entry.Message)
+			}
+			if fmt.Sprint(got) != fmt.Sprint(test.want) {
+				t.Errorf("\n got %.300q\nwant %.300q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestLinesFields(t *testing.T) {
+	var log bytes.Buffer
+	s := newLines(zerolog.New(&log).With().Str("store", "mine").Logger()).stream()
+	fields := `"store":"spoofed","n":1.5,"b":true,"s":"a\nb","deep":{"x":[1,2]},"none":null,"k\u001bey":"v"`
+	for i := range 50 {
+		fields += fmt.Sprintf(`,"z%d":%d`, i, i)
+	}
+	_, _ = s.Write([]byte(`{"@message":"m",` + fields + "}\n"))
+	var entry struct {
+		Store  string
+		Fields map[string]any
+	}
+	if err := json.Unmarshal(log.Bytes(), &entry); err != nil {
+		t.Fatal(err)
+	}
+	if entry.Store != "mine" || len(entry.Fields) > fieldsMost || entry.Fields["n"] != 1.5 || entry.Fields["b"] != true ||
+		entry.Fields["s"] != "a b" || entry.Fields["k ey"] != "v" || entry.Fields["deep"] != "map[x:[1 2]]" {
+		t.Errorf("%+v", entry)
+	}
+}
+
+// TestLinesRate: a burst passes, a flood is counted, and time lets lines pass again.
+func TestLinesRate(t *testing.T) {
+	var log bytes.Buffer
+	l := newLines(zerolog.New(&log))
+	now := time.Unix(1e9, 0)
+	l.now = func() time.Time { return now }
+	s := l.stream()
+	for range linesBurst + 500 {
+		_, _ = s.Write([]byte("line\n"))
+	}
+	if n := strings.Count(log.String(), "\n"); n != linesBurst {
+		t.Errorf("%d lines of a flood", n)
+	}
+	now = now.Add(time.Second)
+	log.Reset()
+	for range linesPerSec + 10 {
+		_, _ = s.Write([]byte("line\n"))
+	}
+	if n := strings.Count(log.String(), `"message":"line"`); n != linesPerSec || !strings.Contains(log.String(), `"lines":500`) {
+		t.Errorf("%d lines a second later: %.300s", n, log.String())
+	}
+	log.Reset()
+	l.end()
+	if !strings.Contains(log.String(), `"lines":10`) {
+		t.Error(log.String())
+	}
+}
+
+func TestTail(t *testing.T) {
+	s := newLines(zerolog.Nop()).stream()
+	for i := range 10 {
+		_, _ = fmt.Fprintf(s, "line %d\x07\n", i)
+	}
+	if got := s.to.tail(); got != "line 5 / line 6 / line 7 / line 8 / line 9" {
+		t.Error(got)
+	}
+}
+
+// FuzzLines: no output of a plugin's breaks the log.
+func FuzzLines(f *testing.F) {
+	for _, seed := range []string{"a\nb", `{"@message":1}`, `{"@message":"m","@level":"warn","a":{"b":[1]}}` + "\n", "\x00\xff\n", "panic: x\n"} {
+		f.Add([]byte(seed), 3)
+	}
+	f.Fuzz(func(t *testing.T, octets []byte, cut int) {
+		var log bytes.Buffer
+		l := newLines(zerolog.New(&log))
+		s := l.stream()
+		cut = max(0, min(cut, len(octets)))
+		_, _ = s.Write(octets[:cut])
+		_, _ = s.Write(octets[cut:])
+		s.flush()
+		for line := range strings.Lines(log.String()) {
+			var entry map[string]any
+			if err := json.Unmarshal([]byte(line), &entry); err != nil {
+				t.Fatalf("%q: %v", line, err)
+			}
+			if message, _ := entry["message"].(string); strings.ContainsAny(message, "\x00\x1b\r\n") {
+				t.Errorf("%q", message)
+			}
+		}
+		if strings.ContainsAny(l.tail(), "\x00\x1b\r\n") {
+			t.Errorf("%q", l.tail())
+		}
+	})
+}
