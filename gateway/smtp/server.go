@@ -132,7 +132,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 func (s *Server) addListener(l net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.listeners[l] = struct{}{}
+	if !s.closing {
+		s.listeners[l] = struct{}{}
+	}
 	return !s.closing
 }
 

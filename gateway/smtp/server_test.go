@@ -431,6 +431,25 @@ func TestAcceptFails(t *testing.T) {
 	}
 }
 
+// Who closes a listener takes no more connections there, and leaves the sessions alone: so a
+// reload can move a port.
+func TestListenerClosedByItsOwner(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := testServer(&fake{})
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(t.Context(), l) }()
+	conn := dial(t, l.Addr().String())
+	conn.play("< 220")
+	l.Close()
+	conn.play("> EHLO c\n< 250\n> QUIT\n< 221\n!")
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
 // A panic in the backend ends its session, and no other.
 func TestPanics(t *testing.T) {
 	f := &fake{
