@@ -18,7 +18,23 @@ import (
 // they do not.
 type address struct{ local, domain string }
 
-func (a address) String() string { return a.local + "@" + a.domain }
+// String is the address in the form of RFC 5321 §4.1.2; "@example.org" is a whole domain.
+func (a address) String() string {
+	if a.local == "" || isDotString(a.local) {
+		return a.local + "@" + a.domain
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(a.local) + `"@` + a.domain
+}
+
+// isDotString says whether a local part needs no quotes (RFC 5321 §4.1.2, RFC 6531 §3.3).
+func isDotString(local string) bool {
+	for atom := range strings.SplitSeq(local, ".") {
+		if atom == "" || strings.ContainsAny(atom, ` "(),:;<>@[\]`) {
+			return false
+		}
+	}
+	return true
+}
 
 // The bounds of RFC 5321 §4.5.3.1.1 and §4.5.3.1.2, in octets.
 const (
@@ -59,8 +75,8 @@ func parseLocal(text string) (string, error) {
 		return "", errors.New("nothing stands before the @")
 	case len(local) > mostLocal:
 		return "", fmt.Errorf("what stands before the @ is longer than %d octets", mostLocal)
-	case strings.ContainsFunc(local, unicode.IsControl):
-		return "", errors.New("there is a control character in it")
+	case strings.ContainsFunc(local, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return "", errors.New("there is a character in it that cannot be printed")
 	}
 	return local, nil
 }

@@ -13,12 +13,13 @@ func TestAddress(t *testing.T) {
 		"Anna.B@Sakes.EXAMPLE":                     "anna.b@sakes.example",
 		"anna@sakes.example.":                      "anna@sakes.example",
 		`"anna"@sakes.example`:                     "anna@sakes.example",
-		`"a b"@sakes.example`:                      "a b@sakes.example",
-		`"a\"b@c"@sakes.example`:                   `a"b@c@sakes.example`,
+		`"a b"@sakes.example`:                      `"a b"@sakes.example`,
+		`"a\"b@c"@sakes.example`:                   `"a\"b@c"@sakes.example`,
 		"ÄNNA@Bücher.example":                      "änna@xn--bcher-kva.example",
 		"a\u0308@b.example":                        "ä@b.example", // two forms of one letter
 		"a@xn--bcher-kva.example":                  "a@xn--bcher-kva.example",
-		"../../etc@sakes.example":                  "../../etc@sakes.example", // an address like any other
+		"../../etc@sakes.example":                  `"../../etc"@sakes.example`,
+		"a\u200bb@sakes.example":                   "",
 		"anna":                                     "",
 		"@sakes.example":                           "",
 		`""@sakes.example`:                         "",
