@@ -177,6 +177,58 @@ stores:
 	}
 }
 
+func TestParseSettings(t *testing.T) {
+	dir := t.TempDir()
+	got, err := ParseSettings("s.yaml", dir, []byte("host: a\npassword: env:STORE_PASSWORD\n"), options())
+	if err != nil || string(got) != `{"host":"a","password":"open sesame"}` {
+		t.Errorf("%s, %v", got, err)
+	}
+	if got, err := ParseSettings("s.yaml", dir, nil, options()); err != nil || string(got) != "{}" {
+		t.Errorf("of an empty file: %s, %v", got, err)
+	}
+	for text, want := range map[string]string{
+		"a: 1\na: 2":       "s.yaml:2:1: a: the key stands on line 1 already",
+		"- a":              "s.yaml:1:1: expected a mapping, found a list",
+		"a: {b: env:NOPE}": "s.yaml:1:8: a.b: the environment has no variable NOPE",
+		"a: [":             "s.yaml:1:1: this is not YAML: did not find expected node content",
+	} {
+		if _, err := ParseSettings("s.yaml", dir, []byte(text), options()); err == nil || err.Error() != want {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}
+
+func TestSecret(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "big"), make([]byte, mostSecret+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"plain": "plain", "": "", "env:STORE_PASSWORD": "open sesame", "literal:file:x": "file:x",
+	} {
+		if got, err := Secret(text, dir, options()); err != nil || got != want {
+			t.Errorf("%q is %q, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"env:NOPE", "env:", "file:", "file:absent", "file:big", "file:."} {
+		if got, err := Secret(text, dir, options()); err == nil {
+			t.Errorf("%q is %q", text, got)
+		}
+	}
+}
+
+// TestJoin: problems of several sources are told in the file's order, each once.
+func TestJoin(t *testing.T) {
+	at := func(line int, text string) Problem { return Problem{Position: Position{"f", line, 1}, Text: text} }
+	if err := Join(nil); err != nil {
+		t.Errorf("no problems are %v", err)
+	}
+	err := Join([]Problem{at(3, "c"), at(1, "a"), at(3, "c"), at(2, "b")})
+	if want := "f:1:1: a\nf:2:1: b\nf:3:1: c"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
 func TestShowHidesSecrets(t *testing.T) {
 	dir := t.TempDir()
 	unpack(t, &txtar.Archive{Files: []txtar.File{{Name: "bin/backend", Data: []byte("#!/bin/sh\n")}}}, dir)

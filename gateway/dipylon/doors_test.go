@@ -123,6 +123,33 @@ func TestDoorChangesHands(t *testing.T) {
 	}
 }
 
+// TestOldWicketEnds when there is a new one: its server is told.
+func TestOldWicketEnds(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	d, err := openDoor(zerolog.Nop(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	old := d.open()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := old.Accept()
+		ended <- err
+	}()
+	d.open()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, net.ErrClosed) {
+			t.Errorf("it ends with %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for connections still")
+		_ = old.Close()
+		<-ended
+	}
+}
+
 // TestDoorWithNobodyBehind keeps a client waiting until somebody is there, and closes the
 // connection when nobody will be.
 func TestDoorWithNobodyBehind(t *testing.T) {
