@@ -21,7 +21,7 @@ func given(t *testing.T, settings map[string]any) backends.Settings {
 }
 
 // conforms runs the whole suite over a server.
-func conforms(t *testing.T, settings backends.Settings) {
+func conforms(t *testing.T, settings backends.Settings, altersNUL bool) {
 	t.Helper()
 	storetest.Run(t, storetest.Target{
 		New:      func(context.Context) (backends.Store, error) { return imap.New(), nil },
@@ -32,7 +32,7 @@ func conforms(t *testing.T, settings backends.Settings) {
 		},
 		User: "ada@peer.example", Password: "ada-secret", Address: "ada@peer.example",
 		SecondUser: "bob@peer.example", SecondPassword: "bob-secret", SecondAddress: "bob@peer.example",
-		Folder: "Trash", Large: 20 << 20,
+		Folder: "Trash", Large: 8 << 20, Many: 100, AltersNUL: altersNUL,
 		BadSettings: map[string]string{
 			"address":       `{}`,
 			"tls":           `{"address": "x", "tls": "yes"}`,
@@ -49,28 +49,31 @@ func conforms(t *testing.T, settings backends.Settings) {
 const master = "keeper:keeper-secret"
 
 func TestDovecotWithLMTP(t *testing.T) {
+	t.Parallel()
 	d := peers.StartDovecot(t, peers.DovecotOptions{Master: master})
 	conforms(t, given(t, map[string]any{
 		"address": d.IMAPS, "ca": d.CA, "tls_name": "localhost",
 		"master":   map[string]any{"user": "keeper", "password": "keeper-secret"},
 		"delivery": map[string]any{"lmtp": d.LMTP},
-	}))
+	}), true)
 }
 
 func TestDovecotWithAppend(t *testing.T) {
+	t.Parallel()
 	d := peers.StartDovecot(t, peers.DovecotOptions{Master: master})
 	conforms(t, given(t, map[string]any{
 		"address": d.IMAP, "tls": "starttls", "ca": d.CA, "tls_name": "localhost",
 		"master":   map[string]any{"user": "keeper", "password": "keeper-secret"},
 		"delivery": map[string]any{"append": true},
-	}))
+	}), true)
 }
 
 func TestCyrusWithLMTP(t *testing.T) {
+	t.Parallel()
 	c := peers.StartCyrus(t, peers.CyrusOptions{})
 	conforms(t, given(t, map[string]any{
 		"address": c.IMAPS, "ca": c.CA, "tls_name": "localhost",
 		"master":   map[string]any{"user": peers.CyrusAdmin, "password": peers.CyrusAdminPassword},
 		"delivery": map[string]any{"lmtp": c.LMTP},
-	}))
+	}), false)
 }

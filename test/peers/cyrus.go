@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 	"text/template"
+	"time"
 
 	"github.com/dipylon/dipylon/test/harness"
 )
@@ -153,9 +154,18 @@ func (c *Cyrus) Stop() {
 	if c.process == nil {
 		return
 	}
-	_ = syscall.Kill(-c.process.Process.Pid, syscall.SIGTERM)
-	_ = c.process.Wait()
-	_ = syscall.Kill(-c.process.Process.Pid, syscall.SIGKILL)
+	pid, ended := c.process.Process.Pid, make(chan struct{})
+	_ = syscall.Kill(-pid, syscall.SIGTERM)
+	go func() {
+		defer close(ended)
+		_ = c.process.Wait()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second): // its master sometimes spins instead of ending
+	}
+	_ = syscall.Kill(-pid, syscall.SIGKILL)
+	<-ended
 	c.process = nil
 }
 
