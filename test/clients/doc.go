@@ -1,0 +1,7 @@
+// Package clients has tests in which clients that nobody here wrote read and send mail through
+// the built gateway: over plain connections, over STLS and STARTTLS, and over TLS from the first
+// octet, with the server's certificate verified.
+//
+// The programs are Debian's; `./test/run install` installs them, and a test whose program is
+// missing fails.
+package clients
