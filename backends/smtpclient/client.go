@@ -59,7 +59,6 @@ type Client struct {
 	out        *bufio.Writer
 	extensions map[string]string // EHLO keyword, upper case → parameters
 	broken     error             // the connection cannot be used any more
-	stop       func() bool
 }
 
 // limits on what a server may say.
