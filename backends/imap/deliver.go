@@ -98,6 +98,11 @@ func (s *Store) lmtp() smtpclient.LMTP {
 
 // Deliver hands a message to LMTP, or appends it to each recipient's mailbox.
 func (s *Store) Deliver(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	end, err := s.inFlight.Begin(ctx, d.Key)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	switch {
 	case s.settings.Delivery.LMTP != "":
 		var delivered func(context.Context, string) (bool, error)

@@ -25,6 +25,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/smtpclient"
 )
 
 // Store is one IMAP server. Make it with New.
@@ -35,6 +36,7 @@ type Store struct {
 	stateDir string
 	tls      *tls.Config
 	pool     *connections
+	inFlight smtpclient.InFlight
 	// liar is set once the server has given a message another length than RFC822.SIZE.
 	liar atomic.Bool
 }
