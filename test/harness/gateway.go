@@ -129,8 +129,14 @@ func (g *Gateway) Configure(t *testing.T, change func(*Options)) {
 
 // Command is a command of the binary, run in the gateway's folder.
 func (g *Gateway) Command(args ...string) *exec.Cmd {
-	cmd := exec.Command(g.binary, args...)
+	return g.command(append([]string{g.binary}, args...))
+}
+
+func (g *Gateway) command(argv []string) *exec.Cmd {
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = g.Dir
+	// The race detector sleeps for a second at a process's end unless it is told not to.
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	return cmd
 }
 
@@ -139,8 +145,7 @@ func (g *Gateway) Command(args ...string) *exec.Cmd {
 func (g *Gateway) Run(t *testing.T) {
 	t.Helper()
 	argv := append(slices.Clone(g.options.Wrapper), g.binary, "serve", "--config", g.ConfigFile)
-	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Dir = g.Dir
+	cmd := g.command(argv)
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
