@@ -1,0 +1,160 @@
+// Package jmap is the backend for a mail store that speaks JMAP (RFC 8620, RFC 8621): Cyrus,
+// Fastmail, Stalwart, Apache James and others.
+//
+// A maildrop is one mailbox. A message's id is its Email id, which never changes and is never
+// used again; its octets are downloaded as a blob, as they come. Calls are batched: opening a
+// maildrop takes the session resource and one request more, however many messages there are
+// below the server's limits. Mail comes in by LMTP, or by Email/import where the settings
+// hold the recipients' credentials; EmailSubmission sends.
+package jmap
+
+import (
+	"context"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/smtpclient"
+)
+
+// Store is one JMAP server. Make it with New.
+type Store struct {
+	settings settings
+	domains  []string
+	hostname string
+	http     *http.Client
+	inFlight smtpclient.InFlight
+	liar     atomic.Bool // the server has given a message another length than it had said
+
+	mu     sync.Mutex
+	open   map[*maildrop]struct{}
+	closed bool
+}
+
+var (
+	_ backends.Store    = (*Store)(nil)
+	_ backends.Reader   = (*Store)(nil)
+	_ backends.Receiver = (*Store)(nil)
+	_ backends.Sender   = (*Store)(nil)
+)
+
+// New returns a store that wants to be configured.
+func New() *Store { return &Store{settings: defaults(), open: make(map[*maildrop]struct{})} }
+
+// Describe says what the backend is.
+func (s *Store) Describe(context.Context) (backends.Description, error) {
+	d := backends.Description{
+		Name: "jmap", Version: version(),
+		Credentials:  []backends.CredentialKind{backends.CredentialPassword, backends.CredentialToken},
+		ExactSizes:   !s.liar.Load(),
+		Limits:       backends.Limits{FetchesAtOnce: s.settings.Requests, RemovalsAtATime: 500},
+		Capabilities: backends.CapabilitiesOf(s),
+	}
+	d.Capabilities.Receiver = s.settings.Delivery.LMTP != "" || len(s.settings.Delivery.Accounts) > 0
+	d.Capabilities.Sender = s.settings.Submission
+	return d, nil
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "devel"
+}
+
+// Configure checks the settings and keeps them. The server is not asked.
+func (s *Store) Configure(_ context.Context, given backends.Settings) error {
+	set, client, err := read(given)
+	if err != nil || given.Check {
+		return err
+	}
+	s.settings, s.http = set, client
+	s.domains, s.hostname = given.Domains, given.Hostname
+	return nil
+}
+
+// Health asks for the session resource without a credential: a server that is there says 401.
+func (s *Store) Health(ctx context.Context) error {
+	if err := s.ready(); err != nil {
+		return err
+	}
+	_, err := s.session(ctx, backends.Credential{})
+	if backends.KindOf(err) == backends.BadCredentials {
+		return nil
+	}
+	return err
+}
+
+// Login verifies a credential by fetching the session resource with it.
+func (s *Store) Login(ctx context.Context, c backends.Credential) (backends.Account, error) {
+	session, err := s.login(ctx, c)
+	if err != nil {
+		return backends.Account{}, err
+	}
+	return s.account(c, session), nil
+}
+
+func (s *Store) login(ctx context.Context, c backends.Credential) (*session, error) {
+	if err := s.ready(); err != nil {
+		return nil, err
+	}
+	switch {
+	case c.Kind != backends.CredentialPassword && c.Kind != backends.CredentialToken:
+		return nil, backends.Fail(backends.Unsupported, "a JMAP server is not asked with a %s", c.Kind)
+	case c.ActAs != "" && !strings.EqualFold(c.ActAs, c.User):
+		return nil, backends.Fail(backends.BadCredentials, "JMAP has no way to act for %s", c.ActAs)
+	case c.User == "" || len(c.Secret) == 0 || strings.ContainsAny(c.User+string(c.Secret), "\x00\r\n") ||
+		c.Kind == backends.CredentialPassword && strings.Contains(c.User, ":"): // RFC 7617 §2
+		return nil, backends.Fail(backends.BadCredentials, "the user name or the secret is empty or cannot be sent")
+	}
+	session, err := s.session(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if session.mailAccount() == "" {
+		return nil, backends.Fail(backends.Permanent, "the login has no account with mail").Say("this login has no mailbox")
+	}
+	return session, nil
+}
+
+func (s *Store) ready() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return backends.Fail(backends.Temporary, "the store is closed")
+	case s.http == nil:
+		return backends.Fail(backends.Temporary, "the store is not configured")
+	}
+	return nil
+}
+
+// account is who a login is: the server's name for the mail account, and the address.
+func (s *Store) account(c backends.Credential, session *session) backends.Account {
+	address := strings.ToLower(c.User)
+	if !strings.Contains(address, "@") && len(s.domains) > 0 {
+		address += "@" + s.domains[0]
+	}
+	return backends.Account{ID: session.mailAccount(), Address: address, Addresses: []string{address}, DisplayName: session.Accounts[session.mailAccount()].Name}
+}
+
+// Close ends everything under way.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	var open []*maildrop
+	for m := range s.open {
+		open = append(open, m)
+	}
+	s.mu.Unlock()
+	for _, m := range open {
+		_ = m.Close()
+	}
+	if s.http != nil {
+		s.http.CloseIdleConnections()
+	}
+	return nil
+}
