@@ -100,7 +100,7 @@ func TestFirstRestart(t *testing.T) {
 // sick is not.
 func TestHang(t *testing.T) {
 	quick := func(spec Spec) Spec {
-		spec.HealthInterval, spec.HealthTimeout, spec.HealthFailures = 20*time.Millisecond, 100*time.Millisecond, 2
+		spec.HealthInterval, spec.HealthTimeout, spec.HealthFailures = 20*time.Millisecond, slowed*100*time.Millisecond, 2
 		return spec
 	}
 	t.Run("health check", func(t *testing.T) {
@@ -126,7 +126,9 @@ func TestHang(t *testing.T) {
 		})
 	})
 	t.Run("sick store", func(t *testing.T) {
-		s, _ := start(t, quick(specOf(t, "store", fakeSettings{Extra: map[string]string{"health": "sick"}})))
+		spec := quick(specOf(t, "store", fakeSettings{Extra: map[string]string{"health": "sick"}}))
+		spec.HealthTimeout = 10 * time.Second
+		s, _ := start(t, spec)
 		within(t, 5*time.Second, "the sickness is seen", func() bool { return s.Status().Health != nil })
 		time.Sleep(10 * 20 * time.Millisecond) // many checks: nothing happens, so there is no event
 		if s.Status().Generation != 1 {

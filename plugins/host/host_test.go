@@ -320,7 +320,7 @@ func TestConfigure(t *testing.T) {
 // TestStartFails: whatever a program does instead of serving, the failure says which.
 func TestStartFails(t *testing.T) {
 	quick := func(s *Spec) { s.StartTimeout = 500 * time.Millisecond }
-	started := func(s *Spec) { s.StartTimeout = slowed * 2 * time.Second } // time for the handshake
+	started := func(s *Spec) { s.StartTimeout = 2*time.Second + slowed*200*time.Millisecond } // time for the handshake
 	for _, test := range []struct {
 		name, role string
 		change     func(*Spec)
