@@ -127,8 +127,13 @@ func (p *parcel) deliverBatch(ctx context.Context, store *Store, to []string) []
 	outcomes := make([]outcome, len(to))
 	for i, address := range to {
 		outcomes[i] = outcome{address: address, err: err}
-		if err == nil && verdicts[i].Failure != nil {
+		switch {
+		case err != nil:
+		case verdicts[i].Failure != nil:
 			outcomes[i].err = verdicts[i].Failure
+		case !content.whole.Load() && !p.attempt.Again:
+			// Again, it may know the key and need no content. The first time it cannot.
+			outcomes[i].err = backends.Fail(backends.Temporary, "the store confirms a message that it has not read to its end")
 		}
 		outcomes[i].unknown = outcomes[i].temporary() && content.whole.Load()
 	}

@@ -58,6 +58,9 @@ func TestRetryThroughTheEngine(t *testing.T) {
 	if got := g.sakes.copies[to[0]][0]; !strings.HasPrefix(got, "Received: ") || !strings.HasSuffix(got, letter) {
 		t.Errorf("bob has %q", got)
 	}
+	if err := netsmtp.SendMail(address, nil, "", []string{"postmaster"}, []byte(letter)); err != nil || g.sakes.has("postmaster@sakes.example") != 1 {
+		t.Errorf("postmaster: %v", err)
+	}
 	err = netsmtp.SendMail(address, nil, "carol@far.example", []string{"zoe@far.example"}, []byte(letter))
 	if err == nil || !strings.HasPrefix(err.Error(), "550 ") {
 		t.Errorf("relaying: %v", err)

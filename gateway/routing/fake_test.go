@@ -238,7 +238,7 @@ var traces int
 
 func trace() string {
 	traces++
-	return fmt.Sprintf("Received: from client\r\n\tby mail.sakes.example with ESMTP id T%d;\r\n\tSun, 22 Nov 2026 12:00:00 +0000\r\n", traces)
+	return fmt.Sprintf("Received: from client\r\n\tby mail.sakes.example with ESMTP id T%04d;\r\n\tSun, 22 Nov 2026 12:00:00 +0000\r\n", traces)
 }
 
 // send plays one transaction and returns the first reply that is not good, as "550 5.1.1".

@@ -415,6 +415,27 @@ func TestHangingStore(t *testing.T) {
 	}
 }
 
+// hasty is a store that confirms what it has not read.
+type hasty struct {
+	receiver
+	octets int64
+}
+
+func (h hasty) Deliver(_ context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	_, err := io.CopyN(io.Discard, content, h.octets)
+	return []backends.Verdict{{Recipient: d.Recipients[0]}}, err
+}
+
+func TestHastyStoreIsNotBelieved(t *testing.T) {
+	g := newGateway(t)
+	for octets, want := range map[int64]string{0: "451 4.3.0", 100: "451 4.3.0", int64(len(trace() + letter)): "250"} {
+		g.options.Router.Swap(g.table(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: hasty{receiver{g.sakes}, octets}}))
+		if got := send(t, g.mx(), "", []string{"bob@sakes.example"}, letter); got != want {
+			t.Errorf("after %d octets: %s, want %s", octets, got, want)
+		}
+	}
+}
+
 func TestPanickingStore(t *testing.T) {
 	g := newGateway(t)
 	g.sakes.after = func(context.Context, backends.Delivery, []backends.Verdict) ([]backends.Verdict, error) {
