@@ -128,16 +128,17 @@ func (l listing) add(names []string, cur bool) listing {
 	return l
 }
 
-// order sorts records, and keeps of those with one id the one that was seen last.
+// order sorts records, and keeps one of those with the same id: that in cur, for messages move
+// there from new and not back.
 func order(l listing) listing {
-	slices.SortStableFunc(l, func(a, b record) int { return compare(a.arrived, a.id(), b.arrived, b.id()) })
-	kept := l[:0]
-	for _, r := range l {
-		if n := len(kept); n > 0 && kept[n-1].id() == r.id() {
-			kept[n-1] = r
-			continue
+	slices.SortFunc(l, func(a, b record) int {
+		if c := compare(a.arrived, a.id(), b.arrived, b.id()); c != 0 || a.cur == b.cur {
+			return c
 		}
-		kept = append(kept, r)
-	}
-	return kept
+		if a.cur {
+			return -1
+		}
+		return 1
+	})
+	return slices.CompactFunc(l, func(a, b record) bool { return a.id() == b.id() })
 }
