@@ -446,19 +446,21 @@ var maildropLies = []lie{
 		name: "contents in flight are mixed up",
 		tell: dropping(func(d *liarDrop) {
 			var mu sync.Mutex
-			var last backends.Content
+			var last backends.MessageID
 			open := 0
 			d.fetch = func(ctx context.Context, r backends.FetchRequest) (backends.Content, error) {
-				c, err := d.Maildrop.Fetch(ctx, r)
-				if err != nil {
-					return nil, err
-				}
 				mu.Lock()
 				defer mu.Unlock()
 				if open++; open == 3 {
-					c, last = last, c
+					r.ID, last = last, r.ID
+				} else {
+					last = r.ID
 				}
-				last = c
+				c, err := d.Maildrop.Fetch(ctx, r)
+				if err != nil {
+					open--
+					return nil, err
+				}
 				return &releasing{Content: c, release: func() { mu.Lock(); open--; mu.Unlock() }}, nil
 			}
 		}),

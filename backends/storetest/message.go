@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing/iotest"
@@ -52,15 +53,14 @@ func (s *suite) header(tag string) string {
 // large makes a message of about so many octets. Its lines differ in length, so that their
 // ends fall on every place of a buffer.
 func (s *suite) large(octets int64) mail {
-	var b bytes.Buffer
-	b.Grow(int(octets) + 1024)
 	m := s.mail("")
-	b.Write(m.data)
-	line := strings.Repeat("0123456789abcdef", 6)
-	for n := 0; int64(b.Len()) < octets; n++ {
-		fmt.Fprintf(&b, "%d-%s\r\n", n, line[:(n*7)%len(line)])
+	data := append(make([]byte, 0, octets+200), m.data...)
+	filler := strings.Repeat("0123456789abcdef", 6)
+	for n := 0; int64(len(data)) < octets; n++ {
+		data = append(strconv.AppendInt(data, int64(n), 10), '-')
+		data = append(append(data, filler[:(n*7)%len(filler)]...), "\r\n"...)
 	}
-	m.data = b.Bytes()
+	m.data = data
 	return m
 }
 
@@ -142,13 +142,20 @@ func excerpt(data []byte) string {
 
 // notCanonical says what is wrong with the line ends of a message; empty: nothing.
 func notCanonical(data []byte) string {
-	for i, c := range data {
-		switch {
-		case c == '\n' && (i == 0 || data[i-1] != '\r'):
-			return fmt.Sprintf("a bare LF at octet %d", i)
-		case c == '\r' && (i+1 == len(data) || data[i+1] != '\n'):
-			return fmt.Sprintf("a bare CR at octet %d", i)
+	for at := 0; at < len(data); {
+		line := data[at:]
+		lf := bytes.IndexByte(line, '\n')
+		if lf >= 0 {
+			line = line[:lf]
 		}
+		cr := bytes.IndexByte(line, '\r')
+		switch {
+		case cr >= 0 && (lf < 0 || cr < len(line)-1):
+			return fmt.Sprintf("a bare CR at octet %d", at+cr)
+		case lf >= 0 && cr < 0:
+			return fmt.Sprintf("a bare LF at octet %d", at+lf)
+		}
+		at += len(line) + 1
 	}
 	if !bytes.HasSuffix(data, []byte("\r\n")) {
 		return "the last line does not end with CRLF"

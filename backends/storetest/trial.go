@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -217,11 +218,15 @@ func (d drop) read(request backends.FetchRequest) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(c)
+	var b bytes.Buffer
+	if size := c.Size(); size > 0 {
+		b.Grow(int(min(size, 64<<20)) + bytes.MinRead)
+	}
+	_, err = b.ReadFrom(c)
 	if closing := c.Close(); err == nil && closing != nil {
 		d.t.Errorf("closing a content that was read to its end: %w", closing)
 	}
-	return data, err
+	return b.Bytes(), err
 }
 
 func (d drop) fetch(id backends.MessageID) []byte {

@@ -67,6 +67,7 @@ func (s *Store) read(ctx context.Context, delivery backends.Delivery, content io
 	if trace {
 		data.WriteString("Return-Path: <" + delivery.ReversePath + ">\r\n")
 	}
+	data.Grow(int(max(0, min(delivery.Size, 1<<20))) + bytes.MinRead)
 	n, err := io.Copy(&data, io.LimitReader(content, most+1))
 	switch {
 	case err != nil:
