@@ -294,7 +294,9 @@ func failing(t *testing.T, target storetest.Target) (failed []string, errs map[s
 	return failed, errs
 }
 
-var allLies = slices.Concat(storeLies, loginLies, maildropLies, removeLies, receiverLies, senderLies)
+var allLies = slices.Concat(
+	storeLies, loginLies, listLies, fetchLies, sessionLies, removeLies, receiverLies, contentLies, senderLies, outboxLies,
+)
 
 // TestLies runs each lie in a bubble where time passes only when everybody waits: a store that
 // hangs costs nothing, and a busy machine makes none look as if it did.

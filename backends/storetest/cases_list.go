@@ -1,0 +1,214 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+var listCases = []testcase{
+	{"empty", []need{reader}, func(t *trial) {
+		t.empty(t.first())
+		if n := len(t.open(t.first()).list()); n > 0 {
+			t.Errorf("an inbox that was emptied lists %d messages", n)
+		}
+	}},
+	{"account", []need{reader}, func(t *trial) {
+		if got, want := t.open(t.first()).Account().ID, t.login(t.first()).ID; got != want {
+			t.Errorf("the maildrop's account is %q, and Login's is %q", got, want)
+		}
+	}},
+	{"oldest-first", []need{reader, feed}, func(t *trial) {
+		mails := t.mails(5)
+		d, entries := t.filled(t.first(), mails...)
+		var before time.Time
+		for i, e := range entries {
+			if data := d.fetch(e.ID); !mails[i].is(data) {
+				t.Errorf("place %d of the list has another message: %s", i+1, excerpt(data))
+			}
+			if !e.Received.IsZero() && e.Received.Before(before) {
+				t.Errorf("place %d of the list was received at %v, before the one in front of it", i+1, e.Received)
+			}
+			before = e.Received
+		}
+	}},
+	{"sizes", []need{reader, feed}, func(t *trial) {
+		m := t.mail(".\r\n..\r\n\r\n")
+		long := t.large(100_000)
+		d, entries := t.filled(t.first(), t.mails(1)[0], m, long)
+		for i, e := range entries {
+			got := int64(len(d.fetch(e.ID)))
+			switch {
+			case e.Size < -1:
+				t.Errorf("place %d has the size %d", i+1, e.Size)
+			case t.description.ExactSizes && (e.Size != got || !e.Exact):
+				t.Errorf("ExactSizes is promised; place %d is listed with %d octets (exact: %v), and %d come", i+1, e.Size, e.Exact, got)
+			case e.Exact && e.Size != got:
+				t.Errorf("place %d is listed with exactly %d octets, and %d come", i+1, e.Size, got)
+			}
+		}
+	}},
+	{"times", []need{reader, feed}, func(t *trial) {
+		_, entries := t.filled(t.first(), t.mails(1)...)
+		if at := entries[0].Received; !at.IsZero() {
+			if _, offset := at.Zone(); offset != 0 {
+				t.Errorf("the time %v is not UTC", at)
+			}
+			if age := time.Since(at); age > 24*time.Hour || age < -24*time.Hour {
+				t.Errorf("a message of just now was received at %v", at)
+			}
+		}
+	}},
+	{"many", []need{reader, feed}, func(t *trial) {
+		mails := t.mails(t.Many)
+		d, entries := t.filled(t.first(), mails...)
+		for _, i := range []int{0, len(mails) / 2, len(mails) - 1} {
+			if data := d.fetch(entries[i].ID); !mails[i].is(data) {
+				t.Errorf("place %d of the list has another message: %s", i+1, excerpt(data))
+			}
+		}
+		d.close()
+		t.empty(t.first())
+	}},
+	{"as-it-stands-at-the-call", []need{reader, feed}, func(t *trial) {
+		t.empty(t.first())
+		t.put(t.first(), t.mails(3)...)
+		d, n := t.open(t.first()), 0
+		for _, err := range d.List(t.ctx) {
+			if err != nil {
+				t.Fatalf("listing: %w", err)
+			}
+			if n++; n == 1 {
+				t.put(t.first(), t.mails(1)...)
+			}
+		}
+		if n != 3 {
+			t.Errorf("there were 3 messages at the call, and %d are listed", n)
+		}
+	}},
+	{"given-up", []need{reader, feed}, func(t *trial) {
+		t.empty(t.first())
+		m := t.mails(3)
+		t.put(t.first(), m...)
+		d := t.open(t.first())
+		for e, err := range d.List(t.ctx) {
+			if err != nil {
+				t.Fatalf("listing: %w", err)
+			}
+			t.same(m[0], d.fetch(e.ID))
+			break
+		}
+		d.close()
+		t.expect(t.first(), m...)
+	}},
+	{"cancelled", []need{reader, feed}, func(t *trial) {
+		m := t.mails(3)
+		t.empty(t.first())
+		t.put(t.first(), m...)
+		d := t.open(t.first())
+		ctx, cancel := context.WithCancel(t.ctx)
+		cancel()
+		t.promptly("List with a context that has ended", func() {
+			n, failed := 0, false
+			for _, err := range d.List(ctx) {
+				if failed = err != nil; failed {
+					break
+				}
+				n++
+			}
+			if !failed && n != len(m) {
+				t.Errorf("a list that was cancelled ends after %d of %d messages as if it were complete", n, len(m))
+			}
+		})
+	}},
+	{"unknown-folder", []need{reader}, func(t *trial) {
+		for _, path := range []string{"storetest no such folder", "storetest/no/such", "../storetest", "/", "storetest\x00"} {
+			d, err := t.store.(backends.Reader).Open(t.ctx, backends.OpenRequest{Credential: t.credential(t.first()), Folder: path})
+			if err == nil {
+				_ = d.Close()
+			}
+			t.wantKind("opening the folder "+path, err, backends.NotFound)
+		}
+	}},
+	{"another-folder", []need{reader, feed, func(s *suite) string {
+		if s.Folder == "" {
+			return "the target names no other folder"
+		}
+		return ""
+	}}, func(t *trial) {
+		m := t.mails(1)[0]
+		inbox, _ := t.filled(t.first(), m)
+		inbox.close()
+		d, err := t.store.(backends.Reader).Open(t.ctx, backends.OpenRequest{Credential: t.credential(t.first()), Folder: t.Folder})
+		if err != nil {
+			t.Fatalf("opening %q: %w", t.Folder, err)
+		}
+		t.Cleanup(func() { _ = d.Close() })
+		for _, e := range (drop{d, t}).list() {
+			if m.is(drop{d, t}.fetch(e.ID)) {
+				t.Errorf("a message of the inbox stands in the folder %q", t.Folder)
+			}
+		}
+	}},
+}
+
+var idCases = []testcase{
+	{"ids", []need{reader, feed}, func(t *trial) {
+		_, entries := t.filled(t.first(), t.mails(5)...)
+		seen := make(map[backends.MessageID]bool)
+		for _, e := range entries {
+			if len(e.ID) < 1 || len(e.ID) > 1024 {
+				t.Errorf("the id %q has %d octets, and may have 1 to 1024", e.ID, len(e.ID))
+			}
+			if seen[e.ID] {
+				t.Errorf("two messages have the id %q", e.ID)
+			}
+			seen[e.ID] = true
+		}
+	}},
+	{"uidls", []need{reader, feed}, func(t *trial) {
+		_, entries := t.filled(t.first(), t.mails(5)...)
+		seen := make(map[string]bool)
+		for _, e := range entries {
+			if e.UIDL == "" {
+				continue
+			}
+			outside := func(r rune) bool { return r < 0x21 || r > 0x7e } // RFC 1939 §7
+			if len(e.UIDL) > 70 || bytes.ContainsFunc([]byte(e.UIDL), outside) || seen[e.UIDL] {
+				t.Errorf("the unique-id %q is no unique-id, or not unique", e.UIDL)
+			}
+			seen[e.UIDL] = true
+		}
+	}},
+	{"ids-last", []need{reader, feed}, func(t *trial) {
+		d, entries := t.filled(t.first(), t.mails(4)...)
+		for _, e := range entries {
+			d.fetch(e.ID) // reading does not change them
+		}
+		d.remove(entries[1].ID)
+		d.close()
+		t.put(t.first(), t.mails(1)...)
+		want := slices.Delete(idsOf(entries), 1, 2)
+		if got := idsOf(t.open(t.first()).list()); len(got) != 4 || !slices.Equal(got[:3], want) {
+			t.Errorf("the ids were %q, and are %q in the next session (the last one is new)", want, got)
+		}
+	}},
+	{"ids-are-not-used-again", []need{reader, feed}, func(t *trial) {
+		t.empty(t.first())
+		seen := make(map[backends.MessageID]bool)
+		for range 5 {
+			d, entries := t.filled(t.first(), t.mails(2)...)
+			for _, e := range entries {
+				if seen[e.ID] {
+					t.Errorf("the id %q of a message that was removed is used again", e.ID)
+				}
+				seen[e.ID] = true
+			}
+			d.remove(idsOf(entries)...)
+			d.close()
+		}
+	}},
+}

@@ -1,0 +1,181 @@
+package storetest_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+var sessionLies = []lie{
+	{
+		name: "the opening's context ends the session",
+		tell: func(l *liar) {
+			l.openFirst = func(ctx context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
+				d, err := l.Store.Open(ctx, r)
+				if err == nil {
+					return &bound{d, ctx}, nil
+				}
+				return nil, err
+			}
+		},
+		fails: []string{"maildrop/context-bounds-the-opening"},
+	},
+	{
+		name: "a cancelled opening is a wrong password",
+		tell: func(l *liar) {
+			l.openFirst = func(ctx context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
+				if ctx.Err() != nil {
+					return nil, backends.Fail(backends.BadCredentials, "no")
+				}
+				return l.Store.Open(ctx, r)
+			}
+		},
+		fails: []string{"maildrop/open-cancelled"},
+	},
+	{
+		name: "what was read is removed at Close",
+		tell: dropping(func(d *liarDrop) {
+			var mu sync.Mutex
+			var read []backends.MessageID
+			d.fetch = func(ctx context.Context, r backends.FetchRequest) (backends.Content, error) {
+				mu.Lock()
+				read = append(read, r.ID)
+				mu.Unlock()
+				return d.Maildrop.Fetch(ctx, r)
+			}
+			d.close = func() error {
+				mu.Lock()
+				defer mu.Unlock()
+				if len(read) >= 3 { // a client that downloads everything
+					_, _ = d.Maildrop.Remove(context.Background(), read, backends.DisposalRemove)
+				}
+				return d.Maildrop.Close()
+			}
+		}),
+		fails: []string{
+			"maildrop/ids-last", "maildrop/close-removes-nothing", "maildrop/removed-by-another",
+			"concurrency/deliveries-and-readers",
+		},
+	},
+	{
+		name: "new mail is lost when an open session closes",
+		tell: dropping(func(d *liarDrop) {
+			var second backends.MessageID
+			found := d.entries(context.Background())
+			before := len(found)
+			if before == 2 {
+				second = found[1].ID
+			}
+			d.close = func() error {
+				all := d.entries(context.Background())
+				if i := len(all) - 1; before == 2 && i == 1 && all[i].ID != second {
+					_, _ = d.Maildrop.Remove(context.Background(), []backends.MessageID{all[i].ID}, backends.DisposalRemove)
+				}
+				return d.Maildrop.Close()
+			}
+		}),
+		fails: []string{"maildrop/new-mail"},
+	},
+	{
+		name: "one session for all accounts",
+		tell: func(l *liar) {
+			var mu sync.Mutex
+			var id string
+			open := 0
+			l.openFirst = func(ctx context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
+				d, err := l.Store.Open(ctx, r)
+				if err != nil {
+					return nil, err
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if open > 0 && id != d.Account().ID {
+					_ = d.Close()
+					return nil, backends.Fail(backends.InUse, "another account is open")
+				}
+				open, id = open+1, d.Account().ID
+				return &closingOnceDrop{Maildrop: d, release: func() { mu.Lock(); open--; mu.Unlock() }}, nil
+			}
+		},
+		fails: []string{"maildrop/two-accounts-at-once"},
+	},
+	{
+		name: "a second session is an outage",
+		tell: func(l *liar) {
+			var mu sync.Mutex
+			open := make(map[string]bool)
+			l.openFirst = func(ctx context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
+				d, err := l.Store.Open(ctx, r)
+				if err != nil {
+					return nil, err
+				}
+				id := d.Account().ID
+				mu.Lock()
+				defer mu.Unlock()
+				if open[id] {
+					_ = d.Close()
+					return nil, backends.Fail(backends.Temporary, "it is open")
+				}
+				open[id] = true
+				return &closingOnceDrop{Maildrop: d, release: func() { mu.Lock(); delete(open, id); mu.Unlock() }}, nil
+			}
+		},
+		fails: []string{
+			"maildrop/removed-by-another", "maildrop/one-account-twice", "remove/seen-at-once",
+		},
+		may: []string{"concurrency/sessions"},
+	},
+	{
+		name: "a maildrop outlives its Close",
+		tell: dropping(func(d *liarDrop) { d.close = func() error { return nil } }),
+		fails: []string{
+			"maildrop/use-after-close", "maildrop/list-after-close", "maildrop/content-after-close",
+		},
+	},
+	{
+		name: "failures of a closed maildrop have no class",
+		tell: fetching(func(d *liarDrop, ctx context.Context, r backends.FetchRequest) (backends.Content, error) {
+			c, err := d.Maildrop.Fetch(ctx, r)
+			if backends.KindOf(err) == backends.Temporary {
+				return nil, errors.New("use of closed maildrop")
+			}
+			return c, err
+		}),
+		fails: []string{"hygiene/failures-are-failures"},
+	},
+	{
+		name: "no more than eight fetches at once",
+		tell: dropping(func(d *liarDrop) {
+			busy := make(chan struct{}, 8)
+			d.fetch = func(ctx context.Context, r backends.FetchRequest) (backends.Content, error) {
+				select {
+				case busy <- struct{}{}:
+					defer func() { <-busy }()
+				default:
+					return nil, backends.Fail(backends.Throttled, "too many")
+				}
+				if ctx.Err() == nil {
+					_ = sleep(ctx)
+				}
+				return d.Maildrop.Fetch(ctx, r)
+			}
+		}),
+		fails: []string{"concurrency/fetches"},
+	},
+	{
+		name: "large messages do not come",
+		tell: fetching(func(d *liarDrop, ctx context.Context, r backends.FetchRequest) (backends.Content, error) {
+			c, err := d.Maildrop.Fetch(ctx, r)
+			if err == nil && c.Size() > 450_000 {
+				return nil, backends.Fail(backends.Poison, "too much")
+			}
+			return c, err
+		}),
+		fails: []string{
+			"maildrop/fetch-cancelled", "maildrop/large", "maildrop/content-after-close",
+			"receiver/content-large", "close/content-under-way-fails",
+		},
+	},
+}
