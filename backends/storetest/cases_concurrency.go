@@ -120,7 +120,7 @@ func (t *trial) lookAround(box mailbox, look func([]byte)) {
 		t.Errorf("opening an inbox while others do: %w", err)
 		return
 	}
-	d := drop{opened, t}
+	d := t.newDrop(opened)
 	defer d.close()
 	for e, err := range d.List(t.ctx) {
 		if err != nil {

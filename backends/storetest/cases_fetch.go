@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 
 	"github.com/dipylon/dipylon/backends"
 )
@@ -193,13 +194,13 @@ func (t *trial) readTogether(drops []drop, ids []backends.MessageID, mails []mai
 		if err != nil {
 			t.Fatalf("fetch %d while others are under way: %w", i+1, err)
 		}
-		t.Cleanup(func() { _ = c.Close() })
-		contents[i] = c
+		contents[i] = &closedOnce{c, sync.OnceValue(c.Close)}
+		t.Cleanup(func() { _ = contents[i].Close() })
 	}
-	buffer := make([]byte, 10_000)
+	buffer, ended := make([]byte, 10_000), make([]bool, len(ids))
 	for left := len(ids); left > 0; {
 		for i, c := range contents {
-			if c == nil {
+			if ended[i] {
 				continue
 			}
 			n, err := c.Read(buffer)
@@ -207,7 +208,7 @@ func (t *trial) readTogether(drops []drop, ids []backends.MessageID, mails []mai
 			switch {
 			case errors.Is(err, io.EOF):
 				_ = c.Close()
-				contents[i] = nil
+				ended[i] = true
 				left--
 			case err != nil:
 				t.Fatalf("reading message %d while others are under way: %w", i+1, err)
@@ -225,12 +226,21 @@ func (t *trial) begin(d drop, id backends.MessageID) backends.Content {
 	if err != nil {
 		t.Fatalf("fetching: %w", err)
 	}
-	t.Cleanup(func() { _ = c.Close() })
-	if _, err := io.ReadFull(c, make([]byte, 100)); err != nil {
+	once := &closedOnce{c, sync.OnceValue(c.Close)}
+	t.Cleanup(func() { _ = once.Close() })
+	if _, err := io.ReadFull(once, make([]byte, 100)); err != nil {
 		t.Fatalf("reading: %w", err)
 	}
-	return c
+	return once
 }
+
+// closedOnce is a content that is closed once, however often it is asked to.
+type closedOnce struct {
+	backends.Content
+	once func() error
+}
+
+func (c *closedOnce) Close() error { return c.once() }
 
 // mustBreakOff reads a content on, which must fail now, and not as if it were complete.
 func (t *trial) mustBreakOff(what string, c backends.Content) {

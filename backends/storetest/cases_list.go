@@ -146,9 +146,9 @@ var listCases = []testcase{
 		if err != nil {
 			t.Fatalf("opening %q: %w", t.Folder, err)
 		}
-		t.Cleanup(func() { _ = d.Close() })
-		for _, e := range (drop{d, t}).list() {
-			if m.is(drop{d, t}.fetch(e.ID)) {
+		folder := t.adopt(d)
+		for _, e := range folder.list() {
+			if m.is(folder.fetch(e.ID)) {
 				t.Errorf("a message of the inbox stands in the folder %q", t.Folder)
 			}
 		}

@@ -36,8 +36,7 @@ var removeCases = []testcase{
 		} else if err != nil {
 			t.Fatalf("opening: %w", err)
 		}
-		t.Cleanup(func() { _ = other.Close() })
-		if got := idsOf(drop{other, t}.list()); !slices.Equal(got, idsOf(entries[1:])) {
+		if got := idsOf(t.adopt(other).list()); !slices.Equal(got, idsOf(entries[1:])) {
 			t.Errorf("before Close, another session sees %q, and should see %q alone", got, entries[1].ID)
 		}
 	}},

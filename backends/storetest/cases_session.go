@@ -17,9 +17,9 @@ var sessionCases = []testcase{
 			cancel()
 			t.Fatalf("opening: %w", err)
 		}
-		t.Cleanup(func() { _ = d.Close() })
+		opened := t.adopt(d)
 		cancel()
-		t.same(m, drop{d, t}.fetch(entries[0].ID))
+		t.same(m, opened.fetch(entries[0].ID))
 	}},
 	{"open-cancelled", []need{reader}, func(t *trial) {
 		ctx, cancel := context.WithCancel(t.ctx)
@@ -84,8 +84,9 @@ var sessionCases = []testcase{
 		if err != nil {
 			t.wantKind("opening an inbox that is open", err, backends.InUse)
 		} else {
-			t.same(m, drop{b, t}.fetch(entries[0].ID))
-			t.promptly("closing one of two sessions", func() { _ = b.Close() })
+			second := t.adopt(b)
+			t.same(m, second.fetch(entries[0].ID))
+			t.promptly("closing one of two sessions", func() { _ = second.Close() })
 		}
 		t.same(m, a.fetch(entries[0].ID))
 		a.close()
@@ -143,7 +144,7 @@ func (t *trial) expunge(box mailbox, id backends.MessageID) {
 	} else if err != nil {
 		t.Fatalf("opening an inbox that is open: %w", err)
 	}
-	t.Cleanup(func() { _ = other.Close() })
-	drop{other, t}.remove(id)
-	drop{other, t}.close()
+	second := t.adopt(other)
+	second.remove(id)
+	second.close()
 }

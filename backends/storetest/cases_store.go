@@ -379,12 +379,12 @@ var closeCases = []testcase{
 		if err != nil {
 			t.Fatalf("opening an inbox: %w", err)
 		}
-		t.Cleanup(func() { _ = d.Close() })
-		entries := drop{d, t}.list()
+		inbox := t.adopt(d)
+		entries := inbox.list()
 		if len(entries) == 0 {
 			t.Fatalf("the message that was delivered is not there")
 		}
-		c := t.begin(drop{d, t}, entries[len(entries)-1].ID)
+		c := t.begin(inbox, entries[len(entries)-1].ID)
 		t.promptly("Close", func() { _ = other.Close() })
 		t.mustBreakOff("a content after the store's Close", c)
 	}},

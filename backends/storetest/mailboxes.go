@@ -6,16 +6,32 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
 )
 
-// drop is an open maildrop whose failures end the case.
+// drop is an open maildrop whose failures end the case. It is closed once, however often it
+// is asked to: the contract says no more of Close.
 type drop struct {
 	backends.Maildrop
-	t *trial
+	t    *trial
+	once func() error
 }
+
+func (t *trial) newDrop(opened backends.Maildrop) drop {
+	return drop{opened, t, sync.OnceValue(opened.Close)}
+}
+
+// adopt makes a drop that the case's end closes.
+func (t *trial) adopt(opened backends.Maildrop) drop {
+	d := t.newDrop(opened)
+	t.Cleanup(func() { _ = d.Close() })
+	return d
+}
+
+func (d drop) Close() error { return d.once() }
 
 // open opens an inbox; the case's end closes it.
 func (t *trial) open(box mailbox) drop {
@@ -23,8 +39,7 @@ func (t *trial) open(box mailbox) drop {
 	if err != nil {
 		t.Fatalf("opening the inbox of %s: %w", box.user, err)
 	}
-	t.Cleanup(func() { _ = d.Close() })
-	return drop{d, t}
+	return t.adopt(d)
 }
 
 func (d drop) close() {
@@ -148,7 +163,7 @@ func (t *trial) holds(box mailbox, m mail) bool {
 	} else if err != nil {
 		t.Fatalf("opening the inbox of %s: %w", box.user, err)
 	}
-	d := drop{opened, t}
+	d := t.newDrop(opened)
 	defer d.close()
 	return slices.ContainsFunc(d.list(), func(e backends.Entry) bool { return m.is(d.fetch(e.ID)) })
 }

@@ -106,6 +106,7 @@ func (t *trial) Skipf(format string, args ...any) {
 	runtime.Goexit()
 }
 
+// Cleanup has something done when the case ends; what came last is done first.
 func (t *trial) Cleanup(f func()) { t.cleanups = append(t.cleanups, f) }
 
 func (t *trial) cleanUp() {
