@@ -194,7 +194,9 @@ func (l *FileLedger) Put(_ context.Context, a *Attempt) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case r != nil: // after an error it tells less than is known, but nothing false
+	case r != nil:
+		// After an error the old record stays. Whom it names has a copy of these very octets:
+		// at worst an identical message of the next days is not delivered a second time.
 		r.taken = false
 	case there:
 		l.insert(&record{fingerprint: a.Fingerprint, key: a.Key, written: l.o.Now()})
