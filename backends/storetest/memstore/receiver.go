@@ -10,7 +10,8 @@ import (
 	"github.com/dipylon/dipylon/backends"
 )
 
-// taking is what makes a delivery one (I2): a key, and the recipient it was taken for.
+// taking is what makes a delivery one (I2): a key, and the recipient it was taken for. They are
+// kept as long as the store lives; a store on disk would forget those of last week.
 type taking struct {
 	key, recipient string
 }
