@@ -67,7 +67,7 @@ func (a account) runOnTerminal(t *testing.T, command string) {
 
 func (a account) try(t *testing.T, stdin io.Reader, argv ...string) ([]byte, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = a.home
