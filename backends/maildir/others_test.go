@@ -39,7 +39,7 @@ func otherProgram(box string) error {
 // otherStep does one thing to one message that is not marked to be kept.
 func otherStep(box string, n int, random *rand.Rand) error {
 	if n%3 == 0 {
-		tmp := filepath.Join(box, "tmp", fmt.Sprint("other", n))
+		tmp := filepath.Join(box, "tmp", fmt.Sprint("other", os.Getpid(), ".", n))
 		if err := os.WriteFile(tmp, []byte(strings.Repeat("A: b\n", 1+random.IntN(50))), 0o600); err != nil {
 			return err
 		}
