@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"errors"
 	"io"
 
 	"github.com/emersion/go-imap/v2"
@@ -153,6 +154,12 @@ func (m *maildrop) receive(at place) (found bool, err error) {
 				if err := m.deliverPart(uid, item); err != nil {
 					readErr = err
 				}
+				if errors.Is(readErr, errBroken) {
+					// The library goes on once a literal has failed, and reading the rest
+					// of the answer would be at the same time as it.
+					_ = m.conn.client.Close()
+					return found, readErr
+				}
 			}
 		}
 	}
@@ -161,6 +168,9 @@ func (m *maildrop) receive(at place) (found bool, err error) {
 	}
 	return found, readErr
 }
+
+// errBroken: the connection broke in the middle of a part.
+var errBroken = errors.New("the connection broke")
 
 // deliverPart reads a part and gives it to its waiter.
 func (m *maildrop) deliverPart(uid imap.UID, item imapclient.FetchItemDataBodySection) error {
@@ -175,7 +185,7 @@ func (m *maildrop) deliverPart(uid imap.UID, item imapclient.FetchItemDataBodySe
 		}
 		octets = make([]byte, item.Literal.Size())
 		if _, err := io.ReadFull(item.Literal, octets); err != nil {
-			return backends.Fail(backends.Temporary, "fetch: %w", err)
+			return backends.Fail(backends.Temporary, "fetch: %w (%w)", errBroken, err)
 		}
 	}
 	if p := m.waiter(at); p != nil {
