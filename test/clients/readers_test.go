@@ -131,7 +131,7 @@ func readMutt(program string) func(*testing.T, account, bool) [][]byte {
 		end := map[bool]string{false: "<exit>", true: "<quit>"}[remove]
 		rc := a.write(t, "muttrc", a.fill("set from={user}\nset pop_user=\"{user}\"\nset pop_pass=\"{password}\"\nset pop_checkinterval=0\n"+
 			"set ssl_ca_certificates_file={ca}\nset ssl_verify_host=yes\nset quit=yes\nset delete=yes\nset confirmcreate=no\nset confirmappend=no\n"+
-			"set folder={home}\nset mbox_type=maildir\nset wait_key=no\nset move=no\nset timeout=1\n"+security+
+			"set folder={home}\nset mbox_type=maildir\nset wait_key=no\nset move=no\nset timeout=1\nset sleep_time=0\n"+security+
 			"push \"<tag-pattern>~A<enter><tag-prefix><"+keys+">"+got+"<enter>"+end+"\"\n"))
 		a.runOnTerminal(t, program+" -n -F "+rc+" -f "+scheme+"://localhost:"+a.port)
 		return files(t, got)
