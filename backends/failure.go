@@ -70,7 +70,7 @@ type Failure struct {
 // what %w names can be found again with errors.Is and errors.As, on this side of the wire.
 func Fail(kind Kind, format string, args ...any) *Failure {
 	err := fmt.Errorf(format, args...)
-	return &Failure{Kind: kind, Detail: err.Error(), cause: errors.Unwrap(err)}
+	return &Failure{Kind: kind, Detail: err.Error(), cause: err} // not unwrapped: several %w have no one cause
 }
 
 // Say returns a copy of the failure with the text for the client set.

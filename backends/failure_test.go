@@ -97,6 +97,10 @@ func TestFailureKeepsItsCause(t *testing.T) {
 	if r := f.Reply(); r.Code != "4.3.1" || r.Text != "try later" || f.RetryAfter != time.Minute {
 		t.Errorf("got %+v after %v", r, f.RetryAfter)
 	}
+	two := backends.Fail(backends.Temporary, "fetch: %w (%w)", io.ErrUnexpectedEOF, context.Canceled)
+	if !errors.Is(two, io.ErrUnexpectedEOF) || !errors.Is(two, context.Canceled) {
+		t.Error("one of two causes is lost")
+	}
 }
 
 // A plugin's word passes through Reply before a client sees it (I10).
