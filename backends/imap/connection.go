@@ -13,6 +13,7 @@ import (
 	"github.com/emersion/go-sasl"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/remote"
 )
 
 // connection is one logged-in connection to the server. The client library knows no contexts:
@@ -41,7 +42,7 @@ func (s *Store) connect(ctx context.Context) (*imapclient.Client, error) {
 	var dialer net.Dialer
 	raw, err := dialer.DialContext(ctx, "tcp", s.settings.Address)
 	if err != nil {
-		return nil, connectFailure(s.settings.Address, err)
+		return nil, remote.ConnectFailure(s.settings.Address, noTLS, err)
 	}
 	client, err := s.greet(ctx, raw)
 	if err != nil {
@@ -71,7 +72,7 @@ func (s *Store) greet(ctx context.Context, raw net.Conn) (*imapclient.Client, er
 		client = imapclient.New(raw, options)
 	}
 	if err != nil {
-		return nil, connectFailure(s.settings.Address, ended(ctx, err))
+		return nil, remote.ConnectFailure(s.settings.Address, noTLS, ended(ctx, err))
 	}
 	if err := client.WaitGreeting(); err != nil {
 		_ = client.Close()

@@ -1,10 +1,8 @@
 package imap
 
 import (
-	"bytes"
 	"context"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +10,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/remote"
 	"github.com/dipylon/dipylon/backends/smtpclient"
 )
 
@@ -48,7 +47,7 @@ func (s *Store) resolveFromList(recipients []string) []backends.Verdict {
 				_, d, _ := strings.Cut(r, "@")
 				return strings.EqualFold(domain, d)
 			}
-			return strings.EqualFold(entry, mailboxOf(r))
+			return strings.EqualFold(entry, remote.MailboxOf(r))
 		})
 		if !known {
 			verdicts[i].Failure = backends.Fail(backends.NotFound, "%s is not in the list of recipients", r)
@@ -57,18 +56,8 @@ func (s *Store) resolveFromList(recipients []string) []backends.Verdict {
 	return verdicts
 }
 
-// mailboxOf takes the detail away: "ada+lists@x" is ada@x's (RFC 5233).
-func mailboxOf(recipient string) string {
-	at := strings.LastIndexByte(recipient, '@')
-	if at < 0 {
-		return recipient
-	}
-	local, _, _ := strings.Cut(recipient[:at], "+")
-	return local + recipient[at:]
-}
-
 func acting(recipient string) backends.Credential {
-	return backends.Credential{Kind: backends.CredentialActing, User: mailboxOf(recipient)}
+	return backends.Credential{Kind: backends.CredentialActing, User: remote.MailboxOf(recipient)}
 }
 
 // resolveByLogin takes whoever the master user may act for to exist.
@@ -161,23 +150,23 @@ func has(conn *connection, folder, field, value string) (bool, error) {
 // deliverAppend appends to one mailbox after the other. The content is kept in a file
 // meanwhile, as each wants it from its start.
 func (s *Store) deliverAppend(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-	file, size, err := s.keep(content)
+	kept, err := remote.Keep(s.stateDir, content)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	defer kept.Close()
 	trace := s.trace(d, true)
 	verdicts := make([]backends.Verdict, len(d.Recipients))
 	done := make(map[string]*backends.Failure) // two names of one mailbox get one copy
 	for i, r := range d.Recipients {
 		verdicts[i].Recipient = r
-		box := strings.ToLower(mailboxOf(r))
+		box := strings.ToLower(remote.MailboxOf(r))
 		if f, twice := done[box]; twice {
 			verdicts[i].Failure = f
 			continue
 		}
-		message := io.MultiReader(strings.NewReader(trace), io.NewSectionReader(file, 0, size))
-		verdicts[i].Failure = s.appendFor(ctx, r, d, message, size+int64(len(trace)))
+		message := io.MultiReader(strings.NewReader(trace), kept.Reader())
+		verdicts[i].Failure = s.appendFor(ctx, r, d, message, kept.Size+int64(len(trace)))
 		done[box] = verdicts[i].Failure
 	}
 	return verdicts, nil
@@ -213,46 +202,4 @@ func (s *Store) append(ctx context.Context, conn *connection, folder string, mes
 		return command.Wait()
 	})
 	return failure("append to "+folder, err, backends.Temporary)
-}
-
-// keepInMemory is how much of a message is kept in memory before a file is made for it.
-const keepInMemory = 256 << 10
-
-// kept is a message that can be read again.
-type kept struct {
-	io.ReaderAt
-	file *os.File
-}
-
-func (k *kept) Close() error {
-	if k.file == nil {
-		return nil
-	}
-	return k.file.Close()
-}
-
-// keep reads a message to its end, into memory or a file that has no name any more.
-func (s *Store) keep(content io.Reader) (*kept, int64, error) {
-	head := make([]byte, keepInMemory)
-	n, err := smtpclient.ReadFull(content, head)
-	switch {
-	case err == io.EOF:
-		return &kept{ReaderAt: bytes.NewReader(head[:n])}, int64(n), nil
-	case err != nil:
-		return nil, 0, failure("keep a message", err, backends.Temporary)
-	}
-	file, err := os.CreateTemp(s.stateDir, "message-*")
-	if err != nil {
-		return nil, 0, backends.Fail(backends.Temporary, "keep a message: %w", err)
-	}
-	_ = os.Remove(file.Name())
-	if _, err = file.Write(head); err == nil {
-		var more int64
-		more, err = io.Copy(file, content)
-		if err == nil {
-			return &kept{ReaderAt: file, file: file}, int64(n) + more, nil
-		}
-	}
-	_ = file.Close()
-	return nil, 0, failure("keep a message", err, backends.Temporary)
 }

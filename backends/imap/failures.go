@@ -1,9 +1,6 @@
 package imap
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 
 	"github.com/emersion/go-imap/v2"
@@ -11,10 +8,10 @@ import (
 	"github.com/dipylon/dipylon/backends"
 )
 
-var (
-	errPin    = errors.New("the server's public key is not the pinned one")
-	errClosed = errors.New("the maildrop is closed")
-)
+var errClosed = errors.New("the maildrop is closed")
+
+// noTLS is the setting to look at where a server does not speak TLS.
+const noTLS = `"tls" (implicit, starttls, none)`
 
 // failures maps IMAP's response codes (RFC 9051 §7.1, RFC 5530) to kinds. The texts are for
 // the client, who does not know that there is an IMAP server.
@@ -70,28 +67,4 @@ func failure(operation string, err error, without backends.Kind) error {
 		return made
 	}
 	return backends.Fail(backends.Temporary, "%s: %w", operation, err)
-}
-
-// connectFailure tells a TLS that cannot be trusted from a server that is away.
-func connectFailure(address string, err error) error {
-	var (
-		certificate *tls.CertificateVerificationError
-		header      tls.RecordHeaderError
-		authority   x509.UnknownAuthorityError
-		name        x509.HostnameError
-		alert       tls.AlertError
-	)
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &header):
-		return backends.Fail(backends.Temporary, "connect to %s: the server does not speak TLS here; is \"tls\" right (implicit, starttls, none)? %w", address, err).
-			WithCode("4.7.5").Say("the mail store cannot be reached safely, tell your administrator")
-	case errors.Is(err, errPin), errors.As(err, &certificate), errors.As(err, &authority), errors.As(err, &name), errors.As(err, &alert):
-		return backends.Fail(backends.Temporary, "connect to %s: the server's certificate is not trusted; see \"ca\", \"pin\", \"tls_name\": %w", address, err).
-			WithCode("4.7.5").Say("the mail store cannot be reached safely, tell your administrator")
-	case errors.Is(err, context.DeadlineExceeded):
-		return backends.Fail(backends.Temporary, "connect to %s: no answer in time: %w", address, err).WithCode("4.4.1")
-	}
-	return backends.Fail(backends.Temporary, "connect to %s: %w", address, err).WithCode("4.4.1")
 }

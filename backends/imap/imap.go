@@ -15,7 +15,6 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -25,6 +24,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/remote"
 	"github.com/dipylon/dipylon/backends/smtpclient"
 )
 
@@ -53,7 +53,7 @@ func New() *Store { return &Store{settings: defaults()} }
 func (s *Store) Describe(context.Context) (backends.Description, error) {
 	d := backends.Description{
 		Name:        "imap",
-		Version:     version(),
+		Version:     remote.Version(),
 		Credentials: []backends.CredentialKind{backends.CredentialPassword, backends.CredentialToken},
 		ExactSizes:  !s.liar.Load(),
 		Limits:      backends.Limits{FetchesAtOnce: 32, RemovalsAtATime: 500},
@@ -65,13 +65,6 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 	d.Capabilities.Receiver = s.settings.Delivery.LMTP != "" || s.settings.Delivery.Append
 	d.Capabilities.Sender = s.settings.Sending.Address != ""
 	return d, nil
-}
-
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "devel"
 }
 
 // Configure checks the settings and keeps them. The server is not asked.

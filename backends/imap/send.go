@@ -12,6 +12,7 @@ import (
 	"github.com/emersion/go-sasl"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/remote"
 	"github.com/dipylon/dipylon/backends/smtpclient"
 )
 
@@ -36,18 +37,18 @@ func (s *Store) Send(ctx context.Context, c backends.Credential, d backends.Deli
 		verdicts, err := client.Send(ctx, envelope, content)
 		return verdicts, failure("submit", err, backends.Temporary)
 	}
-	message, size, err := s.keep(content)
+	message, err := remote.Keep(s.stateDir, content)
 	if err != nil {
 		return nil, err
 	}
 	defer message.Close()
-	verdicts, err := client.Send(ctx, envelope, io.NewSectionReader(message, 0, size))
+	verdicts, err := client.Send(ctx, envelope, message.Reader())
 	if err != nil {
 		return nil, failure("submit", err, backends.Temporary)
 	}
 	if sentToSomebody(verdicts) {
 		// A copy that fails is no reason to say that the message was not sent.
-		_ = s.copyToSent(ctx, c, message, size)
+		_ = s.copyToSent(ctx, c, message)
 	}
 	return verdicts, nil
 }
@@ -79,7 +80,7 @@ func (s *Store) dialSubmission(ctx context.Context, c backends.Credential) (*smt
 		}
 		return nil, backends.Fail(kind, "log in at %s: %w", address, err)
 	}
-	return client, connectFailure(address, err)
+	return client, remote.ConnectFailure(address, noTLS, err)
 }
 
 func (s *Store) submissionAuth(c backends.Credential) func([]string) (sasl.Client, error) {
@@ -95,19 +96,19 @@ func (s *Store) submissionAuth(c backends.Credential) func([]string) (sasl.Clien
 
 // copyToSent appends to the Sent folder what was sent, unless the server has filed it itself
 // or an earlier attempt did: the Message-ID tells.
-func (s *Store) copyToSent(ctx context.Context, c backends.Credential, message io.ReaderAt, size int64) error {
+func (s *Store) copyToSent(ctx context.Context, c backends.Credential, message *remote.Kept) error {
 	conn, err := s.acquire(ctx, c)
 	if err != nil {
 		return err
 	}
-	if id := messageID(io.NewSectionReader(message, 0, size)); id != "" {
+	if id := messageID(message.Reader()); id != "" {
 		there, err := call(ctx, conn.client, func() (bool, error) { return has(conn, s.settings.Sending.Sent, "Message-ID", id) })
 		if err != nil || there {
 			s.pool.release(conn, err == nil)
 			return err
 		}
 	}
-	err = s.append(ctx, conn, s.settings.Sending.Sent, io.NewSectionReader(message, 0, size), size, []imap.Flag{imap.FlagSeen})
+	err = s.append(ctx, conn, s.settings.Sending.Sent, message.Reader(), message.Size, []imap.Flag{imap.FlagSeen})
 	s.pool.release(conn, err == nil)
 	return err
 }

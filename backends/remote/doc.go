@@ -1,0 +1,57 @@
+// Package remote is what backends share whose store is a server elsewhere: whom they trust over
+// TLS and how they say that they do not, settings that many of them have, and messages that are
+// kept until a server has taken them.
+package remote
+
+import (
+	"encoding/json"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+// Version is the version that a built-in backend says it has: the binary's.
+func Version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "devel"
+}
+
+// Duration is written in settings as Go writes them: "30s".
+type Duration time.Duration
+
+// UnmarshalJSON reads a text such as "30s", not negative.
+func (d *Duration) UnmarshalJSON(raw []byte) error {
+	var text string
+	if err := json.Unmarshal(raw, &text); err != nil {
+		return fmt.Errorf("expected a duration such as \"30s\"")
+	}
+	v, err := time.ParseDuration(text)
+	if err != nil || v < 0 {
+		return fmt.Errorf("expected a duration such as \"30s\"")
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// OneOf notes a problem with a setting that has none of the values it may have.
+func OneOf(wrong *backends.SettingsError, path, value string, choices ...string) {
+	if !slices.Contains(choices, value) {
+		wrong.Add(path, "expected one of %s", strings.Join(choices, ", "))
+	}
+}
+
+// MailboxOf takes the detail away from an address: "ada+lists@x" is ada@x's (RFC 5233).
+func MailboxOf(address string) string {
+	at := strings.LastIndexByte(address, '@')
+	if at < 0 {
+		return address
+	}
+	local, _, _ := strings.Cut(address[:at], "+")
+	return local + address[at:]
+}

@@ -1,0 +1,69 @@
+package remote
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/smtpclient"
+)
+
+// keepInMemory is how much of a message is kept in memory before a file is made for it.
+const keepInMemory = 256 << 10
+
+// Kept is a message that can be read again and again.
+type Kept struct {
+	io.ReaderAt
+	Size int64 // in octets
+	file *os.File
+}
+
+// Reader reads it from its start.
+func (k *Kept) Reader() io.Reader { return io.NewSectionReader(k, 0, k.Size) }
+
+// Close forgets it.
+func (k *Kept) Close() error {
+	if k.file == nil {
+		return nil
+	}
+	err := k.file.Close()
+	_ = os.Remove(k.file.Name()) // where a file that is open keeps its name
+	return err
+}
+
+// Keep reads a message to its end, into memory or into a file in dir that has no name any more.
+// A content that fails is not kept; its failure is returned, as a temporary one where it has no
+// kind.
+func Keep(dir string, content io.Reader) (*Kept, error) {
+	head := make([]byte, keepInMemory)
+	n, err := smtpclient.ReadFull(content, head)
+	switch {
+	case err == io.EOF:
+		return &Kept{ReaderAt: bytes.NewReader(head[:n]), Size: int64(n)}, nil
+	case err != nil:
+		return nil, notKept(err)
+	}
+	file, err := os.CreateTemp(dir, "message-*")
+	if err != nil {
+		return nil, notKept(err)
+	}
+	_ = os.Remove(file.Name())
+	if _, err = file.Write(head); err == nil {
+		var more int64
+		if more, err = io.Copy(file, content); err == nil {
+			return &Kept{ReaderAt: file, Size: int64(n) + more, file: file}, nil
+		}
+	}
+	_ = (&Kept{file: file}).Close()
+	return nil, notKept(err)
+}
+
+func notKept(err error) error {
+	var known *backends.Failure
+	if errors.As(err, &known) {
+		return err
+	}
+	return backends.Fail(backends.Temporary, "keep a message: %w", err)
+}
