@@ -41,15 +41,37 @@ type account struct {
 // run runs a client in its home and returns what it said. A client that fails fails the test.
 func (a account) run(t *testing.T, stdin []byte, argv ...string) []byte {
 	t.Helper()
-	out, err := a.try(t, bytes.NewReader(stdin), argv...)
+	out, err := a.try(t, bytes.NewReader(stdin), nil, argv...)
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, out)
 	}
 	return out
 }
 
-// runOnTerminal runs a command that wants a terminal, whose keyboard nobody touches.
-func (a account) runOnTerminal(t *testing.T, command string) {
+// line is what a program says on its terminal, and what is typed then.
+type line struct{ seen, typed string }
+
+// typist watches a terminal and types each line when its time has come.
+type typist struct {
+	keyboard io.Writer
+	lines    []line
+	screen   bytes.Buffer // what came since the last line was typed
+}
+
+func (p *typist) Write(out []byte) (int, error) {
+	p.screen.Write(out)
+	if len(p.lines) == 0 || !bytes.Contains(p.screen.Bytes(), []byte(p.lines[0].seen)) {
+		return len(out), nil
+	}
+	typed := p.lines[0].typed
+	p.lines = p.lines[1:]
+	p.screen.Reset()
+	_, err := io.WriteString(p.keyboard, typed)
+	return len(out), err
+}
+
+// runOnTerminal runs a command that wants a terminal. Without lines nobody touches its keyboard.
+func (a account) runOnTerminal(t *testing.T, command string, lines ...line) {
 	t.Helper()
 	// An end of the input would be typed as a key: it stays open as long as the command runs.
 	keyboard, open, err := os.Pipe()
@@ -58,14 +80,16 @@ func (a account) runOnTerminal(t *testing.T, command string) {
 	}
 	defer open.Close()
 	defer keyboard.Close()
-	out, err := a.try(t, keyboard, "script", "-qec", command, "/dev/null")
+	p := &typist{keyboard: open, lines: lines}
+	out, err := a.try(t, keyboard, p, "script", "-qec", command, "/dev/null")
 	t.Logf("on the terminal: %q", out)
-	if err != nil {
-		t.Fatalf("%s: %v\n%q", command, err, out)
+	if err != nil || len(p.lines) > 0 {
+		t.Fatalf("%s: %v, and %d of %d lines were typed\n%q", command, err, len(lines)-len(p.lines), len(lines), out)
 	}
 }
 
-func (a account) try(t *testing.T, stdin io.Reader, argv ...string) ([]byte, error) {
+// try runs a client and returns what it said, which watch (if any) sees as it comes.
+func (a account) try(t *testing.T, stdin io.Reader, watch io.Writer, argv ...string) ([]byte, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -76,6 +100,9 @@ func (a account) try(t *testing.T, stdin io.Reader, argv ...string) ([]byte, err
 	cmd.WaitDelay = time.Second
 	var out bytes.Buffer
 	cmd.Stdout = &out
+	if watch != nil {
+		cmd.Stdout = io.MultiWriter(&out, watch)
+	}
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	err := cmd.Run()
@@ -142,7 +169,7 @@ func (a account) fill(text string) string {
 }
 
 // clientsOwn are the header fields that clients add, take away, or put elsewhere.
-var clientsOwn = []string{"return-path", "received", "delivered-to", "content-length", "lines", "status", "x-status", "x-uid", "x-keywords"}
+var clientsOwn = []string{"return-path", "received", "delivered-to", "content-length", "lines", "status", "x-status", "x-uid", "x-keywords", "x-imapbase"}
 
 // essence is what a client has to leave alone: the message with LF line ends and without the
 // header fields that are a client's own.

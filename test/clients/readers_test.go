@@ -3,7 +3,6 @@
 package clients
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -32,6 +31,7 @@ var readers = []reader{
 	{name: "mutt", modes: everyMode, fetch: readMutt("mutt")},
 	{name: "neomutt", modes: everyMode, fetch: readMutt("neomutt")},
 	{name: "s-nail", modes: everyMode, fetch: readSNail, changes: inMbox},
+	{name: "alpine", modes: everyMode, fetch: readAlpine, changes: inMbox},
 	{name: "poplib", modes: everyMode, fetch: readPoplib},
 	{name: "Net-POP3", modes: everyMode, fetch: readNetPOP3},
 }
@@ -162,16 +162,42 @@ func readSNail(t *testing.T, a account, remove bool) [][]byte {
 	return splitMbox(content)
 }
 
+// readAlpine drives alpine, which takes a password from the keyboard alone.
+func readAlpine(t *testing.T, a account, remove bool) [][]byte {
+	got := a.folder(t, "got")
+	mbox := a.write(t, "got/mbox", "") // it asks whether to make a folder that is not there
+	security := map[mode]string{cleartext: "/notls", starttls: "/tls", implicit: "/ssl"}[a.mode]
+	keep := map[bool]string{false: ",save-will-not-delete", true: ""}[remove]
+	rc := a.write(t, "pinerc", a.fill(`inbox-path={localhost:{port}/pop3/user="{user}"`+security+"}INBOX\nsystem-certs-file={ca}\n"+
+		"user-domain=store.example\nbusy-cue-rate=0\nstatus-message-delay=-1\nfolder-collections="+got+"/[]\nmail-directory="+got+"\nlast-version-used=6.26\n"+
+		"feature-list=enable-aggregate-command-set,quit-without-confirm,expunge-without-confirm,disable-password-file-saving,quell-folder-internal-msg"+keep+"\n"))
+	a.runOnTerminal(t, "stty cols 132 rows 40; alpine -i -p "+rc, // its lines are cut at the screen's edge
+		line{seen: "ENTER PASSWORD", typed: a.password + "\r"},
+		line{seen: "Folder: INBOX", typed: ";aasmbox\rq"}) // select all, apply, save to mbox; quit
+	content, err := os.ReadFile(mbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return splitMbox(content)
+}
+
 // inURL is a user or password as it stands in a URL.
 func inURL(s string) string { return strings.NewReplacer("@", "%40", " ", "%20").Replace(s) }
 
+// separator is what stands between the messages of an mbox file: who leaves other lines that
+// begin with From unquoted counts on the time in this one.
+var separator = regexp.MustCompile(`(?m)^From \S+ +\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}.*\n`)
+
 // splitMbox takes an mbox file (with >From quoting, LF line ends) apart.
 func splitMbox(content []byte) [][]byte {
-	pieces := bytes.Split(append([]byte("\n"), content...), []byte("\nFrom "))
+	places := separator.FindAllIndex(content, -1)
 	var messages [][]byte
-	for _, piece := range pieces[1:] {
-		_, message, _ := bytes.Cut(piece, []byte("\n"))
-		messages = append(messages, message)
+	for i, place := range places {
+		end := len(content)
+		if i+1 < len(places) {
+			end = places[i+1][0]
+		}
+		messages = append(messages, content[place[1]:end])
 	}
 	return messages
 }
