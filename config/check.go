@@ -29,7 +29,7 @@ func (d *decoder) check(c *Config, builtins []string) {
 	} else {
 		c.State = d.path(c.State)
 	}
-	d.certificate("tls", &c.TLS)
+	d.certificates("tls", &c.TLS)
 	d.listeners(c)
 	d.stores(c, builtins)
 }
@@ -66,24 +66,46 @@ func (d *decoder) name(path string, name *string) {
 	*name = ascii
 }
 
-// certificate checks that the files are there and belong together.
-func (d *decoder) certificate(path string, t *TLS) {
-	switch {
-	case t.Certificate == "" && t.Key == "":
+// certificates checks those of a tls mapping.
+func (d *decoder) certificates(path string, t *TLS) {
+	d.certificate(path, &t.Certificate, &t.Key)
+	if len(t.Certificates) > 0 && t.SelfSigned() && !d.failed[path] {
+		d.at(join(path, "certificates"), "make it certificate and key", "there are more certificates, and no first one")
+	}
+	if len(t.Certificates) > mostCertificates {
+		d.at(join(path, "certificates"), "", "there are more than %d certificates", mostCertificates)
 		return
-	case t.Key == "":
+	}
+	for i := range t.Certificates {
+		c, at := &t.Certificates[i], index(join(path, "certificates"), i)
+		if c.Certificate == "" && c.Key == "" && !d.failed[at] {
+			d.at(at, "write it as {certificate: FILE, key: FILE}", "the certificate has no files")
+		}
+		d.certificate(at, &c.Certificate, &c.Key)
+	}
+}
+
+// mostCertificates bounds a list: each handshake may look at all of them.
+const mostCertificates = 100
+
+// certificate checks that the files are there and belong together.
+func (d *decoder) certificate(path string, certificate, key *string) {
+	switch {
+	case *certificate == "" && *key == "":
+		return
+	case *key == "":
 		d.at(path, "", "certificate is set, and key is not")
 		return
-	case t.Certificate == "":
+	case *certificate == "":
 		d.at(path, "", "key is set, and certificate is not")
 		return
 	}
-	t.Certificate, t.Key = d.path(t.Certificate), d.path(t.Key)
-	ok := d.readable(join(path, "certificate"), t.Certificate)
-	if !d.readable(join(path, "key"), t.Key) || !ok {
+	*certificate, *key = d.path(*certificate), d.path(*key)
+	ok := d.readable(join(path, "certificate"), *certificate)
+	if !d.readable(join(path, "key"), *key) || !ok {
 		return
 	}
-	if _, err := tls.LoadX509KeyPair(t.Certificate, t.Key); err != nil {
+	if _, err := tls.LoadX509KeyPair(*certificate, *key); err != nil {
 		d.at(join(path, "certificate"), "", "certificate and key cannot be used: %s", strings.TrimPrefix(err.Error(), "tls: "))
 	}
 }
@@ -119,8 +141,11 @@ func (d *decoder) listeners(c *Config) {
 			d.at(at, "", "the listener has no protocol")
 		}
 		if l.TLS != nil {
-			d.certificate(join(at, "tls"), l.TLS)
+			d.certificates(join(at, "tls"), l.TLS)
 			l.TLS.inherit(c.TLS)
+		}
+		if l.Proxy != nil {
+			d.proxy(join(at, "proxy"), l.Proxy)
 		}
 		address, err := listenAddress(l.Address)
 		if err != nil {
@@ -169,8 +194,20 @@ func (t *TLS) inherit(from TLS) {
 	if t.MinVersion == "" {
 		t.MinVersion = from.MinVersion
 	}
-	if t.Certificate == "" && t.Key == "" {
-		t.Certificate, t.Key = from.Certificate, from.Key
+	if t.Certificate == "" && t.Key == "" && t.Certificates == nil {
+		t.Certificate, t.Key, t.Certificates = from.Certificate, from.Key, slices.Clone(from.Certificates)
+	}
+}
+
+// proxy checks who may say whose connection it is.
+func (d *decoder) proxy(path string, p *Proxy) {
+	if len(p.From) == 0 && !d.failed[path] {
+		d.at(path, "write it as {from: [10.0.0.0/8]}", "the proxy has no networks to come from")
+	}
+	for i, n := range p.From {
+		if at := index(join(path, "from"), i); n.Prefix().Bits() == 0 && !d.failed[at] {
+			d.at(at, "name the balancers' networks", "%s would let everybody claim any address", n)
+		}
 	}
 }
 

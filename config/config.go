@@ -54,11 +54,25 @@ type Log struct {
 	Format string `yaml:"format" enum:"auto console json"`
 }
 
-// TLS names a certificate. Both files are PEM; the certificate's has the whole chain.
+// TLS names certificates. The first one is for clients that ask for no name, or for one that no
+// certificate has.
 type TLS struct {
 	Certificate string `yaml:"certificate"`
 	Key         string `yaml:"key"`
-	MinVersion  string `yaml:"min_version" enum:"1.2 1.3"`
+	// Certificates are more of them: a client gets the one for the name that it asks for.
+	Certificates []Certificate `yaml:"certificates,omitempty"`
+	MinVersion   string        `yaml:"min_version" enum:"1.2 1.3"`
+}
+
+// Certificate is the two files of a certificate, both PEM; the certificate's has the whole chain.
+type Certificate struct {
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+}
+
+// All are the certificates, the first one first.
+func (t TLS) All() []Certificate {
+	return append([]Certificate{{t.Certificate, t.Key}}, t.Certificates...)
 }
 
 // SelfSigned says that no certificate is named: the gateway makes one and keeps it in the
@@ -78,8 +92,15 @@ const (
 type Listener struct {
 	Protocol string `yaml:"protocol" enum:"pop3 pop3s smtp submission submissions"`
 	Address  string `yaml:"address"`
-	// TLS is this listener's own certificate; what it leaves out comes from the file's tls.
+	// TLS is this listener's own certificates; what it leaves out comes from the file's tls.
 	TLS *TLS `yaml:"tls,omitempty"`
+	// Proxy says that clients come through load balancers, which say whose connection it is.
+	Proxy *Proxy `yaml:"proxy,omitempty"`
+}
+
+// Proxy is who may say whose connection it is, by the PROXY protocol. Nobody else may connect.
+type Proxy struct {
+	From []Network `yaml:"from"`
 }
 
 // ImplicitTLS says that the protocol begins with the TLS handshake (RFC 8314 §3).

@@ -1,39 +1,56 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"net"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/gateway/edge"
 )
 
 // door is a listening socket whose connections go to one server after another: a server with
 // new settings takes over from the old one without the socket being closed, so that nobody is
 // refused meanwhile. The old server keeps the sessions it has.
+//
+// Behind a load balancer, whose connection it is stands in a header in front of it. The door
+// reads that: it comes before TLS, and before anybody counts connections of an address.
 type door struct {
-	asked    string // the address as it was configured, perhaps with port 0
-	listener net.Listener
-	log      zerolog.Logger
-	accepted sync.WaitGroup // the accept loop
-	closing  chan struct{}  // closed by close
+	asked     string // the address as it was configured, perhaps with port 0
+	listener  net.Listener
+	log       zerolog.Logger
+	accepted  sync.WaitGroup // the accept loop, and what it has started
+	proxy     atomic.Pointer[edge.Proxy]
+	receiving chan struct{}   // a place for each connection whose header is awaited
+	ctx       context.Context //nolint:containedctx // ends with close
+	cancel    context.CancelFunc
 
 	mu      sync.Mutex
 	current *wicket
 	changed chan struct{} // closed, and made anew, when current changes
 }
 
-// openDoor listens on an address. Nothing is accepted before the first wicket is opened.
-func openDoor(log zerolog.Logger, address string) (*door, error) {
+// mostReceiving bounds the connections of load balancers whose header has not come yet.
+const mostReceiving = 1024
+
+// openDoor listens on an address. Nobody is served before the first wicket is opened. With a
+// proxy, all connections have to come through it.
+func openDoor(log zerolog.Logger, address string, proxy *edge.Proxy) (*door, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, err
 	}
 	d := &door{
 		asked: address, listener: l, log: log.With().Str("address", l.Addr().String()).Logger(),
-		closing: make(chan struct{}), changed: make(chan struct{}),
+		receiving: make(chan struct{}, mostReceiving), changed: make(chan struct{}),
 	}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	d.proxy.Store(proxy)
 	d.accepted.Go(d.accept)
 	return d, nil
 }
@@ -58,7 +75,7 @@ func (d *door) open() net.Listener {
 
 // close stops listening. What is connected stays so. It is called once.
 func (d *door) close() {
-	close(d.closing)
+	d.cancel()
 	_ = d.listener.Close() // it was open
 	d.accepted.Wait()
 }
@@ -76,7 +93,7 @@ func (d *door) accept() {
 		switch {
 		case err == nil:
 			pause = 0
-			d.hand(conn)
+			d.receive(conn)
 			continue
 		case errors.Is(err, net.ErrClosed):
 			return
@@ -86,9 +103,46 @@ func (d *door) accept() {
 		d.log.Error().Err(err).Dur("pause", pause).Msg("cannot accept a connection")
 		select {
 		case <-time.After(pause):
-		case <-d.closing:
+		case <-d.ctx.Done():
 		}
 	}
+}
+
+// receive hands a connection on, once it is known whose it is.
+func (d *door) receive(conn net.Conn) {
+	proxy := d.proxy.Load()
+	if proxy == nil {
+		d.hand(conn)
+		return
+	}
+	select {
+	case d.receiving <- struct{}{}:
+	case <-d.ctx.Done():
+		_ = conn.Close() // nobody has spoken on it
+		return
+	}
+	d.accepted.Go(func() {
+		peer := conn.RemoteAddr()
+		stop := context.AfterFunc(d.ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
+		received, err := proxy.Receive(conn)
+		stop()
+		<-d.receiving
+		if err != nil {
+			d.refused(peer, err)
+			return
+		}
+		d.hand(received)
+	})
+}
+
+// refused logs why a connection was closed. Health checks that only connect are no news, and
+// neither is the door's end.
+func (d *door) refused(peer net.Addr, err error) {
+	level := zerolog.WarnLevel
+	if errors.Is(err, edge.ErrNoHeader) || errors.Is(err, os.ErrDeadlineExceeded) && d.ctx.Err() != nil {
+		level = zerolog.DebugLevel
+	}
+	d.log.WithLevel(level).Err(err).Stringer("remote", peer).Msg("connection refused")
 }
 
 // hand gives a connection to whoever is behind the door, once somebody is.
@@ -102,7 +156,7 @@ func (d *door) hand(conn net.Conn) {
 		}
 		select {
 		case <-changed:
-		case <-d.closing:
+		case <-d.ctx.Done():
 			_ = conn.Close() // nobody has spoken on it
 			return
 		}
@@ -126,7 +180,7 @@ func (w *wicket) take(conn net.Conn) bool {
 	case w.conns <- conn:
 		return true
 	case <-w.closed:
-	case <-w.door.closing:
+	case <-w.door.ctx.Done():
 	}
 	return false
 }
@@ -140,7 +194,7 @@ func (w *wicket) Accept() (net.Conn, error) {
 	case conn := <-w.conns:
 		return conn, nil
 	case <-w.closed:
-	case <-w.door.closing:
+	case <-w.door.ctx.Done():
 	}
 	return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: w.Addr(), Err: net.ErrClosed}
 }

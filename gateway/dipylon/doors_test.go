@@ -5,12 +5,16 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
+	"os"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
+
+	"github.com/dipylon/dipylon/gateway/edge"
 )
 
 // greeter answers each connection with its name, and keeps those that it has.
@@ -55,7 +59,7 @@ func greeting(t *testing.T, address string) (net.Conn, string) {
 // is served, and a connection that was there before stays.
 func TestDoorChangesHands(t *testing.T) {
 	defer goleak.VerifyNone(t)
-	d, err := openDoor(zerolog.Nop(), "127.0.0.1:0")
+	d, err := openDoor(zerolog.Nop(), "127.0.0.1:0", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +130,7 @@ func TestDoorChangesHands(t *testing.T) {
 // TestOldWicketEnds when there is a new one: its server is told.
 func TestOldWicketEnds(t *testing.T) {
 	defer goleak.VerifyNone(t)
-	d, err := openDoor(zerolog.Nop(), "127.0.0.1:0")
+	d, err := openDoor(zerolog.Nop(), "127.0.0.1:0", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +158,7 @@ func TestOldWicketEnds(t *testing.T) {
 // connection when nobody will be.
 func TestDoorWithNobodyBehind(t *testing.T) {
 	defer goleak.VerifyNone(t)
-	d, err := openDoor(zerolog.Nop(), "127.0.0.1:0")
+	d, err := openDoor(zerolog.Nop(), "127.0.0.1:0", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,4 +198,49 @@ func TestDoorWithNobodyBehind(t *testing.T) {
 		t.Error("somebody speaks behind a closed door")
 	}
 	g.serving.Wait()
+}
+
+// TestDoorBehindABalancer lets in whom the balancer announces, one way or the other, and keeps
+// nobody waiting behind a connection whose header does not come.
+func TestDoorBehindABalancer(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	proxy := &edge.Proxy{From: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Timeout: time.Minute}
+	d, err := openDoor(zerolog.Nop(), "127.0.0.1:0", proxy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent, err := net.Dial("tcp", d.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	l := d.open()
+	seen := func(header string) string {
+		t.Helper()
+		conn, err := net.Dial("tcp", d.address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, header)
+		accepted, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer accepted.Close()
+		host, _, _ := net.SplitHostPort(accepted.RemoteAddr().String())
+		return host
+	}
+	if got := seen("PROXY TCP4 192.0.2.7 192.0.2.1 4711 110\r\n"); got != "192.0.2.7" {
+		t.Errorf("the client is %s", got)
+	}
+	d.proxy.Store(nil) // as a reload does
+	if got := seen(""); got != "127.0.0.1" {
+		t.Errorf("without a balancer the client is %s", got)
+	}
+	d.close() // ends the wait for the silent one, too
+	_ = silent.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := silent.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("a connection whose header never came stays open")
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/edge"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/routing"
@@ -29,6 +30,7 @@ type gateway struct {
 	guard   *login.Guard
 	locks   maildrop.Locks
 	ledger  routing.Ledger
+	watcher *edge.Watcher // of the certificates' files
 	tempDir string
 	lock    *stateLock
 
@@ -53,6 +55,7 @@ func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *c
 		log: log, gate: gate, cfg: cfg,
 		router: &routing.Router{}, locks: &maildrop.MemoryLocks{},
 		guard:   login.NewGuard(login.GuardOptions{Log: log}),
+		watcher: &edge.Watcher{Log: log},
 		tempDir: filepath.Join(cfg.State, "tmp"),
 		stores:  make(map[string]*running), engines: make(map[engine]struct{}),
 		failed: make(chan error, 1),
@@ -61,7 +64,7 @@ func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *c
 	if err := g.openState(); err != nil {
 		return g, withCode(exitTemporary, err)
 	}
-	certificates, err := tlsOf(cfg)
+	secure, err := tlsOf(cfg)
 	if err != nil {
 		return g, err
 	}
@@ -70,8 +73,9 @@ func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *c
 		return g, withCode(exitTemporary, err)
 	}
 	for i, l := range listening {
-		l.certs.current.Store(certificates[i])
+		l.certs.current.Store(secure.configs[i])
 	}
+	g.watcher.Watch(secure.pairs)
 	g.listening = listening
 	return g, nil
 }
@@ -103,12 +107,12 @@ func (g *gateway) openDoors(cfg *config.Config) (all, gone []*listening, err err
 		if all[i] != nil {
 			continue
 		}
-		d, err := openDoor(g.log, l.Address)
+		d, err := openDoor(g.log, l.Address, proxyOf(l))
 		if err != nil {
 			errs = append(errs, fmt.Errorf("listening for %s: %w", l.Protocol, err))
 			continue
 		}
-		all[i] = &listening{door: d, certs: &certificates{}, protocol: l.Protocol}
+		all[i] = &listening{door: d, certs: &listenerTLS{}, protocol: l.Protocol}
 		fresh = append(fresh, all[i])
 	}
 	if len(errs) == 0 {
@@ -156,6 +160,7 @@ func (g *gateway) begin(ctx context.Context) error {
 		return err
 	}
 	g.router.Swap(table)
+	g.work.Go(func() { g.watcher.Run(g.base, edge.LookEvery) })
 	for i, l := range g.cfg.Listeners {
 		g.serve(g.listening[i], shapeOf(g.cfg, l), l.ImplicitTLS())
 	}

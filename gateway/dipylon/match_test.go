@@ -13,7 +13,7 @@ import (
 func TestMatch(t *testing.T) {
 	door := func(protocol, address string) *listening {
 		t.Helper()
-		d, err := openDoor(zerolog.Nop(), address)
+		d, err := openDoor(zerolog.Nop(), address, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"sync"
@@ -14,14 +13,14 @@ import (
 // change is a new configuration that was checked in every way that leaves the running gateway
 // as it is.
 type change struct {
-	cfg          *config.Config
-	specs        map[string]host.Spec
-	added        map[string]*running // stores that are not started yet
-	swapped      []string
-	removed      []string
-	certificates []*tls.Config
-	listening    []*listening // in the order of cfg.Listeners
-	gone         []*listening
+	cfg       *config.Config
+	specs     map[string]host.Spec
+	added     map[string]*running // stores that are not started yet
+	swapped   []string
+	removed   []string
+	secure    *secure
+	listening []*listening // in the order of cfg.Listeners
+	gone      []*listening
 }
 
 // reload puts another configuration to use. Sessions go on, and no connection is refused. On
@@ -51,7 +50,7 @@ func (g *gateway) plan(ctx context.Context, cfg *config.Config) (*change, error)
 		return nil, err
 	}
 	var err error
-	if c.certificates, err = tlsOf(cfg); err != nil {
+	if c.secure, err = tlsOf(cfg); err != nil {
 		return nil, err
 	}
 	c.listening, c.gone, err = g.openDoors(cfg) // last, as it takes something
@@ -102,9 +101,11 @@ func (g *gateway) apply(ctx context.Context, c *change) {
 	} else {
 		g.router.Swap(table)
 	}
+	g.watcher.Watch(c.secure.pairs)
 	for i, l := range c.listening {
-		l.certs.current.Store(c.certificates[i])
 		wanted := c.cfg.Listeners[i]
+		l.certs.current.Store(c.secure.configs[i])
+		l.door.proxy.Store(proxyOf(wanted))
 		if s := shapeOf(c.cfg, wanted); !l.opened || l.shape != s {
 			l.protocol = wanted.Protocol
 			g.serve(l, s, wanted.ImplicitTLS())

@@ -113,7 +113,7 @@ func (g *gateway) routingOptions(s shape, log zerolog.Logger) routing.Options {
 // listening is a listener of the configuration, at work.
 type listening struct {
 	door     *door
-	certs    *certificates
+	certs    *listenerTLS
 	protocol string
 	shape    shape
 	opened   bool // an engine has it

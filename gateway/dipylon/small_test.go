@@ -108,18 +108,14 @@ func TestSelfSignedIsKept(t *testing.T) {
 	if _, err := selfSigned(cfg); err != nil || read() == first {
 		t.Errorf("under another name it stays the same, %v", err)
 	}
-	loaded, err := loadTLS(config.TLS{Certificate: files.Certificate, Key: files.Key, MinVersion: "1.3"})
+	pair, err := tls.LoadX509KeyPair(files.Certificate, files.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf := loaded.Certificates[0].Leaf
 	for _, name := range []string{"two.example", "localhost", "127.0.0.1", "::1"} {
-		if err := leaf.VerifyHostname(name); err != nil {
+		if err := pair.Leaf.VerifyHostname(name); err != nil {
 			t.Errorf("%v", err)
 		}
-	}
-	if loaded.MinVersion != tls.VersionTLS13 || !loaded.SessionTicketsDisabled {
-		t.Errorf("version %x, no tickets: %t", loaded.MinVersion, loaded.SessionTicketsDisabled)
 	}
 	// One that is about to end is replaced.
 	old, key, err := makeSelfSigned("two.example", time.Now().Add(24*time.Hour-selfSignedFor))
@@ -138,20 +134,17 @@ func TestSelfSignedIsKept(t *testing.T) {
 
 // TestCertificatesChange: a handshake has the certificate of its time.
 func TestCertificatesChange(t *testing.T) {
-	c := &certificates{}
+	c := &listenerTLS{}
 	server := c.config()
 	for _, name := range []string{"", "one.example", "two.example"} {
 		if name != "" {
-			cfg := &config.Config{State: t.TempDir(), Hostname: name}
-			files, err := selfSigned(cfg)
+			loaded, err := tlsOf(&config.Config{
+				State: t.TempDir(), Hostname: name, Listeners: []config.Listener{{Protocol: config.ProtocolPOP3}},
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			loaded, err := loadTLS(files)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.current.Store(loaded)
+			c.current.Store(loaded.configs[0])
 		}
 		near, far := net.Pipe()
 		done := make(chan error, 1)

@@ -7,14 +7,15 @@ import (
 	"sync/atomic"
 
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/edge"
 )
 
-// certificates is the TLS of one listener. It can be replaced: a handshake uses what is
-// current when it begins.
-type certificates struct{ current atomic.Pointer[tls.Config] }
+// listenerTLS is the TLS of one listener. It can be replaced: a handshake uses what is current
+// when it begins.
+type listenerTLS struct{ current atomic.Pointer[tls.Config] }
 
 // config is what a server is given, once.
-func (c *certificates) config() *tls.Config {
+func (c *listenerTLS) config() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
@@ -26,29 +27,17 @@ func (c *certificates) config() *tls.Config {
 	}
 }
 
-// loadTLS reads a certificate from its files.
-func loadTLS(t config.TLS) (*tls.Config, error) {
-	pair, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
-	if err != nil {
-		return nil, fmt.Errorf("the certificate %s: %w", t.Certificate, err)
-	}
-	least := uint16(tls.VersionTLS12)
-	if t.MinVersion == "1.3" {
-		least = tls.VersionTLS13
-	}
-	return &tls.Config{
-		Certificates: []tls.Certificate{pair},
-		MinVersion:   least,
-		// A ticket of one listener must not be good at another (ALPACA), and mail
-		// sessions are long: resumption would spare next to nothing.
-		SessionTicketsDisabled: true,
-	}, nil
+// secure is the TLS of a configuration.
+type secure struct {
+	configs []*tls.Config // of each listener
+	pairs   []*edge.Pair  // all that are in use
 }
 
 // tlsOf is the TLS of each listener of a configuration. A certificate that the configuration
 // does not name is a self-signed one, which is made if need be.
-func tlsOf(cfg *config.Config) ([]*tls.Config, error) {
-	var all []*tls.Config
+func tlsOf(cfg *config.Config) (*secure, error) {
+	s := &secure{}
+	loaded := make(map[edge.Files]*edge.Pair)
 	for _, l := range cfg.Listeners {
 		t := cfg.TLS
 		if l.TLS != nil {
@@ -59,13 +48,58 @@ func tlsOf(cfg *config.Config) ([]*tls.Config, error) {
 			if err != nil {
 				return nil, err
 			}
-			own.MinVersion, t = t.MinVersion, own
+			t.Certificate, t.Key = own.Certificate, own.Key
 		}
-		loaded, err := loadTLS(t)
-		if err != nil {
-			return nil, err
+		var pairs []*edge.Pair
+		for _, files := range t.All() {
+			p, err := s.load(loaded, edge.Files(files))
+			if err != nil {
+				return nil, err
+			}
+			pairs = append(pairs, p)
 		}
-		all = append(all, loaded)
+		s.configs = append(s.configs, edge.ServerTLS(pairs, leastVersion(t), applicationProtocols(l.Protocol)))
 	}
-	return all, nil
+	return s, nil
+}
+
+// load reads a certificate, once for all listeners.
+func (s *secure) load(loaded map[edge.Files]*edge.Pair, files edge.Files) (*edge.Pair, error) {
+	if p := loaded[files]; p != nil {
+		return p, nil
+	}
+	p, err := edge.LoadPair(files)
+	if err != nil {
+		return nil, fmt.Errorf("TLS: %w", err)
+	}
+	loaded[files] = p
+	s.pairs = append(s.pairs, p)
+	return p, nil
+}
+
+func leastVersion(t config.TLS) uint16 {
+	if t.MinVersion == "1.3" {
+		return tls.VersionTLS13
+	}
+	return tls.VersionTLS12
+}
+
+// applicationProtocols are the names of a listener's protocol in TLS (RFC 7301).
+func applicationProtocols(protocol string) []string {
+	if protocol == config.ProtocolPOP3 || protocol == config.ProtocolPOP3S {
+		return edge.POP3
+	}
+	return edge.SMTP
+}
+
+// proxyOf says which load balancers a listener is behind; nil: none.
+func proxyOf(l config.Listener) *edge.Proxy {
+	if l.Proxy == nil {
+		return nil
+	}
+	p := &edge.Proxy{}
+	for _, n := range l.Proxy.From {
+		p.From = append(p.From, n.Prefix())
+	}
+	return p
 }

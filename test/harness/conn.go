@@ -106,6 +106,16 @@ func Dial(t *testing.T, address string, secure *tls.Config) *Conn {
 	if err != nil {
 		t.Fatalf("connecting to %s: %v", address, err)
 	}
+	return converse(t, address, w)
+}
+
+// Over is a connection that the test has made itself.
+func Over(t *testing.T, conn net.Conn) *Conn {
+	t.Helper()
+	return converse(t, conn.RemoteAddr().String(), &wire{Conn: conn, in: bufio.NewReaderSize(conn, 64<<10)})
+}
+
+func converse(t *testing.T, address string, w *wire) *Conn {
 	c := &Conn{t: t, w: w}
 	t.Cleanup(func() {
 		w.Close()

@@ -34,6 +34,8 @@ type Options struct {
 	Stores         []Mapping
 	// More is put into the configuration file; what it names replaces what is there.
 	More Mapping
+	// Listener is put into each listener of the configuration file.
+	Listener Mapping
 	// Dir is the folder to run in; empty: a new one.
 	Dir string
 	// Wrapper is a command in front of the gateway's, such as a shell that sets limits.
@@ -103,7 +105,9 @@ func (g *Gateway) Configure(t *testing.T, change func(*Options)) {
 		if known, ok := g.addresses[p]; ok {
 			address = known
 		}
-		listeners = append(listeners, Mapping{"protocol": p, "address": address})
+		listener := Mapping{"protocol": p, "address": address}
+		maps.Copy(listener, g.options.Listener)
+		listeners = append(listeners, listener)
 	}
 	file := Mapping{
 		"hostname":  "gateway.example",
@@ -221,6 +225,14 @@ func (g *Gateway) Signal(t *testing.T, s syscall.Signal) {
 	if err := g.cmd.Process.Signal(s); err != nil {
 		t.Fatalf("signal %s: %v", s, err)
 	}
+}
+
+// Reload makes the gateway read its configuration again, and waits until it has.
+func (g *Gateway) Reload(t *testing.T) {
+	t.Helper()
+	place := g.Log.Len()
+	g.Signal(t, syscall.SIGHUP)
+	g.Log.Wait(t, place, "the configuration is reloaded")
 }
 
 func (g *Gateway) stopped() bool {
