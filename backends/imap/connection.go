@@ -3,6 +3,7 @@ package imap
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -19,66 +20,75 @@ import (
 // connection is one logged-in connection to the server. The client library knows no contexts:
 // what must end in time goes through call, which gives the connection up to end it.
 type connection struct {
-	client *imapclient.Client
+	client *client
 	user   string // logged in as
 	proof  proof  // of the credential that opened it
 }
 
 // call runs one exchange with the server and ends it with the context, at the price of the
 // connection: IMAP has no way to take a command back.
-func call[T any](ctx context.Context, client *imapclient.Client, exchange func() (T, error)) (T, error) {
+func call[T any](ctx context.Context, client *client, exchange func() (T, error)) (T, error) {
 	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
 	v, err := exchange()
 	if !stop() && err != nil {
-		err = fmt.Errorf("%w (%v)", context.Cause(ctx), err)
+		return v, fmt.Errorf("%w (%v)", context.Cause(ctx), err)
 	}
-	return v, err
+	return v, client.explain(err)
 }
 
 // connect opens a connection up to the greeting, TLS included.
-func (s *Store) connect(ctx context.Context) (*imapclient.Client, error) {
+func (s *Store) connect(ctx context.Context) (*client, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.settings.Timeout))
 	defer cancel()
 	var dialer net.Dialer
 	raw, err := dialer.DialContext(ctx, "tcp", s.settings.Address)
 	if err != nil {
-		return nil, remote.ConnectFailure(s.settings.Address, noTLS, err)
+		return nil, s.connectFailure(err)
 	}
-	client, err := s.greet(ctx, raw)
-	if err != nil {
-		_ = raw.Close()
-		return nil, err
-	}
-	return client, nil
-}
-
-func (s *Store) greet(ctx context.Context, raw net.Conn) (*imapclient.Client, error) {
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer stop()
-	options := &imapclient.Options{TLSConfig: s.tls}
-	var client *imapclient.Client
-	var err error
+	w, err := s.secure(ctx, raw)
+	if err != nil {
+		_ = raw.Close()
+		return nil, s.connectFailure(ended(ctx, err))
+	}
+	c := &client{imapclient.New(w, &imapclient.Options{}), w}
+	if err := c.greeted(); err != nil {
+		_ = c.Close()
+		return nil, s.connectFailure(ended(ctx, err))
+	}
+	return c, nil
+}
+
+// secure puts TLS on a connection, as the settings want it.
+func (s *Store) secure(ctx context.Context, raw net.Conn) (*wire, error) {
+	var w *wire
 	switch s.settings.TLS {
 	case "implicit":
 		config := s.tls.Clone()
 		config.NextProtos = []string{"imap"} // RFC 7301's registry
-		secured := tls.Client(raw, config)
-		if err = secured.HandshakeContext(ctx); err == nil {
-			client = imapclient.New(secured, options)
-		}
+		w = &wire{Conn: tls.Client(raw, config)}
 	case "starttls":
-		client, err = imapclient.NewStartTLS(raw, options)
+		var err error
+		if w, err = startTLS(raw, s.tls); err != nil {
+			return nil, err
+		}
 	default:
-		client = imapclient.New(raw, options)
+		return &wire{Conn: raw}, nil
 	}
-	if err != nil {
-		return nil, remote.ConnectFailure(s.settings.Address, noTLS, ended(ctx, err))
+	return w, w.Conn.(*tls.Conn).HandshakeContext(ctx)
+}
+
+// greeted waits for the greeting. A server that greets with PREAUTH has logged in somebody of
+// its own choice (RFC 9051 §7.1.4).
+func (c *client) greeted() error {
+	if err := c.WaitGreeting(); err != nil {
+		return c.explain(err)
 	}
-	if err := client.WaitGreeting(); err != nil {
-		_ = client.Close()
-		return nil, failure("greeting", ended(ctx, err), backends.Temporary)
+	if state := c.State(); state != imap.ConnStateNotAuthenticated {
+		return backends.Fail(backends.Temporary, "the server does not ask who we are: its state is %q from the start", state)
 	}
-	return client, nil
+	return nil
 }
 
 // ended puts the context's reason in front of the closed connection it led to.
@@ -90,7 +100,7 @@ func ended(ctx context.Context, err error) error {
 }
 
 // authenticate logs a fresh connection in.
-func (s *Store) authenticate(ctx context.Context, client *imapclient.Client, c backends.Credential) error {
+func (s *Store) authenticate(ctx context.Context, client *client, c backends.Credential) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.settings.Timeout))
 	defer cancel()
 	_, err := call(ctx, client, func() (struct{}, error) { return struct{}{}, s.login(client, c) })
@@ -99,12 +109,12 @@ func (s *Store) authenticate(ctx context.Context, client *imapclient.Client, c b
 
 // login chooses the command: AUTHENTICATE where an identity is to be acted for or the
 // credential is a token, LOGIN for servers that have nothing else.
-func (s *Store) login(client *imapclient.Client, c backends.Credential) error {
+func (s *Store) login(client *client, c backends.Credential) error {
 	user, password := s.loginName(c), string(c.Secret)
 	actAs := c.ActAs
 	switch c.Kind {
 	case backends.CredentialToken:
-		return s.loginToken(client, user, password)
+		return s.loginToken(client, bearerName(c, user), password)
 	case backends.CredentialActing:
 		actAs = user
 		if c.ActAs != "" {
@@ -120,21 +130,22 @@ func (s *Store) login(client *imapclient.Client, c backends.Credential) error {
 		return backends.Fail(backends.Unsupported, "the server offers no AUTH=PLAIN, which acting for %s needs", actAs)
 	}
 	if caps.Has(imap.CapLoginDisabled) {
-		return backends.Fail(backends.Temporary, "the server disables LOGIN on this connection: set \"tls\"").WithCode("4.7.5")
+		return remote.Unsafe(backends.Fail(backends.Temporary, "the server disables LOGIN on this connection: set \"tls\" to starttls or implicit"))
 	}
 	return client.Login(user, password).Wait()
 }
 
-func (s *Store) loginToken(client *imapclient.Client, user, token string) error {
-	caps := client.Caps()
-	switch {
-	case caps.Has(imap.AuthCap(sasl.OAuthBearer)):
-		host, port := hostPort(s.settings.Address)
-		return client.Authenticate(sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: user, Token: token, Host: host, Port: port}))
-	case caps.Has(imap.AuthCap("XOAUTH2")):
-		return client.Authenticate(&xoauth2{user: user, token: token})
+func (s *Store) loginToken(client *client, user, token string) error {
+	mechanism, err := newBearer(client.Caps().AuthMechanisms(), s.settings.Address, user, token)
+	if err != nil {
+		return err
 	}
-	return backends.Fail(backends.Unsupported, "the server offers neither OAUTHBEARER nor XOAUTH2")
+	err = client.Authenticate(mechanism)
+	var said *imap.Error
+	if mechanism.refusal != "" && errors.As(err, &said) && said.Code == "" {
+		return backends.Fail(backends.BadCredentials, "the server refuses the token, with %q: %w", mechanism.refusal, err)
+	}
+	return err
 }
 
 // loginName is the name as the server knows it.
@@ -146,13 +157,3 @@ func (s *Store) loginName(c backends.Credential) string {
 	}
 	return c.User
 }
-
-// xoauth2 is the mechanism that Google and Microsoft have beside OAUTHBEARER. On failure the
-// server sends a challenge that holds the reason; an empty answer makes it say NO.
-type xoauth2 struct{ user, token string }
-
-func (x *xoauth2) Start() (string, []byte, error) {
-	return "XOAUTH2", []byte("user=" + x.user + "\x01auth=Bearer " + x.token + "\x01\x01"), nil
-}
-
-func (x *xoauth2) Next([]byte) ([]byte, error) { return []byte{}, nil }

@@ -20,6 +20,9 @@ func (m *maildrop) Fetch(ctx context.Context, request backends.FetchRequest) (ba
 	if !ok {
 		return nil, backends.Fail(backends.NotFound, "no message %q in this mailbox", request.ID)
 	}
+	if err := m.replaced(); err != nil {
+		return nil, err
+	}
 	m.mu.Lock()
 	size, listed := m.sizes[uid]
 	m.mu.Unlock()
@@ -127,10 +130,10 @@ func (r *parts) end() error {
 	switch {
 	case r.size < 0 || r.got == r.size:
 	case r.got < r.size && !r.maildrop.store.liar.Load():
-		r.maildrop.store.liar.Store(true)
+		r.maildrop.store.distrust(r.uid, r.size, r.got)
 		return backends.Fail(backends.Temporary, "message %d has %d octets and the server said %d; its sizes count as estimates from now on", r.uid, r.got, r.size)
 	default:
-		r.maildrop.store.liar.Store(true)
+		r.maildrop.store.distrust(r.uid, r.size, r.got)
 	}
 	r.err = io.EOF
 	return nil

@@ -4,7 +4,6 @@ package imap_test
 
 import (
 	"context"
-	"encoding/json"
 	"testing"
 
 	"github.com/dipylon/dipylon/backends"
@@ -12,15 +11,6 @@ import (
 	"github.com/dipylon/dipylon/backends/storetest"
 	"github.com/dipylon/dipylon/test/peers"
 )
-
-func given(t *testing.T, settings map[string]any) backends.Settings {
-	t.Helper()
-	raw, err := json.Marshal(settings)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return backends.Settings{Store: "peer", Hostname: "gate.example", Domains: []string{"peer.example"}, Raw: raw, StateDir: t.TempDir()}
-}
 
 // conforms runs the whole suite over a server.
 func conforms(t *testing.T, settings backends.Settings, altersNUL bool) {

@@ -6,6 +6,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/remote"
 )
 
 var errClosed = errors.New("the maildrop is closed")
@@ -67,4 +68,23 @@ func failure(operation string, err error, without backends.Kind) error {
 		return made
 	}
 	return backends.Fail(backends.Temporary, "%s: %w", operation, err)
+}
+
+// connectFailure is what became of a connection before its login: a server that answers and
+// does not want us says why.
+func (s *Store) connectFailure(err error) error {
+	address := s.settings.Address
+	var (
+		known  *backends.Failure
+		status *imap.Error
+	)
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.As(err, &status):
+		return failure("connect to "+address, err, backends.Temporary)
+	case errors.Is(err, errPlain):
+		return remote.Unsafe(backends.Fail(backends.Temporary, "connect to %s: %w; is %s right?", address, err, noTLS))
+	}
+	return remote.ConnectFailure(address, noTLS, err)
 }

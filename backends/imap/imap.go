@@ -21,11 +21,12 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-imap/v2/imapclient"
+	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/remote"
 	"github.com/dipylon/dipylon/backends/smtpclient"
+	"github.com/dipylon/dipylon/backends/uidl"
 )
 
 // Store is one IMAP server. Make it with New.
@@ -34,9 +35,13 @@ type Store struct {
 	domains  []string
 	hostname string
 	stateDir string
+	uidl     uidl.Rule
+	log      zerolog.Logger
 	tls      *tls.Config
 	pool     *connections
 	inFlight smtpclient.InFlight
+	// sized is set once a message had the length that RFC822.SIZE said.
+	sized atomic.Bool
 	// liar is set once the server has given a message another length than RFC822.SIZE.
 	liar atomic.Bool
 }
@@ -46,8 +51,20 @@ var (
 	_ backends.Reader = (*Store)(nil)
 )
 
+// Option changes a store that New makes.
+type Option func(*Store)
+
+// WithLogger gives the store a log [none].
+func WithLogger(log zerolog.Logger) Option { return func(s *Store) { s.log = log } }
+
 // New returns a store that wants to be configured.
-func New() *Store { return &Store{settings: defaults()} }
+func New(options ...Option) *Store {
+	s := &Store{settings: defaults(), log: zerolog.Nop()}
+	for _, o := range options {
+		o(s)
+	}
+	return s
+}
 
 // Describe says what the backend is.
 func (s *Store) Describe(context.Context) (backends.Description, error) {
@@ -75,6 +92,7 @@ func (s *Store) Configure(_ context.Context, given backends.Settings) error {
 	}
 	s.settings, s.tls = set, config
 	s.domains, s.hostname, s.stateDir = given.Domains, given.Hostname, given.StateDir
+	s.uidl, _ = uidl.Parse(set.UIDL) // read has checked it
 	s.pool = newConnections(set.Pool)
 	return nil
 }
@@ -88,7 +106,7 @@ func (s *Store) Health(ctx context.Context) error {
 	return logout(ctx, client)
 }
 
-func logout(ctx context.Context, client *imapclient.Client) error {
+func logout(ctx context.Context, client *client) error {
 	_, err := call(ctx, client, func() (struct{}, error) { return struct{}{}, client.Logout().Wait() })
 	_ = client.Close()
 	return failure("logout", err, backends.Temporary)

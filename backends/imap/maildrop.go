@@ -1,25 +1,18 @@
 package imap
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"iter"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/dipylon/dipylon/backends"
 )
-
-// keepAlive is how often an idle session says NOOP: under the half hour that RFC 9051 §5.4
-// gives it, and under the ten minutes after which some firewalls forget a connection.
-const keepAlive = 4 * time.Minute
 
 // maildrop is one selected mailbox on a connection of its own.
 type maildrop struct {
@@ -68,7 +61,7 @@ func healthy(err error) bool {
 func (m *maildrop) selectFolder(ctx context.Context, folder string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(m.store.settings.Timeout))
 	defer cancel()
-	name := "INBOX"
+	name := m.store.settings.Folder
 	if folder != "" {
 		if strings.ContainsAny(folder, "\x00\r\n*%") {
 			return backends.Fail(backends.NotFound, "no folder can be called %q", folder)
@@ -107,9 +100,10 @@ func (m *maildrop) delimiter(ctx context.Context, folder string) (string, error)
 	return string(list[0].Delim), nil
 }
 
+// keepAlive says NOOP now and then: a session may be idle for as long as its client pleases.
 func (m *maildrop) keepAlive(ctx context.Context) {
 	defer close(m.done)
-	ticker := time.NewTicker(keepAlive)
+	ticker := time.NewTicker(time.Duration(m.store.settings.Pool.Noop))
 	defer ticker.Stop()
 	for {
 		select {
@@ -128,98 +122,21 @@ func (m *maildrop) Account() backends.Account { return m.account }
 func (m *maildrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
 	return func(yield func(backends.Entry, error) bool) {
 		entries, err := exchange(ctx, m, m.fetchList)
+		if err == nil {
+			err = m.replaced()
+		}
 		if err != nil {
 			yield(backends.Entry{}, failure("list", err, backends.Temporary))
 			return
 		}
+		exact := m.sizesAreTrue(ctx, entries)
 		for _, e := range entries {
+			e.Exact = exact
 			if !yield(e, nil) {
 				return
 			}
 		}
 	}
-}
-
-// listed is one message of the list.
-type listed struct {
-	uid     imap.UID
-	sized   bool
-	deleted bool
-	entry   backends.Entry
-}
-
-// fetchList asks until the answer is complete: news of flags that come at the same time may
-// be taken for the answer about a message, and that one is then missing.
-func (m *maildrop) fetchList() ([]backends.Entry, error) {
-	for range 5 {
-		found, complete, err := m.fetchListOnce()
-		if err != nil {
-			return nil, err
-		}
-		if complete {
-			return m.entries(found), nil
-		}
-	}
-	return nil, backends.Fail(backends.Temporary, "the server's list of messages is not complete")
-}
-
-func (m *maildrop) fetchListOnce() (found []listed, complete bool, err error) {
-	if m.exists == 0 {
-		return nil, true, nil
-	}
-	all := imap.UIDSet{imap.UIDRange{Start: 1, Stop: 0}}
-	command := m.conn.client.Fetch(all, &imap.FetchOptions{UID: true, RFC822Size: true, InternalDate: true, Flags: true})
-	found = make([]listed, 0, m.exists)
-	complete = true
-	for message := command.Next(); message != nil; message = command.Next() {
-		l := readListed(message)
-		if l.uid == 0 || !l.sized {
-			complete = false
-			continue
-		}
-		found = append(found, l)
-	}
-	if err := command.Close(); err != nil {
-		return nil, false, err
-	}
-	now := m.conn.client.Mailbox()
-	return found, complete && now != nil && len(found) >= int(min(m.exists, now.NumMessages)), nil
-}
-
-func readListed(message *imapclient.FetchMessageData) listed {
-	var l listed
-	for item := message.Next(); item != nil; item = message.Next() {
-		switch item := item.(type) {
-		case imapclient.FetchItemDataUID:
-			l.uid = item.UID
-		case imapclient.FetchItemDataRFC822Size:
-			l.entry.Size, l.sized = item.Size, true
-		case imapclient.FetchItemDataInternalDate:
-			l.entry.Received = item.Time.UTC()
-		case imapclient.FetchItemDataFlags:
-			l.deleted = slices.Contains(item.Flags, imap.FlagDeleted)
-			l.entry.Seen = slices.Contains(item.Flags, imap.FlagSeen)
-		}
-	}
-	return l
-}
-
-// entries sorts the list by UID and leaves out what is marked as deleted.
-func (m *maildrop) entries(found []listed) []backends.Entry {
-	slices.SortFunc(found, func(a, b listed) int { return cmp.Compare(a.uid, b.uid) })
-	exact := !m.store.liar.Load()
-	entries := make([]backends.Entry, 0, len(found))
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, l := range found {
-		if _, twice := m.sizes[l.uid]; twice || l.deleted {
-			continue
-		}
-		m.sizes[l.uid] = l.entry.Size
-		l.entry.ID, l.entry.Exact = m.id(l.uid), exact
-		entries = append(entries, l.entry)
-	}
-	return entries
 }
 
 func (m *maildrop) id(uid imap.UID) backends.MessageID {
@@ -254,10 +171,21 @@ func exchange[T any](ctx context.Context, m *maildrop, run func() (T, error)) (T
 	}
 	select {
 	case r := <-results:
-		return r.value, r.err
+		return r.value, m.conn.client.explain(r.err)
 	case <-ctx.Done():
 		return none, context.Cause(ctx)
 	}
+}
+
+// replaced says whether the mailbox is another one than was listed: what was a message's UID
+// may be another message's now (RFC 9051 §2.3.1.1). The session is over, and touches nothing.
+func (m *maildrop) replaced() error {
+	now := m.conn.client.wire.uidValidity()
+	if now == m.validity || now == 0 {
+		return nil
+	}
+	return backends.Fail(backends.Temporary, "the mailbox was replaced while it was open: its UIDVALIDITY was %d and is %d", m.validity, now).
+		Say("the mailbox was replaced meanwhile, log in again")
 }
 
 // busy says whether answers are still to come.

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/emersion/go-imap/v2"
@@ -164,13 +165,32 @@ func (m *maildrop) receive(at place) (found bool, err error) {
 		}
 	}
 	if err := command.Close(); err != nil {
-		return found, failure("fetch", err, backends.Temporary)
+		return found, failure("fetch", m.conn.client.explain(err), backends.Temporary)
+	}
+	if readErr == nil {
+		readErr = m.replaced()
 	}
 	return found, readErr
 }
 
-// errBroken: the connection broke in the middle of a part.
+// errBroken: the connection broke in the middle of a literal, or is broken off there.
 var errBroken = errors.New("the connection broke")
+
+// readLiteral reads a literal of at most some octets. A server that sends more than it was
+// asked for is not listened to any longer: that might have no end. After errBroken nothing of
+// the answer may be read.
+func (c *client) readLiteral(literal imap.LiteralReader, most int64) ([]byte, error) {
+	if size := literal.Size(); size > most {
+		_ = c.wire.Close()
+		_, _ = io.Copy(io.Discard, literal) // what is buffered: the library waits for it to be read
+		return nil, fmt.Errorf("the server sent %d octets for %d: %w off", size, most, errBroken)
+	}
+	octets := make([]byte, literal.Size())
+	if _, err := io.ReadFull(literal, octets); err != nil {
+		return nil, fmt.Errorf("%w (%w)", errBroken, err)
+	}
+	return octets, nil
+}
 
 // deliverPart reads a part and gives it to its waiter.
 func (m *maildrop) deliverPart(uid imap.UID, item imapclient.FetchItemDataBodySection) error {
@@ -180,13 +200,13 @@ func (m *maildrop) deliverPart(uid imap.UID, item imapclient.FetchItemDataBodySe
 	}
 	var octets []byte
 	if item.Literal != nil { // NIL: beyond the end
-		if size := item.Literal.Size(); size > partLength(at.offset) {
-			return backends.Fail(backends.Temporary, "fetch: the server sent %d octets for a part of %d", size, partLength(at.offset))
+		var err error
+		if octets, err = m.conn.client.readLiteral(item.Literal, partLength(at.offset)); err != nil {
+			return backends.Fail(backends.Temporary, "fetch: %w", err)
 		}
-		octets = make([]byte, item.Literal.Size())
-		if _, err := io.ReadFull(item.Literal, octets); err != nil {
-			return backends.Fail(backends.Temporary, "fetch: %w (%w)", errBroken, err)
-		}
+	}
+	if err := m.replaced(); err != nil {
+		return err
 	}
 	if p := m.waiter(at); p != nil {
 		p.answer(octets, true, nil)

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/emersion/go-imap/v2/imapclient"
-
 	"github.com/dipylon/dipylon/backends"
 )
 
@@ -29,7 +27,7 @@ type connections struct {
 
 	mu     sync.Mutex
 	inUse  map[string]*account
-	open   map[*imapclient.Client]struct{}
+	open   map[*client]struct{}
 	kept   map[proof]*connection
 	closed bool
 }
@@ -39,7 +37,7 @@ func newConnections(settings pool) *connections {
 		settings: settings,
 		total:    make(chan struct{}, settings.Total),
 		inUse:    make(map[string]*account),
-		open:     make(map[*imapclient.Client]struct{}),
+		open:     make(map[*client]struct{}),
 		kept:     make(map[proof]*connection),
 	}
 	_, _ = rand.Read(p.key[:]) // never fails, see crypto/rand
@@ -107,7 +105,7 @@ func (s *Store) fresh(ctx context.Context, c backends.Credential, user string, p
 }
 
 // opened notes a connection, for close to find.
-func (p *connections) opened(client *imapclient.Client) {
+func (p *connections) opened(client *client) {
 	p.mu.Lock()
 	p.open[client] = struct{}{}
 	closed := p.closed
@@ -225,7 +223,7 @@ func (p *connections) expire(c *connection) {
 	}
 }
 
-func (p *connections) discard(client *imapclient.Client) {
+func (p *connections) discard(client *client) {
 	_ = client.Close()
 	p.mu.Lock()
 	delete(p.open, client)

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"context"
+	"slices"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -20,6 +21,9 @@ func (m *maildrop) Remove(ctx context.Context, ids []backends.MessageID, disposa
 	}
 	if len(set) == 0 {
 		return removals, nil
+	}
+	if err := m.replaced(); err != nil {
+		return nil, err
 	}
 	left, err := exchange(ctx, m, func() (imap.UIDSet, error) { return m.remove(set, disposal) })
 	if err != nil {
@@ -40,21 +44,34 @@ func (m *maildrop) remove(set imap.UIDSet, disposal backends.Disposal) (imap.UID
 	case backends.DisposalMark:
 		return nil, client.Store(set, deleted(), nil).Close()
 	case backends.DisposalTrash:
-		trash, err := m.trash()
-		if err != nil {
-			return nil, err
-		}
-		if !client.Caps().Has(imap.CapMove) && !client.Caps().Has(imap.CapUIDPlus) {
-			return nil, errNoUIDPlus
-		}
-		if _, err := client.Move(set, trash).Wait(); err != nil {
-			return nil, err
-		}
-		return m.remaining(set)
+		return m.moveToTrash(set)
 	case backends.DisposalRemove:
 		return m.expunge(set)
 	}
 	return nil, backends.Fail(backends.Unsupported, "disposal %d is not known", disposal)
+}
+
+// moveToTrash is UID MOVE (RFC 6851), or where the server has none its parts, one after the
+// other: nothing may go before its copy is there.
+func (m *maildrop) moveToTrash(set imap.UIDSet) (imap.UIDSet, error) {
+	client := m.conn.client
+	trash, err := client.special("trash", m.store.settings.Trash, imap.MailboxAttrTrash)
+	if err != nil {
+		return nil, err
+	}
+	if client.Caps().Has(imap.CapMove) {
+		if _, err := client.Move(set, trash).Wait(); err != nil {
+			return nil, err
+		}
+		return m.remaining(set)
+	}
+	if !client.Caps().Has(imap.CapUIDPlus) {
+		return nil, errNoUIDPlus
+	}
+	if _, err := client.Copy(set, trash).Wait(); err != nil {
+		return nil, err
+	}
+	return m.expunge(set)
 }
 
 // errNoUIDPlus: EXPUNGE alone would remove what others have marked, too.
@@ -64,7 +81,7 @@ var errNoUIDPlus = backends.Fail(backends.Unsupported, "the server has no UIDPLU
 // the server does them in order (RFC 9051 §5.5 allows it, as each is about UIDs).
 func (m *maildrop) expunge(set imap.UIDSet) (imap.UIDSet, error) {
 	client := m.conn.client
-	if !client.Caps().Has(imap.CapUIDPlus) && !client.Caps().Has(imap.CapIMAP4rev2) {
+	if !client.Caps().Has(imap.CapUIDPlus) {
 		return nil, errNoUIDPlus
 	}
 	store := client.Store(set, deleted(), nil)
@@ -94,21 +111,19 @@ func (m *maildrop) remaining(set imap.UIDSet) (imap.UIDSet, error) {
 	return left, nil
 }
 
-// trash is the folder that is marked \Trash (RFC 6154), unless the settings name one.
-func (m *maildrop) trash() (string, error) {
-	if name := m.store.settings.Trash; name != "" {
+// special is the folder that is marked with an attribute (RFC 6154), unless a setting names one.
+func (c *client) special(setting, name string, attribute imap.MailboxAttr) (string, error) {
+	if name != "" {
 		return name, nil
 	}
-	list, err := m.conn.client.List("", "*", &imap.ListOptions{ReturnSpecialUse: m.conn.client.Caps().Has(imap.CapSpecialUse)}).Collect()
+	list, err := c.List("", "*", &imap.ListOptions{ReturnSpecialUse: c.Caps().Has(imap.CapSpecialUse)}).Collect()
 	if err != nil {
 		return "", err
 	}
 	for _, box := range list {
-		for _, attr := range box.Attrs {
-			if attr == imap.MailboxAttrTrash {
-				return box.Mailbox, nil
-			}
+		if slices.Contains(box.Attrs, attribute) {
+			return box.Mailbox, nil
 		}
 	}
-	return "", backends.Fail(backends.Unsupported, "the server marks no folder as \\Trash: set \"trash\"")
+	return "", backends.Fail(backends.Unsupported, "the server marks no folder as %s: set %q", attribute, setting)
 }

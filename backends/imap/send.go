@@ -48,7 +48,9 @@ func (s *Store) Send(ctx context.Context, c backends.Credential, d backends.Deli
 	}
 	if sentToSomebody(verdicts) {
 		// A copy that fails is no reason to say that the message was not sent.
-		_ = s.copyToSent(ctx, c, message)
+		if err := s.copyToSent(ctx, c, message); err != nil {
+			s.log.Warn().Err(err).Str("key", d.Key).Str("user", c.User).Msg("the message was sent, but no copy is in the Sent folder")
+		}
 	}
 	return verdicts, nil
 }
@@ -87,7 +89,9 @@ func (s *Store) submissionAuth(c backends.Credential) func([]string) (sasl.Clien
 	user := s.loginName(c)
 	switch c.Kind {
 	case backends.CredentialToken:
-		return func([]string) (sasl.Client, error) { return &xoauth2{user: user, token: string(c.Secret)}, nil }
+		return func(offered []string) (sasl.Client, error) {
+			return newBearer(offered, s.settings.Sending.Address, bearerName(c, user), string(c.Secret))
+		}
 	case backends.CredentialActing:
 		return smtpclient.Plain(user, s.settings.Master.User, s.settings.Master.Password)
 	}

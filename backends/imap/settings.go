@@ -8,6 +8,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/remote"
+	"github.com/dipylon/dipylon/backends/uidl"
 )
 
 // settings are what an administrator writes under stores[].settings.
@@ -17,6 +18,8 @@ type settings struct {
 	TLS      string          `json:"tls"`      // implicit, starttls, none
 	Username string          `json:"username"` // address: user@domain as given; local: without the domain
 	Master   master          `json:"master"`   // acts for any user
+	Folder   string          `json:"folder"`   // the mailbox that is served, as the server spells it
+	UIDL     string          `json:"uidl"`     // rule for unique-ids, see package uidl
 	Trash    string          `json:"trash"`    // folder for deleted mail; empty: the one marked \Trash
 	Pool     pool            `json:"connections"`
 	Timeout  remote.Duration `json:"timeout"` // for one command without content, and for connecting
@@ -34,6 +37,9 @@ type pool struct {
 	PerAccount int             `json:"per_account"` // open at once for one account
 	Total      int             `json:"total"`       // open at once
 	Keep       remote.Duration `json:"keep"`        // how long one is kept after its session
+	// Noop is how often an idle session says NOOP: under the half hour that RFC 9051 §5.4
+	// gives it, and under the ten minutes after which some firewalls forget a connection.
+	Noop remote.Duration `json:"noop"`
 }
 
 type delivery struct {
@@ -53,7 +59,8 @@ func defaults() settings {
 	return settings{
 		TLS:      "implicit",
 		Username: "address",
-		Pool:     pool{PerAccount: 8, Total: 512, Keep: remote.Duration(20 * time.Second)},
+		Folder:   "INBOX",
+		Pool:     pool{PerAccount: 8, Total: 512, Keep: remote.Duration(20 * time.Second), Noop: remote.Duration(4 * time.Minute)},
 		Timeout:  remote.Duration(30 * time.Second),
 		Delivery: delivery{TLS: "none", Folder: "INBOX"},
 		Sending:  sending{TLS: "starttls"},
@@ -92,6 +99,15 @@ func read(s backends.Settings) (settings, *tls.Config, error) {
 	}
 	if set.Pool.PerAccount < 1 || set.Pool.Total < 1 {
 		wrong.Add("connections", "per_account and total are at least 1")
+	}
+	if set.Pool.Noop < remote.Duration(10*time.Millisecond) {
+		wrong.Add("connections.noop", "is at least 10ms")
+	}
+	if _, err := uidl.Parse(set.UIDL); err != nil {
+		wrong.Add("uidl", "%v", err)
+	}
+	if set.Folder == "" || strings.ContainsAny(set.Folder, "\x00\r\n*%") {
+		wrong.Add("folder", "expected a mailbox's name")
 	}
 	if set.Timeout < remote.Duration(time.Second) {
 		wrong.Add("timeout", "is at least 1s")

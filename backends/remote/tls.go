@@ -69,7 +69,7 @@ func authorities(wrong *backends.SettingsError, base, path string) *x509.CertPoo
 }
 
 // ConnectFailure tells a TLS that cannot be trusted from a server that is away. noTLS says which
-// setting to look at where the server does not speak TLS at all.
+// setting to look at where the server does not speak TLS at all, or waits for it in silence.
 func ConnectFailure(address, noTLS string, err error) error {
 	var (
 		certificate *tls.CertificateVerificationError
@@ -82,15 +82,16 @@ func ConnectFailure(address, noTLS string, err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &header):
-		return unsafe(backends.Fail(backends.Temporary, "connect to %s: the server does not speak TLS here; is %s right? %w", address, noTLS, err))
+		return Unsafe(backends.Fail(backends.Temporary, "connect to %s: the server does not speak TLS here; is %s right? %w", address, noTLS, err))
 	case errors.Is(err, errPin), errors.As(err, &certificate), errors.As(err, &authority), errors.As(err, &name), errors.As(err, &alert):
-		return unsafe(backends.Fail(backends.Temporary, "connect to %s: the server's certificate is not trusted; see \"ca\", \"pin\", \"tls_name\": %w", address, err))
+		return Unsafe(backends.Fail(backends.Temporary, "connect to %s: the server's certificate is not trusted; see \"ca\", \"pin\", \"tls_name\": %w", address, err))
 	case errors.Is(err, context.DeadlineExceeded):
-		return backends.Fail(backends.Temporary, "connect to %s: no answer in time: %w", address, err).WithCode("4.4.1")
+		return backends.Fail(backends.Temporary, "connect to %s: no answer in time; is %s right? %w", address, noTLS, err).WithCode("4.4.1")
 	}
 	return backends.Fail(backends.Temporary, "connect to %s: %w", address, err).WithCode("4.4.1")
 }
 
-func unsafe(f *backends.Failure) *backends.Failure {
+// Unsafe makes of a failure one whose client is told that nothing can be sent safely.
+func Unsafe(f *backends.Failure) *backends.Failure {
 	return f.WithCode("4.7.5").Say("the mail store cannot be reached safely, tell your administrator")
 }

@@ -4,6 +4,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/imap"
 	"github.com/dipylon/dipylon/backends/maildir"
+	"github.com/dipylon/dipylon/plugins/serve"
 )
 
 // builtin is a backend that is compiled in. It still runs in a process of its own.
@@ -15,7 +16,7 @@ type builtin struct {
 
 func builtins() []builtin {
 	return []builtin{
-		{"imap", "an IMAP server, with LMTP or APPEND for delivery", func() backends.Store { return imap.New() }},
+		{"imap", "an IMAP server, with LMTP or APPEND for delivery", func() backends.Store { return imap.New(imap.WithLogger(serve.Logger())) }},
 		{"maildir", "Maildir folders on this machine's disk", func() backends.Store { return maildir.New() }},
 	}
 }

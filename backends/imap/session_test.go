@@ -1,0 +1,322 @@
+package imap_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+const one, two = "Subject: one\r\n\r\none\r\n", "Subject: two\r\n\r\ntwo, longer\r\n"
+
+func twoMessages() *fake { return &fake{messages: map[int]string{1: one, 4: two}} }
+
+// TestRead is the plain way, and what the server is asked on it.
+func TestRead(t *testing.T) {
+	t.Parallel()
+	f := startFake(t, twoMessages())
+	d := f.maildrop(t, f.store(t, map[string]any{"folder": "Archive", "uidl": "dovecot"}))
+	entries := list(t, d)
+	if len(entries) != 2 || entries[1].ID != "7.4" || entries[1].Size != int64(len(two)) || entries[1].UIDL != "0000000400000007" {
+		t.Fatalf("the list is %+v", entries)
+	}
+	if got, err := fetch(t, d, "7.4"); got != two || err != nil {
+		t.Errorf("the message is %q (%v)", got, err)
+	}
+	if f.heard("SELECT")[0] != `SELECT "Archive"` && f.heard("SELECT")[0] != "SELECT Archive" {
+		t.Errorf("it said %q", f.heard("SELECT"))
+	}
+	for _, command := range f.heard("UID FETCH") {
+		if strings.Contains(command, "BODY[") {
+			t.Errorf("%q marks the message as read", command)
+		}
+	}
+}
+
+// TestFolders: a path's parts are joined by the server's own delimiter.
+func TestFolders(t *testing.T) {
+	t.Parallel()
+	f := startFake(t, twoMessages())
+	d, err := f.store(t, nil).Open(t.Context(), backends.OpenRequest{Credential: password, Folder: "shared/office/INBOX"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if got := strings.Join(f.heard("SELECT"), " "); !strings.Contains(got, "shared.office.INBOX") {
+		t.Errorf("it said %q", got)
+	}
+}
+
+// TestSizes: sizes are told as exact once a message had the size that was told, and not before;
+// that is looked at once.
+func TestSizes(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		lie   int64
+		exact bool
+	}{
+		"true": {0, true}, "too large": {2, false}, "too small": {-2, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := twoMessages()
+			f.lie = tt.lie
+			s := startFake(t, f).store(t, nil)
+			for range 2 {
+				d := f.maildrop(t, s)
+				for _, e := range list(t, d) {
+					if e.Exact != tt.exact {
+						t.Errorf("of %s it is said that its size is exact: %v", e.ID, e.Exact)
+					}
+				}
+				if err := d.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			if parts := f.heard("UID FETCH 1 "); len(parts) != 1 {
+				t.Errorf("to look, it said %q", parts)
+			}
+			if described, _ := s.Describe(t.Context()); described.ExactSizes != tt.exact {
+				t.Errorf("the store says that its sizes are exact: %v", described.ExactSizes)
+			}
+			d := f.maildrop(t, s)
+			if got, err := fetch(t, d, "7.4"); got != two || err != nil {
+				t.Errorf("the message is %q (%v)", got, err)
+			}
+		})
+	}
+}
+
+// TestReplaced: a UIDVALIDITY that changes in mid-session ends the session. What is fetched
+// then may be another message, and nothing is removed.
+func TestReplaced(t *testing.T) {
+	t.Parallel()
+	for name, news := range map[string]string{
+		"before the message": "* OK [UIDVALIDITY 8] made anew\n* 2 FETCH (UID 4 BODY[]<0> {5}\nhello)\nTAG OK\n",
+		"instead of it":      "* OK [UIDVALIDITY 8] made anew\nTAG OK\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := twoMessages()
+			f.on = map[string]string{"UID FETCH 4 ": news}
+			d := startFake(t, f).maildrop(t, f.store(t, nil))
+			list(t, d)
+			_, err := fetch(t, d, "7.4")
+			wantReplaced(t, "fetching", err)
+			_, err = d.Remove(t.Context(), []backends.MessageID{"7.1"}, backends.DisposalRemove)
+			wantReplaced(t, "removing", err)
+			_, err = fetch(t, d, "7.1")
+			wantReplaced(t, "fetching another", err)
+			if said := append(f.heard("UID STORE"), f.heard("UID EXPUNGE")...); len(said) != 0 {
+				t.Errorf("it said %q to another mailbox", said)
+			}
+		})
+	}
+}
+
+func wantReplaced(t *testing.T, what string, err error) {
+	t.Helper()
+	if backends.KindOf(err) != backends.Temporary || !strings.Contains(err.Error(), "its UIDVALIDITY was 7 and is 8") {
+		t.Errorf("%s fails with %v", what, err)
+	}
+}
+
+// TestBrokenOff: whatever ends an answer early, the message is not told to be whole (I3), and
+// the next session works.
+func TestBrokenOff(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ answer, detail string }{
+		"in the message":        {"* 2 FETCH (UID 4 BODY[]<0> {30}\nSubject: two\nCLOSE", "EOF"},
+		"before it":             {"CLOSE", "EOF"},
+		"with a BYE":            {"* BYE [UNAVAILABLE] shutting down\nCLOSE", "shutting down"},
+		"a shorter message":     {"* 2 FETCH (UID 4 BODY[]<0> {5}\nshort)\nTAG OK\n", "5 octets and the server said 29"},
+		"a literal too large":   {"* 2 FETCH (UID 4 BODY[]<0> {40000}\n" + strings.Repeat("x", 40000) + ")\nTAG OK\n", "40000 octets for 32768"},
+		"a refusal":             {"TAG NO [UNAVAILABLE] disk\n", "disk"},
+		"what is no answer":     {"* 2 FETCH (UID 4 BODY[]<0> what\nTAG OK\n", ""},
+		"a literal without end": {"* 2 FETCH (UID 4 BODY[]<0> {99999999999}\nxxx\nCLOSE", "99999999999 octets for 32768"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := twoMessages()
+			f.on = map[string]string{"UID FETCH 4 ": tt.answer}
+			s := startFake(t, f).store(t, nil)
+			d := f.maildrop(t, s)
+			list(t, d)
+			got, err := fetch(t, d, "7.4")
+			if backends.KindOf(err) != backends.Temporary || !strings.Contains(err.Error(), tt.detail) {
+				t.Errorf("it gives %q and fails with %v, wanted a temporary failure with %q", got, err, tt.detail)
+			}
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+			if got, err := fetch(t, f.maildrop(t, s), "7.1"); got != one || err != nil {
+				t.Errorf("the next session gets %q (%v)", got, err)
+			}
+		})
+	}
+}
+
+// TestTrashWithoutMove: where the server has no MOVE, a message is not removed before its copy
+// is there.
+func TestTrashWithoutMove(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		copies string
+		kind   backends.Kind
+		stores int
+	}{
+		"copied":    {"TAG OK copied\n", 0, 1},
+		"full":      {"TAG NO [OVERQUOTA] full\n", backends.OverQuota, 0},
+		"no folder": {"TAG NO [TRYCREATE] none\n", backends.NotFound, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := twoMessages()
+			f.caps = "IMAP4rev1 SASL-IR UIDPLUS SPECIAL-USE AUTH=PLAIN"
+			f.on = map[string]string{"UID COPY": tt.copies}
+			d := startFake(t, f).maildrop(t, f.store(t, nil))
+			_, err := d.Remove(t.Context(), []backends.MessageID{"7.4"}, backends.DisposalTrash)
+			if backends.KindOf(err) != tt.kind {
+				t.Errorf("it fails with %v", err)
+			}
+			if got := f.heard("UID STORE"); len(got) != tt.stores {
+				t.Errorf("it said %q", got)
+			}
+			if got := strings.Join(f.heard("UID COPY"), " "); !strings.Contains(got, "Gone") {
+				t.Errorf("it said %q; the folder that is marked is Gone", got)
+			}
+		})
+	}
+}
+
+// TestNoUIDPlus: without UID EXPUNGE, what others have marked would be removed, too.
+func TestNoUIDPlus(t *testing.T) {
+	t.Parallel()
+	f := twoMessages()
+	f.caps = "IMAP4rev1 AUTH=PLAIN"
+	d := startFake(t, f).maildrop(t, f.store(t, nil))
+	for _, disposal := range []backends.Disposal{backends.DisposalRemove, backends.DisposalTrash} {
+		if _, err := d.Remove(t.Context(), []backends.MessageID{"7.4"}, disposal); backends.KindOf(err) != backends.Unsupported {
+			t.Errorf("disposal %v fails with %v", disposal, err)
+		}
+	}
+	if _, err := d.Remove(t.Context(), []backends.MessageID{"7.4"}, backends.DisposalMark); err != nil {
+		t.Errorf("marking fails with %v", err)
+	}
+	if got := f.heard("EXPUNGE"); len(got) != 0 {
+		t.Errorf("it said %q", got)
+	}
+}
+
+// TestKeepAlive: a session that is idle says NOOP.
+func TestKeepAlive(t *testing.T) {
+	t.Parallel()
+	f := startFake(t, twoMessages())
+	d := f.maildrop(t, f.store(t, map[string]any{"connections": map[string]any{"noop": "20ms"}}))
+	f.until(t, "three times NOOP", func() bool { return len(f.heard("NOOP")) >= 3 })
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPool: an account's connections are counted, a kept one is used again by the same
+// credential alone, and makes room where all are taken.
+func TestPool(t *testing.T) {
+	t.Parallel()
+	f := startFake(t, twoMessages())
+	s := f.store(t, map[string]any{"connections": map[string]any{"per_account": 1, "total": 2, "keep": "1m"}})
+	d := f.maildrop(t, s)
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := s.Open(short, backends.OpenRequest{Credential: password}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a second session of the account fails with %v", err)
+	}
+	bob, eve := password, password
+	bob.User, eve.User = "bob@peer.example", "eve@peer.example"
+	if _, err := s.Login(t.Context(), bob); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Login(t.Context(), bob); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.heard("AUTHENTICATE"); len(got) != 2 {
+		t.Errorf("two accounts logged in with %d commands", len(got))
+	}
+	wrong := bob
+	wrong.Secret = []byte("another")
+	f.mu.Lock()
+	f.on = map[string]string{"AUTHENTICATE": "TAG NO wrong\n"}
+	f.mu.Unlock()
+	if _, err := s.Login(t.Context(), wrong); backends.KindOf(err) != backends.BadCredentials {
+		t.Errorf("another password on a kept connection: %v", err)
+	}
+	f.mu.Lock()
+	f.on = nil
+	f.mu.Unlock()
+	held, err := s.Open(t.Context(), backends.OpenRequest{Credential: eve})
+	if err != nil {
+		t.Fatalf("a kept connection makes no room: %v", err)
+	}
+	if _, err := s.Login(t.Context(), bob); backends.KindOf(err) != backends.Throttled {
+		t.Errorf("beyond the total: %v", err)
+	}
+	for _, drop := range []backends.Maildrop{d, held} {
+		if err := drop.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	f.until(t, "all connections closed", func() bool { return f.connections() == 0 })
+}
+
+// TestUIDLHeader: the unique-id that a migration has written is told.
+func TestUIDLHeader(t *testing.T) {
+	t.Parallel()
+	f := twoMessages()
+	field := "X-UIDL: 0000002b653a1f0c\r\n\r\n"
+	items := "UID %d FLAGS () RFC822.SIZE 28 BODY[HEADER.FIELDS (X-UIDL)]<0> {%d}\n%s"
+	f.on = map[string]string{"UID FETCH 1:*": fmt.Sprintf("* 1 FETCH ("+items+")\n* 2 FETCH ("+items+")\nTAG OK\n", 1, len(field), field, 4, 2, "\r\n")}
+	d := startFake(t, f).maildrop(t, f.store(t, map[string]any{"uidl": "header:X-UIDL"}))
+	entries := list(t, d)
+	if len(entries) != 2 || entries[0].UIDL != "0000002b653a1f0c" || entries[1].UIDL != "" {
+		t.Errorf("the list is %+v", entries)
+	}
+}
+
+// TestManyParts: a long message is asked for in parts, several at once, and arrives whole.
+func TestManyParts(t *testing.T) {
+	t.Parallel()
+	long := "Subject: long\r\n\r\n" + strings.Repeat("a line of some length\r\n", 100_000)
+	f := startFake(t, &fake{messages: map[int]string{1: long, 2: one}})
+	d := f.maildrop(t, f.store(t, nil))
+	list(t, d)
+	c, err := d.Fetch(t.Context(), backends.FetchRequest{ID: "7.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	f.until(t, "the second part asked for", func() bool { return len(f.heard("UID FETCH 1 (UID BODY.PEEK[]<32768.")) == 1 })
+	octets, err := io.ReadAll(c)
+	if string(octets) != long || err != nil {
+		t.Errorf("%d octets came of %d (%v)", len(octets), len(long), err)
+	}
+	top, err := d.Fetch(t.Context(), backends.FetchRequest{ID: "7.1", Top: true, Lines: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer top.Close()
+	before := len(f.heard("UID FETCH 1 "))
+	if octets, err := io.ReadAll(top); string(octets) != "Subject: long\r\n\r\na line of some length\r\n" || err != nil {
+		t.Errorf("the top is %q (%v)", octets, err)
+	}
+	if after := len(f.heard("UID FETCH 1 ")); after != before {
+		t.Errorf("the top took %d parts more", after-before)
+	}
+}
