@@ -140,15 +140,32 @@ func TestSlowReaders(t *testing.T) {
 			}
 		})
 	})
+	t.Run("next to nothing", func(t *testing.T) {
+		bubble(t, newFake(message), nil, func(t *testing.T, r *running, c *client) {
+			c.login()
+			_ = c.conn.SetReadDeadline(time.Time{})
+			c.send("RETR 1\r\n")
+			began := time.Now()
+			got, err := io.ReadAll(&trickle{conn: c.conn, pause: time.Minute, piece: 100})
+			if len(got) > 2000 {
+				t.Errorf("got %d octets and %v", len(got), err)
+			}
+			if sum := r.wait(1)[0]; sum.Reason != "gone" || sum.Retr != 0 {
+				t.Errorf("got %+v after %v", sum, time.Since(began))
+			}
+		})
+	})
 	t.Run("a little", func(t *testing.T) {
 		bubble(t, newFake(message), nil, func(t *testing.T, r *running, c *client) {
 			c.login()
 			_ = c.conn.SetReadDeadline(time.Time{})
 			c.send("RETR 1\r\n")
 			began := time.Now()
-			got, err := io.ReadAll(io.LimitReader(&trickle{conn: c.conn, pause: 4 * time.Minute}, int64(len("+OK 204802 octets\r\n"+message+"\r\n.\r\n"))))
-			if err != nil || !bytes.HasSuffix(got, []byte("x\r\n.\r\n")) {
-				t.Errorf("got %d octets and %v", len(got), err)
+			var got bytes.Buffer
+			all := io.LimitReader(&trickle{conn: c.conn, pause: 4 * time.Minute, piece: 4 << 10}, int64(len("+OK 204802 octets\r\n"+message+"\r\n.\r\n")))
+			_, err := io.CopyBuffer(struct{ io.Writer }{&got}, all, make([]byte, 4<<10))
+			if err != nil || !bytes.HasSuffix(got.Bytes(), []byte("x\r\n.\r\n")) {
+				t.Errorf("got %d octets and %v", got.Len(), err)
 			}
 			if took := time.Since(began); took < 3*time.Hour {
 				t.Errorf("that was not slow: %v", took)
@@ -160,11 +177,12 @@ func TestSlowReaders(t *testing.T) {
 type trickle struct {
 	conn  net.Conn
 	pause time.Duration
+	piece int
 }
 
 func (r *trickle) Read(p []byte) (int, error) {
 	time.Sleep(r.pause)
-	return r.conn.Read(p[:min(len(p), 4<<10)])
+	return r.conn.Read(p[:min(len(p), r.piece)])
 }
 
 // A backend that takes too long is left; one that goes on, however slowly, is waited for.

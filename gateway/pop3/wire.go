@@ -11,7 +11,7 @@ import (
 )
 
 // wire is a connection whose writes may take as long as they make progress: a slow client is
-// served, one that takes nothing for the time-out is not. It lies under TLS, as a TLS
+// served, one that takes next to nothing for the time-out is not. It lies under TLS, as a TLS
 // connection does not survive a write that timed out.
 type wire struct {
 	net.Conn
@@ -25,6 +25,10 @@ const (
 	wirePiece = 64 << 10
 	tlsPiece  = 16 << 10
 )
+
+// leastProgress is what a client has to take within the time-out, in octets. Who takes less is
+// not slow: a modem of 1984 took that in ten seconds.
+const leastProgress = 1 << 10
 
 func newWire(conn net.Conn, timeout time.Duration) *wire {
 	w := &wire{Conn: conn, piece: wirePiece}
@@ -44,7 +48,7 @@ func (w *wire) Write(p []byte) (int, error) {
 		}
 		n, err := w.Conn.Write(p[sent:min(len(p), sent+w.piece)])
 		sent += n
-		if err != nil && (n == 0 || !isTimeout(err)) {
+		if err != nil && (n < leastProgress || !isTimeout(err)) {
 			return sent, err
 		}
 	}
