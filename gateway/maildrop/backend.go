@@ -73,6 +73,7 @@ type session struct {
 	o    *Options
 	conn pop3.Conn
 	log  zerolog.Logger
+	utf8 bool // the client takes UTF-8 in headers
 }
 
 // errNoTLS refuses a password that everybody on the way can read.
@@ -122,9 +123,12 @@ func (s *session) Authenticate(_ context.Context, mechanism string) (pop3.Exchan
 	return &exchange{session: s, inner: inner}, nil
 }
 
-// EnableUTF8 implements [pop3.UTF8Session]. Messages are the store's, and go out as they are in
-// either mode: a gateway that rewrote their headers would break what signs them.
-func (s *session) EnableUTF8(context.Context) error { return nil }
+// EnableUTF8 implements [pop3.UTF8Session]: messages go out as they are, signatures and all, UTF-8
+// in their headers or not. Without it, those that have some get another header (RFC 6856 §2).
+func (s *session) EnableUTF8(context.Context) error {
+	s.utf8 = true
+	return nil
+}
 
 // Close implements [pop3.Session]: all that a session holds is its maildrop's.
 func (s *session) Close() {}
@@ -173,7 +177,7 @@ func (s *session) login(ctx context.Context, proof *login.Proof) (*drop, error) 
 	if err != nil {
 		return nil, err
 	}
-	d := &drop{o: s.o, store: store, inner: opened, log: s.log.With().Str("store", store.Name).Str("account", opened.Account().ID).Logger()}
+	d := &drop{o: s.o, store: store, inner: opened, utf8: s.utf8, log: s.log.With().Str("store", store.Name).Str("account", opened.Account().ID).Logger()}
 	if err := d.prepare(ctx); err != nil {
 		// The store's maildrop and perhaps the lock are held already.
 		return nil, errors.Join(err, d.Close())

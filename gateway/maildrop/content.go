@@ -5,8 +5,17 @@ import (
 	"io"
 
 	"github.com/dipylon/dipylon/backends"
+	contents "github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/pop3"
 )
+
+// shown is a content in the form that the client takes. Its octets are as many in either.
+func (d *drop) shown(c pop3.Content) pop3.Content {
+	if d.utf8 {
+		return c
+	}
+	return contents.Surrogate(c)
+}
 
 // content passes a store's content on and counts a whole message, so that a size that was not
 // the message's is right the next time it is told.

@@ -23,4 +23,10 @@
 //
 // Sizes that a store calls exact are believed, and compared when the message is read. Others
 // are found by reading the message once a session (I6).
+//
+// # UTF-8
+//
+// A client that has asked for UTF8 (RFC 6856) gets messages as they are. For others, a header
+// with UTF-8 in it is replaced by one of as many octets (content.Surrogate says how, and why that
+// is so), in RETR and TOP alike; the sizes above hold for both.
 package maildrop

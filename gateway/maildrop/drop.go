@@ -29,6 +29,7 @@ type drop struct {
 	log   zerolog.Logger
 	store *routing.Store
 	inner backends.Maildrop
+	utf8  bool // the client takes UTF-8 in headers
 	lock  Lock
 	list  *snapshot
 	ahead *ahead
@@ -69,6 +70,9 @@ func (d *drop) fetchesAtOnce(ctx context.Context) int {
 
 // User implements [pop3.Named].
 func (d *drop) User() string { return d.inner.Account().ID }
+
+// Accessed implements [pop3.Accessed], as far as the store notes what is read.
+func (d *drop) Accessed() int { return d.list.seen }
 
 // Len implements [pop3.Maildrop].
 func (d *drop) Len() int { return len(d.list.entries) }
@@ -154,9 +158,9 @@ func (d *drop) fetch(ctx context.Context, i, top int) (pop3.Content, error) {
 	inner, err := d.inner.Fetch(ctx, request)
 	switch {
 	case err == nil && top < 0:
-		return d.counted(i, inner), nil
+		return d.shown(d.counted(i, inner)), nil
 	case err == nil:
-		return inner, nil
+		return d.shown(inner), nil
 	case backends.KindOf(err) != backends.Poison:
 		return nil, err
 	}

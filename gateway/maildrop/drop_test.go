@@ -165,11 +165,11 @@ func TestBrokenContentIsNotComplete(t *testing.T) {
 	g.store.add("m", letter)
 	died := errors.New("the plugin died")
 	g.store.onFetch = func(context.Context, backends.FetchRequest) (backends.Content, error) {
-		return &fakeContent{Reader: io.MultiReader(strings.NewReader("Subject: x\r\n"), failing{died})}, nil
+		return &fakeContent{Reader: io.MultiReader(strings.NewReader("Subject: x\r\n\r\n"), failing{died})}, nil
 	}
 	drop := g.login()
 	got, err := read(t, drop, 1, -1)
-	if got != "Subject: x\r\n" || !errors.Is(err, died) {
+	if got != "Subject: x\r\n\r\n" || !errors.Is(err, died) {
 		t.Errorf("%q, %v", got, err)
 	}
 	if size, _ := drop.Size(t.Context(), 1); size != int64(len(letter)) {

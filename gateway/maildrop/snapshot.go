@@ -34,6 +34,7 @@ type snapshot struct {
 	entries []entry
 	mu      sync.Mutex // guards sizes: a size may be learnt while another message is read
 	sizes   []int64    // -1: not known exactly, yet
+	seen    int        // messages up to the last one that the store has marked as read
 }
 
 // entry points into the arena.
@@ -72,6 +73,7 @@ type scan struct {
 	arena   strings.Builder
 	entries []entry
 	sizes   []int64
+	seen    int
 	// told are the store's own UIDLs of entries (Entry.UIDL), by index: few stores have any.
 	told map[int]string
 }
@@ -118,6 +120,9 @@ func (s *scan) add(e backends.Entry) error {
 	}
 	s.entries = append(s.entries, entry{id: at})
 	s.sizes = append(s.sizes, size)
+	if e.Seen {
+		s.seen = len(s.entries)
+	}
 	return nil
 }
 
@@ -136,7 +141,7 @@ func (s *scan) at(p span) string { return s.arena.String()[p.start : p.start+uin
 func (s *scan) finish() (*snapshot, error) {
 	ids := make(map[string]struct{}, len(s.entries))
 	uidls := make(map[string]struct{}, len(s.entries))
-	kept := 0
+	kept, seen := 0, 0
 	for i, e := range s.entries {
 		id := s.at(e.id)
 		if _, twice := ids[id]; twice {
@@ -151,8 +156,11 @@ func (s *scan) finish() (*snapshot, error) {
 		uidls[s.at(uidl)] = struct{}{}
 		s.entries[kept], s.sizes[kept] = entry{id: e.id, uidl: uidl}, s.sizes[i]
 		kept++
+		if i < s.seen {
+			seen = kept
+		}
 	}
-	return &snapshot{arena: s.arena.String(), entries: s.entries[:kept:kept], sizes: s.sizes[:kept:kept]}, nil
+	return &snapshot{arena: s.arena.String(), entries: s.entries[:kept:kept], sizes: s.sizes[:kept:kept], seen: seen}, nil
 }
 
 // chooseUIDL takes the first that is valid and free of: what clients remember from another

@@ -1,0 +1,181 @@
+package content
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"mime"
+	"net/mail"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+const (
+	utf8Trace = "Received: from mail.corpus.example (mail.corpus.example [192.0.2.7])\r\n\tby gateway.example with UTF8SMTPS id abcdefgh;\r\n\tMon, 09 Nov 2026 08:01:02 +0100\r\n"
+	utf8Sign  = "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=corpus.example; s=s;\r\n\th=from:to:subject; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=;\r\n\tb=" + "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\r\n"
+)
+
+// writerOnly is a message that writes itself, in pieces.
+type writerOnly struct {
+	io.ReadCloser
+	text  string
+	piece int
+}
+
+func (w *writerOnly) WriteTo(to io.Writer) (int64, error) {
+	for rest := w.text; rest != ""; {
+		n := min(w.piece, len(rest))
+		if _, err := io.WriteString(to, rest[:n]); err != nil {
+			return 0, err
+		}
+		rest = rest[n:]
+	}
+	return int64(len(w.text)), nil
+}
+
+// shown gives the surrogate of a message in each way that it can come, and wants all to agree.
+func shown(t *testing.T, message string) string {
+	t.Helper()
+	whole, err := io.ReadAll(Surrogate(io.NopCloser(strings.NewReader(message))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bit, err := io.ReadAll(Surrogate(io.NopCloser(iotest.OneByteReader(strings.NewReader(message)))))
+	if err != nil || !bytes.Equal(bit, whole) {
+		t.Errorf("octet by octet it is %q, %v", bit, err)
+	}
+	for _, piece := range []int{1, 2, 3, 7, 64, 1 << 20} {
+		var b bytes.Buffer
+		n, err := Surrogate(&writerOnly{text: message, piece: piece}).(io.WriterTo).WriteTo(&b)
+		if err != nil || !bytes.Equal(b.Bytes(), whole) || n != int64(b.Len()) {
+			t.Errorf("in pieces of %d it is %q (%d, %v), not %q", piece, b.Bytes(), n, err, whole)
+		}
+	}
+	if len(whole) != len(message) {
+		t.Errorf("%d octets became %d (I6):\n%s", len(message), len(whole), whole)
+	}
+	return string(whole)
+}
+
+func TestSurrogate(t *testing.T) {
+	message := utf8Trace + utf8Sign + "From: Jörg Müller <jörg@bücher.example>, Ada <ada@bücher.example>\r\n" +
+		"To: \"Grüße\" <bob@store.example>\r\nSubject: Grüße aus Köln\r\nX-Note: schön\r\n" +
+		"Content-Type: text/plain; charset=utf-8; name=\"Öl.txt\"\r\nMessage-ID: <ü@corpus.example>\r\n\r\nGrüße im Text\r\n"
+	got := shown(t, message)
+	header, body, _ := strings.Cut(got, "\r\n\r\n")
+	if !isASCII([]byte(header)) {
+		t.Errorf("the header is\n%s", header)
+	}
+	if body != "Grüße im Text\r\n" {
+		t.Errorf("the body is %q", body)
+	}
+	parsed, err := mail.ReadMessage(strings.NewReader(got))
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoder := &mime.WordDecoder{}
+	for field, want := range map[string]string{"Subject": "Grüße aus Köln", "X-Note": "schön"} {
+		if text, err := decoder.DecodeHeader(parsed.Header.Get(field)); err != nil || text != want {
+			t.Errorf("%s is %q, %v", field, text, err)
+		}
+	}
+	to, err := parsed.Header.AddressList("To")
+	if err != nil || len(to) != 1 || to[0].Name != "Grüße" || to[0].Address != "bob@store.example" {
+		t.Errorf("To is %v, %v", to, err)
+	}
+	from, err := decoder.DecodeHeader(parsed.Header.Get("From"))
+	if err != nil || from != "Jörg Müller Internationalized address jörg@bücher.example removed:;, \"Ada\" <ada@xn--bcher-kva.example>" {
+		t.Errorf("From is %q, %v", from, err)
+	}
+	if _, parameters, err := mime.ParseMediaType(parsed.Header.Get("Content-Type")); err != nil || parameters["name"] != "Öl.txt" {
+		t.Errorf("the parameters are %v, %v", parameters, err)
+	}
+	if parsed.Header.Get("Message-ID") != "" {
+		t.Error("a Message-ID that cannot be written is there")
+	}
+	if parsed.Header.Get("DKIM-Signature") != "" {
+		t.Error("a signature stays of a header that is another")
+	}
+	for line := range strings.Lines(header) {
+		if len(line) > 78+2 {
+			t.Errorf("the line is too long: %q", line)
+		}
+	}
+}
+
+// TestSurrogateOfMany: whatever the header, the surrogate has as many octets, its body is as it
+// was, and what needs no surrogate is not touched.
+func TestSurrogateOfMany(t *testing.T) {
+	for _, c := range []struct {
+		name, header string
+		same         bool
+	}{
+		{"ASCII", "From: a@b.example\r\nSubject: plain\r\n\r\n", true},
+		{"no field", "\r\n", true},
+		{"nothing", "", true},
+		{"latin1", "Subject: Gr\xfc\xdfe\r\n\r\n", true},
+		{"UTF-8 in the body alone", "Subject: plain\r\n\r\nGrüße\r\n\r\nGrüße\r\n", true},
+		{"no body, no empty line", "Subject: Grüße\r\n", false},
+		{"one octet over", "Subject: ü\r\n\r\n", false},
+		{"nothing to spare", "Subject: Grüße aus Köln, und viele davon\r\n\r\n", false},
+		{"all to leave out", "Message-ID: <ü@b.example>\r\n\r\n", false},
+		{"less to leave out than a filler takes", "Date: ü\r\n\r\n", false},
+		{"to spare, too little for a filler", "Date: ü\r\nA: b\r\n\r\n", false},
+		{"a name that is none", "Grüße: a\r\n\r\n", false},
+		{"a line that is no field", "Subject: a\r\nGrüße\r\n\r\n", false},
+		{"an address list that is none", "From: jörg@@, <\r\n\r\n", false},
+		{"a group", "To: Gäste: a@b.example, c@d.example;\r\n\r\n", false},
+		{"a type that is none", "Content-Type: tëxt\r\n\r\n", false},
+		{"folded", utf8Trace + "Subject: Grüße\r\n aus\r\n\tKöln\r\n\r\n", false},
+		{"a long subject", utf8Trace + utf8Sign + "Subject: " + strings.Repeat("Grüße ", 40) + "\r\n\r\n", false},
+		{"long, with much to spare", strings.Repeat(utf8Trace, 20) + utf8Sign + "Subject: " + strings.Repeat("Grüße ", 40) + "\r\n\r\n", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := shown(t, c.header)
+			if same := got == c.header; same != c.same {
+				t.Errorf("it is %q", got)
+			}
+			if !c.same && !isASCII([]byte(got)) {
+				t.Errorf("it is not ASCII: %q", got)
+			}
+		})
+	}
+}
+
+// TestSurrogateIsBounded: a header without an end is not held for ever.
+func TestSurrogateIsBounded(t *testing.T) {
+	message := "Subject: ü\r\n" + strings.Repeat("X-Long: "+strings.Repeat("x", 900)+"\r\n", HeaderMost/900+10)
+	if got := shown(t, message); got != message {
+		t.Error("a header over the bound is changed")
+	}
+}
+
+// TestSurrogateOfAPart (I3): a header whose reading fails is not given, in part neither.
+func TestSurrogateOfAPart(t *testing.T) {
+	broken := errors.New("broken")
+	s := Surrogate(io.NopCloser(io.MultiReader(strings.NewReader("Subject: Grü"), iotest.ErrReader(broken))))
+	if got, err := io.ReadAll(s); !errors.Is(err, broken) || len(got) > 0 {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func FuzzSurrogate(f *testing.F) {
+	f.Add([]byte(utf8Trace + "From: Jörg <jörg@bücher.example>\r\nSubject: Grüße\r\n\r\nbody\r\n"))
+	f.Add([]byte("Content-Type: text/plain; name=\"Öl\"\r\nTo: ü:;\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, message []byte) {
+		got := shown(t, string(message))
+		end := headerEnd(message, true)
+		if end < 0 {
+			return
+		}
+		if got[end:] != string(message[end:]) {
+			t.Errorf("the body has changed: %q", got)
+		}
+		if header := got[:end]; header != string(message[:end]) {
+			if !isASCII([]byte(header)) || !strings.HasSuffix(header, "\r\n") {
+				t.Errorf("the header is %q", header)
+			}
+		}
+	})
+}
