@@ -154,6 +154,8 @@ type POP3 struct {
 	Expire         Expire   `yaml:"expire"`
 	Deleted        string   `yaml:"deleted" enum:"remove trash mark"`
 	PlaintextLogin bool     `yaml:"plaintext_login"`
+	// Quirks are what is done for old clients, see pop3.Quirks.
+	Quirks []string `yaml:"quirks" enum:"auth-list bare-lf last no-nul"`
 }
 
 // SMTP is what the protocol smtp does; its timeouts are for submission too.
@@ -219,7 +221,7 @@ func withDefaults(hostname string) Config {
 			Handshake: minutes(1), Write: minutes(2), Drain: minutes(1) / 2,
 			PluginStart: minutes(1) / 3, PluginCall: minutes(1), PluginStall: minutes(5), PluginDrain: minutes(60),
 		},
-		POP3:       POP3{Idle: minutes(10), Login: minutes(1), Expire: ExpireNever, Deleted: "remove"},
+		POP3:       POP3{Idle: minutes(10), Login: minutes(1), Expire: ExpireNever, Deleted: "remove", Quirks: []string{"auth-list", "bare-lf"}},
 		SMTP:       SMTP{BareNewlines: "reject", Hops: 100, Command: minutes(5), Data: minutes(3), Session: minutes(120)},
 		Submission: Submission{BareNewlines: "reject"},
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 
 	"github.com/dipylon/dipylon/config"
@@ -106,7 +107,7 @@ func (g *gateway) apply(ctx context.Context, c *change) {
 		wanted := c.cfg.Listeners[i]
 		l.certs.current.Store(c.secure.configs[i])
 		l.door.proxy.Store(proxyOf(wanted))
-		if s := shapeOf(c.cfg, wanted); !l.opened || l.shape != s {
+		if s := shapeOf(c.cfg, wanted); !l.opened || !reflect.DeepEqual(l.shape, s) {
 			l.protocol = wanted.Protocol
 			g.serve(l, s, wanted.ImplicitTLS())
 		}

@@ -72,7 +72,20 @@ func (g *gateway) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConf
 		IdleTimeout:    s.pop3.Idle.Std(), LoginTimeout: s.pop3.Login.Std(), WriteTimeout: s.timeouts.Write.Std(),
 		MaxConnections: s.limits.Connections, MaxPerAddress: s.limits.PerAddress,
 		MaxLogins: s.limits.LoginFailures, MaxErrors: s.limits.Errors,
+		Quirks: quirksOf(s.pop3.Quirks),
 	}
+}
+
+func quirksOf(names []string) pop3.Quirks {
+	quirks := pop3.NoQuirks
+	for _, name := range names {
+		quirks |= quirkNames[name]
+	}
+	return quirks
+}
+
+var quirkNames = map[string]pop3.Quirks{
+	"auth-list": pop3.QuirkAuthList, "bare-lf": pop3.QuirkBareLF, "last": pop3.QuirkLast, "no-nul": pop3.QuirkNoNUL,
 }
 
 var disposals = map[string]backends.Disposal{

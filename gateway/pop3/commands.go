@@ -32,6 +32,7 @@ var verbs = map[string]verb{
 	"DELE": {in: transaction, min: 1, max: 1, run: (*session).dele},
 	"RSET": {in: transaction, run: (*session).rset},
 	"NOOP": {in: transaction, run: (*session).noop},
+	"LAST": {in: transaction, run: (*session).last}, // RFC 1460, a quirk
 	"QUIT": {in: anyState, run: (*session).quit},
 	// extensions
 	"CAPA": {in: anyState, run: (*session).capa},                        // RFC 2449
@@ -51,9 +52,12 @@ func (s *session) command(line []byte, err error) error {
 	if !known {
 		name = "unknown"
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		err = s.execute(v, known, line, rest)
-	} else {
+	case errors.Is(err, errBareLF):
+		err = errNoCR
+	default:
 		err = errTooLong
 	}
 	err = s.settle(name, err)

@@ -516,6 +516,89 @@ var conversations = []struct {
 		S: +\x20
 		C:  AGJvYgBzZWNyZXQ=
 		S: -ERR invalid base64`},
+	// quirks
+	{name: "no quirks", anonymous: true, change: quirks(NoQuirks), script: `
+		S: +OK POP3 server ready
+		C: AUTH
+		S: -ERR wrong number of arguments
+		C: USER bob
+		S: +OK send PASS
+		C: PASS secret
+		S: +OK maildrop has 3 messages
+		C: LAST
+		S: -ERR unknown command
+		C: RETR 3
+		S: +OK 18 octets
+		S: Subject: three
+		S:
+		S: .`},
+	{name: "last", change: quirks(QuirkLast), script: `
+		C: LAST
+		S: +OK 0
+		C: RETR 2
+		S: +OK 26 octets
+		S: ..dot first
+		S:
+		S: ..
+		S: ...
+		S: end
+		S: .
+		C: LAST
+		S: +OK 2
+		C: TOP 3 0
+		S: +OK top of message follows
+		S: Subject: three
+		S:
+		S: .
+		C: DELE 3
+		S: +OK message 3 deleted
+		C: LAST
+		S: +OK 2
+		C: RSET
+		S: +OK maildrop has 3 messages
+		C: LAST
+		S: +OK 0
+		C: LAST 1
+		S: -ERR wrong number of arguments`},
+	{
+		name: "last of a store that knows what was read", change: quirks(QuirkLast),
+		fake: dropWith(func(d *fakeDrop) { d.accessed = 2 }), script: `
+		C: LAST
+		S: +OK 2
+		C: RETR 3
+		S: +OK 18 octets
+		S: Subject: three
+		S:
+		S: .
+		C: LAST
+		S: +OK 3
+		C: RSET
+		S: +OK maildrop has 3 messages
+		C: LAST
+		S: +OK 2`,
+	},
+	{
+		name: "last of a store that knows too much", change: quirks(QuirkLast),
+		fake: dropWith(func(d *fakeDrop) { d.accessed = 1000 }), script: `
+		C: LAST
+		S: +OK 3`,
+	},
+	{
+		name: "nul as it is", fake: dropWith(func(d *fakeDrop) { d.messages = []string{"a\x00b\r\n"} }), script: `
+		C: RETR 1
+		S: +OK 5 octets
+		S: a\x00b
+		S: .`,
+	},
+	{
+		name: "nul for Outlook Express", change: quirks(QuirkNoNUL),
+		fake: dropWith(func(d *fakeDrop) { d.messages = []string{"a\x00b\r\n\x00\r\n"} }), script: `
+		C: RETR 1
+		S: +OK 8 octets
+		S: a\x80b
+		S: \x80
+		S: .`,
+	},
 	{name: "auth lists, for Outlook", anonymous: true, script: `
 		S: +OK POP3 server ready
 		C: AUTH
@@ -662,6 +745,8 @@ func secureOnly(s *Server) {
 	s.InsecureAuth = false
 }
 
+func quirks(q Quirks) func(*Server) { return func(s *Server) { s.Quirks = q } }
+
 func withAll(s *Server) {
 	withTLS(s)
 	s.Expire, s.LoginDelay, s.UTF8User, s.Implementation = "30 USER", 89500*time.Millisecond, true, "Test server"
@@ -686,7 +771,7 @@ func TestConversations(t *testing.T) {
 	}
 }
 
-var escapes = strings.NewReplacer(`\x00`, "\x00", `\x20`, " ", `\xff`, "\xff", `\r`, "\r", `\t`, "\t")
+var escapes = strings.NewReplacer(`\x00`, "\x00", `\x80`, "\x80", `\x20`, " ", `\xff`, "\xff", `\r`, "\r", `\t`, "\t")
 
 func play(c *client, script string, anonymous bool) {
 	c.t.Helper()

@@ -156,6 +156,7 @@ func (e *steps) Next(_ context.Context, response []byte) ([]byte, Maildrop, erro
 
 // fakeDrop is a maildrop in memory, that can be told to fail.
 type fakeDrop struct {
+	accessed int
 	messages []string
 	user     string
 	sizes    map[int]int64
@@ -221,6 +222,8 @@ func (d *fakeDrop) Update(ctx context.Context, deleted []int) error {
 	}
 	return nil
 }
+
+func (d *fakeDrop) Accessed() int { return d.accessed }
 
 func (d *fakeDrop) Close() error {
 	d.mu.Lock()

@@ -20,6 +20,8 @@ var (
 	errLongLine = errors.New("line too long")
 	// errEndlessLine: more than maxDiscarded octets, and still no end of the line.
 	errEndlessLine = errors.New("line without an end")
+	// errBareLF: the line ended in LF alone; it has been skipped.
+	errBareLF = errors.New("line ends in LF alone")
 )
 
 // input cuts what a client sends into lines, however it arrives. Its buffer is small, as
@@ -34,10 +36,10 @@ type input struct {
 }
 
 // line returns the next line without its CRLF, valid until the next call, reading more with
-// fill as needed. QUIRK: a line may end in LF alone; old scripts send that.
-func (in *input) line(limit int, fill func([]byte) (int, error)) ([]byte, error) {
+// fill as needed. QUIRK: with bareLF, a line may end in LF alone, see QuirkBareLF.
+func (in *input) line(limit int, bareLF bool, fill func([]byte) (int, error)) ([]byte, error) {
 	for {
-		if line, ok, err := in.take(limit); ok || err != nil {
+		if line, ok, err := in.take(limit, bareLF); ok || err != nil {
 			return line, err
 		}
 		if in.err != nil {
@@ -50,7 +52,7 @@ func (in *input) line(limit int, fill func([]byte) (int, error)) ([]byte, error)
 }
 
 // take cuts a line from the buffer; ok is false when there is none yet.
-func (in *input) take(limit int) (line []byte, ok bool, err error) {
+func (in *input) take(limit int, bareLF bool) (line []byte, ok bool, err error) {
 	unread := in.buf[in.r:in.w]
 	i := bytes.IndexByte(unread[in.scanned:], '\n')
 	if i < 0 {
@@ -65,7 +67,10 @@ func (in *input) take(limit int) (line []byte, ok bool, err error) {
 	}
 	line = unread[:i]
 	if i > 0 && line[i-1] == '\r' {
-		line = line[:i-1]
+		return line[:i-1], true, nil
+	}
+	if !bareLF {
+		return nil, false, errBareLF
 	}
 	return line, true, nil
 }

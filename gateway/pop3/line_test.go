@@ -25,7 +25,7 @@ func cutLines(stream string, limit, piece int) (lines []string, end error) {
 		return n, nil
 	}
 	for {
-		line, err := in.line(limit, fill)
+		line, err := in.line(limit, true, fill)
 		switch {
 		case err == nil:
 			lines = append(lines, string(line))
@@ -84,7 +84,7 @@ func TestInputGrowsForSASLOnly(t *testing.T) {
 		if i == 1 {
 			limit = maxSASLLine
 		}
-		line, err := in.line(limit, fill)
+		line, err := in.line(limit, true, fill)
 		if string(line) != want || err != nil {
 			t.Fatalf("line %d: got %d octets and %v", i, len(line), err)
 		}
@@ -99,7 +99,7 @@ func TestInputForgets(t *testing.T) {
 	in := input{}
 	in.makeRoom(maxCommandLine)
 	in.add(copy(in.buf, "STLS\r\nUSER mallory\r\nPA"), nil)
-	if _, ok, _ := in.take(maxCommandLine); !ok {
+	if _, ok, _ := in.take(maxCommandLine, true); !ok {
 		t.Fatal("no first line")
 	}
 	in.forget()
@@ -255,4 +255,33 @@ func cutSlowly(stream string, limit int) (lines []string, end error) {
 		lines = append(lines, strings.TrimSuffix(line, "\r"))
 		stream = rest
 	}
+}
+
+// TestBareLF: without the quirk a line ends in CR LF, and one that does not is no command, in a
+// password's place neither.
+func TestBareLF(t *testing.T) {
+	for _, tt := range []struct {
+		name, sent, want string
+		quirks           Quirks
+	}{
+		{"by default", "NOOP\nNOOP\r\n", "+OK\r\n+OK\r\n", 0},
+		{"without the quirk", "NOOP\nNOOP\r\n", "-ERR a line ends in CR LF, not in LF alone\r\n+OK\r\n", NoQuirks},
+		{"as a whole line", "\nNOOP\r\n", "-ERR a line ends in CR LF, not in LF alone\r\n+OK\r\n", NoQuirks},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := start(t, newFake(), quirks(tt.quirks)).dialTCP().login()
+			c.send(tt.sent)
+			for want := range strings.Lines(tt.want) {
+				c.expect(strings.TrimSuffix(want, "\r\n"))
+			}
+		})
+	}
+	t.Run("within SASL", func(t *testing.T) {
+		c := start(t, newFake(), quirks(NoQuirks)).dialTCP()
+		c.expect("+OK …")
+		c.do("AUTH PLAIN", "+ ")
+		c.send("AGJvYgBzZWNyZXQ=\n")
+		c.expect("-ERR a line ends in CR LF, not in LF alone")
+		c.do("NOOP", "-ERR not in this state")
+	})
 }

@@ -96,6 +96,7 @@ func (s *session) login(method, user string, opened Maildrop, err error) error {
 	}
 	s.mechs = slices.Clone(s.mechanisms())
 	s.drop, s.state = opened, transaction
+	s.highest.begin(opened)
 	if named, ok := opened.(Named); ok {
 		user = named.User()
 	}
@@ -115,10 +116,13 @@ func (s *session) loginFailed(err error) error {
 	return &Error{Code: e.Code, Text: e.Text}
 }
 
-// auth conducts a SASL exchange (RFC 5034 §4). QUIRK: without a mechanism it lists them;
-// Outlook asks that way.
+// auth conducts a SASL exchange (RFC 5034 §4). QUIRK: without a mechanism it lists them, see
+// QuirkAuthList.
 func (s *session) auth(_ context.Context, a args) error {
 	offered := s.mechanisms()
+	if a.n == 0 && !s.server.quirk(QuirkAuthList) {
+		return errArguments
+	}
 	if a.n == 0 {
 		s.ok("mechanisms follow")
 		for _, m := range offered {
@@ -224,6 +228,8 @@ func (s *session) ask(challenge []byte) ([]byte, error) {
 	switch {
 	case errors.Is(err, errLongLine):
 		return nil, errTooLong
+	case errors.Is(err, errBareLF):
+		return nil, errNoCR
 	case err != nil:
 		return nil, err
 	case string(line) == "*":

@@ -185,7 +185,7 @@ func (s *session) dele(_ context.Context, a args) error {
 
 // rset takes all marks off (RFC 1939 §5).
 func (s *session) rset(context.Context, args) error {
-	s.marks = marks{}
+	s.marks, s.highest.now = marks{}, s.highest.before
 	s.okNumber("maildrop has ", int64(s.drop.Len()), " messages")
 	return nil
 }
@@ -210,6 +210,7 @@ func (s *session) retr(ctx context.Context, a args) error {
 	if err != nil {
 		return err
 	}
+	s.highest.now = max(s.highest.now, n)
 	s.sum.Retr++
 	s.sum.RetrSize += octets
 	if octets != size {
@@ -250,7 +251,7 @@ func (s *session) send(ctx context.Context, n, top int, begin func()) (octets in
 		}
 	}()
 	begun := false
-	to := &stuffer{to: &s.out, moved: s.moved, begin: func() {
+	to := &stuffer{to: &s.out, noNUL: s.server.quirk(QuirkNoNUL), moved: s.moved, begin: func() {
 		begun = true
 		begin()
 		s.out.widen()

@@ -24,6 +24,7 @@ const (
 	errNumber     = refusal("not a message number")
 	errLines      = refusal("not a number of lines")
 	errTooLong    = refusal("line too long")
+	errNoCR       = refusal("a line ends in CR LF, not in LF alone")
 	errNoUser     = refusal("USER first")
 	errNoTLS      = refusal("TLS is not available")
 	errHaveTLS    = refusal("TLS is on already")

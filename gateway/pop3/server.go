@@ -42,6 +42,8 @@ type Server struct {
 	// LoginDelay is for CAPA (RFC 2449 §6.5), in whole seconds; the backend enforces it. 0:
 	// not said.
 	LoginDelay time.Duration
+	// Quirks are for old clients; 0 means DefaultQuirks.
+	Quirks Quirks
 	// UTF8User says that the backend takes user names and passwords in UTF-8 (RFC 6856 §2.2).
 	UTF8User bool
 
@@ -52,8 +54,8 @@ type Server struct {
 	LoginTimeout time.Duration
 	// LoginLimit is how long a client may take in all to log in. Default: 5 minutes.
 	LoginLimit time.Duration
-	// WriteTimeout is how long a client may take none of what is sent to it. One that takes a
-	// little, now and then, is served. Default: 5 minutes.
+	// WriteTimeout is how long a client may take for a KiB of what is sent to it. One that takes
+	// more than that, however slowly, is served. Default: 5 minutes.
 	WriteTimeout time.Duration
 	// BackendTimeout is how long one call of the backend may take, or one piece of a message.
 	// Default: 5 minutes.

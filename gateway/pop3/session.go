@@ -55,6 +55,7 @@ type session struct {
 	mechs    []string // as offered when the login came
 	drop     Maildrop
 	marks    marks
+	highest  highest
 	total    int64 // octets of all messages; -1: not asked yet
 	failures int   // logins
 	mistakes int
@@ -153,7 +154,7 @@ func (s *session) converse() error {
 	}
 	for {
 		line, err := s.readLine(maxCommandLine)
-		if err == nil || errors.Is(err, errLongLine) {
+		if err == nil || isFlawed(err) {
 			err = s.command(line, err)
 		}
 		if err != nil {
@@ -220,15 +221,18 @@ func (s *session) readLine(limit int) ([]byte, error) {
 		return nil, errRetired
 	}
 	s.patience = time.Time{}
-	line, err := s.in.line(limit, s.fill)
+	line, err := s.in.line(limit, s.server.quirk(QuirkBareLF), s.fill)
 	switch {
-	case err == nil || errors.Is(err, errLongLine):
+	case err == nil || isFlawed(err):
 		return line, s.checkLogin(err)
 	case errors.Is(err, errEndlessLine):
 		return nil, &farewell{reason: "endless line", text: "line too long"}
 	}
 	return nil, s.lost(err)
 }
+
+// isFlawed knows the errors of a line that the session goes on after.
+func isFlawed(err error) bool { return errors.Is(err, errLongLine) || errors.Is(err, errBareLF) }
 
 // checkLogin bounds what is sent before a login.
 func (s *session) checkLogin(err error) error {

@@ -18,6 +18,7 @@ var (
 // in pieces as large as they come.
 type stuffer struct {
 	to    io.Writer
+	noNUL bool   // see QuirkNoNUL
 	begin func() // if not nil: called before the first octet, or by finish
 	moved func() // if not nil: called for each piece
 
@@ -36,7 +37,11 @@ func (s *stuffer) Write(p []byte) (int, error) {
 	if s.moved != nil {
 		s.moved()
 	}
-	rest := s.settleCR(p)
+	rest := p
+	if s.noNUL {
+		rest = withoutNUL(p)
+	}
+	rest = s.settleCR(rest)
 	for len(rest) > 0 && s.err == nil {
 		rest = s.run(rest)
 	}

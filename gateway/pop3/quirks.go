@@ -1,0 +1,77 @@
+package pop3
+
+import (
+	"bytes"
+	"context"
+)
+
+// Quirks are what is done for clients that are older, or other, than the standard. Each is a
+// deviation that harms no client that does not need it.
+type Quirks uint8
+
+const (
+	// QuirkAuthList answers AUTH without a mechanism with the list of them: Outlook asks that
+	// way.
+	QuirkAuthList Quirks = 1 << iota
+	// QuirkBareLF takes command lines that end in LF alone, which scripts send.
+	QuirkBareLF
+	// QuirkLast has LAST (RFC 1460 §6), the command that UIDL replaced: the highest message
+	// that has been read, in this session or, where the store knows, in an earlier one.
+	QuirkLast
+	// QuirkNoNUL sends NUL within a message as 0x80. Outlook Express took NUL for the
+	// message's end, and asked for the rest for ever. Sizes stay as they are.
+	QuirkNoNUL
+	// NoQuirks is none, where zero is the default.
+	NoQuirks
+
+	// DefaultQuirks are those that clients of today have.
+	DefaultQuirks = QuirkAuthList | QuirkBareLF
+)
+
+// Accessed is a [Maildrop] that knows which messages were read in earlier sessions.
+type Accessed interface {
+	// Accessed is the highest number of a message that has been read; 0: none has.
+	Accessed() int
+}
+
+func (s *Server) quirk(q Quirks) bool {
+	quirks := s.Quirks
+	if quirks == 0 {
+		quirks = DefaultQuirks
+	}
+	return quirks&q != 0
+}
+
+// highest is what LAST answers.
+type highest struct{ before, now int }
+
+// begin starts from what the store knows.
+func (h *highest) begin(opened Maildrop) {
+	if a, ok := opened.(Accessed); ok {
+		h.before = max(0, min(a.Accessed(), opened.Len()))
+	}
+	h.now = h.before
+}
+
+// last tells the highest message that has been read (RFC 1460 §6). RSET takes that back to what
+// it was when the session began.
+func (s *session) last(context.Context, args) error {
+	if !s.server.quirk(QuirkLast) {
+		return errUnknown
+	}
+	s.okNumber("", int64(s.highest.now), "")
+	return nil
+}
+
+var (
+	theNUL  = []byte{0}
+	notANUL = []byte{0x80}
+)
+
+// withoutNUL is p without NUL, as long as it was.
+func withoutNUL(p []byte) []byte {
+	if bytes.IndexByte(p, 0) < 0 {
+		return p
+	}
+	return bytes.ReplaceAll(p, theNUL, notANUL)
+}
