@@ -3,57 +3,97 @@
 package bench
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/dipylon/dipylon/test/harness"
 )
 
+// pairs is how often two servers do the same work, in turns.
+var pairs = flag.Int("pairs", 7, "how often each of two servers does the same work")
+
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
-// pairs is how often two servers do the same work, in turns.
-const pairs = 5
+// row is one line of a table of results. The ratio is ours to theirs.
+type row struct {
+	what, unit string
+	goal       float64
+	atMost     bool // the goal is not to be exceeded, or else to be reached
+}
 
-// side is one server under measurement: run does the work once.
+// side is one server under measurement: measure does the work once.
 type side struct {
-	name string
-	run  func() error
+	name    string
+	measure func() (float64, error)
 }
 
-// compare runs both sides in turns and prints the median of the ratios of their times: above
-// 1 ours is faster.
-func compare(t *testing.T, what string, ours, theirs side) float64 {
+// compare lets both sides work in turns, the one first that was second before, and prints the
+// medians and the median of the ratios, as a line of a Markdown table.
+func compare(t *testing.T, r row, ours, theirs side) {
 	t.Helper()
-	var ratios []float64
-	var our, their []time.Duration
-	for range pairs {
-		a, b := timed(t, ours), timed(t, theirs)
-		our, their = append(our, a), append(their, b)
-		ratios = append(ratios, float64(b)/float64(a))
+	var our, their, ratios []float64
+	for pair := range *pairs {
+		var a, b float64
+		if pair%2 == 0 {
+			a, b = measured(t, ours), measured(t, theirs)
+		} else {
+			b, a = measured(t, theirs), measured(t, ours)
+		}
+		our, their, ratios = append(our, a), append(their, b), append(ratios, a/b)
 	}
-	ratio := median(ratios)
-	fmt.Printf("%-58s %8.3f s %-8s %8.3f s %-8s ratio %6.2f  (%.2f to %.2f, %d pairs, %d cores)\n", what,
-		median(our).Seconds(), ours.name, median(their).Seconds(), theirs.name, ratio, slices.Min(ratios), slices.Max(ratios), pairs, runtime.NumCPU())
-	return ratio
+	goal := fmt.Sprintf("≥ %.1f", r.goal)
+	if r.atMost {
+		goal = fmt.Sprintf("≤ %.1f", r.goal)
+	}
+	fmt.Printf("| %s | %s %s | %s %s | **%.2f** | %s | %.2f to %.2f |\n", r.what, number(median(our)), r.unit, number(median(their)), r.unit,
+		median(ratios), goal, slices.Min(ratios), slices.Max(ratios))
 }
 
-func timed(t *testing.T, s side) time.Duration {
+// heading is what stands above the lines that compare prints.
+func heading(ours, theirs string) {
+	load, _ := os.ReadFile("/proc/loadavg")
+	fmt.Printf("%s, %s, %d pairs, load at the start %s\n\n", time.Now().UTC().Format(time.DateOnly), machine(), *pairs, strings.Join(strings.Fields(string(load))[:1], ""))
+	fmt.Printf("| work | %s | %s | ratio | goal | ratios of the pairs |\n|---|---|---|---|---|---|\n", ours, theirs)
+}
+
+// machine is the size of the machine.
+func machine() string {
+	info, _ := os.ReadFile("/proc/meminfo")
+	var kib int64
+	_, _ = fmt.Sscanf(string(info), "MemTotal: %d kB", &kib)
+	return fmt.Sprintf("%d cores, %d GiB, %s", runtime.NumCPU(), (kib+1<<19)>>20, runtime.Version())
+}
+
+func measured(t *testing.T, s side) float64 {
 	t.Helper()
-	begin := time.Now()
-	if err := s.run(); err != nil {
+	value, err := s.measure()
+	if err != nil {
 		t.Fatalf("%s: %v", s.name, err)
 	}
-	return time.Since(begin)
+	return value
 }
 
-func median[T float64 | time.Duration](values []T) T {
+func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[len(sorted)/2]
+}
+
+// number writes a figure with three digits that mean something.
+func number(f float64) string {
+	switch {
+	case f >= 100:
+		return fmt.Sprintf("%.0f", f)
+	case f >= 10:
+		return fmt.Sprintf("%.1f", f)
+	}
+	return fmt.Sprintf("%.3g", f)
 }
 
 // drain logs in, lists, and reads every message, as a POP3 client that keeps mail on the server.

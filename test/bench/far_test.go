@@ -51,14 +51,19 @@ imapc_features = rfc822.size fetch-headers
 mail_prefetch_count = 20
 `, host, port),
 	})
-	run := func(address string) func() error {
-		return func() error { return drain(address, "ada@peer.example", "ada-secret", farMessages) }
+	run := func(address string) func() (float64, error) {
+		return func() (float64, error) {
+			begin := time.Now()
+			err := drain(address, "ada@peer.example", "ada-secret", farMessages)
+			return farMessages / time.Since(begin).Seconds(), err
+		}
 	}
-	if err := run(theirs.POP3)(); err != nil { // the first time it fills its cache
+	if _, err := run(theirs.POP3)(); err != nil { // the first time it fills its cache
 		t.Fatal(err)
 	}
-	compare(t, fmt.Sprintf("%d messages listed and drained, %v away", farMessages, farTrip),
-		side{"dipylon", run(gateway.Address("pop3"))}, side{"imapc", run(theirs.POP3)})
+	heading("Dipylon", "Dovecot's imapc")
+	compare(t, row{what: fmt.Sprintf("%d messages listed and drained, %v away", farMessages, farTrip), unit: "messages/s", goal: 1},
+		side{"Dipylon", run(gateway.Address("pop3"))}, side{"imapc", run(theirs.POP3)})
 }
 
 // fill makes a Maildir with ordinary mail.

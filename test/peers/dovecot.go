@@ -34,7 +34,9 @@ type Dovecot struct {
 
 // DovecotOptions say what is particular about one. The zero value is a plain one.
 type DovecotOptions struct {
-	Users map[string]string // name → password; nil: ada@peer.example and bob@peer.example, password of each: <local part>-secret
+	// Users are passwords by name, as they are, or in a scheme of Dovecot's ("{ARGON2ID}…"); nil:
+	// ada@peer.example and bob@peer.example, password of each: <local part>-secret.
+	Users map[string]string
 	// Master is a master user's name and password, "name:password" (Dovecot's
 	// auth_master_user_separator is not used: PLAIN's authorization identity is).
 	Master string
@@ -63,7 +65,10 @@ func StartDovecot(t *testing.T, o DovecotOptions) *Dovecot {
 	uid, gid, owner := unprivileged(t)
 	var users strings.Builder
 	for name, password := range o.Users {
-		fmt.Fprintf(&users, "%s:{PLAIN}%s:%s:%s::%s/%s::\n", name, password, uid, gid, d.Mail, name)
+		if !strings.HasPrefix(password, "{") {
+			password = "{PLAIN}" + password
+		}
+		fmt.Fprintf(&users, "%s:%s:%s:%s::%s/%s::\n", name, password, uid, gid, d.Mail, name)
 	}
 	write(t, filepath.Join(dir, "users"), users.String())
 	master := ""
@@ -122,6 +127,9 @@ func (d *Dovecot) Stop() {
 	_ = d.process.Wait()
 	d.process = nil
 }
+
+// PID is the process id of the master process, whose children the others are.
+func (d *Dovecot) PID() int { return d.process.Process.Pid }
 
 // Restart ends it, with all its sessions, and starts it again.
 func (d *Dovecot) Restart() {

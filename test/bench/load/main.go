@@ -1,0 +1,74 @@
+//go:build linux
+
+// Command load is the client of the POP3 benchmarks: any number of clients in one process, each
+// with an account of its own, doing one kind of work against one server. What was measured is
+// written to the standard output as one JSON object; an answer that breaks a rule, or a message
+// that is not as long as the server says, ends it with an error.
+//
+//	load -address 127.0.0.1:1110 -work drain -clients 8 -rounds 4
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+)
+
+// work is what the clients are to do, and where.
+type work struct {
+	address  string
+	user     string // with %d for the client's number
+	password string
+	clients  int
+	rounds   int // sessions of each client, one after the other
+	pipeline int // commands that are sent together
+}
+
+// Result is what was measured.
+type Result struct {
+	Seconds  float64 // from the start of the first client to the end of the last
+	Sessions int
+	Messages int
+	Octets   int64  // of messages
+	Sum      uint64 // of the messages' CRC-32C, to compare with what they should be
+	// Medians over the sessions, in seconds: from the connection's start to the answer to PASS,
+	// and from there to what the session did.
+	Login, Work float64
+}
+
+func main() {
+	var w work
+	kind := flag.String("work", "drain", "drain, sessions, list, first or idle")
+	flag.StringVar(&w.address, "address", "", "the server's `host:port`")
+	flag.StringVar(&w.user, "user", "u%d@bench.example", "the login name, with %d for the client's number")
+	flag.StringVar(&w.password, "password", "bench-secret", "the password of each")
+	flag.IntVar(&w.clients, "clients", 1, "clients at once")
+	flag.IntVar(&w.rounds, "rounds", 1, "sessions of each client")
+	flag.IntVar(&w.pipeline, "pipeline", 1, "commands that a drain sends together")
+	flag.Parse()
+	if err := run(w, *kind); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(w work, kind string) error {
+	if kind == "idle" {
+		return w.idle(os.Stdout, os.Stdin)
+	}
+	do, ok := map[string]func(*client, *Result) error{
+		"drain": w.drain, "sessions": stat, "list": list, "first": first,
+	}[kind]
+	if !ok {
+		return fmt.Errorf("there is no work %q", kind)
+	}
+	begin := time.Now()
+	result, err := w.all(do)
+	if err != nil {
+		return err
+	}
+	result.Seconds = time.Since(begin).Seconds()
+	return json.NewEncoder(os.Stdout).Encode(result)
+}
