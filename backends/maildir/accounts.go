@@ -10,12 +10,13 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/argon2id"
 )
 
 // account is one entry of the accounts file.
 type account struct {
 	address  address
-	hash     *passwordHash // nil: no password has been set
+	hash     *argon2id.Hash // nil: no password has been set
 	name     string
 	aliases  []address
 	sendAs   []string // addresses, or "@domain"
@@ -30,7 +31,7 @@ type directory struct {
 	mail     map[address]*account // by address and alias
 	catchAll map[string]*account  // by domain
 	login    map[string]*account  // by local part; nil: more than one account has it
-	decoy    *passwordHash
+	decoy    *argon2id.Hash
 }
 
 // account's view for the rest of the world.
@@ -109,19 +110,19 @@ func parseAccounts(text []byte) (*directory, error) {
 			}
 		}})
 	}
-	d.decoy = decoyHash(d.commonCosts())
+	d.decoy = argon2id.Decoy(d.commonCosts())
 	return d, p.err()
 }
 
 // commonCosts are those that most of the hashes have: what a failing login should cost.
-func (d *directory) commonCosts() costs {
-	count := map[costs]int{}
+func (d *directory) commonCosts() argon2id.Costs {
+	count := map[argon2id.Costs]int{}
 	for _, a := range d.accounts {
 		if a.hash != nil {
-			count[a.hash.costs]++
+			count[a.hash.Costs]++
 		}
 	}
-	most := usualCosts
+	most := argon2id.Usual
 	for c, n := range count {
 		if n > count[most] {
 			most = c
@@ -259,12 +260,12 @@ func (p *problems) address(node *yaml.Node, text string, whole bool) address {
 	return a
 }
 
-func (p *problems) hash(node *yaml.Node) *passwordHash {
+func (p *problems) hash(node *yaml.Node) *argon2id.Hash {
 	text := p.text(node)
 	if text == "" {
 		return nil
 	}
-	h, err := parseHash(text)
+	h, err := argon2id.Parse(text)
 	if err != nil {
 		p.add(node, "password: %v", err) // without the value: somebody may have put a password there
 	}

@@ -48,7 +48,7 @@ func (s *Store) byPassword(ctx context.Context, use *inUse, credential backends.
 	if a != nil && a.hash != nil {
 		hash = a.hash
 	}
-	right, err := s.verifier.verify(ctx, hash, credential.Secret)
+	right, err := s.verifier.Verify(ctx, hash, credential.Secret)
 	if err != nil {
 		return nil, backends.Fail(backends.Temporary, "verifying a password: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/argon2id"
 )
 
 // version is the backend's own.
@@ -29,7 +30,7 @@ type Store struct {
 	log      zerolog.Logger
 	disk     fileSystem
 	now      func() time.Time
-	verifier verifier
+	verifier argon2id.Verifier
 	closed   atomic.Bool
 
 	mu  sync.Mutex
@@ -59,7 +60,7 @@ func New(options ...Option) *Store {
 		disk: disk{},
 		now:  clock,
 		// One password at a time for each processor: more would cost memory and win nothing.
-		verifier: newVerifier(runtime.GOMAXPROCS(0)),
+		verifier: argon2id.NewVerifier(runtime.GOMAXPROCS(0)),
 	}
 	for _, o := range options {
 		o(s)

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/argon2id"
 )
 
 // TestMain lets the test binary be other processes, too; see [runHelper].
@@ -33,12 +34,10 @@ const (
 )
 
 // cheapCosts keep tests quick; the hashes are real.
-var cheapCosts = costs{memory: 64, passes: 1, threads: 1}
+var cheapCosts = argon2id.Costs{Memory: 64, Passes: 1, Threads: 1}
 
 func cheapHash(password string) string {
-	h := decoyHash(cheapCosts)
-	h.sum = h.derive([]byte(password))
-	return h.String()
+	return argon2id.NewAt(cheapCosts, []byte(password)).String()
 }
 
 // world is a store on a folder of its own, with three accounts.

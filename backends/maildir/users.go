@@ -14,6 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/argon2id"
 )
 
 // Users changes the accounts of a store, which may be in use meanwhile. Changes by several
@@ -99,7 +100,7 @@ func (u Users) Add(ctx context.Context, user User, password []byte) error {
 				return fmt.Errorf("%s: %w (line %d of the accounts file)", each, ErrUserExists, taken.line)
 			}
 		}
-		list.Content = append(list.Content, entryOf(user, a, newHash(password)))
+		list.Content = append(list.Content, entryOf(user, a, argon2id.New(password)))
 		return nil
 	})
 	if err != nil {
@@ -133,7 +134,7 @@ func (u Users) SetPassword(ctx context.Context, address string, password []byte)
 		if err != nil {
 			return err
 		}
-		value := scalar(newHash(password).String())
+		value := scalar(argon2id.New(password).String())
 		if old := child(list.Content[i], "password"); old != nil {
 			value.HeadComment, value.LineComment, value.FootComment = old.HeadComment, old.LineComment, old.FootComment
 			*old = *value
@@ -290,7 +291,7 @@ func scalar(value string) *yaml.Node {
 	return n
 }
 
-func entryOf(user User, a address, hash *passwordHash) *yaml.Node {
+func entryOf(user User, a address, hash *argon2id.Hash) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.MappingNode}
 	put := func(key string, value *yaml.Node) { n.Content = append(n.Content, scalar(key), value) }
 	put("address", scalar(a.String()))

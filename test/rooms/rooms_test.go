@@ -27,7 +27,7 @@ var rules = []rule{
 	{"gateway/smtp", []string{"gateway/smtp"}},
 	// The binary has the built-in backends inside.
 	{"gateway/dipylon", []string{"gateway", "plugins", "backends", "config"}},
-	{"gateway", []string{"gateway", "plugins/host", "backends$", "backends/crlf", "config"}},
+	{"gateway", []string{"gateway", "plugins/host", "backends$", "backends/crlf", "backends/argon2id", "config"}},
 	{"plugins/host", []string{"plugins/host", "plugins/proto", "backends$", "backends/crlf"}},
 	{"plugins/serve", []string{"plugins/serve", "plugins/proto", "backends$", "backends/crlf"}},
 	{"plugins/proto", []string{"plugins/proto", "backends$"}},
