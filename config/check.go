@@ -3,8 +3,10 @@ package config
 import (
 	"cmp"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -32,6 +34,27 @@ func (d *decoder) check(c *Config, builtins []string) {
 	d.certificates("tls", &c.TLS)
 	d.listeners(c)
 	d.stores(c, builtins)
+	d.realms(c.Login.Realms)
+}
+
+// realms puts the domains of the realms in order.
+func (d *decoder) realms(realms map[string]string) {
+	for _, realm := range slices.Sorted(maps.Keys(realms)) {
+		name := realms[realm]
+		d.name(join("login.realms", realm), &name)
+		realms[realm] = name
+	}
+}
+
+// authorities checks the file of those who sign clients' certificates.
+func (d *decoder) authorities(path string, file *string) {
+	*file = d.path(*file)
+	if *file == "" || !d.readable(path, *file) {
+		return
+	}
+	if text, err := os.ReadFile(*file); err != nil || !x509.NewCertPool().AppendCertsFromPEM(text) {
+		d.at(path, "", "the file %s has no certificate in PEM form", *file)
+	}
 }
 
 // path makes a path absolute.
@@ -147,6 +170,7 @@ func (d *decoder) listeners(c *Config) {
 		if l.Proxy != nil {
 			d.proxy(join(at, "proxy"), l.Proxy)
 		}
+		d.authorities(join(at, "client_ca"), &l.ClientCA)
 		address, err := listenAddress(l.Address)
 		if err != nil {
 			if !d.failed[join(at, "address")] {

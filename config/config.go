@@ -25,6 +25,7 @@ package config
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 )
 
@@ -38,6 +39,7 @@ type Config struct {
 	Stores     []Store    `yaml:"stores"`
 	Limits     Limits     `yaml:"limits"`
 	Timeouts   Timeouts   `yaml:"timeouts"`
+	Login      Login      `yaml:"login"`
 	POP3       POP3       `yaml:"pop3"`
 	SMTP       SMTP       `yaml:"smtp"`
 	Submission Submission `yaml:"submission"`
@@ -96,6 +98,9 @@ type Listener struct {
 	TLS *TLS `yaml:"tls,omitempty"`
 	// Proxy says that clients come through load balancers, which say whose connection it is.
 	Proxy *Proxy `yaml:"proxy,omitempty"`
+	// ClientCA is a PEM file with the authorities whose certificates clients may log in with
+	// (SASL EXTERNAL). Empty: clients are not asked for one.
+	ClientCA string `yaml:"client_ca,omitempty"`
 }
 
 // Proxy is who may say whose connection it is, by the PROXY protocol. Nobody else may connect.
@@ -117,8 +122,11 @@ type Store struct {
 	// mark.
 	Default bool `yaml:"default,omitempty"`
 	// Sends says that what the store's accounts submit goes out through the store itself.
-	Sends    bool     `yaml:"sends,omitempty"`
-	Settings Settings `yaml:"settings"`
+	Sends bool `yaml:"sends,omitempty"`
+	// Passwords says which passwords are good for the store's accounts: its own, application
+	// passwords of the gateway's, or any of them.
+	Passwords string   `yaml:"passwords,omitempty" enum:"any store application"`
+	Settings  Settings `yaml:"settings"`
 }
 
 // Limits bound what clients can make the gateway hold or do. Those of connections are for each
@@ -145,6 +153,24 @@ type Timeouts struct {
 	PluginStall Duration `yaml:"plugin_stall" min:"1s" max:"1h"`
 	PluginDrain Duration `yaml:"plugin_drain" min:"1s" max:"7d"`
 }
+
+// Login is how clients of all protocols log in.
+type Login struct {
+	// Mechanisms are the SASL mechanisms that are offered as far as a store can check them, and
+	// APOP. Empty: all that are sound without anybody's asking for them.
+	Mechanisms []string `yaml:"mechanisms" enum:"PLAIN LOGIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS OAUTHBEARER XOAUTH2 EXTERNAL CRAM-MD5 NTLM APOP"`
+	// Names are the forms of login names that are understood, beside addresses.
+	Names []string `yaml:"names" enum:"alias realm mailbox shared folder"`
+	// Realms gives the domains (lower case A-labels) that Windows domains are for.
+	Realms map[string]string `yaml:"realms"`
+	// Certificate says where in a client's certificate its login name stands.
+	Certificate string `yaml:"certificate" enum:"email common_name dns"`
+	// Remember is for how long a password that was good need not be hashed again; 0: not.
+	Remember Duration `yaml:"remember" min:"0s" max:"1h"`
+}
+
+// LoginNames are all values of Login.Names.
+var LoginNames = []string{"alias", "realm", "mailbox", "shared", "folder"}
 
 // POP3 is what the protocols pop3 and pop3s do.
 type POP3 struct {
@@ -221,6 +247,7 @@ func withDefaults(hostname string) Config {
 			Handshake: minutes(1), Write: minutes(2), Drain: minutes(1) / 2,
 			PluginStart: minutes(1) / 3, PluginCall: minutes(1), PluginStall: minutes(5), PluginDrain: minutes(60),
 		},
+		Login:      Login{Names: slices.Clone(LoginNames), Certificate: "email", Remember: minutes(5)},
 		POP3:       POP3{Idle: minutes(10), Login: minutes(1), Expire: ExpireNever, Deleted: "remove", Quirks: []string{"auth-list", "bare-lf"}},
 		SMTP:       SMTP{BareNewlines: "reject", Hops: 100, Command: minutes(5), Data: minutes(3), Session: minutes(120)},
 		Submission: Submission{BareNewlines: "reject"},

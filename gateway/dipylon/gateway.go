@@ -27,7 +27,7 @@ type gateway struct {
 
 	// What outlives every configuration.
 	router  *routing.Router
-	guard   *login.Guard
+	desk    *login.Desk
 	locks   maildrop.Locks
 	ledger  routing.Ledger
 	watcher *edge.Watcher // of the certificates' files
@@ -54,12 +54,15 @@ func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *c
 	g := &gateway{
 		log: log, gate: gate, cfg: cfg,
 		router: &routing.Router{}, locks: &maildrop.MemoryLocks{},
-		guard:   login.NewGuard(login.GuardOptions{Log: log}),
 		watcher: &edge.Watcher{Log: log},
 		tempDir: filepath.Join(cfg.State, "tmp"),
 		stores:  make(map[string]*running), engines: make(map[engine]struct{}),
 		failed: make(chan error, 1),
 	}
+	g.desk = login.NewDesk(login.DeskOptions{
+		Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log}),
+		Directory: func() login.Directory { return g.router.Table() }, Policy: loginPolicy(cfg),
+	})
 	g.base, g.cut = context.WithCancel(context.WithoutCancel(ctx))
 	if err := g.openState(); err != nil {
 		return g, withCode(exitTemporary, err)

@@ -91,6 +91,7 @@ func (g *gateway) planStores(ctx context.Context, c *change) error {
 // on as it was.
 func (g *gateway) apply(ctx context.Context, c *change) {
 	g.gate.set(c.cfg.Log.Level)
+	g.desk.SetPolicy(loginPolicy(c.cfg))
 	g.changeStores(ctx, c)
 	removed := make(map[string]*running)
 	for _, name := range c.removed {

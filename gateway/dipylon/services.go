@@ -60,7 +60,7 @@ func (g *gateway) newEngine(s shape, implicitTLS bool, tlsConfig *tls.Config) en
 func (g *gateway) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConfig *tls.Config) *pop3.Server {
 	return &pop3.Server{
 		Backend: maildrop.New(maildrop.Options{
-			Log: log, Router: g.router, Guard: g.guard, Locks: g.locks, Hostname: s.hostname,
+			Log: log, Desk: g.desk, Locks: g.locks, Hostname: s.hostname,
 			PlaintextLogin: s.pop3.PlaintextLogin,
 			Disposal:       disposals[s.pop3.Deleted],
 		}),
@@ -118,7 +118,7 @@ func bareNewlines(policy string) smtp.BareNewlines {
 
 func (g *gateway) routingOptions(s shape, log zerolog.Logger) routing.Options {
 	return routing.Options{
-		Log: log, Router: g.router, Guard: g.guard, Ledger: g.ledger,
+		Log: log, Router: g.router, Desk: g.desk, Ledger: g.ledger,
 		Hostname: s.hostname, TempDir: g.tempDir, PlaintextLogin: s.submission.PlaintextLogin,
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/plugins/host"
 )
@@ -130,6 +131,7 @@ func (g *gateway) table(cfg *config.Config, stores map[string]*running) (*routin
 	for _, s := range cfg.Stores {
 		all = append(all, routing.Store{
 			Name: s.Name, Domains: s.Domains, Backend: stores[s.Name].store, Default: s.Default, Sends: s.Sends,
+			Passwords: login.PasswordPolicy(s.Passwords),
 		})
 	}
 	return routing.New(all...)

@@ -2,8 +2,10 @@ package main
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"os"
 	"sync/atomic"
 
 	"github.com/dipylon/dipylon/config"
@@ -58,7 +60,11 @@ func tlsOf(cfg *config.Config) (*secure, error) {
 			}
 			pairs = append(pairs, p)
 		}
-		s.configs = append(s.configs, edge.ServerTLS(pairs, leastVersion(t), applicationProtocols(l.Protocol)))
+		c := edge.ServerTLS(pairs, leastVersion(t), applicationProtocols(l.Protocol))
+		if err := askClients(c, l.ClientCA); err != nil {
+			return nil, err
+		}
+		s.configs = append(s.configs, c)
 	}
 	return s, nil
 }
@@ -102,4 +108,22 @@ func proxyOf(l config.Listener) *edge.Proxy {
 		p.From = append(p.From, n.Prefix())
 	}
 	return p
+}
+
+// askClients makes TLS ask for a certificate of the client's, for SASL EXTERNAL. A client may go
+// without one; one that does not hold ends the handshake.
+func askClients(c *tls.Config, authorities string) error {
+	if authorities == "" {
+		return nil
+	}
+	text, err := os.ReadFile(authorities)
+	if err != nil {
+		return fmt.Errorf("the clients' authorities: %w", err)
+	}
+	c.ClientCAs = x509.NewCertPool()
+	if !c.ClientCAs.AppendCertsFromPEM(text) {
+		return fmt.Errorf("the clients' authorities: %s has no certificate", authorities)
+	}
+	c.ClientAuth = tls.VerifyClientCertIfGiven
+	return nil
 }

@@ -1,49 +1,56 @@
-// Package login is how somebody proves to be somebody, for every protocol alike: the forms
-// of a login name, the SASL exchanges PLAIN and LOGIN, and the guard that makes guessing slow.
+// Package login is how somebody proves to be somebody, for every protocol alike: the forms of a
+// login name, the SASL exchanges, the gateway's own application passwords, and the guard that
+// makes guessing slow.
 //
-// An engine's adapter (packages maildrop and routing) walks through it like this:
+// All of it meets at the [Desk], of which a gateway has one. An engine's adapter (packages
+// maildrop and routing) is a [Client] of it:
 //
-//	exchange, err := login.NewExchange("PLAIN")
-//	challenge, proof, err := exchange.Next(response) // until proof is not nil
-//	name := login.ParseName(proof.User)              // which store? see routing.Table.StoreForLogin
-//	err = guard.Do(ctx, login.Attempt{Peer: peer, Name: name, Store: "sakes"}, func(ctx context.Context) error {
-//		_, err := store.Login(ctx, proof.Credential(user, peer))
-//		return err
-//	})
+//	names := desk.Mechanisms(client)              // what can be offered on this connection now
+//	err := desk.Password(ctx, client, user, password)
+//	exchange, err := desk.Begin(ctx, client, "SCRAM-SHA-256")
+//	challenge, done, err := exchange.Next(ctx, response) // until done
+//
+// The desk finds the store that a name belongs to, sees to it that the proof is looked at by
+// whoever can judge it, and then calls the client's Enter with a credential that the store
+// takes: that is where a maildrop is opened, or an account looked up. What Enter returns is what
+// the login comes to.
+//
+// # Who judges what
+//
+//	password     the store; one that has the form of an application password: the gateway alone
+//	token        the store
+//	certificate  TLS, against the listener's authorities; then the store, by the certificate
+//	             itself, or, if it lets the gateway act for users, by the name in it
+//	SCRAM        the gateway, for application passwords; a store that conducts SCRAM
+//	CRAM-MD5, NTLM, APOP
+//	             a store that conducts them, and only where the administrator names them
+//
+// Whatever the gateway has judged itself, it opens the store by its own word
+// ([backends.CredentialActing]), which a store has to allow in its settings.
+//
+// # What is remembered
+//
+// A password that was good is remembered for a short while ([Policy.Remember]), as a hash under
+// a key that lives in this process alone. It spares what makes a login slow, the store's or the
+// gateway's own Argon2id, and so it can be used where a login goes on without the password: for
+// application passwords, and for stores that let the gateway act for users. Any other store is
+// given the password each time, and nothing is remembered for it. What is remembered of an
+// account is forgotten with its first refusal. A password that was changed in the store is good
+// for no longer than it is remembered; an application password that is revoked is not, since its
+// entry is read each time.
 //
 // # What a stranger can learn
 //
 // A wrong password, a user who is not there and a domain that is not ours get the same answer
 // after the same time: [Guard] holds every refusal until a whole multiple of its floor has
-// gone by. What the store itself gives away inside that time is the store's own.
+// gone by. What the store itself gives away inside that time is the store's own. SCRAM gives
+// everybody a salt, and the same one each time, whether there is such an account or not.
 package login
 
-import (
-	"github.com/dipylon/dipylon/backends"
-)
-
-// Mechanisms names the SASL mechanisms of [NewExchange], the better one first.
-func Mechanisms() []string { return []string{"PLAIN", "LOGIN"} }
-
-// Proof is what a client has shown when an exchange is at its end.
-type Proof struct {
-	// ActAs is the authorization identity, empty where it is the user's own.
-	ActAs string
-	// User is the authentication identity as the client gave it.
-	User string
-	// Password is not empty and holds no NUL.
-	Password []byte
-}
-
-// Credential makes the credential for a store that knows the user by this name.
-func (p *Proof) Credential(user string, peer backends.Peer) backends.Credential {
-	return backends.Credential{
-		Kind: backends.CredentialPassword, User: user, ActAs: p.ActAs, Secret: p.Password, Peer: peer,
-	}
-}
+import "github.com/dipylon/dipylon/backends"
 
 // WrongCredentials is the failure for a name that no store knows: the same words, to the
 // client, as a store's wrong password.
-func WrongCredentials(detail string) error {
-	return backends.Fail(backends.BadCredentials, "%s", detail)
+func WrongCredentials(format string, args ...any) error {
+	return backends.Fail(backends.BadCredentials, format, args...)
 }

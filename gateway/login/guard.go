@@ -41,27 +41,45 @@ func NewGuard(o GuardOptions) *Guard {
 // Attempt is who wants to log in.
 type Attempt struct {
 	Peer backends.Peer
+	// Mechanism is PASS, APOP, or a SASL mechanism's name.
+	Mechanism string
+	// Name may become known while the attempt is verified.
 	Name Name
 	// Store is the store that the name belongs to; empty: none.
 	Store string
+	// Password is the id of the application password that was used; empty: none was.
+	Password string
 }
 
 // Do makes an attempt by way of verify, whose error it returns: nil when the login was good.
-// A verify that never asks a store (no such domain) takes as long as one that does.
-func (g *Guard) Do(ctx context.Context, a Attempt, verify func(context.Context) error) error {
-	peer, account := peerAddr(a.Peer.Address), a.Name.key()
-	wait, err := g.throttle.Admit(ctx, peer, account)
-	if err == nil {
-		err = sleep(ctx, wait)
-	}
-	if err != nil {
-		g.note(a, err, wait, 0)
-		return err
+// A verify that never asks a store (no such domain) takes as long as one that does. It may fill
+// in what it finds out of the attempt, for the log.
+func (g *Guard) Do(ctx context.Context, a *Attempt, verify func(context.Context) error) error {
+	return g.step(ctx, a, true, func(ctx context.Context) (bool, error) { return true, verify(ctx) })
+}
+
+// step is one step of an attempt. The first one is admitted, and waits as the throttle says; the
+// outcome of the one that is the last, by what it says itself or by an error, is reported.
+func (g *Guard) step(ctx context.Context, a *Attempt, first bool, verify func(context.Context) (last bool, err error)) error {
+	peer := peerAddr(a.Peer.Address)
+	var wait time.Duration
+	if first {
+		var err error
+		if wait, err = g.throttle.Admit(ctx, peer, a.Name.key()); err == nil {
+			err = sleep(ctx, wait)
+		}
+		if err != nil {
+			g.note(a, err, wait, 0)
+			return err
+		}
 	}
 	start := time.Now()
-	err = verify(ctx)
+	last, err := verify(ctx)
 	took := time.Since(start)
-	g.report(ctx, peer, account, err)
+	if !last && err == nil {
+		return nil
+	}
+	g.report(ctx, peer, a.Name.key(), err)
 	g.note(a, err, wait, took)
 	if refused(err) {
 		// Rounded up to a whole number of floors. Where the client is gone already there is
@@ -90,7 +108,9 @@ func (g *Guard) report(ctx context.Context, peer netip.Addr, account string, err
 	}
 }
 
-func (g *Guard) note(a Attempt, err error, waited, took time.Duration) {
+// note writes the line of an attempt. What watches logs (config/fail2ban) looks for its fields,
+// in this order: what a client can choose stands behind the address.
+func (g *Guard) note(a *Attempt, err error, waited, took time.Duration) {
 	event := g.log.Info()
 	outcome := "accepted"
 	switch kind := backends.KindOf(err); {
@@ -102,8 +122,11 @@ func (g *Guard) note(a Attempt, err error, waited, took time.Duration) {
 		event, outcome = g.log.Warn(), "failed"
 	}
 	event.Str("session", a.Peer.Session).Str("protocol", a.Peer.Protocol).Str("peer", a.Peer.Address).
-		Bool("tls", a.Peer.TLS).Str("user", a.Name.Raw).Str("store", a.Store).Str("outcome", outcome).
-		Dur("waited", waited).Dur("took", took).AnErr("cause", err).Msg("login")
+		Str("outcome", outcome).Bool("tls", a.Peer.TLS).Str("mechanism", a.Mechanism).Str("user", a.Name.Raw).Str("store", a.Store)
+	if a.Password != "" {
+		event.Str("password_id", a.Password)
+	}
+	event.Dur("waited", waited).Dur("took", took).AnErr("cause", err).Msg("login")
 }
 
 // sleep waits, and ends with the context.

@@ -9,10 +9,10 @@ import (
 
 func TestParseName(t *testing.T) {
 	for _, test := range []struct {
-		name, in            string
-		user, domain, realm string
-		str                 string
-		bad                 bool
+		name, in                             string
+		user, domain, realm, mailbox, folder string
+		str                                  string
+		bad                                  bool
 	}{
 		{name: "address", in: "alice@sakes.example", user: "alice", domain: "sakes.example", str: "alice@sakes.example"},
 		{name: "domain is folded", in: "Alice@SAKES.example", user: "Alice", domain: "sakes.example", str: "Alice@sakes.example"},
@@ -20,7 +20,35 @@ func TestParseName(t *testing.T) {
 		{name: "the last at parts", in: "a@b@sakes.example", user: "a@b", domain: "sakes.example", str: "a@b@sakes.example"},
 		{name: "bare", in: "alice", user: "alice", str: "alice"},
 		{name: "bare with spaces", in: "Alice Smith", user: "Alice Smith", str: "Alice Smith"},
+
 		{name: "realm", in: `SAKES\alice`, user: "alice", realm: "SAKES", str: `SAKES\alice`},
+		{name: "realm that is mapped", in: `Tea\alice`, user: "alice", domain: "tea.example", str: "alice@tea.example"},
+		{name: "realm and mailbox", in: `SAKES\alice\info`, user: "alice", realm: "SAKES", mailbox: "info", str: `SAKES\alice`},
+		{name: "realm and mailbox of 5.0", in: `SAKES\alice/info`, user: "alice", realm: "SAKES", mailbox: "info", str: `SAKES\alice`},
+		{name: "realm and mailbox with slashes", in: "SAKES/alice/info", user: "alice", realm: "SAKES", mailbox: "info", str: `SAKES\alice`},
+		{name: "mapped realm and mailbox", in: `TEA/alice/info@TEA.example`, user: "alice", domain: "tea.example", mailbox: "info@tea.example", str: "alice@tea.example"},
+		{name: "one's own mailbox", in: `SAKES\alice\Alice`, user: "alice", realm: "SAKES", str: `SAKES\alice`},
+		{name: "one's own mailbox by address", in: "alice@sakes.example!Alice@sakes.example", user: "alice", domain: "sakes.example", str: "alice@sakes.example"},
+
+		{name: "shared", in: "alice!info", user: "alice", mailbox: "info", str: "alice"},
+		{name: "shared by addresses", in: "alice@sakes.example!info@Sakes.example", user: "alice", domain: "sakes.example", mailbox: "info@sakes.example", str: "alice@sakes.example"},
+		{name: "shared in a realm", in: `SAKES\alice!info`, user: "alice", realm: "SAKES", mailbox: "info", str: `SAKES\alice`},
+
+		{name: "folder", in: "alice+Archive", user: "alice", folder: "Archive", str: "alice"},
+		{name: "folder in an address", in: "alice+Lists/Go@sakes.example", user: "alice", domain: "sakes.example", folder: "Lists/Go", str: "alice@sakes.example"},
+		{name: "folder behind an address", in: "alice@sakes.example+Lists/Go/Nuts", user: "alice", domain: "sakes.example", folder: "Lists/Go/Nuts", str: "alice@sakes.example"},
+		{name: "folder with slashes and no domain", in: "alice+Lists/Go/Nuts", user: "alice", folder: "Lists/Go/Nuts", str: "alice"},
+		{name: "folder of a shared mailbox", in: "alice@sakes.example!info@sakes.example+Archive", user: "alice", domain: "sakes.example", mailbox: "info@sakes.example", folder: "Archive", str: "alice@sakes.example"},
+		{name: "folder of a realm's mailbox", in: `SAKES\alice\info+Archive`, user: "alice", realm: "SAKES", mailbox: "info", folder: "Archive", str: `SAKES\alice`},
+		{name: "folder of a realm's user", in: `SAKES\alice+Archive`, user: "alice", realm: "SAKES", folder: "Archive", str: `SAKES\alice`},
+		{name: "folder that is the inbox", in: "alice+inbox", user: "alice", str: "alice"},
+		{name: "folder with a plus", in: "alice+a+b", user: "alice", folder: "a+b", str: "alice"},
+		{name: "folder of composed letters", in: "alice+a\u0308", user: "alice", folder: "\u00e4", str: "alice"},
+		{name: "plus in front of a mailbox", in: "alice+x!info", user: "alice+x", mailbox: "info", str: "alice+x"},
+
+		{name: "one slash", in: "alice/home", user: "alice/home", str: "alice/home"},
+		{name: "a slash in front", in: "/c=de/s=smith@sakes.example", user: "/c=de/s=smith", domain: "sakes.example", str: "/c=de/s=smith@sakes.example"},
+
 		{name: "empty", in: "", bad: true},
 		{name: "at alone", in: "@", bad: true},
 		{name: "no user", in: "@sakes.example", bad: true},
@@ -28,20 +56,38 @@ func TestParseName(t *testing.T) {
 		{name: "domain that is none", in: "alice@-x", bad: true},
 		{name: "no realm", in: `\alice`, bad: true},
 		{name: "realm alone", in: `SAKES\`, bad: true},
+		{name: "realm of an address", in: `SAKES\alice@sakes.example`, bad: true},
+		{name: "address as realm", in: `a@sakes.example\alice`, bad: true},
+		{name: "path as realm", in: `../..\alice`, bad: true},
+		{name: "no mailbox", in: `SAKES\alice\`, bad: true},
+		{name: "four parts", in: `SAKES\alice\info\x`, bad: true},
+		{name: "mailbox twice", in: `SAKES\alice!a\b`, bad: true},
+		{name: "no shared mailbox", in: "alice!", bad: true},
+		{name: "nobody's shared mailbox", in: "!info", bad: true},
+		{name: "two shared mailboxes", in: "alice!info!sales", bad: true},
+		{name: "shared mailbox of a domain that is none", in: "alice!info@-x", bad: true},
+		{name: "folder of no mailbox", in: "alice!+Archive", bad: true},
+		{name: "no folder", in: "alice+", bad: true},
+		{name: "no folder in an address", in: "alice+@sakes.example", bad: true},
+		{name: "folder of nobody", in: "+Archive", bad: true},
+		{name: "folder that climbs", in: "alice+../bob", bad: true},
+		{name: "folder that stays", in: "alice+./a", bad: true},
+		{name: "folder with an empty part", in: "alice+a//b", bad: true},
+		{name: "absolute folder", in: "alice+/etc", bad: true},
 		{name: "NUL", in: "alice\x00", bad: true},
 		{name: "line break", in: "alice\nbob", bad: true},
 		{name: "not UTF-8", in: "\xff", bad: true},
 		{name: "too long", in: strings.Repeat("a", 321), bad: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, ok := login.ParseName(test.in)
+			got, ok := login.Names{Realms: map[string]string{"tea": "tea.example"}}.Parse(test.in)
 			if ok == test.bad {
-				t.Fatalf("ok is %v", ok)
+				t.Fatalf("ok is %v: %+v", ok, got)
 			}
 			if test.bad {
 				return
 			}
-			want := login.Name{Raw: test.in, User: test.user, Domain: test.domain, Realm: test.realm}
+			want := login.Name{Raw: test.in, User: test.user, Domain: test.domain, Realm: test.realm, Mailbox: test.mailbox, Folder: test.folder}
 			if got != want || got.String() != test.str {
 				t.Errorf("got %+v (%s), want %+v", got, got, want)
 			}
@@ -49,8 +95,69 @@ func TestParseName(t *testing.T) {
 	}
 }
 
+// TestFormsThatAreOff has the separator of a form as a character like any other, or the name
+// refused where there is no other way to read it.
+func TestFormsThatAreOff(t *testing.T) {
+	for _, test := range []struct {
+		off  login.Form
+		in   string
+		user string // empty: refused
+	}{
+		{login.FormAlias, "alice", ""},
+		{login.FormAlias, "alice@sakes.example", "alice"},
+		{login.FormAlias, `SAKES\alice`, "alice"},
+		{login.FormAlias, `TEA\alice`, "alice"},
+		{login.FormRealm, `SAKES\alice`, `SAKES\alice`},
+		{login.FormMailbox, "SAKES/alice/info", "SAKES/alice/info"},
+		{login.FormMailbox, `SAKES\alice\info`, `alice\info`},
+		{login.FormShared, "alice!info@sakes.example", "alice!info"},
+		{login.FormFolder, "alice+a@sakes.example", "alice+a"},
+		{login.FormFolder, "alice+a", "alice+a"},
+	} {
+		names := login.Names{Off: []login.Form{test.off}, Realms: map[string]string{"tea": "tea.example"}}
+		got, ok := names.Parse(test.in)
+		if ok != (test.user != "") || ok && (got.User != test.user || got.Mailbox != "" || got.Folder != "") {
+			t.Errorf("%s without %s: %v, %+v", test.in, test.off, ok, got)
+		}
+	}
+}
+
+// TestIdentity has the mailbox named by SASL's authorization identity.
+func TestIdentity(t *testing.T) {
+	for _, test := range []struct {
+		name, user, identity, mailbox, folder string
+		bad                                   bool
+	}{
+		{name: "none", user: "alice@sakes.example"},
+		{name: "one's own", user: "alice@sakes.example", identity: "Alice@Sakes.example"},
+		{name: "one's own, short", user: "alice@sakes.example", identity: "alice"},
+		{name: "another's", user: "alice@sakes.example", identity: "info@Sakes.example", mailbox: "info@sakes.example"},
+		{name: "one's own folder", user: "alice@sakes.example", identity: "alice+Archive@sakes.example", folder: "Archive"},
+		{name: "another's folder", user: "alice", identity: "info+Archive", mailbox: "info", folder: "Archive"},
+		{name: "the same twice", user: "alice!info", identity: "info", mailbox: "info"},
+		{name: "two mailboxes", user: "alice!info", identity: "sales", bad: true},
+		{name: "one's own and another's", user: "alice!info", identity: "alice", bad: true},
+		{name: "two folders", user: "alice+a", identity: "alice+b", bad: true},
+		{name: "an identity that acts", user: "alice", identity: "info!sales", bad: true},
+		{name: "no name", user: "alice", identity: "@", bad: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			name, ok := login.ParseName(test.user)
+			if !ok {
+				t.Fatal("the name is none")
+			}
+			got, ok := login.Names{}.For(name, test.identity)
+			if ok == test.bad || ok && (got.Mailbox != test.mailbox || got.Folder != test.folder || got.String() != name.String()) {
+				t.Errorf("%v, %+v", ok, got)
+			}
+		})
+	}
+}
+
 func FuzzParseName(f *testing.F) {
-	for _, seed := range []string{"alice", "a@b.example", `D\a`, "@", "a@@b", "\x00", "ä@ö"} {
+	for _, seed := range []string{
+		"alice", "a@b.example", `D\a`, "@", "a@@b", "\x00", "ä@ö", `D\a\m`, "D/a/m", "a!m+f/g", "a+f@b.example", "a@b.example!m@b.example+f", "a+../x",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
@@ -58,11 +165,18 @@ func FuzzParseName(f *testing.F) {
 		if !ok {
 			return
 		}
-		if name.User == "" || strings.ContainsAny(name.String(), "\r\n\x00") || len(in) > 320 {
+		if name.User == "" || strings.ContainsAny(name.String()+name.Mailbox+name.Folder, "\r\n\x00") || len(in) > 320 {
 			t.Fatalf("%q was taken as %+v", in, name)
 		}
-		if again, ok := login.ParseName(name.String()); !ok || again.String() != name.String() {
-			t.Fatalf("%q: %q does not read back", in, name)
+		if strings.Contains("/"+name.Folder+"/", "/../") || strings.HasPrefix(name.Folder, "/") || strings.EqualFold(name.Folder, "inbox") {
+			t.Fatalf("%q has the folder %q", in, name.Folder)
+		}
+		if name.Mailbox != "" && strings.EqualFold(name.Mailbox, name.String()) {
+			t.Fatalf("%q acts for itself: %+v", in, name)
+		}
+		// What a store is given is read in the same way, where it is a name at all.
+		if again, ok := login.ParseName(name.String()); ok && again.Mailbox == "" && again.Folder == "" && again.String() != name.String() {
+			t.Fatalf("%q is %q, and that is %q", in, name, again)
 		}
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"unicode/utf8"
+
+	"github.com/dipylon/dipylon/backends"
 )
 
 // The errors of an exchange, for the engine to tell in its protocol's words.
@@ -21,34 +23,52 @@ const (
 	passwordMost = 4096
 )
 
-// Exchange is one SASL exchange (RFC 4422 §3), seen from the server. It knows nothing of
-// base64, nor of "*", which cancels: both are the engine's.
-type Exchange interface {
-	// Next takes the client's response, nil at the start where there was no initial one, and
-	// returns the next challenge or, at the end, the proof. After an error it is over.
-	Next(response []byte) (challenge []byte, proof *Proof, err error)
+// Proof is what a client has shown when an exchange is at its end.
+type Proof struct {
+	// ActAs is the authorization identity, empty where it is the user's own.
+	ActAs string
+	// User is the authentication identity as the client gave it.
+	User string
+	// Kind is [backends.CredentialPassword] or [backends.CredentialToken].
+	Kind backends.CredentialKind
+	// Secret is not empty and holds no NUL.
+	Secret []byte
 }
 
-// NewExchange starts an exchange with one of [Mechanisms], upper case.
-func NewExchange(mechanism string) (Exchange, error) {
-	switch mechanism {
-	case "PLAIN":
-		return &plain{}, nil
-	case "LOGIN":
-		return &loginExchange{}, nil
+func (p *Proof) check() error {
+	switch {
+	case p.User == "", len(p.Secret) == 0,
+		len(p.User) > identityMost, len(p.ActAs) > identityMost, p.Kind == backends.CredentialPassword && len(p.Secret) > passwordMost,
+		!utf8.ValidString(p.User), !utf8.ValidString(p.ActAs),
+		bytes.IndexByte(p.Secret, 0) >= 0, bytes.IndexByte([]byte(p.User), 0) >= 0:
+		return ErrMalformed
 	}
-	return nil, ErrMechanism
+	if p.ActAs == p.User {
+		p.ActAs = "" // the same person: nothing is asked for that a plain login does not give
+	}
+	return nil
 }
 
-// plain is RFC 4616.
-type plain struct{ asked bool }
+// speech is the client's side of a mechanism that does no more than say who somebody is and
+// show a secret.
+type speech interface {
+	// next takes the client's response, nil at the start where there was no initial one, and
+	// returns the next challenge or, at the end, the proof.
+	next(response []byte) (challenge []byte, proof *Proof, err error)
+}
 
-func (p *plain) Next(response []byte) ([]byte, *Proof, error) {
-	if response == nil && !p.asked {
-		p.asked = true
+// single is a mechanism of one message from the client: PLAIN, XOAUTH2, OAUTHBEARER.
+type single struct {
+	asked bool
+	parse func(message []byte) (*Proof, error)
+}
+
+func (s *single) next(response []byte) ([]byte, *Proof, error) {
+	if response == nil && !s.asked {
+		s.asked = true
 		return []byte{}, nil, nil // an empty challenge: the client speaks first (RFC 4422 §3)
 	}
-	proof, err := ParsePlain(response)
+	proof, err := s.parse(response)
 	return nil, proof, err
 }
 
@@ -63,32 +83,18 @@ func ParsePlain(message []byte) (*Proof, error) {
 	if len(parts) != 3 {
 		return nil, ErrMalformed
 	}
-	proof := &Proof{ActAs: string(parts[0]), User: string(parts[1]), Password: bytes.Clone(parts[2])}
-	if proof.ActAs == proof.User {
-		proof.ActAs = "" // the same person: nothing is asked for that a plain login does not give
-	}
+	proof := &Proof{Kind: backends.CredentialPassword, ActAs: string(parts[0]), User: string(parts[1]), Secret: bytes.Clone(parts[2])}
 	return proof, proof.check()
 }
 
-func (p *Proof) check() error {
-	switch {
-	case p.User == "", len(p.Password) == 0,
-		len(p.User) > identityMost, len(p.ActAs) > identityMost, len(p.Password) > passwordMost,
-		!utf8.ValidString(p.User), !utf8.ValidString(p.ActAs),
-		bytes.IndexByte(p.Password, 0) >= 0, bytes.IndexByte([]byte(p.User), 0) >= 0:
-		return ErrMalformed
-	}
-	return nil
-}
-
-// loginExchange is LOGIN, which has no RFC; draft-murchison-sasl-login-00 says what clients do.
+// loginSpeech is LOGIN, which has no RFC; draft-murchison-sasl-login-00 says what clients do.
 // A user name may come with the command, as an initial response.
-type loginExchange struct {
+type loginSpeech struct {
 	step int
 	user string
 }
 
-func (l *loginExchange) Next(response []byte) ([]byte, *Proof, error) {
+func (l *loginSpeech) next(response []byte) ([]byte, *Proof, error) {
 	if l.step == 0 {
 		l.step = 1
 		if response == nil {
@@ -102,6 +108,6 @@ func (l *loginExchange) Next(response []byte) ([]byte, *Proof, error) {
 		l.step, l.user = 2, string(response)
 		return []byte("Password:"), nil, nil
 	}
-	proof := &Proof{User: l.user, Password: bytes.Clone(response)}
+	proof := &Proof{Kind: backends.CredentialPassword, User: l.user, Secret: bytes.Clone(response)}
 	return nil, proof, proof.check()
 }

@@ -14,7 +14,8 @@ import (
 // Throttle counts failed logins and says how long the next attempt has to wait. An
 // implementation may be shared by several gateways.
 type Throttle interface {
-	// Admit is asked before an attempt: how long it has to wait. A failure of the kind
+	// Admit is asked before an attempt: how long it has to wait. The account is a login name in
+	// lower case, or empty where it is not known yet: then the peer alone counts. A failure of the kind
 	// [backends.Throttled] says that it would be too long, and that the attempt is not to be made.
 	Admit(ctx context.Context, peer netip.Addr, account string) (time.Duration, error)
 	// Report says how an attempt ended, where the store could tell: an outage is not reported.
@@ -138,9 +139,11 @@ func (m *MemoryThrottle) Report(_ context.Context, peer netip.Addr, account stri
 		pair.failures, pair.familiar = 0, true
 		return nil
 	}
-	for _, key := range []string{network, accountKey(account)} {
-		m.touch(key, now).failures++
+	m.touch(network, now).failures++
+	if account == "" {
+		return nil
 	}
+	m.touch(accountKey(account), now).failures++
 	if pair := m.find(pairKey(network, account), now); pair != nil {
 		pair.failures++
 	}

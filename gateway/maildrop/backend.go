@@ -2,6 +2,7 @@ package maildrop
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 
 	"github.com/rs/zerolog"
@@ -10,18 +11,18 @@ import (
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/pop3"
 	"github.com/dipylon/dipylon/gateway/replies"
-	"github.com/dipylon/dipylon/gateway/routing"
 )
 
-// Options are what a Backend is made of. Log, Router and Guard are needed; the rest has
-// defaults, given in brackets.
+// Options are what a Backend is made of. Log and Desk are needed; the rest has defaults, given in
+// brackets.
 type Options struct {
-	Log    zerolog.Logger
-	Router *routing.Router
-	Guard  *login.Guard
+	Log zerolog.Logger
+	// Desk is where clients log in. One is shared by all listeners.
+	Desk *login.Desk
 	// Locks are shared by everything that opens maildrops [a MemoryLocks of its own].
 	Locks Locks
-	// Folder is the folder that is served, with "/" between its parts [the inbox].
+	// Folder is the folder that is served where a login name asks for none, with "/" between its
+	// parts [the inbox].
 	Folder string
 	// Rendering is the form in which stores that render are asked for messages.
 	Rendering backends.Rendering
@@ -70,55 +71,45 @@ func (b *Backend) NewSession(_ context.Context, conn pop3.Conn) (pop3.Session, e
 
 // session is a connection that has not logged in, or whose maildrop the engine has.
 type session struct {
-	o    *Options
-	conn pop3.Conn
-	log  zerolog.Logger
-	utf8 bool // the client takes UTF-8 in headers
+	o      *Options
+	conn   pop3.Conn
+	log    zerolog.Logger
+	opened *drop // by Enter, and not yet the engine's
+	utf8   bool  // the client takes UTF-8 in headers
 }
 
 // errNoTLS refuses a password that everybody on the way can read.
 var errNoTLS = &pop3.Error{Text: "say STLS first: passwords are taken over TLS only"}
 
-func (s *session) tls() bool { return s.conn.TLS != nil && s.conn.TLS() != nil }
-
-func (s *session) mayLogin() bool { return s.tls() || s.o.PlaintextLogin }
-
-func (s *session) peer() backends.Peer {
-	p := backends.Peer{Protocol: "pop3", TLS: s.tls(), Session: s.conn.ID}
-	if s.conn.Remote != nil {
-		p.Address = s.conn.Remote.String()
-	}
-	return p
-}
+func (s *session) mayLogin() bool { return s.TLS() != nil || s.o.PlaintextLogin }
 
 // Mechanisms implements [pop3.Session].
 func (s *session) Mechanisms() []string {
 	if !s.mayLogin() {
 		return nil
 	}
-	return login.Mechanisms()
+	return s.o.Desk.Mechanisms(s)
 }
+
+// AllowPassword implements [pop3.PasswordPolicy].
+func (s *session) AllowPassword() bool { return s.mayLogin() && s.o.Desk.TakesPasswords(s) }
 
 // Password implements [pop3.Session].
 func (s *session) Password(ctx context.Context, user string, password []byte) (pop3.Maildrop, error) {
 	if !s.mayLogin() {
 		return nil, errNoTLS
 	}
-	drop, err := s.login(ctx, &login.Proof{User: user, Password: password})
-	if err != nil {
-		return nil, replies.POP3(err)
-	}
-	return drop, nil
+	return s.taken(s.o.Desk.Password(ctx, s, user, password))
 }
 
 // Authenticate implements [pop3.Session].
-func (s *session) Authenticate(_ context.Context, mechanism string) (pop3.Exchange, error) {
+func (s *session) Authenticate(ctx context.Context, mechanism string) (pop3.Exchange, error) {
 	if !s.mayLogin() {
 		return nil, errNoTLS
 	}
-	inner, err := login.NewExchange(mechanism)
+	inner, err := s.o.Desk.Begin(ctx, s, mechanism)
 	if err != nil {
-		return nil, &pop3.Error{Text: "no such mechanism", Err: err}
+		return nil, loginReply(err)
 	}
 	return &exchange{session: s, inner: inner}, nil
 }
@@ -133,62 +124,102 @@ func (s *session) EnableUTF8(context.Context) error {
 // Close implements [pop3.Session]: all that a session holds is its maildrop's.
 func (s *session) Close() {}
 
+// taken gives the engine what a login has opened.
+func (s *session) taken(err error) (pop3.Maildrop, error) {
+	opened := s.opened
+	s.opened = nil
+	if err != nil {
+		return nil, loginReply(err)
+	}
+	return opened, nil
+}
+
+// loginReply is what a client is told of a login that failed.
+func loginReply(err error) error {
+	switch {
+	case errors.Is(err, login.ErrMechanism):
+		return &pop3.Error{Text: "no such mechanism", Err: err}
+	case errors.Is(err, login.ErrMalformed):
+		return &pop3.Error{Code: "AUTH", Text: "the response is malformed", Err: err}
+	}
+	return replies.POP3(err)
+}
+
 // exchange ends a SASL exchange with an open maildrop.
 type exchange struct {
 	session *session
 	inner   login.Exchange
 }
 
+// Next implements [pop3.Exchange].
 func (e *exchange) Next(ctx context.Context, response []byte) ([]byte, pop3.Maildrop, error) {
-	challenge, proof, err := e.inner.Next(response)
-	if err != nil {
-		return nil, nil, &pop3.Error{Code: "AUTH", Text: "the response is malformed", Err: err}
-	}
-	if proof == nil {
+	challenge, done, err := e.inner.Next(ctx, response)
+	if err == nil && !done {
 		return challenge, nil, nil
 	}
-	drop, err := e.session.login(ctx, proof)
-	if err != nil {
-		return nil, nil, replies.POP3(err)
-	}
-	return nil, drop, nil
+	drop, err := e.session.taken(err)
+	return nil, drop, err
 }
 
-// login proves who the client is and opens the maildrop in one call to the store; then it
-// takes the lock, for which the account's id has to be known, and the list.
-func (s *session) login(ctx context.Context, proof *login.Proof) (*drop, error) {
-	name, ok := login.ParseName(proof.User)
-	var store *routing.Store
-	if ok {
-		store = s.o.Router.Table().StoreForLogin(name)
+// Close implements io.Closer. A maildrop is closed here whose owner went away before the last
+// word of the exchange.
+func (e *exchange) Close() error {
+	err := e.inner.Close()
+	if opened := e.session.opened; opened != nil {
+		e.session.opened = nil
+		err = errors.Join(err, opened.Close())
 	}
-	attempt := login.Attempt{Peer: s.peer(), Name: name}
-	if store != nil {
-		attempt.Store = store.Name
+	return err
+}
+
+// Peer implements [login.Client].
+func (s *session) Peer() backends.Peer {
+	p := backends.Peer{Protocol: "pop3", TLS: s.TLS() != nil, Session: s.conn.ID}
+	if s.conn.Remote != nil {
+		p.Address = s.conn.Remote.String()
 	}
-	var opened backends.Maildrop
-	err := s.o.Guard.Do(ctx, attempt, func(ctx context.Context) (err error) {
-		if store == nil {
-			return login.WrongCredentials("no store has such names")
-		}
-		opened, err = s.open(ctx, store, proof.Credential(name.String(), attempt.Peer))
-		return err
-	})
+	return p
+}
+
+// TLS implements [login.Client].
+func (s *session) TLS() *tls.ConnectionState {
+	if s.conn.TLS == nil {
+		return nil
+	}
+	return s.conn.TLS()
+}
+
+// ServerCertificate implements [login.Client].
+func (s *session) ServerCertificate() []byte {
+	if s.conn.Certificate == nil {
+		return nil
+	}
+	return s.conn.Certificate()
+}
+
+// Enter implements [login.Client]: it proves who the client is and opens the maildrop in one call
+// to the store; then it takes the lock, for which the account's id has to be known, and the list.
+func (s *session) Enter(ctx context.Context, e login.Entry) error {
+	reader, ok := e.Store.Backend.(backends.Reader)
+	if !ok {
+		return backends.Fail(backends.Unsupported, "store %s has no mailboxes to read", e.Store.Name)
+	}
+	folder := e.Folder
+	if folder == "" {
+		folder = s.o.Folder
+	}
+	opened, err := reader.Open(ctx, backends.OpenRequest{Credential: e.Credential, Folder: folder})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	d := &drop{o: s.o, store: store, inner: opened, utf8: s.utf8, log: s.log.With().Str("store", store.Name).Str("account", opened.Account().ID).Logger()}
+	d := &drop{
+		o: s.o, store: e.Store, folder: folder, inner: opened, utf8: s.utf8,
+		log: s.log.With().Str("store", e.Store.Name).Str("account", opened.Account().ID).Logger(),
+	}
 	if err := d.prepare(ctx); err != nil {
 		// The store's maildrop and perhaps the lock are held already.
-		return nil, errors.Join(err, d.Close())
+		return errors.Join(err, d.Close())
 	}
-	return d, nil
-}
-
-func (s *session) open(ctx context.Context, store *routing.Store, credential backends.Credential) (backends.Maildrop, error) {
-	reader, ok := store.Backend.(backends.Reader)
-	if !ok {
-		return nil, backends.Fail(backends.Unsupported, "store %s has no mailboxes to read", store.Name)
-	}
-	return reader.Open(ctx, backends.OpenRequest{Credential: credential, Folder: s.o.Folder})
+	s.opened = d
+	return nil
 }

@@ -12,9 +12,9 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/crlf"
+	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/pop3"
 	"github.com/dipylon/dipylon/gateway/replies"
-	"github.com/dipylon/dipylon/gateway/routing"
 )
 
 // removalsAtATime is for stores without a limit of their own: a bound on the time of one call.
@@ -25,14 +25,15 @@ const removalsAtATime = 1000
 //
 // What a client is likely to ask for next is fetched ahead, see ahead.
 type drop struct {
-	o     *Options
-	log   zerolog.Logger
-	store *routing.Store
-	inner backends.Maildrop
-	utf8  bool // the client takes UTF-8 in headers
-	lock  Lock
-	list  *snapshot
-	ahead *ahead
+	o      *Options
+	log    zerolog.Logger
+	store  *login.Store
+	folder string
+	inner  backends.Maildrop
+	utf8   bool // the client takes UTF-8 in headers
+	lock   Lock
+	list   *snapshot
+	ahead  *ahead
 
 	closing sync.Once
 	closed  error
@@ -44,7 +45,7 @@ func (d *drop) prepare(ctx context.Context) error {
 	if account == "" {
 		return backends.Fail(backends.Temporary, "the store has named no account")
 	}
-	lock, err := d.o.Locks.Acquire(ctx, LockKey{Store: d.store.Name, Account: account, Folder: d.o.Folder})
+	lock, err := d.o.Locks.Acquire(ctx, LockKey{Store: d.store.Name, Account: account, Folder: strings.ToLower(d.folder)})
 	if err != nil {
 		return err
 	}

@@ -186,8 +186,11 @@ func newGateway(t *testing.T, change ...func(*maildrop.Options)) *gateway {
 	}
 	log := zerolog.New(zerolog.SyncWriter(g.log))
 	o := maildrop.Options{
-		Log: log, Router: routing.NewRouter(table), Locks: g.locks, PlaintextLogin: true, Hostname: "mail.sakes.example",
-		Guard: login.NewGuard(login.GuardOptions{Log: log, Floor: time.Millisecond}),
+		Log: log, Locks: g.locks, PlaintextLogin: true, Hostname: "mail.sakes.example",
+		Desk: login.NewDesk(login.DeskOptions{
+			Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log, Floor: time.Millisecond}),
+			Directory: func() login.Directory { return table },
+		}),
 	}
 	for _, c := range change {
 		c(&o)

@@ -23,6 +23,9 @@ type Conn struct {
 	// TLS returns the state of the connection's TLS, nil while there is none. It changes
 	// with STLS (RFC 2595).
 	TLS func() *tls.ConnectionState
+	// Certificate returns the server's certificate that the connection's TLS was made with, DER,
+	// for channel binding (RFC 5929 §4); nil while it is not known.
+	Certificate func() []byte
 }
 
 // Session is a connection in the AUTHORIZATION state (RFC 1939 §4). Its methods are called
@@ -66,6 +69,16 @@ type UTF8Session interface {
 // time, as TLS may have changed the answer. See also Server.InsecureAuth.
 type PasswordPolicy interface {
 	AllowPassword() bool
+}
+
+// DigestSession is a [Session] that may take APOP (RFC 1939 §7). Where it does, the greeting has a
+// timestamp, and APOP is a command; otherwise there is none. As with USER, the name is any.
+type DigestSession interface {
+	// AllowDigest is asked once, before the greeting.
+	AllowDigest() bool
+	// Digest opens the maildrop with APOP. The timestamp is the greeting's, with its angle
+	// brackets; the digest has 32 hexadecimal digits in lower case.
+	Digest(ctx context.Context, timestamp, user, digest string) (Maildrop, error)
 }
 
 // Named is a [Maildrop] that knows whose it is, for the log; without it the log has the

@@ -36,6 +36,7 @@ const (
 	errNoUTF8     = refusal("UTF8 is not available")
 	errAfterUTF8  = refusal("not after UTF8")
 	errUserName   = refusal("invalid user name")
+	errDigest     = refusal("not a digest")
 )
 
 // The answers that are nobody's mistake.

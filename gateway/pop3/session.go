@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/gateway/endpoint"
 )
 
 // The states of a session (RFC 1939 §3). UPDATE is the QUIT of a transaction.
@@ -47,22 +49,26 @@ type session struct {
 	ctx    context.Context // ends with the server, or by force
 	cancel context.CancelCauseFunc
 
-	state    state
-	began    time.Time
-	backend  Session
-	user     string
-	utf8     bool
-	mechs    []string // as offered when the login came
-	drop     Maildrop
-	marks    marks
-	highest  highest
-	total    int64 // octets of all messages; -1: not asked yet
-	failures int   // logins
-	mistakes int
-	patience time.Time // when the line that is awaited must be there; zero: not waiting
-	lastOK   bool
-	watch    *watch // over the call of the backend under way
-	sum      Summary
+	state   state
+	began   time.Time
+	backend Session
+	user    string
+	// timestamp of the greeting, for APOP; empty: there is none.
+	timestamp string
+	utf8      bool
+	mechs     []string // as offered when the login came
+	drop      Maildrop
+	marks     marks
+	highest   highest
+	total     int64 // octets of all messages; -1: not asked yet
+	failures  int   // logins
+	mistakes  int
+	patience  time.Time // when the line that is awaited must be there; zero: not waiting
+	lastOK    bool
+	watch     *watch // over the call of the backend under way
+	sum       Summary
+
+	certificate endpoint.Certificate
 
 	mu       sync.Mutex
 	conn     net.Conn // wire, or TLS over it
@@ -80,7 +86,7 @@ func newSession(ctx context.Context, server *Server, conn net.Conn) *session {
 	s.address = addressKey(conn.RemoteAddr())
 	s.out.to = pacer{s}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
-	s.info = Conn{ID: newID(), Remote: conn.RemoteAddr(), Local: conn.LocalAddr(), TLS: s.tlsState}
+	s.info = Conn{ID: newID(), Remote: conn.RemoteAddr(), Local: conn.LocalAddr(), TLS: s.tlsState, Certificate: s.certificate.DER}
 	s.sum.Session = s.info.ID
 	s.log = server.Log.With().Str("session", s.info.ID).Stringer("remote", stringer{conn.RemoteAddr()}).Logger()
 	return s
@@ -175,7 +181,7 @@ func (s *session) secureFirst() error {
 }
 
 func (s *session) startTLS() error {
-	conn := tls.Server(s.wire, s.server.TLSConfig)
+	conn := tls.Server(s.wire, s.certificate.Watch(s.server.TLSConfig))
 	if err := s.handshake(conn); err != nil {
 		return err
 	}
@@ -206,9 +212,15 @@ func (s *session) greet() error {
 		return &farewell{reason: "refused", code: e.Code, text: e.Text}
 	}
 	s.backend = backend
+	if digests, ok := backend.(DigestSession); ok && digests.AllowDigest() {
+		s.timestamp = "<" + newID() + "." + newID() + "@pop3.invalid>"
+	}
 	greeting := strings.ReplaceAll(s.server.Greeting, "<", "")
 	if greeting == "" {
 		greeting = "POP3 server ready"
+	}
+	if s.timestamp != "" {
+		greeting += " " + s.timestamp // RFC 1939 §7
 	}
 	s.ok(greeting)
 	return nil

@@ -162,9 +162,14 @@ type gateway struct {
 func newGateway(t *testing.T, change ...func(*gateway)) *gateway {
 	g := &gateway{t: t, sakes: newFakeStore(), tea: newFakeStore(), log: &strings.Builder{}}
 	log := zerolog.New(zerolog.SyncWriter(g.log))
+	router := routing.NewRouter(g.table())
 	g.options = routing.Options{
-		Log: log, Router: routing.NewRouter(g.table()), Hostname: "mail.sakes.example", TempDir: t.TempDir(), PlaintextLogin: true,
-		Guard: login.NewGuard(login.GuardOptions{Log: log, Floor: time.Millisecond}), Ledger: g.ledger(t.TempDir()),
+		Log: log, Router: router, Hostname: "mail.sakes.example", TempDir: t.TempDir(), PlaintextLogin: true,
+		Desk: login.NewDesk(login.DeskOptions{
+			Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log, Floor: time.Millisecond}),
+			Directory: func() login.Directory { return router.Table() },
+		}),
+		Ledger: g.ledger(t.TempDir()),
 	}
 	for _, c := range change {
 		c(g)

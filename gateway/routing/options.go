@@ -14,12 +14,12 @@ import (
 )
 
 // Options are what an MX or a Submission is made of. Log and Router are needed, for a
-// Submission Guard too; the rest has defaults, given in brackets.
+// Submission Desk too; the rest has defaults, given in brackets.
 type Options struct {
 	Log    zerolog.Logger
 	Router *Router
-	// Guard stands before logins. One is shared by all listeners.
-	Guard *login.Guard
+	// Desk is where accounts log in. One is shared by all listeners.
+	Desk *login.Desk
 	// Hostname is the right-hand side of Message-IDs that are added ["localhost"].
 	Hostname string
 	// Ledger remembers what became of messages that were answered with 4xx. One is shared by

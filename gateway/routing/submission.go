@@ -1,7 +1,9 @@
 package routing
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 
@@ -57,7 +59,7 @@ var (
 )
 
 func (s *submissionSession) mayLogin() bool {
-	return s.o.PlaintextLogin || s.conn.TLS != nil && s.conn.TLS() != nil
+	return s.o.PlaintextLogin || s.TLS() != nil
 }
 
 // Mechanisms implements [smtp.Session].
@@ -65,17 +67,20 @@ func (s *submissionSession) Mechanisms() []string {
 	if !s.mayLogin() {
 		return nil
 	}
-	return login.Mechanisms()
+	return s.o.Desk.Mechanisms(s)
 }
 
 // Authenticate implements [smtp.Session].
-func (s *submissionSession) Authenticate(_ context.Context, mechanism string) (smtp.Exchange, error) {
+func (s *submissionSession) Authenticate(ctx context.Context, mechanism string) (smtp.Exchange, error) {
 	if !s.mayLogin() {
 		return nil, errNoTLS
 	}
-	inner, err := login.NewExchange(mechanism)
-	if err != nil {
+	inner, err := s.o.Desk.Begin(ctx, s, mechanism)
+	if errors.Is(err, login.ErrMechanism) {
 		return nil, errMechanism
+	}
+	if err != nil {
+		return nil, replies.SMTPLogin(err)
 	}
 	return &exchange{session: s, inner: inner}, nil
 }
@@ -87,47 +92,57 @@ type exchange struct {
 
 // Next implements [smtp.Exchange].
 func (e *exchange) Next(ctx context.Context, response []byte) ([]byte, bool, error) {
-	challenge, proof, err := e.inner.Next(response)
-	if err != nil {
+	challenge, done, err := e.inner.Next(ctx, response)
+	switch {
+	case errors.Is(err, login.ErrMalformed):
 		return nil, false, &smtp.Error{Code: 501, Enhanced: "5.5.2", Text: "the response is malformed", Err: err}
-	}
-	if proof == nil {
-		return challenge, false, nil
-	}
-	if err := e.session.login(ctx, proof); err != nil {
+	case err != nil:
 		return nil, false, replies.SMTPLogin(err)
 	}
-	return nil, true, nil
+	return challenge, done, nil
 }
 
-// login asks the store that the name belongs to.
-func (s *submissionSession) login(ctx context.Context, proof *login.Proof) error {
-	name, ok := login.ParseName(proof.User)
-	attempt := login.Attempt{Peer: peerOf(s.conn, "submission"), Name: name}
-	var store *Store
-	if ok {
-		store = s.o.Router.Table().StoreForLogin(name)
+// Close implements io.Closer. Who has entered without hearing the end of it has not logged in,
+// as far as the engine is concerned, and may try again.
+func (e *exchange) Close() error { return e.inner.Close() }
+
+// Peer implements [login.Client].
+func (s *submissionSession) Peer() backends.Peer { return peerOf(s.conn, "submission") }
+
+// TLS implements [login.Client].
+func (s *submissionSession) TLS() *tls.ConnectionState {
+	if s.conn.TLS == nil {
+		return nil
 	}
-	if store != nil {
-		attempt.Store = store.Name
+	return s.conn.TLS()
+}
+
+// ServerCertificate implements [login.Client].
+func (s *submissionSession) ServerCertificate() []byte {
+	if s.conn.Certificate == nil {
+		return nil
 	}
-	credential := proof.Credential(name.String(), attempt.Peer)
-	var account backends.Account
-	err := s.o.Guard.Do(ctx, attempt, func(ctx context.Context) (err error) {
-		if store == nil {
-			return login.WrongCredentials("no store has such names")
+	return s.conn.Certificate()
+}
+
+// Enter implements [login.Client]: the store looks at the credential, unless it has conducted the
+// exchange and said already who it is.
+func (s *submissionSession) Enter(ctx context.Context, e login.Entry) error {
+	account := e.Account
+	if account == nil {
+		known, err := e.Store.Backend.Login(ctx, e.Credential)
+		if err != nil {
+			return err
 		}
-		account, err = store.Backend.Login(ctx, credential)
-		return err
-	})
-	if err != nil {
-		return err
+		account = &known
 	}
-	s.who = &identity{store: store, account: account, owns: newOwnership(account)}
-	if store.Sends {
-		s.who.credential = &credential
+	s.who = &identity{store: e.Store, account: *account, owns: newOwnership(*account)}
+	if e.Store.Sends {
+		kept := e.Credential
+		kept.Secret = bytes.Clone(kept.Secret)
+		s.who.credential = &kept
 	}
-	s.log = s.log.With().Str("store", store.Name).Str("account", account.ID).Logger()
+	s.log = s.log.With().Str("store", e.Store.Name).Str("account", account.ID).Logger()
 	return nil
 }
 

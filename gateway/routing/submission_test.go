@@ -280,7 +280,13 @@ func TestCloseForgetsWhoItWas(t *testing.T) {
 	g := newGateway(t)
 	g.options.Router.Swap(g.table(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: sender{receiver{g.sakes}}, Sends: true}))
 	session := g.submission()
-	password := g.sakes.seen.Secret
+	if shown := g.sakes.seen.Secret; strings.Trim(string(shown), "\x00") != "" {
+		t.Error("the password that the client sent stays in memory")
+	}
+	if got := send(t, session, "alice@sakes.example", []string{"zoe@far.example"}, letter); got != "250" {
+		t.Fatal(got)
+	}
+	password := g.sakes.seen.Secret // of the credential that was kept to send with
 	if string(password) != "sesame" {
 		t.Fatalf("the store was shown %q", password)
 	}

@@ -5,29 +5,12 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/address"
 	"github.com/dipylon/dipylon/gateway/login"
 )
 
-// Store is one configured store as the gateway's rooms know it. It is not changed once it is
-// in a Table.
-type Store struct {
-	// Name is the store's name in the configuration.
-	Name string
-	// Domains are those the store is authoritative for, in any form; New makes A-labels of them.
-	Domains []string
-	// Backend is the store itself, as a rule a *host.Store. Of the capabilities it has, those
-	// are used that it implements.
-	Backend backends.Store
-	// Default makes this the store of names without a domain. A table with one store needs
-	// no mark; of several, one at the most has it.
-	Default bool
-	// Sends says that what this store's accounts submit goes out through the store's own
-	// transport, to whomever ([backends.Sender]). Otherwise the gateway delivers, to its own
-	// stores' domains alone.
-	Sends bool
-}
+// Store is one configured store as the gateway's rooms know it.
+type Store = login.Store
 
 // Table says which store a domain or a login name belongs to. It does not change: a session
 // that has one is not disturbed by a new configuration.
@@ -100,12 +83,23 @@ func (t *Table) Default() *Store { return t.fallback }
 func (t *Table) StoreFor(domain string) *Store { return t.byDomain[domain] }
 
 // StoreForLogin is the store that a login name belongs to; nil: nobody's. A name with a domain
-// belongs to that domain's store, any other to the default one.
+// belongs to that domain's store, one without to the store of the mailbox that it asks for, or
+// else to the default one. A mailbox of another store than the user's is nobody's: no store can
+// say who may open it.
 func (t *Table) StoreForLogin(name login.Name) *Store {
-	if name.Domain != "" {
-		return t.StoreFor(name.Domain)
+	store := t.fallback
+	domain := name.MailboxDomain()
+	if domain != "" {
+		store = t.StoreFor(domain)
 	}
-	return t.fallback
+	if name.Domain == "" {
+		return store
+	}
+	own := t.StoreFor(name.Domain)
+	if domain != "" && store != own {
+		return nil
+	}
+	return own
 }
 
 // DefaultDomain is what is added to an address without one (postmaster, RFC 5321 §4.5.1): the

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 )
@@ -69,6 +70,9 @@ func (s *session) authenticate(mechanism string, response []byte) reply {
 	cancel()
 	if err != nil {
 		return s.authFailed(err)
+	}
+	if closer, ok := exchange.(io.Closer); ok {
+		defer func() { _ = closer.Close() }()
 	}
 	for range mostExchanges {
 		challenge, done, err := s.step(exchange, response)

@@ -23,6 +23,9 @@ type Conn struct {
 	// TLS returns the state of the connection's TLS, nil while there is none. It changes
 	// with STARTTLS (RFC 3207).
 	TLS func() *tls.ConnectionState
+	// Certificate returns the server's certificate that the connection's TLS was made with, DER,
+	// for channel binding (RFC 5929 §4); nil while it is not known.
+	Certificate func() []byte
 	// Helo returns what the client called itself last, after the checks of RFC 5321
 	// §4.1.1.1; empty before EHLO or HELO.
 	Helo func() string
@@ -62,7 +65,8 @@ type Session interface {
 	Close()
 }
 
-// Exchange is one SASL exchange.
+// Exchange is one SASL exchange. One that is also an io.Closer is closed when it is over,
+// finished, failed, cancelled or lost.
 type Exchange interface {
 	// Next takes the client's response (nil at the start where there is no initial
 	// response) and returns the next challenge; done says that it has succeeded.

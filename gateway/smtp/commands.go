@@ -231,7 +231,7 @@ func (s *session) handshake() error {
 	s.in.discard()
 	s.state = state{}
 	s.heloName.Store(new(string))
-	conn := tls.Server(s.raw, s.server.tls)
+	conn := tls.Server(s.raw, s.certificate.Watch(s.server.tls))
 	ctx, cancel := within(s.ctx, s.server.timeouts.Handshake)
 	defer cancel()
 	if err := s.raw.SetDeadline(s.deadline(s.server.timeouts.Handshake)); err != nil {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/gateway/endpoint"
 )
 
 // session is one connection. It is one goroutine's, but for what stands behind mu and the
@@ -38,8 +40,9 @@ type session struct {
 	waiting  bool // for a command: may be interrupted
 	draining bool // no further command is taken
 
-	tlsState atomic.Pointer[tls.ConnectionState]
-	heloName atomic.Pointer[string]
+	tlsState    atomic.Pointer[tls.ConnectionState]
+	certificate endpoint.Certificate
+	heloName    atomic.Pointer[string]
 }
 
 // state is what STARTTLS forgets (RFC 3207 §4.2), TLS itself aside.
@@ -81,7 +84,7 @@ var (
 func (s *session) conninfo() Conn {
 	return Conn{
 		ID: s.id, Remote: s.raw.RemoteAddr(), Local: s.raw.LocalAddr(),
-		TLS:  s.tlsState.Load,
+		TLS: s.tlsState.Load, Certificate: s.certificate.DER,
 		Helo: func() string { return *s.heloName.Load() },
 	}
 }

@@ -23,8 +23,9 @@ type rule struct {
 
 var rules = []rule{
 	// The engines are libraries: they know the protocol and nothing of stores.
-	{"gateway/pop3", []string{"gateway/pop3"}},
-	{"gateway/smtp", []string{"gateway/smtp"}},
+	{"gateway/pop3", []string{"gateway/pop3", "gateway/endpoint"}},
+	{"gateway/smtp", []string{"gateway/smtp", "gateway/endpoint"}},
+	{"gateway/endpoint", nil},
 	// The binary has the built-in backends inside.
 	{"gateway/dipylon", []string{"gateway", "plugins", "backends", "config"}},
 	{"gateway", []string{"gateway", "plugins/host", "backends$", "backends/crlf", "backends/argon2id", "config"}},

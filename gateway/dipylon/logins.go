@@ -1,0 +1,28 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/login"
+)
+
+// loginPolicy is what a configuration says of logins.
+func loginPolicy(cfg *config.Config) login.Policy {
+	policy := login.Policy{
+		Mechanisms:  cfg.Login.Mechanisms,
+		Certificate: login.CertificateName(cfg.Login.Certificate),
+		Remember:    cfg.Login.Remember.Std(),
+		Names:       login.Names{Realms: make(map[string]string)},
+	}
+	for _, form := range login.Forms() {
+		if !slices.Contains(cfg.Login.Names, string(form)) {
+			policy.Names.Off = append(policy.Names.Off, form)
+		}
+	}
+	for realm, domain := range cfg.Login.Realms {
+		policy.Names.Realms[strings.ToLower(realm)] = domain
+	}
+	return policy
+}

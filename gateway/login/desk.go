@@ -1,0 +1,336 @@
+package login
+
+import (
+	"context"
+	"crypto/tls"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/argon2id"
+)
+
+// Desk is where the clients of all protocols log in. Any number of sessions may use it at once.
+type Desk struct {
+	log       zerolog.Logger
+	guard     *Guard
+	directory func() Directory
+	passwords Passwords
+	now       func() time.Time
+	verifier  argon2id.Verifier
+	memory    *memory
+	said      descriptions
+	decoy     *argon2id.Hash
+	policy    atomic.Pointer[Policy]
+}
+
+// DeskOptions are what a Desk is made of. Log, Guard and Directory are needed.
+type DeskOptions struct {
+	Log   zerolog.Logger
+	Guard *Guard
+	// Directory gives the stores of the moment.
+	Directory func() Directory
+	// Passwords is where application passwords are kept; nil: there are none.
+	Passwords Passwords
+	Policy    Policy
+	Now       func() time.Time // time.Now
+}
+
+// Policy is what an administrator decides about logins. Its zero value is a sensible default.
+type Policy struct {
+	Names Names
+	// Mechanisms are the SASL mechanisms to offer, as far as a store can check them, and APOP.
+	// Empty: all but those that should be wanted explicitly, see [Desk.Mechanisms].
+	Mechanisms []string
+	// Certificate says where in a client's certificate its login name stands; empty:
+	// [CertificateEmail].
+	Certificate CertificateName
+	// Remember is for how long a password that was good is remembered; 0: not at all.
+	Remember time.Duration
+}
+
+// NewDesk makes a desk. One is shared by all listeners.
+func NewDesk(o DeskOptions) *Desk {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	d := &Desk{
+		log: o.Log, guard: o.Guard, directory: o.Directory, passwords: o.Passwords, now: o.Now,
+		// One password at a time for each processor: more would cost memory and win nothing.
+		verifier: argon2id.NewVerifier(runtime.GOMAXPROCS(0)),
+		memory:   newMemory(o.Now),
+		decoy:    argon2id.Decoy(argon2id.Usual),
+	}
+	d.SetPolicy(o.Policy)
+	return d
+}
+
+// SetPolicy puts another policy to use, for logins that begin now.
+func (d *Desk) SetPolicy(p Policy) { d.policy.Store(&p) }
+
+func (d *Desk) names() Names { return d.policy.Load().Names }
+
+func (d *Desk) describe(ctx context.Context, s *Store) backends.Description { return d.said.of(ctx, s) }
+
+// Client is a connection whose user wants to log in.
+type Client interface {
+	// Peer is the client as stores are told of it. Its protocol is what application passwords
+	// can be limited to.
+	Peer() backends.Peer
+	// TLS is the state of the connection's TLS, nil while there is none.
+	TLS() *tls.ConnectionState
+	// ServerCertificate is the certificate that the TLS handshake was made with, DER; nil: it
+	// is not known.
+	ServerCertificate() []byte
+	// Enter takes a login to the store, which verifies the entry's credential. Its error is what
+	// becomes of the attempt; without one, the client is logged in.
+	Enter(ctx context.Context, e Entry) error
+}
+
+// Entry is a login on its last step: the store is to look at the credential.
+type Entry struct {
+	Store *Store
+	// Credential names the mailbox that is meant, too.
+	Credential backends.Credential
+	// Folder is the folder that the name asks for; empty: the inbox.
+	Folder string
+	// Account is whose login it is, where the store has said so already, having conducted the
+	// exchange; nil otherwise.
+	Account *backends.Account
+}
+
+// Exchange is one SASL exchange (RFC 4422 §3), seen from the server. It knows nothing of
+// base64, nor of "*", which cancels: both are the engine's.
+type Exchange interface {
+	// Next takes the client's response, nil at the start where there was no initial one, and
+	// returns the next challenge; done says that the client is logged in, and has been told
+	// all that there was to tell. After an error the exchange is over. [ErrMalformed]: the
+	// response breaks the mechanism's rules.
+	//
+	// A client can have entered before the exchange is done: where there is a last word to say,
+	// and its answer to wait for.
+	Next(ctx context.Context, response []byte) (challenge []byte, done bool, err error)
+	// Close ends the exchange, finished or not.
+	Close() error
+}
+
+// Password logs in with a name and a password (USER and PASS of RFC 1939 §7).
+func (d *Desk) Password(ctx context.Context, client Client, user string, password []byte) error {
+	proof := &Proof{Kind: backends.CredentialPassword, User: user, Secret: password}
+	return d.prove(ctx, client, &Attempt{Peer: client.Peer(), Mechanism: "PASS"}, proof)
+}
+
+// Begin starts an exchange with one of Mechanisms, upper case; otherwise: [ErrMechanism].
+func (d *Desk) Begin(ctx context.Context, client Client, mechanism string) (Exchange, error) {
+	o := d.offer(ctx, client)
+	if !o.has(mechanism) {
+		return nil, ErrMechanism
+	}
+	attempt := &Attempt{Peer: client.Peer(), Mechanism: mechanism}
+	switch mechanism {
+	case "PLAIN":
+		return &spoken{desk: d, client: client, attempt: attempt, speech: &single{parse: ParsePlain}}, nil
+	case "LOGIN":
+		return &spoken{desk: d, client: client, attempt: attempt, speech: &loginSpeech{}}, nil
+	case "XOAUTH2":
+		return &spoken{desk: d, client: client, attempt: attempt, speech: &single{parse: ParseXOAUTH2}, refusal: xoauth2Refusal}, nil
+	case "OAUTHBEARER":
+		return &spoken{desk: d, client: client, attempt: attempt, speech: &single{parse: ParseOAuthBearer}, refusal: oauthBearerRefusal}, nil
+	case "EXTERNAL":
+		return &external{desk: d, client: client, attempt: attempt}, nil
+	case scramSHA256, scramSHA256 + plus:
+		return &scramExchange{desk: d, client: client, attempt: attempt, bound: mechanism == scramSHA256+plus}, nil
+	}
+	return d.relayTo(ctx, client, o.conductor(mechanism), attempt)
+}
+
+// spoken is an exchange of a [speech].
+type spoken struct {
+	desk    *Desk
+	client  Client
+	attempt *Attempt
+	speech  speech
+	refusal []byte // told of a token that is not good
+	failed  error  // once it has been told
+}
+
+// Next implements [Exchange].
+func (s *spoken) Next(ctx context.Context, response []byte) ([]byte, bool, error) {
+	if s.failed != nil {
+		return nil, false, s.failed // whatever the client says to it (RFC 7628 §3.2.3)
+	}
+	challenge, proof, err := s.speech.next(response)
+	if err != nil || proof == nil {
+		return challenge, false, err
+	}
+	err = s.desk.prove(ctx, s.client, s.attempt, proof)
+	clear(proof.Secret)
+	if s.refusal != nil && backends.KindOf(err) == backends.BadCredentials {
+		s.failed = err
+		return s.refusal, false, nil
+	}
+	return nil, err == nil, err
+}
+
+// Close implements [Exchange].
+func (s *spoken) Close() error { return nil }
+
+// find reads a name, with the mailbox that an authorization identity asks for, and finds its
+// store; nil: it is nobody's.
+func (d *Desk) find(user, actAs string) (Name, *Store) {
+	names := d.names()
+	name, ok := names.Parse(user)
+	if ok {
+		name, ok = names.For(name, actAs)
+	}
+	if !ok {
+		return name, nil
+	}
+	return name, d.directory().StoreForLogin(name)
+}
+
+func labelOf(s *Store) string {
+	if s == nil {
+		return ""
+	}
+	return s.Name
+}
+
+// prove makes the attempt that a proof is for.
+func (d *Desk) prove(ctx context.Context, client Client, attempt *Attempt, proof *Proof) error {
+	name, store := d.find(proof.User, proof.ActAs)
+	attempt.Name, attempt.Store = name, labelOf(store)
+	return d.guard.Do(ctx, attempt, func(ctx context.Context) error {
+		switch {
+		case store == nil:
+			return WrongCredentials("no store has such names")
+		case proof.Kind == backends.CredentialPassword:
+			return d.byPassword(ctx, client, attempt, name, store, proof.Secret)
+		}
+		credential := backends.Credential{Kind: proof.Kind, Secret: proof.Secret}
+		return d.enter(ctx, client, attempt, name, store, credential)
+	})
+}
+
+// enter lets the client in with a credential for a name.
+func (d *Desk) enter(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, c backends.Credential) error {
+	c.User, c.ActAs, c.Peer = name.String(), name.Mailbox, attempt.Peer
+	return client.Enter(ctx, Entry{Store: store, Credential: c, Folder: name.Folder})
+}
+
+// byPassword lets whoever can judge a password do so.
+func (d *Desk) byPassword(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, secret []byte) error {
+	switch {
+	case d.hasAppPasswords(ctx, store) && appPasswordForm.Match(secret):
+		return d.byAppPassword(ctx, client, attempt, name, store, secret)
+	case store.Passwords == ApplicationPassword:
+		return WrongCredentials("store %s is for application passwords alone", store.Name)
+	}
+	return d.byStorePassword(ctx, client, attempt, name, store, secret)
+}
+
+// byStorePassword lets the store judge, unless it lets the gateway act and has found the same
+// password good a short while ago.
+func (d *Desk) byStorePassword(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, secret []byte) error {
+	account := store.Name + " " + name.key()
+	life := d.policy.Load().Remember
+	acts := life > 0 && takes(d.describe(ctx, store), backends.CredentialActing)
+	if acts && d.memory.knows(account, "", secret) {
+		err := d.enter(ctx, client, attempt, name, store, backends.Credential{Kind: backends.CredentialActing})
+		if !refused(err) {
+			return err
+		}
+		d.memory.forget(account) // the account has gone, or the store's settings have changed
+	}
+	err := d.enter(ctx, client, attempt, name, store, backends.Credential{Kind: backends.CredentialPassword, Secret: secret})
+	switch {
+	case err == nil && acts:
+		d.memory.remember(account, "", secret, life)
+	case refused(err):
+		d.memory.forget(account)
+	}
+	return err
+}
+
+// hasAppPasswords says whether application passwords can be good for a store's accounts.
+func (d *Desk) hasAppPasswords(ctx context.Context, store *Store) bool {
+	return d.passwords != nil && store.Passwords != StorePassword && takes(d.describe(ctx, store), backends.CredentialActing)
+}
+
+// byAppPassword judges an application password. What has the form of one is never shown to the
+// store: there it could only be a wrong password, and lock its owner out.
+func (d *Desk) byAppPassword(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, secret []byte) error {
+	all, err := d.passwords.Find(ctx, store.Name, store.account(name))
+	if err != nil {
+		return backends.Fail(backends.Temporary, "application passwords: %w", err)
+	}
+	var password *AppPassword
+	id, _, _ := strings.Cut(string(secret), "-")
+	if i := slices.IndexFunc(all, func(p AppPassword) bool { return p.ID == id }); i >= 0 {
+		password = &all[i]
+	}
+	right, err := d.verify(ctx, name, store, password, secret)
+	if err != nil {
+		return backends.Fail(backends.Temporary, "verifying an application password: %w", err)
+	}
+	if !right {
+		return WrongCredentials("a wrong application password")
+	}
+	return d.enterByPassword(ctx, client, attempt, name, store, password)
+}
+
+// verify compares a password with an entry's hash, or with one that no password has where there
+// is no entry, so that both take their time.
+func (d *Desk) verify(ctx context.Context, name Name, store *Store, password *AppPassword, secret []byte) (bool, error) {
+	account := store.Name + " " + name.key()
+	if password == nil {
+		_, err := d.verifier.Verify(ctx, d.decoy, secret)
+		d.memory.forget(account)
+		return false, err
+	}
+	if d.memory.knows(account, password.ID, secret) {
+		return true, nil
+	}
+	hash, err := argon2id.Parse(password.Hash)
+	if err != nil {
+		return false, err
+	}
+	right, err := d.verifier.Verify(ctx, hash, secret)
+	switch {
+	case right:
+		d.memory.remember(account, password.ID, secret, d.policy.Load().Remember)
+	case err == nil:
+		d.memory.forget(account)
+	}
+	return right, err
+}
+
+// enterByPassword lets somebody in who has shown an application password, if it is good for this
+// login.
+func (d *Desk) enterByPassword(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, password *AppPassword) error {
+	attempt.Password = password.ID
+	if err := password.allows(d.now(), attempt.Peer); err != nil {
+		return WrongCredentials("application password %s: %w", password.ID, err)
+	}
+	if err := d.passwords.Used(ctx, password.ID, d.now(), peerAddr(attempt.Peer.Address).String()); err != nil {
+		d.log.Warn().Err(err).Str("password_id", password.ID).Msg("the use of an application password cannot be noted")
+	}
+	return d.enter(ctx, client, attempt, name, store, backends.Credential{Kind: backends.CredentialActing})
+}
+
+// saltKey is the key that SCRAM's salts are made of.
+func (d *Desk) saltKey(ctx context.Context) ([]byte, error) {
+	if d.passwords == nil {
+		return d.memory.key[:], nil // nobody has a password: the salts are good for nothing
+	}
+	key, err := d.passwords.SaltKey(ctx)
+	if err != nil {
+		return nil, backends.Fail(backends.Temporary, "application passwords: %w", err)
+	}
+	return key, nil
+}

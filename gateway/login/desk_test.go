@@ -1,0 +1,236 @@
+package login_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/login"
+)
+
+// TestDialogues has each mechanism's messages, challenge by challenge.
+func TestDialogues(t *testing.T) {
+	type turn struct {
+		say  string // "-": no initial response
+		want string // the challenge, "" at the end
+	}
+	bearer := "n,a=alice@sakes.example,\x01host=mail.sakes.example\x01port=995\x01auth=Bearer "
+	for _, test := range []struct {
+		name, mechanism string
+		turns           []turn
+		err             error
+	}{
+		{"PLAIN with an initial response", "PLAIN", []turn{{"\x00alice\x00sesame", ""}}, nil},
+		{"PLAIN without", "PLAIN", []turn{{"-", "(empty)"}, {"\x00alice\x00sesame", ""}}, nil},
+		{"PLAIN with an empty response", "PLAIN", []turn{{"", ""}}, login.ErrMalformed},
+		{"PLAIN, wrong", "PLAIN", []turn{{"\x00alice\x00simsim", ""}}, &backends.Failure{Kind: backends.BadCredentials}},
+		{"LOGIN", "LOGIN", []turn{{"-", "Username:"}, {"alice", "Password:"}, {"sesame", ""}}, nil},
+		{"LOGIN with an initial response", "LOGIN", []turn{{"alice", "Password:"}, {"sesame", ""}}, nil},
+		{"LOGIN without a user", "LOGIN", []turn{{"-", "Username:"}, {"", ""}}, login.ErrMalformed},
+		{"LOGIN without a password", "LOGIN", []turn{{"alice", "Password:"}, {"", ""}}, login.ErrMalformed},
+		{"LOGIN with a NUL", "LOGIN", []turn{{"alice", "Password:"}, {"a\x00b", ""}}, login.ErrMalformed},
+		{"XOAUTH2", "XOAUTH2", []turn{{"user=alice\x01auth=Bearer t0ken\x01\x01", ""}}, nil},
+		{"XOAUTH2 in two lines", "XOAUTH2", []turn{{"-", "(empty)"}, {"user=alice\x01auth=Bearer t0ken\x01\x01", ""}}, nil},
+		{"XOAUTH2, wrong", "XOAUTH2", []turn{{"user=alice\x01auth=Bearer old\x01\x01", `{"status":"401","schemes":"bearer"}`}, {"", ""}}, &backends.Failure{Kind: backends.BadCredentials}},
+		{"OAUTHBEARER", "OAUTHBEARER", []turn{{bearer + "t0ken\x01\x01", ""}}, nil},
+		{"OAUTHBEARER, wrong", "OAUTHBEARER", []turn{{bearer + "old\x01\x01", `{"status":"invalid_token"}`}, {"\x01", ""}}, &backends.Failure{Kind: backends.BadCredentials}},
+		{"OAUTHBEARER, the dummy is another try", "OAUTHBEARER", []turn{{bearer + "old\x01\x01", `{"status":"invalid_token"}`}, {bearer + "t0ken\x01\x01", ""}}, &backends.Failure{Kind: backends.BadCredentials}},
+		{"no such mechanism", "X-NONE", nil, login.ErrMechanism},
+		{"a mechanism that nobody checks", "EXTERNAL", nil, login.ErrMechanism},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, password, token)
+			client := newClient()
+			exchange, err := w.Begin(t.Context(), client, test.mechanism)
+			done := false
+			for i := 0; err == nil && i < len(test.turns); i++ {
+				var challenge, response []byte
+				if said := test.turns[i].say; said != "-" {
+					response = []byte(said)
+				}
+				challenge, done, err = exchange.Next(t.Context(), response)
+				want := strings.TrimPrefix(test.turns[i].want, "(empty)")
+				if err == nil && !done && (challenge == nil || string(challenge) != want || i == len(test.turns)-1) {
+					t.Fatalf("turn %d: %q", i, challenge)
+				}
+			}
+			if !errors.Is(err, test.err) || done != (test.err == nil) || (client.account == "alice-id") != (test.err == nil) {
+				t.Errorf("%v, done: %v, account %q", err, done, client.account)
+			}
+		})
+	}
+}
+
+// TestTokenOutage has an outage told at once: it is no bad token.
+func TestTokenOutage(t *testing.T) {
+	w := newWorld(t, token)
+	w.store.fail = backends.Fail(backends.Temporary, "down")
+	err := w.converse(newClient(), "XOAUTH2", script([]byte("user=alice\x01auth=Bearer t0ken\x01\x01")))
+	if kindOf(err) != backends.Temporary {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestWhatTheStoreIsAsked has the names of all forms, as the store is given them.
+func TestWhatTheStoreIsAsked(t *testing.T) {
+	for _, test := range []struct{ name, user, identity, asked, mailbox, folder string }{
+		{"address", "Alice@SAKES.example", "", "Alice@sakes.example", "", ""},
+		{"folder", "alice+Lists/Go@sakes.example", "", "alice@sakes.example", "", "Lists/Go"},
+		{"shared", "alice@sakes.example!info@sakes.example", "", "alice@sakes.example", "info@sakes.example", ""},
+		{"by authorization identity", "alice", "info+Archive", "alice", "info", "Archive"},
+		{"realm", `Sakes\alice\info`, "", "alice@sakes.example", "info", ""},
+		{"nobody's", "alice@far.example", "", "", "", ""},
+		{"two mailboxes", "alice!info", "sales", "", "", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, password)
+			w.change(func(p *login.Policy) { p.Names.Realms = map[string]string{"sakes": "sakes.example"} })
+			client := newClient()
+			_ = w.converse(client, "PLAIN", script([]byte(test.identity+"\x00"+test.user+"\x00sesame")))
+			if test.asked == "" {
+				if len(client.entries) > 0 {
+					t.Errorf("the store was asked: %+v", client.entries)
+				}
+				return
+			}
+			if len(client.entries) != 1 {
+				t.Fatalf("asked %d times", len(client.entries))
+			}
+			e := client.entries[0]
+			if c := e.Credential; c.User != test.asked || c.ActAs != test.mailbox || e.Folder != test.folder || c.Peer != client.peer {
+				t.Errorf("asked for %+v, folder %q", c, e.Folder)
+			}
+		})
+	}
+}
+
+func kinds(all []backends.Credential) string {
+	var names []string
+	for _, c := range all {
+		names = append(names, c.Kind.String())
+	}
+	return strings.Join(names, " ")
+}
+
+// TestRemembered has a good password asked for once, where the store lets the gateway act.
+func TestRemembered(t *testing.T) {
+	w := newWorld(t, password, acting)
+	w.change(func(p *login.Policy) { p.Remember = 5 * time.Minute })
+	pass := func(secret string) error { return w.Password(t.Context(), newClient(), "alice", []byte(secret)) }
+	for _, step := range []struct {
+		name, secret string
+		later        time.Duration
+		before       func()
+		want         string
+		kind         backends.Kind
+	}{
+		{"the first time", "sesame", 0, nil, "password", 0},
+		{"again", "sesame", time.Minute, nil, "acting", 0},
+		{"remembering does not renew itself", "sesame", 4 * time.Minute, nil, "password", 0},
+		{"another one", "simsim", 0, nil, "password", backends.BadCredentials},
+		{"a failure has emptied it", "sesame", 0, nil, "password", 0},
+		{"again, again", "sesame", 0, nil, "acting", 0},
+		{"an outage empties nothing", "sesame", 0, func() { w.store.fail = backends.Fail(backends.Temporary, "down") }, "acting", backends.Temporary},
+		{"and after it", "sesame", 0, func() { w.store.fail = nil }, "acting", 0},
+		{"an account that may no longer", "sesame", 0, func() { w.store.fail = backends.Fail(backends.Permanent, "disabled") }, "acting password", backends.Permanent},
+		{"off", "sesame", 0, func() {
+			w.store.fail = nil
+			w.change(func(p *login.Policy) { p.Remember = 0 })
+		}, "password", 0},
+		{"still off", "sesame", 0, nil, "password", 0},
+	} {
+		w.now = w.now.Add(step.later)
+		if step.before != nil {
+			step.before()
+		}
+		if err := pass(step.secret); kindOf(err) != step.kind {
+			t.Errorf("%s: %v", step.name, err)
+		}
+		if got := kinds(w.store.seen()); got != step.want {
+			t.Errorf("%s: the store was asked by %q, want %q", step.name, got, step.want)
+		}
+	}
+}
+
+// TestNotRemembered has a store that has to see the password each time.
+func TestNotRemembered(t *testing.T) {
+	w := newWorld(t, password)
+	w.change(func(p *login.Policy) { p.Remember = time.Minute })
+	for range 2 {
+		if err := w.Password(t.Context(), newClient(), "alice", []byte("sesame")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := kinds(w.store.seen()); got != "password password" {
+		t.Errorf("the store was asked by %q", got)
+	}
+}
+
+// TestOffers says for which stores which mechanisms are offered.
+func TestOffers(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		kinds    []backends.CredentialKind
+		change   func(*world)
+		want     string
+		password bool
+	}{
+		{"passwords", []backends.CredentialKind{password}, nil, "PLAIN LOGIN", true},
+		{"a store that says nothing", nil, nil, "PLAIN LOGIN", true},
+		{"a store that is down, and never was up", []backends.CredentialKind{token}, func(w *world) { w.store.down = true }, "PLAIN LOGIN", true},
+		{"tokens alone", []backends.CredentialKind{token}, nil, "OAUTHBEARER XOAUTH2", false},
+		{"both", []backends.CredentialKind{password, token}, nil, "OAUTHBEARER XOAUTH2 PLAIN LOGIN", true},
+		{"acting, beside passwords", []backends.CredentialKind{password, acting}, nil, "PLAIN LOGIN", true},
+		{"acting alone", []backends.CredentialKind{acting}, nil, "SCRAM-SHA-256 PLAIN LOGIN", true},
+		{"application passwords alone", []backends.CredentialKind{password, acting}, func(w *world) { w.table[0].Passwords = login.ApplicationPassword }, "SCRAM-SHA-256 PLAIN LOGIN", true},
+		{"application passwords alone, and no acting", []backends.CredentialKind{password}, func(w *world) { w.table[0].Passwords = login.ApplicationPassword }, "", false},
+		{"the store's passwords alone", []backends.CredentialKind{acting}, func(w *world) { w.table[0].Passwords = login.StorePassword }, "", false},
+		{"SCRAM by wish", []backends.CredentialKind{password, acting}, func(w *world) {
+			w.change(func(p *login.Policy) { p.Mechanisms = []string{"SCRAM-SHA-256", "PLAIN"} })
+		}, "SCRAM-SHA-256 PLAIN", true},
+		{"a wish that nobody can grant", []backends.CredentialKind{password}, func(w *world) {
+			w.change(func(p *login.Policy) { p.Mechanisms = []string{"SCRAM-SHA-256", "CRAM-MD5", "XOAUTH2", "LOGIN"} })
+		}, "LOGIN", true},
+		{"two stores", []backends.CredentialKind{password}, func(w *world) {
+			w.table = append(w.table, &login.Store{Name: "tea", Backend: &fakeStore{description: backends.Description{Credentials: []backends.CredentialKind{token}}}})
+		}, "OAUTHBEARER XOAUTH2 PLAIN LOGIN", true},
+		{"SCRAM is not for one store where the other has passwords", []backends.CredentialKind{password}, func(w *world) {
+			w.table = append(w.table, &login.Store{Name: "tea", Backend: &fakeStore{description: backends.Description{Credentials: []backends.CredentialKind{acting}}}})
+		}, "PLAIN LOGIN", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, test.kinds...)
+			if test.change != nil {
+				test.change(w)
+			}
+			client := newClient()
+			if got := strings.Join(w.Mechanisms(client), " "); got != test.want {
+				t.Errorf("offered: %q, want %q", got, test.want)
+			}
+			if got := w.TakesPasswords(client); got != test.password {
+				t.Errorf("passwords: %v", got)
+			}
+			for _, m := range login.MechanismNames() {
+				_, err := w.Begin(t.Context(), client, m)
+				if offered := slices.Contains(w.Mechanisms(client), m); offered != (err == nil) {
+					t.Errorf("%s: offered %v, and %v", m, offered, err)
+				}
+			}
+		})
+	}
+}
+
+// TestOfferOutlastsTheStore has a store that was there once.
+func TestOfferOutlastsTheStore(t *testing.T) {
+	w := newWorld(t, token)
+	client := newClient()
+	before := fmt.Sprint(w.Mechanisms(client))
+	w.store.down = true
+	if after := fmt.Sprint(w.Mechanisms(client)); after != before || before != "[OAUTHBEARER XOAUTH2]" {
+		t.Errorf("%s, and while the store is down %s", before, after)
+	}
+}

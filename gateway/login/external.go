@@ -1,0 +1,113 @@
+package login
+
+import (
+	"context"
+	"crypto/x509"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+// CertificateName says where in a client's certificate its login name stands.
+type CertificateName string
+
+// The places. The texts stand in the configuration.
+const (
+	CertificateEmail      CertificateName = "email"       // a subject alternative name of the type rfc822Name
+	CertificateCommonName CertificateName = "common_name" // the subject's CN
+	CertificateDNS        CertificateName = "dns"         // a subject alternative name of the type dNSName: a machine's
+)
+
+// clientCertificate is the certificate that TLS has verified, against the authorities that the
+// listener trusts for that; nil: there is none.
+func clientCertificate(client Client) *x509.Certificate {
+	state := client.TLS()
+	if state == nil || len(state.VerifiedChains) == 0 || len(state.VerifiedChains[0]) == 0 {
+		return nil
+	}
+	return state.VerifiedChains[0][0]
+}
+
+// namesOf are the login names in a certificate.
+func (c CertificateName) namesOf(certificate *x509.Certificate) []string {
+	switch c {
+	case CertificateCommonName:
+		return []string{certificate.Subject.CommonName}
+	case CertificateDNS:
+		return certificate.DNSNames
+	}
+	return certificate.EmailAddresses
+}
+
+// external is EXTERNAL (RFC 4422 appendix A): TLS has proved who the client is, and all that it
+// says is whose mailbox it means, if it says anything.
+type external struct {
+	desk    *Desk
+	client  Client
+	attempt *Attempt
+	asked   bool
+}
+
+// Next implements [Exchange].
+func (e *external) Next(ctx context.Context, response []byte) ([]byte, bool, error) {
+	if response == nil && !e.asked {
+		e.asked = true
+		return []byte{}, false, nil
+	}
+	if len(response) > identityMost || !utf8.Valid(response) || strings.ContainsRune(string(response), 0) {
+		return nil, false, ErrMalformed
+	}
+	err := e.prove(ctx, string(response))
+	return nil, err == nil, err
+}
+
+// Close implements [Exchange].
+func (e *external) Close() error { return nil }
+
+func (e *external) prove(ctx context.Context, identity string) error {
+	certificate := clientCertificate(e.client)
+	if certificate == nil {
+		return ErrMechanism
+	}
+	name, store := e.choose(certificate, identity)
+	e.attempt.Name, e.attempt.Store = name, labelOf(store)
+	return e.desk.guard.Do(ctx, e.attempt, func(ctx context.Context) error {
+		if store == nil {
+			return WrongCredentials("the certificate of %q has no name that is a store's", certificate.Subject.String())
+		}
+		c := backends.Credential{Kind: backends.CredentialActing}
+		if takes(e.desk.describe(ctx, store), backends.CredentialCertificate) {
+			c.Kind, c.Certificate = backends.CredentialCertificate, certificate.Raw
+		}
+		return e.desk.enter(ctx, e.client, e.attempt, name, store, c)
+	})
+}
+
+// choose finds which of a certificate's names is meant: the one that the client says, or the
+// first that is a store's, whose user then asks for the mailbox that the client says.
+func (e *external) choose(certificate *x509.Certificate, identity string) (Name, *Store) {
+	names, stores := e.desk.names(), e.desk.directory()
+	asked, isName := names.Parse(identity)
+	// An authority that has signed alice+x@… has said nothing of a folder of alice's.
+	literal := Names{Off: []Form{FormMailbox, FormShared, FormFolder}, Realms: names.Realms}
+	var chosen Name
+	var store *Store
+	for _, text := range e.desk.policy.Load().Certificate.namesOf(certificate) {
+		own, ok := literal.Parse(text)
+		if !ok {
+			continue
+		}
+		if isName && asked.Mailbox == "" && asked.key() == own.key() {
+			own.Folder = asked.Folder
+			return own, stores.StoreForLogin(own)
+		}
+		if name, ok := names.For(own, identity); ok && store == nil {
+			chosen, store = name, stores.StoreForLogin(name)
+		}
+	}
+	if store == nil {
+		chosen.Raw = identity
+	}
+	return chosen, store
+}

@@ -1,0 +1,229 @@
+package login_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/login"
+)
+
+// fakeStore is a store with alice, whose password is sesame and whose token is t0ken.
+type fakeStore struct {
+	description backends.Description
+	down        bool // Describe fails
+	exchange    func(mechanism string) backends.Exchange
+
+	mu     sync.Mutex
+	logins []backends.Credential
+	fail   error // what a login with a good credential comes to
+}
+
+func (f *fakeStore) Describe(context.Context) (backends.Description, error) {
+	if f.down {
+		return backends.Description{}, backends.Fail(backends.Temporary, "down")
+	}
+	return f.description, nil
+}
+func (f *fakeStore) Configure(context.Context, backends.Settings) error { return nil }
+func (f *fakeStore) Health(context.Context) error                       { return nil }
+func (f *fakeStore) Close() error                                       { return nil }
+
+func (f *fakeStore) Login(_ context.Context, c backends.Credential) (backends.Account, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c.Secret = slices.Clone(c.Secret)
+	f.logins = append(f.logins, c)
+	right := false
+	switch c.Kind {
+	case backends.CredentialPassword:
+		right = string(c.Secret) == "sesame"
+	case backends.CredentialToken:
+		right = string(c.Secret) == "t0ken"
+	case backends.CredentialActing, backends.CredentialCertificate:
+		right = true
+	case backends.CredentialGrant:
+		right = string(c.Secret) == "grant"
+	}
+	if !right || c.User != "alice@sakes.example" && c.User != "alice" {
+		return backends.Account{}, backends.Fail(backends.BadCredentials, "wrong")
+	}
+	return backends.Account{ID: "alice-id"}, f.fail
+}
+
+// seen are the credentials that the store was shown since the last time.
+func (f *fakeStore) seen() []backends.Credential {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := f.logins
+	f.logins = nil
+	return all
+}
+
+// conductor is a store that conducts exchanges.
+type conductor struct{ *fakeStore }
+
+func (c conductor) Authenticate(_ context.Context, mechanism string, _ backends.Peer) (backends.Exchange, error) {
+	return c.exchange(mechanism), nil
+}
+
+// fakeClient is a connection; each has its own.
+type fakeClient struct {
+	peer        backends.Peer
+	state       *tls.ConnectionState
+	certificate []byte
+	entries     []login.Entry
+	account     string // of the last one that was let in
+}
+
+func newClient() *fakeClient {
+	return &fakeClient{peer: backends.Peer{Address: "192.0.2.7:4711", Protocol: "pop3", TLS: true, Session: "s1"}}
+}
+
+func (c *fakeClient) Peer() backends.Peer       { return c.peer }
+func (c *fakeClient) TLS() *tls.ConnectionState { return c.state }
+func (c *fakeClient) ServerCertificate() []byte { return c.certificate }
+
+func (c *fakeClient) Enter(ctx context.Context, e login.Entry) error {
+	c.entries = append(c.entries, e)
+	a, err := e.Store.Backend.Login(ctx, e.Credential)
+	if err == nil {
+		c.account = a.ID
+	}
+	return err
+}
+
+// fakePasswords keeps application passwords in memory.
+type fakePasswords struct {
+	mu   sync.Mutex
+	all  []login.AppPassword
+	used []string
+	fail error
+}
+
+func (f *fakePasswords) Find(_ context.Context, store, account string) (found []login.AppPassword, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.all {
+		if p.Store == store && p.Account == account {
+			found = append(found, p)
+		}
+	}
+	return found, f.fail
+}
+
+func (f *fakePasswords) Used(_ context.Context, id string, _ time.Time, from string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.used = append(f.used, id+" "+from)
+	return nil
+}
+
+func (f *fakePasswords) SaltKey(context.Context) ([]byte, error) { return []byte("salt key"), f.fail }
+
+// world is a desk before one store, which has sakes.example.
+type world struct {
+	*login.Desk
+	t         *testing.T
+	store     *fakeStore
+	table     fakeTable
+	passwords *fakePasswords
+	policy    login.Policy
+	log       *strings.Builder
+	now       time.Time
+}
+
+// fakeTable gives sakes.example and bare names to the first store, tea.example to the second.
+type fakeTable []*login.Store
+
+func (f fakeTable) Stores() []*login.Store { return f }
+
+func (f fakeTable) StoreForLogin(name login.Name) *login.Store {
+	switch {
+	case name.Domain == "" || name.Domain == "sakes.example":
+		return f[0]
+	case name.Domain == "tea.example" && len(f) > 1:
+		return f[1]
+	}
+	return nil
+}
+
+const (
+	password    = backends.CredentialPassword
+	token       = backends.CredentialToken
+	certificate = backends.CredentialCertificate
+	grant       = backends.CredentialGrant
+	acting      = backends.CredentialActing
+)
+
+func newWorld(t *testing.T, kinds ...backends.CredentialKind) *world {
+	w := &world{t: t, log: &strings.Builder{}, passwords: &fakePasswords{}, now: time.Date(2026, 11, 28, 9, 0, 0, 0, time.UTC)}
+	w.store = &fakeStore{description: backends.Description{Name: "fake", Credentials: kinds}}
+	w.table = fakeTable{{Name: "sakes", Domains: []string{"sakes.example"}, Backend: w.store, Default: true}}
+	log := zerolog.New(zerolog.SyncWriter(w.log))
+	w.Desk = login.NewDesk(login.DeskOptions{
+		Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log, Floor: time.Millisecond}),
+		Directory: func() login.Directory { return w.table }, Passwords: w.passwords, Now: func() time.Time { return w.now },
+	})
+	return w
+}
+
+// change puts another policy to use.
+func (w *world) change(f func(*login.Policy)) {
+	f(&w.policy)
+	w.SetPolicy(w.policy)
+}
+
+// add makes an application password of alice's.
+func (w *world) add(change func(*login.AppPassword)) string {
+	w.t.Helper()
+	draft := login.AppPassword{Store: "sakes", Account: "alice@sakes.example", Created: w.now}
+	if change != nil {
+		change(&draft)
+	}
+	made, text, err := login.NewAppPassword([]byte("salt key"), draft)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.passwords.all = append(w.passwords.all, made)
+	return text
+}
+
+// converse conducts an exchange: the client is asked with each challenge, nil at first.
+func (w *world) converse(client login.Client, mechanism string, say func(challenge []byte) []byte) error {
+	exchange, err := w.Begin(w.t.Context(), client, mechanism)
+	if err != nil {
+		return err
+	}
+	defer exchange.Close() //nolint:errcheck // the outcome is known by then
+	var challenge []byte
+	for range 10 {
+		next, done, err := exchange.Next(w.t.Context(), say(challenge))
+		if err != nil || done {
+			return err
+		}
+		if challenge = next; challenge == nil {
+			challenge = []byte{}
+		}
+	}
+	return errors.New("the exchange has no end")
+}
+
+// script is a client that says these things; nil is no initial response.
+func script(lines ...[]byte) func([]byte) []byte {
+	return func([]byte) []byte {
+		line := lines[0]
+		lines = lines[1:]
+		return line
+	}
+}
+
+func kindOf(err error) backends.Kind { return backends.KindOf(err) }

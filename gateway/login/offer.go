@@ -1,0 +1,156 @@
+package login
+
+import (
+	"context"
+	"slices"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+const scramSHA256 = "SCRAM-SHA-256"
+
+// order is that of the mechanisms in an offer: clients that know several often take the first.
+var order = []string{
+	scramSHA256 + plus, scramSHA256, "EXTERNAL", "OAUTHBEARER", "XOAUTH2", "PLAIN", "LOGIN", "NTLM", "CRAM-MD5",
+}
+
+// APOP is the name that RFC 1939's APOP has among mechanisms. It is a command, and in no offer.
+const APOP = "APOP"
+
+// MechanismNames are all names that [Policy.Mechanisms] can have.
+func MechanismNames() []string { return append(slices.Clone(order), APOP) }
+
+// Mechanisms are those that can be offered to a client now, the better one first: each of them at
+// least one store that the client can reach can check, or the gateway itself for it.
+//
+// Without a list in the policy it is PLAIN, LOGIN, OAUTHBEARER, XOAUTH2, EXTERNAL for a client
+// with a certificate, and SCRAM where that is good for every password that there is. A client
+// that is offered SCRAM uses it, and where the users of a store have passwords of the store's as
+// well, which SCRAM cannot check, they could not log in any more.
+func (d *Desk) Mechanisms(client Client) []string {
+	o := d.offer(context.Background(), client) // which waits no longer than describeWait for a store
+	return slices.DeleteFunc(slices.Clone(order), func(m string) bool { return !o.has(m) })
+}
+
+// TakesPasswords says whether there is a store that a client could log in to with a password.
+func (d *Desk) TakesPasswords(client Client) bool {
+	return d.offer(context.Background(), client).passwords()
+}
+
+// TakesAPOP says whether a store checks APOP, and the administrator wants it to.
+func (d *Desk) TakesAPOP(client Client) bool {
+	return d.offer(context.Background(), client).conductor(APOP) != nil
+}
+
+// APOP logs in with the digest of the greeting's timestamp and a password (RFC 1939 §7).
+func (d *Desk) APOP(ctx context.Context, client Client, timestamp, user, digest string) error {
+	store := d.offer(ctx, client).conductor(APOP)
+	if store == nil {
+		return ErrMechanism
+	}
+	r, err := d.relayTo(ctx, client, store, &Attempt{Peer: client.Peer(), Mechanism: APOP})
+	if err != nil {
+		return err
+	}
+	defer r.Close() //nolint:errcheck // the outcome is known by then
+	_, done, err := r.Next(ctx, []byte(timestamp+" "+user+" "+digest))
+	if err == nil && !done {
+		err = backends.Fail(backends.Temporary, "store %s wants more than APOP has", store.Name)
+	}
+	return err
+}
+
+// offer is what can be offered to a client at one moment.
+type offer struct {
+	desk   *Desk
+	ctx    context.Context
+	client Client
+	policy *Policy
+	stores []*Store
+}
+
+func (d *Desk) offer(ctx context.Context, client Client) offer {
+	return offer{desk: d, ctx: ctx, client: client, policy: d.policy.Load(), stores: d.directory().Stores()}
+}
+
+// wanted says whether the administrator has named a mechanism.
+func (o offer) wanted(mechanism string) bool { return slices.Contains(o.policy.Mechanisms, mechanism) }
+
+func (o offer) any(f func(*Store, backends.Description) bool) bool {
+	return slices.ContainsFunc(o.stores, func(s *Store) bool { return f(s, o.desk.describe(o.ctx, s)) })
+}
+
+// has says whether a mechanism can be offered.
+func (o offer) has(mechanism string) bool {
+	if len(o.policy.Mechanisms) > 0 && !o.wanted(mechanism) {
+		return false
+	}
+	switch mechanism {
+	case "PLAIN", "LOGIN":
+		return o.passwords()
+	case scramSHA256:
+		return o.scram() || o.conductor(mechanism) != nil
+	case scramSHA256 + plus:
+		return o.scram() && len(bindings(o.client)) > 0
+	case "OAUTHBEARER", "XOAUTH2":
+		return o.any(func(_ *Store, d backends.Description) bool { return takes(d, backends.CredentialToken) })
+	case "EXTERNAL":
+		return clientCertificate(o.client) != nil && o.any(func(_ *Store, d backends.Description) bool {
+			return takes(d, backends.CredentialCertificate) || takes(d, backends.CredentialActing)
+		})
+	}
+	return slices.Contains(order, mechanism) && o.conductor(mechanism) != nil
+}
+
+// passwords says whether a store takes passwords, of its own or of the gateway's.
+func (o offer) passwords() bool {
+	return o.any(func(s *Store, d backends.Description) bool {
+		own := s.Passwords != ApplicationPassword && takes(d, backends.CredentialPassword)
+		return own || o.desk.hasAppPasswords(o.ctx, s)
+	})
+}
+
+// scram says whether the gateway conducts SCRAM: where there are application passwords, and
+// either the administrator wants it or no other passwords are good.
+func (o offer) scram() bool {
+	if !o.any(func(s *Store, _ backends.Description) bool { return o.desk.hasAppPasswords(o.ctx, s) }) {
+		return false
+	}
+	others := func(s *Store, d backends.Description) bool {
+		return s.Passwords != ApplicationPassword && takes(d, backends.CredentialPassword) && !conducts(s, d, scramSHA256)
+	}
+	return o.wanted(scramSHA256) || o.wanted(scramSHA256+plus) || !o.any(others)
+}
+
+// conductor is the store that conducts a mechanism; nil: none does. The name is not known when
+// an exchange begins: of several stores it is the default one, or else there is no telling.
+func (o offer) conductor(mechanism string) *Store {
+	if mechanism != scramSHA256 && !o.wanted(mechanism) {
+		return nil
+	}
+	var able []*Store
+	for _, s := range o.stores {
+		if d := o.desk.describe(o.ctx, s); conducts(s, d, mechanism) && o.opens(s, d) {
+			able = append(able, s)
+		}
+	}
+	if len(able) == 1 || mechanism == scramSHA256 && len(able) > 0 { // whose first message has the name
+		return able[0]
+	}
+	if i := slices.IndexFunc(able, func(s *Store) bool { return s.Default }); i >= 0 {
+		return able[i]
+	}
+	return nil
+}
+
+// opens says whether a store can be used once an exchange has used its proof up: a maildrop is
+// opened by a grant, once; mail is sent by the gateway's word, any number of times.
+func (o offer) opens(s *Store, d backends.Description) bool {
+	if takes(d, backends.CredentialActing) {
+		return true
+	}
+	if o.client.Peer().Protocol == "submission" {
+		return !s.Sends
+	}
+	return takes(d, backends.CredentialGrant)
+}

@@ -1,0 +1,94 @@
+package login
+
+import (
+	"context"
+	"strings"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+// relay passes the messages of an exchange between a client and the store that conducts it.
+type relay struct {
+	desk    *Desk
+	client  Client
+	store   *Store
+	attempt *Attempt
+	inner   backends.Exchange
+
+	admitted bool
+}
+
+// relayTo begins an exchange that a store conducts.
+func (d *Desk) relayTo(ctx context.Context, client Client, store *Store, attempt *Attempt) (*relay, error) {
+	attempt.Store = store.Name
+	authenticator, ok := store.Backend.(backends.Authenticator)
+	if !ok {
+		return nil, ErrMechanism
+	}
+	inner, err := authenticator.Authenticate(ctx, attempt.Mechanism, attempt.Peer)
+	if err != nil {
+		return nil, err
+	}
+	return &relay{desk: d, client: client, store: store, attempt: attempt, inner: inner}, nil
+}
+
+// Next implements [Exchange]. Each step is the attempt's, as any of them can be the last; the
+// attempt begins with the first thing that the client says.
+func (r *relay) Next(ctx context.Context, response []byte) (challenge []byte, done bool, err error) {
+	if name := nameIn(r.attempt.Mechanism, response); name != "" {
+		r.attempt.Name, _ = r.desk.names().Parse(name)
+	}
+	first := !r.admitted && response != nil
+	r.admitted = r.admitted || first
+	err = r.desk.guard.step(ctx, r.attempt, first, func(ctx context.Context) (bool, error) {
+		answer, account, err := r.inner.Next(ctx, response)
+		if err != nil || account == nil {
+			challenge = answer
+			return false, err
+		}
+		done = true
+		return true, r.enter(ctx, *account)
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	return challenge, done, nil
+}
+
+// enter lets in whom the store has let in. The proof is used up: what opens the maildrop is the
+// store's grant for that, or else the gateway's word.
+func (r *relay) enter(ctx context.Context, account backends.Account) error {
+	user := account.Address
+	if user == "" {
+		user = account.ID
+	}
+	if r.attempt.Name.Raw == "" {
+		r.attempt.Name.Raw = user
+	}
+	credential := backends.Credential{Kind: backends.CredentialGrant, User: user, Secret: account.Grant, Peer: r.attempt.Peer}
+	if len(account.Grant) == 0 || r.store.Sends && takes(r.desk.describe(ctx, r.store), backends.CredentialActing) {
+		credential.Kind, credential.Secret = backends.CredentialActing, nil
+	}
+	return r.client.Enter(ctx, Entry{Store: r.store, Credential: credential, Account: &account})
+}
+
+// Close implements [Exchange].
+func (r *relay) Close() error { return r.inner.Close() }
+
+// nameIn is the login name in a client's response, of the mechanisms where the gateway has to
+// know it to count attempts; empty: there is none.
+func nameIn(mechanism string, response []byte) string {
+	switch mechanism {
+	case "CRAM-MD5": // RFC 2195 §2: the name, a space, and the digest
+		if space := strings.LastIndexByte(string(response), ' '); space > 0 {
+			return string(response[:space])
+		}
+	case "APOP": // see backends.Authenticator
+		if fields := strings.SplitN(string(response), " ", 2); len(fields) == 2 {
+			if space := strings.LastIndexByte(fields[1], ' '); space > 0 {
+				return fields[1][:space]
+			}
+		}
+	}
+	return ""
+}

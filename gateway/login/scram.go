@@ -1,0 +1,266 @@
+package login
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"strings"
+
+	"github.com/xdg-go/scram"
+)
+
+// plus is the end of the names of mechanisms with channel binding (RFC 5802 §4).
+const plus = "-PLUS"
+
+// scramFirst is what the gateway has to know of a client's first message before it can begin: who
+// it is, and by what the connection is bound.
+type scramFirst struct {
+	user, actAs string
+	binding     scram.ChannelBindingType // empty: none
+	unseen      bool                     // the client could bind, and saw no mechanism for it
+}
+
+// scramMost bounds a message of a client, in octets.
+const scramMost = 2048
+
+// ParseSCRAM reads the head of a client's first message (RFC 5802 §7). What is wrong with its
+// rest the library finds.
+func ParseSCRAM(message []byte) (user, actAs, binding string, err error) {
+	first, err := parseScramFirst(message)
+	return first.user, first.actAs, string(first.binding), err
+}
+
+func parseScramFirst(message []byte) (first scramFirst, err error) {
+	fields := strings.SplitN(string(message), ",", 5)
+	if len(message) > scramMost || len(fields) < 4 {
+		return first, ErrMalformed
+	}
+	switch flag, name, _ := strings.Cut(fields[0], "="); {
+	case fields[0] == "n":
+	case fields[0] == "y":
+		first.unseen = true
+	case flag == "p" && name != "":
+		first.binding = scram.ChannelBindingType(name)
+	default:
+		return first, ErrMalformed
+	}
+	var ok bool
+	if identity, given := strings.CutPrefix(fields[1], "a="); given {
+		if first.actAs, ok = saslName(identity); !ok {
+			return first, ErrMalformed
+		}
+	} else if fields[1] != "" {
+		return first, ErrMalformed
+	}
+	name, given := strings.CutPrefix(fields[2], "n=")
+	if first.user, ok = saslName(name); !ok || !given {
+		return first, ErrMalformed
+	}
+	return first, (&Proof{User: first.user, ActAs: first.actAs, Secret: []byte{' '}}).check()
+}
+
+// bindings are the channel bindings that the gateway can verify, the better one first:
+// tls-exporter (RFC 9266) and tls-server-end-point (RFC 5929 §4). tls-unique, which a
+// man in the middle can make (RFC 7627 §1), is never taken.
+func bindings(client Client) map[scram.ChannelBindingType]scram.ChannelBinding {
+	all := make(map[scram.ChannelBindingType]scram.ChannelBinding)
+	state := client.TLS()
+	if state == nil {
+		return all
+	}
+	if b, err := scram.NewTLSExporterBinding(state); err == nil {
+		all[b.Type] = b
+	}
+	if certificate, err := x509.ParseCertificate(client.ServerCertificate()); err == nil {
+		ours := &tls.ConnectionState{PeerCertificates: []*x509.Certificate{certificate}}
+		if b, err := scram.NewTLSServerEndpointBinding(ours); err == nil {
+			all[b.Type] = b
+		}
+	}
+	return all
+}
+
+// scramServer is the gateway's side of one SCRAM-SHA-256 exchange. An account can have several
+// passwords: there is a conversation for each, which all say the same until the client has shown
+// which one it has.
+type scramServer struct {
+	passwords     []AppPassword
+	conversations []*scram.ServerConversation
+}
+
+// errBinding says that a client's channel binding is not what its mechanism or this connection
+// has.
+var errBinding = errors.New("the channel binding does not fit")
+
+// newScramServer takes the client's first message and gives the gateway's. PLUS is offered on
+// this connection where there are bindings.
+func newScramServer(first scramFirst, bound bool, all map[scram.ChannelBindingType]scram.ChannelBinding, salt []byte, passwords []AppPassword) (*scramServer, error) {
+	if bound != (first.binding != "") || first.unseen && len(all) > 0 {
+		return nil, errBinding // RFC 5802 §6: a "y" here is a downgrade attack
+	}
+	binding, known := all[first.binding]
+	if bound && !known {
+		return nil, errBinding
+	}
+	s := &scramServer{passwords: passwords}
+	nonce := newNonce()
+	for _, keys := range append(storedKeys(passwords), randomKeys()) {
+		keys.KeyFactors = scram.KeyFactors{Salt: string(salt), Iters: scramIterations}
+		server, err := scram.SHA256.NewServer(func(string) (scram.StoredCredentials, error) { return keys, nil })
+		if err != nil {
+			return nil, err
+		}
+		server.WithNonceGenerator(func() string { return nonce })
+		if bound {
+			s.conversations = append(s.conversations, server.NewConversationWithChannelBindingRequired(binding))
+		} else {
+			s.conversations = append(s.conversations, server.NewConversation())
+		}
+	}
+	return s, nil
+}
+
+func storedKeys(passwords []AppPassword) []scram.StoredCredentials {
+	var all []scram.StoredCredentials
+	for _, p := range passwords {
+		all = append(all, scram.StoredCredentials{StoredKey: p.StoredKey, ServerKey: p.ServerKey})
+	}
+	return all
+}
+
+// randomKeys are those of no password: the conversation of an account that has none.
+func randomKeys() scram.StoredCredentials {
+	keys := scram.StoredCredentials{StoredKey: make([]byte, 32), ServerKey: make([]byte, 32)}
+	_, _ = rand.Read(keys.StoredKey) // never fails, crypto/rand says
+	_, _ = rand.Read(keys.ServerKey)
+	return keys
+}
+
+func newNonce() string {
+	var raw [24]byte
+	_, _ = rand.Read(raw[:]) // never fails, crypto/rand says
+	return base64.StdEncoding.EncodeToString(raw[:])
+}
+
+// begin answers the client's first message.
+func (s *scramServer) begin(message []byte) ([]byte, error) {
+	var answer string
+	for _, c := range s.conversations {
+		text, err := c.Step(string(message))
+		if err != nil {
+			return nil, errors.Join(ErrMalformed, err)
+		}
+		answer = text
+	}
+	return []byte(answer), nil
+}
+
+// finish judges the client's final message: the password that it has, and the gateway's last
+// word, which proves to the client that the gateway knows that password.
+func (s *scramServer) finish(message []byte) (password *AppPassword, last []byte) {
+	for i, c := range s.conversations {
+		answer, err := c.Step(string(message))
+		if err == nil && c.Valid() && i < len(s.passwords) {
+			password, last = &s.passwords[i], []byte(answer)
+		}
+	}
+	return password, last
+}
+
+// scramExchange is SCRAM-SHA-256 as a client of the desk sees it.
+type scramExchange struct {
+	desk    *Desk
+	client  Client
+	attempt *Attempt
+	bound   bool
+
+	name   Name
+	store  *Store
+	server *scramServer // nil: the first message has not come
+	relay  *relay       // the store conducts the exchange
+	done   bool         // the last word has been said
+}
+
+// Next implements [Exchange].
+func (s *scramExchange) Next(ctx context.Context, response []byte) ([]byte, bool, error) {
+	switch {
+	case s.done:
+		if len(response) > 0 {
+			return nil, false, ErrMalformed
+		}
+		return nil, true, nil
+	case s.relay != nil:
+		return s.relay.Next(ctx, response)
+	case s.server != nil:
+		last, err := s.finish(ctx, response)
+		s.done = err == nil
+		return last, false, err
+	case response == nil:
+		return []byte{}, false, nil // the client speaks first
+	}
+	return s.begin(ctx, response)
+}
+
+// begin finds out whose exchange it is. A name that is nobody's goes on as any other.
+func (s *scramExchange) begin(ctx context.Context, message []byte) ([]byte, bool, error) {
+	first, err := parseScramFirst(message)
+	if err != nil {
+		return nil, false, err
+	}
+	s.name, s.store = s.desk.find(first.user, first.actAs)
+	s.attempt.Name, s.attempt.Store = s.name, labelOf(s.store)
+	passwords, account, err := s.passwords(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	if len(passwords) == 0 && !s.bound && s.store != nil && conducts(s.store, s.desk.describe(ctx, s.store), s.attempt.Mechanism) {
+		if s.relay, err = s.desk.relayTo(ctx, s.client, s.store, s.attempt); err != nil {
+			return nil, false, err
+		}
+		return s.relay.Next(ctx, message)
+	}
+	key, err := s.desk.saltKey(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	s.server, err = newScramServer(first, s.bound, bindings(s.client), saltOf(key, s.attempt.Store, account), passwords)
+	if err != nil {
+		return nil, false, s.desk.guard.Do(ctx, s.attempt, func(context.Context) error { return WrongCredentials("%w", err) })
+	}
+	answer, err := s.server.begin(message)
+	return answer, false, err
+}
+
+// passwords are those that could be the client's.
+func (s *scramExchange) passwords(ctx context.Context) (all []AppPassword, account string, err error) {
+	if s.store == nil || !s.desk.hasAppPasswords(ctx, s.store) {
+		return nil, s.attempt.Name.key(), nil
+	}
+	account = s.store.account(s.name)
+	all, err = s.desk.passwords.Find(ctx, s.store.Name, account)
+	return all, account, err
+}
+
+// finish is the attempt: the proof is judged, and the store opened.
+func (s *scramExchange) finish(ctx context.Context, message []byte) (last []byte, err error) {
+	err = s.desk.guard.Do(ctx, s.attempt, func(ctx context.Context) error {
+		password, word := s.server.finish(message)
+		if password == nil {
+			return WrongCredentials("the proof is wrong")
+		}
+		last = word
+		return s.desk.enterByPassword(ctx, s.client, s.attempt, s.name, s.store, password)
+	})
+	return last, err
+}
+
+// Close implements [Exchange].
+func (s *scramExchange) Close() error {
+	if s.relay != nil {
+		return s.relay.Close()
+	}
+	return nil
+}
