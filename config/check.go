@@ -26,11 +26,7 @@ func (d *decoder) check(c *Config, builtins []string) {
 		return
 	}
 	d.name("hostname", &c.Hostname)
-	if strings.Contains(c.State, "://") {
-		d.at("state", "name a folder", "only a folder can keep the state")
-	} else {
-		c.State = d.path(c.State)
-	}
+	d.state(c)
 	d.certificates("tls", &c.TLS)
 	d.listeners(c)
 	d.stores(c, builtins)

@@ -31,18 +31,21 @@ import (
 
 // Config is a configuration that was checked. Paths in it are absolute.
 type Config struct {
-	Hostname   string     `yaml:"hostname"`
-	State      string     `yaml:"state"`
-	Log        Log        `yaml:"log"`
-	TLS        TLS        `yaml:"tls"`
-	Listeners  []Listener `yaml:"listeners"`
-	Stores     []Store    `yaml:"stores"`
-	Limits     Limits     `yaml:"limits"`
-	Timeouts   Timeouts   `yaml:"timeouts"`
-	Login      Login      `yaml:"login"`
-	POP3       POP3       `yaml:"pop3"`
-	SMTP       SMTP       `yaml:"smtp"`
-	Submission Submission `yaml:"submission"`
+	Hostname string `yaml:"hostname"`
+	State    State  `yaml:"state"`
+	// StateFolder is what the node has for itself, whatever State is: temporary files, the
+	// self-signed certificate, the backends' folders.
+	StateFolder string     `yaml:"state_folder"`
+	Log         Log        `yaml:"log"`
+	TLS         TLS        `yaml:"tls"`
+	Listeners   []Listener `yaml:"listeners"`
+	Stores      []Store    `yaml:"stores"`
+	Limits      Limits     `yaml:"limits"`
+	Timeouts    Timeouts   `yaml:"timeouts"`
+	Login       Login      `yaml:"login"`
+	POP3        POP3       `yaml:"pop3"`
+	SMTP        SMTP       `yaml:"smtp"`
+	Submission  Submission `yaml:"submission"`
 
 	file      string
 	dir       string
@@ -152,6 +155,7 @@ type Timeouts struct {
 	PluginCall  Duration `yaml:"plugin_call" min:"1s" max:"1h"`
 	PluginStall Duration `yaml:"plugin_stall" min:"1s" max:"1h"`
 	PluginDrain Duration `yaml:"plugin_drain" min:"1s" max:"7d"`
+	Lease       Duration `yaml:"lease" min:"2s" max:"1h"`
 }
 
 // Login is how clients of all protocols log in.
@@ -228,7 +232,7 @@ const defaultHostname = "dipylon.localhost"
 func withDefaults(hostname string) Config {
 	return Config{
 		Hostname: cmp.Or(hostname, defaultHostname),
-		State:    "state",
+		State:    State{Folder: defaultStateFolder},
 		Log:      Log{Level: "info", Format: "auto"},
 		TLS:      TLS{MinVersion: "1.2"},
 		Listeners: []Listener{
@@ -245,7 +249,7 @@ func withDefaults(hostname string) Config {
 		},
 		Timeouts: Timeouts{
 			Handshake: minutes(1), Write: minutes(2), Drain: minutes(1) / 2,
-			PluginStart: minutes(1) / 3, PluginCall: minutes(1), PluginStall: minutes(5), PluginDrain: minutes(60),
+			PluginStart: minutes(1) / 3, PluginCall: minutes(1), PluginStall: minutes(5), PluginDrain: minutes(60), Lease: minutes(1) / 2,
 		},
 		Login:      Login{Names: slices.Clone(LoginNames), Certificate: "email", Remember: minutes(5)},
 		POP3:       POP3{Idle: minutes(10), Login: minutes(1), Expire: ExpireNever, Deleted: "remove", Quirks: []string{"auth-list", "bare-lf"}},

@@ -112,8 +112,8 @@ func TestDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.Hostname != "dipylon.localhost" || cfg.State != filepath.Join(dir, "state") || !cfg.TLS.SelfSigned() {
-		t.Errorf("hostname %q, state %q, TLS %+v", cfg.Hostname, cfg.State, cfg.TLS)
+	if cfg.Hostname != "dipylon.localhost" || cfg.State.Folder != filepath.Join(dir, "state") || cfg.StateFolder != cfg.State.Folder || !cfg.TLS.SelfSigned() {
+		t.Errorf("hostname %q, state %+v, TLS %+v", cfg.Hostname, cfg.State, cfg.TLS)
 	}
 	if len(cfg.Stores) != 1 || cfg.Stores[0].Plugin.Builtin != "maildir" || string(cfg.Stores[0].Settings.JSON) != `{"root":"mail"}` {
 		t.Errorf("stores: %+v", cfg.Stores)
@@ -309,8 +309,8 @@ func TestExample(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the example is refused:\n%v", err)
 	}
-	if cfg.Dir() != filepath.Dir(cfg.State) {
-		t.Errorf("the state folder %s is not beside the file, in %s", cfg.State, cfg.Dir())
+	if cfg.Dir() != filepath.Dir(cfg.StateFolder) {
+		t.Errorf("the state folder %s is not beside the file, in %s", cfg.StateFolder, cfg.Dir())
 	}
 	// What the example shows as defaults are the defaults.
 	data, err := os.ReadFile("dipylon.example.yaml")

@@ -79,7 +79,7 @@ func newReferences() *cobra.Command {
 	return &cobra.Command{
 		Use:   "secrets",
 		Short: "How a configuration refers to secrets",
-		Long: `A text in a store's settings, or in a plugin's env, may refer to a secret:
+		Long: `"state", and a text in a store's settings or in a plugin's env, may refer to a secret:
 
   file:PATH      the file's content, without the line end at its end
   env:NAME       a variable of the gateway's environment

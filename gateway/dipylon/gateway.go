@@ -17,6 +17,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/routing"
+	"github.com/dipylon/dipylon/gateway/state"
 )
 
 // gateway is the gateway while it runs. Its state is changed by one goroutine at a time: the
@@ -31,6 +32,7 @@ type gateway struct {
 	locks   maildrop.Locks
 	ledger  routing.Ledger
 	watcher *edge.Watcher // of the certificates' files
+	db      *state.DB
 	tempDir string
 	lock    *stateLock
 
@@ -55,7 +57,7 @@ func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *c
 		log: log, gate: gate, cfg: cfg,
 		router: &routing.Router{}, locks: &maildrop.MemoryLocks{},
 		watcher: &edge.Watcher{Log: log},
-		tempDir: filepath.Join(cfg.State, "tmp"),
+		tempDir: filepath.Join(cfg.StateFolder, "tmp"),
 		stores:  make(map[string]*running), engines: make(map[engine]struct{}),
 		failed: make(chan error, 1),
 	}
@@ -64,8 +66,8 @@ func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *c
 		Directory: func() login.Directory { return g.router.Table() }, Policy: loginPolicy(cfg),
 	})
 	g.base, g.cut = context.WithCancel(context.WithoutCancel(ctx))
-	if err := g.openState(); err != nil {
-		return g, withCode(exitTemporary, err)
+	if err := g.openState(ctx); err != nil {
+		return g, stateError(err)
 	}
 	secure, err := tlsOf(cfg)
 	if err != nil {
@@ -83,17 +85,20 @@ func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *c
 	return g, nil
 }
 
-// openState makes the state folder this process's own.
-func (g *gateway) openState() error {
+// openState makes the state folder this process's own, and opens the database.
+func (g *gateway) openState(ctx context.Context) error {
 	if err := os.MkdirAll(g.tempDir, 0o700); err != nil {
 		return fmt.Errorf("the state folder: %w", err)
 	}
-	lock, err := lockState(g.cfg.State)
+	lock, err := lockState(g.cfg.StateFolder)
 	if err != nil {
 		return err
 	}
 	g.lock = lock
-	g.ledger, err = routing.OpenLedger(routing.LedgerOptions{Log: g.log, Dir: filepath.Join(g.cfg.State, "ledger")})
+	if g.db, err = state.Open(ctx, stateOptions(g.log, g.cfg)); err != nil {
+		return err
+	}
+	g.ledger, err = routing.OpenLedger(routing.LedgerOptions{Log: g.log, Dir: filepath.Join(g.cfg.StateFolder, "ledger")})
 	if err != nil {
 		return fmt.Errorf("the ledger: %w", err)
 	}
@@ -192,6 +197,9 @@ func (g *gateway) stop(ctx context.Context) error {
 	g.cut()
 	g.closeStores()
 	g.work.Wait()
+	if g.db != nil {
+		errs = append(errs, g.db.Close())
+	}
 	g.lock.release()
 	return errors.Join(errs...)
 }

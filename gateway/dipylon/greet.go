@@ -56,7 +56,7 @@ func (r *runner) greet() error {
 		addresses[l.protocol] = l.door.address()
 	}
 	if r.account != nil {
-		r.account.describe(&b, addresses, selfSignedFiles(r.gateway.cfg.State).Certificate)
+		r.account.describe(&b, addresses, selfSignedFiles(r.gateway.cfg.StateFolder).Certificate)
 	}
 	if _, err := fmt.Fprint(out, b.String()); err != nil {
 		r.log.Warn().Err(err).Msg("the addresses could not be printed")

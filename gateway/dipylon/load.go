@@ -19,9 +19,11 @@ type source struct {
 	file string // empty: the built-in one
 }
 
+const configUsage = "the configuration file (default: dipylon.yaml in the current folder if there is one, or else what is built in)"
+
 // configFlag adds --config to a command.
 func (s *source) configFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&s.file, "config", "c", "", "the configuration file (default: dipylon.yaml in the current folder if there is one, or else what is built in)")
+	cmd.Flags().StringVarP(&s.file, "config", "c", "", configUsage)
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml") // fails only where there is no such flag
 }
 

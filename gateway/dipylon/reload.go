@@ -41,8 +41,10 @@ var errRestart = errors.New("this takes a restart")
 // plan checks a configuration against what runs.
 func (g *gateway) plan(ctx context.Context, cfg *config.Config) (*change, error) {
 	switch {
-	case cfg.State != g.cfg.State:
-		return nil, fmt.Errorf("the state folder is another one: %w", errRestart)
+	case cfg.State.Folder != g.cfg.State.Folder, cfg.State.URL != g.cfg.State.URL, cfg.StateFolder != g.cfg.StateFolder:
+		return nil, fmt.Errorf("the state is somewhere else: %w", errRestart)
+	case cfg.Timeouts.Lease != g.cfg.Timeouts.Lease:
+		return nil, fmt.Errorf("the lease's time is another one: %w", errRestart)
 	case cfg.Log.Format != g.cfg.Log.Format:
 		return nil, fmt.Errorf("the log's format is another one: %w", errRestart)
 	}

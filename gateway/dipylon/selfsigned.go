@@ -35,7 +35,7 @@ func selfSignedFiles(state string) config.TLS {
 // selfSigned gives the files of a certificate for the gateway's name and the loopback
 // addresses. It is kept, so that clients that have come to trust it go on doing so.
 func selfSigned(cfg *config.Config) (config.TLS, error) {
-	files := selfSignedFiles(cfg.State)
+	files := selfSignedFiles(cfg.StateFolder)
 	if pair, err := tls.LoadX509KeyPair(files.Certificate, files.Key); err == nil &&
 		pair.Leaf.VerifyHostname(cfg.Hostname) == nil && time.Until(pair.Leaf.NotAfter) > selfSignedLeft {
 		return files, nil

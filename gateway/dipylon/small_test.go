@@ -83,7 +83,7 @@ func datagram(t *testing.T, socket *net.UnixConn) string {
 }
 
 func TestSelfSignedIsKept(t *testing.T) {
-	cfg := &config.Config{State: t.TempDir(), Hostname: "one.example"}
+	cfg := &config.Config{StateFolder: t.TempDir(), Hostname: "one.example"}
 	files, err := selfSigned(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func TestCertificatesChange(t *testing.T) {
 	for _, name := range []string{"", "one.example", "two.example"} {
 		if name != "" {
 			loaded, err := tlsOf(&config.Config{
-				State: t.TempDir(), Hostname: name, Listeners: []config.Listener{{Protocol: config.ProtocolPOP3}},
+				StateFolder: t.TempDir(), Hostname: name, Listeners: []config.Listener{{Protocol: config.ProtocolPOP3}},
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -48,7 +48,7 @@ func specOf(cfg *config.Config, s config.Store) (host.Spec, error) {
 		Store: s.Name, Command: command, SHA256: s.Plugin.SHA256, Env: env,
 		Settings: backends.Settings{
 			Store: s.Name, Hostname: cfg.Hostname, Domains: s.Domains,
-			StateDir: filepath.Join(cfg.State, "stores", s.Name),
+			StateDir: filepath.Join(cfg.StateFolder, "stores", s.Name),
 			Raw:      s.Settings.JSON, BaseDir: cfg.Dir(),
 		},
 		StartTimeout: cfg.Timeouts.PluginStart.Std(),
@@ -147,7 +147,7 @@ func (g *gateway) warn(cfg *config.Config) {
 		}
 	}
 	if cfg.TLS.SelfSigned() && cfg.Name() != config.DefaultName {
-		g.log.Warn().Str("certificate", selfSignedFiles(cfg.State).Certificate).
+		g.log.Warn().Str("certificate", selfSignedFiles(cfg.StateFolder).Certificate).
 			Msg("the configuration names no certificate: clients meet a self-signed one")
 	}
 }

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/signal"
+	"strings"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/state"
+)
+
+func newState() *cobra.Command {
+	var from source
+	cmd := &cobra.Command{
+		Use:   "state",
+		Short: "Copy and check the gateway's own state",
+		Long: `Looks after the database that the configuration's "state" names: what the gateway remembers of
+messages, such as unique-ids of a former mail server. It may be in use meanwhile.`,
+		Example: `  dipylon state backup --config dipylon.yaml /var/backups/dipylon.db
+  dipylon state verify --config dipylon.yaml`,
+		Args: cobra.NoArgs,
+		RunE: action(func(cmd *cobra.Command, _ []string) error { return cmd.Help() }),
+	}
+	cmd.PersistentFlags().StringVarP(&from.file, "config", "c", "", configUsage)
+	_ = cmd.MarkPersistentFlagFilename("config", "yaml", "yml") // fails only where there is no such flag
+	cmd.AddCommand(newStateBackup(&from), newStateVerify(&from))
+	return cmd
+}
+
+func newStateBackup(from *source) *cobra.Command {
+	return &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Copy the database into a new file",
+		Long: `Copies the database, as it is at one moment, into a new file that only its owner can read. To
+use it, stop the gateway, put the copy in place of dipylon.db in the state folder, and remove
+the files dipylon.db-wal and dipylon.db-shm beside it.
+
+A PostgreSQL database is copied with pg_dump, or with the server's own backups.
+
+Statuses: 0 done, 1 the copy was not made (no room, FILE is there already, the database is
+damaged), 75 try again later, 78 the configuration is wrong.`,
+		Example: "  dipylon state backup --config dipylon.yaml /var/backups/dipylon-$(date +%F).db",
+		Args:    cobra.ExactArgs(1),
+		RunE: action(func(cmd *cobra.Command, args []string) error {
+			return withState(cmd, from, func(ctx context.Context, o state.Options) error {
+				if err := state.Backup(ctx, o, args[0]); err != nil {
+					return err
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), "copied to "+args[0])
+				return nil
+			})
+		}),
+	}
+}
+
+func newStateVerify(from *source) *cobra.Command {
+	return &cobra.Command{
+		Use:   "verify",
+		Short: "Look for damage in the database",
+		Long: `Reads the whole database and tells what is wrong with it, the version of its schema, and how
+many rows its tables have. Nothing is changed. Of a PostgreSQL database the files are not looked
+at: that is for pg_amcheck.
+
+Statuses: 0 it is good, 1 something is wrong, 75 it cannot be reached now, 78 the configuration is
+wrong.`,
+		Args: cobra.NoArgs,
+		RunE: action(func(cmd *cobra.Command, _ []string) error {
+			return withState(cmd, from, func(ctx context.Context, o state.Options) error {
+				report, err := state.Inspect(ctx, o)
+				if err != nil {
+					return withCode(exitTemporary, err)
+				}
+				return tellReport(cmd, report)
+			})
+		}),
+	}
+}
+
+// withState does something with the state that the configuration names.
+func withState(cmd *cobra.Command, from *source, f func(context.Context, state.Options) error) error {
+	if err := from.find(); err != nil {
+		return err
+	}
+	cfg, err := from.load()
+	if err != nil {
+		return configError(cmd, err)
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), stopSignals()...)
+	defer stop()
+	return f(ctx, stateOptions(zerolog.Nop(), cfg))
+}
+
+func stateOptions(log zerolog.Logger, cfg *config.Config) state.Options {
+	return state.Options{Log: log, Folder: cfg.State.Folder, URL: cfg.State.URL}
+}
+
+// stateError gives a state that cannot be opened its exit status: one that must not be used
+// does not get better by itself.
+func stateError(err error) error {
+	if wrong, ok := errors.AsType[*state.Unusable](err); ok {
+		return withCode(exitFailure, wrong)
+	}
+	return withCode(exitTemporary, err)
+}
+
+func tellReport(cmd *cobra.Command, report *state.Report) error {
+	out := cmd.OutOrStdout()
+	for _, p := range report.Problems {
+		cmd.PrintErrln(report.Name + ": " + strings.TrimPrefix(p, report.Name+" "))
+	}
+	if len(report.Problems) > 0 {
+		return withCode(exitFailure, errTold)
+	}
+	fmt.Fprintf(out, "%s: good, schema %d\n", report.Name, report.Version)
+	for _, t := range report.Tables {
+		fmt.Fprintf(out, "%10d  %s\n", t.Rows, t.Table)
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+package state
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Report is what [Inspect] has found.
+type Report struct {
+	Name     string // of the database, for people
+	Version  int64  // of the schema
+	Problems []string
+	Tables   []TableCount
+}
+
+// TableCount is how much there is in a table.
+type TableCount struct {
+	Table string
+	Rows  int64
+}
+
+// tables are those of the schema, in the order in which they are told.
+var tables = []string{"folders", "folder_parts", "leases", "login_failures"}
+
+// Inspect looks at a database, which may be in use, without changing anything: whether the file
+// is whole, what refers to nothing, the schema's version, and how much there is. Whatever is
+// wrong is in the report; the error is for what keeps it from looking. With PostgreSQL the
+// wholeness of its files is the server's own to check (pg_amcheck).
+func Inspect(ctx context.Context, o Options) (*Report, error) {
+	o = o.withDefaults()
+	if o.URL != "" {
+		return inspectPostgres(ctx, o)
+	}
+	return inspectSQLite(ctx, filepath.Join(o.Folder, FileName))
+}
+
+func inspectSQLite(ctx context.Context, file string) (*Report, error) {
+	r := &Report{Name: file}
+	info, err := os.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("there is no state database %s: the gateway makes one when it starts", file)
+	case err != nil:
+		return nil, fmt.Errorf("the state database: %w", err)
+	case info.Size() < headerSize:
+		r.Problems = append(r.Problems, damaged(file, errors.New("it is too short")).Error())
+		return r, nil
+	}
+	db, err := connectSQLite(file, "rw", "query_only(1)")
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	for _, check := range []func() error{
+		func() error { return foreign(ctx, file, db) },
+		func() error { return newer(ctx, file, db) },
+		func() error { return damage(ctx, file, db, "integrity_check") },
+		func() error { return r.orphans(ctx, db) },
+	} {
+		if err := check(); err != nil {
+			wrong, ok := errors.AsType[*Unusable](err)
+			if !ok {
+				return nil, err
+			}
+			r.Problems = append(r.Problems, wrong.Error())
+			return r, nil
+		}
+	}
+	return r, r.count(ctx, db)
+}
+
+func inspectPostgres(ctx context.Context, o Options) (*Report, error) {
+	config, err := parseURL(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{log: o.Log, name: nameOf(config), pool: connectPostgres(config, 1, "on")}
+	defer db.Close() //nolint:errcheck // it has only read
+	if err := db.reach(ctx, o.Patience); err != nil {
+		return nil, err
+	}
+	r := &Report{Name: db.name}
+	if err := newer(ctx, db.name, db.pool); err != nil {
+		r.Problems = append(r.Problems, err.Error())
+		return r, nil
+	}
+	return r, r.count(ctx, db.pool)
+}
+
+// orphans finds rows that refer to others that are not there.
+func (r *Report) orphans(ctx context.Context, db *sql.DB) error {
+	rows, err := db.QueryContext(ctx, "SELECT DISTINCT \"table\", parent FROM pragma_foreign_key_check")
+	if err != nil {
+		return unusable(r.Name, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var table, parent string
+		if err := rows.Scan(&table, &parent); err != nil {
+			return err
+		}
+		r.Problems = append(r.Problems, fmt.Sprintf("there are rows of %s whose row of %s is missing", table, parent))
+	}
+	return rows.Err()
+}
+
+func (r *Report) count(ctx context.Context, db *sql.DB) (err error) {
+	if r.Version, err = versionOf(ctx, db); err != nil {
+		return fmt.Errorf("the state database: %w", err)
+	}
+	switch known := SchemaVersion(); {
+	case r.Version == 0:
+		r.Problems = append(r.Problems, "there is no schema in it")
+		return nil
+	case r.Version < known:
+		// The gateway brings it up to date when it starts. Tables may be missing until then.
+		return nil
+	}
+	for _, table := range tables {
+		c := TableCount{Table: table}
+		if err := db.QueryRowContext(ctx, "SELECT count(*) FROM "+table).Scan(&c.Rows); err != nil {
+			return fmt.Errorf("the state database: %w", err)
+		}
+		r.Tables = append(r.Tables, c)
+	}
+	return nil
+}

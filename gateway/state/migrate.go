@@ -1,0 +1,100 @@
+package state
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+	"github.com/rs/zerolog"
+)
+
+// migrations is the schema: one set of files for both databases. Once released, a file is never
+// changed; another one follows.
+//
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// versionTable is where the schema's version is kept.
+const versionTable = "schema_version"
+
+// SchemaVersion is the version of the schema that this program works with.
+func SchemaVersion() int64 {
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		panic(err) // the pattern is a constant
+	}
+	last := names[len(names)-1]
+	version, err := goose.NumericComponent(last)
+	if err != nil {
+		panic(err) // the files' names are part of the program
+	}
+	return version
+}
+
+// migrate brings a schema up to date. Of several nodes that start together one does it, and the
+// others wait.
+func migrate(ctx context.Context, log zerolog.Logger, dialect goose.Dialect, db *sql.DB, name string) error {
+	if err := newer(ctx, name, db); err != nil {
+		return err
+	}
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	options := []goose.ProviderOption{goose.WithTableName(versionTable), goose.WithDisableGlobalRegistry(true)}
+	if dialect == goose.DialectPostgres {
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120))
+		if err != nil {
+			return err
+		}
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	provider, err := goose.NewProvider(dialect, db, files, options...)
+	if err != nil {
+		return fmt.Errorf("the state database's schema: %w", err)
+	}
+	done, err := provider.Up(ctx)
+	if err != nil {
+		return fmt.Errorf("the state database's schema: %w", err)
+	}
+	for _, m := range done {
+		log.Info().Str("database", name).Str("migration", m.Source.Path).Dur("took", m.Duration).Msg("the state database's schema is brought up to date")
+	}
+	return nil
+}
+
+// newer refuses a schema that a newer version of this program has made.
+func newer(ctx context.Context, name string, db *sql.DB) error {
+	version, err := versionOf(ctx, db)
+	if err != nil {
+		return unusable(name, err)
+	}
+	if known := SchemaVersion(); version > known {
+		return &Unusable{
+			What: fmt.Sprintf("the schema of %s is of version %d, and this program knows %d: a newer Dipylon has used it", name, version, known),
+			Do:   "run that version, or go back to a backup from before it",
+		}
+	}
+	return nil
+}
+
+// versionOf is the schema's version; 0: there is none.
+func versionOf(ctx context.Context, db *sql.DB) (version int64, err error) {
+	err = db.QueryRowContext(ctx, "SELECT COALESCE(MAX(version_id), 0) FROM "+versionTable+" WHERE is_applied").Scan(&version)
+	if err != nil && missingTable(err) {
+		return 0, nil
+	}
+	return version, err
+}
+
+// missingTable says that an error is about a table that is not there (SQLite has no code for
+// it; 42P01 is PostgreSQL's).
+func missingTable(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "no such table: "+versionTable) || strings.Contains(text, "42P01")
+}

@@ -1,0 +1,114 @@
+package state
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+)
+
+const (
+	connectMost = 5 * time.Second
+	// idleMost is how long a connection that nobody needs stays open.
+	idleMost = 5 * time.Minute
+)
+
+// openPostgres connects to a server, and waits for it a while: it may be starting, too.
+func openPostgres(ctx context.Context, o Options) (*DB, error) {
+	config, err := parseURL(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{log: o.Log, name: nameOf(config), shared: true}
+	db.pool = connectPostgres(config, o.Connections, "on")
+	db.quick = connectPostgres(config, o.Connections, "off")
+	err = db.reach(ctx, o.Patience)
+	if err == nil {
+		err = db.warnUnsynced(ctx)
+	}
+	if err == nil {
+		err = migrate(ctx, o.Log, goose.DialectPostgres, db.pool, db.name)
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// parseURL checks a URL. The parser's error would show parts of it, a password among them.
+func parseURL(url string) (*pgx.ConnConfig, error) {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, errors.New("the state database: the URL is not one of PostgreSQL's (postgres://user@host/database)")
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectMost
+	}
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "dipylon"
+	}
+	return config, nil
+}
+
+// CheckURL says what is wrong with a PostgreSQL connection string, without connecting. The
+// error shows nothing of it.
+func CheckURL(url string) error {
+	_, err := parseURL(url)
+	return err
+}
+
+// nameOf is a database's name for messages: no password is in it.
+func nameOf(config *pgx.ConnConfig) string {
+	return fmt.Sprintf("the database %s at %s:%d", config.Database, config.Host, config.Port)
+}
+
+// connectPostgres makes a pool. What its sessions are told of synchronous_commit goes before
+// what the server is configured with, unless that waits for more than its own disk.
+func connectPostgres(config *pgx.ConnConfig, most int, synchronous string) *sql.DB {
+	setting := "SELECT set_config('synchronous_commit', $1, false)"
+	if synchronous == "on" {
+		setting += " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+	}
+	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, setting, synchronous)
+		return err
+	}))
+	pool.SetMaxOpenConns(most)
+	pool.SetMaxIdleConns(most)
+	pool.SetConnMaxIdleTime(idleMost)
+	return pool
+}
+
+// reach waits until the server answers.
+func (db *DB) reach(ctx context.Context, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		err := db.pool.PingContext(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("the state: %s cannot be reached: %w", db.name, err)
+		}
+	}
+}
+
+// warnUnsynced tells of a server that does not sync: what it has acknowledged may be lost (I1).
+func (db *DB) warnUnsynced(ctx context.Context) error {
+	var fsync string
+	if err := db.pool.QueryRowContext(ctx, "SHOW fsync").Scan(&fsync); err != nil {
+		return fmt.Errorf("the state database: %w", err)
+	}
+	if fsync != "on" {
+		db.log.Warn().Str("database", db.name).Msg("the database server runs with fsync=off: when its machine dies, mail that was acknowledged may be lost")
+	}
+	return nil
+}

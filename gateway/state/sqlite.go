@@ -1,0 +1,211 @@
+package state
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pressly/goose/v3"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+const (
+	// applicationID marks a SQLite file as this program's: "Dipy".
+	applicationID = 0x44697079
+	// busyMost is how long a statement waits for another process, such as "dipylon uidl
+	// import", in milliseconds.
+	busyMost = "10000"
+	// checkedMost is the largest file that is checked whole when it is opened: that takes some
+	// 5 ms a MiB. "dipylon state verify" checks any.
+	checkedMost = 64 << 20
+)
+
+// openSQLite opens the file in a folder, which is made if need be.
+func openSQLite(ctx context.Context, o Options) (*DB, error) {
+	if err := os.MkdirAll(o.Folder, 0o700); err != nil {
+		return nil, fmt.Errorf("the state folder: %w", err)
+	}
+	file := filepath.Join(o.Folder, FileName)
+	if err := create(file); err != nil {
+		return nil, err
+	}
+	if err := refuse(ctx, file); err != nil {
+		return nil, err
+	}
+	writing, err := connectSQLite(file, "rw", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)")
+	if err != nil {
+		return nil, err
+	}
+	if err := prepareSQLite(ctx, o, file, writing); err != nil {
+		return nil, errors.Join(err, writing.Close())
+	}
+	reading, err := connectSQLite(file, "rw", "query_only(1)")
+	if err != nil {
+		return nil, errors.Join(err, writing.Close())
+	}
+	reading.SetMaxOpenConns(o.Connections)
+	reading.SetMaxIdleConns(o.Connections)
+	return &DB{log: o.Log, name: file, pool: reading, writer: newWriter(o.Log, writing)}, nil
+}
+
+// create makes an empty file for its owner alone, where there is none. SQLite gives the files
+// beside it the same permissions.
+func create(file string) error {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		err = errors.Join(f.Close(), syncFolder(filepath.Dir(file)))
+	}
+	if err != nil {
+		return fmt.Errorf("the state database: %w", err)
+	}
+	return nil
+}
+
+// connectSQLite makes connections to a file, which is there already.
+func connectSQLite(file, mode string, pragmas ...string) (*sql.DB, error) {
+	path := filepath.ToSlash(file)
+	if !strings.HasPrefix(path, "/") { // C:/…
+		path = "/" + path
+	}
+	query := url.Values{"mode": {mode}, "_pragma": append([]string{"busy_timeout(" + busyMost + ")", "trusted_schema(0)"}, pragmas...)}
+	at := url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}
+	db, err := sql.Open("sqlite", at.String())
+	if err != nil {
+		return nil, fmt.Errorf("the state database: %w", err)
+	}
+	return db, nil
+}
+
+// prepareSQLite marks a new file and brings its schema up to date.
+func prepareSQLite(ctx context.Context, o Options, file string, db *sql.DB) error {
+	var mode string
+	if err := db.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {
+		return unusable(file, err)
+	}
+	if mode != "wal" {
+		return &Unusable{
+			What: file + " cannot be used in WAL mode but in " + mode,
+			Do:   "keep the state folder on a file system of this machine, not on a network's",
+		}
+	}
+	if _, err := db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
+		return unusable(file, err)
+	}
+	if err := migrate(ctx, o.Log, goose.DialectSQLite3, db, file); err != nil {
+		return err
+	}
+	return nil
+}
+
+// headerSize is how long the shortest database is: to SQLite, less than that is an empty one.
+const headerSize = 100
+
+// refuse looks at a file without changing it, and says why it must not be used.
+func refuse(ctx context.Context, file string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return fmt.Errorf("the state database: %w", err)
+	}
+	switch {
+	case info.Size() == 0:
+		return nil
+	case info.Size() < headerSize:
+		return damaged(file, errors.New("it is too short"))
+	}
+	db, err := connectSQLite(file, "rw", "query_only(1)")
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	if err := foreign(ctx, file, db); err != nil {
+		return err
+	}
+	if err := newer(ctx, file, db); err != nil {
+		return err
+	}
+	if info.Size() > checkedMost {
+		return nil
+	}
+	return damage(ctx, file, db, "quick_check")
+}
+
+// foreign refuses a file that is no database, or not ours.
+func foreign(ctx context.Context, file string, db *sql.DB) error {
+	var id int64
+	if err := db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
+		return unusable(file, err)
+	}
+	if id != applicationID {
+		return &Unusable{What: file + " is a database, and not one of Dipylon's", Do: "move it away, or name another state folder"}
+	}
+	return nil
+}
+
+// damage refuses a file that SQLite finds something wrong with.
+func damage(ctx context.Context, file string, db *sql.DB, check string) error {
+	found, err := complaints(ctx, db, check)
+	if err == nil && len(found) > 0 {
+		err = errors.New(strings.Join(found, "; "))
+	}
+	if err != nil {
+		return unusable(file, err)
+	}
+	return nil
+}
+
+// complaintsMost is how much damage is told.
+const complaintsMost = 10
+
+// complaints are what PRAGMA quick_check or integrity_check finds.
+func complaints(ctx context.Context, db *sql.DB, check string) (found []string, err error) {
+	rows, err := db.QueryContext(ctx, fmt.Sprintf("PRAGMA %s(%d)", check, complaintsMost))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return nil, err
+		}
+		if text != "ok" {
+			found = append(found, text)
+		}
+	}
+	return found, rows.Err()
+}
+
+// unusable makes an [*Unusable] of what SQLite says about a damaged file. Other errors, such as
+// a full disk or missing permissions, stay what they are.
+func unusable(file string, err error) error {
+	var said *sqlite.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &said):
+		switch said.Code() & 0xff {
+		case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT:
+		default:
+			return fmt.Errorf("the state database %s: %w", file, err)
+		}
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("the state database %s: %w", file, err)
+	}
+	return damaged(file, err)
+}
+
+func damaged(file string, err error) error {
+	return &Unusable{
+		What: file + " is damaged", Err: err,
+		Do: "keep a copy of it and of the files beside it, put a backup in its place (dipylon state backup), or, without one, " +
+			"move it away: a new one is made, and imported unique-ids are lost",
+	}
+}

@@ -1,0 +1,209 @@
+//go:build linux
+
+package peers
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+)
+
+// Postgres is a PostgreSQL server with a cluster of its own, on a unix socket alone. It syncs
+// as a server does that is taken seriously.
+type Postgres struct {
+	Dir string
+
+	bin     string
+	process *exec.Cmd
+	count   atomic.Int64
+}
+
+// StartPostgres starts one and waits until it answers. It is ended with the test.
+func StartPostgres(t testing.TB) *Postgres {
+	t.Helper()
+	p, err := newPostgres()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			log, _ := os.ReadFile(p.log())
+			t.Logf("PostgreSQL's log:\n%s", log)
+		}
+		p.remove()
+	})
+	return p
+}
+
+var shared struct {
+	sync.Mutex
+	postgres *Postgres
+}
+
+// SharedPostgres is one for all tests of a package, as starting one takes two seconds. The
+// package's TestMain ends it with [EndPostgres].
+func SharedPostgres(t testing.TB) *Postgres {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.postgres == nil {
+		p, err := newPostgres()
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared.postgres = p
+	}
+	return shared.postgres
+}
+
+// EndPostgres ends the server that tests have shared, if there is one.
+func EndPostgres() {
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.postgres != nil {
+		shared.postgres.remove()
+		shared.postgres = nil
+	}
+}
+
+func newPostgres() (*Postgres, error) {
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
+	if err != nil || len(found) == 0 {
+		return nil, errors.New("there is no PostgreSQL server (is the package postgresql installed?)")
+	}
+	slices.Sort(found)
+	// A socket's path has little room, and a test's folder a long name.
+	dir, err := os.MkdirTemp("", "postgres")
+	if err != nil {
+		return nil, err
+	}
+	p := &Postgres{Dir: dir, bin: filepath.Dir(found[len(found)-1])}
+	if err := p.initialize(); err != nil {
+		p.remove()
+		return nil, err
+	}
+	if err := p.Start(); err != nil {
+		p.remove()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Postgres) initialize() error {
+	uid, gid, err := notRoot()
+	if err != nil {
+		return err
+	}
+	if err := os.Chown(p.Dir, uid, gid); err != nil {
+		return err
+	}
+	command := p.command("initdb", "-D", p.data(), "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+	if out, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	return nil
+}
+
+func (p *Postgres) data() string { return filepath.Join(p.Dir, "data") }
+func (p *Postgres) log() string  { return filepath.Join(p.Dir, "log") }
+
+// notRoot is who runs it: it refuses to run as root.
+func notRoot() (uid, gid int, err error) {
+	if os.Geteuid() != 0 {
+		return os.Geteuid(), os.Getegid(), nil
+	}
+	return 65534, 65534, nil // nobody
+}
+
+func (p *Postgres) command(name string, args ...string) *exec.Cmd {
+	command := exec.Command(filepath.Join(p.bin, name), args...)
+	command.Dir = p.Dir
+	command.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT}
+	if uid, gid, err := notRoot(); err == nil && os.Geteuid() == 0 {
+		command.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	}
+	return command
+}
+
+// Start starts it again after Stop or Kill, with the same databases.
+func (p *Postgres) Start() error {
+	p.process = p.command("postgres", "-D", p.data(), "-k", p.Dir, "-h", "", "-c", "max_connections=200", "-c", "shared_buffers=32MB")
+	// A file, as a pipe would need a goroutine of ours for as long as the server runs.
+	log, err := os.OpenFile(p.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	p.process.Stdout, p.process.Stderr = log, log
+	if err := p.process.Start(); err != nil {
+		return fmt.Errorf("postgres: %w", err)
+	}
+	db, err := sql.Open("pgx", p.url("postgres"))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if err = db.Ping(); err == nil || time.Now().After(deadline) {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("PostgreSQL does not answer: %w", err)
+	}
+	return nil
+}
+
+// Stop ends it, sessions and all.
+func (p *Postgres) Stop() { p.end(syscall.SIGINT) }
+
+// Kill ends it as a crash of the machine's does, but for what the system still has to write.
+func (p *Postgres) Kill() { p.end(syscall.SIGQUIT) }
+
+func (p *Postgres) end(signal syscall.Signal) {
+	if p.process == nil {
+		return
+	}
+	_ = p.process.Process.Signal(signal)
+	_ = p.process.Wait()
+	p.process = nil
+}
+
+func (p *Postgres) remove() {
+	p.Stop()
+	_ = os.RemoveAll(p.Dir)
+}
+
+func (p *Postgres) url(database string) string {
+	u := url.URL{Scheme: "postgres", Path: "/" + database, RawQuery: url.Values{"host": {p.Dir}, "user": {"postgres"}}.Encode()}
+	return u.String()
+}
+
+// Database makes a new, empty database and gives its URL.
+func (p *Postgres) Database(t testing.TB) string {
+	t.Helper()
+	db, err := sql.Open("pgx", p.url("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	name := "test" + strconv.FormatInt(p.count.Add(1), 10)
+	if _, err := db.Exec("CREATE DATABASE " + name + " TEMPLATE template0"); err != nil {
+		t.Fatal(err)
+	}
+	return p.url(name)
+}
