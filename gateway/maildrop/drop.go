@@ -34,6 +34,7 @@ type drop struct {
 	lock   Lock
 	list   *snapshot
 	ahead  *ahead
+	gone   map[int]bool // messages that the client knows to be gone
 
 	closing sync.Once
 	closed  error
@@ -142,12 +143,22 @@ func (d *drop) Open(ctx context.Context, n, top int) (pop3.Content, error) {
 		c, err = d.fetch(ctx, i, top)
 	}
 	if backends.KindOf(err) == backends.NotFound {
-		return nil, &pop3.Error{Text: "the message is gone: another session has removed it", Err: err}
+		return nil, d.vanished(i, err)
 	}
 	if err != nil {
 		return nil, replies.POP3(err)
 	}
 	return c, nil
+}
+
+// vanished tells that a message is gone. Who has been told and asks again is mistaken.
+func (d *drop) vanished(i int, err error) error {
+	told := d.gone[i]
+	if d.gone == nil {
+		d.gone = make(map[int]bool)
+	}
+	d.gone[i] = true
+	return &pop3.Error{Text: "the message is gone: another session has removed it", Err: err, Mistake: told}
 }
 
 // fetch opens a message, or the notice that stands for it where the store cannot render it.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/maildrop"
+	"github.com/dipylon/dipylon/gateway/pop3"
 )
 
 const letter = "Subject: x\r\n\r\nBody\r\n"
@@ -150,9 +151,13 @@ func TestGoneMessageHarmsItselfAlone(t *testing.T) {
 	g.store.add("m2", letter)
 	delete(g.store.bodies, "m1")
 	drop := g.login()
-	for range 2 {
-		if _, err := read(t, drop, 1, -1); code(err) != "-ERR []" {
+	for again := range 3 {
+		_, err := read(t, drop, 1, -1)
+		if code(err) != "-ERR []" {
 			t.Errorf("gone message: %v", err)
+		}
+		if told, ok := errors.AsType[*pop3.Error](err); !ok || told.Mistake != (again > 0) {
+			t.Errorf("asked for the time %d: %+v", again+1, told)
 		}
 	}
 	if got, err := read(t, drop, 2, -1); err != nil || got != letter {

@@ -113,3 +113,18 @@ func TestDroppedConnectionLeavesNothingBehind(t *testing.T) {
 		t.Errorf("a dropped connection removed something: %v", g.store.batches)
 	}
 }
+
+// TestGreetingAsksNoStore: nobody waits for a store before a login, however slow it is.
+func TestGreetingAsksNoStore(t *testing.T) {
+	g := newGateway(t)
+	g.store.add("m1", letter)
+	g.store.onOpen = func(context.Context) error { t.Error("the store is asked"); return nil }
+	g.store.onDescribe = func() { t.Error("the store is asked what it is") }
+	conn := g.serve()()
+	ask(t, conn, "CAPA", "+OK")
+	if got := lines(t, conn); !strings.Contains(got, "UIDL") {
+		t.Errorf("CAPA gave %q", got)
+	}
+	ask(t, conn, "USER alice", "+OK")
+	ask(t, conn, "QUIT", "+OK")
+}

@@ -128,6 +128,8 @@ type Error struct {
 	Err error
 	// Fatal ends the connection after the response.
 	Fatal bool
+	// Mistake says that the client could have known: it counts towards Server.MaxErrors.
+	Mistake bool
 }
 
 func (e *Error) Error() string {

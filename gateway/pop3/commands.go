@@ -132,14 +132,14 @@ func (s *session) settle(name string, err error) error {
 		s.lastOK = false // whatever had been begun
 		return err
 	}
-	if mistake, ok := errors.AsType[refusal](err); ok {
-		if s.mistakes++; reached(s.mistakes, s.server.MaxErrors, 20) {
-			return &farewell{reason: "too many errors", text: string(mistake) + "; too many errors"}
-		}
-	}
 	e := answer(err)
 	if e.Err != nil {
 		s.log.Warn().Str("verb", name).Err(e.Err).Msg("command failed")
+	}
+	if e.Mistake {
+		if s.mistakes++; reached(s.mistakes, s.server.MaxErrors, 20) {
+			return &farewell{reason: "too many errors", text: e.Text + "; too many errors"}
+		}
 	}
 	if e.Fatal {
 		return &farewell{reason: "refused", code: e.Code, text: e.Text}

@@ -516,6 +516,23 @@ var conversations = []struct {
 		S: +\x20
 		C:  AGJvYgBzZWNyZXQ=
 		S: -ERR invalid base64`},
+	{name: "tls on a port without", anonymous: true, change: withTLS, script: `
+		S: +OK POP3 server ready
+		C: \x16\x03\x01\x02
+		S: -ERR TLS begins with STLS here; there is another port where it comes first
+		END`},
+	{name: "a mistake of the backend's counts", change: func(s *Server) { s.MaxErrors = 2 }, fake: dropWith(func(d *fakeDrop) {
+		d.failOpen = map[int]error{1: &Error{Text: "gone"}, 2: &Error{Text: "gone, as you know", Mistake: true}}
+	}), script: `
+		C: RETR 1
+		S: -ERR gone
+		C: RETR 1
+		S: -ERR gone
+		C: RETR 2
+		S: -ERR gone, as you know
+		C: RETR 2
+		S: -ERR gone, as you know; too many errors
+		END`},
 	// quirks
 	{name: "no quirks", anonymous: true, change: quirks(NoQuirks), script: `
 		S: +OK POP3 server ready
@@ -771,7 +788,7 @@ func TestConversations(t *testing.T) {
 	}
 }
 
-var escapes = strings.NewReplacer(`\x00`, "\x00", `\x80`, "\x80", `\x20`, " ", `\xff`, "\xff", `\r`, "\r", `\t`, "\t")
+var escapes = strings.NewReplacer(`\x00`, "\x00", `\x80`, "\x80", `\x16`, "\x16", `\x03`, "\x03", `\x01`, "\x01", `\x02`, "\x02", `\x20`, " ", `\xff`, "\xff", `\r`, "\r", `\t`, "\t")
 
 func play(c *client, script string, anonymous bool) {
 	c.t.Helper()

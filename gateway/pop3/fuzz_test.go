@@ -139,7 +139,7 @@ func checkSession(t *testing.T, stream, output string, sum Summary) {
 		if answered != len(lines) {
 			t.Fatalf("%d of %d lines were answered: %q to %q", answered, len(lines), output, stream)
 		}
-	case "quit", "too many errors", "login failed", "endless line":
+	case "quit", "too many errors", "login failed", "endless line", "TLS on a port without":
 	default:
 		t.Fatalf("the session ended by %q for %q", sum.Reason, stream)
 	}

@@ -79,7 +79,7 @@ var errQuit = errors.New("quit")
 // answer is the response that an error gets. What is not an [*Error] is not shown.
 func answer(err error) *Error {
 	if r, ok := errors.AsType[refusal](err); ok {
-		return &Error{Text: string(r)}
+		return &Error{Text: string(r), Mistake: true}
 	}
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e

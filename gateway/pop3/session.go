@@ -287,8 +287,18 @@ func (s *session) fill(p []byte) (int, error) {
 	s.mu.Lock()
 	s.waiting = false
 	s.mu.Unlock()
+	if n > 0 && s.in.total == 0 && p[0] == tlsHandshake && !s.overTLS() {
+		return 0, errTLSTooEarly
+	}
 	return n, err
 }
+
+// tlsHandshake begins a connection of a client that was told to use TLS from the first octet
+// (RFC 8446 §5.1), and has the port where TLS comes with STLS. It would wait for our answer as we
+// wait for its line's end.
+const tlsHandshake = 0x16
+
+var errTLSTooEarly = &farewell{reason: "TLS on a port without", text: "TLS begins with STLS here; there is another port where it comes first"}
 
 func (s *session) await() (net.Conn, error) {
 	s.mu.Lock()
