@@ -119,7 +119,6 @@ func TestGreetingAsksNoStore(t *testing.T) {
 	g := newGateway(t)
 	g.store.add("m1", letter)
 	g.store.onOpen = func(context.Context) error { t.Error("the store is asked"); return nil }
-	g.store.onDescribe = func() { t.Error("the store is asked what it is") }
 	conn := g.serve()()
 	ask(t, conn, "CAPA", "+OK")
 	if got := lines(t, conn); !strings.Contains(got, "UIDL") {

@@ -35,12 +35,11 @@ type fakeStore struct {
 	writerTo bool
 	limits   backends.Limits
 
-	onDescribe func()
-	onOpen     func(ctx context.Context) error
-	onEntry    func(ctx context.Context, i int) error // before the i-th entry
-	onFetch    func(ctx context.Context, request backends.FetchRequest) (backends.Content, error)
-	onRemove   func(ctx context.Context, ids []backends.MessageID) ([]backends.Removal, error)
-	onClose    func() error
+	onOpen   func(ctx context.Context) error
+	onEntry  func(ctx context.Context, i int) error // before the i-th entry
+	onFetch  func(ctx context.Context, request backends.FetchRequest) (backends.Content, error)
+	onRemove func(ctx context.Context, ids []backends.MessageID) ([]backends.Removal, error)
+	onClose  func() error
 }
 
 func (f *fakeStore) add(id, body string) {
@@ -52,9 +51,6 @@ func (f *fakeStore) add(id, body string) {
 }
 
 func (f *fakeStore) Describe(context.Context) (backends.Description, error) {
-	if f.onDescribe != nil {
-		f.onDescribe()
-	}
 	return backends.Description{Name: "fake", Limits: f.limits}, nil
 }
 func (f *fakeStore) Configure(context.Context, backends.Settings) error { return nil }

@@ -174,8 +174,17 @@ func TestCorpus(t *testing.T) {
 }
 
 func readCorpus(t *testing.T, g *harness.Gateway, user harness.User, messages []corpus.Message) {
-	p := login(t, g, user)
+	p, err := harness.DialPOP3(g.Address("pop3s"), g.Authority.Client())
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer p.Quit()
+	if _, err := p.Ask("UTF8"); err != nil { // or headers in UTF-8 do not come as they are
+		t.Fatal(err)
+	}
+	if err := p.Login(user.Address, user.Password); err != nil {
+		t.Fatal(err)
+	}
 	n, octets, err := p.Stat()
 	if err != nil || n != len(messages) {
 		t.Fatalf("%d messages (%v), and %d were sent", n, err, len(messages))
@@ -200,6 +209,53 @@ func readCorpus(t *testing.T, g *harness.Gateway, user harness.User, messages []
 	}
 	if sum != octets {
 		t.Errorf("STAT says %d octets, and all together are %d", octets, sum)
+	}
+}
+
+// TestHeadersInASCII reads messages with UTF-8 in their headers as a client that has not asked for
+// it (RFC 6856 §2): the headers are ASCII, the bodies as they came, and the sizes as they were told.
+func TestHeadersInASCII(t *testing.T) {
+	g := harness.Start(t, harness.Options{})
+	user := g.AddUser(t, "erika")
+	s := mx(t, g)
+	defer s.Close()
+	var bodies []string
+	for m := range corpus.All() {
+		if !m.UTF8 {
+			continue
+		}
+		e := envelope(user)
+		e.EightBit, e.UTF8 = m.EightBit, true
+		if _, err := s.Send(e, m.Reader()); err != nil {
+			t.Fatalf("%s: %v", m.Name, err)
+		}
+		_, body, _ := bytes.Cut(m.Canonical(), []byte("\r\n\r\n"))
+		bodies = append(bodies, string(body))
+	}
+	if len(bodies) == 0 {
+		t.Fatal("the collection has no message with UTF-8 in its header")
+	}
+	p := login(t, g, user)
+	defer p.Quit()
+	sizes, err := p.List()
+	if err != nil || len(sizes) != len(bodies) {
+		t.Fatalf("%d messages (%v), and %d were sent", len(sizes), err, len(bodies))
+	}
+	for i, want := range bodies {
+		got, err := p.Retr(i + 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		header, body, _ := strings.Cut(string(got), "\r\n\r\n")
+		if strings.ContainsFunc(header, func(r rune) bool { return r > 127 }) {
+			t.Errorf("the header of message %d is\n%s", i+1, header)
+		}
+		if body != want {
+			t.Errorf("the body of message %d: %s", i+1, difference([]byte(body), []byte(want)))
+		}
+		if int64(len(got)) != sizes[i+1] {
+			t.Errorf("message %d: LIST says %d octets, RETR gives %d", i+1, sizes[i+1], len(got))
+		}
 	}
 }
 
