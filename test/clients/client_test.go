@@ -36,6 +36,7 @@ type account struct {
 	password string
 	ca       string // the file of the authority to trust
 	home     string // the client's own folder
+	display  string // the X display for its windows, where it has any
 }
 
 // run runs a client in its home and returns what it said. A client that fails fails the test.
@@ -93,11 +94,8 @@ func (a account) try(t *testing.T, stdin io.Reader, watch io.Writer, argv ...str
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Dir = a.home
-	cmd.Env = []string{"HOME=" + a.home, "PATH=" + os.Getenv("PATH"), "TERM=xterm", "LANG=C.UTF-8", "TMPDIR=" + a.home, "FETCHMAILHOME=" + a.home}
+	cmd := a.command(ctx, argv...)
 	cmd.Stdin = stdin
-	cmd.WaitDelay = time.Second
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	if watch != nil {
@@ -108,6 +106,18 @@ func (a account) try(t *testing.T, stdin io.Reader, watch io.Writer, argv ...str
 	err := cmd.Run()
 	t.Logf("%s\n%s", strings.Join(argv, " "), complaints.Bytes())
 	return out.Bytes(), err
+}
+
+// command is a command in the client's home, with nothing of the tests' own environment.
+func (a account) command(ctx context.Context, argv ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Dir = a.home
+	cmd.Env = []string{
+		"HOME=" + a.home, "PATH=" + os.Getenv("PATH"), "TERM=xterm", "LANG=C.UTF-8", "TMPDIR=" + a.home,
+		"FETCHMAILHOME=" + a.home, "DISPLAY=" + a.display,
+	}
+	cmd.WaitDelay = time.Second
+	return cmd
 }
 
 // write writes a file in the client's home and returns its path.

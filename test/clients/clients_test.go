@@ -12,8 +12,8 @@ import (
 	"github.com/dipylon/dipylon/test/harness"
 )
 
-// mail are the messages that clients read: those that a client can be expected to leave alone.
-var mail = []string{
+// everyday are the messages that clients read: those that a client can be expected to leave alone.
+var everyday = []string{
 	"plain/prose", "plain/mbox-from", "plain/blank-lines", "plain/smtp-dialogue", "plain/pop3-dialogue",
 	"dots/all-lines", "dots/smuggling", "dots/edge-4096+0", "lines/body-998", "header/folded", "header/received-chain",
 	"charset/iso-8859-1", "charset/shift_jis", "mime/attachment", "mime/signed-pgp", "encoding/quoted-printable-dots", "large/exactly-262145",
@@ -51,7 +51,7 @@ func TestReaders(t *testing.T) {
 		for _, m := range r.modes {
 			t.Run(r.name+"/"+string(m), func(t *testing.T) {
 				t.Parallel()
-				names := mail
+				names := everyday
 				user := g.AddUser(t, strings.ToLower(r.name)+"-"+string(m))
 				deliver(t, g, user, contents(t, names...))
 				a := newAccount(t, g, m, protocolOf(m, "pop3", "pop3s"), user)
