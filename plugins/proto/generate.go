@@ -1,5 +1,5 @@
 // Package proto holds the wire of the plugin boundary: dipylon/store/v1/store.proto and the
-// Go code generated from it.
+// Go code generated from it. The Python code goes to plugins/example-python.
 package proto
 
 //go:generate ./generate.sh

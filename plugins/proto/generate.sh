@@ -1,15 +1,18 @@
 #!/bin/sh
-# Makes the Go code of store.proto anew. Needs protoc (Debian: protobuf-compiler); the two
-# generators are Go programs, pinned in test/tools/go.mod.
-#   generate.sh [folder]   write below that folder instead of this one
+# Makes what is generated from store.proto anew: the Go code, and the Python code of
+# plugins/example-python. Needs protoc (Debian: protobuf-compiler), which has Python's generator
+# in it; the two for Go are Go programs, pinned in test/tools/go.mod.
+#   generate.sh [folder]   write below that folder instead of plugins
 set -eu
 cd "$(dirname "$0")"
-out=${1:-.}
+out=${1:-..}
+mkdir -p "$out/proto" "$out/example-python"
 bin=$(mktemp -d)
 trap 'rm -rf "$bin"' EXIT
 tools=$(cd ../../test/tools && pwd)
 (cd "$tools" && GOBIN="$bin" go install google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc)
 PATH="$bin:$PATH" protoc -I . \
-	--go_out="$out" --go_opt=paths=source_relative \
-	--go-grpc_out="$out" --go-grpc_opt=paths=source_relative \
+	--go_out="$out/proto" --go_opt=paths=source_relative \
+	--go-grpc_out="$out/proto" --go-grpc_opt=paths=source_relative \
 	dipylon/store/v1/store.proto
+protoc -I dipylon/store/v1 --python_out="$out/example-python" store.proto
