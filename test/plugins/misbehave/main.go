@@ -2,7 +2,8 @@
 //
 //	misbehave MODE
 //
-// Where the mode is about later life, it serves a Maildir store; the others never get so far.
+// Where the mode is about later life, it serves a Maildir store, or one in memory; the others
+// never get so far.
 package main
 
 import (
@@ -16,6 +17,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/maildir"
+	"github.com/dipylon/dipylon/backends/storetest/memstore"
 	"github.com/dipylon/dipylon/plugins/serve"
 )
 
@@ -47,6 +49,8 @@ func main() {
 		serve.Store(slow{maildir.New()})
 	case "liar": // says what it must not, where a client could see it
 		serve.Store(liar{maildir.New()})
+	case "top": // answers TOP with the whole message
+		serve.Store(whole{memstore.New()})
 	default:
 		fmt.Fprintf(os.Stderr, "misbehave: there is no mode %q\n", mode)
 		os.Exit(2)
@@ -91,4 +95,22 @@ type liar struct{ *maildir.Store }
 
 func (s liar) Open(context.Context, backends.OpenRequest) (backends.Maildrop, error) {
 	return nil, backends.Fail(backends.Temporary, "secret detail").Say("[AUTH] first\r\n+OK second\r\n" + strings.Repeat("x", 10_000))
+}
+
+// whole is a store that knows no tops.
+type whole struct{ *memstore.Store }
+
+func (s whole) Open(ctx context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
+	d, err := s.Store.Open(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return wholeDrop{d}, nil
+}
+
+type wholeDrop struct{ backends.Maildrop }
+
+func (d wholeDrop) Fetch(ctx context.Context, r backends.FetchRequest) (backends.Content, error) {
+	r.Top = false
+	return d.Maildrop.Fetch(ctx, r)
 }
