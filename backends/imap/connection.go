@@ -52,7 +52,7 @@ func (s *Store) connect(ctx context.Context) (*client, error) {
 		_ = raw.Close()
 		return nil, s.connectFailure(ended(ctx, err))
 	}
-	c := &client{imapclient.New(w, &imapclient.Options{}), w}
+	c := &client{Client: imapclient.New(w, &imapclient.Options{}), wire: w}
 	if err := c.greeted(); err != nil {
 		_ = c.Close()
 		return nil, s.connectFailure(ended(ctx, err))
@@ -103,7 +103,16 @@ func ended(ctx context.Context, err error) error {
 func (s *Store) authenticate(ctx context.Context, client *client, c backends.Credential) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.settings.Timeout))
 	defer cancel()
-	_, err := call(ctx, client, func() (struct{}, error) { return struct{}{}, s.login(client, c) })
+	var err error
+	client.caps, err = call(ctx, client, func() (imap.CapSet, error) {
+		if err := s.login(client, c); err != nil {
+			return nil, err
+		}
+		return client.Caps(), nil
+	})
+	if err == nil && client.caps == nil {
+		err = backends.Fail(backends.Temporary, "the server does not say what it can do")
+	}
 	return failure("login as "+s.loginName(c), err, backends.BadCredentials)
 }
 

@@ -141,7 +141,7 @@ func has(conn *connection, folder, field, value string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if conn.client.Caps().Has(imap.CapUnselect) {
+	if conn.client.caps.Has(imap.CapUnselect) {
 		err = conn.client.Unselect().Wait()
 	}
 	return len(found.AllUIDs()) > 0, err

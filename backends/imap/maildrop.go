@@ -209,7 +209,7 @@ func (m *maildrop) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	client := m.conn.client
-	unselected := client.Caps().Has(imap.CapUnselect) && !m.busy()
+	unselected := client.caps.Has(imap.CapUnselect) && !m.busy()
 	if unselected {
 		_, err := call(ctx, client, func() (struct{}, error) { return struct{}{}, client.Unselect().Wait() })
 		unselected = err == nil

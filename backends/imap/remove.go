@@ -59,13 +59,13 @@ func (m *maildrop) moveToTrash(set imap.UIDSet) (imap.UIDSet, error) {
 	if err != nil {
 		return nil, err
 	}
-	if client.Caps().Has(imap.CapMove) {
+	if client.caps.Has(imap.CapMove) {
 		if _, err := client.Move(set, trash).Wait(); err != nil {
 			return nil, err
 		}
 		return m.remaining(set)
 	}
-	if !client.Caps().Has(imap.CapUIDPlus) {
+	if !client.caps.Has(imap.CapUIDPlus) {
 		return nil, errNoUIDPlus
 	}
 	if _, err := client.Copy(set, trash).Wait(); err != nil {
@@ -81,7 +81,7 @@ var errNoUIDPlus = backends.Fail(backends.Unsupported, "the server has no UIDPLU
 // the server does them in order (RFC 9051 §5.5 allows it, as each is about UIDs).
 func (m *maildrop) expunge(set imap.UIDSet) (imap.UIDSet, error) {
 	client := m.conn.client
-	if !client.Caps().Has(imap.CapUIDPlus) {
+	if !client.caps.Has(imap.CapUIDPlus) {
 		return nil, errNoUIDPlus
 	}
 	store := client.Store(set, deleted(), nil)
@@ -116,7 +116,7 @@ func (c *client) special(setting, name string, attribute imap.MailboxAttr) (stri
 	if name != "" {
 		return name, nil
 	}
-	list, err := c.List("", "*", &imap.ListOptions{ReturnSpecialUse: c.Caps().Has(imap.CapSpecialUse)}).Collect()
+	list, err := c.List("", "*", &imap.ListOptions{ReturnSpecialUse: c.caps.Has(imap.CapSpecialUse)}).Collect()
 	if err != nil {
 		return "", err
 	}

@@ -18,6 +18,7 @@ import (
 type client struct {
 	*imapclient.Client
 	wire *wire
+	caps imap.CapSet // once logged in: the library forgets them with the connection
 }
 
 // wire is the connection below the library, TLS taken off. It reads along and notes what the

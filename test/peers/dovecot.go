@@ -123,7 +123,12 @@ func (d *Dovecot) Stop() {
 	if d.process == nil {
 		return
 	}
+	// The master would wait ten seconds for its sessions to end by themselves.
+	sessions := harness.Children(d.process.Process.Pid)
 	_ = d.process.Process.Signal(syscall.SIGTERM)
+	for _, pid := range sessions {
+		_ = syscall.Kill(pid, syscall.SIGTERM)
+	}
 	_ = d.process.Wait()
 	d.process = nil
 }
