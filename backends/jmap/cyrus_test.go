@@ -5,123 +5,120 @@ package jmap_test
 import (
 	"context"
 	"encoding/json"
-	"io"
-	"strings"
+	"fmt"
+	"os"
 	"testing"
-	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/jmap"
+	"github.com/dipylon/dipylon/backends/smtpclient"
+	"github.com/dipylon/dipylon/backends/storetest"
+	"github.com/dipylon/dipylon/plugins/host"
 	"github.com/dipylon/dipylon/test/peers"
 )
 
-const letter = "From: ada@peer.example\r\nSubject: by JMAP\r\nDate: Sun, 22 Nov 2026 12:00:00 +0000\r\nMessage-ID: <1@peer.example>\r\n\r\n.dot\r\nline two\r\n"
-
-func password(user, secret string) backends.Credential {
-	return backends.Credential{Kind: backends.CredentialPassword, User: user, Secret: []byte(secret)}
+// cyrus is one Cyrus for all tests of the package, and the transport that it submits to.
+type cyrus struct {
+	*peers.Cyrus
+	transport *transport
 }
 
+// startCyrus starts it with two accounts for each of so many tests.
+func startCyrus(t *testing.T, tests int) *cyrus {
+	t.Helper()
+	users := make(map[string]string)
+	for i := range tests {
+		for _, user := range pair(i) {
+			users[user] = secretOf(user)
+		}
+	}
+	c := &cyrus{transport: startTransport(t)}
+	c.Cyrus = peers.StartCyrus(t, peers.CyrusOptions{Users: users, SMTP: c.transport.address})
+	c.transport.lmtp.Store(&smtpclient.LMTP{Address: c.LMTP, Hello: "transport.example"})
+	return c
+}
+
+// pair are the two accounts of a test.
+func pair(test int) [2]string {
+	return [2]string{fmt.Sprintf("ada%d@peer.example", test), fmt.Sprintf("bob%d@peer.example", test)}
+}
+
+func secretOf(user string) string { return user[:4] + "-secret" }
+
+// settings are for a test's two accounts. delivery is lmtp or import.
+func (c *cyrus) settings(t *testing.T, test int, delivery string) backends.Settings {
+	t.Helper()
+	way := map[string]any{"accounts": map[string]string{}}
+	for _, user := range pair(test) {
+		way["accounts"].(map[string]string)[user] = secretOf(user)
+	}
+	set := map[string]any{"url": c.JMAP, "plaintext": true, "delivery": way, "submission": true}
+	if delivery == "lmtp" {
+		way["lmtp"] = c.LMTP
+		set["url"], set["ca"], set["tls_name"] = "https://"+c.HTTPS, c.CA, "localhost"
+	}
+	return given(t, set)
+}
+
+func given(t *testing.T, settings map[string]any) backends.Settings {
+	t.Helper()
+	raw, err := json.Marshal(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return backends.Settings{Store: "peer", Hostname: "gate.example", Domains: []string{"peer.example"}, Raw: raw, StateDir: t.TempDir()}
+}
+
+func target(test int, in backends.Settings) storetest.Target {
+	users := pair(test)
+	return storetest.Target{
+		New:      func(context.Context) (backends.Store, error) { return jmap.New(), nil },
+		Settings: in,
+		Open: func(ctx context.Context) (backends.Store, error) {
+			s := jmap.New()
+			return s, s.Configure(ctx, in)
+		},
+		User: users[0], Password: secretOf(users[0]), Address: users[0],
+		SecondUser: users[1], SecondPassword: secretOf(users[1]), SecondAddress: users[1],
+		Folder: "Trash", Large: 8 << 20, Many: 50,
+		BadSettings: badSettings,
+	}
+}
+
+// TestCyrus holds the backend to the contract, over both ways of delivery, in this process and in
+// one of its own.
 func TestCyrus(t *testing.T) {
-	c := peers.StartCyrus(t, peers.CyrusOptions{})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	raw, err := json.Marshal(map[string]any{"url": c.JMAP, "plaintext": true, "delivery": map[string]any{
-		"lmtp": c.LMTP, "accounts": map[string]string{"ada@peer.example": "ada-secret"},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := jmap.New()
-	defer s.Close()
-	if err := s.Configure(ctx, backends.Settings{Store: "peer", Hostname: "gate.example", Domains: []string{"peer.example"}, Raw: raw}); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Health(ctx); err != nil {
-		t.Error(err)
-	}
-	if _, err := s.Login(ctx, password("ada@peer.example", "wrong")); backends.KindOf(err) != backends.BadCredentials {
-		t.Errorf("a wrong password: %v", err)
-	}
-	delivery := backends.Delivery{Key: "k1", ReversePath: "x@far.example", Recipients: []string{"ada@peer.example", "nobody@peer.example"}, Size: int64(len(letter))}
-	for _, retry := range []bool{false, true} { // the second time it is there already
-		delivery.Retry = retry
-		verdicts, err := s.Deliver(ctx, delivery, strings.NewReader(letter))
-		if err != nil || verdicts[0].Failure != nil || verdicts[1].Failure == nil || verdicts[1].Failure.Kind != backends.NotFound {
-			t.Fatalf("retry %v: %+v %v", retry, verdicts, err)
-		}
-	}
-	drop, err := s.Open(ctx, backends.OpenRequest{Credential: password("ada@peer.example", "ada-secret")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer drop.Close()
-	entries := list(t, ctx, drop)
-	if len(entries) != 1 {
-		t.Fatalf("%d messages are listed", len(entries))
-	}
-	got := fetch(t, ctx, drop, backends.FetchRequest{ID: entries[0].ID})
-	if !strings.HasSuffix(got, letter) || int64(len(got)) != entries[0].Size || !entries[0].Exact {
-		t.Errorf("%d octets were announced and %d came: %q", entries[0].Size, len(got), got)
-	}
-	if top := fetch(t, ctx, drop, backends.FetchRequest{ID: entries[0].ID, Top: true, Lines: 1}); !strings.HasSuffix(top, "\r\n\r\n.dot\r\n") {
-		t.Errorf("the top is %q", top)
-	}
-	removals, err := drop.Remove(ctx, []backends.MessageID{entries[0].ID}, backends.DisposalRemove)
-	if err != nil || removals[0].Failure != nil {
-		t.Fatal(removals, err)
-	}
-	if _, err := drop.Fetch(ctx, backends.FetchRequest{ID: entries[0].ID}); backends.KindOf(err) != backends.NotFound {
-		t.Errorf("fetching what is gone: %v", err)
-	}
-	again, err := s.Open(ctx, backends.OpenRequest{Credential: password("ada@peer.example", "ada-secret")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer again.Close()
-	if left := list(t, ctx, again); len(left) != 0 {
-		t.Errorf("%d messages are left", len(left))
-	}
-}
-
-func list(t *testing.T, ctx context.Context, drop backends.Maildrop) (entries []backends.Entry) {
-	t.Helper()
-	for e, err := range drop.List(ctx) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		entries = append(entries, e)
-	}
-	return entries
-}
-
-func fetch(t *testing.T, ctx context.Context, drop backends.Maildrop, request backends.FetchRequest) string {
-	t.Helper()
-	content, err := drop.Fetch(ctx, request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer content.Close()
-	octets, err := io.ReadAll(content)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(octets)
-}
-
-func TestSettings(t *testing.T) {
-	for path, raw := range map[string]string{
-		"url":      `{"url": "http://x.example/"}`,
-		"ulr":      `{"url": "https://x.example/", "ulr": "https://x.example/"}`,
-		"requests": `{"url": "https://x.example/", "requests": 0}`,
-		"ca":       `{"url": "https://x.example/", "ca": "/nowhere/ca.pem"}`,
-		"username": `{"url": "https://x.example/", "username": "both"}`,
-	} {
-		t.Run(path, func(t *testing.T) {
-			err := jmap.New().Configure(t.Context(), backends.Settings{Raw: []byte(raw), Check: true})
-			wrong, ok := err.(*backends.SettingsError)
-			if !ok || len(wrong.Problems) != 1 || wrong.Problems[0].Path != path {
-				t.Errorf("got %v", err)
-			}
+	c := startCyrus(t, 4)
+	for i, delivery := range []string{"lmtp", "import"} {
+		t.Run(delivery, func(t *testing.T) {
+			t.Parallel()
+			storetest.Run(t, target(i, c.settings(t, i, delivery)))
+		})
+		t.Run(delivery+"/as plugin", func(t *testing.T) {
+			t.Parallel()
+			storetest.Run(t, asPlugin(t, target(2+i, c.settings(t, 2+i, delivery))))
 		})
 	}
+}
+
+// asPlugin has the store of a target run in a process of its own.
+func asPlugin(t *testing.T, target storetest.Target) storetest.Target {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := func(in backends.Settings) host.Spec {
+		return host.Spec{Store: "peer", Command: []string{self}, Env: []string{"JMAP_TEST_HELPER=plugin"}, Settings: in}
+	}
+	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
+	target.New = nil
+	target.Configure = func(ctx context.Context, in backends.Settings) error { return host.CheckSettings(ctx, log, spec(in)) }
+	target.Open = func(ctx context.Context) (backends.Store, error) {
+		s := host.New(log, spec(target.Settings))
+		return s, s.Start(ctx)
+	}
+	return target
 }

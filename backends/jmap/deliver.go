@@ -3,18 +3,16 @@ package jmap
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/smtpclient"
+	"github.com/dipylon/dipylon/backends/remote"
 )
-
-func (s *Store) lmtp() smtpclient.LMTP {
-	return smtpclient.LMTP{Address: s.settings.Delivery.LMTP, Hello: s.hostname, Timeout: s.settings.Timeout.duration()}
-}
 
 var errNoDelivery = backends.Fail(backends.Unsupported, "neither delivery.lmtp nor delivery.accounts is set")
 
@@ -30,56 +28,56 @@ func (s *Store) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backend
 	for i, r := range q.Recipients {
 		verdicts[i].Recipient = r
 		if _, ok := s.accountOf(r); !ok {
-			verdicts[i].Failure = backends.Fail(backends.NotFound, "%s is not among delivery.accounts", r)
+			verdicts[i].Failure = errNoAccount(r)
 		}
 	}
 	return verdicts, nil
 }
 
+func errNoAccount(recipient string) *backends.Failure {
+	return backends.Fail(backends.NotFound, "%.300q is not among delivery.accounts", recipient)
+}
+
 // accountOf finds the credential of a recipient; a detail ("ada+lists") belongs to its user.
 func (s *Store) accountOf(recipient string) (backends.Credential, bool) {
-	at := strings.LastIndexByte(recipient, '@')
-	if at < 1 {
-		return backends.Credential{}, false
-	}
-	local, _, _ := strings.Cut(recipient[:at], "+")
-	for address, password := range s.settings.Delivery.Accounts {
-		if strings.EqualFold(address, local+recipient[at:]) {
-			return backends.Credential{Kind: backends.CredentialPassword, User: address, Secret: []byte(password)}, true
-		}
-	}
-	return backends.Credential{}, false
+	address := strings.ToLower(remote.MailboxOf(recipient))
+	password, ok := s.settings.Delivery.Accounts[address]
+	return backends.Credential{Kind: backends.CredentialPassword, User: address, Secret: []byte(password)}, ok
 }
 
 // Deliver hands a message to LMTP, or uploads and imports it for each recipient.
 func (s *Store) Deliver(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	if err := s.ready(); err != nil {
+		return nil, err
+	}
 	end, err := s.inFlight.Begin(ctx, d.Key)
 	if err != nil {
 		return nil, err
 	}
 	defer end()
+	accounts := len(s.settings.Delivery.Accounts) > 0
 	switch {
-	case s.settings.Delivery.LMTP != "" && len(s.settings.Delivery.Accounts) == 0:
+	case s.settings.Delivery.LMTP != "" && !accounts:
 		return s.lmtp().Deliver(ctx, d, "", content, nil)
 	case s.settings.Delivery.LMTP != "":
-		trace := keyField + ": " + d.Key + "\r\n"
-		return s.lmtp().Deliver(ctx, d, trace, content, func(ctx context.Context, recipient string) (bool, error) {
-			return s.delivered(ctx, recipient, d.Key)
+		return s.lmtp().Deliver(ctx, d, keyLine(d), content, func(ctx context.Context, recipient string) (bool, error) {
+			return s.delivered(ctx, recipient, d)
 		})
-	case len(s.settings.Delivery.Accounts) == 0:
+	case !accounts:
 		return nil, errNoDelivery
-	}
-	if err := s.ready(); err != nil {
-		return nil, err
 	}
 	return s.deliverByImport(ctx, d, content)
 }
 
-// keyField is the header field that carries a delivery's key where it can be looked for.
+// keyField is the header field that carries a delivery's key to where it can be looked for: how
+// a retry finds out that the first attempt had succeeded (I2). It is not a keyword, of which
+// Cyrus keeps no more than 128 different ones in a mailbox.
 const keyField = "Dipylon-Delivery-Key"
 
+func keyLine(d backends.Delivery) string { return keyField + ": " + d.Key + "\r\n" }
+
 // delivered looks for a delivery's key in a recipient's account.
-func (s *Store) delivered(ctx context.Context, recipient, key string) (bool, error) {
+func (s *Store) delivered(ctx context.Context, recipient string, d backends.Delivery) (bool, error) {
 	credential, ok := s.accountOf(recipient)
 	if !ok {
 		return false, nil
@@ -88,142 +86,8 @@ func (s *Store) delivered(ctx context.Context, recipient, key string) (bool, err
 	if err != nil {
 		return false, refusedForStore(err)
 	}
-	return s.exists(ctx, session, map[string]any{"header": []string{keyField, key}})
-}
-
-// keyword marks a delivery for a retry to find: it is made of the key, as keywords allow
-// little (RFC 8621 §4.1.1).
-func keyword(key string) string {
-	var b strings.Builder
-	for _, r := range strings.ToLower(key) {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_' {
-			b.WriteRune(r)
-		} else {
-			b.WriteString("_x")
-			b.WriteString(strings.ToLower(string("0123456789abcdef"[r>>4&15]) + string("0123456789abcdef"[r&15])))
-		}
-	}
-	return "dipylon-" + b.String()
-}
-
-// deliverByImport uploads to each recipient's account at the same time, while the message is
-// read, and imports it once it is known to be whole.
-func (s *Store) deliverByImport(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-	verdicts := make([]backends.Verdict, len(d.Recipients))
-	first := make(map[string]int) // by account: two names of one get one copy
-	var uploads []*upload
-	of := make([]int, len(d.Recipients))
-	for i, r := range d.Recipients {
-		verdicts[i].Recipient = r
-		of[i] = i
-		credential, ok := s.accountOf(r)
-		if !ok {
-			verdicts[i].Failure = backends.Fail(backends.NotFound, "%s is not among delivery.accounts", r)
-			continue
-		}
-		if earlier, twice := first[credential.User]; twice {
-			of[i] = earlier
-			continue
-		}
-		first[credential.User] = i
-		uploads = append(uploads, s.begin(ctx, credential, i))
-	}
-	err := feed(io.MultiReader(strings.NewReader("Return-Path: <"+d.ReversePath+">\r\n"), content), uploads)
-	for _, u := range uploads {
-		<-u.done
-		if err == nil {
-			verdicts[u.index].Failure = s.finish(ctx, u, d)
-		}
-	}
-	if err != nil {
-		return nil, backends.Fail(backends.Temporary, "read the message: %w", err)
-	}
-	for i := range verdicts {
-		verdicts[i].Failure = verdicts[of[i]].Failure
-	}
-	return verdicts, nil
-}
-
-// upload is one recipient's copy on its way.
-type upload struct {
-	index   int
-	pipe    *io.PipeWriter
-	done    chan struct{} // closed when blob, session and err are there
-	session *session
-	blob    string
-	err     error
-}
-
-func (s *Store) begin(ctx context.Context, c backends.Credential, index int) *upload {
-	reader, writer := io.Pipe()
-	u := &upload{index: index, pipe: writer, done: make(chan struct{})}
-	go func() {
-		defer close(u.done)
-		if u.session, u.err = s.login(ctx, c); u.err == nil {
-			u.blob, u.err = s.upload(ctx, u.session, reader)
-		}
-		_ = reader.CloseWithError(errUploadOver) // whoever feeds goes on without it
-	}()
-	return u
-}
-
-var errUploadOver = backends.Fail(backends.Temporary, "the upload is over")
-
-// feed copies the content to all uploads, at the pace of the slowest.
-func feed(content io.Reader, uploads []*upload) error {
-	buffer := make([]byte, 64<<10)
-	for {
-		n, err := content.Read(buffer)
-		for _, u := range uploads {
-			_, _ = u.pipe.Write(buffer[:n]) // its own error is told by the upload
-		}
-		if err == nil {
-			continue
-		}
-		for _, u := range uploads {
-			_ = u.pipe.CloseWithError(err) // io.EOF ends it well, all else breaks it off
-		}
-		if err == io.EOF {
-			return nil
-		}
-		return err
-	}
-}
-
-// upload sends a blob (RFC 8620 §6.1).
-func (s *Store) upload(ctx context.Context, session *session, content io.Reader) (string, error) {
-	target := expand(session.UploadURL, map[string]string{"accountId": session.mailAccount()})
-	response, err := s.do(ctx, session.credential, http.MethodPost, target, "message/rfc822", content)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	var got struct {
-		BlobID string `json:"blobId"`
-	}
-	if err := json.NewDecoder(io.LimitReader(response.Body, 1<<20)).Decode(&got); err != nil || got.BlobID == "" {
-		return "", backends.Fail(backends.Temporary, "the answer to an upload cannot be read: %v", err)
-	}
-	return got.BlobID, nil
-}
-
-// finish imports an uploaded message into the inbox (RFC 8621 §4.8), unless an earlier attempt did.
-func (s *Store) finish(ctx context.Context, u *upload, d backends.Delivery) *backends.Failure {
-	if u.err != nil {
-		return refusedForStore(u.err)
-	}
-	m := &maildrop{store: s, session: u.session, ctx: ctx}
-	if err := m.find(ctx, ""); err != nil {
-		return backends.AsFailure(err)
-	}
-	if d.Retry {
-		there, err := s.exists(ctx, u.session, map[string]any{"hasKeyword": keyword(d.Key)})
-		if err != nil || there {
-			return backends.AsFailure(err)
-		}
-	}
-	_, err := s.importBlob(ctx, u.session, u.blob, m.box.ID, keyword(d.Key))
-	return backends.AsFailure(err)
+	found, err := session.withKey(ctx, d)
+	return len(found) > 0, err
 }
 
 // refusedForStore: the gateway's own password for a recipient being wrong is no reason to
@@ -235,151 +99,172 @@ func refusedForStore(err error) *backends.Failure {
 	return backends.Fail(backends.Temporary, "the password in delivery.accounts: %w", err)
 }
 
-// exists says whether the account has a message that a filter finds (RFC 8621 §4.4.1).
-func (s *Store) exists(ctx context.Context, session *session, filter map[string]any) (bool, error) {
-	results, err := s.request(ctx, session, call{"Email/query", map[string]any{
-		"accountId": session.mailAccount(), "filter": filter, "limit": 1,
-	}})
-	if err != nil {
-		return false, err
+// withKey finds the messages of the account that have a delivery's key (RFC 8621 §4.4.1). A
+// message that came in before the gateway took it, by a day of clocks that disagree, has another.
+func (s *session) withKey(ctx context.Context, d backends.Delivery) ([]email, error) {
+	filter := map[string]any{"header": []string{keyField, d.Key}}
+	if !d.Received.IsZero() {
+		filter["after"] = d.Received.Add(-24 * time.Hour).UTC().Format(time.RFC3339)
 	}
-	var got struct {
+	var query struct {
 		IDs []string `json:"ids"`
 	}
-	err = results[0].into(&got)
-	return len(got.IDs) > 0, err
+	var found emailList
+	err := s.request(ctx, call{"Email/query", map[string]any{"filter": filter, "limit": 1}, &query},
+		emails(reference(0, "Email/query", "/ids"), &found))
+	return found.List, err
 }
 
-// importBlob makes a message of a blob, and returns its id.
-func (s *Store) importBlob(ctx context.Context, session *session, blob, box string, keywords ...string) (string, error) {
-	set := map[string]bool{}
-	for _, k := range keywords {
-		set[k] = true
-	}
-	results, err := s.request(ctx, session, call{"Email/import", map[string]any{
-		"accountId": session.mailAccount(),
-		"emails":    map[string]any{"m": map[string]any{"blobId": blob, "mailboxIds": map[string]bool{box: true}, "keywords": set}},
-	}})
-	if err != nil {
-		return "", err
-	}
-	var got struct {
-		Created    map[string]email    `json:"created"`
-		NotCreated map[string]setError `json:"notCreated"`
-	}
-	if err := results[0].into(&got); err != nil {
-		return "", err
-	}
-	if refused, ok := got.NotCreated["m"]; ok {
-		return "", refused.failure("import")
-	}
-	return got.Created["m"].ID, nil
-}
-
-// Send imports the message and submits it (RFC 8621 §7). It is filed in the mailbox with the
-// role sent, where there is one.
-func (s *Store) Send(ctx context.Context, c backends.Credential, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-	if !s.settings.Submission {
-		return nil, backends.Fail(backends.Unsupported, "submission is not set")
-	}
-	session, err := s.login(ctx, c)
+// deliverByImport keeps the message until it is known to be whole, and gives it to the
+// recipients' accounts at the same time.
+func (s *Store) deliverByImport(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	trace := "Return-Path: <" + d.ReversePath + ">\r\n" + keyLine(d) // final delivery: RFC 5321 §4.4
+	kept, err := remote.Keep(s.stateDir, io.MultiReader(strings.NewReader(trace), content))
 	if err != nil {
 		return nil, err
 	}
-	blob, err := s.upload(ctx, session, content)
-	if err != nil {
-		return nil, err
-	}
-	box, identity, err := s.sender(ctx, session)
-	if err != nil {
-		return nil, err
-	}
-	id, err := s.importBlob(ctx, session, blob, box, "$seen")
-	if err != nil {
-		return nil, err
-	}
-	return s.submit(ctx, session, id, identity, d)
-}
-
-// sender finds where what is sent is filed, and the identity that sends.
-func (s *Store) sender(ctx context.Context, session *session) (box, identity string, err error) {
-	account := session.mailAccount()
-	results, err := s.request(ctx, session,
-		call{"Mailbox/get", map[string]any{"accountId": account, "ids": nil, "properties": []string{"id", "role"}}},
-		call{"Identity/get", map[string]any{"accountId": account, "ids": nil}},
-	)
-	if err != nil {
-		return "", "", err
-	}
-	var boxes struct {
-		List []mailbox `json:"list"`
-	}
-	var identities struct {
-		List []struct {
-			ID string `json:"id"`
-		} `json:"list"`
-	}
-	if err := results[0].into(&boxes); err != nil {
-		return "", "", err
-	}
-	if err := results[1].into(&identities); err != nil {
-		return "", "", err
-	}
-	for _, role := range []string{"inbox", "sent"} { // the latter wins
-		if at := slices.IndexFunc(boxes.List, func(b mailbox) bool { return b.Role == role }); at >= 0 {
-			box = boxes.List[at].ID
-		}
-	}
-	if box == "" || len(identities.List) == 0 {
-		return "", "", backends.Fail(backends.Permanent, "the account has no mailbox or no identity to send with")
-	}
-	return box, identities.List[0].ID, nil
-}
-
-func (s *Store) submit(ctx context.Context, session *session, id, identity string, d backends.Delivery) ([]backends.Verdict, error) {
-	recipients := make([]any, len(d.Recipients))
+	defer kept.Close()
 	verdicts := make([]backends.Verdict, len(d.Recipients))
+	first := make(map[string]int) // by account: two names of one get one copy
+	var under sync.WaitGroup
 	for i, r := range d.Recipients {
-		recipients[i] = map[string]any{"email": r}
 		verdicts[i].Recipient = r
+		credential, ok := s.accountOf(r)
+		if !ok {
+			verdicts[i].Failure = errNoAccount(r)
+			continue
+		}
+		if _, twice := first[credential.User]; twice {
+			continue
+		}
+		first[credential.User] = i
+		free, err := s.slots.take(ctx, "deliveries", int64(s.settings.Requests))
+		if err != nil {
+			verdicts[i].Failure = backends.AsFailure(err)
+			continue
+		}
+		under.Go(func() {
+			defer free()
+			verdicts[i].Failure = backends.AsFailure(s.deliverTo(ctx, credential, d, kept))
+		})
 	}
-	results, err := s.request(ctx, session, call{"EmailSubmission/set", map[string]any{
-		"accountId": session.mailAccount(),
-		"create": map[string]any{"s": map[string]any{
-			"emailId": id, "identityId": identity,
-			"envelope": map[string]any{"mailFrom": map[string]any{"email": d.ReversePath}, "rcptTo": recipients},
-		}},
-	}})
-	if err != nil {
-		return everybody(verdicts, backends.Fail(backends.Uncertain, "submit: %w", err)), nil
-	}
-	var got struct {
-		NotCreated map[string]setError `json:"notCreated"`
-	}
-	if err := results[0].into(&got); err != nil {
-		return nil, err
-	}
-	refused, ok := got.NotCreated["s"]
-	if !ok {
-		return verdicts, nil
-	}
-	// The submission as a whole was not made: nobody has it. It does not stay in Sent.
-	_, _ = s.request(ctx, session, call{"Email/set", map[string]any{"accountId": session.mailAccount(), "destroy": []string{id}}})
-	everybody(verdicts, backends.Fail(backends.Temporary, "submit: other recipients were refused: %s", refused.Description))
-	if refused.Type != "invalidRecipients" {
-		return everybody(verdicts, refused.failure("submit")), nil
-	}
-	for i, v := range verdicts {
-		if slices.ContainsFunc(refused.InvalidRecipients, func(r string) bool { return strings.EqualFold(r, v.Recipient) }) {
-			verdicts[i].Failure = backends.Fail(backends.NotFound, "submit: %s", refused.Description)
+	under.Wait()
+	for i, r := range d.Recipients {
+		if credential, ok := s.accountOf(r); ok {
+			verdicts[i].Failure = verdicts[first[credential.User]].Failure
 		}
 	}
 	return verdicts, nil
 }
 
-func everybody(verdicts []backends.Verdict, f *backends.Failure) []backends.Verdict {
-	for i := range verdicts {
-		verdicts[i].Failure = f
+// deliverTo gives one account its copy, unless it has one.
+func (s *Store) deliverTo(ctx context.Context, c backends.Credential, d backends.Delivery, kept *remote.Kept) error {
+	session, err := s.login(ctx, c)
+	if err != nil {
+		return refusedForStore(err)
 	}
-	return verdicts
+	if d.Retry {
+		if found, err := session.withKey(ctx, d); err != nil || len(found) > 0 {
+			return err
+		}
+	}
+	var boxes []mailbox
+	if err := session.request(ctx, mailboxes(&boxes)); err != nil {
+		return err
+	}
+	inbox, err := find(boxes, "")
+	if err != nil {
+		return err
+	}
+	blob, err := session.upload(ctx, kept)
+	if err != nil {
+		return err
+	}
+	if _, err = session.importBlob(ctx, blob, inbox); isMethodError(err, "alreadyExists") {
+		return nil // the key is in it, so it is this delivery that is there
+	} else if err != nil {
+		return uncertain(err)
+	}
+	return nil
+}
+
+// upload sends a message as a blob (RFC 8620 §6.1).
+func (s *session) upload(ctx context.Context, kept *remote.Kept) (blob string, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r, err := s.resource(ctx)
+	if err != nil {
+		return "", err
+	}
+	limits := r.Capabilities.Core
+	if kept.Size > limits.SizeUpload {
+		return "", backends.Fail(backends.TooLarge, "the message has %d octets, and the server takes %d", kept.Size, limits.SizeUpload)
+	}
+	target, err := r.expand(r.UploadURL, map[string]string{"accountId": s.account})
+	if err != nil {
+		return "", err
+	}
+	free, err := s.store.slots.take(ctx, "upload "+s.account, limits.ConcurrentUpload)
+	if err != nil {
+		return "", err
+	}
+	defer free()
+	watch := newWatch(time.Duration(s.store.settings.Timeout), cancel)
+	e := exchange{
+		what: "upload", method: http.MethodPost, target: target, kind: "message/rfc822", size: kept.Size,
+		content: func() io.ReadCloser { return outgoing{kept.Reader(), watch} },
+	}
+	err = again(ctx, func() (bool, error) {
+		blob, err = s.uploadOnce(ctx, e, watch)
+		return errors.Is(err, errMissing), err
+	})
+	return blob, err
+}
+
+func (s *session) uploadOnce(ctx context.Context, e exchange, watch *watch) (blob string, err error) {
+	response, err := s.store.do(ctx, s.credential, e)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	watch.start()
+	defer watch.stop()
+	var got struct {
+		BlobID string `json:"blobId"`
+		Size   int64  `json:"size"`
+	}
+	err = json.NewDecoder(io.LimitReader(response.Body, 64<<10)).Decode(&got)
+	if err == nil && (got.BlobID == "" || got.Size != e.size) {
+		err = errors.New("it is not about what was uploaded")
+	}
+	if err != nil {
+		return "", backends.Fail(backends.Temporary, "upload: the answer cannot be read: %w", err)
+	}
+	return got.BlobID, nil
+}
+
+// importBlob makes a message of a blob (RFC 8621 §4.8), and returns its id.
+func (s *session) importBlob(ctx context.Context, blob, box string, keywords ...string) (string, error) {
+	set := make(map[string]bool)
+	for _, k := range keywords {
+		set[k] = true
+	}
+	var got struct {
+		Created    map[string]email       `json:"created"`
+		NotCreated map[string]methodError `json:"notCreated"`
+	}
+	err := s.request(ctx, call{"Email/import", map[string]any{"emails": map[string]any{"m": map[string]any{
+		"blobId": blob, "mailboxIds": map[string]bool{box: true}, "keywords": set,
+		"receivedAt": time.Now().UTC().Format(time.RFC3339),
+	}}}, &got})
+	if err != nil {
+		return "", err
+	}
+	if refused, ok := got.NotCreated["m"]; ok {
+		return refused.ExistingID, refused.failure("import")
+	}
+	if got.Created["m"].ID == "" {
+		return "", unanswered("import", errors.New("the response says nothing of the message"))
+	}
+	return got.Created["m"].ID, nil
 }

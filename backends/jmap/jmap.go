@@ -3,20 +3,25 @@
 //
 // A maildrop is one mailbox. A message's id is its Email id, which never changes and is never
 // used again; its octets are downloaded as a blob, as they come. Calls are batched: opening a
-// maildrop takes the session resource and one request more, however many messages there are
-// below the server's limits. Mail comes in by LMTP, or by Email/import where the settings
+// maildrop takes the session resource and one request more, a list one request for each page of
+// some thousand messages, and the question whether messages are still there is asked for all
+// that are being fetched at once. Mail comes in by LMTP, or by Email/import where the settings
 // hold the recipients' credentials; EmailSubmission sends.
+//
+// A credential goes to the server in the settings alone, and to the hosts that they allow: what
+// the session resource says of others is not believed.
 package jmap
 
 import (
 	"context"
+	"crypto/tls"
 	"net/http"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/remote"
 	"github.com/dipylon/dipylon/backends/smtpclient"
 )
 
@@ -25,7 +30,10 @@ type Store struct {
 	settings settings
 	domains  []string
 	hostname string
+	stateDir string
+	tls      *tls.Config
 	http     *http.Client
+	slots    slots
 	inFlight smtpclient.InFlight
 	liar     atomic.Bool // the server has given a message another length than it had said
 
@@ -47,10 +55,10 @@ func New() *Store { return &Store{settings: defaults(), open: make(map[*maildrop
 // Describe says what the backend is.
 func (s *Store) Describe(context.Context) (backends.Description, error) {
 	d := backends.Description{
-		Name: "jmap", Version: version(),
+		Name: "jmap", Version: remote.Version(),
 		Credentials:  []backends.CredentialKind{backends.CredentialPassword, backends.CredentialToken},
 		ExactSizes:   !s.liar.Load(),
-		Limits:       backends.Limits{FetchesAtOnce: s.settings.Requests, RemovalsAtATime: 500},
+		Limits:       backends.Limits{FetchesAtOnce: s.settings.Requests, RemovalsAtATime: removalsMost},
 		Capabilities: backends.CapabilitiesOf(s),
 	}
 	d.Capabilities.Receiver = s.settings.Delivery.LMTP != "" || len(s.settings.Delivery.Accounts) > 0
@@ -58,21 +66,14 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 	return d, nil
 }
 
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "devel"
-}
-
 // Configure checks the settings and keeps them. The server is not asked.
 func (s *Store) Configure(_ context.Context, given backends.Settings) error {
-	set, client, err := read(given)
+	set, config, err := read(given)
 	if err != nil || given.Check {
 		return err
 	}
-	s.settings, s.http = set, client
-	s.domains, s.hostname = given.Domains, given.Hostname
+	s.settings, s.tls, s.http = set, config, newHTTP(config, set)
+	s.domains, s.hostname, s.stateDir = given.Domains, given.Hostname, given.StateDir
 	return nil
 }
 
@@ -81,7 +82,7 @@ func (s *Store) Health(ctx context.Context) error {
 	if err := s.ready(); err != nil {
 		return err
 	}
-	_, err := s.session(ctx, backends.Credential{})
+	_, err := s.fetchResource(ctx, backends.Credential{})
 	if backends.KindOf(err) == backends.BadCredentials {
 		return nil
 	}
@@ -94,7 +95,11 @@ func (s *Store) Login(ctx context.Context, c backends.Credential) (backends.Acco
 	if err != nil {
 		return backends.Account{}, err
 	}
-	return s.account(c, session), nil
+	account := s.account(session)
+	if s.settings.Submission {
+		account.Addresses, err = session.addresses(ctx, account.Address)
+	}
+	return account, err
 }
 
 func (s *Store) login(ctx context.Context, c backends.Credential) (*session, error) {
@@ -106,18 +111,11 @@ func (s *Store) login(ctx context.Context, c backends.Credential) (*session, err
 		return nil, backends.Fail(backends.Unsupported, "a JMAP server is not asked with a %s", c.Kind)
 	case c.ActAs != "" && !strings.EqualFold(c.ActAs, c.User):
 		return nil, backends.Fail(backends.BadCredentials, "JMAP has no way to act for %s", c.ActAs)
-	case c.User == "" || len(c.Secret) == 0 || strings.ContainsAny(c.User+string(c.Secret), "\x00\r\n") ||
+	case c.User == "" || len(c.Secret) == 0 || strings.ContainsFunc(c.User+string(c.Secret), func(r rune) bool { return r < ' ' || r == 0x7f }) ||
 		c.Kind == backends.CredentialPassword && strings.Contains(c.User, ":"): // RFC 7617 §2
 		return nil, backends.Fail(backends.BadCredentials, "the user name or the secret is empty or cannot be sent")
 	}
-	session, err := s.session(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	if session.mailAccount() == "" {
-		return nil, backends.Fail(backends.Permanent, "the login has no account with mail").Say("this login has no mailbox")
-	}
-	return session, nil
+	return s.openSession(ctx, c)
 }
 
 func (s *Store) ready() error {
@@ -133,12 +131,13 @@ func (s *Store) ready() error {
 }
 
 // account is who a login is: the server's name for the mail account, and the address.
-func (s *Store) account(c backends.Credential, session *session) backends.Account {
-	address := strings.ToLower(c.User)
+func (s *Store) account(session *session) backends.Account {
+	address := strings.ToLower(session.credential.User)
 	if !strings.Contains(address, "@") && len(s.domains) > 0 {
 		address += "@" + s.domains[0]
 	}
-	return backends.Account{ID: session.mailAccount(), Address: address, Addresses: []string{address}, DisplayName: session.Accounts[session.mailAccount()].Name}
+	name := session.current.Accounts[session.account].Name
+	return backends.Account{ID: session.account, Address: address, Addresses: []string{address}, DisplayName: name}
 }
 
 // Close ends everything under way.

@@ -5,10 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -16,284 +14,257 @@ import (
 	"github.com/dipylon/dipylon/backends"
 )
 
-const (
-	coreCapability       = "urn:ietf:params:jmap:core"
-	mailCapability       = "urn:ietf:params:jmap:mail"
-	submissionCapability = "urn:ietf:params:jmap:submission"
+// answerMost bounds one API response: the largest is a page of a list.
+const answerMost = 16 << 20
 
-	// answerMost bounds one API response: a list of a hundred thousand messages fits.
-	answerMost = 128 << 20
-)
-
-// session is the session resource (RFC 8620 §2).
-type session struct {
-	Capabilities struct {
-		Core struct {
-			MaxObjectsInGet int   `json:"maxObjectsInGet"`
-			MaxObjectsInSet int   `json:"maxObjectsInSet"`
-			MaxSizeUpload   int64 `json:"maxSizeUpload"`
-		} `json:"urn:ietf:params:jmap:core"`
-	} `json:"capabilities"`
-	Accounts map[string]struct {
-		Name         string `json:"name"`
-		Capabilities struct {
-			Mail struct {
-				SortOptions []string `json:"emailsListSortOptions"`
-			} `json:"urn:ietf:params:jmap:mail"`
-		} `json:"accountCapabilities"`
-	} `json:"accounts"`
-	PrimaryAccounts map[string]string `json:"primaryAccounts"`
-	APIURL          string            `json:"apiUrl"`
-	DownloadURL     string            `json:"downloadUrl"`
-	UploadURL       string            `json:"uploadUrl"`
-
-	credential backends.Credential
+// call is one method call of a request (RFC 8620 §3.2). Its id is its place in the request.
+type call struct {
+	method    string
+	arguments map[string]any
+	into      any // what the response's arguments are read into
 }
 
-func (s *session) mailAccount() string { return s.PrimaryAccounts[mailCapability] }
-
-// session fetches the session resource.
-func (s *Store) session(ctx context.Context, c backends.Credential) (*session, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.settings.Timeout.duration())
+// request sends method calls in one request. Their responses are read, as they come, into the
+// calls' into; the error is the first that one of them had. A request has no call after one that
+// changes something.
+func (s *session) request(ctx context.Context, calls ...call) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.store.settings.Timeout))
 	defer cancel()
-	response, err := s.do(ctx, c, http.MethodGet, s.settings.URL, "", nil)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	result := &session{credential: c}
-	if err := json.NewDecoder(io.LimitReader(response.Body, 4<<20)).Decode(result); err != nil {
-		return nil, backends.Fail(backends.Temporary, "the session resource cannot be read: %w", err)
-	}
-	base := response.Request.URL
-	for _, u := range []*string{&result.APIURL, &result.DownloadURL, &result.UploadURL} {
-		resolved, err := resolve(base, *u)
-		if err != nil {
-			return nil, err
+	return again(ctx, func() (bool, error) {
+		err := s.requestOnce(ctx, calls)
+		return isMethodError(err, "accountNotFound"), err
+	})
+}
+
+// again tries until it is not said to be away, some times and with a pause that grows.
+//
+// QUIRK: Cyrus says of an account into which it delivers that it does not exist, for a moment.
+// Nothing has been done then, so whatever it was can be done again.
+func again(ctx context.Context, try func() (away bool, err error)) error {
+	for pause := 10 * time.Millisecond; ; pause *= 2 {
+		away, err := try()
+		if !away || pause > 200*time.Millisecond {
+			return err
 		}
-		*u = resolved
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
 	}
-	core := &result.Capabilities.Core
-	core.MaxObjectsInGet = max(1, core.MaxObjectsInGet)
-	core.MaxObjectsInSet = max(1, core.MaxObjectsInSet)
-	return result, nil
 }
 
-// resolve makes a URL of the session absolute. The credential goes there, so it has to be the
-// same server. A URL template's braces are kept (RFC 6570).
-func resolve(base *url.URL, ref string) (string, error) {
-	if strings.HasPrefix(ref, "/") && !strings.HasPrefix(ref, "//") {
-		return base.Scheme + "://" + base.Host + ref, nil
-	}
-	plain, _, _ := strings.Cut(ref, "{")
-	u, err := url.Parse(plain)
-	if err != nil || u.Scheme != base.Scheme || !strings.EqualFold(u.Hostname(), base.Hostname()) && !sameSite(u.Hostname(), base.Hostname()) {
-		return "", backends.Fail(backends.Temporary, "the session resource names %q, which is not on the server %s", ref, base.Host)
-	}
-	return ref, nil
-}
-
-// sameSite allows what large services do: api.example.com and beta.example.com.
-func sameSite(a, b string) bool {
-	_, siteA, okA := strings.Cut(a, ".")
-	_, siteB, okB := strings.Cut(b, ".")
-	return okA && okB && strings.Contains(siteA, ".") && strings.EqualFold(siteA, siteB)
-}
-
-// do sends one HTTP request; an answer that is not 2xx becomes a failure.
-func (s *Store) do(ctx context.Context, c backends.Credential, method, target, contentType string, body io.Reader) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, method, target, body)
+func (s *session) requestOnce(ctx context.Context, calls []call) error {
+	r, err := s.resource(ctx)
 	if err != nil {
-		return nil, backends.Fail(backends.Temporary, "%s: %w", method, err)
+		return err
 	}
-	switch c.Kind {
-	case backends.CredentialPassword:
-		request.SetBasicAuth(s.loginName(c.User), string(c.Secret))
-	case backends.CredentialToken:
-		request.Header.Set("Authorization", "Bearer "+string(c.Secret))
-	}
-	if contentType != "" {
-		request.Header.Set("Content-Type", contentType)
-	}
-	response, err := s.http.Do(request)
+	what := calls[len(calls)-1].method
+	body, err := s.encode(r, calls)
 	if err != nil {
-		return nil, backends.Fail(backends.Temporary, "%s %s: %w", method, request.URL.Path, hideURL(err)).WithCode("4.4.1")
+		return err
 	}
-	if response.StatusCode/100 == 2 {
-		return response, nil
+	target, err := r.expand(r.APIURL, nil)
+	if err != nil {
+		return err
+	}
+	free, err := s.store.slots.take(ctx, "request "+s.account, r.Capabilities.Core.ConcurrentRequests)
+	if err != nil {
+		return err
+	}
+	defer free()
+	response, err := s.store.do(ctx, s.credential, exchange{
+		what: what, method: http.MethodPost, target: target, kind: "application/json", size: int64(len(body)),
+		content: func() io.ReadCloser { return io.NopCloser(bytes.NewReader(body)) },
+	})
+	if err != nil {
+		return err
 	}
 	defer response.Body.Close()
-	detail, _ := io.ReadAll(io.LimitReader(response.Body, 500))
-	return nil, httpFailure(method+" "+request.URL.Path, response, string(detail))
-}
-
-// hideURL takes the URL out of an error: it may hold names that are nobody else's business.
-func hideURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
+	state, err := readResponse(io.LimitReader(response.Body, answerMost), calls)
+	s.heard(state)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		return unanswered(what, cause)
 	}
 	return err
 }
 
-func (s *Store) loginName(user string) string {
-	if s.settings.Username == "local" {
-		if at := strings.LastIndexByte(user, '@'); at > 0 {
-			return user[:at]
-		}
-	}
-	return user
-}
-
-func httpFailure(what string, r *http.Response, detail string) *backends.Failure {
-	kind := backends.Temporary
-	switch r.StatusCode {
-	case http.StatusUnauthorized:
-		kind = backends.BadCredentials
-	case http.StatusForbidden:
-		kind = backends.Permanent
-	case http.StatusNotFound, http.StatusGone:
-		kind = backends.NotFound
-	case http.StatusTooManyRequests:
-		kind = backends.Throttled
-	case http.StatusRequestEntityTooLarge:
-		kind = backends.TooLarge
-	case http.StatusInsufficientStorage:
-		kind = backends.OverQuota
-	}
-	f := backends.Fail(kind, "%s: %s %s", what, r.Status, detail)
-	return f.After(retryAfter(r.Header.Get("Retry-After")))
-}
-
-// retryAfter reads both forms of the header (RFC 9110 §10.2.3).
-func retryAfter(value string) time.Duration {
-	if n, err := strconv.Atoi(value); err == nil && n > 0 {
-		return time.Duration(n) * time.Second
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return max(0, time.Until(at))
-	}
-	return 0
-}
-
-// call is one method call of a request (RFC 8620 §3.2); its id is its place in the request.
-type call struct {
-	method    string
-	arguments map[string]any
-}
-
-// result is the response to one method call.
-type result struct {
-	method    string
-	arguments json.RawMessage
-}
-
-// request sends method calls in one request and gives their responses in the order of the calls.
-func (s *Store) request(ctx context.Context, session *session, calls ...call) ([]result, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.settings.Timeout.duration())
-	defer cancel()
-	body := map[string]any{"using": []string{coreCapability, mailCapability}}
-	var methods [][]any
+// encode makes a request of the calls, all of them for the session's account.
+func (s *session) encode(r *resource, calls []call) ([]byte, error) {
+	using := []string{coreCapability, mailCapability}
+	methods := make([]any, len(calls))
 	for i, c := range calls {
-		if strings.HasPrefix(c.method, "EmailSubmission") || strings.HasPrefix(c.method, "Identity") {
-			body["using"] = []string{coreCapability, mailCapability, submissionCapability}
+		if (strings.HasPrefix(c.method, "EmailSubmission/") || strings.HasPrefix(c.method, "Identity/")) && len(using) == 2 {
+			using = append(using, submissionCapability)
 		}
-		methods = append(methods, []any{c.method, c.arguments, strconv.Itoa(i)})
+		c.arguments["accountId"] = s.account
+		methods[i] = []any{c.method, c.arguments, strconv.Itoa(i)}
 	}
-	body["methodCalls"] = methods
-	encoded, err := json.Marshal(body)
-	if err != nil {
+	body, err := json.Marshal(map[string]any{"using": using, "methodCalls": methods})
+	limits := r.Capabilities.Core
+	switch {
+	case err != nil:
 		return nil, backends.Fail(backends.Temporary, "encode a request: %w", err)
+	case int64(len(calls)) > limits.CallsInRequest:
+		return nil, backends.Fail(backends.Unsupported, "the server takes %d method calls in a request, and %d are needed", limits.CallsInRequest, len(calls))
+	case int64(len(body)) > limits.SizeRequest:
+		return nil, backends.Fail(backends.Unsupported, "the server takes requests of %d octets, and %d are needed", limits.SizeRequest, len(body))
 	}
-	response, err := s.do(ctx, session.credential, http.MethodPost, session.APIURL, "application/json", bytes.NewReader(encoded))
+	return body, nil
+}
+
+// reference makes a back-reference to an earlier call of the request (RFC 8620 §3.7).
+func reference(call int, name, path string) map[string]any {
+	return map[string]any{"resultOf": strconv.Itoa(call), "name": name, "path": path}
+}
+
+// readResponse reads a response object (RFC 8620 §3.4), one method response at a time. The error
+// is the first that a method had, or what is wrong with the response itself.
+func readResponse(body io.Reader, calls []call) (sessionState string, err error) {
+	in := json.NewDecoder(body)
+	answers := &answers{calls: calls, answered: make([]bool, len(calls))}
+	err = members(in, func(name string) error {
+		switch name {
+		case "methodResponses":
+			return elements(in, func() error { return answers.read(in) })
+		case "sessionState":
+			return in.Decode(&sessionState)
+		}
+		return in.Decode(new(json.RawMessage))
+	})
 	if err != nil {
-		return nil, err
+		return sessionState, unanswered(calls[len(calls)-1].method+": the response cannot be read", err)
 	}
-	defer response.Body.Close()
-	return readResponses(io.LimitReader(response.Body, answerMost), calls)
+	return sessionState, answers.err()
 }
 
-func readResponses(body io.Reader, calls []call) ([]result, error) {
-	var answer struct {
-		MethodResponses []json.RawMessage `json:"methodResponses"`
+// members reads an object; each is called before a member's value.
+func members(in *json.Decoder, each func(name string) error) error {
+	if err := delimiter(in, '{'); err != nil {
+		return err
 	}
-	if err := json.NewDecoder(body).Decode(&answer); err != nil {
-		return nil, backends.Fail(backends.Temporary, "the response cannot be read: %w", err)
-	}
-	results := make([]result, len(calls))
-	for _, raw := range answer.MethodResponses {
-		var parts []json.RawMessage
-		var method, id string
-		if json.Unmarshal(raw, &parts) != nil || len(parts) != 3 || json.Unmarshal(parts[0], &method) != nil || json.Unmarshal(parts[2], &id) != nil {
-			return nil, backends.Fail(backends.Temporary, "the response holds something that is no method response")
+	for in.More() {
+		name, err := in.Token()
+		if err != nil {
+			return err
 		}
-		n, err := strconv.Atoi(id)
-		if err != nil || n < 0 || n >= len(calls) {
-			return nil, backends.Fail(backends.Temporary, "the response answers a call %q that was not made", id)
-		}
-		if method == "error" {
-			return nil, methodFailure(calls[n].method, parts[1])
-		}
-		if results[n].method == "" { // implicit calls (RFC 8620 §5.4) come after the one asked for
-			results[n] = result{method, parts[1]}
+		if err := each(name.(string)); err != nil { // a member's name is always a text
+			return err
 		}
 	}
-	for i, r := range results {
-		if r.method == "" {
-			return nil, backends.Fail(backends.Temporary, "the response has no answer to %s", calls[i].method)
-		}
-	}
-	return results, nil
+	return delimiter(in, '}')
 }
 
-// setError is an error of a method (RFC 8620 §3.6.2) or of one object (§5.3).
-type setError struct {
+// elements reads an array; each is called before an element.
+func elements(in *json.Decoder, each func() error) error {
+	if err := delimiter(in, '['); err != nil {
+		return err
+	}
+	for in.More() {
+		if err := each(); err != nil {
+			return err
+		}
+	}
+	return delimiter(in, ']')
+}
+
+func delimiter(in *json.Decoder, want json.Delim) error {
+	token, err := in.Token()
+	if err == nil && token != want {
+		return errors.New("expected " + want.String())
+	}
+	return err
+}
+
+// answers are the method responses as they come.
+type answers struct {
+	calls    []call
+	answered []bool
+	failed   error
+}
+
+// read reads one method response: name, arguments, id of the call. The id comes last, and the
+// responses in the order of the calls: the arguments belong to the first call not answered yet,
+// if that has this name, or else to a call that the server has made by itself (RFC 8620 §5.4).
+func (a *answers) read(in *json.Decoder) error {
+	var name, id string
+	if err := delimiter(in, '['); err != nil {
+		return err
+	}
+	if err := in.Decode(&name); err != nil {
+		return err
+	}
+	next := 0
+	for next < len(a.answered) && a.answered[next] {
+		next++
+	}
+	var refused methodError
+	var into any = new(json.RawMessage)
+	mine := next < len(a.calls) && (name == "error" || name == a.calls[next].method)
+	if mine && name == "error" {
+		into = &refused
+	} else if mine {
+		into = a.calls[next].into
+	}
+	if err := in.Decode(into); err != nil {
+		return err
+	}
+	if err := in.Decode(&id); err != nil {
+		return err
+	}
+	if mine && id != strconv.Itoa(next) {
+		return errors.New("the answers are not in the order of the calls")
+	}
+	if mine {
+		a.answered[next] = true
+	}
+	if mine && name == "error" && a.failed == nil {
+		a.failed = refused.failure(a.calls[next].method)
+	}
+	return delimiter(in, ']')
+}
+
+func (a *answers) err() error {
+	for i, answered := range a.answered {
+		if !answered && a.failed == nil {
+			return unanswered(a.calls[i].method, errors.New("the response has no answer to it"))
+		}
+	}
+	return a.failed
+}
+
+// methodError is an error of a method (RFC 8620 §3.6.2) or of one object (§5.3, RFC 8621 §4.8, §7.5).
+type methodError struct {
 	Type              string   `json:"type"`
 	Description       string   `json:"description"`
 	InvalidRecipients []string `json:"invalidRecipients"`
+	ExistingID        string   `json:"existingId"`
+}
+
+func (e methodError) Error() string {
+	return strings.TrimSpace(e.Type + " " + e.Description)
+}
+
+// isMethodError says whether an error is a method's of this type.
+func isMethodError(err error, kind string) bool {
+	var e methodError
+	return errors.As(err, &e) && e.Type == kind
 }
 
 var kindsOfError = map[string]backends.Kind{
-	"notFound": backends.NotFound, "blobNotFound": backends.NotFound, "accountNotFound": backends.NotFound,
+	"notFound":  backends.NotFound,
 	"overQuota": backends.OverQuota, "tooLarge": backends.TooLarge, "rateLimit": backends.Throttled,
 	"forbidden": backends.Permanent, "accountReadOnly": backends.Permanent, "invalidEmail": backends.Permanent,
 	"forbiddenFrom": backends.Permanent, "forbiddenMailFrom": backends.Permanent, "forbiddenToSend": backends.Permanent,
 	"noRecipients": backends.Permanent, "tooManyRecipients": backends.Permanent, "invalidRecipients": backends.Permanent,
 	"unknownMethod": backends.Unsupported, "accountNotSupportedByMethod": backends.Unsupported,
+	"serverPartialFail": backends.Uncertain, // RFC 8620 §3.6.2: some of it was done, and it is not known what
 }
 
-func (e setError) failure(what string) *backends.Failure {
+func (e methodError) failure(what string) *backends.Failure {
 	kind, ok := kindsOfError[e.Type]
 	if !ok {
 		kind = backends.Temporary
 	}
-	return backends.Fail(kind, "%s: %s %s", what, e.Type, e.Description)
-}
-
-func methodFailure(method string, raw json.RawMessage) error {
-	var e setError
-	if err := json.Unmarshal(raw, &e); err != nil {
-		return backends.Fail(backends.Temporary, "%s: an error that cannot be read: %w", method, err)
-	}
-	return e.failure(method)
-}
-
-func (r result) into(v any) error {
-	if err := json.Unmarshal(r.arguments, v); err != nil {
-		return backends.Fail(backends.Temporary, "%s: %w", r.method, err)
-	}
-	return nil
-}
-
-// expand fills a URL template (RFC 6570 level 1).
-func expand(template string, values map[string]string) string {
-	for name, value := range values {
-		template = strings.ReplaceAll(template, "{"+name+"}", url.QueryEscape(value))
-	}
-	return template
-}
-
-// reference makes a back-reference (RFC 8620 §3.7).
-func reference(call int, name, path string) map[string]any {
-	return map[string]any{"resultOf": fmt.Sprint(call), "name": name, "path": path}
+	return backends.Fail(kind, "%s: %w", what, e)
 }

@@ -7,108 +7,104 @@ import (
 	"github.com/dipylon/dipylon/backends"
 )
 
+const (
+	removalsMost = 500 // messages that one request removes
+	triesMost    = 5   // of a removal, because of changes meanwhile
+)
+
 // Remove takes messages out of the mailbox. One that is in no other is destroyed; one that is
 // in others, too, only leaves this one.
 func (m *maildrop) Remove(ctx context.Context, ids []backends.MessageID, disposal backends.Disposal) ([]backends.Removal, error) {
 	if disposal != backends.DisposalRemove && (disposal != backends.DisposalTrash || m.trash == "") {
 		return nil, backends.Fail(backends.Unsupported, "disposal %d: JMAP has no mark for deleted mail, or there is no mailbox with the role trash", disposal)
 	}
-	if err := m.ctx.Err(); err != nil {
+	if m.ctx.Err() != nil {
 		return nil, errClosed
 	}
 	ctx, cancel := m.bound(ctx)
-	defer cancel()
+	defer cancel(nil)
+	r, err := m.session.resource(ctx)
+	if err != nil {
+		return nil, err
+	}
 	removals := make([]backends.Removal, 0, len(ids))
-	for batch := range slices.Chunk(ids, min(500, m.session.Capabilities.Core.MaxObjectsInSet)) {
+	for batch := range slices.Chunk(ids, r.Capabilities.Core.batch(removalsMost, r.Capabilities.Core.ObjectsInSet)) {
 		done, err := m.removeBatch(ctx, batch, disposal)
-		if err != nil {
+		if err != nil && len(removals) == 0 {
 			return nil, err
+		}
+		for i := range done {
+			if err != nil {
+				done[i].Failure = backends.AsFailure(err)
+			}
 		}
 		removals = append(removals, done...)
 	}
 	return removals, nil
 }
 
-// learn asks for messages that this session has not listed.
-func (m *maildrop) learn(ctx context.Context, ids []backends.MessageID) error {
-	unknown := []string{}
-	m.mu.Lock()
-	for _, id := range ids {
-		if _, known := m.emails[string(id)]; !known && isID(string(id)) {
-			unknown = append(unknown, string(id))
-		}
-	}
-	m.mu.Unlock()
-	if len(unknown) == 0 {
-		return nil
-	}
-	results, err := m.store.request(ctx, m.session, call{"Email/get", map[string]any{
-		"accountId": m.session.mailAccount(), "ids": unknown, "properties": emailProperties,
-	}})
-	if err != nil {
-		return err
-	}
-	var got struct {
-		List []email `json:"list"`
-	}
-	if err := results[0].into(&got); err != nil {
-		return err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, e := range got.List {
-		if e.MailboxIDs[m.box.ID] {
-			m.emails[e.ID] = e
-		}
-	}
-	return nil
-}
-
+// removeBatch looks where the messages are and removes them as they are there: if something
+// changes in between (a message could be filed elsewhere, too), it looks again.
 func (m *maildrop) removeBatch(ctx context.Context, ids []backends.MessageID, disposal backends.Disposal) ([]backends.Removal, error) {
-	if err := m.learn(ctx, ids); err != nil {
-		return nil, err
-	}
-	destroy, update := []string{}, map[string]any{}
-	m.mu.Lock()
-	for _, id := range ids {
-		e, known := m.emails[string(id)]
-		switch {
-		case !known: // nothing of this mailbox
-		case disposal == backends.DisposalTrash:
-			update[e.ID] = map[string]any{"mailboxIds": map[string]bool{m.trash: true}}
-		case len(e.MailboxIDs) > 1:
-			update[e.ID] = map[string]any{"mailboxIds/" + m.box.ID: nil}
-		default:
-			destroy = append(destroy, e.ID)
-		}
-	}
-	m.mu.Unlock()
 	removals := make([]backends.Removal, len(ids))
+	var asked []string
 	for i, id := range ids {
 		removals[i].ID = id
+		if isID(string(id)) {
+			asked = append(asked, string(id))
+		}
 	}
-	if len(destroy)+len(update) == 0 {
-		return removals, nil
-	}
-	results, err := m.store.request(ctx, m.session, call{"Email/set", map[string]any{
-		"accountId": m.session.mailAccount(), "destroy": destroy, "update": update,
-	}})
-	if err != nil {
-		return nil, err
-	}
-	var got struct {
-		NotDestroyed map[string]setError `json:"notDestroyed"`
-		NotUpdated   map[string]setError `json:"notUpdated"`
-	}
-	if err := results[0].into(&got); err != nil {
-		return nil, err
-	}
-	for i, id := range ids {
-		for _, refused := range []map[string]setError{got.NotDestroyed, got.NotUpdated} {
+	slices.Sort(asked)
+	asked = slices.Compact(asked)
+	for try := 1; ; try++ {
+		found, state, err := m.inMailbox(ctx, asked)
+		if err != nil || len(found) == 0 {
+			return removals, err
+		}
+		refused, err := m.set(ctx, found, state, disposal)
+		if isMethodError(err, "stateMismatch") && try < triesMost {
+			continue
+		}
+		if err != nil {
+			return removals, err
+		}
+		for i, id := range ids {
 			if e, ok := refused[string(id)]; ok && e.Type != "notFound" {
 				removals[i].Failure = e.failure("remove")
 			}
 		}
+		return removals, nil
 	}
-	return removals, nil
+}
+
+// set destroys or moves messages, and tells which it could not (RFC 8621 §4.6).
+func (m *maildrop) set(ctx context.Context, found map[string]email, state string, disposal backends.Disposal) (map[string]methodError, error) {
+	destroy, update := []string{}, map[string]any{}
+	for id, e := range found {
+		switch {
+		case disposal == backends.DisposalTrash && m.trash != m.box:
+			update[id] = map[string]any{"mailboxIds/" + m.box: nil, "mailboxIds/" + m.trash: true}
+		case len(e.MailboxIDs) > 1:
+			update[id] = map[string]any{"mailboxIds/" + m.box: nil}
+		default:
+			destroy = append(destroy, id)
+		}
+	}
+	var got struct {
+		NotDestroyed map[string]methodError `json:"notDestroyed"`
+		NotUpdated   map[string]methodError `json:"notUpdated"`
+	}
+	arguments := map[string]any{"destroy": destroy, "update": update}
+	if state != "" {
+		arguments["ifInState"] = state
+	}
+	err := m.session.request(ctx, call{"Email/set", arguments, &got})
+	refused := got.NotDestroyed
+	if refused == nil {
+		refused = make(map[string]methodError)
+	}
+	for id, e := range got.NotUpdated {
+		refused[id] = e
+	}
+	return refused, err
 }

@@ -2,105 +2,143 @@ package jmap
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"net/http"
+	"net"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/remote"
+	"github.com/dipylon/dipylon/backends/smtpclient"
 )
 
 // settings are what an administrator writes under stores[].settings.
 type settings struct {
-	URL        string   `json:"url"` // of the session resource, or of the server
-	CA         string   `json:"ca"`  // PEM file of the authorities to trust; empty: the system's
-	TLSName    string   `json:"tls_name"`
-	Plaintext  bool     `json:"plaintext"` // allow http://
-	Username   string   `json:"username"`  // address, local
-	Requests   int      `json:"requests"`  // under way at once for one maildrop
-	Timeout    seconds  `json:"timeout"`   // of one API request, in seconds
-	Delivery   delivery `json:"delivery"`
-	Submission bool     `json:"submission"` // EmailSubmission sends
+	remote.Trust
+	URL        string          `json:"url"`        // of the session resource, or of the server
+	Hosts      []string        `json:"hosts"`      // other hosts, host or host:port, that the session resource may name
+	Plaintext  bool            `json:"plaintext"`  // allow http://
+	Auth       string          `json:"auth"`       // how a password is presented: basic, bearer
+	Username   string          `json:"username"`   // address: user@domain as given; local: without the domain
+	Requests   int             `json:"requests"`   // worth having under way at once for one maildrop
+	Timeout    remote.Duration `json:"timeout"`    // of one API request, and of a transfer in which nothing moves
+	Delivery   delivery        `json:"delivery"`   // how mail comes in
+	Submission bool            `json:"submission"` // EmailSubmission sends
 }
 
 type delivery struct {
 	LMTP string `json:"lmtp"` // host:port, or the path of a unix socket
+	TLS  string `json:"tls"`  // of LMTP: none, starttls
 	// Accounts are the recipients' passwords by address: for Email/import, or with LMTP to
 	// look whether a retry has been delivered before.
 	Accounts map[string]string `json:"accounts"`
 }
 
-type seconds int
-
-func (s seconds) duration() time.Duration { return time.Duration(s) * time.Second }
-
 func defaults() settings {
-	return settings{Username: "address", Requests: 16, Timeout: 60}
+	return settings{
+		Auth: "basic", Username: "address", Requests: 16, Timeout: remote.Duration(time.Minute),
+		Delivery: delivery{TLS: "none"},
+	}
 }
 
-func read(given backends.Settings) (settings, *http.Client, error) {
+// read decodes and checks; everything wrong is told at once.
+func read(given backends.Settings) (settings, *tls.Config, error) {
 	set := defaults()
 	if err := given.Decode(&set); err != nil {
 		return set, nil, err
 	}
 	var wrong backends.SettingsError
+	set.checkURL(&wrong)
+	remote.OneOf(&wrong, "auth", set.Auth, "basic", "bearer")
+	remote.OneOf(&wrong, "username", set.Username, "address", "local")
+	remote.OneOf(&wrong, "delivery.tls", set.Delivery.TLS, "none", "starttls")
+	if set.Requests < 1 || set.Requests > 256 {
+		wrong.Add("requests", "expected 1 to 256")
+	}
+	if set.Timeout < remote.Duration(time.Second) {
+		wrong.Add("timeout", "is at least 1s")
+	}
+	set.Delivery.check(&wrong)
+	return set, set.Config(&wrong, given.BaseDir, ""), wrong.Err()
+}
+
+func (set *settings) checkURL(wrong *backends.SettingsError) {
 	u, err := url.Parse(set.URL)
 	switch {
 	case set.URL == "":
-		wrong.Add("url", "the URL of the server or of its session resource is missing")
-	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		wrong.Add("url", "expected https://host/… ")
+		wrong.Add("url", "the URL of the server, or of its session resource, is missing")
+	case err != nil || u.Host == "" || u.Opaque != "" || u.Scheme != "https" && u.Scheme != "http":
+		wrong.Add("url", "expected https://host or https://host/path")
+	case u.User != nil:
+		wrong.Add("url", "a login does not belong here: each client brings its own")
 	case u.Scheme == "http" && !set.Plaintext:
 		wrong.Add("url", "http:// sends passwords in clear; use https://, or set plaintext: true for a server on this machine")
 	case u.Path == "" || u.Path == "/":
 		set.URL = u.JoinPath("/.well-known/jmap").String() // RFC 8620 §2.2
 	}
-	if set.Username != "address" && set.Username != "local" {
-		wrong.Add("username", "expected one of address, local")
+	for _, host := range set.Hosts {
+		if host == "" || strings.ContainsAny(host, "/?#@ ") {
+			wrong.Add("hosts", "%q is not a host or host:port", host)
+		}
 	}
-	if set.Requests < 1 || set.Requests > 256 {
-		wrong.Add("requests", "expected 1 to 256")
-	}
-	if set.Timeout < 1 || set.Timeout > 3600 {
-		wrong.Add("timeout", "expected 1 to 3600 seconds")
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: set.TLSName}
-	if set.CA != "" {
-		config.RootCAs = authorities(&wrong, given.BaseDir, set.CA)
-	}
-	return set, newHTTP(config, set), wrong.Err()
 }
 
-func authorities(wrong *backends.SettingsError, base, path string) *x509.CertPool {
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(base, path)
+// check makes the accounts' addresses lower case: that is how they are looked up.
+func (d *delivery) check(wrong *backends.SettingsError) {
+	if d.LMTP != "" && !strings.HasPrefix(d.LMTP, "/") {
+		if _, _, err := net.SplitHostPort(d.LMTP); err != nil {
+			d.LMTP = net.JoinHostPort(strings.Trim(d.LMTP, "[]"), "24")
+		}
 	}
-	pool := x509.NewCertPool()
-	if pem, err := os.ReadFile(path); err != nil {
-		wrong.Add("ca", "cannot be read: %v", err)
-	} else if !pool.AppendCertsFromPEM(pem) {
-		wrong.Add("ca", "holds no certificate in PEM form")
+	accounts := make(map[string]string, len(d.Accounts))
+	for address, password := range d.Accounts {
+		switch {
+		case !strings.Contains(address, "@"):
+			wrong.Add("delivery.accounts", "%q is no address", address)
+		case password == "":
+			wrong.Add("delivery.accounts", "%s has no password", address)
+		}
+		accounts[strings.ToLower(address)] = password
 	}
-	return pool
+	d.Accounts = accounts
 }
 
-// newHTTP follows redirects only where they stay on the same host: they carry the credential.
-func newHTTP(config *tls.Config, set settings) *http.Client {
-	return &http.Client{
-		Transport: &http.Transport{
-			TLSClientConfig: config, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4 * set.Requests,
-			IdleConnTimeout: 90 * time.Second, ResponseHeaderTimeout: set.Timeout.duration(), TLSHandshakeTimeout: 15 * time.Second,
-			DisableCompression: true, Proxy: http.ProxyFromEnvironment,
-		},
-		CheckRedirect: func(r *http.Request, via []*http.Request) error {
-			if len(via) > 3 || !strings.EqualFold(r.URL.Host, via[0].URL.Host) || r.URL.Scheme != via[0].URL.Scheme {
-				return http.ErrUseLastResponse
-			}
-			r.Header.Set("Authorization", via[0].Header.Get("Authorization"))
-			return nil
-		},
+// trusts says whether a credential may be sent there: to the server itself, or to one of hosts.
+func (set *settings) trusts(u *url.URL) bool {
+	home, err := url.Parse(set.URL)
+	if err != nil || u.Scheme != home.Scheme || u.User != nil {
+		return false
 	}
+	if sameHost(u, home.Host) {
+		return true
+	}
+	for _, host := range set.Hosts {
+		if sameHost(u, host) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameHost compares host and port, where a port that is not written is the scheme's.
+func sameHost(u *url.URL, host string) bool {
+	ports := map[string]string{"https": ":443", "http": ":80"}
+	withPort := func(h string) string {
+		if strings.LastIndexByte(h, ':') <= strings.LastIndexByte(h, ']') {
+			h += ports[u.Scheme]
+		}
+		return strings.ToLower(h)
+	}
+	return withPort(u.Host) == withPort(host)
+}
+
+func (s *Store) lmtp() smtpclient.LMTP {
+	l := smtpclient.LMTP{Address: s.settings.Delivery.LMTP, Hello: s.hostname, Timeout: time.Duration(s.settings.Timeout), Config: s.tls.Clone()}
+	if l.Config.ServerName == "" {
+		l.Config.ServerName, _, _ = net.SplitHostPort(l.Address)
+	}
+	if s.settings.Delivery.TLS == "starttls" {
+		l.TLS = smtpclient.StartTLS
+	}
+	return l
 }

@@ -91,9 +91,9 @@ func (c *Client) envelope(e Envelope) (verdicts []backends.Verdict, taken []int,
 		i := asked[n-1]
 		switch {
 		case mail.Code/100 != 2:
-			verdicts[i].Failure = failureOf("MAIL", mail)
+			verdicts[i].Failure = FailureOf("MAIL", mail)
 		case r.Code/100 != 2:
-			verdicts[i].Failure = failureOf("RCPT", r)
+			verdicts[i].Failure = FailureOf("RCPT", r)
 		default:
 			taken = append(taken, i)
 		}
@@ -277,7 +277,7 @@ func (c *Client) refused(ctx context.Context, verdicts []backends.Verdict, taken
 	var reply *ReplyError
 	if errors.As(err, &reply) && c.broken == nil {
 		for _, i := range taken {
-			verdicts[i].Failure = failureOf(reply.Command, reply.Reply)
+			verdicts[i].Failure = FailureOf(reply.Command, reply.Reply)
 		}
 		_, _ = c.command(250, "RSET")
 		return verdicts, nil
@@ -301,14 +301,14 @@ func (c *Client) finish(ctx context.Context, verdicts []backends.Verdict, taken 
 		case err != nil:
 			verdicts[i].Failure = backends.Fail(backends.Uncertain, "no answer to the end of the content: %w", c.reason(ctx, err))
 		case r.Code/100 != 2:
-			verdicts[i].Failure = failureOf("end of content", r)
+			verdicts[i].Failure = FailureOf("end of content", r)
 		}
 	}
 }
 
 // failureOf makes a failure of a reply: its kind by the enhanced status code (RFC 3463) where
 // there is one, else by the reply code.
-func failureOf(command string, r Reply) *backends.Failure {
+func FailureOf(command string, r Reply) *backends.Failure {
 	text := strings.Join(r.Lines, " ")
 	code, rest, _ := strings.Cut(text, " ")
 	if !backends.ValidCode(code) {

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/imap"
+	"github.com/dipylon/dipylon/backends/jmap"
 	"github.com/dipylon/dipylon/backends/maildir"
 	"github.com/dipylon/dipylon/plugins/serve"
 )
@@ -17,6 +18,7 @@ type builtin struct {
 func builtins() []builtin {
 	return []builtin{
 		{"imap", "an IMAP server, with LMTP or APPEND for delivery", func() backends.Store { return imap.New(imap.WithLogger(serve.Logger())) }},
+		{"jmap", "a JMAP server, with LMTP or Email/import for delivery", func() backends.Store { return jmap.New() }},
 		{"maildir", "Maildir folders on this machine's disk", func() backends.Store { return maildir.New() }},
 	}
 }

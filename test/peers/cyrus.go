@@ -23,10 +23,10 @@ import (
 
 // Cyrus is a running Cyrus IMAP server with its httpd, which speaks JMAP.
 type Cyrus struct {
-	IMAP, IMAPS, LMTP, HTTP string // host:port
-	JMAP                    string // URL of the session resource
-	CA                      string // PEM file of the authority that signed its certificate
-	Dir                     string
+	IMAP, IMAPS, LMTP, HTTP, HTTPS string // host:port
+	JMAP                           string // URL of the session resource
+	CA                             string // PEM file of the authority that signed its certificate
+	Dir                            string
 
 	t       testing.TB
 	process *exec.Cmd
@@ -40,7 +40,7 @@ const CyrusAdmin, CyrusAdminPassword = "keeper@peer.example", "keeper-secret"
 type CyrusOptions struct {
 	Users map[string]string // name → password; nil: ada and bob, as with Dovecot
 	Extra string            // lines for imapd.conf
-	// SMTP is where JMAP submissions go, host:port.
+	// SMTP is where JMAP submissions go, host:port. Cyrus offers none without it.
 	SMTP string
 }
 
@@ -55,8 +55,8 @@ func StartCyrus(t *testing.T, o CyrusOptions) *Cyrus {
 	}
 	ca := harness.NewAuthority(t)
 	c := &Cyrus{Dir: t.TempDir(), CA: ca.CAFile, t: t, root: root}
-	ports := freePorts(t, 4)
-	for i, address := range []*string{&c.IMAP, &c.IMAPS, &c.LMTP, &c.HTTP} {
+	ports := freePorts(t, 5)
+	for i, address := range []*string{&c.IMAP, &c.IMAPS, &c.LMTP, &c.HTTP, &c.HTTPS} {
 		*address = net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[i]))
 	}
 	c.JMAP = "http://" + c.HTTP + "/jmap/"
@@ -72,8 +72,8 @@ func StartCyrus(t *testing.T, o CyrusOptions) *Cyrus {
 		}
 	})
 	c.Start()
-	for user := range o.Users {
-		c.createMailbox(user)
+	for user, password := range o.Users {
+		c.createMailboxes(user, password)
 	}
 	return c
 }
@@ -171,8 +171,17 @@ func (c *Cyrus) Stop() {
 	c.process = nil
 }
 
-// createMailbox makes a user's folders as the administrator.
-func (c *Cyrus) createMailbox(user string) {
+// createMailboxes makes a user's inbox as the administrator, and as the user the folders with
+// their roles, which nobody else may give.
+func (c *Cyrus) createMailboxes(user, password string) {
+	c.t.Helper()
+	local, domain, _ := strings.Cut(user, "@")
+	c.imap(CyrusAdmin, CyrusAdminPassword, "CREATE user/"+local+"@"+domain)
+	c.imap(user, password, `CREATE Trash (USE (\Trash))`, `CREATE Sent (USE (\Sent))`, `CREATE Drafts (USE (\Drafts))`)
+}
+
+// imap logs in and gives commands, each of which has to succeed.
+func (c *Cyrus) imap(user, password string, commands ...string) {
 	c.t.Helper()
 	conn, err := net.Dial("tcp", c.IMAP)
 	if err != nil {
@@ -193,10 +202,9 @@ func (c *Cyrus) createMailbox(user string) {
 			}
 		}
 	}
-	ask("LOGIN " + CyrusAdmin + " " + CyrusAdminPassword)
-	local, domain, _ := strings.Cut(user, "@")
-	for _, folder := range []string{"", "/Trash", "/Sent"} {
-		ask("CREATE user/" + local + folder + "@" + domain)
+	ask("LOGIN " + user + " " + password)
+	for _, command := range commands {
+		ask(command)
 	}
 }
 
@@ -254,6 +262,7 @@ SERVICES {
   imaps cmd="{{.Bin}}/imapd -C {{.Dir}}/imapd.conf -s -U 30" listen="127.0.0.1:{{index .Ports 1}}" prefork=0 maxchild=100
   lmtp cmd="{{.Bin}}/lmtpd -C {{.Dir}}/imapd.conf -a" listen="127.0.0.1:{{index .Ports 2}}" prefork=0 maxchild=20
   http cmd="{{.Bin}}/httpd -C {{.Dir}}/imapd.conf" listen="127.0.0.1:{{index .Ports 3}}" prefork=0 maxchild=100
+  https cmd="{{.Bin}}/httpd -C {{.Dir}}/imapd.conf -s" listen="127.0.0.1:{{index .Ports 4}}" prefork=0 maxchild=100
 }
 EVENTS {
 }

@@ -1,0 +1,261 @@
+package jmap
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+// email is what is asked of each message (RFC 8621 §4.1.1).
+type email struct {
+	ID         string          `json:"id"`
+	BlobID     string          `json:"blobId"`
+	Size       int64           `json:"size"`
+	ReceivedAt string          `json:"receivedAt"`
+	Keywords   map[string]bool `json:"keywords"`
+	MailboxIDs map[string]bool `json:"mailboxIds"`
+}
+
+var emailProperties = []string{"id", "blobId", "size", "receivedAt", "keywords", "mailboxIds"}
+
+// emails asks for the properties of messages.
+func emails(ids any, into *emailList) call {
+	name := "ids"
+	if _, ok := ids.(map[string]any); ok {
+		name = "#ids" // a back-reference
+	}
+	return call{"Email/get", map[string]any{name: ids, "properties": emailProperties}, into}
+}
+
+type emailList struct {
+	List  []email `json:"list"`
+	State string  `json:"state"`
+}
+
+const (
+	pageMost     = 4096     // messages asked for at once
+	restartsMost = 8        // of one list, because of changes meanwhile
+	listMost     = 10000000 // messages of a mailbox: a server that tells of more is not believed
+)
+
+// List asks for ids and properties in one request for each page. A mailbox that changes between
+// two pages may have moved messages from one to the other, so the list starts again then, and
+// goes over what it has given already.
+func (m *maildrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
+	return func(yield func(backends.Entry, error) bool) {
+		ctx, cancel := m.bound(ctx)
+		defer cancel(nil)
+		more := func(e email) bool { return yield(m.entry(e), nil) }
+		for range restartsMost {
+			again, err := m.listOnce(ctx, more)
+			switch {
+			case err != nil:
+				yield(backends.Entry{}, err)
+				return
+			case !again:
+				return
+			}
+		}
+		yield(backends.Entry{}, backends.Fail(backends.Temporary, "the mailbox has changed %d times while it was listed", restartsMost))
+	}
+}
+
+// listOnce goes through all pages, and gives each message that has not been given before. again
+// says that the mailbox has changed meanwhile.
+func (m *maildrop) listOnce(ctx context.Context, give func(email) bool) (again bool, err error) {
+	state, total := "", int64(0)
+	for position := int64(0); ; {
+		p, err := m.page(ctx, position)
+		if err != nil {
+			return false, err
+		}
+		if position == 0 {
+			state, total = p.QueryState, p.Total
+		}
+		if p.QueryState != state || p.Position != position || p.Total != total {
+			return true, nil
+		}
+		for _, e := range p.emails {
+			if !isID(e.ID) {
+				return false, backends.Fail(backends.Temporary, "the server lists a message with the id %.300q", e.ID)
+			}
+			if m.isNew(e) && !give(e) {
+				return false, nil
+			}
+		}
+		if position += int64(len(p.IDs)); len(p.IDs) == 0 && position < total || position > listMost {
+			return false, backends.Fail(backends.Temporary, "the server lists %d messages and says that there are %d", position, total)
+		}
+		if position >= total {
+			return false, nil
+		}
+	}
+}
+
+// isNew remembers a message, and says whether it was not known.
+func (m *maildrop) isNew(e email) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, known := m.listed[e.ID]
+	m.listed[e.ID] = listed{e.BlobID, e.Size}
+	return !known
+}
+
+func (m *maildrop) entry(e email) backends.Entry {
+	received, err := time.Parse(time.RFC3339, e.ReceivedAt)
+	if err != nil {
+		received = time.Time{} // it is not known, and the message none the worse for it
+	}
+	entry := backends.Entry{ID: backends.MessageID(e.ID), Size: e.Size, Exact: !m.store.liar.Load(), Received: received.UTC(), Seen: e.Keywords["$seen"]}
+	if e.Size < 0 {
+		entry.Size, entry.Exact = -1, false
+	}
+	return entry
+}
+
+// page is a part of the list.
+type page struct {
+	QueryState string   `json:"queryState"`
+	IDs        []string `json:"ids"`
+	Position   int64    `json:"position"`
+	Total      int64    `json:"total"`
+
+	emails []email // in the order of the ids; those that went meanwhile are not among them
+}
+
+// page asks for messages, oldest first.
+func (m *maildrop) page(ctx context.Context, position int64) (*page, error) {
+	r, err := m.session.resource(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, got := &page{}, emailList{}
+	query := call{"Email/query", map[string]any{
+		"filter": map[string]any{"inMailbox": m.box}, "sort": m.order(r), "collapseThreads": false,
+		"position": position, "limit": min(pageMost, r.Capabilities.Core.ObjectsInGet), "calculateTotal": true,
+	}, p}
+	err = m.session.request(ctx, query, emails(reference(0, "Email/query", "/ids"), &got))
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[string]email, len(got.List))
+	for _, e := range got.List {
+		byID[e.ID] = e
+	}
+	for _, id := range p.IDs { // Email/get may answer in any order
+		if e, ok := byID[id]; ok {
+			p.emails = append(p.emails, e)
+		}
+	}
+	return p, nil
+}
+
+// order is oldest first. JMAP's times are seconds; Cyrus can say which of two messages of one
+// second came first.
+func (m *maildrop) order(r *resource) []any {
+	order := []any{map[string]any{"property": "receivedAt", "isAscending": true}}
+	if slices.Contains(r.Accounts[m.session.account].Capabilities.Mail.SortOptions, "emailstate") {
+		order = append(order, map[string]any{"property": "emailstate", "isAscending": true})
+	}
+	return order
+}
+
+// isID says whether this can be an Id (RFC 8620 §1.2).
+func isID(id string) bool {
+	return id != "" && len(id) <= 255 && !strings.ContainsFunc(id, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
+	})
+}
+
+// question asks whether a message is in the mailbox.
+type question struct {
+	id     string
+	answer chan struct{} // closed when email and err are there
+	email  email
+	err    error
+}
+
+// describe asks for one message. NotFound: it is not in the mailbox, or not any more. All that
+// is asked for while a request is under way goes into the next one.
+func (m *maildrop) describe(ctx context.Context, id string) (email, error) {
+	if !isID(id) {
+		return email{}, backends.Fail(backends.NotFound, "%.300q cannot be a message's id", id)
+	}
+	q := &question{id: id, answer: make(chan struct{})}
+	m.mu.Lock()
+	m.questions = append(m.questions, q)
+	if !m.asking {
+		m.asking = true
+		go m.ask()
+	}
+	m.mu.Unlock()
+	select {
+	case <-q.answer:
+		return q.email, q.err
+	case <-ctx.Done():
+		return email{}, backends.Fail(backends.Temporary, "look for a message: %w", context.Cause(ctx))
+	}
+}
+
+// ask answers questions until there are no more.
+func (m *maildrop) ask() {
+	for {
+		m.mu.Lock()
+		if len(m.questions) == 0 {
+			m.asking = false
+			m.mu.Unlock()
+			return
+		}
+		asked := m.questions[:min(len(m.questions), removalsMost)]
+		m.questions = slices.Clone(m.questions[len(asked):])
+		m.mu.Unlock()
+		m.answerAll(asked)
+	}
+}
+
+func (m *maildrop) answerAll(asked []*question) {
+	var ids []string
+	for _, q := range asked {
+		ids = append(ids, q.id)
+	}
+	slices.Sort(ids)
+	found, _, err := m.inMailbox(m.ctx, slices.Compact(ids))
+	if errors.Is(err, context.Canceled) {
+		err = errClosed
+	}
+	for _, q := range asked {
+		e, ok := found[q.id]
+		if q.email, q.err = e, err; err == nil && !ok {
+			q.err = backends.Fail(backends.NotFound, "message %q is not in the mailbox", q.id)
+		}
+		close(q.answer)
+	}
+}
+
+// inMailbox asks which of these messages are in the mailbox, and for the state of the account's
+// mail (RFC 8620 §5.1).
+func (m *maildrop) inMailbox(ctx context.Context, ids []string) (found map[string]email, state string, err error) {
+	r, err := m.session.resource(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	found = make(map[string]email, len(ids))
+	for batch := range slices.Chunk(ids, r.Capabilities.Core.batch(removalsMost, r.Capabilities.Core.ObjectsInGet)) {
+		var got emailList
+		if err := m.session.request(ctx, emails(batch, &got)); err != nil {
+			return nil, "", err
+		}
+		for _, e := range got.List {
+			if e.MailboxIDs[m.box] {
+				found[e.ID] = e
+			}
+		}
+		state = got.State
+	}
+	return found, state, nil
+}

@@ -1,0 +1,50 @@
+package jmap_test
+
+import (
+	"testing"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/jmap"
+)
+
+// badSettings are wrong at one place, by its path.
+var badSettings = map[string]string{
+	"url":               `{"url": "http://x.example/"}`,
+	"ulr":               `{"url": "https://x.example/", "ulr": "https://x.example/"}`,
+	"requests":          `{"url": "https://x.example/", "requests": 0}`,
+	"timeout":           `{"url": "https://x.example/", "timeout": 60}`,
+	"ca":                `{"url": "https://x.example/", "ca": "/nowhere/ca.pem"}`,
+	"pin":               `{"url": "https://x.example/", "pin": "sha1/x"}`,
+	"auth":              `{"url": "https://x.example/", "auth": "digest"}`,
+	"username":          `{"url": "https://x.example/", "username": "both"}`,
+	"hosts":             `{"url": "https://x.example/", "hosts": ["https://y.example"]}`,
+	"delivery.tls":      `{"url": "https://x.example/", "delivery": {"tls": "implicit"}}`,
+	"delivery.accounts": `{"url": "https://x.example/", "delivery": {"accounts": {"ada": "secret"}}}`,
+	"delivery.lmpt":     `{"url": "https://x.example/", "delivery": {"lmpt": "x"}}`,
+}
+
+func TestSettings(t *testing.T) {
+	for path, raw := range badSettings {
+		t.Run(path, func(t *testing.T) {
+			err := jmap.New().Configure(t.Context(), backends.Settings{Raw: []byte(raw), Check: true})
+			wrong, ok := err.(*backends.SettingsError)
+			if !ok || len(wrong.Problems) != 1 || wrong.Problems[0].Path != path {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	for name, raw := range map[string]string{
+		"no url":            `{}`,
+		"an empty host":     `{"url": "https:///jmap"}`,
+		"a login in it":     `{"url": "https://ada:secret@x.example/"}`,
+		"another scheme":    `{"url": "ftp://x.example/"}`,
+		"no URL at all":     `{"url": "%%"}`,
+		"an empty password": `{"url": "https://x.example/", "delivery": {"accounts": {"ada@x.example": ""}}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := jmap.New().Configure(t.Context(), backends.Settings{Raw: []byte(raw), Check: true}); err == nil {
+				t.Error("they are good")
+			}
+		})
+	}
+}
