@@ -14,8 +14,8 @@ import (
 
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/edge"
+	"github.com/dipylon/dipylon/gateway/lease"
 	"github.com/dipylon/dipylon/gateway/login"
-	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/state"
 )
@@ -29,7 +29,7 @@ type gateway struct {
 	// What outlives every configuration.
 	router  *routing.Router
 	desk    *login.Desk
-	locks   maildrop.Locks
+	locks   lease.Locks
 	ledger  routing.Ledger
 	watcher *edge.Watcher // of the certificates' files
 	db      *state.DB
@@ -55,7 +55,7 @@ type gateway struct {
 func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *config.Config) (*gateway, error) {
 	g := &gateway{
 		log: log, gate: gate, cfg: cfg,
-		router: &routing.Router{}, locks: &maildrop.MemoryLocks{},
+		router:  &routing.Router{},
 		watcher: &edge.Watcher{Log: log},
 		tempDir: filepath.Join(cfg.StateFolder, "tmp"),
 		stores:  make(map[string]*running), engines: make(map[engine]struct{}),
@@ -98,6 +98,7 @@ func (g *gateway) openState(ctx context.Context) error {
 	if g.db, err = state.Open(ctx, stateOptions(g.log, g.cfg)); err != nil {
 		return err
 	}
+	g.locks = lease.New(lease.Options{Log: g.log, DB: g.db, Time: g.cfg.Timeouts.Lease.Std()})
 	g.ledger, err = routing.OpenLedger(routing.LedgerOptions{Log: g.log, Dir: filepath.Join(g.cfg.StateFolder, "ledger")})
 	if err != nil {
 		return fmt.Errorf("the ledger: %w", err)
@@ -198,6 +199,7 @@ func (g *gateway) stop(ctx context.Context) error {
 	g.closeStores()
 	g.work.Wait()
 	if g.db != nil {
+		g.locks.Close()
 		errs = append(errs, g.db.Close())
 	}
 	g.lock.release()

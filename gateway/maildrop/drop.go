@@ -138,6 +138,9 @@ func (d *drop) Open(ctx context.Context, n, top int) (pop3.Content, error) {
 	if err != nil {
 		return nil, err
 	}
+	if d.lock.Lost() {
+		return nil, replies.POP3(backends.Fail(backends.Temporary, "the lock on the maildrop is lost"))
+	}
 	c, err, ok := d.ahead.take(ctx, want{i, top})
 	if !ok {
 		c, err = d.fetch(ctx, i, top)
@@ -233,10 +236,10 @@ func (d *drop) Update(ctx context.Context, deleted []int) error {
 
 // remove removes what it can. The error is the first of those that left a message behind.
 func (d *drop) remove(ctx context.Context, ids []backends.MessageID) (removed int, first error) {
-	if err := d.lock.Held(ctx); err != nil {
-		return 0, err
-	}
 	for batch := range slices.Chunk(ids, d.batch(ctx)) {
+		if err := d.lock.Held(ctx); err != nil {
+			return removed, err // what is left is somebody else's, or may be
+		}
 		n, err := d.removeBatch(ctx, batch)
 		removed += n
 		if first == nil {

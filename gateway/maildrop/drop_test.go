@@ -298,13 +298,51 @@ func (lostLocks) Acquire(context.Context, maildrop.LockKey) (maildrop.Lock, erro
 func (lostLocks) Held(context.Context) error {
 	return backends.Fail(backends.Temporary, "the lease ran out")
 }
-func (lostLocks) Release() {}
+func (lostLocks) Lost() bool { return true }
+func (lostLocks) Release()   {}
 
 func TestNothingIsRemovedWithoutTheLock(t *testing.T) {
 	g := newGateway(t, func(o *maildrop.Options) { o.Locks = lostLocks{} })
 	g.store.add("m", letter)
 	if err := g.login().Update(t.Context(), []int{1}); code(err) != "-ERR [SYS/TEMP]" || len(g.store.batches) != 0 {
 		t.Errorf("%v, batches %v", err, g.store.batches)
+	}
+}
+
+// TestNothingIsReadWithoutTheLock: somebody else may have the maildrop, and remove what is read.
+func TestNothingIsReadWithoutTheLock(t *testing.T) {
+	g := newGateway(t, func(o *maildrop.Options) { o.Locks = lostLocks{} })
+	g.store.add("m", letter)
+	if _, err := g.login().Open(t.Context(), 1, -1); code(err) != "-ERR [SYS/TEMP]" {
+		t.Errorf("%v", err)
+	}
+}
+
+// expiring are leases that run out once they have been asked for so often.
+type expiring struct {
+	lostLocks
+	left int
+}
+
+func (e *expiring) Acquire(context.Context, maildrop.LockKey) (maildrop.Lock, error) { return e, nil }
+
+func (e *expiring) Held(ctx context.Context) error {
+	if e.left--; e.left < 0 {
+		return e.lostLocks.Held(ctx)
+	}
+	return nil
+}
+
+// TestLeaseEndsWhileRemoving: a removal that takes long asks again, and stops.
+func TestLeaseEndsWhileRemoving(t *testing.T) {
+	g := newGateway(t, func(o *maildrop.Options) { o.Locks = &expiring{left: 2} })
+	g.store.limits.RemovalsAtATime = 1
+	for i := range 5 {
+		g.store.add(fmt.Sprint("m", i+1), letter)
+	}
+	err := g.login().Update(t.Context(), []int{1, 2, 3, 4, 5})
+	if code(err) != "-ERR [SYS/TEMP]" || len(g.store.removed) != 2 {
+		t.Errorf("%v, removed %v", err, g.store.removed)
 	}
 }
 

@@ -25,6 +25,9 @@ type Lock interface {
 	// Held says whether the lock is still this session's, nil if so. It is asked before
 	// messages are removed: a lease can run out under a session that hangs.
 	Held(ctx context.Context) error
+	// Lost says, without asking anybody, that the lock has run out, as far as can be known here:
+	// a session that hears so does nothing more.
+	Lost() bool
 	// Release gives the lock back. Again, it does nothing.
 	Release()
 }
@@ -70,6 +73,8 @@ func (l *memoryLock) Held(context.Context) error {
 	}
 	return nil
 }
+
+func (l *memoryLock) Lost() bool { return l.Held(context.Background()) != nil }
 
 func (l *memoryLock) Release() {
 	l.locks.mu.Lock()

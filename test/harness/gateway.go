@@ -309,3 +309,6 @@ func (l *Log) judge(t *testing.T) {
 		t.Logf("the gateway's log:\n%s", l.tail(300))
 	}
 }
+
+// Store is the configuration of the n-th store.
+func (g *Gateway) Store(n int) Mapping { return g.options.Stores[n] }
