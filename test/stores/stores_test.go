@@ -206,10 +206,19 @@ func testAnotherClient(t *testing.T, g *harness.Gateway, s store) {
 	}
 }
 
+// login opens a maildrop whose messages come as the store has them: without UTF8 a client is
+// shown headers in ASCII.
 func login(t *testing.T, g *harness.Gateway, name string) *harness.POP3 {
 	t.Helper()
-	p, err := harness.LoginPOP3(g.Address("pop3s"), g.Authority.Client(), address(name), secret(name))
+	p, err := harness.DialPOP3(g.Address("pop3s"), g.Authority.Client())
 	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	if _, err := p.Ask("UTF8"); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Login(address(name), secret(name)); err != nil {
 		t.Fatalf("logging in as %s: %v", name, err)
 	}
 	return p
