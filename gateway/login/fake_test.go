@@ -53,7 +53,7 @@ func (f *fakeStore) Login(_ context.Context, c backends.Credential) (backends.Ac
 	case backends.CredentialGrant:
 		right = string(c.Secret) == "grant"
 	}
-	if !right || c.User != "alice@sakes.example" && c.User != "alice" {
+	if !right || !strings.EqualFold(c.User, "alice@sakes.example") && c.User != "alice" {
 		return backends.Account{}, backends.Fail(backends.BadCredentials, "wrong")
 	}
 	return backends.Account{ID: "alice-id"}, f.fail
@@ -148,6 +148,7 @@ func (f fakeTable) Stores() []*login.Store { return f }
 
 func (f fakeTable) StoreForLogin(name login.Name) *login.Store {
 	switch {
+	case name.MailboxDomain() != "" && name.MailboxDomain() != name.Domain:
 	case name.Domain == "" || name.Domain == "sakes.example":
 		return f[0]
 	case name.Domain == "tea.example" && len(f) > 1:
@@ -182,19 +183,31 @@ func (w *world) change(f func(*login.Policy)) {
 	w.SetPolicy(w.policy)
 }
 
-// add makes an application password of alice's.
-func (w *world) add(change func(*login.AppPassword)) string {
-	w.t.Helper()
-	draft := login.AppPassword{Store: "sakes", Account: "alice@sakes.example", Created: w.now}
+// prepared are application passwords of alice's: making one takes a while, as it should.
+var prepared = sync.OnceValue(func() (all [3]struct {
+	made login.AppPassword
+	text string
+},
+) {
+	for i := range all {
+		var err error
+		all[i].made, all[i].text, err = login.NewAppPassword([]byte("salt key"), login.AppPassword{Store: "sakes", Account: "alice@sakes.example"})
+		if err != nil {
+			panic(err)
+		}
+	}
+	return all
+})
+
+// add gives alice an application password, one of three.
+func (w *world) add(change func(*login.AppPassword)) (text string) {
+	p := prepared()[len(w.passwords.all)]
+	p.made.Created = w.now
 	if change != nil {
-		change(&draft)
+		change(&p.made)
 	}
-	made, text, err := login.NewAppPassword([]byte("salt key"), draft)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.passwords.all = append(w.passwords.all, made)
-	return text
+	w.passwords.all = append(w.passwords.all, p.made)
+	return p.text
 }
 
 // converse conducts an exchange: the client is asked with each challenge, nil at first.

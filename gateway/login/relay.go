@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -58,10 +59,7 @@ func (r *relay) Next(ctx context.Context, response []byte) (challenge []byte, do
 // enter lets in whom the store has let in. The proof is used up: what opens the maildrop is the
 // store's grant for that, or else the gateway's word.
 func (r *relay) enter(ctx context.Context, account backends.Account) error {
-	user := account.Address
-	if user == "" {
-		user = account.ID
-	}
+	user := cmp.Or(account.Address, r.attempt.Name.String(), account.ID)
 	if r.attempt.Name.Raw == "" {
 		r.attempt.Name.Raw = user
 	}

@@ -1,0 +1,191 @@
+package login_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/login"
+)
+
+// played is an exchange of a store's that says these things.
+type played struct {
+	challenges []string
+	account    *backends.Account
+	fail       error
+	heard      []string
+	closed     int
+}
+
+func (p *played) Next(_ context.Context, response []byte) ([]byte, *backends.Account, error) {
+	if response == nil {
+		p.heard = append(p.heard, "-")
+	} else {
+		p.heard = append(p.heard, string(response))
+	}
+	if len(p.challenges) > 0 {
+		challenge := p.challenges[0]
+		p.challenges = p.challenges[1:]
+		return []byte(challenge), nil, nil
+	}
+	return nil, p.account, p.fail
+}
+
+func (p *played) Close() error { p.closed++; return nil }
+
+// conducting makes the store of a world one that conducts mechanisms.
+func (w *world) conducting(p *played, mechanisms ...string) {
+	w.store.description.Mechanisms = mechanisms
+	w.store.exchange = func(string) backends.Exchange { return p }
+	w.table[0].Backend = conductor{w.store}
+	w.change(func(p *login.Policy) { p.Mechanisms = append(mechanisms, "PLAIN") })
+}
+
+func TestStoreConducts(t *testing.T) {
+	for _, test := range []struct {
+		name, mechanism string
+		kinds           []backends.CredentialKind
+		grant           string
+		protocol        string
+		sends           bool
+		with            string // what the store is opened with
+	}{
+		{"a grant", "CRAM-MD5", []backends.CredentialKind{password, grant}, "grant", "pop3", false, "grant"},
+		{"the gateway's word", "CRAM-MD5", []backends.CredentialKind{password, acting}, "", "pop3", false, "acting"},
+		{"a grant before the gateway's word", "NTLM", []backends.CredentialKind{grant, acting}, "grant", "pop3", false, "grant"},
+		{"neither", "NTLM", []backends.CredentialKind{password}, "", "pop3", false, ""},
+		{"neither, to send", "NTLM", []backends.CredentialKind{password}, "", "submission", false, "acting"}, // the account is known: nothing is opened
+		{"a grant to send any number of mails with", "NTLM", []backends.CredentialKind{grant}, "grant", "submission", true, ""},
+		{"the gateway's word to send with", "NTLM", []backends.CredentialKind{grant, acting}, "grant", "submission", true, "acting"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, test.kinds...)
+			p := &played{challenges: []string{"<1@x>"}, account: &backends.Account{ID: "alice-id", Address: "alice@sakes.example", Grant: []byte(test.grant)}}
+			w.conducting(p, test.mechanism)
+			w.table[0].Sends = test.sends
+			client := newClient()
+			client.peer.Protocol = test.protocol
+			err := w.converse(client, test.mechanism, script(nil, []byte("alice 00")))
+			if test.with == "" {
+				if !errors.Is(err, login.ErrMechanism) {
+					t.Errorf("offered, and %v", err)
+				}
+				return
+			}
+			if err != nil || fmt.Sprint(p.heard) != "[- alice 00]" || p.closed != 1 {
+				t.Fatalf("%v, heard %q, closed %d times", err, p.heard, p.closed)
+			}
+			e := client.entries[0]
+			if e.Credential.Kind.String() != test.with || e.Credential.User != "alice@sakes.example" || e.Account != p.account && e.Account.ID != "alice-id" {
+				t.Errorf("entered as %+v", e)
+			}
+		})
+	}
+}
+
+// TestStoreConductsByWishAlone has the weak ones named, or not offered.
+func TestStoreConductsByWishAlone(t *testing.T) {
+	w := newWorld(t, password, grant)
+	w.conducting(&played{}, "CRAM-MD5", "NTLM", "APOP")
+	if got := strings.Join(w.Mechanisms(newClient()), " "); got != "PLAIN NTLM CRAM-MD5" || !w.TakesAPOP(newClient()) {
+		t.Errorf("offered: %s", got)
+	}
+	w.change(func(p *login.Policy) { p.Mechanisms = nil })
+	if got := strings.Join(w.Mechanisms(newClient()), " "); got != "PLAIN LOGIN" || w.TakesAPOP(newClient()) {
+		t.Errorf("offered without a wish: %s", got)
+	}
+	w.conducting(&played{}, "CRAM-MD5")
+	w.table = append(w.table, &login.Store{Name: "tea", Backend: w.table[0].Backend})
+	if got := strings.Join(w.Mechanisms(newClient()), " "); got != "PLAIN CRAM-MD5" {
+		t.Errorf("offered by two stores, one the default: %s", got)
+	}
+	w.table[0] = &login.Store{Name: "sakes", Backend: w.table[0].Backend}
+	if got := strings.Join(w.Mechanisms(newClient()), " "); got != "PLAIN" {
+		t.Errorf("offered by two stores, with no telling which: %s", got)
+	}
+}
+
+// TestStoreConductsSCRAM has the exchange go to the store of the name in its first message,
+// unless the gateway has a password of that account's.
+func TestStoreConductsSCRAM(t *testing.T) {
+	w := newWorld(t, password, acting)
+	p := &played{challenges: []string{"r=…", "v=…"}, account: &backends.Account{ID: "alice-id"}}
+	w.conducting(p, "SCRAM-SHA-256")
+	w.change(func(p *login.Policy) { p.Mechanisms = nil }) // sound without a wish
+	client := newClient()
+	if err := w.converse(client, "SCRAM-SHA-256", script([]byte("n,,n=alice,r=x"), []byte("c=biws,r=x,p=x"), []byte{})); err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(p.heard) != "[n,,n=alice,r=x c=biws,r=x,p=x ]" || client.entries[0].Account.ID != "alice-id" {
+		t.Errorf("heard %q, entered as %+v", p.heard, client.entries)
+	}
+	text := w.add(nil)
+	peer := scramClient{t, newScramClient(t, "alice", text, "").NewConversation()}
+	if err := w.converse(client, "SCRAM-SHA-256", peer.say); err != nil || len(p.heard) != 3 {
+		t.Errorf("with an application password: %v, the store heard %q", err, p.heard)
+	}
+}
+
+func TestStoreRefuses(t *testing.T) {
+	w := newWorld(t, grant)
+	p := &played{challenges: []string{"<1@x>"}, fail: backends.Fail(backends.BadCredentials, "wrong")}
+	w.conducting(p, "CRAM-MD5")
+	client := newClient()
+	if err := w.converse(client, "CRAM-MD5", script(nil, []byte("alice 00"))); kindOf(err) != backends.BadCredentials || len(client.entries) > 0 || p.closed != 1 {
+		t.Errorf("%v, %+v, closed %d times", err, client.entries, p.closed)
+	}
+	if n := strings.Count(w.log.String(), `"outcome":"refused"`); n != 1 || !strings.Contains(w.log.String(), `"user":"alice"`) {
+		t.Errorf("%d refusals in the log: %s", n, w.log)
+	}
+}
+
+func TestAPOP(t *testing.T) {
+	w := newWorld(t, grant)
+	p := &played{account: &backends.Account{ID: "alice-id", Grant: []byte("grant")}}
+	w.conducting(p, "APOP")
+	client := newClient()
+	if err := w.APOP(t.Context(), client, "<1896.697170952@dbc.mtview.ca.us>", "alice", "c4c9334bac560ecc979e58001b3e22fb"); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.heard) != 1 || p.heard[0] != "<1896.697170952@dbc.mtview.ca.us> alice c4c9334bac560ecc979e58001b3e22fb" || !strings.Contains(w.log.String(), `"user":"alice"`) {
+		t.Errorf("heard %q, log %s", p.heard, w.log)
+	}
+	w.change(func(p *login.Policy) { p.Mechanisms = []string{"PLAIN"} })
+	if err := w.APOP(t.Context(), client, "<1@x>", "alice", "00"); !errors.Is(err, login.ErrMechanism) {
+		t.Errorf("without a wish: %v", err)
+	}
+}
+
+// admitted notes the accounts that ask to be admitted.
+type admitted struct {
+	reports
+	accounts []string
+}
+
+func (a *admitted) Admit(_ context.Context, _ netip.Addr, account string) (time.Duration, error) {
+	a.accounts = append(a.accounts, account)
+	return 0, nil
+}
+
+// TestStoreConductedAttemptsCount has each exchange admitted once, under the name that it is for.
+func TestStoreConductedAttemptsCount(t *testing.T) {
+	counts := &admitted{}
+	w := newWorld(t, grant)
+	w.Desk = login.NewDesk(login.DeskOptions{
+		Log: zerolog.Nop(), Guard: login.NewGuard(login.GuardOptions{Log: zerolog.Nop(), Throttle: counts, Floor: 1}),
+		Directory: func() login.Directory { return w.table },
+	})
+	p := &played{challenges: []string{"<1@x>"}, fail: backends.Fail(backends.BadCredentials, "wrong")}
+	w.conducting(p, "CRAM-MD5")
+	_ = w.converse(newClient(), "CRAM-MD5", script(nil, []byte("alice 00")))
+	if fmt.Sprint(counts.accounts) != "[alice]" || counts.bad != 1 || counts.good != 0 {
+		t.Errorf("admitted %q, %+v", counts.accounts, counts.reports)
+	}
+}
