@@ -16,6 +16,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/edge"
 	"github.com/dipylon/dipylon/gateway/lease"
 	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/passwords"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/state"
 )
@@ -61,14 +62,15 @@ func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *c
 		stores:  make(map[string]*running), engines: make(map[engine]struct{}),
 		failed: make(chan error, 1),
 	}
-	g.desk = login.NewDesk(login.DeskOptions{
-		Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log}),
-		Directory: func() login.Directory { return g.router.Table() }, Policy: loginPolicy(cfg),
-	})
 	g.base, g.cut = context.WithCancel(context.WithoutCancel(ctx))
 	if err := g.openState(ctx); err != nil {
 		return g, stateError(err)
 	}
+	g.desk = login.NewDesk(login.DeskOptions{
+		Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log}),
+		Directory: func() login.Directory { return g.router.Table() },
+		Passwords: passwords.New(g.db), Policy: loginPolicy(cfg),
+	})
 	secure, err := tlsOf(cfg)
 	if err != nil {
 		return g, err

@@ -83,6 +83,11 @@ wrong.`,
 
 // withState does something with the state that the configuration names.
 func withState(cmd *cobra.Command, from *source, f func(context.Context, state.Options) error) error {
+	return withConfig(cmd, from, func(ctx context.Context, _ *config.Config, o state.Options) error { return f(ctx, o) })
+}
+
+// withConfig is withState for what needs more of the configuration.
+func withConfig(cmd *cobra.Command, from *source, f func(context.Context, *config.Config, state.Options) error) error {
 	if err := from.find(); err != nil {
 		return err
 	}
@@ -92,7 +97,7 @@ func withState(cmd *cobra.Command, from *source, f func(context.Context, state.O
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), stopSignals()...)
 	defer stop()
-	return f(ctx, stateOptions(zerolog.Nop(), cfg))
+	return f(ctx, cfg, stateOptions(zerolog.Nop(), cfg))
 }
 
 func stateOptions(log zerolog.Logger, cfg *config.Config) state.Options {

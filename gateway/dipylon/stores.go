@@ -146,9 +146,22 @@ func (g *gateway) warn(cfg *config.Config) {
 				Msg("the configuration says that the store sends, and its backend cannot")
 		}
 	}
+	g.warnPasswords(cfg)
 	if cfg.TLS.SelfSigned() && cfg.Name() != config.DefaultName {
 		g.log.Warn().Str("certificate", selfSignedFiles(cfg.StateFolder).Certificate).
 			Msg("the configuration names no certificate: clients meet a self-signed one")
+	}
+}
+
+// warnPasswords logs which stores nobody can log in to with a password.
+func (g *gateway) warnPasswords(cfg *config.Config) {
+	for _, s := range cfg.Stores {
+		status := g.stores[s.Name].store.Status()
+		acts := slices.Contains(status.Description.Credentials, backends.CredentialActing)
+		if login.PasswordPolicy(s.Passwords) == login.ApplicationPassword && status.Ready && !acts {
+			g.log.Warn().Str("store", s.Name).Str("backend", status.Description.Name).
+				Msg("the configuration says that application passwords alone are good, and the store does not let the gateway act for its users")
+		}
 	}
 }
 

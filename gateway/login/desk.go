@@ -265,7 +265,7 @@ func (d *Desk) hasAppPasswords(ctx context.Context, store *Store) bool {
 // byAppPassword judges an application password. What has the form of one is never shown to the
 // store: there it could only be a wrong password, and lock its owner out.
 func (d *Desk) byAppPassword(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, secret []byte) error {
-	all, err := d.passwords.Find(ctx, store.Name, store.account(name))
+	all, err := d.passwords.Find(ctx, store.Name, store.Account(name))
 	if err != nil {
 		return backends.Fail(backends.Temporary, "application passwords: %w", err)
 	}
@@ -317,7 +317,7 @@ func (d *Desk) enterByPassword(ctx context.Context, client Client, attempt *Atte
 	if err := password.allows(d.now(), attempt.Peer); err != nil {
 		return WrongCredentials("application password %s: %w", password.ID, err)
 	}
-	if err := d.passwords.Used(ctx, password.ID, d.now(), peerAddr(attempt.Peer.Address).String()); err != nil {
+	if err := d.passwords.Used(ctx, *password, d.now(), peerAddr(attempt.Peer.Address).String()); err != nil {
 		d.log.Warn().Err(err).Str("password_id", password.ID).Msg("the use of an application password cannot be noted")
 	}
 	return d.enter(ctx, client, attempt, name, store, backends.Credential{Kind: backends.CredentialActing})

@@ -120,10 +120,10 @@ func (f *fakePasswords) Find(_ context.Context, store, account string) (found []
 	return found, f.fail
 }
 
-func (f *fakePasswords) Used(_ context.Context, id string, _ time.Time, from string) error {
+func (f *fakePasswords) Used(_ context.Context, p login.AppPassword, _ time.Time, from string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.used = append(f.used, id+" "+from)
+	f.used = append(f.used, p.ID+" "+from)
 	return nil
 }
 

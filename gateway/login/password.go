@@ -51,7 +51,7 @@ type Passwords interface {
 	// Find gives the passwords of an account.
 	Find(ctx context.Context, store, account string) ([]AppPassword, error)
 	// Used notes that a password was used. It may leave out what is hardly news.
-	Used(ctx context.Context, id string, at time.Time, from string) error
+	Used(ctx context.Context, p AppPassword, at time.Time, from string) error
 	// SaltKey is what salts are made of. It is made at the first call, and then always the same.
 	SaltKey(ctx context.Context) ([]byte, error)
 }

@@ -239,7 +239,7 @@ func (s *scramExchange) passwords(ctx context.Context) (all []AppPassword, accou
 	if s.store == nil || !s.desk.hasAppPasswords(ctx, s.store) {
 		return nil, s.attempt.Name.key(), nil
 	}
-	account = s.store.account(s.name)
+	account = s.store.Account(s.name)
 	all, err = s.desk.passwords.Find(ctx, s.store.Name, account)
 	return all, account, err
 }

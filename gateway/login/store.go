@@ -44,9 +44,9 @@ const (
 	ApplicationPassword PasswordPolicy = "application"
 )
 
-// account is the name that the gateway keeps an account's own things under, its application
-// passwords: the login name, or the user in the store's first domain where it has none.
-func (s *Store) account(name Name) string {
+// Account is the name that the gateway keeps an account's own things under, its application
+// passwords: the login name in lower case, in the store's first domain where it has none.
+func (s *Store) Account(name Name) string {
 	if name.Domain == "" && name.Realm == "" && len(s.Domains) > 0 {
 		name.Domain = s.Domains[0]
 	}

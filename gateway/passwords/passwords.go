@@ -1,0 +1,205 @@
+// Package passwords keeps the gateway's application passwords in its state. It implements
+// [login.Passwords], and has what the command line does with them:
+//
+//	kept := passwords.New(db)
+//	made, text, err := kept.Add(ctx, login.AppPassword{Store: "sakes", Account: "alice@sakes.example", Label: "phone"})
+//	all, err := kept.List(ctx, "sakes", "alice@sakes.example")
+//	found, err := kept.Revoke(ctx, made.ID)
+//
+// Nothing is kept in memory but what never changes: what is added or revoked, by this process or
+// another one, counts from the next login on.
+package passwords
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/state"
+)
+
+// Kept are the application passwords of one installation. Its methods may be called from any
+// goroutine.
+type Kept struct {
+	db  *state.DB
+	now func() time.Time
+
+	mu      sync.Mutex
+	saltKey []byte
+}
+
+// New gives the passwords that are kept in a database.
+func New(db *state.DB) *Kept { return &Kept{db: db, now: time.Now} }
+
+// columns in the order of scan.
+const columns = "id, store, account, label, hash, stored_key, server_key, protocols, networks, created, expires, last_used, last_from"
+
+// Find implements [login.Passwords].
+func (k *Kept) Find(ctx context.Context, store, account string) ([]login.AppPassword, error) {
+	return k.query(ctx, "SELECT "+columns+" FROM app_passwords WHERE store = $1 AND account = $2 ORDER BY created, id", store, account)
+}
+
+// List gives all passwords, or those of a store, or of one account of it.
+func (k *Kept) List(ctx context.Context, store, account string) ([]login.AppPassword, error) {
+	switch {
+	case account != "":
+		return k.Find(ctx, store, account)
+	case store != "":
+		return k.query(ctx, "SELECT "+columns+" FROM app_passwords WHERE store = $1 ORDER BY account, created, id", store)
+	}
+	return k.query(ctx, "SELECT "+columns+" FROM app_passwords ORDER BY store, account, created, id")
+}
+
+func (k *Kept) query(ctx context.Context, query string, args ...any) (all []login.AppPassword, err error) {
+	rows, err := k.db.Query(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("application passwords: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		p, err := scan(rows.Scan)
+		if err != nil {
+			return nil, fmt.Errorf("application passwords: %w", err)
+		}
+		all = append(all, p)
+	}
+	return all, rows.Err()
+}
+
+func scan(into func(...any) error) (p login.AppPassword, err error) {
+	var protocols, networks string
+	var created, expires, used int64
+	err = into(&p.ID, &p.Store, &p.Account, &p.Label, &p.Hash, &p.StoredKey, &p.ServerKey, &protocols, &networks, &created, &expires, &used, &p.LastFrom)
+	if err != nil {
+		return p, err
+	}
+	p.Protocols = strings.Fields(protocols)
+	for _, text := range strings.Fields(networks) {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return p, fmt.Errorf("password %s: %w", p.ID, err)
+		}
+		p.Networks = append(p.Networks, network)
+	}
+	p.Created, p.Expires, p.LastUsed = date(created), date(expires), date(used)
+	return p, nil
+}
+
+// date is a time that the database has; 0 is none.
+func date(seconds int64) time.Time {
+	if seconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0).UTC()
+}
+
+func seconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}
+
+// idsTried is how often another password is made where the id is taken: there are 2^25 ids.
+const idsTried = 5
+
+var errTaken = errors.New("the id is taken")
+
+// Add makes a password by a draft, see [login.NewAppPassword]. When it returns, the password is
+// on the disk; its text is in the caller's hands alone.
+func (k *Kept) Add(ctx context.Context, draft login.AppPassword) (made login.AppPassword, text string, err error) {
+	key, err := k.SaltKey(ctx)
+	if err != nil {
+		return made, "", err
+	}
+	draft.Created = k.now().UTC().Truncate(time.Second)
+	for range idsTried {
+		if made, text, err = login.NewAppPassword(key, draft); err != nil {
+			return made, "", err
+		}
+		if err = k.insert(ctx, made); !errors.Is(err, errTaken) {
+			break
+		}
+	}
+	if err != nil {
+		return made, "", fmt.Errorf("adding an application password: %w", err)
+	}
+	return made, text, nil
+}
+
+func (k *Kept) insert(ctx context.Context, p login.AppPassword) error {
+	var networks []string
+	for _, n := range p.Networks {
+		networks = append(networks, n.String())
+	}
+	return k.db.Write(ctx, func(tx *state.Tx) error {
+		rows, err := tx.Exec("INSERT INTO app_passwords ("+columns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, '') ON CONFLICT DO NOTHING",
+			p.ID, p.Store, p.Account, p.Label, p.Hash, p.StoredKey, p.ServerKey,
+			strings.Join(p.Protocols, " "), strings.Join(networks, " "), seconds(p.Created), seconds(p.Expires))
+		if err == nil && rows == 0 {
+			err = errTaken
+		}
+		return err
+	})
+}
+
+// Revoke removes a password for good, and says whether there was one.
+func (k *Kept) Revoke(ctx context.Context, id string) (found bool, err error) {
+	err = k.db.Write(ctx, func(tx *state.Tx) error {
+		rows, err := tx.Exec("DELETE FROM app_passwords WHERE id = $1", id)
+		found = rows > 0
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("revoking an application password: %w", err)
+	}
+	return found, nil
+}
+
+// usedEvery is how old a note of a password's use may become while it is used from one address:
+// a client that polls each second is no reason to write each second.
+const usedEvery = time.Minute
+
+// Used implements [login.Passwords].
+func (k *Kept) Used(ctx context.Context, p login.AppPassword, at time.Time, from string) error {
+	if from == p.LastFrom && at.Sub(p.LastUsed) < usedEvery {
+		return nil
+	}
+	return k.db.Write(ctx, func(tx *state.Tx) error {
+		_, err := tx.Exec("UPDATE app_passwords SET last_used = $1, last_from = $2 WHERE id = $3", seconds(at), from, p.ID)
+		return err
+	})
+}
+
+// saltKeyName is the row of the key that SCRAM's salts are made of.
+const saltKeyName = "scram-salt"
+
+// SaltKey implements [login.Passwords].
+func (k *Kept) SaltKey(ctx context.Context) ([]byte, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.saltKey != nil {
+		return k.saltKey, nil
+	}
+	fresh := make([]byte, 32)
+	_, _ = rand.Read(fresh) // never fails, crypto/rand says
+	var key []byte
+	err := k.db.Write(ctx, func(tx *state.Tx) error {
+		if _, err := tx.Exec("INSERT INTO installation_keys (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING", saltKeyName, fresh); err != nil {
+			return err
+		}
+		_, err := tx.One([]any{&key}, "SELECT value FROM installation_keys WHERE name = $1", saltKeyName)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("the key of SCRAM's salts: %w", err)
+	}
+	k.saltKey = key
+	return key, nil
+}
