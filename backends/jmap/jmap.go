@@ -23,6 +23,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/remote"
 	"github.com/dipylon/dipylon/backends/smtpclient"
+	"github.com/dipylon/dipylon/backends/uidl"
 )
 
 // Store is one JMAP server. Make it with New.
@@ -32,6 +33,7 @@ type Store struct {
 	hostname string
 	stateDir string
 	tls      *tls.Config
+	uidl     uidl.Rule
 	http     *http.Client
 	slots    slots
 	inFlight smtpclient.InFlight
@@ -73,6 +75,7 @@ func (s *Store) Configure(_ context.Context, given backends.Settings) error {
 		return err
 	}
 	s.settings, s.tls, s.http = set, config, newHTTP(config, set)
+	s.uidl, _ = uidl.Parse(set.UIDL) // read has checked it
 	s.domains, s.hostname, s.stateDir = given.Domains, given.Hostname, given.StateDir
 	return nil
 }

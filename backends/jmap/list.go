@@ -1,7 +1,9 @@
 package jmap
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"iter"
 	"slices"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/uidl"
 )
 
 // email is what is asked of each message (RFC 8621 §4.1.1).
@@ -19,6 +22,28 @@ type email struct {
 	ReceivedAt string          `json:"receivedAt"`
 	Keywords   map[string]bool `json:"keywords"`
 	MailboxIDs map[string]bool `json:"mailboxIds"`
+
+	uidl string // what the header field of the administrator's rule holds
+}
+
+// UnmarshalJSON reads a message, and the header field that was asked for, whose name is a part
+// of the property's (RFC 8621 §4.1.3).
+func (e *email) UnmarshalJSON(raw []byte) error {
+	type plain email
+	if err := json.Unmarshal(raw, (*plain)(e)); err != nil || !bytes.Contains(raw, []byte(`"header:`)) {
+		return err
+	}
+	var properties map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &properties); err != nil {
+		return err
+	}
+	for name, value := range properties {
+		var values []string
+		if strings.HasPrefix(name, "header:") && json.Unmarshal(value, &values) == nil && len(values) > 0 {
+			e.uidl = uidl.FromValue(values[0])
+		}
+	}
+	return nil
 }
 
 var emailProperties = []string{"id", "blobId", "size", "receivedAt", "keywords", "mailboxIds"}
@@ -111,7 +136,7 @@ func (m *maildrop) entry(e email) backends.Entry {
 	if err != nil {
 		received = time.Time{} // it is not known, and the message none the worse for it
 	}
-	entry := backends.Entry{ID: backends.MessageID(e.ID), Size: e.Size, Exact: !m.store.liar.Load(), Received: received.UTC(), Seen: e.Keywords["$seen"]}
+	entry := backends.Entry{ID: backends.MessageID(e.ID), Size: e.Size, Exact: !m.store.liar.Load(), Received: received.UTC(), Seen: e.Keywords["$seen"], UIDL: e.uidl}
 	if e.Size < 0 {
 		entry.Size, entry.Exact = -1, false
 	}
@@ -139,7 +164,11 @@ func (m *maildrop) page(ctx context.Context, position int64) (*page, error) {
 		"filter": map[string]any{"inMailbox": m.box}, "sort": m.order(r), "collapseThreads": false,
 		"position": position, "limit": min(pageMost, r.Capabilities.Core.ObjectsInGet), "calculateTotal": true,
 	}, p}
-	err = m.session.request(ctx, query, emails(reference(0, "Email/query", "/ids"), &got))
+	listed := emails(reference(0, "Email/query", "/ids"), &got)
+	if field := m.store.uidl.Header; field != "" {
+		listed.arguments["properties"] = append(slices.Clone(emailProperties), "header:"+field+":all")
+	}
+	err = m.session.request(ctx, query, listed)
 	if err != nil {
 		return nil, err
 	}

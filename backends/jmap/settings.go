@@ -10,6 +10,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/remote"
 	"github.com/dipylon/dipylon/backends/smtpclient"
+	"github.com/dipylon/dipylon/backends/uidl"
 )
 
 // settings are what an administrator writes under stores[].settings.
@@ -20,6 +21,7 @@ type settings struct {
 	Plaintext  bool            `json:"plaintext"`  // allow http://
 	Auth       string          `json:"auth"`       // how a password is presented: basic, bearer
 	Username   string          `json:"username"`   // address: user@domain as given; local: without the domain
+	UIDL       string          `json:"uidl"`       // none, or header:NAME, see package uidl
 	Requests   int             `json:"requests"`   // worth having under way at once for one maildrop
 	Timeout    remote.Duration `json:"timeout"`    // of one API request, and of a transfer in which nothing moves
 	Delivery   delivery        `json:"delivery"`   // how mail comes in
@@ -52,6 +54,9 @@ func read(given backends.Settings) (settings, *tls.Config, error) {
 	remote.OneOf(&wrong, "auth", set.Auth, "basic", "bearer")
 	remote.OneOf(&wrong, "username", set.Username, "address", "local")
 	remote.OneOf(&wrong, "delivery.tls", set.Delivery.TLS, "none", "starttls")
+	if rule, err := uidl.Parse(set.UIDL); err != nil || rule.NeedsUID() {
+		wrong.Add("uidl", "expected none or header:NAME: JMAP has no UIDs")
+	}
 	if set.Requests < 1 || set.Requests > 256 {
 		wrong.Add("requests", "expected 1 to 256")
 	}

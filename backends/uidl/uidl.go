@@ -115,6 +115,9 @@ func (r Rule) has(variable byte) bool {
 	return false
 }
 
+// NeedsUID says whether Of makes anything of a UID.
+func (r Rule) NeedsUID() bool { return len(r.pieces) > 0 }
+
 // Of makes the unique-id of a message by its UID; empty where the rule needs the header, or is
 // "none".
 func (r Rule) Of(uid, validity uint32) string {
@@ -153,12 +156,17 @@ func (r Rule) FromHeader(header []byte) string {
 		if !ok || !strings.EqualFold(strings.TrimRight(name, " \t"), r.Header) {
 			continue
 		}
-		value = strings.TrimSpace(value)
-		outside := func(c rune) bool { return c < 0x21 || c > 0x7e }
-		if len(value) > most || strings.ContainsFunc(value, outside) {
-			return ""
-		}
-		return value
+		return FromValue(value)
 	}
 	return ""
+}
+
+// FromValue is the unique-id in a header field's value; empty where it cannot be one.
+func FromValue(value string) string {
+	value = strings.TrimSpace(value)
+	outside := func(c rune) bool { return c < 0x21 || c > 0x7e }
+	if len(value) > most || strings.ContainsFunc(value, outside) {
+		return ""
+	}
+	return value
 }

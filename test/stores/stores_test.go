@@ -41,31 +41,48 @@ type store struct {
 	settings harness.Mapping
 	imap     string // where its own IMAP is, host:port
 	ports    []string
-	restart  func()
+	idle     int // connections that the backend keeps for sessions to come
+	stop     func()
+	start    func()
 	// refuses are the corpus's messages that the store takes for malformed, alters those in
 	// which it does not leave everything as it was.
 	refuses, alters []string
 }
 
-// kinds are the mail systems and the backends that reach them. A backend for another protocol
-// is one more row.
+// kinds are the mail systems and the backends that reach them.
 var kinds = map[string]func(t *testing.T) store{
 	"dovecot by imap": func(t *testing.T) store {
 		d := peers.StartDovecot(t, peers.DovecotOptions{Users: accounts(), Master: "keeper:keeper-secret"})
 		return store{
-			plugin: "imap", imap: d.IMAP, ports: []string{d.IMAPS, d.LMTP}, restart: d.Restart,
+			plugin: "imap", imap: d.IMAP, ports: []string{d.IMAPS, d.LMTP}, stop: d.Stop, start: d.Start,
 			settings: imapSettings(d.IMAPS, d.CA, d.LMTP, "keeper", "keeper-secret"),
+		}
+	},
+	"cyrus by jmap": func(t *testing.T) store {
+		c := peers.StartCyrus(t, peers.CyrusOptions{Users: accounts()})
+		return store{
+			plugin: "jmap", imap: c.IMAP, ports: []string{c.HTTPS, c.LMTP}, idle: 8,
+			stop: c.Stop, start: c.Start, settings: jmapSettings(c),
+			refuses: cyrusRefuses, alters: cyrusAlters,
 		}
 	},
 	"cyrus by imap": func(t *testing.T) store {
 		c := peers.StartCyrus(t, peers.CyrusOptions{Users: accounts()})
 		return store{
 			plugin: "imap", imap: c.IMAP, ports: []string{c.IMAPS, c.LMTP},
-			restart:  func() { c.Stop(); c.Start() },
+			stop: c.Stop, start: c.Start,
 			settings: imapSettings(c.IMAPS, c.CA, c.LMTP, peers.CyrusAdmin, peers.CyrusAdminPassword),
 			refuses:  cyrusRefuses, alters: cyrusAlters,
 		}
 	},
+}
+
+func jmapSettings(c *peers.Cyrus) harness.Mapping {
+	return harness.Mapping{
+		"url": "https://" + c.HTTPS, "ca": c.CA, "tls_name": "localhost", "timeout": "10s",
+		"requests": 2, // four times as many connections are kept
+		"delivery": harness.Mapping{"lmtp": c.LMTP},
+	}
 }
 
 // Cyrus wants a header, and no NUL. It adds a Message-ID and a Date, takes fields of trace away

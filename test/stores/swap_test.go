@@ -41,14 +41,26 @@ func TestSwap(t *testing.T) {
 	for _, message := range moved {
 		fresh.add(t, message)
 	}
-	after := imapSettings(c.IMAPS, c.CA, c.LMTP, peers.CyrusAdmin, peers.CyrusAdminPassword)
-	after["uidl"] = "header:X-UIDL"
-	g.Configure(t, func(o *harness.Options) {
-		o.Stores = []harness.Mapping{store{plugin: "imap", settings: after}.mapping()}
-	})
-	g.Reload(t)
-	deliver(t, g, "swap", simple("after"))
+	fresh.add(t, simple("arrived since"))
+	for plugin, settings := range map[string]harness.Mapping{
+		"imap": imapSettings(c.IMAPS, c.CA, c.LMTP, peers.CyrusAdmin, peers.CyrusAdminPassword),
+		"jmap": jmapSettings(c),
+	} {
+		t.Run("to "+plugin, func(t *testing.T) {
+			settings["uidl"] = "header:X-UIDL"
+			g.Configure(t, func(o *harness.Options) {
+				o.Stores = []harness.Mapping{store{plugin: plugin, settings: settings}.mapping()}
+			})
+			g.Reload(t)
+			afterSwap(t, g, known, moved)
+		})
+	}
+}
 
+// afterSwap wants the messages that were moved, between two that are new, with the unique-ids
+// that are known.
+func afterSwap(t *testing.T, g *harness.Gateway, known []string, moved [][]byte) {
+	t.Helper()
 	p := login(t, g, "swap")
 	defer p.Quit()
 	now := uidls(t, p, false)
