@@ -179,7 +179,10 @@ func (a account) fill(text string) string {
 }
 
 // clientsOwn are the header fields that clients add, take away, or put elsewhere.
-var clientsOwn = []string{"return-path", "received", "delivered-to", "content-length", "lines", "status", "x-status", "x-uid", "x-keywords", "x-imapbase"}
+var clientsOwn = []string{
+	"return-path", "received", "delivered-to", "content-length", "lines", "status", "x-status", "x-uid", "x-keywords", "x-imapbase",
+	"x-account-key", "x-uidl", "x-mozilla-status", "x-mozilla-status2", "x-mozilla-keys",
+}
 
 // essence is what a client has to leave alone: the message with LF line ends and without the
 // header fields that are a client's own.
