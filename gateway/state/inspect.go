@@ -25,7 +25,7 @@ type TableCount struct {
 }
 
 // tables are those of the schema, in the order in which they are told.
-var tables = []string{"folders", "folder_parts", "leases", "login_failures"}
+var tables = []string{"folders", "folder_parts", "leases", "login_failures", "quarantine"}
 
 // Inspect looks at a database, which may be in use, without changing anything: whether the file
 // is whole, what refers to nothing, the schema's version, and how much there is. Whatever is

@@ -1,0 +1,260 @@
+package quarantine
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/state"
+)
+
+const (
+	// FailuresMost is how often a message may fail while others can be had.
+	FailuresMost = 3
+	// FolderMost is how many messages of a folder are remembered: a store that can give none
+	// would fill the database.
+	FolderMost = 1000
+
+	detailMost = 1000 // octets
+)
+
+// State is what becomes of a message.
+type State string
+
+// The states.
+const (
+	Suspected State = "suspected" // it has failed, and is asked for again
+	Held      State = "held"      // a notice is served in its place
+	Hidden    State = "hidden"    // its notice was deleted: clients do not see it any more
+	Released  State = "released"  // it is asked for again, by the administrator's word
+)
+
+// Folder is a mailbox folder, named as a lock is.
+type Folder struct{ Store, Account, Folder string }
+
+// Message is one message of a folder.
+type Message struct {
+	Folder
+	ID   backends.MessageID
+	UIDL string // by which clients know it
+}
+
+// Number is what people call a message in quarantine by: 16 hexadecimal digits, the same on every
+// node.
+func (m Message) Number() string {
+	h := sha256.New()
+	for _, part := range []string{m.Store, m.Account, m.Folder.Folder, string(m.ID)} {
+		h.Write(binary.AppendUvarint(nil, uint64(len(part))))
+		h.Write([]byte(part))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// Entry is a message in quarantine.
+type Entry struct {
+	Message
+	Number   string
+	State    State
+	Reason   string // for the mailbox's owner: nothing of the store's insides
+	Detail   string // for the administrator
+	Failures int64
+	Served   int64 // how often a notice was given in its place
+	First    time.Time
+	Last     time.Time
+}
+
+// Ward is where messages in quarantine are remembered. A nil Ward remembers nothing.
+type Ward struct {
+	DB *state.DB
+	// Now is the clock [time.Now].
+	Now func() time.Time
+}
+
+func (w *Ward) now() time.Time {
+	if w != nil && w.Now != nil {
+		return w.Now()
+	}
+	return time.Now()
+}
+
+const columns = "number, store, account, folder, message, uidl, state, reason, detail, failures, served, first_failed, last_failed"
+
+func scanEntry(scan func(...any) error) (e Entry, err error) {
+	var id []byte
+	var first, last int64
+	err = scan(&e.Number, &e.Store, &e.Account, &e.Message.Folder.Folder, &id, &e.UIDL, &e.State, &e.Reason, &e.Detail,
+		&e.Failures, &e.Served, &first, &last)
+	e.ID, e.First, e.Last = backends.MessageID(id), time.Unix(first, 0).UTC(), time.Unix(last, 0).UTC()
+	return e, err
+}
+
+func query(tx *state.Tx, where string, args ...any) (entries []Entry, err error) {
+	err = tx.Query(func(scan func(...any) error) error {
+		e, err := scanEntry(scan)
+		entries = append(entries, e)
+		return err
+	}, "SELECT "+columns+" FROM quarantine "+where, args...)
+	return entries, err
+}
+
+// In gives what is remembered of a folder.
+func (w *Ward) In(ctx context.Context, f Folder) (entries []Entry, err error) {
+	if w == nil {
+		return nil, nil
+	}
+	err = w.DB.Read(ctx, func(tx *state.Tx) error {
+		entries, err = query(tx, "WHERE store = $1 AND account = $2 AND folder = $3", f.Store, f.Account, f.Folder)
+		return err
+	})
+	return entries, err
+}
+
+// Failed notes that a message could not be had, and says what becomes of it. With hold it is held
+// now, otherwise when it has failed often enough.
+func (w *Ward) Failed(ctx context.Context, m Message, failure *backends.Failure, hold bool) (Entry, error) {
+	now := time.Unix(w.now().Unix(), 0).UTC()
+	e := Entry{
+		Message: m, Number: m.Number(), State: Suspected, Reason: failure.Reply().Text, Detail: detailOf(failure),
+		Failures: 1, First: now, Last: now,
+	}
+	if hold {
+		e.State = Held
+	}
+	if w == nil {
+		return e, nil
+	}
+	err := w.DB.Write(ctx, func(tx *state.Tx) error {
+		before, err := query(tx, "WHERE number = $1", e.Number)
+		if err != nil {
+			return err
+		}
+		if len(before) > 0 {
+			e = again(before[0], e)
+		}
+		return put(tx, e)
+	})
+	return e, err
+}
+
+// again is a message that fails once more.
+func again(before, now Entry) Entry {
+	now.UIDL, now.First, now.Served = before.UIDL, before.First, before.Served
+	now.Failures = before.Failures + 1
+	switch {
+	case before.State == Held || before.State == Hidden:
+		// The notice stays as it is, to the octet, in every session.
+		now.State, now.Reason, now.Detail = before.State, before.Reason, before.Detail
+	case before.State == Suspected && now.Failures >= FailuresMost:
+		now.State = Held
+	}
+	return now
+}
+
+func put(tx *state.Tx, e Entry) error {
+	_, err := tx.Exec("INSERT INTO quarantine ("+columns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) "+
+		"ON CONFLICT (number) DO UPDATE SET uidl = excluded.uidl, state = excluded.state, reason = excluded.reason, "+
+		"detail = excluded.detail, failures = excluded.failures, served = excluded.served, last_failed = excluded.last_failed",
+		e.Number, e.Store, e.Account, e.Message.Folder.Folder, []byte(e.ID), e.UIDL, string(e.State), e.Reason, e.Detail,
+		e.Failures, e.Served, e.First.Unix(), e.Last.Unix())
+	return err
+}
+
+// detailOf is a failure's detail as a line of bounded length.
+func detailOf(f *backends.Failure) string {
+	text := strings.ToValidUTF8(strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, f.Error()), "?")
+	if len(text) > detailMost {
+		text = strings.ToValidUTF8(text[:detailMost], "") + "…"
+	}
+	return text
+}
+
+// Served counts that a notice was given in a message's place.
+func (w *Ward) Served(ctx context.Context, number string) error {
+	return w.each(ctx, []string{number}, "UPDATE quarantine SET served = served + 1 WHERE number = $1")
+}
+
+// Hide hides messages whose notices a client has deleted. The store keeps them.
+func (w *Ward) Hide(ctx context.Context, numbers []string) error {
+	return w.each(ctx, numbers, "UPDATE quarantine SET state = 'hidden' WHERE number = $1")
+}
+
+// Forget forgets messages that are not there any more, or that could be had after all.
+func (w *Ward) Forget(ctx context.Context, numbers []string) error {
+	return w.each(ctx, numbers, "DELETE FROM quarantine WHERE number = $1")
+}
+
+func (w *Ward) each(ctx context.Context, numbers []string, statement string) error {
+	if w == nil || len(numbers) == 0 {
+		return nil
+	}
+	return w.DB.Write(ctx, func(tx *state.Tx) error {
+		for _, number := range numbers {
+			if _, err := tx.Exec(statement, number); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// List gives at most so many messages, those that failed last first. States bounds it to some.
+func (w *Ward) List(ctx context.Context, most int, states ...State) (entries []Entry, err error) {
+	where := ""
+	for i, s := range states {
+		where += []string{"WHERE state IN (", ", "}[min(i, 1)] + "'" + string(s) + "'" // constants of ours
+	}
+	if where != "" {
+		where += ") "
+	}
+	err = w.DB.Read(ctx, func(tx *state.Tx) error {
+		entries, err = query(tx, where+"ORDER BY last_failed DESC, number LIMIT $1", most)
+		return err
+	})
+	return entries, err
+}
+
+// Find gives the messages whose number begins so.
+func (w *Ward) Find(ctx context.Context, number string) (entries []Entry, err error) {
+	err = w.DB.Read(ctx, func(tx *state.Tx) error {
+		entries, err = query(tx, "WHERE substr(number, 1, $1) = $2 ORDER BY number LIMIT 2", len(number), number)
+		return err
+	})
+	return entries, err
+}
+
+// Release makes the gateway ask a store for a message again, from the next session on. One that
+// clients have had a notice for gets another unique-id (I7: the old one was the notice's).
+func (w *Ward) Release(ctx context.Context, e Entry) error {
+	uidl := e.UIDL
+	if e.Served > 0 || e.State == Hidden {
+		uidl = newUIDL()
+	}
+	return w.DB.Write(ctx, func(tx *state.Tx) error {
+		rows, err := tx.Exec("UPDATE quarantine SET state = 'released', failures = 0, served = 0, uidl = $2 WHERE number = $1", e.Number, uidl)
+		if err == nil && rows == 0 {
+			err = fmt.Errorf("%s is not in quarantine any more", e.Number)
+		}
+		return err
+	})
+}
+
+// uidlMark begins the unique-ids of released messages. Nobody else's begins so.
+const uidlMark = "~q"
+
+func newUIDL() string {
+	var b [18]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return uidlMark + base64.RawURLEncoding.EncodeToString(b[:])
+}
