@@ -13,6 +13,7 @@ import (
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/pop3"
+	"github.com/dipylon/dipylon/gateway/quarantine"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
@@ -63,6 +64,7 @@ func (g *gateway) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConf
 			Log: log, Desk: g.desk, Locks: g.locks, Hostname: s.hostname,
 			PlaintextLogin: s.pop3.PlaintextLogin,
 			Disposal:       disposals[s.pop3.Deleted],
+			Quarantine:     &quarantine.Ward{DB: g.db},
 		}),
 		Log: log, TLSConfig: tlsConfig, ImplicitTLS: implicitTLS, InsecureAuth: s.pop3.PlaintextLogin,
 		Greeting:       s.hostname + " POP3 server ready",

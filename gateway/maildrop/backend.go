@@ -10,6 +10,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/pop3"
+	"github.com/dipylon/dipylon/gateway/quarantine"
 	"github.com/dipylon/dipylon/gateway/replies"
 )
 
@@ -32,6 +33,11 @@ type Options struct {
 	PlaintextLogin bool
 	// Hostname stands in notices about messages that cannot be rendered ["localhost"].
 	Hostname string
+	// Quarantine remembers messages that their stores cannot give [nobody does].
+	Quarantine *quarantine.Ward
+	// NoticeRemoves lets a client who deletes a notice remove the message behind it, which
+	// nobody has seen [it is hidden, and stays in the store].
+	NoticeRemoves bool
 	// MessagesMost bounds a folder: each message costs some 100 octets of memory while a
 	// session is open [1,000,000].
 	MessagesMost int

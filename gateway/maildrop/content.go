@@ -1,6 +1,7 @@
 package maildrop
 
 import (
+	"context"
 	"errors"
 	"io"
 
@@ -17,21 +18,24 @@ func (d *drop) shown(c pop3.Content) pop3.Content {
 	return contents.Surrogate(c)
 }
 
-// content passes a store's content on and counts a whole message, so that a size that was not
-// the message's is right the next time it is told.
+// content passes a store's content on. It counts a whole message, so that a size that was not
+// the message's is right the next time it is told, and it tells when the store does not come to
+// the message's end.
 type content struct {
 	backends.Content
+	ctx   context.Context //nolint:containedctx // of the reading: whether it has been given up
 	drop  *drop
 	index int
+	whole bool
 	count int64
 }
 
 // writerContent is a content whose inner one can write itself.
 type writerContent struct{ *content }
 
-// counted is a whole message, being read.
-func (d *drop) counted(i int, inner backends.Content) pop3.Content {
-	c := &content{Content: inner, drop: d, index: i}
+// watched is a message, or the top of one, being read.
+func (d *drop) watched(ctx context.Context, i int, whole bool, inner backends.Content) pop3.Content {
+	c := &content{Content: inner, ctx: ctx, drop: d, index: i, whole: whole}
 	if _, ok := inner.(io.WriterTo); ok {
 		return writerContent{c}
 	}
@@ -41,24 +45,47 @@ func (d *drop) counted(i int, inner backends.Content) pop3.Content {
 func (c *content) Read(p []byte) (int, error) {
 	n, err := c.Content.Read(p)
 	c.count += int64(n)
-	if errors.Is(err, io.EOF) {
+	switch {
+	case errors.Is(err, io.EOF):
 		c.complete()
+	case err != nil:
+		c.drop.failed(c.ctx, c.index, err)
 	}
+	return n, err
+}
+
+// sink tells the errors of a writer from those of who writes.
+type sink struct {
+	to     io.Writer
+	failed bool
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	n, err := s.to.Write(p)
+	s.failed = s.failed || err != nil
 	return n, err
 }
 
 // WriteTo implements [io.WriterTo].
 func (c writerContent) WriteTo(w io.Writer) (int64, error) {
-	n, err := c.Content.(io.WriterTo).WriteTo(w)
+	to := &sink{to: w}
+	n, err := c.Content.(io.WriterTo).WriteTo(to)
 	c.count += n
-	if err == nil {
+	switch {
+	case err == nil:
 		c.complete()
+	case !to.failed:
+		c.drop.failed(c.ctx, c.index, err)
 	}
 	return n, err
 }
 
 // complete compares what came with what was told.
 func (c *content) complete() {
+	if !c.whole {
+		return
+	}
+	c.drop.recovered(c.index)
 	told, known := c.drop.list.size(c.index)
 	if known && told != c.count {
 		c.drop.log.Warn().Str("id", string(c.drop.list.id(c.index))).Int64("told", told).Int64("came", c.count).

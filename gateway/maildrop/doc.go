@@ -24,6 +24,14 @@
 // Sizes that a store calls exact are believed, and compared when the message is read. Others
 // are found by reading the message once a session (I6).
 //
+// # What a store cannot give
+//
+// A message that cannot be rendered, or that fails again and again while others can be had, is
+// held: a notice is served in its place (package quarantine remembers it), whose size is told from
+// then on. In the one session in which that is found out LIST may have told the message's; RETR
+// tells the notice's. Deleting a notice hides the message, and removes it only where that is
+// configured: nobody has seen it.
+//
 // # UTF-8
 //
 // A client that has asked for UTF8 (RFC 6856) gets messages as they are. For others, a header

@@ -11,9 +11,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/crlf"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/pop3"
+	"github.com/dipylon/dipylon/gateway/quarantine"
 	"github.com/dipylon/dipylon/gateway/replies"
 )
 
@@ -35,6 +35,7 @@ type drop struct {
 	list   *snapshot
 	ahead  *ahead
 	gone   map[int]bool // messages that the client knows to be gone
+	sick   sickbay
 
 	closing sync.Once
 	closed  error
@@ -55,6 +56,7 @@ func (d *drop) prepare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list: %w", err)
 	}
+	d.admit(ctx)
 	d.ahead = newAhead(d.o, d.Len(), d.fetchesAtOnce(ctx), func(ctx context.Context, w want) (pop3.Content, error) {
 		return d.fetch(ctx, w.index, w.top)
 	}, d.list.size)
@@ -121,7 +123,7 @@ func (d *drop) Size(ctx context.Context, n int) (int64, error) {
 
 // measure reads a message to know its size.
 func (d *drop) measure(ctx context.Context, i int) (int64, error) {
-	c, err := d.fetch(ctx, i, -1)
+	c, err := d.ask(ctx, i, -1)
 	if err != nil {
 		return 0, err
 	}
@@ -143,7 +145,7 @@ func (d *drop) Open(ctx context.Context, n, top int) (pop3.Content, error) {
 	}
 	c, err, ok := d.ahead.take(ctx, want{i, top})
 	if !ok {
-		c, err = d.fetch(ctx, i, top)
+		c, err = d.ask(ctx, i, top)
 	}
 	if backends.KindOf(err) == backends.NotFound {
 		return nil, d.vanished(i, err)
@@ -151,7 +153,18 @@ func (d *drop) Open(ctx context.Context, n, top int) (pop3.Content, error) {
 	if err != nil {
 		return nil, replies.POP3(err)
 	}
+	d.told(i)
 	return c, nil
+}
+
+// ask fetches a message that a client waits for. One that fails may be given up for a notice.
+func (d *drop) ask(ctx context.Context, i, top int) (pop3.Content, error) {
+	d.examine(ctx, i)
+	c, err := d.fetch(ctx, i, top)
+	if err != nil && d.failed(ctx, i, err) {
+		return d.fetch(ctx, i, top)
+	}
+	return c, err
 }
 
 // vanished tells that a message is gone. Who has been told and asks again is mistaken.
@@ -164,46 +177,23 @@ func (d *drop) vanished(i int, err error) error {
 	return &pop3.Error{Text: "the message is gone: another session has removed it", Err: err, Mistake: told}
 }
 
-// fetch opens a message, or the notice that stands for it where the store cannot render it.
+// fetch opens a message, or the notice that stands for it where the store cannot give it.
 func (d *drop) fetch(ctx context.Context, i, top int) (pop3.Content, error) {
+	if e, held := d.sick.entry(i, quarantine.Held); held {
+		return d.noticeOf(i, top, e), nil
+	}
 	request := backends.FetchRequest{ID: d.list.id(i), Rendering: d.o.Rendering}
 	if top >= 0 {
 		request.Top, request.Lines = true, top
 	}
 	inner, err := d.inner.Fetch(ctx, request)
 	switch {
-	case err == nil && top < 0:
-		return d.shown(d.counted(i, inner)), nil
 	case err == nil:
-		return d.shown(inner), nil
-	case backends.KindOf(err) != backends.Poison:
-		return nil, err
+		return d.shown(d.watched(ctx, i, top < 0, inner)), nil
+	case backends.KindOf(err) == backends.Poison && d.failed(ctx, i, err):
+		return d.fetch(ctx, i, top)
 	}
-	d.log.Error().Err(err).Str("id", string(request.ID)).Msg("the store cannot render a message; a notice is served for it")
-	text := d.notice(i)
-	d.list.setSize(i, int64(len(text)))
-	if top >= 0 {
-		return io.NopCloser(crlf.Top(strings.NewReader(text), top)), nil
-	}
-	return io.NopCloser(strings.NewReader(text)), nil
-}
-
-// notice is the same in every session, as its size has to be.
-func (d *drop) notice(i int) string {
-	return strings.ReplaceAll(fmt.Sprintf(`From: postmaster@%s
-Subject: A message that could not be shown
-Message-ID: <%s.notice@%s>
-MIME-Version: 1.0
-Content-Type: text/plain; charset=us-ascii
-
-There is a message here that the mail store cannot put into a form for
-this mail program. It is still in the store: open the mailbox in another
-way to read it, or ask the administrator, quoting this unique-id:
-
-    %s
-
-Deleting this notice deletes the message.
-`, d.o.Hostname, deriveUIDL(string(d.list.id(i)))[len(derivedMark):], d.o.Hostname, d.list.uidl(i)), "\n", "\r\n")
+	return nil, err
 }
 
 // Update implements [pop3.Maildrop]: it removes exactly the marked messages, by their ids (I4).
@@ -211,12 +201,23 @@ func (d *drop) Update(ctx context.Context, deleted []int) error {
 	if len(deleted) == 0 {
 		return nil
 	}
-	ids := make([]backends.MessageID, 0, len(deleted))
+	marked := make([]int, 0, len(deleted))
 	for _, n := range deleted {
 		i, err := d.index(n)
 		if err != nil {
 			return err
 		}
+		marked = append(marked, i)
+	}
+	rest, err := d.dismiss(ctx, marked)
+	if err != nil {
+		return &pop3.Error{Code: "SYS/TEMP", Text: "nothing was removed", Err: err}
+	}
+	if len(rest) == 0 {
+		return nil
+	}
+	ids := make([]backends.MessageID, 0, len(rest))
+	for _, i := range rest {
 		ids = append(ids, d.list.id(i))
 	}
 	removed, err := d.remove(ctx, ids)

@@ -201,7 +201,7 @@ func TestPoisonIsServedAsANotice(t *testing.T) {
 	if err != nil || int64(len(got)) != size {
 		t.Errorf("size is %d, %d octets came, %v", size, len(got), err)
 	}
-	if !strings.Contains(got, "\r\n    bad\r\n") || strings.Contains(got, "0x1000") || strings.Count(got, "\n") != strings.Count(got, "\r\n") {
+	if !strings.Contains(got, "\r\nIts unique-id is bad\r\n") || strings.Contains(got, "0x1000") || strings.Count(got, "\n") != strings.Count(got, "\r\n") {
 		t.Errorf("notice: %q", got)
 	}
 	top, err := read(t, drop, 2, 1)
@@ -209,8 +209,8 @@ func TestPoisonIsServedAsANotice(t *testing.T) {
 	if err != nil || !strings.HasPrefix(top, header) || strings.Count(top, "\n") != strings.Count(header, "\n")+3 {
 		t.Errorf("top of the notice: %q, %v", top, err)
 	}
-	if err := drop.Update(t.Context(), []int{2}); err != nil || fmt.Sprint(g.store.removed) != "[bad]" {
-		t.Errorf("removed %q, %v", g.store.removed, err)
+	if err := drop.Update(t.Context(), []int{1, 2}); err != nil || fmt.Sprint(g.store.removed) != "[m1]" {
+		t.Errorf("removed %q, %v: nobody has seen the message behind the notice", g.store.removed, err)
 	}
 }
 

@@ -66,6 +66,28 @@ func (s *snapshot) setSize(i int, octets int64) {
 	s.sizes[i] = octets
 }
 
+// filter keeps the messages that are wanted, in their order.
+func (s *snapshot) filter(wanted func(i int) bool) {
+	kept, seen := 0, 0
+	for i := range s.entries {
+		if !wanted(i) {
+			continue
+		}
+		s.entries[kept], s.sizes[kept] = s.entries[i], s.sizes[i]
+		kept++
+		if i < s.seen {
+			seen = kept
+		}
+	}
+	s.entries, s.sizes, s.seen = s.entries[:kept], s.sizes[:kept], seen
+}
+
+// rename gives a message another unique-id, which nobody else has.
+func (s *snapshot) rename(i int, uidl string) {
+	s.entries[i].uidl = span{start: uint32(len(s.arena)), length: uint16(len(uidl))}
+	s.arena += uidl
+}
+
 // scan is a snapshot while it is being made.
 type scan struct {
 	log     zerolog.Logger

@@ -206,7 +206,13 @@ func (s *session) retr(ctx context.Context, a args) error {
 	if err != nil {
 		return err
 	}
-	octets, err := s.send(ctx, n, -1, func() { s.okNumber("", size, " octets") })
+	octets, err := s.send(ctx, n, -1, func() {
+		// The backend may have found, in opening it, that another message takes its place.
+		if now, err := s.size(ctx, n); err == nil {
+			size = now
+		}
+		s.okNumber("", size, " octets")
+	})
 	if err != nil {
 		return err
 	}

@@ -253,6 +253,9 @@ func (w *Ward) Release(ctx context.Context, e Entry) error {
 // uidlMark begins the unique-ids of released messages. Nobody else's begins so.
 const uidlMark = "~q"
 
+// Renamed says whether a unique-id is that of a released message.
+func Renamed(uidl string) bool { return strings.HasPrefix(uidl, uidlMark) }
+
 func newUIDL() string {
 	var b [18]byte
 	_, _ = rand.Read(b[:]) // never fails

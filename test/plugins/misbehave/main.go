@@ -47,6 +47,8 @@ func main() {
 		serve.Store(maildir.New())
 	case "slow": // takes for ever over each login
 		serve.Store(slow{maildir.New()})
+	case "poison": // cannot give some of its messages
+		serve.Store(poisoned{maildir.New()})
 	case "liar": // says what it must not, where a client could see it
 		serve.Store(liar{maildir.New()})
 	case "top": // answers TOP with the whole message
@@ -88,6 +90,41 @@ func (s slow) Login(ctx context.Context, c backends.Credential) (backends.Accoun
 func (s slow) Open(ctx context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
+}
+
+// poisoned is a store that cannot give a message in whose top a word stands: it says so
+// ("X-Poison: said"), or fails with it ("X-Poison: fails"), until a file named antidote is in its
+// folder.
+type poisoned struct{ *maildir.Store }
+
+func (s poisoned) Open(ctx context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
+	drop, err := s.Store.Open(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return poisonedDrop{drop}, nil
+}
+
+type poisonedDrop struct{ backends.Maildrop }
+
+func (d poisonedDrop) Fetch(ctx context.Context, r backends.FetchRequest) (backends.Content, error) {
+	header, err := d.Maildrop.Fetch(ctx, backends.FetchRequest{ID: r.ID, Top: true})
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(header)
+	_ = header.Close()
+	_, cured := os.Stat("antidote")
+	switch {
+	case err != nil:
+		return nil, err
+	case cured == nil:
+	case bytes.Contains(text, []byte("X-Poison: said")):
+		return nil, backends.Fail(backends.Poison, "property 0x1000 is damaged").Say("the message is damaged")
+	case bytes.Contains(text, []byte("X-Poison: fails")):
+		return nil, backends.Fail(backends.Temporary, "node 7 is down")
+	}
+	return d.Maildrop.Fetch(ctx, r)
 }
 
 // liar is a store whose texts are an attack on the client.
