@@ -35,7 +35,8 @@ func configured(t *testing.T, settings map[string]any) *imap.Store {
 func TestDovecot(t *testing.T) {
 	t.Parallel()
 	key := make([]byte, 32)
-	d := peers.StartDovecot(t, peers.DovecotOptions{Master: master, Extra: tokens(t, key)})
+	relay := startRelay(t)
+	d := peers.StartDovecot(t, peers.DovecotOptions{Master: master, Extra: tokens(t, key) + relay.dovecot()})
 	d.Doveadm("mailbox", "create", "-u", "bob@peer.example", "Second")
 	base := map[string]any{"address": d.IMAPS, "ca": d.CA, "tls_name": "localhost", "timeout": "5s"}
 	with := func(more map[string]any) map[string]any {
@@ -54,6 +55,8 @@ func TestDovecot(t *testing.T) {
 		s := configured(t, with(map[string]any{"master": map[string]any{"user": "keeper", "password": "keeper-secret"}}))
 		testActing(t, s)
 	})
+	t.Run("sending", func(t *testing.T) { t.Parallel(); testSending(t, d, relay, with, key) })
+	t.Run("another mailbox", func(t *testing.T) { t.Parallel(); testRecreated(t, d, with) })
 	t.Run("uidl", func(t *testing.T) { t.Parallel(); testUIDL(t, d, with) })
 }
 
@@ -75,9 +78,9 @@ func testTLS(t *testing.T, d *peers.Dovecot, with func(map[string]any) map[strin
 		"another, after STARTTLS":   {map[string]any{"ca": other.CAFile, "address": d.IMAP, "tls": "starttls"}, "certificate is not trusted"},
 		"the system's authorities":  {map[string]any{"ca": ""}, "certificate is not trusted"},
 		"another name":              {map[string]any{"tls_name": "mail.sakes.example"}, "certificate is not trusted"},
-		"TLS where there is none":   {map[string]any{"address": d.IMAP}, `is "tls" right`},
-		"none where there is TLS":   {map[string]any{"tls": "none", "timeout": "1s"}, `is "tls" right`},
-		"starttls where TLS is":     {map[string]any{"tls": "starttls", "timeout": "1s"}, `is "tls" right`},
+		"TLS where there is none":   {map[string]any{"address": d.IMAP}, `is "tls" (implicit, starttls, none) right`},
+		"none where there is TLS":   {map[string]any{"tls": "none", "timeout": "1s"}, `is "tls" (implicit, starttls, none) right`},
+		"starttls where TLS is":     {map[string]any{"tls": "starttls", "timeout": "1s"}, `is "tls" (implicit, starttls, none) right`},
 		"nobody there":              {map[string]any{"address": "127.0.0.1:1"}, "connection refused"},
 		"a server that is not IMAP": {map[string]any{"address": d.POP3, "tls": "none", "timeout": "1s"}, "connect to"},
 	} {

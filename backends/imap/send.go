@@ -105,17 +105,33 @@ func (s *Store) copyToSent(ctx context.Context, c backends.Credential, message *
 	if err != nil {
 		return err
 	}
-	if id := messageID(message.Reader()); id != "" {
-		there, err := call(ctx, conn.client, func() (bool, error) { return has(conn, s.settings.Sending.Sent, "Message-ID", id) })
-		if err != nil || there {
-			s.pool.release(conn, err == nil)
-			return err
-		}
+	sent, there, err := s.lookInSent(ctx, conn, messageID(message.Reader()))
+	if err == nil && !there {
+		err = s.append(ctx, conn, sent, message.Reader(), message.Size, []imap.Flag{imap.FlagSeen})
 	}
-	err = s.append(ctx, conn, s.settings.Sending.Sent, message.Reader(), message.Size, []imap.Flag{imap.FlagSeen})
 	s.pool.release(conn, err == nil)
 	return err
 }
+
+// lookInSent finds the Sent folder, and whether it has a message already.
+func (s *Store) lookInSent(ctx context.Context, conn *connection, id string) (sent string, there bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.settings.Timeout))
+	defer cancel()
+	there, err = call(ctx, conn.client, func() (bool, error) {
+		name := s.settings.Sending.Sent
+		if name == markedSent {
+			name = ""
+		}
+		if sent, err = conn.client.special("submission.sent", name, imap.MailboxAttrSent); err != nil || id == "" {
+			return false, err
+		}
+		return has(conn, sent, "Message-ID", id)
+	})
+	return sent, there, failure("look into the Sent folder", err, backends.Temporary)
+}
+
+// markedSent is the setting for the folder that the server marks as such (RFC 6154).
+const markedSent = `\Sent`
 
 func messageID(message io.Reader) string {
 	header, err := textproto.ReadHeader(bufio.NewReader(message))

@@ -52,7 +52,7 @@ type delivery struct {
 type sending struct {
 	Address string `json:"address"` // host:port of the store's submission server
 	TLS     string `json:"tls"`     // implicit, starttls, none
-	Sent    string `json:"sent"`    // folder for a copy; empty: the server makes its own, or none is wanted
+	Sent    string `json:"sent"`    // folder for a copy, or \Sent: the one marked so; empty: the server makes its own, or none is wanted
 }
 
 func defaults() settings {
