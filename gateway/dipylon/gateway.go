@@ -16,6 +16,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/edge"
 	"github.com/dipylon/dipylon/gateway/lease"
 	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/passwords"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/state"
@@ -31,6 +32,7 @@ type gateway struct {
 	router  *routing.Router
 	desk    *login.Desk
 	locks   lease.Locks
+	logins  maildrop.Logins
 	ledger  routing.Ledger
 	watcher *edge.Watcher // of the certificates' files
 	db      *state.DB
@@ -57,6 +59,7 @@ func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *c
 	g := &gateway{
 		log: log, gate: gate, cfg: cfg,
 		router:  &routing.Router{},
+		logins:  &maildrop.MemoryLogins{},
 		watcher: &edge.Watcher{Log: log},
 		tempDir: filepath.Join(cfg.StateFolder, "tmp"),
 		stores:  make(map[string]*running), engines: make(map[engine]struct{}),

@@ -65,6 +65,7 @@ func (g *gateway) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConf
 			PlaintextLogin: s.pop3.PlaintextLogin,
 			Disposal:       disposals[s.pop3.Deleted],
 			Quarantine:     &quarantine.Ward{DB: g.db},
+			LoginDelay:     s.pop3.LoginDelay.Std(), Logins: g.logins,
 		}),
 		Log: log, TLSConfig: tlsConfig, ImplicitTLS: implicitTLS, InsecureAuth: s.pop3.PlaintextLogin,
 		Greeting:       s.hostname + " POP3 server ready",

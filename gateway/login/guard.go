@@ -98,12 +98,16 @@ func refused(err error) bool {
 	return false
 }
 
+// busy says that the credentials were right, and that the maildrop cannot be opened all the same.
+func busy(err error) bool { return backends.KindOf(err) == backends.InUse }
+
 // report counts what the store has decided; an outage counts neither way.
 func (g *Guard) report(ctx context.Context, peer netip.Addr, account string, err error) {
-	if err != nil && !refused(err) {
+	good := err == nil || busy(err)
+	if !good && !refused(err) {
 		return
 	}
-	if e := g.throttle.Report(context.WithoutCancel(ctx), peer, account, err == nil); e != nil {
+	if e := g.throttle.Report(context.WithoutCancel(ctx), peer, account, good); e != nil {
 		g.log.Warn().Err(e).Msg("the login throttle cannot count")
 	}
 }
@@ -113,9 +117,11 @@ func (g *Guard) report(ctx context.Context, peer netip.Addr, account string, err
 func (g *Guard) note(a *Attempt, err error, waited, took time.Duration) {
 	event := g.log.Info()
 	outcome := "accepted"
-	switch kind := backends.KindOf(err); {
-	case kind == backends.Throttled:
+	switch {
+	case backends.KindOf(err) == backends.Throttled:
 		outcome = "throttled"
+	case busy(err):
+		outcome = "busy"
 	case refused(err):
 		outcome = "refused"
 	case err != nil:

@@ -124,6 +124,7 @@ func TestGuardCountsAndLogs(t *testing.T) {
 		{"wrong", login.WrongCredentials("no"), 0, 1, "refused"},
 		{"outage", backends.Fail(backends.Temporary, "down"), 0, 0, "failed"},
 		{"unknown error", errors.New("boom"), 0, 0, "failed"},
+		{"right, and another session has it", backends.Fail(backends.InUse, "busy"), 1, 0, "busy"},
 		{"store throttles", backends.Fail(backends.Throttled, "busy"), 0, 0, "throttled"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -45,6 +46,12 @@ type Options struct {
 	// AheadPerSession those of one session [4 MiB]; below zero: nothing is read ahead.
 	Ahead           *Budget
 	AheadPerSession int64
+	// LoginDelay is how long a maildrop cannot be opened again after a login [0 s]; a folder is
+	// one of its own. Logins are shared by everything that opens maildrops [a MemoryLogins of its
+	// own].
+	LoginDelay time.Duration
+	Logins     Logins
+	Now        func() time.Time // [time.Now]
 }
 
 // Backend opens maildrops for the POP3 engine. It implements [pop3.Backend].
@@ -54,6 +61,12 @@ type Backend struct{ o Options }
 func New(o Options) *Backend {
 	if o.Locks == nil {
 		o.Locks = &MemoryLocks{}
+	}
+	if o.Logins == nil {
+		o.Logins = &MemoryLogins{}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Ahead == nil {
 		o.Ahead = NewBudget(64 << 20)

@@ -47,11 +47,16 @@ func (d *drop) prepare(ctx context.Context) error {
 	if account == "" {
 		return backends.Fail(backends.Temporary, "the store has named no account")
 	}
-	lock, err := d.o.Locks.Acquire(ctx, LockKey{Store: d.store.Name, Account: account, Folder: strings.ToLower(d.folder)})
+	// Stores may know one folder by letters of any case.
+	key := LockKey{Store: d.store.Name, Account: account, Folder: strings.ToLower(d.folder)}
+	lock, err := d.o.Locks.Acquire(ctx, key)
 	if err != nil {
 		return err
 	}
 	d.lock = lock
+	if err := d.o.tooSoon(ctx, key); err != nil {
+		return err
+	}
 	d.list, err = takeSnapshot(ctx, d.log, d.inner, d.o.MessagesMost)
 	if err != nil {
 		return fmt.Errorf("list: %w", err)
@@ -60,7 +65,7 @@ func (d *drop) prepare(ctx context.Context) error {
 	d.ahead = newAhead(d.o, d.Len(), d.fetchesAtOnce(ctx), func(ctx context.Context, w want) (pop3.Content, error) {
 		return d.fetch(ctx, w.index, w.top)
 	}, d.list.size)
-	return nil
+	return d.o.opened(ctx, key)
 }
 
 // fetchesAtOnce is how many messages the store gives together.
