@@ -37,6 +37,8 @@ type Credential struct {
 	// user@domain where the gateway knows the domain, else as the client gave it.
 	User string
 	// ActAs is whose mailbox is meant (SASL's authorization identity); empty: User's own.
+	// Whether the user may open it is the store's to say, whatever the kind: the gateway's word
+	// says who somebody is, and no more.
 	ActAs  string
 	Secret []byte
 	// Certificate is the client's leaf certificate, DER.
@@ -67,6 +69,9 @@ type Peer struct {
 
 // Authenticator is a store that conducts a SASL exchange itself (RFC 4422), for mechanisms
 // whose secrets the gateway has no business with. Description.Mechanisms names them.
+//
+// POP3's APOP (RFC 1939 §7) can be one of them: the gateway has made the challenge, and the one
+// response is "timestamp user digest" with a space between them.
 type Authenticator interface {
 	// Authenticate starts an exchange. [Unsupported]: no such mechanism.
 	Authenticate(ctx context.Context, mechanism string, peer Peer) (Exchange, error)

@@ -126,9 +126,6 @@ func (s *Store) login(client *client, c backends.Credential) error {
 		return s.loginToken(client, bearerName(c, user), password)
 	case backends.CredentialActing:
 		actAs = user
-		if c.ActAs != "" {
-			actAs = c.ActAs
-		}
 		user, password = s.settings.Master.User, s.settings.Master.Password
 	}
 	caps := client.Caps()

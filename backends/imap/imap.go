@@ -150,6 +150,11 @@ func (s *Store) accepts(c backends.Credential) error {
 		return backends.Fail(backends.Temporary, "the store is not configured")
 	case c.Kind == backends.CredentialActing && s.settings.Master.User == "":
 		return backends.Fail(backends.Unsupported, "acting for a user needs \"master\" in the settings")
+	case c.Kind == backends.CredentialActing && c.ActAs != "" && !strings.EqualFold(c.ActAs, c.User):
+		// The master user could open any mailbox, and the server cannot be asked whether the
+		// user may.
+		return backends.Fail(backends.Permanent, "acting for %s, nobody knows whether that opens the mailbox of %s", c.User, c.ActAs).
+			WithCode("5.7.1").Say("that mailbox is opened with the account's own password alone")
 	case c.Kind != backends.CredentialPassword && c.Kind != backends.CredentialToken && c.Kind != backends.CredentialActing:
 		return backends.Fail(backends.Unsupported, "an IMAP server is not asked with a %s", c.Kind)
 	case c.User == "" || len(c.Secret) == 0 && c.Kind != backends.CredentialActing,

@@ -182,6 +182,11 @@ func testActing(t *testing.T, s *imap.Store) {
 	if err := d.Close(); err != nil {
 		t.Error(err)
 	}
+	another := acting
+	another.ActAs = "ada@peer.example" // the master user could, and bob may not
+	if _, err := s.Login(t.Context(), another); backends.KindOf(err) != backends.Permanent {
+		t.Errorf("acting for bob in ada's mailbox: %v", err)
+	}
 	acting.User = "nobody@peer.example"
 	if _, err := s.Login(t.Context(), acting); backends.KindOf(err) != backends.Permanent {
 		t.Errorf("acting for nobody: %v", err)

@@ -19,8 +19,9 @@ type account struct {
 	hash     *argon2id.Hash // nil: no password has been set
 	name     string
 	aliases  []address
-	sendAs   []string // addresses, or "@domain"
-	quota    int64    // octets; 0: the store's
+	sendAs   []string  // addresses, or "@domain"
+	opens    []address // of accounts whose mailboxes it may open as well
+	quota    int64     // octets; 0: the store's
 	disabled bool
 	line     int
 }
@@ -179,6 +180,13 @@ func readAccount(p *problems, node *yaml.Node) *account {
 			for _, each := range p.sequence(n) {
 				if other := p.address(each, p.text(each), true); other.domain != "" {
 					a.sendAs = append(a.sendAs, other.String())
+				}
+			}
+		},
+		"opens": func(n *yaml.Node) {
+			for _, each := range p.sequence(n) {
+				if other := p.address(each, p.text(each), false); other.domain != "" {
+					a.opens = append(a.opens, other)
 				}
 			}
 		},

@@ -25,7 +25,7 @@ func TestAccountsFile(t *testing.T) {
 		{"comments alone", "# nobody yet\n", nil},
 		{"an empty list", "accounts:\n", nil},
 		{"the office", accountsText(), nil},
-		{"everything", "accounts:\n- {address: Ä.b@Bücher.example, password: '" + hash + "', name: Ä, aliases: ['@b.example', c@d.example], send_as: ['@e.example'], quota: 1GiB, disabled: true}\n", nil},
+		{"everything", "accounts:\n- {address: Ä.b@Bücher.example, password: '" + hash + "', name: Ä, aliases: ['@b.example', c@d.example], send_as: ['@e.example'], opens: [f@e.example], quota: 1GiB, disabled: true}\n", nil},
 		{"no password yet", "accounts:\n- address: a@b.example\n", nil},
 		{"no YAML", "accounts: [", []string{"yaml:"}},
 		{"no mapping", "- a@b.example\n", []string{"line 1"}},
@@ -66,7 +66,8 @@ func TestLogin(t *testing.T) {
 	writeFile(t, filepath.Join(w.root, "accounts.yaml"), string(text)+
 		"  - {address: anna@third.example, password: '"+hash+"'}\n"+
 		"  - {address: gone@sakes.example, password: '"+hash+"', disabled: true}\n"+
-		"  - {address: nopass@sakes.example}\n")
+		"  - {address: nopass@sakes.example}\n"+
+		"  - {address: boss@sakes.example, password: '"+hash+"', opens: [nopass@sakes.example, info@sakes.example, later@sakes.example]}\n")
 	const (
 		pass   = backends.CredentialPassword
 		acting = backends.CredentialActing
@@ -91,9 +92,16 @@ func TestLogin(t *testing.T) {
 		{"disabled", backends.Credential{Kind: pass, User: "gone@sakes.example", Secret: []byte(secret)}, "", backends.Permanent},
 		{"disabled and a wrong password", backends.Credential{Kind: pass, User: "gone@sakes.example", Secret: []byte("x")}, "", backends.BadCredentials},
 		{"as oneself", backends.Credential{Kind: pass, User: ben, ActAs: "Ben@sakes.example", Secret: []byte(secret)}, ben, 0},
-		{"as somebody else", backends.Credential{Kind: pass, User: ben, ActAs: anna, Secret: []byte(secret)}, "", backends.BadCredentials},
+		{"as somebody else", backends.Credential{Kind: pass, User: ben, ActAs: anna, Secret: []byte(secret)}, "", backends.Permanent},
+		{"as nobody", backends.Credential{Kind: pass, User: ben, ActAs: "nobody@sakes.example", Secret: []byte(secret)}, "", backends.Permanent},
+		{"as somebody else, with a wrong password", backends.Credential{Kind: pass, User: "boss", ActAs: "nopass", Secret: []byte("x")}, "", backends.BadCredentials},
+		{"a shared mailbox", backends.Credential{Kind: pass, User: "boss", ActAs: "nopass", Secret: []byte(secret)}, "nopass@sakes.example", 0},
+		{"a shared mailbox, by its alias", backends.Credential{Kind: pass, User: "boss", ActAs: anna, Secret: []byte(secret)}, anna, 0},
+		{"a shared mailbox that there is not", backends.Credential{Kind: pass, User: "boss", ActAs: "later@sakes.example", Secret: []byte(secret)}, "", backends.Permanent},
+		{"a shared mailbox's owner is not let in by that", backends.Credential{Kind: pass, User: "nopass", ActAs: "boss", Secret: []byte(secret)}, "", backends.BadCredentials},
 		{"the gateway's word", backends.Credential{Kind: acting, User: ben}, ben, 0},
-		{"the gateway's word for another", backends.Credential{Kind: acting, User: "admin", ActAs: ben}, ben, 0},
+		{"the gateway's word for another's mailbox", backends.Credential{Kind: acting, User: ben, ActAs: anna}, "", backends.Permanent},
+		{"the gateway's word for a shared mailbox", backends.Credential{Kind: acting, User: "boss", ActAs: "nopass"}, "nopass@sakes.example", 0},
 		{"the gateway's word for nobody", backends.Credential{Kind: acting, User: "nobody@sakes.example"}, "", backends.BadCredentials},
 		{"the gateway's word for a disabled account", backends.Credential{Kind: acting, User: "gone@sakes.example"}, "", backends.Permanent},
 		{"a token", backends.Credential{Kind: backends.CredentialToken, User: anna, Secret: []byte(secret)}, "", backends.Unsupported},

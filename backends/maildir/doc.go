@@ -33,6 +33,11 @@
 //
 // # People
 //
+// An entry of the accounts file has an address and, as far as there is something to say, password
+// (a hash), name, aliases, send_as, opens, quota and disabled. opens names other accounts whose
+// mailboxes this one may open with its own password, as alice@…!info@…: shared mailboxes are
+// accounts without a password.
+//
 // [AddUser], [SetPassword], [RemoveUser] and [ListUsers] change the accounts file while a
 // store is using it; so may an editor. The store reads it again when it has changed.
 package maildir

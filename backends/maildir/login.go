@@ -2,6 +2,7 @@ package maildir
 
 import (
 	"context"
+	"slices"
 
 	"github.com/dipylon/dipylon/backends"
 )
@@ -22,11 +23,12 @@ func (s *Store) Login(ctx context.Context, credential backends.Credential) (back
 func (s *Store) login(ctx context.Context, use *inUse, credential backends.Credential) (*account, error) {
 	var a *account
 	var err error
+	d := use.accounts.directory()
 	switch {
 	case credential.Kind == backends.CredentialPassword:
-		a, err = s.byPassword(ctx, use, credential)
+		a, err = s.byPassword(ctx, d, credential)
 	case credential.Kind == backends.CredentialActing && use.ActFor:
-		a, err = byWord(use, credential)
+		a, err = byWord(d, credential)
 	default:
 		return nil, backends.Fail(backends.Unsupported, "no login with a %s here", credential.Kind)
 	}
@@ -37,12 +39,25 @@ func (s *Store) login(ctx context.Context, use *inUse, credential backends.Crede
 		// RFC 5248: X.7.13, user account disabled.
 		return nil, backends.Fail(backends.Permanent, "%s is disabled", a.address).WithCode("5.7.13").Say("this account is disabled")
 	}
-	return a, nil
+	return d.actAs(a, credential.ActAs)
+}
+
+// actAs is the account whose mailbox somebody asks for, if it is theirs to open. One that is
+// not, and one that is not there, are told alike.
+func (d *directory) actAs(a *account, name string) (*account, error) {
+	if name == "" {
+		return a, nil
+	}
+	other := d.byLogin(name)
+	if other != nil && (other == a || slices.ContainsFunc(a.opens, func(each address) bool { return d.mail[each] == other })) {
+		return other, nil
+	}
+	return nil, backends.Fail(backends.Permanent, "%s may not open the mailbox of %q", a.address, name).
+		WithCode("5.7.1").Say("this account may not open that mailbox")
 }
 
 // byPassword verifies a password. A name that nobody has costs what a wrong password costs.
-func (s *Store) byPassword(ctx context.Context, use *inUse, credential backends.Credential) (*account, error) {
-	d := use.accounts.directory()
+func (s *Store) byPassword(ctx context.Context, d *directory, credential backends.Credential) (*account, error) {
 	a := d.byLogin(credential.User)
 	hash := d.decoy
 	if a != nil && a.hash != nil {
@@ -55,19 +70,12 @@ func (s *Store) byPassword(ctx context.Context, use *inUse, credential backends.
 	if !right || a == nil || hash != a.hash {
 		return nil, backends.Fail(backends.BadCredentials, "a wrong password, or no such user")
 	}
-	if credential.ActAs != "" && d.byLogin(credential.ActAs) != a {
-		return nil, backends.Fail(backends.BadCredentials, "%s may not act as somebody else", a.address)
-	}
 	return a, nil
 }
 
 // byWord takes the gateway's word, where the settings allow it.
-func byWord(use *inUse, credential backends.Credential) (*account, error) {
-	name := credential.ActAs
-	if name == "" {
-		name = credential.User
-	}
-	if a := use.accounts.directory().byLogin(name); a != nil {
+func byWord(d *directory, credential backends.Credential) (*account, error) {
+	if a := d.byLogin(credential.User); a != nil {
 		return a, nil
 	}
 	return nil, backends.Fail(backends.BadCredentials, "no such user to act for")

@@ -34,7 +34,10 @@ type User struct {
 	// all of a domain that nobody else has.
 	Aliases []string
 	// SendAs are further addresses that the account may send as, or whole domains.
-	SendAs   []string
+	SendAs []string
+	// Opens are addresses of accounts whose mailboxes the account may open with its own password:
+	// shared mailboxes, as a rule. Opened so, it is the other account, and sends as that.
+	Opens    []string
 	Quota    int64 // octets; 0: the store's
 	Disabled bool  // it cannot log in; mail for it is still taken
 	// HasPassword says that the account can log in with a password. Add does not look at it.
@@ -180,6 +183,9 @@ func (u Users) List() ([]User, error) {
 		for _, alias := range a.aliases {
 			users[i].Aliases = append(users[i].Aliases, alias.String())
 		}
+		for _, other := range a.opens {
+			users[i].Opens = append(users[i].Opens, other.String())
+		}
 	}
 	return users, nil
 }
@@ -304,6 +310,9 @@ func entryOf(user User, a address, hash *argon2id.Hash) *yaml.Node {
 	}
 	if len(user.SendAs) > 0 {
 		put("send_as", flow(user.SendAs))
+	}
+	if len(user.Opens) > 0 {
+		put("opens", flow(user.Opens))
 	}
 	if user.Quota > 0 {
 		put("quota", &yaml.Node{Kind: yaml.ScalarNode, Value: strconv.FormatInt(user.Quota, 10)})

@@ -22,7 +22,7 @@ func TestUsers(t *testing.T) {
 		t.Fatalf("no file: %v, %v", users, err)
 	}
 	if err := AddUser(root, "Anna@Sakes.example", []byte(secret), User{
-		Name: "Anna: Sakes", Aliases: []string{"info@sakes.example", "@other.example"}, SendAs: []string{"sales@sakes.example"}, Quota: 1 << 20,
+		Name: "Anna: Sakes", Aliases: []string{"info@sakes.example", "@other.example"}, SendAs: []string{"sales@sakes.example"}, Opens: []string{ben}, Quota: 1 << 20,
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestUsers(t *testing.T) {
 		t.Fatalf("%+v, %v", users, err)
 	}
 	if a := users[0]; a.Address != anna || a.Name != "Anna: Sakes" || !slices.Equal(a.Aliases, []string{"info@sakes.example", "@other.example"}) ||
-		!slices.Equal(a.SendAs, []string{"sales@sakes.example"}) || a.Quota != 1<<20 || a.Disabled || !a.HasPassword {
+		!slices.Equal(a.SendAs, []string{"sales@sakes.example"}) || !slices.Equal(a.Opens, []string{ben}) || a.Quota != 1<<20 || a.Disabled || !a.HasPassword {
 		t.Errorf("%+v", a)
 	}
 	if b := users[1]; b.Address != ben || !b.Disabled {

@@ -114,6 +114,16 @@ var loginCases = []testcase{
 			t.Errorf("acting for an unknown user succeeds")
 		}
 	}},
+	{"acting-opens-no-more", []need{password, offers(backends.CredentialActing), secondAccount}, func(t *trial) {
+		// The gateway's word says who somebody is, not what they may open.
+		c := t.credential(t.first())
+		c.ActAs = t.SecondUser
+		_, own := t.store.Login(t.ctx, c)
+		_, acting := t.store.Login(t.ctx, backends.Credential{Kind: backends.CredentialActing, User: t.User, ActAs: t.SecondUser})
+		if own != nil && acting == nil {
+			t.Errorf("%s, who may not open the mailbox of %s, may do so by the gateway's word", t.User, t.SecondUser)
+		}
+	}},
 	{"act-as-another", []need{password, secondAccount}, func(t *trial) {
 		c := t.credential(t.first())
 		c.ActAs = t.SecondUser

@@ -153,7 +153,19 @@ var loginLies = []lie{
 			}
 			return a, err
 		}),
-		fails: []string{"login/acting"},
+		fails: []string{"login/acting", "login/acting-opens-no-more"},
+	},
+	{
+		name: "by the gateway's word any mailbox is open",
+		tell: func(l *liar) {
+			l.login = func(ctx context.Context, c backends.Credential) (backends.Account, error) {
+				if c.Kind == backends.CredentialActing && c.ActAs != "" {
+					c.User, c.ActAs = c.ActAs, ""
+				}
+				return l.Store.Login(ctx, c)
+			}
+		},
+		fails: []string{"login/acting-opens-no-more"},
 	},
 	{
 		name: "the authorization identity is ignored",

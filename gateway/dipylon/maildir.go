@@ -65,6 +65,7 @@ func newUserAdd(root *string) *cobra.Command {
 	f.StringVar(&user.Name, "name", "", "the person's name")
 	f.StringSliceVar(&user.Aliases, "alias", nil, "a further `address` whose mail the account gets; @example.org: of a whole domain")
 	f.StringSliceVar(&user.SendAs, "send-as", nil, "a further `address`, or @domain, that it may send as")
+	f.StringSliceVar(&user.Opens, "opens", nil, "the `address` of another account whose mailbox it may open")
 	f.Int64Var(&user.Quota, "quota", 0, "`octets` of mail it may have (default: the store's)")
 	return cmd
 }
