@@ -77,7 +77,6 @@ func (g *generation) openMaildrop(ctx context.Context, open *pb.Open) (*maildrop
 		requests: make(map[uint64]request), last: 1,
 		slots: make(chan struct{}, wire.RequestsMost), ended: make(chan struct{}),
 	}
-	go m.receive()
 	return m, nil
 }
 
@@ -85,6 +84,10 @@ func (g *generation) openMaildrop(ctx context.Context, open *pb.Open) (*maildrop
 // answers to those who wait for them. That goroutine never waits for any of them, so that a
 // content that nobody reads holds nobody up; what a request may make the plugin send is
 // bounded by windows.
+//
+// There is such a goroutine only while requests are under way. Most sessions are idle, and the
+// stack of one that waits deep inside gRPC is the largest part of what a session costs. That a
+// plugin has died meanwhile is noticed by the next request.
 type maildrop struct {
 	g       *generation
 	stream  pb.Store_MaildropClient
@@ -94,12 +97,14 @@ type maildrop struct {
 
 	sending sync.Mutex // around stream.Send
 
-	mu       sync.Mutex
-	requests map[uint64]request // under way
-	last     uint64             // id given out
-	err      error              // why the session has ended
-	ended    chan struct{}      // closed with err set, by the receiving goroutine's end
-	closing  sync.Once
+	mu        sync.Mutex
+	requests  map[uint64]request // under way; nil: the session has ended
+	last      uint64             // id given out
+	receiving bool               // there is a receiving goroutine
+	leaving   bool               // it is to stay until the stream's end
+	err       error              // why the session has ended
+	ended     chan struct{}      // closed with err set, when the stream has ended
+	closing   sync.Once
 }
 
 // request takes the answers to one request. Its methods are called by the receiving goroutine
@@ -140,7 +145,15 @@ func answerOf(frame *wire.Frame) answer {
 // Account is whose credential opened the maildrop.
 func (m *maildrop) Account() backends.Account { return m.account }
 
-// receive hands out frames until the stream ends.
+// listen sees to it that there is a receiving goroutine. m.mu is held.
+func (m *maildrop) listen() {
+	if !m.receiving {
+		m.receiving = true
+		go m.receive()
+	}
+}
+
+// receive hands out frames until no request is under way, or the stream ends.
 func (m *maildrop) receive() {
 	frame := wire.MaildropFrame()
 	var err error
@@ -148,9 +161,20 @@ func (m *maildrop) receive() {
 		if err = m.stream.RecvMsg(frame); err == nil {
 			err = m.dispatch(answerOf(frame))
 		}
+		if err == nil && m.rest() {
+			return
+		}
 	}
 	m.cancel()
 	m.over(err)
+}
+
+// rest says whether the receiving goroutine may end.
+func (m *maildrop) rest() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.receiving = m.leaving || len(m.requests) > 0
+	return !m.receiving
 }
 
 // dispatch hands one frame to its request. Ids that were never given out, and answers after
@@ -221,6 +245,7 @@ func (m *maildrop) begin(ctx context.Context, r request, make func(id uint64) *p
 	m.last++
 	id = m.last
 	m.requests[id] = r
+	m.listen()
 	m.mu.Unlock()
 	if err := m.send(make(id)); err != nil {
 		return 0, m.sendFailed()
@@ -266,6 +291,12 @@ func (m *maildrop) Close() (err error) {
 		m.sending.Lock()
 		_ = m.stream.CloseSend()
 		m.sending.Unlock()
+		m.mu.Lock()
+		m.leaving = true
+		if m.requests != nil {
+			m.listen()
+		}
+		m.mu.Unlock()
 		wait := time.NewTimer(m.g.spec.CallTimeout)
 		defer wait.Stop()
 		select {
