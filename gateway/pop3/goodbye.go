@@ -11,7 +11,7 @@ func (s *session) end(err error) {
 	var last *farewell
 	switch {
 	case errors.As(err, &last):
-		_ = s.contain("close", s.closeDrop) // who hears it may come back at once
+		_ = s.contain("close", (*session).closeDrop) // who hears it may come back at once
 		s.fail(last.code, last.text)
 		s.hangUp(true)
 	case errors.Is(err, errQuit):

@@ -35,9 +35,15 @@ type input struct {
 	total   int64
 }
 
-// line returns the next line without its CRLF, valid until the next call, reading more with
-// fill as needed. QUIRK: with bareLF, a line may end in LF alone, see QuirkBareLF.
-func (in *input) line(limit int, bareLF bool, fill func([]byte) (int, error)) ([]byte, error) {
+// filler reads more of what the client sends. It is an interface and no function so that an idle
+// session, which waits below it, needs one stack frame less: 4 KiB of stack are just enough.
+type filler interface {
+	fill(p []byte) (int, error)
+}
+
+// line returns the next line without its CRLF, valid until the next call, reading more from the
+// filler as needed. QUIRK: with bareLF, a line may end in LF alone, see QuirkBareLF.
+func (in *input) line(limit int, bareLF bool, from filler) ([]byte, error) {
 	for {
 		if line, ok, err := in.take(limit, bareLF); ok || err != nil {
 			return line, err
@@ -46,7 +52,7 @@ func (in *input) line(limit int, bareLF bool, fill func([]byte) (int, error)) ([
 			return nil, in.err
 		}
 		in.makeRoom(limit)
-		n, err := fill(in.buf[in.w:])
+		n, err := from.fill(in.buf[in.w:])
 		in.add(n, err)
 	}
 }

@@ -9,6 +9,11 @@ import (
 	"testing"
 )
 
+// fillFunc is a filler.
+type fillFunc func(p []byte) (int, error)
+
+func (f fillFunc) fill(p []byte) (int, error) { return f(p) }
+
 // cutLines gives what input makes of a stream that arrives in pieces: each line, or "!" for
 // one that was too long, and the error at the end.
 func cutLines(stream string, limit, piece int) (lines []string, end error) {
@@ -25,7 +30,7 @@ func cutLines(stream string, limit, piece int) (lines []string, end error) {
 		return n, nil
 	}
 	for {
-		line, err := in.line(limit, true, fill)
+		line, err := in.line(limit, true, fillFunc(fill))
 		switch {
 		case err == nil:
 			lines = append(lines, string(line))
@@ -84,7 +89,7 @@ func TestInputGrowsForSASLOnly(t *testing.T) {
 		if i == 1 {
 			limit = maxSASLLine
 		}
-		line, err := in.line(limit, true, fill)
+		line, err := in.line(limit, true, fillFunc(fill))
 		if string(line) != want || err != nil {
 			t.Fatalf("line %d: got %d octets and %v", i, len(line), err)
 		}

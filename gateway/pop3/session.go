@@ -131,23 +131,27 @@ func (s *session) serve() {
 	defer s.cancel(nil)
 	stop := context.AfterFunc(s.ctx, func() { s.kill(nil) })
 	defer stop()
-	s.log.Info().Stringer("local", stringer{s.info.Local}).Msg("connected")
-	s.server.observer().SessionOpened(s.info)
-	err := s.contain("session", s.converse)
+	s.opened()
+	err := s.contain("session", (*session).converse)
 	s.end(err)
-	_ = s.contain("close", s.closeBackend)
+	_ = s.contain("close", (*session).closeBackend)
 	s.report(err)
 }
 
+func (s *session) opened() {
+	s.log.Info().Stringer("local", stringer{s.info.Local}).Msg("connected")
+	s.server.observer().SessionOpened(s.info)
+}
+
 // contain makes an error of a panic: one session's trouble is no other's (I8).
-func (s *session) contain(where string, f func() error) (err error) {
+func (s *session) contain(where string, f func(*session) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			s.log.Error().Str("in", where).Str("panic", fmt.Sprint(r)).Bytes("stack", debug.Stack()).Msg("panic in a session")
 			err = &drop{reason: "panic"}
 		}
 	}()
-	return f()
+	return f(s)
 }
 
 // converse is the greeting and what follows, until something ends it.
@@ -233,14 +237,22 @@ func (s *session) readLine(limit int) ([]byte, error) {
 		return nil, errRetired
 	}
 	s.patience = time.Time{}
-	line, err := s.in.line(limit, s.server.quirk(QuirkBareLF), s.fill)
-	switch {
-	case err == nil || isFlawed(err):
-		return line, s.checkLogin(err)
-	case errors.Is(err, errEndlessLine):
-		return nil, &farewell{reason: "endless line", text: "line too long"}
+	line, err := s.in.line(limit, s.server.quirk(QuirkBareLF), s)
+	if err != nil {
+		return nil, s.unread(err)
 	}
-	return nil, s.lost(err)
+	return line, s.checkLogin(nil)
+}
+
+// unread says what it means that no line could be read.
+func (s *session) unread(err error) error {
+	switch {
+	case isFlawed(err):
+		return s.checkLogin(err)
+	case errors.Is(err, errEndlessLine):
+		return &farewell{reason: "endless line", text: "line too long"}
+	}
+	return s.lost(err)
 }
 
 // isFlawed knows the errors of a line that the session goes on after.
