@@ -23,7 +23,10 @@ that is "dipylon plugin KIND"; by hand it does nothing but say so.`,
 			Short:  "The built-in backend for " + b.short,
 			Args:   cobra.NoArgs,
 			Hidden: true, // it is for the gateway to call
-			Run:    func(*cobra.Command, []string) { serve.Store(b.new()) },
+			Run: func(cmd *cobra.Command, _ []string) {
+				go rest(cmd.Context()) // until the process ends, as Store does
+				serve.Store(b.new())
+			},
 		})
 	}
 	cmd.AddCommand(newPluginList(), newPluginTest())

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"sync"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -48,7 +49,10 @@ func serveUntilTold(cmd *cobra.Command, from *source) error {
 	signal.Notify(signals, slices.Concat(stopSignals(), reloadSignals())...)
 	defer signal.Stop(signals)
 	ctx, cancel := context.WithCancel(cmd.Context())
+	var work sync.WaitGroup
+	defer work.Wait()
 	defer cancel()
+	work.Go(func() { rest(ctx) })
 	gate := &levelGate{}
 	log := newLog(cmd.ErrOrStderr(), cfg.Log, gate)
 	log.Info().Str("version", buildInfo().Version).Str("config", cfg.Name()).Msg("starting")
