@@ -34,6 +34,10 @@ var readers = []reader{
 	{name: "alpine", modes: everyMode, fetch: readAlpine, changes: inMbox},
 	{name: "poplib", modes: everyMode, fetch: readPoplib},
 	{name: "Net-POP3", modes: everyMode, fetch: readNetPOP3},
+	{name: "fdm", modes: everyMode, fetch: readFdm},
+	{name: "ruby-net-pop", modes: []mode{cleartext, implicit}, fetch: readNetPOP},            // it has no STLS
+	{name: "Mail-POP3Client", modes: []mode{cleartext, implicit}, fetch: readMailPOP3Client}, // nor has this
+	{name: "node-pop3", modes: []mode{cleartext, implicit}, fetch: readNodePOP3},             // nor this
 }
 
 var fold = regexp.MustCompile(`\n[ \t]+`)

@@ -26,6 +26,8 @@ var senders = []sender{
 	{name: "s-nail", modes: everyMode, send: sendSNail, composes: true},
 	{name: "smtplib", modes: everyMode, send: sendSmtplib},
 	{name: "Net-SMTP", modes: everyMode, send: sendNetSMTP},
+	{name: "ruby-net-smtp", modes: everyMode, send: sendRubySMTP},
+	{name: "nodemailer", modes: everyMode, send: sendNodemailer},
 }
 
 func sendSwaks(t *testing.T, a account, to string, message []byte) {
