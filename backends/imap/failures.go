@@ -2,6 +2,7 @@ package imap
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -58,6 +59,8 @@ func failure(operation string, err error, without backends.Kind) error {
 		f, ok := failures[status.Code]
 		switch {
 		case ok:
+		case status.Code == "" && strings.EqualFold(status.Text, "Over quota"):
+			f = backends.Failure{Kind: backends.OverQuota} // QUIRK: Cyrus 3.6 says it in words alone
 		case status.Type == imap.StatusResponseTypeNo:
 			f = backends.Failure{Kind: without}
 		default: // BAD, BYE: the two sides do not understand each other, or the server goes down
