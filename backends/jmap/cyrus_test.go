@@ -88,9 +88,9 @@ func target(test int, in backends.Settings) storetest.Target {
 }
 
 // TestCyrus holds the backend to the contract, over both ways of delivery, in this process and in
-// one of its own.
+// one of its own, and looks at what else there is to see on a real server.
 func TestCyrus(t *testing.T) {
-	c := startCyrus(t, 4)
+	c := startCyrus(t, 7)
 	for i, delivery := range []string{"lmtp", "import"} {
 		t.Run(delivery, func(t *testing.T) {
 			t.Parallel()
@@ -100,7 +100,15 @@ func TestCyrus(t *testing.T) {
 			t.Parallel()
 			storetest.Run(t, asPlugin(t, target(2+i, c.settings(t, 2+i, delivery))))
 		})
+		t.Run("corpus/"+delivery, func(t *testing.T) {
+			t.Parallel()
+			wholeCorpus(t, c, 4+i, delivery)
+		})
 	}
+	t.Run("sending", func(t *testing.T) {
+		t.Parallel()
+		verdictsOnSending(t, c, 6)
+	})
 }
 
 // asPlugin has the store of a target run in a process of its own.

@@ -146,22 +146,21 @@ func verdictsOn(recipients []string, f *backends.Failure) []backends.Verdict {
 
 // submit submits for all recipients together. A server refuses the whole of it for one of them,
 // and may not have asked about those after it: then the ones that it does not name go together,
-// and each of the others goes by itself.
+// and each of the others goes by itself. QUIRK: each submission is a request of its own, as Cyrus
+// does not begin a new SMTP transaction after one that was refused.
 func (s *submission) submit(ctx context.Context) []backends.Verdict {
 	all := s.delivery.Recipients
 	verdicts := make(map[string]*backends.Failure)
-	refused := s.create(ctx, [][]string{all}, verdicts)[0]
+	refused := s.create(ctx, all, verdicts)
 	if suspects := refused.suspects(all); len(suspects) > 0 && len(all) > 1 {
-		var groups [][]string
 		if rest := without(all, suspects); len(rest) > 0 {
-			groups = append(groups, rest)
+			s.create(ctx, rest, verdicts)
 		}
-		if len(suspects) > 1 || refused.Type != "invalidRecipients" {
-			for _, r := range suspects {
-				groups = append(groups, []string{r})
+		for _, r := range suspects {
+			if len(suspects) > 1 || refused.Type != "invalidRecipients" {
+				s.create(ctx, []string{r}, verdicts)
 			}
 		}
-		s.createAll(ctx, groups, verdicts)
 	}
 	result := make([]backends.Verdict, len(all))
 	for i, r := range all {
@@ -181,8 +180,8 @@ func (e *methodError) suspects(all []string) (some []string) {
 				some = append(some, r)
 			}
 		}
-	case replyOf(e.Description).Code/100 == 4: // QUIRK: Cyrus tells a recipient that is deferred like this
-		return all
+	case e.Type == "smtpProtocolError", replyOf(e.Description).Code/100 == 4:
+		return all // QUIRK: so Cyrus tells of a recipient who is deferred, and not which
 	}
 	return some
 }
@@ -196,17 +195,6 @@ func without(all, some []string) (rest []string) {
 	return rest
 }
 
-// createAll makes as many submissions as the server takes in a request at a time.
-func (s *submission) createAll(ctx context.Context, groups [][]string, verdicts map[string]*backends.Failure) {
-	r, err := s.resource(ctx)
-	if err != nil {
-		return // the verdicts stay what they were
-	}
-	for batch := range slices.Chunk(groups, r.Capabilities.Core.batch(100, r.Capabilities.Core.ObjectsInSet)) {
-		s.create(ctx, batch, verdicts)
-	}
-}
-
 // created is what a server says of a submission (RFC 8621 §7).
 type created struct {
 	ID             string                    `json:"id"`
@@ -218,60 +206,53 @@ type deliveryStatus struct {
 	Delivered string `json:"delivered"`
 }
 
-// create makes a submission for each group of recipients, notes the verdicts, and returns the
-// refusals: nil for a group that was not refused.
-func (s *submission) create(ctx context.Context, groups [][]string, verdicts map[string]*backends.Failure) []*methodError {
-	refusals := make([]*methodError, len(groups))
-	note := func(group []string, f *backends.Failure) {
-		for _, r := range group {
-			verdicts[r] = f
-		}
-	}
+// create makes a submission for some recipients, notes their verdicts, and returns the refusal:
+// nil for one that was not refused.
+func (s *submission) create(ctx context.Context, recipients []string, verdicts map[string]*backends.Failure) *methodError {
 	var got struct {
 		Created    map[string]created     `json:"created"`
 		NotCreated map[string]methodError `json:"notCreated"`
 	}
-	if err := s.request(ctx, s.set(groups, &got)); err != nil {
-		for _, group := range groups {
-			note(group, uncertain(err))
-		}
-		return refusals
+	err := s.request(ctx, s.set(recipients, &got))
+	refused, isRefused := got.NotCreated["s"]
+	made, isMade := got.Created["s"]
+	var f *backends.Failure
+	switch {
+	case err != nil:
+		f = uncertain(err)
+	case isRefused:
+		f = refused.submission()
+	case !isMade:
+		f = uncertain(unanswered("submit", errors.New("the response says nothing of it")))
 	}
-	for i, group := range groups {
-		name := "s" + strconv.Itoa(i)
-		if refused, ok := got.NotCreated[name]; ok {
-			refusals[i] = &refused
-			note(group, refused.submission())
-		} else if made, ok := got.Created[name]; ok {
-			note(group, nil)
-			maps.Copy(verdicts, s.status(ctx, made, group))
-		} else {
-			note(group, uncertain(unanswered("submit", errors.New("the response says nothing of it"))))
-		}
+	for _, r := range recipients {
+		verdicts[r] = f
 	}
-	return refusals
+	switch {
+	case f == nil:
+		maps.Copy(verdicts, s.status(ctx, made, recipients))
+	case isRefused:
+		return &refused
+	}
+	return nil
 }
 
-// set is the call that makes submissions, and of the draft a message that was sent.
-func (s *submission) set(groups [][]string, into any) call {
-	create, update, destroy := map[string]any{}, map[string]any{}, []string{}
-	for i, group := range groups {
-		name := "s" + strconv.Itoa(i)
-		recipients := make([]any, len(group))
-		for j, r := range group {
-			recipients[j] = map[string]any{"email": r}
-		}
-		create[name] = map[string]any{
-			"emailId": s.email, "identityId": s.identity,
-			"envelope": map[string]any{"mailFrom": map[string]any{"email": s.delivery.ReversePath}, "rcptTo": recipients},
-		}
-		if s.sent == "" {
-			destroy = append(destroy, "#"+name)
-		} else {
-			update["#"+name] = map[string]any{"mailboxIds": map[string]bool{s.sent: true}, "keywords/$draft": nil}
-		}
+// set is the call that makes a submission, and of the draft a message that was sent.
+func (s *submission) set(recipients []string, into any) call {
+	to := make([]any, len(recipients))
+	for i, r := range recipients {
+		to[i] = map[string]any{"email": r}
 	}
-	return call{"EmailSubmission/set", map[string]any{"create": create, "onSuccessUpdateEmail": update, "onSuccessDestroyEmail": destroy}, into}
+	arguments := map[string]any{"create": map[string]any{"s": map[string]any{
+		"emailId": s.email, "identityId": s.identity,
+		"envelope": map[string]any{"mailFrom": map[string]any{"email": s.delivery.ReversePath}, "rcptTo": to},
+	}}}
+	if s.sent == "" {
+		arguments["onSuccessDestroyEmail"] = []string{"#s"}
+	} else {
+		arguments["onSuccessUpdateEmail"] = map[string]any{"#s": map[string]any{"mailboxIds": map[string]bool{s.sent: true}, "keywords/$draft": nil}}
+	}
+	return call{"EmailSubmission/set", arguments, into}
 }
 
 // submission is the failure that a refused submission is for its recipients.
@@ -279,11 +260,10 @@ func (e methodError) submission() *backends.Failure {
 	if e.Type == "invalidRecipients" {
 		return backends.Fail(backends.NotFound, "submit: %w", e)
 	}
-	f := e.failure("submit")
-	if reply := replyOf(e.Description); reply.Code/100 == 4 && f.Kind == backends.Permanent {
+	if reply := replyOf(e.Description); reply.Code/100 == 4 || reply.Code/100 == 5 {
 		return smtpclient.FailureOf("submit", reply)
 	}
-	return f
+	return e.failure("submit")
 }
 
 // status is what is known of recipients once a submission is made: a server that has asked the
