@@ -197,8 +197,11 @@ func (r *resource) expand(template string, values map[string]string) (*url.URL, 
 }
 
 // escape leaves unreserved characters as they are (RFC 6570 §3.2.2, RFC 3986 §2.3): a blank is
-// %20, not the + of forms.
+// %20, not the + of forms. A value that is . or .. would be taken for a part of the path.
 func escape(value string) string {
+	if value == "." || value == ".." {
+		return strings.ReplaceAll(value, ".", "%2E")
+	}
 	var b strings.Builder
 	for _, c := range []byte(value) {
 		switch {
