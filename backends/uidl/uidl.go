@@ -48,7 +48,7 @@ func Parse(text string) (Rule, error) {
 	}
 	if name, ok := strings.CutPrefix(text, "header:"); ok {
 		if name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
-			return Rule{}, fmt.Errorf("expected the name of a header field after header:")
+			return Rule{}, fmt.Errorf("header: wants the name of a field behind it, such as header:X-UIDL")
 		}
 		return Rule{Header: name}, nil
 	}
