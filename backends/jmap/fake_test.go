@@ -172,7 +172,10 @@ func (f *fake) api(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *fake) call(name string, arguments map[string]any) (any, bool) {
-	if other, ok := f.methods[name]; ok {
+	f.mu.Lock()
+	other, ok := f.methods[name]
+	f.mu.Unlock()
+	if ok {
 		return other(arguments)
 	}
 	switch name {
