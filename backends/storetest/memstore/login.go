@@ -2,7 +2,9 @@ package memstore
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"slices"
 	"strings"
 	"time"
@@ -70,6 +72,21 @@ func (s *Store) verify(c backends.Credential) (*account, error) {
 			return a, nil
 		}
 		return nil, backends.Fail(backends.BadCredentials, "user %q", c.User)
+	case backends.CredentialToken:
+		if a != nil && a.Token != "" && subtle.ConstantTimeCompare([]byte(a.Token), c.Secret) == 1 {
+			return a, nil
+		}
+		if s.offers(c.Kind) {
+			return nil, backends.Fail(backends.BadCredentials, "user %q", c.User)
+		}
+	case backends.CredentialCertificate:
+		sum := sha256.Sum256(c.Certificate)
+		if a != nil && strings.EqualFold(a.Certificate, hex.EncodeToString(sum[:])) {
+			return a, nil
+		}
+		if s.offers(c.Kind) {
+			return nil, backends.Fail(backends.BadCredentials, "user %q", c.User)
+		}
 	case backends.CredentialGrant:
 		g, ok := s.grants[string(c.Secret)]
 		delete(s.grants, string(c.Secret))
@@ -86,6 +103,26 @@ func (s *Store) verify(c backends.Credential) (*account, error) {
 		}
 	}
 	return nil, backends.Fail(backends.Unsupported, "credential of kind %v", c.Kind)
+}
+
+// offers says whether any account has a credential of a kind. The caller holds s.mu.
+func (s *Store) offers(kind backends.CredentialKind) bool {
+	return slices.Contains(s.credentials(), kind)
+}
+
+// credentials are the kinds that are accepted. The caller holds s.mu.
+func (s *Store) credentials() []backends.CredentialKind {
+	kinds := []backends.CredentialKind{backends.CredentialPassword, backends.CredentialGrant}
+	if slices.ContainsFunc(s.settings.Accounts, func(a accountSettings) bool { return a.Token != "" }) {
+		kinds = append(kinds, backends.CredentialToken)
+	}
+	if slices.ContainsFunc(s.settings.Accounts, func(a accountSettings) bool { return a.Certificate != "" }) {
+		kinds = append(kinds, backends.CredentialCertificate)
+	}
+	if s.settings.Acting {
+		kinds = append(kinds, backends.CredentialActing)
+	}
+	return kinds
 }
 
 // grantTo makes a grant, and forgets those that nobody came back for.

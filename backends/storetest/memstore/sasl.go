@@ -10,24 +10,29 @@ import (
 	"github.com/dipylon/dipylon/backends"
 )
 
-// cramMD5 is the one mechanism here (RFC 2195). It is an example of an exchange of several
-// steps, and of a proof that is used up: do not build anything new on it.
-const cramMD5 = "CRAM-MD5"
+// The mechanisms here: CRAM-MD5 (RFC 2195) is an example of an exchange of several steps, and both
+// are of a proof that is used up. Do not build anything new on them.
+const (
+	cramMD5 = "CRAM-MD5"
+	apop    = "APOP" // RFC 1939 §7; the gateway makes the challenge
+)
 
 // Authenticate starts a SASL exchange.
 func (s *Store) Authenticate(ctx context.Context, mechanism string, _ backends.Peer) (backends.Exchange, error) {
 	if err := s.enter(ctx, "authenticate"); err != nil {
 		return nil, err
 	}
-	if mechanism != cramMD5 {
+	if mechanism != cramMD5 && mechanism != apop {
 		return nil, backends.Fail(backends.Unsupported, "mechanism %q", mechanism)
 	}
-	return &exchange{store: s}, nil
+	return &exchange{store: s, apop: mechanism == apop}, nil
 }
 
-// exchange is one CRAM-MD5 exchange: the challenge, then the proof.
+// exchange is one exchange of CRAM-MD5, the challenge and then the proof, or of APOP, which is
+// the proof alone.
 type exchange struct {
 	store     *Store
+	apop      bool
 	challenge string // empty: not sent yet
 	over      bool
 }
@@ -37,6 +42,8 @@ func (e *exchange) Next(ctx context.Context, response []byte) ([]byte, *backends
 	case e.over || ctx.Err() != nil || e.store.alive.Err() != nil:
 		e.over = true
 		return nil, nil, backends.Fail(backends.Temporary, "the exchange is over")
+	case e.apop:
+		return e.byDigest(string(response))
 	case e.challenge == "" && len(response) > 0:
 		e.over = true
 		return nil, nil, backends.Fail(backends.BadCredentials, "an initial response, which CRAM-MD5 does not have")
@@ -45,13 +52,35 @@ func (e *exchange) Next(ctx context.Context, response []byte) ([]byte, *backends
 		return []byte(e.challenge), nil, nil
 	}
 	e.over = true
-	a, err := e.store.prove(e.challenge, string(response))
+	return e.store.admit(e.store.prove(e.challenge, string(response), hmacMD5))
+}
+
+// byDigest is APOP: timestamp, user and digest.
+func (e *exchange) byDigest(response string) ([]byte, *backends.Account, error) {
+	e.over = true
+	timestamp, rest, _ := strings.Cut(response, " ")
+	return e.store.admit(e.store.prove(timestamp, rest, plainMD5))
+}
+
+// admit gives an account that has proved itself. The proof cannot be shown again to Open.
+func (s *Store) admit(a *account, err error) ([]byte, *backends.Account, error) {
 	if err != nil {
 		return nil, nil, err
 	}
 	account := a.public()
-	account.Grant = e.store.grantTo(a) // the proof cannot be shown again to Open
+	account.Grant = s.grantTo(a)
 	return nil, &account, nil
+}
+
+func hmacMD5(challenge, password string) []byte {
+	mac := hmac.New(md5.New, []byte(password))
+	mac.Write([]byte(challenge))
+	return mac.Sum(nil)
+}
+
+func plainMD5(challenge, password string) []byte {
+	sum := md5.Sum([]byte(challenge + password))
+	return sum[:]
 }
 
 func (e *exchange) Close() error {
@@ -60,10 +89,10 @@ func (e *exchange) Close() error {
 }
 
 // prove checks "user digest".
-func (s *Store) prove(challenge, response string) (*account, error) {
+func (s *Store) prove(challenge, response string, digestOf func(challenge, password string) []byte) (*account, error) {
 	space := strings.LastIndexByte(response, ' ')
 	if space < 0 {
-		return nil, backends.Fail(backends.BadCredentials, "a response that is not of CRAM-MD5")
+		return nil, backends.Fail(backends.BadCredentials, "a response without a digest")
 	}
 	user, digest := response[:space], response[space+1:]
 	s.mu.Lock()
@@ -73,9 +102,7 @@ func (s *Store) prove(challenge, response string) (*account, error) {
 	if a != nil {
 		password = a.Password
 	}
-	mac := hmac.New(md5.New, []byte(password))
-	mac.Write([]byte(challenge))
-	right := hmac.Equal([]byte(hex.EncodeToString(mac.Sum(nil))), []byte(strings.ToLower(digest)))
+	right := hmac.Equal([]byte(hex.EncodeToString(digestOf(challenge, password))), []byte(strings.ToLower(digest)))
 	switch {
 	case !right || a == nil:
 		return nil, backends.Fail(backends.BadCredentials, "user %q", user)

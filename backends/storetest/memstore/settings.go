@@ -1,6 +1,8 @@
 package memstore
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
@@ -25,8 +27,13 @@ type settings struct {
 }
 
 type accountSettings struct {
-	User        string   `json:"user"`
-	Password    string   `json:"password"`
+	User     string `json:"user"`
+	Password string `json:"password"`
+	// Token is a bearer token that is good for the account; empty: none is.
+	Token string `json:"token"`
+	// Certificate is the SHA-256 of the client certificate that is good for the account, in
+	// hexadecimal; empty: none is.
+	Certificate string   `json:"certificate"`
 	Address     string   `json:"address"`
 	Aliases     []string `json:"aliases"`
 	DisplayName string   `json:"display_name"`
@@ -92,6 +99,9 @@ func (a *accountSettings) check(wrong *backends.SettingsError, at string) {
 	}
 	if a.Password == "" {
 		wrong.Add(at+"password", "expected a password that is not empty")
+	}
+	if sum, err := hex.DecodeString(a.Certificate); err != nil || len(sum) != 0 && len(sum) != sha256.Size {
+		wrong.Add(at+"certificate", "expected a SHA-256 in hexadecimal")
 	}
 	if a.Quota < 0 {
 		wrong.Add(at+"quota", "expected octets, 0 for no limit")

@@ -49,13 +49,10 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 		Name:        "memstore",
 		Version:     "1.0.0",
 		Vendor:      "Dipylon",
-		Credentials: []backends.CredentialKind{backends.CredentialPassword, backends.CredentialGrant},
-		Mechanisms:  []string{cramMD5},
+		Credentials: s.credentials(),
+		Mechanisms:  []string{cramMD5, apop},
 		ExactSizes:  true,
 		Limits:      backends.Limits{MessageSize: s.settings.MessageSize, FetchesAtOnce: 8},
-	}
-	if s.settings.Acting {
-		d.Credentials = append(d.Credentials, backends.CredentialActing)
 	}
 	return d, nil
 }
