@@ -121,6 +121,17 @@ func (s *session) Password(ctx context.Context, user string, password []byte) (p
 	return s.taken(s.o.Desk.Password(ctx, s, user, password))
 }
 
+// AllowDigest implements [pop3.DigestSession].
+func (s *session) AllowDigest() bool { return s.mayLogin() && s.o.Desk.TakesAPOP(s) }
+
+// Digest implements [pop3.DigestSession].
+func (s *session) Digest(ctx context.Context, timestamp, user, digest string) (pop3.Maildrop, error) {
+	if !s.mayLogin() {
+		return nil, errNoTLS
+	}
+	return s.taken(s.o.Desk.APOP(ctx, s, timestamp, user, digest))
+}
+
 // Authenticate implements [pop3.Session].
 func (s *session) Authenticate(ctx context.Context, mechanism string) (pop3.Exchange, error) {
 	if !s.mayLogin() {

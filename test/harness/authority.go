@@ -58,7 +58,6 @@ func NewAuthority(t *testing.T) *Authority {
 func (a *Authority) Issue(t *testing.T, file string, names ...string) (certFile, keyFile string) {
 	t.Helper()
 	template := a.template(names[0])
-	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {
@@ -67,6 +66,21 @@ func (a *Authority) Issue(t *testing.T, file string, names ...string) (certFile,
 			template.DNSNames = append(template.DNSNames, name)
 		}
 	}
+	return a.sign(t, file, template)
+}
+
+// IssueClient makes a client's certificate for a mail address.
+func (a *Authority) IssueClient(t *testing.T, file, address string) (certFile, keyFile string) {
+	t.Helper()
+	template := a.template("a client")
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	template.EmailAddresses = []string{address}
+	return a.sign(t, file, template)
+}
+
+func (a *Authority) sign(t *testing.T, file string, template *x509.Certificate) (certFile, keyFile string) {
+	t.Helper()
+	template.KeyUsage = x509.KeyUsageDigitalSignature
 	key := newKey(t)
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	if err != nil {
