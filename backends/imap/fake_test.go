@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -18,9 +19,19 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/imap"
+	"github.com/dipylon/dipylon/plugins/serve"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+const helper = "IMAP_TEST_HELPER"
+
+// TestMain serves the store where the test binary is started as a plugin.
+func TestMain(m *testing.M) {
+	if os.Getenv(helper) == "plugin" {
+		serve.Store(imap.New())
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // fake is an IMAP server on a socket, for what no real server can be made to say. It knows a
 // mailbox of some messages; what a test wants said otherwise is in on.

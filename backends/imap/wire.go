@@ -29,6 +29,7 @@ type wire struct {
 	first []byte // what is read before anything of the connection
 
 	line    []byte // the response line that is being read, without its literals
+	cut     bool   // and not the whole of it
 	literal int64  // octets of a literal that are still to come
 
 	mu       sync.Mutex
@@ -71,7 +72,7 @@ func (w *wire) follow(octets []byte) {
 		w.line = append(w.line, octets[:end]...)
 		octets = octets[end:]
 		if len(w.line) > lineMost {
-			w.line = append(w.line[:lineHead], w.line[len(w.line)-lineTail:]...)
+			w.line, w.cut = append(w.line[:lineHead], w.line[len(w.line)-lineTail:]...), true
 		}
 		if w.line[len(w.line)-1] == '\n' {
 			w.endOfLine()
@@ -86,8 +87,11 @@ func (w *wire) endOfLine() {
 		w.literal, _ = strconv.ParseInt(string(found[1]), 10, 64)
 		return
 	}
+	if w.cut {
+		w.line = w.line[:lineHead]
+	}
 	w.note(strings.TrimRight(string(w.line), "\r\n"))
-	w.line = w.line[:0]
+	w.line, w.cut = w.line[:0], false
 }
 
 // status is a status response: "* OK [CODE argument] text", tagged or not (RFC 9051 §7.1).

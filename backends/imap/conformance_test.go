@@ -1,0 +1,118 @@
+//go:build linux
+
+package imap_test
+
+import (
+	"context"
+	"maps"
+	"os"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/imap"
+	"github.com/dipylon/dipylon/backends/storetest"
+	"github.com/dipylon/dipylon/plugins/host"
+	"github.com/dipylon/dipylon/test/peers"
+)
+
+const master = "keeper:keeper-secret"
+
+// TestConformanceDovecot holds the backend to the contract over both ways of delivery, in this
+// process and across the process boundary.
+func TestConformanceDovecot(t *testing.T) {
+	t.Parallel()
+	d := peers.StartDovecot(t, peers.DovecotOptions{Master: master, Users: fourUsers()})
+	settings := map[string]any{
+		"address": d.IMAPS, "ca": d.CA, "tls_name": "localhost",
+		"master": map[string]any{"user": "keeper", "password": "keeper-secret"},
+	}
+	t.Run("APPEND after STARTTLS", func(t *testing.T) {
+		t.Parallel()
+		set := maps.Clone(settings)
+		set["address"], set["tls"], set["delivery"] = d.IMAP, "starttls", map[string]any{"append": true}
+		storetest.Run(t, target(given(t, set), "ada", "bob", true))
+	})
+	t.Run("LMTP as plugin", func(t *testing.T) {
+		t.Parallel()
+		set := maps.Clone(settings)
+		set["delivery"] = map[string]any{"lmtp": d.LMTP}
+		storetest.Run(t, asPlugin(t, target(given(t, set), "eva", "max", true)))
+	})
+}
+
+// TestConformanceCyrus is the same over the other server.
+func TestConformanceCyrus(t *testing.T) {
+	t.Parallel()
+	c := peers.StartCyrus(t, peers.CyrusOptions{Users: fourUsers()})
+	settings := given(t, map[string]any{
+		"address": c.IMAPS, "ca": c.CA, "tls_name": "localhost",
+		"master":   map[string]any{"user": peers.CyrusAdmin, "password": peers.CyrusAdminPassword},
+		"delivery": map[string]any{"lmtp": c.LMTP},
+	})
+	t.Run("LMTP", func(t *testing.T) {
+		t.Parallel()
+		storetest.Run(t, target(settings, "ada", "bob", false))
+	})
+	t.Run("LMTP as plugin", func(t *testing.T) {
+		t.Parallel()
+		storetest.Run(t, asPlugin(t, target(settings, "eva", "max", false)))
+	})
+}
+
+func fourUsers() map[string]string {
+	users := make(map[string]string)
+	for _, name := range []string{"ada", "bob", "eva", "max"} {
+		users[name+"@peer.example"] = name + "-secret"
+	}
+	return users
+}
+
+// target is the suite's for two of a server's accounts.
+func target(settings backends.Settings, first, second string, altersNUL bool) storetest.Target {
+	return storetest.Target{
+		New:      func(context.Context) (backends.Store, error) { return imap.New(), nil },
+		Settings: settings,
+		Open: func(ctx context.Context) (backends.Store, error) {
+			s := imap.New()
+			return s, s.Configure(ctx, settings)
+		},
+		User: first + "@peer.example", Password: first + "-secret", Address: first + "@peer.example",
+		SecondUser: second + "@peer.example", SecondPassword: second + "-secret", SecondAddress: second + "@peer.example",
+		Folder: "Trash", Large: 8 << 20, Many: 100, AltersNUL: altersNUL,
+		BadSettings: map[string]string{
+			"address":          `{}`,
+			"tls":              `{"address": "x", "tls": "yes"}`,
+			"adress":           `{"adress": "x"}`,
+			"pin":              `{"address": "x", "pin": "sha1/x"}`,
+			"master":           `{"address": "x", "master": {"user": "m"}}`,
+			"folder":           `{"address": "x", "folder": "a*"}`,
+			"uidl":             `{"address": "x", "uidl": "dovcot"}`,
+			"delivery":         `{"address": "x", "delivery": {"lmtp": "x", "append": true}, "master": {"user": "m", "password": "p"}}`,
+			"timeout":          `{"address": "x", "timeout": "soon"}`,
+			"connections.noop": `{"address": "x", "connections": {"noop": "0s"}}`,
+			"submission.to":    `{"address": "x", "submission": {"to": "x"}}`,
+		},
+	}
+}
+
+// asPlugin has the store of a target run in a process of its own: this test's binary, see TestMain.
+func asPlugin(t *testing.T, target storetest.Target) storetest.Target {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := func(in backends.Settings) host.Spec {
+		return host.Spec{Store: "peer", Command: []string{self}, Env: []string{helper + "=plugin"}, Settings: in}
+	}
+	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
+	target.New = nil
+	target.Configure = func(ctx context.Context, in backends.Settings) error { return host.CheckSettings(ctx, log, spec(in)) }
+	target.Open = func(ctx context.Context) (backends.Store, error) {
+		s := host.New(log, spec(target.Settings))
+		return s, s.Start(ctx)
+	}
+	return target
+}
