@@ -1,6 +1,7 @@
 """One POP3 session: the stream of the call Maildrop."""
 
 import asyncio
+import contextlib
 
 import octets
 import store_pb2 as pb
@@ -89,10 +90,9 @@ class Session:
             await work(request_id, request, window, last)
         except Exception as error:
             last = pb.MaildropResponse(id=request_id, done=True, failure=failure_of(error))
-        try:
+        with contextlib.suppress(Exception):  # a stream that cannot be written to ends by itself
             await self.send(last)
-        finally:
-            del self.requests[request_id]
+        del self.requests[request_id]
 
     async def unknown(self, request_id, request, window, last):
         raise Failed(pb.KIND_UNSUPPORTED, "a request of a kind that is not known")

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -226,6 +227,98 @@ func TestPythonBesideOthers(t *testing.T) {
 	})
 }
 
+// TestPythonLocks: another program appends to an mbox file, mail is delivered to it, and messages
+// are removed from it, all at once. Each message is read once, and none is lost.
+func TestPythonLocks(t *testing.T) {
+	t.Parallel()
+	e := pythonExample(t)
+	in := backends.Settings{Store: "test", BaseDir: e.folder, StateDir: t.TempDir(), Domains: []string{exampleDomain}, Raw: []byte(`{"root": "mail"}`)}
+	s := host.New(zerolog.Nop(), host.Spec{Store: "test", Command: []string{e.command}, Settings: in})
+	t.Cleanup(func() { _ = s.Close() })
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const each = 60
+	user := exampleUsers[0]
+	inbox := filepath.Join(e.folder, "mail", user.Address, "INBOX")
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for n := range each {
+			if err := appendToMbox(t.Context(), inbox, simple(fmt.Sprint("other ", n))); err != nil {
+				t.Errorf("the other program: %v", err)
+			}
+		}
+	})
+	writing.Go(func() {
+		for n := range each {
+			d := backends.Delivery{Key: fmt.Sprint("key", n), ReversePath: "sender@corpus.example", Recipients: []string{user.Address}}
+			verdicts, err := s.Deliver(t.Context(), d, bytes.NewReader(simple(fmt.Sprint("delivered ", n))))
+			if err != nil || verdicts[0].Failure != nil {
+				t.Errorf("delivery %d: %+v, %v", n, verdicts, err)
+			}
+		}
+	})
+	over := make(chan struct{})
+	go func() {
+		writing.Wait()
+		close(over)
+	}()
+	seen := make(map[string]int)
+	for last := false; !last; {
+		select {
+		case <-over:
+			last = true
+		default:
+		}
+		for _, subject := range takeAll(t, s, user) {
+			seen[subject]++
+		}
+	}
+	for n := range each {
+		for _, subject := range []string{fmt.Sprint("other ", n), fmt.Sprint("delivered ", n)} {
+			if seen[subject] != 1 {
+				t.Errorf("the message %q was read %d times", subject, seen[subject])
+			}
+		}
+	}
+}
+
+// takeAll reads and removes what is in an inbox, and gives the subjects.
+func takeAll(t *testing.T, s *host.Store, user harness.User) []string {
+	t.Helper()
+	credential := backends.Credential{Kind: backends.CredentialPassword, User: user.Address, Secret: []byte(user.Password)}
+	drop, err := s.Open(t.Context(), backends.OpenRequest{Credential: credential})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer drop.Close()
+	var subjects []string
+	var ids []backends.MessageID
+	for entry, err := range drop.List(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := drop.Fetch(t.Context(), backends.FetchRequest{ID: entry.ID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole, err := io.ReadAll(content)
+		if err := errors.Join(err, content.Close()); err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := bytes.Cut(whole, []byte("Subject: "))
+		subject, _, _ := bytes.Cut(rest, []byte("\r\n"))
+		if !bytes.HasSuffix(whole, simple(string(subject))) {
+			t.Errorf("a message came out as %.300q", whole)
+		}
+		subjects, ids = append(subjects, string(subject)), append(ids, entry.ID)
+	}
+	if _, err := drop.Remove(t.Context(), ids, backends.DisposalRemove); err != nil {
+		t.Fatal(err)
+	}
+	return subjects
+}
+
 // appendToMbox delivers to an mbox file as other programs do: under both locks, in the form
 // called mboxrd, without anything of the plugin's own.
 func appendToMbox(ctx context.Context, path string, message []byte) error {
@@ -272,7 +365,11 @@ func tryAppend(path string, message []byte) (done bool, err error) {
 	}
 	text := bytes.ReplaceAll(message, []byte("\r\n"), []byte("\n"))
 	text = regexp.MustCompile(`(?m)^(>*From )`).ReplaceAll(text, []byte(">$1"))
-	_, err = fmt.Fprintf(file, "From other@program.example %s\n%s\n", time.Now().Format(time.ANSIC), text)
+	head, rest, _ := bytes.Cut(fmt.Appendf(nil, "From other@program.example %s\n%s\n", time.Now().Format(time.ANSIC), text), []byte("\n\n"))
+	_, err1 := file.Write(head)
+	time.Sleep(2 * time.Millisecond) // slow, so that whoever does not keep to the locks gets in between
+	_, err2 := file.Write(append([]byte("\n\n"), rest...))
+	err = errors.Join(err1, err2)
 	return err == nil, err
 }
 
@@ -405,8 +502,7 @@ func TestPythonAfterACrash(t *testing.T) {
 	if err := os.WriteFile(inbox+".lock", fmt.Appendln(nil, gone.Process.Pid), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
-	deliver(t, g, user, simple("after"))
+	deliver(t, g, user, simple("after")) // whoever waits for the lock does not take it in time
 	p := login(t, g, user)
 	defer p.Quit()
 	if n, _, err := p.Stat(); n != 2 || err != nil {
@@ -416,9 +512,6 @@ func TestPythonAfterACrash(t *testing.T) {
 		if got, err := p.Retr(i + 1); err != nil || !bytes.Contains(got, []byte(want)) {
 			t.Errorf("message %d is %.200q (%v)", i+1, got, err)
 		}
-	}
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("it took %v: somebody waited for the lock", took)
 	}
 }
 
