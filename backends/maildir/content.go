@@ -104,7 +104,7 @@ func (m *maildrop) locate(ctx context.Context, id string, act func(record) error
 
 // promised is what the list says, or would say, of a file of this length; -1: nothing.
 func (m *maildrop) promised(id string, stored int64) int64 {
-	if size, ok := m.knownSizes().get(id); ok {
+	if size, ok := m.remembered(id); ok {
 		return size
 	}
 	size, ok := canonicalSize(id)

@@ -72,7 +72,8 @@ type maildrop struct {
 
 	mu    sync.Mutex
 	list  listing // as last scanned; nil: not yet
-	sizes *sizes  // nil: not loaded yet
+	told  []int64 // of each in list, the size that sizes had; -1: none. nil: not listed
+	sizes *sizes  // nil: not loaded, or not needed any more
 }
 
 // Account implements [backends.Maildrop].
@@ -105,7 +106,7 @@ func (m *maildrop) scan(ctx context.Context) (listing, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.list = l
+	m.list, m.told = l, nil
 	return l, nil
 }
 
@@ -138,6 +139,35 @@ func (m *maildrop) saveSizes() {
 	}
 }
 
+// listed ends a List: the sizes are kept for the next session, and of those of this list no more
+// than a number each. An idle session would otherwise hold every id twice.
+func (m *maildrop) listed(l listing) {
+	m.saveSizes()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sizes == nil || len(l) == 0 || len(m.list) != len(l) || &m.list[0] != &l[0] {
+		return // there is another list by now
+	}
+	if told, saved := m.sizes.of(l); saved {
+		m.told, m.sizes = told, nil
+	}
+}
+
+// remembered is what is known of a message's size from reading it, now or in an earlier session.
+func (m *maildrop) remembered(id string) (int64, bool) {
+	m.mu.Lock()
+	if m.sizes == nil && m.told != nil {
+		defer m.mu.Unlock()
+		i, found := m.list.index(id)
+		if !found || m.told[i] < 0 {
+			return 0, false
+		}
+		return m.told[i], true
+	}
+	m.mu.Unlock()
+	return m.knownSizes().get(id)
+}
+
 // List implements [backends.Maildrop].
 func (m *maildrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
 	return func(yield func(backends.Entry, error) bool) {
@@ -149,7 +179,7 @@ func (m *maildrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
 			yield(backends.Entry{}, err)
 			return
 		}
-		defer m.saveSizes()
+		defer m.listed(l)
 		for _, r := range l {
 			if r.cur && len(r.name) > r.base && hasFlag(r.name, 'T') {
 				continue // marked as deleted, here or by another program

@@ -43,12 +43,17 @@ func compare(arrivedA int64, idA string, arrivedB int64, idB string) int {
 type listing []record
 
 func (l listing) find(id string) (record, bool) {
+	i, found := l.index(id)
+	if !found {
+		return record{}, false
+	}
+	return l[i], true
+}
+
+func (l listing) index(id string) (int, bool) {
 	when := arrived(id)
 	i := sort.Search(len(l), func(i int) bool { return compare(l[i].arrived, l[i].id(), when, id) >= 0 })
-	if i < len(l) && l[i].id() == id {
-		return l[i], true
-	}
-	return record{}, false
+	return i, i < len(l) && l[i].id() == id
 }
 
 // folder is one folder of a mailbox: an inbox, or a Maildir++ folder.

@@ -91,6 +91,20 @@ func (s *sizes) set(id string, n int64) {
 	}
 }
 
+// of is what is known of each message of a list; -1: nothing. saved says that it is in the file.
+func (s *sizes) of(l listing) (all []int64, saved bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all = make([]int64, len(l))
+	for i, r := range l {
+		all[i] = -1
+		if n, ok := s.known[r.id()]; ok {
+			all[i] = n
+		}
+	}
+	return all, !s.dirty
+}
+
 // save writes what is known of the messages that are there, if anything of it is new. It need
 // not be durable; that it is whole is what the sum is for.
 func (s *sizes) save(l listing, tmpName string) error {
