@@ -33,7 +33,7 @@ type drop struct {
 	utf8   bool // the client takes UTF-8 in headers
 	lock   Lock
 	list   *snapshot
-	ahead  *ahead
+	ahead  *ahead       // nil: nothing has been read yet
 	gone   map[int]bool // messages that the client knows to be gone
 	sick   sickbay
 
@@ -62,10 +62,17 @@ func (d *drop) prepare(ctx context.Context) error {
 		return fmt.Errorf("list: %w", err)
 	}
 	d.admit(ctx)
-	d.ahead = newAhead(d.o, d.Len(), d.fetchesAtOnce(ctx), func(ctx context.Context, w want) (pop3.Content, error) {
-		return d.fetch(ctx, w.index, w.top)
-	}, d.list.size)
 	return d.o.opened(ctx, key)
+}
+
+// reading is the session's reading ahead, from its first message on: many sessions look and go.
+func (d *drop) reading(ctx context.Context) *ahead {
+	if d.ahead == nil {
+		d.ahead = newAhead(d.o, d.Len(), d.fetchesAtOnce(ctx), func(ctx context.Context, w want) (pop3.Content, error) {
+			return d.fetch(ctx, w.index, w.top)
+		}, d.list.size)
+	}
+	return d.ahead
 }
 
 // fetchesAtOnce is how many messages the store gives together.
@@ -148,7 +155,7 @@ func (d *drop) Open(ctx context.Context, n, top int) (pop3.Content, error) {
 	if d.lock.Lost() {
 		return nil, replies.POP3(backends.Fail(backends.Temporary, "the lock on the maildrop is lost"))
 	}
-	c, err, ok := d.ahead.take(ctx, want{i, top})
+	c, err, ok := d.reading(ctx).take(ctx, want{i, top})
 	if !ok {
 		c, err = d.ask(ctx, i, top)
 	}

@@ -12,7 +12,7 @@ const (
 	maxCommandLine = 255       // RFC 2449 §4
 	maxSASLLine    = 12288 + 2 // RFC 4954 §4 has the number; RFC 5034 §4 leaves it open
 	maxDiscarded   = 64 << 10  // of an overlong line, before the connection is given up
-	inputSize      = 1 << 10   // what an idle session keeps
+	inputSize      = 512       // what an idle session keeps
 )
 
 var (
