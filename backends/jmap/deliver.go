@@ -211,7 +211,7 @@ func (s *session) upload(ctx context.Context, kept *remote.Kept) (blob string, e
 	defer free()
 	watch := newWatch(time.Duration(s.store.settings.Timeout), cancel)
 	e := exchange{
-		what: "upload", method: http.MethodPost, target: target, kind: "message/rfc822", size: kept.Size,
+		what: "upload", method: http.MethodPost, target: target, kind: "message/rfc822", size: kept.Size, again: true,
 		content: func() io.ReadCloser { return outgoing{kept.Reader(), watch} },
 	}
 	err = again(ctx, func() (bool, error) {

@@ -43,6 +43,7 @@ type exchange struct {
 	kind    string               // Content-Type
 	size    int64                // octets of the content
 	content func() io.ReadCloser // gives it, from its start each time; nil: none
+	again   bool                 // doing it twice does no harm
 }
 
 // do sends a request. An answer that is not 2xx becomes a failure.
@@ -59,6 +60,11 @@ func (s *Store) do(ctx context.Context, c backends.Credential, e exchange) (*htt
 		request.Body, request.ContentLength = e.content(), e.size
 		request.GetBody = func() (io.ReadCloser, error) { return e.content(), nil }
 		request.Header.Set("Content-Type", e.kind)
+	}
+	if e.again {
+		// The server may close a connection just as it is used again: net/http repeats what has
+		// this field, and does not send it.
+		request.Header["Idempotency-Key"] = nil
 	}
 	s.authorize(request, c)
 	response, err := s.http.Do(request)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -74,7 +75,7 @@ func (s *session) requestOnce(ctx context.Context, calls []call) error {
 	}
 	defer free()
 	response, err := s.store.do(ctx, s.credential, exchange{
-		what: what, method: http.MethodPost, target: target, kind: "application/json", size: int64(len(body)),
+		what: what, method: http.MethodPost, target: target, kind: "application/json", size: int64(len(body)), again: changesNothing(calls),
 		content: func() io.ReadCloser { return io.NopCloser(bytes.NewReader(body)) },
 	})
 	if err != nil {
@@ -111,6 +112,12 @@ func (s *session) encode(r *resource, calls []call) ([]byte, error) {
 		return nil, backends.Fail(backends.Unsupported, "the server takes requests of %d octets, and %d are needed", limits.SizeRequest, len(body))
 	}
 	return body, nil
+}
+
+func changesNothing(calls []call) bool {
+	return !slices.ContainsFunc(calls, func(c call) bool {
+		return !strings.HasSuffix(c.method, "/get") && !strings.HasSuffix(c.method, "/query")
+	})
 }
 
 // reference makes a back-reference to an earlier call of the request (RFC 8620 §3.7).

@@ -67,6 +67,16 @@ func TestCredentialStaysHome(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a host that a value completes", func(t *testing.T) {
+		f := startFake(t)
+		f.mails["M1"] = "x\r\n"
+		home := strings.Replace(f.URL, "127.0.0.1", "localhost", 1)
+		f.session["downloadUrl"] = strings.Replace(home, "localhost", "localhost{blobId}", 1)
+		_, err := f.open(t, f.store(t, map[string]any{"url": home + "/session"})).Fetch(t.Context(), backends.FetchRequest{ID: "M1"})
+		if backends.KindOf(err) != backends.Temporary || !strings.Contains(err.Error(), "it is not given the password") {
+			t.Errorf("got %v", err)
+		}
+	})
 	if reached.Load() > 0 {
 		t.Fatalf("the other server was asked %d times", reached.Load())
 	}
