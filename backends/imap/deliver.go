@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -30,9 +31,10 @@ func (s *Store) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backend
 		return s.lmtp().Resolve(ctx, q)
 	case s.settings.Delivery.Append:
 		verdicts := make([]backends.Verdict, len(q.Recipients))
-		for i, r := range q.Recipients {
+		each(len(verdicts), func(i int) {
+			r := q.Recipients[i]
 			verdicts[i] = backends.Verdict{Recipient: r, Failure: s.resolveByLogin(ctx, r)}
-		}
+		})
 		return verdicts, nil
 	}
 	return nil, backends.Fail(backends.Unsupported, "neither delivery.lmtp nor delivery.append is set")
@@ -147,8 +149,8 @@ func has(conn *connection, folder, field, value string) (bool, error) {
 	return len(found.AllUIDs()) > 0, err
 }
 
-// deliverAppend appends to one mailbox after the other. The content is kept in a file
-// meanwhile, as each wants it from its start.
+// deliverAppend appends to some mailboxes at a time. The content is kept meanwhile, as each wants
+// it from its start.
 func (s *Store) deliverAppend(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
 	kept, err := remote.Keep(s.stateDir, content)
 	if err != nil {
@@ -157,19 +159,39 @@ func (s *Store) deliverAppend(ctx context.Context, d backends.Delivery, content 
 	defer kept.Close()
 	trace := s.trace(d, true)
 	verdicts := make([]backends.Verdict, len(d.Recipients))
-	done := make(map[string]*backends.Failure) // two names of one mailbox get one copy
+	first := make(map[string]int) // two names of one mailbox get one copy
+	var boxes []int
 	for i, r := range d.Recipients {
-		verdicts[i].Recipient = r
 		box := strings.ToLower(remote.MailboxOf(r))
-		if f, twice := done[box]; twice {
-			verdicts[i].Failure = f
-			continue
+		if _, twice := first[box]; !twice {
+			first[box], boxes = i, append(boxes, i)
 		}
+	}
+	each(len(boxes), func(n int) {
 		message := io.MultiReader(strings.NewReader(trace), kept.Reader())
-		verdicts[i].Failure = s.appendFor(ctx, r, d, message, kept.Size+int64(len(trace)))
-		done[box] = verdicts[i].Failure
+		verdicts[boxes[n]].Failure = s.appendFor(ctx, d.Recipients[boxes[n]], d, message, kept.Size+int64(len(trace)))
+	})
+	for i, r := range d.Recipients {
+		verdicts[i] = backends.Verdict{Recipient: r, Failure: verdicts[first[strings.ToLower(remote.MailboxOf(r))]].Failure}
 	}
 	return verdicts, nil
+}
+
+// recipientsAtOnce is how many recipients' mailboxes are opened at a time for one message.
+const recipientsAtOnce = 8
+
+// each does something for 0 to n-1, some at a time, and waits for all.
+func each(n int, do func(int)) {
+	var all sync.WaitGroup
+	places := make(chan struct{}, recipientsAtOnce)
+	for i := range n {
+		places <- struct{}{}
+		all.Go(func() {
+			defer func() { <-places }()
+			do(i)
+		})
+	}
+	all.Wait()
 }
 
 func (s *Store) appendFor(ctx context.Context, recipient string, d backends.Delivery, message io.Reader, size int64) *backends.Failure {
