@@ -43,6 +43,14 @@ type Entry struct {
 	UIDL string
 }
 
+// Mortal is a [Maildrop] that may come to an end before it is closed: that of a plugin whose
+// process dies.
+type Mortal interface {
+	// AfterEnd calls f in a goroutine of its own at such an end. It returns what
+	// [context.AfterFunc] returns.
+	AfterEnd(f func()) (stop func() bool)
+}
+
 // Maildrop is one open folder as one POP3 session sees it. Its methods may be called from
 // several goroutines at once: having several Fetches in flight is how latency is hidden.
 type Maildrop interface {

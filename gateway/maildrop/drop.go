@@ -84,6 +84,14 @@ func (d *drop) fetchesAtOnce(ctx context.Context) int {
 	return min(description.Limits.FetchesAtOnce-1, 4*aheadMessages)
 }
 
+// AfterEnd implements [pop3.Mortal].
+func (d *drop) AfterEnd(f func()) (stop func() bool) {
+	if m, ok := d.inner.(backends.Mortal); ok {
+		return m.AfterEnd(f)
+	}
+	return func() bool { return true }
+}
+
 // User implements [pop3.Named].
 func (d *drop) User() string { return d.inner.Account().ID }
 

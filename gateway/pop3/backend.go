@@ -87,6 +87,15 @@ type Named interface {
 	User() string
 }
 
+// Mortal is a [Maildrop] that may end before its session does, as when the process behind it
+// dies. The session ends then, too, even if its client says nothing: the maildrop's lock is not
+// kept for somebody who can only be told of a failure.
+type Mortal interface {
+	// AfterEnd calls f in a goroutine of its own once the maildrop has come to an end that
+	// nobody asked for. It returns what [context.AfterFunc] returns.
+	AfterEnd(f func()) (stop func() bool)
+}
+
 // Maildrop is the locked snapshot of a mailbox for one session in the TRANSACTION state
 // (RFC 1939 §5). Messages have the numbers 1 to Len, for the whole session. The marks of
 // DELE are the engine's.

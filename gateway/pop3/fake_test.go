@@ -179,6 +179,7 @@ type fakeDrop struct {
 	content  func(ctx context.Context, n, top int) Content
 	onUpdate func(ctx context.Context, deleted []int) error
 	onSize   func(ctx context.Context) error
+	life     context.Context //nolint:containedctx // ends with the drop; nil: it lives
 
 	mu      sync.Mutex
 	updates [][]int
@@ -187,6 +188,13 @@ type fakeDrop struct {
 
 func (d *fakeDrop) Len() int     { return len(d.messages) }
 func (d *fakeDrop) User() string { return d.user }
+
+func (d *fakeDrop) AfterEnd(f func()) (stop func() bool) {
+	if d.life == nil {
+		return func() bool { return true }
+	}
+	return context.AfterFunc(d.life, f)
+}
 
 func (d *fakeDrop) Size(ctx context.Context, n int) (int64, error) {
 	if d.onSize != nil {

@@ -67,6 +67,9 @@ func (s *session) closeDrop() error {
 	}
 	held := s.drop
 	s.drop = nil
+	if s.unmourned != nil {
+		s.unmourned()
+	}
 	if err := held.Close(); err != nil {
 		s.log.Warn().Err(err).Msg("maildrop not closed cleanly")
 	}

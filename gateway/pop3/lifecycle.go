@@ -40,7 +40,7 @@ func (s *Server) stop() <-chan struct{} {
 	}
 	s.mu.Unlock()
 	for _, session := range s.current() {
-		session.retire()
+		session.retire(errRetired)
 	}
 	return s.drained
 }

@@ -111,6 +111,9 @@ func (s *session) login(method, user string, opened Maildrop, err error) error {
 	}
 	s.mechs = slices.Clone(s.mechanisms())
 	s.drop, s.state = opened, transaction
+	if m, ok := opened.(Mortal); ok {
+		s.unmourned = m.AfterEnd(func() { s.retire(errBereaved) })
+	}
 	s.highest.begin(opened)
 	if named, ok := opened.(Named); ok {
 		user = named.User()

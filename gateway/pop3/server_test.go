@@ -397,6 +397,43 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+// TestLostMaildrop: whose maildrop is gone is told at once, even where he says nothing, and what
+// he had marked stays. A command that is under way gets its response first.
+func TestLostMaildrop(t *testing.T) {
+	life, end := context.WithCancel(context.Background())
+	fake := newFake()
+	started, proceed := make(chan struct{}), make(chan struct{})
+	dropWith(func(d *fakeDrop) {
+		d.life = life
+		d.content = func(context.Context, int, int) Content {
+			close(started)
+			<-proceed
+			return io.NopCloser(strings.NewReader(second))
+		}
+	})(fake)
+	r := start(t, fake, nil)
+	idle, busy := r.dialTCP().login(), r.dialTCP().login()
+	idle.do("DELE 1", "+OK…")
+	busy.send("RETR 2\r\nDELE 2\r\nQUIT\r\n")
+	<-started
+	end()
+	const told = "-ERR [SYS/TEMP] the mailbox has become unreachable, log in again"
+	idle.expect(told)
+	idle.closed()
+	close(proceed)
+	busy.expect("+OK 26 octets")
+	if got := busy.content(); got != second {
+		t.Errorf("got %q", got)
+	}
+	busy.expect(told)
+	busy.closed()
+	for _, drop := range fake.opened {
+		if drop.updates != nil {
+			t.Errorf("updates %v, want none", drop.updates)
+		}
+	}
+}
+
 func TestShutdownByForce(t *testing.T) {
 	fake := newFake()
 	started := make(chan struct{})

@@ -58,6 +58,7 @@ type session struct {
 	utf8      bool
 	mechs     []string // as offered when the login came
 	drop      Maildrop
+	unmourned func() bool // ends the wait for drop's own end; nil: it tells of none
 	marks     marks
 	highest   highest
 	total     int64 // octets of all messages; -1: not asked yet
@@ -71,10 +72,10 @@ type session struct {
 	certificate endpoint.Certificate
 
 	mu       sync.Mutex
-	conn     net.Conn // wire, or TLS over it
-	secure   tlsConn  // conn, where it is TLS
-	waiting  bool     // for the client
-	retiring bool
+	conn     net.Conn  // wire, or TLS over it
+	secure   tlsConn   // conn, where it is TLS
+	waiting  bool      // for the client
+	retiring *farewell // what to say instead of waiting for the client again; nil: nothing
 }
 
 var errStopped = errors.New("the server was stopped")
@@ -233,8 +234,8 @@ func (s *session) greet() error {
 // readLine takes the client's next line, waiting for it if need be. Responses leave before
 // the wait, and not earlier: those of pipelined commands go together.
 func (s *session) readLine(limit int) ([]byte, error) {
-	if s.isRetiring() {
-		return nil, errRetired
+	if last := s.lastWord(); last != nil {
+		return nil, last
 	}
 	s.patience = time.Time{}
 	line, err := s.in.line(limit, s.server.quirk(QuirkBareLF), s)
@@ -266,7 +267,10 @@ func (s *session) checkLogin(err error) error {
 	return err
 }
 
-var errRetired = &farewell{reason: "shutdown", code: "SYS/TEMP", text: "the server is shutting down"}
+var (
+	errRetired  = &farewell{reason: "shutdown", code: "SYS/TEMP", text: "the server is shutting down"}
+	errBereaved = &farewell{reason: "maildrop lost", code: "SYS/TEMP", text: "the mailbox has become unreachable, log in again"}
+)
 
 // lost says what an error of reading means.
 func (s *session) lost(err error) error {
@@ -275,9 +279,10 @@ func (s *session) lost(err error) error {
 	switch {
 	case errors.As(err, &ended) || errors.As(err, &gone):
 		return err
-	case isTimeout(err) && s.isRetiring():
-		return errRetired
 	case isTimeout(err):
+		if last := s.lastWord(); last != nil {
+			return last
+		}
 		return &farewell{reason: "idle", text: "timed out"}
 	case isGone(err):
 		return &drop{reason: "gone"}
@@ -315,8 +320,8 @@ var errTLSTooEarly = &farewell{reason: "TLS on a port without", text: "TLS begin
 func (s *session) await() (net.Conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.retiring {
-		return nil, errRetired
+	if s.retiring != nil {
+		return nil, s.retiring
 	}
 	if s.patience.IsZero() {
 		s.patience = s.deadline()
@@ -337,16 +342,17 @@ func (s *session) deadline() time.Time {
 }
 
 // retire ends the session when it next waits for its client, or now if it does.
-func (s *session) retire() {
+func (s *session) retire(last *farewell) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.retiring = true
+	s.retiring = last
 	if s.waiting {
 		_ = s.conn.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
-func (s *session) isRetiring() bool {
+// lastWord is what retire has been told; nil where it has not been called.
+func (s *session) lastWord() *farewell {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.retiring

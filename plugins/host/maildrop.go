@@ -87,7 +87,7 @@ func (g *generation) openMaildrop(ctx context.Context, open *pb.Open) (*maildrop
 //
 // There is such a goroutine only while requests are under way. Most sessions are idle, and the
 // stack of one that waits deep inside gRPC is the largest part of what a session costs. That a
-// plugin has died meanwhile is noticed by the next request.
+// plugin has died meanwhile is noticed by the next request, and told by AfterEnd.
 type maildrop struct {
 	g       *generation
 	stream  pb.Store_MaildropClient
@@ -144,6 +144,9 @@ func answerOf(frame *wire.Frame) answer {
 
 // Account is whose credential opened the maildrop.
 func (m *maildrop) Account() backends.Account { return m.account }
+
+// AfterEnd implements [backends.Mortal]. It costs no goroutine while the plugin lives.
+func (m *maildrop) AfterEnd(f func()) (stop func() bool) { return context.AfterFunc(m.g.life, f) }
 
 // listen sees to it that there is a receiving goroutine. m.mu is held.
 func (m *maildrop) listen() {

@@ -96,6 +96,26 @@ func TestPluginDiesInRetr(t *testing.T) {
 	g.Log.Wait(t, 0, `"store":"mail"`, "the plugin process has ended")
 }
 
+// TestPluginDiesUnderIdleSession (I5, I10): who only waits is told, too, when the plugin is
+// killed, and the lock on his maildrop does not outlive it.
+func TestPluginDiesUnderIdleSession(t *testing.T) {
+	g, user, _ := twoStores(t)
+	idle := harness.Dial(t, g.Address("pop3s"), g.Authority.Client())
+	idle.Expect("+OK")
+	idle.Ask("USER "+user.Address, "+OK")
+	idle.Ask("PASS "+user.Password, "+OK")
+	harness.Kill(t, pluginOf(t, g, "mail"))
+	idle.Expect("-ERR [SYS/TEMP]")
+	idle.ExpectClosed()
+	harness.Eventually(t, 15*time.Second, "a login after the plugin's death", func() bool {
+		p, err := harness.LoginPOP3(g.Address("pop3s"), g.Authority.Client(), user.Address, user.Password)
+		if err != nil {
+			return false
+		}
+		return p.Quit() == nil
+	})
+}
+
 // slack is for the race detector, under which everything takes several times as long.
 const slack = 4
 
