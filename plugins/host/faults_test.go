@@ -113,9 +113,7 @@ func TestHang(t *testing.T) {
 	t.Run("stopped process", func(t *testing.T) {
 		s, _ := start(t, quick(specOf(t, "store", fakeSettings{})))
 		drop := openDrop(t, s)
-		if err := syscall.Kill(s.Status().PID, syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
+		halt(t, s.Status().PID)
 		_, err := drop.Fetch(t.Context(), backends.FetchRequest{ID: "size:1"})
 		if !errors.Is(err, ErrPluginDied) {
 			t.Error(err)
@@ -144,9 +142,7 @@ func TestHang(t *testing.T) {
 		spec.StopTimeout = 300 * time.Millisecond
 		s, log := start(t, spec)
 		pid := s.Status().PID
-		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
+		halt(t, pid)
 		if err := s.Close(); err != nil || alive(pid) {
 			t.Error(err, alive(pid))
 		}
@@ -240,9 +236,7 @@ func TestGatewayKilled(t *testing.T) {
 				t.Fatal("the plugin does not live")
 			}
 			if inner == "stopped" { // it cannot notice anything
-				if err := syscall.Kill(plugin, syscall.SIGSTOP); err != nil {
-					t.Fatal(err)
-				}
+				halt(t, plugin)
 			}
 			if err := gateway.Process.Kill(); err != nil {
 				t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -455,4 +456,20 @@ func TestBackOff(t *testing.T) {
 func alive(pid int) bool {
 	state, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	return err == nil && !strings.Contains(string(state), ") Z ")
+}
+
+// halt stops a process, and waits until each of its threads stands still: the signal alone says
+// only that they will.
+func halt(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 5*time.Second, "the process stands still", func() bool {
+		threads, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/stat")
+		return !slices.ContainsFunc(threads, func(stat string) bool {
+			state, err := os.ReadFile(stat) // an error: it has been killed meanwhile
+			return err == nil && !strings.Contains(string(state), ") T ")
+		})
+	})
 }
