@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/pop3"
 	"github.com/dipylon/dipylon/gateway/quarantine"
@@ -23,6 +24,12 @@ type Options struct {
 	Desk *login.Desk
 	// Locks are shared by everything that opens maildrops [a MemoryLocks of its own].
 	Locks Locks
+	// Index is what is remembered of messages from one session to the next [nothing].
+	Index *index.Index
+	// Measuring bounds the reading of messages only to learn their sizes [one of its own].
+	Measuring *Measuring
+	// FastSizes tells a store's estimates as sizes, rather than read messages to know them.
+	FastSizes bool
 	// Folder is the folder that is served where a login name asks for none, with "/" between its
 	// parts [the inbox].
 	Folder string
@@ -67,6 +74,9 @@ func New(o Options) *Backend {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Measuring == nil {
+		o.Measuring = &Measuring{}
 	}
 	if o.Ahead == nil {
 		o.Ahead = NewBudget(64 << 20)

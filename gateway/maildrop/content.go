@@ -87,7 +87,14 @@ func (c *content) complete() {
 	}
 	c.drop.recovered(c.index)
 	told, known := c.drop.list.size(c.index)
-	if known && told != c.count {
+	if known && told == c.count {
+		return
+	}
+	c.drop.learn(c.index, c.count)
+	if known && c.drop.o.FastSizes {
+		return // it was an estimate, and stays one as long as the session does
+	}
+	if known {
 		c.drop.log.Warn().Str("id", string(c.drop.list.id(c.index))).Int64("told", told).Int64("came", c.count).
 			Msg("the store told a wrong size")
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/pop3"
 	"github.com/dipylon/dipylon/gateway/quarantine"
@@ -32,7 +33,9 @@ type drop struct {
 	inner  backends.Maildrop
 	utf8   bool // the client takes UTF-8 in headers
 	lock   Lock
+	known  *index.Folder
 	list   *snapshot
+	sizes  *measurer
 	ahead  *ahead       // nil: nothing has been read yet
 	gone   map[int]bool // messages that the client knows to be gone
 	sick   sickbay
@@ -57,11 +60,14 @@ func (d *drop) prepare(ctx context.Context) error {
 	if err := d.o.tooSoon(ctx, key); err != nil {
 		return err
 	}
-	d.list, err = takeSnapshot(ctx, d.log, d.inner, d.o.MessagesMost)
-	if err != nil {
+	if err := d.openIndex(ctx, account); err != nil {
+		return err
+	}
+	if d.list, err = d.takeSnapshot(ctx); err != nil {
 		return fmt.Errorf("list: %w", err)
 	}
 	d.admit(ctx)
+	d.sizes = newMeasurer(d)
 	return d.o.opened(ctx, key)
 }
 
@@ -127,17 +133,10 @@ func (d *drop) Size(ctx context.Context, n int) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if size, known := d.list.size(i); known {
-		return size, nil
-	}
-	size, err := d.measure(ctx, i)
-	if backends.KindOf(err) == backends.NotFound {
-		size, err = 0, nil
-	}
+	size, err := d.sizes.size(ctx, i)
 	if err != nil {
 		return 0, replies.POP3(err)
 	}
-	d.list.setSize(i, size)
 	return size, nil
 }
 
@@ -313,6 +312,10 @@ func (d *drop) Close() error {
 	d.closing.Do(func() {
 		if d.ahead != nil {
 			d.ahead.close()
+		}
+		if d.sizes != nil {
+			d.sizes.close()
+			d.flush()
 		}
 		d.closed = d.inner.Close()
 		if d.lock != nil {

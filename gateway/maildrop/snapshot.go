@@ -6,12 +6,14 @@ import (
 	"encoding/base64"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/index"
 )
 
 const (
@@ -60,6 +62,22 @@ func (s *snapshot) size(i int) (octets int64, known bool) {
 	return s.sizes[i], s.sizes[i] >= 0
 }
 
+// complete says whether all sizes are known.
+func (s *snapshot) complete() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !slices.Contains(s.sizes, -1)
+}
+
+// ids yields the id of each message.
+func (s *snapshot) ids(yield func(id string) bool) {
+	for _, e := range s.entries {
+		if !yield(s.text(e.id)) {
+			return
+		}
+	}
+}
+
 func (s *snapshot) setSize(i int, octets int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,6 +110,10 @@ func (s *snapshot) rename(i int, uidl string) {
 type scan struct {
 	log     zerolog.Logger
 	most    int
+	fast    bool // estimates are told as sizes
+	known   *index.Folder
+	pinned  bool              // known has unique-ids
+	pins    map[string]string // unique-ids, by id, that are to be known from now on
 	arena   strings.Builder
 	entries []entry
 	sizes   []int64
@@ -102,9 +124,9 @@ type scan struct {
 
 // takeSnapshot reads the list to its end. An entry that breaks the contract (I10) is left out
 // and logged; the others are served (I8).
-func takeSnapshot(ctx context.Context, log zerolog.Logger, drop backends.Maildrop, most int) (*snapshot, error) {
-	s := &scan{log: log, most: most}
-	for e, err := range drop.List(ctx) {
+func (d *drop) takeSnapshot(ctx context.Context) (*snapshot, error) {
+	s := &scan{log: d.log, most: d.o.MessagesMost, fast: d.o.FastSizes, known: d.known}
+	for e, err := range d.inner.List(ctx) {
 		if err != nil {
 			return nil, err
 		}
@@ -115,7 +137,18 @@ func takeSnapshot(ctx context.Context, log zerolog.Logger, drop backends.Maildro
 	if err := ctx.Err(); err != nil {
 		return nil, err // a list that was broken off without saying so
 	}
-	return s.finish()
+	if err := d.recognise(ctx, s); err != nil {
+		return nil, err
+	}
+	list, err := s.finish()
+	if err != nil {
+		return nil, err
+	}
+	if err := d.known.Pin(ctx, s.pins); err != nil {
+		// They are the same in each session as long as nobody removes a message.
+		d.log.Error().Err(err).Int("messages", len(s.pins)).Msg("unique-ids that do not follow from messages' ids could not be kept")
+	}
+	return list, nil
 }
 
 func (s *scan) add(e backends.Entry) error {
@@ -137,8 +170,8 @@ func (s *scan) add(e backends.Entry) error {
 		s.told[len(s.entries)] = e.UIDL
 	}
 	size := e.Size
-	if size < 0 || !e.Exact {
-		size = -1 // an estimate is not told as a size (I6)
+	if size < 0 || !e.Exact && !s.fast {
+		size = -1 // an estimate is not told as a size (I6), unless that is wanted
 	}
 	s.entries = append(s.entries, entry{id: at})
 	s.sizes = append(s.sizes, size)
@@ -164,6 +197,8 @@ func (s *scan) finish() (*snapshot, error) {
 	ids := make(map[string]struct{}, len(s.entries))
 	uidls := make(map[string]struct{}, len(s.entries))
 	kept, seen := 0, 0
+	s.pinned = s.known.HasUIDLs()
+	sized := s.known.HasSizes()
 	for i, e := range s.entries {
 		id := s.at(e.id)
 		if _, twice := ids[id]; twice {
@@ -177,6 +212,12 @@ func (s *scan) finish() (*snapshot, error) {
 		}
 		uidls[s.at(uidl)] = struct{}{}
 		s.entries[kept], s.sizes[kept] = entry{id: e.id, uidl: uidl}, s.sizes[i]
+		if sized {
+			// What was counted goes before what the store tells.
+			if octets, known := s.known.Size(id); known {
+				s.sizes[kept] = octets
+			}
+		}
 		kept++
 		if i < s.seen {
 			seen = kept
@@ -185,21 +226,46 @@ func (s *scan) finish() (*snapshot, error) {
 	return &snapshot{arena: s.arena.String(), entries: s.entries[:kept:kept], sizes: s.sizes[:kept:kept], seen: seen}, nil
 }
 
-// chooseUIDL takes the first that is valid and free of: what clients remember from another
-// server, the id itself, the id's hash. Ids differ, so the hash is free, unless somebody has
-// broken SHA-256. The choice depends on the list alone, so it is the same in each session.
+// chooseUIDL takes what the index has, or else the first that is valid and free of: what clients
+// remember from another server, the id itself, the id's hash. Ids differ, so the hash is free,
+// unless somebody has broken SHA-256.
+//
+// As a rule the choice depends on the message alone. Where it does not, because another message
+// has the unique-id already, or had one that was imported, the index keeps it: it must not change
+// once the other message is gone (I7).
 func (s *scan) chooseUIDL(id span, told string, taken map[string]struct{}) (span, error) {
-	free := func(uidl string) bool {
-		_, is := taken[uidl]
-		return !is
+	text, refused := s.at(id), false
+	if s.pinned {
+		if uidl, known := s.known.UIDL(text); known {
+			if _, refused = taken[uidl]; !refused {
+				return s.put(uidl)
+			}
+		}
 	}
+	at, err := s.naturalUIDL(id, told, func(uidl string) bool {
+		_, is := taken[uidl]
+		is = is || s.pinned && s.known.Taken(uidl)
+		refused = refused || is
+		return !is
+	})
+	if err == nil && refused {
+		if s.pins == nil {
+			s.pins = make(map[string]string)
+		}
+		s.pins[text] = s.at(at)
+	}
+	return at, err
+}
+
+func (s *scan) naturalUIDL(id span, told string, free func(uidl string) bool) (span, error) {
 	if told != "" && validUIDL(told) && free(told) {
 		return s.put(told)
 	}
-	if text := s.at(id); validUIDL(text) && free(text) {
+	text := s.at(id)
+	if validUIDL(text) && free(text) {
 		return id, nil
 	}
-	derived := deriveUIDL(s.at(id))
+	derived := deriveUIDL(text)
 	if !free(derived) {
 		return span{}, backends.Fail(backends.Permanent, "two messages have the unique-id %s", derived)
 	}

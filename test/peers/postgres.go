@@ -193,7 +193,8 @@ func (p *Postgres) url(database string) string {
 	return u.String()
 }
 
-// Database makes a new, empty database and gives its URL.
+// Database makes a new, empty schema, which is as good as a database to who has its URL, and takes
+// a thousandth of the time.
 func (p *Postgres) Database(t testing.TB) string {
 	t.Helper()
 	db, err := sql.Open("pgx", p.url("postgres"))
@@ -202,8 +203,8 @@ func (p *Postgres) Database(t testing.TB) string {
 	}
 	defer db.Close()
 	name := "test" + strconv.FormatInt(p.count.Add(1), 10)
-	if _, err := db.Exec("CREATE DATABASE " + name + " TEMPLATE template0"); err != nil {
+	if _, err := db.Exec("CREATE SCHEMA " + name); err != nil {
 		t.Fatal(err)
 	}
-	return p.url(name)
+	return p.url("postgres") + "&search_path=" + name
 }

@@ -1,0 +1,264 @@
+//go:build linux
+
+package index_test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/dipylon/dipylon/gateway/index"
+	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/test/peers"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		peers.EndPostgres()
+		os.Exit(code)
+	}))
+}
+
+// fixture is an index in a database of its own, with a clock that a test can change.
+type fixture struct {
+	t   testing.TB
+	db  *state.DB
+	x   *index.Index
+	now time.Time
+}
+
+func newFixture(t testing.TB, o state.Options) *fixture {
+	t.Helper()
+	o.Log = zerolog.Nop()
+	db, err := state.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	f := &fixture{t: t, db: db, now: time.Unix(1_795_000_000, 0)}
+	f.x = index.New(index.Options{Log: zerolog.Nop(), DB: db, Now: func() time.Time { return f.now }})
+	return f
+}
+
+// each runs a test on SQLite and on PostgreSQL.
+func each(t *testing.T, f func(t *testing.T, x *fixture)) {
+	t.Run("sqlite", func(t *testing.T) { f(t, newFixture(t, state.Options{Folder: t.TempDir()})) })
+	t.Run("postgres", func(t *testing.T) {
+		f(t, newFixture(t, state.Options{URL: peers.SharedPostgres(t).Database(t)}))
+	})
+}
+
+var ada = index.Key{Store: "s", Account: "ada"}
+
+func (f *fixture) open(key index.Key, rendering string) *index.Folder {
+	f.t.Helper()
+	folder, err := f.x.Open(f.t.Context(), key, rendering)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return folder
+}
+
+func (f *fixture) ok(err error) {
+	f.t.Helper()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func TestNothingKnown(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		folder := f.open(ada, "")
+		if _, known := folder.UIDL("m"); known || folder.HasUIDLs() || folder.HasSizes() || folder.Waiting() || folder.Taken("m") {
+			t.Error("a new folder knows something")
+		}
+		f.ok(folder.Flush(t.Context(), nil))
+		if n := f.rows("folders"); n != 0 {
+			t.Errorf("a folder of which nothing is known has %d rows", n)
+		}
+	})
+}
+
+func (f *fixture) rows(table string) (n int) {
+	f.t.Helper()
+	f.ok(f.db.QueryRow(f.t.Context(), "SELECT count(*) FROM "+table).Scan(&n))
+	return n
+}
+
+// TestUIDLs: what was pinned is there in each session, for its own folder alone, and a
+// unique-id stays taken.
+func TestUIDLs(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		folder := f.open(ada, "")
+		f.ok(folder.Pin(t.Context(), map[string]string{"m1": "old-1", "\x00\xff": "old-2", strings.Repeat("i", 1024): strings.Repeat("u", 70)}))
+		f.ok(folder.Pin(t.Context(), map[string]string{"m3": "old-3"}))
+		for _, folder := range []*index.Folder{folder, f.open(ada, ""), f.open(ada, "1 0  false")} {
+			for id, want := range map[string]string{"m1": "old-1", "\x00\xff": "old-2", strings.Repeat("i", 1024): strings.Repeat("u", 70), "m3": "old-3"} {
+				if got, known := folder.UIDL(id); got != want || !known || !folder.Taken(want) {
+					t.Errorf("%.10q has %q", id, got)
+				}
+			}
+		}
+		for _, other := range []index.Key{{Store: "s", Account: "bob"}, {Store: "sa", Account: "da"}, {Store: "s", Account: "ada", Folder: "x"}} {
+			if f.open(other, "").HasUIDLs() {
+				t.Errorf("%+v has the other's unique-ids", other)
+			}
+		}
+	})
+}
+
+// TestSizes (property): whatever is learnt in whatever sessions, the last size of each message
+// that is there is known, and the batches of a folder stay few.
+func TestSizes(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		round := 0
+		rapid.Check(t, func(rt *rapid.T) {
+			round++
+			key := index.Key{Store: "s", Account: fmt.Sprint(round)}
+			want := map[string]int64{}
+			for range rapid.IntRange(1, 20).Draw(rt, "sessions") {
+				folder := f.open(key, "")
+				for range rapid.IntRange(0, 3).Draw(rt, "messages") {
+					id := fmt.Sprint("m", rapid.IntRange(0, 9).Draw(rt, "id"))
+					want[id] = rapid.Int64Range(0, 1<<40).Draw(rt, "size")
+					folder.Learn(id, want[id])
+				}
+				f.ok(folder.Flush(t.Context(), maps.Keys(want)))
+			}
+			folder := f.open(key, "")
+			for id, size := range want {
+				if got, known := folder.Size(id); !known || got != size {
+					rt.Errorf("%s has %d octets, wanted %d", id, got, size)
+				}
+			}
+		})
+		var most int
+		f.ok(f.db.QueryRow(t.Context(), "SELECT max(n) FROM (SELECT count(*) AS n FROM folder_parts GROUP BY folder) AS f").Scan(&most))
+		if most > 10 {
+			t.Errorf("a folder has %d batches", most)
+		}
+	})
+}
+
+// TestRenderings: a size is one under one form of rendering.
+func TestRenderings(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		for n, rendering := range []string{"", "1 0  false"} {
+			folder := f.open(ada, rendering)
+			if _, known := folder.Size("m"); known {
+				t.Errorf("the size under another rendering is known under %q", rendering)
+			}
+			folder.Learn("m", int64(n))
+			f.ok(folder.Flush(t.Context(), nil))
+		}
+	})
+}
+
+// TestGoneMessages: sizes of messages that are gone are dropped when batches are put together.
+func TestGoneMessages(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		for i := range 20 {
+			folder := f.open(ada, "")
+			folder.Learn(fmt.Sprint("m", i), 7)
+			f.ok(folder.Flush(t.Context(), slices.Values([]string{fmt.Sprint("m", i)})))
+		}
+		folder := f.open(ada, "")
+		if _, known := folder.Size("m0"); known {
+			t.Error("the first message was never forgotten")
+		}
+		if _, known := folder.Size("m19"); !known {
+			t.Error("the last message was forgotten")
+		}
+	})
+}
+
+// TestDamage: a batch that cannot be read is an error, not a folder of which less is known.
+func TestDamage(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		f.ok(f.open(ada, "").Pin(t.Context(), map[string]string{"m1": "old-1"}))
+		for _, octets := range [][]byte{{}, {2, 1}, {1, 5, 'a'}, {1, 0xff}, {1, 1, 'a'}} {
+			f.ok(f.db.Write(t.Context(), func(tx *state.Tx) error {
+				_, err := tx.Exec("UPDATE folder_parts SET entries = $1", octets)
+				return err
+			}))
+			if _, err := f.x.Open(t.Context(), ada, ""); err == nil {
+				t.Errorf("%v was read", octets)
+			}
+		}
+	})
+}
+
+// TestChores: sizes of folders that nobody opens go, those of folders in use stay, and
+// unique-ids stay for ever.
+func TestChores(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		used, unused, pinned := index.Key{Store: "s", Account: "used"}, index.Key{Store: "s", Account: "unused"}, index.Key{Store: "s", Account: "pinned"}
+		for _, key := range []index.Key{used, unused} {
+			folder := f.open(key, "")
+			folder.Learn("m", 7)
+			f.ok(folder.Flush(t.Context(), nil))
+		}
+		f.ok(f.open(pinned, "").Pin(t.Context(), map[string]string{"m": "old"}))
+		f.ok(f.x.Import(t.Context(), unused, []index.Import{{UIDL: "u", MessageID: "id", Size: -1}}))
+		for range 20 {
+			f.now = f.now.Add(20 * 24 * time.Hour)
+			folder := f.open(used, "")
+			f.ok(folder.Flush(t.Context(), nil))
+			for _, chore := range f.x.Chores() {
+				_, err := chore.Do(t.Context(), 100)
+				f.ok(err)
+			}
+		}
+		if _, known := f.open(used, "").Size("m"); !known {
+			t.Error("a size of a folder in use is gone")
+		}
+		if _, known := f.open(pinned, "").UIDL("m"); !known {
+			t.Error("a unique-id is gone")
+		}
+		if folder := f.open(unused, ""); folder.HasSizes() || folder.Waiting() || f.rows("folders") != 2 {
+			t.Errorf("%d folders are left", f.rows("folders"))
+		}
+	})
+}
+
+// BenchmarkOpen is opening a folder: one of which nothing is known, and those with 100,000
+// sizes or imported unique-ids.
+func BenchmarkOpen(b *testing.B) {
+	for _, kind := range []string{"sqlite", "postgres"} {
+		b.Run(kind, func(b *testing.B) {
+			o := state.Options{Folder: b.TempDir()}
+			if kind == "postgres" {
+				o = state.Options{URL: peers.SharedPostgres(b).Database(b)}
+			}
+			f := newFixture(b, o)
+			uidls := make(map[string]string)
+			sizes := f.open(index.Key{Account: "sizes"}, "")
+			for i := range 100_000 {
+				id := fmt.Sprintf("1700000000.M%06dP4711.mail.sakes.example", i)
+				uidls[id] = fmt.Sprintf("%08X653a1f0c", i)
+				sizes.Learn(id, int64(i))
+			}
+			f.ok(sizes.Flush(b.Context(), nil))
+			f.ok(f.open(index.Key{Account: "uidls"}, "").Pin(b.Context(), uidls))
+			for _, account := range []string{"nothing", "sizes", "uidls"} {
+				b.Run(account, func(b *testing.B) {
+					for b.Loop() {
+						f.open(index.Key{Account: account}, "")
+					}
+				})
+			}
+		})
+	}
+}

@@ -1,0 +1,227 @@
+package maildrop
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+const (
+	measuredAtOnce = 4
+	measuredOctets = 32 << 20
+	// learntMost is how many sizes a session keeps for itself before they are written.
+	learntMost = 500
+	// flushMost is how long a session's end waits for its sizes to be written.
+	flushMost = 2 * time.Second
+)
+
+// Measuring bounds what stores are asked for only to learn how large it is (I6): so many
+// messages at once, and so many octets a second, of each store. One is shared by everything
+// that opens maildrops.
+type Measuring struct {
+	AtOnce int   // [4]
+	Octets int64 // a second; a client that waits for a size does not wait for this [32 MiB]
+
+	mu     sync.Mutex
+	stores map[string]*pace
+}
+
+// pace is one store's share.
+type pace struct {
+	slots  chan struct{}
+	octets int64 // a second
+
+	mu   sync.Mutex
+	next time.Time // when the octets that were read are paid for
+}
+
+func (m *Measuring) pace(store string) *pace {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := m.stores[store]
+	if p == nil {
+		if m.stores == nil {
+			m.stores = make(map[string]*pace)
+		}
+		atOnce, octets := m.AtOnce, m.Octets
+		if atOnce <= 0 {
+			atOnce = measuredAtOnce
+		}
+		if octets <= 0 {
+			octets = measuredOctets
+		}
+		p = &pace{slots: make(chan struct{}, atOnce), octets: octets}
+		m.stores[store] = p
+	}
+	return p
+}
+
+// begin waits for a turn, and who is patient waits until the store has rested, too.
+func (p *pace) begin(ctx context.Context, patient bool) error {
+	if patient {
+		p.mu.Lock()
+		rest := time.Until(p.next)
+		p.mu.Unlock()
+		if err := pause(ctx, rest); err != nil {
+			return err
+		}
+	}
+	select {
+	case p.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (p *pace) end(octets int64) {
+	p.mu.Lock()
+	if now := time.Now(); p.next.Before(now) {
+		p.next = now
+	}
+	p.next = p.next.Add(time.Duration(float64(octets) / float64(p.octets) * float64(time.Second)))
+	p.mu.Unlock()
+	<-p.slots
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// measurer finds a session's unknown sizes, each by reading its message once: in the
+// background from the session's beginning, and at once for a client that waits for one.
+type measurer struct {
+	drop   *drop
+	pace   *pace
+	ctx    context.Context //nolint:containedctx // the session's: it ends with close
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+
+	mu     sync.Mutex
+	next   int
+	flight map[int]chan struct{} // by message: closed when it has been read
+}
+
+// newMeasurer begins with the messages whose sizes nobody knows.
+func newMeasurer(d *drop) *measurer {
+	m := &measurer{drop: d, pace: d.o.Measuring.pace(d.store.Name), flight: make(map[int]chan struct{})}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	if !d.list.complete() {
+		for range cap(m.pace.slots) {
+			m.work.Go(m.background)
+		}
+	}
+	return m
+}
+
+// background measures until all is known, or the store fails: then the client will hear of it.
+func (m *measurer) background() {
+	for {
+		i, done := m.claimNext()
+		if done == nil {
+			return
+		}
+		if err := m.measure(m.ctx, i, done, true); err != nil {
+			return
+		}
+	}
+}
+
+// claimNext takes the next message that has no size; done is nil when there is none.
+func (m *measurer) claimNext() (i int, done chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for ; m.next < m.drop.Len(); m.next++ {
+		if _, known := m.drop.list.size(m.next); !known && m.flight[m.next] == nil {
+			i = m.next
+			done = make(chan struct{})
+			m.flight[i] = done
+			m.next++
+			return i, done
+		}
+	}
+	return 0, nil
+}
+
+// size gives a size, and finds it if need be.
+func (m *measurer) size(ctx context.Context, i int) (int64, error) {
+	for {
+		if size, known := m.drop.list.size(i); known {
+			return size, nil
+		}
+		m.mu.Lock()
+		done, mine := m.flight[i], false
+		if done == nil {
+			done, mine = make(chan struct{}), true
+			m.flight[i] = done
+		}
+		m.mu.Unlock()
+		if mine {
+			if err := m.measure(ctx, i, done, false); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
+}
+
+// measure reads a message that was claimed.
+func (m *measurer) measure(ctx context.Context, i int, done chan struct{}, patient bool) error {
+	defer func() {
+		m.mu.Lock()
+		delete(m.flight, i)
+		m.mu.Unlock()
+		close(done)
+	}()
+	if err := m.pace.begin(ctx, patient); err != nil {
+		return err
+	}
+	size, err := m.drop.measure(ctx, i)
+	m.pace.end(size)
+	if backends.KindOf(err) == backends.NotFound {
+		size, err = 0, nil // a message that is gone has no octets
+	}
+	if err == nil {
+		m.drop.list.setSize(i, size)
+	}
+	return err
+}
+
+// close ends the background, and waits for it.
+func (m *measurer) close() {
+	m.cancel()
+	m.work.Wait()
+}
+
+// learn keeps a size for sessions to come.
+func (d *drop) learn(i int, octets int64) {
+	if d.known.Learn(string(d.list.id(i)), octets) >= learntMost {
+		d.flush()
+	}
+}
+
+// flush writes what was learnt. What is lost is measured again.
+func (d *drop) flush() {
+	ctx, cancel := context.WithTimeout(context.Background(), flushMost)
+	defer cancel()
+	if err := d.known.Flush(ctx, d.list.ids); err != nil {
+		d.log.Warn().Err(err).Msg("sizes that were learnt could not be kept")
+	}
+}

@@ -1,0 +1,107 @@
+package maildrop
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/index"
+)
+
+// recognisedAtOnce is how many messages are looked at before what was found is written: a login
+// that is broken off loses no more than these.
+const recognisedAtOnce = 500
+
+// openIndex reads what is known of the folder.
+func (d *drop) openIndex(ctx context.Context, account string) error {
+	d.known = &index.Folder{}
+	if d.o.Index == nil {
+		return nil
+	}
+	key := index.Key{Store: d.store.Name, Account: account, Folder: strings.ToLower(d.folder)}
+	known, err := d.o.Index.Open(ctx, key, renderingName(d.o.Rendering))
+	if err != nil {
+		// Without it unique-ids could be told that are not the messages' (I7).
+		return backends.Fail(backends.Temporary, "%w", err)
+	}
+	d.known = known
+	return nil
+}
+
+// renderingName tells forms of rendering apart in the index.
+func renderingName(r backends.Rendering) string {
+	if r == (backends.Rendering{}) {
+		return ""
+	}
+	return fmt.Sprintf("%d %d %s %t", r.Encoding, r.Body, r.Charset, r.RichText)
+}
+
+// recognise looks for the messages whose unique-ids were imported. It is done before any is
+// told, as none may change afterwards: it takes the time that a login has, and a login that has
+// not enough fails, and is gone on with by the next.
+func (d *drop) recognise(ctx context.Context, s *scan) error {
+	if !d.known.Waiting() {
+		return nil
+	}
+	var strangers []int
+	for i := range s.entries {
+		if !d.known.Known(s.at(s.entries[i].id)) {
+			strangers = append(strangers, i)
+		}
+	}
+	for some := range slices.Chunk(strangers, recognisedAtOnce) {
+		candidates, err := d.fingerprints(ctx, s, some)
+		if err == nil {
+			err = d.known.Recognise(ctx, candidates)
+		}
+		if err != nil {
+			return fmt.Errorf("recognising messages whose unique-ids were imported: %w", err)
+		}
+		d.log.Info().Int("messages", len(some)).Msg("looked at messages for unique-ids that were imported")
+	}
+	return nil
+}
+
+// fingerprints reads the headers of some messages, as many at once as the store likes. The error
+// is the first one.
+func (d *drop) fingerprints(ctx context.Context, s *scan, some []int) ([]index.Candidate, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	candidates := make([]index.Candidate, len(some))
+	turns := make(chan struct{}, max(1, d.fetchesAtOnce(ctx)))
+	var reading sync.WaitGroup
+	for n, i := range some {
+		turns <- struct{}{}
+		reading.Go(func() {
+			defer func() { <-turns }()
+			if ctx.Err() != nil {
+				return
+			}
+			candidates[n] = index.Candidate{ID: s.at(s.entries[i].id), Size: s.sizes[i]}
+			var err error
+			if candidates[n].Fingerprint, err = d.fingerprint(ctx, backends.MessageID(candidates[n].ID)); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	reading.Wait()
+	return candidates, context.Cause(ctx)
+}
+
+// fingerprint reads a header. A message that has none to show, because it is gone or cannot be
+// rendered, has none that is another's.
+func (d *drop) fingerprint(ctx context.Context, id backends.MessageID) (index.Fingerprint, error) {
+	c, err := d.inner.Fetch(ctx, backends.FetchRequest{ID: id, Top: true, Rendering: d.o.Rendering})
+	switch backends.KindOf(err) {
+	case backends.NotFound, backends.Poison:
+		return index.Fingerprint{}, nil
+	}
+	if err != nil {
+		return index.Fingerprint{}, err
+	}
+	defer c.Close()
+	return index.FingerprintOf(c)
+}
