@@ -178,12 +178,16 @@ var LoginNames = []string{"alias", "realm", "mailbox", "shared", "folder"}
 
 // POP3 is what the protocols pop3 and pop3s do.
 type POP3 struct {
-	Idle           Duration `yaml:"idle" min:"30s" max:"1d"`
-	Login          Duration `yaml:"login" min:"5s" max:"1h"`
-	LoginDelay     Duration `yaml:"login_delay" min:"0s" max:"1d"`
-	Expire         Expire   `yaml:"expire"`
-	Deleted        string   `yaml:"deleted" enum:"remove trash mark"`
-	PlaintextLogin bool     `yaml:"plaintext_login"`
+	Idle       Duration `yaml:"idle" min:"30s" max:"1d"`
+	Login      Duration `yaml:"login" min:"5s" max:"1h"`
+	LoginDelay Duration `yaml:"login_delay" min:"0s" max:"1d"`
+	Expire     Expire   `yaml:"expire"`
+	Deleted    string   `yaml:"deleted" enum:"remove trash mark"`
+	// Sizes says whether sizes are exact, by reading what has to be read, or as the store
+	// estimates them. Measure bounds that reading: octets a second of each store.
+	Sizes          string `yaml:"sizes" enum:"exact fast"`
+	Measure        Size   `yaml:"measure" min:"64KiB" max:"100GiB"`
+	PlaintextLogin bool   `yaml:"plaintext_login"`
 	// Quirks are what is done for old clients, see pop3.Quirks.
 	Quirks []string `yaml:"quirks" enum:"auth-list bare-lf last no-nul"`
 }
@@ -252,7 +256,7 @@ func withDefaults(hostname string) Config {
 			PluginStart: minutes(1) / 3, PluginCall: minutes(1), PluginStall: minutes(5), PluginDrain: minutes(60), Lease: minutes(1) / 2,
 		},
 		Login:      Login{Names: slices.Clone(LoginNames), Certificate: "email", Remember: minutes(5)},
-		POP3:       POP3{Idle: minutes(10), Login: minutes(1), Expire: ExpireNever, Deleted: "remove", Quirks: []string{"auth-list", "bare-lf"}},
+		POP3:       POP3{Idle: minutes(10), Login: minutes(1), Expire: ExpireNever, Deleted: "remove", Sizes: "exact", Measure: 32 << 20, Quirks: []string{"auth-list", "bare-lf"}},
 		SMTP:       SMTP{BareNewlines: "reject", Hops: 100, Command: minutes(5), Data: minutes(3), Session: minutes(120)},
 		Submission: Submission{BareNewlines: "reject"},
 	}

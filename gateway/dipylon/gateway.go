@@ -9,11 +9,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/edge"
+	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/lease"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
@@ -36,6 +38,7 @@ type gateway struct {
 	ledger  routing.Ledger
 	watcher *edge.Watcher // of the certificates' files
 	db      *state.DB
+	index   *index.Index
 	tempDir string
 	lock    *stateLock
 
@@ -50,6 +53,7 @@ type gateway struct {
 	failed chan error     // why the gateway cannot go on
 
 	mu      sync.Mutex
+	pace    *maildrop.Measuring // of the configuration of the day
 	engines map[engine]struct{} // old ones that still have sessions, too
 }
 
@@ -103,6 +107,7 @@ func (g *gateway) openState(ctx context.Context) error {
 	if g.db, err = state.Open(ctx, stateOptions(g.log, g.cfg)); err != nil {
 		return err
 	}
+	g.index = index.New(index.Options{Log: g.log, DB: g.db})
 	g.locks = lease.New(lease.Options{Log: g.log, DB: g.db, Time: g.cfg.Timeouts.Lease.Std()})
 	g.ledger, err = routing.OpenLedger(routing.LedgerOptions{Log: g.log, Dir: filepath.Join(g.cfg.StateFolder, "ledger")})
 	if err != nil {
@@ -164,6 +169,9 @@ func match(there []*listening, wanted []config.Listener) (found, left []*listeni
 	return found, left
 }
 
+// houseEvery is how often the state is cleaned up.
+const houseEvery = time.Hour
+
 // begin starts the stores and serves.
 func (g *gateway) begin(ctx context.Context) error {
 	if err := g.startStores(ctx, g.cfg); err != nil {
@@ -179,6 +187,9 @@ func (g *gateway) begin(ctx context.Context) error {
 		g.serve(g.listening[i], shapeOf(g.cfg, l), l.ImplicitTLS())
 	}
 	g.warn(g.cfg)
+	g.work.Go(func() {
+		state.KeepHouse(g.base, g.log, houseEvery, slices.Concat(g.index.Chores(), g.locks.Chores())...)
+	})
 	return nil
 }
 

@@ -61,7 +61,8 @@ func (g *gateway) newEngine(s shape, implicitTLS bool, tlsConfig *tls.Config) en
 func (g *gateway) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConfig *tls.Config) *pop3.Server {
 	return &pop3.Server{
 		Backend: maildrop.New(maildrop.Options{
-			Log: log, Desk: g.desk, Locks: g.locks, Hostname: s.hostname,
+			Log: log, Desk: g.desk, Locks: g.locks, Index: g.index,
+			Measuring: g.measuring(s.pop3), FastSizes: s.pop3.Sizes == "fast", Hostname: s.hostname,
 			PlaintextLogin: s.pop3.PlaintextLogin,
 			Disposal:       disposals[s.pop3.Deleted],
 			Quarantine:     &quarantine.Ward{DB: g.db},
@@ -77,6 +78,16 @@ func (g *gateway) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConf
 		MaxLogins: s.limits.LoginFailures, MaxErrors: s.limits.Errors,
 		Quirks: quirksOf(s.pop3.Quirks),
 	}
+}
+
+// measuring is what all listeners share that read messages for their sizes at the same pace.
+func (g *gateway) measuring(c config.POP3) *maildrop.Measuring {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if octets := int64(c.Measure); g.pace == nil || g.pace.Octets != octets {
+		g.pace = &maildrop.Measuring{Octets: octets}
+	}
+	return g.pace
 }
 
 func quirksOf(names []string) pop3.Quirks {

@@ -22,9 +22,9 @@
 //	size…       8 octets of the id's hash, and the size under one form of rendering
 //	import      a fingerprint, a size, and the unique-id of the message that has both
 //
-// A row for each message was weighed: reading 100,000 of them through database/sql takes some
-// 150 ms on SQLite, as against 10 ms for the sizes of as many messages in batches (BenchmarkOpen),
-// and each size that is learnt would be a write of its own. With batches, a session that learns
+// A row for each message was weighed: each size that is learnt would be a write of its own, and
+// database/sql scans rows one by one. In batches the sizes of 100,000 messages are read in 9 ms
+// (BenchmarkOpen), imported unique-ids in 100 ms, on two shared cores. With batches, a session that learns
 // writes one row at its end, or one for some hundred messages; when a folder has more than a few
 // they are put together, and messages that are gone are left out. Two ids whose 64 bits of hash
 // are the same would share a size; the size is compared whenever the message is read, so it would

@@ -57,6 +57,8 @@ type Locks interface {
 	maildrop.Locks
 	// Close gives back what is held, and ends the renewing.
 	Close()
+	// Chores are what has to be cleaned up.
+	Chores() []state.Chore
 }
 
 // New gives locks among all gateways that have the database.
@@ -76,6 +78,8 @@ func New(o Options) Locks {
 type alone struct{ maildrop.MemoryLocks }
 
 func (*alone) Close() {}
+
+func (*alone) Chores() []state.Chore { return nil }
 
 // locks are leases in a PostgreSQL database.
 type locks struct {
@@ -296,4 +300,17 @@ func (l *locks) Close() {
 	if _, err := l.db.ExecContext(ctx, "DELETE FROM leases WHERE node = $1", l.node); err != nil {
 		l.log.Warn().Err(err).Msg("the locks on maildrops could not be given back; they run out by themselves")
 	}
+}
+
+// Chores implements [Locks]: leases of nodes that are gone, of mailboxes that nobody has opened
+// since.
+func (l *locks) Chores() []state.Chore {
+	return []state.Chore{{Name: "leases of gateways that are gone", Do: func(ctx context.Context, most int) (int64, error) {
+		result, err := l.db.ExecContext(ctx, `DELETE FROM leases WHERE key IN (
+SELECT key FROM leases WHERE expires < `+now+` - $1 LIMIT $2) AND expires < `+now+` - $1`, (24 * time.Hour).Microseconds(), most)
+		if err != nil {
+			return 0, err
+		}
+		return result.RowsAffected()
+	}}}
 }

@@ -19,10 +19,16 @@
 // the id's SHA-256 in base64url. It depends on the id alone, so it outlasts restarts and is the
 // same on every node (I7). A UIDL that the store remembers from another server goes first.
 //
+// What does not follow from the id is in the index ([index.Index]): unique-ids that were imported
+// when the mail moved here from another system, and those that were given because another message
+// had the natural one. It is asked once, when a maildrop is opened.
+//
 // # Sizes
 //
 // Sizes that a store calls exact are believed, and compared when the message is read. Others
-// are found by reading the message once a session (I6).
+// are found by reading the message once (I6): in the background from the login on, within what
+// [Measuring] allows, and at once for a client that asks. What was found is in the index, so no
+// later session pays for it. With FastSizes a store's estimates are told as they are.
 //
 // # What a store cannot give
 //

@@ -58,16 +58,16 @@ func (m *Measuring) pace(store string) *pace {
 	return p
 }
 
-// begin waits for a turn, and who is patient waits until the store has rested, too.
-func (p *pace) begin(ctx context.Context, patient bool) error {
-	if patient {
-		p.mu.Lock()
-		rest := time.Until(p.next)
-		p.mu.Unlock()
-		if err := pause(ctx, rest); err != nil {
-			return err
-		}
-	}
+// rest waits until the octets that were read are paid for.
+func (p *pace) rest(ctx context.Context) error {
+	p.mu.Lock()
+	rest := time.Until(p.next)
+	p.mu.Unlock()
+	return pause(ctx, rest)
+}
+
+// begin waits for a turn.
+func (p *pace) begin(ctx context.Context) error {
 	select {
 	case p.slots <- struct{}{}:
 		return nil
@@ -116,7 +116,7 @@ type measurer struct {
 
 // newMeasurer begins with the messages whose sizes nobody knows.
 func newMeasurer(d *drop) *measurer {
-	m := &measurer{drop: d, pace: d.o.Measuring.pace(d.store.Name), flight: make(map[int]chan struct{})}
+	m := &measurer{drop: d, pace: d.o.Measuring.pace(d.store.Name)}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	if !d.list.complete() {
 		for range cap(m.pace.slots) {
@@ -127,13 +127,11 @@ func newMeasurer(d *drop) *measurer {
 }
 
 // background measures until all is known, or the store fails: then the client will hear of it.
+// It rests before it claims a message, so that a client does not wait for it to rest.
 func (m *measurer) background() {
-	for {
+	for m.pace.rest(m.ctx) == nil {
 		i, done := m.claimNext()
-		if done == nil {
-			return
-		}
-		if err := m.measure(m.ctx, i, done, true); err != nil {
+		if done == nil || m.measure(m.ctx, i, done) != nil {
 			return
 		}
 	}
@@ -147,12 +145,20 @@ func (m *measurer) claimNext() (i int, done chan struct{}) {
 		if _, known := m.drop.list.size(m.next); !known && m.flight[m.next] == nil {
 			i = m.next
 			done = make(chan struct{})
-			m.flight[i] = done
+			m.fly(i, done)
 			m.next++
 			return i, done
 		}
 	}
 	return 0, nil
+}
+
+// fly notes that a message is being read. The lock is held.
+func (m *measurer) fly(i int, done chan struct{}) {
+	if m.flight == nil {
+		m.flight = make(map[int]chan struct{}) // most sessions need none
+	}
+	m.flight[i] = done
 }
 
 // size gives a size, and finds it if need be.
@@ -165,11 +171,11 @@ func (m *measurer) size(ctx context.Context, i int) (int64, error) {
 		done, mine := m.flight[i], false
 		if done == nil {
 			done, mine = make(chan struct{}), true
-			m.flight[i] = done
+			m.fly(i, done)
 		}
 		m.mu.Unlock()
 		if mine {
-			if err := m.measure(ctx, i, done, false); err != nil {
+			if err := m.measure(ctx, i, done); err != nil {
 				return 0, err
 			}
 			continue
@@ -183,14 +189,14 @@ func (m *measurer) size(ctx context.Context, i int) (int64, error) {
 }
 
 // measure reads a message that was claimed.
-func (m *measurer) measure(ctx context.Context, i int, done chan struct{}, patient bool) error {
+func (m *measurer) measure(ctx context.Context, i int, done chan struct{}) error {
 	defer func() {
 		m.mu.Lock()
 		delete(m.flight, i)
 		m.mu.Unlock()
 		close(done)
 	}()
-	if err := m.pace.begin(ctx, patient); err != nil {
+	if err := m.pace.begin(ctx); err != nil {
 		return err
 	}
 	size, err := m.drop.measure(ctx, i)

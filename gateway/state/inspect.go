@@ -24,9 +24,6 @@ type TableCount struct {
 	Rows  int64
 }
 
-// tables are those of the schema, in the order in which they are told.
-var tables = []string{"folders", "folder_parts", "leases", "login_failures", "quarantine"}
-
 // Inspect looks at a database, which may be in use, without changing anything: whether the file
 // is whole, what refers to nothing, the schema's version, and how much there is. Whatever is
 // wrong is in the report; the error is for what keeps it from looking. With PostgreSQL the
@@ -72,7 +69,7 @@ func inspectSQLite(ctx context.Context, file string) (*Report, error) {
 			return r, nil
 		}
 	}
-	return r, r.count(ctx, db)
+	return r, r.count(ctx, db, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")
 }
 
 func inspectPostgres(ctx context.Context, o Options) (*Report, error) {
@@ -90,7 +87,7 @@ func inspectPostgres(ctx context.Context, o Options) (*Report, error) {
 		r.Problems = append(r.Problems, err.Error())
 		return r, nil
 	}
-	return r, r.count(ctx, db.pool)
+	return r, r.count(ctx, db.pool, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY tablename")
 }
 
 // orphans finds rows that refer to others that are not there.
@@ -110,24 +107,37 @@ func (r *Report) orphans(ctx context.Context, db *sql.DB) error {
 	return rows.Err()
 }
 
-func (r *Report) count(ctx context.Context, db *sql.DB) (err error) {
+// count tells the version, and how much there is in the tables that a query names.
+func (r *Report) count(ctx context.Context, db *sql.DB, tables string) (err error) {
 	if r.Version, err = versionOf(ctx, db); err != nil {
 		return fmt.Errorf("the state database: %w", err)
 	}
-	switch known := SchemaVersion(); {
-	case r.Version == 0:
+	if r.Version == 0 {
 		r.Problems = append(r.Problems, "there is no schema in it")
 		return nil
-	case r.Version < known:
-		// The gateway brings it up to date when it starts. Tables may be missing until then.
-		return nil
 	}
-	for _, table := range tables {
-		c := TableCount{Table: table}
-		if err := db.QueryRowContext(ctx, "SELECT count(*) FROM "+table).Scan(&c.Rows); err != nil {
+	rows, err := db.QueryContext(ctx, tables)
+	if err != nil {
+		return fmt.Errorf("the state database: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var c TableCount
+		if err := rows.Scan(&c.Table); err != nil {
 			return fmt.Errorf("the state database: %w", err)
 		}
-		r.Tables = append(r.Tables, c)
+		if c.Table != versionTable {
+			r.Tables = append(r.Tables, c)
+		}
+	}
+	err = errors.Join(rows.Err(), rows.Close()) // it may be the only connection
+	for i := range r.Tables {
+		if err == nil {
+			err = db.QueryRowContext(ctx, "SELECT count(*) FROM "+r.Tables[i].Table).Scan(&r.Tables[i].Rows)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("the state database: %w", err)
 	}
 	return nil
 }

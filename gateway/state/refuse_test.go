@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -223,7 +224,7 @@ func TestInspect(t *testing.T) {
 			}
 		}
 		r, err := Inspect(t.Context(), o)
-		if err != nil || len(r.Problems) > 0 || r.Version != SchemaVersion() || len(r.Tables) != len(tables) || r.Tables[0] != (TableCount{"folders", 2}) {
+		if err != nil || len(r.Problems) > 0 || r.Version != SchemaVersion() || !slices.Contains(r.Tables, TableCount{"folders", 2}) {
 			t.Errorf("%+v, %v", r, err)
 		}
 	})
