@@ -5,11 +5,14 @@ package clients
 import (
 	"bytes"
 	"context"
+	"flag"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +20,11 @@ import (
 	"github.com/dipylon/dipylon/test/harness"
 )
 
-func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+func TestMain(m *testing.M) {
+	// Clients wait more than they work: more of them than there are processors run at a time.
+	flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
+	os.Exit(harness.Main(m))
+}
 
 // mode is how a connection is secured.
 type mode string

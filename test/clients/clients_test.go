@@ -46,6 +46,7 @@ func newAccount(t *testing.T, g *harness.Gateway, m mode, protocol string, user 
 
 // TestReaders has each client fetch everything and leave it, then fetch everything and delete it.
 func TestReaders(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{PlaintextLogin: true})
 	for _, r := range readers {
 		for _, m := range r.modes {
@@ -67,6 +68,7 @@ func TestReaders(t *testing.T) {
 
 // TestSenders has each client submit a message from one account to another.
 func TestSenders(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{PlaintextLogin: true})
 	for _, s := range senders {
 		for _, m := range s.modes {
@@ -79,8 +81,8 @@ func TestSenders(t *testing.T) {
 				for i := range sent {
 					// Who submits has to be who the message says.
 					sent[i] = bytes.ReplaceAll(sent[i], []byte("erika@corpus.example"), []byte(from.Address))
-					s.send(t, a, to.Address, sent[i])
 				}
+				s.send(t, a, to.Address, sent)
 				wantArrived(t, fetchAndDelete(t, g, to), sent, s.composes)
 			})
 		}

@@ -69,11 +69,10 @@ $pop->Close or die "close: " . $pop->Message;
 	return files(t, got)
 }
 
-func sendRubySMTP(t *testing.T, a account, to string, message []byte) {
-	file := a.write(t, "message", string(message))
+func sendRubySMTP(t *testing.T, a account, to string, messages [][]byte) {
 	program := a.write(t, "send.rb", `
 require "net/smtp"
-mode, port, user, password, ca, to, file = ARGV
+mode, port, user, password, ca, to, *files = ARGV
 smtp = Net::SMTP.new("localhost", port.to_i)
 context = Net::SMTP.default_ssl_context
 context.cert_store = OpenSSL::X509::Store.new.add_file(ca)
@@ -82,10 +81,10 @@ smtp.disable_tls; smtp.disable_starttls
 smtp.enable_tls(context) if mode == "implicit"
 smtp.enable_starttls(context) if mode == "starttls"
 smtp.start("client.corpus.example", user, password, :plain) do
-  smtp.send_message(File.binread(file), user, to)
+  files.each { |file| smtp.send_message(File.binread(file), user, to) }
 end
 `)
-	a.run(t, nil, "ruby", program, string(a.mode), a.port, a.user, a.password, a.ca, to, file)
+	a.run(t, nil, append([]string{"ruby", program, string(a.mode), a.port, a.user, a.password, a.ca, to}, a.writeAll(t, messages)...)...)
 }
 
 // node runs a program for Node, which finds the packages that install-node has installed.
@@ -123,16 +122,21 @@ main().catch(error => { console.error(error); process.exit(1); });
 	return files(t, got)
 }
 
-func sendNodemailer(t *testing.T, a account, to string, message []byte) {
-	file := a.write(t, "message", string(message))
+func sendNodemailer(t *testing.T, a account, to string, messages [][]byte) {
 	program := a.write(t, "send.cjs", `
 const nodemailer = require("nodemailer"), fs = require("fs");
-const [mode, port, user, pass, to, file] = process.argv.slice(2);
-nodemailer.createTransport({
-  host: "localhost", port: Number(port), secure: mode === "implicit",
+const [mode, port, user, pass, to, ...files] = process.argv.slice(2);
+const transport = nodemailer.createTransport({
+  pool: true, maxConnections: 1, host: "localhost", port: Number(port), secure: mode === "implicit",
   requireTLS: mode === "starttls", ignoreTLS: mode === "cleartext", auth: {user, pass},
-}).sendMail({envelope: {from: user, to, use8BitMime: true}, raw: fs.readFileSync(file)})
-  .catch(error => { console.error(error); process.exit(1); });
+});
+async function main() {
+  for (const file of files) {
+    await transport.sendMail({envelope: {from: user, to, use8BitMime: true}, raw: fs.readFileSync(file)});
+  }
+  transport.close();
+}
+main().catch(error => { console.error(error); process.exit(1); });
 `)
-	a.node(t, program, string(a.mode), a.port, a.user, a.password, to, file)
+	a.node(t, program, append([]string{string(a.mode), a.port, a.user, a.password, to}, a.writeAll(t, messages)...)...)
 }

@@ -36,6 +36,7 @@ var mailers = []mailer{
 // TestMailers has each program fetch mail and leave it, show a message, and send one from its
 // window; started again it fetches nothing twice, and deletes what it has.
 func TestMailers(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{PlaintextLogin: true})
 	for _, p := range mailers {
 		for _, m := range everyMode {

@@ -96,12 +96,18 @@ func readFetchmail(t *testing.T, a account, remove bool) [][]byte {
 	return files(t, got)
 }
 
+// readGetmail gives it a program that ends when it is waited for: getmail does not notice the end
+// of one that is faster than it is, and gives up after three minutes.
 func readGetmail(t *testing.T, a account, remove bool) [][]byte {
 	got := a.folder(t, "got")
+	program := a.script(t, "deliver", "#!/bin/sh\n"+mda(t, a, got)+`
+# A handler for SIGCHLD is there, and it sleeps.
+until tr '\n' ' ' </proc/$PPID/status | grep -q 'State:.S .*SigCgt:.[0-9a-f]*[13579bdf][0-9a-f]\{4\} '; do :; done
+`)
 	kind := map[mode]string{cleartext: "SimplePOP3Retriever", implicit: "SimplePOP3SSLRetriever\nca_certs = {ca}"}[a.mode]
 	dir := a.folder(t, "getmail")
 	a.write(t, "getmail/getmailrc", a.fill("[retriever]\ntype = "+kind+"\nserver = localhost\nport = {port}\nusername = {user}\npassword = {password}\n"+
-		"[destination]\ntype = MDA_external\npath = "+mda(t, a, got)+"\nallow_root_commands = true\n"+
+		"[destination]\ntype = MDA_external\npath = "+program+"\nallow_root_commands = true\n"+
 		fmt.Sprintf("[options]\nread_all = true\ndelete = %t\ndelivered_to = false\nreceived = false\n", remove)))
 	a.run(t, nil, "getmail", "--getmaildir", dir)
 	return files(t, got)
