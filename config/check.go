@@ -284,6 +284,7 @@ func (d *decoder) stores(c *Config, builtins []string) {
 		}
 		d.domains(join(at, "domains"), s.Domains, i, domains)
 		d.onlyDefault(c.Stores, i)
+		d.mailboxes(join(at, "mailboxes"), s)
 		d.plugin(join(at, "plugin"), &s.Plugin, builtins)
 		if s.Settings.JSON == nil {
 			s.Settings.JSON = []byte("{}")

@@ -26,7 +26,6 @@ package config
 import (
 	"cmp"
 	"slices"
-	"strconv"
 )
 
 // Config is a configuration that was checked. Paths in it are absolute.
@@ -43,6 +42,7 @@ type Config struct {
 	Limits      Limits     `yaml:"limits"`
 	Timeouts    Timeouts   `yaml:"timeouts"`
 	Login       Login      `yaml:"login"`
+	Policy      Policy     `yaml:"policy"`
 	POP3        POP3       `yaml:"pop3"`
 	SMTP        SMTP       `yaml:"smtp"`
 	Submission  Submission `yaml:"submission"`
@@ -128,8 +128,11 @@ type Store struct {
 	Sends bool `yaml:"sends,omitempty"`
 	// Passwords says which passwords are good for the store's accounts: its own, application
 	// passwords of the gateway's, or any of them.
-	Passwords string   `yaml:"passwords,omitempty" enum:"any store application"`
-	Settings  Settings `yaml:"settings"`
+	Passwords string `yaml:"passwords,omitempty" enum:"any store application"`
+	// Policy is what is particular about the store's mailboxes, and Mailboxes about some of them.
+	Policy    Policy    `yaml:"policy,omitempty"`
+	Mailboxes []Mailbox `yaml:"mailboxes,omitempty"`
+	Settings  Settings  `yaml:"settings"`
 }
 
 // Limits bound what clients can make the gateway hold or do. Those of connections are for each
@@ -178,16 +181,11 @@ var LoginNames = []string{"alias", "realm", "mailbox", "shared", "folder"}
 
 // POP3 is what the protocols pop3 and pop3s do.
 type POP3 struct {
-	Idle       Duration `yaml:"idle" min:"30s" max:"1d"`
 	Login      Duration `yaml:"login" min:"5s" max:"1h"`
 	LoginDelay Duration `yaml:"login_delay" min:"0s" max:"1d"`
-	Expire     Expire   `yaml:"expire"`
-	Deleted    string   `yaml:"deleted" enum:"remove trash mark"`
-	// Sizes says whether sizes are exact, by reading what has to be read, or as the store
-	// estimates them. Measure bounds that reading: octets a second of each store.
-	Sizes          string `yaml:"sizes" enum:"exact fast"`
-	Measure        Size   `yaml:"measure" min:"64KiB" max:"100GiB"`
-	PlaintextLogin bool   `yaml:"plaintext_login"`
+	// Measure bounds what is read only to know sizes: octets a second of each store.
+	Measure        Size `yaml:"measure" min:"64KiB" max:"100GiB"`
+	PlaintextLogin bool `yaml:"plaintext_login"`
 	// Quirks are what is done for old clients, see pop3.Quirks.
 	Quirks []string `yaml:"quirks" enum:"auth-list bare-lf last no-nul"`
 }
@@ -205,27 +203,6 @@ type SMTP struct {
 type Submission struct {
 	BareNewlines   string `yaml:"bare_newlines" enum:"reject repair"`
 	PlaintextLogin bool   `yaml:"plaintext_login"`
-}
-
-// Expire is how many days mail stays in a maildrop (RFC 2449 §6.7); below zero: for ever.
-type Expire int
-
-// ExpireNever keeps mail for ever.
-const ExpireNever Expire = -1
-
-func (e Expire) String() string {
-	if e < 0 {
-		return "never"
-	}
-	return strconv.Itoa(int(e))
-}
-
-// MarshalYAML writes "never" or the number of days.
-func (e Expire) MarshalYAML() (any, error) {
-	if e < 0 {
-		return "never", nil
-	}
-	return int(e), nil
 }
 
 // defaultHostname is what a gateway calls itself on a machine without a full name. Names
@@ -256,7 +233,8 @@ func withDefaults(hostname string) Config {
 			PluginStart: minutes(1) / 3, PluginCall: minutes(1), PluginStall: minutes(5), PluginDrain: minutes(60), Lease: minutes(1) / 2,
 		},
 		Login:      Login{Names: slices.Clone(LoginNames), Certificate: "email", Remember: minutes(5)},
-		POP3:       POP3{Idle: minutes(10), Login: minutes(1), Expire: ExpireNever, Deleted: "remove", Sizes: "exact", Measure: 32 << 20, Quirks: []string{"auth-list", "bare-lf"}},
+		Policy:     defaultPolicy(),
+		POP3:       POP3{Login: minutes(1), Measure: 32 << 20, Quirks: []string{"auth-list", "bare-lf"}},
 		SMTP:       SMTP{BareNewlines: "reject", Hops: 100, Command: minutes(5), Data: minutes(3), Session: minutes(120)},
 		Submission: Submission{BareNewlines: "reject"},
 	}

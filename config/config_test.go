@@ -322,6 +322,7 @@ func TestExample(t *testing.T) {
 	for _, part := range []struct{ name, want, got any }{
 		{"limits", plain.Limits, example.Limits},
 		{"timeouts", plain.Timeouts, example.Timeouts},
+		{"policy", plain.Policy, example.Policy},
 		{"pop3", plain.POP3, example.POP3},
 		{"smtp", plain.SMTP, example.SMTP},
 		{"submission", plain.Submission, example.Submission},

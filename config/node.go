@@ -5,7 +5,6 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
-	"strconv"
 
 	"gopkg.in/yaml.v3"
 )
@@ -75,18 +74,4 @@ func (p Plugin) MarshalYAML() (any, error) {
 		}
 	}
 	return pluginCommand{Command: p.Command, SHA256: p.SHA256, Env: env}, nil
-}
-
-// decodeNode reads "never" or a number of days.
-func (e *Expire) decodeNode(d *decoder, path string, n *yaml.Node) {
-	if n.Kind == yaml.ScalarNode && n.Value == "never" {
-		*e = ExpireNever
-		return
-	}
-	days, err := strconv.ParseUint(n.Value, 10, 15)
-	if n.Kind != yaml.ScalarNode || err != nil {
-		d.fail(path, n, "", "expected never or a number of days, found %s", describe(n))
-		return
-	}
-	*e = Expire(days)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/passwords"
+	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/state"
 )
@@ -31,16 +32,18 @@ type gateway struct {
 	gate *levelGate
 
 	// What outlives every configuration.
-	router  *routing.Router
-	desk    *login.Desk
-	locks   lease.Locks
-	logins  maildrop.Logins
-	ledger  routing.Ledger
-	watcher *edge.Watcher // of the certificates' files
-	db      *state.DB
-	index   *index.Index
-	tempDir string
-	lock    *stateLock
+	router   *routing.Router
+	desk     *login.Desk
+	locks    lease.Locks
+	logins   maildrop.Logins
+	ledger   routing.Ledger
+	policies *policy.Shelf
+	sessions *policy.Sessions
+	watcher  *edge.Watcher // of the certificates' files
+	db       *state.DB
+	index    *index.Index
+	tempDir  string
+	lock     *stateLock
 
 	// What the configuration of the day has made.
 	cfg       *config.Config
@@ -62,9 +65,10 @@ type gateway struct {
 func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *config.Config) (*gateway, error) {
 	g := &gateway{
 		log: log, gate: gate, cfg: cfg,
-		router:  &routing.Router{},
-		logins:  &maildrop.MemoryLogins{},
-		watcher: &edge.Watcher{Log: log},
+		router:   &routing.Router{},
+		logins:   &maildrop.MemoryLogins{},
+		watcher:  &edge.Watcher{Log: log},
+		policies: &policy.Shelf{}, sessions: &policy.Sessions{},
 		tempDir: filepath.Join(cfg.StateFolder, "tmp"),
 		stores:  make(map[string]*running), engines: make(map[engine]struct{}),
 		failed: make(chan error, 1),
@@ -183,8 +187,10 @@ func (g *gateway) begin(ctx context.Context) error {
 	}
 	g.router.Swap(table)
 	g.work.Go(func() { g.watcher.Run(g.base, edge.LookEvery) })
+	book := policy.NewBook(g.cfg)
+	g.policies.Put(book)
 	for i, l := range g.cfg.Listeners {
-		g.serve(g.listening[i], shapeOf(g.cfg, l), l.ImplicitTLS())
+		g.serve(g.listening[i], shapeOf(g.cfg, l, book), l.ImplicitTLS())
 	}
 	g.warn(g.cfg)
 	g.work.Go(func() {

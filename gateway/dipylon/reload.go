@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/plugins/host"
 )
 
@@ -106,11 +107,13 @@ func (g *gateway) apply(ctx context.Context, c *change) {
 		g.router.Swap(table)
 	}
 	g.watcher.Watch(c.secure.pairs)
+	book := policy.NewBook(c.cfg)
+	g.policies.Put(book)
 	for i, l := range c.listening {
 		wanted := c.cfg.Listeners[i]
 		l.certs.current.Store(c.secure.configs[i])
 		l.door.proxy.Store(proxyOf(wanted))
-		if s := shapeOf(c.cfg, wanted); !l.opened || !reflect.DeepEqual(l.shape, s) {
+		if s := shapeOf(c.cfg, wanted, book); !l.opened || !reflect.DeepEqual(l.shape, s) {
 			l.protocol = wanted.Protocol
 			g.serve(l, s, wanted.ImplicitTLS())
 		}

@@ -102,7 +102,7 @@ func TestReload(t *testing.T) {
 	p.user("two", "me@two.example")
 	changed := strings.Replace(at(gateYAML, pop3, smtp), "settings: {root: one}", "settings: {root: one, quota: 1GiB}", 1) +
 		"  - {name: two, plugin: maildir, domains: [two.example], settings: {root: two}}\nlimits: {recipients: 100}\n"
-	changed = strings.Replace(changed, "pop3: {", "log: {level: debug}\npop3: {idle: 20m, ", 1)
+	changed = strings.Replace(changed, "pop3: {", "log: {level: debug}\npop3: {login: 20m, ", 1)
 	changed = strings.Replace(changed, "listeners:", "listeners:\n  - {protocol: pop3s, address: \"127.0.0.1:0\"}", 1)
 	write(t, p.dir, changed)
 	from := p.mark()
@@ -414,7 +414,7 @@ func TestReloadsInARow(t *testing.T) {
 		}
 	}()
 	for i := range 5 {
-		write(t, p.dir, strings.Replace(good, "pop3: {", fmt.Sprintf("pop3: {idle: %dm, ", 10+i), 1))
+		write(t, p.dir, strings.Replace(good, "pop3: {", fmt.Sprintf("pop3: {login: %dm, ", 10+i), 1))
 		from := p.mark()
 		p.signal(syscall.SIGHUP)
 		p.signal(syscall.SIGHUP)

@@ -5,13 +5,12 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
-	"strings"
 
 	"github.com/rs/zerolog"
 
-	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/maildrop"
+	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/pop3"
 	"github.com/dipylon/dipylon/gateway/quarantine"
 	"github.com/dipylon/dipylon/gateway/routing"
@@ -33,10 +32,11 @@ type shape struct {
 	pop3       config.POP3
 	smtp       config.SMTP
 	submission config.Submission
+	expire     string // what CAPA says before a login
 }
 
-func shapeOf(cfg *config.Config, l config.Listener) shape {
-	return shape{l.Protocol, cfg.Hostname, cfg.Limits, cfg.Timeouts, cfg.POP3, cfg.SMTP, cfg.Submission}
+func shapeOf(cfg *config.Config, l config.Listener, book *policy.Book) shape {
+	return shape{l.Protocol, cfg.Hostname, cfg.Limits, cfg.Timeouts, cfg.POP3, cfg.SMTP, cfg.Submission, book.Expire()}
 }
 
 // newEngine makes the engine of a listener.
@@ -62,18 +62,18 @@ func (g *gateway) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConf
 	return &pop3.Server{
 		Backend: maildrop.New(maildrop.Options{
 			Log: log, Desk: g.desk, Locks: g.locks, Index: g.index,
-			Measuring: g.measuring(s.pop3), FastSizes: s.pop3.Sizes == "fast", Hostname: s.hostname,
+			Measuring: g.measuring(s.pop3), Hostname: s.hostname,
 			PlaintextLogin: s.pop3.PlaintextLogin,
-			Disposal:       disposals[s.pop3.Deleted],
-			Quarantine:     &quarantine.Ward{DB: g.db},
-			LoginDelay:     s.pop3.LoginDelay.Std(), Logins: g.logins,
+			Policies:       g.policies, Sessions: g.sessions,
+			Quarantine: &quarantine.Ward{DB: g.db},
+			LoginDelay: s.pop3.LoginDelay.Std(), Logins: g.logins,
 		}),
 		Log: log, TLSConfig: tlsConfig, ImplicitTLS: implicitTLS, InsecureAuth: s.pop3.PlaintextLogin,
 		Greeting:       s.hostname + " POP3 server ready",
 		Implementation: "Dipylon",
-		Expire:         strings.ToUpper(s.pop3.Expire.String()),
+		Expire:         s.expire,
 		LoginDelay:     s.pop3.LoginDelay.Std(),
-		IdleTimeout:    s.pop3.Idle.Std(), LoginTimeout: s.pop3.Login.Std(), WriteTimeout: s.timeouts.Write.Std(),
+		LoginTimeout:   s.pop3.Login.Std(), WriteTimeout: s.timeouts.Write.Std(),
 		MaxConnections: s.limits.Connections, MaxPerAddress: s.limits.PerAddress,
 		MaxLogins: s.limits.LoginFailures, MaxErrors: s.limits.Errors,
 		Quirks: quirksOf(s.pop3.Quirks),
@@ -100,10 +100,6 @@ func quirksOf(names []string) pop3.Quirks {
 
 var quirkNames = map[string]pop3.Quirks{
 	"auth-list": pop3.QuirkAuthList, "bare-lf": pop3.QuirkBareLF, "last": pop3.QuirkLast, "no-nul": pop3.QuirkNoNUL,
-}
-
-var disposals = map[string]backends.Disposal{
-	"remove": backends.DisposalRemove, "trash": backends.DisposalTrash, "mark": backends.DisposalMark,
 }
 
 func newSMTP(s shape, log zerolog.Logger, tlsConfig *tls.Config) *smtp.Server {
@@ -133,6 +129,7 @@ func bareNewlines(policy string) smtp.BareNewlines {
 func (g *gateway) routingOptions(s shape, log zerolog.Logger) routing.Options {
 	return routing.Options{
 		Log: log, Router: g.router, Desk: g.desk, Ledger: g.ledger,
+		Policies: g.policies,
 		Hostname: s.hostname, TempDir: g.tempDir, PlaintextLogin: s.submission.PlaintextLogin,
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/pop3"
 	"github.com/dipylon/dipylon/gateway/quarantine"
 	"github.com/dipylon/dipylon/gateway/replies"
@@ -28,24 +29,22 @@ type Options struct {
 	Index *index.Index
 	// Measuring bounds the reading of messages only to learn their sizes [one of its own].
 	Measuring *Measuring
-	// FastSizes tells a store's estimates as sizes, rather than read messages to know them.
-	FastSizes bool
 	// Folder is the folder that is served where a login name asks for none, with "/" between its
 	// parts [the inbox].
 	Folder string
 	// Rendering is the form in which stores that render are asked for messages.
 	Rendering backends.Rendering
-	// Disposal is what becomes of deleted messages.
-	Disposal backends.Disposal
+	// Policies are the mailboxes' [policy.Default for each].
+	Policies *policy.Shelf
+	// Sessions counts those of accounts; it is shared by everything that opens maildrops [one of
+	// its own].
+	Sessions *policy.Sessions
 	// PlaintextLogin lets passwords pass over connections without TLS [no].
 	PlaintextLogin bool
 	// Hostname stands in notices about messages that cannot be rendered ["localhost"].
 	Hostname string
 	// Quarantine remembers messages that their stores cannot give [nobody does].
 	Quarantine *quarantine.Ward
-	// NoticeRemoves lets a client who deletes a notice remove the message behind it, which
-	// nobody has seen [it is hidden, and stays in the store].
-	NoticeRemoves bool
 	// MessagesMost bounds a folder: each message costs some 100 octets of memory while a
 	// session is open [1,000,000].
 	MessagesMost int
@@ -77,6 +76,9 @@ func New(o Options) *Backend {
 	}
 	if o.Measuring == nil {
 		o.Measuring = &Measuring{}
+	}
+	if o.Sessions == nil {
+		o.Sessions = &policy.Sessions{}
 	}
 	if o.Ahead == nil {
 		o.Ahead = NewBudget(64 << 20)

@@ -91,7 +91,7 @@ func (c *content) complete() {
 		return
 	}
 	c.drop.learn(c.index, c.count)
-	if known && c.drop.o.FastSizes {
+	if known && c.drop.policy.FastSizes {
 		return // it was an estimate, and stays one as long as the session does
 	}
 	if known {

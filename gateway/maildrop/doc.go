@@ -28,7 +28,7 @@
 // Sizes that a store calls exact are believed, and compared when the message is read. Others
 // are found by reading the message once (I6): in the background from the login on, within what
 // [Measuring] allows, and at once for a client that asks. What was found is in the index, so no
-// later session pays for it. With FastSizes a store's estimates are told as they are.
+// later session pays for it. Where the policy is fast, a store's estimates are told as they are.
 //
 // # What a store cannot give
 //

@@ -13,6 +13,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/pop3"
 	"github.com/dipylon/dipylon/gateway/quarantine"
 	"github.com/dipylon/dipylon/gateway/replies"
@@ -39,6 +40,8 @@ type drop struct {
 	ahead  *ahead       // nil: nothing has been read yet
 	gone   map[int]bool // messages that the client knows to be gone
 	sick   sickbay
+	policy *policy.Policy
+	leave  func() // counts the session out; nil: it was not counted
 
 	closing sync.Once
 	closed  error
@@ -49,6 +52,9 @@ func (d *drop) prepare(ctx context.Context) error {
 	account := d.inner.Account().ID
 	if account == "" {
 		return backends.Fail(backends.Temporary, "the store has named no account")
+	}
+	if err := d.enabled(); err != nil {
+		return err
 	}
 	// Stores may know one folder by letters of any case.
 	key := LockKey{Store: d.store.Name, Account: account, Folder: strings.ToLower(d.folder)}
@@ -63,10 +69,11 @@ func (d *drop) prepare(ctx context.Context) error {
 	if err := d.openIndex(ctx, account); err != nil {
 		return err
 	}
-	if d.list, err = d.takeSnapshot(ctx); err != nil {
+	from, young := d.listed()
+	if d.list, err = d.takeSnapshot(ctx, from); err != nil {
 		return fmt.Errorf("list: %w", err)
 	}
-	d.admit(ctx)
+	d.admit(ctx, young)
 	d.sizes = newMeasurer(d)
 	return d.o.opened(ctx, key)
 }
@@ -273,7 +280,7 @@ func (d *drop) remove(ctx context.Context, ids []backends.MessageID) (removed in
 }
 
 func (d *drop) removeBatch(ctx context.Context, ids []backends.MessageID) (removed int, first error) {
-	removals, err := d.inner.Remove(ctx, ids, d.o.Disposal)
+	removals, err := d.inner.Remove(ctx, ids, d.policy.Disposal)
 	if err != nil {
 		return 0, err
 	}
@@ -320,6 +327,9 @@ func (d *drop) Close() error {
 		d.closed = d.inner.Close()
 		if d.lock != nil {
 			d.lock.Release()
+		}
+		if d.leave != nil {
+			d.leave()
 		}
 	})
 	return d.closed

@@ -33,6 +33,7 @@ type fakeStore struct {
 	opened   int
 	fetches  int
 	writerTo bool
+	disposal backends.Disposal
 	limits   backends.Limits
 
 	onOpen   func(ctx context.Context) error
@@ -134,7 +135,8 @@ func (d *fakeDrop) Fetch(ctx context.Context, request backends.FetchRequest) (ba
 	return c, nil
 }
 
-func (d *fakeDrop) Remove(ctx context.Context, ids []backends.MessageID, _ backends.Disposal) ([]backends.Removal, error) {
+func (d *fakeDrop) Remove(ctx context.Context, ids []backends.MessageID, disposal backends.Disposal) ([]backends.Removal, error) {
+	d.disposal = disposal
 	d.batches = append(d.batches, len(ids))
 	if d.onRemove != nil {
 		return d.onRemove(ctx, ids)

@@ -16,6 +16,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/maildrop"
+	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/pop3"
 	"github.com/dipylon/dipylon/gateway/state"
 )
@@ -107,7 +108,7 @@ func TestWrongSizesAreRemembered(t *testing.T) {
 // TestFastSizes: estimates are told as they are, all through a session, and nothing is read
 // for its size where there is one.
 func TestFastSizes(t *testing.T) {
-	g := newGateway(t, withIndex(newIndex(t)), func(o *maildrop.Options) { o.FastSizes = true })
+	g := newGateway(t, withIndex(newIndex(t)), with(func(p *policy.Policy) { p.FastSizes = true }))
 	g.store.add("m", letter)
 	g.store.entries[0] = backends.Entry{ID: "m", Size: 7}
 	drop, err := g.session().Password(t.Context(), "alice", []byte("sesame"))

@@ -16,7 +16,7 @@ func (d *drop) notice(i int, e quarantine.Entry) string {
 		date = "Date: " + e.First.Format(time.RFC1123Z) + "\n"
 	}
 	deleting := "Deleting this notice hides the message from mail programs. The store keeps it."
-	if d.o.NoticeRemoves {
+	if d.policy.NoticeRemoves {
 		deleting = "Deleting this notice deletes the message."
 	}
 	return strings.ReplaceAll(fmt.Sprintf(`From: Mail gateway <postmaster@%s>

@@ -68,34 +68,27 @@ func (d *drop) patient(i int) quarantine.Message {
 }
 
 // admit puts what is remembered of the folder's messages into the list: what is hidden is left
-// out, what is held has the size of its notice, and what was released its new unique-id. Without
-// its memory the gateway goes on: the store will say again what it cannot give.
-func (d *drop) admit(ctx context.Context) {
+// out, and then what the policy does not show; what is held has the size of its notice, and what
+// was released its new unique-id. Without its memory the gateway goes on: the store will say again
+// what it cannot give.
+func (d *drop) admit(ctx context.Context, young func(i int) bool) {
 	entries, err := d.o.Quarantine.In(ctx, d.room())
 	if err != nil {
 		d.log.Error().Err(err).Msg("the quarantine cannot be read; its messages are asked for again")
 	}
-	if len(entries) == 0 {
+	known := d.still(entries)
+	if len(known) > 0 {
+		d.list.filter(func(i int) bool { return known[d.list.id(i)].State != quarantine.Hidden })
+	}
+	d.arrange(young)
+	if len(known) == 0 {
 		return
 	}
-	known := make(map[backends.MessageID]quarantine.Entry, len(entries))
-	for _, e := range entries {
-		known[e.ID] = e
-	}
-	d.list.filter(func(i int) bool {
-		e, is := known[d.list.id(i)]
-		if is && e.State == quarantine.Hidden {
-			delete(known, e.ID) // it is there
-			return false
-		}
-		return true
-	})
 	for i := range d.list.entries {
 		e, is := known[d.list.id(i)]
 		if !is {
 			continue
 		}
-		delete(known, e.ID)
 		if quarantine.Renamed(e.UIDL) {
 			d.list.rename(i, e.UIDL)
 		}
@@ -106,11 +99,30 @@ func (d *drop) admit(ctx context.Context) {
 			d.list.setSize(i, int64(len(d.notice(i, e))))
 		}
 	}
+}
+
+// still gives those that are there, and has the others forgotten.
+func (d *drop) still(entries []quarantine.Entry) map[backends.MessageID]quarantine.Entry {
+	if len(entries) == 0 {
+		return nil
+	}
+	remembered := make(map[backends.MessageID]quarantine.Entry, len(entries))
+	for _, e := range entries {
+		remembered[e.ID] = e
+	}
+	known := make(map[backends.MessageID]quarantine.Entry, len(entries))
+	for i := range d.list.entries {
+		if e, is := remembered[d.list.id(i)]; is {
+			known[e.ID] = e
+			delete(remembered, e.ID)
+		}
+	}
 	var gone []string
-	for _, e := range known {
+	for _, e := range remembered {
 		gone = append(gone, e.Number)
 	}
 	d.ward("forget messages that are gone", func(ctx context.Context, w *quarantine.Ward) error { return w.Forget(ctx, gone) })
+	return known
 }
 
 // ward does something with the quarantine that no client waits for the outcome of.
@@ -245,7 +257,7 @@ func (d *drop) told(i int) {
 // nobody has seen, stays in the store, and is hidden until the administrator releases it. It
 // gives the messages that are to be removed.
 func (d *drop) dismiss(ctx context.Context, deleted []int) (rest []int, err error) {
-	if d.o.NoticeRemoves {
+	if d.policy.NoticeRemoves {
 		return deleted, nil
 	}
 	var numbers []string

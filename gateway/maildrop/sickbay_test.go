@@ -12,6 +12,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/maildrop"
+	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/quarantine"
 	"github.com/dipylon/dipylon/gateway/state"
 )
@@ -152,7 +153,7 @@ func TestPoisonIsRemembered(t *testing.T) {
 }
 
 func TestNoticeThatRemoves(t *testing.T) {
-	r := newSickRoom(t, func(o *maildrop.Options) { o.NoticeRemoves = true })
+	r := newSickRoom(t, with(func(p *policy.Policy) { p.NoticeRemoves = true }))
 	r.bad["m2"] = errDamaged
 	if notice, err := r.ask(2); err != nil || !strings.Contains(notice, "Deleting this notice deletes the message.") {
 		t.Errorf("%q, %v", notice, err)

@@ -124,9 +124,9 @@ type scan struct {
 
 // takeSnapshot reads the list to its end. An entry that breaks the contract (I10) is left out
 // and logged; the others are served (I8).
-func (d *drop) takeSnapshot(ctx context.Context) (*snapshot, error) {
-	s := &scan{log: d.log, most: d.o.MessagesMost, fast: d.o.FastSizes, known: d.known}
-	for e, err := range d.inner.List(ctx) {
+func (d *drop) takeSnapshot(ctx context.Context, from backends.Maildrop) (*snapshot, error) {
+	s := &scan{log: d.log, most: d.o.MessagesMost, fast: d.policy.FastSizes, known: d.known}
+	for e, err := range from.List(ctx) {
 		if err != nil {
 			return nil, err
 		}

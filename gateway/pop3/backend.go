@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"time"
 )
 
 // Backend gives each connection its session. It knows who may log in and where the
@@ -94,6 +95,19 @@ type Mortal interface {
 	// AfterEnd calls f in a goroutine of its own once the maildrop has come to an end that
 	// nobody asked for. It returns what [context.AfterFunc] returns.
 	AfterEnd(f func()) (stop func() bool)
+}
+
+// Limited is a [Maildrop] whose sessions have limits of their own.
+type Limited interface {
+	// Limits are how long the client may say nothing, and how long the session may last from
+	// the login on. What is 0 is the server's.
+	Limits() (idle, session time.Duration)
+}
+
+// Expirer is a [Maildrop] that knows its own EXPIRE (RFC 2449 §6.7), for CAPA after the login:
+// "NEVER", or days.
+type Expirer interface {
+	Expire() string
 }
 
 // Maildrop is the locked snapshot of a mailbox for one session in the TRANSACTION state

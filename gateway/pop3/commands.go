@@ -185,8 +185,8 @@ func (s *session) capa(context.Context, args) error {
 }
 
 func (s *session) capaPolicy() {
-	if s.server.Expire != "" {
-		s.line("EXPIRE", s.server.Expire)
+	if expire := s.expire(); expire != "" {
+		s.line("EXPIRE", expire)
 	}
 	if d := s.server.LoginDelay; d > 0 {
 		s.line("LOGIN-DELAY", strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10))
@@ -202,6 +202,16 @@ func (s *session) capaPolicy() {
 	if s.server.Implementation != "" {
 		s.line("IMPLEMENTATION", s.server.Implementation)
 	}
+}
+
+// expire is the maildrop's own, once there is one: " USER" is no part of that (RFC 2449 §6.7).
+func (s *session) expire() string {
+	if own, ok := s.drop.(Expirer); ok {
+		if days := own.Expire(); days != "" && validExpire(days) {
+			return days
+		}
+	}
+	return s.server.Expire
 }
 
 // languages are those of the texts: there is one, and RFC 6856 §3 wants the other name too.

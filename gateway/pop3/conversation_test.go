@@ -413,6 +413,22 @@ var conversations = []struct {
 		S: LANG
 		S: IMPLEMENTATION Test server
 		S: .`},
+	{name: "expire is the maildrop's own after the login", change: withAll, fake: dropWith(func(d *fakeDrop) { d.expire = "7" }), script: `
+		C: CAPA
+		S: +OK capabilities follow
+		S: TOP
+		S: UIDL
+		S: RESP-CODES
+		S: AUTH-RESP-CODE
+		S: PIPELINING
+		S: USER
+		S: SASL PLAIN X-STEPS
+		S: EXPIRE 7
+		S: LOGIN-DELAY 90
+		S: UTF8 USER
+		S: LANG
+		S: IMPLEMENTATION Test server
+		S: .`},
 	{name: "in plaintext, no passwords by default", anonymous: true, change: secureOnly, script: `
 		S: +OK POP3 server ready
 		C: CAPA

@@ -10,6 +10,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 )
 
 // fakeBackend has users with passwords, and a maildrop that each login opens.
@@ -169,17 +170,19 @@ func (e *steps) Next(_ context.Context, response []byte) ([]byte, Maildrop, erro
 
 // fakeDrop is a maildrop in memory, that can be told to fail.
 type fakeDrop struct {
-	accessed int
-	messages []string
-	user     string
-	sizes    map[int]int64
-	uidls    map[int]string
-	failSize map[int]error
-	failOpen map[int]error
-	content  func(ctx context.Context, n, top int) Content
-	onUpdate func(ctx context.Context, deleted []int) error
-	onSize   func(ctx context.Context) error
-	life     context.Context //nolint:containedctx // ends with the drop; nil: it lives
+	idle, session time.Duration
+	expire        string
+	accessed      int
+	messages      []string
+	user          string
+	sizes         map[int]int64
+	uidls         map[int]string
+	failSize      map[int]error
+	failOpen      map[int]error
+	content       func(ctx context.Context, n, top int) Content
+	onUpdate      func(ctx context.Context, deleted []int) error
+	onSize        func(ctx context.Context) error
+	life          context.Context //nolint:containedctx // ends with the drop; nil: it lives
 
 	mu      sync.Mutex
 	updates [][]int
@@ -243,6 +246,9 @@ func (d *fakeDrop) Update(ctx context.Context, deleted []int) error {
 	}
 	return nil
 }
+
+func (d *fakeDrop) Limits() (idle, session time.Duration) { return d.idle, d.session }
+func (d *fakeDrop) Expire() string                        { return d.expire }
 
 func (d *fakeDrop) Accessed() int { return d.accessed }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -115,6 +116,7 @@ func (s *session) login(method, user string, opened Maildrop, err error) error {
 		s.unmourned = m.AfterEnd(func() { s.retire(errBereaved) })
 	}
 	s.highest.begin(opened)
+	s.limit(opened)
 	if named, ok := opened.(Named); ok {
 		user = named.User()
 	}
@@ -122,6 +124,20 @@ func (s *session) login(method, user string, opened Maildrop, err error) error {
 	s.log.Info().Str("user", user).Str("method", method).Bool("ok", true).Int("messages", opened.Len()).Msg("login")
 	s.okNumber("maildrop has ", int64(opened.Len()), " messages")
 	return nil
+}
+
+// limit takes the limits of a maildrop, or the server's.
+func (s *session) limit(opened Maildrop) {
+	s.idle = s.server.idleTimeout()
+	var most time.Duration
+	if own, ok := opened.(Limited); ok {
+		var idle time.Duration
+		idle, most = own.Limits()
+		s.idle = timeout(idle, s.idle)
+	}
+	if most = timeout(most, s.server.SessionLimit); most > 0 {
+		s.ends = time.Now().Add(most)
+	}
 }
 
 // loginFailed answers, and ends the connection of one that tries and tries (logged already).

@@ -50,6 +50,9 @@ type Server struct {
 	// IdleTimeout is how long a client that has logged in may say nothing; RFC 1939 §3 wants
 	// 10 minutes at least. Default: 10 minutes and 30 seconds.
 	IdleTimeout time.Duration
+	// SessionLimit is how long a session may last from its login on, unless a maildrop has a
+	// limit of its own; it ends between two commands. 0: no limit.
+	SessionLimit time.Duration
 	// LoginTimeout is how long a client may say nothing before that. Default: 1 minute.
 	LoginTimeout time.Duration
 	// LoginLimit is how long a client may take in all to log in. Default: 5 minutes.

@@ -56,6 +56,48 @@ func TestAutologout(t *testing.T) {
 	})
 }
 
+// A maildrop's own limits go before the server's: of the time between two commands, and of the
+// whole session. Neither removes anything.
+func TestLimitsOfAMaildrop(t *testing.T) {
+	fake := newFake(first)
+	fake.newDrop = func(string) *fakeDrop {
+		return &fakeDrop{messages: []string{first}, idle: 20 * time.Minute, session: time.Hour}
+	}
+	t.Run("idle", func(t *testing.T) {
+		bubble(t, fake, nil, func(t *testing.T, _ *running, c *client) {
+			c.login()
+			if d := c.expectAfter("-ERR timed out"); d != 20*time.Minute {
+				t.Errorf("closed after %v", d)
+			}
+		})
+	})
+	t.Run("session", func(t *testing.T) {
+		bubble(t, fake, nil, func(t *testing.T, r *running, c *client) {
+			c.login()
+			c.do("DELE 1", "+OK…")
+			for range 4 {
+				time.Sleep(12 * time.Minute)
+				c.do("NOOP", "+OK")
+			}
+			if d := c.expectAfter("-ERR [SYS/TEMP] the session has lasted for too long…"); d != 12*time.Minute {
+				t.Errorf("closed after %v", d)
+			}
+			c.closed()
+			if sum := r.wait(1)[0]; sum.Reason != "session limit" || fake.opened[len(fake.opened)-1].updates != nil {
+				t.Errorf("got %+v", sum)
+			}
+		})
+	})
+	t.Run("the server's", func(t *testing.T) {
+		bubble(t, newFake(first), func(s *Server) { s.SessionLimit = 5 * time.Minute }, func(t *testing.T, _ *running, c *client) {
+			c.login()
+			if d := c.expectAfter("-ERR [SYS/TEMP] the session has lasted for too long…"); d != 5*time.Minute {
+				t.Errorf("closed after %v", d)
+			}
+		})
+	})
+}
+
 // Octets are no command: they do not put the logout off.
 func TestAutologoutOfATrickle(t *testing.T) {
 	bubble(t, newFake(first), nil, func(t *testing.T, _ *running, c *client) {

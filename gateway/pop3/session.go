@@ -61,8 +61,10 @@ type session struct {
 	unmourned func() bool // ends the wait for drop's own end; nil: it tells of none
 	marks     marks
 	highest   highest
-	total     int64 // octets of all messages; -1: not asked yet
-	failures  int   // logins
+	idle      time.Duration // between commands, once logged in
+	ends      time.Time     // of the session; zero: whenever
+	total     int64         // octets of all messages; -1: not asked yet
+	failures  int           // logins
 	mistakes  int
 	patience  time.Time // when the line that is awaited must be there; zero: not waiting
 	lastOK    bool
@@ -268,8 +270,10 @@ func (s *session) checkLogin(err error) error {
 }
 
 var (
-	errRetired  = &farewell{reason: "shutdown", code: "SYS/TEMP", text: "the server is shutting down"}
-	errBereaved = &farewell{reason: "maildrop lost", code: "SYS/TEMP", text: "the mailbox has become unreachable, log in again"}
+	errRetired = &farewell{reason: "shutdown", code: "SYS/TEMP", text: "the server is shutting down"}
+	// As with any time-out nothing is removed (RFC 1939 §3).
+	errSessionOver = &farewell{reason: "session limit", code: "SYS/TEMP", text: "the session has lasted for too long, log in again"}
+	errBereaved    = &farewell{reason: "maildrop lost", code: "SYS/TEMP", text: "the mailbox has become unreachable, log in again"}
 )
 
 // lost says what an error of reading means.
@@ -332,7 +336,11 @@ func (s *session) await() (net.Conn, error) {
 
 func (s *session) deadline() time.Time {
 	if s.state == transaction {
-		return time.Now().Add(s.server.idleTimeout())
+		deadline := time.Now().Add(s.idle)
+		if !s.ends.IsZero() && s.ends.Before(deadline) {
+			return s.ends
+		}
+		return deadline
 	}
 	deadline := time.Now().Add(s.server.loginTimeout())
 	if last := s.began.Add(s.server.loginLimit()); last.Before(deadline) {
@@ -351,10 +359,14 @@ func (s *session) retire(last *farewell) {
 	}
 }
 
-// lastWord is what retire has been told; nil where it has not been called.
+// lastWord is why the session takes no further command: what retire has been told, or its limit.
+// nil: it goes on.
 func (s *session) lastWord() *farewell {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.retiring == nil && !s.ends.IsZero() && !time.Now().Before(s.ends) {
+		return errSessionOver
+	}
 	return s.retiring
 }
 

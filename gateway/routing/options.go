@@ -10,6 +10,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
 
@@ -20,6 +21,8 @@ type Options struct {
 	Router *Router
 	// Desk is where accounts log in. One is shared by all listeners.
 	Desk *login.Desk
+	// Policies say which accounts may submit [all].
+	Policies *policy.Shelf
 	// Hostname is the right-hand side of Message-IDs that are added ["localhost"].
 	Hostname string
 	// Ledger remembers what became of messages that were answered with 4xx. One is shared by

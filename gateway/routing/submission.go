@@ -136,6 +136,9 @@ func (s *submissionSession) Enter(ctx context.Context, e login.Entry) error {
 		}
 		account = &known
 	}
+	if !s.o.Policies.Of(e.Store.Name, *account).Submission {
+		return backends.Fail(backends.Permanent, "the policy of %s has submission off", account.ID).Say("this mailbox may not send mail here").WithCode("5.7.1")
+	}
 	s.who = &identity{store: e.Store, account: *account, owns: newOwnership(*account)}
 	if e.Store.Sends {
 		kept := e.Credential

@@ -1,0 +1,158 @@
+// Package policy says what a mailbox's clients may do and what they see, from a configuration's
+// three levels: the gateway's, a store's, and a mailbox's.
+//
+//	book := policy.NewBook(cfg)
+//	p := book.Of("sakes", account) // one lookup: complete, and never changed
+//
+// A [Shelf] holds the book of the moment: a reload puts another one there, and sessions that
+// begin have its policies.
+package policy
+
+import (
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/config"
+)
+
+// Policy is one mailbox's.
+type Policy struct {
+	POP3, Submission bool // whether the protocols can be used
+
+	Newest   bool          // the newest message has the number 1
+	Age      time.Duration // how old a message may be to be shown; 0: any age
+	Messages int           // how many are shown, the newest ones; 0: all
+
+	// Disposal is what becomes of deleted messages, unless Keep is set: then they are removed
+	// after that time, and hidden meanwhile.
+	Disposal backends.Disposal
+	Keep     time.Duration
+	// NoticeRemoves lets a deleted notice remove the message that it stands for.
+	NoticeRemoves bool
+	MarkRead      bool
+	FastSizes     bool // the store's estimates are told as sizes
+
+	Idle, Session time.Duration // of a session that is logged in
+	Sessions      int           // of one account at a time
+}
+
+// Default is the policy of an empty configuration, for mailboxes that nobody has said anything
+// about.
+var Default = Policy{
+	POP3: true, Submission: true, Idle: 10 * time.Minute, Session: 24 * time.Hour, Sessions: 16,
+}
+
+var disposals = map[string]backends.Disposal{
+	"remove": backends.DisposalRemove, "trash": backends.DisposalTrash, "mark": backends.DisposalMark,
+}
+
+// from makes a policy of a configuration's complete one.
+func from(c config.Policy) *Policy {
+	p := &Policy{
+		POP3: *c.POP3, Submission: *c.Submission,
+		Newest: *c.Order == "newest", Age: c.Age.Std(), Messages: *c.Messages,
+		Disposal: disposals[*c.Deleted], NoticeRemoves: *c.Notices == "remove", MarkRead: *c.MarkRead, FastSizes: *c.Sizes == "fast",
+		Idle: c.Idle.Std(), Session: c.Session.Std(), Sessions: *c.Sessions,
+	}
+	if *c.Deleted == "keep" {
+		p.Keep = c.Keep.Std()
+	}
+	return p
+}
+
+// Expire is what CAPA says (RFC 2449 §6.7): after how many days a message is not shown any more,
+// read or not.
+func (p *Policy) Expire() string {
+	if p.Age == 0 {
+		return "NEVER"
+	}
+	return strconv.FormatInt(int64(p.Age/(24*time.Hour)), 10)
+}
+
+// Book is the policies of one configuration.
+type Book struct {
+	gateway *Policy
+	stores  map[string]*store
+	expire  string
+}
+
+type store struct {
+	policy    *Policy
+	mailboxes map[string]*Policy // by address, in lower case
+}
+
+// NewBook reads a configuration that was checked.
+func NewBook(cfg *config.Config) *Book {
+	gateway, _ := cfg.PolicyOf("", "")
+	b := &Book{gateway: from(gateway), stores: make(map[string]*store, len(cfg.Stores))}
+	b.expire = b.gateway.Expire()
+	differs := func(p *Policy) {
+		if p.Age != b.gateway.Age {
+			b.expire = b.gateway.Expire() + " USER" // RFC 2449 §6.7
+		}
+	}
+	for _, s := range cfg.Stores {
+		own, _ := cfg.PolicyOf(s.Name, "")
+		st := &store{policy: from(own), mailboxes: make(map[string]*Policy, len(s.Mailboxes))}
+		differs(st.policy)
+		for _, m := range s.Mailboxes {
+			st.mailboxes[strings.ToLower(m.Address)] = from(own.With(m.Policy))
+			differs(st.mailboxes[strings.ToLower(m.Address)])
+		}
+		b.stores[s.Name] = st
+	}
+	return b
+}
+
+// Of is the policy of a store's account: that of the mailbox with its primary address, or with
+// its id where that is what the configuration names, or with another address of its.
+func (b *Book) Of(storeName string, account backends.Account) *Policy {
+	s := b.stores[storeName]
+	if s == nil {
+		return b.gateway
+	}
+	if len(s.mailboxes) == 0 {
+		return s.policy
+	}
+	if p := s.mailboxes[strings.ToLower(account.Address)]; p != nil {
+		return p
+	}
+	if p := s.mailboxes[strings.ToLower(account.ID)]; p != nil {
+		return p
+	}
+	for _, address := range account.Addresses {
+		if p := s.mailboxes[strings.ToLower(address)]; p != nil {
+			return p
+		}
+	}
+	return s.policy
+}
+
+// Expire is what CAPA says before it is known whose mailbox it will be.
+func (b *Book) Expire() string { return b.expire }
+
+// Shelf holds the book of the moment. A nil Shelf, and one without a book, holds [Default] for
+// everybody.
+type Shelf struct{ book atomic.Pointer[Book] }
+
+// Always is a shelf that holds one policy for everybody.
+func Always(p Policy) *Shelf {
+	s := &Shelf{}
+	s.Put(&Book{gateway: &p, expire: p.Expire()})
+	return s
+}
+
+// Put makes this the book of the moment.
+func (s *Shelf) Put(b *Book) { s.book.Store(b) }
+
+// Of is the policy of a store's account, see [Book.Of].
+func (s *Shelf) Of(storeName string, account backends.Account) *Policy {
+	if s == nil || s.book.Load() == nil {
+		p := Default
+		return &p
+	}
+	return s.book.Load().Of(storeName, account)
+}

@@ -1,0 +1,106 @@
+package policy
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/config"
+)
+
+func parse(t *testing.T, yaml string) *config.Config {
+	t.Helper()
+	cfg, err := config.Parse("dipylon.yaml", "/", []byte(yaml), config.Options{Builtins: []string{"maildir"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+const stores = `
+stores:
+  - name: sakes
+    plugin: maildir
+    domains: [sakes.example]
+    policy: {deleted: trash, idle: 20m}
+    mailboxes:
+      - {address: ada@sakes.example, policy: {deleted: keep, keep: 2d, order: newest, messages: 9, sessions: 1}}
+      - {address: legacy-id, policy: {pop3: false, submission: false}}
+`
+
+func TestBook(t *testing.T) {
+	b := NewBook(parse(t, "policy: {notices: remove, session: 2h, mark_read: true}"+stores))
+	store := Policy{
+		POP3: true, Submission: true, Disposal: backends.DisposalTrash, NoticeRemoves: true, MarkRead: true,
+		Idle: 20 * time.Minute, Session: 2 * time.Hour, Sessions: 16,
+	}
+	ada, off, gateway := store, store, store
+	ada.Disposal, ada.Keep, ada.Newest, ada.Messages, ada.Sessions = backends.DisposalRemove, 48*time.Hour, true, 9, 1
+	off.POP3, off.Submission = false, false
+	gateway.Disposal, gateway.Idle = backends.DisposalRemove, 10*time.Minute
+	for name, c := range map[string]struct {
+		store   string
+		account backends.Account
+		want    Policy
+	}{
+		"by the primary address":   {"sakes", backends.Account{ID: "17", Address: "Ada@sakes.example"}, ada},
+		"by another address":       {"sakes", backends.Account{ID: "17", Address: "a@sakes.example", Addresses: []string{"a@sakes.example", "ada@sakes.example"}}, ada},
+		"by the id":                {"sakes", backends.Account{ID: "legacy-id"}, off},
+		"nothing particular":       {"sakes", backends.Account{ID: "18", Address: "bob@sakes.example"}, store},
+		"a store that is not here": {"gone", backends.Account{ID: "ada@sakes.example"}, gateway},
+	} {
+		if got := *b.Of(c.store, c.account); got != c.want {
+			t.Errorf("%s:\n got %+v\nwant %+v", name, got, c.want)
+		}
+	}
+}
+
+// TestDefault: what is built in is what an empty configuration has.
+func TestDefault(t *testing.T) {
+	b := NewBook(parse(t, "stores: [{name: a, plugin: maildir}]"))
+	if got := *b.Of("a", backends.Account{ID: "x"}); got != Default {
+		t.Errorf("got %+v, want %+v", got, Default)
+	}
+	if got := *(&Shelf{}).Of("a", backends.Account{}); got != Default {
+		t.Errorf("an empty shelf has %+v", got)
+	}
+}
+
+func TestExpire(t *testing.T) {
+	for yaml, want := range map[string]string{
+		"stores: [{name: a, plugin: maildir}]":                                                                       "NEVER",
+		"policy: {age: 30d}\nstores: [{name: a, plugin: maildir}]":                                                   "30",
+		"stores: [{name: a, plugin: maildir, policy: {age: 7d}}]":                                                    "NEVER USER",
+		"policy: {age: 30d}\nstores: [{name: a, plugin: maildir, mailboxes: [{address: x, policy: {age: 1d}}]}]":     "30 USER",
+		"policy: {age: 30d}\nstores: [{name: a, plugin: maildir, mailboxes: [{address: x, policy: {pop3: false}}]}]": "30",
+	} {
+		if got := NewBook(parse(t, yaml)).Expire(); got != want {
+			t.Errorf("%s\nEXPIRE %s, want %s", yaml, got, want)
+		}
+	}
+}
+
+func TestSessions(t *testing.T) {
+	s := &Sessions{}
+	leave, err := s.Enter("a", "x", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Enter("a", "x", 1); !errors.Is(err, &backends.Failure{Kind: backends.InUse}) {
+		t.Errorf("a second session: %v", err)
+	}
+	for _, other := range [][2]string{{"b", "x"}, {"a", "y"}} {
+		if _, err := s.Enter(other[0], other[1], 1); err != nil {
+			t.Errorf("another account: %v", err)
+		}
+	}
+	leave()
+	leave()
+	if _, err := s.Enter("a", "x", 1); err != nil {
+		t.Errorf("after the first has left: %v", err)
+	}
+	if len(s.count) != 3 {
+		t.Errorf("%d accounts are counted", len(s.count))
+	}
+}
