@@ -81,6 +81,8 @@ func nameIn(mechanism string, response []byte) string {
 		if space := strings.LastIndexByte(string(response), ' '); space > 0 {
 			return string(response[:space])
 		}
+	case "NTLM":
+		return ntlmUser(response)
 	case "APOP": // see backends.Authenticator
 		if fields := strings.SplitN(string(response), " ", 2); len(fields) == 2 {
 			if space := strings.LastIndexByte(fields[1], ' '); space > 0 {

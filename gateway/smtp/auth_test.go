@@ -230,3 +230,42 @@ func TestSubmission(t *testing.T) {
 		> .
 		< 250`)
 }
+
+// closing is an exchange that notes how often it is closed.
+type closing struct {
+	chatter
+	closed *int
+}
+
+func (c closing) Close() error { *c.closed++; return nil }
+
+// TestAuthClosesExchanges has each exchange closed once, however it ends.
+func TestAuthClosesExchanges(t *testing.T) {
+	answer := func(response []byte) ([]byte, bool, error) {
+		switch string(response) {
+		case "good":
+			return nil, true, nil
+		case "bad":
+			return nil, false, &Error{Code: 535, Enhanced: "5.7.8", Text: "wrong"}
+		}
+		return []byte{}, false, nil
+	}
+	for name, script := range map[string]string{
+		"succeeds":     "> AUTH X\n< 334\n> Z29vZA==\n< 235",
+		"fails":        "> AUTH X YmFk\n< 535",
+		"is cancelled": "> AUTH X\n< 334\n> *\n< 501",
+		"is garbage":   "> AUTH X\n< 334\n> !\n< 501",
+	} {
+		t.Run(name, func(t *testing.T) {
+			closed := 0
+			f := &fake{mechanisms: []string{"X"}, auth: func(string) (Exchange, error) { return closing{answer, &closed}, nil }}
+			s := testServer(f)
+			s.AllowInsecureAuth = true
+			conn := talk(t, s)
+			conn.play("< 220\n> EHLO c\n< 250\n" + script + "\n> QUIT\n< 221\n!")
+			if closed != 1 {
+				t.Errorf("closed %d times", closed)
+			}
+		})
+	}
+}

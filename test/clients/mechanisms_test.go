@@ -45,6 +45,7 @@ var waysOfReading = []way{
 	{"curl", "LOGIN", popCurl},
 	{"curl", "CRAM-MD5", popCurl},
 	{"curl", "+APOP", popCurl},
+	{"curl", "NTLM", popCurl},
 	{"curl", "OAUTHBEARER", popCurl},
 	{"curl", "EXTERNAL", popCurl},
 	{"mpop", "PLAIN", popMpop},
@@ -63,6 +64,7 @@ var waysOfSending = []way{
 	{"curl", "PLAIN", smtpCurl},
 	{"curl", "LOGIN", smtpCurl},
 	{"curl", "CRAM-MD5", smtpCurl},
+	{"curl", "NTLM", smtpCurl},
 	{"curl", "OAUTHBEARER", smtpCurl},
 	{"curl", "EXTERNAL", smtpCurl},
 	{"msmtp", "PLAIN", smtpMsmtp},
@@ -107,7 +109,7 @@ func mechanismWorld(t *testing.T, ways map[string][]way) (*harness.Gateway, map[
 			listeners = append(listeners, harness.Mapping{"protocol": p, "address": "127.0.0.1:0", "client_ca": g.Authority.CAFile})
 		}
 		o.More = harness.Mapping{"listeners": listeners, "login": harness.Mapping{"mechanisms": []string{
-			"PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "OAUTHBEARER", "XOAUTH2", "EXTERNAL", "CRAM-MD5", "APOP",
+			"PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "OAUTHBEARER", "XOAUTH2", "EXTERNAL", "CRAM-MD5", "NTLM", "APOP",
 		}}}
 	})
 	for key, i := range all {

@@ -22,10 +22,13 @@ func (s *Store) Authenticate(ctx context.Context, mechanism string, _ backends.P
 	if err := s.enter(ctx, "authenticate"); err != nil {
 		return nil, err
 	}
-	if mechanism != cramMD5 && mechanism != apop {
-		return nil, backends.Fail(backends.Unsupported, "mechanism %q", mechanism)
+	switch mechanism {
+	case cramMD5, apop:
+		return &exchange{store: s, apop: mechanism == apop}, nil
+	case ntlmV2:
+		return &ntlmExchange{store: s}, nil
 	}
-	return &exchange{store: s, apop: mechanism == apop}, nil
+	return nil, backends.Fail(backends.Unsupported, "mechanism %q", mechanism)
 }
 
 // exchange is one exchange of CRAM-MD5, the challenge and then the proof, or of APOP, which is
