@@ -144,7 +144,11 @@ func (d *Desk) Begin(ctx context.Context, client Client, mechanism string) (Exch
 	case "EXTERNAL":
 		return &external{desk: d, client: client, attempt: attempt}, nil
 	case scramSHA256, scramSHA256 + plus:
-		return &scramExchange{desk: d, client: client, attempt: attempt, bound: mechanism == scramSHA256+plus}, nil
+		s := &scramExchange{desk: d, client: client, attempt: attempt, bound: mechanism == scramSHA256+plus}
+		if o.has(scramSHA256 + plus) {
+			s.bindings = bindings(client)
+		}
+		return s, nil
 	}
 	return d.relayTo(ctx, client, o.conductor(mechanism), attempt)
 }

@@ -195,6 +195,9 @@ func TestOffers(t *testing.T) {
 		{"a wish that nobody can grant", []backends.CredentialKind{password}, func(w *world) {
 			w.change(func(p *login.Policy) { p.Mechanisms = []string{"SCRAM-SHA-256", "CRAM-MD5", "XOAUTH2", "LOGIN"} })
 		}, "LOGIN", true},
+		{"no passwords that are shown", []backends.CredentialKind{password, acting}, func(w *world) {
+			w.change(func(p *login.Policy) { p.Mechanisms = []string{"SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"} })
+		}, "SCRAM-SHA-256", false},
 		{"two stores", []backends.CredentialKind{password}, func(w *world) {
 			w.table = append(w.table, &login.Store{Name: "tea", Backend: &fakeStore{description: backends.Description{Credentials: []backends.CredentialKind{token}}}})
 		}, "OAUTHBEARER XOAUTH2 PLAIN LOGIN", true},

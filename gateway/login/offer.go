@@ -32,9 +32,11 @@ func (d *Desk) Mechanisms(client Client) []string {
 	return slices.DeleteFunc(slices.Clone(order), func(m string) bool { return !o.has(m) })
 }
 
-// TakesPasswords says whether there is a store that a client could log in to with a password.
+// TakesPasswords says whether a client could log in with USER and PASS: where PLAIN or LOGIN is
+// offered. Who wants neither wants no passwords that are shown.
 func (d *Desk) TakesPasswords(client Client) bool {
-	return d.offer(context.Background(), client).passwords()
+	o := d.offer(context.Background(), client)
+	return o.has("PLAIN") || o.has("LOGIN")
 }
 
 // TakesAPOP says whether a store checks APOP, and the administrator wants it to.

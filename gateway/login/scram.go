@@ -95,8 +95,8 @@ type scramServer struct {
 // has.
 var errBinding = errors.New("the channel binding does not fit")
 
-// newScramServer takes the client's first message and gives the gateway's. PLUS is offered on
-// this connection where there are bindings.
+// newScramServer begins with what the client's first message says. -PLUS is offered on this
+// connection where there are bindings.
 func newScramServer(first scramFirst, bound bool, all map[scram.ChannelBindingType]scram.ChannelBinding, salt []byte, passwords []AppPassword) (*scramServer, error) {
 	if bound != (first.binding != "") || first.unseen && len(all) > 0 {
 		return nil, errBinding // RFC 5802 §6: a "y" here is a downgrade attack
@@ -176,6 +176,8 @@ type scramExchange struct {
 	client  Client
 	attempt *Attempt
 	bound   bool
+	// bindings are what a client can bind to; none: -PLUS is not offered.
+	bindings map[scram.ChannelBindingType]scram.ChannelBinding
 
 	name   Name
 	store  *Store
@@ -226,7 +228,7 @@ func (s *scramExchange) begin(ctx context.Context, message []byte) ([]byte, bool
 	if err != nil {
 		return nil, false, err
 	}
-	s.server, err = newScramServer(first, s.bound, bindings(s.client), saltOf(key, s.attempt.Store, account), passwords)
+	s.server, err = newScramServer(first, s.bound, s.bindings, saltOf(key, s.attempt.Store, account), passwords)
 	if err != nil {
 		return nil, false, s.desk.guard.Do(ctx, s.attempt, func(context.Context) error { return WrongCredentials("%w", err) })
 	}

@@ -154,17 +154,20 @@ func TestSCRAMDowngrade(t *testing.T) {
 	for _, test := range []struct {
 		name, mechanism, header string
 		secure, good            bool
+		wanted                  []string
 	}{
-		{"cannot bind", "SCRAM-SHA-256", "n,,", true, true},
-		{"could bind, and saw no way to", "SCRAM-SHA-256", "y,,", true, false},
-		{"could bind, and there is none", "SCRAM-SHA-256", "y,,", false, true},
-		{"binds without -PLUS", "SCRAM-SHA-256", "p=tls-exporter,,", true, false},
-		{"-PLUS without binding", "SCRAM-SHA-256-PLUS", "n,,", true, false},
-		{"-PLUS with a binding that there is not", "SCRAM-SHA-256-PLUS", "p=x-none,,", true, false},
+		{"cannot bind", "SCRAM-SHA-256", "n,,", true, true, nil},
+		{"could bind, and saw no way to", "SCRAM-SHA-256", "y,,", true, false, nil},
+		{"could bind, and there is none", "SCRAM-SHA-256", "y,,", false, true, nil},
+		{"could bind, and the administrator does not want it", "SCRAM-SHA-256", "y,,", true, true, []string{"SCRAM-SHA-256"}},
+		{"binds without -PLUS", "SCRAM-SHA-256", "p=tls-exporter,,", true, false, nil},
+		{"-PLUS without binding", "SCRAM-SHA-256-PLUS", "n,,", true, false, nil},
+		{"-PLUS with a binding that there is not", "SCRAM-SHA-256-PLUS", "p=x-none,,", true, false, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, acting)
 			w.add(nil)
+			w.change(func(p *login.Policy) { p.Mechanisms = test.wanted })
 			client := newClient()
 			if test.secure {
 				client, _ = a.handshake(tls.VersionTLS13)
