@@ -170,6 +170,53 @@ func wantTestLetter(t *testing.T, got []byte) {
 	}
 }
 
+// TestMechanismsRefuse has clients whose secrets are wrong, or whose certificate nobody trusts.
+func TestMechanismsRefuse(t *testing.T) {
+	token := way{client: "curl", mechanism: "OAUTHBEARER"}
+	proof := way{client: "msmtp", mechanism: "SCRAM-SHA-256"}
+	bound := way{client: "gsasl", mechanism: "SCRAM-SHA-256-PLUS"}
+	external := way{client: "curl", mechanism: "EXTERNAL"}
+	g, identities := mechanismWorld(t, map[string][]way{"submission": {token, proof, bound, external}})
+	find := func(w way, protocol string) identity {
+		i := identities[w.client+" "+w.mechanism+" submission"]
+		i.port = g.Port(protocol)
+		return i
+	}
+	refused := func(i identity, argv ...string) {
+		t.Helper()
+		before := g.Log.Len()
+		if out, err := i.try(t, strings.NewReader(testLetter), nil, argv...); err == nil {
+			t.Errorf("%q is let in: %s", argv, out)
+		}
+		g.Log.Wait(t, before, `"message":"login"`, `"outcome":"refused"`, i.user[:strings.IndexByte(i.user, '@')])
+	}
+
+	i := find(token, "pop3s")
+	i.token += "x"
+	refused(i, append([]string{"curl", "-sS", "pop3s://localhost:" + i.port}, curlLogin(i, token.mechanism)...)...)
+
+	i = find(proof, "submissions")
+	i.application = "aaaaa-aaaaa-aaaaa-aaaaa-aaaaa"
+	refused(i, "msmtp", "-C", i.write(t, "msmtprc", "account default\nfrom "+i.user+"\n"+mLogin(i, proof.mechanism)), i.user)
+
+	i = find(bound, "submission")
+	refused(i, "gsasl", "--smtp", "--mechanism", bound.mechanism, "--authentication-id", i.user, "--password", i.password,
+		"--x509-ca-file", i.ca, "--no-client-first", "localhost", i.port)
+
+	// A certificate of somebody else's authority ends the handshake: nobody gets as far as a login.
+	i = find(external, "pop3s")
+	i.cert, i.key = harness.NewAuthority(t).IssueClient(t, "stranger", i.user)
+	before := g.Log.Len()
+	if out, err := i.try(t, strings.NewReader(""), nil, append([]string{"curl", "-sS", "pop3s://localhost:" + i.port}, curlLogin(i, external.mechanism)...)...); err == nil {
+		t.Errorf("a stranger is let in: %s", out)
+	}
+	for _, e := range g.Log.Since(before) {
+		if strings.Contains(e.Text, `"message":"login"`) {
+			t.Errorf("a stranger has come as far as a login: %s", e.Text)
+		}
+	}
+}
+
 // curlLogin are curl's options for a mechanism.
 func curlLogin(i identity, mechanism string) []string {
 	options := []string{"--cacert", i.ca, "--login-options", "AUTH=" + mechanism}
