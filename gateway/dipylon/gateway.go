@@ -21,6 +21,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/passwords"
 	"github.com/dipylon/dipylon/gateway/policy"
+	"github.com/dipylon/dipylon/gateway/retention"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/state"
 )
@@ -194,7 +195,11 @@ func (g *gateway) begin(ctx context.Context) error {
 	}
 	g.warn(g.cfg)
 	g.work.Go(func() {
-		state.KeepHouse(g.base, g.log, houseEvery, slices.Concat(g.index.Chores(), g.locks.Chores())...)
+		sweeper := &maildrop.Sweeper{
+			Log: g.log, Kept: &retention.Keeper{DB: g.db}, Locks: g.locks,
+			Directory: func() login.Directory { return g.router.Table() },
+		}
+		state.KeepHouse(g.base, g.log, houseEvery, slices.Concat(g.index.Chores(), g.locks.Chores(), []state.Chore{sweeper.Chore()})...)
 	})
 	return nil
 }

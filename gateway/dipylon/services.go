@@ -13,6 +13,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/pop3"
 	"github.com/dipylon/dipylon/gateway/quarantine"
+	"github.com/dipylon/dipylon/gateway/retention"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
@@ -66,6 +67,7 @@ func (g *gateway) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConf
 			PlaintextLogin: s.pop3.PlaintextLogin,
 			Policies:       g.policies, Sessions: g.sessions,
 			Quarantine: &quarantine.Ward{DB: g.db},
+			Kept:       &retention.Keeper{DB: g.db},
 			LoginDelay: s.pop3.LoginDelay.Std(), Logins: g.logins,
 		}),
 		Log: log, TLSConfig: tlsConfig, ImplicitTLS: implicitTLS, InsecureAuth: s.pop3.PlaintextLogin,

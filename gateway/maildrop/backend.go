@@ -15,6 +15,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/pop3"
 	"github.com/dipylon/dipylon/gateway/quarantine"
 	"github.com/dipylon/dipylon/gateway/replies"
+	"github.com/dipylon/dipylon/gateway/retention"
 )
 
 // Options are what a Backend is made of. Log and Desk are needed; the rest has defaults, given in
@@ -43,6 +44,9 @@ type Options struct {
 	PlaintextLogin bool
 	// Hostname stands in notices about messages that cannot be rendered ["localhost"].
 	Hostname string
+	// Kept remembers deleted messages that policies keep for a time [nobody does: such a policy
+	// cannot be kept, and what a client deletes stays].
+	Kept *retention.Keeper
 	// Quarantine remembers messages that their stores cannot give [nobody does].
 	Quarantine *quarantine.Ward
 	// MessagesMost bounds a folder: each message costs some 100 octets of memory while a

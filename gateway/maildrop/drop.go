@@ -41,7 +41,8 @@ type drop struct {
 	gone   map[int]bool // messages that the client knows to be gone
 	sick   sickbay
 	policy *policy.Policy
-	leave  func() // counts the session out; nil: it was not counted
+	due    []backends.MessageID // kept messages whose time is over
+	leave  func()               // counts the session out; nil: it was not counted
 
 	closing sync.Once
 	closed  error
@@ -72,6 +73,9 @@ func (d *drop) prepare(ctx context.Context) error {
 	from, young := d.listed()
 	if d.list, err = d.takeSnapshot(ctx, from); err != nil {
 		return fmt.Errorf("list: %w", err)
+	}
+	if err := d.hideKept(ctx); err != nil {
+		return err
 	}
 	d.admit(ctx, young)
 	d.sizes = newMeasurer(d)
@@ -246,6 +250,9 @@ func (d *drop) Update(ctx context.Context, deleted []int) error {
 	for _, i := range rest {
 		ids = append(ids, d.list.id(i))
 	}
+	if d.policy.Keep > 0 {
+		return d.keep(ctx, ids)
+	}
 	removed, err := d.remove(ctx, ids)
 	d.log.Info().Int("messages", len(ids)).Int("removed", removed).AnErr("cause", err).Msg("removed what the client deleted")
 	if err == nil {
@@ -324,6 +331,7 @@ func (d *drop) Close() error {
 			d.sizes.close()
 			d.flush()
 		}
+		d.removeDue()
 		d.closed = d.inner.Close()
 		if d.lock != nil {
 			d.lock.Release()

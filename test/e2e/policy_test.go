@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ func TestPolicy(t *testing.T) {
 	store["policy"] = harness.Mapping{"messages": 2}
 	store["mailboxes"] = []harness.Mapping{
 		{"address": "erika@" + harness.Domain, "policy": harness.Mapping{"order": "newest"}},
+		{"address": "eva@" + harness.Domain, "policy": harness.Mapping{"deleted": "keep", "keep": "1h"}},
 		{"address": "max@" + harness.Domain, "policy": harness.Mapping{"pop3": false, "submission": false}},
 	}
 	g := harness.Start(t, harness.Options{
@@ -52,8 +54,22 @@ func TestPolicy(t *testing.T) {
 	if got := subjects(p); got != "two three" {
 		t.Errorf("eva has %q", got)
 	}
+	if err := p.Dele(2); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Quit(); err != nil {
+		t.Error(err)
+	}
+	p = login(t, g, eva)
+	if got := subjects(p); got != "one two" { // what was deleted is hidden, and was the newest
+		t.Errorf("after a deletion eva has %q", got)
+	}
 	p.Quit()
-	_, err := harness.LoginPOP3(g.Address("pop3s"), g.Authority.Client(), max.Address, max.Password)
+	stored, err := filepath.Glob(filepath.Join(g.Dir, "mail", "*", "eva", "*", "*"))
+	if err != nil || len(stored) != 3 {
+		t.Errorf("the store has %q, %v", stored, err)
+	}
+	_, err = harness.LoginPOP3(g.Address("pop3s"), g.Authority.Client(), max.Address, max.Password)
 	refusal(t, err, "-ERR [SYS/PERM] this mailbox cannot be read with POP3")
 	_, err = harness.LoginPOP3(g.Address("pop3s"), g.Authority.Client(), max.Address, "wrong")
 	refusal(t, err, "-ERR [AUTH]")

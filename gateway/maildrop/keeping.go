@@ -1,0 +1,194 @@
+package maildrop
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/pop3"
+	"github.com/dipylon/dipylon/gateway/retention"
+	"github.com/dipylon/dipylon/gateway/state"
+)
+
+const (
+	// dueMost is how many kept messages whose time is over a session removes at its end.
+	dueMost = 200
+	// dueTimeout bounds the time that it takes for that.
+	dueTimeout = 5 * time.Second
+)
+
+func (d *drop) shelf() retention.Folder {
+	return retention.Folder{Store: d.store.Name, Account: d.inner.Account().ID, Folder: strings.ToLower(d.folder)}
+}
+
+// hideKept leaves out what clients have deleted and the policy keeps. Where that cannot be known
+// nothing is shown: deleted messages would come back.
+func (d *drop) hideKept(ctx context.Context) error {
+	if d.o.Kept == nil {
+		return nil
+	}
+	kept, err := d.o.Kept.In(ctx, d.shelf())
+	if err != nil {
+		return backends.Fail(backends.Temporary, "deleted messages that are kept: %w", err)
+	}
+	if len(kept) == 0 {
+		return nil
+	}
+	now := d.o.Kept.Time()
+	d.list.filter(func(i int) bool {
+		id := d.list.id(i)
+		due, is := kept[id]
+		if is && !due.After(now) && len(d.due) < dueMost {
+			d.due = append(d.due, id)
+		}
+		delete(kept, id) // it is there
+		return !is
+	})
+	var gone []backends.MessageID
+	for id := range kept {
+		gone = append(gone, id)
+	}
+	if err := d.o.Kept.Forget(ctx, d.shelf(), gone); err != nil {
+		d.log.Warn().Err(err).Msg("kept messages that are gone are remembered still")
+	}
+	return nil
+}
+
+// keep has deleted messages hidden until their time is over.
+func (d *drop) keep(ctx context.Context, ids []backends.MessageID) error {
+	if d.o.Kept == nil {
+		return &pop3.Error{Code: "SYS/PERM", Text: "nothing was removed", Err: errors.New("there is nowhere to note what is kept")}
+	}
+	if err := d.lock.Held(ctx); err != nil {
+		return &pop3.Error{Code: "SYS/TEMP", Text: "nothing was removed", Err: err}
+	}
+	account := d.inner.Account()
+	owner := retention.Owner{Name: account.Address, Path: d.folder}
+	if owner.Name == "" {
+		owner.Name = account.ID
+	}
+	due := d.o.Kept.Time().Add(d.policy.Keep)
+	if err := d.o.Kept.Keep(ctx, d.shelf(), owner, ids, due); err != nil {
+		return &pop3.Error{Code: "SYS/TEMP", Text: "nothing was removed", Err: err}
+	}
+	d.log.Info().Int("messages", len(ids)).Time("until", due).Msg("what the client deleted is kept, and hidden")
+	return nil
+}
+
+// removeDue removes what was kept for long enough, once the client has left.
+func (d *drop) removeDue() {
+	if len(d.due) == 0 || d.lock == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), dueTimeout)
+	defer cancel()
+	if d.lock.Held(ctx) != nil {
+		return // the next session does it
+	}
+	removed, err := removeKept(ctx, d.o.Kept, d.inner, d.shelf(), d.due)
+	d.log.Info().Int("messages", removed).AnErr("cause", err).Msg("removed what was kept for long enough")
+}
+
+// removeKept removes exactly these messages, and forgets those that are gone.
+func removeKept(ctx context.Context, keeper *retention.Keeper, from backends.Maildrop, f retention.Folder, ids []backends.MessageID) (removed int, err error) {
+	removals, err := from.Remove(ctx, ids, backends.DisposalRemove)
+	if err != nil {
+		return 0, err
+	}
+	var gone []backends.MessageID
+	for i, r := range removals {
+		switch {
+		case i >= len(ids) || r.ID != ids[i]:
+			return 0, backends.Fail(backends.Temporary, "the store answered for another message than asked")
+		case r.Failure == nil || r.Failure.Kind == backends.NotFound:
+			gone = append(gone, r.ID)
+		case err == nil:
+			err = r.Failure
+		}
+	}
+	return len(gone), errors.Join(err, keeper.Forget(ctx, f, gone))
+}
+
+// Sweeper removes messages that were kept for long enough from stores that let the gateway act
+// for their users. Those of other stores are removed by their owners' next sessions.
+type Sweeper struct {
+	Log   zerolog.Logger
+	Kept  *retention.Keeper
+	Locks Locks
+	// Directory gives the stores of the moment.
+	Directory func() login.Directory
+}
+
+// Chore is the sweeper's work, to be done now and then.
+func (s *Sweeper) Chore() state.Chore {
+	return state.Chore{Name: "deleted messages that were kept", Do: s.sweep}
+}
+
+func (s *Sweeper) sweep(ctx context.Context, most int) (rows int64, err error) {
+	stores := make(map[string]*login.Store)
+	var names []string
+	for _, store := range s.Directory().Stores() {
+		if actsFor(ctx, store) {
+			stores[store.Name] = store
+			names = append(names, store.Name)
+		}
+	}
+	due, err := s.Kept.Due(ctx, names, most)
+	if err != nil {
+		return 0, err
+	}
+	for _, d := range due {
+		removed, err := s.folder(ctx, stores[d.Store], d)
+		rows += int64(removed)
+		if err != nil && backends.KindOf(err) != backends.InUse {
+			s.Log.Warn().Err(err).Str("store", d.Store).Str("account", d.Account).Msg("messages that were kept for long enough could not be removed")
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return rows, nil
+}
+
+// actsFor says whether a store can be read by the gateway's word.
+func actsFor(ctx context.Context, store *login.Store) bool {
+	if _, reads := store.Backend.(backends.Reader); !reads {
+		return false
+	}
+	said, err := store.Backend.Describe(ctx)
+	if err != nil {
+		return false
+	}
+	for _, kind := range said.Credentials {
+		if kind == backends.CredentialActing {
+			return true
+		}
+	}
+	return false
+}
+
+// folder removes the due messages of one folder, while nobody has it open.
+func (s *Sweeper) folder(ctx context.Context, store *login.Store, d retention.Due) (removed int, err error) {
+	lock, err := s.Locks.Acquire(ctx, LockKey{Store: d.Store, Account: d.Account, Folder: d.Folder.Folder})
+	if err != nil {
+		return 0, err
+	}
+	defer lock.Release()
+	drop, err := store.Backend.(backends.Reader).Open(ctx, backends.OpenRequest{
+		Credential: backends.Credential{Kind: backends.CredentialActing, User: d.Name, Peer: backends.Peer{Protocol: "pop3"}},
+		Folder:     d.Path,
+	})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, drop.Close()) }()
+	if account := drop.Account().ID; account != d.Account {
+		return 0, backends.Fail(backends.Permanent, "%s is the account %s now, and not %s", d.Name, account, d.Account)
+	}
+	return removeKept(ctx, s.Kept, drop, d.Folder, d.IDs)
+}
