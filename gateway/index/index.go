@@ -59,6 +59,17 @@ type Key struct {
 	Store   string
 	Account string // backends.Account.ID
 	Folder  string // in lower case; empty: the inbox
+	// Address, in lower case, is by what an import may name the account, too; empty: by nothing
+	// else.
+	Address string
+}
+
+// imported is the key of what was imported under the account's address.
+func (k Key) imported() Key {
+	if k.Address != "" {
+		k.Account = k.Address
+	}
+	return k
 }
 
 // octets are the key's form in the database.
@@ -95,7 +106,7 @@ type Folder struct {
 func (x *Index) Open(ctx context.Context, key Key, rendering string) (*Folder, error) {
 	f := &Folder{index: x, key: key, octets: key.octets(), sizeKind: strings.TrimSuffix(kindSize+" "+rendering, " ")}
 	rows, err := x.db.Query(ctx, `SELECT p.kind, p.entries, f.used FROM folder_parts AS p JOIN folders AS f ON f.key = p.folder
-WHERE p.folder = $1 AND p.kind IN ($2, $3, $4) ORDER BY p.kind, p.batch`, f.octets, kindUIDL, kindImport, f.sizeKind)
+WHERE p.folder IN ($1, $5) AND p.kind IN ($2, $3, $4) ORDER BY p.kind, p.folder = $1, p.batch`, f.octets, kindUIDL, kindImport, f.sizeKind, key.imported().octets())
 	if err != nil {
 		return nil, fmt.Errorf("the index: %w", err)
 	}

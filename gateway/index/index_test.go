@@ -119,6 +119,25 @@ func TestUIDLs(t *testing.T) {
 	})
 }
 
+// TestAddress: what was imported for an account's address is the account's, whatever its store
+// calls it.
+func TestAddress(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		f.ok(f.x.Import(t.Context(), index.Key{Store: "s", Account: "ada@b.example"}, []index.Import{{UIDL: "u", ID: "m"}, {UIDL: "v", ID: "n"}, {UIDL: "w", MessageID: "x", Size: -1}}))
+		key := index.Key{Store: "s", Account: "4711", Address: "ada@b.example"}
+		f.ok(f.open(key, "").Pin(t.Context(), map[string]string{"n": "own"}))
+		folder := f.open(key, "")
+		for id, want := range map[string]string{"m": "u", "n": "own"} {
+			if got, _ := folder.UIDL(id); got != want {
+				t.Errorf("%s has %q, wanted %q", id, got, want)
+			}
+		}
+		if !folder.Waiting() || f.open(index.Key{Store: "s", Account: "4711", Address: "eve@b.example"}, "").Waiting() {
+			t.Error("the import is not the account's, or is another's")
+		}
+	})
+}
+
 // TestSizes (property): whatever is learnt in whatever sessions, the last size of each message
 // that is there is known, and the batches of a folder stay few.
 func TestSizes(t *testing.T) {

@@ -67,7 +67,7 @@ func (d *drop) prepare(ctx context.Context) error {
 	if err := d.o.tooSoon(ctx, key); err != nil {
 		return err
 	}
-	if err := d.openIndex(ctx, account); err != nil {
+	if err := d.openIndex(ctx); err != nil {
 		return err
 	}
 	from, young := d.listed()

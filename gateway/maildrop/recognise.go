@@ -16,12 +16,13 @@ import (
 const recognisedAtOnce = 500
 
 // openIndex reads what is known of the folder.
-func (d *drop) openIndex(ctx context.Context, account string) error {
+func (d *drop) openIndex(ctx context.Context) error {
 	d.known = &index.Folder{}
 	if d.o.Index == nil {
 		return nil
 	}
-	key := index.Key{Store: d.store.Name, Account: account, Folder: strings.ToLower(d.folder)}
+	account := d.inner.Account()
+	key := index.Key{Store: d.store.Name, Account: account.ID, Folder: strings.ToLower(d.folder), Address: strings.ToLower(account.Address)}
 	known, err := d.o.Index.Open(ctx, key, renderingName(d.o.Rendering))
 	if err != nil {
 		// Without it unique-ids could be told that are not the messages' (I7).
@@ -46,14 +47,16 @@ func (d *drop) recognise(ctx context.Context, s *scan) error {
 	if !d.known.Waiting() {
 		return nil
 	}
-	var strangers []int
+	var strangers []string
+	var sizes []int64
 	for i := range s.entries {
-		if !d.known.Known(s.at(s.entries[i].id)) {
-			strangers = append(strangers, i)
+		if id := s.at(s.entries[i].id); !d.known.Known(id) {
+			strangers, sizes = append(strangers, id), append(sizes, s.sizes[i])
 		}
 	}
 	for some := range slices.Chunk(strangers, recognisedAtOnce) {
-		candidates, err := d.fingerprints(ctx, s, some)
+		candidates, err := d.fingerprints(ctx, some, sizes)
+		sizes = sizes[len(some):]
 		if err == nil {
 			err = d.known.Recognise(ctx, candidates)
 		}
@@ -67,22 +70,22 @@ func (d *drop) recognise(ctx context.Context, s *scan) error {
 
 // fingerprints reads the headers of some messages, as many at once as the store likes. The error
 // is the first one.
-func (d *drop) fingerprints(ctx context.Context, s *scan, some []int) ([]index.Candidate, error) {
+func (d *drop) fingerprints(ctx context.Context, ids []string, sizes []int64) ([]index.Candidate, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	candidates := make([]index.Candidate, len(some))
+	candidates := make([]index.Candidate, len(ids))
 	turns := make(chan struct{}, max(1, d.fetchesAtOnce(ctx)))
 	var reading sync.WaitGroup
-	for n, i := range some {
+	for n, id := range ids {
 		turns <- struct{}{}
 		reading.Go(func() {
 			defer func() { <-turns }()
 			if ctx.Err() != nil {
 				return
 			}
-			candidates[n] = index.Candidate{ID: s.at(s.entries[i].id), Size: s.sizes[i]}
+			candidates[n] = index.Candidate{ID: id, Size: sizes[n]}
 			var err error
-			if candidates[n].Fingerprint, err = d.fingerprint(ctx, backends.MessageID(candidates[n].ID)); err != nil {
+			if candidates[n].Fingerprint, err = d.fingerprint(ctx, backends.MessageID(id)); err != nil {
 				cancel(err)
 			}
 		})

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/uidl"
+	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/index"
+	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/maildrop"
+	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/plugins/host"
+)
+
+func newUIDL() *cobra.Command {
+	var from source
+	cmd := &cobra.Command{
+		Use:   "uidl",
+		Short: "Keep unique-ids when mail moves to another system",
+		Long: `Mail programs that leave mail on the server know messages by their unique-ids, and download
+everything again when those change. When a mailbox moves to another mail system its messages get
+new ids; with an export from before and an import for after, they keep their unique-ids.
+
+The import waits until the mailbox's owner logs in: then the header of each message is compared
+with what was exported. Messages that are copied later are recognised at later logins, for 90 days.`,
+		Example: `  dipylon uidl export --config old.yaml --user ada@sakes.example old <password.txt >ada.uidl
+  dipylon uidl import --config new.yaml --account ada@sakes.example new ada.uidl`,
+		Args: cobra.NoArgs,
+		RunE: action(func(cmd *cobra.Command, _ []string) error { return cmd.Help() }),
+	}
+	cmd.PersistentFlags().StringVarP(&from.file, "config", "c", "", configUsage)
+	_ = cmd.MarkPersistentFlagFilename("config", "yaml", "yml") // fails only where there is no such flag
+	cmd.AddCommand(newUIDLExport(&from), newUIDLImport(&from))
+	return cmd
+}
+
+// uidlExport are the flags of "uidl export".
+type uidlExport struct {
+	user, folder string
+	acting       bool
+}
+
+func newUIDLExport(from *source) *cobra.Command {
+	var e uidlExport
+	cmd := &cobra.Command{
+		Use:   "export STORE",
+		Short: "Write the unique-ids of a mailbox",
+		Long: `Opens a mailbox as its owner and writes, for each message, its unique-id and what stays of it when
+it moves: its size, a digest of its header, and its Message-ID. The first line of the input is the
+password, unless the store lets the gateway act for its users (--acting).
+
+Statuses: 0 done, 1 the mailbox cannot be opened or read, 75 the store or the state cannot be
+reached now, 78 the configuration is wrong.`,
+		Args: cobra.ExactArgs(1),
+		RunE: action(func(cmd *cobra.Command, args []string) error {
+			credential := backends.Credential{Kind: backends.CredentialActing, User: e.user, Peer: backends.Peer{Protocol: "uidl"}}
+			if !e.acting {
+				password, err := (&question{stdin: true}).read(cmd)
+				if err != nil {
+					return err
+				}
+				credential.Kind, credential.Secret = backends.CredentialPassword, password
+			}
+			return withIndex(cmd, from, func(ctx context.Context, cfg *config.Config, x *index.Index) error {
+				imports, err := inventory(ctx, cfg, args[0], e.folder, credential, x)
+				if err != nil {
+					return err
+				}
+				return index.Write(cmd.OutOrStdout(), imports)
+			})
+		}),
+	}
+	f := cmd.Flags()
+	f.StringVar(&e.user, "user", "", "the login name (required)")
+	f.StringVar(&e.folder, "folder", "", "the folder, with / between its parts (default: the inbox)")
+	f.BoolVar(&e.acting, "acting", false, "without a password, where the store's settings allow that")
+	_ = cmd.MarkFlagRequired("user") // fails only where there is no such flag
+	return cmd
+}
+
+// withIndex does something with the index of the configuration's state.
+func withIndex(cmd *cobra.Command, from *source, f func(context.Context, *config.Config, *index.Index) error) error {
+	return withState(cmd, from, func(ctx context.Context, o state.Options) error {
+		cfg, err := from.load()
+		if err != nil {
+			return configError(cmd, err)
+		}
+		db, err := state.Open(ctx, o)
+		if err != nil {
+			return stateError(err)
+		}
+		return errors.Join(f(ctx, cfg, index.New(index.Options{Log: zerolog.Nop(), DB: db})), db.Close())
+	})
+}
+
+// storeOf is a store of the configuration.
+func storeOf(cfg *config.Config, name string) (config.Store, error) {
+	at := slices.IndexFunc(cfg.Stores, func(s config.Store) bool { return s.Name == name })
+	if at < 0 {
+		return config.Store{}, fmt.Errorf("the configuration has no store %q", name)
+	}
+	return cfg.Stores[at], nil
+}
+
+// inventory starts a store's backend and lists a mailbox.
+func inventory(ctx context.Context, cfg *config.Config, name, folder string, c backends.Credential, x *index.Index) ([]index.Import, error) {
+	s, err := storeOf(cfg, name)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := specOf(cfg, s)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(spec.Settings.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("the state folder of store %q: %w", name, err)
+	}
+	store := host.New(zerolog.Nop(), spec)
+	defer store.Close() //nolint:errcheck // what was wanted is there
+	if err := settingsError(cfg, name, store.Start(ctx)); err != nil {
+		return nil, withCode(exitTemporary, err)
+	}
+	drop, err := store.Open(ctx, backends.OpenRequest{Credential: c, Folder: folder})
+	if err != nil {
+		return nil, fmt.Errorf("opening the mailbox: %w", err)
+	}
+	defer drop.Close() //nolint:errcheck // it was only read
+	return maildrop.Inventory(ctx, maildrop.Options{Log: zerolog.Nop(), Index: x}, &login.Store{Name: name, Backend: store}, folder, drop)
+}
+
+// uidlImport are the flags of "uidl import".
+type uidlImport struct {
+	account, folder, format string
+	messages, form          string
+	validity                uint32
+}
+
+func newUIDLImport(from *source) *cobra.Command {
+	var i uidlImport
+	cmd := &cobra.Command{
+		Use:   "import STORE FILE",
+		Short: "Give a mailbox's messages the unique-ids that they had",
+		Long: `Reads unique-ids for the messages of an account's folder. The account is named by its
+address, or as its store names it, which the gateway's log tells at each login. What was imported for the folder before and has
+not found its messages is replaced.
+
+Formats:
+
+  dipylon    what "dipylon uidl export" has written
+  plain      lines of a message's name, a tab, and its unique-id; a name in angle brackets is a
+             Message-ID, another one the store's id of the message
+  exchange   the same, with unique-ids as Exchange's POP3 service told them: base64 of 24 octets
+  dovecot    a dovecot-uidlist file, with --messages naming the Maildir that it is of (without
+             it, the Maildir is the store's own now)
+  cyrus      FILE is a folder of Cyrus's spool; --uidvalidity is needed
+
+Dovecot's and Cyrus's unique-ids are made of UID and UIDVALIDITY: --form says how, as Dovecot's
+pop3_uidl_format does with %u and %v. Unique-ids that a dovecot-uidlist has for a message go first.
+
+Statuses: 0 done, 1 something is wrong with FILE, 75 the state cannot be reached now, 78 the
+configuration is wrong.`,
+		Example: `  dipylon uidl import --account ada@sakes.example new ada.uidl
+  dipylon uidl import --account ada@sakes.example --format dovecot --messages /old/ada/Maildir new /old/ada/Maildir/dovecot-uidlist
+  dipylon uidl import --account ada@sakes.example --format cyrus --uidvalidity 1698307852 new /old/spool/a/user/ada`,
+		Args: cobra.ExactArgs(2),
+		RunE: action(func(cmd *cobra.Command, args []string) error {
+			return withIndex(cmd, from, func(ctx context.Context, cfg *config.Config, x *index.Index) error {
+				if _, err := storeOf(cfg, args[0]); err != nil {
+					return err
+				}
+				imports, err := i.read(args[1])
+				if err != nil {
+					return fmt.Errorf("%s: %w", args[1], err)
+				}
+				key := index.Key{Store: args[0], Account: i.account, Folder: strings.ToLower(i.folder)}
+				if err := x.Import(ctx, key, imports); err != nil {
+					return err
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%d unique-ids wait for the messages of %s\n", len(imports), i.account)
+				return nil
+			})
+		}),
+	}
+	f := cmd.Flags()
+	f.StringVar(&i.account, "account", "", "the account's address in lower case, or its name in the store (required)")
+	f.StringVar(&i.folder, "folder", "", "the folder, with / between its parts (default: the inbox)")
+	f.StringVar(&i.format, "format", "dipylon", "dipylon, plain, exchange, dovecot or cyrus")
+	f.StringVar(&i.messages, "messages", "", "the Maildir `folder` that a dovecot-uidlist is of")
+	f.Uint32Var(&i.validity, "uidvalidity", 0, "the UIDVALIDITY of Cyrus's folder")
+	f.StringVar(&i.form, "form", "", `how unique-ids are made (default: Dovecot's "%08Xu%08Xv", Cyrus's "%v.%u")`)
+	_ = cmd.MarkFlagRequired("account") // fails only where there is no such flag
+	_ = cmd.MarkFlagDirname("messages")
+	return cmd
+}
+
+func (i *uidlImport) read(name string) ([]index.Import, error) {
+	if i.format == "cyrus" {
+		if i.validity == 0 {
+			return nil, withCode(exitUsage, errors.New("--uidvalidity is needed"))
+		}
+		form, err := i.formOr("cyrus")
+		if err != nil {
+			return nil, err
+		}
+		return index.ReadCyrus(name, i.validity, form)
+	}
+	readers := map[string]func(io.Reader) ([]index.Import, error){
+		"dipylon": index.Read, "plain": index.ReadPlain, "exchange": index.ReadExchange, "dovecot": i.readDovecot,
+	}
+	read, ok := readers[i.format]
+	if !ok {
+		return nil, withCode(exitUsage, fmt.Errorf("there is no format %q", i.format))
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return read(f)
+}
+
+func (i *uidlImport) readDovecot(r io.Reader) ([]index.Import, error) {
+	form, err := i.formOr("dovecot")
+	if err != nil {
+		return nil, err
+	}
+	return index.ReadDovecot(r, i.messages, form)
+}
+
+// formOr is the form of unique-ids.
+func (i *uidlImport) formOr(usual string) (func(uid, validity uint32) string, error) {
+	if i.form == "" {
+		i.form = usual
+	}
+	rule, err := uidl.Parse(i.form)
+	if err == nil && (rule.Header != "" || rule.Of(1, 1) == "") {
+		err = errors.New("expected a text with %u in it")
+	}
+	if err != nil {
+		return nil, withCode(exitUsage, fmt.Errorf("--form: %w", err))
+	}
+	return rule.Of, nil
+}

@@ -1,0 +1,37 @@
+package maildrop
+
+import (
+	"context"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/index"
+	"github.com/dipylon/dipylon/gateway/login"
+)
+
+// Inventory lists a maildrop of a store that is open, with the unique-ids that clients are told,
+// and what stays of each message when it moves to another mail system. Of the options it takes
+// Log, Index, Rendering and MessagesMost.
+func Inventory(ctx context.Context, o Options, store *login.Store, folder string, inner backends.Maildrop) ([]index.Import, error) {
+	d := &drop{o: &New(o).o, store: store, folder: folder, inner: inner, log: o.Log}
+	if err := d.openIndex(ctx); err != nil {
+		return nil, err
+	}
+	list, err := d.takeSnapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d.list = list
+	ids := make([]string, d.Len())
+	for i := range ids {
+		ids[i] = string(list.id(i))
+	}
+	candidates, err := d.fingerprints(ctx, ids, list.sizes)
+	if err != nil {
+		return nil, err
+	}
+	imports := make([]index.Import, len(candidates))
+	for i, c := range candidates {
+		imports[i] = index.Import{UIDL: list.uidl(i), MessageID: c.MessageID, Digest: c.Digest, Digested: true, Size: c.Size}
+	}
+	return imports, nil
+}
