@@ -16,7 +16,7 @@ func Inventory(ctx context.Context, o Options, store *login.Store, folder string
 	if err := d.openIndex(ctx); err != nil {
 		return nil, err
 	}
-	list, err := d.takeSnapshot(ctx)
+	list, err := d.takeSnapshot(ctx, inner)
 	if err != nil {
 		return nil, err
 	}
