@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/pop3"
 )
 
@@ -126,4 +127,37 @@ func TestGreetingAsksNoStore(t *testing.T) {
 	}
 	ask(t, conn, "USER alice", "+OK")
 	ask(t, conn, "QUIT", "+OK")
+}
+
+// TestBareAuth has old Outlooks ask for the mechanisms: AUTH without one lists those that the
+// store can check, as CAPA does.
+func TestBareAuth(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		said backends.Description
+		want string
+		user bool // USER is offered
+	}{
+		{"passwords", backends.Description{}, "PLAIN|LOGIN", true},
+		{"tokens", backends.Description{Credentials: []backends.CredentialKind{backends.CredentialToken}}, "OAUTHBEARER|XOAUTH2", false},
+		{"both", backends.Description{Credentials: []backends.CredentialKind{backends.CredentialPassword, backends.CredentialToken}}, "OAUTHBEARER|XOAUTH2|PLAIN|LOGIN", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			g := newGateway(t)
+			g.store.said = test.said
+			conn := g.serve()()
+			ask(t, conn, "AUTH", "+OK")
+			if got := lines(t, conn); got != test.want {
+				t.Errorf("AUTH lists %s", got)
+			}
+			ask(t, conn, "CAPA", "+OK")
+			capabilities := "|" + lines(t, conn) + "|"
+			if !strings.Contains(capabilities, "|SASL "+strings.ReplaceAll(test.want, "|", " ")+"|") || strings.Contains(capabilities, "|USER|") != test.user {
+				t.Errorf("CAPA lists %s", capabilities)
+			}
+			if !test.user {
+				ask(t, conn, "USER alice", "-ERR USER is not available")
+			}
+		})
+	}
 }

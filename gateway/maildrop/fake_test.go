@@ -35,6 +35,7 @@ type fakeStore struct {
 	writerTo bool
 	disposal backends.Disposal
 	limits   backends.Limits
+	said     backends.Description
 
 	onOpen   func(ctx context.Context) error
 	onEntry  func(ctx context.Context, i int) error // before the i-th entry
@@ -52,7 +53,9 @@ func (f *fakeStore) add(id, body string) {
 }
 
 func (f *fakeStore) Describe(context.Context) (backends.Description, error) {
-	return backends.Description{Name: "fake", Limits: f.limits}, nil
+	said := f.said
+	said.Name, said.Limits = "fake", f.limits
+	return said, nil
 }
 func (f *fakeStore) Configure(context.Context, backends.Settings) error { return nil }
 func (f *fakeStore) Health(context.Context) error                       { return nil }
