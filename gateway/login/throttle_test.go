@@ -176,6 +176,19 @@ func TestAccountIsNeverShutOut(t *testing.T) {
 	}
 }
 
+// TestNoAccountYet has attempts whose name is not known, as those that a store conducts can be:
+// they are nobody's account, and count for their network alone.
+func TestNoAccountYet(t *testing.T) {
+	b := newBench(t, login.ThrottleLimits{})
+	b.fail(here, "", 20)
+	if wait := b.wait(elsewhere, ""); wait != 0 {
+		t.Errorf("somebody elsewhere waits %v", wait)
+	}
+	if wait := b.wait(neighbour, ""); wait == 0 {
+		t.Error("guessing without a name is free")
+	}
+}
+
 func TestCountersAreBounded(t *testing.T) {
 	b := newBench(t, login.ThrottleLimits{Entries: 100})
 	b.fail(here, "victim", 10)
