@@ -63,7 +63,8 @@ func (s *suite) close(t *testing.T) {
 }
 
 // Check runs the suite and reports each case as it ends. It returns when all have, or when
-// the context ends. The error is for a store that could not even be opened or described.
+// the context ends. The error is for a store that could not even be opened or described. To run
+// some of the cases only, see Target.Only; with [Run], go test has -run.
 func Check(ctx context.Context, target Target, report func(Result)) error {
 	s, err := start(ctx, target)
 	if err != nil {
@@ -74,7 +75,9 @@ func Check(ctx context.Context, target Target, report func(Result)) error {
 			if ctx.Err() != nil {
 				return errors.Join(ctx.Err(), s.end())
 			}
-			report(s.run(ctx, g, c))
+			if s.Only == nil || s.Only.MatchString(g.name+"/"+c.name) {
+				report(s.run(ctx, g, c))
+			}
 		}
 	}
 	return s.end()

@@ -3,6 +3,7 @@ package storetest
 import (
 	"cmp"
 	"context"
+	"regexp"
 	"strings"
 	"time"
 
@@ -60,6 +61,9 @@ type Target struct {
 	// with a message is not held against it.
 	InMemory bool
 
+	// Only, where it is set, are the cases that [Check] runs, by their names: group/name.
+	Only *regexp.Regexp
+
 	Large    int64         // octets of a large message; 0: 40 MiB
 	Many     int           // messages of a full mailbox; 0: 300
 	Lease    time.Duration // for the cases that let a lease run out; 0: 2 s
@@ -80,6 +84,7 @@ type Options struct {
 	Folder                                    string
 	Outside                                   []string
 	Renders, InMemory                         bool
+	Only                                      *regexp.Regexp
 
 	Large    int64
 	Many     int
@@ -97,7 +102,7 @@ func TargetFor(store backends.Store, o Options) Target {
 		User:     o.User, Password: o.Password, Address: o.Address,
 		SecondUser: o.SecondUser, SecondPassword: o.SecondPassword, SecondAddress: o.SecondAddress,
 		Unknown: o.Unknown, CatchAll: o.CatchAll, Folder: o.Folder, Outside: o.Outside,
-		Renders: o.Renders, InMemory: o.InMemory,
+		Renders: o.Renders, InMemory: o.InMemory, Only: o.Only,
 		Large: o.Large, Many: o.Many, Timeout: o.Timeout, Patience: o.Patience,
 	}
 }

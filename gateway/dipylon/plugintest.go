@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +24,7 @@ import (
 // pluginTest are the flags of "plugin test".
 type pluginTest struct {
 	settings string
+	only     string
 	options  storetest.Options
 	verbose  bool
 }
@@ -40,7 +43,8 @@ store's outbox is taken. Use accounts, and a store, that serve no other purpose.
 A password may be a reference: file:PATH or env:NAME.`,
 		Example: `  dipylon plugin test --settings settings.yaml \
       --user anna@example.org --password env:ANNA --second-user bert@example.org --second-password env:BERT \
-      -- ./my-backend --verbose`,
+      -- ./my-backend --verbose
+  dipylon plugin test --run 'maildrop/top' …   # while one of its cases is being mended`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: action(func(cmd *cobra.Command, args []string) error { return t.run(cmd, args) }),
 	}
@@ -60,6 +64,7 @@ A password may be a reference: file:PATH or env:NAME.`,
 	f.Int64Var(&o.Large, "large", 0, "`octets` of the large message (default: 40 MiB)")
 	f.IntVar(&o.Many, "many", 0, "messages of the full mailbox (default: 300)")
 	f.DurationVar(&o.Timeout, "timeout", 0, "for each case (default: 1m)")
+	f.StringVar(&t.only, "run", "", "only the cases whose group/name matches this regular `expression`")
 	f.BoolVarP(&t.verbose, "verbose", "v", false, "show the backend's log")
 	for _, name := range []string{"user", "password"} {
 		_ = cmd.MarkFlagRequired(name) // fails only where there is no such flag
@@ -78,6 +83,9 @@ func (t *pluginTest) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if t.options.Only, err = onlyCases(t.only); err != nil {
+		return err
+	}
 	state, err := os.MkdirTemp("", "dipylon-plugin-test-")
 	if err != nil {
 		return fmt.Errorf("a folder for the backend's state: %w", err)
@@ -90,6 +98,21 @@ func (t *pluginTest) run(cmd *cobra.Command, args []string) error {
 		return withCode(exitTemporary, fmt.Errorf("the backend cannot be used: %w", err))
 	}
 	return t.judge(ctx, cmd, log, store, spec)
+}
+
+// onlyCases reads the pattern of --run. One that no case matches would prove nothing.
+func onlyCases(pattern string) (*regexp.Regexp, error) {
+	if pattern == "" {
+		return nil, nil
+	}
+	only, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, withCode(exitUsage, fmt.Errorf("--run: %w", err))
+	}
+	if !slices.ContainsFunc(storetest.Names(), only.MatchString) {
+		return nil, withCode(exitUsage, fmt.Errorf("--run %s: no case has such a name; names look like %s", pattern, storetest.Names()[0]))
+	}
+	return only, nil
 }
 
 // judge runs the cases and prints what came of them.
