@@ -43,6 +43,7 @@ type gateway struct {
 	watcher  *edge.Watcher // of the certificates' files
 	db       *state.DB
 	index    *index.Index
+	throttle login.Throttle
 	tempDir  string
 	lock     *stateLock
 
@@ -79,7 +80,7 @@ func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *c
 		return g, stateError(err)
 	}
 	g.desk = login.NewDesk(login.DeskOptions{
-		Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log}),
+		Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log, Throttle: g.throttle}),
 		Directory: func() login.Directory { return g.router.Table() },
 		Passwords: passwords.New(g.db), Policy: loginPolicy(cfg),
 	})
@@ -112,6 +113,7 @@ func (g *gateway) openState(ctx context.Context) error {
 	if g.db, err = state.Open(ctx, stateOptions(g.log, g.cfg)); err != nil {
 		return err
 	}
+	g.throttle = login.NewThrottle(g.log, g.db, login.ThrottleLimits{})
 	g.index = index.New(index.Options{Log: g.log, DB: g.db})
 	g.locks = lease.New(lease.Options{Log: g.log, DB: g.db, Time: g.cfg.Timeouts.Lease.Std()})
 	g.ledger, err = routing.OpenLedger(routing.LedgerOptions{Log: g.log, Dir: filepath.Join(g.cfg.StateFolder, "ledger")})
@@ -194,14 +196,21 @@ func (g *gateway) begin(ctx context.Context) error {
 		g.serve(g.listening[i], shapeOf(g.cfg, l, book), l.ImplicitTLS())
 	}
 	g.warn(g.cfg)
-	g.work.Go(func() {
-		sweeper := &maildrop.Sweeper{
-			Log: g.log, Kept: &retention.Keeper{DB: g.db}, Locks: g.locks,
-			Directory: func() login.Directory { return g.router.Table() },
-		}
-		state.KeepHouse(g.base, g.log, houseEvery, slices.Concat(g.index.Chores(), g.locks.Chores(), []state.Chore{sweeper.Chore()})...)
-	})
+	g.work.Go(func() { state.KeepHouse(g.base, g.log, houseEvery, g.chores()...) })
 	return nil
+}
+
+// chores are what the state, and the mailboxes by it, have to be cleaned of.
+func (g *gateway) chores() []state.Chore {
+	sweeper := &maildrop.Sweeper{
+		Log: g.log, Kept: &retention.Keeper{DB: g.db}, Locks: g.locks,
+		Directory: func() login.Directory { return g.router.Table() },
+	}
+	chores := slices.Concat(g.index.Chores(), g.locks.Chores(), []state.Chore{sweeper.Chore()})
+	if shared, ok := g.throttle.(*login.SharedThrottle); ok {
+		chores = append(chores, shared.Chores()...)
+	}
+	return chores
 }
 
 // stop ends the gateway: no new connections, sessions end once they have finished what they
@@ -227,6 +236,9 @@ func (g *gateway) stop(ctx context.Context) error {
 	g.work.Wait()
 	if g.db != nil {
 		g.locks.Close()
+		if shared, ok := g.throttle.(*login.SharedThrottle); ok {
+			shared.Close()
+		}
 		errs = append(errs, g.db.Close())
 	}
 	g.lock.release()

@@ -5,6 +5,7 @@ package e2e
 import (
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -35,6 +36,7 @@ func twoNodes(t *testing.T) (one, two *harness.Gateway, database *peers.Postgres
 // session ends. One gateway is killed with -9: the other serves its users within the lease's
 // time, and not before.
 func TestTwoNodes(t *testing.T) {
+	t.Parallel()
 	one, two, _ := twoNodes(t)
 	user := one.AddUserIn(t, storeRoot(one), "erika@"+harness.Domain)
 	deliver(t, one, user, simple("one"), simple("two"))
@@ -86,9 +88,32 @@ func await(t *testing.T, g *harness.Gateway, user harness.User, most time.Durati
 	return p
 }
 
+// TestGuessersMeetBothNodes: wrong passwords at one gateway delay at the other, too.
+func TestGuessersMeetBothNodes(t *testing.T) {
+	t.Parallel()
+	one, two, _ := twoNodes(t)
+	user := one.AddUserIn(t, storeRoot(one), "erika@"+harness.Domain)
+	var guessing sync.WaitGroup
+	for range 8 {
+		guessing.Go(func() {
+			_, err := harness.LoginPOP3(one.Address("pop3s"), one.Authority.Client(), user.Address, "a guess")
+			refusal(t, err, "-ERR [AUTH]")
+		})
+	}
+	guessing.Wait()
+	harness.Eventually(t, 10*time.Second, "a delay at the other gateway", func() bool {
+		place := two.Log.Len()
+		p := login(t, two, user)
+		p.Quit()
+		waited, ok := two.Log.Wait(t, place, `"message":"login"`, `"outcome":"accepted"`).Fields["waited"].(float64)
+		return ok && waited > 0
+	})
+}
+
 // TestDatabaseDies: while the nodes' database is away nobody can log in, and is told to come
 // again; who was there reads on, and removes nothing. When it is back, so is everything.
 func TestDatabaseDies(t *testing.T) {
+	t.Parallel()
 	one, _, database := twoNodes(t)
 	user := one.AddUserIn(t, storeRoot(one), "erika@"+harness.Domain)
 	deliver(t, one, user, simple("one"))
