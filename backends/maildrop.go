@@ -77,6 +77,14 @@ type Maildrop interface {
 	Close() error
 }
 
+// Marker is a [Maildrop] that can mark messages as read.
+type Marker interface {
+	// MarkSeen marks messages as read: Entry.Seen says so from then on, and nothing else of them
+	// changes, their ids least of all. One that is gone, or marked already, is passed over.
+	// [Unsupported]: the store has no such mark.
+	MarkSeen(ctx context.Context, ids []MessageID) error
+}
+
 // FetchRequest says which message is wanted, how much of it, and in what form.
 type FetchRequest struct {
 	ID MessageID

@@ -75,7 +75,7 @@ func (r *removing) one(ctx context.Context, id string) *backends.Failure {
 	if err == nil || errors.Is(err, errNotFound) {
 		return nil
 	}
-	return storageFailure("removing a message", err)
+	return storageFailure("removing or marking a message", err)
 }
 
 func (r *removing) dir(part string) string { return filepath.Join(r.drop.folder.dir, part) }

@@ -151,7 +151,16 @@ type liarDrop struct {
 	entry  func(*backends.Entry) // changes each entry of the list
 	fetch  func(context.Context, backends.FetchRequest) (backends.Content, error)
 	remove func(context.Context, []backends.MessageID, backends.Disposal) ([]backends.Removal, error)
+	mark   func(context.Context, []backends.MessageID) error
 	close  func() error
+}
+
+// MarkSeen implements [backends.Marker].
+func (d *liarDrop) MarkSeen(ctx context.Context, ids []backends.MessageID) error {
+	if d.mark != nil {
+		return d.mark(ctx, ids)
+	}
+	return d.Maildrop.(backends.Marker).MarkSeen(ctx, ids)
 }
 
 func (d *liarDrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
@@ -295,7 +304,7 @@ func failing(t *testing.T, target storetest.Target) (failed []string, errs map[s
 }
 
 var allLies = slices.Concat(
-	storeLies, loginLies, listLies, fetchLies, sessionLies, removeLies, receiverLies, contentLies, senderLies, outboxLies,
+	storeLies, loginLies, listLies, fetchLies, sessionLies, removeLies, markLies, receiverLies, contentLies, senderLies, outboxLies,
 )
 
 // TestLies runs each lie in a bubble where time passes only when everybody waits: a store that

@@ -114,6 +114,7 @@ var groups = []group{
 	{"login", loginCases},
 	{"maildrop", slices.Concat(listCases, idCases, fetchCases, sessionCases)},
 	{"remove", removeCases},
+	{"mark", markCases},
 	{"receiver", slices.Concat(resolveCases, deliverCases, contentCases(), keyCases)},
 	{"sender", senderCases},
 	{"outbox", outboxCases},

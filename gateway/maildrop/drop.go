@@ -40,6 +40,7 @@ type drop struct {
 	ahead  *ahead       // nil: nothing has been read yet
 	gone   map[int]bool // messages that the client knows to be gone
 	sick   sickbay
+	marks  readMarks
 	policy *policy.Policy
 	due    []backends.MessageID // kept messages whose time is over
 	leave  func()               // counts the session out; nil: it was not counted
@@ -184,7 +185,7 @@ func (d *drop) Open(ctx context.Context, n, top int) (pop3.Content, error) {
 		return nil, replies.POP3(err)
 	}
 	d.told(i)
-	return c, nil
+	return d.noting(i, top, c), nil
 }
 
 // ask fetches a message that a client waits for. One that fails may be given up for a notice.
@@ -256,6 +257,7 @@ func (d *drop) Update(ctx context.Context, deleted []int) error {
 	removed, err := d.remove(ctx, ids)
 	d.log.Info().Int("messages", len(ids)).Int("removed", removed).AnErr("cause", err).Msg("removed what the client deleted")
 	if err == nil {
+		d.marks.forget(rest)
 		return nil
 	}
 	code := backends.AsFailure(err).Reply().POP3
@@ -331,6 +333,7 @@ func (d *drop) Close() error {
 			d.sizes.close()
 			d.flush()
 		}
+		d.markRead()
 		d.removeDue()
 		d.closed = d.inner.Close()
 		if d.lock != nil {

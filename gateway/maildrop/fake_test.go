@@ -34,6 +34,8 @@ type fakeStore struct {
 	fetches  int
 	writerTo bool
 	disposal backends.Disposal
+	marks    []string
+	onMark   error
 	limits   backends.Limits
 	said     backends.Description
 	words    bool // the gateway's word is good

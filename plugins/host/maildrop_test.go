@@ -394,3 +394,17 @@ func TestRemove(t *testing.T) {
 		}
 	})
 }
+
+// TestMarkSeenOfAStoreWithout: a store that has no such mark, as those have none that were made
+// before there was one, says so, and the session goes on.
+func TestMarkSeenOfAStoreWithout(t *testing.T) {
+	s, _ := start(t, specOf(t, "store", fakeSettings{}))
+	drop := openDrop(t, s)
+	err := drop.(backends.Marker).MarkSeen(t.Context(), []backends.MessageID{"size:1"})
+	if backends.KindOf(err) != backends.Unsupported {
+		t.Errorf("marking: %v", err)
+	}
+	if _, err := drop.Remove(t.Context(), []backends.MessageID{"size:1"}, backends.DisposalRemove); err != nil {
+		t.Errorf("after that: %v", err)
+	}
+}

@@ -111,6 +111,10 @@ func (m *maildrop) take(ctx context.Context, frame *pb.MaildropRequest) error {
 		return m.start(ctx, frame.GetId(), 0, func(ctx context.Context, r *task) error {
 			return m.remove(ctx, r, f.Remove)
 		})
+	case *pb.MaildropRequest_MarkSeen:
+		return m.start(ctx, frame.GetId(), 0, func(ctx context.Context, r *task) error {
+			return m.markSeen(ctx, r, f.MarkSeen)
+		})
 	case *pb.MaildropRequest_Open:
 		return errFraming
 	default: // a request of a later gateway
@@ -232,6 +236,25 @@ func (m *maildrop) remove(ctx context.Context, r *task, frame *pb.Remove) error 
 		Id: r.id, Done: true,
 		Response: &pb.MaildropResponse_Removals{Removals: convert.RemovalsToProto(removals)},
 	}); err != nil {
+		return err
+	}
+	return errAnswered
+}
+
+func (m *maildrop) markSeen(ctx context.Context, r *task, frame *pb.MarkSeen) error {
+	marker, ok := m.drop.(backends.Marker)
+	if !ok {
+		return backends.Fail(backends.Unsupported, "the store does not mark messages as read")
+	}
+	ids, err := convert.MarkSeenFromProto(frame)
+	if err != nil {
+		return err
+	}
+	if err := marker.MarkSeen(ctx, ids); err != nil {
+		return err
+	}
+	m.forget(r.id)
+	if err := m.send(&pb.MaildropResponse{Id: r.id, Done: true}); err != nil {
 		return err
 	}
 	return errAnswered

@@ -16,7 +16,7 @@ import (
 func TestPolicy(t *testing.T) {
 	t.Parallel()
 	store := harness.MaildirStore("mail", harness.Domain)
-	store["policy"] = harness.Mapping{"messages": 2}
+	store["policy"] = harness.Mapping{"messages": 2, "mark_read": true}
 	store["mailboxes"] = []harness.Mapping{
 		{"address": "erika@" + harness.Domain, "policy": harness.Mapping{"order": "newest"}},
 		{"address": "eva@" + harness.Domain, "policy": harness.Mapping{"deleted": "keep", "keep": "1h"}},
@@ -101,6 +101,10 @@ func TestPolicy(t *testing.T) {
 		t.Errorf("the session from before has %q", got)
 	}
 	before.Quit()
+	read, err := filepath.Glob(filepath.Join(g.Dir, "mail", "*", "erika", "cur", "*:2,S"))
+	if err != nil || len(read) != 2 {
+		t.Errorf("marked as read in the store are %q (%v), and two were fetched", read, err)
+	}
 	p = login(t, g, erika)
 	if got := subjects(p); got != "one two three" {
 		t.Errorf("after the reload erika has %q", got)

@@ -25,6 +25,7 @@ type message struct {
 	id       backends.MessageID
 	data     []byte
 	received time.Time
+	seen     bool
 }
 
 const trash = "Trash"

@@ -71,7 +71,7 @@ func (d *maildrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
 				yield(backends.Entry{}, backends.Fail(backends.Temporary, "list: it ended before the list did"))
 				return
 			}
-			entry := backends.Entry{ID: m.id, Size: int64(len(m.data)) + grow, Exact: true, Received: m.received}
+			entry := backends.Entry{ID: m.id, Size: int64(len(m.data)) + grow, Exact: true, Received: m.received, Seen: m.seen}
 			if !yield(entry, nil) {
 				return
 			}
@@ -118,6 +118,21 @@ func (d *maildrop) Remove(ctx context.Context, ids []backends.MessageID, disposa
 	}
 	d.store.mu.Unlock()
 	return removals, d.store.leave(ctx, "remove")
+}
+
+// MarkSeen implements [backends.Marker].
+func (d *maildrop) MarkSeen(ctx context.Context, ids []backends.MessageID) error {
+	if err := d.enter(ctx, "mark"); err != nil {
+		return err
+	}
+	d.store.mu.Lock()
+	for _, id := range ids {
+		if i := d.folder.find(id); i >= 0 {
+			d.folder.messages[i].seen = true
+		}
+	}
+	d.store.mu.Unlock()
+	return d.store.leave(ctx, "mark")
 }
 
 // dispose takes the folder's message i out of it. The caller holds the store's lock.

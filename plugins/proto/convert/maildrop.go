@@ -141,14 +141,45 @@ func RenderingFromProto(m *pb.Rendering) (backends.Rendering, error) {
 
 // RemoveToProto makes a Remove request.
 func RemoveToProto(ids []backends.MessageID, disposal backends.Disposal) (*pb.Remove, error) {
-	m := &pb.Remove{Disposal: pb.Disposal(disposal), Ids: make([][]byte, len(ids))}
+	octets, err := idsToProto(ids)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.Remove{Disposal: pb.Disposal(disposal), Ids: octets}, nil
+}
+
+// MarkSeenToProto makes a MarkSeen request.
+func MarkSeenToProto(ids []backends.MessageID) (*pb.MarkSeen, error) {
+	octets, err := idsToProto(ids)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.MarkSeen{Ids: octets}, nil
+}
+
+// MarkSeenFromProto reads a MarkSeen request.
+func MarkSeenFromProto(m *pb.MarkSeen) ([]backends.MessageID, error) { return idsFromProto(m.GetIds()) }
+
+func idsToProto(ids []backends.MessageID) ([][]byte, error) {
+	all := make([][]byte, len(ids))
 	for i, id := range ids {
 		if _, err := checkID([]byte(id)); err != nil {
 			return nil, err
 		}
-		m.Ids[i] = []byte(id)
+		all[i] = []byte(id)
 	}
-	return m, nil
+	return all, nil
+}
+
+func idsFromProto(octets [][]byte) ([]backends.MessageID, error) {
+	ids := make([]backends.MessageID, len(octets))
+	for i, id := range octets {
+		var err error
+		if ids[i], err = checkID(id); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
 }
 
 // RemoveFromProto reads a Remove request. A disposal that is not known is
@@ -157,12 +188,9 @@ func RemoveFromProto(m *pb.Remove) ([]backends.MessageID, backends.Disposal, err
 	if _, ok := pb.Disposal_name[int32(m.GetDisposal())]; !ok {
 		return nil, 0, backends.Fail(backends.Unsupported, "disposal %d", m.GetDisposal())
 	}
-	ids := make([]backends.MessageID, len(m.GetIds()))
-	for i, id := range m.GetIds() {
-		var err error
-		if ids[i], err = checkID(id); err != nil {
-			return nil, 0, err
-		}
+	ids, err := idsFromProto(m.GetIds())
+	if err != nil {
+		return nil, 0, err
 	}
 	return ids, backends.Disposal(m.GetDisposal()), nil
 }

@@ -1370,6 +1370,7 @@ type MaildropRequest struct {
 	//	*MaildropRequest_Remove
 	//	*MaildropRequest_Window
 	//	*MaildropRequest_Cancel
+	//	*MaildropRequest_MarkSeen
 	Request       isMaildropRequest_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1473,6 +1474,15 @@ func (x *MaildropRequest) GetCancel() *Cancel {
 	return nil
 }
 
+func (x *MaildropRequest) GetMarkSeen() *MarkSeen {
+	if x != nil {
+		if x, ok := x.Request.(*MaildropRequest_MarkSeen); ok {
+			return x.MarkSeen
+		}
+	}
+	return nil
+}
+
 type isMaildropRequest_Request interface {
 	isMaildropRequest_Request()
 }
@@ -1501,6 +1511,10 @@ type MaildropRequest_Cancel struct {
 	Cancel *Cancel `protobuf:"bytes,7,opt,name=cancel,proto3,oneof"` // id: of the request that is not wanted any more
 }
 
+type MaildropRequest_MarkSeen struct {
+	MarkSeen *MarkSeen `protobuf:"bytes,8,opt,name=mark_seen,json=markSeen,proto3,oneof"` // answered with done alone; a plugin that does not know it says KIND_UNSUPPORTED
+}
+
 func (*MaildropRequest_Open) isMaildropRequest_Request() {}
 
 func (*MaildropRequest_List) isMaildropRequest_Request() {}
@@ -1512,6 +1526,8 @@ func (*MaildropRequest_Remove) isMaildropRequest_Request() {}
 func (*MaildropRequest_Window) isMaildropRequest_Request() {}
 
 func (*MaildropRequest_Cancel) isMaildropRequest_Request() {}
+
+func (*MaildropRequest_MarkSeen) isMaildropRequest_Request() {}
 
 // MaildropResponse is a frame from the plugin: one of the answers to request id. The answer
 // that has done set is the last one to that request.
@@ -2225,6 +2241,50 @@ func (x *Remove) GetDisposal() Disposal {
 	return Disposal_DISPOSAL_REMOVE
 }
 
+type MarkSeen struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ids           [][]byte               `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MarkSeen) Reset() {
+	*x = MarkSeen{}
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MarkSeen) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MarkSeen) ProtoMessage() {}
+
+func (x *MarkSeen) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MarkSeen.ProtoReflect.Descriptor instead.
+func (*MarkSeen) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *MarkSeen) GetIds() [][]byte {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
 type Removals struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Removals      []*Removal             `protobuf:"bytes,1,rep,name=removals,proto3" json:"removals,omitempty"` // in the order of the ids
@@ -2234,7 +2294,7 @@ type Removals struct {
 
 func (x *Removals) Reset() {
 	*x = Removals{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[28]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2246,7 +2306,7 @@ func (x *Removals) String() string {
 func (*Removals) ProtoMessage() {}
 
 func (x *Removals) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[28]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2259,7 +2319,7 @@ func (x *Removals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removals.ProtoReflect.Descriptor instead.
 func (*Removals) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{28}
+	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Removals) GetRemovals() []*Removal {
@@ -2279,7 +2339,7 @@ type Removal struct {
 
 func (x *Removal) Reset() {
 	*x = Removal{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[29]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2291,7 +2351,7 @@ func (x *Removal) String() string {
 func (*Removal) ProtoMessage() {}
 
 func (x *Removal) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[29]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2304,7 +2364,7 @@ func (x *Removal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removal.ProtoReflect.Descriptor instead.
 func (*Removal) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{29}
+	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Removal) GetId() []byte {
@@ -2333,7 +2393,7 @@ type ResolveRequest struct {
 
 func (x *ResolveRequest) Reset() {
 	*x = ResolveRequest{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[30]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2345,7 +2405,7 @@ func (x *ResolveRequest) String() string {
 func (*ResolveRequest) ProtoMessage() {}
 
 func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[30]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2358,7 +2418,7 @@ func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveRequest.ProtoReflect.Descriptor instead.
 func (*ResolveRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{30}
+	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ResolveRequest) GetReversePath() string {
@@ -2398,7 +2458,7 @@ type Verdicts struct {
 
 func (x *Verdicts) Reset() {
 	*x = Verdicts{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[31]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2410,7 +2470,7 @@ func (x *Verdicts) String() string {
 func (*Verdicts) ProtoMessage() {}
 
 func (x *Verdicts) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[31]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2423,7 +2483,7 @@ func (x *Verdicts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdicts.ProtoReflect.Descriptor instead.
 func (*Verdicts) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{31}
+	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Verdicts) GetVerdicts() []*Verdict {
@@ -2443,7 +2503,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[32]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2455,7 +2515,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[32]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2468,7 +2528,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{32}
+	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Verdict) GetRecipient() string {
@@ -2503,7 +2563,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[33]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2515,7 +2575,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[33]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2528,7 +2588,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{33}
+	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Delivery) GetKey() string {
@@ -2617,7 +2677,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[34]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2629,7 +2689,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[34]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2642,7 +2702,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{34}
+	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *DeliverRequest) GetFrame() isDeliverRequest_Frame {
@@ -2709,7 +2769,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2721,7 +2781,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2734,7 +2794,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{35}
+	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{36}
 }
 
 // SendRequest frames: one start, chunks, one end; as for DeliverRequest.
@@ -2752,7 +2812,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2764,7 +2824,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2777,7 +2837,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{36}
+	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SendRequest) GetFrame() isSendRequest_Frame {
@@ -2846,7 +2906,7 @@ type SendStart struct {
 
 func (x *SendStart) Reset() {
 	*x = SendStart{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2858,7 +2918,7 @@ func (x *SendStart) String() string {
 func (*SendStart) ProtoMessage() {}
 
 func (x *SendStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2871,7 +2931,7 @@ func (x *SendStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendStart.ProtoReflect.Descriptor instead.
 func (*SendStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{37}
+	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SendStart) GetCredential() *Credential {
@@ -2902,7 +2962,7 @@ type CollectRequest struct {
 
 func (x *CollectRequest) Reset() {
 	*x = CollectRequest{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2914,7 +2974,7 @@ func (x *CollectRequest) String() string {
 func (*CollectRequest) ProtoMessage() {}
 
 func (x *CollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2927,7 +2987,7 @@ func (x *CollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
 func (*CollectRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{38}
+	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CollectRequest) GetFrame() isCollectRequest_Frame {
@@ -2982,7 +3042,7 @@ type CollectStart struct {
 
 func (x *CollectStart) Reset() {
 	*x = CollectStart{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2994,7 +3054,7 @@ func (x *CollectStart) String() string {
 func (*CollectStart) ProtoMessage() {}
 
 func (x *CollectStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3007,7 +3067,7 @@ func (x *CollectStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectStart.ProtoReflect.Descriptor instead.
 func (*CollectStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{39}
+	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CollectStart) GetMost() int32 {
@@ -3040,7 +3100,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3052,7 +3112,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3065,7 +3125,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{40}
+	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Taken) GetFailure() *Failure {
@@ -3090,7 +3150,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3102,7 +3162,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3115,7 +3175,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{41}
+	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CollectResponse) GetFrame() isCollectResponse_Frame {
@@ -3183,7 +3243,7 @@ type CollectEnd struct {
 
 func (x *CollectEnd) Reset() {
 	*x = CollectEnd{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3195,7 +3255,7 @@ func (x *CollectEnd) String() string {
 func (*CollectEnd) ProtoMessage() {}
 
 func (x *CollectEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3208,7 +3268,7 @@ func (x *CollectEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectEnd.ProtoReflect.Descriptor instead.
 func (*CollectEnd) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{42}
+	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CollectEnd) GetFailure() *Failure {
@@ -3232,7 +3292,7 @@ type Outgoing struct {
 
 func (x *Outgoing) Reset() {
 	*x = Outgoing{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3244,7 +3304,7 @@ func (x *Outgoing) String() string {
 func (*Outgoing) ProtoMessage() {}
 
 func (x *Outgoing) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3257,7 +3317,7 @@ func (x *Outgoing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outgoing.ProtoReflect.Descriptor instead.
 func (*Outgoing) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{43}
+	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Outgoing) GetId() []byte {
@@ -3311,7 +3371,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3323,7 +3383,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3336,7 +3396,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{44}
+	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *SettleRequest) GetSettlements() []*Settlement {
@@ -3356,7 +3416,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3368,7 +3428,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3381,7 +3441,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{45}
+	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Settlement) GetId() []byte {
@@ -3406,7 +3466,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3418,7 +3478,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v1_store_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3431,7 +3491,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{46}
+	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{47}
 }
 
 var File_dipylon_store_v1_store_proto protoreflect.FileDescriptor
@@ -3521,7 +3581,7 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\bresponse\x18\x04 \x01(\fR\bresponse\"i\n" +
 	"\x14AuthenticateResponse\x12\x1c\n" +
 	"\tchallenge\x18\x01 \x01(\fR\tchallenge\x123\n" +
-	"\aaccount\x18\x02 \x01(\v2\x19.dipylon.store.v1.AccountR\aaccount\"\xd5\x02\n" +
+	"\aaccount\x18\x02 \x01(\v2\x19.dipylon.store.v1.AccountR\aaccount\"\x90\x03\n" +
 	"\x0fMaildropRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12,\n" +
 	"\x04open\x18\x02 \x01(\v2\x16.dipylon.store.v1.OpenH\x00R\x04open\x12,\n" +
@@ -3529,7 +3589,8 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\x05fetch\x18\x04 \x01(\v2\x17.dipylon.store.v1.FetchH\x00R\x05fetch\x122\n" +
 	"\x06remove\x18\x05 \x01(\v2\x18.dipylon.store.v1.RemoveH\x00R\x06remove\x122\n" +
 	"\x06window\x18\x06 \x01(\v2\x18.dipylon.store.v1.WindowH\x00R\x06window\x122\n" +
-	"\x06cancel\x18\a \x01(\v2\x18.dipylon.store.v1.CancelH\x00R\x06cancelB\t\n" +
+	"\x06cancel\x18\a \x01(\v2\x18.dipylon.store.v1.CancelH\x00R\x06cancel\x129\n" +
+	"\tmark_seen\x18\b \x01(\v2\x1a.dipylon.store.v1.MarkSeenH\x00R\bmarkSeenB\t\n" +
 	"\arequest\"\xe8\x02\n" +
 	"\x10MaildropResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
@@ -3577,7 +3638,9 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\trich_text\x18\x04 \x01(\bR\brichText\"R\n" +
 	"\x06Remove\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\fR\x03ids\x126\n" +
-	"\bdisposal\x18\x02 \x01(\x0e2\x1a.dipylon.store.v1.DisposalR\bdisposal\"A\n" +
+	"\bdisposal\x18\x02 \x01(\x0e2\x1a.dipylon.store.v1.DisposalR\bdisposal\"\x1c\n" +
+	"\bMarkSeen\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\fR\x03ids\"A\n" +
 	"\bRemovals\x125\n" +
 	"\bremovals\x18\x01 \x03(\v2\x19.dipylon.store.v1.RemovalR\bremovals\"N\n" +
 	"\aRemoval\x12\x0e\n" +
@@ -3719,7 +3782,7 @@ func file_dipylon_store_v1_store_proto_rawDescGZIP() []byte {
 }
 
 var file_dipylon_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_dipylon_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_dipylon_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_dipylon_store_v1_store_proto_goTypes = []any{
 	(Kind)(0),                     // 0: dipylon.store.v1.Kind
 	(CredentialKind)(0),           // 1: dipylon.store.v1.CredentialKind
@@ -3754,31 +3817,32 @@ var file_dipylon_store_v1_store_proto_goTypes = []any{
 	(*Cancel)(nil),                // 30: dipylon.store.v1.Cancel
 	(*Rendering)(nil),             // 31: dipylon.store.v1.Rendering
 	(*Remove)(nil),                // 32: dipylon.store.v1.Remove
-	(*Removals)(nil),              // 33: dipylon.store.v1.Removals
-	(*Removal)(nil),               // 34: dipylon.store.v1.Removal
-	(*ResolveRequest)(nil),        // 35: dipylon.store.v1.ResolveRequest
-	(*Verdicts)(nil),              // 36: dipylon.store.v1.Verdicts
-	(*Verdict)(nil),               // 37: dipylon.store.v1.Verdict
-	(*Delivery)(nil),              // 38: dipylon.store.v1.Delivery
-	(*DeliverRequest)(nil),        // 39: dipylon.store.v1.DeliverRequest
-	(*End)(nil),                   // 40: dipylon.store.v1.End
-	(*SendRequest)(nil),           // 41: dipylon.store.v1.SendRequest
-	(*SendStart)(nil),             // 42: dipylon.store.v1.SendStart
-	(*CollectRequest)(nil),        // 43: dipylon.store.v1.CollectRequest
-	(*CollectStart)(nil),          // 44: dipylon.store.v1.CollectStart
-	(*Taken)(nil),                 // 45: dipylon.store.v1.Taken
-	(*CollectResponse)(nil),       // 46: dipylon.store.v1.CollectResponse
-	(*CollectEnd)(nil),            // 47: dipylon.store.v1.CollectEnd
-	(*Outgoing)(nil),              // 48: dipylon.store.v1.Outgoing
-	(*SettleRequest)(nil),         // 49: dipylon.store.v1.SettleRequest
-	(*Settlement)(nil),            // 50: dipylon.store.v1.Settlement
-	(*SettleResponse)(nil),        // 51: dipylon.store.v1.SettleResponse
-	(*durationpb.Duration)(nil),   // 52: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 53: google.protobuf.Timestamp
+	(*MarkSeen)(nil),              // 33: dipylon.store.v1.MarkSeen
+	(*Removals)(nil),              // 34: dipylon.store.v1.Removals
+	(*Removal)(nil),               // 35: dipylon.store.v1.Removal
+	(*ResolveRequest)(nil),        // 36: dipylon.store.v1.ResolveRequest
+	(*Verdicts)(nil),              // 37: dipylon.store.v1.Verdicts
+	(*Verdict)(nil),               // 38: dipylon.store.v1.Verdict
+	(*Delivery)(nil),              // 39: dipylon.store.v1.Delivery
+	(*DeliverRequest)(nil),        // 40: dipylon.store.v1.DeliverRequest
+	(*End)(nil),                   // 41: dipylon.store.v1.End
+	(*SendRequest)(nil),           // 42: dipylon.store.v1.SendRequest
+	(*SendStart)(nil),             // 43: dipylon.store.v1.SendStart
+	(*CollectRequest)(nil),        // 44: dipylon.store.v1.CollectRequest
+	(*CollectStart)(nil),          // 45: dipylon.store.v1.CollectStart
+	(*Taken)(nil),                 // 46: dipylon.store.v1.Taken
+	(*CollectResponse)(nil),       // 47: dipylon.store.v1.CollectResponse
+	(*CollectEnd)(nil),            // 48: dipylon.store.v1.CollectEnd
+	(*Outgoing)(nil),              // 49: dipylon.store.v1.Outgoing
+	(*SettleRequest)(nil),         // 50: dipylon.store.v1.SettleRequest
+	(*Settlement)(nil),            // 51: dipylon.store.v1.Settlement
+	(*SettleResponse)(nil),        // 52: dipylon.store.v1.SettleResponse
+	(*durationpb.Duration)(nil),   // 53: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 54: google.protobuf.Timestamp
 }
 var file_dipylon_store_v1_store_proto_depIdxs = []int32{
 	0,  // 0: dipylon.store.v1.Failure.kind:type_name -> dipylon.store.v1.Kind
-	52, // 1: dipylon.store.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	53, // 1: dipylon.store.v1.Failure.retry_after:type_name -> google.protobuf.Duration
 	8,  // 2: dipylon.store.v1.Description.capabilities:type_name -> dipylon.store.v1.Capabilities
 	1,  // 3: dipylon.store.v1.Description.credentials:type_name -> dipylon.store.v1.CredentialKind
 	9,  // 4: dipylon.store.v1.Description.limits:type_name -> dipylon.store.v1.Limits
@@ -3787,7 +3851,7 @@ var file_dipylon_store_v1_store_proto_depIdxs = []int32{
 	1,  // 7: dipylon.store.v1.Credential.kind:type_name -> dipylon.store.v1.CredentialKind
 	16, // 8: dipylon.store.v1.Credential.peer:type_name -> dipylon.store.v1.Peer
 	15, // 9: dipylon.store.v1.LoginRequest.credential:type_name -> dipylon.store.v1.Credential
-	53, // 10: dipylon.store.v1.Account.password_expires:type_name -> google.protobuf.Timestamp
+	54, // 10: dipylon.store.v1.Account.password_expires:type_name -> google.protobuf.Timestamp
 	16, // 11: dipylon.store.v1.AuthenticateRequest.peer:type_name -> dipylon.store.v1.Peer
 	18, // 12: dipylon.store.v1.AuthenticateResponse.account:type_name -> dipylon.store.v1.Account
 	23, // 13: dipylon.store.v1.MaildropRequest.open:type_name -> dipylon.store.v1.Open
@@ -3796,69 +3860,70 @@ var file_dipylon_store_v1_store_proto_depIdxs = []int32{
 	32, // 16: dipylon.store.v1.MaildropRequest.remove:type_name -> dipylon.store.v1.Remove
 	29, // 17: dipylon.store.v1.MaildropRequest.window:type_name -> dipylon.store.v1.Window
 	30, // 18: dipylon.store.v1.MaildropRequest.cancel:type_name -> dipylon.store.v1.Cancel
-	5,  // 19: dipylon.store.v1.MaildropResponse.failure:type_name -> dipylon.store.v1.Failure
-	18, // 20: dipylon.store.v1.MaildropResponse.opened:type_name -> dipylon.store.v1.Account
-	25, // 21: dipylon.store.v1.MaildropResponse.entries:type_name -> dipylon.store.v1.Entries
-	28, // 22: dipylon.store.v1.MaildropResponse.head:type_name -> dipylon.store.v1.FetchHead
-	33, // 23: dipylon.store.v1.MaildropResponse.removals:type_name -> dipylon.store.v1.Removals
-	15, // 24: dipylon.store.v1.Open.credential:type_name -> dipylon.store.v1.Credential
-	26, // 25: dipylon.store.v1.Entries.entries:type_name -> dipylon.store.v1.Entry
-	53, // 26: dipylon.store.v1.Entry.received:type_name -> google.protobuf.Timestamp
-	31, // 27: dipylon.store.v1.Fetch.rendering:type_name -> dipylon.store.v1.Rendering
-	2,  // 28: dipylon.store.v1.Rendering.encoding:type_name -> dipylon.store.v1.Encoding
-	3,  // 29: dipylon.store.v1.Rendering.body:type_name -> dipylon.store.v1.BodyForm
-	4,  // 30: dipylon.store.v1.Remove.disposal:type_name -> dipylon.store.v1.Disposal
-	34, // 31: dipylon.store.v1.Removals.removals:type_name -> dipylon.store.v1.Removal
-	5,  // 32: dipylon.store.v1.Removal.failure:type_name -> dipylon.store.v1.Failure
-	16, // 33: dipylon.store.v1.ResolveRequest.peer:type_name -> dipylon.store.v1.Peer
-	37, // 34: dipylon.store.v1.Verdicts.verdicts:type_name -> dipylon.store.v1.Verdict
-	5,  // 35: dipylon.store.v1.Verdict.failure:type_name -> dipylon.store.v1.Failure
-	53, // 36: dipylon.store.v1.Delivery.received:type_name -> google.protobuf.Timestamp
-	16, // 37: dipylon.store.v1.Delivery.peer:type_name -> dipylon.store.v1.Peer
-	38, // 38: dipylon.store.v1.DeliverRequest.delivery:type_name -> dipylon.store.v1.Delivery
-	40, // 39: dipylon.store.v1.DeliverRequest.end:type_name -> dipylon.store.v1.End
-	42, // 40: dipylon.store.v1.SendRequest.start:type_name -> dipylon.store.v1.SendStart
-	40, // 41: dipylon.store.v1.SendRequest.end:type_name -> dipylon.store.v1.End
-	15, // 42: dipylon.store.v1.SendStart.credential:type_name -> dipylon.store.v1.Credential
-	38, // 43: dipylon.store.v1.SendStart.delivery:type_name -> dipylon.store.v1.Delivery
-	44, // 44: dipylon.store.v1.CollectRequest.start:type_name -> dipylon.store.v1.CollectStart
-	45, // 45: dipylon.store.v1.CollectRequest.taken:type_name -> dipylon.store.v1.Taken
-	52, // 46: dipylon.store.v1.CollectStart.lease:type_name -> google.protobuf.Duration
-	31, // 47: dipylon.store.v1.CollectStart.rendering:type_name -> dipylon.store.v1.Rendering
-	5,  // 48: dipylon.store.v1.Taken.failure:type_name -> dipylon.store.v1.Failure
-	48, // 49: dipylon.store.v1.CollectResponse.outgoing:type_name -> dipylon.store.v1.Outgoing
-	47, // 50: dipylon.store.v1.CollectResponse.end:type_name -> dipylon.store.v1.CollectEnd
-	5,  // 51: dipylon.store.v1.CollectEnd.failure:type_name -> dipylon.store.v1.Failure
-	53, // 52: dipylon.store.v1.Outgoing.queued:type_name -> google.protobuf.Timestamp
-	50, // 53: dipylon.store.v1.SettleRequest.settlements:type_name -> dipylon.store.v1.Settlement
-	37, // 54: dipylon.store.v1.Settlement.verdicts:type_name -> dipylon.store.v1.Verdict
-	6,  // 55: dipylon.store.v1.Store.Describe:input_type -> dipylon.store.v1.DescribeRequest
-	10, // 56: dipylon.store.v1.Store.Configure:input_type -> dipylon.store.v1.ConfigureRequest
-	13, // 57: dipylon.store.v1.Store.Health:input_type -> dipylon.store.v1.HealthRequest
-	17, // 58: dipylon.store.v1.Store.Login:input_type -> dipylon.store.v1.LoginRequest
-	19, // 59: dipylon.store.v1.Store.Authenticate:input_type -> dipylon.store.v1.AuthenticateRequest
-	21, // 60: dipylon.store.v1.Store.Maildrop:input_type -> dipylon.store.v1.MaildropRequest
-	35, // 61: dipylon.store.v1.Store.Resolve:input_type -> dipylon.store.v1.ResolveRequest
-	39, // 62: dipylon.store.v1.Store.Deliver:input_type -> dipylon.store.v1.DeliverRequest
-	41, // 63: dipylon.store.v1.Store.Send:input_type -> dipylon.store.v1.SendRequest
-	43, // 64: dipylon.store.v1.Store.Collect:input_type -> dipylon.store.v1.CollectRequest
-	49, // 65: dipylon.store.v1.Store.Settle:input_type -> dipylon.store.v1.SettleRequest
-	7,  // 66: dipylon.store.v1.Store.Describe:output_type -> dipylon.store.v1.Description
-	11, // 67: dipylon.store.v1.Store.Configure:output_type -> dipylon.store.v1.ConfigureResponse
-	14, // 68: dipylon.store.v1.Store.Health:output_type -> dipylon.store.v1.HealthResponse
-	18, // 69: dipylon.store.v1.Store.Login:output_type -> dipylon.store.v1.Account
-	20, // 70: dipylon.store.v1.Store.Authenticate:output_type -> dipylon.store.v1.AuthenticateResponse
-	22, // 71: dipylon.store.v1.Store.Maildrop:output_type -> dipylon.store.v1.MaildropResponse
-	36, // 72: dipylon.store.v1.Store.Resolve:output_type -> dipylon.store.v1.Verdicts
-	36, // 73: dipylon.store.v1.Store.Deliver:output_type -> dipylon.store.v1.Verdicts
-	36, // 74: dipylon.store.v1.Store.Send:output_type -> dipylon.store.v1.Verdicts
-	46, // 75: dipylon.store.v1.Store.Collect:output_type -> dipylon.store.v1.CollectResponse
-	51, // 76: dipylon.store.v1.Store.Settle:output_type -> dipylon.store.v1.SettleResponse
-	66, // [66:77] is the sub-list for method output_type
-	55, // [55:66] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	33, // 19: dipylon.store.v1.MaildropRequest.mark_seen:type_name -> dipylon.store.v1.MarkSeen
+	5,  // 20: dipylon.store.v1.MaildropResponse.failure:type_name -> dipylon.store.v1.Failure
+	18, // 21: dipylon.store.v1.MaildropResponse.opened:type_name -> dipylon.store.v1.Account
+	25, // 22: dipylon.store.v1.MaildropResponse.entries:type_name -> dipylon.store.v1.Entries
+	28, // 23: dipylon.store.v1.MaildropResponse.head:type_name -> dipylon.store.v1.FetchHead
+	34, // 24: dipylon.store.v1.MaildropResponse.removals:type_name -> dipylon.store.v1.Removals
+	15, // 25: dipylon.store.v1.Open.credential:type_name -> dipylon.store.v1.Credential
+	26, // 26: dipylon.store.v1.Entries.entries:type_name -> dipylon.store.v1.Entry
+	54, // 27: dipylon.store.v1.Entry.received:type_name -> google.protobuf.Timestamp
+	31, // 28: dipylon.store.v1.Fetch.rendering:type_name -> dipylon.store.v1.Rendering
+	2,  // 29: dipylon.store.v1.Rendering.encoding:type_name -> dipylon.store.v1.Encoding
+	3,  // 30: dipylon.store.v1.Rendering.body:type_name -> dipylon.store.v1.BodyForm
+	4,  // 31: dipylon.store.v1.Remove.disposal:type_name -> dipylon.store.v1.Disposal
+	35, // 32: dipylon.store.v1.Removals.removals:type_name -> dipylon.store.v1.Removal
+	5,  // 33: dipylon.store.v1.Removal.failure:type_name -> dipylon.store.v1.Failure
+	16, // 34: dipylon.store.v1.ResolveRequest.peer:type_name -> dipylon.store.v1.Peer
+	38, // 35: dipylon.store.v1.Verdicts.verdicts:type_name -> dipylon.store.v1.Verdict
+	5,  // 36: dipylon.store.v1.Verdict.failure:type_name -> dipylon.store.v1.Failure
+	54, // 37: dipylon.store.v1.Delivery.received:type_name -> google.protobuf.Timestamp
+	16, // 38: dipylon.store.v1.Delivery.peer:type_name -> dipylon.store.v1.Peer
+	39, // 39: dipylon.store.v1.DeliverRequest.delivery:type_name -> dipylon.store.v1.Delivery
+	41, // 40: dipylon.store.v1.DeliverRequest.end:type_name -> dipylon.store.v1.End
+	43, // 41: dipylon.store.v1.SendRequest.start:type_name -> dipylon.store.v1.SendStart
+	41, // 42: dipylon.store.v1.SendRequest.end:type_name -> dipylon.store.v1.End
+	15, // 43: dipylon.store.v1.SendStart.credential:type_name -> dipylon.store.v1.Credential
+	39, // 44: dipylon.store.v1.SendStart.delivery:type_name -> dipylon.store.v1.Delivery
+	45, // 45: dipylon.store.v1.CollectRequest.start:type_name -> dipylon.store.v1.CollectStart
+	46, // 46: dipylon.store.v1.CollectRequest.taken:type_name -> dipylon.store.v1.Taken
+	53, // 47: dipylon.store.v1.CollectStart.lease:type_name -> google.protobuf.Duration
+	31, // 48: dipylon.store.v1.CollectStart.rendering:type_name -> dipylon.store.v1.Rendering
+	5,  // 49: dipylon.store.v1.Taken.failure:type_name -> dipylon.store.v1.Failure
+	49, // 50: dipylon.store.v1.CollectResponse.outgoing:type_name -> dipylon.store.v1.Outgoing
+	48, // 51: dipylon.store.v1.CollectResponse.end:type_name -> dipylon.store.v1.CollectEnd
+	5,  // 52: dipylon.store.v1.CollectEnd.failure:type_name -> dipylon.store.v1.Failure
+	54, // 53: dipylon.store.v1.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	51, // 54: dipylon.store.v1.SettleRequest.settlements:type_name -> dipylon.store.v1.Settlement
+	38, // 55: dipylon.store.v1.Settlement.verdicts:type_name -> dipylon.store.v1.Verdict
+	6,  // 56: dipylon.store.v1.Store.Describe:input_type -> dipylon.store.v1.DescribeRequest
+	10, // 57: dipylon.store.v1.Store.Configure:input_type -> dipylon.store.v1.ConfigureRequest
+	13, // 58: dipylon.store.v1.Store.Health:input_type -> dipylon.store.v1.HealthRequest
+	17, // 59: dipylon.store.v1.Store.Login:input_type -> dipylon.store.v1.LoginRequest
+	19, // 60: dipylon.store.v1.Store.Authenticate:input_type -> dipylon.store.v1.AuthenticateRequest
+	21, // 61: dipylon.store.v1.Store.Maildrop:input_type -> dipylon.store.v1.MaildropRequest
+	36, // 62: dipylon.store.v1.Store.Resolve:input_type -> dipylon.store.v1.ResolveRequest
+	40, // 63: dipylon.store.v1.Store.Deliver:input_type -> dipylon.store.v1.DeliverRequest
+	42, // 64: dipylon.store.v1.Store.Send:input_type -> dipylon.store.v1.SendRequest
+	44, // 65: dipylon.store.v1.Store.Collect:input_type -> dipylon.store.v1.CollectRequest
+	50, // 66: dipylon.store.v1.Store.Settle:input_type -> dipylon.store.v1.SettleRequest
+	7,  // 67: dipylon.store.v1.Store.Describe:output_type -> dipylon.store.v1.Description
+	11, // 68: dipylon.store.v1.Store.Configure:output_type -> dipylon.store.v1.ConfigureResponse
+	14, // 69: dipylon.store.v1.Store.Health:output_type -> dipylon.store.v1.HealthResponse
+	18, // 70: dipylon.store.v1.Store.Login:output_type -> dipylon.store.v1.Account
+	20, // 71: dipylon.store.v1.Store.Authenticate:output_type -> dipylon.store.v1.AuthenticateResponse
+	22, // 72: dipylon.store.v1.Store.Maildrop:output_type -> dipylon.store.v1.MaildropResponse
+	37, // 73: dipylon.store.v1.Store.Resolve:output_type -> dipylon.store.v1.Verdicts
+	37, // 74: dipylon.store.v1.Store.Deliver:output_type -> dipylon.store.v1.Verdicts
+	37, // 75: dipylon.store.v1.Store.Send:output_type -> dipylon.store.v1.Verdicts
+	47, // 76: dipylon.store.v1.Store.Collect:output_type -> dipylon.store.v1.CollectResponse
+	52, // 77: dipylon.store.v1.Store.Settle:output_type -> dipylon.store.v1.SettleResponse
+	67, // [67:78] is the sub-list for method output_type
+	56, // [56:67] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v1_store_proto_init() }
@@ -3873,6 +3938,7 @@ func file_dipylon_store_v1_store_proto_init() {
 		(*MaildropRequest_Remove)(nil),
 		(*MaildropRequest_Window)(nil),
 		(*MaildropRequest_Cancel)(nil),
+		(*MaildropRequest_MarkSeen)(nil),
 	}
 	file_dipylon_store_v1_store_proto_msgTypes[17].OneofWrappers = []any{
 		(*MaildropResponse_Opened)(nil),
@@ -3881,21 +3947,21 @@ func file_dipylon_store_v1_store_proto_init() {
 		(*MaildropResponse_Chunk)(nil),
 		(*MaildropResponse_Removals)(nil),
 	}
-	file_dipylon_store_v1_store_proto_msgTypes[34].OneofWrappers = []any{
+	file_dipylon_store_v1_store_proto_msgTypes[35].OneofWrappers = []any{
 		(*DeliverRequest_Delivery)(nil),
 		(*DeliverRequest_Chunk)(nil),
 		(*DeliverRequest_End)(nil),
 	}
-	file_dipylon_store_v1_store_proto_msgTypes[36].OneofWrappers = []any{
+	file_dipylon_store_v1_store_proto_msgTypes[37].OneofWrappers = []any{
 		(*SendRequest_Start)(nil),
 		(*SendRequest_Chunk)(nil),
 		(*SendRequest_End)(nil),
 	}
-	file_dipylon_store_v1_store_proto_msgTypes[38].OneofWrappers = []any{
+	file_dipylon_store_v1_store_proto_msgTypes[39].OneofWrappers = []any{
 		(*CollectRequest_Start)(nil),
 		(*CollectRequest_Taken)(nil),
 	}
-	file_dipylon_store_v1_store_proto_msgTypes[41].OneofWrappers = []any{
+	file_dipylon_store_v1_store_proto_msgTypes[42].OneofWrappers = []any{
 		(*CollectResponse_Outgoing)(nil),
 		(*CollectResponse_Chunk)(nil),
 		(*CollectResponse_End)(nil),
@@ -3906,7 +3972,7 @@ func file_dipylon_store_v1_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v1_store_proto_rawDesc), len(file_dipylon_store_v1_store_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   47,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
