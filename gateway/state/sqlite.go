@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
@@ -98,10 +99,34 @@ func prepareSQLite(ctx context.Context, o Options, file string, db *sql.DB) erro
 	if _, err := db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
 		return unusable(file, err)
 	}
-	if err := migrate(ctx, o.Log, goose.DialectSQLite3, db, file); err != nil {
-		return err
+	return migrateSQLite(ctx, o, file, db)
+}
+
+const (
+	// migrateTries and migratePause are for a process that starts while another one, such as a
+	// command, brings the same new file up to date: SQLite has no lock that spans migrations.
+	migrateTries = 50
+	migratePause = 100 * time.Millisecond
+)
+
+// migrateSQLite brings the schema up to date, together with whoever else does. Each migration is
+// a transaction; in one that another process was faster with, tables exist already.
+func migrateSQLite(ctx context.Context, o Options, file string, db *sql.DB) error {
+	for try := 1; ; try++ {
+		err := migrate(ctx, o.Log, goose.DialectSQLite3, db, file)
+		var said *sqlite.Error
+		if err == nil || try == migrateTries || !errors.As(err, &said) {
+			return err
+		}
+		switch said.Code() & 0xff {
+		case sqlite3.SQLITE_ERROR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CONSTRAINT:
+		default:
+			return err // a full disk gets no emptier
+		}
+		if !wait(ctx, migratePause) {
+			return err
+		}
 	}
-	return nil
 }
 
 // headerSize is how long the shortest database is: to SQLite, less than that is an empty one.
@@ -137,13 +162,15 @@ func refuse(ctx context.Context, file string) error {
 	return damage(ctx, file, db, "quick_check")
 }
 
-// foreign refuses a file that is no database, or not ours.
+// foreign refuses a file that is no database, or not ours. One without tables is nobody's yet:
+// its making was broken off, or is under way.
 func foreign(ctx context.Context, file string, db *sql.DB) error {
-	var id int64
-	if err := db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
+	var id, tables int64
+	err := db.QueryRowContext(ctx, "SELECT application_id, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id").Scan(&id, &tables)
+	if err != nil {
 		return unusable(file, err)
 	}
-	if id != applicationID {
+	if id != applicationID && (id != 0 || tables != 0) {
 		return &Unusable{What: file + " is a database, and not one of Dipylon's", Do: "move it away, or name another state folder"}
 	}
 	return nil

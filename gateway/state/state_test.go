@@ -151,7 +151,7 @@ func TestReopen(t *testing.T) {
 func TestOpenTogether(t *testing.T) {
 	each(t, func(t *testing.T, o Options) {
 		var opening sync.WaitGroup
-		for range 4 {
+		for range 8 {
 			opening.Go(func() {
 				db, err := Open(t.Context(), o)
 				if err != nil {
