@@ -105,6 +105,16 @@ func (c *Config) PolicyOf(store, address string) (Policy, []PolicyValue) {
 	return result, values
 }
 
+// PerAddress is the limit of connections of one address, which is the gateway's alone: it counts
+// before it is known whose mailbox it will be.
+func (c *Config) PerAddress() PolicyValue {
+	v := PolicyValue{Name: "limits.per_address", Value: c.Limits.PerAddress, Level: "default", Position: Position{File: c.file}}
+	if at, ok := c.positions[v.Name]; ok {
+		v.Level, v.Position = "gateway", at
+	}
+	return v
+}
+
 type policyLevel struct {
 	name, path string
 	policy     Policy

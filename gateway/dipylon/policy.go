@@ -52,6 +52,7 @@ Statuses: 0 told, 1 no store has such addresses, 78 the configuration is wrong.`
 				return err
 			}
 			_, values := cfg.PolicyOf(name, args[0])
+			values = append(values, cfg.PerAddress())
 			if asJSON {
 				return policyJSON(cmd, values)
 			}

@@ -64,12 +64,12 @@ func from(c config.Policy) *Policy {
 }
 
 // Expire is what CAPA says (RFC 2449 §6.7): after how many days a message is not shown any more,
-// read or not.
+// read or not. It is 1 at least: 0 would say that nothing may be left on the server.
 func (p *Policy) Expire() string {
 	if p.Age == 0 {
 		return "NEVER"
 	}
-	return strconv.FormatInt(int64(p.Age/(24*time.Hour)), 10)
+	return strconv.FormatInt(max(1, int64(p.Age/(24*time.Hour))), 10)
 }
 
 // Book is the policies of one configuration.

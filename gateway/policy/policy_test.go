@@ -71,6 +71,7 @@ func TestExpire(t *testing.T) {
 	for yaml, want := range map[string]string{
 		"stores: [{name: a, plugin: maildir}]":                                                                       "NEVER",
 		"policy: {age: 30d}\nstores: [{name: a, plugin: maildir}]":                                                   "30",
+		"policy: {age: 12h}\nstores: [{name: a, plugin: maildir}]":                                                   "1",
 		"stores: [{name: a, plugin: maildir, policy: {age: 7d}}]":                                                    "NEVER USER",
 		"policy: {age: 30d}\nstores: [{name: a, plugin: maildir, mailboxes: [{address: x, policy: {age: 1d}}]}]":     "30 USER",
 		"policy: {age: 30d}\nstores: [{name: a, plugin: maildir, mailboxes: [{address: x, policy: {pop3: false}}]}]": "30",

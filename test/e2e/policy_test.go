@@ -87,6 +87,7 @@ func TestPolicy(t *testing.T) {
 	for _, want := range []string{
 		`(?m)^order +newest +mailbox +\S+dipylon\.yaml:\d+:\d+$`, `(?m)^messages +2 +store +\S+dipylon\.yaml:\d+:\d+$`,
 		`(?m)^idle +15m +gateway +\S+dipylon\.yaml:\d+:\d+$`, `(?m)^deleted +remove +default +-$`,
+		`(?m)^limits\.per_address +50 +default +-$`,
 	} {
 		if !regexp.MustCompile(want).Match(out) {
 			t.Errorf("the policy does not have %s:\n%s", want, out)
