@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,9 +55,21 @@ type world struct {
 
 // gateway is the gateway under measurement, with its log in a file as Dovecot's is.
 type gateway struct {
-	cmd     *exec.Cmd
-	log     string
-	address string
+	cmd   *exec.Cmd
+	log   string
+	ca    string
+	ports map[string]string // addresses by protocol
+}
+
+// server is one of the two, as a client and a look at its memory find it.
+type server struct {
+	address, secure string // without TLS, and with it from the start
+	ca              string
+	pid             int
+}
+
+func (g *gateway) server() server {
+	return server{g.ports["pop3"], g.ports["pop3s"], g.ca, g.cmd.Process.Pid}
 }
 
 func newWorld(t *testing.T) *world {
@@ -80,6 +91,8 @@ func newWorld(t *testing.T) *world {
 	openTree(t, filepath.Dir(w.mail))
 	w.dovecot = peers.StartDovecot(t, peers.DovecotOptions{
 		Users: users, MailLocation: "maildir:" + w.mail + "/%d/%n",
+		// With TLS it has one such process for each session, and allows 100.
+		Extra: fmt.Sprintf("service pop3-login {\n  process_limit = %d\n}\n", boxes+100),
 	})
 	w.writeAccounts(names)
 	w.startGateway(t)
@@ -164,12 +177,14 @@ func (w *world) startGateway(t *testing.T) {
 			"settings": harness.Mapping{"root": w.mail},
 		}},
 		More: harness.Mapping{
-			"log":       harness.Mapping{"level": "info", "format": "json"},
-			"limits":    harness.Mapping{"connections": 2000, "per_address": 2000},
-			"listeners": []harness.Mapping{{"protocol": "pop3", "address": "127.0.0.1:0"}},
+			"log":    harness.Mapping{"level": "info", "format": "json"},
+			"limits": harness.Mapping{"connections": 2000, "per_address": 2000},
+			"listeners": []harness.Mapping{
+				{"protocol": "pop3", "address": "127.0.0.1:0"}, {"protocol": "pop3s", "address": "127.0.0.1:0"},
+			},
 		},
 	})
-	w.gateway = gateway{cmd: g.Command("serve", "--config", g.ConfigFile), log: filepath.Join(g.Dir, "log")}
+	w.gateway = gateway{cmd: g.Command("serve", "--config", g.ConfigFile), log: filepath.Join(g.Dir, "log"), ca: g.Authority.CAFile}
 	file, err := os.Create(w.gateway.log)
 	if err != nil {
 		t.Fatal(err)
@@ -180,8 +195,8 @@ func (w *world) startGateway(t *testing.T) {
 		t.Fatal(err)
 	}
 	harness.Eventually(t, time.Minute, "the gateway listening", func() bool {
-		w.gateway.address = listening(w.gateway.log)
-		return w.gateway.address != ""
+		w.gateway.ports = listening(w.gateway.log)
+		return len(w.gateway.ports) == 2
 	})
 }
 
@@ -193,18 +208,17 @@ func (g *gateway) stop() {
 	}
 }
 
-// listening is the address in the log of the one listener.
-func listening(log string) string {
+// listening are the addresses of the listeners in the log.
+func listening(log string) map[string]string {
+	ports := map[string]string{}
 	text, _ := os.ReadFile(log)
 	for line := range bytes.Lines(text) {
-		var entry struct{ Message, Address string }
+		var entry struct{ Message, Protocol, Address string }
 		if json.Unmarshal(line, &entry) == nil && entry.Message == "listening" {
-			if _, _, err := net.SplitHostPort(entry.Address); err == nil {
-				return entry.Address
-			}
+			ports[entry.Protocol] = entry.Address
 		}
 	}
-	return ""
+	return ports
 }
 
 // result is what the load generator prints.
@@ -229,8 +243,8 @@ func (w *world) run(address string, args ...string) (r result, err error) {
 }
 
 // hold lets sessions be open and idle until the returned function ends them.
-func (w *world) hold(address string, sessions int) (end func() error, err error) {
-	cmd := exec.Command(w.load, "-address", address, "-work", "idle", "-clients", fmt.Sprint(sessions))
+func (w *world) hold(args ...string) (end func() error, err error) {
+	cmd := exec.Command(w.load, append([]string{"-work", "idle"}, args...)...)
 	in, _ := cmd.StdinPipe()
 	out, _ := cmd.StdoutPipe()
 	cmd.Stderr = os.Stderr

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -23,10 +24,14 @@ type client struct {
 	out  []byte
 }
 
-func dial(address string) (*client, error) {
+// dial connects, with TLS from the start where there is a configuration for it.
+func dial(address string, secure *tls.Config) (*client, error) {
 	conn, err := net.DialTimeout("tcp", address, patience)
 	if err != nil {
 		return nil, err
+	}
+	if secure != nil {
+		conn = tls.Client(conn, secure)
 	}
 	c := &client{conn: conn, buf: make([]byte, 1<<10)}
 	_ = conn.SetDeadline(time.Now().Add(patience))

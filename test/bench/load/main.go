@@ -9,9 +9,12 @@
 package main
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"time"
 )
@@ -19,7 +22,8 @@ import (
 // work is what the clients are to do, and where.
 type work struct {
 	address  string
-	user     string // with %d for the client's number
+	secure   *tls.Config // nil: no TLS
+	user     string      // with %d for the client's number
 	password string
 	clients  int
 	rounds   int // sessions of each client, one after the other
@@ -47,11 +51,33 @@ func main() {
 	flag.IntVar(&w.clients, "clients", 1, "clients at once")
 	flag.IntVar(&w.rounds, "rounds", 1, "sessions of each client")
 	flag.IntVar(&w.pipeline, "pipeline", 1, "commands that a drain sends together")
+	ca := flag.String("ca", "", "connect with TLS, and trust this `file`'s authorities")
 	flag.Parse()
-	if err := run(w, *kind); err != nil {
+	err := w.trust(*ca)
+	if err == nil {
+		err = run(w, *kind)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// trust makes the connections ones with TLS, if there is a file of authorities.
+func (w *work) trust(file string) error {
+	if file == "" {
+		return nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	host, _, err := net.SplitHostPort(w.address)
+	w.secure = &tls.Config{RootCAs: x509.NewCertPool(), ServerName: host}
+	if !w.secure.RootCAs.AppendCertsFromPEM(text) {
+		return fmt.Errorf("%s has no certificate", file)
+	}
+	return err
 }
 
 func run(w work, kind string) error {

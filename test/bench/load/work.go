@@ -78,7 +78,7 @@ func (w work) session(number int, r *Result, do func(*client, *Result) error) (t
 }
 
 func (w work) login(number int) (*client, error) {
-	c, err := dial(w.address)
+	c, err := dial(w.address, w.secure)
 	if err != nil {
 		return nil, err
 	}
