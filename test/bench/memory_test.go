@@ -3,10 +3,13 @@
 package bench
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dipylon/dipylon/test/harness"
 )
@@ -45,6 +48,30 @@ func resident(pid int) (now, most int64, err error) {
 		most += field(string(text), "VmHWM:")
 	}
 	return now, most, nil
+}
+
+// cpuTime is what a process and its children have used, those that have ended included, see proc(5).
+func cpuTime(pid int) (time.Duration, error) {
+	const tick = 10 * time.Millisecond
+	var ticks int64
+	for _, p := range append(harness.Children(pid), pid) {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p))
+		if errors.Is(err, os.ErrNotExist) {
+			continue // its parent has counted it
+		}
+		if err != nil {
+			return 0, err
+		}
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // from the state on
+		for _, field := range fields[11:15] {                                     // utime, stime, cutime, cstime
+			n, err := strconv.ParseInt(field, 10, 64)
+			if err != nil {
+				return 0, err
+			}
+			ticks += n
+		}
+	}
+	return time.Duration(ticks) * tick, nil
 }
 
 // field is a number of kB in a file of /proc, in octets.

@@ -18,6 +18,7 @@ func TestPOP3(t *testing.T) {
 	for _, clients := range []int{1, 8, 32} {
 		t.Run(fmt.Sprintf("drain/%d", clients), func(t *testing.T) { w.drain(t, clients) })
 	}
+	t.Run("cpu", w.cpu)
 	t.Run("sessions", w.sessions)
 	t.Run("list", w.list)
 	t.Run("first", w.first)
@@ -49,6 +50,25 @@ func (w *world) drain(t *testing.T, clients int) {
 				err = fmt.Errorf("what came is not what is there: %d octets, not %d, or others", r.Octets, int64(rounds)*w.octets)
 			}
 			return float64(r.Messages) / r.Seconds, err
+		})
+}
+
+// cpu is what the servers use, whatever else the machine does: a server of 32 processes gets a
+// larger share of a busy machine than one of two.
+func (w *world) cpu(t *testing.T) {
+	const rounds = 2
+	w.both(t, row{what: "the server's processor time for a message, clients: 32", unit: "µs", goal: 1 / 1.2, atMost: true},
+		func(s server) (float64, error) {
+			before, err := cpuTime(s.pid)
+			if err != nil {
+				return 0, err
+			}
+			r, err := w.run(s.address, "-work", "drain", "-clients", fmt.Sprint(drained), "-rounds", fmt.Sprint(rounds))
+			if err != nil {
+				return 0, err
+			}
+			after, err := cpuTime(s.pid)
+			return float64((after - before).Microseconds()) / float64(r.Messages), err
 		})
 }
 
