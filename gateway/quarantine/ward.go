@@ -104,16 +104,25 @@ func query(tx *state.Tx, where string, args ...any) (entries []Entry, err error)
 	return entries, err
 }
 
-// In gives what is remembered of a folder.
+// In gives what is remembered of a folder. It is asked at each login, so it is one statement and
+// no transaction.
 func (w *Ward) In(ctx context.Context, f Folder) (entries []Entry, err error) {
 	if w == nil {
 		return nil, nil
 	}
-	err = w.DB.Read(ctx, func(tx *state.Tx) error {
-		entries, err = query(tx, "WHERE store = $1 AND account = $2 AND folder = $3", f.Store, f.Account, f.Folder)
-		return err
-	})
-	return entries, err
+	rows, err := w.DB.Query(ctx, "SELECT "+columns+" FROM quarantine WHERE store = $1 AND account = $2 AND folder = $3", f.Store, f.Account, f.Folder)
+	if err != nil {
+		return nil, fmt.Errorf("the quarantine: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		e, err := scanEntry(rows.Scan)
+		if err != nil {
+			return nil, fmt.Errorf("the quarantine: %w", err)
+		}
+		entries = append(entries, e)
+	}
+	return entries, rows.Err()
 }
 
 // Failed notes that a message could not be had, and says what becomes of it. With hold it is held

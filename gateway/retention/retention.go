@@ -12,6 +12,7 @@ package retention
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -68,23 +69,26 @@ func (k *Keeper) Keep(ctx context.Context, f Folder, o Owner, ids []backends.Mes
 	})
 }
 
-// In gives a folder's kept messages, and when each is due.
+// In gives a folder's kept messages, and when each is due. It is asked at each login, so it is one
+// statement and no transaction.
 func (k *Keeper) In(ctx context.Context, f Folder) (kept map[backends.MessageID]time.Time, err error) {
-	err = k.DB.Read(ctx, func(tx *state.Tx) error {
-		return tx.Query(func(scan func(...any) error) error {
-			var id []byte
-			var due int64
-			if err := scan(&id, &due); err != nil {
-				return err
-			}
-			if kept == nil {
-				kept = make(map[backends.MessageID]time.Time)
-			}
-			kept[backends.MessageID(id)] = time.Unix(due, 0)
-			return nil
-		}, "SELECT message, due FROM deletions WHERE store = $1 AND account = $2 AND folder = $3", f.Store, f.Account, f.Folder)
-	})
-	return kept, err
+	rows, err := k.DB.Query(ctx, "SELECT message, due FROM deletions WHERE store = $1 AND account = $2 AND folder = $3", f.Store, f.Account, f.Folder)
+	if err != nil {
+		return nil, fmt.Errorf("the kept messages: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id []byte
+		var due int64
+		if err := rows.Scan(&id, &due); err != nil {
+			return nil, fmt.Errorf("the kept messages: %w", err)
+		}
+		if kept == nil {
+			kept = make(map[backends.MessageID]time.Time)
+		}
+		kept[backends.MessageID(id)] = time.Unix(due, 0)
+	}
+	return kept, rows.Err()
 }
 
 // Due gives at most so many messages of these stores that are due, by folder, in no order: a
