@@ -21,7 +21,7 @@ const (
 	// large heap, half of it.
 	restWorth = 4 << 20
 	// restTrims is how often the process is collected: a collection halves a stack of which less
-	// than a quarter is in use, and logging in takes three doublings.
+	// than a quarter is in use, a session's needs 4 KiB when it waits, and up to 64 KiB before.
 	restTrims = 4
 )
 

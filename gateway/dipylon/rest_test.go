@@ -16,12 +16,12 @@ func TestRestingIsTrimmed(t *testing.T) {
 	}{
 		{"nothing happens", 0, []uint64{0, 0, 0}, nil},
 		{"little happens", 0, []uint64{mib, mib, 0}, nil},
-		{"busy, then at rest", 0, []uint64{50 * mib, 50 * mib, 0, 1000, 0, 0, 0}, []int{2, 3, 4}},
+		{"busy, then at rest", 0, []uint64{50 * mib, 50 * mib, 0, 1000, 0, 0, 0}, []int{2, 3, 4, 5}},
 		{"always busy", 0, []uint64{2 * mib, 2 * mib, 2 * mib, 2 * mib, 2 * mib}, nil},
-		{"busy again before it is trimmed", 0, []uint64{50 * mib, 0, 50 * mib, 0, 0, 0, 0}, []int{1, 3, 4, 5}},
+		{"busy again before it is trimmed", 0, []uint64{50 * mib, 0, 50 * mib, 0, 0, 0, 0, 0}, []int{1, 3, 4, 5, 6}},
 		{"not worth it with a large heap", 100 * mib, []uint64{40 * mib, 0, 0}, nil},
-		{"worth it with a large heap", 100 * mib, []uint64{60 * mib, 0, 0, 0, 0}, []int{1, 2, 3}},
-		{"a trickle adds up", 0, []uint64{mib - 1, mib - 1, mib - 1, mib - 1, mib - 1, 0, 0, 0}, []int{4, 5, 6}},
+		{"worth it with a large heap", 100 * mib, []uint64{60 * mib, 0, 0, 0, 0, 0}, []int{1, 2, 3, 4}},
+		{"a trickle adds up", 0, []uint64{mib - 1, mib - 1, mib - 1, mib - 1, mib - 1, 0, 0, 0, 0}, []int{4, 5, 6, 7}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var octets uint64
