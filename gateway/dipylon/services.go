@@ -76,7 +76,7 @@ func (g *gateway) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConf
 		Expire:         s.expire,
 		LoginDelay:     s.pop3.LoginDelay.Std(),
 		LoginTimeout:   s.pop3.Login.Std(), WriteTimeout: s.timeouts.Write.Std(),
-		MaxConnections: s.limits.Connections, MaxPerAddress: s.limits.PerAddress,
+		MaxStrangers: s.pop3.Strangers, MaxConnections: s.limits.Connections, MaxPerAddress: s.limits.PerAddress,
 		MaxLogins: s.limits.LoginFailures, MaxErrors: s.limits.Errors,
 		Quirks: quirksOf(s.pop3.Quirks),
 	}

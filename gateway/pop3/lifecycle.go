@@ -91,10 +91,14 @@ func (s *Server) register(session *session) (limit string) {
 		return "shutdown"
 	case reached(len(s.sessions), s.MaxConnections, 10000):
 		return "connections"
+	case reached(s.strangers, s.MaxStrangers, 5000):
+		return "strangers"
 	case session.address != "" && reached(s.addresses[session.address], s.MaxPerAddress, 100):
 		return "address"
 	}
 	s.sessions[session] = struct{}{}
+	s.strangers++
+	session.stranger = true
 	if session.address != "" {
 		s.addresses[session.address]++
 	}
@@ -105,6 +109,7 @@ func (s *Server) unregister(session *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, session)
+	s.known(session)
 	if session.address != "" {
 		if s.addresses[session.address]--; s.addresses[session.address] == 0 {
 			delete(s.addresses, session.address)
@@ -112,6 +117,21 @@ func (s *Server) unregister(session *session) {
 	}
 	if s.drained != nil && len(s.sessions) == 0 {
 		close(s.drained)
+	}
+}
+
+// entered counts a session as one that has logged in.
+func (s *Server) entered(session *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known(session)
+}
+
+// known takes a session out of those that have not logged in. The lock is held.
+func (s *Server) known(session *session) {
+	if session.stranger {
+		session.stranger = false
+		s.strangers--
 	}
 }
 

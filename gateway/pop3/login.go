@@ -112,6 +112,7 @@ func (s *session) login(method, user string, opened Maildrop, err error) error {
 	}
 	s.mechs = slices.Clone(s.mechanisms())
 	s.drop, s.state = opened, transaction
+	s.server.entered(s)
 	if m, ok := opened.(Mortal); ok {
 		s.unmourned = m.AfterEnd(func() { s.retire(errBereaved) })
 	}

@@ -65,6 +65,9 @@ type Server struct {
 	BackendTimeout time.Duration
 
 	MaxConnections int // at a time; default 10000
+	// MaxStrangers is how many connections that have not logged in there may be at a time: those
+	// who only connect do not keep out those who have a password. Default: 5000.
+	MaxStrangers int
 	// MaxPerAddress is the number of connections from one IPv4 address, or one IPv6 /64.
 	// Default: 100. Connections that have no IP address (unix sockets) are not counted.
 	MaxPerAddress int
@@ -80,6 +83,7 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
 	addresses map[string]int
+	strangers int           // sessions that have not logged in
 	drained   chan struct{} // made by Shutdown, closed when there is no session
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -546,6 +547,36 @@ func TestLimitOfConnections(t *testing.T) {
 				t.Errorf("refused for %q", r.seen.refused)
 			}
 		})
+	}
+}
+
+// TestLimitOfStrangers: connections that have not logged in do not take the places of those who
+// could.
+func TestLimitOfStrangers(t *testing.T) {
+	const refusal = "-ERR [SYS/TEMP] too many connections, try again later"
+	r := start(t, newFake(first), func(s *Server) { s.MaxStrangers = 2 })
+	var in []*client
+	for range 3 { // each has logged in when the next one comes
+		in = append(in, r.dialTCP().login())
+	}
+	a, b := r.dialTCP(), r.dialTCP()
+	a.expect("+OK…")
+	b.expect("+OK…")
+	c := r.dialTCP()
+	c.expect(refusal)
+	c.closed()
+	a.do("USER bob", "+OK…")
+	a.do("PASS secret", "+OK…")
+	c = r.dialTCP()
+	c.expect("+OK…")
+	c.do("QUIT", "+OK…")
+	b.do("QUIT", "+OK…")
+	for _, c := range append(in, a) {
+		c.do("QUIT", "+OK…")
+	}
+	r.wait(6)
+	if !slices.Equal(r.seen.refused, []string{"strangers"}) {
+		t.Errorf("refused for %q", r.seen.refused)
 	}
 }
 

@@ -38,13 +38,14 @@ type tlsConn interface {
 // session is one connection. It belongs to the goroutine of serve; what others may use is
 // under mu.
 type session struct {
-	server  *Server
-	log     zerolog.Logger
-	info    Conn
-	address string // for the limit by address
-	wire    *wire
-	in      input
-	out     output
+	server   *Server
+	log      zerolog.Logger
+	info     Conn
+	address  string // for the limit by address
+	stranger bool   // not logged in; the server\'s, under its lock
+	wire     *wire
+	in       input
+	out      output
 
 	ctx    context.Context // ends with the server, or by force
 	cancel context.CancelCauseFunc
