@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"time"
@@ -77,6 +78,13 @@ func connectPostgres(config *pgx.ConnConfig, most int, synchronous string) *sql.
 	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, setting, synchronous)
 		return err
+	}), stdlib.OptionResetSession(func(_ context.Context, conn *pgx.Conn) error {
+		// A server that was restarted leaves a dead connection for each of the pool, and each
+		// would cost somebody's login.
+		if isStale(conn.PgConn().Conn()) {
+			return driver.ErrBadConn
+		}
+		return nil
 	}))
 	pool.SetMaxOpenConns(most)
 	pool.SetMaxIdleConns(most)
