@@ -7,11 +7,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// The exit statuses. 75 and 78 are those of sysexits.h, which supervisors know.
+// The exit statuses. 65, 75 and 78 are those of sysexits.h, which supervisors know.
 const (
 	exitOK        = 0
 	exitFailure   = 1
 	exitUsage     = 2
+	exitState     = 65 // EX_DATAERR
 	exitTemporary = 75 // EX_TEMPFAIL
 	exitConfig    = 78 // EX_CONFIG
 )
@@ -69,9 +70,10 @@ func newExitCodes() *cobra.Command {
   %d   done
   %d   it failed
   %d   the command line is wrong
+  %d  the state database is damaged, or is not one of this version's; nothing in it was changed
   %d  it cannot be done now, and may work later: an address is in use, a backend does not start
   %d  the configuration is wrong; what is wrong was told with file, line and column`,
-			exitOK, exitFailure, exitUsage, exitTemporary, exitConfig),
+			exitOK, exitFailure, exitUsage, exitState, exitTemporary, exitConfig),
 	}
 }
 

@@ -49,7 +49,7 @@ damaged), 75 try again later, 78 the configuration is wrong.`,
 		RunE: action(func(cmd *cobra.Command, args []string) error {
 			return withState(cmd, from, func(ctx context.Context, o state.Options) error {
 				if err := state.Backup(ctx, o, args[0]); err != nil {
-					return err
+					return backupError(err)
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), "copied to "+args[0])
 				return nil
@@ -66,7 +66,7 @@ func newStateVerify(from *source) *cobra.Command {
 many rows its tables have. Nothing is changed. Of a PostgreSQL database the files are not looked
 at: that is for pg_amcheck.
 
-Statuses: 0 it is good, 1 something is wrong, 75 it cannot be reached now, 78 the configuration is
+Statuses: 0 it is good, 65 something is wrong, 75 it cannot be reached now, 78 the configuration is
 wrong.`,
 		Args: cobra.NoArgs,
 		RunE: action(func(cmd *cobra.Command, _ []string) error {
@@ -108,9 +108,17 @@ func stateOptions(log zerolog.Logger, cfg *config.Config) state.Options {
 // does not get better by itself.
 func stateError(err error) error {
 	if wrong, ok := errors.AsType[*state.Unusable](err); ok {
-		return withCode(exitFailure, wrong)
+		return withCode(exitState, wrong)
 	}
 	return withCode(exitTemporary, err)
+}
+
+// backupError is a failure, unless it is the state's own fault.
+func backupError(err error) error {
+	if wrong, ok := errors.AsType[*state.Unusable](err); ok {
+		return withCode(exitState, wrong)
+	}
+	return err
 }
 
 func tellReport(cmd *cobra.Command, report *state.Report) error {
@@ -119,7 +127,7 @@ func tellReport(cmd *cobra.Command, report *state.Report) error {
 		cmd.PrintErrln(report.Name + ": " + strings.TrimPrefix(p, report.Name+" "))
 	}
 	if len(report.Problems) > 0 {
-		return withCode(exitFailure, errTold)
+		return withCode(exitState, errTold)
 	}
 	fmt.Fprintf(out, "%s: good, schema %d\n", report.Name, report.Version)
 	for _, t := range report.Tables {
