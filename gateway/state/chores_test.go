@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,15 +19,16 @@ import (
 // keeps no other from being done, and all are done again after their time.
 func TestKeepHouse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		left, batches, failures := int64(500), 0, 0
+		var left, batches, failures atomic.Int64
+		left.Store(500)
 		sweep := Chore{Name: "sweep", Do: func(_ context.Context, most int) (int64, error) {
-			rows := min(left, int64(most))
-			left -= rows
-			batches++
+			rows := min(left.Load(), int64(most))
+			left.Add(-rows)
+			batches.Add(1)
 			return rows, nil
 		}}
 		broken := Chore{Name: "broken", Do: func(context.Context, int) (int64, error) {
-			failures++
+			failures.Add(1)
 			return 0, errors.New("no broom")
 		}}
 		var log bytes.Buffer
@@ -38,14 +40,14 @@ func TestKeepHouse(t *testing.T) {
 		}()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if left != 0 || batches != 3 || failures != 1 {
-			t.Errorf("after a minute %d rows are left after %d batches, and the other has failed %d times", left, batches, failures)
+		if left.Load() != 0 || batches.Load() != 3 || failures.Load() != 1 {
+			t.Errorf("after a minute %d rows are left after %d batches, and the other has failed %d times", left.Load(), batches.Load(), failures.Load())
 		}
-		left = 7
+		left.Store(7)
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if left != 0 || failures != 2 {
-			t.Errorf("after an hour %d rows are left, and the other has failed %d times", left, failures)
+		if left.Load() != 0 || failures.Load() != 2 {
+			t.Errorf("after an hour %d rows are left, and the other has failed %d times", left.Load(), failures.Load())
 		}
 		cancel()
 		<-ended
