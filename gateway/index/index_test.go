@@ -5,27 +5,21 @@ package index_test
 import (
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/test/databases"
 	"github.com/dipylon/dipylon/test/peers"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		peers.EndPostgres()
-		os.Exit(code)
-	}))
-}
+func TestMain(m *testing.M) { databases.Main(m) }
 
 // fixture is an index in a database of its own, with a clock that a test can change.
 type fixture struct {
@@ -37,16 +31,7 @@ type fixture struct {
 
 func newFixture(t testing.TB, o state.Options) *fixture {
 	t.Helper()
-	o.Log = zerolog.Nop()
-	db, err := state.Open(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	db := databases.Open(t, o)
 	f := &fixture{t: t, db: db, now: time.Unix(1_795_000_000, 0)}
 	f.x = index.New(index.Options{Log: zerolog.Nop(), DB: db, Now: func() time.Time { return f.now }})
 	return f
@@ -54,10 +39,7 @@ func newFixture(t testing.TB, o state.Options) *fixture {
 
 // each runs a test on SQLite and on PostgreSQL.
 func each(t *testing.T, f func(t *testing.T, x *fixture)) {
-	t.Run("sqlite", func(t *testing.T) { f(t, newFixture(t, state.Options{Folder: t.TempDir()})) })
-	t.Run("postgres", func(t *testing.T) {
-		f(t, newFixture(t, state.Options{URL: peers.SharedPostgres(t).Database(t)}))
-	})
+	databases.Each(t, func(t *testing.T, o state.Options) { f(t, newFixture(t, o)) })
 }
 
 var ada = index.Key{Store: "s", Account: "ada"}

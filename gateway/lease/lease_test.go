@@ -6,28 +6,22 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
-	"go.uber.org/goleak"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/lease"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/test/databases"
 	"github.com/dipylon/dipylon/test/peers"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		peers.EndPostgres()
-		os.Exit(code)
-	}))
-}
+func TestMain(m *testing.M) { databases.Main(m) }
 
 // key is a mailbox.
 func key(account string) maildrop.LockKey { return maildrop.LockKey{Store: "s", Account: account} }
@@ -35,25 +29,9 @@ func key(account string) maildrop.LockKey { return maildrop.LockKey{Store: "s", 
 // node is a gateway's locks in a database.
 func node(t testing.TB, o state.Options, last time.Duration) lease.Locks {
 	t.Helper()
-	o.Log = zerolog.Nop()
-	db, err := state.Open(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	locks := lease.New(lease.Options{Log: zerolog.Nop(), DB: db, Time: last})
-	t.Cleanup(func() {
-		locks.Close()
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	locks := lease.New(lease.Options{Log: zerolog.Nop(), DB: databases.Open(t, o), Time: last})
+	t.Cleanup(locks.Close)
 	return locks
-}
-
-// each runs a test on SQLite and on PostgreSQL.
-func each(t *testing.T, f func(t *testing.T, o state.Options)) {
-	t.Run("sqlite", func(t *testing.T) { f(t, state.Options{Folder: t.TempDir()}) })
-	t.Run("postgres", func(t *testing.T) { f(t, state.Options{URL: peers.SharedPostgres(t).Database(t)}) })
 }
 
 func acquire(t *testing.T, locks maildrop.Locks, account string) maildrop.Lock {
@@ -74,7 +52,7 @@ func inUse(t *testing.T, locks maildrop.Locks, account string) {
 
 // TestLock: the contract, within one gateway.
 func TestLock(t *testing.T) {
-	each(t, func(t *testing.T, o state.Options) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
 		locks := node(t, o, time.Minute)
 		first := acquire(t, locks, "ada")
 		inUse(t, locks, "ada")
@@ -107,7 +85,7 @@ func TestLock(t *testing.T) {
 // TestOneHolder: among nodes and sessions that all want the same few mailboxes nobody has one
 // together with somebody else.
 func TestOneHolder(t *testing.T) {
-	each(t, func(t *testing.T, o state.Options) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
 		nodes := []lease.Locks{node(t, o, time.Minute)}
 		if o.URL != "" {
 			nodes = append(nodes, node(t, o, time.Minute), node(t, o, time.Minute))
@@ -255,7 +233,7 @@ func TestLostAnswer(t *testing.T) {
 
 // TestGivenUp: a login whose client is gone leaves no lock behind in this process.
 func TestGivenUp(t *testing.T) {
-	each(t, func(t *testing.T, o state.Options) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
 		locks := node(t, o, time.Hour)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

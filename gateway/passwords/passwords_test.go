@@ -5,7 +5,6 @@ package passwords
 import (
 	"context"
 	"net/netip"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -13,47 +12,21 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/rs/zerolog"
-	"go.uber.org/goleak"
 
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/state"
-	"github.com/dipylon/dipylon/test/peers"
+	"github.com/dipylon/dipylon/test/databases"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		peers.EndPostgres()
-		os.Exit(code)
-	}))
-}
+func TestMain(m *testing.M) { databases.Main(m) }
 
 var _ login.Passwords = (*Kept)(nil)
 
 // each runs a test on SQLite and on PostgreSQL. A call of open is another process on the same
 // database.
 func each(t *testing.T, f func(t *testing.T, open func() *Kept)) {
-	on := func(t *testing.T, o state.Options) {
-		f(t, func() *Kept {
-			db, err := state.Open(t.Context(), o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := db.Close(); err != nil {
-					t.Error(err)
-				}
-			})
-			return New(db)
-		})
-	}
-	t.Run("sqlite", func(t *testing.T) {
-		t.Parallel()
-		on(t, state.Options{Log: zerolog.Nop(), Folder: t.TempDir()})
-	})
-	t.Run("postgres", func(t *testing.T) {
-		t.Parallel()
-		on(t, state.Options{Log: zerolog.Nop(), URL: peers.SharedPostgres(t).Database(t)})
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		f(t, func() *Kept { return New(databases.Open(t, o)) })
 	})
 }
 

@@ -5,46 +5,21 @@ package quarantine
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-	"go.uber.org/goleak"
-
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/state"
-	"github.com/dipylon/dipylon/test/peers"
+	"github.com/dipylon/dipylon/test/databases"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		peers.EndPostgres()
-		os.Exit(code)
-	}))
-}
+func TestMain(m *testing.M) { databases.Main(m) }
 
 // each runs a test on SQLite and on PostgreSQL, with a clock that stands still.
 func each(t *testing.T, f func(t *testing.T, w *Ward)) {
-	run := func(name string, o func(t *testing.T) state.Options) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			db, err := state.Open(t.Context(), o(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := db.Close(); err != nil {
-					t.Error(err)
-				}
-			})
-			f(t, &Ward{DB: db, Now: func() time.Time { return time.Unix(1_700_000_000, 500) }})
-		})
-	}
-	run("sqlite", func(t *testing.T) state.Options { return state.Options{Log: zerolog.Nop(), Folder: t.TempDir()} })
-	run("postgres", func(t *testing.T) state.Options {
-		return state.Options{Log: zerolog.Nop(), URL: peers.SharedPostgres(t).Database(t)}
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		f(t, &Ward{DB: databases.Open(t, o), Now: func() time.Time { return time.Unix(1_700_000_000, 500) }})
 	})
 }
 

@@ -4,46 +4,21 @@ package retention
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-	"go.uber.org/goleak"
-
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/state"
-	"github.com/dipylon/dipylon/test/peers"
+	"github.com/dipylon/dipylon/test/databases"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		peers.EndPostgres()
-		os.Exit(code)
-	}))
-}
+func TestMain(m *testing.M) { databases.Main(m) }
 
 // each runs a test on SQLite and on PostgreSQL.
 func each(t *testing.T, f func(t *testing.T, k *Keeper)) {
-	run := func(name string, o func(t *testing.T) state.Options) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			db, err := state.Open(t.Context(), o(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := db.Close(); err != nil {
-					t.Error(err)
-				}
-			})
-			f(t, &Keeper{DB: db})
-		})
-	}
-	run("sqlite", func(t *testing.T) state.Options { return state.Options{Log: zerolog.Nop(), Folder: t.TempDir()} })
-	run("postgres", func(t *testing.T) state.Options {
-		return state.Options{Log: zerolog.Nop(), URL: peers.SharedPostgres(t).Database(t)}
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		f(t, &Keeper{DB: databases.Open(t, o)})
 	})
 }
 

@@ -38,6 +38,7 @@ var rules = []rule{
 	{"backends$", nil}, // the contract
 	{"backends", []string{"backends", "plugins/serve"}},
 	{"config", []string{"config"}},
+	{"test/databases", []string{"test", "gateway/state"}},
 	{"test", []string{"test", "plugins", "backends"}},
 }
 
