@@ -36,7 +36,7 @@ type gateway struct {
 	router   *routing.Router
 	desk     *login.Desk
 	locks    lease.Locks
-	logins   maildrop.Logins
+	openings lease.Openings
 	ledger   routing.Ledger
 	policies *policy.Shelf
 	sessions *policy.Sessions
@@ -68,7 +68,6 @@ func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *c
 	g := &gateway{
 		log: log, gate: gate, cfg: cfg,
 		router:   &routing.Router{},
-		logins:   &maildrop.MemoryLogins{},
 		watcher:  &edge.Watcher{Log: log},
 		policies: &policy.Shelf{}, sessions: &policy.Sessions{},
 		tempDir: filepath.Join(cfg.StateFolder, "tmp"),
@@ -115,6 +114,7 @@ func (g *gateway) openState(ctx context.Context) error {
 	}
 	g.throttle = login.NewThrottle(g.log, g.db, login.ThrottleLimits{})
 	g.index = index.New(index.Options{Log: g.log, DB: g.db})
+	g.openings = lease.NewOpenings(g.db)
 	g.locks = lease.New(lease.Options{Log: g.log, DB: g.db, Time: g.cfg.Timeouts.Lease.Std()})
 	g.ledger, err = routing.OpenLedger(routing.LedgerOptions{Log: g.log, Dir: filepath.Join(g.cfg.StateFolder, "ledger")})
 	if err != nil {
@@ -206,7 +206,7 @@ func (g *gateway) chores() []state.Chore {
 		Log: g.log, Kept: &retention.Keeper{DB: g.db}, Locks: g.locks,
 		Directory: func() login.Directory { return g.router.Table() },
 	}
-	chores := slices.Concat(g.index.Chores(), g.locks.Chores(), []state.Chore{sweeper.Chore()})
+	chores := slices.Concat(g.index.Chores(), g.locks.Chores(), g.openings.Chores(), []state.Chore{sweeper.Chore()})
 	if shared, ok := g.throttle.(*login.SharedThrottle); ok {
 		chores = append(chores, shared.Chores()...)
 	}

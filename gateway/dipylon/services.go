@@ -68,7 +68,7 @@ func (g *gateway) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConf
 			Policies:       g.policies, Sessions: g.sessions,
 			Quarantine: &quarantine.Ward{DB: g.db},
 			Kept:       &retention.Keeper{DB: g.db},
-			LoginDelay: s.pop3.LoginDelay.Std(), Logins: g.logins,
+			LoginDelay: s.pop3.LoginDelay.Std(), Logins: g.openings,
 		}),
 		Log: log, TLSConfig: tlsConfig, ImplicitTLS: implicitTLS, InsecureAuth: s.pop3.PlaintextLogin,
 		Greeting:       s.hostname + " POP3 server ready",
