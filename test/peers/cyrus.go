@@ -54,7 +54,12 @@ func StartCyrus(t *testing.T, o CyrusOptions) *Cyrus {
 		t.Fatalf("Cyrus is not unpacked: run ./test/run install (%v)", err)
 	}
 	ca := harness.NewAuthority(t)
-	c := &Cyrus{Dir: t.TempDir(), CA: ca.CAFile, t: t, root: root}
+	c := &Cyrus{Dir: t.TempDir(), CA: ca.CAFile, t: t}
+	// Its processes are not root's, who may have the repository where nobody else can go.
+	c.root = filepath.Join(c.Dir, "programs")
+	if err := os.CopyFS(c.root, os.DirFS(root)); err != nil {
+		t.Fatal(err)
+	}
 	ports := freePorts(t, 5)
 	for i, address := range []*string{&c.IMAP, &c.IMAPS, &c.LMTP, &c.HTTP, &c.HTTPS} {
 		*address = net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[i]))
