@@ -20,6 +20,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/rs/zerolog"
+
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/remote"
 	"github.com/dipylon/dipylon/backends/smtpclient"
@@ -32,6 +34,7 @@ type Store struct {
 	domains  []string
 	hostname string
 	stateDir string
+	log      zerolog.Logger
 	tls      *tls.Config
 	uidl     uidl.Rule
 	http     *http.Client
@@ -51,8 +54,20 @@ var (
 	_ backends.Sender   = (*Store)(nil)
 )
 
+// Option changes what New makes.
+type Option func(*Store)
+
+// WithLogger makes the store log; without it, it is silent.
+func WithLogger(log zerolog.Logger) Option { return func(s *Store) { s.log = log } }
+
 // New returns a store that wants to be configured.
-func New() *Store { return &Store{settings: defaults(), open: make(map[*maildrop]struct{})} }
+func New(options ...Option) *Store {
+	s := &Store{settings: defaults(), log: zerolog.Nop(), open: make(map[*maildrop]struct{})}
+	for _, o := range options {
+		o(s)
+	}
+	return s
+}
 
 // Describe says what the backend is.
 func (s *Store) Describe(context.Context) (backends.Description, error) {

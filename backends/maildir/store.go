@@ -88,8 +88,15 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 // Configure implements [backends.Store].
 func (s *Store) Configure(_ context.Context, in backends.Settings) error {
 	checked, err := readSettings(in)
-	if err != nil || in.Check {
+	if err != nil {
 		return err
+	}
+	accounts := &accountsFile{path: checked.Accounts, log: s.log, now: s.now}
+	if err := accounts.load(); err != nil {
+		return &backends.SettingsError{Problems: []backends.SettingsProblem{{Path: "accounts", Problem: err.Error()}}}
+	}
+	if in.Check {
+		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,10 +105,6 @@ func (s *Store) Configure(_ context.Context, in backends.Settings) error {
 	}
 	if err := makeRoot(checked.Root); err != nil {
 		return &backends.SettingsError{Problems: []backends.SettingsProblem{{Path: "root", Problem: err.Error()}}}
-	}
-	accounts := &accountsFile{path: checked.Accounts, log: s.log, now: s.now}
-	if err := accounts.load(); err != nil {
-		return &backends.SettingsError{Problems: []backends.SettingsProblem{{Path: "accounts", Problem: err.Error()}}}
 	}
 	s.use = &inUse{
 		settings: checked,

@@ -1,25 +1,27 @@
 package main
 
 import (
+	"github.com/rs/zerolog"
+
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/imap"
 	"github.com/dipylon/dipylon/backends/jmap"
 	"github.com/dipylon/dipylon/backends/maildir"
-	"github.com/dipylon/dipylon/plugins/serve"
 )
 
 // builtin is a backend that is compiled in. It still runs in a process of its own.
+// What it logs goes to the gateway: a constructor that takes no logger does not fit here.
 type builtin struct {
 	kind  string
 	short string
-	new   func() backends.Store
+	new   func(zerolog.Logger) backends.Store
 }
 
 func builtins() []builtin {
 	return []builtin{
-		{"imap", "an IMAP server, with LMTP or APPEND for delivery", func() backends.Store { return imap.New(imap.WithLogger(serve.Logger())) }},
-		{"jmap", "a JMAP server, with LMTP or Email/import for delivery", func() backends.Store { return jmap.New() }},
-		{"maildir", "Maildir folders on this machine's disk", func() backends.Store { return maildir.New() }},
+		{"imap", "an IMAP server, with LMTP or APPEND for delivery", func(log zerolog.Logger) backends.Store { return imap.New(imap.WithLogger(log)) }},
+		{"jmap", "a JMAP server, with LMTP or Email/import for delivery", func(log zerolog.Logger) backends.Store { return jmap.New(jmap.WithLogger(log)) }},
+		{"maildir", "Maildir folders on this machine's disk", func(log zerolog.Logger) backends.Store { return maildir.New(maildir.WithLogger(log)) }},
 	}
 }
 

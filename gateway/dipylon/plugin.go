@@ -25,7 +25,7 @@ that is "dipylon plugin KIND"; by hand it does nothing but say so.`,
 			Hidden: true, // it is for the gateway to call
 			Run: func(cmd *cobra.Command, _ []string) {
 				go rest(cmd.Context()) // until the process ends, as Store does
-				serve.Store(b.new())
+				serve.Store(b.new(serve.Logger()))
 			},
 		})
 	}

@@ -61,9 +61,11 @@ func (g *gateway) plan(ctx context.Context, cfg *config.Config) (*change, error)
 	return c, err
 }
 
-// planStores says what becomes of each store, and lets backends check what is new.
+// planStores says what becomes of each store, and lets backends check the settings of all: what
+// settings refer to (a file of accounts, a certificate) can have become wrong while the settings
+// stayed. So a reload refuses what "dipylon check" and the next start would refuse.
 func (g *gateway) planStores(ctx context.Context, c *change) error {
-	var changed []config.Store
+	var changed, same []config.Store
 	for _, s := range c.cfg.Stores {
 		spec, err := specOf(c.cfg, s)
 		if err != nil {
@@ -72,6 +74,7 @@ func (g *gateway) planStores(ctx context.Context, c *change) error {
 		c.specs[s.Name] = spec
 		switch r := g.stores[s.Name]; {
 		case r.same(spec):
+			same = append(same, s)
 			continue
 		case r == nil:
 			if c.added[s.Name], err = g.prepare(spec); err != nil {
@@ -87,7 +90,10 @@ func (g *gateway) planStores(ctx context.Context, c *change) error {
 			c.removed = append(c.removed, name)
 		}
 	}
-	return checkStores(ctx, g.log, c.cfg, changed)
+	return joinProblems([]error{
+		checkStores(ctx, g.log, c.cfg, changed),
+		onlyConfig(checkStores(ctx, g.log, c.cfg, same)), // one that cannot be asked goes on as it is
+	})
 }
 
 // apply makes the change. What goes wrong now is logged, and the store that it concerns goes

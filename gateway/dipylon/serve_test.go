@@ -192,6 +192,44 @@ func TestReloadOfABadFile(t *testing.T) {
 	p.stop()
 }
 
+// TestMistakeBehindTheSettings: a file that a store's settings refer to becomes wrong, while the
+// configuration stays as it is. The log, a reload, a check and the next start all say so.
+func TestMistakeBehindTheSettings(t *testing.T) {
+	t.Parallel()
+	p, pop3, smtp := gate(t, gateYAML)
+	write(t, p.dir, at(gateYAML, pop3, smtp))
+	accounts := filepath.Join(p.dir, "one", "accounts.yaml")
+	good, err := os.ReadFile(accounts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(content []byte) {
+		t.Helper()
+		if err := os.WriteFile(accounts, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(append(good, "\nacounts: oops\n"...))
+	from := p.mark()
+	pop3Login(t, pop3, "me@one.example", password, false).say("QUIT", "+OK") // the last good accounts are in force
+	p.await(from, "the accounts file cannot be used", "store=one", "level=error")
+	from = p.mark()
+	p.signal(syscall.SIGHUP)
+	p.await(from, "", "path=store one: settings.accounts", "level=error")
+	p.await(from, "the old one stays")
+	check := exec.Command("dipylon", "check", "--config", "gate.yaml")
+	check.Dir = p.dir
+	out, err := check.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "accounts") {
+		t.Errorf("check says %v: %s", err, out)
+	}
+	put(good)
+	from = p.mark()
+	p.signal(syscall.SIGHUP)
+	p.await(from, "the configuration is reloaded")
+	p.stop()
+}
+
 // TestReloadOfACertificate: the files have changed, the configuration has not.
 func TestReloadOfACertificate(t *testing.T) {
 	t.Parallel()
