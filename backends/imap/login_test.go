@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/test/fakeimap"
 )
 
 // TestLoginCommands: which command a credential is sent with, by what the server offers.
@@ -24,27 +25,27 @@ func TestLoginCommands(t *testing.T) {
 		settings map[string]any
 		want     string // \0 and \1 are octets of a SASL message
 	}{
-		"PLAIN":                         {fakeCaps, password, nil, `AUTHENTICATE PLAIN \0ada@peer.example\0ada-secret`},
-		"PLAIN for somebody else":       {fakeCaps, actAs, nil, `AUTHENTICATE PLAIN bob@peer.example\0ada@peer.example\0ada-secret`},
+		"PLAIN":                         {fakeimap.Caps, password, nil, `AUTHENTICATE PLAIN \0ada@peer.example\0ada-secret`},
+		"PLAIN for somebody else":       {fakeimap.Caps, actAs, nil, `AUTHENTICATE PLAIN bob@peer.example\0ada@peer.example\0ada-secret`},
 		"LOGIN":                         {"IMAP4rev1", password, nil, `LOGIN "ada@peer.example" "ada-secret"`},
 		"LOGIN, local names":            {"IMAP4rev1", password, map[string]any{"username": "local"}, `LOGIN "ada" "ada-secret"`},
-		"the master user":               {fakeCaps, acting, keeper, `AUTHENTICATE PLAIN ada@peer.example\0keeper\0keeper-secret`},
+		"the master user":               {fakeimap.Caps, acting, keeper, `AUTHENTICATE PLAIN ada@peer.example\0keeper\0keeper-secret`},
 		"XOAUTH2":                       {"IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=XOAUTH2", token, nil, `AUTHENTICATE XOAUTH2 user=ada@peer.example\1auth=Bearer t0ken\1\1`},
 		"OAUTHBEARER goes first":        {"IMAP4rev1 SASL-IR AUTH=XOAUTH2 AUTH=OAUTHBEARER", token, nil, `AUTHENTICATE OAUTHBEARER n,a=ada@peer.example,\1host=127.0.0.1\1port=PORT\1auth=Bearer t0ken\1\1`},
 		"a token for another's mailbox": {"IMAP4rev1 SASL-IR AUTH=OAUTHBEARER", shared, nil, `AUTHENTICATE OAUTHBEARER n,a=office=3Ddesk=2C1@peer.example,\1host=127.0.0.1\1port=PORT\1auth=Bearer t0ken\1\1`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := startFake(t, &fake{caps: tt.caps})
-			s := f.store(t, tt.settings)
+			f := fakeimap.Start(t, &fakeimap.Server{Caps: tt.caps})
+			s := storeOf(t, f, tt.settings)
 			if _, err := s.Login(t.Context(), tt.c); err != nil {
 				t.Fatal(err)
 			}
-			got := append(f.heard("LOGIN"), f.heard("AUTHENTICATE")...)
+			got := append(f.Heard("LOGIN"), f.Heard("AUTHENTICATE")...)
 			if len(got) != 1 {
 				t.Fatalf("it said %q", got)
 			}
-			_, port, _ := strings.Cut(f.address, ":")
+			_, port, _ := strings.Cut(f.Address, ":")
 			if want := strings.ReplaceAll(tt.want, "PORT", port); clear(got[0]) != want {
 				t.Errorf("it said %s, not %s", clear(got[0]), want)
 			}
@@ -69,51 +70,51 @@ func TestRefusals(t *testing.T) {
 	t.Parallel()
 	token := backends.Credential{Kind: backends.CredentialToken, User: "ada@peer.example", Secret: []byte("t0ken")}
 	for name, tt := range map[string]struct {
-		f      *fake
+		f      *fakeimap.Server
 		c      backends.Credential
 		kind   backends.Kind
 		code   string
 		detail string
 	}{
-		"no reason":      {&fake{on: login("NO who are you")}, password, backends.BadCredentials, "5.7.8", "who are you"},
-		"wrong password": {&fake{on: login("NO [AUTHENTICATIONFAILED] no")}, password, backends.BadCredentials, "5.7.8", "AUTHENTICATIONFAILED"},
-		"expired":        {&fake{on: login("NO [EXPIRED] change it")}, password, backends.Permanent, "5.7.8", "change it"},
-		"not allowed":    {&fake{on: login("NO [AUTHORIZATIONFAILED] no")}, password, backends.Permanent, "5.7.1", "AUTHORIZATIONFAILED"},
-		"encryption":     {&fake{on: login("NO [PRIVACYREQUIRED] no")}, password, backends.Permanent, "5.7.11", "PRIVACYREQUIRED"},
-		"administrator":  {&fake{on: login("NO [CONTACTADMIN] no")}, password, backends.Permanent, "5.3.0", "CONTACTADMIN"},
-		"outage":         {&fake{on: login("NO [UNAVAILABLE] the database is away")}, password, backends.Temporary, "4.3.0", "the database is away"},
-		"a bug":          {&fake{on: login("NO [SERVERBUG] oops")}, password, backends.Temporary, "4.3.0", "oops"},
-		"in use":         {&fake{on: login("NO [INUSE] another")}, password, backends.InUse, "4.2.1", "another"},
-		"limit":          {&fake{on: login("NO [LIMIT] too many connections")}, password, backends.Throttled, "4.7.0", "too many connections"},
-		"throttled":      {&fake{on: login("NO [THROTTLED] slowly")}, password, backends.Throttled, "4.7.0", "slowly"},
-		"not understood": {&fake{on: login("BAD what")}, password, backends.Temporary, "4.3.0", "what"},
-		"referral":       {&fake{on: login("NO [REFERRAL imap://ada@other.example/] there")}, password, backends.Permanent, "5.7.1", "it refers to imap://ada@other.example/"},
+		"no reason":      {&fakeimap.Server{On: login("NO who are you")}, password, backends.BadCredentials, "5.7.8", "who are you"},
+		"wrong password": {&fakeimap.Server{On: login("NO [AUTHENTICATIONFAILED] no")}, password, backends.BadCredentials, "5.7.8", "AUTHENTICATIONFAILED"},
+		"expired":        {&fakeimap.Server{On: login("NO [EXPIRED] change it")}, password, backends.Permanent, "5.7.8", "change it"},
+		"not allowed":    {&fakeimap.Server{On: login("NO [AUTHORIZATIONFAILED] no")}, password, backends.Permanent, "5.7.1", "AUTHORIZATIONFAILED"},
+		"encryption":     {&fakeimap.Server{On: login("NO [PRIVACYREQUIRED] no")}, password, backends.Permanent, "5.7.11", "PRIVACYREQUIRED"},
+		"administrator":  {&fakeimap.Server{On: login("NO [CONTACTADMIN] no")}, password, backends.Permanent, "5.3.0", "CONTACTADMIN"},
+		"outage":         {&fakeimap.Server{On: login("NO [UNAVAILABLE] the database is away")}, password, backends.Temporary, "4.3.0", "the database is away"},
+		"a bug":          {&fakeimap.Server{On: login("NO [SERVERBUG] oops")}, password, backends.Temporary, "4.3.0", "oops"},
+		"in use":         {&fakeimap.Server{On: login("NO [INUSE] another")}, password, backends.InUse, "4.2.1", "another"},
+		"limit":          {&fakeimap.Server{On: login("NO [LIMIT] too many connections")}, password, backends.Throttled, "4.7.0", "too many connections"},
+		"throttled":      {&fakeimap.Server{On: login("NO [THROTTLED] slowly")}, password, backends.Throttled, "4.7.0", "slowly"},
+		"not understood": {&fakeimap.Server{On: login("BAD what")}, password, backends.Temporary, "4.3.0", "what"},
+		"referral":       {&fakeimap.Server{On: login("NO [REFERRAL imap://ada@other.example/] there")}, password, backends.Permanent, "5.7.1", "it refers to imap://ada@other.example/"},
 		"BYE for an answer": {
-			&fake{on: map[string]string{"AUTHENTICATE": "* BYE [UNAVAILABLE] going down\nCLOSE"}}, password, backends.Temporary, "4.3.0", "going down",
+			&fakeimap.Server{On: []fakeimap.Rule{on("AUTHENTICATE", "* BYE [UNAVAILABLE] going down\nCLOSE")}}, password, backends.Temporary, "4.3.0", "going down",
 		},
-		"BYE for a greeting":     {&fake{greeting: "* BYE [UNAVAILABLE] maintenance"}, password, backends.Temporary, "4.3.0", "maintenance"},
-		"referral in a greeting": {&fake{greeting: "* BYE [REFERRAL imap://other.example/] moved"}, password, backends.Permanent, "5.7.1", "imap://other.example/"},
-		"limit in a greeting":    {&fake{greeting: "* BYE [LIMIT] full"}, password, backends.Throttled, "4.7.0", "full"},
-		"PREAUTH":                {&fake{greeting: "* PREAUTH you are root"}, password, backends.Temporary, "4.3.0", "does not ask who we are"},
-		"LOGINDISABLED":          {&fake{caps: "IMAP4rev1 LOGINDISABLED STARTTLS"}, password, backends.Temporary, "4.7.5", "starttls"},
+		"BYE for a greeting":     {&fakeimap.Server{Greeting: "* BYE [UNAVAILABLE] maintenance"}, password, backends.Temporary, "4.3.0", "maintenance"},
+		"referral in a greeting": {&fakeimap.Server{Greeting: "* BYE [REFERRAL imap://other.example/] moved"}, password, backends.Permanent, "5.7.1", "imap://other.example/"},
+		"limit in a greeting":    {&fakeimap.Server{Greeting: "* BYE [LIMIT] full"}, password, backends.Throttled, "4.7.0", "full"},
+		"PREAUTH":                {&fakeimap.Server{Greeting: "* PREAUTH you are root"}, password, backends.Temporary, "4.3.0", "does not ask who we are"},
+		"LOGINDISABLED":          {&fakeimap.Server{Caps: "IMAP4rev1 LOGINDISABLED STARTTLS"}, password, backends.Temporary, "4.7.5", "starttls"},
 		"no PLAIN to act with": {
-			&fake{caps: "IMAP4rev1"},
+			&fakeimap.Server{Caps: "IMAP4rev1"},
 			backends.Credential{Kind: backends.CredentialPassword, User: "ada", ActAs: "bob", Secret: []byte("x")},
 			backends.Unsupported, "5.5.4", "AUTH=PLAIN",
 		},
-		"no token mechanism": {&fake{}, token, backends.Unsupported, "5.5.4", "neither OAUTHBEARER nor XOAUTH2"},
+		"no token mechanism": {&fakeimap.Server{}, token, backends.Unsupported, "5.5.4", "neither OAUTHBEARER nor XOAUTH2"},
 		"a token refused": {
-			&fake{caps: "IMAP4rev1 SASL-IR AUTH=XOAUTH2", on: map[string]string{"AUTHENTICATE": "+ eyJzdGF0dXMiOiI0MDEifQ==\n", "+": "TAG NO failed\n"}},
+			&fakeimap.Server{Caps: "IMAP4rev1 SASL-IR AUTH=XOAUTH2", On: []fakeimap.Rule{on("AUTHENTICATE", "+ eyJzdGF0dXMiOiI0MDEifQ==\n"), on("+", "TAG NO failed\n")}},
 			token, backends.BadCredentials, "5.7.8", `\"status\":\"401\"`,
 		},
 		"a token not verified": {
-			&fake{caps: "IMAP4rev1 SASL-IR AUTH=OAUTHBEARER", on: map[string]string{"AUTHENTICATE": "+ eyJzdGF0dXMiOiI0MDEifQ==\n", "+": "TAG NO [UNAVAILABLE] the issuer is away\n"}},
+			&fakeimap.Server{Caps: "IMAP4rev1 SASL-IR AUTH=OAUTHBEARER", On: []fakeimap.Rule{on("AUTHENTICATE", "+ eyJzdGF0dXMiOiI0MDEifQ==\n"), on("+", "TAG NO [UNAVAILABLE] the issuer is away\n")}},
 			token, backends.Temporary, "4.3.0", "the issuer is away",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startFake(t, tt.f).store(t, nil)
+			s := storeOf(t, fakeimap.Start(t, tt.f), nil)
 			_, err := s.Login(t.Context(), tt.c)
 			if err == nil {
 				t.Fatal("the login succeeded")
@@ -130,6 +131,6 @@ func TestRefusals(t *testing.T) {
 }
 
 // login answers a login, by whichever command.
-func login(answer string) map[string]string {
-	return map[string]string{"AUTHENTICATE": "TAG " + answer + "\n", "LOGIN": "TAG " + answer + "\n"}
+func login(answer string) []fakeimap.Rule {
+	return []fakeimap.Rule{{Command: "^(AUTHENTICATE|LOGIN)", Answer: "TAG " + answer + "\n"}}
 }

@@ -10,17 +10,20 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/test/fakeimap"
 )
 
 const one, two = "Subject: one\r\n\r\none\r\n", "Subject: two\r\n\r\ntwo, longer\r\n"
 
-func twoMessages() *fake { return &fake{messages: map[int]string{1: one, 4: two}} }
+func twoMessages() *fakeimap.Server {
+	return &fakeimap.Server{Messages: []fakeimap.Message{{UID: 1, Content: one}, {UID: 4, Content: two}}}
+}
 
 // TestRead is the plain way, and what the server is asked on it.
 func TestRead(t *testing.T) {
 	t.Parallel()
-	f := startFake(t, twoMessages())
-	d := f.maildrop(t, f.store(t, map[string]any{"folder": "Archive", "uidl": "dovecot"}))
+	f := fakeimap.Start(t, twoMessages())
+	d := openInbox(t, storeOf(t, f, map[string]any{"folder": "Archive", "uidl": "dovecot"}))
 	entries := list(t, d)
 	if len(entries) != 2 || entries[1].ID != "7.4" || entries[1].Size != int64(len(two)) || entries[1].UIDL != "0000000400000007" {
 		t.Fatalf("the list is %+v", entries)
@@ -28,10 +31,10 @@ func TestRead(t *testing.T) {
 	if got, err := fetch(t, d, "7.4"); got != two || err != nil {
 		t.Errorf("the message is %q (%v)", got, err)
 	}
-	if f.heard("SELECT")[0] != `SELECT "Archive"` && f.heard("SELECT")[0] != "SELECT Archive" {
-		t.Errorf("it said %q", f.heard("SELECT"))
+	if f.Heard("SELECT")[0] != `SELECT "Archive"` && f.Heard("SELECT")[0] != "SELECT Archive" {
+		t.Errorf("it said %q", f.Heard("SELECT"))
 	}
-	for _, command := range f.heard("UID FETCH") {
+	for _, command := range f.Heard("UID FETCH") {
 		if strings.Contains(command, "BODY[") {
 			t.Errorf("%q marks the message as read", command)
 		}
@@ -41,13 +44,13 @@ func TestRead(t *testing.T) {
 // TestFolders: a path's parts are joined by the server's own delimiter.
 func TestFolders(t *testing.T) {
 	t.Parallel()
-	f := startFake(t, twoMessages())
-	d, err := f.store(t, nil).Open(t.Context(), backends.OpenRequest{Credential: password, Folder: "shared/office/INBOX"})
+	f := fakeimap.Start(t, twoMessages())
+	d, err := storeOf(t, f, nil).Open(t.Context(), backends.OpenRequest{Credential: password, Folder: "shared/office/INBOX"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if got := strings.Join(f.heard("SELECT"), " "); !strings.Contains(got, "shared.office.INBOX") {
+	if got := strings.Join(f.Heard("SELECT"), " "); !strings.Contains(got, "shared.office.INBOX") {
 		t.Errorf("it said %q", got)
 	}
 }
@@ -65,10 +68,10 @@ func TestSizes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := twoMessages()
-			f.lie = tt.lie
-			s := startFake(t, f).store(t, nil)
+			f.SizeOff = tt.lie
+			s := storeOf(t, fakeimap.Start(t, f), nil)
 			for range 2 {
-				d := f.maildrop(t, s)
+				d := openInbox(t, s)
 				for _, e := range list(t, d) {
 					if e.Exact != tt.exact {
 						t.Errorf("of %s it is said that its size is exact: %v", e.ID, e.Exact)
@@ -78,13 +81,13 @@ func TestSizes(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if parts := f.heard("UID FETCH 1 "); len(parts) != 1 {
+			if parts := f.Heard("UID FETCH 1 "); len(parts) != 1 {
 				t.Errorf("to look, it said %q", parts)
 			}
 			if described, _ := s.Describe(t.Context()); described.ExactSizes != tt.exact {
 				t.Errorf("the store says that its sizes are exact: %v", described.ExactSizes)
 			}
-			d := f.maildrop(t, s)
+			d := openInbox(t, s)
 			if got, err := fetch(t, d, "7.4"); got != two || err != nil {
 				t.Errorf("the message is %q (%v)", got, err)
 			}
@@ -103,8 +106,8 @@ func TestReplaced(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := twoMessages()
-			f.on = map[string]string{"UID FETCH 4 ": news}
-			d := startFake(t, f).maildrop(t, f.store(t, nil))
+			f.On = []fakeimap.Rule{on("UID FETCH 4 ", news)}
+			d := openInbox(t, storeOf(t, fakeimap.Start(t, f), nil))
 			list(t, d)
 			_, err := fetch(t, d, "7.4")
 			wantReplaced(t, "fetching", err)
@@ -112,7 +115,7 @@ func TestReplaced(t *testing.T) {
 			wantReplaced(t, "removing", err)
 			_, err = fetch(t, d, "7.1")
 			wantReplaced(t, "fetching another", err)
-			if said := append(f.heard("UID STORE"), f.heard("UID EXPUNGE")...); len(said) != 0 {
+			if said := append(f.Heard("UID STORE"), f.Heard("UID EXPUNGE")...); len(said) != 0 {
 				t.Errorf("it said %q to another mailbox", said)
 			}
 		})
@@ -143,9 +146,9 @@ func TestBrokenOff(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := twoMessages()
-			f.on = map[string]string{"UID FETCH 4 ": tt.answer}
-			s := startFake(t, f).store(t, nil)
-			d := f.maildrop(t, s)
+			f.On = []fakeimap.Rule{on("UID FETCH 4 ", tt.answer)}
+			s := storeOf(t, fakeimap.Start(t, f), nil)
+			d := openInbox(t, s)
 			list(t, d)
 			got, err := fetch(t, d, "7.4")
 			if backends.KindOf(err) != backends.Temporary || !strings.Contains(err.Error(), tt.detail) {
@@ -154,7 +157,7 @@ func TestBrokenOff(t *testing.T) {
 			if err := d.Close(); err != nil {
 				t.Error(err)
 			}
-			if got, err := fetch(t, f.maildrop(t, s), "7.1"); got != one || err != nil {
+			if got, err := fetch(t, openInbox(t, s), "7.1"); got != one || err != nil {
 				t.Errorf("the next session gets %q (%v)", got, err)
 			}
 		})
@@ -177,17 +180,17 @@ func TestTrashWithoutMove(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := twoMessages()
-			f.caps = "IMAP4rev1 SASL-IR UIDPLUS SPECIAL-USE AUTH=PLAIN"
-			f.on = map[string]string{"UID COPY": tt.copies}
-			d := startFake(t, f).maildrop(t, f.store(t, nil))
+			f.Caps = "IMAP4rev1 SASL-IR UIDPLUS SPECIAL-USE AUTH=PLAIN"
+			f.On = []fakeimap.Rule{on("UID COPY", tt.copies)}
+			d := openInbox(t, storeOf(t, fakeimap.Start(t, f), nil))
 			_, err := d.Remove(t.Context(), []backends.MessageID{"7.4"}, backends.DisposalTrash)
 			if backends.KindOf(err) != tt.kind {
 				t.Errorf("it fails with %v", err)
 			}
-			if got := f.heard("UID STORE"); len(got) != tt.stores {
+			if got := f.Heard("UID STORE"); len(got) != tt.stores {
 				t.Errorf("it said %q", got)
 			}
-			if got := strings.Join(f.heard("UID COPY"), " "); !strings.Contains(got, "Gone") {
+			if got := strings.Join(f.Heard("UID COPY"), " "); !strings.Contains(got, "Gone") {
 				t.Errorf("it said %q; the folder that is marked is Gone", got)
 			}
 		})
@@ -198,8 +201,8 @@ func TestTrashWithoutMove(t *testing.T) {
 func TestNoUIDPlus(t *testing.T) {
 	t.Parallel()
 	f := twoMessages()
-	f.caps = "IMAP4rev1 AUTH=PLAIN"
-	d := startFake(t, f).maildrop(t, f.store(t, nil))
+	f.Caps = "IMAP4rev1 AUTH=PLAIN"
+	d := openInbox(t, storeOf(t, fakeimap.Start(t, f), nil))
 	for _, disposal := range []backends.Disposal{backends.DisposalRemove, backends.DisposalTrash} {
 		if _, err := d.Remove(t.Context(), []backends.MessageID{"7.4"}, disposal); backends.KindOf(err) != backends.Unsupported {
 			t.Errorf("disposal %v fails with %v", disposal, err)
@@ -208,7 +211,7 @@ func TestNoUIDPlus(t *testing.T) {
 	if _, err := d.Remove(t.Context(), []backends.MessageID{"7.4"}, backends.DisposalMark); err != nil {
 		t.Errorf("marking fails with %v", err)
 	}
-	if got := append(f.heard("EXPUNGE"), f.heard("UID COPY")...); len(got) != 0 {
+	if got := append(f.Heard("EXPUNGE"), f.Heard("UID COPY")...); len(got) != 0 {
 		t.Errorf("it said %q", got)
 	}
 }
@@ -216,9 +219,9 @@ func TestNoUIDPlus(t *testing.T) {
 // TestKeepAlive: a session that is idle says NOOP.
 func TestKeepAlive(t *testing.T) {
 	t.Parallel()
-	f := startFake(t, twoMessages())
-	d := f.maildrop(t, f.store(t, map[string]any{"connections": map[string]any{"noop": "20ms"}}))
-	f.until(t, "three times NOOP", func() bool { return len(f.heard("NOOP")) >= 3 })
+	f := fakeimap.Start(t, twoMessages())
+	d := openInbox(t, storeOf(t, f, map[string]any{"connections": map[string]any{"noop": "20ms"}}))
+	f.Until(t, "three times NOOP", func() bool { return len(f.Heard("NOOP")) >= 3 })
 	if err := d.Close(); err != nil {
 		t.Error(err)
 	}
@@ -228,9 +231,9 @@ func TestKeepAlive(t *testing.T) {
 // credential alone, and makes room where all are taken.
 func TestPool(t *testing.T) {
 	t.Parallel()
-	f := startFake(t, twoMessages())
-	s := f.store(t, map[string]any{"connections": map[string]any{"per_account": 1, "total": 2, "keep": "1m"}})
-	d := f.maildrop(t, s)
+	f := fakeimap.Start(t, twoMessages())
+	s := storeOf(t, f, map[string]any{"connections": map[string]any{"per_account": 1, "total": 2, "keep": "1m"}})
+	d := openInbox(t, s)
 	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := s.Open(short, backends.OpenRequest{Credential: password}); !errors.Is(err, context.DeadlineExceeded) {
@@ -244,20 +247,16 @@ func TestPool(t *testing.T) {
 	if _, err := s.Login(t.Context(), bob); err != nil {
 		t.Fatal(err)
 	}
-	if got := f.heard("AUTHENTICATE"); len(got) != 2 {
+	if got := f.Heard("AUTHENTICATE"); len(got) != 2 {
 		t.Errorf("two accounts logged in with %d commands", len(got))
 	}
 	wrong := bob
 	wrong.Secret = []byte("another")
-	f.mu.Lock()
-	f.on = map[string]string{"AUTHENTICATE": "TAG NO wrong\n"}
-	f.mu.Unlock()
+	f.Set(on("AUTHENTICATE", "TAG NO wrong\n"))
 	if _, err := s.Login(t.Context(), wrong); backends.KindOf(err) != backends.BadCredentials {
 		t.Errorf("another password on a kept connection: %v", err)
 	}
-	f.mu.Lock()
-	f.on = nil
-	f.mu.Unlock()
+	f.Set()
 	held, err := s.Open(t.Context(), backends.OpenRequest{Credential: eve})
 	if err != nil {
 		t.Fatalf("a kept connection makes no room: %v", err)
@@ -273,7 +272,7 @@ func TestPool(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	f.until(t, "all connections closed", func() bool { return f.connections() == 0 })
+	f.Until(t, "all connections closed", func() bool { return f.Open() == 0 })
 }
 
 // TestUIDLHeader: the unique-id that a migration has written is told.
@@ -282,8 +281,8 @@ func TestUIDLHeader(t *testing.T) {
 	f := twoMessages()
 	field := "X-UIDL: 0000002b653a1f0c\r\n\r\n"
 	items := "UID %d FLAGS () RFC822.SIZE 28 BODY[HEADER.FIELDS (X-UIDL)]<0> {%d}\n%s"
-	f.on = map[string]string{"UID FETCH 1:*": fmt.Sprintf("* 1 FETCH ("+items+")\n* 2 FETCH ("+items+")\nTAG OK\n", 1, len(field), field, 4, 2, "\r\n")}
-	d := startFake(t, f).maildrop(t, f.store(t, map[string]any{"uidl": "header:X-UIDL"}))
+	f.On = []fakeimap.Rule{on("UID FETCH 1:*", fmt.Sprintf("* 1 FETCH ("+items+")\n* 2 FETCH ("+items+")\nTAG OK\n", 1, len(field), field, 4, 2, "\r\n"))}
+	d := openInbox(t, storeOf(t, fakeimap.Start(t, f), map[string]any{"uidl": "header:X-UIDL"}))
 	entries := list(t, d)
 	if len(entries) != 2 || entries[0].UIDL != "0000002b653a1f0c" || entries[1].UIDL != "" {
 		t.Errorf("the list is %+v", entries)
@@ -294,15 +293,15 @@ func TestUIDLHeader(t *testing.T) {
 func TestManyParts(t *testing.T) {
 	t.Parallel()
 	long := "Subject: long\r\n\r\n" + strings.Repeat("a line of some length\r\n", 100_000)
-	f := startFake(t, &fake{messages: map[int]string{1: long, 2: one}})
-	d := f.maildrop(t, f.store(t, nil))
+	f := fakeimap.Start(t, &fakeimap.Server{Messages: []fakeimap.Message{{UID: 1, Content: long}, {UID: 2, Content: one}}})
+	d := openInbox(t, storeOf(t, f, nil))
 	list(t, d)
 	c, err := d.Fetch(t.Context(), backends.FetchRequest{ID: "7.1"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	f.until(t, "the second part asked for", func() bool { return len(f.heard("UID FETCH 1 (UID BODY.PEEK[]<32768.")) == 1 })
+	f.Until(t, "the second part asked for", func() bool { return len(f.Heard("UID FETCH 1 (UID BODY.PEEK[]<32768.")) == 1 })
 	octets, err := io.ReadAll(c)
 	if string(octets) != long || err != nil {
 		t.Errorf("%d octets came of %d (%v)", len(octets), len(long), err)
@@ -312,11 +311,11 @@ func TestManyParts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer top.Close()
-	before := len(f.heard("UID FETCH 1 "))
+	before := len(f.Heard("UID FETCH 1 "))
 	if octets, err := io.ReadAll(top); string(octets) != "Subject: long\r\n\r\na line of some length\r\n" || err != nil {
 		t.Errorf("the top is %q (%v)", octets, err)
 	}
-	if after := len(f.heard("UID FETCH 1 ")); after != before {
+	if after := len(f.Heard("UID FETCH 1 ")); after != before {
 		t.Errorf("the top took %d parts more", after-before)
 	}
 }
