@@ -45,7 +45,9 @@ type Delivery struct {
 	UTF8        bool  // SMTPUTF8 was declared (RFC 6531)
 	// Internal says that the message comes from an account of the same store.
 	Internal bool
-	Received time.Time // when the gateway took the message
+	// Received is when the gateway was first given the message: a retry has the first attempt's
+	// time. A store that looks for what that has left looks from then on.
+	Received time.Time
 	Peer     Peer
 }
 

@@ -143,6 +143,37 @@ func TestRetryAfterRestart(t *testing.T) {
 	}
 }
 
+// TestReceivedIsTheFirstAttempts: a store that looks for what an earlier attempt has left looks from
+// the time that it is told. However late the retry comes, that is the first attempt's, and over a
+// restart of the gateway, too.
+func TestReceivedIsTheFirstAttempts(t *testing.T) {
+	g := newGateway(t)
+	now, dir := time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC), t.TempDir()
+	open := func() {
+		var err error
+		g.options.Ledger, err = routing.OpenLedger(routing.LedgerOptions{Log: g.options.Log, Dir: dir, Now: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.tea.after = func(context.Context, backends.Delivery, []backends.Verdict) ([]backends.Verdict, error) {
+		return nil, backends.Fail(backends.Uncertain, "the connection was lost")
+	}
+	first := now
+	for range 3 { // the mail server is down over a weekend
+		open()
+		if got := send(t, g.mx(), "", []string{"eve@tea.example"}, letter); got != "451 4.4.2" {
+			t.Fatal(got)
+		}
+		now = now.Add(30 * time.Hour)
+	}
+	for i, d := range g.tea.delivered {
+		if !d.Received.Equal(first) || d.Retry != (i > 0) {
+			t.Errorf("attempt %d: received %v, retry %v; the first was at %v", i+1, d.Received, d.Retry, first)
+		}
+	}
+}
+
 func TestLedgerThatFails(t *testing.T) {
 	g := newGateway(t)
 	full := errors.New("no space left on device")

@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -102,7 +101,8 @@ func (t *transaction) begin(ctx context.Context, h *held, account string) (*parc
 		content: func() io.Reader { return h.reader(0) },
 		envelope: backends.Delivery{
 			ReversePath: t.reversePath, Size: h.size, EightBit: t.options.EightBit, UTF8: t.options.UTF8,
-			Received: time.Now().UTC(), Peer: t.peer,
+			// A store looks for what an earlier attempt has left from this time on.
+			Received: attempt.First.UTC(), Peer: t.peer,
 		},
 	}, nil
 }
