@@ -60,7 +60,8 @@ type Failure struct {
 	Text string
 	// Detail is for the administrator.
 	Detail string
-	// RetryAfter is when to try again; 0: not known.
+	// RetryAfter is when to try again; 0: not known. With the kinds that pass the gateway does
+	// not ask the same again before that, for an hour at the most.
 	RetryAfter time.Duration
 
 	cause error

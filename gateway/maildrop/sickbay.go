@@ -146,6 +146,9 @@ func (d *drop) failed(ctx context.Context, i int, err error) bool {
 	if ctx.Err() != nil && kind != backends.Poison {
 		return false
 	}
+	if kind != backends.Poison && backends.AsFailure(err).RetryAfter > 0 {
+		return false // the store has said when it can be had
+	}
 	if _, held := d.sick.entry(i, quarantine.Held); held {
 		return true
 	}

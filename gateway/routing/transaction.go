@@ -54,6 +54,9 @@ func (t *transaction) resolve(ctx context.Context, store *Store, box address.Mai
 	if !ok {
 		return errNotLocal
 	}
+	if err := t.fits(ctx, store); err != nil {
+		return err
+	}
 	verdicts, err := receiver.Resolve(ctx, backends.ResolveQuery{
 		ReversePath: t.reversePath, Recipients: []string{box.String()}, Size: t.options.Size, Peer: t.peer,
 	})

@@ -65,6 +65,14 @@ type Session interface {
 	Close()
 }
 
+// SizeLimited is what a [Session] implements that may take less than the server's
+// Limits.MessageSize.
+type SizeLimited interface {
+	// MessageSize is the largest message that can be taken now, in octets; negative: any that
+	// the server takes. It is asked at EHLO and at MAIL, before Mail, and answers at once.
+	MessageSize(ctx context.Context) int64
+}
+
 // Exchange is one SASL exchange. One that is also an io.Closer is closed when it is over,
 // finished, failed, cancelled or lost.
 type Exchange interface {

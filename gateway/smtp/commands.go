@@ -160,7 +160,23 @@ func (s *session) ehlo(args string) reply {
 
 // sizeKeyword is RFC 1870 §4; 0 is no limit.
 func (s *session) sizeKeyword() string {
-	return fmt.Sprintf("SIZE %d", max(s.limits.MessageSize, 0))
+	return fmt.Sprintf("SIZE %d", max(s.messageSize(), 0))
+}
+
+// messageSize is the largest message that is taken now; negative: any. What is told with EHLO
+// may be another session's after AUTH, and MAIL asks again.
+func (s *session) messageSize() int64 {
+	limited, is := s.backend.(SizeLimited)
+	if !is {
+		return s.limits.MessageSize
+	}
+	ctx, cancel := within(s.ctx, s.server.timeouts.Backend)
+	defer cancel()
+	own := limited.MessageSize(ctx)
+	if own < 0 || s.limits.MessageSize >= 0 && s.limits.MessageSize < own {
+		return s.limits.MessageSize
+	}
+	return own
 }
 
 // limitsKeyword is RFC 9422 §3.

@@ -48,7 +48,9 @@ func fatal(err error) bool {
 }
 
 func (s *session) newBody(src source, onEnd func()) *body {
-	rules := canonical{limits: s.limits, normalise: s.server.BareNewlines == NormaliseBareNewlines}
+	limits := s.limits
+	limits.MessageSize = s.tx.size
+	rules := canonical{limits: limits, normalise: s.server.BareNewlines == NormaliseBareNewlines}
 	return newBody(src, rules, s.received(time.Now()), onEnd)
 }
 

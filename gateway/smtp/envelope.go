@@ -87,7 +87,7 @@ func (s *session) mailOption(o *MailOptions, p parameter) reply {
 		if o.Size, err = parseSize(p.value); err != nil {
 			return wrong
 		}
-		if over(o.Size, s.limits.MessageSize) {
+		if over(o.Size, s.messageSize()) {
 			return reply{code: 552, enhanced: "5.3.4", text: errTooLarge.Text} // RFC 1870 §6.1
 		}
 	case "BODY": // RFC 6152 §3
@@ -121,7 +121,7 @@ func (s *session) begin(reversePath string, options MailOptions) reply {
 	options.ID = fmt.Sprintf("%s.%d", s.id, s.transactions)
 	ctx, cancel := within(s.ctx, s.server.timeouts.Backend)
 	defer cancel()
-	s.tx = &transaction{id: options.ID, reversePath: reversePath, options: options, began: time.Now()}
+	s.tx = &transaction{id: options.ID, reversePath: reversePath, options: options, size: s.messageSize(), began: time.Now()}
 	if err := s.backend.Mail(ctx, reversePath, options); err != nil {
 		r := failure(err)
 		s.log.Info().Str("transaction", options.ID).Str("from", reversePath).Int("code", r.code).AnErr("cause", r.cause).Msg("sender refused")

@@ -58,6 +58,7 @@ type transaction struct {
 	id          string
 	reversePath string
 	options     MailOptions
+	size        int64 // of the largest message that is taken; negative: any
 	recipients  int
 	recipient   string // the first
 	refused     int

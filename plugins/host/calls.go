@@ -26,7 +26,12 @@ func (s *Store) with(ctx context.Context, capable func(backends.Capabilities) bo
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.spec.CallTimeout)
 	defer cancel()
-	return call(ctx, g)
+	defer g.pulse.await()()
+	err = call(ctx, g)
+	if ctx.Err() == nil {
+		g.pulse.beat()
+	}
+	return err
 }
 
 // lacks is the failure of a call whose capability the plugin does not have.
@@ -75,12 +80,15 @@ func (s *Store) Configure(ctx context.Context, settings backends.Settings) error
 	return s.Swap(ctx, spec)
 }
 
-// Health asks the store behind the plugin.
+// Health asks the store behind the plugin. It says nothing of the plugin's other calls.
 func (s *Store) Health(ctx context.Context) error {
-	return s.with(ctx, nil, func(ctx context.Context, g *generation) error {
-		sick, err := g.askHealth(ctx)
-		return errors.Join(sick, err)
-	})
+	g, err := s.use(ctx)
+	if err != nil {
+		return err
+	}
+	defer g.release()
+	sick, err := g.askHealth(ctx)
+	return errors.Join(sick, err)
 }
 
 // Login verifies a credential.
@@ -88,6 +96,10 @@ func (s *Store) Login(ctx context.Context, credential backends.Credential) (acco
 	m, err := convert.CredentialToProto(credential)
 	if err != nil {
 		return backends.Account{}, refused(err)
+	}
+	key := loginKey(credential)
+	if paused := s.paused.of(key); paused != nil {
+		return backends.Account{}, paused
 	}
 	err = s.with(ctx, nil, func(ctx context.Context, g *generation) error {
 		answer, err := g.stub.Login(ctx, &pb.LoginRequest{Credential: m})
@@ -99,6 +111,7 @@ func (s *Store) Login(ctx context.Context, credential backends.Credential) (acco
 		}
 		return nil
 	})
+	s.paused.note(key, err)
 	return account, err
 }
 
@@ -110,6 +123,12 @@ func isAuthenticator(c backends.Capabilities) bool { return c.Authenticator }
 
 // Resolve asks about recipients.
 func (s *Store) Resolve(ctx context.Context, query backends.ResolveQuery) (verdicts []backends.Verdict, err error) {
+	all := query.Recipients
+	key := resolveKey(query)
+	var paused map[string]*backends.Failure
+	if query.Recipients, paused = s.splitPaused(key, all); len(paused) > 0 && len(query.Recipients) == 0 {
+		return s.joinPaused(key, all, nil, paused), nil
+	}
 	m, err := convert.ResolveToProto(query)
 	if err != nil {
 		return nil, refused(err)
@@ -124,7 +143,10 @@ func (s *Store) Resolve(ctx context.Context, query backends.ResolveQuery) (verdi
 		}
 		return nil
 	})
-	return verdicts, err
+	if err != nil {
+		return nil, err
+	}
+	return s.joinPaused(key, all, verdicts, paused), nil
 }
 
 // Settle tells the store what became of collected messages.
@@ -194,6 +216,7 @@ func (e *exchange) Next(ctx context.Context, response []byte) ([]byte, *backends
 
 	ctx, cancel := context.WithTimeout(ctx, e.g.spec.CallTimeout)
 	defer cancel()
+	defer e.g.pulse.await()()
 	defer context.AfterFunc(ctx, e.cancel)() // there is no going on with an exchange that was cut
 	if err := e.stream.Send(m); err != nil && !isEOF(err) {
 		return nil, nil, e.g.failure(ctx, err)
@@ -202,6 +225,7 @@ func (e *exchange) Next(ctx context.Context, response []byte) ([]byte, *backends
 	if err != nil {
 		return nil, nil, e.g.failure(ctx, err)
 	}
+	e.g.pulse.beat()
 	if len(answer.GetChallenge()) > challengeMost {
 		return nil, nil, e.g.invalid(fmt.Errorf("a challenge of %d octets", len(answer.GetChallenge())))
 	}

@@ -25,6 +25,24 @@ type fakeStore struct {
 
 	mu     sync.Mutex
 	opened int // maildrops open now
+	asked  map[string]int
+}
+
+// ask counts a question, and returns how often it has been put.
+func (f *fakeStore) ask(what string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.asked == nil {
+		f.asked = make(map[string]int)
+	}
+	f.asked[what]++
+	return f.asked[what]
+}
+
+func (f *fakeStore) timesAsked(what string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked[what]
 }
 
 // fakeSettings are its settings; Describe and the rest show what they say.
@@ -44,6 +62,7 @@ func (f *fakeStore) Describe(context.Context) (backends.Description, error) {
 		Credentials: []backends.CredentialKind{backends.CredentialPassword, backends.CredentialGrant},
 		Mechanisms:  []string{"X-TWO-STEPS"},
 	}
+	d.Limits.Maildrops, _ = strconv.Atoi(f.settings.Extra["maildrops"])
 	if f.settings.Without {
 		d.Capabilities = backends.Capabilities{Receiver: true}
 	}
@@ -100,6 +119,12 @@ func (f *fakeStore) Login(ctx context.Context, c backends.Credential) (backends.
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		account.DisplayName = strconv.Itoa(f.opened)
+	case strings.HasPrefix(c.User, "asked:"):
+		account.DisplayName = strconv.Itoa(f.timesAsked(strings.TrimPrefix(c.User, "asked:")))
+	case strings.HasPrefix(c.User, "later:"):
+		f.ask(c.User)
+		after, _ := time.ParseDuration(strings.TrimPrefix(c.User, "later:"))
+		return account, backends.Fail(backends.Throttled, "too many logins").After(after)
 	case c.User == "noid":
 		account.ID = ""
 	case string(c.Secret) != "secret" && c.User != "":
@@ -166,7 +191,16 @@ func splitID(id string) (what string, octets int64) {
 func (d *fakeDrop) Fetch(ctx context.Context, r backends.FetchRequest) (backends.Content, error) {
 	what, n := splitID(string(r.ID))
 	c := &fakeContent{ctx: ctx, what: what, at: n, size: n}
+	times := d.store.ask("fetch")
 	switch what {
+	case "throttled":
+		return nil, backends.Fail(backends.Throttled, "slow down").After(time.Hour)
+	case "once-throttled":
+		if times == 1 {
+			return nil, backends.Fail(backends.Throttled, "slow down").After(20 * time.Millisecond)
+		}
+	case "archived":
+		return nil, backends.Fail(backends.Temporary, "it is on a tape").After(time.Hour)
 	case "gone":
 		return nil, backends.Fail(backends.NotFound, "it is gone")
 	case "poison":
@@ -270,6 +304,9 @@ func (f *fakeStore) Resolve(_ context.Context, q backends.ResolveQuery) ([]backe
 		switch {
 		case strings.HasPrefix(r, "unknown"):
 			v.Failure = backends.Fail(backends.NotFound, "nobody has this address").WithCode("5.1.1")
+		case strings.HasPrefix(r, "later"):
+			f.ask(r)
+			v.Failure = backends.Fail(backends.Temporary, "greylisted").After(time.Hour)
 		case strings.HasPrefix(r, "forgotten"):
 			continue
 		case strings.HasPrefix(r, "other"):

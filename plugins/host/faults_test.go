@@ -111,7 +111,9 @@ func TestHang(t *testing.T) {
 		}
 	})
 	t.Run("stopped process", func(t *testing.T) {
-		s, _ := start(t, quick(specOf(t, "store", fakeSettings{})))
+		spec := quick(specOf(t, "store", fakeSettings{}))
+		spec.CallTimeout = time.Second // of the call that is under way
+		s, _ := start(t, spec)
 		drop := openDrop(t, s)
 		halt(t, s.Status().PID)
 		_, err := drop.Fetch(t.Context(), backends.FetchRequest{ID: "size:1"})

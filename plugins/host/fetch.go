@@ -15,7 +15,15 @@ import (
 )
 
 // Fetch opens a message. It returns when the plugin has it; the chunks come meanwhile.
-func (m *maildrop) Fetch(ctx context.Context, request backends.FetchRequest) (backends.Content, error) {
+func (m *maildrop) Fetch(ctx context.Context, request backends.FetchRequest) (c backends.Content, err error) {
+	err = m.patiently(ctx, messageKey(request.ID), func() error {
+		c, err = m.fetch(ctx, request)
+		return err
+	})
+	return c, err
+}
+
+func (m *maildrop) fetch(ctx context.Context, request backends.FetchRequest) (backends.Content, error) {
 	window := int64(m.g.spec.FetchWindow)
 	fetch, err := convert.FetchToProto(request, window)
 	if err != nil {

@@ -43,13 +43,17 @@ type generation struct {
 	life context.Context
 	end  context.CancelCauseFunc
 
+	pulse pulse
+
 	mu      sync.Mutex
 	users   int
 	retired bool
-	idle    chan struct{} // closed when retired and without users
-	stopped sync.Once
-	gone    chan struct{} // closed when nothing is left of it
-	work    sync.WaitGroup
+	// maildrops are open now.
+	maildrops int
+	idle      chan struct{} // closed when retired and without users
+	stopped   sync.Once
+	gone      chan struct{} // closed when nothing is left of it
+	work      sync.WaitGroup
 }
 
 // newGeneration takes a connected process over: two goroutines read what it prints and wait
@@ -84,6 +88,13 @@ func (g *generation) acquire() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.users++
+}
+
+// inUse is how many users there are now.
+func (g *generation) inUse() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.users
 }
 
 func (g *generation) release() {
@@ -210,12 +221,13 @@ func (g *generation) withTail(err error) error {
 	}
 }
 
-// watch asks for the plugin's health until the process ends, and kills it when it does not
-// answer any more. A plugin that answers that its store is not well is well itself.
+// watch asks for the plugin's health until the process ends, and kills it when neither that nor
+// any call is answered any more. A plugin that answers that its store is not well is well itself.
 func (g *generation) watch(told func(error)) {
 	tick := time.NewTicker(g.spec.HealthInterval)
 	defer tick.Stop()
-	for silent := 0; ; {
+	silent := silence{spec: g.spec}
+	for silent.broken(&g.pulse); ; {
 		select {
 		case <-g.life.Done():
 			return
@@ -226,14 +238,14 @@ func (g *generation) watch(told func(error)) {
 			return
 		}
 		if err == nil {
-			silent = 0
+			silent.broken(&g.pulse)
 			told(sick)
 			continue
 		}
 		told(err)
-		silent++
-		g.log.Warn().Err(err).Int("in_a_row", silent).Msg("the plugin does not answer a health check")
-		if silent == g.spec.HealthFailures {
+		hangs := silent.grows(&g.pulse, g.inUse())
+		g.log.Warn().Err(err).Int("in_a_row", silent.row).Msg("the plugin does not answer a health check")
+		if hangs {
 			g.log.Error().Msg("the plugin hangs: it is killed")
 			_ = g.proc.Kill(context.Background())
 			return

@@ -15,7 +15,8 @@
 // A plugin may crash, hang or lie (I10). Calls that its process did not live to answer fail
 // with [ErrPluginDied], calls while there is no process with [ErrNotReady], both temporary
 // failures; the process is started again, at once the first time and then with growing pauses.
-// A process that does not answer its health checks is killed. What a plugin says is judged in
+// A process that answers neither its health checks nor its calls is killed. What a plugin says of
+// its limits, and of when to ask again, is obeyed. Else what it says is judged in
 // package convert; a maildrop session whose frames break the rules ends. What it writes to its
 // outputs goes to the log, bounded.
 //
@@ -77,6 +78,8 @@ type Store struct {
 	failures  int // ends and failed starts in a row
 	lastErr   error
 	health    error
+
+	paused pauses
 }
 
 var (
@@ -291,6 +294,7 @@ func (s *Store) Swap(ctx context.Context, spec Spec) error {
 	old := s.current
 	s.spec, s.failures = spec, 0
 	s.epoch++
+	s.paused.clear()
 	s.install(g)
 	if !s.started {
 		s.started = true

@@ -13,6 +13,9 @@ import (
 )
 
 // List yields the messages.
+//
+// A failure with a time to retry after is remembered for the login, too: without its list a
+// maildrop is closed again.
 func (m *maildrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
 	return func(yield func(backends.Entry, error) bool) {
 		l := &listing{m: m, granted: listWindow, more: make(chan struct{}, 1)}
@@ -36,6 +39,7 @@ func (m *maildrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
 			}
 			if err != nil {
 				l.abandon(id)
+				m.listFailed(err)
 				yield(backends.Entry{}, err)
 				return
 			}

@@ -21,6 +21,9 @@ func (s *Store) Open(ctx context.Context, request backends.OpenRequest) (backend
 	if err != nil {
 		return nil, refused(err)
 	}
+	if paused := s.paused.of(loginKey(request.Credential)); paused != nil {
+		return nil, paused
+	}
 	g, err := s.use(ctx)
 	if err != nil {
 		return nil, err
@@ -29,11 +32,19 @@ func (s *Store) Open(ctx context.Context, request backends.OpenRequest) (backend
 		defer g.release()
 		return nil, g.lacks()
 	}
+	if !g.admit() {
+		defer g.release()
+		return nil, g.errFull()
+	}
+	key := loginKey(request.Credential)
 	m, err := g.openMaildrop(ctx, open)
 	if err != nil {
+		s.paused.note(key, err)
+		g.dismiss()
 		defer g.release()
 		return nil, err
 	}
+	m.listFailed = func(err error) { s.paused.note(key, err) }
 	return m, nil
 }
 
@@ -42,6 +53,7 @@ func (g *generation) openMaildrop(ctx context.Context, open *pb.Open) (*maildrop
 	defer done()
 	life, cancel := context.WithCancel(g.life)
 	defer context.AfterFunc(ctx, cancel)() // the opening alone is bounded by ctx
+	defer g.pulse.await()()
 	stream, err := g.stub.Maildrop(life)
 	if err != nil {
 		cancel()
@@ -58,6 +70,7 @@ func (g *generation) openMaildrop(ctx context.Context, open *pb.Open) (*maildrop
 	if err != nil {
 		return fail(g.failure(ctx, err))
 	}
+	g.pulse.beat()
 	if f := convert.FailureFromProto(frame.GetFailure()); f != nil {
 		return fail(f)
 	}
@@ -104,6 +117,9 @@ type maildrop struct {
 	err       error              // why the session has ended
 	ended     chan struct{}      // closed with err set, when the stream has ended
 	closing   sync.Once
+
+	paused     pauses
+	listFailed func(error) // told of a list's failure
 }
 
 // request takes the answers to one request. Its methods are called by the receiving goroutine
@@ -161,6 +177,7 @@ func (m *maildrop) receive() {
 	var err error
 	for err == nil {
 		if err = m.stream.RecvMsg(frame); err == nil {
+			m.g.pulse.beat()
 			err = m.dispatch(answerOf(frame))
 		}
 		if err == nil && m.rest() {
@@ -301,12 +318,14 @@ func (m *maildrop) Close() (err error) {
 		m.mu.Unlock()
 		wait := time.NewTimer(m.g.spec.CallTimeout)
 		defer wait.Stop()
+		defer m.g.pulse.await()()
 		select {
 		case <-m.ended:
 		case <-wait.C:
 			m.cancel()
 			<-m.ended
 		}
+		m.g.dismiss()
 		m.g.release()
 		if end := m.end(); !errors.Is(end, errEnded) {
 			err = end
@@ -322,6 +341,7 @@ var errEnded = errors.New("the maildrop is closed")
 func (m *maildrop) wait(ctx context.Context, more <-chan struct{}) error {
 	stalled := time.NewTimer(m.g.spec.StallTimeout)
 	defer stalled.Stop()
+	defer m.g.pulse.await()()
 	select {
 	case <-more:
 		return nil

@@ -43,6 +43,8 @@ func play(role string) {
 		serve.Store(onlyReader{&fakeStore{}})
 	case "liar":
 		serveLiar()
+	case "pooled":
+		servePooled(arg)
 	case "exit":
 		fmt.Fprintln(os.Stderr, "cannot find my things")
 		os.Exit(7)

@@ -14,7 +14,7 @@ import (
 // made before there was this request, answers [backends.Unsupported].
 func (m *maildrop) MarkSeen(ctx context.Context, ids []backends.MessageID) error {
 	for batch := range slices.Chunk(ids, removeMost) {
-		if err := m.markBatch(ctx, batch); err != nil {
+		if err := m.patiently(ctx, sessionKey, func() error { return m.markBatch(ctx, batch) }); err != nil {
 			return err
 		}
 	}

@@ -21,7 +21,11 @@ func (m *maildrop) Remove(ctx context.Context, ids []backends.MessageID, disposa
 	removals := make([]backends.Removal, 0, len(ids))
 	for len(ids) > 0 {
 		batch := ids[:min(most, len(ids))]
-		done, err := m.removeBatch(ctx, batch, disposal)
+		var done []backends.Removal
+		err := m.patiently(ctx, sessionKey, func() (err error) {
+			done, err = m.removeBatch(ctx, batch, disposal)
+			return err
+		})
 		if err != nil && len(removals) == 0 {
 			return nil, err
 		}

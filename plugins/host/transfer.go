@@ -33,6 +33,20 @@ func (g *generation) stalling(ctx context.Context) (context.Context, *stall, con
 
 // Deliver hands a message to the store and returns a verdict for each recipient.
 func (s *Store) Deliver(ctx context.Context, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	all := delivery.Recipients
+	key := deliveryKey(delivery)
+	var paused map[string]*backends.Failure
+	if delivery.Recipients, paused = s.splitPaused(key, all); len(paused) > 0 && len(delivery.Recipients) == 0 {
+		return s.joinPaused(key, all, nil, paused), nil
+	}
+	verdicts, err := s.deliver(ctx, delivery, content)
+	if err != nil {
+		return nil, err
+	}
+	return s.joinPaused(key, all, verdicts, paused), nil
+}
+
+func (s *Store) deliver(ctx context.Context, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
 	m, err := convert.DeliveryToProto(delivery)
 	if err != nil {
 		return nil, refused(err)
@@ -108,7 +122,10 @@ func (u *upload[Frame]) run(ctx context.Context, recipients []string, content io
 	if err != nil {
 		return nil, false, err // cancel tells the plugin: there was no end
 	}
+	over := u.g.pulse.await()
 	answer, err := stream.CloseAndRecv()
+	over()
+	u.g.pulse.beat()
 	if err != nil {
 		said := convert.HasFailure(err)
 		if cause := context.Cause(life); ctx.Err() == nil && errors.Is(cause, errStalled) {
@@ -139,7 +156,7 @@ func takenEarly(verdicts []backends.Verdict) error {
 // send sends the frames; ended says whether the end was among them. A plugin may answer before
 // that, when it refuses the message for everybody: then sending fails, and its answer counts.
 func (u *upload[Frame]) send(stream grpc.ClientStreamingClient[Frame, pb.Verdicts], content io.Reader, progress *stall) (ended bool, err error) {
-	if stream.Send(u.start) != nil {
+	if u.push(func() error { return stream.Send(u.start) }) != nil {
 		return false, nil
 	}
 	for room := wire.FirstChunk; ; room = convert.ChunkMost {
@@ -149,7 +166,7 @@ func (u *upload[Frame]) send(stream grpc.ClientStreamingClient[Frame, pb.Verdict
 		progress.progress()
 		if n == 0 {
 			wire.Chunks.Put(buf)
-		} else if stream.SendMsg(wire.TransferChunk(wire.Filled(buf, n))) != nil {
+		} else if u.push(func() error { return stream.SendMsg(wire.TransferChunk(wire.Filled(buf, n))) }) != nil {
 			return false, nil
 		}
 		switch {
@@ -159,6 +176,17 @@ func (u *upload[Frame]) send(stream grpc.ClientStreamingClient[Frame, pb.Verdict
 			return false, backends.Fail(backends.Temporary, "the message could not be read to its end: %w", err)
 		}
 	}
+}
+
+// push sends a frame. That it was sent means, once the stream's window is full, that the plugin
+// has read of it.
+func (u *upload[Frame]) push(send func() error) error {
+	defer u.g.pulse.await()()
+	err := send()
+	if err == nil {
+		u.g.pulse.beat()
+	}
+	return err
 }
 
 // emptyReadsMost is how often a reader may give nothing, and no error, in a row.
@@ -224,9 +252,11 @@ type collecting struct {
 func (c *collecting) receive() (*pb.CollectResponse, mem.BufferSlice, error) {
 	c.progress.progress() // what accept takes its time with is not the plugin's fault
 	defer c.progress.stop()
+	defer c.g.pulse.await()()
 	if err := c.stream.RecvMsg(c.frame); err != nil {
 		return nil, nil, err
 	}
+	c.g.pulse.beat()
 	if c.frame.Message == nil {
 		return nil, c.frame.Chunk, nil
 	}
