@@ -100,7 +100,7 @@ func (d *door) accept() {
 		}
 		// Out of files or memory, as a rule: sessions that end will give some back.
 		pause = min(max(2*pause, acceptPauseLeast), acceptPauseMost)
-		d.log.Error().Err(err).Dur("pause", pause).Msg("cannot accept a connection")
+		d.log.Error().Err(err).Dur("pause_ms", pause).Msg("cannot accept a connection")
 		select {
 		case <-time.After(pause):
 		case <-d.ctx.Done():

@@ -213,7 +213,7 @@ func (s *lease) Release() {
 		defer cancel()
 		_, err := l.db.ExecContext(ctx, "DELETE FROM leases WHERE key = $1 AND node = $2 AND generation = $3", s.key, l.node, s.generation)
 		if err != nil {
-			l.log.Warn().Err(err).Str("account", s.account).Dur("lease", l.time).Msg("a lock could not be given back; it runs out by itself")
+			l.log.Warn().Err(err).Str("account", s.account).Dur("lease_ms", l.time).Msg("a lock could not be given back; it runs out by itself")
 		}
 		s.own.Release()
 	})

@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/events"
 )
 
 // Guard stands before every attempt to log in: it makes a guesser wait, holds each refusal
@@ -127,12 +128,13 @@ func (g *Guard) note(a *Attempt, err error, waited, took time.Duration) {
 	case err != nil:
 		event, outcome = g.log.Warn(), "failed"
 	}
-	event.Str("session", a.Peer.Session).Str("protocol", a.Peer.Protocol).Str("peer", a.Peer.Address).
-		Str("outcome", outcome).Bool("tls", a.Peer.TLS).Str("mechanism", a.Mechanism).Str("user", a.Name.Raw).Str("store", a.Store)
+	event.Str(events.Event, events.Login).
+		Str(events.Session, a.Peer.Session).Str(events.Protocol, a.Peer.Protocol).Str(events.Remote, a.Peer.Address).
+		Str(events.Outcome, outcome).Bool("tls", a.Peer.TLS).Str("mechanism", a.Mechanism).Str(events.User, a.Name.Raw).Str(events.Store, a.Store)
 	if a.Password != "" {
 		event.Str("password_id", a.Password)
 	}
-	event.Dur("waited", waited).Dur("took", took).AnErr("cause", err).Msg("login")
+	event.Dur("waited_ms", waited).Dur(events.TookMS, took).AnErr("cause", err).Msg("login")
 }
 
 // sleep waits, and ends with the context.

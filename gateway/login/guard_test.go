@@ -136,7 +136,7 @@ func TestGuardCountsAndLogs(t *testing.T) {
 				if !errors.Is(err, test.err) || counts.good != test.good || counts.bad != test.bad {
 					t.Errorf("%v, counts %+v", err, counts)
 				}
-				for _, want := range []string{`"outcome":"` + test.outcome + `"`, `"user":"alice@sakes.example"`, `"session":"s1"`, `"store":"sakes"`, `"peer":"192.0.2.7:4711"`} {
+				for _, want := range []string{`"outcome":"` + test.outcome + `"`, `"user":"alice@sakes.example"`, `"session":"s1"`, `"store":"sakes"`, `"event":"login"`, `"remote":"192.0.2.7:4711"`} {
 					if !strings.Contains(log.String(), want) {
 						t.Errorf("%s is missing in %s", want, log.String())
 					}

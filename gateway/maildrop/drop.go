@@ -45,6 +45,8 @@ type drop struct {
 	due    []backends.MessageID // kept messages whose time is over
 	leave  func()               // counts the session out; nil: it was not counted
 
+	messageIDs messageIDs
+
 	closing sync.Once
 	closed  error
 }
@@ -185,7 +187,7 @@ func (d *drop) Open(ctx context.Context, n, top int) (pop3.Content, error) {
 		return nil, replies.POP3(err)
 	}
 	d.told(i)
-	return d.noting(i, top, c), nil
+	return d.noting(i, top, d.logging(i, top, c)), nil
 }
 
 // ask fetches a message that a client waits for. One that fails may be given up for a notice.
@@ -247,15 +249,10 @@ func (d *drop) Update(ctx context.Context, deleted []int) error {
 	if len(rest) == 0 {
 		return nil
 	}
-	ids := make([]backends.MessageID, 0, len(rest))
-	for _, i := range rest {
-		ids = append(ids, d.list.id(i))
-	}
 	if d.policy.Keep > 0 {
-		return d.keep(ctx, ids)
+		return d.keep(ctx, rest)
 	}
-	removed, err := d.remove(ctx, ids)
-	d.log.Info().Int("messages", len(ids)).Int("removed", removed).AnErr("cause", err).Msg("removed what the client deleted")
+	removed, err := d.remove(ctx, rest)
 	if err == nil {
 		d.marks.forget(rest)
 		return nil
@@ -266,13 +263,13 @@ func (d *drop) Update(ctx context.Context, deleted []int) error {
 	}
 	return &pop3.Error{
 		Code: code, Err: err,
-		Text: fmt.Sprintf("%d of %d deleted messages were not removed", len(ids)-removed, len(ids)),
+		Text: fmt.Sprintf("%d of %d deleted messages were not removed", len(rest)-removed, len(rest)),
 	}
 }
 
 // remove removes what it can. The error is the first of those that left a message behind.
-func (d *drop) remove(ctx context.Context, ids []backends.MessageID) (removed int, first error) {
-	for batch := range slices.Chunk(ids, d.batch(ctx)) {
+func (d *drop) remove(ctx context.Context, messages []int) (removed int, first error) {
+	for batch := range slices.Chunk(messages, d.batch(ctx)) {
 		if err := d.lock.Held(ctx); err != nil {
 			return removed, err // what is left is somebody else's, or may be
 		}
@@ -288,13 +285,26 @@ func (d *drop) remove(ctx context.Context, ids []backends.MessageID) (removed in
 	return removed, first
 }
 
-func (d *drop) removeBatch(ctx context.Context, ids []backends.MessageID) (removed int, first error) {
-	removals, err := d.inner.Remove(ctx, ids, d.policy.Disposal)
-	if err != nil {
-		return 0, err
+// ids are the ids of some messages.
+func (d *drop) ids(messages []int) []backends.MessageID {
+	ids := make([]backends.MessageID, 0, len(messages))
+	for _, i := range messages {
+		ids = append(ids, d.list.id(i))
 	}
-	if len(removals) != len(ids) {
-		return 0, backends.Fail(backends.Temporary, "the store answered for %d of %d removals", len(removals), len(ids))
+	return ids
+}
+
+func (d *drop) removeBatch(ctx context.Context, messages []int) (removed int, first error) {
+	ids := d.ids(messages)
+	removals, err := d.inner.Remove(ctx, ids, d.policy.Disposal)
+	if err == nil && len(removals) != len(ids) {
+		err = backends.Fail(backends.Temporary, "the store answered for %d of %d removals", len(removals), len(ids))
+	}
+	if err != nil {
+		for _, i := range messages {
+			d.deletion(i, "unknown", err)
+		}
+		return 0, err
 	}
 	for i, r := range removals {
 		var err error
@@ -306,6 +316,11 @@ func (d *drop) removeBatch(ctx context.Context, ids []backends.MessageID) (remov
 		default:
 			removed++
 		}
+		outcome := "removed"
+		if err != nil {
+			outcome = "failed"
+		}
+		d.deletion(messages[i], outcome, err)
 		if first == nil {
 			first = err
 		}

@@ -60,7 +60,7 @@ func (d *drop) hideKept(ctx context.Context) error {
 }
 
 // keep has deleted messages hidden until their time is over.
-func (d *drop) keep(ctx context.Context, ids []backends.MessageID) error {
+func (d *drop) keep(ctx context.Context, messages []int) error {
 	if d.o.Kept == nil {
 		return &pop3.Error{Code: "SYS/PERM", Text: "nothing was removed", Err: errors.New("there is nowhere to note what is kept")}
 	}
@@ -73,10 +73,13 @@ func (d *drop) keep(ctx context.Context, ids []backends.MessageID) error {
 		owner.Name = account.ID
 	}
 	due := d.o.Kept.Time().Add(d.policy.Keep)
-	if err := d.o.Kept.Keep(ctx, d.shelf(), owner, ids, due); err != nil {
+	if err := d.o.Kept.Keep(ctx, d.shelf(), owner, d.ids(messages), due); err != nil {
 		return &pop3.Error{Code: "SYS/TEMP", Text: "nothing was removed", Err: err}
 	}
-	d.log.Info().Int("messages", len(ids)).Time("until", due).Msg("what the client deleted is kept, and hidden")
+	for _, i := range messages {
+		d.deletion(i, "kept", nil)
+	}
+	d.log.Debug().Int("messages", len(messages)).Time("until", due).Msg("what the client deleted is kept, and hidden")
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -173,7 +174,24 @@ func (c *client) line() string {
 	if !strings.HasSuffix(line, "\r\n") {
 		c.t.Errorf("line %q does not end in CRLF", line)
 	}
-	return strings.TrimSuffix(line, "\r\n")
+	return c.unnamed(strings.TrimSuffix(line, "\r\n"))
+}
+
+// named is what each refusal ends in.
+var named = regexp.MustCompile(` \(session [a-z2-7]{13}\)$`)
+
+// namedLine is the same in front of a line's end.
+var namedLine = regexp.MustCompile(` \(session [a-z2-7]{13}\)\r\n`)
+
+// unnamed takes the session's id off a refusal, which has to have it.
+func (c *client) unnamed(line string) string {
+	if !strings.HasPrefix(line, "-ERR") {
+		return line
+	}
+	if !named.MatchString(line) {
+		c.t.Errorf("a refusal without the session's id: %q", line)
+	}
+	return named.ReplaceAllString(line, "")
 }
 
 // expect reads a line; want may end in "…" for any more.

@@ -113,7 +113,7 @@ func checkSession(t *testing.T, stream, output string, sum Summary) {
 		t.Fatalf("no greeting in %q", output)
 	}
 	if sum.Reason == errTLSTooEarly.reason { // it is no line that is answered
-		if stream[0] != tlsHandshake || rest != "-ERR "+errTLSTooEarly.text+"\r\n" {
+		if stream[0] != tlsHandshake || namedLine.ReplaceAllString(rest, "\r\n") != "-ERR "+errTLSTooEarly.text+"\r\n" {
 			t.Fatalf("%q to %q", rest, stream)
 		}
 		return

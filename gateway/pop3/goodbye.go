@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"time"
+
+	"github.com/dipylon/dipylon/gateway/events"
 )
 
 // end says the last word, if there is one, and closes the connection.
@@ -84,16 +86,20 @@ func (s *session) report(err error) {
 	sum.Duration = time.Since(s.began)
 	sum.In, sum.Out = s.in.total, s.out.total
 	e := s.log.Info()
+	if sum.In == 0 {
+		e = s.log.Debug() // a balancer's health check: it is no news
+	}
 	if lost, ok := errors.AsType[*drop](err); ok && lost.err != nil {
 		if lost.broken {
 			e = s.log.Warn()
 		}
 		e = e.AnErr("error", lost.err)
 	}
-	e.Str("reason", sum.Reason).Str("user", sum.User).Dur("duration", sum.Duration).
+	events.TLS(e.Str(events.Event, events.SessionEnd), s.tlsState()).
+		Str(events.Reason, sum.Reason).Str(events.User, sum.User).Dur(events.TookMS, sum.Duration).
 		Int("commands", sum.Commands).Int("errors", sum.Errors).
 		Int("retr", sum.Retr).Int64("retr_octets", sum.RetrSize).Int("top", sum.Top).
-		Int("deleted", sum.Deleted).Int64("in", sum.In).Int64("out", sum.Out).Msg("disconnected")
+		Int("deleted", sum.Deleted).Int64("octets_in", sum.In).Int64("octets_out", sum.Out).Msg("disconnected")
 	s.server.observer().SessionClosed(*sum)
 }
 

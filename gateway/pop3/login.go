@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/dipylon/dipylon/gateway/events"
 )
 
 // bare are the SASL mechanisms that show a password or a token to whoever listens.
@@ -21,14 +23,22 @@ func (s *session) bareAllowed() bool { return s.server.InsecureAuth || s.overTLS
 func (s *session) passwordRefused() error {
 	if policy, ok := s.backend.(PasswordPolicy); ok && !policy.AllowPassword() {
 		if !s.overTLS() && s.tlsRefused() == nil {
-			return errTLSFirst // it may be another matter then
+			return s.insecure("USER") // it may be another matter then
 		}
 		return errNoPassword
 	}
 	if !s.bareAllowed() {
-		return errTLSFirst
+		return s.insecure("USER")
 	}
 	return nil
+}
+
+// insecure refuses a login because the connection has no TLS, and notes it: users of clients that
+// are set up so have nothing but "it does not work" to tell.
+func (s *session) insecure(mechanism string) error {
+	s.log.Info().Str(events.Event, events.Login).Str(events.Outcome, events.OutcomeInsecure).Str("mechanism", mechanism).
+		Msg("login refused: the connection has no TLS")
+	return errTLSFirst
 }
 
 // mechanisms are those to offer now. After the login they stay what they were: CAPA goes on
@@ -107,7 +117,7 @@ func (s *session) login(method, user string, opened Maildrop, err error) error {
 	}
 	s.server.observer().Login(s.info, method, err)
 	if err != nil {
-		s.log.Warn().Str("user", user).Str("method", method).Bool("ok", false).Str("reason", err.Error()).Msg("login")
+		s.log.Debug().Str("method", method).Str("reason", err.Error()).Msg("login refused")
 		return s.loginFailed(err)
 	}
 	s.mechs = slices.Clone(s.mechanisms())
@@ -122,7 +132,7 @@ func (s *session) login(method, user string, opened Maildrop, err error) error {
 		user = named.User()
 	}
 	s.sum.User = user
-	s.log.Info().Str("user", user).Str("method", method).Bool("ok", true).Int("messages", opened.Len()).Msg("login")
+	s.log.Debug().Str(events.User, user).Str("method", method).Int("messages", opened.Len()).Msg("maildrop opened")
 	s.okNumber("maildrop has ", int64(opened.Len()), " messages")
 	return nil
 }
@@ -168,7 +178,7 @@ func (s *session) auth(_ context.Context, a args) error {
 	mechanism := strings.ToUpper(a.field[0])
 	if !slices.Contains(offered, mechanism) {
 		if slices.Contains(s.backend.Mechanisms(), mechanism) {
-			return errTLSFirst
+			return s.insecure(mechanism)
 		}
 		return errMechanism
 	}

@@ -101,11 +101,18 @@ func (s *session) ok(text string) {
 	s.lastOK = true
 }
 
-// fail answers -ERR, with a response code (RFC 2449 §8) if there is one.
+// fail answers -ERR, with a response code (RFC 2449 §8) if there is one. It ends in the session's
+// id: what a user reads out leads to the lines of the log.
 func (s *session) fail(code, text string) {
-	s.respond("-ERR", code, text)
+	named := s.named()
+	if text = printable(text, maxResponse-len("-ERR [] \r\n")-len(code)-len(named)-1); text != "" {
+		named = text + " " + named
+	}
+	s.respond("-ERR", code, named)
 	s.lastOK = false
 }
+
+func (s *session) named() string { return "(session " + s.info.ID + ")" }
 
 func (s *session) respond(status, code, text string) {
 	line := append(s.out.space(maxResponse), status...)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/gateway/events"
 )
 
 // Server serves POP3. Its fields are set before the first Serve, and left alone after it. A
@@ -161,7 +163,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener, running *sync.WaitG
 			return fmt.Errorf("pop3: accept: %w", err)
 		default:
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.Log.Warn().Err(err).Dur("pause", pause).Msg("cannot accept connections")
+			s.Log.Warn().Err(err).Dur("pause_ms", pause).Msg("cannot accept connections")
 			if !sleep(ctx, pause) {
 				return nil
 			}
@@ -208,9 +210,9 @@ func (s *Server) admit(ctx context.Context, conn net.Conn, running *sync.WaitGro
 func (s *Server) refuse(session *session, limit string) {
 	defer session.kill(nil)
 	s.observer().SessionRefused(limit)
-	session.log.Warn().Str("limit", limit).Msg("connection refused")
+	session.log.Warn().Str(events.Event, events.SessionRefused).Str(events.Reason, limit).Msg("connection refused")
 	if !s.ImplicitTLS && !session.overTLS() {
 		_ = session.wire.SetWriteDeadline(time.Now().Add(time.Second))
-		_, _ = session.wire.Conn.Write([]byte("-ERR [SYS/TEMP] too many connections, try again later\r\n"))
+		_, _ = session.wire.Conn.Write([]byte("-ERR [SYS/TEMP] too many connections, try again later " + session.named() + "\r\n"))
 	}
 }

@@ -34,7 +34,7 @@ func (c *client) expectAfter(want string) time.Duration {
 	began := time.Now()
 	_ = c.conn.SetReadDeadline(time.Now().Add(24 * time.Hour))
 	line, err := c.r.ReadString('\n')
-	if err != nil || !matches(strings.TrimSuffix(line, "\r\n"), want) {
+	if err != nil || !matches(c.unnamed(strings.TrimSuffix(line, "\r\n")), want) {
 		c.t.Fatalf("got %q and %v, want %q", line, err, want)
 	}
 	return time.Since(began)

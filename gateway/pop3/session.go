@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/gateway/endpoint"
+	"github.com/dipylon/dipylon/gateway/events"
 )
 
 // The states of a session (RFC 1939 §3). UPDATE is the QUIT of a transaction.
@@ -92,7 +93,7 @@ func newSession(ctx context.Context, server *Server, conn net.Conn) *session {
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	s.info = Conn{ID: newID(), Remote: conn.RemoteAddr(), Local: conn.LocalAddr(), TLS: s.tlsState, Certificate: s.certificate.DER}
 	s.sum.Session = s.info.ID
-	s.log = server.Log.With().Str("session", s.info.ID).Stringer("remote", stringer{conn.RemoteAddr()}).Logger()
+	s.log = server.Log.With().Str(events.Session, s.info.ID).Stringer(events.Remote, stringer{conn.RemoteAddr()}).Logger()
 	return s
 }
 
@@ -143,7 +144,7 @@ func (s *session) serve() {
 }
 
 func (s *session) opened() {
-	s.log.Info().Stringer("local", stringer{s.info.Local}).Msg("connected")
+	s.log.Debug().Str(events.Event, events.SessionStart).Stringer("local", stringer{s.info.Local}).Msg("connected")
 	s.server.observer().SessionOpened(s.info)
 }
 
@@ -216,7 +217,7 @@ func (s *session) greet() error {
 	backend, err := s.server.Backend.NewSession(ctx, s.info)
 	if err != nil {
 		e := answer(err)
-		s.log.Warn().Err(cause(ctx, err)).Msg("session refused")
+		s.log.Warn().Str(events.Event, events.SessionRefused).Str(events.Reason, "backend").Err(cause(ctx, err)).Msg("session refused")
 		return &farewell{reason: "refused", code: e.Code, text: e.Text}
 	}
 	s.backend = backend

@@ -287,7 +287,7 @@ func TestPipelining(t *testing.T) {
 				rest = rest[n:]
 			}
 		}
-		if got := c.rest(); got != want {
+		if got := namedLine.ReplaceAllString(c.rest(), "\r\n"); got != want {
 			t.Fatalf("in pieces of %d: got\n%q, want\n%q", piece, got, want)
 		}
 	}

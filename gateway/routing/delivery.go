@@ -14,6 +14,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/content"
+	"github.com/dipylon/dipylon/gateway/events"
 	"github.com/dipylon/dipylon/gateway/replies"
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
@@ -41,6 +43,7 @@ type parcel struct {
 // outcome is what became of one recipient.
 type outcome struct {
 	address string
+	store   string
 	// err is nil when the recipient has a copy.
 	err error
 	// unknown says that the store had the whole message in its hands, whatever it answered.
@@ -65,14 +68,41 @@ func (p *parcel) deliver(ctx context.Context) error {
 	}
 	wg.Wait()
 	outcomes := slices.Concat(results...)
-	for _, o := range outcomes {
-		if o.err != nil {
-			p.log.Warn().Str("recipient", o.address).Bool("unknown", o.unknown).Err(o.err).Msg("not delivered")
-		}
-	}
+	p.tell(outcomes)
 	err := p.answer(outcomes)
 	p.remember(outcomes, err)
 	return err
+}
+
+// tell writes a line for each recipient: who received what is a question that administrators are
+// asked.
+func (p *parcel) tell(outcomes []outcome) {
+	start := make([]byte, content.MessageIDWithin)
+	n, _ := io.ReadFull(p.content(), start) // what has failed here fails where it matters, too
+	id := content.MessageID(start[:n])
+	for _, o := range outcomes {
+		event, reply := p.log.Info(), &smtp.Error{Code: 250, Enhanced: "2.0.0"}
+		if o.err != nil {
+			event, reply = p.log.Warn(), replyOf(o.err)
+		}
+		event.Str(events.Event, events.Delivery).Str("from", p.envelope.ReversePath).Str("recipient", o.address).
+			Str(events.Store, o.store).Str(events.Outcome, o.word()).Int("code", reply.Code).Str("enhanced", reply.Enhanced).
+			Str(events.MessageID, id).Int64(events.Octets, p.envelope.Size).Bool("again", p.attempt.Again).
+			AnErr("cause", o.err).Msg("delivery")
+	}
+}
+
+// word names an outcome in the log.
+func (o outcome) word() string {
+	switch {
+	case o.err == nil:
+		return "delivered"
+	case o.unknown:
+		return "uncertain"
+	case o.temporary():
+		return "deferred"
+	}
+	return "refused"
 }
 
 // group is a store and its recipients.
@@ -132,7 +162,7 @@ func (p *parcel) deliverBatch(ctx context.Context, store *Store, to []string) []
 	}
 	outcomes := make([]outcome, len(to))
 	for i, address := range to {
-		outcomes[i] = outcome{address: address, err: err}
+		outcomes[i] = outcome{address: address, store: store.Name, err: err}
 		switch {
 		case err != nil:
 		case verdicts[i].Failure != nil:

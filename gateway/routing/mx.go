@@ -21,7 +21,7 @@ func NewMX(o Options) *MX {
 
 // NewSession implements [smtp.Backend].
 func (m *MX) NewSession(_ context.Context, conn smtp.Conn) (smtp.Session, error) {
-	return &mxSession{o: &m.o, conn: conn, log: m.o.Log.With().Str("session", conn.ID).Logger()}, nil
+	return &mxSession{o: &m.o, conn: conn, log: m.o.Log.With().Str("session", conn.ID).Str("remote", peerOf(conn, "smtp").Address).Logger()}, nil
 }
 
 type mxSession struct {
@@ -82,7 +82,7 @@ func (s *mxSession) Data(ctx context.Context, body io.Reader) (string, error) {
 		return "", err
 	}
 	err = p.deliver(ctx)
-	t.finish(ctx, p, err)
+	t.finish(ctx, p)
 	return "Ok: " + p.attempt.Key, err
 }
 

@@ -29,7 +29,7 @@ func NewSubmission(o Options) *Submission {
 
 // NewSession implements [smtp.Backend].
 func (s *Submission) NewSession(_ context.Context, conn smtp.Conn) (smtp.Session, error) {
-	return &submissionSession{o: &s.o, conn: conn, log: s.o.Log.With().Str("session", conn.ID).Logger()}, nil
+	return &submissionSession{o: &s.o, conn: conn, log: s.o.Log.With().Str("session", conn.ID).Str("remote", peerOf(conn, "submission").Address).Logger()}, nil
 }
 
 type submissionSession struct {
@@ -213,7 +213,7 @@ func (s *submissionSession) Data(ctx context.Context, body io.Reader) (string, e
 	if err = s.prepare(p, h); err == nil {
 		err = p.deliver(ctx)
 	}
-	t.finish(ctx, p, err)
+	t.finish(ctx, p)
 	return "Ok: " + p.attempt.Key, err
 }
 

@@ -105,7 +105,7 @@ func refusal(t *testing.T, server *smtp.Server, command string) time.Duration {
 	if err := conn.PrintfLine("%s", command); err != nil {
 		t.Fatal(err)
 	}
-	if _, text, err := conn.ReadResponse(535); err != nil || text != "5.7.8 the user name or the password is wrong" {
+	if _, text, err := conn.ReadResponse(535); err != nil || !strings.HasPrefix(text, "5.7.8 the user name or the password is wrong (session ") {
 		t.Errorf("%q, %v", text, err)
 	}
 	return time.Since(began)

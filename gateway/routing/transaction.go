@@ -110,16 +110,10 @@ func (t *transaction) begin(ctx context.Context, h *held, account string) (*parc
 	}, nil
 }
 
-// finish gives the attempt back and notes the transaction in the log. A ledger that fails costs
-// a duplicate, at worst; the client is told what became of the message in any case.
-func (t *transaction) finish(ctx context.Context, p *parcel, err error) {
+// finish gives the attempt back. A ledger that fails costs a duplicate, at worst; the client is told
+// what became of the message in any case.
+func (t *transaction) finish(ctx context.Context, p *parcel) {
 	if e := t.o.Ledger.Put(context.WithoutCancel(ctx), p.attempt); e != nil {
 		p.log.Error().Err(e).Msg("the ledger cannot remember an unfinished delivery")
 	}
-	event := p.log.Info()
-	if err != nil {
-		event = p.log.Warn()
-	}
-	event.Str("peer", t.peer.Address).Str("from", t.reversePath).Int("recipients", len(t.to)).Int64("octets", p.envelope.Size).
-		Bool("again", p.attempt.Again).AnErr("cause", err).Msg("message")
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/dipylon/dipylon/gateway/events"
 )
 
 // mechanisms are what the backend offers; a name that is none (RFC 4422 §3.1) would break
@@ -22,11 +24,15 @@ func (s *session) mayAuth() bool { return s.secure() || s.server.AllowInsecureAu
 
 // auth is RFC 4954 §4.
 func (s *session) auth(args string) reply {
-	if r := s.mayAuthNow(); r.code != none.code {
-		return r
-	}
 	mechanism, initial, given := strings.Cut(args, " ")
 	mechanism = strings.ToUpper(mechanism)
+	if r := s.mayAuthNow(); r.code != none.code {
+		if r.code == errInsecureAuth.code {
+			s.log.Info().Str(events.Event, events.Login).Str(events.Outcome, events.OutcomeInsecure).Str("mechanism", mechanism).
+				Msg("login refused: the connection has no TLS")
+		}
+		return r
+	}
 	switch {
 	case mechanism == "":
 		return refuse(501, "5.5.4", "AUTH with which mechanism?")
@@ -41,10 +47,13 @@ func (s *session) auth(args string) reply {
 		}
 	}
 	r := s.authenticate(mechanism, response)
-	s.log.Info().Str("mechanism", mechanism).Bool("ok", s.authed).Int("code", r.code).AnErr("cause", r.cause).Msg("authentication")
+	s.log.Debug().Str("mechanism", mechanism).Bool("ok", s.authed).Int("code", r.code).AnErr("cause", r.cause).Msg("authentication")
 	s.server.observe(Event{Kind: Authenticated, Conn: s.id, Code: r.code})
 	return r
 }
+
+// errInsecureAuth is for a login without TLS (RFC 4954 §6).
+var errInsecureAuth = refuse(538, "5.7.11", "Encryption required for requested authentication mechanism")
 
 func (s *session) mayAuthNow() reply {
 	switch {
@@ -57,7 +66,7 @@ func (s *session) mayAuthNow() reply {
 	case len(s.mechanisms()) == 0:
 		return refuse(502, "5.5.1", "there is no authentication here")
 	case !s.mayAuth():
-		return refuse(538, "5.7.11", "Encryption required for requested authentication mechanism")
+		return errInsecureAuth
 	}
 	return none
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/dipylon/dipylon/gateway/events"
 )
 
 // command is one verb.
@@ -259,7 +261,7 @@ func (s *session) handshake() error {
 	s.conn = conn
 	state := conn.ConnectionState()
 	s.tlsState.Store(&state)
-	s.log.Debug().Str("version", tls.VersionName(state.Version)).Str("cipher", tls.CipherSuiteName(state.CipherSuite)).Msg("TLS is up")
+	events.TLS(s.log.Debug(), &state).Msg("TLS is up")
 	s.server.observe(Event{Kind: Secured, Conn: s.id})
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"runtime/debug"
 	"time"
+
+	"github.com/dipylon/dipylon/gateway/events"
 )
 
 // data takes a message up to CRLF.CRLF. RFC 5321 §4.1.1.4.
@@ -99,9 +101,10 @@ func (s *session) finish(b *body, text string, err error) reply {
 		s.accepted++
 		s.forgiven = s.tally
 	}
-	s.log.Info().Str("transaction", tx.id).Str("from", tx.reversePath).Int("recipients", tx.recipients).Int("refused", tx.refused).
-		Int64("size", b.canon.size).Int("code", r.code).Str("enhanced", r.enhanced).Str("reply", r.text).
-		AnErr("cause", r.cause).Dur("took", time.Since(tx.began)).Msg("message")
+	events.TLS(s.log.Info().Str(events.Event, events.MessageIn), s.tlsState.Load()).
+		Str("transaction", tx.id).Str("from", tx.reversePath).Int("recipients", tx.recipients).Int("refused", tx.refused).
+		Int64(events.Octets, b.canon.size).Int("code", r.code).Str("enhanced", r.enhanced).Str("reply", r.text).
+		AnErr("cause", r.cause).Dur(events.TookMS, time.Since(tx.began)).Msg("message")
 	s.server.observe(Event{
 		Kind: Finished, Conn: s.id, Code: r.code, Octets: b.canon.size, Recipients: tx.recipients, Took: time.Since(tx.began),
 	})

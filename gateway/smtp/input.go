@@ -20,6 +20,7 @@ type input struct {
 	pool  *sync.Pool
 	small []byte
 	large *[]byte // what is borrowed
+	total int64   // octets that have come, TLS taken off
 }
 
 func newInput(pool *sync.Pool) *input {
@@ -52,6 +53,7 @@ func (in *input) fill(conn io.Reader) error {
 	}
 	n, err := conn.Read(in.buf[in.w:])
 	in.w += n
+	in.total += int64(n)
 	if n > 0 {
 		return nil // an error comes again
 	}

@@ -16,6 +16,8 @@ type reply struct {
 	// fault says that the client broke the protocol: there is a limit to that.
 	fault bool
 	cause error // for the log alone
+	// session is named at the end of the last line; empty: none is.
+	session string
 }
 
 // none is the reply to a client that is gone.
@@ -73,6 +75,14 @@ func enhancedFits(enhanced string, code int) bool {
 	return true
 }
 
+// naming puts a session's id into a refusal: what a user reads out leads to the lines of the log.
+func (r reply) naming(session string) reply {
+	if r.code >= 400 {
+		r.session = session
+	}
+	return r
+}
+
 // appendTo appends the reply as it goes over the wire: the enhanced code on each line, no
 // line over 512 octets, nothing in it but printable ASCII.
 func (r reply) appendTo(out []byte) []byte {
@@ -89,7 +99,15 @@ func (r reply) appendTo(out []byte) []byte {
 		if r.enhanced != "" {
 			out = append(append(out, r.enhanced...), ' ')
 		}
-		out = appendPrintable(out, text, start+mostReplyOctets-2)
+		named := ""
+		if r.session != "" && i == len(lines)-1 {
+			named = "(session " + r.session + ")"
+			if text != "" {
+				named = " " + named
+			}
+		}
+		out = appendPrintable(out, text, start+mostReplyOctets-2-len(named))
+		out = append(out, named...)
 		out = append(out, '\r', '\n')
 	}
 	return out

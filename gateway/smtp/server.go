@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/gateway/events"
 )
 
 // Role is what a server is for.
@@ -161,7 +163,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener, sessions *sync.Wait
 		if !transient(err) {
 			return err
 		}
-		s.Log.Error().Err(err).Dur("wait", wait).Msg("cannot accept a connection")
+		s.Log.Error().Err(err).Dur("wait_ms", wait).Msg("cannot accept a connection")
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -187,10 +189,10 @@ func transient(err error) bool {
 func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	session := s.newSession(ctx, conn)
 	if refusal := s.enter(session); refusal.code != none.code {
-		session.log.Warn().Str("reason", refusal.text).Msg("connection refused")
+		session.log.Warn().Str(events.Event, events.SessionRefused).Str(events.Reason, refusal.text).Msg("connection refused")
 		s.observe(Event{Kind: Refused, Conn: session.id})
 		if !s.ImplicitTLS {
-			session.out = refusal.appendTo(nil)
+			session.out = refusal.naming(session.id).appendTo(nil)
 			_ = session.flush() // and no lingering: these are the connections that are too many
 		}
 		session.cancel()
@@ -198,7 +200,7 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 		return
 	}
 	defer s.leave(session)
-	session.log.Info().Msg("connected")
+	session.log.Debug().Str(events.Event, events.SessionStart).Stringer("local", conn.LocalAddr()).Msg("connected")
 	s.observe(Event{Kind: Connected, Conn: session.id})
 	session.serve()
 }
@@ -210,7 +212,7 @@ func (s *Server) newSession(ctx context.Context, conn net.Conn) *session {
 		in: newInput(s.buffers),
 	}
 	n.ctx, n.cancel = context.WithCancel(ctx)
-	n.log = s.Log.With().Str("session", n.id).Stringer("remote", conn.RemoteAddr()).Logger()
+	n.log = s.Log.With().Str(events.Session, n.id).Stringer(events.Remote, conn.RemoteAddr()).Logger()
 	n.heloName.Store(new(string))
 	n.discard = s.limits.Discard
 	if d := s.timeouts.Session; d >= 0 {

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/gateway/endpoint"
+	"github.com/dipylon/dipylon/gateway/events"
 )
 
 // session is one connection. It is one goroutine's, but for what stands behind mu and the
@@ -98,17 +99,29 @@ func (s *session) serve() {
 	err := s.run()
 	s.raw.Close()
 	s.in.release()
-	s.log.Info().AnErr("reason", plainEnd(err)).Int("messages", s.accepted).Int("transactions", s.transactions).
-		Int("errors", s.faults).Int("refused", s.refusals).Dur("took", time.Since(began)).Msg("disconnected")
+	e := s.log.Info()
+	if s.in.total == 0 {
+		e = s.log.Debug() // a balancer's health check: it is no news
+	}
+	events.TLS(e.Str(events.Event, events.SessionEnd), s.tlsState.Load()).Str(events.Reason, endReason(err)).
+		Int("messages", s.accepted).Int("transactions", s.transactions).Int("errors", s.faults).Int("refused", s.refusals).
+		Int64("octets_in", s.in.total).Dur(events.TookMS, time.Since(began)).Msg("disconnected")
 	s.server.observe(Event{Kind: Disconnected, Conn: s.id, Took: time.Since(began)})
 }
 
-// plainEnd hides what is no news: the client went away between two commands.
-func plainEnd(err error) error {
-	if err == errClosed || err == io.EOF {
-		return nil
+// endReason says why a session ended.
+func endReason(err error) string {
+	switch {
+	case err == nil, err == errClosed:
+		return "closed"
+	case err == io.EOF:
+		return "gone"
+	case errors.Is(err, errDraining):
+		return "shutdown"
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "time-out"
 	}
-	return err
+	return err.Error()
 }
 
 // run greets, and takes commands until the session's end. A panic, ours or the backend's,
@@ -298,7 +311,7 @@ func (s *session) fillData() error {
 // say queues a reply. It fails when the session is over, with this reply or before.
 func (s *session) say(r reply) error {
 	if r.code != none.code {
-		s.out = r.appendTo(s.out)
+		s.out = r.naming(s.id).appendTo(s.out)
 	}
 	if r.close {
 		err := s.flush()

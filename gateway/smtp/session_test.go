@@ -3,6 +3,7 @@ package smtp
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -323,8 +324,8 @@ func TestErrorsOfTheBackend(t *testing.T) {
 		{"an enhanced code of another class", &Error{Code: 450, Enhanced: "5.1.1", Text: "no"}, "450 4.0.0 no\r\n"},
 		{"an enhanced code that is none", &Error{Code: 550, Enhanced: "5.1.1\r\n250 ok", Text: "no"}, "550 5.0.0 no\r\n"},
 		{"line ends in the text", &Error{Code: 550, Enhanced: "5.1.1", Text: "no\r\r\n250 ok\x00\x7f é"}, "550-5.1.1 no  \r\n550 5.1.1 250 ok   ?\r\n"},
-		{"a long text", &Error{Code: 550, Enhanced: "5.1.1", Text: long}, "550 5.1.1 " + long[:500] + "\r\n"},
-		{"no text", &Error{Code: 550, Enhanced: "5.1.1"}, "550 5.1.1 \r\n"},
+		{"a long text", &Error{Code: 550, Enhanced: "5.1.1", Text: long}, "550 5.1.1 " + long[:500-len(" (session abcdefghijkl)")] + "\r\n"},
+		{"no text", &Error{Code: 550, Enhanced: "5.1.1"}, "550 5.1.1\r\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := &fake{rcpt: func(string) error { return c.err }}
@@ -340,6 +341,11 @@ func TestErrorsOfTheBackend(t *testing.T) {
 					t.Errorf("a line of %d octets", len(line))
 				}
 				got += line
+			}
+			if named := regexp.MustCompile(` ?\(session [a-z2-7]{12}\)\r\n$`); !named.MatchString(got) {
+				t.Errorf("a refusal without the session's id: %q", got)
+			} else {
+				got = named.ReplaceAllString(got, "\r\n")
 			}
 			if got != c.want {
 				t.Errorf("got  %q\nwant %q", got, c.want)
@@ -472,8 +478,8 @@ func TestLog(t *testing.T) {
 	shutdown(t, s)
 	got := log.String()
 	for _, want := range []string{
-		`"message":"connected"`, `"mechanism":"PLAIN"`, `"ok":true`, `"from":"a@b.example"`, `"recipients":1`,
-		`"size":7`, `"code":250`, `"message":"disconnected"`, `"messages":1`,
+		`"event":"session_start"`, `"mechanism":"PLAIN"`, `"ok":true`, `"event":"message_in"`, `"from":"a@b.example"`, `"recipients":1`,
+		`"octets":7`, `"code":250`, `"message":"disconnected"`, `"messages":1`,
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %s in the log:\n%s", want, got)

@@ -117,7 +117,7 @@ func (g *generation) retire(ctx context.Context) {
 	}
 	g.mu.Unlock()
 	if users > 0 {
-		g.log.Info().Int("users", users).Msg("the old plugin process ends with its last session")
+		g.log.Info().Str(eventField, eventPlugin).Str("outcome", "replaced").Int("users", users).Msg("the old plugin process ends with its last session")
 	}
 	timeout := time.NewTimer(g.spec.DrainTimeout)
 	defer timeout.Stop()
@@ -126,7 +126,7 @@ func (g *generation) retire(ctx context.Context) {
 	case <-g.life.Done():
 	case <-ctx.Done():
 	case <-timeout.C:
-		g.log.Warn().Dur("drain_timeout", g.spec.DrainTimeout).Msg("the old plugin process is ended under its sessions")
+		g.log.Warn().Dur("drain_timeout_ms", g.spec.DrainTimeout).Msg("the old plugin process is ended under its sessions")
 	}
 	g.stop()
 }
@@ -139,7 +139,7 @@ func (g *generation) stop() {
 		if g.askToEnd() {
 			return
 		}
-		g.log.Warn().Dur("stop_timeout", g.spec.StopTimeout).Msg("the plugin does not end: it is killed")
+		g.log.Warn().Dur("stop_timeout_ms", g.spec.StopTimeout).Msg("the plugin does not end: it is killed")
 		_ = g.proc.Kill(context.Background())
 	})
 	<-g.gone
@@ -246,7 +246,7 @@ func (g *generation) watch(told func(error)) {
 		hangs := silent.grows(&g.pulse, g.inUse())
 		g.log.Warn().Err(err).Int("in_a_row", silent.row).Msg("the plugin does not answer a health check")
 		if hangs {
-			g.log.Error().Msg("the plugin hangs: it is killed")
+			g.log.Error().Str(eventField, eventPlugin).Str("outcome", "hangs").Msg("the plugin hangs: it is killed")
 			_ = g.proc.Kill(context.Background())
 			return
 		}

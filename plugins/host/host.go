@@ -52,6 +52,12 @@ const (
 	backOffLeast = 100 * time.Millisecond
 )
 
+// What happens to a plugin's process is an event of the gateway's log (gateway/events).
+const (
+	eventField  = "event"
+	eventPlugin = "plugin"
+)
+
 // Store is a store whose backend runs in a plugin process. Its methods may be called from
 // several goroutines at once.
 type Store struct {
@@ -153,7 +159,7 @@ func (s *Store) try(ctx context.Context, spec Spec, epoch int) error {
 	}
 	s.failures++
 	s.lastErr = err
-	s.log.Error().Err(err).Msg("the plugin is not ready")
+	s.log.Error().Str(eventField, eventPlugin).Str("outcome", "not_ready").Err(err).Msg("the plugin is not ready")
 	s.tell()
 	s.lose()
 	return err
@@ -176,7 +182,7 @@ func (s *Store) install(g *generation) {
 	g.since = time.Now()
 	s.current, s.health, s.nextStart = g, nil, time.Time{}
 	s.tell()
-	g.log.Info().Str("backend", g.desc.Name).Str("version", g.desc.Version).Msg("the plugin is ready")
+	g.log.Info().Str(eventField, eventPlugin).Str("outcome", "ready").Str("backend", g.desc.Name).Str("version", g.desc.Version).Msg("the plugin is ready")
 	s.work.Go(func() {
 		g.watch(func(err error) { s.noteHealth(g, err) })
 		<-g.life.Done()
@@ -212,7 +218,7 @@ func (s *Store) ended(g *generation) {
 	}
 	s.restarts++
 	s.lastErr = g.withTail(g.death())
-	g.log.Error().Err(s.lastErr).Dur("lived", time.Since(g.since)).Msg("the plugin process has ended, and is started again")
+	g.log.Error().Str(eventField, eventPlugin).Str("outcome", "ended").Err(s.lastErr).Dur("lived_ms", time.Since(g.since)).Msg("the plugin process has ended, and is started again")
 	s.lose()
 	s.failures++
 }

@@ -107,7 +107,7 @@ func run(store backends.Store, o options) int {
 // shutDown lets the calls under way end, and closes the store.
 func shutDown(s *service, o options) int {
 	if !s.calls.drain(o.grace) {
-		o.log.Warn().Dur("grace", o.grace).Msg("calls are still under way at the end of the grace period")
+		o.log.Warn().Dur("grace_ms", o.grace).Msg("calls are still under way at the end of the grace period")
 	}
 	closed := make(chan error, 1)
 	go func() { closed <- s.closeStore() }()
@@ -119,7 +119,7 @@ func shutDown(s *service, o options) int {
 		}
 		return 0
 	case <-time.After(o.grace):
-		o.log.Warn().Dur("grace", o.grace).Msg("the store does not close")
+		o.log.Warn().Dur("grace_ms", o.grace).Msg("the store does not close")
 		return 1
 	}
 }

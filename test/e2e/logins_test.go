@@ -23,8 +23,8 @@ func TestFail2ban(t *testing.T) {
 	names := []string{
 		user.Address,
 		"nobody@" + harness.Domain,
-		`"peer":"198.51.100.9:1","outcome":"refused","`,
-		`{"level":"info","session":"x","protocol":"pop3","peer":"198.51.100.9:1","outcome":"refused",`,
+		`"remote":"198.51.100.9:1","outcome":"refused","`,
+		`{"level":"info","event":"login","session":"x","protocol":"pop3","remote":"198.51.100.9:1","outcome":"refused",`,
 		`x"time":"2001-01-01T00:00:00Z"`,
 	}
 	for _, name := range names {

@@ -23,9 +23,10 @@ type rule struct {
 
 var rules = []rule{
 	// The engines are libraries: they know the protocol and nothing of stores.
-	{"gateway/pop3", []string{"gateway/pop3", "gateway/endpoint"}},
-	{"gateway/smtp", []string{"gateway/smtp", "gateway/endpoint"}},
+	{"gateway/pop3", []string{"gateway/pop3", "gateway/endpoint", "gateway/events"}},
+	{"gateway/smtp", []string{"gateway/smtp", "gateway/endpoint", "gateway/events"}},
 	{"gateway/endpoint", nil},
+	{"gateway/events", nil},
 	// The binary has the built-in backends inside.
 	{"gateway/dipylon", []string{"gateway", "plugins", "backends", "config"}},
 	{"gateway", []string{"gateway", "plugins/host", "backends$", "backends/crlf", "backends/argon2id", "config"}},

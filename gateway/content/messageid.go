@@ -1,0 +1,33 @@
+package content
+
+import (
+	"bytes"
+	"strings"
+)
+
+// MessageIDWithin is how much of a message's beginning MessageID is worth being given, in octets.
+const MessageIDWithin = 16 << 10
+
+// messageIDMost is how many octets of a Message-ID are given.
+const messageIDMost = 255
+
+// MessageID finds a message's Message-ID in its beginning, for the log: it is cut at 255 octets, and
+// empty where the beginning has none.
+func MessageID(start []byte) string {
+	for len(start) > 0 {
+		line, rest, _ := bytes.Cut(start, []byte("\n"))
+		if len(bytes.TrimRight(line, "\r")) == 0 {
+			return ""
+		}
+		if name, ok := fieldName(line); ok && strings.EqualFold(name, "Message-ID") {
+			value := bytes.TrimSpace(line[bytes.IndexByte(line, ':')+1:])
+			if len(value) == 0 && len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t') {
+				line, _, _ = bytes.Cut(rest, []byte("\n")) // folded right behind the name (RFC 5322 §2.2.3)
+				value = bytes.TrimSpace(line)
+			}
+			return string(value[:min(len(value), messageIDMost)])
+		}
+		start = rest
+	}
+	return ""
+}

@@ -1,0 +1,55 @@
+// Package events is the schema of the gateway's log: the names of what happens, and of the fields
+// that tell of it. README.md says what each one means; a test holds both against what a gateway
+// really writes.
+//
+// A line that has the field [Event] is one of these. Any other line is a diagnostic, for people.
+package events
+
+import (
+	"crypto/tls"
+
+	"github.com/rs/zerolog"
+)
+
+// The fields that more than one event has. Durations are milliseconds and say so in their names.
+const (
+	Event      = "event"
+	Session    = "session"
+	Protocol   = "protocol"
+	Remote     = "remote"
+	Outcome    = "outcome"
+	User       = "user"
+	Store      = "store"
+	Account    = "account"
+	Folder     = "folder"
+	TLSVersion = "tls_version"
+	TLSCipher  = "tls_cipher"
+	Reason     = "reason"
+	Octets     = "octets"
+	TookMS     = "took_ms"
+	MessageID  = "message_id"
+)
+
+// The events.
+const (
+	SessionStart   = "session_start"
+	SessionEnd     = "session_end"
+	SessionRefused = "session_refused"
+	Login          = "login"
+	MessageIn      = "message_in"
+	Delivery       = "delivery"
+	MessageOut     = "message_out"
+	Deletion       = "deletion"
+	Plugin         = "plugin"
+)
+
+// OutcomeInsecure is the outcome of a login that was refused because the connection has no TLS.
+const OutcomeInsecure = "insecure"
+
+// TLS adds what a connection is protected by; nil: nothing.
+func TLS(e *zerolog.Event, state *tls.ConnectionState) *zerolog.Event {
+	if state == nil {
+		return e.Str(TLSVersion, "").Str(TLSCipher, "")
+	}
+	return e.Str(TLSVersion, tls.VersionName(state.Version)).Str(TLSCipher, tls.CipherSuiteName(state.CipherSuite))
+}
