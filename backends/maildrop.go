@@ -51,6 +51,16 @@ type Mortal interface {
 	AfterEnd(f func()) (stop func() bool)
 }
 
+// Identified is a [Maildrop] that says which folder it has open.
+type Identified interface {
+	// FolderID is the folder's identity inside its account: 1 to 1024 octets of printable text,
+	// the same by whatever name and whatever form of login the folder was opened, and another one
+	// for every other folder of the account, compared octet by octet. Together with Account.ID it
+	// is the key of everything that the gateway remembers of the folder. Empty: not known, as
+	// with a plugin of an earlier version.
+	FolderID() string
+}
+
 // Maildrop is one open folder as one POP3 session sees it. Its methods may be called from
 // several goroutines at once: having several Fetches in flight is how latency is hidden.
 type Maildrop interface {

@@ -160,6 +160,9 @@ type Account struct {
 	// ID names the account inside the store, the same whatever form of name was used to log
 	// in: what locks, limits and logs are keyed by. Printable, at most 255 octets.
 	ID string
+	// FormerIDs are ids that earlier versions of the backend gave to this very account: what is
+	// remembered under them is taken over. Never one that another account has, or may get.
+	FormerIDs []string
 	// Address is the primary address; it is empty where the account has none.
 	Address string
 	// Addresses are all that the account may send as, the primary one included. An entry

@@ -77,7 +77,7 @@ func (g *generation) openMaildrop(ctx context.Context, open *pb.Open) (*maildrop
 	if frame.GetId() != 1 || frame.GetOpened() == nil {
 		return fail(g.invalid(errors.New("the first frame of a maildrop does not say that it is open")))
 	}
-	account, err := convert.AccountFromProto(frame.GetOpened())
+	account, folderID, err := convert.OpenedFromProto(frame)
 	if err != nil {
 		return fail(g.invalid(err))
 	}
@@ -85,7 +85,7 @@ func (g *generation) openMaildrop(ctx context.Context, open *pb.Open) (*maildrop
 		return fail(backends.AsFailure(ctx.Err()))
 	}
 	m := &maildrop{
-		g: g, stream: stream, cancel: cancel, account: account,
+		g: g, stream: stream, cancel: cancel, account: account, folderID: folderID,
 		requests: make(map[uint64]request), last: 1,
 		slots: make(chan struct{}, wire.RequestsMost), ended: make(chan struct{}),
 	}
@@ -101,11 +101,12 @@ func (g *generation) openMaildrop(ctx context.Context, open *pb.Open) (*maildrop
 // stack of one that waits deep inside gRPC is the largest part of what a session costs. That a
 // plugin has died meanwhile is noticed by the next request, and told by AfterEnd.
 type maildrop struct {
-	g       *generation
-	stream  pb.Store_MaildropClient
-	cancel  context.CancelFunc
-	account backends.Account
-	slots   chan struct{} // a token for each request under way
+	g        *generation
+	stream   pb.Store_MaildropClient
+	cancel   context.CancelFunc
+	account  backends.Account
+	folderID string        // empty: the plugin has not said it
+	slots    chan struct{} // a token for each request under way
 
 	sending sync.Mutex // around stream.Send
 
@@ -159,6 +160,9 @@ func answerOf(frame *wire.Frame) answer {
 
 // Account is whose credential opened the maildrop.
 func (m *maildrop) Account() backends.Account { return m.account }
+
+// FolderID implements [backends.Identified].
+func (m *maildrop) FolderID() string { return m.folderID }
 
 // AfterEnd implements [backends.Mortal]. It costs no goroutine while the plugin lives.
 func (m *maildrop) AfterEnd(f func()) (stop func() bool) { return context.AfterFunc(m.g.life, f) }

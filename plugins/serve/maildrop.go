@@ -68,10 +68,7 @@ type task struct {
 // is under way, then the backend's maildrop, which makes open contents fail.
 func (m *maildrop) serve(openID uint64) error {
 	ctx, cancel := context.WithCancel(m.stream.Context())
-	err := m.send(&pb.MaildropResponse{
-		Id: openID, Done: true,
-		Response: &pb.MaildropResponse_Opened{Opened: convert.AccountToProto(m.drop.Account())},
-	})
+	err := m.send(convert.OpenedToProto(openID, m.drop))
 	for err == nil {
 		var frame *pb.MaildropRequest
 		if frame, err = m.stream.Recv(); err == nil {

@@ -39,6 +39,8 @@ const (
 	addressMost   = 1024      // octets of an address
 	addressesMost = 10_000    // addresses of an account
 	accountMost   = 255       // octets of an account's id
+	formerMost    = 1000      // former ids of an account
+	folderMost    = 1024      // octets of a folder's id
 	grantMost     = 64 << 10  // octets of an account's grant
 	textMost      = 512       // octets of a failure's text
 	detailMost    = 2 << 10   // octets of a failure's detail: it travels in a header

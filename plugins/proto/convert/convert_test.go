@@ -98,10 +98,15 @@ func TestRoundTrip(t *testing.T) {
 	t.Run("account", func(t *testing.T) {
 		want := backends.Account{
 			ID: "id é", Address: "a@x.example", Addresses: []string{"a@x.example", "@x.example"}, DisplayName: "Ann",
-			Grant: []byte{0xff}, PasswordExpires: noon,
+			Grant: []byte{0xff}, PasswordExpires: noon, FormerIDs: []string{"ann", "ann@old.example"},
 		}
 		got, err := AccountFromProto(crossed(t, AccountToProto(want)))
 		same(t, must(t, got, err), want)
+	})
+	t.Run("opened", func(t *testing.T) {
+		account, folderID, err := OpenedFromProto(crossed(t, OpenedToProto(7, namedFolder{})))
+		same(t, must(t, account, err), backends.Account{ID: "ann"})
+		same(t, folderID, "Lists/Gö")
 	})
 	t.Run("open", func(t *testing.T) {
 		want := backends.OpenRequest{Credential: credential, Folder: "a/b"}
@@ -287,6 +292,10 @@ func TestStatus(t *testing.T) {
 func TestHostile(t *testing.T) {
 	long := strings.Repeat("x", 2000)
 	failed := func(_ any, err error) error { return err }
+	opened := func(folderID string) error {
+		_, _, err := OpenedFromProto(&pb.MaildropResponse{FolderId: folderID, Response: &pb.MaildropResponse_Opened{Opened: &pb.Account{Id: "id"}}})
+		return err
+	}
 	account := func(change func(*pb.Account)) error {
 		m := &pb.Account{Id: "id", Address: "a@x.example"}
 		change(m)
@@ -299,6 +308,10 @@ func TestHostile(t *testing.T) {
 		{"entry without id", failed(EntryFromProto(&pb.Entry{}))},
 		{"no entry", failed(EntryFromProto(nil))},
 		{"entry with a long id", failed(EntryFromProto(&pb.Entry{Id: []byte(long)}))},
+		{"account with an empty former id", account(func(m *pb.Account) { m.FormerIds = []string{""} })},
+		{"account with too many former ids", account(func(m *pb.Account) { m.FormerIds = make([]string, 1001) })},
+		{"folder id with a control", opened("a\nb")},
+		{"long folder id", opened(strings.Repeat("x", 1025))},
 		{"account without id", account(func(m *pb.Account) { m.Id = "" })},
 		{"no account", failed(AccountFromProto(nil))},
 		{"account with a long id", account(func(m *pb.Account) { m.Id = long })},
@@ -459,3 +472,9 @@ func FuzzFromProto(f *testing.F) {
 		}
 	})
 }
+
+// namedFolder is a maildrop that says which folder it has open.
+type namedFolder struct{ backends.Maildrop }
+
+func (namedFolder) Account() backends.Account { return backends.Account{ID: "ann"} }
+func (namedFolder) FolderID() string          { return "Lists/Gö" }

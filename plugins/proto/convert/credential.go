@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
@@ -71,6 +72,9 @@ func AccountToProto(a backends.Account) *pb.Account {
 	for _, address := range a.Addresses {
 		m.Addresses = append(m.Addresses, strings.ToValidUTF8(address, "\uFFFD"))
 	}
+	for _, id := range a.FormerIDs {
+		m.FormerIds = append(m.FormerIds, strings.ToValidUTF8(id, "\uFFFD"))
+	}
 	return m
 }
 
@@ -80,6 +84,7 @@ func AccountToProto(a backends.Account) *pb.Account {
 func AccountFromProto(m *pb.Account) (backends.Account, error) {
 	a := backends.Account{
 		ID:              m.GetId(),
+		FormerIDs:       m.GetFormerIds(),
 		Address:         m.GetAddress(),
 		Addresses:       m.GetAddresses(),
 		DisplayName:     Line(m.GetDisplayName(), nameMost),
@@ -87,10 +92,12 @@ func AccountFromProto(m *pb.Account) (backends.Account, error) {
 		PasswordExpires: timeFromProto(m.GetPasswordExpires()),
 	}
 	switch {
-	case len(a.ID) == 0 || len(a.ID) > accountMost || !printable(a.ID):
+	case !validAccount(a.ID):
 		return backends.Account{}, wireError("an account whose id is missing, too long or not printable")
 	case len(a.Grant) > grantMost:
 		return backends.Account{}, wireError("an account's grant of %d octets", len(a.Grant))
+	case len(a.FormerIDs) > formerMost || slices.ContainsFunc(a.FormerIDs, func(id string) bool { return !validAccount(id) }):
+		return backends.Account{}, wireError("an account with %d former ids, or one that is missing, too long or not printable", len(a.FormerIDs))
 	case len(a.Addresses) > addressesMost:
 		return backends.Account{}, wireError("an account with %d addresses", len(a.Addresses))
 	case a.Address != "" && !validAddress(a.Address):
@@ -103,6 +110,8 @@ func AccountFromProto(m *pb.Account) (backends.Account, error) {
 	}
 	return a, nil
 }
+
+func validAccount(id string) bool { return len(id) > 0 && len(id) <= accountMost && printable(id) }
 
 // validAddress looks at form alone: the rooms of the gateway parse addresses.
 func validAddress(address string) bool {

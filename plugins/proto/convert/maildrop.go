@@ -2,6 +2,7 @@ package convert
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/dipylon/dipylon/backends"
 	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
@@ -26,6 +27,27 @@ func OpenFromProto(m *pb.Open) (backends.OpenRequest, error) {
 		return backends.OpenRequest{}, err
 	}
 	return backends.OpenRequest{Credential: credential, Folder: m.GetFolder()}, nil
+}
+
+// OpenedToProto makes the answer to Open, for a maildrop that may say which folder it has open.
+func OpenedToProto(id uint64, m backends.Maildrop) *pb.MaildropResponse {
+	r := &pb.MaildropResponse{Id: id, Done: true, Response: &pb.MaildropResponse_Opened{Opened: AccountToProto(m.Account())}}
+	if i, ok := m.(backends.Identified); ok {
+		r.FolderId = strings.ToValidUTF8(i.FolderID(), "\uFFFD")
+	}
+	return r
+}
+
+// OpenedFromProto reads the answer to Open. What is remembered of messages hangs on the folder's
+// id, so it is not mended either.
+func OpenedFromProto(m *pb.MaildropResponse) (account backends.Account, folderID string, err error) {
+	if account, err = AccountFromProto(m.GetOpened()); err != nil {
+		return account, "", err
+	}
+	if folderID = m.GetFolderId(); len(folderID) > folderMost || !printable(folderID) {
+		return account, "", wireError("a folder's id of %d octets that is too long or not printable", len(folderID))
+	}
+	return account, folderID, nil
 }
 
 // EntryToProto makes a list entry ready for the wire. An id that no store may have is an error.

@@ -1158,8 +1158,11 @@ type Account struct {
 	DisplayName     string                 `protobuf:"bytes,4,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	Grant           []byte                 `protobuf:"bytes,5,opt,name=grant,proto3" json:"grant,omitempty"`
 	PasswordExpires *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=password_expires,json=passwordExpires,proto3" json:"password_expires,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Ids that earlier versions of the store gave to this very account, if any: what is remembered
+	// under them is taken over. Never an id that another account has, or may get.
+	FormerIds     []string `protobuf:"bytes,7,rep,name=former_ids,json=formerIds,proto3" json:"former_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Account) Reset() {
@@ -1230,6 +1233,13 @@ func (x *Account) GetGrant() []byte {
 func (x *Account) GetPasswordExpires() *timestamppb.Timestamp {
 	if x != nil {
 		return x.PasswordExpires
+	}
+	return nil
+}
+
+func (x *Account) GetFormerIds() []string {
+	if x != nil {
+		return x.FormerIds
 	}
 	return nil
 }
@@ -1543,7 +1553,13 @@ type MaildropResponse struct {
 	//	*MaildropResponse_Head
 	//	*MaildropResponse_Chunk
 	//	*MaildropResponse_Removals
-	Response      isMaildropResponse_Response `protobuf_oneof:"response"`
+	Response isMaildropResponse_Response `protobuf_oneof:"response"`
+	// Beside opened: which folder is open, see backends.Identified. 1 to 1024 octets of printable
+	// text. It is the same by whatever name and whatever login the account's folder was opened, and
+	// another one for every other folder of the account; the gateway compares it octet by octet. A
+	// plugin that leaves it out gets one lock for all names that differ in case alone, and what is
+	// remembered of messages is kept by the name as it was given.
+	FolderId      string `protobuf:"bytes,9,opt,name=folder_id,json=folderId,proto3" json:"folder_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1649,6 +1665,13 @@ func (x *MaildropResponse) GetRemovals() *Removals {
 		}
 	}
 	return nil
+}
+
+func (x *MaildropResponse) GetFolderId() string {
+	if x != nil {
+		return x.FolderId
+	}
+	return ""
 }
 
 type isMaildropResponse_Response interface {
@@ -3566,14 +3589,16 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\fLoginRequest\x12<\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\v2\x1c.dipylon.store.v1.CredentialR\n" +
-	"credential\"\xd1\x01\n" +
+	"credential\"\xf0\x01\n" +
 	"\aAccount\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1c\n" +
 	"\taddresses\x18\x03 \x03(\tR\taddresses\x12!\n" +
 	"\fdisplay_name\x18\x04 \x01(\tR\vdisplayName\x12\x14\n" +
 	"\x05grant\x18\x05 \x01(\fR\x05grant\x12E\n" +
-	"\x10password_expires\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x0fpasswordExpires\"\x9e\x01\n" +
+	"\x10password_expires\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x0fpasswordExpires\x12\x1d\n" +
+	"\n" +
+	"former_ids\x18\a \x03(\tR\tformerIds\"\x9e\x01\n" +
 	"\x13AuthenticateRequest\x12\x1c\n" +
 	"\tmechanism\x18\x01 \x01(\tR\tmechanism\x12*\n" +
 	"\x04peer\x18\x02 \x01(\v2\x16.dipylon.store.v1.PeerR\x04peer\x12!\n" +
@@ -3591,7 +3616,7 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\x06window\x18\x06 \x01(\v2\x18.dipylon.store.v1.WindowH\x00R\x06window\x122\n" +
 	"\x06cancel\x18\a \x01(\v2\x18.dipylon.store.v1.CancelH\x00R\x06cancel\x129\n" +
 	"\tmark_seen\x18\b \x01(\v2\x1a.dipylon.store.v1.MarkSeenH\x00R\bmarkSeenB\t\n" +
-	"\arequest\"\xe8\x02\n" +
+	"\arequest\"\x85\x03\n" +
 	"\x10MaildropResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04done\x18\x02 \x01(\bR\x04done\x123\n" +
@@ -3600,7 +3625,8 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\aentries\x18\x05 \x01(\v2\x19.dipylon.store.v1.EntriesH\x00R\aentries\x121\n" +
 	"\x04head\x18\x06 \x01(\v2\x1b.dipylon.store.v1.FetchHeadH\x00R\x04head\x12\x16\n" +
 	"\x05chunk\x18\a \x01(\fH\x00R\x05chunk\x128\n" +
-	"\bremovals\x18\b \x01(\v2\x1a.dipylon.store.v1.RemovalsH\x00R\bremovalsB\n" +
+	"\bremovals\x18\b \x01(\v2\x1a.dipylon.store.v1.RemovalsH\x00R\bremovals\x12\x1b\n" +
+	"\tfolder_id\x18\t \x01(\tR\bfolderIdB\n" +
 	"\n" +
 	"\bresponse\"\\\n" +
 	"\x04Open\x12<\n" +
