@@ -10,9 +10,10 @@ mkdir -p "$out/proto" "$out/example-python"
 bin=$(mktemp -d)
 trap 'rm -rf "$bin"' EXIT
 tools=$(cd ../../test/tools && pwd)
-(cd "$tools" && GOBIN="$bin" go install google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc)
+(cd "$tools" && GOBIN="$bin" go install mvdan.cc/gofumpt google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc)
 PATH="$bin:$PATH" protoc -I . \
 	--go_out="$out/proto" --go_opt=paths=source_relative \
 	--go-grpc_out="$out/proto" --go-grpc_opt=paths=source_relative \
 	dipylon/store/v1/store.proto
+"$bin/gofumpt" -w "$out"/proto/dipylon/store/v1/*.go
 protoc -I dipylon/store/v1 --python_out="$out/example-python" store.proto

@@ -13,13 +13,14 @@
 package storev1
 
 import (
+	reflect "reflect"
+	sync "sync"
+	unsafe "unsafe"
+
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
-	reflect "reflect"
-	sync "sync"
-	unsafe "unsafe"
 )
 
 const (
@@ -3807,65 +3808,68 @@ func file_dipylon_store_v1_store_proto_rawDescGZIP() []byte {
 	return file_dipylon_store_v1_store_proto_rawDescData
 }
 
-var file_dipylon_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_dipylon_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
-var file_dipylon_store_v1_store_proto_goTypes = []any{
-	(Kind)(0),                     // 0: dipylon.store.v1.Kind
-	(CredentialKind)(0),           // 1: dipylon.store.v1.CredentialKind
-	(Encoding)(0),                 // 2: dipylon.store.v1.Encoding
-	(BodyForm)(0),                 // 3: dipylon.store.v1.BodyForm
-	(Disposal)(0),                 // 4: dipylon.store.v1.Disposal
-	(*Failure)(nil),               // 5: dipylon.store.v1.Failure
-	(*DescribeRequest)(nil),       // 6: dipylon.store.v1.DescribeRequest
-	(*Description)(nil),           // 7: dipylon.store.v1.Description
-	(*Capabilities)(nil),          // 8: dipylon.store.v1.Capabilities
-	(*Limits)(nil),                // 9: dipylon.store.v1.Limits
-	(*ConfigureRequest)(nil),      // 10: dipylon.store.v1.ConfigureRequest
-	(*ConfigureResponse)(nil),     // 11: dipylon.store.v1.ConfigureResponse
-	(*SettingsProblem)(nil),       // 12: dipylon.store.v1.SettingsProblem
-	(*HealthRequest)(nil),         // 13: dipylon.store.v1.HealthRequest
-	(*HealthResponse)(nil),        // 14: dipylon.store.v1.HealthResponse
-	(*Credential)(nil),            // 15: dipylon.store.v1.Credential
-	(*Peer)(nil),                  // 16: dipylon.store.v1.Peer
-	(*LoginRequest)(nil),          // 17: dipylon.store.v1.LoginRequest
-	(*Account)(nil),               // 18: dipylon.store.v1.Account
-	(*AuthenticateRequest)(nil),   // 19: dipylon.store.v1.AuthenticateRequest
-	(*AuthenticateResponse)(nil),  // 20: dipylon.store.v1.AuthenticateResponse
-	(*MaildropRequest)(nil),       // 21: dipylon.store.v1.MaildropRequest
-	(*MaildropResponse)(nil),      // 22: dipylon.store.v1.MaildropResponse
-	(*Open)(nil),                  // 23: dipylon.store.v1.Open
-	(*List)(nil),                  // 24: dipylon.store.v1.List
-	(*Entries)(nil),               // 25: dipylon.store.v1.Entries
-	(*Entry)(nil),                 // 26: dipylon.store.v1.Entry
-	(*Fetch)(nil),                 // 27: dipylon.store.v1.Fetch
-	(*FetchHead)(nil),             // 28: dipylon.store.v1.FetchHead
-	(*Window)(nil),                // 29: dipylon.store.v1.Window
-	(*Cancel)(nil),                // 30: dipylon.store.v1.Cancel
-	(*Rendering)(nil),             // 31: dipylon.store.v1.Rendering
-	(*Remove)(nil),                // 32: dipylon.store.v1.Remove
-	(*MarkSeen)(nil),              // 33: dipylon.store.v1.MarkSeen
-	(*Removals)(nil),              // 34: dipylon.store.v1.Removals
-	(*Removal)(nil),               // 35: dipylon.store.v1.Removal
-	(*ResolveRequest)(nil),        // 36: dipylon.store.v1.ResolveRequest
-	(*Verdicts)(nil),              // 37: dipylon.store.v1.Verdicts
-	(*Verdict)(nil),               // 38: dipylon.store.v1.Verdict
-	(*Delivery)(nil),              // 39: dipylon.store.v1.Delivery
-	(*DeliverRequest)(nil),        // 40: dipylon.store.v1.DeliverRequest
-	(*End)(nil),                   // 41: dipylon.store.v1.End
-	(*SendRequest)(nil),           // 42: dipylon.store.v1.SendRequest
-	(*SendStart)(nil),             // 43: dipylon.store.v1.SendStart
-	(*CollectRequest)(nil),        // 44: dipylon.store.v1.CollectRequest
-	(*CollectStart)(nil),          // 45: dipylon.store.v1.CollectStart
-	(*Taken)(nil),                 // 46: dipylon.store.v1.Taken
-	(*CollectResponse)(nil),       // 47: dipylon.store.v1.CollectResponse
-	(*CollectEnd)(nil),            // 48: dipylon.store.v1.CollectEnd
-	(*Outgoing)(nil),              // 49: dipylon.store.v1.Outgoing
-	(*SettleRequest)(nil),         // 50: dipylon.store.v1.SettleRequest
-	(*Settlement)(nil),            // 51: dipylon.store.v1.Settlement
-	(*SettleResponse)(nil),        // 52: dipylon.store.v1.SettleResponse
-	(*durationpb.Duration)(nil),   // 53: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 54: google.protobuf.Timestamp
-}
+var (
+	file_dipylon_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+	file_dipylon_store_v1_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 48)
+	file_dipylon_store_v1_store_proto_goTypes   = []any{
+		Kind(0),                       // 0: dipylon.store.v1.Kind
+		CredentialKind(0),             // 1: dipylon.store.v1.CredentialKind
+		Encoding(0),                   // 2: dipylon.store.v1.Encoding
+		BodyForm(0),                   // 3: dipylon.store.v1.BodyForm
+		Disposal(0),                   // 4: dipylon.store.v1.Disposal
+		(*Failure)(nil),               // 5: dipylon.store.v1.Failure
+		(*DescribeRequest)(nil),       // 6: dipylon.store.v1.DescribeRequest
+		(*Description)(nil),           // 7: dipylon.store.v1.Description
+		(*Capabilities)(nil),          // 8: dipylon.store.v1.Capabilities
+		(*Limits)(nil),                // 9: dipylon.store.v1.Limits
+		(*ConfigureRequest)(nil),      // 10: dipylon.store.v1.ConfigureRequest
+		(*ConfigureResponse)(nil),     // 11: dipylon.store.v1.ConfigureResponse
+		(*SettingsProblem)(nil),       // 12: dipylon.store.v1.SettingsProblem
+		(*HealthRequest)(nil),         // 13: dipylon.store.v1.HealthRequest
+		(*HealthResponse)(nil),        // 14: dipylon.store.v1.HealthResponse
+		(*Credential)(nil),            // 15: dipylon.store.v1.Credential
+		(*Peer)(nil),                  // 16: dipylon.store.v1.Peer
+		(*LoginRequest)(nil),          // 17: dipylon.store.v1.LoginRequest
+		(*Account)(nil),               // 18: dipylon.store.v1.Account
+		(*AuthenticateRequest)(nil),   // 19: dipylon.store.v1.AuthenticateRequest
+		(*AuthenticateResponse)(nil),  // 20: dipylon.store.v1.AuthenticateResponse
+		(*MaildropRequest)(nil),       // 21: dipylon.store.v1.MaildropRequest
+		(*MaildropResponse)(nil),      // 22: dipylon.store.v1.MaildropResponse
+		(*Open)(nil),                  // 23: dipylon.store.v1.Open
+		(*List)(nil),                  // 24: dipylon.store.v1.List
+		(*Entries)(nil),               // 25: dipylon.store.v1.Entries
+		(*Entry)(nil),                 // 26: dipylon.store.v1.Entry
+		(*Fetch)(nil),                 // 27: dipylon.store.v1.Fetch
+		(*FetchHead)(nil),             // 28: dipylon.store.v1.FetchHead
+		(*Window)(nil),                // 29: dipylon.store.v1.Window
+		(*Cancel)(nil),                // 30: dipylon.store.v1.Cancel
+		(*Rendering)(nil),             // 31: dipylon.store.v1.Rendering
+		(*Remove)(nil),                // 32: dipylon.store.v1.Remove
+		(*MarkSeen)(nil),              // 33: dipylon.store.v1.MarkSeen
+		(*Removals)(nil),              // 34: dipylon.store.v1.Removals
+		(*Removal)(nil),               // 35: dipylon.store.v1.Removal
+		(*ResolveRequest)(nil),        // 36: dipylon.store.v1.ResolveRequest
+		(*Verdicts)(nil),              // 37: dipylon.store.v1.Verdicts
+		(*Verdict)(nil),               // 38: dipylon.store.v1.Verdict
+		(*Delivery)(nil),              // 39: dipylon.store.v1.Delivery
+		(*DeliverRequest)(nil),        // 40: dipylon.store.v1.DeliverRequest
+		(*End)(nil),                   // 41: dipylon.store.v1.End
+		(*SendRequest)(nil),           // 42: dipylon.store.v1.SendRequest
+		(*SendStart)(nil),             // 43: dipylon.store.v1.SendStart
+		(*CollectRequest)(nil),        // 44: dipylon.store.v1.CollectRequest
+		(*CollectStart)(nil),          // 45: dipylon.store.v1.CollectStart
+		(*Taken)(nil),                 // 46: dipylon.store.v1.Taken
+		(*CollectResponse)(nil),       // 47: dipylon.store.v1.CollectResponse
+		(*CollectEnd)(nil),            // 48: dipylon.store.v1.CollectEnd
+		(*Outgoing)(nil),              // 49: dipylon.store.v1.Outgoing
+		(*SettleRequest)(nil),         // 50: dipylon.store.v1.SettleRequest
+		(*Settlement)(nil),            // 51: dipylon.store.v1.Settlement
+		(*SettleResponse)(nil),        // 52: dipylon.store.v1.SettleResponse
+		(*durationpb.Duration)(nil),   // 53: google.protobuf.Duration
+		(*timestamppb.Timestamp)(nil), // 54: google.protobuf.Timestamp
+	}
+)
+
 var file_dipylon_store_v1_store_proto_depIdxs = []int32{
 	0,  // 0: dipylon.store.v1.Failure.kind:type_name -> dipylon.store.v1.Kind
 	53, // 1: dipylon.store.v1.Failure.retry_after:type_name -> google.protobuf.Duration

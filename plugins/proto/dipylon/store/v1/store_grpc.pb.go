@@ -14,6 +14,7 @@ package storev1
 
 import (
 	context "context"
+
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
@@ -238,33 +239,43 @@ type UnimplementedStoreServer struct{}
 func (UnimplementedStoreServer) Describe(context.Context, *DescribeRequest) (*Description, error) {
 	return nil, status.Error(codes.Unimplemented, "method Describe not implemented")
 }
+
 func (UnimplementedStoreServer) Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Configure not implemented")
 }
+
 func (UnimplementedStoreServer) Health(context.Context, *HealthRequest) (*HealthResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Health not implemented")
 }
+
 func (UnimplementedStoreServer) Login(context.Context, *LoginRequest) (*Account, error) {
 	return nil, status.Error(codes.Unimplemented, "method Login not implemented")
 }
+
 func (UnimplementedStoreServer) Authenticate(grpc.BidiStreamingServer[AuthenticateRequest, AuthenticateResponse]) error {
 	return status.Error(codes.Unimplemented, "method Authenticate not implemented")
 }
+
 func (UnimplementedStoreServer) Maildrop(grpc.BidiStreamingServer[MaildropRequest, MaildropResponse]) error {
 	return status.Error(codes.Unimplemented, "method Maildrop not implemented")
 }
+
 func (UnimplementedStoreServer) Resolve(context.Context, *ResolveRequest) (*Verdicts, error) {
 	return nil, status.Error(codes.Unimplemented, "method Resolve not implemented")
 }
+
 func (UnimplementedStoreServer) Deliver(grpc.ClientStreamingServer[DeliverRequest, Verdicts]) error {
 	return status.Error(codes.Unimplemented, "method Deliver not implemented")
 }
+
 func (UnimplementedStoreServer) Send(grpc.ClientStreamingServer[SendRequest, Verdicts]) error {
 	return status.Error(codes.Unimplemented, "method Send not implemented")
 }
+
 func (UnimplementedStoreServer) Collect(grpc.BidiStreamingServer[CollectRequest, CollectResponse]) error {
 	return status.Error(codes.Unimplemented, "method Collect not implemented")
 }
+
 func (UnimplementedStoreServer) Settle(context.Context, *SettleRequest) (*SettleResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Settle not implemented")
 }
