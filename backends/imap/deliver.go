@@ -80,7 +80,7 @@ func nobody(recipient string, err error) *backends.Failure {
 }
 
 func (s *Store) lmtp() smtpclient.LMTP {
-	l := smtpclient.LMTP{Address: s.settings.Delivery.LMTP, Hello: s.hostname, Config: s.tls, Timeout: time.Duration(s.settings.Timeout)}
+	l := smtpclient.LMTP{Address: s.settings.Delivery.LMTP, Hello: s.hostname, Config: s.tls, Timeout: time.Duration(s.settings.Timeout), TempDir: s.stateDir}
 	if s.settings.Delivery.TLS == "starttls" {
 		l.TLS = smtpclient.StartTLS
 	}

@@ -71,7 +71,7 @@ func (s *Store) dialSubmission(ctx context.Context, c backends.Credential) (*smt
 		config.ServerName, _ = hostPort(address)
 	}
 	client, err := smtpclient.Dial(ctx, "tcp", address, smtpclient.Options{
-		Hello: s.hostname, Config: config, Timeout: time.Duration(s.settings.Timeout), Auth: s.submissionAuth(c),
+		Hello: s.hostname, Config: config, Timeout: time.Duration(s.settings.Timeout), Auth: s.submissionAuth(c), TempDir: s.stateDir,
 		TLS: map[string]smtpclient.TLS{"implicit": smtpclient.ImplicitTLS, "starttls": smtpclient.StartTLS}[s.settings.Sending.TLS],
 	})
 	var refused *smtpclient.ReplyError

@@ -138,7 +138,7 @@ func sameHost(u *url.URL, host string) bool {
 }
 
 func (s *Store) lmtp() smtpclient.LMTP {
-	l := smtpclient.LMTP{Address: s.settings.Delivery.LMTP, Hello: s.hostname, Timeout: time.Duration(s.settings.Timeout), Config: s.tls.Clone()}
+	l := smtpclient.LMTP{Address: s.settings.Delivery.LMTP, Hello: s.hostname, Timeout: time.Duration(s.settings.Timeout), Config: s.tls.Clone(), TempDir: s.stateDir}
 	if l.Config.ServerName == "" {
 		l.Config.ServerName, _, _ = net.SplitHostPort(l.Address)
 	}

@@ -7,7 +7,6 @@ import (
 	"os"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/smtpclient"
 )
 
 // keepInMemory is how much of a message is kept in memory before a file is made for it.
@@ -21,7 +20,7 @@ type Kept struct {
 }
 
 // Reader reads it from its start.
-func (k *Kept) Reader() io.Reader { return io.NewSectionReader(k, 0, k.Size) }
+func (k *Kept) Reader() *io.SectionReader { return io.NewSectionReader(k, 0, k.Size) }
 
 // Close forgets it.
 func (k *Kept) Close() error {
@@ -38,7 +37,7 @@ func (k *Kept) Close() error {
 // kind.
 func Keep(dir string, content io.Reader) (*Kept, error) {
 	head := make([]byte, keepInMemory)
-	n, err := smtpclient.ReadFull(content, head)
+	n, err := ReadFull(content, head)
 	switch {
 	case err == io.EOF:
 		return &Kept{ReaderAt: bytes.NewReader(head[:n]), Size: int64(n)}, nil
@@ -66,4 +65,19 @@ func notKept(err error) error {
 		return err
 	}
 	return backends.Fail(backends.Temporary, "keep a message: %w", err)
+}
+
+// ReadFull reads until p is full, and returns io.EOF when r ended in between: unlike
+// [io.ReadFull] it does not mistake a reader that failed with io.ErrUnexpectedEOF for one that
+// ended well.
+func ReadFull(r io.Reader, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var more int
+		more, err = r.Read(p[n:])
+		n += more
+	}
+	if n == len(p) && err == io.EOF {
+		err = nil // the next call tells
+	}
+	return n, err
 }

@@ -8,23 +8,25 @@
 // Commands are pipelined where the server allows it (RFC 2920), content goes in chunks where
 // it takes them (RFC 3030), and every wait ends with the context. What the server answers
 // becomes a verdict for each recipient; a connection lost after the end of the content is
-// [backends.Uncertain].
+// [backends.Uncertain]. Recipients that a server does not take in one transaction get further
+// ones (RFC 5321 §4.5.3.1.10).
 package smtpclient
 
 import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/emersion/go-sasl"
+
+	"github.com/dipylon/dipylon/backends"
 )
 
 // TLS says how a connection is secured.
@@ -49,16 +51,30 @@ type Options struct {
 	// Timeout bounds each wait for a reply (RFC 5321 §4.5.3.2); the reply to the end of the
 	// content may take four times as long. 0: five minutes.
 	Timeout time.Duration
+	// TempDir is where content is kept that a further transaction has to send again; empty:
+	// the system's folder for temporary files.
+	TempDir string
+	// NotHello refuses a server that calls itself by our own name: the message would come
+	// back to us (RFC 5321 §6.3). The failure is permanent.
+	NotHello bool
 }
 
-// Client is one connection. It is used by one goroutine at a time.
+// Client is a connection, and those that follow it where a server ends one between two
+// transactions. It is used by one goroutine at a time.
 type Client struct {
-	options    Options
-	conn       net.Conn
-	in         *bufio.Reader
-	out        *bufio.Writer
-	extensions map[string]string // EHLO keyword, upper case → parameters
-	broken     error             // the connection cannot be used any more
+	options          Options
+	network, address string
+	in               *bufio.Reader
+	out              *bufio.Writer
+	extensions       map[string]string // EHLO keyword, upper case → parameters
+	broken           error             // the connection cannot be used any more
+	transactions     int               // begun on this connection
+	spent            bool              // no further transaction is begun on this connection
+	fits             int               // recipients that fitted into a transaction; 0: not known
+
+	mu          sync.Mutex // the context's end comes from another goroutine
+	conn        net.Conn
+	interrupted bool // nothing is waited for any more
 }
 
 // limits on what a server may say.
@@ -74,23 +90,71 @@ func Dial(ctx context.Context, network, address string, o Options) (*Client, err
 	}
 	dialing, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(dialing, network, address)
-	if err != nil {
-		return nil, err
-	}
-	c := &Client{options: o, conn: conn}
+	c := &Client{options: o, network: network, address: address}
 	defer c.during(ctx)()
-	if err := c.begin(dialing); err != nil {
-		_ = c.conn.Close()
-		return nil, fmt.Errorf("%s: %w", address, c.reason(ctx, err))
+	if err := c.connect(dialing); err != nil {
+		return nil, c.reason(ctx, err)
 	}
 	return c, nil
 }
 
-// during makes the connection end with the context until the returned function is called.
+// connect opens a connection, up to and with the login.
+func (c *Client) connect(ctx context.Context) error {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, c.network, c.address)
+	if err != nil {
+		return err
+	}
+	c.use(conn)
+	c.broken, c.transactions, c.spent = nil, 0, false
+	if err := c.begin(ctx); err != nil {
+		_ = c.conn.Close()
+		_ = c.lost(err)
+		return fmt.Errorf("%s: %w", c.address, err)
+	}
+	return nil
+}
+
+// reconnect follows a connection with another one.
+func (c *Client) reconnect(ctx context.Context) error {
+	_ = c.Close()
+	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
+	defer cancel()
+	return c.connect(ctx)
+}
+
+// use makes a connection the one that deadlines are set on.
+func (c *Client) use(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conn = conn
+	if c.interrupted {
+		_ = conn.SetDeadline(past)
+	}
+}
+
+// past is a deadline that is over.
+var past = time.Unix(1, 0)
+
+// during makes every wait end with the context until the returned function is called.
 func (c *Client) during(ctx context.Context) func() bool {
-	return context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
+	return context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.interrupted = true
+		if c.conn != nil {
+			_ = c.conn.SetDeadline(past)
+		}
+	})
+}
+
+// within bounds what is read and written next.
+func (c *Client) within(timeout time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.interrupted {
+		_ = c.conn.SetDeadline(time.Now().Add(timeout))
+	}
 }
 
 // reason puts the context's reason before the error that it caused.
@@ -108,8 +172,8 @@ func (c *Client) begin(ctx context.Context) error {
 		}
 	}
 	c.buffers()
-	if _, err := c.expect(220); err != nil {
-		return fmt.Errorf("greeting: %w", err)
+	if err := c.greeting(); err != nil {
+		return err
 	}
 	if err := c.hello(); err != nil {
 		return err
@@ -130,7 +194,7 @@ func (c *Client) secure(ctx context.Context) error {
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return err
 	}
-	c.conn = secured
+	c.use(secured)
 	return nil
 }
 
@@ -169,10 +233,45 @@ func (c *Client) hello() error {
 	if err != nil {
 		return err
 	}
+	if err := c.loop(r.Lines[0]); err != nil {
+		return err
+	}
 	c.extensions = make(map[string]string)
 	for _, line := range r.Lines[1:] {
-		keyword, parameters, _ := strings.Cut(line, " ")
-		c.extensions[strings.ToUpper(keyword)] = parameters
+		c.offered(line)
+	}
+	return nil
+}
+
+// offered notes one line of the answer to EHLO. AUTH comes in several lines, and, QUIRK, as
+// "AUTH=LOGIN", which is what servers wrote before RFC 2554 and still do beside the other form.
+func (c *Client) offered(line string) {
+	keyword, parameters, _ := strings.Cut(strings.TrimSpace(line), " ")
+	keyword = strings.ToUpper(keyword)
+	if mechanism, old := strings.CutPrefix(keyword, "AUTH="); old {
+		keyword, parameters = "AUTH", mechanism+" "+parameters
+	}
+	if before, ok := c.extensions[keyword]; ok {
+		parameters = before + " " + parameters
+	}
+	c.extensions[keyword] = parameters
+}
+
+func (c *Client) greeting() error {
+	r, err := c.expect(220)
+	if err != nil {
+		return fmt.Errorf("greeting: %w", err)
+	}
+	return c.loop(r.Lines[0])
+}
+
+// loop refuses a server that is ourselves: its greeting, and its answer to EHLO, begin with its
+// name (RFC 5321 §4.2, §4.1.1.1).
+func (c *Client) loop(line string) error {
+	name, _, _ := strings.Cut(line, " ")
+	if c.options.NotHello && strings.EqualFold(strings.TrimSuffix(name, "."), c.options.Hello) {
+		return backends.Fail(backends.Permanent, "the server calls itself %s, as this gateway does: mail would go round in circles", name).
+			WithCode("5.4.6").Say("the mail store's server is this gateway itself, tell your administrator")
 	}
 	return nil
 }
@@ -183,58 +282,15 @@ func (c *Client) Extension(keyword string) (parameters string, ok bool) {
 	return parameters, ok
 }
 
-// authenticate conducts a SASL exchange (RFC 4954 §4).
-func (c *Client) authenticate() error {
-	mechanism, err := c.options.Auth(strings.Fields(strings.ToUpper(c.extensions["AUTH"])))
-	if err != nil {
-		return err
-	}
-	name, initial, err := mechanism.Start()
-	if err != nil {
-		return err
-	}
-	line := "AUTH " + name
-	if initial != nil {
-		line += " " + encode(initial)
-	}
-	for {
-		r, err := c.command(0, "%s", line)
-		switch {
-		case err != nil:
-			return err
-		case r.Code == 235:
-			return nil
-		case r.Code != 334:
-			return &ReplyError{Reply: r, Command: "AUTH"}
-		}
-		challenge, err := base64.StdEncoding.DecodeString(r.Lines[0])
-		if err != nil {
-			return fmt.Errorf("AUTH: the challenge is not base64: %w", err)
-		}
-		response, err := mechanism.Next(challenge)
-		if err != nil {
-			line = "*"
-			continue
-		}
-		line = encode(response)
-		if line == "=" {
-			line = "" // an empty response is an empty line but for the initial one
-		}
-	}
-}
-
-func encode(response []byte) string {
-	if len(response) == 0 {
-		return "="
-	}
-	return base64.StdEncoding.EncodeToString(response)
-}
+// goodbye is how long the answer to QUIT may take.
+const goodbye = 2 * time.Second
 
 // Close says QUIT, without waiting long for the answer, and ends the connection.
 func (c *Client) Close() error {
 	if c.broken == nil {
-		_ = c.conn.SetDeadline(time.Now().Add(2 * time.Second))
-		_, _ = c.command(221, "QUIT")
+		if c.send("QUIT") == nil && c.flushWithin(goodbye) == nil {
+			_, _ = c.expectWithin(221, goodbye)
+		}
 	}
 	return c.conn.Close()
 }
@@ -290,8 +346,10 @@ func (c *Client) send(format string, args ...any) error {
 	return c.lost(err)
 }
 
-func (c *Client) flush() error {
-	_ = c.conn.SetWriteDeadline(time.Now().Add(c.options.Timeout))
+func (c *Client) flush() error { return c.flushWithin(c.options.Timeout) }
+
+func (c *Client) flushWithin(timeout time.Duration) error {
+	c.within(timeout)
 	return c.lost(c.out.Flush())
 }
 
@@ -311,7 +369,7 @@ func (c *Client) expectWithin(want int, timeout time.Duration) (Reply, error) {
 	if c.broken != nil {
 		return Reply{}, c.broken
 	}
-	_ = c.conn.SetReadDeadline(time.Now().Add(timeout))
+	c.within(timeout)
 	r, err := readReply(c.in)
 	if err != nil {
 		return r, c.lost(err)
@@ -351,17 +409,4 @@ func readReply(in *bufio.Reader) (Reply, error) {
 		}
 	}
 	return r, errors.New("the server's reply has too many lines")
-}
-
-// Plain is an Auth that logs in with PLAIN, or with LOGIN where the server has only that.
-func Plain(actAs, user, password string) func([]string) (sasl.Client, error) {
-	return func(mechanisms []string) (sasl.Client, error) {
-		switch {
-		case slices.Contains(mechanisms, sasl.Plain):
-			return sasl.NewPlainClient(actAs, user, password), nil
-		case slices.Contains(mechanisms, sasl.Login) && (actAs == "" || actAs == user):
-			return sasl.NewLoginClient(user, password), nil
-		}
-		return nil, fmt.Errorf("the server offers AUTH %v: neither PLAIN nor LOGIN fits", mechanisms)
-	}
 }

@@ -18,6 +18,7 @@ type LMTP struct {
 	TLS     TLS
 	Config  *tls.Config
 	Timeout time.Duration
+	TempDir string // for content that is sent more than once, see Options
 }
 
 func (l LMTP) dial(ctx context.Context) (*Client, error) {
@@ -25,7 +26,7 @@ func (l LMTP) dial(ctx context.Context) (*Client, error) {
 	if strings.HasPrefix(l.Address, "/") {
 		network = "unix"
 	}
-	client, err := Dial(ctx, network, l.Address, Options{LMTP: true, Hello: l.Hello, TLS: l.TLS, Config: l.Config, Timeout: l.Timeout})
+	client, err := Dial(ctx, network, l.Address, Options{LMTP: true, Hello: l.Hello, TLS: l.TLS, Config: l.Config, Timeout: l.Timeout, TempDir: l.TempDir})
 	if err != nil {
 		return nil, backends.Fail(backends.Temporary, "LMTP server %w", err).WithCode("4.4.1")
 	}

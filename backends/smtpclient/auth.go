@@ -1,0 +1,144 @@
+package smtpclient
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-sasl"
+)
+
+// authenticate logs in. A mechanism that the server has offered and then does not understand is
+// followed by another one, where Auth has one: QUIRK, as servers and the proxies in front of them
+// offer what they do not have.
+func (c *Client) authenticate() error {
+	offered := strings.Fields(strings.ToUpper(c.extensions["AUTH"]))
+	var refused *ReplyError
+	for {
+		mechanism, err := c.options.Auth(offered)
+		if err != nil {
+			if refused != nil {
+				return refused
+			}
+			return err
+		}
+		name, err := c.exchangeWith(mechanism)
+		if !errors.As(err, &refused) || !notUnderstood(refused.Reply) || c.broken != nil {
+			return err
+		}
+		fewer := slices.DeleteFunc(slices.Clone(offered), func(m string) bool { return m == name })
+		if len(fewer) == len(offered) {
+			return err
+		}
+		offered = fewer
+	}
+}
+
+// notUnderstood says that a reply to AUTH speaks of the command and not of the credential
+// (RFC 5321 §4.2.2, RFC 4954 §4).
+func notUnderstood(r Reply) bool { return r.Code >= 500 && r.Code <= 504 }
+
+// exchangeWith conducts one SASL exchange (RFC 4954 §4).
+func (c *Client) exchangeWith(mechanism sasl.Client) (name string, err error) {
+	name, initial, err := mechanism.Start()
+	if err != nil {
+		return name, err
+	}
+	line := "AUTH " + name
+	if initial != nil {
+		line += " " + encode(initial)
+	}
+	var gaveUp error
+	for asked := range exchangeMost {
+		r, err := c.command(0, "%s", line)
+		switch {
+		case err != nil:
+			return name, err
+		case r.Code == 235 && gaveUp == nil:
+			return name, nil
+		case gaveUp != nil:
+			return name, fmt.Errorf("AUTH %s: %w", name, gaveUp)
+		case r.Code != 334:
+			return name, &ReplyError{Reply: r, Command: "AUTH"}
+		case asked == 0 && len(initial) > 0 && r.Lines[0] == "":
+			line = encode(initial) // QUIRK: the server has not looked at it
+			continue
+		}
+		if line, gaveUp = respond(mechanism, r.Lines[0]); gaveUp != nil {
+			line = "*" // RFC 4954 §4
+		}
+	}
+	return name, fmt.Errorf("AUTH %s has no end", name)
+}
+
+// exchangeMost is more challenges than any mechanism has.
+const exchangeMost = 20
+
+// respond answers a challenge. The prompts of LOGIN need not be base64.
+func respond(mechanism sasl.Client, text string) (line string, err error) {
+	challenge, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		if _, prompts := mechanism.(*loginClient); !prompts {
+			return "", fmt.Errorf("the challenge is not base64: %w", err)
+		}
+		challenge = []byte(text)
+	}
+	response, err := mechanism.Next(challenge)
+	if err != nil || len(response) == 0 {
+		return "", err // an empty response is an empty line but for the initial one
+	}
+	return encode(response), nil
+}
+
+func encode(response []byte) string {
+	if len(response) == 0 {
+		return "="
+	}
+	return base64.StdEncoding.EncodeToString(response)
+}
+
+// Plain is an Auth that logs in with PLAIN, or with LOGIN where the server has only that.
+func Plain(actAs, user, password string) func([]string) (sasl.Client, error) {
+	return func(mechanisms []string) (sasl.Client, error) {
+		switch {
+		case slices.Contains(mechanisms, sasl.Plain):
+			return sasl.NewPlainClient(actAs, user, password), nil
+		case slices.Contains(mechanisms, sasl.Login) && (actAs == "" || actAs == user):
+			return NewLogin(user, password), nil
+		}
+		return nil, fmt.Errorf("the server offers AUTH %v: neither PLAIN nor LOGIN fits", mechanisms)
+	}
+}
+
+// NewLogin is the client's side of LOGIN, which no RFC defines. What the prompts say is for
+// people: servers write them in all languages, with and without a colon, empty, and not in
+// base64. So their order counts, and the name is sent as an answer, not along with AUTH, since
+// some servers ask for it all the same.
+func NewLogin(user, password string) sasl.Client {
+	return &loginClient{user: user, password: password}
+}
+
+type loginClient struct {
+	user, password string
+	names          int  // how often the name was given
+	done           bool // the password was given
+}
+
+func (l *loginClient) Start() (string, []byte, error) { return sasl.Login, nil, nil }
+
+// Next gives the name, and then the password. The one prompt that is read is the second: some
+// servers ask for the name twice.
+func (l *loginClient) Next(prompt []byte) ([]byte, error) {
+	again := l.names == 1 && strings.HasPrefix(strings.ToLower(strings.TrimSpace(string(prompt))), "user")
+	switch {
+	case l.done:
+		return nil, sasl.ErrUnexpectedServerChallenge
+	case l.names == 0, again:
+		l.names++
+		return []byte(l.user), nil
+	}
+	l.done = true
+	return []byte(l.password), nil
+}

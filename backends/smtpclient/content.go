@@ -1,0 +1,122 @@
+package smtpclient
+
+import (
+	"bytes"
+	"io"
+	"strconv"
+
+	"github.com/dipylon/dipylon/backends/crlf"
+	"github.com/dipylon/dipylon/backends/remote"
+)
+
+// chunkSize is how much content goes into one BDAT (RFC 3030).
+const chunkSize = 256 << 10
+
+// transfer sends the content, up to its end. A CR or LF of its own never leaves (RFC 5321
+// §2.3.8): a server that takes it for a line's end would see the end of the content behind it.
+func (c *Client) transfer(raw io.Reader) error {
+	content := crlf.NewReader(raw)
+	defer content.Release()
+	if c.has("CHUNKING") {
+		return c.chunks(content)
+	}
+	return c.data(content)
+}
+
+// errContent wraps what the content's reader failed with.
+type errContent struct{ error }
+
+func (e errContent) Unwrap() error { return e.error }
+
+// chunks sends the content with BDAT, without waiting for the replies in between, and the
+// last chunk once the content is known to be complete.
+func (c *Client) chunks(content io.Reader) error {
+	buffer, next := make([]byte, chunkSize), make([]byte, chunkSize)
+	n, err := remote.ReadFull(content, buffer)
+	for {
+		if err != nil && err != io.EOF {
+			return errContent{err}
+		}
+		last := err == io.EOF
+		var more int
+		if !last { // one chunk is read ahead, as the last one has to say that it is
+			more, err = remote.ReadFull(content, next)
+			if last = err == io.EOF && more == 0; !last && err != nil && err != io.EOF {
+				return errContent{err}
+			}
+		}
+		if err := c.chunk(buffer[:n], last); err != nil || last {
+			return err
+		}
+		buffer, next, n = next, buffer, more
+	}
+}
+
+// chunk sends one BDAT. The reply to the last one is left to finish.
+func (c *Client) chunk(octets []byte, last bool) error {
+	line := "BDAT " + strconv.Itoa(len(octets))
+	if last {
+		line += " LAST"
+	}
+	if err := c.send("%s", line); err != nil {
+		return err
+	}
+	c.within(c.options.Timeout)
+	if _, err := c.out.Write(octets); err != nil {
+		return c.lost(err)
+	}
+	if err := c.flush(); err != nil || last {
+		return err
+	}
+	_, err := c.expect(250)
+	return err
+}
+
+// data sends the content with DATA, dots stuffed (RFC 5321 §4.5.2).
+func (c *Client) data(content io.Reader) error {
+	if _, err := c.command(354, "DATA"); err != nil {
+		return err
+	}
+	stuffed := &stuffer{c: c, lineStart: true}
+	if _, err := io.CopyBuffer(stuffed, onlyReader{content}, make([]byte, 64<<10)); err != nil {
+		if stuffed.failed == nil {
+			err = errContent{err}
+		}
+		// The only way to take a message back is to go before its end.
+		_ = c.lost(err)
+		return err
+	}
+	if !stuffed.lineStart {
+		_, _ = c.out.WriteString("\r\n")
+	}
+	_, _ = c.out.WriteString(".\r\n")
+	return c.flush()
+}
+
+type onlyReader struct{ io.Reader }
+
+type stuffer struct {
+	c         *Client
+	lineStart bool
+	failed    error
+}
+
+func (s *stuffer) Write(p []byte) (int, error) {
+	total := len(p)
+	s.c.within(s.c.options.Timeout)
+	for len(p) > 0 {
+		if s.lineStart && p[0] == '.' {
+			_ = s.c.out.WriteByte('.')
+		}
+		line := len(p)
+		if i := bytes.IndexByte(p, '\n'); i >= 0 {
+			line = i + 1
+		}
+		if _, s.failed = s.c.out.Write(p[:line]); s.failed != nil {
+			return 0, s.c.lost(s.failed)
+		}
+		s.lineStart = p[line-1] == '\n'
+		p = p[line:]
+	}
+	return total, nil
+}
