@@ -68,9 +68,20 @@ func (s *Store) byPassword(ctx context.Context, d *directory, credential backend
 		return nil, backends.Fail(backends.Temporary, "verifying a password: %w", err)
 	}
 	if !right || a == nil || hash != a.hash {
-		return nil, backends.Fail(backends.BadCredentials, "a wrong password, or no such user")
+		return nil, backends.Fail(backends.BadCredentials, "%s", whyRefused(a))
 	}
 	return a, nil
+}
+
+// whyRefused is for the log alone: the client is told the same of each.
+func whyRefused(a *account) string {
+	switch {
+	case a == nil:
+		return "no such user"
+	case a.hash == nil:
+		return "the account has no password"
+	}
+	return "a wrong password"
 }
 
 // byWord takes the gateway's word, where the settings allow it.

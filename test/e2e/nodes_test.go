@@ -110,7 +110,7 @@ func TestGuessersMeetBothNodes(t *testing.T) {
 		place := two.Log.Len()
 		p := login(t, two, other)
 		p.Quit()
-		waited, ok := two.Log.Wait(t, place, `"message":"login"`, `"outcome":"accepted"`).Fields["waited"].(float64)
+		waited, ok := two.Log.Wait(t, place, `"message":"login"`, `"outcome":"accepted"`).Fields["waited_ms"].(float64)
 		return ok && waited > 0
 	})
 }
