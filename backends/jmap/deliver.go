@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -99,6 +100,12 @@ func refusedForStore(err error) *backends.Failure {
 	return backends.Fail(backends.Temporary, "the password in delivery.accounts: %w", err)
 }
 
+// keyProperty asks for all fields of that name (RFC 8621 §4.1.3).
+const keyProperty = "header:" + keyField + ":all"
+
+// withKeyMost is how many messages of one key are looked at.
+const withKeyMost = 64
+
 // withKey finds the messages of the account that have a delivery's key (RFC 8621 §4.4.1). A
 // message that came in before the gateway took it, by a day of clocks that disagree, has another.
 func (s *session) withKey(ctx context.Context, d backends.Delivery) ([]email, error) {
@@ -110,9 +117,11 @@ func (s *session) withKey(ctx context.Context, d backends.Delivery) ([]email, er
 		IDs []string `json:"ids"`
 	}
 	var found emailList
-	err := s.request(ctx, call{"Email/query", map[string]any{"filter": filter, "limit": 1}, &query},
-		emails(reference(0, "Email/query", "/ids"), &found))
-	return found.List, err
+	got := emails(reference(0, "Email/query", "/ids"), &found)
+	got.arguments["properties"] = append(slices.Clone(emailProperties), keyProperty)
+	err := s.request(ctx, call{"Email/query", map[string]any{"filter": filter, "limit": withKeyMost}, &query}, got)
+	// The filter finds what contains the key, too: "k1" in "k10".
+	return slices.DeleteFunc(found.List, func(e email) bool { return len(e.keys) > 0 && !slices.Contains(e.keys, d.Key) }), err
 }
 
 // deliverByImport keeps the message until it is known to be whole, and gives it to the
@@ -261,7 +270,7 @@ func (s *session) importBlob(ctx context.Context, blob, box string, keywords ...
 		return "", err
 	}
 	if refused, ok := got.NotCreated["m"]; ok {
-		return refused.ExistingID, refused.failure("import")
+		return refused.ExistingID, refused.importing()
 	}
 	if got.Created["m"].ID == "" {
 		return "", unanswered("import", errors.New("the response says nothing of the message"))

@@ -40,6 +40,7 @@ type Store struct {
 	http     *http.Client
 	slots    slots
 	inFlight smtpclient.InFlight
+	attempts attempts
 	liar     atomic.Bool // the server has given a message another length than it had said
 
 	mu     sync.Mutex

@@ -23,7 +23,8 @@ type email struct {
 	Keywords   map[string]bool `json:"keywords"`
 	MailboxIDs map[string]bool `json:"mailboxIds"`
 
-	uidl string // what the header field of the administrator's rule holds
+	uidl string   // what the header field of the administrator's rule holds
+	keys []string // what the fields with a delivery's key hold, where they were asked for
 }
 
 // UnmarshalJSON reads a message, and the header field that was asked for, whose name is a part
@@ -39,7 +40,14 @@ func (e *email) UnmarshalJSON(raw []byte) error {
 	}
 	for name, value := range properties {
 		var values []string
-		if strings.HasPrefix(name, "header:") && json.Unmarshal(value, &values) == nil && len(values) > 0 {
+		if !strings.HasPrefix(name, "header:") || json.Unmarshal(value, &values) != nil || len(values) == 0 {
+			continue
+		}
+		if strings.EqualFold(name, keyProperty) {
+			for _, v := range values {
+				e.keys = append(e.keys, strings.TrimSpace(v))
+			}
+		} else {
 			e.uidl = uidl.FromValue(values[0])
 		}
 	}

@@ -109,10 +109,13 @@ func (s *session) encode(r *resource, calls []call) ([]byte, error) {
 	case int64(len(calls)) > limits.CallsInRequest:
 		return nil, backends.Fail(backends.Unsupported, "the server takes %d method calls in a request, and %d are needed", limits.CallsInRequest, len(calls))
 	case int64(len(body)) > limits.SizeRequest:
-		return nil, backends.Fail(backends.Unsupported, "the server takes requests of %d octets, and %d are needed", limits.SizeRequest, len(body))
+		return nil, backends.Fail(backends.Unsupported, "%w: the server takes %d octets, and %d are needed", errRequestTooLarge, limits.SizeRequest, len(body))
 	}
 	return body, nil
 }
+
+// errRequestTooLarge marks a request that was not sent, as it is larger than the server takes.
+var errRequestTooLarge = errors.New("the request is too large")
 
 func changesNothing(calls []call) bool {
 	return !slices.ContainsFunc(calls, func(c call) bool {
@@ -246,6 +249,9 @@ type methodError struct {
 	Description       string   `json:"description"`
 	InvalidRecipients []string `json:"invalidRecipients"`
 	ExistingID        string   `json:"existingId"`
+	MaxRecipients     int64    `json:"maxRecipients"`
+	MaxSize           int64    `json:"maxSize"`
+	Properties        []string `json:"properties"`
 }
 
 func (e methodError) Error() string {
