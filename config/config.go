@@ -147,6 +147,8 @@ type Limits struct {
 	Errors        int  `yaml:"errors" min:"1" max:"1000"`
 	Refusals      int  `yaml:"refusals" min:"1" max:"100000"`
 	LoginFailures int  `yaml:"login_failures" min:"1" max:"100"`
+	ListSize      Size `yaml:"list_size" min:"1MiB" max:"3GiB"`   // ids of one open maildrop
+	ListsSize     Size `yaml:"lists_size" min:"1MiB" max:"64GiB"` // of all of them
 }
 
 // Timeouts bound the waits that are not one protocol's own.
@@ -227,7 +229,7 @@ func withDefaults(hostname string) Config {
 		},
 		Limits: Limits{
 			Connections: 1000, PerAddress: 50,
-			MessageSize: 50 << 20, HeaderSize: 1 << 20, Recipients: 1000, Messages: 1000,
+			MessageSize: 50 << 20, HeaderSize: 1 << 20, ListSize: 64 << 20, ListsSize: 256 << 20, Recipients: 1000, Messages: 1000,
 			Errors: 20, Refusals: 100, LoginFailures: 3,
 		},
 		Timeouts: Timeouts{

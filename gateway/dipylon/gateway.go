@@ -57,9 +57,11 @@ type gateway struct {
 	work   sync.WaitGroup // every goroutine
 	failed chan error     // why the gateway cannot go on
 
-	mu      sync.Mutex
-	pace    *maildrop.Measuring // of the configuration of the day
-	engines map[engine]struct{} // old ones that still have sessions, too
+	mu        sync.Mutex
+	listsMost int64
+	pace      *maildrop.Measuring // of the configuration of the day
+	lists     *maildrop.Budget    // of listsMost octets
+	engines   map[engine]struct{} // old ones that still have sessions, too
 }
 
 // newGateway prepares a gateway: folders, what is shared, sockets. Nothing is served yet, and

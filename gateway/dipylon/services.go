@@ -64,6 +64,7 @@ func (g *gateway) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConf
 		Backend: maildrop.New(maildrop.Options{
 			Log: log, Desk: g.desk, Locks: g.locks, Index: g.index,
 			Measuring: g.measuring(s.pop3), Hostname: s.hostname,
+			ListMost: int64(s.limits.ListSize), Lists: g.listRoom(int64(s.limits.ListsSize)),
 			PlaintextLogin: s.pop3.PlaintextLogin,
 			Policies:       g.policies, Sessions: g.sessions,
 			Quarantine: &quarantine.Ward{DB: g.db},
@@ -90,6 +91,16 @@ func (g *gateway) measuring(c config.POP3) *maildrop.Measuring {
 		g.pace = &maildrop.Measuring{Octets: octets}
 	}
 	return g.pace
+}
+
+// listRoom is what the lists of all listeners' sessions have together.
+func (g *gateway) listRoom(octets int64) *maildrop.Budget {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.lists == nil || g.listsMost != octets {
+		g.lists, g.listsMost = maildrop.NewBudget(octets), octets
+	}
+	return g.lists
 }
 
 func quirksOf(names []string) pop3.Quirks {

@@ -25,8 +25,8 @@ const (
 	aheadWrong = 3
 )
 
-// Budget bounds the octets that all sessions together hold of messages nobody has asked for
-// yet (I11). The zero value allows none.
+// Budget bounds the octets that all sessions together hold of something (I11): of messages
+// nobody has asked for yet, or of lists. The zero value allows none.
 type Budget struct {
 	octets atomic.Int64
 }

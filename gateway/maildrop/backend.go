@@ -50,8 +50,14 @@ type Options struct {
 	// Quarantine remembers messages that their stores cannot give [nobody does].
 	Quarantine *quarantine.Ward
 	// MessagesMost bounds a folder: each message costs some 100 octets of memory while a
-	// session is open [1,000,000].
+	// session is open, and its id and its unique-id [1,000,000].
 	MessagesMost int
+	// ListMost bounds the octets of the ids and unique-ids of one session [64 MiB], Lists those of
+	// all sessions together [256 MiB]. A session's first listFree octets do not count: the number
+	// of connections bounds those, and ordinary sessions go on beside a store whose ids are
+	// enormous.
+	ListMost int64
+	Lists    *Budget
 	// Ahead bounds the octets that all sessions hold of messages not asked for yet [64 MiB],
 	// AheadPerSession those of one session [4 MiB]; below zero: nothing is read ahead.
 	Ahead           *Budget
@@ -95,6 +101,12 @@ func New(o Options) *Backend {
 	}
 	if o.MessagesMost == 0 {
 		o.MessagesMost = 1_000_000
+	}
+	if o.ListMost == 0 {
+		o.ListMost = 64 << 20
+	}
+	if o.Lists == nil {
+		o.Lists = NewBudget(256 << 20)
 	}
 	return &Backend{o: o}
 }

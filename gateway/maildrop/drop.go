@@ -44,6 +44,7 @@ type drop struct {
 	policy *policy.Policy
 	due    []backends.MessageID // kept messages whose time is over
 	leave  func()               // counts the session out; nil: it was not counted
+	space  listRoom
 
 	messageIDs messageIDs
 
@@ -357,6 +358,7 @@ func (d *drop) Close() error {
 		if d.leave != nil {
 			d.leave()
 		}
+		d.space.giveBack()
 	})
 	return d.closed
 }

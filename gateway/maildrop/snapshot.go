@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
-	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -26,13 +25,49 @@ const (
 	derivedMark = "~1"
 )
 
+// listFree is what each session may have of ids without asking.
+const listFree = 256 << 10
+
+// listRoom is what a session's list takes of the room for all lists (I11).
+type listRoom struct {
+	most   int64
+	all    *Budget
+	octets int64 // in use
+}
+
+// errListsFull is a list for which there is no room beside the other sessions' lists.
+var errListsFull = errors.New("the ids in all open maildrops together have more octets than are allowed")
+
+// grow asks for room for so many octets in all.
+func (r *listRoom) grow(octets int64) error {
+	if octets <= r.octets || octets <= listFree {
+		return nil
+	}
+	if octets > r.most {
+		return backends.Fail(backends.Permanent, "%w: its ids have more than %d octets", errTooMany, r.most).Say("the mailbox has too many messages")
+	}
+	if !r.all.take(octets - max(r.octets, listFree)) {
+		return backends.Fail(backends.Throttled, "%w", errListsFull).Say("too many large mailboxes are open, try again later")
+	}
+	r.octets = octets
+	return nil
+}
+
+// giveBack is for the session's end.
+func (r *listRoom) giveBack() {
+	if r.octets > listFree {
+		r.all.give(r.octets - listFree)
+	}
+	r.octets = 0
+}
+
 // errTooMany ends the listing of a folder that is larger than the configuration allows.
 var errTooMany = errors.New("the folder has more messages than are allowed")
 
-// snapshot is a folder's list in little memory: all ids in one string, 24 octets and a size for
+// snapshot is a folder's list in little memory: all ids in an arena, 24 octets and a size for
 // each message beside it. Messages count from 0 here.
 type snapshot struct {
-	arena   string
+	texts   *arena
 	entries []entry
 	mu      sync.Mutex // guards sizes: a size may be learnt while another message is read
 	sizes   []int64    // -1: not known exactly, yet
@@ -44,17 +79,10 @@ type entry struct {
 	id, uidl span
 }
 
-type span struct {
-	start  uint32
-	length uint16
+func (s *snapshot) id(i int) backends.MessageID {
+	return backends.MessageID(s.texts.text(s.entries[i].id))
 }
-
-func (s *snapshot) text(at span) string {
-	return s.arena[at.start : at.start+uint32(at.length)]
-}
-
-func (s *snapshot) id(i int) backends.MessageID { return backends.MessageID(s.text(s.entries[i].id)) }
-func (s *snapshot) uidl(i int) string           { return s.text(s.entries[i].uidl) }
+func (s *snapshot) uidl(i int) string { return s.texts.text(s.entries[i].uidl) }
 
 func (s *snapshot) size(i int) (octets int64, known bool) {
 	s.mu.Lock()
@@ -72,7 +100,7 @@ func (s *snapshot) complete() bool {
 // ids yields the id of each message.
 func (s *snapshot) ids(yield func(id string) bool) {
 	for _, e := range s.entries {
-		if !yield(s.text(e.id)) {
+		if !yield(s.texts.text(e.id)) {
 			return
 		}
 	}
@@ -102,30 +130,38 @@ func (s *snapshot) filter(wanted func(i int) bool) {
 
 // rename gives a message another unique-id, which nobody else has.
 func (s *snapshot) rename(i int, uidl string) {
-	s.entries[i].uidl = span{start: uint32(len(s.arena)), length: uint16(len(uidl))}
-	s.arena += uidl
+	if at, err := s.texts.put(uidl); err == nil {
+		s.entries[i].uidl = at
+	}
 }
 
 // scan is a snapshot while it is being made.
 type scan struct {
 	log     zerolog.Logger
+	space   *listRoom
 	most    int
 	fast    bool // estimates are told as sizes
 	known   *index.Folder
 	pinned  bool              // known has unique-ids
 	pins    map[string]string // unique-ids, by id, that are to be known from now on
-	arena   strings.Builder
+	texts   *arena
 	entries []entry
 	sizes   []int64
 	seen    int
 	// told are the store's own UIDLs of entries (Entry.UIDL), by index: few stores have any.
-	told map[int]string
+	told       map[int]string
+	toldOctets int64
 }
+
+// toldCost is about what an entry of scan.told costs beside its text.
+const toldCost = 64
 
 // takeSnapshot reads the list to its end. An entry that breaks the contract (I10) is left out
 // and logged; the others are served (I8).
 func (d *drop) takeSnapshot(ctx context.Context, from backends.Maildrop) (*snapshot, error) {
-	s := &scan{log: d.log, most: d.o.MessagesMost, fast: d.policy.FastSizes, known: d.known}
+	d.space.giveBack() // of a list before
+	d.space.most, d.space.all = d.o.ListMost, d.o.Lists
+	s := &scan{texts: &arena{}, space: &d.space, log: d.log, most: d.o.MessagesMost, fast: d.policy.FastSizes, known: d.known}
 	for e, err := range from.List(ctx) {
 		if err != nil {
 			return nil, err
@@ -168,6 +204,7 @@ func (s *scan) add(e backends.Entry) error {
 			s.told = make(map[int]string)
 		}
 		s.told[len(s.entries)] = e.UIDL
+		s.toldOctets += int64(len(e.UIDL)) + toldCost
 	}
 	size := e.Size
 	if size < 0 || !e.Exact && !s.fast {
@@ -182,15 +219,14 @@ func (s *scan) add(e backends.Entry) error {
 }
 
 func (s *scan) put(text string) (span, error) {
-	if s.arena.Len() > math.MaxUint32-idMost {
-		return span{}, backends.Fail(backends.Permanent, "the ids of the folder's messages exceed 4 GiB")
+	at, err := s.texts.put(text)
+	if err == nil {
+		err = s.space.grow(s.texts.octets() + s.toldOctets)
 	}
-	at := span{start: uint32(s.arena.Len()), length: uint16(len(text))}
-	s.arena.WriteString(text)
-	return at, nil
+	return at, err
 }
 
-func (s *scan) at(p span) string { return s.arena.String()[p.start : p.start+uint32(p.length)] }
+func (s *scan) at(p span) string { return s.texts.text(p) }
 
 // finish leaves out what is listed twice and gives each message its unique-id.
 func (s *scan) finish() (*snapshot, error) {
@@ -223,7 +259,7 @@ func (s *scan) finish() (*snapshot, error) {
 			seen = kept
 		}
 	}
-	return &snapshot{arena: s.arena.String(), entries: s.entries[:kept:kept], sizes: s.sizes[:kept:kept], seen: seen}, nil
+	return &snapshot{texts: s.texts, entries: s.entries[:kept:kept], sizes: s.sizes[:kept:kept], seen: seen}, nil
 }
 
 // chooseUIDL takes what the index has, or else the first that is valid and free of: what clients
