@@ -34,7 +34,7 @@ func (m *messageIDs) remember(i int, id string) {
 
 // named adds what a message is called to an event.
 func (d *drop) named(e *zerolog.Event, event string, i int) *zerolog.Event {
-	id := d.list.text(d.list.entries[i].id)
+	id := string(d.list.id(i))
 	return e.Str(events.Event, event).Str(events.Folder, d.folder).Str("id", id[:min(len(id), 256)]).
 		Str("uidl", d.list.uidl(i)).Str(events.MessageID, d.messageIDs.of[i])
 }
