@@ -52,6 +52,12 @@ type outcome struct {
 
 func (o outcome) temporary() bool { return o.err != nil && replyOf(o.err).Code/100 == 4 }
 
+// tooMany says whether the recipient was refused for the number of those it was named with:
+// X.5.3 (RFC 3463 §3.6).
+func (o outcome) tooMany() bool {
+	return o.err != nil && strings.HasSuffix(replyOf(o.err).Enhanced, ".5.3")
+}
+
 func replyOf(err error) *smtp.Error {
 	reply, _ := errors.AsType[*smtp.Error](replies.SMTP(err))
 	return reply
@@ -139,7 +145,52 @@ func (p *parcel) deliverTo(ctx context.Context, g group) (outcomes []outcome) {
 		return outcomes
 	}
 	for batch := range slices.Chunk(g.to, recipientsMost(ctx, g)) {
-		outcomes = append(outcomes, p.deliverBatch(ctx, g.store, batch)...)
+		outcomes = append(outcomes, p.deliverTogether(ctx, g.store, batch, false)...)
+	}
+	return outcomes
+}
+
+// deliverTogether delivers to recipients at once, and to fewer at a time where the store says that
+// they are too many (RFC 5321 §4.5.3.1.10): those that it has left out, or, if it refuses all,
+// one half and then the other. A store that refuses the first of them even by itself does not
+// speak of this message's recipients: then nobody else is tried. alone says that one was taken.
+func (p *parcel) deliverTogether(ctx context.Context, store *Store, to []string, alone bool) []outcome {
+	outcomes := p.deliverBatch(ctx, store, to)
+	var over []string
+	for _, o := range outcomes {
+		if o.tooMany() {
+			over = append(over, o.address)
+		}
+	}
+	if len(over) == 0 || len(to) == 1 || ctx.Err() != nil {
+		return outcomes
+	}
+	if len(over) < len(to) {
+		return replaced(outcomes, p.deliverTogether(ctx, store, over, true))
+	}
+	if !alone {
+		first := p.deliverBatch(ctx, store, to[:1])
+		if outcomes = replaced(outcomes, first); first[0].tooMany() {
+			return outcomes
+		}
+		over = to[1:]
+	}
+	for half := range slices.Chunk(over, (len(over)+1)/2) {
+		outcomes = replaced(outcomes, p.deliverTogether(ctx, store, half, true))
+	}
+	return outcomes
+}
+
+// replaced puts later outcomes in the place of earlier ones.
+func replaced(outcomes, later []outcome) []outcome {
+	at := make(map[string]outcome, len(later))
+	for _, o := range later {
+		at[o.address] = o
+	}
+	for i := range outcomes {
+		if o, ok := at[outcomes[i].address]; ok {
+			outcomes[i] = o
+		}
 	}
 	return outcomes
 }

@@ -39,6 +39,7 @@ type fakeStore struct {
 	before  func(ctx context.Context, d backends.Delivery) error
 	after   func(ctx context.Context, d backends.Delivery, v []backends.Verdict) ([]backends.Verdict, error)
 	verdict func(recipient string) *backends.Failure
+	choose  func(d backends.Delivery, i int) *backends.Failure // likewise, of the recipient with a number
 }
 
 // receiver is a store that only takes mail in, sender one that also sends.
@@ -127,10 +128,13 @@ func (f *fakeStore) take(ctx context.Context, d backends.Delivery, content io.Re
 	}
 	f.mu.Lock()
 	var verdicts []backends.Verdict
-	for _, r := range d.Recipients {
+	for i, r := range d.Recipients {
 		v := backends.Verdict{Recipient: r}
 		if f.verdict != nil {
 			v.Failure = f.verdict(r)
+		}
+		if f.choose != nil {
+			v.Failure = f.choose(d, i)
 		}
 		if v.Failure == nil && !f.taken[d.Key+" "+r] {
 			f.taken[d.Key+" "+r] = true
