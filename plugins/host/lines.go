@@ -25,13 +25,12 @@ const (
 	linesBurst   = 1000        // lines at once
 	linesPerSec  = 200         // lines a second in the long run
 	traceGap     = time.Second // between two lines of a stack trace
-	tailMost     = 5           // lines kept to explain an end
-	tailLineMost = 300         // octets of each of them
+	droppedGap   = time.Minute // between two lines that say that lines were dropped
 )
 
 // lines takes up what a plugin writes to its outputs: it is split into lines, bounded in
 // length and in rate, and written to the gateway's log. Nothing in it is trusted: it may be
-// JSON of any shape, or no text at all.
+// JSON of any shape, or no text at all. What exceeds the rate is counted and not looked at.
 type lines struct {
 	log zerolog.Logger
 	now func() time.Time
@@ -41,7 +40,10 @@ type lines struct {
 	tokens   float64
 	refilled time.Time
 	dropped  int
-	last     []string
+	told     time.Time   // when it was last told that lines were dropped
+	notice   *time.Timer // tells it of a plugin that writes no more
+	ended    bool
+	last     recent
 }
 
 func newLines(log zerolog.Logger) *lines {
@@ -60,21 +62,37 @@ type lineStream struct {
 // Write never fails.
 func (s *lineStream) Write(p []byte) (int, error) {
 	n := len(p)
-	for len(p) > 0 {
+	s.to.mu.Lock()
+	defer s.to.mu.Unlock()
+	s.to.refill()
+	for {
 		end := bytes.IndexByte(p, '\n')
-		piece := p
-		if end >= 0 {
-			piece = p[:end]
-		}
-		s.add(piece)
 		if end < 0 {
 			break
 		}
-		s.flush()
+		if s.to.tokens < 1 {
+			p = s.skip(p)
+			break
+		}
+		s.add(p[:end])
+		s.end()
 		p = p[end+1:]
 	}
+	s.add(p)
 	return n, nil
 }
+
+// skip drops all the lines that end in p, and returns the rest.
+func (s *lineStream) skip(p []byte) []byte {
+	last := bytes.LastIndexByte(p, '\n') + 1
+	s.to.drop(bytes.Count(p[:last], newline))
+	s.to.last.add(s.partial)
+	s.to.last.add(p[:last])
+	s.partial, s.cut = s.partial[:0], false
+	return p[last:]
+}
+
+var newline = []byte{'\n'}
 
 func (s *lineStream) add(piece []byte) {
 	room := lineMost - len(s.partial)
@@ -84,31 +102,36 @@ func (s *lineStream) add(piece []byte) {
 	s.partial = append(s.partial, piece...)
 }
 
-// flush logs the line that is under way, with or without its end.
+// flush logs the line that is under way, without its end.
 func (s *lineStream) flush() {
+	s.to.mu.Lock()
+	defer s.to.mu.Unlock()
+	s.to.refill()
+	s.end()
+}
+
+// end takes up the line that is under way. s.to.mu is held.
+func (s *lineStream) end() {
 	if len(s.partial) > 0 {
+		s.to.last.add(s.partial)
+		s.to.last.add(newline)
 		s.to.line(s.partial, s.cut)
 	}
 	s.partial, s.cut = s.partial[:0], false
 }
 
-// line takes up one line.
+// line takes up one line. l.mu is held.
 func (l *lines) line(line []byte, cut bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if l.tokens < 1 {
+		l.drop(1)
+		return
+	}
+	l.tokens--
+	l.tellDropped()
 	entry, ok := parseLine(line)
 	if !ok {
 		entry = l.plain(string(line))
 	}
-	if entry.message != "" {
-		l.last = append(l.last, convert.Line(entry.message, tailLineMost))
-		l.last = l.last[max(0, len(l.last)-tailMost):]
-	}
-	if !l.allowed() {
-		l.dropped++
-		return
-	}
-	l.tellDropped()
 	event := l.log.WithLevel(entry.level)
 	if cut {
 		event.Bool("truncated", true)
@@ -119,11 +142,24 @@ func (l *lines) line(line []byte, cut bool) {
 	event.Msg(entry.message)
 }
 
-// tellDropped says how many lines were dropped since it last did. l.mu is held.
+// drop counts lines that are not logged. l.mu is held.
+func (l *lines) drop(n int) {
+	l.dropped += n
+	if l.dropped > 0 && l.notice == nil && !l.ended {
+		l.notice = time.AfterFunc(droppedGap, func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.notice = nil
+			l.tellDropped()
+		})
+	}
+}
+
+// tellDropped says how many lines were dropped since it last did, once in a while. l.mu is held.
 func (l *lines) tellDropped() {
-	if l.dropped > 0 {
+	if now := l.now(); l.dropped > 0 && (l.ended || l.told.IsZero() || now.Sub(l.told) >= droppedGap) {
 		l.log.Warn().Int("lines", l.dropped).Msg("the plugin writes too much: lines were dropped")
-		l.dropped = 0
+		l.dropped, l.told = 0, now
 	}
 }
 
@@ -131,28 +167,27 @@ func (l *lines) tellDropped() {
 func (l *lines) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.ended = true
+	if l.notice != nil {
+		l.notice.Stop()
+	}
 	l.tellDropped()
 }
 
-// allowed takes a token from the bucket.
-func (l *lines) allowed() bool {
+// refill adds to the bucket what time has brought. l.mu is held.
+func (l *lines) refill() {
 	now := l.now()
 	if !l.refilled.IsZero() {
 		l.tokens = min(linesBurst, l.tokens+now.Sub(l.refilled).Seconds()*linesPerSec)
 	}
 	l.refilled = now
-	if l.tokens < 1 {
-		return false
-	}
-	l.tokens--
-	return true
 }
 
 // tail is the last that the plugin said, for the one who has to explain its end.
 func (l *lines) tail() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.Join(l.last, " / ")
+	return l.last.words()
 }
 
 // logLine is one line as understood.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -102,6 +103,109 @@ func TestLinesRate(t *testing.T) {
 	l.end()
 	if !strings.Contains(log.String(), `"lines":10`) {
 		t.Error(log.String())
+	}
+}
+
+// TestLinesDroppedNotice: that lines are dropped is told once a minute, and at the end.
+func TestLinesDroppedNotice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &logBuffer{}
+		l := newLines(zerolog.New(log))
+		s := l.stream()
+		const minutes = 5
+		flood := bytes.Repeat([]byte("line\n"), 4000)
+		for range minutes * 600 { // ten times a second
+			_, _ = s.Write(flood)
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := strings.Count(log.String(), "lines were dropped"); n < minutes || n > minutes+1 {
+			t.Errorf("told %d times in %d minutes", n, minutes)
+		}
+		l.end()
+		told := 0
+		for line := range strings.Lines(log.String()) {
+			var entry struct{ Lines int }
+			_ = json.Unmarshal([]byte(line), &entry)
+			told += entry.Lines
+		}
+		if logged := strings.Count(log.String(), `"message":"line"`); logged+told != minutes*600*4000 {
+			t.Errorf("%d lines were logged and %d dropped, of %d", logged, told, minutes*600*4000)
+		}
+	})
+	t.Run("a plugin that writes no more", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			log := &logBuffer{}
+			l := newLines(zerolog.New(log))
+			_, _ = l.stream().Write(bytes.Repeat([]byte("line\n"), 2*linesBurst))
+			time.Sleep(droppedGap + time.Second)
+			synctest.Wait()
+			if !strings.Contains(log.String(), fmt.Sprintf(`"lines":%d`, linesBurst)) {
+				t.Error("it was not told")
+			}
+			l.end()
+		})
+	})
+}
+
+// TestLinesFloodIsCheap: what exceeds the budget is counted, and neither kept nor looked at.
+func TestLinesFloodIsCheap(t *testing.T) {
+	for name, line := range map[string]string{
+		"text": "a line of a flood\n", "JSON": `{"@message":"m","@level":"warn","a":{"b":[1,2,3]}}` + "\n",
+		"no line end": "x", "empty lines": "\n", "long lines": strings.Repeat("y", 20_000) + "\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLines(zerolog.Nop())
+			at := time.Unix(1e9, 0)
+			l.now = func() time.Time { return at }
+			s := l.stream()
+			flood := bytes.Repeat([]byte(line), 1+(64<<10)/len(line))
+			for range 200 { // until the budget is spent, and the buffers have their size
+				_, _ = s.Write(flood)
+			}
+			if allocations := testing.AllocsPerRun(100, func() { _, _ = s.Write(flood) }); allocations > 1 {
+				t.Errorf("%.0f allocations for %d octets", allocations, len(flood))
+			}
+			l.end()
+		})
+	}
+}
+
+func BenchmarkLinesFlood(b *testing.B) {
+	l := newLines(zerolog.Nop())
+	s := l.stream()
+	flood := bytes.Repeat([]byte(`{"@message":"m","@level":"warn","a":{"b":[1,2,3]}}`+"\n"), 32<<10/50)
+	b.SetBytes(int64(len(flood)))
+	for b.Loop() {
+		_, _ = s.Write(flood)
+	}
+	l.end()
+}
+
+// TestTailOfCrashes: the line that names the cause is quoted, also where a stack follows it.
+func TestTailOfCrashes(t *testing.T) {
+	stack := func(frame string) string { return strings.Repeat(frame+"\n", 12) }
+	for _, test := range []struct{ name, output, want string }{
+		{"Node", "/opt/x.js:3\nthrow new Error('boom');\n^\n\nError: boom at start\n" + stack("    at Module._compile (node:internal/modules/cjs/loader:1256:14)") + "\nNode.js v18.19.0\n", "Error: boom at start"},
+		{"Node, a module is missing", "node:internal/modules/cjs/loader:1080\n  throw err;\n  ^\n\nError: Cannot find module './x'\nRequire stack:\n- /opt/x.js\n" + stack("    at Module._load (node:internal)") + " {\n  code: 'MODULE_NOT_FOUND',\n  requireStack: [ '/opt/x.js' ]\n}\n\nNode.js v18\n", "Error: Cannot find module './x'"},
+		{"Node, with a code", "TypeError [ERR_X]: bad\n" + stack("    at x"), "TypeError [ERR_X]: bad"},
+		{"Java", "Exception in thread \"main\" java.lang.IllegalStateException: no port\n" + stack("\tat a.B.c(B.java:1)") + "Caused by: java.io.IOException: x\n" + stack("\tat a.B.d(B.java:2)"), `Exception in thread "main" java.lang.IllegalStateException: no port`},
+		{"Go", "panic: boom\n\ngoroutine 1 [running]:\n" + stack("main.main()\n\t/tmp/x.go:4 +0x1d") + "exit status 2\n", "panic: boom"},
+		{".NET", "Unhandled exception. System.Exception: boom\n" + stack("   at P.Main()"), "Unhandled exception. System.Exception: boom"},
+		{"Python", "Traceback (most recent call last):\n" + stack("  File \"x.py\", line 1, in <module>") + "ValueError: boom\n", "ValueError: boom"},
+		{"an error, and then its usage", "it starts\nerror: no folder is given\n" + stack("Usage: x FOLDER"), "error: no folder is given"},
+		{"an error of long ago", "error: this passed\n" + stack("all is well") + "Error: boom\n" + stack("    at x"), "Error: boom"},
+		{"behind a flood", strings.Repeat("a line\n", 50_000) + "Error: boom\n" + stack("    at x"), "Error: boom"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLines(zerolog.Nop())
+			s := l.stream()
+			_, _ = s.Write([]byte(test.output))
+			l.end()
+			tail := l.tail()
+			if !strings.Contains(tail, test.want) || strings.Contains(tail, "this passed") || len(tail) > (tailMost+1)*tailLineMost {
+				t.Errorf("%q, want %q", tail, test.want)
+			}
+		})
 	}
 }
 
