@@ -71,7 +71,7 @@ func given(t *testing.T, settings map[string]any) backends.Settings {
 	return backends.Settings{Store: "peer", Hostname: "gate.example", Domains: []string{"peer.example"}, Raw: raw, StateDir: t.TempDir()}
 }
 
-func target(test int, in backends.Settings) storetest.Target {
+func (c *cyrus) target(test int, in backends.Settings) storetest.Target {
 	users := pair(test)
 	return storetest.Target{
 		New:      func(context.Context) (backends.Store, error) { return jmap.New(), nil },
@@ -83,7 +83,7 @@ func target(test int, in backends.Settings) storetest.Target {
 		User: users[0], Password: secretOf(users[0]), Address: users[0],
 		SecondUser: users[1], SecondPassword: secretOf(users[1]), SecondAddress: users[1],
 		Folder: "Trash", Large: 8 << 20, Many: 50,
-		BadSettings: badSettings,
+		BadSettings: badSettings, Defer: c.transport.putOff,
 	}
 }
 
@@ -94,11 +94,11 @@ func TestCyrus(t *testing.T) {
 	for i, delivery := range []string{"lmtp", "import"} {
 		t.Run(delivery, func(t *testing.T) {
 			t.Parallel()
-			storetest.Run(t, target(i, c.settings(t, i, delivery)))
+			storetest.Run(t, c.target(i, c.settings(t, i, delivery)))
 		})
 		t.Run(delivery+"/as plugin", func(t *testing.T) {
 			t.Parallel()
-			storetest.Run(t, asPlugin(t, target(2+i, c.settings(t, 2+i, delivery))))
+			storetest.Run(t, asPlugin(t, c.target(2+i, c.settings(t, 2+i, delivery))))
 		})
 	}
 	t.Run("corpus", func(t *testing.T) {

@@ -25,6 +25,7 @@ type transport struct {
 	address string
 	lmtp    atomic.Pointer[smtpclient.LMTP] // known once Cyrus runs
 	under   sync.WaitGroup                  // deliveries under way
+	later   sync.Map                        // addresses that are put off, besides deferred@
 	t       *testing.T
 }
 
@@ -48,6 +49,12 @@ func startTransport(t *testing.T) *transport {
 	return sink
 }
 
+// putOff puts an address off until undone.
+func (s *transport) putOff(_ context.Context, address string) (undo func(), err error) {
+	s.later.Store(address, nil)
+	return func() { s.later.Delete(address) }, nil
+}
+
 func (s *transport) NewSession(context.Context, smtp.Conn) (smtp.Session, error) {
 	return &transaction{sink: s}, nil
 }
@@ -69,8 +76,9 @@ func (t *transaction) Mail(_ context.Context, reversePath string, o smtp.MailOpt
 }
 
 func (t *transaction) Rcpt(_ context.Context, recipient string, _ smtp.RcptOptions) error {
+	_, later := t.sink.later.Load(recipient)
 	switch local, _, _ := strings.Cut(recipient, "@"); {
-	case strings.HasPrefix(local, "deferred"):
+	case later, strings.HasPrefix(local, "deferred"):
 		return &smtp.Error{Code: 451, Enhanced: "4.2.1", Text: "the mailbox sleeps"}
 	case strings.HasPrefix(local, "refused"):
 		return &smtp.Error{Code: 550, Enhanced: "5.1.1", Text: "there is no such mailbox"}

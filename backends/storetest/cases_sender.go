@@ -51,6 +51,14 @@ var senderCases = []testcase{
 		t.arrives(t.second(), after)
 		t.only(t.second(), m, after)
 	}},
+	{"retry-for-the-deferred", deferring, func(t *trial) {
+		t.sentToOneOfTwo(together, t.SecondAddress)
+	}},
+	{"retry-for-both", deferring, func(t *trial) {
+		t.sentToOneOfTwo(together, t.Address, t.SecondAddress)
+	}},
+	{"retry-over-batches", deferring, func(t *trial) { t.sentToOneOfTwo(inBatches, t.SecondAddress) }},
+	{"retry-for-both-over-batches", deferring, func(t *trial) { t.sentToOneOfTwo(inBatches, t.Address, t.SecondAddress) }},
 	{"cancelled", []need{sender}, func(t *trial) {
 		m := t.mails(1)[0]
 		ctx, cancel := context.WithCancel(t.ctx)
@@ -61,6 +69,81 @@ var senderCases = []testcase{
 			}
 		})
 	}},
+}
+
+// deferring is what is needed to send to two of whom one is put off.
+var deferring = []need{sender, reader, secondAccount, func(s *suite) string {
+	if s.Defer == nil {
+		return "the target has no Defer"
+	}
+	return ""
+}}
+
+func together(d backends.Delivery) []backends.Delivery { return []backends.Delivery{d} }
+
+// inBatches gives each recipient a delivery of its own under the same key, as the gateway does for
+// more recipients than a store takes at a time.
+func inBatches(d backends.Delivery) (batches []backends.Delivery) {
+	for _, r := range d.Recipients {
+		b := d
+		b.Recipients = []string{r}
+		batches = append(batches, b)
+	}
+	return batches
+}
+
+// sentToOneOfTwo sends to both accounts while the second is put off, and then again, under the same
+// key, to those of again. The first account has one copy then. The second has one if its verdict says
+// so, and otherwise it is told that this is not known.
+func (t *trial) sentToOneOfTwo(parts func(backends.Delivery) []backends.Delivery, again ...string) {
+	t.emptyAll()
+	m, after := t.mails(1)[0], t.mails(1)[0]
+	undo, err := t.Defer(t.ctx, t.SecondAddress)
+	if err != nil {
+		t.Fatalf("Defer: %w", err)
+	}
+	d := t.delivery(m, t.Address, t.SecondAddress)
+	verdicts := t.sendParts(parts(d), m)
+	undo()
+	if f := verdicts[t.Address]; f != nil {
+		t.Fatalf("sending to %s, while %s is put off: %w", t.Address, t.SecondAddress, f)
+	}
+	if f := verdicts[t.SecondAddress]; f == nil || !f.Temporary() {
+		t.Fatalf("sending to %s, who is put off, is told as %v", t.SecondAddress, f)
+	}
+	d.Retry, d.Recipients = true, again
+	verdicts = t.sendParts(parts(d), m)
+	for _, r := range again {
+		if f := verdicts[r]; f != nil && f.Kind != backends.Uncertain {
+			t.Errorf("sending again, to %s: %w", r, f)
+		}
+	}
+	t.delivered(t.send(t.delivery(after, t.Address, t.SecondAddress), after.reader()))
+	t.arrives(t.first(), after)
+	t.arrives(t.first(), m)
+	t.only(t.first(), m, after)
+	t.arrives(t.second(), after)
+	if verdicts[t.SecondAddress] != nil {
+		t.only(t.second(), after)
+		return
+	}
+	t.arrives(t.second(), m)
+	t.only(t.second(), m, after)
+}
+
+// sendParts sends one after the other, and gives the verdicts by recipient.
+func (t *trial) sendParts(parts []backends.Delivery, m mail) map[string]*backends.Failure {
+	all := make(map[string]*backends.Failure)
+	for _, d := range parts {
+		verdicts, err := t.send(d, m.reader())
+		for _, r := range d.Recipients {
+			all[r] = backends.AsFailure(err)
+		}
+		for _, v := range verdicts {
+			all[v.Recipient] = v.Failure
+		}
+	}
+	return all
 }
 
 // send sends as the first account, and makes sure of the form of the verdicts.

@@ -74,7 +74,10 @@ var senderLies = []lie{
 				return verdicts, err
 			}
 		}),
-		fails: []string{"sender/to-both"},
+		fails: []string{
+			"sender/retry-for-both", "sender/retry-for-both-over-batches", "sender/retry-for-the-deferred", "sender/retry-over-batches",
+			"sender/to-both",
+		},
 	},
 	{
 		name: "anybody may send",
@@ -104,7 +107,35 @@ var senderLies = []lie{
 				return send(ctx, c, d, content)
 			}
 		}),
-		fails: []string{"sender/retry"},
+		fails: []string{"sender/retry", "sender/retry-for-both", "sender/retry-for-both-over-batches"},
+	},
+	{
+		name: "what was sent to one was sent to all",
+		tell: sending(func(send sendFunc) sendFunc {
+			return func(ctx context.Context, c backends.Credential, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+				if !d.Retry {
+					return send(ctx, c, d, content)
+				}
+				verdicts := make([]backends.Verdict, len(d.Recipients))
+				for i, r := range d.Recipients {
+					verdicts[i].Recipient = r
+				}
+				return verdicts, nil
+			}
+		}),
+		fails: []string{"sender/retry-for-both", "sender/retry-for-both-over-batches", "sender/retry-for-the-deferred", "sender/retry-over-batches"},
+	},
+	{
+		name: "a retry is sent to all of its recipients",
+		tell: sending(func(send sendFunc) sendFunc {
+			return func(ctx context.Context, c backends.Credential, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+				if d.Retry && slices.Contains(d.Recipients, "bert@sakes.example") {
+					d.Key = unique()
+				}
+				return send(ctx, c, d, content)
+			}
+		}),
+		fails: []string{"sender/retry", "sender/retry-for-both"},
 	},
 	{
 		name: "a cancelled message is sent",

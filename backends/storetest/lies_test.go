@@ -258,6 +258,7 @@ const raw = `{
 // target is the suite's view of a store, small enough to be run many times.
 func target(dir string, tell func(*liar)) storetest.Target {
 	settings := backends.Settings{Raw: []byte(raw), Domains: []string{"sakes.example"}, BaseDir: dir}
+	var opened *memstore.Store
 	fresh := func(context.Context) (backends.Store, error) {
 		l := &liar{Store: memstore.New()}
 		tell(l)
@@ -265,11 +266,16 @@ func target(dir string, tell func(*liar)) storetest.Target {
 	}
 	return storetest.Target{
 		New: fresh,
+		Defer: func(_ context.Context, address string) (func(), error) {
+			opened.Inject(memstore.Fault{Call: "send", Recipient: address, Kind: memstore.Kind(backends.Temporary)})
+			return opened.Mend, nil
+		},
 		Open: func(ctx context.Context) (backends.Store, error) {
 			store, err := fresh(ctx)
 			if err == nil {
 				// The reference's own: a lie about settings is told to the cases alone.
-				err = store.(*liar).Store.Configure(ctx, settings)
+				opened = store.(*liar).Store
+				err = opened.Configure(ctx, settings)
 			}
 			return store, err
 		},

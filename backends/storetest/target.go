@@ -47,6 +47,10 @@ type Target struct {
 	Expunge func(ctx context.Context, user string, id backends.MessageID) error
 	// Enqueue puts a message into the store's outbox. Nil: it is sent to Outside.
 	Enqueue func(ctx context.Context, envelope backends.Outgoing, message []byte) error
+	// Defer has the store's own transport put an address off, as a server does that is asked too
+	// often or greylists, until undone. Only the second account's address is put off. Nil: the
+	// cases about it cannot be run.
+	Defer func(ctx context.Context, address string) (undo func(), err error)
 	// Outside are two addresses that mail sent by an account leaves through the outbox for.
 	Outside []string
 	// SASL gives the client's side of a mechanism. Nil: CRAM-MD5, PLAIN and LOGIN are known.

@@ -2,7 +2,10 @@ package memstore_test
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,8 +27,13 @@ const raw = `{
 }`
 
 func conformance(t *testing.T) storetest.Target {
+	deferral := filepath.Join(t.TempDir(), "deferred")
+	fault := fmt.Sprintf(`{"faults": [{"call": "send", "recipient": "bert@sakes.example", "kind": "temporary", "while": %q}],`, deferral)
 	return storetest.Target{
-		Settings: backends.Settings{Raw: []byte(raw), Domains: []string{"sakes.example"}, BaseDir: t.TempDir()},
+		Defer: func(context.Context, string) (func(), error) {
+			return func() { _ = os.Remove(deferral) }, os.WriteFile(deferral, nil, 0o600)
+		},
+		Settings: backends.Settings{Raw: []byte(strings.Replace(raw, "{", fault, 1)), Domains: []string{"sakes.example"}, BaseDir: t.TempDir()},
 		BadSettings: map[string]string{
 			"accounts.0.password":    `{"accounts": [{"user": "anna"}]}`,
 			"accounts.1.address":     `{"accounts": [{"user": "anna", "password": "x", "address": "a@b"}, {"user": "bert", "password": "x", "address": "A@b"}]}`,

@@ -23,6 +23,8 @@ type Fault struct {
 	Recipient string `json:"recipient"`
 	// Times is how often it happens; 0: always.
 	Times int `json:"times"`
+	// While is the path of a file: it happens only as long as there is one.
+	While string `json:"while"`
 
 	Delay      Duration `json:"delay"`
 	Hang       bool     `json:"hang"` // until the call's context ends
@@ -113,6 +115,9 @@ func (f *Fault) phase() phase {
 func (s *Store) strike(call string, when phase, recipient string) *Fault {
 	for i, f := range s.faults {
 		if f.Call != call || f.phase() != when || (f.Recipient != "" && !strings.EqualFold(f.Recipient, recipient)) {
+			continue
+		}
+		if _, err := os.Stat(f.While); f.While != "" && err != nil {
 			continue
 		}
 		struck := *f
