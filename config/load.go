@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -90,9 +91,24 @@ func Parse(name, dir string, data []byte, options Options) (*Config, error) {
 	}
 	d.check(&cfg, options.Builtins)
 	if err := sorted(d.problems); err != nil {
+		err.(*Error).Readable = d.readableStores(&cfg) // sorted makes no other
 		return nil, err
 	}
 	return &cfg, nil
+}
+
+// readableStores leaves of a configuration the stores that have nothing wrong with them.
+func (d *decoder) readableStores(cfg *Config) *Config {
+	readable := *cfg
+	readable.Stores = nil
+	for i, s := range cfg.Stores {
+		at := index("stores", i)
+		wrong := func(p Problem) bool { return p.Path == at || strings.HasPrefix(p.Path, at+".") }
+		if !slices.ContainsFunc(d.problems, wrong) {
+			readable.Stores = append(readable.Stores, s)
+		}
+	}
+	return &readable
 }
 
 // ParseSettings reads one store's settings alone, as they would stand under its "settings",
@@ -195,6 +211,10 @@ func (c *Config) Position(store, path string) Position {
 	}
 	return Position{File: c.file}
 }
+
+// Place is where a path of the configuration ("listeners[2].address") stands in the file, or the nearest
+// mapping that it would stand in.
+func (c *Config) Place(path string) Position { return find(c.positions, c.file, path) }
 
 // SettingsError tells problems that a store's backend found in its settings, each with its
 // place in the file.

@@ -44,6 +44,10 @@ func (p Problem) String() string {
 // Error is everything that is wrong with a configuration, in the order of the file.
 type Error struct {
 	Problems []Problem
+	// Readable is the configuration with the stores alone that nothing is wrong with, so that their
+	// backends can be asked about their settings all the same. It is not to be served. nil: the file
+	// cannot be read at all.
+	Readable *Config
 }
 
 // Error gives one line to each problem.

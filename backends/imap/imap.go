@@ -87,10 +87,14 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 // Configure checks the settings and keeps them. The server is not asked.
 func (s *Store) Configure(_ context.Context, given backends.Settings) error {
 	set, config, err := read(given)
-	if err != nil || given.Check {
+	if err != nil {
 		return err
 	}
-	s.settings, s.tls = set, config
+	s.settings = set // for Describe, also where nothing but a check is asked for
+	if given.Check {
+		return nil
+	}
+	s.tls = config
 	s.domains, s.hostname, s.stateDir = given.Domains, given.Hostname, given.StateDir
 	s.uidl, _ = uidl.Parse(set.UIDL) // read has checked it
 	s.pool = newConnections(set.Pool)

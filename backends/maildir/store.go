@@ -35,6 +35,8 @@ type Store struct {
 
 	mu  sync.Mutex
 	use *inUse // nil: not configured
+
+	checked atomic.Pointer[settings] // what Configure has found good
 }
 
 // inUse is what Configure puts to use. It is not changed any more.
@@ -76,9 +78,9 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 		ExactSizes:  true,
 		Limits:      backends.Limits{FetchesAtOnce: fetchesAtOnce},
 	}
-	if use, err := s.inUse(); err == nil {
-		d.Limits.MessageSize = int64(use.MessageLimit)
-		if use.ActFor {
+	if checked := s.checked.Load(); checked != nil {
+		d.Limits.MessageSize = int64(checked.MessageLimit)
+		if checked.ActFor {
 			d.Credentials = append(d.Credentials, backends.CredentialActing)
 		}
 	}
@@ -95,6 +97,7 @@ func (s *Store) Configure(_ context.Context, in backends.Settings) error {
 	if err := accounts.load(); err != nil {
 		return &backends.SettingsError{Problems: []backends.SettingsProblem{{Path: "accounts", Problem: err.Error()}}}
 	}
+	s.checked.Store(&checked) // for Describe, also where nothing but a check is asked for
 	if in.Check {
 		return nil
 	}

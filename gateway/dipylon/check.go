@@ -4,58 +4,164 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/plugins/host"
 )
 
+// checking is one "dipylon check".
+type checking struct {
+	from                   source
+	show, offline, connect bool
+}
+
 func newCheck() *cobra.Command {
-	var from source
-	var show, offline bool
+	c := &checking{}
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Say what is wrong with a configuration",
 		Long: `Reads the configuration and tells everything that is wrong with it, with file, line and
 column. The stores' settings are checked by their backends, which are started for that and
-ended again; nothing is created, locked or listened on.`,
+ended again; nothing is created, locked or listened on.
+
+What can be served and will not work, or not for long, is a warning, and does not change the exit
+status: certificates that have expired or do so within 30 days, or are not for the hostname, ports that
+this user may not open, stores that are to do what their backends cannot.
+
+With --connect the state database is opened as the gateway would open it, but for changes, and each
+store is started with its settings and asked whether it can be used; a store's backend may make its
+folders then.`,
 		Example: `  dipylon check --config /etc/dipylon/dipylon.yaml
   dipylon check --config dipylon.yaml --show       what is in effect, defaults included
-  dipylon check --config dipylon.yaml --offline    the file alone, no backend is started`,
+  dipylon check --config dipylon.yaml --offline    the file alone, no backend is started
+  dipylon check --config dipylon.yaml --connect    are the database and the stores there?`,
 		Args: cobra.NoArgs,
-		RunE: action(func(cmd *cobra.Command, _ []string) error {
-			if err := from.find(); err != nil {
-				return err
-			}
-			cfg, err := from.load()
-			if err != nil {
-				return configError(cmd, err)
-			}
-			if !offline {
-				if err := checkStores(cmd.Context(), zerolog.Nop(), cfg, cfg.Stores); err != nil {
-					return storeProblems(cmd, err)
-				}
-			}
-			if show {
-				text, err := cfg.YAML()
-				if err != nil {
-					return err
-				}
-				_, err = cmd.OutOrStdout().Write(text)
-				return err
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: good\n", cfg.Name())
-			return nil
-		}),
+		RunE: action(func(cmd *cobra.Command, _ []string) error { return c.run(cmd) }),
 	}
-	from.configFlag(cmd)
-	cmd.Flags().BoolVar(&show, "show", false, "print the configuration that is in effect; secrets are hidden")
-	cmd.Flags().BoolVar(&offline, "offline", false, "do not start backends to check their settings")
+	c.from.configFlag(cmd)
+	cmd.Flags().BoolVar(&c.show, "show", false, "print the configuration that is in effect; secrets are hidden")
+	cmd.Flags().BoolVar(&c.offline, "offline", false, "do not start backends to check their settings")
+	cmd.Flags().BoolVar(&c.connect, "connect", false, "ask the database and the stores whether they can be used")
+	cmd.MarkFlagsMutuallyExclusive("offline", "connect")
 	return cmd
+}
+
+func (c *checking) run(cmd *cobra.Command) error {
+	if err := c.from.find(); err != nil {
+		return err
+	}
+	cfg, err := c.from.load()
+	if err != nil {
+		return configError(cmd, c.withStores(cmd, err))
+	}
+	warnings := slices.Concat(certificateWarnings(cfg, time.Now()), listenerWarnings(cfg))
+	if !c.offline {
+		found, err := c.stores(cmd.Context(), cfg)
+		tellWarnings(cmd, append(warnings, found...))
+		if err != nil {
+			return storeProblems(cmd, err)
+		}
+	} else {
+		tellWarnings(cmd, warnings)
+	}
+	if c.connect {
+		if err := connectState(cmd.Context(), cfg); err != nil {
+			return err
+		}
+	}
+	if c.show {
+		text, err := cfg.YAML()
+		if err != nil {
+			return err
+		}
+		_, err = cmd.OutOrStdout().Write(text)
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: good\n", cfg.Name())
+	return nil
+}
+
+// withStores adds, to what is wrong with a file, what its backends say of the stores that could be
+// read: one mistake does not hide the others.
+func (c *checking) withStores(cmd *cobra.Command, err error) error {
+	wrong, ok := errors.AsType[*config.Error](err)
+	if !ok || wrong.Readable == nil || c.offline {
+		return err
+	}
+	more := checkStores(cmd.Context(), zerolog.Nop(), wrong.Readable, wrong.Readable.Stores)
+	return joinProblems([]error{err, more})
+}
+
+// stores asks the backends of all stores, at the same time.
+func (c *checking) stores(ctx context.Context, cfg *config.Config) ([]config.Problem, error) {
+	errs, warnings := make([]error, len(cfg.Stores)), make([][]config.Problem, len(cfg.Stores))
+	var checks sync.WaitGroup
+	for i := range cfg.Stores {
+		checks.Go(func() {
+			var can backends.Description
+			if can, errs[i] = askStore(ctx, zerolog.Nop(), cfg, cfg.Stores[i], host.DescribeWith); errs[i] != nil {
+				return
+			}
+			warnings[i] = storeWarnings(cfg, i, can)
+			if c.connect {
+				errs[i] = connectStore(ctx, cfg, cfg.Stores[i])
+			}
+		})
+	}
+	checks.Wait()
+	return slices.Concat(warnings...), joinProblems(errs)
+}
+
+// connectStore starts a store as the gateway does, with a state folder of its own, and asks whether
+// it can be used.
+func connectStore(ctx context.Context, cfg *config.Config, store config.Store) error {
+	dir, err := os.MkdirTemp("", "dipylon-check-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	_, err = askStore(ctx, zerolog.Nop(), cfg, store, func(ctx context.Context, log zerolog.Logger, spec host.Spec) (backends.Description, error) {
+		spec.Settings.StateDir = dir
+		return host.TryStore(ctx, log, spec)
+	})
+	return err
+}
+
+// connectState asks the database that the configuration names. One that is not there yet is made when
+// the gateway starts.
+func connectState(ctx context.Context, cfg *config.Config) error {
+	options := stateOptions(zerolog.Nop(), cfg)
+	if options.URL == "" {
+		if _, err := os.Stat(filepath.Join(options.Folder, state.FileName)); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	if err := state.Ping(ctx, options); err != nil {
+		return stateError(err)
+	}
+	return nil
+}
+
+// tellWarnings prints warnings.
+func tellWarnings(cmd *cobra.Command, warnings []config.Problem) {
+	for _, w := range warnings {
+		at := w.Position.String() + ": "
+		if w.Path != "" {
+			at += w.Path + ": "
+		}
+		cmd.PrintErrln(at + "warning: " + w.Text)
+	}
 }
 
 // storeProblems tells what backends said of their settings. A backend that could not be asked
@@ -73,20 +179,25 @@ func checkStores(ctx context.Context, log zerolog.Logger, cfg *config.Config, st
 	errs := make([]error, len(stores))
 	var checks sync.WaitGroup
 	for i, store := range stores {
-		checks.Go(func() { errs[i] = checkStore(ctx, log, cfg, store) })
+		checks.Go(func() { _, errs[i] = askStore(ctx, log, cfg, store, host.DescribeWith) })
 	}
 	checks.Wait()
 	return joinProblems(errs)
 }
 
-func checkStore(ctx context.Context, log zerolog.Logger, cfg *config.Config, store config.Store) error {
+// asking is [host.DescribeWith] or [host.TryStore].
+type asking func(context.Context, zerolog.Logger, host.Spec) (backends.Description, error)
+
+// askStore asks the backend of one store.
+func askStore(ctx context.Context, log zerolog.Logger, cfg *config.Config, store config.Store, ask asking) (backends.Description, error) {
 	spec, err := specOf(cfg, store)
 	if err != nil {
-		return err
+		return backends.Description{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, cfg.Timeouts.PluginStart.Std()+stopMost)
 	defer cancel()
-	return settingsError(cfg, store.Name, host.CheckSettings(ctx, log, spec))
+	can, err := ask(ctx, log, spec)
+	return can, settingsError(cfg, store.Name, err)
 }
 
 // settingsError puts the places of the file into what a backend found in its settings.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -51,6 +52,7 @@ type gateway struct {
 	cfg       *config.Config
 	stores    map[string]*running
 	listening []*listening
+	warned    atomic.Pointer[config.Config] // cfg, for whoever looks at its certificates
 
 	base   context.Context // of all sessions; its end is theirs, at once
 	cut    context.CancelFunc
@@ -198,6 +200,7 @@ func (g *gateway) begin(ctx context.Context) error {
 		g.serve(g.listening[i], shapeOf(g.cfg, l, book), l.ImplicitTLS())
 	}
 	g.warn(g.cfg)
+	g.work.Go(func() { g.watchCertificates(g.base) })
 	g.work.Go(func() { state.KeepHouse(g.base, g.log, houseEvery, g.chores()...) })
 	return nil
 }

@@ -137,31 +137,19 @@ func (g *gateway) table(cfg *config.Config, stores map[string]*running) (*routin
 	return routing.New(all...)
 }
 
-// warn logs what is in the configuration and cannot work, or not well.
+// warn logs what is in the configuration and will not work, or not well.
 func (g *gateway) warn(cfg *config.Config) {
-	for _, s := range cfg.Stores {
-		status := g.stores[s.Name].store.Status()
-		if s.Sends && status.Ready && !status.Description.Capabilities.Sender {
-			g.log.Warn().Str("store", s.Name).Str("backend", status.Description.Name).
-				Msg("the configuration says that the store sends, and its backend cannot")
+	g.warned.Store(cfg)
+	warnings := slices.Concat(certificateWarnings(cfg, time.Now()), listenerWarnings(cfg))
+	for i, s := range cfg.Stores {
+		if status := g.stores[s.Name].store.Status(); status.Ready {
+			warnings = append(warnings, storeWarnings(cfg, i, status.Description)...)
 		}
 	}
-	g.warnPasswords(cfg)
+	logWarnings(g.log, warnings)
 	if cfg.TLS.SelfSigned() && cfg.Name() != config.DefaultName {
 		g.log.Warn().Str("certificate", selfSignedFiles(cfg.StateFolder).Certificate).
 			Msg("the configuration names no certificate: clients meet a self-signed one")
-	}
-}
-
-// warnPasswords logs which stores nobody can log in to with a password.
-func (g *gateway) warnPasswords(cfg *config.Config) {
-	for _, s := range cfg.Stores {
-		status := g.stores[s.Name].store.Status()
-		acts := slices.Contains(status.Description.Credentials, backends.CredentialActing)
-		if login.PasswordPolicy(s.Passwords) == login.ApplicationPassword && status.Ready && !acts {
-			g.log.Warn().Str("store", s.Name).Str("backend", status.Description.Name).
-				Msg("the configuration says that application passwords alone are good, and the store does not let the gateway act for its users")
-		}
 	}
 }
 

@@ -3,6 +3,7 @@ package edge
 import (
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -46,6 +47,9 @@ func LoadPair(files Files) (*Pair, error) {
 	p.cert.Store(cert)
 	return p, nil
 }
+
+// Leaf is the certificate itself, without its chain.
+func (p *Pair) Leaf() *x509.Certificate { return p.cert.Load().Leaf }
 
 // read gives what the files hold, and the certificate that it makes. The digest is that of the
 // error where they cannot be read.

@@ -141,3 +141,32 @@ func (r *Report) count(ctx context.Context, db *sql.DB, tables string) (err erro
 	}
 	return nil
 }
+
+// Ping asks whether the database can be used, without a look at all that is in it. Nothing is changed.
+// Of one that must not be used it gives an [*Unusable].
+func Ping(ctx context.Context, o Options) error {
+	o = o.withDefaults()
+	if o.URL != "" {
+		config, err := parseURL(o.URL)
+		if err != nil {
+			return err
+		}
+		db := &DB{log: o.Log, name: nameOf(config), pool: connectPostgres(config, 1, "on")}
+		defer db.Close() //nolint:errcheck // it has only read
+		if err := db.reach(ctx, o.Patience); err != nil {
+			return err
+		}
+		return newer(ctx, db.name, db.pool)
+	}
+	file := filepath.Join(o.Folder, FileName)
+	db, err := connectSQLite(file, "rw", "query_only(1)")
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	if err := foreign(ctx, file, db); err != nil {
+		return err
+	}
+	return newer(ctx, file, db)
+}

@@ -431,13 +431,36 @@ func (s *Store) notReady() error {
 // CheckSettings starts a plugin, lets it check its settings without putting them to use, and
 // ends it. Wrong settings come back as a [*backends.SettingsError].
 func CheckSettings(ctx context.Context, log zerolog.Logger, spec Spec) error {
-	spec = spec.withDefaults()
+	_, err := DescribeWith(ctx, log, spec)
+	return err
+}
+
+// DescribeWith is CheckSettings for who wants to know what the backend can do with the settings.
+func DescribeWith(ctx context.Context, log zerolog.Logger, spec Spec) (backends.Description, error) {
 	spec.Settings.Check = true
 	spec.Settings.StateDir = ""
+	return try(ctx, log, spec, func(*generation) error { return nil })
+}
+
+// TryStore starts a plugin as [Store.Start] does, asks whether the store behind it can be used, and
+// ends it again.
+func TryStore(ctx context.Context, log zerolog.Logger, spec Spec) (backends.Description, error) {
+	return try(ctx, log, spec, func(g *generation) error {
+		sick, err := g.askHealth(ctx)
+		return errors.Join(err, sick)
+	})
+}
+
+// try has a plugin for as long as a question to it takes.
+func try(ctx context.Context, log zerolog.Logger, spec Spec, ask func(*generation) error) (backends.Description, error) {
+	spec = spec.withDefaults()
 	g, err := launch(ctx, log.With().Str("store", spec.Store).Logger(), spec, 0)
 	if err != nil {
-		return fmt.Errorf("store %q: %w", spec.Store, err)
+		return backends.Description{}, fmt.Errorf("store %q: %w", spec.Store, err)
 	}
-	g.stop()
-	return nil
+	defer g.stop()
+	if err := ask(g); err != nil {
+		return g.desc, fmt.Errorf("store %q: %w", spec.Store, err)
+	}
+	return g.desc, nil
 }

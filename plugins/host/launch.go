@@ -242,9 +242,6 @@ func (g *generation) prepare(ctx context.Context) error {
 	if err := g.configure(ctx, g.spec.Settings); err != nil {
 		return err
 	}
-	if g.spec.Settings.Check {
-		return nil
-	}
 	m, err := g.stub.Describe(ctx, &pb.DescribeRequest{})
 	if err != nil {
 		return fmt.Errorf("the plugin does not describe itself: %w", g.failure(ctx, err))

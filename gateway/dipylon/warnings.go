@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/edge"
+	"github.com/dipylon/dipylon/gateway/login"
+)
+
+// A warning is something in a configuration that can be served, and will not work, or not for long,
+// or not as somebody may think. "dipylon check" prints warnings and the gateway logs them.
+
+// certificateLeft is how long before its end a certificate is warned of, each day.
+const certificateLeft = 30 * 24 * time.Hour
+
+// certificateWarnings looks at the certificates that a configuration names.
+func certificateWarnings(cfg *config.Config, now time.Time) []config.Problem {
+	all := warnOfTLS(cfg, "tls", cfg.TLS, now)
+	for i, l := range cfg.Listeners {
+		if l.TLS != nil {
+			all = append(all, warnOfTLS(cfg, "listeners["+strconv.Itoa(i)+"].tls", *l.TLS, now)...)
+		}
+	}
+	return all
+}
+
+// warnOfTLS looks at the certificates of one tls mapping. Files that cannot be used are an error, and
+// told as one.
+func warnOfTLS(cfg *config.Config, path string, t config.TLS, now time.Time) (all []config.Problem) {
+	if t.SelfSigned() {
+		return nil
+	}
+	warn := func(text string) {
+		all = append(all, config.Problem{Position: cfg.Place(path), Path: path, Text: text})
+	}
+	named := false
+	for _, files := range t.All() {
+		pair, err := edge.LoadPair(edge.Files(files))
+		if err != nil {
+			return nil
+		}
+		leaf := pair.Leaf()
+		named = named || leaf.VerifyHostname(cfg.Hostname) == nil
+		if text := validity(leaf, now); text != "" {
+			warn("the certificate " + files.Certificate + " " + text)
+		}
+	}
+	if !named {
+		warn("no certificate is for " + cfg.Hostname + ", the gateway's hostname: clients that know the gateway by that name refuse it")
+	}
+	return all
+}
+
+// validity says what is wrong with a certificate's time; empty: nothing.
+func validity(leaf *x509.Certificate, now time.Time) string {
+	switch left := leaf.NotAfter.Sub(now); {
+	case now.Before(leaf.NotBefore):
+		return "is valid from " + leaf.NotBefore.UTC().Format(time.DateTime) + " UTC on only: clients refuse it until then"
+	case left <= 0:
+		return "has expired on " + leaf.NotAfter.UTC().Format(time.DateTime) + " UTC: clients refuse it"
+	case left < certificateLeft:
+		return "expires on " + leaf.NotAfter.UTC().Format(time.DateTime) + " UTC, in " + strconv.Itoa(int(left.Hours()/24)) + " days"
+	}
+	return ""
+}
+
+// listenerWarnings looks at ports and at plaintext.
+func listenerWarnings(cfg *config.Config) (all []config.Problem) {
+	plain := map[string]bool{config.ProtocolPOP3: cfg.POP3.PlaintextLogin, config.ProtocolSubmission: cfg.Submission.PlaintextLogin}
+	privileged := !mayBindLow()
+	for i, l := range cfg.Listeners {
+		path := "listeners[" + strconv.Itoa(i) + "].address"
+		host, port, err := net.SplitHostPort(l.Address)
+		if err != nil {
+			continue // checked already
+		}
+		if n, _ := strconv.Atoi(port); privileged && n > 0 && n < lowPorts() {
+			all = append(all, config.Problem{
+				Position: cfg.Place(path), Path: path,
+				Text: fmt.Sprintf("port %d is privileged, and this user may not open it: give the service CAP_NET_BIND_SERVICE, as config/dipylon.service does", n),
+			})
+		}
+		if addr, err := netip.ParseAddr(host); plain[l.Protocol] && (err != nil || !addr.IsLoopback()) && host != "localhost" {
+			all = append(all, config.Problem{
+				Position: cfg.Place(path), Path: path,
+				Text: "plaintext_login takes passwords without TLS here, and the address is not of this machine alone",
+			})
+		}
+	}
+	return all
+}
+
+// storeWarnings compares what a store's configuration wants with what its backend can do.
+func storeWarnings(cfg *config.Config, i int, can backends.Description) (all []config.Problem) {
+	s := cfg.Stores[i]
+	warn := func(key, text string) {
+		path := "stores[" + strconv.Itoa(i) + "]." + key
+		all = append(all, config.Problem{Position: cfg.Place(path), Path: path, Text: text})
+	}
+	if s.Sends && !can.Capabilities.Sender {
+		warn("sends", "the store is to send, and its backend, "+can.Name+", cannot with these settings")
+	}
+	if login.PasswordPolicy(s.Passwords) == login.ApplicationPassword && !slices.Contains(can.Credentials, backends.CredentialActing) {
+		warn("passwords", "application passwords alone are good, and the store does not let the gateway act for its users: nobody can log in")
+	}
+	return all
+}
+
+// logWarnings logs warnings, with the places that "dipylon check" gives.
+func logWarnings(log zerolog.Logger, warnings []config.Problem) {
+	for _, w := range warnings {
+		log.Warn().Str("at", w.Position.String()).Str("path", w.Path).Msg(w.Text)
+	}
+}
+
+// certificatesEvery is how often certificates that end soon are warned of while the gateway runs.
+const certificatesEvery = 24 * time.Hour
+
+// watchCertificates warns of certificates that end soon, now and then until the context ends.
+func (g *gateway) watchCertificates(ctx context.Context) {
+	tick := time.NewTicker(certificatesEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			logWarnings(g.log, certificateWarnings(g.warned.Load(), time.Now()))
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// firstPort reads the kernel's bound of ports that anybody may open.
+func firstPort(file string) int {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 1024
+	}
+	var n int
+	if _, err := fmt.Sscan(string(text), &n); err != nil {
+		return 1024
+	}
+	return n
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"crypto/x509"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/config"
+)
+
+// certified makes a configuration whose certificate is for a name and was made at a time; such a
+// certificate is valid for two years.
+func certified(t *testing.T, name string, made time.Time) *config.Config {
+	t.Helper()
+	dir := t.TempDir()
+	certificate, key, err := makeSelfSigned(name, made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, content := range map[string][]byte{
+		"gate.crt": certificate, "gate.key": key,
+		"gate.yaml": []byte("hostname: gate.example\ntls: {certificate: gate.crt, key: gate.key}\nstores: [{name: one, plugin: maildir, domains: [one.example]}]\n"),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg, err := config.Load(filepath.Join(dir, "gate.yaml"), config.Options{Builtins: builtinKinds()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func TestCertificateWarnings(t *testing.T) {
+	now := time.Now()
+	for _, test := range []struct {
+		name, host string
+		made       time.Time
+		want       []string
+	}{
+		{"good", "gate.example", now.Add(-time.Hour), nil},
+		{"expired", "gate.example", now.Add(-selfSignedFor - time.Hour), []string{"has expired on"}},
+		{"soon", "gate.example", now.Add(-selfSignedFor + 10*24*time.Hour + time.Hour), []string{"in 10 days"}},
+		{"thirty days and a bit", "gate.example", now.Add(-selfSignedFor + certificateLeft + time.Hour), nil},
+		{"not yet", "gate.example", now.Add(48 * time.Hour), []string{"is valid from"}},
+		{"another name", "other.example", now, []string{"no certificate is for gate.example"}},
+		{"another name, and expired", "other.example", now.Add(-selfSignedFor - time.Hour), []string{"has expired on", "no certificate is for gate.example"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := certificateWarnings(certified(t, test.host, test.made), now)
+			if len(got) != len(test.want) {
+				t.Fatalf("got %v", got)
+			}
+			for i, w := range got {
+				if !strings.Contains(w.Text, test.want[i]) || w.Path != "tls" || w.Line != 2 {
+					t.Errorf("got %v", w)
+				}
+			}
+		})
+	}
+}
+
+// TestCertificateIsWarnedOfDaily: one line a day, from the configuration that is in force.
+func TestCertificateIsWarnedOfDaily(t *testing.T) {
+	good, ending := certified(t, "gate.example", time.Now()), certified(t, "gate.example", time.Now())
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		g := &gateway{log: zerolog.New(&log)}
+		leafEnds(t, ending, time.Now().Add(20*24*time.Hour))
+		g.warned.Store(ending)
+		done := make(chan struct{})
+		go func() { g.watchCertificates(t.Context()); close(done) }()
+		time.Sleep(3*24*time.Hour + time.Minute)
+		synctest.Wait()
+		if n := strings.Count(log.String(), "expires on"); n != 3 {
+			t.Errorf("%d lines in three days:\n%s", n, &log)
+		}
+		g.warned.Store(good)
+		leafEnds(t, good, time.Now().Add(300*24*time.Hour))
+		log.Reset()
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		if log.Len() > 0 {
+			t.Errorf("a good certificate is warned of: %s", &log)
+		}
+	})
+}
+
+// leafEnds replaces a configuration's certificate by one that ends at a time.
+func leafEnds(t *testing.T, cfg *config.Config, end time.Time) {
+	t.Helper()
+	certificate, key, err := makeSelfSigned("gate.example", end.Add(-selfSignedFor))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, content := range map[string][]byte{cfg.TLS.Certificate: certificate, cfg.TLS.Key: key} {
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestValidity(t *testing.T) {
+	now := time.Now()
+	leaf := &x509.Certificate{NotBefore: now.Add(-time.Hour), NotAfter: now.Add(certificateLeft)}
+	if got := validity(leaf, now); got != "" {
+		t.Errorf("30 days are left: %q", got)
+	}
+	leaf.NotAfter = now
+	if got := validity(leaf, now); !strings.Contains(got, "has expired") {
+		t.Errorf("at the end: %q", got)
+	}
+}
