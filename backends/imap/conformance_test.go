@@ -12,6 +12,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/imap"
+	"github.com/dipylon/dipylon/backends/smtpclient"
 	"github.com/dipylon/dipylon/backends/storetest"
 	"github.com/dipylon/dipylon/plugins/host"
 	"github.com/dipylon/dipylon/test/peers"
@@ -23,27 +24,34 @@ const master = "keeper:keeper-secret"
 // process and across the process boundary.
 func TestConformanceDovecot(t *testing.T) {
 	t.Parallel()
+	transport := startRelay(t)
 	d := peers.StartDovecot(t, peers.DovecotOptions{
 		Master: master, Users: fourUsers(),
 		// Dovecot counts a connection that was broken off until its process has noticed: a case
 		// that begins right after one that breaks them would meet the limit of 10.
-		Extra: "protocol imap {\n  mail_max_userip_connections = 30\n}\n",
+		Extra: "protocol imap {\n  mail_max_userip_connections = 30\n}\n" + transport.dovecot(),
 	})
+	transport.lmtp.Store(&smtpclient.LMTP{Address: d.LMTP, Hello: "relay.example"})
 	settings := map[string]any{
 		"address": d.IMAPS, "ca": d.CA, "tls_name": "localhost",
-		"master": map[string]any{"user": "keeper", "password": "keeper-secret"},
+		"master":     map[string]any{"user": "keeper", "password": "keeper-secret"},
+		"submission": map[string]any{"address": d.Submission, "tls": "starttls", "sent": `\Sent`},
+	}
+	sends := func(target storetest.Target) storetest.Target {
+		target.Defer = transport.putOff
+		return target
 	}
 	t.Run("APPEND after STARTTLS", func(t *testing.T) {
 		t.Parallel()
 		set := maps.Clone(settings)
 		set["address"], set["tls"], set["delivery"] = d.IMAP, "starttls", map[string]any{"append": true}
-		storetest.Run(t, target(given(t, set), "ada", "bob", true))
+		storetest.Run(t, sends(target(given(t, set), "ada", "bob", true)))
 	})
 	t.Run("LMTP as plugin", func(t *testing.T) {
 		t.Parallel()
 		set := maps.Clone(settings)
 		set["delivery"] = map[string]any{"lmtp": d.LMTP}
-		storetest.Run(t, asPlugin(t, target(given(t, set), "eva", "max", true)))
+		storetest.Run(t, sends(asPlugin(t, target(given(t, set), "eva", "max", true))))
 	})
 }
 

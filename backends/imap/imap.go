@@ -40,6 +40,7 @@ type Store struct {
 	tls      *tls.Config
 	pool     *connections
 	inFlight smtpclient.InFlight
+	sent     remote.Sent // through submission
 	// sized is set once a message had the length that RFC822.SIZE said.
 	sized atomic.Bool
 	// liar is set once the server has given a message another length than RFC822.SIZE.

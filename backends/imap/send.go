@@ -20,6 +20,8 @@ var _ backends.Sender = (*Store)(nil)
 
 // Send submits through the store's own submission server, with the client's credential. What
 // that server answers is the verdict. A copy goes to the Sent folder where the settings name one.
+// That server cannot be asked what became of an earlier attempt: a retry leaves out the recipients
+// that this process knows to have been sent the message, and nobody else.
 func (s *Store) Send(ctx context.Context, c backends.Credential, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
 	if s.settings.Sending.Address == "" {
 		return nil, backends.Fail(backends.Unsupported, "submission.address is not set")
@@ -27,15 +29,34 @@ func (s *Store) Send(ctx context.Context, c backends.Credential, d backends.Deli
 	if err := s.accepts(c); err != nil {
 		return nil, err
 	}
+	end, err := s.inFlight.Begin(ctx, "send "+d.Key)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	client, err := s.dialSubmission(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	defer client.Close()
+	account, left := s.loginName(c), d
+	left.Recipients = s.sent.Left(account, d)
+	verdicts, err := s.sendTo(ctx, c, client, left, content)
+	if err != nil {
+		return nil, failure("submit", err, backends.Temporary)
+	}
+	return s.sent.Note(account, d, verdicts), nil
+}
+
+// sendTo sends to those who have not been sent the message.
+func (s *Store) sendTo(ctx context.Context, c backends.Credential, client *smtpclient.Client, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	if len(d.Recipients) == 0 {
+		_, err := io.Copy(io.Discard, content)
+		return nil, err
+	}
 	envelope := smtpclient.Envelope{ReversePath: d.ReversePath, Recipients: d.Recipients, Size: d.Size, EightBit: d.EightBit, UTF8: d.UTF8}
 	if s.settings.Sending.Sent == "" {
-		verdicts, err := client.Send(ctx, envelope, content)
-		return verdicts, failure("submit", err, backends.Temporary)
+		return client.Send(ctx, envelope, content)
 	}
 	message, err := remote.Keep(s.stateDir, content)
 	if err != nil {
@@ -44,7 +65,7 @@ func (s *Store) Send(ctx context.Context, c backends.Credential, d backends.Deli
 	defer message.Close()
 	verdicts, err := client.Send(ctx, envelope, message.Reader())
 	if err != nil {
-		return nil, failure("submit", err, backends.Temporary)
+		return nil, err
 	}
 	if sentToSomebody(verdicts) {
 		// A copy that fails is no reason to say that the message was not sent.

@@ -4,16 +4,19 @@ package imap_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/imap"
+	"github.com/dipylon/dipylon/backends/smtpclient"
 	"github.com/dipylon/dipylon/test/peers"
 )
 
@@ -21,8 +24,17 @@ import (
 // local part who is refused and who has to wait.
 type relay struct {
 	address string
-	mu      sync.Mutex
-	taken   []string // contents
+	later   sync.Map                        // addresses that are put off, besides later@
+	lmtp    atomic.Pointer[smtpclient.LMTP] // where the store's own recipients have their mail; nil: nobody is one
+
+	mu    sync.Mutex
+	taken []string // contents
+}
+
+// putOff puts an address off until undone.
+func (r *relay) putOff(_ context.Context, address string) (undo func(), err error) {
+	r.later.Store(address, nil)
+	return func() { r.later.Delete(address) }, nil
 }
 
 func startRelay(t *testing.T) *relay {
@@ -52,8 +64,12 @@ func (r *relay) serve(conn net.Conn) {
 	in := bufio.NewReader(conn)
 	say := func(line string) { _, _ = io.WriteString(conn, line+"\r\n") }
 	say("220 relay.example")
+	var to []string
 	for {
 		line, err := in.ReadString('\n')
+		_, path, _ := strings.Cut(strings.TrimSpace(line), "<")
+		path, _, _ = strings.Cut(path, ">")
+		_, later := r.later.Load(path)
 		verb, _, _ := strings.Cut(strings.TrimSpace(line), " ")
 		switch {
 		case err != nil:
@@ -62,12 +78,21 @@ func (r *relay) serve(conn net.Conn) {
 			say("250-relay.example\r\n250-ENHANCEDSTATUSCODES\r\n250 8BITMIME")
 		case strings.Contains(line, "<nobody@"):
 			say("550 5.1.1 there is nobody")
-		case strings.Contains(line, "<later@"):
+		case verb == "RCPT" && later, strings.Contains(line, "<later@"):
 			say("450 4.2.0 not now")
+		case verb == "MAIL":
+			to = nil
+			say("250 2.1.0 ok")
+		case verb == "RCPT":
+			to = append(to, path)
+			say("250 2.1.5 ok")
 		case verb == "DATA":
 			say("354 go on")
-			r.take(in)
-			say("250 2.0.0 taken")
+			if err := r.deliver(to, r.take(in)); err != nil {
+				say("451 4.3.0 " + strings.ReplaceAll(err.Error(), "\n", " "))
+			} else {
+				say("250 2.0.0 taken")
+			}
 		case verb == "QUIT":
 			say("221 2.0.0 bye")
 			return
@@ -77,18 +102,36 @@ func (r *relay) serve(conn net.Conn) {
 	}
 }
 
-func (r *relay) take(in *bufio.Reader) {
+// deliver gives the store's own recipients their mail.
+func (r *relay) deliver(to []string, content string) error {
+	lmtp := r.lmtp.Load()
+	if lmtp == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	verdicts, err := lmtp.Deliver(ctx, backends.Delivery{ReversePath: "ada@peer.example", Recipients: to, Size: int64(len(content))}, "", strings.NewReader(content), nil)
+	for _, v := range verdicts {
+		if v.Failure != nil {
+			err = v.Failure
+		}
+	}
+	return err
+}
+
+func (r *relay) take(in *bufio.Reader) string {
 	var content strings.Builder
 	for {
 		line, err := in.ReadString('\n')
 		if err != nil || line == ".\r\n" {
 			break
 		}
-		content.WriteString(line)
+		content.WriteString(strings.TrimPrefix(line, "."))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.taken = append(r.taken, content.String())
+	return content.String()
 }
 
 // has counts the messages with a text.
