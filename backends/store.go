@@ -175,4 +175,8 @@ type Account struct {
 	Grant []byte
 	// PasswordExpires is when the credential stops working; zero: unknown or never.
 	PasswordExpires time.Time
+	// CredentialGeneration is another text whenever the account's password has been changed, and
+	// the same one as long as it has not: printable ASCII, at most 128 octets, no secret. What the
+	// gateway remembers of a password is bound to it. Empty: the store does not know.
+	CredentialGeneration string
 }

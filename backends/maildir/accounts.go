@@ -1,6 +1,8 @@
 package maildir
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -51,7 +53,20 @@ func (a *account) view() backends.Account {
 	for _, another := range a.sendAs {
 		add(another)
 	}
-	return backends.Account{ID: a.address.String(), Address: a.address.String(), Addresses: all, DisplayName: a.name}
+	return backends.Account{
+		ID: a.address.String(), Address: a.address.String(), Addresses: all, DisplayName: a.name,
+		CredentialGeneration: a.generation(),
+	}
+}
+
+// generation is another text once the password is another one: a digest of its salted hash, too
+// short to be tried a dictionary against without the hash's own salt.
+func (a *account) generation() string {
+	if a.hash == nil {
+		return "none"
+	}
+	sum := sha256.Sum256([]byte(a.hash.String()))
+	return hex.EncodeToString(sum[:8])
 }
 
 // byLogin finds the account that a login name means: an address, an alias, or a local part

@@ -151,6 +151,38 @@ func TestAccount(t *testing.T) {
 	}
 }
 
+// TestCredentialGeneration: it is another one once the password is, and the same one by whatever
+// name and however the file has changed otherwise.
+func TestCredentialGeneration(t *testing.T) {
+	w := newWorld(t, map[string]any{"act_for": true})
+	of := func(c backends.Credential) string {
+		t.Helper()
+		a, err := w.Login(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.CredentialGeneration
+	}
+	word := func(user string) backends.Credential {
+		return backends.Credential{Kind: backends.CredentialActing, User: user}
+	}
+	before := of(password(anna))
+	if before == "" {
+		t.Error("there is none")
+	}
+	for _, other := range []backends.Credential{word(anna), word("info@sakes.example")} {
+		if got := of(other); got != before {
+			t.Errorf("%s %s: %q, and %q by password", other.Kind, other.User, got, before)
+		}
+	}
+	if err := (Users{Root: w.root}).SetPassword(t.Context(), anna, []byte("another one")); err != nil {
+		t.Fatal(err)
+	}
+	if got := of(word(anna)); got == before {
+		t.Errorf("the password has changed, and it is %q still", got)
+	}
+}
+
 // TestAccountsAreReadAgain changes the file in all the ways in which files are changed.
 func TestAccountsAreReadAgain(t *testing.T) {
 	var logged bytes.Buffer

@@ -42,11 +42,13 @@ const (
 	formerMost    = 1000      // former ids of an account
 	folderMost    = 1024      // octets of a folder's id
 	grantMost     = 64 << 10  // octets of an account's grant
-	textMost      = 512       // octets of a failure's text
-	detailMost    = 2 << 10   // octets of a failure's detail: it travels in a header
-	nameMost      = 255       // octets of a name that is shown
-	uidlMost      = 70        // characters of a unique-id (RFC 1939 §7)
-	retryMost     = 24 * time.Hour
+	// octets of an account's credential generation
+	generationMost = 128
+	textMost       = 512     // octets of a failure's text
+	detailMost     = 2 << 10 // octets of a failure's detail: it travels in a header
+	nameMost       = 255     // octets of a name that is shown
+	uidlMost       = 70      // characters of a unique-id (RFC 1939 §7)
+	retryMost      = 24 * time.Hour
 )
 
 // ErrText is a string that cannot cross the wire because it is not UTF-8.

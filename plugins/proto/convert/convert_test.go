@@ -99,6 +99,7 @@ func TestRoundTrip(t *testing.T) {
 		want := backends.Account{
 			ID: "id é", Address: "a@x.example", Addresses: []string{"a@x.example", "@x.example"}, DisplayName: "Ann",
 			Grant: []byte{0xff}, PasswordExpires: noon, FormerIDs: []string{"ann", "ann@old.example"},
+			CredentialGeneration: "5f2d",
 		}
 		got, err := AccountFromProto(crossed(t, AccountToProto(want)))
 		same(t, must(t, got, err), want)
@@ -310,6 +311,8 @@ func TestHostile(t *testing.T) {
 		{"entry with a long id", failed(EntryFromProto(&pb.Entry{Id: []byte(long)}))},
 		{"account with an empty former id", account(func(m *pb.Account) { m.FormerIds = []string{""} })},
 		{"account with too many former ids", account(func(m *pb.Account) { m.FormerIds = make([]string, 1001) })},
+		{"account with a long credential generation", account(func(m *pb.Account) { m.CredentialGeneration = long })},
+		{"account with a credential generation of two lines", account(func(m *pb.Account) { m.CredentialGeneration = "a\nb" })},
 		{"folder id with a control", opened("a\nb")},
 		{"long folder id", opened(strings.Repeat("x", 1025))},
 		{"account without id", account(func(m *pb.Account) { m.Id = "" })},

@@ -68,6 +68,8 @@ func AccountToProto(a backends.Account) *pb.Account {
 		DisplayName:     Line(a.DisplayName, nameMost),
 		Grant:           a.Grant,
 		PasswordExpires: timeToProto(a.PasswordExpires),
+
+		CredentialGeneration: Line(a.CredentialGeneration, generationMost),
 	}
 	for _, address := range a.Addresses {
 		m.Addresses = append(m.Addresses, strings.ToValidUTF8(address, "\uFFFD"))
@@ -90,10 +92,14 @@ func AccountFromProto(m *pb.Account) (backends.Account, error) {
 		DisplayName:     Line(m.GetDisplayName(), nameMost),
 		Grant:           m.GetGrant(),
 		PasswordExpires: timeFromProto(m.GetPasswordExpires()),
+
+		CredentialGeneration: m.GetCredentialGeneration(),
 	}
 	switch {
 	case !validAccount(a.ID):
 		return backends.Account{}, wireError("an account whose id is missing, too long or not printable")
+	case len(a.CredentialGeneration) > generationMost || strings.ContainsFunc(a.CredentialGeneration, notGraphic):
+		return backends.Account{}, wireError("an account whose credential generation is too long or not printable ASCII")
 	case len(a.Grant) > grantMost:
 		return backends.Account{}, wireError("an account's grant of %d octets", len(a.Grant))
 	case len(a.FormerIDs) > formerMost || slices.ContainsFunc(a.FormerIDs, func(id string) bool { return !validAccount(id) }):
@@ -110,6 +116,9 @@ func AccountFromProto(m *pb.Account) (backends.Account, error) {
 	}
 	return a, nil
 }
+
+// notGraphic says whether a character is none of printable ASCII without the blank.
+func notGraphic(r rune) bool { return r <= ' ' || r > '~' }
 
 func validAccount(id string) bool { return len(id) > 0 && len(id) <= accountMost && printable(id) }
 

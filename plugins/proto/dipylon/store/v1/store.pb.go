@@ -1161,9 +1161,15 @@ type Account struct {
 	PasswordExpires *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=password_expires,json=passwordExpires,proto3" json:"password_expires,omitempty"`
 	// Ids that earlier versions of the store gave to this very account, if any: what is remembered
 	// under them is taken over. Never an id that another account has, or may get.
-	FormerIds     []string `protobuf:"bytes,7,rep,name=former_ids,json=formerIds,proto3" json:"former_ids,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	FormerIds []string `protobuf:"bytes,7,rep,name=former_ids,json=formerIds,proto3" json:"former_ids,omitempty"`
+	// Another text whenever the account's password has been changed, and the same one as long as it
+	// has not; printable ASCII, at most 128 octets. The gateway compares it with the one that came
+	// with a password which it remembers for a short while, and asks for a verification again when
+	// they differ. It is never a password or a hash that could be tried against one without the
+	// store's own salt. Empty: the store does not know.
+	CredentialGeneration string `protobuf:"bytes,8,opt,name=credential_generation,json=credentialGeneration,proto3" json:"credential_generation,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *Account) Reset() {
@@ -1243,6 +1249,13 @@ func (x *Account) GetFormerIds() []string {
 		return x.FormerIds
 	}
 	return nil
+}
+
+func (x *Account) GetCredentialGeneration() string {
+	if x != nil {
+		return x.CredentialGeneration
+	}
+	return ""
 }
 
 type AuthenticateRequest struct {
@@ -3590,7 +3603,7 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\fLoginRequest\x12<\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\v2\x1c.dipylon.store.v1.CredentialR\n" +
-	"credential\"\xf0\x01\n" +
+	"credential\"\xa5\x02\n" +
 	"\aAccount\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1c\n" +
@@ -3599,7 +3612,8 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\x05grant\x18\x05 \x01(\fR\x05grant\x12E\n" +
 	"\x10password_expires\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x0fpasswordExpires\x12\x1d\n" +
 	"\n" +
-	"former_ids\x18\a \x03(\tR\tformerIds\"\x9e\x01\n" +
+	"former_ids\x18\a \x03(\tR\tformerIds\x123\n" +
+	"\x15credential_generation\x18\b \x01(\tR\x14credentialGeneration\"\x9e\x01\n" +
 	"\x13AuthenticateRequest\x12\x1c\n" +
 	"\tmechanism\x18\x01 \x01(\tR\tmechanism\x12*\n" +
 	"\x04peer\x18\x02 \x01(\v2\x16.dipylon.store.v1.PeerR\x04peer\x12!\n" +
