@@ -34,16 +34,21 @@ func on(begin, answer string) fakeimap.Rule {
 // storeOf is a backend in front of a fake.
 func storeOf(t *testing.T, f *fakeimap.Server, more map[string]any) *imap.Store {
 	t.Helper()
+	s := imap.New()
+	configureFor(t, s, f, more)
+	return s
+}
+
+func configureFor(t *testing.T, s *imap.Store, f *fakeimap.Server, more map[string]any) {
+	t.Helper()
 	settings := map[string]any{"address": f.Address, "tls": "none", "timeout": "5s"}
 	for k, v := range more {
 		settings[k] = v
 	}
-	s := imap.New()
 	if err := s.Configure(t.Context(), given(t, settings)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	return s
 }
 
 func openInbox(t *testing.T, s *imap.Store) backends.Maildrop {

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/emersion/go-imap/v2"
@@ -14,6 +15,7 @@ import (
 type listed struct {
 	uid     imap.UID
 	sized   bool
+	flagged bool // its flags are known
 	deleted bool
 	header  []byte // the field that the unique-id is in, where one is
 	entry   backends.Entry
@@ -22,57 +24,95 @@ type listed struct {
 // uidlFieldMost is how much of the fields that may hold a unique-id is read.
 const uidlFieldMost = 1 << 10
 
-// fetchList asks until the answer is complete: news of flags that come at the same time may
-// be taken for the answer about a message, and that one is then missing.
+// fetchList asks for all messages at once, and then for those that are missing: an answer that
+// cannot be read costs its own message a second question, and no other. See recovery.
 func (m *maildrop) fetchList() ([]backends.Entry, error) {
-	for range 5 {
-		found, complete, err := m.fetchListOnce()
-		if err != nil {
+	if m.exists == 0 {
+		return nil, nil
+	}
+	mode := listingOnly
+	if m.store.uidl.Header != "" {
+		mode = listingContent
+	}
+	wire := m.conn.client.wire
+	wire.listing.Store(mode)
+	defer wire.listing.Store(notListing)
+	l := &lister{maildrop: m, client: m.conn.client, field: m.store.uidl.Header, found: make(map[imap.UID]*listed, m.exists)}
+	refused := l.fetch(imap.UIDSet{imap.UIDRange{Start: 1, Stop: 0}}, true)
+	if refused != nil && !isRefusal(refused) {
+		return nil, refused
+	}
+	now := l.client.Mailbox()
+	if refused != nil || l.incomplete > 0 || now == nil || len(l.found) < int(min(m.exists, now.NumMessages)) {
+		if err := l.recover(refused); err != nil {
 			return nil, err
 		}
-		if complete {
-			return m.entries(found), nil
-		}
 	}
-	return nil, backends.Fail(backends.Temporary, "the server's list of messages is not complete")
+	return m.entries(slices.Collect(maps.Values(l.found))), nil
 }
 
-func (m *maildrop) fetchListOnce() (found []listed, complete bool, err error) {
-	if m.exists == 0 {
-		return nil, true, nil
-	}
-	all := imap.UIDSet{imap.UIDRange{Start: 1, Stop: 0}}
-	options := &imap.FetchOptions{UID: true, RFC822Size: true, InternalDate: true, Flags: true}
-	field := m.store.uidl.Header
-	if field != "" {
+// lister collects the list.
+type lister struct {
+	maildrop   *maildrop
+	client     *client
+	field      string
+	found      map[imap.UID]*listed
+	incomplete int // answers of which something is missing that was asked for
+}
+
+// fetch asks about messages: for everything that the list has, or for what it cannot be without.
+func (l *lister) fetch(set imap.UIDSet, all bool) error {
+	options := &imap.FetchOptions{UID: true, RFC822Size: true, InternalDate: all, Flags: all}
+	if l.field != "" && all {
 		options.BodySection = []*imap.FetchItemBodySection{{
-			Peek: true, Specifier: imap.PartSpecifierHeader, HeaderFields: []string{field},
+			Peek: true, Specifier: imap.PartSpecifierHeader, HeaderFields: []string{l.field},
 			Partial: &imap.SectionPartial{Size: uidlFieldMost},
 		}}
 	}
-	command := m.conn.client.Fetch(all, options)
-	found = make([]listed, 0, m.exists)
-	complete = true
+	command := l.client.Fetch(set, options)
 	for message := command.Next(); message != nil; message = command.Next() {
-		l, err := m.conn.client.readListed(message)
+		one, err := l.client.readListed(message)
 		if err != nil {
-			_ = m.conn.client.Close() // see errBroken
-			return nil, false, err
+			_ = l.client.Close() // see errBroken
+			return err
 		}
-		if l.uid == 0 || !l.sized || field != "" && l.header == nil {
-			complete = false
-			continue
+		if one.uid != 0 {
+			l.take(one, all)
 		}
-		found = append(found, l)
 	}
-	if err := command.Close(); err != nil {
-		return nil, false, err
+	return l.client.explain(command.Close())
+}
+
+// take adds what an answer says to what is known of a message.
+func (l *lister) take(one listed, all bool) {
+	if all && !l.complete(&one) {
+		l.incomplete++
 	}
-	now := m.conn.client.Mailbox()
-	return found, complete && now != nil && len(found) >= int(min(m.exists, now.NumMessages)), nil
+	known := l.found[one.uid]
+	if known == nil {
+		l.found[one.uid] = &one
+		return
+	}
+	if one.sized {
+		known.entry.Size, known.sized = one.entry.Size, true
+	}
+	if one.flagged {
+		known.flagged, known.deleted, known.entry.Seen = true, one.deleted, one.entry.Seen
+	}
+	if !one.entry.Received.IsZero() {
+		known.entry.Received = one.entry.Received
+	}
+	if one.header != nil {
+		known.header = one.header
+	}
+}
+
+func (l *lister) complete(one *listed) bool {
+	return one != nil && one.sized && one.flagged && (l.field == "" || one.header != nil)
 }
 
 func (c *client) readListed(message *imapclient.FetchMessageData) (l listed, err error) {
+	l.entry.Size = -1
 	for item := message.Next(); item != nil; item = message.Next() {
 		switch item := item.(type) {
 		case imapclient.FetchItemDataUID:
@@ -82,6 +122,7 @@ func (c *client) readListed(message *imapclient.FetchMessageData) (l listed, err
 		case imapclient.FetchItemDataInternalDate:
 			l.entry.Received = item.Time.UTC()
 		case imapclient.FetchItemDataFlags:
+			l.flagged = true
 			l.deleted = slices.Contains(item.Flags, imap.FlagDeleted)
 			l.entry.Seen = slices.Contains(item.Flags, imap.FlagSeen)
 		case imapclient.FetchItemDataBodySection:
@@ -98,8 +139,8 @@ func (c *client) readListed(message *imapclient.FetchMessageData) (l listed, err
 }
 
 // entries sorts the list by UID and leaves out what is marked as deleted.
-func (m *maildrop) entries(found []listed) []backends.Entry {
-	slices.SortFunc(found, func(a, b listed) int { return cmp.Compare(a.uid, b.uid) })
+func (m *maildrop) entries(found []*listed) []backends.Entry {
+	slices.SortFunc(found, func(a, b *listed) int { return cmp.Compare(a.uid, b.uid) })
 	entries := make([]backends.Entry, 0, len(found))
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -108,7 +149,7 @@ func (m *maildrop) entries(found []listed) []backends.Entry {
 			continue
 		}
 		m.sizes[l.uid] = l.entry.Size
-		l.entry.ID, l.entry.UIDL = m.id(l.uid), m.uidl(l)
+		l.entry.ID, l.entry.UIDL = m.id(l.uid), m.uidl(*l)
 		entries = append(entries, l.entry)
 	}
 	return entries

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
@@ -21,27 +22,58 @@ type client struct {
 	caps imap.CapSet // once logged in: the library forgets them with the connection
 }
 
-// wire is the connection below the library, TLS taken off. It reads along and notes what the
-// library drops: the reason for a BYE (RFC 9051 §7.1.5), where a referral leads to (RFC 2221),
-// and a UIDVALIDITY that is told outside of SELECT.
+// wire is the connection below the library, TLS taken off. The library is strict, and one odd value
+// in one answer ends its connection; so what it reads is mended first: see mend for single lines, and
+// fetchResponse for the answers about messages. It also notes what the library drops: the reason for
+// a BYE (RFC 9051 §7.1.5), where a referral leads to (RFC 2221), and a UIDVALIDITY that is told
+// outside of SELECT.
 type wire struct {
 	net.Conn
 	first []byte // what is read before anything of the connection
 
-	line    []byte // the response line that is being read, without its literals
-	cut     bool   // and not the whole of it
-	literal int64  // octets of a literal that are still to come
+	buffer  []byte       // for reading from the connection
+	out     bytes.Buffer // mended, for the library
+	failed  error        // what reading from the connection failed with, told once out is read
+	listing atomic.Int32 // see the constants
+
+	line      []byte // the response line that is being read, without its literals
+	cut       bool   // and not the whole of it
+	rest      fate   // of what is still to come of the response
+	literal   int64  // octets of a literal that are still to come
+	literalTo fate
+	fetch     *fetchResponse // the response that is being read, if it is one
 
 	mu       sync.Mutex
 	bye      *imap.Error
 	referral string
 	validity uint32
+	cause    error // why the connection ended, the first of what was noticed
 }
 
-// Of a long line its beginning is enough, and its end, where a literal is announced.
+// What is under way: nothing that needs answers about messages as such, the list, or the list with a
+// header field of each message. Without contents everything is tolerated; where there are contents,
+// what is no response may be content whose length was told wrong, and ends the connection.
 const (
-	lineMost = 1024
-	lineHead = 512
+	notListing int32 = iota
+	listingContent
+	listingOnly
+)
+
+// fate is what becomes of octets.
+type fate uint8
+
+const (
+	undecided fate = iota
+	passed         // to the library, as they are
+	kept           // until the response is complete
+	dropped
+)
+
+// lineMost is the longest line that is looked at as a whole. Of a longer one its beginning is kept,
+// and its end, where a literal is announced.
+const (
+	lineMost = 64 << 10
+	lineHead = 1024
 	lineTail = 64
 )
 
@@ -51,17 +83,61 @@ func (w *wire) Read(p []byte) (int, error) {
 		w.first = w.first[n:]
 		return n, nil
 	}
-	n, err := w.Conn.Read(p)
-	w.follow(p[:n])
+	for {
+		if w.out.Len() > 0 {
+			return w.out.Read(p)
+		}
+		if w.failed != nil {
+			return 0, w.failed
+		}
+		if w.literal > 0 && w.literalTo == passed {
+			n, err := w.Conn.Read(p[:min(int64(len(p)), w.literal)])
+			w.literal -= int64(n)
+			w.end(err)
+			return n, err
+		}
+		if w.buffer == nil {
+			w.buffer = make([]byte, 16<<10)
+		}
+		n, err := w.Conn.Read(w.buffer)
+		w.follow(w.buffer[:n])
+		if err != nil {
+			w.end(err)
+			w.failed = err
+		}
+	}
+}
+
+func (w *wire) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	w.end(err)
 	return n, err
+}
+
+// end notes why the connection ends, if it is the first reason. That somebody has closed it is none.
+func (w *wire) end(err error) {
+	if err == nil || errors.Is(err, net.ErrClosed) {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cause == nil {
+		w.cause = err
+	}
 }
 
 // follow parts lines from literals (RFC 9051 §4.3) in what has come.
 func (w *wire) follow(octets []byte) {
-	for len(octets) > 0 {
+	for len(octets) > 0 && w.failed == nil {
 		if w.literal > 0 {
 			n := min(w.literal, int64(len(octets)))
 			w.literal -= n
+			switch w.literalTo {
+			case passed:
+				w.out.Write(octets[:n])
+			case kept:
+				w.fetch.keep(octets[:n])
+			}
 			octets = octets[n:]
 			continue
 		}
@@ -72,35 +148,98 @@ func (w *wire) follow(octets []byte) {
 		w.line = append(w.line, octets[:end]...)
 		octets = octets[end:]
 		if len(w.line) > lineMost {
-			w.line, w.cut = append(w.line[:lineHead], w.line[len(w.line)-lineTail:]...), true
+			w.shorten()
 		}
-		if w.line[len(w.line)-1] == '\n' {
+		if n := len(w.line); n > 0 && w.line[n-1] == '\n' {
 			w.endOfLine()
 		}
 	}
 }
 
-var literalAtEnd = regexp.MustCompile(`\{(\d{1,18})\+?\}\r?\n$`)
-
-func (w *wire) endOfLine() {
-	if found := literalAtEnd.FindSubmatch(w.line); found != nil {
-		w.literal, _ = strconv.ParseInt(string(found[1]), 10, 64)
+// shorten bounds what is kept of a long line. A SEARCH of a large mailbox is one, and goes on to the
+// library as it comes.
+func (w *wire) shorten() {
+	if w.rest == undecided && w.fetch == nil && !w.cut && isSearch.Match(w.line[:lineHead]) {
+		w.rest = passed
+	}
+	if w.rest == passed {
+		if n := len(w.line); w.line[n-1] == '\n' {
+			w.rest = undecided
+		}
+		w.out.Write(w.line)
+		w.line = w.line[:0]
 		return
 	}
-	if w.cut {
-		w.line = w.line[:lineHead]
+	w.line, w.cut = append(w.line[:lineHead], w.line[len(w.line)-lineTail:]...), true
+}
+
+var isSearch = regexp.MustCompile(`^(?i)\* +E?SEARCH `)
+
+var literalAtEnd = regexp.MustCompile(`~?\{(\d{1,18})\+?\}\r?\n$`)
+
+// endOfLine decides about a line, whole or up to a literal.
+func (w *wire) endOfLine() {
+	line, literal, announced := w.line, int64(0), false
+	if found := literalAtEnd.FindSubmatchIndex(line); found != nil {
+		literal, _ = strconv.ParseInt(string(line[found[2]:found[3]]), 10, 64)
+		announced = true
+		if w.fetch != nil || w.rest == undecided && isFetch.Match(line) {
+			line = line[:found[0]]
+		}
 	}
-	w.note(strings.TrimRight(string(w.line), "\r\n"))
+	if w.cut {
+		line = line[:min(lineHead, len(line))]
+	}
+	switch {
+	case w.fetch != nil:
+		w.fetchLine(string(line), literal, announced)
+	case w.rest == undecided:
+		w.begin(line, literal, announced)
+	default:
+		if w.rest == passed {
+			w.out.Write(line)
+		}
+		w.goOn(literal, announced)
+	}
 	w.line, w.cut = w.line[:0], false
 }
 
-// status is a status response: "* OK [CODE argument] text", tagged or not (RFC 9051 §7.1).
-var status = regexp.MustCompile(`^(\S+) (?i:(OK|NO|BAD|BYE|PREAUTH))(?: \[([^\] ]+)(?: ([^\]]*))?\])?(?: (.*))?$`)
+// goOn has a literal go the way of its response, or ends that.
+func (w *wire) goOn(literal int64, announced bool) {
+	w.literal, w.literalTo = literal, w.rest
+	if !announced {
+		w.rest = undecided
+	}
+}
 
-func (w *wire) note(line string) {
+// begin decides about the first line of a response.
+func (w *wire) begin(line []byte, literal int64, announced bool) {
+	if found := isFetch.FindSubmatch(line); found != nil {
+		w.fetch = newFetch(string(found[1]))
+		w.fetchLine(string(found[2]), literal, announced)
+		return
+	}
+	text := strings.TrimRight(string(line), "\r\n")
+	if w.note(text) || !announced { // a status response has no literals (RFC 9051 §9, resp-text)
+		w.out.WriteString(mend(text, w.listing.Load() == listingOnly))
+		return
+	}
+	w.rest = dropped
+	if isList.MatchString(text) {
+		w.rest = passed
+		w.out.Write(line)
+	}
+	w.goOn(literal, announced)
+}
+
+// status is a status response: "* OK [CODE argument] text", tagged or not (RFC 9051 §7.1).
+var status = regexp.MustCompile(`^(\S+) +(?i:(OK|NO|BAD|BYE|PREAUTH))(?: +\[([^\] ]+)(?: +([^\]]*))?\])?(?: +(.*)| *)$`)
+
+// note says whether a line is a status response, and keeps what is to be known of it.
+func (w *wire) note(line string) bool {
 	found := status.FindStringSubmatch(line)
 	if found == nil {
-		return
+		return false
 	}
 	kind, code, argument := strings.ToUpper(found[2]), strings.ToUpper(found[3]), found[4]
 	w.mu.Lock()
@@ -116,6 +255,7 @@ func (w *wire) note(line string) {
 	if kind == "BYE" {
 		w.bye = &imap.Error{Type: imap.StatusResponseTypeBye, Code: imap.ResponseCode(code), Text: found[5]}
 	}
+	return true
 }
 
 // uidValidity is the one that the server told last; 0: none so far.

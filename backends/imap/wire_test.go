@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -51,9 +52,12 @@ func FuzzWire(f *testing.F) {
 		size = max(1, size%64)
 		for begin := 0; begin < len(said); begin += size {
 			pieces.follow(said[begin:min(begin+size, len(said))])
-			if len(pieces.line) > lineMost {
-				t.Fatalf("%d octets are kept", len(pieces.line))
+			if len(pieces.line) > lineMost || pieces.out.Len() > 2*len(said)+1024 {
+				t.Fatalf("%d octets are kept, and %d passed on", len(pieces.line), pieces.out.Len())
 			}
+		}
+		if whole.out.String() != pieces.out.String() || text(whole.failed) != text(pieces.failed) {
+			t.Errorf("at once it makes %q (%v), in pieces %q (%v)", whole.out.String(), whole.failed, pieces.out.String(), pieces.failed)
 		}
 		if text(whole.bye) != text(pieces.bye) || whole.literal != pieces.literal {
 			t.Errorf("at once it notes %q and %d, in pieces %q and %d", text(whole.bye), whole.literal, text(pieces.bye), pieces.literal)
@@ -61,8 +65,8 @@ func FuzzWire(f *testing.F) {
 	})
 }
 
-func text(e *imap.Error) string {
-	if e == nil {
+func text(e error) string {
+	if said := (*imap.Error)(nil); e == nil || errors.As(e, &said) && said == nil {
 		return ""
 	}
 	return e.Error()

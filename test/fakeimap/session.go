@@ -123,6 +123,10 @@ func (s *session) search(criteria string) string {
 		if by := searchHeader.FindStringSubmatch(criteria); by != nil && !strings.Contains(m.Content, by[1]+": "+by[2]) {
 			continue
 		}
+		if strings.Contains(criteria, "SEEN") && !strings.Contains(m.Flags, `\Seen`) ||
+			strings.Contains(criteria, "DELETED") && !s.deleted[m.UID] && !strings.Contains(m.Flags, `\Deleted`) {
+			continue
+		}
 		answer += " " + strconv.Itoa(m.UID)
 	}
 	return answer + "\r\n"
