@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/emersion/go-imap/v2"
-
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/remote"
 	"github.com/dipylon/dipylon/backends/smtpclient"
@@ -27,8 +25,8 @@ func (s *Store) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backend
 		return s.resolveFromList(q.Recipients), nil
 	}
 	switch {
-	case s.settings.Delivery.LMTP != "":
-		return s.lmtp().Resolve(ctx, q)
+	case s.settings.Delivery.Given():
+		return s.hop().Resolve(ctx, q)
 	case s.settings.Delivery.Append:
 		verdicts := make([]backends.Verdict, len(q.Recipients))
 		each(len(verdicts), func(i int) {
@@ -37,7 +35,7 @@ func (s *Store) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backend
 		})
 		return verdicts, nil
 	}
-	return nil, backends.Fail(backends.Unsupported, "neither delivery.lmtp nor delivery.append is set")
+	return nil, backends.Fail(backends.Unsupported, "none of delivery.lmtp, delivery.smtp and delivery.append is set")
 }
 
 func (s *Store) resolveFromList(recipients []string) []backends.Verdict {
@@ -79,15 +77,11 @@ func nobody(recipient string, err error) *backends.Failure {
 	return f
 }
 
-func (s *Store) lmtp() smtpclient.LMTP {
-	l := smtpclient.LMTP{Address: s.settings.Delivery.LMTP, Hello: s.hostname, Config: s.tls, Timeout: time.Duration(s.settings.Timeout), TempDir: s.stateDir}
-	if s.settings.Delivery.TLS == "starttls" {
-		l.TLS = smtpclient.StartTLS
-	}
-	return l
+func (s *Store) hop() smtpclient.Hop {
+	return s.settings.Delivery.Hop(s.hostname, s.tls, s.settings.Name, time.Duration(s.settings.Timeout), s.stateDir)
 }
 
-// Deliver hands a message to LMTP, or appends it to each recipient's mailbox.
+// Deliver hands a message to the LMTP or SMTP server, or appends it to each recipient's mailbox.
 func (s *Store) Deliver(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
 	end, err := s.inFlight.Begin(ctx, d.Key)
 	if err != nil {
@@ -95,22 +89,22 @@ func (s *Store) Deliver(ctx context.Context, d backends.Delivery, content io.Rea
 	}
 	defer end()
 	switch {
-	case s.settings.Delivery.LMTP != "":
+	case s.settings.Delivery.Given():
 		var delivered func(context.Context, string) (bool, error)
 		if s.settings.Master.User != "" {
 			delivered = func(ctx context.Context, recipient string) (bool, error) { return s.delivered(ctx, recipient, d.Key) }
 		}
-		return s.lmtp().Deliver(ctx, d, s.trace(d, false), content, delivered)
+		return s.hop().Deliver(ctx, d, s.trace(d, false), content, delivered)
 	case s.settings.Delivery.Append:
 		return s.deliverAppend(ctx, d, content)
 	}
-	return nil, backends.Fail(backends.Unsupported, "neither delivery.lmtp nor delivery.append is set")
+	return nil, backends.Fail(backends.Unsupported, "none of delivery.lmtp, delivery.smtp and delivery.append is set")
 }
 
 // trace is what is put in front of a message.
 func (s *Store) trace(d backends.Delivery, returnPath bool) string {
 	trace := ""
-	if returnPath { // final delivery, RFC 5321 §4.4; with LMTP the server writes it
+	if returnPath { // final delivery, RFC 5321 §4.4; a server writes it itself
 		trace = "Return-Path: <" + d.ReversePath + ">\r\n"
 	}
 	if s.settings.Master.User != "" {
@@ -132,21 +126,6 @@ func (s *Store) delivered(ctx context.Context, recipient, key string) (bool, err
 	})
 	s.pool.release(conn, err == nil)
 	return there, failure("look for a delivery", err, backends.Temporary)
-}
-
-// has says whether a folder has a message with this header field.
-func has(conn *connection, folder, field, value string) (bool, error) {
-	if _, err := conn.client.Select(folder, &imap.SelectOptions{ReadOnly: true}).Wait(); err != nil {
-		return false, err
-	}
-	found, err := conn.client.UIDSearch(&imap.SearchCriteria{Header: []imap.SearchCriteriaHeaderField{{Key: field, Value: value}}}, nil).Wait()
-	if err != nil {
-		return false, err
-	}
-	if conn.client.caps.Has(imap.CapUnselect) {
-		err = conn.client.Unselect().Wait()
-	}
-	return len(found.AllUIDs()) > 0, err
 }
 
 // deliverAppend appends to some mailboxes at a time. The content is kept meanwhile, as each wants
@@ -207,21 +186,4 @@ func (s *Store) appendFor(ctx context.Context, recipient string, d backends.Deli
 	err = s.append(ctx, conn, s.settings.Delivery.Folder, message, size, nil)
 	s.pool.release(conn, err == nil)
 	return backends.AsFailure(err)
-}
-
-// append adds a message to a folder (RFC 9051 §6.3.12).
-func (s *Store) append(ctx context.Context, conn *connection, folder string, message io.Reader, size int64, flags []imap.Flag) error {
-	_, err := call(ctx, conn.client, func() (*imap.AppendData, error) {
-		command := conn.client.Append(folder, size, &imap.AppendOptions{Flags: flags})
-		if _, err := io.Copy(command, message); err != nil {
-			_ = conn.client.Close() // half a literal cannot be taken back otherwise
-			_, _ = command.Wait()
-			return nil, err
-		}
-		if err := command.Close(); err != nil {
-			return nil, err
-		}
-		return command.Wait()
-	})
-	return failure("append to "+folder, err, backends.Temporary)
 }

@@ -58,6 +58,8 @@ func failure(operation string, err error, without backends.Kind) error {
 	if errors.As(err, &status) {
 		f, ok := failures[status.Code]
 		switch {
+		case ok && f.Kind == backends.OverQuota && ofTraffic(status):
+			f = backends.Failure{Kind: backends.Throttled}
 		case ok:
 		case status.Code == "" && strings.EqualFold(status.Text, "Over quota"):
 			f = backends.Failure{Kind: backends.OverQuota} // QUIRK: Cyrus 3.6 says it in words alone
@@ -71,6 +73,12 @@ func failure(operation string, err error, without backends.Kind) error {
 		return made
 	}
 	return backends.Fail(backends.Temporary, "%s: %w", operation, err)
+}
+
+// ofTraffic says whether a quota is one of traffic and not of space: that of a server that ends
+// the connection by it, or speaks of bandwidth. The mailbox is not full then.
+func ofTraffic(status *imap.Error) bool {
+	return status.Type == imap.StatusResponseTypeBye || strings.Contains(strings.ToLower(status.Text), "bandwidth")
 }
 
 // connectFailure is what became of a connection before its login: a server that answers and

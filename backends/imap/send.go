@@ -97,11 +97,7 @@ func (s *Store) dialSubmission(ctx context.Context, c backends.Credential) (*smt
 	})
 	var refused *smtpclient.ReplyError
 	if errors.As(err, &refused) && refused.Command == "AUTH" {
-		kind := backends.Temporary
-		if refused.Code/100 == 5 {
-			kind = backends.BadCredentials
-		}
-		return nil, backends.Fail(kind, "log in at %s: %w", address, err)
+		return nil, smtpclient.LoginFailure(refused.Reply)
 	}
 	return client, remote.ConnectFailure(address, noTLS, err)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/smtpclient"
+	"github.com/dipylon/dipylon/test/fakesmtp"
 )
 
 // TestDots: no content ends itself, wherever a dot stands and whatever ends the line before it
@@ -44,21 +45,21 @@ func TestDots(t *testing.T) {
 	}
 	readers := map[string]func(io.Reader) io.Reader{"": func(r io.Reader) io.Reader { return r }, " octet by octet": iotest.OneByteReader}
 	for _, lmtp := range []bool{false, true} {
-		server := (&upstream{lmtp: lmtp}).start(t)
-		c := dial(t, server.address, smtpclient.Options{LMTP: lmtp})
+		server := (&fakesmtp.Server{LMTP: lmtp}).Start(t)
+		c := dial(t, server.Address, smtpclient.Options{LMTP: lmtp})
 		for name, tt := range tests {
 			for how, reader := range readers {
 				if how != "" && len(tt.content) > 10<<10 {
 					continue // slow, and the buffer is smaller
 				}
 				t.Run(fmt.Sprintf("%s%s, LMTP %v", name, how, lmtp), func(t *testing.T) {
-					server.received = nil
+					server.Forget()
 					verdicts, err := c.Send(t.Context(), smtpclient.Envelope{Recipients: []string{"a@s"}}, reader(strings.NewReader(tt.content)))
 					if err != nil || verdicts[0].Failure != nil {
 						t.Fatal(verdicts, err)
 					}
-					if len(server.received) != 1 || server.received[0].content != tt.want {
-						t.Errorf("%d messages were taken, or another content", len(server.received))
+					if len(server.Received()) != 1 || server.Received()[0].Content != tt.want {
+						t.Errorf("%d messages were taken, or another content", len(server.Received()))
 					}
 				})
 			}
@@ -92,8 +93,8 @@ func TestNothingIsSmuggled(t *testing.T) {
 	}
 	for _, address := range hostile {
 		t.Run(fmt.Sprintf("%q", address), func(t *testing.T) {
-			server := (&upstream{offers: []string{"SMTPUTF8"}}).start(t)
-			c := dial(t, server.address, smtpclient.Options{})
+			server := (&fakesmtp.Server{Offers: []string{"SMTPUTF8"}}).Start(t)
+			c := dial(t, server.Address, smtpclient.Options{})
 			verdicts, err := c.Send(t.Context(), smtpclient.Envelope{ReversePath: "x@s", Recipients: []string{address, "good@s"}}, strings.NewReader(letter))
 			if err != nil || verdicts[1].Failure != nil || verdicts[0].Failure == nil || verdicts[0].Failure.Temporary() {
 				t.Fatal(verdicts, err)
@@ -102,10 +103,10 @@ func TestNothingIsSmuggled(t *testing.T) {
 			if f := backends.AsFailure(err); f == nil || f.Temporary() {
 				t.Errorf("as a reverse-path: %v", err)
 			}
-			if len(server.received) != 1 {
-				t.Errorf("%d messages", len(server.received))
+			if len(server.Received()) != 1 {
+				t.Errorf("%d messages", len(server.Received()))
 			}
-			for _, command := range server.commands {
+			for _, command := range server.Commands() {
 				if strings.Contains(command, "b@s") && address != "good@s" || strings.HasPrefix(command, "DATA") != (command == "DATA") {
 					t.Errorf("the server was told %q", command)
 				}
@@ -114,11 +115,11 @@ func TestNothingIsSmuggled(t *testing.T) {
 	}
 	for _, address := range []string{`"a>b"@s`, `"a b"@s`, `"a\"b"@s`, `"@"@s`, "a..b@s", ".a@s", "a.@s", "a+b@s", "a@[192.0.2.1]", "a@[IPv6:2001:db8::1]"} {
 		t.Run("legal "+address, func(t *testing.T) {
-			server := (&upstream{}).start(t)
-			c := dial(t, server.address, smtpclient.Options{})
+			server := (&fakesmtp.Server{}).Start(t)
+			c := dial(t, server.Address, smtpclient.Options{})
 			verdicts, err := c.Send(t.Context(), smtpclient.Envelope{ReversePath: address, Recipients: []string{address}}, strings.NewReader(letter))
-			if err != nil || verdicts[0].Failure != nil || server.copies(letter)[address] != 1 {
-				t.Error(verdicts, err, server.received)
+			if err != nil || verdicts[0].Failure != nil || server.Copies(letter)[address] != 1 {
+				t.Error(verdicts, err, server.Received())
 			}
 		})
 	}
@@ -147,8 +148,8 @@ func TestAddressesInUTF8(t *testing.T) {
 	} {
 		for _, lmtp := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, LMTP %v", name, lmtp), func(t *testing.T) {
-				server := (&upstream{lmtp: lmtp, offers: strings.Fields(tt.offers)}).start(t)
-				c := dial(t, server.address, smtpclient.Options{LMTP: lmtp})
+				server := (&fakesmtp.Server{LMTP: lmtp, Offers: strings.Fields(tt.offers)}).Start(t)
+				c := dial(t, server.Address, smtpclient.Options{LMTP: lmtp})
 				e := smtpclient.Envelope{ReversePath: tt.from, Recipients: tt.to}
 				for how, ask := range map[string]func() ([]backends.Verdict, error){
 					"asked": func() ([]backends.Verdict, error) { return c.Ask(t.Context(), e) },
@@ -164,13 +165,13 @@ func TestAddressesInUTF8(t *testing.T) {
 						}
 					}
 				}
-				copies := server.copies(letter)
+				copies := server.Copies(letter)
 				for _, want := range tt.want {
 					if strings.Contains(want, "@") && copies[want] != 1 {
 						t.Errorf("no copy for %s in %v", want, copies)
 					}
 				}
-				if all := strings.Join(server.commands, "\n"); tt.mail != "" && !strings.Contains(all, tt.mail+"\n") {
+				if all := strings.Join(server.Commands(), "\n"); tt.mail != "" && !strings.Contains(all, tt.mail+"\n") {
 					t.Errorf("%s is not in %q", tt.mail, all)
 				}
 			})
@@ -226,8 +227,8 @@ func TestServerThatIsOurselves(t *testing.T) {
 			}
 		})
 	}
-	server := (&upstream{}).start(t)
-	c, err := smtpclient.Dial(t.Context(), "tcp", server.address, smtpclient.Options{Hello: "gate.example", NotHello: true, Timeout: time.Second})
+	server := (&fakesmtp.Server{}).Start(t)
+	c, err := smtpclient.Dial(t.Context(), "tcp", server.Address, smtpclient.Options{Hello: "gate.example", NotHello: true, Timeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,12 +11,13 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/smtpclient"
+	"github.com/dipylon/dipylon/test/fakesmtp"
 )
 
 // beyond refuses what is more than most recipients in a transaction.
-func beyond(most int, reply string) func(taking, string) string {
-	return func(t taking, _ string) string {
-		if t.took >= most {
+func beyond(most int, reply string) func(fakesmtp.Transaction, string) string {
+	return func(t fakesmtp.Transaction, _ string) string {
+		if t.Took >= most {
 			return reply
 		}
 		return ""
@@ -29,49 +30,49 @@ const letter = "Subject: x\r\n\r\n.dot\r\n"
 // at once.
 func TestMoreRecipientsThanFit(t *testing.T) {
 	for name, tt := range map[string]struct {
-		server       *upstream
+		server       *fakesmtp.Server
 		recipients   int
 		domains      int
 		transactions int // at the most
 		connections  int // 0: one
 	}{
-		"452 4.5.3":               {server: &upstream{rcpt: beyond(100, "452 4.5.3 too many recipients")}, recipients: 250, transactions: 3},
-		"552 5.5.3":               {server: &upstream{rcpt: beyond(100, "552 5.5.3 too many recipients")}, recipients: 250, transactions: 3},
-		"452 bare":                {server: &upstream{rcpt: beyond(100, "452 no more")}, recipients: 250, transactions: 3},
-		"552 bare":                {server: &upstream{rcpt: beyond(100, "552 no more")}, recipients: 250, transactions: 3},
-		"550 in words":            {server: &upstream{rcpt: beyond(20, "550 Too many recipients")}, recipients: 50, transactions: 3},
-		"451 with another code":   {server: &upstream{rcpt: beyond(20, "451 4.3.0 Too many recipients in one message")}, recipients: 50, transactions: 3},
-		"452 in several lines":    {server: &upstream{rcpt: beyond(20, "452-4.5.3 there are\n452 4.5.3 too many")}, recipients: 50, transactions: 3},
-		"one at a time":           {server: &upstream{rcpt: beyond(1, "452 4.5.3 one")}, recipients: 7, transactions: 7},
-		"421 at the number":       {server: &upstream{rcpt: beyond(20, "421 4.5.3 too many recipients")}, recipients: 50, transactions: 4, connections: 2},
-		"LIMITS RCPTMAX":          {server: &upstream{offers: []string{"LIMITS RCPTMAX=20"}, rcpt: beyond(20, "554 5.7.0 abuse")}, recipients: 50, transactions: 3},
-		"LIMITS MAILMAX":          {server: &upstream{offers: []string{"LIMITS RCPTMAX=20 MAILMAX=2"}, rcpt: beyond(20, "554 5.7.0 abuse")}, recipients: 90, transactions: 5, connections: 3},
-		"LIMITS in small letters": {server: &upstream{offers: []string{"limits rcptmax=20"}, rcpt: beyond(20, "554 5.7.0 abuse")}, recipients: 50, transactions: 3},
-		"LIMITS RCPTDOMAINMAX":    {server: &upstream{offers: []string{"LIMITS RCPTDOMAINMAX=2"}}, recipients: 50, domains: 5, transactions: 3},
-		"LIMITS that are none":    {server: &upstream{offers: []string{"LIMITS RCPTMAX=0 MAILMAX=x RCPTDOMAINMAX"}}, recipients: 50, transactions: 1},
-		"less than announced":     {server: &upstream{offers: []string{"LIMITS RCPTMAX=40"}, rcpt: beyond(20, "452 4.5.3 busy")}, recipients: 50, transactions: 3},
-		"a domain at a time": {server: &upstream{rcpt: func(t taking, path string) string {
+		"452 4.5.3":               {server: &fakesmtp.Server{Rcpt: beyond(100, "452 4.5.3 too many recipients")}, recipients: 250, transactions: 3},
+		"552 5.5.3":               {server: &fakesmtp.Server{Rcpt: beyond(100, "552 5.5.3 too many recipients")}, recipients: 250, transactions: 3},
+		"452 bare":                {server: &fakesmtp.Server{Rcpt: beyond(100, "452 no more")}, recipients: 250, transactions: 3},
+		"552 bare":                {server: &fakesmtp.Server{Rcpt: beyond(100, "552 no more")}, recipients: 250, transactions: 3},
+		"550 in words":            {server: &fakesmtp.Server{Rcpt: beyond(20, "550 Too many recipients")}, recipients: 50, transactions: 3},
+		"451 with another code":   {server: &fakesmtp.Server{Rcpt: beyond(20, "451 4.3.0 Too many recipients in one message")}, recipients: 50, transactions: 3},
+		"452 in several lines":    {server: &fakesmtp.Server{Rcpt: beyond(20, "452-4.5.3 there are\n452 4.5.3 too many")}, recipients: 50, transactions: 3},
+		"one at a time":           {server: &fakesmtp.Server{Rcpt: beyond(1, "452 4.5.3 one")}, recipients: 7, transactions: 7},
+		"421 at the number":       {server: &fakesmtp.Server{Rcpt: beyond(20, "421 4.5.3 too many recipients")}, recipients: 50, transactions: 4, connections: 2},
+		"LIMITS RCPTMAX":          {server: &fakesmtp.Server{Offers: []string{"LIMITS RCPTMAX=20"}, Rcpt: beyond(20, "554 5.7.0 abuse")}, recipients: 50, transactions: 3},
+		"LIMITS MAILMAX":          {server: &fakesmtp.Server{Offers: []string{"LIMITS RCPTMAX=20 MAILMAX=2"}, Rcpt: beyond(20, "554 5.7.0 abuse")}, recipients: 90, transactions: 5, connections: 3},
+		"LIMITS in small letters": {server: &fakesmtp.Server{Offers: []string{"limits rcptmax=20"}, Rcpt: beyond(20, "554 5.7.0 abuse")}, recipients: 50, transactions: 3},
+		"LIMITS RCPTDOMAINMAX":    {server: &fakesmtp.Server{Offers: []string{"LIMITS RCPTDOMAINMAX=2"}}, recipients: 50, domains: 5, transactions: 3},
+		"LIMITS that are none":    {server: &fakesmtp.Server{Offers: []string{"LIMITS RCPTMAX=0 MAILMAX=x RCPTDOMAINMAX"}}, recipients: 50, transactions: 1},
+		"less than announced":     {server: &fakesmtp.Server{Offers: []string{"LIMITS RCPTMAX=40"}, Rcpt: beyond(20, "452 4.5.3 busy")}, recipients: 50, transactions: 3},
+		"a domain at a time": {server: &fakesmtp.Server{Rcpt: func(t fakesmtp.Transaction, path string) string {
 			_, domain, _ := strings.Cut(path, "@")
-			if len(t.paths) > 0 && !strings.HasSuffix(t.paths[0], "@"+domain) {
+			if len(t.Paths) > 0 && !strings.HasSuffix(t.Paths[0], "@"+domain) {
 				return "451-4.3.0 Multiple destination domains per transaction is unsupported.\n451 4.3.0 Please try again."
 			}
 			return ""
 		}}, recipients: 12, domains: 3, transactions: 3},
-		"one message a connection, 421": {server: &upstream{rcpt: beyond(20, "452 4.5.3 no"), mail: func(t taking) string {
-			if t.transaction > 1 {
+		"one message a connection, 421": {server: &fakesmtp.Server{Rcpt: beyond(20, "452 4.5.3 no"), Mail: func(t fakesmtp.Transaction) string {
+			if t.Number > 1 {
 				return "421 4.7.0 enough"
 			}
 			return ""
 		}}, recipients: 50, transactions: 5, connections: 3},
-		"one message a connection, 452": {server: &upstream{rcpt: beyond(20, "452 4.5.3 no"), mail: func(t taking) string {
-			if t.transaction > 1 {
+		"one message a connection, 452": {server: &fakesmtp.Server{Rcpt: beyond(20, "452 4.5.3 no"), Mail: func(t fakesmtp.Transaction) string {
+			if t.Number > 1 {
 				return "452 4.5.1 too many messages in this session"
 			}
 			return ""
 		}}, recipients: 50, transactions: 5, connections: 3},
-		"RCPTs are counted, not those taken": {server: &upstream{rcpt: func(t taking, path string) string {
+		"RCPTs are counted, not those taken": {server: &fakesmtp.Server{Rcpt: func(t fakesmtp.Transaction, path string) string {
 			switch {
-			case t.rcpts >= 10:
+			case t.Rcpts >= 10:
 				return "452 4.5.3 too many"
 			case strings.HasPrefix(path, "r1@"), strings.HasPrefix(path, "r2@"):
 				return "550 5.1.1 nobody"
@@ -81,16 +82,16 @@ func TestMoreRecipientsThanFit(t *testing.T) {
 	} {
 		for _, how := range []string{"", "PIPELINING", "PIPELINING LMTP", "CHUNKING"} {
 			t.Run(strings.TrimSpace(name+" "+how), func(t *testing.T) {
-				server := &upstream{offers: append(strings.Fields(strings.TrimSuffix(how, "LMTP")), tt.server.offers...), rcpt: tt.server.rcpt, mail: tt.server.mail}
-				server.lmtp = strings.HasSuffix(how, "LMTP")
-				server.start(t)
-				c := dial(t, server.address, smtpclient.Options{LMTP: server.lmtp, TempDir: t.TempDir()})
+				server := &fakesmtp.Server{Offers: append(strings.Fields(strings.TrimSuffix(how, "LMTP")), tt.server.Offers...), Rcpt: tt.server.Rcpt, Mail: tt.server.Mail}
+				server.LMTP = strings.HasSuffix(how, "LMTP")
+				server.Start(t)
+				c := dial(t, server.Address, smtpclient.Options{LMTP: server.LMTP, TempDir: t.TempDir()})
 				to := many(tt.recipients, max(tt.domains, 1))
 				verdicts, err := c.Send(t.Context(), smtpclient.Envelope{ReversePath: "ada@gate.example", Recipients: to}, io.MultiReader(strings.NewReader(letter)))
 				if err != nil {
 					t.Fatal(err)
 				}
-				copies := server.copies(letter)
+				copies := server.Copies(letter)
 				for i, r := range to {
 					nobody := name == "RCPTs are counted, not those taken" && (i == 1 || i == 2)
 					if v := verdicts[i]; v.Recipient != r || (v.Failure == nil) == nobody {
@@ -100,8 +101,8 @@ func TestMoreRecipientsThanFit(t *testing.T) {
 						t.Fatalf("%s has %d copies", r, copies[r])
 					}
 				}
-				if server.asked > tt.transactions || server.opened != max(tt.connections, 1) {
-					t.Errorf("%d transactions on %d connections", server.asked, server.opened)
+				if server.Transactions() > tt.transactions || server.Connections() != max(tt.connections, 1) {
+					t.Errorf("%d transactions on %d connections", server.Transactions(), server.Connections())
 				}
 			})
 		}
@@ -119,8 +120,8 @@ func TestNumberThatIsNone(t *testing.T) {
 		"552 in words":               {"552 too many recipients", "temporary 4.5.3"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := (&upstream{rcpt: beyond(0, tt.reply)}).start(t)
-			c := dial(t, server.address, smtpclient.Options{})
+			server := (&fakesmtp.Server{Rcpt: beyond(0, tt.reply)}).Start(t)
+			c := dial(t, server.Address, smtpclient.Options{})
 			verdicts, err := c.Send(t.Context(), smtpclient.Envelope{Recipients: many(3, 1)}, strings.NewReader(letter))
 			if err != nil {
 				t.Fatal(err)
@@ -130,8 +131,8 @@ func TestNumberThatIsNone(t *testing.T) {
 					t.Errorf("%s: %v, want %s", v.Recipient, v.Failure, tt.want)
 				}
 			}
-			if server.asked != 1 || len(server.received) > 0 {
-				t.Errorf("%d transactions, %d messages", server.asked, len(server.received))
+			if server.Transactions() != 1 || len(server.Received()) > 0 {
+				t.Errorf("%d transactions, %d messages", server.Transactions(), len(server.Received()))
 			}
 		})
 	}
@@ -150,18 +151,18 @@ func TestFullMailboxAmongOthers(t *testing.T) {
 				}
 				return false
 			}
-			server := (&upstream{rcpt: func(_ taking, path string) string {
+			server := (&fakesmtp.Server{Rcpt: func(_ fakesmtp.Transaction, path string) string {
 				if is(path) {
 					return "552 mailbox full"
 				}
 				return ""
-			}}).start(t)
-			c := dial(t, server.address, smtpclient.Options{})
+			}}).Start(t)
+			c := dial(t, server.Address, smtpclient.Options{})
 			verdicts, err := c.Send(t.Context(), smtpclient.Envelope{Recipients: many(5, 1)}, strings.NewReader(letter))
 			if err != nil {
 				t.Fatal(err)
 			}
-			copies := server.copies(letter)
+			copies := server.Copies(letter)
 			for _, v := range verdicts {
 				if is(v.Recipient) != (backends.KindOf(asError(v.Failure)) == backends.OverQuota) || copies[v.Recipient] != map[bool]int{false: 1}[is(v.Recipient)] {
 					t.Errorf("%s: %v, %d copies", v.Recipient, v.Failure, copies[v.Recipient])
@@ -190,11 +191,11 @@ func TestNotKept(t *testing.T) {
 		"content that ends": {io.MultiReader(strings.NewReader(letter), failing{errors.New("gone")}), t.TempDir()},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := (&upstream{rcpt: beyond(2, "452 4.5.3 too many recipients")}).start(t)
-			c := dial(t, server.address, smtpclient.Options{TempDir: tt.dir})
+			server := (&fakesmtp.Server{Rcpt: beyond(2, "452 4.5.3 too many recipients")}).Start(t)
+			c := dial(t, server.Address, smtpclient.Options{TempDir: tt.dir})
 			verdicts, err := c.Send(t.Context(), smtpclient.Envelope{Recipients: many(5, 1)}, tt.content)
-			if err == nil || len(server.received) > 0 {
-				t.Errorf("%v, %v, %d messages", verdicts, err, len(server.received))
+			if err == nil || len(server.Received()) > 0 {
+				t.Errorf("%v, %v, %d messages", verdicts, err, len(server.Received()))
 			}
 		})
 	}
@@ -203,9 +204,9 @@ func TestNotKept(t *testing.T) {
 // TestKeptOnDisk: content of a further transaction is not held in memory, and leaves no file.
 func TestKeptOnDisk(t *testing.T) {
 	large := letter + strings.Repeat("0123456789abcdef\r\n", 64<<10)
-	server := (&upstream{rcpt: beyond(2, "452 4.5.3 too many recipients")}).start(t)
+	server := (&fakesmtp.Server{Rcpt: beyond(2, "452 4.5.3 too many recipients")}).Start(t)
 	dir := t.TempDir()
-	c := dial(t, server.address, smtpclient.Options{TempDir: dir})
+	c := dial(t, server.Address, smtpclient.Options{TempDir: dir})
 	for name, content := range map[string]io.Reader{
 		"a stream": io.MultiReader(strings.NewReader(large)),
 		"a reader that can go back, from where it stands": func() io.Reader {
@@ -215,12 +216,12 @@ func TestKeptOnDisk(t *testing.T) {
 		}(),
 	} {
 		t.Run(name, func(t *testing.T) {
-			server.received = nil
+			server.Forget()
 			verdicts, err := c.Send(t.Context(), smtpclient.Envelope{Recipients: many(5, 1)}, content)
 			if err != nil || len(verdicts) != 5 {
 				t.Fatal(verdicts, err)
 			}
-			for r, n := range server.copies(large) {
+			for r, n := range server.Copies(large) {
 				if n != 1 {
 					t.Errorf("%s has %d", r, n)
 				}
@@ -234,29 +235,29 @@ func TestKeptOnDisk(t *testing.T) {
 
 // TestLaterTransactionFails: those who have their copy keep it, the others are told the truth.
 func TestLaterTransactionFails(t *testing.T) {
-	second := func(reply string) func(taking) string {
-		return func(t taking) string {
-			if t.session > 1 || t.transaction > 1 {
+	second := func(reply string) func(fakesmtp.Transaction) string {
+		return func(t fakesmtp.Transaction) string {
+			if t.Session > 1 || t.Number > 1 {
 				return reply
 			}
 			return ""
 		}
 	}
 	for name, tt := range map[string]struct {
-		server *upstream
+		server *fakesmtp.Server
 		want   string
 	}{
-		"DATA is refused":                 {&upstream{data: second("451 4.3.0 later")}, "temporary 4.3.0"},
-		"the content is refused":          {&upstream{end: func(t taking, _ string) string { return second("554 5.7.1 no")(t) }}, "permanent 5.7.1"},
-		"MAIL is refused, and again":      {&upstream{mail: second("452 4.7.1 too much")}, "temporary 4.7.1"},
-		"the server goes, and does again": {&upstream{mail: second("421 4.3.2 bye")}, "temporary 4.3.2"},
-		"it goes without an answer":       {&upstream{data: second("421 4.3.2 bye")}, "temporary 4.4.2"},
+		"DATA is refused":                 {&fakesmtp.Server{Data: second("451 4.3.0 later")}, "temporary 4.3.0"},
+		"the content is refused":          {&fakesmtp.Server{End: func(t fakesmtp.Transaction, _ string) string { return second("554 5.7.1 no")(t) }}, "permanent 5.7.1"},
+		"MAIL is refused, and again":      {&fakesmtp.Server{Mail: second("452 4.7.1 too much")}, "temporary 4.7.1"},
+		"the server goes, and does again": {&fakesmtp.Server{Mail: second("421 4.3.2 bye")}, "temporary 4.3.2"},
+		"it goes without an answer":       {&fakesmtp.Server{Data: second("421 4.3.2 bye")}, "temporary 4.4.2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := tt.server
-			server.rcpt = beyond(2, "452 4.5.3 too many recipients")
-			server.start(t)
-			c := dial(t, server.address, smtpclient.Options{})
+			server.Rcpt = beyond(2, "452 4.5.3 too many recipients")
+			server.Start(t)
+			c := dial(t, server.Address, smtpclient.Options{})
 			verdicts, err := c.Send(t.Context(), smtpclient.Envelope{Recipients: many(5, 1)}, io.MultiReader(strings.NewReader(letter)))
 			if err != nil {
 				t.Fatal(err)
@@ -270,7 +271,7 @@ func TestLaterTransactionFails(t *testing.T) {
 					t.Errorf("%s: %s, want %s (%v)", v.Recipient, got, want, v.Failure)
 				}
 			}
-			if n := len(server.received); n != 1 {
+			if n := len(server.Received()); n != 1 {
 				t.Errorf("%d messages were taken", n)
 			}
 		})
@@ -279,13 +280,13 @@ func TestLaterTransactionFails(t *testing.T) {
 
 // TestAskMoreThanFit: the question at RCPT has the same limits.
 func TestAskMoreThanFit(t *testing.T) {
-	server := (&upstream{offers: []string{"PIPELINING"}, rcpt: func(t taking, path string) string {
+	server := (&fakesmtp.Server{Offers: []string{"PIPELINING"}, Rcpt: func(t fakesmtp.Transaction, path string) string {
 		if strings.HasPrefix(path, "r70@") {
 			return "550 5.1.1 nobody"
 		}
 		return beyond(20, "452 4.5.3 too many")(t, path)
-	}}).start(t)
-	c := dial(t, server.address, smtpclient.Options{LMTP: true})
+	}}).Start(t)
+	c := dial(t, server.Address, smtpclient.Options{LMTP: true})
 	verdicts, err := c.Ask(t.Context(), smtpclient.Envelope{Recipients: many(90, 1)})
 	if err != nil {
 		t.Fatal(err)
@@ -295,7 +296,7 @@ func TestAskMoreThanFit(t *testing.T) {
 			t.Errorf("%v", v)
 		}
 	}
-	if len(server.received) > 0 {
+	if len(server.Received()) > 0 {
 		t.Error("a question was delivered")
 	}
 }
@@ -327,19 +328,19 @@ func TestStorageReplies(t *testing.T) {
 		{"LMTP", "550 nobody", "not found 5.1.1"},
 	} {
 		t.Run(tt.at+" "+tt.reply, func(t *testing.T) {
-			server := &upstream{lmtp: tt.at == "LMTP"}
+			server := &fakesmtp.Server{LMTP: tt.at == "LMTP"}
 			switch tt.at {
 			case "MAIL":
-				server.mail = func(taking) string { return tt.reply }
+				server.Mail = func(fakesmtp.Transaction) string { return tt.reply }
 			case "RCPT":
-				server.rcpt = func(taking, string) string { return tt.reply }
+				server.Rcpt = func(fakesmtp.Transaction, string) string { return tt.reply }
 			case "DATA":
-				server.data = func(taking) string { return tt.reply }
+				server.Data = func(fakesmtp.Transaction) string { return tt.reply }
 			default:
-				server.end = func(taking, string) string { return tt.reply }
+				server.End = func(fakesmtp.Transaction, string) string { return tt.reply }
 			}
-			server.start(t)
-			c := dial(t, server.address, smtpclient.Options{LMTP: server.lmtp})
+			server.Start(t)
+			c := dial(t, server.Address, smtpclient.Options{LMTP: server.LMTP})
 			verdicts, err := c.Send(t.Context(), smtpclient.Envelope{Recipients: []string{"a@s"}}, strings.NewReader(letter))
 			if err != nil {
 				t.Fatal(err)
@@ -353,4 +354,12 @@ func TestStorageReplies(t *testing.T) {
 			}
 		})
 	}
+}
+
+// many are n recipients of some domains.
+func many(n, domains int) (all []string) {
+	for i := range n {
+		all = append(all, fmt.Sprintf("r%d@d%d.example", i, i%domains))
+	}
+	return all
 }
