@@ -31,7 +31,7 @@ func TestConformanceDovecot(t *testing.T) {
 		// that begins right after one that breaks them would meet the limit of 10.
 		Extra: "protocol imap {\n  mail_max_userip_connections = 30\n}\n" + transport.dovecot(),
 	})
-	transport.lmtp.Store(&smtpclient.LMTP{Address: d.LMTP, Hello: "relay.example"})
+	transport.lmtp.Store(&smtpclient.Hop{Address: d.LMTP, Hello: "relay.example"})
 	settings := map[string]any{
 		"address": d.IMAPS, "ca": d.CA, "tls_name": "localhost",
 		"master":     map[string]any{"user": "keeper", "password": "keeper-secret"},
@@ -103,6 +103,7 @@ func target(settings backends.Settings, first, second string, altersNUL bool) st
 			"folder":           `{"address": "x", "folder": "a*"}`,
 			"uidl":             `{"address": "x", "uidl": "dovcot"}`,
 			"delivery":         `{"address": "x", "delivery": {"lmtp": "x", "append": true}, "master": {"user": "m", "password": "p"}}`,
+			"recipients":       `{"address": "x", "recipients": ["@peer.example"]}`,
 			"timeout":          `{"address": "x", "timeout": "soon"}`,
 			"connections.noop": `{"address": "x", "connections": {"noop": "0s"}}`,
 			"submission.to":    `{"address": "x", "submission": {"to": "x"}}`,

@@ -3,7 +3,7 @@
 //
 // A maildrop is one mailbox, opened with the client's own password, with a token, or by a
 // master user who acts for the client. A message's id is UIDVALIDITY "." UID, which RFC 9051
-// §2.3.1.1 promises to last. Mail comes in through LMTP or by APPEND, and goes out through
+// §2.3.1.1 promises to last. Mail comes in through LMTP, SMTP or by APPEND, and goes out through
 // the store's own submission server.
 //
 // The client library knows no contexts and hands content out as it arrives, one literal at a
@@ -80,7 +80,7 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 		d.Credentials = append(d.Credentials, backends.CredentialActing)
 	}
 	d.Capabilities = backends.CapabilitiesOf(s)
-	d.Capabilities.Receiver = s.settings.Delivery.LMTP != "" || s.settings.Delivery.Append
+	d.Capabilities.Receiver = s.settings.Delivery.Given() || s.settings.Delivery.Append
 	d.Capabilities.Sender = s.settings.Sending.Address != ""
 	return d, nil
 }

@@ -24,8 +24,8 @@ import (
 // local part who is refused and who has to wait.
 type relay struct {
 	address string
-	later   sync.Map                        // addresses that are put off, besides later@
-	lmtp    atomic.Pointer[smtpclient.LMTP] // where the store's own recipients have their mail; nil: nobody is one
+	later   sync.Map                       // addresses that are put off, besides later@
+	lmtp    atomic.Pointer[smtpclient.Hop] // where the store's own recipients have their mail; nil: nobody is one
 
 	mu    sync.Mutex
 	taken []string // contents

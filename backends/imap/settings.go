@@ -8,6 +8,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/remote"
+	"github.com/dipylon/dipylon/backends/smtpclient"
 	"github.com/dipylon/dipylon/backends/uidl"
 )
 
@@ -43,8 +44,7 @@ type pool struct {
 }
 
 type delivery struct {
-	LMTP   string `json:"lmtp"`   // host:port, or the path of a unix socket
-	TLS    string `json:"tls"`    // none, starttls
+	smtpclient.Settings
 	Append bool   `json:"append"` // by IMAP APPEND as the master user
 	Folder string `json:"folder"` // for APPEND
 }
@@ -62,7 +62,7 @@ func defaults() settings {
 		Folder:   "INBOX",
 		Pool:     pool{PerAccount: 8, Total: 512, Keep: remote.Duration(20 * time.Second), Noop: remote.Duration(4 * time.Minute)},
 		Timeout:  remote.Duration(30 * time.Second),
-		Delivery: delivery{TLS: "none", Folder: "INBOX"},
+		Delivery: delivery{Settings: smtpclient.Settings{TLS: "none"}, Folder: "INBOX"},
 		Sending:  sending{TLS: "starttls"},
 	}
 }
@@ -76,7 +76,6 @@ func read(s backends.Settings) (settings, *tls.Config, error) {
 	var wrong backends.SettingsError
 	remote.OneOf(&wrong, "tls", set.TLS, "implicit", "starttls", "none")
 	remote.OneOf(&wrong, "username", set.Username, "address", "local")
-	remote.OneOf(&wrong, "delivery.tls", set.Delivery.TLS, "starttls", "none")
 	remote.OneOf(&wrong, "submission.tls", set.Sending.TLS, "implicit", "starttls", "none")
 	if set.Address == "" {
 		wrong.Add("address", "the IMAP server's host, or host:port, is missing")
@@ -85,11 +84,12 @@ func read(s backends.Settings) (settings, *tls.Config, error) {
 	if set.Sending.Address != "" {
 		set.Sending.Address = withPort(set.Sending.Address, map[string]string{"implicit": "465"}[set.Sending.TLS], "587")
 	}
-	if set.Delivery.LMTP != "" && !strings.HasPrefix(set.Delivery.LMTP, "/") {
-		set.Delivery.LMTP = withPort(set.Delivery.LMTP, "", "24")
+	set.Delivery.Check(&wrong, "delivery")
+	if set.Delivery.Given() && set.Delivery.Append {
+		wrong.Add("delivery", "append and a server are both set: choose one")
 	}
-	if set.Delivery.LMTP != "" && set.Delivery.Append {
-		wrong.Add("delivery", "lmtp and append are both set: choose one")
+	if set.Allowed != nil && !set.Delivery.Given() && !set.Delivery.Append {
+		wrong.Add("recipients", "says who gets mail, and nothing says how: set delivery, or take it out")
 	}
 	if (set.Master.User == "") != (set.Master.Password == "") {
 		wrong.Add("master", "user and password go together")

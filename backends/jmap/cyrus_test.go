@@ -36,7 +36,7 @@ func startCyrus(t *testing.T, tests int) *cyrus {
 	}
 	c := &cyrus{transport: startTransport(t)}
 	c.Cyrus = peers.StartCyrus(t, peers.CyrusOptions{Users: users, SMTP: c.transport.address})
-	c.transport.lmtp.Store(&smtpclient.LMTP{Address: c.LMTP, Hello: "transport.example"})
+	c.transport.lmtp.Store(&smtpclient.Hop{Address: c.LMTP, Hello: "transport.example"})
 	return c
 }
 

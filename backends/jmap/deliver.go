@@ -15,13 +15,13 @@ import (
 	"github.com/dipylon/dipylon/backends/remote"
 )
 
-var errNoDelivery = backends.Fail(backends.Unsupported, "neither delivery.lmtp nor delivery.accounts is set")
+var errNoDelivery = backends.Fail(backends.Unsupported, "none of delivery.lmtp, delivery.smtp and delivery.accounts is set")
 
-// Resolve asks the LMTP server, or looks into the accounts of the settings.
+// Resolve asks the LMTP or SMTP server, or looks into the accounts of the settings.
 func (s *Store) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {
 	switch {
-	case s.settings.Delivery.LMTP != "":
-		return s.lmtp().Resolve(ctx, q)
+	case s.settings.Delivery.Given():
+		return s.hop().Resolve(ctx, q)
 	case len(s.settings.Delivery.Accounts) == 0:
 		return nil, errNoDelivery
 	}
@@ -46,7 +46,7 @@ func (s *Store) accountOf(recipient string) (backends.Credential, bool) {
 	return backends.Credential{Kind: backends.CredentialPassword, User: address, Secret: []byte(password)}, ok
 }
 
-// Deliver hands a message to LMTP, or uploads and imports it for each recipient.
+// Deliver hands a message to that server, or uploads and imports it for each recipient.
 func (s *Store) Deliver(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
 	if err := s.ready(); err != nil {
 		return nil, err
@@ -58,10 +58,10 @@ func (s *Store) Deliver(ctx context.Context, d backends.Delivery, content io.Rea
 	defer end()
 	accounts := len(s.settings.Delivery.Accounts) > 0
 	switch {
-	case s.settings.Delivery.LMTP != "" && !accounts:
-		return s.lmtp().Deliver(ctx, d, "", content, nil)
-	case s.settings.Delivery.LMTP != "":
-		return s.lmtp().Deliver(ctx, d, keyLine(d), content, func(ctx context.Context, recipient string) (bool, error) {
+	case s.settings.Delivery.Given() && !accounts:
+		return s.hop().Deliver(ctx, d, "", content, nil)
+	case s.settings.Delivery.Given():
+		return s.hop().Deliver(ctx, d, keyLine(d), content, func(ctx context.Context, recipient string) (bool, error) {
 			return s.delivered(ctx, recipient, d)
 		})
 	case !accounts:

@@ -5,7 +5,7 @@
 // used again; its octets are downloaded as a blob, as they come. Calls are batched: opening a
 // maildrop takes the session resource and one request more, a list one request for each page of
 // some thousand messages, and the question whether messages are still there is asked for all
-// that are being fetched at once. Mail comes in by LMTP, or by Email/import where the settings
+// that are being fetched at once. Mail comes in by LMTP or SMTP, or by Email/import where the settings
 // hold the recipients' credentials; EmailSubmission sends.
 //
 // A credential goes to the server in the settings alone, and to the hosts that they allow: what
@@ -79,7 +79,7 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 		Limits:       backends.Limits{FetchesAtOnce: s.settings.Requests, RemovalsAtATime: removalsMost},
 		Capabilities: backends.CapabilitiesOf(s),
 	}
-	d.Capabilities.Receiver = s.settings.Delivery.LMTP != "" || len(s.settings.Delivery.Accounts) > 0
+	d.Capabilities.Receiver = s.settings.Delivery.Given() || len(s.settings.Delivery.Accounts) > 0
 	d.Capabilities.Sender = s.settings.Submission
 	return d, nil
 }

@@ -2,7 +2,6 @@ package jmap
 
 import (
 	"crypto/tls"
-	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -29,9 +28,8 @@ type settings struct {
 }
 
 type delivery struct {
-	LMTP string `json:"lmtp"` // host:port, or the path of a unix socket
-	TLS  string `json:"tls"`  // of LMTP: none, starttls
-	// Accounts are the recipients' passwords by address: for Email/import, or with LMTP to
+	smtpclient.Settings
+	// Accounts are the recipients' passwords by address: for Email/import, or with a server to
 	// look whether a retry has been delivered before.
 	Accounts map[string]string `json:"accounts"`
 }
@@ -39,7 +37,7 @@ type delivery struct {
 func defaults() settings {
 	return settings{
 		Auth: "basic", Username: "address", Requests: 16, Timeout: remote.Duration(time.Minute),
-		Delivery: delivery{TLS: "none"},
+		Delivery: delivery{Settings: smtpclient.Settings{TLS: "none"}},
 	}
 }
 
@@ -53,7 +51,6 @@ func read(given backends.Settings) (settings, *tls.Config, error) {
 	set.checkURL(&wrong)
 	remote.OneOf(&wrong, "auth", set.Auth, "basic", "bearer")
 	remote.OneOf(&wrong, "username", set.Username, "address", "local")
-	remote.OneOf(&wrong, "delivery.tls", set.Delivery.TLS, "none", "starttls")
 	if rule, err := uidl.Parse(set.UIDL); err != nil || rule.NeedsUID() {
 		wrong.Add("uidl", "expected none or header:NAME: JMAP has no UIDs")
 	}
@@ -90,11 +87,7 @@ func (set *settings) checkURL(wrong *backends.SettingsError) {
 
 // check makes the accounts' addresses lower case: that is how they are looked up.
 func (d *delivery) check(wrong *backends.SettingsError) {
-	if d.LMTP != "" && !strings.HasPrefix(d.LMTP, "/") {
-		if _, _, err := net.SplitHostPort(d.LMTP); err != nil {
-			d.LMTP = net.JoinHostPort(strings.Trim(d.LMTP, "[]"), "24")
-		}
-	}
+	d.Check(wrong, "delivery")
 	accounts := make(map[string]string, len(d.Accounts))
 	for address, password := range d.Accounts {
 		switch {
@@ -137,13 +130,6 @@ func sameHost(u *url.URL, host string) bool {
 	return withPort(u.Host) == withPort(host)
 }
 
-func (s *Store) lmtp() smtpclient.LMTP {
-	l := smtpclient.LMTP{Address: s.settings.Delivery.LMTP, Hello: s.hostname, Timeout: time.Duration(s.settings.Timeout), Config: s.tls.Clone(), TempDir: s.stateDir}
-	if l.Config.ServerName == "" {
-		l.Config.ServerName, _, _ = net.SplitHostPort(l.Address)
-	}
-	if s.settings.Delivery.TLS == "starttls" {
-		l.TLS = smtpclient.StartTLS
-	}
-	return l
+func (s *Store) hop() smtpclient.Hop {
+	return s.settings.Delivery.Hop(s.hostname, s.tls, s.tls.ServerName, time.Duration(s.settings.Timeout), s.stateDir)
 }

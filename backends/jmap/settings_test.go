@@ -18,7 +18,7 @@ var badSettings = map[string]string{
 	"auth":              `{"url": "https://x.example/", "auth": "digest"}`,
 	"username":          `{"url": "https://x.example/", "username": "both"}`,
 	"hosts":             `{"url": "https://x.example/", "hosts": ["https://y.example"]}`,
-	"delivery.tls":      `{"url": "https://x.example/", "delivery": {"tls": "implicit"}}`,
+	"delivery.tls":      `{"url": "https://x.example/", "delivery": {"tls": "sometimes"}}`,
 	"delivery.accounts": `{"url": "https://x.example/", "delivery": {"accounts": {"ada": "secret"}}}`,
 	"delivery.lmpt":     `{"url": "https://x.example/", "delivery": {"lmpt": "x"}}`,
 }
@@ -39,6 +39,8 @@ func TestSettings(t *testing.T) {
 		"a login in it":     `{"url": "https://ada:secret@x.example/"}`,
 		"another scheme":    `{"url": "ftp://x.example/"}`,
 		"no URL at all":     `{"url": "%%"}`,
+		"LMTP and SMTP":     `{"url": "https://x.example/", "delivery": {"lmtp": "x", "smtp": "y"}}`,
+		"SMTP by a path":    `{"url": "https://x.example/", "delivery": {"smtp": "/run/x"}}`,
 		"an empty password": `{"url": "https://x.example/", "delivery": {"accounts": {"ada@x.example": ""}}}`,
 	} {
 		t.Run(name, func(t *testing.T) {

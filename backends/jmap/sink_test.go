@@ -23,9 +23,9 @@ import (
 // submission is over: Cyrus holds a lock on the sender's mail until then.
 type transport struct {
 	address string
-	lmtp    atomic.Pointer[smtpclient.LMTP] // known once Cyrus runs
-	under   sync.WaitGroup                  // deliveries under way
-	later   sync.Map                        // addresses that are put off, besides deferred@
+	lmtp    atomic.Pointer[smtpclient.Hop] // known once Cyrus runs
+	under   sync.WaitGroup                 // deliveries under way
+	later   sync.Map                       // addresses that are put off, besides deferred@
 	t       *testing.T
 }
 

@@ -11,8 +11,10 @@ import (
 	"github.com/dipylon/dipylon/backends"
 )
 
-// LMTP is the delivery end of a store that takes its mail by LMTP (RFC 2033).
-type LMTP struct {
+// Hop is the server that takes a store's mail in, by LMTP (RFC 2033) or by SMTP. The
+// administrator has named it: no MX record is looked for, as that would lead back here.
+type Hop struct {
+	SMTP    bool   // not LMTP
 	Address string // host:port, or the path of a unix socket
 	Hello   string
 	TLS     TLS
@@ -21,28 +23,41 @@ type LMTP struct {
 	TempDir string // for content that is sent more than once, see Options
 }
 
-func (l LMTP) dial(ctx context.Context) (*Client, error) {
+func (h Hop) protocol() string {
+	if h.SMTP {
+		return "SMTP"
+	}
+	return "LMTP"
+}
+
+func (h Hop) dial(ctx context.Context) (*Client, error) {
 	network := "tcp"
-	if strings.HasPrefix(l.Address, "/") {
+	if strings.HasPrefix(h.Address, "/") {
 		network = "unix"
 	}
-	client, err := Dial(ctx, network, l.Address, Options{LMTP: true, Hello: l.Hello, TLS: l.TLS, Config: l.Config, Timeout: l.Timeout, TempDir: l.TempDir})
-	if err != nil {
-		return nil, backends.Fail(backends.Temporary, "LMTP server %w", err).WithCode("4.4.1")
+	client, err := Dial(ctx, network, h.Address, Options{
+		LMTP: !h.SMTP, NotHello: h.SMTP, Hello: h.Hello, TLS: h.TLS, Config: h.Config, Timeout: h.Timeout, TempDir: h.TempDir,
+	})
+	var known *backends.Failure
+	switch {
+	case errors.As(err, &known):
+		return nil, err
+	case err != nil:
+		return nil, backends.Fail(backends.Temporary, "%s server %w", h.protocol(), err).WithCode("4.4.1")
 	}
 	return client, nil
 }
 
 // Resolve asks with RCPT whether the recipients would be taken.
-func (l LMTP) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {
-	client, err := l.dial(ctx)
+func (h Hop) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {
+	client, err := h.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer client.Close()
 	verdicts, err := client.Ask(ctx, Envelope{ReversePath: q.ReversePath, Recipients: q.Recipients, Size: q.Size})
 	if err != nil {
-		return nil, failed("ask the LMTP server", err)
+		return nil, failed("ask the "+h.protocol()+" server", err)
 	}
 	return discreet(verdicts), nil
 }
@@ -50,7 +65,7 @@ func (l LMTP) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backends.
 // Deliver delivers with a trace put in front of the content. delivered, where there is one,
 // says of a retry whether a recipient has the message already. A recipient that is named twice
 // gets one copy.
-func (l LMTP) Deliver(ctx context.Context, d backends.Delivery, trace string, content io.Reader, delivered func(context.Context, string) (bool, error)) ([]backends.Verdict, error) {
+func (h Hop) Deliver(ctx context.Context, d backends.Delivery, trace string, content io.Reader, delivered func(context.Context, string) (bool, error)) ([]backends.Verdict, error) {
 	verdicts := make([]backends.Verdict, len(d.Recipients))
 	first := make(map[string]int)
 	var left []int
@@ -72,7 +87,7 @@ func (l LMTP) Deliver(ctx context.Context, d backends.Delivery, trace string, co
 		}
 		left = append(left, i)
 	}
-	if err := l.deliver(ctx, d, trace, content, verdicts, left); err != nil {
+	if err := h.deliver(ctx, d, trace, content, verdicts, left); err != nil {
 		return nil, err
 	}
 	for i, r := range d.Recipients {
@@ -81,12 +96,12 @@ func (l LMTP) Deliver(ctx context.Context, d backends.Delivery, trace string, co
 	return discreet(verdicts), nil
 }
 
-func (l LMTP) deliver(ctx context.Context, d backends.Delivery, trace string, content io.Reader, verdicts []backends.Verdict, left []int) error {
+func (h Hop) deliver(ctx context.Context, d backends.Delivery, trace string, content io.Reader, verdicts []backends.Verdict, left []int) error {
 	if len(left) == 0 {
 		_, err := io.Copy(io.Discard, content)
 		return failed("read the message", err)
 	}
-	client, err := l.dial(ctx)
+	client, err := h.dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -97,7 +112,7 @@ func (l LMTP) deliver(ctx context.Context, d backends.Delivery, trace string, co
 	}
 	answers, err := client.Send(ctx, envelope, io.MultiReader(strings.NewReader(trace), content))
 	if err != nil {
-		return failed("deliver to the LMTP server", err)
+		return failed("deliver to the "+h.protocol()+" server", err)
 	}
 	for n, i := range left {
 		verdicts[i] = answers[n]

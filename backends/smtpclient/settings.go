@@ -1,0 +1,65 @@
+package smtpclient
+
+import (
+	"crypto/tls"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/remote"
+)
+
+// Settings are how mail comes into a store, in the settings of a backend.
+type Settings struct {
+	LMTP string `json:"lmtp"` // host:port, or the path of a unix socket
+	SMTP string `json:"smtp"` // host or host:port
+	TLS  string `json:"tls"`  // none, starttls, implicit
+}
+
+// Check notes what is wrong, and completes addresses with the port that belongs to them. path is
+// where in the settings these are.
+func (s *Settings) Check(wrong *backends.SettingsError, path string) {
+	remote.OneOf(wrong, path+".tls", s.TLS, "none", "starttls", "implicit")
+	if s.LMTP != "" && s.SMTP != "" {
+		wrong.Add(path, "lmtp and smtp are both set: choose one")
+	}
+	if strings.HasPrefix(s.SMTP, "/") {
+		wrong.Add(path+".smtp", "expected host or host:port")
+	}
+	if s.LMTP != "" && !strings.HasPrefix(s.LMTP, "/") {
+		s.LMTP = withPort(s.LMTP, "24") // RFC 2033 §5 leaves it open; Debian's and Cyrus's
+	}
+	port := "25"
+	if s.TLS == "implicit" {
+		port = "465"
+	}
+	if s.SMTP != "" {
+		s.SMTP = withPort(s.SMTP, port)
+	}
+}
+
+func withPort(address, port string) string {
+	if _, _, err := net.SplitHostPort(address); err == nil {
+		return address
+	}
+	return net.JoinHostPort(strings.Trim(address, "[]"), port)
+}
+
+// Given says whether there is a server.
+func (s Settings) Given() bool { return s.LMTP != "" || s.SMTP != "" }
+
+// Hop is the server that the settings name. name is the one in its certificate; empty: its host's.
+func (s Settings) Hop(hello string, config *tls.Config, name string, timeout time.Duration, tempDir string) Hop {
+	h := Hop{
+		SMTP: s.SMTP != "", Address: s.LMTP + s.SMTP, Hello: hello, Config: config.Clone(), Timeout: timeout, TempDir: tempDir,
+		TLS: map[string]TLS{"starttls": StartTLS, "implicit": ImplicitTLS}[s.TLS],
+	}
+	if host, _, err := net.SplitHostPort(h.Address); name == "" && err == nil {
+		name = host
+	}
+	if name != "" {
+		h.Config.ServerName = name
+	}
+	return h
+}
