@@ -32,20 +32,24 @@ func on(begin, answer string) fakeimap.Rule {
 }
 
 // storeOf is a backend in front of a fake.
-func storeOf(t *testing.T, f *fakeimap.Server, more map[string]any) *imap.Store {
+func storeOf(t *testing.T, f *fakeimap.Server, more map[string]any, domains ...string) *imap.Store {
 	t.Helper()
 	s := imap.New()
-	configureFor(t, s, f, more)
+	configureFor(t, s, f, more, domains...)
 	return s
 }
 
-func configureFor(t *testing.T, s *imap.Store, f *fakeimap.Server, more map[string]any) {
+func configureFor(t *testing.T, s *imap.Store, f *fakeimap.Server, more map[string]any, domains ...string) {
 	t.Helper()
 	settings := map[string]any{"address": f.Address, "tls": "none", "timeout": "5s"}
 	for k, v := range more {
 		settings[k] = v
 	}
-	if err := s.Configure(t.Context(), given(t, settings)); err != nil {
+	g := given(t, settings)
+	if len(domains) > 0 {
+		g.Domains = domains
+	}
+	if err := s.Configure(t.Context(), g); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })

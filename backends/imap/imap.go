@@ -24,6 +24,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/fold"
 	"github.com/dipylon/dipylon/backends/remote"
 	"github.com/dipylon/dipylon/backends/smtpclient"
 	"github.com/dipylon/dipylon/backends/uidl"
@@ -155,7 +156,7 @@ func (s *Store) accepts(c backends.Credential) error {
 		return backends.Fail(backends.Temporary, "the store is not configured")
 	case c.Kind == backends.CredentialActing && s.settings.Master.User == "":
 		return backends.Fail(backends.Unsupported, "acting for a user needs \"master\" in the settings")
-	case c.Kind == backends.CredentialActing && c.ActAs != "" && !strings.EqualFold(c.ActAs, c.User):
+	case c.Kind == backends.CredentialActing && c.ActAs != "" && !fold.Equal(c.ActAs, c.User):
 		// The master user could open any mailbox, and the server cannot be asked whether the
 		// user may.
 		return backends.Fail(backends.Permanent, "acting for %s, nobody knows whether that opens the mailbox of %s", c.User, c.ActAs).
@@ -167,25 +168,6 @@ func (s *Store) accepts(c backends.Credential) error {
 		return backends.Fail(backends.BadCredentials, "the user name or the secret is empty or cannot be sent")
 	}
 	return nil
-}
-
-// account is who a login is. IMAP has no call that would tell: the name says it.
-func (s *Store) account(c backends.Credential) backends.Account {
-	user := strings.ToLower(c.User)
-	if c.ActAs != "" {
-		user = strings.ToLower(c.ActAs)
-	}
-	a := backends.Account{ID: user, Address: user}
-	if !strings.Contains(user, "@") {
-		a.Address = ""
-		if len(s.domains) > 0 {
-			a.Address = user + "@" + s.domains[0]
-		}
-	}
-	if a.Address != "" {
-		a.Addresses = []string{a.Address}
-	}
-	return a
 }
 
 // Close ends all connections that no session has.

@@ -21,6 +21,7 @@ type maildrop struct {
 	account  backends.Account
 	validity uint32
 	exists   uint32 // messages when the mailbox was opened
+	folderID string
 
 	mu        sync.Mutex
 	sizes     map[imap.UID]int64 // RFC822.SIZE, as listed
@@ -82,7 +83,8 @@ func (m *maildrop) selectFolder(ctx context.Context, folder string) error {
 	}
 	// The library tells its own view of the mailbox only some time after the answer.
 	m.validity, m.exists = data.UIDValidity, data.NumMessages
-	return nil
+	m.folderID, err = m.canonical(ctx, name)
+	return err
 }
 
 // delimiter asks for the server's hierarchy delimiter (RFC 9051 §6.3.9.7), where one is needed.
@@ -116,6 +118,9 @@ func (m *maildrop) keepAlive(ctx context.Context) {
 }
 
 func (m *maildrop) Account() backends.Account { return m.account }
+
+// FolderID implements [backends.Identified].
+func (m *maildrop) FolderID() string { return m.folderID }
 
 // List yields the messages by UID, which is the order in which they came (RFC 9051 §2.3.1.1).
 // What is marked as deleted is left out: it is what DisposalMark leaves behind.

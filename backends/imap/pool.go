@@ -7,11 +7,11 @@ import (
 	"crypto/sha256"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/fold"
 )
 
 // proof is a keyed hash of a credential: what lets a second session of the same user take a
@@ -57,7 +57,7 @@ func (p *connections) proofOf(c backends.Credential) proof {
 func (s *Store) acquire(ctx context.Context, c backends.Credential) (*connection, error) {
 	p := s.pool
 	proof := p.proofOf(c)
-	user := strings.ToLower(c.User)
+	user := fold.Lower(s.loginName(c)) // connections are counted for each mailbox
 	if kept, err := p.reserve(ctx, user, proof); err != nil || kept != nil {
 		return s.checked(ctx, c, kept, err)
 	}

@@ -108,6 +108,10 @@ func find(boxes []mailbox, folder string) (string, error) {
 
 func (m *maildrop) Account() backends.Account { return m.account }
 
+// FolderID implements [backends.Identified]: the mailbox's id, which no change of its name changes
+// (RFC 8621 §2).
+func (m *maildrop) FolderID() string { return m.box }
+
 // bound makes a context end with the session, too.
 func (m *maildrop) bound(ctx context.Context) (context.Context, context.CancelCauseFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)

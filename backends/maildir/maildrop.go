@@ -35,9 +35,13 @@ func (s *Store) Open(ctx context.Context, request backends.OpenRequest) (backend
 	if err != nil {
 		return nil, err
 	}
+	id, err := b.folderID(dir)
+	if err != nil {
+		return nil, storageFailure("opening a folder", err)
+	}
 	b.sweep()
 	return &maildrop{
-		store: s, account: a.view(), box: b, names: use.names,
+		store: s, account: a.view(), box: b, names: use.names, id: id,
 		folder: folder{disk: s.disk, dir: dir},
 	}, nil
 }
@@ -68,6 +72,7 @@ type maildrop struct {
 	box     *box
 	names   *namer
 	folder  folder
+	id      string // the folder's identity
 	closed  atomic.Bool
 
 	mu    sync.Mutex
@@ -78,6 +83,9 @@ type maildrop struct {
 
 // Account implements [backends.Maildrop].
 func (m *maildrop) Account() backends.Account { return m.account }
+
+// FolderID implements [backends.Identified].
+func (m *maildrop) FolderID() string { return m.id }
 
 // Close implements [backends.Maildrop].
 func (m *maildrop) Close() error {

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/dipylon/dipylon/backends"
 )
@@ -19,6 +22,31 @@ var listCases = []testcase{
 	{"account", []need{reader}, func(t *trial) {
 		if got, want := t.open(t.first()).Account().ID, t.login(t.first()).ID; got != want {
 			t.Errorf("the maildrop's account is %q, and Login's is %q", got, want)
+		}
+	}},
+	{"folder-id", []need{reader}, func(t *trial) {
+		first := t.folderID(t.open(t.first()))
+		if again := t.folderID(t.open(t.first())); again != first {
+			t.Errorf("the inbox has the id %q, and then %q", first, again)
+		}
+		if d, err := t.openFolder("INBOX"); err != nil {
+			t.wantKind("opening INBOX", err, backends.NotFound)
+		} else if id := t.folderID(d); id != first {
+			t.Errorf("the inbox has the id %q, and as INBOX %q", first, id)
+		}
+		if t.Folder == "" {
+			return
+		}
+		d, err := t.openFolder(t.Folder)
+		if err != nil {
+			t.Fatalf("opening %q: %w", t.Folder, err)
+		}
+		own := t.folderID(d)
+		if own == first {
+			t.Errorf("the folder %q has the inbox's id %q", t.Folder, own)
+		}
+		for _, spelling := range []string{t.Folder, strings.ToLower(t.Folder), strings.ToUpper(t.Folder)} {
+			t.sameFolder(t.Folder, own, spelling)
 		}
 	}},
 	{"oldest-first", []need{reader, feed}, func(t *trial) {
@@ -211,4 +239,52 @@ var idCases = []testcase{
 			d.close()
 		}
 	}},
+}
+
+// openFolder opens a folder of the first account.
+func (t *trial) openFolder(name string) (drop, error) {
+	d, err := t.store.(backends.Reader).Open(t.ctx, backends.OpenRequest{Credential: t.credential(t.first()), Folder: name})
+	if err != nil {
+		return drop{}, err
+	}
+	return t.adopt(d), nil
+}
+
+// folderID is what a maildrop says of its folder.
+func (t *trial) folderID(d drop) string {
+	i, ok := d.Maildrop.(backends.Identified)
+	if !ok || i.FolderID() == "" {
+		t.Skipf("the store does not say which folder it has opened")
+	}
+	id := i.FolderID()
+	if len(id) > 1024 || !utf8.ValidString(id) || strings.ContainsFunc(id, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		t.Errorf("the folder's id %q is not 1 to 1024 octets of printable text", id)
+	}
+	d.close()
+	return id
+}
+
+// sameFolder makes sure that a folder by another spelling has the id if it has the messages, and
+// another id if not.
+func (t *trial) sameFolder(name, id, spelling string) {
+	d, err := t.openFolder(name)
+	if err != nil {
+		t.Fatalf("opening %q: %w", name, err)
+	}
+	want := idsOf(d.list())
+	d.close()
+	if d, err = t.openFolder(spelling); err != nil {
+		t.wantKind("opening "+spelling, err, backends.NotFound)
+		return
+	}
+	got := idsOf(d.list())
+	other := t.folderID(d)
+	switch {
+	case name == spelling && other != id:
+		t.Errorf("the folder %q has the id %q, and then %q", name, id, other)
+	case other == id && !slices.Equal(got, want):
+		t.Errorf("%q and %q have one id, %q, and list other messages", name, spelling, id)
+	case other != id && len(want) > 0 && slices.Equal(got, want):
+		t.Errorf("%q and %q list the same messages, and have the ids %q and %q", name, spelling, id, other)
+	}
 }

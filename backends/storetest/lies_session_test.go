@@ -3,7 +3,9 @@ package storetest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dipylon/dipylon/backends"
 )
@@ -178,5 +180,46 @@ var sessionLies = []lie{
 			"maildrop/fetch-cancelled", "maildrop/large", "maildrop/content-after-close",
 			"receiver/content-large", "close/content-under-way-fails",
 		},
+	},
+}
+
+// idDrop says of its folder what it likes.
+type idDrop struct {
+	backends.Maildrop
+	id string
+}
+
+func (d idDrop) FolderID() string { return d.id }
+
+// folderIDs makes a lie of what a maildrop says of its folder: name is what it was asked for by, n
+// the how-manieth opening it is.
+func folderIDs(of func(name string, n int64) string) func(*liar) {
+	return func(l *liar) {
+		var n atomic.Int64
+		l.openFirst = func(ctx context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
+			d, err := l.Store.Open(ctx, r)
+			if err != nil {
+				return nil, err
+			}
+			return idDrop{d, of(r.Folder, n.Add(1))}, nil
+		}
+	}
+}
+
+var folderLies = []lie{
+	{
+		name:  "a folder has another id each time",
+		tell:  folderIDs(func(_ string, n int64) string { return fmt.Sprint("id", n) }),
+		fails: []string{"maildrop/folder-id"},
+	},
+	{
+		name:  "all folders have one id",
+		tell:  folderIDs(func(string, int64) string { return "mailbox" }),
+		fails: []string{"maildrop/folder-id"},
+	},
+	{
+		name:  "a folder's id has a line end",
+		tell:  folderIDs(func(name string, _ int64) string { return name + "\n" }),
+		fails: []string{"maildrop/folder-id"},
 	},
 }

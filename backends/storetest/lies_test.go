@@ -310,7 +310,7 @@ func failing(t *testing.T, target storetest.Target) (failed []string, errs map[s
 }
 
 var allLies = slices.Concat(
-	storeLies, loginLies, listLies, fetchLies, sessionLies, removeLies, markLies, receiverLies, contentLies, senderLies, outboxLies,
+	storeLies, loginLies, listLies, fetchLies, sessionLies, folderLies, removeLies, markLies, receiverLies, contentLies, senderLies, outboxLies,
 )
 
 // TestLies runs each lie in a bubble where time passes only when everybody waits: a store that

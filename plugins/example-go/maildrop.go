@@ -54,6 +54,9 @@ func (s *store) inbox(address string) (*os.Root, error) {
 
 func (d *maildrop) Account() backends.Account { return d.account }
 
+// FolderID says which folder is open, whatever name it was asked for by: there is one.
+func (d *maildrop) FolderID() string { return "INBOX" }
+
 func (d *maildrop) Close() error {
 	d.end()
 	return d.dir.Close()

@@ -48,11 +48,11 @@ class Session:
         self.sending = asyncio.Lock()
         self.requests = {}  # those under way: a task and a window, by id
 
-    async def serve(self, open_id, account, frames):
+    async def serve(self, open_id, account, folder_id, frames):
         """Serves the session for as long as its stream lives."""
         self.folder.users += 1
         try:
-            await self.send(pb.MaildropResponse(id=open_id, done=True, opened=account))
+            await self.send(pb.MaildropResponse(id=open_id, done=True, opened=account, folder_id=folder_id))
             async for frame in frames:
                 self.take(frame)
         finally:

@@ -109,7 +109,7 @@ class Store:
         if not exists and name != "INBOX":
             raise Failed(pb.KIND_NOT_FOUND, f"the folder {name[:200]!r}")
         session = maildrop.Session(self.folder(address, name), context)
-        await session.serve(frame.id, account_of(address), frames)
+        await session.serve(frame.id, account_of(address), name, frames)
 
     # ---- receiver
 

@@ -15,6 +15,7 @@ type maildrop struct {
 	store   *Store
 	account *account
 	folder  *folder
+	path    string
 	// alive ends with Close, and with the store's.
 	alive context.Context
 	end   context.CancelFunc
@@ -37,10 +38,13 @@ func (s *Store) Open(ctx context.Context, request backends.OpenRequest) (backend
 	}
 	// Not the call's context: that bounds the opening alone.
 	alive, end := context.WithCancel(s.alive)
-	return &maildrop{store: s, account: a, folder: f, alive: alive, end: end}, nil
+	return &maildrop{store: s, account: a, folder: f, path: request.Folder, alive: alive, end: end}, nil
 }
 
 func (d *maildrop) Account() backends.Account { return d.account.public() }
+
+// FolderID implements [backends.Identified].
+func (d *maildrop) FolderID() string { return "/" + d.path }
 
 func (d *maildrop) Close() error {
 	d.end()
