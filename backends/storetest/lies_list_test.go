@@ -145,7 +145,7 @@ var listLies = []lie{
 				return l.Store.Open(ctx, r)
 			}
 		},
-		fails: []string{"maildrop/unknown-folder", "maildrop/another-folder"},
+		fails: []string{"maildrop/folder-id", "maildrop/unknown-folder", "maildrop/another-folder"},
 	},
 	{
 		name: "an emptied inbox has an announcement",

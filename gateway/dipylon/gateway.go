@@ -16,6 +16,7 @@ import (
 
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/edge"
+	"github.com/dipylon/dipylon/gateway/identity"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/lease"
 	"github.com/dipylon/dipylon/gateway/login"
@@ -208,7 +209,7 @@ func (g *gateway) begin(ctx context.Context) error {
 // chores are what the state, and the mailboxes by it, have to be cleaned of.
 func (g *gateway) chores() []state.Chore {
 	sweeper := &maildrop.Sweeper{
-		Log: g.log, Kept: &retention.Keeper{DB: g.db}, Locks: g.locks,
+		Log: g.log, Kept: &retention.Keeper{DB: g.db}, Locks: g.locks, Mailboxes: &identity.Keys{DB: g.db},
 		Directory: func() login.Directory { return g.router.Table() },
 	}
 	chores := slices.Concat(g.index.Chores(), g.locks.Chores(), g.openings.Chores(), []state.Chore{sweeper.Chore()})

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/identity"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/pop3"
@@ -67,6 +68,7 @@ func (g *gateway) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConf
 			ListMost: int64(s.limits.ListSize), Lists: g.listRoom(int64(s.limits.ListsSize)),
 			PlaintextLogin: s.pop3.PlaintextLogin,
 			Policies:       g.policies, Sessions: g.sessions,
+			Mailboxes:  &identity.Keys{DB: g.db},
 			Quarantine: &quarantine.Ward{DB: g.db},
 			Kept:       &retention.Keeper{DB: g.db},
 			LoginDelay: s.pop3.LoginDelay.Std(), Logins: g.openings,

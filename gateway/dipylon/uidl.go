@@ -7,14 +7,15 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/fold"
 	"github.com/dipylon/dipylon/backends/uidl"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/identity"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
@@ -71,8 +72,8 @@ reached now, 78 the configuration is wrong.`,
 				}
 				credential.Kind, credential.Secret = backends.CredentialPassword, password
 			}
-			return withIndex(cmd, from, func(ctx context.Context, cfg *config.Config, x *index.Index) error {
-				imports, err := inventory(ctx, cfg, args[0], e.folder, credential, x)
+			return withIndex(cmd, from, func(ctx context.Context, cfg *config.Config, o maildrop.Options) error {
+				imports, err := inventory(ctx, cfg, args[0], e.folder, credential, o)
 				if err != nil {
 					return err
 				}
@@ -89,7 +90,7 @@ reached now, 78 the configuration is wrong.`,
 }
 
 // withIndex does something with the index of the configuration's state.
-func withIndex(cmd *cobra.Command, from *source, f func(context.Context, *config.Config, *index.Index) error) error {
+func withIndex(cmd *cobra.Command, from *source, f func(context.Context, *config.Config, maildrop.Options) error) error {
 	return withState(cmd, from, func(ctx context.Context, o state.Options) error {
 		cfg, err := from.load()
 		if err != nil {
@@ -99,7 +100,9 @@ func withIndex(cmd *cobra.Command, from *source, f func(context.Context, *config
 		if err != nil {
 			return stateError(err)
 		}
-		return errors.Join(f(ctx, cfg, index.New(index.Options{Log: zerolog.Nop(), DB: db})), db.Close())
+		return errors.Join(f(ctx, cfg, maildrop.Options{
+			Log: zerolog.Nop(), Index: index.New(index.Options{Log: zerolog.Nop(), DB: db}), Mailboxes: &identity.Keys{DB: db},
+		}), db.Close())
 	})
 }
 
@@ -113,7 +116,7 @@ func storeOf(cfg *config.Config, name string) (config.Store, error) {
 }
 
 // inventory starts a store's backend and lists a mailbox.
-func inventory(ctx context.Context, cfg *config.Config, name, folder string, c backends.Credential, x *index.Index) ([]index.Import, error) {
+func inventory(ctx context.Context, cfg *config.Config, name, folder string, c backends.Credential, o maildrop.Options) ([]index.Import, error) {
 	s, err := storeOf(cfg, name)
 	if err != nil {
 		return nil, err
@@ -135,7 +138,7 @@ func inventory(ctx context.Context, cfg *config.Config, name, folder string, c b
 		return nil, fmt.Errorf("opening the mailbox: %w", err)
 	}
 	defer drop.Close() //nolint:errcheck // it was only read
-	return maildrop.Inventory(ctx, maildrop.Options{Log: zerolog.Nop(), Index: x}, &login.Store{Name: name, Backend: store}, folder, drop)
+	return maildrop.Inventory(ctx, o, &login.Store{Name: name, Backend: store}, folder, drop)
 }
 
 // uidlImport are the flags of "uidl import".
@@ -174,7 +177,7 @@ configuration is wrong.`,
   dipylon uidl import --account ada@sakes.example --format cyrus --uidvalidity 1698307852 new /old/spool/a/user/ada`,
 		Args: cobra.ExactArgs(2),
 		RunE: action(func(cmd *cobra.Command, args []string) error {
-			return withIndex(cmd, from, func(ctx context.Context, cfg *config.Config, x *index.Index) error {
+			return withIndex(cmd, from, func(ctx context.Context, cfg *config.Config, o maildrop.Options) error {
 				if _, err := storeOf(cfg, args[0]); err != nil {
 					return err
 				}
@@ -182,8 +185,8 @@ configuration is wrong.`,
 				if err != nil {
 					return fmt.Errorf("%s: %w", args[1], err)
 				}
-				key := index.Key{Store: args[0], Account: i.account, Folder: strings.ToLower(i.folder)}
-				if err := x.Import(ctx, key, imports); err != nil {
+				key := index.Key{Store: args[0], Account: i.account, Folder: fold.Lower(i.folder)}
+				if err := o.Index.Import(ctx, key, imports); err != nil {
 					return err
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "%d unique-ids wait for the messages of %s\n", len(imports), i.account)

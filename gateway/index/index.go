@@ -59,15 +59,15 @@ type Key struct {
 	Store   string
 	Account string // backends.Account.ID
 	Folder  string // in lower case; empty: the inbox
-	// Address, in lower case, is by what an import may name the account, too; empty: by nothing
-	// else.
-	Address string
+	// Address and Name, in lower case, are by what an import may name the account and the folder,
+	// too; an empty Address: by nothing else.
+	Address, Name string
 }
 
 // imported is the key of what was imported under the account's address.
 func (k Key) imported() Key {
 	if k.Address != "" {
-		k.Account = k.Address
+		k.Account, k.Folder = k.Address, k.Name
 	}
 	return k
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/identity"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/policy"
@@ -47,6 +48,8 @@ type Options struct {
 	// Kept remembers deleted messages that policies keep for a time [nobody does: such a policy
 	// cannot be kept, and what a client deletes stays].
 	Kept *retention.Keeper
+	// Mailboxes say by what key a folder is remembered [each folder's identity is its key].
+	Mailboxes *identity.Keys
 	// Quarantine remembers messages that their stores cannot give [nobody does].
 	Quarantine *quarantine.Ward
 	// MessagesMost bounds a folder: each message costs some 100 octets of memory while a

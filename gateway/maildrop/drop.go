@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/identity"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/policy"
@@ -34,6 +34,7 @@ type drop struct {
 	inner  backends.Maildrop
 	utf8   bool // the client takes UTF-8 in headers
 	lock   Lock
+	box    identity.Known // by what the folder is remembered
 	known  *index.Folder
 	list   *snapshot
 	sizes  *measurer
@@ -52,17 +53,34 @@ type drop struct {
 	closed  error
 }
 
-// prepare takes the lock and then the list, so that the list is the lock's holder's.
+// mailbox is the folder as the store names it.
+func (d *drop) mailbox() identity.Mailbox { return mailboxOf(d.store.Name, d.folder, d.inner) }
+
+func mailboxOf(storeName, name string, open backends.Maildrop) identity.Mailbox {
+	account := open.Account()
+	m := identity.Mailbox{Store: storeName, Account: account.ID, FormerIDs: account.FormerIDs, Name: name}
+	if i, ok := open.(backends.Identified); ok {
+		m.Folder = i.FolderID()
+	}
+	return m
+}
+
+// prepare takes the lock and then the list, so that the list is the lock's holder's. What the lock
+// is on has to be known before: it is what the store says that it has opened. Until the lock is
+// held nothing is asked of the store, and nothing is changed but that a folder gets its key.
 func (d *drop) prepare(ctx context.Context) error {
-	account := d.inner.Account().ID
-	if account == "" {
+	mailbox := d.mailbox()
+	if mailbox.Account == "" {
 		return backends.Fail(backends.Temporary, "the store has named no account")
 	}
 	if err := d.enabled(); err != nil {
 		return err
 	}
-	// Stores may know one folder by letters of any case.
-	key := LockKey{Store: d.store.Name, Account: account, Folder: strings.ToLower(d.folder)}
+	var err error
+	if d.box, err = d.o.Mailboxes.Find(ctx, mailbox); err != nil {
+		return backends.Fail(backends.Temporary, "%w", err)
+	}
+	key := LockKey(mailbox.Lock(d.box))
 	lock, err := d.o.Locks.Acquire(ctx, key)
 	if err != nil {
 		return err
@@ -70,6 +88,9 @@ func (d *drop) prepare(ctx context.Context) error {
 	d.lock = lock
 	if err := d.o.tooSoon(ctx, key); err != nil {
 		return err
+	}
+	if d.box, err = d.o.Mailboxes.TakeOver(ctx, mailbox, d.box); err != nil {
+		return backends.Fail(backends.Temporary, "%w", err)
 	}
 	if err := d.openIndex(ctx); err != nil {
 		return err

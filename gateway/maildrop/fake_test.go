@@ -38,7 +38,8 @@ type fakeStore struct {
 	onMark   error
 	limits   backends.Limits
 	said     backends.Description
-	words    bool // the gateway's word is good
+	words    bool              // the gateway's word is good
+	folders  map[string]string // a folder's id, by each of its names; nil: the store does not say it
 
 	onOpen   func(ctx context.Context) error
 	onEntry  func(ctx context.Context, i int) error // before the i-th entry
@@ -89,7 +90,11 @@ func (f *fakeStore) Open(ctx context.Context, request backends.OpenRequest) (bac
 	defer f.mu.Unlock()
 	f.drops++
 	f.opened++
-	return &fakeDrop{fakeStore: f, account: account}, nil
+	d := &fakeDrop{fakeStore: f, account: account}
+	if f.folders != nil {
+		return &identifiedDrop{d, f.folders[request.Folder]}, nil
+	}
+	return d, nil
 }
 
 func (f *fakeStore) open() int {
@@ -102,6 +107,14 @@ type fakeDrop struct {
 	*fakeStore
 	account backends.Account
 }
+
+// identifiedDrop says which folder it has open.
+type identifiedDrop struct {
+	*fakeDrop
+	id string
+}
+
+func (d *identifiedDrop) FolderID() string { return d.id }
 
 func (d *fakeDrop) Account() backends.Account { return d.account }
 

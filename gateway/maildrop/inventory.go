@@ -11,9 +11,13 @@ import (
 
 // Inventory lists a maildrop of a store that is open, with the unique-ids that clients are told,
 // and what stays of each message when it moves to another mail system. Of the options it takes
-// Log, Index, Rendering and MessagesMost.
+// Log, Index, Mailboxes, Rendering and MessagesMost.
 func Inventory(ctx context.Context, o Options, store *login.Store, folder string, inner backends.Maildrop) ([]index.Import, error) {
 	d := &drop{o: &New(o).o, store: store, folder: folder, inner: inner, log: o.Log, policy: &policy.Policy{}}
+	var err error
+	if d.box, err = o.Mailboxes.Peek(ctx, d.mailbox()); err != nil {
+		return nil, err
+	}
 	if err := d.openIndex(ctx); err != nil {
 		return nil, err
 	}

@@ -3,12 +3,13 @@ package maildrop
 import (
 	"context"
 	"errors"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/identity"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/pop3"
 	"github.com/dipylon/dipylon/gateway/retention"
@@ -22,9 +23,7 @@ const (
 	dueTimeout = 5 * time.Second
 )
 
-func (d *drop) shelf() retention.Folder {
-	return retention.Folder{Store: d.store.Name, Account: d.inner.Account().ID, Folder: strings.ToLower(d.folder)}
-}
+func (d *drop) shelf() retention.Folder { return retention.Folder(d.box.Key) }
 
 // hideKept leaves out what clients have deleted and the policy keeps. Where that cannot be known
 // nothing is shown: deleted messages would come back.
@@ -32,7 +31,7 @@ func (d *drop) hideKept(ctx context.Context) error {
 	if d.o.Kept == nil {
 		return nil
 	}
-	kept, err := d.o.Kept.In(ctx, d.shelf())
+	kept, err := d.o.Kept.In(ctx, d.shelf(), d.box.Names...)
 	if err != nil {
 		return backends.Fail(backends.Temporary, "deleted messages that are kept: %w", err)
 	}
@@ -71,6 +70,9 @@ func (d *drop) keep(ctx context.Context, messages []int) error {
 	owner := retention.Owner{Name: account.Address, Path: d.folder}
 	if owner.Name == "" {
 		owner.Name = account.ID
+	}
+	if names := d.box.Names; len(names) > 0 && !slices.Contains(names, owner.Path) {
+		owner.Path = names[0]
 	}
 	due := d.o.Kept.Time().Add(d.policy.Keep)
 	if err := d.o.Kept.Keep(ctx, d.shelf(), owner, d.ids(messages), due); err != nil {
@@ -123,6 +125,8 @@ type Sweeper struct {
 	Log   zerolog.Logger
 	Kept  *retention.Keeper
 	Locks Locks
+	// Mailboxes are those of [Options].
+	Mailboxes *identity.Keys
 	// Directory gives the stores of the moment.
 	Directory func() login.Directory
 }
@@ -177,11 +181,6 @@ func actsFor(ctx context.Context, store *login.Store) bool {
 
 // folder removes the due messages of one folder, while nobody has it open.
 func (s *Sweeper) folder(ctx context.Context, store *login.Store, d retention.Due) (removed int, err error) {
-	lock, err := s.Locks.Acquire(ctx, LockKey{Store: d.Store, Account: d.Account, Folder: d.Folder.Folder})
-	if err != nil {
-		return 0, err
-	}
-	defer lock.Release()
 	drop, err := store.Backend.(backends.Reader).Open(ctx, backends.OpenRequest{
 		Credential: backends.Credential{Kind: backends.CredentialActing, User: d.Name, Peer: backends.Peer{Protocol: "pop3"}},
 		Folder:     d.Path,
@@ -190,8 +189,37 @@ func (s *Sweeper) folder(ctx context.Context, store *login.Store, d retention.Du
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, drop.Close()) }()
-	if account := drop.Account().ID; account != d.Account {
-		return 0, backends.Fail(backends.Permanent, "%s is the account %s now, and not %s", d.Name, account, d.Account)
+	box, lock, err := s.lock(ctx, mailboxOf(d.Store, d.Path, drop))
+	if err != nil {
+		return 0, err
 	}
-	return removeKept(ctx, s.Kept, drop, d.Folder, d.IDs)
+	defer lock.Release()
+	// What was deleted by this name may have been another account's, or another folder's.
+	kept, err := s.Kept.In(ctx, retention.Folder(box.Key), d.Path)
+	if err != nil {
+		return 0, err
+	}
+	ids := slices.DeleteFunc(slices.Clone(d.IDs), func(id backends.MessageID) bool {
+		due, is := kept[id]
+		return !is || due.After(s.Kept.Time())
+	})
+	if len(ids) == 0 {
+		return 0, backends.Fail(backends.Permanent, "%s is the account %s now, and not %s", d.Name, drop.Account().ID, d.Account)
+	}
+	return removeKept(ctx, s.Kept, drop, retention.Folder(box.Key), ids)
+}
+
+// lock locks a folder that is open, and takes over what was remembered of it.
+func (s *Sweeper) lock(ctx context.Context, m identity.Mailbox) (box identity.Known, lock Lock, err error) {
+	if box, err = s.Mailboxes.Find(ctx, m); err != nil {
+		return box, nil, err
+	}
+	if lock, err = s.Locks.Acquire(ctx, LockKey(m.Lock(box))); err != nil {
+		return box, nil, err
+	}
+	if box, err = s.Mailboxes.TakeOver(ctx, m, box); err != nil {
+		lock.Release()
+		return box, nil, err
+	}
+	return box, lock, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/identity"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/policy"
@@ -29,7 +30,9 @@ type keeping struct {
 func newKeeping(t *testing.T) *keeping {
 	k := &keeping{now: time.Now()}
 	k.kept = &retention.Keeper{DB: newWard(t).DB, Now: func() time.Time { return k.now }}
-	k.gateway = newGateway(t, with(func(p *policy.Policy) { p.Keep = 2 * day }), func(o *maildrop.Options) { o.Kept = k.kept })
+	k.gateway = newGateway(t, with(func(p *policy.Policy) { p.Keep = 2 * day }), func(o *maildrop.Options) {
+		o.Kept, o.Mailboxes = k.kept, &identity.Keys{DB: k.kept.DB}
+	})
 	for _, id := range []string{"m1", "m2", "m3", "m4"} {
 		k.store.add(id, letter)
 	}
@@ -123,7 +126,11 @@ func (s actingStore) Open(_ context.Context, r backends.OpenRequest) (backends.M
 	if r.Credential.Kind != backends.CredentialActing || r.Credential.User != "alice-id" {
 		return nil, errors.New("a credential of another kind")
 	}
-	return &fakeDrop{fakeStore: s.fakeStore, account: backends.Account{ID: "alice-id"}}, nil
+	d := &fakeDrop{fakeStore: s.fakeStore, account: backends.Account{ID: "alice-id"}}
+	if s.folders != nil {
+		return &identifiedDrop{d, s.folders[r.Folder]}, nil
+	}
+	return d, nil
 }
 
 // TestSweeper removes what is due without its owner, where the store lets it, and waits for

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/fold"
 	"github.com/dipylon/dipylon/gateway/index"
 )
 
@@ -21,8 +21,10 @@ func (d *drop) openIndex(ctx context.Context) error {
 	if d.o.Index == nil {
 		return nil
 	}
-	account := d.inner.Account()
-	key := index.Key{Store: d.store.Name, Account: account.ID, Folder: strings.ToLower(d.folder), Address: strings.ToLower(account.Address)}
+	key := index.Key{
+		Store: d.box.Store, Account: d.box.Account, Folder: d.box.Folder,
+		Address: fold.Lower(d.inner.Account().Address), Name: fold.Lower(d.folder),
+	}
 	known, err := d.o.Index.Open(ctx, key, renderingName(d.o.Rendering))
 	if err != nil {
 		// Without it unique-ids could be told that are not the messages' (I7).

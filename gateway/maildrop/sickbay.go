@@ -60,7 +60,7 @@ func (b *sickbay) isProven(i int) bool {
 }
 
 func (d *drop) room() quarantine.Folder {
-	return quarantine.Folder{Store: d.store.Name, Account: d.inner.Account().ID, Folder: strings.ToLower(d.folder)}
+	return quarantine.Folder(d.box.Key)
 }
 
 func (d *drop) patient(i int) quarantine.Message {

@@ -140,7 +140,9 @@ func (w *Ward) Failed(ctx context.Context, m Message, failure *backends.Failure,
 		return e, nil
 	}
 	err := w.DB.Write(ctx, func(tx *state.Tx) error {
-		before, err := query(tx, "WHERE number = $1", e.Number)
+		// Not by its number: one that was taken over from another key has kept that.
+		before, err := query(tx, "WHERE store = $1 AND account = $2 AND folder = $3 AND message = $4 ORDER BY number LIMIT 1",
+			m.Store, m.Account, m.Folder.Folder, []byte(m.ID))
 		if err != nil {
 			return err
 		}
@@ -154,7 +156,7 @@ func (w *Ward) Failed(ctx context.Context, m Message, failure *backends.Failure,
 
 // again is a message that fails once more.
 func again(before, now Entry) Entry {
-	now.UIDL, now.First, now.Served = before.UIDL, before.First, before.Served
+	now.Number, now.UIDL, now.First, now.Served = before.Number, before.UIDL, before.First, before.Served
 	now.Failures = before.Failures + 1
 	switch {
 	case before.State == Held || before.State == Hidden:

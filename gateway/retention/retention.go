@@ -69,10 +69,17 @@ func (k *Keeper) Keep(ctx context.Context, f Folder, o Owner, ids []backends.Mes
 	})
 }
 
-// In gives a folder's kept messages, and when each is due. It is asked at each login, so it is one
-// statement and no transaction.
-func (k *Keeper) In(ctx context.Context, f Folder) (kept map[backends.MessageID]time.Time, err error) {
-	rows, err := k.DB.Query(ctx, "SELECT message, due FROM deletions WHERE store = $1 AND account = $2 AND folder = $3", f.Store, f.Account, f.Folder)
+// In gives a folder's kept messages, and when each is due: those that were deleted while it was
+// open by one of these names; none: by any. It is asked at each login, so it is one statement and
+// no transaction.
+func (k *Keeper) In(ctx context.Context, f Folder, names ...string) (kept map[backends.MessageID]time.Time, err error) {
+	query, args := "SELECT message, due FROM deletions WHERE store = $1 AND account = $2 AND folder = $3", []any{f.Store, f.Account, f.Folder}
+	if len(names) > 0 {
+		var in string
+		in, args = places(args, names)
+		query += " AND path IN (" + in + ")"
+	}
+	rows, err := k.DB.Query(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("the kept messages: %w", err)
 	}
@@ -91,19 +98,18 @@ func (k *Keeper) In(ctx context.Context, f Folder) (kept map[backends.MessageID]
 	return kept, rows.Err()
 }
 
-// Due gives at most so many messages of these stores that are due, by folder, in no order: a
+// Due gives at most so many messages of these stores that are due, by folder and owner, in no order: a
 // folder that cannot be opened now is in nobody's way.
 func (k *Keeper) Due(ctx context.Context, stores []string, most int) (all []Due, err error) {
 	if len(stores) == 0 {
 		return nil, nil
 	}
-	args := []any{k.Time().Unix(), most}
-	places := make([]string, 0, len(stores))
-	for _, s := range stores {
-		args = append(args, s)
-		places = append(places, "$"+strconv.Itoa(len(args)))
+	in, args := places([]any{k.Time().Unix(), most}, stores)
+	type name struct {
+		Folder
+		Owner
 	}
-	byFolder := make(map[Folder]int)
+	byName := make(map[name]int) // two folders may have shared a key, before stores told them apart
 	err = k.DB.Read(ctx, func(tx *state.Tx) error {
 		return tx.Query(func(scan func(...any) error) error {
 			var d Due
@@ -111,18 +117,28 @@ func (k *Keeper) Due(ctx context.Context, stores []string, most int) (all []Due,
 			if err := scan(&d.Store, &d.Account, &d.Folder.Folder, &d.Name, &d.Path, &id); err != nil {
 				return err
 			}
-			at, known := byFolder[d.Folder]
+			at, known := byName[name{d.Folder, d.Owner}]
 			if !known {
 				at = len(all)
-				byFolder[d.Folder] = at
+				byName[name{d.Folder, d.Owner}] = at
 				all = append(all, d)
 			}
 			all[at].IDs = append(all[at].IDs, backends.MessageID(id))
 			return nil
 		}, "SELECT store, account, folder, owner, path, message FROM deletions WHERE due <= $1 AND store IN ("+
-			strings.Join(places, ", ")+") ORDER BY random() LIMIT $2", args...)
+			in+") ORDER BY random() LIMIT $2", args...)
 	})
 	return all, err
+}
+
+// places are the places of texts in a statement, behind other arguments.
+func places(args []any, texts []string) (list string, all []any) {
+	in := make([]string, 0, len(texts))
+	for _, text := range texts {
+		args = append(args, text)
+		in = append(in, "$"+strconv.Itoa(len(args)))
+	}
+	return strings.Join(in, ", "), args
 }
 
 // Forget forgets messages that are gone.

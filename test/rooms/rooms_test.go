@@ -29,7 +29,7 @@ var rules = []rule{
 	{"gateway/events", nil},
 	// The binary has the built-in backends inside.
 	{"gateway/dipylon", []string{"gateway", "plugins", "backends", "config"}},
-	{"gateway", []string{"gateway", "plugins/host", "backends$", "backends/crlf", "backends/argon2id", "config"}},
+	{"gateway", []string{"gateway", "plugins/host", "backends$", "backends/crlf", "backends/fold", "backends/argon2id", "config"}},
 	{"plugins/host", []string{"plugins/host", "plugins/proto", "backends$", "backends/crlf"}},
 	{"plugins/serve", []string{"plugins/serve", "plugins/proto", "backends$", "backends/crlf"}},
 	{"plugins/proto", []string{"plugins/proto", "backends$"}},
@@ -38,7 +38,7 @@ var rules = []rule{
 	{"plugins", []string{"plugins", "backends$"}},
 	{"backends$", nil}, // the contract
 	{"backends", []string{"backends", "plugins/serve"}},
-	{"config", []string{"config"}},
+	{"config", []string{"config", "backends/fold"}},
 	{"test/databases", []string{"test", "gateway/state"}},
 	{"test", []string{"test", "plugins", "backends"}},
 }
