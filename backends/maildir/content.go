@@ -80,11 +80,22 @@ var errNotFound = errors.New("no such message")
 // locate calls act with the record of a message, and again when another program has renamed
 // the file since the folder was read.
 func (m *maildrop) locate(ctx context.Context, id string, act func(record) error) error {
-	if r, found := m.scanned().find(id); found {
+	return m.locateSince(ctx, id, new(bool), act)
+}
+
+// locateSince is locate for one of many messages: fresh is set when the folder has been read for
+// one of them, and then the others that are not in it are gone. Reading it again for each would
+// take quadratic time where much is gone.
+func (m *maildrop) locateSince(ctx context.Context, id string, fresh *bool, act func(record) error) error {
+	r, found := m.scanned().find(id)
+	if found {
 		if err := act(r); !isGone(err) {
 			return err
 		}
+	} else if *fresh {
+		return errNotFound
 	}
+	*fresh = true
 	var err error
 	for range mostScans {
 		l, scanning := m.scan(ctx)

@@ -57,6 +57,8 @@ func (b *box) makeTrash() error {
 type removing struct {
 	drop *maildrop
 	act  func(record) error
+	// fresh says that the folder was read meanwhile.
+	fresh bool
 	// into and outOf are folders with changes that are not durable yet. What was moved is
 	// made durable where it went before it is where it came from: after a power cut it may
 	// be in both places, and not in none.
@@ -70,7 +72,7 @@ func (r *removing) one(ctx context.Context, id string) *backends.Failure {
 	}
 	err := ctx.Err()
 	if err == nil {
-		err = r.drop.locate(ctx, id, r.act)
+		err = r.drop.locateSince(ctx, id, &r.fresh, r.act)
 	}
 	if err == nil || errors.Is(err, errNotFound) {
 		return nil

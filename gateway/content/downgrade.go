@@ -2,36 +2,44 @@ package content
 
 import (
 	"bytes"
+	"context"
 	"mime"
 	"net/mail"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
-	"golang.org/x/net/idna"
+	"github.com/dipylon/dipylon/gateway/address"
 )
 
 // downgrade gives a header that is ASCII and as long: what is UTF-8 is encoded where a field has
 // a way to encode it, and left out where it has none (RFC 6857 §3, RFC 6858 §2). A header that is
-// ASCII already, or no UTF-8, is given as it is.
-func downgrade(header []byte) []byte {
+// ASCII already, or no UTF-8, is given as it is, and one of more than [FieldsMost] fields is
+// masked. The only error is the context's end.
+//
+// It is a stranger's header while somebody waits who holds a lock: the work grows as the header
+// does, but for one sorting of its fields (I11).
+func downgrade(ctx context.Context, header []byte) ([]byte, error) {
 	if isASCII(header) || !utf8.Valid(header) {
-		return header
+		return header, nil
 	}
 	parsed, size, err := ReadHeader(bytes.NewReader(header), int64(len(header)))
 	if err != nil || size != int64(len(header)) || bytes.Count(header, []byte("\n")) != bytes.Count(header, []byte("\r\n")) {
-		return masked(header) // there is no telling what is what
+		return masked(header), nil // there is no telling what is what
 	}
 	d := &downgrading{end: parsed.end, left: len(header) - len(parsed.end)}
 	for _, f := range parsed.Fields {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		d.add(f)
 	}
 	d.shrink()
 	result := d.bytes()
 	if len(result) != len(header) {
-		return masked(header)
+		return masked(header), nil
 	}
-	return result
+	return result, nil
 }
 
 // masked has a question mark for each octet that is not ASCII.
@@ -80,21 +88,29 @@ func (d *downgrading) shrink() {
 			}
 		}
 	}
-	for d.left < 0 { // the one that has grown the most is masked
-		worst := slices.IndexFunc(d.fields, func(r rewritten) bool { return r.growth() == d.most() })
-		d.replace(worst, masked(d.fields[worst].Raw))
+	if d.left >= 0 {
+		return
+	}
+	for _, i := range d.grown() {
+		if d.left >= 0 {
+			return
+		}
+		d.replace(i, masked(d.fields[i].Raw))
 	}
 }
 
 func (r rewritten) growth() int { return len(r.text) - len(r.Raw) }
 
-// most is by how much a field has grown at most: above zero where the whole has grown.
-func (d *downgrading) most() int {
-	most := 0
-	for _, r := range d.fields {
-		most = max(most, r.growth())
+// grown are the indexes of the fields that have grown, those first that have grown the most.
+// With all of them masked the header is not longer than it was.
+func (d *downgrading) grown() (indexes []int) {
+	for i, r := range d.fields {
+		if r.growth() > 0 {
+			indexes = append(indexes, i)
+		}
 	}
-	return most
+	slices.SortStableFunc(indexes, func(a, b int) int { return d.fields[b].growth() - d.fields[a].growth() })
+	return indexes
 }
 
 func (d *downgrading) replace(i int, text []byte) {
@@ -160,6 +176,8 @@ func isOneOf(name string, patterns ...string) bool {
 func ascii(f Field) []byte {
 	value := ""
 	switch {
+	case len(f.Raw) > parsedMost:
+		// What nobody has written by hand is not taken apart.
 	case isOneOf(f.Name, "From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Resent-From", "Resent-Sender", "Resent-To", "Resent-Cc", "Resent-Bcc"):
 		value = asciiAddresses(f.Value())
 	case isOneOf(f.Name, "Content-Type", "Content-Disposition"):
@@ -202,7 +220,7 @@ func asciiAddresses(text string) string {
 func asciiAddress(a *mail.Address) string {
 	at := strings.LastIndexByte(a.Address, '@')
 	local, domain := a.Address[:max(at, 0)], a.Address[at+1:]
-	if ascii, err := idna.Lookup.ToASCII(domain); err == nil {
+	if ascii, err := address.Domain(domain); err == nil { // which is bounded: Punycode takes quadratic time
 		domain = ascii
 	}
 	if !isASCII([]byte(local + domain)) {

@@ -24,11 +24,20 @@ import (
 	"strings"
 )
 
-// HeaderMost is how many octets a header may have.
-const HeaderMost = 512 << 10
+// The bounds of a header.
+const (
+	// HeaderMost is how many octets a header may have.
+	HeaderMost = 512 << 10
+	// FieldsMost is how many fields it may have: each costs more memory than the four octets
+	// that it can be written in.
+	FieldsMost = 10_000
+)
 
-// ErrHeaderTooLarge says that a header exceeds its bound.
-var ErrHeaderTooLarge = errors.New("the header is too large")
+// The errors of a header that exceeds its bounds.
+var (
+	ErrHeaderTooLarge = errors.New("the header is too large")
+	ErrFieldsTooMany  = errors.New("the header has too many fields")
+)
 
 // MalformedError says that a line of the header is neither a field nor a field's continuation.
 type MalformedError struct{ Line int }
@@ -83,6 +92,9 @@ func ReadHeader(r io.Reader, most int64) (header *Header, size int64, err error)
 		}
 		if !header.add(line) {
 			return nil, 0, &MalformedError{Line: number}
+		}
+		if len(header.Fields) > FieldsMost {
+			return nil, 0, ErrFieldsTooMany
 		}
 	}
 }

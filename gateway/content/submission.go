@@ -13,8 +13,8 @@ import (
 	"github.com/dipylon/dipylon/gateway/address"
 )
 
-// addressFieldMost bounds a From or Sender that is parsed, in octets.
-const addressFieldMost = 64 << 10
+// parsedMost bounds a field whose structure is looked into, in octets.
+const parsedMost = 64 << 10
 
 // The errors of [Submission.Apply].
 var (
@@ -110,7 +110,7 @@ var lenient = mime.WordDecoder{CharsetReader: func(_ string, r io.Reader) (io.Re
 
 // Mailboxes reads the addresses in a From or Sender: at least one.
 func Mailboxes(f Field) ([]address.Mailbox, error) {
-	if len(f.Raw) > addressFieldMost {
+	if len(f.Raw) > parsedMost {
 		return nil, &AddressError{Field: f.Name, Err: ErrHeaderTooLarge}
 	}
 	parser := mail.AddressParser{WordDecoder: &lenient}

@@ -2,6 +2,7 @@ package content
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"unicode/utf8"
@@ -25,9 +26,13 @@ import (
 // what those mean is guessed by clients as it always was. The headers of parts within the body
 // are left, too.
 //
+// A header of more than [FieldsMost] fields has question marks in the place of what is not ASCII.
+//
+// The context is that of the reading: when it ends, so does the work on a header.
+//
 // It is an [io.WriterTo] where the message is one.
-func Surrogate(message io.ReadCloser) io.ReadCloser {
-	s := &surrogate{message: message}
+func Surrogate(ctx context.Context, message io.ReadCloser) io.ReadCloser {
+	s := &surrogate{ctx: ctx, message: message}
 	if _, ok := message.(io.WriterTo); ok {
 		return writerSurrogate{s}
 	}
@@ -35,6 +40,7 @@ func Surrogate(message io.ReadCloser) io.ReadCloser {
 }
 
 type surrogate struct {
+	ctx     context.Context //nolint:containedctx // of the reading, which is the surrogate's life
 	message io.ReadCloser
 	head    []byte // what has been read of the header
 	out     []byte // what is to be given before the rest of the message
@@ -89,10 +95,12 @@ func (s *surrogate) readHeader() error {
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):
 		return err // nothing of it has been given
-	case ends:
-		s.out, s.past = append(downgrade(s.head), piece[octets:n]...), true
-	case err != nil: // there is no body
-		s.out, s.past = downgrade(s.head), true
+	case ends, err != nil: // without an end there is no body
+		header, failed := downgrade(s.ctx, s.head)
+		if failed != nil {
+			return failed
+		}
+		s.out, s.past = append(header, piece[octets:n]...), true
 	case len(s.head) > HeaderMost:
 		s.out, s.past = s.head, true
 	}
@@ -114,7 +122,7 @@ func (s writerSurrogate) WriteTo(w io.Writer) (int64, error) {
 	_, err := s.message.(io.WriterTo).WriteTo(to)
 	if err == nil && !s.past {
 		s.past = true
-		_, err = to.pass(downgrade(s.head))
+		err = to.passHeader()
 	}
 	return to.written, err
 }
@@ -135,6 +143,15 @@ func (w *surrogateWriter) pass(p []byte) (int, error) {
 	return n, err
 }
 
+// passHeader passes what stands for the header on.
+func (w *surrogateWriter) passHeader() error {
+	header, err := downgrade(w.ctx, w.head)
+	if err == nil {
+		_, err = w.pass(header)
+	}
+	return err
+}
+
 // Write implements [io.Writer].
 func (w *surrogateWriter) Write(p []byte) (int, error) {
 	if w.past {
@@ -147,7 +164,7 @@ func (w *surrogateWriter) Write(p []byte) (int, error) {
 	octets, ends := w.take(p)
 	switch {
 	case ends:
-		if _, err := w.pass(downgrade(w.head)); err != nil {
+		if err := w.passHeader(); err != nil {
 			return 0, err
 		}
 	case len(w.head) > HeaderMost:

@@ -2,6 +2,7 @@ package content
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"mime"
@@ -37,17 +38,17 @@ func (w *writerOnly) WriteTo(to io.Writer) (int64, error) {
 // shown gives the surrogate of a message in each way that it can come, and wants all to agree.
 func shown(t *testing.T, message string) string {
 	t.Helper()
-	whole, err := io.ReadAll(Surrogate(io.NopCloser(strings.NewReader(message))))
+	whole, err := io.ReadAll(Surrogate(t.Context(), io.NopCloser(strings.NewReader(message))))
 	if err != nil {
 		t.Fatal(err)
 	}
-	bit, err := io.ReadAll(Surrogate(io.NopCloser(iotest.OneByteReader(strings.NewReader(message)))))
+	bit, err := io.ReadAll(Surrogate(t.Context(), io.NopCloser(iotest.OneByteReader(strings.NewReader(message)))))
 	if err != nil || !bytes.Equal(bit, whole) {
 		t.Errorf("octet by octet it is %q, %v", bit, err)
 	}
 	for _, piece := range []int{1, 2, 3, 7, 64, 1 << 20} {
 		var b bytes.Buffer
-		n, err := Surrogate(&writerOnly{text: message, piece: piece}).(io.WriterTo).WriteTo(&b)
+		n, err := Surrogate(t.Context(), &writerOnly{text: message, piece: piece}).(io.WriterTo).WriteTo(&b)
 		if err != nil || !bytes.Equal(b.Bytes(), whole) || n != int64(b.Len()) {
 			t.Errorf("in pieces of %d it is %q (%d, %v), not %q", piece, b.Bytes(), n, err, whole)
 		}
@@ -154,9 +155,60 @@ func TestSurrogateIsBounded(t *testing.T) {
 // TestSurrogateOfAPart (I3): a header whose reading fails is not given, in part neither.
 func TestSurrogateOfAPart(t *testing.T) {
 	broken := errors.New("broken")
-	s := Surrogate(io.NopCloser(io.MultiReader(strings.NewReader("Subject: Grü"), iotest.ErrReader(broken))))
+	s := Surrogate(t.Context(), io.NopCloser(io.MultiReader(strings.NewReader("Subject: Grü"), iotest.ErrReader(broken))))
 	if got, err := io.ReadAll(s); !errors.Is(err, broken) || len(got) > 0 {
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// TestSurrogateIsGivenUp: somebody waits who holds a mailbox's lock. When that ends, so does the
+// work on a header, and nothing of the message is given (I3).
+func TestSurrogateIsGivenUp(t *testing.T) {
+	message := strings.Repeat("a:é\r\n", 3500) + "\r\nbody\r\n"
+	gone := errors.New("the client has gone")
+	for _, way := range []struct {
+		name  string
+		inner io.ReadCloser
+	}{
+		{"read", io.NopCloser(io.MultiReader(strings.NewReader(message)))},
+		{"written", &writerOnly{text: message, piece: 1000}},
+		{"written, and without a body", &writerOnly{text: strings.TrimSuffix(message, "\r\nbody\r\n"), piece: 1000}},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			counted := &endsSoon{Context: ctx, left: 100, end: func() { cancel(gone) }}
+			var b bytes.Buffer
+			if n, err := io.Copy(&b, Surrogate(counted, way.inner)); !errors.Is(err, gone) || n > 0 || b.Len() > 0 {
+				t.Errorf("%d octets are given, %v", n, err)
+			}
+			if counted.left < -10 {
+				t.Errorf("it went on for %d fields", -counted.left)
+			}
+		})
+	}
+}
+
+// endsSoon is a context that ends once it has been asked so often.
+type endsSoon struct {
+	context.Context
+	left int
+	end  func()
+}
+
+func (c *endsSoon) Err() error {
+	if c.left--; c.left == 0 {
+		c.end()
+	}
+	return c.Context.Err()
+}
+
+// TestSurrogateOfTooManyFields: a header of more fields than anybody writes is not taken apart.
+func TestSurrogateOfTooManyFields(t *testing.T) {
+	if got := shown(t, strings.Repeat("a:é\r\n", FieldsMost+1)+"\r\né\r\n"); got != strings.Repeat("a:??\r\n", FieldsMost+1)+"\r\né\r\n" {
+		t.Errorf("it is %.100q", got)
+	}
+	if got := shown(t, "Subject: ü\r\n"+strings.Repeat("a:é\r\n", 3500)+"\r\n"); !isASCII([]byte(got)) {
+		t.Errorf("it is %.100q", got)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/textproto"
+	"slices"
 	"strings"
 )
 
@@ -30,7 +31,7 @@ const (
 // FingerprintOf reads a header, up to its end or the reader's. Line ends and folding do not
 // matter.
 func FingerprintOf(header io.Reader) (Fingerprint, error) {
-	fields := make(map[string]string)
+	fields := make(map[string]*strings.Builder) // a field may have any number of lines
 	lines := bufio.NewReader(io.LimitReader(header, headerMost))
 	name := ""
 	for {
@@ -50,14 +51,22 @@ func FingerprintOf(header io.Reader) (Fingerprint, error) {
 			}
 			text = value
 		}
-		if name != "" {
-			fields[name] += " " + string(text)
+		if slices.Contains(fieldsOfDigest, name) {
+			if fields[name] == nil {
+				fields[name] = &strings.Builder{}
+			}
+			fields[name].WriteByte(' ')
+			fields[name].Write(text)
 		}
 		if err != nil {
 			break
 		}
 	}
-	return fingerprint(fields), nil
+	unfolded := make(map[string]string, len(fields))
+	for name, text := range fields {
+		unfolded[name] = text.String()
+	}
+	return fingerprint(unfolded), nil
 }
 
 // fingerprint makes one of unfolded fields. White space counts for nothing: systems fold anew.

@@ -176,28 +176,49 @@ func (f *Folder) Recognise(ctx context.Context, candidates []Candidate) error {
 	return f.Pin(ctx, m.match(candidates))
 }
 
-// matcher finds the imports of messages.
+// matcher finds the imports of messages. A stranger can send any number of messages with one
+// fingerprint, so imports wait in queues, also by size: none is looked at again for each message.
 type matcher struct {
 	waiting     []pending
 	used        []bool
-	byDigest    map[[16]byte][]int
-	byMessageID map[[16]byte][]int
+	byDigest    map[likeness][]int
+	byMessageID map[likeness][]int
+	same        map[[16]byte]int // imports with one Message-ID
 }
 
+// likeness is a digest or a Message-ID, and a size or anySize.
+type likeness struct {
+	of   [16]byte
+	size int64
+}
+
+const anySize = -1
+
 func newMatcher(waiting []pending, taken map[string]struct{}) *matcher {
-	m := &matcher{waiting: waiting, used: make([]bool, len(waiting)), byDigest: make(map[[16]byte][]int), byMessageID: make(map[[16]byte][]int)}
+	m := &matcher{
+		waiting: waiting, used: make([]bool, len(waiting)),
+		byDigest: make(map[likeness][]int), byMessageID: make(map[likeness][]int), same: make(map[[16]byte]int),
+	}
 	for n, p := range waiting {
 		if _, m.used[n] = taken[p.uidl]; m.used[n] {
 			continue
 		}
 		if p.form&byDigest != 0 {
-			m.byDigest[p.digest] = append(m.byDigest[p.digest], n)
+			queue(m.byDigest, p.digest, p.size, n)
 		}
 		if p.form&byMessageID != 0 {
-			m.byMessageID[p.messageID] = append(m.byMessageID[p.messageID], n)
+			queue(m.byMessageID, p.messageID, p.size, n)
+			m.same[p.messageID]++
 		}
 	}
 	return m
+}
+
+func queue(in map[likeness][]int, of [16]byte, size int64, n int) {
+	in[likeness{of, anySize}] = append(in[likeness{of, anySize}], n)
+	if size >= 0 {
+		in[likeness{of, size}] = append(in[likeness{of, size}], n)
+	}
 }
 
 // match gives each message its unique-id, or an empty one. The surer ways go first, so that a
@@ -208,29 +229,28 @@ func (m *matcher) match(candidates []Candidate) map[string]string {
 	for _, c := range candidates {
 		same[c.MessageID]++
 	}
-	sized := func(c Candidate, p pending) bool { return p.size >= 0 && p.size == c.Size }
-	whole := func(c Candidate, p pending) bool {
-		return p.form&byMessageID == 0 || p.messageID == short(c.MessageID)
-	}
 	for _, way := range []func(c Candidate) int{
 		func(c Candidate) int {
-			return m.take(m.byDigest[c.Digest], func(p pending) bool { return whole(c, p) && sized(c, p) })
+			if c.Size < 0 {
+				return -1
+			}
+			return m.take(m.byDigest, likeness{c.Digest, c.Size}, c.MessageID)
 		},
-		func(c Candidate) int {
-			return m.take(m.byDigest[c.Digest], func(p pending) bool { return whole(c, p) })
-		},
+		func(c Candidate) int { return m.take(m.byDigest, likeness{c.Digest, anySize}, c.MessageID) },
 		func(c Candidate) int {
 			if c.MessageID == "" {
 				return -1
 			}
-			there := m.byMessageID[short(c.MessageID)]
-			if n := m.take(there, func(p pending) bool { return sized(c, p) }); n >= 0 {
-				return n
+			id := short(c.MessageID)
+			if c.Size >= 0 {
+				if n := m.take(m.byMessageID, likeness{id, c.Size}, c.MessageID); n >= 0 {
+					return n
+				}
 			}
-			if len(there) > 1 || same[c.MessageID] > 1 {
+			if m.same[id] > 1 || same[c.MessageID] > 1 {
 				return -1
 			}
-			return m.take(there, func(pending) bool { return true })
+			return m.take(m.byMessageID, likeness{id, anySize}, c.MessageID)
 		},
 	} {
 		for _, c := range candidates {
@@ -246,9 +266,19 @@ func (m *matcher) match(candidates []Candidate) map[string]string {
 	return found
 }
 
-// take finds the first of some imports that fits and is still free.
-func (m *matcher) take(among []int, fits func(pending) bool) int {
-	at := slices.IndexFunc(among, func(n int) bool { return !m.used[n] && fits(m.waiting[n]) })
+// take finds the first import of a likeness that is still free and has no other Message-ID.
+// (A digest is of the Message-ID, too: another one under the same digest is an import's mistake.)
+func (m *matcher) take(from map[likeness][]int, key likeness, messageID string) int {
+	among := from[key]
+	for len(among) > 0 && m.used[among[0]] {
+		among = among[1:]
+	}
+	from[key] = among
+	id := short(messageID)
+	at := slices.IndexFunc(among, func(n int) bool {
+		p := &m.waiting[n]
+		return !m.used[n] && (p.form&byMessageID == 0 || p.messageID == id)
+	})
 	if at < 0 {
 		return -1
 	}

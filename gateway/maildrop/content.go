@@ -11,11 +11,11 @@ import (
 )
 
 // shown is a content in the form that the client takes. Its octets are as many in either.
-func (d *drop) shown(c pop3.Content) pop3.Content {
+func (d *drop) shown(ctx context.Context, c pop3.Content) pop3.Content {
 	if d.utf8 {
 		return c
 	}
-	return contents.Surrogate(c)
+	return contents.Surrogate(ctx, c)
 }
 
 // content passes a store's content on. It counts a whole message, so that a size that was not

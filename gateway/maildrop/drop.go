@@ -244,7 +244,7 @@ func (d *drop) fetch(ctx context.Context, i, top int) (pop3.Content, error) {
 	inner, err := d.inner.Fetch(ctx, request)
 	switch {
 	case err == nil:
-		return d.shown(d.watched(ctx, i, top < 0, inner)), nil
+		return d.shown(ctx, d.watched(ctx, i, top < 0, inner)), nil
 	case backends.KindOf(err) == backends.Poison && d.failed(ctx, i, err):
 		return d.fetch(ctx, i, top)
 	}

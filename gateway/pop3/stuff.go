@@ -9,6 +9,7 @@ var (
 	crlf    = []byte("\r\n")
 	oneDot  = []byte{'.'}
 	oneGap  = []byte{' '}
+	theCR   = []byte{'\r'}
 	theStop = []byte(".\r\n")
 )
 
@@ -108,7 +109,7 @@ func (s *stuffer) run(p []byte) []byte {
 		}
 		line := p[at : at+nl]
 		if cr := bytes.IndexByte(line, '\r'); cr != nl-1 || nl == 0 {
-			return s.mend(p, at, nl, cr)
+			return s.mend(p, at, nl)
 		}
 		at += nl + 1
 	}
@@ -119,39 +120,46 @@ func (s *stuffer) run(p []byte) []byte {
 
 // part writes p, whose last line, at, has no end yet.
 func (s *stuffer) part(p []byte, at int) []byte {
-	if cr := bytes.IndexByte(p[at:], '\r'); cr >= 0 {
-		s.text(p[:at+cr])
-		if cr > 0 {
-			s.midway = true
-		} else if at > 0 {
-			s.midway = false
-		}
-		if rest := p[at+cr+1:]; len(rest) > 0 {
-			s.text(oneGap)
-			s.midway = true
-			return rest
-		}
-		s.cr = true
-		return nil
+	if at > 0 {
+		s.text(p[:at])
+		s.midway = false
 	}
-	s.text(p)
-	s.midway = true
+	rest := p[at:]
+	if s.cr = rest[len(rest)-1] == '\r'; s.cr {
+		rest = rest[:len(rest)-1]
+	}
+	if len(rest) > 0 {
+		s.gapped(rest)
+		s.midway = true
+	}
 	return nil
 }
 
-// mend writes p up to the flaw in the line at: its first CR that has no LF, or else the LF
-// that has no CR.
-func (s *stuffer) mend(p []byte, at, nl, cr int) []byte {
-	if cr >= 0 {
-		s.text(p[:at+cr])
-		s.text(oneGap)
-		s.midway = true
-		return p[at+cr+1:]
+// mend writes p up to the end of the line at, which has a CR within it, or none at its end.
+func (s *stuffer) mend(p []byte, at, nl int) []byte {
+	if at > 0 {
+		s.text(p[:at])
 	}
-	s.text(p[:at+nl])
+	s.gapped(bytes.TrimSuffix(p[at:at+nl], theCR))
 	s.text(crlf)
 	s.midway = false
 	return p[at+nl+1:]
+}
+
+// gapped writes a part of a line with a space for each CR. It goes through the part once: the
+// line's end is not looked for again behind each of them.
+func (s *stuffer) gapped(line []byte) {
+	for s.err == nil {
+		before, after, found := bytes.Cut(line, theCR)
+		if len(before) > 0 {
+			s.text(before)
+		}
+		if !found {
+			return
+		}
+		s.text(oneGap)
+		line = after
+	}
 }
 
 func (s *stuffer) text(p []byte) {

@@ -119,17 +119,19 @@ type group struct {
 
 // groups leaves out the recipients that an earlier attempt has delivered to.
 func (p *parcel) groups() (groups []group) {
+	delivered, at := set(p.attempt.Delivered), make(map[*Store]int)
 	for _, r := range p.to {
-		if slices.Contains(p.attempt.Delivered, r.address) {
+		if delivered[r.address] {
 			continue
 		}
 		store := r.store
 		if p.credential != nil {
 			store = p.from
 		}
-		i := slices.IndexFunc(groups, func(g group) bool { return g.store == store })
-		if i < 0 {
+		i, there := at[store]
+		if !there {
 			i, groups = len(groups), append(groups, group{store: store})
+			at[store] = i
 		}
 		groups[i].to = append(groups[i].to, r.address)
 	}

@@ -46,11 +46,23 @@ func newAttempt(fingerprint string, now time.Time) *Attempt {
 	return &Attempt{Fingerprint: fingerprint, Key: rand.Text(), First: now.UTC()}
 }
 
+// set is for recipients, of which there can be many.
+func set(recipients []string) map[string]bool {
+	s := make(map[string]bool, len(recipients))
+	for _, r := range recipients {
+		s[r] = true
+	}
+	return s
+}
+
 // knows says whether the attempt has something to say of one of the recipients.
 func (a *Attempt) knows(recipients []string) bool {
-	return slices.ContainsFunc(recipients, func(r string) bool {
-		return slices.Contains(a.Delivered, r) || slices.Contains(a.Unknown, r)
-	})
+	if a.empty() {
+		return false
+	}
+	asked := set(recipients)
+	is := func(r string) bool { return asked[r] }
+	return slices.ContainsFunc(a.Delivered, is) || slices.ContainsFunc(a.Unknown, is)
 }
 
 // empty says that there is nothing to remember.
@@ -58,23 +70,31 @@ func (a *Attempt) empty() bool { return len(a.Delivered) == 0 && len(a.Unknown) 
 
 // settle forgets recipients of whom the client has been told for good.
 func (a *Attempt) settle(recipients []string) {
-	told := func(r string) bool { return slices.Contains(recipients, r) }
-	a.Delivered = slices.DeleteFunc(a.Delivered, told)
-	a.Unknown = slices.DeleteFunc(a.Unknown, told)
+	if a.empty() {
+		return
+	}
+	told := set(recipients)
+	is := func(r string) bool { return told[r] }
+	a.Delivered = slices.DeleteFunc(a.Delivered, is)
+	a.Unknown = slices.DeleteFunc(a.Unknown, is)
 }
 
 // note remembers outcomes that the client is not told.
 func (a *Attempt) note(delivered, unknown []string) {
-	for _, r := range delivered {
-		if !slices.Contains(a.Delivered, r) {
-			a.Delivered = append(a.Delivered, r)
+	a.Delivered = union(a.Delivered, delivered)
+	a.Unknown = union(a.Unknown, unknown)
+}
+
+// union adds those that are missing.
+func union(to, more []string) []string {
+	there := set(to)
+	for _, r := range more {
+		if !there[r] {
+			there[r] = true
+			to = append(to, r)
 		}
 	}
-	for _, r := range unknown {
-		if !slices.Contains(a.Unknown, r) {
-			a.Unknown = append(a.Unknown, r)
-		}
-	}
+	return to
 }
 
 // fingerprint names a message: what the client sent, from whom, and who the client is where

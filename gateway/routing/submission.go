@@ -245,7 +245,7 @@ func headerReply(err error) error {
 	case errors.As(err, &malformed), errors.As(err, &unreadable), errors.Is(err, content.ErrNoFrom), errors.Is(err, content.ErrTwice):
 	case errors.As(err, &notOwned):
 		reply.Enhanced = "5.7.1"
-	case errors.Is(err, content.ErrHeaderTooLarge):
+	case errors.Is(err, content.ErrHeaderTooLarge), errors.Is(err, content.ErrFieldsTooMany):
 		reply.Code, reply.Enhanced = 552, "5.3.4"
 	default:
 		return replies.SMTP(err) // the message that is held cannot be read again

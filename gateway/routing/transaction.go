@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -25,6 +24,7 @@ type transaction struct {
 	reversePath string
 	options     smtp.MailOptions
 	to          []recipient
+	named       map[string]bool // the addresses in to
 }
 
 // The replies that this package decides on.
@@ -74,7 +74,11 @@ func (t *transaction) resolve(ctx context.Context, store *Store, box address.Mai
 
 // add adds a recipient; one that is there already gets one copy.
 func (t *transaction) add(r recipient) {
-	if !slices.ContainsFunc(t.to, func(o recipient) bool { return o.address == r.address }) {
+	if t.named == nil {
+		t.named = make(map[string]bool)
+	}
+	if !t.named[r.address] {
+		t.named[r.address] = true
 		t.to = append(t.to, r)
 	}
 }
