@@ -63,6 +63,10 @@ type Failure struct {
 	// RetryAfter is when to try again; 0: not known. With the kinds that pass the gateway does
 	// not ask the same again before that, for an hour at the most.
 	RetryAfter time.Duration
+	// Guess says of a login's failure that the credential may be what is wrong, though the client
+	// is told something else: the gateway counts it as a guess, as it does [BadCredentials],
+	// [Permanent] and [NotFound] in any case.
+	Guess bool
 
 	cause error
 }

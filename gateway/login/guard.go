@@ -90,13 +90,15 @@ func (g *Guard) step(ctx context.Context, a *Attempt, first bool, verify func(co
 	return err
 }
 
-// refused says that a login was turned down by who may do that, as against an outage.
+// refused says that a login was turned down by who may do that, as against an outage. A store may say
+// that of a login about which the client is told something else.
 func refused(err error) bool {
 	switch backends.KindOf(err) {
 	case backends.BadCredentials, backends.Permanent, backends.NotFound:
 		return true
 	}
-	return false
+	failure := backends.AsFailure(err)
+	return failure != nil && failure.Guess
 }
 
 // busy says that the credentials were right, and that the maildrop cannot be opened all the same.

@@ -36,6 +36,7 @@ func TestGuardTime(t *testing.T) {
 		{"unknown user", time.Millisecond, wrong, time.Second},
 		{"wrong password, after a slow hash", 700 * time.Millisecond, wrong, time.Second},
 		{"slower than the floor", 1200 * time.Millisecond, wrong, 2 * time.Second},
+		{"refused, and it is not said why", time.Millisecond, &backends.Failure{Kind: backends.Temporary, Guess: true}, time.Second},
 		{"not allowed to log in", time.Millisecond, backends.Fail(backends.Permanent, "disabled"), time.Second},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -125,6 +126,7 @@ func TestGuardCountsAndLogs(t *testing.T) {
 		{"outage", backends.Fail(backends.Temporary, "down"), 0, 0, "failed"},
 		{"unknown error", errors.New("boom"), 0, 0, "failed"},
 		{"right, and another session has it", backends.Fail(backends.InUse, "busy"), 1, 0, "busy"},
+		{"refused, and it is not said why", &backends.Failure{Kind: backends.Temporary, Guess: true}, 0, 1, "refused"},
 		{"store throttles", backends.Fail(backends.Throttled, "busy"), 0, 0, "throttled"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

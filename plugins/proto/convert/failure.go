@@ -32,6 +32,7 @@ func FailureToProto(f *backends.Failure) *pb.Failure {
 		Text:       Line(f.Text, textMost),
 		Detail:     Line(detail, detailMost),
 		RetryAfter: durationToProto(f.RetryAfter),
+		Guess:      f.Guess,
 	}
 }
 
@@ -46,6 +47,7 @@ func FailureFromProto(m *pb.Failure) *backends.Failure {
 		Text:       Line(m.GetText(), textMost),
 		Detail:     Line(m.GetDetail(), detailMost),
 		RetryAfter: durationFromProto(m.GetRetryAfter(), retryMost),
+		Guess:      m.GetGuess(),
 	}
 	if k := m.GetKind(); k >= pb.Kind_KIND_TEMPORARY && k <= pb.Kind_KIND_UNCERTAIN {
 		f.Kind = backends.Kind(k)

@@ -316,12 +316,14 @@ func (Disposal) EnumDescriptor() ([]byte, []int) {
 
 // Failure says why something was not done, and of what class that is.
 type Failure struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          Kind                   `protobuf:"varint,1,opt,name=kind,proto3,enum=dipylon.store.v1.Kind" json:"kind,omitempty"`
-	Code          string                 `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`     // enhanced status code (RFC 3463); empty: the kind's own
-	Text          string                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`     // fit for the client; empty: the kind's own
-	Detail        string                 `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"` // for the log alone
-	RetryAfter    *durationpb.Duration   `protobuf:"bytes,5,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Kind       Kind                   `protobuf:"varint,1,opt,name=kind,proto3,enum=dipylon.store.v1.Kind" json:"kind,omitempty"`
+	Code       string                 `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`     // enhanced status code (RFC 3463); empty: the kind's own
+	Text       string                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`     // fit for the client; empty: the kind's own
+	Detail     string                 `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"` // for the log alone
+	RetryAfter *durationpb.Duration   `protobuf:"bytes,5,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
+	// of a login: the credential may be what is wrong, whatever the kind says, and it counts as a guess
+	Guess         bool `protobuf:"varint,6,opt,name=guess,proto3" json:"guess,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -389,6 +391,13 @@ func (x *Failure) GetRetryAfter() *durationpb.Duration {
 		return x.RetryAfter
 	}
 	return nil
+}
+
+func (x *Failure) GetGuess() bool {
+	if x != nil {
+		return x.Guess
+	}
+	return false
 }
 
 type DescribeRequest struct {
@@ -3535,14 +3544,15 @@ var File_dipylon_store_v1_store_proto protoreflect.FileDescriptor
 
 const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\n" +
-	"\x1cdipylon/store/v1/store.proto\x12\x10dipylon.store.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\x01\n" +
+	"\x1cdipylon/store/v1/store.proto\x12\x10dipylon.store.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x01\n" +
 	"\aFailure\x12*\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x16.dipylon.store.v1.KindR\x04kind\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x12\n" +
 	"\x04text\x18\x03 \x01(\tR\x04text\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x12:\n" +
 	"\vretry_after\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"retryAfter\"\x11\n" +
+	"retryAfter\x12\x14\n" +
+	"\x05guess\x18\x06 \x01(\bR\x05guess\"\x11\n" +
 	"\x0fDescribeRequest\"\xce\x02\n" +
 	"\vDescription\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
