@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
@@ -266,12 +267,25 @@ func TestLies(t *testing.T) {
 	} {
 		t.Run("fetch/"+id, func(t *testing.T) {
 			drop := openDrop(t, s)
+			ended := make(chan struct{})
+			drop.(backends.Mortal).AfterEnd(func() { close(ended) })
 			content, err := drop.Fetch(t.Context(), backends.FetchRequest{ID: backends.MessageID(id)})
 			if err == nil {
 				_, err = io.ReadAll(content)
 				_ = content.Close()
 			}
 			kindIs(t, err, backends.Temporary)
+			// Where the session is over that is told: each further request would fail, as long as
+			// the client asks.
+			if content, err := drop.Fetch(t.Context(), backends.FetchRequest{ID: "right"}); err == nil {
+				_ = content.Close()
+				return
+			}
+			select {
+			case <-ended:
+			case <-time.After(10 * time.Second):
+				t.Error("nobody is told that the session is over")
+			}
 		})
 	}
 	t.Run("fetch/done twice", func(t *testing.T) {

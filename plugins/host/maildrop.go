@@ -84,8 +84,9 @@ func (g *generation) openMaildrop(ctx context.Context, open *pb.Open) (*maildrop
 	if ctx.Err() != nil {
 		return fail(backends.AsFailure(ctx.Err()))
 	}
+	lost, lose := context.WithCancel(g.life)
 	m := &maildrop{
-		g: g, stream: stream, cancel: cancel, account: account, folderID: folderID,
+		lost: lost, lose: lose, g: g, stream: stream, cancel: cancel, account: account, folderID: folderID,
 		requests: make(map[uint64]request), last: 1,
 		slots: make(chan struct{}, wire.RequestsMost), ended: make(chan struct{}),
 	}
@@ -105,8 +106,10 @@ type maildrop struct {
 	stream   pb.Store_MaildropClient
 	cancel   context.CancelFunc
 	account  backends.Account
-	folderID string        // empty: the plugin has not said it
-	slots    chan struct{} // a token for each request under way
+	folderID string             // empty: the plugin has not said it
+	lost     context.Context    //nolint:containedctx // ends with the stream
+	lose     context.CancelFunc // ends it
+	slots    chan struct{}      // a token for each request under way
 
 	sending sync.Mutex // around stream.Send
 
@@ -164,8 +167,19 @@ func (m *maildrop) Account() backends.Account { return m.account }
 // FolderID implements [backends.Identified].
 func (m *maildrop) FolderID() string { return m.folderID }
 
-// AfterEnd implements [backends.Mortal]. It costs no goroutine while the plugin lives.
-func (m *maildrop) AfterEnd(f func()) (stop func() bool) { return context.AfterFunc(m.g.life, f) }
+// AfterEnd implements [backends.Mortal]: the plugin has died, or has ended this session's stream
+// by itself, as one that breaks the rules has it ended: no request can be answered any more. It costs
+// no goroutine while there is none of that.
+func (m *maildrop) AfterEnd(f func()) (stop func() bool) {
+	return context.AfterFunc(m.lost, func() {
+		m.mu.Lock()
+		leaving := m.leaving
+		m.mu.Unlock()
+		if !leaving {
+			f()
+		}
+	})
+}
 
 // listen sees to it that there is a receiving goroutine. m.mu is held.
 func (m *maildrop) listen() {
@@ -246,6 +260,7 @@ func (m *maildrop) over(err error) {
 	m.requests = nil
 	m.mu.Unlock()
 	close(m.ended)
+	m.lose()
 	for _, r := range requests {
 		r.finish(err)
 	}
