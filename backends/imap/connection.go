@@ -52,6 +52,7 @@ func (s *Store) connect(ctx context.Context) (*client, error) {
 		_ = raw.Close()
 		return nil, s.connectFailure(ended(ctx, err))
 	}
+	w.patience.limit = time.Duration(s.settings.Timeout)
 	c := &client{Client: imapclient.New(w, &imapclient.Options{}), wire: w}
 	if err := c.greeted(); err != nil {
 		_ = c.Close()

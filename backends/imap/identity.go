@@ -16,11 +16,11 @@ import (
 // delimiter is the server's own by now, so Lists/Go and Lists.Go are one name where that is ".".
 // INBOX is the one name that matters in no case (RFC 9051 §5.1). Whether case matters in others is
 // the server's to decide: one where it does not lists the mailbox by the name that it was made with.
-func (m *maildrop) canonical(ctx context.Context, name string) (string, error) {
+func canonical(ctx context.Context, conn *connection, name string) (string, error) {
 	if fold.Lower(name) == "inbox" {
 		return "INBOX", nil
 	}
-	list, err := call(ctx, m.conn.client, func() ([]*imap.ListData, error) { return m.conn.client.List("", name, nil).Collect() })
+	list, err := call(ctx, conn.client, func() ([]*imap.ListData, error) { return conn.client.List("", name, nil).Collect() })
 	if err != nil {
 		return "", failure("list "+name, err, backends.Temporary)
 	}

@@ -32,20 +32,20 @@ import (
 
 // Store is one IMAP server. Make it with New.
 type Store struct {
-	settings settings
-	domains  []string
-	hostname string
-	stateDir string
-	uidl     uidl.Rule
-	log      zerolog.Logger
-	tls      *tls.Config
-	pool     *connections
-	inFlight smtpclient.InFlight
-	sent     remote.Sent // through submission
-	// sized is set once a message had the length that RFC822.SIZE said.
-	sized atomic.Bool
-	// liar is set once the server has given a message another length than RFC822.SIZE.
-	liar atomic.Bool
+	settings   settings
+	domains    []string
+	hostname   string
+	stateDir   string
+	uidl       uidl.Rule
+	log        zerolog.Logger
+	tls        *tls.Config
+	pool       *connections
+	inFlight   smtpclient.InFlight
+	sent       remote.Sent // through submission
+	samples    samples
+	wrongSizes wrongSizes
+	// estimates is set once the server's sizes are known not to be exact.
+	estimates atomic.Bool
 }
 
 var (
@@ -74,7 +74,7 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 		Name:        "imap",
 		Version:     remote.Version(),
 		Credentials: []backends.CredentialKind{backends.CredentialPassword, backends.CredentialToken},
-		ExactSizes:  !s.liar.Load(),
+		ExactSizes:  !s.estimates.Load(),
 		Limits:      backends.Limits{FetchesAtOnce: 32, RemovalsAtATime: 500},
 	}
 	if s.settings.Master.User != "" {

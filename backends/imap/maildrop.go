@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -16,21 +17,36 @@ import (
 
 // maildrop is one selected mailbox on a connection of its own.
 type maildrop struct {
-	store    *Store
-	conn     *connection
-	account  backends.Account
-	validity uint32
-	exists   uint32 // messages when the mailbox was opened
-	folderID string
+	store      *Store
+	credential backends.Credential // to open the mailbox again with
+	folder     string              // as asked for
+	account    backends.Account
+	validity   uint32
+	folderID   string
 
-	mu        sync.Mutex
-	sizes     map[imap.UID]int64 // RFC822.SIZE, as listed
-	waitFor   map[place][]*part
-	exchanges sync.WaitGroup // with answers still to come
-	waiting   int            // how many they are
-	closed    bool
-	stop      context.CancelFunc // of the keep-alive
-	done      chan struct{}      // closed when the keep-alive has ended
+	// gate is held for reading by all that is under way on the connection, and for writing by
+	// what has to be alone on it, or puts another one in its place.
+	gate          sync.RWMutex
+	conn          *connection // changes under gate and mu
+	exists        uint32      // messages when the mailbox was opened; changes with conn
+	detached      bool        // conn has been given back
+	reconnections int
+	fruitless     atomic.Int32 // reconnections since a message came
+	partMost      atomic.Int64 // the longest part that the server gives; 0: any
+
+	mu         sync.Mutex
+	sizes      map[imap.UID]int64 // RFC822.SIZE, as listed
+	failed     map[imap.UID]error // messages that cannot be had in this session
+	isReplaced bool               // a reconnection has met another mailbox
+	replacedBy uint32             // which is that
+	news       time.Time          // of the last NOOP before a message
+	waitFor    map[place][]*part
+	exchanges  sync.WaitGroup // with answers still to come
+	waiting    int            // how many they are
+	closed     bool
+	alive      context.Context    //nolint:containedctx // the session's: it ends with Close
+	stop       context.CancelFunc // ends it
+	done       chan struct{}      // closed when the keep-alive has ended
 }
 
 // Open logs in and selects a mailbox. The context bounds the opening alone.
@@ -42,14 +58,19 @@ func (s *Store) Open(ctx context.Context, request backends.OpenRequest) (backend
 	if err != nil {
 		return nil, err
 	}
-	m := &maildrop{store: s, conn: conn, account: s.account(request.Credential), sizes: make(map[imap.UID]int64), waitFor: make(map[place][]*part), done: make(chan struct{})}
-	if err := m.selectFolder(ctx, request.Folder); err != nil {
+	m := &maildrop{
+		store: s, conn: conn, credential: request.Credential, folder: request.Folder, account: s.account(request.Credential),
+		sizes: make(map[imap.UID]int64), failed: make(map[imap.UID]error),
+		waitFor: make(map[place][]*part), done: make(chan struct{}),
+	}
+	opened, err := m.selectFolder(ctx, conn)
+	if err != nil {
 		s.pool.release(conn, healthy(err))
 		return nil, err
 	}
-	var alive context.Context
-	alive, m.stop = context.WithCancel(context.WithoutCancel(ctx))
-	go m.keepAlive(alive)
+	m.validity, m.exists, m.folderID = opened.validity, opened.exists, opened.folderID
+	m.alive, m.stop = context.WithCancel(context.WithoutCancel(ctx))
+	go m.keepAlive()
 	return m, nil
 }
 
@@ -59,40 +80,46 @@ func healthy(err error) bool {
 	return f == nil || f.Kind == backends.NotFound || f.Kind == backends.Permanent
 }
 
-func (m *maildrop) selectFolder(ctx context.Context, folder string) error {
+// mailbox is what is known of one that was selected.
+type mailbox struct {
+	validity, exists uint32
+	folderID         string
+}
+
+func (m *maildrop) selectFolder(ctx context.Context, conn *connection) (opened mailbox, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(m.store.settings.Timeout))
 	defer cancel()
 	name := m.store.settings.Folder
-	if folder != "" {
+	if folder := m.folder; folder != "" {
 		if strings.ContainsAny(folder, "\x00\r\n*%") {
-			return backends.Fail(backends.NotFound, "no folder can be called %q", folder)
+			return opened, backends.Fail(backends.NotFound, "no folder can be called %q", folder)
 		}
-		delimiter, err := m.delimiter(ctx, folder)
+		delimiter, err := delimiter(ctx, conn, folder)
 		if err != nil {
-			return err
+			return opened, err
 		}
 		name = strings.ReplaceAll(folder, "/", delimiter)
 	}
-	data, err := call(ctx, m.conn.client, func() (*imap.SelectData, error) { return m.conn.client.Select(name, nil).Wait() })
+	data, err := call(ctx, conn.client, func() (*imap.SelectData, error) { return conn.client.Select(name, nil).Wait() })
 	if err != nil {
 		err = failure("select "+name, err, backends.NotFound)
 		if backends.KindOf(err) == backends.Unsupported { // CANNOT: no folder can have such a name
 			err = backends.Fail(backends.NotFound, "%w", err)
 		}
-		return err
+		return opened, err
 	}
 	// The library tells its own view of the mailbox only some time after the answer.
-	m.validity, m.exists = data.UIDValidity, data.NumMessages
-	m.folderID, err = m.canonical(ctx, name)
-	return err
+	opened.validity, opened.exists = data.UIDValidity, data.NumMessages
+	opened.folderID, err = canonical(ctx, conn, name)
+	return opened, err
 }
 
 // delimiter asks for the server's hierarchy delimiter (RFC 9051 §6.3.9.7), where one is needed.
-func (m *maildrop) delimiter(ctx context.Context, folder string) (string, error) {
+func delimiter(ctx context.Context, conn *connection, folder string) (string, error) {
 	if !strings.Contains(folder, "/") {
 		return "/", nil
 	}
-	list, err := call(ctx, m.conn.client, func() ([]*imap.ListData, error) { return m.conn.client.List("", "", nil).Collect() })
+	list, err := call(ctx, conn.client, func() ([]*imap.ListData, error) { return conn.client.List("", "", nil).Collect() })
 	if err != nil {
 		return "", failure("ask for the delimiter", err, backends.Temporary)
 	}
@@ -103,16 +130,22 @@ func (m *maildrop) delimiter(ctx context.Context, folder string) (string, error)
 }
 
 // keepAlive says NOOP now and then: a session may be idle for as long as its client pleases.
-func (m *maildrop) keepAlive(ctx context.Context) {
+func (m *maildrop) keepAlive() {
 	defer close(m.done)
 	ticker := time.NewTicker(time.Duration(m.store.settings.Pool.Noop))
 	defer ticker.Stop()
 	for {
 		select {
-		case <-ctx.Done():
+		case <-m.alive.Done():
 			return
 		case <-ticker.C:
-			_, _ = call(ctx, m.conn.client, func() (struct{}, error) { return struct{}{}, m.conn.client.Noop().Wait() })
+			m.gate.RLock()
+			client := m.conn.client
+			_, _ = call(m.alive, client, func() (struct{}, error) {
+				defer client.wire.expect()()
+				return struct{}{}, client.Noop().Wait()
+			})
+			m.gate.RUnlock()
 		}
 	}
 }
@@ -134,9 +167,8 @@ func (m *maildrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
 			yield(backends.Entry{}, failure("list", err, backends.Temporary))
 			return
 		}
-		exact := m.sizesAreTrue(ctx, entries)
+		m.markExact(ctx, entries)
 		for _, e := range entries {
-			e.Exact = exact
 			if !yield(e, nil) {
 				return
 			}
@@ -160,7 +192,7 @@ func (m *maildrop) uid(id backends.MessageID) (imap.UID, bool) {
 }
 
 // exchange runs an exchange with the server and leaves it running when the context ends: the
-// connection, and with it the session, goes on.
+// connection, and with it the session, goes on. One that was lost before it is opened again.
 func exchange[T any](ctx context.Context, m *maildrop, run func() (T, error)) (T, error) {
 	type result struct {
 		value T
@@ -169,14 +201,22 @@ func exchange[T any](ctx context.Context, m *maildrop, run func() (T, error)) (T
 	results := make(chan result, 1)
 	var none T
 	if !m.background(func() {
+		if err := m.attach(); err != nil {
+			results <- result{none, err}
+			return
+		}
+		m.gate.RLock()
+		defer m.gate.RUnlock()
+		client := m.conn.client
+		defer client.wire.allow()()
 		value, err := run()
-		results <- result{value, err}
-	}, nil) {
+		results <- result{value, client.explain(err)}
+	}) {
 		return none, backends.Fail(backends.Temporary, "%w", errClosed)
 	}
 	select {
 	case r := <-results:
-		return r.value, m.conn.client.explain(r.err)
+		return r.value, r.err
 	case <-ctx.Done():
 		return none, context.Cause(ctx)
 	}
@@ -185,19 +225,17 @@ func exchange[T any](ctx context.Context, m *maildrop, run func() (T, error)) (T
 // replaced says whether the mailbox is another one than was listed: what was a message's UID
 // may be another message's now (RFC 9051 §2.3.1.1). The session is over, and touches nothing.
 func (m *maildrop) replaced() error {
-	now := m.conn.client.wire.uidValidity()
-	if now == m.validity || now == 0 {
-		return nil
+	m.mu.Lock()
+	now, conn, is := m.replacedBy, m.conn, m.isReplaced
+	m.mu.Unlock()
+	if !is {
+		now = conn.client.wire.uidValidity()
+		if now == m.validity || now == 0 {
+			return nil
+		}
 	}
 	return backends.Fail(backends.Temporary, "the mailbox was replaced while it was open: its UIDVALIDITY was %d and is %d", m.validity, now).
 		Say("the mailbox was replaced meanwhile, log in again")
-}
-
-// busy says whether answers are still to come.
-func (m *maildrop) busy() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.waiting > 0
 }
 
 // Close gives the connection back, when the mailbox is unselected without an EXPUNGE.
@@ -208,18 +246,25 @@ func (m *maildrop) Close() error {
 		return nil
 	}
 	m.closed = true
+	busy, conn := m.waiting > 0, m.conn
 	m.mu.Unlock()
 	m.stop()
+	if busy {
+		_ = conn.client.Close() // nobody wants the answers that are still to come
+	}
 	<-m.done
+	m.exchanges.Wait()
+	if m.detached {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	client := m.conn.client
-	unselected := client.caps.Has(imap.CapUnselect) && !m.busy()
+	unselected := client.caps.Has(imap.CapUnselect) && !busy && !m.lost()
 	if unselected {
 		_, err := call(ctx, client, func() (struct{}, error) { return struct{}{}, client.Unselect().Wait() })
 		unselected = err == nil
 	}
 	m.store.pool.release(m.conn, unselected)
-	m.exchanges.Wait()
 	return nil
 }

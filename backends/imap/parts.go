@@ -1,9 +1,11 @@
 package imap
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
@@ -12,21 +14,25 @@ import (
 )
 
 // All messages are read in the same parts: the first firstPart octets, and then partSize
-// octets at a time. A server may answer the FETCHes of one message in another order than they
-// were asked in, and the client library hands any answer about a message to the first who
-// waits for one; so an answer is known by where it begins, and fits whoever wants that part.
+// octets at a time, or as many as the server gives. A server may answer the FETCHes of one
+// message in another order than they were asked in, and the client library hands any answer
+// about a message to the first who waits for one; so an answer is known by where it begins, and
+// fits whoever wants that part.
 const (
 	firstPart = 32 << 10 // the header and a TOP's lines, as a rule
 	partSize  = 256 << 10
 )
 
-// partLength is how many octets the part that begins at offset is asked for.
+// partLength is how many octets the part that begins at offset is asked for, as a rule.
 func partLength(offset int64) int64 {
 	if offset == 0 {
 		return firstPart
 	}
 	return partSize
 }
+
+// partMost is the longest part that is asked for.
+const partMost = partSize + 1
 
 // place names a part of a message.
 type place struct {
@@ -36,9 +42,12 @@ type place struct {
 
 // part is one that was asked for.
 type part struct {
+	at      place
+	length  int64         // octets asked for
 	arrived chan struct{} // closed when the rest is there
+	conn    *connection   // on which it was asked for
 	octets  []byte
-	found   bool // the server knows the message
+	found   bool // the server has answered, if only with nothing
 	err     error
 }
 
@@ -47,43 +56,79 @@ func (p *part) answer(octets []byte, found bool, err error) {
 	close(p.arrived)
 }
 
-// fetchPart asks for the part that begins at an offset (RFC 9051 §6.4.5). It does not wait;
-// the answer is always taken off the connection, wanted or not, as the answers to others
-// stand behind it.
-func (m *maildrop) fetchPart(uid imap.UID, offset int64) *part {
-	p := &part{arrived: make(chan struct{})}
-	at := place{uid, offset}
+func (p *part) wait(ctx context.Context) (octets []byte, found bool, err error) {
+	select {
+	case <-p.arrived:
+		return p.octets, p.found, p.err
+	case <-ctx.Done():
+		return nil, false, backends.Fail(backends.Temporary, "fetch: %w", context.Cause(ctx))
+	}
+}
+
+// fetchPart asks for a part (RFC 9051 §6.4.5). It does not wait; the answer is always taken off
+// the connection, wanted or not, as the answers to others stand behind it.
+func (m *maildrop) fetchPart(at place, length int64) *part {
+	p := &part{at: at, length: length, arrived: make(chan struct{})}
 	started := m.background(func() {
-		var err error
-		var found bool
-		// An answer that was about flags alone may have been taken for ours, and ours been
-		// dropped: the library cannot tell them apart. So it is asked again before the
-		// message counts as gone.
-		for range 2 {
-			if found, err = m.receive(at); err != nil || !m.stillWaits(at, p) {
-				break
-			}
-		}
-		if m.takeBack(at, p) {
+		m.gate.RLock()
+		defer m.gate.RUnlock()
+		m.mu.Lock()
+		p.conn = m.conn
+		m.waitFor[at] = append(m.waitFor[at], p)
+		m.mu.Unlock()
+		defer p.conn.client.wire.expect()()
+		wait := m.hearNews()
+		found, err := m.ask(p)
+		wait()
+		if m.takeBack(p) {
 			p.answer(nil, found, err)
 		}
-	}, func() { m.waitFor[at] = append(m.waitFor[at], p) })
+	})
 	if !started {
 		p.answer(nil, false, backends.Fail(backends.Temporary, "fetch: %w", errClosed))
 	}
 	return p
 }
 
+// ask runs the FETCH for a part. An answer that was about flags alone may have been taken for
+// ours, and ours been dropped: the library cannot tell them apart. So it is asked again before
+// the message counts as gone.
+func (m *maildrop) ask(p *part) (found bool, err error) {
+	for range 2 {
+		if found, err = m.receive(p.conn, p.at, p.length); err != nil || !m.stillWaits(p) {
+			break
+		}
+	}
+	return found, err
+}
+
+// newsMost is for how long a mailbox's news are good enough.
+const newsMost = 2 * time.Second
+
+// hearNews sends a NOOP before the first FETCH of a batch. A server may go on giving a message
+// that another session has expunged, until it has told this one of it, which it does not do
+// within a FETCH (RFC 9051 §7.5.1). The gate is held.
+func (m *maildrop) hearNews() (wait func()) {
+	m.mu.Lock()
+	old := time.Since(m.news) > newsMost
+	if old {
+		m.news = time.Now()
+	}
+	m.mu.Unlock()
+	if !old {
+		return func() {}
+	}
+	command := m.conn.client.Noop()
+	return func() { _ = command.Wait() }
+}
+
 // background runs an exchange with the server that may outlive the call that wanted it. The
-// session's Close waits for it. prepare runs under the lock.
-func (m *maildrop) background(exchange, prepare func()) bool {
+// session's Close waits for it.
+func (m *maildrop) background(exchange func()) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
 		return false
-	}
-	if prepare != nil {
-		prepare()
 	}
 	m.waiting++
 	m.exchanges.Go(func() {
@@ -95,10 +140,10 @@ func (m *maildrop) background(exchange, prepare func()) bool {
 	return true
 }
 
-func (m *maildrop) stillWaits(at place, p *part) bool {
+func (m *maildrop) stillWaits(p *part) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, w := range m.waitFor[at] {
+	for _, w := range m.waitFor[p.at] {
 		if w == p {
 			return true
 		}
@@ -107,12 +152,12 @@ func (m *maildrop) stillWaits(at place, p *part) bool {
 }
 
 // takeBack removes a waiting part; false: somebody has answered it.
-func (m *maildrop) takeBack(at place, p *part) bool {
+func (m *maildrop) takeBack(p *part) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i, w := range m.waitFor[at] {
+	for i, w := range m.waitFor[p.at] {
 		if w == p {
-			m.forget(at, i)
+			m.forget(p.at, i)
 			return true
 		}
 	}
@@ -139,38 +184,103 @@ func (m *maildrop) forget(at place, i int) {
 	}
 }
 
-// receive runs one FETCH and hands what comes to whoever waits for it.
-func (m *maildrop) receive(at place) (found bool, err error) {
-	section := &imap.FetchItemBodySection{Peek: true, Partial: &imap.SectionPartial{Offset: at.offset, Size: partLength(at.offset)}}
-	command := m.conn.client.Fetch(imap.UIDSetNum(at.uid), &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{section}})
-	var readErr error
+// piece is what a server gave of a message.
+type piece struct {
+	at     place
+	octets []byte
+}
+
+// piecesMost is how many pieces an answer about one part may have.
+const piecesMost = 8
+
+// receive runs one FETCH and hands what comes to whoever waits for it, once the server has
+// completed the command: a literal that was announced longer than it is has swallowed that, and
+// other responses, and is nobody's message.
+func (m *maildrop) receive(conn *connection, at place, length int64) (found bool, err error) {
+	section := &imap.FetchItemBodySection{Peek: true, Partial: &imap.SectionPartial{Offset: at.offset, Size: length}}
+	command := conn.client.Fetch(imap.UIDSetNum(at.uid), &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{section}})
+	var pieces []piece
 	for message := command.Next(); message != nil; message = command.Next() {
-		var uid imap.UID
-		for item := message.Next(); item != nil; item = message.Next() {
-			switch item := item.(type) {
-			case imapclient.FetchItemDataUID:
-				uid = item.UID
-			case imapclient.FetchItemDataBodySection:
-				found = true
-				if err := m.deliverPart(uid, item); err != nil {
-					readErr = err
-				}
-				if errors.Is(readErr, errBroken) {
-					// The library goes on once a literal has failed, and reading the rest
-					// of the answer would be at the same time as it.
-					_ = m.conn.client.Close()
-					return found, readErr
-				}
-			}
+		got, err := m.readPieces(conn.client, message, at, length)
+		if err != nil {
+			// The library goes on once a literal has failed, and reading the rest of the
+			// answer would be at the same time as it.
+			_ = conn.client.Close()
+			return false, backends.Fail(backends.Temporary, "fetch: %w", err)
 		}
+		pieces = append(pieces, got...)
 	}
 	if err := command.Close(); err != nil {
-		return found, failure("fetch", m.conn.client.explain(err), backends.Temporary)
+		if status := (*imap.Error)(nil); !errors.As(err, &status) {
+			_ = conn.client.Close() // it is over, and the library says so in a moment
+		}
+		return false, failure("fetch", conn.client.explain(err), backends.Temporary)
 	}
-	if readErr == nil {
-		readErr = m.replaced()
+	if err := m.replaced(); err != nil {
+		return false, err
 	}
-	return found, readErr
+	m.fruitless.Store(0)
+	for _, got := range pieces {
+		found = found || got.at == at
+		if p := m.waiter(got.at); p != nil {
+			p.answer(got.octets, true, nil)
+		}
+	}
+	return found, nil
+}
+
+// readPieces reads the answer about one message.
+func (m *maildrop) readPieces(c *client, message *imapclient.FetchMessageData, at place, length int64) (pieces []piece, err error) {
+	var uid imap.UID
+	for item := message.Next(); item != nil; item = message.Next() {
+		switch item := item.(type) {
+		case imapclient.FetchItemDataUID:
+			uid = item.UID
+		case imapclient.FetchItemDataBodySection:
+			if len(pieces) == piecesMost {
+				return nil, fmt.Errorf("more than %d parts in an answer about one: %w off", piecesMost, errBroken)
+			}
+			got := piece{at: place{at.uid, offsetOf(item, at)}}
+			if item.Literal != nil { // NIL, as some servers say of a part beyond the end, is nothing
+				if got.octets, err = c.readLiteral(item.Literal, m.longest(got.at, at, length)); err != nil {
+					return nil, err
+				}
+			}
+			pieces = append(pieces, got)
+		}
+	}
+	for i := range pieces {
+		pieces[i].at.uid = uid
+	}
+	return pieces, nil
+}
+
+// longest is how many octets a part has been asked for, by the command for the part at and by those
+// that wait.
+func (m *maildrop) longest(of, at place, length int64) (most int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range m.waitFor[of] {
+		most = max(most, p.length)
+	}
+	if of == at {
+		return max(most, length)
+	}
+	if most == 0 {
+		return partMost
+	}
+	return most
+}
+
+// offsetOf is where a part begins. A server that has nothing to give may leave that out.
+func offsetOf(item imapclient.FetchItemDataBodySection, at place) int64 {
+	switch {
+	case item.Section != nil && item.Section.Partial != nil:
+		return item.Section.Partial.Offset
+	case item.Literal == nil || item.Literal.Size() == 0:
+		return at.offset
+	}
+	return 0
 }
 
 // errBroken: the connection broke in the middle of a literal, or is broken off there.
@@ -190,26 +300,4 @@ func (c *client) readLiteral(literal imap.LiteralReader, most int64) ([]byte, er
 		return nil, fmt.Errorf("%w (%w)", errBroken, err)
 	}
 	return octets, nil
-}
-
-// deliverPart reads a part and gives it to its waiter.
-func (m *maildrop) deliverPart(uid imap.UID, item imapclient.FetchItemDataBodySection) error {
-	at := place{uid: uid}
-	if item.Section != nil && item.Section.Partial != nil {
-		at.offset = item.Section.Partial.Offset
-	}
-	var octets []byte
-	if item.Literal != nil { // NIL: beyond the end
-		var err error
-		if octets, err = m.conn.client.readLiteral(item.Literal, partLength(at.offset)); err != nil {
-			return backends.Fail(backends.Temporary, "fetch: %w", err)
-		}
-	}
-	if err := m.replaced(); err != nil {
-		return err
-	}
-	if p := m.waiter(at); p != nil {
-		p.answer(octets, true, nil)
-	}
-	return nil
 }

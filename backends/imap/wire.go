@@ -44,6 +44,7 @@ type wire struct {
 	fetch     *fetchResponse // the response that is being read, if it is one
 
 	mu       sync.Mutex
+	patience patience
 	bye      *imap.Error
 	referral string
 	validity uint32
@@ -91,6 +92,7 @@ func (w *wire) Read(p []byte) (int, error) {
 			return 0, w.failed
 		}
 		if w.literal > 0 && w.literalTo == passed {
+			w.wait()
 			n, err := w.Conn.Read(p[:min(int64(len(p)), w.literal)])
 			w.literal -= int64(n)
 			w.end(err)
@@ -99,6 +101,7 @@ func (w *wire) Read(p []byte) (int, error) {
 		if w.buffer == nil {
 			w.buffer = make([]byte, 16<<10)
 		}
+		w.wait()
 		n, err := w.Conn.Read(w.buffer)
 		w.follow(w.buffer[:n])
 		if err != nil {

@@ -1,0 +1,268 @@
+package imap_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/crlf"
+	"github.com/dipylon/dipylon/backends/imap"
+	"github.com/dipylon/dipylon/test/fakeimap"
+)
+
+// letterOf is a message of so many octets, all of whose lines differ.
+func letterOf(octets int) string { return longLetter()[:octets-2] + "\r\n" }
+
+var longLetter = sync.OnceValue(func() string {
+	var text strings.Builder
+	text.WriteString("Subject: letter\r\n\r\n")
+	for text.Len() < 4<<20 {
+		fmt.Fprintf(&text, "line %010d\r\n", text.Len())
+	}
+	return text.String()
+})
+
+// loggedStore is a store whose log a test reads.
+func loggedStore(t *testing.T, f *fakeimap.Server, more map[string]any) (*imap.Store, *bytes.Buffer) {
+	t.Helper()
+	var log bytes.Buffer
+	settings := map[string]any{"address": f.Address, "tls": "none", "timeout": "5s"}
+	for k, v := range more {
+		settings[k] = v
+	}
+	s := imap.New(imap.WithLogger(zerolog.New(zerolog.SyncWriter(&log))))
+	if err := s.Configure(t.Context(), given(t, settings)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s, &log
+}
+
+// fetchSized fetches a message, and checks that a size which is told before it is true.
+func fetchSized(t *testing.T, d backends.Maildrop, id backends.MessageID) (string, error) {
+	t.Helper()
+	c, err := d.Fetch(t.Context(), backends.FetchRequest{ID: id})
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	octets, err := io.ReadAll(c)
+	if size := c.Size(); err == nil && size >= 0 && size != int64(len(octets)) {
+		t.Errorf("message %s: %d octets came after %d were told", id, len(octets), size)
+	}
+	return string(octets), err
+}
+
+// TestMessageEnds: where a message ends is found out, whatever the server gives at a time, and
+// however it answers for a part at its end.
+func TestMessageEnds(t *testing.T) {
+	t.Parallel()
+	lengths := []int{100, 16383, 16384, 16385, 32767, 32768, 32769, 49152, 144_000, 32768 + 262144 - 1, 32768 + 262144, 32768 + 262144 + 1, 32768 + 2*262144, 700_000}
+	for name, f := range map[string]*fakeimap.Server{
+		"as asked for":                        {},
+		"at most 16 KiB":                      {PartMost: 16384},
+		"at most 1000 octets":                 {PartMost: 1000},
+		"at most 40000 octets":                {PartMost: 40000},
+		"NO at the end":                       {PastEnd: "NO"},
+		"BAD at the end":                      {PastEnd: "BAD"},
+		"NIL at the end":                      {PastEnd: "NIL"},
+		"nothing at the end":                  {PastEnd: "-"},
+		"an empty string at the end":          {PastEnd: `""`},
+		"no value at the end":                 {PastEnd: ")\r\n* 1 FETCH (UID 1"},
+		"at most 16 KiB, and NO at the end":   {PartMost: 16384, PastEnd: "NO"},
+		"at most 16 KiB, NIL at the end":      {PartMost: 16384, PastEnd: "NIL"},
+		"at most 4 KiB, nothing at the end":   {PartMost: 4096, PastEnd: "-"},
+		"sizes are too large":                 {SizeOff: 90},
+		"sizes are too large, at most 16 KiB": {SizeOff: 90, PartMost: 16384},
+		"sizes are too large, NIL at the end": {SizeOff: 90, PastEnd: "NIL"},
+		"sizes are too small":                 {SizeOff: -50},
+		"sizes are too small, at most 16 KiB": {SizeOff: -50, PartMost: 16384},
+		"sizes are too small, NIL at the end": {SizeOff: -50, PastEnd: "NIL"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for i, length := range lengths {
+				f.Messages = append(f.Messages, fakeimap.Message{UID: i + 1, Content: letterOf(length)})
+			}
+			f = fakeimap.Start(t, f)
+			d := openInbox(t, storeOf(t, f, nil))
+			list(t, d)
+			for i, length := range lengths {
+				got, err := fetchSized(t, d, backends.MessageID(fmt.Sprintf("7.%d", i+1)))
+				if want := f.Messages[i].Content; got != want || err != nil {
+					t.Errorf("of %d octets %d came (%v)", length, len(got), err)
+				}
+			}
+			if n := f.Accepted(); n != 1 {
+				t.Errorf("it took %d connections", n)
+			}
+		})
+	}
+}
+
+// TestCut: a message of which much less comes than the server said is cut, each by itself: what
+// became of others, or was read ahead before, lets none pass.
+func TestCut(t *testing.T) {
+	t.Parallel()
+	cut := func(uid int, size, content int) fakeimap.Message {
+		return fakeimap.Message{UID: uid, Size: fmt.Sprint(size), Content: letterOf(content)}
+	}
+	for name, tt := range map[string]struct {
+		message fakeimap.Message
+		cut     bool
+	}{
+		"a third of it":             {cut(9, 19189, 6298), true},
+		"most of it":                {cut(9, 200_000, 197_900), true},
+		"a part's length of it":     {cut(9, 400_000, 32768), true},
+		"two parts of it":           {cut(9, 4_000_000, 32768+262144), true},
+		"the beginning of a long":   {cut(9, 4_000_000, 1_500_000), true},
+		"less than 1 KiB missing":   {cut(9, 10_000, 9_000), false},
+		"less than 1 % missing":     {cut(9, 2_000_000, 1_985_000), false},
+		"more than the server said": {cut(9, 1000, 5000), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := fakeimap.Start(t, &fakeimap.Server{Messages: []fakeimap.Message{
+				{UID: 1, Content: letterOf(500)}, {UID: 2, Content: letterOf(600)}, cut(3, 50_000, 20_000), cut(4, 60_000, 10_000), tt.message,
+			}})
+			s, log := loggedStore(t, f, nil)
+			for range 2 { // sessions
+				d := openInbox(t, s)
+				list(t, d)
+				for _, id := range []backends.MessageID{"7.3", "7.4", "7.3"} {
+					if got, err := fetch(t, d, id); backends.KindOf(err) != backends.Poison {
+						t.Errorf("%s, which is cut, gives %d octets (%v)", id, len(got), err)
+					}
+				}
+				for range 3 {
+					got, err := fetchSized(t, d, "7.9")
+					if tt.cut && backends.KindOf(err) != backends.Poison {
+						t.Errorf("a cut message gives %d octets (%v)", len(got), err)
+					}
+					if !tt.cut && (got != tt.message.Content || err != nil) {
+						t.Errorf("of %d octets %d came (%v)", len(tt.message.Content), len(got), err)
+					}
+				}
+				if got, err := fetch(t, d, "7.1"); got != letterOf(500) || err != nil {
+					t.Errorf("its neighbour gives %d octets (%v)", len(got), err)
+				}
+				_ = d.Close()
+			}
+			if lines := strings.Count(log.String(), `"uid":9,`); !tt.cut && lines != 1 {
+				t.Errorf("%d lines of the log are about it:\n%s", lines, log)
+			}
+		})
+	}
+}
+
+// TestNotCanonical: a message without a last CRLF, or with a bare LF, is served, and its size is
+// that of what is sent.
+func TestNotCanonical(t *testing.T) {
+	t.Parallel()
+	lf := strings.Repeat("a line with a bare LF\n", 20)
+	long := letterOf(600_000)
+	f := fakeimap.Start(t, &fakeimap.Server{Messages: []fakeimap.Message{
+		{UID: 1, Content: letterOf(300)},
+		{UID: 2, Content: letterOf(3000)},
+		{UID: 3, Content: letterOf(1000)},
+		{UID: 4, Content: "Subject: x\r\n\r\nno end"},
+		{UID: 5, Content: "Subject: x\n\n" + lf},
+		{UID: 6, Content: letterOf(200_000) + lf},
+		{UID: 7, Content: long[:len(long)-2]},
+		{UID: 8, Content: letterOf(32768-6) + "no end"},
+		{UID: 9, Content: letterOf(500)},
+	}})
+	s := storeOf(t, f, nil)
+	d := openInbox(t, s)
+	list(t, d)
+	for i, m := range f.Messages {
+		want := canonicalOf(m.Content)
+		if got, err := fetchSized(t, d, backends.MessageID(fmt.Sprintf("7.%d", i+1))); got != want || err != nil {
+			t.Errorf("of message %d %d octets came, not %d (%v)", m.UID, len(got), len(want), err)
+		}
+	}
+}
+
+func canonicalOf(text string) string {
+	octets, _ := io.ReadAll(crlf.NewReader(strings.NewReader(text))) // nothing that could fail
+	return string(octets)
+}
+
+// TestGoneOrNotGiven: a message is gone when it is not found on being asked for again. One that
+// the server has, and gives nothing of, is one that it cannot give.
+func TestGoneOrNotGiven(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		body string
+		rule fakeimap.Rule
+		kind backends.Kind
+	}{
+		"NIL":                    {body: "NIL", kind: backends.Poison},
+		"empty":                  {body: `""`, kind: backends.Poison},
+		"an empty literal":       {body: "{0}\r\n", kind: backends.Poison},
+		"not at all":             {body: "-", kind: backends.Poison},
+		"no such message, there": {rule: on("UID FETCH 4 (UID BODY", "TAG NO [NONEXISTENT] no such message\n"), kind: backends.Poison},
+		"removed":                {rule: fakeimap.Rule{Command: "^UID FETCH 4 |^UID SEARCH", Answer: "TAG OK\n"}, kind: backends.NotFound},
+		"removed, as it says":    {rule: fakeimap.Rule{Command: "^UID FETCH 4 ", Answer: "TAG OK [EXPUNGEISSUED] gone\n"}, kind: backends.NotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := twoMessages()
+			f.Messages[1].Body = tt.body
+			f = fakeimap.Start(t, f)
+			d := openInbox(t, storeOf(t, f, nil))
+			list(t, d)
+			if tt.rule.Command != "" {
+				f.Set(tt.rule)
+			}
+			if tt.kind == backends.NotFound {
+				f.Change(func(f *fakeimap.Server) { f.Messages = f.Messages[:1] })
+			}
+			for range 2 {
+				if got, err := fetch(t, d, "7.4"); backends.KindOf(err) != tt.kind {
+					t.Errorf("it gives %q and fails with %v", got, err)
+				}
+			}
+			if got, err := fetch(t, d, "7.1"); got != one || err != nil {
+				t.Errorf("the other is %q (%v)", got, err)
+			}
+		})
+	}
+}
+
+// TestLengthThatIsWrong: a literal that is announced longer than it is ends within the store's own
+// time-out, and what follows it on the connection never becomes part of the message.
+func TestLengthThatIsWrong(t *testing.T) {
+	t.Parallel()
+	for _, off := range []int{1, 2, 3, 20, 60, 200, 5000} {
+		t.Run(fmt.Sprint(off), func(t *testing.T) {
+			t.Parallel()
+			f := twoMessages()
+			answer := func(tag, _, _ string) string {
+				return fmt.Sprintf("* 2 FETCH (UID 4 BODY[]<0> {%d}\r\n%s)\r\n%s OK done\r\n", len(two)+off, two, tag)
+			}
+			f.Messages = append(f.Messages, fakeimap.Message{UID: 5, Content: letterOf(900)}, fakeimap.Message{UID: 6, Content: letterOf(900)})
+			f = fakeimap.Start(t, f)
+			d := openInbox(t, storeOf(t, f, map[string]any{"timeout": "1s", "connections": map[string]any{"noop": "50ms"}}))
+			list(t, d)
+			f.Set(fakeimap.Rule{Command: "^UID FETCH 4 .*BODY", Make: answer})
+			begin := time.Now()
+			if got, err := fetch(t, d, "7.4"); err == nil {
+				t.Errorf("it gives %q", got)
+			}
+			if took := time.Since(begin); took > 20*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			if got, err := fetch(t, d, "7.5"); got != letterOf(900) || err != nil {
+				t.Errorf("the next is %q (%v)", got, err)
+			}
+		})
+	}
+}
