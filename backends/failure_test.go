@@ -44,6 +44,27 @@ func TestEveryKindHasAReply(t *testing.T) {
 	}
 }
 
+// Some enhanced status codes have a reply code of their own.
+func TestReplyCodes(t *testing.T) {
+	for _, tt := range []struct {
+		kind backends.Kind
+		code string
+		want string
+	}{
+		{backends.Permanent, "5.6.7", "553 5.6.7"},
+		{backends.Temporary, "4.5.3", "452 4.5.3"},
+		{backends.Temporary, "4.3.1", "452 4.3.1"},
+		{backends.Permanent, "4.5.3", "554 5.3.0"}, // of another class
+		{backends.Permanent, "5.7.1", "554 5.7.1"},
+		{backends.Temporary, "", "451 4.3.0"},
+	} {
+		r := backends.Fail(tt.kind, "x").WithCode(tt.code).Reply()
+		if got := fmt.Sprintf("%d %s", r.SMTP, r.Code); got != tt.want {
+			t.Errorf("%s with %q: %s, want %s", tt.kind, tt.code, got, tt.want)
+		}
+	}
+}
+
 // An outage is never told as a bad password, nor a bad password as an outage.
 func TestOutageIsNoBadPassword(t *testing.T) {
 	wrong := backends.Fail(backends.BadCredentials, "hash differs")

@@ -40,6 +40,13 @@ func (f *Failure) reply() Reply {
 	return r
 }
 
+// replyCodes are the reply codes that belong to an enhanced status code, whatever the kind.
+var replyCodes = map[string]int{
+	"4.3.1": 452, // RFC 5321 §4.2.3
+	"4.5.3": 452, // RFC 5321 §4.5.3.1.10
+	"5.6.7": 553, // RFC 6531 §3.5
+}
+
 // Reply is the kind's row of [Replies] with the failure's own code and text put in, both made
 // safe (I10): a code is taken only where it is one, of the class that the kind has; a text
 // becomes one line of at most 200 printable characters.
@@ -47,6 +54,9 @@ func (f *Failure) Reply() Reply {
 	r := f.reply()
 	if ValidCode(f.Code) && f.Code[0] == r.Code[0] {
 		r.Code = f.Code
+		if own, ok := replyCodes[f.Code]; ok {
+			r.SMTP = own
+		}
 	}
 	if text := SafeText(f.Text); text != "" {
 		r.Text = text

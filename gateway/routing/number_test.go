@@ -91,7 +91,7 @@ func TestNumberIsNotTheReason(t *testing.T) {
 		failure *backends.Failure
 		want    string
 	}{
-		"for now":  {backends.Fail(backends.Temporary, "x").WithCode("4.5.3"), "451 4.5.3"},
+		"for now":  {backends.Fail(backends.Temporary, "x").WithCode("4.5.3"), "452 4.5.3"},
 		"for good": {backends.Fail(backends.Permanent, "x").WithCode("5.5.3"), "554 5.5.3"},
 	} {
 		t.Run(name, func(t *testing.T) {
