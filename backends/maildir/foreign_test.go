@@ -74,7 +74,7 @@ func TestWhatIsNoMessage(t *testing.T) {
 		os.Mkdir(filepath.Join(box, "cur", "1.dir"), 0o700),
 		os.Symlink(outside, filepath.Join(box, "cur", "2.link")),
 		os.Symlink(outside, filepath.Join(box, "cur", "2.M000042P7Q1_0123456789abcdefghijklmnop.host,S=26,W=29")),
-		syscall.Mkfifo(filepath.Join(box, "cur", "3.pipe"), 0o600),
+		mkfifo(filepath.Join(box, "cur", "3.pipe"), 0o600),
 		os.WriteFile(filepath.Join(box, "cur", ".hidden"), []byte("x"), 0o600),
 		os.WriteFile(filepath.Join(box, "cur", ":2,S"), []byte("x"), 0o600),
 	} {

@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"sync"
-	"syscall"
-	"testing"
 
 	"github.com/dipylon/dipylon/plugins/serve"
 )
@@ -32,16 +30,6 @@ func runHelper(name string) int {
 		return 1
 	}
 	return 0
-}
-
-func ownerIDs(t *testing.T, path string) (uid, gid uint32) {
-	t.Helper()
-	info, err := os.Lstat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stat := info.Sys().(*syscall.Stat_t)
-	return stat.Uid, stat.Gid
 }
 
 // faultyDisk counts the steps that change something or make it durable, and asks fail before

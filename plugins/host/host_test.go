@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -462,7 +461,7 @@ func alive(pid int) bool {
 // only that they will.
 func halt(t *testing.T, pid int) {
 	t.Helper()
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+	if err := stopProcess(pid); err != nil {
 		t.Fatal(err)
 	}
 	within(t, 5*time.Second, "the process stands still", func() bool {

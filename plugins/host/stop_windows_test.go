@@ -1,0 +1,5 @@
+package host
+
+import "errors"
+
+func stopProcess(int) error { return errors.ErrUnsupported }
