@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -157,30 +156,18 @@ func document(name string, data []byte) (*yaml.Node, *Problem) {
 	case errors.Is(err, io.EOF):
 		return nil, nil
 	case err != nil:
-		return nil, syntaxProblem(name, err)
+		return nil, syntaxProblem(name, data, err)
 	}
 	switch err := reader.Decode(&more); {
 	case err == nil:
 		return nil, &Problem{Position: Position{name, more.Line, max(more.Column, 1)}, Text: "a second document begins here, and there can be only one"}
 	case !errors.Is(err, io.EOF):
-		return nil, syntaxProblem(name, err)
+		return nil, syntaxProblem(name, data, err)
 	}
 	if len(doc.Content) != 1 {
 		return nil, nil
 	}
 	return doc.Content[0], nil
-}
-
-var yamlLine = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?`)
-
-// syntaxProblem finds the line in an error of the YAML parser.
-func syntaxProblem(name string, err error) *Problem {
-	p := &Problem{Position: Position{File: name}, Text: "this is not YAML: " + yamlLine.ReplaceAllString(err.Error(), "")}
-	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil && m[1] != "" {
-		p.Line, _ = strconv.Atoi(m[1]) // digits, by the expression; too many are no line
-		p.Column = 1
-	}
-	return p
 }
 
 // Dir is the folder that relative paths of the configuration are relative to.

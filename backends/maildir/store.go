@@ -93,10 +93,6 @@ func (s *Store) Configure(_ context.Context, in backends.Settings) error {
 	if err != nil {
 		return err
 	}
-	accounts := &accountsFile{path: checked.Accounts, log: s.log, now: s.now}
-	if err := accounts.load(); err != nil {
-		return &backends.SettingsError{Problems: []backends.SettingsProblem{{Path: "accounts", Problem: err.Error()}}}
-	}
 	s.checked.Store(&checked) // for Describe, also where nothing but a check is asked for
 	if in.Check {
 		return nil
@@ -108,6 +104,10 @@ func (s *Store) Configure(_ context.Context, in backends.Settings) error {
 	}
 	if err := makeRoot(checked.Root); err != nil {
 		return &backends.SettingsError{Problems: []backends.SettingsProblem{{Path: "root", Problem: err.Error()}}}
+	}
+	accounts := &accountsFile{path: checked.Accounts, log: s.log, now: s.now}
+	if err := accounts.load(); err != nil {
+		return &backends.SettingsError{Problems: []backends.SettingsProblem{{Path: "accounts", Problem: err.Error()}}}
 	}
 	s.use = &inUse{
 		settings: checked,

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
@@ -42,13 +45,9 @@ func firstAccount(ctx context.Context, cfg *config.Config) (*account, error) {
 	return made, nil
 }
 
-// greet prints how to use the gateway, for whoever has just tried it out, and for people at a
-// terminal.
+// greet prints the addresses, and, for whoever has just tried it out, how to use them.
 func (r *runner) greet() error {
 	out := r.cmd.OutOrStdout()
-	if r.account == nil && !isTerminal(out) {
-		return nil
-	}
 	var b strings.Builder
 	addresses := make(map[string]string)
 	for _, l := range r.gateway.listening {
@@ -71,7 +70,7 @@ func (a *account) describe(b *strings.Builder, addresses map[string]string, cert
 	if password == "" {
 		password = "PASSWORD"
 		fmt.Fprintf(b, "Password: the one that was printed when it was made. To set another:\n"+
-			"  dipylon maildir user passwd --root %s %s\n", quote(a.root), a.address)
+			"  %s maildir user passwd --root %s %s\n", thisProgram(), quote(a.root), a.address)
 	} else {
 		fmt.Fprintf(b, "Password: %s   (it is not shown again)\n", password)
 	}
@@ -82,6 +81,23 @@ Send a message, list the mailbox, and read the first one:
   curl %[1]s pop3s://%[4]s/
   curl %[1]s pop3s://%[4]s/1
 `, login, a.address, addresses[config.ProtocolSubmissions], addresses[config.ProtocolPOP3S])
+}
+
+// thisProgram is how to call this program from a shell: "go run" leaves no file that could be called.
+func thisProgram() string {
+	self, err := os.Executable()
+	switch {
+	case err != nil:
+		return "dipylon"
+	case strings.Contains(filepath.ToSlash(self), "/go-build"):
+		return "go run ./gateway/dipylon"
+	}
+	if found, err := exec.LookPath("dipylon"); err == nil {
+		if same, err := filepath.EvalSymlinks(found); err == nil && same == self {
+			return "dipylon"
+		}
+	}
+	return quote(self)
 }
 
 // quote makes one word of a text for a shell.

@@ -45,6 +45,7 @@ their own remote procedure calls. The store stays authoritative: the gateway kee
 		Example: `  dipylon serve                            a mail server in the current folder, to try out
   dipylon check --config dipylon.yaml      what is wrong with a configuration
   dipylon serve --config dipylon.yaml      run it`,
+		Version:       buildInfo().Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}

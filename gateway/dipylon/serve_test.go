@@ -390,7 +390,7 @@ func TestSecondGateway(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	t.Parallel()
 	p, _, _ := gate(t, strings.Replace(gateYAML, "{name: one,", "{name: one, sends: true,", 1))
-	p.await(0, "its backend cannot", "store=one", "level=warn")
+	p.await(0, "cannot with these settings", "path=stores[0].sends", "level=warn")
 	p.await(0, "self-signed", "level=warn")
 	p.stop()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/signal"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -18,17 +19,19 @@ func newState() *cobra.Command {
 	var from source
 	cmd := &cobra.Command{
 		Use:   "state",
-		Short: "Copy and check the gateway's own state",
+		Short: "Copy, restore and check the gateway's own state",
 		Long: `Looks after the database that the configuration's "state" names: what the gateway remembers of
-messages, such as unique-ids of a former mail server. It may be in use meanwhile.`,
+messages, such as unique-ids of a former mail server, and application passwords. It may be in use
+meanwhile, but for "restore".`,
 		Example: `  dipylon state backup --config dipylon.yaml /var/backups/dipylon.db
+  dipylon state restore --config dipylon.yaml /var/backups/dipylon.db
   dipylon state verify --config dipylon.yaml`,
 		Args: cobra.NoArgs,
 		RunE: action(func(cmd *cobra.Command, _ []string) error { return cmd.Help() }),
 	}
 	cmd.PersistentFlags().StringVarP(&from.file, "config", "c", "", configUsage)
 	_ = cmd.MarkPersistentFlagFilename("config", "yaml", "yml") // fails only where there is no such flag
-	cmd.AddCommand(newStateBackup(&from), newStateVerify(&from))
+	cmd.AddCommand(newStateBackup(&from), newStateRestore(&from), newStateVerify(&from))
 	return cmd
 }
 
@@ -36,9 +39,8 @@ func newStateBackup(from *source) *cobra.Command {
 	return &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Copy the database into a new file",
-		Long: `Copies the database, as it is at one moment, into a new file that only its owner can read. To
-use it, stop the gateway, put the copy in place of dipylon.db in the state folder, and remove
-the files dipylon.db-wal and dipylon.db-shm beside it.
+		Long: `Copies the database, as it is at one moment, into a new file that only its owner can read. "dipylon
+state restore" puts it back.
 
 A PostgreSQL database is copied with pg_dump, or with the server's own backups.
 
@@ -52,6 +54,48 @@ damaged), 75 try again later, 78 the configuration is wrong.`,
 					return backupError(err)
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), "copied to "+args[0])
+				return nil
+			})
+		}),
+	}
+}
+
+func newStateRestore(from *source) *cobra.Command {
+	return &cobra.Command{
+		Use:   "restore FILE",
+		Short: "Put a copy of the database in its place",
+		Long: `Puts a file that "dipylon state backup" has made in the database's place. The gateway has to be
+stopped. The copy is looked at first and stays where it is; the database that was there is kept
+beside it under another name, which is printed.
+
+What has happened since the copy was made is forgotten: a password that was revoked is good again,
+and a client may see a message again that it had deleted.
+
+Statuses: 0 done, 1 it was not done, 65 the copy is no good one, 75 the gateway is running, 78 the
+configuration is wrong.`,
+		Example: "  dipylon state restore --config dipylon.yaml /var/backups/dipylon.db",
+		Args:    cobra.ExactArgs(1),
+		RunE: action(func(cmd *cobra.Command, args []string) error {
+			return withConfig(cmd, from, func(ctx context.Context, cfg *config.Config, o state.Options) error {
+				if o.URL == "" {
+					if err := state.MakeFolder(cfg.StateFolder); err != nil {
+						return fmt.Errorf("the state folder: %w", err)
+					}
+					lock, err := lockState(cfg.StateFolder)
+					if err != nil {
+						return withCode(exitTemporary, err)
+					}
+					defer lock.release()
+				}
+				kept, err := state.Restore(ctx, o, args[0], time.Now())
+				if err != nil {
+					return backupError(err)
+				}
+				out := cmd.OutOrStdout()
+				fmt.Fprintln(out, "restored from "+args[0])
+				if kept != "" {
+					fmt.Fprintln(out, "what was there is "+kept)
+				}
 				return nil
 			})
 		}),

@@ -17,6 +17,10 @@ var (
 	date    string
 )
 
+// coming is the release that is being worked on: what a binary is called that was built without
+// version control (go run, a tarball, -buildvcs=false).
+const coming = "1.0.0"
+
 // build is what is known of how this binary came to be.
 type build struct {
 	Version  string `json:"version"`
@@ -33,7 +37,7 @@ func buildInfo() build {
 		b.Version = info.Main.Version
 	}
 	if b.Version == "" || b.Version == "(devel)" {
-		b.Version = "devel"
+		b.Version = coming + "-devel"
 	}
 	if !ok || b.Commit != "" {
 		return b

@@ -30,7 +30,7 @@ const (
 
 // openSQLite opens the file in a folder, which is made if need be.
 func openSQLite(ctx context.Context, o Options) (*DB, error) {
-	if err := os.MkdirAll(o.Folder, 0o700); err != nil {
+	if err := MakeFolder(o.Folder); err != nil {
 		return nil, fmt.Errorf("the state folder: %w", err)
 	}
 	file := filepath.Join(o.Folder, FileName)
@@ -44,7 +44,7 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := prepareSQLite(ctx, o, file, writing); err != nil {
+	if err := errors.Join(prepareSQLite(ctx, o, file, writing), Inherit(beside(file)...)); err != nil {
 		return nil, errors.Join(err, writing.Close())
 	}
 	reading, err := connectSQLite(file, "rw", "query_only(1)")
@@ -61,13 +61,16 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 func create(file string) error {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
 	if err == nil {
-		err = errors.Join(f.Close(), syncFolder(filepath.Dir(file)))
+		err = errors.Join(f.Close(), Inherit(file), syncFolder(filepath.Dir(file)))
 	}
 	if err != nil {
 		return fmt.Errorf("the state database: %w", err)
 	}
 	return nil
 }
+
+// beside are the files that SQLite keeps beside a database while it is in use.
+func beside(file string) []string { return []string{file + "-wal", file + "-shm"} }
 
 // connectSQLite makes connections to a file, which is there already.
 func connectSQLite(file, mode string, pragmas ...string) (*sql.DB, error) {
@@ -232,7 +235,8 @@ func unusable(file string, err error) error {
 func damaged(file string, err error) error {
 	return &Unusable{
 		What: file + " is damaged", Err: err,
-		Do: "keep a copy of it and of the files beside it, put a backup in its place (dipylon state backup), or, without one, " +
-			"move it away: a new one is made, and imported unique-ids are lost",
+		Do: "keep a copy of it and of the files beside it, and put a backup in its place (dipylon state restore); without one, " +
+			"move it away: a new one is made, and what is in no store is lost: application passwords, imported unique-ids, " +
+			"which messages are in quarantine, and which deleted ones are kept (clients see those again)",
 	}
 }

@@ -1,0 +1,64 @@
+//go:build unix
+
+package state
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// TestRootMakesNothingOfItsOwn: what an administrator's command makes before the gateway's first start
+// belongs to the gateway's user, whose folder it is in.
+func TestRootMakesNothingOfItsOwn(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("this process is not root: what it makes is its own")
+	}
+	home := t.TempDir()
+	owner := os.Geteuid()
+	if owner == 0 {
+		owner = 4711
+		if err := os.Chown(home, owner, owner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := Options{Log: zerolog.Nop(), Folder: filepath.Join(home, "a", "state")}
+	db, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func() {
+		t.Helper()
+		seen := 0
+		err := filepath.WalkDir(home, func(path string, _ os.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			seen++
+			info, err := os.Lstat(path)
+			if err == nil && int(info.Sys().(*syscall.Stat_t).Uid) != owner {
+				t.Errorf("%s belongs to %d", path, info.Sys().(*syscall.Stat_t).Uid)
+			}
+			return err
+		})
+		if err != nil || seen < 4 {
+			t.Errorf("%d files, %v", seen, err)
+		}
+	}
+	check() // the files beside the database, too
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	if err := Backup(t.Context(), o, copied); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Restore(t.Context(), o, copied, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	check()
+}
