@@ -93,7 +93,7 @@ func target(settings backends.Settings, first, second string, altersNUL bool) st
 		},
 		User: first + "@peer.example", Password: first + "-secret", Address: first + "@peer.example",
 		SecondUser: second + "@peer.example", SecondPassword: second + "-secret", SecondAddress: second + "@peer.example",
-		Folder: "Trash", Large: 8 << 20, Many: 100, AltersNUL: altersNUL,
+		Folder: "Trash", Large: 8 << 20, Many: 100, AltersNUL: altersNUL, KeysInMailbox: true,
 		BadSettings: map[string]string{
 			"address":          `{}`,
 			"tls":              `{"address": "x", "tls": "yes"}`,

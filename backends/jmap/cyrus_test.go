@@ -82,7 +82,7 @@ func (c *cyrus) target(test int, in backends.Settings) storetest.Target {
 		},
 		User: users[0], Password: secretOf(users[0]), Address: users[0],
 		SecondUser: users[1], SecondPassword: secretOf(users[1]), SecondAddress: users[1],
-		Folder: "Trash", Large: 8 << 20, Many: 50,
+		Folder: "Trash", Large: 8 << 20, Many: 50, KeysInMailbox: true,
 		BadSettings: badSettings, Defer: c.transport.putOff,
 	}
 }

@@ -16,7 +16,7 @@ func offers(kind backends.CredentialKind) need {
 		if slices.Contains(s.description.Credentials, kind) {
 			return ""
 		}
-		return "it takes no credential of the kind " + kind.String()
+		return ownNature + "it takes no credential of the kind " + kind.String()
 	}
 }
 
@@ -43,7 +43,7 @@ var loginCases = []testcase{
 		c := t.credential(t.first())
 		c.User = t.Address
 		if a, err := t.store.Login(t.ctx, c); err != nil {
-			t.Skipf("the address is no login name: %v", err)
+			t.notOffered("the address is no login name: %v", err)
 		} else if id := t.login(t.first()).ID; a.ID != id {
 			t.Errorf("the account's ID is %q by login name and %q by address", id, a.ID)
 		}

@@ -47,11 +47,11 @@ var markCases = []testcase{
 func (d drop) markSeen(ids ...backends.MessageID) {
 	marker, ok := d.Maildrop.(backends.Marker)
 	if !ok {
-		d.t.Skipf("the store does not mark messages as read")
+		d.t.notOffered("the store does not mark messages as read")
 	}
 	err := marker.MarkSeen(d.t.ctx, ids)
 	if backends.KindOf(err) == backends.Unsupported {
-		d.t.Skipf("the store does not mark messages as read: %v", err)
+		d.t.notOffered("the store does not mark messages as read: %v", err)
 	}
 	if err != nil {
 		d.t.Fatalf("marking messages as read: %w", err)

@@ -74,7 +74,7 @@ var senderCases = []testcase{
 // deferring is what is needed to send to two of whom one is put off.
 var deferring = []need{sender, reader, secondAccount, func(s *suite) string {
 	if s.Defer == nil {
-		return "the target has no Defer"
+		return ownNature + "the target has no Defer"
 	}
 	return ""
 }}

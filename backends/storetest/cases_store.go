@@ -225,7 +225,7 @@ var configureCases = []testcase{
 	}},
 	{"its-own-bad-settings", []need{configurable, func(s *suite) string {
 		if len(s.BadSettings) == 0 {
-			return "the target names none"
+			return ownNature + "the target names none"
 		}
 		return ""
 	}}, func(t *trial) {
@@ -298,7 +298,7 @@ func (t *trial) someKey() string {
 		}
 	})
 	if len(key) < 3 {
-		t.Skipf("the target's settings have no key that could be misspelt")
+		t.notOffered("the target's settings have no key that could be misspelt")
 	}
 	return key
 }

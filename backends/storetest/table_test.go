@@ -31,7 +31,7 @@ maildrop
       two
   not offered  top-0                            the store is no Reader
 
-1 passed, 1 failed, 1 not offered
+1 passed, 1 failed, 0 not tested, 1 not offered
 `
 	if d := gocmp.Diff(want, b.String()); d != "" || err != nil || failed != 1 {
 		t.Errorf("%d failed, error %v\n%s", failed, err, d)

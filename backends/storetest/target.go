@@ -56,6 +56,12 @@ type Target struct {
 	// SASL gives the client's side of a mechanism. Nil: CRAM-MD5, PLAIN and LOGIN are known.
 	SASL func(mechanism, user, password string) SASLClient
 
+	// Process is the process that the store runs in. Nil: what concerns its end is not tested.
+	Process Process
+
+	// KeysInMailbox says that the store finds what it has delivered under a key among the
+	// messages that are there, and remembers no key of a message that is gone.
+	KeysInMailbox bool
 	// Renders says that the store keeps properties, and makes a message of them when asked.
 	Renders bool
 	// AltersNUL says that the store does not keep NUL octets (RFC 5321 §4.5.2 lets it): Dovecot
@@ -65,6 +71,8 @@ type Target struct {
 	// with a message is not held against it.
 	InMemory bool
 
+	// Begins, where it is set, is told of each case that [Check] begins: group/name.
+	Begins func(name string)
 	// Only, where it is set, are the cases that [Check] runs, by their names: group/name.
 	Only *regexp.Regexp
 
@@ -87,7 +95,7 @@ type Options struct {
 	CatchAll                                  bool
 	Folder                                    string
 	Outside                                   []string
-	Renders, InMemory                         bool
+	Renders, InMemory, KeysInMailbox          bool
 	Only                                      *regexp.Regexp
 
 	Large    int64
@@ -106,7 +114,7 @@ func TargetFor(store backends.Store, o Options) Target {
 		User:     o.User, Password: o.Password, Address: o.Address,
 		SecondUser: o.SecondUser, SecondPassword: o.SecondPassword, SecondAddress: o.SecondAddress,
 		Unknown: o.Unknown, CatchAll: o.CatchAll, Folder: o.Folder, Outside: o.Outside,
-		Renders: o.Renders, InMemory: o.InMemory, Only: o.Only,
+		Renders: o.Renders, InMemory: o.InMemory, KeysInMailbox: o.KeysInMailbox, Only: o.Only,
 		Large: o.Large, Many: o.Many, Timeout: o.Timeout, Patience: o.Patience,
 	}
 }

@@ -13,16 +13,30 @@ import (
 	"github.com/dipylon/dipylon/backends"
 )
 
+// ownNature begins a reason that lies in the store: it does not make the promise.
+const ownNature = "\x00"
+
+// reasonOf parts a reason from what it begins with.
+func reasonOf(why string) (reason string, untested bool) {
+	reason, own := strings.CutPrefix(why, ownNature)
+	return reason, !own && reason != ""
+}
+
 // need says why a case cannot be run on a store; empty: it can.
 type need func(*suite) string
 
 func (s *suite) lacks(c testcase) string {
+	first := ""
 	for _, n := range c.needs {
-		if why := n(s); why != "" {
+		why := n(s)
+		if strings.HasPrefix(why, ownNature) {
 			return why
 		}
+		if first == "" {
+			first = why
+		}
 	}
-	return ""
+	return first
 }
 
 // capability is a need for one of the optional interfaces.
@@ -31,7 +45,7 @@ func capability(name string, has func(backends.Capabilities) bool) need {
 		if has(s.has) {
 			return ""
 		}
-		return "the store is no " + name
+		return ownNature + "the store is no " + name
 	}
 }
 
@@ -52,7 +66,7 @@ func feed(s *suite) string {
 
 func password(s *suite) string {
 	if !slices.Contains(s.description.Credentials, backends.CredentialPassword) {
-		return "it takes no passwords"
+		return ownNature + "it takes no passwords"
 	}
 	return ""
 }
@@ -66,7 +80,7 @@ func secondAccount(s *suite) string {
 
 func octets(s *suite) string {
 	if s.Renders {
-		return "it renders messages, and does not keep their octets"
+		return ownNature + "it renders messages, and does not keep their octets"
 	}
 	return ""
 }
@@ -105,6 +119,9 @@ func (t *trial) Skipf(format string, args ...any) {
 	t.mu.Unlock()
 	runtime.Goexit()
 }
+
+// notOffered ends a case about something that the store need not have, and does not.
+func (t *trial) notOffered(format string, args ...any) { t.Skipf(ownNature+format, args...) }
 
 // Cleanup has something done when the case ends; what came last is done first.
 func (t *trial) Cleanup(f func()) { t.cleanups = append(t.cleanups, f) }

@@ -15,6 +15,8 @@ const (
 	exitState     = 65 // EX_DATAERR
 	exitTemporary = 75 // EX_TEMPFAIL
 	exitConfig    = 78 // EX_CONFIG
+	// exitInterrupted is 128 and the number of SIGINT, as shells have it.
+	exitInterrupted = 130
 )
 
 // codedError is an error that decides the exit status.
@@ -72,8 +74,9 @@ func newExitCodes() *cobra.Command {
   %d   the command line is wrong
   %d  the state database is damaged, or is not one of this version's; nothing in it was changed
   %d  it cannot be done now, and may work later: an address is in use, a backend does not start
-  %d  the configuration is wrong; what is wrong was told with file, line and column`,
-			exitOK, exitFailure, exitUsage, exitState, exitTemporary, exitConfig),
+  %d  the configuration is wrong; what is wrong was told with file, line and column
+  %d "plugin test" was broken off`,
+			exitOK, exitFailure, exitUsage, exitState, exitTemporary, exitConfig, exitInterrupted),
 	}
 }
 

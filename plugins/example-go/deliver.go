@@ -73,8 +73,10 @@ func (s *store) file(spool string, d backends.Delivery, address string) error {
 	name := fmt.Sprintf("%x.eml", sha256.Sum256([]byte(d.Key)))
 	s.files.Lock()
 	defer s.files.Unlock()
-	if _, err := dir.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
-		return err // nil: it is there already
+	for _, taken := range []string{name, gone(name)} {
+		if _, err := dir.Lstat(taken); !errors.Is(err, fs.ErrNotExist) {
+			return err // nil: it is there already, or has been
+		}
 	}
 	copied := spool + "-" + name
 	defer s.root.Remove(copied) //nolint:errcheck // it has moved, as a rule
@@ -86,6 +88,9 @@ func (s *store) file(spool string, d backends.Delivery, address string) error {
 	}
 	return errors.Join(s.sync(address), s.sync("."))
 }
+
+// gone is what stays of a message that was removed: its name.
+func gone(name string) string { return strings.TrimSuffix(name, ".eml") + ".gone" }
 
 // copy makes a file of its own for a recipient, received now.
 func (s *store) copy(from, to string) error {

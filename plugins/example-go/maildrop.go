@@ -195,10 +195,20 @@ func (d *maildrop) remove(name string) *backends.Failure {
 	file, _, err := d.open(name)
 	if err == nil {
 		_ = file.Close()
-		err = d.dir.Remove(name)
+		err = errors.Join(d.bury(name), d.dir.Remove(name))
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return backends.Fail(backends.Temporary, "removing: %w", err)
 	}
 	return nil // gone, now or before
+}
+
+// bury leaves an empty file in a message's place: the gateway may try its delivery again days
+// later, and the client must not get it twice.
+func (d *maildrop) bury(name string) error {
+	file, err := d.dir.OpenFile(gone(name), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Sync(), file.Close())
 }

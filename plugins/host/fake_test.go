@@ -22,6 +22,7 @@ import (
 // ends after 1000.
 type fakeStore struct {
 	settings fakeSettings
+	stuck    bool // Close does not end
 
 	mu     sync.Mutex
 	opened int // maildrops open now
@@ -134,6 +135,9 @@ func (f *fakeStore) Login(ctx context.Context, c backends.Credential) (backends.
 }
 
 func (f *fakeStore) Close() error {
+	if f.stuck {
+		select {}
+	}
 	if path := f.settings.Extra["closed"]; path != "" {
 		return os.WriteFile(path, []byte("closed"), 0o600)
 	}

@@ -242,9 +242,14 @@ func (g *generation) prepare(ctx context.Context) error {
 	if err := g.configure(ctx, g.spec.Settings); err != nil {
 		return err
 	}
+	return g.describe(ctx)
+}
+
+// describe has the plugin describe itself.
+func (g *generation) describe(ctx context.Context) error {
 	m, err := g.stub.Describe(ctx, &pb.DescribeRequest{})
 	if err != nil {
-		return fmt.Errorf("the plugin does not describe itself: %w", g.failure(ctx, err))
+		return g.withTail(fmt.Errorf("the plugin does not describe itself: %w", g.failure(ctx, err)))
 	}
 	if g.desc, err = convert.DescriptionFromProto(m); err != nil {
 		return fmt.Errorf("the plugin's description is not valid: %w", err)

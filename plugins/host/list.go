@@ -18,9 +18,10 @@ import (
 // maildrop is closed again.
 func (m *maildrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
 	return func(yield func(backends.Entry, error) bool) {
-		l := &listing{m: m, granted: listWindow, more: make(chan struct{}, 1)}
+		window := int64(m.g.spec.ListWindow)
+		l := &listing{m: m, granted: window, more: make(chan struct{}, 1)}
 		id, err := m.begin(ctx, l, func(id uint64) *pb.MaildropRequest {
-			return &pb.MaildropRequest{Id: id, Request: &pb.MaildropRequest_List{List: &pb.List{Window: listWindow}}}
+			return &pb.MaildropRequest{Id: id, Request: &pb.MaildropRequest_List{List: &pb.List{Window: window}}}
 		})
 		if err != nil {
 			yield(backends.Entry{}, err)

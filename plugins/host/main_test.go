@@ -43,6 +43,9 @@ func play(role string) {
 		serve.Store(onlyReader{&fakeStore{}})
 	case "liar":
 		serveLiar()
+	case "stubborn-store": // serves, and ends by nothing but a kill
+		signal.Ignore(syscall.SIGTERM)
+		serve.Store(&fakeStore{stuck: true}, serve.WithGrace(time.Minute))
 	case "pooled":
 		servePooled(arg)
 	case "exit":

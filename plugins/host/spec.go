@@ -43,9 +43,11 @@ type Spec struct {
 	// FetchWindow is how many octets of one content may be on their way or waiting to be read,
 	// and so what one open content costs in memory at the most; 1 MiB.
 	FetchWindow int
+	// ListWindow is how many entries of one list may be; 4000.
+	ListWindow int
 }
 
-// Bounds of FetchWindow, and the window of a list in entries.
+// Bounds of FetchWindow, and the usual window of a list in entries.
 const (
 	fetchWindowLeast = 64 << 10
 	fetchWindowMost  = 64 << 20
@@ -72,6 +74,9 @@ func (s Spec) withDefaults() Spec {
 	}
 	if s.HealthFailures <= 0 {
 		s.HealthFailures = 3
+	}
+	if s.ListWindow <= 0 {
+		s.ListWindow = listWindow
 	}
 	if s.FetchWindow <= 0 {
 		s.FetchWindow = 1 << 20
