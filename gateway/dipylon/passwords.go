@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -12,12 +13,15 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/passwords"
 	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/plugins/host"
 )
 
 func newPasswords() *cobra.Command {
@@ -59,11 +63,20 @@ func newPasswordAdd(from *source) *cobra.Command {
 	var draft login.AppPassword
 	var networks []string
 	var life string
+	var unchecked bool
 	cmd := &cobra.Command{
 		Use:   "add ACCOUNT",
 		Short: "Make a password, and show it this once",
 		Long: `Makes a password for an account, which is named as it logs in. The password stands on the
-standard output, and nowhere else from then on: the gateway keeps hashes of it.`,
+standard output, and nowhere else from then on: the gateway keeps hashes of it.
+
+The store is asked whose account that is, and the password opens no other one from then on, even if
+the name comes to mean somebody else. A name that the store does not know is refused. Where the
+store cannot be asked, a warning says so, and the password belongs to the account that it opens
+first, provided that this has the name among its addresses.
+
+Statuses: 0 made, 1 the store has no such account, 75 the state cannot be reached now, 78 the
+configuration is wrong.`,
 		Args: cobra.ExactArgs(1),
 		RunE: action(func(cmd *cobra.Command, args []string) error {
 			return withPasswords(cmd, from, func(ctx context.Context, cfg *config.Config, kept *passwords.Kept) error {
@@ -73,6 +86,11 @@ standard output, and nowhere else from then on: the gateway keeps hashes of it.`
 				var err error
 				if draft.Store, draft.Account, err = accountIn(cfg, args[0]); err != nil {
 					return err
+				}
+				if !unchecked {
+					if draft.Owner, err = ownerOf(ctx, cmd, cfg, draft); err != nil {
+						return err
+					}
 				}
 				made, text, err := kept.Add(ctx, draft)
 				if err != nil {
@@ -88,6 +106,7 @@ standard output, and nowhere else from then on: the gateway keeps hashes of it.`
 	f.StringVar(&draft.Label, "label", "", "what it is for, in words")
 	f.StringSliceVar(&draft.Protocols, "protocol", nil, "a `protocol` that it is good for: pop3, submission (default: both)")
 	f.StringSliceVar(&networks, "network", nil, "a `network` or an address that it is good from, 192.0.2.0/24 (default: everywhere)")
+	f.BoolVar(&unchecked, "unchecked", false, "do not ask the store, for an account that it will have later")
 	f.StringVar(&life, "expires", "", "for how long it is good, as 90d or 12h, or until which `date`, as 2027-12-31 (default: for ever)")
 	return cmd
 }
@@ -161,6 +180,45 @@ func accountIn(cfg *config.Config, text string) (store, account string, err erro
 		return "", "", fmt.Errorf("store %q takes no application passwords, its configuration says", s.Name)
 	}
 	return s.Name, (&login.Store{Name: s.Name, Domains: s.Domains}).Account(name), nil
+}
+
+// ownerOf asks a store whose account a password is to be of; empty: it cannot be asked, which is
+// told.
+func ownerOf(ctx context.Context, cmd *cobra.Command, cfg *config.Config, draft login.AppPassword) (string, error) {
+	unknown := func(why string) (string, error) {
+		cmd.PrintErrf("warning: whether store %s has an account %s could not be asked: %s\n", draft.Store, draft.Account, backends.SafeText(why))
+		return "", nil
+	}
+	at := slices.IndexFunc(cfg.Stores, func(s config.Store) bool { return s.Name == draft.Store })
+	spec, err := specOf(cfg, cfg.Stores[at])
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(spec.Settings.StateDir, 0o700); err != nil {
+		return "", fmt.Errorf("the state folder of store %q: %w", draft.Store, err)
+	}
+	store := host.New(zerolog.Nop(), spec)
+	defer store.Close() //nolint:errcheck // what was wanted is there
+	if err := store.Start(ctx); err != nil {
+		return unknown(err.Error())
+	}
+	said, err := store.Describe(ctx)
+	if err != nil {
+		return unknown(err.Error())
+	}
+	if !slices.Contains(said.Credentials, backends.CredentialActing) {
+		return unknown("it does not let the gateway act for its users, and until it does the password is good for nothing")
+	}
+	account, err := store.Login(ctx, backends.Credential{
+		Kind: backends.CredentialActing, User: draft.Account, Peer: backends.Peer{Protocol: "password"},
+	})
+	switch backends.KindOf(err) {
+	case 0:
+		return account.ID, nil
+	case backends.BadCredentials, backends.NotFound:
+		return "", fmt.Errorf("store %q has no account %s; --unchecked makes a password all the same", draft.Store, draft.Account)
+	}
+	return unknown(err.Error())
 }
 
 func newPasswordList(from *source) *cobra.Command {

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"runtime"
@@ -70,8 +71,12 @@ func NewDesk(o DeskOptions) *Desk {
 	return d
 }
 
-// SetPolicy puts another policy to use, for logins that begin now.
-func (d *Desk) SetPolicy(p Policy) { d.policy.Store(&p) }
+// SetPolicy puts another policy to use, for logins that begin now, and forgets which passwords
+// were good.
+func (d *Desk) SetPolicy(p Policy) {
+	d.policy.Store(&p)
+	d.memory.clear()
+}
 
 func (d *Desk) names() Names { return d.policy.Load().Names }
 
@@ -87,8 +92,11 @@ type Client interface {
 	// ServerCertificate is the certificate that the TLS handshake was made with, DER; nil: it
 	// is not known.
 	ServerCertificate() []byte
-	// Enter takes a login to the store, which verifies the entry's credential. Its error is what
-	// becomes of the attempt; without one, the client is logged in.
+	// Enter takes a login to the store, which verifies the entry's credential. As soon as the
+	// store has said whose account it is, and before anything of it is used, Enter asks the entry
+	// ([Entry.Check]). Its error is what becomes of the attempt; without one, the client is logged
+	// in once the exchange has come to its end. What Enter has opened is the client's to close
+	// where the exchange comes to another end.
 	Enter(ctx context.Context, e Entry) error
 }
 
@@ -102,6 +110,17 @@ type Entry struct {
 	// Account is whose login it is, where the store has said so already, having conducted the
 	// exchange; nil otherwise.
 	Account *backends.Account
+
+	check func(backends.Account) error
+}
+
+// Check says whether the account that the store has opened is the one that the login is for:
+// where the gateway has judged a password itself, it knows whose that is.
+func (e Entry) Check(account backends.Account) error {
+	if e.check == nil {
+		return nil
+	}
+	return e.check(account)
 }
 
 // Exchange is one SASL exchange (RFC 4422 §3), seen from the server. It knows nothing of
@@ -217,14 +236,15 @@ func (d *Desk) prove(ctx context.Context, client Client, attempt *Attempt, proof
 			return d.byPassword(ctx, client, attempt, name, store, proof.Secret)
 		}
 		credential := backends.Credential{Kind: proof.Kind, Secret: proof.Secret}
-		return d.enter(ctx, client, attempt, name, store, credential)
+		return d.enter(ctx, client, attempt, name, store, credential, nil)
 	})
 }
 
-// enter lets the client in with a credential for a name.
-func (d *Desk) enter(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, c backends.Credential) error {
-	c.User, c.ActAs, c.Peer = name.String(), name.Mailbox, attempt.Peer
-	return client.Enter(ctx, Entry{Store: store, Credential: c, Folder: name.Folder})
+// enter lets the client in with a credential for a name, as its user unless the credential names
+// another one. The account that the store opens has to pass the check, if there is one.
+func (d *Desk) enter(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, c backends.Credential, check func(backends.Account) error) error {
+	c.User, c.ActAs, c.Peer = cmp.Or(c.User, name.String()), name.Mailbox, attempt.Peer
+	return client.Enter(ctx, Entry{Store: store, Credential: c, Folder: name.Folder, check: check})
 }
 
 // byPassword lets whoever can judge a password do so.
@@ -232,33 +252,47 @@ func (d *Desk) byPassword(ctx context.Context, client Client, attempt *Attempt, 
 	switch {
 	case d.hasAppPasswords(ctx, store) && appPasswordForm.Match(secret):
 		return d.byAppPassword(ctx, client, attempt, name, store, secret)
-	case store.Passwords == ApplicationPassword:
+	case !store.takesOwn():
+		if _, err := store.Backend.Describe(ctx); err != nil {
+			return err // it may let the gateway act: an outage, and no bad password
+		}
 		return WrongCredentials("store %s is for application passwords alone", store.Name)
 	}
 	return d.byStorePassword(ctx, client, attempt, name, store, secret)
 }
 
 // byStorePassword lets the store judge, unless it lets the gateway act and has found the same
-// password good a short while ago.
+// password good a short while ago. Somebody else's mailbox is opened by the store's judgement
+// alone: the account that the store then tells of is not the password's.
 func (d *Desk) byStorePassword(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, secret []byte) error {
-	account := store.Name + " " + name.key()
+	key := store.Name + " " + name.key()
 	life := d.policy.Load().Remember
-	acts := life > 0 && takes(d.describe(ctx, store), backends.CredentialActing)
-	if acts && d.memory.knows(account, "", secret) {
-		err := d.enter(ctx, client, attempt, name, store, backends.Credential{Kind: backends.CredentialActing})
+	remembers := life > 0 && name.Mailbox == "" && takes(d.describe(ctx, store), backends.CredentialActing)
+	if known, ok := d.memory.knowsOwn(key, secret); ok && remembers {
+		err := d.enter(ctx, client, attempt, name, store, backends.Credential{Kind: backends.CredentialActing}, known.check)
 		if !refused(err) {
 			return err
 		}
-		d.memory.forget(account) // the account has gone, or the store's settings have changed
+		d.memory.forget(key) // the account or its password is another one, or it has gone
 	}
-	err := d.enter(ctx, client, attempt, name, store, backends.Credential{Kind: backends.CredentialPassword, Secret: secret})
+	var account backends.Account
+	err := d.enter(ctx, client, attempt, name, store, backends.Credential{Kind: backends.CredentialPassword, Secret: secret},
+		func(a backends.Account) error { account = a; return nil })
 	switch {
-	case err == nil && acts:
-		d.memory.remember(account, "", secret, life)
-	case refused(err):
-		d.memory.forget(account)
+	case err == nil && remembers:
+		d.memory.rememberOwn(store.Name, key, secret, account, life)
+	case err == nil, refused(err): // it may be a new password, of which no more can be remembered
+		d.memory.forget(key)
 	}
 	return err
+}
+
+// check says whether an account is the one whose password is remembered, with that password.
+func (v verified) check(a backends.Account) error {
+	if a.ID != v.id || a.CredentialGeneration != v.generation {
+		return WrongCredentials("the account or its password has changed since the password was verified")
+	}
+	return nil
 }
 
 // hasAppPasswords says whether application passwords can be good for a store's accounts.
@@ -315,16 +349,39 @@ func (d *Desk) verify(ctx context.Context, name Name, store *Store, password *Ap
 }
 
 // enterByPassword lets somebody in who has shown an application password, if it is good for this
-// login.
+// login. The store is told to act for the account that the password was found under, and not for
+// the name as it was typed: a store can read that as another account's. What it opens has to be
+// the password's own account.
 func (d *Desk) enterByPassword(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, password *AppPassword) error {
 	attempt.Password = password.ID
 	if err := password.allows(d.now(), attempt.Peer); err != nil {
 		return WrongCredentials("application password %s: %w", password.ID, err)
 	}
+	account := store.Account(name)
+	acting := backends.Credential{Kind: backends.CredentialActing, User: account}
+	check := password.check
+	if name.Mailbox != "" {
+		// The account that the store will tell of is the mailbox's: whose password it is, is asked
+		// by itself.
+		own := acting
+		own.Peer = attempt.Peer
+		owner, err := store.Backend.Login(ctx, own)
+		if err == nil {
+			err = check(owner)
+		}
+		if err != nil {
+			return err
+		}
+		check = nil
+	}
+	err := d.enter(ctx, client, attempt, name, store, acting, check)
+	if err != nil {
+		return err
+	}
 	if err := d.passwords.Used(ctx, *password, d.now(), peerAddr(attempt.Peer.Address).String()); err != nil {
 		d.log.Warn().Err(err).Str("password_id", password.ID).Msg("the use of an application password cannot be noted")
 	}
-	return d.enter(ctx, client, attempt, name, store, backends.Credential{Kind: backends.CredentialActing})
+	return nil
 }
 
 // saltKey is the key that SCRAM's salts are made of.

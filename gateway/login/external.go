@@ -80,7 +80,7 @@ func (e *external) prove(ctx context.Context, identity string) error {
 		if takes(e.desk.describe(ctx, store), backends.CredentialCertificate) {
 			c.Kind, c.Certificate = backends.CredentialCertificate, certificate.Raw
 		}
-		return e.desk.enter(ctx, e.client, e.attempt, name, store, c)
+		return e.desk.enter(ctx, e.client, e.attempt, name, store, c, nil)
 	})
 }
 

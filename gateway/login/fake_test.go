@@ -96,6 +96,9 @@ func (c *fakeClient) Enter(ctx context.Context, e login.Entry) error {
 	c.entries = append(c.entries, e)
 	a, err := e.Store.Backend.Login(ctx, e.Credential)
 	if err == nil {
+		err = e.Check(a)
+	}
+	if err == nil {
 		c.account = a.ID
 	}
 	return err
@@ -103,10 +106,11 @@ func (c *fakeClient) Enter(ctx context.Context, e login.Entry) error {
 
 // fakePasswords keeps application passwords in memory.
 type fakePasswords struct {
-	mu   sync.Mutex
-	all  []login.AppPassword
-	used []string
-	fail error
+	mu     sync.Mutex
+	all    []login.AppPassword
+	used   []string
+	owners []string
+	fail   error
 }
 
 func (f *fakePasswords) Find(_ context.Context, store, account string) (found []login.AppPassword, err error) {
@@ -124,6 +128,7 @@ func (f *fakePasswords) Used(_ context.Context, p login.AppPassword, _ time.Time
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.used = append(f.used, p.ID+" "+from)
+	f.owners = append(f.owners, p.Owner)
 	return nil
 }
 
@@ -176,6 +181,9 @@ func newWorld(t *testing.T, kinds ...backends.CredentialKind) *world {
 	})
 	return w
 }
+
+// quiet is the log of a desk that a test makes by itself.
+func (w *world) quiet() zerolog.Logger { return zerolog.New(zerolog.SyncWriter(w.log)) }
 
 // change puts another policy to use.
 func (w *world) change(f func(*login.Policy)) {

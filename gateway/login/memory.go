@@ -8,35 +8,46 @@ import (
 	"encoding/binary"
 	"sync"
 	"time"
+
+	"github.com/dipylon/dipylon/backends"
 )
 
 // The bounds of what is remembered.
 const (
 	accountsMost = 10_000 // the one not used for longest goes first
-	secretsMost  = 8      // of one account: its own password and some application passwords
+	secretsMost  = 8      // application passwords of one account
 )
 
 // memory remembers which secrets were good, for a short while: as a hash under a key that no
 // other process has, so that neither a copy of the memory's content nor a crash dump's is worth
 // a dictionary's try without the key.
+//
+// Of application passwords it remembers the outcome of the hash, by the account's name and the
+// password's id. Of stores' own passwords it remembers one for each account, by the store's id
+// of the account: a login with a changed password replaces the old one under whatever name it
+// was used.
 type memory struct {
 	key [32]byte
 	now func() time.Time
 
 	mu       sync.Mutex
-	accounts map[string]*list.Element
-	recent   *list.List // of *remembered; front: used last
+	hashed   recent[map[sum]time.Time] // of application passwords: until when
+	accounts recent[verified]          // by store and account id
+	names    recent[string]            // the key in accounts, by store and login name
 }
 
-type remembered struct {
-	account string
-	sums    map[sum]time.Time // until when
+// verified is what a store has said of its own password.
+type verified struct {
+	sum        sum
+	until      time.Time
+	id         string // of the account
+	generation string // see [backends.Account]
 }
 
 type sum [sha256.Size]byte
 
 func newMemory(now func() time.Time) *memory {
-	m := &memory{now: now, accounts: make(map[string]*list.Element), recent: list.New()}
+	m := &memory{now: now}
 	_, _ = rand.Read(m.key[:]) // never fails, crypto/rand says
 	return m
 }
@@ -56,12 +67,8 @@ func (m *memory) knows(account, context string, secret []byte) bool {
 	s := m.sumOf(account, context, secret)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	element, ok := m.accounts[account]
-	if !ok {
-		return false
-	}
-	m.recent.MoveToFront(element)
-	return m.now().Before(element.Value.(*remembered).sums[s])
+	sums, _ := m.hashed.get(account)
+	return m.now().Before(sums[s])
 }
 
 // remember notes that a secret is good, for a while.
@@ -72,16 +79,11 @@ func (m *memory) remember(account, context string, secret []byte, life time.Dura
 	s, now := m.sumOf(account, context, secret), m.now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	element, ok := m.accounts[account]
+	sums, ok := m.hashed.get(account)
 	if !ok {
-		for len(m.accounts) >= accountsMost {
-			oldest := m.recent.Remove(m.recent.Back()).(*remembered)
-			delete(m.accounts, oldest.account)
-		}
-		element = m.recent.PushFront(&remembered{account: account, sums: make(map[sum]time.Time)})
-		m.accounts[account] = element
+		sums = make(map[sum]time.Time)
+		m.hashed.put(account, sums)
 	}
-	sums := element.Value.(*remembered).sums
 	for old, until := range sums {
 		if !now.Before(until) || len(sums) >= secretsMost {
 			delete(sums, old)
@@ -90,12 +92,89 @@ func (m *memory) remember(account, context string, secret []byte, life time.Dura
 	sums[s] = now.Add(life)
 }
 
-// forget forgets all that is remembered of an account.
-func (m *memory) forget(account string) {
+// knowsOwn gives what is remembered of a store's own password, if it is this one. The store may
+// have changed its mind: what it says of the account has to be compared.
+func (m *memory) knowsOwn(name string, secret []byte) (verified, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if element, ok := m.accounts[account]; ok {
-		m.recent.Remove(element)
-		delete(m.accounts, account)
+	account, _ := m.names.get(name)
+	v, ok := m.accounts.get(account)
+	return v, ok && m.now().Before(v.until) && v.sum == m.sumOf(account, "", secret)
+}
+
+// rememberOwn notes what a store has found good, for a while, and no longer than the store says
+// that the password works. Any other password of the account is forgotten.
+func (m *memory) rememberOwn(store, name string, secret []byte, a backends.Account, life time.Duration) {
+	account := store + " " + a.ID
+	until := m.now().Add(life)
+	if !a.PasswordExpires.IsZero() && a.PasswordExpires.Before(until) {
+		until = a.PasswordExpires
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.names.put(name, account)
+	m.accounts.put(account, verified{m.sumOf(account, "", secret), until, a.ID, a.CredentialGeneration})
+}
+
+// forget forgets all that is remembered of the account with a login name.
+func (m *memory) forget(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hashed.drop(name)
+	if account, ok := m.names.get(name); ok {
+		m.accounts.drop(account)
+		m.names.drop(name)
+	}
+}
+
+// forgetAccount forgets a store's own password of an account.
+func (m *memory) forgetAccount(store, id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.accounts.drop(store + " " + id)
+}
+
+// clear forgets everything.
+func (m *memory) clear() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hashed, m.accounts, m.names = recent[map[sum]time.Time]{}, recent[verified]{}, recent[string]{}
+}
+
+// recent is a map of at most accountsMost entries. Its zero value is empty.
+type recent[V any] struct {
+	byKey map[string]*list.Element
+	order list.List // of *entry[V]; front: used last
+}
+
+type entry[V any] struct {
+	key   string
+	value V
+}
+
+func (r *recent[V]) get(key string) (value V, ok bool) {
+	element, ok := r.byKey[key]
+	if !ok {
+		return value, false
+	}
+	r.order.MoveToFront(element)
+	return element.Value.(*entry[V]).value, true
+}
+
+func (r *recent[V]) put(key string, value V) {
+	r.drop(key)
+	if r.byKey == nil {
+		r.byKey = make(map[string]*list.Element)
+	}
+	for len(r.byKey) >= accountsMost {
+		delete(r.byKey, r.order.Remove(r.order.Back()).(*entry[V]).key)
+	}
+	r.byKey[key] = r.order.PushFront(&entry[V]{key, value})
+}
+
+func (r *recent[V]) drop(key string) {
+	if element, ok := r.byKey[key]; ok {
+		r.order.Remove(element)
+		delete(r.byKey, key)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/dipylon/dipylon/backends"
 )
 
 func TestMemory(t *testing.T) {
@@ -42,25 +44,33 @@ func TestMemoryIsBounded(t *testing.T) {
 	for i := range 3 * secretsMost {
 		m.remember("alice", "", fmt.Append(nil, i), time.Hour)
 	}
-	if n := len(m.accounts["alice"].Value.(*remembered).sums); n > secretsMost {
+	if n := len(m.hashed.byKey["alice"].Value.(*entry[map[sum]time.Time]).value); n > secretsMost {
 		t.Errorf("%d secrets of one account", n)
 	}
 	if !m.knows("alice", "", fmt.Append(nil, 3*secretsMost-1)) {
 		t.Error("the last one is not remembered")
 	}
 	for i := range accountsMost + 10 {
-		m.remember(fmt.Sprint("user", i), "", []byte("x"), time.Hour)
+		user := fmt.Sprint("user", i)
+		m.remember(user, "", []byte("x"), time.Hour)
+		m.rememberOwn("sakes", user, []byte("x"), backends.Account{ID: user}, time.Hour)
 		m.knows("alice", "", nil) // asked for, so kept
 	}
-	if len(m.accounts) > accountsMost || m.recent.Len() != len(m.accounts) {
-		t.Errorf("%d accounts, %d in the list", len(m.accounts), m.recent.Len())
+	for what, sizes := range map[string][2]int{
+		"application passwords": {len(m.hashed.byKey), m.hashed.order.Len()},
+		"accounts":              {len(m.accounts.byKey), m.accounts.order.Len()},
+		"names":                 {len(m.names.byKey), m.names.order.Len()},
+	} {
+		if sizes[0] != accountsMost || sizes[1] != accountsMost {
+			t.Errorf("%s: %d, %d in the list", what, sizes[0], sizes[1])
+		}
 	}
-	if _, kept := m.accounts["alice"]; !kept {
+	if !m.knows("alice", "", fmt.Append(nil, 3*secretsMost-1)) {
 		t.Error("an account in use was thrown out")
 	}
 	m.forget("alice")
 	m.forget("nobody")
-	if _, kept := m.accounts["alice"]; kept || m.recent.Len() != len(m.accounts) {
+	if m.knows("alice", "", fmt.Append(nil, 3*secretsMost-1)) || m.hashed.order.Len() != len(m.hashed.byKey) {
 		t.Error("it is not forgotten")
 	}
 }

@@ -107,7 +107,7 @@ func (o offer) has(mechanism string) bool {
 // passwords says whether a store takes passwords, of its own or of the gateway's.
 func (o offer) passwords() bool {
 	return o.any(func(s *Store, d backends.Description) bool {
-		own := s.Passwords != ApplicationPassword && takes(d, backends.CredentialPassword)
+		own := s.takesOwn() && takes(d, backends.CredentialPassword)
 		return own || o.desk.hasAppPasswords(o.ctx, s)
 	})
 }
@@ -119,7 +119,7 @@ func (o offer) scram() bool {
 		return false
 	}
 	others := func(s *Store, d backends.Description) bool {
-		return s.Passwords != ApplicationPassword && takes(d, backends.CredentialPassword) && !conducts(s, d, scramSHA256)
+		return s.takesOwn() && takes(d, backends.CredentialPassword) && !conducts(s, d, scramSHA256)
 	}
 	return o.wanted(scramSHA256) || o.wanted(scramSHA256+plus) || !o.any(others)
 }
@@ -132,7 +132,7 @@ func (o offer) conductor(mechanism string) *Store {
 	}
 	var able []*Store
 	for _, s := range o.stores {
-		if d := o.desk.describe(o.ctx, s); conducts(s, d, mechanism) && o.opens(s, d) {
+		if d := o.desk.describe(o.ctx, s); s.takesOwn() && conducts(s, d, mechanism) && o.opens(s, d) {
 			able = append(able, s)
 		}
 	}

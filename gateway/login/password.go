@@ -31,8 +31,11 @@ type AppPassword struct {
 	ID      string
 	Store   string // the store's name in the configuration
 	Account string // a login name, in lower case
-	Label   string // for people
-	Hash    string // of the whole password, see package argon2id
+	// Owner is the store's id of the account, as it was when the password was made or used first;
+	// empty: it is not known yet.
+	Owner string
+	Label string // for people
+	Hash  string // of the whole password, see package argon2id
 	// StoredKey and ServerKey are for SCRAM-SHA-256 (RFC 5802 §3), with the salt of the account
 	// and scramIterations.
 	StoredKey, ServerKey []byte
@@ -50,7 +53,8 @@ type AppPassword struct {
 type Passwords interface {
 	// Find gives the passwords of an account.
 	Find(ctx context.Context, store, account string) ([]AppPassword, error)
-	// Used notes that a password was used. It may leave out what is hardly news.
+	// Used notes that a password was used, and whose it is if that was not known. It may leave out
+	// what is hardly news.
 	Used(ctx context.Context, p AppPassword, at time.Time, from string) error
 	// SaltKey is what salts are made of. It is made at the first call, and then always the same.
 	SaltKey(ctx context.Context) ([]byte, error)
@@ -113,6 +117,28 @@ func (p *AppPassword) allows(now time.Time, peer backends.Peer) error {
 		return errors.New("it is not good from this address")
 	}
 	return nil
+}
+
+// check says whether an account that a store has opened is the password's own. Names can come to
+// mean somebody else: an alias that moves, an account that is removed. Until the owner is known,
+// the account's addresses have to have the name that the password was made for; a store that
+// tells no address has named the account by itself.
+func (p *AppPassword) check(a backends.Account) error {
+	if p.Owner == "" {
+		if strings.Contains(p.Account, "@") && !hasName(a, p.Account) {
+			return WrongCredentials("application password %s is of %s, and the store has opened %s", p.ID, p.Account, a.ID)
+		}
+		p.Owner = a.ID
+	}
+	if p.Owner != a.ID && !slices.Contains(a.FormerIDs, p.Owner) {
+		return WrongCredentials("application password %s is of the account %s, and the store has opened %s", p.ID, p.Owner, a.ID)
+	}
+	return nil
+}
+
+func hasName(a backends.Account, name string) bool {
+	is := func(text string) bool { return strings.EqualFold(text, name) }
+	return a.Address == "" && len(a.Addresses) == 0 || is(a.ID) || is(a.Address) || slices.ContainsFunc(a.Addresses, is)
 }
 
 func contains(peer backends.Peer) func(netip.Prefix) bool {

@@ -67,6 +67,7 @@ func (r *relay) enter(ctx context.Context, account backends.Account) error {
 	if len(account.Grant) == 0 || r.store.Sends && takes(r.desk.describe(ctx, r.store), backends.CredentialActing) {
 		credential.Kind, credential.Secret = backends.CredentialActing, nil
 	}
+	r.desk.memory.forgetAccount(r.store.Name, account.ID) // it may have been a new password
 	return r.client.Enter(ctx, Entry{Store: r.store, Credential: credential, Account: &account})
 }
 

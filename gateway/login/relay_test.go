@@ -189,3 +189,80 @@ func TestStoreConductedAttemptsCount(t *testing.T) {
 		t.Errorf("admitted %q, %+v", counts.accounts, counts.reports)
 	}
 }
+
+// TestApplicationPasswordsAloneWithAStoreThatConducts has no exchange of the store's own offered,
+// nor begun where a client asks for it all the same, by the policy that only application passwords
+// are good.
+func TestApplicationPasswordsAloneWithAStoreThatConducts(t *testing.T) {
+	all := []string{"CRAM-MD5", "NTLM", "APOP", "SCRAM-SHA-256"}
+	for _, test := range []struct {
+		name   string
+		kinds  []backends.CredentialKind
+		offers string
+	}{
+		{"where the gateway may act", []backends.CredentialKind{password, acting, grant}, "SCRAM-SHA-256 PLAIN"},
+		{"where it may not", []backends.CredentialKind{password, grant}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, test.kinds...)
+			p := &played{account: &backends.Account{ID: "alice-id", Grant: []byte("grant")}}
+			w.conducting(p, all...)
+			w.table[0].Passwords = login.ApplicationPassword
+			for _, other := range [][]string{append([]string{"PLAIN"}, all...), nil} {
+				w.change(func(p *login.Policy) { p.Mechanisms = other })
+				if got := strings.Join(w.Mechanisms(newClient()), " "); got != test.offers && got != test.offers+" LOGIN" {
+					t.Errorf("offered: %q", got)
+				}
+				if w.TakesAPOP(newClient()) {
+					t.Error("APOP is taken")
+				}
+				client := newClient()
+				for _, mechanism := range all {
+					err := w.converse(client, mechanism, script([]byte("n,,n=alice,r=x"), []byte("c=biws,r=x,p=x"), []byte{}))
+					if mechanism == "APOP" {
+						err = w.APOP(t.Context(), client, "<1@x>", "alice", "00")
+					}
+					if err == nil || len(p.heard) > 0 || len(client.entries) > 0 {
+						t.Errorf("%s: %v, the store heard %q", mechanism, err, p.heard)
+					}
+				}
+				if err := w.Password(t.Context(), client, "alice", []byte("sesame")); kindOf(err) != backends.BadCredentials || len(client.entries) > 0 {
+					t.Errorf("PASS: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// TestApplicationPasswordsAloneBesideAnotherStore has two stores, of which one takes its own
+// passwords: the exchanges go to that one alone, by whatever name they are begun.
+func TestApplicationPasswordsAloneBesideAnotherStore(t *testing.T) {
+	w := newWorld(t, password, acting)
+	closed := &played{account: &backends.Account{ID: "alice-id"}}
+	w.conducting(closed, "CRAM-MD5", "SCRAM-SHA-256")
+	w.table[0].Passwords = login.ApplicationPassword
+	other := &fakeStore{description: backends.Description{Name: "fake", Credentials: []backends.CredentialKind{password, acting}, Mechanisms: []string{"CRAM-MD5", "SCRAM-SHA-256"}}}
+	open := &played{challenges: []string{"<1@x>"}, account: &backends.Account{ID: "bob-id"}}
+	other.exchange = func(string) backends.Exchange { return open }
+	w.table = append(w.table, &login.Store{Name: "tea", Domains: []string{"tea.example"}, Backend: conductor{other}})
+	_ = w.converse(newClient(), "CRAM-MD5", script(nil, []byte("alice@sakes.example 00")))
+	if fmt.Sprint(open.heard) != "[- alice@sakes.example 00]" || len(closed.heard) > 0 {
+		t.Errorf("CRAM-MD5: the open store heard %q, the closed one %q", open.heard, closed.heard)
+	}
+	err := w.converse(newClient(), "SCRAM-SHA-256", script([]byte("n,,n=alice@sakes.example,r=x"), []byte("c=biws,r=x,p=x")))
+	if err == nil || len(closed.heard) > 0 {
+		t.Errorf("SCRAM: %v, the closed store heard %q", err, closed.heard)
+	}
+}
+
+// TestApplicationPasswordsAloneDuringAnOutage: a store that cannot say whether the gateway may act
+// is no reason to call a password wrong.
+func TestApplicationPasswordsAloneDuringAnOutage(t *testing.T) {
+	w := newWorld(t, acting)
+	text := w.add(nil)
+	w.store.down = true
+	w.table[0].Passwords = login.ApplicationPassword
+	if err := w.Password(t.Context(), newClient(), "alice", []byte(text)); kindOf(err) != backends.Temporary {
+		t.Errorf("got %v", err)
+	}
+}

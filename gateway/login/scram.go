@@ -218,7 +218,7 @@ func (s *scramExchange) begin(ctx context.Context, message []byte) ([]byte, bool
 	if err != nil {
 		return nil, false, err
 	}
-	if len(passwords) == 0 && !s.bound && s.store != nil && conducts(s.store, s.desk.describe(ctx, s.store), s.attempt.Mechanism) {
+	if len(passwords) == 0 && !s.bound && s.store != nil && s.store.takesOwn() && conducts(s.store, s.desk.describe(ctx, s.store), s.attempt.Mechanism) {
 		if s.relay, err = s.desk.relayTo(ctx, s.client, s.store, s.attempt); err != nil {
 			return nil, false, err
 		}

@@ -44,6 +44,10 @@ const (
 	ApplicationPassword PasswordPolicy = "application"
 )
 
+// takesOwn says whether the store's own passwords are good, whoever looks at them: by PASS, or in
+// an exchange that the store conducts.
+func (s *Store) takesOwn() bool { return s.Passwords != ApplicationPassword }
+
 // Account is the name that the gateway keeps an account's own things under, its application
 // passwords: the login name in lower case, in the store's first domain where it has none.
 func (s *Store) Account(name Name) string {

@@ -182,17 +182,33 @@ func (s *session) EnableUTF8(context.Context) error {
 	return nil
 }
 
-// Close implements [pop3.Session]: all that a session holds is its maildrop's.
-func (s *session) Close() {}
+// Close implements [pop3.Session].
+func (s *session) Close() { _ = s.abandon() }
 
-// taken gives the engine what a login has opened.
+// taken gives the engine what a login has opened, or closes it where the login has failed.
 func (s *session) taken(err error) (pop3.Maildrop, error) {
-	opened := s.opened
-	s.opened = nil
 	if err != nil {
+		if e := s.abandon(); e != nil {
+			s.log.Warn().Err(e).Msg("the maildrop of a login that failed did not close in good order")
+		}
 		return nil, loginReply(err)
 	}
+	opened := s.opened
+	s.opened = nil
+	if opened == nil {
+		return nil, loginReply(errors.New("the login has opened no maildrop"))
+	}
 	return opened, nil
+}
+
+// abandon closes what a login has opened and the engine has not taken.
+func (s *session) abandon() error {
+	opened := s.opened
+	s.opened = nil
+	if opened == nil {
+		return nil
+	}
+	return opened.Close()
 }
 
 // loginReply is what a client is told of a login that failed.
@@ -225,12 +241,7 @@ func (e *exchange) Next(ctx context.Context, response []byte) ([]byte, pop3.Mail
 // Close implements io.Closer. A maildrop is closed here whose owner went away before the last
 // word of the exchange.
 func (e *exchange) Close() error {
-	err := e.inner.Close()
-	if opened := e.session.opened; opened != nil {
-		e.session.opened = nil
-		err = errors.Join(err, opened.Close())
-	}
-	return err
+	return errors.Join(e.inner.Close(), e.session.abandon())
 }
 
 // Peer implements [login.Client].
@@ -261,6 +272,9 @@ func (s *session) ServerCertificate() []byte {
 // Enter implements [login.Client]: it proves who the client is and opens the maildrop in one call
 // to the store; then it takes the lock, for which the account's id has to be known, and the list.
 func (s *session) Enter(ctx context.Context, e login.Entry) error {
+	if err := s.abandon(); err != nil {
+		return err
+	}
 	reader, ok := e.Store.Backend.(backends.Reader)
 	if !ok {
 		return backends.Fail(backends.Unsupported, "store %s has no mailboxes to read", e.Store.Name)
@@ -272,6 +286,9 @@ func (s *session) Enter(ctx context.Context, e login.Entry) error {
 	opened, err := reader.Open(ctx, backends.OpenRequest{Credential: e.Credential, Folder: folder})
 	if err != nil {
 		return err
+	}
+	if err := e.Check(opened.Account()); err != nil {
+		return errors.Join(err, opened.Close())
 	}
 	d := &drop{
 		o: s.o, store: e.Store, folder: folder, inner: opened, utf8: s.utf8,

@@ -38,7 +38,7 @@ type Kept struct {
 func New(db *state.DB) *Kept { return &Kept{db: db, now: time.Now} }
 
 // columns in the order of scan.
-const columns = "id, store, account, label, hash, stored_key, server_key, protocols, networks, created, expires, last_used, last_from"
+const columns = "id, store, account, label, hash, stored_key, server_key, protocols, networks, created, expires, owner, last_used, last_from"
 
 // Find implements [login.Passwords].
 func (k *Kept) Find(ctx context.Context, store, account string) ([]login.AppPassword, error) {
@@ -75,7 +75,7 @@ func (k *Kept) query(ctx context.Context, query string, args ...any) (all []logi
 func scan(into func(...any) error) (p login.AppPassword, err error) {
 	var protocols, networks string
 	var created, expires, used int64
-	err = into(&p.ID, &p.Store, &p.Account, &p.Label, &p.Hash, &p.StoredKey, &p.ServerKey, &protocols, &networks, &created, &expires, &used, &p.LastFrom)
+	err = into(&p.ID, &p.Store, &p.Account, &p.Label, &p.Hash, &p.StoredKey, &p.ServerKey, &protocols, &networks, &created, &expires, &p.Owner, &used, &p.LastFrom)
 	if err != nil {
 		return p, err
 	}
@@ -139,9 +139,9 @@ func (k *Kept) insert(ctx context.Context, p login.AppPassword) error {
 		networks = append(networks, n.String())
 	}
 	return k.db.Write(ctx, func(tx *state.Tx) error {
-		rows, err := tx.Exec("INSERT INTO app_passwords ("+columns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, '') ON CONFLICT DO NOTHING",
+		rows, err := tx.Exec("INSERT INTO app_passwords ("+columns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, '') ON CONFLICT DO NOTHING",
 			p.ID, p.Store, p.Account, p.Label, p.Hash, p.StoredKey, p.ServerKey,
-			strings.Join(p.Protocols, " "), strings.Join(networks, " "), seconds(p.Created), seconds(p.Expires))
+			strings.Join(p.Protocols, " "), strings.Join(networks, " "), seconds(p.Created), seconds(p.Expires), p.Owner)
 		if err == nil && rows == 0 {
 			err = errTaken
 		}
@@ -172,7 +172,7 @@ func (k *Kept) Used(ctx context.Context, p login.AppPassword, at time.Time, from
 		return nil
 	}
 	return k.db.Write(ctx, func(tx *state.Tx) error {
-		_, err := tx.Exec("UPDATE app_passwords SET last_used = $1, last_from = $2 WHERE id = $3", seconds(at), from, p.ID)
+		_, err := tx.Exec("UPDATE app_passwords SET last_used = $1, last_from = $2, owner = $3 WHERE id = $4", seconds(at), from, p.Owner, p.ID)
 		return err
 	})
 }

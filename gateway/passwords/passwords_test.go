@@ -54,6 +54,7 @@ func TestPasswords(t *testing.T) {
 			Store: "sakes", Account: "alice@sakes.example", Label: "Alice's phone", Protocols: []string{"pop3", "submission"},
 			Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
 			Expires:  time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC),
+			Owner:    "alice-id",
 		}
 		first, text := k.mustAdd(t, full)
 		second, _ := k.mustAdd(t, login.AppPassword{Store: "sakes", Account: "alice@sakes.example"})
@@ -115,10 +116,11 @@ func TestUsed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			all[0].Owner = "alice-id"
 			if err := k.Used(t.Context(), all[0], step.at, step.from); err != nil {
 				t.Fatal(err)
 			}
-			if all, err = k.Find(t.Context(), "sakes", "alice"); err != nil || !all[0].LastUsed.Equal(step.want) || all[0].LastFrom == "" {
+			if all, err = k.Find(t.Context(), "sakes", "alice"); err != nil || !all[0].LastUsed.Equal(step.want) || all[0].LastFrom == "" || all[0].Owner != "alice-id" {
 				t.Errorf("used at %v: %v from %q, %v", step.at, all[0].LastUsed, all[0].LastFrom, err)
 			}
 		}

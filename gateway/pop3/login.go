@@ -116,6 +116,9 @@ func (s *session) login(method, user string, opened Maildrop, err error) error {
 		err = errors.New("the backend gave no maildrop")
 	}
 	s.server.observer().Login(s.info, method, err)
+	if err != nil && opened != nil {
+		_ = opened.Close() // nobody else has it
+	}
 	if err != nil {
 		s.log.Debug().Str("method", method).Str("reason", err.Error()).Msg("login refused")
 		return s.loginFailed(err)
@@ -261,6 +264,10 @@ func (s *session) next(e Exchange, response []byte) ([]byte, Maildrop, error) {
 	ctx, done := s.begin(false)
 	defer done()
 	challenge, opened, err := e.Next(ctx, response)
+	if err != nil && opened != nil {
+		_ = opened.Close() // nobody else has it
+		opened = nil
+	}
 	return challenge, opened, cause(ctx, err)
 }
 

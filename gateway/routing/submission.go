@@ -88,6 +88,7 @@ func (s *submissionSession) Authenticate(ctx context.Context, mechanism string) 
 type exchange struct {
 	session *submissionSession
 	inner   login.Exchange
+	done    bool
 }
 
 // Next implements [smtp.Exchange].
@@ -99,12 +100,18 @@ func (e *exchange) Next(ctx context.Context, response []byte) ([]byte, bool, err
 	case err != nil:
 		return nil, false, replies.SMTPLogin(err)
 	}
+	e.done = done
 	return challenge, done, nil
 }
 
-// Close implements io.Closer. Who has entered without hearing the end of it has not logged in,
-// as far as the engine is concerned, and may try again.
-func (e *exchange) Close() error { return e.inner.Close() }
+// Close implements io.Closer. Who has entered and has not come to the end of the exchange has not
+// logged in, and may try again.
+func (e *exchange) Close() error {
+	if !e.done {
+		e.session.leave()
+	}
+	return e.inner.Close()
+}
 
 // Peer implements [login.Client].
 func (s *submissionSession) Peer() backends.Peer { return peerOf(s.conn, "submission") }
@@ -128,6 +135,7 @@ func (s *submissionSession) ServerCertificate() []byte {
 // Enter implements [login.Client]: the store looks at the credential, unless it has conducted the
 // exchange and said already who it is.
 func (s *submissionSession) Enter(ctx context.Context, e login.Entry) error {
+	s.leave()
 	account := e.Account
 	if account == nil {
 		known, err := e.Store.Backend.Login(ctx, e.Credential)
@@ -135,6 +143,9 @@ func (s *submissionSession) Enter(ctx context.Context, e login.Entry) error {
 			return err
 		}
 		account = &known
+	}
+	if err := e.Check(*account); err != nil {
+		return err
 	}
 	if !s.o.Policies.Of(e.Store.Name, *account).Submission {
 		return backends.Fail(backends.Permanent, "the policy of %s has submission off", account.ID).Say("this mailbox may not send mail here").WithCode("5.7.1")
@@ -258,10 +269,16 @@ func (s *submissionSession) Reset() { s.current = nil }
 
 // Close implements [smtp.Session].
 func (s *submissionSession) Close() {
+	s.leave()
+	s.current = nil
+}
+
+// leave forgets who has logged in.
+func (s *submissionSession) leave() {
 	if s.who != nil && s.who.credential != nil {
 		clear(s.who.credential.Secret)
 	}
-	s.who, s.current = nil, nil
+	s.who = nil
 }
 
 // ownership answers whose an address is ([backends.Account.Addresses]).
