@@ -177,8 +177,8 @@ func (c *client) line() string {
 	return c.unnamed(strings.TrimSuffix(line, "\r\n"))
 }
 
-// named is what each refusal ends in.
-var named = regexp.MustCompile(` \(session [a-z2-7]{13}\)$`)
+// sessionNamed is what each refusal ends in.
+var sessionNamed = regexp.MustCompile(` \(session [a-z2-7]{13}\)$`)
 
 // namedLine is the same in front of a line's end.
 var namedLine = regexp.MustCompile(` \(session [a-z2-7]{13}\)\r\n`)
@@ -188,10 +188,10 @@ func (c *client) unnamed(line string) string {
 	if !strings.HasPrefix(line, "-ERR") {
 		return line
 	}
-	if !named.MatchString(line) {
+	if !sessionNamed.MatchString(line) {
 		c.t.Errorf("a refusal without the session's id: %q", line)
 	}
-	return named.ReplaceAllString(line, "")
+	return sessionNamed.ReplaceAllString(line, "")
 }
 
 // expect reads a line; want may end in "…" for any more.
