@@ -99,14 +99,17 @@ func (l *liar) Open(ctx context.Context, r backends.OpenRequest) (backends.Maild
 	if err != nil {
 		return d, err
 	}
-	mortal := &mortalDrop{Maildrop: d}
-	l.mu.Lock()
-	l.drops = append(l.drops, mortal)
-	l.mu.Unlock()
-	if l.drop == nil {
-		return mortal, nil
+	if l.killed != nil {
+		mortal := &mortalDrop{Maildrop: d}
+		l.mu.Lock()
+		l.drops = append(l.drops, mortal)
+		l.mu.Unlock()
+		d = mortal
 	}
-	lying := &liarDrop{Maildrop: mortal}
+	if l.drop == nil {
+		return d, nil
+	}
+	lying := &liarDrop{Maildrop: d}
 	l.drop(lying)
 	return lying, nil
 }

@@ -70,5 +70,5 @@ func ExampleCheck() {
 	}
 	_, _ = storetest.Table(os.Stdout, failed)
 	// Output:
-	// 0 passed, 0 failed, 0 not offered
+	// 0 passed, 0 failed, 0 not tested, 0 not offered
 }
