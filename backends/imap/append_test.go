@@ -117,6 +117,33 @@ func TestRefusedAppends(t *testing.T) {
 	}
 }
 
+// TestLiteralIsAskedFor: a server may say no more than "+", and may refuse a message before it comes.
+func TestLiteralIsAskedFor(t *testing.T) {
+	for answer, want := range map[string]string{
+		"+": "taken", "+ ": "taken", "+ Ready for literal data": "taken",
+		"TAG NO [TOOBIG] no": "too large 5.3.4", "TAG NO [OVERQUOTA] no": "over quota 4.2.2", "TAG NO not now": "temporary 4.3.0",
+		"TAG BAD this has NULs": "permanent 5.6.0",
+	} {
+		t.Run(answer, func(t *testing.T) {
+			caps := strings.ReplaceAll(fakeimap.Caps, " LITERAL-", "")
+			server := fakeimap.Start(t, &fakeimap.Server{Caps: caps, Continue: answer})
+			s := storeOf(t, server, map[string]any{"master": map[string]any{"user": "m", "password": "p"}, "delivery": map[string]any{"append": true}})
+			for range 2 {
+				verdicts, err := s.Deliver(t.Context(), backends.Delivery{Key: "k", Recipients: []string{"ada@peer.example"}}, strings.NewReader(letter))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := outcomes(verdicts); got != "ada@peer.example "+want {
+					t.Errorf("got %s, want %s", got, want)
+				}
+			}
+			if n := len(server.Appended()); want == "taken" && n != 2 || want != "taken" && n != 0 {
+				t.Errorf("%d were appended", n)
+			}
+		})
+	}
+}
+
 // TestQuotaOfTraffic: a quota by which a server ends the connection is none of the mailbox.
 func TestQuotaOfTraffic(t *testing.T) {
 	for name, on := range map[string][]fakeimap.Rule{

@@ -1,10 +1,12 @@
 package jmap_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/jmap"
+	"github.com/dipylon/dipylon/test/fakesmtp"
 )
 
 // badSettings are wrong at one place, by its path.
@@ -48,5 +50,36 @@ func TestSettings(t *testing.T) {
 				t.Error("they are good")
 			}
 		})
+	}
+}
+
+// TestDeliveryBySMTP: the host that the settings name answers for each recipient.
+func TestDeliveryBySMTP(t *testing.T) {
+	upstream := (&fakesmtp.Server{Rcpt: func(_ fakesmtp.Transaction, path string) string {
+		if strings.HasPrefix(path, "nobody@") {
+			return "550 5.1.1 no such user"
+		}
+		return ""
+	}}).Start(t)
+	s := startFake(t).store(t, map[string]any{"delivery": map[string]any{"smtp": upstream.Address}})
+	to := []string{"ada@peer.example", "nobody@peer.example"}
+	asked, err := s.Resolve(t.Context(), backends.ResolveQuery{Recipients: to})
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken, err := s.Deliver(t.Context(), backends.Delivery{Key: "k", Recipients: to}, strings.NewReader("Subject: x\r\n\r\nx\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, verdicts := range [][]backends.Verdict{asked, taken} {
+		if verdicts[0].Failure != nil || verdicts[1].Failure == nil || verdicts[1].Failure.Kind != backends.NotFound {
+			t.Errorf("got %v", verdicts)
+		}
+	}
+	if copies := upstream.Copies("Subject: x\r\n\r\nx\r\n"); copies["ada@peer.example"] != 1 || len(copies) != 1 {
+		t.Errorf("the server has %v", copies)
+	}
+	if d, err := s.Describe(t.Context()); err != nil || !d.Capabilities.Receiver {
+		t.Error("it takes no mail in", err)
 	}
 }

@@ -29,6 +29,7 @@ type Server struct {
 	PastEnd    string // what a part gets that begins at the message's end or behind it, see Message.Body; empty: an empty literal; NO or BAD: that refusal
 	SizeOff    int64  // added to each RFC822.SIZE
 	LiteralOff int    // added to the length that is announced for each literal, whose octets stay the same
+	Continue   string // what a literal is asked for with, or, where it begins with TAG, refused; empty: "+ go on"
 	UIDLast    bool   // UID is the last item of a FETCH response
 	// Fetch makes a response of its number, its message and the items that it would have; nil: "* n FETCH (items)".
 	Fetch func(n int, m Message, items []string) string
@@ -188,7 +189,7 @@ func (s *Server) serve(conn net.Conn, number int) {
 	in := bufio.NewReader(conn)
 	last := ""
 	for {
-		tag, command, literals, err := readCommand(in, conn)
+		tag, command, literals, err := s.readCommand(in, conn)
 		if err != nil {
 			return
 		}
@@ -259,7 +260,7 @@ func (s *Server) rule(number int, command string) Rule {
 var literalAtEnd = regexp.MustCompile(`\{(\d+)(\+?)\}$`)
 
 // readCommand reads a command with its literals.
-func readCommand(in *bufio.Reader, out io.Writer) (tag, command string, literals []string, err error) {
+func (s *Server) readCommand(in *bufio.Reader, out io.Writer) (tag, command string, literals []string, err error) {
 	for {
 		line, err := in.ReadString('\n')
 		if err != nil {
@@ -271,7 +272,12 @@ func readCommand(in *bufio.Reader, out io.Writer) (tag, command string, literals
 			break
 		}
 		if found[2] == "" {
-			_, _ = io.WriteString(out, "+ go on\r\n")
+			asked, _, _ := strings.Cut(command, " ")
+			_, _ = io.WriteString(out, strings.Replace(or(s.Continue, "+ go on"), "TAG", asked, 1)+"\r\n")
+			if strings.HasPrefix(s.Continue, "TAG") {
+				command, literals = "", nil
+				continue
+			}
 		}
 		n, _ := strconv.Atoi(found[1])
 		literal := make([]byte, n)
