@@ -18,6 +18,9 @@ type Receiver interface {
 	// on stable storage, its folder's entry included. The error is for a call that failed
 	// as a whole: then nothing is known of any recipient, and it will be tried again under
 	// the same key. Content that ends with any error but io.EOF is not delivered to anybody.
+	//
+	// Content begins with the gateway's own trace field, and has no Return-Path: a store that
+	// makes the final delivery writes the one that there is (RFC 5321 §4.4).
 	Deliver(ctx context.Context, delivery Delivery, content io.Reader) ([]Verdict, error)
 }
 

@@ -87,14 +87,14 @@ func (t *transaction) Rcpt(_ context.Context, recipient string, _ smtp.RcptOptio
 	return nil
 }
 
-func (t *transaction) Data(ctx context.Context, body io.Reader) (string, error) {
+func (t *transaction) Data(ctx context.Context, trace string, body io.Reader) (string, error) {
 	for _, r := range t.delivery.Recipients {
 		if strings.HasPrefix(r, "late") { // refused once its content is seen
 			_, _ = io.Copy(io.Discard, body)
 			return "", &smtp.Error{Code: 554, Enhanced: "5.7.1", Text: "the content is not wanted"}
 		}
 	}
-	content, err := io.ReadAll(body)
+	content, err := io.ReadAll(io.MultiReader(strings.NewReader(trace), body))
 	if err != nil {
 		return "", err
 	}

@@ -89,13 +89,13 @@ func (s Submission) checkField(f Field) error {
 	return nil
 }
 
-// Apply checks a header, takes Bcc and Resent-Bcc out, and adds Date and Message-ID where they
+// Apply checks a header, takes Bcc, Resent-Bcc and Return-Path out, and adds Date and Message-ID where they
 // are missing. After an error the header is as it was.
 func (s Submission) Apply(h *Header) error {
 	if err := s.Check(h); err != nil {
 		return err
 	}
-	h.Fields = slices.DeleteFunc(h.Fields, func(f Field) bool { return f.Is("Bcc") || f.Is("Resent-Bcc") })
+	h.Fields = slices.DeleteFunc(h.Fields, func(f Field) bool { return f.Is("Bcc") || f.Is("Resent-Bcc") || f.Is("Return-Path") })
 	if len(h.All("Date")) == 0 {
 		h.Append("Date", s.Date.Format("Mon, 02 Jan 2006 15:04:05 -0700"))
 	}

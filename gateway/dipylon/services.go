@@ -143,7 +143,8 @@ func bareNewlines(policy string) smtp.BareNewlines {
 
 func (g *gateway) routingOptions(s shape, log zerolog.Logger) routing.Options {
 	return routing.Options{
-		Log: log, Router: g.router, Desk: g.desk, Ledger: g.ledger,
+		HeaderMost: int64(s.limits.HeaderSize),
+		Log:        log, Router: g.router, Desk: g.desk, Ledger: g.ledger,
 		Policies: g.policies,
 		Hostname: s.hostname, TempDir: g.tempDir, PlaintextLogin: s.submission.PlaintextLogin,
 	}

@@ -242,11 +242,16 @@ func authenticate(t *testing.T, s smtp.Session, mechanism string, responses ...s
 	return errors.New("the exchange goes on")
 }
 
-// trace is the field that the engine puts in front, different each time.
+// trace is the field that the engine makes, different each time.
 var traces int
 
 func trace() string {
 	traces++
+	return lastTrace()
+}
+
+// lastTrace is the last one.
+func lastTrace() string {
 	return fmt.Sprintf("Received: from client\r\n\tby mail.sakes.example with ESMTP id T%04d;\r\n\tSun, 22 Nov 2026 12:00:00 +0000\r\n", traces)
 }
 
@@ -268,7 +273,7 @@ func sendText(t *testing.T, s smtp.Session, from string, to []string, message st
 			return code(err), err.Error()
 		}
 	}
-	text, err := s.Data(t.Context(), strings.NewReader(trace()+message))
+	text, err := s.Data(t.Context(), trace(), strings.NewReader(message))
 	if err != nil {
 		return code(err), err.Error()
 	}

@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
-	"hash"
 	"io"
-	"strings"
 )
 
 // held is a whole message between the client and the stores: its beginning in memory, the rest
@@ -30,15 +28,12 @@ func (e *storageError) Unwrap() error { return e.err }
 // hold takes a message in. The error is the body's own, or a *storageError.
 func (o *Options) hold(body io.Reader) (*held, error) {
 	h := &held{most: o.MemoryMost, create: func() (tempFile, error) { return o.createTemp(o.TempDir) }}
-	in := bufio.NewReaderSize(body, 32<<10)
-	sum := &clientOctets{hash: sha256.New()}
-	start, _ := in.Peek(len(traceField)) // an error comes again when the body is read
-	sum.started = !strings.EqualFold(string(start), traceField)
-	if _, err := io.Copy(io.MultiWriter(h, sum), in); err != nil {
+	sum := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(h, sum), bufio.NewReaderSize(body, 32<<10)); err != nil {
 		h.close()
 		return nil, err
 	}
-	sum.hash.Sum(h.digest[:0])
+	sum.Sum(h.digest[:0])
 	return h, nil
 }
 
@@ -80,35 +75,4 @@ func (h *held) close() {
 	if h.file != nil {
 		_ = h.file.Close() // nothing is wanted from it any more
 	}
-}
-
-// traceField begins the field that the engine has put in front.
-const traceField = "Received:"
-
-// clientOctets hashes a message without the field at its front, which is this hop's own and
-// different each time.
-type clientOctets struct {
-	hash    hash.Hash
-	started bool
-	newline bool
-}
-
-func (c *clientOctets) Write(p []byte) (int, error) {
-	rest := p
-	for !c.started && len(rest) > 0 {
-		if c.newline && rest[0] != ' ' && rest[0] != '\t' {
-			c.started = true
-			break
-		}
-		end := bytes.IndexByte(rest, '\n')
-		c.newline = end >= 0
-		if !c.newline {
-			return len(p), nil
-		}
-		rest = rest[end+1:]
-	}
-	if c.started {
-		c.hash.Write(rest) // never fails
-	}
-	return len(p), nil
 }

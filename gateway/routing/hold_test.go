@@ -39,25 +39,15 @@ func digestOf(t *testing.T, most int, message []byte, slow bool) ([sha256.Size]b
 	return h.digest, got
 }
 
-func TestDigestLeavesTheOwnTraceOut(t *testing.T) {
-	for _, test := range []struct{ name, trace, rest string }{
-		{"one line", "Received: x\r\n", "Subject: y\r\n\r\nBody\r\n"},
-		{"folded", "Received: x\r\n\ty;\r\n z\r\n", "Subject: y\r\n\r\nBody\r\n"},
-		{"the client's own stays in", "Received: x\r\n", "Received: y\r\n\tz\r\n\r\nBody\r\n"},
-		{"no header behind it", "Received: x\r\n", "\r\nBody\r\n"},
-		{"nothing behind it", "received: x\r\n", ""},
-		{"no trace", "", "Subject: y\r\n\r\nBody\r\n"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			message := []byte(test.trace + test.rest)
-			for _, most := range []int{1, 7, 1000} {
-				for _, slow := range []bool{false, true} {
-					if got, _ := digestOf(t, most, message, slow); got != sha256.Sum256([]byte(test.rest)) {
-						t.Errorf("memory %d, slow %v: not the digest of %q", most, slow, test.rest)
-					}
+func TestDigest(t *testing.T) {
+	for _, message := range []string{"", "x", "Received: y\r\n\tz\r\n\r\nBody\r\n"} {
+		for _, most := range []int{1, 7, 1000} {
+			for _, slow := range []bool{false, true} {
+				if got, _ := digestOf(t, most, []byte(message), slow); got != sha256.Sum256([]byte(message)) {
+					t.Errorf("memory %d, slow %v: not the digest of %q", most, slow, message)
 				}
 			}
-		})
+		}
 	}
 }
 

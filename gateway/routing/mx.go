@@ -67,7 +67,7 @@ func (s *mxSession) Rcpt(ctx context.Context, text string, _ smtp.RcptOptions) e
 }
 
 // Data implements [smtp.Session]: nil means that each recipient's store has the message (I1).
-func (s *mxSession) Data(ctx context.Context, body io.Reader) (string, error) {
+func (s *mxSession) Data(ctx context.Context, trace string, body io.Reader) (string, error) {
 	t := s.current
 	if t == nil || len(t.to) == 0 {
 		return "", errNoMessage
@@ -77,7 +77,7 @@ func (s *mxSession) Data(ctx context.Context, body io.Reader) (string, error) {
 		return "", err
 	}
 	defer h.close()
-	p, err := t.begin(ctx, h, "")
+	p, err := t.begin(ctx, trace, h, "")
 	if err != nil {
 		return "", err
 	}

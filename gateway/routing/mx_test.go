@@ -146,7 +146,7 @@ func TestDelivery(t *testing.T) {
 		}
 	}
 	received := trace()
-	text, err := session.Data(t.Context(), strings.NewReader(received+letter))
+	text, err := session.Data(t.Context(), received, strings.NewReader(letter))
 	if err != nil || !strings.HasPrefix(text, "Ok: ") {
 		t.Fatal(text, err)
 	}
@@ -284,8 +284,8 @@ func TestBrokenBodyIsDeliveredToNobody(t *testing.T) {
 	if err := session.Rcpt(t.Context(), "bob@sakes.example", rcptOptions()); err != nil {
 		t.Fatal(err)
 	}
-	for _, sent := range []string{"", "Rec", trace() + letter} {
-		_, err := session.Data(t.Context(), io.MultiReader(strings.NewReader(sent), iotest.ErrReader(boom)))
+	for _, sent := range []string{"", "Sub", letter} {
+		_, err := session.Data(t.Context(), trace(), io.MultiReader(strings.NewReader(sent), iotest.ErrReader(boom)))
 		if err != error(boom) {
 			t.Errorf("got %v", err)
 		}
@@ -298,7 +298,7 @@ func TestBrokenBodyIsDeliveredToNobody(t *testing.T) {
 func TestDataWithoutRecipients(t *testing.T) {
 	g := newGateway(t)
 	session := g.mx()
-	if _, err := session.Data(t.Context(), strings.NewReader("")); code(err) != "503 5.5.1" {
+	if _, err := session.Data(t.Context(), trace(), strings.NewReader("")); code(err) != "503 5.5.1" {
 		t.Errorf("got %v", err)
 	}
 	if err := session.Rcpt(t.Context(), "bob@sakes.example", rcptOptions()); code(err) != "503 5.5.1" {
@@ -403,7 +403,7 @@ func TestHangingStore(t *testing.T) {
 	if err := errors.Join(session.Mail(ctx, "", mailOptions()), session.Rcpt(ctx, to[0], rcptOptions()), session.Rcpt(ctx, to[1], rcptOptions())); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := session.Data(ctx, strings.NewReader(trace()+letter)); code(err) != "451 4.3.0" {
+	if _, err := session.Data(ctx, trace(), strings.NewReader(letter)); code(err) != "451 4.3.0" {
 		t.Errorf("got %v", err)
 	}
 	g.sakes.after = nil
@@ -469,7 +469,7 @@ func TestManySessions(t *testing.T) {
 	g := newGateway(t)
 	g.options.MemoryMost = 64
 	mx := routing.NewMX(g.options)
-	message := trace() + letter + strings.Repeat("x\r\n", 5000)
+	received, message := trace(), letter+strings.Repeat("x\r\n", 5000)
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
@@ -483,7 +483,7 @@ func TestManySessions(t *testing.T) {
 				if err := errors.Join(session.Mail(t.Context(), "", mailOptions()), session.Rcpt(t.Context(), "bob@sakes.example", rcptOptions()), session.Rcpt(t.Context(), "eve@tea.example", rcptOptions())); err != nil {
 					t.Error(err)
 				}
-				if _, err := session.Data(t.Context(), strings.NewReader(message)); err != nil {
+				if _, err := session.Data(t.Context(), received, strings.NewReader(message)); err != nil {
 					t.Error(err)
 				}
 				session.Reset()

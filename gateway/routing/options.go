@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/smtp"
@@ -33,6 +34,9 @@ type Options struct {
 	TempDir string
 	// MemoryMost is how much of a message is kept in memory, in octets [256 KiB].
 	MemoryMost int
+	// HeaderMost is how many octets the header of a submitted message may have: not less than the
+	// engine takes, whose limit is the one that is told [content.HeaderMost].
+	HeaderMost int64
 	// PlaintextLogin lets passwords pass over connections without TLS [no].
 	PlaintextLogin bool
 
@@ -53,6 +57,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.MemoryMost == 0 {
 		o.MemoryMost = 256 << 10
+	}
+	if o.HeaderMost <= 0 {
+		o.HeaderMost = content.HeaderMost
 	}
 	if o.createTemp == nil {
 		o.createTemp = createTemp

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/rs/zerolog"
 
@@ -206,7 +207,7 @@ func (s *submissionSession) Rcpt(ctx context.Context, text string, _ smtp.RcptOp
 
 // Data implements [smtp.Session]: nil means that each recipient's store, or the transport of
 // the account's store, has the message (I1).
-func (s *submissionSession) Data(ctx context.Context, body io.Reader) (string, error) {
+func (s *submissionSession) Data(ctx context.Context, trace string, body io.Reader) (string, error) {
 	t := s.current
 	if t == nil || len(t.to) == 0 {
 		return "", errNoMessage
@@ -216,12 +217,12 @@ func (s *submissionSession) Data(ctx context.Context, body io.Reader) (string, e
 		return "", err
 	}
 	defer h.close()
-	p, err := t.begin(ctx, h, s.who.store.Name+"/"+s.who.account.ID)
+	p, err := t.begin(ctx, trace, h, s.who.store.Name+"/"+s.who.account.ID)
 	if err != nil {
 		return "", err
 	}
 	p.from, p.credential = s.who.store, s.who.credential
-	if err = s.prepare(p, h); err == nil {
+	if err = s.prepare(p, trace, h); err == nil {
 		err = p.deliver(ctx)
 	}
 	t.finish(ctx, p)
@@ -229,8 +230,8 @@ func (s *submissionSession) Data(ctx context.Context, body io.Reader) (string, e
 }
 
 // prepare mends the header. What it adds is the same in each attempt.
-func (s *submissionSession) prepare(p *parcel, h *held) error {
-	header, size, err := content.ReadHeader(h.reader(0), content.HeaderMost)
+func (s *submissionSession) prepare(p *parcel, trace string, h *held) error {
+	header, size, err := content.ReadHeader(h.reader(0), s.o.HeaderMost)
 	if err != nil {
 		return headerReply(err)
 	}
@@ -240,8 +241,8 @@ func (s *submissionSession) prepare(p *parcel, h *held) error {
 	if err != nil {
 		return headerReply(err)
 	}
-	p.content = func() io.Reader { return io.MultiReader(header.Reader(), h.reader(size)) }
-	p.envelope.Size += header.Size() - size
+	p.content = func() io.Reader { return io.MultiReader(strings.NewReader(trace), header.Reader(), h.reader(size)) }
+	p.envelope.Size = int64(len(trace)) + header.Size() + h.size - size
 	return nil
 }
 

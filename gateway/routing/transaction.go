@@ -10,6 +10,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/address"
+	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/replies"
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
@@ -92,8 +93,39 @@ func (t *transaction) hold(body io.Reader) (*held, error) {
 	return h, err // the body's own error is the engine's to tell
 }
 
+// returnPath is the field that the store makes of the envelope's reverse-path at the final
+// delivery. A message has one, and no message that is on its way should have any (RFC 5321 §4.4):
+// what the client has put there is taken out.
+const returnPath = "Return-Path"
+
+// whole gives the message as stores get it, behind the trace, and its size.
+func whole(trace string, h *held) (open func() io.Reader, size int64, err error) {
+	joint, err := content.Joint(h.reader(0))
+	if err != nil {
+		return nil, 0, err
+	}
+	lead := trace + joint
+	left := int64(0)
+	if joint != content.EmptyHeader {
+		if left, err = content.OctetsOf(h.reader(0), returnPath); err != nil {
+			return nil, 0, err
+		}
+	}
+	return func() io.Reader {
+		message := h.reader(0)
+		if left > 0 {
+			message = content.Without(message, returnPath)
+		}
+		return io.MultiReader(strings.NewReader(lead), message)
+	}, int64(len(lead)) + h.size - left, nil
+}
+
 // begin makes a parcel of a message that is held, for an attempt that finish has to be called on.
-func (t *transaction) begin(ctx context.Context, h *held, account string) (*parcel, error) {
+func (t *transaction) begin(ctx context.Context, trace string, h *held, account string) (*parcel, error) {
+	open, size, err := whole(trace, h)
+	if err != nil {
+		return nil, replies.SMTP(err)
+	}
 	addresses := make([]string, len(t.to))
 	for i, r := range t.to {
 		addresses[i] = r.address
@@ -105,9 +137,9 @@ func (t *transaction) begin(ctx context.Context, h *held, account string) (*parc
 	return &parcel{
 		attempt: attempt, to: t.to,
 		log:     t.log.With().Str("transaction", t.options.ID).Str("key", attempt.Key).Logger(),
-		content: func() io.Reader { return h.reader(0) },
+		content: open,
 		envelope: backends.Delivery{
-			ReversePath: t.reversePath, Size: h.size, EightBit: t.options.EightBit, UTF8: t.options.UTF8,
+			ReversePath: t.reversePath, Size: size, EightBit: t.options.EightBit, UTF8: t.options.UTF8,
 			// A store looks for what an earlier attempt has left from this time on.
 			Received: attempt.First.UTC(), Peer: t.peer,
 		},

@@ -49,13 +49,16 @@ type Session interface {
 	Rcpt(ctx context.Context, recipient string, options RcptOptions) error
 
 	// Data takes the message: header and body in canonical form (every line ends in CRLF,
-	// no dot-stuffing, the Received line of this hop in front). nil means 250 (I1), with
+	// no dot-stuffing), which is the client's alone. The trace is the Received field of this
+	// hop (RFC 5321 §4.4). It is told apart, as a first line that is no field would be a part
+	// of it where the two are just put together: whoever does that sees to the place between
+	// them. nil means 250 (I1), with
 	// the text that is returned ("Ok: <id>"). The engine drains what was not read. The
 	// reader fails with an error that is not io.EOF when the message did not arrive
 	// whole or breaks a rule; Data passes that error on and has kept nothing. It does not
 	// use the reader after it has returned. With BDAT it runs while chunks still arrive, and
 	// ends with the reader's error when the client gives the message up.
-	Data(ctx context.Context, body io.Reader) (text string, err error)
+	Data(ctx context.Context, trace string, body io.Reader) (text string, err error)
 
 	// Reset forgets the transaction: after Data, RSET, EHLO, STARTTLS, a failure, and the
 	// connection's end. It is called once for each Mail, whatever that returned.

@@ -15,9 +15,10 @@ var (
 	errDiscard = errors.New("smtp: too much of a refused message")
 )
 
-// body is the message as [Session.Data] reads it: the trace line, then what comes from the
-// client in canonical form. io.EOF means that all of it has come and keeps to the rules.
+// body is the message as [Session.Data] reads it: what comes from the client, in canonical form.
+// io.EOF means that all of it has come and keeps to the rules.
 type body struct {
+	trace string // this hop's Received field
 	src   source
 	canon canonical
 	onEnd func() // the message's proper end has come
@@ -30,8 +31,8 @@ type body struct {
 	gone     error // the source has failed: there is nobody to reply to
 }
 
-func newBody(src source, canon canonical, trace []byte, onEnd func()) *body {
-	return &body{src: src, canon: canon, pending: trace, onEnd: onEnd}
+func newBody(src source, canon canonical, trace string, onEnd func()) *body {
+	return &body{trace: trace, src: src, canon: canon, onEnd: onEnd}
 }
 
 func (b *body) Read(p []byte) (int, error) {

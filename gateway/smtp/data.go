@@ -88,7 +88,7 @@ func (s *session) callData(ctx context.Context, b *body) (text string, err error
 			text, err = "", &Error{Code: 421, Enhanced: "4.3.0", Text: "a local error, try again later", Fatal: true}
 		}
 	}()
-	return s.backend.Data(ctx, b)
+	return s.backend.Data(ctx, b.trace, b)
 }
 
 // finish ends the transaction and says what became of the message.

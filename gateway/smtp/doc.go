@@ -32,7 +32,7 @@
 //
 // Commands are lines of bounded length that end in CRLF. A message ends with CRLF.CRLF and
 // nothing else, or with BDAT's count (RFC 3030); it comes to [Session.Data] as a stream in
-// canonical form, behind the Received line of this hop. A message with a bare CR or LF in it
+// canonical form, and the Received field of this hop beside it. A message with a bare CR or LF in it
 // is refused after its proper end, or repaired ([BareNewlines]); it never goes through as it
 // is. Everything has a bound: see [Limits] and [Timeouts].
 package smtp

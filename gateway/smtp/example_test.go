@@ -38,7 +38,7 @@ func (s printerSession) Rcpt(_ context.Context, recipient string, _ smtp.RcptOpt
 	return nil
 }
 
-func (printerSession) Data(_ context.Context, body io.Reader) (string, error) {
+func (printerSession) Data(_ context.Context, _ string, body io.Reader) (string, error) {
 	// Nothing is kept before the reader has given io.EOF.
 	message, err := io.ReadAll(body)
 	if err != nil {

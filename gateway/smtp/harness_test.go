@@ -27,10 +27,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // message is what the fake backend has taken.
 type message struct {
-	from string
-	opts MailOptions
-	to   []string
-	body string
+	trace string
+	from  string
+	opts  MailOptions
+	to    []string
+	body  string
 }
 
 // fake is a backend that takes everything, and fails where a test wants it to. It holds
@@ -134,7 +135,7 @@ func (s *fakeSession) Rcpt(_ context.Context, to string, _ RcptOptions) error {
 	return nil
 }
 
-func (s *fakeSession) Data(ctx context.Context, body io.Reader) (string, error) {
+func (s *fakeSession) Data(ctx context.Context, trace string, body io.Reader) (string, error) {
 	defer s.fake.call(s, "DATA", s.tx != nil && len(s.tx.to) > 0 && !s.done && !s.closed)()
 	s.done = true
 	if s.fake.data != nil {
@@ -144,7 +145,7 @@ func (s *fakeSession) Data(ctx context.Context, body io.Reader) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	s.tx.body = string(b)
+	s.tx.trace, s.tx.body = trace, string(b)
 	s.fake.mu.Lock()
 	s.fake.messages = append(s.fake.messages, *s.tx)
 	s.fake.mu.Unlock()
@@ -347,19 +348,13 @@ func (c *client) play(script string) {
 	}
 }
 
-// content is a message without the line of our own hop.
+// content is a message, which has a trace field of our own hop.
 func content(t testing.TB, m message) string {
 	t.Helper()
-	if !strings.HasPrefix(m.body, "Received: ") {
-		t.Fatalf("no trace line: %q", m.body)
+	if !strings.HasPrefix(m.trace, "Received: ") || !strings.HasSuffix(m.trace, "\r\n") {
+		t.Fatalf("no trace field: %q", m.trace)
 	}
-	rest := m.body
-	for {
-		_, after, _ := strings.Cut(rest, "\r\n")
-		if rest = after; !strings.HasPrefix(rest, "\t") {
-			return rest
-		}
-	}
+	return m.body
 }
 
 // certificate is self-signed, for mx.example.

@@ -10,7 +10,7 @@ import (
 
 // received is the trace line of this hop (RFC 5321 §4.4). Who else got the message is not
 // told: a recipient stands in it only when it is the only one.
-func (s *session) received(now time.Time) []byte {
+func (s *session) received(now time.Time) string {
 	f := folder{}
 	f.add("Received:")
 	if !s.server.HideClient {
@@ -30,7 +30,7 @@ func (s *session) received(now time.Time) []byte {
 	f.fold()
 	f.add(strings.Fields(now.Format("Mon, 2 Jan 2006 15:04:05 -0700"))...)
 	f.end("\r\n")
-	return []byte(f.b.String())
+	return f.b.String()
 }
 
 // protocol is the name of the "with" clause: RFC 3848, RFC 6531 §4.3.

@@ -81,7 +81,7 @@ func TestReceived(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := string(traceSession(&Server{Hostname: "mx.example", HideClient: c.hide}, c.change).received(now))
+			got := traceSession(&Server{Hostname: "mx.example", HideClient: c.hide}, c.change).received(now)
 			if got != c.want {
 				t.Errorf("got  %q\nwant %q", got, c.want)
 			}
@@ -103,7 +103,7 @@ func TestReceivedOnTheWay(t *testing.T) {
 	conn.play(begin + "> DATA\n< 354\n> x\n> .\n< 250\n> MAIL FROM:<>\n< 250\n> RCPT TO:<c@mx.example>\n< 250\n~ BDAT 3 LAST\\r\\nx\\r\\n\n< 250")
 	form := regexp.MustCompile(`^Received: from c \(\[127\.0\.0\.1\]\)\r\n\tby mx\.example with ESMTP\r\n\tid [a-z2-7]{12}\.([12]) for <c@mx\.example>;\r\n\t.+\r\nx\r\n$`)
 	for i, m := range f.taken() {
-		if !form.MatchString(m.body) || !strings.Contains(m.body, "id "+m.opts.ID+" ") {
+		if !form.MatchString(m.trace+m.body) || !strings.Contains(m.trace, "id "+m.opts.ID+" ") {
 			t.Errorf("%d: %q, ID %s", i, m.body, m.opts.ID)
 		}
 	}

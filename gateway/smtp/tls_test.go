@@ -34,7 +34,7 @@ func TestStartTLS(t *testing.T) {
 		> QUIT
 		< 221
 		!`)
-	if trace := f.taken()[0].body; !strings.Contains(trace, "with ESMTPS (TLS1.3 TLS_") {
+	if trace := f.taken()[0].trace; !strings.Contains(trace, "with ESMTPS (TLS1.3 TLS_") {
 		t.Errorf("trace: %q", trace)
 	}
 }

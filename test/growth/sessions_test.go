@@ -166,7 +166,7 @@ func (anybody) Mail(context.Context, string, smtp.MailOptions) error { return ni
 func (anybody) Rcpt(context.Context, string, smtp.RcptOptions) error { return nil }
 func (anybody) Reset()                                               {}
 func (anybody) Close()                                               {}
-func (anybody) Data(_ context.Context, body io.Reader) (string, error) {
+func (anybody) Data(_ context.Context, _ string, body io.Reader) (string, error) {
 	_, err := io.Copy(io.Discard, body)
 	return "", err
 }
