@@ -35,36 +35,19 @@ func (s *session) size(ctx context.Context, n int) (int64, error) {
 	return size, err
 }
 
-// left counts what is not marked: messages and octets. Sizes are asked for only once here;
-// the backend has them at hand after that.
+// left counts what is not marked: messages and octets. Sizes are asked for each time, as one may
+// be another once its message has been opened; the backend has them at hand. A sum that is larger
+// than any number here is the largest.
 func (s *session) left(ctx context.Context) (count int, octets int64, err error) {
-	if s.total < 0 {
-		if octets, err = s.sumSizes(ctx); err != nil {
-			return 0, 0, err
-		}
-		s.total = octets
-	}
-	octets = s.total
-	for _, n := range s.marks.all() {
+	for n := range s.unmarked() {
 		size, err := s.size(ctx, n)
 		if err != nil {
 			return 0, 0, err
 		}
-		octets -= size
-	}
-	return s.drop.Len() - s.marks.count, octets, nil
-}
-
-func (s *session) sumSizes(ctx context.Context) (octets int64, err error) {
-	for n := 1; n <= s.drop.Len(); n++ {
-		size, err := s.size(ctx, n)
-		if err != nil {
-			return 0, err
-		}
-		octets += size
+		octets += min(size, math.MaxInt64-octets)
 		s.moved()
 	}
-	return octets, nil
+	return s.drop.Len() - s.marks.count, octets, nil
 }
 
 // stat is RFC 1939 §5: the drop listing, in the exact form that clients parse.

@@ -65,7 +65,6 @@ type session struct {
 	highest   highest
 	idle      time.Duration // between commands, once logged in
 	ends      time.Time     // of the session; zero: whenever
-	total     int64         // octets of all messages; -1: not asked yet
 	failures  int           // logins
 	mistakes  int
 	patience  time.Time // when the line that is awaited must be there; zero: not waiting
@@ -86,7 +85,7 @@ var errStopped = errors.New("the server was stopped")
 
 func newSession(ctx context.Context, server *Server, conn net.Conn) *session {
 	w := newWire(conn, server.writeTimeout())
-	s := &session{server: server, wire: w, conn: w, state: authorization, began: time.Now(), total: -1}
+	s := &session{server: server, wire: w, conn: w, state: authorization, began: time.Now()}
 	s.secure, _ = conn.(tlsConn)
 	s.address = addressKey(conn.RemoteAddr())
 	s.out.to = pacer{s}

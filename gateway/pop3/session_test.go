@@ -748,3 +748,33 @@ func (d forgetfulDrop) Size(ctx context.Context, n int) (int64, error) {
 	}
 	return d.Maildrop.Size(ctx, n)
 }
+
+// TestSumsOfSizes: a sum that no number holds is the largest, and a size that changes when its
+// message is opened changes every sum that it is in.
+func TestSumsOfSizes(t *testing.T) {
+	fake := newFake("a\r\n", "b\r\n", "c\r\n")
+	sizes := map[int]int64{1: 9e18, 2: 9e18, 3: 100}
+	fake.newDrop = func(string) *fakeDrop {
+		drop := &fakeDrop{messages: []string{"a\r\n", "b\r\n", "c\r\n"}, sizes: sizes}
+		drop.content = func(_ context.Context, n, _ int) Content {
+			sizes[n] = 3
+			return io.NopCloser(strings.NewReader(drop.messages[n-1]))
+		}
+		return drop
+	}
+	r := prepare(t, fake, func(*Server) {})
+	r.serve(r.pipe)
+	c := r.dialPipe().login()
+	c.do("STAT", "+OK 3 9223372036854775807")
+	c.do("DELE 1", "+OK message 1 deleted")
+	c.do("STAT", "+OK 2 9000000000000000100")
+	c.do("RSET", "+OK maildrop has 3 messages")
+	for n := 1; n <= 3; n++ {
+		c.do(fmt.Sprintf("RETR %d", n), "+OK 3 octets")
+		c.lines()
+	}
+	c.do("STAT", "+OK 3 9")
+	c.do("DELE 3", "+OK message 3 deleted")
+	c.do("STAT", "+OK 2 6")
+	c.do("QUIT", "+OK goodbye")
+}
