@@ -26,9 +26,9 @@ type Policy struct {
 	// Notices is what becomes of a message that could not be shown, when the notice in its place
 	// is deleted: it is kept and hidden, or removed.
 	Notices *string `yaml:"notices,omitempty" enum:"keep remove"`
-	// Sizes says whether sizes are exact, by reading what has to be read, or as the store
-	// estimates them.
-	Sizes *string `yaml:"sizes,omitempty" enum:"exact fast"`
+	// Sizes says whether sizes are exact, by reading each message whose size the store does not
+	// call exact (exact) or each message once (measure), or as the store estimates them (fast).
+	Sizes *string `yaml:"sizes,omitempty" enum:"exact measure fast"`
 	// MarkRead marks what is fetched as read, where the store can.
 	MarkRead *bool `yaml:"mark_read,omitempty"`
 	// Idle and Session bound a session that is logged in: how long its client may say nothing

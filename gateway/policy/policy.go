@@ -34,6 +34,7 @@ type Policy struct {
 	NoticeRemoves bool
 	MarkRead      bool
 	FastSizes     bool // the store's estimates are told as sizes
+	MeasureSizes  bool // what the store calls exact is no more than an estimate
 
 	Idle, Session time.Duration // of a session that is logged in
 	Sessions      int           // of one account at a time
@@ -54,7 +55,7 @@ func from(c config.Policy) *Policy {
 	p := &Policy{
 		POP3: *c.POP3, Submission: *c.Submission,
 		Newest: *c.Order == "newest", Age: c.Age.Std(), Messages: *c.Messages,
-		Disposal: disposals[*c.Deleted], NoticeRemoves: *c.Notices == "remove", MarkRead: *c.MarkRead, FastSizes: *c.Sizes == "fast",
+		Disposal: disposals[*c.Deleted], NoticeRemoves: *c.Notices == "remove", MarkRead: *c.MarkRead, FastSizes: *c.Sizes == "fast", MeasureSizes: *c.Sizes == "measure",
 		Idle: c.Idle.Std(), Session: c.Session.Std(), Sessions: *c.Sessions,
 	}
 	if *c.Deleted == "keep" {
