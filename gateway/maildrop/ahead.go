@@ -62,8 +62,9 @@ type want struct {
 type ahead struct {
 	fetch  func(context.Context, want) (pop3.Content, error)
 	size   func(int) (int64, bool)
-	count  int // messages of the maildrop
-	most   int // messages ahead
+	skip   func(int) bool // messages that are not read ahead; nil: none
+	count  int            // messages of the maildrop
+	most   int            // messages ahead
 	budget *Budget
 	left   int64 // of the session's own budget
 
@@ -167,7 +168,7 @@ func (a *ahead) guess(w want) {
 		if next.index < 0 || next.index >= a.count {
 			return
 		}
-		if _, there := a.pending[next]; there {
+		if _, there := a.pending[next]; there || a.skip != nil && a.skip(next.index) {
 			continue
 		}
 		cost := int64(aheadWindow)
@@ -210,6 +211,22 @@ func (a *ahead) drop(f *fetched) {
 		}
 		a.restore(f)
 	})
+}
+
+// busy says whether any message is ahead, be it that it has come already.
+func (a *ahead) busy() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.pending) > 0
+}
+
+// quiet ends all that is ahead, and waits for it. Nothing begins again before the next message is
+// asked for.
+func (a *ahead) quiet() {
+	a.mu.Lock()
+	a.giveUp()
+	a.mu.Unlock()
+	a.fetches.Wait()
 }
 
 // giveUp ends all that is ahead. The lock is held.

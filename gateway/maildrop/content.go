@@ -26,32 +26,61 @@ type content struct {
 	ctx   context.Context //nolint:containedctx // of the reading: whether it has been given up
 	drop  *drop
 	index int
-	whole bool
-	count int64
+	top   int // as asked for; below zero: the whole message
+	// client says that the one who reads is the goroutine that serves the client: failures count.
+	client bool
+	size   int64 // that the store has told with it; -1: none
+	count  int64
 }
 
 // writerContent is a content whose inner one can write itself.
 type writerContent struct{ *content }
 
-// watched is a message, or the top of one, being read.
-func (d *drop) watched(ctx context.Context, i int, whole bool, inner backends.Content) pop3.Content {
-	c := &content{Content: inner, ctx: ctx, drop: d, index: i, whole: whole}
+// watched is a message, or the top of one, being read. A size that the store tells with it is what
+// will come, and goes before what its list said (I6).
+func (d *drop) watched(ctx context.Context, i, top int, client bool, inner backends.Content) pop3.Content {
+	c := &content{Content: inner, ctx: ctx, drop: d, index: i, top: top, client: client, size: -1}
+	if size := inner.Size(); top < 0 && size >= 0 {
+		c.size = size
+		d.found(i, size)
+	}
 	if _, ok := inner.(io.WriterTo); ok {
 		return writerContent{c}
 	}
 	return c
 }
 
+// Read implements [io.Reader].
 func (c *content) Read(p []byte) (int, error) {
 	n, err := c.Content.Read(p)
 	c.count += int64(n)
+	if err == nil && c.tooLong() || errors.Is(err, io.EOF) {
+		err = c.checked(err)
+	}
 	switch {
+	case err == nil:
 	case errors.Is(err, io.EOF):
 		c.complete()
-	case err != nil:
-		c.drop.failed(c.ctx, c.index, err)
+	default:
+		c.failed(err)
 	}
 	return n, err
+}
+
+func (c *content) tooLong() bool { return c.size >= 0 && c.count > c.size }
+
+// checked holds the content against its own size: one that contradicts it is not the message (I3).
+func (c *content) checked(err error) error {
+	if c.size < 0 || c.count == c.size {
+		return err
+	}
+	return backends.Fail(backends.Temporary, "the store said that a message has %d octets, and %d came", c.size, c.count)
+}
+
+func (c *content) failed(err error) {
+	if c.client {
+		c.drop.failedMidway(c.ctx, c.index, c.top, err)
+	}
 }
 
 // sink tells the errors of a writer from those of who writes.
@@ -71,32 +100,40 @@ func (c writerContent) WriteTo(w io.Writer) (int64, error) {
 	to := &sink{to: w}
 	n, err := c.Content.(io.WriterTo).WriteTo(to)
 	c.count += n
+	if err == nil {
+		err = c.checked(nil)
+	}
 	switch {
 	case err == nil:
 		c.complete()
 	case !to.failed:
-		c.drop.failed(c.ctx, c.index, err)
+		c.failed(err)
 	}
 	return n, err
 }
 
-// complete compares what came with what was told.
+// complete notes that all of a message came, and how much that was.
 func (c *content) complete() {
-	if !c.whole {
+	if c.top >= 0 {
 		return
 	}
 	c.drop.recovered(c.index)
-	told, known := c.drop.list.size(c.index)
-	if known && told == c.count {
+	c.drop.found(c.index, c.count)
+}
+
+// found compares a message's true size with what was told.
+func (d *drop) found(i int, octets int64) {
+	told, known := d.list.size(i)
+	if known && told == octets {
 		return
 	}
-	c.drop.learn(c.index, c.count)
-	if known && c.drop.policy.FastSizes {
+	d.learn(i, octets)
+	if known && d.policy.FastSizes {
 		return // it was an estimate, and stays one as long as the session does
 	}
 	if known {
-		c.drop.log.Warn().Str("id", string(c.drop.list.id(c.index))).Int64("told", told).Int64("came", c.count).
-			Msg("the store told a wrong size")
+		d.log.Warn().Str("id", string(d.list.id(i))).Int64("told", told).Int64("came", octets).
+			Msg("the store told a wrong size; it is remembered, and \"sizes: measure\" in the policy has all sizes counted")
 	}
-	c.drop.list.setSize(c.index, c.count)
+	d.list.setSize(i, octets)
 }

@@ -28,7 +28,9 @@
 // Sizes that a store calls exact are believed, and compared when the message is read. Others
 // are found by reading the message once (I6): in the background from the login on, within what
 // [Measuring] allows, and at once for a client that asks. What was found is in the index, so no
-// later session pays for it. Where the policy is fast, a store's estimates are told as they are.
+// later session pays for it. A size that comes with a message goes before that in the list, and what
+// came goes before both. Where the policy is fast, a store's estimates are told as they are; where
+// it is measure, no store's size is believed.
 //
 // # What a store cannot give
 //
@@ -37,6 +39,10 @@
 // then on. In the one session in which that is found out LIST may have told the message's; RETR
 // tells the notice's. Deleting a notice hides the message, and removes it only where that is
 // configured: nobody has seen it.
+//
+// Guilt is shown alone (I8): what fails while others are under way, read ahead or to know their
+// sizes, is asked for again by itself before anything counts against it. A message that the client
+// was told to be gone is not removed either, should it be there after all.
 //
 // # UTF-8
 //

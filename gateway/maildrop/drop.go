@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rs/zerolog"
 
@@ -27,25 +28,27 @@ const removalsAtATime = 1000
 //
 // What a client is likely to ask for next is fetched ahead, see ahead.
 type drop struct {
-	o      *Options
-	log    zerolog.Logger
-	store  *login.Store
-	folder string
-	inner  backends.Maildrop
-	utf8   bool // the client takes UTF-8 in headers
-	lock   Lock
-	box    identity.Known // by what the folder is remembered
-	known  *index.Folder
-	list   *snapshot
-	sizes  *measurer
-	ahead  *ahead       // nil: nothing has been read yet
-	gone   map[int]bool // messages that the client knows to be gone
-	sick   sickbay
-	marks  readMarks
-	policy *policy.Policy
-	due    []backends.MessageID // kept messages whose time is over
-	leave  func()               // counts the session out; nil: it was not counted
-	space  listRoom
+	o       *Options
+	log     zerolog.Logger
+	store   *login.Store
+	folder  string
+	inner   backends.Maildrop
+	utf8    bool // the client takes UTF-8 in headers
+	lock    Lock
+	box     identity.Known // by what the folder is remembered
+	known   *index.Folder
+	list    *snapshot
+	sizes   *measurer
+	ahead   *ahead       // nil: nothing has been read yet
+	gone    map[int]bool // messages that the client knows to be gone
+	sick    sickbay
+	ended   atomic.Bool // the store's maildrop has come to an end by itself
+	unwatch func() bool // ends the wait for that; nil: it tells of none
+	marks   readMarks
+	policy  *policy.Policy
+	due     []backends.MessageID // kept messages whose time is over
+	leave   func()               // counts the session out; nil: it was not counted
+	space   listRoom
 
 	messageIDs messageIDs
 
@@ -103,6 +106,9 @@ func (d *drop) prepare(ctx context.Context) error {
 		return err
 	}
 	d.admit(ctx, young)
+	if m, ok := d.inner.(backends.Mortal); ok {
+		d.unwatch = m.AfterEnd(func() { d.ended.Store(true) })
+	}
 	d.sizes = newMeasurer(d)
 	return d.o.opened(ctx, key)
 }
@@ -113,6 +119,7 @@ func (d *drop) reading(ctx context.Context) *ahead {
 		d.ahead = newAhead(d.o, d.Len(), d.fetchesAtOnce(ctx), func(ctx context.Context, w want) (pop3.Content, error) {
 			return d.fetch(ctx, w.index, w.top)
 		}, d.list.size)
+		d.ahead.skip = d.suspected
 	}
 	return d.ahead
 }
@@ -176,9 +183,13 @@ func (d *drop) Size(ctx context.Context, n int) (int64, error) {
 	return size, nil
 }
 
-// measure reads a message to know its size.
-func (d *drop) measure(ctx context.Context, i int) (int64, error) {
-	c, err := d.ask(ctx, i, -1)
+// measure reads a message to know its size. For a client that waits for it, a failure counts.
+func (d *drop) measure(ctx context.Context, i int, client bool) (int64, error) {
+	get := d.ask
+	if !client {
+		get = d.fetchUncounted
+	}
+	c, err := get(ctx, i, -1)
 	if err != nil {
 		return 0, err
 	}
@@ -212,16 +223,6 @@ func (d *drop) Open(ctx context.Context, n, top int) (pop3.Content, error) {
 	return d.noting(i, top, d.logging(i, top, c)), nil
 }
 
-// ask fetches a message that a client waits for. One that fails may be given up for a notice.
-func (d *drop) ask(ctx context.Context, i, top int) (pop3.Content, error) {
-	d.examine(ctx, i)
-	c, err := d.fetch(ctx, i, top)
-	if err != nil && d.failed(ctx, i, err) {
-		return d.fetch(ctx, i, top)
-	}
-	return c, err
-}
-
 // vanished tells that a message is gone. Who has been told and asks again is mistaken.
 func (d *drop) vanished(i int, err error) error {
 	told := d.gone[i]
@@ -232,23 +233,26 @@ func (d *drop) vanished(i int, err error) error {
 	return &pop3.Error{Text: "the message is gone: another session has removed it", Err: err, Mistake: told}
 }
 
-// fetch opens a message, or the notice that stands for it where the store cannot give it.
+// fetch opens a message for a client, or the notice that stands for it where the store cannot give
+// it. It counts no failure; reading the message to its end does.
 func (d *drop) fetch(ctx context.Context, i, top int) (pop3.Content, error) {
+	return d.open(ctx, i, top, true)
+}
+
+// fetchUncounted opens a message that no client waits for: its failure is found by one who does.
+func (d *drop) fetchUncounted(ctx context.Context, i, top int) (pop3.Content, error) {
+	return d.open(ctx, i, top, false)
+}
+
+func (d *drop) open(ctx context.Context, i, top int, client bool) (pop3.Content, error) {
 	if e, held := d.sick.entry(i, quarantine.Held); held {
 		return d.noticeOf(i, top, e), nil
 	}
-	request := backends.FetchRequest{ID: d.list.id(i), Rendering: d.o.Rendering}
-	if top >= 0 {
-		request.Top, request.Lines = true, top
+	inner, err := d.inner.Fetch(ctx, d.request(i, top))
+	if err != nil {
+		return nil, err
 	}
-	inner, err := d.inner.Fetch(ctx, request)
-	switch {
-	case err == nil:
-		return d.shown(ctx, d.watched(ctx, i, top < 0, inner)), nil
-	case backends.KindOf(err) == backends.Poison && d.failed(ctx, i, err):
-		return d.fetch(ctx, i, top)
-	}
-	return nil, err
+	return d.shown(ctx, d.watched(ctx, i, top, client, inner)), nil
 }
 
 // Update implements [pop3.Maildrop]: it removes exactly the marked messages, by their ids (I4).
@@ -262,7 +266,9 @@ func (d *drop) Update(ctx context.Context, deleted []int) error {
 		if err != nil {
 			return err
 		}
-		marked = append(marked, i)
+		if !d.gone[i] { // one that is back again has not been seen by the client
+			marked = append(marked, i)
+		}
 	}
 	rest, err := d.dismiss(ctx, marked)
 	if err != nil {
@@ -372,6 +378,9 @@ func (d *drop) Close() error {
 		}
 		d.markRead()
 		d.removeDue()
+		if d.unwatch != nil {
+			d.unwatch()
+		}
 		d.closed = d.inner.Close()
 		if d.lock != nil {
 			d.lock.Release()

@@ -38,7 +38,10 @@ type fakeStore struct {
 	onMark   error
 	limits   backends.Limits
 	said     backends.Description
-	words    bool              // the gateway's word is good
+	words    bool // the gateway's word is good
+	requests []backends.FetchRequest
+	ends     chan struct{}     // closed at the end of all open maildrops; nil: they have none
+	told     chan struct{}     // closed when the end has been told
 	folders  map[string]string // a folder's id, by each of its names; nil: the store does not say it
 
 	onOpen   func(ctx context.Context) error
@@ -116,6 +119,19 @@ type identifiedDrop struct {
 
 func (d *identifiedDrop) FolderID() string { return d.id }
 
+// AfterEnd implements [backends.Mortal].
+func (d *fakeDrop) AfterEnd(f func()) (stop func() bool) {
+	if d.ends != nil {
+		d.told = make(chan struct{})
+		go func() {
+			<-d.ends
+			f()
+			close(d.told)
+		}()
+	}
+	return func() bool { return true }
+}
+
 func (d *fakeDrop) Account() backends.Account { return d.account }
 
 func (d *fakeDrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
@@ -137,6 +153,7 @@ func (d *fakeDrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
 func (d *fakeDrop) Fetch(ctx context.Context, request backends.FetchRequest) (backends.Content, error) {
 	d.mu.Lock()
 	d.fetches++
+	d.requests = append(d.requests, request)
 	d.mu.Unlock()
 	if d.onFetch != nil {
 		return d.onFetch(ctx, request)

@@ -112,45 +112,117 @@ type measurer struct {
 	mu     sync.Mutex
 	next   int
 	flight map[int]chan struct{} // by message: closed when it has been read
+
+	// What is read in the background stops for a message that has to be alone.
+	round      context.Context //nolint:containedctx // of what is read in the background now
+	stop       context.CancelFunc
+	background int           // messages that are read in it
+	quieted    chan struct{} // closed when it may go on; nil: it may
+	idle       chan struct{} // closed when nothing is read in it any more; nil: nobody waits for that
 }
 
 // newMeasurer begins with the messages whose sizes nobody knows.
 func newMeasurer(d *drop) *measurer {
 	m := &measurer{drop: d, pace: d.o.Measuring.pace(d.store.Name)}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.round, m.stop = context.WithCancel(m.ctx)
 	if !d.list.complete() {
 		for range cap(m.pace.slots) {
-			m.work.Go(m.background)
+			m.work.Go(m.run)
 		}
 	}
 	return m
 }
 
-// background measures until all is known, or the store fails: then the client will hear of it.
-// It rests before it claims a message, so that a client does not wait for it to rest.
-func (m *measurer) background() {
+// run measures in the background until all is known, or the store fails: then the client will hear
+// of it. It rests before it claims a message, so that a client does not wait for it to rest.
+func (m *measurer) run() {
 	for m.pace.rest(m.ctx) == nil {
-		i, done := m.claimNext()
-		if done == nil || m.measure(m.ctx, i, done) != nil {
+		i, round, done := m.claimNext()
+		if done == nil {
+			return
+		}
+		err := m.measure(round, i, done, false)
+		if !m.landed(i, round) && err != nil && backends.KindOf(err) != backends.Poison {
 			return
 		}
 	}
 }
 
 // claimNext takes the next message that has no size; done is nil when there is none.
-func (m *measurer) claimNext() (i int, done chan struct{}) {
+func (m *measurer) claimNext() (i int, round context.Context, done chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for m.quieted != nil {
+		quieted := m.quieted
+		m.mu.Unlock()
+		select {
+		case <-quieted:
+		case <-m.ctx.Done():
+		}
+		m.mu.Lock()
+		if m.ctx.Err() != nil {
+			return 0, nil, nil
+		}
+	}
 	for ; m.next < m.drop.Len(); m.next++ {
-		if _, known := m.drop.list.size(m.next); !known && m.flight[m.next] == nil {
+		if _, known := m.drop.list.size(m.next); !known && m.flight[m.next] == nil && !m.drop.suspected(m.next) {
 			i = m.next
 			done = make(chan struct{})
 			m.fly(i, done)
 			m.next++
-			return i, done
+			m.background++
+			return i, m.round, done
 		}
 	}
-	return 0, nil
+	return 0, nil, nil
+}
+
+// landed notes that a message is not read in the background any more. True: it was broken off for
+// one that had to be alone, and is read again.
+func (m *measurer) landed(i int, round context.Context) (again bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.background--
+	if m.background == 0 && m.idle != nil {
+		close(m.idle)
+		m.idle = nil
+	}
+	if again = round.Err() != nil && m.ctx.Err() == nil; again {
+		m.next = min(m.next, i)
+	}
+	return again
+}
+
+// busy says whether messages are read in the background.
+func (m *measurer) busy() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.background > 0
+}
+
+// quiet breaks off what is read in the background, until resume.
+func (m *measurer) quiet() (resume func()) {
+	quieted := make(chan struct{})
+	m.mu.Lock()
+	m.quieted = quieted
+	m.stop()
+	var idle chan struct{}
+	if m.background > 0 {
+		idle = make(chan struct{})
+		m.idle = idle
+	}
+	m.mu.Unlock()
+	if idle != nil {
+		<-idle
+	}
+	return func() {
+		m.mu.Lock()
+		m.quieted = nil
+		m.round, m.stop = context.WithCancel(m.ctx)
+		m.mu.Unlock()
+		close(quieted)
+	}
 }
 
 // fly notes that a message is being read. The lock is held.
@@ -175,7 +247,8 @@ func (m *measurer) size(ctx context.Context, i int) (int64, error) {
 		}
 		m.mu.Unlock()
 		if mine {
-			if err := m.measure(ctx, i, done); err != nil {
+			err := m.measure(ctx, i, done, true)
+			if _, known := m.drop.list.size(i); err != nil && !known { // a notice may have taken its place
 				return 0, err
 			}
 			continue
@@ -189,7 +262,7 @@ func (m *measurer) size(ctx context.Context, i int) (int64, error) {
 }
 
 // measure reads a message that was claimed.
-func (m *measurer) measure(ctx context.Context, i int, done chan struct{}) error {
+func (m *measurer) measure(ctx context.Context, i int, done chan struct{}, client bool) error {
 	defer func() {
 		m.mu.Lock()
 		delete(m.flight, i)
@@ -199,7 +272,7 @@ func (m *measurer) measure(ctx context.Context, i int, done chan struct{}) error
 	if err := m.pace.begin(ctx); err != nil {
 		return err
 	}
-	size, err := m.drop.measure(ctx, i)
+	size, err := m.drop.measure(ctx, i, client)
 	m.pace.end(size)
 	if backends.KindOf(err) == backends.NotFound {
 		size, err = 0, nil // a message that is gone has no octets

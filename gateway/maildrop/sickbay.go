@@ -134,21 +134,14 @@ func (d *drop) ward(what string, f func(context.Context, *quarantine.Ward) error
 	}
 }
 
-// failed notes that the store could not give a message, and says whether it is held now. What
-// the client has caused by leaving, and what says nothing of the message, does not count. Neither
-// does a further failure of a suspected message, unless another one could be had beside it.
+// failed notes that the store could not give a message, with nothing else under way, and says
+// whether it is held now. A further failure of a suspected message does not count, unless another
+// one could be had beside it.
 func (d *drop) failed(ctx context.Context, i int, err error) bool {
+	if !d.accuses(ctx, err) {
+		return false
+	}
 	kind := backends.KindOf(err)
-	switch kind {
-	case 0, backends.NotFound, backends.Throttled, backends.InUse, backends.BadCredentials:
-		return false
-	}
-	if ctx.Err() != nil && kind != backends.Poison {
-		return false
-	}
-	if kind != backends.Poison && backends.AsFailure(err).RetryAfter > 0 {
-		return false // the store has said when it can be had
-	}
 	if _, held := d.sick.entry(i, quarantine.Held); held {
 		return true
 	}

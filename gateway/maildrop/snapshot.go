@@ -25,6 +25,10 @@ const (
 	derivedMark = "~1"
 )
 
+// sizeMost is the largest size that is believed of one message, 1 PiB: of a larger one nothing is
+// known.
+const sizeMost = 1 << 50
+
 // listFree is what each session may have of ids without asking.
 const listFree = 256 << 10
 
@@ -141,6 +145,7 @@ type scan struct {
 	space   *listRoom
 	most    int
 	fast    bool // estimates are told as sizes
+	measure bool // no size is believed
 	known   *index.Folder
 	pinned  bool              // known has unique-ids
 	pins    map[string]string // unique-ids, by id, that are to be known from now on
@@ -161,7 +166,7 @@ const toldCost = 64
 func (d *drop) takeSnapshot(ctx context.Context, from backends.Maildrop) (*snapshot, error) {
 	d.space.giveBack() // of a list before
 	d.space.most, d.space.all = d.o.ListMost, d.o.Lists
-	s := &scan{texts: &arena{}, space: &d.space, log: d.log, most: d.o.MessagesMost, fast: d.policy.FastSizes, known: d.known}
+	s := &scan{texts: &arena{}, space: &d.space, log: d.log, most: d.o.MessagesMost, fast: d.policy.FastSizes, measure: d.policy.MeasureSizes, known: d.known}
 	for e, err := range from.List(ctx) {
 		if err != nil {
 			return nil, err
@@ -207,7 +212,7 @@ func (s *scan) add(e backends.Entry) error {
 		s.toldOctets += int64(len(e.UIDL)) + toldCost
 	}
 	size := e.Size
-	if size < 0 || !e.Exact && !s.fast {
+	if size > sizeMost || size < 0 || s.measure || !e.Exact && !s.fast {
 		size = -1 // an estimate is not told as a size (I6), unless that is wanted
 	}
 	s.entries = append(s.entries, entry{id: at})

@@ -1,0 +1,105 @@
+package maildrop
+
+import (
+	"context"
+	"io"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/pop3"
+	"github.com/dipylon/dipylon/gateway/quarantine"
+)
+
+// accuses says whether a failure may be a message's own. What the client has caused by leaving,
+// and what says nothing of the message, does not count; nor does anything once the store's maildrop
+// has come to an end (I8).
+func (d *drop) accuses(ctx context.Context, err error) bool {
+	switch kind := backends.KindOf(err); kind {
+	case 0, backends.NotFound, backends.Throttled, backends.InUse, backends.BadCredentials:
+		return false
+	case backends.Poison:
+		return ctx.Err() == nil
+	}
+	return ctx.Err() == nil && backends.AsFailure(err).RetryAfter == 0 && !d.ended.Load()
+}
+
+// suspected says whether a message has failed before. It is asked for by itself, so that no other
+// fails with it.
+func (d *drop) suspected(i int) bool {
+	_, is := d.sick.entry(i, quarantine.Suspected)
+	return is
+}
+
+// accompanied says whether other messages are under way: read ahead, or to know their sizes.
+func (d *drop) accompanied() bool {
+	return d.ahead != nil && d.ahead.busy() || d.sizes != nil && d.sizes.busy()
+}
+
+// alone ends what else is under way, and keeps it from beginning again until resume: what a store
+// gives together may fail together, and that would say nothing of any one message. It is for the
+// goroutine that serves the client.
+func (d *drop) alone() (resume func()) {
+	if d.ahead != nil {
+		d.ahead.quiet()
+	}
+	if d.sizes == nil {
+		return func() {}
+	}
+	return d.sizes.quiet()
+}
+
+// ask fetches a message that a client waits for. One that fails with others under way is asked for
+// again by itself; one that fails by itself may be given up for a notice.
+func (d *drop) ask(ctx context.Context, i, top int) (pop3.Content, error) {
+	if d.suspected(i) {
+		defer d.alone()()
+		d.examine(ctx, i)
+	}
+	accompanied := d.accompanied()
+	c, err := d.fetch(ctx, i, top)
+	if err != nil && d.accuses(ctx, err) && (accompanied || d.accompanied()) {
+		resume := d.alone()
+		c, err = d.fetch(ctx, i, top)
+		resume()
+	}
+	if err != nil && d.failed(ctx, i, err) {
+		return d.fetch(ctx, i, top)
+	}
+	return c, err
+}
+
+// failedMidway is for a message that has failed after its beginning had come. It is the client's
+// to hear of that; here it is found out whose failure it was.
+func (d *drop) failedMidway(ctx context.Context, i, top int, err error) {
+	if !d.accuses(ctx, err) {
+		return
+	}
+	if d.accompanied() {
+		defer d.alone()()
+		if again := d.readAway(ctx, i, top); again == nil {
+			d.log.Warn().Err(err).Str("id", string(d.list.id(i))).Msg("a message failed midway, and could be had when nothing else was under way")
+			return
+		} else if !d.accuses(ctx, again) {
+			return
+		}
+	}
+	d.failed(ctx, i, err)
+}
+
+// readAway reads a message to its end for nobody.
+func (d *drop) readAway(ctx context.Context, i, top int) error {
+	c, err := d.inner.Fetch(ctx, d.request(i, top))
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, struct{ io.Reader }{c})
+	_ = c.Close() // it has come, or not
+	return err
+}
+
+func (d *drop) request(i, top int) backends.FetchRequest {
+	request := backends.FetchRequest{ID: d.list.id(i), Rendering: d.o.Rendering}
+	if top >= 0 {
+		request.Top, request.Lines = true, top
+	}
+	return request
+}
