@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	gocmp "github.com/google/go-cmp/cmp"
 
@@ -35,6 +36,27 @@ maildrop
 `
 	if d := gocmp.Diff(want, b.String()); d != "" || err != nil || failed != 1 {
 		t.Errorf("%d failed, error %v\n%s", failed, err, d)
+	}
+}
+
+// TestTableIsPrintable: whatever a store says, a terminal is not told what to do.
+func TestTableIsPrintable(t *testing.T) {
+	var b strings.Builder
+	evil := "a\x1b]0;title\x07b\x9bc\x00\u202ed\re\x7f\xff"
+	if _, err := storetest.Table(&b, []storetest.Result{
+		{Group: "maildrop", Name: "sizes", Err: errors.New(evil + "\nnext" + evil)},
+		{Group: "maildrop", Name: "top-0", Skipped: evil},
+		{Group: "maildrop", Name: "top-1", Skipped: evil, Untested: true},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range b.String() {
+		if r != '\n' && !unicode.IsPrint(r) {
+			t.Fatalf("%q reaches the terminal: %q", r, b.String())
+		}
+	}
+	if !strings.Contains(b.String(), "      next") {
+		t.Error("the second line of an error is lost")
 	}
 }
 

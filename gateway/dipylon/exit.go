@@ -52,7 +52,7 @@ func conclude(cmd *cobra.Command, err error) int {
 		code = coded.code
 	}
 	if text := err.Error(); text != "" {
-		cmd.PrintErrln("dipylon: " + text)
+		cmd.PrintErrln("dipylon: " + forTerminal(text))
 	}
 	if code == exitUsage {
 		cmd.PrintErrf("Try %q.\n", cmd.CommandPath()+" --help")

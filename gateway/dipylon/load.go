@@ -61,7 +61,7 @@ func configError(cmd *cobra.Command, err error) error {
 		return withCode(exitConfig, err)
 	}
 	for _, p := range wrong.Problems {
-		cmd.PrintErrln(p)
+		cmd.PrintErrln(forTerminal(fmt.Sprint(p)))
 	}
 	return withCode(exitConfig, errTold)
 }

@@ -106,7 +106,7 @@ func (t *pluginTest) run(cmd *cobra.Command, args []string) error {
 	defer stop()
 	log := zerolog.Nop()
 	if t.verbose {
-		log = zerolog.New(zerolog.ConsoleWriter{Out: cmd.ErrOrStderr(), TimeFormat: time.TimeOnly}).With().Timestamp().Logger()
+		log = zerolog.New(zerolog.ConsoleWriter{Out: printableWriter{cmd.ErrOrStderr()}, NoColor: true, TimeFormat: time.TimeOnly}).With().Timestamp().Logger()
 	}
 	spec, err := t.spec(args)
 	if err != nil {

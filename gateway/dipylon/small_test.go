@@ -206,3 +206,24 @@ func TestNewPasswords(t *testing.T) {
 }
 
 var _ zerolog.Sampler = (*levelGate)(nil)
+
+// TestForTerminal: nothing that somebody else has written tells a terminal what to do.
+func TestForTerminal(t *testing.T) {
+	for given, want := range map[string]string{
+		"plain":            "plain",
+		"two\nlines\tof ü": "two\nlines\tof ü",
+		"a\x1b[31mb":       "a?[31mb",
+		"a\rb\x07\x00\x7f": "a?b???",
+		"a\u009b31mb":      "a?31mb",
+		"a\u202eb":         "a?b",
+		"a\xffb":           "a?b",
+	} {
+		if got := forTerminal(given); got != want {
+			t.Errorf("%q: %q, want %q", given, got, want)
+		}
+	}
+	var b strings.Builder
+	if n, err := (printableWriter{&b}).Write([]byte("a\x1bb\n")); n != 4 || err != nil || b.String() != "a?b\n" {
+		t.Errorf("%d, %v, %q", n, err, b.String())
+	}
+}
