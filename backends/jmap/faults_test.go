@@ -75,6 +75,18 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// once answers the first request in one way and those after it in another.
+func once(first, rest http.HandlerFunc) http.HandlerFunc {
+	var asked atomic.Int64
+	return func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) == 1 {
+			first(w, r)
+			return
+		}
+		rest(w, r)
+	}
+}
+
 // TestBlobs: a part of a message is never passed off as the whole (I3), whatever ends it.
 func TestBlobs(t *testing.T) {
 	const whole = "Subject: x\r\n\r\nThe whole of it.\r\n"
@@ -104,9 +116,13 @@ func TestBlobs(t *testing.T) {
 		"cut after a chunk":          {raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n" + whole[:20] + "\r\n"), [2]backends.Kind{backends.Temporary, backends.Temporary}},
 		"cut, and nothing tells":     {raw("HTTP/1.0 200 OK\r\n\r\n" + whole[:20]), [2]backends.Kind{backends.Temporary, backends.Temporary}},
 		"whole, and nothing tells":   {raw("HTTP/1.0 200 OK\r\n\r\n" + whole), [2]backends.Kind{}},
-		"shorter than it was said":   {raw("HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n" + whole[:14]), [2]backends.Kind{backends.Temporary, 0}},
-		"longer than it was said":    {raw("HTTP/1.1 200 OK\r\nContent-Length: 36\r\n\r\n" + whole + "more"), [2]backends.Kind{backends.Temporary, 0}},
-		"with line ends that are LF": {raw("HTTP/1.1 200 OK\r\nContent-Length: 32\r\n\r\n" + strings.Replace(whole, "\r\n", " \n", 1)), [2]backends.Kind{backends.Temporary, 0}},
+		"shorter than it was said":   {raw("HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n" + whole[:14]), [2]backends.Kind{backends.Poison, backends.Poison}},
+		"nothing":                    {raw("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), [2]backends.Kind{backends.Poison, backends.Poison}},
+		"cut once, and then whole":   {once(raw("HTTP/1.1 200 OK\r\nContent-Length: 32\r\n\r\n"+whole[:20]), raw("HTTP/1.1 200 OK\r\nContent-Length: 32\r\n\r\n"+whole)), [2]backends.Kind{}},
+		"short once, and then whole": {once(raw("HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n"+whole[:14]), raw("HTTP/1.1 200 OK\r\nContent-Length: 32\r\n\r\n"+whole)), [2]backends.Kind{}},
+		"lost once, and then whole":  {once(raw(""), raw("HTTP/1.1 200 OK\r\nContent-Length: 32\r\n\r\n"+whole)), [2]backends.Kind{}},
+		"longer than it was said":    {raw("HTTP/1.1 200 OK\r\nContent-Length: 36\r\n\r\n" + whole + "more"), [2]backends.Kind{}},
+		"with line ends that are LF": {raw("HTTP/1.1 200 OK\r\nContent-Length: 32\r\n\r\n" + strings.Replace(whole, "\r\n", " \n", 1)), [2]backends.Kind{}},
 		"not there any more":         {raw("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), [2]backends.Kind{backends.Poison, backends.Poison}},
 		"refused":                    {raw("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"), [2]backends.Kind{backends.BadCredentials, backends.BadCredentials}},
 		"throttled":                  {raw("HTTP/1.1 429 Later\r\nContent-Length: 0\r\n\r\n"), [2]backends.Kind{backends.Throttled, backends.Throttled}},

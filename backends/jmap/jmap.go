@@ -18,7 +18,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/rs/zerolog"
 
@@ -41,7 +40,7 @@ type Store struct {
 	slots    slots
 	inFlight smtpclient.InFlight
 	attempts attempts
-	liar     atomic.Bool // the server has given a message another length than it had said
+	sizes    sizes
 
 	mu     sync.Mutex
 	open   map[*maildrop]struct{}
@@ -75,7 +74,7 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 	d := backends.Description{
 		Name: "jmap", Version: remote.Version(),
 		Credentials:  []backends.CredentialKind{backends.CredentialPassword, backends.CredentialToken},
-		ExactSizes:   !s.liar.Load(),
+		ExactSizes:   !s.sizes.areEstimates(),
 		Limits:       backends.Limits{FetchesAtOnce: s.settings.Requests, RemovalsAtATime: removalsMost},
 		Capabilities: backends.CapabilitiesOf(s),
 	}

@@ -1,7 +1,6 @@
 package jmap
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,29 +15,28 @@ import (
 
 // email is what is asked of each message (RFC 8621 §4.1.1).
 type email struct {
-	ID         string          `json:"id"`
-	BlobID     string          `json:"blobId"`
-	Size       int64           `json:"size"`
-	ReceivedAt string          `json:"receivedAt"`
-	Keywords   map[string]bool `json:"keywords"`
-	MailboxIDs map[string]bool `json:"mailboxIds"`
+	ID         string
+	BlobID     string
+	Size       int64 // -1: not known
+	ReceivedAt string
+	Keywords   truths
+	MailboxIDs truths // nil: the server does not say it
 
 	uidl string   // what the header field of the administrator's rule holds
 	keys []string // what the fields with a delivery's key hold, where they were asked for
 }
 
-// UnmarshalJSON reads a message, and the header field that was asked for, whose name is a part
-// of the property's (RFC 8621 §4.1.3).
+// UnmarshalJSON reads a message, and the header fields that were asked for, whose names are a part
+// of the properties' (RFC 8621 §4.1.3). A property that is odd is one that is not known.
 func (e *email) UnmarshalJSON(raw []byte) error {
-	type plain email
-	if err := json.Unmarshal(raw, (*plain)(e)); err != nil || !bytes.Contains(raw, []byte(`"header:`)) {
-		return err
+	e.Size = -1
+	given := loosely(raw, into{
+		"id": &e.ID, "blobId": &e.BlobID, "size": &e.Size, "receivedAt": &e.ReceivedAt, "keywords": &e.Keywords, "mailboxIds": &e.MailboxIDs,
+	})
+	if e.Size <= 0 { // not even a message of nothing has no line
+		e.Size = -1
 	}
-	var properties map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &properties); err != nil {
-		return err
-	}
-	for name, value := range properties {
+	for name, value := range given {
 		var values []string
 		if !strings.HasPrefix(name, "header:") || json.Unmarshal(value, &values) != nil || len(values) == 0 {
 			continue
@@ -66,8 +64,9 @@ func emails(ids any, into *emailList) call {
 }
 
 type emailList struct {
-	List  []email `json:"list"`
-	State string  `json:"state"`
+	List     []email `json:"list"`
+	State    string  `json:"state"`
+	NotFound texts   `json:"notFound"` // nil: the server does not say it
 }
 
 const (
@@ -114,9 +113,6 @@ func (m *maildrop) listOnce(ctx context.Context, give func(email) bool) (again b
 			return true, nil
 		}
 		for _, e := range p.emails {
-			if !isID(e.ID) {
-				return false, backends.Fail(backends.Temporary, "the server lists a message with the id %.300q", e.ID)
-			}
 			if m.isNew(e) && !give(e) {
 				return false, nil
 			}
@@ -144,7 +140,7 @@ func (m *maildrop) entry(e email) backends.Entry {
 	if err != nil {
 		received = time.Time{} // it is not known, and the message none the worse for it
 	}
-	entry := backends.Entry{ID: backends.MessageID(e.ID), Size: e.Size, Exact: !m.store.liar.Load(), Received: received.UTC(), Seen: e.Keywords["$seen"], UIDL: e.uidl}
+	entry := backends.Entry{ID: backends.MessageID(e.ID), Size: e.Size, Exact: m.store.sizes.exact(m.account.ID, e.ID), Received: received.UTC(), Seen: e.Keywords["$seen"], UIDL: e.uidl}
 	if e.Size < 0 {
 		entry.Size, entry.Exact = -1, false
 	}
@@ -153,10 +149,10 @@ func (m *maildrop) entry(e email) backends.Entry {
 
 // page is a part of the list.
 type page struct {
-	QueryState string   `json:"queryState"`
-	IDs        []string `json:"ids"`
-	Position   int64    `json:"position"`
-	Total      int64    `json:"total"`
+	QueryState string `json:"queryState"`
+	IDs        texts  `json:"ids"`
+	Position   int64  `json:"position"`
+	Total      int64  `json:"total"`
 
 	emails []email // in the order of the ids; those that went meanwhile are not among them
 }
@@ -172,24 +168,89 @@ func (m *maildrop) page(ctx context.Context, position int64) (*page, error) {
 		"filter": map[string]any{"inMailbox": m.box}, "sort": m.order(r), "collapseThreads": false,
 		"position": position, "limit": min(pageMost, r.Capabilities.Core.ObjectsInGet), "calculateTotal": true,
 	}, p}
-	listed := emails(reference(0, "Email/query", "/ids"), &got)
-	if field := m.store.uidl.Header; field != "" {
-		listed.arguments["properties"] = append(slices.Clone(emailProperties), "header:"+field+":all")
-	}
+	listed := m.listing(reference(0, "Email/query", "/ids"), &got)
 	err = m.session.request(ctx, query, listed)
-	if err != nil {
+	odd := 0
+	for _, id := range p.IDs {
+		if !isID(id) {
+			odd++
+			m.store.log.Warn().Str("account", m.account.ID).Str("id", id).Msg("the JMAP server lists a message with an id that is none; it is left out")
+		}
+	}
+	if odd > 0 && odd == len(p.IDs) {
+		return nil, backends.Fail(backends.Temporary, "the server lists messages with ids that are none: %.300q", p.IDs[0])
+	}
+	if err != nil && (len(p.IDs) < 2 || !ofOneMessage(err)) {
 		return nil, err
+	}
+	if err != nil {
+		if got.List, err = m.inHalves(ctx, slices.DeleteFunc(slices.Clone(p.IDs), func(id string) bool { return !isID(id) })); err != nil {
+			return nil, err
+		}
 	}
 	byID := make(map[string]email, len(got.List))
 	for _, e := range got.List {
 		byID[e.ID] = e
 	}
 	for _, id := range p.IDs { // Email/get may answer in any order
-		if e, ok := byID[id]; ok {
+		if e, ok := byID[id]; ok && isID(id) {
 			p.emails = append(p.emails, e)
 		}
 	}
 	return p, nil
+}
+
+// listing asks for what the list needs.
+func (m *maildrop) listing(ids any, into *emailList) call {
+	c := emails(ids, into)
+	if field := m.store.uidl.Header; field != "" {
+		c.arguments["properties"] = append(slices.Clone(emailProperties), "header:"+field+":all")
+	}
+	return c
+}
+
+// ofOneMessage says whether a request for many messages may have failed for one of them: the server
+// has refused the method, and not for its own sake.
+func ofOneMessage(err error) bool {
+	var refused methodError
+	if !errors.As(err, &refused) {
+		return false
+	}
+	switch refused.Type {
+	case "serverUnavailable", "rateLimit", "accountNotFound", "forbidden", "unknownMethod", "accountNotSupportedByMethod", "requestTooLarge":
+		return false
+	}
+	return true
+}
+
+// refusedMost is how many messages of one list, or of one question, the server may refuse to describe
+// before that counts as a refusal of the whole.
+const refusedMost = 16
+
+// inHalves asks for messages, where the server has refused to describe all of them together, in ever
+// smaller parts: one that it cannot describe by itself is left out, and told in the log.
+func (m *maildrop) inHalves(ctx context.Context, ids []string) (found []email, err error) {
+	left, refused := [][]string{ids}, 0
+	for len(left) > 0 {
+		part := left[len(left)-1]
+		left = left[:len(left)-1]
+		var got emailList
+		err := m.session.request(ctx, m.listing(part, &got))
+		switch {
+		case err == nil:
+			found = append(found, got.List...)
+		case !ofOneMessage(err):
+			return nil, err
+		case len(part) > 1:
+			left = append(left, part[len(part)/2:], part[:len(part)/2])
+		default:
+			m.store.log.Warn().Err(err).Str("account", m.account.ID).Str("id", part[0]).Msg("the JMAP server cannot describe a message; it is left out")
+			if refused++; refused > refusedMost || len(ids) == refused {
+				return nil, err
+			}
+		}
+	}
+	return found, nil
 }
 
 // order is oldest first. JMAP's times are seconds; Cyrus can say which of two messages of one
@@ -261,38 +322,65 @@ func (m *maildrop) answerAll(asked []*question) {
 		ids = append(ids, q.id)
 	}
 	slices.Sort(ids)
-	found, _, err := m.inMailbox(m.ctx, slices.Compact(ids))
+	there, err := m.inMailbox(m.ctx, slices.Compact(ids))
 	if errors.Is(err, context.Canceled) {
 		err = errClosed
 	}
 	for _, q := range asked {
-		e, ok := found[q.id]
-		if q.email, q.err = e, err; err == nil && !ok {
+		e, ok := there.found[q.id]
+		q.email, q.err = e, err
+		switch {
+		case err != nil || ok:
+		case there.untold[q.id]:
+			q.err = backends.Fail(backends.Poison, "the server says neither what the message %q is nor that it is gone", q.id)
+		default:
 			q.err = backends.Fail(backends.NotFound, "message %q is not in the mailbox", q.id)
 		}
 		close(q.answer)
 	}
 }
 
-// inMailbox asks which of these messages are in the mailbox, and for the state of the account's
-// mail (RFC 8620 §5.1).
-func (m *maildrop) inMailbox(ctx context.Context, ids []string) (found map[string]email, state string, err error) {
+// there is what the server says of messages.
+type there struct {
+	found  map[string]email // those that are in the mailbox
+	untold map[string]bool  // those of which it says nothing
+	state  string           // of the account's mail (RFC 8620 §5.1)
+}
+
+// inMailbox asks which of these messages are in the mailbox. Gone is one that the server says is not
+// found, or is elsewhere, and not one that is left out of an answer.
+func (m *maildrop) inMailbox(ctx context.Context, ids []string) (there, error) {
+	t := there{found: make(map[string]email, len(ids)), untold: make(map[string]bool)}
 	r, err := m.session.resource(ctx)
 	if err != nil {
-		return nil, "", err
+		return t, err
 	}
-	found = make(map[string]email, len(ids))
 	for batch := range slices.Chunk(ids, r.Capabilities.Core.batch(removalsMost, r.Capabilities.Core.ObjectsInGet)) {
 		var got emailList
-		if err := m.session.request(ctx, emails(batch, &got)); err != nil {
-			return nil, "", err
+		err := m.session.request(ctx, emails(batch, &got))
+		if err != nil && len(batch) > 1 && ofOneMessage(err) {
+			got.List, err = m.inHalves(ctx, batch)
+			got.NotFound = texts{} // what is left out was refused, or is asked for again
+		}
+		if err != nil {
+			return t, err
+		}
+		told := make(map[string]bool, len(batch))
+		for _, id := range got.NotFound {
+			told[id] = true
 		}
 		for _, e := range got.List {
-			if e.MailboxIDs[m.box] {
-				found[e.ID] = e
+			told[e.ID] = true
+			if e.MailboxIDs == nil || e.MailboxIDs[m.box] { // nil: the server does not say it
+				t.found[e.ID] = e
 			}
 		}
-		state = got.State
+		for _, id := range batch {
+			if !told[id] && got.NotFound != nil {
+				t.untold[id] = true
+			}
+		}
+		t.state = got.State
 	}
-	return found, state, nil
+	return t, nil
 }

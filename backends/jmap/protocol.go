@@ -33,6 +33,9 @@ func (s *session) request(ctx context.Context, calls ...call) error {
 	defer cancel()
 	return again(ctx, func() (bool, error) {
 		err := s.requestOnce(ctx, calls)
+		if errors.Is(err, errNoAnswer) && changesNothing(calls) && ctx.Err() == nil {
+			err = s.requestOnce(ctx, calls) // a connection was lost: it is opened again once
+		}
 		return isMethodError(err, "accountNotFound"), err
 	})
 }

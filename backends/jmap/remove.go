@@ -57,11 +57,16 @@ func (m *maildrop) removeBatch(ctx context.Context, ids []backends.MessageID, di
 	slices.Sort(asked)
 	asked = slices.Compact(asked)
 	for try := 1; ; try++ {
-		found, state, err := m.inMailbox(ctx, asked)
-		if err != nil || len(found) == 0 {
+		there, err := m.inMailbox(ctx, asked)
+		for i, id := range ids {
+			if there.untold[string(id)] {
+				removals[i].Failure = backends.Fail(backends.Temporary, "the server does not say whether the message %q is there", id)
+			}
+		}
+		if err != nil || len(there.found) == 0 {
 			return removals, err
 		}
-		refused, err := m.set(ctx, found, state, disposal)
+		refused, err := m.set(ctx, there.found, there.state, disposal)
 		if isMethodError(err, "stateMismatch") && try < triesMost {
 			continue
 		}
@@ -69,6 +74,9 @@ func (m *maildrop) removeBatch(ctx context.Context, ids []backends.MessageID, di
 			return removals, err
 		}
 		for i, id := range ids {
+			if e, ok := there.found[string(id)]; ok && e.MailboxIDs == nil {
+				removals[i].Failure = backends.Fail(backends.Temporary, "the server does not say in which mailboxes the message %q is", id)
+			}
 			if e, ok := refused[string(id)]; ok && e.Type != "notFound" {
 				removals[i].Failure = e.failure("remove")
 			}
@@ -82,6 +90,7 @@ func (m *maildrop) set(ctx context.Context, found map[string]email, state string
 	destroy, update := []string{}, map[string]any{}
 	for id, e := range found {
 		switch {
+		case e.MailboxIDs == nil: // destroyed, it might be missing elsewhere
 		case disposal == backends.DisposalTrash && m.trash != m.box:
 			update[id] = map[string]any{"mailboxIds/" + m.box: nil, "mailboxIds/" + m.trash: true}
 		case len(e.MailboxIDs) > 1:
