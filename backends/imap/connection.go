@@ -104,17 +104,64 @@ func ended(ctx context.Context, err error) error {
 func (s *Store) authenticate(ctx context.Context, client *client, c backends.Credential) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.settings.Timeout))
 	defer cancel()
-	var err error
-	client.caps, err = call(ctx, client, func() (imap.CapSet, error) {
+	caps, err := call(ctx, client, func() (imap.CapSet, error) {
+		client.wire.takeAlert()
 		if err := s.login(client, c); err != nil {
 			return nil, err
 		}
 		return client.Caps(), nil
 	})
-	if err == nil && client.caps == nil {
-		err = backends.Fail(backends.Temporary, "the server does not say what it can do")
+	if err != nil {
+		return s.loginFailure(client, c, err)
 	}
-	return failure("login as "+s.loginName(c), err, backends.BadCredentials)
+	if client.caps = caps; caps == nil {
+		return backends.Fail(backends.Temporary, "the server does not say what it can do")
+	}
+	return s.identify(ctx, client)
+}
+
+// loginFailure is what a refused login is told as.
+func (s *Store) loginFailure(client *client, c backends.Credential, err error) error {
+	operation := "login as " + s.loginName(c)
+	var known *backends.Failure
+	var said *imap.Error
+	if errors.As(err, &known) || !errors.As(err, &said) {
+		return failure(operation, err, backends.BadCredentials)
+	}
+	refusal := *said
+	if text := client.wire.takeAlert(); text != "" && (refusal.Code == "" || isAlert(refusal.Code)) {
+		refusal.Code, refusal.Text = imap.ResponseCodeAlert, strings.TrimSpace(refusal.Text+" "+text)
+	}
+	name, _, _ := strings.Cut(c.User, "@")
+	typed := []string{string(c.Secret), s.settings.Master.Password, c.User, c.ActAs, name}
+	return s.advise(told(loginRefused(&refusal, typed), &refusal, operation, err))
+}
+
+// advise tells the administrator, where there are too many connections, how many there are.
+func (s *Store) advise(err error) error {
+	var f *backends.Failure
+	if !errors.As(err, &f) || f.Kind != backends.Throttled || s.pool == nil {
+		return err
+	}
+	advised := *f
+	advised.Detail += fmt.Sprintf("; %d connections are open: \"connections.total\" (%d) and \"connections.per_account\" (%d) have to stay below what the server allows for one address and one account",
+		len(s.pool.total), s.settings.Pool.Total, s.settings.Pool.PerAccount)
+	return &advised
+}
+
+// identify says who we are, where that is wanted (RFC 2971): servers of Coremail open no mailbox
+// for a client that has not. What comes of it otherwise does not matter.
+func (s *Store) identify(ctx context.Context, client *client) error {
+	if !client.caps.Has(imap.CapID) {
+		return nil
+	}
+	_, err := call(ctx, client, func() (*imap.IDData, error) {
+		return client.ID(&imap.IDData{Name: "Dipylon", Version: remote.Version()}).Wait()
+	})
+	if err != nil && !isRefusal(err) {
+		return failure("identify", err, backends.Temporary)
+	}
+	return nil
 }
 
 // login chooses the command: AUTHENTICATE where an identity is to be acted for or the
@@ -131,7 +178,10 @@ func (s *Store) login(client *client, c backends.Credential) error {
 	}
 	caps := client.Caps()
 	if caps.Has(imap.AuthCap(sasl.Plain)) {
-		return client.Authenticate(sasl.NewPlainClient(actAs, user, password))
+		err := client.Authenticate(sasl.NewPlainClient(actAs, user, password))
+		if !notUnderstood(err) || actAs != "" && actAs != user || caps.Has(imap.CapLoginDisabled) {
+			return err
+		}
 	}
 	if actAs != "" && actAs != user {
 		return backends.Fail(backends.Unsupported, "the server offers no AUTH=PLAIN, which acting for %s needs", actAs)
@@ -142,6 +192,12 @@ func (s *Store) login(client *client, c backends.Credential) error {
 	return client.Login(user, password).Wait()
 }
 
+// notUnderstood says whether a server offers what it does not have: AUTH=PLAIN, answered with BAD.
+func notUnderstood(err error) bool {
+	var said *imap.Error
+	return errors.As(err, &said) && said.Type == imap.StatusResponseTypeBad && meaningOf(said.Text)&^saysOutage == 0
+}
+
 func (s *Store) loginToken(client *client, user, token string) error {
 	mechanism, err := newBearer(client.Caps().AuthMechanisms(), s.settings.Address, user, token)
 	if err != nil {
@@ -149,7 +205,7 @@ func (s *Store) loginToken(client *client, user, token string) error {
 	}
 	err = client.Authenticate(mechanism)
 	var said *imap.Error
-	if mechanism.refusal != "" && errors.As(err, &said) && said.Code == "" {
+	if mechanism.refusal != "" && errors.As(err, &said) && said.Code == "" && meaningOf(said.Text)&(saysLimit|saysOutage) == 0 {
 		return backends.Fail(backends.BadCredentials, "the server refuses the token, with %q: %w", mechanism.refusal, err)
 	}
 	return err

@@ -55,24 +55,38 @@ func failure(operation string, err error, without backends.Kind) error {
 		return err
 	}
 	var status *imap.Error
-	if errors.As(err, &status) {
-		f, ok := failures[status.Code]
-		switch {
-		case ok && f.Kind == backends.OverQuota && ofTraffic(status):
-			f = backends.Failure{Kind: backends.Throttled}
-		case ok:
-		case status.Code == "" && strings.EqualFold(status.Text, "Over quota"):
-			f = backends.Failure{Kind: backends.OverQuota} // QUIRK: Cyrus 3.6 says it in words alone
-		case status.Type == imap.StatusResponseTypeNo:
-			f = backends.Failure{Kind: without}
-		default: // BAD, BYE: the two sides do not understand each other, or the server goes down
-			f = backends.Failure{Kind: backends.Temporary}
-		}
-		made := backends.Fail(f.Kind, "%s: %w", operation, err)
-		made.Code, made.Text = f.Code, f.Text
-		return made
+	if !errors.As(err, &status) {
+		return backends.Fail(backends.Temporary, "%s: %w", operation, err)
 	}
-	return backends.Fail(backends.Temporary, "%s: %w", operation, err)
+	f, ok := failures[status.Code]
+	says := meaningOf(status.Text)
+	trouble, troubled := says.trouble()
+	switch {
+	case ok && f.Kind == backends.OverQuota && ofTraffic(status):
+		f = backends.Failure{Kind: backends.Throttled}
+	case ok:
+	case status.Code == "" && strings.EqualFold(status.Text, "Over quota"):
+		f = backends.Failure{Kind: backends.OverQuota} // QUIRK: Cyrus 3.6 says it in words alone
+	case troubled:
+		f = trouble
+	case without == backends.NotFound && says&saysBlocked != 0: // not the mailbox is missing: its owner may not
+		f = backends.Failure{Kind: backends.Permanent, Code: "5.7.1", Text: alert("the mail server does not open the mailbox", status.Text, nil)}
+	case status.Type == imap.StatusResponseTypeNo:
+		f = backends.Failure{Kind: without}
+	default: // BAD, BYE: the two sides do not understand each other, or the server goes down
+		f = backends.Failure{Kind: backends.Temporary}
+	}
+	return told(f, status, operation, err)
+}
+
+// told makes a failure of a row of the table.
+func told(f backends.Failure, status *imap.Error, operation string, err error) *backends.Failure {
+	made := backends.Fail(f.Kind, "%s: %w", operation, err)
+	made.Code, made.Text, made.Guess = f.Code, f.Text, f.Guess
+	if f.Kind == backends.Throttled || f.Kind == backends.Temporary {
+		made.RetryAfter = retryAfter(status.Text)
+	}
+	return made
 }
 
 // ofTraffic says whether a quota is one of traffic and not of space: that of a server that ends
@@ -93,7 +107,7 @@ func (s *Store) connectFailure(err error) error {
 	case errors.As(err, &known):
 		return err
 	case errors.As(err, &status):
-		return failure("connect to "+address, err, backends.Temporary)
+		return s.advise(failure("connect to "+address, err, backends.Temporary))
 	case errors.Is(err, errPlain):
 		return remote.Unsafe(backends.Fail(backends.Temporary, "connect to %s: %w; is %s right?", address, err, noTLS))
 	}

@@ -76,19 +76,21 @@ func TestRefusals(t *testing.T) {
 		code   string
 		detail string
 	}{
-		"no reason":      {&fakeimap.Server{On: login("NO who are you")}, password, backends.BadCredentials, "5.7.8", "who are you"},
-		"wrong password": {&fakeimap.Server{On: login("NO [AUTHENTICATIONFAILED] no")}, password, backends.BadCredentials, "5.7.8", "AUTHENTICATIONFAILED"},
-		"expired":        {&fakeimap.Server{On: login("NO [EXPIRED] change it")}, password, backends.Permanent, "5.7.8", "change it"},
-		"not allowed":    {&fakeimap.Server{On: login("NO [AUTHORIZATIONFAILED] no")}, password, backends.Permanent, "5.7.1", "AUTHORIZATIONFAILED"},
-		"encryption":     {&fakeimap.Server{On: login("NO [PRIVACYREQUIRED] no")}, password, backends.Permanent, "5.7.11", "PRIVACYREQUIRED"},
-		"administrator":  {&fakeimap.Server{On: login("NO [CONTACTADMIN] no")}, password, backends.Permanent, "5.3.0", "CONTACTADMIN"},
-		"outage":         {&fakeimap.Server{On: login("NO [UNAVAILABLE] the database is away")}, password, backends.Temporary, "4.3.0", "the database is away"},
-		"a bug":          {&fakeimap.Server{On: login("NO [SERVERBUG] oops")}, password, backends.Temporary, "4.3.0", "oops"},
-		"in use":         {&fakeimap.Server{On: login("NO [INUSE] another")}, password, backends.InUse, "4.2.1", "another"},
-		"limit":          {&fakeimap.Server{On: login("NO [LIMIT] too many connections")}, password, backends.Throttled, "4.7.0", "too many connections"},
-		"throttled":      {&fakeimap.Server{On: login("NO [THROTTLED] slowly")}, password, backends.Throttled, "4.7.0", "slowly"},
-		"not understood": {&fakeimap.Server{On: login("BAD what")}, password, backends.Temporary, "4.3.0", "what"},
-		"referral":       {&fakeimap.Server{On: login("NO [REFERRAL imap://ada@other.example/] there")}, password, backends.Permanent, "5.7.1", "it refers to imap://ada@other.example/"},
+		"no reason":           {&fakeimap.Server{On: login("NO who are you")}, password, backends.BadCredentials, "5.7.8", "who are you"},
+		"wrong password":      {&fakeimap.Server{On: login("NO [AUTHENTICATIONFAILED] no")}, password, backends.BadCredentials, "5.7.8", "AUTHENTICATIONFAILED"},
+		"expired":             {&fakeimap.Server{On: login("NO [EXPIRED] change it")}, password, backends.Permanent, "5.7.8", "change it"},
+		"not allowed":         {&fakeimap.Server{On: login("NO [AUTHORIZATIONFAILED] no")}, password, backends.Permanent, "5.7.1", "AUTHORIZATIONFAILED"},
+		"encryption":          {&fakeimap.Server{On: login("NO [PRIVACYREQUIRED] no")}, password, backends.Permanent, "5.7.11", "PRIVACYREQUIRED"},
+		"administrator":       {&fakeimap.Server{On: login("NO [CONTACTADMIN] no")}, password, backends.Permanent, "5.3.0", "CONTACTADMIN"},
+		"outage":              {&fakeimap.Server{On: login("NO [UNAVAILABLE] the database is away")}, password, backends.Temporary, "4.3.0", "the database is away"},
+		"a bug":               {&fakeimap.Server{On: login("NO [SERVERBUG] oops")}, password, backends.Temporary, "4.3.0", "oops"},
+		"in use":              {&fakeimap.Server{On: login("NO [INUSE] another")}, password, backends.InUse, "4.2.1", "another"},
+		"limit":               {&fakeimap.Server{On: login("NO [LIMIT] too many connections")}, password, backends.Throttled, "4.7.0", "too many connections"},
+		"throttled":           {&fakeimap.Server{On: login("NO [THROTTLED] slowly")}, password, backends.Throttled, "4.7.0", "slowly"},
+		"an alert":            {&fakeimap.Server{On: login("NO [ALERT] something else")}, password, backends.Temporary, "4.3.0", "something else"},
+		"an outage in a text": {&fakeimap.Server{On: login("NO Server Unavailable. 15")}, password, backends.Temporary, "4.3.0", "Unavailable"},
+		"not understood":      {&fakeimap.Server{On: login("BAD what")}, password, backends.Temporary, "4.3.0", "what"},
+		"referral":            {&fakeimap.Server{On: login("NO [REFERRAL imap://ada@other.example/] there")}, password, backends.Permanent, "5.7.1", "it refers to imap://ada@other.example/"},
 		"BYE for an answer": {
 			&fakeimap.Server{On: []fakeimap.Rule{on("AUTHENTICATE", "* BYE [UNAVAILABLE] going down\nCLOSE")}}, password, backends.Temporary, "4.3.0", "going down",
 		},
@@ -125,6 +127,95 @@ func TestRefusals(t *testing.T) {
 			}
 			if strings.Contains(failed.Error(), "ada-secret") || strings.Contains(failed.Error(), "t0ken") {
 				t.Errorf("the secret is in %q", failed.Error())
+			}
+		})
+	}
+}
+
+// TestPlainNotUnderstood: a server that offers AUTH=PLAIN and answers it with BAD is asked by LOGIN;
+// where somebody is acted for, that would open the wrong mailbox.
+func TestPlainNotUnderstood(t *testing.T) {
+	t.Parallel()
+	bad := []fakeimap.Rule{on("AUTHENTICATE PLAIN", "TAG BAD unknown command\n")}
+	f := fakeimap.Start(t, &fakeimap.Server{On: bad})
+	if _, err := storeOf(t, f, nil).Login(t.Context(), password); err != nil || len(f.Heard("LOGIN")) != 1 {
+		t.Errorf("the login fails with %v; it said %q", err, f.Heard(""))
+	}
+	actAs := password
+	actAs.ActAs = "bob@peer.example"
+	f = fakeimap.Start(t, &fakeimap.Server{On: bad})
+	if _, err := storeOf(t, f, nil).Login(t.Context(), actAs); err == nil || len(f.Heard("LOGIN")) != 0 {
+		t.Errorf("acting for somebody it fails with %v; it said %q", err, f.Heard(""))
+	}
+	f = fakeimap.Start(t, &fakeimap.Server{On: []fakeimap.Rule{on("AUTHENTICATE PLAIN", "TAG NO wrong\n")}})
+	if _, err := storeOf(t, f, nil).Login(t.Context(), password); backends.KindOf(err) != backends.BadCredentials || len(f.Heard("LOGIN")) != 0 {
+		t.Errorf("a password that is wrong is tried again: %v; it said %q", err, f.Heard(""))
+	}
+}
+
+// TestIdentifies: a server that has ID is told who we are (RFC 2971), before a mailbox is opened; what
+// it makes of it does not matter.
+func TestIdentifies(t *testing.T) {
+	t.Parallel()
+	for name, rule := range map[string]fakeimap.Rule{
+		"taken":   {},
+		"refused": on("ID", "TAG BAD no\n"),
+		"odd":     on("ID", "* ID (\"name\" what {3}\nabc (x\nTAG OK\n"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := twoMessages()
+			f.Caps = fakeimap.Caps + " ID"
+			f.On = []fakeimap.Rule{rule}
+			if rule.Command == "" {
+				f.On = nil
+			}
+			identified := false
+			f.On = append(f.On, fakeimap.Rule{Command: "^ID", Make: func(_, _, right string) string { identified = true; return right }},
+				fakeimap.Rule{Command: "^SELECT", Make: func(tag, _, right string) string {
+					if !identified && rule.Command == "" {
+						return tag + " NO SELECT Unsafe Login. Please contact the service\r\n"
+					}
+					return right
+				}})
+			d := openInbox(t, storeOf(t, fakeimap.Start(t, f), nil))
+			if got := list(t, d); len(got) != 2 {
+				t.Errorf("the list is %+v", got)
+			}
+			if said := f.Heard("ID"); len(said) != 1 || !strings.Contains(said[0], `"name" "Dipylon"`) {
+				t.Errorf("it said %q", said)
+			}
+		})
+	}
+	f := fakeimap.Start(t, twoMessages())
+	openInbox(t, storeOf(t, f, nil))
+	if said := f.Heard("ID"); len(said) != 0 {
+		t.Errorf("to a server that has no ID it said %q", said)
+	}
+}
+
+// TestAlertBefore: what a server says for the user in front of its refusal is part of it.
+func TestAlertBefore(t *testing.T) {
+	t.Parallel()
+	f := fakeimap.Start(t, &fakeimap.Server{On: []fakeimap.Rule{on("AUTHENTICATE", "* NO [WEBALERT https://x.example/] Web login required.\nTAG NO LOGIN failed\n")}})
+	_, err := storeOf(t, f, nil).Login(t.Context(), password)
+	if f := backends.AsFailure(err); f == nil || f.Kind != backends.Permanent || !strings.Contains(f.Reply().Text, "Web login required.") {
+		t.Errorf("it is told as %v", err)
+	}
+}
+
+// TestConnectionLimit: a server's limit of connections is told with what to set.
+func TestConnectionLimit(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]*fakeimap.Server{
+		"at login":        {On: login("NO Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10)")},
+		"in the greeting": {Greeting: "* BYE Too many connections from your address"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := storeOf(t, fakeimap.Start(t, f), nil).Login(t.Context(), password)
+			if failed := backends.AsFailure(err); failed == nil || failed.Kind != backends.Throttled || !strings.Contains(failed.Detail, `"connections.total" (512)`) {
+				t.Errorf("it is told as %v", err)
 			}
 		})
 	}

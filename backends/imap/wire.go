@@ -47,6 +47,7 @@ type wire struct {
 	patience patience
 	bye      *imap.Error
 	referral string
+	alert    string // the last text for the user (RFC 9051 §7.1) that came without a tag
 	validity uint32
 	cause    error // why the connection ended, the first of what was noticed
 }
@@ -250,6 +251,8 @@ func (w *wire) note(line string) bool {
 	switch {
 	case code == "REFERRAL":
 		w.referral = argument
+	case found[1] == "*" && isAlert(imap.ResponseCode(code)):
+		w.alert = found[5]
 	case code == "UIDVALIDITY":
 		if v, err := strconv.ParseUint(argument, 10, 32); err == nil {
 			w.validity = uint32(v)
@@ -259,6 +262,15 @@ func (w *wire) note(line string) bool {
 		w.bye = &imap.Error{Type: imap.StatusResponseTypeBye, Code: imap.ResponseCode(code), Text: found[5]}
 	}
 	return true
+}
+
+// takeAlert is what the server has said for the user, once.
+func (w *wire) takeAlert() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text := w.alert
+	w.alert = ""
+	return text
 }
 
 // uidValidity is the one that the server told last; 0: none so far.
