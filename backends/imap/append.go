@@ -15,23 +15,14 @@ import (
 // more afterwards: QUIRK, a server may refuse an APPEND to the one that is selected for reading
 // alone.
 func has(conn *connection, folder, field, value string) (bool, error) {
-	if _, err := conn.client.Select(folder, &imap.SelectOptions{ReadOnly: true}).Wait(); err != nil {
+	if _, err := conn.open(folder, true); err != nil {
 		return false, err
 	}
 	found, err := conn.client.UIDSearch(&imap.SearchCriteria{Header: []imap.SearchCriteriaHeaderField{{Key: field, Value: value}}}, nil).Wait()
 	if err != nil {
 		return false, err
 	}
-	return len(found.AllUIDs()) > 0, deselect(conn)
-}
-
-// deselect leaves a folder that was selected for reading alone. CLOSE removes nothing there
-// (RFC 3501 §6.4.2), and every server has it.
-func deselect(conn *connection) error {
-	if conn.client.caps.Has(imap.CapUnselect) {
-		return conn.client.Unselect().Wait()
-	}
-	return conn.client.UnselectAndExpunge().Wait()
+	return len(found.AllUIDs()) > 0, conn.deselect()
 }
 
 // append adds a message to a folder (RFC 9051 §6.3.12).
@@ -39,7 +30,7 @@ func (s *Store) append(ctx context.Context, conn *connection, folder string, mes
 	_, err := call(ctx, conn.client, func() (*imap.AppendData, error) {
 		command := conn.client.Append(folder, size, &imap.AppendOptions{Flags: flags})
 		if _, err := io.Copy(command, message); err != nil {
-			_ = conn.client.Close() // half a literal cannot be taken back otherwise
+			conn.client.end(err) // half a literal cannot be taken back otherwise
 			_, _ = command.Wait()
 			return nil, err
 		}

@@ -23,12 +23,15 @@ type connection struct {
 	client *client
 	user   string // logged in as
 	proof  proof  // of the credential that opened it
+
+	selected bool // a mailbox is, or may be
+	readOnly bool // it was opened so
 }
 
 // call runs one exchange with the server and ends it with the context, at the price of the
 // connection: IMAP has no way to take a command back.
 func call[T any](ctx context.Context, client *client, exchange func() (T, error)) (T, error) {
-	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
+	stop := context.AfterFunc(ctx, func() { client.end(context.Cause(ctx)) })
 	v, err := exchange()
 	if !stop() && err != nil {
 		return v, fmt.Errorf("%w (%v)", context.Cause(ctx), err)
@@ -116,6 +119,11 @@ func (s *Store) authenticate(ctx context.Context, client *client, c backends.Cre
 	}
 	if client.caps = caps; caps == nil {
 		return backends.Fail(backends.Temporary, "the server does not say what it can do")
+	}
+	if !caps.Has(imap.CapUIDPlus) {
+		s.withoutUIDPlus.Do(func() {
+			s.log.Warn().Msg("the IMAP server has no UIDPLUS (RFC 4315): messages that a client deletes cannot be removed, and each QUIT after a DELE fails; set \"deleted: mark\" in the store's policy, or \"deleted: trash\" if the server has MOVE")
+		})
 	}
 	return s.identify(ctx, client)
 }

@@ -17,6 +17,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,18 +33,19 @@ import (
 
 // Store is one IMAP server. Make it with New.
 type Store struct {
-	settings   settings
-	domains    []string
-	hostname   string
-	stateDir   string
-	uidl       uidl.Rule
-	log        zerolog.Logger
-	tls        *tls.Config
-	pool       *connections
-	inFlight   smtpclient.InFlight
-	sent       remote.Sent // through submission
-	samples    samples
-	wrongSizes wrongSizes
+	settings       settings
+	domains        []string
+	hostname       string
+	stateDir       string
+	uidl           uidl.Rule
+	log            zerolog.Logger
+	tls            *tls.Config
+	pool           *connections
+	inFlight       smtpclient.InFlight
+	withoutUIDPlus sync.Once   // said of the server
+	sent           remote.Sent // through submission
+	samples        samples
+	wrongSizes     wrongSizes
 	// estimates is set once the server's sizes are known not to be exact.
 	estimates atomic.Bool
 }

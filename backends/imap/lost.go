@@ -62,7 +62,7 @@ func (m *maildrop) fetchAlone(ctx context.Context, p *part) (octets []byte, foun
 // askAlone asks for a part. The gate is closed.
 func (m *maildrop) askAlone(p *part) (found bool, err error) {
 	client := m.conn.client
-	defer context.AfterFunc(m.alive, func() { _ = client.Close() })()
+	defer context.AfterFunc(m.alive, func() { client.end(errClosed) })()
 	defer client.wire.expect()()
 	m.mu.Lock()
 	p.conn = m.conn
@@ -127,13 +127,16 @@ func (m *maildrop) reconnect(cause error) error {
 	}
 	m.reconnections++
 	m.fruitless.Add(1)
+	if cause == nil {
+		cause = m.conn.client.cause()
+	}
 	if !m.detached {
 		m.store.pool.release(m.conn, false)
 		m.detached = true
 	}
 	conn, err := m.store.acquire(m.alive, m.credential)
 	if err != nil {
-		return backends.Fail(backends.Temporary, "connect again: %w", err)
+		return backends.Fail(backends.Temporary, "connect again, as the connection ended (%v): %w", cause, err)
 	}
 	opened, err := m.selectFolder(m.alive, conn)
 	if err == nil && opened.validity != m.validity {
@@ -144,7 +147,7 @@ func (m *maildrop) reconnect(cause error) error {
 	}
 	if err != nil {
 		m.store.pool.release(conn, false)
-		return backends.Fail(backends.Temporary, "open the mailbox again: %w", err)
+		return backends.Fail(backends.Temporary, "open the mailbox again, as the connection ended (%v): %w", cause, err)
 	}
 	m.mu.Lock()
 	m.conn, m.exists = conn, opened.exists

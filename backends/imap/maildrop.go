@@ -100,7 +100,7 @@ func (m *maildrop) selectFolder(ctx context.Context, conn *connection) (opened m
 		}
 		name = strings.ReplaceAll(folder, "/", delimiter)
 	}
-	data, err := call(ctx, conn.client, func() (*imap.SelectData, error) { return conn.client.Select(name, nil).Wait() })
+	data, err := call(ctx, conn.client, func() (*imap.SelectData, error) { return conn.open(name, false) })
 	if err != nil {
 		err = failure("select "+name, err, backends.NotFound)
 		if backends.KindOf(err) == backends.Unsupported { // CANNOT: no folder can have such a name
@@ -250,7 +250,7 @@ func (m *maildrop) Close() error {
 	m.mu.Unlock()
 	m.stop()
 	if busy {
-		_ = conn.client.Close() // nobody wants the answers that are still to come
+		conn.client.end(errClosed) // nobody wants the answers that are still to come
 	}
 	<-m.done
 	m.exchanges.Wait()
@@ -259,10 +259,9 @@ func (m *maildrop) Close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	client := m.conn.client
-	unselected := client.caps.Has(imap.CapUnselect) && !busy && !m.lost()
+	unselected := !busy && !m.lost()
 	if unselected {
-		_, err := call(ctx, client, func() (struct{}, error) { return struct{}{}, client.Unselect().Wait() })
+		_, err := call(ctx, m.conn.client, func() (struct{}, error) { return struct{}{}, m.conn.deselect() })
 		unselected = err == nil
 	}
 	m.store.pool.release(m.conn, unselected)

@@ -291,6 +291,7 @@ var errBroken = errors.New("the connection broke")
 // the answer may be read.
 func (c *client) readLiteral(literal imap.LiteralReader, most int64) ([]byte, error) {
 	if size := literal.Size(); size > most {
+		c.wire.end(fmt.Errorf("the server sent %d octets for %d", size, most))
 		_ = c.wire.Close()
 		_, _ = io.Copy(io.Discard, literal) // what is buffered: the library waits for it to be read
 		return nil, fmt.Errorf("the server sent %d octets for %d: %w off", size, most, errBroken)

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -111,9 +112,11 @@ func (p *connections) opened(client *client) {
 	closed := p.closed
 	p.mu.Unlock()
 	if closed {
-		_ = client.Close()
+		client.end(errStoreClosed)
 	}
 }
+
+var errStoreClosed = errors.New("the store is closed")
 
 // account is an account with connections in use.
 type account struct {
@@ -129,7 +132,7 @@ func (p *connections) reserve(ctx context.Context, user string, proof proof) (*c
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
-		return nil, backends.Fail(backends.Temporary, "the store is closed")
+		return nil, backends.Fail(backends.Temporary, "%w", errStoreClosed)
 	}
 	a := p.inUse[user]
 	if a == nil {
@@ -198,7 +201,7 @@ func (p *connections) release(c *connection, healthy bool) {
 	defer p.unreserve(c.user)
 	p.mu.Lock()
 	_, taken := p.kept[c.proof]
-	keep := healthy && !p.closed && !taken && p.settings.Keep > 0
+	keep := healthy && !c.selected && !p.closed && !taken && p.settings.Keep > 0
 	if keep {
 		p.kept[c.proof] = c
 		time.AfterFunc(time.Duration(p.settings.Keep), func() { p.expire(c) })
@@ -242,6 +245,6 @@ func (p *connections) close() {
 		p.discard(c.client)
 	}
 	for _, client := range open {
-		_ = client.Close()
+		client.end(errStoreClosed)
 	}
 }

@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -88,13 +89,31 @@ func (m *maildrop) expunge(set imap.UIDSet) (imap.UIDSet, error) {
 	expunge := client.UIDExpunge(set)
 	errStore := store.Close()
 	errExpunge := expunge.Close()
-	if errStore != nil {
-		return nil, errStore
+	if errStore == nil && errExpunge == nil {
+		left, err := m.remaining(set)
+		if err == nil && len(left) > 0 {
+			err = m.unmark(left)
+		}
+		return left, err
 	}
-	if errExpunge != nil {
-		return nil, errExpunge
+	// What was not removed is marked, and would be in no list any more.
+	if err := m.unmark(set); err != nil {
+		return nil, err
 	}
-	return m.remaining(set)
+	return nil, cmp.Or(errStore, errExpunge)
+}
+
+// unmark takes the mark back. That the server refuses this, too, changes nothing.
+func (m *maildrop) unmark(set imap.UIDSet) error {
+	back := deleted()
+	back.Op = imap.StoreFlagsDel
+	err := m.conn.client.Store(set, back, nil).Close()
+	if isRefusal(err) {
+		m.store.log.Warn().Err(err).Str("account", m.account.ID).Str("uids", set.String()).
+			Msg("messages could not be removed, and are still marked as deleted: no session lists them")
+		return nil
+	}
+	return err
 }
 
 func deleted() *imap.StoreFlags {

@@ -133,7 +133,9 @@ func loginRefused(said *imap.Error, typed []string) backends.Failure {
 }
 
 // isAlert says whether a code's text is for the user (RFC 9051 §7.1). WEBALERT is Gmail's.
-func isAlert(code imap.ResponseCode) bool { return code == imap.ResponseCodeAlert || code == "WEBALERT" }
+func isAlert(code imap.ResponseCode) bool {
+	return code == imap.ResponseCodeAlert || code == "WEBALERT"
+}
 
 // alert is what the user is shown of a server's text, without what was typed, which may be a secret.
 func alert(introduction, text string, typed []string) string {

@@ -280,7 +280,31 @@ func (w *wire) uidValidity() uint32 {
 	return w.validity
 }
 
-// explain puts what the server said into an error that the library made of it.
+// end closes the connection, and says why to whoever meets it closed.
+func (c *client) end(why error) {
+	c.wire.end(why)
+	_ = c.Close()
+}
+
+// cause is why the connection has ended; nil: it has not, or nobody knows.
+func (c *client) cause() error {
+	c.wire.mu.Lock()
+	defer c.wire.mu.Unlock()
+	if c.wire.bye != nil {
+		return c.wire.bye
+	}
+	return c.wire.cause
+}
+
+// forgetUIDValidity is for another mailbox, of which the server may tell none.
+func (w *wire) forgetUIDValidity() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.validity = 0
+}
+
+// explain puts what the server said into an error that the library made of it, and why the connection
+// ended into one that is about that it has.
 func (c *client) explain(err error) error {
 	if err == nil {
 		return nil
@@ -288,9 +312,15 @@ func (c *client) explain(err error) error {
 	c.wire.mu.Lock()
 	defer c.wire.mu.Unlock()
 	var said *imap.Error
-	if !errors.As(err, &said) && c.wire.bye != nil {
+	switch cause := c.wire.cause; {
+	case errors.As(err, &said):
+	case c.wire.bye != nil:
 		err = fmt.Errorf("%w (%v)", c.wire.bye, err)
 		said = c.wire.bye
+	case cause == nil && !errors.Is(err, net.ErrClosed):
+		c.wire.cause = err // what the library complains of ends the connection
+	case cause != nil && !errors.Is(err, cause):
+		err = fmt.Errorf("%w (%w)", cause, err)
 	}
 	if said != nil && said.Code == "REFERRAL" && c.wire.referral != "" {
 		err = fmt.Errorf("%w; it refers to %s", err, c.wire.referral)

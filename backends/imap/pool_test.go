@@ -1,0 +1,176 @@
+package imap_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/imap"
+	"github.com/dipylon/dipylon/test/fakeimap"
+)
+
+// likeCourier is a server that has no UNSELECT, and takes no APPEND while a mailbox is selected
+// read-only.
+func likeCourier(f *fakeimap.Server, caps string) *fakeimap.Server {
+	f.Caps = caps
+	examined := make(map[int]bool)
+	count := 0
+	f.On = append(f.On,
+		fakeimap.Rule{Command: "^GREETING", Make: func(_, _, right string) string { count++; return right }},
+		fakeimap.Rule{Command: "^EXAMINE", Make: func(_, _, right string) string { examined[count] = true; return right }},
+		fakeimap.Rule{Command: "^(CLOSE|SELECT|UNSELECT)", Make: func(_, _, right string) string { examined[count] = false; return right }},
+		fakeimap.Rule{Command: "^APPEND", Make: func(tag, _, right string) string {
+			if examined[count] {
+				return tag + " NO the mailbox is open read-only\r\n"
+			}
+			return right
+		}})
+	return f
+}
+
+// TestNothingSelected: what looks into a folder leaves none selected, by UNSELECT or, where the folder
+// was opened read-only, by CLOSE; a connection with a folder selected is not used again.
+func TestNothingSelected(t *testing.T) {
+	t.Parallel()
+	keeper := map[string]any{"master": map[string]any{"user": "keeper", "password": "keeper-secret"}, "delivery": map[string]any{"append": true}}
+	for name, tt := range map[string]struct {
+		caps  string
+		rules []fakeimap.Rule
+		conns int
+	}{
+		"UNSELECT":         {fakeimap.Caps, nil, 1},
+		"CLOSE":            {"IMAP4rev1 UIDPLUS AUTH=PLAIN SASL-IR", nil, 1},
+		"neither":          {"IMAP4rev1 UIDPLUS AUTH=PLAIN SASL-IR", []fakeimap.Rule{on("CLOSE", "TAG BAD no\n")}, 2},
+		"UNSELECT refused": {fakeimap.Caps, []fakeimap.Rule{on("UNSELECT", "TAG BAD no\n")}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := fakeimap.Start(t, likeCourier(&fakeimap.Server{On: tt.rules}, tt.caps))
+			s := storeOf(t, f, keeper)
+			d := backends.Delivery{Key: "again", Recipients: []string{"ada@peer.example"}, Retry: true, Size: int64(len(one))}
+			verdicts, err := s.Deliver(t.Context(), d, strings.NewReader(one))
+			if err != nil || verdicts[0].Failure != nil {
+				t.Fatalf("the retry is not delivered: %v %v", err, verdicts)
+			}
+			if got := f.Appended(); len(got) != 1 || !strings.HasSuffix(got[0], one) {
+				t.Errorf("appended is %q", got)
+			}
+			if f.Accepted() != tt.conns {
+				t.Errorf("it took %d connections, not %d: %q", f.Accepted(), tt.conns, f.Heard(""))
+			}
+		})
+	}
+}
+
+// TestMaildropIsNotClosed: CLOSE removes what is marked as deleted (RFC 9051 §6.4.1): it is never said
+// to a mailbox that was opened for a session.
+func TestMaildropIsNotClosed(t *testing.T) {
+	t.Parallel()
+	f := twoMessages()
+	f.Caps = "IMAP4rev1 UIDPLUS AUTH=PLAIN"
+	s := storeOf(t, fakeimap.Start(t, f), nil)
+	for range 2 {
+		d := openInbox(t, s)
+		list(t, d)
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if said := f.Heard("CLOSE"); len(said) > 0 || f.Accepted() != 2 {
+		t.Errorf("it said %q on %d connections", said, f.Accepted())
+	}
+}
+
+// TestExpungeRefused: a message that could not be removed has no mark of it left: it would disappear
+// from every list.
+func TestExpungeRefused(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		rules    []fakeimap.Rule
+		disposal backends.Disposal
+		caps     string
+		kind     backends.Kind
+	}{
+		"NO":            {[]fakeimap.Rule{on("UID EXPUNGE", "TAG NO [NOPERM] not yours\n")}, backends.DisposalRemove, fakeimap.Caps, backends.Permanent},
+		"BAD":           {[]fakeimap.Rule{on("UID EXPUNGE", "TAG BAD no\n")}, backends.DisposalRemove, fakeimap.Caps, backends.Temporary},
+		"nothing done":  {[]fakeimap.Rule{{Command: "^UID EXPUNGE", Answer: "TAG ok without an effect\n"}, on("UID SEARCH UID 4", "* SEARCH 4\nTAG OK done\n")}, backends.DisposalRemove, fakeimap.Caps, backends.Temporary},
+		"after a copy":  {[]fakeimap.Rule{on("UID EXPUNGE", "TAG NO [NOPERM] not yours\n")}, backends.DisposalTrash, "IMAP4rev1 UIDPLUS SPECIAL-USE AUTH=PLAIN", backends.Permanent},
+		"and forbidden": {[]fakeimap.Rule{on("UID EXPUNGE", "TAG NO no\n"), {Command: `^UID STORE .*-FLAGS`, Answer: "TAG NO no\n"}}, backends.DisposalRemove, fakeimap.Caps, backends.Permanent},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := twoMessages()
+			f.Caps, f.On = tt.caps, tt.rules
+			s := storeOf(t, fakeimap.Start(t, f), nil)
+			d := openInbox(t, s)
+			list(t, d)
+			removals, err := d.Remove(t.Context(), []backends.MessageID{"7.4"}, tt.disposal)
+			kind := backends.KindOf(err)
+			if err == nil && removals[0].Failure != nil {
+				kind = removals[0].Failure.Kind
+			}
+			if kind != tt.kind {
+				t.Errorf("it is told as %v (%v, %v)", kind, err, removals)
+			}
+			if name != "and forbidden" && f.Deleted(4) {
+				t.Errorf("the mark is left: %q", f.Heard("UID STORE"))
+			}
+			if f.Deleted(1) {
+				t.Error("another message is marked")
+			}
+		})
+	}
+}
+
+// TestNoUIDPlusIsSaid: once, at the first login, with what to set.
+func TestNoUIDPlusIsSaid(t *testing.T) {
+	t.Parallel()
+	for caps, want := range map[string]int{"IMAP4rev1 AUTH=PLAIN": 1, "IMAP4rev1 AUTH=PLAIN MOVE": 1, fakeimap.Caps: 0, "IMAP4rev2 AUTH=PLAIN": 0} {
+		var log bytes.Buffer
+		s := imap.New(imap.WithLogger(zerolog.New(zerolog.SyncWriter(&log))))
+		configureFor(t, s, fakeimap.Start(t, &fakeimap.Server{Caps: caps}), map[string]any{"connections": map[string]any{"keep": "0s"}})
+		for range 2 {
+			if _, err := s.Login(t.Context(), password); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := strings.Count(log.String(), "UIDPLUS"); got != want {
+			t.Errorf("with %q it is said %d times: %s", caps, got, log.String())
+		}
+	}
+}
+
+// TestFirstCause: whoever meets a connection that has ended is told why it did.
+func TestFirstCause(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		rule fakeimap.Rule
+		want string
+	}{
+		"closed by the server": {fakeimap.Rule{Command: "^UID FETCH 1:", Drop: true}, "EOF"},
+		"with a BYE":           {on("UID FETCH 1:", "* BYE Autologout; idle for too long\nCLOSE"), "Autologout"},
+		"no response":          {on("UID FETCH 1:", "what is this\nTAG OK\n"), "what"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := twoMessages()
+			f.On = []fakeimap.Rule{tt.rule}
+			d := openInbox(t, storeOf(t, fakeimap.Start(t, f), map[string]any{"uidl": "header:X-UIDL"}))
+			for _, err := range d.List(t.Context()) {
+				if err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("the list fails with %v", err)
+				}
+			}
+			f.Set(fakeimap.Rule{Command: "^(AUTHENTICATE|LOGIN)", Answer: "TAG NO [UNAVAILABLE] away\n"})
+			for range 2 {
+				_, err := d.Remove(t.Context(), []backends.MessageID{"7.4"}, backends.DisposalMark)
+				if err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("what comes after it fails with %v", err)
+				}
+			}
+		})
+	}
+}
