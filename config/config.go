@@ -191,7 +191,7 @@ type POP3 struct {
 	Measure        Size `yaml:"measure" min:"64KiB" max:"100GiB"`
 	PlaintextLogin bool `yaml:"plaintext_login"`
 	// Quirks are what is done for old clients, see pop3.Quirks.
-	Quirks []string `yaml:"quirks" enum:"auth-list bare-lf last no-nul"`
+	Quirks []string `yaml:"quirks" enum:"auth-list bare-lf last long-auth no-nul"`
 }
 
 // SMTP is what the protocol smtp does; its timeouts are for submission too.
@@ -238,7 +238,7 @@ func withDefaults(hostname string) Config {
 		},
 		Login:      Login{Names: slices.Clone(LoginNames), Certificate: "email", Remember: minutes(5)},
 		Policy:     defaultPolicy(),
-		POP3:       POP3{Login: minutes(1), Strangers: 500, Measure: 32 << 20, Quirks: []string{"auth-list", "bare-lf"}},
+		POP3:       POP3{Login: minutes(1), Strangers: 500, Measure: 32 << 20, Quirks: []string{"auth-list", "bare-lf", "long-auth"}},
 		SMTP:       SMTP{BareNewlines: "reject", Hops: 100, Command: minutes(5), Data: minutes(3), Session: minutes(120)},
 		Submission: Submission{BareNewlines: "reject"},
 	}

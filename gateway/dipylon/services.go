@@ -114,7 +114,7 @@ func quirksOf(names []string) pop3.Quirks {
 }
 
 var quirkNames = map[string]pop3.Quirks{
-	"auth-list": pop3.QuirkAuthList, "bare-lf": pop3.QuirkBareLF, "last": pop3.QuirkLast, "no-nul": pop3.QuirkNoNUL,
+	"auth-list": pop3.QuirkAuthList, "bare-lf": pop3.QuirkBareLF, "last": pop3.QuirkLast, "no-nul": pop3.QuirkNoNUL, "long-auth": pop3.QuirkLongAuth,
 }
 
 func newSMTP(s shape, log zerolog.Logger, tlsConfig *tls.Config) *smtp.Server {

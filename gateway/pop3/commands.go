@@ -113,6 +113,7 @@ func (v verb) arguments(rest []byte) (args, error) {
 		return args{}, errCharacter
 	}
 	a, more := splitArgs(rest)
+	a.rest = rest
 	if more || a.n < v.min || a.n > v.max {
 		return args{}, errArguments
 	}

@@ -50,7 +50,7 @@
 // # Deviations
 //
 // Blanks in front of a command are skipped. What else is done for old clients is in [Quirks]:
-// lines that end in LF alone and a bare AUTH, unless that is turned off; LAST, and messages
+// lines that end in LF alone, a bare AUTH and one with a long initial response, unless that is turned off; LAST, and messages
 // without NUL, where it is turned on. CAPA keeps SASL and USER in the TRANSACTION
 // state although they are refused there: RFC 5034 §3 and RFC 2449 §6.2 want that.
 package pop3

@@ -11,6 +11,7 @@ import (
 const (
 	maxCommandLine = 255       // RFC 2449 §4
 	maxSASLLine    = 12288 + 2 // RFC 4954 §4 has the number; RFC 5034 §4 leaves it open
+	maxMechanism   = 64        // of AUTH, a mechanism's name, and the blanks between them
 	maxDiscarded   = 64 << 10  // of an overlong line, before the connection is given up
 	inputSize      = 512       // what an idle session keeps
 )
@@ -31,6 +32,7 @@ type input struct {
 	r, w    int // buf[r:w] is unread
 	scanned int // buf[r:r+scanned] has no LF
 	skipped int // octets of an overlong line that are gone
+	auth    int // the bound of a line that begins with AUTH, where it has one of its own
 	err     error
 	total   int64
 }
@@ -60,6 +62,7 @@ func (in *input) line(limit int, bareLF bool, from filler) ([]byte, error) {
 // take cuts a line from the buffer; ok is false when there is none yet.
 func (in *input) take(limit int, bareLF bool) (line []byte, ok bool, err error) {
 	unread := in.buf[in.r:in.w]
+	limit = in.bound(limit)
 	i := bytes.IndexByte(unread[in.scanned:], '\n')
 	if i < 0 {
 		return nil, false, in.keep(limit)
@@ -81,6 +84,18 @@ func (in *input) take(limit int, bareLF bool) (line []byte, ok bool, err error) 
 	return line, true, nil
 }
 
+// bound is the limit of the line that begins here.
+func (in *input) bound(limit int) int {
+	if in.auth <= limit {
+		return limit
+	}
+	start := bytes.TrimLeft(in.buf[in.r:in.w], " ")
+	if len(start) >= 5 && bytes.EqualFold(start[:5], []byte("AUTH ")) {
+		return in.auth
+	}
+	return limit
+}
+
 // keep holds on to the start of a line, or lets it go when it is too long already.
 func (in *input) keep(limit int) error {
 	in.scanned = in.w - in.r
@@ -97,7 +112,7 @@ func (in *input) keep(limit int) error {
 
 // makeRoom leaves free space behind buf[:w], enough for a line.
 func (in *input) makeRoom(limit int) {
-	if size := max(limit, inputSize); len(in.buf) < size {
+	if size := max(in.bound(limit), inputSize); len(in.buf) < size {
 		grown := make([]byte, size)
 		in.w = copy(grown, in.buf[in.r:in.w])
 		in.buf, in.r = grown, 0

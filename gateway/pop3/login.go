@@ -167,6 +167,7 @@ func (s *session) loginFailed(err error) error {
 // auth conducts a SASL exchange (RFC 5034 §4). QUIRK: without a mechanism it lists them, see
 // QuirkAuthList.
 func (s *session) auth(_ context.Context, a args) error {
+	defer clear(a.rest)
 	offered := s.mechanisms()
 	if a.n == 0 && !s.server.quirk(QuirkAuthList) {
 		return errArguments
@@ -193,7 +194,6 @@ func (s *session) auth(_ context.Context, a args) error {
 		}
 	}
 	opened, err := s.exchange(mechanism, initial)
-	s.in.shrink()
 	return s.authDone(mechanism, opened, err)
 }
 

@@ -21,11 +21,16 @@ const (
 	// QuirkNoNUL sends NUL within a message as 0x80. Outlook Express took NUL for the
 	// message's end, and asked for the rest for ever. Sizes stay as they are.
 	QuirkNoNUL
+	// QuirkLongAuth takes AUTH with an initial response of 12288 octets in the same line, as
+	// SMTP does (RFC 4954 §4). RFC 5034 §4 wants that line within 255 octets, as RFC 2449 §4
+	// has it for all, and the response in one of its own; clients that came from SMTP send a
+	// token of OAuth along.
+	QuirkLongAuth
 	// NoQuirks is none, where zero is the default.
 	NoQuirks
 
 	// DefaultQuirks are those that clients of today have.
-	DefaultQuirks = QuirkAuthList | QuirkBareLF
+	DefaultQuirks = QuirkAuthList | QuirkBareLF | QuirkLongAuth
 )
 
 // Accessed is a [Maildrop] that knows which messages were read in earlier sessions.

@@ -167,14 +167,25 @@ func (s *session) converse() error {
 		return err
 	}
 	for {
+		s.in.auth = s.authBound()
 		line, err := s.readLine(maxCommandLine)
+		s.in.auth = 0
 		if err == nil || isFlawed(err) {
 			err = s.command(line, err)
 		}
+		s.in.shrink()
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// authBound is how long an AUTH command may be. QUIRK, see QuirkLongAuth.
+func (s *session) authBound() int {
+	if s.state == authorization && s.server.quirk(QuirkLongAuth) {
+		return maxSASLLine + maxMechanism
+	}
+	return 0
 }
 
 // secureFirst makes the TLS of a connection that begins with it (RFC 8314 §3).

@@ -407,9 +407,42 @@ func TestLongSASLResponses(t *testing.T) {
 	c.do("AUTH X-STEPS", "+ bm9uZQ==")
 	c.do(strings.Repeat("AAAA", 12288/4), "+ "+base64.StdEncoding.EncodeToString([]byte("none,9216")))
 	c.do(strings.Repeat("AAAA", 12288/4+1), "-ERR line too long")
-	c.do("AUTH PLAIN "+strings.Repeat("AAAA", 100), "-ERR line too long") // RFC 5034 §4: 255 octets for the command
 	c.do("USER bob", "+OK…")
 	c.do("PASS secret", "+OK…")
+}
+
+// An initial response comes with AUTH, and with no other command, and not after the login.
+func TestLongInitialResponses(t *testing.T) {
+	token := strings.Repeat("AAAA", 12288/4)
+	for name, tt := range map[string]struct {
+		line, want string
+		quirks     Quirks
+	}{
+		"as much as there may be":       {"AUTH X-STEPS " + token, "+ " + base64.StdEncoding.EncodeToString([]byte("9216")), 0},
+		"small letters, and blanks":     {"  auth x-steps " + token, "+ " + base64.StdEncoding.EncodeToString([]byte("9216")), 0},
+		"of 300 octets":                 {"AUTH X-STEPS " + strings.Repeat("AAAA", 75), "+ " + base64.StdEncoding.EncodeToString([]byte("225")), 0},
+		"more":                          {"AUTH X-STEPS " + token + token[:64], "-ERR line too long", 0},
+		"much more":                     {"AUTH X-STEPS " + token + token + token, "-ERR line too long", 0},
+		"of a mechanism that is not":    {"AUTH X-OTHER " + token, "-ERR no such mechanism", 0},
+		"that is not base64":            {"AUTH X-STEPS " + token[1:], "-ERR invalid base64", 0},
+		"another command":               {"USER " + token, "-ERR line too long", 0},
+		"a command that begins like it": {"AUTHX " + token, "-ERR line too long", 0},
+		"not wanted":                    {"AUTH X-STEPS " + token, "-ERR line too long", NoQuirks},
+		"not wanted, of 300 octets":     {"AUTH X-STEPS " + token[:300], "-ERR line too long", NoQuirks},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := start(t, newFake(first), quirks(tt.quirks)).dialTCP()
+			c.expect("+OK…")
+			c.do(tt.line, tt.want)
+			if strings.HasPrefix(tt.want, "+") {
+				c.do("*", "-ERR…")
+			}
+			c.do("USER bob", "+OK…")
+			c.do("PASS secret", "+OK…")
+			c.do("AUTH X-STEPS "+token, "-ERR line too long")
+			c.do("NOOP", "+OK")
+		})
+	}
 }
 
 // Passwords do not stay in the buffer that an idle session keeps.
