@@ -236,10 +236,11 @@ func (m *measurer) fly(i int, done chan struct{}) {
 // size gives a size, and finds it if need be.
 func (m *measurer) size(ctx context.Context, i int) (int64, error) {
 	for {
-		if size, known := m.drop.list.size(i); known {
+		m.mu.Lock()
+		if size, known := m.drop.list.size(i); known { // under the lock: it may be found at this moment
+			m.mu.Unlock()
 			return size, nil
 		}
-		m.mu.Lock()
 		done, mine := m.flight[i], false
 		if done == nil {
 			done, mine = make(chan struct{}), true
