@@ -140,7 +140,7 @@ func (p *parcel) groups() (groups []group) {
 
 // deliverTo delivers to one store, as many recipients at a time as it takes.
 func (p *parcel) deliverTo(ctx context.Context, g group) (outcomes []outcome) {
-	if limit := sizeLimit(ctx, g.store); limit >= 0 && p.envelope.Size > limit+traceMost {
+	if limit := sizeLimit(ctx, g.store); limit >= 0 && p.envelope.Size-traceMost > limit {
 		for _, address := range g.to {
 			outcomes = append(outcomes, outcome{address: address, err: errTooLarge})
 		}

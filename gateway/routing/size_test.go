@@ -63,6 +63,7 @@ func TestStoreMessageSize(t *testing.T) {
 		{"the larger is told", 20_000, 10_000, "SIZE 20000", 20_000, "250", "250", 20_000, "250"},
 		{"declared, more than any takes", 20_000, 10_000, "SIZE 20000", 20_001, "552 5.3.4", "", 0, ""},
 		{"not declared, more than any takes", 20_000, 10_000, "SIZE 20000", 0, "250", "250", 20_001, "552 5.3.4"},
+		{"as much as a number can say", 1<<63 - 1, 0, "SIZE 52428800", 60_000, "250", "250", 60_000, "250"},
 		{"more than the gateway takes", 1 << 40, 1 << 40, "SIZE 52428800", 52428801, "552 5.3.4", "", 0, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -85,6 +85,10 @@ func (c *content) answer(a answer) error {
 	return nil
 }
 
+// contentMost is where a message is none, but a plugin that goes on for ever: no system has mail
+// that large.
+const contentMost = 64 << 30
+
 // put takes a chunk. c.mu is held.
 func (c *content) put(chunk mem.BufferSlice) error {
 	n := int64(chunk.Len())
@@ -97,6 +101,8 @@ func (c *content) put(chunk mem.BufferSlice) error {
 		return fmt.Errorf("a chunk of %d octets", n)
 	case c.granted < 0:
 		return errors.New("a chunk that exceeds its window")
+	case c.total > contentMost:
+		return fmt.Errorf("a message of more than %d octets", int64(contentMost))
 	case c.size >= 0 && c.total > c.size:
 		return fmt.Errorf("a message that has more than its %d octets", c.size)
 	}

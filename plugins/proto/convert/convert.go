@@ -37,7 +37,9 @@ const (
 	ChunkMost     = 256 << 10 // octets of one chunk
 	KeyMost       = 64        // characters of Delivery.Key
 	addressMost   = 1024      // octets of an address
-	addressesMost = 10_000    // addresses of an account
+	addressesMost = 10_000    // addresses of an account, recipients of an outgoing message
+	addressOctets = 1 << 20   // of all addresses of an account: a session keeps them
+	mechanismMost = 32        // SASL mechanisms of a store
 	accountMost   = 255       // octets of an account's id
 	formerMost    = 1000      // former ids of an account
 	folderMost    = 1024      // octets of a folder's id
@@ -117,8 +119,14 @@ func timeFromProto(t *timestamppb.Timestamp) time.Time {
 	if t == nil || t.CheckValid() != nil {
 		return time.Time{}
 	}
-	return t.AsTime()
+	if at := t.AsTime(); at.Year() >= yearLeast && at.Year() < yearMost {
+		return at
+	}
+	return time.Time{}
 }
+
+// Years that a message can be of. Another one is a time that is not known.
+const yearLeast, yearMost = 1900, 2500
 
 func durationToProto(d time.Duration) *durationpb.Duration {
 	if d <= 0 {

@@ -324,7 +324,18 @@ func TestHostile(t *testing.T) {
 		{"account address without domain", account(func(m *pb.Account) { m.Address = "ann" })},
 		{"account addresses", account(func(m *pb.Account) { m.Addresses = []string{"a@b", ""} })},
 		{"too many addresses", account(func(m *pb.Account) { m.Addresses = make([]string, 20_000) })},
+		{"addresses of many octets", account(func(m *pb.Account) {
+			for i := range 2000 {
+				m.Addresses = append(m.Addresses, fmt.Sprintf("%0900d@x.example", i))
+			}
+		})},
 		{"description without a name", failed(DescriptionFromProto(&pb.Description{}))},
+		{"description with a name of two lines", failed(DescriptionFromProto(&pb.Description{Name: "Bad\r\nName"}))},
+		{"description with a name that ends its line", failed(DescriptionFromProto(&pb.Description{Name: "bad\n"}))},
+		{"description with a name in an unknown form", failed(DescriptionFromProto(&pb.Description{Name: "Bad Name"}))},
+		{"description with a long name", failed(DescriptionFromProto(&pb.Description{Name: long}))},
+		{"too many removals", failed(RemovalsFromProto(&pb.Removals{Removals: make([]*pb.Removal, 100)}, []backends.MessageID{"a"}))},
+		{"outgoing to too many", failed(OutgoingFromProto(&pb.Outgoing{Id: []byte("x"), Recipients: make([]string, 20_000)}))},
 		{"fetch without id", failed(FetchFromProto(&pb.Fetch{}))},
 		{"fetch in a form of the future", failed(FetchFromProto(&pb.Fetch{Id: []byte("x"), Rendering: &pb.Rendering{Body: 99}}))},
 		{"fetch in an encoding of the future", failed(FetchFromProto(&pb.Fetch{Id: []byte("x"), Rendering: &pb.Rendering{Encoding: 99}}))},
@@ -383,12 +394,37 @@ func TestMended(t *testing.T) {
 	})
 	same(t, must(t, entry, err), backends.Entry{ID: "x", Size: -1})
 	d, err := DescriptionFromProto(&pb.Description{
-		Name: "n\n", Credentials: []pb.CredentialKind{0, 1, 1, 77}, Mechanisms: []string{"plain", "PLAIN", "A B", ""},
+		Name: "n", Credentials: []pb.CredentialKind{0, 1, 1, 77}, Mechanisms: []string{"plain", "PLAIN", "A B", ""},
 		Limits: &pb.Limits{MessageSize: -1, Recipients: -1},
 	})
 	same(t, must(t, d, err), backends.Description{
 		Name: "n", Credentials: []backends.CredentialKind{backends.CredentialPassword}, Mechanisms: []string{"PLAIN"},
 	})
+}
+
+// TestManyMechanisms: the number of names that a plugin says costs no more than their octets.
+func TestManyMechanisms(t *testing.T) {
+	m := &pb.Description{Name: "n"}
+	for i := range 300_000 {
+		m.Mechanisms = append(m.Mechanisms, fmt.Sprintf("M-%d", i))
+	}
+	d, err := DescriptionFromProto(m)
+	if err != nil || len(d.Mechanisms) != mechanismMost {
+		t.Error(len(d.Mechanisms), err)
+	}
+}
+
+// TestTimes: a time that no message can be of is not known.
+func TestTimes(t *testing.T) {
+	for at, known := range map[time.Time]bool{
+		noon: true, time.Date(1969, 7, 20, 0, 0, 0, 0, time.UTC): true, time.Unix(0, 0): true,
+		time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC): false, time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC): false,
+	} {
+		e, err := EntryFromProto(&pb.Entry{Id: []byte("x"), Received: timestamppb.New(at)})
+		if err != nil || e.Received.IsZero() == known {
+			t.Errorf("%v: %v, %v", at, e.Received, err)
+		}
+	}
 }
 
 func TestLine(t *testing.T) {

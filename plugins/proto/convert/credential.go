@@ -109,9 +109,13 @@ func AccountFromProto(m *pb.Account) (backends.Account, error) {
 	case a.Address != "" && !validAddress(a.Address):
 		return backends.Account{}, wireError("an account's address is not one")
 	}
+	octets := 0
 	for _, address := range a.Addresses {
 		if !validAddress(address) {
 			return backends.Account{}, wireError("an account's address is not one")
+		}
+		if octets += len(address); octets > addressOctets {
+			return backends.Account{}, wireError("an account whose addresses have more than %d octets", addressOctets)
 		}
 	}
 	return a, nil

@@ -180,8 +180,8 @@ func OutgoingFromProto(m *pb.Outgoing) (backends.Outgoing, error) {
 	if o.ReversePath != "" && !validAddress(o.ReversePath) {
 		return backends.Outgoing{}, wireError("an outgoing message whose reverse-path is not an address")
 	}
-	if len(o.Recipients) == 0 {
-		return backends.Outgoing{}, wireError("an outgoing message without recipients")
+	if len(o.Recipients) == 0 || len(o.Recipients) > addressesMost {
+		return backends.Outgoing{}, wireError("an outgoing message with %d recipients", len(o.Recipients))
 	}
 	for _, r := range o.Recipients {
 		if !validAddress(r) {

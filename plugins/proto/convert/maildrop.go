@@ -229,6 +229,9 @@ func RemovalsToProto(removals []backends.Removal) *pb.Removals {
 // RemovalsFromProto reads the answer to Remove. It has to name exactly the ids that were asked
 // about, in their order (I4); otherwise nothing in it can be believed, and it is an error.
 func RemovalsFromProto(m *pb.Removals, asked []backends.MessageID) ([]backends.Removal, error) {
+	if len(m.GetRemovals()) != len(asked) {
+		return nil, wireError("%d removals where %d were asked for", len(m.GetRemovals()), len(asked))
+	}
 	removals := make([]backends.Removal, 0, len(asked))
 	for _, r := range m.GetRemovals() {
 		removals = append(removals, backends.Removal{

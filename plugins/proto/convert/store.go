@@ -39,7 +39,7 @@ func DescriptionToProto(d backends.Description) *pb.Description {
 	return m
 }
 
-// DescriptionFromProto reads a description. A name is needed; credential kinds and mechanism
+// DescriptionFromProto reads a description. A name of lower case letters, digits and hyphens is needed; credential kinds and mechanism
 // names that are not known or not well formed are dropped, negative limits are no limits.
 func DescriptionFromProto(m *pb.Description) (backends.Description, error) {
 	d := backends.Description{
@@ -62,8 +62,8 @@ func DescriptionFromProto(m *pb.Description) (backends.Description, error) {
 			RemovalsAtATime: max(0, int(m.GetLimits().GetRemovalsAtATime())),
 		},
 	}
-	if d.Name == "" {
-		return d, wireError("a description without a name")
+	if !validName(m.GetName()) {
+		return d, wireError("a description with the name %q, which is not of lower case letters, digits and hyphens", d.Name)
 	}
 	for _, k := range m.GetCredentials() {
 		kind := backends.CredentialKind(k)
@@ -72,11 +72,20 @@ func DescriptionFromProto(m *pb.Description) (backends.Description, error) {
 		}
 	}
 	for _, name := range m.GetMechanisms() {
+		if len(d.Mechanisms) == mechanismMost {
+			break
+		}
 		if name = strings.ToUpper(name); validMechanism(name) && !slices.Contains(d.Mechanisms, name) {
 			d.Mechanisms = append(d.Mechanisms, name)
 		}
 	}
 	return d, nil
+}
+
+// validName checks the name of a backend's kind.
+func validName(name string) bool {
+	return len(name) >= 1 && len(name) <= nameMost && name[0] != '-' && name[len(name)-1] != '-' &&
+		strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
 // validMechanism checks a SASL mechanism's name (RFC 4422 §3.1).
