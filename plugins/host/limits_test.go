@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,8 +24,6 @@ import (
 type pooled struct {
 	liar
 	maildrops int32
-	logins    atomic.Int64
-	fetches   atomic.Int64
 }
 
 // servePooled serves with so many threads, and so many maildrops told as the limit.
