@@ -108,11 +108,25 @@ func (s Submission) Apply(h *Header) error {
 // lenient decodes no charset: the addresses are wanted, not the names beside them.
 var lenient = mime.WordDecoder{CharsetReader: func(_ string, r io.Reader) (io.Reader, error) { return r, nil }}
 
-// Mailboxes reads the addresses in a From or Sender: at least one.
+// Mailboxes reads the addresses in a From or Sender: at least one. Where the field is not what
+// RFC 5322 has, they are all that anybody could take for one.
 func Mailboxes(f Field) ([]address.Mailbox, error) {
 	if len(f.Raw) > parsedMost {
 		return nil, &AddressError{Field: f.Name, Err: ErrHeaderTooLarge}
 	}
+	boxes, err := strictMailboxes(f)
+	if err == nil {
+		return boxes, nil
+	}
+	// QUIRK: RFC 5322 §3.4 wants names quoted that have commas, dots or brackets in them.
+	if loose, e := looseMailboxes(f.Value()); e == nil {
+		return loose, nil
+	}
+	return nil, err
+}
+
+// strictMailboxes reads the addresses by RFC 5322 §3.4.
+func strictMailboxes(f Field) ([]address.Mailbox, error) {
 	parser := mail.AddressParser{WordDecoder: &lenient}
 	list, err := parser.ParseList(withoutComments(f.Value()))
 	if err == nil && len(list) == 0 {
@@ -139,7 +153,10 @@ func Mailboxes(f Field) ([]address.Mailbox, error) {
 // withoutComments takes the comments out of a structured field's value (RFC 5322 §3.2.2), where
 // package net/mail takes them at an address's end only. One that does not end stays, as the
 // error that it is.
-func withoutComments(value string) string {
+func withoutComments(value string) string { return uncommented(value, " ") }
+
+// uncommented puts a text in the place of each comment.
+func uncommented(value, instead string) string {
 	var out strings.Builder
 	depth, open, quoted := 0, 0, false
 	for i := 0; i < len(value); i++ {
@@ -157,7 +174,7 @@ func withoutComments(value string) string {
 		case c == ')' && depth > 0:
 			depth--
 			if depth == 0 {
-				out.WriteByte(' ')
+				out.WriteString(instead)
 				continue
 			}
 		}
