@@ -19,6 +19,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+
+	"github.com/dipylon/dipylon/backends/fold"
 )
 
 // The errors of this package.
@@ -36,7 +38,8 @@ const (
 
 // Mailbox is a parsed address.
 type Mailbox struct {
-	// Local is the local part, quoted only where it has to be.
+	// Local is the local part, quoted only where it has to be; one with dots that RFC 5321 has in
+	// quotes alone is as it came, see [Parse].
 	Local string
 	// Domain is a lower-case A-label name or an address literal in brackets.
 	Domain string
@@ -48,11 +51,15 @@ func (m Mailbox) String() string { return m.Local + "@" + m.Domain }
 // EqualFold compares two mailboxes, the local parts without regard to case: for the question
 // whose address this is, not for routing.
 func (m Mailbox) EqualFold(o Mailbox) bool {
-	return m.Domain == o.Domain && strings.EqualFold(m.Local, o.Local)
+	return m.Domain == o.Domain && fold.Equal(unquoted(m.Local), unquoted(o.Local))
 }
 
 // Parse reads a mailbox. What RFC 5321 §4.1.2 does not allow is [ErrSyntax]; that includes
 // source routes, which only the SMTP engine may take off.
+//
+// QUIRK: dots together, or in front of the at sign, as in a..b.@c.example, are let pass. Large
+// carriers have given such addresses out, and their servers take them without quotes only. It is
+// the same mailbox as the quoted form, and is written as it came.
 func Parse(s string) (Mailbox, error) {
 	if len(s) > mailboxMost || !utf8.ValidString(s) {
 		return Mailbox{}, ErrSyntax
@@ -92,7 +99,7 @@ func localPart(s string) (local, rest string, err error) {
 		return canonicalLocal(content), rest, nil
 	}
 	end := strings.IndexByte(s, '@')
-	if end < 0 || !dotAtom(s[:end]) {
+	if end < 0 || !dotAtom(s[:end]) && !dotty(s[:end]) {
 		return "", "", ErrSyntax
 	}
 	return s[:end], s[end:], nil
@@ -141,6 +148,27 @@ func dotAtom(s string) bool {
 		}
 	}
 	return true
+}
+
+// dotty says whether s is a Dot-string but for dots behind dots, or at its end.
+func dotty(s string) bool {
+	first, rest, _ := strings.Cut(s, ".")
+	for atom := range strings.SplitSeq(rest, ".") {
+		if atom != "" && !dotAtom(atom) {
+			return false
+		}
+	}
+	return dotAtom(first)
+}
+
+// unquoted is what a local part of a Mailbox means.
+func unquoted(local string) string {
+	if strings.HasPrefix(local, `"`) {
+		if content, rest, err := quoted(local); err == nil && rest == "" {
+			return content
+		}
+	}
+	return local
 }
 
 func atext(c byte) bool {

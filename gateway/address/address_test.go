@@ -30,7 +30,12 @@ func TestParse(t *testing.T) {
 		{"no local part", "@sakes.example", ""},
 		{"no domain", "alice@", ""},
 		{"trailing dot", "alice@sakes.example.", ""},
-		{"dots together", "a..b@sakes.example", ""},
+		{"dots together", "a..b@sakes.example", "a..b@sakes.example"},
+		{"dots before the at sign", "a.b..@sakes.example", "a.b..@sakes.example"},
+		{"the same in quotes", `"a..b"@sakes.example`, `"a..b"@sakes.example`},
+		{"a dot at the start", ".a@sakes.example", ""},
+		{"dots alone", "..@sakes.example", ""},
+		{"dots together in the domain", "a@sakes..example", ""},
 		{"space", "a b@sakes.example", ""},
 		{"line break", "alice@sakes.example\r\n", ""},
 		{"control in quotes", "\"a\x00b\"@sakes.example", ""},
@@ -63,6 +68,23 @@ func TestEqualFold(t *testing.T) {
 	c, _ := address.Parse("alice@other.example")
 	if !a.EqualFold(b) || a.EqualFold(c) {
 		t.Error("EqualFold compares wrongly")
+	}
+	for _, pair := range []struct {
+		a, b string
+		same bool
+	}{
+		{"a..b@c.example", `"A..B"@c.example`, true},
+		{"a.@c.example", `"a."@c.example`, true},
+		{"a..b@c.example", "a.b@c.example", false},
+		{"a.@c.example", "a@c.example", false},
+		{"smith@c.example", "\u017fmith@c.example", false},
+		{`"a\"b"@c.example`, `"a\\\"b"@c.example`, false},
+	} {
+		a, err := address.Parse(pair.a)
+		b, e := address.Parse(pair.b)
+		if err != nil || e != nil || a.EqualFold(b) != pair.same || b.EqualFold(a) != pair.same {
+			t.Errorf("%s and %s: %v, %v", pair.a, pair.b, err, e)
+		}
 	}
 }
 

@@ -27,9 +27,14 @@ var (
 	errLocalLong = errors.New("the local part is too long")
 )
 
+// errBrackets refuses what RFC 5321 §4.1.2 has in a Quoted-string, and other servers take for the
+// path's end. It is told at MAIL and RCPT, and not by a store that has got the whole message.
+var errBrackets = errors.New("a local part with < or > in it is not taken")
+
 // mailbox is a parsed path (RFC 5321 §4.1.2, RFC 6531 §3.3). The zero value is <>.
 type mailbox struct {
 	local  string // without quotes
+	dotty  bool   // it came without them, and should have had them for its dots
 	domain string // a name, or a literal in its brackets; empty for <> and <postmaster>
 }
 
@@ -37,7 +42,7 @@ type mailbox struct {
 // that <"a"@b> and <a@b> are one recipient.
 func (m mailbox) String() string {
 	local := m.local
-	if local != "" && !dotString(local) {
+	if local != "" && !m.dotty && !dotString(local) {
 		local = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"`
 	}
 	if m.domain == "" {
@@ -59,9 +64,11 @@ func parsePath(s string) (m mailbox, rest string, err error) {
 	if s, err = cutRoute(s); err != nil {
 		return m, "", err
 	}
+	whole := s
 	if m.local, s, err = cutLocal(s); err != nil {
 		return m, "", err
 	}
+	m.dotty = !strings.HasPrefix(whole, `"`) && !dotString(m.local)
 	if at, is := strings.CutPrefix(s, "@"); is {
 		if m.domain, s, err = cutDomain(at); err != nil {
 			return m, "", err
@@ -101,7 +108,7 @@ func cutLocal(s string) (local, rest string, err error) {
 		return cutQuoted(quoted)
 	}
 	end := strings.IndexAny(s, "@>")
-	if end < 0 || !dotString(s[:end]) {
+	if end < 0 || !dotString(s[:end]) && !dotty(s[:end]) {
 		return "", "", errLocal
 	}
 	return s[:end], s[end:], nil
@@ -135,6 +142,17 @@ func cutQuoted(s string) (local, rest string, err error) {
 func dotString(s string) bool {
 	return utf8.ValidString(s) && !strings.HasPrefix(s, ".") && !strings.HasSuffix(s, ".") && !strings.Contains(s, "..") &&
 		s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r != '.' && !atext(r) })
+}
+
+// dotty is a Dot-string but for dots behind dots, or at its end.
+//
+// QUIRK: large carriers have given such addresses out. They are taken, and given to the backend as
+// they came; see package address.
+func dotty(s string) bool {
+	for strings.Contains(s, "..") {
+		s = strings.ReplaceAll(s, "..", ".")
+	}
+	return dotString(strings.TrimSuffix(s, "."))
 }
 
 // atext is RFC 5322 §3.2.3 with RFC 6532's letters. Unicode's C1 controls are not of them.

@@ -56,8 +56,15 @@ func TestParsePath(t *testing.T) {
 		{in: "< a@b.example>", err: errLocal},
 		{in: "<a@b.example >", err: errDomain},
 		{in: "<.a@b>", err: errLocal},
-		{in: "<a.@b>", err: errLocal},
-		{in: "<a..b@c>", err: errLocal},
+		{in: "<a.@b>", want: "a.@b"}, // a quirk, see dotty
+		{in: "<a..b@c>", want: "a..b@c"},
+		{in: "<a..b...@c> X", want: "a..b...@c", rest: " X"},
+		{in: `<"a..b."@c>`, want: `"a..b."@c`},
+		{in: "<..a@b>", err: errLocal},
+		{in: "<.@b>", err: errLocal},
+		{in: "<..@b>", err: errLocal},
+		{in: "<a..b c@d>", err: errLocal},
+		{in: "<a..>", want: "a.."},
 		{in: "<a,b@c>", err: errLocal},
 		{in: "<a<b@c>", err: errLocal},
 		{in: "<a\x00b@c>", err: errLocal},
@@ -141,4 +148,24 @@ func FuzzPath(f *testing.F) {
 			t.Fatalf("%q: again %q, %q, %v", s, again, rest, err)
 		}
 	})
+}
+
+// What a store could not write into a command or a field is refused where the address is said, and
+// not after the message.
+func TestBracketsInAnAddress(t *testing.T) {
+	for _, local := range []string{`"a>b"`, `"a<b"`, `"<a@b>"`, `"a\>b"`, `"a\" <b>"`} {
+		conn := talk(t, testServer(&fake{}))
+		conn.play("< 220\n> EHLO c\n< 250\n> MAIL FROM:<" + local + "@b.example>\n< 553 5.1.7\n> MAIL FROM:<a@b.example>\n< 250\n> RCPT TO:<" + local + "@mx.example>\n< 553 5.1.3\n> RCPT TO:<\"a b\"@mx.example>\n< 250")
+	}
+}
+
+// Addresses that large carriers have given out are taken, and come to the backend as they were.
+func TestDotsInAnAddress(t *testing.T) {
+	f := &fake{}
+	conn := talk(t, testServer(f))
+	conn.play("< 220\n> EHLO c\n< 250\n> MAIL FROM:<a..b.@carrier.example>\n< 250\n> RCPT TO:<c.@mx.example>\n< 250\n> DATA\n< 354\n> x\n> .\n< 250")
+	m := f.taken()[0]
+	if m.from != "a..b.@carrier.example" || m.to[0] != "c.@mx.example" || !strings.Contains(m.trace, "for <c.@mx.example>") {
+		t.Errorf("got %+v", m)
+	}
 }

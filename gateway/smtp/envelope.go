@@ -58,6 +58,9 @@ func pathOf(args, keyword, enhanced string) (m mailbox, rest string, r reply) {
 	if err != nil {
 		return m, "", refuse(501, enhanced, err.Error())
 	}
+	if strings.ContainsAny(m.local, "<>") {
+		return m, "", refuse(553, enhanced, errBrackets.Error())
+	}
 	return m, rest, none
 }
 

@@ -42,6 +42,7 @@ type fake struct {
 	mail       func(from string, o MailOptions) error
 	rcpt       func(to string) error
 	data       func(ctx context.Context, body io.Reader) (string, error)
+	traced     func(trace string, body io.Reader) (string, error)
 	auth       func(mechanism string) (Exchange, error)
 
 	mu       sync.Mutex
@@ -138,6 +139,9 @@ func (s *fakeSession) Rcpt(_ context.Context, to string, _ RcptOptions) error {
 func (s *fakeSession) Data(ctx context.Context, trace string, body io.Reader) (string, error) {
 	defer s.fake.call(s, "DATA", s.tx != nil && len(s.tx.to) > 0 && !s.done && !s.closed)()
 	s.done = true
+	if s.fake.traced != nil {
+		return s.fake.traced(trace, body)
+	}
 	if s.fake.data != nil {
 		return s.fake.data(ctx, body)
 	}

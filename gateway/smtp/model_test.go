@@ -54,7 +54,7 @@ func modelBackend() *fake {
 	f := plainBackend()
 	f.mail = func(from string, _ MailOptions) error { return modelError(from) }
 	f.rcpt = modelError
-	f.data = func(_ context.Context, body io.Reader) (string, error) {
+	f.traced = func(trace string, body io.Reader) (string, error) {
 		b, err := io.ReadAll(body)
 		if err != nil {
 			return "", err
@@ -65,7 +65,7 @@ func modelBackend() *fake {
 		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		f.messages = append(f.messages, message{body: text})
+		f.messages = append(f.messages, message{trace: trace, body: text})
 		return "", nil
 	}
 	return f
