@@ -131,6 +131,31 @@ var fetchCases = []testcase{
 		}
 		t.same(m, d.fetch(entries[0].ID))
 	}},
+	{"beside-one-that-fails", []need{reader, feed}, func(t *trial) {
+		// One that is gone and some that nobody has are asked for among the others, all at once: that
+		// is not the others' fault, and not the session's end.
+		mails := append(t.mails(5), t.large(150_000))
+		d, entries := t.filled(t.first(), mails...)
+		t.expunge(t.first(), entries[4].ID)
+		var all sync.WaitGroup
+		for i, e := range entries {
+			all.Go(func() {
+				if _, err := d.read(backends.FetchRequest{ID: e.ID + "x"}); err == nil {
+					t.Errorf("a message that nobody has is given")
+				}
+				data, err := d.read(backends.FetchRequest{ID: e.ID})
+				switch {
+				case i == 4: // a store may still give what it has seen
+				case err != nil:
+					t.Errorf("message %d, fetched beside one that is gone: %w", i+1, err)
+				default:
+					t.same(mails[i], data)
+				}
+			})
+		}
+		all.Wait()
+		t.same(mails[0], d.fetch(entries[0].ID))
+	}},
 	{"fetch-cancelled", []need{reader, feed}, func(t *trial) {
 		m, small := t.large(min(t.largest(), 8<<20)), t.mails(1)[0]
 		d, entries := t.filled(t.first(), m, small)

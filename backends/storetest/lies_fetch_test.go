@@ -48,6 +48,24 @@ var fetchLies = []lie{
 		},
 	},
 	{
+		name: "a fetch that fails is the end of the session",
+		tell: func(l *liar) {
+			var broken sync.Map // by maildrop
+			fetching(func(d *liarDrop, ctx context.Context, r backends.FetchRequest) (backends.Content, error) {
+				if _, is := broken.Load(d); is {
+					return nil, backends.Fail(backends.Temporary, "the connection was lost")
+				}
+				c, err := d.Maildrop.Fetch(ctx, r)
+				if backends.KindOf(err) == backends.NotFound {
+					broken.Store(d, nil)
+				}
+				return c, err
+			})(l)
+		},
+		fails: []string{"maildrop/beside-one-that-fails", "maildrop/nobody's-message"},
+		wide:  true,
+	},
+	{
 		name: "a content announces another size",
 		tell: fetching(func(d *liarDrop, ctx context.Context, r backends.FetchRequest) (backends.Content, error) {
 			c, err := d.Maildrop.Fetch(ctx, r)

@@ -126,7 +126,7 @@ var sessionLies = []lie{
 			}
 		},
 		fails: []string{
-			"maildrop/removed-by-another", "maildrop/one-account-twice", "remove/seen-at-once",
+			"maildrop/removed-by-another", "maildrop/beside-one-that-fails", "maildrop/one-account-twice", "remove/seen-at-once",
 		},
 		may: []string{"concurrency/sessions"},
 	},
