@@ -2,6 +2,7 @@ package smtpclient
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"strconv"
 
@@ -69,6 +70,9 @@ func (c *Client) chunk(octets []byte, last bool) error {
 		return err
 	}
 	_, err := c.expect(250)
+	if refused := (*ReplyError)(nil); errors.As(err, &refused) {
+		refused.Command = atBdat
+	}
 	return err
 }
 

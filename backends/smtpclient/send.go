@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/remote"
@@ -34,6 +35,7 @@ type sending struct {
 	verdicts []backends.Verdict
 	left     []int // the recipients without a verdict
 	somebody bool  // a transaction was completed: somebody may have a copy
+	begun    bool  // the content has been read from
 
 	content io.Reader // nil: the server is only asked
 	replay  io.Seeker // the content, once it can be read again
@@ -179,18 +181,48 @@ func (s *sending) deliver(ctx context.Context, taken, left []int) error {
 		if !errors.As(err, &reply) || s.c.broken != nil {
 			return s.c.lost(err)
 		}
+		s.begun = s.begun || reply.Command != atData
+		if s.fewer(reply.Reply, taken, left) {
+			return nil
+		}
 		// What is wrong with the message is wrong with it for the others, too.
 		s.rest(FailureOf(reply.Command, reply.Reply))
 		s.c.reset()
 		return nil
 	}
-	s.left = left
-	if refused := s.c.finish(ctx, s.verdicts, taken); refused != nil {
-		s.rest(refused)
+	s.begun = true
+	if s.c.options.LMTP {
+		s.left, s.somebody = left, true
+		for _, i := range taken {
+			_, s.verdicts[i].Failure = s.c.answer(ctx, atEndLMTP)
+		}
+		return nil
+	}
+	r, f := s.c.answer(ctx, atEnd)
+	if f != nil && s.fewer(r, taken, left) {
+		return nil
+	}
+	for _, i := range taken {
+		s.verdicts[i].Failure = f
+	}
+	if s.left = left; f != nil && f.Kind != backends.Uncertain {
+		s.rest(f)
 		return nil
 	}
 	s.somebody = true
 	return nil
+}
+
+// fewer has a message that was refused for the number of its recipients, after RCPT had taken them,
+// sent to one half at a time. It does not where there is no half, or no content to send again.
+func (s *sending) fewer(r Reply, taken, left []int) bool {
+	if !overflow(r) || len(taken) < 2 || s.begun && s.replay == nil || s.c.broken != nil {
+		return false
+	}
+	s.left = append(slices.Clone(taken), left...)
+	s.c.fits = (len(taken) + 1) / 2
+	s.c.reset()
+	return true
 }
 
 // open gives the content from its start. It is kept where it will be wanted once more: before
@@ -204,7 +236,7 @@ func (s *sending) open(again bool) (io.Reader, error) {
 		reader := kept.Reader()
 		s.kept, s.content, s.replay, s.start = kept, reader, reader, 0
 	}
-	if s.somebody {
+	if s.begun && s.replay != nil {
 		if _, err := s.replay.Seek(s.start, io.SeekStart); err != nil {
 			return nil, err
 		}
@@ -212,33 +244,15 @@ func (s *sending) open(again bool) (io.Reader, error) {
 	return s.content, nil
 }
 
-// finish takes the replies to the end of the content: one with SMTP, one for each recipient
-// that was taken with LMTP (RFC 2033 §4.2). What is not answered is uncertain. It returns the
-// failure that holds for the whole message.
-func (c *Client) finish(ctx context.Context, verdicts []backends.Verdict, taken []int) *backends.Failure {
-	if !c.options.LMTP {
-		f := c.answer(ctx, atEnd)
-		for _, i := range taken {
-			verdicts[i].Failure = f
-		}
-		if f != nil && f.Kind != backends.Uncertain {
-			return f
-		}
-		return nil
-	}
-	for _, i := range taken {
-		verdicts[i].Failure = c.answer(ctx, atEndLMTP)
-	}
-	return nil
-}
-
-func (c *Client) answer(ctx context.Context, command string) *backends.Failure {
+// answer takes a reply to the end of the content: there is one with SMTP, and one for each recipient
+// that was taken with LMTP (RFC 2033 §4.2). What is not answered is uncertain.
+func (c *Client) answer(ctx context.Context, command string) (Reply, *backends.Failure) {
 	r, err := c.expectWithin(0, 4*c.options.Timeout)
 	switch {
 	case err != nil:
-		return backends.Fail(backends.Uncertain, "no answer to the end of the content: %w", c.reason(ctx, err))
+		return r, backends.Fail(backends.Uncertain, "no answer to the end of the content: %w", c.reason(ctx, err))
 	case r.Code/100 != 2:
-		return FailureOf(command, r)
+		return r, FailureOf(command, r)
 	}
-	return nil
+	return r, nil
 }

@@ -109,6 +109,48 @@ func TestMoreRecipientsThanFit(t *testing.T) {
 	}
 }
 
+// TestTooManyAfterRcpt: a server that takes every RCPT and refuses their number with the content gets
+// half of them at a time. Where the content cannot be sent again they are all told, and nobody has it.
+func TestTooManyAfterRcpt(t *testing.T) {
+	many50 := many(50, 1)
+	late := func(t fakesmtp.Transaction) string {
+		if t.Took > 20 {
+			return "552 5.5.3 too many recipients"
+		}
+		return ""
+	}
+	for name, tt := range map[string]struct {
+		server  *fakesmtp.Server
+		content io.Reader
+		taken   bool
+	}{
+		"at DATA":                         {&fakesmtp.Server{Data: late}, io.MultiReader(strings.NewReader(letter)), true},
+		"after DATA, content goes back":   {&fakesmtp.Server{End: func(t fakesmtp.Transaction, _ string) string { return late(t) }}, strings.NewReader(letter), true},
+		"after DATA, content is gone":     {&fakesmtp.Server{End: func(t fakesmtp.Transaction, _ string) string { return late(t) }}, io.MultiReader(strings.NewReader(letter)), false},
+		"with BDAT, content goes back":    {&fakesmtp.Server{Offers: []string{"CHUNKING"}, End: func(t fakesmtp.Transaction, _ string) string { return late(t) }}, strings.NewReader(letter), true},
+		"always":                          {&fakesmtp.Server{Data: func(fakesmtp.Transaction) string { return "452 4.5.3 too many recipients" }}, strings.NewReader(letter), false},
+		"always, and the session is over": {&fakesmtp.Server{Data: func(fakesmtp.Transaction) string { return "421 4.5.3 too many recipients" }}, strings.NewReader(letter), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := tt.server.Start(t)
+			c := dial(t, server.Address, smtpclient.Options{})
+			verdicts, err := c.Send(t.Context(), smtpclient.Envelope{Recipients: many50}, tt.content)
+			if (err != nil) != strings.Contains(name, "over") {
+				t.Fatal(err)
+			}
+			copies := server.Copies(letter)
+			for _, v := range verdicts {
+				if tt.taken && (v.Failure != nil || copies[v.Recipient] != 1) || !tt.taken && (v.Failure == nil || v.Failure.Reply().Code != "4.5.3") {
+					t.Fatalf("%v, %d copies", v, copies[v.Recipient])
+				}
+			}
+			if !tt.taken && len(copies) > 0 || server.Transactions() > 7 {
+				t.Errorf("%d have copies after %d transactions", len(copies), server.Transactions())
+			}
+		})
+	}
+}
+
 // TestNumberThatIsNone: what says "too many" to the first recipient does not speak of the
 // transaction. All are told, nobody has a copy, and it has an end.
 func TestNumberThatIsNone(t *testing.T) {

@@ -12,6 +12,7 @@ const (
 	atMail = "MAIL"
 	atRcpt = "RCPT"
 	atData = "DATA"
+	atBdat = "BDAT"
 	atEnd  = "end of content"
 	// atEndLMTP is one recipient's reply to the content (RFC 2033 §4.2).
 	atEndLMTP = "end of content, LMTP"
@@ -102,7 +103,7 @@ func storage(command string, reply int, text string) (backends.Kind, string) {
 // ofRecipient says whether a reply is about one recipient. A transport that is not SMTP, whose
 // replies are handed to FailureOf, speaks of one.
 func ofRecipient(command string) bool {
-	return command != atMail && command != atData && command != atEnd
+	return command != atMail && command != atData && command != atBdat && command != atEnd
 }
 
 func ofSize(text string) bool {
