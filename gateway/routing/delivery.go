@@ -251,13 +251,25 @@ func (p *parcel) call(ctx context.Context, store *Store, to []string, content io
 		if !ok {
 			return nil, backends.Fail(backends.Unsupported, "store %s sends nothing", store.Name)
 		}
-		return sender.Send(ctx, *p.credential, delivery, content)
+		verdicts, err := sender.Send(ctx, *p.credential, delivery, content)
+		return verdicts, p.refusedLogin(err)
 	}
 	receiver, ok := store.Backend.(backends.Receiver)
 	if !ok {
 		return nil, backends.Fail(backends.Unsupported, "store %s takes no mail in", store.Name)
 	}
 	return receiver.Deliver(ctx, delivery, content)
+}
+
+// refusedLogin tells a client whose own password the store's transport refuses, though the login was
+// good, that it is so: it would come again with the same password for days. A token may have
+// run out meanwhile, and a login that is the gateway's is the administrator's to mend.
+func (p *parcel) refusedLogin(err error) error {
+	if backends.KindOf(err) != backends.BadCredentials || p.credential.Kind != backends.CredentialPassword {
+		return err
+	}
+	return backends.Fail(backends.Permanent, "the transport of the store refuses the password of the login: %w", err).
+		WithCode("5.7.8").Say("the mail server ahead refuses this password for sending")
 }
 
 // checkVerdicts does not take a store's word when it speaks of others than it was asked about
