@@ -38,6 +38,7 @@ The log goes to the standard error output, the addresses to the standard output.
 }
 
 func serveUntilTold(cmd *cobra.Command, from *source) error {
+	soft := harden() // before there is a secret in memory
 	if err := from.find(); err != nil {
 		return err
 	}
@@ -56,6 +57,9 @@ func serveUntilTold(cmd *cobra.Command, from *source) error {
 	gate := &levelGate{}
 	log := newLog(cmd.ErrOrStderr(), cfg.Log, gate)
 	log.Info().Str("version", buildInfo().Version).Str("config", cfg.Name()).Msg("starting")
+	if soft != nil {
+		log.Info().Err(soft).Msg("this system does not let the gateway give up rights that it does not need")
+	}
 	g, err := newGateway(ctx, log, gate, cfg)
 	r := &runner{gateway: g, cmd: cmd, log: log, source: from, signals: signals, cancel: cancel}
 	if err == nil {

@@ -170,7 +170,11 @@ func (p *process) begin() error {
 	if p.killed {
 		return errKilled
 	}
-	return p.cmd.Start()
+	err := p.cmd.Start()
+	if err == nil {
+		killFirst(p.cmd.Process.Pid)
+	}
+	return err
 }
 
 // reap waits for the end of the process and kills what is left of its group: where the system

@@ -18,3 +18,6 @@ func awaitExit(int) bool { return false }
 func killGroup(p *os.Process) { _ = syscall.Kill(-p.Pid, syscall.SIGKILL) }
 
 func terminate(p *os.Process) { _ = p.Signal(syscall.SIGTERM) }
+
+// killFirst: there is no such score here.
+func killFirst(int) {}
