@@ -53,16 +53,22 @@ func (o other) remove(t *testing.T, n int) {
 // add appends a message.
 func (o other) add(t *testing.T, message []byte) {
 	t.Helper()
+	if err := o.append(message); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// append appends a message that the store may refuse.
+func (o other) append(message []byte) error {
 	command := o.Append("INBOX", int64(len(message)), nil)
 	if _, err := command.Write(message); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	if err := command.Close(); err != nil {
-		t.Fatal(err)
+		return err
 	}
-	if _, err := command.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	_, err := command.Wait()
+	return err
 }
 
 func (o other) count(t *testing.T) int {
