@@ -174,8 +174,19 @@ type Login struct {
 	Realms map[string]string `yaml:"realms"`
 	// Certificate says where in a client's certificate its login name stands.
 	Certificate string `yaml:"certificate" enum:"email common_name dns"`
-	// Remember is for how long a password that was good need not be hashed again; 0: not.
+	// Remember is for how long a password that was good need not be verified again; 0: not.
 	Remember Duration `yaml:"remember" min:"0s" max:"1h"`
+	Throttle Throttle `yaml:"throttle"`
+}
+
+// Throttle is how guessers are made to wait.
+type Throttle struct {
+	Free         int      `yaml:"free" min:"1" max:"1000"` // failures without a delay
+	FirstDelay   Duration `yaml:"first_delay" min:"10ms" max:"1h"`
+	LongestDelay Duration `yaml:"longest_delay" min:"10ms" max:"1h"`
+	Queue        Duration `yaml:"queue" min:"1s" max:"10m"` // how long an attempt waits
+	HalfLife     Duration `yaml:"half_life" min:"1s" max:"7d"`
+	Refusal      Duration `yaml:"refusal" min:"10ms" max:"1m"` // how long one takes, at the least
 }
 
 // LoginNames are all values of Login.Names.
@@ -236,7 +247,9 @@ func withDefaults(hostname string) Config {
 			Handshake: minutes(1), Write: minutes(2), Drain: minutes(1) / 2,
 			PluginStart: minutes(1) / 3, PluginCall: minutes(1), PluginStall: minutes(5), PluginDrain: minutes(60), Lease: minutes(1) / 2,
 		},
-		Login:      Login{Names: slices.Clone(LoginNames), Certificate: "email", Remember: minutes(5)},
+		Login: Login{Names: slices.Clone(LoginNames), Certificate: "email", Remember: minutes(5), Throttle: Throttle{
+			Free: 4, FirstDelay: Duration(500e6), LongestDelay: minutes(1) / 4, Queue: minutes(1) / 2, HalfLife: minutes(10), Refusal: Duration(1e9),
+		}},
 		Policy:     defaultPolicy(),
 		POP3:       POP3{Login: minutes(1), Strangers: 500, Measure: 32 << 20, Quirks: []string{"auth-list", "bare-lf", "long-auth"}},
 		SMTP:       SMTP{BareNewlines: "reject", Hops: 100, Command: minutes(5), Data: minutes(3), Session: minutes(120)},

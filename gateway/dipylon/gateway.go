@@ -45,7 +45,8 @@ type gateway struct {
 	watcher  *edge.Watcher // of the certificates' files
 	db       *state.DB
 	index    *index.Index
-	throttle login.Throttle
+	throttle *login.SharedThrottle
+	guard    *login.Guard
 	tempDir  string
 	lock     *stateLock
 
@@ -83,8 +84,9 @@ func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *c
 	if err := g.openState(ctx); err != nil {
 		return g, stateError(err)
 	}
+	g.guard = login.NewGuard(login.GuardOptions{Log: log, Throttle: g.throttle, Floor: cfg.Login.Throttle.Refusal.Std()})
 	g.desk = login.NewDesk(login.DeskOptions{
-		Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log, Throttle: g.throttle}),
+		Log: log, Guard: g.guard,
 		Directory: func() login.Directory { return g.router.Table() },
 		Passwords: passwords.New(g.db), Policy: loginPolicy(cfg),
 	})
@@ -117,7 +119,7 @@ func (g *gateway) openState(ctx context.Context) error {
 	if g.db, err = state.Open(ctx, stateOptions(g.log, g.cfg)); err != nil {
 		return err
 	}
-	g.throttle = login.NewThrottle(g.log, g.db, login.ThrottleLimits{})
+	g.throttle = login.NewThrottle(g.log, g.db, throttleLimits(g.cfg))
 	g.index = index.New(index.Options{Log: g.log, DB: g.db})
 	g.openings = lease.NewOpenings(g.db)
 	g.locks = lease.New(lease.Options{Log: g.log, DB: g.db, Time: g.cfg.Timeouts.Lease.Std()})
@@ -213,10 +215,7 @@ func (g *gateway) chores() []state.Chore {
 		Directory: func() login.Directory { return g.router.Table() },
 	}
 	chores := slices.Concat(g.index.Chores(), g.locks.Chores(), g.openings.Chores(), []state.Chore{sweeper.Chore()})
-	if shared, ok := g.throttle.(*login.SharedThrottle); ok {
-		chores = append(chores, shared.Chores()...)
-	}
-	return chores
+	return append(chores, g.throttle.Chores()...)
 }
 
 // stop ends the gateway: no new connections, sessions end once they have finished what they
@@ -242,9 +241,7 @@ func (g *gateway) stop(ctx context.Context) error {
 	g.work.Wait()
 	if g.db != nil {
 		g.locks.Close()
-		if shared, ok := g.throttle.(*login.SharedThrottle); ok {
-			shared.Close()
-		}
+		g.throttle.Close()
 		errs = append(errs, g.db.Close())
 	}
 	g.lock.release()

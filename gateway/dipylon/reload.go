@@ -101,6 +101,8 @@ func (g *gateway) planStores(ctx context.Context, c *change) error {
 func (g *gateway) apply(ctx context.Context, c *change) {
 	g.gate.set(c.cfg.Log.Level)
 	g.desk.SetPolicy(loginPolicy(c.cfg))
+	g.throttle.SetLimits(throttleLimits(c.cfg))
+	g.guard.SetFloor(c.cfg.Login.Throttle.Refusal.Std())
 	g.changeStores(ctx, c)
 	removed := make(map[string]*running)
 	for _, name := range c.removed {

@@ -30,14 +30,25 @@
 //
 // # What is remembered
 //
-// A password that was good is remembered for a short while ([Policy.Remember]), as a hash under
-// a key that lives in this process alone. It spares what makes a login slow, the store's or the
-// gateway's own Argon2id, and so it can be used where a login goes on without the password: for
-// application passwords, and for stores that let the gateway act for users. Any other store is
-// given the password each time, and nothing is remembered for it. What is remembered of an
-// account is forgotten with its first refusal. A password that was changed in the store is good
-// for no longer than it is remembered; an application password that is revoked is not, since its
-// entry is read each time.
+// A password that was good is remembered for a short while ([Policy.Remember]), counted from its
+// verification and not renewed by use, as a hash under a key that lives in this process alone. It
+// spares what makes a login slow, the store's or the gateway's own Argon2id, and so it can be used
+// where a login goes on without the password: for application passwords, and for stores that let
+// the gateway act for users. Any other store is given the password each time, and nothing is
+// remembered for it.
+//
+// Of an account's own password one is remembered, whatever names it logs in by, with the store's id
+// of the account and its credential generation: the gateway's word is good only while the store
+// says the same of both. So a changed password is noticed at once where the store tells of changes
+// ([backends.Account]), and otherwise when the new one is used, or when the time is over. A refusal,
+// an exchange that the store conducts, and a reload empty it. An application password that is
+// revoked stops at once, since its entry is read each time.
+//
+// # Whose account is opened
+//
+// An application password opens the account that it was made for: the store is told to act for the
+// name that the password was found under, and says whose account that is before anything of it is
+// used ([Entry.Check]).
 //
 // # What a stranger can learn
 //

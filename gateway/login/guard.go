@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -17,7 +18,7 @@ import (
 type Guard struct {
 	log      zerolog.Logger
 	throttle Throttle
-	floor    time.Duration
+	floor    atomic.Int64 // a time.Duration
 }
 
 // GuardOptions are what a Guard is made of.
@@ -36,8 +37,13 @@ func NewGuard(o GuardOptions) *Guard {
 		o.Throttle = NewMemoryThrottle(ThrottleLimits{})
 	}
 	defaultTo(&o.Floor, time.Second)
-	return &Guard{log: o.Log, throttle: o.Throttle, floor: o.Floor}
+	g := &Guard{log: o.Log, throttle: o.Throttle}
+	g.SetFloor(o.Floor)
+	return g
 }
+
+// SetFloor puts another floor to use, above zero.
+func (g *Guard) SetFloor(floor time.Duration) { g.floor.Store(int64(floor)) }
 
 // Attempt is who wants to log in.
 type Attempt struct {
@@ -50,6 +56,17 @@ type Attempt struct {
 	Store string
 	// Password is the id of the application password that was used; empty: none was.
 	Password string
+
+	turn   Turn // once it has begun, until it has ended
+	waited time.Duration
+}
+
+// end says what has become of an attempt that has begun.
+func (a *Attempt) end(outcome Outcome) {
+	if a.turn != nil {
+		a.turn.End(a.Name.key(), outcome)
+		a.turn = nil
+	}
 }
 
 // Do makes an attempt by way of verify, whose error it returns: nil when the login was good.
@@ -59,36 +76,52 @@ func (g *Guard) Do(ctx context.Context, a *Attempt, verify func(context.Context)
 	return g.step(ctx, a, true, func(ctx context.Context) (bool, error) { return true, verify(ctx) })
 }
 
-// step is one step of an attempt. The first one is admitted, and waits as the throttle says; the
-// outcome of the one that is the last, by what it says itself or by an error, is reported.
+// step is one step of an attempt. With the first one it begins, after having waited as the throttle
+// says; it ends with the one that is the last, by what it says itself or by an error, or with
+// [Guard.abandon].
 func (g *Guard) step(ctx context.Context, a *Attempt, first bool, verify func(context.Context) (last bool, err error)) error {
-	peer := peerAddr(a.Peer.Address)
-	var wait time.Duration
 	if first {
-		var err error
-		if wait, err = g.throttle.Admit(ctx, peer, a.Name.key()); err == nil {
-			err = sleep(ctx, wait)
-		}
+		arrived := time.Now()
+		turn, err := g.throttle.Begin(ctx, peerAddr(a.Peer.Address), a.Name.key())
+		a.waited = time.Since(arrived)
 		if err != nil {
-			g.note(a, err, wait, 0)
+			g.note(a, err, 0)
 			return err
 		}
+		a.turn = turn
 	}
+	outcome := Unknown
+	goesOn := false
+	defer func() { // a panic, too, gives the turn back
+		if !goesOn {
+			a.end(outcome)
+		}
+	}()
 	start := time.Now()
 	last, err := verify(ctx)
 	took := time.Since(start)
-	if !last && err == nil {
+	if goesOn = !last && err == nil; goesOn {
 		return nil
 	}
-	g.report(ctx, peer, a.Name.key(), err)
-	g.note(a, err, wait, took)
+	switch {
+	case err == nil, busy(err):
+		outcome = Good
+	case refused(err):
+		outcome = Wrong
+	}
+	a.end(outcome) // before anything that takes time
+	g.note(a, err, took)
 	if refused(err) {
 		// Rounded up to a whole number of floors. Where the client is gone already there is
 		// nobody to hide from.
-		_ = sleep(ctx, (took/g.floor+1)*g.floor-took)
+		floor := time.Duration(g.floor.Load())
+		_ = sleep(ctx, (took/floor+1)*floor-took)
 	}
 	return err
 }
+
+// abandon ends an attempt that nobody goes on with.
+func (g *Guard) abandon(a *Attempt) { a.end(Unknown) }
 
 // refused says that a login was turned down by who may do that, as against an outage. A store may say
 // that of a login about which the client is told something else.
@@ -104,20 +137,9 @@ func refused(err error) bool {
 // busy says that the credentials were right, and that the maildrop cannot be opened all the same.
 func busy(err error) bool { return backends.KindOf(err) == backends.InUse }
 
-// report counts what the store has decided; an outage counts neither way.
-func (g *Guard) report(ctx context.Context, peer netip.Addr, account string, err error) {
-	good := err == nil || busy(err)
-	if !good && !refused(err) {
-		return
-	}
-	if e := g.throttle.Report(context.WithoutCancel(ctx), peer, account, good); e != nil {
-		g.log.Warn().Err(e).Msg("the login throttle cannot count")
-	}
-}
-
 // note writes the line of an attempt. What watches logs (config/fail2ban) looks for its fields,
 // in this order: what a client can choose stands behind the address.
-func (g *Guard) note(a *Attempt, err error, waited, took time.Duration) {
+func (g *Guard) note(a *Attempt, err error, took time.Duration) {
 	event := g.log.Info()
 	outcome := "accepted"
 	switch {
@@ -136,7 +158,7 @@ func (g *Guard) note(a *Attempt, err error, waited, took time.Duration) {
 	if a.Password != "" {
 		event.Str("password_id", a.Password)
 	}
-	event.Dur("waited_ms", waited).Dur(events.TookMS, took).AnErr("cause", err).Msg("login")
+	event.Dur("waited_ms", a.waited).Dur(events.TookMS, took).AnErr("cause", err).Msg("login")
 }
 
 // sleep waits, and ends with the context.

@@ -102,15 +102,15 @@ func TestGuardEndsWithItsContext(t *testing.T) {
 // reports is a throttle that notes what it is told.
 type reports struct{ good, bad int }
 
-func (r *reports) Admit(context.Context, netip.Addr, string) (time.Duration, error) { return 0, nil }
+func (r *reports) Begin(context.Context, netip.Addr, string) (login.Turn, error) { return r, nil }
 
-func (r *reports) Report(_ context.Context, _ netip.Addr, _ string, good bool) error {
-	if good {
+func (r *reports) End(_ string, outcome login.Outcome) {
+	switch outcome {
+	case login.Good:
 		r.good++
-	} else {
+	case login.Wrong:
 		r.bad++
 	}
-	return nil
 }
 
 func TestGuardCountsAndLogs(t *testing.T) {

@@ -72,7 +72,10 @@ func (r *relay) enter(ctx context.Context, account backends.Account) error {
 }
 
 // Close implements [Exchange].
-func (r *relay) Close() error { return r.inner.Close() }
+func (r *relay) Close() error {
+	r.desk.guard.abandon(r.attempt)
+	return r.inner.Close()
+}
 
 // nameIn is the login name in a client's response, of the mechanisms where the gateway has to
 // know it to count attempts; empty: there is none.

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -169,9 +168,9 @@ type admitted struct {
 	accounts []string
 }
 
-func (a *admitted) Admit(_ context.Context, _ netip.Addr, account string) (time.Duration, error) {
+func (a *admitted) Begin(_ context.Context, _ netip.Addr, account string) (login.Turn, error) {
 	a.accounts = append(a.accounts, account)
-	return 0, nil
+	return a, nil
 }
 
 // TestStoreConductedAttemptsCount has each exchange admitted once, under the name that it is for.

@@ -2,10 +2,6 @@ package login
 
 import (
 	"context"
-	"database/sql"
-	"maps"
-	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,20 +23,21 @@ const (
 	sharedKeyMost = 512
 	// lateMost is how late a row may become visible after the time that it has.
 	lateMost = 10 * time.Second
-	// forgetFailures and forgetFamiliar are how long counters are kept that nobody has changed.
-	forgetFailures, forgetFamiliar = 24 * time.Hour, 60 * 24 * time.Hour
+	// forgetFailures and forgetKnown are how long counters are kept that nobody has changed.
+	forgetFailures, forgetKnown = 24 * time.Hour, 60 * 24 * time.Hour
 )
 
-// SharedThrottle is a [Throttle] whose counters several gateways share through PostgreSQL. Each
-// decides by its own memory, without asking anybody, and every second tells the database what it
-// has counted and learns what the others have. Without the database each counts alone, and tells
-// what it can still remember when it is back.
+// SharedThrottle is a [Throttle] whose counters are in the state, too: they outlast a restart, an
+// administrator can look at them and reset them, and several gateways share them through
+// PostgreSQL. Each decides by its own memory, without asking anybody, and every second tells the
+// database what it has counted and learns what has changed there. Without the database each counts
+// alone, and tells what it can still remember when it is back.
 //
 // A guesser who asks several nodes at once gains at most what they let pass in that second.
 type SharedThrottle struct {
 	*MemoryThrottle
 	log   zerolog.Logger
-	db    *sql.DB
+	db    throttleTable
 	every time.Duration
 	quit  chan struct{}
 	ended chan struct{}
@@ -54,23 +51,50 @@ type SharedThrottle struct {
 // count is what was counted for a key since it was told last.
 type count struct {
 	failures float64
-	familiar bool // it was used with success; the failures are those after that
+	known    bool // it was used with success; the failures are those after that
 }
 
-// NewThrottle makes the throttle of a gateway: one that is shared where the database is.
-func NewThrottle(log zerolog.Logger, db *state.DB, limits ThrottleLimits) Throttle {
-	memory := NewMemoryThrottle(limits)
-	if !db.Shared() {
-		return memory
+// throttleTable is the table of counters in the state.
+type throttleTable interface {
+	// tell adds counts: a success clears what was counted before it, otherwise they add up, after
+	// they have decayed.
+	tell(ctx context.Context, counts map[string]count, halfLife time.Duration) error
+	// learn gives the counters that were changed after a time, the earliest first.
+	learn(ctx context.Context, since int64, row func(row throttleRow)) error
+	// sweep removes counters that nobody has changed for long.
+	sweep(ctx context.Context, most int) (int64, error)
+	// reset takes back the failures of some keys, or of all where there are none.
+	reset(ctx context.Context, keys []string) (int64, error)
+}
+
+// throttleRow is a counter in the state.
+type throttleRow struct {
+	key      string
+	failures float64
+	known    bool
+	changed  int64 // by the database's clock, in microseconds
+	now      int64 // of the same clock
+}
+
+func tableOf(db *state.DB) throttleTable {
+	if db.Shared() {
+		return postgresThrottle{db.Quick()}
 	}
-	return share(log, db.Quick(), memory, shareEvery)
+	return sqliteThrottle{db}
 }
 
-func share(log zerolog.Logger, db *sql.DB, memory *MemoryThrottle, every time.Duration) *SharedThrottle {
+// NewThrottle makes the throttle of a gateway.
+func NewThrottle(log zerolog.Logger, db *state.DB, limits ThrottleLimits) *SharedThrottle {
+	return share(log, tableOf(db), NewMemoryThrottle(limits), shareEvery)
+}
+
+func share(log zerolog.Logger, db throttleTable, memory *MemoryThrottle, every time.Duration) *SharedThrottle {
 	s := &SharedThrottle{
 		MemoryThrottle: memory, log: log, db: db, every: every,
 		quit: make(chan struct{}), ended: make(chan struct{}), unshared: make(map[string]count),
 	}
+	memory.counted = s.count
+	s.exchange() // what was known before a restart is known from the first login on
 	go s.keep()
 	return s
 }
@@ -81,35 +105,24 @@ func (s *SharedThrottle) Close() {
 	<-s.ended
 }
 
-// Report implements [Throttle].
-func (s *SharedThrottle) Report(ctx context.Context, peer netip.Addr, account string, good bool) error {
-	network := networkKey(peer)
-	pair := pairKey(network, account)
-	news := s.news(pair)
-	err := s.MemoryThrottle.Report(ctx, peer, account, good)
+// count notes an outcome. Successes that change nothing cost the database nothing.
+func (s *SharedThrottle) count(keys attemptKeys, good, news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case good && news: // otherwise everybody knows already: polls cost the database nothing
-		s.note(pair, count{familiar: true})
-	case good:
-	case account == "":
-		s.note(network, count{failures: 1})
-	default:
-		for _, key := range []string{network, accountKey(account), pair} {
+	if good && news {
+		s.note(keys.pair, count{known: true})
+	}
+	if good {
+		return
+	}
+	if !news {
+		keys.pair = ""
+	}
+	for _, key := range []string{keys.network, keys.account, keys.pair} {
+		if key != "" {
 			s.note(key, count{failures: 1})
 		}
 	}
-	return err
-}
-
-// news says whether a success would change a counter.
-func (s *SharedThrottle) news(pair string) bool {
-	m := s.MemoryThrottle
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	c := m.find(pair, m.limits.Now())
-	return c == nil || !c.familiar || c.failures > 0
 }
 
 // note adds to what is to be told. The lock is held.
@@ -118,8 +131,8 @@ func (s *SharedThrottle) note(key string, c count) {
 	if !there && len(s.unshared) >= unsharedMost || len(key) > sharedKeyMost || !utf8.ValidString(key) || strings.Contains(key, "\x00") {
 		return
 	}
-	if !c.familiar {
-		c = count{before.failures + c.failures, before.familiar}
+	if !c.known {
+		c = count{before.failures + c.failures, before.known}
 	}
 	s.unshared[key] = c
 }
@@ -157,17 +170,6 @@ func (s *SharedThrottle) exchange() {
 	}
 }
 
-// microseconds is the database's clock.
-const microseconds = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-
-// A success clears what was counted before it; otherwise counts add up, after they have decayed.
-const tellCounts = `INSERT INTO login_failures AS f (key, failures, familiar, changed)
-SELECT key, failures, familiar, ` + microseconds + ` FROM unnest($1::text[], $2::float8[], $3::bool[]) AS d (key, failures, familiar)
-ON CONFLICT (key) DO UPDATE SET
-	failures = excluded.failures + CASE WHEN excluded.familiar THEN 0
-		ELSE f.failures * power(2, GREATEST((f.changed - excluded.changed) / $4::float8, -60)) END,
-	familiar = f.familiar OR excluded.familiar, changed = excluded.changed`
-
 func (s *SharedThrottle) tell(ctx context.Context) error {
 	s.mu.Lock()
 	counts := s.unshared
@@ -176,12 +178,10 @@ func (s *SharedThrottle) tell(ctx context.Context) error {
 	if len(counts) == 0 {
 		return nil
 	}
-	keys := slices.Sorted(maps.Keys(counts)) // in one order, so that nodes do not block each other
-	failures, familiar := make([]float64, len(keys)), make([]bool, len(keys))
-	for i, key := range keys {
-		failures[i], familiar[i] = counts[key].failures, counts[key].familiar
-	}
-	_, err := s.db.ExecContext(ctx, tellCounts, keys, failures, familiar, float64(s.limits.HalfLife.Microseconds()))
+	s.MemoryThrottle.mu.Lock()
+	halfLife := s.limits.HalfLife
+	s.MemoryThrottle.mu.Unlock()
+	err := s.db.tell(ctx, counts, halfLife)
 	if err != nil {
 		s.putBack(counts)
 	}
@@ -195,8 +195,8 @@ func (s *SharedThrottle) putBack(counts map[string]count) {
 	since := s.unshared
 	s.unshared = counts
 	for key, c := range since {
-		if c.familiar {
-			s.note(key, count{familiar: true})
+		if c.known {
+			s.note(key, count{known: true})
 		}
 		s.note(key, count{failures: c.failures})
 	}
@@ -204,55 +204,35 @@ func (s *SharedThrottle) putBack(counts map[string]count) {
 
 // learn takes what has changed in the database.
 func (s *SharedThrottle) learn(ctx context.Context) error {
-	rows, err := s.db.QueryContext(ctx, `SELECT key, failures, familiar, changed, `+microseconds+` FROM login_failures
-WHERE changed > $1 ORDER BY changed LIMIT $2`, s.since-lateMost.Microseconds(), learntMost)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var key string
-		var failures float64
-		var familiar bool
-		var changed, now int64
-		if err := rows.Scan(&key, &failures, &familiar, &changed, &now); err != nil {
-			return err
-		}
-		s.merge(key, failures, familiar, time.Duration(now-changed)*time.Microsecond)
-		s.since = max(s.since, changed)
-	}
-	return rows.Err()
+	return s.db.learn(ctx, s.since-lateMost.Microseconds(), func(row throttleRow) {
+		s.merge(row.key, row.failures, row.known, time.Duration(row.now-row.changed)*time.Microsecond)
+		s.since = max(s.since, row.changed)
+	})
 }
 
 // merge takes a counter that was right some time ago: the sum of all nodes, but for what this one
 // has not told yet.
-func (s *SharedThrottle) merge(key string, failures float64, familiar bool, ago time.Duration) {
+func (s *SharedThrottle) merge(key string, failures float64, known bool, ago time.Duration) {
 	s.mu.Lock()
 	own := s.unshared[key]
 	s.mu.Unlock()
 	m := s.MemoryThrottle
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := m.limits.Now()
+	now := time.Now()
 	c := m.touch(key, now)
-	c.familiar = c.familiar || familiar
-	if own.familiar {
+	c.known = c.known || known
+	if own.known {
 		return // what the database has is from before
 	}
 	c.failures, c.at = failures, now.Add(-max(ago, 0))
 	m.find(key, now) // decays
 	c.failures += own.failures
+	c.tell() // those who wait may have to wait no longer
+	m.drop(c)
 }
 
-// Chores are what the shared counters leave to clean up.
+// Chores are what the counters in the state leave to clean up.
 func (s *SharedThrottle) Chores() []state.Chore {
-	return []state.Chore{{Name: "counts of failed logins from long ago", Do: func(ctx context.Context, most int) (int64, error) {
-		result, err := s.db.ExecContext(ctx, `DELETE FROM login_failures WHERE key IN (SELECT key FROM login_failures
-WHERE changed < `+microseconds+` - CASE WHEN familiar THEN $1::bigint ELSE $2::bigint END LIMIT $3)`,
-			forgetFamiliar.Microseconds(), forgetFailures.Microseconds(), most)
-		if err != nil {
-			return 0, err
-		}
-		return result.RowsAffected()
-	}}}
+	return []state.Chore{{Name: "counts of failed logins from long ago", Do: s.db.sweep}}
 }

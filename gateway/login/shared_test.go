@@ -3,8 +3,6 @@
 package login
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -14,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/test/databases"
 	"github.com/dipylon/dipylon/test/peers"
 )
 
@@ -25,7 +24,7 @@ func throttles(t *testing.T, server *peers.Postgres, n int) (all []*SharedThrott
 		t.Fatal(err)
 	}
 	for range n {
-		all = append(all, share(zerolog.Nop(), db.Quick(), NewMemoryThrottle(ThrottleLimits{}), 20*time.Millisecond))
+		all = append(all, share(zerolog.Nop(), tableOf(db), NewMemoryThrottle(ThrottleLimits{}), 20*time.Millisecond))
 	}
 	t.Cleanup(func() {
 		for _, s := range all {
@@ -43,21 +42,38 @@ var guesser = netip.MustParseAddr("192.0.2.7")
 func (s *SharedThrottle) fail(t *testing.T, peer netip.Addr, account string, times int) {
 	t.Helper()
 	for range times {
-		if err := s.Report(t.Context(), peer, account, false); err != nil {
-			t.Fatal(err)
-		}
+		s.outcome(t, peer, account, Wrong)
 	}
 }
 
+// outcome is an attempt's that does not wait for its turn.
+func (s *SharedThrottle) outcome(t *testing.T, peer netip.Addr, account string, outcome Outcome) {
+	t.Helper()
+	(&turn{throttle: s.MemoryThrottle, peer: peer}).End(account, outcome)
+}
+
+// delayed says whether the next attempt would have to wait, were another one under way.
+func (s *SharedThrottle) delayed(peer netip.Addr, account string) bool {
+	m := s.MemoryThrottle
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.of(keysOf(peer, account), time.Now()) {
+		if m.limits.Delay(c.failures) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // counted is a key's count on a node.
-func (s *SharedThrottle) counted(key string) (failures float64, familiar bool) {
+func (s *SharedThrottle) counted(key string) (failures float64, known bool) {
 	s.MemoryThrottle.mu.Lock()
 	defer s.MemoryThrottle.mu.Unlock()
 	c := s.find(key, time.Now())
 	if c == nil {
 		return 0, false
 	}
-	return c.failures, c.familiar
+	return c.failures, c.known
 }
 
 func soon(t *testing.T, what string, f func() bool) {
@@ -70,15 +86,13 @@ func soon(t *testing.T, what string, f func() bool) {
 }
 
 // TestSharedThrottle: what is counted on one node delays on the other, counts of several nodes
-// add up, and a pair that was used with success on one is familiar to all.
+// add up, and a pair that was used with success on one is known to all.
 func TestSharedThrottle(t *testing.T) {
 	t.Parallel()
 	server := peers.StartPostgres(t)
 	nodes, _ := throttles(t, server, 2)
 	one, two := nodes[0], nodes[1]
-	if err := one.Report(t.Context(), guesser, "owner@a", true); err != nil {
-		t.Fatal(err)
-	}
+	one.outcome(t, guesser, "owner@a", Good)
 	one.fail(t, guesser, "ada@a", 3)
 	two.fail(t, guesser, "ada@a", 4)
 	for _, node := range nodes {
@@ -87,23 +101,20 @@ func TestSharedThrottle(t *testing.T) {
 			t.Errorf("7 failures are counted as %f", n)
 		}
 		for peer, account := range map[string]string{"198.51.100.1": "ada@a", "192.0.2.99": "eve@a"} {
-			wait, err := node.Admit(t.Context(), netip.MustParseAddr(peer), account)
-			if err != nil || wait == 0 {
-				t.Errorf("%s from %s waits %s (%v)", account, peer, wait, err)
+			if !node.delayed(netip.MustParseAddr(peer), account) {
+				t.Errorf("%s from %s does not wait", account, peer)
 			}
 		}
-		soon(t, "the familiar pair", func() bool { _, familiar := node.counted(pairKey(networkKey(guesser), "owner@a")); return familiar })
-		if wait, err := node.Admit(t.Context(), guesser, "owner@a"); wait != 0 || err != nil {
-			t.Errorf("the owner waits %s (%v)", wait, err)
+		soon(t, "the known pair", func() bool { _, known := node.counted(pairKey(guesser, "owner@a")); return known })
+		if node.delayed(guesser, "owner@a") {
+			t.Error("the owner waits")
 		}
 	}
 	// A success clears the pair, everywhere, of what was before it.
 	two.fail(t, guesser, "owner@a", 9)
-	soon(t, "the owner's delay", func() bool { wait, _ := one.Admit(t.Context(), guesser, "owner@a"); return wait > 0 })
-	if err := one.Report(t.Context(), guesser, "owner@a", true); err != nil {
-		t.Fatal(err)
-	}
-	soon(t, "the end of the owner's delay", func() bool { wait, _ := two.Admit(t.Context(), guesser, "owner@a"); return wait == 0 })
+	soon(t, "the owner's delay", func() bool { return one.delayed(guesser, "owner@a") })
+	one.outcome(t, guesser, "owner@a", Good)
+	soon(t, "the end of the owner's delay", func() bool { return !two.delayed(guesser, "owner@a") })
 	// A node that comes later knows all.
 	late := share(zerolog.Nop(), one.db, NewMemoryThrottle(ThrottleLimits{}), time.Hour)
 	late.exchange()
@@ -123,9 +134,7 @@ func TestPollsAreNotShared(t *testing.T) {
 		return at
 	}
 	poll := func() {
-		if err := nodes[0].Report(t.Context(), guesser, "ada@a", true); err != nil {
-			t.Fatal(err)
-		}
+		nodes[0].outcome(t, guesser, "ada@a", Good)
 	}
 	poll()
 	soon(t, "the first success", func() bool { return changed() > 0 })
@@ -155,7 +164,7 @@ func TestUnsharedIsBounded(t *testing.T) {
 	if waiting > unsharedMost {
 		t.Errorf("%d counters wait to be told", waiting)
 	}
-	if wait, err := s.Admit(t.Context(), netip.MustParseAddr("192.0.2.8"), "x"); wait == 0 && err == nil {
+	if !s.delayed(netip.MustParseAddr("192.0.2.8"), "x") {
 		t.Error("without the database nobody is delayed")
 	}
 	if err := server.Start(); err != nil {
@@ -188,14 +197,53 @@ func TestThrottleChores(t *testing.T) {
 	}
 }
 
-// TestNewThrottle: with SQLite there is nobody to share with.
-func TestNewThrottle(t *testing.T) {
-	db, err := state.Open(context.Background(), state.Options{Log: zerolog.New(&bytes.Buffer{}), Folder: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	if _, ok := NewThrottle(zerolog.Nop(), db, ThrottleLimits{}).(*MemoryThrottle); !ok {
-		t.Error("the throttle of a gateway alone is shared")
-	}
+// TestThrottleOutlastsARestart: with SQLite, too, what was counted and who is known is there again
+// from the first login on, and an administrator can look at it and reset it while the gateway runs.
+func TestThrottleOutlastsARestart(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		db := databases.Open(t, o)
+		beside := databases.Open(t, o) // the command line
+		start := func() *SharedThrottle {
+			return share(zerolog.Nop(), tableOf(db), NewMemoryThrottle(ThrottleLimits{}), 20*time.Millisecond)
+		}
+		s := start()
+		owner := netip.MustParseAddr("198.51.100.7")
+		s.outcome(t, owner, "ada@a", Good)
+		s.fail(t, guesser, "ada@a", 7)
+		s.fail(t, owner, "ada@a", 6)
+		s.Close()
+		s = start()
+		defer s.Close()
+		if _, known := s.counted(pairKey(owner, "ada@a")); !known || !s.delayed(guesser, "ada@a") || !s.delayed(owner, "ada@a") {
+			t.Errorf("after a restart: known %v, the guesser is delayed: %v", known, s.delayed(guesser, "ada@a"))
+		}
+		all, err := Counts(t.Context(), beside, ThrottleLimits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := map[string]Count{}
+		for _, c := range all {
+			told[c.Network+"|"+c.Address+"|"+c.Account] = c
+		}
+		if c := told["192.0.2.0/24||"]; len(all) != 4 || c.Failures < 6.9 || c.Failures > 7 {
+			t.Errorf("told: %+v", all)
+		}
+		if c := told["|198.51.100.7|ada@a"]; !c.Known || c.Failures < 5.9 || time.Since(c.Changed).Abs() > time.Minute {
+			t.Errorf("told: %+v", all)
+		}
+		if n, err := Reset(t.Context(), beside, []Count{{Network: "192.0.2.0/24"}, {Account: "nobody"}}); n != 1 || err != nil {
+			t.Errorf("%d are reset, %v", n, err)
+		}
+		soon(t, "the network's reset", func() bool { n, _ := s.counted("n 192.0.2.0/24"); return n == 0 })
+		if n, _ := s.counted(accountKey("ada@a")); n < 12 {
+			t.Errorf("the account was reset, too: %f", n)
+		}
+		if n, err := Reset(t.Context(), beside, nil); n != 3 || err != nil {
+			t.Errorf("%d are reset, %v", n, err)
+		}
+		soon(t, "the reset of all", func() bool { return !s.delayed(guesser, "ada@a") && !s.delayed(owner, "ada@a") })
+		if _, known := s.counted(pairKey(owner, "ada@a")); !known {
+			t.Error("who is known was forgotten")
+		}
+	})
 }

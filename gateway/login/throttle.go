@@ -1,75 +1,60 @@
 package login
 
 import (
-	"container/list"
+	"cmp"
 	"context"
 	"math"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
 )
 
-// Throttle counts failed logins and says how long the next attempt has to wait. An
-// implementation may be shared by several gateways.
+// Throttle makes guessers wait. An implementation may be shared by several gateways.
 type Throttle interface {
-	// Admit is asked before an attempt: how long it has to wait. The account is a login name in
-	// lower case, or empty where it is not known yet: then the peer alone counts. A failure of the kind
-	// [backends.Throttled] says that it would be too long, and that the attempt is not to be made.
-	Admit(ctx context.Context, peer netip.Addr, account string) (time.Duration, error)
-	// Report says how an attempt ended, where the store could tell: an outage is not reported.
-	Report(ctx context.Context, peer netip.Addr, account string, good bool) error
+	// Begin waits until an attempt may be made, and counts it as a failure from then on. The
+	// account is a login name in lower case, or empty where it is not known yet: then the network
+	// alone counts. A failure of the kind [backends.Throttled] says that it would have to wait for
+	// too long, and that the attempt is not to be made.
+	Begin(ctx context.Context, peer netip.Addr, account string) (Turn, error)
 }
 
-// MemoryThrottle is a Throttle in this process's memory. Make it with [NewMemoryThrottle].
-//
-// Three things are counted, each with a count that halves every HalfLife:
-//
-//   - a network (an IPv4 /24, an IPv6 /64): beyond Free failures its attempts are admitted one
-//     after another, with a growing delay between them, however many connections there are.
-//   - an account: beyond Free failures, from wherever, each attempt waits. Attempts do not queue:
-//     a stranger must not be able to push an account's owner out for good.
-//   - the pair of both. Once it has been used with success it is familiar, and only its own
-//     failures count: neither a neighbour behind the same NAT nor a guesser elsewhere delays it.
-type MemoryThrottle struct {
-	limits ThrottleLimits
-	mu     sync.Mutex
-	byKey  map[string]*list.Element
-	recent *list.List // of *counter; front: used last
+// Turn is an attempt that has begun.
+type Turn interface {
+	// End says what has become of it, and for whom it was, if that was not known at its beginning.
+	// After the first time it does nothing.
+	End(account string, outcome Outcome)
 }
 
-// ThrottleLimits tunes a MemoryThrottle. Zero values take the defaults in brackets.
+// Outcome is what becomes of an attempt.
+type Outcome int
+
+// The outcomes. Where the store could not tell, or nobody was there any more to hear it, nothing is
+// counted.
+const (
+	Unknown Outcome = iota
+	Good
+	Wrong
+)
+
+// ThrottleLimits tunes a throttle. Zero values take the defaults in brackets.
 type ThrottleLimits struct {
 	Free     float64       // failures without any delay [4]
 	Base     time.Duration // the first delay; each further failure doubles it [500 ms]
-	Most     time.Duration // the longest delay [15 s]
-	Queue    time.Duration // how far ahead a network's attempts may queue [30 s]
+	Most     time.Duration // the longest delay between two attempts [15 s]
+	Queue    time.Duration // how long an attempt waits for its turn [30 s]
 	HalfLife time.Duration // in which a count halves [10 min]
 	Entries  int           // counters kept; the one not used for longest goes first [100,000]
-	Now      func() time.Time
 }
 
-type counter struct {
-	key      string
-	failures float64
-	at       time.Time // when failures was right
-	next     time.Time // the earliest time of the next attempt
-	familiar bool
-}
-
-// NewMemoryThrottle makes an empty throttle.
-func NewMemoryThrottle(limits ThrottleLimits) *MemoryThrottle {
-	defaultTo(&limits.Free, 4)
-	defaultTo(&limits.Base, 500*time.Millisecond)
-	defaultTo(&limits.Most, 15*time.Second)
-	defaultTo(&limits.Queue, 30*time.Second)
-	defaultTo(&limits.HalfLife, 10*time.Minute)
-	defaultTo(&limits.Entries, 100_000)
-	if limits.Now == nil {
-		limits.Now = time.Now
-	}
-	return &MemoryThrottle{limits: limits, byKey: make(map[string]*list.Element), recent: list.New()}
+func (l ThrottleLimits) withDefaults() ThrottleLimits {
+	defaultTo(&l.Free, 4)
+	defaultTo(&l.Base, 500*time.Millisecond)
+	defaultTo(&l.Most, 15*time.Second)
+	defaultTo(&l.Queue, 30*time.Second)
+	defaultTo(&l.HalfLife, 10*time.Minute)
+	defaultTo(&l.Entries, 100_000)
+	return l
 }
 
 func defaultTo[T comparable](value *T, fallback T) {
@@ -79,126 +64,232 @@ func defaultTo[T comparable](value *T, fallback T) {
 	}
 }
 
-// Admit implements [Throttle].
-func (m *MemoryThrottle) Admit(_ context.Context, peer netip.Addr, account string) (time.Duration, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	now := m.limits.Now()
-	network := networkKey(peer)
-	if pair := m.find(pairKey(network, account), now); pair != nil && pair.familiar {
-		return m.delay(pair), nil
-	}
-	wait := m.delay(m.find(accountKey(account), now))
-	if c := m.find(network, now); c != nil {
-		queued, ok := m.reserve(c, now)
-		if !ok {
-			return 0, backends.Fail(backends.Throttled, "too many failed logins from %s", network).
-				Say("too many failed logins, try again later").After(m.limits.Queue)
-		}
-		wait = max(wait, queued)
-	}
-	return wait, nil
-}
-
-// reserve takes the network's next free moment.
-func (m *MemoryThrottle) reserve(c *counter, now time.Time) (wait time.Duration, ok bool) {
-	delay := m.delay(c)
-	if delay == 0 {
-		return 0, true
-	}
-	start := now.Add(delay)
-	if c.next.After(start) {
-		start = c.next
-	}
-	if start.Sub(now) > m.limits.Queue {
-		return 0, false
-	}
-	c.next = start.Add(delay)
-	return start.Sub(now), true
-}
-
-// delay grows twofold with each failure beyond the free ones.
-func (m *MemoryThrottle) delay(c *counter) time.Duration {
-	if c == nil || c.failures < m.limits.Free-0.5 { // counts are fractions: they decay
+// Delay is how long after an attempt the next one may begin: it grows twofold with each failure
+// beyond the free ones.
+func (l ThrottleLimits) Delay(failures float64) time.Duration {
+	if failures < l.Free-0.5 { // counts are fractions: they decay
 		return 0
 	}
-	factor := math.Exp2(min(c.failures-m.limits.Free, 40))
-	return time.Duration(min(float64(m.limits.Base)*factor, float64(m.limits.Most)))
+	factor := math.Exp2(min(max(failures-l.Free, 0), 40))
+	return time.Duration(min(float64(l.Base)*factor, float64(l.Most)))
 }
 
-// Report implements [Throttle].
-func (m *MemoryThrottle) Report(_ context.Context, peer netip.Addr, account string, good bool) error {
+// MemoryThrottle is a Throttle in this process's memory. Make it with [NewMemoryThrottle].
+//
+// Three things are counted, each with a count that halves every HalfLife:
+//
+//   - a network (an IPv4 /24, an IPv6 /64)
+//   - an account, from wherever
+//   - the pair of a single address and an account, once it has been used with success: it is known
+//     from then on, and only its own failures delay it. Neither a neighbour in the same network or
+//     behind the same NAT nor a guesser elsewhere does.
+//
+// An attempt counts as a failure from its beginning on, so that those at the same time are delayed
+// by each other, and is taken back when it was good, or an outage. Beyond Free failures, attempts
+// begin one after another with a growing delay between them. Who would have to wait for longer than
+// Queue is refused; only an account's count refuses nobody, since a stranger must not be able to
+// push its owner out: after that time the attempt is made.
+type MemoryThrottle struct {
+	counters
+	// counted is told of each outcome that counts, see SharedThrottle; nil: nobody is. The pair's
+	// counter has changed where there is news.
+	counted func(keys attemptKeys, good, news bool)
+}
+
+// NewMemoryThrottle makes an empty throttle.
+func NewMemoryThrottle(limits ThrottleLimits) *MemoryThrottle {
+	return &MemoryThrottle{counters: counters{limits: limits.withDefaults()}}
+}
+
+// SetLimits puts other limits to use.
+func (m *MemoryThrottle) SetLimits(limits ThrottleLimits) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := m.limits.Now()
-	network := networkKey(peer)
-	if good {
-		// Only the pair is cleared: somebody with an account of their own must not be able to
-		// wash the network's count, nor an owner's every poll the account's.
-		pair := m.touch(pairKey(network, account), now)
-		pair.failures, pair.familiar = 0, true
-		return nil
+	m.limits = limits.withDefaults()
+}
+
+// turn is an attempt that waits or has begun.
+type turn struct {
+	throttle *MemoryThrottle
+	peer     netip.Addr
+	account  string
+	arrived  time.Time
+
+	// The rest is under the throttle's lock.
+	counters []*counter // that it waits for, or counts in
+	ended    bool
+}
+
+// Begin implements [Throttle].
+func (m *MemoryThrottle) Begin(ctx context.Context, peer netip.Addr, account string) (Turn, error) {
+	t := &turn{throttle: m, peer: peer, account: account, arrived: time.Now()}
+	for {
+		ready, news, err := m.try(t)
+		if err != nil {
+			return nil, err
+		}
+		if len(news) == 0 {
+			return t, nil
+		}
+		if err := await(ctx, time.Until(ready), news); err != nil {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			t.leave()
+			return nil, err
+		}
 	}
-	m.touch(network, now).failures++
-	if account == "" {
-		return nil
-	}
-	m.touch(accountKey(account), now).failures++
-	if pair := m.find(pairKey(network, account), now); pair != nil {
-		pair.failures++
+}
+
+// await waits for a time, or for news of one of at most two counters.
+func await(ctx context.Context, d time.Duration, news []<-chan struct{}) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-news[0]:
+	case <-news[len(news)-1]:
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	return nil
 }
 
-// find returns a key's counter as of now, nil where there is none.
-func (m *MemoryThrottle) find(key string, now time.Time) *counter {
-	element, ok := m.byKey[key]
-	if !ok {
-		return nil
-	}
-	m.recent.MoveToFront(element)
-	c := element.Value.(*counter)
-	if past := now.Sub(c.at); past > 0 {
-		c.failures *= math.Exp2(-float64(past) / float64(m.limits.HalfLife))
-		c.at = now
-	}
-	return c
-}
-
-// touch is find, and makes the counter where there is none.
-func (m *MemoryThrottle) touch(key string, now time.Time) *counter {
-	if c := m.find(key, now); c != nil {
-		return c
-	}
-	for len(m.byKey) >= m.limits.Entries {
-		oldest := m.recent.Remove(m.recent.Back()).(*counter)
-		delete(m.byKey, oldest.key)
-	}
-	c := &counter{key: key, at: now}
-	m.byKey[key] = m.recent.PushFront(c)
-	return c
-}
-
-// Len is the number of counters kept.
-func (m *MemoryThrottle) Len() int {
+// try begins an attempt if its time has come; otherwise it says when that will be, and what may
+// change it.
+func (m *MemoryThrottle) try(t *turn) (ready time.Time, news []<-chan struct{}, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.byKey)
+	now := time.Now()
+	first := t.counters == nil
+	t.leave()
+	keys := keysOf(t.peer, t.account)
+	t.counters = m.of(keys, now)
+	ready = now
+	for _, c := range t.counters {
+		at, refused := m.readyAt(c, t.arrived, now, first)
+		if c.key == keys.account {
+			at, refused = earlier(at, t.arrived.Add(m.limits.Queue)), false
+		}
+		if refused {
+			t.counters = nil
+			return ready, nil, backends.Fail(backends.Throttled, "too many failed logins: %s", c.key).
+				Say("too many failed logins, try again later").After(m.limits.Queue)
+		}
+		if at.After(ready) {
+			ready = at
+		}
+	}
+	if !ready.After(now) {
+		for _, c := range t.counters {
+			c.underWay, c.begun = c.underWay+1, now
+		}
+		return ready, nil, nil
+	}
+	for _, c := range t.counters {
+		c.waiting++
+		news = append(news, c.listen())
+	}
+	return ready, news, nil
 }
 
-func accountKey(account string) string       { return "a " + account }
-func pairKey(network, account string) string { return "p " + network + " " + account }
+// of are the counters that an attempt waits for: the pair's where it is known, or else those of
+// network and account.
+func (m *MemoryThrottle) of(keys attemptKeys, now time.Time) []*counter {
+	if pair := m.find(keys.pair, now); pair != nil && pair.known {
+		return []*counter{pair}
+	}
+	all := []*counter{m.touch(keys.network, now)}
+	if keys.account != "" {
+		all = append(all, m.touch(keys.account, now))
+	}
+	return all
+}
 
-// networkKey is what one guesser usually has: an IPv4 /24, an IPv6 /64.
-func networkKey(peer netip.Addr) string {
-	peer = peer.Unmap().WithZone("")
-	bits := 64
-	if peer.Is4() {
-		bits = 24
+// readyAt is when the next attempt may begin, and whether one that has arrived then would have to
+// wait for too long: it has already, or those who wait before it would take that long.
+func (m *MemoryThrottle) readyAt(c *counter, arrived, now time.Time, first bool) (at time.Time, refused bool) {
+	delay := m.limits.Delay(c.failures + float64(c.underWay))
+	if delay == 0 {
+		return now, false
 	}
-	prefix, err := peer.Prefix(bits)
-	if err != nil {
-		return "n local" // a unix socket or a pipe
+	at = c.begun.Add(delay)
+	queue := time.Duration(c.waiting+1) * m.limits.Delay(c.failures)
+	return at, at.Sub(arrived) > m.limits.Queue || first && at.After(now) && queue > m.limits.Queue
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
 	}
-	return "n " + prefix.String()
+	return b
+}
+
+// leave takes a turn that waits out of the queues. The lock is held.
+func (t *turn) leave() {
+	for _, c := range t.counters {
+		c.waiting--
+	}
+	t.counters = nil
+}
+
+// End implements [Turn].
+func (t *turn) End(account string, outcome Outcome) {
+	keys := keysOf(t.peer, cmp.Or(account, t.account))
+	good, news := outcome == Good, false
+	if !t.settle(keys, outcome, &news) {
+		return
+	}
+	if counted := t.throttle.counted; counted != nil && outcome != Unknown {
+		counted(keys, good, news)
+	}
+}
+
+// settle takes an attempt back, or counts it for good.
+func (t *turn) settle(keys attemptKeys, outcome Outcome, news *bool) (first bool) {
+	m := t.throttle
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if t.ended {
+		return false
+	}
+	t.ended = true
+	now := time.Now()
+	switch outcome {
+	case Good:
+		*news = m.good(keys, now)
+	case Wrong:
+		*news = m.wrong(keys, now)
+	}
+	for _, c := range t.counters {
+		c.underWay--
+		c.tell()
+		m.drop(c)
+	}
+	return true
+}
+
+// good clears the pair alone: somebody with an account of their own must not be able to wash the
+// network's count, nor an owner's every poll the account's.
+func (m *MemoryThrottle) good(keys attemptKeys, now time.Time) (news bool) {
+	if keys.pair == "" {
+		return false
+	}
+	pair := m.touch(keys.pair, now)
+	news = !pair.known || pair.failures > 0
+	pair.failures, pair.known = 0, true
+	return news
+}
+
+// wrong counts a failure for the network, the account, and the pair where it is known.
+func (m *MemoryThrottle) wrong(keys attemptKeys, now time.Time) (pairToo bool) {
+	m.touch(keys.network, now).failures++
+	if keys.account == "" {
+		return false
+	}
+	m.touch(keys.account, now).failures++
+	pair := m.find(keys.pair, now)
+	if pair != nil {
+		pair.failures++
+	}
+	return pair != nil
 }

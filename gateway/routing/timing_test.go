@@ -22,8 +22,8 @@ import (
 // noThrottle counts nothing: what is measured is the answer to one attempt.
 type noThrottle struct{}
 
-func (noThrottle) Admit(context.Context, netip.Addr, string) (time.Duration, error) { return 0, nil }
-func (noThrottle) Report(context.Context, netip.Addr, string, bool) error           { return nil }
+func (n noThrottle) Begin(context.Context, netip.Addr, string) (login.Turn, error) { return n, nil }
+func (noThrottle) End(string, login.Outcome)                                       {}
 
 // pipes is a listener whose connections are pipes.
 type pipes chan net.Conn

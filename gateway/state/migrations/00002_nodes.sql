@@ -1,6 +1,5 @@
--- What several gateways share through PostgreSQL. With SQLite there is one gateway, which has
--- this in its memory, and the tables stay empty. Times are microseconds since 1970 by the
--- database's clock.
+-- What several gateways share through PostgreSQL. With SQLite there is one gateway, which has its
+-- leases in its memory. Times are microseconds since 1970 by the database's clock.
 
 -- +goose Up
 CREATE TABLE leases (
