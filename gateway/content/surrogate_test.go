@@ -231,3 +231,32 @@ func FuzzSurrogate(f *testing.F) {
 		}
 	})
 }
+
+// TestSurrogateAddsNoField: what is decoded and written again brings no line end of its own into
+// the header, wherever it was hidden.
+func TestSurrogateAddsNoField(t *testing.T) {
+	for name, field := range map[string]string{
+		"a name":                   "To: =?utf-8?q?a=0D=0AX-Forged:_b?= <a@b.example>, é <c@d.example>",
+		"a name in base64":         "To: =?utf-8?b?YQ0KWC1Gb3JnZWQ6IGI=?= <a@b.example>, é <c@d.example>",
+		"a name of a removed one":  "To: =?utf-8?q?a=0D=0AX-Forged:_b?= <é@b.example>",
+		"a quoted name":            "To: \"é\\\r\n X-Forged: b\" <a@b.example>",
+		"a comment":                "To: a@b.example (=?utf-8?q?a=0D=0AX-Forged:_b?= é)",
+		"a group":                  "To: =?utf-8?q?a=0D=0AX-Forged:_b?= é:;",
+		"a parameter":              "Content-Type: a/b; x=é; p*=utf-8''a%0D%0AX-Forged:%20b",
+		"a parameter in pieces":    "Content-Disposition: a; x=é; p*0*=utf-8''a%0D; p*1*=%0AX-Forged:%20b",
+		"a text with encoded ones": "Subject: é =?utf-8?q?a=0D=0AX-Forged:_b?=",
+		"a local part":             "To: \"a\\\r\n X-Forged: b\"@é.example",
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := shown(t, utf8Trace+utf8Sign+field+"\r\nX-Last: x\r\n\r\n")
+			for line := range strings.Lines(got) {
+				if strings.HasPrefix(line, "X-Forged") {
+					t.Errorf("it is %q", got)
+				}
+			}
+			if !isASCII([]byte(got)) || strings.Count(got, "\n") != strings.Count(got, "\r\n") {
+				t.Errorf("it is %q", got)
+			}
+		})
+	}
+}

@@ -811,3 +811,29 @@ func TestSumsOfSizes(t *testing.T) {
 	c.do("STAT", "+OK 2 6")
 	c.do("QUIT", "+OK goodbye")
 }
+
+// TestMarksDoNotLeak: marking and unmarking, again and again, costs no memory that stays.
+func TestMarksDoNotLeak(t *testing.T) {
+	const rounds = 100_000
+	r := start(t, newFake(first), func(s *Server) { s.Observer, s.Log = nil, zerolog.Nop() })
+	c := r.dialTCP().login()
+	play := func(n int) {
+		go func() { _, _ = io.WriteString(c.conn, strings.Repeat("DELE 1\r\nRSET\r\n", n)) }()
+		for range 2 * n {
+			if line, err := c.r.ReadString('\n'); !strings.HasPrefix(line, "+OK") || err != nil {
+				t.Fatalf("got %q, %v", line, err)
+			}
+		}
+	}
+	var before, after runtime.MemStats
+	play(100)
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	play(rounds)
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 1<<20 {
+		t.Errorf("memory grew by %d octets", grown)
+	}
+	c.do("STAT", "+OK 1…")
+}

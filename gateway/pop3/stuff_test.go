@@ -192,3 +192,24 @@ func FuzzStuff(f *testing.F) {
 		}
 	})
 }
+
+// TestStuffingAtBorders has each kind of line end, and a dot behind it, at each place around the
+// end of what is read at once. No content ends its response (CVE-2026-33604, of another server).
+func TestStuffingAtBorders(t *testing.T) {
+	for _, seam := range []string{"\r\n.\r\n", "\n.\n", "\r.\r", "\r\r\n.\r\n", "\n\r.\r\n", "\r\n..", "\r\r", "."} {
+		for at := copySize - 6; at <= copySize+2; at++ {
+			text := strings.Repeat("a", at) + seam + "b"
+			var b strings.Builder
+			s := &stuffer{to: &b}
+			if err := copyContent(s, io.NopCloser(onlyReader{strings.NewReader(text)})); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.finish(); err != nil {
+				t.Fatal(err)
+			}
+			if got, ok := unstuff(b.String()); !ok || got != canonical(text) {
+				t.Errorf("%q at %d: the client sees …%q, and the end is %t", seam, at, got[max(0, len(got)-20):], ok)
+			}
+		}
+	}
+}

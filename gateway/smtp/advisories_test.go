@@ -212,3 +212,40 @@ func TestEarlyTalkerBeforeTheGreetingInTLS(t *testing.T) {
 	c := newClient(t, conn)
 	c.play("> EHLO bot\n< 554 5.5.0\n!")
 }
+
+// Exim, CVE-2026-45185: TLS ends properly in the middle of a chunk, and octets in the clear come
+// behind it. The connection ends, and nobody gets anything.
+func TestCVE_2026_45185_TLSEndsInAChunk(t *testing.T) {
+	for name, script := range map[string]string{
+		"in a chunk":        "~ BDAT 10 LAST\\r\\nhel",
+		"between chunks":    "~ BDAT 3\\r\\nhel\n< 250",
+		"in a command":      "~ BDAT 1",
+		"within DATA":       "> DATA\n< 354\n~ Subject: x\\r\\n",
+		"in a skipped one":  "> RSET\n< 250\n~ BDAT 10\\r\\nhel",
+		"before the octets": "~ BDAT 10 LAST\\r\\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &fake{}
+			s := testServer(f)
+			s.TLSConfig = serverTLS()
+			conn := talk(t, s)
+			conn.play("< 220\n> EHLO c\n< 250\n> STARTTLS\n< 220")
+			plain := conn.conn
+			conn.upgrade()
+			conn.play("> EHLO c\n< 250\n> MAIL FROM:<a@b.example>\n< 250\n> RCPT TO:<c@mx.example>\n< 250\n" + script)
+			if err := conn.conn.(*tls.Conn).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.WriteString(plain, "lo, in the clear\r\n.\r\nBDAT 0 LAST\r\n") // the server may be gone
+			_, _ = io.Copy(io.Discard, conn.conn)
+			if taken := f.taken(); len(taken) != 0 {
+				t.Errorf("taken: %+v", taken)
+			}
+			if _, err := plain.Write([]byte("QUIT\r\n")); err == nil {
+				if _, err := io.ReadAll(plain); err != nil {
+					t.Errorf("the connection goes on: %v", err)
+				}
+			}
+		})
+	}
+}
