@@ -39,7 +39,7 @@ type gateway struct {
 	desk     *login.Desk
 	locks    lease.Locks
 	openings lease.Openings
-	ledger   routing.Ledger
+	ledger   *routing.StoredLedger
 	policies *policy.Shelf
 	sessions *policy.Sessions
 	watcher  *edge.Watcher // of the certificates' files
@@ -123,11 +123,8 @@ func (g *gateway) openState(ctx context.Context) error {
 	g.index = index.New(index.Options{Log: g.log, DB: g.db})
 	g.openings = lease.NewOpenings(g.db)
 	g.locks = lease.New(lease.Options{Log: g.log, DB: g.db, Time: g.cfg.Timeouts.Lease.Std()})
-	g.ledger, err = routing.OpenLedger(routing.LedgerOptions{Log: g.log, Dir: filepath.Join(g.cfg.StateFolder, "ledger")})
-	if err != nil {
-		return fmt.Errorf("the ledger: %w", err)
-	}
-	return nil
+	g.ledger, err = routing.OpenLedger(ctx, routing.LedgerOptions{Log: g.log, DB: g.db, Files: filepath.Join(g.cfg.StateFolder, "ledger")})
+	return err
 }
 
 // openDoors gives the listeners of a configuration, with those that are there already, and
@@ -214,7 +211,7 @@ func (g *gateway) chores() []state.Chore {
 		Log: g.log, Kept: &retention.Keeper{DB: g.db}, Locks: g.locks, Mailboxes: &identity.Keys{DB: g.db},
 		Directory: func() login.Directory { return g.router.Table() },
 	}
-	chores := slices.Concat(g.index.Chores(), g.locks.Chores(), g.openings.Chores(), []state.Chore{sweeper.Chore()})
+	chores := slices.Concat(g.index.Chores(), g.locks.Chores(), g.openings.Chores(), g.ledger.Chores(), []state.Chore{sweeper.Chore()})
 	return append(chores, g.throttle.Chores()...)
 }
 

@@ -5,7 +5,7 @@
 //
 //	table, err := routing.New(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: store})
 //	router := routing.NewRouter(table)
-//	ledger, err := routing.OpenLedger(routing.LedgerOptions{Log: log, Dir: state + "/ledger"})
+//	ledger, err := routing.OpenLedger(ctx, routing.LedgerOptions{Log: log, DB: db})
 //	options := routing.Options{Log: log, Router: router, Desk: desk, Hostname: hostname, Ledger: ledger, TempDir: state + "/tmp"}
 //	mx := &smtp.Server{Role: smtp.MX, Backend: routing.NewMX(options), …}
 //	submission := &smtp.Server{Role: smtp.Submission, Backend: routing.NewSubmission(options), …}

@@ -16,6 +16,3 @@ func SetCreateTemp(o *Options, create func(dir string) (TempFile, error)) {
 
 // CreateTemp is the real thing.
 func CreateTemp(dir string) (TempFile, error) { return createTemp(dir) }
-
-// SetStep is asked before each step of writing a ledger's file.
-func SetStep(o *LedgerOptions, step func(name string) error) { o.step = step }

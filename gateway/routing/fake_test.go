@@ -17,6 +17,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/smtp"
+	"github.com/dipylon/dipylon/gateway/state"
 )
 
 // fakeStore is an honest store: it keeps one copy for each key and recipient. Its hooks make it
@@ -160,7 +161,28 @@ type gateway struct {
 	t          *testing.T
 	sakes, tea *fakeStore
 	options    routing.Options
+	db         *state.DB
 	log        *strings.Builder
+}
+
+// openDB is a database of the test's own.
+func openDB(t *testing.T) *state.DB {
+	t.Helper()
+	db, err := state.Open(t.Context(), state.Options{Log: zerolog.Nop(), Folder: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+// on has a gateway use a database that is there.
+func on(db *state.DB) func(*gateway) {
+	return func(g *gateway) { g.db = db }
 }
 
 func newGateway(t *testing.T, change ...func(*gateway)) *gateway {
@@ -173,10 +195,12 @@ func newGateway(t *testing.T, change ...func(*gateway)) *gateway {
 			Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log, Floor: time.Millisecond}),
 			Directory: func() login.Directory { return router.Table() },
 		}),
-		Ledger: g.ledger(t.TempDir()),
 	}
 	for _, c := range change {
 		c(g)
+	}
+	if g.options.Ledger == nil {
+		g.options.Ledger = g.ledger()
 	}
 	return g
 }
@@ -195,12 +219,27 @@ func (g *gateway) table(stores ...routing.Store) *routing.Table {
 	return table
 }
 
-func (g *gateway) ledger(dir string) *routing.FileLedger {
-	ledger, err := routing.OpenLedger(routing.LedgerOptions{Log: zerolog.New(zerolog.SyncWriter(g.log)), Dir: dir})
+// ledger is one on the gateway's database, as after a restart.
+func (g *gateway) ledger() *routing.StoredLedger {
+	g.t.Helper()
+	if g.db == nil {
+		g.db = openDB(g.t)
+	}
+	ledger, err := routing.OpenLedger(g.t.Context(), routing.LedgerOptions{Log: zerolog.New(zerolog.SyncWriter(g.log)), DB: g.db})
 	if err != nil {
 		g.t.Fatal(err)
 	}
 	return ledger
+}
+
+// remembered is how many attempts the ledger remembers.
+func (g *gateway) remembered() int {
+	g.t.Helper()
+	n, err := g.options.Ledger.(*routing.StoredLedger).Len(g.t.Context())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return n
 }
 
 func conn() smtp.Conn {

@@ -20,10 +20,33 @@ type Ledger interface {
 	// Take finds an unfinished attempt of the message that has something to say of one of the
 	// recipients; where there is none it makes a new one, with a new key. The attempt is the
 	// caller's alone until Put.
-	Take(ctx context.Context, fingerprint string, recipients []string) (*Attempt, error)
+	Take(ctx context.Context, message Message) (*Attempt, error)
 	// Put gives an attempt back: it is on stable storage when Put returns, or, with nothing
 	// left to remember, forgotten. It is called once for each Take.
 	Put(ctx context.Context, attempt *Attempt) error
+}
+
+// Message is what a message is recognised by.
+type Message struct {
+	// Fingerprint is of what the client has sent, see fingerprint.
+	Fingerprint string
+	Recipients  []string
+	// Named says that the client has given it a Message-ID.
+	Named bool
+	// Dated is the client's Date; zero: there is none that can be read.
+	Dated time.Time
+}
+
+// datedWithin is how far a client's clock may be from ours.
+const datedWithin = 24 * time.Hour
+
+// unlike says whether something in the message tells it from a later one that is alike: a
+// Message-ID, or a Date that is about the time at which it was seen first. An alarm of a device that
+// has neither, or whose clock stands still, is the same to the octet each time, and a message that
+// is taken for an earlier one's retry is not delivered to whom that one was: a second copy is the
+// lesser evil.
+func (m Message) unlike(first time.Time) bool {
+	return m.Named || m.Dated.Sub(first).Abs() <= datedWithin && !m.Dated.IsZero()
 }
 
 // Attempt is what is known of a message that is not finished.
@@ -109,8 +132,8 @@ func fingerprint(account, reversePath string, digest [sha256.Size]byte) string {
 // forgetful is a ledger that remembers nothing.
 type forgetful struct{}
 
-func (forgetful) Take(_ context.Context, fingerprint string, _ []string) (*Attempt, error) {
-	return newAttempt(fingerprint, time.Now()), nil
+func (forgetful) Take(_ context.Context, m Message) (*Attempt, error) {
+	return newAttempt(m.Fingerprint, time.Now()), nil
 }
 
 func (forgetful) Put(context.Context, *Attempt) error { return nil }

@@ -4,16 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
 	"pgregory.net/rapid"
 
 	"github.com/dipylon/dipylon/backends"
@@ -104,7 +99,7 @@ func TestRetryInParts(t *testing.T) {
 	if g.sakes.has(to[0]) != 1 || g.tea.has(to[1]) != 1 {
 		t.Error("not one copy each")
 	}
-	if n := g.options.Ledger.(*routing.FileLedger).Len(); n != 0 {
+	if n := g.remembered(); n != 0 {
 		t.Errorf("%d attempts are remembered", n)
 	}
 }
@@ -116,21 +111,19 @@ func TestStoreThatSawNothing(t *testing.T) {
 	if got := send(t, g.mx(), "", []string{"bob@sakes.example"}, letter); got != "451 4.3.0" {
 		t.Fatal(got)
 	}
-	if n := g.options.Ledger.(*routing.FileLedger).Len(); n != 0 {
+	if n := g.remembered(); n != 0 {
 		t.Errorf("%d attempts are remembered", n)
 	}
 }
 
 func TestRetryAfterRestart(t *testing.T) {
 	g := newGateway(t)
-	dir := t.TempDir()
-	g.options.Ledger = g.ledger(dir)
 	g.tea.before = func(context.Context, backends.Delivery) error { return backends.Fail(backends.Temporary, "down") }
 	to := []string{"bob@sakes.example", "eve@tea.example"}
 	if got := send(t, g.mx(), "", to, letter); got != "451 4.3.0" {
 		t.Fatal(got)
 	}
-	g.options.Ledger = g.ledger(dir)
+	g.options.Ledger = g.ledger()
 	g.tea.before = nil
 	if got := send(t, g.mx(), "", to, letter); got != "250" {
 		t.Fatal(got)
@@ -138,8 +131,8 @@ func TestRetryAfterRestart(t *testing.T) {
 	if g.sakes.has(to[0]) != 1 || g.tea.has(to[1]) != 1 {
 		t.Error("not one copy each")
 	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
-		t.Errorf("left: %v, %v", left, err)
+	if n := g.remembered(); n != 0 {
+		t.Errorf("%d attempts are remembered", n)
 	}
 }
 
@@ -148,10 +141,10 @@ func TestRetryAfterRestart(t *testing.T) {
 // restart of the gateway, too.
 func TestReceivedIsTheFirstAttempts(t *testing.T) {
 	g := newGateway(t)
-	now, dir := time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC), t.TempDir()
+	now := time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)
 	open := func() {
 		var err error
-		g.options.Ledger, err = routing.OpenLedger(routing.LedgerOptions{Log: g.options.Log, Dir: dir, Now: func() time.Time { return now }})
+		g.options.Ledger, err = routing.OpenLedger(t.Context(), routing.LedgerOptions{Log: g.options.Log, DB: g.db, Now: func() time.Time { return now }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,7 +155,7 @@ func TestReceivedIsTheFirstAttempts(t *testing.T) {
 	first := now
 	for range 3 { // the mail server is down over a weekend
 		open()
-		if got := send(t, g.mx(), "", []string{"eve@tea.example"}, letter); got != "451 4.4.2" {
+		if got := send(t, g.mx(), "", []string{"eve@tea.example"}, "Message-ID: <1@far.example>\r\n"+letter); got != "451 4.4.2" {
 			t.Fatal(got)
 		}
 		now = now.Add(30 * time.Hour)
@@ -174,90 +167,11 @@ func TestReceivedIsTheFirstAttempts(t *testing.T) {
 	}
 }
 
-func TestLedgerThatFails(t *testing.T) {
-	g := newGateway(t)
-	full := errors.New("no space left on device")
-	options := routing.LedgerOptions{Log: g.options.Log, Dir: t.TempDir()}
-	routing.SetStep(&options, func(string) error { return full })
-	var err error
-	if g.options.Ledger, err = routing.OpenLedger(options); err != nil {
-		t.Fatal(err)
-	}
-	g.tea.verdict = func(string) *backends.Failure { return backends.Fail(backends.OverQuota, "full") }
-	if got := send(t, g.mx(), "", []string{"bob@sakes.example", "eve@tea.example"}, letter); got != "452 4.2.2" {
-		t.Errorf("got %s", got)
-	}
-	if !strings.Contains(g.log.String(), "the ledger cannot remember") {
-		t.Error("nothing in the log")
-	}
-	if got := send(t, g.mx(), "", []string{"bob@sakes.example"}, letter); got != "250" {
-		t.Errorf("a message that needs no ledger: %s", got)
-	}
-}
-
 var fp = strings.Repeat("ab", sha256.Size)
-
-// TestLedgerCrash breaks writing off at each step, with nothing or an older state there before,
-// and starts again.
-func TestLedgerCrash(t *testing.T) {
-	crash := errors.New("crash")
-	for _, step := range []string{"create", "write", "sync", "rename", "sync folder"} {
-		for _, before := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, before: %v", step, before), func(t *testing.T) {
-				dir := t.TempDir()
-				var at string
-				options := routing.LedgerOptions{Log: zerolog.Nop(), Dir: dir}
-				routing.SetStep(&options, func(name string) error {
-					if name == at {
-						return crash
-					}
-					return nil
-				})
-				ledger, err := routing.OpenLedger(options)
-				if err != nil {
-					t.Fatal(err)
-				}
-				a := take(t, ledger, "bob", "eve")
-				if before {
-					a.Delivered = []string{"bob"}
-					if err := ledger.Put(t.Context(), a); err != nil {
-						t.Fatal(err)
-					}
-					a = take(t, ledger, "bob", "eve")
-				}
-				at = step
-				a.Delivered = []string{"bob", "eve"}
-				if err := ledger.Put(t.Context(), a); !errors.Is(err, crash) {
-					t.Fatalf("got %v", err)
-				}
-				again, err := routing.OpenLedger(routing.LedgerOptions{Log: zerolog.Nop(), Dir: dir})
-				if err != nil {
-					t.Fatal(err)
-				}
-				for name, l := range map[string]*routing.FileLedger{"the same process": ledger, "the next": again} {
-					b := take(t, l, "bob", "eve")
-					var want []string
-					switch {
-					case step == "sync folder":
-						want = []string{"bob", "eve"}
-					case before:
-						want = []string{"bob"}
-					}
-					if !slices.Equal(b.Delivered, want) || b.Again != (want != nil) || (want != nil && b.Key != a.Key) {
-						t.Errorf("%s: found %+v, want %q", name, b, want)
-					}
-				}
-				if left, err := filepath.Glob(dir + "/*.tmp"); err != nil || len(left) != 0 {
-					t.Errorf("left: %v, %v", left, err)
-				}
-			})
-		}
-	}
-}
 
 func take(t *testing.T, l routing.Ledger, recipients ...string) *routing.Attempt {
 	t.Helper()
-	a, err := l.Take(t.Context(), fp, recipients)
+	a, err := l.Take(t.Context(), routing.Message{Fingerprint: fp, Recipients: recipients, Named: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,37 +186,8 @@ func put(t *testing.T, l routing.Ledger, a *routing.Attempt, delivered ...string
 	}
 }
 
-func TestLedgerDamage(t *testing.T) {
-	for name, damage := range map[string]string{"empty": "", "half": `{"key":"`, "another's": `{"key":"x","delivered":["bob"]}`, "binary": "\x00\xff"} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			g := newGateway(t)
-			put(t, g.ledger(dir), take(t, g.ledger(dir), "bob"), "bob")
-			files, err := os.ReadDir(dir)
-			if err != nil || len(files) != 1 {
-				t.Fatal(files, err)
-			}
-			if err := os.WriteFile(filepath.Join(dir, files[0].Name()), []byte(damage), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			for _, junk := range []string{"README", "x.y", fp + ".KEY.tmp"} {
-				if err := os.WriteFile(filepath.Join(dir, junk), []byte("x"), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			l := g.ledger(dir)
-			if a := take(t, l, "bob"); a.Again || len(a.Delivered) != 0 {
-				t.Errorf("found %+v", a)
-			}
-			if files, err := os.ReadDir(dir); err != nil || len(files) != 0 || l.Len() != 0 {
-				t.Errorf("left: %v, %v", files, err)
-			}
-		})
-	}
-}
-
 func TestIdenticalMessagesUnderWayAreTwo(t *testing.T) {
-	l := newGateway(t).ledger(t.TempDir())
+	l := newGateway(t).ledger()
 	first, second := take(t, l, "bob"), take(t, l, "bob")
 	if first.Key == second.Key {
 		t.Fatal("one key for two messages")
@@ -316,13 +201,13 @@ func TestIdenticalMessagesUnderWayAreTwo(t *testing.T) {
 	put(t, l, a)
 	put(t, l, b)
 	put(t, l, c)
-	if l.Len() != 0 {
-		t.Errorf("%d attempts are remembered", l.Len())
+	if n, err := l.Len(t.Context()); n != 0 || err != nil {
+		t.Errorf("%d attempts are remembered (%v)", n, err)
 	}
 }
 
 func TestAttemptOfOtherRecipientsIsLeft(t *testing.T) {
-	l := newGateway(t).ledger(t.TempDir())
+	l := newGateway(t).ledger()
 	put(t, l, take(t, l, "bob"), "bob")
 	if a := take(t, l, "eve"); a.Again {
 		t.Errorf("eve's attempt is bob's: %+v", a)
@@ -332,104 +217,14 @@ func TestAttemptOfOtherRecipientsIsLeft(t *testing.T) {
 	}
 }
 
-func TestLedgerExpiry(t *testing.T) {
-	now := time.Now()
-	dir := t.TempDir()
-	o := routing.LedgerOptions{Log: zerolog.Nop(), Dir: dir, Now: func() time.Time { return now }}
-	l, err := routing.OpenLedger(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	put(t, l, take(t, l, "bob"), "bob")
-	now = now.Add(6 * 24 * time.Hour)
-	if a := take(t, l, "bob"); !a.Again {
-		t.Error("forgotten after six days")
-	} else {
-		put(t, l, a, "bob")
-	}
-	now = now.Add(2 * 24 * time.Hour)
-	if a := take(t, l, "bob"); a.Again {
-		t.Error("remembered after eight days")
-	} else {
-		put(t, l, a, "bob") // the old one goes as this one comes
-	}
-	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 || l.Len() != 1 {
-		t.Errorf("left: %v, %v", files, err)
-	}
-	now = now.Add(8 * 24 * time.Hour)
-	if again, err := routing.OpenLedger(o); err != nil || again.Len() != 0 {
-		t.Errorf("a start does not remove what is old: %v", err)
-	}
-}
-
-func TestLedgerIsBounded(t *testing.T) {
-	dir := t.TempDir()
-	o := routing.LedgerOptions{Log: zerolog.Nop(), Dir: dir, Most: 10}
-	l, err := routing.OpenLedger(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range 50 {
-		put(t, l, take(t, l, fmt.Sprint("u", i)), fmt.Sprint("u", i))
-	}
-	if files, err := os.ReadDir(dir); err != nil || len(files) != 10 || l.Len() != 10 {
-		t.Errorf("%d files, %d known, %v", len(files), l.Len(), err)
-	}
-	if a := take(t, l, "u0"); a.Again {
-		t.Error("the oldest is still there")
-	}
-	if a := take(t, l, "u49"); !a.Again {
-		t.Error("the newest is gone")
-	}
-	o.Most = 5
-	if again, err := routing.OpenLedger(o); err != nil || again.Len() != 5 {
-		t.Errorf("after a start: %d, %v", again.Len(), err)
-	}
-}
-
-func TestLedgerConcurrently(t *testing.T) {
-	l := newGateway(t).ledger(t.TempDir())
-	var wg sync.WaitGroup
-	for g := range 8 {
-		wg.Go(func() {
-			for i := range 30 {
-				a, err := l.Take(t.Context(), fp, []string{"bob"})
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				a.Delivered = nil
-				if i < 29 {
-					a.Delivered = []string{"bob"}
-				}
-				if err := l.Put(t.Context(), a); err != nil {
-					t.Error(g, err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	for range 8 {
-		a := take(t, l, "bob")
-		put(t, l, a)
-	}
-	if l.Len() != 0 {
-		t.Errorf("%d attempts are remembered", l.Len())
-	}
-}
-
 // TestEveryOutcomeEndsInOneCopy retries a message, the stores failing in any way before and
 // after they have taken copies, restarts between, until it is acknowledged: everybody has
 // exactly one copy, or was named as refused.
 func TestEveryOutcomeEndsInOneCopy(t *testing.T) {
 	people := []string{"bob@sakes.example", "dan@sakes.example", "eve@tea.example", "fay@tea.example"}
+	db := openDB(t)
 	rapid.Check(t, func(r *rapid.T) {
-		g := newGateway(t)
-		dir, err := os.MkdirTemp(t.TempDir(), "")
-		if err != nil {
-			r.Fatal(err)
-		}
-		g.options.Ledger = g.ledger(dir)
+		g := newGateway(t, on(db))
 		to := rapid.SliceOfNDistinct(rapid.SampledFrom(people), 1, 4, rapid.ID).Draw(r, "to")
 		kinds := rapid.SampledFrom([]backends.Kind{0, 0, 0, backends.Temporary, backends.Uncertain, backends.OverQuota})
 		refusedForGood := map[string]bool{}
@@ -481,10 +276,10 @@ func TestEveryOutcomeEndsInOneCopy(t *testing.T) {
 				r.Fatalf("nothing is wrong any more, and yet: %s %s", reply, text)
 			}
 			if rapid.Bool().Draw(r, "restart") {
-				g.options.Ledger = g.ledger(dir)
+				g.options.Ledger = g.ledger()
 			}
 		}
-		if n := g.options.Ledger.(*routing.FileLedger).Len(); n != 0 {
+		if n := g.remembered(); n != 0 {
 			r.Fatalf("%d attempts are remembered", n)
 		}
 	})
@@ -505,5 +300,58 @@ func fault(store *fakeStore, when string) {
 		store.after = func(_ context.Context, _ backends.Delivery, v []backends.Verdict) ([]backends.Verdict, error) {
 			return v[1:], nil
 		}
+	}
+}
+
+// TestAlarm: an alarm of a device, the same to the octet each time, is not taken for an earlier
+// one's retry once that would have come: a second copy is the lesser evil.
+func TestAlarm(t *testing.T) {
+	const from = "alarm@far.example"
+	first := time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		header string
+		after  time.Duration
+		copies int // of bob's, whose store took the first one
+	}{
+		"neither, at once":                          {"", time.Minute, 1},
+		"neither, after minutes":                    {"", 6 * time.Minute, 2},
+		"neither, after days":                       {"", 3 * 24 * time.Hour, 2},
+		"Message-ID":                                {"Message-ID: <1@device>\r\n", 3 * 24 * time.Hour, 1},
+		"a folded Message-ID":                       {"message-id:\r\n <1@device>\r\n", 3 * 24 * time.Hour, 1},
+		"an empty Message-ID":                       {"Message-ID: <>\r\n", 6 * time.Minute, 2},
+		"Date":                                      {"Date: Fri, 20 Nov 2026 07:59:58 +0000\r\n", 3 * 24 * time.Hour, 1},
+		"the Date of a clock that stands still":     {"Date: Sat, 1 Jan 2000 00:00:00 +0000\r\n", 6 * time.Minute, 2},
+		"a Date that is none":                       {"Date: now\r\n", 6 * time.Minute, 2},
+		"both fields in the body":                   {"X: y\r\n\r\nMessage-ID: <1@device>\r\nDate: Fri, 20 Nov 2026 07:59:58 +0000\r\n", 6 * time.Minute, 2},
+		"a Message-ID, longer ago than is kept":     {"Message-ID: <1@device>\r\n", 8 * 24 * time.Hour, 2},
+		"a Message-ID, behind the gateway's fields": {"Received: from a\r\n\tby b; Fri, 20 Nov 2026 07:59:59 +0000\r\nMessage-ID: <1@device>\r\n", 24 * time.Hour, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGateway(t)
+			now := first
+			var err error
+			g.options.Ledger, err = routing.OpenLedger(t.Context(), routing.LedgerOptions{Log: g.options.Log, DB: g.db, Now: func() time.Time { return now }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			alarm := "Subject: ALARM\r\n" + tt.header + "\r\npump 2 is hot\r\n"
+			to := []string{"bob@sakes.example", "eve@tea.example"}
+			g.tea.before = func(context.Context, backends.Delivery) error { return backends.Fail(backends.Temporary, "down") }
+			if got := send(t, g.mx(), from, to, alarm); got != "451 4.3.0" {
+				t.Fatal(got)
+			}
+			g.tea.before = nil
+			now = now.Add(tt.after)
+			if got := send(t, g.mx(), from, to, alarm); got != "250" {
+				t.Fatal(got)
+			}
+			if n := g.sakes.has(to[0]); n != tt.copies {
+				t.Errorf("bob has %d copies, not %d", n, tt.copies)
+			}
+			if n := g.tea.has(to[1]); n != 1 {
+				t.Errorf("eve has %d copies", n)
+			}
+		})
 	}
 }

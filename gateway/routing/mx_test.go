@@ -14,14 +14,10 @@ import (
 	"testing/iotest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
 	_ smtp.Backend = (*routing.MX)(nil)
@@ -338,7 +334,7 @@ func TestAnswers(t *testing.T) {
 			if got != test.want || !strings.Contains(text, test.text) {
 				t.Errorf("got %s %q, want %s", got, text, test.want)
 			}
-			if n := g.options.Ledger.(*routing.FileLedger).Len(); n != test.remembered {
+			if n := g.remembered(); n != test.remembered {
 				t.Errorf("%d attempts are remembered", n)
 			}
 		})

@@ -130,7 +130,12 @@ func (t *transaction) begin(ctx context.Context, trace string, h *held, account 
 	for i, r := range t.to {
 		addresses[i] = r.address
 	}
-	attempt, err := t.o.Ledger.Take(ctx, fingerprint(account, t.reversePath, h.digest), addresses)
+	start := make([]byte, content.IdentityWithin)
+	n, _ := io.ReadFull(h.reader(0), start) // what has failed here fails where it matters, too
+	named, dated := content.Identity(start[:n])
+	attempt, err := t.o.Ledger.Take(ctx, Message{
+		Fingerprint: fingerprint(account, t.reversePath, h.digest), Recipients: addresses, Named: named, Dated: dated,
+	})
 	if err != nil {
 		return nil, replies.SMTP(err)
 	}
