@@ -327,7 +327,6 @@ func TestAlarm(t *testing.T) {
 		"a Message-ID, behind the gateway's fields": {"Received: from a\r\n\tby b; Fri, 20 Nov 2026 07:59:59 +0000\r\nMessage-ID: <1@device>\r\n", 24 * time.Hour, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			g := newGateway(t)
 			now := first
 			var err error
