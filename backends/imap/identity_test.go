@@ -87,3 +87,23 @@ func TestAccountID(t *testing.T) {
 		})
 	}
 }
+
+// TestNoValidity: a mailbox whose UIDVALIDITY is 0, or not told, is served.
+func TestNoValidity(t *testing.T) {
+	t.Parallel()
+	for name, validity := range map[string]string{"zero": "0", "none": "-"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := twoMessages()
+			server.Validity = validity
+			d := openInbox(t, storeOf(t, fakeimap.Start(t, server), nil))
+			entries := list(t, d)
+			if len(entries) != 2 {
+				t.Fatalf("%d messages", len(entries))
+			}
+			if _, err := fetch(t, d, entries[0].ID); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

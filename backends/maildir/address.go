@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/net/idna"
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/dipylon/dipylon/backends/fold"
 )
 
 // address is a mail address as the store compares it: both parts in lower case, the domain
@@ -69,7 +71,7 @@ func parseLocal(text string) (string, error) {
 	if len(text) >= 2 && text[0] == '"' && text[len(text)-1] == '"' {
 		text = unquote(text[1 : len(text)-1])
 	}
-	local := strings.ToLower(norm.NFC.String(text))
+	local := fold.Lower(norm.NFC.String(text))
 	switch {
 	case local == "":
 		return "", errors.New("nothing stands before the @")

@@ -19,18 +19,34 @@ import (
 // says when the message came (seconds, microseconds), which process took it, the how-manieth
 // it was, the delivery's key, the host, the octets of the file (S) and of the canonical form (W).
 
-// baseOf is the name without flags.
-func baseOf(name string) string {
+// otherSeparators stand between base name and flags where a colon cannot be in a file name, and in
+// what was copied from there. Without "2," behind it such a character is one of the name.
+var otherSeparators = []string{";2,", "!2,"}
+
+// infoAt is where the flags begin, with their separator; the name's length: there are none.
+func infoAt(name string) int {
+	at := len(name)
 	if i := strings.IndexByte(name, infoSeparator); i >= 0 {
-		return name[:i]
+		at = i
 	}
-	return name
+	for _, separator := range otherSeparators {
+		if i := strings.Index(name[:at], separator); i >= 0 {
+			at = i
+		}
+	}
+	return at
 }
+
+// baseOf is the name without flags.
+func baseOf(name string) string { return name[:infoAt(name)] }
 
 // flagsOf are the flags of a name, in the order of the alphabet.
 func flagsOf(name string) string {
-	_, info, _ := strings.Cut(name, string(infoSeparator))
-	flags, ok := strings.CutPrefix(info, "2,")
+	at := infoAt(name)
+	if at == len(name) {
+		return ""
+	}
+	flags, ok := strings.CutPrefix(name[at+1:], "2,")
 	if !ok {
 		return ""
 	}
@@ -48,7 +64,11 @@ func withFlag(name string, flag byte) string {
 	if at == len(flags) || flags[at] != flag {
 		flags = flags[:at] + string(rune(flag)) + flags[at:]
 	}
-	return baseOf(name) + string(infoSeparator) + "2," + flags
+	separator := string(infoSeparator)
+	if i := infoAt(name); i < len(name) {
+		separator = name[i : i+1] // another program expects its own
+	}
+	return baseOf(name) + separator + "2," + flags
 }
 
 // arrived is when a message came as its name has it, in microseconds since 1970; 0: the name

@@ -103,3 +103,27 @@ func FuzzName(f *testing.F) {
 		_ = isOurs(base)
 	})
 }
+
+// TestFlagsElsewhere: flags behind a semicolon or an exclamation mark, as programs write them where
+// no file name has a colon, are no part of a message's id, which stays as they change.
+func TestFlagsElsewhere(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ base, flags, seen string }{
+		"1.x:2,FR":    {"1.x", "FR", "1.x:2,FRS"},
+		"1.x;2,F":     {"1.x", "F", "1.x;2,FS"},
+		"1.x!2,":      {"1.x", "", "1.x!2,S"},
+		"1.a;b!c":     {"1.a;b!c", "", "1.a;b!c:2,S"},
+		"1.x;3,S":     {"1.x;3,S", "", "1.x;3,S:2,S"},
+		"1.x,S=3;2,T": {"1.x,S=3", "T", "1.x,S=3;2,ST"},
+	} {
+		if got := baseOf(name); got != tt.base {
+			t.Errorf("the base of %q is %q", name, got)
+		}
+		if got := flagsOf(name); got != tt.flags {
+			t.Errorf("the flags of %q are %q", name, got)
+		}
+		if got := withFlag(name, 'S'); got != tt.seen {
+			t.Errorf("%q with S is %q, not %q", name, got, tt.seen)
+		}
+	}
+}

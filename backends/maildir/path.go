@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -18,7 +19,30 @@ const mostName = 255
 // something to a file system (a slash, a leading dot, a NUL, …) is percent-encoded in the
 // local part, so that two accounts never share a folder and none leaves the root.
 func boxDir(root string, a address) string {
-	return filepath.Join(root, a.domain, encodeLocal(a.local))
+	domain, local := a.domain, encodeLocal(a.local)
+	if runtime.GOOS == "windows" { // elsewhere they are names like any other, and folders have them
+		domain, local = noDevice(domain), noDevice(local)
+	}
+	return filepath.Join(root, domain, local)
+}
+
+// noDevice encodes the first letter of a name that Windows takes for a device, whatever stands
+// behind a dot. The digits in superscript that it knows as well are encoded already.
+// https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+func noDevice(name string) string {
+	base, _, _ := strings.Cut(name, ".")
+	switch base {
+	case "con", "prn", "aux", "nul":
+	default:
+		number, ok := strings.CutPrefix(base, "com")
+		if !ok {
+			number, ok = strings.CutPrefix(base, "lpt")
+		}
+		if !ok || len(number) != 1 || number[0] < '0' || number[0] > '9' {
+			return name
+		}
+	}
+	return fmt.Sprintf("%%%02x", name[0]) + name[1:]
 }
 
 func encodeLocal(local string) string {

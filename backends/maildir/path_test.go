@@ -146,3 +146,16 @@ func FuzzFolderDir(f *testing.F) {
 		}
 	})
 }
+
+// TestNoDevice: no mailbox has a folder that Windows takes for a device, and no two have one folder.
+func TestNoDevice(t *testing.T) {
+	t.Parallel()
+	for local, want := range map[string]string{
+		"con": "%63on", "aux.txt": "%61ux.txt", "nul": "%6eul", "prn.a.b": "%70rn.a.b", "com1": "%63om1", "lpt9.x": "%6cpt9.x", "com0": "%63om0",
+		"com\u00b9": "com%c2%b9", "conin$": "conin%24", "console": "console", "com10": "com10", "com": "com", "a.con": "a.con", "%63on": "%2563on",
+	} {
+		if got := noDevice(encodeLocal(local)); got != want {
+			t.Errorf("%q is in %q, not %q", local, got, want)
+		}
+	}
+}

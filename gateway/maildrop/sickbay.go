@@ -267,6 +267,9 @@ func (d *drop) dismiss(ctx context.Context, deleted []int) (rest []int, err erro
 	if len(numbers) == 0 {
 		return rest, nil
 	}
+	if err := d.lock.Held(ctx); err != nil {
+		return nil, err // somebody else has the mailbox, or may
+	}
 	d.log.Info().Strs("numbers", numbers).Msg("the client has deleted notices; the messages stay in the store")
 	return rest, d.o.Quarantine.Hide(ctx, numbers)
 }

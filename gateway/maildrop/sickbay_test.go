@@ -280,3 +280,33 @@ func TestWithoutItsMemory(t *testing.T) {
 		t.Errorf("removed %q, %v", r.store.removed, err)
 	}
 }
+
+// outrunLock is a lock that somebody else has had.
+type outrunLock struct{ maildrop.Lock }
+
+func (outrunLock) Held(context.Context) error { return backends.Fail(backends.Temporary, "it is lost") }
+
+type outrunLocks struct{ maildrop.MemoryLocks }
+
+func (l *outrunLocks) Acquire(ctx context.Context, key maildrop.LockKey) (maildrop.Lock, error) {
+	lock, err := l.MemoryLocks.Acquire(ctx, key)
+	return outrunLock{lock}, err
+}
+
+// TestNoticeWithoutLock: a notice whose deletion comes when the lock is lost is not hidden.
+func TestNoticeWithoutLock(t *testing.T) {
+	t.Parallel()
+	ward := newWard(t)
+	g := newGateway(t, func(o *maildrop.Options) { o.Quarantine, o.Locks = ward, &outrunLocks{} })
+	g.store.add("m1", letter)
+	m := quarantine.Message{Folder: quarantine.Folder{Store: "sakes", Account: "alice-id"}, ID: "m1", UIDL: "m1"}
+	if _, err := ward.Failed(t.Context(), m, backends.Fail(backends.Poison, "no"), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.login().Update(t.Context(), []int{1}); code(err) != "-ERR [SYS/TEMP]" {
+		t.Errorf("QUIT: %s", code(err))
+	}
+	if entries, err := ward.List(t.Context(), 10, quarantine.Hidden); err != nil || len(entries) > 0 {
+		t.Errorf("hidden are %v (%v)", entries, err)
+	}
+}
