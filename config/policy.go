@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"github.com/dipylon/dipylon/backends/fold"
 )
 
 // Policy is what a mailbox's clients may do, and what they see. It stands at three levels, the
@@ -86,7 +88,7 @@ func (c *Config) PolicyOf(store, address string) (Policy, []PolicyValue) {
 		at := index("stores", i)
 		levels = append(levels, policyLevel{"store", join(at, "policy"), s.Policy})
 		for j, m := range s.Mailboxes {
-			if strings.EqualFold(m.Address, address) {
+			if fold.Equal(m.Address, address) {
 				levels = append(levels, policyLevel{"mailbox", join(index(join(at, "mailboxes"), j), "policy"), m.Policy})
 			}
 		}
@@ -140,7 +142,7 @@ func (d *decoder) mailboxes(path string, s *Store) {
 	seen := make(map[string]int)
 	for i := range s.Mailboxes {
 		m, at := &s.Mailboxes[i], index(path, i)
-		m.Address = strings.ToLower(m.Address)
+		m.Address = fold.Lower(m.Address)
 		_, domain, ok := strings.Cut(m.Address, "@")
 		first, twice := seen[m.Address]
 		switch {

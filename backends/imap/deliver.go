@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/fold"
 	"github.com/dipylon/dipylon/backends/remote"
 	"github.com/dipylon/dipylon/backends/smtpclient"
 )
@@ -47,7 +48,7 @@ func (s *Store) resolveFromList(recipients []string) []backends.Verdict {
 				_, d, _ := strings.Cut(r, "@")
 				return strings.EqualFold(domain, d)
 			}
-			return strings.EqualFold(entry, remote.MailboxOf(r))
+			return fold.Equal(entry, remote.MailboxOf(r))
 		})
 		if !known {
 			verdicts[i].Failure = backends.Fail(backends.NotFound, "%s is not in the list of recipients", r)
@@ -141,7 +142,7 @@ func (s *Store) deliverAppend(ctx context.Context, d backends.Delivery, content 
 	first := make(map[string]int) // two names of one mailbox get one copy
 	var boxes []int
 	for i, r := range d.Recipients {
-		box := strings.ToLower(remote.MailboxOf(r))
+		box := fold.Lower(remote.MailboxOf(r))
 		if _, twice := first[box]; !twice {
 			first[box], boxes = i, append(boxes, i)
 		}
@@ -151,7 +152,7 @@ func (s *Store) deliverAppend(ctx context.Context, d backends.Delivery, content 
 		verdicts[boxes[n]].Failure = s.appendFor(ctx, d.Recipients[boxes[n]], d, message, kept.Size+int64(len(trace)))
 	})
 	for i, r := range d.Recipients {
-		verdicts[i] = backends.Verdict{Recipient: r, Failure: verdicts[first[strings.ToLower(remote.MailboxOf(r))]].Failure}
+		verdicts[i] = backends.Verdict{Recipient: r, Failure: verdicts[first[fold.Lower(remote.MailboxOf(r))]].Failure}
 	}
 	return verdicts, nil
 }

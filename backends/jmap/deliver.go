@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/fold"
 	"github.com/dipylon/dipylon/backends/remote"
 )
 
@@ -41,7 +42,7 @@ func errNoAccount(recipient string) *backends.Failure {
 
 // accountOf finds the credential of a recipient; a detail ("ada+lists") belongs to its user.
 func (s *Store) accountOf(recipient string) (backends.Credential, bool) {
-	address := strings.ToLower(remote.MailboxOf(recipient))
+	address := fold.Lower(remote.MailboxOf(recipient))
 	password, ok := s.settings.Delivery.Accounts[address]
 	return backends.Credential{Kind: backends.CredentialPassword, User: address, Secret: []byte(password)}, ok
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/fold"
 	"github.com/dipylon/dipylon/backends/remote"
 	"github.com/dipylon/dipylon/backends/smtpclient"
 	"github.com/dipylon/dipylon/backends/uidl"
@@ -131,7 +132,7 @@ func (s *Store) login(ctx context.Context, c backends.Credential) (*session, err
 	switch {
 	case c.Kind != backends.CredentialPassword && c.Kind != backends.CredentialToken:
 		return nil, backends.Fail(backends.Unsupported, "a JMAP server is not asked with a %s", c.Kind)
-	case c.ActAs != "" && !strings.EqualFold(c.ActAs, c.User):
+	case c.ActAs != "" && !fold.Equal(c.ActAs, c.User):
 		return nil, backends.Fail(backends.BadCredentials, "JMAP has no way to act for %s", c.ActAs)
 	case c.User == "" || len(c.Secret) == 0 || strings.ContainsFunc(c.User+string(c.Secret), func(r rune) bool { return r < ' ' || r == 0x7f }) ||
 		c.Kind == backends.CredentialPassword && strings.Contains(c.User, ":"): // RFC 7617 §2
@@ -154,7 +155,7 @@ func (s *Store) ready() error {
 
 // account is who a login is: the server's name for the mail account, and the address.
 func (s *Store) account(session *session) backends.Account {
-	address := strings.ToLower(session.credential.User)
+	address := fold.Lower(session.credential.User)
 	if !strings.Contains(address, "@") && len(s.domains) > 0 {
 		address += "@" + s.domains[0]
 	}

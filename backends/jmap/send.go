@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/fold"
 	"github.com/dipylon/dipylon/backends/remote"
 )
 
@@ -31,7 +32,7 @@ func (s *session) addresses(ctx context.Context, own string) ([]string, error) {
 	}
 	all := []string{own}
 	for _, i := range known {
-		address := strings.ToLower(strings.TrimPrefix(i.Email, "*")) // "*@domain" is each of a domain
+		address := fold.Lower(strings.TrimPrefix(i.Email, "*")) // "*@domain" is each of a domain
 		if strings.Contains(address, "@") && !slices.Contains(all, address) {
 			all = append(all, address)
 		}
@@ -43,7 +44,7 @@ func (s *session) addresses(ctx context.Context, own string) ([]string, error) {
 func identityFor(known []identity, address string) (string, error) {
 	_, domain, _ := strings.Cut(address, "@")
 	for _, wanted := range []string{address, "*@" + domain} {
-		if at := slices.IndexFunc(known, func(i identity) bool { return strings.EqualFold(i.Email, wanted) }); at >= 0 {
+		if at := slices.IndexFunc(known, func(i identity) bool { return fold.Equal(i.Email, wanted) }); at >= 0 {
 			return known[at].ID, nil
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/fold"
 )
 
 // Hop is the server that takes a store's mail in, by LMTP (RFC 2033) or by SMTP. The
@@ -71,7 +72,7 @@ func (h Hop) Deliver(ctx context.Context, d backends.Delivery, trace string, con
 	var left []int
 	for i, r := range d.Recipients {
 		verdicts[i].Recipient = r
-		box := strings.ToLower(r)
+		box := fold.Lower(r)
 		if _, twice := first[box]; twice {
 			continue
 		}
@@ -91,7 +92,7 @@ func (h Hop) Deliver(ctx context.Context, d backends.Delivery, trace string, con
 		return nil, err
 	}
 	for i, r := range d.Recipients {
-		verdicts[i].Failure = verdicts[first[strings.ToLower(r)]].Failure
+		verdicts[i].Failure = verdicts[first[fold.Lower(r)]].Failure
 	}
 	return discreet(verdicts), nil
 }

@@ -121,3 +121,15 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestLookalikes: a character that only looks like a letter is another one: smith does not send as
+// ſmith, which somebody else may have.
+func TestLookalikes(t *testing.T) {
+	for a, b := range map[string]string{"smith@sakes.example": "ſmith@sakes.example", "kate@sakes.example": "\u212Aate@sakes.example", "info@sakes.example": "\u0130nfo@sakes.example"} {
+		one, err := address.Parse(a)
+		other, e := address.Parse(b)
+		if err != nil || e != nil || one.EqualFold(other) {
+			t.Errorf("%s and %s are one (%v, %v)", a, b, err, e)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
+	"github.com/dipylon/dipylon/backends/fold"
 	"github.com/dipylon/dipylon/gateway/address"
 )
 
@@ -153,7 +154,7 @@ func (n Names) user(name *Name, text string) bool {
 		return err == nil && at > 0 && name.Realm == ""
 	}
 	name.User = text
-	if domain, known := n.Realms[strings.ToLower(name.Realm)]; known && name.Realm != "" {
+	if domain, known := n.Realms[fold.Lower(name.Realm)]; known && name.Realm != "" {
 		name.Domain, name.Realm = domain, ""
 	}
 	return text != "" && (name.Realm != "" || name.Domain != "" || n.has(FormAlias))
@@ -168,7 +169,7 @@ func (n Names) mailbox(name *Name) bool {
 		}
 		name.Mailbox = name.Mailbox[:at] + "@" + domain
 	}
-	if strings.EqualFold(name.Mailbox, name.User) || strings.EqualFold(name.Mailbox, name.String()) {
+	if fold.Equal(name.Mailbox, name.User) || fold.Equal(name.Mailbox, name.String()) {
 		name.Mailbox = ""
 	}
 	return true
@@ -188,10 +189,10 @@ func (n Names) For(name Name, identity string) (Name, bool) {
 		return name, false
 	}
 	mailbox := other.String()
-	if strings.EqualFold(mailbox, name.User) || strings.EqualFold(mailbox, name.String()) {
+	if fold.Equal(mailbox, name.User) || fold.Equal(mailbox, name.String()) {
 		mailbox = ""
 	}
-	if name.Mailbox != "" && !strings.EqualFold(name.Mailbox, mailbox) || name.Folder != "" && other.Folder != "" && name.Folder != other.Folder {
+	if name.Mailbox != "" && !fold.Equal(name.Mailbox, mailbox) || name.Folder != "" && other.Folder != "" && name.Folder != other.Folder {
 		return name, false
 	}
 	name.Mailbox = mailbox
@@ -223,4 +224,4 @@ func (n Name) MailboxDomain() string {
 
 // key is what attempts are counted under: one account, however its name's letters are cased,
 // and whichever mailbox and folder it asks for.
-func (n Name) key() string { return strings.ToLower(n.String()) }
+func (n Name) key() string { return fold.Lower(n.String()) }

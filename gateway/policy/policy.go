@@ -10,11 +10,11 @@ package policy
 
 import (
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/fold"
 	"github.com/dipylon/dipylon/config"
 )
 
@@ -100,8 +100,8 @@ func NewBook(cfg *config.Config) *Book {
 		st := &store{policy: from(own), mailboxes: make(map[string]*Policy, len(s.Mailboxes))}
 		differs(st.policy)
 		for _, m := range s.Mailboxes {
-			st.mailboxes[strings.ToLower(m.Address)] = from(own.With(m.Policy))
-			differs(st.mailboxes[strings.ToLower(m.Address)])
+			st.mailboxes[fold.Lower(m.Address)] = from(own.With(m.Policy))
+			differs(st.mailboxes[fold.Lower(m.Address)])
 		}
 		b.stores[s.Name] = st
 	}
@@ -118,14 +118,14 @@ func (b *Book) Of(storeName string, account backends.Account) *Policy {
 	if len(s.mailboxes) == 0 {
 		return s.policy
 	}
-	if p := s.mailboxes[strings.ToLower(account.Address)]; p != nil {
+	if p := s.mailboxes[fold.Lower(account.Address)]; p != nil {
 		return p
 	}
-	if p := s.mailboxes[strings.ToLower(account.ID)]; p != nil {
+	if p := s.mailboxes[fold.Lower(account.ID)]; p != nil {
 		return p
 	}
 	for _, address := range account.Addresses {
-		if p := s.mailboxes[strings.ToLower(address)]; p != nil {
+		if p := s.mailboxes[fold.Lower(address)]; p != nil {
 			return p
 		}
 	}

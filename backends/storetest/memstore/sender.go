@@ -4,9 +4,9 @@ import (
 	"context"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/fold"
 )
 
 // Send submits a message as an account. The store's own transport files it for its own
@@ -43,7 +43,7 @@ func (s *Store) Send(ctx context.Context, credential backends.Credential, delive
 }
 
 func maySendAs(a *account, address string) bool {
-	return address == "" || slices.ContainsFunc(a.addresses(), func(own string) bool { return strings.EqualFold(own, address) })
+	return address == "" || slices.ContainsFunc(a.addresses(), func(own string) bool { return fold.Equal(own, address) })
 }
 
 // queue puts a message into the outbox for those recipients that it was not put there for
@@ -51,7 +51,7 @@ func maySendAs(a *account, address string) bool {
 func (s *Store) queue(delivery backends.Delivery, recipients []string, data []byte) {
 	var fresh []string
 	for _, r := range recipients {
-		this := taking{delivery.Key, strings.ToLower(r)}
+		this := taking{delivery.Key, fold.Lower(r)}
 		if _, before := s.taken[this]; !before {
 			s.taken[this] = struct{}{}
 			fresh = append(fresh, r)
