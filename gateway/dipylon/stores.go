@@ -45,7 +45,7 @@ func specOf(cfg *config.Config, s config.Store) (host.Spec, error) {
 	}
 	slices.Sort(env)
 	return host.Spec{
-		Store: s.Name, Command: command, SHA256: s.Plugin.SHA256, Env: env,
+		Store: s.Name, Command: command, Dir: cfg.Dir(), SHA256: s.Plugin.SHA256, Env: env,
 		Settings: backends.Settings{
 			Store: s.Name, Hostname: cfg.Hostname, Domains: s.Domains,
 			StateDir: filepath.Join(cfg.StateFolder, "stores", s.Name),

@@ -64,6 +64,12 @@ func (f *fakeStore) Describe(context.Context) (backends.Description, error) {
 		Mechanisms:  []string{"X-TWO-STEPS"},
 	}
 	d.Limits.Maildrops, _ = strconv.Atoi(f.settings.Extra["maildrops"])
+	if f.settings.Extra["describe"] == "hang" {
+		select {}
+	}
+	if f.settings.Extra["describe"] == "name" {
+		d.Name = "Bad\r\nName"
+	}
 	if f.settings.Without {
 		d.Capabilities = backends.Capabilities{Receiver: true}
 	}
@@ -112,6 +118,8 @@ func (f *fakeStore) Login(ctx context.Context, c backends.Credential) (backends.
 		fmt.Fprintln(os.Stderr, "printed to stderr")
 	case strings.HasPrefix(c.User, "env:"):
 		account.DisplayName = os.Getenv(strings.TrimPrefix(c.User, "env:"))
+	case c.User == "dir":
+		account.DisplayName, _ = os.Getwd()
 	case c.User == "pid":
 		account.DisplayName = strconv.Itoa(os.Getpid())
 	case c.User == "rss":

@@ -294,6 +294,45 @@ func TestCheckSettings(t *testing.T) {
 	}
 }
 
+// TestCheckDescription: a plugin that takes its settings, and cannot say what it is, is not good.
+func TestCheckDescription(t *testing.T) {
+	t.Setenv("TMPDIR", shortTemp(t, ""))
+	for how, want := range map[string]string{"hang": "does not describe itself", "name": "not of lower case letters, digits and hyphens"} {
+		t.Run(how, func(t *testing.T) {
+			spec := specOf(t, "store", fakeSettings{Extra: map[string]string{"describe": how}})
+			if how == "hang" {
+				spec.StartTimeout = slowed * 2 * time.Second
+			}
+			err := CheckSettings(t.Context(), zerolog.Nop(), spec)
+			if err == nil || !strings.Contains(err.Error(), want) || strings.ContainsAny(err.Error(), "\r\n") {
+				t.Errorf("%v, want %s", err, want)
+			}
+		})
+	}
+}
+
+// TestDir: relative arguments are relative to the folder that the configuration stands in, and so
+// is the program looked up from where the gateway runs.
+func TestDir(t *testing.T) {
+	spec := specOf(t, "store", fakeSettings{})
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if spec.Command[0], err = filepath.Rel(here, spec.Command[0]); err != nil {
+		t.Fatal(err)
+	}
+	spec.Dir = dir
+	s, _ := start(t, spec)
+	if account, err := s.Login(t.Context(), userNamed("dir")); err != nil || account.DisplayName != dir {
+		t.Errorf("%q, %v, want %q", account.DisplayName, err, dir)
+	}
+}
+
 func TestConfigure(t *testing.T) {
 	spec := specOf(t, "store", fakeSettings{Name: "one"})
 	s, _ := unstarted(t, spec)

@@ -105,6 +105,9 @@ func (l *launcher) program() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("the plugin's program cannot be run: %w", err)
 	}
+	if path, err = filepath.Abs(path); err != nil { // it runs in another folder
+		return "", fmt.Errorf("the plugin's program cannot be run: %w", err)
+	}
 	if l.spec.SHA256 == "" {
 		return path, nil
 	}
@@ -135,6 +138,7 @@ func (l *launcher) clientConfig(path string) *plugin.ClientConfig {
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, folder string) (runner.Runner, error) {
 			argv := append([]string{path}, l.spec.Command[1:]...)
 			p := newProcess(argv, append(l.spec.environment(), cmd.Env...), folder, l.spec.AutoMTLS, l.output)
+			p.cmd.Dir = l.spec.Dir
 			l.run.Store(p)
 			return p, nil
 		},

@@ -20,6 +20,9 @@ type Spec struct {
 	// SHA256 is the checksum of the executable Command[0] in hex; empty: not compared. It
 	// says nothing of what an interpreter is told to run.
 	SHA256 string
+	// Dir is the folder that the plugin runs in, which relative arguments are relative to; empty:
+	// the gateway's own.
+	Dir string
 	// Env is added to the plugin's environment, "K=V". Of the gateway's own, which may hold
 	// secrets, only names such as PATH, HOME, TMPDIR, LANG and TZ are passed on.
 	Env []string
