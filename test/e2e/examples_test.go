@@ -118,35 +118,73 @@ func TestPythonKeepsTheContract(t *testing.T) {
 	passed(t, table, status)
 }
 
-// TestAfternoon runs the commands of the page that builds the Go example, as they stand there;
-// they end with "dipylon plugin test".
+// TestAfternoon follows the page that builds the Go example, in an empty folder: it has nothing but
+// the files that the page shows, under the names that it gives them, and the commands, as they
+// stand there. They end with "dipylon plugin test". The module comes from this checkout, as
+// it would come from a proxy.
 func TestAfternoon(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../plugins/afternoon.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	commands := regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllSubmatch(page, -1)
-	if len(commands) != 1 {
-		t.Fatalf("the page has %d blocks of commands", len(commands))
-	}
 	folder, bin := t.TempDir(), t.TempDir()
-	for path, program := range map[string]string{
-		filepath.Join(bin, "dipylon"):       harness.Binary(t, harness.Plain),
-		filepath.Join(folder, "example-go"): harness.Helper(t, "./plugins/example-go"),
-	} {
-		if err := os.Symlink(program, path); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.Symlink(harness.Binary(t, harness.Plain), filepath.Join(bin, "dipylon")); err != nil {
+		t.Fatal(err)
 	}
-	cmd := exec.Command("sh", "-e", "-c", string(commands[0][1]))
-	cmd.Dir, cmd.Env = folder, append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+	writeFilesOf(t, string(page), folder)
+	commands := commandsOf(t, string(page))
+	cmd := exec.Command("sh", "-e", "-c", commands)
+	cmd.Dir, cmd.Env = folder, append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "GOFLAGS=-mod=mod", "GOPROXY=off", "GOWORK=off")
 	cmd.Stderr = os.Stderr
 	table, err := cmd.Output()
 	if err != nil {
 		t.Error(err)
 	}
 	passed(t, string(table), cmd.ProcessState.ExitCode())
+}
+
+// writeFilesOf puts the Go files that a page shows into a folder. A block without a package clause
+// goes on with the file before it.
+func writeFilesOf(t *testing.T, page, folder string) {
+	t.Helper()
+	name, files := "", make(map[string]string)
+	for _, block := range regexp.MustCompile("(?ms)(?:^`([a-z]+\\.go)`:\n\n)?^```go\n(.*?)^```$").FindAllStringSubmatch(page, -1) {
+		starts := strings.HasPrefix(block[2], "package ")
+		if starts != (block[1] != "") {
+			t.Fatalf("a file begins without a name, or a name is not followed by a file: %.60q", block[0])
+		}
+		if starts {
+			name = block[1]
+		} else {
+			files[name] += "\n"
+		}
+		files[name] += block[2]
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// commandsOf are a page's commands, in their order. Of them one would ask the network.
+func commandsOf(t *testing.T, page string) string {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var commands strings.Builder
+	for _, block := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(page, -1) {
+		commands.WriteString(block[1])
+	}
+	const get = "go get github.com/dipylon/dipylon\n"
+	if strings.Count(commands.String(), get) != 1 {
+		t.Fatal("the page does not say where the module comes from")
+	}
+	return strings.Replace(commands.String(), get, fmt.Sprintf(
+		"cp %[1]s/go.sum .\ngo mod edit -replace=github.com/dipylon/dipylon=%[1]s -require=github.com/dipylon/dipylon@v0.0.0\n", root), 1)
 }
 
 // passed wants a table without a failure, of a store that reads and takes mail in.
