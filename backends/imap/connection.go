@@ -112,6 +112,10 @@ func (s *Store) authenticate(ctx context.Context, client *client, c backends.Cre
 		if err := s.login(client, c); err != nil {
 			return nil, err
 		}
+		if !client.wire.toldCapabilities() {
+			// The library forgets what the greeting told some time after the login has ended.
+			return client.Capability().Wait()
+		}
 		return client.Caps(), nil
 	})
 	if err != nil {

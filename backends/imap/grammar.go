@@ -29,6 +29,11 @@ func readFetch(text string, first, end bool) (items fetchItems, ok bool) {
 		}
 		name, section, origin := t.name()
 		t.blanks()
+		if name == "BODY[]" && strings.HasPrefix(t.rest, ")") {
+			// QUIRK: of a part that begins at the message's end GNU Mailutils says no value at all.
+			items.set(name, section, origin, "NIL")
+			continue
+		}
 		value, ok := t.value()
 		if name == "" || !ok || !items.set(name, section, origin, value) {
 			return items, false

@@ -194,6 +194,19 @@ func TestIdentifies(t *testing.T) {
 	}
 }
 
+// TestCapabilitiesAfterLogin: what the greeting tells is of the time before the login.
+func TestCapabilitiesAfterLogin(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		f := twoMessages()
+		f.Greeting = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready"
+		d := openInbox(t, storeOf(t, fakeimap.Start(t, f), nil))
+		if _, err := d.Remove(t.Context(), []backends.MessageID{"7.4"}, backends.DisposalRemove); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestAlertBefore: what a server says for the user in front of its refusal is part of it.
 func TestAlertBefore(t *testing.T) {
 	t.Parallel()

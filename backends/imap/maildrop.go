@@ -91,7 +91,7 @@ func (m *maildrop) selectFolder(ctx context.Context, conn *connection) (opened m
 	defer cancel()
 	name := m.store.settings.Folder
 	if folder := m.folder; folder != "" {
-		if strings.ContainsAny(folder, "\x00\r\n*%") {
+		if strings.ContainsAny(folder, "\x00\r\n*%") || !isPath(folder) {
 			return opened, backends.Fail(backends.NotFound, "no folder can be called %q", folder)
 		}
 		delimiter, err := delimiter(ctx, conn, folder)
@@ -112,6 +112,17 @@ func (m *maildrop) selectFolder(ctx context.Context, conn *connection) (opened m
 	opened.validity, opened.exists = data.UIDValidity, data.NumMessages
 	opened.folderID, err = canonical(ctx, conn, name)
 	return opened, err
+}
+
+// isPath says whether a folder's path has a name in each of its parts: some servers take others for
+// places in their file system.
+func isPath(folder string) bool {
+	for part := range strings.SplitSeq(folder, "/") {
+		if part == "" || part == "." || part == ".." {
+			return false
+		}
+	}
+	return true
 }
 
 // delimiter asks for the server's hierarchy delimiter (RFC 9051 §6.3.9.7), where one is needed.

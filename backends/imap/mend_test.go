@@ -109,6 +109,36 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestContentAnswers: what the library is given of an answer with content.
+func TestContentAnswers(t *testing.T) {
+	for said, want := range map[string]string{
+		"* 1 FETCH (UID 7 BODY[]<0> {3}\r\nabc)":                    "* 1 FETCH (UID 7 BODY[]<0> {3}\r\nabc)\r\n",
+		"* 1 FETCH (BODY[]<0> {3}\r\nabc UID 7 FLAGS (\\Seen))":     "* 1 FETCH (UID 7 FLAGS (\\Seen) BODY[]<0> {3}\r\nabc)\r\n",
+		"* 1 FETCH (UID 7 BODY[]<0> {3}\r\nabc FLAGS (\\Seen x]y))": "* 1 FETCH (UID 7 BODY[]<0> {3}\r\nabc FLAGS (\\Seen))\r\n",
+		`* 1 FETCH (UID 7 BODY[]<0> "a\"b")`:                        "* 1 FETCH (UID 7 BODY[]<0> {3}\r\na\"b)\r\n",
+		"* 1 FETCH (UID 7 BODY[]<5> NIL)":                           "* 1 FETCH (UID 7 BODY[]<5> NIL)\r\n",
+		"* 1 FETCH (UID 7 BODY[])":                                  "* 1 FETCH (UID 7 BODY[] NIL)\r\n",
+		"* 1 FETCH (body[] ~{2+}\r\n\x00\n uid 7)":                  "* 1 FETCH (UID 7 BODY[] {2}\r\n\x00\n)\r\n",
+		"* 1 FETCH (UID 7 FLAGS (\\Seen))":                          "",
+		"* 1 FETCH (FLAGS (\\Seen))":                                "",
+		"* 1 FETCH (BODY[] {3}\r\nabc)":                             "",
+		"* 1 EXPUNGED":                                              "",
+	} {
+		var w wire
+		w.follow([]byte(said + "\r\n"))
+		if got := w.out.String(); got != want || w.failed != nil {
+			t.Errorf("of %q is made %q (%v), not %q", said, got, w.failed, want)
+		}
+	}
+	for _, said := range []string{"* 1 FETCH (UID 7 BODY[] what)", "* 1 FETCH (UID 7 BODY[] {3}\r\nabcdef)", "* 1 FETCH (UID 7 BODY[] {3}\r\nabc\r\n", "* 1 FETCH (UID 7 BODY[] \"a"} {
+		var w wire
+		w.follow([]byte(said + "\r\n"))
+		if w.failed == nil {
+			t.Errorf("%q does not end the connection; of it is made %q", said, w.out.String())
+		}
+	}
+}
+
 // readable is what the library reads without fail.
 var readable = regexp.MustCompile(`^(\* \d+ FETCH \(UID \d+( FLAGS \((\\Seen)? ?(\\Deleted)?\))?( RFC822\.SIZE \d+)?( INTERNALDATE "[ \d]\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d [-+]\d{4}")?\)|\* \d+ (EXISTS|EXPUNGE)|[*T]\S* (OK|NO|BAD|BYE|PREAUTH)( .*)?|\* E?SEARCH.*|\* CAPABILITY.*|\* LIST \(.*)$`)
 

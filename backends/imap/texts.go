@@ -45,7 +45,7 @@ var texts = []struct {
 	// Dovecot before 2.0 and Mailu (Mailu/Mailu#2283): temporary authentication failure. Gmail: temporary system error.
 	{saysOutage, regexp.MustCompile(`\btemporar(y|il?y)\b|\b(try|retry|come back|log ?in|connect)\b.{0,20}\b(later|again in|again after)\b|\bagain later\b|\blater again\b`)},
 	{saysOutage, regexp.MustCompile(`\b(server|system|internal|service|backend|back-end|database|directory|ldap|storage|disk|network|i/o)\b.{0,20}\b(errors?|busy|overload(ed)?|down|fail(ed|ure)|fault|offline|unreachable|problem)\b|\bbusy\b|\boverloaded\b`)},
-	{saysOutage, regexp.MustCompile(`\bmaintenance\b|\bshutting down\b|\btim(ed|e)[ -]?out\b|\b(can.?not|can't|could not|unable to|failed to) (connect|contact|reach|open)\b|\bconnection (refused|failed|lost|reset|closed)\b`)},
+	{saysOutage, regexp.MustCompile(`\bmaintenance\b|\bshutting down\b|\btim(ed|e)[ -]?out\b|\b(can.?not|can't|could not|unable to|failed to) (connect|contact|reach)\b|\bconnection (refused|failed|lost|reset|closed)\b`)},
 	// Cyrus, where saslauthd is away: SASL's generic failure (cyrusimap/cyrus-sasl, SASL_FAIL).
 	{saysOutage, regexp.MustCompile(`\bgeneric failure\b`)},
 	// Microsoft (mscdex/node-imap#523, jstedfast/MailKit#1494).

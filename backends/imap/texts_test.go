@@ -120,6 +120,7 @@ func TestTroubleTexts(t *testing.T) {
 		"NO Server Unavailable. 15": backends.Temporary,
 		"NO Request is throttled. Suggested Backoff Time: 10000 milliseconds": backends.Throttled,
 		"NO SELECT Unsafe Login. Please contact kefu@188.com for help":        backends.Permanent,
+		"NO SELECT Could not open trash: No such file or directory":           backends.NotFound,
 		"NO Unknown Mailbox: INBOX (Failure)":                                 backends.NotFound,
 		"NO Mailbox doesn't exist: busybox":                                   backends.NotFound,
 		"BAD User is authenticated but not connected.":                        backends.Temporary,

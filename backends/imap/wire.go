@@ -47,6 +47,7 @@ type wire struct {
 	patience patience
 	bye      *imap.Error
 	referral string
+	told     bool   // what the server can do was told with a tagged answer
 	alert    string // the last text for the user (RFC 9051 §7.1) that came without a tag
 	validity uint32
 	cause    error // why the connection ended, the first of what was noticed
@@ -251,6 +252,8 @@ func (w *wire) note(line string) bool {
 	switch {
 	case code == "REFERRAL":
 		w.referral = argument
+	case code == "CAPABILITY" && found[1] != "*":
+		w.told = true
 	case found[1] == "*" && isAlert(imap.ResponseCode(code)):
 		w.alert = found[5]
 	case code == "UIDVALIDITY":
@@ -271,6 +274,13 @@ func (w *wire) takeAlert() string {
 	text := w.alert
 	w.alert = ""
 	return text
+}
+
+// toldCapabilities says whether the answer to the login has told what the server can do.
+func (w *wire) toldCapabilities() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.told
 }
 
 // uidValidity is the one that the server told last; 0: none so far.

@@ -1,0 +1,140 @@
+//go:build linux
+
+package imap_test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/imap"
+	"github.com/dipylon/dipylon/backends/storetest"
+	"github.com/dipylon/dipylon/test/peers"
+)
+
+// TestConformanceCourier holds the backend to the contract over a server that has neither UNSELECT nor
+// MOVE, takes no APPEND to a folder that is open read-only, and names its folders with dots.
+func TestConformanceCourier(t *testing.T) {
+	t.Parallel()
+	c := peers.StartCourier(t, fourUsers())
+	settings := map[string]any{
+		"address": c.IMAP, "tls": "none", "delivery": map[string]any{"append": true}, "trash": "INBOX.Trash",
+		"master": map[string]any{"user": peers.FrontMaster, "password": peers.FrontMasterPassword},
+	}
+	t.Run("APPEND", func(t *testing.T) {
+		target := target(given(t, settings), "ada", "bob", false)
+		target.Folder = "INBOX/Trash"
+		storetest.Run(t, target)
+	})
+	t.Run("APPEND as plugin", func(t *testing.T) {
+		target := target(given(t, settings), "eva", "max", false)
+		target.Folder = "INBOX/Trash"
+		storetest.Run(t, asPlugin(t, target))
+	})
+}
+
+// TestConformanceMailutils is the same over a server that has no UIDPLUS, tells RFC822.SIZE of what it
+// keeps with bare LF, and answers a part past the end without a value.
+func TestConformanceMailutils(t *testing.T) {
+	t.Parallel()
+	m := peers.StartMailutils(t, fourUsers())
+	settings := map[string]any{
+		"address": m.IMAP, "tls": "none", "delivery": map[string]any{"append": true}, "trash": "Trash",
+		"master": map[string]any{"user": peers.FrontMaster, "password": peers.FrontMasterPassword},
+	}
+	target := target(given(t, settings), "ada", "bob", false)
+	target.New = func(context.Context) (backends.Store, error) { return &expunging{imap.New(), m.IMAP}, nil }
+	target.Open = func(ctx context.Context) (backends.Store, error) {
+		s := &expunging{imap.New(), m.IMAP}
+		return s, s.Configure(ctx, target.Settings)
+	}
+	ran := 0
+	err := storetest.Check(t.Context(), target, func(r storetest.Result) {
+		ran++
+		name := r.Group + "/" + r.Name
+		switch {
+		case r.Err == nil:
+		case mailutilsAlone[name] != "":
+			t.Logf("%s: %s: %v", name, mailutilsAlone[name], r.Err)
+		default:
+			t.Errorf("%s: %v", name, r.Err)
+		}
+	})
+	if err != nil || ran < 100 {
+		t.Errorf("%d cases ran (%v)", ran, err)
+	}
+}
+
+// mailutilsAlone are the cases that this server cannot pass whoever asks it.
+var mailutilsAlone = map[string]string{
+	"maildrop/removed-by-another": "it goes on giving what another session has removed",
+	"remove/seen-at-once":         "a session does not see what another one has removed",
+	"remove/then-fetch":           "it goes on giving what another session has removed",
+	"receiver/content-nul":        "it ends a line at a NUL",
+	"receiver/content-odd-fields": "it writes header fields anew",
+	"concurrency/sessions":        "it lists a message, as empty, before it has written it",
+	"receiver/odd-keys":           "its SEARCH finds no value with such characters",
+}
+
+// expunging is the store in front of a server without UIDPLUS, where messages can only be marked. The
+// suite has to empty mailboxes: the test, whose server it is, says EXPUNGE behind each removal.
+type expunging struct {
+	*imap.Store
+	address string
+}
+
+func (s *expunging) Open(ctx context.Context, request backends.OpenRequest) (backends.Maildrop, error) {
+	d, err := s.Store.Open(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	return &expungingDrop{d, s.address, request}, nil
+}
+
+type expungingDrop struct {
+	backends.Maildrop
+	address string
+	request backends.OpenRequest
+}
+
+func (d *expungingDrop) MarkSeen(ctx context.Context, ids []backends.MessageID) error {
+	return d.Maildrop.(backends.Marker).MarkSeen(ctx, ids)
+}
+
+func (d *expungingDrop) Remove(ctx context.Context, ids []backends.MessageID, disposal backends.Disposal) ([]backends.Removal, error) {
+	if disposal != backends.DisposalRemove {
+		return d.Maildrop.Remove(ctx, ids, disposal)
+	}
+	removals, err := d.Maildrop.Remove(ctx, ids, backends.DisposalMark)
+	if err != nil {
+		return removals, err
+	}
+	return removals, d.expunge(d.request.Credential.User, string(d.request.Credential.Secret))
+}
+
+// expunge says so without a library: the server answers "EXPUNGED", which none reads.
+func (d *expungingDrop) expunge(user, password string) error {
+	conn, err := net.Dial("tcp", d.address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	in := bufio.NewReader(conn)
+	for _, command := range []string{"LOGIN " + user + " " + password, "SELECT INBOX", "EXPUNGE"} {
+		if _, err := io.WriteString(conn, "a "+command+"\r\n"); err != nil {
+			return err
+		}
+		for line := ""; !strings.HasPrefix(line, "a "); {
+			if line, err = in.ReadString('\n'); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
