@@ -30,6 +30,9 @@ func listOf(t *testing.T, d backends.Maildrop) string {
 	for _, e := range list(t, d) {
 		_, uid, _ := strings.Cut(string(e.ID), ".")
 		one := fmt.Sprintf("%s:%d", uid, e.Size)
+		if e.Exact && e.Size < 0 {
+			t.Errorf("of %s it is said that its size, which is not known, is exact", e.ID)
+		}
 		if e.Seen {
 			one += "S"
 		}
