@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"github.com/dipylon/dipylon/backends"
@@ -63,11 +64,18 @@ func (disk) Names(dir string) ([]string, error) {
 }
 
 func (disk) Lstat(path string) (fs.FileInfo, error) { return os.Lstat(path) }
-func (disk) Mkdir(path string) error                { return os.Mkdir(path, 0o700) }
 func (disk) Link(from, to string) error             { return os.Link(from, to) }
 func (disk) Rename(from, to string) error           { return os.Rename(from, to) }
 func (disk) Remove(path string) error               { return os.Remove(path) }
 func (disk) SyncDir(path string) error              { return syncDir(path) }
+
+// Mkdir makes a folder. One that root makes belongs to whoever owns the folder around it.
+func (disk) Mkdir(path string) error {
+	if err := os.Mkdir(path, 0o700); err != nil {
+		return err
+	}
+	return adopt(filepath.Dir(path), path)
+}
 
 // storageFailure is what a client is told when the disk fails: nothing of it, but that a
 // full disk is a full system (RFC 3463, X.3.1) and not a full mailbox.

@@ -2,7 +2,9 @@ package maildir
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -120,10 +122,20 @@ func (s *Store) Configure(_ context.Context, in backends.Settings) error {
 	return nil
 }
 
-// makeRoot makes the root folder, durably.
+// makeRoot makes the root folder, and those above it, durably.
 func makeRoot(root string) error {
-	if err := os.MkdirAll(root, 0o700); err != nil {
-		return err
+	err := disk{}.Mkdir(root)
+	if errors.Is(err, fs.ErrNotExist) && filepath.Dir(root) != root {
+		if err := makeRoot(filepath.Dir(root)); err != nil {
+			return err
+		}
+		err = disk{}.Mkdir(root)
+	}
+	if err != nil {
+		info, e := os.Stat(root) // it may be a link to a folder
+		if e != nil || !info.IsDir() {
+			return err
+		}
 	}
 	return syncDir(filepath.Dir(root))
 }

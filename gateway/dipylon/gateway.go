@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -108,7 +107,7 @@ func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *c
 
 // openState makes the state folder this process's own, and opens the database.
 func (g *gateway) openState(ctx context.Context) error {
-	if err := os.MkdirAll(g.tempDir, 0o700); err != nil {
+	if err := state.MakeFolder(g.tempDir); err != nil {
 		return fmt.Errorf("the state folder: %w", err)
 	}
 	lock, err := lockState(g.cfg.StateFolder)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -194,7 +193,7 @@ func ownerOf(ctx context.Context, cmd *cobra.Command, cfg *config.Config, draft 
 	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(spec.Settings.StateDir, 0o700); err != nil {
+	if err := state.MakeFolder(spec.Settings.StateDir); err != nil {
 		return "", fmt.Errorf("the state folder of store %q: %w", draft.Store, err)
 	}
 	store := host.New(zerolog.Nop(), spec)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/state"
 )
 
 const (
@@ -42,7 +43,7 @@ func selfSigned(cfg *config.Config) (config.TLS, error) {
 	}
 	certificate, key, err := makeSelfSigned(cfg.Hostname, time.Now())
 	if err == nil {
-		err = os.MkdirAll(filepath.Dir(files.Key), 0o700)
+		err = state.MakeFolder(filepath.Dir(files.Key))
 	}
 	if err == nil {
 		err = errors.Join(replace(files.Key, key), replace(files.Certificate, certificate))
@@ -95,7 +96,7 @@ func replace(path string, content []byte) error {
 	}
 	defer os.Remove(f.Name()) //nolint:errcheck // after the rename there is no such file
 	_, err = f.Write(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, f.Sync(), f.Close(), state.Inherit(f.Name())); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)

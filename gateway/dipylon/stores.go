@@ -15,6 +15,7 @@ import (
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/routing"
+	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/plugins/host"
 )
 
@@ -70,7 +71,7 @@ func (r *running) same(spec host.Spec) bool { return r != nil && reflect.DeepEqu
 
 // prepare makes a store whose plugin is not started yet.
 func (g *gateway) prepare(spec host.Spec) (*running, error) {
-	if err := os.MkdirAll(spec.Settings.StateDir, 0o700); err != nil {
+	if err := state.MakeFolder(spec.Settings.StateDir); err != nil {
 		return nil, fmt.Errorf("the state folder of store %q: %w", spec.Store, err)
 	}
 	return &running{store: host.New(g.log, spec), spec: spec}, nil

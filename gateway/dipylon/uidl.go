@@ -125,7 +125,7 @@ func inventory(ctx context.Context, cfg *config.Config, name, folder string, c b
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(spec.Settings.StateDir, 0o700); err != nil {
+	if err := state.MakeFolder(spec.Settings.StateDir); err != nil {
 		return nil, fmt.Errorf("the state folder of store %q: %w", name, err)
 	}
 	store := host.New(zerolog.Nop(), spec)
