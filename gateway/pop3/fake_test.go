@@ -183,6 +183,7 @@ type fakeDrop struct {
 	onUpdate      func(ctx context.Context, deleted []int) error
 	onSize        func(ctx context.Context) error
 	life          context.Context //nolint:containedctx // ends with the drop; nil: it lives
+	told          chan<- struct{} // gets one when the session has been told of that; nil: nobody waits
 
 	mu      sync.Mutex
 	updates [][]int
@@ -196,7 +197,12 @@ func (d *fakeDrop) AfterEnd(f func()) (stop func() bool) {
 	if d.life == nil {
 		return func() bool { return true }
 	}
-	return context.AfterFunc(d.life, f)
+	return context.AfterFunc(d.life, func() {
+		f()
+		if d.told != nil {
+			d.told <- struct{}{}
+		}
+	})
 }
 
 func (d *fakeDrop) Size(ctx context.Context, n int) (int64, error) {

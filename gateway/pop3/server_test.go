@@ -445,9 +445,9 @@ func TestShutdown(t *testing.T) {
 func TestLostMaildrop(t *testing.T) {
 	life, end := context.WithCancel(context.Background())
 	fake := newFake()
-	started, proceed := make(chan struct{}), make(chan struct{})
+	started, proceed, ended := make(chan struct{}), make(chan struct{}), make(chan struct{}, 2)
 	dropWith(func(d *fakeDrop) {
-		d.life = life
+		d.life, d.told = life, ended
 		d.content = func(context.Context, int, int) Content {
 			close(started)
 			<-proceed
@@ -463,6 +463,9 @@ func TestLostMaildrop(t *testing.T) {
 	const told = "-ERR [SYS/TEMP] the mailbox has become unreachable, log in again"
 	idle.expect(told)
 	idle.closed()
+	for range 2 { // sessions: each hears of it in its own time
+		<-ended
+	}
 	close(proceed)
 	busy.expect("+OK 26 octets")
 	if got := busy.content(); got != second {
