@@ -54,6 +54,7 @@ func (g *gateway) newEngine(s shape, implicitTLS bool, tlsConfig *tls.Config) en
 		e.Role, e.ImplicitTLS = smtp.Submission, implicitTLS
 		e.AllowInsecureAuth = s.submission.PlaintextLogin
 		e.BareNewlines = bareNewlines(s.submission.BareNewlines)
+		e.Quirks = smtpQuirksOf(s.submission.Quirks)
 		e.Backend = routing.NewSubmission(g.routingOptions(s, log))
 		return e
 	}
@@ -133,6 +134,16 @@ func newSMTP(s shape, log zerolog.Logger, tlsConfig *tls.Config) *smtp.Server {
 		},
 	}
 }
+
+func smtpQuirksOf(names []string) smtp.Quirks {
+	quirks := smtp.NoQuirks
+	for _, name := range names {
+		quirks |= smtpQuirkNames[name]
+	}
+	return quirks
+}
+
+var smtpQuirkNames = map[string]smtp.Quirks{"blanks": smtp.QuirkBlanks, "helo": smtp.QuirkHelo, "paths": smtp.QuirkPaths}
 
 func bareNewlines(policy string) smtp.BareNewlines {
 	if policy == "repair" {

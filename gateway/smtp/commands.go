@@ -114,15 +114,23 @@ func (s *session) charge(r reply) reply {
 // parse parts a line into verb and arguments, and refuses what is no command. White space at
 // the line's end is taken, as RFC 5321 §4.1.1 asks.
 func (s *session) parse(line []byte) (name, args string, r reply) {
-	name, args, _ = strings.Cut(strings.TrimRight(string(line), " "), " ")
+	blank := " "
+	if s.server.quirk(QuirkBlanks) {
+		blank = " \t"
+		line = bytes.TrimRight(line, blank)
+	}
+	name, args, _ = strings.Cut(strings.TrimRight(string(line), blank), " ")
 	name = strings.ToUpper(name)
+	if s.server.quirk(QuirkBlanks) {
+		args = strings.TrimLeft(args, " ")
+	}
 	if _, known := commands[name]; !known {
 		if speaksOther(name, line) {
 			return "?", "", hangUp(421, "4.7.0", "this is an SMTP server")
 		}
 		return "?", "", refuse(500, "5.5.2", "there is no such command")
 	}
-	if bytes.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }) || !utf8.Valid(line) {
+	if bytes.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }) || !utf8.Valid(line) && !s.mayBeCalled(name) {
 		r = refuse(500, "5.5.2", "the line has characters that do not belong in a command")
 		r.close = name == "BDAT" // how long its chunk is, nobody knows
 		return name, "", r
@@ -208,6 +216,9 @@ func (s *session) hello(args string) reply {
 // introduced takes the client's name, and forgets the transaction (RFC 5321 §4.1.4).
 func (s *session) introduced(args string) reply {
 	name := strings.TrimRight(args, " ")
+	if !validHelo(name) && s.server.quirk(QuirkHelo) {
+		name = literal(s.raw.RemoteAddr())
+	}
 	if !validHelo(name) {
 		return refuse(501, "5.5.4", "say who you are: a domain or an address literal")
 	}
@@ -215,6 +226,12 @@ func (s *session) introduced(args string) reply {
 	s.helo = name
 	s.heloName.Store(&name)
 	return none
+}
+
+// mayBeCalled says that a command's argument is a name that may be in any code page. QUIRK, see
+// QuirkHelo.
+func (s *session) mayBeCalled(name string) bool {
+	return (name == "EHLO" || name == "HELO") && s.server.quirk(QuirkHelo)
 }
 
 func (s *session) secure() bool { return s.tlsState.Load() != nil }

@@ -11,7 +11,7 @@ func (s *session) mail(args string) reply {
 	if r := s.mayMail(); r.code != none.code {
 		return r
 	}
-	path, rest, r := pathOf(args, "FROM:", "5.1.7")
+	path, rest, r := s.pathOf(args, "FROM:", "5.1.7")
 	if r.code != none.code {
 		return r
 	}
@@ -50,11 +50,15 @@ func (s *session) mayMail() reply {
 //
 // QUIRK: a space in front of the path is taken, as RFC 5321 §4.1.1.2 asks not to be so
 // strict, and many a script sends one.
-func pathOf(args, keyword, enhanced string) (m mailbox, rest string, r reply) {
+func (s *session) pathOf(args, keyword, enhanced string) (m mailbox, rest string, r reply) {
 	if len(args) < len(keyword) || !strings.EqualFold(args[:len(keyword)], keyword) {
 		return m, "", refuse(501, "5.5.4", "the command goes on with "+keyword+"<path>")
 	}
-	m, rest, err := parsePath(strings.TrimLeft(args[len(keyword):], " "))
+	path := strings.TrimLeft(args[len(keyword):], " ")
+	if s.server.quirk(QuirkPaths) {
+		path = bracketed(path)
+	}
+	m, rest, err := parsePath(path)
 	if err != nil {
 		return m, "", refuse(501, enhanced, err.Error())
 	}
@@ -144,7 +148,7 @@ func (s *session) rcpt(args string) reply {
 	case over(s.tx.recipients+1, s.limits.Recipients):
 		return reply{code: 452, enhanced: "4.5.3", text: "too many recipients"} // RFC 5321 §4.5.3.1.10
 	}
-	path, rest, r := pathOf(args, "TO:", "5.1.3")
+	path, rest, r := s.pathOf(args, "TO:", "5.1.3")
 	if r.code != none.code {
 		return r
 	}

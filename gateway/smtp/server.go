@@ -61,6 +61,8 @@ type Server struct {
 	BareNewlines BareNewlines
 	// EarlyTalkers is for clients that do not wait for a reply.
 	EarlyTalkers EarlyTalkers
+	// Quirks are for old devices; 0 means DefaultQuirks with [Submission], and none with [MX].
+	Quirks Quirks
 	// GreetDelay is how long the greeting waits for early talkers, where they are rejected.
 	// Without it only those are found who spoke at once.
 	GreetDelay time.Duration
