@@ -39,6 +39,8 @@ func (s *submission) lookBack(ctx context.Context) (left []string, err error) {
 	}
 	for _, r := range unknown {
 		switch f, listed := p.of(r); {
+		case listed && f != nil && f.Temporary() && f.Kind != backends.Uncertain:
+			left = append(left, r) // it came to nothing, and this is the attempt after it
 		case listed:
 			s.verdicts[r] = f
 		case p.complete:
@@ -103,7 +105,8 @@ func (s *submission) ask(ctx context.Context) (past, error) {
 	}
 	s.use(found)
 	var query struct {
-		IDs []string `json:"ids"`
+		IDs   []string `json:"ids"`
+		Limit int64    `json:"limit"` // the server's, where it is less than was asked for (RFC 8620 §5.5)
 	}
 	var got struct {
 		List []created `json:"list"`
@@ -118,7 +121,11 @@ func (s *submission) ask(ctx context.Context) (past, error) {
 		return past{}, nil // it does not keep them, or cannot look for them
 	}
 	p := past{submissions: slices.DeleteFunc(got.List, func(c created) bool { return c.EmailID != "" && !slices.Contains(ids, c.EmailID) })}
-	p.complete = len(query.IDs) < submissionsMost && len(got.List) >= len(query.IDs) && keepsThem(p.submissions)
+	most := int64(submissionsMost)
+	if query.Limit > 0 {
+		most = min(most, query.Limit)
+	}
+	p.complete = int64(len(query.IDs)) < most && len(got.List) >= len(query.IDs) && keepsThem(p.submissions)
 	return p, err
 }
 

@@ -3,6 +3,7 @@
 package jmap_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/dipylon/dipylon/backends"
@@ -115,5 +116,85 @@ func TestWhatIsLeft(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestFilterThatIsNotObeyed: what a server finds instead of a delivery's message is not that: it is
+// not sent in its place, and no sign that it was delivered.
+func TestFilterThatIsNotObeyed(t *testing.T) {
+	start := func(t *testing.T) *outbox {
+		t.Helper()
+		o := startOutbox(t)
+		o.loose = true
+		o.drafts["private"] = &message{"Subject: a draft of the user's own\r\n\r\n", map[string]bool{"$draft": true}, map[string]bool{"drafts": true}}
+		return o
+	}
+	t.Run("nothing was sent", func(t *testing.T) {
+		o := start(t)
+		d := backends.Delivery{Key: "the-key", Retry: true, Recipients: []string{one}}
+		if got := o.send(t, o.store(t, map[string]any{"submission": true}), d); got != "uncertain" || len(o.submissions) > 0 {
+			t.Errorf("%s; submitted is %v", got, o.submissions)
+		}
+	})
+	t.Run("one is deferred, and one not known", func(t *testing.T) {
+		o := start(t)
+		deferred := one
+		o.refuse, o.forgets = defers(&deferred), false
+		s := o.store(t, map[string]any{"submission": true})
+		t.Log(o.send(t, s, backends.Delivery{Key: "the-key", Recipients: []string{one}}))
+		o.drops = 1
+		t.Log(o.send(t, s, backends.Delivery{Key: "the-key", Recipients: []string{two}}))
+		deferred = ""
+		t.Log(o.send(t, s, backends.Delivery{Key: "the-key", Retry: true, Recipients: []string{one, two}}))
+		for _, sent := range o.submissions {
+			if sent["emailId"] == "private" {
+				t.Error("the user's own draft was sent")
+			}
+		}
+	})
+	t.Run("a delivery", func(t *testing.T) {
+		o := start(t)
+		s := o.store(t, map[string]any{"delivery": map[string]any{"accounts": map[string]string{user: secret}}})
+		d := backends.Delivery{Key: "the-key", Retry: true, Recipients: []string{user}}
+		verdicts, err := s.Deliver(t.Context(), d, strings.NewReader(letter("x")))
+		if err == nil && verdicts[0].Failure == nil && len(o.drafts) == 1 {
+			t.Error("it is told as delivered, and is not there")
+		}
+	})
+}
+
+// TestRetryAfterItFailed: a recipient of whom a submission has come to nothing, for now, is sent the
+// message by the next attempt, and not told the same for ever; one who was refused for good is.
+func TestRetryAfterItFailed(t *testing.T) {
+	for reply, want := range map[string]string{"552 5.2.2 full": "ok, and one 2", "550 5.1.1 nobody": "not found, and one 1"} {
+		t.Run(reply, func(t *testing.T) {
+			o := startOutbox(t)
+			o.fails = map[string]string{one: reply}
+			d := backends.Delivery{Key: "the-key", Recipients: []string{one}}
+			t.Log(o.send(t, o.store(t, map[string]any{"submission": true}), d))
+			s := o.store(t, map[string]any{"submission": true})
+			d.Retry = true
+			o.refuse = func([]string) map[string]any { o.fails = nil; return nil } // it works from now on
+			if got := o.send(t, s, d) + ", and " + o.copies(one); got != want {
+				t.Errorf("the retry: %s; wanted %s", got, want)
+			}
+		})
+	}
+}
+
+// TestListIsCut: of whom a submission could be among those that the server has not listed, it is not
+// known whether they were sent the message.
+func TestListIsCut(t *testing.T) {
+	o := startOutbox(t)
+	s := o.store(t, map[string]any{"submission": true})
+	for _, r := range []string{one, two} {
+		if got := o.send(t, s, backends.Delivery{Key: "the-key", Recipients: []string{r}}); got != "ok" {
+			t.Fatal(got)
+		}
+	}
+	o.listed = 1
+	got := o.send(t, o.store(t, map[string]any{"submission": true}), backends.Delivery{Key: "the-key", Retry: true, Recipients: []string{one, two}})
+	if got != "ok, uncertain" || o.copies(one, two) != "one 1, two 1" {
+		t.Errorf("%s, and were sent: %s", got, o.copies(one, two))
 	}
 }

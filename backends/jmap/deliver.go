@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -121,8 +122,22 @@ func (s *session) withKey(ctx context.Context, d backends.Delivery) ([]email, er
 	got := emails(reference(0, "Email/query", "/ids"), &found)
 	got.arguments["properties"] = append(slices.Clone(emailProperties), keyProperty)
 	err := s.request(ctx, call{"Email/query", map[string]any{"filter": filter, "limit": withKeyMost}, &query}, got)
-	// The filter finds what contains the key, too: "k1" in "k10".
-	return slices.DeleteFunc(found.List, func(e email) bool { return len(e.keys) > 0 && !slices.Contains(e.keys, d.Key) }), err
+	if err != nil {
+		return nil, err
+	}
+	// The filter finds what contains the key, too: "k1" in "k10". A server that does not obey it gives
+	// any messages, and the one that is looked for may be missing among them.
+	strangers := 0
+	ours := slices.DeleteFunc(found.List, func(e email) bool {
+		if !slices.ContainsFunc(e.keys, func(k string) bool { return strings.Contains(k, d.Key) }) {
+			strangers++
+		}
+		return !slices.Contains(e.keys, d.Key)
+	})
+	if len(ours) == 0 && strangers > 0 {
+		return nil, methodError{Type: "unsupportedFilter", Description: fmt.Sprintf("the server gives %d messages without the field that was asked for", strangers)}
+	}
+	return ours, nil
 }
 
 // deliverByImport keeps the message until it is known to be whole, and gives it to the

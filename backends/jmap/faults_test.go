@@ -347,3 +347,26 @@ func TestManyMessages(t *testing.T) {
 	}
 	runtime.KeepAlive(drop)
 }
+
+// TestRemovalNotTold: a message that the server says nothing of has not been removed unless it is gone.
+func TestRemovalNotTold(t *testing.T) {
+	for name, answer := range map[string]any{
+		"nothing said":     map[string]any{},
+		"null":             map[string]any{"destroyed": nil, "updated": nil, "notDestroyed": nil},
+		"another one said": map[string]any{"destroyed": []string{"M000000", "M000777"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := startFake(t)
+			f.fill(3)
+			f.methods["Email/set"] = func(map[string]any) (any, bool) {
+				f.remove("M000000")
+				return answer, true
+			}
+			drop := f.open(t, f.store(t, nil))
+			removals, err := drop.Remove(t.Context(), []backends.MessageID{"M000000", "M000001"}, backends.DisposalRemove)
+			if err != nil || removals[0].Failure != nil || kindOf(removals[1].Failure) != backends.Temporary {
+				t.Errorf("%v, %v", removals, err)
+			}
+		})
+	}
+}

@@ -23,6 +23,9 @@ type outbox struct {
 	pending bool                             // what is kept is not done with
 	deaf    bool                             // to the questions about submissions
 	drops   int                              // answers to submissions that never arrive, once they were made
+	loose   bool                             // a filter is not obeyed: all that there is is found
+	fails   map[string]string                // what becomes of recipients later, by address: an SMTP reply
+	listed  int                              // submissions that one answer lists at the most
 
 	blob        string              // what was uploaded last
 	drafts      map[string]*message // by id
@@ -99,7 +102,9 @@ func (o *outbox) withKey(arguments map[string]any) any {
 	header := arguments["filter"].(map[string]any)["header"].([]any)
 	ids := []any{}
 	for id, m := range o.drafts {
-		if value, ok := field(m.content, header[0].(string)); ok && strings.Contains(value, header[1].(string)) {
+		if o.loose {
+			ids = append(ids, id)
+		} else if value, ok := field(m.content, header[0].(string)); ok && strings.Contains(value, header[1].(string)) {
 			ids = append(ids, id)
 		}
 	}
@@ -116,8 +121,11 @@ func (o *outbox) describe(arguments map[string]any) any {
 	list := []any{}
 	for _, id := range arguments["ids"].([]any) {
 		m := o.drafts[id.(string)]
-		value, _ := field(m.content, "Dipylon-Delivery-Key")
-		list = append(list, map[string]any{"id": id, "keywords": m.keywords, "mailboxIds": m.boxes, "header:Dipylon-Delivery-Key:all": []string{value}})
+		keys := []string{}
+		if value, ok := field(m.content, "Dipylon-Delivery-Key"); ok {
+			keys = append(keys, value)
+		}
+		list = append(list, map[string]any{"id": id, "keywords": m.keywords, "mailboxIds": m.boxes, "header:Dipylon-Delivery-Key:all": keys})
 	}
 	return map[string]any{"list": list}
 }
@@ -185,6 +193,9 @@ func (o *outbox) find(arguments map[string]any) any {
 			ids = append(ids, s["id"])
 		}
 	}
+	if o.listed > 0 && len(ids) > o.listed {
+		return map[string]any{"ids": ids[:o.listed], "limit": o.listed}
+	}
 	return map[string]any{"ids": ids}
 }
 
@@ -192,6 +203,11 @@ func (o *outbox) show(arguments map[string]any) any {
 	list := []any{}
 	for _, s := range o.submissions {
 		if slices.Contains(arguments["ids"].([]any), s["id"]) {
+			status := make(map[string]any)
+			for who, reply := range o.fails {
+				status[who] = map[string]any{"delivered": "no", "smtpReply": reply}
+			}
+			s["deliveryStatus"] = status
 			list = append(list, s)
 		}
 	}

@@ -2,6 +2,8 @@ package jmap
 
 import (
 	"context"
+	"encoding/json"
+	"maps"
 	"slices"
 
 	"github.com/dipylon/dipylon/backends"
@@ -66,7 +68,7 @@ func (m *maildrop) removeBatch(ctx context.Context, ids []backends.MessageID, di
 		if err != nil || len(there.found) == 0 {
 			return removals, err
 		}
-		refused, err := m.set(ctx, there.found, there.state, disposal)
+		refused, untold, err := m.set(ctx, there.found, there.state, disposal)
 		if isMethodError(err, "stateMismatch") && try < triesMost {
 			continue
 		}
@@ -81,12 +83,32 @@ func (m *maildrop) removeBatch(ctx context.Context, ids []backends.MessageID, di
 				removals[i].Failure = e.failure("remove")
 			}
 		}
-		return removals, nil
+		return removals, m.checkRemoved(ctx, removals, untold)
 	}
 }
 
-// set destroys or moves messages, and tells which it could not (RFC 8621 §4.6).
-func (m *maildrop) set(ctx context.Context, found map[string]email, state string, disposal backends.Disposal) (map[string]methodError, error) {
+// checkRemoved asks for the messages of which the server has said neither that they were removed nor
+// that they were not.
+func (m *maildrop) checkRemoved(ctx context.Context, removals []backends.Removal, untold []string) error {
+	if len(untold) == 0 {
+		return nil
+	}
+	there, err := m.inMailbox(ctx, untold)
+	if err != nil {
+		return err
+	}
+	for i := range removals {
+		id := string(removals[i].ID)
+		if _, is := there.found[id]; (is || there.untold[id]) && removals[i].Failure == nil && slices.Contains(untold, id) {
+			removals[i].Failure = backends.Fail(backends.Temporary, "the server has not removed the message %q, and does not say why", id)
+		}
+	}
+	return nil
+}
+
+// set destroys or moves messages, and tells which it could not (RFC 8621 §4.6), and of which the server
+// has said nothing.
+func (m *maildrop) set(ctx context.Context, found map[string]email, state string, disposal backends.Disposal) (refused map[string]methodError, untold []string, err error) {
 	destroy, update := []string{}, map[string]any{}
 	for id, e := range found {
 		switch {
@@ -100,20 +122,31 @@ func (m *maildrop) set(ctx context.Context, found map[string]email, state string
 		}
 	}
 	var got struct {
-		NotDestroyed map[string]methodError `json:"notDestroyed"`
-		NotUpdated   map[string]methodError `json:"notUpdated"`
+		Destroyed    texts                      `json:"destroyed"`
+		Updated      map[string]json.RawMessage `json:"updated"`
+		NotDestroyed map[string]methodError     `json:"notDestroyed"`
+		NotUpdated   map[string]methodError     `json:"notUpdated"`
 	}
 	arguments := map[string]any{"destroy": destroy, "update": update}
 	if state != "" {
 		arguments["ifInState"] = state
 	}
-	err := m.session.request(ctx, call{"Email/set", arguments, &got})
-	refused := got.NotDestroyed
-	if refused == nil {
-		refused = make(map[string]methodError)
+	err = m.session.request(ctx, call{"Email/set", arguments, &got})
+	refused = make(map[string]methodError)
+	maps.Copy(refused, got.NotDestroyed)
+	maps.Copy(refused, got.NotUpdated)
+	done := make(map[string]bool)
+	for _, id := range got.Destroyed {
+		done[id] = true
 	}
-	for id, e := range got.NotUpdated {
-		refused[id] = e
+	for id := range got.Updated {
+		done[id] = true
 	}
-	return refused, err
+	for id, e := range found {
+		if _, is := refused[id]; !is && !done[id] && e.MailboxIDs != nil {
+			untold = append(untold, id)
+		}
+	}
+	slices.Sort(untold)
+	return refused, untold, err
 }
