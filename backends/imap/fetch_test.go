@@ -237,6 +237,96 @@ func TestGoneOrNotGiven(t *testing.T) {
 	}
 }
 
+// TestNothingIsNotEmpty: where the server tells no size, or none that says anything, nothing of a
+// message is not an empty one, and its beginning not the whole.
+func TestNothingIsNotEmpty(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		message fakeimap.Message
+		rule    fakeimap.Rule
+		fails   bool
+	}{
+		"no size, and NIL":                {message: fakeimap.Message{Size: "-", Body: "NIL"}, fails: true},
+		"no size, and empty":              {message: fakeimap.Message{Size: "-", Body: "{0}\r\n"}, fails: true},
+		"no size, and nothing":            {message: fakeimap.Message{Size: "-", Body: "-"}, fails: true},
+		"no size, and nothing behind":     {message: fakeimap.Message{Size: "-"}, rule: on("UID FETCH 9 (UID BODY.PEEK[]<32768", "TAG OK done\n"), fails: true},
+		"a size of NIL, and an empty one": {message: fakeimap.Message{Size: "NIL", Body: `""`}, fails: true},
+		"no size, and NO behind":          {message: fakeimap.Message{Size: "-"}, rule: on("UID FETCH 9 (UID BODY.PEEK[]<32768", "TAG NO cannot\n"), fails: true},
+		"size 0, and NIL":                 {message: fakeimap.Message{Size: "0", Body: "NIL"}, fails: true},
+		"size 0, and nothing":             {message: fakeimap.Message{Size: "0", Body: "-"}, fails: true},
+		"size 0, and nothing behind":      {message: fakeimap.Message{Size: "0"}, rule: on("UID FETCH 9 (UID BODY.PEEK[]<32768", "TAG OK done\n"), fails: true},
+		"no size, and all of it":          {message: fakeimap.Message{Size: "-"}},
+		"size 0, and all of it":           {message: fakeimap.Message{Size: "0"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tt.message.UID, tt.message.Content = 9, letterOf(100_000)
+			f := fakeimap.Start(t, &fakeimap.Server{Messages: []fakeimap.Message{{UID: 1, Content: letterOf(500)}, tt.message}})
+			d := openInbox(t, storeOf(t, f, nil))
+			list(t, d)
+			if tt.fails && tt.rule.Command != "" {
+				f.Set(tt.rule)
+			}
+			for range 2 {
+				got, err := fetchSized(t, d, "7.9")
+				if tt.fails != (err != nil) || backends.KindOf(err) == backends.NotFound || err == nil && got != tt.message.Content {
+					t.Errorf("%d octets came (%v)", len(got), err)
+				}
+			}
+			if got, err := fetch(t, d, "7.1"); got != letterOf(500) || err != nil {
+				t.Errorf("its neighbour gives %d octets (%v)", len(got), err)
+			}
+		})
+	}
+}
+
+// TestEmptyMessage: a message of no octets is one.
+func TestEmptyMessage(t *testing.T) {
+	t.Parallel()
+	f := fakeimap.Start(t, &fakeimap.Server{Messages: []fakeimap.Message{{UID: 1, Content: ""}, {UID: 2, Content: letterOf(500)}}})
+	d := openInbox(t, storeOf(t, f, nil))
+	if got := listOf(t, d); got != "1:0 2:500" {
+		t.Errorf("the list is %s", got)
+	}
+	if got, err := fetchSized(t, d, "7.1"); got != "" || err != nil {
+		t.Errorf("it gives %q (%v)", got, err)
+	}
+}
+
+// TestEchoedSections: servers that repeat what was asked for, and not what they give.
+func TestEchoedSections(t *testing.T) {
+	t.Parallel()
+	for name, echo := range map[string]func(uid int, item string) string{
+		"with its length": func(_ int, item string) string { return strings.Replace(item, "> ", ".262144> ", 1) },
+		"with PEEK":       func(_ int, item string) string { return strings.Replace(item, "BODY[", "BODY.PEEK[", 1) },
+		"with both": func(_ int, item string) string {
+			return strings.NewReplacer("BODY[", "BODY.PEEK[", "> ", ".9> ").Replace(item)
+		},
+		"without a blank": func(_ int, item string) string { return strings.Replace(item, "> ", ">", 1) },
+		"in lower case":   func(_ int, item string) string { return strings.Replace(item, "BODY[", "body.peek[", 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := &fakeimap.Server{Fetch: func(n int, m fakeimap.Message, items []string) string {
+				for i, item := range items {
+					if before, literal, found := strings.Cut(item, "\r\n"); found && strings.HasPrefix(item, "BODY[") {
+						items[i] = echo(m.UID, before) + "\r\n" + literal
+					}
+				}
+				return fmt.Sprintf("* %d FETCH (%s)\r\n", n, strings.Join(items, " "))
+			}}
+			f.Messages = []fakeimap.Message{{UID: 1, Content: letterOf(500)}, {UID: 2, Content: letterOf(700_000)}}
+			d := openInbox(t, storeOf(t, fakeimap.Start(t, f), nil))
+			list(t, d)
+			for _, m := range f.Messages {
+				if got, err := fetchSized(t, d, backends.MessageID(fmt.Sprintf("7.%d", m.UID))); got != m.Content || err != nil {
+					t.Errorf("of %d octets %d came (%v)", len(m.Content), len(got), err)
+				}
+			}
+		})
+	}
+}
+
 // TestLengthThatIsWrong: a literal that is announced longer than it is ends within the store's own
 // time-out, and what follows it on the connection never becomes part of the message.
 func TestLengthThatIsWrong(t *testing.T) {

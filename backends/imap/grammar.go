@@ -152,7 +152,7 @@ func (i *fetchItems) set(name, section, origin, value string) bool {
 		}
 	case "INTERNALDATE":
 		i.date = dateOf(strings.Trim(value, `"`))
-	case "BODY[]":
+	case "BODY[]", "BODY.PEEK[]":
 		body := fetchBody{section: canonicalSection(section, origin), null: strings.EqualFold(value, "NIL")}
 		if !body.null && value[0] != '"' {
 			return false

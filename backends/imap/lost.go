@@ -97,6 +97,17 @@ func (m *maildrop) lost() bool {
 	}
 }
 
+// brokeOff says whether an exchange has failed by the connection's end, which it then waits for.
+func (m *maildrop) brokeOff(ctx context.Context, err error) bool {
+	if err == nil || ctx.Err() != nil || isRefusal(err) || !m.mayRetry(failure("exchange", err, backends.Permanent)) {
+		return false
+	}
+	m.gate.RLock()
+	defer m.gate.RUnlock()
+	_ = m.conn.client.Close() // one that is closed is
+	return true
+}
+
 // attach sees to it that there is a connection.
 func (m *maildrop) attach() error {
 	m.gate.RLock()
@@ -180,8 +191,12 @@ func (m *maildrop) isThere(ctx context.Context, uid imap.UID) (there bool, size 
 		a.size = -1
 		messages, err := client.Fetch(imap.UIDSetNum(uid), &imap.FetchOptions{UID: true, RFC822Size: true}).Collect()
 		for _, message := range messages {
-			if message.UID == uid {
-				a.there, a.size = true, message.RFC822Size
+			if message.UID != uid {
+				continue
+			}
+			a.there = true
+			if message.RFC822Size > 0 { // 0 may be that the server says none
+				a.size = message.RFC822Size
 			}
 		}
 		return a, err

@@ -213,8 +213,9 @@ func (i *fetchItems) list() string {
 }
 
 var (
-	bodyAnywhere = regexp.MustCompile(`(?i)BODY *\[`)
-	bodyAtEnd    = regexp.MustCompile(`(?i)BODY *\[([^\]]*)\]((?:<\d*>)?) *$`)
+	bodyAnywhere = regexp.MustCompile(`(?i)BODY(?:\.PEEK)? *\[`)
+	bodyAtEnd    = regexp.MustCompile(`(?i)BODY(?:\.PEEK)? *\[([^\]]*)\] *((?:<\d*(?:\.\d*)?>)?) *$`)
+	originLength = regexp.MustCompile(`\.\d*>$`) // QUIRK: some repeat the whole of what was asked for
 	plainSection = regexp.MustCompile(`^[0-9A-Z.]*$`)
 	fieldName    = regexp.MustCompile(`[!#-'*+\-./0-9A-Z^_|~]+`)
 )
@@ -227,7 +228,7 @@ func canonicalSection(section, origin string) string {
 	} else if !plainSection.MatchString(section) {
 		return ""
 	}
-	if origin == "<>" {
+	if origin = originLength.ReplaceAllString(origin, ">"); origin == "<>" {
 		origin = ""
 	}
 	return "BODY[" + section + "]" + origin

@@ -103,7 +103,7 @@ func (r *parts) next() error {
 		return r.missing(err)
 	case err != nil:
 		return err
-	case !found, r.got == 0 && len(octets) == 0 && r.size > 0:
+	case !found, r.got == 0 && len(octets) == 0 && (r.size != 0 || octets == nil):
 		return r.missing(nil)
 	case len(octets) == 0:
 		return r.end()
@@ -116,7 +116,7 @@ func (r *parts) next() error {
 // part is asked for once more, alone: only that says something about the message (I8).
 func (r *parts) receive(p *part) (octets []byte, found bool, err error) {
 	octets, found, err = p.wait(r.ctx)
-	doubtful := !found || len(octets) == 0 && (r.got == 0 && r.size > 0 || cut(r.size, r.got))
+	doubtful := !found || len(octets) == 0 && (r.got == 0 && (r.size != 0 || octets == nil) || cut(r.size, r.got))
 	switch {
 	case r.ctx.Err() != nil || r.whole():
 	case err != nil && r.maildrop.mayRetry(err), err == nil && doubtful:
@@ -186,7 +186,7 @@ func (r *parts) missing(cause error) error {
 	switch {
 	case err != nil:
 		r.err = err
-	case there && r.got > 0 && r.got >= r.size && r.size >= 0:
+	case there && r.got >= r.size && r.size > 0:
 		return r.end()
 	case there:
 		r.err = backends.Fail(backends.Poison, "the server has message %d, with %d octets, and gives %d of them", r.uid, r.size, r.got)

@@ -125,6 +125,43 @@ func TestExpungeRefused(t *testing.T) {
 	}
 }
 
+// TestRemovalIsLost: a connection that ends in the middle of a removal leaves no message that is
+// there, marked, and in no list.
+func TestRemovalIsLost(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		rule    fakeimap.Rule
+		removed bool
+	}{
+		"at EXPUNGE":                {fakeimap.Rule{Command: "^UID EXPUNGE", Drop: true, Times: 1}, true},
+		"after STORE":               {fakeimap.Rule{Command: "^UID STORE", Answer: "TAG OK done\nCLOSE", Times: 1}, true},
+		"after a BYE":               {fakeimap.Rule{Command: "^UID EXPUNGE", Answer: "* BYE going down\nCLOSE", Times: 1}, true},
+		"after EXPUNGE":             {fakeimap.Rule{Command: "^UID EXPUNGE", Make: func(_, _, _ string) string { return "" }, Close: true, Times: 1}, true},
+		"before it is asked about":  {fakeimap.Rule{Command: "^UID SEARCH", Drop: true, Times: 1}, true},
+		"at each EXPUNGE":           {fakeimap.Rule{Command: "^UID EXPUNGE", Drop: true}, false},
+		"at each EXPUNGE, by a BYE": {fakeimap.Rule{Command: "^UID EXPUNGE", Answer: "* BYE going down\nCLOSE"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := fakeimap.Start(t, fiveMessages())
+			s := storeOf(t, f, nil)
+			d := openInbox(t, s)
+			list(t, d)
+			f.Set(tt.rule)
+			removals, err := d.Remove(t.Context(), []backends.MessageID{"7.4", "7.6"}, backends.DisposalRemove)
+			if said := err == nil && removals[0].Failure == nil && removals[1].Failure == nil; said != tt.removed {
+				t.Errorf("it is told as %v (%v)", removals, err)
+			}
+			_ = d.Close()
+			there := 0
+			f.Change(func(f *fakeimap.Server) { there = len(f.Messages) })
+			if listed := len(list(t, openInbox(t, s))); listed != there || tt.removed != (there == 3) {
+				t.Errorf("%d messages are there, and %d are listed", there, listed)
+			}
+		})
+	}
+}
+
 // TestNoUIDPlusIsSaid: once, at the first login, with what to set.
 func TestNoUIDPlusIsSaid(t *testing.T) {
 	t.Parallel()

@@ -26,7 +26,15 @@ func (m *maildrop) Remove(ctx context.Context, ids []backends.MessageID, disposa
 	if err := m.replaced(); err != nil {
 		return nil, err
 	}
-	left, err := exchange(ctx, m, func() (imap.UIDSet, error) { return m.remove(set, disposal) })
+	remove := func() (imap.UIDSet, error) { return m.remove(set, disposal) }
+	left, err := exchange(ctx, m, remove)
+	if m.brokeOff(ctx, err) {
+		// Some may have been removed, or be marked only, which no list would have any more.
+		left, err = exchange(ctx, m, remove)
+		if m.brokeOff(ctx, err) {
+			_, _ = exchange(ctx, m, func() (struct{}, error) { return struct{}{}, m.unmark(set) }) // the failure is told already
+		}
+	}
 	if err != nil {
 		return nil, failure("remove", err, backends.Permanent)
 	}
