@@ -52,13 +52,14 @@ type measured struct {
 
 // markExact says of each entry whether its size can be told as exact. Until enough messages have
 // had the size that the server said, some are read: a small one, a large one and the newest. Those
-// that were found to have another size are left to the gateway to be measured, and remembered.
+// that were found to have another size are left to the gateway to be measured, and remembered. So is
+// one of no octets, which mostly means that the server does not know.
 func (m *maildrop) markExact(ctx context.Context, entries []backends.Entry) {
 	if !m.sizesAreTrue(ctx, entries) {
 		return
 	}
 	for i := range entries {
-		entries[i].Exact = entries[i].Size >= 0 && !m.store.wrongSizes.has(m, entries[i].ID)
+		entries[i].Exact = entries[i].Size > 0 && !m.store.wrongSizes.has(m, entries[i].ID)
 	}
 }
 
