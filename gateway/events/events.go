@@ -6,7 +6,12 @@
 package events
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"syscall"
 
 	"github.com/rs/zerolog"
 )
@@ -45,6 +50,14 @@ const (
 
 // OutcomeInsecure is the outcome of a login that was refused because the connection has no TLS.
 const OutcomeInsecure = "insecure"
+
+// Silent says whether a TLS handshake failed because nobody spoke, as in a balancer's health check.
+// A client that dislikes the certificate, or does not speak TLS, is not silent.
+func Silent(err error) bool {
+	var network net.Error
+	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, context.Canceled) || errors.As(err, &network) && network.Timeout()
+}
 
 // TLS adds what a connection is protected by; nil: nothing.
 func TLS(e *zerolog.Event, state *tls.ConnectionState) *zerolog.Event {

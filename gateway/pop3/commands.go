@@ -172,7 +172,7 @@ func (s *session) capa(context.Context, args) error {
 	for _, c := range []string{"TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"} {
 		s.line(c)
 	}
-	if s.passwordRefused() == nil {
+	if s.passwordBarred() == nil {
 		s.line("USER")
 	}
 	if mechanisms := s.mechanisms(); len(mechanisms) > 0 {

@@ -86,10 +86,11 @@ func (s *session) report(err error) {
 	sum.Duration = time.Since(s.began)
 	sum.In, sum.Out = s.in.total, s.out.total
 	e := s.log.Info()
-	if sum.In == 0 {
+	lost, ok := errors.AsType[*drop](err)
+	if sum.In == 0 && (!ok || lost.reason != reasonTLS || events.Silent(lost.err)) {
 		e = s.log.Debug() // a balancer's health check: it is no news
 	}
-	if lost, ok := errors.AsType[*drop](err); ok && lost.err != nil {
+	if ok && lost.err != nil {
 		if lost.broken {
 			e = s.log.Warn()
 		}

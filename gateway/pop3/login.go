@@ -19,25 +19,25 @@ var bare = []string{"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"}
 
 func (s *session) bareAllowed() bool { return s.server.InsecureAuth || s.overTLS() }
 
-// passwordRefused says why USER is not available, if it is not.
-func (s *session) passwordRefused() error {
+// passwordBarred says why USER is not available, if it is not.
+func (s *session) passwordBarred() error {
 	if policy, ok := s.backend.(PasswordPolicy); ok && !policy.AllowPassword() {
 		if !s.overTLS() && s.tlsRefused() == nil {
-			return s.insecure("USER") // it may be another matter then
+			return errTLSFirst // it may be another matter then
 		}
 		return errNoPassword
 	}
 	if !s.bareAllowed() {
-		return s.insecure("USER")
+		return errTLSFirst
 	}
 	return nil
 }
 
 // insecure refuses a login because the connection has no TLS, and notes it: users of clients that
 // are set up so have nothing but "it does not work" to tell.
-func (s *session) insecure(mechanism string) error {
+func (s *session) insecure(mechanism, user string) error {
 	s.log.Info().Str(events.Event, events.Login).Str(events.Outcome, events.OutcomeInsecure).Str("mechanism", mechanism).
-		Msg("login refused: the connection has no TLS")
+		Str(events.User, user).Msg("login refused: the connection has no TLS")
 	return errTLSFirst
 }
 
@@ -58,10 +58,13 @@ func (s *session) mechanisms() []string {
 // userName takes the name for PASS (RFC 1939 §7). The answer is the same for every name.
 func (s *session) userName(_ context.Context, a args) error {
 	s.user = ""
-	if err := s.passwordRefused(); err != nil {
+	name := bytes.Trim(a.rest, " ")
+	if err := s.passwordBarred(); err == errTLSFirst {
+		s.warned = true
+		return s.insecure("USER", string(name))
+	} else if err != nil {
 		return err
 	}
-	name := bytes.Trim(a.rest, " ")
 	if len(name) == 0 {
 		return errArguments
 	}
@@ -78,7 +81,10 @@ func (s *session) userName(_ context.Context, a args) error {
 // an anonymous login, and let everybody in.
 func (s *session) password(ctx context.Context, a args) error {
 	defer clear(a.rest)
-	if err := s.passwordRefused(); err != nil {
+	if err := s.passwordBarred(); err == errTLSFirst && !s.warned {
+		return s.insecure("PASS", "")
+	} else if err != nil {
+		s.warned = false // USER was refused, and told of: this is the same login
 		return err
 	}
 	if s.user == "" {
@@ -181,8 +187,10 @@ func (s *session) auth(_ context.Context, a args) error {
 	}
 	mechanism := strings.ToUpper(a.field[0])
 	if !slices.Contains(offered, mechanism) {
-		if slices.Contains(s.backend.Mechanisms(), mechanism) {
-			return s.insecure(mechanism)
+		// A backend that does not look at passwords without TLS need not name their mechanisms.
+		hidden := !s.bareAllowed() && s.tlsRefused() == nil && slices.Contains(bare, mechanism)
+		if hidden || slices.Contains(s.backend.Mechanisms(), mechanism) {
+			return s.insecure(mechanism, "")
 		}
 		return errMechanism
 	}

@@ -55,6 +55,7 @@ type session struct {
 	began   time.Time
 	backend Session
 	user    string
+	warned  bool // USER was refused for want of TLS
 	// timestamp of the greeting, for APOP; empty: there is none.
 	timestamp string
 	utf8      bool
@@ -210,12 +211,15 @@ func (s *session) startTLS() error {
 	return nil
 }
 
+// reasonTLS ends a session for which no TLS came about.
+const reasonTLS = "tls"
+
 func (s *session) handshake(conn tlsConn) error {
 	ctx, cancel := context.WithTimeout(s.ctx, s.server.loginTimeout())
 	defer cancel()
 	_ = s.wire.SetReadDeadline(time.Time{})
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return &drop{reason: "tls", err: err}
+		return &drop{reason: reasonTLS, err: err}
 	}
 	return nil
 }

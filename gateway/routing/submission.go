@@ -157,7 +157,7 @@ func (s *submissionSession) Enter(ctx context.Context, e login.Entry) error {
 		kept.Secret = bytes.Clone(kept.Secret)
 		s.who.credential = &kept
 	}
-	s.log = s.log.With().Str("store", e.Store.Name).Str("account", account.ID).Logger()
+	s.log = s.log.With().Str("account", account.ID).Logger() // the store of a delivery is another matter
 	return nil
 }
 

@@ -63,6 +63,8 @@ func (s *session) mayAuthNow() reply {
 		return refuse(503, "5.5.1", "you are authenticated already")
 	case s.tx != nil:
 		return refuse(503, "5.5.1", "AUTH does not belong in a transaction")
+	case !s.mayAuth() && s.server.Role == Submission && s.server.tls != nil:
+		return errInsecureAuth // the backend need not name mechanisms then
 	case len(s.mechanisms()) == 0:
 		return refuse(502, "5.5.1", "there is no authentication here")
 	case !s.mayAuth():

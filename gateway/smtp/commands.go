@@ -260,6 +260,12 @@ func (s *session) starttls(args string) reply {
 	return none
 }
 
+// handshakeError ends a connection for which no TLS came about.
+type handshakeError struct{ err error }
+
+func (e *handshakeError) Error() string { return "smtp: TLS handshake: " + e.err.Error() }
+func (e *handshakeError) Unwrap() error { return e.err }
+
 // handshake changes to TLS. What came before it was not protected: it is forgotten, and
 // octets that wait behind STARTTLS most of all (CVE-2011-0411, CVE-2021-33515).
 func (s *session) handshake() error {
@@ -273,7 +279,7 @@ func (s *session) handshake() error {
 		return err
 	}
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("smtp: TLS handshake: %w", err)
+		return &handshakeError{err}
 	}
 	s.conn = conn
 	state := conn.ConnectionState()

@@ -81,6 +81,7 @@ type tally struct{ faults, junk, refusals int }
 var (
 	errDraining = errors.New("smtp: the server is shutting down")
 	errClosed   = errors.New("smtp: the session has been closed")
+	errQuit     = errors.New("smtp: the client has said QUIT")
 )
 
 func (s *session) conninfo() Conn {
@@ -100,8 +101,12 @@ func (s *session) serve() {
 	s.raw.Close()
 	s.in.release()
 	e := s.log.Info()
-	if s.in.total == 0 {
+	failed, noTLS := errors.AsType[*handshakeError](err)
+	if s.in.total == 0 && (!noTLS || events.Silent(failed.err)) {
 		e = s.log.Debug() // a balancer's health check: it is no news
+	}
+	if noTLS {
+		e = e.AnErr("error", failed.err)
 	}
 	events.TLS(e.Str(events.Event, events.SessionEnd), s.tlsState.Load()).Str(events.Reason, endReason(err)).
 		Int("messages", s.accepted).Int("transactions", s.transactions).Int("errors", s.faults).Int("refused", s.refusals).
@@ -111,7 +116,12 @@ func (s *session) serve() {
 
 // endReason says why a session ended.
 func endReason(err error) string {
+	if _, noTLS := errors.AsType[*handshakeError](err); noTLS {
+		return "tls"
+	}
 	switch {
+	case err == errQuit:
+		return "quit"
 	case err == nil, err == errClosed:
 		return "closed"
 	case err == io.EOF:
@@ -318,7 +328,11 @@ func (s *session) say(r reply) error {
 		if r.code != 221 { // who says QUIT has said it all
 			s.linger()
 		}
-		if err == nil {
+		switch {
+		case err != nil:
+		case r.code == 221:
+			err = errQuit
+		default:
 			err = errClosed
 		}
 		return err

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"crypto/tls"
 	"maps"
 	"os"
 	"regexp"
@@ -34,6 +35,45 @@ func schema(t *testing.T) map[string][]string {
 		events[names.FindStringSubmatch(cells[1])[1]] = fields
 	}
 	return events
+}
+
+// once fails where an object of the log has a field twice.
+func once(t *testing.T, e harness.Entry) {
+	t.Helper()
+	if names := regexp.MustCompile(`[{,]"([a-z_]+)":`).FindAllString(e.Text, -1); len(names) != len(e.Fields) {
+		t.Errorf("a field stands twice, in %s", e.Text)
+	}
+}
+
+// TestEventsOfSubmission: of a message from an account to another, delivery tells the sender's account and
+// the recipient's store.
+func TestEventsOfSubmission(t *testing.T) {
+	t.Parallel()
+	known := schema(t)
+	g := harness.Start(t, harness.Options{})
+	anna, bert := g.AddUser(t, "anna"), g.AddUser(t, "bert")
+	s, err := harness.DialSMTP(g.Address("submissions"), g.Authority.Client())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Auth(anna.Address, anna.Password); err != nil {
+		t.Fatal(err)
+	}
+	content := "From: " + anna.Address + "\r\nSubject: x\r\n\r\nx\r\n"
+	if _, err := s.Send(harness.Envelope{From: anna.Address, To: []string{bert.Address}}, strings.NewReader(content)); err != nil {
+		t.Fatal(err)
+	}
+	e := g.Log.Wait(t, 0, `"event":"delivery"`)
+	once(t, e)
+	if e.Field("account") != anna.Address || e.Field("recipient") != bert.Address || e.Field("store") == "" {
+		t.Errorf("the delivery is told of as %s", e.Text)
+	}
+	for field := range e.Fields {
+		if !slices.Contains(known["delivery"], field) && !slices.Contains([]string{"event", "level", "time", "message"}, field) {
+			t.Errorf("the field %s is not in the schema: %s", field, e.Text)
+		}
+	}
 }
 
 // TestEventsOfTheLog has the life of a message in the log, each event once, with the fields that the
@@ -74,6 +114,7 @@ func TestEventsOfTheLog(t *testing.T) {
 			continue
 		}
 		seen[event] = append(seen[event], e)
+		once(t, e)
 		for _, field := range slices.Sorted(maps.Keys(e.Fields)) {
 			if !slices.Contains(known[event], field) && !slices.Contains([]string{"event", "level", "time", "message"}, field) {
 				t.Errorf("%s has the field %s, which is not in the schema: %s", event, field, e.Text)
@@ -132,5 +173,69 @@ func TestEventsOfTheLog(t *testing.T) {
 		if known[event] == nil {
 			t.Errorf("the schema has no event %s", event)
 		}
+	}
+}
+
+// TestEventsOfThoseWhoDoNotGetIn: what a person sees who cannot log in, for TLS or for the want of it, is
+// in the log once; and who asks what there is has not been refused.
+func TestEventsOfThoseWhoDoNotGetIn(t *testing.T) {
+	t.Parallel()
+	g := harness.Start(t, harness.Options{})
+	for name, test := range map[string]struct {
+		listener string
+		lines    string
+		reply    string
+		wanted   []string // in the one line of the log that has the event; none: there is no such line
+		event    string
+	}{
+		"capabilities, then off": {"pop3", "CAPA\r\n", "STLS", nil, "login"},
+		"USER and PASS": {
+			"pop3", "USER ada@example.org\r\nPASS x\r\n", "-ERR TLS is needed",
+			[]string{`"outcome":"insecure"`, `"mechanism":"USER"`, `"user":"ada@example.org"`},
+			"login",
+		},
+		"PASS alone":   {"pop3", "PASS x\r\n", "-ERR TLS is needed", []string{`"outcome":"insecure"`, `"mechanism":"PASS"`}, "login"},
+		"AUTH of POP3": {"pop3", "AUTH PLAIN AGEAYg==\r\n", "-ERR TLS is needed", []string{`"outcome":"insecure"`, `"mechanism":"PLAIN"`}, "login"},
+		"AUTH of submission": {
+			"submission", "EHLO [192.0.2.1]\r\nAUTH PLAIN AGEAYg==\r\n", "538 5.7.11",
+			[]string{`"outcome":"insecure"`, `"mechanism":"PLAIN"`},
+			"login",
+		},
+		"QUIT of SMTP": {"smtp", "", "221 2.0.0", []string{`"reason":"quit"`}, "session_end"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			place := g.Log.Len()
+			c := harness.Dial(t, g.Address(test.listener), nil)
+			c.Expect("")
+			c.Send("%sQUIT", test.lines)
+			if said := c.ExpectClosed(); !strings.Contains(string(said), test.reply) {
+				t.Errorf("%q", said)
+			}
+			end := g.Log.Wait(t, place, `"event":"session_end"`)
+			var found []harness.Entry
+			for _, e := range g.Log.Since(place) {
+				if e.Field("event") == test.event && e.Field("session") == end.Field("session") {
+					found = append(found, e)
+				}
+			}
+			if len(found) != min(1, len(test.wanted)) {
+				t.Fatalf("%d lines: %v", len(found), found)
+			}
+			for _, text := range test.wanted {
+				if !strings.Contains(found[0].Text, text) {
+					t.Errorf("no %s in %s", text, found[0].Text)
+				}
+			}
+		})
+	}
+	for _, listener := range []string{"pop3s", "submissions"} {
+		t.Run("the certificate is refused, "+listener, func(t *testing.T) {
+			place := g.Log.Len()
+			if c, err := tls.Dial("tcp", g.Address(listener), &tls.Config{ServerName: "somebody.example"}); err == nil {
+				_ = c.Close()
+				t.Fatal("the certificate was taken")
+			}
+			g.Log.Wait(t, place, `"level":"info"`, `"event":"session_end"`, `"protocol":"`+listener+`"`, `"reason":"tls"`, `"error":"remote error: tls: `)
+		})
 	}
 }
