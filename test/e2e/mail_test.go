@@ -173,27 +173,6 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-// joints stand between our trace and a message whose first line is no field: the header is empty then,
-// and nothing of the message goes on with the trace.
-var joints = map[string]string{
-	"plain/no-header": "\r\n", "plain/no-header-blank-line": "\r\n", "plain/unfinished-one-octet": "\r\n",
-	"plain/mbox-from-first": "X-Mailbox-Line: ", "dots/nothing-else": "\r\n", "dots/nothing-else-twice": "\r\n",
-	"header/folded-first": "\r\n",
-}
-
-// arriving is a message as a store is to get it, behind the trace: without a Return-Path of the
-// client's (RFC 5321 §4.4).
-func arriving(m corpus.Message) []byte {
-	content := append([]byte(joints[m.Name]), m.Canonical()...)
-	header, _, _ := bytes.Cut(content, []byte("\r\n\r\n"))
-	at := bytes.Index(header, []byte("Return-Path: "))
-	if at < 0 || at > 0 && content[at-1] != '\n' {
-		return content
-	}
-	end := at + bytes.IndexByte(content[at:], '\n') + 1
-	return slices.Delete(content, at, end)
-}
-
 func readCorpus(t *testing.T, g *harness.Gateway, user harness.User, messages []corpus.Message) {
 	p, err := harness.DialPOP3(g.Address("pop3s"), g.Authority.Client())
 	if err != nil {
@@ -220,7 +199,7 @@ func readCorpus(t *testing.T, g *harness.Gateway, user harness.User, messages []
 		if err != nil {
 			t.Fatalf("%s: %v", m.Name, err)
 		}
-		if _, err := trace(got, arriving(m)); err != nil {
+		if _, err := trace(got, m.Arriving()); err != nil {
 			t.Errorf("%s: %v", m.Name, err)
 		}
 		if int64(len(got)) != sizes[i+1] {

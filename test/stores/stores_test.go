@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dipylon/dipylon/test/corpus"
 	"github.com/dipylon/dipylon/test/harness"
@@ -85,17 +86,17 @@ func jmapSettings(c *peers.Cyrus) harness.Mapping {
 	}
 }
 
-// Cyrus wants a header, and no NUL. It adds a Message-ID and a Date, takes fields of trace away
+// Cyrus wants a header that is one, and no NUL. It adds a Message-ID and a Date, takes fields of trace away
 // that are not its own, and leaves a stuffed dot where it begins a line of the header.
 var (
 	cyrusRefuses = []string{
-		"plain/no-header", "plain/no-header-blank-line", "plain/mbox-from-first", "plain/unfinished-one-octet",
-		"dots/nothing-else", "dots/nothing-else-twice", "octets/all", "octets/nul", "octets/many-nul",
+		"octets/all", "octets/nul", "octets/many-nul",
 		"header/odd-names", "header/no-colon", "header/no-blank-line", "header/blank-line-with-space",
 	}
 	cyrusAlters = []string{
 		"plain/nothing", "plain/one-empty-line", "plain/empty-header", "plain/only-from",
-		"dots/first-in-message", "dots/field-of-dots", "header/return-path", "header/return-path-first",
+		"plain/no-header", "plain/no-header-blank-line", "plain/unfinished-one-octet", "header/folded-first",
+		"dots/first-in-message", "dots/field-of-dots", "dots/nothing-else", "dots/nothing-else-twice",
 	}
 )
 
@@ -157,7 +158,7 @@ func testCorpus(t *testing.T, g *harness.Gateway, s store) {
 		if int64(len(got)) != sizes[i+1] {
 			t.Errorf("%s: LIST says %d octets, RETR gives %d", m.Name, sizes[i+1], len(got))
 		}
-		wanted := m.Canonical()
+		wanted := m.Arriving()
 		if m.NUL { // Dovecot keeps no NUL (RFC 5321 §4.5.2 lets it)
 			wanted = bytes.ReplaceAll(wanted, []byte{0}, []byte{0x80})
 		}
@@ -199,7 +200,14 @@ func testAnotherClient(t *testing.T, g *harness.Gateway, s store) {
 	}
 	dialIMAP(t, s.imap, "expunge").remove(t, 2)
 	deliver(t, g, "expunge", simple("late"))
-	_, err = p.Retr(2)
+	// A server may go on giving it until it has told this session, which is asked for at times.
+	harness.Eventually(t, 10*time.Second, "the message that was removed is missing", func() bool {
+		var got []byte
+		if got, err = p.Retr(2); err == nil && !strings.Contains(string(got), "body of second") {
+			t.Errorf("the message that was removed is %q", got)
+		}
+		return err != nil
+	})
 	refusal(t, err, "-ERR")
 	for n, subject := range map[int]string{1: "first", 3: "third"} {
 		if got, err := p.Retr(n); err != nil || !strings.Contains(string(got), "body of "+subject) {
