@@ -166,7 +166,8 @@ type Account struct {
 	// Address is the primary address; it is empty where the account has none.
 	Address string
 	// Addresses are all that the account may send as, the primary one included. An entry
-	// "@domain" stands for every address of the domain.
+	// "@domain" stands for every address of the domain. The gateway believes that for the store's
+	// own domains, and for others where the administrator has listed them.
 	Addresses []string
 	// DisplayName is for people; may be empty.
 	DisplayName string

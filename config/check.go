@@ -283,6 +283,7 @@ func (d *decoder) stores(c *Config, builtins []string) {
 			names[s.Name] = i
 		}
 		d.domains(join(at, "domains"), s.Domains, i, domains)
+		d.sendAs(join(at, "send_as"), s.SendAs)
 		d.onlyDefault(c.Stores, i)
 		d.mailboxes(join(at, "mailboxes"), s)
 		d.plugin(join(at, "plugin"), &s.Plugin, builtins)
@@ -312,6 +313,28 @@ func (d *decoder) domains(path string, names []string, store int, seen map[strin
 			continue
 		}
 		seen[names[i]] = store
+	}
+}
+
+// sendAs puts domains and addresses in order: their domains are lower case A-labels.
+func (d *decoder) sendAs(path string, names []string) {
+	for i, name := range names {
+		at := index(path, i)
+		if d.failed[at] {
+			continue
+		}
+		local, host, found := strings.Cut(name, "@")
+		if !found {
+			local, host = "", name
+		}
+		if found && (local == "" || strings.ContainsAny(local, " <>,\t")) {
+			d.at(at, "", "%q is neither a domain nor an address", clip(name))
+			continue
+		}
+		d.name(at, &host)
+		if names[i] = host; found {
+			names[i] = local + "@" + host
+		}
 	}
 }
 

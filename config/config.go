@@ -126,6 +126,9 @@ type Store struct {
 	Default bool `yaml:"default,omitempty"`
 	// Sends says that what the store's accounts submit goes out through the store itself.
 	Sends bool `yaml:"sends,omitempty"`
+	// SendAs are the domains, and the addresses, beyond Domains that the store may let its accounts
+	// send as.
+	SendAs []string `yaml:"send_as,omitempty"`
 	// Passwords says which passwords are good for the store's accounts: its own, application
 	// passwords of the gateway's, or any of them.
 	Passwords string `yaml:"passwords,omitempty" enum:"any store application"`

@@ -132,7 +132,7 @@ func (g *gateway) table(cfg *config.Config, stores map[string]*running) (*routin
 	for _, s := range cfg.Stores {
 		all = append(all, routing.Store{
 			Name: s.Name, Domains: s.Domains, Backend: stores[s.Name].store, Default: s.Default, Sends: s.Sends,
-			Passwords: login.PasswordPolicy(s.Passwords),
+			Passwords: login.PasswordPolicy(s.Passwords), SendAs: s.SendAs,
 		})
 	}
 	return routing.New(all...)

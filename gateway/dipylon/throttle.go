@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/dipylon/dipylon/backends/fold"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/state"
@@ -191,5 +191,5 @@ func countMeant(c login.Count, named string) bool {
 		address, err := netip.ParseAddr(c.Address)
 		return c.Network == network.Masked().String() || err == nil && network.Contains(address)
 	}
-	return c.Account == strings.ToLower(named) || c.Network == named
+	return c.Account == fold.Lower(named) || c.Network == named
 }

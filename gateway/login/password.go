@@ -18,6 +18,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/argon2id"
+	"github.com/dipylon/dipylon/backends/fold"
 )
 
 // AppPassword is an application password of the gateway's own: one that somebody has for one
@@ -137,7 +138,7 @@ func (p *AppPassword) check(a backends.Account) error {
 }
 
 func hasName(a backends.Account, name string) bool {
-	is := func(text string) bool { return strings.EqualFold(text, name) }
+	is := func(text string) bool { return fold.Equal(text, name) }
 	return a.Address == "" && len(a.Addresses) == 0 || is(a.ID) || is(a.Address) || slices.ContainsFunc(a.Addresses, is)
 }
 

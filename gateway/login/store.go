@@ -27,6 +27,9 @@ type Store struct {
 	// transport, to whomever ([backends.Sender]). Otherwise the gateway delivers, to its own
 	// stores' domains alone.
 	Sends bool
+	// SendAs are the domains, as lower-case A-labels, and the addresses that accounts may have to
+	// send as beyond Domains, where the store says that they are theirs.
+	SendAs []string
 	// Passwords says which passwords are good for the store's accounts.
 	Passwords PasswordPolicy
 }

@@ -151,7 +151,7 @@ func (s *submissionSession) Enter(ctx context.Context, e login.Entry) error {
 	if !s.o.Policies.Of(e.Store.Name, *account).Submission {
 		return backends.Fail(backends.Permanent, "the policy of %s has submission off", account.ID).Say("this mailbox may not send mail here").WithCode("5.7.1")
 	}
-	s.who = &identity{store: e.Store, account: *account, owns: newOwnership(*account)}
+	s.who = &identity{store: e.Store, account: *account, owns: newOwnership(*account, e.Store)}
 	if e.Store.Sends {
 		kept := e.Credential
 		kept.Secret = bytes.Clone(kept.Secret)
@@ -173,6 +173,7 @@ func (s *submissionSession) Mail(_ context.Context, reversePath string, options 
 			return errSenderAlike
 		}
 		if !s.who.owns.has(box) {
+			s.foreign(box)
 			return errNotOwnPath
 		}
 		reversePath = box.String()
@@ -182,6 +183,15 @@ func (s *submissionSession) Mail(_ context.Context, reversePath string, options 
 		reversePath: reversePath, options: options,
 	}
 	return nil
+}
+
+// foreign tells an administrator what to list where a store lets an account send as an address
+// that is not its own to give.
+func (s *submissionSession) foreign(box address.Mailbox) {
+	if s.who.owns.foreign(box) {
+		s.log.Warn().Str("address", box.String()).
+			Msg("the store lets the account send as an address beyond its domains: it is refused unless send_as of the store lists it")
+	}
 }
 
 // Rcpt implements [smtp.Session].
@@ -282,15 +292,44 @@ func (s *submissionSession) leave() {
 	s.who = nil
 }
 
-// ownership answers whose an address is ([backends.Account.Addresses]).
+// ownership answers whose an address is: the store says so ([backends.Account.Addresses]), and it is
+// believed for its own domains, and for what the administrator has listed beyond them. No store says
+// who may send as another store's accounts, or as strangers.
 type ownership struct {
+	ours ownedBy // what the store may speak for
+	own  ownedBy // what it has said
+}
+
+// ownedBy is a set of addresses.
+type ownedBy struct {
 	boxes   []address.Mailbox
 	domains map[string]bool
 }
 
-// newOwnership reads the account's addresses; what is no address owns nothing.
-func newOwnership(account backends.Account) ownership {
-	o := ownership{domains: make(map[string]bool)}
+func newOwnership(account backends.Account, store *Store) ownership {
+	ours := ownedBy{domains: make(map[string]bool)}
+	for _, domain := range store.Domains {
+		ours.domains[domain] = true
+	}
+	for _, text := range store.SendAs {
+		if domain, err := address.Domain(text); err == nil {
+			ours.domains[domain] = true
+		} else if box, err := address.Parse(text); err == nil {
+			ours.boxes = append(ours.boxes, box)
+		}
+	}
+	return ownership{ours: ours, own: ownedByAccount(account)}
+}
+
+// has says whether an address is the account's.
+func (o ownership) has(box address.Mailbox) bool { return o.own.has(box) && o.ours.has(box) }
+
+// foreign says whether the store gives the account an address that it may not speak for.
+func (o ownership) foreign(box address.Mailbox) bool { return o.own.has(box) && !o.ours.has(box) }
+
+// ownedByAccount reads the account's addresses; what is no address owns nothing.
+func ownedByAccount(account backends.Account) ownedBy {
+	o := ownedBy{domains: make(map[string]bool)}
 	for _, text := range append([]string{account.Address}, account.Addresses...) {
 		if len(text) > 0 && text[0] == '@' {
 			if domain, err := address.Domain(text[1:]); err == nil {
@@ -305,8 +344,8 @@ func newOwnership(account backends.Account) ownership {
 	return o
 }
 
-// has says whether an address is the account's, the local part's letters in any case.
-func (o ownership) has(box address.Mailbox) bool {
+// has says whether an address is in the set, the local part's letters in any case.
+func (o ownedBy) has(box address.Mailbox) bool {
 	if o.domains[box.Domain] {
 		return true
 	}
