@@ -107,38 +107,6 @@ func TestMessageEnds(t *testing.T) {
 	}
 }
 
-// TestPartsThatAreIgnored: a server that gives the whole message whatever part it is asked for can be
-// read, as long as messages are not too long for that.
-func TestPartsThatAreIgnored(t *testing.T) {
-	t.Parallel()
-	for _, name := range []string{"BODY[]", "BODY[]<0>"} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			lengths := []int{100, 32767, 32768, 32769, 100_000, 32768 + 262144, 32768 + 262144 + 1, 700_000}
-			f := &fakeimap.Server{Whole: name}
-			for i, length := range lengths {
-				f.Messages = append(f.Messages, fakeimap.Message{UID: i + 1, Content: letterOf(length)})
-			}
-			f.Messages = append(f.Messages, fakeimap.Message{UID: 50, Content: letterOf(3 << 20)})
-			f = fakeimap.Start(t, f)
-			d := openInbox(t, storeOf(t, f, nil))
-			list(t, d)
-			for i, length := range lengths {
-				got, err := fetchSized(t, d, backends.MessageID(fmt.Sprintf("7.%d", i+1)))
-				if want := f.Messages[i].Content; got != want || err != nil {
-					t.Errorf("of %d octets %d came (%v)", length, len(got), err)
-				}
-			}
-			if got, err := fetchSized(t, d, "7.50"); err == nil {
-				t.Errorf("a message that is too long for that gives %d octets", len(got))
-			}
-			if got, err := fetchSized(t, d, "7.1"); got != letterOf(100) || err != nil {
-				t.Errorf("its neighbour gives %d octets (%v)", len(got), err)
-			}
-		})
-	}
-}
-
 // TestCut: a message of which much less comes than the server said is cut, each by itself: what
 // became of others, or was read ahead before, lets none pass.
 func TestCut(t *testing.T) {

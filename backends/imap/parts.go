@@ -34,10 +34,6 @@ func partLength(offset int64) int64 {
 // partMost is the longest part that is asked for.
 const partMost = partSize + 1
 
-// ignoredMost is the longest message that is taken whole from a server that ignores which part it is
-// asked for.
-const ignoredMost = 1 << 20
-
 // place names a part of a message.
 type place struct {
 	uid    imap.UID
@@ -267,10 +263,7 @@ func (m *maildrop) longest(of, at place, length int64) (most int64) {
 	for _, p := range m.waitFor[of] {
 		most = max(most, p.length)
 	}
-	switch {
-	case of.offset == 0: // where the whole message comes instead of its first part, it is good for that
-		return ignoredMost
-	case of == at:
+	if of == at {
 		return max(most, length)
 	}
 	if most == 0 {
