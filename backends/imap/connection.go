@@ -23,6 +23,8 @@ type connection struct {
 	client *client
 	user   string // logged in as
 	proof  proof  // of the credential that opened it
+	kind   backends.CredentialKind
+	since  time.Time // logged in
 
 	selected bool // a mailbox is, or may be
 	readOnly bool // it was opened so

@@ -102,7 +102,25 @@ func (s *Store) fresh(ctx context.Context, c backends.Credential, user string, p
 		return nil, err
 	}
 	p.opened(client)
-	return &connection{client: client, user: user, proof: proof}, nil
+	p.supersede(user, c.Kind, proof)
+	return &connection{client: client, user: user, proof: proof, kind: c.Kind, since: time.Now()}, nil
+}
+
+// supersede closes the kept connections of a user's other credentials of the same kind: one that has
+// just been good may be a changed password.
+func (p *connections) supersede(user string, kind backends.CredentialKind, proof proof) {
+	p.mu.Lock()
+	var old []*connection
+	for each, c := range p.kept {
+		if c.user == user && c.kind == kind && each != proof {
+			old = append(old, c)
+			delete(p.kept, each)
+		}
+	}
+	p.mu.Unlock()
+	for _, c := range old {
+		p.discard(c.client)
+	}
 }
 
 // opened notes a connection, for close to find.
@@ -196,15 +214,16 @@ func (p *connections) evict() bool {
 }
 
 // release takes a connection back. One that is healthy and has no mailbox selected any more
-// is kept for the next session of the same credential.
+// is kept for the next session of the same credential, until it is too old.
 func (p *connections) release(c *connection, healthy bool) {
 	defer p.unreserve(c.user)
 	p.mu.Lock()
 	_, taken := p.kept[c.proof]
-	keep := healthy && !c.selected && !p.closed && !taken && p.settings.Keep > 0
+	life := min(time.Duration(p.settings.Keep), time.Duration(p.settings.Age)-time.Since(c.since))
+	keep := healthy && !c.selected && !p.closed && !taken && life > 0
 	if keep {
 		p.kept[c.proof] = c
-		time.AfterFunc(time.Duration(p.settings.Keep), func() { p.expire(c) })
+		time.AfterFunc(life, func() { p.expire(c) })
 	}
 	p.mu.Unlock()
 	if !keep {

@@ -302,6 +302,46 @@ func TestPool(t *testing.T) {
 	f.Until(t, "all connections closed", func() bool { return f.Open() == 0 })
 }
 
+// TestKeptConnectionsGrowOld: using a kept connection again and again does not keep a login good for
+// ever, and a changed password ends what the old one has opened.
+func TestKeptConnectionsGrowOld(t *testing.T) {
+	t.Parallel()
+	login := func(t *testing.T, s backends.Store, secret string) {
+		t.Helper()
+		c := password
+		c.Secret = []byte(secret)
+		if _, err := s.Login(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("by age", func(t *testing.T) {
+		t.Parallel()
+		f := fakeimap.Start(t, twoMessages())
+		s := storeOf(t, f, map[string]any{"connections": map[string]any{"keep": "1h", "age": "300ms"}})
+		begin := time.Now()
+		for len(f.Heard("AUTHENTICATE")) < 2 {
+			login(t, s, "ada-secret")
+			if time.Since(begin) > 20*time.Second {
+				t.Fatal("the connection is used for ever")
+			}
+		}
+		if age := time.Since(begin); age < 300*time.Millisecond {
+			t.Errorf("it was given up after %v", age)
+		}
+	})
+	t.Run("by a changed password", func(t *testing.T) {
+		t.Parallel()
+		f := fakeimap.Start(t, twoMessages())
+		s := storeOf(t, f, map[string]any{"connections": map[string]any{"keep": "1h"}})
+		for _, secret := range []string{"old", "old", "new", "old"} {
+			login(t, s, secret)
+		}
+		if got := f.Heard("AUTHENTICATE"); len(got) != 3 {
+			t.Errorf("it logged in %d times, and not with the old password again", len(got))
+		}
+	})
+}
+
 // TestUIDLHeader: the unique-id that a migration has written is told.
 func TestUIDLHeader(t *testing.T) {
 	t.Parallel()

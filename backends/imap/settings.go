@@ -38,6 +38,9 @@ type pool struct {
 	PerAccount int             `json:"per_account"` // open at once for one account
 	Total      int             `json:"total"`       // open at once
 	Keep       remote.Duration `json:"keep"`        // how long one is kept after its session
+	// Age is how old a connection that is kept may become: a password that was changed, or an
+	// account that was disabled, is noticed by then, however often the connection is used.
+	Age remote.Duration `json:"age"`
 	// Noop is how often an idle session says NOOP: under the half hour that RFC 9051 §5.4
 	// gives it, and under the ten minutes after which some firewalls forget a connection.
 	Noop remote.Duration `json:"noop"`
@@ -60,7 +63,7 @@ func defaults() settings {
 		TLS:      "implicit",
 		Username: "address",
 		Folder:   "INBOX",
-		Pool:     pool{PerAccount: 8, Total: 512, Keep: remote.Duration(20 * time.Second), Noop: remote.Duration(4 * time.Minute)},
+		Pool:     pool{PerAccount: 8, Total: 512, Keep: remote.Duration(20 * time.Second), Age: remote.Duration(5 * time.Minute), Noop: remote.Duration(4 * time.Minute)},
 		Timeout:  remote.Duration(30 * time.Second),
 		Delivery: delivery{Settings: smtpclient.Settings{TLS: "none"}, Folder: "INBOX"},
 		Sending:  sending{TLS: "starttls"},

@@ -1,6 +1,7 @@
 package login_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -236,4 +237,128 @@ func TestOfferOutlastsTheStore(t *testing.T) {
 	if after := fmt.Sprint(w.Mechanisms(client)); after != before || before != "[OAUTHBEARER XOAUTH2]" {
 		t.Errorf("%s, and while the store is down %s", before, after)
 	}
+}
+
+// TestChangedPassword has a password changed in the store while the old one is remembered.
+func TestChangedPassword(t *testing.T) {
+	type step struct {
+		name, user, secret string
+		change             func(w *world, s *changing)
+		asked              string
+		good               bool
+	}
+	change := func(_ *world, s *changing) { s.password, s.generation = "new", s.generation+"'" }
+	quietly := func(_ *world, s *changing) { s.password = "new" }
+	for _, test := range []struct {
+		name       string
+		generation string // empty: the store does not tell of changes
+		steps      []step
+	}{
+		{"a store that tells of changes", "1", []step{
+			{"the first time", "alice", "old", nil, "password", true},
+			{"again", "alice", "old", nil, "acting", true},
+			{"the old one after the change", "alice", "old", change, "acting password", false},
+			{"and again", "alice", "old", nil, "password", false},
+			{"the new one", "alice", "new", nil, "password", true},
+			{"the new one again", "alice", "new", nil, "acting", true},
+		}},
+		{"a store that does not, once the new one was used", "", []step{
+			{"the first time", "alice", "old", nil, "password", true},
+			{"the new one", "alice", "new", quietly, "password", true},
+			{"the old one", "alice", "old", nil, "password", false},
+		}},
+		{"the new one by another name", "", []step{
+			{"the first time", "alice", "old", nil, "password", true},
+			{"by its address", "Alice@sakes.example", "old", nil, "password", true},
+			{"the new one", "alice@sakes.example", "new", quietly, "password", true},
+			{"the old one by the short name", "alice", "old", nil, "password", false},
+			{"the new one by the short name", "alice", "new", nil, "password", true},
+		}},
+		{"the new one for somebody else's mailbox", "", []step{
+			{"the first time", "alice", "old", nil, "password", true},
+			{"the new one", "alice!info", "new", quietly, "password", true},
+			{"the old one", "alice", "old", nil, "password", false},
+		}},
+		{"somebody else's mailbox is not remembered", "1", []step{
+			{"the first time", "alice!info", "old", nil, "password", true},
+			{"again", "alice!info", "old", nil, "password", true},
+		}},
+		{"the new one in an exchange that the store conducts", "", []step{
+			{"the first time", "alice", "old", nil, "password", true},
+			{"the old one, after the exchange", "alice", "old", func(w *world, s *changing) {
+				quietly(w, s)
+				p := &played{account: &backends.Account{ID: "alice-id", Address: "alice@sakes.example"}}
+				s.exchange, s.description.Mechanisms = func(string) backends.Exchange { return p }, []string{"CRAM-MD5"}
+				w.change(func(p *login.Policy) { p.Mechanisms = []string{"CRAM-MD5", "PLAIN"} })
+				if err := w.Password(w.t.Context(), newClient(), "alice", []byte("new")); err != nil {
+					w.t.Fatal(err)
+				}
+				s.password = "newest"
+				if err := w.converse(newClient(), "CRAM-MD5", script([]byte("alice 00"))); err != nil {
+					w.t.Fatal(err)
+				}
+				w.store.seen()
+			}, "password", false},
+			{"the second one", "alice", "new", nil, "password", false},
+		}},
+		{"a reload", "", []step{
+			{"the first time", "alice", "old", nil, "password", true},
+			{"the old one after it", "alice", "old", func(w *world, s *changing) {
+				quietly(w, s)
+				w.change(func(*login.Policy) {})
+			}, "password", false},
+		}},
+		{"the password expires", "", []step{
+			{"the first time", "alice", "old", func(w *world, s *changing) { s.expires = w.now.Add(time.Second) }, "password", true},
+			{"then", "alice", "old", func(w *world, _ *changing) { w.now = w.now.Add(time.Second) }, "password", true},
+		}},
+		{"using it does not make it last", "", []step{
+			{"the first time", "alice", "old", nil, "password", true},
+			{"four minutes later", "alice", "old", func(w *world, s *changing) { quietly(w, s); w.now = w.now.Add(4 * time.Minute) }, "acting", true},
+			{"five minutes later", "alice", "old", func(w *world, _ *changing) { w.now = w.now.Add(time.Minute) }, "password", false},
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, password, acting)
+			s := &changing{fakeStore: w.store, password: "old", generation: test.generation}
+			w.table[0].Backend = s
+			w.change(func(p *login.Policy) { p.Remember = 5 * time.Minute })
+			for _, step := range test.steps {
+				if step.change != nil {
+					step.change(w, s)
+				}
+				err := w.Password(t.Context(), newClient(), step.user, []byte(step.secret))
+				if (err == nil) != step.good || err != nil && kindOf(err) != backends.BadCredentials {
+					t.Errorf("%s: %v", step.name, err)
+				}
+				if got := kinds(w.store.seen()); got != step.asked {
+					t.Errorf("%s: the store was asked by %q, want %q", step.name, got, step.asked)
+				}
+			}
+		})
+	}
+}
+
+// changing is a store with alice, whose password changes, and info, which she may open.
+type changing struct {
+	*fakeStore
+	password, generation string
+	expires              time.Time
+}
+
+func (c *changing) Authenticate(_ context.Context, mechanism string, _ backends.Peer) (backends.Exchange, error) {
+	return c.exchange(mechanism), nil
+}
+
+func (c *changing) Login(_ context.Context, credential backends.Credential) (backends.Account, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.logins = append(c.logins, credential)
+	if credential.Kind == password && string(credential.Secret) != c.password {
+		return backends.Account{}, backends.Fail(backends.BadCredentials, "wrong")
+	}
+	if credential.ActAs != "" {
+		return backends.Account{ID: "info-id"}, nil
+	}
+	return backends.Account{ID: "alice-id", CredentialGeneration: c.generation, PasswordExpires: c.expires}, nil
 }
