@@ -53,6 +53,38 @@ func TestLoginCommands(t *testing.T) {
 	}
 }
 
+// TestMetacharactersInNames: a user's name is one string for the server, whatever is in it (maddy,
+// CVE-2026-40193: a filter's metacharacters in a user's name).
+func TestMetacharactersInNames(t *testing.T) {
+	t.Parallel()
+	for user, want := range map[string]string{
+		`ada" "x" LOGOUT@peer.example`: `LOGIN "ada\" \"x\" LOGOUT@peer.example" "ada-secret"`,
+		`ada\@peer.example`:            `LOGIN "ada\\@peer.example" "ada-secret"`,
+		`*%(){]@peer.example`:          `LOGIN "*%(){]@peer.example" "ada-secret"`,
+		"ada\r\na2 LOGOUT":             "",
+		"ada\x00":                      "",
+	} {
+		t.Run(user, func(t *testing.T) {
+			t.Parallel()
+			f := fakeimap.Start(t, &fakeimap.Server{Caps: "IMAP4rev1"})
+			s := storeOf(t, f, nil)
+			c := password
+			c.User = user
+			_, err := s.Login(t.Context(), c)
+			got := f.Heard("LOGIN")
+			if want == "" {
+				if backends.KindOf(err) != backends.BadCredentials || len(got) > 0 {
+					t.Errorf("%v, it said %q", err, got)
+				}
+				return
+			}
+			if err != nil || len(got) != 1 || got[0] != want || len(f.Heard("LOGOUT")) > 0 {
+				t.Errorf("%v, it said %q", err, got)
+			}
+		})
+	}
+}
+
 // clear decodes the initial response of an AUTHENTICATE.
 func clear(command string) string {
 	words := strings.Split(command, " ")

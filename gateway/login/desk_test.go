@@ -109,6 +109,28 @@ func TestWhatTheStoreIsAsked(t *testing.T) {
 	}
 }
 
+// TestMetacharactersInNames: a name goes to the store octet by octet, as it is, or not at all (maddy,
+// CVE-2026-40193: a filter's metacharacters in a user's name). Nothing in it is a pattern here.
+func TestMetacharactersInNames(t *testing.T) {
+	for name, passed := range map[string]bool{
+		"*@sakes.example": true, "al*ce@sakes.example": true, "alice)(uid=*@sakes.example": true, "%@sakes.example": true,
+		"a' OR '1'='1@sakes.example": true, `al"ice@sakes.example`: true, "$(id)@sakes.example": true, "`id`@sakes.example": true,
+		"alice' or startswith(name,'a@sakes.example": true, "{5}@sakes.example": true, "[a-z]@sakes.example": true,
+		"alice\r\na1 LOGOUT@sakes.example": false, "alice\n@sakes.example": false, "alice\x7f@sakes.example": false,
+		"alice@*": false, "alice@sakes.example,*": false, "*": true,
+	} {
+		w := newWorld(t, password)
+		client := newClient()
+		err := w.Password(t.Context(), client, name, []byte("sesame"))
+		if kindOf(err) != backends.BadCredentials || client.account != "" {
+			t.Errorf("%q: %v, %q", name, err, client.account)
+		}
+		if asked := w.store.seen(); passed != (len(asked) == 1 && asked[0].User == name) || !passed && len(asked) > 0 {
+			t.Errorf("%q: the store was asked for %+v", name, asked)
+		}
+	}
+}
+
 func kinds(all []backends.Credential) string {
 	var names []string
 	for _, c := range all {

@@ -17,6 +17,13 @@ func authenticateMessage(kind, flags uint32, offset int, user []byte) []byte {
 	return append(m, user...)
 }
 
+// lying says that the user is longer than the message.
+func lying(length uint16) []byte {
+	m := authenticateMessage(3, 0, 64, []byte("alice"))
+	binary.LittleEndian.PutUint16(m[36:], length)
+	return m
+}
+
 func TestNTLMUser(t *testing.T) {
 	for name, test := range map[string]struct {
 		message []byte
@@ -27,6 +34,9 @@ func TestNTLMUser(t *testing.T) {
 		"half a unit":            {authenticateMessage(3, 1, 64, []byte("a\x00b")), "a"},
 		"behind the end":         {authenticateMessage(3, 0, 65, []byte("alice")), ""},
 		"far behind the end":     {authenticateMessage(3, 0, 0xffffffff, []byte("alice")), ""},
+		"longer than it is":      {append([]byte(nil), lying(0xffff)...), ""},
+		"its end wraps around":   {authenticateMessage(3, 0, 0xfffffffe, []byte("alice")), ""},
+		"the header itself":      {authenticateMessage(3, 0, 0, []byte("NTLMSSP\x00")), "NTLMSSP\x00"}, // no login name, see Names.Parse
 		"too long":               {authenticateMessage(3, 0, 64, []byte(strings.Repeat("a", 700))), ""},
 		"the first message":      {authenticateMessage(1, 0, 64, []byte("alice")), ""},
 		"another signature":      {append([]byte("X"), authenticateMessage(3, 0, 64, []byte("alice"))...), ""},

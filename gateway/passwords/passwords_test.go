@@ -97,6 +97,31 @@ func TestPasswords(t *testing.T) {
 	})
 }
 
+// TestMetacharactersInNames: whatever a name has in it, it finds its own passwords alone (maddy,
+// CVE-2026-40193: a filter's metacharacters in a user's name).
+func TestMetacharactersInNames(t *testing.T) {
+	names := []string{
+		"alice", "%", "_lice", "*", "al*", "a' OR '1'='1", "alice'--", `alice"`, `alice\`, "alice)(uid=*", "alice;DROP TABLE app_passwords",
+		"$(whoami)", "`id`", "alice' or startswith(name,'a", "{alice}", "alice\t", "$1", "?", "ALICE",
+	}
+	each(t, func(t *testing.T, open func() *Kept) {
+		k := open()
+		made := map[string]string{}
+		for _, name := range names {
+			p, _ := k.mustAdd(t, login.AppPassword{Store: "sakes", Account: name})
+			made[name] = p.ID
+		}
+		for _, name := range names {
+			if all, err := k.Find(t.Context(), "sakes", name); err != nil || ids(all) != made[name] {
+				t.Errorf("%q finds %s, %v; its own is %s", name, ids(all), err, made[name])
+			}
+			if found, err := k.Revoke(t.Context(), name); found || err != nil {
+				t.Errorf("%q as an id: %v, %v", name, found, err)
+			}
+		}
+	})
+}
+
 func TestUsed(t *testing.T) {
 	each(t, func(t *testing.T, open func() *Kept) {
 		k := open()
