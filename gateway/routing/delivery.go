@@ -92,7 +92,7 @@ func (p *parcel) tell(outcomes []outcome) {
 			event, reply = p.log.Warn(), replyOf(o.err)
 		}
 		event.Str(events.Event, events.Delivery).Str("from", p.envelope.ReversePath).Str("recipient", o.address).
-			Str("recipient_store", o.store).Str(events.Outcome, o.word()).Int("code", reply.Code).Str("enhanced", reply.Enhanced).
+			Str(events.Store, o.store).Str(events.Outcome, o.word()).Int("code", reply.Code).Str("enhanced", reply.Enhanced).
 			Str(events.MessageID, id).Int64(events.Octets, p.envelope.Size).Bool("again", p.attempt.Again).
 			AnErr("cause", o.err).Msg("delivery")
 	}
