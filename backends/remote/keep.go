@@ -5,6 +5,9 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
+	"regexp"
+	"time"
 
 	"github.com/dipylon/dipylon/backends"
 )
@@ -44,6 +47,7 @@ func Keep(dir string, content io.Reader) (*Kept, error) {
 	case err != nil:
 		return nil, notKept(err)
 	}
+	sweep(dir)
 	file, err := os.CreateTemp(dir, "message-*")
 	if err != nil {
 		return nil, notKept(err)
@@ -57,6 +61,30 @@ func Keep(dir string, content io.Reader) (*Kept, error) {
 	}
 	_ = (&Kept{file: file}).Close()
 	return nil, notKept(err)
+}
+
+// left is the name of a file of Keep: what is kept has lost it where open files can lose theirs, so
+// that a process killed in between leaves one.
+var left = regexp.MustCompile(`^message-[0-9]+$`)
+
+// leftAfter is longer than any message is kept under its name by a process that lives.
+const leftAfter = 24 * time.Hour
+
+// sweep removes from the store's own folder what killed processes have left. The system's folder
+// for temporary files has others' files, too, and is left to the system.
+func sweep(dir string) {
+	if dir == "" {
+		return
+	}
+	entries, _ := os.ReadDir(dir) // whose failure the file's own will tell
+	for _, e := range entries {
+		if !e.Type().IsRegular() || !left.MatchString(e.Name()) {
+			continue
+		}
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > leftAfter {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
 }
 
 func notKept(err error) error {

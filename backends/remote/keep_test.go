@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/dipylon/dipylon/backends"
 )
@@ -61,3 +63,32 @@ func empty(t *testing.T, dir string) {
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+// TestKeepSweeps: a file that a killed process has left goes, and nothing else does.
+func TestKeepSweeps(t *testing.T) {
+	dir := t.TempDir()
+	old := time.Now().Add(-2 * leftAfter)
+	stays := map[string]bool{"message-12": false, "message-13": true, "message-of-mine": true, "accounts": true}
+	for name := range stays {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if name == "message-13" {
+			continue // somebody's who is writing it
+		}
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept, err := Keep(dir, bytes.NewReader(make([]byte, keepInMemory+1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kept.Close()
+	for name, want := range stays {
+		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != want {
+			t.Errorf("%s: %v, want it to stay: %v", name, err, want)
+		}
+	}
+}

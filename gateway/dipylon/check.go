@@ -18,6 +18,7 @@ import (
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/plugins/host"
+	"github.com/dipylon/dipylon/plugins/host/tempfolder"
 )
 
 // checking is one "dipylon check".
@@ -126,13 +127,13 @@ func (c *checking) stores(ctx context.Context, cfg *config.Config) ([]config.Pro
 // connectStore starts a store as the gateway does, with a state folder of its own, and asks whether
 // it can be used.
 func connectStore(ctx context.Context, cfg *config.Config, store config.Store) error {
-	dir, err := os.MkdirTemp("", "dipylon-check-")
+	dir, err := tempfolder.New("", "check")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer dir.Remove() //nolint:errcheck // it is in the folder for such things
 	_, err = askStore(ctx, zerolog.Nop(), cfg, store, func(ctx context.Context, log zerolog.Logger, spec host.Spec) (backends.Description, error) {
-		spec.Settings.StateDir = dir
+		spec.Settings.StateDir = dir.Path
 		return host.TryStore(ctx, log, spec)
 	})
 	return err

@@ -23,6 +23,7 @@ import (
 	"github.com/dipylon/dipylon/backends/storetest"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/plugins/host"
+	"github.com/dipylon/dipylon/plugins/host/tempfolder"
 )
 
 // pluginTest are the flags of "plugin test".
@@ -115,12 +116,12 @@ func (t *pluginTest) run(cmd *cobra.Command, args []string) error {
 	if t.options.Only, err = onlyCases(t.only); err != nil {
 		return err
 	}
-	state, err := os.MkdirTemp("", "dipylon-plugin-test-")
+	state, err := tempfolder.New("", "plugin-test")
 	if err != nil {
 		return fmt.Errorf("a folder for the backend's state: %w", err)
 	}
-	defer os.RemoveAll(state) //nolint:errcheck // it is in the folder for such things
-	spec.Settings.StateDir = state
+	defer state.Remove() //nolint:errcheck // it is in the folder for such things
+	spec.Settings.StateDir = state.Path
 	spec.FetchWindow, spec.ListWindow, spec.StopTimeout = testFetchWindow, testListWindow, testStop
 	store := host.New(log, spec)
 	defer store.Close() //nolint:errcheck // what the cases say is what counts
@@ -246,13 +247,13 @@ func (p *testedProcess) Kill(ctx context.Context) error { return p.store.KillPro
 
 // End implements [storetest.Process].
 func (p *testedProcess) End(ctx context.Context, way storetest.Ending) error {
-	state, err := os.MkdirTemp("", "dipylon-plugin-test-")
+	state, err := tempfolder.New("", "plugin-test")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(state) //nolint:errcheck // it is in the folder for such things
+	defer state.Remove() //nolint:errcheck // it is in the folder for such things
 	spec := p.spec
-	spec.Settings.StateDir = state
+	spec.Settings.StateDir = state.Path
 	err = host.TryEnding(ctx, p.log, spec, map[storetest.Ending]host.Ending{
 		storetest.Shutdown: host.ByShutdown, storetest.Terminate: host.BySIGTERM, storetest.Lifeline: host.ByLifeline,
 	}[way])

@@ -25,6 +25,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/plugins/host/tempfolder"
 	"github.com/dipylon/dipylon/plugins/proto/convert"
 	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
 	"github.com/dipylon/dipylon/plugins/proto/wire"
@@ -36,7 +37,7 @@ type launcher struct {
 	spec   Spec
 	number int
 
-	folder string // private, removed at the end
+	folder *tempfolder.Folder // private, removed at the end
 	client *plugin.Client
 	config *plugin.ClientConfig
 	run    atomic.Pointer[process] // set by go-plugin's call of RunnerFunc
@@ -134,7 +135,7 @@ func (l *launcher) clientConfig(path string) *plugin.ClientConfig {
 		SkipHostEnv:      true,
 		AutoMTLS:         l.spec.AutoMTLS,
 		StartTimeout:     l.spec.StartTimeout + time.Second, // the context ends first, with our words
-		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.folder},
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.folder.Path},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, folder string) (runner.Runner, error) {
 			argv := append([]string{path}, l.spec.Command[1:]...)
 			p := newProcess(argv, append(l.spec.environment(), cmd.Env...), folder, l.spec.AutoMTLS, l.output)
@@ -156,7 +157,7 @@ func (l *launcher) cleanUp() {
 	if p := l.run.Load(); p != nil && p.handshake != nil {
 		_ = p.handshake.Close()
 	}
-	_ = os.RemoveAll(l.folder)
+	_ = l.folder.Remove()
 }
 
 // socketRoom is how long the folder's path may be so that a socket's path inside, with the
@@ -165,14 +166,14 @@ func (l *launcher) cleanUp() {
 const socketRoom = 60
 
 // privateFolder makes a folder of mode 0700.
-func privateFolder() (string, error) {
+func privateFolder() (*tempfolder.Folder, error) {
 	root := os.TempDir()
 	if len(root)+len("/dipylon-1234567890") > socketRoom {
 		if _, err := os.Stat("/tmp"); err == nil {
 			root = "/tmp"
 		}
 	}
-	return os.MkdirTemp(root, "dipylon-")
+	return tempfolder.New(root, "")
 }
 
 // explain says why a start failed, in words for an administrator.
