@@ -142,8 +142,12 @@ func (h *Header) All(name string) (found []Field) {
 	return found
 }
 
-// Append adds a field at the header's end. The value is one line of ASCII.
+// Append adds a field at the header's end. The value is one line.
 func (h *Header) Append(name, value string) {
+	if n := len(h.Fields); n > 0 && !bytes.HasSuffix(h.Fields[n-1].Raw, []byte("\n")) {
+		// The message's end has broken the last field off (BDAT, RFC 3030 §2).
+		h.Fields[n-1].Raw = append(bytes.Clone(h.Fields[n-1].Raw), "\r\n"...)
+	}
 	h.Fields = append(h.Fields, Field{Name: name, Raw: []byte(name + ": " + value + "\r\n")})
 }
 

@@ -53,6 +53,11 @@ type Submission struct {
 	// Date and MessageID (without angle brackets) are for a message that has none.
 	Date      time.Time
 	MessageID string
+	// DropEmpty takes out what stands in a header and says nothing, as a Date or a Sender
+	// without a value does.
+	DropEmpty bool
+	// Author is the address for the From of a message that has none; empty: that is [ErrNoFrom].
+	Author string
 }
 
 // Check looks whether From and Sender are in order.
@@ -90,18 +95,26 @@ func (s Submission) checkField(f Field) error {
 }
 
 // Apply checks a header, takes Bcc, Resent-Bcc and Return-Path out, and adds Date and Message-ID where they
-// are missing. After an error the header is as it was.
+// are missing, and From if Author is known (RFC 6409 §8). After an error the header is as it was.
 func (s Submission) Apply(h *Header) error {
-	if err := s.Check(h); err != nil {
+	mended := &Header{Fields: slices.Clone(h.Fields), end: h.end}
+	if s.DropEmpty {
+		mended.dropEmpty()
+	}
+	if s.Author != "" && len(mended.All("From")) == 0 {
+		mended.Append("From", s.Author)
+	}
+	if err := s.Check(mended); err != nil {
 		return err
 	}
-	h.Fields = slices.DeleteFunc(h.Fields, func(f Field) bool { return f.Is("Bcc") || f.Is("Resent-Bcc") || f.Is("Return-Path") })
-	if len(h.All("Date")) == 0 {
-		h.Append("Date", s.Date.Format("Mon, 02 Jan 2006 15:04:05 -0700"))
+	mended.Fields = slices.DeleteFunc(mended.Fields, func(f Field) bool { return f.Is("Bcc") || f.Is("Resent-Bcc") || f.Is("Return-Path") })
+	if len(mended.All("Date")) == 0 {
+		mended.Append("Date", s.Date.Format("Mon, 02 Jan 2006 15:04:05 -0700"))
 	}
-	if len(h.All("Message-ID")) == 0 {
-		h.Append("Message-ID", "<"+s.MessageID+">")
+	if len(mended.All("Message-ID")) == 0 {
+		mended.Append("Message-ID", "<"+s.MessageID+">")
 	}
+	*h = *mended
 	return nil
 }
 

@@ -54,8 +54,9 @@ func (g *gateway) newEngine(s shape, implicitTLS bool, tlsConfig *tls.Config) en
 		e.Role, e.ImplicitTLS = smtp.Submission, implicitTLS
 		e.AllowInsecureAuth = s.submission.PlaintextLogin
 		e.BareNewlines = bareNewlines(s.submission.BareNewlines)
-		e.Quirks = smtpQuirksOf(s.submission.Quirks)
-		e.Backend = routing.NewSubmission(g.routingOptions(s, log))
+		o := g.routingOptions(s, log)
+		e.Quirks, o.Quirks = smtpQuirksOf(s.submission.Quirks)
+		e.Backend = routing.NewSubmission(o)
 		return e
 	}
 	return g.newPOP3(s, log, implicitTLS, tlsConfig)
@@ -135,15 +136,22 @@ func newSMTP(s shape, log zerolog.Logger, tlsConfig *tls.Config) *smtp.Server {
 	}
 }
 
-func smtpQuirksOf(names []string) smtp.Quirks {
-	quirks := smtp.NoQuirks
+// smtpQuirksOf are the quirks of the protocol, and those of what is done to a message.
+func smtpQuirksOf(names []string) (smtp.Quirks, routing.Quirks) {
+	quirks, mends := smtp.NoQuirks, routing.Quirks(0)
 	for _, name := range names {
 		quirks |= smtpQuirkNames[name]
+		mends |= mendNames[name]
 	}
-	return quirks
+	return quirks, mends
 }
 
-var smtpQuirkNames = map[string]smtp.Quirks{"blanks": smtp.QuirkBlanks, "helo": smtp.QuirkHelo, "paths": smtp.QuirkPaths}
+var (
+	smtpQuirkNames = map[string]smtp.Quirks{"blanks": smtp.QuirkBlanks, "helo": smtp.QuirkHelo, "paths": smtp.QuirkPaths}
+	mendNames      = map[string]routing.Quirks{
+		"empty-fields": routing.QuirkEmptyFields, "no-from": routing.QuirkNoFrom, "no-header": routing.QuirkNoHeader,
+	}
+)
 
 func bareNewlines(policy string) smtp.BareNewlines {
 	if policy == "repair" {

@@ -39,6 +39,8 @@ type Options struct {
 	HeaderMost int64
 	// PlaintextLogin lets passwords pass over connections without TLS [no].
 	PlaintextLogin bool
+	// Quirks are what a Submission does for devices and scripts [none].
+	Quirks Quirks
 
 	createTemp func(dir string) (tempFile, error)
 }

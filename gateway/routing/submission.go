@@ -241,12 +241,13 @@ func (s *submissionSession) Data(ctx context.Context, trace string, body io.Read
 
 // prepare mends the header. What it adds is the same in each attempt.
 func (s *submissionSession) prepare(p *parcel, trace string, h *held) error {
-	header, size, err := content.ReadHeader(h.reader(0), s.o.HeaderMost)
+	header, size, err := s.o.readHeader(h)
 	if err != nil {
 		return headerReply(err)
 	}
 	err = content.Submission{
 		MayWrite: s.who.owns.has, Date: p.attempt.First.Local(), MessageID: p.attempt.Key + "@" + s.o.Hostname,
+		DropEmpty: s.o.Quirks.has(QuirkEmptyFields), Author: s.author(s.current),
 	}.Apply(header)
 	if err != nil {
 		return headerReply(err)

@@ -1,0 +1,93 @@
+package content
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+)
+
+// needValue are the fields that must have a value (RFC 5322 §3.6) and that a message can be without:
+// From is one of them, since it can be added.
+var needValue = []string{"Date", "From", "Sender", "Reply-To", "To", "Cc", "Message-ID", "In-Reply-To", "References"}
+
+// dropEmpty takes the fields out that must have a value and have none. Scripts fill templates, and
+// clients write a Sender that they do not know.
+func (h *Header) dropEmpty() {
+	h.Fields = slices.DeleteFunc(h.Fields, func(f Field) bool {
+		return len(f.Raw) <= parsedMost && slices.ContainsFunc(needValue, f.Is) && saysNothing(f.Value())
+	})
+}
+
+// saysNothing: a comment is no value (RFC 5322 §3.2.2), and neither is an address or an id of nothing.
+func saysNothing(value string) bool {
+	inner := strings.TrimSpace(withoutComments(value))
+	if rest, ok := strings.CutPrefix(inner, "<"); ok {
+		if rest, ok = strings.CutSuffix(rest, ">"); ok {
+			inner = strings.TrimSpace(rest)
+		}
+	}
+	return inner == ""
+}
+
+// ReadSubmitted is [ReadHeader] for a message from a script that may have left the header out. A first
+// line that is blank, or that begins a text, is the body's: the header is empty then, size is what of the
+// message is not the body, and nothing in the body is taken for a field. A line of an mbox file's is
+// left out, as [Joint] says. A header with a line that is none stays [MalformedError].
+func ReadSubmitted(open func() io.Reader, most int64) (header *Header, size int64, err error) {
+	header, size, err = ReadHeader(open(), most)
+	malformed, ok := errors.AsType[*MalformedError](err)
+	if !ok || malformed.Line != 1 {
+		return header, size, err
+	}
+	lines := bufio.NewReader(io.LimitReader(open(), most))
+	line, e := lines.ReadBytes('\n')
+	if e != nil && !errors.Is(e, io.EOF) {
+		return nil, 0, e
+	}
+	switch {
+	case len(bytes.TrimSpace(line)) == 0:
+		return &Header{end: []byte(EmptyHeader)}, int64(len(line)), nil
+	case bytes.HasPrefix(line, []byte("From ")), bytes.HasPrefix(line, []byte(">From ")):
+		return behindFirst(lines, most, int64(len(line)))
+	}
+	is, e := isText(line, lines)
+	switch {
+	case e != nil:
+		return nil, 0, e
+	case !is:
+		return nil, 0, err
+	}
+	return &Header{end: []byte(EmptyHeader)}, 0, nil
+}
+
+// behindFirst reads the header that stands behind a line which has been read.
+func behindFirst(lines io.Reader, most, first int64) (*Header, int64, error) {
+	header, size, err := ReadHeader(lines, most-first)
+	if malformed, ok := errors.AsType[*MalformedError](err); ok {
+		err = &MalformedError{Line: malformed.Line + 1}
+	}
+	return header, size + first, err
+}
+
+// headerOnly are fields that no text of a device begins a line with: where one stands in the first
+// paragraph, that is a header, and were it sent as a text, everybody would read its Bcc.
+var headerOnly = []string{"Bcc", "Resent-Bcc", "From", "Sender", "To", "Cc", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type", "Received"}
+
+// isText says that the paragraph at a message's start, its first line given, is no header.
+func isText(line []byte, lines *bufio.Reader) (bool, error) {
+	for {
+		if len(bytes.TrimSpace(line)) == 0 {
+			return true, nil
+		}
+		if name, ok := fieldName(bytes.TrimLeft(line, " \t")); ok && slices.ContainsFunc(headerOnly, Field{Name: name}.Is) {
+			return false, nil
+		}
+		var err error
+		if line, err = lines.ReadBytes('\n'); err != nil && !errors.Is(err, io.EOF) {
+			return false, err
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package routing
+
+import (
+	"io"
+
+	"github.com/dipylon/dipylon/gateway/content"
+)
+
+// Quirks are what is done to mail of devices and scripts that have logged in, and that cannot be
+// mended themselves. What is added or left out is what RFC 6409 §8 lets a submission server do; an [MX]
+// does none of it.
+type Quirks uint8
+
+const (
+	// QuirkEmptyFields leaves fields out that must have a value and have none, and Date and Message-ID are
+	// added then: an empty Sender (msmtp#51, RainLoop#1934), a Date that a script could not fill in.
+	QuirkEmptyFields Quirks = 1 << iota
+	// QuirkNoFrom adds the From of a message that has none (Haraka#1912, canarytokens#134): the envelope's
+	// reverse-path, which is the account's own, or the account's address if it has one alone.
+	QuirkNoFrom
+	// QuirkNoHeader takes a message whose first line is blank, or is no header field but a text: its header
+	// is empty (RFC 5322 §2.1). With QuirkNoFrom, it is what echo or a UPS sends.
+	QuirkNoHeader
+)
+
+func (q Quirks) has(one Quirks) bool { return q&one != 0 }
+
+// readHeader reads the header of a submitted message.
+func (o *Options) readHeader(h *held) (*content.Header, int64, error) {
+	if o.Quirks.has(QuirkNoHeader) {
+		return content.ReadSubmitted(func() io.Reader { return h.reader(0) }, o.HeaderMost)
+	}
+	return content.ReadHeader(h.reader(0), o.HeaderMost)
+}
+
+// author is the address for the From of a message that has none; empty: nobody knows.
+func (s *submissionSession) author(t *transaction) string {
+	author := t.reversePath
+	if !s.o.Quirks.has(QuirkNoFrom) {
+		return ""
+	}
+	if author == "" { // a notice of the account's (RFC 8098 §3)
+		author = s.who.owns.only()
+	}
+	if !t.options.UTF8 && !ascii(author) {
+		return "" // RFC 6532 §3.2: such a field is for SMTPUTF8 alone
+	}
+	return author
+}
+
+func ascii(text string) bool {
+	for i := range len(text) {
+		if text[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// only is the account's address if there is one alone that it may send as.
+func (o ownership) only() (address string) {
+	if len(o.own.domains) > 0 {
+		return ""
+	}
+	for _, box := range o.own.boxes {
+		switch text := box.String(); {
+		case !o.ours.has(box), text == address:
+		case address != "":
+			return ""
+		default:
+			address = text
+		}
+	}
+	return address
+}
