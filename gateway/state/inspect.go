@@ -142,7 +142,7 @@ func (r *Report) count(ctx context.Context, db *sql.DB, tables string) (err erro
 	return nil
 }
 
-// Ping asks whether the database can be used, without a look at all that is in it. Nothing is changed.
+// Ping asks whether the database can be used, by the look that [Open] takes at it. Nothing is changed.
 // Of one that must not be used it gives an [*Unusable].
 func Ping(ctx context.Context, o Options) error {
 	o = o.withDefaults()
@@ -158,15 +158,5 @@ func Ping(ctx context.Context, o Options) error {
 		}
 		return newer(ctx, db.name, db.pool)
 	}
-	file := filepath.Join(o.Folder, FileName)
-	db, err := connectSQLite(file, "rw", "query_only(1)")
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	db.SetMaxOpenConns(1)
-	if err := foreign(ctx, file, db); err != nil {
-		return err
-	}
-	return newer(ctx, file, db)
+	return refuse(ctx, filepath.Join(o.Folder, FileName)) // what the gateway asks before it opens one
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 )
 
@@ -67,6 +68,14 @@ func copyOf(file, folder string) (part string, err error) {
 // setAside renames a database and the files beside it, the database last: what is beside a database
 // belongs to it, and to no other.
 func setAside(file, name string) (kept string, err error) {
+	for n, first := 2, name; ; n++ { // another restore may have kept something in this second
+		if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			break
+		} else if err != nil {
+			return "", fmt.Errorf("keeping what is there: %w", err)
+		}
+		name = first + "-" + strconv.Itoa(n)
+	}
 	old, made := append(beside(file), file), append(beside(name), name)
 	for i, from := range old {
 		switch err := os.Rename(from, made[i]); {

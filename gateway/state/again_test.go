@@ -1,0 +1,99 @@
+package state
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// TestPingSeesWhatOpenRefuses: a check that calls a database good which the gateway then refuses is none.
+func TestPingSeesWhatOpenRefuses(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T, file string){
+		"a page of noise": func(t *testing.T, file string) {
+			f, err := os.OpenFile(file, os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			noise := make([]byte, 4096)
+			for i := range noise {
+				noise[i] = byte(i*7 + 1)
+			}
+			_, err = f.WriteAt(noise, 3*4096)
+			if err = errors.Join(err, f.Close()); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"cut in the middle": func(t *testing.T, file string) {
+			info, err := os.Stat(file)
+			if err == nil {
+				err = os.Truncate(file, info.Size()/2/4096*4096)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		},
+		"cut in its header": func(t *testing.T, file string) {
+			if err := os.Truncate(file, 50); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := Options{Log: zerolog.Nop(), Folder: t.TempDir()}
+			db, err := Open(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := Ping(t.Context(), o); err != nil {
+				t.Fatalf("a good one: %v", err)
+			}
+			spoil(t, filepath.Join(o.Folder, FileName))
+			if _, ok := errors.AsType[*Unusable](Ping(t.Context(), o)); !ok {
+				t.Error("the damage is not seen")
+			}
+			if db, err := Open(t.Context(), o); err == nil {
+				_ = db.Close()
+				t.Error("it is opened")
+			}
+		})
+	}
+}
+
+// TestRestoreTwiceKeepsBoth: what was there before each restore is kept, also within one second.
+func TestRestoreTwiceKeepsBoth(t *testing.T) {
+	o := Options{Log: zerolog.Nop(), Folder: t.TempDir()}
+	db, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	if err := Backup(t.Context(), o, copied); err != nil {
+		t.Fatal(err)
+	}
+	now, kept := time.Now(), make(map[string]bool)
+	for range 3 {
+		name, err := Restore(t.Context(), o, copied, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept[name] = true
+	}
+	for name := range kept {
+		if _, err := os.Stat(name); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(kept) != 3 {
+		t.Errorf("kept are %v", kept)
+	}
+}
