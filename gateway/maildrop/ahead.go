@@ -60,13 +60,14 @@ type want struct {
 // a rule), the same command, the same lines of TOP. A guess that was wrong is given up, and
 // after a few the guessing stops until there is a pattern again.
 type ahead struct {
-	fetch  func(context.Context, want) (pop3.Content, error)
-	size   func(int) (int64, bool)
-	skip   func(int) bool // messages that are not read ahead; nil: none
-	count  int            // messages of the maildrop
-	most   int            // messages ahead
-	budget *Budget
-	left   int64 // of the session's own budget
+	fetch   func(context.Context, want) (pop3.Content, error)
+	size    func(int) (int64, bool)
+	skip    func(int) bool // messages that are not read ahead; nil: none
+	company *company       // that a message ahead is of until it is taken or dropped
+	count   int            // messages of the maildrop
+	most    int            // messages ahead
+	budget  *Budget
+	left    int64 // of the session's own budget
 
 	ctx     context.Context //nolint:containedctx // the session's: what is ahead outlives the command
 	cancel  context.CancelFunc
@@ -92,7 +93,7 @@ type fetched struct {
 }
 
 func newAhead(o *Options, count, most int, fetch func(context.Context, want) (pop3.Content, error), size func(int) (int64, bool)) *ahead {
-	a := &ahead{fetch: fetch, size: size, count: count, most: most, budget: o.Ahead, left: o.AheadPerSession, pending: make(map[want]*fetched), last: want{-1, -1}, step: 1}
+	a := &ahead{fetch: fetch, size: size, count: count, most: most, budget: o.Ahead, left: o.AheadPerSession, company: &company{}, pending: make(map[want]*fetched), last: want{-1, -1}, step: 1}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	return a
 }
@@ -187,14 +188,16 @@ func (a *ahead) start(w want, cost int64) {
 	ctx, cancel := context.WithCancel(a.ctx)
 	f := &fetched{cancel: cancel, cost: cost, arrived: make(chan struct{})}
 	a.pending[w] = f
+	a.company.join()
 	a.fetches.Go(func() {
 		defer close(f.arrived)
 		f.content, f.err = a.fetch(ctx, w)
 	})
 }
 
-// restore gives back what a message ahead had of the budgets.
+// restore gives back what a message ahead had of the budgets: it is no longer ahead.
 func (a *ahead) restore(f *fetched) {
+	a.company.leave()
 	a.budget.give(f.cost)
 	a.mu.Lock()
 	a.left += f.cost
@@ -211,13 +214,6 @@ func (a *ahead) drop(f *fetched) {
 		}
 		a.restore(f)
 	})
-}
-
-// busy says whether any message is ahead, be it that it has come already.
-func (a *ahead) busy() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.pending) > 0
 }
 
 // quiet ends all that is ahead, and waits for it. Nothing begins again before the next message is

@@ -3,6 +3,7 @@ package maildrop
 import (
 	"context"
 	"io"
+	"sync"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/pop3"
@@ -29,9 +30,37 @@ func (d *drop) suspected(i int) bool {
 	return is
 }
 
-// accompanied says whether other messages are under way: read ahead, or to know their sizes.
-func (d *drop) accompanied() bool {
-	return d.ahead != nil && d.ahead.busy() || d.sizes != nil && d.sizes.busy()
+// company is what is under way beside the message that the client waits for: read ahead, or to know
+// its size.
+type company struct {
+	mu           sync.Mutex
+	begun, going int64
+}
+
+func (c *company) join() { c.change(1, 1) }
+
+func (c *company) leave() { c.change(0, -1) }
+
+func (c *company) change(begun, going int64) {
+	c.mu.Lock()
+	c.begun += begun
+	c.going += going
+	c.mu.Unlock()
+}
+
+// now is what there is of it. A message that was asked for then has been accompanied if
+// [company.since] says so later: what has ended meanwhile counts, as it may be what did the harm.
+func (c *company) now() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.begun - c.going
+}
+
+// since says whether anything has been under way at any time since then.
+func (c *company) since(then int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.begun != then
 }
 
 // alone ends what else is under way, and keeps it from beginning again until resume: what a store
@@ -54,9 +83,9 @@ func (d *drop) ask(ctx context.Context, i, top int) (pop3.Content, error) {
 		defer d.alone()()
 		d.examine(ctx, i)
 	}
-	accompanied := d.accompanied()
+	since := d.company.now()
 	c, err := d.fetch(ctx, i, top)
-	if err != nil && d.accuses(ctx, err) && (accompanied || d.accompanied()) {
+	if err != nil && d.accuses(ctx, err) && d.company.since(since) {
 		resume := d.alone()
 		c, err = d.fetch(ctx, i, top)
 		resume()
@@ -68,12 +97,13 @@ func (d *drop) ask(ctx context.Context, i, top int) (pop3.Content, error) {
 }
 
 // failedMidway is for a message that has failed after its beginning had come. It is the client's
-// to hear of that; here it is found out whose failure it was.
-func (d *drop) failedMidway(ctx context.Context, i, top int, err error) {
+// to hear of that; here it is found out whose failure it was. It was asked for when the company was
+// since.
+func (d *drop) failedMidway(ctx context.Context, i, top int, since int64, err error) {
 	if !d.accuses(ctx, err) {
 		return
 	}
-	if d.accompanied() {
+	if d.company.since(since) {
 		defer d.alone()()
 		if again := d.readAway(ctx, i, top); again == nil {
 			d.log.Warn().Err(err).Str("id", string(d.list.id(i))).Msg("a message failed midway, and could be had when nothing else was under way")

@@ -29,6 +29,7 @@ type content struct {
 	top   int // as asked for; below zero: the whole message
 	// client says that the one who reads is the goroutine that serves the client: failures count.
 	client bool
+	since  int64 // what was under way when it was asked for
 	size   int64 // that the store has told with it; -1: none
 	count  int64
 }
@@ -38,8 +39,8 @@ type writerContent struct{ *content }
 
 // watched is a message, or the top of one, being read. A size that the store tells with it is what
 // will come, and goes before what its list said (I6).
-func (d *drop) watched(ctx context.Context, i, top int, client bool, inner backends.Content) pop3.Content {
-	c := &content{Content: inner, ctx: ctx, drop: d, index: i, top: top, client: client, size: -1}
+func (d *drop) watched(ctx context.Context, i, top int, client bool, since int64, inner backends.Content) pop3.Content {
+	c := &content{Content: inner, ctx: ctx, drop: d, index: i, top: top, client: client, since: since, size: -1}
 	if size := inner.Size(); top < 0 && size >= 0 {
 		c.size = size
 		d.found(i, size)
@@ -79,7 +80,7 @@ func (c *content) checked(err error) error {
 
 func (c *content) failed(err error) {
 	if c.client {
-		c.drop.failedMidway(c.ctx, c.index, c.top, err)
+		c.drop.failedMidway(c.ctx, c.index, c.top, c.since, err)
 	}
 }
 

@@ -39,7 +39,8 @@ type drop struct {
 	known   *index.Folder
 	list    *snapshot
 	sizes   *measurer
-	ahead   *ahead       // nil: nothing has been read yet
+	ahead   *ahead // nil: nothing has been read yet
+	company company
 	gone    map[int]bool // messages that the client knows to be gone
 	sick    sickbay
 	ended   atomic.Bool // the store's maildrop has come to an end by itself
@@ -119,7 +120,7 @@ func (d *drop) reading(ctx context.Context) *ahead {
 		d.ahead = newAhead(d.o, d.Len(), d.fetchesAtOnce(ctx), func(ctx context.Context, w want) (pop3.Content, error) {
 			return d.fetch(ctx, w.index, w.top)
 		}, d.list.size)
-		d.ahead.skip = d.suspected
+		d.ahead.skip, d.ahead.company = d.suspected, &d.company
 	}
 	return d.ahead
 }
@@ -248,11 +249,12 @@ func (d *drop) open(ctx context.Context, i, top int, client bool) (pop3.Content,
 	if e, held := d.sick.entry(i, quarantine.Held); held {
 		return d.noticeOf(i, top, e), nil
 	}
+	since := d.company.now()
 	inner, err := d.inner.Fetch(ctx, d.request(i, top))
 	if err != nil {
 		return nil, err
 	}
-	return d.shown(ctx, d.watched(ctx, i, top, client, inner)), nil
+	return d.shown(ctx, d.watched(ctx, i, top, client, since, inner)), nil
 }
 
 // Update implements [pop3.Maildrop]: it removes exactly the marked messages, by their ids (I4).

@@ -172,6 +172,7 @@ func (m *measurer) claimNext() (i int, round context.Context, done chan struct{}
 			m.fly(i, done)
 			m.next++
 			m.background++
+			m.drop.company.join()
 			return i, m.round, done
 		}
 	}
@@ -184,6 +185,7 @@ func (m *measurer) landed(i int, round context.Context) (again bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.background--
+	m.drop.company.leave()
 	if m.background == 0 && m.idle != nil {
 		close(m.idle)
 		m.idle = nil
@@ -192,13 +194,6 @@ func (m *measurer) landed(i int, round context.Context) (again bool) {
 		m.next = min(m.next, i)
 	}
 	return again
-}
-
-// busy says whether messages are read in the background.
-func (m *measurer) busy() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.background > 0
 }
 
 // quiet breaks off what is read in the background, until resume.
