@@ -129,6 +129,74 @@ func TestGuiltIsShownAlone(t *testing.T) {
 	}
 }
 
+// TestNothingElseIsUnderWay: a message that failed beside others is asked for again when those have
+// ended, those that are read ahead and those that are read to know their sizes. What it does then is
+// its own.
+func TestNothingElseIsUnderWay(t *testing.T) {
+	for name, exact := range map[string]bool{"read ahead": true, "measured": false} {
+		t.Run(name, func(t *testing.T) {
+			g := newGateway(t, func(o *maildrop.Options) { o.Quarantine = newWard(t) })
+			for n := range 12 {
+				g.store.add(fmt.Sprint("m", n), letter)
+				g.store.entries[n].Exact = exact
+			}
+			var (
+				mu       sync.Mutex
+				underWay int
+				beside   []int // how many others were under way, each time that the bad one was asked for
+			)
+			others, release := make(chan struct{}, 12), make(chan struct{})
+			g.store.onFetch = func(ctx context.Context, request backends.FetchRequest) (backends.Content, error) {
+				switch request.ID {
+				case "m0", "m1", "m2":
+					return &fakeContent{Reader: strings.NewReader(letter)}, nil
+				case "m3":
+					select {
+					case <-others:
+					case <-ctx.Done():
+						return nil, ctx.Err()
+					case <-time.After(200 * time.Millisecond): // none comes when it is alone
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					if beside = append(beside, underWay); len(beside) == 2 {
+						close(release)
+					}
+					return nil, backends.Fail(backends.Poison, "it cannot be read")
+				}
+				mu.Lock()
+				underWay++
+				mu.Unlock()
+				defer func() { mu.Lock(); underWay--; mu.Unlock() }()
+				select {
+				case others <- struct{}{}:
+				default:
+				}
+				select {
+				case <-release:
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+				return &fakeContent{Reader: strings.NewReader(letter)}, nil
+			}
+			drop := g.login()
+			for n := 1; n <= 3; n++ {
+				if !exact {
+					_, _ = drop.Size(t.Context(), n)
+				}
+				_, _ = read(t, drop, n, -1)
+			}
+			_, _ = read(t, drop, 4, -1)
+			_ = drop.Close()
+			mu.Lock()
+			defer mu.Unlock()
+			if len(beside) < 2 || beside[0] == 0 || beside[len(beside)-1] != 0 {
+				t.Errorf("asked for with so many others under way: %v", beside)
+			}
+		})
+	}
+}
+
 // TestEndOfTheStoresMaildrop: once that is over, whatever fails says nothing of a message.
 func TestEndOfTheStoresMaildrop(t *testing.T) {
 	r := newSickRoom(t)
