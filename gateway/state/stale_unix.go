@@ -23,10 +23,11 @@ func isStale(conn net.Conn) bool {
 		return true
 	}
 	stale := false
-	err = raw.Read(func(fd uintptr) bool {
+	// Not raw.Read: that waits for whoever else reads, and the client library may have left a reader
+	// behind that waits for the server's next word.
+	err = raw.Control(func(fd uintptr) {
 		_, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		stale = err != syscall.EAGAIN && err != syscall.EINTR
-		return true
 	})
 	return stale || err != nil
 }
