@@ -2,6 +2,7 @@ package imap_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/dipylon/dipylon/backends"
@@ -96,13 +97,20 @@ func TestNoValidity(t *testing.T) {
 			t.Parallel()
 			server := twoMessages()
 			server.Validity = validity
-			d := openInbox(t, storeOf(t, fakeimap.Start(t, server), nil))
-			entries := list(t, d)
-			if len(entries) != 2 {
-				t.Fatalf("%d messages", len(entries))
+			s, log := loggedStore(t, fakeimap.Start(t, server), nil)
+			for range 2 { // sessions: it is said once
+				d := openInbox(t, s)
+				entries := list(t, d)
+				if len(entries) != 2 {
+					t.Fatalf("%d messages", len(entries))
+				}
+				if _, err := fetch(t, d, entries[0].ID); err != nil {
+					t.Error(err)
+				}
+				_ = d.Close()
 			}
-			if _, err := fetch(t, d, entries[0].ID); err != nil {
-				t.Error(err)
+			if n := strings.Count(log.String(), "tells no UIDVALIDITY"); n != 1 {
+				t.Errorf("it is said %d times:\n%s", n, log)
 			}
 		})
 	}

@@ -43,6 +43,7 @@ type Store struct {
 	pool           *connections
 	inFlight       smtpclient.InFlight
 	withoutUIDPlus sync.Once   // said of the server
+	noValidity     sync.Once   // the same
 	sent           remote.Sent // through submission
 	samples        samples
 	wrongSizes     wrongSizes

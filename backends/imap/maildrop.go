@@ -69,6 +69,11 @@ func (s *Store) Open(ctx context.Context, request backends.OpenRequest) (backend
 		return nil, err
 	}
 	m.validity, m.exists, m.folderID = opened.validity, opened.exists, opened.folderID
+	if m.validity == 0 {
+		s.noValidity.Do(func() {
+			s.log.Warn().Str("folder", request.Folder).Msg("the IMAP server tells no UIDVALIDITY (RFC 9051 §2.3.1.1): should it make a mailbox anew, clients and the gateway take its messages for those that were there before")
+		})
+	}
 	m.alive, m.stop = context.WithCancel(context.WithoutCancel(ctx))
 	go m.keepAlive()
 	return m, nil
