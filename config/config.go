@@ -222,7 +222,7 @@ type Submission struct {
 	BareNewlines   string `yaml:"bare_newlines" enum:"reject repair"`
 	PlaintextLogin bool   `yaml:"plaintext_login"`
 	// Quirks are what is done for old devices, see smtp.Quirks and routing.Quirks.
-	Quirks []string `yaml:"quirks" enum:"blanks empty-fields helo no-from no-header paths"`
+	Quirks []string `yaml:"quirks" enum:"blanks empty-fields helo no-from no-header notify paths"`
 }
 
 // defaultHostname is what a gateway calls itself on a machine without a full name. Names
@@ -258,7 +258,7 @@ func withDefaults(hostname string) Config {
 		Policy:     defaultPolicy(),
 		POP3:       POP3{Login: minutes(1), Strangers: 500, Measure: 32 << 20, Quirks: []string{"auth-list", "bare-lf", "long-auth"}},
 		SMTP:       SMTP{BareNewlines: "reject", Hops: 100, Command: minutes(5), Data: minutes(3), Session: minutes(120)},
-		Submission: Submission{BareNewlines: "repair", Quirks: []string{"blanks", "empty-fields", "helo", "no-from", "no-header", "paths"}},
+		Submission: Submission{BareNewlines: "repair", Quirks: []string{"blanks", "empty-fields", "helo", "no-from", "no-header", "notify", "paths"}},
 	}
 }
 

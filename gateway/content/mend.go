@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // needValue are the fields that must have a value (RFC 5322 §3.6) and that a message can be without:
@@ -30,6 +31,40 @@ func saysNothing(value string) bool {
 		}
 	}
 	return inner == ""
+}
+
+// nameAuthor adds the From of a message that has none, and the address to one that is a name alone
+// ("From: Scanner"). What may be meant as an address or a group
+// (RFC 5322 §3.4) stays.
+func (h *Header) nameAuthor(author string) {
+	switch from := h.All("From"); len(from) {
+	case 0:
+		h.Append("From", author)
+	case 1:
+		at := slices.IndexFunc(h.Fields, func(f Field) bool { return f.Is("From") })
+		if field, ok := addressed(from[0], author); ok {
+			h.Fields[at] = field
+		}
+	}
+}
+
+// addressed puts an address behind the name that is all of a From.
+func addressed(f Field, author string) (Field, bool) {
+	if len(f.Raw) > parsedMost {
+		return f, false
+	}
+	name := strings.TrimSpace(strings.TrimSuffix(f.Value(), "<>"))
+	if strings.ContainsAny(name, "@<>;") || strings.ContainsFunc(name, unicode.IsControl) {
+		return f, false
+	}
+	quoted := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
+	for _, name := range []string{name, quoted} {
+		field := Field{Name: f.Name, Raw: []byte(f.Name + ": " + name + " <" + author + ">\r\n")}
+		if boxes, err := strictMailboxes(field); err == nil && len(boxes) == 1 {
+			return field, true
+		}
+	}
+	return f, false
 }
 
 // ReadSubmitted is [ReadHeader] for a message from a script that may have left the header out. A first

@@ -56,7 +56,8 @@ type Submission struct {
 	// DropEmpty takes out what stands in a header and says nothing, as a Date or a Sender
 	// without a value does.
 	DropEmpty bool
-	// Author is the address for the From of a message that has none; empty: that is [ErrNoFrom].
+	// Author is the address for the From of a message that has none, or that has a name alone there;
+	// empty: that is [ErrNoFrom] or an [AddressError].
 	Author string
 }
 
@@ -101,8 +102,8 @@ func (s Submission) Apply(h *Header) error {
 	if s.DropEmpty {
 		mended.dropEmpty()
 	}
-	if s.Author != "" && len(mended.All("From")) == 0 {
-		mended.Append("From", s.Author)
+	if s.Author != "" {
+		mended.nameAuthor(s.Author)
 	}
 	if err := s.Check(mended); err != nil {
 		return err

@@ -147,7 +147,7 @@ func smtpQuirksOf(names []string) (smtp.Quirks, routing.Quirks) {
 }
 
 var (
-	smtpQuirkNames = map[string]smtp.Quirks{"blanks": smtp.QuirkBlanks, "helo": smtp.QuirkHelo, "paths": smtp.QuirkPaths}
+	smtpQuirkNames = map[string]smtp.Quirks{"blanks": smtp.QuirkBlanks, "helo": smtp.QuirkHelo, "notify": smtp.QuirkNotify, "paths": smtp.QuirkPaths}
 	mendNames      = map[string]routing.Quirks{
 		"empty-fields": routing.QuirkEmptyFields, "no-from": routing.QuirkNoFrom, "no-header": routing.QuirkNoHeader,
 	}

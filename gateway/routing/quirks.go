@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"github.com/dipylon/dipylon/gateway/content"
+	"github.com/dipylon/dipylon/gateway/smtp"
 )
 
 // Quirks are what is done to mail of devices and scripts that have logged in, and that cannot be
@@ -16,7 +17,8 @@ const (
 	// added then: an empty Sender (msmtp#51, RainLoop#1934), a Date that a script could not fill in.
 	QuirkEmptyFields Quirks = 1 << iota
 	// QuirkNoFrom adds the From of a message that has none (Haraka#1912, canarytokens#134): the envelope's
-	// reverse-path, which is the account's own, or the account's address if it has one alone.
+	// reverse-path, which is the account's own, or the account's address if it has one alone. A From
+	// that is a name without an address gets the same one: what a device's panel asks for is a name.
 	QuirkNoFrom
 	// QuirkNoHeader takes a message whose first line is blank, or is no header field but a text: its header
 	// is empty (RFC 5322 §2.1). With QuirkNoFrom, it is what echo or a UPS sends.
@@ -42,34 +44,16 @@ func (s *submissionSession) author(t *transaction) string {
 	if author == "" { // a notice of the account's (RFC 8098 §3)
 		author = s.who.owns.only()
 	}
-	if !t.options.UTF8 && !ascii(author) {
+	if !t.options.UTF8 && !smtp.ASCII(author) {
 		return "" // RFC 6532 §3.2: such a field is for SMTPUTF8 alone
 	}
 	return author
 }
 
-func ascii(text string) bool {
-	for i := range len(text) {
-		if text[i] > '~' {
-			return false
-		}
-	}
-	return true
-}
-
 // only is the account's address if there is one alone that it may send as.
-func (o ownership) only() (address string) {
-	if len(o.own.domains) > 0 {
-		return ""
+func (o ownership) only() string {
+	if boxes, domains := o.allowed(); len(boxes) == 1 && len(domains) == 0 {
+		return boxes[0].String()
 	}
-	for _, box := range o.own.boxes {
-		switch text := box.String(); {
-		case !o.ours.has(box), text == address:
-		case address != "":
-			return ""
-		default:
-			address = text
-		}
-	}
-	return address
+	return ""
 }

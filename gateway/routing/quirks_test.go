@@ -75,6 +75,10 @@ func TestDevices(t *testing.T) {
 		{"no From, and the path is another of the account's", several, "alias@sakes.example", "Subject: x\r\n\r\nB\r\n", "Subject: x\r\nFrom: alias@sakes.example\r\n", "B\r\n", "550"},
 		{"no From, no path, one address", only, "", "Subject: x\r\n\r\nB\r\n", "Subject: x\r\nFrom: alice@sakes.example\r\n", "B\r\n", "550"},
 		{"a blank first line", only, "alice@sakes.example", "\r\nFrom: bob@far.example\r\nB\r\n", "From: alice@sakes.example\r\n", "From: bob@far.example\r\nB\r\n", "550"},
+		{"text behind a blank", only, "alice@sakes.example", " On battery\r\nsince: 5\r\n", "From: alice@sakes.example\r\n", " On battery\r\nsince: 5\r\n", "550"},
+		{"From is a name", only, "alice@sakes.example", "From: Scanner\r\nSubject: x\r\n\r\nB\r\n", "From: Scanner <alice@sakes.example>\r\nSubject: x\r\n", "B\r\n", "550"},
+		{"From is a name and empty brackets", only, "", "from: =?utf-8?q?B=C3=BCro?= <>\r\n\r\nB\r\n", "from: =?utf-8?q?B=C3=BCro?= <alice@sakes.example>\r\n", "B\r\n", "550"},
+		{"From is a name with a comma", only, "alice@sakes.example", "From: Scanner, 2nd\r\n \"floor\"\r\n\r\nB\r\n", `From: "Scanner, 2nd \"floor\"" <alice@sakes.example>` + "\r\n", "B\r\n", "550"},
 		{"text alone", only, "alice@sakes.example", "On battery\r\n", "From: alice@sakes.example\r\n", "On battery\r\n", "550"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -99,6 +103,64 @@ func TestDevices(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestFromThatIsNoName: what may be meant as an address is not made a name, and the refusal tells what
+// belongs there.
+func TestFromThatIsNoName(t *testing.T) {
+	for _, from := range []string{"root@", "<scanner>", "Scanner <scanner>", "bob at far", "@far.example", "Scanner @ far.example", "Bob: ;"} {
+		g := newGateway(t)
+		g.options.Quirks = allQuirks
+		g.sakes.account = backends.Account{ID: "alice-id", Addresses: []string{"alice@sakes.example"}}
+		got, text := sendText(t, g.submission(), "alice@sakes.example", []string{"bob@sakes.example"}, "From: "+from+"\r\n\r\nB\r\n")
+		if from == "bob at far" { // words
+			if got != "250" || !strings.Contains(g.sakes.copies["bob@sakes.example"][0], "From: bob at far <alice@sakes.example>\r\n") {
+				t.Errorf("%q: %s %s", from, got, text)
+			}
+			continue
+		}
+		if got != "550 5.6.0" || !strings.Contains(text, "alice@sakes.example") {
+			t.Errorf("%q: %s %s", from, got, text)
+		}
+	}
+}
+
+// TestRefusalsNameTheSender: who sets a device up reads which sender was refused, and which would do.
+func TestRefusalsNameTheSender(t *testing.T) {
+	many := []string{"alice@sakes.example", "a1@sakes.example", "a2@sakes.example", "a3@sakes.example", "a4@sakes.example"}
+	for _, c := range []struct {
+		name      string
+		addresses []string
+		path      string
+		message   string
+		want      []string
+	}{
+		{"MAIL", []string{"alice@sakes.example"}, "scanner@sakes.example", letter, []string{"550 5.7.1", "scanner@sakes.example", "to alice@sakes.example"}},
+		{"From", []string{"alice@sakes.example"}, "alice@sakes.example", "From: scanner@sakes.example\r\n\r\n", []string{"550 5.7.1", "scanner@sakes.example in the From field", "to alice@sakes.example"}},
+		{"no From", []string{"alice@sakes.example"}, "alice@sakes.example", "Subject: x\r\n\r\n", []string{"550 5.6.0", "no From field", "to alice@sakes.example"}},
+		{"many", many, "x@sakes.example", letter, []string{"a2@sakes.example", "2 more"}},
+		{"a domain", []string{"@shared.example", "alice@far.example"}, "x@sakes.example", letter, []string{"to any address @shared.example"}},
+		{"twice", []string{"alice@sakes.example", "ALICE@sakes.example"}, "x@sakes.example", letter, []string{"to alice@sakes.example"}},
+		{"none", nil, "x@sakes.example", letter, []string{"ask the administrator"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := newGateway(t)
+			g.sakes.account = backends.Account{ID: "alice-id", Addresses: c.addresses}
+			got, text := sendText(t, g.submission(), c.path, []string{"bob@sakes.example"}, c.message)
+			for _, want := range c.want {
+				if !strings.Contains(got+" "+text, want) {
+					t.Errorf("%q is not in %s %s", want, got, text)
+				}
+			}
+			if len(text) > 512-100 || strings.Contains(text, "far.example") || strings.Contains(text, "ALICE") || strings.Contains(text, "a3@") {
+				t.Errorf("it says %s", text)
+			}
+		})
+	}
+	g := newGateway(t)
+	if got, text := sendText(t, g.mx(), "x@far.example", []string{"y@far.example"}, letter); got != "550 5.7.1" || !strings.Contains(text, "submission port") {
+		t.Errorf("relaying: %s %s", got, text)
 	}
 }
 

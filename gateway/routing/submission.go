@@ -55,7 +55,6 @@ var (
 	errLoginFirst  = &smtp.Error{Code: 530, Enhanced: "5.7.0", Text: "log in first"}
 	errNoTLS       = &smtp.Error{Code: 538, Enhanced: "5.7.11", Text: "say STARTTLS first: passwords are taken over TLS only"}
 	errMechanism   = &smtp.Error{Code: 504, Enhanced: "5.5.4", Text: "no such mechanism"}
-	errNotOwnPath  = &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: "this account may not send as that address"}
 	errSenderAlike = &smtp.Error{Code: 553, Enhanced: "5.1.7", Text: "the sender is not a mail address"}
 )
 
@@ -174,7 +173,7 @@ func (s *submissionSession) Mail(_ context.Context, reversePath string, options 
 		}
 		if !s.who.owns.has(box) {
 			s.foreign(box)
-			return errNotOwnPath
+			return s.notOwn("this account may not send as " + box.String())
 		}
 		reversePath = box.String()
 	}
@@ -243,14 +242,14 @@ func (s *submissionSession) Data(ctx context.Context, trace string, body io.Read
 func (s *submissionSession) prepare(p *parcel, trace string, h *held) error {
 	header, size, err := s.o.readHeader(h)
 	if err != nil {
-		return headerReply(err)
+		return s.headerReply(err)
 	}
 	err = content.Submission{
 		MayWrite: s.who.owns.has, Date: p.attempt.First.Local(), MessageID: p.attempt.Key + "@" + s.o.Hostname,
 		DropEmpty: s.o.Quirks.has(QuirkEmptyFields), Author: s.author(s.current),
 	}.Apply(header)
 	if err != nil {
-		return headerReply(err)
+		return s.headerReply(err)
 	}
 	p.content = func() io.Reader { return io.MultiReader(strings.NewReader(trace), header.Reader(), h.reader(size)) }
 	p.envelope.Size = int64(len(trace)) + header.Size() + h.size - size
@@ -259,21 +258,30 @@ func (s *submissionSession) prepare(p *parcel, trace string, h *held) error {
 
 // headerReply tells what is wrong with a header. The texts are package content's own and
 // quote no more than the client's own addresses.
-func headerReply(err error) error {
+func (s *submissionSession) headerReply(err error) error {
 	reply := &smtp.Error{Code: 550, Enhanced: "5.6.0", Text: backends.SafeText(err.Error()), Err: err}
 	var malformed *content.MalformedError
 	var unreadable *content.AddressError
 	var notOwned *content.NotOwnedError
 	switch {
-	case errors.As(err, &malformed), errors.As(err, &unreadable), errors.Is(err, content.ErrNoFrom), errors.Is(err, content.ErrTwice):
+	case errors.As(err, &malformed), errors.Is(err, content.ErrTwice):
+	case errors.Is(err, content.ErrNoFrom):
+		reply.Text += ": set a sender" + s.who.owns.advice()
+	case errors.As(err, &unreadable):
+		reply.Text += ": an address is user@domain, and the sender" + s.who.owns.advice()
 	case errors.As(err, &notOwned):
-		reply.Enhanced = "5.7.1"
+		return s.notOwn(err.Error())
 	case errors.Is(err, content.ErrHeaderTooLarge), errors.Is(err, content.ErrFieldsTooMany):
 		reply.Code, reply.Enhanced = 552, "5.3.4"
 	default:
 		return replies.SMTP(err) // the message that is held cannot be read again
 	}
 	return reply
+}
+
+// notOwn refuses a sender, and tells what the owner of a device can enter there instead.
+func (s *submissionSession) notOwn(what string) error {
+	return &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: backends.SafeText(what) + ": set the sender" + s.who.owns.advice()}
 }
 
 // Reset implements [smtp.Session].
@@ -291,69 +299,4 @@ func (s *submissionSession) leave() {
 		clear(s.who.credential.Secret)
 	}
 	s.who = nil
-}
-
-// ownership answers whose an address is: the store says so ([backends.Account.Addresses]), and it is
-// believed for its own domains, and for what the administrator has listed beyond them. No store says
-// who may send as another store's accounts, or as strangers.
-type ownership struct {
-	ours ownedBy // what the store may speak for
-	own  ownedBy // what it has said
-}
-
-// ownedBy is a set of addresses.
-type ownedBy struct {
-	boxes   []address.Mailbox
-	domains map[string]bool
-}
-
-func newOwnership(account backends.Account, store *Store) ownership {
-	ours := ownedBy{domains: make(map[string]bool)}
-	for _, domain := range store.Domains {
-		ours.domains[domain] = true
-	}
-	for _, text := range store.SendAs {
-		if domain, err := address.Domain(text); err == nil {
-			ours.domains[domain] = true
-		} else if box, err := address.Parse(text); err == nil {
-			ours.boxes = append(ours.boxes, box)
-		}
-	}
-	return ownership{ours: ours, own: ownedByAccount(account)}
-}
-
-// has says whether an address is the account's.
-func (o ownership) has(box address.Mailbox) bool { return o.own.has(box) && o.ours.has(box) }
-
-// foreign says whether the store gives the account an address that it may not speak for.
-func (o ownership) foreign(box address.Mailbox) bool { return o.own.has(box) && !o.ours.has(box) }
-
-// ownedByAccount reads the account's addresses; what is no address owns nothing.
-func ownedByAccount(account backends.Account) ownedBy {
-	o := ownedBy{domains: make(map[string]bool)}
-	for _, text := range append([]string{account.Address}, account.Addresses...) {
-		if len(text) > 0 && text[0] == '@' {
-			if domain, err := address.Domain(text[1:]); err == nil {
-				o.domains[domain] = true
-			}
-			continue
-		}
-		if box, err := address.Parse(text); err == nil {
-			o.boxes = append(o.boxes, box)
-		}
-	}
-	return o
-}
-
-// has says whether an address is in the set, the local part's letters in any case.
-func (o ownedBy) has(box address.Mailbox) bool {
-	if o.domains[box.Domain] {
-		return true
-	}
-	for _, own := range o.boxes {
-		if own.EqualFold(box) {
-			return true
-		}
-	}
-	return false
 }

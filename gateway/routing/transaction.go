@@ -30,8 +30,9 @@ type transaction struct {
 
 // The replies that this package decides on.
 var (
-	errNotLocal  = &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: "relaying denied"}
+	errNotLocal  = &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: "relaying denied: this port takes mail for its own domains only, to send mail log in on the submission port, usually 587 or 465"}
 	errNoRelay   = &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: "relaying to other domains is not configured on this gateway"}
+	errNoIntake  = &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: "no mail is taken in for this domain"}
 	errRecipient = &smtp.Error{Code: 553, Enhanced: "5.1.3", Text: "the recipient is not a mail address"}
 	errNoMessage = &smtp.Error{Code: 503, Enhanced: "5.5.1", Text: "send MAIL and RCPT first"}
 	errFull      = &smtp.Error{Code: 452, Enhanced: "4.3.1", Text: "there is no space for the message now, try again later"}
@@ -53,7 +54,7 @@ func (t *transaction) parse(text string) (address.Mailbox, error) {
 func (t *transaction) resolve(ctx context.Context, store *Store, box address.Mailbox) error {
 	receiver, ok := store.Backend.(backends.Receiver)
 	if !ok {
-		return errNotLocal
+		return errNoIntake
 	}
 	if err := t.fits(ctx, store); err != nil {
 		return err

@@ -18,7 +18,8 @@ const (
 
 // Errors of a path. Their texts are for the client.
 var (
-	errNoPath    = errors.New("a path stands in angle brackets: <local-part@domain>")
+	errNoPath    = errors.New("a path stands in angle brackets, with no name: <local-part@domain>")
+	errNotClosed = errors.New("the path has no > at its end: <local-part@domain>")
 	errLocal     = errors.New("the local part is not well formed")
 	errDomain    = errors.New("the domain is not well formed")
 	errNoDomain  = errors.New("the address has no domain")
@@ -76,6 +77,8 @@ func parsePath(s string) (m mailbox, rest string, err error) {
 	}
 	rest, is = strings.CutPrefix(s, ">")
 	switch {
+	case !is && s == "":
+		return m, "", errNotClosed
 	case !is && m.domain == "":
 		return m, "", errLocal
 	case !is:
@@ -169,7 +172,10 @@ func cutDomain(s string) (domain, rest string, err error) {
 		return s[:end+1], s[end+1:], nil
 	}
 	end := strings.IndexByte(s, '>')
-	if end < 0 || !validDomain(s[:end]) {
+	if end < 0 {
+		return "", "", errNotClosed
+	}
+	if !validDomain(s[:end]) {
 		return "", "", errDomain
 	}
 	return s[:end], s[end:], nil
@@ -217,6 +223,7 @@ func validHelo(s string) bool {
 		!strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f && r < 0xa0 || strings.ContainsRune(`()<>@,;"\`, r) })
 }
 
-func ascii(s string) bool {
+// ASCII says whether a text can be written without SMTPUTF8 (RFC 6531).
+func ASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r > 0x7f })
 }

@@ -40,7 +40,7 @@ func TestParsePath(t *testing.T) {
 
 		{in: "", err: errNoPath},
 		{in: "a@b.example", err: errNoPath},
-		{in: "<a@b.example", err: errDomain},
+		{in: "<a@b.example", err: errNotClosed},
 		{in: "<a", err: errLocal},
 		{in: "<", err: errLocal},
 		{in: "<@b.example>", err: errDomain},

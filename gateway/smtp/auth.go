@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -17,6 +18,26 @@ func (s *session) mechanisms() []string {
 	return slices.DeleteFunc(slices.Clone(s.backend.Mechanisms()), func(m string) bool {
 		return m == "" || strings.Trim(m, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != ""
 	})
+}
+
+// offered names the mechanisms for somebody who has to choose one in a device's settings: as many as
+// a reply line has room for.
+func (s *session) offered() string {
+	const most = 12
+	mechanisms := s.mechanisms()
+	list := strings.Join(mechanisms[:min(len(mechanisms), most)], ", ")
+	if more := len(mechanisms) - most; more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	return list
+}
+
+// noLogins tells who wants to log in at the wrong port which one it is (RFC 6409 §3.1, RFC 8314 §3.3).
+func (s *session) noLogins() string {
+	if s.server.Role == MX {
+		return "there is no authentication here: log in on the submission port, usually 587 or 465"
+	}
+	return "there is no authentication here"
 }
 
 // mayAuth says whether credentials may come over this connection.
@@ -37,7 +58,7 @@ func (s *session) auth(args string) reply {
 	case mechanism == "":
 		return refuse(501, "5.5.4", "AUTH with which mechanism?")
 	case !slices.Contains(s.mechanisms(), mechanism):
-		return refuse(504, "5.5.4", "there is no such mechanism")
+		return refuse(504, "5.5.4", "there is no such mechanism, but "+s.offered())
 	}
 	var response []byte
 	if given {
@@ -66,7 +87,7 @@ func (s *session) mayAuthNow() reply {
 	case !s.mayAuth() && s.server.Role == Submission && s.server.tls != nil:
 		return errInsecureAuth // the backend need not name mechanisms then
 	case len(s.mechanisms()) == 0:
-		return refuse(502, "5.5.1", "there is no authentication here")
+		return refuse(502, "5.5.1", s.noLogins())
 	case !s.mayAuth():
 		return errInsecureAuth
 	}

@@ -48,7 +48,10 @@ var commands = map[string]command{
 
 // commandBound is the bound of a line that begins like this.
 func commandBound(start []byte) int {
-	name, _, _ := strings.Cut(string(start[:min(len(start), 9)]), " ")
+	name := string(start[:min(len(start), 9)])
+	if end := strings.IndexAny(name, " \t"); end >= 0 {
+		name = name[:end]
+	}
 	if c, known := commands[strings.ToUpper(name)]; known {
 		return c.bound
 	}
@@ -117,7 +120,7 @@ func (s *session) parse(line []byte) (name, args string, r reply) {
 	blank := " "
 	if s.server.quirk(QuirkBlanks) {
 		blank = " \t"
-		line = bytes.TrimRight(line, blank)
+		line = spaced(bytes.TrimRight(line, blank))
 	}
 	name, args, _ = strings.Cut(strings.TrimRight(string(line), blank), " ")
 	name = strings.ToUpper(name)
@@ -307,7 +310,7 @@ func (s *session) vrfy(args string) reply {
 	switch {
 	case address == "":
 		return refuse(501, "5.5.4", "VRFY whom?")
-	case !ascii(address) && !strings.EqualFold(parameter, "SMTPUTF8"): // RFC 6531 §3.7.4.2
+	case !ASCII(address) && !strings.EqualFold(parameter, "SMTPUTF8"): // RFC 6531 §3.7.4.2
 		return refuse(553, "5.6.7", "the address needs SMTPUTF8")
 	}
 	return ok(252, "2.0.0", "send a mail and see")

@@ -22,7 +22,7 @@ func (s *session) mail(args string) reply {
 	if r.code != none.code {
 		return r
 	}
-	if !options.UTF8 && !ascii(path.String()+options.Auth) {
+	if !options.UTF8 && !ASCII(path.String()+options.Auth) {
 		return refuse(553, "5.6.7", "the address needs SMTPUTF8") // RFC 6531 §3.5
 	}
 	return s.begin(path.String(), options)
@@ -51,6 +51,9 @@ func (s *session) mayMail() reply {
 // QUIRK: a space in front of the path is taken, as RFC 5321 §4.1.1.2 asks not to be so
 // strict, and many a script sends one.
 func (s *session) pathOf(args, keyword, enhanced string) (m mailbox, rest string, r reply) {
+	if s.server.quirk(QuirkBlanks) {
+		args = closeUp(args, keyword)
+	}
 	if len(args) < len(keyword) || !strings.EqualFold(args[:len(keyword)], keyword) {
 		return m, "", refuse(501, "5.5.4", "the command goes on with "+keyword+"<path>")
 	}
@@ -156,12 +159,27 @@ func (s *session) rcpt(args string) reply {
 	if r.code != none.code {
 		return r
 	}
-	if parameters, err := parseParameters(rest); err != nil {
-		return refuse(501, "5.5.4", err.Error())
-	} else if len(parameters) > 0 {
-		return refuse(555, "5.5.4", "there is no parameter "+parameters[0].keyword)
+	if r := s.rcptOptions(rest); r.code != none.code {
+		return r
 	}
 	return s.add(recipient)
+}
+
+// rcptOptions refuses the parameters of RCPT: there are none.
+func (s *session) rcptOptions(rest string) reply {
+	parameters, err := parseParameters(rest)
+	if err != nil {
+		return refuse(501, "5.5.4", err.Error())
+	}
+	for _, p := range parameters {
+		switch {
+		case p.keyword != "NOTIFY":
+			return refuse(555, "5.5.4", "there is no parameter "+p.keyword)
+		case !s.server.quirk(QuirkNotify) || !strings.EqualFold(p.value, "NEVER"):
+			return refuse(555, "5.5.4", "there is no parameter NOTIFY: no delivery notices are written here, switch them off")
+		}
+	}
+	return none
 }
 
 // recipient is a path as one that mail can go to.
@@ -174,7 +192,7 @@ func (s *session) recipient(path mailbox) (string, reply) {
 		return "", refuse(501, "5.1.3", errNoDomain.Error())
 	case len(path.local) > mostLocal:
 		return "", refuse(501, "5.1.3", errLocalLong.Error())
-	case !s.tx.options.UTF8 && !ascii(address):
+	case !s.tx.options.UTF8 && !ASCII(address):
 		return "", refuse(553, "5.6.7", "the address needs SMTPUTF8")
 	}
 	return address, none
