@@ -5,9 +5,11 @@ package imap_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -68,17 +70,104 @@ func TestConformanceMailutils(t *testing.T) {
 	if err != nil || ran < 100 {
 		t.Errorf("%d cases ran (%v)", ran, err)
 	}
+	t.Run("deliveries at once", func(t *testing.T) { deliveriesAtOnce(t, configured(t, settings), "eva@peer.example") })
+}
+
+// deliveriesAtOnce is what holds instead of the suite's case, over a server that refuses some of the
+// APPENDs while others work on the mailbox: a refusal is told as one that may pass, whatever was told
+// as delivered is there once, and who comes back, as a mail server does, loses and doubles nothing.
+func deliveriesAtOnce(t *testing.T, s *imap.Store, address string) {
+	subject := func(i int) string { return fmt.Sprintf("Subject: at once %d.\r\n", i) }
+	deliver := func(i int, again bool) *backends.Failure {
+		d := backends.Delivery{Key: fmt.Sprint("at-once-", i), Retry: again, Recipients: []string{address}}
+		verdicts, err := s.Deliver(t.Context(), d, strings.NewReader(subject(i)+"\r\nx\r\n"))
+		if err != nil {
+			return backends.AsFailure(err)
+		}
+		return verdicts[0].Failure
+	}
+	open := func() (backends.Maildrop, error) {
+		acting := backends.Credential{Kind: backends.CredentialActing, User: address}
+		return s.Open(t.Context(), backends.OpenRequest{Credential: acting})
+	}
+	var refused [32]*backends.Failure
+	var writers, reader sync.WaitGroup
+	for i := range refused {
+		writers.Go(func() { refused[i] = deliver(i, false) })
+	}
+	over := make(chan struct{})
+	reader.Go(func() { // what it reads meanwhile is the server's affair: see mailutilsAlone
+		for {
+			select {
+			case <-over:
+				return
+			default:
+			}
+			d, err := open()
+			if err != nil {
+				continue
+			}
+			for range d.List(t.Context()) {
+			}
+			_ = d.Close()
+		}
+	})
+	writers.Wait()
+	close(over)
+	reader.Wait()
+	copies := func() (of [len(refused)]int) {
+		d, err := open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		for _, e := range list(t, d) {
+			text, err := fetch(t, d, e.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range of {
+				if strings.Contains(text, subject(i)) {
+					of[i]++
+				}
+			}
+		}
+		return of
+	}
+	for i, n := range copies() {
+		f := refused[i]
+		if f != nil {
+			t.Logf("message %d: %v", i, f)
+		}
+		if n > 1 || f == nil && n == 0 || f != nil && !f.Temporary() {
+			t.Errorf("message %d is there %d times after %v", i, n, f)
+		}
+	}
+	for i, f := range refused {
+		if f == nil {
+			continue
+		}
+		if f := deliver(i, true); f != nil {
+			t.Errorf("message %d cannot be delivered when nobody else is there: %v", i, f)
+		}
+	}
+	for i, n := range copies() {
+		if n != 1 {
+			t.Errorf("message %d is there %d times in the end", i, n)
+		}
+	}
 }
 
 // mailutilsAlone are the cases that this server cannot pass whoever asks it.
 var mailutilsAlone = map[string]string{
-	"maildrop/removed-by-another": "it goes on giving what another session has removed",
-	"remove/seen-at-once":         "a session does not see what another one has removed",
-	"remove/then-fetch":           "it goes on giving what another session has removed",
-	"receiver/content-nul":        "it ends a line at a NUL",
-	"receiver/content-odd-fields": "it writes header fields anew",
-	"concurrency/sessions":        "it lists a message, as empty, before it has written it",
-	"receiver/odd-keys":           "its SEARCH finds no value with such characters",
+	"maildrop/removed-by-another":        "it goes on giving what another session has removed",
+	"remove/seen-at-once":                "a session does not see what another one has removed",
+	"remove/then-fetch":                  "it goes on giving what another session has removed",
+	"receiver/content-nul":               "it ends a line at a NUL",
+	"receiver/content-odd-fields":        "it writes header fields anew",
+	"concurrency/deliveries-and-readers": "while others work on a mailbox it refuses an APPEND, or renews UIDVALIDITY: see deliveriesAtOnce",
+	"concurrency/sessions":               "it lists a message, as empty, before it has written it",
+	"receiver/odd-keys":                  "its SEARCH finds no value with such characters",
 }
 
 // expunging is the store in front of a server without UIDPLUS, where messages can only be marked. The
