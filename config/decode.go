@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -123,6 +124,10 @@ func (d *decoder) fields(path string, n *yaml.Node, v reflect.Value) {
 	}
 	d.pairs(path, n, func(key, value *yaml.Node, inner string) {
 		i, ok := fields[key.Value]
+		if name, _, cut := strings.Cut(key.Value, ":"); cut && !ok && slices.Contains(names, name) {
+			d.fail(join(path, name), key, suggestBlank(name+":"), "the key has no value")
+			return
+		}
 		if !ok {
 			d.fail(inner, key, didYouMean(key.Value, names), "there is no such key")
 			return
@@ -143,7 +148,7 @@ func (d *decoder) pairs(path string, n *yaml.Node, f func(key, value *yaml.Node,
 		return
 	}
 	if n.Kind != yaml.MappingNode {
-		d.fail(path, n, "", "expected a mapping, found %s", describe(n))
+		d.misfit(path, n, "a mapping")
 		d.skipped[path] = true
 		return
 	}
@@ -171,7 +176,7 @@ func (d *decoder) list(path string, n *yaml.Node, v reflect.Value, tag reflect.S
 		return
 	}
 	if n.Kind != yaml.SequenceNode {
-		d.fail(path, n, "", "expected a list, found %s", describe(n))
+		d.misfit(path, n, "a list")
 		return
 	}
 	values := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))

@@ -26,7 +26,7 @@ func (s *Settings) decodeNode(d *decoder, path string, n *yaml.Node) {
 		return
 	}
 	if n.Kind != yaml.MappingNode {
-		d.fail(path, n, "", "expected a mapping, found %s", describe(n))
+		d.misfit(path, n, "a mapping")
 		return
 	}
 	var b bytes.Buffer

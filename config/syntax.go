@@ -31,9 +31,29 @@ func syntaxProblem(name string, data []byte, err error) *Problem {
 		text = "a quote is opened here and never closed"
 	default:
 		p.Column = len(indent) + 1
+		if blankProblem(p, data) {
+			return p
+		}
 	}
 	p.Text = "this is not YAML: " + text
 	return p
+}
+
+// blankProblem makes a problem of a blank that is missing on its line, or on the one before it: what
+// lacks one is a text that goes on, and the parser objects to the next line.
+func blankProblem(p *Problem, data []byte) bool {
+	for number := p.Line; number > 0; number-- {
+		line := string(lineOf(data, number))
+		if behind, at := missingBlank(line); behind != "" {
+			p.Line, p.Column = number, at+1
+			p.Text, p.Suggest = "this is not YAML", suggestBlank(behind)
+			return true
+		}
+		if number < p.Line && strings.TrimSpace(line) != "" {
+			break
+		}
+	}
+	return false
 }
 
 // reportedLine is the line that the parser names. It names the one before, or none, where what it

@@ -45,3 +45,38 @@ func TestSyntaxHasItsPlace(t *testing.T) {
 		})
 	}
 }
+
+// TestMissingBlank: YAML takes "hostname:mail" for a text, and objects to something else, on another line
+// perhaps. What is told is the blank, where it belongs, and not the value, which may be a secret.
+func TestMissingBlank(t *testing.T) {
+	key := func(name string) string { return `a blank is missing behind "` + name + `:"` }
+	const dash = `a blank is missing behind "-"`
+	for _, test := range []struct {
+		file, want string // the problem begins with
+	}{
+		{"hostname:secret\nstate: b\n", "a.yaml:1:1: this is not YAML (" + key("hostname")},
+		{"state: b\nhostname:secret\n", "a.yaml:2:1: this is not YAML (" + key("hostname")},
+		{"state: b\nhostname:secret\n\n# a comment\nfoo: c\n", "a.yaml:2:1: this is not YAML (" + key("hostname")},
+		{"hostname:secret\n", "a.yaml:1:1: expected a mapping (" + key("hostname")},
+		{"hostname:secret\nstate:b\n", "a.yaml:1:1: expected a mapping (" + key("hostname")},
+		{"stores:\n  -name: x\n   plugin: y\n", "a.yaml:2:3: this is not YAML (" + dash},
+		{"stores:\n  -name: x\nstate: b\n", "a.yaml:2:3: stores: expected a list (" + dash},
+		{"stores:\n  - name: a\n  -name: b\n", "a.yaml:3:3: this is not YAML (" + dash},
+		{"stores:\n  - name:secret\n    plugin: y\n", "a.yaml:2:5: this is not YAML (" + key("name")},
+		{"stores:\n  - name: x\n    plugin:secret\nstate: b\n", "a.yaml:3:5: this is not YAML (" + key("plugin")},
+		{"stores:\n  - name: a\n    domains:\n      -a.example\n", "a.yaml:4:7: stores[0].domains: expected a list (" + dash},
+		{"stores:\n  - name: a\n    settings:\n      password:secret\n", "a.yaml:4:7: stores[0].settings: expected a mapping (" + key("password")},
+		{"tls: {certificate:secret, key: b}\n", "a.yaml:1:7: tls.certificate: the key has no value (" + key("certificate")},
+		{"listeners:\n  - protocol:secret\n", "a.yaml:2:5: listeners[0]: expected a mapping (" + key("protocol")},
+		// These are what they say.
+		{"hostname: a\nstores: \"b:c\"\n", `a.yaml:2:9: stores: expected a list, found the text "b:c"`},
+		{"hostname: a\nstores: http://b\n", `a.yaml:2:9: stores: expected a list, found the text "http://b"`},
+	} {
+		t.Run(test.file, func(t *testing.T) {
+			_, err := Parse("a.yaml", t.TempDir(), []byte(test.file), Options{})
+			if err == nil || !strings.Contains("\n"+err.Error(), "\n"+test.want) || strings.Contains(err.Error(), "secret") {
+				t.Errorf("got %v\nwant %s", err, test.want)
+			}
+		})
+	}
+}
