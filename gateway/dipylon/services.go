@@ -65,7 +65,7 @@ func (g *gateway) newEngine(s shape, implicitTLS bool, tlsConfig *tls.Config) en
 func (g *gateway) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConfig *tls.Config) *pop3.Server {
 	return &pop3.Server{
 		Backend: maildrop.New(maildrop.Options{
-			Log: log, Desk: g.desk, Locks: g.locks, Index: g.index,
+			Log: log, Protocol: s.protocol, Desk: g.desk, Locks: g.locks, Index: g.index,
 			Measuring: g.measuring(s.pop3), Hostname: s.hostname,
 			ListMost: int64(s.limits.ListSize), Lists: g.listRoom(int64(s.limits.ListsSize)),
 			PlaintextLogin: s.pop3.PlaintextLogin,
@@ -163,7 +163,7 @@ func bareNewlines(policy string) smtp.BareNewlines {
 func (g *gateway) routingOptions(s shape, log zerolog.Logger) routing.Options {
 	return routing.Options{
 		HeaderMost: int64(s.limits.HeaderSize),
-		Log:        log, Router: g.router, Desk: g.desk, Ledger: g.ledger,
+		Log:        log, Protocol: s.protocol, Router: g.router, Desk: g.desk, Ledger: g.ledger,
 		Policies: g.policies,
 		Hostname: s.hostname, TempDir: g.tempDir, PlaintextLogin: s.submission.PlaintextLogin,
 	}

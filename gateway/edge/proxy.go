@@ -71,14 +71,24 @@ func (p *Proxy) receive(conn net.Conn) (net.Conn, error) {
 	}
 	r := &received{Conn: conn, in: in, remote: conn.RemoteAddr(), local: conn.LocalAddr()}
 	if header.Command.IsLocal() || header.TransportProtocol.IsUnspec() {
+		r.check = true
 		return r, nil
 	}
 	source, destination, ok := header.TCPAddrs()
 	if !ok { // datagrams and unix sockets have no business here
 		return nil, ErrHeader
 	}
+	// HAProxy sends version 1 of its checks with the addresses of the very connection; a client's has
+	// another source.
+	r.check = sameAddr(source, r.remote) && sameAddr(destination, r.local)
 	r.remote, r.local = source, destination
 	return r, nil
+}
+
+func sameAddr(a, b net.Addr) bool {
+	first, err := netip.ParseAddrPort(a.String())
+	second, err2 := netip.ParseAddrPort(b.String())
+	return err == nil && err2 == nil && first.Port() == second.Port() && first.Addr().Unmap() == second.Addr().Unmap()
 }
 
 func (p *Proxy) trusts(peer net.Addr) bool {
@@ -96,7 +106,11 @@ type received struct {
 	net.Conn
 	in            *bufio.Reader // nil once it is empty
 	remote, local net.Addr
+	check         bool // the balancer speaks for itself
 }
+
+// IsHealthCheck tells the engines: see events.IsHealthCheck.
+func (r *received) IsHealthCheck() bool { return r.check }
 
 func (r *received) RemoteAddr() net.Addr { return r.remote }
 func (r *received) LocalAddr() net.Addr  { return r.local }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/pires/go-proxyproto"
+
+	"github.com/dipylon/dipylon/gateway/events"
 )
 
 // pairOfConns gives both ends of a TCP connection over the loopback address.
@@ -54,7 +56,7 @@ func TestReceive(t *testing.T) {
 	server := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 110}
 	server6 := &net.TCPAddr{IP: net.ParseIP("2001:db8::1"), Port: 110}
 	udp := &net.UDPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 4711}
-	const own = "its own address"
+	const own, ofItself = "its own address", "a health check of version 1"
 	for _, c := range []struct {
 		name string
 		from []netip.Prefix
@@ -67,6 +69,7 @@ func TestReceive(t *testing.T) {
 		{"version 2", balancer, header(t, 2, proxyproto.PROXY, client, server), "192.0.2.7:4711", nil},
 		{"version 2, IPv6", balancer, header(t, 2, proxyproto.PROXY, client6, server6), "[2001:db8::7]:4711", nil},
 		{"a health check of version 2", balancer, header(t, 2, proxyproto.LOCAL, client, server), own, nil},
+		{ofItself, balancer, "", own, nil},
 		{"unknown in version 1", balancer, "PROXY UNKNOWN\r\n", own, nil},
 		{"a stranger with a header", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, header(t, 1, proxyproto.PROXY, client, server), "", ErrStranger},
 		{"no balancers at all", nil, header(t, 1, proxyproto.PROXY, client, server), "", ErrStranger},
@@ -81,6 +84,9 @@ func TestReceive(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			near, far := pairOfConns(t)
 			const after = "CAPA\r\n"
+			if c.name == ofItself {
+				c.sent = header(t, 1, proxyproto.PROXY, far.LocalAddr(), far.RemoteAddr())
+			}
 			_, _ = io.WriteString(far, c.sent)
 			if c.err == nil {
 				_, _ = io.WriteString(far, after)
@@ -103,6 +109,9 @@ func TestReceive(t *testing.T) {
 			}
 			if got := conn.RemoteAddr().String(); got != want {
 				t.Errorf("the client is %s, not %s", got, want)
+			}
+			if got := events.IsHealthCheck(conn); got != (c.want == own) {
+				t.Errorf("it is a health check: %v", got)
 			}
 			if _, ok := conn.RemoteAddr().(*net.TCPAddr); !ok {
 				t.Errorf("the address is a %T", conn.RemoteAddr())

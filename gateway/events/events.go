@@ -59,6 +59,13 @@ func Silent(err error) bool {
 		errors.Is(err, context.Canceled) || errors.As(err, &network) && network.Timeout()
 }
 
+// IsHealthCheck says that a connection is a balancer's own, and no client's: the PROXY protocol's LOCAL,
+// or UNKNOWN in version 1. Whoever reads that header gives a connection that knows.
+func IsHealthCheck(conn net.Conn) bool {
+	check, is := conn.(interface{ IsHealthCheck() bool })
+	return is && check.IsHealthCheck()
+}
+
 // TLS adds what a connection is protected by; nil: nothing.
 func TLS(e *zerolog.Event, state *tls.ConnectionState) *zerolog.Event {
 	if state == nil {

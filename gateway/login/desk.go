@@ -87,6 +87,8 @@ type Client interface {
 	// Peer is the client as stores are told of it. Its protocol is what application passwords
 	// can be limited to.
 	Peer() backends.Peer
+	// Protocol is the listener's, for the log: "pop3s" where TLS comes first.
+	Protocol() string
 	// TLS is the state of the connection's TLS, nil while there is none.
 	TLS() *tls.ConnectionState
 	// ServerCertificate is the certificate that the TLS handshake was made with, DER; nil: it
@@ -141,7 +143,7 @@ type Exchange interface {
 // Password logs in with a name and a password (USER and PASS of RFC 1939 §7).
 func (d *Desk) Password(ctx context.Context, client Client, user string, password []byte) error {
 	proof := &Proof{Kind: backends.CredentialPassword, User: user, Secret: password}
-	return d.prove(ctx, client, &Attempt{Peer: client.Peer(), Mechanism: "PASS"}, proof)
+	return d.prove(ctx, client, &Attempt{Peer: client.Peer(), Protocol: client.Protocol(), Mechanism: "PASS"}, proof)
 }
 
 // Begin starts an exchange with one of Mechanisms, upper case; otherwise: [ErrMechanism].
@@ -150,7 +152,7 @@ func (d *Desk) Begin(ctx context.Context, client Client, mechanism string) (Exch
 	if !o.has(mechanism) {
 		return nil, ErrMechanism
 	}
-	attempt := &Attempt{Peer: client.Peer(), Mechanism: mechanism}
+	attempt := &Attempt{Peer: client.Peer(), Protocol: client.Protocol(), Mechanism: mechanism}
 	switch mechanism {
 	case "PLAIN":
 		return &spoken{desk: d, client: client, attempt: attempt, speech: &single{parse: ParsePlain}}, nil

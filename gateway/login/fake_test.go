@@ -89,6 +89,7 @@ func newClient() *fakeClient {
 }
 
 func (c *fakeClient) Peer() backends.Peer       { return c.peer }
+func (c *fakeClient) Protocol() string          { return "pop3s" }
 func (c *fakeClient) TLS() *tls.ConnectionState { return c.state }
 func (c *fakeClient) ServerCertificate() []byte { return c.certificate }
 

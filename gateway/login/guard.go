@@ -48,6 +48,8 @@ func (g *Guard) SetFloor(floor time.Duration) { g.floor.Store(int64(floor)) }
 // Attempt is who wants to log in.
 type Attempt struct {
 	Peer backends.Peer
+	// Protocol is the listener's, for the log.
+	Protocol string
 	// Mechanism is PASS, APOP, or a SASL mechanism's name.
 	Mechanism string
 	// Name may become known while the attempt is verified.
@@ -153,7 +155,7 @@ func (g *Guard) note(a *Attempt, err error, took time.Duration) {
 		event, outcome = g.log.Warn(), "failed"
 	}
 	event.Str(events.Event, events.Login).
-		Str(events.Session, a.Peer.Session).Str(events.Protocol, a.Peer.Protocol).Str(events.Remote, a.Peer.Address).
+		Str(events.Session, a.Peer.Session).Str(events.Protocol, a.Protocol).Str(events.Remote, a.Peer.Address).
 		Str(events.Outcome, outcome).Bool("tls", a.Peer.TLS).Str("mechanism", a.Mechanism).Str(events.User, a.Name.Raw).Str(events.Store, a.Store)
 	if a.Password != "" {
 		event.Str("password_id", a.Password)

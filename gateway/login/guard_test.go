@@ -19,7 +19,7 @@ import (
 
 func attempt(user string) *login.Attempt {
 	name, _ := login.ParseName(user)
-	return &login.Attempt{Peer: backends.Peer{Address: "192.0.2.7:4711", Protocol: "pop3", Session: "s1"}, Name: name, Store: "sakes"}
+	return &login.Attempt{Peer: backends.Peer{Address: "192.0.2.7:4711", Protocol: "pop3", Session: "s1"}, Protocol: "pop3s", Name: name, Store: "sakes"}
 }
 
 func TestGuardTime(t *testing.T) {

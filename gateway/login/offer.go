@@ -50,7 +50,7 @@ func (d *Desk) APOP(ctx context.Context, client Client, timestamp, user, digest 
 	if store == nil {
 		return ErrMechanism
 	}
-	r, err := d.relayTo(ctx, client, store, &Attempt{Peer: client.Peer(), Mechanism: APOP})
+	r, err := d.relayTo(ctx, client, store, &Attempt{Peer: client.Peer(), Protocol: client.Protocol(), Mechanism: APOP})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package maildrop
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -23,6 +24,8 @@ import (
 // brackets.
 type Options struct {
 	Log zerolog.Logger
+	// Protocol is the listener's, for the log of logins: "pop3s" where TLS comes first ["pop3"].
+	Protocol string
 	// Desk is where clients log in. One is shared by all listeners.
 	Desk *login.Desk
 	// Locks are shared by everything that opens maildrops [a MemoryLocks of its own].
@@ -252,6 +255,9 @@ func (s *session) Peer() backends.Peer {
 	}
 	return p
 }
+
+// Protocol implements [login.Client].
+func (s *session) Protocol() string { return cmp.Or(s.o.Protocol, "pop3") }
 
 // TLS implements [login.Client].
 func (s *session) TLS() *tls.ConnectionState {

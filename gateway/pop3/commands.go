@@ -16,6 +16,7 @@ type verb struct {
 	min, max int  // arguments
 	line     bool // the rest of the line is one argument, blanks included
 	asks     bool // calls the backend, and reads nothing from the client meanwhile
+	check    bool // health checks say it, too: it is no news
 	run      func(*session, context.Context, args) error
 }
 
@@ -31,12 +32,12 @@ var verbs = map[string]verb{
 	"TOP":  {in: transaction, min: 2, max: 2, asks: true, run: (*session).top},
 	"DELE": {in: transaction, min: 1, max: 1, run: (*session).dele},
 	"RSET": {in: transaction, run: (*session).rset},
-	"NOOP": {in: transaction, run: (*session).noop},
+	"NOOP": {in: transaction, check: true, run: (*session).noop},
 	"LAST": {in: transaction, run: (*session).last}, // RFC 1460, a quirk
-	"QUIT": {in: anyState, run: (*session).quit},
+	"QUIT": {in: anyState, check: true, run: (*session).quit},
 	// extensions
-	"CAPA": {in: anyState, run: (*session).capa},                                  // RFC 2449
-	"STLS": {in: authorization, run: (*session).stls},                             // RFC 2595
+	"CAPA": {in: anyState, check: true, run: (*session).capa},                     // RFC 2449
+	"STLS": {in: authorization, check: true, run: (*session).stls},                // RFC 2595
 	"APOP": {in: authorization, min: 2, max: 2, asks: true, run: (*session).apop}, // RFC 1939 §7
 	"AUTH": {in: authorization, max: 2, run: (*session).auth},                     // RFC 5034
 	"UTF8": {in: authorization, asks: true, run: (*session).enableUTF8},           // RFC 6856 §2
@@ -56,6 +57,7 @@ func (s *session) command(line []byte, err error) error {
 	if !known {
 		name = "unknown"
 	}
+	s.counted = s.counted || !v.check
 	switch {
 	case err == nil:
 		err = s.execute(v, known, line, rest)

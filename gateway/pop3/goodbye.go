@@ -87,8 +87,8 @@ func (s *session) report(err error) {
 	sum.In, sum.Out = s.in.total, s.out.total
 	e := s.log.Info()
 	lost, ok := errors.AsType[*drop](err)
-	if sum.In == 0 && (!ok || lost.reason != reasonTLS || events.Silent(lost.err)) {
-		e = s.log.Debug() // a balancer's health check: it is no news
+	if s.isNoNews(lost) {
+		e = s.log.Debug()
 	}
 	if ok && lost.err != nil {
 		if lost.broken {
@@ -102,6 +102,15 @@ func (s *session) report(err error) {
 		Int("retr", sum.Retr).Int64("retr_octets", sum.RetrSize).Int("top", sum.Top).
 		Int("deleted", sum.Deleted).Int64("octets_in", sum.In).Int64("octets_out", sum.Out).Msg("disconnected")
 	s.server.observer().SessionClosed(*sum)
+}
+
+// isNoNews knows the sessions that are a health check: nobody spoke, or a balancer that speaks for
+// itself said nothing but what such checks say. lost is how the session ended, or nil.
+func (s *session) isNoNews(lost *drop) bool {
+	if lost != nil && lost.reason == reasonTLS && !events.Silent(lost.err) {
+		return false
+	}
+	return s.sum.In == 0 || s.healthCheck && !s.counted
 }
 
 func reason(err error) string {

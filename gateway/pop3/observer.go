@@ -40,7 +40,7 @@ type SizeMismatch struct {
 type Summary struct {
 	Session  string
 	User     string // empty: never logged in
-	Reason   string // why it ended: "quit", "idle", "gone", "shutdown", …
+	Reason   string // why it ended: "quit", "time-out", "gone", "shutdown", …
 	Duration time.Duration
 	In, Out  int64 // octets, as they are without TLS
 	Commands int

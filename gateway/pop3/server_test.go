@@ -51,7 +51,7 @@ func TestAutologout(t *testing.T) {
 			t.Errorf("closed after %v", d)
 		}
 		c.closed()
-		if sum := r.wait(1)[0]; sum.Reason != "idle" || fake.opened[0].updates != nil {
+		if sum := r.wait(1)[0]; sum.Reason != "time-out" || fake.opened[0].updates != nil {
 			t.Errorf("got %+v, updates %v", sum, fake.opened[0].updates)
 		}
 	})

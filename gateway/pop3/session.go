@@ -70,8 +70,11 @@ type session struct {
 	mistakes  int
 	patience  time.Time // when the line that is awaited must be there; zero: not waiting
 	lastOK    bool
-	watch     *watch // over the call of the backend under way
-	sum       Summary
+	// healthCheck says that a balancer speaks for itself, counted that it said more than checks say.
+	healthCheck, counted bool
+
+	watch *watch // over the call of the backend under way
+	sum   Summary
 
 	certificate endpoint.Certificate
 
@@ -93,6 +96,7 @@ func newSession(ctx context.Context, server *Server, conn net.Conn) *session {
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	s.info = Conn{ID: newID(), Remote: conn.RemoteAddr(), Local: conn.LocalAddr(), TLS: s.tlsState, Certificate: s.certificate.DER}
 	s.sum.Session = s.info.ID
+	s.healthCheck = events.IsHealthCheck(conn)
 	s.log = server.Log.With().Str(events.Session, s.info.ID).Stringer(events.Remote, stringer{conn.RemoteAddr()}).Logger()
 	return s
 }
@@ -303,7 +307,7 @@ func (s *session) lost(err error) error {
 		if last := s.lastWord(); last != nil {
 			return last
 		}
-		return &farewell{reason: "idle", text: "timed out"}
+		return &farewell{reason: "time-out", text: "timed out"}
 	case isGone(err):
 		return &drop{reason: "gone"}
 	}

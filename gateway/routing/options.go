@@ -18,8 +18,11 @@ import (
 // Options are what an MX or a Submission is made of. Log and Router are needed, for a
 // Submission Desk too; the rest has defaults, given in brackets.
 type Options struct {
-	Log    zerolog.Logger
-	Router *Router
+	Log zerolog.Logger
+	// Protocol is the listener's, for the log of logins: "submissions" where TLS comes first
+	// ["submission"].
+	Protocol string
+	Router   *Router
 	// Desk is where accounts log in. One is shared by all listeners.
 	Desk *login.Desk
 	// Policies say which accounts may submit [all].

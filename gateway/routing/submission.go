@@ -2,6 +2,7 @@ package routing
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -112,6 +113,9 @@ func (e *exchange) Close() error {
 	}
 	return e.inner.Close()
 }
+
+// Protocol implements [login.Client].
+func (s *submissionSession) Protocol() string { return cmp.Or(s.o.Protocol, "submission") }
 
 // Peer implements [login.Client].
 func (s *submissionSession) Peer() backends.Peer { return peerOf(s.conn, "submission") }

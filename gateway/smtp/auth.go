@@ -153,7 +153,7 @@ func (s *session) authFailed(err error) reply {
 // challenge sends one and takes the response. "*" cancels.
 func (s *session) challenge(challenge []byte) ([]byte, reply) {
 	if err := s.say(ok(334, "", base64.StdEncoding.EncodeToString(challenge))); err != nil {
-		return nil, reply{close: true}
+		return nil, goodbye(err)
 	}
 	line, err := s.line(func([]byte) int { return authBound })
 	if err == errLineTooLong {
@@ -163,8 +163,7 @@ func (s *session) challenge(challenge []byte) ([]byte, reply) {
 		return nil, r
 	}
 	if err != nil {
-		_ = s.farewell(err)
-		return nil, reply{close: true}
+		return nil, goodbye(s.farewell(err))
 	}
 	if string(line) == "*" {
 		return nil, refuse(501, "5.7.0", "authentication is cancelled")

@@ -123,9 +123,11 @@ func (s *session) skipChunk(size int64, r reply) reply {
 		case err == io.EOF:
 			return r
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return hangUp(421, "4.4.2", "time-out, closing the connection")
+			r := hangUp(421, "4.4.2", "time-out, closing the connection")
+			r.ended = err
+			return r
 		case err != nil:
-			return reply{close: true}
+			return goodbye(err)
 		}
 	}
 }

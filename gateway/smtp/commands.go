@@ -3,6 +3,7 @@ package smtp
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -18,6 +19,8 @@ type command struct {
 	junk  bool // it brings no mail nearer, and is counted
 	// last says that a client waits for the reply before it says more (RFC 2920 §3.1).
 	last bool
+	// check says that health checks say it, too: it is no news.
+	check bool
 }
 
 // Bounds of command lines: RFC 5321 §4.5.3.1.4 says 512, extensions add to it (RFC 1870,
@@ -30,20 +33,20 @@ const (
 )
 
 var commands = map[string]command{
-	"EHLO":     {run: (*session).ehlo, bound: lineBound, junk: true, last: true},
-	"HELO":     {run: (*session).hello, bound: lineBound, junk: true, last: true},
-	"STARTTLS": {run: (*session).starttls, bound: lineBound, last: true},
+	"EHLO":     {run: (*session).ehlo, bound: lineBound, junk: true, last: true, check: true},
+	"HELO":     {run: (*session).hello, bound: lineBound, junk: true, last: true, check: true},
+	"STARTTLS": {run: (*session).starttls, bound: lineBound, last: true, check: true},
 	"AUTH":     {run: (*session).auth, bound: authBound, last: true},
 	"MAIL":     {run: (*session).mail, bound: mailBound},
 	"RCPT":     {run: (*session).rcpt, bound: rcptBound},
 	"DATA":     {run: (*session).data, bound: lineBound},
 	"BDAT":     {run: (*session).bdat, bound: lineBound},
-	"RSET":     {run: (*session).rset, bound: lineBound, junk: true},
-	"NOOP":     {run: (*session).noop, bound: lineBound, junk: true},
+	"RSET":     {run: (*session).rset, bound: lineBound, junk: true, check: true},
+	"NOOP":     {run: (*session).noop, bound: lineBound, junk: true, check: true},
 	"VRFY":     {run: (*session).vrfy, bound: rcptBound, junk: true},
 	"EXPN":     {run: (*session).expn, bound: rcptBound, junk: true},
 	"HELP":     {run: (*session).help, bound: lineBound, junk: true},
-	"QUIT":     {run: (*session).quit, bound: lineBound},
+	"QUIT":     {run: (*session).quit, bound: lineBound, check: true},
 }
 
 // commandBound is the bound of a line that begins like this.
@@ -62,8 +65,9 @@ func commandBound(start []byte) int {
 func (s *session) dispatch(line []byte) reply {
 	name, args, r := s.parse(line)
 	began := time.Now()
+	c := commands[name]
+	s.counted = s.counted || !c.check
 	if r.code == none.code {
-		c := commands[name]
 		if c.junk {
 			s.junk++
 		}
@@ -253,12 +257,11 @@ func (s *session) starttls(args string) reply {
 		return refuse(503, "5.5.1", "STARTTLS comes before AUTH")
 	}
 	s.endTransaction(s.backend)
-	if s.say(ok(220, "2.0.0", "go ahead")) != nil || s.flush() != nil {
-		return reply{close: true}
+	if err := errors.Join(s.say(ok(220, "2.0.0", "go ahead")), s.flush()); err != nil {
+		return goodbye(err)
 	}
 	if err := s.handshake(); err != nil {
-		s.log.Info().Err(err).Msg("no TLS came about")
-		return reply{close: true}
+		return goodbye(err)
 	}
 	return none
 }
@@ -279,7 +282,7 @@ func (s *session) handshake() error {
 	ctx, cancel := within(s.ctx, s.server.timeouts.Handshake)
 	defer cancel()
 	if err := s.raw.SetDeadline(s.deadline(s.server.timeouts.Handshake)); err != nil {
-		return err
+		return &handshakeError{err}
 	}
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return &handshakeError{err}

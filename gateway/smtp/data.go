@@ -26,10 +26,10 @@ func (s *session) data(args string) reply {
 		return hangUp(554, "5.5.0", "wait for the reply to DATA")
 	}
 	if err := s.say(ok(354, "", "go on, and end with a dot on a line of its own")); err != nil {
-		return reply{close: true}
+		return goodbye(err)
 	}
 	if err := s.flush(); err != nil {
-		return reply{close: true}
+		return goodbye(err)
 	}
 	s.in.grow()
 	ctx, cancel, onEnd := s.dataContext()
@@ -123,9 +123,9 @@ func (s *session) verdict(b *body, text string, err error) reply {
 		r.close = true
 		return r
 	case errors.Is(b.gone, os.ErrDeadlineExceeded):
-		return reply{code: 421, enhanced: "4.4.2", text: "time-out, the message is not taken", close: true, cause: b.gone}
+		return reply{code: 421, enhanced: "4.4.2", text: "time-out, the message is not taken", close: true, cause: b.gone, ended: b.gone}
 	case b.gone != nil:
-		return reply{close: true, cause: b.gone}
+		return reply{close: true, cause: b.gone, ended: b.gone}
 	case broken:
 		return failure(rule)
 	case err != nil:

@@ -16,9 +16,14 @@ type reply struct {
 	// fault says that the client broke the protocol: there is a limit to that.
 	fault bool
 	cause error // for the log alone
+	// ended is why there is nobody to reply to; nil: somebody is there, or nothing is known.
+	ended error
 	// session is named at the end of the last line; empty: none is.
 	session string
 }
+
+// goodbye is the reply to nobody: the session has ended with an error.
+func goodbye(err error) reply { return reply{close: true, ended: err} }
 
 // none is the reply to a client that is gone.
 var none = reply{}

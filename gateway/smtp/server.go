@@ -217,6 +217,7 @@ func (s *Server) newSession(ctx context.Context, conn net.Conn) *session {
 	n.log = s.Log.With().Str(events.Session, n.id).Stringer(events.Remote, conn.RemoteAddr()).Logger()
 	n.heloName.Store(new(string))
 	n.discard = s.limits.Discard
+	n.healthCheck = events.IsHealthCheck(conn)
 	if d := s.timeouts.Session; d >= 0 {
 		n.end = time.Now().Add(d)
 	}

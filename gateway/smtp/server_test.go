@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 func shutdown(t testing.TB, s *Server) {
@@ -55,6 +57,8 @@ func TestTimeouts(t *testing.T) {
 			f := plainBackend()
 			s := testServer(f)
 			s.AllowInsecureAuth = true
+			var log syncBuffer
+			s.Log = zerolog.New(&log)
 			inBubble(t, s, func(t *testing.T, conn *client) {
 				conn.play(c.script)
 				began := time.Now()
@@ -64,6 +68,10 @@ func TestTimeouts(t *testing.T) {
 				}
 				if len(f.taken()) > 0 {
 					t.Error("taken")
+				}
+				synctest.Wait()
+				if !strings.Contains(log.String(), `"reason":"time-out"`) {
+					t.Errorf("the log has another reason: %s", &log)
 				}
 			})
 		})

@@ -35,7 +35,10 @@ type session struct {
 
 	backend Session
 	state   // what the commands have said so far
-	counts  // for limits and the log
+	// healthCheck says that a balancer speaks for itself, counted that it said more than checks say.
+	healthCheck, counted bool
+
+	counts // for limits and the log
 
 	mu       sync.Mutex
 	waiting  bool // for a command: may be interrupted
@@ -101,37 +104,49 @@ func (s *session) serve() {
 	s.raw.Close()
 	s.in.release()
 	e := s.log.Info()
-	failed, noTLS := errors.AsType[*handshakeError](err)
-	if s.in.total == 0 && (!noTLS || events.Silent(failed.err)) {
-		e = s.log.Debug() // a balancer's health check: it is no news
+	if s.isNoNews(err) {
+		e = s.log.Debug()
 	}
-	if noTLS {
-		e = e.AnErr("error", failed.err)
+	reason, cause := endReason(err)
+	if cause != nil {
+		e = e.AnErr("error", cause)
 	}
-	events.TLS(e.Str(events.Event, events.SessionEnd), s.tlsState.Load()).Str(events.Reason, endReason(err)).
+	events.TLS(e.Str(events.Event, events.SessionEnd), s.tlsState.Load()).Str(events.Reason, reason).
 		Int("messages", s.accepted).Int("transactions", s.transactions).Int("errors", s.faults).Int("refused", s.refusals).
 		Int64("octets_in", s.in.total).Dur(events.TookMS, time.Since(began)).Msg("disconnected")
 	s.server.observe(Event{Kind: Disconnected, Conn: s.id, Took: time.Since(began)})
 }
 
-// endReason says why a session ended.
-func endReason(err error) string {
-	if _, noTLS := errors.AsType[*handshakeError](err); noTLS {
-		return "tls"
+// isNoNews knows the sessions that are a health check: nobody spoke, or a balancer that speaks for
+// itself said nothing but what such checks say.
+func (s *session) isNoNews(err error) bool {
+	if failed, noTLS := errors.AsType[*handshakeError](err); noTLS && !events.Silent(failed.err) {
+		return false
 	}
+	return s.in.total == 0 || s.healthCheck && !s.counted
+}
+
+// endReason says why a session ended, and by which error where the reason does not say it all.
+func endReason(err error) (reason string, cause error) {
+	if failed, noTLS := errors.AsType[*handshakeError](err); noTLS {
+		return "tls", failed.err
+	}
+	network, failed := errors.AsType[*net.OpError](err)
 	switch {
 	case err == errQuit:
-		return "quit"
+		return "quit", nil
 	case err == nil, err == errClosed:
-		return "closed"
-	case err == io.EOF:
-		return "gone"
+		return "closed", nil
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return "gone", nil
 	case errors.Is(err, errDraining):
-		return "shutdown"
+		return "shutdown", nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return "time-out"
+		return "time-out", nil
+	case failed:
+		return "gone", network.Err
 	}
-	return err.Error()
+	return err.Error(), nil
 }
 
 // run greets, and takes commands until the session's end. A panic, ours or the backend's,
@@ -149,6 +164,7 @@ func (s *session) run() (err error) {
 	for {
 		line, err := s.command()
 		r := lineFault(err)
+		s.counted = s.counted || r.code != none.code
 		switch {
 		case err == nil:
 			r = s.dispatch(line)
@@ -329,6 +345,8 @@ func (s *session) say(r reply) error {
 			s.linger()
 		}
 		switch {
+		case r.ended != nil:
+			err = r.ended
 		case err != nil:
 		case r.code == 221:
 			err = errQuit

@@ -2,9 +2,14 @@ package smtp
 
 import (
 	"crypto/tls"
+	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
 )
 
 func TestStartTLS(t *testing.T) {
@@ -101,5 +106,57 @@ func TestNoTicketsAcrossListeners(t *testing.T) {
 				t.Error("resumed")
 			}
 		}
+	}
+}
+
+// TestReasons: why a session ended is told by the same word wherever it happens.
+func TestReasons(t *testing.T) {
+	const startTLS = "< 220\n> EHLO c\n< 250\n> STARTTLS\n< 220"
+	leave := func(c *client) { c.conn.Close() }
+	for _, test := range []struct {
+		name, script string
+		implicit     bool
+		do           func(*client)
+		reason       string
+	}{
+		{"left before the handshake", startTLS, false, leave, "tls"},
+		{"no handshake", startTLS + "\n> NOOP", false, leave, "tls"},
+		{"left in the handshake", startTLS + "\n~ \x16\x03\x01\x02\x00\x01", false, leave, "tls"},
+		{"the certificate is refused", startTLS, false, func(c *client) {
+			_ = tls.Client(c.conn, &tls.Config{ServerName: "elsewhere.example"}).Handshake()
+		}, "tls"},
+		{"nothing is said to STARTTLS", startTLS, false, func(c *client) { _, _ = io.Copy(io.Discard, c.conn) }, "tls"},
+		{"no implicit handshake", "> QUIT", true, leave, "tls"},
+		{"left in implicit TLS", "", true, leave, "tls"},
+		{"nothing is said to implicit TLS", "", true, func(c *client) { _, _ = io.Copy(io.Discard, c.conn) }, "tls"},
+		{"left after the greeting", "< 220", false, leave, "gone"},
+		{"left in AUTH", "< 220\n> EHLO c\n< 250\n> AUTH PLAIN\n< 334", false, leave, "gone"},
+		{"left in the message", begin + "> DATA\n< 354\n> x", false, leave, "gone"},
+		{"left in a chunk", begin + "~ BDAT 5\\r\\nhell", false, leave, "gone"},
+		{"left in a chunk that nobody wants", "< 220\n~ BDAT 5\\r\\nhell", false, leave, "gone"},
+		{"QUIT", "< 220\n> QUIT\n< 221", false, leave, "quit"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var log syncBuffer
+			s := testServer(plainBackend())
+			s.TLSConfig, s.ImplicitTLS, s.AllowInsecureAuth = serverTLS(), test.implicit, true
+			s.Timeouts.Handshake = 500 * time.Millisecond
+			s.Log = zerolog.New(&log)
+			conn := talk(t, s)
+			conn.play(test.script)
+			test.do(conn)
+			var told string
+			for told == "" && t.Context().Err() == nil { // the test's own time-out ends it
+				for line := range strings.Lines(log.String()) {
+					if strings.Contains(line, `"event":"session_end"`) {
+						told = line
+					}
+				}
+				runtime.Gosched()
+			}
+			if !strings.Contains(told, `"reason":"`+test.reason+`"`) {
+				t.Errorf("want %s: %s", test.reason, told)
+			}
+		})
 	}
 }

@@ -104,6 +104,92 @@ func TestBehindABalancer(t *testing.T) {
 	})
 }
 
+// The beginnings of a balancer's own connections: version 1, and version 2 with the command LOCAL.
+const (
+	unknown = "PROXY UNKNOWN\r\n"
+	local   = "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
+)
+
+// TestHealthChecksThatSpeak: a session in which a balancer speaks for itself, and says what health checks
+// say, is in the log at level debug; one that does more is there as any other, and so is a client's.
+func TestHealthChecksThatSpeak(t *testing.T) {
+	t.Parallel()
+	g := harness.Start(t, harness.Options{
+		PlaintextLogin: true,
+		Listener:       harness.Mapping{"proxy": harness.Mapping{"from": []string{"127.0.0.1"}}},
+		More:           harness.Mapping{"log": harness.Mapping{"level": "debug"}},
+	})
+	user := g.AddUser(t, "erika")
+	const client = "PROXY TCP4 192.0.2.7 192.0.2.1 4711 110\r\n"
+	for _, test := range []struct {
+		name, listener, header string
+		lines                  []string
+		level                  string
+	}{
+		{"QUIT of POP3", "pop3", unknown, []string{"QUIT"}, "debug"},
+		{"QUIT of POP3, version 2", "pop3", local, []string{"QUIT"}, "debug"},
+		{"CAPA and QUIT", "pop3", local, []string{"CAPA", "QUIT"}, "debug"},
+		{"NOOP of POP3", "pop3", unknown, []string{"NOOP", "QUIT"}, "debug"},
+		{"off without QUIT", "pop3", local, []string{"CAPA"}, "debug"},
+		{"a login", "pop3", local, []string{"USER " + user.Address, "PASS " + user.Password, "QUIT"}, "info"},
+		{"a login that is refused", "pop3", unknown, []string{"USER " + user.Address, "PASS wrong", "QUIT"}, "info"},
+		{"a guess in one line", "pop3", local, []string{"AUTH PLAIN AGEAYg==", "QUIT"}, "info"},
+		{"a command that there is not", "pop3", local, []string{"HELO", "QUIT"}, "info"},
+		{"a client's QUIT", "pop3", client, []string{"QUIT"}, "info"},
+		{"QUIT of SMTP", "smtp", unknown, []string{"QUIT"}, "debug"},
+		{"HELO and QUIT", "smtp", local, []string{"HELO balancer.example", "QUIT"}, "debug"},
+		{"EHLO and QUIT", "submission", unknown, []string{"EHLO balancer.example", "QUIT"}, "debug"},
+		{"NOOP of SMTP", "smtp", local, []string{"NOOP", "QUIT"}, "debug"},
+		{"AUTH", "submission", local, []string{"EHLO balancer.example", "AUTH PLAIN AGEAYg==", "QUIT"}, "info"},
+		{"MAIL", "smtp", local, []string{"EHLO balancer.example", "MAIL FROM:<>", "QUIT"}, "info"},
+		{"a command that SMTP has not", "smtp", unknown, []string{"CAPA", "QUIT"}, "info"},
+		{"a client's EHLO", "smtp", client, []string{"EHLO client.example", "QUIT"}, "info"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			place := g.Log.Len()
+			conn, err := net.Dial("tcp", g.Address(test.listener))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.Write([]byte(test.header)); err != nil {
+				t.Fatal(err)
+			}
+			c := harness.Over(t, conn)
+			c.Expect("")
+			for _, line := range test.lines {
+				c.Send("%s", line)
+				c.Expect("")
+			}
+			c.Close()
+			end := g.Log.Wait(t, place, `"event":"session_end"`)
+			if end.Field("level") != test.level {
+				t.Errorf("the session's end is told of at level %s: %s", end.Field("level"), end.Text)
+			}
+		})
+	}
+
+	t.Run("HAProxy", func(t *testing.T) {
+		place := g.Log.Len()
+		pop3 := []string{
+			"option tcp-check", "tcp-check expect string +OK", `tcp-check send CAPA\r\n`, "tcp-check expect string UIDL",
+			`tcp-check send QUIT\r\n`, "tcp-check expect string +OK",
+		}
+		peers.StartHAProxy(t,
+			peers.Balanced{Server: g.Address("pop3"), Version: 1, Check: pop3},
+			peers.Balanced{Server: g.Address("pop3"), Version: 2, Check: pop3},
+			peers.Balanced{Server: g.Address("smtp"), Version: 2, Check: []string{"option smtpchk EHLO balancer.example"}},
+		)
+		for _, protocol := range []string{"pop3", "smtp"} {
+			g.Log.Wait(t, place, `"event":"session_end"`, `"protocol":"`+protocol+`"`, `"reason":"quit"`)
+		}
+		for _, e := range g.Log.Since(place) {
+			if e.Field("event") == "session_end" && e.Field("reason") == "quit" && e.Field("level") != "debug" {
+				t.Errorf("a health check is news: %s", e.Text)
+			}
+		}
+	})
+}
+
 // TestCertificates has two of them, changes one while the gateway runs, and breaks it: a client
 // is always shown a certificate for the name it asks for.
 func TestCertificates(t *testing.T) {

@@ -5,6 +5,7 @@ package e2e
 import (
 	"crypto/tls"
 	"maps"
+	"net"
 	"os"
 	"regexp"
 	"slices"
@@ -60,6 +61,7 @@ func TestEventsOfSubmission(t *testing.T) {
 	if err := s.Auth(anna.Address, anna.Password); err != nil {
 		t.Fatal(err)
 	}
+	g.Log.Wait(t, 0, `"event":"login"`, `"protocol":"submissions"`, `"outcome":"accepted"`)
 	content := "From: " + anna.Address + "\r\nSubject: x\r\n\r\nx\r\n"
 	if _, err := s.Send(harness.Envelope{From: anna.Address, To: []string{bert.Address}}, strings.NewReader(content)); err != nil {
 		t.Fatal(err)
@@ -138,8 +140,8 @@ func TestEventsOfTheLog(t *testing.T) {
 		}
 		return found[0]
 	}
-	one("login", map[string]string{"outcome": "insecure", "mechanism": "USER"})
-	one("login", map[string]string{"outcome": "refused", "cause": "bad credentials: a wrong password"})
+	one("login", map[string]string{"outcome": "insecure", "mechanism": "USER", "protocol": "pop3"})
+	one("login", map[string]string{"outcome": "refused", "cause": "bad credentials: a wrong password", "protocol": "pop3s"})
 	one("login", map[string]string{"outcome": "refused", "cause": "bad credentials: no such user"})
 	one("login", map[string]string{"outcome": "accepted", "user": erika.Address})
 	in := one("message_in", nil)
@@ -227,6 +229,32 @@ func TestEventsOfThoseWhoDoNotGetIn(t *testing.T) {
 				}
 			}
 		})
+	}
+	for listener, command := range map[string]string{"pop3": "STLS", "smtp": "STARTTLS", "submission": "STARTTLS"} {
+		for name, spoil := range map[string]func(conn net.Conn){
+			"the certificate is refused": func(conn net.Conn) {
+				_ = tls.Client(conn, &tls.Config{ServerName: "somebody.example"}).Handshake()
+			},
+			"no handshake":       func(conn net.Conn) { _, _ = conn.Write([]byte("NOOP\r\n")) },
+			"the client is gone": func(net.Conn) {},
+		} {
+			t.Run(name+", "+command+" of "+listener, func(t *testing.T) {
+				place := g.Log.Len()
+				conn, err := net.Dial("tcp", g.Address(listener))
+				if err != nil {
+					t.Fatal(err)
+				}
+				c := harness.Over(t, conn)
+				c.Expect("")
+				c.Send("%s", command)
+				c.Expect("")
+				spoil(conn)
+				c.Close()
+				if e := g.Log.Wait(t, place, `"event":"session_end"`); e.Field("reason") != "tls" || e.Field("level") != "info" || e.Field("error") == "" {
+					t.Errorf("told as %s", e.Text)
+				}
+			})
+		}
 	}
 	for _, listener := range []string{"pop3s", "submissions"} {
 		t.Run("the certificate is refused, "+listener, func(t *testing.T) {

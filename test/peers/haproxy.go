@@ -21,6 +21,8 @@ import (
 type Balanced struct {
 	Server  string // host:port
 	Version int    // of the PROXY protocol
+	// Check are further lines of the configuration, about health checks [a check only connects].
+	Check []string
 }
 
 // StartHAProxy starts one in front of servers that speak first, and waits until it
@@ -37,7 +39,11 @@ func StartHAProxy(t *testing.T, servers ...Balanced) []string {
 		if servers[i].Version == 2 {
 			send = "send-proxy-v2"
 		}
-		fmt.Fprintf(&config, "listen l%d\n  bind %s\n  server s %s %s check inter 1s\n", i, addresses[i], servers[i].Server, send)
+		fmt.Fprintf(&config, "listen l%d\n  bind %s\n", i, addresses[i])
+		for _, line := range servers[i].Check {
+			config.WriteString("  " + line + "\n")
+		}
+		fmt.Fprintf(&config, "  server s %s %s check inter 1s\n", servers[i].Server, send)
 	}
 	file := filepath.Join(t.TempDir(), "haproxy.cfg")
 	write(t, file, config.String())
