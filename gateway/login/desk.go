@@ -269,7 +269,8 @@ func (d *Desk) byPassword(ctx context.Context, client Client, attempt *Attempt, 
 func (d *Desk) byStorePassword(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, secret []byte) error {
 	key := store.Name + " " + name.key()
 	life := d.policy.Load().Remember
-	remembers := life > 0 && name.Mailbox == "" && takes(d.describe(ctx, store), backends.CredentialActing)
+	acts := life > 0 && takes(d.describe(ctx, store), backends.CredentialActing)
+	remembers := acts && name.Mailbox == ""
 	if known, ok := d.memory.knowsOwn(key, secret); ok && remembers {
 		err := d.enter(ctx, client, attempt, name, store, backends.Credential{Kind: backends.CredentialActing}, known.check)
 		if !refused(err) {
@@ -277,16 +278,35 @@ func (d *Desk) byStorePassword(ctx context.Context, client Client, attempt *Atte
 		}
 		d.memory.forget(key) // the account or its password is another one, or it has gone
 	}
-	var account backends.Account
-	err := d.enter(ctx, client, attempt, name, store, backends.Credential{Kind: backends.CredentialPassword, Secret: secret},
-		func(a backends.Account) error { account = a; return nil })
-	switch {
-	case err == nil && remembers:
-		d.memory.rememberOwn(store.Name, key, secret, account, life)
-	case err == nil, refused(err): // it may be a new password, of which no more can be remembered
+	verified := false
+	// What the store has said of the password is noted before the maildrop is opened: that can take
+	// long, or fail, while the password is changed.
+	note := func(a backends.Account) error {
+		verified = true
+		if remembers {
+			d.memory.rememberOwn(store.Name, key, secret, a, life)
+		} else { // it may be a new password, of which no more can be remembered
+			d.memory.forget(key)
+		}
+		if acts && !remembers {
+			d.forgetOwn(ctx, attempt, name, store)
+		}
+		return nil
+	}
+	err := d.enter(ctx, client, attempt, name, store, backends.Credential{Kind: backends.CredentialPassword, Secret: secret}, note)
+	if !verified && refused(err) {
 		d.memory.forget(key)
 	}
 	return err
+}
+
+// forgetOwn forgets the own password of whoever has opened somebody else's mailbox, whatever name it
+// was remembered under. The store has told of the mailbox alone.
+func (d *Desk) forgetOwn(ctx context.Context, attempt *Attempt, name Name, store *Store) {
+	own := backends.Credential{Kind: backends.CredentialActing, User: name.String(), Peer: attempt.Peer}
+	if owner, err := store.Backend.Login(ctx, own); err == nil {
+		d.memory.forgetAccount(store.Name, owner.ID)
+	}
 }
 
 // check says whether an account is the one whose password is remembered, with that password.

@@ -298,12 +298,17 @@ func TestChangedPassword(t *testing.T) {
 		}},
 		{"the new one for somebody else's mailbox", "", []step{
 			{"the first time", "alice", "old", nil, "password", true},
-			{"the new one", "alice!info", "new", quietly, "password", true},
+			{"the new one", "alice!info", "new", quietly, "password acting", true},
 			{"the old one", "alice", "old", nil, "password", false},
 		}},
+		{"the new one for somebody else's mailbox, by another name", "", []step{
+			{"the first time", "alice@sakes.example", "old", nil, "password", true},
+			{"the new one", "alice!info", "new", quietly, "password acting", true},
+			{"the old one", "alice@sakes.example", "old", nil, "password", false},
+		}},
 		{"somebody else's mailbox is not remembered", "1", []step{
-			{"the first time", "alice!info", "old", nil, "password", true},
-			{"again", "alice!info", "old", nil, "password", true},
+			{"the first time", "alice!info", "old", nil, "password acting", true},
+			{"again", "alice!info", "old", nil, "password acting", true},
 		}},
 		{"the new one in an exchange that the store conducts", "", []step{
 			{"the first time", "alice", "old", nil, "password", true},
@@ -359,6 +364,63 @@ func TestChangedPassword(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestChangedPasswordThatLetsNobodyIn: the store has taken the new password, and that is enough for
+// the old one to be forgotten, whatever the login has come to behind it: the maildrop was in use, or
+// the mailbox may not be used so.
+func TestChangedPasswordThatLetsNobodyIn(t *testing.T) {
+	for _, kind := range []backends.Kind{backends.InUse, backends.Temporary, backends.Permanent} {
+		t.Run(kind.String(), func(t *testing.T) {
+			w := newWorld(t, password, acting)
+			s := &changing{fakeStore: w.store, password: "old"}
+			w.table[0].Backend = s
+			w.change(func(p *login.Policy) { p.Remember = 5 * time.Minute })
+			if err := w.Password(t.Context(), newClient(), "alice", []byte("old")); err != nil {
+				t.Fatal(err)
+			}
+			s.password = "new"
+			client := &lateClient{newClient(), func() error { return backends.Fail(kind, "behind the account") }}
+			if err := w.Password(t.Context(), client, "alice@sakes.example", []byte("new")); kindOf(err) != kind {
+				t.Fatal(err)
+			}
+			if err := w.Password(t.Context(), newClient(), "alice", []byte("old")); kindOf(err) != backends.BadCredentials {
+				t.Errorf("the old password: %v", err)
+			}
+		})
+	}
+}
+
+// TestChangedPasswordDuringALogin: a login with the old password that takes long to open its maildrop
+// does not make it good again, once the new one was used.
+func TestChangedPasswordDuringALogin(t *testing.T) {
+	w := newWorld(t, password, acting)
+	s := &changing{fakeStore: w.store, password: "old"}
+	w.table[0].Backend = s
+	w.change(func(p *login.Policy) { p.Remember = 5 * time.Minute })
+	slow := &lateClient{newClient(), func() error {
+		s.password = "new"
+		return w.Password(t.Context(), newClient(), "alice", []byte("new"))
+	}}
+	if err := w.Password(t.Context(), slow, "alice", []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Password(t.Context(), newClient(), "alice", []byte("old")); kindOf(err) != backends.BadCredentials {
+		t.Errorf("the old password: %v", err)
+	}
+}
+
+// lateClient is a client whose login goes on after the store has said whose account it is.
+type lateClient struct {
+	*fakeClient
+	late func() error
+}
+
+func (c *lateClient) Enter(ctx context.Context, e login.Entry) error {
+	if err := c.fakeClient.Enter(ctx, e); err != nil {
+		return err
+	}
+	return c.late()
 }
 
 // changing is a store with alice, whose password changes, and info, which she may open.
