@@ -313,18 +313,21 @@ func TestAlarm(t *testing.T) {
 		after  time.Duration
 		copies int // of bob's, whose store took the first one
 	}{
-		"neither, at once":                          {"", time.Minute, 1},
-		"neither, after minutes":                    {"", 6 * time.Minute, 2},
-		"neither, after days":                       {"", 3 * 24 * time.Hour, 2},
-		"Message-ID":                                {"Message-ID: <1@device>\r\n", 3 * 24 * time.Hour, 1},
-		"a folded Message-ID":                       {"message-id:\r\n <1@device>\r\n", 3 * 24 * time.Hour, 1},
-		"an empty Message-ID":                       {"Message-ID: <>\r\n", 6 * time.Minute, 2},
-		"Date":                                      {"Date: Fri, 20 Nov 2026 07:59:58 +0000\r\n", 3 * 24 * time.Hour, 1},
-		"the Date of a clock that stands still":     {"Date: Sat, 1 Jan 2000 00:00:00 +0000\r\n", 6 * time.Minute, 2},
-		"a Date that is none":                       {"Date: now\r\n", 6 * time.Minute, 2},
-		"both fields in the body":                   {"X: y\r\n\r\nMessage-ID: <1@device>\r\nDate: Fri, 20 Nov 2026 07:59:58 +0000\r\n", 6 * time.Minute, 2},
-		"a Message-ID, longer ago than is kept":     {"Message-ID: <1@device>\r\n", 8 * 24 * time.Hour, 2},
-		"a Message-ID, behind the gateway's fields": {"Received: from a\r\n\tby b; Fri, 20 Nov 2026 07:59:59 +0000\r\nMessage-ID: <1@device>\r\n", 24 * time.Hour, 1},
+		"neither, at once":                      {"", time.Minute, 1},
+		"neither, after minutes":                {"", 6 * time.Minute, 2},
+		"neither, after days":                   {"", 3 * 24 * time.Hour, 2},
+		"Message-ID":                            {"Message-ID: <1@device>\r\n", 3 * 24 * time.Hour, 1},
+		"a folded Message-ID":                   {"message-id:\r\n <1@device>\r\n", 3 * 24 * time.Hour, 1},
+		"an empty Message-ID":                   {"Message-ID: <>\r\n", 6 * time.Minute, 2},
+		"Date":                                  {"Date: Fri, 20 Nov 2026 07:59:58 +0000\r\n", 3 * 24 * time.Hour, 1},
+		"the Date of a clock that stands still": {"Date: Sat, 1 Jan 2000 00:00:00 +0000\r\n", 6 * time.Minute, 2},
+		"neither, when a clock that was fast is set":    {"", -24 * time.Hour, 2},
+		"neither, when a clock is set a little":         {"", -time.Minute, 1},
+		"Message-ID, when a clock that was fast is set": {"Message-ID: <1@device>\r\n", -24 * time.Hour, 1},
+		"a Date that is none":                           {"Date: now\r\n", 6 * time.Minute, 2},
+		"both fields in the body":                       {"X: y\r\n\r\nMessage-ID: <1@device>\r\nDate: Fri, 20 Nov 2026 07:59:58 +0000\r\n", 6 * time.Minute, 2},
+		"a Message-ID, longer ago than is kept":         {"Message-ID: <1@device>\r\n", 8 * 24 * time.Hour, 2},
+		"a Message-ID, behind the gateway's fields":     {"Received: from a\r\n\tby b; Fri, 20 Nov 2026 07:59:59 +0000\r\nMessage-ID: <1@device>\r\n", 24 * time.Hour, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGateway(t)

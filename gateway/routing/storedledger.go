@@ -104,11 +104,12 @@ func (l *StoredLedger) Chores() []state.Chore {
 	}}}
 }
 
-// Take implements [Ledger]. Most messages were never seen before: that is one query.
+// Take implements [Ledger]. Most messages were never seen before: that is one query. A first attempt that
+// lies ahead was made before the clock was put back: it says as little of now as an old one.
 func (l *StoredLedger) Take(ctx context.Context, m Message) (*Attempt, error) {
 	attempts, err := l.seen(ctx, m)
 	for _, a := range attempts {
-		if !a.knows(m.Recipients) || l.o.Now().Sub(a.First) > l.o.Brief && !m.unlike(a.First) {
+		if !a.knows(m.Recipients) || l.o.Now().Sub(a.First).Abs() > l.o.Brief && !m.unlike(a.First) {
 			continue
 		}
 		mine, err := l.claim(ctx, a)
