@@ -107,9 +107,10 @@ func (s *Store) fresh(ctx context.Context, c backends.Credential, user string, p
 }
 
 // supersede closes the kept connections of a user's other credentials of the same kind: one that has
-// just been good may be a changed password.
+// just been good may be a changed password. Those in use are not kept when they come back.
 func (p *connections) supersede(user string, kind backends.CredentialKind, proof proof) {
 	p.mu.Lock()
+	p.inUse[user].newest[kind] = proof // the caller has a place
 	var old []*connection
 	for each, c := range p.kept {
 		if c.user == user && c.kind == kind && each != proof {
@@ -140,6 +141,19 @@ var errStoreClosed = errors.New("the store is closed")
 type account struct {
 	places chan struct{} // one token for each
 	refs   int           // who holds a place or waits for one
+	// newest is, of each kind, the credential that was found good last, since somebody has had a place.
+	newest map[backends.CredentialKind]proof
+}
+
+func newAccount(places int) *account {
+	return &account{places: make(chan struct{}, places), newest: make(map[backends.CredentialKind]proof)}
+}
+
+// superseded says whether another credential of the kind was found good since the connection was
+// opened with its own.
+func (a *account) superseded(c *connection) bool {
+	newest, known := a.newest[c.kind]
+	return known && newest != c.proof
 }
 
 // waitForPlace is how long somebody waits for one of the account's connections.
@@ -154,7 +168,7 @@ func (p *connections) reserve(ctx context.Context, user string, proof proof) (*c
 	}
 	a := p.inUse[user]
 	if a == nil {
-		a = &account{places: make(chan struct{}, p.settings.PerAccount)}
+		a = newAccount(p.settings.PerAccount)
 		p.inUse[user] = a
 	}
 	a.refs++
@@ -220,7 +234,7 @@ func (p *connections) release(c *connection, healthy bool) {
 	p.mu.Lock()
 	_, taken := p.kept[c.proof]
 	life := min(time.Duration(p.settings.Keep), time.Duration(p.settings.Age)-time.Since(c.since))
-	keep := healthy && !c.selected && !p.closed && !taken && life > 0
+	keep := healthy && !c.selected && !p.closed && !taken && life > 0 && !p.inUse[c.user].superseded(c)
 	if keep {
 		p.kept[c.proof] = c
 		time.AfterFunc(life, func() { p.expire(c) })

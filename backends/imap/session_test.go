@@ -329,6 +329,22 @@ func TestKeptConnectionsGrowOld(t *testing.T) {
 			t.Errorf("it was given up after %v", age)
 		}
 	})
+	t.Run("by a password that was changed while it was in use", func(t *testing.T) {
+		t.Parallel()
+		f := fakeimap.Start(t, twoMessages())
+		s := storeOf(t, f, map[string]any{"connections": map[string]any{"keep": "1h"}})
+		opened := openInbox(t, s)
+		login(t, s, "new")
+		if err := opened.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range []string{"new", string(password.Secret)} {
+			login(t, s, secret)
+		}
+		if got := f.Heard("AUTHENTICATE"); len(got) != 3 {
+			t.Errorf("it logged in %d times, and not with the old password again", len(got))
+		}
+	})
 	t.Run("by a changed password", func(t *testing.T) {
 		t.Parallel()
 		f := fakeimap.Start(t, twoMessages())
