@@ -74,6 +74,36 @@ func TestRefusalsTakeTheSameTime(t *testing.T) {
 	}
 }
 
+// stuckLedger is a ledger whose database has stopped answering since the message was begun.
+type stuckLedger struct{}
+
+func (stuckLedger) Take(_ context.Context, m routing.Message) (*routing.Attempt, error) {
+	return &routing.Attempt{Fingerprint: m.Fingerprint, Key: "key"}, nil
+}
+
+func (stuckLedger) Put(ctx context.Context, _ *routing.Attempt) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestNoReplyWaitsForTheLedger: the client is told what became of its message, before it gives up
+// waiting (RFC 5321 §4.5.3.2.6: 10 minutes) and sends it again.
+func TestNoReplyWaitsForTheLedger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, func(g *gateway) { g.options.Ledger = stuckLedger{} })
+		began := time.Now()
+		if got := send(t, g.mx(), "ann@far.example", []string{"bob@sakes.example"}, letter); got != "250" {
+			t.Errorf("got %s", got)
+		}
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("the reply took %v", took)
+		}
+		if !strings.Contains(g.log.String(), "the ledger cannot remember") {
+			t.Error("nothing in the log")
+		}
+	})
+}
+
 // refusal is how long a server takes to say 535 to a command.
 func refusal(t *testing.T, server *smtp.Server, command string) time.Duration {
 	t.Helper()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -152,10 +153,15 @@ func (t *transaction) begin(ctx context.Context, trace string, h *held, account 
 	}, nil
 }
 
-// finish gives the attempt back. A ledger that fails costs a duplicate, at worst; the client is told
-// what became of the message in any case.
+// finishMost is how long the reply to a message waits for the ledger.
+const finishMost = 15 * time.Second
+
+// finish gives the attempt back, also when the client has gone. A ledger that fails, or does not
+// answer, costs a duplicate, at worst; the client is told what became of the message in any case.
 func (t *transaction) finish(ctx context.Context, p *parcel) {
-	if e := t.o.Ledger.Put(context.WithoutCancel(ctx), p.attempt); e != nil {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishMost)
+	defer cancel()
+	if e := t.o.Ledger.Put(ctx, p.attempt); e != nil {
 		p.log.Error().Err(e).Msg("the ledger cannot remember an unfinished delivery")
 	}
 }
