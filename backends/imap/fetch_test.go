@@ -107,6 +107,90 @@ func TestMessageEnds(t *testing.T) {
 	}
 }
 
+// TestPartsThatAreIgnored: a server that gives the whole message whatever part it is asked for can be
+// read, as long as messages are not too long for that.
+func TestPartsThatAreIgnored(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"BODY[]", "BODY[]<0>"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			lengths := []int{100, 32767, 32768, 32769, 100_000, 32768 + 262144, 32768 + 262144 + 1, 700_000, 4 << 20}
+			f := &fakeimap.Server{Whole: name}
+			for i, length := range lengths {
+				f.Messages = append(f.Messages, fakeimap.Message{UID: i + 1, Content: letterOf(length)})
+			}
+			f.Messages = append(f.Messages, fakeimap.Message{UID: 50, Content: letterOf(4<<20) + "x\r\n"})
+			f = fakeimap.Start(t, f)
+			d := openInbox(t, storeOf(t, f, nil))
+			list(t, d)
+			for i, length := range lengths {
+				got, err := fetchSized(t, d, backends.MessageID(fmt.Sprintf("7.%d", i+1)))
+				if want := f.Messages[i].Content; got != want || err != nil {
+					t.Errorf("of %d octets %d came (%v)", length, len(got), err)
+				}
+			}
+			if n := f.Accepted(); n != 1 {
+				t.Errorf("it took %d connections", n)
+			}
+			asked := len(f.Heard("UID FETCH 8 (UID BODY"))
+			if got, err := fetchSized(t, d, "7.8"); got != letterOf(700_000) || err != nil {
+				t.Errorf("of 700000 octets %d came (%v)", len(got), err)
+			}
+			if n := len(f.Heard("UID FETCH 8 (UID BODY")) - asked; n != 1 {
+				t.Errorf("once it is known, a message is sent %d times", n)
+			}
+			if got, err := fetchSized(t, d, "7.50"); err == nil {
+				t.Errorf("a message that is too long for that gives %d octets", len(got))
+			}
+			if got, err := fetchSized(t, d, "7.1"); got != letterOf(100) || err != nil {
+				t.Errorf("its neighbour gives %d octets (%v)", len(got), err)
+			}
+		})
+	}
+}
+
+// TestWholeThatIsNot: a literal that is longer than the part is the whole message only where it has the
+// size that was listed, and that the server says again.
+func TestWholeThatIsNot(t *testing.T) {
+	t.Parallel()
+	announced := func(octets int) fakeimap.Rule {
+		return fakeimap.Rule{Command: `^UID FETCH 4 \(UID BODY`, Make: func(tag, _, _ string) string {
+			return fmt.Sprintf("* 2 FETCH (UID 4 BODY[] {%d}\r\n%s)\r\n%s OK done\r\n", octets, letterOf(100_000), tag)
+		}}
+	}
+	for name, tt := range map[string]struct {
+		size  string // as listed
+		rules []fakeimap.Rule
+	}{
+		"shorter than listed":            {size: "100002"},
+		"longer than listed":             {size: "99998"},
+		"no size was listed":             {size: "-"},
+		"another size when asked again":  {rules: []fakeimap.Rule{on("UID FETCH 4 (UID RFC822.SIZE)", "* 2 FETCH (UID 4 RFC822.SIZE 99998)\nTAG OK done\n")}},
+		"no size when asked again":       {rules: []fakeimap.Rule{on("UID FETCH 4 (UID RFC822.SIZE)", "TAG OK done\n")}},
+		"a refusal when asked again":     {rules: []fakeimap.Rule{on("UID FETCH 4 (UID RFC822.SIZE)", "TAG NO not now\n")}},
+		"announced as listed, and short": {size: "100060", rules: []fakeimap.Rule{announced(100_060)}},
+		"announced as listed, and long":  {size: "99940", rules: []fakeimap.Rule{announced(99_940)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := twoMessages()
+			f.Messages[1] = fakeimap.Message{UID: 4, Content: letterOf(100_000), Size: tt.size}
+			f.Whole, f.On = "BODY[]", tt.rules
+			f = fakeimap.Start(t, f)
+			d := openInbox(t, storeOf(t, f, map[string]any{"timeout": "1s"}))
+			list(t, d)
+			for range 2 {
+				if got, err := fetch(t, d, "7.4"); err == nil {
+					t.Errorf("it gives %d octets", len(got))
+				}
+			}
+			if got, err := fetch(t, d, "7.1"); got != one || err != nil {
+				t.Errorf("the other is %q (%v)", got, err)
+			}
+		})
+	}
+}
+
 // TestCut: a message of which much less comes than the server said is cut, each by itself: what
 // became of others, or was read ahead before, lets none pass.
 func TestCut(t *testing.T) {
@@ -125,6 +209,7 @@ func TestCut(t *testing.T) {
 		"the beginning of a long":   {cut(9, 4_000_000, 1_500_000), true},
 		"less than 1 KiB missing":   {cut(9, 10_000, 9_000), false},
 		"less than 1 % missing":     {cut(9, 2_000_000, 1_985_000), false},
+		"4 GiB missing":             {cut(9, 1<<32+10_000, 10_000), true},
 		"more than the server said": {cut(9, 1000, 5000), false},
 	} {
 		t.Run(name, func(t *testing.T) {

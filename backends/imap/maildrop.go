@@ -33,6 +33,7 @@ type maildrop struct {
 	reconnections int
 	fruitless     atomic.Int32 // reconnections since a message came
 	partMost      atomic.Int64 // the longest part that the server gives; 0: any
+	partsIgnored  atomic.Bool  // the server gives whole messages in place of parts
 
 	mu         sync.Mutex
 	sizes      map[imap.UID]int64 // RFC822.SIZE, as listed

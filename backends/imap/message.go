@@ -136,8 +136,10 @@ func (r *parts) take(octets []byte, asked int64) {
 		r.shorter = 0
 	}
 	switch length := int64(len(octets)); {
-	case length > asked: // another's answer to the same question
-		r.ahead, r.asked = nil, r.got
+	case length > asked: // another's answer to the same question, or the whole message
+		if r.ahead, r.asked = nil, r.got; r.whole() {
+			r.finish()
+		}
 	case length == asked:
 	case r.whole():
 		r.finish()
@@ -226,7 +228,7 @@ func (r *parts) askAhead() {
 	if length := r.maildrop.partMost.Load(); length > 0 {
 		most = int(min(partsAheadMost, partsAhead*partSize/length))
 	}
-	if r.shorter > 0 || r.short >= shortPartsMost {
+	if r.shorter > 0 || r.short >= shortPartsMost || r.maildrop.partsIgnored.Load() {
 		most = 1
 	}
 	for len(r.ahead) == 0 || len(r.ahead) < most && r.asked < r.size {

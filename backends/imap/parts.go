@@ -34,6 +34,10 @@ func partLength(offset int64) int64 {
 // partMost is the longest part that is asked for.
 const partMost = partSize + 1
 
+// wholeMost is the longest message that is taken whole from a server that ignores which part it is
+// asked for.
+const wholeMost = 4 << 20
+
 // place names a part of a message.
 type place struct {
 	uid    imap.UID
@@ -95,7 +99,7 @@ func (m *maildrop) fetchPart(at place, length int64) *part {
 // the message counts as gone.
 func (m *maildrop) ask(p *part) (found bool, err error) {
 	for range 2 {
-		if found, err = m.receive(p.conn, p.at, p.length); err != nil || !m.stillWaits(p) {
+		if found, err = m.receive(p.conn, p.at, p.length); err != nil || !m.stillWaits(p) || m.partsIgnored.Load() {
 			break
 		}
 	}
@@ -188,6 +192,7 @@ func (m *maildrop) forget(at place, i int) {
 type piece struct {
 	at     place
 	octets []byte
+	whole  bool // more than was asked for: the message, if the server says its size again
 }
 
 // piecesMost is how many pieces an answer about one part may have.
@@ -219,6 +224,9 @@ func (m *maildrop) receive(conn *connection, at place, length int64) (found bool
 	if err := m.replaced(); err != nil {
 		return false, err
 	}
+	if err := m.areWhole(conn.client, at.uid, pieces); err != nil {
+		return false, err
+	}
 	m.fruitless.Store(0)
 	for _, got := range pieces {
 		found = found || got.at == at
@@ -242,7 +250,11 @@ func (m *maildrop) readPieces(c *client, message *imapclient.FetchMessageData, a
 			}
 			got := piece{at: place{at.uid, offsetOf(item, at)}}
 			if item.Literal != nil { // NIL, as some servers say of a part beyond the end, is nothing
-				if got.octets, err = c.readLiteral(item.Literal, m.longest(got.at, at, length)); err != nil {
+				most := m.longest(got.at, at, length)
+				if got.whole = item.Literal.Size() > most && m.mayBeWhole(got.at, item.Literal.Size()); got.whole {
+					most = wholeMost
+				}
+				if got.octets, err = c.readLiteral(item.Literal, most); err != nil {
 					return nil, err
 				}
 			}
@@ -253,6 +265,49 @@ func (m *maildrop) readPieces(c *client, message *imapclient.FetchMessageData, a
 		pieces[i].at.uid = uid
 	}
 	return pieces, nil
+}
+
+// mayBeWhole says whether a literal in place of a part can be the whole message, as servers give it that
+// ignore which part they are asked for: it has the size that was listed.
+func (m *maildrop) mayBeWhole(at place, octets int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return at.offset == 0 && octets <= wholeMost && octets == m.sizes[at.uid]
+}
+
+// areWhole asks anew for the size of a message that came whole in place of a part. Another size, or
+// none, says that the literal was no message, and the server is not listened to any longer.
+func (m *maildrop) areWhole(c *client, uid imap.UID, pieces []piece) error {
+	for _, got := range pieces {
+		if !got.whole {
+			continue
+		}
+		size, err := sizeOf(c, uid)
+		if err != nil || got.at.uid != uid || size != int64(len(got.octets)) {
+			err = fmt.Errorf("the server sent %d octets of message %d in place of a part, and says that it has %d: %w off", len(got.octets), uid, size, errBroken)
+			c.end(err)
+			return backends.Fail(backends.Temporary, "fetch: %w", err)
+		}
+		m.partsIgnored.Store(true)
+		return nil // the others are the same message
+	}
+	return nil
+}
+
+// sizeOf asks for a message's RFC822.SIZE; -1: the server does not say it.
+func sizeOf(c *client, uid imap.UID) (size int64, err error) {
+	command := c.Fetch(imap.UIDSetNum(uid), &imap.FetchOptions{UID: true, RFC822Size: true})
+	size = -1
+	for message := command.Next(); message != nil; message = command.Next() {
+		one, err := c.readListed(message)
+		if err != nil {
+			return -1, err // see errBroken
+		}
+		if one.uid == uid && one.sized {
+			size = one.entry.Size
+		}
+	}
+	return size, command.Close()
 }
 
 // longest is how many octets a part has been asked for, by the command for the part at and by those

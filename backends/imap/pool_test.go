@@ -125,6 +125,43 @@ func TestExpungeRefused(t *testing.T) {
 	}
 }
 
+// TestNotSearched: where UID SEARCH is refused after an EXPUNGE, what is left is found out in another
+// way, and what was removed is told as removed. Where nothing can be found out, no mark is left.
+func TestNotSearched(t *testing.T) {
+	t.Parallel()
+	search, look := on("UID SEARCH", "TAG NO not now\n"), on("UID FETCH 4,6 (UID RFC822.SIZE)", "TAG NO not now\n")
+	ineffective := on("UID EXPUNGE", "TAG ok without an effect\n")
+	for name, tt := range map[string]struct {
+		rules    []fakeimap.Rule
+		disposal backends.Disposal
+		removed  bool
+		left     int
+	}{
+		"removed":              {[]fakeimap.Rule{search}, backends.DisposalRemove, true, 3},
+		"moved":                {[]fakeimap.Rule{search}, backends.DisposalTrash, true, 3},
+		"BAD":                  {[]fakeimap.Rule{on("UID SEARCH", "TAG BAD what\n")}, backends.DisposalRemove, true, 3},
+		"not removed":          {[]fakeimap.Rule{search, ineffective}, backends.DisposalRemove, false, 5},
+		"nothing can be known": {[]fakeimap.Rule{search, look, ineffective}, backends.DisposalRemove, false, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := fakeimap.Start(t, fiveMessages())
+			s := storeOf(t, f, nil)
+			d := openInbox(t, s)
+			list(t, d)
+			f.Set(tt.rules...)
+			removals, err := d.Remove(t.Context(), []backends.MessageID{"7.4", "7.6"}, tt.disposal)
+			if said := err == nil && removals[0].Failure == nil && removals[1].Failure == nil; said != tt.removed {
+				t.Errorf("it is told as %v (%v)", removals, err)
+			}
+			_ = d.Close()
+			if listed := len(list(t, openInbox(t, s))); listed != tt.left {
+				t.Errorf("%d messages are listed, not %d", listed, tt.left)
+			}
+		})
+	}
+}
+
 // TestRemovalIsLost: a connection that ends in the middle of a removal leaves no message that is
 // there, marked, and in no list.
 func TestRemovalIsLost(t *testing.T) {

@@ -102,7 +102,10 @@ func (m *maildrop) expunge(set imap.UIDSet) (imap.UIDSet, error) {
 		if err == nil && len(left) > 0 {
 			err = m.unmark(left)
 		}
-		return left, err
+		if !isRefusal(err) {
+			return left, err
+		}
+		errExpunge = err
 	}
 	// What was not removed is marked, and would be in no list any more.
 	if err := m.unmark(set); err != nil {
@@ -128,14 +131,26 @@ func deleted() *imap.StoreFlags {
 	return &imap.StoreFlags{Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{imap.FlagDeleted}}
 }
 
-func (m *maildrop) remaining(set imap.UIDSet) (imap.UIDSet, error) {
-	found, err := m.conn.client.UIDSearch(&imap.SearchCriteria{UID: []imap.UIDSet{set}}, nil).Wait()
-	if err != nil {
+// remaining asks which messages of a set are still there. A server that refuses to search (RFC 9051
+// §6.4.4) is asked for the messages themselves: what was removed must not be told as there.
+func (m *maildrop) remaining(set imap.UIDSet) (left imap.UIDSet, err error) {
+	client := m.conn.client
+	found, err := client.UIDSearch(&imap.SearchCriteria{UID: []imap.UIDSet{set}}, nil).Wait()
+	if err == nil {
+		left.AddNum(found.AllUIDs()...)
+		return left, nil
+	}
+	if !isRefusal(err) {
 		return nil, err
 	}
-	var left imap.UIDSet
-	left.AddNum(found.AllUIDs()...)
-	return left, nil
+	// The size is asked for because a response without one is taken for news of flags.
+	messages, err := client.Fetch(set, &imap.FetchOptions{UID: true, RFC822Size: true}).Collect()
+	for _, message := range messages {
+		if set.Contains(message.UID) {
+			left.AddNum(message.UID)
+		}
+	}
+	return left, err
 }
 
 // special is the folder that is marked with an attribute (RFC 6154), unless a setting names one.

@@ -25,6 +25,7 @@ type Server struct {
 	// On are tried in their order, before what the server does otherwise.
 	On []Rule
 
+	Whole      string // what a partial FETCH gets is the whole message: "BODY[]" or "BODY[]<0>", as it is called; empty: not so
 	PartMost   int    // how many octets a partial FETCH gets at the most; 0: what was asked for
 	PastEnd    string // what a part gets that begins at the message's end or behind it, see Message.Body; empty: an empty literal; NO or BAD: that refusal
 	SizeOff    int64  // added to each RFC822.SIZE

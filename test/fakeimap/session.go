@@ -230,7 +230,9 @@ func (s *session) content(m Message, found []string) (item, refused string) {
 		text = header(text, found[1])
 	}
 	body := m.Body
-	if found[2] != "" {
+	if found[2] != "" && found[1] == "" && s.Whole != "" {
+		name = s.Whole
+	} else if found[2] != "" {
 		offset, _ := strconv.Atoi(found[2])
 		length, _ := strconv.Atoi(found[3])
 		if s.PartMost > 0 {
