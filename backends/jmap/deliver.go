@@ -205,7 +205,7 @@ func (s *Store) deliverTo(ctx context.Context, c backends.Credential, d backends
 	if err != nil {
 		return err
 	}
-	if _, err = session.importBlob(ctx, blob, inbox); isMethodError(err, "alreadyExists") {
+	if _, err = session.importBlob(ctx, kept, blob, inbox); isMethodError(err, "alreadyExists") {
 		return nil // the key is in it, so it is this delivery that is there
 	} else if err != nil {
 		return uncertain(err)
@@ -268,8 +268,27 @@ func (s *session) uploadOnce(ctx context.Context, e exchange, watch *watch) (blo
 	return got.BlobID, nil
 }
 
-// importBlob makes a message of a blob (RFC 8621 §4.8), and returns its id.
-func (s *session) importBlob(ctx context.Context, blob, box string, keywords ...string) (string, error) {
+// importBlob makes a message of an uploaded blob (RFC 8621 §4.8), and returns its id.
+//
+// QUIRK: Where an import and an upload of the same account would wait for each other's locks, Cyrus
+// fails: the import with serverFail, or the upload without a word, and then the blob is not found.
+// Nothing is created (RFC 8620 §3.6.2, §5.3), so it is asked for again; a message that is there
+// nevertheless has alreadyExists.
+func (s *session) importBlob(ctx context.Context, kept *remote.Kept, blob, box string, keywords ...string) (id string, err error) {
+	err = again(ctx, func() (bool, error) {
+		id, err = s.importOnce(ctx, blob, box, keywords)
+		var refused methodError
+		if !errors.As(err, &refused) || !refused.blobMissing() {
+			return isMethodError(err, "serverFail"), err
+		}
+		newer, failed := s.upload(ctx, kept)
+		blob = newer
+		return failed == nil, err
+	})
+	return id, err
+}
+
+func (s *session) importOnce(ctx context.Context, blob, box string, keywords []string) (string, error) {
 	set := make(map[string]bool)
 	for _, k := range keywords {
 		set[k] = true

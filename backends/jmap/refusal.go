@@ -2,6 +2,7 @@ package jmap
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -72,6 +73,11 @@ func (e methodError) importing() *backends.Failure {
 		return backends.Fail(backends.Temporary, "import: %w", e)
 	}
 	return e.failure("import")
+}
+
+// blobMissing says of a refused import whether it is because of the blob (RFC 8621 §4.8).
+func (e methodError) blobMissing() bool {
+	return e.Type == "blobNotFound" || e.Type == "invalidProperties" && slices.Contains(e.Properties, "blobId")
 }
 
 // failure is that of a recipient who does not get the message, for good.

@@ -88,6 +88,79 @@ func TestRefusedImports(t *testing.T) {
 	}
 }
 
+// TestImportsThatPass: an import that a server fails at for a moment is asked for again by itself,
+// some times, whether the message is delivered or to be sent: nothing was created (RFC 8620 §3.6.2,
+// §5.3), and a message that is there nevertheless is not made twice.
+func TestImportsThatPass(t *testing.T) {
+	refused := func(e map[string]any) func() (any, bool) {
+		return func() (any, bool) { return map[string]any{"notCreated": map[string]any{"m": e}}, true }
+	}
+	for name, c := range map[string]struct {
+		answer  func() (any, bool)
+		created bool // by the first attempt, whatever it says
+		fails   int  // attempts that fail
+		most    int  // attempts
+		want    backends.Kind
+	}{
+		"the object":                   {refused(map[string]any{"type": "serverFail", "description": "System I/O error"}), false, 3, 4, 0},
+		"the method":                   {func() (any, bool) { return map[string]any{"type": "serverFail"}, false }, false, 3, 4, 0},
+		"the blob is lost":             {refused(map[string]any{"type": "invalidProperties", "properties": []string{"blobId"}}), false, 3, 4, 0},
+		"it is there nevertheless":     {refused(map[string]any{"type": "serverFail"}), true, 1, 2, 0},
+		"each time":                    {refused(map[string]any{"type": "serverFail"}), false, 1000, 8, backends.Temporary},
+		"for a reason that stays":      {refused(map[string]any{"type": "overQuota"}), false, 1, 1, backends.OverQuota},
+		"a property that is not right": {refused(map[string]any{"type": "invalidProperties", "properties": []string{"mailboxIds"}}), false, 1, 1, backends.Temporary},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, way := range []string{"delivered", "sent"} {
+				o, asked := startOutbox(t), 0
+				importing := o.methods["Email/import"]
+				o.methods["Email/import"] = func(arguments map[string]any) (any, bool) {
+					o.mu.Lock()
+					asked++
+					fails := asked <= c.fails || o.blob == ""
+					if fails && name == "the blob is lost" {
+						o.blob = ""
+					}
+					o.mu.Unlock()
+					if !fails || c.created && asked == 1 {
+						answer, good := importing(arguments)
+						if !fails {
+							return answer, good
+						}
+					}
+					return c.answer()
+				}
+				s := o.store(t, map[string]any{"submission": true, "delivery": map[string]any{"accounts": map[string]string{user: secret}}})
+				d := backends.Delivery{Key: "k", ReversePath: user, Recipients: []string{user}}
+				var verdicts []backends.Verdict
+				var err error
+				if way == "sent" {
+					verdicts, err = s.Send(t.Context(), ada(), d, strings.NewReader(letter("x")))
+				} else {
+					verdicts, err = s.Deliver(t.Context(), d, strings.NewReader(letter("x")))
+				}
+				var failure *backends.Failure
+				if err != nil {
+					failure = backends.AsFailure(err) // a message that cannot be imported is sent to nobody
+				} else {
+					failure = verdicts[0].Failure
+				}
+				if kindOf(failure) != c.want {
+					t.Errorf("%s: %+v, %v", way, verdicts, err)
+				}
+				copies := 0
+				if c.want == 0 {
+					copies = 1
+				}
+				if asked > c.most || len(o.drafts) != copies {
+					t.Errorf("%s: asked for %d times, and %d messages are there", way, asked, len(o.drafts))
+				}
+			}
+		})
+	}
+}
+
 // TestTooManyRecipients: the recipients whom a server does not take together go in further
 // submissions, and each has one copy (RFC 8621 §7.5, RFC 5321 §4.5.3.1.10).
 func TestTooManyRecipients(t *testing.T) {
