@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/plugins/host/filelock"
 )
 
 // stateLock keeps a second gateway out of a state folder. The system lets go of it when the
@@ -22,7 +23,7 @@ func lockState(folder string) (*stateLock, error) {
 	if err := state.Inherit(name); err != nil {
 		return nil, errors.Join(fmt.Errorf("the state folder: %w", err), f.Close())
 	}
-	if err := lockFile(f); err != nil {
+	if err := filelock.Try(f); err != nil {
 		_ = f.Close() // nothing was written
 		return nil, fmt.Errorf("another gateway uses the state folder %s: %w", folder, err)
 	}

@@ -7,9 +7,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/dipylon/dipylon/test/owners"
 )
 
 // TestRootMakesNothingThatTheServiceCannotUse: the README has root add the first accounts, ask
@@ -68,21 +69,7 @@ stores:
 					t.Fatalf("%v: %v\n%s", args, err, out)
 				}
 			}
-			seen := 0
-			err = filepath.WalkDir(home, func(path string, _ os.DirEntry, err error) error {
-				if err != nil {
-					return err
-				}
-				seen++
-				info, err := os.Lstat(path)
-				if err == nil && int(info.Sys().(*syscall.Stat_t).Uid) != owner {
-					t.Errorf("%s belongs to %d", path, info.Sys().(*syscall.Stat_t).Uid)
-				}
-				return err
-			})
-			if err != nil || seen < 3 {
-				t.Errorf("%d files, %v", seen, err)
-			}
+			owners.Check(t, home, owner, 3)
 		})
 	}
 }

@@ -5,11 +5,12 @@ package state
 import (
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/test/owners"
 )
 
 // TestRootMakesNothingOfItsOwn: what an administrator's command makes before the gateway's first start
@@ -31,24 +32,7 @@ func TestRootMakesNothingOfItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	check := func() {
-		t.Helper()
-		seen := 0
-		err := filepath.WalkDir(home, func(path string, _ os.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			seen++
-			info, err := os.Lstat(path)
-			if err == nil && int(info.Sys().(*syscall.Stat_t).Uid) != owner {
-				t.Errorf("%s belongs to %d", path, info.Sys().(*syscall.Stat_t).Uid)
-			}
-			return err
-		})
-		if err != nil || seen < 4 {
-			t.Errorf("%d files, %v", seen, err)
-		}
-	}
+	check := func() { t.Helper(); owners.Check(t, home, owner, 4) }
 	check() // the files beside the database, too
 	if err := db.Close(); err != nil {
 		t.Fatal(err)

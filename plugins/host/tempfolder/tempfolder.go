@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"sync"
 	"time"
+
+	"github.com/dipylon/dipylon/plugins/host/filelock"
 )
 
 const (
@@ -40,7 +42,7 @@ func New(root, name string) (*Folder, error) {
 	if root == "" {
 		root = os.TempDir()
 	}
-	sweep(root)
+	Sweep(root)
 	if name != "" {
 		name += "-"
 	}
@@ -61,7 +63,7 @@ func lockIn(folder string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := tryLock(f); err != nil {
+	if err := filelock.Try(f); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", fresh, err), f.Close())
 	}
 	if err := os.Rename(fresh, filepath.Join(folder, lockName)); err != nil {
@@ -79,9 +81,13 @@ func (f *Folder) Remove() error {
 	return f.err
 }
 
-// sweep removes the folders that nobody has any more. What cannot be removed stays: it may be another
-// user's.
-func sweep(root string) {
+// Sweep removes the folders in root that nobody has any more. What cannot be removed stays: it may be
+// another user's.
+func Sweep(root string) {
+	around, err := os.Stat(root)
+	if err != nil {
+		return
+	}
 	entries, err := os.ReadDir(root)
 	if err != nil {
 		return
@@ -91,7 +97,7 @@ func sweep(root string) {
 			continue
 		}
 		info, err := e.Info()
-		if err == nil && mine(info) {
+		if err == nil && mine(around, info) {
 			sweepFolder(filepath.Join(root, e.Name()), time.Since(info.ModTime()))
 		}
 	}
@@ -114,7 +120,7 @@ func sweepFolder(folder string, age time.Duration) {
 	if err != nil {
 		return
 	}
-	err = tryLock(f)
+	err = filelock.Try(f)
 	_ = f.Close()
 	if err == nil {
 		_ = os.RemoveAll(folder)

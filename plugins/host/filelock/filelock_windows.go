@@ -1,4 +1,4 @@
-package main
+package filelock
 
 import (
 	"os"
@@ -6,8 +6,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lockFile locks a file for this process, or fails at once where another one has it.
-func lockFile(f *os.File) error {
+func try(f *os.File) error {
 	return windows.LockFileEx(windows.Handle(f.Fd()),
 		windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &windows.Overlapped{})
 }
