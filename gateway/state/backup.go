@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/dipylon/dipylon/plugins/host/tempfolder"
 )
 
 // ErrNotCopied says that the database is not copied from here: PostgreSQL has its own ways.
@@ -30,11 +32,15 @@ func Backup(ctx context.Context, o Options, file string) (err error) {
 		return fmt.Errorf("the file %s: %w", file, fs.ErrExist)
 	}
 	// It is made beside its place, for its owner alone.
-	part, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".part-*")
+	folder, err := tempfolder.New(filepath.Dir(file), "backup")
 	if err != nil {
 		return fmt.Errorf("the backup: %w", err)
 	}
-	defer os.Remove(part.Name()) //nolint:errcheck // after the link it is one name too many
+	defer folder.Remove() //nolint:errcheck // the next backup there sweeps it
+	part, err := os.OpenFile(filepath.Join(folder.Path, FileName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("the backup: %w", err)
+	}
 	err = errors.Join(copyInto(ctx, from, part.Name()), part.Sync(), part.Close())
 	if err == nil {
 		err = os.Link(part.Name(), file) // unlike a renaming it replaces nothing

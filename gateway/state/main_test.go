@@ -16,6 +16,10 @@ func TestMain(m *testing.M) {
 		child(os.Args[2], os.Args[3:])
 		return
 	}
+	if len(os.Args) > 3 && os.Args[1] == copyMark {
+		copyingChild(os.Args[2:])
+		return
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		peers.EndPostgres()
 		os.Exit(code)

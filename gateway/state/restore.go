@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"github.com/dipylon/dipylon/plugins/host/tempfolder"
 )
 
 // Restore puts a backup in a database's place, which nobody may be using. The backup is looked at
@@ -23,20 +25,21 @@ func Restore(ctx context.Context, o Options, file string, now time.Time) (kept s
 	if err := MakeFolder(o.Folder); err != nil {
 		return "", fmt.Errorf("the state folder: %w", err)
 	}
-	part, err := copyOf(file, o.Folder)
+	folder, err := tempfolder.New(o.Folder, "restore")
 	if err != nil {
 		return "", fmt.Errorf("the backup: %w", err)
 	}
-	defer os.Remove(part) //nolint:errcheck // after the renaming there is no such file
+	defer folder.Remove() //nolint:errcheck // the next one, or the gateway's start, sweeps it
+	part, err := copyOf(file, folder.Path)
+	if err != nil {
+		return "", fmt.Errorf("the backup: %w", err)
+	}
 	report, err := inspectSQLite(ctx, part)
 	if err != nil {
 		return "", fmt.Errorf("the backup: %w", err)
 	}
 	if len(report.Problems) > 0 {
 		return "", &Unusable{What: file + " is no good backup", Err: errors.New(report.Problems[0]), Do: "take another one; nothing was changed"}
-	}
-	for _, extra := range beside(part) {
-		_ = os.Remove(extra) // of the look at it; a copy has none
 	}
 	if kept, err = setAside(to, to+".before-"+now.UTC().Format("20060102T150405Z")); err != nil {
 		return "", err
@@ -47,22 +50,28 @@ func Restore(ctx context.Context, o Options, file string, now time.Time) (kept s
 	return kept, nil
 }
 
-// copyOf copies a file into a folder, on stable storage, for its owner alone.
+// copyOf copies a file into a folder of its own, on stable storage, for its owner alone. The folder is then
+// the state folder's owner's, too, who sweeps it if this process is killed.
 func copyOf(file, folder string) (part string, err error) {
 	from, err := os.Open(file)
 	if err != nil {
 		return "", err
 	}
 	defer from.Close()
-	to, err := os.CreateTemp(folder, FileName+".restore-*")
+	part = filepath.Join(folder, FileName)
+	to, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return "", err
 	}
-	_, err = io.Copy(to, from)
-	if err = errors.Join(err, to.Sync(), to.Close(), Inherit(to.Name())); err != nil {
-		return "", errors.Join(err, os.Remove(to.Name()))
+	entries, err := os.ReadDir(folder)
+	err = errors.Join(err, Inherit(folder))
+	for _, e := range entries {
+		err = errors.Join(err, Inherit(filepath.Join(folder, e.Name())))
 	}
-	return to.Name(), nil
+	if err == nil {
+		_, err = io.Copy(to, from)
+	}
+	return part, errors.Join(err, to.Sync(), to.Close())
 }
 
 // setAside renames a database and the files beside it, the database last: what is beside a database

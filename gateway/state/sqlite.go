@@ -15,6 +15,8 @@ import (
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/dipylon/dipylon/plugins/host/tempfolder"
 )
 
 const (
@@ -33,6 +35,7 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if err := MakeFolder(o.Folder); err != nil {
 		return nil, fmt.Errorf("the state folder: %w", err)
 	}
+	tempfolder.Sweep(o.Folder) // what a killed restore has left
 	file := filepath.Join(o.Folder, FileName)
 	if err := create(file); err != nil {
 		return nil, err
