@@ -5,15 +5,23 @@ package e2e
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/dipylon/dipylon/test/harness"
 )
 
-func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+func TestMain(m *testing.M) {
+	// Gateways, plugins and their clients wait more than they work: more tests than there are
+	// processors run at a time. Those that measure time or memory are not among them.
+	flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+	os.Exit(harness.Main(m))
+}
 
 // login opens a maildrop over TLS.
 func login(t *testing.T, g *harness.Gateway, user harness.User) *harness.POP3 {

@@ -154,6 +154,7 @@ func pluginOf(t *testing.T, g *harness.Gateway, store string) int {
 // TestPluginDiesInDelivery (I1): kill -9 of a plugin while it writes a message. The client is
 // told to try again, or the gateway has done so itself; either way what is told is true.
 func TestPluginDiesInDelivery(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{})
 	user := g.AddUser(t, "erika")
 	s := mx(t, g)
@@ -206,6 +207,7 @@ func largest(folder string) (most int64) {
 // TestGatewayDies: kill -9 of the gateway leaves no plugin behind, loses nothing that was
 // acknowledged, and does not keep the next start from anything.
 func TestGatewayDies(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{})
 	user := g.AddUser(t, "erika")
 	deliver(t, g, user, simple("one"))
@@ -233,6 +235,7 @@ func TestGatewayDies(t *testing.T) {
 // TestReloadSwapsPlugin: SIGHUP with another plugin command. The session that is open ends on
 // the process it began on, new ones begin on the new process, and no login is refused meanwhile.
 func TestReloadSwapsPlugin(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{})
 	user, other := g.AddUser(t, "erika"), g.AddUser(t, "max")
 	deliver(t, g, user, simple("one"), simple("two"))
@@ -305,6 +308,7 @@ func loginLoop(t *testing.T, g *harness.Gateway, user harness.User, stop <-chan 
 // TestBrokenReload: a configuration that is wrong is refused as a whole, and the gateway goes on
 // with what it had.
 func TestBrokenReload(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{})
 	user := g.AddUser(t, "erika")
 	before := g.Plugin(t)
@@ -421,6 +425,7 @@ func TestSlowPlugin(t *testing.T) {
 
 // TestLyingPlugin (I10): a plugin's text reaches the client as one safe line.
 func TestLyingPlugin(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{Stores: storeOf(t, "liar")})
 	c := harness.Dial(t, g.Address("pop3s"), g.Authority.Client())
 	c.Expect("+OK")

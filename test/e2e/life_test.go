@@ -220,6 +220,7 @@ func sized(n int, size int64) []byte {
 // TestThrottledLogins: guessing is slow, and the answers do not tell a user who exists from one
 // who does not; the owner of the account gets in all the same from a connection of its own.
 func TestThrottledLogins(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{})
 	user := g.AddUser(t, "erika")
 	const guess = "bidFq-guess" // what stands in no text of ours
@@ -263,6 +264,7 @@ func TestThrottledLogins(t *testing.T) {
 
 // TestNoLoginInTheClear: without TLS no password is asked for.
 func TestNoLoginInTheClear(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{})
 	user := g.AddUser(t, "erika")
 	c := harness.Dial(t, g.Address("pop3"), nil)
@@ -278,6 +280,7 @@ func TestNoLoginInTheClear(t *testing.T) {
 // TestPlaintextIsForgotten (CVE-2021-33515, CVE-2011-0411): what came before TLS does not count
 // after it.
 func TestPlaintextIsForgotten(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{})
 	user := g.AddUser(t, "erika")
 	t.Run("STLS", func(t *testing.T) {

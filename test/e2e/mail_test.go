@@ -14,6 +14,7 @@ import (
 
 // TestFirstMail is the shortest way through: a message comes in, is read, and is deleted.
 func TestFirstMail(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{})
 	user := g.AddUser(t, "erika")
 
@@ -62,6 +63,7 @@ func TestFirstMail(t *testing.T) {
 
 // TestSubmission sends from one account to another, over both submission ports.
 func TestSubmission(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{})
 	from, to := g.AddUser(t, "erika"), g.AddUser(t, "max")
 	content := bytes.Replace(simple("submitted"), []byte("sender@corpus.example"), []byte(from.Address), 1)
@@ -115,6 +117,7 @@ func TestSubmission(t *testing.T) {
 
 // TestNoRelay (I12): the MX takes mail for its own recipients alone.
 func TestNoRelay(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{})
 	user := g.AddUser(t, "erika")
 	for name, recipient := range map[string]string{
@@ -141,6 +144,7 @@ func TestNoRelay(t *testing.T) {
 // TestCorpus sends the whole collection in and reads it back (I3, I6): what comes out is what
 // went in, to the octet, behind the trace fields, and every size is exact.
 func TestCorpus(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{})
 	data, bdat := g.AddUser(t, "data"), g.AddUser(t, "bdat")
 	messages := slices.Collect(corpus.All())
@@ -215,6 +219,7 @@ func readCorpus(t *testing.T, g *harness.Gateway, user harness.User, messages []
 // TestHeadersInASCII reads messages with UTF-8 in their headers as a client that has not asked for
 // it (RFC 6856 §2): the headers are ASCII, the bodies as they came, and the sizes as they were told.
 func TestHeadersInASCII(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{})
 	user := g.AddUser(t, "erika")
 	s := mx(t, g)
@@ -261,6 +266,7 @@ func TestHeadersInASCII(t *testing.T) {
 
 // TestTop reads the top of each small message of the collection and compares it with the whole.
 func TestTop(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{})
 	user := g.AddUser(t, "erika")
 	var contents [][]byte
@@ -308,6 +314,7 @@ func topOf(whole []byte, lines int) []byte {
 
 // TestInUse (I5): one session a maildrop, and the lock goes with the session.
 func TestInUse(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{})
 	user := g.AddUser(t, "erika")
 	first := login(t, g, user)
@@ -330,6 +337,7 @@ func TestInUse(t *testing.T) {
 
 // TestDeletionIsAtQuit (I4): a connection that is lost deletes nothing, and neither does RSET.
 func TestDeletionIsAtQuit(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{})
 	user := g.AddUser(t, "erika")
 	deliver(t, g, user, simple("one"), simple("two"), simple("three"))
@@ -377,6 +385,7 @@ func TestDeletionIsAtQuit(t *testing.T) {
 
 // TestUIDLsLast (I7): over sessions and over restarts.
 func TestUIDLsLast(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{})
 	user := g.AddUser(t, "erika")
 	deliver(t, g, user, simple("one"), simple("two"))
@@ -405,6 +414,7 @@ func TestUIDLsLast(t *testing.T) {
 
 // TestManyRecipients gives one message to several accounts of two stores at once.
 func TestManyRecipients(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{Stores: []harness.Mapping{
 		harness.MaildirStore("mail", harness.Domain), harness.MaildirStore("other", "other.example"),
 	}})

@@ -71,7 +71,8 @@ func built(name string, kind Kind, pkg string) (string, error) {
 		return path, nil
 	}
 	path := filepath.Join(builds.dir, name)
-	args := []string{"build", "-o", path}
+	// Without debugging information (stack traces do not need it) linking takes half as long.
+	args := []string{"build", "-ldflags=-w", "-o", path}
 	if kind == Race {
 		args = append(args, "-race")
 	}
