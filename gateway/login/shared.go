@@ -17,8 +17,6 @@ const (
 	shareEvery = time.Second
 	// unsharedMost bounds what waits to be told. What comes then counts on its own node alone.
 	unsharedMost = 10_000
-	// learntMost is how many counters are taken from the database at a time.
-	learntMost = 10_000
 	// sharedKeyMost is the longest key that is shared: no account has such a name.
 	sharedKeyMost = 512
 	// lateMost is how late a row may become visible after the time that it has.
@@ -202,7 +200,9 @@ func (s *SharedThrottle) putBack(counts map[string]count) {
 	}
 }
 
-// learn takes what has changed in the database.
+// learn takes what has changed in the database. There is no bound on how many counters these are: the
+// time asked about begins before what is known, and a bound could be used up by what is. What is cut off
+// with the context is learnt the next time.
 func (s *SharedThrottle) learn(ctx context.Context) error {
 	return s.db.learn(ctx, s.since-lateMost.Microseconds(), func(row throttleRow) {
 		s.merge(row.key, row.failures, row.known, time.Duration(row.now-row.changed)*time.Microsecond)

@@ -85,6 +85,40 @@ func soon(t *testing.T, what string, f func() bool) {
 	}
 }
 
+// TestLearnsAllThatHasChanged: bursts of counts, as many as a gateway tells at a time, hide no later ones,
+// neither from a gateway that starts nor from one that runs.
+func TestLearnsAllThatHasChanged(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		db := databases.Open(t, o)
+		tell := func(counts map[string]count) {
+			t.Helper()
+			if err := tableOf(db).tell(t.Context(), counts, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+		}
+		const bursts = 2
+		for burst := range bursts {
+			counts := make(map[string]count)
+			for i := range unsharedMost {
+				counts[accountKey(fmt.Sprintf("%d-%d@a", burst, i))] = count{failures: 1}
+			}
+			tell(counts)
+		}
+		tell(map[string]count{accountKey("last@a"): {failures: 1}})
+		s := share(zerolog.Nop(), tableOf(db), NewMemoryThrottle(ThrottleLimits{}), time.Hour)
+		defer s.Close()
+		tell(map[string]count{accountKey("later@a"): {failures: 1}})
+		before, _ := s.counted(accountKey("last@a"))
+		s.exchange()
+		if after, _ := s.counted(accountKey("later@a")); before < 0.5 || after < 0.5 {
+			t.Errorf("the last count before the start is %f, the one after it %f", before, after)
+		}
+		if all, err := Counts(t.Context(), db, ThrottleLimits{}); len(all) != bursts*unsharedMost+2 || err != nil {
+			t.Errorf("%d counts are told (%v)", len(all), err)
+		}
+	})
+}
+
 // TestSharedThrottle: what is counted on one node delays on the other, counts of several nodes
 // add up, and a pair that was used with success on one is known to all.
 func TestSharedThrottle(t *testing.T) {

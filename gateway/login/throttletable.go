@@ -36,7 +36,7 @@ func (p postgresThrottle) tell(ctx context.Context, counts map[string]count, hal
 
 func (p postgresThrottle) learn(ctx context.Context, since int64, row func(throttleRow)) error {
 	rows, err := p.db.QueryContext(ctx, `SELECT key, failures, familiar, changed, `+microseconds+` FROM login_failures
-WHERE changed > $1 ORDER BY changed LIMIT $2`, since, learntMost)
+WHERE changed > $1 ORDER BY changed`, since)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (s sqliteThrottle) learn(ctx context.Context, since int64, row func(throttl
 			}
 			row(r)
 			return nil
-		}, "SELECT key, failures, familiar, changed FROM login_failures WHERE changed > $1 ORDER BY changed LIMIT $2", since, learntMost)
+		}, "SELECT key, failures, familiar, changed FROM login_failures WHERE changed > $1 ORDER BY changed", since)
 	})
 }
 
@@ -156,23 +156,17 @@ type Count struct {
 // Counts gives what the state has of failed logins, the newest first.
 func Counts(ctx context.Context, db *state.DB, limits ThrottleLimits) (all []Count, err error) {
 	limits = limits.withDefaults()
-	for since := int64(0); ; {
-		n := 0
-		err := tableOf(db).learn(ctx, since, func(r throttleRow) {
-			n, since = n+1, r.changed
-			c := countOf(r.key)
-			c.Known, c.Changed = r.known, time.UnixMicro(r.changed)
-			c.Failures = decayed(r.failures, time.Duration(r.now-r.changed)*time.Microsecond, limits.HalfLife)
-			all = append(all, c)
-		})
-		if err != nil {
-			return nil, fmt.Errorf("the counts of failed logins: %w", err)
-		}
-		if n < learntMost {
-			slices.Reverse(all)
-			return all, nil
-		}
+	err = tableOf(db).learn(ctx, 0, func(r throttleRow) {
+		c := countOf(r.key)
+		c.Known, c.Changed = r.known, time.UnixMicro(r.changed)
+		c.Failures = decayed(r.failures, time.Duration(r.now-r.changed)*time.Microsecond, limits.HalfLife)
+		all = append(all, c)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("the counts of failed logins: %w", err)
 	}
+	slices.Reverse(all)
+	return all, nil
 }
 
 // Reset takes back the failures of counts, or all where there are none; gateways that run know of it
