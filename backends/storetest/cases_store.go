@@ -256,7 +256,7 @@ func (t *trial) refused(path string, raw []byte) backends.SettingsProblem {
 	err := t.Target.Configure(t.ctx, settings)
 	var wrong *backends.SettingsError
 	if !errors.As(err, &wrong) || len(wrong.Problems) == 0 {
-		t.Fatalf("settings that are wrong at %q give %v, and should give a *SettingsError", path, err)
+		t.Fatalf("settings that are wrong at %q give %v, and should be answered with the problem (Go: *backends.SettingsError)", path, err)
 	}
 	for _, p := range wrong.Problems {
 		if p.Problem == "" {

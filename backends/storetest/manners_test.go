@@ -3,6 +3,7 @@ package storetest_test
 import (
 	"context"
 	"iter"
+	"regexp"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -127,4 +128,42 @@ type mannerlyContent struct {
 func (c *mannerlyContent) Close() error {
 	c.manners.note(&c.manners.ending, c.name, 1)
 	return c.Content.Close()
+}
+
+// TestDescribed: a store behind the process boundary that describes no capability offers none,
+// whatever the Go type that stands for it implements.
+func TestDescribed(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		target := target(dir, func(l *liar) {
+			l.describe = func(_ context.Context, d backends.Description) backends.Description {
+				d.Capabilities = backends.Capabilities{}
+				return d
+			}
+			l.openFirst = func(context.Context, backends.OpenRequest) (backends.Maildrop, error) {
+				return nil, backends.Fail(backends.Unsupported, "not here")
+			}
+		})
+		target.Described = true
+		if err := storetest.Precondition(t.Context(), target); err != nil {
+			t.Error(err)
+		}
+		target.Only = regexp.MustCompile("^(login|maildrop|remove)/")
+		passed := 0
+		if err := storetest.Check(t.Context(), target, func(r storetest.Result) {
+			switch {
+			case r.Err != nil:
+				t.Errorf("%s/%s: %v", r.Group, r.Name, r.Err)
+			case r.Group != "login" && r.Skipped == "":
+				t.Errorf("%s/%s was run", r.Group, r.Name)
+			case r.Skipped == "":
+				passed++
+			}
+		}); err != nil {
+			t.Error(err)
+		}
+		if passed == 0 {
+			t.Error("no case of login passed")
+		}
+	})
 }

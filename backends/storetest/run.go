@@ -159,15 +159,16 @@ func start(ctx context.Context, target Target) (*suite, error) {
 	if s.description, err = s.store.Describe(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("storetest: describing the store: %w", err), s.end())
 	}
-	s.has = offered(s.store, s.description)
+	s.has = offered(s.store, s.description, s.Described)
 	return s, nil
 }
 
 // offered is what a store can do: what it implements, less what its description takes away.
-// A store behind the process boundary implements everything and describes the truth.
-func offered(store backends.Store, d backends.Description) backends.Capabilities {
+// A store behind the process boundary implements everything and describes the truth; one in
+// process need not describe any.
+func offered(store backends.Store, d backends.Description, described bool) backends.Capabilities {
 	has := backends.CapabilitiesOf(store)
-	if said := d.Capabilities; said != (backends.Capabilities{}) {
+	if said := d.Capabilities; described || said != (backends.Capabilities{}) {
 		has.Reader = has.Reader && said.Reader
 		has.Receiver = has.Receiver && said.Receiver
 		has.Sender = has.Sender && said.Sender

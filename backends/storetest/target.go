@@ -62,6 +62,9 @@ type Target struct {
 	// KeysInMailbox says that the store finds what it has delivered under a key among the
 	// messages that are there, and remembers no key of a message that is gone.
 	KeysInMailbox bool
+	// Described says that the store offers what its description says and no more, as one behind the
+	// process boundary does: a description without any capability is of a store that takes logins.
+	Described bool
 	// Renders says that the store keeps properties, and makes a message of them when asked.
 	Renders bool
 	// AltersNUL says that the store does not keep NUL octets (RFC 5321 §4.5.2 lets it): Dovecot

@@ -150,6 +150,7 @@ func onlyCases(pattern string) (*regexp.Regexp, error) {
 func (t *pluginTest) target(store *host.Store, spec host.Spec, log zerolog.Logger) storetest.Target {
 	t.options.Settings = spec.Settings
 	target := storetest.TargetFor(store, t.options)
+	target.Described = true
 	target.New = func(context.Context) (backends.Store, error) {
 		return &unconfigured{Store: host.New(log, spec), spec: spec, log: log}, nil
 	}
