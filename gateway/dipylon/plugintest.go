@@ -24,6 +24,7 @@ import (
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/plugins/host"
 	"github.com/dipylon/dipylon/plugins/host/tempfolder"
+	"github.com/dipylon/dipylon/plugins/proto/convert"
 )
 
 // pluginTest are the flags of "plugin test".
@@ -94,12 +95,17 @@ its accounts cannot be used, and 130 where the test was broken off.`,
 	return cmd
 }
 
-// Small windows have a plugin wait for them with small messages and short lists.
+// Small windows have a plugin wait for them with small messages and short lists. That of a content
+// has room for a chunk that is too large, or a plugin that sends as much as it may would be found
+// out by the gateway alone.
 const (
-	testFetchWindow = 64 << 10
+	testFetchWindow = convert.ChunkMost + 64<<10
 	testListWindow  = 50
 	// testStop is how long a plugin has to end when it is asked to in one way.
 	testStop = 10 * time.Second
+	// testRestart is the pause before the next start of a plugin that dies: the case after the one
+	// that it died in is not to fail for it.
+	testRestart = 100 * time.Millisecond
 )
 
 func (t *pluginTest) run(cmd *cobra.Command, args []string) error {
@@ -122,6 +128,7 @@ func (t *pluginTest) run(cmd *cobra.Command, args []string) error {
 	}
 	defer state.Remove() //nolint:errcheck // it is in the folder for such things
 	spec.Settings.StateDir = state.Path
+	spec.Tested, spec.RestartMost = true, testRestart
 	spec.FetchWindow, spec.ListWindow, spec.StopTimeout = testFetchWindow, testListWindow, testStop
 	store := host.New(log, spec)
 	defer store.Close() //nolint:errcheck // what the cases say is what counts

@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/plugins/proto/convert"
 )
 
 func TestLevelChangesWhileLoggersAreInUse(t *testing.T) {
@@ -225,5 +226,13 @@ func TestForTerminal(t *testing.T) {
 	var b strings.Builder
 	if n, err := (printableWriter{&b}).Write([]byte("a\x1bb\n")); n != 4 || err != nil || b.String() != "a?b\n" {
 		t.Errorf("%d, %v, %q", n, err, b.String())
+	}
+}
+
+// TestPluginTestWindows: a chunk that is too large fits the window that a plugin is tested with, so
+// that it is seen as what it is; and the contents of the suite's cases do not.
+func TestPluginTestWindows(t *testing.T) {
+	if testFetchWindow <= convert.ChunkMost || testFetchWindow >= 2<<20 {
+		t.Errorf("a window of %d octets", testFetchWindow)
 	}
 }

@@ -206,10 +206,19 @@ func (g *generation) failure(ctx context.Context, err error) error {
 func (g *generation) death() *backends.Failure {
 	select {
 	case <-g.proc.exited:
-		return backends.Fail(backends.Temporary, "plugin process %d of store %q: %w (%s)", g.proc.pid(), g.spec.Store, ErrPluginDied, g.proc.status())
+		return backends.Fail(backends.Temporary, "plugin process %d of store %q: %w (%s)%s", g.proc.pid(), g.spec.Store, ErrPluginDied, g.proc.status(), g.lastWords())
 	default:
 		return backends.Fail(backends.Temporary, "plugin process %d of store %q was ended: %w", g.proc.pid(), g.spec.Store, ErrPluginDied)
 	}
+}
+
+// lastWords are for the plugin's author. In the gateway's log they stand once, where the process
+// has ended, and not with each of its sessions.
+func (g *generation) lastWords() string {
+	if tail := g.launcher.output.tail(); g.spec.Tested && tail != "" {
+		return "; its last words: " + tail
+	}
+	return ""
 }
 
 func (g *generation) withTail(err error) error {

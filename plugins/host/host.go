@@ -217,7 +217,9 @@ func (s *Store) ended(g *generation) {
 		s.failures = 0
 	}
 	s.restarts++
-	s.lastErr = g.withTail(g.death())
+	if s.lastErr = g.death(); !g.spec.Tested { // or it quotes them itself
+		s.lastErr = g.withTail(s.lastErr)
+	}
 	g.log.Error().Str(eventField, eventPlugin).Str("outcome", "ended").Err(s.lastErr).Dur("lived_ms", time.Since(g.since)).Msg("the plugin process has ended, and is started again")
 	s.lose()
 	s.failures++

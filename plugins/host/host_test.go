@@ -376,6 +376,7 @@ func TestStartFails(t *testing.T) {
 		{"text", "say:Hello, I am a plugin", nil, `"Hello, I am a plugin"`},
 		{"core version", "say:2|1|unix|/tmp/x|grpc", nil, "where the handshake line is expected"},
 		{"protocol version", "say:1|2|unix|/tmp/x|grpc", nil, "speaks version 2 of the plugin protocol, and this gateway version 1"},
+		{"no end of the line", "write:1|1|unix|$dir/x|grpc", func(s *Spec) { s.StartTimeout = 2 * time.Second }, "not the line feed that ends the handshake line"},
 		{"net/rpc", "say:1|1|unix|/tmp/x", nil, "handshake failed"},
 		{"a socket somewhere else", "say:1|1|unix|/tmp/x|grpc", nil, "outside of the folder"},
 		{"TCP", "say:1|1|tcp|127.0.0.1:1|grpc", nil, "needs AutoMTLS"},

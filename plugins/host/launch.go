@@ -195,7 +195,10 @@ func (l *launcher) explain(ctx context.Context, err error) error {
 	}
 	parts := strings.Split(line, "|")
 	if len(parts) < 4 || parts[0] != "1" {
-		return l.withTail(fmt.Errorf("the plugin wrote %q to its standard output where the handshake line is expected", convert.Line(line, 120)))
+		return l.withTail(fmt.Errorf("the plugin wrote %q to its standard output where the handshake line is expected; what a plugin logs belongs on standard error", convert.Line(line, 120)))
+	}
+	if p.greeting.unended() {
+		return l.withTail(fmt.Errorf("the plugin wrote %q to its standard output, and not the line feed that ends the handshake line", convert.Line(line, 120)))
 	}
 	if version := convert.Line(parts[1], 20); version != fmt.Sprint(wire.ProtocolVersion) {
 		return fmt.Errorf("the plugin speaks version %s of the plugin protocol, and this gateway version %d", version, wire.ProtocolVersion)
@@ -256,7 +259,10 @@ func (g *generation) describe(ctx context.Context) error {
 	if err != nil {
 		return g.withTail(fmt.Errorf("the plugin does not describe itself: %w", g.failure(ctx, err)))
 	}
-	if g.desc, err = convert.DescriptionFromProto(m); err != nil {
+	if g.desc, err = convert.DescriptionFromProto(m); err == nil && g.spec.Tested {
+		err = convert.DescriptionMended(m)
+	}
+	if err != nil {
 		return fmt.Errorf("the plugin's description is not valid: %w", err)
 	}
 	return nil

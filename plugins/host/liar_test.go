@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-plugin"
+	"github.com/rs/zerolog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -25,6 +28,9 @@ import (
 type liar struct {
 	pb.UnimplementedStoreServer
 }
+
+// stderr is the process's own; go-plugin puts another one in its place.
+var stderr = os.Stderr
 
 func serveLiar() {
 	plugin.Serve(&plugin.ServeConfig{
@@ -65,6 +71,10 @@ func (liar) Health(context.Context, *pb.HealthRequest) (*pb.HealthResponse, erro
 func (liar) Login(_ context.Context, m *pb.LoginRequest) (*pb.Account, error) {
 	if m.GetCredential().GetUser() == "plain" {
 		return nil, status.Error(codes.Unauthenticated, "said without a failure")
+	}
+	if m.GetCredential().GetUser() == "crash" {
+		_, _ = fmt.Fprintln(stderr, "TypeError: the database is undefined")
+		os.Exit(3)
 	}
 	return &pb.Account{Id: "id"}, nil
 }
@@ -145,6 +155,11 @@ func headOf(id uint64, n int64) *pb.MaildropResponse {
 	return &pb.MaildropResponse{Id: id, Response: &pb.MaildropResponse_Head{Head: &pb.FetchHead{Size: n}}}
 }
 
+// listOf is a whole list.
+func listOf(id uint64, entries ...*pb.Entry) *pb.MaildropResponse {
+	return &pb.MaildropResponse{Id: id, Done: true, Response: &pb.MaildropResponse_Entries{Entries: &pb.Entries{Entries: entries}}}
+}
+
 func doneOf(id uint64) *pb.MaildropResponse { return &pb.MaildropResponse{Id: id, Done: true} }
 
 func (liar) Maildrop(stream grpc.BidiStreamingServer[pb.MaildropRequest, pb.MaildropResponse]) error {
@@ -169,10 +184,19 @@ func (liar) Maildrop(stream grpc.BidiStreamingServer[pb.MaildropRequest, pb.Mail
 	for {
 		m, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
+			if first.GetOpen().GetFolder() == "no end" {
+				<-stream.Context().Done()
+			}
 			return nil
 		}
 		if err != nil {
 			return err
+		}
+		if first.GetOpen().GetFolder() == "unique-id" {
+			if err := stream.Send(listOf(m.GetId(), &pb.Entry{Id: []byte("x"), Uidl: "two words"})); err != nil {
+				return err
+			}
+			continue
 		}
 		for _, answer := range lies(m) {
 			if err := stream.Send(answer); err != nil {
@@ -359,4 +383,62 @@ func TestLies(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestNoEnd: a plugin that leaves a session's stream open is told so by name.
+func TestNoEnd(t *testing.T) {
+	spec := specOf(t, "liar", fakeSettings{})
+	spec.CallTimeout = 5 * time.Second
+	s, _ := start(t, spec)
+	drop, err := s.Open(t.Context(), backends.OpenRequest{Credential: ann, Folder: "no end"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = drop.Close()
+	kindIs(t, err, backends.Temporary)
+	if !errors.Is(err, errNoEnd) {
+		t.Error(err)
+	}
+}
+
+// TestTested: what is mended in silence for the gateway is told to the plugin's author, and what
+// the process said before it died.
+func TestTested(t *testing.T) {
+	for _, tested := range []bool{false, true} {
+		t.Run(fmt.Sprint(tested), func(t *testing.T) {
+			spec := specOf(t, "liar", fakeSettings{})
+			spec.Tested = tested
+			s, log := start(t, spec)
+			drop, err := s.Open(t.Context(), backends.OpenRequest{Credential: ann, Folder: "unique-id"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, err = range drop.List(t.Context()) {
+			}
+			if told := err != nil && strings.Contains(err.Error(), "unique-id"); told != tested {
+				t.Errorf("a list with a unique-id that is none: %v", err)
+			}
+			_ = drop.Close()
+			const words = "TypeError: the database is undefined"
+			if _, err = s.Login(t.Context(), userNamed("crash")); !errors.Is(err, ErrPluginDied) || strings.Contains(err.Error(), words) != tested {
+				t.Error(err)
+			}
+			within(t, time.Second, "the end is logged", func() bool { return strings.Contains(log.String(), "has ended") })
+			for line := range strings.Lines(log.String()) {
+				if strings.Contains(line, "has ended") && strings.Count(line, words) != 1 {
+					t.Error(line)
+				}
+			}
+		})
+	}
+}
+
+// TestTestedDescription: the same of what it says of itself.
+func TestTestedDescription(t *testing.T) {
+	spec := specOf(t, "store", fakeSettings{Extra: map[string]string{"maildrops": "-1"}})
+	start(t, spec)
+	spec.Tested = true
+	if err := CheckSettings(t.Context(), zerolog.Nop(), spec); err == nil || !strings.Contains(err.Error(), "the limit -1") {
+		t.Error(err)
+	}
 }

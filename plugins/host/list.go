@@ -73,6 +73,9 @@ func (l *listing) answer(a answer) error {
 	entries := make([]backends.Entry, 0, len(batch.Entries.GetEntries()))
 	for _, e := range batch.Entries.GetEntries() {
 		entry, err := convert.EntryFromProto(e)
+		if err == nil && l.m.g.spec.Tested {
+			err = convert.EntryMended(e)
+		}
 		if err != nil {
 			return err
 		}

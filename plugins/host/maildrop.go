@@ -343,15 +343,19 @@ func (m *maildrop) Close() (err error) {
 		case <-wait.C:
 			m.cancel()
 			<-m.ended
+			err = backends.Fail(backends.Temporary, "store %q: %w within %v", m.g.spec.Store, errNoEnd, m.g.spec.CallTimeout)
 		}
 		m.g.dismiss()
 		m.g.release()
-		if end := m.end(); !errors.Is(end, errEnded) {
+		if end := m.end(); err == nil && !errors.Is(end, errEnded) {
 			err = end
 		}
 	})
 	return err
 }
+
+// errNoEnd is a plugin that leaves a session's stream open when the gateway has closed its side.
+var errNoEnd = errors.New("the plugin did not end the maildrop's stream, whose other side was closed,")
 
 // errEnded is the end of a session in good order.
 var errEnded = errors.New("the maildrop is closed")

@@ -54,6 +54,9 @@ func play(role string) {
 	case "say": // a line on stdout, and wait
 		fmt.Println(strings.ReplaceAll(arg, "$dir", os.Getenv("PLUGIN_UNIX_SOCKET_DIR")))
 		select {}
+	case "write": // the same without the line's end
+		fmt.Print(strings.ReplaceAll(arg, "$dir", os.Getenv("PLUGIN_UNIX_SOCKET_DIR")))
+		select {}
 	case "silent":
 		select {}
 	case "garbage":

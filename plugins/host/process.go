@@ -61,12 +61,20 @@ type greeting struct {
 	mu   sync.Mutex
 	line string
 	seen bool
+	open bool // without the LF that ends a line
 }
 
 func (g *greeting) set(line []byte) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.line, g.seen = string(line), true
+	g.line, g.seen, g.open = string(bytes.TrimSpace(line)), true, !bytes.HasSuffix(line, newline)
+}
+
+// unended says that what was written is no line.
+func (g *greeting) unended() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.open
 }
 
 func (g *greeting) get() (line string, seen bool) {
@@ -199,7 +207,7 @@ func (p *process) readOutput(out io.Reader, line *os.File) {
 	buffered := bufio.NewReaderSize(out, handshakeMost)
 	first, err := buffered.ReadSlice('\n')
 	if len(first) > 0 {
-		p.greeting.set(bytes.TrimSpace(first))
+		p.greeting.set(first)
 		_, _ = line.Write(append(bytes.TrimSpace(first), '\n'))
 	}
 	_ = line.Close()

@@ -32,6 +32,10 @@ type Spec struct {
 	// the plugin listen on a loopback TCP port. It is always on where there are no private
 	// unix sockets (Windows); elsewhere the socket's folder, mode 0700, is protection enough.
 	AutoMTLS bool
+	// Tested says that the plugin's author looks on: what else is mended in silence (a unique-id that
+	// is none, say) breaks the rules, and the failures of calls that the plugin did not live to
+	// answer quote its last words.
+	Tested bool
 
 	StartTimeout   time.Duration // from start to ready, the settings included; 20 s
 	CallTimeout    time.Duration // of a call that moves no message, Open included; 60 s

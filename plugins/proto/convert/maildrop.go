@@ -88,6 +88,19 @@ func EntryFromProto(m *pb.Entry) (backends.Entry, error) {
 	return e, nil
 }
 
+// EntryMended says what of a list entry [EntryFromProto] takes as not known, since it breaks the rules.
+func EntryMended(m *pb.Entry) error {
+	switch {
+	case m.GetUidl() != "" && !validUIDL(m.GetUidl()):
+		return wireError("a unique-id that is not 1 to %d characters from 0x21 to 0x7E (RFC 1939 section 7): %q", uidlMost, Line(m.GetUidl(), uidlMost))
+	case m.GetSize() < -1:
+		return wireError("the size %d of a message; -1 is one that is not known", m.GetSize())
+	case m.GetReceived() != nil && timeFromProto(m.GetReceived()).IsZero():
+		return wireError("a time that no message can be of: %d seconds since 1970", m.GetReceived().GetSeconds())
+	}
+	return nil
+}
+
 // validUIDL checks a unique-id: 1 to 70 characters from 0x21 to 0x7E (RFC 1939 §7).
 func validUIDL(uidl string) bool {
 	if len(uidl) == 0 || len(uidl) > uidlMost {

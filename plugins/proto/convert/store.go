@@ -82,6 +82,22 @@ func DescriptionFromProto(m *pb.Description) (backends.Description, error) {
 	return d, nil
 }
 
+// DescriptionMended says what of a description [DescriptionFromProto] leaves out, since it breaks
+// the rules. Names of credentials and mechanisms that are not known are no breach.
+func DescriptionMended(m *pb.Description) error {
+	l := m.GetLimits()
+	least := min(l.GetMessageSize(), int64(min(l.GetRecipients(), l.GetMaildrops(), l.GetFetchesAtOnce(), l.GetRemovalsAtATime())))
+	if least < 0 {
+		return wireError("the limit %d; 0 is none", least)
+	}
+	for _, name := range m.GetMechanisms() {
+		if !validMechanism(strings.ToUpper(name)) {
+			return wireError("the SASL mechanism %q, which is no name of one (RFC 4422 section 3.1)", Line(name, nameMost))
+		}
+	}
+	return nil
+}
+
 // validName checks the name of a backend's kind.
 func validName(name string) bool {
 	return len(name) >= 1 && len(name) <= nameMost && name[0] != '-' && name[len(name)-1] != '-' &&
