@@ -92,4 +92,24 @@ func TestUnit(t *testing.T) {
 	if v := settings["OOMPolicy"]; v != "continue" {
 		t.Errorf("OOMPolicy=%s", v)
 	}
+	for key, want := range map[string]string{
+		// The default is 0755: everybody could read the configuration's secrets.
+		"ConfigurationDirectoryMode": "0750", "StateDirectoryMode": "0700", "UMask": "0077",
+	} {
+		if settings[key] != want {
+			t.Errorf("%s=%s, want %s", key, settings[key], want)
+		}
+	}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// systemd makes the folder root's alone, if it does: the group is given to it before.
+	const folder = "install -d -m 750 -g dipylon /etc/dipylon\n"
+	if !strings.Contains(string(unit), folder) || !strings.Contains(string(readme), folder) {
+		t.Errorf("the unit and the README do not both say %q", folder)
+	}
+	if file := "install -m 640 -g dipylon dipylon.yaml /etc/dipylon/\n"; !strings.Contains(string(unit), file) {
+		t.Errorf("the unit does not say %q", file)
+	}
 }
