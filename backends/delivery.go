@@ -30,6 +30,9 @@ type ResolveQuery struct {
 	Recipients  []string
 	Size        int64 // octets as announced with SIZE= (RFC 1870); 0: not announced
 	Peer        Peer
+	// Accounts asks for [Verdict.Account], too: an account that has logged in wants to send as an
+	// address with a detail. Without it a store that has to look for the account need not.
+	Accounts bool
 }
 
 // Delivery is the envelope of a message on its way into a store.
@@ -60,6 +63,10 @@ type Verdict struct {
 	// Failure is nil when the recipient's copy is taken. Failure.Temporary() parts "try
 	// later" from "refused for good"; [Uncertain] means that it may have been taken.
 	Failure *Failure
+	// Account is, in the answer to Resolve, the [Account.ID] of whose mailbox the address is: one of
+	// the account's own, or one of them with a detail (RFC 5233). The account may send as it. Empty: the store
+	// does not know, or the address is nobody's own, as with a list, a catch-all or a forwarding.
+	Account string
 }
 
 // Sender is a store through whose own transport an account can send.

@@ -25,6 +25,7 @@ func (s *Store) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backend
 	if s.settings.Allowed != nil {
 		return s.resolveFromList(q.Recipients), nil
 	}
+	// Whose an address with a detail is, the server behind a hop decides, and does not tell.
 	switch {
 	case s.settings.Delivery.Given():
 		return s.hop().Resolve(ctx, q)
@@ -33,6 +34,9 @@ func (s *Store) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backend
 		each(len(verdicts), func(i int) {
 			r := q.Recipients[i]
 			verdicts[i] = backends.Verdict{Recipient: r, Failure: s.resolveByLogin(ctx, r)}
+			if verdicts[i].Failure == nil {
+				verdicts[i].Account = s.account(acting(r)).ID
+			}
 		})
 		return verdicts, nil
 	}
@@ -48,7 +52,11 @@ func (s *Store) resolveFromList(recipients []string) []backends.Verdict {
 				_, d, _ := strings.Cut(r, "@")
 				return strings.EqualFold(domain, d)
 			}
-			return fold.Equal(entry, remote.MailboxOf(r))
+			if fold.Equal(entry, remote.MailboxOf(r)) {
+				verdicts[i].Account = s.account(acting(r)).ID
+				return true
+			}
+			return false
 		})
 		if !known {
 			verdicts[i].Failure = backends.Fail(backends.NotFound, "%s is not in the list of recipients", r)

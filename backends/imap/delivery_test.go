@@ -116,3 +116,28 @@ func TestDeliverySettings(t *testing.T) {
 		})
 	}
 }
+
+// TestResolveTellsTheAccount: a mailbox of the list is an account's own, with a detail, too, by the id
+// that its login has; a domain of the list, or a server that is asked, does not tell.
+func TestResolveTellsTheAccount(t *testing.T) {
+	upstream := (&fakesmtp.Server{}).Start(t)
+	server := fakeimap.Start(t, &fakeimap.Server{})
+	for _, c := range []struct {
+		list any
+		want string
+	}{
+		{[]string{"ada@peer.example"}, "ada@peer.example"},
+		{[]string{"@peer.example"}, ""},
+		{nil, ""},
+	} {
+		settings := map[string]any{"delivery": map[string]any{"smtp": upstream.Address}}
+		if c.list != nil {
+			settings["recipients"] = c.list
+		}
+		s := storeOf(t, server, settings)
+		verdicts, err := s.Resolve(t.Context(), backends.ResolveQuery{Recipients: []string{"Ada+scan@peer.example"}, Accounts: true})
+		if err != nil || verdicts[0].Failure != nil || verdicts[0].Account != c.want {
+			t.Errorf("%v: %+v, %v", c.list, verdicts, err)
+		}
+	}
+}

@@ -21,6 +21,20 @@ var errNoDelivery = backends.Fail(backends.Unsupported, "none of delivery.lmtp, 
 
 // Resolve asks the LMTP or SMTP server, or looks into the accounts of the settings.
 func (s *Store) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {
+	verdicts, err := s.resolve(ctx, q)
+	if err != nil || !q.Accounts {
+		return verdicts, err
+	}
+	for i := range verdicts {
+		if verdicts[i].Failure == nil {
+			verdicts[i].Account, err = s.idOf(ctx, q.Recipients[i])
+			verdicts[i].Failure = backends.AsFailure(err)
+		}
+	}
+	return verdicts, nil
+}
+
+func (s *Store) resolve(ctx context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {
 	switch {
 	case s.settings.Delivery.Given():
 		return s.hop().Resolve(ctx, q)
@@ -35,6 +49,19 @@ func (s *Store) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backend
 		}
 	}
 	return verdicts, nil
+}
+
+// idOf asks the server for a recipient's account id. Empty: the settings have no password for it.
+func (s *Store) idOf(ctx context.Context, recipient string) (string, error) {
+	credential, ok := s.accountOf(recipient)
+	if !ok {
+		return "", nil
+	}
+	session, err := s.login(ctx, credential)
+	if err != nil {
+		return "", refusedForStore(err)
+	}
+	return session.account, nil
 }
 
 func errNoAccount(recipient string) *backends.Failure {

@@ -83,3 +83,24 @@ func TestDeliveryBySMTP(t *testing.T) {
 		t.Error("it takes no mail in", err)
 	}
 }
+
+// TestResolveTellsTheAccount: whose an address with a detail is, where it is asked for, by the id that
+// the login has; a server that cannot be asked is an outage.
+func TestResolveTellsTheAccount(t *testing.T) {
+	f := startFake(t)
+	s := f.store(t, map[string]any{"delivery": map[string]any{"accounts": map[string]string{user: secret}}})
+	ask := func() []backends.Verdict {
+		verdicts, err := s.Resolve(t.Context(), backends.ResolveQuery{Recipients: []string{"ada+scan@peer.example", "bob+scan@peer.example"}, Accounts: true})
+		if err != nil || len(verdicts) != 2 {
+			t.Fatalf("%+v, %v", verdicts, err)
+		}
+		return verdicts
+	}
+	if v := ask(); v[0].Failure != nil || v[0].Account != "a1" || v[1].Failure == nil || v[1].Account != "" {
+		t.Errorf("%+v", v)
+	}
+	f.Close()
+	if v := ask(); v[0].Failure == nil || !v[0].Failure.Temporary() || v[0].Account != "" {
+		t.Errorf("the server is away: %+v", v)
+	}
+}

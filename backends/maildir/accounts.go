@@ -84,6 +84,14 @@ func (d *directory) byLogin(name string) *account {
 // byRecipient finds the account that takes mail for an address: its own, one with a detail
 // behind the separator (RFC 5233), or the domain's catch-all.
 func (d *directory) byRecipient(a address, separator string) *account {
+	if found := d.byOwnAddress(a, separator); found != nil {
+		return found
+	}
+	return d.catchAll[a.domain]
+}
+
+// byOwnAddress finds the account whose own an address is, or is with a detail.
+func (d *directory) byOwnAddress(a address, separator string) *account {
 	if found := d.mail[a]; found != nil {
 		return found
 	}
@@ -94,7 +102,7 @@ func (d *directory) byRecipient(a address, separator string) *account {
 			}
 		}
 	}
-	return d.catchAll[a.domain]
+	return nil
 }
 
 // problems collects what is wrong with the accounts file.

@@ -81,10 +81,40 @@ func TestRecipients(t *testing.T) {
 	}
 }
 
+// TestResolveTellsTheAccount: an account's own addresses, with details too, are told to be its own by
+// the id that its login has; what it only gets the mail of is nobody's.
+func TestResolveTellsTheAccount(t *testing.T) {
+	w := newWorld(t, map[string]any{"postmaster": ben})
+	login, err := w.Login(t.Context(), password(anna))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for recipient, want := range map[string]string{
+		anna:                       login.ID,
+		"ANNA@Sakes.Example":       login.ID,
+		"info@sakes.example":       login.ID,
+		"Anna+Lists@sakes.example": login.ID,
+		"info+lists@sakes.example": login.ID,
+		"cyrus+x@other.example":    cyrus,
+		"whoever@other.example":    "", // cyrus has all mail of the domain
+		"postmaster@sakes.example": "",
+		"Postmaster":               "",
+		"sales@sakes.example":      "",
+		"nobody@sakes.example":     "",
+		"anna+x@other.example":     "",
+		"anna":                     "",
+	} {
+		verdicts, err := w.Resolve(t.Context(), backends.ResolveQuery{Recipients: []string{recipient}, Accounts: true})
+		if err != nil || len(verdicts) != 1 || verdicts[0].Account != want {
+			t.Errorf("%q: %+v, %v", recipient, verdicts, err)
+		}
+	}
+}
+
 func TestWithoutSeparator(t *testing.T) {
 	w := newWorld(t, map[string]any{"detail_separator": ""})
 	verdicts, err := w.Resolve(t.Context(), backends.ResolveQuery{Recipients: []string{"anna+x@sakes.example", "Postmaster"}})
-	if err != nil || verdicts[0].Failure == nil || verdicts[1].Failure != nil {
+	if err != nil || verdicts[0].Failure == nil || verdicts[0].Account != "" || verdicts[1].Failure != nil {
 		t.Errorf("%+v, %v", verdicts, err)
 	}
 }

@@ -21,7 +21,9 @@ func (s *Store) Resolve(ctx context.Context, query backends.ResolveQuery) ([]bac
 		if err := ctx.Err(); err != nil {
 			return nil, backends.Fail(backends.Temporary, "resolving: %w", err)
 		}
-		verdicts[i] = backends.Verdict{Recipient: recipient, Failure: use.mayTake(d, recipient, query.Size)}
+		verdicts[i] = backends.Verdict{
+			Recipient: recipient, Failure: use.mayTake(d, recipient, query.Size), Account: use.accountOf(d, recipient),
+		}
 	}
 	return verdicts, nil
 }
@@ -41,6 +43,19 @@ func (u *inUse) mayTake(d *directory, recipient string, size int64) *backends.Fa
 		release(false)
 	}
 	return failure
+}
+
+// accountOf is the id of the account whose own an address is. Who gets the mail of a domain, or of
+// its postmaster, may not send as everybody there.
+func (u *inUse) accountOf(d *directory, recipient string) string {
+	address, err := parseAddress(recipient)
+	if err != nil {
+		return ""
+	}
+	if a := d.byOwnAddress(address, string(u.DetailSeparator)); a != nil {
+		return a.address.String()
+	}
+	return ""
 }
 
 func noSuchRecipient(recipient string) *backends.Failure {

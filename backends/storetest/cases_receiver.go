@@ -88,6 +88,14 @@ var resolveCases = []testcase{
 			}
 		}
 	}},
+	{"resolve-accounts", []need{receiver}, func(t *trial) {
+		// Optional: no account, or the right one. Who has one may send as that address.
+		t.resolvesTo(t.login(t.first()).ID, t.Address, withDetail(t.Address))
+		if t.SecondUser != "" {
+			t.resolvesTo(t.login(t.second()).ID, t.SecondAddress, withDetail(t.SecondAddress))
+		}
+		t.resolvesTo("", t.Unknown)
+	}},
 	{"resolve-too-large", []need{receiver, sizeLimit}, func(t *trial) {
 		query := backends.ResolveQuery{Recipients: []string{t.Address}, Size: t.description.Limits.MessageSize + 1}
 		t.wantKind("a message announced as too large", failureOf(t.resolve(query)), backends.TooLarge)
@@ -107,6 +115,25 @@ var resolveCases = []testcase{
 			}
 		})
 	}},
+}
+
+// withDetail is an address with a detail (RFC 5233).
+func withDetail(address string) string {
+	local, domain, _ := strings.Cut(address, "@")
+	return local + "+storetest@" + domain
+}
+
+// resolvesTo makes sure that a store which says whose some addresses are says that they are this account's.
+func (t *trial) resolvesTo(account string, addresses ...string) {
+	verdicts, err := t.resolve(backends.ResolveQuery{Recipients: addresses, Accounts: true})
+	if err != nil {
+		t.Fatalf("Resolve: %w", err)
+	}
+	for _, v := range verdicts {
+		if v.Account != "" && v.Account != account {
+			t.Errorf("%s is said to be of the account %q, and is of %q", v.Recipient, v.Account, account)
+		}
+	}
 }
 
 // resolve resolves, and makes sure of the form of the verdicts.

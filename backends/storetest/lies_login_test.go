@@ -40,6 +40,7 @@ var loginLies = []lie{
 		}),
 		fails: []string{
 			"login/right", "login/another-account", "maildrop/account", "authenticator/right",
+			"receiver/resolve-accounts",
 		},
 	},
 	{
@@ -74,7 +75,7 @@ var loginLies = []lie{
 				return a, err
 			})(l)
 		},
-		fails: []string{"login/same-id-again", "login/same-id-for-every-name", "login/acting", "maildrop/account", "authenticator/right"},
+		fails: []string{"login/same-id-again", "login/same-id-for-every-name", "login/acting", "maildrop/account", "authenticator/right", "receiver/resolve-accounts"},
 	},
 	{
 		name:  "a wrong password is an outage",

@@ -213,6 +213,32 @@ var receiverLies = []lie{
 		fails: []string{"receiver/resolve-hostile", "receiver/to-hostile-recipients"},
 	},
 	{
+		name: "all addresses are of one account",
+		tell: resolving(func(resolve resolveFunc) resolveFunc {
+			return func(ctx context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {
+				verdicts, err := resolve(ctx, q)
+				for i := range verdicts {
+					verdicts[i].Account = "anna"
+				}
+				return verdicts, err
+			}
+		}),
+		fails: []string{"receiver/resolve-accounts"},
+	},
+	{
+		name: "an account is named as no login names it",
+		tell: resolving(func(resolve resolveFunc) resolveFunc {
+			return func(ctx context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {
+				verdicts, err := resolve(ctx, q)
+				for i := range verdicts {
+					verdicts[i].Account = strings.ToUpper(verdicts[i].Account)
+				}
+				return verdicts, err
+			}
+		}),
+		fails: []string{"receiver/resolve-accounts"},
+	},
+	{
 		name: "the announced size is not looked at",
 		tell: resolving(func(resolve resolveFunc) resolveFunc {
 			return func(ctx context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {

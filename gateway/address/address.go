@@ -54,6 +54,17 @@ func (m Mailbox) EqualFold(o Mailbox) bool {
 	return m.Domain == o.Domain && fold.Equal(unquoted(m.Local), unquoted(o.Local))
 }
 
+// separators are the characters that some mail server may have between a mailbox and its detail
+// (RFC 5233 §1): all that a local part can have without quotes, but letters and digits.
+const separators = "!#$%&'*+-./=?^_`{|}~"
+
+// DetailOf says whether m may be o with a detail, as ann+news@x.example is to ann@x.example. Whether
+// it is, only the server that delivers to them knows.
+func (m Mailbox) DetailOf(o Mailbox) bool {
+	detail, is := strings.CutPrefix(fold.Lower(unquoted(m.Local)), fold.Lower(unquoted(o.Local)))
+	return is && m.Domain == o.Domain && detail != "" && strings.IndexByte(separators, detail[0]) >= 0
+}
+
 // Parse reads a mailbox. What RFC 5321 §4.1.2 does not allow is [ErrSyntax]; that includes
 // source routes, which only the SMTP engine may take off.
 //

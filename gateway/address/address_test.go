@@ -133,3 +133,29 @@ func TestLookalikes(t *testing.T) {
 		}
 	}
 }
+
+func TestDetailOf(t *testing.T) {
+	for _, c := range []struct {
+		box, of string
+		want    bool
+	}{
+		{"ann+x@a.example", "ann@a.example", true},
+		{"ANN+x@A.example", "ann@a.example", true},
+		{"ann-x@a.example", "ann@a.example", true},
+		{"ann+@a.example", "ann@a.example", true},
+		{`"ann+x y"@a.example`, "ann@a.example", true},
+		{`ann+x@a.example`, `"ann"@a.example`, true},
+		{"ann@a.example", "ann@a.example", false},
+		{"anna@a.example", "ann@a.example", false},
+		{"ann+x@b.example", "ann@a.example", false},
+		{"x+ann@a.example", "ann@a.example", false},
+		{"ann@a.example", "ann+x@a.example", false},
+		{`"ann x"@a.example`, "ann@a.example", false},
+	} {
+		box, err := address.Parse(c.box)
+		of, e := address.Parse(c.of)
+		if err != nil || e != nil || box.DetailOf(of) != c.want {
+			t.Errorf("%s of %s: %v %v", c.box, c.of, err, e)
+		}
+	}
+}

@@ -16,3 +16,6 @@ func SetCreateTemp(o *Options, create func(dir string) (TempFile, error)) {
 
 // CreateTemp is the real thing.
 func CreateTemp(dir string) (TempFile, error) { return createTemp(dir) }
+
+// DetailsMost bounds the look-ups of a session.
+const DetailsMost = detailsMost

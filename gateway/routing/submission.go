@@ -47,6 +47,7 @@ type identity struct {
 	store   *Store
 	account backends.Account
 	owns    ownership
+	details details
 	// credential is kept where the store is to send in the account's name.
 	credential *backends.Credential
 }
@@ -166,7 +167,7 @@ func (s *submissionSession) Enter(ctx context.Context, e login.Entry) error {
 
 // Mail implements [smtp.Session]. The reverse-path has to be the account's own, or empty, as it
 // is for the notices that clients write (RFC 8098 §3): then From says who it is.
-func (s *submissionSession) Mail(_ context.Context, reversePath string, options smtp.MailOptions) error {
+func (s *submissionSession) Mail(ctx context.Context, reversePath string, options smtp.MailOptions) error {
 	if s.who == nil {
 		return errLoginFirst
 	}
@@ -175,7 +176,11 @@ func (s *submissionSession) Mail(_ context.Context, reversePath string, options 
 		if err != nil {
 			return errSenderAlike
 		}
-		if !s.who.owns.has(box) {
+		own, err := s.own(ctx, box)
+		if err != nil {
+			return replies.SMTP(err)
+		}
+		if !own {
 			s.foreign(box)
 			return s.notOwn("this account may not send as " + box.String())
 		}
@@ -235,7 +240,7 @@ func (s *submissionSession) Data(ctx context.Context, trace string, body io.Read
 		return "", err
 	}
 	p.from, p.credential = s.who.store, s.who.credential
-	if err = s.prepare(p, trace, h); err == nil {
+	if err = s.prepare(ctx, p, trace, h); err == nil {
 		err = p.deliver(ctx)
 	}
 	t.finish(ctx, p)
@@ -243,15 +248,24 @@ func (s *submissionSession) Data(ctx context.Context, trace string, body io.Read
 }
 
 // prepare mends the header. What it adds is the same in each attempt.
-func (s *submissionSession) prepare(p *parcel, trace string, h *held) error {
+func (s *submissionSession) prepare(ctx context.Context, p *parcel, trace string, h *held) error {
 	header, size, err := s.o.readHeader(h)
 	if err != nil {
 		return s.headerReply(err)
 	}
+	var unknown error // an outage is no "may not"
+	mayWrite := func(box address.Mailbox) bool {
+		own, err := s.own(ctx, box)
+		unknown = errors.Join(unknown, err)
+		return own
+	}
 	err = content.Submission{
-		MayWrite: s.who.owns.has, Date: p.attempt.First.Local(), MessageID: p.attempt.Key + "@" + s.o.Hostname,
+		MayWrite: mayWrite, Date: p.attempt.First.Local(), MessageID: p.attempt.Key + "@" + s.o.Hostname,
 		DropEmpty: s.o.Quirks.has(QuirkEmptyFields), Author: s.author(s.current),
 	}.Apply(header)
+	if unknown != nil {
+		return replies.SMTP(unknown)
+	}
 	if err != nil {
 		return s.headerReply(err)
 	}

@@ -24,7 +24,9 @@ func (s *store) Resolve(_ context.Context, q backends.ResolveQuery) ([]backends.
 	verdicts := make([]backends.Verdict, len(q.Recipients))
 	for i, r := range q.Recipients {
 		verdicts[i].Recipient = r
-		if _, known := all[strings.ToLower(r)]; !known {
+		if _, known := all[strings.ToLower(r)]; known {
+			verdicts[i].Account = strings.ToLower(r)
+		} else {
 			verdicts[i].Failure = backends.Fail(backends.NotFound, "recipient %q", r)
 		}
 	}

@@ -120,12 +120,13 @@ class Store:
         """What is said of recipients before there is a message: a verdict each, in their order."""
         hashes, verdicts = self.known(), []
         for recipient in recipients:
-            failure = None
-            if recipient.lower() not in hashes:
+            failure, account = None, recipient.lower()
+            if account not in hashes:
+                account = ""
                 failure = pb.Failure(kind=pb.KIND_NOT_FOUND, detail=f"recipient {recipient[:200]!r}")
             elif self.message_size and size > self.message_size:
                 failure = pb.Failure(kind=pb.KIND_TOO_LARGE, detail=f"{size} octets")
-            verdicts.append(pb.Verdict(recipient=recipient, failure=failure))
+            verdicts.append(pb.Verdict(recipient=recipient, failure=failure, account=account))
         return verdicts
 
     async def Deliver(self, frames, context):

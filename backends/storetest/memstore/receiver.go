@@ -26,10 +26,14 @@ func (s *Store) Resolve(ctx context.Context, query backends.ResolveQuery) ([]bac
 	verdicts := make([]backends.Verdict, 0, len(query.Recipients))
 	for _, r := range query.Recipients {
 		_, failure := s.recipient(r, query.Size)
+		account := ""
+		if a := s.mailboxes[strings.ToLower(r)]; a != nil {
+			account = a.public().ID
+		}
 		if fault := s.strike("resolve", within, r); fault != nil {
 			failure = fault.failure()
 		}
-		verdicts = append(verdicts, backends.Verdict{Recipient: r, Failure: failure})
+		verdicts = append(verdicts, backends.Verdict{Recipient: r, Failure: failure, Account: account})
 	}
 	return verdicts, nil
 }

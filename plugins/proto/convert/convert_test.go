@@ -64,7 +64,7 @@ func TestRoundTrip(t *testing.T) {
 	credential := backends.Credential{
 		Kind: backends.CredentialCertificate, User: "ann", ActAs: "bob", Secret: []byte("s"), Certificate: []byte("DER"), Peer: peer,
 	}
-	verdicts := []backends.Verdict{{Recipient: "a@x.example"}, {Recipient: "b@x.example", Failure: failure}}
+	verdicts := []backends.Verdict{{Recipient: "a@x.example", Account: "a"}, {Recipient: "b@x.example", Failure: failure}}
 
 	t.Run("description", func(t *testing.T) {
 		want := backends.Description{
@@ -144,7 +144,7 @@ func TestRoundTrip(t *testing.T) {
 		same(t, must(t, got, err), want)
 	})
 	t.Run("resolve", func(t *testing.T) {
-		want := backends.ResolveQuery{ReversePath: "a@x.example", Recipients: []string{"b@x.example"}, Size: 9, Peer: peer}
+		want := backends.ResolveQuery{ReversePath: "a@x.example", Recipients: []string{"b@x.example"}, Size: 9, Peer: peer, Accounts: true}
 		m, err := ResolveToProto(want)
 		same(t, ResolveFromProto(crossed(t, must(t, m, err))), want)
 	})
@@ -175,7 +175,7 @@ func TestRoundTrip(t *testing.T) {
 		same(t, must(t, got, err), want)
 	})
 	t.Run("settlements", func(t *testing.T) {
-		want := []backends.Settlement{{ID: "i", Verdicts: verdicts}, {ID: "j"}}
+		want := []backends.Settlement{{ID: "i", Verdicts: []backends.Verdict{{Recipient: "a@x.example"}, verdicts[1]}}, {ID: "j"}}
 		m, err := SettlementsToProto(want)
 		got, err := SettlementsFromProto(crossed(t, must(t, m, err)))
 		same(t, must(t, got, err), want)

@@ -16,7 +16,7 @@ func ResolveToProto(q backends.ResolveQuery) (*pb.ResolveRequest, error) {
 		return nil, err
 	}
 	return &pb.ResolveRequest{
-		ReversePath: q.ReversePath, Recipients: q.Recipients, Size: q.Size, Peer: PeerToProto(q.Peer),
+		ReversePath: q.ReversePath, Recipients: q.Recipients, Size: q.Size, Peer: PeerToProto(q.Peer), Accounts: q.Accounts,
 	}, nil
 }
 
@@ -27,6 +27,7 @@ func ResolveFromProto(m *pb.ResolveRequest) backends.ResolveQuery {
 		Recipients:  m.GetRecipients(),
 		Size:        max(0, m.GetSize()),
 		Peer:        PeerFromProto(m.GetPeer()),
+		Accounts:    m.GetAccounts(),
 	}
 }
 
@@ -94,7 +95,10 @@ func VerdictsToProto(verdicts []backends.Verdict) (*pb.Verdicts, error) {
 		if err := checkText("recipient", v.Recipient); err != nil {
 			return nil, err
 		}
-		m.Verdicts[i] = &pb.Verdict{Recipient: v.Recipient, Failure: FailureToProto(v.Failure)}
+		if err := checkText("account", v.Account); err != nil {
+			return nil, err
+		}
+		m.Verdicts[i] = &pb.Verdict{Recipient: v.Recipient, Failure: FailureToProto(v.Failure), Account: v.Account}
 	}
 	return m, nil
 }
@@ -111,7 +115,8 @@ func VerdictsFromProto(m *pb.Verdicts, asked []string) ([]backends.Verdict, erro
 		if v.GetRecipient() != asked[i] {
 			return nil, wireError("verdict %d is about a recipient that was not asked about there", i+1)
 		}
-		verdicts[i] = backends.Verdict{Recipient: asked[i], Failure: FailureFromProto(v.GetFailure())}
+		// An account that cannot be one is nobody's: it is compared, and nothing else.
+		verdicts[i] = backends.Verdict{Recipient: asked[i], Failure: FailureFromProto(v.GetFailure()), Account: v.GetAccount()}
 	}
 	return verdicts, nil
 }

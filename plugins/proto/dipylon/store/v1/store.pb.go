@@ -2428,11 +2428,14 @@ func (x *Removal) GetFailure() *Failure {
 }
 
 type ResolveRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ReversePath   string                 `protobuf:"bytes,1,opt,name=reverse_path,json=reversePath,proto3" json:"reverse_path,omitempty"`
-	Recipients    []string               `protobuf:"bytes,2,rep,name=recipients,proto3" json:"recipients,omitempty"`
-	Size          int64                  `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
-	Peer          *Peer                  `protobuf:"bytes,4,opt,name=peer,proto3" json:"peer,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	ReversePath string                 `protobuf:"bytes,1,opt,name=reverse_path,json=reversePath,proto3" json:"reverse_path,omitempty"`
+	Recipients  []string               `protobuf:"bytes,2,rep,name=recipients,proto3" json:"recipients,omitempty"`
+	Size        int64                  `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	Peer        *Peer                  `protobuf:"bytes,4,opt,name=peer,proto3" json:"peer,omitempty"`
+	// The answer's accounts are asked for: an account wants to send as one of the recipients. Without
+	// it a plugin that has to look for them need not.
+	Accounts      bool `protobuf:"varint,5,opt,name=accounts,proto3" json:"accounts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2495,6 +2498,13 @@ func (x *ResolveRequest) GetPeer() *Peer {
 	return nil
 }
 
+func (x *ResolveRequest) GetAccounts() bool {
+	if x != nil {
+		return x.Accounts
+	}
+	return false
+}
+
 type Verdicts struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Verdicts      []*Verdict             `protobuf:"bytes,1,rep,name=verdicts,proto3" json:"verdicts,omitempty"` // in the order of the recipients
@@ -2540,9 +2550,13 @@ func (x *Verdicts) GetVerdicts() []*Verdict {
 }
 
 type Verdict struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Recipient     string                 `protobuf:"bytes,1,opt,name=recipient,proto3" json:"recipient,omitempty"`
-	Failure       *Failure               `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Recipient string                 `protobuf:"bytes,1,opt,name=recipient,proto3" json:"recipient,omitempty"`
+	Failure   *Failure               `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`
+	// In the answer to Resolve: the id of the account whose own the address is, or is with a detail
+	// (user+detail@domain, RFC 5233), as Login gives it. The account may send as it. Empty: the plugin
+	// does not know, or the address is nobody's own, as with a list, a catch-all or a forwarding.
+	Account       string `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2589,6 +2603,13 @@ func (x *Verdict) GetFailure() *Failure {
 		return x.Failure
 	}
 	return nil
+}
+
+func (x *Verdict) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
 }
 
 type Delivery struct {
@@ -3696,19 +3717,21 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\bremovals\x18\x01 \x03(\v2\x19.dipylon.store.v1.RemovalR\bremovals\"N\n" +
 	"\aRemoval\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x123\n" +
-	"\afailure\x18\x02 \x01(\v2\x19.dipylon.store.v1.FailureR\afailure\"\x93\x01\n" +
+	"\afailure\x18\x02 \x01(\v2\x19.dipylon.store.v1.FailureR\afailure\"\xaf\x01\n" +
 	"\x0eResolveRequest\x12!\n" +
 	"\freverse_path\x18\x01 \x01(\tR\vreversePath\x12\x1e\n" +
 	"\n" +
 	"recipients\x18\x02 \x03(\tR\n" +
 	"recipients\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x03R\x04size\x12*\n" +
-	"\x04peer\x18\x04 \x01(\v2\x16.dipylon.store.v1.PeerR\x04peer\"A\n" +
+	"\x04peer\x18\x04 \x01(\v2\x16.dipylon.store.v1.PeerR\x04peer\x12\x1a\n" +
+	"\baccounts\x18\x05 \x01(\bR\baccounts\"A\n" +
 	"\bVerdicts\x125\n" +
-	"\bverdicts\x18\x01 \x03(\v2\x19.dipylon.store.v1.VerdictR\bverdicts\"\\\n" +
+	"\bverdicts\x18\x01 \x03(\v2\x19.dipylon.store.v1.VerdictR\bverdicts\"v\n" +
 	"\aVerdict\x12\x1c\n" +
 	"\trecipient\x18\x01 \x01(\tR\trecipient\x123\n" +
-	"\afailure\x18\x02 \x01(\v2\x19.dipylon.store.v1.FailureR\afailure\"\xba\x02\n" +
+	"\afailure\x18\x02 \x01(\v2\x19.dipylon.store.v1.FailureR\afailure\x12\x18\n" +
+	"\aaccount\x18\x03 \x01(\tR\aaccount\"\xba\x02\n" +
 	"\bDelivery\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05retry\x18\x02 \x01(\bR\x05retry\x12!\n" +

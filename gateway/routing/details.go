@@ -1,0 +1,76 @@
+package routing
+
+import (
+	"context"
+	"slices"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/address"
+)
+
+// detailsMost bounds how often a session has its store look for whose an address with a detail is.
+const detailsMost = 16
+
+// details are the addresses with a detail that a login's store has been asked about.
+type details struct {
+	asked int
+	known map[address.Mailbox]bool
+}
+
+// own says whether an address is the account's: one of those that the login has told of, or one of
+// these with a detail (RFC 5233), where the store delivers mail for it to this account.
+func (s *submissionSession) own(ctx context.Context, box address.Mailbox) (bool, error) {
+	who := s.who
+	if who.owns.has(box) {
+		return true, nil
+	}
+	if !slices.Contains(who.store.Domains, box.Domain) || !who.owns.mayBeDetail(box) {
+		return false, nil
+	}
+	if own, known := who.details.known[box]; known {
+		return own, nil
+	}
+	if who.details.asked++; who.details.asked > detailsMost {
+		return false, backends.Fail(backends.Throttled, "more than %d senders with a detail in one session", detailsMost).
+			Say("too many different senders in one session, connect again")
+	}
+	account, err := s.accountOf(ctx, box)
+	if err != nil {
+		return false, err
+	}
+	if who.details.known == nil {
+		who.details.known = make(map[address.Mailbox]bool)
+	}
+	own := account != "" && account == who.account.ID
+	who.details.known[box] = own
+	return own, nil
+}
+
+// accountOf asks the store whose an address is; empty: nobody's, or it does not know. The error is
+// an outage.
+func (s *submissionSession) accountOf(ctx context.Context, box address.Mailbox) (string, error) {
+	receiver, ok := s.who.store.Backend.(backends.Receiver)
+	if !ok {
+		return "", nil
+	}
+	asked := []string{box.String()}
+	verdicts, err := receiver.Resolve(ctx, backends.ResolveQuery{Recipients: asked, Peer: peerOf(s.conn, "submission"), Accounts: true})
+	if err == nil {
+		err = checkVerdicts(asked, verdicts)
+	}
+	if err == nil && verdicts[0].Account != "" {
+		return verdicts[0].Account, nil // whatever stands against mail for it now
+	}
+	if err == nil && verdicts[0].Failure != nil {
+		err = verdicts[0].Failure
+	}
+	if f := backends.AsFailure(err); f != nil && f.Temporary() {
+		return "", f
+	}
+	return "", nil
+}
+
+// mayBeDetail says whether an address begins as one of the account's does.
+func (o ownership) mayBeDetail(box address.Mailbox) bool {
+	return slices.ContainsFunc(o.own.boxes, func(own address.Mailbox) bool { return box.DetailOf(own) && o.ours.has(own) })
+}
