@@ -301,7 +301,7 @@ func TestCheckDescription(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			spec := specOf(t, "store", fakeSettings{Extra: map[string]string{"describe": how}})
 			if how == "hang" {
-				spec.StartTimeout = slowed * 2 * time.Second
+				spec.StartTimeout = handshakeTime
 			}
 			err := CheckSettings(t.Context(), zerolog.Nop(), spec)
 			if err == nil || !strings.Contains(err.Error(), want) || strings.ContainsAny(err.Error(), "\r\n") {
@@ -356,10 +356,13 @@ func TestConfigure(t *testing.T) {
 	}
 }
 
+// handshakeTime is enough for a plugin to start, of which something else is waited for in vain.
+const handshakeTime = 2*time.Second + slowed*200*time.Millisecond
+
 // TestStartFails: whatever a program does instead of serving, the failure says which.
 func TestStartFails(t *testing.T) {
 	quick := func(s *Spec) { s.StartTimeout = 500 * time.Millisecond }
-	started := func(s *Spec) { s.StartTimeout = 2*time.Second + slowed*200*time.Millisecond } // time for the handshake
+	started := func(s *Spec) { s.StartTimeout = handshakeTime }
 	for _, test := range []struct {
 		name, role string
 		change     func(*Spec)
