@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -49,45 +50,92 @@ func unpacked(t testing.TB, name, program string) string {
 	return root
 }
 
-// start listens until the test ends.
-func (f *front) start(t testing.TB) (address string) {
+// Fronted is a running IMAP server behind a front.
+type Fronted struct {
+	IMAP string // host:port, without TLS
+	Dir  string // of the users' homes, by user
+
+	t        testing.TB
+	front    front
+	listener net.Listener
+	sessions sync.WaitGroup
+	mu       sync.Mutex
+	open     map[net.Conn]bool
+}
+
+// unpackedServer is one whose packages ./test/run has unpacked.
+type unpackedServer struct {
+	name, program string
+	// prepare makes a user's home, which the user owns afterwards.
+	prepare func(programs, home string)
+	// serve is the process for a user's session. It runs as the user, in the user's home.
+	serve func(programs, home, user string) *exec.Cmd
+	// greet and ready are as in front.
+	greet, ready string
+}
+
+// startFronted starts a server for these users, until the test ends; nil: ada and bob, as with Dovecot.
+func startFronted(t testing.TB, users map[string]string, server unpackedServer) *Fronted {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	f := &Fronted{IMAP: "127.0.0.1:0", Dir: t.TempDir(), t: t, open: make(map[net.Conn]bool)}
+	programs := copied(t, unpacked(t, server.name, server.program))
+	uid, gid, _ := unprivileged(t)
+	users = usual(users)
+	for user := range users {
+		home := filepath.Join(f.Dir, user)
+		if err := os.Mkdir(home, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		server.prepare(programs, home)
 	}
-	var (
-		all  sync.WaitGroup
-		mu   sync.Mutex
-		open = make(map[net.Conn]bool)
-	)
-	all.Go(func() {
+	giveAway(t, f.Dir, uid, gid)
+	f.front = front{users: users, greet: server.greet, ready: server.ready, serve: func(user string) *exec.Cmd {
+		home := filepath.Join(f.Dir, user)
+		command := server.serve(programs, home, user)
+		command.Dir, command.SysProcAttr = home, as(uid, gid)
+		return command
+	}}
+	f.Start()
+	t.Cleanup(f.Stop)
+	return f
+}
+
+// Start listens, at the same address each time.
+func (f *Fronted) Start() {
+	f.t.Helper()
+	l, err := net.Listen("tcp", f.IMAP)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.listener, f.IMAP = l, l.Addr().String()
+	f.sessions.Go(func() {
 		for {
 			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
-			mu.Lock()
-			open[conn] = true
-			mu.Unlock()
-			all.Go(func() {
-				f.session(conn)
-				mu.Lock()
-				delete(open, conn)
-				mu.Unlock()
+			f.mu.Lock()
+			f.open[conn] = true
+			f.mu.Unlock()
+			f.sessions.Go(func() {
+				f.front.session(conn)
+				f.mu.Lock()
+				delete(f.open, conn)
+				f.mu.Unlock()
 			})
 		}
 	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		mu.Lock()
-		for conn := range open {
-			_ = conn.Close()
-		}
-		mu.Unlock()
-		all.Wait()
-	})
-	return l.Addr().String()
+}
+
+// Stop ends it, sessions and all.
+func (f *Fronted) Stop() {
+	_ = f.listener.Close()
+	f.mu.Lock()
+	for conn := range f.open {
+		_ = conn.Close()
+	}
+	f.mu.Unlock()
+	f.sessions.Wait()
 }
 
 func (f *front) session(conn net.Conn) {
@@ -185,4 +233,44 @@ func (f *front) hand(conn net.Conn, in io.Reader, tag, user string) {
 	ended := <-gone
 	_ = command.Wait()
 	ended.Stop()
+}
+
+func usual(users map[string]string) map[string]string {
+	if users == nil {
+		return map[string]string{"ada@peer.example": "ada-secret", "bob@peer.example": "bob-secret"}
+	}
+	return users
+}
+
+// copied is a copy of unpacked programs that a user who is not root can reach.
+func copied(t testing.TB, root string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "programs")
+	if err := os.CopyFS(dir, os.DirFS(root)); err != nil {
+		t.Fatal(err)
+	}
+	openUp(t, dir)
+	return dir
+}
+
+// giveAway makes a user own a folder with all in it.
+func giveAway(t testing.TB, dir, uid, gid string) {
+	t.Helper()
+	openUp(t, dir)
+	if os.Geteuid() != 0 {
+		return
+	}
+	if out, err := exec.Command("chown", "-R", uid+":"+gid, dir).CombinedOutput(); err != nil {
+		t.Fatalf("chown: %v\n%s", err, out)
+	}
+}
+
+// as are the attributes of a process of a user's.
+func as(uid, gid string) *syscall.SysProcAttr {
+	if os.Geteuid() != 0 {
+		return &syscall.SysProcAttr{}
+	}
+	u, _ := strconv.ParseUint(uid, 10, 32)
+	g, _ := strconv.ParseUint(gid, 10, 32)
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(u), Gid: uint32(g)}}
 }
