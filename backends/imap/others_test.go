@@ -29,11 +29,13 @@ func TestConformanceCourier(t *testing.T) {
 		"master": map[string]any{"user": peers.FrontMaster, "password": peers.FrontMasterPassword},
 	}
 	t.Run("APPEND", func(t *testing.T) {
+		t.Parallel()
 		target := target(given(t, settings), "ada", "bob", false)
 		target.Folder = "INBOX/Trash"
 		storetest.Run(t, target)
 	})
 	t.Run("APPEND as plugin", func(t *testing.T) {
+		t.Parallel()
 		target := target(given(t, settings), "eva", "max", false)
 		target.Folder = "INBOX/Trash"
 		storetest.Run(t, asPlugin(t, target))
