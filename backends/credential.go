@@ -7,11 +7,11 @@ type CredentialKind uint8
 
 // The kinds of credential. The numbers are on the wire.
 const (
-	CredentialPassword    CredentialKind = 1 // User, Secret: a password
-	CredentialToken       CredentialKind = 2 // User, Secret: a bearer token (RFC 6750)
-	CredentialCertificate CredentialKind = 3 // Certificate: DER, its private key proved in TLS
-	CredentialGrant       CredentialKind = 4 // Secret: Account.Grant of an earlier login
-	CredentialActing      CredentialKind = 5 // User: the gateway's word; "act for this user"
+	CredentialPassword      CredentialKind = 1 // User, Secret: a password
+	CredentialToken         CredentialKind = 2 // User, Secret: a bearer token (RFC 6750)
+	CredentialCertificate   CredentialKind = 3 // Certificate: DER, its private key proved in TLS
+	CredentialGrant         CredentialKind = 4 // Secret: Account.Grant of an earlier login
+	CredentialImpersonation CredentialKind = 5 // User: the gateway's word; "act for this user"
 )
 
 func (k CredentialKind) String() string {
@@ -24,13 +24,13 @@ func (k CredentialKind) String() string {
 		return "certificate"
 	case CredentialGrant:
 		return "grant"
-	case CredentialActing:
-		return "acting"
+	case CredentialImpersonation:
+		return "impersonation"
 	}
 	return "unknown"
 }
 
-// Credential is what a client (or, for [CredentialActing], the gateway) presents.
+// Credential is what a client (or, for [CredentialImpersonation], the gateway) presents.
 type Credential struct {
 	Kind CredentialKind
 	// User is the login name (SASL's authentication identity), as the gateway understood it:

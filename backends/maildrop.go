@@ -43,12 +43,12 @@ type Entry struct {
 	UIDL string
 }
 
-// Mortal is a [Maildrop] that may come to an end before it is closed: that of a plugin whose
+// LossNotifier is a [Maildrop] that may come to an end before it is closed: that of a plugin whose
 // process dies.
-type Mortal interface {
-	// AfterEnd calls f in a goroutine of its own at such an end. It returns what
+type LossNotifier interface {
+	// AfterLoss calls f in a goroutine of its own at such an end. It returns what
 	// [context.AfterFunc] returns.
-	AfterEnd(f func()) (stop func() bool)
+	AfterLoss(f func()) (stop func() bool)
 }
 
 // Identified is a [Maildrop] that says which folder it has open.

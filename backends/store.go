@@ -70,7 +70,7 @@ type Description struct {
 	Capabilities Capabilities
 
 	// Credentials lists the kinds that Login, Reader.Open and Sender.Send accept.
-	// [CredentialActing] among them means that the store lets the gateway act for a user.
+	// [CredentialImpersonation] among them means that the store lets the gateway act for a user.
 	Credentials []CredentialKind
 	// Mechanisms lists the SASL mechanisms that Authenticator conducts, upper case.
 	Mechanisms []string

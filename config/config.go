@@ -199,8 +199,8 @@ var LoginNames = []string{"alias", "realm", "mailbox", "shared", "folder"}
 type POP3 struct {
 	Login      Duration `yaml:"login" min:"5s" max:"1h"`
 	LoginDelay Duration `yaml:"login_delay" min:"0s" max:"1d"`
-	// Strangers bounds the connections that have not logged in, of each listener.
-	Strangers int `yaml:"strangers" min:"1" max:"1000000"`
+	// Unauthenticated bounds the connections that have not logged in, of each listener.
+	Unauthenticated int `yaml:"unauthenticated" was:"strangers" min:"1" max:"1000000"`
 	// Measure bounds what is read only to know sizes: octets a second of each store.
 	Measure        Size `yaml:"measure" min:"64KiB" max:"100GiB"`
 	PlaintextLogin bool `yaml:"plaintext_login"`
@@ -256,7 +256,7 @@ func withDefaults(hostname string) Config {
 			Free: 4, FirstDelay: Duration(500e6), LongestDelay: minutes(1) / 4, Queue: minutes(1) / 2, HalfLife: minutes(10), Refusal: Duration(1e9),
 		}},
 		Policy:     defaultPolicy(),
-		POP3:       POP3{Login: minutes(1), Strangers: 500, Measure: 32 << 20, Quirks: []string{"auth-list", "bare-lf", "long-auth"}},
+		POP3:       POP3{Login: minutes(1), Unauthenticated: 500, Measure: 32 << 20, Quirks: []string{"auth-list", "bare-lf", "long-auth"}},
 		SMTP:       SMTP{BareNewlines: "reject", Hops: 100, Command: minutes(5), Data: minutes(3), Session: minutes(120)},
 		Submission: Submission{BareNewlines: "repair", Quirks: []string{"blanks", "empty-fields", "helo", "no-from", "no-header", "notify", "paths"}},
 	}

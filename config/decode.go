@@ -112,20 +112,27 @@ func (d *decoder) value(path string, n *yaml.Node, v reflect.Value, tag reflect.
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
-// fields reads a mapping into a struct. A key with nothing behind it leaves the defaults.
+// fields reads a mapping into a struct. A key with nothing behind it leaves the defaults, and one that
+// a field had in an earlier version (its tag "was") names the one of today.
 func (d *decoder) fields(path string, n *yaml.Node, v reflect.Value) {
 	fields := make(map[string]int)
+	renamed := make(map[string]string)
 	var names []string
 	for i := range v.NumField() {
 		if name := yamlName(v.Type().Field(i)); name != "" {
 			fields[name] = i
 			names = append(names, name)
+			renamed[v.Type().Field(i).Tag.Get("was")] = name
 		}
 	}
 	d.pairs(path, n, func(key, value *yaml.Node, inner string) {
 		i, ok := fields[key.Value]
 		if name, _, cut := strings.Cut(key.Value, ":"); cut && !ok && slices.Contains(names, name) {
 			d.fail(join(path, name), key, suggestBlank(name+":"), "the key has no value")
+			return
+		}
+		if now := renamed[key.Value]; !ok && now != "" {
+			d.fail(inner, key, "", "the key is called %s now", now)
 			return
 		}
 		if !ok {

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dipylon/dipylon/backends/fold"
+	"github.com/dipylon/dipylon/backends/mail/fold"
 )
 
 // Policy is what a mailbox's clients may do, and what they see. It stands at three levels, the

@@ -186,7 +186,7 @@ func (s *Store) login(client *client, c backends.Credential) error {
 	switch c.Kind {
 	case backends.CredentialToken:
 		return s.loginToken(client, bearerName(c, user), password)
-	case backends.CredentialActing:
+	case backends.CredentialImpersonation:
 		actAs = user
 		user, password = s.settings.Master.User, s.settings.Master.Password
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/fold"
+	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/remote"
 	"github.com/dipylon/dipylon/backends/smtpclient"
 )
@@ -35,7 +35,7 @@ func (s *Store) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backend
 			r := q.Recipients[i]
 			verdicts[i] = backends.Verdict{Recipient: r, Failure: s.resolveByLogin(ctx, r)}
 			if verdicts[i].Failure == nil {
-				verdicts[i].Account = s.account(acting(r)).ID
+				verdicts[i].Account = s.account(impersonation(r)).ID
 			}
 		})
 		return verdicts, nil
@@ -53,7 +53,7 @@ func (s *Store) resolveFromList(recipients []string) []backends.Verdict {
 				return strings.EqualFold(domain, d)
 			}
 			if fold.Equal(entry, remote.MailboxOf(r)) {
-				verdicts[i].Account = s.account(acting(r)).ID
+				verdicts[i].Account = s.account(impersonation(r)).ID
 				return true
 			}
 			return false
@@ -65,13 +65,13 @@ func (s *Store) resolveFromList(recipients []string) []backends.Verdict {
 	return verdicts
 }
 
-func acting(recipient string) backends.Credential {
-	return backends.Credential{Kind: backends.CredentialActing, User: remote.MailboxOf(recipient)}
+func impersonation(recipient string) backends.Credential {
+	return backends.Credential{Kind: backends.CredentialImpersonation, User: remote.MailboxOf(recipient)}
 }
 
 // resolveByLogin takes whoever the master user may act for to exist.
 func (s *Store) resolveByLogin(ctx context.Context, recipient string) *backends.Failure {
-	if _, err := s.Login(ctx, acting(recipient)); err != nil {
+	if _, err := s.Login(ctx, impersonation(recipient)); err != nil {
 		return nobody(recipient, err)
 	}
 	return nil
@@ -124,7 +124,7 @@ func (s *Store) trace(d backends.Delivery, returnPath bool) string {
 
 // delivered looks for a delivery's key in a recipient's mailbox.
 func (s *Store) delivered(ctx context.Context, recipient, key string) (bool, error) {
-	conn, err := s.acquire(ctx, acting(recipient))
+	conn, err := s.acquire(ctx, impersonation(recipient))
 	if err != nil {
 		return false, err
 	}
@@ -188,7 +188,7 @@ func (s *Store) appendFor(ctx context.Context, recipient string, d backends.Deli
 			return backends.AsFailure(err)
 		}
 	}
-	conn, err := s.acquire(ctx, acting(recipient))
+	conn, err := s.acquire(ctx, impersonation(recipient))
 	if err != nil {
 		return nobody(recipient, err)
 	}

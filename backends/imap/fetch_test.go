@@ -12,8 +12,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/crlf"
 	"github.com/dipylon/dipylon/backends/imap"
+	"github.com/dipylon/dipylon/backends/mail/crlf"
 	"github.com/dipylon/dipylon/test/fakeimap"
 )
 

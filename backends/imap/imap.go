@@ -25,7 +25,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/fold"
+	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/remote"
 	"github.com/dipylon/dipylon/backends/smtpclient"
 	"github.com/dipylon/dipylon/backends/uidl"
@@ -81,7 +81,7 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 		Limits:      backends.Limits{FetchesAtOnce: 32, RemovalsAtATime: 500},
 	}
 	if s.settings.Master.User != "" {
-		d.Credentials = append(d.Credentials, backends.CredentialActing)
+		d.Credentials = append(d.Credentials, backends.CredentialImpersonation)
 	}
 	d.Capabilities = backends.CapabilitiesOf(s)
 	d.Capabilities.Receiver = s.settings.Delivery.Given() || s.settings.Delivery.Append
@@ -131,7 +131,7 @@ func (s *Store) Login(ctx context.Context, c backends.Credential) (backends.Acco
 	if err != nil {
 		return backends.Account{}, err
 	}
-	if c.Kind == backends.CredentialActing {
+	if c.Kind == backends.CredentialImpersonation {
 		err = s.inboxExists(ctx, conn)
 	}
 	s.pool.release(conn, err == nil)
@@ -157,16 +157,16 @@ func (s *Store) accepts(c backends.Credential) error {
 	switch {
 	case s.pool == nil:
 		return backends.Fail(backends.Temporary, "the store is not configured")
-	case c.Kind == backends.CredentialActing && s.settings.Master.User == "":
+	case c.Kind == backends.CredentialImpersonation && s.settings.Master.User == "":
 		return backends.Fail(backends.Unsupported, "acting for a user needs \"master\" in the settings")
-	case c.Kind == backends.CredentialActing && c.ActAs != "" && !fold.Equal(c.ActAs, c.User):
+	case c.Kind == backends.CredentialImpersonation && c.ActAs != "" && !fold.Equal(c.ActAs, c.User):
 		// The master user could open any mailbox, and the server cannot be asked whether the
 		// user may.
 		return backends.Fail(backends.Permanent, "acting for %s, nobody knows whether that opens the mailbox of %s", c.User, c.ActAs).
 			WithCode("5.7.1").Say("that mailbox is opened with the account's own password alone")
-	case c.Kind != backends.CredentialPassword && c.Kind != backends.CredentialToken && c.Kind != backends.CredentialActing:
+	case c.Kind != backends.CredentialPassword && c.Kind != backends.CredentialToken && c.Kind != backends.CredentialImpersonation:
 		return backends.Fail(backends.Unsupported, "an IMAP server is not asked with a %s", c.Kind)
-	case c.User == "" || len(c.Secret) == 0 && c.Kind != backends.CredentialActing,
+	case c.User == "" || len(c.Secret) == 0 && c.Kind != backends.CredentialImpersonation,
 		strings.ContainsAny(c.User+c.ActAs+string(c.Secret), "\x00\r\n"):
 		return backends.Fail(backends.BadCredentials, "the user name or the secret is empty or cannot be sent")
 	}

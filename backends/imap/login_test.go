@@ -15,7 +15,7 @@ func TestLoginCommands(t *testing.T) {
 	token := backends.Credential{Kind: backends.CredentialToken, User: "ada@peer.example", Secret: []byte("t0ken")}
 	shared := token
 	shared.ActAs = "office=desk,1@peer.example"
-	acting := backends.Credential{Kind: backends.CredentialActing, User: "ada@peer.example"}
+	impersonation := backends.Credential{Kind: backends.CredentialImpersonation, User: "ada@peer.example"}
 	actAs := password
 	actAs.ActAs = "bob@peer.example"
 	keeper := map[string]any{"master": map[string]any{"user": "keeper", "password": "keeper-secret"}}
@@ -29,7 +29,7 @@ func TestLoginCommands(t *testing.T) {
 		"PLAIN for somebody else":       {fakeimap.Caps, actAs, nil, `AUTHENTICATE PLAIN bob@peer.example\0ada@peer.example\0ada-secret`},
 		"LOGIN":                         {"IMAP4rev1", password, nil, `LOGIN "ada@peer.example" "ada-secret"`},
 		"LOGIN, local names":            {"IMAP4rev1", password, map[string]any{"username": "local"}, `LOGIN "ada" "ada-secret"`},
-		"the master user":               {fakeimap.Caps, acting, keeper, `AUTHENTICATE PLAIN ada@peer.example\0keeper\0keeper-secret`},
+		"the master user":               {fakeimap.Caps, impersonation, keeper, `AUTHENTICATE PLAIN ada@peer.example\0keeper\0keeper-secret`},
 		"XOAUTH2":                       {"IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=XOAUTH2", token, nil, `AUTHENTICATE XOAUTH2 user=ada@peer.example\1auth=Bearer t0ken\1\1`},
 		"OAUTHBEARER goes first":        {"IMAP4rev1 SASL-IR AUTH=XOAUTH2 AUTH=OAUTHBEARER", token, nil, `AUTHENTICATE OAUTHBEARER n,a=ada@peer.example,\1host=127.0.0.1\1port=PORT\1auth=Bearer t0ken\1\1`},
 		"a token for another's mailbox": {"IMAP4rev1 SASL-IR AUTH=OAUTHBEARER", shared, nil, `AUTHENTICATE OAUTHBEARER n,a=office=3Ddesk=2C1@peer.example,\1host=127.0.0.1\1port=PORT\1auth=Bearer t0ken\1\1`},

@@ -8,7 +8,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/crlf"
+	"github.com/dipylon/dipylon/backends/mail/crlf"
 )
 
 const (

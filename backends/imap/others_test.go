@@ -90,8 +90,8 @@ func deliveriesAtOnce(t *testing.T, s *imap.Store, address string) {
 		return verdicts[0].Failure
 	}
 	open := func() (backends.Maildrop, error) {
-		acting := backends.Credential{Kind: backends.CredentialActing, User: address}
-		return s.Open(t.Context(), backends.OpenRequest{Credential: acting})
+		impersonation := backends.Credential{Kind: backends.CredentialImpersonation, User: address}
+		return s.Open(t.Context(), backends.OpenRequest{Credential: impersonation})
 	}
 	var refused [32]*backends.Failure
 	var writers, reader sync.WaitGroup

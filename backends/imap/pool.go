@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/fold"
+	"github.com/dipylon/dipylon/backends/mail/fold"
 )
 
 // proof is a keyed hash of a credential: what lets a second session of the same user take a

@@ -50,10 +50,10 @@ func TestDovecot(t *testing.T) {
 	}
 	t.Run("TLS", func(t *testing.T) { t.Parallel(); testTLS(t, d, with) })
 	t.Run("tokens", func(t *testing.T) { t.Parallel(); testTokens(t, configured(t, base), key) })
-	t.Run("acting", func(t *testing.T) {
+	t.Run("impersonation", func(t *testing.T) {
 		t.Parallel()
 		s := configured(t, with(map[string]any{"master": map[string]any{"user": "keeper", "password": "keeper-secret"}}))
-		testActing(t, s)
+		testImpersonation(t, s)
 	})
 	t.Run("sending", func(t *testing.T) { t.Parallel(); testSending(t, d, relay, with, key) })
 	t.Run("another mailbox", func(t *testing.T) { t.Parallel(); testRecreated(t, d, with) })
@@ -169,10 +169,10 @@ func jwt(t *testing.T, key []byte, user string, expires time.Time) string {
 	return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// testActing: the master user opens anybody's mailbox, and nobody's who is not there.
-func testActing(t *testing.T, s *imap.Store) {
-	acting := backends.Credential{Kind: backends.CredentialActing, User: "bob@peer.example"}
-	d, err := s.Open(t.Context(), backends.OpenRequest{Credential: acting, Folder: "Second"})
+// testImpersonation: the master user opens anybody's mailbox, and nobody's who is not there.
+func testImpersonation(t *testing.T, s *imap.Store) {
+	impersonation := backends.Credential{Kind: backends.CredentialImpersonation, User: "bob@peer.example"}
+	d, err := s.Open(t.Context(), backends.OpenRequest{Credential: impersonation, Folder: "Second"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,13 +182,13 @@ func testActing(t *testing.T, s *imap.Store) {
 	if err := d.Close(); err != nil {
 		t.Error(err)
 	}
-	another := acting
+	another := impersonation
 	another.ActAs = "ada@peer.example" // the master user could, and bob may not
 	if _, err := s.Login(t.Context(), another); backends.KindOf(err) != backends.Permanent {
 		t.Errorf("acting for bob in ada's mailbox: %v", err)
 	}
-	acting.User = "nobody@peer.example"
-	if _, err := s.Login(t.Context(), acting); backends.KindOf(err) != backends.Permanent {
+	impersonation.User = "nobody@peer.example"
+	if _, err := s.Login(t.Context(), impersonation); backends.KindOf(err) != backends.Permanent {
 		t.Errorf("acting for nobody: %v", err)
 	}
 	self := password

@@ -109,7 +109,7 @@ func (s *Store) submissionAuth(c backends.Credential) func([]string) (sasl.Clien
 		return func(offered []string) (sasl.Client, error) {
 			return newBearer(offered, s.settings.Sending.Address, bearerName(c, user), string(c.Secret))
 		}
-	case backends.CredentialActing:
+	case backends.CredentialImpersonation:
 		return smtpclient.Plain(user, s.settings.Master.User, s.settings.Master.Password)
 	}
 	return smtpclient.Plain(c.ActAs, user, string(c.Secret))

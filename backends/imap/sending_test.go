@@ -165,8 +165,8 @@ func testSending(t *testing.T, d *peers.Dovecot, r *relay, with func(map[string]
 		}, strings.NewReader(content))
 	}
 	token := backends.Credential{Kind: backends.CredentialToken, User: "ada@peer.example", Secret: []byte(jwt(t, key, "ada@peer.example", time.Now().Add(time.Hour)))}
-	acting := backends.Credential{Kind: backends.CredentialActing, User: "ada@peer.example"}
-	for n, c := range []backends.Credential{password, password, token, acting} {
+	impersonation := backends.Credential{Kind: backends.CredentialImpersonation, User: "ada@peer.example"}
+	for n, c := range []backends.Credential{password, password, token, impersonation} {
 		verdicts, err := send(c, "one")
 		if err != nil {
 			t.Fatalf("with a %s: %v", c.Kind, err)

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/crlf"
+	"github.com/dipylon/dipylon/backends/mail/crlf"
 )
 
 // Fetch downloads a message. A blob may outlive its message, so the message is asked for at the

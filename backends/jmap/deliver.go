@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/fold"
+	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/remote"
 )
 
@@ -154,15 +154,15 @@ func (s *session) withKey(ctx context.Context, d backends.Delivery) ([]email, er
 	}
 	// The filter finds what contains the key, too: "k1" in "k10". A server that does not obey it gives
 	// any messages, and the one that is looked for may be missing among them.
-	strangers := 0
+	others := 0
 	ours := slices.DeleteFunc(found.List, func(e email) bool {
 		if !slices.ContainsFunc(e.keys, func(k string) bool { return strings.Contains(k, d.Key) }) {
-			strangers++
+			others++
 		}
 		return !slices.Contains(e.keys, d.Key)
 	})
-	if len(ours) == 0 && strangers > 0 {
-		return nil, methodError{Type: "unsupportedFilter", Description: fmt.Sprintf("the server gives %d messages without the field that was asked for", strangers)}
+	if len(ours) == 0 && others > 0 {
+		return nil, methodError{Type: "unsupportedFilter", Description: fmt.Sprintf("the server gives %d messages without the field that was asked for", others)}
 	}
 	return ours, nil
 }

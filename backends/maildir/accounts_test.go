@@ -69,8 +69,8 @@ func TestLogin(t *testing.T) {
 		"  - {address: nopass@sakes.example}\n"+
 		"  - {address: boss@sakes.example, password: '"+hash+"', opens: [nopass@sakes.example, info@sakes.example, later@sakes.example]}\n")
 	const (
-		pass   = backends.CredentialPassword
-		acting = backends.CredentialActing
+		pass          = backends.CredentialPassword
+		impersonation = backends.CredentialImpersonation
 	)
 	for _, c := range []struct {
 		name       string
@@ -99,11 +99,11 @@ func TestLogin(t *testing.T) {
 		{"a shared mailbox, by its alias", backends.Credential{Kind: pass, User: "boss", ActAs: anna, Secret: []byte(secret)}, anna, 0},
 		{"a shared mailbox that there is not", backends.Credential{Kind: pass, User: "boss", ActAs: "later@sakes.example", Secret: []byte(secret)}, "", backends.Permanent},
 		{"a shared mailbox's owner is not let in by that", backends.Credential{Kind: pass, User: "nopass", ActAs: "boss", Secret: []byte(secret)}, "", backends.BadCredentials},
-		{"the gateway's word", backends.Credential{Kind: acting, User: ben}, ben, 0},
-		{"the gateway's word for another's mailbox", backends.Credential{Kind: acting, User: ben, ActAs: anna}, "", backends.Permanent},
-		{"the gateway's word for a shared mailbox", backends.Credential{Kind: acting, User: "boss", ActAs: "nopass"}, "nopass@sakes.example", 0},
-		{"the gateway's word for nobody", backends.Credential{Kind: acting, User: "nobody@sakes.example"}, "", backends.BadCredentials},
-		{"the gateway's word for a disabled account", backends.Credential{Kind: acting, User: "gone@sakes.example"}, "", backends.Permanent},
+		{"the gateway's word", backends.Credential{Kind: impersonation, User: ben}, ben, 0},
+		{"the gateway's word for another's mailbox", backends.Credential{Kind: impersonation, User: ben, ActAs: anna}, "", backends.Permanent},
+		{"the gateway's word for a shared mailbox", backends.Credential{Kind: impersonation, User: "boss", ActAs: "nopass"}, "nopass@sakes.example", 0},
+		{"the gateway's word for nobody", backends.Credential{Kind: impersonation, User: "nobody@sakes.example"}, "", backends.BadCredentials},
+		{"the gateway's word for a disabled account", backends.Credential{Kind: impersonation, User: "gone@sakes.example"}, "", backends.Permanent},
 		{"a token", backends.Credential{Kind: backends.CredentialToken, User: anna, Secret: []byte(secret)}, "", backends.Unsupported},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -138,7 +138,7 @@ func TestAccount(t *testing.T) {
 	if a, err = w.Login(t.Context(), password(cyrus)); err != nil || !slices.Equal(a.Addresses, []string{cyrus}) {
 		t.Errorf("who gets the mail of a domain may send as %v, %v", a.Addresses, err)
 	}
-	if _, err := w.Login(t.Context(), backends.Credential{Kind: backends.CredentialActing, User: anna}); backends.KindOf(err) != backends.Unsupported {
+	if _, err := w.Login(t.Context(), backends.Credential{Kind: backends.CredentialImpersonation, User: anna}); backends.KindOf(err) != backends.Unsupported {
 		t.Errorf("the gateway's word without act_for: %v", err)
 	}
 	d, _ := w.Describe(t.Context())
@@ -146,7 +146,7 @@ func TestAccount(t *testing.T) {
 		t.Errorf("credentials: %v", d.Credentials)
 	}
 	d, _ = newWorld(t, map[string]any{"act_for": true, "message_limit": 99}).Describe(t.Context())
-	if !slices.Contains(d.Credentials, backends.CredentialActing) || d.Limits.MessageSize != 99 {
+	if !slices.Contains(d.Credentials, backends.CredentialImpersonation) || d.Limits.MessageSize != 99 {
 		t.Errorf("%+v", d)
 	}
 }
@@ -164,7 +164,7 @@ func TestCredentialGeneration(t *testing.T) {
 		return a.CredentialGeneration
 	}
 	word := func(user string) backends.Credential {
-		return backends.Credential{Kind: backends.CredentialActing, User: user}
+		return backends.Credential{Kind: backends.CredentialImpersonation, User: user}
 	}
 	before := of(password(anna))
 	if before == "" {

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/idna"
 	"golang.org/x/text/unicode/norm"
 
-	"github.com/dipylon/dipylon/backends/fold"
+	"github.com/dipylon/dipylon/backends/mail/fold"
 )
 
 // address is a mail address as the store compares it: both parts in lower case, the domain

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/crlf"
+	"github.com/dipylon/dipylon/backends/mail/crlf"
 )
 
 // Fetch implements [backends.Maildrop]. The rendering does not matter: messages are served as

@@ -27,7 +27,7 @@ func (s *Store) login(ctx context.Context, use *inUse, credential backends.Crede
 	switch {
 	case credential.Kind == backends.CredentialPassword:
 		a, err = s.byPassword(ctx, d, credential)
-	case credential.Kind == backends.CredentialActing && use.ActFor:
+	case credential.Kind == backends.CredentialImpersonation && use.ActFor:
 		a, err = byWord(d, credential)
 	default:
 		return nil, backends.Fail(backends.Unsupported, "no login with a %s here", credential.Kind)

@@ -83,7 +83,7 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 	if checked := s.checked.Load(); checked != nil {
 		d.Limits.MessageSize = int64(checked.MessageLimit)
 		if checked.ActFor {
-			d.Credentials = append(d.Credentials, backends.CredentialActing)
+			d.Credentials = append(d.Credentials, backends.CredentialImpersonation)
 		}
 	}
 	return d, nil

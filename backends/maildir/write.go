@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/crlf"
+	"github.com/dipylon/dipylon/backends/mail/crlf"
 )
 
 // written is a message in the tmp of one target, complete and synced.

@@ -6,7 +6,7 @@ import (
 	"io"
 	"strconv"
 
-	"github.com/dipylon/dipylon/backends/crlf"
+	"github.com/dipylon/dipylon/backends/mail/crlf"
 	"github.com/dipylon/dipylon/backends/remote"
 )
 

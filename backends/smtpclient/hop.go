@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/fold"
+	"github.com/dipylon/dipylon/backends/mail/fold"
 )
 
 // Hop is the server that takes a store's mail in, by LMTP (RFC 2033) or by SMTP. The

@@ -94,7 +94,7 @@ var loginCases = []testcase{
 		t.login(t.first())
 	}},
 	{"unsupported-kind", nil, func(t *trial) {
-		for kind := backends.CredentialPassword; kind <= backends.CredentialActing+1; kind++ {
+		for kind := backends.CredentialPassword; kind <= backends.CredentialImpersonation+1; kind++ {
 			if !slices.Contains(t.description.Credentials, kind) {
 				c := backends.Credential{Kind: kind, User: t.User, Secret: []byte(t.Password)}
 				_, err := t.store.Login(t.ctx, c)
@@ -102,25 +102,25 @@ var loginCases = []testcase{
 			}
 		}
 	}},
-	{"acting", []need{offers(backends.CredentialActing)}, func(t *trial) {
-		a, err := t.store.Login(t.ctx, backends.Credential{Kind: backends.CredentialActing, User: t.User})
+	{"impersonation", []need{offers(backends.CredentialImpersonation)}, func(t *trial) {
+		a, err := t.store.Login(t.ctx, backends.Credential{Kind: backends.CredentialImpersonation, User: t.User})
 		if err != nil {
 			t.Fatalf("acting for %s: %w", t.User, err)
 		}
 		if id := t.login(t.first()).ID; a.ID != id {
 			t.Errorf("acting for %s gives the account %q, and should give %q", t.User, a.ID, id)
 		}
-		if _, err := t.store.Login(t.ctx, backends.Credential{Kind: backends.CredentialActing, User: t.Unknown}); err == nil {
+		if _, err := t.store.Login(t.ctx, backends.Credential{Kind: backends.CredentialImpersonation, User: t.Unknown}); err == nil {
 			t.Errorf("acting for an unknown user succeeds")
 		}
 	}},
-	{"acting-opens-no-more", []need{password, offers(backends.CredentialActing), secondAccount}, func(t *trial) {
+	{"impersonation-opens-no-more", []need{password, offers(backends.CredentialImpersonation), secondAccount}, func(t *trial) {
 		// The gateway's word says who somebody is, not what they may open.
 		c := t.credential(t.first())
 		c.ActAs = t.SecondUser
 		_, own := t.store.Login(t.ctx, c)
-		_, acting := t.store.Login(t.ctx, backends.Credential{Kind: backends.CredentialActing, User: t.User, ActAs: t.SecondUser})
-		if own != nil && acting == nil {
+		_, impersonation := t.store.Login(t.ctx, backends.Credential{Kind: backends.CredentialImpersonation, User: t.User, ActAs: t.SecondUser})
+		if own != nil && impersonation == nil {
 			t.Errorf("%s, who may not open the mailbox of %s, may do so by the gateway's word", t.User, t.SecondUser)
 		}
 	}},

@@ -72,7 +72,7 @@ var describeCases = []testcase{
 	{"capabilities", nil, capabilitiesAreTrue},
 	{"credentials", nil, func(t *trial) {
 		for _, k := range t.description.Credentials {
-			if k < backends.CredentialPassword || k > backends.CredentialActing {
+			if k < backends.CredentialPassword || k > backends.CredentialImpersonation {
 				t.Errorf("the kind of credential %d is none", k)
 			}
 		}

@@ -75,7 +75,7 @@ var loginLies = []lie{
 				return a, err
 			})(l)
 		},
-		fails: []string{"login/same-id-again", "login/same-id-for-every-name", "login/acting", "maildrop/account", "authenticator/right", "receiver/resolve-accounts"},
+		fails: []string{"login/same-id-again", "login/same-id-for-every-name", "login/impersonation", "maildrop/account", "authenticator/right", "receiver/resolve-accounts"},
 	},
 	{
 		name:  "a wrong password is an outage",
@@ -107,7 +107,7 @@ var loginLies = []lie{
 		tell: func(l *liar) {
 			l.login = func(ctx context.Context, c backends.Credential) (backends.Account, error) {
 				if c.Kind == backends.CredentialPassword && len(c.Secret) == 0 {
-					c.Kind = backends.CredentialActing
+					c.Kind = backends.CredentialImpersonation
 				}
 				return l.Store.Login(ctx, c)
 			}
@@ -119,7 +119,7 @@ var loginLies = []lie{
 		tell: func(l *liar) {
 			l.login = func(ctx context.Context, c backends.Credential) (backends.Account, error) {
 				if c.Kind == backends.CredentialPassword && string(c.Secret) == "secret of bert" {
-					c.Kind = backends.CredentialActing
+					c.Kind = backends.CredentialImpersonation
 				}
 				return l.Store.Login(ctx, c)
 			}
@@ -147,26 +147,26 @@ var loginLies = []lie{
 		fails: []string{"login/unsupported-kind"},
 	},
 	{
-		name: "acting is for everybody",
+		name: "impersonation is for everybody",
 		tell: loggingIn(func(_ context.Context, c backends.Credential, a backends.Account, err error) (backends.Account, error) {
-			if c.Kind == backends.CredentialActing {
+			if c.Kind == backends.CredentialImpersonation {
 				err = nil
 			}
 			return a, err
 		}),
-		fails: []string{"login/acting", "login/acting-opens-no-more"},
+		fails: []string{"login/impersonation", "login/impersonation-opens-no-more"},
 	},
 	{
 		name: "by the gateway's word any mailbox is open",
 		tell: func(l *liar) {
 			l.login = func(ctx context.Context, c backends.Credential) (backends.Account, error) {
-				if c.Kind == backends.CredentialActing && c.ActAs != "" {
+				if c.Kind == backends.CredentialImpersonation && c.ActAs != "" {
 					c.User, c.ActAs = c.ActAs, ""
 				}
 				return l.Store.Login(ctx, c)
 			}
 		},
-		fails: []string{"login/acting-opens-no-more"},
+		fails: []string{"login/impersonation-opens-no-more"},
 	},
 	{
 		name: "the authorization identity is ignored",
@@ -193,7 +193,7 @@ var loginLies = []lie{
 		tell: func(l *liar) {
 			l.login = func(ctx context.Context, c backends.Credential) (backends.Account, error) {
 				if c.Kind == backends.CredentialGrant {
-					c.Kind = backends.CredentialActing
+					c.Kind = backends.CredentialImpersonation
 				}
 				return l.Store.Login(ctx, c)
 			}

@@ -261,7 +261,7 @@ func crossAccount() func(*liar) {
 			other := func(ctx context.Context) backends.Maildrop {
 				for _, user := range []string{"anna", "bert"} {
 					if user != d.Account().ID {
-						o, err := l.Store.Open(ctx, backends.OpenRequest{Credential: backends.Credential{Kind: backends.CredentialActing, User: user}})
+						o, err := l.Store.Open(ctx, backends.OpenRequest{Credential: backends.Credential{Kind: backends.CredentialImpersonation, User: user}})
 						if err == nil {
 							return o
 						}

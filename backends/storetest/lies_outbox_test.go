@@ -308,7 +308,7 @@ var outboxLies = []lie{
 		tell: func(l *liar) {
 			l.openFirst = func(ctx context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
 				if r.Credential.Kind == backends.CredentialGrant {
-					r.Credential.Kind = backends.CredentialActing
+					r.Credential.Kind = backends.CredentialImpersonation
 				}
 				return l.Store.Open(ctx, r)
 			}

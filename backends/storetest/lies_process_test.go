@@ -42,7 +42,7 @@ func (k killable) End(_ context.Context, way storetest.Ending) error {
 
 // inbox opens anna's inbox, around every lie.
 func (l *liar) inbox(ctx context.Context, look func(backends.Maildrop, []backends.Entry)) error {
-	d, err := l.Store.Open(ctx, backends.OpenRequest{Credential: backends.Credential{Kind: backends.CredentialActing, User: "anna"}})
+	d, err := l.Store.Open(ctx, backends.OpenRequest{Credential: backends.Credential{Kind: backends.CredentialImpersonation, User: "anna"}})
 	if err != nil {
 		return err
 	}

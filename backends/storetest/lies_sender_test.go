@@ -83,7 +83,7 @@ var senderLies = []lie{
 		name: "anybody may send",
 		tell: sending(func(send sendFunc) sendFunc {
 			return func(ctx context.Context, c backends.Credential, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-				c.Kind = backends.CredentialActing
+				c.Kind = backends.CredentialImpersonation
 				return send(ctx, c, d, content)
 			}
 		}),

@@ -54,9 +54,9 @@ type liar struct {
 	ending       func(storetest.Ending) error
 
 	mu      sync.Mutex
-	drops   []*mortalDrop // opened since the process was killed last
-	wasOpen bool          // one of them was open when it was
-	keys    []string      // of the deliveries, for the lies that count them
+	drops   []*killableDrop // opened since the process was killed last
+	wasOpen bool            // one of them was open when it was
+	keys    []string        // of the deliveries, for the lies that count them
 }
 
 type acceptFunc = func(context.Context, backends.Outgoing, backends.Content) error
@@ -100,11 +100,11 @@ func (l *liar) Open(ctx context.Context, r backends.OpenRequest) (backends.Maild
 		return d, err
 	}
 	if l.killed != nil {
-		mortal := &mortalDrop{Maildrop: d}
+		killable := &killableDrop{Maildrop: d}
 		l.mu.Lock()
-		l.drops = append(l.drops, mortal)
+		l.drops = append(l.drops, killable)
 		l.mu.Unlock()
-		d = mortal
+		d = killable
 	}
 	if l.drop == nil {
 		return d, nil
@@ -114,21 +114,21 @@ func (l *liar) Open(ctx context.Context, r backends.OpenRequest) (backends.Maild
 	return lying, nil
 }
 
-// mortalDrop knows whether it is open still.
-type mortalDrop struct {
+// killableDrop knows whether it is open still.
+type killableDrop struct {
 	backends.Maildrop
 	closed atomic.Bool
 }
 
 // MarkSeen implements [backends.Marker].
-func (d *mortalDrop) MarkSeen(ctx context.Context, ids []backends.MessageID) error {
+func (d *killableDrop) MarkSeen(ctx context.Context, ids []backends.MessageID) error {
 	if marker, ok := d.Maildrop.(backends.Marker); ok {
 		return marker.MarkSeen(ctx, ids)
 	}
 	return backends.Fail(backends.Unsupported, "no marks")
 }
 
-func (d *mortalDrop) Close() error {
+func (d *killableDrop) Close() error {
 	d.closed.Store(true)
 	return d.Maildrop.Close()
 }
@@ -285,7 +285,7 @@ func (c *liarContent) Read(p []byte) (int, error) {
 }
 
 const raw = `{
-	"acting": true,
+	"impersonation": true,
 	"message_size": 2000000,
 	"accounts": [
 		{"user": "anna", "password": "secret of anna", "address": "anna@sakes.example", "aliases": ["a@sakes.example"], "folders": ["Archive/2026"]},

@@ -188,8 +188,8 @@ func (s *suite) credential(box mailbox) backends.Credential {
 		Kind: backends.CredentialPassword, User: box.user, Secret: []byte(box.password),
 		Peer: backends.Peer{Address: "192.0.2.1:50123", Protocol: "pop3", TLS: true, Session: s.id},
 	}
-	if password(s) != "" && slices.Contains(s.description.Credentials, backends.CredentialActing) {
-		c.Kind, c.Secret = backends.CredentialActing, nil
+	if password(s) != "" && slices.Contains(s.description.Credentials, backends.CredentialImpersonation) {
+		c.Kind, c.Secret = backends.CredentialImpersonation, nil
 	}
 	return c
 }

@@ -89,7 +89,7 @@ func TestVariants(t *testing.T) {
 					return err
 				}
 				target.Expunge = func(ctx context.Context, user string, id backends.MessageID) error {
-					d, err := l.Store.Open(ctx, backends.OpenRequest{Credential: backends.Credential{Kind: backends.CredentialActing, User: user}})
+					d, err := l.Store.Open(ctx, backends.OpenRequest{Credential: backends.Credential{Kind: backends.CredentialImpersonation, User: user}})
 					if err == nil {
 						_, err = d.Remove(ctx, []backends.MessageID{id}, backends.DisposalRemove)
 					}
@@ -167,7 +167,7 @@ func TestVariants(t *testing.T) {
 		{
 			name: "adds a trace header",
 			target: func(t *testing.T) storetest.Target {
-				return around(configured(t, strings.Replace(raw, `"acting": true`, `"acting": true, "return_path": true`, 1)))
+				return around(configured(t, strings.Replace(raw, `"impersonation": true`, `"impersonation": true, "return_path": true`, 1)))
 			},
 			ran: []string{"receiver/content-dots", "receiver/content-no-body"},
 		},
@@ -192,7 +192,7 @@ func TestVariants(t *testing.T) {
 			target: func(t *testing.T) storetest.Target {
 				l := &liar{Store: configured(t, raw)}
 				describing(func(d *backends.Description) {
-					d.Credentials = []backends.CredentialKind{backends.CredentialActing, backends.CredentialGrant}
+					d.Credentials = []backends.CredentialKind{backends.CredentialImpersonation, backends.CredentialGrant}
 				})(l)
 				l.login = func(ctx context.Context, c backends.Credential) (backends.Account, error) {
 					if c.Kind == backends.CredentialPassword {
@@ -204,7 +204,7 @@ func TestVariants(t *testing.T) {
 				target.Password, target.SecondPassword = "secret of anna", "secret of bert" // for SASL alone
 				return target
 			},
-			ran:     []string{"maildrop/whole", "login/acting"},
+			ran:     []string{"maildrop/whole", "login/impersonation"},
 			skipped: []string{"login/wrong-password"},
 		},
 		{

@@ -9,7 +9,7 @@ import (
 	"testing/iotest"
 	"time"
 
-	"github.com/dipylon/dipylon/gateway/address"
+	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/gateway/content"
 )
 

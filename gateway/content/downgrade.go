@@ -9,7 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/dipylon/dipylon/gateway/address"
+	"github.com/dipylon/dipylon/backends/mail/address"
 )
 
 // downgrade gives a header that is ASCII and as long: what is UTF-8 is encoded where a field has

@@ -5,7 +5,7 @@ import (
 	"net/mail"
 	"time"
 
-	"github.com/dipylon/dipylon/backends/fold"
+	"github.com/dipylon/dipylon/backends/mail/fold"
 )
 
 // IdentityWithin is how much of a message's beginning Identity is worth being given, in octets.

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dipylon/dipylon/gateway/address"
+	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/gateway/content"
 )
 

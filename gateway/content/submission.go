@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dipylon/dipylon/gateway/address"
+	"github.com/dipylon/dipylon/backends/mail/address"
 )
 
 // parsedMost bounds a field whose structure is looked into, in octets.

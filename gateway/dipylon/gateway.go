@@ -34,20 +34,20 @@ type gateway struct {
 	gate *levelGate
 
 	// What outlives every configuration.
-	router   *routing.Router
-	desk     *login.Desk
-	locks    lease.Locks
-	openings lease.Openings
-	ledger   *routing.StoredLedger
-	policies *policy.Shelf
-	sessions *policy.Sessions
-	watcher  *edge.Watcher // of the certificates' files
-	db       *state.DB
-	index    *index.Index
-	throttle *login.SharedThrottle
-	guard    *login.Guard
-	tempDir  string
-	lock     *stateLock
+	router        *routing.Router
+	authenticator *login.Authenticator
+	locks         lease.Locks
+	openings      lease.Openings
+	dedup         *routing.StoredDedup
+	policies      *policy.Current
+	sessions      *policy.Sessions
+	watcher       *edge.Watcher // of the certificates' files
+	db            *state.DB
+	index         *index.Index
+	throttle      *login.SharedThrottle
+	guard         *login.Guard
+	tempDir       string
+	lock          *stateLock
 
 	// What the configuration of the day has made.
 	cfg       *config.Config
@@ -74,7 +74,7 @@ func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *c
 		log: log, gate: gate, cfg: cfg,
 		router:   &routing.Router{},
 		watcher:  &edge.Watcher{Log: log},
-		policies: &policy.Shelf{}, sessions: &policy.Sessions{},
+		policies: &policy.Current{}, sessions: &policy.Sessions{},
 		tempDir: filepath.Join(cfg.StateFolder, "tmp"),
 		stores:  make(map[string]*running), engines: make(map[engine]struct{}),
 		failed: make(chan error, 1),
@@ -84,7 +84,7 @@ func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *c
 		return g, stateError(err)
 	}
 	g.guard = login.NewGuard(login.GuardOptions{Log: log, Throttle: g.throttle, Floor: cfg.Login.Throttle.Refusal.Std()})
-	g.desk = login.NewDesk(login.DeskOptions{
+	g.authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
 		Log: log, Guard: g.guard,
 		Directory: func() login.Directory { return g.router.Table() },
 		Passwords: passwords.New(g.db), Policy: loginPolicy(cfg),
@@ -93,7 +93,7 @@ func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *c
 	if err != nil {
 		return g, err
 	}
-	listening, _, err := g.openDoors(cfg)
+	listening, _, err := g.openListeners(cfg)
 	if err != nil {
 		return g, withCode(exitTemporary, err)
 	}
@@ -122,13 +122,13 @@ func (g *gateway) openState(ctx context.Context) error {
 	g.index = index.New(index.Options{Log: g.log, DB: g.db})
 	g.openings = lease.NewOpenings(g.db)
 	g.locks = lease.New(lease.Options{Log: g.log, DB: g.db, Time: g.cfg.Timeouts.Lease.Std()})
-	g.ledger, err = routing.OpenLedger(ctx, routing.LedgerOptions{Log: g.log, DB: g.db, Files: filepath.Join(g.cfg.StateFolder, "ledger")})
+	g.dedup, err = routing.OpenDedup(ctx, routing.DedupOptions{Log: g.log, DB: g.db, Files: filepath.Join(g.cfg.StateFolder, "ledger")})
 	return err
 }
 
-// openDoors gives the listeners of a configuration, with those that are there already, and
+// openListeners gives the listeners of a configuration, with those that are there already, and
 // those that it does not have any more. On an error nothing has changed.
-func (g *gateway) openDoors(cfg *config.Config) (all, gone []*listening, err error) {
+func (g *gateway) openListeners(cfg *config.Config) (all, gone []*listening, err error) {
 	all, left := match(g.listening, cfg.Listeners)
 	var fresh []*listening
 	var errs []error
@@ -136,19 +136,19 @@ func (g *gateway) openDoors(cfg *config.Config) (all, gone []*listening, err err
 		if all[i] != nil {
 			continue
 		}
-		d, err := openDoor(g.log, l.Address, proxyOf(l))
+		d, err := openListener(g.log, l.Address, proxyOf(l))
 		if err != nil {
 			errs = append(errs, fmt.Errorf("listening for %s: %w", l.Protocol, err))
 			continue
 		}
-		all[i] = &listening{door: d, certs: &listenerTLS{}, protocol: l.Protocol}
+		all[i] = &listening{listener: d, certs: &listenerTLS{}, protocol: l.Protocol}
 		fresh = append(fresh, all[i])
 	}
 	if len(errs) == 0 {
 		return all, left, nil
 	}
 	for _, l := range fresh {
-		l.door.close()
+		l.listener.close()
 	}
 	return nil, nil, errors.Join(errs...)
 }
@@ -158,12 +158,12 @@ func (g *gateway) openDoors(cfg *config.Config) (all, gone []*listening, err err
 func match(there []*listening, wanted []config.Listener) (found, left []*listening) {
 	found, left = make([]*listening, len(wanted)), slices.Clone(there)
 	for _, fits := range []func(*listening, config.Listener) bool{
-		func(l *listening, w config.Listener) bool { return l.door.address() == w.Address },
+		func(l *listening, w config.Listener) bool { return l.listener.address() == w.Address },
 		func(l *listening, w config.Listener) bool {
-			return l.door.asked == w.Address && l.protocol == w.Protocol
+			return l.listener.asked == w.Address && l.protocol == w.Protocol
 		},
 		func(l *listening, w config.Listener) bool {
-			return l.door.asked == w.Address && !strings.HasSuffix(w.Address, ":0")
+			return l.listener.asked == w.Address && !strings.HasSuffix(w.Address, ":0")
 		},
 	} {
 		for i, w := range wanted {
@@ -179,8 +179,8 @@ func match(there []*listening, wanted []config.Listener) (found, left []*listeni
 	return found, left
 }
 
-// houseEvery is how often the state is cleaned up.
-const houseEvery = time.Hour
+// maintenanceEvery is how often the state is cleaned up.
+const maintenanceEvery = time.Hour
 
 // begin starts the stores and serves.
 func (g *gateway) begin(ctx context.Context) error {
@@ -193,32 +193,32 @@ func (g *gateway) begin(ctx context.Context) error {
 	}
 	g.router.Swap(table)
 	g.work.Go(func() { g.watcher.Run(g.base, edge.LookEvery) })
-	book := policy.NewBook(g.cfg)
-	g.policies.Put(book)
+	policies := policy.NewTable(g.cfg)
+	g.policies.Put(policies)
 	for i, l := range g.cfg.Listeners {
-		g.serve(g.listening[i], shapeOf(g.cfg, l, book), l.ImplicitTLS())
+		g.serve(g.listening[i], shapeOf(g.cfg, l, policies), l.ImplicitTLS())
 	}
 	g.warn(g.cfg)
 	g.work.Go(func() { g.watchCertificates(g.base) })
-	g.work.Go(func() { state.KeepHouse(g.base, g.log, houseEvery, g.chores()...) })
+	g.work.Go(func() { state.Maintain(g.base, g.log, maintenanceEvery, g.tasks()...) })
 	return nil
 }
 
-// chores are what the state, and the mailboxes by it, have to be cleaned of.
-func (g *gateway) chores() []state.Chore {
+// tasks are what the state, and the mailboxes by it, have to be cleaned of.
+func (g *gateway) tasks() []state.Task {
 	sweeper := &maildrop.Sweeper{
 		Log: g.log, Kept: &retention.Keeper{DB: g.db}, Locks: g.locks, Mailboxes: &identity.Keys{DB: g.db},
 		Directory: func() login.Directory { return g.router.Table() },
 	}
-	chores := slices.Concat(g.index.Chores(), g.locks.Chores(), g.openings.Chores(), g.ledger.Chores(), []state.Chore{sweeper.Chore()})
-	return append(chores, g.throttle.Chores()...)
+	tasks := slices.Concat(g.index.Tasks(), g.locks.Tasks(), g.openings.Tasks(), g.dedup.Tasks(), []state.Task{sweeper.Task()})
+	return append(tasks, g.throttle.Tasks()...)
 }
 
 // stop ends the gateway: no new connections, sessions end once they have finished what they
 // are at or when the context ends, and then the plugins. It is called once.
 func (g *gateway) stop(ctx context.Context) error {
 	for _, l := range g.listening {
-		l.door.close()
+		l.listener.close()
 	}
 	g.mu.Lock()
 	var engines []engine

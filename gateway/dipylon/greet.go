@@ -51,8 +51,8 @@ func (r *runner) greet() error {
 	var b strings.Builder
 	addresses := make(map[string]string)
 	for _, l := range r.gateway.listening {
-		fmt.Fprintf(&b, "%-12s %s\n", l.protocol, l.door.address())
-		addresses[l.protocol] = l.door.address()
+		fmt.Fprintf(&b, "%-12s %s\n", l.protocol, l.listener.address())
+		addresses[l.protocol] = l.listener.address()
 	}
 	if r.account != nil {
 		r.account.describe(&b, addresses, selfSignedFiles(r.gateway.cfg.StateFolder).Certificate)

@@ -7,9 +7,9 @@
 //	dipylon plugin test -- ./my-backend    holds a backend to the contract
 //
 // The file that each command is in has its name. gateway.go is the running gateway: it puts
-// together the configuration (package config), the stores (plugins/host), the rooms between
+// together the configuration (package config), the stores (plugins/host), the packages between
 // (routing, login, maildrop) and the engines (pop3, smtp), and reload.go changes it while it
-// runs. doors.go is why a listener never refuses a connection meanwhile, and where package edge
+// runs. listener.go is why a listener never refuses a connection meanwhile, and where package edge
 // is put in front of the engines.
 package main
 

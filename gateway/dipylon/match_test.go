@@ -11,16 +11,16 @@ import (
 // TestMatch: a socket that is there goes on, whatever the order of the file, and whatever
 // protocol is spoken on it.
 func TestMatch(t *testing.T) {
-	door := func(protocol, address string) *listening {
+	listener := func(protocol, address string) *listening {
 		t.Helper()
-		d, err := openDoor(zerolog.Nop(), address, nil)
+		d, err := openListener(zerolog.Nop(), address, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(d.close)
-		return &listening{door: d, protocol: protocol}
+		return &listening{listener: d, protocol: protocol}
 	}
-	a, b, c := door("pop3", "127.0.0.1:0"), door("smtp", "127.0.0.1:0"), door("pop3", "127.0.0.1:0")
+	a, b, c := listener("pop3", "127.0.0.1:0"), listener("smtp", "127.0.0.1:0"), listener("pop3", "127.0.0.1:0")
 	there := []*listening{a, b, c}
 	for _, test := range []struct {
 		name   string
@@ -32,11 +32,11 @@ func TestMatch(t *testing.T) {
 		{"the same", []config.Listener{{Protocol: "pop3", Address: "127.0.0.1:0"}, {Protocol: "smtp", Address: "127.0.0.1:0"}, {Protocol: "pop3", Address: "127.0.0.1:0"}}, there, 0},
 		{
 			"a port of its own goes before any port",
-			[]config.Listener{{Protocol: "pop3", Address: "127.0.0.1:0"}, {Protocol: "pop3", Address: a.door.address()}},
+			[]config.Listener{{Protocol: "pop3", Address: "127.0.0.1:0"}, {Protocol: "pop3", Address: a.listener.address()}},
 			[]*listening{c, a},
 			1,
 		},
-		{"another protocol", []config.Listener{{Protocol: "pop3", Address: b.door.address()}}, []*listening{b}, 2},
+		{"another protocol", []config.Listener{{Protocol: "pop3", Address: b.listener.address()}}, []*listening{b}, 2},
 		{"any port for another protocol", []config.Listener{{Protocol: "pop3s", Address: "127.0.0.1:0"}}, []*listening{nil}, 3},
 		{"another address", []config.Listener{{Protocol: "pop3", Address: "127.0.0.2:1"}}, []*listening{nil}, 3},
 	} {

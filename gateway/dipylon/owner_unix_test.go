@@ -39,7 +39,7 @@ stores:
 		"accounts":  {add},
 		"check":     {{"check", "--connect", config}},
 		"passwords": {add, {"password", "add", config, "anna@sakes.example"}},
-		"uidl":      {add, {"uidl", "export", config, "--acting", "--user", "anna@sakes.example", "mail"}},
+		"uidl":      {add, {"uidl", "export", config, "--impersonate", "--user", "anna@sakes.example", "mail"}},
 		"all, the backend first": {
 			{"check", "--connect", config}, add, {"password", "add", config, "anna@sakes.example"}, {"state", "verify", config},
 		},

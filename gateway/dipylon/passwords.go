@@ -205,11 +205,11 @@ func ownerOf(ctx context.Context, cmd *cobra.Command, cfg *config.Config, draft 
 	if err != nil {
 		return unknown(err.Error())
 	}
-	if !slices.Contains(said.Credentials, backends.CredentialActing) {
+	if !slices.Contains(said.Credentials, backends.CredentialImpersonation) {
 		return unknown("it does not let the gateway act for its users, and until it does the password is good for nothing")
 	}
 	account, err := store.Login(ctx, backends.Credential{
-		Kind: backends.CredentialActing, User: draft.Account, Peer: backends.Peer{Protocol: "password"},
+		Kind: backends.CredentialImpersonation, User: draft.Account, Peer: backends.Peer{Protocol: "password"},
 	})
 	switch backends.KindOf(err) {
 	case 0:

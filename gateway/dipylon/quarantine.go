@@ -42,14 +42,14 @@ is asked for again), released.`,
 	return cmd
 }
 
-// withWard does something with the quarantine of the configuration's state.
-func withWard(cmd *cobra.Command, from *source, f func(context.Context, *quarantine.Ward) error) error {
+// withQuarantine does something with the quarantine of the configuration's state.
+func withQuarantine(cmd *cobra.Command, from *source, f func(context.Context, *quarantine.Store) error) error {
 	return withState(cmd, from, func(ctx context.Context, o state.Options) error {
 		db, err := state.Open(ctx, o)
 		if err != nil {
 			return stateError(err)
 		}
-		return errors.Join(f(ctx, &quarantine.Ward{DB: db}), db.Close())
+		return errors.Join(f(ctx, &quarantine.Store{DB: db}), db.Close())
 	})
 }
 
@@ -65,7 +65,7 @@ Statuses: 0 listed (perhaps none), 75 the state cannot be reached now, 78 the co
 wrong.`,
 		Args: cobra.NoArgs,
 		RunE: action(func(cmd *cobra.Command, _ []string) error {
-			return withWard(cmd, from, func(ctx context.Context, w *quarantine.Ward) error {
+			return withQuarantine(cmd, from, func(ctx context.Context, w *quarantine.Store) error {
 				states := []quarantine.State{quarantine.Held, quarantine.Hidden}
 				if all {
 					states = nil
@@ -152,7 +152,7 @@ Statuses: 0 told, 1 there is no such message, 75 the state cannot be reached now
 configuration is wrong.`,
 		Args: cobra.ExactArgs(1),
 		RunE: action(func(cmd *cobra.Command, args []string) error {
-			return withWard(cmd, from, func(ctx context.Context, w *quarantine.Ward) error {
+			return withQuarantine(cmd, from, func(ctx context.Context, w *quarantine.Store) error {
 				e, err := theOne(ctx, w, args[0])
 				if err != nil {
 					return err
@@ -190,7 +190,7 @@ Statuses: 0 released, 1 there is no such message, 75 the state cannot be reached
 configuration is wrong.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: action(func(cmd *cobra.Command, args []string) error {
-			return withWard(cmd, from, func(ctx context.Context, w *quarantine.Ward) error {
+			return withQuarantine(cmd, from, func(ctx context.Context, w *quarantine.Store) error {
 				for _, number := range args {
 					e, err := theOne(ctx, w, number)
 					if err == nil {
@@ -208,7 +208,7 @@ configuration is wrong.`,
 }
 
 // theOne is the message that a number, or its beginning, means.
-func theOne(ctx context.Context, w *quarantine.Ward, number string) (quarantine.Entry, error) {
+func theOne(ctx context.Context, w *quarantine.Store, number string) (quarantine.Entry, error) {
 	if number == "" {
 		return quarantine.Entry{}, withCode(exitUsage, errors.New("the number is empty"))
 	}

@@ -57,7 +57,7 @@ func (g *gateway) plan(ctx context.Context, cfg *config.Config) (*change, error)
 	if c.secure, err = tlsOf(cfg); err != nil {
 		return nil, err
 	}
-	c.listening, c.gone, err = g.openDoors(cfg) // last, as it takes something
+	c.listening, c.gone, err = g.openListeners(cfg) // last, as it takes something
 	return c, err
 }
 
@@ -100,7 +100,7 @@ func (g *gateway) planStores(ctx context.Context, c *change) error {
 // on as it was.
 func (g *gateway) apply(ctx context.Context, c *change) {
 	g.gate.set(c.cfg.Log.Level)
-	g.desk.SetPolicy(loginPolicy(c.cfg))
+	g.authenticator.SetPolicy(loginPolicy(c.cfg))
 	g.throttle.SetLimits(throttleLimits(c.cfg))
 	g.guard.SetFloor(c.cfg.Login.Throttle.Refusal.Std())
 	g.changeStores(ctx, c)
@@ -115,20 +115,20 @@ func (g *gateway) apply(ctx context.Context, c *change) {
 		g.router.Swap(table)
 	}
 	g.watcher.Watch(c.secure.pairs)
-	book := policy.NewBook(c.cfg)
-	g.policies.Put(book)
+	policies := policy.NewTable(c.cfg)
+	g.policies.Put(policies)
 	for i, l := range c.listening {
 		wanted := c.cfg.Listeners[i]
 		l.certs.current.Store(c.secure.configs[i])
-		l.door.proxy.Store(proxyOf(wanted))
-		if s := shapeOf(c.cfg, wanted, book); !l.opened || !reflect.DeepEqual(l.shape, s) {
+		l.listener.proxy.Store(proxyOf(wanted))
+		if s := shapeOf(c.cfg, wanted, policies); !l.opened || !reflect.DeepEqual(l.shape, s) {
 			l.protocol = wanted.Protocol
 			g.serve(l, s, wanted.ImplicitTLS())
 		}
 	}
 	for _, l := range c.gone {
-		l.door.close()
-		g.log.Info().Str("protocol", l.protocol).Str("address", l.door.address()).Msg("not listening any more")
+		l.listener.close()
+		g.log.Info().Str("protocol", l.protocol).Str("address", l.listener.address()).Msg("not listening any more")
 	}
 	g.listening, g.cfg = c.listening, c.cfg
 	g.warn(c.cfg)

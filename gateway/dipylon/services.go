@@ -37,8 +37,8 @@ type shape struct {
 	expire     string // what CAPA says before a login
 }
 
-func shapeOf(cfg *config.Config, l config.Listener, book *policy.Book) shape {
-	return shape{l.Protocol, cfg.Hostname, cfg.Limits, cfg.Timeouts, cfg.POP3, cfg.SMTP, cfg.Submission, book.Expire()}
+func shapeOf(cfg *config.Config, l config.Listener, policies *policy.Table) shape {
+	return shape{l.Protocol, cfg.Hostname, cfg.Limits, cfg.Timeouts, cfg.POP3, cfg.SMTP, cfg.Submission, policies.Expire()}
 }
 
 // newEngine makes the engine of a listener.
@@ -65,13 +65,13 @@ func (g *gateway) newEngine(s shape, implicitTLS bool, tlsConfig *tls.Config) en
 func (g *gateway) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConfig *tls.Config) *pop3.Server {
 	return &pop3.Server{
 		Backend: maildrop.New(maildrop.Options{
-			Log: log, Protocol: s.protocol, Desk: g.desk, Locks: g.locks, Index: g.index,
+			Log: log, Protocol: s.protocol, Authenticator: g.authenticator, Locks: g.locks, Index: g.index,
 			Measuring: g.measuring(s.pop3), Hostname: s.hostname,
 			ListMost: int64(s.limits.ListSize), Lists: g.listRoom(int64(s.limits.ListsSize)),
 			PlaintextLogin: s.pop3.PlaintextLogin,
 			Policies:       g.policies, Sessions: g.sessions,
 			Mailboxes:  &identity.Keys{DB: g.db},
-			Quarantine: &quarantine.Ward{DB: g.db},
+			Quarantine: &quarantine.Store{DB: g.db},
 			Kept:       &retention.Keeper{DB: g.db},
 			LoginDelay: s.pop3.LoginDelay.Std(), Logins: g.openings,
 		}),
@@ -81,7 +81,7 @@ func (g *gateway) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConf
 		Expire:         s.expire,
 		LoginDelay:     s.pop3.LoginDelay.Std(),
 		LoginTimeout:   s.pop3.Login.Std(), WriteTimeout: s.timeouts.Write.Std(),
-		MaxStrangers: s.pop3.Strangers, MaxConnections: s.limits.Connections, MaxPerAddress: s.limits.PerAddress,
+		MaxUnauthenticated: s.pop3.Unauthenticated, MaxConnections: s.limits.Connections, MaxPerAddress: s.limits.PerAddress,
 		MaxLogins: s.limits.LoginFailures, MaxErrors: s.limits.Errors,
 		Quirks: quirksOf(s.pop3.Quirks),
 	}
@@ -163,7 +163,7 @@ func bareNewlines(policy string) smtp.BareNewlines {
 func (g *gateway) routingOptions(s shape, log zerolog.Logger) routing.Options {
 	return routing.Options{
 		HeaderMost: int64(s.limits.HeaderSize),
-		Log:        log, Protocol: s.protocol, Router: g.router, Desk: g.desk, Ledger: g.ledger,
+		Log:        log, Protocol: s.protocol, Router: g.router, Authenticator: g.authenticator, Dedup: g.dedup,
 		Policies: g.policies,
 		Hostname: s.hostname, TempDir: g.tempDir, PlaintextLogin: s.submission.PlaintextLogin,
 	}
@@ -171,30 +171,30 @@ func (g *gateway) routingOptions(s shape, log zerolog.Logger) routing.Options {
 
 // listening is a listener of the configuration, at work.
 type listening struct {
-	door     *door
+	listener *listener
 	certs    *listenerTLS
 	protocol string
 	shape    shape
 	opened   bool // an engine has it
 }
 
-// serve puts a listener's engine behind its door. The engine that was there keeps its
+// serve puts a listener's engine behind its listener. The engine that was there keeps its
 // sessions until they end.
 func (g *gateway) serve(l *listening, s shape, implicitTLS bool) {
 	e := g.newEngine(s, implicitTLS, l.certs.config())
 	l.shape, l.opened = s, true
-	wicket := l.door.open()
+	handoff := l.listener.open()
 	g.mu.Lock()
 	g.engines[e] = struct{}{}
 	g.mu.Unlock()
-	g.log.Info().Str("protocol", s.protocol).Str("address", l.door.address()).Msg("listening")
+	g.log.Info().Str("protocol", s.protocol).Str("address", l.listener.address()).Msg("listening")
 	g.work.Go(func() {
-		err := e.Serve(g.base, wicket)
+		err := e.Serve(g.base, handoff)
 		g.mu.Lock()
 		delete(g.engines, e)
 		g.mu.Unlock()
 		if err != nil {
-			g.fail(fmt.Errorf("%s on %s: %w", s.protocol, wicket.Addr(), err))
+			g.fail(fmt.Errorf("%s on %s: %w", s.protocol, handoff.Addr(), err))
 		}
 	})
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/fold"
+	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/uidl"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/identity"
@@ -48,7 +48,7 @@ with what was exported. Messages that are copied later are recognised at later l
 // uidlExport are the flags of "uidl export".
 type uidlExport struct {
 	user, folder string
-	acting       bool
+	impersonate  bool
 }
 
 func newUIDLExport(from *source) *cobra.Command {
@@ -58,14 +58,14 @@ func newUIDLExport(from *source) *cobra.Command {
 		Short: "Write the unique-ids of a mailbox",
 		Long: `Opens a mailbox as its owner and writes, for each message, its unique-id and what stays of it when
 it moves: its size, a digest of its header, and its Message-ID. The first line of the input is the
-password, unless the store lets the gateway act for its users (--acting).
+password, unless the store lets the gateway act for its users (--impersonate).
 
 Statuses: 0 done, 1 the mailbox cannot be opened or read, 75 the store or the state cannot be
 reached now, 78 the configuration is wrong.`,
 		Args: cobra.ExactArgs(1),
 		RunE: action(func(cmd *cobra.Command, args []string) error {
-			credential := backends.Credential{Kind: backends.CredentialActing, User: e.user, Peer: backends.Peer{Protocol: "uidl"}}
-			if !e.acting {
+			credential := backends.Credential{Kind: backends.CredentialImpersonation, User: e.user, Peer: backends.Peer{Protocol: "uidl"}}
+			if !e.impersonate {
 				password, err := (&question{stdin: true}).read(cmd)
 				if err != nil {
 					return err
@@ -84,7 +84,7 @@ reached now, 78 the configuration is wrong.`,
 	f := cmd.Flags()
 	f.StringVar(&e.user, "user", "", "the login name (required)")
 	f.StringVar(&e.folder, "folder", "", "the folder, with / between its parts (default: the inbox)")
-	f.BoolVar(&e.acting, "acting", false, "without a password, where the store's settings allow that")
+	f.BoolVar(&e.impersonate, "impersonate", false, "without a password, where the store's settings allow that")
 	_ = cmd.MarkFlagRequired("user") // fails only where there is no such flag
 	return cmd
 }

@@ -112,7 +112,7 @@ func storeWarnings(cfg *config.Config, i int, can backends.Description) (all []c
 	if s.Sends && !can.Capabilities.Sender {
 		warn("sends", "the store is to send, and its backend, "+can.Name+", cannot with these settings")
 	}
-	if login.PasswordPolicy(s.Passwords) == login.ApplicationPassword && !slices.Contains(can.Credentials, backends.CredentialActing) {
+	if login.PasswordPolicy(s.Passwords) == login.ApplicationPassword && !slices.Contains(can.Credentials, backends.CredentialImpersonation) {
 		warn("passwords", "application passwords alone are good, and the store does not let the gateway act for its users: nobody can log in")
 	}
 	return all

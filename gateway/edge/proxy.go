@@ -27,8 +27,8 @@ type Proxy struct {
 }
 
 var (
-	// ErrStranger is a connection from outside the balancers' networks.
-	ErrStranger = errors.New("only load balancers may connect here")
+	// ErrNotBalancer is a connection from outside the balancers' networks.
+	ErrNotBalancer = errors.New("only load balancers may connect here")
 	// ErrNoHeader is a connection that its balancer has closed without a word: a health check
 	// that only connects.
 	ErrNoHeader = errors.New("closed before the PROXY header")
@@ -42,7 +42,7 @@ const headerBuffer = 256
 
 // Receive reads the header, and nothing of what follows it. The connection that it gives has the
 // client's addresses; that of a health check (LOCAL, or UNKNOWN in version 1) keeps its own. On
-// an error the connection is closed: [ErrStranger], [ErrNoHeader], [ErrHeader], or a time-out.
+// an error the connection is closed: [ErrNotBalancer], [ErrNoHeader], [ErrHeader], or a time-out.
 func (p *Proxy) Receive(conn net.Conn) (net.Conn, error) {
 	received, err := p.receive(conn)
 	if err != nil {
@@ -53,7 +53,7 @@ func (p *Proxy) Receive(conn net.Conn) (net.Conn, error) {
 
 func (p *Proxy) receive(conn net.Conn) (net.Conn, error) {
 	if !p.trusts(conn.RemoteAddr()) {
-		return nil, ErrStranger
+		return nil, ErrNotBalancer
 	}
 	if err := conn.SetReadDeadline(time.Now().Add(cmp.Or(p.Timeout, 5*time.Second))); err != nil {
 		return nil, err

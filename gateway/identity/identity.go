@@ -28,7 +28,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dipylon/dipylon/backends/fold"
+	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/gateway/state"
 )
 

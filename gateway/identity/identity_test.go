@@ -54,8 +54,8 @@ func (w *world) kept() *retention.Keeper {
 	return &retention.Keeper{DB: w.db, Now: func() time.Time { return w.now }}
 }
 
-func (w *world) ward() *quarantine.Ward {
-	return &quarantine.Ward{DB: w.db, Now: func() time.Time { return w.now }}
+func (w *world) quarantined() *quarantine.Store {
+	return &quarantine.Store{DB: w.db, Now: func() time.Time { return w.now }}
 }
 
 // remember has each memory note a message under a key, as earlier versions did: its unique-id, its
@@ -67,7 +67,7 @@ func (w *world) remember(k identity.Key, name, id string) {
 		w.t.Fatal(err)
 	}
 	m := quarantine.Message{Folder: quarantine.Folder(k), ID: backends.MessageID(id), UIDL: "uidl-of-" + id}
-	if _, err := w.ward().Failed(ctx, m, backends.Fail(backends.Poison, "no"), true); err != nil {
+	if _, err := w.quarantined().Failed(ctx, m, backends.Fail(backends.Poison, "no"), true); err != nil {
 		w.t.Fatal(err)
 	}
 	if err := w.kept().Keep(ctx, retention.Folder(k), retention.Owner{Name: "ada", Path: name}, []backends.MessageID{backends.MessageID(id + "-deleted")}, w.now.Add(time.Hour)); err != nil {
@@ -93,7 +93,7 @@ func (w *world) open(m identity.Mailbox, ids ...string) (known identity.Known, w
 			all = append(all, uidl)
 		}
 	}
-	entries, err := w.ward().In(ctx, quarantine.Folder(known.Key))
+	entries, err := w.quarantined().In(ctx, quarantine.Folder(known.Key))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -201,9 +201,9 @@ func TestDamage(t *testing.T) {
 	})
 }
 
-// TestChores: sizes of folders that nobody opens go, those of folders in use stay, and
+// TestTasks: sizes of folders that nobody opens go, those of folders in use stay, and
 // unique-ids stay for ever.
-func TestChores(t *testing.T) {
+func TestTasks(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
 		used, unused, pinned := index.Key{Store: "s", Account: "used"}, index.Key{Store: "s", Account: "unused"}, index.Key{Store: "s", Account: "pinned"}
 		for _, key := range []index.Key{used, unused} {
@@ -217,8 +217,8 @@ func TestChores(t *testing.T) {
 			f.now = f.now.Add(20 * 24 * time.Hour)
 			folder := f.open(used, "")
 			f.ok(folder.Flush(t.Context(), nil))
-			for _, chore := range f.x.Chores() {
-				_, err := chore.Do(t.Context(), 100)
+			for _, task := range f.x.Tasks() {
+				_, err := task.Do(t.Context(), 100)
 				f.ok(err)
 			}
 		}

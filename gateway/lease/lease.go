@@ -57,8 +57,8 @@ type Locks interface {
 	maildrop.Locks
 	// Close gives back what is held, and ends the renewing.
 	Close()
-	// Chores are what has to be cleaned up.
-	Chores() []state.Chore
+	// Tasks are what has to be cleaned up.
+	Tasks() []state.Task
 }
 
 // New gives locks among all gateways that have the database.
@@ -79,7 +79,7 @@ type alone struct{ maildrop.MemoryLocks }
 
 func (*alone) Close() {}
 
-func (*alone) Chores() []state.Chore { return nil }
+func (*alone) Tasks() []state.Task { return nil }
 
 // locks are leases in a PostgreSQL database.
 type locks struct {
@@ -302,10 +302,10 @@ func (l *locks) Close() {
 	}
 }
 
-// Chores implements [Locks]: leases of nodes that are gone, of mailboxes that nobody has opened
+// Tasks implements [Locks]: leases of nodes that are gone, of mailboxes that nobody has opened
 // since.
-func (l *locks) Chores() []state.Chore {
-	return []state.Chore{{Name: "leases of gateways that are gone", Do: func(ctx context.Context, most int) (int64, error) {
+func (l *locks) Tasks() []state.Task {
+	return []state.Task{{Name: "leases of gateways that are gone", Do: func(ctx context.Context, most int) (int64, error) {
 		result, err := l.db.ExecContext(ctx, `DELETE FROM leases WHERE key IN (
 SELECT key FROM leases WHERE expires < `+now+` - $1 LIMIT $2) AND expires < `+now+` - $1`, (24 * time.Hour).Microseconds(), most)
 		if err != nil {

@@ -16,8 +16,8 @@ import (
 // by is the database's.
 type Openings interface {
 	maildrop.Logins
-	// Chores are what has to be cleaned up.
-	Chores() []state.Chore
+	// Tasks are what has to be cleaned up.
+	Tasks() []state.Task
 }
 
 // NewOpenings gives those of a database; where it is one gateway's alone, those of its memory.
@@ -30,7 +30,7 @@ func NewOpenings(db *state.DB) Openings {
 
 type ownOpenings struct{ maildrop.MemoryLogins }
 
-func (*ownOpenings) Chores() []state.Chore { return nil }
+func (*ownOpenings) Tasks() []state.Task { return nil }
 
 type openings struct{ db *sql.DB }
 
@@ -61,9 +61,9 @@ ON CONFLICT (key) DO UPDATE SET opened = excluded.opened`, hash(key))
 	return nil
 }
 
-// Chores implements [Openings]: a delay is a day at the most.
-func (o *openings) Chores() []state.Chore {
-	return []state.Chore{{Name: "openings of maildrops long ago", Do: func(ctx context.Context, most int) (int64, error) {
+// Tasks implements [Openings]: a delay is a day at the most.
+func (o *openings) Tasks() []state.Task {
+	return []state.Task{{Name: "openings of maildrops long ago", Do: func(ctx context.Context, most int) (int64, error) {
 		result, err := o.db.ExecContext(ctx, `DELETE FROM openings WHERE key IN (
 SELECT key FROM openings WHERE opened < `+now+` - $1 LIMIT $2) AND opened < `+now+` - $1`, (24 * time.Hour).Microseconds(), most)
 		if err != nil {

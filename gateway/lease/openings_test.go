@@ -44,7 +44,7 @@ func TestOpenings(t *testing.T) {
 		if last, err := there.Last(t.Context(), key("ada")); err != nil || time.Since(last).Round(time.Minute) != time.Hour {
 			t.Errorf("after an hour it was opened at %v (%v)", last, err)
 		}
-		sweep := there.Chores()[0]
+		sweep := there.Tasks()[0]
 		if n, err := sweep.Do(t.Context(), 10); n != 0 || err != nil {
 			t.Errorf("%d openings of an hour ago are forgotten (%v)", n, err)
 		}

@@ -2,15 +2,15 @@
 // login name, the SASL exchanges, the gateway's own application passwords, and the guard that
 // makes guessing slow.
 //
-// All of it meets at the [Desk], of which a gateway has one. An engine's adapter (packages
+// All of it meets at the [Authenticator], of which a gateway has one. An engine's adapter (packages
 // maildrop and routing) is a [Client] of it:
 //
-//	names := desk.Mechanisms(client)              // what can be offered on this connection now
-//	err := desk.Password(ctx, client, user, password)
-//	exchange, err := desk.Begin(ctx, client, "SCRAM-SHA-256")
+//	names := authenticator.Mechanisms(client)              // what can be offered on this connection now
+//	err := authenticator.Password(ctx, client, user, password)
+//	exchange, err := authenticator.Begin(ctx, client, "SCRAM-SHA-256")
 //	challenge, done, err := exchange.Next(ctx, response) // until done
 //
-// The desk finds the store that a name belongs to, sees to it that the proof is looked at by
+// The authenticator finds the store that a name belongs to, sees to it that the proof is looked at by
 // whoever can judge it, and then calls the client's Enter with a credential that the store
 // takes: that is where a maildrop is opened, or an account looked up. What Enter returns is what
 // the login comes to.
@@ -26,7 +26,7 @@
 //	             a store that conducts them, and only where the administrator names them
 //
 // Whatever the gateway has judged itself, it opens the store by its own word
-// ([backends.CredentialActing]), which a store has to allow in its settings.
+// ([backends.CredentialImpersonation]), which a store has to allow in its settings.
 //
 // # What is remembered
 //

@@ -43,10 +43,10 @@ func (c CertificateName) namesOf(certificate *x509.Certificate) []string {
 // external is EXTERNAL (RFC 4422 appendix A): TLS has proved who the client is, and all that it
 // says is whose mailbox it means, if it says anything.
 type external struct {
-	desk    *Desk
-	client  Client
-	attempt *Attempt
-	asked   bool
+	authenticator *Authenticator
+	client        Client
+	attempt       *Attempt
+	asked         bool
 }
 
 // Next implements [Exchange].
@@ -72,28 +72,28 @@ func (e *external) prove(ctx context.Context, identity string) error {
 	}
 	name, store := e.choose(certificate, identity)
 	e.attempt.Name, e.attempt.Store = name, labelOf(store)
-	return e.desk.guard.Do(ctx, e.attempt, func(ctx context.Context) error {
+	return e.authenticator.guard.Do(ctx, e.attempt, func(ctx context.Context) error {
 		if store == nil {
 			return WrongCredentials("the certificate of %q has no name that is a store's", certificate.Subject.String())
 		}
-		c := backends.Credential{Kind: backends.CredentialActing}
-		if takes(e.desk.describe(ctx, store), backends.CredentialCertificate) {
+		c := backends.Credential{Kind: backends.CredentialImpersonation}
+		if takes(e.authenticator.describe(ctx, store), backends.CredentialCertificate) {
 			c.Kind, c.Certificate = backends.CredentialCertificate, certificate.Raw
 		}
-		return e.desk.enter(ctx, e.client, e.attempt, name, store, c, nil)
+		return e.authenticator.enter(ctx, e.client, e.attempt, name, store, c, nil)
 	})
 }
 
 // choose finds which of a certificate's names is meant: the one that the client says, or the
 // first that is a store's, whose user then asks for the mailbox that the client says.
 func (e *external) choose(certificate *x509.Certificate, identity string) (Name, *Store) {
-	names, stores := e.desk.names(), e.desk.directory()
+	names, stores := e.authenticator.names(), e.authenticator.directory()
 	asked, isName := names.Parse(identity)
 	// An authority that has signed alice+x@… has said nothing of a folder of alice's.
 	literal := Names{Off: []Form{FormMailbox, FormShared, FormFolder}, Realms: names.Realms}
 	var chosen Name
 	var store *Store
-	for _, text := range e.desk.policy.Load().Certificate.namesOf(certificate) {
+	for _, text := range e.authenticator.policy.Load().Certificate.namesOf(certificate) {
 		own, ok := literal.Parse(text)
 		if !ok {
 			continue

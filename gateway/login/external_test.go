@@ -25,19 +25,19 @@ func TestExternal(t *testing.T) {
 		user, actAs string // what the store is asked for; no user: nothing
 		folder      string
 	}{
-		{name: "by the gateway's word", certificate: both, kinds: []backends.CredentialKind{acting}, user: "alice@sakes.example"},
-		{name: "by the certificate", certificate: both, kinds: []backends.CredentialKind{certificate, acting}, user: "alice@sakes.example"},
-		{name: "saying who it is", certificate: both, kinds: []backends.CredentialKind{acting}, identity: "Alice@tea.example", user: "alice@tea.example"},
-		{name: "for a folder", certificate: both, kinds: []backends.CredentialKind{acting}, identity: "alice+Archive@sakes.example", user: "alice@sakes.example", folder: "Archive"},
-		{name: "for another mailbox", certificate: both, kinds: []backends.CredentialKind{acting}, identity: "info@sakes.example", user: "alice@sakes.example", actAs: "info@sakes.example"},
-		{name: "for another store's mailbox", certificate: both, kinds: []backends.CredentialKind{acting}, identity: "info@far.example"},
-		{name: "saying what is no name", certificate: both, kinds: []backends.CredentialKind{acting}, identity: "@"},
-		{name: "nobody's", certificate: &x509.Certificate{EmailAddresses: []string{"alice@far.example"}}, kinds: []backends.CredentialKind{acting}},
-		{name: "without a name", certificate: &x509.Certificate{Subject: pkix.Name{CommonName: "alice"}}, kinds: []backends.CredentialKind{acting}, identity: "alice"},
-		{name: "a name that asks for a folder", certificate: &x509.Certificate{EmailAddresses: []string{"alice+Archive@sakes.example"}}, kinds: []backends.CredentialKind{acting}, user: "alice+Archive@sakes.example"},
-		{name: "a name that asks for a mailbox", certificate: &x509.Certificate{EmailAddresses: []string{"bob!alice@sakes.example"}}, kinds: []backends.CredentialKind{acting}, user: "bob!alice@sakes.example"},
-		{name: "by common name", certificate: &x509.Certificate{Subject: pkix.Name{CommonName: "alice"}}, place: login.CertificateCommonName, kinds: []backends.CredentialKind{acting}, user: "alice"},
-		{name: "by the machine's name", certificate: &x509.Certificate{DNSNames: []string{"scanner.sakes.example"}}, place: login.CertificateDNS, kinds: []backends.CredentialKind{acting}, user: "scanner.sakes.example"},
+		{name: "by the gateway's word", certificate: both, kinds: []backends.CredentialKind{impersonation}, user: "alice@sakes.example"},
+		{name: "by the certificate", certificate: both, kinds: []backends.CredentialKind{certificate, impersonation}, user: "alice@sakes.example"},
+		{name: "saying who it is", certificate: both, kinds: []backends.CredentialKind{impersonation}, identity: "Alice@tea.example", user: "alice@tea.example"},
+		{name: "for a folder", certificate: both, kinds: []backends.CredentialKind{impersonation}, identity: "alice+Archive@sakes.example", user: "alice@sakes.example", folder: "Archive"},
+		{name: "for another mailbox", certificate: both, kinds: []backends.CredentialKind{impersonation}, identity: "info@sakes.example", user: "alice@sakes.example", actAs: "info@sakes.example"},
+		{name: "for another store's mailbox", certificate: both, kinds: []backends.CredentialKind{impersonation}, identity: "info@far.example"},
+		{name: "saying what is no name", certificate: both, kinds: []backends.CredentialKind{impersonation}, identity: "@"},
+		{name: "nobody's", certificate: &x509.Certificate{EmailAddresses: []string{"alice@far.example"}}, kinds: []backends.CredentialKind{impersonation}},
+		{name: "without a name", certificate: &x509.Certificate{Subject: pkix.Name{CommonName: "alice"}}, kinds: []backends.CredentialKind{impersonation}, identity: "alice"},
+		{name: "a name that asks for a folder", certificate: &x509.Certificate{EmailAddresses: []string{"alice+Archive@sakes.example"}}, kinds: []backends.CredentialKind{impersonation}, user: "alice+Archive@sakes.example"},
+		{name: "a name that asks for a mailbox", certificate: &x509.Certificate{EmailAddresses: []string{"bob!alice@sakes.example"}}, kinds: []backends.CredentialKind{impersonation}, user: "bob!alice@sakes.example"},
+		{name: "by common name", certificate: &x509.Certificate{Subject: pkix.Name{CommonName: "alice"}}, place: login.CertificateCommonName, kinds: []backends.CredentialKind{impersonation}, user: "alice"},
+		{name: "by the machine's name", certificate: &x509.Certificate{DNSNames: []string{"scanner.sakes.example"}}, place: login.CertificateDNS, kinds: []backends.CredentialKind{impersonation}, user: "scanner.sakes.example"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, test.kinds...)
@@ -74,7 +74,7 @@ func TestExternal(t *testing.T) {
 // TestExternalNeedsACertificate has clients without one, whatever they say.
 func TestExternalNeedsACertificate(t *testing.T) {
 	a := newAuthority(t)
-	w := newWorld(t, acting, certificate)
+	w := newWorld(t, impersonation, certificate)
 	plain := newClient()
 	without, _ := a.handshake(tls.VersionTLS13)
 	unverified, _ := a.handshake(tls.VersionTLS13)

@@ -48,7 +48,7 @@ func (f *fakeStore) Login(_ context.Context, c backends.Credential) (backends.Ac
 		right = string(c.Secret) == "sesame"
 	case backends.CredentialToken:
 		right = string(c.Secret) == "t0ken"
-	case backends.CredentialActing, backends.CredentialCertificate:
+	case backends.CredentialImpersonation, backends.CredentialCertificate:
 		right = true
 	case backends.CredentialGrant:
 		right = string(c.Secret) == "grant"
@@ -135,9 +135,9 @@ func (f *fakePasswords) Used(_ context.Context, p login.AppPassword, _ time.Time
 
 func (f *fakePasswords) SaltKey(context.Context) ([]byte, error) { return []byte("salt key"), f.fail }
 
-// world is a desk before one store, which has sakes.example.
+// world is an authenticator before one store, which has sakes.example.
 type world struct {
-	*login.Desk
+	*login.Authenticator
 	t         *testing.T
 	store     *fakeStore
 	table     fakeTable
@@ -164,11 +164,11 @@ func (f fakeTable) StoreForLogin(name login.Name) *login.Store {
 }
 
 const (
-	password    = backends.CredentialPassword
-	token       = backends.CredentialToken
-	certificate = backends.CredentialCertificate
-	grant       = backends.CredentialGrant
-	acting      = backends.CredentialActing
+	password      = backends.CredentialPassword
+	token         = backends.CredentialToken
+	certificate   = backends.CredentialCertificate
+	grant         = backends.CredentialGrant
+	impersonation = backends.CredentialImpersonation
 )
 
 func newWorld(t *testing.T, kinds ...backends.CredentialKind) *world {
@@ -176,14 +176,14 @@ func newWorld(t *testing.T, kinds ...backends.CredentialKind) *world {
 	w.store = &fakeStore{description: backends.Description{Name: "fake", Credentials: kinds}}
 	w.table = fakeTable{{Name: "sakes", Domains: []string{"sakes.example"}, Backend: w.store, Default: true}}
 	log := zerolog.New(zerolog.SyncWriter(w.log))
-	w.Desk = login.NewDesk(login.DeskOptions{
+	w.Authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
 		Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log, Floor: time.Millisecond}),
 		Directory: func() login.Directory { return w.table }, Passwords: w.passwords, Now: func() time.Time { return w.now },
 	})
 	return w
 }
 
-// quiet is the log of a desk that a test makes by itself.
+// quiet is the log of an authenticator that a test makes by itself.
 func (w *world) quiet() zerolog.Logger { return zerolog.New(zerolog.SyncWriter(w.log)) }
 
 // change puts another policy to use.

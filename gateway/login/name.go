@@ -8,8 +8,8 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
-	"github.com/dipylon/dipylon/backends/fold"
-	"github.com/dipylon/dipylon/gateway/address"
+	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/fold"
 )
 
 // nameMost bounds a login name, in octets. SASL's PLAIN allows 255 (RFC 4616 §2); an

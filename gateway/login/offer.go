@@ -27,30 +27,30 @@ func MechanismNames() []string { return append(slices.Clone(order), APOP) }
 // with a certificate, and SCRAM where that is good for every password that there is. A client
 // that is offered SCRAM uses it, and where the users of a store have passwords of the store's as
 // well, which SCRAM cannot check, they could not log in any more.
-func (d *Desk) Mechanisms(client Client) []string {
-	o := d.offer(context.Background(), client) // which waits no longer than describeWait for a store
+func (a *Authenticator) Mechanisms(client Client) []string {
+	o := a.offer(context.Background(), client) // which waits no longer than describeWait for a store
 	return slices.DeleteFunc(slices.Clone(order), func(m string) bool { return !o.has(m) })
 }
 
 // TakesPasswords says whether a client could log in with USER and PASS: where PLAIN or LOGIN is
 // offered. Who wants neither wants no passwords that are shown.
-func (d *Desk) TakesPasswords(client Client) bool {
-	o := d.offer(context.Background(), client)
+func (a *Authenticator) TakesPasswords(client Client) bool {
+	o := a.offer(context.Background(), client)
 	return o.has("PLAIN") || o.has("LOGIN")
 }
 
 // TakesAPOP says whether a store checks APOP, and the administrator wants it to.
-func (d *Desk) TakesAPOP(client Client) bool {
-	return d.offer(context.Background(), client).conductor(APOP) != nil
+func (a *Authenticator) TakesAPOP(client Client) bool {
+	return a.offer(context.Background(), client).conductor(APOP) != nil
 }
 
 // APOP logs in with the digest of the greeting's timestamp and a password (RFC 1939 §7).
-func (d *Desk) APOP(ctx context.Context, client Client, timestamp, user, digest string) error {
-	store := d.offer(ctx, client).conductor(APOP)
+func (a *Authenticator) APOP(ctx context.Context, client Client, timestamp, user, digest string) error {
+	store := a.offer(ctx, client).conductor(APOP)
 	if store == nil {
 		return ErrMechanism
 	}
-	r, err := d.relayTo(ctx, client, store, &Attempt{Peer: client.Peer(), Protocol: client.Protocol(), Mechanism: APOP})
+	r, err := a.relayTo(ctx, client, store, &Attempt{Peer: client.Peer(), Protocol: client.Protocol(), Mechanism: APOP})
 	if err != nil {
 		return err
 	}
@@ -64,22 +64,22 @@ func (d *Desk) APOP(ctx context.Context, client Client, timestamp, user, digest 
 
 // offer is what can be offered to a client at one moment.
 type offer struct {
-	desk   *Desk
-	ctx    context.Context
-	client Client
-	policy *Policy
-	stores []*Store
+	authenticator *Authenticator
+	ctx           context.Context
+	client        Client
+	policy        *Policy
+	stores        []*Store
 }
 
-func (d *Desk) offer(ctx context.Context, client Client) offer {
-	return offer{desk: d, ctx: ctx, client: client, policy: d.policy.Load(), stores: d.directory().Stores()}
+func (a *Authenticator) offer(ctx context.Context, client Client) offer {
+	return offer{authenticator: a, ctx: ctx, client: client, policy: a.policy.Load(), stores: a.directory().Stores()}
 }
 
 // wanted says whether the administrator has named a mechanism.
 func (o offer) wanted(mechanism string) bool { return slices.Contains(o.policy.Mechanisms, mechanism) }
 
 func (o offer) any(f func(*Store, backends.Description) bool) bool {
-	return slices.ContainsFunc(o.stores, func(s *Store) bool { return f(s, o.desk.describe(o.ctx, s)) })
+	return slices.ContainsFunc(o.stores, func(s *Store) bool { return f(s, o.authenticator.describe(o.ctx, s)) })
 }
 
 // has says whether a mechanism can be offered.
@@ -98,7 +98,7 @@ func (o offer) has(mechanism string) bool {
 		return o.any(func(_ *Store, d backends.Description) bool { return takes(d, backends.CredentialToken) })
 	case "EXTERNAL":
 		return clientCertificate(o.client) != nil && o.any(func(_ *Store, d backends.Description) bool {
-			return takes(d, backends.CredentialCertificate) || takes(d, backends.CredentialActing)
+			return takes(d, backends.CredentialCertificate) || takes(d, backends.CredentialImpersonation)
 		})
 	}
 	return slices.Contains(order, mechanism) && o.conductor(mechanism) != nil
@@ -108,14 +108,14 @@ func (o offer) has(mechanism string) bool {
 func (o offer) passwords() bool {
 	return o.any(func(s *Store, d backends.Description) bool {
 		own := s.takesOwn() && takes(d, backends.CredentialPassword)
-		return own || o.desk.hasAppPasswords(o.ctx, s)
+		return own || o.authenticator.hasAppPasswords(o.ctx, s)
 	})
 }
 
 // scram says whether the gateway conducts SCRAM: where there are application passwords, and
 // either the administrator wants it or no other passwords are good.
 func (o offer) scram() bool {
-	if !o.any(func(s *Store, _ backends.Description) bool { return o.desk.hasAppPasswords(o.ctx, s) }) {
+	if !o.any(func(s *Store, _ backends.Description) bool { return o.authenticator.hasAppPasswords(o.ctx, s) }) {
 		return false
 	}
 	others := func(s *Store, d backends.Description) bool {
@@ -132,7 +132,7 @@ func (o offer) conductor(mechanism string) *Store {
 	}
 	var able []*Store
 	for _, s := range o.stores {
-		if d := o.desk.describe(o.ctx, s); s.takesOwn() && conducts(s, d, mechanism) && o.opens(s, d) {
+		if d := o.authenticator.describe(o.ctx, s); s.takesOwn() && conducts(s, d, mechanism) && o.opens(s, d) {
 			able = append(able, s)
 		}
 	}
@@ -148,7 +148,7 @@ func (o offer) conductor(mechanism string) *Store {
 // opens says whether a store can be used once an exchange has used its proof up: a maildrop is
 // opened by a grant, once; mail is sent by the gateway's word, any number of times.
 func (o offer) opens(s *Store, d backends.Description) bool {
-	if takes(d, backends.CredentialActing) {
+	if takes(d, backends.CredentialImpersonation) {
 		return true
 	}
 	if o.client.Peer().Protocol == "submission" {

@@ -73,10 +73,10 @@ func TestPasswordOpensItsOwnAccount(t *testing.T) {
 	} {
 		for _, mechanism := range []string{"PASS", "PLAIN", "SCRAM-SHA-256"} {
 			t.Run(test.name+" by "+mechanism, func(t *testing.T) {
-				w := newWorld(t, password, acting)
+				w := newWorld(t, password, impersonation)
 				store := &naming{w.store, test.names}
 				w.table[0] = &login.Store{Name: "sakes", Domains: []string{"a.example", "b.example"}, Backend: store}
-				w.Desk = login.NewDesk(login.DeskOptions{
+				w.Authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
 					Log: w.quiet(), Guard: login.NewGuard(login.GuardOptions{Log: w.quiet(), Floor: time.Millisecond}),
 					Directory: func() login.Directory { return anyName{w.table} }, Passwords: w.passwords,
 					Policy: login.Policy{Mechanisms: []string{"PLAIN", "SCRAM-SHA-256"}},
@@ -122,7 +122,7 @@ func (a anyName) StoreForLogin(login.Name) *login.Store { return a.fakeTable[0] 
 
 // TestPasswordFindsItsOwner has the first good use of a password note whose it is.
 func TestPasswordFindsItsOwner(t *testing.T) {
-	w := newWorld(t, acting)
+	w := newWorld(t, impersonation)
 	text := w.add(nil)
 	if err := w.Password(t.Context(), newClient(), "alice", []byte(text)); err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func TestPasswordFindsItsOwner(t *testing.T) {
 // TestRememberedPasswordOpensTheSameAccount has a name come to mean another account while a
 // password is remembered.
 func TestRememberedPasswordOpensTheSameAccount(t *testing.T) {
-	w := newWorld(t, password, acting)
+	w := newWorld(t, password, impersonation)
 	store := &naming{w.store, map[string]backends.Account{"info": infoA}}
 	w.table[0] = &login.Store{Name: "sakes", Backend: store}
 	w.change(func(p *login.Policy) { p.Remember = time.Hour })
@@ -145,7 +145,7 @@ func TestRememberedPasswordOpensTheSameAccount(t *testing.T) {
 	store.names["info"] = infoB
 	client := newClient()
 	_ = w.Password(t.Context(), client, "info", []byte("own"))
-	if got := kinds(w.store.seen()); got != "password acting password" {
+	if got := kinds(w.store.seen()); got != "password impersonation password" {
 		t.Errorf("the store was asked by %q: the second password was not verified", got)
 	}
 }

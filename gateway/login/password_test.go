@@ -63,21 +63,21 @@ func TestAppPassword(t *testing.T) {
 		kind   backends.Kind
 		cause  string // in the log
 	}{
-		{name: "right", asked: "acting"},
-		{name: "by address", user: "alice@sakes.example", asked: "acting"},
-		{name: "for a shared mailbox", user: "alice!info", asked: "acting acting"}, // whose password it is, first
+		{name: "right", asked: "impersonation"},
+		{name: "by address", user: "alice@sakes.example", asked: "impersonation"},
+		{name: "for a shared mailbox", user: "alice!info", asked: "impersonation impersonation"}, // whose password it is, first
 		{name: "of another account", user: "bob", kind: backends.BadCredentials},
 		{name: "mistyped", spoil: func(_ *world, text *string, _ *fakeClient) { *text = mistyped(*text) }, kind: backends.BadCredentials},
 		{name: "of no id", spoil: func(_ *world, text *string, _ *fakeClient) { *text = "aaaaa" + (*text)[5:] }, kind: backends.BadCredentials},
 		{name: "in capitals, it is the store's matter", spoil: func(_ *world, text *string, _ *fakeClient) { *text = strings.ToUpper(*text) }, asked: "password", kind: backends.BadCredentials},
 		{name: "revoked", spoil: func(w *world, _ *string, _ *fakeClient) { w.passwords.all = nil }, kind: backends.BadCredentials},
-		{name: "for this protocol", change: func(p *login.AppPassword) { p.Protocols = []string{"submission", "pop3"} }, asked: "acting"},
+		{name: "for this protocol", change: func(p *login.AppPassword) { p.Protocols = []string{"submission", "pop3"} }, asked: "impersonation"},
 		{name: "for another protocol", change: func(p *login.AppPassword) { p.Protocols = []string{"submission"} }, kind: backends.BadCredentials, cause: "it is good for submission"},
-		{name: "from this network", change: func(p *login.AppPassword) { p.Networks = nets("2001:db8::/32", "192.0.2.0/24") }, asked: "acting"},
-		{name: "from this network, mapped into IPv6", change: func(p *login.AppPassword) { p.Networks = nets("192.0.2.0/24") }, spoil: func(_ *world, _ *string, c *fakeClient) { c.peer.Address = "[::ffff:192.0.2.7]:4711" }, asked: "acting"},
+		{name: "from this network", change: func(p *login.AppPassword) { p.Networks = nets("2001:db8::/32", "192.0.2.0/24") }, asked: "impersonation"},
+		{name: "from this network, mapped into IPv6", change: func(p *login.AppPassword) { p.Networks = nets("192.0.2.0/24") }, spoil: func(_ *world, _ *string, c *fakeClient) { c.peer.Address = "[::ffff:192.0.2.7]:4711" }, asked: "impersonation"},
 		{name: "from another network", change: func(p *login.AppPassword) { p.Networks = nets("198.51.100.0/24") }, kind: backends.BadCredentials, cause: "it is not good from this address"},
 		{name: "from nowhere", change: func(p *login.AppPassword) { p.Networks = nets("0.0.0.0/0") }, spoil: func(_ *world, _ *string, c *fakeClient) { c.peer.Address = "@" }, kind: backends.BadCredentials},
-		{name: "not expired", change: func(p *login.AppPassword) { p.Expires = p.Created.Add(time.Second) }, asked: "acting"},
+		{name: "not expired", change: func(p *login.AppPassword) { p.Expires = p.Created.Add(time.Second) }, asked: "impersonation"},
 		{name: "expired", change: func(p *login.AppPassword) { p.Expires = p.Created }, kind: backends.BadCredentials, cause: "it has expired on 2026-11-28"},
 		{name: "where the store's own alone are good", spoil: func(w *world, _ *string, _ *fakeClient) { w.table[0].Passwords = login.StorePassword }, asked: "password", kind: backends.BadCredentials},
 		{name: "where the gateway may not act", spoil: func(w *world, _ *string, _ *fakeClient) {
@@ -90,7 +90,7 @@ func TestAppPassword(t *testing.T) {
 		{name: "the database is down", spoil: func(w *world, _ *string, _ *fakeClient) { w.passwords.fail = errors.New("down") }, kind: backends.Temporary},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t, password, acting)
+			w := newWorld(t, password, impersonation)
 			client := newClient()
 			w.add(nil)
 			text := w.add(test.change)
@@ -111,7 +111,7 @@ func TestAppPassword(t *testing.T) {
 			if !strings.Contains(w.log.String(), test.cause) || strings.Contains(w.log.String(), text) {
 				t.Errorf("the log is %s", w.log)
 			}
-			if used := len(w.passwords.used) == 1; used != (test.kind == 0 && strings.HasPrefix(test.asked, "acting")) {
+			if used := len(w.passwords.used) == 1; used != (test.kind == 0 && strings.HasPrefix(test.asked, "impersonation")) {
 				t.Errorf("used: %q", w.passwords.used)
 			}
 		})
@@ -121,7 +121,7 @@ func TestAppPassword(t *testing.T) {
 // TestAppPasswordIsHashedOnce has one that is used often: the hash is the slow part. Whether it
 // is good is asked each time all the same.
 func TestAppPasswordIsHashedOnce(t *testing.T) {
-	w := newWorld(t, acting)
+	w := newWorld(t, impersonation)
 	w.change(func(p *login.Policy) { p.Remember = 5 * time.Minute })
 	text := w.add(nil)
 	pass := func(text string) backends.Kind {

@@ -10,17 +10,17 @@ import (
 
 // relay passes the messages of an exchange between a client and the store that conducts it.
 type relay struct {
-	desk    *Desk
-	client  Client
-	store   *Store
-	attempt *Attempt
-	inner   backends.Exchange
+	authenticator *Authenticator
+	client        Client
+	store         *Store
+	attempt       *Attempt
+	inner         backends.Exchange
 
 	admitted bool
 }
 
 // relayTo begins an exchange that a store conducts.
-func (d *Desk) relayTo(ctx context.Context, client Client, store *Store, attempt *Attempt) (*relay, error) {
+func (a *Authenticator) relayTo(ctx context.Context, client Client, store *Store, attempt *Attempt) (*relay, error) {
 	attempt.Store = store.Name
 	authenticator, ok := store.Backend.(backends.Authenticator)
 	if !ok {
@@ -30,18 +30,18 @@ func (d *Desk) relayTo(ctx context.Context, client Client, store *Store, attempt
 	if err != nil {
 		return nil, err
 	}
-	return &relay{desk: d, client: client, store: store, attempt: attempt, inner: inner}, nil
+	return &relay{authenticator: a, client: client, store: store, attempt: attempt, inner: inner}, nil
 }
 
 // Next implements [Exchange]. Each step is the attempt's, as any of them can be the last; the
 // attempt begins with the first thing that the client says.
 func (r *relay) Next(ctx context.Context, response []byte) (challenge []byte, done bool, err error) {
 	if name := nameIn(r.attempt.Mechanism, response); name != "" {
-		r.attempt.Name, _ = r.desk.names().Parse(name)
+		r.attempt.Name, _ = r.authenticator.names().Parse(name)
 	}
 	first := !r.admitted && response != nil
 	r.admitted = r.admitted || first
-	err = r.desk.guard.step(ctx, r.attempt, first, func(ctx context.Context) (bool, error) {
+	err = r.authenticator.guard.step(ctx, r.attempt, first, func(ctx context.Context) (bool, error) {
 		answer, account, err := r.inner.Next(ctx, response)
 		if err != nil || account == nil {
 			challenge = answer
@@ -64,16 +64,16 @@ func (r *relay) enter(ctx context.Context, account backends.Account) error {
 		r.attempt.Name.Raw = user
 	}
 	credential := backends.Credential{Kind: backends.CredentialGrant, User: user, Secret: account.Grant, Peer: r.attempt.Peer}
-	if len(account.Grant) == 0 || r.store.Sends && takes(r.desk.describe(ctx, r.store), backends.CredentialActing) {
-		credential.Kind, credential.Secret = backends.CredentialActing, nil
+	if len(account.Grant) == 0 || r.store.Sends && takes(r.authenticator.describe(ctx, r.store), backends.CredentialImpersonation) {
+		credential.Kind, credential.Secret = backends.CredentialImpersonation, nil
 	}
-	r.desk.memory.forgetAccount(r.store.Name, account.ID) // it may have been a new password
+	r.authenticator.memory.forgetAccount(r.store.Name, account.ID) // it may have been a new password
 	return r.client.Enter(ctx, Entry{Store: r.store, Credential: credential, Account: &account})
 }
 
 // Close implements [Exchange].
 func (r *relay) Close() error {
-	r.desk.guard.abandon(r.attempt)
+	r.authenticator.guard.abandon(r.attempt)
 	return r.inner.Close()
 }
 

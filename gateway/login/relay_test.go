@@ -57,12 +57,12 @@ func TestStoreConducts(t *testing.T) {
 		with            string // what the store is opened with
 	}{
 		{"a grant", "CRAM-MD5", []backends.CredentialKind{password, grant}, "grant", "pop3", false, "grant"},
-		{"the gateway's word", "CRAM-MD5", []backends.CredentialKind{password, acting}, "", "pop3", false, "acting"},
-		{"a grant before the gateway's word", "NTLM", []backends.CredentialKind{grant, acting}, "grant", "pop3", false, "grant"},
+		{"the gateway's word", "CRAM-MD5", []backends.CredentialKind{password, impersonation}, "", "pop3", false, "impersonation"},
+		{"a grant before the gateway's word", "NTLM", []backends.CredentialKind{grant, impersonation}, "grant", "pop3", false, "grant"},
 		{"neither", "NTLM", []backends.CredentialKind{password}, "", "pop3", false, ""},
-		{"neither, to send", "NTLM", []backends.CredentialKind{password}, "", "submission", false, "acting"}, // the account is known: nothing is opened
+		{"neither, to send", "NTLM", []backends.CredentialKind{password}, "", "submission", false, "impersonation"}, // the account is known: nothing is opened
 		{"a grant to send any number of mails with", "NTLM", []backends.CredentialKind{grant}, "grant", "submission", true, ""},
-		{"the gateway's word to send with", "NTLM", []backends.CredentialKind{grant, acting}, "grant", "submission", true, "acting"},
+		{"the gateway's word to send with", "NTLM", []backends.CredentialKind{grant, impersonation}, "grant", "submission", true, "impersonation"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, test.kinds...)
@@ -114,7 +114,7 @@ func TestStoreConductsByWishAlone(t *testing.T) {
 // TestStoreConductsSCRAM has the exchange go to the store of the name in its first message,
 // unless the gateway has a password of that account's.
 func TestStoreConductsSCRAM(t *testing.T) {
-	w := newWorld(t, password, acting)
+	w := newWorld(t, password, impersonation)
 	p := &played{challenges: []string{"r=…", "v=…"}, account: &backends.Account{ID: "alice-id"}}
 	w.conducting(p, "SCRAM-SHA-256")
 	w.change(func(p *login.Policy) { p.Mechanisms = nil }) // sound without a wish
@@ -177,7 +177,7 @@ func (a *admitted) Begin(_ context.Context, _ netip.Addr, account string) (login
 func TestStoreConductedAttemptsCount(t *testing.T) {
 	counts := &admitted{}
 	w := newWorld(t, grant)
-	w.Desk = login.NewDesk(login.DeskOptions{
+	w.Authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
 		Log: zerolog.Nop(), Guard: login.NewGuard(login.GuardOptions{Log: zerolog.Nop(), Throttle: counts, Floor: 1}),
 		Directory: func() login.Directory { return w.table },
 	})
@@ -199,7 +199,7 @@ func TestApplicationPasswordsAloneWithAStoreThatConducts(t *testing.T) {
 		kinds  []backends.CredentialKind
 		offers string
 	}{
-		{"where the gateway may act", []backends.CredentialKind{password, acting, grant}, "SCRAM-SHA-256 PLAIN"},
+		{"where the gateway may act", []backends.CredentialKind{password, impersonation, grant}, "SCRAM-SHA-256 PLAIN"},
 		{"where it may not", []backends.CredentialKind{password, grant}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -236,11 +236,11 @@ func TestApplicationPasswordsAloneWithAStoreThatConducts(t *testing.T) {
 // TestApplicationPasswordsAloneBesideAnotherStore has two stores, of which one takes its own
 // passwords: the exchanges go to that one alone, by whatever name they are begun.
 func TestApplicationPasswordsAloneBesideAnotherStore(t *testing.T) {
-	w := newWorld(t, password, acting)
+	w := newWorld(t, password, impersonation)
 	closed := &played{account: &backends.Account{ID: "alice-id"}}
 	w.conducting(closed, "CRAM-MD5", "SCRAM-SHA-256")
 	w.table[0].Passwords = login.ApplicationPassword
-	other := &fakeStore{description: backends.Description{Name: "fake", Credentials: []backends.CredentialKind{password, acting}, Mechanisms: []string{"CRAM-MD5", "SCRAM-SHA-256"}}}
+	other := &fakeStore{description: backends.Description{Name: "fake", Credentials: []backends.CredentialKind{password, impersonation}, Mechanisms: []string{"CRAM-MD5", "SCRAM-SHA-256"}}}
 	open := &played{challenges: []string{"<1@x>"}, account: &backends.Account{ID: "bob-id"}}
 	other.exchange = func(string) backends.Exchange { return open }
 	w.table = append(w.table, &login.Store{Name: "tea", Domains: []string{"tea.example"}, Backend: conductor{other}})
@@ -257,7 +257,7 @@ func TestApplicationPasswordsAloneBesideAnotherStore(t *testing.T) {
 // TestApplicationPasswordsAloneDuringAnOutage: a store that cannot say whether the gateway may act
 // is no reason to call a password wrong.
 func TestApplicationPasswordsAloneDuringAnOutage(t *testing.T) {
-	w := newWorld(t, acting)
+	w := newWorld(t, impersonation)
 	text := w.add(nil)
 	w.store.down = true
 	w.table[0].Passwords = login.ApplicationPassword

@@ -170,12 +170,12 @@ func (s *scramServer) finish(message []byte) (password *AppPassword, last []byte
 	return password, last
 }
 
-// scramExchange is SCRAM-SHA-256 as a client of the desk sees it.
+// scramExchange is SCRAM-SHA-256 as a client of the authenticator sees it.
 type scramExchange struct {
-	desk    *Desk
-	client  Client
-	attempt *Attempt
-	bound   bool
+	authenticator *Authenticator
+	client        Client
+	attempt       *Attempt
+	bound         bool
 	// bindings are what a client can bind to; none: -PLUS is not offered.
 	bindings map[scram.ChannelBindingType]scram.ChannelBinding
 
@@ -212,25 +212,25 @@ func (s *scramExchange) begin(ctx context.Context, message []byte) ([]byte, bool
 	if err != nil {
 		return nil, false, err
 	}
-	s.name, s.store = s.desk.find(first.user, first.actAs)
+	s.name, s.store = s.authenticator.find(first.user, first.actAs)
 	s.attempt.Name, s.attempt.Store = s.name, labelOf(s.store)
 	passwords, account, err := s.passwords(ctx)
 	if err != nil {
 		return nil, false, err
 	}
-	if len(passwords) == 0 && !s.bound && s.store != nil && s.store.takesOwn() && conducts(s.store, s.desk.describe(ctx, s.store), s.attempt.Mechanism) {
-		if s.relay, err = s.desk.relayTo(ctx, s.client, s.store, s.attempt); err != nil {
+	if len(passwords) == 0 && !s.bound && s.store != nil && s.store.takesOwn() && conducts(s.store, s.authenticator.describe(ctx, s.store), s.attempt.Mechanism) {
+		if s.relay, err = s.authenticator.relayTo(ctx, s.client, s.store, s.attempt); err != nil {
 			return nil, false, err
 		}
 		return s.relay.Next(ctx, message)
 	}
-	key, err := s.desk.saltKey(ctx)
+	key, err := s.authenticator.saltKey(ctx)
 	if err != nil {
 		return nil, false, err
 	}
 	s.server, err = newScramServer(first, s.bound, s.bindings, saltOf(key, s.attempt.Store, account), passwords)
 	if err != nil {
-		return nil, false, s.desk.guard.Do(ctx, s.attempt, func(context.Context) error { return WrongCredentials("%w", err) })
+		return nil, false, s.authenticator.guard.Do(ctx, s.attempt, func(context.Context) error { return WrongCredentials("%w", err) })
 	}
 	answer, err := s.server.begin(message)
 	return answer, false, err
@@ -238,23 +238,23 @@ func (s *scramExchange) begin(ctx context.Context, message []byte) ([]byte, bool
 
 // passwords are those that could be the client's.
 func (s *scramExchange) passwords(ctx context.Context) (all []AppPassword, account string, err error) {
-	if s.store == nil || !s.desk.hasAppPasswords(ctx, s.store) {
+	if s.store == nil || !s.authenticator.hasAppPasswords(ctx, s.store) {
 		return nil, s.attempt.Name.key(), nil
 	}
 	account = s.store.Account(s.name)
-	all, err = s.desk.passwords.Find(ctx, s.store.Name, account)
+	all, err = s.authenticator.passwords.Find(ctx, s.store.Name, account)
 	return all, account, err
 }
 
 // finish is the attempt: the proof is judged, and the store opened.
 func (s *scramExchange) finish(ctx context.Context, message []byte) (last []byte, err error) {
-	err = s.desk.guard.Do(ctx, s.attempt, func(ctx context.Context) error {
+	err = s.authenticator.guard.Do(ctx, s.attempt, func(ctx context.Context) error {
 		password, word := s.server.finish(message)
 		if password == nil {
 			return WrongCredentials("the proof is wrong")
 		}
 		last = word
-		return s.desk.enterByPassword(ctx, s.client, s.attempt, s.name, s.store, password)
+		return s.authenticator.enterByPassword(ctx, s.client, s.attempt, s.name, s.store, password)
 	})
 	return last, err
 }

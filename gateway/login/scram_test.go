@@ -67,7 +67,7 @@ func TestSCRAM(t *testing.T) {
 		{name: "the store is down", user: "alice", spoil: func(w *world, _ *string) { w.store.fail = backends.Fail(backends.Temporary, "down") }, kind: backends.Temporary},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t, acting)
+			w := newWorld(t, impersonation)
 			w.add(nil)
 			text := w.add(test.change)
 			w.add(func(p *login.AppPassword) { p.Label = "one of several" })
@@ -83,7 +83,7 @@ func TestSCRAM(t *testing.T) {
 				t.Errorf("the client believes it: %v", peer.Valid())
 			}
 			if test.kind == 0 {
-				if e := client.entries[0]; e.Credential.Kind != acting || e.Credential.ActAs != test.mailbox || client.account != "alice-id" {
+				if e := client.entries[0]; e.Credential.Kind != impersonation || e.Credential.ActAs != test.mailbox || client.account != "alice-id" {
 					t.Errorf("entered as %+v", e)
 				}
 				if id, _, _ := strings.Cut(text, "-"); len(w.passwords.used) != 1 || w.passwords.used[0] != id+" 192.0.2.7" || !strings.Contains(w.log.String(), `"password_id":"`+id+`"`) {
@@ -125,7 +125,7 @@ func TestSCRAMChannelBinding(t *testing.T) {
 		{"somebody in between, by the end point", tls.VersionTLS13, point, true, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t, acting)
+			w := newWorld(t, impersonation)
 			text := w.add(nil)
 			client, theirs := a.handshake(test.version)
 			if test.other {
@@ -165,7 +165,7 @@ func TestSCRAMDowngrade(t *testing.T) {
 		{"-PLUS with a binding that there is not", "SCRAM-SHA-256-PLUS", "p=x-none,,", true, false, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t, acting)
+			w := newWorld(t, impersonation)
 			w.add(nil)
 			w.change(func(p *login.Policy) { p.Mechanisms = test.wanted })
 			client := newClient()
@@ -182,7 +182,7 @@ func TestSCRAMDowngrade(t *testing.T) {
 			}
 		})
 	}
-	w := newWorld(t, acting)
+	w := newWorld(t, impersonation)
 	if _, err := w.Begin(t.Context(), newClient(), "SCRAM-SHA-256-PLUS"); !errors.Is(err, login.ErrMechanism) {
 		t.Errorf("-PLUS without TLS: %v", err)
 	}
@@ -191,7 +191,7 @@ func TestSCRAMDowngrade(t *testing.T) {
 // TestSCRAMTellsNobodyWhoThereIs has salts that last, for users with passwords, without, and
 // those who are not there.
 func TestSCRAMTellsNobodyWhoThereIs(t *testing.T) {
-	w := newWorld(t, acting)
+	w := newWorld(t, impersonation)
 	w.add(nil)
 	salt := func(user string) string {
 		exchange, err := w.Begin(t.Context(), newClient(), "SCRAM-SHA-256")
@@ -263,7 +263,7 @@ func FuzzSCRAM(f *testing.F) {
 	f.Add([]byte("y,,n=a=2Cb,r=,e=1"), []byte("c=,r=,p="))
 	f.Add([]byte("n,,n=alice"), []byte("c=biws,r="))
 	f.Fuzz(func(t *testing.T, first, final []byte) {
-		w := newWorld(t, acting)
+		w := newWorld(t, impersonation)
 		w.passwords.all = []login.AppPassword{{ID: "aaaaa", Store: "sakes", Account: "alice@sakes.example", StoredKey: make([]byte, 32), ServerKey: make([]byte, 32)}}
 		client := newClient()
 		exchange, err := w.Begin(t.Context(), client, "SCRAM-SHA-256")

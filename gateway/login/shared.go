@@ -232,7 +232,7 @@ func (s *SharedThrottle) merge(key string, failures float64, known bool, ago tim
 	m.drop(c)
 }
 
-// Chores are what the counters in the state leave to clean up.
-func (s *SharedThrottle) Chores() []state.Chore {
-	return []state.Chore{{Name: "counts of failed logins from long ago", Do: s.db.sweep}}
+// Tasks are what the counters in the state leave to clean up.
+func (s *SharedThrottle) Tasks() []state.Task {
+	return []state.Task{{Name: "counts of failed logins from long ago", Do: s.db.sweep}}
 }

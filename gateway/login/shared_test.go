@@ -214,8 +214,8 @@ func TestUnsharedIsBounded(t *testing.T) {
 	})
 }
 
-// TestThrottleChores: counters that nobody has changed for long go.
-func TestThrottleChores(t *testing.T) {
+// TestThrottleTasks: counters that nobody has changed for long go.
+func TestThrottleTasks(t *testing.T) {
 	t.Parallel()
 	server := peers.StartPostgres(t)
 	nodes, db := throttles(t, server, 1)
@@ -226,7 +226,7 @@ func TestThrottleChores(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rows, err := nodes[0].Chores()[0].Do(t.Context(), 100); rows != 2 || err != nil {
+	if rows, err := nodes[0].Tasks()[0].Do(t.Context(), 100); rows != 2 || err != nil {
 		t.Errorf("%d rows, %v", rows, err)
 	}
 }

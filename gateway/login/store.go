@@ -10,7 +10,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 )
 
-// Store is one configured store as the gateway's rooms know it. It is not changed once it is
+// Store is one configured store as the gateway knows it. It is not changed once it is
 // in a table.
 type Store struct {
 	// Name is the store's name in the configuration.

@@ -140,10 +140,10 @@ func TestAbandonedLoginsHoldNothing(t *testing.T) {
 					store := &conducting{fakeStore: &fakeStore{words: true}}
 					store.said.Mechanisms = []string{"CRAM-MD5", "NTLM", "APOP"}
 					store.said.Credentials = []backends.CredentialKind{
-						backends.CredentialPassword, backends.CredentialToken, backends.CredentialActing,
+						backends.CredentialPassword, backends.CredentialToken, backends.CredentialImpersonation,
 					}
 					g := newGateway(t, func(o *maildrop.Options) {
-						o.Desk = login.NewDesk(login.DeskOptions{
+						o.Authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
 							Log: zerolog.Nop(), Guard: login.NewGuard(login.GuardOptions{Log: zerolog.Nop(), Floor: time.Microsecond}),
 							Directory: func() login.Directory { return oneStore{store} }, Passwords: &onePassword{made},
 							Policy: login.Policy{Mechanisms: login.MechanismNames()},
@@ -283,12 +283,12 @@ func TestLastWordAnsweredThroughTheEngine(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var g *gateway
 			g = newGateway(t, func(o *maildrop.Options) {
-				o.Desk = login.NewDesk(login.DeskOptions{
+				o.Authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
 					Log: zerolog.Nop(), Guard: login.NewGuard(login.GuardOptions{Log: zerolog.Nop(), Floor: time.Millisecond}),
 					Directory: func() login.Directory { return oneStore{g.store} }, Passwords: &onePassword{made},
 				})
 			})
-			g.store.said.Credentials = []backends.CredentialKind{backends.CredentialActing}
+			g.store.said.Credentials = []backends.CredentialKind{backends.CredentialImpersonation}
 			g.store.words = true
 			client := g.serve()()
 			say := scramming(t, text, nil)()

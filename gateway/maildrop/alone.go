@@ -26,7 +26,7 @@ func (d *drop) accuses(ctx context.Context, err error) bool {
 // suspected says whether a message has failed before. It is asked for by itself, so that no other
 // fails with it.
 func (d *drop) suspected(i int) bool {
-	_, is := d.sick.entry(i, quarantine.Suspected)
+	_, is := d.unavailable.entry(i, quarantine.Suspected)
 	return is
 }
 

@@ -98,8 +98,8 @@ func TestGuiltIsShownAlone(t *testing.T) {
 		for name, after := range map[string]bool{"at once": false, "midway": true} {
 			for sizes, exact := range map[string]bool{"sizes known": true, "sizes measured": false} {
 				t.Run(fmt.Sprint(kind, ", ", name, ", ", sizes), func(t *testing.T) {
-					ward := newWard(t)
-					g := newGateway(t, func(o *maildrop.Options) { o.Quarantine = ward })
+					quarantined := newQuarantine(t)
+					g := newGateway(t, func(o *maildrop.Options) { o.Quarantine = quarantined })
 					line := &sharedLine{bad: map[backends.MessageID]bool{"m7": true}, kind: kind, after: after, asked: map[backends.MessageID]int{}}
 					for n := range 12 {
 						g.store.add(fmt.Sprint("m", n), letter)
@@ -119,7 +119,7 @@ func TestGuiltIsShownAlone(t *testing.T) {
 						}
 						_ = drop.Close()
 					}
-					entries, err := ward.List(t.Context(), 10)
+					entries, err := quarantined.List(t.Context(), 10)
 					if err != nil || len(entries) != 1 || entries[0].ID != "m7" || entries[0].State != quarantine.Held {
 						t.Errorf("in quarantine are %+v (%v)", entries, err)
 					}
@@ -135,7 +135,7 @@ func TestGuiltIsShownAlone(t *testing.T) {
 func TestNothingElseIsUnderWay(t *testing.T) {
 	for name, exact := range map[string]bool{"read ahead": true, "measured": false} {
 		t.Run(name, func(t *testing.T) {
-			g := newGateway(t, func(o *maildrop.Options) { o.Quarantine = newWard(t) })
+			g := newGateway(t, func(o *maildrop.Options) { o.Quarantine = newQuarantine(t) })
 			for n := range 12 {
 				g.store.add(fmt.Sprint("m", n), letter)
 				g.store.entries[n].Exact = exact
@@ -199,7 +199,7 @@ func TestNothingElseIsUnderWay(t *testing.T) {
 
 // TestEndOfTheStoresMaildrop: once that is over, whatever fails says nothing of a message.
 func TestEndOfTheStoresMaildrop(t *testing.T) {
-	r := newSickRoom(t)
+	r := newQuarantineGateway(t)
 	ended := make(chan struct{})
 	r.store.ends = ended
 	down := backends.Fail(backends.Temporary, "the stream is lost")
@@ -222,7 +222,7 @@ func TestEndOfTheStoresMaildrop(t *testing.T) {
 // TestGoneIsNotRemoved: what the client was told to be gone is not removed, should it be there after
 // all: nobody has seen it.
 func TestGoneIsNotRemoved(t *testing.T) {
-	r := newSickRoom(t)
+	r := newQuarantineGateway(t)
 	r.bad["m2"] = backends.Fail(backends.NotFound, "gone")
 	drop := r.login()
 	if _, err := read(t, drop, 2, -1); err == nil {

@@ -20,14 +20,14 @@ import (
 	"github.com/dipylon/dipylon/gateway/retention"
 )
 
-// Options are what a Backend is made of. Log and Desk are needed; the rest has defaults, given in
+// Options are what a Backend is made of. Log and Authenticator are needed; the rest has defaults, given in
 // brackets.
 type Options struct {
 	Log zerolog.Logger
 	// Protocol is the listener's, for the log of logins: "pop3s" where TLS comes first ["pop3"].
 	Protocol string
-	// Desk is where clients log in. One is shared by all listeners.
-	Desk *login.Desk
+	// Authenticator is where clients log in. One is shared by all listeners.
+	Authenticator *login.Authenticator
 	// Locks are shared by everything that opens maildrops [a MemoryLocks of its own].
 	Locks Locks
 	// Index is what is remembered of messages from one session to the next [nothing].
@@ -40,7 +40,7 @@ type Options struct {
 	// Rendering is the form in which stores that render are asked for messages.
 	Rendering backends.Rendering
 	// Policies are the mailboxes' [policy.Default for each].
-	Policies *policy.Shelf
+	Policies *policy.Current
 	// Sessions counts those of accounts; it is shared by everything that opens maildrops [one of
 	// its own].
 	Sessions *policy.Sessions
@@ -54,7 +54,7 @@ type Options struct {
 	// Mailboxes say by what key a folder is remembered [each folder's identity is its key].
 	Mailboxes *identity.Keys
 	// Quarantine remembers messages that their stores cannot give [nobody does].
-	Quarantine *quarantine.Ward
+	Quarantine *quarantine.Store
 	// MessagesMost bounds a folder: each message costs some 100 octets of memory while a
 	// session is open, and its id and its unique-id [1,000,000].
 	MessagesMost int
@@ -141,29 +141,29 @@ func (s *session) Mechanisms() []string {
 	if !s.mayLogin() {
 		return nil
 	}
-	return s.o.Desk.Mechanisms(s)
+	return s.o.Authenticator.Mechanisms(s)
 }
 
 // AllowPassword implements [pop3.PasswordPolicy].
-func (s *session) AllowPassword() bool { return s.mayLogin() && s.o.Desk.TakesPasswords(s) }
+func (s *session) AllowPassword() bool { return s.mayLogin() && s.o.Authenticator.TakesPasswords(s) }
 
 // Password implements [pop3.Session].
 func (s *session) Password(ctx context.Context, user string, password []byte) (pop3.Maildrop, error) {
 	if !s.mayLogin() {
 		return nil, errNoTLS
 	}
-	return s.taken(s.o.Desk.Password(ctx, s, user, password))
+	return s.taken(s.o.Authenticator.Password(ctx, s, user, password))
 }
 
 // AllowDigest implements [pop3.DigestSession].
-func (s *session) AllowDigest() bool { return s.mayLogin() && s.o.Desk.TakesAPOP(s) }
+func (s *session) AllowDigest() bool { return s.mayLogin() && s.o.Authenticator.TakesAPOP(s) }
 
 // Digest implements [pop3.DigestSession].
 func (s *session) Digest(ctx context.Context, timestamp, user, digest string) (pop3.Maildrop, error) {
 	if !s.mayLogin() {
 		return nil, errNoTLS
 	}
-	return s.taken(s.o.Desk.APOP(ctx, s, timestamp, user, digest))
+	return s.taken(s.o.Authenticator.APOP(ctx, s, timestamp, user, digest))
 }
 
 // Authenticate implements [pop3.Session].
@@ -171,7 +171,7 @@ func (s *session) Authenticate(ctx context.Context, mechanism string) (pop3.Exch
 	if !s.mayLogin() {
 		return nil, errNoTLS
 	}
-	inner, err := s.o.Desk.Begin(ctx, s, mechanism)
+	inner, err := s.o.Authenticator.Begin(ctx, s, mechanism)
 	if err != nil {
 		return nil, loginReply(err)
 	}

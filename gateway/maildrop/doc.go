@@ -1,10 +1,10 @@
 // Package maildrop opens mailbox folders of stores as POP3 maildrops: it implements
 // [pop3.Backend] on [backends.Reader].
 //
-//	backend := maildrop.New(maildrop.Options{Log: log, Desk: desk, Locks: &maildrop.MemoryLocks{}})
+//	backend := maildrop.New(maildrop.Options{Log: log, Authenticator: authenticator, Locks: &maildrop.MemoryLocks{}})
 //	server := &pop3.Server{Backend: backend, …}
 //
-// A login goes through the desk (package login) to a store's Open, which verifies the credential and
+// A login goes through the authenticator (package login) to a store's Open, which verifies the credential and
 // opens the folder at once. Then the folder is locked ([Locks]; I5), and its list becomes a
 // snapshot in memory: ids, sizes and unique-ids of messages numbered from 1. From then on
 // numbers mean the same messages until the session ends, however that happens: Close, which the

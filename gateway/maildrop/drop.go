@@ -28,28 +28,28 @@ const removalsAtATime = 1000
 //
 // What a client is likely to ask for next is fetched ahead, see ahead.
 type drop struct {
-	o       *Options
-	log     zerolog.Logger
-	store   *login.Store
-	folder  string
-	inner   backends.Maildrop
-	utf8    bool // the client takes UTF-8 in headers
-	lock    Lock
-	box     identity.Known // by what the folder is remembered
-	known   *index.Folder
-	list    *snapshot
-	sizes   *measurer
-	ahead   *ahead // nil: nothing has been read yet
-	company company
-	gone    map[int]bool // messages that the client knows to be gone
-	sick    sickbay
-	ended   atomic.Bool // the store's maildrop has come to an end by itself
-	unwatch func() bool // ends the wait for that; nil: it tells of none
-	marks   readMarks
-	policy  *policy.Policy
-	due     []backends.MessageID // kept messages whose time is over
-	leave   func()               // counts the session out; nil: it was not counted
-	space   listRoom
+	o           *Options
+	log         zerolog.Logger
+	store       *login.Store
+	folder      string
+	inner       backends.Maildrop
+	utf8        bool // the client takes UTF-8 in headers
+	lock        Lock
+	box         identity.Known // by what the folder is remembered
+	known       *index.Folder
+	list        *snapshot
+	sizes       *measurer
+	ahead       *ahead // nil: nothing has been read yet
+	company     company
+	gone        map[int]bool // messages that the client knows to be gone
+	unavailable unavailable
+	ended       atomic.Bool // the store's maildrop has come to an end by itself
+	unwatch     func() bool // ends the wait for that; nil: it tells of none
+	marks       readMarks
+	policy      *policy.Policy
+	due         []backends.MessageID // kept messages whose time is over
+	leave       func()               // counts the session out; nil: it was not counted
+	space       listRoom
 
 	messageIDs messageIDs
 
@@ -107,8 +107,8 @@ func (d *drop) prepare(ctx context.Context) error {
 		return err
 	}
 	d.admit(ctx, young)
-	if m, ok := d.inner.(backends.Mortal); ok {
-		d.unwatch = m.AfterEnd(func() { d.ended.Store(true) })
+	if m, ok := d.inner.(backends.LossNotifier); ok {
+		d.unwatch = m.AfterLoss(func() { d.ended.Store(true) })
 	}
 	d.sizes = newMeasurer(d)
 	return d.o.opened(ctx, key)
@@ -134,10 +134,10 @@ func (d *drop) fetchesAtOnce(ctx context.Context) int {
 	return min(description.Limits.FetchesAtOnce-1, 4*aheadMessages)
 }
 
-// AfterEnd implements [pop3.Mortal].
-func (d *drop) AfterEnd(f func()) (stop func() bool) {
-	if m, ok := d.inner.(backends.Mortal); ok {
-		return m.AfterEnd(f)
+// AfterLoss implements [pop3.LossNotifier].
+func (d *drop) AfterLoss(f func()) (stop func() bool) {
+	if m, ok := d.inner.(backends.LossNotifier); ok {
+		return m.AfterLoss(f)
 	}
 	return func() bool { return true }
 }
@@ -246,7 +246,7 @@ func (d *drop) fetchUncounted(ctx context.Context, i, top int) (pop3.Content, er
 }
 
 func (d *drop) open(ctx context.Context, i, top int, client bool) (pop3.Content, error) {
-	if e, held := d.sick.entry(i, quarantine.Held); held {
+	if e, held := d.unavailable.entry(i, quarantine.Held); held {
 		return d.noticeOf(i, top, e), nil
 	}
 	since := d.company.now()

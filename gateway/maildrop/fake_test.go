@@ -69,7 +69,7 @@ func (f *fakeStore) Health(context.Context) error                       { return
 func (f *fakeStore) Close() error                                       { return nil }
 
 func (f *fakeStore) Login(_ context.Context, c backends.Credential) (backends.Account, error) {
-	proved := string(c.Secret) == "sesame" || f.words && c.Kind == backends.CredentialActing
+	proved := string(c.Secret) == "sesame" || f.words && c.Kind == backends.CredentialImpersonation
 	if (c.User != "alice@sakes.example" && c.User != "alice") || !proved {
 		return backends.Account{}, backends.Fail(backends.BadCredentials, "wrong")
 	}
@@ -119,8 +119,8 @@ type identifiedDrop struct {
 
 func (d *identifiedDrop) FolderID() string { return d.id }
 
-// AfterEnd implements [backends.Mortal].
-func (d *fakeDrop) AfterEnd(f func()) (stop func() bool) {
+// AfterLoss implements [backends.LossNotifier].
+func (d *fakeDrop) AfterLoss(f func()) (stop func() bool) {
 	if d.ends != nil {
 		d.told = make(chan struct{})
 		go func() {
@@ -226,7 +226,7 @@ func newGateway(t *testing.T, change ...func(*maildrop.Options)) *gateway {
 	log := zerolog.New(zerolog.SyncWriter(g.log))
 	o := maildrop.Options{
 		Log: log, Locks: g.locks, PlaintextLogin: true, Hostname: "mail.sakes.example",
-		Desk: login.NewDesk(login.DeskOptions{
+		Authenticator: login.NewAuthenticator(login.AuthenticatorOptions{
 			Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log, Floor: time.Millisecond}),
 			Directory: func() login.Directory { return table },
 		}),

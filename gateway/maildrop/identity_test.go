@@ -110,12 +110,12 @@ func TestTwoNames(t *testing.T) {
 		t.Errorf("by no name %q is shown", shown)
 	}
 	k.now = k.now.Add(3 * day)
-	table, err := routing.New(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: actingStore{k.store}})
+	table, err := routing.New(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: impersonatingStore{k.store}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := maildrop.Sweeper{Kept: k.kept, Locks: k.locks, Mailboxes: keys, Directory: func() login.Directory { return table }}
-	if _, err := s.Chore().Do(t.Context(), 100); err != nil {
+	if _, err := s.Task().Do(t.Context(), 100); err != nil {
 		t.Fatal(err)
 	}
 	if got := fmt.Sprint(k.store.removed); got != "[m1 m2]" && got != "[m2 m1]" {
@@ -144,21 +144,21 @@ func (k *keeping) in(folder string, deleted ...int) (shown string) {
 // was renamed keeps its unique-id (I7).
 func TestHeldByAllNames(t *testing.T) {
 	t.Parallel()
-	ward := newWard(t)
+	quarantined := newQuarantine(t)
 	g := newGateway(t, func(o *maildrop.Options) {
-		o.Quarantine, o.Mailboxes = ward, &identity.Keys{DB: ward.DB}
+		o.Quarantine, o.Mailboxes = quarantined, &identity.Keys{DB: quarantined.DB}
 	})
 	g.store.add("m1", letter)
 	g.store.folders = map[string]string{"": "Archive", "Archive": "Archive"}
 	m := quarantine.Message{Folder: quarantine.Folder{Store: "sakes", Account: "alice-id", Folder: "archive"}, ID: "m1", UIDL: "m1"}
-	e, err := ward.Failed(t.Context(), m, backends.Fail(backends.Poison, "no"), true)
+	e, err := quarantined.Failed(t.Context(), m, backends.Fail(backends.Poison, "no"), true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := ward.Hide(t.Context(), []string{e.Number}); err != nil {
+	if err := quarantined.Hide(t.Context(), []string{e.Number}); err != nil {
 		t.Fatal(err)
 	}
-	if err := ward.Release(t.Context(), quarantine.Entry{Message: m, Number: e.Number, State: quarantine.Hidden}); err != nil {
+	if err := quarantined.Release(t.Context(), quarantine.Entry{Message: m, Number: e.Number, State: quarantine.Hidden}); err != nil {
 		t.Fatal(err)
 	}
 	var told []string

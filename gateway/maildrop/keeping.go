@@ -23,7 +23,7 @@ const (
 	dueTimeout = 5 * time.Second
 )
 
-func (d *drop) shelf() retention.Folder { return retention.Folder(d.box.Key) }
+func (d *drop) keptFolder() retention.Folder { return retention.Folder(d.box.Key) }
 
 // hideKept leaves out what clients have deleted and the policy keeps. Where that cannot be known
 // nothing is shown: deleted messages would come back.
@@ -31,7 +31,7 @@ func (d *drop) hideKept(ctx context.Context) error {
 	if d.o.Kept == nil {
 		return nil
 	}
-	kept, err := d.o.Kept.In(ctx, d.shelf(), d.box.Names...)
+	kept, err := d.o.Kept.In(ctx, d.keptFolder(), d.box.Names...)
 	if err != nil {
 		return backends.Fail(backends.Temporary, "deleted messages that are kept: %w", err)
 	}
@@ -52,7 +52,7 @@ func (d *drop) hideKept(ctx context.Context) error {
 	for id := range kept {
 		gone = append(gone, id)
 	}
-	if err := d.o.Kept.Forget(ctx, d.shelf(), gone); err != nil {
+	if err := d.o.Kept.Forget(ctx, d.keptFolder(), gone); err != nil {
 		d.log.Warn().Err(err).Msg("kept messages that are gone are remembered still")
 	}
 	return nil
@@ -75,7 +75,7 @@ func (d *drop) keep(ctx context.Context, messages []int) error {
 		owner.Path = names[0]
 	}
 	due := d.o.Kept.Time().Add(d.policy.Keep)
-	if err := d.o.Kept.Keep(ctx, d.shelf(), owner, d.ids(messages), due); err != nil {
+	if err := d.o.Kept.Keep(ctx, d.keptFolder(), owner, d.ids(messages), due); err != nil {
 		return &pop3.Error{Code: "SYS/TEMP", Text: "nothing was removed", Err: err}
 	}
 	for _, i := range messages {
@@ -95,7 +95,7 @@ func (d *drop) removeDue() {
 	if d.lock.Held(ctx) != nil {
 		return // the next session does it
 	}
-	removed, err := removeKept(ctx, d.o.Kept, d.inner, d.shelf(), d.due)
+	removed, err := removeKept(ctx, d.o.Kept, d.inner, d.keptFolder(), d.due)
 	d.log.Info().Int("messages", removed).AnErr("cause", err).Msg("removed what was kept for long enough")
 }
 
@@ -131,9 +131,9 @@ type Sweeper struct {
 	Directory func() login.Directory
 }
 
-// Chore is the sweeper's work, to be done now and then.
-func (s *Sweeper) Chore() state.Chore {
-	return state.Chore{Name: "deleted messages that were kept", Do: s.sweep}
+// Task is the sweeper's work, to be done now and then.
+func (s *Sweeper) Task() state.Task {
+	return state.Task{Name: "deleted messages that were kept", Do: s.sweep}
 }
 
 func (s *Sweeper) sweep(ctx context.Context, most int) (rows int64, err error) {
@@ -172,7 +172,7 @@ func actsFor(ctx context.Context, store *login.Store) bool {
 		return false
 	}
 	for _, kind := range said.Credentials {
-		if kind == backends.CredentialActing {
+		if kind == backends.CredentialImpersonation {
 			return true
 		}
 	}
@@ -182,7 +182,7 @@ func actsFor(ctx context.Context, store *login.Store) bool {
 // folder removes the due messages of one folder, while nobody has it open.
 func (s *Sweeper) folder(ctx context.Context, store *login.Store, d retention.Due) (removed int, err error) {
 	drop, err := store.Backend.(backends.Reader).Open(ctx, backends.OpenRequest{
-		Credential: backends.Credential{Kind: backends.CredentialActing, User: d.Name, Peer: backends.Peer{Protocol: "pop3"}},
+		Credential: backends.Credential{Kind: backends.CredentialImpersonation, User: d.Name, Peer: backends.Peer{Protocol: "pop3"}},
 		Folder:     d.Path,
 	})
 	if err != nil {

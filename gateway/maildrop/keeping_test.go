@@ -29,7 +29,7 @@ type keeping struct {
 
 func newKeeping(t *testing.T) *keeping {
 	k := &keeping{now: time.Now()}
-	k.kept = &retention.Keeper{DB: newWard(t).DB, Now: func() time.Time { return k.now }}
+	k.kept = &retention.Keeper{DB: newQuarantine(t).DB, Now: func() time.Time { return k.now }}
 	k.gateway = newGateway(t, with(func(p *policy.Policy) { p.Keep = 2 * day }), func(o *maildrop.Options) {
 		o.Kept, o.Mailboxes = k.kept, &identity.Keys{DB: k.kept.DB}
 	})
@@ -115,15 +115,15 @@ func TestKeptNeedsItsMemory(t *testing.T) {
 	}
 }
 
-// actingStore is a fake store that takes the gateway's word.
-type actingStore struct{ *fakeStore }
+// impersonatingStore is a fake store that takes the gateway's word.
+type impersonatingStore struct{ *fakeStore }
 
-func (s actingStore) Describe(context.Context) (backends.Description, error) {
-	return backends.Description{Name: "fake", Credentials: []backends.CredentialKind{backends.CredentialPassword, backends.CredentialActing}}, nil
+func (s impersonatingStore) Describe(context.Context) (backends.Description, error) {
+	return backends.Description{Name: "fake", Credentials: []backends.CredentialKind{backends.CredentialPassword, backends.CredentialImpersonation}}, nil
 }
 
-func (s actingStore) Open(_ context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
-	if r.Credential.Kind != backends.CredentialActing || r.Credential.User != "alice-id" {
+func (s impersonatingStore) Open(_ context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
+	if r.Credential.Kind != backends.CredentialImpersonation || r.Credential.User != "alice-id" {
 		return nil, errors.New("a credential of another kind")
 	}
 	d := &fakeDrop{fakeStore: s.fakeStore, account: backends.Account{ID: "alice-id"}}
@@ -139,7 +139,7 @@ func TestSweeper(t *testing.T) {
 	k := newKeeping(t)
 	k.session(2, 3)
 	k.now = k.now.Add(3 * day)
-	table, err := routing.New(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: actingStore{k.store}})
+	table, err := routing.New(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: impersonatingStore{k.store}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestSweeper(t *testing.T) {
 	sweep := func(directory login.Directory) int64 {
 		t.Helper()
 		s := &maildrop.Sweeper{Log: zerolog.Nop(), Kept: k.kept, Locks: k.locks, Directory: func() login.Directory { return directory }}
-		rows, err := s.Chore().Do(t.Context(), 100)
+		rows, err := s.Task().Do(t.Context(), 100)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -77,7 +77,7 @@ func TestWhatIsShown(t *testing.T) {
 // TestQuarantineInAnyOrder: what is held is held where it is shown, and what is not shown is not
 // forgotten.
 func TestQuarantineInAnyOrder(t *testing.T) {
-	r := newSickRoom(t, with(func(p *policy.Policy) { p.Newest, p.Age = true, time.Hour }))
+	r := newQuarantineGateway(t, with(func(p *policy.Policy) { p.Newest, p.Age = true, time.Hour }))
 	r.bad["m1"], r.bad["m3"] = errDamaged, errDamaged
 	for n, want := range []bool{true, false, true} {
 		if got, err := r.ask(n + 1); err != nil || isNotice(got) != want {

@@ -7,7 +7,7 @@ import (
 	"sync"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/fold"
+	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/gateway/index"
 )
 
@@ -49,14 +49,14 @@ func (d *drop) recognise(ctx context.Context, s *scan) error {
 	if !d.known.Waiting() {
 		return nil
 	}
-	var strangers []string
+	var unknown []string
 	var sizes []int64
 	for i := range s.entries {
 		if id := s.at(s.entries[i].id); !d.known.Known(id) {
-			strangers, sizes = append(strangers, id), append(sizes, s.sizes[i])
+			unknown, sizes = append(unknown, id), append(sizes, s.sizes[i])
 		}
 	}
-	for some := range slices.Chunk(strangers, recognisedAtOnce) {
+	for some := range slices.Chunk(unknown, recognisedAtOnce) {
 		candidates, err := d.fingerprints(ctx, some, sizes)
 		sizes = sizes[len(some):]
 		if err == nil {

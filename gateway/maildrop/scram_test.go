@@ -41,12 +41,12 @@ func TestScramHoldsNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var g *gateway
 			g = newGateway(t, func(o *maildrop.Options) {
-				o.Desk = login.NewDesk(login.DeskOptions{
+				o.Authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
 					Log: zerolog.Nop(), Guard: login.NewGuard(login.GuardOptions{Log: zerolog.Nop(), Floor: time.Millisecond}),
 					Directory: func() login.Directory { return oneStore{g.store} }, Passwords: &onePassword{made},
 				})
 			})
-			g.store.said.Credentials = []backends.CredentialKind{backends.CredentialActing}
+			g.store.said.Credentials = []backends.CredentialKind{backends.CredentialImpersonation}
 			g.store.words = true
 			exchange, err := g.session().Authenticate(t.Context(), "SCRAM-SHA-256")
 			if err != nil {

@@ -52,7 +52,7 @@ func guarded(t *testing.T, hash, floor time.Duration) *maildrop.Backend {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return maildrop.New(maildrop.Options{Log: zerolog.Nop(), PlaintextLogin: true, Desk: login.NewDesk(login.DeskOptions{
+	return maildrop.New(maildrop.Options{Log: zerolog.Nop(), PlaintextLogin: true, Authenticator: login.NewAuthenticator(login.AuthenticatorOptions{
 		Log: zerolog.Nop(), Guard: login.NewGuard(login.GuardOptions{Log: zerolog.Nop(), Throttle: noThrottle{}, Floor: floor}),
 		Directory: func() login.Directory { return table },
 	})})

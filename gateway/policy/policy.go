@@ -1,10 +1,10 @@
 // Package policy says what a mailbox's clients may do and what they see, from a configuration's
 // three levels: the gateway's, a store's, and a mailbox's.
 //
-//	book := policy.NewBook(cfg)
-//	p := book.Of("sakes", account) // one lookup: complete, and never changed
+//	table := policy.NewTable(cfg)
+//	p := table.Of("sakes", account) // one lookup: complete, and never changed
 //
-// A [Shelf] holds the book of the moment: a reload puts another one there, and sessions that
+// A [Current] holds the current table: a reload puts another one there, and sessions that
 // begin have its policies.
 package policy
 
@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/fold"
+	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/config"
 )
 
@@ -73,8 +73,8 @@ func (p *Policy) Expire() string {
 	return strconv.FormatInt(max(1, int64(p.Age/(24*time.Hour))), 10)
 }
 
-// Book is the policies of one configuration.
-type Book struct {
+// Table is the policies of one configuration.
+type Table struct {
 	gateway *Policy
 	stores  map[string]*store
 	expire  string
@@ -85,10 +85,10 @@ type store struct {
 	mailboxes map[string]*Policy // by address, in lower case
 }
 
-// NewBook reads a configuration that was checked.
-func NewBook(cfg *config.Config) *Book {
+// NewTable reads a configuration that was checked.
+func NewTable(cfg *config.Config) *Table {
 	gateway, _ := cfg.PolicyOf("", "")
-	b := &Book{gateway: from(gateway), stores: make(map[string]*store, len(cfg.Stores))}
+	b := &Table{gateway: from(gateway), stores: make(map[string]*store, len(cfg.Stores))}
 	b.expire = b.gateway.Expire()
 	differs := func(p *Policy) {
 		if p.Age != b.gateway.Age {
@@ -110,10 +110,10 @@ func NewBook(cfg *config.Config) *Book {
 
 // Of is the policy of a store's account: that of the mailbox with its primary address, or with
 // its id where that is what the configuration names, or with another address of its.
-func (b *Book) Of(storeName string, account backends.Account) *Policy {
-	s := b.stores[storeName]
+func (t *Table) Of(storeName string, account backends.Account) *Policy {
+	s := t.stores[storeName]
 	if s == nil {
-		return b.gateway
+		return t.gateway
 	}
 	if len(s.mailboxes) == 0 {
 		return s.policy
@@ -133,27 +133,27 @@ func (b *Book) Of(storeName string, account backends.Account) *Policy {
 }
 
 // Expire is what CAPA says before it is known whose mailbox it will be.
-func (b *Book) Expire() string { return b.expire }
+func (t *Table) Expire() string { return t.expire }
 
-// Shelf holds the book of the moment. A nil Shelf, and one without a book, holds [Default] for
+// Current holds the current table. A nil Current, and one without a table, holds [Default] for
 // everybody.
-type Shelf struct{ book atomic.Pointer[Book] }
+type Current struct{ table atomic.Pointer[Table] }
 
-// Always is a shelf that holds one policy for everybody.
-func Always(p Policy) *Shelf {
-	s := &Shelf{}
-	s.Put(&Book{gateway: &p, expire: p.Expire()})
+// Always is a Current that holds one policy for everybody.
+func Always(p Policy) *Current {
+	s := &Current{}
+	s.Put(&Table{gateway: &p, expire: p.Expire()})
 	return s
 }
 
-// Put makes this the book of the moment.
-func (s *Shelf) Put(b *Book) { s.book.Store(b) }
+// Put makes this the current table.
+func (c *Current) Put(b *Table) { c.table.Store(b) }
 
-// Of is the policy of a store's account, see [Book.Of].
-func (s *Shelf) Of(storeName string, account backends.Account) *Policy {
-	if s == nil || s.book.Load() == nil {
+// Of is the policy of a store's account, see [Table.Of].
+func (c *Current) Of(storeName string, account backends.Account) *Policy {
+	if c == nil || c.table.Load() == nil {
 		p := Default
 		return &p
 	}
-	return s.book.Load().Of(storeName, account)
+	return c.table.Load().Of(storeName, account)
 }

@@ -29,8 +29,8 @@ stores:
       - {address: legacy-id, policy: {pop3: false, submission: false}}
 `
 
-func TestBook(t *testing.T) {
-	b := NewBook(parse(t, "policy: {notices: remove, session: 2h, mark_read: true}"+stores))
+func TestTable(t *testing.T) {
+	b := NewTable(parse(t, "policy: {notices: remove, session: 2h, mark_read: true}"+stores))
 	store := Policy{
 		POP3: true, Submission: true, Disposal: backends.DisposalTrash, NoticeRemoves: true, MarkRead: true,
 		Idle: 20 * time.Minute, Session: 2 * time.Hour, Sessions: 16,
@@ -58,12 +58,12 @@ func TestBook(t *testing.T) {
 
 // TestDefault: what is built in is what an empty configuration has.
 func TestDefault(t *testing.T) {
-	b := NewBook(parse(t, "stores: [{name: a, plugin: maildir}]"))
+	b := NewTable(parse(t, "stores: [{name: a, plugin: maildir}]"))
 	if got := *b.Of("a", backends.Account{ID: "x"}); got != Default {
 		t.Errorf("got %+v, want %+v", got, Default)
 	}
-	if got := *(&Shelf{}).Of("a", backends.Account{}); got != Default {
-		t.Errorf("an empty shelf has %+v", got)
+	if got := *(&Current{}).Of("a", backends.Account{}); got != Default {
+		t.Errorf("an empty Current has %+v", got)
 	}
 }
 
@@ -76,7 +76,7 @@ func TestExpire(t *testing.T) {
 		"policy: {age: 30d}\nstores: [{name: a, plugin: maildir, mailboxes: [{address: x, policy: {age: 1d}}]}]":     "30 USER",
 		"policy: {age: 30d}\nstores: [{name: a, plugin: maildir, mailboxes: [{address: x, policy: {pop3: false}}]}]": "30",
 	} {
-		if got := NewBook(parse(t, yaml)).Expire(); got != want {
+		if got := NewTable(parse(t, yaml)).Expire(); got != want {
 			t.Errorf("%s\nEXPIRE %s, want %s", yaml, got, want)
 		}
 	}

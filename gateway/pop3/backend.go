@@ -88,13 +88,13 @@ type Named interface {
 	User() string
 }
 
-// Mortal is a [Maildrop] that may end before its session does, as when the process behind it
+// LossNotifier is a [Maildrop] that may end before its session does, as when the process behind it
 // dies. The session ends then, too, even if its client says nothing: the maildrop's lock is not
 // kept for somebody who can only be told of a failure.
-type Mortal interface {
-	// AfterEnd calls f in a goroutine of its own once the maildrop has come to an end that
+type LossNotifier interface {
+	// AfterLoss calls f in a goroutine of its own once the maildrop has come to an end that
 	// nobody asked for. It returns what [context.AfterFunc] returns.
-	AfterEnd(f func()) (stop func() bool)
+	AfterLoss(f func()) (stop func() bool)
 }
 
 // Limited is a [Maildrop] whose sessions have limits of their own.

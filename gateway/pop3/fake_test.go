@@ -193,7 +193,7 @@ type fakeDrop struct {
 func (d *fakeDrop) Len() int     { return len(d.messages) }
 func (d *fakeDrop) User() string { return d.user }
 
-func (d *fakeDrop) AfterEnd(f func()) (stop func() bool) {
+func (d *fakeDrop) AfterLoss(f func()) (stop func() bool) {
 	if d.life == nil {
 		return func() bool { return true }
 	}

@@ -69,8 +69,8 @@ func (s *session) closeDrop() error {
 	}
 	held := s.drop
 	s.drop = nil
-	if s.unmourned != nil {
-		s.unmourned()
+	if s.unwatch != nil {
+		s.unwatch()
 	}
 	if err := held.Close(); err != nil {
 		s.log.Warn().Err(err).Msg("maildrop not closed cleanly")

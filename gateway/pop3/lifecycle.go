@@ -91,14 +91,14 @@ func (s *Server) register(session *session) (limit string) {
 		return "shutdown"
 	case reached(len(s.sessions), s.MaxConnections, 10000):
 		return "connections"
-	case reached(s.strangers, s.MaxStrangers, 5000):
-		return "strangers"
+	case reached(s.unauthenticated, s.MaxUnauthenticated, 5000):
+		return "unauthenticated"
 	case session.address != "" && reached(s.addresses[session.address], s.MaxPerAddress, 100):
 		return "address"
 	}
 	s.sessions[session] = struct{}{}
-	s.strangers++
-	session.stranger = true
+	s.unauthenticated++
+	session.unauthenticated = true
 	if session.address != "" {
 		s.addresses[session.address]++
 	}
@@ -129,9 +129,9 @@ func (s *Server) entered(session *session) {
 
 // known takes a session out of those that have not logged in. The lock is held.
 func (s *Server) known(session *session) {
-	if session.stranger {
-		session.stranger = false
-		s.strangers--
+	if session.unauthenticated {
+		session.unauthenticated = false
+		s.unauthenticated--
 	}
 }
 

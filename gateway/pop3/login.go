@@ -132,8 +132,8 @@ func (s *session) login(method, user string, opened Maildrop, err error) error {
 	s.mechs = slices.Clone(s.mechanisms())
 	s.drop, s.state = opened, transaction
 	s.server.entered(s)
-	if m, ok := opened.(Mortal); ok {
-		s.unmourned = m.AfterEnd(func() { s.retire(errBereaved) })
+	if m, ok := opened.(LossNotifier); ok {
+		s.unwatch = m.AfterLoss(func() { s.retire(errMaildropLost) })
 	}
 	s.highest.begin(opened)
 	s.limit(opened)

@@ -52,9 +52,9 @@ func TestBadBase64DisturbsNobody(t *testing.T) {
 func TestLimitDuringSTLS(t *testing.T) {
 	t.Parallel()
 	for name, limit := range map[string]func(*Server){
-		"in all":      func(s *Server) { s.MaxConnections = 2 },
-		"per address": func(s *Server) { s.MaxPerAddress = 2 },
-		"strangers":   func(s *Server) { s.MaxStrangers = 2 },
+		"in all":          func(s *Server) { s.MaxConnections = 2 },
+		"per address":     func(s *Server) { s.MaxPerAddress = 2 },
+		"unauthenticated": func(s *Server) { s.MaxUnauthenticated = 2 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

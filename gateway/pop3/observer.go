@@ -7,7 +7,7 @@ import "time"
 type Observer interface {
 	// SessionOpened tells of a connection that is served, before its greeting.
 	SessionOpened(conn Conn)
-	// SessionRefused tells of a connection over a limit: "connections", "strangers" or "address".
+	// SessionRefused tells of a connection over a limit: "connections", "unauthenticated" or "address".
 	SessionRefused(limit string)
 	// SessionClosed tells of the end of a connection that SessionOpened told of.
 	SessionClosed(Summary)

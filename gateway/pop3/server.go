@@ -67,9 +67,9 @@ type Server struct {
 	BackendTimeout time.Duration
 
 	MaxConnections int // at a time; default 10000
-	// MaxStrangers is how many connections that have not logged in there may be at a time: those
+	// MaxUnauthenticated is how many connections that have not logged in there may be at a time: those
 	// who only connect do not keep out those who have a password. Default: 5000.
-	MaxStrangers int
+	MaxUnauthenticated int
 	// MaxPerAddress is the number of connections from one IPv4 address, or one IPv6 /64.
 	// Default: 100. Connections that have no IP address (unix sockets) are not counted.
 	MaxPerAddress int
@@ -80,13 +80,13 @@ type Server struct {
 	// MaxLoginOctets is what a client may send before it has logged in. Default: 65536.
 	MaxLoginOctets int64
 
-	mu        sync.Mutex
-	stopping  bool
-	listeners map[net.Listener]struct{}
-	sessions  map[*session]struct{}
-	addresses map[string]int
-	strangers int           // sessions that have not logged in
-	drained   chan struct{} // made by Shutdown, closed when there is no session
+	mu              sync.Mutex
+	stopping        bool
+	listeners       map[net.Listener]struct{}
+	sessions        map[*session]struct{}
+	addresses       map[string]int
+	unauthenticated int           // sessions that have not logged in
+	drained         chan struct{} // made by Shutdown, closed when there is no session
 }
 
 // ErrServerClosed is returned by a Serve that is called after Shutdown.

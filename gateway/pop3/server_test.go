@@ -553,11 +553,11 @@ func TestLimitOfConnections(t *testing.T) {
 	}
 }
 
-// TestLimitOfStrangers: connections that have not logged in do not take the places of those who
+// TestLimitOfUnauthenticated: connections that have not logged in do not take the places of those who
 // could.
-func TestLimitOfStrangers(t *testing.T) {
+func TestLimitOfUnauthenticated(t *testing.T) {
 	const refusal = "-ERR [SYS/TEMP] too many connections, try again later"
-	r := start(t, newFake(first), func(s *Server) { s.MaxStrangers = 2 })
+	r := start(t, newFake(first), func(s *Server) { s.MaxUnauthenticated = 2 })
 	var in []*client
 	for range 3 { // each has logged in when the next one comes
 		in = append(in, r.dialTCP().login())
@@ -578,7 +578,7 @@ func TestLimitOfStrangers(t *testing.T) {
 		c.do("QUIT", "+OK…")
 	}
 	r.wait(6)
-	if !slices.Equal(r.seen.refused, []string{"strangers"}) {
+	if !slices.Equal(r.seen.refused, []string{"unauthenticated"}) {
 		t.Errorf("refused for %q", r.seen.refused)
 	}
 }

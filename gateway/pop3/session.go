@@ -39,14 +39,14 @@ type tlsConn interface {
 // session is one connection. It belongs to the goroutine of serve; what others may use is
 // under mu.
 type session struct {
-	server   *Server
-	log      zerolog.Logger
-	info     Conn
-	address  string // for the limit by address
-	stranger bool   // not logged in; the server\'s, under its lock
-	wire     *wire
-	in       input
-	out      output
+	server          *Server
+	log             zerolog.Logger
+	info            Conn
+	address         string // for the limit by address
+	unauthenticated bool   // not logged in; the server\'s, under its lock
+	wire            *wire
+	in              input
+	out             output
 
 	ctx    context.Context // ends with the server, or by force
 	cancel context.CancelCauseFunc
@@ -61,7 +61,7 @@ type session struct {
 	utf8      bool
 	mechs     []string // as offered when the login came
 	drop      Maildrop
-	unmourned func() bool // ends the wait for drop's own end; nil: it tells of none
+	unwatch   func() bool // ends the wait for drop's own end; nil: it tells of none
 	marks     marks
 	highest   highest
 	idle      time.Duration // between commands, once logged in
@@ -292,8 +292,8 @@ func (s *session) checkLogin(err error) error {
 var (
 	errRetired = &farewell{reason: "shutdown", code: "SYS/TEMP", text: "the server is shutting down"}
 	// As with any time-out nothing is removed (RFC 1939 §3).
-	errSessionOver = &farewell{reason: "session limit", code: "SYS/TEMP", text: "the session has lasted for too long, log in again"}
-	errBereaved    = &farewell{reason: "maildrop lost", code: "SYS/TEMP", text: "the mailbox has become unreachable, log in again"}
+	errSessionOver  = &farewell{reason: "session limit", code: "SYS/TEMP", text: "the session has lasted for too long, log in again"}
+	errMaildropLost = &farewell{reason: "maildrop lost", code: "SYS/TEMP", text: "the mailbox has become unreachable, log in again"}
 )
 
 // lost says what an error of reading means.

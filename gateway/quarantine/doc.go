@@ -1,9 +1,9 @@
 // Package quarantine remembers the messages that their stores cannot give, so that each of them
 // harms itself alone (I8): a notice is served in its place, and the store keeps the original.
 //
-//	ward := &quarantine.Ward{DB: db}
-//	entries, err := ward.In(ctx, quarantine.Folder{Store: "sakes", Account: "ada"})
-//	entry, err := ward.Failed(ctx, message, failure, true)
+//	quarantined := &quarantine.Store{DB: db}
+//	entries, err := quarantined.In(ctx, quarantine.Folder{Store: "sakes", Account: "ada"})
+//	entry, err := quarantined.Failed(ctx, message, failure, true)
 //
 // A message is held at once when its store says that it cannot render it (the failure kind
 // [backends.Poison]); one that fails in another way is suspected first, and held when it has

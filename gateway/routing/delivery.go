@@ -26,8 +26,8 @@ type recipient struct {
 	store   *Store
 }
 
-// parcel is a message that is ready for the stores.
-type parcel struct {
+// delivery is a message that is ready for the stores.
+type delivery struct {
 	log      zerolog.Logger
 	attempt  *Attempt
 	envelope backends.Delivery // without what differs from store to store
@@ -65,35 +65,35 @@ func replyOf(err error) *smtp.Error {
 
 // deliver hands the message to every store that has recipients who lack it, all stores at
 // once, and returns what the client is told: nil for 250.
-func (p *parcel) deliver(ctx context.Context) error {
-	groups := p.groups()
+func (d *delivery) deliver(ctx context.Context) error {
+	groups := d.groups()
 	results := make([][]outcome, len(groups))
 	var wg sync.WaitGroup
 	for i, g := range groups {
-		wg.Go(func() { results[i] = p.deliverTo(ctx, g) }) // ends when ctx does, by the contract
+		wg.Go(func() { results[i] = d.deliverTo(ctx, g) }) // ends when ctx does, by the contract
 	}
 	wg.Wait()
 	outcomes := slices.Concat(results...)
-	p.tell(outcomes)
-	err := p.answer(outcomes)
-	p.remember(outcomes, err)
+	d.tell(outcomes)
+	err := d.answer(outcomes)
+	d.remember(outcomes, err)
 	return err
 }
 
 // tell writes a line for each recipient: who received what is a question that administrators are
 // asked.
-func (p *parcel) tell(outcomes []outcome) {
+func (d *delivery) tell(outcomes []outcome) {
 	start := make([]byte, content.MessageIDWithin)
-	n, _ := io.ReadFull(p.content(), start) // what has failed here fails where it matters, too
+	n, _ := io.ReadFull(d.content(), start) // what has failed here fails where it matters, too
 	id := content.MessageID(start[:n])
 	for _, o := range outcomes {
-		event, reply := p.log.Info(), &smtp.Error{Code: 250, Enhanced: "2.0.0"}
+		event, reply := d.log.Info(), &smtp.Error{Code: 250, Enhanced: "2.0.0"}
 		if o.err != nil {
-			event, reply = p.log.Warn(), replyOf(o.err)
+			event, reply = d.log.Warn(), replyOf(o.err)
 		}
-		event.Str(events.Event, events.Delivery).Str("from", p.envelope.ReversePath).Str("recipient", o.address).
+		event.Str(events.Event, events.Delivery).Str("from", d.envelope.ReversePath).Str("recipient", o.address).
 			Str(events.Store, o.store).Str(events.Outcome, o.word()).Int("code", reply.Code).Str("enhanced", reply.Enhanced).
-			Str(events.MessageID, id).Int64(events.Octets, p.envelope.Size).Bool("again", p.attempt.Again).
+			Str(events.MessageID, id).Int64(events.Octets, d.envelope.Size).Bool("again", d.attempt.Again).
 			AnErr("cause", o.err).Msg("delivery")
 	}
 }
@@ -118,15 +118,15 @@ type group struct {
 }
 
 // groups leaves out the recipients that an earlier attempt has delivered to.
-func (p *parcel) groups() (groups []group) {
-	delivered, at := set(p.attempt.Delivered), make(map[*Store]int)
-	for _, r := range p.to {
+func (d *delivery) groups() (groups []group) {
+	delivered, at := set(d.attempt.Delivered), make(map[*Store]int)
+	for _, r := range d.to {
 		if delivered[r.address] {
 			continue
 		}
 		store := r.store
-		if p.credential != nil {
-			store = p.from
+		if d.credential != nil {
+			store = d.from
 		}
 		i, there := at[store]
 		if !there {
@@ -139,15 +139,15 @@ func (p *parcel) groups() (groups []group) {
 }
 
 // deliverTo delivers to one store, as many recipients at a time as it takes.
-func (p *parcel) deliverTo(ctx context.Context, g group) (outcomes []outcome) {
-	if limit := sizeLimit(ctx, g.store); limit >= 0 && p.envelope.Size-traceMost > limit {
+func (d *delivery) deliverTo(ctx context.Context, g group) (outcomes []outcome) {
+	if limit := sizeLimit(ctx, g.store); limit >= 0 && d.envelope.Size-traceMost > limit {
 		for _, address := range g.to {
 			outcomes = append(outcomes, outcome{address: address, err: errTooLarge})
 		}
 		return outcomes
 	}
 	for batch := range slices.Chunk(g.to, recipientsMost(ctx, g)) {
-		outcomes = append(outcomes, p.deliverTogether(ctx, g.store, batch, false)...)
+		outcomes = append(outcomes, d.deliverTogether(ctx, g.store, batch, false)...)
 	}
 	return outcomes
 }
@@ -156,8 +156,8 @@ func (p *parcel) deliverTo(ctx context.Context, g group) (outcomes []outcome) {
 // they are too many (RFC 5321 §4.5.3.1.10): those that it has left out, or, if it refuses all,
 // one half and then the other. A store that refuses the first of them even by itself does not
 // speak of this message's recipients: then nobody else is tried. alone says that one was taken.
-func (p *parcel) deliverTogether(ctx context.Context, store *Store, to []string, alone bool) []outcome {
-	outcomes := p.deliverBatch(ctx, store, to)
+func (d *delivery) deliverTogether(ctx context.Context, store *Store, to []string, alone bool) []outcome {
+	outcomes := d.deliverBatch(ctx, store, to)
 	var over []string
 	for _, o := range outcomes {
 		if o.tooMany() {
@@ -168,17 +168,17 @@ func (p *parcel) deliverTogether(ctx context.Context, store *Store, to []string,
 		return outcomes
 	}
 	if len(over) < len(to) {
-		return replaced(outcomes, p.deliverTogether(ctx, store, over, true))
+		return replaced(outcomes, d.deliverTogether(ctx, store, over, true))
 	}
 	if !alone {
-		first := p.deliverBatch(ctx, store, to[:1])
+		first := d.deliverBatch(ctx, store, to[:1])
 		if outcomes = replaced(outcomes, first); first[0].tooMany() {
 			return outcomes
 		}
 		over = to[1:]
 	}
 	for half := range slices.Chunk(over, (len(over)+1)/2) {
-		outcomes = replaced(outcomes, p.deliverTogether(ctx, store, half, true))
+		outcomes = replaced(outcomes, d.deliverTogether(ctx, store, half, true))
 	}
 	return outcomes
 }
@@ -207,9 +207,9 @@ func recipientsMost(ctx context.Context, g group) int {
 	return len(g.to)
 }
 
-func (p *parcel) deliverBatch(ctx context.Context, store *Store, to []string) []outcome {
-	content := &handed{r: p.content(), left: p.envelope.Size}
-	verdicts, err := p.safely(func() ([]backends.Verdict, error) { return p.call(ctx, store, to, content) })
+func (d *delivery) deliverBatch(ctx context.Context, store *Store, to []string) []outcome {
+	content := &handed{r: d.content(), left: d.envelope.Size}
+	verdicts, err := d.safely(func() ([]backends.Verdict, error) { return d.call(ctx, store, to, content) })
 	if err == nil {
 		err = checkVerdicts(to, verdicts)
 	}
@@ -220,7 +220,7 @@ func (p *parcel) deliverBatch(ctx context.Context, store *Store, to []string) []
 		case err != nil:
 		case verdicts[i].Failure != nil:
 			outcomes[i].err = verdicts[i].Failure
-		case !content.whole.Load() && !p.attempt.Again:
+		case !content.whole.Load() && !d.attempt.Again:
 			// Again, it may know the key and need no content. The first time it cannot.
 			outcomes[i].err = backends.Fail(backends.Temporary, "the store confirms a message that it has not read to its end")
 		}
@@ -231,41 +231,41 @@ func (p *parcel) deliverBatch(ctx context.Context, store *Store, to []string) []
 
 // safely makes a panic in a store's code a failure of that store: the goroutines that deliver
 // are not the engine's, which would see to that for its own.
-func (p *parcel) safely(call func() ([]backends.Verdict, error)) (verdicts []backends.Verdict, err error) {
+func (d *delivery) safely(call func() ([]backends.Verdict, error)) (verdicts []backends.Verdict, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			p.log.Error().Interface("panic", cause).Bytes("stack", debug.Stack()).Msg("a store's code panicked")
+			d.log.Error().Interface("panic", cause).Bytes("stack", debug.Stack()).Msg("a store's code panicked")
 			verdicts, err = nil, backends.Fail(backends.Uncertain, "panic: %v", cause)
 		}
 	}()
 	return call()
 }
 
-func (p *parcel) call(ctx context.Context, store *Store, to []string, content io.Reader) ([]backends.Verdict, error) {
-	delivery := p.envelope
-	delivery.Key, delivery.Retry = p.attempt.Key, p.attempt.Again
-	delivery.Recipients = to
-	delivery.Internal = p.from != nil && p.from.Name == store.Name // the tables may differ
-	if p.credential != nil {
+func (d *delivery) call(ctx context.Context, store *Store, to []string, content io.Reader) ([]backends.Verdict, error) {
+	envelope := d.envelope
+	envelope.Key, envelope.Retry = d.attempt.Key, d.attempt.Again
+	envelope.Recipients = to
+	envelope.Internal = d.from != nil && d.from.Name == store.Name // the tables may differ
+	if d.credential != nil {
 		sender, ok := store.Backend.(backends.Sender)
 		if !ok {
 			return nil, backends.Fail(backends.Unsupported, "store %s sends nothing", store.Name)
 		}
-		verdicts, err := sender.Send(ctx, *p.credential, delivery, content)
-		return verdicts, p.refusedLogin(err)
+		verdicts, err := sender.Send(ctx, *d.credential, envelope, content)
+		return verdicts, d.refusedLogin(err)
 	}
 	receiver, ok := store.Backend.(backends.Receiver)
 	if !ok {
 		return nil, backends.Fail(backends.Unsupported, "store %s takes no mail in", store.Name)
 	}
-	return receiver.Deliver(ctx, delivery, content)
+	return receiver.Deliver(ctx, envelope, content)
 }
 
 // refusedLogin tells a client whose own password the store's transport refuses, though the login was
 // good, that it is so: it would come again with the same password for days. A token may have
 // run out meanwhile, and a login that is the gateway's is the administrator's to mend.
-func (p *parcel) refusedLogin(err error) error {
-	if backends.KindOf(err) != backends.BadCredentials || p.credential.Kind != backends.CredentialPassword {
+func (d *delivery) refusedLogin(err error) error {
+	if backends.KindOf(err) != backends.BadCredentials || d.credential.Kind != backends.CredentialPassword {
 		return err
 	}
 	return backends.Fail(backends.Permanent, "the transport of the store refuses the password of the login: %w", err).
@@ -306,13 +306,13 @@ func (h *handed) Read(p []byte) (int, error) {
 // answer is what the client is told of the whole message; SMTP has one reply for all.
 //
 //   - Everybody has a copy: 250.
-//   - Somebody may get one later: 4xx. The client comes again with everybody, and the ledger
+//   - Somebody may get one later: 4xx. The client comes again with everybody, and the deduplication
 //     keeps those who have theirs from a second one.
 //   - The rest were refused for good: 5xx, also when others have their copy. The sender
 //     tells the author that the message failed, and the text names those whom it did fail. 250
 //     would lose theirs, since nobody here can send a notice; 4xx would go on for days without
 //     any prospect. Somebody who reads a message that its author believes lost is the least harm.
-func (p *parcel) answer(outcomes []outcome) error {
+func (d *delivery) answer(outcomes []outcome) error {
 	var refused []outcome
 	for _, o := range outcomes {
 		if o.temporary() {
@@ -326,7 +326,7 @@ func (p *parcel) answer(outcomes []outcome) error {
 		return nil
 	}
 	reply := *replyOf(refused[0].err)
-	if len(refused) < len(p.to) {
+	if len(refused) < len(d.to) {
 		reply.Code, reply.Text = 554, "delivered to others, but refused for "+names(refused)+": "+reply.Text
 	}
 	return &reply
@@ -346,13 +346,13 @@ func names(outcomes []outcome) string {
 }
 
 // remember leaves in the attempt what the client's next try has to know.
-func (p *parcel) remember(outcomes []outcome, answer error) {
+func (d *delivery) remember(outcomes []outcome, answer error) {
 	if answer == nil || replyOf(answer).Code/100 != 4 {
 		var all []string
-		for _, r := range p.to {
+		for _, r := range d.to {
 			all = append(all, r.address)
 		}
-		p.attempt.settle(all)
+		d.attempt.settle(all)
 		return
 	}
 	var delivered, unknown []string
@@ -364,5 +364,5 @@ func (p *parcel) remember(outcomes []outcome, answer error) {
 			unknown = append(unknown, o.address)
 		}
 	}
-	p.attempt.note(delivered, unknown)
+	d.attempt.note(delivered, unknown)
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/gateway/address"
+	"github.com/dipylon/dipylon/backends/mail/address"
 )
 
 // detailsMost bounds how often a session has its store look for whose an address with a detail is.

@@ -5,8 +5,8 @@
 //
 //	table, err := routing.New(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: store})
 //	router := routing.NewRouter(table)
-//	ledger, err := routing.OpenLedger(ctx, routing.LedgerOptions{Log: log, DB: db})
-//	options := routing.Options{Log: log, Router: router, Desk: desk, Hostname: hostname, Ledger: ledger, TempDir: state + "/tmp"}
+//	dedup, err := routing.OpenDedup(ctx, routing.DedupOptions{Log: log, DB: db})
+//	options := routing.Options{Log: log, Router: router, Authenticator: authenticator, Hostname: hostname, Dedup: dedup, TempDir: state + "/tmp"}
 //	mx := &smtp.Server{Role: smtp.MX, Backend: routing.NewMX(options), …}
 //	submission := &smtp.Server{Role: smtp.Submission, Backend: routing.NewSubmission(options), …}
 //
@@ -26,7 +26,7 @@
 // # Duplicates
 //
 // SMTP has one reply for all recipients. When some have their copy and others have to wait,
-// the client is told to come again with everybody. The [Ledger] makes that harmless (I2): it
+// the client is told to come again with everybody. The [Dedup] makes that harmless (I2): it
 // knows the message by its content, leaves out who has a copy, and gives the same key again, by
 // which a store recognises what it may have taken already.
 package routing

@@ -191,7 +191,7 @@ func newGateway(t *testing.T, change ...func(*gateway)) *gateway {
 	router := routing.NewRouter(g.table())
 	g.options = routing.Options{
 		Log: log, Router: router, Hostname: "mail.sakes.example", TempDir: t.TempDir(), PlaintextLogin: true,
-		Desk: login.NewDesk(login.DeskOptions{
+		Authenticator: login.NewAuthenticator(login.AuthenticatorOptions{
 			Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log, Floor: time.Millisecond}),
 			Directory: func() login.Directory { return router.Table() },
 		}),
@@ -199,8 +199,8 @@ func newGateway(t *testing.T, change ...func(*gateway)) *gateway {
 	for _, c := range change {
 		c(g)
 	}
-	if g.options.Ledger == nil {
-		g.options.Ledger = g.ledger()
+	if g.options.Dedup == nil {
+		g.options.Dedup = g.dedup()
 	}
 	return g
 }
@@ -219,23 +219,23 @@ func (g *gateway) table(stores ...routing.Store) *routing.Table {
 	return table
 }
 
-// ledger is one on the gateway's database, as after a restart.
-func (g *gateway) ledger() *routing.StoredLedger {
+// dedup is one on the gateway's database, as after a restart.
+func (g *gateway) dedup() *routing.StoredDedup {
 	g.t.Helper()
 	if g.db == nil {
 		g.db = openDB(g.t)
 	}
-	ledger, err := routing.OpenLedger(g.t.Context(), routing.LedgerOptions{Log: zerolog.New(zerolog.SyncWriter(g.log)), DB: g.db})
+	dedup, err := routing.OpenDedup(g.t.Context(), routing.DedupOptions{Log: zerolog.New(zerolog.SyncWriter(g.log)), DB: g.db})
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	return ledger
+	return dedup
 }
 
-// remembered is how many attempts the ledger remembers.
+// remembered is how many attempts the deduplication remembers.
 func (g *gateway) remembered() int {
 	g.t.Helper()
-	n, err := g.options.Ledger.(*routing.StoredLedger).Len(g.t.Context())
+	n, err := g.options.Dedup.(*routing.StoredDedup).Len(g.t.Context())
 	if err != nil {
 		g.t.Fatal(err)
 	}

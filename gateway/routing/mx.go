@@ -72,7 +72,7 @@ func (s *mxSession) Data(ctx context.Context, trace string, body io.Reader) (str
 	if t == nil || len(t.to) == 0 {
 		return "", errNoMessage
 	}
-	h, err := t.hold(body)
+	h, err := t.buffer(body)
 	if err != nil {
 		return "", err
 	}

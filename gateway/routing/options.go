@@ -16,22 +16,22 @@ import (
 )
 
 // Options are what an MX or a Submission is made of. Log and Router are needed, for a
-// Submission Desk too; the rest has defaults, given in brackets.
+// Submission Authenticator too; the rest has defaults, given in brackets.
 type Options struct {
 	Log zerolog.Logger
 	// Protocol is the listener's, for the log of logins: "submissions" where TLS comes first
 	// ["submission"].
 	Protocol string
 	Router   *Router
-	// Desk is where accounts log in. One is shared by all listeners.
-	Desk *login.Desk
+	// Authenticator is where accounts log in. One is shared by all listeners.
+	Authenticator *login.Authenticator
 	// Policies say which accounts may submit [all].
-	Policies *policy.Shelf
+	Policies *policy.Current
 	// Hostname is the right-hand side of Message-IDs that are added ["localhost"].
 	Hostname string
-	// Ledger remembers what became of messages that were answered with 4xx. One is shared by
+	// Dedup remembers what became of messages that were answered with 4xx. One is shared by
 	// all listeners. Without one, an outage between two stores' deliveries makes duplicates.
-	Ledger Ledger
+	Dedup Dedup
 	// TempDir is the folder of messages on their way that do not fit in memory [the
 	// system's]. It is the gateway's alone: what an earlier process left there is removed.
 	TempDir string
@@ -52,8 +52,8 @@ func (o *Options) setDefaults() {
 	if o.Hostname == "" {
 		o.Hostname = "localhost"
 	}
-	if o.Ledger == nil {
-		o.Ledger = forgetful{}
+	if o.Dedup == nil {
+		o.Dedup = forgetful{}
 	}
 	if o.TempDir == "" {
 		o.TempDir = os.TempDir()

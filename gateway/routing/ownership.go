@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/gateway/address"
+	"github.com/dipylon/dipylon/backends/mail/address"
 )
 
 // ownership answers whose an address is: the store says so ([backends.Account.Addresses]), and it is

@@ -28,7 +28,7 @@ const (
 func (q Quirks) has(one Quirks) bool { return q&one != 0 }
 
 // readHeader reads the header of a submitted message.
-func (o *Options) readHeader(h *held) (*content.Header, int64, error) {
+func (o *Options) readHeader(h *buffer) (*content.Header, int64, error) {
 	if o.Quirks.has(QuirkNoHeader) {
 		return content.ReadSubmitted(func() io.Reader { return h.reader(0) }, o.HeaderMost)
 	}

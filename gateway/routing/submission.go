@@ -12,7 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/gateway/address"
+	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/replies"
@@ -69,7 +69,7 @@ func (s *submissionSession) Mechanisms() []string {
 	if !s.mayLogin() {
 		return nil
 	}
-	return s.o.Desk.Mechanisms(s)
+	return s.o.Authenticator.Mechanisms(s)
 }
 
 // Authenticate implements [smtp.Session].
@@ -77,7 +77,7 @@ func (s *submissionSession) Authenticate(ctx context.Context, mechanism string) 
 	if !s.mayLogin() {
 		return nil, errNoTLS
 	}
-	inner, err := s.o.Desk.Begin(ctx, s, mechanism)
+	inner, err := s.o.Authenticator.Begin(ctx, s, mechanism)
 	if errors.Is(err, login.ErrMechanism) {
 		return nil, errMechanism
 	}
@@ -230,7 +230,7 @@ func (s *submissionSession) Data(ctx context.Context, trace string, body io.Read
 	if t == nil || len(t.to) == 0 {
 		return "", errNoMessage
 	}
-	h, err := t.hold(body)
+	h, err := t.buffer(body)
 	if err != nil {
 		return "", err
 	}
@@ -248,7 +248,7 @@ func (s *submissionSession) Data(ctx context.Context, trace string, body io.Read
 }
 
 // prepare mends the header. What it adds is the same in each attempt.
-func (s *submissionSession) prepare(ctx context.Context, p *parcel, trace string, h *held) error {
+func (s *submissionSession) prepare(ctx context.Context, p *delivery, trace string, h *buffer) error {
 	header, size, err := s.o.readHeader(h)
 	if err != nil {
 		return s.headerReply(err)
@@ -292,7 +292,7 @@ func (s *submissionSession) headerReply(err error) error {
 	case errors.Is(err, content.ErrHeaderTooLarge), errors.Is(err, content.ErrFieldsTooMany):
 		reply.Code, reply.Enhanced = 552, "5.3.4"
 	default:
-		return replies.SMTP(err) // the message that is held cannot be read again
+		return replies.SMTP(err) // the message that is buffered cannot be read again
 	}
 	return reply
 }

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"github.com/dipylon/dipylon/gateway/address"
+	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/gateway/login"
 )
 
-// Store is one configured store as the gateway's rooms know it.
+// Store is one configured store as the gateway knows it.
 type Store = login.Store
 
 // Table says which store a domain or a login name belongs to. It does not change: a session

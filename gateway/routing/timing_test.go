@@ -60,7 +60,7 @@ func TestRefusalsTakeTheSameTime(t *testing.T) {
 				}
 				backend := routing.NewSubmission(routing.Options{
 					Log: zerolog.Nop(), Router: routing.NewRouter(table), PlaintextLogin: true, TempDir: t.TempDir(),
-					Desk: login.NewDesk(login.DeskOptions{
+					Authenticator: login.NewAuthenticator(login.AuthenticatorOptions{
 						Log: zerolog.Nop(), Guard: login.NewGuard(login.GuardOptions{Log: zerolog.Nop(), Throttle: noThrottle{}, Floor: time.Second}),
 						Directory: func() login.Directory { return table },
 					}),
@@ -74,14 +74,14 @@ func TestRefusalsTakeTheSameTime(t *testing.T) {
 	}
 }
 
-// stuckLedger is a ledger whose database has stopped answering since the message was begun.
-type stuckLedger struct{}
+// stuckDedup is a deduplication whose database has stopped answering since the message was begun.
+type stuckDedup struct{}
 
-func (stuckLedger) Take(_ context.Context, m routing.Message) (*routing.Attempt, error) {
+func (stuckDedup) Take(_ context.Context, m routing.Message) (*routing.Attempt, error) {
 	return &routing.Attempt{Fingerprint: m.Fingerprint, Key: "key"}, nil
 }
 
-func (stuckLedger) Put(ctx context.Context, _ *routing.Attempt) error {
+func (stuckDedup) Put(ctx context.Context, _ *routing.Attempt) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
@@ -90,7 +90,7 @@ func (stuckLedger) Put(ctx context.Context, _ *routing.Attempt) error {
 // waiting (RFC 5321 §4.5.3.2.6: 10 minutes) and sends it again.
 func TestNoReplyWaitsForTheLedger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGateway(t, func(g *gateway) { g.options.Ledger = stuckLedger{} })
+		g := newGateway(t, func(g *gateway) { g.options.Dedup = stuckDedup{} })
 		began := time.Now()
 		if got := send(t, g.mx(), "ann@far.example", []string{"bob@sakes.example"}, letter); got != "250" {
 			t.Errorf("got %s", got)
@@ -98,7 +98,7 @@ func TestNoReplyWaitsForTheLedger(t *testing.T) {
 		if took := time.Since(began); took > time.Minute {
 			t.Errorf("the reply took %v", took)
 		}
-		if !strings.Contains(g.log.String(), "the ledger cannot remember") {
+		if !strings.Contains(g.log.String(), "the deduplication cannot remember") {
 			t.Error("nothing in the log")
 		}
 	})

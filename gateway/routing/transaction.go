@@ -10,7 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/gateway/address"
+	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/replies"
 	"github.com/dipylon/dipylon/gateway/smtp"
@@ -86,9 +86,9 @@ func (t *transaction) add(r recipient) {
 	}
 }
 
-// hold takes the content in.
-func (t *transaction) hold(body io.Reader) (*held, error) {
-	h, err := t.o.hold(body)
+// buffer takes the content in.
+func (t *transaction) buffer(body io.Reader) (*buffer, error) {
+	h, err := t.o.buffer(body)
 	if storage, ok := errors.AsType[*storageError](err); ok {
 		return nil, &smtp.Error{Code: errFull.Code, Enhanced: errFull.Enhanced, Text: errFull.Text, Err: storage}
 	}
@@ -101,7 +101,7 @@ func (t *transaction) hold(body io.Reader) (*held, error) {
 const returnPath = "Return-Path"
 
 // whole gives the message as stores get it, behind the trace, and its size.
-func whole(trace string, h *held) (open func() io.Reader, size int64, err error) {
+func whole(trace string, h *buffer) (open func() io.Reader, size int64, err error) {
 	joint, err := content.Joint(h.reader(0))
 	if err != nil {
 		return nil, 0, err
@@ -122,8 +122,8 @@ func whole(trace string, h *held) (open func() io.Reader, size int64, err error)
 	}, int64(len(lead)) + h.size - left, nil
 }
 
-// begin makes a parcel of a message that is held, for an attempt that finish has to be called on.
-func (t *transaction) begin(ctx context.Context, trace string, h *held, account string) (*parcel, error) {
+// begin makes a delivery of a message that is buffered, for an attempt that finish has to be called on.
+func (t *transaction) begin(ctx context.Context, trace string, h *buffer, account string) (*delivery, error) {
 	open, size, err := whole(trace, h)
 	if err != nil {
 		return nil, replies.SMTP(err)
@@ -135,13 +135,13 @@ func (t *transaction) begin(ctx context.Context, trace string, h *held, account 
 	start := make([]byte, content.IdentityWithin)
 	n, _ := io.ReadFull(h.reader(0), start) // what has failed here fails where it matters, too
 	named, dated := content.Identity(start[:n])
-	attempt, err := t.o.Ledger.Take(ctx, Message{
+	attempt, err := t.o.Dedup.Take(ctx, Message{
 		Fingerprint: fingerprint(account, t.reversePath, h.digest), Recipients: addresses, Named: named, Dated: dated,
 	})
 	if err != nil {
 		return nil, replies.SMTP(err)
 	}
-	return &parcel{
+	return &delivery{
 		attempt: attempt, to: t.to,
 		log:     t.log.With().Str("transaction", t.options.ID).Str("key", attempt.Key).Logger(),
 		content: open,
@@ -153,15 +153,15 @@ func (t *transaction) begin(ctx context.Context, trace string, h *held, account 
 	}, nil
 }
 
-// finishMost is how long the reply to a message waits for the ledger.
+// finishMost is how long the reply to a message waits for the deduplication.
 const finishMost = 15 * time.Second
 
-// finish gives the attempt back, also when the client has gone. A ledger that fails, or does not
+// finish gives the attempt back, also when the client has gone. A dedup that fails, or does not
 // answer, costs a duplicate, at worst; the client is told what became of the message in any case.
-func (t *transaction) finish(ctx context.Context, p *parcel) {
+func (t *transaction) finish(ctx context.Context, p *delivery) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishMost)
 	defer cancel()
-	if e := t.o.Ledger.Put(ctx, p.attempt); e != nil {
-		p.log.Error().Err(e).Msg("the ledger cannot remember an unfinished delivery")
+	if e := t.o.Dedup.Put(ctx, p.attempt); e != nil {
+		p.log.Error().Err(e).Msg("the deduplication cannot remember an unfinished delivery")
 	}
 }

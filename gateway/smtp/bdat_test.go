@@ -29,7 +29,7 @@ func TestBdat(t *testing.T) {
 			< 250 2.0.0 3
 			< 250 2.0.0 4
 			< 250 2.0.0 taken
-			< 250 2.0.0 nothing`, "hello\r\n.\r\n"},
+			< 250 2.0.0 OK`, "hello\r\n.\r\n"},
 		{"dots are dots", `
 			~ BDAT 13 LAST\r\na\r\n.\r\nQUIT\r\n.
 			< 250`, "a\r\n.\r\nQUIT\r\n.\r\n"},

@@ -305,22 +305,22 @@ func (s *session) rset(args string) reply {
 }
 
 // noop takes any argument. RFC 5321 §4.1.1.9.
-func (s *session) noop(string) reply { return ok(250, "2.0.0", "nothing done") }
+func (s *session) noop(string) reply { return ok(250, "2.0.0", "OK") }
 
 // vrfy tells nothing. RFC 5321 §7.3.
 func (s *session) vrfy(args string) reply {
 	address, parameter, _ := strings.Cut(args, " ")
 	switch {
 	case address == "":
-		return refuse(501, "5.5.4", "VRFY whom?")
+		return refuse(501, "5.5.4", "VRFY needs an address")
 	case !ASCII(address) && !strings.EqualFold(parameter, "SMTPUTF8"): // RFC 6531 §3.7.4.2
 		return refuse(553, "5.6.7", "the address needs SMTPUTF8")
 	}
-	return ok(252, "2.0.0", "send a mail and see")
+	return ok(252, "2.0.0", "cannot VRFY user, but will accept message and attempt delivery")
 }
 
 func (s *session) expn(string) reply {
-	return refuse(502, "5.5.1", "lists are not told")
+	return refuse(502, "5.5.1", "command not implemented")
 }
 
 func (s *session) help(string) reply {

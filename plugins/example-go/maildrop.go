@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/crlf"
+	"github.com/dipylon/dipylon/backends/mail/crlf"
 )
 
 // maildrop is an account's folder, open.
@@ -195,7 +195,7 @@ func (d *maildrop) remove(name string) *backends.Failure {
 	file, _, err := d.open(name)
 	if err == nil {
 		_ = file.Close()
-		err = errors.Join(d.bury(name), d.dir.Remove(name))
+		err = errors.Join(d.leaveTombstone(name), d.dir.Remove(name))
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return backends.Fail(backends.Temporary, "removing: %w", err)
@@ -203,9 +203,9 @@ func (d *maildrop) remove(name string) *backends.Failure {
 	return nil // gone, now or before
 }
 
-// bury leaves an empty file in a message's place: the gateway may try its delivery again days
+// leaveTombstone leaves an empty file in a message's place: the gateway may try its delivery again days
 // later, and the client must not get it twice.
-func (d *maildrop) bury(name string) error {
+func (d *maildrop) leaveTombstone(name string) error {
 	file, err := d.dir.OpenFile(gone(name), os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return err

@@ -66,12 +66,12 @@ func newGeneration(l *launcher, conn *grpc.ClientConn) *generation {
 	}
 	g.life, g.end = context.WithCancelCause(context.Background())
 	g.work.Go(g.readStdio)
-	go g.bury()
+	go g.reap()
 	return g
 }
 
-// bury waits for the end of the process and takes away what it leaves.
-func (g *generation) bury() {
+// reap waits for the end of the process and takes away what it leaves.
+func (g *generation) reap() {
 	<-g.proc.exited
 	g.end(ErrPluginDied)
 	_ = g.conn.Close()

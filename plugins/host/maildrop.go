@@ -100,7 +100,7 @@ func (g *generation) openMaildrop(ctx context.Context, open *pb.Open) (*maildrop
 //
 // There is such a goroutine only while requests are under way. Most sessions are idle, and the
 // stack of one that waits deep inside gRPC is the largest part of what a session costs. That a
-// plugin has died meanwhile is noticed by the next request, and told by AfterEnd.
+// plugin has died meanwhile is noticed by the next request, and told by AfterLoss.
 type maildrop struct {
 	g        *generation
 	stream   pb.Store_MaildropClient
@@ -167,10 +167,10 @@ func (m *maildrop) Account() backends.Account { return m.account }
 // FolderID implements [backends.Identified].
 func (m *maildrop) FolderID() string { return m.folderID }
 
-// AfterEnd implements [backends.Mortal]: the plugin has died, or has ended this session's stream
+// AfterLoss implements [backends.LossNotifier]: the plugin has died, or has ended this session's stream
 // by itself, as one that breaks the rules has it ended: no request can be answered any more. It costs
 // no goroutine while there is none of that.
-func (m *maildrop) AfterEnd(f func()) (stop func() bool) {
+func (m *maildrop) AfterLoss(f func()) (stop func() bool) {
 	return context.AfterFunc(m.lost, func() {
 		m.mu.Lock()
 		leaving := m.leaving

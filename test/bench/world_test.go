@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dipylon/dipylon/backends/crlf"
+	"github.com/dipylon/dipylon/backends/mail/crlf"
 	"github.com/dipylon/dipylon/test/corpus"
 	"github.com/dipylon/dipylon/test/harness"
 	"github.com/dipylon/dipylon/test/peers"

@@ -18,7 +18,7 @@ import (
 	"github.com/dipylon/dipylon/test/harness"
 )
 
-// marionette is the door that Mozilla's programs have for programs that drive them: a connection
+// marionette is the port on which Mozilla's programs take orders from other programs: a connection
 // on which commands with numbers go in, and answers with the same numbers come out. Each is JSON
 // behind its length and a colon.
 type marionette struct {
@@ -27,7 +27,7 @@ type marionette struct {
 	number int
 }
 
-// openMarionette waits for a program with this profile to open its door, and enters.
+// openMarionette waits for a program with this profile to listen, and connects.
 func openMarionette(t *testing.T, profile string) *marionette {
 	t.Helper()
 	var port string

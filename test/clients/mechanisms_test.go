@@ -102,7 +102,7 @@ func mechanismWorld(t *testing.T, ways map[string][]way) (*harness.Gateway, map[
 	g.Configure(t, func(o *harness.Options) {
 		o.Stores = []harness.Mapping{{
 			"name": "memory", "plugin": harness.Mapping{"command": []string{harness.Helper(t, "./test/plugins/memory")}}, "domains": []string{harness.Domain},
-			"settings": harness.Mapping{"acting": true, "accounts": accounts},
+			"settings": harness.Mapping{"impersonation": true, "accounts": accounts},
 		}}
 		var listeners []harness.Mapping
 		for _, p := range []string{"pop3", "pop3s", "smtp", "submission", "submissions"} {

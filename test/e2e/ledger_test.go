@@ -47,22 +47,22 @@ func TestLedger(t *testing.T) {
 	const senders, duration = 6, 8 * time.Second
 	g := harness.Start(t, harness.Options{})
 	user := g.AddUser(t, "erika")
-	book := &ledger{acknowledged: map[string]bool{}}
+	sent := &ledger{acknowledged: map[string]bool{}}
 	stop := time.Now().Add(duration)
 
 	var wait sync.WaitGroup
 	for n := range senders {
-		wait.Go(func() { keepSending(t, g, user, n, stop, book) })
+		wait.Go(func() { keepSending(t, g, user, n, stop, sent) })
 	}
 	kills := killPlugins(t, g, stop)
 	wait.Wait()
-	t.Logf("%d acknowledged, %d refused, %d unknown, %d kills", len(book.acknowledged), book.refused, book.unknown, kills)
-	if len(book.acknowledged) < 20 || kills < 3 {
+	t.Logf("%d acknowledged, %d refused, %d unknown, %d kills", len(sent.acknowledged), sent.refused, sent.unknown, kills)
+	if len(sent.acknowledged) < 20 || kills < 3 {
 		t.Fatal("too little happened to prove anything")
 	}
 	copies := readLedger(t, g, user)
 	lost, twice := 0, 0
-	for id := range book.acknowledged {
+	for id := range sent.acknowledged {
 		switch n := copies[id]; {
 		case n == 0:
 			lost++
@@ -72,20 +72,20 @@ func TestLedger(t *testing.T) {
 		}
 	}
 	t.Logf("%d messages stored, %d lost, %d duplicates", len(copies), lost, twice)
-	if twice > len(book.acknowledged)/20 {
-		t.Errorf("%d duplicates among %d messages", twice, len(book.acknowledged))
+	if twice > len(sent.acknowledged)/20 {
+		t.Errorf("%d duplicates among %d messages", twice, len(sent.acknowledged))
 	}
 }
 
 // keepSending sends one message after the other, as a careful client does: what is refused or
 // not answered is sent again, under the same id.
-func keepSending(t *testing.T, g *harness.Gateway, user harness.User, sender int, stop time.Time, book *ledger) {
+func keepSending(t *testing.T, g *harness.Gateway, user harness.User, sender int, stop time.Time, sent *ledger) {
 	for n := 0; time.Now().Before(stop); n++ {
 		id := fmt.Sprintf("%d-%d", sender, n)
 		content := fmt.Appendf(nil, "From: sender@corpus.example\r\nSubject: ledger\r\nX-Ledger: %s\r\n\r\n%s", id, bytes.Repeat([]byte("line\r\n"), 1000))
 		for attempt := 0; attempt < 50; attempt++ {
 			err := sendOne(g, user, content)
-			book.note(id, err)
+			sent.note(id, err)
 			if err == nil {
 				break
 			}

@@ -116,8 +116,8 @@ func (c counter) count(t *testing.T, what string) (w work) {
 
 // ours are the packages that look at what a stranger sent.
 var ours = []string{
-	"backends", "backends/crlf", "backends/maildir", "backends/smtpclient", "backends/uidl",
-	"gateway/address", "gateway/content", "gateway/index", "gateway/pop3", "gateway/routing", "gateway/smtp",
+	"backends", "backends/mail/crlf", "backends/maildir", "backends/smtpclient", "backends/uidl",
+	"backends/mail/address", "gateway/content", "gateway/index", "gateway/pop3", "gateway/routing", "gateway/smtp",
 	"test/growth/scan",
 }
 

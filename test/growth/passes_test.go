@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dipylon/dipylon/backends/crlf"
+	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/crlf"
 	"github.com/dipylon/dipylon/backends/uidl"
-	"github.com/dipylon/dipylon/gateway/address"
 	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/test/growth/scan"

@@ -102,7 +102,7 @@ func filled(t *testing.T, n int) backends.Maildrop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	drop, err := store.Open(t.Context(), backends.OpenRequest{Credential: backends.Credential{Kind: backends.CredentialActing, User: "a@b.example"}})
+	drop, err := store.Open(t.Context(), backends.OpenRequest{Credential: backends.Credential{Kind: backends.CredentialImpersonation, User: "a@b.example"}})
 	if err != nil {
 		t.Fatal(err)
 	}

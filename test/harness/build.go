@@ -71,10 +71,10 @@ func built(name string, kind Kind, pkg string) (string, error) {
 		return path, nil
 	}
 	path := filepath.Join(builds.dir, name)
-	// Without debugging information (stack traces do not need it) linking takes half as long.
-	args := []string{"build", "-ldflags=-w", "-o", path}
+	args := []string{"build", "-o", path}
 	if kind == Race {
-		args = append(args, "-race")
+		// Debugging information costs the linker time, and stack traces do not need it.
+		args = append(args, "-race", "-ldflags=-w")
 	}
 	cmd := exec.Command("go", append(args, pkg)...)
 	cmd.Dir = root()

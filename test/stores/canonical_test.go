@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dipylon/dipylon/backends/crlf"
+	"github.com/dipylon/dipylon/backends/mail/crlf"
 	"github.com/dipylon/dipylon/test/harness"
 )
 

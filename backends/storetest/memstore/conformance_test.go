@@ -18,7 +18,7 @@ import (
 )
 
 const raw = `{
-	"acting": true,
+	"impersonation": true,
 	"message_size": 4000000,
 	"accounts": [
 		{"user": "anna", "password": "secret of anna", "address": "anna@sakes.example", "aliases": ["a@sakes.example"], "folders": ["Archive/2026"]},

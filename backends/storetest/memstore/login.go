@@ -94,11 +94,11 @@ func (s *Store) verify(c backends.Credential) (*account, error) {
 			return g.account, nil
 		}
 		return nil, backends.Fail(backends.BadCredentials, "the grant is unknown, used or too old")
-	case backends.CredentialActing:
-		if s.settings.Acting && a != nil {
+	case backends.CredentialImpersonation:
+		if s.settings.Impersonation && a != nil {
 			return a, nil
 		}
-		if s.settings.Acting {
+		if s.settings.Impersonation {
 			return nil, backends.Fail(backends.BadCredentials, "user %q", c.User)
 		}
 	}
@@ -119,8 +119,8 @@ func (s *Store) credentials() []backends.CredentialKind {
 	if slices.ContainsFunc(s.settings.Accounts, func(a accountSettings) bool { return a.Certificate != "" }) {
 		kinds = append(kinds, backends.CredentialCertificate)
 	}
-	if s.settings.Acting {
-		kinds = append(kinds, backends.CredentialActing)
+	if s.settings.Impersonation {
+		kinds = append(kinds, backends.CredentialImpersonation)
 	}
 	return kinds
 }

@@ -78,7 +78,7 @@ func TestQuotaAndAliases(t *testing.T) {
 	}
 }
 
-func TestActingForAnother(t *testing.T) {
+func TestImpersonationOfAnother(t *testing.T) {
 	s := configured(t, "")
 	c := as("anna", "a")
 	c.ActAs = "bert"

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/fold"
+	"github.com/dipylon/dipylon/backends/mail/fold"
 )
 
 // Send submits a message as an account. The store's own transport files it for its own

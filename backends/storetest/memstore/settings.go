@@ -15,8 +15,8 @@ import (
 // settings is what stands in the configuration. Absent keys have the values of defaults.
 type settings struct {
 	Accounts []accountSettings `json:"accounts"`
-	// Acting lets the gateway act for a user without the user's password.
-	Acting bool `json:"acting"`
+	// Impersonation lets the gateway act for a user without the user's password.
+	Impersonation bool `json:"impersonation"`
 	// ReturnPath puts a Return-Path line (RFC 5321 §4.4) in front of what is delivered.
 	ReturnPath bool `json:"return_path"`
 	// MessageSize is the largest message taken, in octets.

@@ -70,7 +70,7 @@ func TestRoundTrip(t *testing.T) {
 		want := backends.Description{
 			Name: "fake", Version: "1", Vendor: "v", ExactSizes: true, Mechanisms: []string{"SCRAM-SHA-256"},
 			Capabilities: backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true},
-			Credentials:  []backends.CredentialKind{backends.CredentialPassword, backends.CredentialActing},
+			Credentials:  []backends.CredentialKind{backends.CredentialPassword, backends.CredentialImpersonation},
 			Limits:       backends.Limits{MessageSize: 1 << 40, Recipients: 2, Maildrops: 3, FetchesAtOnce: 4, RemovalsAtATime: 5},
 		}
 		got, err := DescriptionFromProto(crossed(t, DescriptionToProto(want)))

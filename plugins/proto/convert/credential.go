@@ -9,7 +9,7 @@ import (
 )
 
 func knownCredential(k pb.CredentialKind) bool {
-	return k >= pb.CredentialKind_CREDENTIAL_KIND_PASSWORD && k <= pb.CredentialKind_CREDENTIAL_KIND_ACTING
+	return k >= pb.CredentialKind_CREDENTIAL_KIND_PASSWORD && k <= pb.CredentialKind_CREDENTIAL_KIND_IMPERSONATION
 }
 
 // CredentialToProto makes a credential ready for the wire. [ErrText]: a name is not UTF-8.

@@ -109,12 +109,12 @@ func (Kind) EnumDescriptor() ([]byte, []int) {
 type CredentialKind int32
 
 const (
-	CredentialKind_CREDENTIAL_KIND_UNSPECIFIED CredentialKind = 0
-	CredentialKind_CREDENTIAL_KIND_PASSWORD    CredentialKind = 1
-	CredentialKind_CREDENTIAL_KIND_TOKEN       CredentialKind = 2
-	CredentialKind_CREDENTIAL_KIND_CERTIFICATE CredentialKind = 3
-	CredentialKind_CREDENTIAL_KIND_GRANT       CredentialKind = 4
-	CredentialKind_CREDENTIAL_KIND_ACTING      CredentialKind = 5
+	CredentialKind_CREDENTIAL_KIND_UNSPECIFIED   CredentialKind = 0
+	CredentialKind_CREDENTIAL_KIND_PASSWORD      CredentialKind = 1
+	CredentialKind_CREDENTIAL_KIND_TOKEN         CredentialKind = 2
+	CredentialKind_CREDENTIAL_KIND_CERTIFICATE   CredentialKind = 3
+	CredentialKind_CREDENTIAL_KIND_GRANT         CredentialKind = 4
+	CredentialKind_CREDENTIAL_KIND_IMPERSONATION CredentialKind = 5
 )
 
 // Enum value maps for CredentialKind.
@@ -125,15 +125,15 @@ var (
 		2: "CREDENTIAL_KIND_TOKEN",
 		3: "CREDENTIAL_KIND_CERTIFICATE",
 		4: "CREDENTIAL_KIND_GRANT",
-		5: "CREDENTIAL_KIND_ACTING",
+		5: "CREDENTIAL_KIND_IMPERSONATION",
 	}
 	CredentialKind_value = map[string]int32{
-		"CREDENTIAL_KIND_UNSPECIFIED": 0,
-		"CREDENTIAL_KIND_PASSWORD":    1,
-		"CREDENTIAL_KIND_TOKEN":       2,
-		"CREDENTIAL_KIND_CERTIFICATE": 3,
-		"CREDENTIAL_KIND_GRANT":       4,
-		"CREDENTIAL_KIND_ACTING":      5,
+		"CREDENTIAL_KIND_UNSPECIFIED":   0,
+		"CREDENTIAL_KIND_PASSWORD":      1,
+		"CREDENTIAL_KIND_TOKEN":         2,
+		"CREDENTIAL_KIND_CERTIFICATE":   3,
+		"CREDENTIAL_KIND_GRANT":         4,
+		"CREDENTIAL_KIND_IMPERSONATION": 5,
 	}
 )
 
@@ -3809,14 +3809,14 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\x10KIND_UNSUPPORTED\x10\t\x12\x0f\n" +
 	"\vKIND_POISON\x10\n" +
 	"\x12\x12\n" +
-	"\x0eKIND_UNCERTAIN\x10\v*\xc2\x01\n" +
+	"\x0eKIND_UNCERTAIN\x10\v*\xc9\x01\n" +
 	"\x0eCredentialKind\x12\x1f\n" +
 	"\x1bCREDENTIAL_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CREDENTIAL_KIND_PASSWORD\x10\x01\x12\x19\n" +
 	"\x15CREDENTIAL_KIND_TOKEN\x10\x02\x12\x1f\n" +
 	"\x1bCREDENTIAL_KIND_CERTIFICATE\x10\x03\x12\x19\n" +
-	"\x15CREDENTIAL_KIND_GRANT\x10\x04\x12\x1a\n" +
-	"\x16CREDENTIAL_KIND_ACTING\x10\x05*4\n" +
+	"\x15CREDENTIAL_KIND_GRANT\x10\x04\x12!\n" +
+	"\x1dCREDENTIAL_KIND_IMPERSONATION\x10\x05*4\n" +
 	"\bEncoding\x12\x11\n" +
 	"\rENCODING_MIME\x10\x00\x12\x15\n" +
 	"\x11ENCODING_UUENCODE\x10\x01*\x80\x01\n" +

@@ -11,16 +11,16 @@ import (
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
-// StoredLedger is a Ledger in the gateway's state, so that all gateways of an installation share
-// it: a client's next try may come to another one. Make it with [OpenLedger].
-type StoredLedger struct{ o LedgerOptions }
+// StoredDedup is a Dedup in the gateway's state, so that all gateways of an installation share
+// it: a client's next try may come to another one. Make it with [OpenDedup].
+type StoredDedup struct{ o DedupOptions }
 
-// LedgerOptions are what a StoredLedger is made of. Log and DB are needed; the rest has
+// DedupOptions are what a StoredDedup is made of. Log and DB are needed; the rest has
 // defaults, given in brackets.
-type LedgerOptions struct {
+type DedupOptions struct {
 	Log zerolog.Logger
 	DB  *state.DB
-	// Files is the folder in which earlier versions kept the ledger. What is there is taken over,
+	// Files is the folder in which earlier versions kept the deduplication. What is there is taken over,
 	// and the folder removed [there is none].
 	Files string
 	// Keep is how long an attempt is remembered: as long as clients try again (RFC 5321
@@ -37,9 +37,9 @@ type LedgerOptions struct {
 	Now  func() time.Time // [time.Now]
 }
 
-// OpenLedger makes a ledger. Where no other gateway has the database, nobody has what an earlier
+// OpenDedup makes a deduplication. Where no other gateway has the database, nobody has what an earlier
 // process has left.
-func OpenLedger(ctx context.Context, o LedgerOptions) (*StoredLedger, error) {
+func OpenDedup(ctx context.Context, o DedupOptions) (*StoredDedup, error) {
 	defaultTo(&o.Keep, 7*24*time.Hour)
 	defaultTo(&o.Brief, 5*time.Minute)
 	defaultTo(&o.Hold, 10*time.Minute)
@@ -47,7 +47,7 @@ func OpenLedger(ctx context.Context, o LedgerOptions) (*StoredLedger, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	l := &StoredLedger{o}
+	l := &StoredDedup{o}
 	err := o.DB.Write(ctx, func(tx *state.Tx) error {
 		if !o.DB.Shared() {
 			if _, err := tx.Exec("UPDATE deliveries SET taken = 0"); err != nil {
@@ -57,7 +57,7 @@ func OpenLedger(ctx context.Context, o LedgerOptions) (*StoredLedger, error) {
 		return l.trim(tx)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("the ledger: %w", err)
+		return nil, fmt.Errorf("deduplication: %w", err)
 	}
 	return l, l.takeFilesOver(ctx)
 }
@@ -71,71 +71,71 @@ func defaultTo[T comparable](value *T, fallback T) {
 
 // trim forgets what is too old, and the oldest beyond the bound. One that a transaction has
 // taken is left to it, and one that another gateway is about to forget to that.
-func (l *StoredLedger) trim(tx *state.Tx) error {
-	now := l.o.Now()
+func (s *StoredDedup) trim(tx *state.Tx) error {
+	now := s.o.Now()
 	lock := ""
-	if l.o.DB.Shared() {
+	if s.o.DB.Shared() {
 		lock = " FOR UPDATE SKIP LOCKED"
 	}
 	if _, err := tx.Exec("DELETE FROM deliveries WHERE key IN (SELECT key FROM deliveries WHERE written < $1 AND taken < $2"+lock+")",
-		now.Add(-l.o.Keep).UnixMicro(), now.UnixMicro()); err != nil {
+		now.Add(-s.o.Keep).UnixMicro(), now.UnixMicro()); err != nil {
 		return err
 	}
 	_, err := tx.Exec(`DELETE FROM deliveries WHERE key IN (SELECT key FROM deliveries WHERE taken < $1 AND
-written <= (SELECT written FROM deliveries ORDER BY written DESC LIMIT 1 OFFSET $2)`+lock+")", now.UnixMicro(), l.o.Most)
+written <= (SELECT written FROM deliveries ORDER BY written DESC LIMIT 1 OFFSET $2)`+lock+")", now.UnixMicro(), s.o.Most)
 	return err
 }
 
 // Len is the number of attempts that are remembered.
-func (l *StoredLedger) Len(ctx context.Context) (n int, err error) {
-	return n, l.o.DB.QueryRow(ctx, "SELECT COUNT(*) FROM deliveries").Scan(&n)
+func (s *StoredDedup) Len(ctx context.Context) (n int, err error) {
+	return n, s.o.DB.QueryRow(ctx, "SELECT COUNT(*) FROM deliveries").Scan(&n)
 }
 
-// Chores are what has to be cleaned up.
-func (l *StoredLedger) Chores() []state.Chore {
-	return []state.Chore{{Name: "deliveries that nobody has tried again", Do: func(ctx context.Context, most int) (rows int64, err error) {
-		now := l.o.Now()
-		err = l.o.DB.Write(ctx, func(tx *state.Tx) error {
+// Tasks are what has to be cleaned up.
+func (s *StoredDedup) Tasks() []state.Task {
+	return []state.Task{{Name: "deliveries that nobody has tried again", Do: func(ctx context.Context, most int) (rows int64, err error) {
+		now := s.o.Now()
+		err = s.o.DB.Write(ctx, func(tx *state.Tx) error {
 			rows, err = tx.Exec("DELETE FROM deliveries WHERE key IN (SELECT key FROM deliveries WHERE written < $1 AND taken < $2 LIMIT $3)",
-				now.Add(-l.o.Keep).UnixMicro(), now.UnixMicro(), most)
+				now.Add(-s.o.Keep).UnixMicro(), now.UnixMicro(), most)
 			return err
 		})
 		return rows, err
 	}}}
 }
 
-// Take implements [Ledger]. Most messages were never seen before: that is one query. A first attempt that
+// Take implements [Dedup]. Most messages were never seen before: that is one query. A first attempt that
 // lies ahead was made before the clock was put back: it says as little of now as an old one.
-func (l *StoredLedger) Take(ctx context.Context, m Message) (*Attempt, error) {
-	attempts, err := l.seen(ctx, m)
+func (s *StoredDedup) Take(ctx context.Context, m Message) (*Attempt, error) {
+	attempts, err := s.seen(ctx, m)
 	for _, a := range attempts {
-		if !a.knows(m.Recipients) || l.o.Now().Sub(a.First).Abs() > l.o.Brief && !m.unlike(a.First) {
+		if !a.knows(m.Recipients) || s.o.Now().Sub(a.First).Abs() > s.o.Brief && !m.unlike(a.First) {
 			continue
 		}
-		mine, err := l.claim(ctx, a)
+		mine, err := s.claim(ctx, a)
 		if err != nil {
-			return nil, fmt.Errorf("the ledger: %w", err)
+			return nil, fmt.Errorf("deduplication: %w", err)
 		}
 		if mine {
 			return a, nil
 		}
 	}
-	return newAttempt(m.Fingerprint, l.o.Now()), err
+	return newAttempt(m.Fingerprint, s.o.Now()), err
 }
 
 // seen gives the attempts of a message that nobody has, the oldest first.
-func (l *StoredLedger) seen(ctx context.Context, m Message) (attempts []*Attempt, err error) {
+func (l *StoredDedup) seen(ctx context.Context, m Message) (attempts []*Attempt, err error) {
 	now := l.o.Now()
 	rows, err := l.o.DB.Query(ctx, "SELECT key, attempt FROM deliveries WHERE fingerprint = $1 AND taken < $2 AND written >= $3 ORDER BY written, key",
 		m.Fingerprint, now.UnixMicro(), now.Add(-l.o.Keep).UnixMicro())
 	if err != nil {
-		return nil, fmt.Errorf("the ledger: %w", err)
+		return nil, fmt.Errorf("deduplication: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var key, text string
 		if err := rows.Scan(&key, &text); err != nil {
-			return nil, fmt.Errorf("the ledger: %w", err)
+			return nil, fmt.Errorf("deduplication: %w", err)
 		}
 		a := &Attempt{Fingerprint: m.Fingerprint, Again: true}
 		if err := json.Unmarshal([]byte(text), a); err != nil || a.Key != key {
@@ -145,26 +145,26 @@ func (l *StoredLedger) seen(ctx context.Context, m Message) (attempts []*Attempt
 		attempts = append(attempts, a)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("the ledger: %w", err)
+		return nil, fmt.Errorf("deduplication: %w", err)
 	}
 	return attempts, nil
 }
 
 // claim makes an attempt the caller's, unless somebody else has it by now. Among several gateways it
 // is a statement by itself, which waits for no other one's transaction, nor for the disk.
-func (l *StoredLedger) claim(ctx context.Context, a *Attempt) (mine bool, err error) {
+func (s *StoredDedup) claim(ctx context.Context, a *Attempt) (mine bool, err error) {
 	const statement = "UPDATE deliveries SET taken = $2 WHERE key = $1 AND taken < $3"
-	now := l.o.Now()
-	until := now.Add(l.o.Hold).UnixMicro()
-	if l.o.DB.Shared() {
-		result, err := l.o.DB.Quick().ExecContext(ctx, statement, a.Key, until, now.UnixMicro())
+	now := s.o.Now()
+	until := now.Add(s.o.Hold).UnixMicro()
+	if s.o.DB.Shared() {
+		result, err := s.o.DB.Quick().ExecContext(ctx, statement, a.Key, until, now.UnixMicro())
 		if err != nil {
 			return false, err
 		}
 		rows, err := result.RowsAffected()
 		return rows > 0, err
 	}
-	err = l.o.DB.Write(ctx, func(tx *state.Tx) error {
+	err = s.o.DB.Write(ctx, func(tx *state.Tx) error {
 		rows, err := tx.Exec(statement, a.Key, until, now.UnixMicro())
 		mine = rows > 0
 		return err
@@ -172,32 +172,32 @@ func (l *StoredLedger) claim(ctx context.Context, a *Attempt) (mine bool, err er
 	return mine, err
 }
 
-// Put implements [Ledger].
-func (l *StoredLedger) Put(ctx context.Context, a *Attempt) error {
+// Put implements [Dedup].
+func (s *StoredDedup) Put(ctx context.Context, a *Attempt) error {
 	if a.empty() && !a.Again {
 		return nil
 	}
 	text, err := json.Marshal(a)
 	if err != nil {
-		return fmt.Errorf("the ledger: %w", err)
+		return fmt.Errorf("deduplication: %w", err)
 	}
-	err = l.o.DB.Write(ctx, func(tx *state.Tx) error {
+	err = s.o.DB.Write(ctx, func(tx *state.Tx) error {
 		if a.empty() {
 			_, err := tx.Exec("DELETE FROM deliveries WHERE key = $1", a.Key)
 			return err
 		}
-		if err := l.insert(tx, a, string(text), l.o.Now()); err != nil {
+		if err := s.insert(tx, a, string(text), s.o.Now()); err != nil {
 			return err
 		}
-		return l.trim(tx)
+		return s.trim(tx)
 	})
 	if err != nil {
-		return fmt.Errorf("the ledger: %w", err)
+		return fmt.Errorf("deduplication: %w", err)
 	}
 	return nil
 }
 
-func (l *StoredLedger) insert(tx *state.Tx, a *Attempt, text string, written time.Time) error {
+func (s *StoredDedup) insert(tx *state.Tx, a *Attempt, text string, written time.Time) error {
 	_, err := tx.Exec(`INSERT INTO deliveries (key, fingerprint, attempt, written, taken) VALUES ($1, $2, $3, $4, 0)
 ON CONFLICT (key) DO UPDATE SET attempt = excluded.attempt, written = excluded.written, taken = 0`, a.Key, a.Fingerprint, text, written.UnixMicro())
 	return err

@@ -70,16 +70,16 @@ type Entry struct {
 	Last     time.Time
 }
 
-// Ward is where messages in quarantine are remembered. A nil Ward remembers nothing.
-type Ward struct {
+// Store is where messages in quarantine are remembered. A nil Store remembers nothing.
+type Store struct {
 	DB *state.DB
 	// Now is the clock [time.Now].
 	Now func() time.Time
 }
 
-func (w *Ward) now() time.Time {
-	if w != nil && w.Now != nil {
-		return w.Now()
+func (s *Store) now() time.Time {
+	if s != nil && s.Now != nil {
+		return s.Now()
 	}
 	return time.Now()
 }
@@ -106,11 +106,11 @@ func query(tx *state.Tx, where string, args ...any) (entries []Entry, err error)
 
 // In gives what is remembered of a folder. It is asked at each login, so it is one statement and
 // no transaction.
-func (w *Ward) In(ctx context.Context, f Folder) (entries []Entry, err error) {
-	if w == nil {
+func (s *Store) In(ctx context.Context, f Folder) (entries []Entry, err error) {
+	if s == nil {
 		return nil, nil
 	}
-	rows, err := w.DB.Query(ctx, "SELECT "+columns+" FROM quarantine WHERE store = $1 AND account = $2 AND folder = $3", f.Store, f.Account, f.Folder)
+	rows, err := s.DB.Query(ctx, "SELECT "+columns+" FROM quarantine WHERE store = $1 AND account = $2 AND folder = $3", f.Store, f.Account, f.Folder)
 	if err != nil {
 		return nil, fmt.Errorf("the quarantine: %w", err)
 	}
@@ -127,8 +127,8 @@ func (w *Ward) In(ctx context.Context, f Folder) (entries []Entry, err error) {
 
 // Failed notes that a message could not be had, and says what becomes of it. With hold it is held
 // now, otherwise when it has failed often enough.
-func (w *Ward) Failed(ctx context.Context, m Message, failure *backends.Failure, hold bool) (Entry, error) {
-	now := time.Unix(w.now().Unix(), 0).UTC()
+func (s *Store) Failed(ctx context.Context, m Message, failure *backends.Failure, hold bool) (Entry, error) {
+	now := time.Unix(s.now().Unix(), 0).UTC()
 	e := Entry{
 		Message: m, Number: m.Number(), State: Suspected, Reason: failure.Reply().Text, Detail: detailOf(failure),
 		Failures: 1, First: now, Last: now,
@@ -136,10 +136,10 @@ func (w *Ward) Failed(ctx context.Context, m Message, failure *backends.Failure,
 	if hold {
 		e.State = Held
 	}
-	if w == nil {
+	if s == nil {
 		return e, nil
 	}
-	err := w.DB.Write(ctx, func(tx *state.Tx) error {
+	err := s.DB.Write(ctx, func(tx *state.Tx) error {
 		// Not by its number: one that was taken over from another key has kept that.
 		before, err := query(tx, "WHERE store = $1 AND account = $2 AND folder = $3 AND message = $4 ORDER BY number LIMIT 1",
 			m.Store, m.Account, m.Folder.Folder, []byte(m.ID))
@@ -192,25 +192,25 @@ func detailOf(f *backends.Failure) string {
 }
 
 // Served counts that a notice was given in a message's place.
-func (w *Ward) Served(ctx context.Context, number string) error {
-	return w.each(ctx, []string{number}, "UPDATE quarantine SET served = served + 1 WHERE number = $1")
+func (s *Store) Served(ctx context.Context, number string) error {
+	return s.each(ctx, []string{number}, "UPDATE quarantine SET served = served + 1 WHERE number = $1")
 }
 
 // Hide hides messages whose notices a client has deleted. The store keeps them.
-func (w *Ward) Hide(ctx context.Context, numbers []string) error {
-	return w.each(ctx, numbers, "UPDATE quarantine SET state = 'hidden' WHERE number = $1")
+func (s *Store) Hide(ctx context.Context, numbers []string) error {
+	return s.each(ctx, numbers, "UPDATE quarantine SET state = 'hidden' WHERE number = $1")
 }
 
 // Forget forgets messages that are not there any more, or that could be had after all.
-func (w *Ward) Forget(ctx context.Context, numbers []string) error {
-	return w.each(ctx, numbers, "DELETE FROM quarantine WHERE number = $1")
+func (s *Store) Forget(ctx context.Context, numbers []string) error {
+	return s.each(ctx, numbers, "DELETE FROM quarantine WHERE number = $1")
 }
 
-func (w *Ward) each(ctx context.Context, numbers []string, statement string) error {
-	if w == nil || len(numbers) == 0 {
+func (s *Store) each(ctx context.Context, numbers []string, statement string) error {
+	if s == nil || len(numbers) == 0 {
 		return nil
 	}
-	return w.DB.Write(ctx, func(tx *state.Tx) error {
+	return s.DB.Write(ctx, func(tx *state.Tx) error {
 		for _, number := range numbers {
 			if _, err := tx.Exec(statement, number); err != nil {
 				return err
@@ -221,7 +221,7 @@ func (w *Ward) each(ctx context.Context, numbers []string, statement string) err
 }
 
 // List gives at most so many messages, those that failed last first. States bounds it to some.
-func (w *Ward) List(ctx context.Context, most int, states ...State) (entries []Entry, err error) {
+func (w *Store) List(ctx context.Context, most int, states ...State) (entries []Entry, err error) {
 	where := ""
 	for i, s := range states {
 		where += []string{"WHERE state IN (", ", "}[min(i, 1)] + "'" + string(s) + "'" // constants of ours
@@ -237,8 +237,8 @@ func (w *Ward) List(ctx context.Context, most int, states ...State) (entries []E
 }
 
 // Find gives the messages whose number begins so.
-func (w *Ward) Find(ctx context.Context, number string) (entries []Entry, err error) {
-	err = w.DB.Read(ctx, func(tx *state.Tx) error {
+func (s *Store) Find(ctx context.Context, number string) (entries []Entry, err error) {
+	err = s.DB.Read(ctx, func(tx *state.Tx) error {
 		entries, err = query(tx, "WHERE substr(number, 1, $1) = $2 ORDER BY number LIMIT 2", len(number), number)
 		return err
 	})
@@ -247,7 +247,7 @@ func (w *Ward) Find(ctx context.Context, number string) (entries []Entry, err er
 
 // Release makes the gateway ask a store for a message again, from the next session on. One that
 // clients have had a notice for gets another unique-id (I7: the old one was the notice's).
-func (w *Ward) Release(ctx context.Context, e Entry) error {
+func (w *Store) Release(ctx context.Context, e Entry) error {
 	uidl := e.UIDL
 	if e.Served > 0 || e.State == Hidden {
 		uidl = newUIDL()

@@ -8,13 +8,13 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/crlf"
+	"github.com/dipylon/dipylon/backends/mail/crlf"
 	"github.com/dipylon/dipylon/gateway/pop3"
 	"github.com/dipylon/dipylon/gateway/quarantine"
 )
 
-// sickbay is what a session knows of the messages that their store cannot give (I8).
-type sickbay struct {
+// unavailable is what a session knows of the messages that their store cannot give (I8).
+type unavailable struct {
 	mu      sync.Mutex
 	entries map[int]quarantine.Entry // suspected and held ones
 	proven  map[int]bool             // suspected ones beside which another message could be had
@@ -22,29 +22,29 @@ type sickbay struct {
 	noticed map[int]bool             // those whose notice has been counted
 }
 
-// wardTimeout bounds what the quarantine's database may take of a session.
-const wardTimeout = 5 * time.Second
+// quarantineTimeout bounds what the quarantine's database may take of a session.
+const quarantineTimeout = 5 * time.Second
 
-func (b *sickbay) entry(i int, s quarantine.State) (quarantine.Entry, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	e, ok := b.entries[i]
+func (u *unavailable) entry(i int, s quarantine.State) (quarantine.Entry, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	e, ok := u.entries[i]
 	return e, ok && e.State == s
 }
 
-func (b *sickbay) remember(i int, e quarantine.Entry) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.entries == nil {
-		b.entries = make(map[int]quarantine.Entry)
+func (u *unavailable) remember(i int, e quarantine.Entry) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.entries == nil {
+		u.entries = make(map[int]quarantine.Entry)
 	}
-	b.entries[i] = e
+	u.entries[i] = e
 }
 
 // once says yes the first time, for each message.
-func (b *sickbay) once(of *map[int]bool, i int) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (u *unavailable) once(of *map[int]bool, i int) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	if *of == nil {
 		*of = make(map[int]bool)
 	}
@@ -53,18 +53,18 @@ func (b *sickbay) once(of *map[int]bool, i int) bool {
 	return !before
 }
 
-func (b *sickbay) isProven(i int) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.proven[i]
+func (u *unavailable) isProven(i int) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.proven[i]
 }
 
-func (d *drop) room() quarantine.Folder {
+func (d *drop) quarantineFolder() quarantine.Folder {
 	return quarantine.Folder(d.box.Key)
 }
 
-func (d *drop) patient(i int) quarantine.Message {
-	return quarantine.Message{Folder: d.room(), ID: d.list.id(i), UIDL: d.list.uidl(i)}
+func (d *drop) entryFor(i int) quarantine.Message {
+	return quarantine.Message{Folder: d.quarantineFolder(), ID: d.list.id(i), UIDL: d.list.uidl(i)}
 }
 
 // admit puts what is remembered of the folder's messages into the list: what is hidden is left
@@ -72,7 +72,7 @@ func (d *drop) patient(i int) quarantine.Message {
 // was released its new unique-id. Without its memory the gateway goes on: the store will say again
 // what it cannot give.
 func (d *drop) admit(ctx context.Context, young func(i int) bool) {
-	entries, err := d.o.Quarantine.In(ctx, d.room())
+	entries, err := d.o.Quarantine.In(ctx, d.quarantineFolder())
 	if err != nil {
 		d.log.Error().Err(err).Msg("the quarantine cannot be read; its messages are asked for again")
 	}
@@ -93,7 +93,7 @@ func (d *drop) admit(ctx context.Context, young func(i int) bool) {
 			d.list.rename(i, e.UIDL)
 		}
 		if e.State != quarantine.Released {
-			d.sick.remember(i, e)
+			d.unavailable.remember(i, e)
 		}
 		if e.State == quarantine.Held {
 			d.list.setSize(i, int64(len(d.notice(i, e))))
@@ -121,13 +121,13 @@ func (d *drop) still(entries []quarantine.Entry) map[backends.MessageID]quaranti
 	for _, e := range remembered {
 		gone = append(gone, e.Number)
 	}
-	d.ward("forget messages that are gone", func(ctx context.Context, w *quarantine.Ward) error { return w.Forget(ctx, gone) })
+	d.quarantine("forget messages that are gone", func(ctx context.Context, w *quarantine.Store) error { return w.Forget(ctx, gone) })
 	return known
 }
 
-// ward does something with the quarantine that no client waits for the outcome of.
-func (d *drop) ward(what string, f func(context.Context, *quarantine.Ward) error) {
-	ctx, cancel := context.WithTimeout(context.Background(), wardTimeout)
+// quarantine does something with the quarantine that no client waits for the outcome of.
+func (d *drop) quarantine(what string, f func(context.Context, *quarantine.Store) error) {
+	ctx, cancel := context.WithTimeout(context.Background(), quarantineTimeout)
 	defer cancel()
 	if err := f(ctx, d.o.Quarantine); err != nil {
 		d.log.Error().Err(err).Msg("the quarantine could not " + what)
@@ -142,17 +142,17 @@ func (d *drop) failed(ctx context.Context, i int, err error) bool {
 		return false
 	}
 	kind := backends.KindOf(err)
-	if _, held := d.sick.entry(i, quarantine.Held); held {
+	if _, held := d.unavailable.entry(i, quarantine.Held); held {
 		return true
 	}
-	if _, suspected := d.sick.entry(i, quarantine.Suspected); suspected && kind != backends.Poison && !d.sick.isProven(i) {
+	if _, suspected := d.unavailable.entry(i, quarantine.Suspected); suspected && kind != backends.Poison && !d.unavailable.isProven(i) {
 		return false
 	}
-	if !d.sick.once(&d.sick.counted, i) && kind != backends.Poison {
+	if !d.unavailable.once(&d.unavailable.counted, i) && kind != backends.Poison {
 		return false
 	}
 	e := d.count(i, backends.AsFailure(err), kind == backends.Poison)
-	d.sick.remember(i, e)
+	d.unavailable.remember(i, e)
 	if e.State != quarantine.Held {
 		d.log.Warn().Err(err).Str("id", string(e.ID)).Str("number", e.Number).Int64("failures", e.Failures).Msg("the store could not give a message")
 		return false
@@ -165,16 +165,16 @@ func (d *drop) failed(ctx context.Context, i int, err error) bool {
 // count has a failure written down. Beyond the bound, and without a database, it is this
 // session's alone.
 func (d *drop) count(i int, failure *backends.Failure, hold bool) (e quarantine.Entry) {
-	none := (*quarantine.Ward)(nil)
-	e, _ = none.Failed(context.Background(), d.patient(i), failure, hold) // none cannot fail
-	d.sick.mu.Lock()
-	full := len(d.sick.entries) >= quarantine.FolderMost
-	d.sick.mu.Unlock()
+	none := (*quarantine.Store)(nil)
+	e, _ = none.Failed(context.Background(), d.entryFor(i), failure, hold) // none cannot fail
+	d.unavailable.mu.Lock()
+	full := len(d.unavailable.entries) >= quarantine.FolderMost
+	d.unavailable.mu.Unlock()
 	if full {
 		return e
 	}
-	d.ward("note a failure", func(ctx context.Context, w *quarantine.Ward) error {
-		noted, err := w.Failed(ctx, d.patient(i), failure, hold)
+	d.quarantine("note a failure", func(ctx context.Context, w *quarantine.Store) error {
+		noted, err := w.Failed(ctx, d.entryFor(i), failure, hold)
 		if err == nil {
 			e = noted
 		}
@@ -186,21 +186,21 @@ func (d *drop) count(i int, failure *backends.Failure, hold bool) (e quarantine.
 // examine looks, before a suspected message is asked for again, whether another one can be had: a
 // store that gives none has another trouble than this message.
 func (d *drop) examine(ctx context.Context, i int) {
-	if _, suspected := d.sick.entry(i, quarantine.Suspected); !suspected {
+	if _, suspected := d.unavailable.entry(i, quarantine.Suspected); !suspected {
 		return
 	}
 	if d.othersWork(ctx, i) {
-		d.sick.once(&d.sick.proven, i)
+		d.unavailable.once(&d.unavailable.proven, i)
 	}
 }
 
 func (d *drop) othersWork(ctx context.Context, i int) bool {
 	other := -1
 	for j := range d.list.entries {
-		d.sick.mu.Lock()
-		_, sick := d.sick.entries[j]
-		d.sick.mu.Unlock()
-		if j != i && !sick {
+		d.unavailable.mu.Lock()
+		_, known := d.unavailable.entries[j]
+		d.unavailable.mu.Unlock()
+		if j != i && !known {
 			other = j
 			break
 		}
@@ -219,14 +219,14 @@ func (d *drop) othersWork(ctx context.Context, i int) bool {
 
 // recovered notes that a message could be had after all.
 func (d *drop) recovered(i int) {
-	e, suspected := d.sick.entry(i, quarantine.Suspected)
+	e, suspected := d.unavailable.entry(i, quarantine.Suspected)
 	if !suspected {
 		return
 	}
-	d.sick.mu.Lock()
-	delete(d.sick.entries, i)
-	d.sick.mu.Unlock()
-	d.ward("forget a message that could be had", func(ctx context.Context, w *quarantine.Ward) error {
+	d.unavailable.mu.Lock()
+	delete(d.unavailable.entries, i)
+	d.unavailable.mu.Unlock()
+	d.quarantine("forget a message that could be had", func(ctx context.Context, w *quarantine.Store) error {
 		return w.Forget(ctx, []string{e.Number})
 	})
 }
@@ -242,11 +242,11 @@ func (d *drop) noticeOf(i, top int, e quarantine.Entry) pop3.Content {
 
 // told counts that a client was given a notice, once a session.
 func (d *drop) told(i int) {
-	e, held := d.sick.entry(i, quarantine.Held)
-	if !held || !d.sick.once(&d.sick.noticed, i) {
+	e, held := d.unavailable.entry(i, quarantine.Held)
+	if !held || !d.unavailable.once(&d.unavailable.noticed, i) {
 		return
 	}
-	d.ward("count a notice", func(ctx context.Context, w *quarantine.Ward) error { return w.Served(ctx, e.Number) })
+	d.quarantine("count a notice", func(ctx context.Context, w *quarantine.Store) error { return w.Served(ctx, e.Number) })
 }
 
 // dismiss takes the notices out of what a client has deleted: the message behind one, which
@@ -258,7 +258,7 @@ func (d *drop) dismiss(ctx context.Context, deleted []int) (rest []int, err erro
 	}
 	var numbers []string
 	for _, i := range deleted {
-		if e, held := d.sick.entry(i, quarantine.Held); held {
+		if e, held := d.unavailable.entry(i, quarantine.Held); held {
 			numbers = append(numbers, e.Number)
 			continue
 		}

@@ -16,7 +16,7 @@ import (
 // takeFilesOver moves what earlier versions have kept in a folder, a small file for each attempt,
 // named "<fingerprint>.<key>", into the state. The files go when the state has them; a process that
 // is killed in between does it again.
-func (l *StoredLedger) takeFilesOver(ctx context.Context) error {
+func (l *StoredDedup) takeFilesOver(ctx context.Context) error {
 	if l.o.Files == "" {
 		return nil
 	}
@@ -25,7 +25,7 @@ func (l *StoredLedger) takeFilesOver(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("the ledger's folder of an earlier version: %w", err)
+		return fmt.Errorf("the deduplication's folder of an earlier version: %w", err)
 	}
 	err = l.o.DB.Write(ctx, func(tx *state.Tx) error {
 		for _, file := range files {
@@ -36,25 +36,25 @@ func (l *StoredLedger) takeFilesOver(ctx context.Context) error {
 		return l.trim(tx)
 	})
 	if err != nil {
-		return fmt.Errorf("the ledger's folder of an earlier version: %w", err)
+		return fmt.Errorf("the deduplication's folder of an earlier version: %w", err)
 	}
 	for _, file := range files {
 		err = errors.Join(err, os.Remove(filepath.Join(l.o.Files, file.Name())))
 	}
 	if err = errors.Join(err, os.Remove(l.o.Files)); err != nil {
-		l.o.Log.Warn().Err(err).Msg("the ledger's folder of an earlier version cannot be removed; what was in it is in the state")
+		l.o.Log.Warn().Err(err).Msg("the deduplication's folder of an earlier version cannot be removed; what was in it is in the state")
 	}
 	return nil
 }
 
 // takeFileOver takes one file over; what is no record, or was never finished, is left out.
-func (l *StoredLedger) takeFileOver(tx *state.Tx, file fs.DirEntry) error {
+func (s *StoredDedup) takeFileOver(tx *state.Tx, file fs.DirEntry) error {
 	fingerprint, key, ok := strings.Cut(file.Name(), ".")
 	info, err := file.Info()
 	if err != nil || !ok || len(fingerprint) != 64 || !info.Mode().IsRegular() {
 		return nil
 	}
-	octets, err := os.ReadFile(filepath.Join(l.o.Files, file.Name()))
+	octets, err := os.ReadFile(filepath.Join(s.o.Files, file.Name()))
 	if err != nil {
 		return err
 	}
@@ -62,5 +62,5 @@ func (l *StoredLedger) takeFileOver(tx *state.Tx, file fs.DirEntry) error {
 	if err := json.Unmarshal(octets, a); err != nil || a.Key != key || a.empty() {
 		return nil
 	}
-	return l.insert(tx, a, string(octets), info.ModTime())
+	return s.insert(tx, a, string(octets), info.ModTime())
 }

@@ -16,7 +16,7 @@ func digestOf(t *testing.T, most int, message []byte, slow bool) ([sha256.Size]b
 	if slow {
 		body = iotest.OneByteReader(body)
 	}
-	h, err := o.hold(body)
+	h, err := o.buffer(body)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// Ledger remembers messages whose delivery was begun and answered with 4xx, so that the
+// Dedup remembers messages whose delivery was begun and answered with 4xx, so that the
 // client's next try goes on where this one ended (I2): under the same key, and without the
 // recipients that have their copy.
 //
 // A message is known by its fingerprint. Two identical messages that are under way at once are
 // two: an attempt that one transaction has taken is not seen by another.
-type Ledger interface {
+type Dedup interface {
 	// Take finds an unfinished attempt of the message that has something to say of one of the
 	// recipients; where there is none it makes a new one, with a new key. The attempt is the
 	// caller's alone until Put.
@@ -129,7 +129,7 @@ func fingerprint(account, reversePath string, digest [sha256.Size]byte) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// forgetful is a ledger that remembers nothing.
+// forgetful is a deduplication that remembers nothing.
 type forgetful struct{}
 
 func (forgetful) Take(_ context.Context, m Message) (*Attempt, error) {

@@ -15,19 +15,19 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// TestKeepHouse: a chore goes on in small batches until nothing is left for it, one that fails
+// TestMaintain: a task goes on in small batches until nothing is left for it, one that fails
 // keeps no other from being done, and all are done again after their time.
-func TestKeepHouse(t *testing.T) {
+func TestMaintain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var left, batches, failures atomic.Int64
 		left.Store(500)
-		sweep := Chore{Name: "sweep", Do: func(_ context.Context, most int) (int64, error) {
+		sweep := Task{Name: "sweep", Do: func(_ context.Context, most int) (int64, error) {
 			rows := min(left.Load(), int64(most))
 			left.Add(-rows)
 			batches.Add(1)
 			return rows, nil
 		}}
-		broken := Chore{Name: "broken", Do: func(context.Context, int) (int64, error) {
+		broken := Task{Name: "broken", Do: func(context.Context, int) (int64, error) {
 			failures.Add(1)
 			return 0, errors.New("no broom")
 		}}
@@ -36,7 +36,7 @@ func TestKeepHouse(t *testing.T) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			KeepHouse(ctx, zerolog.New(&log), time.Hour, broken, sweep)
+			Maintain(ctx, zerolog.New(&log), time.Hour, broken, sweep)
 		}()
 		time.Sleep(time.Minute)
 		synctest.Wait()

@@ -141,7 +141,7 @@ func kinds(all []backends.Credential) string {
 
 // TestRemembered has a good password asked for once, where the store lets the gateway act.
 func TestRemembered(t *testing.T) {
-	w := newWorld(t, password, acting)
+	w := newWorld(t, password, impersonation)
 	w.change(func(p *login.Policy) { p.Remember = 5 * time.Minute })
 	pass := func(secret string) error { return w.Password(t.Context(), newClient(), "alice", []byte(secret)) }
 	for _, step := range []struct {
@@ -152,14 +152,14 @@ func TestRemembered(t *testing.T) {
 		kind         backends.Kind
 	}{
 		{"the first time", "sesame", 0, nil, "password", 0},
-		{"again", "sesame", time.Minute, nil, "acting", 0},
+		{"again", "sesame", time.Minute, nil, "impersonation", 0},
 		{"remembering does not renew itself", "sesame", 4 * time.Minute, nil, "password", 0},
 		{"another one", "simsim", 0, nil, "password", backends.BadCredentials},
 		{"a failure has emptied it", "sesame", 0, nil, "password", 0},
-		{"again, again", "sesame", 0, nil, "acting", 0},
-		{"an outage empties nothing", "sesame", 0, func() { w.store.fail = backends.Fail(backends.Temporary, "down") }, "acting", backends.Temporary},
-		{"and after it", "sesame", 0, func() { w.store.fail = nil }, "acting", 0},
-		{"an account that may no longer", "sesame", 0, func() { w.store.fail = backends.Fail(backends.Permanent, "disabled") }, "acting password", backends.Permanent},
+		{"again, again", "sesame", 0, nil, "impersonation", 0},
+		{"an outage empties nothing", "sesame", 0, func() { w.store.fail = backends.Fail(backends.Temporary, "down") }, "impersonation", backends.Temporary},
+		{"and after it", "sesame", 0, func() { w.store.fail = nil }, "impersonation", 0},
+		{"an account that may no longer", "sesame", 0, func() { w.store.fail = backends.Fail(backends.Permanent, "disabled") }, "impersonation password", backends.Permanent},
 		{"off", "sesame", 0, func() {
 			w.store.fail = nil
 			w.change(func(p *login.Policy) { p.Remember = 0 })
@@ -207,25 +207,25 @@ func TestOffers(t *testing.T) {
 		{"a store that is down, and never was up", []backends.CredentialKind{token}, func(w *world) { w.store.down = true }, "PLAIN LOGIN", true},
 		{"tokens alone", []backends.CredentialKind{token}, nil, "OAUTHBEARER XOAUTH2", false},
 		{"both", []backends.CredentialKind{password, token}, nil, "OAUTHBEARER XOAUTH2 PLAIN LOGIN", true},
-		{"acting, beside passwords", []backends.CredentialKind{password, acting}, nil, "PLAIN LOGIN", true},
-		{"acting alone", []backends.CredentialKind{acting}, nil, "SCRAM-SHA-256 PLAIN LOGIN", true},
-		{"application passwords alone", []backends.CredentialKind{password, acting}, func(w *world) { w.table[0].Passwords = login.ApplicationPassword }, "SCRAM-SHA-256 PLAIN LOGIN", true},
-		{"application passwords alone, and no acting", []backends.CredentialKind{password}, func(w *world) { w.table[0].Passwords = login.ApplicationPassword }, "", false},
-		{"the store's passwords alone", []backends.CredentialKind{acting}, func(w *world) { w.table[0].Passwords = login.StorePassword }, "", false},
-		{"SCRAM by wish", []backends.CredentialKind{password, acting}, func(w *world) {
+		{"impersonation, beside passwords", []backends.CredentialKind{password, impersonation}, nil, "PLAIN LOGIN", true},
+		{"impersonation alone", []backends.CredentialKind{impersonation}, nil, "SCRAM-SHA-256 PLAIN LOGIN", true},
+		{"application passwords alone", []backends.CredentialKind{password, impersonation}, func(w *world) { w.table[0].Passwords = login.ApplicationPassword }, "SCRAM-SHA-256 PLAIN LOGIN", true},
+		{"application passwords alone, and no impersonation", []backends.CredentialKind{password}, func(w *world) { w.table[0].Passwords = login.ApplicationPassword }, "", false},
+		{"the store's passwords alone", []backends.CredentialKind{impersonation}, func(w *world) { w.table[0].Passwords = login.StorePassword }, "", false},
+		{"SCRAM by wish", []backends.CredentialKind{password, impersonation}, func(w *world) {
 			w.change(func(p *login.Policy) { p.Mechanisms = []string{"SCRAM-SHA-256", "PLAIN"} })
 		}, "SCRAM-SHA-256 PLAIN", true},
 		{"a wish that nobody can grant", []backends.CredentialKind{password}, func(w *world) {
 			w.change(func(p *login.Policy) { p.Mechanisms = []string{"SCRAM-SHA-256", "CRAM-MD5", "XOAUTH2", "LOGIN"} })
 		}, "LOGIN", true},
-		{"no passwords that are shown", []backends.CredentialKind{password, acting}, func(w *world) {
+		{"no passwords that are shown", []backends.CredentialKind{password, impersonation}, func(w *world) {
 			w.change(func(p *login.Policy) { p.Mechanisms = []string{"SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"} })
 		}, "SCRAM-SHA-256", false},
 		{"two stores", []backends.CredentialKind{password}, func(w *world) {
 			w.table = append(w.table, &login.Store{Name: "tea", Backend: &fakeStore{description: backends.Description{Credentials: []backends.CredentialKind{token}}}})
 		}, "OAUTHBEARER XOAUTH2 PLAIN LOGIN", true},
 		{"SCRAM is not for one store where the other has passwords", []backends.CredentialKind{password}, func(w *world) {
-			w.table = append(w.table, &login.Store{Name: "tea", Backend: &fakeStore{description: backends.Description{Credentials: []backends.CredentialKind{acting}}}})
+			w.table = append(w.table, &login.Store{Name: "tea", Backend: &fakeStore{description: backends.Description{Credentials: []backends.CredentialKind{impersonation}}}})
 		}, "PLAIN LOGIN", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -278,11 +278,11 @@ func TestChangedPassword(t *testing.T) {
 	}{
 		{"a store that tells of changes", "1", []step{
 			{"the first time", "alice", "old", nil, "password", true},
-			{"again", "alice", "old", nil, "acting", true},
-			{"the old one after the change", "alice", "old", change, "acting password", false},
+			{"again", "alice", "old", nil, "impersonation", true},
+			{"the old one after the change", "alice", "old", change, "impersonation password", false},
 			{"and again", "alice", "old", nil, "password", false},
 			{"the new one", "alice", "new", nil, "password", true},
-			{"the new one again", "alice", "new", nil, "acting", true},
+			{"the new one again", "alice", "new", nil, "impersonation", true},
 		}},
 		{"a store that does not, once the new one was used", "", []step{
 			{"the first time", "alice", "old", nil, "password", true},
@@ -298,17 +298,17 @@ func TestChangedPassword(t *testing.T) {
 		}},
 		{"the new one for somebody else's mailbox", "", []step{
 			{"the first time", "alice", "old", nil, "password", true},
-			{"the new one", "alice!info", "new", quietly, "password acting", true},
+			{"the new one", "alice!info", "new", quietly, "password impersonation", true},
 			{"the old one", "alice", "old", nil, "password", false},
 		}},
 		{"the new one for somebody else's mailbox, by another name", "", []step{
 			{"the first time", "alice@sakes.example", "old", nil, "password", true},
-			{"the new one", "alice!info", "new", quietly, "password acting", true},
+			{"the new one", "alice!info", "new", quietly, "password impersonation", true},
 			{"the old one", "alice@sakes.example", "old", nil, "password", false},
 		}},
 		{"somebody else's mailbox is not remembered", "1", []step{
-			{"the first time", "alice!info", "old", nil, "password acting", true},
-			{"again", "alice!info", "old", nil, "password acting", true},
+			{"the first time", "alice!info", "old", nil, "password impersonation", true},
+			{"again", "alice!info", "old", nil, "password impersonation", true},
 		}},
 		{"the new one in an exchange that the store conducts", "", []step{
 			{"the first time", "alice", "old", nil, "password", true},
@@ -341,12 +341,12 @@ func TestChangedPassword(t *testing.T) {
 		}},
 		{"using it does not make it last", "", []step{
 			{"the first time", "alice", "old", nil, "password", true},
-			{"four minutes later", "alice", "old", func(w *world, s *changing) { quietly(w, s); w.now = w.now.Add(4 * time.Minute) }, "acting", true},
+			{"four minutes later", "alice", "old", func(w *world, s *changing) { quietly(w, s); w.now = w.now.Add(4 * time.Minute) }, "impersonation", true},
 			{"five minutes later", "alice", "old", func(w *world, _ *changing) { w.now = w.now.Add(time.Minute) }, "password", false},
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t, password, acting)
+			w := newWorld(t, password, impersonation)
 			s := &changing{fakeStore: w.store, password: "old", generation: test.generation}
 			w.table[0].Backend = s
 			w.change(func(p *login.Policy) { p.Remember = 5 * time.Minute })
@@ -372,7 +372,7 @@ func TestChangedPassword(t *testing.T) {
 func TestChangedPasswordThatLetsNobodyIn(t *testing.T) {
 	for _, kind := range []backends.Kind{backends.InUse, backends.Temporary, backends.Permanent} {
 		t.Run(kind.String(), func(t *testing.T) {
-			w := newWorld(t, password, acting)
+			w := newWorld(t, password, impersonation)
 			s := &changing{fakeStore: w.store, password: "old"}
 			w.table[0].Backend = s
 			w.change(func(p *login.Policy) { p.Remember = 5 * time.Minute })
@@ -394,7 +394,7 @@ func TestChangedPasswordThatLetsNobodyIn(t *testing.T) {
 // TestChangedPasswordDuringALogin: a login with the old password that takes long to open its maildrop
 // does not make it good again, once the new one was used.
 func TestChangedPasswordDuringALogin(t *testing.T) {
-	w := newWorld(t, password, acting)
+	w := newWorld(t, password, impersonation)
 	s := &changing{fakeStore: w.store, password: "old"}
 	w.table[0].Backend = s
 	w.change(func(p *login.Policy) { p.Remember = 5 * time.Minute })

@@ -16,8 +16,8 @@ import (
 	"github.com/dipylon/dipylon/backends/argon2id"
 )
 
-// Desk is where the clients of all protocols log in. Any number of sessions may use it at once.
-type Desk struct {
+// Authenticator is where the clients of all protocols log in. Any number of sessions may use it at once.
+type Authenticator struct {
 	log       zerolog.Logger
 	guard     *Guard
 	directory func() Directory
@@ -30,8 +30,8 @@ type Desk struct {
 	policy    atomic.Pointer[Policy]
 }
 
-// DeskOptions are what a Desk is made of. Log, Guard and Directory are needed.
-type DeskOptions struct {
+// AuthenticatorOptions are what an Authenticator is made of. Log, Guard and Directory are needed.
+type AuthenticatorOptions struct {
 	Log   zerolog.Logger
 	Guard *Guard
 	// Directory gives the stores of the moment.
@@ -46,7 +46,7 @@ type DeskOptions struct {
 type Policy struct {
 	Names Names
 	// Mechanisms are the SASL mechanisms to offer, as far as a store can check them, and APOP.
-	// Empty: all but those that should be wanted explicitly, see [Desk.Mechanisms].
+	// Empty: all but those that should be wanted explicitly, see [Authenticator.Mechanisms].
 	Mechanisms []string
 	// Certificate says where in a client's certificate its login name stands; empty:
 	// [CertificateEmail].
@@ -55,12 +55,12 @@ type Policy struct {
 	Remember time.Duration
 }
 
-// NewDesk makes a desk. One is shared by all listeners.
-func NewDesk(o DeskOptions) *Desk {
+// NewAuthenticator makes an authenticator. One is shared by all listeners.
+func NewAuthenticator(o AuthenticatorOptions) *Authenticator {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	d := &Desk{
+	d := &Authenticator{
 		log: o.Log, guard: o.Guard, directory: o.Directory, passwords: o.Passwords, now: o.Now,
 		// One password at a time for each processor: more would cost memory and win nothing.
 		verifier: argon2id.NewVerifier(runtime.GOMAXPROCS(0)),
@@ -73,14 +73,16 @@ func NewDesk(o DeskOptions) *Desk {
 
 // SetPolicy puts another policy to use, for logins that begin now, and forgets which passwords
 // were good.
-func (d *Desk) SetPolicy(p Policy) {
-	d.policy.Store(&p)
-	d.memory.clear()
+func (a *Authenticator) SetPolicy(p Policy) {
+	a.policy.Store(&p)
+	a.memory.clear()
 }
 
-func (d *Desk) names() Names { return d.policy.Load().Names }
+func (a *Authenticator) names() Names { return a.policy.Load().Names }
 
-func (d *Desk) describe(ctx context.Context, s *Store) backends.Description { return d.said.of(ctx, s) }
+func (a *Authenticator) describe(ctx context.Context, s *Store) backends.Description {
+	return a.said.of(ctx, s)
+}
 
 // Client is a connection whose user wants to log in.
 type Client interface {
@@ -141,47 +143,47 @@ type Exchange interface {
 }
 
 // Password logs in with a name and a password (USER and PASS of RFC 1939 §7).
-func (d *Desk) Password(ctx context.Context, client Client, user string, password []byte) error {
+func (a *Authenticator) Password(ctx context.Context, client Client, user string, password []byte) error {
 	proof := &Proof{Kind: backends.CredentialPassword, User: user, Secret: password}
-	return d.prove(ctx, client, &Attempt{Peer: client.Peer(), Protocol: client.Protocol(), Mechanism: "PASS"}, proof)
+	return a.prove(ctx, client, &Attempt{Peer: client.Peer(), Protocol: client.Protocol(), Mechanism: "PASS"}, proof)
 }
 
 // Begin starts an exchange with one of Mechanisms, upper case; otherwise: [ErrMechanism].
-func (d *Desk) Begin(ctx context.Context, client Client, mechanism string) (Exchange, error) {
-	o := d.offer(ctx, client)
+func (a *Authenticator) Begin(ctx context.Context, client Client, mechanism string) (Exchange, error) {
+	o := a.offer(ctx, client)
 	if !o.has(mechanism) {
 		return nil, ErrMechanism
 	}
 	attempt := &Attempt{Peer: client.Peer(), Protocol: client.Protocol(), Mechanism: mechanism}
 	switch mechanism {
 	case "PLAIN":
-		return &spoken{desk: d, client: client, attempt: attempt, speech: &single{parse: ParsePlain}}, nil
+		return &spoken{authenticator: a, client: client, attempt: attempt, speech: &single{parse: ParsePlain}}, nil
 	case "LOGIN":
-		return &spoken{desk: d, client: client, attempt: attempt, speech: &loginSpeech{}}, nil
+		return &spoken{authenticator: a, client: client, attempt: attempt, speech: &loginSpeech{}}, nil
 	case "XOAUTH2":
-		return &spoken{desk: d, client: client, attempt: attempt, speech: &single{parse: ParseXOAUTH2}, refusal: xoauth2Refusal}, nil
+		return &spoken{authenticator: a, client: client, attempt: attempt, speech: &single{parse: ParseXOAUTH2}, refusal: xoauth2Refusal}, nil
 	case "OAUTHBEARER":
-		return &spoken{desk: d, client: client, attempt: attempt, speech: &single{parse: ParseOAuthBearer}, refusal: oauthBearerRefusal}, nil
+		return &spoken{authenticator: a, client: client, attempt: attempt, speech: &single{parse: ParseOAuthBearer}, refusal: oauthBearerRefusal}, nil
 	case "EXTERNAL":
-		return &external{desk: d, client: client, attempt: attempt}, nil
+		return &external{authenticator: a, client: client, attempt: attempt}, nil
 	case scramSHA256, scramSHA256 + plus:
-		s := &scramExchange{desk: d, client: client, attempt: attempt, bound: mechanism == scramSHA256+plus}
+		s := &scramExchange{authenticator: a, client: client, attempt: attempt, bound: mechanism == scramSHA256+plus}
 		if o.has(scramSHA256 + plus) {
 			s.bindings = bindings(client)
 		}
 		return s, nil
 	}
-	return d.relayTo(ctx, client, o.conductor(mechanism), attempt)
+	return a.relayTo(ctx, client, o.conductor(mechanism), attempt)
 }
 
 // spoken is an exchange of a [speech].
 type spoken struct {
-	desk    *Desk
-	client  Client
-	attempt *Attempt
-	speech  speech
-	refusal []byte // told of a token that is not good
-	failed  error  // once it has been told
+	authenticator *Authenticator
+	client        Client
+	attempt       *Attempt
+	speech        speech
+	refusal       []byte // told of a token that is not good
+	failed        error  // once it has been told
 }
 
 // Next implements [Exchange].
@@ -193,7 +195,7 @@ func (s *spoken) Next(ctx context.Context, response []byte) ([]byte, bool, error
 	if err != nil || proof == nil {
 		return challenge, false, err
 	}
-	err = s.desk.prove(ctx, s.client, s.attempt, proof)
+	err = s.authenticator.prove(ctx, s.client, s.attempt, proof)
 	clear(proof.Secret)
 	if s.refusal != nil && backends.KindOf(err) == backends.BadCredentials {
 		s.failed = err
@@ -207,8 +209,8 @@ func (s *spoken) Close() error { return nil }
 
 // find reads a name, with the mailbox that an authorization identity asks for, and finds its
 // store; nil: it is nobody's.
-func (d *Desk) find(user, actAs string) (Name, *Store) {
-	names := d.names()
+func (a *Authenticator) find(user, actAs string) (Name, *Store) {
+	names := a.names()
 	name, ok := names.Parse(user)
 	if ok {
 		name, ok = names.For(name, actAs)
@@ -216,7 +218,7 @@ func (d *Desk) find(user, actAs string) (Name, *Store) {
 	if !ok {
 		return name, nil
 	}
-	return name, d.directory().StoreForLogin(name)
+	return name, a.directory().StoreForLogin(name)
 }
 
 func labelOf(s *Store) string {
@@ -227,52 +229,52 @@ func labelOf(s *Store) string {
 }
 
 // prove makes the attempt that a proof is for.
-func (d *Desk) prove(ctx context.Context, client Client, attempt *Attempt, proof *Proof) error {
-	name, store := d.find(proof.User, proof.ActAs)
+func (a *Authenticator) prove(ctx context.Context, client Client, attempt *Attempt, proof *Proof) error {
+	name, store := a.find(proof.User, proof.ActAs)
 	attempt.Name, attempt.Store = name, labelOf(store)
-	return d.guard.Do(ctx, attempt, func(ctx context.Context) error {
+	return a.guard.Do(ctx, attempt, func(ctx context.Context) error {
 		switch {
 		case store == nil:
 			return WrongCredentials("no store has such names")
 		case proof.Kind == backends.CredentialPassword:
-			return d.byPassword(ctx, client, attempt, name, store, proof.Secret)
+			return a.byPassword(ctx, client, attempt, name, store, proof.Secret)
 		}
 		credential := backends.Credential{Kind: proof.Kind, Secret: proof.Secret}
-		return d.enter(ctx, client, attempt, name, store, credential, nil)
+		return a.enter(ctx, client, attempt, name, store, credential, nil)
 	})
 }
 
 // enter lets the client in with a credential for a name, as its user unless the credential names
 // another one. The account that the store opens has to pass the check, if there is one.
-func (d *Desk) enter(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, c backends.Credential, check func(backends.Account) error) error {
+func (a *Authenticator) enter(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, c backends.Credential, check func(backends.Account) error) error {
 	c.User, c.ActAs, c.Peer = cmp.Or(c.User, name.String()), name.Mailbox, attempt.Peer
 	return client.Enter(ctx, Entry{Store: store, Credential: c, Folder: name.Folder, check: check})
 }
 
 // byPassword lets whoever can judge a password do so.
-func (d *Desk) byPassword(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, secret []byte) error {
+func (a *Authenticator) byPassword(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, secret []byte) error {
 	switch {
-	case d.hasAppPasswords(ctx, store) && appPasswordForm.Match(secret):
-		return d.byAppPassword(ctx, client, attempt, name, store, secret)
+	case a.hasAppPasswords(ctx, store) && appPasswordForm.Match(secret):
+		return a.byAppPassword(ctx, client, attempt, name, store, secret)
 	case !store.takesOwn():
 		if _, err := store.Backend.Describe(ctx); err != nil {
 			return err // it may let the gateway act: an outage, and no bad password
 		}
 		return WrongCredentials("store %s is for application passwords alone", store.Name)
 	}
-	return d.byStorePassword(ctx, client, attempt, name, store, secret)
+	return a.byStorePassword(ctx, client, attempt, name, store, secret)
 }
 
 // byStorePassword lets the store judge, unless it lets the gateway act and has found the same
 // password good a short while ago. Somebody else's mailbox is opened by the store's judgement
 // alone: the account that the store then tells of is not the password's.
-func (d *Desk) byStorePassword(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, secret []byte) error {
+func (d *Authenticator) byStorePassword(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, secret []byte) error {
 	key := store.Name + " " + name.key()
 	life := d.policy.Load().Remember
-	acts := life > 0 && takes(d.describe(ctx, store), backends.CredentialActing)
+	acts := life > 0 && takes(d.describe(ctx, store), backends.CredentialImpersonation)
 	remembers := acts && name.Mailbox == ""
 	if known, ok := d.memory.knowsOwn(key, secret); ok && remembers {
-		err := d.enter(ctx, client, attempt, name, store, backends.Credential{Kind: backends.CredentialActing}, known.check)
+		err := d.enter(ctx, client, attempt, name, store, backends.Credential{Kind: backends.CredentialImpersonation}, known.check)
 		if !refused(err) {
 			return err
 		}
@@ -302,10 +304,10 @@ func (d *Desk) byStorePassword(ctx context.Context, client Client, attempt *Atte
 
 // forgetOwn forgets the own password of whoever has opened somebody else's mailbox, whatever name it
 // was remembered under. The store has told of the mailbox alone.
-func (d *Desk) forgetOwn(ctx context.Context, attempt *Attempt, name Name, store *Store) {
-	own := backends.Credential{Kind: backends.CredentialActing, User: name.String(), Peer: attempt.Peer}
+func (a *Authenticator) forgetOwn(ctx context.Context, attempt *Attempt, name Name, store *Store) {
+	own := backends.Credential{Kind: backends.CredentialImpersonation, User: name.String(), Peer: attempt.Peer}
 	if owner, err := store.Backend.Login(ctx, own); err == nil {
-		d.memory.forgetAccount(store.Name, owner.ID)
+		a.memory.forgetAccount(store.Name, owner.ID)
 	}
 }
 
@@ -318,14 +320,14 @@ func (v verified) check(a backends.Account) error {
 }
 
 // hasAppPasswords says whether application passwords can be good for a store's accounts.
-func (d *Desk) hasAppPasswords(ctx context.Context, store *Store) bool {
-	return d.passwords != nil && store.Passwords != StorePassword && takes(d.describe(ctx, store), backends.CredentialActing)
+func (a *Authenticator) hasAppPasswords(ctx context.Context, store *Store) bool {
+	return a.passwords != nil && store.Passwords != StorePassword && takes(a.describe(ctx, store), backends.CredentialImpersonation)
 }
 
 // byAppPassword judges an application password. What has the form of one is never shown to the
 // store: there it could only be a wrong password, and lock its owner out.
-func (d *Desk) byAppPassword(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, secret []byte) error {
-	all, err := d.passwords.Find(ctx, store.Name, store.Account(name))
+func (a *Authenticator) byAppPassword(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, secret []byte) error {
+	all, err := a.passwords.Find(ctx, store.Name, store.Account(name))
 	if err != nil {
 		return backends.Fail(backends.Temporary, "application passwords: %w", err)
 	}
@@ -334,38 +336,38 @@ func (d *Desk) byAppPassword(ctx context.Context, client Client, attempt *Attemp
 	if i := slices.IndexFunc(all, func(p AppPassword) bool { return p.ID == id }); i >= 0 {
 		password = &all[i]
 	}
-	right, err := d.verify(ctx, name, store, password, secret)
+	right, err := a.verify(ctx, name, store, password, secret)
 	if err != nil {
 		return backends.Fail(backends.Temporary, "verifying an application password: %w", err)
 	}
 	if !right {
 		return WrongCredentials("a wrong application password")
 	}
-	return d.enterByPassword(ctx, client, attempt, name, store, password)
+	return a.enterByPassword(ctx, client, attempt, name, store, password)
 }
 
 // verify compares a password with an entry's hash, or with one that no password has where there
 // is no entry, so that both take their time.
-func (d *Desk) verify(ctx context.Context, name Name, store *Store, password *AppPassword, secret []byte) (bool, error) {
+func (a *Authenticator) verify(ctx context.Context, name Name, store *Store, password *AppPassword, secret []byte) (bool, error) {
 	account := store.Name + " " + name.key()
 	if password == nil {
-		_, err := d.verifier.Verify(ctx, d.decoy, secret)
-		d.memory.forget(account)
+		_, err := a.verifier.Verify(ctx, a.decoy, secret)
+		a.memory.forget(account)
 		return false, err
 	}
-	if d.memory.knows(account, password.ID, secret) {
+	if a.memory.knows(account, password.ID, secret) {
 		return true, nil
 	}
 	hash, err := argon2id.Parse(password.Hash)
 	if err != nil {
 		return false, err
 	}
-	right, err := d.verifier.Verify(ctx, hash, secret)
+	right, err := a.verifier.Verify(ctx, hash, secret)
 	switch {
 	case right:
-		d.memory.remember(account, password.ID, secret, d.policy.Load().Remember)
+		a.memory.remember(account, password.ID, secret, a.policy.Load().Remember)
 	case err == nil:
-		d.memory.forget(account)
+		a.memory.forget(account)
 	}
 	return right, err
 }
@@ -374,18 +376,18 @@ func (d *Desk) verify(ctx context.Context, name Name, store *Store, password *Ap
 // login. The store is told to act for the account that the password was found under, and not for
 // the name as it was typed: a store can read that as another account's. What it opens has to be
 // the password's own account.
-func (d *Desk) enterByPassword(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, password *AppPassword) error {
+func (a *Authenticator) enterByPassword(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, password *AppPassword) error {
 	attempt.Password = password.ID
-	if err := password.allows(d.now(), attempt.Peer); err != nil {
+	if err := password.allows(a.now(), attempt.Peer); err != nil {
 		return WrongCredentials("application password %s: %w", password.ID, err)
 	}
 	account := store.Account(name)
-	acting := backends.Credential{Kind: backends.CredentialActing, User: account}
+	impersonation := backends.Credential{Kind: backends.CredentialImpersonation, User: account}
 	check := password.check
 	if name.Mailbox != "" {
 		// The account that the store will tell of is the mailbox's: whose password it is, is asked
 		// by itself.
-		own := acting
+		own := impersonation
 		own.Peer = attempt.Peer
 		owner, err := store.Backend.Login(ctx, own)
 		if err == nil {
@@ -396,22 +398,22 @@ func (d *Desk) enterByPassword(ctx context.Context, client Client, attempt *Atte
 		}
 		check = nil
 	}
-	err := d.enter(ctx, client, attempt, name, store, acting, check)
+	err := a.enter(ctx, client, attempt, name, store, impersonation, check)
 	if err != nil {
 		return err
 	}
-	if err := d.passwords.Used(ctx, *password, d.now(), peerAddr(attempt.Peer.Address).String()); err != nil {
-		d.log.Warn().Err(err).Str("password_id", password.ID).Msg("the use of an application password cannot be noted")
+	if err := a.passwords.Used(ctx, *password, a.now(), peerAddr(attempt.Peer.Address).String()); err != nil {
+		a.log.Warn().Err(err).Str("password_id", password.ID).Msg("the use of an application password cannot be noted")
 	}
 	return nil
 }
 
 // saltKey is the key that SCRAM's salts are made of.
-func (d *Desk) saltKey(ctx context.Context) ([]byte, error) {
-	if d.passwords == nil {
-		return d.memory.key[:], nil // nobody has a password: the salts are good for nothing
+func (a *Authenticator) saltKey(ctx context.Context) ([]byte, error) {
+	if a.passwords == nil {
+		return a.memory.key[:], nil // nobody has a password: the salts are good for nothing
 	}
-	key, err := d.passwords.SaltKey(ctx)
+	key, err := a.passwords.SaltKey(ctx)
 	if err != nil {
 		return nil, backends.Fail(backends.Temporary, "application passwords: %w", err)
 	}

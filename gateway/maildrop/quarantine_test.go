@@ -17,8 +17,8 @@ import (
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
-// newWard is a quarantine with a database of its own.
-func newWard(t *testing.T) *quarantine.Ward {
+// newQuarantine is a quarantine with a database of its own.
+func newQuarantine(t *testing.T) *quarantine.Store {
 	t.Helper()
 	db, err := state.Open(t.Context(), state.Options{Log: zerolog.Nop(), Folder: t.TempDir()})
 	if err != nil {
@@ -29,21 +29,21 @@ func newWard(t *testing.T) *quarantine.Ward {
 			t.Error(err)
 		}
 	})
-	return &quarantine.Ward{DB: db}
+	return &quarantine.Store{DB: db}
 }
 
-// sickRoom is a gateway whose store has three messages, and gives some of them badly.
-type sickRoom struct {
+// quarantineGateway is a gateway whose store has three messages, and gives some of them badly.
+type quarantineGateway struct {
 	*gateway
-	ward *quarantine.Ward
-	bad  map[backends.MessageID]error // what Fetch fails with
-	torn map[backends.MessageID]error // what reading fails with, after a line
+	quarantined *quarantine.Store
+	bad         map[backends.MessageID]error // what Fetch fails with
+	torn        map[backends.MessageID]error // what reading fails with, after a line
 }
 
-func newSickRoom(t *testing.T, change ...func(*maildrop.Options)) *sickRoom {
-	r := &sickRoom{ward: newWard(t), bad: map[backends.MessageID]error{}, torn: map[backends.MessageID]error{}}
+func newQuarantineGateway(t *testing.T, change ...func(*maildrop.Options)) *quarantineGateway {
+	r := &quarantineGateway{quarantined: newQuarantine(t), bad: map[backends.MessageID]error{}, torn: map[backends.MessageID]error{}}
 	r.gateway = newGateway(t, append(change, func(o *maildrop.Options) {
-		o.Quarantine = r.ward
+		o.Quarantine = r.quarantined
 		o.AheadPerSession = -1 // so that fetches can be counted
 	})...)
 	for _, id := range []string{"m1", "m2", "m3"} {
@@ -62,9 +62,9 @@ func newSickRoom(t *testing.T, change ...func(*maildrop.Options)) *sickRoom {
 }
 
 // state is what the quarantine says of a message, and "" where it says nothing.
-func (r *sickRoom) state(id string) string {
+func (r *quarantineGateway) state(id string) string {
 	r.t.Helper()
-	entries, err := r.ward.List(r.t.Context(), 10)
+	entries, err := r.quarantined.List(r.t.Context(), 10)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func (r *sickRoom) state(id string) string {
 }
 
 // session logs in, asks for a message, leaves, and gives what it has got.
-func (r *sickRoom) ask(n int) (string, error) {
+func (r *quarantineGateway) ask(n int) (string, error) {
 	r.t.Helper()
 	drop := r.login()
 	defer drop.Close()
@@ -91,7 +91,7 @@ func isNotice(text string) bool {
 var errDamaged = backends.Fail(backends.Poison, "property 0x1000 is damaged").Say("it is damaged")
 
 func TestPoisonIsRemembered(t *testing.T) {
-	r := newSickRoom(t)
+	r := newQuarantineGateway(t)
 	r.bad["m2"] = errDamaged
 	first, err := r.ask(2)
 	if err != nil || !isNotice(first) || !strings.Contains(first, "\r\n    it is damaged\r\n") || strings.Contains(first, "0x1000") {
@@ -133,11 +133,11 @@ func TestPoisonIsRemembered(t *testing.T) {
 
 	// It is released, and the store can give it by now.
 	delete(r.bad, "m2")
-	entries, err := r.ward.List(t.Context(), 1, quarantine.Hidden)
+	entries, err := r.quarantined.List(t.Context(), 1, quarantine.Hidden)
 	if err != nil || len(entries) != 1 || entries[0].Served != 2 {
 		t.Fatalf("%+v, %v", entries, err)
 	}
-	if err := r.ward.Release(t.Context(), entries[0]); err != nil {
+	if err := r.quarantined.Release(t.Context(), entries[0]); err != nil {
 		t.Fatal(err)
 	}
 	drop = r.login()
@@ -153,7 +153,7 @@ func TestPoisonIsRemembered(t *testing.T) {
 }
 
 func TestNoticeThatRemoves(t *testing.T) {
-	r := newSickRoom(t, with(func(p *policy.Policy) { p.NoticeRemoves = true }))
+	r := newQuarantineGateway(t, with(func(p *policy.Policy) { p.NoticeRemoves = true }))
 	r.bad["m2"] = errDamaged
 	if notice, err := r.ask(2); err != nil || !strings.Contains(notice, "Deleting this notice deletes the message.") {
 		t.Errorf("%q, %v", notice, err)
@@ -166,13 +166,13 @@ func TestNoticeThatRemoves(t *testing.T) {
 // TestFailsAgainAndAgain: a message that fails while others can be had is held, one day.
 func TestFailsAgainAndAgain(t *testing.T) {
 	broken := backends.Fail(backends.Temporary, "node 7 is down").Say("it cannot be read")
-	for name, prepare := range map[string]func(r *sickRoom){
-		"at once":     func(r *sickRoom) { r.bad["m2"] = broken },
-		"midway":      func(r *sickRoom) { r.torn["m2"] = broken },
-		"permanently": func(r *sickRoom) { r.bad["m2"] = backends.Fail(backends.Permanent, "no") },
+	for name, prepare := range map[string]func(r *quarantineGateway){
+		"at once":     func(r *quarantineGateway) { r.bad["m2"] = broken },
+		"midway":      func(r *quarantineGateway) { r.torn["m2"] = broken },
+		"permanently": func(r *quarantineGateway) { r.bad["m2"] = backends.Fail(backends.Permanent, "no") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newSickRoom(t)
+			r := newQuarantineGateway(t)
 			prepare(r)
 			for n := range quarantine.FailuresMost {
 				got, err := r.ask(2)
@@ -192,7 +192,7 @@ func TestFailsAgainAndAgain(t *testing.T) {
 
 // TestOutageHoldsNothing: where the store gives nothing, no message is to blame.
 func TestOutageHoldsNothing(t *testing.T) {
-	r := newSickRoom(t)
+	r := newQuarantineGateway(t)
 	down := backends.Fail(backends.Temporary, "the store is down")
 	for _, id := range []backends.MessageID{"m1", "m2", "m3"} {
 		r.bad[id] = down
@@ -216,7 +216,7 @@ func TestOutageHoldsNothing(t *testing.T) {
 
 // TestWhatDoesNotCount: a client that leaves, and an answer that is no failure of the message.
 func TestWhatDoesNotCount(t *testing.T) {
-	r := newSickRoom(t)
+	r := newQuarantineGateway(t)
 	for _, kind := range []backends.Kind{backends.NotFound, backends.Throttled} {
 		r.bad["m2"] = backends.Fail(kind, "not now")
 		if _, err := r.ask(2); err == nil {
@@ -236,7 +236,7 @@ func TestWhatDoesNotCount(t *testing.T) {
 
 // TestTheOnlyMessage: where there is no other to compare with, the store's health tells.
 func TestTheOnlyMessage(t *testing.T) {
-	r := newSickRoom(t)
+	r := newQuarantineGateway(t)
 	r.store.entries = r.store.entries[:1]
 	r.bad["m1"] = backends.Fail(backends.Temporary, "no")
 	for range quarantine.FailuresMost {
@@ -248,7 +248,7 @@ func TestTheOnlyMessage(t *testing.T) {
 }
 
 func TestGoneFromQuarantine(t *testing.T) {
-	r := newSickRoom(t)
+	r := newQuarantineGateway(t)
 	r.bad["m2"] = errDamaged
 	if _, err := r.ask(2); err != nil {
 		t.Fatal(err)
@@ -264,9 +264,9 @@ func TestGoneFromQuarantine(t *testing.T) {
 
 // TestWithoutItsMemory: a quarantine that cannot be read or written harms no session.
 func TestWithoutItsMemory(t *testing.T) {
-	r := newSickRoom(t)
+	r := newQuarantineGateway(t)
 	r.bad["m2"] = errDamaged
-	if err := r.ward.DB.Close(); err != nil {
+	if err := r.quarantined.DB.Close(); err != nil {
 		t.Fatal(err)
 	}
 	drop := r.login()
@@ -296,17 +296,17 @@ func (l *outrunLocks) Acquire(ctx context.Context, key maildrop.LockKey) (maildr
 // TestNoticeWithoutLock: a notice whose deletion comes when the lock is lost is not hidden.
 func TestNoticeWithoutLock(t *testing.T) {
 	t.Parallel()
-	ward := newWard(t)
-	g := newGateway(t, func(o *maildrop.Options) { o.Quarantine, o.Locks = ward, &outrunLocks{} })
+	quarantined := newQuarantine(t)
+	g := newGateway(t, func(o *maildrop.Options) { o.Quarantine, o.Locks = quarantined, &outrunLocks{} })
 	g.store.add("m1", letter)
 	m := quarantine.Message{Folder: quarantine.Folder{Store: "sakes", Account: "alice-id"}, ID: "m1", UIDL: "m1"}
-	if _, err := ward.Failed(t.Context(), m, backends.Fail(backends.Poison, "no"), true); err != nil {
+	if _, err := quarantined.Failed(t.Context(), m, backends.Fail(backends.Poison, "no"), true); err != nil {
 		t.Fatal(err)
 	}
 	if err := g.login().Update(t.Context(), []int{1}); code(err) != "-ERR [SYS/TEMP]" {
 		t.Errorf("QUIT: %s", code(err))
 	}
-	if entries, err := ward.List(t.Context(), 10, quarantine.Hidden); err != nil || len(entries) > 0 {
+	if entries, err := quarantined.List(t.Context(), 10, quarantine.Hidden); err != nil || len(entries) > 0 {
 		t.Errorf("hidden are %v (%v)", entries, err)
 	}
 }

@@ -123,7 +123,7 @@ func TestRetryAfterRestart(t *testing.T) {
 	if got := send(t, g.mx(), "", to, letter); got != "451 4.3.0" {
 		t.Fatal(got)
 	}
-	g.options.Ledger = g.ledger()
+	g.options.Dedup = g.dedup()
 	g.tea.before = nil
 	if got := send(t, g.mx(), "", to, letter); got != "250" {
 		t.Fatal(got)
@@ -144,7 +144,7 @@ func TestReceivedIsTheFirstAttempts(t *testing.T) {
 	now := time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)
 	open := func() {
 		var err error
-		g.options.Ledger, err = routing.OpenLedger(t.Context(), routing.LedgerOptions{Log: g.options.Log, DB: g.db, Now: func() time.Time { return now }})
+		g.options.Dedup, err = routing.OpenDedup(t.Context(), routing.DedupOptions{Log: g.options.Log, DB: g.db, Now: func() time.Time { return now }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,7 +169,7 @@ func TestReceivedIsTheFirstAttempts(t *testing.T) {
 
 var fp = strings.Repeat("ab", sha256.Size)
 
-func take(t *testing.T, l routing.Ledger, recipients ...string) *routing.Attempt {
+func take(t *testing.T, l routing.Dedup, recipients ...string) *routing.Attempt {
 	t.Helper()
 	a, err := l.Take(t.Context(), routing.Message{Fingerprint: fp, Recipients: recipients, Named: true})
 	if err != nil {
@@ -178,7 +178,7 @@ func take(t *testing.T, l routing.Ledger, recipients ...string) *routing.Attempt
 	return a
 }
 
-func put(t *testing.T, l routing.Ledger, a *routing.Attempt, delivered ...string) {
+func put(t *testing.T, l routing.Dedup, a *routing.Attempt, delivered ...string) {
 	t.Helper()
 	a.Delivered = delivered
 	if err := l.Put(t.Context(), a); err != nil {
@@ -187,7 +187,7 @@ func put(t *testing.T, l routing.Ledger, a *routing.Attempt, delivered ...string
 }
 
 func TestIdenticalMessagesUnderWayAreTwo(t *testing.T) {
-	l := newGateway(t).ledger()
+	l := newGateway(t).dedup()
 	first, second := take(t, l, "bob"), take(t, l, "bob")
 	if first.Key == second.Key {
 		t.Fatal("one key for two messages")
@@ -207,7 +207,7 @@ func TestIdenticalMessagesUnderWayAreTwo(t *testing.T) {
 }
 
 func TestAttemptOfOtherRecipientsIsLeft(t *testing.T) {
-	l := newGateway(t).ledger()
+	l := newGateway(t).dedup()
 	put(t, l, take(t, l, "bob"), "bob")
 	if a := take(t, l, "eve"); a.Again {
 		t.Errorf("eve's attempt is bob's: %+v", a)
@@ -276,7 +276,7 @@ func TestEveryOutcomeEndsInOneCopy(t *testing.T) {
 				r.Fatalf("nothing is wrong any more, and yet: %s %s", reply, text)
 			}
 			if rapid.Bool().Draw(r, "restart") {
-				g.options.Ledger = g.ledger()
+				g.options.Dedup = g.dedup()
 			}
 		}
 		if n := g.remembered(); n != 0 {
@@ -333,7 +333,7 @@ func TestAlarm(t *testing.T) {
 			g := newGateway(t)
 			now := first
 			var err error
-			g.options.Ledger, err = routing.OpenLedger(t.Context(), routing.LedgerOptions{Log: g.options.Log, DB: g.db, Now: func() time.Time { return now }})
+			g.options.Dedup, err = routing.OpenDedup(t.Context(), routing.DedupOptions{Log: g.options.Log, DB: g.db, Now: func() time.Time { return now }})
 			if err != nil {
 				t.Fatal(err)
 			}

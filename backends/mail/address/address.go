@@ -20,7 +20,7 @@ import (
 
 	"golang.org/x/net/idna"
 
-	"github.com/dipylon/dipylon/backends/fold"
+	"github.com/dipylon/dipylon/backends/mail/fold"
 )
 
 // The errors of this package.

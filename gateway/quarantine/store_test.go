@@ -17,9 +17,9 @@ import (
 func TestMain(m *testing.M) { databases.Main(m) }
 
 // each runs a test on SQLite and on PostgreSQL, with a clock that stands still.
-func each(t *testing.T, f func(t *testing.T, w *Ward)) {
+func each(t *testing.T, f func(t *testing.T, w *Store)) {
 	databases.Each(t, func(t *testing.T, o state.Options) {
-		f(t, &Ward{DB: databases.Open(t, o), Now: func() time.Time { return time.Unix(1_700_000_000, 500) }})
+		f(t, &Store{DB: databases.Open(t, o), Now: func() time.Time { return time.Unix(1_700_000_000, 500) }})
 	})
 }
 
@@ -33,9 +33,9 @@ func message(id string) Message {
 	return Message{Folder: inbox, ID: backends.MessageID(id), UIDL: fmt.Sprintf("u-%x", id)}
 }
 
-func (w *Ward) mustIn(t *testing.T, f Folder) string {
+func (s *Store) mustIn(t *testing.T, f Folder) string {
 	t.Helper()
-	entries, err := w.In(t.Context(), f)
+	entries, err := s.In(t.Context(), f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func (w *Ward) mustIn(t *testing.T, f Folder) string {
 }
 
 func TestSuspectedThenHeld(t *testing.T) {
-	each(t, func(t *testing.T, w *Ward) {
+	each(t, func(t *testing.T, w *Store) {
 		m := message("a\x00\xff\n")
 		for n, want := range []State{Suspected, Suspected, Held, Held} {
 			e, err := w.Failed(t.Context(), m, broken, false)
@@ -75,7 +75,7 @@ func TestSuspectedThenHeld(t *testing.T) {
 
 // TestHeldStaysAsItWas: the notice has the same octets in every session.
 func TestHeldStaysAsItWas(t *testing.T) {
-	each(t, func(t *testing.T, w *Ward) {
+	each(t, func(t *testing.T, w *Store) {
 		first, err := w.Failed(t.Context(), message("a"), poison, true)
 		if err != nil || first.State != Held {
 			t.Fatalf("%+v, %v", first, err)
@@ -89,7 +89,7 @@ func TestHeldStaysAsItWas(t *testing.T) {
 }
 
 func TestReleased(t *testing.T) {
-	each(t, func(t *testing.T, w *Ward) {
+	each(t, func(t *testing.T, w *Store) {
 		ctx := t.Context()
 		release := func(id string) {
 			t.Helper()
@@ -142,7 +142,7 @@ func TestReleased(t *testing.T) {
 }
 
 func TestList(t *testing.T) {
-	each(t, func(t *testing.T, w *Ward) {
+	each(t, func(t *testing.T, w *Store) {
 		for i := range 5 {
 			w.Now = func() time.Time { return time.Unix(int64(1_700_000_000+i), 0) }
 			if _, err := w.Failed(t.Context(), message(fmt.Sprint("m", i)), broken, i%2 == 0); err != nil {
@@ -170,9 +170,9 @@ func TestList(t *testing.T) {
 	})
 }
 
-// TestNoWard: without a database a message is held for as long as somebody remembers.
-func TestNoWard(t *testing.T) {
-	var w *Ward
+// TestNoStore: without a database a message is held for as long as somebody remembers.
+func TestNoStore(t *testing.T) {
+	var w *Store
 	e, err := w.Failed(context.Background(), message("a"), poison, true)
 	if err != nil || e.State != Held || e.Number == "" {
 		t.Errorf("%+v, %v", e, err)

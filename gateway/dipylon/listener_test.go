@@ -55,11 +55,11 @@ func greeting(t *testing.T, address string) (net.Conn, string) {
 	return conn, line
 }
 
-// TestDoorChangesHands opens one wicket after another while clients keep coming: each of them
+// TestListenerChangesHands opens one handoff after another while clients keep coming: each of them
 // is served, and a connection that was there before stays.
-func TestDoorChangesHands(t *testing.T) {
+func TestListenerChangesHands(t *testing.T) {
 	defer goleak.VerifyNone(t)
-	d, err := openDoor(zerolog.Nop(), "127.0.0.1:0", nil)
+	d, err := openListener(zerolog.Nop(), "127.0.0.1:0", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,14 +123,14 @@ func TestDoorChangesHands(t *testing.T) {
 		g.serving.Wait()
 	}
 	if _, err := net.DialTimeout("tcp", d.address(), time.Second); err == nil {
-		t.Error("a door that is closed lets somebody in")
+		t.Error("a listener that is closed lets somebody in")
 	}
 }
 
-// TestOldWicketEnds when there is a new one: its server is told.
-func TestOldWicketEnds(t *testing.T) {
+// TestOldHandoffEnds when there is a new one: its server is told.
+func TestOldHandoffEnds(t *testing.T) {
 	defer goleak.VerifyNone(t)
-	d, err := openDoor(zerolog.Nop(), "127.0.0.1:0", nil)
+	d, err := openListener(zerolog.Nop(), "127.0.0.1:0", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,11 +154,11 @@ func TestOldWicketEnds(t *testing.T) {
 	}
 }
 
-// TestDoorWithNobodyBehind keeps a client waiting until somebody is there, and closes the
+// TestListenerWithNobodyBehind keeps a client waiting until somebody is there, and closes the
 // connection when nobody will be.
-func TestDoorWithNobodyBehind(t *testing.T) {
+func TestListenerWithNobodyBehind(t *testing.T) {
 	defer goleak.VerifyNone(t)
-	d, err := openDoor(zerolog.Nop(), "127.0.0.1:0", nil)
+	d, err := openListener(zerolog.Nop(), "127.0.0.1:0", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func TestDoorWithNobodyBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("a closed wicket accepts: %v", err)
+		t.Errorf("a closed handoff accepts: %v", err)
 	}
 	conn, err := net.Dial("tcp", d.address())
 	if err != nil {
@@ -195,17 +195,17 @@ func TestDoorWithNobodyBehind(t *testing.T) {
 	d.close()
 	_ = waiting.SetDeadline(time.Now().Add(10 * time.Second))
 	if _, err := waiting.Read(make([]byte, 1)); err == nil {
-		t.Error("somebody speaks behind a closed door")
+		t.Error("somebody speaks behind a closed listener")
 	}
 	g.serving.Wait()
 }
 
-// TestDoorBehindABalancer lets in whom the balancer announces, one way or the other, and keeps
+// TestListenerBehindABalancer lets in whom the balancer announces, one way or the other, and keeps
 // nobody waiting behind a connection whose header does not come.
-func TestDoorBehindABalancer(t *testing.T) {
+func TestListenerBehindABalancer(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	proxy := &edge.Proxy{From: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Timeout: time.Minute}
-	d, err := openDoor(zerolog.Nop(), "127.0.0.1:0", proxy)
+	d, err := openListener(zerolog.Nop(), "127.0.0.1:0", proxy)
 	if err != nil {
 		t.Fatal(err)
 	}

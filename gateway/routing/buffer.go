@@ -7,9 +7,9 @@ import (
 	"io"
 )
 
-// held is a whole message between the client and the stores: its beginning in memory, the rest
+// buffer is a whole message between the client and the stores: its beginning in memory, the rest
 // in a file (I11). It is written once and then read by any number of readers at once.
-type held struct {
+type buffer struct {
 	memory []byte
 	most   int
 	file   tempFile
@@ -25,9 +25,9 @@ type storageError struct{ err error }
 func (e *storageError) Error() string { return "cannot keep the message: " + e.err.Error() }
 func (e *storageError) Unwrap() error { return e.err }
 
-// hold takes a message in. The error is the body's own, or a *storageError.
-func (o *Options) hold(body io.Reader) (*held, error) {
-	h := &held{most: o.MemoryMost, create: func() (tempFile, error) { return o.createTemp(o.TempDir) }}
+// buffer takes a message in. The error is the body's own, or a *storageError.
+func (o *Options) buffer(body io.Reader) (*buffer, error) {
+	h := &buffer{most: o.MemoryMost, create: func() (tempFile, error) { return o.createTemp(o.TempDir) }}
 	sum := sha256.New()
 	if _, err := io.Copy(io.MultiWriter(h, sum), bufio.NewReaderSize(body, 32<<10)); err != nil {
 		h.close()
@@ -38,22 +38,22 @@ func (o *Options) hold(body io.Reader) (*held, error) {
 }
 
 // Write keeps more of the message.
-func (h *held) Write(p []byte) (int, error) {
-	n := min(len(p), h.most-len(h.memory))
-	h.memory = append(h.memory, p[:n]...)
-	h.size += int64(n)
+func (b *buffer) Write(p []byte) (int, error) {
+	n := min(len(p), b.most-len(b.memory))
+	b.memory = append(b.memory, p[:n]...)
+	b.size += int64(n)
 	if n == len(p) {
 		return n, nil
 	}
-	if h.file == nil {
-		file, err := h.create()
+	if b.file == nil {
+		file, err := b.create()
 		if err != nil {
 			return n, &storageError{err}
 		}
-		h.file = file
+		b.file = file
 	}
-	m, err := h.file.Write(p[n:])
-	h.size += int64(m)
+	m, err := b.file.Write(p[n:])
+	b.size += int64(m)
 	if err != nil {
 		return n + m, &storageError{err}
 	}
@@ -61,18 +61,18 @@ func (h *held) Write(p []byte) (int, error) {
 }
 
 // reader reads the message from an offset to its end.
-func (h *held) reader(from int64) io.Reader {
-	inMemory := min(from, int64(len(h.memory)))
-	memory := bytes.NewReader(h.memory[inMemory:])
-	if h.file == nil {
+func (b *buffer) reader(from int64) io.Reader {
+	inMemory := min(from, int64(len(b.memory)))
+	memory := bytes.NewReader(b.memory[inMemory:])
+	if b.file == nil {
 		return memory
 	}
 	start := from - inMemory
-	return io.MultiReader(memory, io.NewSectionReader(h.file, start, h.size-int64(len(h.memory))-start))
+	return io.MultiReader(memory, io.NewSectionReader(b.file, start, b.size-int64(len(b.memory))-start))
 }
 
-func (h *held) close() {
-	if h.file != nil {
-		_ = h.file.Close() // nothing is wanted from it any more
+func (b *buffer) close() {
+	if b.file != nil {
+		_ = b.file.Close() // nothing is wanted from it any more
 	}
 }

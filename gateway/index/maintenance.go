@@ -6,9 +6,9 @@ import (
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
-// Chores are what the index has to clean up.
-func (x *Index) Chores() []state.Chore {
-	return []state.Chore{
+// Tasks are what the index has to clean up.
+func (x *Index) Tasks() []state.Task {
+	return []state.Task{
 		{Name: "sizes of folders that nobody opens", Do: func(ctx context.Context, most int) (int64, error) {
 			return x.drop(ctx, `DELETE FROM folder_parts WHERE (folder, kind, batch) IN (
 SELECT p.folder, p.kind, p.batch FROM folder_parts AS p JOIN folders AS f ON f.key = p.folder WHERE f.used < $1 AND p.kind LIKE $2 LIMIT $3)`,

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dipylon/dipylon/gateway/address"
+	"github.com/dipylon/dipylon/backends/mail/address"
 )
 
 func TestParse(t *testing.T) {

@@ -25,17 +25,17 @@ import (
 
 func TestMain(m *testing.M) { databases.Main(m) }
 
-func opened(t *testing.T, o routing.LedgerOptions) *routing.StoredLedger {
+func opened(t *testing.T, o routing.DedupOptions) *routing.StoredDedup {
 	t.Helper()
 	o.Log = zerolog.Nop()
-	l, err := routing.OpenLedger(t.Context(), o)
+	l, err := routing.OpenDedup(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return l
 }
 
-func lengthOf(t *testing.T, l *routing.StoredLedger) int {
+func lengthOf(t *testing.T, l *routing.StoredDedup) int {
 	t.Helper()
 	n, err := l.Len(t.Context())
 	if err != nil {
@@ -44,33 +44,33 @@ func lengthOf(t *testing.T, l *routing.StoredLedger) int {
 	return n
 }
 
-// failing is a ledger that cannot remember.
-type failing struct{ routing.Ledger }
+// failing is a deduplication that cannot remember.
+type failing struct{ routing.Dedup }
 
 func (failing) Put(context.Context, *routing.Attempt) error {
 	return errors.New("no space left on device")
 }
 
-func TestLedgerThatFails(t *testing.T) {
+func TestDedupThatFails(t *testing.T) {
 	g := newGateway(t)
-	g.options.Ledger = failing{g.options.Ledger}
+	g.options.Dedup = failing{g.options.Dedup}
 	g.tea.verdict = func(string) *backends.Failure { return backends.Fail(backends.OverQuota, "full") }
 	if got := send(t, g.mx(), "", []string{"bob@sakes.example", "eve@tea.example"}, letter); got != "452 4.2.2" {
 		t.Errorf("got %s", got)
 	}
-	if !strings.Contains(g.log.String(), "the ledger cannot remember") {
+	if !strings.Contains(g.log.String(), "the deduplication cannot remember") {
 		t.Error("nothing in the log")
 	}
 	if got := send(t, g.mx(), "", []string{"bob@sakes.example"}, letter); got != "250" {
-		t.Errorf("a message that needs no ledger: %s", got)
+		t.Errorf("a message that needs no dedup: %s", got)
 	}
 }
 
-// TestLedgerExpiry: an attempt is remembered for a week after it was written last.
-func TestLedgerExpiry(t *testing.T) {
+// TestDedupExpiry: an attempt is remembered for a week after it was written last.
+func TestDedupExpiry(t *testing.T) {
 	databases.Each(t, func(t *testing.T, o state.Options) {
 		now := time.Now()
-		options := routing.LedgerOptions{DB: databases.Open(t, o), Now: func() time.Time { return now }}
+		options := routing.DedupOptions{DB: databases.Open(t, o), Now: func() time.Time { return now }}
 		l := opened(t, options)
 		put(t, l, take(t, l, "bob"), "bob")
 		now = now.Add(6 * 24 * time.Hour)
@@ -89,17 +89,17 @@ func TestLedgerExpiry(t *testing.T) {
 			t.Errorf("%d attempts are remembered", n)
 		}
 		now = now.Add(8 * 24 * time.Hour)
-		if rows, err := l.Chores()[0].Do(t.Context(), 100); rows != 1 || err != nil {
-			t.Errorf("the chore forgot %d (%v)", rows, err)
+		if rows, err := l.Tasks()[0].Do(t.Context(), 100); rows != 1 || err != nil {
+			t.Errorf("the task forgot %d (%v)", rows, err)
 		}
 	})
 }
 
-// TestLedgerIsBounded: the oldest attempts make room for new ones.
-func TestLedgerIsBounded(t *testing.T) {
+// TestDedupIsBounded: the oldest attempts make room for new ones.
+func TestDedupIsBounded(t *testing.T) {
 	databases.Each(t, func(t *testing.T, o state.Options) {
 		now := time.Now()
-		options := routing.LedgerOptions{DB: databases.Open(t, o), Most: 10, Now: func() time.Time { now = now.Add(time.Second); return now }}
+		options := routing.DedupOptions{DB: databases.Open(t, o), Most: 10, Now: func() time.Time { now = now.Add(time.Second); return now }}
 		l := opened(t, options)
 		for i := range 30 {
 			put(t, l, take(t, l, fmt.Sprint("u", i)), fmt.Sprint("u", i))
@@ -120,12 +120,12 @@ func TestLedgerIsBounded(t *testing.T) {
 	})
 }
 
-// TestLedgerConcurrently: an attempt is one transaction's alone, over all gateways.
-func TestLedgerConcurrently(t *testing.T) {
+// TestDedupConcurrently: an attempt is one transaction's alone, over all gateways.
+func TestDedupConcurrently(t *testing.T) {
 	databases.Each(t, func(t *testing.T, o state.Options) {
-		nodes := []*routing.StoredLedger{opened(t, routing.LedgerOptions{DB: databases.Open(t, o)})}
+		nodes := []*routing.StoredDedup{opened(t, routing.DedupOptions{DB: databases.Open(t, o)})}
 		if o.URL != "" {
-			nodes = append(nodes, opened(t, routing.LedgerOptions{DB: databases.Open(t, o)}))
+			nodes = append(nodes, opened(t, routing.DedupOptions{DB: databases.Open(t, o)}))
 		}
 		var mu sync.Mutex
 		has := make(map[string]bool)
@@ -166,12 +166,12 @@ func TestLedgerConcurrently(t *testing.T) {
 	})
 }
 
-// TestLedgerOfADeadGateway: what a gateway had when it died is another's after a while, and its own
+// TestDedupOfADeadGateway: what a gateway had when it died is another's after a while, and its own
 // at once where nobody else has the database.
-func TestLedgerOfADeadGateway(t *testing.T) {
+func TestDedupOfADeadGateway(t *testing.T) {
 	databases.Each(t, func(t *testing.T, o state.Options) {
 		now := time.Now()
-		options := routing.LedgerOptions{DB: databases.Open(t, o), Now: func() time.Time { return now }}
+		options := routing.DedupOptions{DB: databases.Open(t, o), Now: func() time.Time { return now }}
 		l := opened(t, options)
 		put(t, l, take(t, l, "bob"), "bob")
 		first := take(t, l, "bob") // and it dies
@@ -191,12 +191,12 @@ func TestLedgerOfADeadGateway(t *testing.T) {
 	})
 }
 
-// TestLedgerDamage: a row that cannot be read says nothing.
-func TestLedgerDamage(t *testing.T) {
+// TestDedupDamage: a row that cannot be read says nothing.
+func TestDedupDamage(t *testing.T) {
 	for name, damage := range map[string]string{"empty": "", "half": `{"key":"`, "another's": `{"key":"x","delivered":["bob"]}`} {
 		t.Run(name, func(t *testing.T) {
 			g := newGateway(t)
-			l := g.ledger()
+			l := g.dedup()
 			put(t, l, take(t, l, "bob"), "bob")
 			err := g.db.Write(t.Context(), func(tx *state.Tx) error {
 				_, err := tx.Exec("UPDATE deliveries SET attempt = $1", damage)
@@ -212,9 +212,9 @@ func TestLedgerDamage(t *testing.T) {
 	}
 }
 
-// TestLedgerFilesAreTakenOver: what earlier versions have kept in files is in the state, with the time
+// TestDedupFilesAreTakenOver: what earlier versions have kept in files is in the state, with the time
 // of its first attempt, and the files are gone; a start that was killed before that does no harm.
-func TestLedgerFilesAreTakenOver(t *testing.T) {
+func TestDedupFilesAreTakenOver(t *testing.T) {
 	databases.Each(t, func(t *testing.T, o state.Options) {
 		dir := filepath.Join(t.TempDir(), "ledger")
 		if err := os.Mkdir(dir, 0o700); err != nil {
@@ -234,7 +234,7 @@ func TestLedgerFilesAreTakenOver(t *testing.T) {
 			}
 		}
 		write()
-		options := routing.LedgerOptions{DB: databases.Open(t, o), Files: dir}
+		options := routing.DedupOptions{DB: databases.Open(t, o), Files: dir}
 		opened(t, options)
 		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("the folder is there still: %v", err)
