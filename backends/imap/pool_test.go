@@ -96,7 +96,7 @@ func TestExpungeRefused(t *testing.T) {
 	}{
 		"NO":            {[]fakeimap.Rule{on("UID EXPUNGE", "TAG NO [NOPERM] not yours\n")}, backends.DisposalRemove, fakeimap.Caps, backends.Permanent},
 		"BAD":           {[]fakeimap.Rule{on("UID EXPUNGE", "TAG BAD no\n")}, backends.DisposalRemove, fakeimap.Caps, backends.Temporary},
-		"OK":  {[]fakeimap.Rule{{Command: "^UID EXPUNGE", Answer: "TAG ok without an effect\n"}, on("UID SEARCH UID 4", "* SEARCH 4\nTAG OK done\n")}, backends.DisposalRemove, fakeimap.Caps, backends.Temporary},
+		"OK":            {[]fakeimap.Rule{{Command: "^UID EXPUNGE", Answer: "TAG ok without an effect\n"}, on("UID SEARCH UID 4", "* SEARCH 4\nTAG OK done\n")}, backends.DisposalRemove, fakeimap.Caps, backends.Temporary},
 		"after a copy":  {[]fakeimap.Rule{on("UID EXPUNGE", "TAG NO [NOPERM] not yours\n")}, backends.DisposalTrash, "IMAP4rev1 UIDPLUS SPECIAL-USE AUTH=PLAIN", backends.Permanent},
 		"and forbidden": {[]fakeimap.Rule{on("UID EXPUNGE", "TAG NO no\n"), {Command: `^UID STORE .*-FLAGS`, Answer: "TAG NO no\n"}}, backends.DisposalRemove, fakeimap.Caps, backends.Permanent},
 	} {
