@@ -51,7 +51,13 @@ func (g *generation) invalid(err error) error {
 	return backends.Fail(backends.Temporary, "an answer of the plugin of store %q: %w", g.spec.Store, err)
 }
 
-// Describe tells what the current process has said of itself after it was configured.
+// Description is what the latest process has said of itself, after it was configured; nil: none
+// has been ready yet. It stays when the process ends, until the next one is ready, whose
+// description is another pointer. It does not wait for anything.
+func (s *Store) Description() *backends.Description { return s.said.Load() }
+
+// Describe tells what the current process has said of itself, and waits for a process that is being
+// started.
 func (s *Store) Describe(ctx context.Context) (backends.Description, error) {
 	g, err := s.use(ctx)
 	if err != nil {

@@ -22,6 +22,7 @@
 //
 // [Store.Swap] puts a new process with other settings, or another program, in the place of the
 // current one without dropping a session: sessions end on the process they were opened on.
+// [Store.Prepare] does its first half, for whoever changes several stores or none.
 //
 // # Memory
 //
@@ -36,6 +37,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -86,6 +88,8 @@ type Store struct {
 	health    error
 
 	paused pauses
+
+	said atomic.Pointer[backends.Description] // by the latest process
 }
 
 var (
@@ -180,6 +184,7 @@ func (s *Store) launch(ctx context.Context, spec Spec) (*generation, error) {
 // install makes a generation the current one, and watches it. s.mu is held.
 func (s *Store) install(g *generation) {
 	g.since = time.Now()
+	s.said.Store(&g.desc)
 	s.current, s.health, s.nextStart = g, nil, time.Time{}
 	s.tell()
 	g.log.Info().Str(eventField, eventPlugin).Str("outcome", "ready").Str("backend", g.desc.Name).Str("version", g.desc.Version).Msg("the plugin is ready")
@@ -288,22 +293,51 @@ func (s *Store) due() (Spec, int, time.Duration) {
 func (s *Store) Swap(ctx context.Context, spec Spec) error {
 	s.swapping.Lock()
 	defer s.swapping.Unlock()
-	spec = spec.withDefaults()
-	g, err := s.launch(ctx, spec)
+	p, err := s.Prepare(ctx, spec)
 	if err != nil {
 		return err
 	}
+	return p.Use()
+}
+
+// Prepared is a process that is ready under another spec and has no calls yet: what may still
+// be called off. One of Use and Discard ends it.
+type Prepared struct {
+	store *Store
+	spec  Spec
+	g     *generation
+}
+
+// Prepare starts a process under another spec, beside the current one. Wrong settings come back
+// as a [*backends.SettingsError].
+func (s *Store) Prepare(ctx context.Context, spec Spec) (*Prepared, error) {
+	spec = spec.withDefaults()
+	g, err := s.launch(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	return &Prepared{store: s, spec: spec, g: g}, nil
+}
+
+// Discard ends the process. The current one has not noticed anything.
+func (p *Prepared) Discard() { p.g.stop() }
+
+// Use makes the process the current one, as [Store.Swap] does. It does not wait for anything, and
+// fails only where the store is closed.
+func (p *Prepared) Use() error {
+	s := p.store
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		g.stop()
+		p.g.stop()
 		return errClosed
 	}
+	defer s.mu.Unlock()
 	old := s.current
-	s.spec, s.failures = spec, 0
+	s.spec, s.failures = p.spec, 0
 	s.epoch++
 	s.paused.clear()
-	s.install(g)
+	s.install(p.g)
 	if !s.started {
 		s.started = true
 		s.work.Go(s.supervise)
@@ -311,7 +345,6 @@ func (s *Store) Swap(ctx context.Context, spec Spec) error {
 	if old != nil {
 		s.retire(old)
 	}
-	s.mu.Unlock()
 	return nil
 }
 
