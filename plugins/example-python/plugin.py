@@ -82,7 +82,7 @@ def guarded(method):
 
 
 def store_handlers(store):
-    """The service dipylon.store.v1.Store. What the store does not have is UNIMPLEMENTED."""
+    """The service dipylon.store.v2.Store. What the store does not have is UNIMPLEMENTED."""
     makers = {
         (False, False): grpc.unary_unary_rpc_method_handler,
         (True, False): grpc.stream_unary_rpc_method_handler,
@@ -98,7 +98,7 @@ def store_handlers(store):
             request_deserializer=getattr(pb, method.input_type.name).FromString,
             response_serializer=getattr(pb, method.output_type.name).SerializeToString,
         )
-    return grpc.method_handlers_generic_handler("dipylon.store.v1.Store", handlers)
+    return grpc.method_handlers_generic_handler("dipylon.store.v2.Store", handlers)
 
 
 def health_handlers():
@@ -173,7 +173,7 @@ async def run(store):
         raise OSError("no socket at " + path)
     await server.start()
     watch_gateway(stop)
-    print(f"1|1|unix|{path}|grpc", flush=True)
+    print(f"1|2|unix|{path}|grpc", flush=True)
     await stop.wait()
     await server.stop(GRACE)
     await store.close()

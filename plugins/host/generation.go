@@ -15,7 +15,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/plugins/proto/convert"
-	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
+	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v2"
 	"github.com/dipylon/dipylon/plugins/proto/wire"
 )
 

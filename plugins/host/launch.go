@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -27,7 +28,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/plugins/host/tempfolder"
 	"github.com/dipylon/dipylon/plugins/proto/convert"
-	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
+	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v2"
 	"github.com/dipylon/dipylon/plugins/proto/wire"
 )
 
@@ -193,17 +194,41 @@ func (l *launcher) explain(ctx context.Context, err error) error {
 		<-p.exited // go-plugin gives up on the end of the output or of the process
 		return l.withTail(fmt.Errorf("the plugin ended before the handshake: %s", p.status()))
 	}
-	parts := strings.Split(line, "|")
-	if len(parts) < 4 || parts[0] != "1" {
+	version := handshakeVersion(line)
+	if version == 0 {
 		return l.withTail(fmt.Errorf("the plugin wrote %q to its standard output where the handshake line is expected; what a plugin logs belongs on standard error", convert.Line(line, 120)))
 	}
 	if p.greeting.unended() {
 		return l.withTail(fmt.Errorf("the plugin wrote %q to its standard output, and not the line feed that ends the handshake line", convert.Line(line, 120)))
 	}
-	if version := convert.Line(parts[1], 20); version != fmt.Sprint(wire.ProtocolVersion) {
-		return fmt.Errorf("the plugin speaks version %s of the plugin protocol, and this gateway version %d", version, wire.ProtocolVersion)
+	if version != wire.ProtocolVersion {
+		return otherVersion(version)
 	}
 	return l.withTail(fmt.Errorf("the plugin's handshake failed: %s", convert.Line(err.Error(), 300)))
+}
+
+// handshakeVersion returns the version of the plugin protocol that a handshake line names, and 0
+// where the line is none.
+func handshakeVersion(line string) int {
+	parts := strings.Split(line, "|")
+	if len(parts) < 4 || parts[0] != "1" {
+		return 0
+	}
+	version, err := strconv.ParseUint(parts[1], 10, 16)
+	if err != nil {
+		return 0
+	}
+	return int(version)
+}
+
+// otherVersion refuses a plugin that speaks another version of the protocol, and says which of
+// the two is to be replaced.
+func otherVersion(version int) error {
+	refused := fmt.Errorf("the plugin speaks version %d of the plugin protocol, and this gateway version %d", version, wire.ProtocolVersion)
+	if version > wire.ProtocolVersion {
+		return fmt.Errorf("%w: install a release of the gateway that speaks version %d, or an older one of the plugin", refused, version)
+	}
+	return fmt.Errorf(`%w: install a release of the plugin that speaks version %d (for its author: plugins/README.md, "From protocol 1")`, refused, wire.ProtocolVersion)
 }
 
 func (l *launcher) withTail(err error) error {

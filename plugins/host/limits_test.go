@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/dipylon/dipylon/backends"
-	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
+	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v2"
 	"github.com/dipylon/dipylon/plugins/proto/wire"
 )
 

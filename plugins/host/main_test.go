@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -15,10 +16,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-plugin"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
+	"google.golang.org/grpc"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/plugins/proto/wire"
 	"github.com/dipylon/dipylon/plugins/serve"
 )
 
@@ -46,6 +50,8 @@ func play(role string) {
 	case "stubborn-store": // serves, and ends by nothing but a kill
 		signal.Ignore(syscall.SIGTERM)
 		serve.Store(&fakeStore{stuck: true}, serve.WithGrace(time.Minute))
+	case "protocol-1":
+		serveProtocol1()
 	case "pooled":
 		servePooled(arg)
 	case "exit":
@@ -90,6 +96,27 @@ func play(role string) {
 	case "gateway":
 		playGateway(arg)
 	}
+}
+
+// serveProtocol1 is a plugin that was built against version 1 of the protocol, with go-plugin's
+// own server as the Go library of that time had it.
+func serveProtocol1() {
+	handshake := wire.Handshake()
+	handshake.ProtocolVersion = 1
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig: handshake,
+		Plugins:         plugin.PluginSet{"store": &oldStore{}},
+		GRPCServer:      plugin.DefaultGRPCServer,
+	})
+}
+
+// oldStore serves nothing: the gateway asks nothing of a plugin whose version it does not speak.
+type oldStore struct{ plugin.NetRPCUnsupportedPlugin }
+
+func (*oldStore) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error { return nil }
+
+func (*oldStore) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, errors.New("not a gateway")
 }
 
 // playGateway hosts a plugin, writes its number down, and waits to be killed.

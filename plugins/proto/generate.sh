@@ -14,6 +14,6 @@ tools=$(cd ../../test/tools && pwd)
 PATH="$bin:$PATH" protoc -I . \
 	--go_out="$out/proto" --go_opt=paths=source_relative \
 	--go-grpc_out="$out/proto" --go-grpc_opt=paths=source_relative \
-	dipylon/store/v1/store.proto
-"$bin/gofumpt" -w "$out"/proto/dipylon/store/v1/*.go
-protoc -I dipylon/store/v1 --python_out="$out/example-python" store.proto
+	dipylon/store/v2/store.proto
+"$bin/gofumpt" -w "$out"/proto/dipylon/store/v2/*.go
+protoc -I dipylon/store/v2 --python_out="$out/example-python" store.proto

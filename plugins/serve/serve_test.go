@@ -73,7 +73,7 @@ func TestEnds(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), os.Args[0])
 			cmd.Env = append(os.Environ(), "SERVE_TEST_ROLE=plugin", wire.CookieKey+"="+wire.CookieValue,
-				wire.LifelineKey+"="+wire.LifelineStdin, "PLUGIN_PROTOCOL_VERSIONS=1", "PLUGIN_UNIX_SOCKET_DIR="+t.TempDir())
+				wire.LifelineKey+"="+wire.LifelineStdin, "PLUGIN_PROTOCOL_VERSIONS=2", "PLUGIN_UNIX_SOCKET_DIR="+t.TempDir())
 			var log bytes.Buffer
 			cmd.Stderr = &log
 			lifeline, err := cmd.StdinPipe()
@@ -88,7 +88,7 @@ func TestEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 			line := make([]byte, 4)
-			if _, err := io.ReadFull(out, line); err != nil || string(line) != "1|1|" {
+			if _, err := io.ReadFull(out, line); err != nil || string(line) != "1|2|" {
 				t.Fatalf("%q, %v: %s", line, err, &log)
 			}
 			if err := test.end(cmd, lifeline); err != nil {

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
-	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
+	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v2"
 )
 
 // ResolveToProto makes a Resolve request. [ErrText]: an address is not UTF-8.

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/protoadapt"
 
 	"github.com/dipylon/dipylon/backends"
-	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
+	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v2"
 )
 
 // FailureToProto makes a failure ready for the wire; nil stays nil.

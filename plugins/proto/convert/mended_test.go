@@ -7,7 +7,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
+	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v2"
 )
 
 // TestMendedIsTold: whatever is mended in silence can be told to the plugin's author.

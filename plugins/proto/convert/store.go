@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
-	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v1"
+	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v2"
 )
 
 // DescriptionToProto makes a description ready for the wire.

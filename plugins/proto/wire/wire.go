@@ -15,7 +15,7 @@ import (
 const (
 	CookieKey       = "DIPYLON_PLUGIN"
 	CookieValue     = "7b1c5e0e-store"
-	ProtocolVersion = 1
+	ProtocolVersion = 2
 )
 
 // A plugin's standard input is its lifeline where the environment says so: a pipe that never
@@ -33,7 +33,7 @@ const (
 )
 
 // StoreService starts the method names of the store service.
-const StoreService = "/dipylon.store.v1.Store/"
+const StoreService = "/dipylon.store.v2.Store/"
 
 // Sizes, in octets.
 const (

@@ -40,7 +40,7 @@ func main() {
 		fmt.Println("1|99|unix|/nonexistent/socket|grpc|")
 		select {}
 	case "socket": // names a socket where nobody is
-		fmt.Println("1|1|unix|/nonexistent/socket|grpc|")
+		fmt.Println("1|2|unix|/nonexistent/socket|grpc|")
 		select {}
 	case "flood": // floods its standard error while it serves
 		go flood(os.Stderr)

@@ -1,4 +1,4 @@
-// The wire between the gateway and a backend plugin, version 1.
+// The wire between the gateway and a backend plugin, version 2.
 //
 // What the calls mean is documented once, in package backends (Go) and, for authors in other
 // languages, in plugins/README.md. A field that is not known is ignored; a field is never
@@ -8,9 +8,9 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        v3.21.12
-// source: dipylon/store/v1/store.proto
+// source: dipylon/store/v2/store.proto
 
-package storev1
+package storev2
 
 import (
 	reflect "reflect"
@@ -90,11 +90,11 @@ func (x Kind) String() string {
 }
 
 func (Kind) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v1_store_proto_enumTypes[0].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[0].Descriptor()
 }
 
 func (Kind) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v1_store_proto_enumTypes[0]
+	return &file_dipylon_store_v2_store_proto_enumTypes[0]
 }
 
 func (x Kind) Number() protoreflect.EnumNumber {
@@ -103,7 +103,7 @@ func (x Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Kind.Descriptor instead.
 func (Kind) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{0}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{0}
 }
 
 type CredentialKind int32
@@ -148,11 +148,11 @@ func (x CredentialKind) String() string {
 }
 
 func (CredentialKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v1_store_proto_enumTypes[1].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[1].Descriptor()
 }
 
 func (CredentialKind) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v1_store_proto_enumTypes[1]
+	return &file_dipylon_store_v2_store_proto_enumTypes[1]
 }
 
 func (x CredentialKind) Number() protoreflect.EnumNumber {
@@ -161,7 +161,7 @@ func (x CredentialKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CredentialKind.Descriptor instead.
 func (CredentialKind) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{1}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{1}
 }
 
 type Encoding int32
@@ -194,11 +194,11 @@ func (x Encoding) String() string {
 }
 
 func (Encoding) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v1_store_proto_enumTypes[2].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[2].Descriptor()
 }
 
 func (Encoding) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v1_store_proto_enumTypes[2]
+	return &file_dipylon_store_v2_store_proto_enumTypes[2]
 }
 
 func (x Encoding) Number() protoreflect.EnumNumber {
@@ -207,7 +207,7 @@ func (x Encoding) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Encoding.Descriptor instead.
 func (Encoding) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{2}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{2}
 }
 
 type BodyForm int32
@@ -249,11 +249,11 @@ func (x BodyForm) String() string {
 }
 
 func (BodyForm) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v1_store_proto_enumTypes[3].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[3].Descriptor()
 }
 
 func (BodyForm) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v1_store_proto_enumTypes[3]
+	return &file_dipylon_store_v2_store_proto_enumTypes[3]
 }
 
 func (x BodyForm) Number() protoreflect.EnumNumber {
@@ -262,7 +262,7 @@ func (x BodyForm) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use BodyForm.Descriptor instead.
 func (BodyForm) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{3}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{3}
 }
 
 type Disposal int32
@@ -298,11 +298,11 @@ func (x Disposal) String() string {
 }
 
 func (Disposal) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v1_store_proto_enumTypes[4].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[4].Descriptor()
 }
 
 func (Disposal) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v1_store_proto_enumTypes[4]
+	return &file_dipylon_store_v2_store_proto_enumTypes[4]
 }
 
 func (x Disposal) Number() protoreflect.EnumNumber {
@@ -311,13 +311,13 @@ func (x Disposal) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Disposal.Descriptor instead.
 func (Disposal) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{4}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{4}
 }
 
 // Failure says why something was not done, and of what class that is.
 type Failure struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
-	Kind       Kind                   `protobuf:"varint,1,opt,name=kind,proto3,enum=dipylon.store.v1.Kind" json:"kind,omitempty"`
+	Kind       Kind                   `protobuf:"varint,1,opt,name=kind,proto3,enum=dipylon.store.v2.Kind" json:"kind,omitempty"`
 	Code       string                 `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`     // enhanced status code (RFC 3463); empty: the kind's own
 	Text       string                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`     // fit for the client; empty: the kind's own
 	Detail     string                 `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"` // for the log alone
@@ -330,7 +330,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[0]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -342,7 +342,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[0]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -355,7 +355,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{0}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Failure) GetKind() Kind {
@@ -408,7 +408,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[1]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -420,7 +420,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[1]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -433,7 +433,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{1}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{1}
 }
 
 type Description struct {
@@ -442,7 +442,7 @@ type Description struct {
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	Vendor        string                 `protobuf:"bytes,3,opt,name=vendor,proto3" json:"vendor,omitempty"`
 	Capabilities  *Capabilities          `protobuf:"bytes,4,opt,name=capabilities,proto3" json:"capabilities,omitempty"`
-	Credentials   []CredentialKind       `protobuf:"varint,5,rep,packed,name=credentials,proto3,enum=dipylon.store.v1.CredentialKind" json:"credentials,omitempty"`
+	Credentials   []CredentialKind       `protobuf:"varint,5,rep,packed,name=credentials,proto3,enum=dipylon.store.v2.CredentialKind" json:"credentials,omitempty"`
 	Mechanisms    []string               `protobuf:"bytes,6,rep,name=mechanisms,proto3" json:"mechanisms,omitempty"`
 	ExactSizes    bool                   `protobuf:"varint,7,opt,name=exact_sizes,json=exactSizes,proto3" json:"exact_sizes,omitempty"`
 	Limits        *Limits                `protobuf:"bytes,8,opt,name=limits,proto3" json:"limits,omitempty"`
@@ -452,7 +452,7 @@ type Description struct {
 
 func (x *Description) Reset() {
 	*x = Description{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[2]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -464,7 +464,7 @@ func (x *Description) String() string {
 func (*Description) ProtoMessage() {}
 
 func (x *Description) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[2]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -477,7 +477,7 @@ func (x *Description) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Description.ProtoReflect.Descriptor instead.
 func (*Description) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{2}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Description) GetName() string {
@@ -549,7 +549,7 @@ type Capabilities struct {
 
 func (x *Capabilities) Reset() {
 	*x = Capabilities{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[3]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -561,7 +561,7 @@ func (x *Capabilities) String() string {
 func (*Capabilities) ProtoMessage() {}
 
 func (x *Capabilities) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[3]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -574,7 +574,7 @@ func (x *Capabilities) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Capabilities.ProtoReflect.Descriptor instead.
 func (*Capabilities) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{3}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Capabilities) GetReader() bool {
@@ -625,7 +625,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[4]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -637,7 +637,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[4]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -650,7 +650,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{4}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Limits) GetMessageSize() int64 {
@@ -703,7 +703,7 @@ type ConfigureRequest struct {
 
 func (x *ConfigureRequest) Reset() {
 	*x = ConfigureRequest{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[5]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +715,7 @@ func (x *ConfigureRequest) String() string {
 func (*ConfigureRequest) ProtoMessage() {}
 
 func (x *ConfigureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[5]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +728,7 @@ func (x *ConfigureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureRequest.ProtoReflect.Descriptor instead.
 func (*ConfigureRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{5}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ConfigureRequest) GetStore() string {
@@ -789,7 +789,7 @@ type ConfigureResponse struct {
 
 func (x *ConfigureResponse) Reset() {
 	*x = ConfigureResponse{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[6]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -801,7 +801,7 @@ func (x *ConfigureResponse) String() string {
 func (*ConfigureResponse) ProtoMessage() {}
 
 func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[6]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -814,7 +814,7 @@ func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{6}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ConfigureResponse) GetProblems() []*SettingsProblem {
@@ -835,7 +835,7 @@ type SettingsProblem struct {
 
 func (x *SettingsProblem) Reset() {
 	*x = SettingsProblem{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[7]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +847,7 @@ func (x *SettingsProblem) String() string {
 func (*SettingsProblem) ProtoMessage() {}
 
 func (x *SettingsProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[7]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +860,7 @@ func (x *SettingsProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingsProblem.ProtoReflect.Descriptor instead.
 func (*SettingsProblem) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{7}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SettingsProblem) GetPath() string {
@@ -892,7 +892,7 @@ type HealthRequest struct {
 
 func (x *HealthRequest) Reset() {
 	*x = HealthRequest{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[8]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +904,7 @@ func (x *HealthRequest) String() string {
 func (*HealthRequest) ProtoMessage() {}
 
 func (x *HealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[8]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +917,7 @@ func (x *HealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRequest.ProtoReflect.Descriptor instead.
 func (*HealthRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{8}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{8}
 }
 
 type HealthResponse struct {
@@ -929,7 +929,7 @@ type HealthResponse struct {
 
 func (x *HealthResponse) Reset() {
 	*x = HealthResponse{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[9]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -941,7 +941,7 @@ func (x *HealthResponse) String() string {
 func (*HealthResponse) ProtoMessage() {}
 
 func (x *HealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[9]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -954,7 +954,7 @@ func (x *HealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthResponse.ProtoReflect.Descriptor instead.
 func (*HealthResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{9}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HealthResponse) GetFailure() *Failure {
@@ -966,7 +966,7 @@ func (x *HealthResponse) GetFailure() *Failure {
 
 type Credential struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          CredentialKind         `protobuf:"varint,1,opt,name=kind,proto3,enum=dipylon.store.v1.CredentialKind" json:"kind,omitempty"`
+	Kind          CredentialKind         `protobuf:"varint,1,opt,name=kind,proto3,enum=dipylon.store.v2.CredentialKind" json:"kind,omitempty"`
 	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
 	ActAs         string                 `protobuf:"bytes,3,opt,name=act_as,json=actAs,proto3" json:"act_as,omitempty"`
 	Secret        []byte                 `protobuf:"bytes,4,opt,name=secret,proto3" json:"secret,omitempty"`
@@ -978,7 +978,7 @@ type Credential struct {
 
 func (x *Credential) Reset() {
 	*x = Credential{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[10]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -990,7 +990,7 @@ func (x *Credential) String() string {
 func (*Credential) ProtoMessage() {}
 
 func (x *Credential) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[10]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1003,7 +1003,7 @@ func (x *Credential) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credential.ProtoReflect.Descriptor instead.
 func (*Credential) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{10}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Credential) GetKind() CredentialKind {
@@ -1060,7 +1060,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[11]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1072,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[11]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1085,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{11}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Peer) GetAddress() string {
@@ -1125,7 +1125,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[12]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1137,7 +1137,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[12]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1150,7 +1150,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{12}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *LoginRequest) GetCredential() *Credential {
@@ -1183,7 +1183,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[13]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1195,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[13]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1208,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{13}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Account) GetId() string {
@@ -1281,7 +1281,7 @@ type AuthenticateRequest struct {
 
 func (x *AuthenticateRequest) Reset() {
 	*x = AuthenticateRequest{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[14]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1293,7 +1293,7 @@ func (x *AuthenticateRequest) String() string {
 func (*AuthenticateRequest) ProtoMessage() {}
 
 func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[14]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1306,7 +1306,7 @@ func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateRequest.ProtoReflect.Descriptor instead.
 func (*AuthenticateRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{14}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AuthenticateRequest) GetMechanism() string {
@@ -1347,7 +1347,7 @@ type AuthenticateResponse struct {
 
 func (x *AuthenticateResponse) Reset() {
 	*x = AuthenticateResponse{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[15]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1359,7 +1359,7 @@ func (x *AuthenticateResponse) String() string {
 func (*AuthenticateResponse) ProtoMessage() {}
 
 func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[15]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1372,7 +1372,7 @@ func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateResponse.ProtoReflect.Descriptor instead.
 func (*AuthenticateResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{15}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AuthenticateResponse) GetChallenge() []byte {
@@ -1411,7 +1411,7 @@ type MaildropRequest struct {
 
 func (x *MaildropRequest) Reset() {
 	*x = MaildropRequest{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[16]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1423,7 +1423,7 @@ func (x *MaildropRequest) String() string {
 func (*MaildropRequest) ProtoMessage() {}
 
 func (x *MaildropRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[16]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1436,7 +1436,7 @@ func (x *MaildropRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaildropRequest.ProtoReflect.Descriptor instead.
 func (*MaildropRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{16}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MaildropRequest) GetId() uint64 {
@@ -1589,7 +1589,7 @@ type MaildropResponse struct {
 
 func (x *MaildropResponse) Reset() {
 	*x = MaildropResponse{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[17]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1601,7 +1601,7 @@ func (x *MaildropResponse) String() string {
 func (*MaildropResponse) ProtoMessage() {}
 
 func (x *MaildropResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[17]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1614,7 +1614,7 @@ func (x *MaildropResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaildropResponse.ProtoReflect.Descriptor instead.
 func (*MaildropResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{17}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MaildropResponse) GetId() uint64 {
@@ -1741,7 +1741,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[18]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1753,7 +1753,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[18]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1766,7 +1766,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{18}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Open) GetCredential() *Credential {
@@ -1794,7 +1794,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[19]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1806,7 +1806,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[19]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1819,7 +1819,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{19}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *List) GetWindow() int64 {
@@ -1838,7 +1838,7 @@ type Entries struct {
 
 func (x *Entries) Reset() {
 	*x = Entries{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[20]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1850,7 +1850,7 @@ func (x *Entries) String() string {
 func (*Entries) ProtoMessage() {}
 
 func (x *Entries) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[20]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1863,7 +1863,7 @@ func (x *Entries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entries.ProtoReflect.Descriptor instead.
 func (*Entries) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{20}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Entries) GetEntries() []*Entry {
@@ -1887,7 +1887,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[21]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1899,7 +1899,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[21]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1912,7 +1912,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{21}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Entry) GetId() []byte {
@@ -1972,7 +1972,7 @@ type Fetch struct {
 
 func (x *Fetch) Reset() {
 	*x = Fetch{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[22]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1984,7 +1984,7 @@ func (x *Fetch) String() string {
 func (*Fetch) ProtoMessage() {}
 
 func (x *Fetch) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[22]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1997,7 +1997,7 @@ func (x *Fetch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fetch.ProtoReflect.Descriptor instead.
 func (*Fetch) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{22}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Fetch) GetId() []byte {
@@ -2044,7 +2044,7 @@ type FetchHead struct {
 
 func (x *FetchHead) Reset() {
 	*x = FetchHead{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[23]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2056,7 +2056,7 @@ func (x *FetchHead) String() string {
 func (*FetchHead) ProtoMessage() {}
 
 func (x *FetchHead) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[23]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2069,7 +2069,7 @@ func (x *FetchHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchHead.ProtoReflect.Descriptor instead.
 func (*FetchHead) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{23}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *FetchHead) GetSize() int64 {
@@ -2089,7 +2089,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[24]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2101,7 +2101,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[24]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2114,7 +2114,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{24}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Window) GetOctets() int64 {
@@ -2139,7 +2139,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[25]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2151,7 +2151,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[25]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2164,13 +2164,13 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{25}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{25}
 }
 
 type Rendering struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Encoding      Encoding               `protobuf:"varint,1,opt,name=encoding,proto3,enum=dipylon.store.v1.Encoding" json:"encoding,omitempty"`
-	Body          BodyForm               `protobuf:"varint,2,opt,name=body,proto3,enum=dipylon.store.v1.BodyForm" json:"body,omitempty"`
+	Encoding      Encoding               `protobuf:"varint,1,opt,name=encoding,proto3,enum=dipylon.store.v2.Encoding" json:"encoding,omitempty"`
+	Body          BodyForm               `protobuf:"varint,2,opt,name=body,proto3,enum=dipylon.store.v2.BodyForm" json:"body,omitempty"`
 	Charset       string                 `protobuf:"bytes,3,opt,name=charset,proto3" json:"charset,omitempty"`
 	RichText      bool                   `protobuf:"varint,4,opt,name=rich_text,json=richText,proto3" json:"rich_text,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2179,7 +2179,7 @@ type Rendering struct {
 
 func (x *Rendering) Reset() {
 	*x = Rendering{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[26]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2191,7 +2191,7 @@ func (x *Rendering) String() string {
 func (*Rendering) ProtoMessage() {}
 
 func (x *Rendering) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[26]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2204,7 +2204,7 @@ func (x *Rendering) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rendering.ProtoReflect.Descriptor instead.
 func (*Rendering) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{26}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Rendering) GetEncoding() Encoding {
@@ -2238,14 +2238,14 @@ func (x *Rendering) GetRichText() bool {
 type Remove struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ids           [][]byte               `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
-	Disposal      Disposal               `protobuf:"varint,2,opt,name=disposal,proto3,enum=dipylon.store.v1.Disposal" json:"disposal,omitempty"`
+	Disposal      Disposal               `protobuf:"varint,2,opt,name=disposal,proto3,enum=dipylon.store.v2.Disposal" json:"disposal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[27]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2257,7 +2257,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[27]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2270,7 +2270,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{27}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Remove) GetIds() [][]byte {
@@ -2296,7 +2296,7 @@ type MarkSeen struct {
 
 func (x *MarkSeen) Reset() {
 	*x = MarkSeen{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[28]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2308,7 +2308,7 @@ func (x *MarkSeen) String() string {
 func (*MarkSeen) ProtoMessage() {}
 
 func (x *MarkSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[28]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2321,7 +2321,7 @@ func (x *MarkSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkSeen.ProtoReflect.Descriptor instead.
 func (*MarkSeen) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{28}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *MarkSeen) GetIds() [][]byte {
@@ -2340,7 +2340,7 @@ type Removals struct {
 
 func (x *Removals) Reset() {
 	*x = Removals{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[29]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2352,7 +2352,7 @@ func (x *Removals) String() string {
 func (*Removals) ProtoMessage() {}
 
 func (x *Removals) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[29]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2365,7 +2365,7 @@ func (x *Removals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removals.ProtoReflect.Descriptor instead.
 func (*Removals) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{29}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Removals) GetRemovals() []*Removal {
@@ -2385,7 +2385,7 @@ type Removal struct {
 
 func (x *Removal) Reset() {
 	*x = Removal{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[30]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2397,7 +2397,7 @@ func (x *Removal) String() string {
 func (*Removal) ProtoMessage() {}
 
 func (x *Removal) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[30]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2410,7 +2410,7 @@ func (x *Removal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removal.ProtoReflect.Descriptor instead.
 func (*Removal) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{30}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Removal) GetId() []byte {
@@ -2442,7 +2442,7 @@ type ResolveRequest struct {
 
 func (x *ResolveRequest) Reset() {
 	*x = ResolveRequest{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[31]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2454,7 +2454,7 @@ func (x *ResolveRequest) String() string {
 func (*ResolveRequest) ProtoMessage() {}
 
 func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[31]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2467,7 +2467,7 @@ func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveRequest.ProtoReflect.Descriptor instead.
 func (*ResolveRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{31}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ResolveRequest) GetReversePath() string {
@@ -2514,7 +2514,7 @@ type Verdicts struct {
 
 func (x *Verdicts) Reset() {
 	*x = Verdicts{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[32]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2526,7 +2526,7 @@ func (x *Verdicts) String() string {
 func (*Verdicts) ProtoMessage() {}
 
 func (x *Verdicts) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[32]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2539,7 +2539,7 @@ func (x *Verdicts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdicts.ProtoReflect.Descriptor instead.
 func (*Verdicts) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{32}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Verdicts) GetVerdicts() []*Verdict {
@@ -2563,7 +2563,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[33]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2575,7 +2575,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[33]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2588,7 +2588,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{33}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Verdict) GetRecipient() string {
@@ -2630,7 +2630,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[34]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2642,7 +2642,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[34]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2655,7 +2655,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{34}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Delivery) GetKey() string {
@@ -2744,7 +2744,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2756,7 +2756,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2769,7 +2769,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{35}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *DeliverRequest) GetFrame() isDeliverRequest_Frame {
@@ -2836,7 +2836,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2848,7 +2848,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2861,7 +2861,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{36}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{36}
 }
 
 // SendRequest frames: one start, chunks, one end; as for DeliverRequest.
@@ -2879,7 +2879,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2891,7 +2891,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2904,7 +2904,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{37}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SendRequest) GetFrame() isSendRequest_Frame {
@@ -2973,7 +2973,7 @@ type SendStart struct {
 
 func (x *SendStart) Reset() {
 	*x = SendStart{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2985,7 +2985,7 @@ func (x *SendStart) String() string {
 func (*SendStart) ProtoMessage() {}
 
 func (x *SendStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2998,7 +2998,7 @@ func (x *SendStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendStart.ProtoReflect.Descriptor instead.
 func (*SendStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{38}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SendStart) GetCredential() *Credential {
@@ -3029,7 +3029,7 @@ type CollectRequest struct {
 
 func (x *CollectRequest) Reset() {
 	*x = CollectRequest{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3041,7 +3041,7 @@ func (x *CollectRequest) String() string {
 func (*CollectRequest) ProtoMessage() {}
 
 func (x *CollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3054,7 +3054,7 @@ func (x *CollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
 func (*CollectRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{39}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CollectRequest) GetFrame() isCollectRequest_Frame {
@@ -3109,7 +3109,7 @@ type CollectStart struct {
 
 func (x *CollectStart) Reset() {
 	*x = CollectStart{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3121,7 +3121,7 @@ func (x *CollectStart) String() string {
 func (*CollectStart) ProtoMessage() {}
 
 func (x *CollectStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3134,7 +3134,7 @@ func (x *CollectStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectStart.ProtoReflect.Descriptor instead.
 func (*CollectStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{40}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CollectStart) GetMost() int32 {
@@ -3167,7 +3167,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3179,7 +3179,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3192,7 +3192,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{41}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Taken) GetFailure() *Failure {
@@ -3217,7 +3217,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3229,7 +3229,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3242,7 +3242,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{42}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CollectResponse) GetFrame() isCollectResponse_Frame {
@@ -3310,7 +3310,7 @@ type CollectEnd struct {
 
 func (x *CollectEnd) Reset() {
 	*x = CollectEnd{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3322,7 +3322,7 @@ func (x *CollectEnd) String() string {
 func (*CollectEnd) ProtoMessage() {}
 
 func (x *CollectEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3335,7 +3335,7 @@ func (x *CollectEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectEnd.ProtoReflect.Descriptor instead.
 func (*CollectEnd) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{43}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CollectEnd) GetFailure() *Failure {
@@ -3359,7 +3359,7 @@ type Outgoing struct {
 
 func (x *Outgoing) Reset() {
 	*x = Outgoing{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3371,7 +3371,7 @@ func (x *Outgoing) String() string {
 func (*Outgoing) ProtoMessage() {}
 
 func (x *Outgoing) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3384,7 +3384,7 @@ func (x *Outgoing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outgoing.ProtoReflect.Descriptor instead.
 func (*Outgoing) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{44}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Outgoing) GetId() []byte {
@@ -3438,7 +3438,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3450,7 +3450,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3463,7 +3463,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{45}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *SettleRequest) GetSettlements() []*Settlement {
@@ -3483,7 +3483,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3495,7 +3495,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3508,7 +3508,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{46}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Settlement) GetId() []byte {
@@ -3533,7 +3533,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3545,7 +3545,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v1_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3558,16 +3558,16 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v1_store_proto_rawDescGZIP(), []int{47}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
 }
 
-var File_dipylon_store_v1_store_proto protoreflect.FileDescriptor
+var File_dipylon_store_v2_store_proto protoreflect.FileDescriptor
 
-const file_dipylon_store_v1_store_proto_rawDesc = "" +
+const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\n" +
-	"\x1cdipylon/store/v1/store.proto\x12\x10dipylon.store.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x01\n" +
+	"\x1cdipylon/store/v2/store.proto\x12\x10dipylon.store.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x01\n" +
 	"\aFailure\x12*\n" +
-	"\x04kind\x18\x01 \x01(\x0e2\x16.dipylon.store.v1.KindR\x04kind\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x16.dipylon.store.v2.KindR\x04kind\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x12\n" +
 	"\x04text\x18\x03 \x01(\tR\x04text\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x12:\n" +
@@ -3579,14 +3579,14 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
 	"\x06vendor\x18\x03 \x01(\tR\x06vendor\x12B\n" +
-	"\fcapabilities\x18\x04 \x01(\v2\x1e.dipylon.store.v1.CapabilitiesR\fcapabilities\x12B\n" +
-	"\vcredentials\x18\x05 \x03(\x0e2 .dipylon.store.v1.CredentialKindR\vcredentials\x12\x1e\n" +
+	"\fcapabilities\x18\x04 \x01(\v2\x1e.dipylon.store.v2.CapabilitiesR\fcapabilities\x12B\n" +
+	"\vcredentials\x18\x05 \x03(\x0e2 .dipylon.store.v2.CredentialKindR\vcredentials\x12\x1e\n" +
 	"\n" +
 	"mechanisms\x18\x06 \x03(\tR\n" +
 	"mechanisms\x12\x1f\n" +
 	"\vexact_sizes\x18\a \x01(\bR\n" +
 	"exactSizes\x120\n" +
-	"\x06limits\x18\b \x01(\v2\x18.dipylon.store.v1.LimitsR\x06limits\"\x98\x01\n" +
+	"\x06limits\x18\b \x01(\v2\x18.dipylon.store.v2.LimitsR\x06limits\"\x98\x01\n" +
 	"\fCapabilities\x12\x16\n" +
 	"\x06reader\x18\x01 \x01(\bR\x06reader\x12\x1a\n" +
 	"\breceiver\x18\x02 \x01(\bR\breceiver\x12\x16\n" +
@@ -3610,22 +3610,22 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\bbase_dir\x18\x06 \x01(\tR\abaseDir\x12\x14\n" +
 	"\x05check\x18\a \x01(\bR\x05check\"R\n" +
 	"\x11ConfigureResponse\x12=\n" +
-	"\bproblems\x18\x01 \x03(\v2!.dipylon.store.v1.SettingsProblemR\bproblems\"Y\n" +
+	"\bproblems\x18\x01 \x03(\v2!.dipylon.store.v2.SettingsProblemR\bproblems\"Y\n" +
 	"\x0fSettingsProblem\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
 	"\aproblem\x18\x02 \x01(\tR\aproblem\x12\x18\n" +
 	"\asuggest\x18\x03 \x01(\tR\asuggest\"\x0f\n" +
 	"\rHealthRequest\"E\n" +
 	"\x0eHealthResponse\x123\n" +
-	"\afailure\x18\x01 \x01(\v2\x19.dipylon.store.v1.FailureR\afailure\"\xd3\x01\n" +
+	"\afailure\x18\x01 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\"\xd3\x01\n" +
 	"\n" +
 	"Credential\x124\n" +
-	"\x04kind\x18\x01 \x01(\x0e2 .dipylon.store.v1.CredentialKindR\x04kind\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\x0e2 .dipylon.store.v2.CredentialKindR\x04kind\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x15\n" +
 	"\x06act_as\x18\x03 \x01(\tR\x05actAs\x12\x16\n" +
 	"\x06secret\x18\x04 \x01(\fR\x06secret\x12 \n" +
 	"\vcertificate\x18\x05 \x01(\fR\vcertificate\x12*\n" +
-	"\x04peer\x18\x06 \x01(\v2\x16.dipylon.store.v1.PeerR\x04peer\"h\n" +
+	"\x04peer\x18\x06 \x01(\v2\x16.dipylon.store.v2.PeerR\x04peer\"h\n" +
 	"\x04Peer\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1a\n" +
 	"\bprotocol\x18\x02 \x01(\tR\bprotocol\x12\x10\n" +
@@ -3633,7 +3633,7 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\asession\x18\x04 \x01(\tR\asession\"L\n" +
 	"\fLoginRequest\x12<\n" +
 	"\n" +
-	"credential\x18\x01 \x01(\v2\x1c.dipylon.store.v1.CredentialR\n" +
+	"credential\x18\x01 \x01(\v2\x1c.dipylon.store.v2.CredentialR\n" +
 	"credential\"\xa5\x02\n" +
 	"\aAccount\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
@@ -3647,43 +3647,43 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\x15credential_generation\x18\b \x01(\tR\x14credentialGeneration\"\x9e\x01\n" +
 	"\x13AuthenticateRequest\x12\x1c\n" +
 	"\tmechanism\x18\x01 \x01(\tR\tmechanism\x12*\n" +
-	"\x04peer\x18\x02 \x01(\v2\x16.dipylon.store.v1.PeerR\x04peer\x12!\n" +
+	"\x04peer\x18\x02 \x01(\v2\x16.dipylon.store.v2.PeerR\x04peer\x12!\n" +
 	"\fhas_response\x18\x03 \x01(\bR\vhasResponse\x12\x1a\n" +
 	"\bresponse\x18\x04 \x01(\fR\bresponse\"i\n" +
 	"\x14AuthenticateResponse\x12\x1c\n" +
 	"\tchallenge\x18\x01 \x01(\fR\tchallenge\x123\n" +
-	"\aaccount\x18\x02 \x01(\v2\x19.dipylon.store.v1.AccountR\aaccount\"\x90\x03\n" +
+	"\aaccount\x18\x02 \x01(\v2\x19.dipylon.store.v2.AccountR\aaccount\"\x90\x03\n" +
 	"\x0fMaildropRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12,\n" +
-	"\x04open\x18\x02 \x01(\v2\x16.dipylon.store.v1.OpenH\x00R\x04open\x12,\n" +
-	"\x04list\x18\x03 \x01(\v2\x16.dipylon.store.v1.ListH\x00R\x04list\x12/\n" +
-	"\x05fetch\x18\x04 \x01(\v2\x17.dipylon.store.v1.FetchH\x00R\x05fetch\x122\n" +
-	"\x06remove\x18\x05 \x01(\v2\x18.dipylon.store.v1.RemoveH\x00R\x06remove\x122\n" +
-	"\x06window\x18\x06 \x01(\v2\x18.dipylon.store.v1.WindowH\x00R\x06window\x122\n" +
-	"\x06cancel\x18\a \x01(\v2\x18.dipylon.store.v1.CancelH\x00R\x06cancel\x129\n" +
-	"\tmark_seen\x18\b \x01(\v2\x1a.dipylon.store.v1.MarkSeenH\x00R\bmarkSeenB\t\n" +
+	"\x04open\x18\x02 \x01(\v2\x16.dipylon.store.v2.OpenH\x00R\x04open\x12,\n" +
+	"\x04list\x18\x03 \x01(\v2\x16.dipylon.store.v2.ListH\x00R\x04list\x12/\n" +
+	"\x05fetch\x18\x04 \x01(\v2\x17.dipylon.store.v2.FetchH\x00R\x05fetch\x122\n" +
+	"\x06remove\x18\x05 \x01(\v2\x18.dipylon.store.v2.RemoveH\x00R\x06remove\x122\n" +
+	"\x06window\x18\x06 \x01(\v2\x18.dipylon.store.v2.WindowH\x00R\x06window\x122\n" +
+	"\x06cancel\x18\a \x01(\v2\x18.dipylon.store.v2.CancelH\x00R\x06cancel\x129\n" +
+	"\tmark_seen\x18\b \x01(\v2\x1a.dipylon.store.v2.MarkSeenH\x00R\bmarkSeenB\t\n" +
 	"\arequest\"\x85\x03\n" +
 	"\x10MaildropResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04done\x18\x02 \x01(\bR\x04done\x123\n" +
-	"\afailure\x18\x03 \x01(\v2\x19.dipylon.store.v1.FailureR\afailure\x123\n" +
-	"\x06opened\x18\x04 \x01(\v2\x19.dipylon.store.v1.AccountH\x00R\x06opened\x125\n" +
-	"\aentries\x18\x05 \x01(\v2\x19.dipylon.store.v1.EntriesH\x00R\aentries\x121\n" +
-	"\x04head\x18\x06 \x01(\v2\x1b.dipylon.store.v1.FetchHeadH\x00R\x04head\x12\x16\n" +
+	"\afailure\x18\x03 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\x123\n" +
+	"\x06opened\x18\x04 \x01(\v2\x19.dipylon.store.v2.AccountH\x00R\x06opened\x125\n" +
+	"\aentries\x18\x05 \x01(\v2\x19.dipylon.store.v2.EntriesH\x00R\aentries\x121\n" +
+	"\x04head\x18\x06 \x01(\v2\x1b.dipylon.store.v2.FetchHeadH\x00R\x04head\x12\x16\n" +
 	"\x05chunk\x18\a \x01(\fH\x00R\x05chunk\x128\n" +
-	"\bremovals\x18\b \x01(\v2\x1a.dipylon.store.v1.RemovalsH\x00R\bremovals\x12\x1b\n" +
+	"\bremovals\x18\b \x01(\v2\x1a.dipylon.store.v2.RemovalsH\x00R\bremovals\x12\x1b\n" +
 	"\tfolder_id\x18\t \x01(\tR\bfolderIdB\n" +
 	"\n" +
 	"\bresponse\"\\\n" +
 	"\x04Open\x12<\n" +
 	"\n" +
-	"credential\x18\x01 \x01(\v2\x1c.dipylon.store.v1.CredentialR\n" +
+	"credential\x18\x01 \x01(\v2\x1c.dipylon.store.v2.CredentialR\n" +
 	"credential\x12\x16\n" +
 	"\x06folder\x18\x02 \x01(\tR\x06folder\"\x1e\n" +
 	"\x04List\x12\x16\n" +
 	"\x06window\x18\x01 \x01(\x03R\x06window\"<\n" +
 	"\aEntries\x121\n" +
-	"\aentries\x18\x01 \x03(\v2\x17.dipylon.store.v1.EntryR\aentries\"\xa1\x01\n" +
+	"\aentries\x18\x01 \x03(\v2\x17.dipylon.store.v2.EntryR\aentries\"\xa1\x01\n" +
 	"\x05Entry\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x14\n" +
@@ -3695,7 +3695,7 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x10\n" +
 	"\x03top\x18\x02 \x01(\bR\x03top\x12\x14\n" +
 	"\x05lines\x18\x03 \x01(\x05R\x05lines\x129\n" +
-	"\trendering\x18\x04 \x01(\v2\x1b.dipylon.store.v1.RenderingR\trendering\x12\x16\n" +
+	"\trendering\x18\x04 \x01(\v2\x1b.dipylon.store.v2.RenderingR\trendering\x12\x16\n" +
 	"\x06window\x18\x05 \x01(\x03R\x06window\"\x1f\n" +
 	"\tFetchHead\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x03R\x04size\":\n" +
@@ -3704,33 +3704,33 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\aentries\x18\x02 \x01(\x03R\aentries\"\b\n" +
 	"\x06Cancel\"\xaa\x01\n" +
 	"\tRendering\x126\n" +
-	"\bencoding\x18\x01 \x01(\x0e2\x1a.dipylon.store.v1.EncodingR\bencoding\x12.\n" +
-	"\x04body\x18\x02 \x01(\x0e2\x1a.dipylon.store.v1.BodyFormR\x04body\x12\x18\n" +
+	"\bencoding\x18\x01 \x01(\x0e2\x1a.dipylon.store.v2.EncodingR\bencoding\x12.\n" +
+	"\x04body\x18\x02 \x01(\x0e2\x1a.dipylon.store.v2.BodyFormR\x04body\x12\x18\n" +
 	"\acharset\x18\x03 \x01(\tR\acharset\x12\x1b\n" +
 	"\trich_text\x18\x04 \x01(\bR\brichText\"R\n" +
 	"\x06Remove\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\fR\x03ids\x126\n" +
-	"\bdisposal\x18\x02 \x01(\x0e2\x1a.dipylon.store.v1.DisposalR\bdisposal\"\x1c\n" +
+	"\bdisposal\x18\x02 \x01(\x0e2\x1a.dipylon.store.v2.DisposalR\bdisposal\"\x1c\n" +
 	"\bMarkSeen\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\fR\x03ids\"A\n" +
 	"\bRemovals\x125\n" +
-	"\bremovals\x18\x01 \x03(\v2\x19.dipylon.store.v1.RemovalR\bremovals\"N\n" +
+	"\bremovals\x18\x01 \x03(\v2\x19.dipylon.store.v2.RemovalR\bremovals\"N\n" +
 	"\aRemoval\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x123\n" +
-	"\afailure\x18\x02 \x01(\v2\x19.dipylon.store.v1.FailureR\afailure\"\xaf\x01\n" +
+	"\afailure\x18\x02 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\"\xaf\x01\n" +
 	"\x0eResolveRequest\x12!\n" +
 	"\freverse_path\x18\x01 \x01(\tR\vreversePath\x12\x1e\n" +
 	"\n" +
 	"recipients\x18\x02 \x03(\tR\n" +
 	"recipients\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x03R\x04size\x12*\n" +
-	"\x04peer\x18\x04 \x01(\v2\x16.dipylon.store.v1.PeerR\x04peer\x12\x1a\n" +
+	"\x04peer\x18\x04 \x01(\v2\x16.dipylon.store.v2.PeerR\x04peer\x12\x1a\n" +
 	"\baccounts\x18\x05 \x01(\bR\baccounts\"A\n" +
 	"\bVerdicts\x125\n" +
-	"\bverdicts\x18\x01 \x03(\v2\x19.dipylon.store.v1.VerdictR\bverdicts\"v\n" +
+	"\bverdicts\x18\x01 \x03(\v2\x19.dipylon.store.v2.VerdictR\bverdicts\"v\n" +
 	"\aVerdict\x12\x1c\n" +
 	"\trecipient\x18\x01 \x01(\tR\trecipient\x123\n" +
-	"\afailure\x18\x02 \x01(\v2\x19.dipylon.store.v1.FailureR\afailure\x12\x18\n" +
+	"\afailure\x18\x02 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\x12\x18\n" +
 	"\aaccount\x18\x03 \x01(\tR\aaccount\"\xba\x02\n" +
 	"\bDelivery\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -3745,41 +3745,41 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\binternal\x18\b \x01(\bR\binternal\x126\n" +
 	"\breceived\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\breceived\x12*\n" +
 	"\x04peer\x18\n" +
-	" \x01(\v2\x16.dipylon.store.v1.PeerR\x04peer\"\x96\x01\n" +
+	" \x01(\v2\x16.dipylon.store.v2.PeerR\x04peer\"\x96\x01\n" +
 	"\x0eDeliverRequest\x128\n" +
-	"\bdelivery\x18\x01 \x01(\v2\x1a.dipylon.store.v1.DeliveryH\x00R\bdelivery\x12\x16\n" +
+	"\bdelivery\x18\x01 \x01(\v2\x1a.dipylon.store.v2.DeliveryH\x00R\bdelivery\x12\x16\n" +
 	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunk\x12)\n" +
-	"\x03end\x18\x03 \x01(\v2\x15.dipylon.store.v1.EndH\x00R\x03endB\a\n" +
+	"\x03end\x18\x03 \x01(\v2\x15.dipylon.store.v2.EndH\x00R\x03endB\a\n" +
 	"\x05frame\"\x05\n" +
 	"\x03End\"\x8e\x01\n" +
 	"\vSendRequest\x123\n" +
-	"\x05start\x18\x01 \x01(\v2\x1b.dipylon.store.v1.SendStartH\x00R\x05start\x12\x16\n" +
+	"\x05start\x18\x01 \x01(\v2\x1b.dipylon.store.v2.SendStartH\x00R\x05start\x12\x16\n" +
 	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunk\x12)\n" +
-	"\x03end\x18\x03 \x01(\v2\x15.dipylon.store.v1.EndH\x00R\x03endB\a\n" +
+	"\x03end\x18\x03 \x01(\v2\x15.dipylon.store.v2.EndH\x00R\x03endB\a\n" +
 	"\x05frame\"\x81\x01\n" +
 	"\tSendStart\x12<\n" +
 	"\n" +
-	"credential\x18\x01 \x01(\v2\x1c.dipylon.store.v1.CredentialR\n" +
+	"credential\x18\x01 \x01(\v2\x1c.dipylon.store.v2.CredentialR\n" +
 	"credential\x126\n" +
-	"\bdelivery\x18\x02 \x01(\v2\x1a.dipylon.store.v1.DeliveryR\bdelivery\"\x82\x01\n" +
+	"\bdelivery\x18\x02 \x01(\v2\x1a.dipylon.store.v2.DeliveryR\bdelivery\"\x82\x01\n" +
 	"\x0eCollectRequest\x126\n" +
-	"\x05start\x18\x01 \x01(\v2\x1e.dipylon.store.v1.CollectStartH\x00R\x05start\x12/\n" +
-	"\x05taken\x18\x02 \x01(\v2\x17.dipylon.store.v1.TakenH\x00R\x05takenB\a\n" +
+	"\x05start\x18\x01 \x01(\v2\x1e.dipylon.store.v2.CollectStartH\x00R\x05start\x12/\n" +
+	"\x05taken\x18\x02 \x01(\v2\x17.dipylon.store.v2.TakenH\x00R\x05takenB\a\n" +
 	"\x05frame\"\x8e\x01\n" +
 	"\fCollectStart\x12\x12\n" +
 	"\x04most\x18\x01 \x01(\x05R\x04most\x12/\n" +
 	"\x05lease\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05lease\x129\n" +
-	"\trendering\x18\x03 \x01(\v2\x1b.dipylon.store.v1.RenderingR\trendering\"<\n" +
+	"\trendering\x18\x03 \x01(\v2\x1b.dipylon.store.v2.RenderingR\trendering\"<\n" +
 	"\x05Taken\x123\n" +
-	"\afailure\x18\x01 \x01(\v2\x19.dipylon.store.v1.FailureR\afailure\"\x9e\x01\n" +
+	"\afailure\x18\x01 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\"\x9e\x01\n" +
 	"\x0fCollectResponse\x128\n" +
-	"\boutgoing\x18\x01 \x01(\v2\x1a.dipylon.store.v1.OutgoingH\x00R\boutgoing\x12\x16\n" +
+	"\boutgoing\x18\x01 \x01(\v2\x1a.dipylon.store.v2.OutgoingH\x00R\boutgoing\x12\x16\n" +
 	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunk\x120\n" +
-	"\x03end\x18\x03 \x01(\v2\x1c.dipylon.store.v1.CollectEndH\x00R\x03endB\a\n" +
+	"\x03end\x18\x03 \x01(\v2\x1c.dipylon.store.v2.CollectEndH\x00R\x03endB\a\n" +
 	"\x05frame\"A\n" +
 	"\n" +
 	"CollectEnd\x123\n" +
-	"\afailure\x18\x01 \x01(\v2\x19.dipylon.store.v1.FailureR\afailure\"\xb9\x01\n" +
+	"\afailure\x18\x01 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\"\xb9\x01\n" +
 	"\bOutgoing\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12!\n" +
 	"\freverse_path\x18\x02 \x01(\tR\vreversePath\x12\x1e\n" +
@@ -3790,11 +3790,11 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\x04size\x18\x05 \x01(\x03R\x04size\x12\x12\n" +
 	"\x04utf8\x18\x06 \x01(\bR\x04utf8\"O\n" +
 	"\rSettleRequest\x12>\n" +
-	"\vsettlements\x18\x01 \x03(\v2\x1c.dipylon.store.v1.SettlementR\vsettlements\"S\n" +
+	"\vsettlements\x18\x01 \x03(\v2\x1c.dipylon.store.v2.SettlementR\vsettlements\"S\n" +
 	"\n" +
 	"Settlement\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x125\n" +
-	"\bverdicts\x18\x02 \x03(\v2\x19.dipylon.store.v1.VerdictR\bverdicts\"\x10\n" +
+	"\bverdicts\x18\x02 \x03(\v2\x19.dipylon.store.v2.VerdictR\bverdicts\"\x10\n" +
 	"\x0eSettleResponse*\xfb\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
@@ -3831,171 +3831,171 @@ const file_dipylon_store_v1_store_proto_rawDesc = "" +
 	"\x0eDISPOSAL_TRASH\x10\x01\x12\x11\n" +
 	"\rDISPOSAL_MARK\x10\x022\xf0\x06\n" +
 	"\x05Store\x12L\n" +
-	"\bDescribe\x12!.dipylon.store.v1.DescribeRequest\x1a\x1d.dipylon.store.v1.Description\x12T\n" +
-	"\tConfigure\x12\".dipylon.store.v1.ConfigureRequest\x1a#.dipylon.store.v1.ConfigureResponse\x12K\n" +
-	"\x06Health\x12\x1f.dipylon.store.v1.HealthRequest\x1a .dipylon.store.v1.HealthResponse\x12B\n" +
-	"\x05Login\x12\x1e.dipylon.store.v1.LoginRequest\x1a\x19.dipylon.store.v1.Account\x12a\n" +
-	"\fAuthenticate\x12%.dipylon.store.v1.AuthenticateRequest\x1a&.dipylon.store.v1.AuthenticateResponse(\x010\x01\x12U\n" +
-	"\bMaildrop\x12!.dipylon.store.v1.MaildropRequest\x1a\".dipylon.store.v1.MaildropResponse(\x010\x01\x12G\n" +
-	"\aResolve\x12 .dipylon.store.v1.ResolveRequest\x1a\x1a.dipylon.store.v1.Verdicts\x12I\n" +
-	"\aDeliver\x12 .dipylon.store.v1.DeliverRequest\x1a\x1a.dipylon.store.v1.Verdicts(\x01\x12C\n" +
-	"\x04Send\x12\x1d.dipylon.store.v1.SendRequest\x1a\x1a.dipylon.store.v1.Verdicts(\x01\x12R\n" +
-	"\aCollect\x12 .dipylon.store.v1.CollectRequest\x1a!.dipylon.store.v1.CollectResponse(\x010\x01\x12K\n" +
-	"\x06Settle\x12\x1f.dipylon.store.v1.SettleRequest\x1a .dipylon.store.v1.SettleResponseBCZAgithub.com/dipylon/dipylon/plugins/proto/dipylon/store/v1;storev1b\x06proto3"
+	"\bDescribe\x12!.dipylon.store.v2.DescribeRequest\x1a\x1d.dipylon.store.v2.Description\x12T\n" +
+	"\tConfigure\x12\".dipylon.store.v2.ConfigureRequest\x1a#.dipylon.store.v2.ConfigureResponse\x12K\n" +
+	"\x06Health\x12\x1f.dipylon.store.v2.HealthRequest\x1a .dipylon.store.v2.HealthResponse\x12B\n" +
+	"\x05Login\x12\x1e.dipylon.store.v2.LoginRequest\x1a\x19.dipylon.store.v2.Account\x12a\n" +
+	"\fAuthenticate\x12%.dipylon.store.v2.AuthenticateRequest\x1a&.dipylon.store.v2.AuthenticateResponse(\x010\x01\x12U\n" +
+	"\bMaildrop\x12!.dipylon.store.v2.MaildropRequest\x1a\".dipylon.store.v2.MaildropResponse(\x010\x01\x12G\n" +
+	"\aResolve\x12 .dipylon.store.v2.ResolveRequest\x1a\x1a.dipylon.store.v2.Verdicts\x12I\n" +
+	"\aDeliver\x12 .dipylon.store.v2.DeliverRequest\x1a\x1a.dipylon.store.v2.Verdicts(\x01\x12C\n" +
+	"\x04Send\x12\x1d.dipylon.store.v2.SendRequest\x1a\x1a.dipylon.store.v2.Verdicts(\x01\x12R\n" +
+	"\aCollect\x12 .dipylon.store.v2.CollectRequest\x1a!.dipylon.store.v2.CollectResponse(\x010\x01\x12K\n" +
+	"\x06Settle\x12\x1f.dipylon.store.v2.SettleRequest\x1a .dipylon.store.v2.SettleResponseBCZAgithub.com/dipylon/dipylon/plugins/proto/dipylon/store/v2;storev2b\x06proto3"
 
 var (
-	file_dipylon_store_v1_store_proto_rawDescOnce sync.Once
-	file_dipylon_store_v1_store_proto_rawDescData []byte
+	file_dipylon_store_v2_store_proto_rawDescOnce sync.Once
+	file_dipylon_store_v2_store_proto_rawDescData []byte
 )
 
-func file_dipylon_store_v1_store_proto_rawDescGZIP() []byte {
-	file_dipylon_store_v1_store_proto_rawDescOnce.Do(func() {
-		file_dipylon_store_v1_store_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_dipylon_store_v1_store_proto_rawDesc), len(file_dipylon_store_v1_store_proto_rawDesc)))
+func file_dipylon_store_v2_store_proto_rawDescGZIP() []byte {
+	file_dipylon_store_v2_store_proto_rawDescOnce.Do(func() {
+		file_dipylon_store_v2_store_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_dipylon_store_v2_store_proto_rawDesc), len(file_dipylon_store_v2_store_proto_rawDesc)))
 	})
-	return file_dipylon_store_v1_store_proto_rawDescData
+	return file_dipylon_store_v2_store_proto_rawDescData
 }
 
 var (
-	file_dipylon_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-	file_dipylon_store_v1_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 48)
-	file_dipylon_store_v1_store_proto_goTypes   = []any{
-		Kind(0),                       // 0: dipylon.store.v1.Kind
-		CredentialKind(0),             // 1: dipylon.store.v1.CredentialKind
-		Encoding(0),                   // 2: dipylon.store.v1.Encoding
-		BodyForm(0),                   // 3: dipylon.store.v1.BodyForm
-		Disposal(0),                   // 4: dipylon.store.v1.Disposal
-		(*Failure)(nil),               // 5: dipylon.store.v1.Failure
-		(*DescribeRequest)(nil),       // 6: dipylon.store.v1.DescribeRequest
-		(*Description)(nil),           // 7: dipylon.store.v1.Description
-		(*Capabilities)(nil),          // 8: dipylon.store.v1.Capabilities
-		(*Limits)(nil),                // 9: dipylon.store.v1.Limits
-		(*ConfigureRequest)(nil),      // 10: dipylon.store.v1.ConfigureRequest
-		(*ConfigureResponse)(nil),     // 11: dipylon.store.v1.ConfigureResponse
-		(*SettingsProblem)(nil),       // 12: dipylon.store.v1.SettingsProblem
-		(*HealthRequest)(nil),         // 13: dipylon.store.v1.HealthRequest
-		(*HealthResponse)(nil),        // 14: dipylon.store.v1.HealthResponse
-		(*Credential)(nil),            // 15: dipylon.store.v1.Credential
-		(*Peer)(nil),                  // 16: dipylon.store.v1.Peer
-		(*LoginRequest)(nil),          // 17: dipylon.store.v1.LoginRequest
-		(*Account)(nil),               // 18: dipylon.store.v1.Account
-		(*AuthenticateRequest)(nil),   // 19: dipylon.store.v1.AuthenticateRequest
-		(*AuthenticateResponse)(nil),  // 20: dipylon.store.v1.AuthenticateResponse
-		(*MaildropRequest)(nil),       // 21: dipylon.store.v1.MaildropRequest
-		(*MaildropResponse)(nil),      // 22: dipylon.store.v1.MaildropResponse
-		(*Open)(nil),                  // 23: dipylon.store.v1.Open
-		(*List)(nil),                  // 24: dipylon.store.v1.List
-		(*Entries)(nil),               // 25: dipylon.store.v1.Entries
-		(*Entry)(nil),                 // 26: dipylon.store.v1.Entry
-		(*Fetch)(nil),                 // 27: dipylon.store.v1.Fetch
-		(*FetchHead)(nil),             // 28: dipylon.store.v1.FetchHead
-		(*Window)(nil),                // 29: dipylon.store.v1.Window
-		(*Cancel)(nil),                // 30: dipylon.store.v1.Cancel
-		(*Rendering)(nil),             // 31: dipylon.store.v1.Rendering
-		(*Remove)(nil),                // 32: dipylon.store.v1.Remove
-		(*MarkSeen)(nil),              // 33: dipylon.store.v1.MarkSeen
-		(*Removals)(nil),              // 34: dipylon.store.v1.Removals
-		(*Removal)(nil),               // 35: dipylon.store.v1.Removal
-		(*ResolveRequest)(nil),        // 36: dipylon.store.v1.ResolveRequest
-		(*Verdicts)(nil),              // 37: dipylon.store.v1.Verdicts
-		(*Verdict)(nil),               // 38: dipylon.store.v1.Verdict
-		(*Delivery)(nil),              // 39: dipylon.store.v1.Delivery
-		(*DeliverRequest)(nil),        // 40: dipylon.store.v1.DeliverRequest
-		(*End)(nil),                   // 41: dipylon.store.v1.End
-		(*SendRequest)(nil),           // 42: dipylon.store.v1.SendRequest
-		(*SendStart)(nil),             // 43: dipylon.store.v1.SendStart
-		(*CollectRequest)(nil),        // 44: dipylon.store.v1.CollectRequest
-		(*CollectStart)(nil),          // 45: dipylon.store.v1.CollectStart
-		(*Taken)(nil),                 // 46: dipylon.store.v1.Taken
-		(*CollectResponse)(nil),       // 47: dipylon.store.v1.CollectResponse
-		(*CollectEnd)(nil),            // 48: dipylon.store.v1.CollectEnd
-		(*Outgoing)(nil),              // 49: dipylon.store.v1.Outgoing
-		(*SettleRequest)(nil),         // 50: dipylon.store.v1.SettleRequest
-		(*Settlement)(nil),            // 51: dipylon.store.v1.Settlement
-		(*SettleResponse)(nil),        // 52: dipylon.store.v1.SettleResponse
+	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 48)
+	file_dipylon_store_v2_store_proto_goTypes   = []any{
+		Kind(0),                       // 0: dipylon.store.v2.Kind
+		CredentialKind(0),             // 1: dipylon.store.v2.CredentialKind
+		Encoding(0),                   // 2: dipylon.store.v2.Encoding
+		BodyForm(0),                   // 3: dipylon.store.v2.BodyForm
+		Disposal(0),                   // 4: dipylon.store.v2.Disposal
+		(*Failure)(nil),               // 5: dipylon.store.v2.Failure
+		(*DescribeRequest)(nil),       // 6: dipylon.store.v2.DescribeRequest
+		(*Description)(nil),           // 7: dipylon.store.v2.Description
+		(*Capabilities)(nil),          // 8: dipylon.store.v2.Capabilities
+		(*Limits)(nil),                // 9: dipylon.store.v2.Limits
+		(*ConfigureRequest)(nil),      // 10: dipylon.store.v2.ConfigureRequest
+		(*ConfigureResponse)(nil),     // 11: dipylon.store.v2.ConfigureResponse
+		(*SettingsProblem)(nil),       // 12: dipylon.store.v2.SettingsProblem
+		(*HealthRequest)(nil),         // 13: dipylon.store.v2.HealthRequest
+		(*HealthResponse)(nil),        // 14: dipylon.store.v2.HealthResponse
+		(*Credential)(nil),            // 15: dipylon.store.v2.Credential
+		(*Peer)(nil),                  // 16: dipylon.store.v2.Peer
+		(*LoginRequest)(nil),          // 17: dipylon.store.v2.LoginRequest
+		(*Account)(nil),               // 18: dipylon.store.v2.Account
+		(*AuthenticateRequest)(nil),   // 19: dipylon.store.v2.AuthenticateRequest
+		(*AuthenticateResponse)(nil),  // 20: dipylon.store.v2.AuthenticateResponse
+		(*MaildropRequest)(nil),       // 21: dipylon.store.v2.MaildropRequest
+		(*MaildropResponse)(nil),      // 22: dipylon.store.v2.MaildropResponse
+		(*Open)(nil),                  // 23: dipylon.store.v2.Open
+		(*List)(nil),                  // 24: dipylon.store.v2.List
+		(*Entries)(nil),               // 25: dipylon.store.v2.Entries
+		(*Entry)(nil),                 // 26: dipylon.store.v2.Entry
+		(*Fetch)(nil),                 // 27: dipylon.store.v2.Fetch
+		(*FetchHead)(nil),             // 28: dipylon.store.v2.FetchHead
+		(*Window)(nil),                // 29: dipylon.store.v2.Window
+		(*Cancel)(nil),                // 30: dipylon.store.v2.Cancel
+		(*Rendering)(nil),             // 31: dipylon.store.v2.Rendering
+		(*Remove)(nil),                // 32: dipylon.store.v2.Remove
+		(*MarkSeen)(nil),              // 33: dipylon.store.v2.MarkSeen
+		(*Removals)(nil),              // 34: dipylon.store.v2.Removals
+		(*Removal)(nil),               // 35: dipylon.store.v2.Removal
+		(*ResolveRequest)(nil),        // 36: dipylon.store.v2.ResolveRequest
+		(*Verdicts)(nil),              // 37: dipylon.store.v2.Verdicts
+		(*Verdict)(nil),               // 38: dipylon.store.v2.Verdict
+		(*Delivery)(nil),              // 39: dipylon.store.v2.Delivery
+		(*DeliverRequest)(nil),        // 40: dipylon.store.v2.DeliverRequest
+		(*End)(nil),                   // 41: dipylon.store.v2.End
+		(*SendRequest)(nil),           // 42: dipylon.store.v2.SendRequest
+		(*SendStart)(nil),             // 43: dipylon.store.v2.SendStart
+		(*CollectRequest)(nil),        // 44: dipylon.store.v2.CollectRequest
+		(*CollectStart)(nil),          // 45: dipylon.store.v2.CollectStart
+		(*Taken)(nil),                 // 46: dipylon.store.v2.Taken
+		(*CollectResponse)(nil),       // 47: dipylon.store.v2.CollectResponse
+		(*CollectEnd)(nil),            // 48: dipylon.store.v2.CollectEnd
+		(*Outgoing)(nil),              // 49: dipylon.store.v2.Outgoing
+		(*SettleRequest)(nil),         // 50: dipylon.store.v2.SettleRequest
+		(*Settlement)(nil),            // 51: dipylon.store.v2.Settlement
+		(*SettleResponse)(nil),        // 52: dipylon.store.v2.SettleResponse
 		(*durationpb.Duration)(nil),   // 53: google.protobuf.Duration
 		(*timestamppb.Timestamp)(nil), // 54: google.protobuf.Timestamp
 	}
 )
 
-var file_dipylon_store_v1_store_proto_depIdxs = []int32{
-	0,  // 0: dipylon.store.v1.Failure.kind:type_name -> dipylon.store.v1.Kind
-	53, // 1: dipylon.store.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	8,  // 2: dipylon.store.v1.Description.capabilities:type_name -> dipylon.store.v1.Capabilities
-	1,  // 3: dipylon.store.v1.Description.credentials:type_name -> dipylon.store.v1.CredentialKind
-	9,  // 4: dipylon.store.v1.Description.limits:type_name -> dipylon.store.v1.Limits
-	12, // 5: dipylon.store.v1.ConfigureResponse.problems:type_name -> dipylon.store.v1.SettingsProblem
-	5,  // 6: dipylon.store.v1.HealthResponse.failure:type_name -> dipylon.store.v1.Failure
-	1,  // 7: dipylon.store.v1.Credential.kind:type_name -> dipylon.store.v1.CredentialKind
-	16, // 8: dipylon.store.v1.Credential.peer:type_name -> dipylon.store.v1.Peer
-	15, // 9: dipylon.store.v1.LoginRequest.credential:type_name -> dipylon.store.v1.Credential
-	54, // 10: dipylon.store.v1.Account.password_expires:type_name -> google.protobuf.Timestamp
-	16, // 11: dipylon.store.v1.AuthenticateRequest.peer:type_name -> dipylon.store.v1.Peer
-	18, // 12: dipylon.store.v1.AuthenticateResponse.account:type_name -> dipylon.store.v1.Account
-	23, // 13: dipylon.store.v1.MaildropRequest.open:type_name -> dipylon.store.v1.Open
-	24, // 14: dipylon.store.v1.MaildropRequest.list:type_name -> dipylon.store.v1.List
-	27, // 15: dipylon.store.v1.MaildropRequest.fetch:type_name -> dipylon.store.v1.Fetch
-	32, // 16: dipylon.store.v1.MaildropRequest.remove:type_name -> dipylon.store.v1.Remove
-	29, // 17: dipylon.store.v1.MaildropRequest.window:type_name -> dipylon.store.v1.Window
-	30, // 18: dipylon.store.v1.MaildropRequest.cancel:type_name -> dipylon.store.v1.Cancel
-	33, // 19: dipylon.store.v1.MaildropRequest.mark_seen:type_name -> dipylon.store.v1.MarkSeen
-	5,  // 20: dipylon.store.v1.MaildropResponse.failure:type_name -> dipylon.store.v1.Failure
-	18, // 21: dipylon.store.v1.MaildropResponse.opened:type_name -> dipylon.store.v1.Account
-	25, // 22: dipylon.store.v1.MaildropResponse.entries:type_name -> dipylon.store.v1.Entries
-	28, // 23: dipylon.store.v1.MaildropResponse.head:type_name -> dipylon.store.v1.FetchHead
-	34, // 24: dipylon.store.v1.MaildropResponse.removals:type_name -> dipylon.store.v1.Removals
-	15, // 25: dipylon.store.v1.Open.credential:type_name -> dipylon.store.v1.Credential
-	26, // 26: dipylon.store.v1.Entries.entries:type_name -> dipylon.store.v1.Entry
-	54, // 27: dipylon.store.v1.Entry.received:type_name -> google.protobuf.Timestamp
-	31, // 28: dipylon.store.v1.Fetch.rendering:type_name -> dipylon.store.v1.Rendering
-	2,  // 29: dipylon.store.v1.Rendering.encoding:type_name -> dipylon.store.v1.Encoding
-	3,  // 30: dipylon.store.v1.Rendering.body:type_name -> dipylon.store.v1.BodyForm
-	4,  // 31: dipylon.store.v1.Remove.disposal:type_name -> dipylon.store.v1.Disposal
-	35, // 32: dipylon.store.v1.Removals.removals:type_name -> dipylon.store.v1.Removal
-	5,  // 33: dipylon.store.v1.Removal.failure:type_name -> dipylon.store.v1.Failure
-	16, // 34: dipylon.store.v1.ResolveRequest.peer:type_name -> dipylon.store.v1.Peer
-	38, // 35: dipylon.store.v1.Verdicts.verdicts:type_name -> dipylon.store.v1.Verdict
-	5,  // 36: dipylon.store.v1.Verdict.failure:type_name -> dipylon.store.v1.Failure
-	54, // 37: dipylon.store.v1.Delivery.received:type_name -> google.protobuf.Timestamp
-	16, // 38: dipylon.store.v1.Delivery.peer:type_name -> dipylon.store.v1.Peer
-	39, // 39: dipylon.store.v1.DeliverRequest.delivery:type_name -> dipylon.store.v1.Delivery
-	41, // 40: dipylon.store.v1.DeliverRequest.end:type_name -> dipylon.store.v1.End
-	43, // 41: dipylon.store.v1.SendRequest.start:type_name -> dipylon.store.v1.SendStart
-	41, // 42: dipylon.store.v1.SendRequest.end:type_name -> dipylon.store.v1.End
-	15, // 43: dipylon.store.v1.SendStart.credential:type_name -> dipylon.store.v1.Credential
-	39, // 44: dipylon.store.v1.SendStart.delivery:type_name -> dipylon.store.v1.Delivery
-	45, // 45: dipylon.store.v1.CollectRequest.start:type_name -> dipylon.store.v1.CollectStart
-	46, // 46: dipylon.store.v1.CollectRequest.taken:type_name -> dipylon.store.v1.Taken
-	53, // 47: dipylon.store.v1.CollectStart.lease:type_name -> google.protobuf.Duration
-	31, // 48: dipylon.store.v1.CollectStart.rendering:type_name -> dipylon.store.v1.Rendering
-	5,  // 49: dipylon.store.v1.Taken.failure:type_name -> dipylon.store.v1.Failure
-	49, // 50: dipylon.store.v1.CollectResponse.outgoing:type_name -> dipylon.store.v1.Outgoing
-	48, // 51: dipylon.store.v1.CollectResponse.end:type_name -> dipylon.store.v1.CollectEnd
-	5,  // 52: dipylon.store.v1.CollectEnd.failure:type_name -> dipylon.store.v1.Failure
-	54, // 53: dipylon.store.v1.Outgoing.queued:type_name -> google.protobuf.Timestamp
-	51, // 54: dipylon.store.v1.SettleRequest.settlements:type_name -> dipylon.store.v1.Settlement
-	38, // 55: dipylon.store.v1.Settlement.verdicts:type_name -> dipylon.store.v1.Verdict
-	6,  // 56: dipylon.store.v1.Store.Describe:input_type -> dipylon.store.v1.DescribeRequest
-	10, // 57: dipylon.store.v1.Store.Configure:input_type -> dipylon.store.v1.ConfigureRequest
-	13, // 58: dipylon.store.v1.Store.Health:input_type -> dipylon.store.v1.HealthRequest
-	17, // 59: dipylon.store.v1.Store.Login:input_type -> dipylon.store.v1.LoginRequest
-	19, // 60: dipylon.store.v1.Store.Authenticate:input_type -> dipylon.store.v1.AuthenticateRequest
-	21, // 61: dipylon.store.v1.Store.Maildrop:input_type -> dipylon.store.v1.MaildropRequest
-	36, // 62: dipylon.store.v1.Store.Resolve:input_type -> dipylon.store.v1.ResolveRequest
-	40, // 63: dipylon.store.v1.Store.Deliver:input_type -> dipylon.store.v1.DeliverRequest
-	42, // 64: dipylon.store.v1.Store.Send:input_type -> dipylon.store.v1.SendRequest
-	44, // 65: dipylon.store.v1.Store.Collect:input_type -> dipylon.store.v1.CollectRequest
-	50, // 66: dipylon.store.v1.Store.Settle:input_type -> dipylon.store.v1.SettleRequest
-	7,  // 67: dipylon.store.v1.Store.Describe:output_type -> dipylon.store.v1.Description
-	11, // 68: dipylon.store.v1.Store.Configure:output_type -> dipylon.store.v1.ConfigureResponse
-	14, // 69: dipylon.store.v1.Store.Health:output_type -> dipylon.store.v1.HealthResponse
-	18, // 70: dipylon.store.v1.Store.Login:output_type -> dipylon.store.v1.Account
-	20, // 71: dipylon.store.v1.Store.Authenticate:output_type -> dipylon.store.v1.AuthenticateResponse
-	22, // 72: dipylon.store.v1.Store.Maildrop:output_type -> dipylon.store.v1.MaildropResponse
-	37, // 73: dipylon.store.v1.Store.Resolve:output_type -> dipylon.store.v1.Verdicts
-	37, // 74: dipylon.store.v1.Store.Deliver:output_type -> dipylon.store.v1.Verdicts
-	37, // 75: dipylon.store.v1.Store.Send:output_type -> dipylon.store.v1.Verdicts
-	47, // 76: dipylon.store.v1.Store.Collect:output_type -> dipylon.store.v1.CollectResponse
-	52, // 77: dipylon.store.v1.Store.Settle:output_type -> dipylon.store.v1.SettleResponse
+var file_dipylon_store_v2_store_proto_depIdxs = []int32{
+	0,  // 0: dipylon.store.v2.Failure.kind:type_name -> dipylon.store.v2.Kind
+	53, // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
+	8,  // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
+	1,  // 3: dipylon.store.v2.Description.credentials:type_name -> dipylon.store.v2.CredentialKind
+	9,  // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
+	12, // 5: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
+	5,  // 6: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
+	1,  // 7: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
+	16, // 8: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
+	15, // 9: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
+	54, // 10: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
+	16, // 11: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
+	18, // 12: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
+	23, // 13: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
+	24, // 14: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
+	27, // 15: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
+	32, // 16: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
+	29, // 17: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
+	30, // 18: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
+	33, // 19: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
+	5,  // 20: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
+	18, // 21: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
+	25, // 22: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
+	28, // 23: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
+	34, // 24: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
+	15, // 25: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
+	26, // 26: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
+	54, // 27: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
+	31, // 28: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
+	2,  // 29: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
+	3,  // 30: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
+	4,  // 31: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
+	35, // 32: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
+	5,  // 33: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
+	16, // 34: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
+	38, // 35: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
+	5,  // 36: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
+	54, // 37: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	16, // 38: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
+	39, // 39: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	41, // 40: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
+	43, // 41: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
+	41, // 42: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
+	15, // 43: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
+	39, // 44: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
+	45, // 45: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
+	46, // 46: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
+	53, // 47: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	31, // 48: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
+	5,  // 49: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
+	49, // 50: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
+	48, // 51: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
+	5,  // 52: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
+	54, // 53: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	51, // 54: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	38, // 55: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	6,  // 56: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	10, // 57: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	13, // 58: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	17, // 59: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	19, // 60: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	21, // 61: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	36, // 62: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	40, // 63: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	42, // 64: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	44, // 65: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	50, // 66: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	7,  // 67: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	11, // 68: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	14, // 69: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	18, // 70: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	20, // 71: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	22, // 72: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	37, // 73: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	37, // 74: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	37, // 75: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	47, // 76: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	52, // 77: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
 	67, // [67:78] is the sub-list for method output_type
 	56, // [56:67] is the sub-list for method input_type
 	56, // [56:56] is the sub-list for extension type_name
@@ -4003,12 +4003,12 @@ var file_dipylon_store_v1_store_proto_depIdxs = []int32{
 	0,  // [0:56] is the sub-list for field type_name
 }
 
-func init() { file_dipylon_store_v1_store_proto_init() }
-func file_dipylon_store_v1_store_proto_init() {
-	if File_dipylon_store_v1_store_proto != nil {
+func init() { file_dipylon_store_v2_store_proto_init() }
+func file_dipylon_store_v2_store_proto_init() {
+	if File_dipylon_store_v2_store_proto != nil {
 		return
 	}
-	file_dipylon_store_v1_store_proto_msgTypes[16].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[16].OneofWrappers = []any{
 		(*MaildropRequest_Open)(nil),
 		(*MaildropRequest_List)(nil),
 		(*MaildropRequest_Fetch)(nil),
@@ -4017,28 +4017,28 @@ func file_dipylon_store_v1_store_proto_init() {
 		(*MaildropRequest_Cancel)(nil),
 		(*MaildropRequest_MarkSeen)(nil),
 	}
-	file_dipylon_store_v1_store_proto_msgTypes[17].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[17].OneofWrappers = []any{
 		(*MaildropResponse_Opened)(nil),
 		(*MaildropResponse_Entries)(nil),
 		(*MaildropResponse_Head)(nil),
 		(*MaildropResponse_Chunk)(nil),
 		(*MaildropResponse_Removals)(nil),
 	}
-	file_dipylon_store_v1_store_proto_msgTypes[35].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[35].OneofWrappers = []any{
 		(*DeliverRequest_Delivery)(nil),
 		(*DeliverRequest_Chunk)(nil),
 		(*DeliverRequest_End)(nil),
 	}
-	file_dipylon_store_v1_store_proto_msgTypes[37].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[37].OneofWrappers = []any{
 		(*SendRequest_Start)(nil),
 		(*SendRequest_Chunk)(nil),
 		(*SendRequest_End)(nil),
 	}
-	file_dipylon_store_v1_store_proto_msgTypes[39].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[39].OneofWrappers = []any{
 		(*CollectRequest_Start)(nil),
 		(*CollectRequest_Taken)(nil),
 	}
-	file_dipylon_store_v1_store_proto_msgTypes[42].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[42].OneofWrappers = []any{
 		(*CollectResponse_Outgoing)(nil),
 		(*CollectResponse_Chunk)(nil),
 		(*CollectResponse_End)(nil),
@@ -4047,18 +4047,18 @@ func file_dipylon_store_v1_store_proto_init() {
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v1_store_proto_rawDesc), len(file_dipylon_store_v1_store_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v2_store_proto_rawDesc), len(file_dipylon_store_v2_store_proto_rawDesc)),
 			NumEnums:      5,
 			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
-		GoTypes:           file_dipylon_store_v1_store_proto_goTypes,
-		DependencyIndexes: file_dipylon_store_v1_store_proto_depIdxs,
-		EnumInfos:         file_dipylon_store_v1_store_proto_enumTypes,
-		MessageInfos:      file_dipylon_store_v1_store_proto_msgTypes,
+		GoTypes:           file_dipylon_store_v2_store_proto_goTypes,
+		DependencyIndexes: file_dipylon_store_v2_store_proto_depIdxs,
+		EnumInfos:         file_dipylon_store_v2_store_proto_enumTypes,
+		MessageInfos:      file_dipylon_store_v2_store_proto_msgTypes,
 	}.Build()
-	File_dipylon_store_v1_store_proto = out.File
-	file_dipylon_store_v1_store_proto_goTypes = nil
-	file_dipylon_store_v1_store_proto_depIdxs = nil
+	File_dipylon_store_v2_store_proto = out.File
+	file_dipylon_store_v2_store_proto_goTypes = nil
+	file_dipylon_store_v2_store_proto_depIdxs = nil
 }

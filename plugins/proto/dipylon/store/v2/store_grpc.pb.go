@@ -1,4 +1,4 @@
-// The wire between the gateway and a backend plugin, version 1.
+// The wire between the gateway and a backend plugin, version 2.
 //
 // What the calls mean is documented once, in package backends (Go) and, for authors in other
 // languages, in plugins/README.md. A field that is not known is ignored; a field is never
@@ -8,9 +8,9 @@
 // versions:
 // - protoc-gen-go-grpc v1.6.2
 // - protoc             v3.21.12
-// source: dipylon/store/v1/store.proto
+// source: dipylon/store/v2/store.proto
 
-package storev1
+package storev2
 
 import (
 	context "context"
@@ -26,17 +26,17 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Store_Describe_FullMethodName     = "/dipylon.store.v1.Store/Describe"
-	Store_Configure_FullMethodName    = "/dipylon.store.v1.Store/Configure"
-	Store_Health_FullMethodName       = "/dipylon.store.v1.Store/Health"
-	Store_Login_FullMethodName        = "/dipylon.store.v1.Store/Login"
-	Store_Authenticate_FullMethodName = "/dipylon.store.v1.Store/Authenticate"
-	Store_Maildrop_FullMethodName     = "/dipylon.store.v1.Store/Maildrop"
-	Store_Resolve_FullMethodName      = "/dipylon.store.v1.Store/Resolve"
-	Store_Deliver_FullMethodName      = "/dipylon.store.v1.Store/Deliver"
-	Store_Send_FullMethodName         = "/dipylon.store.v1.Store/Send"
-	Store_Collect_FullMethodName      = "/dipylon.store.v1.Store/Collect"
-	Store_Settle_FullMethodName       = "/dipylon.store.v1.Store/Settle"
+	Store_Describe_FullMethodName     = "/dipylon.store.v2.Store/Describe"
+	Store_Configure_FullMethodName    = "/dipylon.store.v2.Store/Configure"
+	Store_Health_FullMethodName       = "/dipylon.store.v2.Store/Health"
+	Store_Login_FullMethodName        = "/dipylon.store.v2.Store/Login"
+	Store_Authenticate_FullMethodName = "/dipylon.store.v2.Store/Authenticate"
+	Store_Maildrop_FullMethodName     = "/dipylon.store.v2.Store/Maildrop"
+	Store_Resolve_FullMethodName      = "/dipylon.store.v2.Store/Resolve"
+	Store_Deliver_FullMethodName      = "/dipylon.store.v2.Store/Deliver"
+	Store_Send_FullMethodName         = "/dipylon.store.v2.Store/Send"
+	Store_Collect_FullMethodName      = "/dipylon.store.v2.Store/Collect"
+	Store_Settle_FullMethodName       = "/dipylon.store.v2.Store/Settle"
 )
 
 // StoreClient is the client API for Store service.
@@ -447,7 +447,7 @@ func _Store_Settle_Handler(srv interface{}, ctx context.Context, dec func(interf
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var Store_ServiceDesc = grpc.ServiceDesc{
-	ServiceName: "dipylon.store.v1.Store",
+	ServiceName: "dipylon.store.v2.Store",
 	HandlerType: (*StoreServer)(nil),
 	Methods: []grpc.MethodDesc{
 		{
@@ -505,5 +505,5 @@ var Store_ServiceDesc = grpc.ServiceDesc{
 			ClientStreams: true,
 		},
 	},
-	Metadata: "dipylon/store/v1/store.proto",
+	Metadata: "dipylon/store/v2/store.proto",
 }
