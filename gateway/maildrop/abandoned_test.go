@@ -221,14 +221,14 @@ func (a *attempt) late(fault string) bool {
 	return fault == "the exchange fails" && !relayed || entered && fault != "a wrong response" && fault != "cancelled"
 }
 
-func (a *attempt) run(spoil func(*attempt) ([]byte, bool)) pop3.Maildrop {
+func (a *attempt) run(spoil func(*attempt) ([]byte, bool)) *pop3.Login {
 	switch a.mechanism {
 	case "PASS":
-		return a.single(spoil, "sesame", func(say string) (pop3.Maildrop, error) {
+		return a.single(spoil, "sesame", func(say string) (*pop3.Login, error) {
 			return a.session.Password(a.t.Context(), "alice", []byte(say))
 		})
 	case "APOP":
-		return a.single(spoil, "00000000000000000000000000000000", func(say string) (pop3.Maildrop, error) {
+		return a.single(spoil, "00000000000000000000000000000000", func(say string) (*pop3.Login, error) {
 			return a.session.(pop3.DigestSession).Digest(a.t.Context(), "<1@x>", "alice", say)
 		})
 	}
@@ -249,7 +249,7 @@ func (a *attempt) run(spoil func(*attempt) ([]byte, bool)) pop3.Maildrop {
 				response = say
 			}
 		}
-		var drop pop3.Maildrop
+		var drop *pop3.Login
 		challenge, drop, err = e.Next(a.t.Context(), response)
 		if err != nil || drop != nil || step > 5 {
 			return drop
@@ -257,7 +257,7 @@ func (a *attempt) run(spoil func(*attempt) ([]byte, bool)) pop3.Maildrop {
 	}
 }
 
-func (a *attempt) single(spoil func(*attempt) ([]byte, bool), right string, f func(string) (pop3.Maildrop, error)) pop3.Maildrop {
+func (a *attempt) single(spoil func(*attempt) ([]byte, bool), right string, f func(string) (*pop3.Login, error)) *pop3.Login {
 	say, gone := spoil(a)
 	if gone {
 		return nil

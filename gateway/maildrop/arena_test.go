@@ -23,7 +23,7 @@ func longIDs(count, octets int) []backends.Entry {
 }
 
 // tryLogin opens a maildrop, or gives the response code of why not.
-func (g *gateway) tryLogin() (pop3.Maildrop, string) {
+func (g *gateway) tryLogin() (*pop3.Login, string) {
 	g.t.Helper()
 	drop, err := g.session().Password(g.t.Context(), "alice@sakes.example", []byte("sesame"))
 	if refused, is := errors.AsType[*pop3.Error](err); is {
@@ -64,7 +64,7 @@ func TestOctetsOfIDs(t *testing.T) {
 					g.store.entries[i].UIDL = fmt.Sprintf("%070d", i)
 				}
 			}
-			var open []pop3.Maildrop
+			var open []*pop3.Login
 			for i, want := range test.want {
 				drop, got := g.tryLogin()
 				if got != want {

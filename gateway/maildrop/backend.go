@@ -148,7 +148,7 @@ func (s *session) Mechanisms() []string {
 func (s *session) AllowPassword() bool { return s.mayLogin() && s.o.Authenticator.TakesPasswords(s) }
 
 // Password implements [pop3.Session].
-func (s *session) Password(ctx context.Context, user string, password []byte) (pop3.Maildrop, error) {
+func (s *session) Password(ctx context.Context, user string, password []byte) (*pop3.Login, error) {
 	if !s.mayLogin() {
 		return nil, errNoTLS
 	}
@@ -159,7 +159,7 @@ func (s *session) Password(ctx context.Context, user string, password []byte) (p
 func (s *session) AllowDigest() bool { return s.mayLogin() && s.o.Authenticator.TakesAPOP(s) }
 
 // Digest implements [pop3.DigestSession].
-func (s *session) Digest(ctx context.Context, timestamp, user, digest string) (pop3.Maildrop, error) {
+func (s *session) Digest(ctx context.Context, timestamp, user, digest string) (*pop3.Login, error) {
 	if !s.mayLogin() {
 		return nil, errNoTLS
 	}
@@ -189,7 +189,7 @@ func (s *session) EnableUTF8(context.Context) error {
 func (s *session) Close() { _ = s.abandon() }
 
 // taken gives the engine what a login has opened, or closes it where the login has failed.
-func (s *session) taken(err error) (pop3.Maildrop, error) {
+func (s *session) taken(err error) (*pop3.Login, error) {
 	if err != nil {
 		if e := s.abandon(); e != nil {
 			s.log.Warn().Err(e).Msg("the maildrop of a login that failed did not close in good order")
@@ -201,7 +201,7 @@ func (s *session) taken(err error) (pop3.Maildrop, error) {
 	if opened == nil {
 		return nil, loginReply(errors.New("the login has opened no maildrop"))
 	}
-	return opened, nil
+	return opened.login(), nil
 }
 
 // abandon closes what a login has opened and the engine has not taken.
@@ -232,13 +232,13 @@ type exchange struct {
 }
 
 // Next implements [pop3.Exchange].
-func (e *exchange) Next(ctx context.Context, response []byte) ([]byte, pop3.Maildrop, error) {
+func (e *exchange) Next(ctx context.Context, response []byte) ([]byte, *pop3.Login, error) {
 	challenge, done, err := e.inner.Next(ctx, response)
 	if err == nil && !done {
 		return challenge, nil, nil
 	}
-	drop, err := e.session.taken(err)
-	return nil, drop, err
+	opened, err := e.session.taken(err)
+	return nil, opened, err
 }
 
 // Close implements io.Closer. A maildrop is closed here whose owner went away before the last

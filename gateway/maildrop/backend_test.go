@@ -110,7 +110,7 @@ func TestAuthenticate(t *testing.T) {
 	}
 }
 
-func authenticate(t *testing.T, g *gateway, mechanism string, responses []string) (pop3.Maildrop, error) {
+func authenticate(t *testing.T, g *gateway, mechanism string, responses []string) (*pop3.Login, error) {
 	exchange, err := g.session().Authenticate(t.Context(), mechanism)
 	if err != nil {
 		return nil, err

@@ -134,19 +134,18 @@ func (d *drop) fetchesAtOnce(ctx context.Context) int {
 	return min(description.Limits.FetchesAtOnce-1, 4*aheadMessages)
 }
 
-// AfterLoss implements [pop3.LossNotifier].
-func (d *drop) AfterLoss(f func()) (stop func() bool) {
-	if m, ok := d.inner.(backends.LossNotifier); ok {
-		return m.AfterLoss(f)
+// login is the drop with what the engine has to know of it. LAST is answered as far as the store
+// notes which messages are read (Accessed).
+func (d *drop) login() *pop3.Login {
+	l := &pop3.Login{
+		Maildrop: d, User: d.inner.Account().ID, Accessed: d.list.seen,
+		Expire: d.policy.Expire(), IdleTimeout: d.policy.Idle, SessionLimit: d.policy.Session,
 	}
-	return func() bool { return true }
+	if m, ok := d.inner.(backends.LossNotifier); ok {
+		l.AfterLoss = m.AfterLoss
+	}
+	return l
 }
-
-// User implements [pop3.Named].
-func (d *drop) User() string { return d.inner.Account().ID }
-
-// Accessed implements [pop3.Accessed], as far as the store notes what is read.
-func (d *drop) Accessed() int { return d.list.seen }
 
 // Len implements [pop3.Maildrop].
 func (d *drop) Len() int { return len(d.list.entries) }

@@ -248,7 +248,7 @@ func (g *gateway) session() pop3.Session {
 }
 
 // login opens alice's maildrop, and closes it at the test's end.
-func (g *gateway) login() pop3.Maildrop {
+func (g *gateway) login() *pop3.Login {
 	g.t.Helper()
 	drop, err := g.session().Password(g.t.Context(), "alice@sakes.example", []byte("sesame"))
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 // enter logs in to a folder.
-func (g *gateway) enter(folder string) (pop3.Maildrop, error) {
+func (g *gateway) enter(folder string) (*pop3.Login, error) {
 	name := "alice"
 	if folder != "" {
 		name += "+" + folder

@@ -78,9 +78,3 @@ func (s *snapshot) reverse() {
 	slices.Reverse(s.sizes)
 	s.seen = 0
 }
-
-// Limits implements [pop3.Limited].
-func (d *drop) Limits() (idle, session time.Duration) { return d.policy.Idle, d.policy.Session }
-
-// Expire implements [pop3.Expirer].
-func (d *drop) Expire() string { return d.policy.Expire() }

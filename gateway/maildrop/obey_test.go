@@ -111,7 +111,7 @@ func TestSessionsOfAnAccount(t *testing.T) {
 	sessions := &policy.Sessions{}
 	two := with(func(p *policy.Policy) { p.Sessions = 2 })
 	// Each is another folder, so that the lock is in nobody's way.
-	open := func(folder string) (pop3.Maildrop, error) {
+	open := func(folder string) (*pop3.Login, error) {
 		g := newGateway(t, two, func(o *maildrop.Options) { o.Sessions, o.Folder = sessions, folder })
 		return g.session().Password(t.Context(), "alice", []byte("sesame"))
 	}
@@ -148,11 +148,11 @@ func TestDisposal(t *testing.T) {
 
 func TestLimitsAreThePolicys(t *testing.T) {
 	g := newGateway(t, with(func(p *policy.Policy) { p.Idle, p.Session, p.Age = time.Hour, 2*time.Hour, 30*24*time.Hour }))
-	drop := g.login()
-	if idle, session := drop.(pop3.Limited).Limits(); idle != time.Hour || session != 2*time.Hour {
-		t.Errorf("%v, %v", idle, session)
+	opened := g.login()
+	if opened.IdleTimeout != time.Hour || opened.SessionLimit != 2*time.Hour {
+		t.Errorf("%v, %v", opened.IdleTimeout, opened.SessionLimit)
 	}
-	if days := drop.(pop3.Expirer).Expire(); days != "30" {
-		t.Errorf("EXPIRE %s", days)
+	if opened.Expire != "30" {
+		t.Errorf("EXPIRE %s", opened.Expire)
 	}
 }

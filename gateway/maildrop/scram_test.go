@@ -66,7 +66,7 @@ func TestScramHoldsNothing(t *testing.T) {
 				if conversation.Done() {
 					break
 				}
-				var drop pop3.Maildrop
+				var drop *pop3.Login
 				if challenge, drop, err = exchange.Next(t.Context(), []byte(say)); err != nil || drop != nil {
 					t.Fatalf("%q: %v, %v", say, drop, err)
 				}

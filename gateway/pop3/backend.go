@@ -34,7 +34,7 @@ type Conn struct {
 type Session interface {
 	// Password opens the maildrop with USER and PASS. The password is the rest of the
 	// line, spaces included; it is wiped after the call.
-	Password(ctx context.Context, user string, password []byte) (Maildrop, error)
+	Password(ctx context.Context, user string, password []byte) (*Login, error)
 
 	// Mechanisms names the SASL mechanisms (RFC 5034) to offer now, upper case. It is asked
 	// for each CAPA and AUTH, as TLS may have changed the answer.
@@ -53,7 +53,7 @@ type Exchange interface {
 	// Next takes the client's response (nil at the start where there is no initial
 	// response, empty but not nil where it is an empty one) and returns the next challenge,
 	// or the maildrop when it has succeeded. A response is valid until Next returns.
-	Next(ctx context.Context, response []byte) (challenge []byte, drop Maildrop, err error)
+	Next(ctx context.Context, response []byte) (challenge []byte, login *Login, err error)
 }
 
 // UTF8Session is a [Session] that has a UTF8 mode (RFC 6856 §2): UTF8 is offered where a
@@ -79,35 +79,31 @@ type DigestSession interface {
 	AllowDigest() bool
 	// Digest opens the maildrop with APOP. The timestamp is the greeting's, with its angle
 	// brackets; the digest has 32 hexadecimal digits in lower case.
-	Digest(ctx context.Context, timestamp, user, digest string) (Maildrop, error)
+	Digest(ctx context.Context, timestamp, user, digest string) (*Login, error)
 }
 
-// Named is a [Maildrop] that knows whose it is, for the log; without it the log has the
-// name that was given with USER, and none after AUTH.
-type Named interface {
-	User() string
-}
+// Login is what a successful login yields: the maildrop, locked and open, and what the engine has
+// to know of it. Only Maildrop is required.
+type Login struct {
+	Maildrop
 
-// LossNotifier is a [Maildrop] that may end before its session does, as when the process behind it
-// dies. The session ends then, too, even if its client says nothing: the maildrop's lock is not
-// kept for somebody who can only be told of a failure.
-type LossNotifier interface {
-	// AfterLoss calls f in a goroutine of its own once the maildrop has come to an end that
-	// nobody asked for. It returns what [context.AfterFunc] returns.
-	AfterLoss(f func()) (stop func() bool)
-}
-
-// Limited is a [Maildrop] whose sessions have limits of their own.
-type Limited interface {
-	// Limits are how long the client may say nothing, and how long the session may last from
-	// the login on. What is 0 is the server's.
-	Limits() (idle, session time.Duration)
-}
-
-// Expirer is a [Maildrop] that knows its own EXPIRE (RFC 2449 §6.7), for CAPA after the login:
-// "NEVER", or days.
-type Expirer interface {
-	Expire() string
+	// User is whose maildrop it is, for the log. Empty: the log has the name that was given
+	// with USER, and none after AUTH.
+	User string
+	// Accessed is the highest number of a message that was read in an earlier session, for LAST
+	// (RFC 1460 §6). 0: no message was, or it is not known.
+	Accessed int
+	// Expire is the maildrop's EXPIRE (RFC 2449 §6.7), for CAPA after the login: "NEVER", or
+	// days. Empty: the server's.
+	Expire string
+	// IdleTimeout and SessionLimit take the place of the server's for this session. 0: the
+	// server's.
+	IdleTimeout, SessionLimit time.Duration
+	// AfterLoss calls f in a goroutine of its own once the maildrop has ended without Close, as
+	// when the process behind it dies. It returns what [context.AfterFunc] returns. The engine
+	// then ends the session, even if the client says nothing, so that the lock is released. Nil:
+	// the maildrop lasts until Close.
+	AfterLoss func(f func()) (stop func() bool)
 }
 
 // Maildrop is the locked snapshot of a mailbox for one session in the TRANSACTION state

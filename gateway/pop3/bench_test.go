@@ -76,7 +76,7 @@ func BenchmarkStuffing(b *testing.B) {
 func BenchmarkList(b *testing.B) {
 	for _, verb := range []string{"LIST", "UIDL"} {
 		b.Run(verb, func(b *testing.B) {
-			s := &session{server: &Server{}, drop: flatDrop(100000), state: transaction}
+			s := &session{server: &Server{}, drop: &Login{Maildrop: flatDrop(100000)}, state: transaction}
 			s.out.to = io.Discard
 			b.ReportAllocs()
 			for b.Loop() {

@@ -209,10 +209,8 @@ func (s *session) capaPolicy() {
 
 // expire is the maildrop's own, once there is one: " USER" is no part of that (RFC 2449 §6.7).
 func (s *session) expire() string {
-	if own, ok := s.drop.(Expirer); ok {
-		if days := own.Expire(); days != "" && validExpire(days) {
-			return days
-		}
+	if s.drop != nil && validExpire(s.drop.Expire) {
+		return s.drop.Expire
 	}
 	return s.server.Expire
 }

@@ -21,8 +21,8 @@
 //	err = <-served                // nil: it was told to stop
 //
 // For each connection the server asks the backend for a [Session], which turns a password
-// ([Session.Password]) or a SASL exchange ([Session.Authenticate]) into a [Maildrop]: a
-// numbered snapshot. RETR and TOP read a [Content] from it. DELE and RSET are only marks,
+// ([Session.Password]) or a SASL exchange ([Session.Authenticate]) into a [Login]: a [Maildrop],
+// which is a numbered snapshot, and what the engine has to know of it. RETR and TOP read a [Content] from it. DELE and RSET are only marks,
 // kept by the engine; QUIT hands them to [Maildrop.Update], and nothing else ever does: not a
 // lost connection, not a time-out, not a shutdown.
 //

@@ -17,11 +17,11 @@ type mailbox struct{ text string }
 
 func (m mailbox) NewSession(context.Context, pop3.Conn) (pop3.Session, error) { return m, nil }
 
-func (m mailbox) Password(_ context.Context, user string, password []byte) (pop3.Maildrop, error) {
+func (m mailbox) Password(_ context.Context, user string, password []byte) (*pop3.Login, error) {
 	if user != "lysis" || string(password) != "open sesame" {
 		return nil, &pop3.Error{Code: "AUTH", Text: "invalid user name or password"}
 	}
-	return drop(m), nil
+	return &pop3.Login{Maildrop: drop(m)}, nil
 }
 
 func (m mailbox) Mechanisms() []string { return nil }

@@ -54,14 +54,16 @@ func (b *fakeBackend) NewSession(_ context.Context, conn Conn) (Session, error) 
 	return &fakeSession{b}, nil
 }
 
-func (b *fakeBackend) open(user string) *fakeDrop {
+func (b *fakeBackend) open(user string) *Login {
 	drop := b.newDrop(user)
-	drop.user = user
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.opened = append(b.opened, drop)
 	b.logins = append(b.logins, user)
-	return drop
+	return &Login{
+		Maildrop: drop, User: user, Accessed: drop.accessed, Expire: drop.expire,
+		IdleTimeout: drop.idle, SessionLimit: drop.session, AfterLoss: drop.afterLoss(),
+	}
 }
 
 // left says what is still open: sessions, and maildrops.
@@ -80,7 +82,7 @@ func (b *fakeBackend) left() (sessions, drops int) {
 
 type fakeSession struct{ b *fakeBackend }
 
-func (s *fakeSession) Password(ctx context.Context, user string, password []byte) (Maildrop, error) {
+func (s *fakeSession) Password(ctx context.Context, user string, password []byte) (*Login, error) {
 	if s.b.onPassword != nil {
 		if err := s.b.onPassword(ctx, user, string(password)); err != nil {
 			return nil, err
@@ -92,7 +94,7 @@ func (s *fakeSession) Password(ctx context.Context, user string, password []byte
 
 var errBadLogin = &Error{Code: "AUTH", Text: "invalid user name or password"}
 
-func (s *fakeSession) check(user, password string) (Maildrop, error) {
+func (s *fakeSession) check(user, password string) (*Login, error) {
 	if want, ok := s.b.users[user]; !ok || want != password {
 		return nil, errBadLogin
 	}
@@ -104,7 +106,7 @@ func (s *fakeSession) AllowPassword() bool  { return !s.b.noPassword }
 
 func (s *fakeSession) AllowDigest() bool { return s.b.digest }
 
-func (s *fakeSession) Digest(_ context.Context, timestamp, user, digest string) (Maildrop, error) {
+func (s *fakeSession) Digest(_ context.Context, timestamp, user, digest string) (*Login, error) {
 	password, ok := s.b.users[user]
 	if sum := md5.Sum([]byte(timestamp + password)); !ok || hex.EncodeToString(sum[:]) != digest {
 		return nil, errBadLogin
@@ -138,7 +140,7 @@ func (s *fakeSession) Close() {
 // plain is SASL PLAIN (RFC 4616).
 type plain struct{ session *fakeSession }
 
-func (p *plain) Next(_ context.Context, response []byte) ([]byte, Maildrop, error) {
+func (p *plain) Next(_ context.Context, response []byte) ([]byte, *Login, error) {
 	if response == nil {
 		return nil, nil, nil
 	}
@@ -156,7 +158,7 @@ type steps struct {
 	seen    []string
 }
 
-func (e *steps) Next(_ context.Context, response []byte) ([]byte, Maildrop, error) {
+func (e *steps) Next(_ context.Context, response []byte) ([]byte, *Login, error) {
 	if response == nil {
 		e.seen = append(e.seen, "none")
 	} else {
@@ -174,7 +176,6 @@ type fakeDrop struct {
 	expire        string
 	accessed      int
 	messages      []string
-	user          string
 	sizes         map[int]int64
 	uidls         map[int]string
 	failSize      map[int]error
@@ -190,19 +191,20 @@ type fakeDrop struct {
 	closed  int
 }
 
-func (d *fakeDrop) Len() int     { return len(d.messages) }
-func (d *fakeDrop) User() string { return d.user }
+func (d *fakeDrop) Len() int { return len(d.messages) }
 
-func (d *fakeDrop) AfterLoss(f func()) (stop func() bool) {
+func (d *fakeDrop) afterLoss() func(f func()) (stop func() bool) {
 	if d.life == nil {
-		return func() bool { return true }
+		return nil
 	}
-	return context.AfterFunc(d.life, func() {
-		f()
-		if d.told != nil {
-			d.told <- struct{}{}
-		}
-	})
+	return func(f func()) (stop func() bool) {
+		return context.AfterFunc(d.life, func() {
+			f()
+			if d.told != nil {
+				d.told <- struct{}{}
+			}
+		})
+	}
 }
 
 func (d *fakeDrop) Size(ctx context.Context, n int) (int64, error) {
@@ -252,11 +254,6 @@ func (d *fakeDrop) Update(ctx context.Context, deleted []int) error {
 	}
 	return nil
 }
-
-func (d *fakeDrop) Limits() (idle, session time.Duration) { return d.idle, d.session }
-func (d *fakeDrop) Expire() string                        { return d.expire }
-
-func (d *fakeDrop) Accessed() int { return d.accessed }
 
 func (d *fakeDrop) Close() error {
 	d.mu.Lock()

@@ -2,6 +2,7 @@ package pop3
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -117,9 +118,9 @@ func (s *session) apop(ctx context.Context, a args) error {
 }
 
 // login ends a login, well or not.
-func (s *session) login(method, user string, opened Maildrop, err error) error {
-	if err == nil && opened == nil {
-		err = errors.New("the backend gave no maildrop")
+func (s *session) login(method, user string, opened *Login, err error) error {
+	if err == nil && (opened == nil || opened.Maildrop == nil) {
+		opened, err = nil, errors.New("the backend gave no maildrop")
 	}
 	s.server.observer().Login(s.info, method, err)
 	if err != nil && opened != nil {
@@ -132,14 +133,12 @@ func (s *session) login(method, user string, opened Maildrop, err error) error {
 	s.mechs = slices.Clone(s.mechanisms())
 	s.drop, s.state = opened, transaction
 	s.server.entered(s)
-	if m, ok := opened.(LossNotifier); ok {
-		s.unwatch = m.AfterLoss(func() { s.retire(errMaildropLost) })
+	if opened.AfterLoss != nil {
+		s.unwatch = opened.AfterLoss(func() { s.retire(errMaildropLost) })
 	}
 	s.highest.begin(opened)
 	s.limit(opened)
-	if named, ok := opened.(Named); ok {
-		user = named.User()
-	}
+	user = cmp.Or(opened.User, user)
 	s.sum.User = user
 	s.log.Debug().Str(events.User, user).Str("method", method).Int("messages", opened.Len()).Msg("maildrop opened")
 	s.okNumber("maildrop has ", int64(opened.Len()), " messages")
@@ -147,15 +146,9 @@ func (s *session) login(method, user string, opened Maildrop, err error) error {
 }
 
 // limit takes the limits of a maildrop, or the server's.
-func (s *session) limit(opened Maildrop) {
-	s.idle = s.server.idleTimeout()
-	var most time.Duration
-	if own, ok := opened.(Limited); ok {
-		var idle time.Duration
-		idle, most = own.Limits()
-		s.idle = timeout(idle, s.idle)
-	}
-	if most = timeout(most, s.server.SessionLimit); most > 0 {
+func (s *session) limit(opened *Login) {
+	s.idle = timeout(opened.IdleTimeout, s.server.idleTimeout())
+	if most := timeout(opened.SessionLimit, s.server.SessionLimit); most > 0 {
 		s.ends = time.Now().Add(most)
 	}
 }
@@ -228,7 +221,7 @@ func decode(line []byte) ([]byte, error) {
 
 // authDone tells a client's own mistake from a login that was refused, and from a connection
 // that is lost.
-func (s *session) authDone(mechanism string, opened Maildrop, err error) error {
+func (s *session) authDone(mechanism string, opened *Login, err error) error {
 	var lost *drop
 	var last *farewell
 	if errors.As(err, &lost) || errors.As(err, &last) {
@@ -241,7 +234,7 @@ func (s *session) authDone(mechanism string, opened Maildrop, err error) error {
 }
 
 // exchange goes from challenge to response, until there is a maildrop.
-func (s *session) exchange(mechanism string, response []byte) (Maildrop, error) {
+func (s *session) exchange(mechanism string, response []byte) (*Login, error) {
 	e, err := s.startExchange(mechanism)
 	if err != nil {
 		return nil, err
@@ -268,7 +261,7 @@ func (s *session) startExchange(mechanism string) (Exchange, error) {
 	return e, cause(ctx, err)
 }
 
-func (s *session) next(e Exchange, response []byte) ([]byte, Maildrop, error) {
+func (s *session) next(e Exchange, response []byte) ([]byte, *Login, error) {
 	ctx, done := s.begin(false)
 	defer done()
 	challenge, opened, err := e.Next(ctx, response)

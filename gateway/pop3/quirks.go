@@ -33,12 +33,6 @@ const (
 	DefaultQuirks = QuirkAuthList | QuirkBareLF | QuirkLongAuth
 )
 
-// Accessed is a [Maildrop] that knows which messages were read in earlier sessions.
-type Accessed interface {
-	// Accessed is the highest number of a message that has been read; 0: none has.
-	Accessed() int
-}
-
 func (s *Server) quirk(q Quirks) bool {
 	quirks := s.Quirks
 	if quirks == 0 {
@@ -51,10 +45,8 @@ func (s *Server) quirk(q Quirks) bool {
 type highest struct{ before, now int }
 
 // begin starts from what the store knows.
-func (h *highest) begin(opened Maildrop) {
-	if a, ok := opened.(Accessed); ok {
-		h.before = max(0, min(a.Accessed(), opened.Len()))
-	}
+func (h *highest) begin(opened *Login) {
+	h.before = max(0, min(opened.Accessed, opened.Len()))
 	h.now = h.before
 }
 

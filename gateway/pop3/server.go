@@ -130,7 +130,7 @@ func (s *Server) check() error {
 		return errors.New("pop3: no backend")
 	case s.ImplicitTLS && s.TLSConfig == nil:
 		return errors.New("pop3: implicit TLS without a TLS configuration")
-	case !validExpire(s.Expire):
+	case s.Expire != "" && !validExpire(s.Expire):
 		return fmt.Errorf("pop3: EXPIRE %q is not NEVER or a number of days", s.Expire)
 	}
 	return nil
@@ -140,7 +140,7 @@ func validExpire(v string) bool {
 	if n := len(v) - len(" USER"); n > 0 && v[n:] == " USER" {
 		v = v[:n]
 	}
-	if v == "" || v == "NEVER" {
+	if v == "NEVER" {
 		return true
 	}
 	_, err := strconv.ParseUint(v, 10, 31)

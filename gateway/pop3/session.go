@@ -59,8 +59,8 @@ type session struct {
 	// timestamp of the greeting, for APOP; empty: there is none.
 	timestamp string
 	utf8      bool
-	mechs     []string // as offered when the login came
-	drop      Maildrop
+	mechs     []string    // as offered when the login came
+	drop      *Login      // nil before the login, and once it is closed
 	unwatch   func() bool // ends the wait for drop's own end; nil: it tells of none
 	marks     marks
 	highest   highest

@@ -765,9 +765,12 @@ type forgetfulSession struct {
 	calls *int
 }
 
-func (s forgetfulSession) Password(ctx context.Context, user string, password []byte) (Maildrop, error) {
-	d, err := s.Session.Password(ctx, user, password)
-	return forgetfulDrop{d, s.calls}, err
+func (s forgetfulSession) Password(ctx context.Context, user string, password []byte) (*Login, error) {
+	opened, err := s.Session.Password(ctx, user, password)
+	if err == nil {
+		opened.Maildrop = forgetfulDrop{opened.Maildrop, s.calls}
+	}
+	return opened, err
 }
 
 type forgetfulDrop struct {

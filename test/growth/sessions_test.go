@@ -217,8 +217,8 @@ func conversation(t *testing.T, serve func(context.Context, net.Listener) error,
 type one string
 
 func (o one) NewSession(context.Context, pop3.Conn) (pop3.Session, error) { return o, nil }
-func (o one) Password(context.Context, string, []byte) (pop3.Maildrop, error) {
-	return oneDrop{string(o)}, nil
+func (o one) Password(context.Context, string, []byte) (*pop3.Login, error) {
+	return &pop3.Login{Maildrop: oneDrop{string(o)}}, nil
 }
 func (one) Mechanisms() []string { return nil }
 func (one) Close()               {}
