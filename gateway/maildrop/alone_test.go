@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/textproto"
 	"strings"
 	"sync"
 	"testing"
@@ -245,6 +246,19 @@ type sizedContent struct {
 func (c sizedContent) Size() int64  { return c.size }
 func (c sizedContent) Close() error { return nil }
 
+// contentOfSize is a content that tells a size, and can write itself where it is to.
+func contentOfSize(text string, size int64, writerTo bool) backends.Content {
+	reader := strings.NewReader(text)
+	content := sizedContent{struct{ io.Reader }{reader}, size}
+	if !writerTo {
+		return content
+	}
+	return struct {
+		sizedContent
+		io.WriterTo
+	}{content, reader}
+}
+
 // TestSizeThatComesWithTheMessage goes before the list's, is told, and is remembered. Content that
 // contradicts it is no message.
 func TestSizeThatComesWithTheMessage(t *testing.T) {
@@ -290,6 +304,94 @@ func TestSizeThatComesWithTheMessage(t *testing.T) {
 			if size, err := next.Size(t.Context(), 1); size != int64(len(long)) || err != nil {
 				t.Errorf("the next session is told %d octets (%v)", size, err)
 			}
+		})
+	}
+}
+
+// TestSizesOfAnotherForm: a store that counts its own line ends, in its list and with each message,
+// tells fewer octets than are sent (I6). Whoever was told them sees the connection drop; the true
+// size is remembered and is not overruled again by what the store tells.
+func TestSizesOfAnotherForm(t *testing.T) {
+	for name, tt := range map[string]struct {
+		header   string
+		writerTo bool
+	}{
+		"read": {"Subject: x\n\n", false}, "written": {"Subject: x\n\n", true},
+		"body alone, read": {"Subject: x\r\n\r\n", false}, "body alone, written": {"Subject: x\r\n\r\n", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stored := tt.header + strings.Repeat("line\n", 20) + "end"
+			sent := strings.ReplaceAll(strings.ReplaceAll(stored, "\r", ""), "\n", "\r\n") + "\r\n"
+			g := newGateway(t, withIndex(newIndex(t)))
+			g.store.add("m1", stored)
+			g.store.onFetch = func(context.Context, backends.FetchRequest) (backends.Content, error) {
+				return contentOfSize(stored, int64(len(stored)), tt.writerTo), nil
+			}
+			dial := g.serve()
+			conn := dial()
+			ask(t, conn, "USER alice", "+OK")
+			ask(t, conn, "PASS sesame", "+OK")
+			ask(t, conn, "LIST 1", fmt.Sprintf("+OK 1 %d", len(stored)))
+			if err := conn.PrintfLine("RETR 1"); err != nil {
+				t.Fatal(err)
+			}
+			if line, err := conn.ReadLine(); err == nil && strings.HasPrefix(line, "+OK") {
+				if got, err := conn.ReadDotBytes(); err == nil {
+					t.Errorf("after LIST with %d octets, %q and %d", len(stored), line, len(got))
+				}
+			}
+			_ = conn.Close()
+			for session := range 2 {
+				conn := g.loginWhenFree(dial)
+				ask(t, conn, "LIST 1", fmt.Sprintf("+OK 1 %d", len(sent)))
+				ask(t, conn, "STAT", fmt.Sprintf("+OK 1 %d", len(sent)))
+				ask(t, conn, "RETR 1", fmt.Sprintf("+OK %d octets", len(sent)))
+				if _, err := conn.ReadDotBytes(); err != nil {
+					t.Fatalf("session %d: %v", session+2, err)
+				}
+				ask(t, conn, "LIST 1", fmt.Sprintf("+OK 1 %d", len(sent)))
+				ask(t, conn, "QUIT", "+OK")
+			}
+		})
+	}
+}
+
+// loginWhenFree logs alice in on a new connection, once a session that was dropped is over.
+func (g *gateway) loginWhenFree(dial func() *textproto.Conn) *textproto.Conn {
+	g.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); g.locks.Len() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			g.t.Fatal("the maildrop stays locked")
+		}
+	}
+	conn := dial()
+	ask(g.t, conn, "USER alice", "+OK")
+	ask(g.t, conn, "PASS sesame", "+OK")
+	return conn
+}
+
+// TestMeasuredInAnotherForm: what is measured is the form that is sent, whatever the store tells.
+func TestMeasuredInAnotherForm(t *testing.T) {
+	const stored, sent = "Subject: x\n\nBody\n", int64(len(letter))
+	for name, measure := range map[string]bool{"estimates": false, "policy": true} {
+		t.Run(name, func(t *testing.T) {
+			g := newGateway(t, withIndex(newIndex(t)), with(func(p *policy.Policy) { p.MeasureSizes = measure }))
+			g.store.add("m1", stored)
+			g.store.entries[0].Exact = measure
+			g.store.onFetch = func(context.Context, backends.FetchRequest) (backends.Content, error) {
+				return contentOfSize(stored, int64(len(stored)), false), nil
+			}
+			conn := g.serve()()
+			ask(t, conn, "USER alice", "+OK")
+			ask(t, conn, "PASS sesame", "+OK")
+			ask(t, conn, "STAT", fmt.Sprintf("+OK 1 %d", sent))
+			for range 2 {
+				ask(t, conn, "RETR 1", fmt.Sprintf("+OK %d octets", sent))
+				if _, err := conn.ReadDotBytes(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ask(t, conn, "QUIT", "+OK")
 		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/crlf"
 	"github.com/dipylon/dipylon/gateway/identity"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/login"
@@ -193,11 +194,12 @@ func (d *drop) measure(ctx context.Context, i int, client bool) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	size, err := io.Copy(io.Discard, c)
+	var count crlf.Counter
+	_, err = io.Copy(&count, c)
 	if e := c.Close(); err == nil {
 		err = e
 	}
-	return size, err
+	return count.Octets(), err
 }
 
 // Open implements [pop3.Maildrop].
