@@ -16,6 +16,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/server"
 	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/plugins/host"
 	"github.com/dipylon/dipylon/plugins/host/tempfolder"
@@ -66,7 +67,7 @@ func (c *checking) run(cmd *cobra.Command) error {
 	if err != nil {
 		return configError(cmd, c.withStores(cmd, err))
 	}
-	warnings := slices.Concat(certificateWarnings(cfg, time.Now()), listenerWarnings(cfg))
+	warnings := slices.Concat(server.CertificateWarnings(cfg, time.Now()), server.ListenerWarnings(cfg))
 	if !c.offline {
 		found, err := c.stores(cmd.Context(), cfg)
 		tellWarnings(cmd, append(warnings, found...))
@@ -100,8 +101,8 @@ func (c *checking) withStores(cmd *cobra.Command, err error) error {
 	if !ok || wrong.Readable == nil || c.offline {
 		return err
 	}
-	more := checkStores(cmd.Context(), zerolog.Nop(), wrong.Readable, wrong.Readable.Stores)
-	return joinProblems([]error{err, more})
+	more := server.CheckStores(cmd.Context(), zerolog.Nop(), wrong.Readable, wrong.Readable.Stores)
+	return server.JoinProblems([]error{err, more})
 }
 
 // stores asks the backends of all stores, at the same time.
@@ -111,17 +112,17 @@ func (c *checking) stores(ctx context.Context, cfg *config.Config) ([]config.Pro
 	for i := range cfg.Stores {
 		checks.Go(func() {
 			var can backends.Description
-			if can, errs[i] = askStore(ctx, zerolog.Nop(), cfg, cfg.Stores[i], host.DescribeWith); errs[i] != nil {
+			if can, errs[i] = server.AskStore(ctx, zerolog.Nop(), cfg, cfg.Stores[i], host.DescribeWith); errs[i] != nil {
 				return
 			}
-			warnings[i] = storeWarnings(cfg, i, can)
+			warnings[i] = server.StoreWarnings(cfg, i, can)
 			if c.connect {
 				errs[i] = connectStore(ctx, cfg, cfg.Stores[i])
 			}
 		})
 	}
 	checks.Wait()
-	return slices.Concat(warnings...), joinProblems(errs)
+	return slices.Concat(warnings...), server.JoinProblems(errs)
 }
 
 // connectStore starts a store as the gateway does, with a state folder of its own, and asks whether
@@ -132,7 +133,7 @@ func connectStore(ctx context.Context, cfg *config.Config, store config.Store) e
 		return err
 	}
 	defer dir.Remove() //nolint:errcheck // it is in the folder for such things
-	_, err = askStore(ctx, zerolog.Nop(), cfg, store, func(ctx context.Context, log zerolog.Logger, spec host.Spec) (backends.Description, error) {
+	_, err = server.AskStore(ctx, zerolog.Nop(), cfg, store, func(ctx context.Context, log zerolog.Logger, spec host.Spec) (backends.Description, error) {
 		spec.Settings.StateDir = dir.Path
 		return host.TryStore(ctx, log, spec)
 	})
@@ -142,7 +143,7 @@ func connectStore(ctx context.Context, cfg *config.Config, store config.Store) e
 // connectState asks the database that the configuration names. One that is not there yet is made when
 // the gateway starts.
 func connectState(ctx context.Context, cfg *config.Config) error {
-	options := stateOptions(zerolog.Nop(), cfg)
+	options := server.StateOptions(zerolog.Nop(), cfg)
 	if options.URL == "" {
 		if _, err := os.Stat(filepath.Join(options.Folder, state.FileName)); errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -172,59 +173,4 @@ func storeProblems(cmd *cobra.Command, err error) error {
 		return configError(cmd, wrong)
 	}
 	return withCode(exitTemporary, err)
-}
-
-// checkStores lets backends check their settings, all at the same time. Wrong settings come
-// back as a [*config.Error], with places in the file.
-func checkStores(ctx context.Context, log zerolog.Logger, cfg *config.Config, stores []config.Store) error {
-	errs := make([]error, len(stores))
-	var checks sync.WaitGroup
-	for i, store := range stores {
-		checks.Go(func() { _, errs[i] = askStore(ctx, log, cfg, store, host.DescribeWith) })
-	}
-	checks.Wait()
-	return joinProblems(errs)
-}
-
-// asking is [host.DescribeWith] or [host.TryStore].
-type asking func(context.Context, zerolog.Logger, host.Spec) (backends.Description, error)
-
-// askStore asks the backend of one store.
-func askStore(ctx context.Context, log zerolog.Logger, cfg *config.Config, store config.Store, ask asking) (backends.Description, error) {
-	spec, err := specOf(cfg, store)
-	if err != nil {
-		return backends.Description{}, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, cfg.Timeouts.PluginStart.Std()+stopMost)
-	defer cancel()
-	can, err := ask(ctx, log, spec)
-	return can, settingsError(cfg, store.Name, err)
-}
-
-// settingsError puts the places of the file into what a backend found in its settings.
-func settingsError(cfg *config.Config, store string, err error) error {
-	wrong, ok := errors.AsType[*backends.SettingsError](err)
-	if !ok {
-		return err
-	}
-	var problems []config.Problem
-	for _, p := range wrong.Problems {
-		problems = append(problems, config.Problem{Path: p.Path, Text: p.Problem, Suggest: p.Suggest})
-	}
-	return cfg.SettingsError(store, problems)
-}
-
-// joinProblems makes one error of several: all the problems of the configuration if there are
-// any, or else the other errors.
-func joinProblems(errs []error) error {
-	var problems []config.Problem
-	for _, err := range errs {
-		if wrong, ok := errors.AsType[*config.Error](err); ok {
-			problems = append(problems, wrong.Problems...)
-		}
-	}
-	if len(problems) > 0 {
-		return config.Join(problems)
-	}
-	return errors.Join(errs...)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/maildir"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/server"
 )
 
 // account is the one that the built-in configuration has.
@@ -50,12 +51,12 @@ func (r *runner) greet() error {
 	out := r.cmd.OutOrStdout()
 	var b strings.Builder
 	addresses := make(map[string]string)
-	for _, l := range r.gateway.listening {
-		fmt.Fprintf(&b, "%-12s %s\n", l.protocol, l.listener.address())
-		addresses[l.protocol] = l.listener.address()
+	for _, l := range r.gateway.Listeners() {
+		fmt.Fprintf(&b, "%-12s %s\n", l.Protocol, l.Address)
+		addresses[l.Protocol] = l.Address
 	}
 	if r.account != nil {
-		r.account.describe(&b, addresses, selfSignedFiles(r.gateway.cfg.StateFolder).Certificate)
+		r.account.describe(&b, addresses, server.SelfSignedFiles(r.gateway.Config().StateFolder).Certificate)
 	}
 	if _, err := fmt.Fprint(out, b.String()); err != nil {
 		r.log.Warn().Err(err).Msg("the addresses could not be printed")

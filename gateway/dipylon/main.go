@@ -6,11 +6,8 @@
 //	dipylon maildir user add --root mail me@example.org
 //	dipylon plugin test -- ./my-backend    holds a backend to the contract
 //
-// The file that each command is in has its name. gateway.go is the running gateway: it puts
-// together the configuration (package config), the stores (plugins/host), the packages between
-// (routing, login, maildrop) and the engines (pop3, smtp), and reload.go changes it while it
-// runs. listener.go is why a listener never refuses a connection meanwhile, and where package edge
-// is put in front of the engines.
+// The file that each command is in has its name. The running gateway is package server; serve.go
+// starts it, and reloads and stops it as signals say.
 package main
 
 import (

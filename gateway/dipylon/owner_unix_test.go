@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dipylon/dipylon/gateway/server"
 	"github.com/dipylon/dipylon/test/owners"
 )
 
@@ -46,7 +47,7 @@ stores:
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			certificate, key, err := makeSelfSigned("mail.sakes.example", time.Now())
+			certificate, key, err := server.MakeSelfSigned("mail.sakes.example", time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}

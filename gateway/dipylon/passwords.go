@@ -19,6 +19,7 @@ import (
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/passwords"
+	"github.com/dipylon/dipylon/gateway/server"
 	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/plugins/host"
 )
@@ -161,7 +162,7 @@ func expire(draft *login.AppPassword, life string) error {
 // accountIn finds the store that a login name is for, and the name that the gateway keeps its
 // passwords under.
 func accountIn(cfg *config.Config, text string) (store, account string, err error) {
-	name, ok := loginPolicy(cfg).Names.Parse(text)
+	name, ok := server.LoginPolicy(cfg).Names.Parse(text)
 	if !ok || name.Mailbox != "" || name.Folder != "" {
 		return "", "", fmt.Errorf("%q is not the login name of an account", text)
 	}
@@ -189,7 +190,7 @@ func ownerOf(ctx context.Context, cmd *cobra.Command, cfg *config.Config, draft 
 		return "", nil
 	}
 	at := slices.IndexFunc(cfg.Stores, func(s config.Store) bool { return s.Name == draft.Store })
-	spec, err := specOf(cfg, cfg.Stores[at])
+	spec, err := server.SpecOf(cfg, cfg.Stores[at])
 	if err != nil {
 		return "", err
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/storetest"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/server"
 	"github.com/dipylon/dipylon/plugins/host"
 	"github.com/dipylon/dipylon/plugins/host/tempfolder"
 	"github.com/dipylon/dipylon/plugins/proto/convert"
@@ -330,7 +331,7 @@ func commandOf(args []string) ([]string, error) {
 		if len(args) > 1 {
 			return nil, withCode(exitUsage, errors.New("a built-in backend has no arguments"))
 		}
-		return builtinCommand(kind)
+		return server.BuiltinCommand(kind)
 	}
 	return args, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/server"
 )
 
 // TestConfigurationOfTheREADME: the configuration that the README begins with is a good one.
@@ -22,7 +23,7 @@ func TestConfigurationOfTheREADME(t *testing.T) {
 		t.Fatalf("the README has %d whole configurations", len(blocks))
 	}
 	dir := t.TempDir()
-	certificate, key, err := makeSelfSigned("mail.example.org", time.Now())
+	certificate, key, err := server.MakeSelfSigned("mail.example.org", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +37,7 @@ func TestConfigurationOfTheREADME(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if warnings := certificateWarnings(cfg, time.Now()); len(warnings) > 0 {
+	if warnings := server.CertificateWarnings(cfg, time.Now()); len(warnings) > 0 {
 		t.Error(warnings)
 	}
 }

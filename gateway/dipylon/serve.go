@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/server"
+	"github.com/dipylon/dipylon/gateway/state"
 )
 
 func newServe() *cobra.Command {
@@ -60,21 +62,29 @@ func serveUntilTold(cmd *cobra.Command, from *source) error {
 	if soft != nil {
 		log.Info().Err(soft).Msg("this system does not let the gateway give up rights that it does not need")
 	}
-	g, err := newGateway(ctx, log, gate, cfg)
+	g, err := server.New(ctx, server.Options{Log: log, SetLevel: gate.set}, cfg)
 	r := &runner{gateway: g, cmd: cmd, log: log, source: from, signals: signals, cancel: cancel}
 	if err == nil {
 		err = r.run(ctx)
 	}
 	r.stop()
+	return serveError(cmd, err)
+}
+
+// serveError gives the end of the gateway its exit status.
+func serveError(cmd *cobra.Command, err error) error {
 	if wrong, ok := errors.AsType[*config.Error](err); ok {
 		return configError(cmd, wrong)
+	}
+	if _, unusable := errors.AsType[*state.Unusable](err); unusable || errors.Is(err, server.ErrTemporary) {
+		return stateError(err)
 	}
 	return err
 }
 
 // runner is the gateway's one thread of control: it begins, reloads and stops as signals say.
 type runner struct {
-	gateway *gateway
+	gateway *server.Server
 	cmd     *cobra.Command
 	log     zerolog.Logger
 	source  *source
@@ -87,11 +97,11 @@ type runner struct {
 func (r *runner) run(ctx context.Context) error {
 	if r.source.builtIn() {
 		var err error
-		if r.account, err = firstAccount(ctx, r.gateway.cfg); err != nil {
+		if r.account, err = firstAccount(ctx, r.gateway.Config()); err != nil {
 			return err
 		}
 	}
-	task := spawn(func() error { return r.gateway.begin(ctx) })
+	task := spawn(func() error { return r.gateway.Start(ctx) })
 	done, again := r.ready, false
 	for {
 		select {
@@ -103,7 +113,7 @@ func (r *runner) run(ctx context.Context) error {
 			if again {
 				task, again = r.reload(ctx), false
 			}
-		case err := <-r.gateway.failed:
+		case err := <-r.gateway.Failed():
 			r.log.Error().Err(err).Msg("the gateway cannot go on")
 			r.abandon(task)
 			return err
@@ -156,7 +166,7 @@ func (r *runner) reload(ctx context.Context) <-chan error {
 		if err != nil {
 			return err
 		}
-		return r.gateway.reload(ctx, cfg)
+		return r.gateway.Reload(ctx, cfg)
 	})
 }
 
@@ -166,7 +176,7 @@ func (r *runner) reloaded(err error) error {
 	wrong, ok := errors.AsType[*config.Error](err)
 	switch {
 	case err == nil:
-		r.log.Info().Str("config", r.gateway.cfg.Name()).Msg("the configuration is reloaded")
+		r.log.Info().Str("config", r.gateway.Config().Name()).Msg("the configuration is reloaded")
 	case ok:
 		for _, p := range wrong.Problems {
 			r.log.Error().Str("at", p.Position.String()).Str("path", p.Path).Str("suggestion", p.Suggest).Msg(p.Text)
@@ -181,12 +191,12 @@ func (r *runner) reloaded(err error) error {
 // stop lets sessions finish what they are at, for a time. A second signal cuts that short.
 func (r *runner) stop() {
 	r.notify("STOPPING=1")
-	ctx, cancel := context.WithTimeout(context.Background(), r.gateway.cfg.Timeouts.Drain.Std())
+	ctx, cancel := context.WithTimeout(context.Background(), r.gateway.Config().Timeouts.Drain.Std())
 	defer cancel()
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		if err := r.gateway.stop(ctx); err != nil {
+		if err := r.gateway.Shutdown(ctx); err != nil {
 			r.log.Warn().Err(err).Msg("some sessions had to be cut off")
 		}
 	}()
@@ -199,7 +209,7 @@ func (r *runner) stop() {
 			if slices.Contains(stopSignals(), sig) {
 				r.log.Warn().Stringer("signal", sig).Msg("stopping at once")
 				cancel()
-				r.gateway.cut()
+				r.gateway.Cut()
 			}
 		}
 	}

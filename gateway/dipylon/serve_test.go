@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/dipylon/dipylon/gateway/server"
 )
 
 // gateYAML is a gateway with a Maildir store, on free ports.
@@ -236,7 +238,7 @@ func TestReloadOfACertificate(t *testing.T) {
 	dir := t.TempDir()
 	put := func(name string) {
 		t.Helper()
-		certificate, key, err := makeSelfSigned(name, time.Now())
+		certificate, key, err := server.MakeSelfSigned(name, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}

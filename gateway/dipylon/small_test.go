@@ -2,9 +2,7 @@ package main
 
 import (
 	"bytes"
-	"crypto/tls"
 	"net"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -81,112 +79,6 @@ func datagram(t *testing.T, socket *net.UnixConn) string {
 		t.Fatal(err)
 	}
 	return string(b[:n])
-}
-
-func TestSelfSignedIsKept(t *testing.T) {
-	cfg := &config.Config{StateFolder: t.TempDir(), Hostname: "one.example"}
-	files, err := selfSigned(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	read := func() string {
-		t.Helper()
-		text, err := os.ReadFile(files.Certificate)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
-	}
-	first := read()
-	if _, err := selfSigned(cfg); err != nil || read() != first {
-		t.Errorf("the second start makes another one, %v", err)
-	}
-	info, err := os.Stat(files.Key)
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("the key's mode is %v, %v", info.Mode(), err)
-	}
-	cfg.Hostname = "two.example"
-	if _, err := selfSigned(cfg); err != nil || read() == first {
-		t.Errorf("under another name it stays the same, %v", err)
-	}
-	pair, err := tls.LoadX509KeyPair(files.Certificate, files.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"two.example", "localhost", "127.0.0.1", "::1"} {
-		if err := pair.Leaf.VerifyHostname(name); err != nil {
-			t.Errorf("%v", err)
-		}
-	}
-	// One that is about to end is replaced.
-	old, key, err := makeSelfSigned("two.example", time.Now().Add(24*time.Hour-selfSignedFor))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, content := range map[string][]byte{files.Certificate: old, files.Key: key} {
-		if err := replace(name, content); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := selfSigned(cfg); err != nil || read() == string(old) {
-		t.Errorf("a certificate that ends tomorrow stays, %v", err)
-	}
-}
-
-// TestCertificatesChange: a handshake has the certificate of its time.
-func TestCertificatesChange(t *testing.T) {
-	c := &listenerTLS{}
-	server := c.config()
-	for _, name := range []string{"", "one.example", "two.example"} {
-		if name != "" {
-			loaded, err := tlsOf(&config.Config{
-				StateFolder: t.TempDir(), Hostname: name, Listeners: []config.Listener{{Protocol: config.ProtocolPOP3}},
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.current.Store(loaded.configs[0])
-		}
-		near, far := net.Pipe()
-		done := make(chan error, 1)
-		go func() {
-			done <- tls.Server(far, server).Handshake()
-			_ = far.Close()
-		}()
-		client := tls.Client(near, &tls.Config{InsecureSkipVerify: true})
-		err := client.Handshake()
-		_ = near.Close()
-		<-done
-		if name == "" {
-			if err == nil {
-				t.Error("a handshake without a certificate went well")
-			}
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := client.ConnectionState().PeerCertificates[0].Subject.CommonName; got != name {
-			t.Errorf("the certificate is of %s, want %s", got, name)
-		}
-	}
-}
-
-func TestStateLock(t *testing.T) {
-	dir := t.TempDir()
-	first, err := lockState(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := lockState(dir); err == nil || !strings.Contains(err.Error(), "another gateway") {
-		t.Errorf("a second gateway gets the folder: %v", err)
-	}
-	first.release()
-	second, err := lockState(dir)
-	if err != nil {
-		t.Fatalf("after the first has gone: %v", err)
-	}
-	second.release()
 }
 
 func TestQuote(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/server"
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
@@ -81,11 +82,11 @@ configuration is wrong.`,
 					if err := state.MakeFolder(cfg.StateFolder); err != nil {
 						return fmt.Errorf("the state folder: %w", err)
 					}
-					lock, err := lockState(cfg.StateFolder)
+					lock, err := server.LockState(cfg.StateFolder)
 					if err != nil {
 						return withCode(exitTemporary, err)
 					}
-					defer lock.release()
+					defer lock.Release()
 				}
 				kept, err := state.Restore(ctx, o, args[0], time.Now())
 				if err != nil {
@@ -141,11 +142,7 @@ func withConfig(cmd *cobra.Command, from *source, f func(context.Context, *confi
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), stopSignals()...)
 	defer stop()
-	return f(ctx, cfg, stateOptions(zerolog.Nop(), cfg))
-}
-
-func stateOptions(log zerolog.Logger, cfg *config.Config) state.Options {
-	return state.Options{Log: log, Folder: cfg.State.Folder, URL: cfg.State.URL}
+	return f(ctx, cfg, server.StateOptions(zerolog.Nop(), cfg))
 }
 
 // stateError gives a state that cannot be opened its exit status: one that must not be used

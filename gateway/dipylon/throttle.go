@@ -15,6 +15,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/server"
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
@@ -51,7 +52,7 @@ func withCounts(cmd *cobra.Command, from *source, f func(context.Context, *state
 		if err != nil {
 			return stateError(err)
 		}
-		limits := throttleLimits(cfg)
+		limits := server.ThrottleLimits(cfg)
 		counts, err := login.Counts(ctx, db, limits)
 		if err == nil {
 			err = f(ctx, db, limits, counts)

@@ -19,6 +19,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
+	"github.com/dipylon/dipylon/gateway/server"
 	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/plugins/host"
 )
@@ -121,7 +122,7 @@ func inventory(ctx context.Context, cfg *config.Config, name, folder string, c b
 	if err != nil {
 		return nil, err
 	}
-	spec, err := specOf(cfg, s)
+	spec, err := server.SpecOf(cfg, s)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +131,7 @@ func inventory(ctx context.Context, cfg *config.Config, name, folder string, c b
 	}
 	store := host.New(zerolog.Nop(), spec)
 	defer store.Close() //nolint:errcheck // what was wanted is there
-	if err := settingsError(cfg, name, store.Start(ctx)); err != nil {
+	if err := server.SettingsError(cfg, name, store.Start(ctx)); err != nil {
 		return nil, withCode(exitTemporary, err)
 	}
 	drop, err := store.Open(ctx, backends.OpenRequest{Credential: c, Folder: folder})

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"slices"
@@ -8,16 +8,16 @@ import (
 	"github.com/dipylon/dipylon/gateway/login"
 )
 
-// throttleLimits is what a configuration says of guessers.
-func throttleLimits(cfg *config.Config) login.ThrottleLimits {
+// ThrottleLimits is what a configuration says of guessers.
+func ThrottleLimits(cfg *config.Config) login.ThrottleLimits {
 	t := cfg.Login.Throttle
 	return login.ThrottleLimits{
 		Free: float64(t.Free), Base: t.FirstDelay.Std(), Most: t.LongestDelay.Std(), Queue: t.Queue.Std(), HalfLife: t.HalfLife.Std(),
 	}
 }
 
-// loginPolicy is what a configuration says of logins.
-func loginPolicy(cfg *config.Config) login.Policy {
+// LoginPolicy is what a configuration says of logins.
+func LoginPolicy(cfg *config.Config) login.Policy {
 	policy := login.Policy{
 		Mechanisms:  cfg.Login.Mechanisms,
 		Certificate: login.CertificateName(cfg.Login.Certificate),

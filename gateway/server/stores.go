@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/login"
@@ -22,8 +24,8 @@ import (
 // stopMost is how long a plugin has to end before it is killed.
 const stopMost = 10 * time.Second
 
-// builtinCommand is the argv of a built-in backend: this program.
-func builtinCommand(kind string) ([]string, error) {
+// BuiltinCommand is the argv of a built-in backend: this program.
+func BuiltinCommand(kind string) ([]string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding this program's file: %w", err)
@@ -31,12 +33,12 @@ func builtinCommand(kind string) ([]string, error) {
 	return []string{self, "plugin", kind}, nil
 }
 
-// specOf says how a store's plugin is run.
-func specOf(cfg *config.Config, s config.Store) (host.Spec, error) {
+// SpecOf says how a store's plugin is run.
+func SpecOf(cfg *config.Config, s config.Store) (host.Spec, error) {
 	command := s.Plugin.Command
 	if s.Plugin.Builtin != "" {
 		var err error
-		if command, err = builtinCommand(s.Plugin.Builtin); err != nil {
+		if command, err = BuiltinCommand(s.Plugin.Builtin); err != nil {
 			return host.Spec{}, err
 		}
 	}
@@ -60,6 +62,11 @@ func specOf(cfg *config.Config, s config.Store) (host.Spec, error) {
 	}, nil
 }
 
+// StateOptions is how the state of a configuration is opened.
+func StateOptions(log zerolog.Logger, cfg *config.Config) state.Options {
+	return state.Options{Log: log, Folder: cfg.State.Folder, URL: cfg.State.URL}
+}
+
 // running is a store whose plugin runs, or is tried to.
 type running struct {
 	store *host.Store
@@ -70,7 +77,7 @@ type running struct {
 func (r *running) same(spec host.Spec) bool { return r != nil && reflect.DeepEqual(r.spec, spec) }
 
 // prepare makes a store whose plugin is not started yet.
-func (g *gateway) prepare(spec host.Spec) (*running, error) {
+func (g *Server) prepare(spec host.Spec) (*running, error) {
 	if err := state.MakeFolder(spec.Settings.StateDir); err != nil {
 		return nil, fmt.Errorf("the state folder of store %q: %w", spec.Store, err)
 	}
@@ -83,14 +90,14 @@ const startPatience = 15 * time.Second
 
 // startStores starts all stores at the same time. The error is for settings that are wrong: a
 // [*config.Error]. Anything else keeps being tried.
-func (g *gateway) startStores(ctx context.Context, cfg *config.Config) error {
+func (g *Server) startStores(ctx context.Context, cfg *config.Config) error {
 	type outcome struct {
 		store string
 		err   error
 	}
 	outcomes := make(chan outcome, len(cfg.Stores))
 	for _, s := range cfg.Stores {
-		spec, err := specOf(cfg, s)
+		spec, err := SpecOf(cfg, s)
 		if err != nil {
 			return err
 		}
@@ -107,15 +114,15 @@ func (g *gateway) startStores(ctx context.Context, cfg *config.Config) error {
 	for range cfg.Stores {
 		select {
 		case o := <-outcomes:
-			errs = append(errs, settingsError(cfg, o.store, o.err))
+			errs = append(errs, SettingsError(cfg, o.store, o.err))
 		case <-patience.C:
 			g.log.Warn().Msg("a store is not ready yet: going on without it")
-			return onlyConfig(joinProblems(errs))
+			return onlyConfig(JoinProblems(errs))
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-	return onlyConfig(joinProblems(errs))
+	return onlyConfig(JoinProblems(errs))
 }
 
 // onlyConfig drops errors that are no fault of the configuration; package host has logged them.
@@ -127,7 +134,7 @@ func onlyConfig(err error) error {
 }
 
 // table makes the routing table of a configuration.
-func (g *gateway) table(cfg *config.Config, stores map[string]*running) (*routing.Table, error) {
+func (g *Server) table(cfg *config.Config, stores map[string]*running) (*routing.Table, error) {
 	var all []routing.Store
 	for _, s := range cfg.Stores {
 		all = append(all, routing.Store{
@@ -139,23 +146,23 @@ func (g *gateway) table(cfg *config.Config, stores map[string]*running) (*routin
 }
 
 // warn logs what is in the configuration and will not work, or not well.
-func (g *gateway) warn(cfg *config.Config) {
+func (g *Server) warn(cfg *config.Config) {
 	g.warned.Store(cfg)
-	warnings := slices.Concat(certificateWarnings(cfg, time.Now()), listenerWarnings(cfg))
+	warnings := slices.Concat(CertificateWarnings(cfg, time.Now()), ListenerWarnings(cfg))
 	for i, s := range cfg.Stores {
 		if status := g.stores[s.Name].store.Status(); status.Ready {
-			warnings = append(warnings, storeWarnings(cfg, i, status.Description)...)
+			warnings = append(warnings, StoreWarnings(cfg, i, status.Description)...)
 		}
 	}
 	logWarnings(g.log, warnings)
 	if cfg.TLS.SelfSigned() && cfg.Name() != config.DefaultName {
-		g.log.Warn().Str("certificate", selfSignedFiles(cfg.StateFolder).Certificate).
+		g.log.Warn().Str("certificate", SelfSignedFiles(cfg.StateFolder).Certificate).
 			Msg("the configuration names no certificate: clients meet a self-signed one")
 	}
 }
 
 // closeStores ends all plugins.
-func (g *gateway) closeStores() {
+func (g *Server) closeStores() {
 	var closing sync.WaitGroup
 	for name, r := range g.stores {
 		closing.Go(func() {

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"crypto/ecdsa"
@@ -25,8 +25,8 @@ const (
 	selfSignedLeft = 30 * 24 * time.Hour // with less of its life left, another is made
 )
 
-// selfSignedFiles is where the gateway keeps the certificate that it has made itself.
-func selfSignedFiles(state string) config.TLS {
+// SelfSignedFiles is where the gateway keeps the certificate that it has made itself.
+func SelfSignedFiles(state string) config.TLS {
 	return config.TLS{
 		Certificate: filepath.Join(state, "tls", "self-signed.crt"),
 		Key:         filepath.Join(state, "tls", "self-signed.key"),
@@ -36,12 +36,12 @@ func selfSignedFiles(state string) config.TLS {
 // selfSigned gives the files of a certificate for the gateway's name and the loopback
 // addresses. It is kept, so that clients that have come to trust it go on doing so.
 func selfSigned(cfg *config.Config) (config.TLS, error) {
-	files := selfSignedFiles(cfg.StateFolder)
+	files := SelfSignedFiles(cfg.StateFolder)
 	if pair, err := tls.LoadX509KeyPair(files.Certificate, files.Key); err == nil &&
 		pair.Leaf.VerifyHostname(cfg.Hostname) == nil && time.Until(pair.Leaf.NotAfter) > selfSignedLeft {
 		return files, nil
 	}
-	certificate, key, err := makeSelfSigned(cfg.Hostname, time.Now())
+	certificate, key, err := MakeSelfSigned(cfg.Hostname, time.Now())
 	if err == nil {
 		err = state.MakeFolder(filepath.Dir(files.Key))
 	}
@@ -54,8 +54,8 @@ func selfSigned(cfg *config.Config) (config.TLS, error) {
 	return files, nil
 }
 
-// makeSelfSigned makes a certificate and its key, both PEM.
-func makeSelfSigned(hostname string, now time.Time) (certificate, key []byte, err error) {
+// MakeSelfSigned makes a certificate and its key, both PEM.
+func MakeSelfSigned(hostname string, now time.Time) (certificate, key []byte, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err

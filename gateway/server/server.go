@@ -1,4 +1,19 @@
-package main
+// Package server is the running gateway. It puts together the configuration (package config), the
+// stores (plugins/host), the packages between (routing, login, maildrop) and the engines (pop3,
+// smtp), and changes all of it while it runs.
+//
+//	s, err := server.New(ctx, server.Options{Log: log}, cfg)
+//	if err == nil {
+//		err = s.Start(ctx)
+//	}
+//	…
+//	err = s.Reload(ctx, changed) // sessions go on
+//	…
+//	err = s.Shutdown(ctx) // sessions finish what they are at
+//
+// listener.go is why a listener never refuses a connection during a reload, and where package edge
+// is put in front of the engines.
+package server
 
 import (
 	"context"
@@ -27,11 +42,11 @@ import (
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
-// gateway is the gateway while it runs. Its state is changed by one goroutine at a time: the
-// one that starts, reloads and stops it.
-type gateway struct {
-	log  zerolog.Logger
-	gate *levelGate
+// Server is the gateway while it runs. One goroutine at a time starts, reloads and shuts it
+// down.
+type Server struct {
+	log      zerolog.Logger
+	setLevel func(level string)
 
 	// What outlives every configuration.
 	router        *routing.Router
@@ -47,7 +62,7 @@ type gateway struct {
 	throttle      *login.SharedThrottle
 	guard         *login.Guard
 	tempDir       string
-	lock          *stateLock
+	lock          *StateLock
 
 	// What the configuration of the day has made.
 	cfg       *config.Config
@@ -67,27 +82,38 @@ type gateway struct {
 	engines   map[engine]struct{} // old ones that still have sessions, too
 }
 
-// newGateway prepares a gateway: folders, what is shared, sockets. Nothing is served yet, and
-// what has been taken is given back by stop.
-func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *config.Config) (*gateway, error) {
-	g := &gateway{
-		log: log, gate: gate, cfg: cfg,
+// Options are what a [Server] is given besides its configuration.
+type Options struct {
+	Log zerolog.Logger
+	// SetLevel takes the log level of a configuration that was reloaded. Nil: the level stays.
+	SetLevel func(level string)
+}
+
+// New prepares a gateway: folders, what is shared, sockets. Nothing is served yet. What has been
+// taken is given back by Shutdown, which has to be called even when there is an error. The error
+// of a state that must not be used is a [*state.Unusable]; what may work later is [ErrTemporary].
+func New(ctx context.Context, o Options, cfg *config.Config) (*Server, error) {
+	g := &Server{
+		log: o.Log, setLevel: o.SetLevel, cfg: cfg,
 		router:   &routing.Router{},
-		watcher:  &edge.Watcher{Log: log},
+		watcher:  &edge.Watcher{Log: o.Log},
 		policies: &policy.Current{}, sessions: &policy.Sessions{},
 		tempDir: filepath.Join(cfg.StateFolder, "tmp"),
 		stores:  make(map[string]*running), engines: make(map[engine]struct{}),
 		failed: make(chan error, 1),
 	}
+	if g.setLevel == nil {
+		g.setLevel = func(string) {}
+	}
 	g.base, g.cut = context.WithCancel(context.WithoutCancel(ctx))
 	if err := g.openState(ctx); err != nil {
-		return g, stateError(err)
+		return g, temporary(err)
 	}
-	g.guard = login.NewGuard(login.GuardOptions{Log: log, Throttle: g.throttle, Floor: cfg.Login.Throttle.Refusal.Std()})
+	g.guard = login.NewGuard(login.GuardOptions{Log: g.log, Throttle: g.throttle, Floor: cfg.Login.Throttle.Refusal.Std()})
 	g.authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
-		Log: log, Guard: g.guard,
+		Log: g.log, Guard: g.guard,
 		Directory: func() login.Directory { return g.router.Table() },
-		Passwords: passwords.New(g.db), Policy: loginPolicy(cfg),
+		Passwords: passwords.New(g.db), Policy: LoginPolicy(cfg),
 	})
 	secure, err := tlsOf(cfg)
 	if err != nil {
@@ -95,7 +121,7 @@ func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *c
 	}
 	listening, _, err := g.openListeners(cfg)
 	if err != nil {
-		return g, withCode(exitTemporary, err)
+		return g, temporary(err)
 	}
 	for i, l := range listening {
 		l.certs.current.Store(secure.configs[i])
@@ -105,20 +131,38 @@ func newGateway(ctx context.Context, log zerolog.Logger, gate *levelGate, cfg *c
 	return g, nil
 }
 
+// ErrTemporary marks what cannot be done now, and may work later: an address is in use, the
+// database does not answer.
+var ErrTemporary = errors.New("try again later")
+
+// temporaryError is an [ErrTemporary] that says no more than its reason.
+type temporaryError struct{ error }
+
+func (e temporaryError) Unwrap() error      { return e.error }
+func (temporaryError) Is(target error) bool { return target == ErrTemporary }
+
+// temporary marks an error, but that of a state that does not get better by itself.
+func temporary(err error) error {
+	if _, wrong := errors.AsType[*state.Unusable](err); wrong {
+		return err
+	}
+	return temporaryError{err}
+}
+
 // openState makes the state folder this process's own, and opens the database.
-func (g *gateway) openState(ctx context.Context) error {
+func (g *Server) openState(ctx context.Context) error {
 	if err := state.MakeFolder(g.tempDir); err != nil {
 		return fmt.Errorf("the state folder: %w", err)
 	}
-	lock, err := lockState(g.cfg.StateFolder)
+	lock, err := LockState(g.cfg.StateFolder)
 	if err != nil {
 		return err
 	}
 	g.lock = lock
-	if g.db, err = state.Open(ctx, stateOptions(g.log, g.cfg)); err != nil {
+	if g.db, err = state.Open(ctx, StateOptions(g.log, g.cfg)); err != nil {
 		return err
 	}
-	g.throttle = login.NewThrottle(g.log, g.db, throttleLimits(g.cfg))
+	g.throttle = login.NewThrottle(g.log, g.db, ThrottleLimits(g.cfg))
 	g.index = index.New(index.Options{Log: g.log, DB: g.db})
 	g.openings = lease.NewOpenings(g.db)
 	g.locks = lease.New(lease.Options{Log: g.log, DB: g.db, Time: g.cfg.Timeouts.Lease.Std()})
@@ -128,7 +172,7 @@ func (g *gateway) openState(ctx context.Context) error {
 
 // openListeners gives the listeners of a configuration, with those that are there already, and
 // those that it does not have any more. On an error nothing has changed.
-func (g *gateway) openListeners(cfg *config.Config) (all, gone []*listening, err error) {
+func (g *Server) openListeners(cfg *config.Config) (all, gone []*listening, err error) {
 	all, left := match(g.listening, cfg.Listeners)
 	var fresh []*listening
 	var errs []error
@@ -182,8 +226,8 @@ func match(there []*listening, wanted []config.Listener) (found, left []*listeni
 // maintenanceEvery is how often the state is cleaned up.
 const maintenanceEvery = time.Hour
 
-// begin starts the stores and serves.
-func (g *gateway) begin(ctx context.Context) error {
+// Start starts the stores and serves. The error of settings that are wrong is a [*config.Error].
+func (g *Server) Start(ctx context.Context) error {
 	if err := g.startStores(ctx, g.cfg); err != nil {
 		return err
 	}
@@ -205,7 +249,7 @@ func (g *gateway) begin(ctx context.Context) error {
 }
 
 // tasks are what the state, and the mailboxes by it, have to be cleaned of.
-func (g *gateway) tasks() []state.Task {
+func (g *Server) tasks() []state.Task {
 	sweeper := &maildrop.Sweeper{
 		Log: g.log, Kept: &retention.Keeper{DB: g.db}, Locks: g.locks, Mailboxes: &identity.Keys{DB: g.db},
 		Directory: func() login.Directory { return g.router.Table() },
@@ -214,9 +258,9 @@ func (g *gateway) tasks() []state.Task {
 	return append(tasks, g.throttle.Tasks()...)
 }
 
-// stop ends the gateway: no new connections, sessions end once they have finished what they
+// Shutdown ends the gateway: no new connections, sessions end once they have finished what they
 // are at or when the context ends, and then the plugins. It is called once.
-func (g *gateway) stop(ctx context.Context) error {
+func (g *Server) Shutdown(ctx context.Context) error {
 	for _, l := range g.listening {
 		l.listener.close()
 	}
@@ -240,6 +284,30 @@ func (g *gateway) stop(ctx context.Context) error {
 		g.throttle.Close()
 		errs = append(errs, g.db.Close())
 	}
-	g.lock.release()
+	g.lock.Release()
 	return errors.Join(errs...)
+}
+
+// Cut ends all sessions at once. Shutdown waits for them still.
+func (g *Server) Cut() { g.cut() }
+
+// Failed tells why the gateway cannot go on: it is to be shut down then.
+func (g *Server) Failed() <-chan error { return g.failed }
+
+// Config is the configuration in force.
+func (g *Server) Config() *config.Config { return g.cfg }
+
+// Listener is a listener of the configuration in force.
+type Listener struct {
+	Protocol string
+	Address  string // where it is, whatever port was asked for
+}
+
+// Listeners are the listeners, in the configuration's order.
+func (g *Server) Listeners() []Listener {
+	var all []Listener
+	for _, l := range g.listening {
+		all = append(all, Listener{Protocol: l.protocol, Address: l.listener.address()})
+	}
+	return all
 }

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -25,9 +25,9 @@ type change struct {
 	gone      []*listening
 }
 
-// reload puts another configuration to use. Sessions go on, and no connection is refused. On
+// Reload puts another configuration to use. Sessions go on, and no connection is refused. On
 // an error nothing has changed.
-func (g *gateway) reload(ctx context.Context, cfg *config.Config) error {
+func (g *Server) Reload(ctx context.Context, cfg *config.Config) error {
 	c, err := g.plan(ctx, cfg)
 	if err != nil {
 		return err
@@ -40,7 +40,7 @@ func (g *gateway) reload(ctx context.Context, cfg *config.Config) error {
 var errRestart = errors.New("this takes a restart")
 
 // plan checks a configuration against what runs.
-func (g *gateway) plan(ctx context.Context, cfg *config.Config) (*change, error) {
+func (g *Server) plan(ctx context.Context, cfg *config.Config) (*change, error) {
 	switch {
 	case cfg.State.Folder != g.cfg.State.Folder, cfg.State.URL != g.cfg.State.URL, cfg.StateFolder != g.cfg.StateFolder:
 		return nil, fmt.Errorf("the state is somewhere else: %w", errRestart)
@@ -64,10 +64,10 @@ func (g *gateway) plan(ctx context.Context, cfg *config.Config) (*change, error)
 // planStores says what becomes of each store, and lets backends check the settings of all: what
 // settings refer to (a file of accounts, a certificate) can have become wrong while the settings
 // stayed. So a reload refuses what "dipylon check" and the next start would refuse.
-func (g *gateway) planStores(ctx context.Context, c *change) error {
+func (g *Server) planStores(ctx context.Context, c *change) error {
 	var changed, same []config.Store
 	for _, s := range c.cfg.Stores {
-		spec, err := specOf(c.cfg, s)
+		spec, err := SpecOf(c.cfg, s)
 		if err != nil {
 			return err
 		}
@@ -90,18 +90,18 @@ func (g *gateway) planStores(ctx context.Context, c *change) error {
 			c.removed = append(c.removed, name)
 		}
 	}
-	return joinProblems([]error{
-		checkStores(ctx, g.log, c.cfg, changed),
-		onlyConfig(checkStores(ctx, g.log, c.cfg, same)), // one that cannot be asked goes on as it is
+	return JoinProblems([]error{
+		CheckStores(ctx, g.log, c.cfg, changed),
+		onlyConfig(CheckStores(ctx, g.log, c.cfg, same)), // one that cannot be asked goes on as it is
 	})
 }
 
 // apply makes the change. What goes wrong now is logged, and the store that it concerns goes
 // on as it was.
-func (g *gateway) apply(ctx context.Context, c *change) {
-	g.gate.set(c.cfg.Log.Level)
-	g.authenticator.SetPolicy(loginPolicy(c.cfg))
-	g.throttle.SetLimits(throttleLimits(c.cfg))
+func (g *Server) apply(ctx context.Context, c *change) {
+	g.setLevel(c.cfg.Log.Level)
+	g.authenticator.SetPolicy(LoginPolicy(c.cfg))
+	g.throttle.SetLimits(ThrottleLimits(c.cfg))
 	g.guard.SetFloor(c.cfg.Login.Throttle.Refusal.Std())
 	g.changeStores(ctx, c)
 	removed := make(map[string]*running)
@@ -138,7 +138,7 @@ func (g *gateway) apply(ctx context.Context, c *change) {
 }
 
 // changeStores starts what is new and swaps what has changed, all at the same time.
-func (g *gateway) changeStores(ctx context.Context, c *change) {
+func (g *Server) changeStores(ctx context.Context, c *change) {
 	var changing sync.WaitGroup
 	for name, r := range c.added {
 		g.stores[name] = r
@@ -162,7 +162,7 @@ func (g *gateway) changeStores(ctx context.Context, c *change) {
 }
 
 // retire ends a store that the configuration does not have any more, with its last session.
-func (g *gateway) retire(name string, r *running) {
+func (g *Server) retire(name string, r *running) {
 	g.log.Info().Str("store", name).Msg("the store is removed")
 	g.work.Go(func() {
 		stop := context.AfterFunc(g.base, func() { _ = r.store.Close() }) // Retire gives its error, too

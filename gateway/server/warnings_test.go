@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ import (
 func certified(t *testing.T, name string, made time.Time) *config.Config {
 	t.Helper()
 	dir := t.TempDir()
-	certificate, key, err := makeSelfSigned(name, made)
+	certificate, key, err := MakeSelfSigned(name, made)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func certified(t *testing.T, name string, made time.Time) *config.Config {
 			t.Fatal(err)
 		}
 	}
-	cfg, err := config.Load(filepath.Join(dir, "gate.yaml"), config.Options{Builtins: builtinKinds()})
+	cfg, err := config.Load(filepath.Join(dir, "gate.yaml"), config.Options{Builtins: []string{"maildir"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestCertificateWarnings(t *testing.T) {
 		{"another name, and expired", "other.example", now.Add(-selfSignedFor - time.Hour), []string{"has expired on", "no certificate is for gate.example"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := certificateWarnings(certified(t, test.host, test.made), now)
+			got := CertificateWarnings(certified(t, test.host, test.made), now)
 			if len(got) != len(test.want) {
 				t.Fatalf("got %v", got)
 			}
@@ -73,7 +73,7 @@ func TestCertificateIsWarnedOfDaily(t *testing.T) {
 	good, ending := certified(t, "gate.example", time.Now()), certified(t, "gate.example", time.Now())
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		g := &gateway{log: zerolog.New(&log)}
+		g := &Server{log: zerolog.New(&log)}
 		leafEnds(t, ending, time.Now().Add(20*24*time.Hour))
 		g.warned.Store(ending)
 		done := make(chan struct{})
@@ -97,7 +97,7 @@ func TestCertificateIsWarnedOfDaily(t *testing.T) {
 // leafEnds replaces a configuration's certificate by one that ends at a time.
 func leafEnds(t *testing.T, cfg *config.Config, end time.Time) {
 	t.Helper()
-	certificate, key, err := makeSelfSigned("gate.example", end.Add(-selfSignedFor))
+	certificate, key, err := MakeSelfSigned("gate.example", end.Add(-selfSignedFor))
 	if err != nil {
 		t.Fatal(err)
 	}

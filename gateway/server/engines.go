@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -42,7 +42,7 @@ func shapeOf(cfg *config.Config, l config.Listener, policies *policy.Table) shap
 }
 
 // newEngine makes the engine of a listener.
-func (g *gateway) newEngine(s shape, implicitTLS bool, tlsConfig *tls.Config) engine {
+func (g *Server) newEngine(s shape, implicitTLS bool, tlsConfig *tls.Config) engine {
 	log := g.log.With().Str("protocol", s.protocol).Logger()
 	switch s.protocol {
 	case config.ProtocolSMTP:
@@ -62,7 +62,7 @@ func (g *gateway) newEngine(s shape, implicitTLS bool, tlsConfig *tls.Config) en
 	return g.newPOP3(s, log, implicitTLS, tlsConfig)
 }
 
-func (g *gateway) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConfig *tls.Config) *pop3.Server {
+func (g *Server) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConfig *tls.Config) *pop3.Server {
 	return &pop3.Server{
 		Backend: maildrop.New(maildrop.Options{
 			Log: log, Protocol: s.protocol, Authenticator: g.authenticator, Locks: g.locks, Index: g.index,
@@ -88,7 +88,7 @@ func (g *gateway) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConf
 }
 
 // measuring is what all listeners share that read messages for their sizes at the same pace.
-func (g *gateway) measuring(c config.POP3) *maildrop.Measuring {
+func (g *Server) measuring(c config.POP3) *maildrop.Measuring {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if octets := int64(c.Measure); g.pace == nil || g.pace.Octets != octets {
@@ -98,7 +98,7 @@ func (g *gateway) measuring(c config.POP3) *maildrop.Measuring {
 }
 
 // listRoom is what the lists of all listeners' sessions have together.
-func (g *gateway) listRoom(octets int64) *maildrop.Budget {
+func (g *Server) listRoom(octets int64) *maildrop.Budget {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.lists == nil || g.listsMost != octets {
@@ -160,7 +160,7 @@ func bareNewlines(policy string) smtp.BareNewlines {
 	return smtp.RejectBareNewlines
 }
 
-func (g *gateway) routingOptions(s shape, log zerolog.Logger) routing.Options {
+func (g *Server) routingOptions(s shape, log zerolog.Logger) routing.Options {
 	return routing.Options{
 		HeaderMost: int64(s.limits.HeaderSize),
 		Log:        log, Protocol: s.protocol, Router: g.router, Authenticator: g.authenticator, Dedup: g.dedup,
@@ -180,7 +180,7 @@ type listening struct {
 
 // serve puts a listener's engine behind its listener. The engine that was there keeps its
 // sessions until they end.
-func (g *gateway) serve(l *listening, s shape, implicitTLS bool) {
+func (g *Server) serve(l *listening, s shape, implicitTLS bool) {
 	e := g.newEngine(s, implicitTLS, l.certs.config())
 	l.shape, l.opened = s, true
 	handoff := l.listener.open()
@@ -200,7 +200,7 @@ func (g *gateway) serve(l *listening, s shape, implicitTLS bool) {
 }
 
 // fail ends the gateway because of something that cannot go on.
-func (g *gateway) fail(err error) {
+func (g *Server) fail(err error) {
 	select {
 	case g.failed <- err:
 	default: // there is a reason already

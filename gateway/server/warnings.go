@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -25,8 +25,8 @@ import (
 // certificateLeft is how long before its end a certificate is warned of, each day.
 const certificateLeft = 30 * 24 * time.Hour
 
-// certificateWarnings looks at the certificates that a configuration names.
-func certificateWarnings(cfg *config.Config, now time.Time) []config.Problem {
+// CertificateWarnings looks at the certificates that a configuration names.
+func CertificateWarnings(cfg *config.Config, now time.Time) []config.Problem {
 	all := warnOfTLS(cfg, "tls", cfg.TLS, now)
 	for i, l := range cfg.Listeners {
 		if l.TLS != nil {
@@ -76,8 +76,8 @@ func validity(leaf *x509.Certificate, now time.Time) string {
 	return ""
 }
 
-// listenerWarnings looks at ports and at plaintext.
-func listenerWarnings(cfg *config.Config) (all []config.Problem) {
+// ListenerWarnings looks at ports and at plaintext.
+func ListenerWarnings(cfg *config.Config) (all []config.Problem) {
 	plain := map[string]bool{config.ProtocolPOP3: cfg.POP3.PlaintextLogin, config.ProtocolSubmission: cfg.Submission.PlaintextLogin}
 	privileged := !mayBindLow()
 	for i, l := range cfg.Listeners {
@@ -102,8 +102,8 @@ func listenerWarnings(cfg *config.Config) (all []config.Problem) {
 	return all
 }
 
-// storeWarnings compares what a store's configuration wants with what its backend can do.
-func storeWarnings(cfg *config.Config, i int, can backends.Description) (all []config.Problem) {
+// StoreWarnings compares what a store's configuration wants with what its backend can do.
+func StoreWarnings(cfg *config.Config, i int, can backends.Description) (all []config.Problem) {
 	s := cfg.Stores[i]
 	warn := func(key, text string) {
 		path := "stores[" + strconv.Itoa(i) + "]." + key
@@ -129,13 +129,13 @@ func logWarnings(log zerolog.Logger, warnings []config.Problem) {
 const certificatesEvery = 24 * time.Hour
 
 // watchCertificates warns of certificates that end soon, now and then until the context ends.
-func (g *gateway) watchCertificates(ctx context.Context) {
+func (g *Server) watchCertificates(ctx context.Context) {
 	tick := time.NewTicker(certificatesEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			logWarnings(g.log, certificateWarnings(g.warned.Load(), time.Now()))
+			logWarnings(g.log, CertificateWarnings(g.warned.Load(), time.Now()))
 		case <-ctx.Done():
 			return
 		}

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"errors"
@@ -10,11 +10,12 @@ import (
 	"github.com/dipylon/dipylon/plugins/host/filelock"
 )
 
-// stateLock keeps a second gateway out of a state folder. The system lets go of it when the
+// StateLock keeps a second gateway out of a state folder. The system lets go of it when the
 // process ends, however it does.
-type stateLock struct{ file *os.File }
+type StateLock struct{ file *os.File }
 
-func lockState(folder string) (*stateLock, error) {
+// LockState makes a state folder this process's own until Release.
+func LockState(folder string) (*StateLock, error) {
 	name := filepath.Join(folder, "lock")
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -27,10 +28,11 @@ func lockState(folder string) (*stateLock, error) {
 		_ = f.Close() // nothing was written
 		return nil, fmt.Errorf("another gateway uses the state folder %s: %w", folder, err)
 	}
-	return &stateLock{f}, nil
+	return &StateLock{f}, nil
 }
 
-func (l *stateLock) release() {
+// Release gives the folder free. A nil lock has nothing to give.
+func (l *StateLock) Release() {
 	if l != nil {
 		_ = l.file.Close() // nothing was written
 	}
