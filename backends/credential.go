@@ -1,6 +1,10 @@
 package backends
 
-import "context"
+import (
+	"context"
+
+	"github.com/dipylon/dipylon/backends/mail/sasl"
+)
 
 // CredentialKind says what a login is proved with.
 type CredentialKind uint8
@@ -73,16 +77,7 @@ type Peer struct {
 // POP3's APOP (RFC 1939 §7) can be one of them: the gateway has made the challenge, and the one
 // response is "timestamp user digest" with a space between them.
 type Authenticator interface {
-	// Authenticate starts an exchange. [Unsupported]: no such mechanism.
-	Authenticate(ctx context.Context, mechanism string, peer Peer) (Exchange, error)
-}
-
-// Exchange is one SASL exchange under way. It is used by one goroutine.
-type Exchange interface {
-	// Next takes the client's next response (nil at the start: no initial response) and
-	// returns the next challenge, or, when the exchange has succeeded, the account. A last
-	// challenge that carries data comes before the account, with a Next(empty) in between.
-	Next(ctx context.Context, response []byte) (challenge []byte, account *Account, err error)
-	// Close ends an exchange, finished or not.
-	Close() error
+	// Authenticate starts an exchange, whose result is the account. [Unsupported]: no such
+	// mechanism.
+	Authenticate(ctx context.Context, mechanism string, peer Peer) (sasl.Exchange[Account], error)
 }

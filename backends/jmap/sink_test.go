@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/backends/smtpclient"
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
@@ -66,7 +67,7 @@ type transaction struct {
 
 func (t *transaction) Mechanisms() []string { return nil }
 
-func (t *transaction) Authenticate(context.Context, string) (smtp.Exchange, error) {
+func (t *transaction) Authenticate(context.Context, string) (sasl.Exchange[sasl.Accepted], error) {
 	return nil, &smtp.Error{Code: 504, Enhanced: "5.5.4", Text: "no such mechanism"}
 }
 

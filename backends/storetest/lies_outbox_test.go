@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 )
 
 var outboxLies = []lie{
@@ -218,7 +219,7 @@ var outboxLies = []lie{
 	{
 		name: "an unknown mechanism is a wrong password",
 		tell: func(l *liar) {
-			l.authenticate = func(ctx context.Context, mechanism string, p backends.Peer) (backends.Exchange, error) {
+			l.authenticate = func(ctx context.Context, mechanism string, p backends.Peer) (sasl.Exchange[backends.Account], error) {
 				e, err := l.Store.Authenticate(ctx, mechanism, p)
 				if err != nil && ctx.Err() == nil {
 					err = backends.Fail(backends.BadCredentials, "no")
@@ -252,7 +253,7 @@ var outboxLies = []lie{
 		name: "exchanges that are given up are not given back",
 		tell: func(l *liar) {
 			free := make(chan struct{}, 15)
-			l.authenticate = func(ctx context.Context, mechanism string, p backends.Peer) (backends.Exchange, error) {
+			l.authenticate = func(ctx context.Context, mechanism string, p backends.Peer) (sasl.Exchange[backends.Account], error) {
 				select {
 				case free <- struct{}{}:
 				default:
@@ -279,7 +280,7 @@ var outboxLies = []lie{
 		tell: func(l *liar) {
 			var mu sync.Mutex
 			busy := 0
-			l.authenticate = func(ctx context.Context, mechanism string, p backends.Peer) (backends.Exchange, error) {
+			l.authenticate = func(ctx context.Context, mechanism string, p backends.Peer) (sasl.Exchange[backends.Account], error) {
 				e, err := l.Store.Authenticate(ctx, mechanism, p)
 				if err != nil {
 					return nil, err
@@ -318,7 +319,7 @@ var outboxLies = []lie{
 	{
 		name: "a cancelled exchange is a wrong password",
 		tell: func(l *liar) {
-			l.authenticate = func(ctx context.Context, mechanism string, p backends.Peer) (backends.Exchange, error) {
+			l.authenticate = func(ctx context.Context, mechanism string, p backends.Peer) (sasl.Exchange[backends.Account], error) {
 				e, err := l.Store.Authenticate(ctx, mechanism, p)
 				if ctx.Err() != nil {
 					err = backends.Fail(backends.BadCredentials, "no")

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 )
 
 type sendFunc = func(context.Context, backends.Credential, backends.Delivery, io.Reader) ([]backends.Verdict, error)
@@ -42,7 +43,7 @@ func outgoing(change func(*backends.Outgoing, []byte) []byte) func(*liar) {
 // authenticating changes what an exchange answers.
 func authenticating(change func(ctx context.Context, response, challenge []byte, a *backends.Account, err error) ([]byte, *backends.Account, error)) func(*liar) {
 	return func(l *liar) {
-		l.authenticate = func(ctx context.Context, mechanism string, p backends.Peer) (backends.Exchange, error) {
+		l.authenticate = func(ctx context.Context, mechanism string, p backends.Peer) (sasl.Exchange[backends.Account], error) {
 			e, err := l.Store.Authenticate(ctx, mechanism, p)
 			if err != nil {
 				return nil, err
@@ -53,7 +54,7 @@ func authenticating(change func(ctx context.Context, response, challenge []byte,
 }
 
 type liarExchange struct {
-	backends.Exchange
+	sasl.Exchange[backends.Account]
 	change func(ctx context.Context, response, challenge []byte, a *backends.Account, err error) ([]byte, *backends.Account, error)
 }
 

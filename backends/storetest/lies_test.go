@@ -17,6 +17,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/backends/storetest"
 	"github.com/dipylon/dipylon/backends/storetest/memstore"
 )
@@ -48,7 +49,7 @@ type liar struct {
 	send         func(context.Context, backends.Credential, backends.Delivery, io.Reader) ([]backends.Verdict, error)
 	collect      func(context.Context, backends.CollectRequest, acceptFunc) error
 	settle       func(context.Context, []backends.Settlement) error
-	authenticate func(context.Context, string, backends.Peer) (backends.Exchange, error)
+	authenticate func(context.Context, string, backends.Peer) (sasl.Exchange[backends.Account], error)
 	close        func() error
 	killed       func(context.Context) error
 	ending       func(storetest.Ending) error
@@ -168,7 +169,7 @@ func (l *liar) Settle(ctx context.Context, s []backends.Settlement) error {
 	return l.Store.Settle(ctx, s)
 }
 
-func (l *liar) Authenticate(ctx context.Context, mechanism string, p backends.Peer) (backends.Exchange, error) {
+func (l *liar) Authenticate(ctx context.Context, mechanism string, p backends.Peer) (sasl.Exchange[backends.Account], error) {
 	if l.authenticate != nil {
 		return l.authenticate(ctx, mechanism, p)
 	}

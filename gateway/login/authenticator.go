@@ -14,6 +14,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/argon2id"
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 )
 
 // Authenticator is where the clients of all protocols log in. Any number of sessions may use it at once.
@@ -127,29 +128,18 @@ func (e Entry) Check(account backends.Account) error {
 	return e.check(account)
 }
 
-// Exchange is one SASL exchange (RFC 4422 §3), seen from the server. It knows nothing of
-// base64, nor of "*", which cancels: both are the engine's.
-type Exchange interface {
-	// Next takes the client's response, nil at the start where there was no initial one, and
-	// returns the next challenge; done says that the client is logged in, and has been told
-	// all that there was to tell. After an error the exchange is over. [ErrMalformed]: the
-	// response breaks the mechanism's rules.
-	//
-	// A client can have entered before the exchange is done: where there is a last word to say,
-	// and its answer to wait for.
-	Next(ctx context.Context, response []byte) (challenge []byte, done bool, err error)
-	// Close ends the exchange, finished or not.
-	Close() error
-}
-
 // Password logs in with a name and a password (USER and PASS of RFC 1939 §7).
 func (a *Authenticator) Password(ctx context.Context, client Client, user string, password []byte) error {
 	proof := &Proof{Kind: backends.CredentialPassword, User: user, Secret: password}
 	return a.prove(ctx, client, &Attempt{Peer: client.Peer(), Protocol: client.Protocol(), Mechanism: "PASS"}, proof)
 }
 
-// Begin starts an exchange with one of Mechanisms, upper case; otherwise: [ErrMechanism].
-func (a *Authenticator) Begin(ctx context.Context, client Client, mechanism string) (Exchange, error) {
+// Begin starts an exchange with one of Mechanisms, upper case; otherwise: [ErrMechanism]. Its Next
+// fails with [ErrMalformed] for a response that breaks the mechanism's rules.
+//
+// The client's Enter can come before the exchange is accepted: where the mechanism ends with data
+// for the client, whose response is still to come (SCRAM, RFC 5802 §3).
+func (a *Authenticator) Begin(ctx context.Context, client Client, mechanism string) (sasl.Exchange[sasl.Accepted], error) {
 	o := a.offer(ctx, client)
 	if !o.has(mechanism) {
 		return nil, ErrMechanism
@@ -186,26 +176,34 @@ type spoken struct {
 	failed        error  // once it has been told
 }
 
-// Next implements [Exchange].
-func (s *spoken) Next(ctx context.Context, response []byte) ([]byte, bool, error) {
+// Next implements [sasl.Exchange].
+func (s *spoken) Next(ctx context.Context, response []byte) ([]byte, *sasl.Accepted, error) {
 	if s.failed != nil {
-		return nil, false, s.failed // whatever the client says to it (RFC 7628 §3.2.3)
+		return nil, nil, s.failed // whatever the client says to it (RFC 7628 §3.2.3)
 	}
 	challenge, proof, err := s.speech.next(response)
 	if err != nil || proof == nil {
-		return challenge, false, err
+		return challenge, nil, err
 	}
 	err = s.authenticator.prove(ctx, s.client, s.attempt, proof)
 	clear(proof.Secret)
 	if s.refusal != nil && backends.KindOf(err) == backends.BadCredentials {
 		s.failed = err
-		return s.refusal, false, nil
+		return s.refusal, nil, nil
 	}
-	return nil, err == nil, err
+	return accepted(err)
 }
 
-// Close implements [Exchange].
+// Close implements [sasl.Exchange].
 func (s *spoken) Close() error { return nil }
+
+// accepted is what the last step of an exchange gives.
+func accepted(err error) ([]byte, *sasl.Accepted, error) {
+	if err != nil {
+		return nil, nil, err
+	}
+	return nil, &sasl.Accepted{}, nil
+}
 
 // find reads a name, with the mailbox that an authorization identity asks for, and finds its
 // store; nil: it is nobody's.

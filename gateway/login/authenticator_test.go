@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/login"
 )
 
@@ -53,7 +54,9 @@ func TestDialogues(t *testing.T) {
 				if said := test.turns[i].say; said != "-" {
 					response = []byte(said)
 				}
-				challenge, done, err = exchange.Next(t.Context(), response)
+				var accepted *sasl.Accepted
+				challenge, accepted, err = exchange.Next(t.Context(), response)
+				done = accepted != nil
 				want := strings.TrimPrefix(test.turns[i].want, "(empty)")
 				if err == nil && !done && (challenge == nil || string(challenge) != want || i == len(test.turns)-1) {
 					t.Fatalf("turn %d: %q", i, challenge)
@@ -315,7 +318,7 @@ func TestChangedPassword(t *testing.T) {
 			{"the old one, after the exchange", "alice", "old", func(w *world, s *changing) {
 				quietly(w, s)
 				p := &played{account: &backends.Account{ID: "alice-id", Address: "alice@sakes.example"}}
-				s.exchange, s.description.Mechanisms = func(string) backends.Exchange { return p }, []string{"CRAM-MD5"}
+				s.exchange, s.description.Mechanisms = func(string) sasl.Exchange[backends.Account] { return p }, []string{"CRAM-MD5"}
 				w.change(func(p *login.Policy) { p.Mechanisms = []string{"CRAM-MD5", "PLAIN"} })
 				if err := w.Password(w.t.Context(), newClient(), "alice", []byte("new")); err != nil {
 					w.t.Fatal(err)
@@ -430,7 +433,7 @@ type changing struct {
 	expires              time.Time
 }
 
-func (c *changing) Authenticate(_ context.Context, mechanism string, _ backends.Peer) (backends.Exchange, error) {
+func (c *changing) Authenticate(_ context.Context, mechanism string, _ backends.Peer) (sasl.Exchange[backends.Account], error) {
 	return c.exchange(mechanism), nil
 }
 

@@ -8,7 +8,7 @@
 //	names := authenticator.Mechanisms(client)              // what can be offered on this connection now
 //	err := authenticator.Password(ctx, client, user, password)
 //	exchange, err := authenticator.Begin(ctx, client, "SCRAM-SHA-256")
-//	challenge, done, err := exchange.Next(ctx, response) // until done
+//	challenge, accepted, err := exchange.Next(ctx, response) // until accepted is not nil
 //
 // The authenticator finds the store that a name belongs to, sees to it that the proof is looked at by
 // whoever can judge it, and then calls the client's Enter with a credential that the store

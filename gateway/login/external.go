@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 )
 
 // CertificateName says where in a client's certificate its login name stands.
@@ -49,20 +50,19 @@ type external struct {
 	asked         bool
 }
 
-// Next implements [Exchange].
-func (e *external) Next(ctx context.Context, response []byte) ([]byte, bool, error) {
+// Next implements [sasl.Exchange].
+func (e *external) Next(ctx context.Context, response []byte) ([]byte, *sasl.Accepted, error) {
 	if response == nil && !e.asked {
 		e.asked = true
-		return []byte{}, false, nil
+		return []byte{}, nil, nil
 	}
 	if len(response) > identityMost || !utf8.Valid(response) || strings.ContainsRune(string(response), 0) {
-		return nil, false, ErrMalformed
+		return nil, nil, ErrMalformed
 	}
-	err := e.prove(ctx, string(response))
-	return nil, err == nil, err
+	return accepted(e.prove(ctx, string(response)))
 }
 
-// Close implements [Exchange].
+// Close implements [sasl.Exchange].
 func (e *external) Close() error { return nil }
 
 func (e *external) prove(ctx context.Context, identity string) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/login"
 )
 
@@ -20,7 +21,7 @@ import (
 type fakeStore struct {
 	description backends.Description
 	down        bool // Describe fails
-	exchange    func(mechanism string) backends.Exchange
+	exchange    func(mechanism string) sasl.Exchange[backends.Account]
 
 	mu     sync.Mutex
 	logins []backends.Credential
@@ -71,7 +72,7 @@ func (f *fakeStore) seen() []backends.Credential {
 // conductor is a store that conducts exchanges.
 type conductor struct{ *fakeStore }
 
-func (c conductor) Authenticate(_ context.Context, mechanism string, _ backends.Peer) (backends.Exchange, error) {
+func (c conductor) Authenticate(_ context.Context, mechanism string, _ backends.Peer) (sasl.Exchange[backends.Account], error) {
 	return c.exchange(mechanism), nil
 }
 
@@ -229,7 +230,7 @@ func (w *world) converse(client login.Client, mechanism string, say func(challen
 	var challenge []byte
 	for range 10 {
 		next, done, err := exchange.Next(w.t.Context(), say(challenge))
-		if err != nil || done {
+		if err != nil || done != nil {
 			return err
 		}
 		if challenge = next; challenge == nil {

@@ -56,7 +56,7 @@ func (a *Authenticator) APOP(ctx context.Context, client Client, timestamp, user
 	}
 	defer r.Close() //nolint:errcheck // the outcome is known by then
 	_, done, err := r.Next(ctx, []byte(timestamp+" "+user+" "+digest))
-	if err == nil && !done {
+	if err == nil && done == nil {
 		err = backends.Fail(backends.Temporary, "store %s wants more than APOP has", store.Name)
 	}
 	return err

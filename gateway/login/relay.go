@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 )
 
 // relay passes the messages of an exchange between a client and the store that conducts it.
@@ -14,7 +15,7 @@ type relay struct {
 	client        Client
 	store         *Store
 	attempt       *Attempt
-	inner         backends.Exchange
+	inner         sasl.Exchange[backends.Account]
 
 	admitted bool
 }
@@ -33,9 +34,9 @@ func (a *Authenticator) relayTo(ctx context.Context, client Client, store *Store
 	return &relay{authenticator: a, client: client, store: store, attempt: attempt, inner: inner}, nil
 }
 
-// Next implements [Exchange]. Each step is the attempt's, as any of them can be the last; the
+// Next implements [sasl.Exchange]. Each step is the attempt's, as any of them can be the last; the
 // attempt begins with the first thing that the client says.
-func (r *relay) Next(ctx context.Context, response []byte) (challenge []byte, done bool, err error) {
+func (r *relay) Next(ctx context.Context, response []byte) (challenge []byte, done *sasl.Accepted, err error) {
 	if name := nameIn(r.attempt.Mechanism, response); name != "" {
 		r.attempt.Name, _ = r.authenticator.names().Parse(name)
 	}
@@ -47,11 +48,11 @@ func (r *relay) Next(ctx context.Context, response []byte) (challenge []byte, do
 			challenge = answer
 			return false, err
 		}
-		done = true
+		done = &sasl.Accepted{}
 		return true, r.enter(ctx, *account)
 	})
 	if err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
 	return challenge, done, nil
 }
@@ -71,7 +72,7 @@ func (r *relay) enter(ctx context.Context, account backends.Account) error {
 	return r.client.Enter(ctx, Entry{Store: r.store, Credential: credential, Account: &account})
 }
 
-// Close implements [Exchange].
+// Close implements [sasl.Exchange].
 func (r *relay) Close() error {
 	r.authenticator.guard.abandon(r.attempt)
 	return r.inner.Close()

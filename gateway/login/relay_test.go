@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/login"
 )
 
@@ -42,7 +43,7 @@ func (p *played) Close() error { p.closed++; return nil }
 // conducting makes the store of a world one that conducts mechanisms.
 func (w *world) conducting(p *played, mechanisms ...string) {
 	w.store.description.Mechanisms = mechanisms
-	w.store.exchange = func(string) backends.Exchange { return p }
+	w.store.exchange = func(string) sasl.Exchange[backends.Account] { return p }
 	w.table[0].Backend = conductor{w.store}
 	w.change(func(p *login.Policy) { p.Mechanisms = append(mechanisms, "PLAIN") })
 }
@@ -242,7 +243,7 @@ func TestApplicationPasswordsAloneBesideAnotherStore(t *testing.T) {
 	w.table[0].Passwords = login.ApplicationPassword
 	other := &fakeStore{description: backends.Description{Name: "fake", Credentials: []backends.CredentialKind{password, impersonation}, Mechanisms: []string{"CRAM-MD5", "SCRAM-SHA-256"}}}
 	open := &played{challenges: []string{"<1@x>"}, account: &backends.Account{ID: "bob-id"}}
-	other.exchange = func(string) backends.Exchange { return open }
+	other.exchange = func(string) sasl.Exchange[backends.Account] { return open }
 	w.table = append(w.table, &login.Store{Name: "tea", Domains: []string{"tea.example"}, Backend: conductor{other}})
 	_ = w.converse(newClient(), "CRAM-MD5", script(nil, []byte("alice@sakes.example 00")))
 	if fmt.Sprint(open.heard) != "[- alice@sakes.example 00]" || len(closed.heard) > 0 {

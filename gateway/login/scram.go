@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/xdg-go/scram"
+
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 )
 
 // plus is the end of the names of mechanisms with channel binding (RFC 5802 §4).
@@ -186,54 +188,54 @@ type scramExchange struct {
 	done   bool         // the last word has been said
 }
 
-// Next implements [Exchange].
-func (s *scramExchange) Next(ctx context.Context, response []byte) ([]byte, bool, error) {
+// Next implements [sasl.Exchange].
+func (s *scramExchange) Next(ctx context.Context, response []byte) ([]byte, *sasl.Accepted, error) {
 	switch {
 	case s.done:
 		if len(response) > 0 {
-			return nil, false, ErrMalformed
+			return nil, nil, ErrMalformed
 		}
-		return nil, true, nil
+		return nil, &sasl.Accepted{}, nil
 	case s.relay != nil:
 		return s.relay.Next(ctx, response)
 	case s.server != nil:
 		last, err := s.finish(ctx, response)
 		s.done = err == nil
-		return last, false, err
+		return last, nil, err
 	case response == nil:
-		return []byte{}, false, nil // the client speaks first
+		return []byte{}, nil, nil // the client speaks first
 	}
 	return s.begin(ctx, response)
 }
 
 // begin finds out whose exchange it is. A name that is nobody's goes on as any other.
-func (s *scramExchange) begin(ctx context.Context, message []byte) ([]byte, bool, error) {
+func (s *scramExchange) begin(ctx context.Context, message []byte) ([]byte, *sasl.Accepted, error) {
 	first, err := parseScramFirst(message)
 	if err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
 	s.name, s.store = s.authenticator.find(first.user, first.actAs)
 	s.attempt.Name, s.attempt.Store = s.name, labelOf(s.store)
 	passwords, account, err := s.passwords(ctx)
 	if err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
 	if len(passwords) == 0 && !s.bound && s.store != nil && s.store.takesOwn() && conducts(s.store, s.authenticator.describe(ctx, s.store), s.attempt.Mechanism) {
 		if s.relay, err = s.authenticator.relayTo(ctx, s.client, s.store, s.attempt); err != nil {
-			return nil, false, err
+			return nil, nil, err
 		}
 		return s.relay.Next(ctx, message)
 	}
 	key, err := s.authenticator.saltKey(ctx)
 	if err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
 	s.server, err = newScramServer(first, s.bound, s.bindings, saltOf(key, s.attempt.Store, account), passwords)
 	if err != nil {
-		return nil, false, s.authenticator.guard.Do(ctx, s.attempt, func(context.Context) error { return WrongCredentials("%w", err) })
+		return nil, nil, s.authenticator.guard.Do(ctx, s.attempt, func(context.Context) error { return WrongCredentials("%w", err) })
 	}
 	answer, err := s.server.begin(message)
-	return answer, false, err
+	return answer, nil, err
 }
 
 // passwords are those that could be the client's.
@@ -259,7 +261,7 @@ func (s *scramExchange) finish(ctx context.Context, message []byte) (last []byte
 	return last, err
 }
 
-// Close implements [Exchange].
+// Close implements [sasl.Exchange].
 func (s *scramExchange) Close() error {
 	if s.relay != nil {
 		return s.relay.Close()

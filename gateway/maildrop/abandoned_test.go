@@ -10,7 +10,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"math/big"
 	"net"
 	"strings"
@@ -22,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/pop3"
@@ -40,7 +40,7 @@ type conducted struct {
 	step  int
 }
 
-func (c *conducting) Authenticate(context.Context, string, backends.Peer) (backends.Exchange, error) {
+func (c *conducting) Authenticate(context.Context, string, backends.Peer) (sasl.Exchange[backends.Account], error) {
 	c.exchanges++
 	return &conducted{store: c}, nil
 }
@@ -236,7 +236,7 @@ func (a *attempt) run(spoil func(*attempt) ([]byte, bool)) *pop3.Login {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	defer e.(io.Closer).Close() //nolint:errcheck // the counts tell
+	defer e.Close() //nolint:errcheck // the counts tell
 	var challenge []byte
 	for step := 1; ; step++ {
 		response := a.say(challenge)

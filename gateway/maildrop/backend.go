@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/identity"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/login"
@@ -167,7 +168,7 @@ func (s *session) Digest(ctx context.Context, timestamp, user, digest string) (*
 }
 
 // Authenticate implements [pop3.Session].
-func (s *session) Authenticate(ctx context.Context, mechanism string) (pop3.Exchange, error) {
+func (s *session) Authenticate(ctx context.Context, mechanism string) (sasl.Exchange[pop3.Login], error) {
 	if !s.mayLogin() {
 		return nil, errNoTLS
 	}
@@ -228,20 +229,20 @@ func loginReply(err error) error {
 // exchange ends a SASL exchange with an open maildrop.
 type exchange struct {
 	session *session
-	inner   login.Exchange
+	inner   sasl.Exchange[sasl.Accepted]
 }
 
-// Next implements [pop3.Exchange].
+// Next implements [sasl.Exchange].
 func (e *exchange) Next(ctx context.Context, response []byte) ([]byte, *pop3.Login, error) {
-	challenge, done, err := e.inner.Next(ctx, response)
-	if err == nil && !done {
+	challenge, accepted, err := e.inner.Next(ctx, response)
+	if err == nil && accepted == nil {
 		return challenge, nil, nil
 	}
 	opened, err := e.session.taken(err)
 	return nil, opened, err
 }
 
-// Close implements io.Closer. A maildrop is closed here whose owner went away before the last
+// Close implements [sasl.Exchange]. A maildrop is closed here whose owner went away before the last
 // word of the exchange.
 func (e *exchange) Close() error {
 	return errors.Join(e.inner.Close(), e.session.abandon())

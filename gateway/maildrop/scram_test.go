@@ -2,7 +2,6 @@ package maildrop_test
 
 import (
 	"context"
-	"io"
 	"strings"
 	"testing"
 	"time"
@@ -79,11 +78,11 @@ func TestScramHoldsNothing(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := exchange.(io.Closer).Close(); err != nil || g.locks.Len() != 1 {
+				if err := exchange.Close(); err != nil || g.locks.Len() != 1 {
 					t.Errorf("the exchange is closed, and the maildrop with it: %v", err)
 				}
 				_ = drop.Close()
-			} else if err := exchange.(io.Closer).Close(); err != nil {
+			} else if err := exchange.Close(); err != nil {
 				t.Error(err)
 			}
 			g.idle()

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 )
 
 // Backend gives each connection its session. It knows who may log in and where the
@@ -41,19 +43,10 @@ type Session interface {
 	Mechanisms() []string
 
 	// Authenticate starts a SASL exchange with one of Mechanisms.
-	Authenticate(ctx context.Context, mechanism string) (Exchange, error)
+	Authenticate(ctx context.Context, mechanism string) (sasl.Exchange[Login], error)
 
 	// Close is called once, at the connection's end, after the maildrop's.
 	Close()
-}
-
-// Exchange is one SASL exchange. One that is also an io.Closer is closed when it is over,
-// finished, failed, cancelled or lost.
-type Exchange interface {
-	// Next takes the client's response (nil at the start where there is no initial
-	// response, empty but not nil where it is an empty one) and returns the next challenge,
-	// or the maildrop when it has succeeded. A response is valid until Next returns.
-	Next(ctx context.Context, response []byte) (challenge []byte, login *Login, err error)
 }
 
 // UTF8Session is a [Session] that has a UTF8 mode (RFC 6856 §2): UTF8 is offered where a

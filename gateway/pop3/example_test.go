@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/pop3"
 )
 
@@ -27,7 +28,7 @@ func (m mailbox) Password(_ context.Context, user string, password []byte) (*pop
 func (m mailbox) Mechanisms() []string { return nil }
 func (m mailbox) Close()               {}
 
-func (m mailbox) Authenticate(context.Context, string) (pop3.Exchange, error) {
+func (m mailbox) Authenticate(context.Context, string) (sasl.Exchange[pop3.Login], error) {
 	return nil, &pop3.Error{Text: "not here"}
 }
 

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 )
 
 // fakeBackend has users with passwords, and a maildrop that each login opens.
@@ -25,7 +27,7 @@ type fakeBackend struct {
 	newDrop func(user string) *fakeDrop
 	// onPassword, if set, takes the place of looking into users.
 	onPassword func(ctx context.Context, user, password string) error
-	exchange   func(mechanism string) Exchange
+	exchange   func(mechanism string) sasl.Exchange[Login]
 
 	mu       sync.Mutex
 	conns    []Conn
@@ -121,7 +123,7 @@ func (s *fakeSession) EnableUTF8(context.Context) error {
 	return s.b.utf8
 }
 
-func (s *fakeSession) Authenticate(_ context.Context, mechanism string) (Exchange, error) {
+func (s *fakeSession) Authenticate(_ context.Context, mechanism string) (sasl.Exchange[Login], error) {
 	if s.b.exchange != nil {
 		return s.b.exchange(mechanism), nil
 	}
@@ -140,6 +142,8 @@ func (s *fakeSession) Close() {
 // plain is SASL PLAIN (RFC 4616).
 type plain struct{ session *fakeSession }
 
+func (*plain) Close() error { return nil }
+
 func (p *plain) Next(_ context.Context, response []byte) ([]byte, *Login, error) {
 	if response == nil {
 		return nil, nil, nil
@@ -157,6 +161,8 @@ type steps struct {
 	session *fakeSession
 	seen    []string
 }
+
+func (*steps) Close() error { return nil }
 
 func (e *steps) Next(_ context.Context, response []byte) ([]byte, *Login, error) {
 	if response == nil {

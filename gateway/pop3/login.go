@@ -6,12 +6,12 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"io"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/events"
 )
 
@@ -239,9 +239,7 @@ func (s *session) exchange(mechanism string, response []byte) (*Login, error) {
 	if err != nil {
 		return nil, err
 	}
-	if closer, ok := e.(io.Closer); ok {
-		defer func() { _ = closer.Close() }()
-	}
+	defer func() { _ = e.Close() }()
 	for {
 		challenge, opened, err := s.next(e, response)
 		clear(response)
@@ -254,14 +252,14 @@ func (s *session) exchange(mechanism string, response []byte) (*Login, error) {
 	}
 }
 
-func (s *session) startExchange(mechanism string) (Exchange, error) {
+func (s *session) startExchange(mechanism string) (sasl.Exchange[Login], error) {
 	ctx, done := s.begin(false)
 	defer done()
 	e, err := s.backend.Authenticate(ctx, mechanism)
 	return e, cause(ctx, err)
 }
 
-func (s *session) next(e Exchange, response []byte) ([]byte, *Login, error) {
+func (s *session) next(e sasl.Exchange[Login], response []byte) ([]byte, *Login, error) {
 	ctx, done := s.begin(false)
 	defer done()
 	challenge, opened, err := e.Next(ctx, response)

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 )
 
 // I4: only QUIT removes, and exactly what is marked then.
@@ -468,7 +470,7 @@ func TestPasswordsAreWiped(t *testing.T) {
 
 // closingExchange counts its Close.
 type closingExchange struct {
-	Exchange
+	*steps
 	closed *int
 }
 
@@ -481,7 +483,7 @@ func TestExchangesAreClosed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			fake, closed := newFake(first), 0
 			fake.mechanisms = []string{"X"}
-			fake.exchange = func(string) Exchange {
+			fake.exchange = func(string) sasl.Exchange[Login] {
 				return closingExchange{&steps{session: &fakeSession{fake}}, &closed}
 			}
 			r := start(t, fake, nil)

@@ -274,7 +274,7 @@ func authenticate(t *testing.T, s smtp.Session, mechanism string, responses ...s
 	}
 	for _, response := range responses {
 		_, done, err := exchange.Next(t.Context(), []byte(response))
-		if err != nil || done {
+		if err != nil || done != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
 
@@ -35,7 +36,7 @@ type mxSession struct {
 func (s *mxSession) Mechanisms() []string { return nil }
 
 // Authenticate implements [smtp.Session].
-func (s *mxSession) Authenticate(context.Context, string) (smtp.Exchange, error) {
+func (s *mxSession) Authenticate(context.Context, string) (sasl.Exchange[sasl.Accepted], error) {
 	return nil, &smtp.Error{Code: 502, Enhanced: "5.5.1", Text: "there are no logins here"}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/replies"
@@ -73,7 +74,7 @@ func (s *submissionSession) Mechanisms() []string {
 }
 
 // Authenticate implements [smtp.Session].
-func (s *submissionSession) Authenticate(ctx context.Context, mechanism string) (smtp.Exchange, error) {
+func (s *submissionSession) Authenticate(ctx context.Context, mechanism string) (sasl.Exchange[sasl.Accepted], error) {
 	if !s.mayLogin() {
 		return nil, errNoTLS
 	}
@@ -89,24 +90,24 @@ func (s *submissionSession) Authenticate(ctx context.Context, mechanism string) 
 
 type exchange struct {
 	session *submissionSession
-	inner   login.Exchange
+	inner   sasl.Exchange[sasl.Accepted]
 	done    bool
 }
 
-// Next implements [smtp.Exchange].
-func (e *exchange) Next(ctx context.Context, response []byte) ([]byte, bool, error) {
-	challenge, done, err := e.inner.Next(ctx, response)
+// Next implements [sasl.Exchange].
+func (e *exchange) Next(ctx context.Context, response []byte) ([]byte, *sasl.Accepted, error) {
+	challenge, accepted, err := e.inner.Next(ctx, response)
 	switch {
 	case errors.Is(err, login.ErrMalformed):
-		return nil, false, &smtp.Error{Code: 501, Enhanced: "5.5.2", Text: "the response is malformed", Err: err}
+		return nil, nil, &smtp.Error{Code: 501, Enhanced: "5.5.2", Text: "the response is malformed", Err: err}
 	case err != nil:
-		return nil, false, replies.SMTPLogin(err)
+		return nil, nil, replies.SMTPLogin(err)
 	}
-	e.done = done
-	return challenge, done, nil
+	e.done = accepted != nil
+	return challenge, accepted, nil
 }
 
-// Close implements io.Closer. Who has entered and has not come to the end of the exchange has not
+// Close implements [sasl.Exchange]. Who has entered and has not come to the end of the exchange has not
 // logged in, and may try again.
 func (e *exchange) Close() error {
 	if !e.done {

@@ -5,10 +5,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/events"
 )
 
@@ -103,15 +103,13 @@ func (s *session) authenticate(mechanism string, response []byte) reply {
 	if err != nil {
 		return s.authFailed(err)
 	}
-	if closer, ok := exchange.(io.Closer); ok {
-		defer func() { _ = closer.Close() }()
-	}
+	defer func() { _ = exchange.Close() }()
 	for range mostExchanges {
-		challenge, done, err := s.step(exchange, response)
+		challenge, accepted, err := s.step(exchange, response)
 		switch {
 		case err != nil:
 			return s.authFailed(err)
-		case done && len(challenge) == 0:
+		case accepted != nil:
 			s.authed = true
 			return ok(235, "2.7.0", "welcome")
 		}
@@ -119,19 +117,11 @@ func (s *session) authenticate(mechanism string, response []byte) reply {
 		if response, r = s.challenge(challenge); r.code != none.code || r.close {
 			return r
 		}
-		if done {
-			// A mechanism's last word is a challenge whose response is empty (RFC 4954 §4).
-			if len(response) > 0 {
-				return refuse(501, "5.5.2", "an empty response is due")
-			}
-			s.authed = true
-			return ok(235, "2.7.0", "welcome")
-		}
 	}
 	return s.authFailed(errors.New("smtp: the exchange does not end"))
 }
 
-func (s *session) step(exchange Exchange, response []byte) (challenge []byte, done bool, err error) {
+func (s *session) step(exchange sasl.Exchange[sasl.Accepted], response []byte) (challenge []byte, accepted *sasl.Accepted, err error) {
 	ctx, cancel := within(s.ctx, s.server.timeouts.Backend)
 	defer cancel()
 	return exchange.Next(ctx, response)

@@ -7,31 +7,43 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 )
 
 // plain is a PLAIN exchange (RFC 4616) for user and sesame.
 type plain struct{ asked bool }
 
-func (p *plain) Next(_ context.Context, response []byte) ([]byte, bool, error) {
+func (*plain) Close() error { return nil }
+
+func (p *plain) Next(_ context.Context, response []byte) ([]byte, *sasl.Accepted, error) {
 	switch {
 	case response == nil && !p.asked:
 		p.asked = true
-		return nil, false, nil
+		return nil, nil, nil
 	case bytes.Equal(response, []byte("\x00user\x00sesame")):
-		return nil, true, nil
+		return nil, &sasl.Accepted{}, nil
 	case bytes.Equal(response, []byte("\x00user\x00outage")):
-		return nil, false, errors.New("the directory burns")
+		return nil, nil, errors.New("the directory burns")
 	}
-	return nil, false, &Error{Code: 535, Enhanced: "5.7.8", Text: "wrong"}
+	return nil, nil, &Error{Code: 535, Enhanced: "5.7.8", Text: "wrong"}
 }
 
-// chatter is an exchange that a test writes down as a function.
-type chatter func(response []byte) ([]byte, bool, error)
+// chatter is an exchange that a test writes down as a function, which says whether it is accepted.
+type chatter func(response []byte) (challenge []byte, accepted bool, err error)
 
-func (c chatter) Next(_ context.Context, response []byte) ([]byte, bool, error) { return c(response) }
+func (c chatter) Next(_ context.Context, response []byte) ([]byte, *sasl.Accepted, error) {
+	challenge, accepted, err := c(response)
+	if accepted {
+		return challenge, &sasl.Accepted{}, err
+	}
+	return challenge, nil, err
+}
+
+func (chatter) Close() error { return nil }
 
 func plainBackend() *fake {
-	return &fake{mechanisms: []string{"PLAIN"}, auth: func(string) (Exchange, error) { return &plain{}, nil }}
+	return &fake{mechanisms: []string{"PLAIN"}, auth: func(string) (sasl.Exchange[sasl.Accepted], error) { return &plain{}, nil }}
 }
 
 func TestAuth(t *testing.T) {
@@ -137,7 +149,7 @@ func TestAuth(t *testing.T) {
 // RFC 4954 §4 asks for 12288 octets; OAuth tokens and Kerberos tickets need them.
 func TestAuthLongLines(t *testing.T) {
 	var got []byte
-	f := &fake{mechanisms: []string{"XOAUTH2"}, auth: func(string) (Exchange, error) {
+	f := &fake{mechanisms: []string{"XOAUTH2"}, auth: func(string) (sasl.Exchange[sasl.Accepted], error) {
 		return chatter(func(response []byte) ([]byte, bool, error) {
 			got = response
 			return nil, response != nil, nil
@@ -170,8 +182,18 @@ func TestAuthLastWord(t *testing.T) {
 		{"another response", "eA==", "501 5.5.2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := &fake{mechanisms: []string{"SCRAM"}, auth: func(string) (Exchange, error) {
-				return chatter(func([]byte) ([]byte, bool, error) { return []byte("v=x"), true, nil }), nil
+			f := &fake{mechanisms: []string{"SCRAM"}, auth: func(string) (sasl.Exchange[sasl.Accepted], error) {
+				told := false
+				return chatter(func(response []byte) ([]byte, bool, error) {
+					switch {
+					case !told:
+						told = true
+						return []byte("v=x"), false, nil
+					case len(response) == 0:
+						return nil, true, nil
+					}
+					return nil, false, &Error{Code: 501, Enhanced: "5.5.2", Text: "malformed"}
+				}), nil
 			}}
 			s := testServer(f)
 			s.AllowInsecureAuth = true
@@ -182,7 +204,7 @@ func TestAuthLastWord(t *testing.T) {
 }
 
 func TestAuthWithoutEnd(t *testing.T) {
-	f := &fake{mechanisms: []string{"LOOP"}, auth: func(string) (Exchange, error) {
+	f := &fake{mechanisms: []string{"LOOP"}, auth: func(string) (sasl.Exchange[sasl.Accepted], error) {
 		return chatter(func([]byte) ([]byte, bool, error) { return []byte("more"), false, nil }), nil
 	}}
 	s := testServer(f)
@@ -258,7 +280,7 @@ func TestAuthClosesExchanges(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			closed := 0
-			f := &fake{mechanisms: []string{"X"}, auth: func(string) (Exchange, error) { return closing{answer, &closed}, nil }}
+			f := &fake{mechanisms: []string{"X"}, auth: func(string) (sasl.Exchange[sasl.Accepted], error) { return closing{answer, &closed}, nil }}
 			s := testServer(f)
 			s.AllowInsecureAuth = true
 			conn := talk(t, s)

@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 )
 
 // Backend gives each connection its session. It knows who may send what to whom; the
@@ -40,7 +42,7 @@ type Session interface {
 	Mechanisms() []string
 
 	// Authenticate starts a SASL exchange with one of Mechanisms.
-	Authenticate(ctx context.Context, mechanism string) (Exchange, error)
+	Authenticate(ctx context.Context, mechanism string) (sasl.Exchange[sasl.Accepted], error)
 
 	// Mail begins a transaction. The reverse-path is empty for <>.
 	Mail(ctx context.Context, reversePath string, options MailOptions) error
@@ -74,14 +76,6 @@ type SizeLimited interface {
 	// MessageSize is the largest message that can be taken now, in octets; negative: any that
 	// the server takes. It is asked at EHLO and at MAIL, before Mail, and answers at once.
 	MessageSize(ctx context.Context) int64
-}
-
-// Exchange is one SASL exchange. One that is also an io.Closer is closed when it is over,
-// finished, failed, cancelled or lost.
-type Exchange interface {
-	// Next takes the client's response (nil at the start where there is no initial
-	// response) and returns the next challenge; done says that it has succeeded.
-	Next(ctx context.Context, response []byte) (challenge []byte, done bool, err error)
 }
 
 // MailOptions are the parameters of MAIL (RFC 5321 §4.1.1.2).

@@ -7,6 +7,7 @@ import (
 	"net"
 	netsmtp "net/smtp"
 
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
 
@@ -21,7 +22,7 @@ type printerSession struct{ printer }
 
 func (printerSession) Mechanisms() []string { return nil }
 
-func (printerSession) Authenticate(context.Context, string) (smtp.Exchange, error) {
+func (printerSession) Authenticate(context.Context, string) (sasl.Exchange[sasl.Accepted], error) {
 	return nil, &smtp.Error{Code: 504, Enhanced: "5.5.4", Text: "no such mechanism"}
 }
 

@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -43,7 +45,7 @@ type fake struct {
 	rcpt       func(to string) error
 	data       func(ctx context.Context, body io.Reader) (string, error)
 	traced     func(trace string, body io.Reader) (string, error)
-	auth       func(mechanism string) (Exchange, error)
+	auth       func(mechanism string) (sasl.Exchange[sasl.Accepted], error)
 
 	mu       sync.Mutex
 	calls    []string
@@ -111,7 +113,7 @@ type fakeSession struct {
 
 func (s *fakeSession) Mechanisms() []string { return s.fake.mechanisms }
 
-func (s *fakeSession) Authenticate(_ context.Context, mechanism string) (Exchange, error) {
+func (s *fakeSession) Authenticate(_ context.Context, mechanism string) (sasl.Exchange[sasl.Accepted], error) {
 	defer s.fake.call(s, "AUTH "+mechanism, s.tx == nil && !s.closed)()
 	return s.fake.auth(mechanism)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/plugins/proto/convert"
 	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v2"
 )
@@ -168,7 +169,7 @@ func (s *Store) Settle(ctx context.Context, settlements []backends.Settlement) e
 }
 
 // Authenticate starts a SASL exchange that the store conducts.
-func (s *Store) Authenticate(ctx context.Context, mechanism string, peer backends.Peer) (backends.Exchange, error) {
+func (s *Store) Authenticate(ctx context.Context, mechanism string, peer backends.Peer) (sasl.Exchange[backends.Account], error) {
 	g, err := s.use(ctx)
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 )
 
 // fakeStore is a backend that does what names tell it to. A message's id is "what:octets", as
@@ -383,7 +384,7 @@ func (f *fakeStore) Settle(_ context.Context, settlements []backends.Settlement)
 	return nil
 }
 
-func (f *fakeStore) Authenticate(_ context.Context, mechanism string, _ backends.Peer) (backends.Exchange, error) {
+func (f *fakeStore) Authenticate(_ context.Context, mechanism string, _ backends.Peer) (sasl.Exchange[backends.Account], error) {
 	if mechanism != "X-TWO-STEPS" {
 		return nil, backends.Fail(backends.Unsupported, "no mechanism %s", mechanism)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/plugins/proto/convert"
 )
 
@@ -198,7 +199,7 @@ func TestCapabilities(t *testing.T) {
 func TestAuthenticate(t *testing.T) {
 	s, _ := start(t, specOf(t, "store", fakeSettings{}))
 	ctx := t.Context()
-	exchange := func() backends.Exchange {
+	exchange := func() sasl.Exchange[backends.Account] {
 		e, err := s.Authenticate(ctx, "x-two-steps", backends.Peer{})
 		if err != nil {
 			t.Fatal(err)

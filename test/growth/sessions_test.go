@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/backends/maildir"
 	"github.com/dipylon/dipylon/backends/smtpclient"
 	"github.com/dipylon/dipylon/gateway/index"
@@ -161,7 +162,7 @@ type anybody struct{}
 
 func (anybody) NewSession(context.Context, smtp.Conn) (smtp.Session, error) { return anybody{}, nil }
 func (anybody) Mechanisms() []string                                        { return nil }
-func (anybody) Authenticate(context.Context, string) (smtp.Exchange, error) {
+func (anybody) Authenticate(context.Context, string) (sasl.Exchange[sasl.Accepted], error) {
 	return nil, &smtp.Error{Code: 504, Text: "no"}
 }
 func (anybody) Mail(context.Context, string, smtp.MailOptions) error { return nil }
@@ -222,7 +223,7 @@ func (o one) Password(context.Context, string, []byte) (*pop3.Login, error) {
 }
 func (one) Mechanisms() []string { return nil }
 func (one) Close()               {}
-func (one) Authenticate(context.Context, string) (pop3.Exchange, error) {
+func (one) Authenticate(context.Context, string) (sasl.Exchange[pop3.Login], error) {
 	return nil, &pop3.Error{Text: "no"}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/sasl"
 )
 
 // The mechanisms here: CRAM-MD5 (RFC 2195) is an example of an exchange of several steps, and both
@@ -18,7 +19,7 @@ const (
 )
 
 // Authenticate starts a SASL exchange.
-func (s *Store) Authenticate(ctx context.Context, mechanism string, _ backends.Peer) (backends.Exchange, error) {
+func (s *Store) Authenticate(ctx context.Context, mechanism string, _ backends.Peer) (sasl.Exchange[backends.Account], error) {
 	if err := s.enter(ctx, "authenticate"); err != nil {
 		return nil, err
 	}
