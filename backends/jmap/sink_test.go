@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/backends/smtpclient"
 	"github.com/dipylon/dipylon/gateway/smtp"
@@ -71,12 +72,13 @@ func (t *transaction) Authenticate(context.Context, string) (sasl.Exchange[sasl.
 	return nil, &smtp.Error{Code: 504, Enhanced: "5.5.4", Text: "no such mechanism"}
 }
 
-func (t *transaction) Mail(_ context.Context, reversePath string, o smtp.MailOptions) error {
-	t.delivery = backends.Delivery{ReversePath: reversePath}
+func (t *transaction) Mail(_ context.Context, reversePath address.Path, o smtp.MailOptions) error {
+	t.delivery = backends.Delivery{ReversePath: reversePath.String()}
 	return nil
 }
 
-func (t *transaction) Rcpt(_ context.Context, recipient string, _ smtp.RcptOptions) error {
+func (t *transaction) Rcpt(_ context.Context, path address.Path, _ smtp.RcptOptions) error {
+	recipient := path.String()
 	_, later := t.sink.later.Load(recipient)
 	switch local, _, _ := strings.Cut(recipient, "@"); {
 	case later, strings.HasPrefix(local, "deferred"):

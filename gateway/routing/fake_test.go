@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/smtp"
@@ -294,6 +295,16 @@ func lastTrace() string {
 	return fmt.Sprintf("Received: from client\r\n\tby mail.sakes.example with ESMTP id T%04d;\r\n\tSun, 22 Nov 2026 12:00:00 +0000\r\n", traces)
 }
 
+// path is what stands between brackets in MAIL and RCPT, as the engine reads it.
+func path(t *testing.T, text string) address.Path {
+	t.Helper()
+	p, rest, err := address.ParsePath("<" + text + ">")
+	if err != nil || rest != "" {
+		t.Fatalf("<%s>: %v, %q", text, err, rest)
+	}
+	return p
+}
+
 // send plays one transaction and returns the first reply that is not good, as "550 5.1.1".
 func send(t *testing.T, s smtp.Session, from string, to []string, message string) string {
 	t.Helper()
@@ -304,11 +315,11 @@ func send(t *testing.T, s smtp.Session, from string, to []string, message string
 func sendText(t *testing.T, s smtp.Session, from string, to []string, message string) (reply, text string) {
 	t.Helper()
 	defer s.Reset()
-	if err := s.Mail(t.Context(), from, smtp.MailOptions{ID: "t1"}); err != nil {
+	if err := s.Mail(t.Context(), path(t, from), smtp.MailOptions{ID: "t1"}); err != nil {
 		return code(err), err.Error()
 	}
 	for _, r := range to {
-		if err := s.Rcpt(t.Context(), r, smtp.RcptOptions{}); err != nil {
+		if err := s.Rcpt(t.Context(), path(t, r), smtp.RcptOptions{}); err != nil {
 			return code(err), err.Error()
 		}
 	}

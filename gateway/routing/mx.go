@@ -6,6 +6,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
@@ -41,7 +42,7 @@ func (s *mxSession) Authenticate(context.Context, string) (sasl.Exchange[sasl.Ac
 }
 
 // Mail implements [smtp.Session].
-func (s *mxSession) Mail(_ context.Context, reversePath string, options smtp.MailOptions) error {
+func (s *mxSession) Mail(_ context.Context, reversePath address.Path, options smtp.MailOptions) error {
 	s.current = &transaction{
 		o: s.o, log: s.log, table: s.o.Router.Table(), peer: peerOf(s.conn, "smtp"),
 		reversePath: reversePath, options: options,
@@ -51,14 +52,14 @@ func (s *mxSession) Mail(_ context.Context, reversePath string, options smtp.Mai
 
 // Rcpt implements [smtp.Session]. A recipient is what stands after RCPT, literally: no part of
 // it is a route to somewhere else.
-func (s *mxSession) Rcpt(ctx context.Context, text string, _ smtp.RcptOptions) error {
+func (s *mxSession) Rcpt(ctx context.Context, path address.Path, _ smtp.RcptOptions) error {
 	t := s.current
 	if t == nil {
 		return errNoMessage
 	}
-	box, err := t.parse(text)
+	box, err := t.mailbox(path)
 	if err != nil {
-		return errRecipient
+		return err
 	}
 	store := t.table.StoreFor(box.Domain)
 	if store == nil {

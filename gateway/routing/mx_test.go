@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
@@ -39,20 +40,16 @@ func TestRcpt(t *testing.T) {
 		{"subdomain", "bob@x.sakes.example", denied, ""},
 		{"superdomain", "bob@example", denied, ""},
 		{"address literal", "bob@[192.0.2.1]", denied, ""},
-		{"source route", "@sakes.example:bob@far.example", syntax, ""},
-		{"source route that ends here", "@far.example:bob@sakes.example", syntax, ""},
+		{"source route", "@sakes.example:bob@far.example", denied, ""},
+		{"source route that ends here", "@far.example:bob@sakes.example", ok, "bob@sakes.example"},
 		{"percent hack", "bob%far.example@sakes.example", ok, "bob%far.example@sakes.example"},
 		{"bang path", "far.example!bob@sakes.example", ok, "far.example!bob@sakes.example"},
-		{"bang path without a domain", "sakes.example!bob", syntax, ""},
 		{"at in quotes", `"bob@far.example"@sakes.example`, ok, `"bob@far.example"@sakes.example`},
 		{"encapsulated", "IMCEASMTP-bob+40far+2Eexample@sakes.example", ok, "IMCEASMTP-bob+40far+2Eexample@sakes.example"},
 		{"encapsulated, far", "IMCEASMTP-bob+40sakes+2Eexample@far.example", denied, ""},
-		{"two ats", "bob@far.example@sakes.example", syntax, ""},
 		{"postmaster", "postmaster", ok, "postmaster@sakes.example"},
-		{"postmaster in other letters", "PostMaster", ok, "PostMaster@sakes.example"},
+		{"postmaster in other letters", "PostMaster", ok, "postmaster@sakes.example"},
 		{"postmaster of a domain", "postmaster@tea.example", ok, "postmaster@tea.example"},
-		{"another name without a domain", "bob", syntax, ""},
-		{"trailing dot", "bob@sakes.example.", syntax, ""},
 		{"empty", "", syntax, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -133,11 +130,11 @@ func TestDelivery(t *testing.T) {
 	if session.Mechanisms() != nil {
 		t.Error("an MX offers logins")
 	}
-	if err := session.Mail(t.Context(), "carol@far.example", smtp.MailOptions{ID: "t1", Size: 99, EightBit: true, UTF8: true}); err != nil {
+	if err := session.Mail(t.Context(), path(t, "carol@far.example"), smtp.MailOptions{ID: "t1", Size: 99, EightBit: true, UTF8: true}); err != nil {
 		t.Fatal(err)
 	}
 	for _, to := range []string{"bob@sakes.example", "eve@tea.example", "dan@sakes.example", "bob@SAKES.example"} {
-		if err := session.Rcpt(t.Context(), to, rcptOptions()); err != nil {
+		if err := session.Rcpt(t.Context(), path(t, to), rcptOptions()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -274,10 +271,10 @@ func TestBrokenBodyIsDeliveredToNobody(t *testing.T) {
 	boom := &smtp.Error{Code: 550, Enhanced: "5.5.2", Text: "bare LF"}
 	g := newGateway(t)
 	session := g.mx()
-	if err := session.Mail(t.Context(), "", mailOptions()); err != nil {
+	if err := session.Mail(t.Context(), address.Path{}, mailOptions()); err != nil {
 		t.Fatal(err)
 	}
-	if err := session.Rcpt(t.Context(), "bob@sakes.example", rcptOptions()); err != nil {
+	if err := session.Rcpt(t.Context(), path(t, "bob@sakes.example"), rcptOptions()); err != nil {
 		t.Fatal(err)
 	}
 	for _, sent := range []string{"", "Sub", letter} {
@@ -297,7 +294,7 @@ func TestDataWithoutRecipients(t *testing.T) {
 	if _, err := session.Data(t.Context(), trace(), strings.NewReader("")); code(err) != "503 5.5.1" {
 		t.Errorf("got %v", err)
 	}
-	if err := session.Rcpt(t.Context(), "bob@sakes.example", rcptOptions()); code(err) != "503 5.5.1" {
+	if err := session.Rcpt(t.Context(), path(t, "bob@sakes.example"), rcptOptions()); code(err) != "503 5.5.1" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -396,7 +393,7 @@ func TestHangingStore(t *testing.T) {
 	}
 	session := g.mx()
 	to := []string{"bob@sakes.example", "eve@tea.example"}
-	if err := errors.Join(session.Mail(ctx, "", mailOptions()), session.Rcpt(ctx, to[0], rcptOptions()), session.Rcpt(ctx, to[1], rcptOptions())); err != nil {
+	if err := errors.Join(session.Mail(ctx, address.Path{}, mailOptions()), session.Rcpt(ctx, path(t, to[0]), rcptOptions()), session.Rcpt(ctx, path(t, to[1]), rcptOptions())); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := session.Data(ctx, trace(), strings.NewReader(letter)); code(err) != "451 4.3.0" {
@@ -476,7 +473,7 @@ func TestManySessions(t *testing.T) {
 			}
 			defer session.Close()
 			for range 25 {
-				if err := errors.Join(session.Mail(t.Context(), "", mailOptions()), session.Rcpt(t.Context(), "bob@sakes.example", rcptOptions()), session.Rcpt(t.Context(), "eve@tea.example", rcptOptions())); err != nil {
+				if err := errors.Join(session.Mail(t.Context(), address.Path{}, mailOptions()), session.Rcpt(t.Context(), path(t, "bob@sakes.example"), rcptOptions()), session.Rcpt(t.Context(), path(t, "eve@tea.example"), rcptOptions())); err != nil {
 					t.Error(err)
 				}
 				if _, err := session.Data(t.Context(), received, strings.NewReader(message)); err != nil {

@@ -3,8 +3,8 @@ package routing
 import (
 	"io"
 
+	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/gateway/content"
-	"github.com/dipylon/dipylon/gateway/smtp"
 )
 
 // Quirks are what is done to mail of devices and scripts that have logged in, and that cannot be
@@ -37,14 +37,14 @@ func (o *Options) readHeader(h *buffer) (*content.Header, int64, error) {
 
 // author is the address for the From of a message that has none; empty: nobody knows.
 func (s *submissionSession) author(t *transaction) string {
-	author := t.reversePath
+	author := t.reversePath.String()
 	if !s.o.Quirks.has(QuirkNoFrom) {
 		return ""
 	}
 	if author == "" { // a notice of the account's (RFC 8098 §3)
 		author = s.who.owns.only()
 	}
-	if !t.options.UTF8 && !smtp.ASCII(author) {
+	if !t.options.UTF8 && !address.ASCII(author) {
 		return "" // RFC 6532 §3.2: such a field is for SMTPUTF8 alone
 	}
 	return author

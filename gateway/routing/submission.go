@@ -55,10 +55,9 @@ type identity struct {
 
 // The replies of a submission session.
 var (
-	errLoginFirst  = &smtp.Error{Code: 530, Enhanced: "5.7.0", Text: "log in first"}
-	errNoTLS       = &smtp.Error{Code: 538, Enhanced: "5.7.11", Text: "say STARTTLS first: passwords are taken over TLS only"}
-	errMechanism   = &smtp.Error{Code: 504, Enhanced: "5.5.4", Text: "no such mechanism"}
-	errSenderAlike = &smtp.Error{Code: 553, Enhanced: "5.1.7", Text: "the sender is not a mail address"}
+	errLoginFirst = &smtp.Error{Code: 530, Enhanced: "5.7.0", Text: "log in first"}
+	errNoTLS      = &smtp.Error{Code: 538, Enhanced: "5.7.11", Text: "say STARTTLS first: passwords are taken over TLS only"}
+	errMechanism  = &smtp.Error{Code: 504, Enhanced: "5.5.4", Text: "no such mechanism"}
 )
 
 func (s *submissionSession) mayLogin() bool {
@@ -168,15 +167,12 @@ func (s *submissionSession) Enter(ctx context.Context, e login.Entry) error {
 
 // Mail implements [smtp.Session]. The reverse-path has to be the account's own, or empty, as it
 // is for the notices that clients write (RFC 8098 §3): then From says who it is.
-func (s *submissionSession) Mail(ctx context.Context, reversePath string, options smtp.MailOptions) error {
+func (s *submissionSession) Mail(ctx context.Context, reversePath address.Path, options smtp.MailOptions) error {
 	if s.who == nil {
 		return errLoginFirst
 	}
-	if reversePath != "" {
-		box, err := address.Parse(reversePath)
-		if err != nil {
-			return errSenderAlike
-		}
+	if !reversePath.IsNull() {
+		box := reversePath.Mailbox()
 		own, err := s.own(ctx, box)
 		if err != nil {
 			return replies.SMTP(err)
@@ -185,7 +181,7 @@ func (s *submissionSession) Mail(ctx context.Context, reversePath string, option
 			s.foreign(box)
 			return s.notOwn("this account may not send as " + box.String())
 		}
-		reversePath = box.String()
+		reversePath = box.Path()
 	}
 	s.current = &transaction{
 		o: s.o, log: s.log, table: s.o.Router.Table(), peer: peerOf(s.conn, "submission"),
@@ -204,14 +200,14 @@ func (s *submissionSession) foreign(box address.Mailbox) {
 }
 
 // Rcpt implements [smtp.Session].
-func (s *submissionSession) Rcpt(ctx context.Context, text string, _ smtp.RcptOptions) error {
+func (s *submissionSession) Rcpt(ctx context.Context, path address.Path, _ smtp.RcptOptions) error {
 	t := s.current
 	if t == nil {
 		return errNoMessage
 	}
-	box, err := t.parse(text)
+	box, err := t.mailbox(path)
 	if err != nil {
-		return errRecipient
+		return err
 	}
 	if s.who.credential != nil {
 		t.add(recipient{address: box.String()}) // the store knows whom it can send to, and says so at Send

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/routing"
 )
@@ -81,11 +82,11 @@ func TestStoreForLogin(t *testing.T) {
 func TestSwap(t *testing.T) {
 	g := newGateway(t)
 	session := g.mx()
-	if err := session.Mail(t.Context(), "", mailOptions()); err != nil {
+	if err := session.Mail(t.Context(), address.Path{}, mailOptions()); err != nil {
 		t.Fatal(err)
 	}
 	g.options.Router.Swap(g.table(routing.Store{Name: "new", Domains: []string{"new.example"}, Backend: receiver{g.sakes}}))
-	if err := session.Rcpt(t.Context(), "bob@sakes.example", rcptOptions()); err != nil {
+	if err := session.Rcpt(t.Context(), path(t, "bob@sakes.example"), rcptOptions()); err != nil {
 		t.Errorf("the transaction lost its table: %v", err)
 	}
 	session.Reset()

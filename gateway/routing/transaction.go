@@ -23,7 +23,7 @@ type transaction struct {
 	log         zerolog.Logger
 	table       *Table
 	peer        backends.Peer
-	reversePath string
+	reversePath address.Path
 	options     smtp.MailOptions
 	to          []recipient
 	named       map[string]bool // the addresses in to
@@ -39,15 +39,17 @@ var (
 	errFull      = &smtp.Error{Code: 452, Enhanced: "4.3.1", Text: "there is no space for the message now, try again later"}
 )
 
-// postmaster takes mail without a domain (RFC 5321 §4.5.1); its letters' case does not matter.
-const postmaster = "postmaster"
-
-// parse reads a recipient as an address, with the domain that postmaster need not have.
-func (t *transaction) parse(text string) (address.Mailbox, error) {
-	if domain := t.table.DefaultDomain(); domain != "" && strings.EqualFold(text, postmaster) {
-		text += "@" + domain
+// mailbox is whom a recipient names. Postmaster need not have a domain (RFC 5321 §4.5.1): it is the
+// default store's.
+func (t *transaction) mailbox(path address.Path) (address.Mailbox, error) {
+	box := path.Mailbox()
+	if path.IsPostmaster() {
+		box.Domain = t.table.DefaultDomain()
 	}
-	return address.Parse(text)
+	if box.Domain == "" {
+		return box, errRecipient
+	}
+	return box, nil
 }
 
 // resolve asks the store of a local recipient whether it would take the message, and adds the
@@ -61,7 +63,7 @@ func (t *transaction) resolve(ctx context.Context, store *Store, box address.Mai
 		return err
 	}
 	verdicts, err := receiver.Resolve(ctx, backends.ResolveQuery{
-		ReversePath: t.reversePath, Recipients: []string{box.String()}, Size: t.options.Size, Peer: t.peer,
+		ReversePath: t.reversePath.String(), Recipients: []string{box.String()}, Size: t.options.Size, Peer: t.peer,
 	})
 	switch {
 	case err != nil:
@@ -136,7 +138,7 @@ func (t *transaction) begin(ctx context.Context, trace string, h *buffer, accoun
 	n, _ := io.ReadFull(h.reader(0), start) // what has failed here fails where it matters, too
 	named, dated := content.Identity(start[:n])
 	attempt, err := t.o.Dedup.Take(ctx, Message{
-		Fingerprint: fingerprint(account, t.reversePath, h.digest), Recipients: addresses, Named: named, Dated: dated,
+		Fingerprint: fingerprint(account, t.reversePath.String(), h.digest), Recipients: addresses, Named: named, Dated: dated,
 	})
 	if err != nil {
 		return nil, replies.SMTP(err)
@@ -146,7 +148,7 @@ func (t *transaction) begin(ctx context.Context, trace string, h *buffer, accoun
 		log:     t.log.With().Str("transaction", t.options.ID).Str("key", attempt.Key).Logger(),
 		content: open,
 		envelope: backends.Delivery{
-			ReversePath: t.reversePath, Size: size, EightBit: t.options.EightBit, UTF8: t.options.UTF8,
+			ReversePath: t.reversePath.String(), Size: size, EightBit: t.options.EightBit, UTF8: t.options.UTF8,
 			// A store looks for what an earlier attempt has left from this time on.
 			Received: attempt.First.UTC(), Peer: t.peer,
 		},

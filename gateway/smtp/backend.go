@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 
+	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
 )
 
@@ -44,11 +45,12 @@ type Session interface {
 	// Authenticate starts a SASL exchange with one of Mechanisms.
 	Authenticate(ctx context.Context, mechanism string) (sasl.Exchange[sasl.Accepted], error)
 
-	// Mail begins a transaction. The reverse-path is empty for <>.
-	Mail(ctx context.Context, reversePath string, options MailOptions) error
+	// Mail begins a transaction. The reverse-path can be null.
+	Mail(ctx context.Context, reversePath address.Path, options MailOptions) error
 
-	// Rcpt adds a recipient to the transaction; it counts only when the error is nil.
-	Rcpt(ctx context.Context, recipient string, options RcptOptions) error
+	// Rcpt adds a recipient to the transaction; it counts only when the error is nil. Its path
+	// has a domain or is <postmaster>.
+	Rcpt(ctx context.Context, recipient address.Path, options RcptOptions) error
 
 	// Data takes the message: header and body in canonical form (every line ends in CRLF,
 	// no dot-stuffing), which is the client's alone. The trace is the Received field of this

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/gateway/events"
 )
 
@@ -309,12 +310,12 @@ func (s *session) noop(string) reply { return ok(250, "2.0.0", "OK") }
 
 // vrfy tells nothing. RFC 5321 §7.3.
 func (s *session) vrfy(args string) reply {
-	address, parameter, _ := strings.Cut(args, " ")
+	name, parameter, _ := strings.Cut(args, " ")
 	switch {
-	case address == "":
+	case name == "":
 		return refuse(501, "5.5.4", "VRFY needs an address")
-	case !ASCII(address) && !strings.EqualFold(parameter, "SMTPUTF8"): // RFC 6531 §3.7.4.2
-		return refuse(553, "5.6.7", "the address needs SMTPUTF8")
+	case !address.ASCII(name) && !strings.EqualFold(parameter, "SMTPUTF8"): // RFC 6531 §3.7.4.2
+		return refuse(553, "5.6.7", needsUTF8)
 	}
 	return ok(252, "2.0.0", "cannot VRFY user, but will accept message and attempt delivery")
 }

@@ -102,7 +102,7 @@ func (s *session) finish(b *body, text string, err error) reply {
 		s.forgiven = s.tally
 	}
 	events.TLS(s.log.Info().Str(events.Event, events.MessageIn), s.tlsState.Load()).
-		Str("transaction", tx.id).Str("from", tx.reversePath).Int("recipients", tx.recipients).Int("refused", tx.refused).
+		Str("transaction", tx.id).Stringer("from", tx.reversePath).Int("recipients", tx.recipients).Int("refused", tx.refused).
 		Int64(events.Octets, b.canon.size).Int("code", r.code).Str("enhanced", r.enhanced).Str("reply", r.text).
 		AnErr("cause", r.cause).Dur(events.TookMS, time.Since(tx.began)).Msg("message")
 	s.server.observe(Event{

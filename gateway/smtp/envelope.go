@@ -4,28 +4,30 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/dipylon/dipylon/backends/mail/address"
 )
+
+// needsUTF8 is told of what SMTPUTF8 (RFC 6531) would be needed for.
+const needsUTF8 = "the address needs SMTPUTF8"
 
 // mail begins a transaction. RFC 5321 §4.1.1.2.
 func (s *session) mail(args string) reply {
 	if r := s.mayMail(); r.code != none.code {
 		return r
 	}
-	path, rest, r := s.pathOf(args, "FROM:", "5.1.7")
+	path, rest, r := s.reversePath(args)
 	if r.code != none.code {
 		return r
-	}
-	if path.domain == "" && path != (mailbox{}) {
-		return refuse(501, "5.1.7", errNoDomain.Error())
 	}
 	options, r := s.mailOptions(rest)
 	if r.code != none.code {
 		return r
 	}
-	if !options.UTF8 && !ASCII(path.String()+options.Auth) {
-		return refuse(553, "5.6.7", "the address needs SMTPUTF8") // RFC 6531 §3.5
+	if !options.UTF8 && !address.ASCII(path.String()+options.Auth) {
+		return refuse(553, "5.6.7", needsUTF8) // RFC 6531 §3.5
 	}
-	return s.begin(path.String(), options)
+	return s.begin(path, options)
 }
 
 // mayMail says what stands against a transaction now.
@@ -44,31 +46,6 @@ func (s *session) mayMail() reply {
 		return hangUp(421, "4.7.0", "too many messages in one session")
 	}
 	return none
-}
-
-// pathOf parses "FROM:<path> parameters".
-//
-// QUIRK: a space in front of the path is taken, as RFC 5321 §4.1.1.2 asks not to be so
-// strict, and many a script sends one.
-func (s *session) pathOf(args, keyword, enhanced string) (m mailbox, rest string, r reply) {
-	if s.server.quirk(QuirkBlanks) {
-		args = closeUp(args, keyword)
-	}
-	if len(args) < len(keyword) || !strings.EqualFold(args[:len(keyword)], keyword) {
-		return m, "", refuse(501, "5.5.4", "the command goes on with "+keyword+"<path>")
-	}
-	path := strings.TrimLeft(args[len(keyword):], " ")
-	if s.server.quirk(QuirkPaths) {
-		path = bracketed(path)
-	}
-	m, rest, err := parsePath(path)
-	if err != nil {
-		return m, "", refuse(501, enhanced, err.Error())
-	}
-	if strings.ContainsAny(m.local, "<>") {
-		return m, "", refuse(553, enhanced, errBrackets.Error())
-	}
-	return m, rest, none
 }
 
 func (s *session) mailOptions(rest string) (MailOptions, reply) {
@@ -126,7 +103,7 @@ func (s *session) mailOption(o *MailOptions, p parameter) reply {
 }
 
 // begin asks the backend. A transaction that it refuses has not begun, and is forgotten.
-func (s *session) begin(reversePath string, options MailOptions) reply {
+func (s *session) begin(reversePath address.Path, options MailOptions) reply {
 	s.transactions++
 	options.ID = fmt.Sprintf("%s.%d", s.id, s.transactions)
 	ctx, cancel := within(s.ctx, s.server.timeouts.Backend)
@@ -134,7 +111,7 @@ func (s *session) begin(reversePath string, options MailOptions) reply {
 	s.tx = &transaction{id: options.ID, reversePath: reversePath, options: options, size: s.messageSize(), began: time.Now()}
 	if err := s.backend.Mail(ctx, reversePath, options); err != nil {
 		r := failure(err)
-		s.log.Info().Str("transaction", options.ID).Str("from", reversePath).Int("code", r.code).AnErr("cause", r.cause).Msg("sender refused")
+		s.log.Info().Str("transaction", options.ID).Stringer("from", reversePath).Int("code", r.code).AnErr("cause", r.cause).Msg("sender refused")
 		s.endTransaction(s.backend)
 		return r
 	}
@@ -151,11 +128,7 @@ func (s *session) rcpt(args string) reply {
 	case over(s.tx.recipients+1, s.limits.Recipients):
 		return reply{code: 452, enhanced: "4.5.3", text: "too many recipients"} // RFC 5321 §4.5.3.1.10
 	}
-	path, rest, r := s.pathOf(args, "TO:", "5.1.3")
-	if r.code != none.code {
-		return r
-	}
-	recipient, r := s.recipient(path)
+	recipient, rest, r := s.forwardPath(args)
 	if r.code != none.code {
 		return r
 	}
@@ -182,28 +155,12 @@ func (s *session) rcptOptions(rest string) reply {
 	return none
 }
 
-// recipient is a path as one that mail can go to.
-func (s *session) recipient(path mailbox) (string, reply) {
-	address := path.String()
-	switch {
-	case path.domain == "" && strings.EqualFold(path.local, "postmaster"):
-		return "postmaster", none // RFC 5321 §4.5.1
-	case path.domain == "":
-		return "", refuse(501, "5.1.3", errNoDomain.Error())
-	case len(path.local) > mostLocal:
-		return "", refuse(501, "5.1.3", errLocalLong.Error())
-	case !s.tx.options.UTF8 && !ASCII(address):
-		return "", refuse(553, "5.6.7", "the address needs SMTPUTF8")
-	}
-	return address, none
-}
-
-func (s *session) add(recipient string) reply {
+func (s *session) add(recipient address.Path) reply {
 	ctx, cancel := within(s.ctx, s.server.timeouts.Backend)
 	defer cancel()
 	if err := s.backend.Rcpt(ctx, recipient, RcptOptions{}); err != nil {
 		r := failure(err)
-		s.log.Info().Str("transaction", s.tx.id).Str("to", recipient).Int("code", r.code).AnErr("cause", r.cause).Msg("recipient refused")
+		s.log.Info().Str("transaction", s.tx.id).Stringer("to", recipient).Int("code", r.code).AnErr("cause", r.cause).Msg("recipient refused")
 		s.tx.refused++
 		if r.code >= 500 {
 			s.refusals++

@@ -7,6 +7,7 @@ import (
 	"net"
 	netsmtp "net/smtp"
 
+	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
@@ -26,13 +27,13 @@ func (printerSession) Authenticate(context.Context, string) (sasl.Exchange[sasl.
 	return nil, &smtp.Error{Code: 504, Enhanced: "5.5.4", Text: "no such mechanism"}
 }
 
-func (printerSession) Mail(_ context.Context, reversePath string, _ smtp.MailOptions) error {
+func (printerSession) Mail(_ context.Context, reversePath address.Path, _ smtp.MailOptions) error {
 	fmt.Println("from", reversePath)
 	return nil
 }
 
-func (s printerSession) Rcpt(_ context.Context, recipient string, _ smtp.RcptOptions) error {
-	if recipient != s.mailbox {
+func (s printerSession) Rcpt(_ context.Context, recipient address.Path, _ smtp.RcptOptions) error {
+	if recipient.String() != s.mailbox {
 		return &smtp.Error{Code: 550, Enhanced: "5.1.1", Text: "there is no such mailbox"}
 	}
 	fmt.Println("to", recipient)

@@ -22,6 +22,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
 )
 
@@ -118,7 +119,8 @@ func (s *fakeSession) Authenticate(_ context.Context, mechanism string) (sasl.Ex
 	return s.fake.auth(mechanism)
 }
 
-func (s *fakeSession) Mail(_ context.Context, from string, o MailOptions) error {
+func (s *fakeSession) Mail(_ context.Context, path address.Path, o MailOptions) error {
+	from := path.String()
 	defer s.fake.call(s, "MAIL "+from, s.tx == nil && !s.closed)()
 	s.tx = &message{from: from, opts: o}
 	if s.fake.mail != nil {
@@ -127,7 +129,8 @@ func (s *fakeSession) Mail(_ context.Context, from string, o MailOptions) error 
 	return nil
 }
 
-func (s *fakeSession) Rcpt(_ context.Context, to string, _ RcptOptions) error {
+func (s *fakeSession) Rcpt(_ context.Context, path address.Path, _ RcptOptions) error {
+	to := path.String()
 	defer s.fake.call(s, "RCPT "+to, s.tx != nil && !s.done && !s.closed)()
 	if s.fake.rcpt != nil {
 		if err := s.fake.rcpt(to); err != nil {

@@ -24,7 +24,7 @@ func (s *session) received(now time.Time) string {
 	f.fold()
 	f.add("id", s.tx.id)
 	if s.tx.recipients == 1 {
-		f.add("for", "<"+s.tx.recipient+">")
+		f.add("for", "<"+s.tx.recipient.String()+">")
 	}
 	f.end(";")
 	f.fold()
@@ -70,11 +70,16 @@ func literal(a net.Addr) string {
 // traceName makes a name safe to stand in a header field, whatever a client calls itself.
 func traceName(s string) string {
 	return strings.Map(func(r rune) rune {
-		if letDigHyp(r) && r < 0x80 || strings.ContainsRune(".:[]", r) {
+		if letDigHyp(r) || strings.ContainsRune(".:[]", r) {
 			return r
 		}
 		return '?'
 	}, s)
+}
+
+// letDigHyp is RFC 5321 §4.1.2's Let-dig, with the hyphen, and the underscore that is in use.
+func letDigHyp(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
 }
 
 // folder writes a header field in lines of at most 78 characters where its words allow

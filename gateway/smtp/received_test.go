@@ -8,16 +8,27 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dipylon/dipylon/backends/mail/address"
 )
 
 func traceSession(s *Server, change func(*session)) *session {
 	n := &session{server: s, raw: addressed{remote: &net.TCPAddr{IP: net.ParseIP("192.0.2.1"), Port: 1}}, id: "abc"}
 	n.helo, n.esmtp = "client.example", true
-	n.tx = &transaction{id: "abc.1", recipients: 1, recipient: "c@mx.example"}
+	n.tx = &transaction{id: "abc.1", recipients: 1, recipient: parsed("<c@mx.example>")}
 	if change != nil {
 		change(n)
 	}
 	return n
+}
+
+// parsed is a path that is well formed.
+func parsed(text string) address.Path {
+	path, _, err := address.ParsePath(text)
+	if err != nil {
+		panic(err)
+	}
+	return path
 }
 
 // addressed is a connection that has nothing but an address.
@@ -55,7 +66,7 @@ func TestReceived(t *testing.T) {
 		{
 			"TLS, AUTH, SMTPUTF8, IPv6", false, func(n *session) {
 				secure(n)
-				n.authed, n.tx.options.UTF8, n.tx.recipient = true, true, "jürgen@mx.example"
+				n.authed, n.tx.options.UTF8, n.tx.recipient = true, true, parsed("<jürgen@mx.example>")
 				n.raw = addressed{remote: &net.TCPAddr{IP: net.ParseIP("2001:db8::1")}}
 			},
 			"Received: from client.example ([IPv6:2001:db8::1])\r\n\tby mx.example with UTF8SMTPSA (TLS1.3 TLS_AES_128_GCM_SHA256)\r\n\tid abc.1 for <jürgen@mx.example>;" + date,
@@ -75,7 +86,7 @@ func TestReceived(t *testing.T) {
 		{
 			"long names are folded", false, func(n *session) {
 				n.helo = strings.Repeat("h", 60) + ".example"
-				n.tx.recipient = strings.Repeat("r", 60) + "@mx.example"
+				n.tx.recipient = parsed("<" + strings.Repeat("r", 60) + "@mx.example>")
 			},
 			"Received: from\r\n\t" + strings.Repeat("h", 60) + ".example\r\n\t([192.0.2.1])\r\n\tby mx.example with ESMTP\r\n\tid abc.1 for\r\n\t<" + strings.Repeat("r", 60) + "@mx.example>;" + date,
 		},

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends/mail/address"
 )
 
 func shutdown(t testing.TB, s *Server) {
@@ -201,7 +203,7 @@ type waitingSession struct {
 	wait func(context.Context) error
 }
 
-func (s *waitingSession) Mail(ctx context.Context, _ string, _ MailOptions) error {
+func (s *waitingSession) Mail(ctx context.Context, _ address.Path, _ MailOptions) error {
 	return s.wait(ctx)
 }
 

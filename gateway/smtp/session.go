@@ -14,6 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/gateway/endpoint"
 	"github.com/dipylon/dipylon/gateway/events"
 )
@@ -60,11 +61,11 @@ type state struct {
 // transaction is what lives from MAIL to the message's end, and no longer.
 type transaction struct {
 	id          string
-	reversePath string
+	reversePath address.Path
 	options     MailOptions
 	size        int64 // of the largest message that is taken; negative: any
 	recipients  int
-	recipient   string // the first
+	recipient   address.Path // the first
 	refused     int
 	transfer    *transfer // BDAT has begun
 	began       time.Time

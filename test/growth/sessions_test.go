@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/backends/maildir"
 	"github.com/dipylon/dipylon/backends/smtpclient"
@@ -165,10 +166,10 @@ func (anybody) Mechanisms() []string                                        { re
 func (anybody) Authenticate(context.Context, string) (sasl.Exchange[sasl.Accepted], error) {
 	return nil, &smtp.Error{Code: 504, Text: "no"}
 }
-func (anybody) Mail(context.Context, string, smtp.MailOptions) error { return nil }
-func (anybody) Rcpt(context.Context, string, smtp.RcptOptions) error { return nil }
-func (anybody) Reset()                                               {}
-func (anybody) Close()                                               {}
+func (anybody) Mail(context.Context, address.Path, smtp.MailOptions) error { return nil }
+func (anybody) Rcpt(context.Context, address.Path, smtp.RcptOptions) error { return nil }
+func (anybody) Reset()                                                     {}
+func (anybody) Close()                                                     {}
 func (anybody) Data(_ context.Context, _ string, body io.Reader) (string, error) {
 	_, err := io.Copy(io.Discard, body)
 	return "", err

@@ -23,8 +23,10 @@ type rule struct {
 
 var rules = []rule{
 	// The engines are libraries: they know the protocol and nothing of stores.
+	// What an address is, is the protocol's own (RFC 5321 §4.1.2): smtp parses each once, for all
+	// who are behind it.
 	{"gateway/pop3", []string{"gateway/pop3", "gateway/endpoint", "gateway/events", "backends/mail/sasl$"}},
-	{"gateway/smtp", []string{"gateway/smtp", "gateway/endpoint", "gateway/events", "backends/mail/sasl$"}},
+	{"gateway/smtp", []string{"gateway/smtp", "gateway/endpoint", "gateway/events", "backends/mail/address", "backends/mail/sasl$"}},
 	{"gateway/endpoint", nil},
 	{"gateway/events", nil},
 	// The binary has the built-in backends inside.
