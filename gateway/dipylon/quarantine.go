@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/dipylon/dipylon/gateway/quarantine"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
@@ -43,13 +43,13 @@ is asked for again), released.`,
 }
 
 // withQuarantine does something with the quarantine of the configuration's state.
-func withQuarantine(cmd *cobra.Command, from *source, f func(context.Context, *quarantine.Store) error) error {
+func withQuarantine(cmd *cobra.Command, from *source, f func(context.Context, *folder.Quarantine) error) error {
 	return withState(cmd, from, func(ctx context.Context, o state.Options) error {
 		db, err := state.Open(ctx, o)
 		if err != nil {
 			return stateError(err)
 		}
-		return errors.Join(f(ctx, &quarantine.Store{DB: db}), db.Close())
+		return errors.Join(f(ctx, &folder.Quarantine{DB: db}), db.Close())
 	})
 }
 
@@ -65,8 +65,8 @@ Statuses: 0 listed (perhaps none), 75 the state cannot be reached now, 78 the co
 wrong.`,
 		Args: cobra.NoArgs,
 		RunE: action(func(cmd *cobra.Command, _ []string) error {
-			return withQuarantine(cmd, from, func(ctx context.Context, w *quarantine.Store) error {
-				states := []quarantine.State{quarantine.Held, quarantine.Hidden}
+			return withQuarantine(cmd, from, func(ctx context.Context, w *folder.Quarantine) error {
+				states := []folder.QuarantineState{folder.Held, folder.Hidden}
 				if all {
 					states = nil
 				}
@@ -87,7 +87,7 @@ wrong.`,
 	return cmd
 }
 
-func printEntries(out io.Writer, entries []quarantine.Entry) error {
+func printEntries(out io.Writer, entries []folder.QuarantineEntry) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "NUMBER\tSTATE\tSTORE\tACCOUNT\tFOLDER\tLAST FAILED\tREASON")
 	for _, e := range entries {
@@ -97,11 +97,11 @@ func printEntries(out io.Writer, entries []quarantine.Entry) error {
 	return table.Flush()
 }
 
-func folderName(e quarantine.Entry) string {
-	if e.Message.Folder.Folder == "" {
+func folderName(e folder.QuarantineEntry) string {
+	if e.Folder == "" {
 		return "(inbox)"
 	}
-	return e.Message.Folder.Folder
+	return e.Folder
 }
 
 // printable makes a store's text safe for a terminal.
@@ -127,11 +127,11 @@ type entryJSON struct {
 	Last     time.Time `json:"last"`
 }
 
-func printJSON(out io.Writer, entries []quarantine.Entry) error {
+func printJSON(out io.Writer, entries []folder.QuarantineEntry) error {
 	encoder := json.NewEncoder(out)
 	for _, e := range entries {
 		err := encoder.Encode(entryJSON{
-			Number: e.Number, State: string(e.State), Store: e.Store, Account: e.Account, Folder: e.Message.Folder.Folder,
+			Number: e.Number, State: string(e.State), Store: e.Store, Account: e.Account, Folder: e.Folder,
 			ID: []byte(e.ID), UIDL: e.UIDL, Reason: e.Reason, Detail: e.Detail, Failures: e.Failures, Served: e.Served,
 			First: e.First, Last: e.Last,
 		})
@@ -152,7 +152,7 @@ Statuses: 0 told, 1 there is no such message, 75 the state cannot be reached now
 configuration is wrong.`,
 		Args: cobra.ExactArgs(1),
 		RunE: action(func(cmd *cobra.Command, args []string) error {
-			return withQuarantine(cmd, from, func(ctx context.Context, w *quarantine.Store) error {
+			return withQuarantine(cmd, from, func(ctx context.Context, w *folder.Quarantine) error {
 				e, err := theOne(ctx, w, args[0])
 				if err != nil {
 					return err
@@ -190,7 +190,7 @@ Statuses: 0 released, 1 there is no such message, 75 the state cannot be reached
 configuration is wrong.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: action(func(cmd *cobra.Command, args []string) error {
-			return withQuarantine(cmd, from, func(ctx context.Context, w *quarantine.Store) error {
+			return withQuarantine(cmd, from, func(ctx context.Context, w *folder.Quarantine) error {
 				for _, number := range args {
 					e, err := theOne(ctx, w, number)
 					if err == nil {
@@ -208,18 +208,18 @@ configuration is wrong.`,
 }
 
 // theOne is the message that a number, or its beginning, means.
-func theOne(ctx context.Context, w *quarantine.Store, number string) (quarantine.Entry, error) {
+func theOne(ctx context.Context, w *folder.Quarantine, number string) (folder.QuarantineEntry, error) {
 	if number == "" {
-		return quarantine.Entry{}, withCode(exitUsage, errors.New("the number is empty"))
+		return folder.QuarantineEntry{}, withCode(exitUsage, errors.New("the number is empty"))
 	}
 	found, err := w.Find(ctx, number)
 	switch {
 	case err != nil:
-		return quarantine.Entry{}, withCode(exitTemporary, err)
+		return folder.QuarantineEntry{}, withCode(exitTemporary, err)
 	case len(found) == 0:
-		return quarantine.Entry{}, fmt.Errorf("no message in quarantine has the number %s", printable(number))
+		return folder.QuarantineEntry{}, fmt.Errorf("no message in quarantine has the number %s", printable(number))
 	case len(found) > 1:
-		return quarantine.Entry{}, fmt.Errorf("several numbers begin with %s", printable(number))
+		return folder.QuarantineEntry{}, fmt.Errorf("several numbers begin with %s", printable(number))
 	}
 	return found[0], nil
 }

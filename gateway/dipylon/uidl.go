@@ -15,7 +15,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/uidl"
 	"github.com/dipylon/dipylon/config"
-	"github.com/dipylon/dipylon/gateway/identity"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
@@ -101,9 +101,8 @@ func withIndex(cmd *cobra.Command, from *source, f func(context.Context, *config
 		if err != nil {
 			return stateError(err)
 		}
-		return errors.Join(f(ctx, cfg, maildrop.Options{
-			Log: zerolog.Nop(), Index: index.New(index.Options{Log: zerolog.Nop(), DB: db}), Mailboxes: &identity.Keys{DB: db},
-		}), db.Close())
+		x := index.New(index.Options{Log: zerolog.Nop(), DB: db})
+		return errors.Join(f(ctx, cfg, maildrop.Options{Log: zerolog.Nop(), Index: x, Keys: folder.NewKeys(db, x)}), db.Close())
 	})
 }
 
@@ -186,7 +185,7 @@ configuration is wrong.`,
 				if err != nil {
 					return fmt.Errorf("%s: %w", args[1], err)
 				}
-				key := index.Key{Store: args[0], Account: i.account, Folder: fold.Lower(i.folder)}
+				key := folder.Key{Store: args[0], Account: i.account, Folder: fold.Lower(i.folder)}
 				if err := o.Index.Import(ctx, key, imports); err != nil {
 					return err
 				}

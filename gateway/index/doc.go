@@ -3,7 +3,7 @@
 // whose messages are yet to be recognised.
 //
 //	x := index.New(index.Options{Log: log, DB: db})
-//	f, err := x.Open(ctx, index.Key{Store: "sakes", Account: "ada", Folder: ""}, "")
+//	f, err := x.Open(ctx, folder.Key{Store: "sakes", Account: "ada", Folder: ""}, folder.Key{}, "")
 //	uidl, known := f.UIDL("a-message-id")
 //	size, known := f.Size("a-message-id")
 //	f.Learn("a-message-id", 4711)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
@@ -107,7 +108,7 @@ func (e *entries) pending() (p pending) {
 // others until a login recognises their messages. What the folder was to import before and has
 // not found is replaced; what it has found stays. Nothing is kept when an import is wrong, or two
 // have one unique-id.
-func (x *Index) Import(ctx context.Context, key Key, imports []Import) error {
+func (x *Index) Import(ctx context.Context, key folder.Key, imports []Import) error {
 	if len(imports) > importsMost {
 		return fmt.Errorf("there are more than %d unique-ids", importsMost)
 	}
@@ -129,7 +130,7 @@ func (x *Index) Import(ctx context.Context, key Key, imports []Import) error {
 			waiting.imported(i)
 		}
 	}
-	octets := key.octets()
+	octets := key.Hash()
 	return x.write(ctx, func(tx *state.Tx) error {
 		if _, err := tx.Exec("DELETE FROM folder_parts WHERE folder = $1 AND kind = $2", octets, kindImport); err != nil {
 			return err

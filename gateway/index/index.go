@@ -2,8 +2,6 @@ package index
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"strings"
 	"sync"
@@ -11,6 +9,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
@@ -54,40 +53,11 @@ func New(o Options) *Index {
 // today is a day, since 1970.
 func (x *Index) today() int64 { return x.now().Unix() / 86400 }
 
-// Key names a folder.
-type Key struct {
-	Store   string
-	Account string // backends.Account.ID
-	Folder  string // in lower case; empty: the inbox
-	// Address and Name, in lower case, are by what an import may name the account and the folder,
-	// too; an empty Address: by nothing else.
-	Address, Name string
-}
-
-// imported is the key of what was imported under the account's address.
-func (k Key) imported() Key {
-	if k.Address != "" {
-		k.Account, k.Folder = k.Address, k.Name
-	}
-	return k
-}
-
-// octets are the key's form in the database.
-func (k Key) octets() []byte {
-	var text []byte
-	for _, part := range []string{k.Store, k.Account, k.Folder} {
-		text = binary.AppendUvarint(text, uint64(len(part)))
-		text = append(text, part...)
-	}
-	sum := sha256.Sum256(text)
-	return sum[:16]
-}
-
 // Folder is what is known of one folder. Its methods may be called from any goroutine. The zero
 // value knows nothing at first, and keeps nothing on a disk.
 type Folder struct {
 	index    *Index
-	key      Key
+	key      folder.Key
 	octets   []byte
 	sizeKind string
 
@@ -101,12 +71,16 @@ type Folder struct {
 	waiting []pending
 }
 
-// Open reads what is known of a folder. Sizes are those under one form of rendering, which any
-// text stands for.
-func (x *Index) Open(ctx context.Context, key Key, rendering string) (*Folder, error) {
-	f := &Folder{index: x, key: key, octets: key.octets(), sizeKind: strings.TrimSuffix(kindSize+" "+rendering, " ")}
+// Open reads what is known of a folder, and what was imported for it under the address of its
+// account and its name; an empty importedAs: under none. Sizes are those under one form of
+// rendering, which any text stands for.
+func (x *Index) Open(ctx context.Context, key, importedAs folder.Key, rendering string) (*Folder, error) {
+	if importedAs == (folder.Key{}) {
+		importedAs = key
+	}
+	f := &Folder{index: x, key: key, octets: key.Hash(), sizeKind: strings.TrimSuffix(kindSize+" "+rendering, " ")}
 	rows, err := x.db.Query(ctx, `SELECT p.kind, p.entries, f.used FROM folder_parts AS p JOIN folders AS f ON f.key = p.folder
-WHERE p.folder IN ($1, $5) AND p.kind IN ($2, $3, $4) ORDER BY p.kind, p.folder = $1, p.batch`, f.octets, kindUIDL, kindImport, f.sizeKind, key.imported().octets())
+WHERE p.folder IN ($1, $5) AND p.kind IN ($2, $3, $4) ORDER BY p.kind, p.folder = $1, p.batch`, f.octets, kindUIDL, kindImport, f.sizeKind, importedAs.Hash())
 	if err != nil {
 		return nil, fmt.Errorf("the index: %w", err)
 	}
@@ -300,12 +274,12 @@ func (f *Folder) present(ids func(yield func(id string) bool)) map[uint64]int64 
 }
 
 // append adds a batch to a folder.
-func (x *Index) append(ctx context.Context, key Key, octets []byte, kind string, b batch) error {
+func (x *Index) append(ctx context.Context, key folder.Key, octets []byte, kind string, b batch) error {
 	return x.write(ctx, func(tx *state.Tx) error { return x.put(tx, key, octets, kind, b) })
 }
 
 // replace puts a batch in place of all of its kind.
-func (x *Index) replace(ctx context.Context, key Key, octets []byte, kind string, b batch) error {
+func (x *Index) replace(ctx context.Context, key folder.Key, octets []byte, kind string, b batch) error {
 	return x.write(ctx, func(tx *state.Tx) error {
 		if _, err := tx.Exec("DELETE FROM folder_parts WHERE folder = $1 AND kind = $2", octets, kind); err != nil {
 			return err
@@ -325,7 +299,7 @@ func (x *Index) write(ctx context.Context, f func(*state.Tx) error) error {
 }
 
 // put writes a batch, and the folder's row, which says when it was used last.
-func (x *Index) put(tx *state.Tx, key Key, octets []byte, kind string, b batch) error {
+func (x *Index) put(tx *state.Tx, key folder.Key, octets []byte, kind string, b batch) error {
 	_, err := tx.Exec(`INSERT INTO folders (key, store, account, folder, used) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (key) DO UPDATE SET used = excluded.used`, octets, key.Store, key.Account, key.Folder, x.today())
 	if err != nil || len(b) <= 1 {

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 	"pgregory.net/rapid"
 
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/test/databases"
@@ -42,15 +43,20 @@ func each(t *testing.T, f func(t *testing.T, x *fixture)) {
 	databases.Each(t, func(t *testing.T, o state.Options) { f(t, newFixture(t, o)) })
 }
 
-var ada = index.Key{Store: "s", Account: "ada"}
+var ada = folder.Key{Store: "s", Account: "ada"}
 
-func (f *fixture) open(key index.Key, rendering string) *index.Folder {
+func (f *fixture) open(key folder.Key, rendering string) *index.Folder {
 	f.t.Helper()
-	folder, err := f.x.Open(f.t.Context(), key, rendering)
+	return f.openImported(key, folder.Key{}, rendering)
+}
+
+func (f *fixture) openImported(key, importedAs folder.Key, rendering string) *index.Folder {
+	f.t.Helper()
+	opened, err := f.x.Open(f.t.Context(), key, importedAs, rendering)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return folder
+	return opened
 }
 
 func (f *fixture) ok(err error) {
@@ -83,17 +89,17 @@ func (f *fixture) rows(table string) (n int) {
 // unique-id stays taken.
 func TestUIDLs(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
-		folder := f.open(ada, "")
-		f.ok(folder.Pin(t.Context(), map[string]string{"m1": "old-1", "\x00\xff": "old-2", strings.Repeat("i", 1024): strings.Repeat("u", 70)}))
-		f.ok(folder.Pin(t.Context(), map[string]string{"m3": "old-3"}))
-		for _, folder := range []*index.Folder{folder, f.open(ada, ""), f.open(ada, "1 0  false")} {
+		opened := f.open(ada, "")
+		f.ok(opened.Pin(t.Context(), map[string]string{"m1": "old-1", "\x00\xff": "old-2", strings.Repeat("i", 1024): strings.Repeat("u", 70)}))
+		f.ok(opened.Pin(t.Context(), map[string]string{"m3": "old-3"}))
+		for _, opened := range []*index.Folder{opened, f.open(ada, ""), f.open(ada, "1 0  false")} {
 			for id, want := range map[string]string{"m1": "old-1", "\x00\xff": "old-2", strings.Repeat("i", 1024): strings.Repeat("u", 70), "m3": "old-3"} {
-				if got, known := folder.UIDL(id); got != want || !known || !folder.Taken(want) {
+				if got, known := opened.UIDL(id); got != want || !known || !opened.Taken(want) {
 					t.Errorf("%.10q has %q", id, got)
 				}
 			}
 		}
-		for _, other := range []index.Key{{Store: "s", Account: "bob"}, {Store: "sa", Account: "da"}, {Store: "s", Account: "ada", Folder: "x"}} {
+		for _, other := range []folder.Key{{Store: "s", Account: "bob"}, {Store: "sa", Account: "da"}, {Store: "s", Account: "ada", Folder: "x"}} {
 			if f.open(other, "").HasUIDLs() {
 				t.Errorf("%+v has the other's unique-ids", other)
 			}
@@ -105,16 +111,17 @@ func TestUIDLs(t *testing.T) {
 // calls it.
 func TestAddress(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
-		f.ok(f.x.Import(t.Context(), index.Key{Store: "s", Account: "ada@b.example"}, []index.Import{{UIDL: "u", ID: "m"}, {UIDL: "v", ID: "n"}, {UIDL: "w", MessageID: "x", Size: -1}}))
-		key := index.Key{Store: "s", Account: "4711", Address: "ada@b.example"}
-		f.ok(f.open(key, "").Pin(t.Context(), map[string]string{"n": "own"}))
-		folder := f.open(key, "")
+		f.ok(f.x.Import(t.Context(), folder.Key{Store: "s", Account: "ada@b.example"}, []index.Import{{UIDL: "u", ID: "m"}, {UIDL: "v", ID: "n"}, {UIDL: "w", MessageID: "x", Size: -1}}))
+		key := folder.Key{Store: "s", Account: "4711"}
+		ada, eve := folder.Key{Store: "s", Account: "ada@b.example"}, folder.Key{Store: "s", Account: "eve@b.example"}
+		f.ok(f.openImported(key, ada, "").Pin(t.Context(), map[string]string{"n": "own"}))
+		opened := f.openImported(key, ada, "")
 		for id, want := range map[string]string{"m": "u", "n": "own"} {
-			if got, _ := folder.UIDL(id); got != want {
+			if got, _ := opened.UIDL(id); got != want {
 				t.Errorf("%s has %q, wanted %q", id, got, want)
 			}
 		}
-		if !folder.Waiting() || f.open(index.Key{Store: "s", Account: "4711", Address: "eve@b.example"}, "").Waiting() {
+		if !opened.Waiting() || f.openImported(key, eve, "").Waiting() {
 			t.Error("the import is not the account's, or is another's")
 		}
 	})
@@ -127,7 +134,7 @@ func TestSizes(t *testing.T) {
 		round := 0
 		rapid.Check(t, func(rt *rapid.T) {
 			round++
-			key := index.Key{Store: "s", Account: fmt.Sprint(round)}
+			key := folder.Key{Store: "s", Account: fmt.Sprint(round)}
 			want := map[string]int64{}
 			for range rapid.IntRange(1, 20).Draw(rt, "sessions") {
 				folder := f.open(key, "")
@@ -194,7 +201,7 @@ func TestDamage(t *testing.T) {
 				_, err := tx.Exec("UPDATE folder_parts SET entries = $1", octets)
 				return err
 			}))
-			if _, err := f.x.Open(t.Context(), ada, ""); err == nil {
+			if _, err := f.x.Open(t.Context(), ada, folder.Key{}, ""); err == nil {
 				t.Errorf("%v was read", octets)
 			}
 		}
@@ -205,8 +212,8 @@ func TestDamage(t *testing.T) {
 // unique-ids stay for ever.
 func TestTasks(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
-		used, unused, pinned := index.Key{Store: "s", Account: "used"}, index.Key{Store: "s", Account: "unused"}, index.Key{Store: "s", Account: "pinned"}
-		for _, key := range []index.Key{used, unused} {
+		used, unused, pinned := folder.Key{Store: "s", Account: "used"}, folder.Key{Store: "s", Account: "unused"}, folder.Key{Store: "s", Account: "pinned"}
+		for _, key := range []folder.Key{used, unused} {
 			folder := f.open(key, "")
 			folder.Learn("m", 7)
 			f.ok(folder.Flush(t.Context(), nil))
@@ -245,18 +252,18 @@ func BenchmarkOpen(b *testing.B) {
 			}
 			f := newFixture(b, o)
 			uidls := make(map[string]string)
-			sizes := f.open(index.Key{Account: "sizes"}, "")
+			sizes := f.open(folder.Key{Account: "sizes"}, "")
 			for i := range 100_000 {
 				id := fmt.Sprintf("1700000000.M%06dP4711.mail.sakes.example", i)
 				uidls[id] = fmt.Sprintf("%08X653a1f0c", i)
 				sizes.Learn(id, int64(i))
 			}
 			f.ok(sizes.Flush(b.Context(), nil))
-			f.ok(f.open(index.Key{Account: "uidls"}, "").Pin(b.Context(), uidls))
+			f.ok(f.open(folder.Key{Account: "uidls"}, "").Pin(b.Context(), uidls))
 			for _, account := range []string{"nothing", "sizes", "uidls"} {
 				b.Run(account, func(b *testing.B) {
 					for b.Loop() {
-						f.open(index.Key{Account: account}, "")
+						f.open(folder.Key{Account: account}, "")
 					}
 				})
 			}

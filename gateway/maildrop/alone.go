@@ -6,8 +6,8 @@ import (
 	"sync"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/pop3"
-	"github.com/dipylon/dipylon/gateway/quarantine"
 )
 
 // accuses says whether a failure may be a message's own. What the client has caused by leaving,
@@ -26,7 +26,7 @@ func (d *drop) accuses(ctx context.Context, err error) bool {
 // suspected says whether a message has failed before. It is asked for by itself, so that no other
 // fails with it.
 func (d *drop) suspected(i int) bool {
-	_, is := d.unavailable.entry(i, quarantine.Suspected)
+	_, is := d.unavailable.entry(i, folder.Suspected)
 	return is
 }
 

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/policy"
-	"github.com/dipylon/dipylon/gateway/quarantine"
 )
 
 // sharedLine is a store all of whose messages come over one connection: a bad one ends that, and
@@ -107,7 +107,7 @@ func TestGuiltIsShownAlone(t *testing.T) {
 						g.store.entries[n].Exact = exact
 					}
 					g.store.onFetch = line.fetch
-					for range quarantine.FailuresMost + 2 {
+					for range folder.FailuresMost + 2 {
 						drop := g.login()
 						for n := 1; n <= 12; n++ {
 							_, _ = drop.Size(t.Context(), n) // as STAT and LIST ask
@@ -121,7 +121,7 @@ func TestGuiltIsShownAlone(t *testing.T) {
 						_ = drop.Close()
 					}
 					entries, err := quarantined.List(t.Context(), 10)
-					if err != nil || len(entries) != 1 || entries[0].ID != "m7" || entries[0].State != quarantine.Held {
+					if err != nil || len(entries) != 1 || entries[0].ID != "m7" || entries[0].State != folder.Held {
 						t.Errorf("in quarantine are %+v (%v)", entries, err)
 					}
 				})

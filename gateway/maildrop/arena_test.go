@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/pop3"
 )
@@ -133,11 +134,11 @@ func heap() int64 {
 }
 
 // noLocks let everybody have everything.
-type noLocks struct{}
+type noLocks struct{ *folder.MemoryLocks }
 
 type noLock struct{}
 
-func (noLocks) Acquire(context.Context, maildrop.LockKey) (maildrop.Lock, error) {
+func (noLocks) Acquire(context.Context, folder.Key) (folder.Lock, error) {
 	return noLock{}, nil
 }
 func (noLock) Held(context.Context) error { return nil }

@@ -11,14 +11,12 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
-	"github.com/dipylon/dipylon/gateway/identity"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/pop3"
-	"github.com/dipylon/dipylon/gateway/quarantine"
 	"github.com/dipylon/dipylon/gateway/replies"
-	"github.com/dipylon/dipylon/gateway/retention"
 )
 
 // Options are what a Backend is made of. Log and Authenticator are needed; the rest has defaults, given in
@@ -29,8 +27,8 @@ type Options struct {
 	Protocol string
 	// Authenticator is where clients log in. One is shared by all listeners.
 	Authenticator *login.Authenticator
-	// Locks are shared by everything that opens maildrops [a MemoryLocks of its own].
-	Locks Locks
+	// Locks are shared by everything that opens maildrops [a folder.MemoryLocks of its own].
+	Locks folder.Locks
 	// Index is what is remembered of messages from one session to the next [nothing].
 	Index *index.Index
 	// Measuring bounds the reading of messages only to learn their sizes [one of its own].
@@ -49,13 +47,13 @@ type Options struct {
 	PlaintextLogin bool
 	// Hostname stands in notices about messages that cannot be rendered ["localhost"].
 	Hostname string
-	// Kept remembers deleted messages that policies keep for a time [nobody does: such a policy
+	// Retention remembers deleted messages that policies keep for a time [nobody does: such a policy
 	// cannot be kept, and what a client deletes stays].
-	Kept *retention.Keeper
-	// Mailboxes say by what key a folder is remembered [each folder's identity is its key].
-	Mailboxes *identity.Keys
+	Retention *folder.Retention
+	// Keys say by what key a folder is remembered [each folder's identity is its key].
+	Keys *folder.Keys
 	// Quarantine remembers messages that their stores cannot give [nobody does].
-	Quarantine *quarantine.Store
+	Quarantine *folder.Quarantine
 	// MessagesMost bounds a folder: each message costs some 100 octets of memory while a
 	// session is open, and its id and its unique-id [1,000,000].
 	MessagesMost int
@@ -70,10 +68,10 @@ type Options struct {
 	Ahead           *Budget
 	AheadPerSession int64
 	// LoginDelay is how long a maildrop cannot be opened again after a login [0 s]; a folder is
-	// one of its own. Logins are shared by everything that opens maildrops [a MemoryLogins of its
-	// own].
+	// one of its own. Openings are shared by everything that opens maildrops [a
+	// folder.MemoryOpenings of its own].
 	LoginDelay time.Duration
-	Logins     Logins
+	Openings   folder.Openings
 	Now        func() time.Time // [time.Now]
 }
 
@@ -83,10 +81,10 @@ type Backend struct{ o Options }
 // New makes a backend; one serves all listeners.
 func New(o Options) *Backend {
 	if o.Locks == nil {
-		o.Locks = &MemoryLocks{}
+		o.Locks = &folder.MemoryLocks{}
 	}
-	if o.Logins == nil {
-		o.Logins = &MemoryLogins{}
+	if o.Openings == nil {
+		o.Openings = &folder.MemoryOpenings{}
 	}
 	if o.Now == nil {
 		o.Now = time.Now

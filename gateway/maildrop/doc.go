@@ -1,11 +1,11 @@
 // Package maildrop opens mailbox folders of stores as POP3 maildrops: it implements
 // [pop3.Backend] on [backends.Reader].
 //
-//	backend := maildrop.New(maildrop.Options{Log: log, Authenticator: authenticator, Locks: &maildrop.MemoryLocks{}})
+//	backend := maildrop.New(maildrop.Options{Log: log, Authenticator: authenticator, Locks: &folder.MemoryLocks{}})
 //	server := &pop3.Server{Backend: backend, …}
 //
 // A login goes through the authenticator (package login) to a store's Open, which verifies the credential and
-// opens the folder at once. Then the folder is locked ([Locks]; I5), and its list becomes a
+// opens the folder at once. Then the folder is locked ([folder.Locks]; I5), and its list becomes a
 // snapshot in memory: ids, sizes and unique-ids of messages numbered from 1. From then on
 // numbers mean the same messages until the session ends, however that happens: Close, which the
 // engine calls in any case, closes the store's maildrop and then releases the lock.
@@ -35,7 +35,7 @@
 // # What a store cannot give
 //
 // A message that cannot be rendered, or that fails again and again while others can be had, is
-// held: a notice is served in its place (package quarantine remembers it), whose size is told from
+// held: a notice is served in its place ([folder.Quarantine] remembers it), whose size is told from
 // then on. In the one session in which that is found out LIST may have told the message's; RETR
 // tells the notice's. Deleting a notice hides the message, and removes it only where that is
 // configured: nobody has seen it.

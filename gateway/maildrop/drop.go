@@ -12,12 +12,11 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/crlf"
-	"github.com/dipylon/dipylon/gateway/identity"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/pop3"
-	"github.com/dipylon/dipylon/gateway/quarantine"
 	"github.com/dipylon/dipylon/gateway/replies"
 )
 
@@ -35,8 +34,8 @@ type drop struct {
 	folder      string
 	inner       backends.Maildrop
 	utf8        bool // the client takes UTF-8 in headers
-	lock        Lock
-	box         identity.Known // by what the folder is remembered
+	lock        folder.Lock
+	box         folder.Known // by what the folder is remembered
 	known       *index.Folder
 	list        *snapshot
 	sizes       *measurer
@@ -59,11 +58,11 @@ type drop struct {
 }
 
 // mailbox is the folder as the store names it.
-func (d *drop) mailbox() identity.Mailbox { return mailboxOf(d.store.Name, d.folder, d.inner) }
+func (d *drop) mailbox() folder.Identity { return mailboxOf(d.store.Name, d.folder, d.inner) }
 
-func mailboxOf(storeName, name string, open backends.Maildrop) identity.Mailbox {
+func mailboxOf(storeName, name string, open backends.Maildrop) folder.Identity {
 	account := open.Account()
-	m := identity.Mailbox{Store: storeName, Account: account.ID, FormerIDs: account.FormerIDs, Name: name}
+	m := folder.Identity{Store: storeName, Account: account.ID, FormerIDs: account.FormerIDs, Name: name}
 	if i, ok := open.(backends.Identified); ok {
 		m.Folder = i.FolderID()
 	}
@@ -82,10 +81,10 @@ func (d *drop) prepare(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if d.box, err = d.o.Mailboxes.Find(ctx, mailbox); err != nil {
+	if d.box, err = d.o.Keys.Find(ctx, mailbox); err != nil {
 		return backends.Fail(backends.Temporary, "%w", err)
 	}
-	key := LockKey(mailbox.Lock(d.box))
+	key := mailbox.Lock(d.box)
 	lock, err := d.o.Locks.Acquire(ctx, key)
 	if err != nil {
 		return err
@@ -94,7 +93,7 @@ func (d *drop) prepare(ctx context.Context) error {
 	if err := d.o.tooSoon(ctx, key); err != nil {
 		return err
 	}
-	if d.box, err = d.o.Mailboxes.TakeOver(ctx, mailbox, d.box); err != nil {
+	if d.box, err = d.o.Keys.TakeOver(ctx, mailbox, d.box); err != nil {
 		return backends.Fail(backends.Temporary, "%w", err)
 	}
 	if err := d.openIndex(ctx); err != nil {
@@ -247,7 +246,7 @@ func (d *drop) fetchUncounted(ctx context.Context, i, top int) (pop3.Content, er
 }
 
 func (d *drop) open(ctx context.Context, i, top int, client bool) (pop3.Content, error) {
-	if e, held := d.unavailable.entry(i, quarantine.Held); held {
+	if e, held := d.unavailable.entry(i, folder.Held); held {
 		return d.noticeOf(i, top, e), nil
 	}
 	since := d.company.now()

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/pop3"
 )
@@ -289,9 +290,9 @@ func TestUpdate(t *testing.T) {
 }
 
 // lostLocks are leases that have run out.
-type lostLocks struct{}
+type lostLocks struct{ *folder.MemoryLocks }
 
-func (lostLocks) Acquire(context.Context, maildrop.LockKey) (maildrop.Lock, error) {
+func (lostLocks) Acquire(context.Context, folder.Key) (folder.Lock, error) {
 	return lostLocks{}, nil
 }
 
@@ -324,7 +325,7 @@ type expiring struct {
 	left int
 }
 
-func (e *expiring) Acquire(context.Context, maildrop.LockKey) (maildrop.Lock, error) { return e, nil }
+func (e *expiring) Acquire(context.Context, folder.Key) (folder.Lock, error) { return e, nil }
 
 func (e *expiring) Held(ctx context.Context) error {
 	if e.left--; e.left < 0 {

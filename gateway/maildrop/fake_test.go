@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/pop3"
@@ -212,13 +213,13 @@ func (c *fakeContent) Close() error { c.closed = true; return nil }
 type gateway struct {
 	t       *testing.T
 	store   *fakeStore
-	locks   *maildrop.MemoryLocks
+	locks   *folder.MemoryLocks
 	backend *maildrop.Backend
 	log     *strings.Builder
 }
 
 func newGateway(t *testing.T, change ...func(*maildrop.Options)) *gateway {
-	g := &gateway{t: t, store: &fakeStore{}, locks: &maildrop.MemoryLocks{}, log: &strings.Builder{}}
+	g := &gateway{t: t, store: &fakeStore{}, locks: &folder.MemoryLocks{}, log: &strings.Builder{}}
 	table, err := routing.New(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: g.store})
 	if err != nil {
 		t.Fatal(err)

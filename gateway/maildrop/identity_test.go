@@ -6,11 +6,10 @@ import (
 	"testing"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/gateway/identity"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/pop3"
-	"github.com/dipylon/dipylon/gateway/quarantine"
 	"github.com/dipylon/dipylon/gateway/routing"
 )
 
@@ -101,7 +100,7 @@ func TestTwoNames(t *testing.T) {
 	t.Parallel()
 	k := newKeeping(t)
 	k.store.folders = map[string]string{"": "Lists.Go", "Lists/Go": "Lists.Go", "Lists.Go": "Lists.Go"}
-	keys := &identity.Keys{DB: k.kept.DB}
+	keys := newKeys(k.kept.DB)
 	k.in("Lists/Go", 2)
 	if shown := k.in("Lists.Go", 1); shown != "m1 m3 m4" {
 		t.Errorf("by its other name %q is shown", shown)
@@ -114,7 +113,7 @@ func TestTwoNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := maildrop.Sweeper{Kept: k.kept, Locks: k.locks, Mailboxes: keys, Directory: func() login.Directory { return table }}
+	s := maildrop.Sweeper{Retention: k.kept, Locks: k.locks, Keys: keys, Directory: func() login.Directory { return table }}
 	if _, err := s.Task().Do(t.Context(), 100); err != nil {
 		t.Fatal(err)
 	}
@@ -146,11 +145,11 @@ func TestHeldByAllNames(t *testing.T) {
 	t.Parallel()
 	quarantined := newQuarantine(t)
 	g := newGateway(t, func(o *maildrop.Options) {
-		o.Quarantine, o.Mailboxes = quarantined, &identity.Keys{DB: quarantined.DB}
+		o.Quarantine, o.Keys = quarantined, newKeys(quarantined.DB)
 	})
 	g.store.add("m1", letter)
 	g.store.folders = map[string]string{"": "Archive", "Archive": "Archive"}
-	m := quarantine.Message{Folder: quarantine.Folder{Store: "sakes", Account: "alice-id", Folder: "archive"}, ID: "m1", UIDL: "m1"}
+	m := folder.Message{Key: folder.Key{Store: "sakes", Account: "alice-id", Folder: "archive"}, ID: "m1", UIDL: "m1"}
 	e, err := quarantined.Failed(t.Context(), m, backends.Fail(backends.Poison, "no"), true)
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +157,7 @@ func TestHeldByAllNames(t *testing.T) {
 	if err := quarantined.Hide(t.Context(), []string{e.Number}); err != nil {
 		t.Fatal(err)
 	}
-	if err := quarantined.Release(t.Context(), quarantine.Entry{Message: m, Number: e.Number, State: quarantine.Hidden}); err != nil {
+	if err := quarantined.Release(t.Context(), folder.QuarantineEntry{Message: m, Number: e.Number, State: folder.Hidden}); err != nil {
 		t.Fatal(err)
 	}
 	var told []string

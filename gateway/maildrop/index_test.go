@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/policy"
@@ -34,6 +35,11 @@ func newIndex(t testing.TB) *index.Index {
 		}
 	})
 	return index.New(index.Options{Log: zerolog.Nop(), DB: db})
+}
+
+// newKeys are folders' keys in a database, with an index there.
+func newKeys(db *state.DB) *folder.Keys {
+	return folder.NewKeys(db, index.New(index.Options{Log: zerolog.Nop(), DB: db}))
 }
 
 func withIndex(x *index.Index) func(*maildrop.Options) {
@@ -218,7 +224,7 @@ func TestImportedUIDLs(t *testing.T) {
 		g.store.add(fmt.Sprint("new-", n), header(n)+"text\r\n")
 	}
 	g.store.add("stranger", header(17))
-	if err := x.Import(t.Context(), index.Key{Store: "sakes", Account: "alice-id"}, imports); err != nil {
+	if err := x.Import(t.Context(), folder.Key{Store: "sakes", Account: "alice-id"}, imports); err != nil {
 		t.Fatal(err)
 	}
 	const want = "old-0 old-1 old-2 old-3 stranger"
@@ -253,7 +259,7 @@ func TestRecognitionGoesOn(t *testing.T) {
 		g.store.add("new-"+id, "Message-ID: <"+id+">\r\n\r\n")
 		imports = append(imports, index.Import{UIDL: "old-" + id, MessageID: id, Size: -1})
 	}
-	if err := x.Import(t.Context(), index.Key{Store: "sakes", Account: "alice-id"}, imports); err != nil {
+	if err := x.Import(t.Context(), folder.Key{Store: "sakes", Account: "alice-id"}, imports); err != nil {
 		t.Fatal(err)
 	}
 	var fetched atomic.Int32
@@ -320,7 +326,7 @@ func BenchmarkOpenIndexed(b *testing.B) {
 		b.Run(kind, func(b *testing.B) {
 			t := &testing.T{}
 			g := newGateway(t, withIndex(x))
-			folder, err := x.Open(b.Context(), index.Key{Store: "sakes", Account: "alice-id"}, "")
+			folder, err := x.Open(b.Context(), folder.Key{Store: "sakes", Account: "alice-id"}, folder.Key{}, "")
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -15,7 +15,7 @@ import (
 func Inventory(ctx context.Context, o Options, store *login.Store, folder string, inner backends.Maildrop) ([]index.Import, error) {
 	d := &drop{o: &New(o).o, store: store, folder: folder, inner: inner, log: o.Log, policy: &policy.Policy{}}
 	var err error
-	if d.box, err = o.Mailboxes.Peek(ctx, d.mailbox()); err != nil {
+	if d.box, err = o.Keys.Peek(ctx, d.mailbox()); err != nil {
 		return nil, err
 	}
 	if err := d.openIndex(ctx); err != nil {

@@ -9,10 +9,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/gateway/identity"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/pop3"
-	"github.com/dipylon/dipylon/gateway/retention"
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
@@ -23,22 +22,20 @@ const (
 	dueTimeout = 5 * time.Second
 )
 
-func (d *drop) keptFolder() retention.Folder { return retention.Folder(d.box.Key) }
-
 // hideKept leaves out what clients have deleted and the policy keeps. Where that cannot be known
 // nothing is shown: deleted messages would come back.
 func (d *drop) hideKept(ctx context.Context) error {
-	if d.o.Kept == nil {
+	if d.o.Retention == nil {
 		return nil
 	}
-	kept, err := d.o.Kept.In(ctx, d.keptFolder(), d.box.Names...)
+	kept, err := d.o.Retention.In(ctx, d.box.Key, d.box.Names...)
 	if err != nil {
 		return backends.Fail(backends.Temporary, "deleted messages that are kept: %w", err)
 	}
 	if len(kept) == 0 {
 		return nil
 	}
-	now := d.o.Kept.Time()
+	now := d.o.Retention.Time()
 	d.list.filter(func(i int) bool {
 		id := d.list.id(i)
 		due, is := kept[id]
@@ -52,7 +49,7 @@ func (d *drop) hideKept(ctx context.Context) error {
 	for id := range kept {
 		gone = append(gone, id)
 	}
-	if err := d.o.Kept.Forget(ctx, d.keptFolder(), gone); err != nil {
+	if err := d.o.Retention.Forget(ctx, d.box.Key, gone); err != nil {
 		d.log.Warn().Err(err).Msg("kept messages that are gone are remembered still")
 	}
 	return nil
@@ -60,22 +57,22 @@ func (d *drop) hideKept(ctx context.Context) error {
 
 // keep has deleted messages hidden until their time is over.
 func (d *drop) keep(ctx context.Context, messages []int) error {
-	if d.o.Kept == nil {
+	if d.o.Retention == nil {
 		return &pop3.Error{Code: "SYS/PERM", Text: "nothing was removed", Err: errors.New("there is nowhere to note what is kept")}
 	}
 	if err := d.lock.Held(ctx); err != nil {
 		return &pop3.Error{Code: "SYS/TEMP", Text: "nothing was removed", Err: err}
 	}
 	account := d.inner.Account()
-	owner := retention.Owner{Name: account.Address, Path: d.folder}
+	owner := folder.Owner{Name: account.Address, Path: d.folder}
 	if owner.Name == "" {
 		owner.Name = account.ID
 	}
 	if names := d.box.Names; len(names) > 0 && !slices.Contains(names, owner.Path) {
 		owner.Path = names[0]
 	}
-	due := d.o.Kept.Time().Add(d.policy.Keep)
-	if err := d.o.Kept.Keep(ctx, d.keptFolder(), owner, d.ids(messages), due); err != nil {
+	due := d.o.Retention.Time().Add(d.policy.Keep)
+	if err := d.o.Retention.Keep(ctx, d.box.Key, owner, d.ids(messages), due); err != nil {
 		return &pop3.Error{Code: "SYS/TEMP", Text: "nothing was removed", Err: err}
 	}
 	for _, i := range messages {
@@ -95,12 +92,12 @@ func (d *drop) removeDue() {
 	if d.lock.Held(ctx) != nil {
 		return // the next session does it
 	}
-	removed, err := removeKept(ctx, d.o.Kept, d.inner, d.keptFolder(), d.due)
+	removed, err := removeKept(ctx, d.o.Retention, d.inner, d.box.Key, d.due)
 	d.log.Info().Int("messages", removed).AnErr("cause", err).Msg("removed what was kept for long enough")
 }
 
 // removeKept removes exactly these messages, and forgets those that are gone.
-func removeKept(ctx context.Context, keeper *retention.Keeper, from backends.Maildrop, f retention.Folder, ids []backends.MessageID) (removed int, err error) {
+func removeKept(ctx context.Context, keeper *folder.Retention, from backends.Maildrop, f folder.Key, ids []backends.MessageID) (removed int, err error) {
 	removals, err := from.Remove(ctx, ids, backends.DisposalRemove)
 	if err != nil {
 		return 0, err
@@ -122,11 +119,11 @@ func removeKept(ctx context.Context, keeper *retention.Keeper, from backends.Mai
 // Sweeper removes messages that were kept for long enough from stores that let the gateway act
 // for their users. Those of other stores are removed by their owners' next sessions.
 type Sweeper struct {
-	Log   zerolog.Logger
-	Kept  *retention.Keeper
-	Locks Locks
-	// Mailboxes are those of [Options].
-	Mailboxes *identity.Keys
+	Log       zerolog.Logger
+	Retention *folder.Retention
+	Locks     folder.Locks
+	// Keys are those of [Options].
+	Keys *folder.Keys
 	// Directory gives the stores of the moment.
 	Directory func() login.Directory
 }
@@ -145,7 +142,7 @@ func (s *Sweeper) sweep(ctx context.Context, most int) (rows int64, err error) {
 			names = append(names, store.Name)
 		}
 	}
-	due, err := s.Kept.Due(ctx, names, most)
+	due, err := s.Retention.Due(ctx, names, most)
 	if err != nil {
 		return 0, err
 	}
@@ -180,7 +177,7 @@ func actsFor(ctx context.Context, store *login.Store) bool {
 }
 
 // folder removes the due messages of one folder, while nobody has it open.
-func (s *Sweeper) folder(ctx context.Context, store *login.Store, d retention.Due) (removed int, err error) {
+func (s *Sweeper) folder(ctx context.Context, store *login.Store, d folder.Due) (removed int, err error) {
 	drop, err := store.Backend.(backends.Reader).Open(ctx, backends.OpenRequest{
 		Credential: backends.Credential{Kind: backends.CredentialImpersonation, User: d.Name, Peer: backends.Peer{Protocol: "pop3"}},
 		Folder:     d.Path,
@@ -195,29 +192,29 @@ func (s *Sweeper) folder(ctx context.Context, store *login.Store, d retention.Du
 	}
 	defer lock.Release()
 	// What was deleted by this name may have been another account's, or another folder's.
-	kept, err := s.Kept.In(ctx, retention.Folder(box.Key), d.Path)
+	kept, err := s.Retention.In(ctx, box.Key, d.Path)
 	if err != nil {
 		return 0, err
 	}
 	ids := slices.DeleteFunc(slices.Clone(d.IDs), func(id backends.MessageID) bool {
 		due, is := kept[id]
-		return !is || due.After(s.Kept.Time())
+		return !is || due.After(s.Retention.Time())
 	})
 	if len(ids) == 0 {
 		return 0, backends.Fail(backends.Permanent, "%s is the account %s now, and not %s", d.Name, drop.Account().ID, d.Account)
 	}
-	return removeKept(ctx, s.Kept, drop, retention.Folder(box.Key), ids)
+	return removeKept(ctx, s.Retention, drop, box.Key, ids)
 }
 
 // lock locks a folder that is open, and takes over what was remembered of it.
-func (s *Sweeper) lock(ctx context.Context, m identity.Mailbox) (box identity.Known, lock Lock, err error) {
-	if box, err = s.Mailboxes.Find(ctx, m); err != nil {
+func (s *Sweeper) lock(ctx context.Context, m folder.Identity) (box folder.Known, lock folder.Lock, err error) {
+	if box, err = s.Keys.Find(ctx, m); err != nil {
 		return box, nil, err
 	}
-	if lock, err = s.Locks.Acquire(ctx, LockKey(m.Lock(box))); err != nil {
+	if lock, err = s.Locks.Acquire(ctx, m.Lock(box)); err != nil {
 		return box, nil, err
 	}
-	if box, err = s.Mailboxes.TakeOver(ctx, m, box); err != nil {
+	if box, err = s.Keys.TakeOver(ctx, m, box); err != nil {
 		lock.Release()
 		return box, nil, err
 	}

@@ -10,11 +10,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/gateway/identity"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/policy"
-	"github.com/dipylon/dipylon/gateway/retention"
 	"github.com/dipylon/dipylon/gateway/routing"
 )
 
@@ -23,15 +22,15 @@ const day = 24 * time.Hour
 // keeping is a gateway that keeps deleted messages for two days, with a clock of its own.
 type keeping struct {
 	*gateway
-	kept *retention.Keeper
+	kept *folder.Retention
 	now  time.Time
 }
 
 func newKeeping(t *testing.T) *keeping {
 	k := &keeping{now: time.Now()}
-	k.kept = &retention.Keeper{DB: newQuarantine(t).DB, Now: func() time.Time { return k.now }}
+	k.kept = &folder.Retention{DB: newQuarantine(t).DB, Now: func() time.Time { return k.now }}
 	k.gateway = newGateway(t, with(func(p *policy.Policy) { p.Keep = 2 * day }), func(o *maildrop.Options) {
-		o.Kept, o.Mailboxes = k.kept, &identity.Keys{DB: k.kept.DB}
+		o.Retention, o.Keys = k.kept, newKeys(k.kept.DB)
 	})
 	for _, id := range []string{"m1", "m2", "m3", "m4"} {
 		k.store.add(id, letter)
@@ -78,7 +77,7 @@ func TestDeletedIsKept(t *testing.T) {
 	k.store.entries = []backends.Entry{k.store.entries[0], k.store.entries[2]} // they are gone
 	k.now = k.now.Add(10 * day)
 	k.expect("much later", k.session(), "m3", "[m2 m4 m1]")
-	if kept, err := k.kept.In(t.Context(), retention.Folder{Store: "sakes", Account: "alice-id"}); err != nil || len(kept) > 0 {
+	if kept, err := k.kept.In(t.Context(), folder.Key{Store: "sakes", Account: "alice-id"}); err != nil || len(kept) > 0 {
 		t.Errorf("remembered still: %v, %v", kept, err)
 	}
 	k.idle()
@@ -149,7 +148,7 @@ func TestSweeper(t *testing.T) {
 	}
 	sweep := func(directory login.Directory) int64 {
 		t.Helper()
-		s := &maildrop.Sweeper{Log: zerolog.Nop(), Kept: k.kept, Locks: k.locks, Directory: func() login.Directory { return directory }}
+		s := &maildrop.Sweeper{Log: zerolog.Nop(), Retention: k.kept, Locks: k.locks, Directory: func() login.Directory { return directory }}
 		rows, err := s.Task().Do(t.Context(), 100)
 		if err != nil {
 			t.Fatal(err)
@@ -159,7 +158,7 @@ func TestSweeper(t *testing.T) {
 	if rows := sweep(plain); rows != 0 || len(k.store.removed) > 0 {
 		t.Errorf("%d rows, removed %v: the store does not let the gateway act", rows, k.store.removed)
 	}
-	lock, err := k.locks.Acquire(t.Context(), maildrop.LockKey{Store: "sakes", Account: "alice-id"})
+	lock, err := k.locks.Acquire(t.Context(), folder.Key{Store: "sakes", Account: "alice-id"})
 	if err != nil {
 		t.Fatal(err)
 	}

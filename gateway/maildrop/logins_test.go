@@ -2,7 +2,6 @@ package maildrop_test
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -91,22 +90,6 @@ func TestLoginDelayThroughTheEngine(t *testing.T) {
 	}
 	if !strings.HasPrefix(answer, "-ERR [LOGIN-DELAY] ") {
 		t.Errorf("got %q", answer)
-	}
-}
-
-func TestMemoryLoginsAreBounded(t *testing.T) {
-	m := &maildrop.MemoryLogins{}
-	start := time.Unix(1_000_000, 0)
-	for i := range 100_010 {
-		key := maildrop.LockKey{Account: fmt.Sprint(i)}
-		if err := m.Note(t.Context(), key, start); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for account, there := range map[string]bool{"0": false, "9": false, "10": true, "100009": true} {
-		if last, err := m.Last(t.Context(), maildrop.LockKey{Account: account}); err != nil || last.IsZero() == there {
-			t.Errorf("%s: %v, %v", account, last, err)
-		}
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/pop3"
-	"github.com/dipylon/dipylon/gateway/quarantine"
 )
 
 // marksTimeout bounds the time that marking messages as read may take at a session's end.
@@ -44,7 +44,7 @@ func (r *readMarks) forget(removed []int) {
 // noting notes when a message that a client has asked for is read to its end. Those that are
 // read ahead, or to know their sizes, are nobody's yet, and so is a notice.
 func (d *drop) noting(i, top int, c pop3.Content) pop3.Content {
-	if _, held := d.unavailable.entry(i, quarantine.Held); held || top >= 0 || !d.policy.MarkRead {
+	if _, held := d.unavailable.entry(i, folder.Held); held || top >= 0 || !d.policy.MarkRead {
 		return c
 	}
 	n := &notedContent{Content: c, done: func() { d.marks.add(i) }}

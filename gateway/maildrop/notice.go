@@ -5,12 +5,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dipylon/dipylon/gateway/quarantine"
+	"github.com/dipylon/dipylon/gateway/folder"
 )
 
 // notice is what stands for a message that is held. It is the same in every session, as its size
 // has to be.
-func (d *drop) notice(i int, e quarantine.Entry) string {
+func (d *drop) notice(i int, e folder.QuarantineEntry) string {
 	date := ""
 	if d.o.Quarantine != nil {
 		date = "Date: " + e.First.Format(time.RFC1123Z) + "\n"

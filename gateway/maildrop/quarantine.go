@@ -9,34 +9,34 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/crlf"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/pop3"
-	"github.com/dipylon/dipylon/gateway/quarantine"
 )
 
 // unavailable is what a session knows of the messages that their store cannot give (I8).
 type unavailable struct {
 	mu      sync.Mutex
-	entries map[int]quarantine.Entry // suspected and held ones
-	proven  map[int]bool             // suspected ones beside which another message could be had
-	counted map[int]bool             // those whose failure has been counted in this session
-	noticed map[int]bool             // those whose notice has been counted
+	entries map[int]folder.QuarantineEntry // suspected and held ones
+	proven  map[int]bool                   // suspected ones beside which another message could be had
+	counted map[int]bool                   // those whose failure has been counted in this session
+	noticed map[int]bool                   // those whose notice has been counted
 }
 
 // quarantineTimeout bounds what the quarantine's database may take of a session.
 const quarantineTimeout = 5 * time.Second
 
-func (u *unavailable) entry(i int, s quarantine.State) (quarantine.Entry, bool) {
+func (u *unavailable) entry(i int, s folder.QuarantineState) (folder.QuarantineEntry, bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	e, ok := u.entries[i]
 	return e, ok && e.State == s
 }
 
-func (u *unavailable) remember(i int, e quarantine.Entry) {
+func (u *unavailable) remember(i int, e folder.QuarantineEntry) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.entries == nil {
-		u.entries = make(map[int]quarantine.Entry)
+		u.entries = make(map[int]folder.QuarantineEntry)
 	}
 	u.entries[i] = e
 }
@@ -59,12 +59,8 @@ func (u *unavailable) isProven(i int) bool {
 	return u.proven[i]
 }
 
-func (d *drop) quarantineFolder() quarantine.Folder {
-	return quarantine.Folder(d.box.Key)
-}
-
-func (d *drop) entryFor(i int) quarantine.Message {
-	return quarantine.Message{Folder: d.quarantineFolder(), ID: d.list.id(i), UIDL: d.list.uidl(i)}
+func (d *drop) entryFor(i int) folder.Message {
+	return folder.Message{Key: d.box.Key, ID: d.list.id(i), UIDL: d.list.uidl(i)}
 }
 
 // admit puts what is remembered of the folder's messages into the list: what is hidden is left
@@ -72,13 +68,13 @@ func (d *drop) entryFor(i int) quarantine.Message {
 // was released its new unique-id. Without its memory the gateway goes on: the store will say again
 // what it cannot give.
 func (d *drop) admit(ctx context.Context, young func(i int) bool) {
-	entries, err := d.o.Quarantine.In(ctx, d.quarantineFolder())
+	entries, err := d.o.Quarantine.In(ctx, d.box.Key)
 	if err != nil {
 		d.log.Error().Err(err).Msg("the quarantine cannot be read; its messages are asked for again")
 	}
 	known := d.still(entries)
 	if len(known) > 0 {
-		d.list.filter(func(i int) bool { return known[d.list.id(i)].State != quarantine.Hidden })
+		d.list.filter(func(i int) bool { return known[d.list.id(i)].State != folder.Hidden })
 	}
 	d.arrange(young)
 	if len(known) == 0 {
@@ -89,28 +85,28 @@ func (d *drop) admit(ctx context.Context, young func(i int) bool) {
 		if !is {
 			continue
 		}
-		if quarantine.Renamed(e.UIDL) {
+		if folder.Renamed(e.UIDL) {
 			d.list.rename(i, e.UIDL)
 		}
-		if e.State != quarantine.Released {
+		if e.State != folder.Released {
 			d.unavailable.remember(i, e)
 		}
-		if e.State == quarantine.Held {
+		if e.State == folder.Held {
 			d.list.setSize(i, int64(len(d.notice(i, e))))
 		}
 	}
 }
 
 // still gives those that are there, and has the others forgotten.
-func (d *drop) still(entries []quarantine.Entry) map[backends.MessageID]quarantine.Entry {
+func (d *drop) still(entries []folder.QuarantineEntry) map[backends.MessageID]folder.QuarantineEntry {
 	if len(entries) == 0 {
 		return nil
 	}
-	remembered := make(map[backends.MessageID]quarantine.Entry, len(entries))
+	remembered := make(map[backends.MessageID]folder.QuarantineEntry, len(entries))
 	for _, e := range entries {
 		remembered[e.ID] = e
 	}
-	known := make(map[backends.MessageID]quarantine.Entry, len(entries))
+	known := make(map[backends.MessageID]folder.QuarantineEntry, len(entries))
 	for i := range d.list.entries {
 		if e, is := remembered[d.list.id(i)]; is {
 			known[e.ID] = e
@@ -121,12 +117,12 @@ func (d *drop) still(entries []quarantine.Entry) map[backends.MessageID]quaranti
 	for _, e := range remembered {
 		gone = append(gone, e.Number)
 	}
-	d.quarantine("forget messages that are gone", func(ctx context.Context, w *quarantine.Store) error { return w.Forget(ctx, gone) })
+	d.quarantine("forget messages that are gone", func(ctx context.Context, w *folder.Quarantine) error { return w.Forget(ctx, gone) })
 	return known
 }
 
 // quarantine does something with the quarantine that no client waits for the outcome of.
-func (d *drop) quarantine(what string, f func(context.Context, *quarantine.Store) error) {
+func (d *drop) quarantine(what string, f func(context.Context, *folder.Quarantine) error) {
 	ctx, cancel := context.WithTimeout(context.Background(), quarantineTimeout)
 	defer cancel()
 	if err := f(ctx, d.o.Quarantine); err != nil {
@@ -142,10 +138,10 @@ func (d *drop) failed(ctx context.Context, i int, err error) bool {
 		return false
 	}
 	kind := backends.KindOf(err)
-	if _, held := d.unavailable.entry(i, quarantine.Held); held {
+	if _, held := d.unavailable.entry(i, folder.Held); held {
 		return true
 	}
-	if _, suspected := d.unavailable.entry(i, quarantine.Suspected); suspected && kind != backends.Poison && !d.unavailable.isProven(i) {
+	if _, suspected := d.unavailable.entry(i, folder.Suspected); suspected && kind != backends.Poison && !d.unavailable.isProven(i) {
 		return false
 	}
 	if !d.unavailable.once(&d.unavailable.counted, i) && kind != backends.Poison {
@@ -153,7 +149,7 @@ func (d *drop) failed(ctx context.Context, i int, err error) bool {
 	}
 	e := d.count(i, backends.AsFailure(err), kind == backends.Poison)
 	d.unavailable.remember(i, e)
-	if e.State != quarantine.Held {
+	if e.State != folder.Held {
 		d.log.Warn().Err(err).Str("id", string(e.ID)).Str("number", e.Number).Int64("failures", e.Failures).Msg("the store could not give a message")
 		return false
 	}
@@ -164,16 +160,16 @@ func (d *drop) failed(ctx context.Context, i int, err error) bool {
 
 // count has a failure written down. Beyond the bound, and without a database, it is this
 // session's alone.
-func (d *drop) count(i int, failure *backends.Failure, hold bool) (e quarantine.Entry) {
-	none := (*quarantine.Store)(nil)
+func (d *drop) count(i int, failure *backends.Failure, hold bool) (e folder.QuarantineEntry) {
+	none := (*folder.Quarantine)(nil)
 	e, _ = none.Failed(context.Background(), d.entryFor(i), failure, hold) // none cannot fail
 	d.unavailable.mu.Lock()
-	full := len(d.unavailable.entries) >= quarantine.FolderMost
+	full := len(d.unavailable.entries) >= folder.EntriesMost
 	d.unavailable.mu.Unlock()
 	if full {
 		return e
 	}
-	d.quarantine("note a failure", func(ctx context.Context, w *quarantine.Store) error {
+	d.quarantine("note a failure", func(ctx context.Context, w *folder.Quarantine) error {
 		noted, err := w.Failed(ctx, d.entryFor(i), failure, hold)
 		if err == nil {
 			e = noted
@@ -186,7 +182,7 @@ func (d *drop) count(i int, failure *backends.Failure, hold bool) (e quarantine.
 // examine looks, before a suspected message is asked for again, whether another one can be had: a
 // store that gives none has another trouble than this message.
 func (d *drop) examine(ctx context.Context, i int) {
-	if _, suspected := d.unavailable.entry(i, quarantine.Suspected); !suspected {
+	if _, suspected := d.unavailable.entry(i, folder.Suspected); !suspected {
 		return
 	}
 	if d.othersWork(ctx, i) {
@@ -219,20 +215,20 @@ func (d *drop) othersWork(ctx context.Context, i int) bool {
 
 // recovered notes that a message could be had after all.
 func (d *drop) recovered(i int) {
-	e, suspected := d.unavailable.entry(i, quarantine.Suspected)
+	e, suspected := d.unavailable.entry(i, folder.Suspected)
 	if !suspected {
 		return
 	}
 	d.unavailable.mu.Lock()
 	delete(d.unavailable.entries, i)
 	d.unavailable.mu.Unlock()
-	d.quarantine("forget a message that could be had", func(ctx context.Context, w *quarantine.Store) error {
+	d.quarantine("forget a message that could be had", func(ctx context.Context, w *folder.Quarantine) error {
 		return w.Forget(ctx, []string{e.Number})
 	})
 }
 
 // noticeOf is the notice that is served for a message that is held.
-func (d *drop) noticeOf(i, top int, e quarantine.Entry) pop3.Content {
+func (d *drop) noticeOf(i, top int, e folder.QuarantineEntry) pop3.Content {
 	text := d.notice(i, e)
 	if top >= 0 {
 		return io.NopCloser(crlf.Top(strings.NewReader(text), top))
@@ -242,11 +238,11 @@ func (d *drop) noticeOf(i, top int, e quarantine.Entry) pop3.Content {
 
 // told counts that a client was given a notice, once a session.
 func (d *drop) told(i int) {
-	e, held := d.unavailable.entry(i, quarantine.Held)
+	e, held := d.unavailable.entry(i, folder.Held)
 	if !held || !d.unavailable.once(&d.unavailable.noticed, i) {
 		return
 	}
-	d.quarantine("count a notice", func(ctx context.Context, w *quarantine.Store) error { return w.Served(ctx, e.Number) })
+	d.quarantine("count a notice", func(ctx context.Context, w *folder.Quarantine) error { return w.Served(ctx, e.Number) })
 }
 
 // dismiss takes the notices out of what a client has deleted: the message behind one, which
@@ -258,7 +254,7 @@ func (d *drop) dismiss(ctx context.Context, deleted []int) (rest []int, err erro
 	}
 	var numbers []string
 	for _, i := range deleted {
-		if e, held := d.unavailable.entry(i, quarantine.Held); held {
+		if e, held := d.unavailable.entry(i, folder.Held); held {
 			numbers = append(numbers, e.Number)
 			continue
 		}

@@ -11,14 +11,14 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/policy"
-	"github.com/dipylon/dipylon/gateway/quarantine"
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
 // newQuarantine is a quarantine with a database of its own.
-func newQuarantine(t *testing.T) *quarantine.Store {
+func newQuarantine(t *testing.T) *folder.Quarantine {
 	t.Helper()
 	db, err := state.Open(t.Context(), state.Options{Log: zerolog.Nop(), Folder: t.TempDir()})
 	if err != nil {
@@ -29,13 +29,13 @@ func newQuarantine(t *testing.T) *quarantine.Store {
 			t.Error(err)
 		}
 	})
-	return &quarantine.Store{DB: db}
+	return &folder.Quarantine{DB: db}
 }
 
 // quarantineGateway is a gateway whose store has three messages, and gives some of them badly.
 type quarantineGateway struct {
 	*gateway
-	quarantined *quarantine.Store
+	quarantined *folder.Quarantine
 	bad         map[backends.MessageID]error // what Fetch fails with
 	torn        map[backends.MessageID]error // what reading fails with, after a line
 }
@@ -133,7 +133,7 @@ func TestPoisonIsRemembered(t *testing.T) {
 
 	// It is released, and the store can give it by now.
 	delete(r.bad, "m2")
-	entries, err := r.quarantined.List(t.Context(), 1, quarantine.Hidden)
+	entries, err := r.quarantined.List(t.Context(), 1, folder.Hidden)
 	if err != nil || len(entries) != 1 || entries[0].Served != 2 {
 		t.Fatalf("%+v, %v", entries, err)
 	}
@@ -174,9 +174,9 @@ func TestFailsAgainAndAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newQuarantineGateway(t)
 			prepare(r)
-			for n := range quarantine.FailuresMost {
+			for n := range folder.FailuresMost {
 				got, err := r.ask(2)
-				if last := n == quarantine.FailuresMost-1; (err == nil) != (last && name != "midway") {
+				if last := n == folder.FailuresMost-1; (err == nil) != (last && name != "midway") {
 					t.Errorf("the time %d: %q, %v", n+1, got, err)
 				}
 			}
@@ -197,7 +197,7 @@ func TestOutageHoldsNothing(t *testing.T) {
 	for _, id := range []backends.MessageID{"m1", "m2", "m3"} {
 		r.bad[id] = down
 	}
-	for range 3 * quarantine.FailuresMost {
+	for range 3 * folder.FailuresMost {
 		if got, err := r.ask(1); err == nil {
 			t.Fatalf("%q", got)
 		}
@@ -239,7 +239,7 @@ func TestTheOnlyMessage(t *testing.T) {
 	r := newQuarantineGateway(t)
 	r.store.entries = r.store.entries[:1]
 	r.bad["m1"] = backends.Fail(backends.Temporary, "no")
-	for range quarantine.FailuresMost {
+	for range folder.FailuresMost {
 		_, _ = r.ask(1) // it fails, or is a notice
 	}
 	if got := r.state("m1"); got != "held" {
@@ -282,13 +282,13 @@ func TestWithoutItsMemory(t *testing.T) {
 }
 
 // outrunLock is a lock that somebody else has had.
-type outrunLock struct{ maildrop.Lock }
+type outrunLock struct{ folder.Lock }
 
 func (outrunLock) Held(context.Context) error { return backends.Fail(backends.Temporary, "it is lost") }
 
-type outrunLocks struct{ maildrop.MemoryLocks }
+type outrunLocks struct{ folder.MemoryLocks }
 
-func (l *outrunLocks) Acquire(ctx context.Context, key maildrop.LockKey) (maildrop.Lock, error) {
+func (l *outrunLocks) Acquire(ctx context.Context, key folder.Key) (folder.Lock, error) {
 	lock, err := l.MemoryLocks.Acquire(ctx, key)
 	return outrunLock{lock}, err
 }
@@ -299,14 +299,14 @@ func TestNoticeWithoutLock(t *testing.T) {
 	quarantined := newQuarantine(t)
 	g := newGateway(t, func(o *maildrop.Options) { o.Quarantine, o.Locks = quarantined, &outrunLocks{} })
 	g.store.add("m1", letter)
-	m := quarantine.Message{Folder: quarantine.Folder{Store: "sakes", Account: "alice-id"}, ID: "m1", UIDL: "m1"}
+	m := folder.Message{Key: folder.Key{Store: "sakes", Account: "alice-id"}, ID: "m1", UIDL: "m1"}
 	if _, err := quarantined.Failed(t.Context(), m, backends.Fail(backends.Poison, "no"), true); err != nil {
 		t.Fatal(err)
 	}
 	if err := g.login().Update(t.Context(), []int{1}); code(err) != "-ERR [SYS/TEMP]" {
 		t.Errorf("QUIT: %s", code(err))
 	}
-	if entries, err := quarantined.List(t.Context(), 10, quarantine.Hidden); err != nil || len(entries) > 0 {
+	if entries, err := quarantined.List(t.Context(), 10, folder.Hidden); err != nil || len(entries) > 0 {
 		t.Errorf("hidden are %v (%v)", entries, err)
 	}
 }

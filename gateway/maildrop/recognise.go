@@ -8,6 +8,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/fold"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/index"
 )
 
@@ -21,11 +22,11 @@ func (d *drop) openIndex(ctx context.Context) error {
 	if d.o.Index == nil {
 		return nil
 	}
-	key := index.Key{
-		Store: d.box.Store, Account: d.box.Account, Folder: d.box.Folder,
-		Address: fold.Lower(d.inner.Account().Address), Name: fold.Lower(d.folder),
+	var importedAs folder.Key
+	if address := d.inner.Account().Address; address != "" {
+		importedAs = folder.Key{Store: d.box.Store, Account: fold.Lower(address), Folder: fold.Lower(d.folder)}
 	}
-	known, err := d.o.Index.Open(ctx, key, renderingName(d.o.Rendering))
+	known, err := d.o.Index.Open(ctx, d.box.Key, importedAs, renderingName(d.o.Rendering))
 	if err != nil {
 		// Without it unique-ids could be told that are not the messages' (I7).
 		return backends.Fail(backends.Temporary, "%w", err)

@@ -9,12 +9,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/config"
-	"github.com/dipylon/dipylon/gateway/identity"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/pop3"
-	"github.com/dipylon/dipylon/gateway/quarantine"
-	"github.com/dipylon/dipylon/gateway/retention"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
@@ -70,10 +68,10 @@ func (g *Server) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConfi
 			ListMost: int64(s.limits.ListSize), Lists: g.listRoom(int64(s.limits.ListsSize)),
 			PlaintextLogin: s.pop3.PlaintextLogin,
 			Policies:       g.policies, Sessions: g.sessions,
-			Mailboxes:  &identity.Keys{DB: g.db},
-			Quarantine: &quarantine.Store{DB: g.db},
-			Kept:       &retention.Keeper{DB: g.db},
-			LoginDelay: s.pop3.LoginDelay.Std(), Logins: g.openings,
+			Keys:       folder.NewKeys(g.db, g.index),
+			Quarantine: &folder.Quarantine{DB: g.db},
+			Retention:  &folder.Retention{DB: g.db},
+			LoginDelay: s.pop3.LoginDelay.Std(), Openings: g.openings,
 		}),
 		Log: log, TLSConfig: tlsConfig, ImplicitTLS: implicitTLS, InsecureAuth: s.pop3.PlaintextLogin,
 		Greeting:       s.hostname + " POP3 server ready",

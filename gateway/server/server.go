@@ -30,14 +30,12 @@ import (
 
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/edge"
-	"github.com/dipylon/dipylon/gateway/identity"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/index"
-	"github.com/dipylon/dipylon/gateway/lease"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/passwords"
 	"github.com/dipylon/dipylon/gateway/policy"
-	"github.com/dipylon/dipylon/gateway/retention"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/state"
 )
@@ -51,8 +49,8 @@ type Server struct {
 	// What outlives every configuration.
 	router        *routing.Router
 	authenticator *login.Authenticator
-	locks         lease.Locks
-	openings      lease.Openings
+	locks         folder.Locks
+	openings      folder.Openings
 	dedup         *routing.StoredDedup
 	policies      *policy.Current
 	sessions      *policy.Sessions
@@ -164,8 +162,8 @@ func (g *Server) openState(ctx context.Context) error {
 	}
 	g.throttle = login.NewThrottle(g.log, g.db, ThrottleLimits(g.cfg))
 	g.index = index.New(index.Options{Log: g.log, DB: g.db})
-	g.openings = lease.NewOpenings(g.db)
-	g.locks = lease.New(lease.Options{Log: g.log, DB: g.db, Time: g.cfg.Timeouts.Lease.Std()})
+	g.openings = folder.NewOpenings(g.db)
+	g.locks = folder.NewLocks(folder.LockOptions{Log: g.log, DB: g.db, Time: g.cfg.Timeouts.Lease.Std()})
 	g.dedup, err = routing.OpenDedup(ctx, routing.DedupOptions{Log: g.log, DB: g.db, Files: filepath.Join(g.cfg.StateFolder, "ledger")})
 	return err
 }
@@ -251,7 +249,7 @@ func (g *Server) Start(ctx context.Context) error {
 // tasks are what the state, and the mailboxes by it, have to be cleaned of.
 func (g *Server) tasks() []state.Task {
 	sweeper := &maildrop.Sweeper{
-		Log: g.log, Kept: &retention.Keeper{DB: g.db}, Locks: g.locks, Mailboxes: &identity.Keys{DB: g.db},
+		Log: g.log, Retention: &folder.Retention{DB: g.db}, Locks: g.locks, Keys: folder.NewKeys(g.db, g.index),
 		Directory: func() login.Directory { return g.router.Table() },
 	}
 	tasks := slices.Concat(g.index.Tasks(), g.locks.Tasks(), g.openings.Tasks(), g.dedup.Tasks(), []state.Task{sweeper.Task()})

@@ -23,6 +23,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/backends/maildir"
 	"github.com/dipylon/dipylon/backends/smtpclient"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/pop3"
 	"github.com/dipylon/dipylon/gateway/smtp"
@@ -116,7 +117,7 @@ func filled(t *testing.T, n int) backends.Maildrop {
 func recognised(name string, imported, listed func(i int) int64) pass {
 	return pass{"unique-ids of messages that look alike, " + name, 100, func(t *testing.T, n int) {
 		x := index.New(index.Options{DB: databases.Open(t, state.Options{Log: zerolog.Nop(), Folder: t.TempDir()})})
-		key := index.Key{Store: "s", Account: "a"}
+		key := folder.Key{Store: "s", Account: "a"}
 		imports, candidates := make([]index.Import, n), make([]index.Candidate, n)
 		alike, err := index.FingerprintOf(strings.NewReader("Subject: a\r\n\r\n"))
 		if err != nil {
@@ -129,7 +130,7 @@ func recognised(name string, imported, listed func(i int) int64) pass {
 		if err := x.Import(t.Context(), key, imports); err != nil {
 			t.Fatal(err)
 		}
-		folder, err := x.Open(t.Context(), key, "")
+		folder, err := x.Open(t.Context(), key, folder.Key{}, "")
 		if err != nil {
 			t.Fatal(err)
 		}

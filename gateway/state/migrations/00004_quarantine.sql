@@ -1,4 +1,4 @@
--- Messages that their stores cannot give, see package gateway/quarantine.
+-- Messages that their stores cannot give, see package gateway/folder.
 
 -- +goose Up
 CREATE TABLE quarantine (

@@ -1,4 +1,4 @@
--- Messages that clients have deleted and that are kept for a time, see package gateway/retention.
+-- Messages that clients have deleted and that are kept for a time, see package gateway/folder.
 
 -- +goose Up
 CREATE TABLE deletions (

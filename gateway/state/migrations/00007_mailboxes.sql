@@ -1,4 +1,4 @@
--- By what key the gateway remembers a mailbox folder, see package gateway/identity.
+-- By what key the gateway remembers a mailbox folder, see package gateway/folder.
 
 -- +goose Up
 CREATE TABLE mailbox_keys (

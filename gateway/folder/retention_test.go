@@ -1,6 +1,6 @@
 //go:build linux
 
-package retention
+package folder
 
 import (
 	"fmt"
@@ -13,24 +13,22 @@ import (
 	"github.com/dipylon/dipylon/test/databases"
 )
 
-func TestMain(m *testing.M) { databases.Main(m) }
-
-// each runs a test on SQLite and on PostgreSQL.
-func each(t *testing.T, f func(t *testing.T, k *Keeper)) {
+// eachRetention runs a test on SQLite and on PostgreSQL.
+func eachRetention(t *testing.T, f func(t *testing.T, k *Retention)) {
 	databases.Each(t, func(t *testing.T, o state.Options) {
-		f(t, &Keeper{DB: databases.Open(t, o)})
+		f(t, &Retention{DB: databases.Open(t, o)})
 	})
 }
 
-func TestKeeper(t *testing.T) {
-	each(t, func(t *testing.T, k *Keeper) {
+func TestRetention(t *testing.T) {
+	eachRetention(t, func(t *testing.T, k *Retention) {
 		ctx := t.Context()
 		start := time.Unix(1_700_000_000, 0)
 		now := start
 		k.Now = func() time.Time { return now }
-		ada, bob := Folder{"sakes", "ada", ""}, Folder{"sakes", "bob", "archive"}
+		ada, bob := Key{"sakes", "ada", ""}, Key{"sakes", "bob", "archive"}
 		odd := backends.MessageID("c\x00\xff'\n")
-		keep := func(f Folder, o Owner, after time.Duration, ids ...backends.MessageID) {
+		keep := func(f Key, o Owner, after time.Duration, ids ...backends.MessageID) {
 			t.Helper()
 			if err := k.Keep(ctx, f, o, ids, now.Add(after)); err != nil {
 				t.Fatal(err)
@@ -39,7 +37,7 @@ func TestKeeper(t *testing.T) {
 		keep(ada, Owner{"ada@sakes.example", ""}, time.Hour, "a", "b", odd)
 		keep(ada, Owner{"ada@sakes.example", ""}, 3*time.Hour, "a", "d") // a stays due when it was
 		keep(bob, Owner{"bob@sakes.example", "Archive"}, time.Hour, "a")
-		keep(Folder{"other", "ada", ""}, Owner{"ada", ""}, time.Hour, "x")
+		keep(Key{"other", "ada", ""}, Owner{"ada", ""}, time.Hour, "x")
 
 		kept, err := k.In(ctx, ada)
 		if err != nil || len(kept) != 4 || !kept["a"].Equal(start.Add(time.Hour)) || !kept["d"].Equal(start.Add(3*time.Hour)) {
@@ -53,7 +51,7 @@ func TestKeeper(t *testing.T) {
 			}
 			for _, d := range found {
 				for _, id := range d.IDs {
-					all = append(all, fmt.Sprintf("%s/%s/%s %s %s %q", d.Store, d.Account, d.Folder.Folder, d.Name, d.Path, id))
+					all = append(all, fmt.Sprintf("%s/%s/%s %s %s %q", d.Store, d.Account, d.Folder, d.Name, d.Path, id))
 				}
 			}
 			slices.Sort(all)

@@ -1,12 +1,13 @@
 //go:build linux
 
-package lease_test
+package folder_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
-	"github.com/dipylon/dipylon/gateway/lease"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/test/databases"
 )
@@ -16,22 +17,22 @@ import (
 func TestOpenings(t *testing.T) {
 	databases.Each(t, func(t *testing.T, o state.Options) {
 		db := databases.Open(t, o)
-		here, there := lease.NewOpenings(db), lease.NewOpenings(db)
+		here, there := folder.NewOpenings(db), folder.NewOpenings(db)
 		if !db.Shared() {
 			there = here
 		}
-		if last, err := here.Last(t.Context(), key("ada")); !last.IsZero() || err != nil {
+		if last, err := here.Last(t.Context(), maildropOf("ada")); !last.IsZero() || err != nil {
 			t.Fatalf("what nobody has opened was opened at %v (%v)", last, err)
 		}
 		before := time.Now()
-		if err := here.Note(t.Context(), key("ada"), before); err != nil {
+		if err := here.Note(t.Context(), maildropOf("ada"), before); err != nil {
 			t.Fatal(err)
 		}
-		last, err := there.Last(t.Context(), key("ada"))
+		last, err := there.Last(t.Context(), maildropOf("ada"))
 		if err != nil || last.Before(before.Add(-time.Second)) || last.After(time.Now().Add(time.Second)) {
 			t.Errorf("it was opened at %v (%v), and it was now", last, err)
 		}
-		if last, err := there.Last(t.Context(), key("bob")); !last.IsZero() || err != nil {
+		if last, err := there.Last(t.Context(), maildropOf("bob")); !last.IsZero() || err != nil {
 			t.Errorf("another was opened at %v (%v)", last, err)
 		}
 		if !db.Shared() {
@@ -41,7 +42,7 @@ func TestOpenings(t *testing.T) {
 		if err := db.Write(t.Context(), func(tx *state.Tx) error { _, err := tx.Exec(age); return err }); err != nil {
 			t.Fatal(err)
 		}
-		if last, err := there.Last(t.Context(), key("ada")); err != nil || time.Since(last).Round(time.Minute) != time.Hour {
+		if last, err := there.Last(t.Context(), maildropOf("ada")); err != nil || time.Since(last).Round(time.Minute) != time.Hour {
 			t.Errorf("after an hour it was opened at %v (%v)", last, err)
 		}
 		sweep := there.Tasks()[0]
@@ -57,4 +58,19 @@ func TestOpenings(t *testing.T) {
 			t.Errorf("%d openings of a day ago are forgotten (%v)", n, err)
 		}
 	})
+}
+
+func TestMemoryOpeningsAreBounded(t *testing.T) {
+	m := &folder.MemoryOpenings{}
+	start := time.Unix(1_000_000, 0)
+	for i := range 100_010 {
+		if err := m.Note(t.Context(), folder.Key{Account: fmt.Sprint(i)}, start); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for account, there := range map[string]bool{"0": false, "9": false, "10": true, "100009": true} {
+		if last, err := m.Last(t.Context(), folder.Key{Account: account}); err != nil || last.IsZero() == there {
+			t.Errorf("%s: %v, %v", account, last, err)
+		}
+	}
 }

@@ -1,6 +1,6 @@
 //go:build linux
 
-package identity_test
+package folder_test
 
 import (
 	"context"
@@ -13,10 +13,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/gateway/identity"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/index"
-	"github.com/dipylon/dipylon/gateway/quarantine"
-	"github.com/dipylon/dipylon/gateway/retention"
 	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/test/databases"
 )
@@ -31,52 +29,58 @@ type world struct {
 	t    *testing.T
 	db   *state.DB
 	now  time.Time
-	keys *identity.Keys
+	keys *folder.Keys
 }
 
 func newWorld(t *testing.T, o state.Options) *world {
 	w := &world{t: t, db: databases.Open(t, o), now: noon}
-	w.keys = &identity.Keys{DB: w.db, Now: func() time.Time { return w.now }}
+	w.keys = folder.NewKeys(w.db, w.opener())
+	w.keys.Now = w.clock
 	return w
 }
 
-func (w *world) index(k identity.Key) *index.Folder {
+func (w *world) clock() time.Time { return w.now }
+
+func (w *world) opener() *index.Index {
+	return index.New(index.Options{Log: zerolog.Nop(), DB: w.db, Now: w.clock})
+}
+
+func (w *world) index(k folder.Key) *index.Folder {
 	w.t.Helper()
-	x := index.New(index.Options{Log: zerolog.Nop(), DB: w.db, Now: func() time.Time { return w.now }})
-	f, err := x.Open(w.t.Context(), index.Key{Store: k.Store, Account: k.Account, Folder: k.Folder}, "")
+	f, err := w.opener().Open(w.t.Context(), k, folder.Key{}, "")
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return f
 }
 
-func (w *world) kept() *retention.Keeper {
-	return &retention.Keeper{DB: w.db, Now: func() time.Time { return w.now }}
+func (w *world) kept() *folder.Retention {
+	return &folder.Retention{DB: w.db, Now: w.clock}
 }
 
-func (w *world) quarantined() *quarantine.Store {
-	return &quarantine.Store{DB: w.db, Now: func() time.Time { return w.now }}
+func (w *world) quarantined() *folder.Quarantine {
+	return &folder.Quarantine{DB: w.db, Now: w.clock}
 }
 
 // remember has each memory note a message under a key, as earlier versions did: its unique-id, its
 // failure, and, under another id, that it was deleted.
-func (w *world) remember(k identity.Key, name, id string) {
+func (w *world) remember(k folder.Key, name, id string) {
 	w.t.Helper()
 	ctx := w.t.Context()
 	if err := w.index(k).Pin(ctx, map[string]string{id: "uidl-of-" + id}); err != nil {
 		w.t.Fatal(err)
 	}
-	m := quarantine.Message{Folder: quarantine.Folder(k), ID: backends.MessageID(id), UIDL: "uidl-of-" + id}
+	m := folder.Message{Key: k, ID: backends.MessageID(id), UIDL: "uidl-of-" + id}
 	if _, err := w.quarantined().Failed(ctx, m, backends.Fail(backends.Poison, "no"), true); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.kept().Keep(ctx, retention.Folder(k), retention.Owner{Name: "ada", Path: name}, []backends.MessageID{backends.MessageID(id + "-deleted")}, w.now.Add(time.Hour)); err != nil {
+	if err := w.kept().Keep(ctx, k, folder.Owner{Name: "ada", Path: name}, []backends.MessageID{backends.MessageID(id + "-deleted")}, w.now.Add(time.Hour)); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
 // open does what a login does, and gives what is known of the folder then, in words.
-func (w *world) open(m identity.Mailbox, ids ...string) (known identity.Known, words string) {
+func (w *world) open(m folder.Identity, ids ...string) (known folder.Known, words string) {
 	w.t.Helper()
 	ctx := w.t.Context()
 	known, err := w.keys.Find(ctx, m)
@@ -93,14 +97,14 @@ func (w *world) open(m identity.Mailbox, ids ...string) (known identity.Known, w
 			all = append(all, uidl)
 		}
 	}
-	entries, err := w.quarantined().In(ctx, quarantine.Folder(known.Key))
+	entries, err := w.quarantined().In(ctx, known.Key)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	for _, e := range entries {
 		all = append(all, "held "+string(e.ID))
 	}
-	kept, err := w.kept().In(ctx, retention.Folder(known.Key), known.Names...)
+	kept, err := w.kept().In(ctx, known.Key, known.Names...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -113,8 +117,8 @@ func (w *world) open(m identity.Mailbox, ids ...string) (known identity.Known, w
 
 // step is a login, and what is to be known then of the messages a and b.
 type step struct {
-	mailbox identity.Mailbox
-	key     identity.Key
+	mailbox folder.Identity
+	key     folder.Key
 	knows   string
 }
 
@@ -126,17 +130,17 @@ const (
 // TestTakeOver: what earlier versions remembered by what was typed is remembered of the folder that
 // was meant, whatever name it is opened by first.
 func TestTakeOver(t *testing.T) {
-	key := func(account, folder string) identity.Key {
-		return identity.Key{Store: "s", Account: account, Folder: folder}
+	key := func(account, name string) folder.Key {
+		return folder.Key{Store: "s", Account: account, Folder: name}
 	}
-	box := func(folder, name string) identity.Mailbox {
-		return identity.Mailbox{Store: "s", Account: "ada", Folder: folder, Name: name}
+	box := func(id, name string) folder.Identity {
+		return folder.Identity{Store: "s", Account: "ada", Folder: id, Name: name}
 	}
-	local := func() identity.Mailbox {
-		return identity.Mailbox{Store: "s", Account: "ada", Folder: "INBOX", FormerIDs: []string{"ada@a.example", "ada@b.example"}}
+	local := func() folder.Identity {
+		return folder.Identity{Store: "s", Account: "ada", Folder: "INBOX", FormerIDs: []string{"ada@a.example", "ada@b.example"}}
 	}
 	for name, tt := range map[string]struct {
-		a, b         identity.Key // where they are remembered; b empty: not at all
+		a, b         folder.Key // where they are remembered; b empty: not at all
 		aName, bName string
 		steps        []step
 	}{
@@ -169,7 +173,7 @@ func TestTakeOver(t *testing.T) {
 		"an account whose id has changed since": {
 			a: key("ada@b.example", ""),
 			steps: []step{
-				{identity.Mailbox{Store: "s", Account: "ada@b.example", Folder: "INBOX"}, key("ada@b.example", ""), ofA},
+				{folder.Identity{Store: "s", Account: "ada@b.example", Folder: "INBOX"}, key("ada@b.example", ""), ofA},
 				{local(), key("ada@b.example", ""), ofA},
 			},
 		},
@@ -182,7 +186,7 @@ func TestTakeOver(t *testing.T) {
 			},
 		},
 		"another store and another account": {
-			a: key("bob", ""), b: identity.Key{Store: "t", Account: "ada"}, steps: []step{{box("INBOX", ""), key("ada", ""), ""}},
+			a: key("bob", ""), b: folder.Key{Store: "t", Account: "ada"}, steps: []step{{box("INBOX", ""), key("ada", ""), ""}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -190,7 +194,7 @@ func TestTakeOver(t *testing.T) {
 			databases.Each(t, func(t *testing.T, o state.Options) {
 				w := newWorld(t, o)
 				w.remember(tt.a, tt.aName, "a")
-				if tt.b != (identity.Key{}) {
+				if tt.b != (folder.Key{}) {
 					w.remember(tt.b, tt.bName, "b")
 				}
 				w.now = noon.Add(time.Minute)
@@ -213,14 +217,14 @@ func TestNewFolder(t *testing.T) {
 	databases.Each(t, func(t *testing.T, o state.Options) {
 		w := newWorld(t, o)
 		w.now = noon.Add(time.Minute)
-		first, _ := w.open(identity.Mailbox{Store: "s", Account: "ada", Folder: "m1", Name: "Lists"})
+		first, _ := w.open(folder.Identity{Store: "s", Account: "ada", Folder: "m1", Name: "Lists"})
 		w.now = w.now.Add(time.Hour)
 		w.remember(first.Key, "Lists", "a")
-		second, got := w.open(identity.Mailbox{Store: "s", Account: "ada", Folder: "m2", Name: "Lists"}, "a")
+		second, got := w.open(folder.Identity{Store: "s", Account: "ada", Folder: "m2", Name: "Lists"}, "a")
 		if second.Key == first.Key || got != "" {
 			t.Errorf("the new folder has the key %q and knows %s", second.Key, got)
 		}
-		if _, got := w.open(identity.Mailbox{Store: "s", Account: "ada", Folder: "m1", Name: "Old"}, "a"); got != ofA {
+		if _, got := w.open(folder.Identity{Store: "s", Account: "ada", Folder: "m1", Name: "Old"}, "a"); got != ofA {
 			t.Errorf("the folder that was renamed knows %s", got)
 		}
 	})
@@ -233,20 +237,20 @@ func TestOneKey(t *testing.T) {
 		w := newWorld(t, o)
 		type result struct {
 			folder string
-			key    identity.Key
+			key    folder.Key
 			err    error
 		}
 		results := make(chan result)
 		folders := []string{"Foo", "foo", "FOO"}
-		for _, folder := range folders {
+		for _, name := range folders {
 			for range 8 {
 				go func() {
-					known, err := w.keys.Find(context.WithoutCancel(t.Context()), identity.Mailbox{Store: "s", Account: "ada", Folder: folder, Name: folder})
-					results <- result{folder, known.Key, err}
+					known, err := w.keys.Find(context.WithoutCancel(t.Context()), folder.Identity{Store: "s", Account: "ada", Folder: name, Name: name})
+					results <- result{name, known.Key, err}
 				}()
 			}
 		}
-		keyOf := make(map[string]identity.Key)
+		keyOf := make(map[string]folder.Key)
 		for range 8 * len(folders) {
 			r := <-results
 			if r.err != nil {
@@ -267,7 +271,7 @@ func TestManyNames(t *testing.T) {
 	databases.Each(t, func(t *testing.T, o state.Options) {
 		w := newWorld(t, o)
 		for i := range 50 {
-			known, _ := w.open(identity.Mailbox{Store: "s", Account: "ada", Folder: "Lists", Name: fmt.Sprint("lists", i)})
+			known, _ := w.open(folder.Identity{Store: "s", Account: "ada", Folder: "Lists", Name: fmt.Sprint("lists", i)})
 			if len(known.Names) != min(i+1, 32) {
 				t.Fatalf("after %d names %d are kept", i+1, len(known.Names))
 			}
@@ -277,11 +281,11 @@ func TestManyNames(t *testing.T) {
 
 // TestLock: a folder's lock is its own, and where the store does not say what it is, one for all
 // spellings.
-func TestLock(t *testing.T) {
+func TestLockKey(t *testing.T) {
 	t.Parallel()
-	lock := func(folder, name string) identity.Key {
-		m := identity.Mailbox{Store: "s", Account: "ada", Folder: folder, Name: name}
-		known, err := (*identity.Keys)(nil).Find(t.Context(), m)
+	lock := func(id, name string) folder.Key {
+		m := folder.Identity{Store: "s", Account: "ada", Folder: id, Name: name}
+		known, err := (*folder.Keys)(nil).Find(t.Context(), m)
 		if err != nil {
 			t.Fatal(err)
 		}

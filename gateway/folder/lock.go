@@ -1,23 +1,22 @@
-package maildrop
+package folder
 
 import (
 	"context"
 	"sync"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/state"
 )
 
-// LockKey names what one session at a time may have: a folder of an account. Accounts are
-// named by [backends.Account.ID], since one mailbox can have several login names.
-type LockKey struct {
-	Store, Account, Folder string
-}
-
-// Locks is where maildrops are locked (I5).
+// Locks is where folders are locked: one session at a time has one (I5, RFC 1939 §8).
 type Locks interface {
 	// Acquire takes a lock, without waiting for one: held by somebody else, it is a failure
 	// of the kind [backends.InUse].
-	Acquire(ctx context.Context, key LockKey) (Lock, error)
+	Acquire(ctx context.Context, key Key) (Lock, error)
+	// Tasks are what has to be cleaned up.
+	Tasks() []state.Task
+	// Close gives back what is held, and ends the renewing.
+	Close()
 }
 
 // Lock is a lock that is held. Its methods may be called from any goroutine.
@@ -35,23 +34,23 @@ type Lock interface {
 // MemoryLocks are locks among the sessions of one process. The zero value is ready.
 type MemoryLocks struct {
 	mu   sync.Mutex
-	held map[LockKey]*memoryLock
+	held map[Key]*memoryLock
 }
 
 type memoryLock struct {
 	locks *MemoryLocks
-	key   LockKey
+	key   Key
 }
 
 // Acquire implements [Locks].
-func (m *MemoryLocks) Acquire(_ context.Context, key LockKey) (Lock, error) {
+func (m *MemoryLocks) Acquire(_ context.Context, key Key) (Lock, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.held[key] != nil {
-		return nil, backends.Fail(backends.InUse, "another session has %s of %s open", key.folder(), key.Account)
+		return nil, backends.Fail(backends.InUse, "another session has %s of %s open", key.name(), key.Account)
 	}
 	if m.held == nil {
-		m.held = make(map[LockKey]*memoryLock)
+		m.held = make(map[Key]*memoryLock)
 	}
 	lock := &memoryLock{locks: m, key: key}
 	m.held[key] = lock
@@ -64,6 +63,12 @@ func (m *MemoryLocks) Len() int {
 	defer m.mu.Unlock()
 	return len(m.held)
 }
+
+// Tasks implements [Locks]: nothing is left over.
+func (*MemoryLocks) Tasks() []state.Task { return nil }
+
+// Close implements [Locks]: what is held ends with the process.
+func (*MemoryLocks) Close() {}
 
 func (l *memoryLock) Held(context.Context) error {
 	l.locks.mu.Lock()
@@ -82,11 +87,4 @@ func (l *memoryLock) Release() {
 	if l.locks.held[l.key] == l {
 		delete(l.locks.held, l.key)
 	}
-}
-
-func (k LockKey) folder() string {
-	if k.Folder == "" {
-		return "the inbox"
-	}
-	return k.Folder
 }

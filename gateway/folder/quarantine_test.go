@@ -1,6 +1,6 @@
 //go:build linux
 
-package quarantine
+package folder
 
 import (
 	"context"
@@ -14,28 +14,26 @@ import (
 	"github.com/dipylon/dipylon/test/databases"
 )
 
-func TestMain(m *testing.M) { databases.Main(m) }
-
-// each runs a test on SQLite and on PostgreSQL, with a clock that stands still.
-func each(t *testing.T, f func(t *testing.T, w *Store)) {
+// eachQuarantine runs a test on SQLite and on PostgreSQL, with a clock that stands still.
+func eachQuarantine(t *testing.T, f func(t *testing.T, q *Quarantine)) {
 	databases.Each(t, func(t *testing.T, o state.Options) {
-		f(t, &Store{DB: databases.Open(t, o), Now: func() time.Time { return time.Unix(1_700_000_000, 500) }})
+		f(t, &Quarantine{DB: databases.Open(t, o), Now: func() time.Time { return time.Unix(1_700_000_000, 500) }})
 	})
 }
 
 var (
-	inbox  = Folder{Store: "sakes", Account: "ada"}
+	inbox  = Key{Store: "sakes", Account: "ada"}
 	broken = backends.Fail(backends.Temporary, "the disk of %s says no\nand more", "node-7").Say("it cannot be read")
 	poison = backends.Fail(backends.Poison, "property 0x1000 is damaged")
 )
 
 func message(id string) Message {
-	return Message{Folder: inbox, ID: backends.MessageID(id), UIDL: fmt.Sprintf("u-%x", id)}
+	return Message{Key: inbox, ID: backends.MessageID(id), UIDL: fmt.Sprintf("u-%x", id)}
 }
 
-func (s *Store) mustIn(t *testing.T, f Folder) string {
+func (q *Quarantine) mustIn(t *testing.T, key Key) string {
 	t.Helper()
-	entries, err := s.In(t.Context(), f)
+	entries, err := q.In(t.Context(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,10 +45,10 @@ func (s *Store) mustIn(t *testing.T, f Folder) string {
 }
 
 func TestSuspectedThenHeld(t *testing.T) {
-	each(t, func(t *testing.T, w *Store) {
+	eachQuarantine(t, func(t *testing.T, q *Quarantine) {
 		m := message("a\x00\xff\n")
-		for n, want := range []State{Suspected, Suspected, Held, Held} {
-			e, err := w.Failed(t.Context(), m, broken, false)
+		for n, want := range []QuarantineState{Suspected, Suspected, Held, Held} {
+			e, err := q.Failed(t.Context(), m, broken, false)
 			if err != nil || e.State != want || e.Failures != int64(n+1) {
 				t.Fatalf("failure %d: %+v, %v", n+1, e, err)
 			}
@@ -58,15 +56,15 @@ func TestSuspectedThenHeld(t *testing.T) {
 				t.Errorf("reason %q, detail %q", e.Reason, e.Detail)
 			}
 		}
-		entries, err := w.In(t.Context(), inbox)
+		entries, err := q.In(t.Context(), inbox)
 		if err != nil || len(entries) != 1 {
 			t.Fatalf("%+v, %v", entries, err)
 		}
 		if e := entries[0]; e.Message != m || e.Number != m.Number() || !e.First.Equal(time.Unix(1_700_000_000, 0)) {
 			t.Errorf("read again it is %+v", e)
 		}
-		for _, other := range []Folder{{"sakes", "ada", "archive"}, {"sakes", "bob", ""}, {"other", "ada", ""}} {
-			if got := w.mustIn(t, other); got != "" {
+		for _, other := range []Key{{"sakes", "ada", "archive"}, {"sakes", "bob", ""}, {"other", "ada", ""}} {
+			if got := q.mustIn(t, other); got != "" {
 				t.Errorf("%v has %s", other, got)
 			}
 		}
@@ -75,13 +73,13 @@ func TestSuspectedThenHeld(t *testing.T) {
 
 // TestHeldStaysAsItWas: the notice has the same octets in every session.
 func TestHeldStaysAsItWas(t *testing.T) {
-	each(t, func(t *testing.T, w *Store) {
-		first, err := w.Failed(t.Context(), message("a"), poison, true)
+	eachQuarantine(t, func(t *testing.T, q *Quarantine) {
+		first, err := q.Failed(t.Context(), message("a"), poison, true)
 		if err != nil || first.State != Held {
 			t.Fatalf("%+v, %v", first, err)
 		}
-		w.Now = func() time.Time { return time.Unix(1_800_000_000, 0) }
-		second, err := w.Failed(t.Context(), message("a"), broken, false)
+		q.Now = func() time.Time { return time.Unix(1_800_000_000, 0) }
+		second, err := q.Failed(t.Context(), message("a"), broken, false)
 		if err != nil || second.State != Held || second.Reason != first.Reason || second.First != first.First || second.Failures != 2 {
 			t.Errorf("%+v, %v", second, err)
 		}
@@ -89,36 +87,36 @@ func TestHeldStaysAsItWas(t *testing.T) {
 }
 
 func TestReleased(t *testing.T) {
-	each(t, func(t *testing.T, w *Store) {
+	eachQuarantine(t, func(t *testing.T, q *Quarantine) {
 		ctx := t.Context()
 		release := func(id string) {
 			t.Helper()
-			entries, err := w.Find(ctx, message(id).Number()[:10])
+			entries, err := q.Find(ctx, message(id).Number()[:10])
 			if err != nil || len(entries) != 1 {
 				t.Fatalf("%+v, %v", entries, err)
 			}
-			if err := w.Release(ctx, entries[0]); err != nil {
+			if err := q.Release(ctx, entries[0]); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for _, id := range []string{"told", "untold", "hidden"} {
-			if _, err := w.Failed(ctx, message(id), poison, true); err != nil {
+			if _, err := q.Failed(ctx, message(id), poison, true); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := w.Served(ctx, message("told").Number()); err != nil {
+		if err := q.Served(ctx, message("told").Number()); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.Hide(ctx, []string{message("hidden").Number()}); err != nil {
+		if err := q.Hide(ctx, []string{message("hidden").Number()}); err != nil {
 			t.Fatal(err)
 		}
-		if e, err := w.Failed(ctx, message("hidden"), poison, true); err != nil || e.State != Hidden {
+		if e, err := q.Failed(ctx, message("hidden"), poison, true); err != nil || e.State != Hidden {
 			t.Errorf("what is hidden comes back: %+v, %v", e, err)
 		}
 		for _, id := range []string{"told", "untold", "hidden"} {
 			release(id)
 		}
-		entries, err := w.List(ctx, 10, Released)
+		entries, err := q.List(ctx, 10, Released)
 		if err != nil || len(entries) != 3 {
 			t.Fatalf("%+v, %v", entries, err)
 		}
@@ -127,31 +125,31 @@ func TestReleased(t *testing.T) {
 			if renamed := strings.HasPrefix(e.UIDL, uidlMark) && len(e.UIDL) == 26; renamed != (e.ID != "untold") {
 				t.Errorf("%s has the unique-id %q", e.ID, e.UIDL)
 			}
-			again, err := w.Failed(ctx, message(string(e.ID)), poison, true)
+			again, err := q.Failed(ctx, message(string(e.ID)), poison, true)
 			if err != nil || again.State != Held || again.UIDL != e.UIDL {
 				t.Errorf("failing again it is %+v, %v", again, err)
 			}
 		}
-		if err := w.Forget(ctx, []string{message("told").Number()}); err != nil {
+		if err := q.Forget(ctx, []string{message("told").Number()}); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.Release(ctx, Entry{Number: message("told").Number()}); err == nil {
+		if err := q.Release(ctx, QuarantineEntry{Number: message("told").Number()}); err == nil {
 			t.Error("what is forgotten was released")
 		}
 	})
 }
 
-func TestList(t *testing.T) {
-	each(t, func(t *testing.T, w *Store) {
+func TestListQuarantine(t *testing.T) {
+	eachQuarantine(t, func(t *testing.T, q *Quarantine) {
 		for i := range 5 {
-			w.Now = func() time.Time { return time.Unix(int64(1_700_000_000+i), 0) }
-			if _, err := w.Failed(t.Context(), message(fmt.Sprint("m", i)), broken, i%2 == 0); err != nil {
+			q.Now = func() time.Time { return time.Unix(int64(1_700_000_000+i), 0) }
+			if _, err := q.Failed(t.Context(), message(fmt.Sprint("m", i)), broken, i%2 == 0); err != nil {
 				t.Fatal(err)
 			}
 		}
-		ids := func(most int, states ...State) (ids []string) {
+		ids := func(most int, states ...QuarantineState) (ids []string) {
 			t.Helper()
-			entries, err := w.List(t.Context(), most, states...)
+			entries, err := q.List(t.Context(), most, states...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -171,16 +169,16 @@ func TestList(t *testing.T) {
 }
 
 // TestNoStore: without a database a message is held for as long as somebody remembers.
-func TestNoStore(t *testing.T) {
-	var w *Store
-	e, err := w.Failed(context.Background(), message("a"), poison, true)
+func TestNoQuarantine(t *testing.T) {
+	var q *Quarantine
+	e, err := q.Failed(context.Background(), message("a"), poison, true)
 	if err != nil || e.State != Held || e.Number == "" {
 		t.Errorf("%+v, %v", e, err)
 	}
-	if entries, err := w.In(context.Background(), inbox); len(entries) > 0 || err != nil {
+	if entries, err := q.In(context.Background(), inbox); len(entries) > 0 || err != nil {
 		t.Errorf("%v, %v", entries, err)
 	}
-	if err := w.Hide(context.Background(), []string{"a"}); err != nil {
+	if err := q.Hide(context.Background(), []string{"a"}); err != nil {
 		t.Error(err)
 	}
 }
@@ -189,7 +187,7 @@ func TestNoStore(t *testing.T) {
 func TestNumbersDiffer(t *testing.T) {
 	seen := make(map[string]Message)
 	for _, m := range []Message{
-		{Folder{"a", "b", "c"}, "d", ""}, {Folder{"ab", "", "c"}, "d", ""}, {Folder{"a", "bc", ""}, "d", ""}, {Folder{"a", "b", ""}, "cd", ""},
+		{Key{"a", "b", "c"}, "d", ""}, {Key{"ab", "", "c"}, "d", ""}, {Key{"a", "bc", ""}, "d", ""}, {Key{"a", "b", ""}, "cd", ""},
 	} {
 		if other, twice := seen[m.Number()]; twice {
 			t.Errorf("%v and %v have one number", m, other)

@@ -1,6 +1,6 @@
 //go:build linux
 
-package lease_test
+package folder_test
 
 import (
 	"context"
@@ -14,50 +14,47 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/gateway/lease"
-	"github.com/dipylon/dipylon/gateway/maildrop"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/test/databases"
 	"github.com/dipylon/dipylon/test/peers"
 )
 
-func TestMain(m *testing.M) { databases.Main(m) }
-
-// key is a mailbox.
-func key(account string) maildrop.LockKey { return maildrop.LockKey{Store: "s", Account: account} }
+// maildropOf is the key of a mailbox.
+func maildropOf(account string) folder.Key { return folder.Key{Store: "s", Account: account} }
 
 // node is a gateway's locks in a database.
-func node(t testing.TB, o state.Options, last time.Duration) lease.Locks {
+func node(t testing.TB, o state.Options, last time.Duration) folder.Locks {
 	t.Helper()
-	locks := lease.New(lease.Options{Log: zerolog.Nop(), DB: databases.Open(t, o), Time: last})
+	locks := folder.NewLocks(folder.LockOptions{Log: zerolog.Nop(), DB: databases.Open(t, o), Time: last})
 	t.Cleanup(locks.Close)
 	return locks
 }
 
-func acquire(t *testing.T, locks maildrop.Locks, account string) maildrop.Lock {
+func acquire(t *testing.T, locks folder.Locks, account string) folder.Lock {
 	t.Helper()
-	lock, err := locks.Acquire(t.Context(), key(account))
+	lock, err := locks.Acquire(t.Context(), maildropOf(account))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return lock
 }
 
-func inUse(t *testing.T, locks maildrop.Locks, account string) {
+func inUse(t *testing.T, locks folder.Locks, account string) {
 	t.Helper()
-	if _, err := locks.Acquire(t.Context(), key(account)); backends.KindOf(err) != backends.InUse {
+	if _, err := locks.Acquire(t.Context(), maildropOf(account)); backends.KindOf(err) != backends.InUse {
 		t.Fatalf("a lock that is held: %v", err)
 	}
 }
 
 // TestLock: the contract, within one gateway.
-func TestLock(t *testing.T) {
+func TestLocks(t *testing.T) {
 	databases.Each(t, func(t *testing.T, o state.Options) {
 		locks := node(t, o, time.Minute)
 		first := acquire(t, locks, "ada")
 		inUse(t, locks, "ada")
 		other := acquire(t, locks, "bob")
-		for _, similar := range []maildrop.LockKey{{Store: "s", Account: "ada", Folder: "x"}, {Store: "sa", Account: "da"}, {Store: "", Account: "sada"}} {
+		for _, similar := range []folder.Key{{Store: "s", Account: "ada", Folder: "x"}, {Store: "sa", Account: "da"}, {Store: "", Account: "sada"}} {
 			lock, err := locks.Acquire(t.Context(), similar)
 			if err != nil {
 				t.Fatalf("%+v: %v", similar, err)
@@ -86,7 +83,7 @@ func TestLock(t *testing.T) {
 // together with somebody else.
 func TestOneHolder(t *testing.T) {
 	databases.Each(t, func(t *testing.T, o state.Options) {
-		nodes := []lease.Locks{node(t, o, time.Minute)}
+		nodes := []folder.Locks{node(t, o, time.Minute)}
 		if o.URL != "" {
 			nodes = append(nodes, node(t, o, time.Minute), node(t, o, time.Minute))
 		}
@@ -97,7 +94,7 @@ func TestOneHolder(t *testing.T) {
 			sessions.Go(func() {
 				for range 40 {
 					n := rand.IntN(len(holders))
-					lock, err := nodes[i%len(nodes)].Acquire(t.Context(), key(fmt.Sprint(n)))
+					lock, err := nodes[i%len(nodes)].Acquire(t.Context(), maildropOf(fmt.Sprint(n)))
 					if backends.KindOf(err) == backends.InUse {
 						continue
 					}
@@ -140,7 +137,7 @@ func TestNodes(t *testing.T) {
 	three := node(t, o, time.Hour)
 	_ = acquire(t, three, "bob")
 	inUse(t, two, "bob")
-	lease.CloseForTest(three)
+	folder.CloseForTest(three)
 	acquire(t, two, "bob").Release()
 }
 
@@ -150,13 +147,13 @@ func TestDeadNode(t *testing.T) {
 	o := state.Options{URL: peers.SharedPostgres(t).Database(t)}
 	const last = 400 * time.Millisecond
 	dead, alive := node(t, o, last), node(t, o, last)
-	lease.Freeze(dead)
+	folder.Freeze(dead)
 	begin := time.Now()
 	lock := acquire(t, dead, "ada")
 	taken := time.Now()
-	var mine maildrop.Lock
+	var mine folder.Lock
 	for mine == nil {
-		got, err := alive.Acquire(t.Context(), key("ada"))
+		got, err := alive.Acquire(t.Context(), maildropOf("ada"))
 		if kind := backends.KindOf(err); err != nil && kind != backends.InUse {
 			t.Fatal(err)
 		}
@@ -195,7 +192,7 @@ func TestDatabaseDown(t *testing.T) {
 	lock := acquire(t, locks, "ada")
 	server.Stop()
 	stopped := time.Now()
-	if _, err := locks.Acquire(t.Context(), key("bob")); backends.KindOf(err) != backends.Temporary {
+	if _, err := locks.Acquire(t.Context(), maildropOf("bob")); backends.KindOf(err) != backends.Temporary {
 		t.Errorf("a lock without a database: %v", err)
 	}
 	if err := lock.Held(t.Context()); backends.KindOf(err) != backends.Temporary {
@@ -227,7 +224,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 func TestLostAnswer(t *testing.T) {
 	o := state.Options{URL: peers.SharedPostgres(t).Database(t)}
 	locks := node(t, o, time.Hour)
-	lease.Forget(locks, acquire(t, locks, "ada"))
+	folder.Forget(locks, acquire(t, locks, "ada"))
 	acquire(t, locks, "ada").Release()
 }
 
@@ -237,7 +234,7 @@ func TestGivenUp(t *testing.T) {
 		locks := node(t, o, time.Hour)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if lock, err := locks.Acquire(ctx, key("ada")); err == nil {
+		if lock, err := locks.Acquire(ctx, maildropOf("ada")); err == nil {
 			lock.Release()
 		}
 		acquire(t, locks, "ada").Release()
@@ -260,7 +257,7 @@ func BenchmarkLock(b *testing.B) {
 				for i := range callers {
 					sessions.Go(func() {
 						for next.Add(1) <= int64(b.N) {
-							lock, err := locks.Acquire(b.Context(), key(fmt.Sprint(i)))
+							lock, err := locks.Acquire(b.Context(), maildropOf(fmt.Sprint(i)))
 							if err != nil {
 								b.Error(err)
 								return

@@ -1,35 +1,9 @@
-// Package lease is the lock on a maildrop among several gateways (I5): a row of the database that
-// they share, which its holder keeps alive.
-//
-//	locks := lease.New(lease.Options{Log: log, DB: db, Time: 30 * time.Second})
-//	defer locks.Close()
-//	backend := maildrop.New(maildrop.Options{Locks: locks, …})
-//
-// A lease is taken in one round trip, and given back, at once, with its session. One statement
-// renews all leases of a gateway, three times in the time that they last. When a gateway dies
-// nothing renews its leases, and others get them when that time is over. The time is the
-// database's alone: no gateway's clock is asked for more than how long something took.
-//
-// Each taking has a generation, larger than any before it, so a gateway that was out of touch
-// finds out that somebody else has had the maildrop meanwhile: [maildrop.Lock].Held asks the
-// database, and without its yes nothing is removed. While the database cannot be reached nobody
-// can log in; sessions that are there go on until their leases are out.
-//
-// Leases may be forgotten when the database's machine dies: commits do not wait for its disk.
-// Two sessions can have a maildrop then, and one of them cannot remove anything.
-//
-// With SQLite there is one gateway, and [maildrop.MemoryLocks] are all that it takes: New gives
-// those. Measured with go test -run '^$' -bench . ./gateway/lease on two shared cores: taking a
-// lock and giving it back is done 4,400,000 times a second in memory, and with a PostgreSQL of
-// the same machine 7,000 times by one session after another and 14,500 times by 16 at once.
-package lease
+package folder
 
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"database/sql"
-	"encoding/binary"
 	"errors"
 	"sync"
 	"time"
@@ -37,36 +11,26 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
 // answerMost is how long the database has to answer who wants a lease, or gives one back.
 const answerMost = 5 * time.Second
 
-// Options are what locks are made of. All are needed.
-type Options struct {
+// LockOptions are what locks are made of. All are needed.
+type LockOptions struct {
 	Log zerolog.Logger
 	DB  *state.DB
 	// Time is how long a lease lasts that nobody renews.
 	Time time.Duration
 }
 
-// Locks are [maildrop.Locks] that are to be closed.
-type Locks interface {
-	maildrop.Locks
-	// Close gives back what is held, and ends the renewing.
-	Close()
-	// Tasks are what has to be cleaned up.
-	Tasks() []state.Task
-}
-
-// New gives locks among all gateways that have the database.
-func New(o Options) Locks {
+// NewLocks gives locks among all gateways that have the database.
+func NewLocks(o LockOptions) Locks {
 	if !o.DB.Shared() {
-		return &alone{}
+		return &MemoryLocks{}
 	}
-	l := &locks{
+	l := &leases{
 		log: o.Log, db: o.DB.Quick(), time: o.Time, node: rand.Text(),
 		held: make(map[string]*lease), quit: make(chan struct{}), ended: make(chan struct{}),
 	}
@@ -74,15 +38,8 @@ func New(o Options) Locks {
 	return l
 }
 
-// alone are the locks of a gateway that shares nothing.
-type alone struct{ maildrop.MemoryLocks }
-
-func (*alone) Close() {}
-
-func (*alone) Tasks() []state.Task { return nil }
-
-// locks are leases in a PostgreSQL database.
-type locks struct {
+// leases are locks in a PostgreSQL database.
+type leases struct {
 	log  zerolog.Logger
 	db   *sql.DB
 	time time.Duration
@@ -90,7 +47,7 @@ type locks struct {
 
 	// mine keeps sessions of this process apart. Among other things, it makes it safe to take
 	// over a lease that the database says is this node's: nobody here has it.
-	mine  maildrop.MemoryLocks
+	mine  MemoryLocks
 	quit  chan struct{}
 	ended chan struct{}
 
@@ -100,8 +57,8 @@ type locks struct {
 
 // lease is a lock that is held, or was.
 type lease struct {
-	locks      *locks
-	own        maildrop.Lock // of mine
+	locks      *leases
+	own        Lock // of mine
 	key        []byte
 	account    string
 	generation int64
@@ -112,25 +69,25 @@ type lease struct {
 	lost  bool      // somebody else has had it
 }
 
-// now is the database's clock, in microseconds since 1970.
-const now = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+// databaseNow is the database's clock, in microseconds since 1970.
+const databaseNow = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 // Somebody else's lease that has run out is taken over, and one that this node has left behind:
 // the answer to its taking or to its release was lost.
-const take = `INSERT INTO leases (key, store, account, folder, node, generation, expires)
-VALUES ($1, $2, $3, $4, $5, ` + now + `, ` + now + ` + $6)
+const takeLease = `INSERT INTO leases (key, store, account, folder, node, generation, expires)
+VALUES ($1, $2, $3, $4, $5, ` + databaseNow + `, ` + databaseNow + ` + $6)
 ON CONFLICT (key) DO UPDATE SET node = excluded.node, expires = excluded.expires,
 	generation = GREATEST(leases.generation + 1, excluded.generation)
-WHERE leases.expires < ` + now + ` OR leases.node = excluded.node
+WHERE leases.expires < ` + databaseNow + ` OR leases.node = excluded.node
 RETURNING generation`
 
-// Acquire implements [maildrop.Locks].
-func (l *locks) Acquire(ctx context.Context, key maildrop.LockKey) (maildrop.Lock, error) {
+// Acquire implements [Locks].
+func (l *leases) Acquire(ctx context.Context, key Key) (Lock, error) {
 	own, err := l.mine.Acquire(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	taken := &lease{locks: l, own: own, key: hash(key), account: key.Account}
+	taken := &lease{locks: l, own: own, key: key.Hash(), account: key.Account}
 	if err := l.take(ctx, taken, key); err != nil {
 		own.Release()
 		return nil, err
@@ -141,11 +98,11 @@ func (l *locks) Acquire(ctx context.Context, key maildrop.LockKey) (maildrop.Loc
 	return taken, nil
 }
 
-func (l *locks) take(ctx context.Context, taken *lease, key maildrop.LockKey) error {
+func (l *leases) take(ctx context.Context, taken *lease, key Key) error {
 	ctx, cancel := context.WithTimeout(ctx, answerMost)
 	defer cancel()
 	asked := time.Now()
-	err := l.db.QueryRowContext(ctx, take, taken.key, key.Store, key.Account, key.Folder, l.node, l.time.Microseconds()).Scan(&taken.generation)
+	err := l.db.QueryRowContext(ctx, takeLease, taken.key, key.Store, key.Account, key.Folder, l.node, l.time.Microseconds()).Scan(&taken.generation)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return backends.Fail(backends.InUse, "another gateway has the maildrop of %s open", key.Account)
@@ -156,18 +113,7 @@ func (l *locks) take(ctx context.Context, taken *lease, key maildrop.LockKey) er
 	return nil
 }
 
-// hash is a key of 16 octets; each part has its length before it.
-func hash(key maildrop.LockKey) []byte {
-	var text []byte
-	for _, part := range []string{key.Store, key.Account, key.Folder} {
-		text = binary.AppendUvarint(text, uint64(len(part)))
-		text = append(text, part...)
-	}
-	sum := sha256.Sum256(text)
-	return sum[:16]
-}
-
-// Held implements [maildrop.Lock]: the lease is renewed for whoever asks, so that what he does
+// Held implements [Lock]: the lease is renewed for whoever asks, so that what he does
 // next has the lease's whole time.
 func (s *lease) Held(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerMost)
@@ -195,14 +141,14 @@ func (s *lease) note(asked time.Time, renewed bool) (held bool) {
 	return !s.lost
 }
 
-// Lost implements [maildrop.Lock].
+// Lost implements [Lock].
 func (s *lease) Lost() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.lost || time.Now().After(s.until)
 }
 
-// Release implements [maildrop.Lock]. Where the database does not answer, the lease runs out.
+// Release implements [Lock]. Where the database does not answer, the lease runs out.
 func (s *lease) Release() {
 	s.once.Do(func() {
 		l := s.locks
@@ -221,12 +167,12 @@ func (s *lease) Release() {
 
 // renew renews leases in one statement, and gives the keys of those that were still this
 // node's. A lease that has run out is still its own as long as nobody has taken it.
-func (l *locks) renew(ctx context.Context, leases []*lease) (map[string]bool, error) {
+func (l *leases) renew(ctx context.Context, leases []*lease) (map[string]bool, error) {
 	keys, generations := make([][]byte, len(leases)), make([]int64, len(leases))
 	for i, s := range leases {
 		keys[i], generations[i] = s.key, s.generation
 	}
-	rows, err := l.db.QueryContext(ctx, `UPDATE leases SET expires = `+now+` + $1
+	rows, err := l.db.QueryContext(ctx, `UPDATE leases SET expires = `+databaseNow+` + $1
 FROM unnest($2::bytea[], $3::bigint[]) AS mine (key, generation)
 WHERE leases.key = mine.key AND leases.generation = mine.generation AND leases.node = $4
 RETURNING leases.key`, l.time.Microseconds(), keys, generations, l.node)
@@ -246,7 +192,7 @@ RETURNING leases.key`, l.time.Microseconds(), keys, generations, l.node)
 }
 
 // keep renews all that is held until the locks are closed.
-func (l *locks) keep() {
+func (l *leases) keep() {
 	defer close(l.ended)
 	tick := time.NewTicker(l.time / 3)
 	defer tick.Stop()
@@ -260,7 +206,7 @@ func (l *locks) keep() {
 	}
 }
 
-func (l *locks) renewAll() {
+func (l *leases) renewAll() {
 	l.mu.Lock()
 	leases := make([]*lease, 0, len(l.held))
 	for _, s := range l.held {
@@ -292,7 +238,7 @@ func (l *locks) renewAll() {
 }
 
 // Close implements [Locks].
-func (l *locks) Close() {
+func (l *leases) Close() {
 	close(l.quit)
 	<-l.ended
 	ctx, cancel := context.WithTimeout(context.Background(), answerMost)
@@ -304,10 +250,10 @@ func (l *locks) Close() {
 
 // Tasks implements [Locks]: leases of nodes that are gone, of mailboxes that nobody has opened
 // since.
-func (l *locks) Tasks() []state.Task {
+func (l *leases) Tasks() []state.Task {
 	return []state.Task{{Name: "leases of gateways that are gone", Do: func(ctx context.Context, most int) (int64, error) {
 		result, err := l.db.ExecContext(ctx, `DELETE FROM leases WHERE key IN (
-SELECT key FROM leases WHERE expires < `+now+` - $1 LIMIT $2) AND expires < `+now+` - $1`, (24 * time.Hour).Microseconds(), most)
+SELECT key FROM leases WHERE expires < `+databaseNow+` - $1 LIMIT $2) AND expires < `+databaseNow+` - $1`, (24 * time.Hour).Microseconds(), most)
 		if err != nil {
 			return 0, err
 		}

@@ -1,14 +1,4 @@
-// Package retention remembers which messages clients have deleted where a policy keeps them for
-// a time: those are hidden from clients, and removed from the store when their time is over. It
-// knows no other messages: whatever else is in a folder, and however old, is nobody's business
-// here.
-//
-//	keeper := &retention.Keeper{DB: db}
-//	err := keeper.Keep(ctx, folder, owner, ids, time.Now().Add(14*24*time.Hour)) // at QUIT
-//	kept, err := keeper.In(ctx, folder)                                          // at a login: to be hidden
-//	due, err := keeper.Due(ctx, []string{"sakes"}, 200)                          // now and then: to be removed
-//	err = keeper.Forget(ctx, folder, ids)                                        // once they are gone
-package retention
+package folder
 
 import (
 	"context"
@@ -21,9 +11,6 @@ import (
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
-// Folder is a mailbox folder, named as a lock is.
-type Folder struct{ Store, Account, Folder string }
-
 // Owner says how the folder is opened again when its owner is not there.
 type Owner struct {
 	Name string // the login name to act for
@@ -32,20 +19,20 @@ type Owner struct {
 
 // Due are messages of one folder that are to be removed.
 type Due struct {
-	Folder
+	Key
 	Owner
 	IDs []backends.MessageID
 }
 
-// Keeper is where deletions are remembered.
-type Keeper struct {
+// Retention remembers which messages clients have deleted where a policy keeps them for a time.
+type Retention struct {
 	DB *state.DB
 	// Now is the clock [time.Now].
 	Now func() time.Time
 }
 
-// Time is the keeper's.
-func (k *Keeper) Time() time.Time {
+// Time is its clock's.
+func (k *Retention) Time() time.Time {
 	if k.Now != nil {
 		return k.Now()
 	}
@@ -54,13 +41,13 @@ func (k *Keeper) Time() time.Time {
 
 // Keep remembers messages that a client has deleted, until they are due. nil: it is on the disk.
 // One that is remembered already stays due when it was.
-func (k *Keeper) Keep(ctx context.Context, f Folder, o Owner, ids []backends.MessageID, due time.Time) error {
+func (k *Retention) Keep(ctx context.Context, key Key, o Owner, ids []backends.MessageID, due time.Time) error {
 	now := k.Time().Unix()
 	return k.DB.Write(ctx, func(tx *state.Tx) error {
 		for _, id := range ids {
 			_, err := tx.Exec("INSERT INTO deletions (store, account, folder, message, owner, path, deleted, due) "+
 				"VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (store, account, folder, message) DO NOTHING",
-				f.Store, f.Account, f.Folder, []byte(id), o.Name, o.Path, now, due.Unix())
+				key.Store, key.Account, key.Folder, []byte(id), o.Name, o.Path, now, due.Unix())
 			if err != nil {
 				return err
 			}
@@ -72,8 +59,8 @@ func (k *Keeper) Keep(ctx context.Context, f Folder, o Owner, ids []backends.Mes
 // In gives a folder's kept messages, and when each is due: those that were deleted while it was
 // open by one of these names; none: by any. It is asked at each login, so it is one statement and
 // no transaction.
-func (k *Keeper) In(ctx context.Context, f Folder, names ...string) (kept map[backends.MessageID]time.Time, err error) {
-	query, args := "SELECT message, due FROM deletions WHERE store = $1 AND account = $2 AND folder = $3", []any{f.Store, f.Account, f.Folder}
+func (k *Retention) In(ctx context.Context, key Key, names ...string) (kept map[backends.MessageID]time.Time, err error) {
+	query, args := "SELECT message, due FROM deletions WHERE store = $1 AND account = $2 AND folder = $3", []any{key.Store, key.Account, key.Folder}
 	if len(names) > 0 {
 		var in string
 		in, args = places(args, names)
@@ -100,13 +87,13 @@ func (k *Keeper) In(ctx context.Context, f Folder, names ...string) (kept map[ba
 
 // Due gives at most so many messages of these stores that are due, by folder and owner, in no order: a
 // folder that cannot be opened now is in nobody's way.
-func (k *Keeper) Due(ctx context.Context, stores []string, most int) (all []Due, err error) {
+func (k *Retention) Due(ctx context.Context, stores []string, most int) (all []Due, err error) {
 	if len(stores) == 0 {
 		return nil, nil
 	}
 	in, args := places([]any{k.Time().Unix(), most}, stores)
 	type name struct {
-		Folder
+		Key
 		Owner
 	}
 	byName := make(map[name]int) // two folders may have shared a key, before stores told them apart
@@ -114,13 +101,13 @@ func (k *Keeper) Due(ctx context.Context, stores []string, most int) (all []Due,
 		return tx.Query(func(scan func(...any) error) error {
 			var d Due
 			var id []byte
-			if err := scan(&d.Store, &d.Account, &d.Folder.Folder, &d.Name, &d.Path, &id); err != nil {
+			if err := scan(&d.Store, &d.Account, &d.Folder, &d.Name, &d.Path, &id); err != nil {
 				return err
 			}
-			at, known := byName[name{d.Folder, d.Owner}]
+			at, known := byName[name{d.Key, d.Owner}]
 			if !known {
 				at = len(all)
-				byName[name{d.Folder, d.Owner}] = at
+				byName[name{d.Key, d.Owner}] = at
 				all = append(all, d)
 			}
 			all[at].IDs = append(all[at].IDs, backends.MessageID(id))
@@ -142,18 +129,32 @@ func places(args []any, texts []string) (list string, all []any) {
 }
 
 // Forget forgets messages that are gone.
-func (k *Keeper) Forget(ctx context.Context, f Folder, ids []backends.MessageID) error {
+func (k *Retention) Forget(ctx context.Context, key Key, ids []backends.MessageID) error {
 	if len(ids) == 0 {
 		return nil
 	}
 	return k.DB.Write(ctx, func(tx *state.Tx) error {
 		for _, id := range ids {
 			_, err := tx.Exec("DELETE FROM deletions WHERE store = $1 AND account = $2 AND folder = $3 AND message = $4",
-				f.Store, f.Account, f.Folder, []byte(id))
+				key.Store, key.Account, key.Folder, []byte(id))
 			if err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// moveDeletions puts deletions of a folder that was opened by a name under another key to the rest, as far
+// as they are from a time, in seconds since 1970, or before. A message that both know stays due
+// when it is under the other key.
+func moveDeletions(tx *state.Tx, from, to Key, name string, until int64) error {
+	if _, err := tx.Exec(`DELETE FROM deletions WHERE store = $1 AND account = $2 AND folder = $3 AND path = $4 AND deleted <= $5 AND message IN
+(SELECT d.message FROM deletions AS d WHERE d.store = $6 AND d.account = $7 AND d.folder = $8)`,
+		from.Store, from.Account, from.Folder, name, until, to.Store, to.Account, to.Folder); err != nil {
+		return err
+	}
+	_, err := tx.Exec("UPDATE deletions SET store = $6, account = $7, folder = $8 WHERE store = $1 AND account = $2 AND folder = $3 AND path = $4 AND deleted <= $5",
+		from.Store, from.Account, from.Folder, name, until, to.Store, to.Account, to.Folder)
+	return err
 }
