@@ -69,6 +69,9 @@ func readSettings(in backends.Settings) (settings, error) {
 // octetCount is a number of octets, with a unit or without.
 type octetCount int64
 
+// SettingType implements [backends.SettingTyped].
+func (octetCount) SettingType() backends.SettingType { return backends.SettingOctets }
+
 // UnmarshalJSON reads 1073741824 or "1GiB".
 func (o *octetCount) UnmarshalJSON(raw []byte) error {
 	if string(raw) == "null" {
@@ -97,6 +100,9 @@ func (s *separator) UnmarshalText(text []byte) error {
 
 // postmasterAddress is an account's address; the zero value: the first account's.
 type postmasterAddress struct{ address }
+
+// SettingType implements [backends.SettingTyped].
+func (postmasterAddress) SettingType() backends.SettingType { return backends.SettingText }
 
 // UnmarshalText reads an address.
 func (p *postmasterAddress) UnmarshalText(text []byte) (err error) {

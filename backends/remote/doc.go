@@ -39,6 +39,9 @@ func (d *Duration) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
+// SettingType implements [backends.SettingTyped].
+func (Duration) SettingType() backends.SettingType { return backends.SettingDuration }
+
 // OneOf notes a problem with a setting that has none of the values it may have.
 func OneOf(wrong *backends.SettingsError, path, value string, choices ...string) {
 	if !slices.Contains(choices, value) {

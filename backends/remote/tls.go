@@ -95,3 +95,10 @@ func ConnectFailure(address, noTLS string, err error) error {
 func Unsafe(f *backends.Failure) *backends.Failure {
 	return f.WithCode("4.7.5").Say("the mail store cannot be reached safely, tell your administrator")
 }
+
+// Document adds what there is to say of [Trust] to the notes of a store's settings.
+func Document(notes map[string]backends.SettingNote) {
+	notes["ca"] = backends.SettingNote{Doc: "Whom to trust: a PEM file of authorities.", Default: "the system's authorities"}
+	notes["pin"] = backends.SettingNote{Doc: "Whom to trust instead of any authority: sha256/ and the base64 of the SHA-256 of the server's public key.", Default: "none"}
+	notes["tls_name"] = backends.SettingNote{Doc: "The name that the server's certificate must have.", Default: "the host"}
+}

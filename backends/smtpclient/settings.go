@@ -63,3 +63,13 @@ func (s Settings) Hop(hello string, config *tls.Config, name string, timeout tim
 	}
 	return h
 }
+
+// Document adds what there is to say of [Settings] to the notes of a store's settings. path is where
+// in them these are.
+func Document(notes map[string]backends.SettingNote, path string) {
+	notes[path+".lmtp"] = backends.SettingNote{Doc: "The LMTP server that takes mail in: host:port, or the path of a unix socket.", Default: "none"}
+	notes[path+".smtp"] = backends.SettingNote{Doc: "Instead: the SMTP server that takes mail in, host or host:port. It is never found by MX.", Default: "none"}
+	notes[path+".tls"] = backends.SettingNote{
+		Doc: "How that server is reached: none, starttls, which is required then, or implicit.", Values: []string{"none", "starttls", "implicit"},
+	}
+}

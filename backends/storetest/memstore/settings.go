@@ -133,6 +133,9 @@ func (a *accountSettings) names(at string) []named {
 // Duration is a time.Duration that stands in JSON as "1m30s".
 type Duration time.Duration
 
+// SettingType implements [backends.SettingTyped].
+func (Duration) SettingType() backends.SettingType { return backends.SettingDuration }
+
 // UnmarshalText reads what time.ParseDuration reads.
 func (d *Duration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))

@@ -1,0 +1,38 @@
+package imap
+
+import (
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/remote"
+	"github.com/dipylon/dipylon/backends/smtpclient"
+)
+
+// schema documents the settings.
+func schema() []backends.Setting {
+	notes := map[string]backends.SettingNote{
+		"address":         {Doc: "The IMAP server, host or host:port.", Required: true},
+		"tls":             {Doc: "How the server is reached: implicit (port 993), starttls (port 143), which is required then, or none: passwords in clear, for a server on this machine.", Values: []string{"implicit", "starttls", "none"}},
+		"username":        {Doc: "The login name: the address as given, or the part before the @ (local). With local an account is the same in every domain of the store, and has an address in each.", Values: []string{"address", "local"}},
+		"master.user":     {Doc: "Somebody who may act for everybody (PLAIN with an authorization identity): for logins that the gateway has proved itself, for APPEND, and to look whether a retry was delivered before.", Default: "none"},
+		"master.password": {Doc: "The password of the master user.", Secret: true},
+		"folder":          {Doc: "The mailbox that is served, as the server spells it; a shared one, too."},
+		"uidl":            {Doc: "The unique-ids that clients know from a POP3 server before this one: see backends/uidl.", Default: "none"},
+		"trash":           {Doc: "The folder for deleted mail, with pop3.deleted: trash.", Default: `the one marked \Trash`},
+		"connections.per_account": {
+			Doc: "Connections open at once for one account: below what the server allows (Dovecot: mail_max_userip_connections, 10).",
+		},
+		"connections.total":  {Doc: "Connections open at once: below what the server allows for one address, as all accounts come from the gateway's (Courier: MAXPERIP, 20)."},
+		"connections.keep":   {Doc: "How long a connection is kept for the next session of the same credential."},
+		"connections.age":    {Doc: "How old a connection may become that is kept: a password that was changed elsewhere is noticed by then, and at once when the new one is used."},
+		"connections.noop":   {Doc: "How often an idle session says NOOP."},
+		"timeout":            {Doc: "Of one command without content, of connecting, and of a silence while a message is sent."},
+		"delivery.append":    {Doc: "Instead of a server: append to the recipient's mailbox as the master user."},
+		"delivery.folder":    {Doc: "Where APPEND puts mail, and where a retry looks for it."},
+		"recipients[]":       {Doc: "With delivery only: who gets mail, where the server cannot be asked: addresses, and \"@office.example\" for everybody of a domain.", Default: "the server is asked"},
+		"submission.address": {Doc: "The store's submission server, host or host:port.", Default: "none"},
+		"submission.tls":     {Doc: "How it is reached: implicit (port 465), starttls (port 587), or none.", Values: []string{"implicit", "starttls", "none"}},
+		"submission.sent":    {Doc: `The folder for a copy of what was sent, or \Sent for the one that is marked so.`, Default: "none: the server makes its own"},
+	}
+	remote.Document(notes)
+	smtpclient.Document(notes, "delivery")
+	return backends.SchemaOf(defaults(), notes)
+}
