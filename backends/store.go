@@ -79,6 +79,9 @@ type Description struct {
 	ExactSizes bool
 
 	Limits Limits
+
+	// Settings documents what an administrator can set, see [SchemaOf]; it may be empty.
+	Settings []Setting
 }
 
 // Limits tell the gateway what the store takes. Zero means: no limit of its own.

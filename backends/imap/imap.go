@@ -74,6 +74,7 @@ func New(options ...Option) *Store {
 // Describe says what the backend is.
 func (s *Store) Describe(context.Context) (backends.Description, error) {
 	d := backends.Description{
+		Settings:    schema(),
 		Name:        "imap",
 		Version:     remote.Version(),
 		Credentials: []backends.CredentialKind{backends.CredentialPassword, backends.CredentialToken},

@@ -1,13 +1,15 @@
 package imap
 
 import (
+	"sync"
+
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/remote"
 	"github.com/dipylon/dipylon/backends/smtpclient"
 )
 
 // schema documents the settings.
-func schema() []backends.Setting {
+var schema = sync.OnceValue(func() []backends.Setting {
 	notes := map[string]backends.SettingNote{
 		"address":         {Doc: "The IMAP server, host or host:port.", Required: true},
 		"tls":             {Doc: "How the server is reached: implicit (port 993), starttls (port 143), which is required then, or none: passwords in clear, for a server on this machine.", Values: []string{"implicit", "starttls", "none"}},
@@ -35,4 +37,4 @@ func schema() []backends.Setting {
 	remote.Document(notes)
 	smtpclient.Document(notes, "delivery")
 	return backends.SchemaOf(defaults(), notes)
-}
+})

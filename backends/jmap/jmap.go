@@ -73,7 +73,8 @@ func New(options ...Option) *Store {
 // Describe says what the backend is.
 func (s *Store) Describe(context.Context) (backends.Description, error) {
 	d := backends.Description{
-		Name: "jmap", Version: remote.Version(),
+		Settings: schema(),
+		Name:     "jmap", Version: remote.Version(),
 		Credentials:  []backends.CredentialKind{backends.CredentialPassword, backends.CredentialToken},
 		ExactSizes:   !s.sizes.areEstimates(),
 		Limits:       backends.Limits{FetchesAtOnce: s.settings.Requests, RemovalsAtATime: removalsMost},

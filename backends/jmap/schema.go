@@ -1,13 +1,15 @@
 package jmap
 
 import (
+	"sync"
+
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/remote"
 	"github.com/dipylon/dipylon/backends/smtpclient"
 )
 
 // schema documents the settings.
-func schema() []backends.Setting {
+var schema = sync.OnceValue(func() []backends.Setting {
 	notes := map[string]backends.SettingNote{
 		"url":                 {Doc: "The server, or its session resource. Without a path it is looked for at /.well-known/jmap.", Required: true},
 		"hosts[]":             {Doc: "Other hosts, host or host:port, that a credential may go to, where the server has its uploads or downloads elsewhere. A URL anywhere else is not followed.", Default: "none"},
@@ -23,4 +25,4 @@ func schema() []backends.Setting {
 	remote.Document(notes)
 	smtpclient.Document(notes, "delivery")
 	return backends.SchemaOf(defaults(), notes)
-}
+})

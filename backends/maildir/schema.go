@@ -1,9 +1,13 @@
 package maildir
 
-import "github.com/dipylon/dipylon/backends"
+import (
+	"sync"
+
+	"github.com/dipylon/dipylon/backends"
+)
 
 // schema documents the settings.
-func schema() []backends.Setting {
+var schema = sync.OnceValue(func() []backends.Setting {
 	return backends.SchemaOf(ownSettings{Root: defaultRoot, LF: true, DetailSeparator: defaultSeparator}, map[string]backends.SettingNote{
 		"root": {Doc: "The folder that holds everything: DOMAIN/LOCAL-PART/{tmp,new,cur} in it is an inbox, .Sub.Folder beside those the folder Sub/Folder."},
 		"accounts": {
@@ -17,4 +21,4 @@ func schema() []backends.Setting {
 		"detail_separator": {Doc: "Mail for ada+lists@ is for ada@; \"\": it is not."},
 		"postmaster":       {Doc: "The account that gets mail for postmaster.", Default: "the first account"},
 	})
-}
+})

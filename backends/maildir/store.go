@@ -75,7 +75,8 @@ func New(options ...Option) *Store {
 // Describe implements [backends.Store].
 func (s *Store) Describe(context.Context) (backends.Description, error) {
 	d := backends.Description{
-		Name: "maildir", Version: version, Vendor: "Dipylon",
+		Settings: schema(),
+		Name:     "maildir", Version: version, Vendor: "Dipylon",
 		Credentials: []backends.CredentialKind{backends.CredentialPassword},
 		ExactSizes:  true,
 		Limits:      backends.Limits{FetchesAtOnce: fetchesAtOnce},

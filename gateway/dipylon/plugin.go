@@ -29,7 +29,7 @@ that is "dipylon plugin KIND"; by hand it does nothing but say so.`,
 			},
 		})
 	}
-	cmd.AddCommand(newPluginList(), newPluginTest())
+	cmd.AddCommand(newPluginList(), newPluginTest(), newPluginSettings())
 	return cmd
 }
 

@@ -72,6 +72,7 @@ func TestRoundTrip(t *testing.T) {
 			Capabilities: backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true},
 			Credentials:  []backends.CredentialKind{backends.CredentialPassword, backends.CredentialImpersonation},
 			Limits:       backends.Limits{MessageSize: 1 << 40, Recipients: 2, Maildrops: 3, FetchesAtOnce: 4, RemovalsAtATime: 5},
+			Settings:     []backends.Setting{{Path: "a.b", Type: backends.SettingOctets, Default: "1MiB", Doc: "It.", Values: []string{"x"}, Secret: true, Required: true}},
 		}
 		got, err := DescriptionFromProto(crossed(t, DescriptionToProto(want)))
 		same(t, must(t, got, err), want)

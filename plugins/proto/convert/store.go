@@ -36,7 +36,43 @@ func DescriptionToProto(d backends.Description) *pb.Description {
 	for _, name := range d.Mechanisms {
 		m.Mechanisms = append(m.Mechanisms, Line(name, nameMost))
 	}
+	for _, s := range d.Settings {
+		m.Settings = append(m.Settings, &pb.Setting{
+			Path: Line(s.Path, pathMost), Type: Line(string(s.Type), nameMost), Default: Line(s.Default, defaultMost), Doc: Line(s.Doc, docMost),
+			Values: Lines(s.Values, valuesMost, nameMost), Secret: s.Secret, Required: s.Required,
+		})
+	}
 	return m
+}
+
+// Bounds of what documents a setting.
+const (
+	settingsMost = 256
+	pathMost     = 256
+	defaultMost  = 256
+	docMost      = 2048
+	valuesMost   = 64
+)
+
+// settingsDocumented reads what documents the settings: those without a path are left out.
+func settingsDocumented(all []*pb.Setting) (settings []backends.Setting) {
+	for _, m := range all[:min(len(all), settingsMost)] {
+		if path := Line(m.GetPath(), pathMost); path != "" {
+			settings = append(settings, backends.Setting{
+				Path: path, Type: backends.SettingType(Line(m.GetType(), nameMost)), Default: Line(m.GetDefault(), defaultMost), Doc: Line(m.GetDoc(), docMost),
+				Values: Lines(m.GetValues(), valuesMost, nameMost), Secret: m.GetSecret(), Required: m.GetRequired(),
+			})
+		}
+	}
+	return settings
+}
+
+// Lines makes lines of at most so many texts, see [Line]; nil of none.
+func Lines(texts []string, most, octets int) (lines []string) {
+	for _, text := range texts[:min(len(texts), most)] {
+		lines = append(lines, Line(text, octets))
+	}
+	return lines
 }
 
 // DescriptionFromProto reads a description. A name of lower case letters, digits and hyphens is needed; credential kinds and mechanism
@@ -62,6 +98,7 @@ func DescriptionFromProto(m *pb.Description) (backends.Description, error) {
 			RemovalsAtATime: max(0, int(m.GetLimits().GetRemovalsAtATime())),
 		},
 	}
+	d.Settings = settingsDocumented(m.GetSettings())
 	if !validName(m.GetName()) {
 		return d, wireError("a description with the name %q, which is not of lower case letters, digits and hyphens", d.Name)
 	}

@@ -437,15 +437,17 @@ func (*DescribeRequest) Descriptor() ([]byte, []int) {
 }
 
 type Description struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	Vendor        string                 `protobuf:"bytes,3,opt,name=vendor,proto3" json:"vendor,omitempty"`
-	Capabilities  *Capabilities          `protobuf:"bytes,4,opt,name=capabilities,proto3" json:"capabilities,omitempty"`
-	Credentials   []CredentialKind       `protobuf:"varint,5,rep,packed,name=credentials,proto3,enum=dipylon.store.v2.CredentialKind" json:"credentials,omitempty"`
-	Mechanisms    []string               `protobuf:"bytes,6,rep,name=mechanisms,proto3" json:"mechanisms,omitempty"`
-	ExactSizes    bool                   `protobuf:"varint,7,opt,name=exact_sizes,json=exactSizes,proto3" json:"exact_sizes,omitempty"`
-	Limits        *Limits                `protobuf:"bytes,8,opt,name=limits,proto3" json:"limits,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Name         string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Version      string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Vendor       string                 `protobuf:"bytes,3,opt,name=vendor,proto3" json:"vendor,omitempty"`
+	Capabilities *Capabilities          `protobuf:"bytes,4,opt,name=capabilities,proto3" json:"capabilities,omitempty"`
+	Credentials  []CredentialKind       `protobuf:"varint,5,rep,packed,name=credentials,proto3,enum=dipylon.store.v2.CredentialKind" json:"credentials,omitempty"`
+	Mechanisms   []string               `protobuf:"bytes,6,rep,name=mechanisms,proto3" json:"mechanisms,omitempty"`
+	ExactSizes   bool                   `protobuf:"varint,7,opt,name=exact_sizes,json=exactSizes,proto3" json:"exact_sizes,omitempty"`
+	Limits       *Limits                `protobuf:"bytes,8,opt,name=limits,proto3" json:"limits,omitempty"`
+	// What an administrator can set, for documentation; Configure judges. At most 256 are read.
+	Settings      []*Setting `protobuf:"bytes,16,rep,name=settings,proto3" json:"settings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -536,6 +538,106 @@ func (x *Description) GetLimits() *Limits {
 	return nil
 }
 
+func (x *Description) GetSettings() []*Setting {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+// Setting documents one of a store's settings.
+type Setting struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`       // keys joined with dots; a list's item is "[]", a free key "*": "hosts[]", "accounts[].user"
+	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`       // text, number, boolean, duration, octets; of a list, its items'
+	Default       string                 `protobuf:"bytes,3,opt,name=default,proto3" json:"default,omitempty"` // what an absent key means, as YAML or in words; empty: nothing
+	Doc           string                 `protobuf:"bytes,4,opt,name=doc,proto3" json:"doc,omitempty"`         // one or a few sentences, one line
+	Values        []string               `protobuf:"bytes,5,rep,name=values,proto3" json:"values,omitempty"`   // the only ones that are taken; none: no such list
+	Secret        bool                   `protobuf:"varint,6,opt,name=secret,proto3" json:"secret,omitempty"`  // better given by reference, and shown to nobody
+	Required      bool                   `protobuf:"varint,7,opt,name=required,proto3" json:"required,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Setting) Reset() {
+	*x = Setting{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Setting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Setting) ProtoMessage() {}
+
+func (x *Setting) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Setting.ProtoReflect.Descriptor instead.
+func (*Setting) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Setting) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Setting) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Setting) GetDefault() string {
+	if x != nil {
+		return x.Default
+	}
+	return ""
+}
+
+func (x *Setting) GetDoc() string {
+	if x != nil {
+		return x.Doc
+	}
+	return ""
+}
+
+func (x *Setting) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *Setting) GetSecret() bool {
+	if x != nil {
+		return x.Secret
+	}
+	return false
+}
+
+func (x *Setting) GetRequired() bool {
+	if x != nil {
+		return x.Required
+	}
+	return false
+}
+
 type Capabilities struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Reader        bool                   `protobuf:"varint,1,opt,name=reader,proto3" json:"reader,omitempty"`
@@ -549,7 +651,7 @@ type Capabilities struct {
 
 func (x *Capabilities) Reset() {
 	*x = Capabilities{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[3]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -561,7 +663,7 @@ func (x *Capabilities) String() string {
 func (*Capabilities) ProtoMessage() {}
 
 func (x *Capabilities) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[3]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -574,7 +676,7 @@ func (x *Capabilities) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Capabilities.ProtoReflect.Descriptor instead.
 func (*Capabilities) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{3}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Capabilities) GetReader() bool {
@@ -625,7 +727,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[4]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -637,7 +739,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[4]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -650,7 +752,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{4}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Limits) GetMessageSize() int64 {
@@ -703,7 +805,7 @@ type ConfigureRequest struct {
 
 func (x *ConfigureRequest) Reset() {
 	*x = ConfigureRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[5]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +817,7 @@ func (x *ConfigureRequest) String() string {
 func (*ConfigureRequest) ProtoMessage() {}
 
 func (x *ConfigureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[5]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +830,7 @@ func (x *ConfigureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureRequest.ProtoReflect.Descriptor instead.
 func (*ConfigureRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{5}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ConfigureRequest) GetStore() string {
@@ -789,7 +891,7 @@ type ConfigureResponse struct {
 
 func (x *ConfigureResponse) Reset() {
 	*x = ConfigureResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[6]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -801,7 +903,7 @@ func (x *ConfigureResponse) String() string {
 func (*ConfigureResponse) ProtoMessage() {}
 
 func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[6]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -814,7 +916,7 @@ func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{6}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ConfigureResponse) GetProblems() []*SettingsProblem {
@@ -835,7 +937,7 @@ type SettingsProblem struct {
 
 func (x *SettingsProblem) Reset() {
 	*x = SettingsProblem{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[7]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +949,7 @@ func (x *SettingsProblem) String() string {
 func (*SettingsProblem) ProtoMessage() {}
 
 func (x *SettingsProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[7]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +962,7 @@ func (x *SettingsProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingsProblem.ProtoReflect.Descriptor instead.
 func (*SettingsProblem) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{7}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SettingsProblem) GetPath() string {
@@ -892,7 +994,7 @@ type HealthRequest struct {
 
 func (x *HealthRequest) Reset() {
 	*x = HealthRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[8]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +1006,7 @@ func (x *HealthRequest) String() string {
 func (*HealthRequest) ProtoMessage() {}
 
 func (x *HealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[8]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +1019,7 @@ func (x *HealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRequest.ProtoReflect.Descriptor instead.
 func (*HealthRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{8}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{9}
 }
 
 type HealthResponse struct {
@@ -929,7 +1031,7 @@ type HealthResponse struct {
 
 func (x *HealthResponse) Reset() {
 	*x = HealthResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[9]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -941,7 +1043,7 @@ func (x *HealthResponse) String() string {
 func (*HealthResponse) ProtoMessage() {}
 
 func (x *HealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[9]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -954,7 +1056,7 @@ func (x *HealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthResponse.ProtoReflect.Descriptor instead.
 func (*HealthResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{9}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HealthResponse) GetFailure() *Failure {
@@ -978,7 +1080,7 @@ type Credential struct {
 
 func (x *Credential) Reset() {
 	*x = Credential{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[10]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -990,7 +1092,7 @@ func (x *Credential) String() string {
 func (*Credential) ProtoMessage() {}
 
 func (x *Credential) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[10]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1003,7 +1105,7 @@ func (x *Credential) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credential.ProtoReflect.Descriptor instead.
 func (*Credential) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{10}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Credential) GetKind() CredentialKind {
@@ -1060,7 +1162,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[11]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1174,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[11]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1187,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{11}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Peer) GetAddress() string {
@@ -1125,7 +1227,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[12]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1137,7 +1239,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[12]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1150,7 +1252,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{12}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LoginRequest) GetCredential() *Credential {
@@ -1183,7 +1285,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[13]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1297,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[13]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1310,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{13}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Account) GetId() string {
@@ -1281,7 +1383,7 @@ type AuthenticateRequest struct {
 
 func (x *AuthenticateRequest) Reset() {
 	*x = AuthenticateRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1293,7 +1395,7 @@ func (x *AuthenticateRequest) String() string {
 func (*AuthenticateRequest) ProtoMessage() {}
 
 func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1306,7 +1408,7 @@ func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateRequest.ProtoReflect.Descriptor instead.
 func (*AuthenticateRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{14}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AuthenticateRequest) GetMechanism() string {
@@ -1347,7 +1449,7 @@ type AuthenticateResponse struct {
 
 func (x *AuthenticateResponse) Reset() {
 	*x = AuthenticateResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1359,7 +1461,7 @@ func (x *AuthenticateResponse) String() string {
 func (*AuthenticateResponse) ProtoMessage() {}
 
 func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1372,7 +1474,7 @@ func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateResponse.ProtoReflect.Descriptor instead.
 func (*AuthenticateResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{15}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AuthenticateResponse) GetChallenge() []byte {
@@ -1411,7 +1513,7 @@ type MaildropRequest struct {
 
 func (x *MaildropRequest) Reset() {
 	*x = MaildropRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1423,7 +1525,7 @@ func (x *MaildropRequest) String() string {
 func (*MaildropRequest) ProtoMessage() {}
 
 func (x *MaildropRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1436,7 +1538,7 @@ func (x *MaildropRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaildropRequest.ProtoReflect.Descriptor instead.
 func (*MaildropRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{16}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MaildropRequest) GetId() uint64 {
@@ -1589,7 +1691,7 @@ type MaildropResponse struct {
 
 func (x *MaildropResponse) Reset() {
 	*x = MaildropResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1601,7 +1703,7 @@ func (x *MaildropResponse) String() string {
 func (*MaildropResponse) ProtoMessage() {}
 
 func (x *MaildropResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1614,7 +1716,7 @@ func (x *MaildropResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaildropResponse.ProtoReflect.Descriptor instead.
 func (*MaildropResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{17}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MaildropResponse) GetId() uint64 {
@@ -1741,7 +1843,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1753,7 +1855,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1766,7 +1868,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{18}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Open) GetCredential() *Credential {
@@ -1794,7 +1896,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1806,7 +1908,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1819,7 +1921,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{19}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *List) GetWindow() int64 {
@@ -1838,7 +1940,7 @@ type Entries struct {
 
 func (x *Entries) Reset() {
 	*x = Entries{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1850,7 +1952,7 @@ func (x *Entries) String() string {
 func (*Entries) ProtoMessage() {}
 
 func (x *Entries) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1863,7 +1965,7 @@ func (x *Entries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entries.ProtoReflect.Descriptor instead.
 func (*Entries) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{20}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Entries) GetEntries() []*Entry {
@@ -1887,7 +1989,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1899,7 +2001,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1912,7 +2014,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{21}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Entry) GetId() []byte {
@@ -1972,7 +2074,7 @@ type Fetch struct {
 
 func (x *Fetch) Reset() {
 	*x = Fetch{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1984,7 +2086,7 @@ func (x *Fetch) String() string {
 func (*Fetch) ProtoMessage() {}
 
 func (x *Fetch) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1997,7 +2099,7 @@ func (x *Fetch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fetch.ProtoReflect.Descriptor instead.
 func (*Fetch) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{22}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Fetch) GetId() []byte {
@@ -2044,7 +2146,7 @@ type FetchHead struct {
 
 func (x *FetchHead) Reset() {
 	*x = FetchHead{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2056,7 +2158,7 @@ func (x *FetchHead) String() string {
 func (*FetchHead) ProtoMessage() {}
 
 func (x *FetchHead) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2069,7 +2171,7 @@ func (x *FetchHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchHead.ProtoReflect.Descriptor instead.
 func (*FetchHead) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{23}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *FetchHead) GetSize() int64 {
@@ -2089,7 +2191,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2101,7 +2203,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2114,7 +2216,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{24}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Window) GetOctets() int64 {
@@ -2139,7 +2241,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2151,7 +2253,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2164,7 +2266,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{25}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{26}
 }
 
 type Rendering struct {
@@ -2179,7 +2281,7 @@ type Rendering struct {
 
 func (x *Rendering) Reset() {
 	*x = Rendering{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2191,7 +2293,7 @@ func (x *Rendering) String() string {
 func (*Rendering) ProtoMessage() {}
 
 func (x *Rendering) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2204,7 +2306,7 @@ func (x *Rendering) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rendering.ProtoReflect.Descriptor instead.
 func (*Rendering) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{26}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Rendering) GetEncoding() Encoding {
@@ -2245,7 +2347,7 @@ type Remove struct {
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2257,7 +2359,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2270,7 +2372,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{27}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Remove) GetIds() [][]byte {
@@ -2296,7 +2398,7 @@ type MarkSeen struct {
 
 func (x *MarkSeen) Reset() {
 	*x = MarkSeen{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2308,7 +2410,7 @@ func (x *MarkSeen) String() string {
 func (*MarkSeen) ProtoMessage() {}
 
 func (x *MarkSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2321,7 +2423,7 @@ func (x *MarkSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkSeen.ProtoReflect.Descriptor instead.
 func (*MarkSeen) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{28}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *MarkSeen) GetIds() [][]byte {
@@ -2340,7 +2442,7 @@ type Removals struct {
 
 func (x *Removals) Reset() {
 	*x = Removals{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2352,7 +2454,7 @@ func (x *Removals) String() string {
 func (*Removals) ProtoMessage() {}
 
 func (x *Removals) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2365,7 +2467,7 @@ func (x *Removals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removals.ProtoReflect.Descriptor instead.
 func (*Removals) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{29}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Removals) GetRemovals() []*Removal {
@@ -2385,7 +2487,7 @@ type Removal struct {
 
 func (x *Removal) Reset() {
 	*x = Removal{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2397,7 +2499,7 @@ func (x *Removal) String() string {
 func (*Removal) ProtoMessage() {}
 
 func (x *Removal) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2410,7 +2512,7 @@ func (x *Removal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removal.ProtoReflect.Descriptor instead.
 func (*Removal) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{30}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Removal) GetId() []byte {
@@ -2442,7 +2544,7 @@ type ResolveRequest struct {
 
 func (x *ResolveRequest) Reset() {
 	*x = ResolveRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2454,7 +2556,7 @@ func (x *ResolveRequest) String() string {
 func (*ResolveRequest) ProtoMessage() {}
 
 func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2467,7 +2569,7 @@ func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveRequest.ProtoReflect.Descriptor instead.
 func (*ResolveRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{31}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ResolveRequest) GetReversePath() string {
@@ -2514,7 +2616,7 @@ type Verdicts struct {
 
 func (x *Verdicts) Reset() {
 	*x = Verdicts{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2526,7 +2628,7 @@ func (x *Verdicts) String() string {
 func (*Verdicts) ProtoMessage() {}
 
 func (x *Verdicts) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2539,7 +2641,7 @@ func (x *Verdicts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdicts.ProtoReflect.Descriptor instead.
 func (*Verdicts) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{32}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Verdicts) GetVerdicts() []*Verdict {
@@ -2563,7 +2665,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2575,7 +2677,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2588,7 +2690,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{33}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Verdict) GetRecipient() string {
@@ -2630,7 +2732,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2642,7 +2744,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2655,7 +2757,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{34}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Delivery) GetKey() string {
@@ -2744,7 +2846,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2756,7 +2858,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2769,7 +2871,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{35}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DeliverRequest) GetFrame() isDeliverRequest_Frame {
@@ -2836,7 +2938,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2848,7 +2950,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2861,7 +2963,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{36}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{37}
 }
 
 // SendRequest frames: one start, chunks, one end; as for DeliverRequest.
@@ -2879,7 +2981,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2891,7 +2993,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2904,7 +3006,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{37}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SendRequest) GetFrame() isSendRequest_Frame {
@@ -2973,7 +3075,7 @@ type SendStart struct {
 
 func (x *SendStart) Reset() {
 	*x = SendStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2985,7 +3087,7 @@ func (x *SendStart) String() string {
 func (*SendStart) ProtoMessage() {}
 
 func (x *SendStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2998,7 +3100,7 @@ func (x *SendStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendStart.ProtoReflect.Descriptor instead.
 func (*SendStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{38}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SendStart) GetCredential() *Credential {
@@ -3029,7 +3131,7 @@ type CollectRequest struct {
 
 func (x *CollectRequest) Reset() {
 	*x = CollectRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3041,7 +3143,7 @@ func (x *CollectRequest) String() string {
 func (*CollectRequest) ProtoMessage() {}
 
 func (x *CollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3054,7 +3156,7 @@ func (x *CollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
 func (*CollectRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{39}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CollectRequest) GetFrame() isCollectRequest_Frame {
@@ -3109,7 +3211,7 @@ type CollectStart struct {
 
 func (x *CollectStart) Reset() {
 	*x = CollectStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3121,7 +3223,7 @@ func (x *CollectStart) String() string {
 func (*CollectStart) ProtoMessage() {}
 
 func (x *CollectStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3134,7 +3236,7 @@ func (x *CollectStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectStart.ProtoReflect.Descriptor instead.
 func (*CollectStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CollectStart) GetMost() int32 {
@@ -3167,7 +3269,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3179,7 +3281,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3192,7 +3294,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Taken) GetFailure() *Failure {
@@ -3217,7 +3319,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3229,7 +3331,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3242,7 +3344,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CollectResponse) GetFrame() isCollectResponse_Frame {
@@ -3310,7 +3412,7 @@ type CollectEnd struct {
 
 func (x *CollectEnd) Reset() {
 	*x = CollectEnd{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3322,7 +3424,7 @@ func (x *CollectEnd) String() string {
 func (*CollectEnd) ProtoMessage() {}
 
 func (x *CollectEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3335,7 +3437,7 @@ func (x *CollectEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectEnd.ProtoReflect.Descriptor instead.
 func (*CollectEnd) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *CollectEnd) GetFailure() *Failure {
@@ -3359,7 +3461,7 @@ type Outgoing struct {
 
 func (x *Outgoing) Reset() {
 	*x = Outgoing{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3371,7 +3473,7 @@ func (x *Outgoing) String() string {
 func (*Outgoing) ProtoMessage() {}
 
 func (x *Outgoing) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3384,7 +3486,7 @@ func (x *Outgoing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outgoing.ProtoReflect.Descriptor instead.
 func (*Outgoing) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Outgoing) GetId() []byte {
@@ -3438,7 +3540,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3450,7 +3552,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3463,7 +3565,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SettleRequest) GetSettlements() []*Settlement {
@@ -3483,7 +3585,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3495,7 +3597,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3508,7 +3610,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Settlement) GetId() []byte {
@@ -3533,7 +3635,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3545,7 +3647,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3558,7 +3660,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{48}
 }
 
 var File_dipylon_store_v2_store_proto protoreflect.FileDescriptor
@@ -3574,7 +3676,7 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\vretry_after\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\n" +
 	"retryAfter\x12\x14\n" +
 	"\x05guess\x18\x06 \x01(\bR\x05guess\"\x11\n" +
-	"\x0fDescribeRequest\"\xce\x02\n" +
+	"\x0fDescribeRequest\"\x85\x03\n" +
 	"\vDescription\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
@@ -3586,7 +3688,16 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"mechanisms\x12\x1f\n" +
 	"\vexact_sizes\x18\a \x01(\bR\n" +
 	"exactSizes\x120\n" +
-	"\x06limits\x18\b \x01(\v2\x18.dipylon.store.v2.LimitsR\x06limits\"\x98\x01\n" +
+	"\x06limits\x18\b \x01(\v2\x18.dipylon.store.v2.LimitsR\x06limits\x125\n" +
+	"\bsettings\x18\x10 \x03(\v2\x19.dipylon.store.v2.SettingR\bsettings\"\xa9\x01\n" +
+	"\aSetting\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
+	"\adefault\x18\x03 \x01(\tR\adefault\x12\x10\n" +
+	"\x03doc\x18\x04 \x01(\tR\x03doc\x12\x16\n" +
+	"\x06values\x18\x05 \x03(\tR\x06values\x12\x16\n" +
+	"\x06secret\x18\x06 \x01(\bR\x06secret\x12\x1a\n" +
+	"\brequired\x18\a \x01(\bR\brequired\"\x98\x01\n" +
 	"\fCapabilities\x12\x16\n" +
 	"\x06reader\x18\x01 \x01(\bR\x06reader\x12\x1a\n" +
 	"\breceiver\x18\x02 \x01(\bR\breceiver\x12\x16\n" +
@@ -3857,7 +3968,7 @@ func file_dipylon_store_v2_store_proto_rawDescGZIP() []byte {
 
 var (
 	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 48)
+	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 49)
 	file_dipylon_store_v2_store_proto_goTypes   = []any{
 		Kind(0),                       // 0: dipylon.store.v2.Kind
 		CredentialKind(0),             // 1: dipylon.store.v2.CredentialKind
@@ -3867,140 +3978,142 @@ var (
 		(*Failure)(nil),               // 5: dipylon.store.v2.Failure
 		(*DescribeRequest)(nil),       // 6: dipylon.store.v2.DescribeRequest
 		(*Description)(nil),           // 7: dipylon.store.v2.Description
-		(*Capabilities)(nil),          // 8: dipylon.store.v2.Capabilities
-		(*Limits)(nil),                // 9: dipylon.store.v2.Limits
-		(*ConfigureRequest)(nil),      // 10: dipylon.store.v2.ConfigureRequest
-		(*ConfigureResponse)(nil),     // 11: dipylon.store.v2.ConfigureResponse
-		(*SettingsProblem)(nil),       // 12: dipylon.store.v2.SettingsProblem
-		(*HealthRequest)(nil),         // 13: dipylon.store.v2.HealthRequest
-		(*HealthResponse)(nil),        // 14: dipylon.store.v2.HealthResponse
-		(*Credential)(nil),            // 15: dipylon.store.v2.Credential
-		(*Peer)(nil),                  // 16: dipylon.store.v2.Peer
-		(*LoginRequest)(nil),          // 17: dipylon.store.v2.LoginRequest
-		(*Account)(nil),               // 18: dipylon.store.v2.Account
-		(*AuthenticateRequest)(nil),   // 19: dipylon.store.v2.AuthenticateRequest
-		(*AuthenticateResponse)(nil),  // 20: dipylon.store.v2.AuthenticateResponse
-		(*MaildropRequest)(nil),       // 21: dipylon.store.v2.MaildropRequest
-		(*MaildropResponse)(nil),      // 22: dipylon.store.v2.MaildropResponse
-		(*Open)(nil),                  // 23: dipylon.store.v2.Open
-		(*List)(nil),                  // 24: dipylon.store.v2.List
-		(*Entries)(nil),               // 25: dipylon.store.v2.Entries
-		(*Entry)(nil),                 // 26: dipylon.store.v2.Entry
-		(*Fetch)(nil),                 // 27: dipylon.store.v2.Fetch
-		(*FetchHead)(nil),             // 28: dipylon.store.v2.FetchHead
-		(*Window)(nil),                // 29: dipylon.store.v2.Window
-		(*Cancel)(nil),                // 30: dipylon.store.v2.Cancel
-		(*Rendering)(nil),             // 31: dipylon.store.v2.Rendering
-		(*Remove)(nil),                // 32: dipylon.store.v2.Remove
-		(*MarkSeen)(nil),              // 33: dipylon.store.v2.MarkSeen
-		(*Removals)(nil),              // 34: dipylon.store.v2.Removals
-		(*Removal)(nil),               // 35: dipylon.store.v2.Removal
-		(*ResolveRequest)(nil),        // 36: dipylon.store.v2.ResolveRequest
-		(*Verdicts)(nil),              // 37: dipylon.store.v2.Verdicts
-		(*Verdict)(nil),               // 38: dipylon.store.v2.Verdict
-		(*Delivery)(nil),              // 39: dipylon.store.v2.Delivery
-		(*DeliverRequest)(nil),        // 40: dipylon.store.v2.DeliverRequest
-		(*End)(nil),                   // 41: dipylon.store.v2.End
-		(*SendRequest)(nil),           // 42: dipylon.store.v2.SendRequest
-		(*SendStart)(nil),             // 43: dipylon.store.v2.SendStart
-		(*CollectRequest)(nil),        // 44: dipylon.store.v2.CollectRequest
-		(*CollectStart)(nil),          // 45: dipylon.store.v2.CollectStart
-		(*Taken)(nil),                 // 46: dipylon.store.v2.Taken
-		(*CollectResponse)(nil),       // 47: dipylon.store.v2.CollectResponse
-		(*CollectEnd)(nil),            // 48: dipylon.store.v2.CollectEnd
-		(*Outgoing)(nil),              // 49: dipylon.store.v2.Outgoing
-		(*SettleRequest)(nil),         // 50: dipylon.store.v2.SettleRequest
-		(*Settlement)(nil),            // 51: dipylon.store.v2.Settlement
-		(*SettleResponse)(nil),        // 52: dipylon.store.v2.SettleResponse
-		(*durationpb.Duration)(nil),   // 53: google.protobuf.Duration
-		(*timestamppb.Timestamp)(nil), // 54: google.protobuf.Timestamp
+		(*Setting)(nil),               // 8: dipylon.store.v2.Setting
+		(*Capabilities)(nil),          // 9: dipylon.store.v2.Capabilities
+		(*Limits)(nil),                // 10: dipylon.store.v2.Limits
+		(*ConfigureRequest)(nil),      // 11: dipylon.store.v2.ConfigureRequest
+		(*ConfigureResponse)(nil),     // 12: dipylon.store.v2.ConfigureResponse
+		(*SettingsProblem)(nil),       // 13: dipylon.store.v2.SettingsProblem
+		(*HealthRequest)(nil),         // 14: dipylon.store.v2.HealthRequest
+		(*HealthResponse)(nil),        // 15: dipylon.store.v2.HealthResponse
+		(*Credential)(nil),            // 16: dipylon.store.v2.Credential
+		(*Peer)(nil),                  // 17: dipylon.store.v2.Peer
+		(*LoginRequest)(nil),          // 18: dipylon.store.v2.LoginRequest
+		(*Account)(nil),               // 19: dipylon.store.v2.Account
+		(*AuthenticateRequest)(nil),   // 20: dipylon.store.v2.AuthenticateRequest
+		(*AuthenticateResponse)(nil),  // 21: dipylon.store.v2.AuthenticateResponse
+		(*MaildropRequest)(nil),       // 22: dipylon.store.v2.MaildropRequest
+		(*MaildropResponse)(nil),      // 23: dipylon.store.v2.MaildropResponse
+		(*Open)(nil),                  // 24: dipylon.store.v2.Open
+		(*List)(nil),                  // 25: dipylon.store.v2.List
+		(*Entries)(nil),               // 26: dipylon.store.v2.Entries
+		(*Entry)(nil),                 // 27: dipylon.store.v2.Entry
+		(*Fetch)(nil),                 // 28: dipylon.store.v2.Fetch
+		(*FetchHead)(nil),             // 29: dipylon.store.v2.FetchHead
+		(*Window)(nil),                // 30: dipylon.store.v2.Window
+		(*Cancel)(nil),                // 31: dipylon.store.v2.Cancel
+		(*Rendering)(nil),             // 32: dipylon.store.v2.Rendering
+		(*Remove)(nil),                // 33: dipylon.store.v2.Remove
+		(*MarkSeen)(nil),              // 34: dipylon.store.v2.MarkSeen
+		(*Removals)(nil),              // 35: dipylon.store.v2.Removals
+		(*Removal)(nil),               // 36: dipylon.store.v2.Removal
+		(*ResolveRequest)(nil),        // 37: dipylon.store.v2.ResolveRequest
+		(*Verdicts)(nil),              // 38: dipylon.store.v2.Verdicts
+		(*Verdict)(nil),               // 39: dipylon.store.v2.Verdict
+		(*Delivery)(nil),              // 40: dipylon.store.v2.Delivery
+		(*DeliverRequest)(nil),        // 41: dipylon.store.v2.DeliverRequest
+		(*End)(nil),                   // 42: dipylon.store.v2.End
+		(*SendRequest)(nil),           // 43: dipylon.store.v2.SendRequest
+		(*SendStart)(nil),             // 44: dipylon.store.v2.SendStart
+		(*CollectRequest)(nil),        // 45: dipylon.store.v2.CollectRequest
+		(*CollectStart)(nil),          // 46: dipylon.store.v2.CollectStart
+		(*Taken)(nil),                 // 47: dipylon.store.v2.Taken
+		(*CollectResponse)(nil),       // 48: dipylon.store.v2.CollectResponse
+		(*CollectEnd)(nil),            // 49: dipylon.store.v2.CollectEnd
+		(*Outgoing)(nil),              // 50: dipylon.store.v2.Outgoing
+		(*SettleRequest)(nil),         // 51: dipylon.store.v2.SettleRequest
+		(*Settlement)(nil),            // 52: dipylon.store.v2.Settlement
+		(*SettleResponse)(nil),        // 53: dipylon.store.v2.SettleResponse
+		(*durationpb.Duration)(nil),   // 54: google.protobuf.Duration
+		(*timestamppb.Timestamp)(nil), // 55: google.protobuf.Timestamp
 	}
 )
 
 var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	0,  // 0: dipylon.store.v2.Failure.kind:type_name -> dipylon.store.v2.Kind
-	53, // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
-	8,  // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
+	54, // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
+	9,  // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
 	1,  // 3: dipylon.store.v2.Description.credentials:type_name -> dipylon.store.v2.CredentialKind
-	9,  // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
-	12, // 5: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
-	5,  // 6: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
-	1,  // 7: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
-	16, // 8: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
-	15, // 9: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
-	54, // 10: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
-	16, // 11: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
-	18, // 12: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
-	23, // 13: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
-	24, // 14: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
-	27, // 15: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
-	32, // 16: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
-	29, // 17: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
-	30, // 18: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
-	33, // 19: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
-	5,  // 20: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
-	18, // 21: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
-	25, // 22: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
-	28, // 23: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
-	34, // 24: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
-	15, // 25: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
-	26, // 26: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
-	54, // 27: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
-	31, // 28: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
-	2,  // 29: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
-	3,  // 30: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
-	4,  // 31: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
-	35, // 32: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
-	5,  // 33: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
-	16, // 34: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
-	38, // 35: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
-	5,  // 36: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
-	54, // 37: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
-	16, // 38: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
-	39, // 39: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	41, // 40: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
-	43, // 41: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
-	41, // 42: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
-	15, // 43: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
-	39, // 44: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
-	45, // 45: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
-	46, // 46: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
-	53, // 47: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
-	31, // 48: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	5,  // 49: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
-	49, // 50: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
-	48, // 51: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
-	5,  // 52: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
-	54, // 53: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
-	51, // 54: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	38, // 55: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
-	6,  // 56: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
-	10, // 57: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	13, // 58: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	17, // 59: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	19, // 60: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	21, // 61: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	36, // 62: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	40, // 63: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	42, // 64: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	44, // 65: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	50, // 66: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	7,  // 67: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	11, // 68: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	14, // 69: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	18, // 70: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	20, // 71: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	22, // 72: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	37, // 73: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	37, // 74: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	37, // 75: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	47, // 76: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	52, // 77: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	67, // [67:78] is the sub-list for method output_type
-	56, // [56:67] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	10, // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
+	8,  // 5: dipylon.store.v2.Description.settings:type_name -> dipylon.store.v2.Setting
+	13, // 6: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
+	5,  // 7: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
+	1,  // 8: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
+	17, // 9: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
+	16, // 10: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
+	55, // 11: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
+	17, // 12: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
+	19, // 13: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
+	24, // 14: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
+	25, // 15: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
+	28, // 16: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
+	33, // 17: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
+	30, // 18: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
+	31, // 19: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
+	34, // 20: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
+	5,  // 21: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
+	19, // 22: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
+	26, // 23: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
+	29, // 24: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
+	35, // 25: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
+	16, // 26: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
+	27, // 27: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
+	55, // 28: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
+	32, // 29: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
+	2,  // 30: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
+	3,  // 31: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
+	4,  // 32: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
+	36, // 33: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
+	5,  // 34: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
+	17, // 35: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
+	39, // 36: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
+	5,  // 37: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
+	55, // 38: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	17, // 39: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
+	40, // 40: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	42, // 41: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
+	44, // 42: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
+	42, // 43: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
+	16, // 44: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
+	40, // 45: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
+	46, // 46: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
+	47, // 47: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
+	54, // 48: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	32, // 49: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
+	5,  // 50: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
+	50, // 51: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
+	49, // 52: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
+	5,  // 53: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
+	55, // 54: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	52, // 55: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	39, // 56: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	6,  // 57: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	11, // 58: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	14, // 59: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	18, // 60: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	20, // 61: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	22, // 62: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	37, // 63: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	41, // 64: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	43, // 65: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	45, // 66: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	51, // 67: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	7,  // 68: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	12, // 69: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	15, // 70: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	19, // 71: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	21, // 72: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	23, // 73: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	38, // 74: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	38, // 75: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	38, // 76: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	48, // 77: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	53, // 78: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	68, // [68:79] is the sub-list for method output_type
+	57, // [57:68] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v2_store_proto_init() }
@@ -4008,7 +4121,7 @@ func file_dipylon_store_v2_store_proto_init() {
 	if File_dipylon_store_v2_store_proto != nil {
 		return
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[16].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[17].OneofWrappers = []any{
 		(*MaildropRequest_Open)(nil),
 		(*MaildropRequest_List)(nil),
 		(*MaildropRequest_Fetch)(nil),
@@ -4017,28 +4130,28 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*MaildropRequest_Cancel)(nil),
 		(*MaildropRequest_MarkSeen)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[17].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[18].OneofWrappers = []any{
 		(*MaildropResponse_Opened)(nil),
 		(*MaildropResponse_Entries)(nil),
 		(*MaildropResponse_Head)(nil),
 		(*MaildropResponse_Chunk)(nil),
 		(*MaildropResponse_Removals)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[35].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[36].OneofWrappers = []any{
 		(*DeliverRequest_Delivery)(nil),
 		(*DeliverRequest_Chunk)(nil),
 		(*DeliverRequest_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[37].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[38].OneofWrappers = []any{
 		(*SendRequest_Start)(nil),
 		(*SendRequest_Chunk)(nil),
 		(*SendRequest_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[39].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[40].OneofWrappers = []any{
 		(*CollectRequest_Start)(nil),
 		(*CollectRequest_Taken)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[42].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[43].OneofWrappers = []any{
 		(*CollectResponse_Outgoing)(nil),
 		(*CollectResponse_Chunk)(nil),
 		(*CollectResponse_End)(nil),
@@ -4049,7 +4162,7 @@ func file_dipylon_store_v2_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v2_store_proto_rawDesc), len(file_dipylon_store_v2_store_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   48,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
