@@ -86,18 +86,21 @@ func writeSettings(w io.Writer, d backends.Description) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# The settings of %s %s. A line that begins with \"#\" and a key shows what holds without it.\nsettings:\n", d.Name, d.Version)
 	for _, n := range settingTree(d.Settings).children {
-		n.write(&b, "  ", "", false)
+		n.write(&b, "  ", noMark, false)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// write writes a key and what is below it. mark is "#" within what is a comment. item says that
-// the key is the first of a list's item.
-func (n *settingNode) write(b *strings.Builder, indent, mark string, item bool) {
+// noMark is the column of the mark where nothing is a comment.
+const noMark = -1
+
+// write writes a key and what is below it. mark is the column of "#" within what is a comment: taking
+// the marks away leaves YAML. item says that the key is the first of a list's item.
+func (n *settingNode) write(b *strings.Builder, indent string, mark int, item bool) {
 	outer := mark // the sentence above the outermost comment is a comment by itself
-	if mark == "" && !n.required() {
-		mark = "#"
+	if mark == noMark && !n.required() {
+		mark = len(indent)
 	}
 	lead, deeper := "", indent+"  "
 	if item {
@@ -120,13 +123,12 @@ func (n *settingNode) write(b *strings.Builder, indent, mark string, item bool) 
 	}
 }
 
-// before is what stands at the beginning of a line: a comment's mark stands at the first column of
-// the settings, so that taking the marks away leaves YAML.
-func before(indent, mark string) string {
-	if mark == "" {
+// before is what stands at the beginning of a line.
+func before(indent string, mark int) string {
+	if mark == noMark {
 		return indent
 	}
-	return indent[:2] + mark + indent[2:]
+	return indent[:mark] + "#" + indent[mark:]
 }
 
 // nameOf is a key; one that is free has an example.
