@@ -250,7 +250,7 @@ func withDefaults(hostname string) Config {
 		},
 		Timeouts: Timeouts{
 			Handshake: minutes(1), Write: minutes(2), Drain: minutes(1) / 2,
-			PluginStart: minutes(1) / 3, PluginCall: minutes(1), PluginStall: minutes(5), PluginDrain: minutes(60), Lease: minutes(1) / 2,
+			PluginStart: minutes(1) / 3, PluginCall: minutes(3) / 4, PluginStall: minutes(5), PluginDrain: minutes(60), Lease: minutes(1) / 2,
 		},
 		Login: Login{Names: slices.Clone(LoginNames), Certificate: "email", Remember: minutes(5), Throttle: Throttle{
 			Free: 4, FirstDelay: Duration(500e6), LongestDelay: minutes(1) / 4, Queue: minutes(1) / 2, HalfLife: minutes(10), Refusal: Duration(1e9),

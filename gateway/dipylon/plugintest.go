@@ -130,6 +130,7 @@ func (t *pluginTest) run(cmd *cobra.Command, args []string) error {
 	defer state.Remove() //nolint:errcheck // it is in the folder for such things
 	spec.Settings.StateDir = state.Path
 	spec.Tested, spec.RestartMost = true, testRestart
+	spec.Abandoned = ctx.Done()
 	spec.FetchWindow, spec.ListWindow, spec.StopTimeout = testFetchWindow, testListWindow, testStop
 	store := host.New(log, spec)
 	defer store.Close() //nolint:errcheck // what the cases say is what counts

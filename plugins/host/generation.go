@@ -66,6 +66,9 @@ func newGeneration(l *launcher, conn *grpc.ClientConn) *generation {
 	}
 	g.life, g.end = context.WithCancelCause(context.Background())
 	g.work.Go(g.readStdio)
+	if g.spec.Abandoned != nil {
+		g.work.Go(g.awaitAbandonment)
+	}
 	go g.reap()
 	return g
 }
@@ -81,6 +84,15 @@ func (g *generation) reap() {
 	}
 	g.launcher.cleanUp()
 	close(g.gone)
+}
+
+// awaitAbandonment kills the process once nobody wants it any more.
+func (g *generation) awaitAbandonment() {
+	select {
+	case <-g.spec.Abandoned:
+		_ = g.proc.Kill(context.Background())
+	case <-g.proc.exited:
+	}
 }
 
 // acquire makes the caller a user.

@@ -181,6 +181,10 @@ func (liar) Maildrop(stream grpc.BidiStreamingServer[pb.MaildropRequest, pb.Mail
 	if err := stream.Send(opened); err != nil {
 		return err
 	}
+	if first.GetOpen().GetFolder() == "deaf" {
+		<-stream.Context().Done()
+		return nil
+	}
 	for {
 		m, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -385,10 +389,11 @@ func TestLies(t *testing.T) {
 	})
 }
 
-// TestNoEnd: a plugin that leaves a session's stream open is told so by name.
+// TestNoEnd: a plugin that leaves a session's stream open is told so by name, and holds the session's
+// end up for no longer than its own bound.
 func TestNoEnd(t *testing.T) {
 	spec := specOf(t, "liar", fakeSettings{})
-	spec.CallTimeout = 5 * time.Second
+	spec.CallTimeout, spec.CloseTimeout = time.Hour, 300*time.Millisecond
 	s, _ := start(t, spec)
 	drop, err := s.Open(t.Context(), backends.OpenRequest{Credential: ann, Folder: "no end"})
 	if err != nil {
@@ -398,6 +403,44 @@ func TestNoEnd(t *testing.T) {
 	kindIs(t, err, backends.Temporary)
 	if !errors.Is(err, errNoEnd) {
 		t.Error(err)
+	}
+}
+
+// TestCloseOfOneThatReadsNothing: what is still being sent to a plugin that reads nothing holds the
+// session's end up for no longer than its bound, and fails with it.
+func TestCloseOfOneThatReadsNothing(t *testing.T) {
+	spec := specOf(t, "liar", fakeSettings{})
+	spec.CallTimeout, spec.StallTimeout, spec.CloseTimeout = time.Hour, time.Hour, 300*time.Millisecond
+	s, _ := start(t, spec)
+	drop, err := s.Open(t.Context(), backends.OpenRequest{Credential: ann, Folder: "deaf"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := make([]backends.MessageID, removeMost)
+	for i := range ids {
+		ids[i] = backends.MessageID(fmt.Sprintf("%01000d", i))
+	}
+	given, cancel := context.WithCancel(t.Context())
+	removing := make(chan error)
+	for range 4 { // more than the stream's window has room for
+		go func() {
+			_, err := drop.Remove(given, ids, backends.DisposalRemove)
+			removing <- err
+		}()
+	}
+	m := drop.(*maildrop)
+	for {
+		if !m.sending.TryLock() {
+			break // one of them is being sent
+		}
+		m.sending.Unlock()
+	}
+	cancel()
+	_ = drop.Close()
+	for range 4 {
+		if err := <-removing; err == nil {
+			t.Error("a removal that nobody has read succeeds")
+		}
 	}
 }
 

@@ -302,10 +302,14 @@ func (m *maildrop) end() error {
 // send sends a frame. It waits only where a plugin does not read its requests, and for such a
 // plugin the session ends.
 func (m *maildrop) send(frame *pb.MaildropRequest) error {
-	m.sending.Lock()
-	defer m.sending.Unlock()
-	guard := time.AfterFunc(m.g.spec.CallTimeout, m.cancel)
+	return m.sendWithin(m.g.spec.CallTimeout, frame)
+}
+
+func (m *maildrop) sendWithin(most time.Duration, frame *pb.MaildropRequest) error {
+	guard := time.AfterFunc(most, m.cancel)
 	defer guard.Stop()
+	m.sending.Lock() // who holds it may be waiting for the plugin
+	defer m.sending.Unlock()
 	return m.stream.Send(frame)
 }
 
@@ -315,17 +319,22 @@ func (m *maildrop) sendFailed() error {
 	return m.end()
 }
 
-// tell sends a Window or a Cancel, whose failure shows elsewhere.
+// tell sends a Window, whose failure shows elsewhere.
 func (m *maildrop) tell(frame *pb.MaildropRequest) { _ = m.send(frame) }
 
+// giveUp tells the plugin that nobody waits for a request any more. It does not wait long itself: it
+// is part of a session's end, too.
 func (m *maildrop) giveUp(id uint64) {
-	m.tell(&pb.MaildropRequest{Id: id, Request: &pb.MaildropRequest_Cancel{Cancel: &pb.Cancel{}}})
+	_ = m.sendWithin(m.g.spec.CloseTimeout, &pb.MaildropRequest{Id: id, Request: &pb.MaildropRequest_Cancel{Cancel: &pb.Cancel{}}})
 }
 
 // Close ends the session, and waits until the plugin has ended it, too, so that the maildrop
-// can be opened again.
+// can be opened again. It waits no longer than Spec.CloseTimeout: a client waits for the answer to
+// QUIT, and the next login for the lock.
 func (m *maildrop) Close() (err error) {
 	m.closing.Do(func() {
+		guard := time.AfterFunc(m.g.spec.CloseTimeout, m.cancel)
+		defer guard.Stop()
 		m.sending.Lock()
 		_ = m.stream.CloseSend()
 		m.sending.Unlock()
@@ -335,15 +344,11 @@ func (m *maildrop) Close() (err error) {
 			m.listen()
 		}
 		m.mu.Unlock()
-		wait := time.NewTimer(m.g.spec.CallTimeout)
-		defer wait.Stop()
-		defer m.g.pulse.await()()
-		select {
-		case <-m.ended:
-		case <-wait.C:
-			m.cancel()
-			<-m.ended
-			err = backends.Fail(backends.Temporary, "store %q: %w within %v", m.g.spec.Store, errNoEnd, m.g.spec.CallTimeout)
+		owed := m.g.pulse.await()
+		<-m.ended
+		owed()
+		if !guard.Stop() {
+			err = backends.Fail(backends.Temporary, "store %q: %w within %v", m.g.spec.Store, errNoEnd, m.g.spec.CloseTimeout)
 		}
 		m.g.dismiss()
 		m.g.release()

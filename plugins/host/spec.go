@@ -38,7 +38,8 @@ type Spec struct {
 	Tested bool
 
 	StartTimeout   time.Duration // from start to ready, the settings included; 20 s
-	CallTimeout    time.Duration // of a call that moves no message, Open included; 60 s
+	CallTimeout    time.Duration // of a call that moves no message, Open included; 45 s: clients wait a minute
+	CloseTimeout   time.Duration // of a maildrop's end, for which a client waits; 10 s, or CallTimeout
 	StallTimeout   time.Duration // without any progress of a list, a fetch, a delivery; 5 min
 	HealthInterval time.Duration // between health checks; 5 s
 	HealthTimeout  time.Duration // of one health check; 5 s
@@ -52,6 +53,10 @@ type Spec struct {
 	FetchWindow int
 	// ListWindow is how many entries of one list may be; 4000.
 	ListWindow int
+
+	// Abandoned, when it is closed, has each process killed: what it serves is wanted by nobody any
+	// more. It is for tests of plugins; nil: they end as they should.
+	Abandoned <-chan struct{}
 }
 
 // Bounds of FetchWindow, and the usual window of a list in entries.
@@ -67,7 +72,7 @@ func (s Spec) withDefaults() Spec {
 		or    time.Duration
 	}{
 		{&s.StartTimeout, 20 * time.Second},
-		{&s.CallTimeout, time.Minute},
+		{&s.CallTimeout, 45 * time.Second},
 		{&s.StallTimeout, 5 * time.Minute},
 		{&s.HealthInterval, 5 * time.Second},
 		{&s.HealthTimeout, 5 * time.Second},
@@ -78,6 +83,9 @@ func (s Spec) withDefaults() Spec {
 		if *d.value <= 0 {
 			*d.value = d.or
 		}
+	}
+	if s.CloseTimeout <= 0 {
+		s.CloseTimeout = min(10*time.Second, s.CallTimeout)
 	}
 	if s.HealthFailures <= 0 {
 		s.HealthFailures = 3

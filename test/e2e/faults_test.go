@@ -423,6 +423,34 @@ func TestSlowPlugin(t *testing.T) {
 	wait.Wait()
 }
 
+// TestEndlessPlugin (I10): a plugin that does not end a maildrop's stream keeps no client waiting for
+// QUIT, and no lock.
+func TestEndlessPlugin(t *testing.T) {
+	t.Parallel()
+	g := harness.Start(t, harness.Options{Stores: storeOf(t, "endless"), More: harness.Mapping{"timeouts": harness.Mapping{"plugin_call": "5s"}}})
+	user := g.AddUser(t, "erika")
+	deliver(t, g, user, simple("one"))
+	for session := range 2 {
+		p := login(t, g, user)
+		if n, _, err := p.Stat(); n != 1-session || err != nil {
+			t.Fatalf("session %d: %d messages (%v)", session+1, n, err)
+		}
+		if session == 0 {
+			if err := p.Dele(1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		begin := time.Now()
+		if err := p.Quit(); err != nil {
+			t.Errorf("session %d: QUIT: %v", session+1, err)
+		}
+		if took := time.Since(begin); took > 10*time.Second*slack {
+			t.Errorf("session %d: QUIT was answered after %s", session+1, took)
+		}
+	}
+	g.Log.Wait(t, 0, "did not end the maildrop's stream")
+}
+
 // TestLyingPlugin (I10): a plugin's text reaches the client as one safe line.
 func TestLyingPlugin(t *testing.T) {
 	t.Parallel()

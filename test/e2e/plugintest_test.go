@@ -11,7 +11,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/dipylon/dipylon/test/harness"
 )
@@ -108,6 +110,38 @@ func TestPluginTestBrokenOff(t *testing.T) {
 	}
 	if got := said.String(); got != "dipylon: the test was broken off\n" {
 		t.Errorf("standard error: %q", got)
+	}
+}
+
+// TestPluginTestOfEndlessPlugin: a plugin that does not end, neither a maildrop nor itself, does not
+// keep its author's test from ending.
+func TestPluginTestOfEndlessPlugin(t *testing.T) {
+	t.Parallel()
+	folder, command := memoryExample(t)
+	cmd := exec.Command(harness.Binary(t, harness.Plain),
+		"plugin", "test", "--verbose", "--settings", "settings.yaml", "--user", exampleUsers[0].Address, "--password", exampleUsers[0].Password, "--",
+		command[0], "endless-memory")
+	cmd.Dir = folder
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var asked time.Time
+	for lines := bufio.NewScanner(said); lines.Scan(); {
+		if asked.IsZero() && strings.Contains(lines.Text(), "a maildrop is closed without an end") {
+			asked = time.Now()
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+		}
+	}
+	_ = cmd.Wait()
+	if took := time.Since(asked); asked.IsZero() || took > 10*time.Second {
+		t.Errorf("it ended %s after SIGTERM", took)
+	}
+	if status := cmd.ProcessState.ExitCode(); status != 130 {
+		t.Errorf("status %d", status)
 	}
 }
 

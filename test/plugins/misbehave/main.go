@@ -53,6 +53,10 @@ func main() {
 		serve.Store(liar{maildir.New()})
 	case "top": // answers TOP with the whole message
 		serve.Store(whole{memstore.New()})
+	case "endless": // never ends a maildrop
+		serve.Store(endless{maildir.New()})
+	case "endless-memory":
+		serve.Store(endlessMemory{memstore.New()})
 	default:
 		fmt.Fprintf(os.Stderr, "misbehave: there is no mode %q\n", mode)
 		os.Exit(2)
@@ -125,6 +129,30 @@ func (d poisonedDrop) Fetch(ctx context.Context, r backends.FetchRequest) (backe
 		return nil, backends.Fail(backends.Temporary, "node 7 is down")
 	}
 	return d.Maildrop.Fetch(ctx, r)
+}
+
+// endless is a store that does not come to an end with closing a maildrop, and does not end itself
+// while one is open.
+type endless struct{ *maildir.Store }
+
+func (s endless) Open(ctx context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
+	d, err := s.Store.Open(ctx, r)
+	return endlessDrop{d}, err
+}
+
+type endlessMemory struct{ *memstore.Store }
+
+func (s endlessMemory) Open(ctx context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
+	d, err := s.Store.Open(ctx, r)
+	return endlessDrop{d}, err
+}
+
+type endlessDrop struct{ backends.Maildrop }
+
+func (d endlessDrop) Close() error {
+	_ = d.Maildrop.Close()
+	_, _ = fmt.Fprintln(os.Stderr, "a maildrop is closed without an end")
+	select {}
 }
 
 // liar is a store whose texts are an attack on the client.
