@@ -388,6 +388,29 @@ func TestSecondGateway(t *testing.T) {
 	p.stop()
 }
 
+// TestLeftTemporaryFiles: what a killed gateway has left of messages on their way is removed, and
+// nothing else.
+func TestLeftTemporaryFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	folder := filepath.Join(dir, "state", "tmp")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"message-123.tmp", "somebody-elses"} {
+		if err := os.WriteFile(filepath.Join(folder, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	addUser(t, dir, "one", "me@one.example")
+	p := serveIn(t, dir, gateYAML)
+	p.await(0, "ready")
+	if left, err := os.ReadDir(folder); err != nil || len(left) != 1 || left[0].Name() != "somebody-elses" {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	p.stop()
+}
+
 // TestWarnings: what is odd and no error is in the log.
 func TestWarnings(t *testing.T) {
 	t.Parallel()

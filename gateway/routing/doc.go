@@ -6,12 +6,12 @@
 //	table, err := routing.New(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: store})
 //	router := routing.NewRouter(table)
 //	dedup, err := routing.OpenDedup(ctx, routing.DedupOptions{Log: log, DB: db})
-//	options := routing.Options{Log: log, Router: router, Authenticator: authenticator, Hostname: hostname, Dedup: dedup, TempDir: state + "/tmp"}
+//	options := routing.Options{Log: log, Router: router, Authenticator: authenticator, Hostname: hostname, Dedup: dedup, Buffers: buffers}
 //	mx := &smtp.Server{Role: smtp.MX, Backend: routing.NewMX(options), …}
 //	submission := &smtp.Server{Role: smtp.Submission, Backend: routing.NewSubmission(options), …}
 //
 // A new configuration makes a new table and says router.Swap(table): transactions and sessions
-// that have begun go on with theirs. TempDir has to exist and to be the gateway's alone.
+// that have begun go on with theirs.
 //
 // # A message's way
 //

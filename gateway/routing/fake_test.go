@@ -15,6 +15,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/smtp"
@@ -164,6 +165,7 @@ type gateway struct {
 	options    routing.Options
 	db         *state.DB
 	log        *strings.Builder
+	tempDir    string // of messages on their way
 }
 
 // openDB is a database of the test's own.
@@ -187,11 +189,11 @@ func on(db *state.DB) func(*gateway) {
 }
 
 func newGateway(t *testing.T, change ...func(*gateway)) *gateway {
-	g := &gateway{t: t, sakes: newFakeStore(), tea: newFakeStore(), log: &strings.Builder{}}
+	g := &gateway{t: t, sakes: newFakeStore(), tea: newFakeStore(), log: &strings.Builder{}, tempDir: t.TempDir()}
 	log := zerolog.New(zerolog.SyncWriter(g.log))
 	router := routing.NewRouter(g.table())
 	g.options = routing.Options{
-		Log: log, Router: router, Hostname: "mail.sakes.example", TempDir: t.TempDir(), PlaintextLogin: true,
+		Log: log, Router: router, Hostname: "mail.sakes.example", Buffers: buffer.Options{Storage: buffer.Temporary{Folder: g.tempDir}}, PlaintextLogin: true,
 		Authenticator: login.NewAuthenticator(login.AuthenticatorOptions{
 			Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log, Floor: time.Millisecond}),
 			Directory: func() login.Directory { return router.Table() },

@@ -37,7 +37,7 @@ func TestFirstLine(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			for _, memory := range []int{1, 20, 1 << 20} {
 				g := newGateway(t)
-				g.options.MemoryMost = memory
+				g.options.Buffers.MemoryMost = memory
 				if got := send(t, g.mx(), "carol@far.example", []string{to}, c.message); got != "250" {
 					t.Fatal(got)
 				}

@@ -74,12 +74,12 @@ func (s *mxSession) Data(ctx context.Context, trace string, body io.Reader) (str
 	if t == nil || len(t.to) == 0 {
 		return "", errNoMessage
 	}
-	h, err := t.buffer(body)
+	m, err := t.take(body)
 	if err != nil {
 		return "", err
 	}
-	defer h.close()
-	p, err := t.begin(ctx, trace, h, "")
+	defer m.Discard() //nolint:errcheck // nothing is wanted from it any more
+	p, err := t.begin(ctx, trace, m, "")
 	if err != nil {
 		return "", err
 	}

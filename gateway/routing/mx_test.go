@@ -16,6 +16,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
@@ -186,7 +187,7 @@ func TestLargeMessages(t *testing.T) {
 	for _, size := range []int{1000, 4096, 4097, 3 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			g := newGateway(t)
-			g.options.MemoryMost = 4096
+			g.options.Buffers.MemoryMost = 4096
 			message := "Subject: x\r\n\r\n" + strings.Repeat("0123456789abcde\r\n", size/17) + "\r\n"
 			if got := send(t, g.mx(), "", []string{"bob@sakes.example", "eve@tea.example"}, message); got != "250" {
 				t.Fatal(got)
@@ -196,63 +197,54 @@ func TestLargeMessages(t *testing.T) {
 					t.Error("the content differs")
 				}
 			}
-			if left, err := os.ReadDir(g.options.TempDir); err != nil || len(left) != 0 {
+			if left, err := os.ReadDir(g.tempDir); err != nil || len(left) != 0 {
 				t.Errorf("left: %v, %v", left, err)
 			}
 		})
 	}
 }
 
-func TestEarlierProcessesTempFilesAreRemoved(t *testing.T) {
-	g := newGateway(t)
-	for _, name := range []string{"message-123.tmp", "somebody-elses"} {
-		if err := os.WriteFile(g.options.TempDir+"/"+name, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	g.mx()
-	if left, err := os.ReadDir(g.options.TempDir); err != nil || len(left) != 1 || left[0].Name() != "somebody-elses" {
-		t.Errorf("left: %v, %v", left, err)
-	}
-}
-
-// fullFile has room for so many octets.
-type fullFile struct {
-	routing.TempFile
+// fullDisk is a storage whose files have room for so many octets.
+type fullDisk struct {
+	buffer.Storage
 	room int
-	open *int
+	open int
 }
 
-func (f *fullFile) Close() error {
-	*f.open--
-	return f.TempFile.Close()
+// Create implements [buffer.Storage].
+func (d *fullDisk) Create() (buffer.File, error) {
+	if d.room == 0 {
+		return nil, syscall.ENOSPC
+	}
+	f, err := d.Storage.Create()
+	d.open++
+	return &fullFile{f, d}, err
+}
+
+type fullFile struct {
+	buffer.File
+	disk *fullDisk
+}
+
+func (f *fullFile) Discard() error {
+	f.disk.open--
+	return f.File.Discard()
 }
 
 func (f *fullFile) Write(p []byte) (int, error) {
-	if len(p) > f.room {
+	if len(p) > f.disk.room {
 		return 0, syscall.ENOSPC
 	}
-	f.room -= len(p)
-	return f.TempFile.Write(p)
+	f.disk.room -= len(p)
+	return f.File.Write(p)
 }
 
 func TestDiskFull(t *testing.T) {
-	open := 0
-	for _, test := range []struct {
-		name   string
-		create func(dir string) (routing.TempFile, error)
-	}{
-		{"no file can be made", func(string) (routing.TempFile, error) { return nil, syscall.ENOSPC }},
-		{"no room for the rest", func(dir string) (routing.TempFile, error) {
-			f, err := routing.CreateTemp(dir)
-			open++
-			return &fullFile{f, 50_000, &open}, err
-		}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
+	for name, room := range map[string]int{"no file can be made": 0, "no room for the rest": 50_000} {
+		t.Run(name, func(t *testing.T) {
 			g := newGateway(t)
-			g.options.MemoryMost = 1000
-			routing.SetCreateTemp(&g.options, test.create)
+			disk := &fullDisk{Storage: buffer.Temporary{Folder: t.TempDir()}, room: room}
+			g.options.Buffers = buffer.Options{Storage: disk, MemoryMost: 1000}
 			session := g.mx()
 			if got := send(t, session, "", []string{"bob@sakes.example"}, letter+strings.Repeat("x\r\n", 50_000)); got != "452 4.3.1" {
 				t.Errorf("got %s", got)
@@ -260,8 +252,8 @@ func TestDiskFull(t *testing.T) {
 			if got := send(t, session, "", []string{"bob@sakes.example"}, letter); got != "250" {
 				t.Errorf("a small message: %s", got)
 			}
-			if len(g.sakes.delivered) != 1 || open != 0 {
-				t.Errorf("delivered %+v, %d files are open", g.sakes.delivered, open)
+			if len(g.sakes.delivered) != 1 || disk.open != 0 {
+				t.Errorf("delivered %+v, %d files are open", g.sakes.delivered, disk.open)
 			}
 		})
 	}
@@ -460,7 +452,7 @@ func TestStoresAreServedAtOnce(t *testing.T) {
 
 func TestManySessions(t *testing.T) {
 	g := newGateway(t)
-	g.options.MemoryMost = 64
+	g.options.Buffers.MemoryMost = 64
 	mx := routing.NewMX(g.options)
 	received, message := trace(), letter+strings.Repeat("x\r\n", 5000)
 	var wg sync.WaitGroup

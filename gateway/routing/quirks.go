@@ -28,11 +28,11 @@ const (
 func (q Quirks) has(one Quirks) bool { return q&one != 0 }
 
 // readHeader reads the header of a submitted message.
-func (o *Options) readHeader(h *buffer) (*content.Header, int64, error) {
+func (o *Options) readHeader(m *message) (*content.Header, int64, error) {
 	if o.Quirks.has(QuirkNoHeader) {
-		return content.ReadSubmitted(func() io.Reader { return h.reader(0) }, o.HeaderMost)
+		return content.ReadSubmitted(func() io.Reader { return m.Reader() }, o.HeaderMost)
 	}
-	return content.ReadHeader(h.reader(0), o.HeaderMost)
+	return content.ReadHeader(m.Reader(), o.HeaderMost)
 }
 
 // author is the address for the From of a message that has none; empty: nobody knows.

@@ -227,17 +227,17 @@ func (s *submissionSession) Data(ctx context.Context, trace string, body io.Read
 	if t == nil || len(t.to) == 0 {
 		return "", errNoMessage
 	}
-	h, err := t.buffer(body)
+	m, err := t.take(body)
 	if err != nil {
 		return "", err
 	}
-	defer h.close()
-	p, err := t.begin(ctx, trace, h, s.who.store.Name+"/"+s.who.account.ID)
+	defer m.Discard() //nolint:errcheck // nothing is wanted from it any more
+	p, err := t.begin(ctx, trace, m, s.who.store.Name+"/"+s.who.account.ID)
 	if err != nil {
 		return "", err
 	}
 	p.from, p.credential = s.who.store, s.who.credential
-	if err = s.prepare(ctx, p, trace, h); err == nil {
+	if err = s.prepare(ctx, p, trace, m); err == nil {
 		err = p.deliver(ctx)
 	}
 	t.finish(ctx, p)
@@ -245,8 +245,8 @@ func (s *submissionSession) Data(ctx context.Context, trace string, body io.Read
 }
 
 // prepare mends the header. What it adds is the same in each attempt.
-func (s *submissionSession) prepare(ctx context.Context, p *delivery, trace string, h *buffer) error {
-	header, size, err := s.o.readHeader(h)
+func (s *submissionSession) prepare(ctx context.Context, p *delivery, trace string, m *message) error {
+	header, size, err := s.o.readHeader(m)
 	if err != nil {
 		return s.headerReply(err)
 	}
@@ -266,8 +266,8 @@ func (s *submissionSession) prepare(ctx context.Context, p *delivery, trace stri
 	if err != nil {
 		return s.headerReply(err)
 	}
-	p.content = func() io.Reader { return io.MultiReader(strings.NewReader(trace), header.Reader(), h.reader(size)) }
-	p.envelope.Size = int64(len(trace)) + header.Size() + h.size - size
+	p.content = func() io.Reader { return io.MultiReader(strings.NewReader(trace), header.Reader(), m.From(size)) }
+	p.envelope.Size = int64(len(trace)) + header.Size() + m.Size() - size
 	return nil
 }
 

@@ -152,7 +152,7 @@ func TestSubmittedContent(t *testing.T) {
 
 func TestSubmissionDelivery(t *testing.T) {
 	g := newGateway(t)
-	g.options.MemoryMost = 100 // the header's end lies in the file
+	g.options.Buffers.MemoryMost = 100 // the header's end lies in the file
 	body := strings.Repeat("Body\r\n", 1000) + "Bcc: not.a.header@far.example\r\n"
 	message := "Bcc: eve@tea.example\r\nFrom: Alice <alice@sakes.example>\r\nSubject:  x\r\n\ty\r\n\r\n" + body
 	if got := send(t, g.submission(), "alice@sakes.example", []string{"bob@sakes.example", "eve@tea.example"}, message); got != "250" {

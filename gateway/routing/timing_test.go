@@ -59,7 +59,7 @@ func TestRefusalsTakeTheSameTime(t *testing.T) {
 					t.Fatal(err)
 				}
 				backend := routing.NewSubmission(routing.Options{
-					Log: zerolog.Nop(), Router: routing.NewRouter(table), PlaintextLogin: true, TempDir: t.TempDir(),
+					Log: zerolog.Nop(), Router: routing.NewRouter(table), PlaintextLogin: true,
 					Authenticator: login.NewAuthenticator(login.AuthenticatorOptions{
 						Log: zerolog.Nop(), Guard: login.NewGuard(login.GuardOptions{Log: zerolog.Nop(), Throttle: noThrottle{}, Floor: time.Second}),
 						Directory: func() login.Directory { return table },

@@ -2,6 +2,7 @@ package routing
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/replies"
 	"github.com/dipylon/dipylon/gateway/smtp"
@@ -88,13 +90,23 @@ func (t *transaction) add(r recipient) {
 	}
 }
 
-// buffer takes the content in.
-func (t *transaction) buffer(body io.Reader) (*buffer, error) {
-	h, err := t.o.buffer(body)
-	if storage, ok := errors.AsType[*storageError](err); ok {
+// message is what the client has sent, and nothing of ours: the trace is passed beside it.
+type message struct {
+	*buffer.Buffer
+	digest [sha256.Size]byte
+}
+
+// take takes the content in.
+func (t *transaction) take(body io.Reader) (*message, error) {
+	sum := sha256.New()
+	b, err := buffer.Fill(t.o.Buffers, io.TeeReader(body, sum))
+	if storage, ok := errors.AsType[*buffer.StorageError](err); ok {
 		return nil, &smtp.Error{Code: errFull.Code, Enhanced: errFull.Enhanced, Text: errFull.Text, Err: storage}
 	}
-	return h, err // the body's own error is the engine's to tell
+	if err != nil {
+		return nil, err // the body's own error is the engine's to tell
+	}
+	return &message{b, [sha256.Size]byte(sum.Sum(nil))}, nil
 }
 
 // returnPath is the field that the store makes of the envelope's reverse-path at the final
@@ -103,30 +115,30 @@ func (t *transaction) buffer(body io.Reader) (*buffer, error) {
 const returnPath = "Return-Path"
 
 // whole gives the message as stores get it, behind the trace, and its size.
-func whole(trace string, h *buffer) (open func() io.Reader, size int64, err error) {
-	joint, err := content.Joint(h.reader(0))
+func whole(trace string, m *message) (open func() io.Reader, size int64, err error) {
+	joint, err := content.Joint(m.Reader())
 	if err != nil {
 		return nil, 0, err
 	}
 	lead := trace + joint
 	left := int64(0)
 	if joint != content.EmptyHeader {
-		if left, err = content.OctetsOf(h.reader(0), returnPath); err != nil {
+		if left, err = content.OctetsOf(m.Reader(), returnPath); err != nil {
 			return nil, 0, err
 		}
 	}
 	return func() io.Reader {
-		message := h.reader(0)
+		var message io.Reader = m.Reader()
 		if left > 0 {
 			message = content.Without(message, returnPath)
 		}
 		return io.MultiReader(strings.NewReader(lead), message)
-	}, int64(len(lead)) + h.size - left, nil
+	}, int64(len(lead)) + m.Size() - left, nil
 }
 
 // begin makes a delivery of a message that is buffered, for an attempt that finish has to be called on.
-func (t *transaction) begin(ctx context.Context, trace string, h *buffer, account string) (*delivery, error) {
-	open, size, err := whole(trace, h)
+func (t *transaction) begin(ctx context.Context, trace string, m *message, account string) (*delivery, error) {
+	open, size, err := whole(trace, m)
 	if err != nil {
 		return nil, replies.SMTP(err)
 	}
@@ -135,10 +147,10 @@ func (t *transaction) begin(ctx context.Context, trace string, h *buffer, accoun
 		addresses[i] = r.address
 	}
 	start := make([]byte, content.IdentityWithin)
-	n, _ := io.ReadFull(h.reader(0), start) // what has failed here fails where it matters, too
+	n, _ := io.ReadFull(m.Reader(), start) // what has failed here fails where it matters, too
 	named, dated := content.Identity(start[:n])
 	attempt, err := t.o.Dedup.Take(ctx, Message{
-		Fingerprint: fingerprint(account, t.reversePath.String(), h.digest), Recipients: addresses, Named: named, Dated: dated,
+		Fingerprint: fingerprint(account, t.reversePath.String(), m.digest), Recipients: addresses, Named: named, Dated: dated,
 	})
 	if err != nil {
 		return nil, replies.SMTP(err)

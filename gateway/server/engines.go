@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/maildrop"
@@ -163,7 +164,7 @@ func (g *Server) routingOptions(s shape, log zerolog.Logger) routing.Options {
 		HeaderMost: int64(s.limits.HeaderSize),
 		Log:        log, Protocol: s.protocol, Router: g.router, Authenticator: g.authenticator, Dedup: g.dedup,
 		Policies: g.policies,
-		Hostname: s.hostname, TempDir: g.tempDir, PlaintextLogin: s.submission.PlaintextLogin,
+		Hostname: s.hostname, Buffers: buffer.Options{Storage: g.buffers}, PlaintextLogin: s.submission.PlaintextLogin,
 	}
 }
 

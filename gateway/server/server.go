@@ -28,6 +28,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/edge"
 	"github.com/dipylon/dipylon/gateway/folder"
@@ -59,7 +60,7 @@ type Server struct {
 	index         *index.Index
 	throttle      *login.SharedThrottle
 	guard         *login.Guard
-	tempDir       string
+	buffers       buffer.Temporary // messages on their way
 	lock          *StateLock
 
 	// What the configuration of the day has made.
@@ -96,7 +97,7 @@ func New(ctx context.Context, o Options, cfg *config.Config) (*Server, error) {
 		router:   &routing.Router{},
 		watcher:  &edge.Watcher{Log: o.Log},
 		policies: &policy.Current{}, sessions: &policy.Sessions{},
-		tempDir: filepath.Join(cfg.StateFolder, "tmp"),
+		buffers: buffer.Temporary{Folder: filepath.Join(cfg.StateFolder, "tmp")},
 		stores:  make(map[string]*running), engines: make(map[engine]struct{}),
 		failed: make(chan error, 1),
 	}
@@ -149,7 +150,7 @@ func temporary(err error) error {
 
 // openState makes the state folder this process's own, and opens the database.
 func (g *Server) openState(ctx context.Context) error {
-	if err := state.MakeFolder(g.tempDir); err != nil {
+	if err := state.MakeFolder(g.buffers.Folder); err != nil {
 		return fmt.Errorf("the state folder: %w", err)
 	}
 	lock, err := LockState(g.cfg.StateFolder)
@@ -157,6 +158,9 @@ func (g *Server) openState(ctx context.Context) error {
 		return err
 	}
 	g.lock = lock
+	if err := g.buffers.Sweep(0); err != nil { // the folder is this process's alone
+		g.log.Warn().Err(err).Msg("an earlier process's temporary files cannot be removed")
+	}
 	if g.db, err = state.Open(ctx, StateOptions(g.log, g.cfg)); err != nil {
 		return err
 	}
