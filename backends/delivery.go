@@ -92,9 +92,16 @@ type Outbox interface {
 type CollectRequest struct {
 	Most  int           // messages at the most; 0: no bound
 	Lease time.Duration // how long a collected message stays the gateway's without word of it
+	// Wait is how long to wait for mail where none is due, at most [CollectWaitMost]: Collect returns
+	// once what comes has been handed over, or when the time is up. A store that cannot wait returns
+	// at once, and is asked again after a pause.
+	Wait time.Duration
 	// Rendering is the form in which messages are wanted.
 	Rendering Rendering
 }
+
+// CollectWaitMost bounds CollectRequest.Wait.
+const CollectWaitMost = 5 * time.Minute
 
 // Outgoing is the envelope of a collected message.
 type Outgoing struct {

@@ -49,6 +49,32 @@ var outboxCases = []testcase{
 			}
 		})
 	}},
+	{"waits", []need{outbox, outgoingMail}, func(t *trial) {
+		t.drain()
+		t.Cleanup(t.drain)
+		got := make(chan []collected, 1)
+		go func() { got <- t.collect(backends.CollectRequest{Lease: longLease, Wait: backends.CollectWaitMost}) }()
+		m := t.mails(1)[0]
+		t.enqueue(m)
+		t.promptly("Collect that waits, after mail has come", func() {
+			all := <-got
+			if len(all) == 0 { // a store that does not wait may have looked before
+				t.until("the message being handed over", func() bool {
+					all = t.collect(backends.CollectRequest{Lease: longLease})
+					return len(all) > 0
+				})
+			}
+			t.same(m, all[0].data)
+		})
+	}},
+	{"waits-no-longer", []need{outbox}, func(t *trial) {
+		t.drain()
+		t.promptly("Collect that was to wait for a moment", func() {
+			if n := len(t.collect(backends.CollectRequest{Lease: longLease, Wait: 50 * time.Millisecond})); n > 0 {
+				t.Errorf("an outbox that was emptied gives %d messages", n)
+			}
+		})
+	}},
 	{"leased", []need{outbox, outgoingMail}, func(t *trial) {
 		t.enqueued()
 		t.collect(backends.CollectRequest{Lease: longLease})

@@ -17,7 +17,7 @@ var outboxLies = []lie{
 	{
 		name:  "outgoing mail has no end",
 		tell:  outgoing(func(_ *backends.Outgoing, data []byte) []byte { return data[:len(data)-5] }),
-		fails: []string{"outbox/collect"},
+		fails: []string{"outbox/collect", "outbox/waits"},
 	},
 	{
 		name:  "outgoing mail says another size",
@@ -48,7 +48,27 @@ var outboxLies = []lie{
 				return err
 			}
 		},
-		fails: []string{"outbox/empty"},
+		fails: []string{"outbox/empty", "outbox/waits-no-longer"},
+	},
+	{
+		name: "waiting does not end with what comes",
+		tell: collecting(func(l *liar, ctx context.Context, r backends.CollectRequest, accept acceptFunc) error {
+			if err := once(l, ctx, r, accept); err != nil || r.Wait == 0 {
+				return err
+			}
+			return l.Store.Collect(ctx, r, accept) // waits for more
+		}),
+		fails: []string{"outbox/waits"},
+	},
+	{
+		name: "waiting has no end",
+		tell: collecting(func(l *liar, ctx context.Context, r backends.CollectRequest, accept acceptFunc) error {
+			if r.Wait > 0 {
+				r.Wait = backends.CollectWaitMost
+			}
+			return once(l, ctx, r, accept)
+		}),
+		fails: []string{"outbox/waits-no-longer"},
 	},
 	{
 		name: "a lease is forgotten",

@@ -262,5 +262,8 @@ type stall struct {
 	after time.Duration
 }
 
-func (s *stall) progress() { s.timer.Reset(s.after) }
+func (s *stall) progress() { s.progressIn(0) }
 func (s *stall) stop()     { s.timer.Stop() }
+
+// progressIn is progress where the plugin may wait for something that long.
+func (s *stall) progressIn(wait time.Duration) { s.timer.Reset(s.after + wait) }

@@ -360,6 +360,11 @@ func (f *fakeStore) Send(ctx context.Context, c backends.Credential, d backends.
 }
 
 func (f *fakeStore) Collect(ctx context.Context, r backends.CollectRequest, accept func(context.Context, backends.Outgoing, backends.Content) error) error {
+	select { // as for mail that comes late
+	case <-time.After(r.Wait):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	for i, id := range f.settings.Messages {
 		if r.Most > 0 && i == r.Most {
 			return nil

@@ -227,7 +227,7 @@ func (s *Store) Collect(ctx context.Context, request backends.CollectRequest, ac
 	if err != nil {
 		return g.failure(ctx, err)
 	}
-	c := &collecting{g: g, stream: stream, frame: wire.CollectFrame(), progress: progress, ctx: ctx, accept: accept}
+	c := &collecting{g: g, stream: stream, frame: wire.CollectFrame(), progress: progress, ctx: ctx, accept: accept, wait: min(request.Wait, backends.CollectWaitMost)}
 	if err := stream.Send(&pb.CollectRequest{Frame: &pb.CollectRequest_Start{Start: start}}); err != nil && !isEOF(err) {
 		return g.failure(ctx, err)
 	}
@@ -246,11 +246,13 @@ type collecting struct {
 	progress *stall
 	ctx      context.Context
 	accept   func(context.Context, backends.Outgoing, backends.Content) error
+	wait     time.Duration // what the plugin may wait for the first message
 }
 
 // receive returns the next frame, which is a message or a chunk.
 func (c *collecting) receive() (*pb.CollectResponse, mem.BufferSlice, error) {
-	c.progress.progress() // what accept takes its time with is not the plugin's fault
+	c.progress.progressIn(c.wait) // what accept takes its time with is not the plugin's fault
+	c.wait = 0
 	defer c.progress.stop()
 	defer c.g.pulse.await()()
 	if err := c.stream.RecvMsg(c.frame); err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/dipylon/dipylon/backends"
 )
@@ -102,6 +103,24 @@ func (g *gated) Read(p []byte) (int, error) {
 	for g.wait.Status().Restarts == 0 {
 	}
 	return 0, io.EOF
+}
+
+// TestCollectWaits: a plugin that waits for mail as long as it was asked to is not stalled.
+func TestCollectWaits(t *testing.T) {
+	spec := specOf(t, "store", fakeSettings{Messages: []string{"size:10"}})
+	spec.StallTimeout = 200 * time.Millisecond
+	s, _ := start(t, spec)
+	for _, wait := range []time.Duration{0, 4 * spec.StallTimeout} {
+		got := 0
+		err := s.Collect(t.Context(), backends.CollectRequest{Wait: wait}, func(_ context.Context, _ backends.Outgoing, c backends.Content) error {
+			got++
+			_, err := io.Copy(io.Discard, c)
+			return err
+		})
+		if err != nil || got != 1 {
+			t.Errorf("waiting %v: %d messages (%v)", wait, got, err)
+		}
+	}
 }
 
 func TestCollect(t *testing.T) {

@@ -30,6 +30,10 @@ func (s *Store) Enqueue(envelope backends.Outgoing, data []byte) backends.Messag
 func (s *Store) enqueue(envelope backends.Outgoing, data []byte) backends.MessageID {
 	envelope.ID, envelope.Queued, envelope.Size = s.newID(), s.now().UTC(), int64(len(data))
 	s.outbox = append(s.outbox, &outgoing{envelope: envelope, data: data})
+	if s.posted != nil {
+		close(s.posted)
+		s.posted = nil
+	}
 	return envelope.ID
 }
 
@@ -39,12 +43,17 @@ func (s *Store) Collect(ctx context.Context, request backends.CollectRequest, ac
 	if err := s.enter(ctx, "collect"); err != nil {
 		return err
 	}
+	wait := time.NewTimer(min(request.Wait, backends.CollectWaitMost))
+	defer wait.Stop()
 	for n := 0; request.Most == 0 || n < request.Most; n++ {
 		if ctx.Err() != nil {
 			return backends.Fail(backends.Temporary, "collect: %w", ctx.Err())
 		}
-		envelope, content, found := s.lease(ctx, request.Lease)
-		if !found {
+		envelope, content, posted := s.lease(ctx, request.Lease)
+		for posted != nil && n == 0 && await(ctx, wait.C, posted) {
+			envelope, content, posted = s.lease(ctx, request.Lease)
+		}
+		if posted != nil {
 			break
 		}
 		err := accept(ctx, envelope, content)
@@ -57,8 +66,20 @@ func (s *Store) Collect(ctx context.Context, request backends.CollectRequest, ac
 	return s.leave(ctx, "collect")
 }
 
-// lease takes the oldest message that nobody has.
-func (s *Store) lease(ctx context.Context, lease time.Duration) (backends.Outgoing, backends.Content, bool) {
+// await waits until something is in the outbox; false: the time is up, or the call over.
+func await(ctx context.Context, up <-chan time.Time, posted <-chan struct{}) bool {
+	select {
+	case <-posted:
+		return true
+	case <-up:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// lease takes the oldest message that nobody has. Where there is none, it gives what is closed when
+// one comes.
+func (s *Store) lease(ctx context.Context, lease time.Duration) (backends.Outgoing, backends.Content, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
@@ -70,9 +91,12 @@ func (s *Store) lease(ctx context.Context, lease time.Duration) (backends.Outgoi
 		o.until = now.Add(o.lease)
 		envelope := o.envelope
 		envelope.Recipients = slices.Clone(envelope.Recipients)
-		return envelope, s.content(ctx, s.alive, o.data), true
+		return envelope, s.content(ctx, s.alive, o.data), nil
 	}
-	return backends.Outgoing{}, nil, false
+	if s.posted == nil {
+		s.posted = make(chan struct{})
+	}
+	return backends.Outgoing{}, nil, s.posted
 }
 
 // release gives a message back that the gateway did not take.

@@ -28,6 +28,7 @@ type Store struct {
 	grants     map[string]grant
 	taken      map[taking]struct{}
 	outbox     []*outgoing
+	posted     chan struct{} // closed, and made anew, when something comes into outbox
 	faults     []*Fault
 }
 

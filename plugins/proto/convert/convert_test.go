@@ -164,7 +164,7 @@ func TestRoundTrip(t *testing.T) {
 		same(t, must(t, got, err), verdicts)
 	})
 	t.Run("collect", func(t *testing.T) {
-		want := backends.CollectRequest{Most: 3, Lease: time.Hour, Rendering: rendering}
+		want := backends.CollectRequest{Most: 3, Lease: time.Hour, Wait: time.Minute, Rendering: rendering}
 		m, err := CollectToProto(want)
 		got, err := CollectFromProto(crossed(t, must(t, m, err)))
 		same(t, must(t, got, err), want)

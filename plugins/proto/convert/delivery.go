@@ -132,6 +132,7 @@ func CollectToProto(r backends.CollectRequest) (*pb.CollectStart, error) {
 	}
 	return &pb.CollectStart{
 		Most: toInt32(max(0, r.Most)), Lease: durationToProto(min(r.Lease, leaseMost)), Rendering: rendering,
+		Wait: durationToProto(min(r.Wait, backends.CollectWaitMost)),
 	}, nil
 }
 
@@ -143,6 +144,7 @@ func CollectFromProto(m *pb.CollectStart) (backends.CollectRequest, error) {
 	}
 	return backends.CollectRequest{
 		Most: max(0, int(m.GetMost())), Lease: durationFromProto(m.GetLease(), leaseMost), Rendering: rendering,
+		Wait: durationFromProto(m.GetWait(), backends.CollectWaitMost),
 	}, nil
 }
 

@@ -3205,6 +3205,7 @@ type CollectStart struct {
 	Most          int32                  `protobuf:"varint,1,opt,name=most,proto3" json:"most,omitempty"`
 	Lease         *durationpb.Duration   `protobuf:"bytes,2,opt,name=lease,proto3" json:"lease,omitempty"`
 	Rendering     *Rendering             `protobuf:"bytes,3,opt,name=rendering,proto3" json:"rendering,omitempty"`
+	Wait          *durationpb.Duration   `protobuf:"bytes,4,opt,name=wait,proto3" json:"wait,omitempty"` // for mail, where none is due; at most 5 minutes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3256,6 +3257,13 @@ func (x *CollectStart) GetLease() *durationpb.Duration {
 func (x *CollectStart) GetRendering() *Rendering {
 	if x != nil {
 		return x.Rendering
+	}
+	return nil
+}
+
+func (x *CollectStart) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
 	}
 	return nil
 }
@@ -3876,11 +3884,12 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x0eCollectRequest\x126\n" +
 	"\x05start\x18\x01 \x01(\v2\x1e.dipylon.store.v2.CollectStartH\x00R\x05start\x12/\n" +
 	"\x05taken\x18\x02 \x01(\v2\x17.dipylon.store.v2.TakenH\x00R\x05takenB\a\n" +
-	"\x05frame\"\x8e\x01\n" +
+	"\x05frame\"\xbd\x01\n" +
 	"\fCollectStart\x12\x12\n" +
 	"\x04most\x18\x01 \x01(\x05R\x04most\x12/\n" +
 	"\x05lease\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05lease\x129\n" +
-	"\trendering\x18\x03 \x01(\v2\x1b.dipylon.store.v2.RenderingR\trendering\"<\n" +
+	"\trendering\x18\x03 \x01(\v2\x1b.dipylon.store.v2.RenderingR\trendering\x12-\n" +
+	"\x04wait\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04wait\"<\n" +
 	"\x05Taken\x123\n" +
 	"\afailure\x18\x01 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\"\x9e\x01\n" +
 	"\x0fCollectResponse\x128\n" +
@@ -4080,40 +4089,41 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	47, // 47: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
 	54, // 48: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
 	32, // 49: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	5,  // 50: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
-	50, // 51: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
-	49, // 52: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
-	5,  // 53: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
-	55, // 54: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
-	52, // 55: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	39, // 56: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
-	6,  // 57: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
-	11, // 58: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	14, // 59: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	18, // 60: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	20, // 61: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	22, // 62: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	37, // 63: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	41, // 64: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	43, // 65: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	45, // 66: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	51, // 67: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	7,  // 68: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	12, // 69: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	15, // 70: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	19, // 71: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	21, // 72: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	23, // 73: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	38, // 74: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	38, // 75: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	38, // 76: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	48, // 77: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	53, // 78: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	68, // [68:79] is the sub-list for method output_type
-	57, // [57:68] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	54, // 50: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
+	5,  // 51: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
+	50, // 52: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
+	49, // 53: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
+	5,  // 54: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
+	55, // 55: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	52, // 56: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	39, // 57: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	6,  // 58: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	11, // 59: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	14, // 60: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	18, // 61: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	20, // 62: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	22, // 63: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	37, // 64: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	41, // 65: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	43, // 66: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	45, // 67: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	51, // 68: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	7,  // 69: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	12, // 70: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	15, // 71: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	19, // 72: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	21, // 73: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	23, // 74: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	38, // 75: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	38, // 76: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	38, // 77: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	48, // 78: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	53, // 79: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	69, // [69:80] is the sub-list for method output_type
+	58, // [58:69] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v2_store_proto_init() }
