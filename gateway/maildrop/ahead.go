@@ -2,13 +2,11 @@ package maildrop
 
 import (
 	"context"
-	"io"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/gateway/pop3"
 )
 
 const (
@@ -60,7 +58,7 @@ type want struct {
 // a rule), the same command, the same lines of TOP. A guess that was wrong is given up, and
 // after a few the guessing stops until there is a pattern again.
 type ahead struct {
-	fetch   func(context.Context, want) (pop3.Content, error)
+	fetch   func(context.Context, want) (*reading, error)
 	size    func(int) (int64, bool)
 	skip    func(int) bool // messages that are not read ahead; nil: none
 	company *company       // that a message ahead is of until it is taken or dropped
@@ -88,11 +86,11 @@ type fetched struct {
 	cancel  context.CancelFunc
 	cost    int64
 	arrived chan struct{} // closed when the store has answered
-	content pop3.Content
+	content *reading
 	err     error
 }
 
-func newAhead(o *Options, count, most int, fetch func(context.Context, want) (pop3.Content, error), size func(int) (int64, bool)) *ahead {
+func newAhead(o *Options, count, most int, fetch func(context.Context, want) (*reading, error), size func(int) (int64, bool)) *ahead {
 	a := &ahead{fetch: fetch, size: size, count: count, most: most, budget: o.Ahead, left: o.AheadPerSession, company: &company{}, pending: make(map[want]*fetched), last: want{-1, -1}, step: 1}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	return a
@@ -100,7 +98,7 @@ func newAhead(o *Options, count, most int, fetch func(context.Context, want) (po
 
 // take gives the message that was asked for, if it is ahead, and asks for those that are
 // likely to be next. ok is false when the caller has to fetch it himself.
-func (a *ahead) take(ctx context.Context, w want) (content pop3.Content, err error, ok bool) { //nolint:revive // like a map's second value
+func (a *ahead) take(ctx context.Context, w want) (content *reading, err error, ok bool) { //nolint:revive // like a map's second value
 	f := a.advance(w)
 	if f == nil {
 		return nil, nil, false
@@ -117,7 +115,12 @@ func (a *ahead) take(ctx context.Context, w want) (content pop3.Content, err err
 		kind := backends.KindOf(f.err)
 		return nil, f.err, kind == backends.NotFound // what else it is, is asked again, and told by the answer
 	}
-	return &takenContent{Content: f.content, done: context.AfterFunc(ctx, f.cancel), cancel: f.cancel}, nil, true
+	stop := context.AfterFunc(ctx, f.cancel) // from now on the command's context ends it
+	f.content.release = func() {
+		stop()
+		f.cancel()
+	}
+	return f.content, nil, true
 }
 
 // advance notes what is asked for and starts the guesses that follow from it.
@@ -253,27 +256,4 @@ func (a *ahead) close() {
 	a.mu.Unlock()
 	a.cancel()
 	a.fetches.Wait()
-}
-
-// takenContent is a message that was ahead, in the hands of the client who asked for it: the
-// command's context ends it from now on.
-type takenContent struct {
-	pop3.Content
-	done   func() bool
-	cancel context.CancelFunc
-}
-
-// WriteTo implements [io.WriterTo], without a copy where the content has none.
-func (c *takenContent) WriteTo(w io.Writer) (int64, error) {
-	if direct, ok := c.Content.(io.WriterTo); ok {
-		return direct.WriteTo(w)
-	}
-	return io.Copy(w, struct{ io.Reader }{c.Content})
-}
-
-func (c *takenContent) Close() error {
-	c.done()
-	err := c.Content.Close()
-	c.cancel()
-	return err
 }

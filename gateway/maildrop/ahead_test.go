@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/gateway/pop3"
 )
 
 // farStore is a store with a round trip of 40 ms, on the bubble's clock.
@@ -26,7 +25,7 @@ type farStore struct {
 
 const roundTrip = 40 * time.Millisecond
 
-func (f *farStore) fetch(ctx context.Context, w want) (pop3.Content, error) {
+func (f *farStore) fetch(ctx context.Context, w want) (*reading, error) {
 	f.mu.Lock()
 	f.fetches[w]++
 	f.open++
@@ -42,7 +41,7 @@ func (f *farStore) fetch(ctx context.Context, w want) (pop3.Content, error) {
 		f.closed()
 		return nil, err
 	}
-	return &farContent{Reader: strings.NewReader("message"), ctx: ctx, store: f}, nil
+	return &reading{source: &farContent{Reader: strings.NewReader("message"), ctx: ctx, store: f}, top: w.top, notice: true, size: -1}, nil
 }
 
 func (f *farStore) closed() {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/folder"
-	"github.com/dipylon/dipylon/gateway/pop3"
 )
 
 // accuses says whether a failure may be a message's own. What the client has caused by leaving,
@@ -78,22 +77,25 @@ func (d *drop) alone() (resume func()) {
 
 // ask fetches a message that a client waits for. One that fails with others under way is asked for
 // again by itself; one that fails by itself may be given up for a notice.
-func (d *drop) ask(ctx context.Context, i, top int) (pop3.Content, error) {
-	if d.suspected(i) {
-		defer d.alone()()
+func (d *drop) ask(ctx context.Context, i, top int) (*reading, error) {
+	alone, resume := d.suspected(i), func() {}
+	defer func() { resume() }()
+	if alone {
+		resume = d.alone()
 		d.examine(ctx, i)
 	}
-	since := d.company.now()
-	c, err := d.fetch(ctx, i, top)
-	if err != nil && d.accuses(ctx, err) && d.company.since(since) {
-		resume := d.alone()
-		c, err = d.fetch(ctx, i, top)
-		resume()
+	for {
+		since := d.company.now()
+		r, err := d.fetch(ctx, i, top)
+		switch {
+		case err == nil || !d.accuses(ctx, err):
+			return r, err
+		case !alone && d.company.since(since):
+			alone, resume = true, d.alone()
+		case !d.failed(ctx, i, err): // held now, so that the next fetch is of its notice
+			return nil, err
+		}
 	}
-	if err != nil && d.failed(ctx, i, err) {
-		return d.fetch(ctx, i, top)
-	}
-	return c, err
 }
 
 // failedMidway is for a message that has failed after its beginning had come. It is the client's

@@ -2,53 +2,48 @@ package maildrop
 
 import (
 	"context"
-	"errors"
 	"io"
+	"time"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/crlf"
 	contents "github.com/dipylon/dipylon/gateway/content"
-	"github.com/dipylon/dipylon/gateway/pop3"
+	"github.com/dipylon/dipylon/gateway/events"
 )
 
-// shown is a content in the form that the client takes. Its octets are as many in either.
-func (d *drop) shown(ctx context.Context, c pop3.Content) pop3.Content {
-	if d.utf8 {
-		return c
-	}
-	return contents.Surrogate(ctx, c)
-}
-
-// content passes a store's content on. It counts a whole message as the client gets it, with CRLF
-// at the end of each line (RFC 1939 §11), so that a size that was not the message's is right the
-// next time it is told, and it tells when the store does not come to the message's end.
-type content struct {
-	backends.Content
-	ctx   context.Context //nolint:containedctx // of the reading: whether it has been given up
-	drop  *drop
-	index int
-	top   int // as asked for; below zero: the whole message
-	// client says that the one who reads is the goroutine that serves the client: failures count.
-	client bool
+// reading is a message, or the top of one, on its way from the store to whoever has asked for it. It
+// is the only place that looks at what passes: it counts the octets as the client gets them, with
+// CRLF at the end of each line (RFC 1939 §11), so that a wrong size is right the next time it is
+// told; it finds out when the store does not come to the message's end (I3); and, where a client has
+// asked, it logs the message and notes it as read. It implements [pop3.Content].
+type reading struct {
+	source io.ReadCloser   // the store's content in the form that the client takes, or a notice
+	ctx    context.Context //nolint:containedctx // of the reading: whether it has been given up
+	drop   *drop
+	index  int
+	top    int  // as asked for; below zero: the whole message
+	notice bool // it stands for a message that is held: nothing is learnt from it
+	// counts says that the one who reads is the goroutine that serves the client: failures count.
+	counts bool
 	since  int64 // what was under way when it was asked for
 	size   int64 // that the store has told with it; -1: none
 	told   int64 // what the client was told for it, if the store told a size with it; -1: nothing exact
-	count  crlf.Counter
+
+	passed  crlf.Counter
+	asked   time.Time // when a client asked for it; zero: none has, it is ahead or is measured
+	release func()    // ends what a message ahead holds; nil: it was not ahead
 }
 
-// writerContent is a content whose inner one can write itself.
-type writerContent struct{ *content }
-
-// watched is a message, or the top of one, being read.
-func (d *drop) watched(ctx context.Context, i, top int, client bool, since int64, inner backends.Content) pop3.Content {
-	c := &content{Content: inner, ctx: ctx, drop: d, index: i, top: top, client: client, since: since, size: -1, told: -1}
+// watched is a message of the store's, or the top of one, being read.
+func (d *drop) watched(ctx context.Context, i, top int, counts bool, since int64, inner backends.Content) *reading {
+	r := &reading{source: inner, ctx: ctx, drop: d, index: i, top: top, counts: counts, since: since, size: -1, told: -1}
+	if !d.utf8 {
+		r.source = contents.Surrogate(ctx, inner) // of as many octets
+	}
 	if size := inner.Size(); top < 0 && size >= 0 {
-		c.size, c.told = size, d.announced(i, size)
+		r.size, r.told = size, d.announced(i, size)
 	}
-	if _, ok := inner.(io.WriterTo); ok {
-		return writerContent{c}
-	}
-	return c
+	return r
 }
 
 // announced takes the size that the store tells with a message for the one in its list (I6), and
@@ -67,86 +62,131 @@ func (d *drop) announced(i int, octets int64) int64 {
 	return octets
 }
 
-// Read implements [io.Reader].
-func (c *content) Read(p []byte) (int, error) {
-	n, err := c.Content.Read(p)
-	_, _ = c.count.Write(p[:n])
-	if err == nil && c.tooLong() || errors.Is(err, io.EOF) {
-		err = c.checked(err)
+// Size implements [pop3.Content].
+func (r *reading) Size() int64 {
+	if size, known := r.drop.list.size(r.index); known && r.top < 0 {
+		return size
 	}
+	return -1
+}
+
+// Read implements [io.Reader].
+func (r *reading) Read(p []byte) (int, error) {
+	n, err := r.source.Read(p)
+	r.pass(p[:n])
 	switch {
-	case err == nil:
-	case errors.Is(err, io.EOF):
-		if e := c.complete(); e != nil {
+	case err == io.EOF: //nolint:errorlint // a wrapped one is not the end
+		if e := r.finish(); e != nil {
 			err = e
 		}
-	default:
-		c.failed(err)
+	case err == nil && r.tooLong():
+		err = r.checked()
+		r.failed(err)
+	case err != nil:
+		r.failed(err)
 	}
 	return n, err
 }
 
-func (c *content) tooLong() bool { return c.size >= 0 && c.count.Raw() > c.size }
-
-// checked holds the content against its own size, in the store's form or in that which is sent: one
-// that contradicts it is not the message (I3).
-func (c *content) checked(err error) error {
-	if c.size < 0 || c.count.Raw() == c.size || c.count.Octets() == c.size {
-		return err
+// WriteTo implements [io.WriterTo], without a copy where the store's content can write itself.
+func (r *reading) WriteTo(w io.Writer) (n int64, err error) {
+	to := &sink{to: w, reading: r}
+	if direct, ok := r.source.(io.WriterTo); ok {
+		n, err = direct.WriteTo(to)
+	} else {
+		n, err = io.Copy(to, r.source)
 	}
-	return backends.Fail(backends.Temporary, "the store said that a message has %d octets, and %d came", c.size, c.count.Raw())
+	switch {
+	case err == nil:
+		err = r.finish()
+	case !to.failed:
+		r.failed(err)
+	}
+	return n, err
 }
 
-func (c *content) failed(err error) {
-	if c.client {
-		c.drop.failedMidway(c.ctx, c.index, c.top, c.since, err)
-	}
-}
-
-// sink counts what is written, and tells the errors of a writer from those of who writes.
+// sink is where a reading is written to. It tells the errors of the writer from those of the store.
 type sink struct {
-	to     io.Writer
-	count  *crlf.Counter
-	failed bool
+	to      io.Writer
+	reading *reading
+	failed  bool
 }
 
 func (s *sink) Write(p []byte) (int, error) {
 	n, err := s.to.Write(p)
-	_, _ = s.count.Write(p[:n])
+	s.reading.pass(p[:n])
 	s.failed = s.failed || err != nil
 	return n, err
 }
 
-// WriteTo implements [io.WriterTo].
-func (c writerContent) WriteTo(w io.Writer) (int64, error) {
-	to := &sink{to: w, count: &c.count}
-	n, err := c.Content.(io.WriterTo).WriteTo(to)
-	if err == nil {
-		err = c.checked(nil)
+// pass looks at what goes by. The beginning of a message has its Message-ID (RFC 5322 §3.6.4).
+func (r *reading) pass(p []byte) {
+	if len(p) > 0 && r.passed.Raw() == 0 && r.delivers() {
+		r.drop.messageIDs.remember(r.index, contents.MessageID(p[:min(len(p), contents.MessageIDWithin)]))
 	}
-	switch {
-	case err == nil:
-		err = c.complete()
-	case !to.failed:
-		c.failed(err)
+	_, _ = r.passed.Write(p)
+}
+
+// delivers says whether it is a whole message that a client has asked for. A top is no message.
+func (r *reading) delivers() bool { return !r.asked.IsZero() && r.top < 0 }
+
+// tooLong says whether more has come than the store had said.
+func (r *reading) tooLong() bool { return r.size >= 0 && r.passed.Raw() > r.size }
+
+// checked holds a message against its own size, in the store's form or in that which is sent: one
+// that contradicts it is not the message (I3).
+func (r *reading) checked() error {
+	if r.size < 0 || r.passed.Raw() == r.size || r.passed.Octets() == r.size {
+		return nil
 	}
-	return n, err
+	return backends.Fail(backends.Temporary, "the store said that a message has %d octets, and %d came", r.size, r.passed.Raw())
+}
+
+// finish is for the end of what the store has given. An error says that it does not count as complete.
+func (r *reading) finish() error {
+	if err := r.checked(); err != nil {
+		r.failed(err)
+		return err
+	}
+	if err := r.complete(); err != nil {
+		return err
+	}
+	if r.delivers() {
+		r.drop.delivered(r)
+	}
+	return nil
+}
+
+// failed is for a store that does not come to the message's end.
+func (r *reading) failed(err error) {
+	if r.counts && !r.notice {
+		r.drop.failedMidway(r.ctx, r.index, r.top, r.since, err)
+	}
+}
+
+// Close implements [io.Closer].
+func (r *reading) Close() error {
+	err := r.source.Close()
+	if r.release != nil {
+		r.release()
+	}
+	return err
 }
 
 // complete notes that all of a message came, and how much that was. An error says that the client was
 // told another size, which the store has told twice: LIST, STAT and RETR agree, or the message does not
 // look complete (I6). The message has done no wrong, and its true size is told from now on.
-func (c *content) complete() error {
-	if c.top >= 0 {
+func (r *reading) complete() error {
+	if r.top >= 0 || r.notice {
 		return nil
 	}
-	c.drop.recovered(c.index)
-	octets := c.count.Octets()
-	c.drop.found(c.index, octets)
-	if c.told < 0 || c.told == octets {
+	r.drop.recovered(r.index)
+	octets := r.passed.Octets()
+	r.drop.found(r.index, octets)
+	if r.told < 0 || r.told == octets {
 		return nil
 	}
-	return backends.Fail(backends.Temporary, "a message of %d octets in the store has %d as it is sent, and the client was told %d", c.count.Raw(), octets, c.told)
+	return backends.Fail(backends.Temporary, "a message of %d octets in the store has %d as it is sent, and the client was told %d", r.passed.Raw(), octets, r.told)
 }
 
 // found compares a message's true size with what was told.
@@ -164,4 +204,14 @@ func (d *drop) found(i int, octets int64) {
 			Msg("the store told a wrong size; it is remembered, and \"sizes: measure\" in the policy has all sizes counted")
 	}
 	d.list.setSize(i, octets)
+}
+
+// delivered logs a message that a client has got whole, and notes it as read. A notice is logged
+// alone: nobody has read the message.
+func (d *drop) delivered(r *reading) {
+	d.named(d.log.Info(), events.MessageOut, r.index).Int64(events.Octets, r.passed.Raw()).
+		Dur(events.TookMS, time.Since(r.asked)).Msg("message sent to the client")
+	if d.policy.MarkRead && !r.notice {
+		d.marks.add(r.index)
+	}
 }

@@ -7,11 +7,11 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/mail/crlf"
 	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/login"
@@ -114,10 +114,10 @@ func (d *drop) prepare(ctx context.Context) error {
 	return d.o.opened(ctx, key)
 }
 
-// reading is the session's reading ahead, from its first message on: many sessions look and go.
-func (d *drop) reading(ctx context.Context) *ahead {
+// readAhead is the session's reading ahead, from its first message on: many sessions look and go.
+func (d *drop) readAhead(ctx context.Context) *ahead {
 	if d.ahead == nil {
-		d.ahead = newAhead(d.o, d.Len(), d.fetchesAtOnce(ctx), func(ctx context.Context, w want) (pop3.Content, error) {
+		d.ahead = newAhead(d.o, d.Len(), d.fetchesAtOnce(ctx), func(ctx context.Context, w want) (*reading, error) {
 			return d.fetch(ctx, w.index, w.top)
 		}, d.list.size)
 		d.ahead.skip, d.ahead.company = d.suspected, &d.company
@@ -189,19 +189,19 @@ func (d *drop) measure(ctx context.Context, i int, client bool) (int64, error) {
 	if !client {
 		get = d.fetchUncounted
 	}
-	c, err := get(ctx, i, -1)
+	r, err := get(ctx, i, -1)
 	if err != nil {
 		return 0, err
 	}
-	var count crlf.Counter
-	_, err = io.Copy(&count, c)
-	if e := c.Close(); err == nil {
+	_, err = r.WriteTo(io.Discard)
+	if e := r.Close(); err == nil {
 		err = e
 	}
-	return count.Octets(), err
+	return r.passed.Octets(), err
 }
 
-// Open implements [pop3.Maildrop].
+// Open implements [pop3.Maildrop]. The size of a whole message is found first, as RETR tells it before
+// the message comes (I6).
 func (d *drop) Open(ctx context.Context, n, top int) (pop3.Content, error) {
 	i, err := d.index(n)
 	if err != nil {
@@ -210,9 +210,15 @@ func (d *drop) Open(ctx context.Context, n, top int) (pop3.Content, error) {
 	if d.lock.Lost() {
 		return nil, replies.POP3(backends.Fail(backends.Temporary, "the lock on the maildrop is lost"))
 	}
-	c, err, ok := d.reading(ctx).take(ctx, want{i, top})
+	if top < 0 {
+		if _, err := d.Size(ctx, n); err != nil {
+			return nil, err
+		}
+	}
+	asked := time.Now()
+	r, err, ok := d.readAhead(ctx).take(ctx, want{i, top})
 	if !ok {
-		c, err = d.ask(ctx, i, top)
+		r, err = d.ask(ctx, i, top)
 	}
 	if backends.KindOf(err) == backends.NotFound {
 		return nil, d.vanished(i, err)
@@ -221,7 +227,8 @@ func (d *drop) Open(ctx context.Context, n, top int) (pop3.Content, error) {
 		return nil, replies.POP3(err)
 	}
 	d.told(i)
-	return d.noting(i, top, d.logging(i, top, c)), nil
+	r.asked = asked
+	return r, nil
 }
 
 // vanished tells that a message is gone. Who has been told and asks again is mistaken.
@@ -236,16 +243,16 @@ func (d *drop) vanished(i int, err error) error {
 
 // fetch opens a message for a client, or the notice that stands for it where the store cannot give
 // it. It counts no failure; reading the message to its end does.
-func (d *drop) fetch(ctx context.Context, i, top int) (pop3.Content, error) {
+func (d *drop) fetch(ctx context.Context, i, top int) (*reading, error) {
 	return d.open(ctx, i, top, true)
 }
 
 // fetchUncounted opens a message that no client waits for: its failure is found by one who does.
-func (d *drop) fetchUncounted(ctx context.Context, i, top int) (pop3.Content, error) {
+func (d *drop) fetchUncounted(ctx context.Context, i, top int) (*reading, error) {
 	return d.open(ctx, i, top, false)
 }
 
-func (d *drop) open(ctx context.Context, i, top int, client bool) (pop3.Content, error) {
+func (d *drop) open(ctx context.Context, i, top int, counts bool) (*reading, error) {
 	if e, held := d.unavailable.entry(i, folder.Held); held {
 		return d.noticeOf(i, top, e), nil
 	}
@@ -254,7 +261,7 @@ func (d *drop) open(ctx context.Context, i, top int, client bool) (pop3.Content,
 	if err != nil {
 		return nil, err
 	}
-	return d.shown(ctx, d.watched(ctx, i, top, client, since, inner)), nil
+	return d.watched(ctx, i, top, counts, since, inner), nil
 }
 
 // Update implements [pop3.Maildrop]: it removes exactly the marked messages, by their ids (I4).

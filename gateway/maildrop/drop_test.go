@@ -72,6 +72,7 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
+// TestOpen: a content of the store's that can write itself is not read.
 func TestOpen(t *testing.T) {
 	for _, writerTo := range []bool{false, true} {
 		t.Run(fmt.Sprintf("WriterTo %v", writerTo), func(t *testing.T) {
@@ -83,8 +84,8 @@ func TestOpen(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, ok := c.(io.WriterTo); ok != writerTo {
-				t.Error("the content's WriterTo did not pass through")
+			if size := c.Size(); size != int64(len(letter)) {
+				t.Errorf("it has %d octets", size)
 			}
 			var b bytes.Buffer
 			if _, err := io.Copy(&b, c); err != nil || b.String() != letter {
@@ -92,6 +93,9 @@ func TestOpen(t *testing.T) {
 			}
 			if err := c.Close(); err != nil {
 				t.Error(err)
+			}
+			if g.store.written != map[bool]int{true: 1}[writerTo] {
+				t.Errorf("%d contents have written themselves", g.store.written)
 			}
 		})
 	}

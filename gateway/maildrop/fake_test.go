@@ -34,6 +34,7 @@ type fakeStore struct {
 	opened   int
 	fetches  int
 	writerTo bool
+	written  int // contents that have written themselves
 	disposal backends.Disposal
 	marks    []string
 	onMark   error
@@ -165,10 +166,7 @@ func (d *fakeDrop) Fetch(ctx context.Context, request backends.FetchRequest) (ba
 	}
 	c := &fakeContent{Reader: strings.NewReader(body)}
 	if d.writerTo {
-		return struct {
-			*fakeContent
-			io.WriterTo
-		}{c, strings.NewReader(body)}, nil
+		return &writingContent{fakeContent: c, store: d.fakeStore}, nil
 	}
 	return c, nil
 }
@@ -208,6 +206,19 @@ type fakeContent struct {
 
 func (c *fakeContent) Size() int64  { return -1 }
 func (c *fakeContent) Close() error { c.closed = true; return nil }
+
+// writingContent can write itself, and notes at its store that it did.
+type writingContent struct {
+	*fakeContent
+	store *fakeStore
+}
+
+func (c *writingContent) WriteTo(w io.Writer) (int64, error) {
+	c.store.mu.Lock()
+	c.store.written++
+	c.store.mu.Unlock()
+	return c.Reader.(io.WriterTo).WriteTo(w)
+}
 
 // gateway is a backend over a fake store.
 type gateway struct {

@@ -2,15 +2,11 @@ package maildrop
 
 import (
 	"context"
-	"errors"
-	"io"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/gateway/folder"
-	"github.com/dipylon/dipylon/gateway/pop3"
 )
 
 // marksTimeout bounds the time that marking messages as read may take at a session's end.
@@ -39,44 +35,6 @@ func (r *readMarks) forget(removed []int) {
 	for _, i := range removed {
 		delete(r.read, i)
 	}
-}
-
-// noting notes when a message that a client has asked for is read to its end. Those that are
-// read ahead, or to know their sizes, are nobody's yet, and so is a notice.
-func (d *drop) noting(i, top int, c pop3.Content) pop3.Content {
-	if _, held := d.unavailable.entry(i, folder.Held); held || top >= 0 || !d.policy.MarkRead {
-		return c
-	}
-	n := &notedContent{Content: c, done: func() { d.marks.add(i) }}
-	if _, ok := c.(io.WriterTo); ok {
-		return writerNotedContent{n}
-	}
-	return n
-}
-
-type notedContent struct {
-	pop3.Content
-	done func()
-}
-
-func (n *notedContent) Read(p []byte) (int, error) {
-	got, err := n.Content.Read(p)
-	if errors.Is(err, io.EOF) {
-		n.done()
-	}
-	return got, err
-}
-
-// writerNotedContent is one that can write itself.
-type writerNotedContent struct{ *notedContent }
-
-// WriteTo implements [io.WriterTo].
-func (n writerNotedContent) WriteTo(w io.Writer) (int64, error) {
-	got, err := n.Content.(io.WriterTo).WriteTo(w)
-	if err == nil {
-		n.done()
-	}
-	return got, err
 }
 
 // markRead has the store mark what was fetched. That it cannot is for the log: the client has

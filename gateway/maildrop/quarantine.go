@@ -10,7 +10,6 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/crlf"
 	"github.com/dipylon/dipylon/gateway/folder"
-	"github.com/dipylon/dipylon/gateway/pop3"
 )
 
 // unavailable is what a session knows of the messages that their store cannot give (I8).
@@ -228,12 +227,12 @@ func (d *drop) recovered(i int) {
 }
 
 // noticeOf is the notice that is served for a message that is held.
-func (d *drop) noticeOf(i, top int, e folder.QuarantineEntry) pop3.Content {
-	text := d.notice(i, e)
+func (d *drop) noticeOf(i, top int, e folder.QuarantineEntry) *reading {
+	var text io.Reader = strings.NewReader(d.notice(i, e))
 	if top >= 0 {
-		return io.NopCloser(crlf.Top(strings.NewReader(text), top))
+		text = crlf.Top(text, top)
 	}
-	return io.NopCloser(strings.NewReader(text))
+	return &reading{source: io.NopCloser(text), drop: d, index: i, top: top, notice: true, size: -1, told: -1}
 }
 
 // told counts that a client was given a notice, once a session.

@@ -130,6 +130,10 @@ type Maildrop interface {
 // An error before the first octet is told as -ERR; after it the connection is dropped.
 type Content interface {
 	io.ReadCloser
+	// Size is the number of octets of a whole message, for the answer to RETR: what Maildrop.Size
+	// gives now that the message is open, which may be another message in its place. It is not
+	// asked for the top of a message.
+	Size() int64
 }
 
 // Error is a negative response (RFC 1939 §3).

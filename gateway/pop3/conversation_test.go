@@ -2,6 +2,7 @@ package pop3
 
 import (
 	"context"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -692,7 +693,7 @@ var conversations = []struct {
 		S:
 		S: .`},
 	{name: "a failure before the first octet is an answer", fake: dropWith(func(d *fakeDrop) {
-		d.content = func(context.Context, int, int) Content { return &failingContent{err: errBroken} }
+		d.content = func(context.Context, int, int) io.ReadCloser { return &failingContent{err: errBroken} }
 	}), script: `
 		C: RETR 1
 		S: -ERR [SYS/TEMP] cannot do that now, try again later

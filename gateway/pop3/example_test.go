@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"log"
 	"net"
 	"strings"
@@ -41,8 +40,13 @@ func (d drop) Update(context.Context, []int) error      { return nil }
 func (d drop) Close() error                             { return nil }
 
 func (d drop) Open(context.Context, int, int) (pop3.Content, error) {
-	return io.NopCloser(strings.NewReader(d.text)), nil
+	return message{strings.NewReader(d.text)}, nil
 }
+
+// message knows its size: that of a [strings.Reader] which has not been read yet.
+type message struct{ *strings.Reader }
+
+func (message) Close() error { return nil }
 
 func Example() {
 	server := &pop3.Server{

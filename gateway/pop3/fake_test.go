@@ -186,7 +186,7 @@ type fakeDrop struct {
 	uidls         map[int]string
 	failSize      map[int]error
 	failOpen      map[int]error
-	content       func(ctx context.Context, n, top int) Content
+	content       func(ctx context.Context, n, top int) io.ReadCloser
 	onUpdate      func(ctx context.Context, deleted []int) error
 	onSize        func(ctx context.Context) error
 	life          context.Context //nolint:containedctx // ends with the drop; nil: it lives
@@ -239,16 +239,48 @@ func (d *fakeDrop) Open(ctx context.Context, n, top int) (Content, error) {
 	if err := d.failOpen[n]; err != nil {
 		return nil, err
 	}
+	content := d.open
 	if d.content != nil {
-		return d.content(ctx, n, top), nil
+		content = d.content
 	}
+	c := content(ctx, n, top)
+	if top >= 0 {
+		return sized(c, -1), nil
+	}
+	size, err := d.Size(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	return sized(c, size), nil
+}
+
+func (d *fakeDrop) open(_ context.Context, n, top int) io.ReadCloser {
 	text := d.messages[n-1]
 	if top >= 0 {
 		header, body, _ := strings.Cut(text, "\r\n\r\n")
 		lines := strings.SplitAfter(body, "\r\n")
 		text = header + "\r\n\r\n" + strings.Join(lines[:min(top, len(lines))], "")
 	}
-	return io.NopCloser(strings.NewReader(text)), nil
+	return io.NopCloser(strings.NewReader(text))
+}
+
+// sizedContent is a content that knows its size.
+type sizedContent struct {
+	io.ReadCloser
+	size int64
+}
+
+func (c sizedContent) Size() int64 { return c.size }
+
+// sized makes a content that can write itself where c can.
+func sized(c io.ReadCloser, size int64) Content {
+	if direct, ok := c.(io.WriterTo); ok {
+		return struct {
+			sizedContent
+			io.WriterTo
+		}{sizedContent{c, size}, direct}
+	}
+	return sizedContent{c, size}
 }
 
 func (d *fakeDrop) Update(ctx context.Context, deleted []int) error {

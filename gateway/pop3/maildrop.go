@@ -185,15 +185,9 @@ func (s *session) retr(ctx context.Context, a args) error {
 	if err != nil {
 		return err
 	}
-	size, err := s.size(ctx, n)
-	if err != nil {
-		return err
-	}
-	octets, err := s.send(ctx, n, -1, func() {
-		// The backend may have found, in opening it, that another message takes its place.
-		if now, err := s.size(ctx, n); err == nil {
-			size = now
-		}
+	var size int64
+	octets, err := s.send(ctx, n, -1, func(content Content) {
+		size = content.Size()
 		s.okNumber("", size, " octets")
 	})
 	if err != nil {
@@ -219,7 +213,7 @@ func (s *session) top(ctx context.Context, a args) error {
 	if !ok {
 		return errLines
 	}
-	if _, err := s.send(ctx, n, lines, func() { s.ok("top of message follows") }); err != nil {
+	if _, err := s.send(ctx, n, lines, func(Content) { s.ok("top of message follows") }); err != nil {
 		return err
 	}
 	s.sum.Top++
@@ -229,7 +223,7 @@ func (s *session) top(ctx context.Context, a args) error {
 // send opens a message and sends it. A message that cannot be read to its end must not look
 // complete (I3), so a failure after the first octet ends the session without the terminator;
 // before it, it is an answer like any other.
-func (s *session) send(ctx context.Context, n, top int, begin func()) (octets int64, err error) {
+func (s *session) send(ctx context.Context, n, top int, begin func(Content)) (octets int64, err error) {
 	content, err := s.drop.Open(ctx, n, top)
 	if err != nil {
 		return 0, err
@@ -239,10 +233,13 @@ func (s *session) send(ctx context.Context, n, top int, begin func()) (octets in
 			s.log.Debug().Int("message", n).Err(err).Msg("content not closed cleanly")
 		}
 	}()
+	if size := content.Size(); top < 0 && size < 0 {
+		return 0, fmt.Errorf("message %d has size %d", n, size)
+	}
 	begun := false
 	to := &stuffer{to: &s.out, noNUL: s.server.quirk(QuirkNoNUL), moved: s.moved, begin: func() {
 		begun = true
-		begin()
+		begin(content)
 		s.out.widen()
 	}}
 	err = copyContent(to, content)
@@ -262,7 +259,7 @@ func (s *session) send(ctx context.Context, n, top int, begin func()) (octets in
 }
 
 // copyContent writes all of a message; nil says that all of it was there.
-func copyContent(to io.Writer, content Content) error {
+func copyContent(to io.Writer, content io.Reader) error {
 	if direct, ok := content.(io.WriterTo); ok {
 		_, err := direct.WriteTo(to)
 		return err

@@ -271,7 +271,7 @@ func TestSlowBackend(t *testing.T) {
 		fake := newFake()
 		dropWith(func(d *fakeDrop) {
 			d.sizes = map[int]int64{1: 300}
-			d.content = func(ctx context.Context, n, _ int) Content {
+			d.content = func(ctx context.Context, n, _ int) io.ReadCloser {
 				return &slowContent{ctx: ctx, pause: 4 * time.Minute, pieces: 100, hang: n == 2}
 			}
 		})(fake)
@@ -391,7 +391,7 @@ func TestShutdown(t *testing.T) {
 	fake := newFake()
 	started, proceed := make(chan struct{}), make(chan struct{})
 	dropWith(func(d *fakeDrop) {
-		d.content = func(context.Context, int, int) Content {
+		d.content = func(context.Context, int, int) io.ReadCloser {
 			close(started)
 			<-proceed
 			return io.NopCloser(strings.NewReader(second))
@@ -448,7 +448,7 @@ func TestLostMaildrop(t *testing.T) {
 	started, proceed, ended := make(chan struct{}), make(chan struct{}), make(chan struct{}, 2)
 	dropWith(func(d *fakeDrop) {
 		d.life, d.told = life, ended
-		d.content = func(context.Context, int, int) Content {
+		d.content = func(context.Context, int, int) io.ReadCloser {
 			close(started)
 			<-proceed
 			return io.NopCloser(strings.NewReader(second))

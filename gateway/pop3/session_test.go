@@ -151,7 +151,7 @@ func TestNoTerminatorAfterAFailedRead(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/tls %v", tt.name, secure), func(t *testing.T) {
 				fake := newFake()
 				dropWith(func(d *fakeDrop) {
-					d.content = func(context.Context, int, int) Content {
+					d.content = func(context.Context, int, int) io.ReadCloser {
 						c := &failingContent{tt.text, tt.err}
 						if tt.written {
 							return writerTo{c}
@@ -199,16 +199,16 @@ func TestMessagesArriveAsTheyAre(t *testing.T) {
 		messages = append(messages, tt.content)
 	}
 	messages = append(messages, large, strings.Repeat("\r\n", 70000), strings.Repeat("y", 200000))
-	contents := map[string]func(string) Content{
-		"read":    func(s string) Content { return io.NopCloser(onlyReader{strings.NewReader(s)}) },
-		"written": func(s string) Content { return writerTo{strings.NewReader(s)} },
-		"halves":  func(s string) Content { return io.NopCloser(iotest.HalfReader(strings.NewReader(s))) },
+	contents := map[string]func(string) io.ReadCloser{
+		"read":    func(s string) io.ReadCloser { return io.NopCloser(onlyReader{strings.NewReader(s)}) },
+		"written": func(s string) io.ReadCloser { return writerTo{strings.NewReader(s)} },
+		"halves":  func(s string) io.ReadCloser { return io.NopCloser(iotest.HalfReader(strings.NewReader(s))) },
 	}
 	for name, content := range contents {
 		t.Run(name, func(t *testing.T) {
 			fake := newFake()
 			fake.newDrop = func(string) *fakeDrop {
-				return &fakeDrop{messages: messages, content: func(_ context.Context, n, _ int) Content { return content(messages[n-1]) }}
+				return &fakeDrop{messages: messages, content: func(_ context.Context, n, _ int) io.ReadCloser { return content(messages[n-1]) }}
 			}
 			r := start(t, fake, nil)
 			c := r.dialTCP().login()
@@ -612,8 +612,8 @@ func TestImplicitTLS(t *testing.T) {
 // A panic anywhere in the backend is that session's trouble only.
 func TestPanicsAreContained(t *testing.T) {
 	for name, change := range map[string]func(*fakeDrop){
-		"open":    func(d *fakeDrop) { d.content = func(context.Context, int, int) Content { panic("boom") } },
-		"content": func(d *fakeDrop) { d.content = func(context.Context, int, int) Content { return panicking{} } },
+		"open":    func(d *fakeDrop) { d.content = func(context.Context, int, int) io.ReadCloser { panic("boom") } },
+		"content": func(d *fakeDrop) { d.content = func(context.Context, int, int) io.ReadCloser { return panicking{} } },
 		"update":  func(d *fakeDrop) { d.onUpdate = func(context.Context, []int) error { panic("boom") } },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -794,7 +794,7 @@ func TestSumsOfSizes(t *testing.T) {
 	sizes := map[int]int64{1: 9e18, 2: 9e18, 3: 100}
 	fake.newDrop = func(string) *fakeDrop {
 		drop := &fakeDrop{messages: []string{"a\r\n", "b\r\n", "c\r\n"}, sizes: sizes}
-		drop.content = func(_ context.Context, n, _ int) Content {
+		drop.content = func(_ context.Context, n, _ int) io.ReadCloser {
 			sizes[n] = 3
 			return io.NopCloser(strings.NewReader(drop.messages[n-1]))
 		}

@@ -143,7 +143,7 @@ func TestCopyContent(t *testing.T) {
 	wrapped := errors.Join(io.EOF) // is io.EOF to errors.Is, but not the end of a message
 	tests := []struct {
 		name    string
-		content Content
+		content io.Reader
 		want    error
 	}{
 		{"read", io.NopCloser(onlyReader{strings.NewReader(second)}), nil},

@@ -237,8 +237,12 @@ func (oneDrop) UIDL(int) string                            { return "a" }
 func (oneDrop) Update(context.Context, []int) error        { return nil }
 func (oneDrop) Close() error                               { return nil }
 func (d oneDrop) Open(context.Context, int, int) (pop3.Content, error) {
-	return io.NopCloser(bytes.NewBufferString(d.text)), nil // it writes itself, all at once
+	return oneMessage{strings.NewReader(d.text)}, nil // it writes itself, all at once
 }
+
+type oneMessage struct{ *strings.Reader }
+
+func (oneMessage) Close() error { return nil }
 
 func retrieved(name, part string) pass {
 	return pass{"retrieved: " + name, 4000, func(t *testing.T, n int) {
