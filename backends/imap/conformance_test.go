@@ -13,7 +13,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/imap"
-	"github.com/dipylon/dipylon/backends/smtpclient"
+	"github.com/dipylon/dipylon/backends/remote"
 	"github.com/dipylon/dipylon/backends/storetest"
 	"github.com/dipylon/dipylon/plugins/host"
 	"github.com/dipylon/dipylon/test/peers"
@@ -32,7 +32,7 @@ func TestConformanceDovecot(t *testing.T) {
 		// that begins right after one that breaks them would meet the limit of 10.
 		Extra: "protocol imap {\n  mail_max_userip_connections = 30\n}\n" + transport.dovecot(),
 	})
-	transport.lmtp.Store(&smtpclient.Hop{Address: d.LMTP, Hello: "relay.example"})
+	transport.lmtp.Store(&remote.Hop{Address: d.LMTP, Hello: "relay.example"})
 	settings := map[string]any{
 		"address": d.IMAPS, "ca": d.CA, "tls_name": "localhost",
 		"master":     map[string]any{"user": "keeper", "password": "keeper-secret"},

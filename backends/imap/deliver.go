@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/remote"
-	"github.com/dipylon/dipylon/backends/smtpclient"
 )
 
 var _ backends.Receiver = (*Store)(nil)
@@ -86,7 +86,7 @@ func nobody(recipient string, err error) *backends.Failure {
 	return f
 }
 
-func (s *Store) hop() smtpclient.Hop {
+func (s *Store) hop() remote.Hop {
 	return s.settings.Delivery.Hop(s.hostname, s.tls, s.settings.Name, time.Duration(s.settings.Timeout), s.stateDir)
 }
 
@@ -140,11 +140,11 @@ func (s *Store) delivered(ctx context.Context, recipient, key string) (bool, err
 // deliverAppend appends to some mailboxes at a time. The content is kept meanwhile, as each wants
 // it from its start.
 func (s *Store) deliverAppend(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-	kept, err := remote.Keep(s.stateDir, content)
+	kept, err := buffer.Fill(buffer.Options{Storage: buffer.Temporary{Folder: s.stateDir}}, content)
 	if err != nil {
 		return nil, err
 	}
-	defer kept.Close()
+	defer kept.Discard()
 	trace := s.trace(d, true)
 	verdicts := make([]backends.Verdict, len(d.Recipients))
 	first := make(map[string]int) // two names of one mailbox get one copy
@@ -157,7 +157,7 @@ func (s *Store) deliverAppend(ctx context.Context, d backends.Delivery, content 
 	}
 	each(len(boxes), func(n int) {
 		message := io.MultiReader(strings.NewReader(trace), kept.Reader())
-		verdicts[boxes[n]].Failure = s.appendFor(ctx, d.Recipients[boxes[n]], d, message, kept.Size+int64(len(trace)))
+		verdicts[boxes[n]].Failure = s.appendFor(ctx, d.Recipients[boxes[n]], d, message, kept.Size()+int64(len(trace)))
 	})
 	for i, r := range d.Recipients {
 		verdicts[i] = backends.Verdict{Recipient: r, Failure: verdicts[first[fold.Lower(remote.MailboxOf(r))]].Failure}

@@ -27,7 +27,6 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/remote"
-	"github.com/dipylon/dipylon/backends/smtpclient"
 	"github.com/dipylon/dipylon/backends/uidl"
 )
 
@@ -41,7 +40,7 @@ type Store struct {
 	log            zerolog.Logger
 	tls            *tls.Config
 	pool           *connections
-	inFlight       smtpclient.InFlight
+	inFlight       remote.InFlight
 	withoutUIDPlus sync.Once   // said of the server
 	noValidity     sync.Once   // the same
 	sent           remote.Sent // through submission

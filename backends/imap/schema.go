@@ -5,7 +5,6 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/remote"
-	"github.com/dipylon/dipylon/backends/smtpclient"
 )
 
 // schema documents the settings.
@@ -35,6 +34,6 @@ var schema = sync.OnceValue(func() []backends.Setting {
 		"submission.sent":    {Doc: `The folder for a copy of what was sent, or \Sent for the one that is marked so.`, Default: "none: the server makes its own"},
 	}
 	remote.Document(notes)
-	smtpclient.Document(notes, "delivery")
+	remote.DocumentHop(notes, "delivery")
 	return backends.SchemaOf(defaults(), notes)
 })

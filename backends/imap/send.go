@@ -12,8 +12,9 @@ import (
 	"github.com/emersion/go-sasl"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/buffer"
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/backends/remote"
-	"github.com/dipylon/dipylon/backends/smtpclient"
 )
 
 var _ backends.Sender = (*Store)(nil)
@@ -56,14 +57,14 @@ func (s *Store) sendTo(ctx context.Context, c backends.Credential, client *smtpc
 	}
 	envelope := smtpclient.Envelope{ReversePath: d.ReversePath, Recipients: d.Recipients, Size: d.Size, EightBit: d.EightBit, UTF8: d.UTF8}
 	if s.settings.Sending.Sent == "" {
-		return client.Send(ctx, envelope, content)
+		return submit(ctx, client, envelope, content)
 	}
-	message, err := remote.Keep(s.stateDir, content)
+	message, err := buffer.Fill(buffer.Options{Storage: buffer.Temporary{Folder: s.stateDir}}, content)
 	if err != nil {
 		return nil, err
 	}
-	defer message.Close()
-	verdicts, err := client.Send(ctx, envelope, message.Reader())
+	defer message.Discard()
+	verdicts, err := submit(ctx, client, envelope, message.Reader())
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +75,14 @@ func (s *Store) sendTo(ctx context.Context, c backends.Credential, client *smtpc
 		}
 	}
 	return verdicts, nil
+}
+
+func submit(ctx context.Context, client *smtpclient.Client, envelope smtpclient.Envelope, content io.Reader) ([]backends.Verdict, error) {
+	outcomes, err := client.Send(ctx, envelope, content)
+	if err != nil {
+		return nil, remote.SendFailure("submit", err)
+	}
+	return remote.Verdicts(outcomes), nil
 }
 
 func sentToSomebody(verdicts []backends.Verdict) bool {
@@ -92,12 +101,11 @@ func (s *Store) dialSubmission(ctx context.Context, c backends.Credential) (*smt
 		config.ServerName, _ = hostPort(address)
 	}
 	client, err := smtpclient.Dial(ctx, "tcp", address, smtpclient.Options{
-		Hello: s.hostname, Config: config, Timeout: time.Duration(s.settings.Timeout), Auth: s.submissionAuth(c), TempDir: s.stateDir,
-		TLS: map[string]smtpclient.TLS{"implicit": smtpclient.ImplicitTLS, "starttls": smtpclient.StartTLS}[s.settings.Sending.TLS],
+		Hello: s.hostname, TLS: remote.Secured(s.settings.Sending.TLS, config), Timeout: time.Duration(s.settings.Timeout), Auth: s.submissionAuth(c), TempDir: s.stateDir,
 	})
 	var refused *smtpclient.ReplyError
 	if errors.As(err, &refused) && refused.Command == "AUTH" {
-		return nil, smtpclient.LoginFailure(refused.Reply)
+		return nil, remote.LoginFailure(refused.Reply)
 	}
 	return client, remote.ConnectFailure(address, noTLS, err)
 }
@@ -117,14 +125,14 @@ func (s *Store) submissionAuth(c backends.Credential) func([]string) (sasl.Clien
 
 // copyToSent appends to the Sent folder what was sent, unless the server has filed it itself
 // or an earlier attempt did: the Message-ID tells.
-func (s *Store) copyToSent(ctx context.Context, c backends.Credential, message *remote.Kept) error {
+func (s *Store) copyToSent(ctx context.Context, c backends.Credential, message *buffer.Buffer) error {
 	conn, err := s.acquire(ctx, c)
 	if err != nil {
 		return err
 	}
 	sent, there, err := s.lookInSent(ctx, conn, messageID(message.Reader()))
 	if err == nil && !there {
-		err = s.append(ctx, conn, sent, message.Reader(), message.Size, []imap.Flag{imap.FlagSeen})
+		err = s.append(ctx, conn, sent, message.Reader(), message.Size(), []imap.Flag{imap.FlagSeen})
 	}
 	s.pool.release(conn, err == nil)
 	return err

@@ -16,7 +16,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/imap"
-	"github.com/dipylon/dipylon/backends/smtpclient"
+	"github.com/dipylon/dipylon/backends/remote"
 	"github.com/dipylon/dipylon/test/peers"
 )
 
@@ -24,8 +24,8 @@ import (
 // local part who is refused and who has to wait.
 type relay struct {
 	address string
-	later   sync.Map                       // addresses that are put off, besides later@
-	lmtp    atomic.Pointer[smtpclient.Hop] // where the store's own recipients have their mail; nil: nobody is one
+	later   sync.Map                   // addresses that are put off, besides later@
+	lmtp    atomic.Pointer[remote.Hop] // where the store's own recipients have their mail; nil: nobody is one
 
 	mu    sync.Mutex
 	taken []string // contents

@@ -8,7 +8,6 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/remote"
-	"github.com/dipylon/dipylon/backends/smtpclient"
 	"github.com/dipylon/dipylon/backends/uidl"
 )
 
@@ -47,7 +46,7 @@ type pool struct {
 }
 
 type delivery struct {
-	smtpclient.Settings
+	remote.HopSettings
 	Append bool   `json:"append"` // by IMAP APPEND as the master user
 	Folder string `json:"folder"` // for APPEND
 }
@@ -65,7 +64,7 @@ func defaults() settings {
 		Folder:   "INBOX",
 		Pool:     pool{PerAccount: 8, Total: 512, Keep: remote.Duration(20 * time.Second), Age: remote.Duration(5 * time.Minute), Noop: remote.Duration(4 * time.Minute)},
 		Timeout:  remote.Duration(30 * time.Second),
-		Delivery: delivery{Settings: smtpclient.Settings{TLS: "none"}, Folder: "INBOX"},
+		Delivery: delivery{HopSettings: remote.HopSettings{TLS: "none"}, Folder: "INBOX"},
 		Sending:  sending{TLS: "starttls"},
 	}
 }

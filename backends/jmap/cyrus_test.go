@@ -14,7 +14,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/jmap"
-	"github.com/dipylon/dipylon/backends/smtpclient"
+	"github.com/dipylon/dipylon/backends/remote"
 	"github.com/dipylon/dipylon/backends/storetest"
 	"github.com/dipylon/dipylon/plugins/host"
 	"github.com/dipylon/dipylon/test/peers"
@@ -37,7 +37,7 @@ func startCyrus(t *testing.T, tests int) *cyrus {
 	}
 	c := &cyrus{transport: startTransport(t)}
 	c.Cyrus = peers.StartCyrus(t, peers.CyrusOptions{Users: users, SMTP: c.transport.address})
-	c.transport.lmtp.Store(&smtpclient.Hop{Address: c.LMTP, Hello: "transport.example"})
+	c.transport.lmtp.Store(&remote.Hop{Address: c.LMTP, Hello: "transport.example"})
 	return c
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/remote"
 )
@@ -171,11 +172,11 @@ func (s *session) withKey(ctx context.Context, d backends.Delivery) ([]email, er
 // recipients' accounts at the same time.
 func (s *Store) deliverByImport(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
 	trace := "Return-Path: <" + d.ReversePath + ">\r\n" + keyLine(d) // final delivery: RFC 5321 §4.4
-	kept, err := remote.Keep(s.stateDir, io.MultiReader(strings.NewReader(trace), content))
+	kept, err := buffer.Fill(buffer.Options{Storage: buffer.Temporary{Folder: s.stateDir}}, io.MultiReader(strings.NewReader(trace), content))
 	if err != nil {
 		return nil, err
 	}
-	defer kept.Close()
+	defer kept.Discard()
 	verdicts := make([]backends.Verdict, len(d.Recipients))
 	first := make(map[string]int) // by account: two names of one get one copy
 	var under sync.WaitGroup
@@ -210,7 +211,7 @@ func (s *Store) deliverByImport(ctx context.Context, d backends.Delivery, conten
 }
 
 // deliverTo gives one account its copy, unless it has one.
-func (s *Store) deliverTo(ctx context.Context, c backends.Credential, d backends.Delivery, kept *remote.Kept) error {
+func (s *Store) deliverTo(ctx context.Context, c backends.Credential, d backends.Delivery, kept *buffer.Buffer) error {
 	session, err := s.login(ctx, c)
 	if err != nil {
 		return refusedForStore(err)
@@ -241,7 +242,7 @@ func (s *Store) deliverTo(ctx context.Context, c backends.Credential, d backends
 }
 
 // upload sends a message as a blob (RFC 8620 §6.1).
-func (s *session) upload(ctx context.Context, kept *remote.Kept) (blob string, err error) {
+func (s *session) upload(ctx context.Context, kept *buffer.Buffer) (blob string, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r, err := s.resource(ctx)
@@ -249,8 +250,8 @@ func (s *session) upload(ctx context.Context, kept *remote.Kept) (blob string, e
 		return "", err
 	}
 	limits := r.Capabilities.Core
-	if kept.Size > limits.SizeUpload {
-		return "", backends.Fail(backends.TooLarge, "the message has %d octets, and the server takes %d", kept.Size, limits.SizeUpload)
+	if kept.Size() > limits.SizeUpload {
+		return "", backends.Fail(backends.TooLarge, "the message has %d octets, and the server takes %d", kept.Size(), limits.SizeUpload)
 	}
 	target, err := r.expand(r.UploadURL, map[string]string{"accountId": s.account})
 	if err != nil {
@@ -263,7 +264,7 @@ func (s *session) upload(ctx context.Context, kept *remote.Kept) (blob string, e
 	defer free()
 	watch := newWatch(time.Duration(s.store.settings.Timeout), cancel)
 	e := exchange{
-		what: "upload", method: http.MethodPost, target: target, kind: "message/rfc822", size: kept.Size, again: true,
+		what: "upload", method: http.MethodPost, target: target, kind: "message/rfc822", size: kept.Size(), again: true,
 		content: func() io.ReadCloser { return outgoing{kept.Reader(), watch} },
 	}
 	err = again(ctx, func() (bool, error) {
@@ -301,7 +302,7 @@ func (s *session) uploadOnce(ctx context.Context, e exchange, watch *watch) (blo
 // fails: the import with serverFail, or the upload without a word, and then the blob is not found.
 // Nothing is created (RFC 8620 §3.6.2, §5.3), so it is asked for again; a message that is there
 // nevertheless has alreadyExists.
-func (s *session) importBlob(ctx context.Context, kept *remote.Kept, blob, box string, keywords ...string) (id string, err error) {
+func (s *session) importBlob(ctx context.Context, kept *buffer.Buffer, blob, box string, keywords ...string) (id string, err error) {
 	err = again(ctx, func() (bool, error) {
 		id, err = s.importOnce(ctx, blob, box, keywords)
 		var refused methodError

@@ -24,7 +24,6 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/remote"
-	"github.com/dipylon/dipylon/backends/smtpclient"
 	"github.com/dipylon/dipylon/backends/uidl"
 )
 
@@ -39,7 +38,7 @@ type Store struct {
 	uidl     uidl.Rule
 	http     *http.Client
 	slots    slots
-	inFlight smtpclient.InFlight
+	inFlight remote.InFlight
 	attempts attempts
 	sizes    sizes
 

@@ -7,7 +7,8 @@ import (
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/smtpclient"
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
+	"github.com/dipylon/dipylon/backends/remote"
 )
 
 // submission is the failure that a refused submission is for its recipients: what the server's
@@ -15,7 +16,7 @@ import (
 // texts are for the account's own client.
 func (e methodError) submission() *backends.Failure {
 	if reply := replyOf(e.Description); reply.Code != 0 {
-		return smtpclient.FailureOf("submit", reply)
+		return remote.ReplyFailure("submit", reply)
 	}
 	fail := func(kind backends.Kind, code, text string) *backends.Failure {
 		return backends.Fail(kind, "submit: %w", e).WithCode(code).Say(text)
@@ -83,7 +84,7 @@ func (e methodError) blobMissing() bool {
 // failure is that of a recipient who does not get the message, for good.
 func (d deliveryStatus) failure() *backends.Failure {
 	if reply := replyOf(d.SMTPReply); reply.Code/100 == 5 {
-		return smtpclient.FailureOf("submit", reply)
+		return remote.ReplyFailure("submit", reply)
 	}
 	return backends.Fail(backends.Permanent, "submit: not delivered: %.300q", d.SMTPReply)
 }

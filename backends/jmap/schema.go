@@ -5,7 +5,6 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/remote"
-	"github.com/dipylon/dipylon/backends/smtpclient"
 )
 
 // schema documents the settings.
@@ -23,6 +22,6 @@ var schema = sync.OnceValue(func() []backends.Setting {
 		"submission":          {Doc: "What clients submit is sent through EmailSubmission."},
 	}
 	remote.Document(notes)
-	smtpclient.Document(notes, "delivery")
+	remote.DocumentHop(notes, "delivery")
 	return backends.SchemaOf(defaults(), notes)
 })

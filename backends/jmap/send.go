@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/fold"
-	"github.com/dipylon/dipylon/backends/remote"
 )
 
 // identity is an address that the account may send as (RFC 8621 §6).
@@ -70,11 +70,11 @@ func (s *Store) Send(ctx context.Context, c backends.Credential, d backends.Deli
 		return nil, err
 	}
 	defer end()
-	kept, err := remote.Keep(s.stateDir, io.MultiReader(strings.NewReader(keyLine(d)), content))
+	kept, err := buffer.Fill(buffer.Options{Storage: buffer.Temporary{Folder: s.stateDir}}, io.MultiReader(strings.NewReader(keyLine(d)), content))
 	if err != nil {
 		return nil, err
 	}
-	defer kept.Close()
+	defer kept.Discard()
 	sub, err := session.prepare(ctx, d, kept)
 	if err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func (s *Store) Send(ctx context.Context, c backends.Credential, d backends.Deli
 type submission struct {
 	*session
 	delivery     backends.Delivery
-	kept         *remote.Kept
+	kept         *buffer.Buffer
 	identity     string
 	drafts, sent string // ids of mailboxes; sent is empty where there is none
 
@@ -109,7 +109,7 @@ type submission struct {
 }
 
 // prepare finds the mailboxes and the identity.
-func (s *session) prepare(ctx context.Context, d backends.Delivery, kept *remote.Kept) (*submission, error) {
+func (s *session) prepare(ctx context.Context, d backends.Delivery, kept *buffer.Buffer) (*submission, error) {
 	var boxes []mailbox
 	var known []identity
 	if err := s.request(ctx, mailboxes(&boxes), identities(&known)); err != nil {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/remote"
-	"github.com/dipylon/dipylon/backends/smtpclient"
 	"github.com/dipylon/dipylon/backends/uidl"
 )
 
@@ -28,7 +27,7 @@ type settings struct {
 }
 
 type delivery struct {
-	smtpclient.Settings
+	remote.HopSettings
 	// Accounts are the recipients' passwords by address: for Email/import, or with a server to
 	// look whether a retry has been delivered before.
 	Accounts map[string]string `json:"accounts"`
@@ -37,7 +36,7 @@ type delivery struct {
 func defaults() settings {
 	return settings{
 		Auth: "basic", Username: "address", Requests: 16, Timeout: remote.Duration(time.Minute),
-		Delivery: delivery{Settings: smtpclient.Settings{TLS: "none"}},
+		Delivery: delivery{HopSettings: remote.HopSettings{TLS: "none"}},
 	}
 }
 
@@ -130,6 +129,6 @@ func sameHost(u *url.URL, host string) bool {
 	return withPort(u.Host) == withPort(host)
 }
 
-func (s *Store) hop() smtpclient.Hop {
+func (s *Store) hop() remote.Hop {
 	return s.settings.Delivery.Hop(s.hostname, s.tls, s.tls.ServerName, time.Duration(s.settings.Timeout), s.stateDir)
 }

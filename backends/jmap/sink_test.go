@@ -16,7 +16,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
-	"github.com/dipylon/dipylon/backends/smtpclient"
+	"github.com/dipylon/dipylon/backends/remote"
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
 
@@ -25,9 +25,9 @@ import (
 // submission is over: Cyrus holds a lock on the sender's mail until then.
 type transport struct {
 	address string
-	lmtp    atomic.Pointer[smtpclient.Hop] // known once Cyrus runs
-	under   sync.WaitGroup                 // deliveries under way
-	later   sync.Map                       // addresses that are put off, besides deferred@
+	lmtp    atomic.Pointer[remote.Hop] // known once Cyrus runs
+	under   sync.WaitGroup             // deliveries under way
+	later   sync.Map                   // addresses that are put off, besides deferred@
 	t       *testing.T
 }
 

@@ -1,6 +1,6 @@
 // Package remote is what backends share whose store is a server elsewhere: whom they trust over
-// TLS and how they say that they do not, settings that many of them have, and messages that are
-// kept until a server has taken them.
+// TLS and how they say that they do not, settings that many of them have, the SMTP or LMTP server
+// that takes a store's mail in ([Hop]), and what the replies of one are in the contract.
 package remote
 
 import (

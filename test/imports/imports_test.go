@@ -93,18 +93,19 @@ func TestImports(t *testing.T) {
 // TestRulesRefuse sees to it that the rules can refuse at all.
 func TestRulesRefuse(t *testing.T) {
 	for pkg, path := range map[string]string{
-		"gateway/pop3":       "backends",
-		"gateway/smtp":       "gateway/replies",
-		"gateway/maildrop":   "backends/maildir",
-		"gateway/routing":    "plugins/serve",
-		"backends":           "backends/maildir",
-		"backends/maildir":   "gateway/maildrop",
-		"backends/mail/crlf": "backends",
-		"backends/imap":      "config",
-		"plugins/host":       "gateway/routing",
-		"plugins/example-go": "plugins/host",
-		"config":             "backends",
-		"elsewhere":          "",
+		"gateway/pop3":             "backends",
+		"gateway/smtp":             "gateway/replies",
+		"gateway/maildrop":         "backends/maildir",
+		"gateway/routing":          "plugins/serve",
+		"backends":                 "backends/maildir",
+		"backends/maildir":         "gateway/maildrop",
+		"backends/mail/crlf":       "backends",
+		"backends/mail/smtpclient": "backends/remote",
+		"backends/imap":            "config",
+		"plugins/host":             "gateway/routing",
+		"plugins/example-go":       "plugins/host",
+		"config":                   "backends",
+		"elsewhere":                "",
 	} {
 		t.Run(fmt.Sprint(pkg, " ", path), func(t *testing.T) {
 			if len(wrong(pkg, []string{module + path})) == 0 {

@@ -1,4 +1,4 @@
-package smtpclient_test
+package remote_test
 
 import (
 	"fmt"
@@ -6,7 +6,8 @@ import (
 	"testing"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/smtpclient"
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
+	"github.com/dipylon/dipylon/backends/remote"
 )
 
 // TestRefusedLogins: only a wrong password is told as one, what passes as what passes, and what
@@ -37,7 +38,7 @@ func TestRefusedLogins(t *testing.T) {
 		{"504 5.5.4 Unrecognized authentication type", "unsupported 5.5.4", ""},
 	} {
 		t.Run(tt.reply, func(t *testing.T) {
-			f := smtpclient.LoginFailure(replyOf(tt.reply))
+			f := remote.LoginFailure(replyOf(tt.reply))
 			if got := fmt.Sprintf("%s %s", f.Kind, f.Reply().Code); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}

@@ -15,7 +15,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/smtpclient"
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
+	"github.com/dipylon/dipylon/backends/remote"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -99,6 +100,20 @@ func dial(t *testing.T, address string, o smtpclient.Options) *smtpclient.Client
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	return c
+}
+
+// send sends, and gives what a backend makes of it.
+func send(t *testing.T, c *smtpclient.Client, e smtpclient.Envelope, content io.Reader) ([]backends.Verdict, error) {
+	t.Helper()
+	outcomes, err := c.Send(t.Context(), e, content)
+	return remote.Verdicts(outcomes), remote.SendFailure("send", err)
+}
+
+// ask asks, and gives what a backend makes of it.
+func ask(t *testing.T, c *smtpclient.Client, e smtpclient.Envelope) ([]backends.Verdict, error) {
+	t.Helper()
+	outcomes, err := c.Ask(t.Context(), e)
+	return remote.Verdicts(outcomes), remote.SendFailure("ask", err)
 }
 
 func kinds(verdicts []backends.Verdict) string {
@@ -225,7 +240,7 @@ func TestVerdicts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			address, content := server(t, tt.script)
 			c := dial(t, address, smtpclient.Options{LMTP: tt.lmtp})
-			verdicts, err := c.Send(t.Context(), smtpclient.Envelope{
+			verdicts, err := send(t, c, smtpclient.Envelope{
 				ReversePath: "ada@gate.example", Recipients: []string{"a@s", "b@s", "c@s", "d@s"}, Size: 30,
 			}, strings.NewReader("Subject: x\r\n\r\n.dot\r\n"))
 			if err != nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/smtpclient"
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/test/fakesmtp"
 )
 
@@ -87,7 +87,7 @@ func TestMoreRecipientsThanFit(t *testing.T) {
 				server.Start(t)
 				c := dial(t, server.Address, smtpclient.Options{LMTP: server.LMTP, TempDir: t.TempDir()})
 				to := many(tt.recipients, max(tt.domains, 1))
-				verdicts, err := c.Send(t.Context(), smtpclient.Envelope{ReversePath: "ada@gate.example", Recipients: to}, io.MultiReader(strings.NewReader(letter)))
+				verdicts, err := send(t, c, smtpclient.Envelope{ReversePath: "ada@gate.example", Recipients: to}, io.MultiReader(strings.NewReader(letter)))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -134,7 +134,7 @@ func TestTooManyAfterRcpt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := tt.server.Start(t)
 			c := dial(t, server.Address, smtpclient.Options{})
-			verdicts, err := c.Send(t.Context(), smtpclient.Envelope{Recipients: many50}, tt.content)
+			verdicts, err := send(t, c, smtpclient.Envelope{Recipients: many50}, tt.content)
 			if (err != nil) != strings.Contains(name, "over") {
 				t.Fatal(err)
 			}
@@ -164,7 +164,7 @@ func TestNumberThatIsNone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := (&fakesmtp.Server{Rcpt: beyond(0, tt.reply)}).Start(t)
 			c := dial(t, server.Address, smtpclient.Options{})
-			verdicts, err := c.Send(t.Context(), smtpclient.Envelope{Recipients: many(3, 1)}, strings.NewReader(letter))
+			verdicts, err := send(t, c, smtpclient.Envelope{Recipients: many(3, 1)}, strings.NewReader(letter))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -200,7 +200,7 @@ func TestFullMailboxAmongOthers(t *testing.T) {
 				return ""
 			}}).Start(t)
 			c := dial(t, server.Address, smtpclient.Options{})
-			verdicts, err := c.Send(t.Context(), smtpclient.Envelope{Recipients: many(5, 1)}, strings.NewReader(letter))
+			verdicts, err := send(t, c, smtpclient.Envelope{Recipients: many(5, 1)}, strings.NewReader(letter))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -235,7 +235,7 @@ func TestNotKept(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := (&fakesmtp.Server{Rcpt: beyond(2, "452 4.5.3 too many recipients")}).Start(t)
 			c := dial(t, server.Address, smtpclient.Options{TempDir: tt.dir})
-			verdicts, err := c.Send(t.Context(), smtpclient.Envelope{Recipients: many(5, 1)}, tt.content)
+			verdicts, err := send(t, c, smtpclient.Envelope{Recipients: many(5, 1)}, tt.content)
 			if err == nil || len(server.Received()) > 0 {
 				t.Errorf("%v, %v, %d messages", verdicts, err, len(server.Received()))
 			}
@@ -259,7 +259,7 @@ func TestKeptOnDisk(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server.Forget()
-			verdicts, err := c.Send(t.Context(), smtpclient.Envelope{Recipients: many(5, 1)}, content)
+			verdicts, err := send(t, c, smtpclient.Envelope{Recipients: many(5, 1)}, content)
 			if err != nil || len(verdicts) != 5 {
 				t.Fatal(verdicts, err)
 			}
@@ -300,7 +300,7 @@ func TestLaterTransactionFails(t *testing.T) {
 			server.Rcpt = beyond(2, "452 4.5.3 too many recipients")
 			server.Start(t)
 			c := dial(t, server.Address, smtpclient.Options{})
-			verdicts, err := c.Send(t.Context(), smtpclient.Envelope{Recipients: many(5, 1)}, io.MultiReader(strings.NewReader(letter)))
+			verdicts, err := send(t, c, smtpclient.Envelope{Recipients: many(5, 1)}, io.MultiReader(strings.NewReader(letter)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -329,7 +329,7 @@ func TestAskMoreThanFit(t *testing.T) {
 		return beyond(20, "452 4.5.3 too many")(t, path)
 	}}).Start(t)
 	c := dial(t, server.Address, smtpclient.Options{LMTP: true})
-	verdicts, err := c.Ask(t.Context(), smtpclient.Envelope{Recipients: many(90, 1)})
+	verdicts, err := ask(t, c, smtpclient.Envelope{Recipients: many(90, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -383,7 +383,7 @@ func TestStorageReplies(t *testing.T) {
 			}
 			server.Start(t)
 			c := dial(t, server.Address, smtpclient.Options{LMTP: server.LMTP})
-			verdicts, err := c.Send(t.Context(), smtpclient.Envelope{Recipients: []string{"a@s"}}, strings.NewReader(letter))
+			verdicts, err := send(t, c, smtpclient.Envelope{Recipients: []string{"a@s"}}, strings.NewReader(letter))
 			if err != nil {
 				t.Fatal(err)
 			}

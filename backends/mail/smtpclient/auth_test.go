@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dipylon/dipylon/backends/smtpclient"
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 )
 
 // TestLoginPrompts: what a server's prompts say is for people.

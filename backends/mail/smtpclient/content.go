@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	"github.com/dipylon/dipylon/backends/mail/crlf"
-	"github.com/dipylon/dipylon/backends/remote"
 )
 
 // chunkSize is how much content goes into one BDAT (RFC 3030).
@@ -32,8 +31,8 @@ func (e errContent) Unwrap() error { return e.error }
 // chunks sends the content with BDAT, without waiting for the replies in between, and the
 // last chunk once the content is known to be complete.
 func (c *Client) chunks(content io.Reader) error {
-	buffer, next := make([]byte, chunkSize), make([]byte, chunkSize)
-	n, err := remote.ReadFull(content, buffer)
+	chunk, next := make([]byte, chunkSize), make([]byte, chunkSize)
+	n, err := readFull(content, chunk)
 	for {
 		if err != nil && err != io.EOF {
 			return errContent{err}
@@ -41,16 +40,31 @@ func (c *Client) chunks(content io.Reader) error {
 		last := err == io.EOF
 		var more int
 		if !last { // one chunk is read ahead, as the last one has to say that it is
-			more, err = remote.ReadFull(content, next)
+			more, err = readFull(content, next)
 			if last = err == io.EOF && more == 0; !last && err != nil && err != io.EOF {
 				return errContent{err}
 			}
 		}
-		if err := c.chunk(buffer[:n], last); err != nil || last {
+		if err := c.chunk(chunk[:n], last); err != nil || last {
 			return err
 		}
-		buffer, next, n = next, buffer, more
+		chunk, next, n = next, chunk, more
 	}
+}
+
+// readFull reads until p is full, and returns io.EOF when r ended in between: unlike
+// [io.ReadFull] it does not mistake a reader that failed with io.ErrUnexpectedEOF for one that
+// ended well.
+func readFull(r io.Reader, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var more int
+		more, err = r.Read(p[n:])
+		n += more
+	}
+	if n == len(p) && err == io.EOF {
+		err = nil // the next call tells
+	}
+	return n, err
 }
 
 // chunk sends one BDAT. The reply to the last one is left to finish.
@@ -71,7 +85,7 @@ func (c *Client) chunk(octets []byte, last bool) error {
 	}
 	_, err := c.expect(250)
 	if refused := (*ReplyError)(nil); errors.As(err, &refused) {
-		refused.Command = atBdat
+		refused.Command = AtBdat
 	}
 	return err
 }

@@ -1,4 +1,4 @@
-package smtpclient_test
+package remote_test
 
 import (
 	"context"
@@ -7,11 +7,11 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/dipylon/dipylon/backends/smtpclient"
+	"github.com/dipylon/dipylon/backends/remote"
 )
 
 func TestOneDeliveryUnderAKey(t *testing.T) {
-	var f smtpclient.InFlight
+	var f remote.InFlight
 	var now, most atomic.Int32
 	var all sync.WaitGroup
 	for range 50 {

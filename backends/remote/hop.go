@@ -1,8 +1,7 @@
-package smtpclient
+package remote
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"strings"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/fold"
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 )
 
 // Hop is the server that takes a store's mail in, by LMTP (RFC 2033) or by SMTP. The
@@ -18,8 +18,7 @@ type Hop struct {
 	SMTP    bool   // not LMTP
 	Address string // host:port, or the path of a unix socket
 	Hello   string
-	TLS     TLS
-	Config  *tls.Config
+	TLS     smtpclient.TLS
 	Timeout time.Duration
 	TempDir string // for content that is sent more than once, see Options
 }
@@ -31,19 +30,19 @@ func (h Hop) protocol() string {
 	return "LMTP"
 }
 
-func (h Hop) dial(ctx context.Context) (*Client, error) {
+func (h Hop) dial(ctx context.Context) (*smtpclient.Client, error) {
 	network := "tcp"
 	if strings.HasPrefix(h.Address, "/") {
 		network = "unix"
 	}
-	client, err := Dial(ctx, network, h.Address, Options{
-		LMTP: !h.SMTP, NotHello: h.SMTP, Hello: h.Hello, TLS: h.TLS, Config: h.Config, Timeout: h.Timeout, TempDir: h.TempDir,
+	client, err := smtpclient.Dial(ctx, network, h.Address, smtpclient.Options{
+		LMTP: !h.SMTP, NotHello: h.SMTP, Hello: h.Hello, TLS: h.TLS, Timeout: h.Timeout, TempDir: h.TempDir,
 	})
-	var known *backends.Failure
-	switch {
-	case errors.As(err, &known):
-		return nil, err
-	case err != nil:
+	if loop := (*smtpclient.LoopError)(nil); errors.As(err, &loop) {
+		return nil, backends.Fail(backends.Permanent, "%s server %w", h.protocol(), err).
+			WithCode("5.4.6").Say("the mail store's server is this gateway itself, tell your administrator")
+	}
+	if err != nil {
 		return nil, backends.Fail(backends.Temporary, "%s server %w", h.protocol(), err).WithCode("4.4.1")
 	}
 	return client, nil
@@ -56,11 +55,11 @@ func (h Hop) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backends.V
 		return nil, err
 	}
 	defer client.Close()
-	verdicts, err := client.Ask(ctx, Envelope{ReversePath: q.ReversePath, Recipients: q.Recipients, Size: q.Size})
+	outcomes, err := client.Ask(ctx, smtpclient.Envelope{ReversePath: q.ReversePath, Recipients: q.Recipients, Size: q.Size})
 	if err != nil {
-		return nil, failed("ask the "+h.protocol()+" server", err)
+		return nil, SendFailure("ask the "+h.protocol()+" server", err)
 	}
-	return discreet(verdicts), nil
+	return discreet(Verdicts(outcomes)), nil
 }
 
 // Deliver delivers with a trace put in front of the content. delivered, where there is one,
@@ -100,34 +99,25 @@ func (h Hop) Deliver(ctx context.Context, d backends.Delivery, trace string, con
 func (h Hop) deliver(ctx context.Context, d backends.Delivery, trace string, content io.Reader, verdicts []backends.Verdict, left []int) error {
 	if len(left) == 0 {
 		_, err := io.Copy(io.Discard, content)
-		return failed("read the message", err)
+		return SendFailure("read the message", err)
 	}
 	client, err := h.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	envelope := Envelope{ReversePath: d.ReversePath, EightBit: d.EightBit, UTF8: d.UTF8, Size: d.Size + int64(len(trace))}
+	envelope := smtpclient.Envelope{ReversePath: d.ReversePath, EightBit: d.EightBit, UTF8: d.UTF8, Size: d.Size + int64(len(trace))}
 	for _, i := range left {
 		envelope.Recipients = append(envelope.Recipients, d.Recipients[i])
 	}
-	answers, err := client.Send(ctx, envelope, io.MultiReader(strings.NewReader(trace), content))
+	outcomes, err := client.Send(ctx, envelope, io.MultiReader(strings.NewReader(trace), content))
 	if err != nil {
-		return failed("deliver to the "+h.protocol()+" server", err)
+		return SendFailure("deliver to the "+h.protocol()+" server", err)
 	}
-	for n, i := range left {
-		verdicts[i] = answers[n]
+	for n, v := range Verdicts(outcomes) {
+		verdicts[left[n]] = v
 	}
 	return nil
-}
-
-// failed keeps a failure that has a kind.
-func failed(what string, err error) error {
-	var known *backends.Failure
-	if err == nil || errors.As(err, &known) {
-		return err
-	}
-	return backends.Fail(backends.Temporary, "%s: %w", what, err)
 }
 
 // discreet keeps the texts of the server behind the gateway in the log: a stranger is told the

@@ -6,23 +6,22 @@ import (
 	"io"
 	"slices"
 
-	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/remote"
+	"github.com/dipylon/dipylon/backends/mail/buffer"
 )
 
 // Ask says of each recipient whether the server would take mail for it, and takes the
 // question back.
-func (c *Client) Ask(ctx context.Context, e Envelope) ([]backends.Verdict, error) {
+func (c *Client) Ask(ctx context.Context, e Envelope) ([]Outcome, error) {
 	s := c.sending(e, nil)
 	return s.run(ctx)
 }
 
-// Send sends one message: a verdict for each recipient, in their order. An error says that the
+// Send sends one message: an outcome for each recipient, in their order. An error says that the
 // connection or the content failed before anybody had got the message.
 //
 // Recipients that the server does not take together go in several transactions. The content is
 // kept meanwhile, in a file if it is large, unless it is an [io.Seeker].
-func (c *Client) Send(ctx context.Context, e Envelope, content io.Reader) ([]backends.Verdict, error) {
+func (c *Client) Send(ctx context.Context, e Envelope, content io.Reader) ([]Outcome, error) {
 	s := c.sending(e, content)
 	defer s.close()
 	return s.run(ctx)
@@ -32,21 +31,21 @@ func (c *Client) Send(ctx context.Context, e Envelope, content io.Reader) ([]bac
 type sending struct {
 	c        *Client
 	e        Envelope
-	verdicts []backends.Verdict
-	left     []int // the recipients without a verdict
+	outcomes []Outcome
+	left     []int // the recipients without an outcome
 	somebody bool  // a transaction was completed: somebody may have a copy
 	begun    bool  // the content has been read from
 
 	content io.Reader // nil: the server is only asked
 	replay  io.Seeker // the content, once it can be read again
 	start   int64     // where in replay it begins
-	kept    *remote.Kept
+	kept    *buffer.Buffer
 }
 
 func (c *Client) sending(e Envelope, content io.Reader) *sending {
-	s := &sending{c: c, e: e, content: content, verdicts: make([]backends.Verdict, len(e.Recipients))}
+	s := &sending{c: c, e: e, content: content, outcomes: make([]Outcome, len(e.Recipients))}
 	for i, r := range e.Recipients {
-		s.verdicts[i].Recipient = r
+		s.outcomes[i].Recipient = r
 		s.left = append(s.left, i)
 	}
 	if seeker, ok := content.(io.Seeker); ok {
@@ -59,11 +58,11 @@ func (c *Client) sending(e Envelope, content io.Reader) *sending {
 
 func (s *sending) close() {
 	if s.kept != nil {
-		_ = s.kept.Close()
+		_ = s.kept.Discard()
 	}
 }
 
-func (s *sending) run(ctx context.Context) ([]backends.Verdict, error) {
+func (s *sending) run(ctx context.Context) ([]Outcome, error) {
 	defer s.c.during(ctx)()
 	if err := s.c.reversePath(s.e.ReversePath); err != nil {
 		return nil, err
@@ -77,20 +76,20 @@ func (s *sending) run(ctx context.Context) ([]backends.Verdict, error) {
 		if !s.somebody {
 			return nil, err
 		}
-		s.rest(backends.Fail(backends.Temporary, "nothing more could be sent: %w", err).WithCode("4.4.2"))
+		s.rest(&UnsentError{err})
 	}
-	return s.verdicts, nil
+	return s.outcomes, nil
 }
 
-// rest is the verdict on all who have none.
-func (s *sending) rest(f *backends.Failure) {
+// rest is the outcome for all who have none.
+func (s *sending) rest(err error) {
 	for _, i := range s.left {
-		s.verdicts[i].Failure = f
+		s.outcomes[i].Err = err
 	}
 	s.left = nil
 }
 
-// step is one transaction. It gives somebody a verdict, or shows how many fit into one.
+// step is one transaction. It gives somebody an outcome, or shows how many fit into one.
 func (s *sending) step(ctx context.Context) error {
 	c := s.c
 	if c.needsAnother() {
@@ -102,7 +101,7 @@ func (s *sending) step(ctx context.Context) error {
 	t, err := c.envelope(s.e, s.group())
 	switch {
 	case t.mail.Code/100 > 2 && first:
-		s.rest(FailureOf(atMail, t.mail))
+		s.rest(&ReplyError{Reply: t.mail, Command: AtMail})
 		c.reset()
 		return nil
 	case t.mail.Code/100 > 2:
@@ -141,8 +140,8 @@ func (s *sending) group() []int {
 	return group
 }
 
-// settle notes the verdicts of RCPT, and returns who has to be asked again. Where nobody has got
-// any further it is not the number: then that is the verdict on all who are left.
+// settle notes the outcomes of RCPT, and returns who has to be asked again. Where nobody has got
+// any further it is not the number: then that is the outcome for all who are left.
 func (s *sending) settle(t transaction) (left []int) {
 	again := make(map[int]bool)
 	for _, i := range s.left {
@@ -151,8 +150,8 @@ func (s *sending) settle(t transaction) (left []int) {
 	for _, i := range t.taken {
 		delete(again, i)
 	}
-	for i, f := range t.refused {
-		s.verdicts[i].Failure = f
+	for i, err := range t.refused {
+		s.outcomes[i].Err = err
 		delete(again, i)
 	}
 	stuck := len(again) == len(s.left)
@@ -161,7 +160,7 @@ func (s *sending) settle(t transaction) (left []int) {
 			continue
 		}
 		if stuck {
-			s.verdicts[i].Failure = t.last
+			s.outcomes[i].Err = t.last
 			continue
 		}
 		left = append(left, i)
@@ -181,12 +180,12 @@ func (s *sending) deliver(ctx context.Context, taken, left []int) error {
 		if !errors.As(err, &reply) || s.c.broken != nil {
 			return s.c.lost(err)
 		}
-		s.begun = s.begun || reply.Command != atData
+		s.begun = s.begun || reply.Command != AtData
 		if s.fewer(reply.Reply, taken, left) {
 			return nil
 		}
 		// What is wrong with the message is wrong with it for the others, too.
-		s.rest(FailureOf(reply.Command, reply.Reply))
+		s.rest(reply)
 		s.c.reset()
 		return nil
 	}
@@ -194,21 +193,23 @@ func (s *sending) deliver(ctx context.Context, taken, left []int) error {
 	if s.c.options.LMTP {
 		s.left, s.somebody = left, true
 		for _, i := range taken {
-			_, s.verdicts[i].Failure = s.c.answer(ctx, atEndLMTP)
+			_, s.outcomes[i].Err = s.c.answer(ctx, AtEndLMTP)
 		}
 		return nil
 	}
-	r, f := s.c.answer(ctx, atEnd)
-	if f != nil && s.fewer(r, taken, left) {
+	r, err := s.c.answer(ctx, AtEnd)
+	if err != nil && s.fewer(r, taken, left) {
 		return nil
 	}
 	for _, i := range taken {
-		s.verdicts[i].Failure = f
+		s.outcomes[i].Err = err
 	}
-	if s.left = left; f != nil && f.Kind != backends.Uncertain {
-		s.rest(f)
+	if refused := (*ReplyError)(nil); errors.As(err, &refused) {
+		s.left = left
+		s.rest(err)
 		return nil
 	}
+	s.left = left
 	s.somebody = true
 	return nil
 }
@@ -229,7 +230,7 @@ func (s *sending) fewer(r Reply, taken, left []int) bool {
 // anybody has a copy, so that it is refused to all where it cannot be kept.
 func (s *sending) open(again bool) (io.Reader, error) {
 	if again && s.replay == nil {
-		kept, err := remote.Keep(s.c.options.TempDir, s.content)
+		kept, err := buffer.Fill(buffer.Options{Storage: buffer.Temporary{Folder: s.c.options.TempDir}}, s.content)
 		if err != nil {
 			return nil, err
 		}
@@ -246,13 +247,13 @@ func (s *sending) open(again bool) (io.Reader, error) {
 
 // answer takes a reply to the end of the content: there is one with SMTP, and one for each recipient
 // that was taken with LMTP (RFC 2033 §4.2). What is not answered is uncertain.
-func (c *Client) answer(ctx context.Context, command string) (Reply, *backends.Failure) {
+func (c *Client) answer(ctx context.Context, command string) (Reply, error) {
 	r, err := c.expectWithin(0, 4*c.options.Timeout)
 	switch {
 	case err != nil:
-		return r, backends.Fail(backends.Uncertain, "no answer to the end of the content: %w", c.reason(ctx, err))
+		return r, &UncertainError{c.reason(ctx, err)}
 	case r.Code/100 != 2:
-		return r, FailureOf(command, r)
+		return r, &ReplyError{Reply: r, Command: command}
 	}
 	return r, nil
 }

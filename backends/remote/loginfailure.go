@@ -1,18 +1,19 @@
-package smtpclient
+package remote
 
 import (
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 )
 
 // LoginFailure makes a failure of a reply to AUTH (RFC 4954 §6). A login that the server does not
 // allow is no wrong password and nothing that passes: the client is told for good, and why.
-func LoginFailure(r Reply) *backends.Failure {
-	code, text := split(r)
+func LoginFailure(r smtpclient.Reply) *backends.Failure {
+	code, text := r.Enhanced()
 	text = strings.ToLower(text)
 	fail := func(kind backends.Kind) *backends.Failure {
-		return backends.Fail(kind, "log in: %w", &ReplyError{Reply: r, Command: "AUTH"})
+		return backends.Fail(kind, "log in: %w", &smtpclient.ReplyError{Reply: r, Command: "AUTH"})
 	}
 	if r.Code/100 != 5 {
 		return fail(backends.Temporary).WithCode(code)

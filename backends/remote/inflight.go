@@ -1,4 +1,4 @@
-package smtpclient
+package remote
 
 import (
 	"context"

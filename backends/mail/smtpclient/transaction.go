@@ -4,33 +4,31 @@ import (
 	"math"
 	"strconv"
 	"strings"
-
-	"github.com/dipylon/dipylon/backends"
 )
 
 // transaction is what MAIL and the RCPTs of one transaction were answered.
 type transaction struct {
 	mail    Reply
-	taken   []int                     // recipients, as indexes into the envelope
-	refused map[int]*backends.Failure // for what they are
+	taken   []int         // recipients, as indexes into the envelope
+	refused map[int]error // for what they are
 	// last is why a recipient was refused for the company it is in; those who are neither
 	// taken nor refused were.
-	last   *backends.Failure
+	last   error
 	shrank bool // the server has gone, and shown how many would have fitted
 }
 
 // envelope sends MAIL and RCPT, all at once where the server allows it.
 func (c *Client) envelope(e Envelope, group []int) (transaction, error) {
-	t := transaction{refused: make(map[int]*backends.Failure)}
+	t := transaction{refused: make(map[int]error)}
 	paths := []string{e.ReversePath}
 	if e.ReversePath != "" {
 		paths[0], _ = c.path(e.ReversePath)
 	}
 	var asked []int // the recipients that can be named in a command
 	for _, i := range group {
-		path, f := c.path(e.Recipients[i])
-		if f != nil {
-			t.refused[i] = f
+		path, err := c.path(e.Recipients[i])
+		if err != nil {
+			t.refused[i] = err
 			continue
 		}
 		asked, paths = append(asked, i), append(paths, path)
@@ -74,17 +72,18 @@ func (c *Client) sort(t *transaction, asked []int, replies []Reply) {
 	}
 	for n, r := range replies {
 		i := asked[n]
-		switch f := FailureOf(atRcpt, r); {
+		refusal := &ReplyError{Reply: r, Command: AtRcpt}
+		switch {
 		case r.Code/100 == 2:
 			t.taken = append(t.taken, i)
 		case overflow(r) || bare(r) && len(t.taken) > 0 && n > lastTaken:
-			t.last = f
+			t.last = refusal
 			if firstOver < 0 {
 				firstOver = n
 			}
 			t.shrank = r.Code == 421 && len(t.taken) > 0
 		default:
-			t.refused[i] = f
+			t.refused[i] = refusal
 		}
 	}
 	if firstOver > lastTaken && len(t.taken) > 0 {
@@ -94,13 +93,13 @@ func (c *Client) sort(t *transaction, asked []int, replies []Reply) {
 
 // overflow says whether a reply to RCPT speaks of the number of recipients.
 func overflow(r Reply) bool {
-	code, text := split(r)
-	return r.Code/100 != 2 && forNumber(code, strings.ToLower(text))
+	code, text := r.Enhanced()
+	return r.Code/100 != 2 && ForNumber(code, strings.ToLower(text))
 }
 
 // bare says whether a reply to RCPT may speak of their number.
 func bare(r Reply) bool {
-	code, _ := split(r)
+	code, _ := r.Enhanced()
 	return code == "" && (r.Code == 452 || r.Code == 552)
 }
 

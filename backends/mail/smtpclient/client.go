@@ -1,14 +1,15 @@
 // Package smtpclient speaks SMTP (RFC 5321, RFC 6409) and LMTP (RFC 2033) as a client, for
-// backends whose store takes mail in or sends it that way.
+// a store that takes mail in or sends it that way, and for relaying. It knows neither stores nor the
+// gateway: its replies and errors are what the protocol has, and become theirs at their edge.
 //
 //	client, err := smtpclient.Dial(ctx, "tcp", "store.example:24", smtpclient.Options{LMTP: true, Hello: "gate.example"})
 //	defer client.Close()
-//	verdicts, err := client.Send(ctx, smtpclient.Envelope{…}, content)
+//	outcomes, err := client.Send(ctx, smtpclient.Envelope{…}, content)
 //
 // Commands are pipelined where the server allows it (RFC 2920), content goes in chunks where
 // it takes them (RFC 3030), and every wait ends with the context. What the server answers
-// becomes a verdict for each recipient; a connection lost after the end of the content is
-// [backends.Uncertain]. Recipients that a server does not take in one transaction get further
+// becomes an outcome for each recipient; a connection lost after the end of the content is
+// an [UncertainError]. Recipients that a server does not take in one transaction get further
 // ones (RFC 5321 §4.5.3.1.10).
 package smtpclient
 
@@ -19,33 +20,19 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/emersion/go-sasl"
-
-	"github.com/dipylon/dipylon/backends"
-)
-
-// TLS says how a connection is secured.
-type TLS uint8
-
-// The ways. StartTLS is required, not tried: a server that does not offer it is refused.
-const (
-	NoTLS TLS = iota
-	StartTLS
-	ImplicitTLS
 )
 
 // Options for one connection.
 type Options struct {
 	LMTP  bool
 	Hello string // what we call ourselves
-	TLS   TLS
-	// Config is used when TLS is not NoTLS.
-	Config *tls.Config
+	// TLS is how the connection is secured; the zero value: not at all.
+	TLS TLS
 	// Auth logs in after the greeting; nil: not.
 	Auth func(mechanisms []string) (sasl.Client, error)
 	// Timeout bounds each wait for a reply (RFC 5321 §4.5.3.2); the reply to the end of the
@@ -55,7 +42,7 @@ type Options struct {
 	// the system's folder for temporary files.
 	TempDir string
 	// NotHello refuses a server that calls itself by our own name: the message would come
-	// back to us (RFC 5321 §6.3). The failure is permanent.
+	// back to us (RFC 5321 §6.3). The error is a [*LoopError].
 	NotHello bool
 }
 
@@ -67,21 +54,17 @@ type Client struct {
 	in               *bufio.Reader
 	out              *bufio.Writer
 	extensions       map[string]string // EHLO keyword, upper case → parameters
-	broken           error             // the connection cannot be used any more
-	transactions     int               // begun on this connection
-	spent            bool              // no further transaction is begun on this connection
-	fits             int               // recipients that fitted into a transaction; 0: not known
+	state            *tls.ConnectionState
+	inClear          bool  // TLS has failed, and the policy lets us do without
+	broken           error // the connection cannot be used any more
+	transactions     int   // begun on this connection
+	spent            bool  // no further transaction is begun on this connection
+	fits             int   // recipients that fitted into a transaction; 0: not known
 
 	mu          sync.Mutex // the context's end comes from another goroutine
 	conn        net.Conn
 	interrupted bool // nothing is waited for any more
 }
-
-// limits on what a server may say.
-const (
-	replyLine  = 4 << 10
-	replyLines = 200
-)
 
 // Dial connects, up to and with the login. Failures of the login are a [*ReplyError].
 func Dial(ctx context.Context, network, address string, o Options) (*Client, error) {
@@ -92,7 +75,11 @@ func Dial(ctx context.Context, network, address string, o Options) (*Client, err
 	defer cancel()
 	c := &Client{options: o, network: network, address: address}
 	defer c.during(ctx)()
-	if err := c.connect(dialing); err != nil {
+	err := o.check()
+	if err == nil {
+		err = c.connect(dialing)
+	}
+	if err != nil {
 		return nil, c.reason(ctx, err)
 	}
 	return c, nil
@@ -100,13 +87,21 @@ func Dial(ctx context.Context, network, address string, o Options) (*Client, err
 
 // connect opens a connection, up to and with the login.
 func (c *Client) connect(ctx context.Context) error {
+	err := c.open(ctx)
+	if err != nil && c.withoutTLS(err) {
+		err = c.open(ctx)
+	}
+	return err
+}
+
+func (c *Client) open(ctx context.Context) error {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, c.network, c.address)
 	if err != nil {
 		return err
 	}
 	c.use(conn)
-	c.broken, c.transactions, c.spent = nil, 0, false
+	c.broken, c.transactions, c.spent, c.state = nil, 0, false, nil
 	if err := c.begin(ctx); err != nil {
 		_ = c.conn.Close()
 		_ = c.lost(err)
@@ -166,8 +161,8 @@ func (c *Client) reason(ctx context.Context, err error) error {
 }
 
 func (c *Client) begin(ctx context.Context) error {
-	if c.options.TLS == ImplicitTLS {
-		if err := c.secure(ctx); err != nil {
+	if c.options.TLS.Implicit {
+		if err := c.handshake(ctx); err != nil {
 			return err
 		}
 	}
@@ -178,10 +173,8 @@ func (c *Client) begin(ctx context.Context) error {
 	if err := c.hello(); err != nil {
 		return err
 	}
-	if c.options.TLS == StartTLS {
-		if err := c.startTLS(ctx); err != nil {
-			return err
-		}
+	if err := c.upgrade(ctx); err != nil {
+		return err
 	}
 	if c.options.Auth == nil {
 		return nil
@@ -189,35 +182,8 @@ func (c *Client) begin(ctx context.Context) error {
 	return c.authenticate()
 }
 
-func (c *Client) secure(ctx context.Context) error {
-	secured := tls.Client(c.conn, c.options.Config)
-	if err := secured.HandshakeContext(ctx); err != nil {
-		return err
-	}
-	c.use(secured)
-	return nil
-}
-
 func (c *Client) buffers() {
 	c.in, c.out = bufio.NewReaderSize(c.conn, replyLine), bufio.NewWriterSize(c.conn, 64<<10)
-}
-
-// startTLS secures the connection and forgets all that was said before (RFC 3207 §4.2).
-func (c *Client) startTLS(ctx context.Context) error {
-	if _, ok := c.extensions["STARTTLS"]; !ok {
-		return errors.New("the server does not offer STARTTLS")
-	}
-	if _, err := c.command(220, "STARTTLS"); err != nil {
-		return err
-	}
-	if c.in.Buffered() > 0 {
-		return errors.New("the server sent something before TLS")
-	}
-	if err := c.secure(ctx); err != nil {
-		return err
-	}
-	c.buffers()
-	return c.hello()
 }
 
 func (c *Client) hello() error {
@@ -270,8 +236,7 @@ func (c *Client) greeting() error {
 func (c *Client) loop(line string) error {
 	name, _, _ := strings.Cut(line, " ")
 	if c.options.NotHello && strings.EqualFold(strings.TrimSuffix(name, "."), c.options.Hello) {
-		return backends.Fail(backends.Permanent, "the server calls itself %s, as this gateway does: mail would go round in circles", name).
-			WithCode("5.4.6").Say("the mail store's server is this gateway itself, tell your administrator")
+		return &LoopError{Name: name}
 	}
 	return nil
 }
@@ -297,22 +262,6 @@ func (c *Client) Close() error {
 
 // Alive says whether the connection can be used for another message.
 func (c *Client) Alive() bool { return c.broken == nil }
-
-// Reply is what a server answered.
-type Reply struct {
-	Code  int
-	Lines []string // without code and separator
-}
-
-// ReplyError is a reply that was not the one that was hoped for.
-type ReplyError struct {
-	Reply
-	Command string
-}
-
-func (e *ReplyError) Error() string {
-	return fmt.Sprintf("%s: %d %s", e.Command, e.Code, strings.Join(e.Lines, " / "))
-}
 
 // command sends one command and takes its reply; want 0 takes any.
 func (c *Client) command(want int, format string, args ...any) (Reply, error) {
@@ -381,32 +330,4 @@ func (c *Client) expectWithin(want int, timeout time.Duration) (Reply, error) {
 		return r, &ReplyError{Reply: r, Command: "reply"}
 	}
 	return r, nil
-}
-
-// readReply reads a reply of one or several lines (RFC 5321 §4.2.1).
-func readReply(in *bufio.Reader) (Reply, error) {
-	var r Reply
-	for len(r.Lines) < replyLines {
-		raw, err := in.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) {
-			return r, errors.New("the server's reply line is too long")
-		}
-		if err != nil {
-			return r, err
-		}
-		line := strings.TrimRight(string(raw), "\r\n")
-		if len(line) < 3 || len(line) > 3 && line[3] != ' ' && line[3] != '-' {
-			return r, fmt.Errorf("this is not a reply: %q", line[:min(len(line), 40)])
-		}
-		code, err := strconv.Atoi(line[:3])
-		if err != nil || code < 200 || code > 599 || len(r.Lines) > 0 && code != r.Code {
-			return r, fmt.Errorf("this is not a reply: %q", line[:min(len(line), 40)])
-		}
-		r.Code = code
-		r.Lines = append(r.Lines, line[min(4, len(line)):])
-		if len(line) == 3 || line[3] == ' ' {
-			return r, nil
-		}
-	}
-	return r, errors.New("the server's reply has too many lines")
 }

@@ -1,0 +1,100 @@
+package smtpclient
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// limits on what a server may say.
+const (
+	replyLine  = 4 << 10
+	replyLines = 200
+)
+
+// Reply is what a server answered.
+type Reply struct {
+	Code  int
+	Lines []string // without code and separator
+}
+
+// ReplyError is a reply that was not the one that was hoped for.
+type ReplyError struct {
+	Reply
+	Command string
+}
+
+func (e *ReplyError) Error() string {
+	return fmt.Sprintf("%s: %d %s", e.Command, e.Code, strings.Join(e.Lines, " / "))
+}
+
+// enhancedCode is an enhanced status code (RFC 3463 §2) at a line's start.
+var enhancedCode = regexp.MustCompile(`^[245]\.(?:0|[1-9][0-9]{0,2})\.(?:0|[1-9][0-9]{0,2})$`)
+
+// Enhanced takes the enhanced status code off a reply, which has it in each of its lines
+// (RFC 2034 §4). It is empty where there is none; the text is one line.
+func (r Reply) Enhanced() (code, text string) {
+	var words []string
+	for i, line := range r.Lines {
+		first, rest, _ := strings.Cut(line, " ")
+		switch {
+		case i == 0 && enhancedCode.MatchString(first):
+			code, line = first, rest
+		case code != "" && first == code:
+			line = rest
+		}
+		if line = strings.TrimSpace(line); line != "" {
+			words = append(words, line)
+		}
+	}
+	return code, strings.Join(words, " ")
+}
+
+// ForNumber says whether a recipient was refused for the company it is in: another transaction
+// may take it. X.5.3 is "too many recipients" (RFC 3463 §3.6); the words, in small letters, are
+// those of servers that have no code, or another one, for it.
+func ForNumber(code, text string) bool {
+	if _, status, _ := strings.Cut(code, "."); status == "5.3" {
+		return true
+	}
+	for _, words := range []string{
+		"too many recipients", "too many rcpt", "recipients limit", "recipient limit", "maximum number of recipients", "number of recipients exceed",
+		"per transaction", "separate transaction", "one recipient at a time", // Google's, for recipients of several domains
+	} {
+		if strings.Contains(text, words) {
+			return true
+		}
+	}
+	return false
+}
+
+// readReply reads a reply of one or several lines (RFC 5321 §4.2.1).
+func readReply(in *bufio.Reader) (Reply, error) {
+	var r Reply
+	for len(r.Lines) < replyLines {
+		raw, err := in.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return r, errors.New("the server's reply line is too long")
+		}
+		if err != nil {
+			return r, err
+		}
+		line := strings.TrimRight(string(raw), "\r\n")
+		if len(line) < 3 || len(line) > 3 && line[3] != ' ' && line[3] != '-' {
+			return r, fmt.Errorf("this is not a reply: %q", line[:min(len(line), 40)])
+		}
+		code, err := strconv.Atoi(line[:3])
+		if err != nil || code < 200 || code > 599 || len(r.Lines) > 0 && code != r.Code {
+			return r, fmt.Errorf("this is not a reply: %q", line[:min(len(line), 40)])
+		}
+		r.Code = code
+		r.Lines = append(r.Lines, line[min(4, len(line)):])
+		if len(line) == 3 || line[3] == ' ' {
+			return r, nil
+		}
+	}
+	return r, errors.New("the server's reply has too many lines")
+}
