@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"os"
 	"time"
 )
 
@@ -93,6 +94,54 @@ type Marker interface {
 	// changes, their ids least of all. One that is gone, or marked already, is passed over.
 	// [Unsupported]: the store has no such mark.
 	MarkSeen(ctx context.Context, ids []MessageID) error
+}
+
+// ManyFetcher is a [Maildrop] that gives several messages upon one request, one after the other.
+// A backend implements it where that is cheaper than several Fetches; for others package
+// plugins/serve makes it of Fetch.
+type ManyFetcher interface {
+	// FetchMany asks for messages, or for their tops. It need not wait for any of them. The context
+	// covers all of the request; what fails as a whole fails here or with each message.
+	FetchMany(ctx context.Context, request FetchManyRequest) (Contents, error)
+}
+
+// FetchManyMost is how many messages one FetchMany asks for at the most.
+const FetchManyMost = 64
+
+// FetchManyRequest says which messages are wanted, 1 to [FetchManyMost] of them, how much of each,
+// and in what form, as a [FetchRequest] does for one.
+type FetchManyRequest struct {
+	IDs       []MessageID
+	Top       bool
+	Lines     int
+	Rendering Rendering
+}
+
+// One is the request for the message i by itself.
+func (r FetchManyRequest) One(i int) FetchRequest {
+	return FetchRequest{ID: r.IDs[i], Top: r.Top, Lines: r.Lines, Rendering: r.Rendering}
+}
+
+// Contents are the messages of one FetchMany, in the order in which they were asked for. One
+// goroutine uses them.
+type Contents interface {
+	// Next opens the next message. Of those before it none is read any more; one whose File has been
+	// taken stays open until its Close. A failure is the message's own, as Fetch would tell it, and
+	// the next Next gives the message behind it. The context covers the reading too. After the last
+	// message: io.EOF.
+	Next(ctx context.Context) (Content, error)
+	// Close gives up what has not been read. It is to be called in any case.
+	Close() error
+}
+
+// FileContent is a [Content] whose octets stand in a file. The gateway may take the open file
+// itself over, and then reads neither the content nor the file's path.
+type FileContent interface {
+	Content
+	// File is the open file, and where in it the message stands: so many octets from offset on,
+	// whose canonical form (package backends/mail/crlf) is exactly what Read gives. The file is
+	// the content's own, and open until Close. It is nil where there is none this time.
+	File() (file *os.File, offset, length int64)
 }
 
 // FetchRequest says which message is wanted, how much of it, and in what form.

@@ -109,8 +109,20 @@ class Session:
     async def fetch(self, request_id, request, window, last):
         if request.rendering.encoding not in pb.Encoding.values() or request.rendering.body not in pb.BodyForm.values():
             raise Failed(pb.KIND_UNSUPPORTED, "a rendering that is not known")
+        *others, final = request.ids
+        for message_id in others:
+            end = pb.MaildropResponse(id=request_id, end=True)
+            try:
+                await self.message(request_id, message_id, request, window, end)
+            except Exception as error:  # of this message alone
+                end = pb.MaildropResponse(id=request_id, end=True, failure=failure_of(error))
+            await self.send(end)
+        await self.message(request_id, final, request, window, last)
+
+    async def message(self, request_id, message_id, request, window, last):
+        """Sends one message of a fetch, but for its last frame."""
         top = octets.Top(request.lines) if request.top else None
-        found = await asyncio.to_thread(self.folder.copy, bytes(request.id), top)
+        found = await asyncio.to_thread(self.folder.copy, bytes(message_id), top)
         if found is None:
             raise Failed(pb.KIND_NOT_FOUND, "the message is gone")
         copy, size = found
@@ -121,7 +133,7 @@ class Session:
                 chunk = copy.read(await window.take(min(left, CHUNK_MOST)))
                 left -= len(chunk)
                 if left == 0:
-                    last.chunk = chunk  # it goes with "done"
+                    last.chunk = chunk  # it goes with "end" or "done"
                 else:
                     await self.send(pb.MaildropResponse(id=request_id, chunk=chunk))
 

@@ -229,6 +229,9 @@ func (d *fakeDrop) Fetch(ctx context.Context, r backends.FetchRequest) (backends
 	case "long":
 		c.size = n - 1
 	}
+	if strings.HasPrefix(what, "file") {
+		return fileContentOf(c, what)
+	}
 	if r.Top {
 		c.at, c.size = int64(r.Lines)*lineLen, -1
 	}

@@ -7,8 +7,6 @@ import (
 	"io"
 	"sync"
 
-	"google.golang.org/grpc/mem"
-
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/plugins/proto/convert"
 	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v2"
@@ -24,236 +22,230 @@ func (m *maildrop) Fetch(ctx context.Context, request backends.FetchRequest) (c 
 }
 
 func (m *maildrop) fetch(ctx context.Context, request backends.FetchRequest) (backends.Content, error) {
+	f, err := m.ask(ctx, backends.FetchManyRequest{
+		IDs: []backends.MessageID{request.ID}, Top: request.Top, Lines: request.Lines, Rendering: request.Rendering,
+	}, 0)
+	if err != nil {
+		return nil, err
+	}
+	c, err := f.Next(ctx)
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return single{c.(*content)}, nil
+}
+
+// single is the one message of its fetch, which ends with it.
+type single struct{ *content }
+
+func (s single) Close() error { return s.f.Close() }
+
+// FetchMany implements [backends.ManyFetcher]. It waits for no message. What the store wants not
+// to be asked for now fails here, or with its message: a client that waits asks for it by itself.
+func (m *maildrop) FetchMany(ctx context.Context, request backends.FetchManyRequest) (backends.Contents, error) {
+	if paused := m.paused.of(sessionKey); paused != nil {
+		return nil, paused
+	}
+	number := m.g.files.expect(len(request.IDs))
+	f, err := m.ask(ctx, request, number)
+	if err != nil {
+		m.g.files.forget(number)
+		return nil, err
+	}
+	return f, nil
+}
+
+// ask sends a fetch. The number is that for open files; 0: none are taken.
+func (m *maildrop) ask(ctx context.Context, request backends.FetchManyRequest, number uint64) (*flow, error) {
 	window := int64(m.g.spec.FetchWindow)
 	fetch, err := convert.FetchToProto(request, window)
 	if err != nil {
 		return nil, refused(err)
 	}
-	c := &content{m: m, ctx: ctx, window: window, granted: window, size: -1, more: make(chan struct{}, 1)}
-	c.id, err = m.begin(ctx, c, func(id uint64) *pb.MaildropRequest {
+	fetch.Files = number
+	f := &flow{
+		m: m, request: request, number: number, window: window, granted: window,
+		messages: make([]content, len(request.IDs)), more: make(chan struct{}, 1),
+	}
+	for i := range f.messages {
+		f.messages[i] = content{f: f, index: i, size: -1, fd: -1}
+	}
+	f.id, err = m.begin(ctx, f, func(id uint64) *pb.MaildropRequest {
 		return &pb.MaildropRequest{Id: id, Request: &pb.MaildropRequest_Fetch{Fetch: fetch}}
 	})
 	if err != nil {
 		return nil, err
 	}
+	return f, nil
+}
+
+// flow is a fetch under way. The receiving goroutine of the maildrop puts in what comes, one
+// message after the other and as much as the window allows; its reader takes it out and grants
+// more.
+type flow struct {
+	m       *maildrop
+	request backends.FetchManyRequest
+	id      uint64
+	number  uint64 // for open files; 0: none are taken
+	window  int64
+	more    chan struct{} // holds a token when something has come
+
+	mu       sync.Mutex
+	messages []content
+	current  int   // the message whose frames come now
+	granted  int64 // octets that may still come
+	unread   int64 // octets that have come and that nobody will read, not granted again yet
+	over     bool  // nothing follows
+	closed   bool
+
+	// The reader's own.
+	given int   // messages that Next has told of
+	owed  int64 // octets read and not yet granted again
+}
+
+func (f *flow) answer(a answer) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	defer f.wake()
+	if f.current == len(f.messages) {
+		if a.chunk != nil {
+			a.chunk.Free()
+		}
+		return errors.New("an answer to a fetch all of whose messages have ended")
+	}
+	if err := f.put(a); err != nil {
+		return err
+	}
+	if a.end {
+		var failure error
+		if a.failure != nil {
+			failure = a.failure
+		}
+		f.messages[f.current].finish(failure)
+		f.current++
+	}
+	return nil
+}
+
+// put takes what a frame holds besides the end of a message. f.mu is held.
+func (f *flow) put(a answer) error {
+	c := &f.messages[f.current]
+	if a.chunk != nil {
+		return c.put(a.chunk)
+	}
+	switch r := a.message.GetResponse().(type) {
+	case *pb.MaildropResponse_Head:
+		return c.begin(r.Head)
+	case *pb.MaildropResponse_Files:
+		if a.end {
+			return errors.New("open files with the end of a message")
+		}
+		return f.takeFiles(r.Files.GetFiles())
+	case nil:
+		if a.end {
+			return nil
+		}
+	}
+	return errors.New("an answer to a fetch that is none")
+}
+
+// takeFiles takes the open files over that were sent for the next messages. f.mu is held.
+func (f *flow) takeFiles(files []*pb.File) error {
+	if f.number == 0 || len(files) == 0 || len(files) > len(f.messages)-f.current {
+		return fmt.Errorf("%d open files, which were not asked for", len(files))
+	}
+	fds, err := f.m.g.files.take(f.number, len(files))
+	if err != nil {
+		return err
+	}
+	for i, file := range files {
+		if err := f.messages[f.current].handOver(file, fds[i]); err != nil {
+			f.m.g.files.drop(fds[i:]...)
+			return err
+		}
+		f.current++
+	}
+	return nil
+}
+
+// finish is called when no frame follows. What has not ended by then has failed: but for the last
+// message, which ends with the request.
+func (f *flow) finish(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	defer f.wake()
+	if f.over {
+		return
+	}
+	f.over = true
+	for i := f.current; i < len(f.messages); i++ {
+		if end := err; end == nil && i < len(f.messages)-1 {
+			f.messages[i].finish(errors.New("a fetch ended before all of its messages"))
+		} else {
+			f.messages[i].finish(end)
+		}
+	}
+	f.current = len(f.messages)
+	f.m.g.files.forget(f.number)
+}
+
+func (f *flow) wake() {
+	select {
+	case f.more <- struct{}{}:
+	default:
+	}
+}
+
+// Next implements [backends.Contents].
+func (f *flow) Next(ctx context.Context) (backends.Content, error) {
+	if f.given > 0 {
+		_ = f.messages[f.given-1].Close()
+	}
+	if f.given == len(f.messages) {
+		return nil, io.EOF
+	}
+	c := &f.messages[f.given]
+	f.given++
+	c.ctx = ctx
 	if err := c.awaitHead(); err != nil {
 		_ = c.Close()
+		if len(f.messages) > 1 {
+			f.m.pauses(messageKey(f.request.IDs[c.index]), err)
+		}
 		return nil, err
 	}
 	return c, nil
 }
 
-// content is a message on its way. The receiving goroutine of the maildrop puts chunks in, as
-// many as the window allows, and its reader takes them out and grants more.
-type content struct {
-	m      *maildrop
-	ctx    context.Context
-	id     uint64
-	window int64
-	more   chan struct{} // holds a token when something has come
-
-	mu      sync.Mutex
-	head    bool
-	size    int64
-	chunks  []mem.Buffer // come and not yet read
-	granted int64        // octets that may still come
-	total   int64        // octets that have come
-	over    bool         // nothing follows
-	err     error        // why, if not the message's end
-	closed  bool
-
-	// The reader's own.
-	from  mem.Buffer // what chunk is the rest of
-	chunk []byte
-	owed  int64 // octets read and not yet granted again
-}
-
-var _ io.WriterTo = (*content)(nil)
-
-func (c *content) answer(a answer) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	defer c.wake()
-	if a.chunk != nil {
-		return c.put(a.chunk)
-	}
-	f, ok := a.message.GetResponse().(*pb.MaildropResponse_Head)
-	if !ok || c.head {
-		return errors.New("an answer to a fetch that is none, or a second head")
-	}
-	c.head, c.size = true, max(-1, f.Head.GetSize())
-	return nil
-}
-
-// contentMost is where a message is none, but a plugin that goes on for ever: no system has mail
-// that large.
-const contentMost = 64 << 30
-
-// put takes a chunk. c.mu is held.
-func (c *content) put(chunk mem.BufferSlice) error {
-	n := int64(chunk.Len())
-	c.total += n
-	c.granted -= n
-	switch {
-	case !c.head:
-		return errors.New("a chunk of a message before its head")
-	case n == 0 || n > convert.ChunkMost:
-		return fmt.Errorf("a chunk of %d octets", n)
-	case c.granted < 0:
-		return errors.New("a chunk that exceeds its window")
-	case c.total > contentMost:
-		return fmt.Errorf("a message of more than %d octets", int64(contentMost))
-	case c.size >= 0 && c.total > c.size:
-		return fmt.Errorf("a message that has more than its %d octets", c.size)
-	}
-	if c.closed {
-		chunk.Free()
-		return nil
-	}
-	c.chunks = append(c.chunks, chunk...)
-	return nil
-}
-
-func (c *content) finish(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	defer c.wake()
-	if c.over {
+// read grants octets to the plugin again when half of the window has been read: messages that
+// fit the window's half cost no frame for it.
+func (f *flow) read(n int) {
+	f.owed += int64(n)
+	f.mu.Lock()
+	if f.owed += f.unread; f.owed < f.window/2 || f.over {
+		f.unread = 0
+		f.mu.Unlock()
 		return
 	}
-	switch {
-	case err != nil:
-	case !c.head:
-		err = errors.New("a fetch was answered with nothing")
-	case c.size >= 0 && c.total < c.size:
-		err = fmt.Errorf("a message ended after %d of %d octets", c.total, c.size)
-	}
-	if err != nil && !errors.As(err, new(*backends.Failure)) {
-		err = c.m.g.invalid(err)
-	}
-	c.over, c.err = true, err
+	f.unread = 0
+	f.granted += f.owed
+	f.mu.Unlock()
+	f.m.tell(&pb.MaildropRequest{Id: f.id, Request: &pb.MaildropRequest_Window{Window: &pb.Window{Octets: f.owed}}})
+	f.owed = 0
 }
 
-func (c *content) wake() {
-	select {
-	case c.more <- struct{}{}:
-	default:
+// Close implements [backends.Contents].
+func (f *flow) Close() error {
+	f.mu.Lock()
+	cancel := !f.over && !f.closed
+	f.closed = true
+	for i := range f.messages {
+		f.messages[i].drop()
 	}
-}
-
-func (c *content) awaitHead() error {
-	for {
-		c.mu.Lock()
-		head, over, err := c.head, c.over, c.err
-		c.mu.Unlock()
-		if head {
-			return nil // how it ends is told at its end
-		}
-		if over {
-			return err
-		}
-		if err := c.m.wait(c.ctx, c.more); err != nil {
-			return err
-		}
-	}
-}
-
-// Size is the number of octets that will come; -1: not known.
-func (c *content) Size() int64 { return c.size }
-
-// Read reads; io.EOF comes only after the plugin has said that the message is complete (I3).
-func (c *content) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	if err := c.fill(); err != nil {
-		return 0, err
-	}
-	n := copy(p, c.chunk)
-	c.consume(n)
-	return n, nil
-}
-
-// WriteTo writes the message to w chunk by chunk.
-func (c *content) WriteTo(w io.Writer) (total int64, err error) {
-	for {
-		if err := c.fill(); err == io.EOF {
-			return total, nil
-		} else if err != nil {
-			return total, err
-		}
-		n, err := w.Write(c.chunk)
-		c.consume(n)
-		total += int64(n)
-		if err != nil {
-			return total, err
-		}
-	}
-}
-
-// fill makes sure that there is a chunk to read, or says why there is none.
-func (c *content) fill() error {
-	for len(c.chunk) == 0 {
-		c.mu.Lock()
-		var chunk mem.Buffer
-		if len(c.chunks) > 0 {
-			chunk = c.chunks[0]
-			c.chunks[0] = nil
-			c.chunks = c.chunks[1:]
-		}
-		over, err, closed := c.over, c.err, c.closed
-		c.mu.Unlock()
-		switch {
-		case closed:
-			return errClosedContent
-		case chunk != nil:
-			c.from, c.chunk = chunk, chunk.ReadOnlyData()
-		case over && err == nil:
-			return io.EOF
-		case over:
-			return err
-		default:
-			if err := c.m.wait(c.ctx, c.more); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-var errClosedContent = errors.New("the content is closed")
-
-// consume takes n octets off the chunk, and grants them to the plugin again when half of the
-// window has been read: a message that fits the window's half costs no frame for it.
-func (c *content) consume(n int) {
-	c.chunk = c.chunk[n:]
-	if len(c.chunk) == 0 {
-		c.from.Free()
-		c.from = nil
-	}
-	if c.owed += int64(n); c.owed < c.window/2 {
-		return
-	}
-	c.mu.Lock()
-	over := c.over
-	c.granted += c.owed
-	c.mu.Unlock()
-	if !over {
-		c.m.tell(&pb.MaildropRequest{Id: c.id, Request: &pb.MaildropRequest_Window{Window: &pb.Window{Octets: c.owed}}})
-	}
-	c.owed = 0
-}
-
-// Close gives up what has not been read.
-func (c *content) Close() error {
-	c.mu.Lock()
-	cancel := !c.over && !c.closed
-	chunks := c.chunks
-	c.closed, c.chunks = true, nil
-	c.mu.Unlock()
-	mem.BufferSlice(chunks).Free()
+	f.mu.Unlock()
 	if cancel {
-		c.m.giveUp(c.id)
+		f.m.giveUp(f.id)
 	}
 	return nil
 }

@@ -38,6 +38,8 @@ type generation struct {
 	proc     *process
 	conn     *grpc.ClientConn
 	stub     pb.StoreClient
+	files    *fileSocket // nil: there is none
+	noted    sync.Once   // that a file could not be taken over
 
 	// life ends when the process has ended or is being ended.
 	life context.Context
@@ -62,7 +64,8 @@ func newGeneration(l *launcher, conn *grpc.ClientConn) *generation {
 	g := &generation{
 		log: l.log.With().Int("pid", l.run.Load().pid()).Logger(), number: l.number, spec: l.spec,
 		launcher: l, proc: l.run.Load(), conn: conn, stub: pb.NewStoreClient(conn),
-		idle: make(chan struct{}), gone: make(chan struct{}),
+		files: l.run.Load().files,
+		idle:  make(chan struct{}), gone: make(chan struct{}),
 	}
 	g.life, g.end = context.WithCancelCause(context.Background())
 	g.work.Go(g.readStdio)

@@ -157,6 +157,7 @@ func (l *launcher) abort() {
 func (l *launcher) cleanUp() {
 	if p := l.run.Load(); p != nil && p.handshake != nil {
 		_ = p.handshake.Close()
+		p.files.close()
 	}
 	_ = l.folder.Remove()
 }

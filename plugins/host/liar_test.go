@@ -160,6 +160,8 @@ func listOf(id uint64, entries ...*pb.Entry) *pb.MaildropResponse {
 	return &pb.MaildropResponse{Id: id, Done: true, Response: &pb.MaildropResponse_Entries{Entries: &pb.Entries{Entries: entries}}}
 }
 
+func endOf(id uint64) *pb.MaildropResponse { return &pb.MaildropResponse{Id: id, End: true} }
+
 func doneOf(id uint64) *pb.MaildropResponse { return &pb.MaildropResponse{Id: id, Done: true} }
 
 func (liar) Maildrop(stream grpc.BidiStreamingServer[pb.MaildropRequest, pb.MaildropResponse]) error {
@@ -228,7 +230,23 @@ func lies(m *pb.MaildropRequest) []*pb.MaildropResponse {
 	if m.GetRemove() != nil {
 		return []*pb.MaildropResponse{doneOf(id)}
 	}
-	switch string(m.GetFetch().GetId()) {
+	file := func(id uint64) *pb.MaildropResponse {
+		return &pb.MaildropResponse{Id: id, Response: &pb.MaildropResponse_Files{Files: &pb.Files{Files: []*pb.File{{Size: 5, Length: 5}}}}}
+	}
+	if m.GetFetch() == nil {
+		return nil
+	}
+	switch string(m.GetFetch().GetIds()[0]) {
+	case "open files unasked":
+		return []*pb.MaildropResponse{file(id), doneOf(id)}
+	case "no record": // of an open file
+		return []*pb.MaildropResponse{headOf(id, 0), endOf(id), file(id), doneOf(id)}
+	case "too few": // messages
+		return []*pb.MaildropResponse{headOf(id, 5), chunkOf(id, 5), endOf(id), headOf(id, 5), chunkOf(id, 5), doneOf(id)}
+	case "too many":
+		return []*pb.MaildropResponse{headOf(id, 0), endOf(id), headOf(id, 0), endOf(id), headOf(id, 0), endOf(id), headOf(id, 0), endOf(id)}
+	case "no end":
+		return []*pb.MaildropResponse{headOf(id, 5), chunkOf(id, 5), headOf(id, 5)}
 	case "right":
 		return []*pb.MaildropResponse{headOf(id, 100_000), chunkOf(id, 100_000), doneOf(id)}
 	case "no head":
@@ -291,7 +309,7 @@ func TestLies(t *testing.T) {
 	other := openDrop(t, s)
 	for _, id := range []string{
 		"no head", "nothing", "two heads", "overrun", "large chunk", "empty chunk", "too little", "too much",
-		"another id", "entries", "failure in the middle",
+		"another id", "entries", "failure in the middle", "open files unasked",
 	} {
 		t.Run("fetch/"+id, func(t *testing.T) {
 			drop := openDrop(t, s)

@@ -141,20 +141,21 @@ type request interface {
 type answer struct {
 	id      uint64
 	done    bool
+	end     bool // of one of the messages of a fetch
 	failure *backends.Failure
 	message *pb.MaildropResponse // nil, or
 	chunk   mem.BufferSlice      // a chunk, to be freed by the one who takes it
 }
 
 // holds says whether there is anything in the frame for the request.
-func (a answer) holds() bool { return a.chunk != nil || a.message.GetResponse() != nil }
+func (a answer) holds() bool { return a.chunk != nil || a.message.GetResponse() != nil || a.end }
 
 func answerOf(frame *wire.Frame) answer {
 	if frame.Message == nil {
-		return answer{id: frame.ID, done: frame.Done, chunk: frame.Chunk}
+		return answer{id: frame.ID, done: frame.Done, end: frame.End, chunk: frame.Chunk}
 	}
 	m := frame.Message.(*pb.MaildropResponse)
-	a := answer{id: m.GetId(), done: m.GetDone(), failure: convert.FailureFromProto(m.GetFailure()), message: m}
+	a := answer{id: m.GetId(), done: m.GetDone(), end: m.GetEnd(), failure: convert.FailureFromProto(m.GetFailure()), message: m}
 	if c, ok := m.GetResponse().(*pb.MaildropResponse_Chunk); ok { // not in the form that is taken apart
 		a.chunk = mem.BufferSlice{mem.SliceBuffer(c.Chunk)}
 	}
@@ -179,6 +180,17 @@ func (m *maildrop) AfterLoss(f func()) (stop func() bool) {
 			f()
 		}
 	})
+}
+
+// alive says why what the session has handed out cannot be used any more.
+func (m *maildrop) alive() error {
+	switch {
+	case m.lost.Err() == nil:
+		return nil
+	case m.g.life.Err() != nil:
+		return m.g.death()
+	}
+	return m.end()
 }
 
 // listen sees to it that there is a receiving goroutine. m.mu is held.
@@ -227,9 +239,9 @@ func (m *maildrop) dispatch(a answer) error {
 		return m.g.invalid(fmt.Errorf("an answer to request %d of a maildrop, which is not under way", a.id))
 	}
 	var err error
-	if a.failure != nil && !a.done {
-		err = errors.New("a failure that is not the end of its request")
-	} else if a.failure == nil && a.holds() {
+	if a.failure != nil && !a.done && !a.end {
+		err = errors.New("a failure that is not the end of its request, nor of a message")
+	} else if (a.failure == nil || !a.done) && a.holds() {
 		err = r.answer(a)
 	}
 	if err != nil {

@@ -45,7 +45,8 @@ type process struct {
 	greeting  *greeting // what that line was
 	output    *lines    // takes what else the process writes, on either output
 
-	lifeline *os.File // the other end is the process's standard input
+	lifeline *os.File    // the other end is the process's standard input
+	files    *fileSocket // the other end is what wire.FilesKey names; nil: there is none
 	exited   chan struct{}
 	err      error // of the wait, once exited is closed
 
@@ -99,10 +100,11 @@ type pipes struct {
 	stdin, stdout, stderr *os.File // the process's
 	lifeline, out, errs   *os.File // ours
 	line, handshake       *os.File // between the reader of stdout and go-plugin
+	files                 *os.File // the process's end of the socket for files; nil: there is none
 }
 
 func (p *pipes) closeAll() {
-	for _, f := range []*os.File{p.stdin, p.stdout, p.stderr, p.lifeline, p.out, p.errs, p.line, p.handshake} {
+	for _, f := range []*os.File{p.stdin, p.stdout, p.stderr, p.lifeline, p.out, p.errs, p.line, p.handshake, p.files} {
 		if f != nil {
 			_ = f.Close()
 		}
@@ -130,6 +132,14 @@ func (p *process) Start(context.Context) error {
 		return err
 	}
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = files.stdin, files.stdout, files.stderr
+	if p.files, files.files, err = newFileSocket(); err != nil {
+		files.closeAll()
+		return err
+	}
+	if files.files != nil {
+		p.cmd.ExtraFiles = []*os.File{files.files} // descriptor 3
+		p.cmd.Env = append(p.cmd.Env, wire.FilesKey+"=3")
+	}
 	p.lifeline, p.handshake = files.lifeline, files.handshake
 	started := make(chan error)
 	go p.run(files, started)
@@ -149,8 +159,8 @@ func (p *process) run(files *pipes, started chan<- error) {
 		started <- err
 		return
 	}
-	for _, f := range []*os.File{files.stdin, files.stdout, files.stderr} {
-		_ = f.Close()
+	for _, f := range []*os.File{files.stdin, files.stdout, files.stderr, files.files} {
+		_ = f.Close() // of nil: an error, and nothing else
 	}
 	var readers sync.WaitGroup
 	readers.Go(func() { p.readOutput(files.out, files.line) })

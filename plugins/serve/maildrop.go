@@ -40,7 +40,8 @@ func (s *service) Maildrop(stream maildropStream) error {
 	}
 	m := &maildrop{
 		service: s, stream: stream, drop: drop,
-		tasks: make(map[uint64]*task),
+		tasks:   make(map[uint64]*task),
+		opening: make(chan struct{}, s.opensAtOnce()),
 	}
 	return m.serve(first.GetId())
 }
@@ -55,6 +56,16 @@ type maildrop struct {
 	mu    sync.Mutex
 	tasks map[uint64]*task // under way
 	work  sync.WaitGroup
+
+	opening chan struct{} // one for each message that is being opened ahead
+}
+
+// opensAtOnce is how many messages of a maildrop are opened together.
+func (s *service) opensAtOnce() int {
+	if n := s.fetchesAtOnce.Load(); n > 0 {
+		return int(min(n, wire.RequestsMost))
+	}
+	return fetchesAtOnce
 }
 
 // task is one request under way.
@@ -255,66 +266,4 @@ func (m *maildrop) markSeen(ctx context.Context, r *task, frame *pb.MarkSeen) er
 		return err
 	}
 	return errAnswered
-}
-
-// fetch sends a message: a head, and chunks as its window allows. The last chunk carries the
-// end, where the content meets its end in the same read.
-func (m *maildrop) fetch(ctx context.Context, r *task, frame *pb.Fetch) error {
-	request, err := convert.FetchFromProto(frame)
-	if err != nil {
-		return err
-	}
-	content, err := m.drop.Fetch(ctx, request)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = content.Close() }()
-	size := max(-1, content.Size())
-	if err := m.send(&pb.MaildropResponse{
-		Id: r.id, Response: &pb.MaildropResponse_Head{Head: &pb.FetchHead{Size: size}},
-	}); err != nil {
-		return err
-	}
-	return m.chunks(ctx, r, content, size)
-}
-
-func (m *maildrop) chunks(ctx context.Context, r *task, content backends.Content, size int64) error {
-	count := counter{size: size}
-	for room := wire.FirstChunk; ; room = convert.ChunkMost {
-		window, err := r.credit.take(ctx, min(room, roomFor(size)))
-		if err != nil {
-			return err
-		}
-		buf := wire.Chunks.Get(window)
-		n, err := readEnough(content, *buf)
-		r.credit.grant(int64(window - n))
-		err = count.add(n, err)
-		switch {
-		case err == io.EOF:
-			m.forget(r.id)
-			if err := m.chunk(r, buf, n, true); err != nil {
-				return err
-			}
-			return errAnswered
-		case err != nil:
-			return err
-		}
-		if err := m.chunk(r, buf, n, false); err != nil {
-			return err
-		}
-	}
-}
-
-// chunk sends the first n octets of a buffer, and gives it away.
-func (m *maildrop) chunk(r *task, buf *[]byte, n int, last bool) error {
-	if n == 0 {
-		wire.Chunks.Put(buf)
-		if !last {
-			return nil
-		}
-		return m.send(&pb.MaildropResponse{Id: r.id, Done: true})
-	}
-	m.sending.Lock()
-	defer m.sending.Unlock()
-	return m.stream.SendMsg(wire.MaildropChunk(r.id, last, wire.Filled(buf, n)))
 }

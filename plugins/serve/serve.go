@@ -80,6 +80,7 @@ or try it out:  dipylon plugin test /path/to/%s
 
 func run(store backends.Store, o options) int {
 	s := newService(store, o.log)
+	s.files = openFileSocket()
 	done := make(chan struct{})
 	defer close(done)
 	signals := make(chan os.Signal, 1)

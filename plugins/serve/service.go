@@ -43,6 +43,9 @@ type service struct {
 	calls calls
 	// ending is set when the gateway has asked for the end.
 	ending atomic.Bool
+	files  *fileSocket // nil: there is none
+	// fetchesAtOnce is what the description said last.
+	fetchesAtOnce atomic.Int64
 
 	mu         sync.Mutex
 	configured bool
@@ -148,6 +151,7 @@ func (s *service) Describe(ctx context.Context, _ *pb.DescribeRequest) (*pb.Desc
 		return nil, err
 	}
 	d.Capabilities = capabilities(backends.CapabilitiesOf(s.store), d.Capabilities)
+	s.fetchesAtOnce.Store(int64(d.Limits.FetchesAtOnce))
 	return convert.DescriptionToProto(d), nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,7 +124,7 @@ func TestRoundTrip(t *testing.T) {
 		same(t, must(t, got, err), want)
 	})
 	t.Run("fetch", func(t *testing.T) {
-		want := backends.FetchRequest{ID: "\xff", Top: true, Lines: 9, Rendering: rendering}
+		want := backends.FetchManyRequest{IDs: []backends.MessageID{"\xff", "b"}, Top: true, Lines: 9, Rendering: rendering}
 		m, err := FetchToProto(want, 77)
 		m = crossed(t, must(t, m, err))
 		got, err := FetchFromProto(m)
@@ -338,8 +339,10 @@ func TestHostile(t *testing.T) {
 		{"too many removals", failed(RemovalsFromProto(&pb.Removals{Removals: make([]*pb.Removal, 100)}, []backends.MessageID{"a"}))},
 		{"outgoing to too many", failed(OutgoingFromProto(&pb.Outgoing{Id: []byte("x"), Recipients: make([]string, 20_000)}))},
 		{"fetch without id", failed(FetchFromProto(&pb.Fetch{}))},
-		{"fetch in a form of the future", failed(FetchFromProto(&pb.Fetch{Id: []byte("x"), Rendering: &pb.Rendering{Body: 99}}))},
-		{"fetch in an encoding of the future", failed(FetchFromProto(&pb.Fetch{Id: []byte("x"), Rendering: &pb.Rendering{Encoding: 99}}))},
+		{"fetch of too many", failed(FetchFromProto(&pb.Fetch{Ids: slices.Repeat([][]byte{[]byte("x")}, backends.FetchManyMost+1)}))},
+		{"fetch of one without id", failed(FetchFromProto(&pb.Fetch{Ids: [][]byte{[]byte("x"), nil}}))},
+		{"fetch in a form of the future", failed(FetchFromProto(&pb.Fetch{Ids: [][]byte{[]byte("x")}, Rendering: &pb.Rendering{Body: 99}}))},
+		{"fetch in an encoding of the future", failed(FetchFromProto(&pb.Fetch{Ids: [][]byte{[]byte("x")}, Rendering: &pb.Rendering{Encoding: 99}}))},
 		{"credential of the future", failed(CredentialFromProto(&pb.Credential{Kind: 99}))},
 		{"delivery without key", failed(DeliveryFromProto(&pb.Delivery{}))},
 		{"delivery with a long key", failed(DeliveryFromProto(&pb.Delivery{Key: long}))},

@@ -115,8 +115,12 @@ func validUIDL(uidl string) bool {
 }
 
 // FetchToProto makes a Fetch request with the window that it starts with, in octets.
-func FetchToProto(r backends.FetchRequest, window int64) (*pb.Fetch, error) {
-	if _, err := checkID([]byte(r.ID)); err != nil {
+func FetchToProto(r backends.FetchManyRequest, window int64) (*pb.Fetch, error) {
+	if len(r.IDs) == 0 || len(r.IDs) > backends.FetchManyMost {
+		return nil, wireError("a fetch of %d messages", len(r.IDs))
+	}
+	ids, err := idsToProto(r.IDs)
+	if err != nil {
 		return nil, err
 	}
 	rendering, err := RenderingToProto(r.Rendering)
@@ -124,22 +128,25 @@ func FetchToProto(r backends.FetchRequest, window int64) (*pb.Fetch, error) {
 		return nil, err
 	}
 	return &pb.Fetch{
-		Id: []byte(r.ID), Top: r.Top, Lines: toInt32(max(0, r.Lines)), Rendering: rendering, Window: window,
+		Ids: ids, Top: r.Top, Lines: toInt32(max(0, r.Lines)), Rendering: rendering, Window: window,
 	}, nil
 }
 
 // FetchFromProto reads a Fetch request.
-func FetchFromProto(m *pb.Fetch) (backends.FetchRequest, error) {
-	id, err := checkID(m.GetId())
+func FetchFromProto(m *pb.Fetch) (backends.FetchManyRequest, error) {
+	if n := len(m.GetIds()); n == 0 || n > backends.FetchManyMost {
+		return backends.FetchManyRequest{}, wireError("a fetch of %d messages", n)
+	}
+	ids, err := idsFromProto(m.GetIds())
 	if err != nil {
-		return backends.FetchRequest{}, err
+		return backends.FetchManyRequest{}, err
 	}
 	rendering, err := RenderingFromProto(m.GetRendering())
 	if err != nil {
-		return backends.FetchRequest{}, err
+		return backends.FetchManyRequest{}, err
 	}
-	return backends.FetchRequest{
-		ID: id, Top: m.GetTop(), Lines: max(0, int(m.GetLines())), Rendering: rendering,
+	return backends.FetchManyRequest{
+		IDs: ids, Top: m.GetTop(), Lines: max(0, int(m.GetLines())), Rendering: rendering,
 	}, nil
 }
 

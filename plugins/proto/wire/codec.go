@@ -24,10 +24,11 @@ import (
 
 // Field numbers of the chunks, and of what comes before one in a MaildropResponse.
 const (
-	fieldID            = 1 // MaildropResponse.id
-	fieldDone          = 2 // MaildropResponse.done
-	fieldMaildropChunk = 7 // MaildropResponse.chunk
-	fieldTransferChunk = 2 // DeliverRequest.chunk, SendRequest.chunk, CollectResponse.chunk
+	fieldID            = 1  // MaildropResponse.id
+	fieldDone          = 2  // MaildropResponse.done
+	fieldEnd           = 10 // MaildropResponse.end
+	fieldMaildropChunk = 7  // MaildropResponse.chunk
+	fieldTransferChunk = 2  // DeliverRequest.chunk, SendRequest.chunk, CollectResponse.chunk
 )
 
 // Chunk is a chunk of a message on its way out. Sending it gives its buffer away.
@@ -36,12 +37,27 @@ type Chunk struct {
 	data   mem.Buffer
 }
 
-// MaildropChunk is a MaildropResponse that carries a chunk; done: it is the request's last one.
-func MaildropChunk(id uint64, done bool, data mem.Buffer) *Chunk {
+// Last says what a chunk of a fetch is the last one of.
+type Last uint8
+
+// A chunk is the last one of nothing, of its message, or of its message and the request.
+const (
+	LastOfNone Last = iota
+	LastOfMessage
+	LastOfRequest
+)
+
+// MaildropChunk is a MaildropResponse that carries a chunk. What stands before the chunk is what
+// [Frame] takes apart: the field end, whose number is higher, comes before it too.
+func MaildropChunk(id uint64, last Last, data mem.Buffer) *Chunk {
 	h := make([]byte, 0, 32)
 	h = protowire.AppendTag(h, fieldID, protowire.VarintType)
 	h = protowire.AppendVarint(h, id)
-	if done {
+	switch last {
+	case LastOfMessage:
+		h = protowire.AppendTag(h, fieldEnd, protowire.VarintType)
+		h = protowire.AppendVarint(h, 1)
+	case LastOfRequest:
 		h = protowire.AppendTag(h, fieldDone, protowire.VarintType)
 		h = protowire.AppendVarint(h, 1)
 	}
@@ -73,9 +89,9 @@ func (c *Chunk) marshal() (mem.BufferSlice, error) {
 type Frame struct {
 	// Message is what came; nil where it was a chunk.
 	Message proto.Message
-	// ID and Done are a MaildropResponse's, where it was a chunk.
-	ID   uint64
-	Done bool
+	// ID, Done and End are a MaildropResponse's, where it was a chunk.
+	ID        uint64
+	Done, End bool
 	// Chunk is the chunk, in pieces; whoever takes it frees it.
 	Chunk mem.BufferSlice
 
@@ -110,7 +126,7 @@ const headerMost = 32
 // unmarshal reads a message. One that has the form that protobuf libraries give to a chunk
 // (fields in the order of their numbers, and nothing else) is taken apart here.
 func (f *Frame) unmarshal(data mem.BufferSlice) error {
-	f.Message, f.Chunk, f.ID, f.Done = nil, nil, 0, false
+	f.Message, f.Chunk, f.ID, f.Done, f.End = nil, nil, 0, false, false
 	var buf [headerMost]byte
 	head := buf[:min(headerMost, data.CopyTo(buf[:]))]
 	total := data.Len()
@@ -118,7 +134,7 @@ func (f *Frame) unmarshal(data mem.BufferSlice) error {
 		f.Chunk = slice(data, start)
 		return nil
 	}
-	f.ID, f.Done = 0, false
+	f.ID, f.Done, f.End = 0, false, false
 	f.Message = f.make()
 	return standard().Unmarshal(data, f.Message)
 }
@@ -143,6 +159,8 @@ func (f *Frame) header(b []byte) (start, length int, ok bool) {
 			f.ID = value
 		case f.field == fieldMaildropChunk && number == fieldDone && kind == protowire.VarintType:
 			f.Done = value != 0
+		case f.field == fieldMaildropChunk && number == fieldEnd && kind == protowire.VarintType:
+			f.End = value != 0
 		default:
 			return 0, 0, false
 		}

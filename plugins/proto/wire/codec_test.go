@@ -44,14 +44,16 @@ func TestChunkIsProtobuf(t *testing.T) {
 	for _, n := range sizes {
 		content := bytes.Repeat([]byte{'x'}, n)
 		for _, id := range []uint64{0, 1, 127, 1 << 40, 1<<64 - 1} {
-			for _, done := range []bool{false, true} {
+			for _, last := range []Last{LastOfNone, LastOfMessage, LastOfRequest} {
 				var got pb.MaildropResponse
-				if err := proto.Unmarshal(marshalled(t, MaildropChunk(id, done, lent(t, content))), &got); err != nil {
+				octets := marshalled(t, MaildropChunk(id, last, lent(t, content)))
+				if err := proto.Unmarshal(octets, &got); err != nil {
 					t.Fatal(err)
 				}
-				want := &pb.MaildropResponse{Id: id, Done: done, Response: &pb.MaildropResponse_Chunk{Chunk: content}}
+				agree(t, "maildrop", octets, 1000)
+				want := &pb.MaildropResponse{Id: id, Done: last == LastOfRequest, End: last == LastOfMessage, Response: &pb.MaildropResponse_Chunk{Chunk: content}}
 				if !proto.Equal(&got, want) {
-					t.Errorf("%d octets, id %d, done %t", n, id, done)
+					t.Errorf("%d octets, id %d, last %d", n, id, last)
 				}
 			}
 		}
@@ -114,7 +116,7 @@ func agree(t *testing.T, name string, octets []byte, cut int) {
 		}
 		switch name {
 		case "maildrop":
-			got = &pb.MaildropResponse{Id: frame.ID, Done: frame.Done, Response: &pb.MaildropResponse_Chunk{Chunk: chunk}}
+			got = &pb.MaildropResponse{Id: frame.ID, Done: frame.Done, End: frame.End, Response: &pb.MaildropResponse_Chunk{Chunk: chunk}}
 		case "deliver":
 			got = &pb.DeliverRequest{Frame: &pb.DeliverRequest_Chunk{Chunk: chunk}}
 		case "send":
@@ -175,7 +177,7 @@ func TestFrameReused(t *testing.T) {
 	f := MaildropFrame()
 	for range 2 {
 		for _, octets := range [][]byte{
-			marshalled(t, MaildropChunk(9, true, lent(t, []byte("abc")))),
+			marshalled(t, MaildropChunk(9, LastOfRequest, lent(t, []byte("abc")))),
 			marshalled(t, &pb.MaildropResponse{Response: &pb.MaildropResponse_Head{Head: &pb.FetchHead{}}}),
 		} {
 			data := pieces(octets, 100)

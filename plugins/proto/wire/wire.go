@@ -25,6 +25,15 @@ const (
 	LifelineStdin = "stdin"
 )
 
+// FilesKey names the descriptor of the socket over which open files may be handed to the gateway,
+// where there is one. A record on it has FilesRecord octets, the number of the Fetch with the most
+// significant first, and at most FilesMost descriptors.
+const (
+	FilesKey    = "DIPYLON_FILES"
+	FilesRecord = 8
+	FilesMost   = 64
+)
+
 // Names of go-plugin's own services, for what the gateway asks of them.
 const (
 	ShutdownMethod = "/plugin.GRPCController/Shutdown"

@@ -1667,10 +1667,12 @@ func (*MaildropRequest_MarkSeen) isMaildropRequest_Request() {}
 // MaildropResponse is a frame from the plugin: one of the answers to request id. The answer
 // that has done set is the last one to that request.
 type MaildropResponse struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Id      uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Done    bool                   `protobuf:"varint,2,opt,name=done,proto3" json:"done,omitempty"`
-	Failure *Failure               `protobuf:"bytes,3,opt,name=failure,proto3" json:"failure,omitempty"` // with done: the request failed, whatever came before
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Done  bool                   `protobuf:"varint,2,opt,name=done,proto3" json:"done,omitempty"`
+	// With done: the request failed, and of a fetch every message that had not ended. With end: the
+	// message failed, whatever came of it before.
+	Failure *Failure `protobuf:"bytes,3,opt,name=failure,proto3" json:"failure,omitempty"`
 	// Types that are valid to be assigned to Response:
 	//
 	//	*MaildropResponse_Opened
@@ -1678,7 +1680,11 @@ type MaildropResponse struct {
 	//	*MaildropResponse_Head
 	//	*MaildropResponse_Chunk
 	//	*MaildropResponse_Removals
+	//	*MaildropResponse_Files
 	Response isMaildropResponse_Response `protobuf_oneof:"response"`
+	// To Fetch: the message ends with this frame, and what follows is of the next one. done ends the
+	// last message as well.
+	End bool `protobuf:"varint,10,opt,name=end,proto3" json:"end,omitempty"`
 	// Beside opened: which folder is open, see backends.Identified. 1 to 1024 octets of printable
 	// text. It is the same by whatever name and whatever login the account's folder was opened, and
 	// another one for every other folder of the account; the gateway compares it octet by octet. A
@@ -1792,6 +1798,22 @@ func (x *MaildropResponse) GetRemovals() *Removals {
 	return nil
 }
 
+func (x *MaildropResponse) GetFiles() *Files {
+	if x != nil {
+		if x, ok := x.Response.(*MaildropResponse_Files); ok {
+			return x.Files
+		}
+	}
+	return nil
+}
+
+func (x *MaildropResponse) GetEnd() bool {
+	if x != nil {
+		return x.End
+	}
+	return false
+}
+
 func (x *MaildropResponse) GetFolderId() string {
 	if x != nil {
 		return x.FolderId
@@ -1812,7 +1834,7 @@ type MaildropResponse_Entries struct {
 }
 
 type MaildropResponse_Head struct {
-	Head *FetchHead `protobuf:"bytes,6,opt,name=head,proto3,oneof"` // to Fetch: once, first
+	Head *FetchHead `protobuf:"bytes,6,opt,name=head,proto3,oneof"` // to Fetch: once for each message, first
 }
 
 type MaildropResponse_Chunk struct {
@@ -1821,6 +1843,10 @@ type MaildropResponse_Chunk struct {
 
 type MaildropResponse_Removals struct {
 	Removals *Removals `protobuf:"bytes,8,opt,name=removals,proto3,oneof"` // to Remove: once
+}
+
+type MaildropResponse_Files struct {
+	Files *Files `protobuf:"bytes,11,opt,name=files,proto3,oneof"` // to Fetch with files: the next messages, each in place of head and chunks
 }
 
 func (*MaildropResponse_Opened) isMaildropResponse_Response() {}
@@ -1832,6 +1858,8 @@ func (*MaildropResponse_Head) isMaildropResponse_Response() {}
 func (*MaildropResponse_Chunk) isMaildropResponse_Response() {}
 
 func (*MaildropResponse_Removals) isMaildropResponse_Response() {}
+
+func (*MaildropResponse_Files) isMaildropResponse_Response() {}
 
 type Open struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2060,14 +2088,18 @@ func (x *Entry) GetUidl() string {
 }
 
 type Fetch struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Id        []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Top       bool                   `protobuf:"varint,2,opt,name=top,proto3" json:"top,omitempty"`
-	Lines     int32                  `protobuf:"varint,3,opt,name=lines,proto3" json:"lines,omitempty"`
-	Rendering *Rendering             `protobuf:"bytes,4,opt,name=rendering,proto3" json:"rendering,omitempty"`
-	// Octets of chunks that may be sent before a Window grants more. What a fetch has been
-	// granted and not yet sent is its window; the plugin waits while it is spent.
-	Window        int64 `protobuf:"varint,5,opt,name=window,proto3" json:"window,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 64 messages. They are answered one after the other, in this order.
+	Ids       [][]byte   `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	Top       bool       `protobuf:"varint,2,opt,name=top,proto3" json:"top,omitempty"`
+	Lines     int32      `protobuf:"varint,3,opt,name=lines,proto3" json:"lines,omitempty"`
+	Rendering *Rendering `protobuf:"bytes,4,opt,name=rendering,proto3" json:"rendering,omitempty"`
+	// Octets of chunks that may be sent before a Window grants more, of all the messages together.
+	// What a fetch has been granted and not yet sent is its window; the plugin waits while it is spent.
+	Window int64 `protobuf:"varint,5,opt,name=window,proto3" json:"window,omitempty"`
+	// Not 0: messages that stand in files may be handed over as open files, under this number, with
+	// Files frames. A plugin need not.
+	Files         uint64 `protobuf:"varint,6,opt,name=files,proto3" json:"files,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2102,9 +2134,9 @@ func (*Fetch) Descriptor() ([]byte, []int) {
 	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{23}
 }
 
-func (x *Fetch) GetId() []byte {
+func (x *Fetch) GetIds() [][]byte {
 	if x != nil {
-		return x.Id
+		return x.Ids
 	}
 	return nil
 }
@@ -2137,6 +2169,120 @@ func (x *Fetch) GetWindow() int64 {
 	return 0
 }
 
+func (x *Fetch) GetFiles() uint64 {
+	if x != nil {
+		return x.Files
+	}
+	return 0
+}
+
+// Files are messages whose open files were sent before this frame, as one record of the socket for
+// files: the number as 8 octets, most significant first, and one descriptor for each of the files.
+type Files struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Files         []*File                `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"` // 1 to 64
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Files) Reset() {
+	*x = Files{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Files) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Files) ProtoMessage() {}
+
+func (x *Files) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Files.ProtoReflect.Descriptor instead.
+func (*Files) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Files) GetFiles() []*File {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+// File is where in its file a message stands. Its canonical form is the message.
+type File struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Size          int64                  `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"` // octets of the canonical form; -1: not known
+	Offset        int64                  `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	Length        int64                  `protobuf:"varint,3,opt,name=length,proto3" json:"length,omitempty"` // octets of the file from offset on
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *File) Reset() {
+	*x = File{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *File) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*File) ProtoMessage() {}
+
+func (x *File) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use File.ProtoReflect.Descriptor instead.
+func (*File) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *File) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *File) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *File) GetLength() int64 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
+}
+
 type FetchHead struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Size          int64                  `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"` // -1: not known
@@ -2146,7 +2292,7 @@ type FetchHead struct {
 
 func (x *FetchHead) Reset() {
 	*x = FetchHead{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2158,7 +2304,7 @@ func (x *FetchHead) String() string {
 func (*FetchHead) ProtoMessage() {}
 
 func (x *FetchHead) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2171,7 +2317,7 @@ func (x *FetchHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchHead.ProtoReflect.Descriptor instead.
 func (*FetchHead) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{24}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *FetchHead) GetSize() int64 {
@@ -2191,7 +2337,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2203,7 +2349,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2216,7 +2362,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{25}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Window) GetOctets() int64 {
@@ -2241,7 +2387,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2253,7 +2399,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2266,7 +2412,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{26}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{28}
 }
 
 type Rendering struct {
@@ -2281,7 +2427,7 @@ type Rendering struct {
 
 func (x *Rendering) Reset() {
 	*x = Rendering{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2293,7 +2439,7 @@ func (x *Rendering) String() string {
 func (*Rendering) ProtoMessage() {}
 
 func (x *Rendering) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2306,7 +2452,7 @@ func (x *Rendering) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rendering.ProtoReflect.Descriptor instead.
 func (*Rendering) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{27}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Rendering) GetEncoding() Encoding {
@@ -2347,7 +2493,7 @@ type Remove struct {
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2359,7 +2505,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2372,7 +2518,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{28}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Remove) GetIds() [][]byte {
@@ -2398,7 +2544,7 @@ type MarkSeen struct {
 
 func (x *MarkSeen) Reset() {
 	*x = MarkSeen{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2410,7 +2556,7 @@ func (x *MarkSeen) String() string {
 func (*MarkSeen) ProtoMessage() {}
 
 func (x *MarkSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2423,7 +2569,7 @@ func (x *MarkSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkSeen.ProtoReflect.Descriptor instead.
 func (*MarkSeen) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{29}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *MarkSeen) GetIds() [][]byte {
@@ -2442,7 +2588,7 @@ type Removals struct {
 
 func (x *Removals) Reset() {
 	*x = Removals{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2454,7 +2600,7 @@ func (x *Removals) String() string {
 func (*Removals) ProtoMessage() {}
 
 func (x *Removals) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2467,7 +2613,7 @@ func (x *Removals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removals.ProtoReflect.Descriptor instead.
 func (*Removals) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{30}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Removals) GetRemovals() []*Removal {
@@ -2487,7 +2633,7 @@ type Removal struct {
 
 func (x *Removal) Reset() {
 	*x = Removal{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2499,7 +2645,7 @@ func (x *Removal) String() string {
 func (*Removal) ProtoMessage() {}
 
 func (x *Removal) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2512,7 +2658,7 @@ func (x *Removal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removal.ProtoReflect.Descriptor instead.
 func (*Removal) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{31}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Removal) GetId() []byte {
@@ -2544,7 +2690,7 @@ type ResolveRequest struct {
 
 func (x *ResolveRequest) Reset() {
 	*x = ResolveRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2556,7 +2702,7 @@ func (x *ResolveRequest) String() string {
 func (*ResolveRequest) ProtoMessage() {}
 
 func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2569,7 +2715,7 @@ func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveRequest.ProtoReflect.Descriptor instead.
 func (*ResolveRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{32}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ResolveRequest) GetReversePath() string {
@@ -2616,7 +2762,7 @@ type Verdicts struct {
 
 func (x *Verdicts) Reset() {
 	*x = Verdicts{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2628,7 +2774,7 @@ func (x *Verdicts) String() string {
 func (*Verdicts) ProtoMessage() {}
 
 func (x *Verdicts) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2641,7 +2787,7 @@ func (x *Verdicts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdicts.ProtoReflect.Descriptor instead.
 func (*Verdicts) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{33}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Verdicts) GetVerdicts() []*Verdict {
@@ -2665,7 +2811,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2677,7 +2823,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2690,7 +2836,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{34}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Verdict) GetRecipient() string {
@@ -2732,7 +2878,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2744,7 +2890,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2757,7 +2903,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{35}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Delivery) GetKey() string {
@@ -2846,7 +2992,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2858,7 +3004,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2871,7 +3017,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{36}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DeliverRequest) GetFrame() isDeliverRequest_Frame {
@@ -2938,7 +3084,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2950,7 +3096,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2963,7 +3109,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{37}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{39}
 }
 
 // SendRequest frames: one start, chunks, one end; as for DeliverRequest.
@@ -2981,7 +3127,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2993,7 +3139,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3006,7 +3152,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{38}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SendRequest) GetFrame() isSendRequest_Frame {
@@ -3075,7 +3221,7 @@ type SendStart struct {
 
 func (x *SendStart) Reset() {
 	*x = SendStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3087,7 +3233,7 @@ func (x *SendStart) String() string {
 func (*SendStart) ProtoMessage() {}
 
 func (x *SendStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3100,7 +3246,7 @@ func (x *SendStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendStart.ProtoReflect.Descriptor instead.
 func (*SendStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{39}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SendStart) GetCredential() *Credential {
@@ -3131,7 +3277,7 @@ type CollectRequest struct {
 
 func (x *CollectRequest) Reset() {
 	*x = CollectRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3143,7 +3289,7 @@ func (x *CollectRequest) String() string {
 func (*CollectRequest) ProtoMessage() {}
 
 func (x *CollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3156,7 +3302,7 @@ func (x *CollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
 func (*CollectRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CollectRequest) GetFrame() isCollectRequest_Frame {
@@ -3212,7 +3358,7 @@ type CollectStart struct {
 
 func (x *CollectStart) Reset() {
 	*x = CollectStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3224,7 +3370,7 @@ func (x *CollectStart) String() string {
 func (*CollectStart) ProtoMessage() {}
 
 func (x *CollectStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3237,7 +3383,7 @@ func (x *CollectStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectStart.ProtoReflect.Descriptor instead.
 func (*CollectStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CollectStart) GetMost() int32 {
@@ -3277,7 +3423,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3289,7 +3435,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3302,7 +3448,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Taken) GetFailure() *Failure {
@@ -3327,7 +3473,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3339,7 +3485,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3352,7 +3498,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *CollectResponse) GetFrame() isCollectResponse_Frame {
@@ -3420,7 +3566,7 @@ type CollectEnd struct {
 
 func (x *CollectEnd) Reset() {
 	*x = CollectEnd{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3432,7 +3578,7 @@ func (x *CollectEnd) String() string {
 func (*CollectEnd) ProtoMessage() {}
 
 func (x *CollectEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3445,7 +3591,7 @@ func (x *CollectEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectEnd.ProtoReflect.Descriptor instead.
 func (*CollectEnd) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *CollectEnd) GetFailure() *Failure {
@@ -3469,7 +3615,7 @@ type Outgoing struct {
 
 func (x *Outgoing) Reset() {
 	*x = Outgoing{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3481,7 +3627,7 @@ func (x *Outgoing) String() string {
 func (*Outgoing) ProtoMessage() {}
 
 func (x *Outgoing) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3494,7 +3640,7 @@ func (x *Outgoing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outgoing.ProtoReflect.Descriptor instead.
 func (*Outgoing) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Outgoing) GetId() []byte {
@@ -3548,7 +3694,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3560,7 +3706,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3573,7 +3719,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *SettleRequest) GetSettlements() []*Settlement {
@@ -3593,7 +3739,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3605,7 +3751,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3618,7 +3764,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Settlement) GetId() []byte {
@@ -3643,7 +3789,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3655,7 +3801,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3668,7 +3814,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{48}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{50}
 }
 
 var File_dipylon_store_v2_store_proto protoreflect.FileDescriptor
@@ -3781,7 +3927,7 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x06window\x18\x06 \x01(\v2\x18.dipylon.store.v2.WindowH\x00R\x06window\x122\n" +
 	"\x06cancel\x18\a \x01(\v2\x18.dipylon.store.v2.CancelH\x00R\x06cancel\x129\n" +
 	"\tmark_seen\x18\b \x01(\v2\x1a.dipylon.store.v2.MarkSeenH\x00R\bmarkSeenB\t\n" +
-	"\arequest\"\x85\x03\n" +
+	"\arequest\"\xc8\x03\n" +
 	"\x10MaildropResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04done\x18\x02 \x01(\bR\x04done\x123\n" +
@@ -3790,7 +3936,10 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\aentries\x18\x05 \x01(\v2\x19.dipylon.store.v2.EntriesH\x00R\aentries\x121\n" +
 	"\x04head\x18\x06 \x01(\v2\x1b.dipylon.store.v2.FetchHeadH\x00R\x04head\x12\x16\n" +
 	"\x05chunk\x18\a \x01(\fH\x00R\x05chunk\x128\n" +
-	"\bremovals\x18\b \x01(\v2\x1a.dipylon.store.v2.RemovalsH\x00R\bremovals\x12\x1b\n" +
+	"\bremovals\x18\b \x01(\v2\x1a.dipylon.store.v2.RemovalsH\x00R\bremovals\x12/\n" +
+	"\x05files\x18\v \x01(\v2\x17.dipylon.store.v2.FilesH\x00R\x05files\x12\x10\n" +
+	"\x03end\x18\n" +
+	" \x01(\bR\x03end\x12\x1b\n" +
 	"\tfolder_id\x18\t \x01(\tR\bfolderIdB\n" +
 	"\n" +
 	"\bresponse\"\\\n" +
@@ -3809,13 +3958,20 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x05exact\x18\x03 \x01(\bR\x05exact\x126\n" +
 	"\breceived\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\breceived\x12\x12\n" +
 	"\x04seen\x18\x05 \x01(\bR\x04seen\x12\x12\n" +
-	"\x04uidl\x18\x06 \x01(\tR\x04uidl\"\x92\x01\n" +
-	"\x05Fetch\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\fR\x02id\x12\x10\n" +
+	"\x04uidl\x18\x06 \x01(\tR\x04uidl\"\xaa\x01\n" +
+	"\x05Fetch\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\fR\x03ids\x12\x10\n" +
 	"\x03top\x18\x02 \x01(\bR\x03top\x12\x14\n" +
 	"\x05lines\x18\x03 \x01(\x05R\x05lines\x129\n" +
 	"\trendering\x18\x04 \x01(\v2\x1b.dipylon.store.v2.RenderingR\trendering\x12\x16\n" +
-	"\x06window\x18\x05 \x01(\x03R\x06window\"\x1f\n" +
+	"\x06window\x18\x05 \x01(\x03R\x06window\x12\x14\n" +
+	"\x05files\x18\x06 \x01(\x04R\x05files\"5\n" +
+	"\x05Files\x12,\n" +
+	"\x05files\x18\x01 \x03(\v2\x16.dipylon.store.v2.FileR\x05files\"J\n" +
+	"\x04File\x12\x12\n" +
+	"\x04size\x18\x01 \x01(\x03R\x04size\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x16\n" +
+	"\x06length\x18\x03 \x01(\x03R\x06length\"\x1f\n" +
 	"\tFetchHead\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x03R\x04size\":\n" +
 	"\x06Window\x12\x16\n" +
@@ -3977,7 +4133,7 @@ func file_dipylon_store_v2_store_proto_rawDescGZIP() []byte {
 
 var (
 	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 49)
+	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 51)
 	file_dipylon_store_v2_store_proto_goTypes   = []any{
 		Kind(0),                       // 0: dipylon.store.v2.Kind
 		CredentialKind(0),             // 1: dipylon.store.v2.CredentialKind
@@ -4008,39 +4164,41 @@ var (
 		(*Entries)(nil),               // 26: dipylon.store.v2.Entries
 		(*Entry)(nil),                 // 27: dipylon.store.v2.Entry
 		(*Fetch)(nil),                 // 28: dipylon.store.v2.Fetch
-		(*FetchHead)(nil),             // 29: dipylon.store.v2.FetchHead
-		(*Window)(nil),                // 30: dipylon.store.v2.Window
-		(*Cancel)(nil),                // 31: dipylon.store.v2.Cancel
-		(*Rendering)(nil),             // 32: dipylon.store.v2.Rendering
-		(*Remove)(nil),                // 33: dipylon.store.v2.Remove
-		(*MarkSeen)(nil),              // 34: dipylon.store.v2.MarkSeen
-		(*Removals)(nil),              // 35: dipylon.store.v2.Removals
-		(*Removal)(nil),               // 36: dipylon.store.v2.Removal
-		(*ResolveRequest)(nil),        // 37: dipylon.store.v2.ResolveRequest
-		(*Verdicts)(nil),              // 38: dipylon.store.v2.Verdicts
-		(*Verdict)(nil),               // 39: dipylon.store.v2.Verdict
-		(*Delivery)(nil),              // 40: dipylon.store.v2.Delivery
-		(*DeliverRequest)(nil),        // 41: dipylon.store.v2.DeliverRequest
-		(*End)(nil),                   // 42: dipylon.store.v2.End
-		(*SendRequest)(nil),           // 43: dipylon.store.v2.SendRequest
-		(*SendStart)(nil),             // 44: dipylon.store.v2.SendStart
-		(*CollectRequest)(nil),        // 45: dipylon.store.v2.CollectRequest
-		(*CollectStart)(nil),          // 46: dipylon.store.v2.CollectStart
-		(*Taken)(nil),                 // 47: dipylon.store.v2.Taken
-		(*CollectResponse)(nil),       // 48: dipylon.store.v2.CollectResponse
-		(*CollectEnd)(nil),            // 49: dipylon.store.v2.CollectEnd
-		(*Outgoing)(nil),              // 50: dipylon.store.v2.Outgoing
-		(*SettleRequest)(nil),         // 51: dipylon.store.v2.SettleRequest
-		(*Settlement)(nil),            // 52: dipylon.store.v2.Settlement
-		(*SettleResponse)(nil),        // 53: dipylon.store.v2.SettleResponse
-		(*durationpb.Duration)(nil),   // 54: google.protobuf.Duration
-		(*timestamppb.Timestamp)(nil), // 55: google.protobuf.Timestamp
+		(*Files)(nil),                 // 29: dipylon.store.v2.Files
+		(*File)(nil),                  // 30: dipylon.store.v2.File
+		(*FetchHead)(nil),             // 31: dipylon.store.v2.FetchHead
+		(*Window)(nil),                // 32: dipylon.store.v2.Window
+		(*Cancel)(nil),                // 33: dipylon.store.v2.Cancel
+		(*Rendering)(nil),             // 34: dipylon.store.v2.Rendering
+		(*Remove)(nil),                // 35: dipylon.store.v2.Remove
+		(*MarkSeen)(nil),              // 36: dipylon.store.v2.MarkSeen
+		(*Removals)(nil),              // 37: dipylon.store.v2.Removals
+		(*Removal)(nil),               // 38: dipylon.store.v2.Removal
+		(*ResolveRequest)(nil),        // 39: dipylon.store.v2.ResolveRequest
+		(*Verdicts)(nil),              // 40: dipylon.store.v2.Verdicts
+		(*Verdict)(nil),               // 41: dipylon.store.v2.Verdict
+		(*Delivery)(nil),              // 42: dipylon.store.v2.Delivery
+		(*DeliverRequest)(nil),        // 43: dipylon.store.v2.DeliverRequest
+		(*End)(nil),                   // 44: dipylon.store.v2.End
+		(*SendRequest)(nil),           // 45: dipylon.store.v2.SendRequest
+		(*SendStart)(nil),             // 46: dipylon.store.v2.SendStart
+		(*CollectRequest)(nil),        // 47: dipylon.store.v2.CollectRequest
+		(*CollectStart)(nil),          // 48: dipylon.store.v2.CollectStart
+		(*Taken)(nil),                 // 49: dipylon.store.v2.Taken
+		(*CollectResponse)(nil),       // 50: dipylon.store.v2.CollectResponse
+		(*CollectEnd)(nil),            // 51: dipylon.store.v2.CollectEnd
+		(*Outgoing)(nil),              // 52: dipylon.store.v2.Outgoing
+		(*SettleRequest)(nil),         // 53: dipylon.store.v2.SettleRequest
+		(*Settlement)(nil),            // 54: dipylon.store.v2.Settlement
+		(*SettleResponse)(nil),        // 55: dipylon.store.v2.SettleResponse
+		(*durationpb.Duration)(nil),   // 56: google.protobuf.Duration
+		(*timestamppb.Timestamp)(nil), // 57: google.protobuf.Timestamp
 	}
 )
 
 var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	0,  // 0: dipylon.store.v2.Failure.kind:type_name -> dipylon.store.v2.Kind
-	54, // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
+	56, // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
 	9,  // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
 	1,  // 3: dipylon.store.v2.Description.credentials:type_name -> dipylon.store.v2.CredentialKind
 	10, // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
@@ -4050,80 +4208,82 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	1,  // 8: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
 	17, // 9: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
 	16, // 10: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
-	55, // 11: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
+	57, // 11: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
 	17, // 12: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
 	19, // 13: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
 	24, // 14: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
 	25, // 15: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
 	28, // 16: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
-	33, // 17: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
-	30, // 18: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
-	31, // 19: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
-	34, // 20: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
+	35, // 17: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
+	32, // 18: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
+	33, // 19: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
+	36, // 20: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
 	5,  // 21: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
 	19, // 22: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
 	26, // 23: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
-	29, // 24: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
-	35, // 25: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
-	16, // 26: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
-	27, // 27: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
-	55, // 28: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
-	32, // 29: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
-	2,  // 30: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
-	3,  // 31: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
-	4,  // 32: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
-	36, // 33: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
-	5,  // 34: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
-	17, // 35: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
-	39, // 36: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
-	5,  // 37: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
-	55, // 38: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
-	17, // 39: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
-	40, // 40: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	42, // 41: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
-	44, // 42: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
-	42, // 43: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
-	16, // 44: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
-	40, // 45: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
-	46, // 46: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
-	47, // 47: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
-	54, // 48: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
-	32, // 49: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	54, // 50: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
-	5,  // 51: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
-	50, // 52: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
-	49, // 53: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
-	5,  // 54: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
-	55, // 55: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
-	52, // 56: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	39, // 57: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
-	6,  // 58: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
-	11, // 59: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	14, // 60: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	18, // 61: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	20, // 62: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	22, // 63: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	37, // 64: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	41, // 65: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	43, // 66: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	45, // 67: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	51, // 68: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	7,  // 69: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	12, // 70: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	15, // 71: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	19, // 72: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	21, // 73: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	23, // 74: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	38, // 75: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	38, // 76: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	38, // 77: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	48, // 78: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	53, // 79: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	69, // [69:80] is the sub-list for method output_type
-	58, // [58:69] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	31, // 24: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
+	37, // 25: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
+	29, // 26: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
+	16, // 27: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
+	27, // 28: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
+	57, // 29: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
+	34, // 30: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
+	30, // 31: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
+	2,  // 32: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
+	3,  // 33: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
+	4,  // 34: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
+	38, // 35: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
+	5,  // 36: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
+	17, // 37: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
+	41, // 38: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
+	5,  // 39: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
+	57, // 40: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	17, // 41: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
+	42, // 42: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	44, // 43: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
+	46, // 44: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
+	44, // 45: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
+	16, // 46: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
+	42, // 47: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
+	48, // 48: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
+	49, // 49: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
+	56, // 50: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	34, // 51: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
+	56, // 52: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
+	5,  // 53: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
+	52, // 54: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
+	51, // 55: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
+	5,  // 56: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
+	57, // 57: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	54, // 58: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	41, // 59: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	6,  // 60: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	11, // 61: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	14, // 62: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	18, // 63: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	20, // 64: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	22, // 65: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	39, // 66: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	43, // 67: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	45, // 68: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	47, // 69: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	53, // 70: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	7,  // 71: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	12, // 72: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	15, // 73: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	19, // 74: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	21, // 75: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	23, // 76: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	40, // 77: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	40, // 78: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	40, // 79: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	50, // 80: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	55, // 81: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	71, // [71:82] is the sub-list for method output_type
+	60, // [60:71] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v2_store_proto_init() }
@@ -4146,22 +4306,23 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*MaildropResponse_Head)(nil),
 		(*MaildropResponse_Chunk)(nil),
 		(*MaildropResponse_Removals)(nil),
+		(*MaildropResponse_Files)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[36].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[38].OneofWrappers = []any{
 		(*DeliverRequest_Delivery)(nil),
 		(*DeliverRequest_Chunk)(nil),
 		(*DeliverRequest_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[38].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[40].OneofWrappers = []any{
 		(*SendRequest_Start)(nil),
 		(*SendRequest_Chunk)(nil),
 		(*SendRequest_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[40].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[42].OneofWrappers = []any{
 		(*CollectRequest_Start)(nil),
 		(*CollectRequest_Taken)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[43].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[45].OneofWrappers = []any{
 		(*CollectResponse_Outgoing)(nil),
 		(*CollectResponse_Chunk)(nil),
 		(*CollectResponse_End)(nil),
@@ -4172,7 +4333,7 @@ func file_dipylon_store_v2_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v2_store_proto_rawDesc), len(file_dipylon_store_v2_store_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   49,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
