@@ -21,6 +21,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/passwords"
 	"github.com/dipylon/dipylon/gateway/server"
 	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/gateway/stores"
 	"github.com/dipylon/dipylon/plugins/host"
 )
 
@@ -176,10 +177,10 @@ func accountIn(cfg *config.Config, text string) (store, account string, err erro
 		return "", "", fmt.Errorf("no store has login names such as %q", text)
 	}
 	s := cfg.Stores[i]
-	if login.PasswordPolicy(s.Passwords) == login.StorePassword {
+	if stores.PasswordPolicy(s.Passwords) == stores.StorePassword {
 		return "", "", fmt.Errorf("store %q takes no application passwords, its configuration says", s.Name)
 	}
-	return s.Name, (&login.Store{Name: s.Name, Domains: s.Domains}).Account(name), nil
+	return s.Name, stores.Config{Name: s.Name, Domains: s.Domains}.Account(name), nil
 }
 
 // ownerOf asks a store whose account a password is to be of; empty: it cannot be asked, which is

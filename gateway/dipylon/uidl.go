@@ -17,10 +17,10 @@ import (
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/index"
-	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/server"
 	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/gateway/stores"
 	"github.com/dipylon/dipylon/plugins/host"
 )
 
@@ -138,7 +138,8 @@ func inventory(ctx context.Context, cfg *config.Config, name, folder string, c b
 		return nil, fmt.Errorf("opening the mailbox: %w", err)
 	}
 	defer drop.Close() //nolint:errcheck // it was only read
-	return maildrop.Inventory(ctx, o, &login.Store{Name: name, Backend: store}, folder, drop)
+	opened := stores.Config{Name: name}.In(stores.Plugin{Backend: store, Description: store.Description}).Store()
+	return maildrop.Inventory(ctx, o, opened, folder, drop)
 }
 
 // uidlImport are the flags of "uidl import".

@@ -15,28 +15,28 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/argon2id"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // Authenticator is where the clients of all protocols log in. Any number of sessions may use it at once.
 type Authenticator struct {
 	log       zerolog.Logger
 	guard     *Guard
-	directory func() Directory
+	table     func() *stores.Table
 	passwords Passwords
 	now       func() time.Time
 	verifier  argon2id.Verifier
 	memory    *memory
-	said      descriptions
 	decoy     *argon2id.Hash
 	policy    atomic.Pointer[Policy]
 }
 
-// AuthenticatorOptions are what an Authenticator is made of. Log, Guard and Directory are needed.
+// AuthenticatorOptions are what an Authenticator is made of. Log, Guard and Table are needed.
 type AuthenticatorOptions struct {
 	Log   zerolog.Logger
 	Guard *Guard
-	// Directory gives the stores of the moment.
-	Directory func() Directory
+	// Table gives the current table of stores.
+	Table func() *stores.Table
 	// Passwords is where application passwords are kept; nil: there are none.
 	Passwords Passwords
 	Policy    Policy
@@ -45,7 +45,7 @@ type AuthenticatorOptions struct {
 
 // Policy is what an administrator decides about logins. Its zero value is a sensible default.
 type Policy struct {
-	Names Names
+	Names stores.Names
 	// Mechanisms are the SASL mechanisms to offer, as far as a store can check them, and APOP.
 	// Empty: all but those that should be wanted explicitly, see [Authenticator.Mechanisms].
 	Mechanisms []string
@@ -62,7 +62,7 @@ func NewAuthenticator(o AuthenticatorOptions) *Authenticator {
 		o.Now = time.Now
 	}
 	d := &Authenticator{
-		log: o.Log, guard: o.Guard, directory: o.Directory, passwords: o.Passwords, now: o.Now,
+		log: o.Log, guard: o.Guard, table: o.Table, passwords: o.Passwords, now: o.Now,
 		// One password at a time for each processor: more would cost memory and win nothing.
 		verifier: argon2id.NewVerifier(runtime.GOMAXPROCS(0)),
 		memory:   newMemory(o.Now),
@@ -79,11 +79,7 @@ func (a *Authenticator) SetPolicy(p Policy) {
 	a.memory.clear()
 }
 
-func (a *Authenticator) names() Names { return a.policy.Load().Names }
-
-func (a *Authenticator) describe(ctx context.Context, s *Store) backends.Description {
-	return a.said.of(ctx, s)
-}
+func (a *Authenticator) names() stores.Names { return a.policy.Load().Names }
 
 // Client is a connection whose user wants to log in.
 type Client interface {
@@ -107,7 +103,7 @@ type Client interface {
 
 // Entry is a login on its last step: the store is to look at the credential.
 type Entry struct {
-	Store *Store
+	Store *stores.Store
 	// Credential names the mailbox that is meant, too.
 	Credential backends.Credential
 	// Folder is the folder that the name asks for; empty: the inbox.
@@ -140,9 +136,9 @@ func (a *Authenticator) Password(ctx context.Context, client Client, user string
 // The client's Enter can come before the exchange is accepted: where the mechanism ends with data
 // for the client, whose response is still to come (SCRAM, RFC 5802 §3).
 func (a *Authenticator) Begin(ctx context.Context, client Client, mechanism string) (sasl.Exchange[sasl.Accepted], error) {
-	o := a.offer(ctx, client)
+	o := a.offer(client)
 	if !o.has(mechanism) {
-		return nil, ErrMechanism
+		return nil, o.refusal(mechanism)
 	}
 	attempt := &Attempt{Peer: client.Peer(), Protocol: client.Protocol(), Mechanism: mechanism}
 	switch mechanism {
@@ -207,7 +203,7 @@ func accepted(err error) ([]byte, *sasl.Accepted, error) {
 
 // find reads a name, with the mailbox that an authorization identity asks for, and finds its
 // store; nil: it is nobody's.
-func (a *Authenticator) find(user, actAs string) (Name, *Store) {
+func (a *Authenticator) find(user, actAs string) (stores.Name, *stores.Store) {
 	names := a.names()
 	name, ok := names.Parse(user)
 	if ok {
@@ -216,10 +212,10 @@ func (a *Authenticator) find(user, actAs string) (Name, *Store) {
 	if !ok {
 		return name, nil
 	}
-	return name, a.directory().StoreForLogin(name)
+	return name, a.table().StoreForLogin(name)
 }
 
-func labelOf(s *Store) string {
+func labelOf(s *stores.Store) string {
 	if s == nil {
 		return ""
 	}
@@ -244,20 +240,21 @@ func (a *Authenticator) prove(ctx context.Context, client Client, attempt *Attem
 
 // enter lets the client in with a credential for a name, as its user unless the credential names
 // another one. The account that the store opens has to pass the check, if there is one.
-func (a *Authenticator) enter(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, c backends.Credential, check func(backends.Account) error) error {
+func (a *Authenticator) enter(ctx context.Context, client Client, attempt *Attempt, name stores.Name, store *stores.Store, c backends.Credential, check func(backends.Account) error) error {
 	c.User, c.ActAs, c.Peer = cmp.Or(c.User, name.String()), name.Mailbox, attempt.Peer
 	return client.Enter(ctx, Entry{Store: store, Credential: c, Folder: name.Folder, check: check})
 }
 
 // byPassword lets whoever can judge a password do so.
-func (a *Authenticator) byPassword(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, secret []byte) error {
+func (a *Authenticator) byPassword(ctx context.Context, client Client, attempt *Attempt, name stores.Name, store *stores.Store, secret []byte) error {
+	own := store.TakesOwnPasswords()
+	application := a.passwords != nil && store.Passwords != stores.StorePassword && appPasswordForm.Match(secret)
 	switch {
-	case a.hasAppPasswords(ctx, store) && appPasswordForm.Match(secret):
+	case application && a.hasAppPasswords(store):
 		return a.byAppPassword(ctx, client, attempt, name, store, secret)
-	case !store.takesOwn():
-		if _, err := store.Backend.Describe(ctx); err != nil {
-			return err // it may let the gateway act: an outage, and no bad password
-		}
+	case !store.Known && (application || !own):
+		return notKnown(store) // it may let the gateway act
+	case !own:
 		return WrongCredentials("store %s is for application passwords alone", store.Name)
 	}
 	return a.byStorePassword(ctx, client, attempt, name, store, secret)
@@ -266,10 +263,10 @@ func (a *Authenticator) byPassword(ctx context.Context, client Client, attempt *
 // byStorePassword lets the store judge, unless it lets the gateway act and has found the same
 // password good a short while ago. Somebody else's mailbox is opened by the store's judgement
 // alone: the account that the store then tells of is not the password's.
-func (d *Authenticator) byStorePassword(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, secret []byte) error {
-	key := store.Name + " " + name.key()
+func (d *Authenticator) byStorePassword(ctx context.Context, client Client, attempt *Attempt, name stores.Name, store *stores.Store, secret []byte) error {
+	key := store.Name + " " + name.Key()
 	life := d.policy.Load().Remember
-	acts := life > 0 && takes(d.describe(ctx, store), backends.CredentialImpersonation)
+	acts := life > 0 && store.Takes(backends.CredentialImpersonation)
 	remembers := acts && name.Mailbox == ""
 	if known, ok := d.memory.knowsOwn(key, secret); ok && remembers {
 		err := d.enter(ctx, client, attempt, name, store, backends.Credential{Kind: backends.CredentialImpersonation}, known.check)
@@ -302,9 +299,9 @@ func (d *Authenticator) byStorePassword(ctx context.Context, client Client, atte
 
 // forgetOwn forgets the own password of whoever has opened somebody else's mailbox, whatever name it
 // was remembered under. The store has told of the mailbox alone.
-func (a *Authenticator) forgetOwn(ctx context.Context, attempt *Attempt, name Name, store *Store) {
+func (a *Authenticator) forgetOwn(ctx context.Context, attempt *Attempt, name stores.Name, store *stores.Store) {
 	own := backends.Credential{Kind: backends.CredentialImpersonation, User: name.String(), Peer: attempt.Peer}
-	if owner, err := store.Backend.Login(ctx, own); err == nil {
+	if owner, err := store.Login(ctx, own); err == nil {
 		a.memory.forgetAccount(store.Name, owner.ID)
 	}
 }
@@ -318,13 +315,13 @@ func (v verified) check(a backends.Account) error {
 }
 
 // hasAppPasswords says whether application passwords can be good for a store's accounts.
-func (a *Authenticator) hasAppPasswords(ctx context.Context, store *Store) bool {
-	return a.passwords != nil && store.Passwords != StorePassword && takes(a.describe(ctx, store), backends.CredentialImpersonation)
+func (a *Authenticator) hasAppPasswords(store *stores.Store) bool {
+	return a.passwords != nil && store.Passwords != stores.StorePassword && store.Takes(backends.CredentialImpersonation)
 }
 
 // byAppPassword judges an application password. What has the form of one is never shown to the
 // store: there it could only be a wrong password, and lock its owner out.
-func (a *Authenticator) byAppPassword(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, secret []byte) error {
+func (a *Authenticator) byAppPassword(ctx context.Context, client Client, attempt *Attempt, name stores.Name, store *stores.Store, secret []byte) error {
 	all, err := a.passwords.Find(ctx, store.Name, store.Account(name))
 	if err != nil {
 		return backends.Fail(backends.Temporary, "application passwords: %w", err)
@@ -346,8 +343,8 @@ func (a *Authenticator) byAppPassword(ctx context.Context, client Client, attemp
 
 // verify compares a password with an entry's hash, or with one that no password has where there
 // is no entry, so that both take their time.
-func (a *Authenticator) verify(ctx context.Context, name Name, store *Store, password *AppPassword, secret []byte) (bool, error) {
-	account := store.Name + " " + name.key()
+func (a *Authenticator) verify(ctx context.Context, name stores.Name, store *stores.Store, password *AppPassword, secret []byte) (bool, error) {
+	account := store.Name + " " + name.Key()
 	if password == nil {
 		_, err := a.verifier.Verify(ctx, a.decoy, secret)
 		a.memory.forget(account)
@@ -374,7 +371,7 @@ func (a *Authenticator) verify(ctx context.Context, name Name, store *Store, pas
 // login. The store is told to act for the account that the password was found under, and not for
 // the name as it was typed: a store can read that as another account's. What it opens has to be
 // the password's own account.
-func (a *Authenticator) enterByPassword(ctx context.Context, client Client, attempt *Attempt, name Name, store *Store, password *AppPassword) error {
+func (a *Authenticator) enterByPassword(ctx context.Context, client Client, attempt *Attempt, name stores.Name, store *stores.Store, password *AppPassword) error {
 	attempt.Password = password.ID
 	if err := password.allows(a.now(), attempt.Peer); err != nil {
 		return WrongCredentials("application password %s: %w", password.ID, err)
@@ -387,7 +384,7 @@ func (a *Authenticator) enterByPassword(ctx context.Context, client Client, atte
 		// by itself.
 		own := impersonation
 		own.Peer = attempt.Peer
-		owner, err := store.Backend.Login(ctx, own)
+		owner, err := store.Login(ctx, own)
 		if err == nil {
 			err = check(owner)
 		}

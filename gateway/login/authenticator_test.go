@@ -3,7 +3,6 @@ package login_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // TestDialogues has each mechanism's messages, challenge by challenge.
@@ -212,9 +212,9 @@ func TestOffers(t *testing.T) {
 		{"both", []backends.CredentialKind{password, token}, nil, "OAUTHBEARER XOAUTH2 PLAIN LOGIN", true},
 		{"impersonation, beside passwords", []backends.CredentialKind{password, impersonation}, nil, "PLAIN LOGIN", true},
 		{"impersonation alone", []backends.CredentialKind{impersonation}, nil, "SCRAM-SHA-256 PLAIN LOGIN", true},
-		{"application passwords alone", []backends.CredentialKind{password, impersonation}, func(w *world) { w.table[0].Passwords = login.ApplicationPassword }, "SCRAM-SHA-256 PLAIN LOGIN", true},
-		{"application passwords alone, and no impersonation", []backends.CredentialKind{password}, func(w *world) { w.table[0].Passwords = login.ApplicationPassword }, "", false},
-		{"the store's passwords alone", []backends.CredentialKind{impersonation}, func(w *world) { w.table[0].Passwords = login.StorePassword }, "", false},
+		{"application passwords alone", []backends.CredentialKind{password, impersonation}, func(w *world) { w.table[0].Passwords = stores.ApplicationPassword }, "SCRAM-SHA-256 PLAIN LOGIN", true},
+		{"application passwords alone, and no impersonation", []backends.CredentialKind{password}, func(w *world) { w.table[0].Passwords = stores.ApplicationPassword }, "", false},
+		{"the store's passwords alone", []backends.CredentialKind{impersonation}, func(w *world) { w.table[0].Passwords = stores.StorePassword }, "", false},
 		{"SCRAM by wish", []backends.CredentialKind{password, impersonation}, func(w *world) {
 			w.change(func(p *login.Policy) { p.Mechanisms = []string{"SCRAM-SHA-256", "PLAIN"} })
 		}, "SCRAM-SHA-256 PLAIN", true},
@@ -225,10 +225,10 @@ func TestOffers(t *testing.T) {
 			w.change(func(p *login.Policy) { p.Mechanisms = []string{"SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"} })
 		}, "SCRAM-SHA-256", false},
 		{"two stores", []backends.CredentialKind{password}, func(w *world) {
-			w.table = append(w.table, &login.Store{Name: "tea", Backend: &fakeStore{description: backends.Description{Credentials: []backends.CredentialKind{token}}}})
+			w.table = append(w.table, &place{stores.Config{Name: "tea"}, &fakeStore{description: backends.Description{Credentials: []backends.CredentialKind{token}}}})
 		}, "OAUTHBEARER XOAUTH2 PLAIN LOGIN", true},
 		{"SCRAM is not for one store where the other has passwords", []backends.CredentialKind{password}, func(w *world) {
-			w.table = append(w.table, &login.Store{Name: "tea", Backend: &fakeStore{description: backends.Description{Credentials: []backends.CredentialKind{impersonation}}}})
+			w.table = append(w.table, &place{stores.Config{Name: "tea"}, &fakeStore{description: backends.Description{Credentials: []backends.CredentialKind{impersonation}}}})
 		}, "PLAIN LOGIN", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -253,14 +253,59 @@ func TestOffers(t *testing.T) {
 	}
 }
 
-// TestOfferOutlastsTheStore has a store that was there once.
-func TestOfferOutlastsTheStore(t *testing.T) {
-	w := newWorld(t, token)
-	client := newClient()
-	before := fmt.Sprint(w.Mechanisms(client))
-	w.store.down = true
-	if after := fmt.Sprint(w.Mechanisms(client)); after != before || before != "[OAUTHBEARER XOAUTH2]" {
-		t.Errorf("%s, and while the store is down %s", before, after)
+// TestNotKnownYet: what a store that has never described itself might check is an outage, and neither
+// a mechanism that does not exist nor a wrong password. An application password is not shown to it.
+func TestNotKnownYet(t *testing.T) {
+	text := newWorld(t).add(nil)
+	temporary, unknown := &backends.Failure{Kind: backends.Temporary}, login.ErrMechanism
+	for _, test := range []struct {
+		name, mechanism, response string
+		policy                    stores.PasswordPolicy
+		mechanisms                []string
+		want                      error
+		asked                     string
+	}{
+		{name: "a password", mechanism: "PLAIN", response: "\x00alice\x00sesame", asked: "password"},
+		{name: "an application password", mechanism: "PLAIN", response: "\x00alice\x00" + text, want: temporary},
+		{name: "an application password, where the store's own alone are good", mechanism: "PLAIN", response: "\x00alice\x00" + text, policy: stores.StorePassword, want: &backends.Failure{Kind: backends.BadCredentials}, asked: "password"},
+		{name: "a password, where application passwords alone are good", mechanism: "PLAIN", response: "\x00alice\x00sesame", policy: stores.ApplicationPassword, want: temporary},
+		{name: "a token", mechanism: "XOAUTH2", want: temporary},
+		{name: "SCRAM", mechanism: "SCRAM-SHA-256", want: temporary},
+		{name: "SCRAM with a binding that the connection does not have", mechanism: "SCRAM-SHA-256-PLUS", want: unknown},
+		{name: "EXTERNAL without a certificate", mechanism: "EXTERNAL", want: unknown},
+		{name: "NTLM without a wish", mechanism: "NTLM", want: unknown},
+		{name: "NTLM by wish", mechanism: "NTLM", mechanisms: []string{"NTLM"}, want: temporary},
+		{name: "a mechanism that the administrator does not want", mechanism: "XOAUTH2", mechanisms: []string{"PLAIN"}, want: unknown},
+		{name: "no mechanism of ours", mechanism: "X-NONE", want: unknown},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, password, token, impersonation)
+			w.store.down = true
+			w.table[0].Passwords = test.policy
+			w.change(func(p *login.Policy) { p.Mechanisms = test.mechanisms })
+			err := w.converse(newClient(), test.mechanism, script([]byte(test.response)))
+			if !errors.Is(err, test.want) {
+				t.Errorf("got %v, want %v", err, test.want)
+			}
+			if got := kinds(w.store.seen()); got != test.asked {
+				t.Errorf("the store was asked by %q", got)
+			}
+			if test.policy == stores.ApplicationPassword && !w.TakesPasswords(newClient()) {
+				t.Error("passwords are not taken")
+			}
+		})
+	}
+}
+
+// TestNotKnownBesideAKnownStore: SCRAM is offered by the one store, and its clients of the other one
+// are told of an outage.
+func TestNotKnownBesideAKnownStore(t *testing.T) {
+	w := newWorld(t, impersonation)
+	w.table = append(w.table, &place{stores.Config{Name: "tea", Domains: []string{"tea.example"}}, &fakeStore{down: true}})
+	peer := scramClient{t, newScramClient(t, "alice@tea.example", "sesame", "").NewConversation()}
+	err := w.converse(newClient(), "SCRAM-SHA-256", peer.say)
+	if kindOf(err) != backends.Temporary {
+		t.Errorf("got %v", err)
 	}
 }
 

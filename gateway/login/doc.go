@@ -1,6 +1,5 @@
-// Package login is how somebody proves to be somebody, for every protocol alike: the forms of a
-// login name, the SASL exchanges, the gateway's own application passwords, and the guard that
-// makes guessing slow.
+// Package login is how somebody proves to be somebody, for every protocol alike: the SASL exchanges,
+// the gateway's own application passwords, and the guard that makes guessing slow.
 //
 // All of it meets at the [Authenticator], of which a gateway has one. An engine's adapter (packages
 // maildrop and routing) is a [Client] of it:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // CertificateName says where in a client's certificate its login name stands.
@@ -76,8 +77,11 @@ func (e *external) prove(ctx context.Context, identity string) error {
 		if store == nil {
 			return WrongCredentials("the certificate of %q has no name that is a store's", certificate.Subject.String())
 		}
+		if !store.Known {
+			return notKnown(store)
+		}
 		c := backends.Credential{Kind: backends.CredentialImpersonation}
-		if takes(e.authenticator.describe(ctx, store), backends.CredentialCertificate) {
+		if store.Takes(backends.CredentialCertificate) {
 			c.Kind, c.Certificate = backends.CredentialCertificate, certificate.Raw
 		}
 		return e.authenticator.enter(ctx, e.client, e.attempt, name, store, c, nil)
@@ -86,24 +90,24 @@ func (e *external) prove(ctx context.Context, identity string) error {
 
 // choose finds which of a certificate's names is meant: the one that the client says, or the
 // first that is a store's, whose user then asks for the mailbox that the client says.
-func (e *external) choose(certificate *x509.Certificate, identity string) (Name, *Store) {
-	names, stores := e.authenticator.names(), e.authenticator.directory()
+func (e *external) choose(certificate *x509.Certificate, identity string) (stores.Name, *stores.Store) {
+	names, table := e.authenticator.names(), e.authenticator.table()
 	asked, isName := names.Parse(identity)
 	// An authority that has signed alice+x@… has said nothing of a folder of alice's.
-	literal := Names{Off: []Form{FormMailbox, FormShared, FormFolder}, Realms: names.Realms}
-	var chosen Name
-	var store *Store
+	literal := stores.Names{Off: []stores.Form{stores.FormMailbox, stores.FormShared, stores.FormFolder}, Realms: names.Realms}
+	var chosen stores.Name
+	var store *stores.Store
 	for _, text := range e.authenticator.policy.Load().Certificate.namesOf(certificate) {
 		own, ok := literal.Parse(text)
 		if !ok {
 			continue
 		}
-		if isName && asked.Mailbox == "" && asked.key() == own.key() {
+		if isName && asked.Mailbox == "" && asked.Key() == own.Key() {
 			own.Folder = asked.Folder
-			return own, stores.StoreForLogin(own)
+			return own, table.StoreForLogin(own)
 		}
 		if name, ok := names.For(own, identity); ok && store == nil {
-			chosen, store = name, stores.StoreForLogin(name)
+			chosen, store = name, table.StoreForLogin(name)
 		}
 	}
 	if store == nil {

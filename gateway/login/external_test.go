@@ -10,6 +10,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // TestExternal has clients with certificates, over real TLS.
@@ -41,7 +42,7 @@ func TestExternal(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, test.kinds...)
-			w.table = append(w.table, &login.Store{Name: "tea", Domains: []string{"tea.example"}, Backend: w.store})
+			w.table = append(w.table, &place{stores.Config{Name: "tea", Domains: []string{"tea.example"}}, w.store})
 			w.change(func(p *login.Policy) { p.Certificate = test.place })
 			test.certificate.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 			own := a.issue(test.certificate)

@@ -15,6 +15,8 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/stores"
+	"github.com/dipylon/dipylon/gateway/stores/storestest"
 )
 
 // fakeStore is a store with alice, whose password is sesame and whose token is t0ken.
@@ -96,7 +98,7 @@ func (c *fakeClient) ServerCertificate() []byte { return c.certificate }
 
 func (c *fakeClient) Enter(ctx context.Context, e login.Entry) error {
 	c.entries = append(c.entries, e)
-	a, err := e.Store.Backend.Login(ctx, e.Credential)
+	a, err := e.Store.Login(ctx, e.Credential)
 	if err == nil {
 		err = e.Check(a)
 	}
@@ -141,27 +143,26 @@ type world struct {
 	*login.Authenticator
 	t         *testing.T
 	store     *fakeStore
-	table     fakeTable
+	table     []*place
 	passwords *fakePasswords
 	policy    login.Policy
 	log       *strings.Builder
 	now       time.Time
 }
 
-// fakeTable gives sakes.example and bare names to the first store, tea.example to the second.
-type fakeTable []*login.Store
+// place is a store in the table of a world, which a test may change at any time.
+type place struct {
+	stores.Config
+	Backend backends.Store
+}
 
-func (f fakeTable) Stores() []*login.Store { return f }
-
-func (f fakeTable) StoreForLogin(name login.Name) *login.Store {
-	switch {
-	case name.MailboxDomain() != "" && name.MailboxDomain() != name.Domain:
-	case name.Domain == "" || name.Domain == "sakes.example":
-		return f[0]
-	case name.Domain == "tea.example" && len(f) > 1:
-		return f[1]
+// stores is the table as it is now.
+func (w *world) stores() *stores.Table {
+	var sources []stores.Source
+	for _, p := range w.table {
+		sources = append(sources, p.In(storestest.In(p.Backend)))
 	}
-	return nil
+	return storestest.Table(sources...)
 }
 
 const (
@@ -175,11 +176,11 @@ const (
 func newWorld(t *testing.T, kinds ...backends.CredentialKind) *world {
 	w := &world{t: t, log: &strings.Builder{}, passwords: &fakePasswords{}, now: time.Date(2026, 11, 28, 9, 0, 0, 0, time.UTC)}
 	w.store = &fakeStore{description: backends.Description{Name: "fake", Credentials: kinds}}
-	w.table = fakeTable{{Name: "sakes", Domains: []string{"sakes.example"}, Backend: w.store, Default: true}}
+	w.table = []*place{{stores.Config{Name: "sakes", Domains: []string{"sakes.example"}, Default: true}, w.store}}
 	log := zerolog.New(zerolog.SyncWriter(w.log))
 	w.Authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
 		Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log, Floor: time.Millisecond}),
-		Directory: func() login.Directory { return w.table }, Passwords: w.passwords, Now: func() time.Time { return w.now },
+		Table: w.stores, Passwords: w.passwords, Now: func() time.Time { return w.now },
 	})
 	return w
 }

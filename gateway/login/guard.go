@@ -10,6 +10,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/events"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // Guard stands before every attempt to log in: it makes a guesser wait, holds each refusal
@@ -53,7 +54,7 @@ type Attempt struct {
 	// Mechanism is PASS, APOP, or a SASL mechanism's name.
 	Mechanism string
 	// Name may become known while the attempt is verified.
-	Name Name
+	Name stores.Name
 	// Store is the store that the name belongs to; empty: none.
 	Store string
 	// Password is the id of the application password that was used; empty: none was.
@@ -66,7 +67,7 @@ type Attempt struct {
 // end says what has become of an attempt that has begun.
 func (a *Attempt) end(outcome Outcome) {
 	if a.turn != nil {
-		a.turn.End(a.Name.key(), outcome)
+		a.turn.End(a.Name.Key(), outcome)
 		a.turn = nil
 	}
 }
@@ -84,7 +85,7 @@ func (g *Guard) Do(ctx context.Context, a *Attempt, verify func(context.Context)
 func (g *Guard) step(ctx context.Context, a *Attempt, first bool, verify func(context.Context) (last bool, err error)) error {
 	if first {
 		arrived := time.Now()
-		turn, err := g.throttle.Begin(ctx, peerAddr(a.Peer.Address), a.Name.key())
+		turn, err := g.throttle.Begin(ctx, peerAddr(a.Peer.Address), a.Name.Key())
 		a.waited = time.Since(arrived)
 		if err != nil {
 			g.note(a, err, 0)

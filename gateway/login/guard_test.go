@@ -15,10 +15,11 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 func attempt(user string) *login.Attempt {
-	name, _ := login.ParseName(user)
+	name, _ := stores.ParseName(user)
 	return &login.Attempt{Peer: backends.Peer{Address: "192.0.2.7:4711", Protocol: "pop3", Session: "s1"}, Protocol: "pop3s", Name: name, Store: "sakes"}
 }
 

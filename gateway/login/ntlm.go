@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"unicode/utf16"
+
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // ntlmUser is the user in an AUTHENTICATE_MESSAGE of NTLM (MS-NLMP §2.2.1.3), which a client
@@ -15,7 +17,7 @@ func ntlmUser(message []byte) string {
 		return ""
 	}
 	length, offset := uint64(binary.LittleEndian.Uint16(message[userAt:])), uint64(binary.LittleEndian.Uint32(message[userAt+4:]))
-	if offset+length > uint64(len(message)) || length > 2*nameMost {
+	if offset+length > uint64(len(message)) || length > 2*stores.NameMost {
 		return ""
 	}
 	name := message[offset : offset+length]

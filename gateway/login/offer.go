@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 const scramSHA256 = "SCRAM-SHA-256"
@@ -28,25 +29,25 @@ func MechanismNames() []string { return append(slices.Clone(order), APOP) }
 // that is offered SCRAM uses it, and where the users of a store have passwords of the store's as
 // well, which SCRAM cannot check, they could not log in any more.
 func (a *Authenticator) Mechanisms(client Client) []string {
-	o := a.offer(context.Background(), client) // which waits no longer than describeWait for a store
+	o := a.offer(client)
 	return slices.DeleteFunc(slices.Clone(order), func(m string) bool { return !o.has(m) })
 }
 
 // TakesPasswords says whether a client could log in with USER and PASS: where PLAIN or LOGIN is
 // offered. Who wants neither wants no passwords that are shown.
 func (a *Authenticator) TakesPasswords(client Client) bool {
-	o := a.offer(context.Background(), client)
+	o := a.offer(client)
 	return o.has("PLAIN") || o.has("LOGIN")
 }
 
 // TakesAPOP says whether a store checks APOP, and the administrator wants it to.
 func (a *Authenticator) TakesAPOP(client Client) bool {
-	return a.offer(context.Background(), client).conductor(APOP) != nil
+	return a.offer(client).conductor(APOP) != nil
 }
 
 // APOP logs in with the digest of the greeting's timestamp and a password (RFC 1939 §7).
 func (a *Authenticator) APOP(ctx context.Context, client Client, timestamp, user, digest string) error {
-	store := a.offer(ctx, client).conductor(APOP)
+	store := a.offer(client).conductor(APOP)
 	if store == nil {
 		return ErrMechanism
 	}
@@ -65,22 +66,19 @@ func (a *Authenticator) APOP(ctx context.Context, client Client, timestamp, user
 // offer is what can be offered to a client at one moment.
 type offer struct {
 	authenticator *Authenticator
-	ctx           context.Context
 	client        Client
 	policy        *Policy
-	stores        []*Store
+	stores        []*stores.Store
 }
 
-func (a *Authenticator) offer(ctx context.Context, client Client) offer {
-	return offer{authenticator: a, ctx: ctx, client: client, policy: a.policy.Load(), stores: a.directory().Stores()}
+func (a *Authenticator) offer(client Client) offer {
+	return offer{authenticator: a, client: client, policy: a.policy.Load(), stores: a.table().Stores()}
 }
 
 // wanted says whether the administrator has named a mechanism.
 func (o offer) wanted(mechanism string) bool { return slices.Contains(o.policy.Mechanisms, mechanism) }
 
-func (o offer) any(f func(*Store, backends.Description) bool) bool {
-	return slices.ContainsFunc(o.stores, func(s *Store) bool { return f(s, o.authenticator.describe(o.ctx, s)) })
-}
+func (o offer) any(f func(*stores.Store) bool) bool { return slices.ContainsFunc(o.stores, f) }
 
 // has says whether a mechanism can be offered.
 func (o offer) has(mechanism string) bool {
@@ -95,51 +93,79 @@ func (o offer) has(mechanism string) bool {
 	case scramSHA256 + plus:
 		return o.scram() && len(bindings(o.client)) > 0
 	case "OAUTHBEARER", "XOAUTH2":
-		return o.any(func(_ *Store, d backends.Description) bool { return takes(d, backends.CredentialToken) })
+		return o.any(func(s *stores.Store) bool { return s.Takes(backends.CredentialToken) })
 	case "EXTERNAL":
-		return clientCertificate(o.client) != nil && o.any(func(_ *Store, d backends.Description) bool {
-			return takes(d, backends.CredentialCertificate) || takes(d, backends.CredentialImpersonation)
+		return clientCertificate(o.client) != nil && o.any(func(s *stores.Store) bool {
+			return s.Takes(backends.CredentialCertificate) || s.Takes(backends.CredentialImpersonation)
 		})
 	}
 	return slices.Contains(order, mechanism) && o.conductor(mechanism) != nil
 }
 
-// passwords says whether a store takes passwords, of its own or of the gateway's.
+// refusal is the error for a mechanism that cannot be offered: no such mechanism, unless a store
+// that is not known yet may check it.
+func (o offer) refusal(mechanism string) error {
+	i := slices.IndexFunc(o.stores, func(s *stores.Store) bool { return !s.Known })
+	if i < 0 || len(o.policy.Mechanisms) > 0 && !o.wanted(mechanism) {
+		return ErrMechanism
+	}
+	may := slices.Contains(order, mechanism)
+	switch mechanism {
+	case "EXTERNAL":
+		may = clientCertificate(o.client) != nil
+	case scramSHA256 + plus:
+		may = len(bindings(o.client)) > 0
+	case "NTLM", "CRAM-MD5":
+		may = o.wanted(mechanism)
+	}
+	if !may {
+		return ErrMechanism
+	}
+	return notKnown(o.stores[i])
+}
+
+// notKnown is the failure of what only a store can say that has never described itself.
+func notKnown(s *stores.Store) error {
+	return backends.Fail(backends.Temporary, "store %q has not described itself yet", s.Name)
+}
+
+// passwords says whether a store takes passwords, of its own or of the gateway's. One that is not
+// known yet may: its clients are told of the outage when they send one.
 func (o offer) passwords() bool {
-	return o.any(func(s *Store, d backends.Description) bool {
-		own := s.takesOwn() && takes(d, backends.CredentialPassword)
-		return own || o.authenticator.hasAppPasswords(o.ctx, s)
+	return o.any(func(s *stores.Store) bool {
+		own := s.TakesOwnPasswords() && s.Takes(backends.CredentialPassword)
+		return own || o.authenticator.hasAppPasswords(s) || !s.Known
 	})
 }
 
 // scram says whether the gateway conducts SCRAM: where there are application passwords, and
 // either the administrator wants it or no other passwords are good.
 func (o offer) scram() bool {
-	if !o.any(func(s *Store, _ backends.Description) bool { return o.authenticator.hasAppPasswords(o.ctx, s) }) {
+	if !o.any(o.authenticator.hasAppPasswords) {
 		return false
 	}
-	others := func(s *Store, d backends.Description) bool {
-		return s.takesOwn() && takes(d, backends.CredentialPassword) && !conducts(s, d, scramSHA256)
+	others := func(s *stores.Store) bool {
+		return s.TakesOwnPasswords() && s.Takes(backends.CredentialPassword) && !s.Conducts(scramSHA256)
 	}
 	return o.wanted(scramSHA256) || o.wanted(scramSHA256+plus) || !o.any(others)
 }
 
 // conductor is the store that conducts a mechanism; nil: none does. The name is not known when
 // an exchange begins: of several stores it is the default one, or else there is no telling.
-func (o offer) conductor(mechanism string) *Store {
+func (o offer) conductor(mechanism string) *stores.Store {
 	if mechanism != scramSHA256 && !o.wanted(mechanism) {
 		return nil
 	}
-	var able []*Store
+	var able []*stores.Store
 	for _, s := range o.stores {
-		if d := o.authenticator.describe(o.ctx, s); s.takesOwn() && conducts(s, d, mechanism) && o.opens(s, d) {
+		if s.TakesOwnPasswords() && s.Conducts(mechanism) && o.opens(s) {
 			able = append(able, s)
 		}
 	}
 	if len(able) == 1 || mechanism == scramSHA256 && len(able) > 0 { // whose first message has the name
 		return able[0]
 	}
-	if i := slices.IndexFunc(able, func(s *Store) bool { return s.Default }); i >= 0 {
+	if i := slices.IndexFunc(able, func(s *stores.Store) bool { return s.Default }); i >= 0 {
 		return able[i]
 	}
 	return nil
@@ -147,12 +173,12 @@ func (o offer) conductor(mechanism string) *Store {
 
 // opens says whether a store can be used once an exchange has used its proof up: a maildrop is
 // opened by a grant, once; mail is sent by the gateway's word, any number of times.
-func (o offer) opens(s *Store, d backends.Description) bool {
-	if takes(d, backends.CredentialImpersonation) {
+func (o offer) opens(s *stores.Store) bool {
+	if s.Takes(backends.CredentialImpersonation) {
 		return true
 	}
 	if o.client.Peer().Protocol == "submission" {
 		return !s.Sends
 	}
-	return takes(d, backends.CredentialGrant)
+	return s.Takes(backends.CredentialGrant)
 }

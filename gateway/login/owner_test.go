@@ -9,6 +9,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // naming is a store whose login names and aliases come to mean accounts as a test says. Each
@@ -75,10 +76,10 @@ func TestPasswordOpensItsOwnAccount(t *testing.T) {
 			t.Run(test.name+" by "+mechanism, func(t *testing.T) {
 				w := newWorld(t, password, impersonation)
 				store := &naming{w.store, test.names}
-				w.table[0] = &login.Store{Name: "sakes", Domains: []string{"a.example", "b.example"}, Backend: store}
+				w.table[0] = &place{stores.Config{Name: "sakes", Domains: []string{"a.example", "b.example"}}, store}
 				w.Authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
 					Log: w.quiet(), Guard: login.NewGuard(login.GuardOptions{Log: w.quiet(), Floor: time.Millisecond}),
-					Directory: func() login.Directory { return anyName{w.table} }, Passwords: w.passwords,
+					Table: w.stores, Passwords: w.passwords,
 					Policy: login.Policy{Mechanisms: []string{"PLAIN", "SCRAM-SHA-256"}},
 				})
 				made, text := infoPassword()
@@ -115,11 +116,6 @@ var infoPassword = sync.OnceValues(func() (login.AppPassword, string) {
 	return made, text
 })
 
-// anyName gives every name to the first store.
-type anyName struct{ fakeTable }
-
-func (a anyName) StoreForLogin(login.Name) *login.Store { return a.fakeTable[0] }
-
 // TestPasswordFindsItsOwner has the first good use of a password note whose it is.
 func TestPasswordFindsItsOwner(t *testing.T) {
 	w := newWorld(t, impersonation)
@@ -137,7 +133,7 @@ func TestPasswordFindsItsOwner(t *testing.T) {
 func TestRememberedPasswordOpensTheSameAccount(t *testing.T) {
 	w := newWorld(t, password, impersonation)
 	store := &naming{w.store, map[string]backends.Account{"info": infoA}}
-	w.table[0] = &login.Store{Name: "sakes", Backend: store}
+	w.table[0] = &place{stores.Config{Name: "sakes"}, store}
 	w.change(func(p *login.Policy) { p.Remember = time.Hour })
 	if err := w.Password(t.Context(), newClient(), "info", []byte("own")); err != nil {
 		t.Fatal(err)

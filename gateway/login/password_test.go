@@ -11,6 +11,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/argon2id"
 	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 func TestNewAppPassword(t *testing.T) {
@@ -79,12 +80,12 @@ func TestAppPassword(t *testing.T) {
 		{name: "from nowhere", change: func(p *login.AppPassword) { p.Networks = nets("0.0.0.0/0") }, spoil: func(_ *world, _ *string, c *fakeClient) { c.peer.Address = "@" }, kind: backends.BadCredentials},
 		{name: "not expired", change: func(p *login.AppPassword) { p.Expires = p.Created.Add(time.Second) }, asked: "impersonation"},
 		{name: "expired", change: func(p *login.AppPassword) { p.Expires = p.Created }, kind: backends.BadCredentials, cause: "it has expired on 2026-11-28"},
-		{name: "where the store's own alone are good", spoil: func(w *world, _ *string, _ *fakeClient) { w.table[0].Passwords = login.StorePassword }, asked: "password", kind: backends.BadCredentials},
+		{name: "where the store's own alone are good", spoil: func(w *world, _ *string, _ *fakeClient) { w.table[0].Passwords = stores.StorePassword }, asked: "password", kind: backends.BadCredentials},
 		{name: "where the gateway may not act", spoil: func(w *world, _ *string, _ *fakeClient) {
 			w.store.description.Credentials = []backends.CredentialKind{password}
 		}, asked: "password", kind: backends.BadCredentials},
 		{name: "the store's password, where application passwords alone are good", spoil: func(w *world, text *string, _ *fakeClient) {
-			w.table[0].Passwords, *text = login.ApplicationPassword, "sesame"
+			w.table[0].Passwords, *text = stores.ApplicationPassword, "sesame"
 		}, kind: backends.BadCredentials},
 		{name: "the store's password beside it", spoil: func(_ *world, text *string, _ *fakeClient) { *text = "sesame" }, asked: "password"},
 		{name: "the database is down", spoil: func(w *world, _ *string, _ *fakeClient) { w.passwords.fail = errors.New("down") }, kind: backends.Temporary},

@@ -7,27 +7,24 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // relay passes the messages of an exchange between a client and the store that conducts it.
 type relay struct {
 	authenticator *Authenticator
 	client        Client
-	store         *Store
+	store         *stores.Store
 	attempt       *Attempt
 	inner         sasl.Exchange[backends.Account]
 
 	admitted bool
 }
 
-// relayTo begins an exchange that a store conducts.
-func (a *Authenticator) relayTo(ctx context.Context, client Client, store *Store, attempt *Attempt) (*relay, error) {
+// relayTo begins an exchange that a store conducts ([stores.Store.Conducts]).
+func (a *Authenticator) relayTo(ctx context.Context, client Client, store *stores.Store, attempt *Attempt) (*relay, error) {
 	attempt.Store = store.Name
-	authenticator, ok := store.Backend.(backends.Authenticator)
-	if !ok {
-		return nil, ErrMechanism
-	}
-	inner, err := authenticator.Authenticate(ctx, attempt.Mechanism, attempt.Peer)
+	inner, err := store.Authenticator.Authenticate(ctx, attempt.Mechanism, attempt.Peer)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +62,7 @@ func (r *relay) enter(ctx context.Context, account backends.Account) error {
 		r.attempt.Name.Raw = user
 	}
 	credential := backends.Credential{Kind: backends.CredentialGrant, User: user, Secret: account.Grant, Peer: r.attempt.Peer}
-	if len(account.Grant) == 0 || r.store.Sends && takes(r.authenticator.describe(ctx, r.store), backends.CredentialImpersonation) {
+	if len(account.Grant) == 0 || r.store.Sends && r.store.Takes(backends.CredentialImpersonation) {
 		credential.Kind, credential.Secret = backends.CredentialImpersonation, nil
 	}
 	r.authenticator.memory.forgetAccount(r.store.Name, account.ID) // it may have been a new password

@@ -13,6 +13,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // played is an exchange of a store's that says these things.
@@ -102,11 +103,11 @@ func TestStoreConductsByWishAlone(t *testing.T) {
 		t.Errorf("offered without a wish: %s", got)
 	}
 	w.conducting(&played{}, "CRAM-MD5")
-	w.table = append(w.table, &login.Store{Name: "tea", Backend: w.table[0].Backend})
+	w.table = append(w.table, &place{stores.Config{Name: "tea"}, w.table[0].Backend})
 	if got := strings.Join(w.Mechanisms(newClient()), " "); got != "PLAIN CRAM-MD5" {
 		t.Errorf("offered by two stores, one the default: %s", got)
 	}
-	w.table[0] = &login.Store{Name: "sakes", Backend: w.table[0].Backend}
+	w.table[0] = &place{stores.Config{Name: "sakes"}, w.table[0].Backend}
 	if got := strings.Join(w.Mechanisms(newClient()), " "); got != "PLAIN" {
 		t.Errorf("offered by two stores, with no telling which: %s", got)
 	}
@@ -180,7 +181,7 @@ func TestStoreConductedAttemptsCount(t *testing.T) {
 	w := newWorld(t, grant)
 	w.Authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
 		Log: zerolog.Nop(), Guard: login.NewGuard(login.GuardOptions{Log: zerolog.Nop(), Throttle: counts, Floor: 1}),
-		Directory: func() login.Directory { return w.table },
+		Table: w.stores,
 	})
 	p := &played{challenges: []string{"<1@x>"}, fail: backends.Fail(backends.BadCredentials, "wrong")}
 	w.conducting(p, "CRAM-MD5")
@@ -207,7 +208,7 @@ func TestApplicationPasswordsAloneWithAStoreThatConducts(t *testing.T) {
 			w := newWorld(t, test.kinds...)
 			p := &played{account: &backends.Account{ID: "alice-id", Grant: []byte("grant")}}
 			w.conducting(p, all...)
-			w.table[0].Passwords = login.ApplicationPassword
+			w.table[0].Passwords = stores.ApplicationPassword
 			for _, other := range [][]string{append([]string{"PLAIN"}, all...), nil} {
 				w.change(func(p *login.Policy) { p.Mechanisms = other })
 				if got := strings.Join(w.Mechanisms(newClient()), " "); got != test.offers && got != test.offers+" LOGIN" {
@@ -240,11 +241,11 @@ func TestApplicationPasswordsAloneBesideAnotherStore(t *testing.T) {
 	w := newWorld(t, password, impersonation)
 	closed := &played{account: &backends.Account{ID: "alice-id"}}
 	w.conducting(closed, "CRAM-MD5", "SCRAM-SHA-256")
-	w.table[0].Passwords = login.ApplicationPassword
+	w.table[0].Passwords = stores.ApplicationPassword
 	other := &fakeStore{description: backends.Description{Name: "fake", Credentials: []backends.CredentialKind{password, impersonation}, Mechanisms: []string{"CRAM-MD5", "SCRAM-SHA-256"}}}
 	open := &played{challenges: []string{"<1@x>"}, account: &backends.Account{ID: "bob-id"}}
 	other.exchange = func(string) sasl.Exchange[backends.Account] { return open }
-	w.table = append(w.table, &login.Store{Name: "tea", Domains: []string{"tea.example"}, Backend: conductor{other}})
+	w.table = append(w.table, &place{stores.Config{Name: "tea", Domains: []string{"tea.example"}}, conductor{other}})
 	_ = w.converse(newClient(), "CRAM-MD5", script(nil, []byte("alice@sakes.example 00")))
 	if fmt.Sprint(open.heard) != "[- alice@sakes.example 00]" || len(closed.heard) > 0 {
 		t.Errorf("CRAM-MD5: the open store heard %q, the closed one %q", open.heard, closed.heard)
@@ -261,7 +262,7 @@ func TestApplicationPasswordsAloneDuringAnOutage(t *testing.T) {
 	w := newWorld(t, impersonation)
 	text := w.add(nil)
 	w.store.down = true
-	w.table[0].Passwords = login.ApplicationPassword
+	w.table[0].Passwords = stores.ApplicationPassword
 	if err := w.Password(t.Context(), newClient(), "alice", []byte(text)); kindOf(err) != backends.Temporary {
 		t.Errorf("got %v", err)
 	}

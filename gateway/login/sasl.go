@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // The errors of an exchange, for the engine to tell in its protocol's words.
@@ -19,7 +20,7 @@ var (
 // The bounds of one response, in octets: three fields of at most 255 octets in RFC 4616 §2's
 // days; passwords of today (tokens pasted as such) are longer.
 const (
-	identityMost = nameMost
+	identityMost = stores.NameMost
 	passwordMost = 4096
 )
 

@@ -12,6 +12,7 @@ import (
 	"github.com/xdg-go/scram"
 
 	"github.com/dipylon/dipylon/backends/mail/sasl"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // plus is the end of the names of mechanisms with channel binding (RFC 5802 §4).
@@ -181,8 +182,8 @@ type scramExchange struct {
 	// bindings are what a client can bind to; none: -PLUS is not offered.
 	bindings map[scram.ChannelBindingType]scram.ChannelBinding
 
-	name   Name
-	store  *Store
+	name   stores.Name
+	store  *stores.Store
 	server *scramServer // nil: the first message has not come
 	relay  *relay       // the store conducts the exchange
 	done   bool         // the last word has been said
@@ -220,11 +221,14 @@ func (s *scramExchange) begin(ctx context.Context, message []byte) ([]byte, *sas
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(passwords) == 0 && !s.bound && s.store != nil && s.store.takesOwn() && conducts(s.store, s.authenticator.describe(ctx, s.store), s.attempt.Mechanism) {
+	if len(passwords) == 0 && !s.bound && s.store != nil && s.store.TakesOwnPasswords() && s.store.Conducts(s.attempt.Mechanism) {
 		if s.relay, err = s.authenticator.relayTo(ctx, s.client, s.store, s.attempt); err != nil {
 			return nil, nil, err
 		}
 		return s.relay.Next(ctx, message)
+	}
+	if s.store != nil && !s.store.Known {
+		return nil, nil, s.authenticator.guard.Do(ctx, s.attempt, func(context.Context) error { return notKnown(s.store) })
 	}
 	key, err := s.authenticator.saltKey(ctx)
 	if err != nil {
@@ -240,8 +244,8 @@ func (s *scramExchange) begin(ctx context.Context, message []byte) ([]byte, *sas
 
 // passwords are those that could be the client's.
 func (s *scramExchange) passwords(ctx context.Context) (all []AppPassword, account string, err error) {
-	if s.store == nil || !s.authenticator.hasAppPasswords(ctx, s.store) {
-		return nil, s.attempt.Name.key(), nil
+	if s.store == nil || !s.authenticator.hasAppPasswords(s.store) {
+		return nil, s.attempt.Name.Key(), nil
 	}
 	account = s.store.Account(s.name)
 	all, err = s.authenticator.passwords.Find(ctx, s.store.Name, account)

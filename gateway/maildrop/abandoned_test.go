@@ -25,6 +25,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/pop3"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // conducting is a store that conducts exchanges, too: each has two challenges, and what is said to
@@ -145,7 +146,7 @@ func TestAbandonedLoginsHoldNothing(t *testing.T) {
 					g := newGateway(t, func(o *maildrop.Options) {
 						o.Authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
 							Log: zerolog.Nop(), Guard: login.NewGuard(login.GuardOptions{Log: zerolog.Nop(), Floor: time.Microsecond}),
-							Directory: func() login.Directory { return oneStore{store} }, Passwords: &onePassword{made},
+							Table: func() *stores.Table { return oneStore(store) }, Passwords: &onePassword{made},
 							Policy: login.Policy{Mechanisms: login.MechanismNames()},
 						})
 					})
@@ -285,7 +286,7 @@ func TestLastWordAnsweredThroughTheEngine(t *testing.T) {
 			g = newGateway(t, func(o *maildrop.Options) {
 				o.Authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
 					Log: zerolog.Nop(), Guard: login.NewGuard(login.GuardOptions{Log: zerolog.Nop(), Floor: time.Millisecond}),
-					Directory: func() login.Directory { return oneStore{g.store} }, Passwords: &onePassword{made},
+					Table: func() *stores.Table { return oneStore(g.store) }, Passwords: &onePassword{made},
 				})
 			})
 			g.store.said.Credentials = []backends.CredentialKind{backends.CredentialImpersonation}

@@ -280,15 +280,14 @@ func (s *session) Enter(ctx context.Context, e login.Entry) error {
 	if err := s.abandon(); err != nil {
 		return err
 	}
-	reader, ok := e.Store.Backend.(backends.Reader)
-	if !ok {
+	if e.Store.Reader == nil {
 		return backends.Fail(backends.Unsupported, "store %s has no mailboxes to read", e.Store.Name)
 	}
 	folder := e.Folder
 	if folder == "" {
 		folder = s.o.Folder
 	}
-	opened, err := reader.Open(ctx, backends.OpenRequest{Credential: e.Credential, Folder: folder})
+	opened, err := e.Store.Reader.Open(ctx, backends.OpenRequest{Credential: e.Credential, Folder: folder})
 	if err != nil {
 		return err
 	}
@@ -296,7 +295,7 @@ func (s *session) Enter(ctx context.Context, e login.Entry) error {
 		return errors.Join(err, opened.Close())
 	}
 	d := &drop{
-		o: s.o, store: e.Store, folder: folder, inner: opened, utf8: s.utf8,
+		o: s.o, store: e.Store.Now(), folder: folder, inner: opened, utf8: s.utf8,
 		log: s.log.With().Str("store", e.Store.Name).Str("account", opened.Account().ID).Logger(),
 	}
 	if err := d.prepare(ctx); err != nil {

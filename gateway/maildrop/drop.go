@@ -14,10 +14,10 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/index"
-	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/pop3"
 	"github.com/dipylon/dipylon/gateway/replies"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // removalsAtATime is for stores without a limit of their own: a bound on the time of one call.
@@ -30,7 +30,7 @@ const removalsAtATime = 1000
 type drop struct {
 	o           *Options
 	log         zerolog.Logger
-	store       *login.Store
+	store       *stores.Store // as it was when the maildrop was opened
 	folder      string
 	inner       backends.Maildrop
 	utf8        bool // the client takes UTF-8 in headers
@@ -117,7 +117,7 @@ func (d *drop) prepare(ctx context.Context) error {
 // readAhead is the session's reading ahead, from its first message on: many sessions look and go.
 func (d *drop) readAhead(ctx context.Context) *ahead {
 	if d.ahead == nil {
-		d.ahead = newAhead(d.o, d.Len(), d.fetchesAtOnce(ctx), func(ctx context.Context, w want) (*reading, error) {
+		d.ahead = newAhead(d.o, d.Len(), d.fetchesAtOnce(), func(ctx context.Context, w want) (*reading, error) {
 			return d.fetch(ctx, w.index, w.top)
 		}, d.list.size)
 		d.ahead.skip, d.ahead.company = d.suspected, &d.company
@@ -126,12 +126,12 @@ func (d *drop) readAhead(ctx context.Context) *ahead {
 }
 
 // fetchesAtOnce is how many messages the store gives together.
-func (d *drop) fetchesAtOnce(ctx context.Context) int {
-	description, err := d.store.Backend.Describe(ctx)
-	if err != nil || description.Limits.FetchesAtOnce <= 0 {
+func (d *drop) fetchesAtOnce() int {
+	most := d.store.Description.Limits.FetchesAtOnce
+	if most <= 0 {
 		return aheadMessages
 	}
-	return min(description.Limits.FetchesAtOnce-1, 4*aheadMessages)
+	return min(most-1, 4*aheadMessages)
 }
 
 // login is the drop with what the engine has to know of it. LAST is answered as far as the store
@@ -306,7 +306,7 @@ func (d *drop) Update(ctx context.Context, deleted []int) error {
 
 // remove removes what it can. The error is the first of those that left a message behind.
 func (d *drop) remove(ctx context.Context, messages []int) (removed int, first error) {
-	for batch := range slices.Chunk(messages, d.batch(ctx)) {
+	for batch := range slices.Chunk(messages, d.batch()) {
 		if err := d.lock.Held(ctx); err != nil {
 			return removed, err // what is left is somebody else's, or may be
 		}
@@ -366,12 +366,12 @@ func (d *drop) removeBatch(ctx context.Context, messages []int) (removed int, fi
 }
 
 // batch is how many ids the store takes at once.
-func (d *drop) batch(ctx context.Context) int {
-	description, err := d.store.Backend.Describe(ctx)
-	if err != nil || description.Limits.RemovalsAtATime <= 0 {
+func (d *drop) batch() int {
+	most := d.store.Description.Limits.RemovalsAtATime
+	if most <= 0 {
 		return removalsAtATime
 	}
-	return min(description.Limits.RemovalsAtATime, removalsAtATime)
+	return min(most, removalsAtATime)
 }
 
 // Close implements [pop3.Maildrop]. The lock goes last: nobody else has the mailbox before

@@ -18,7 +18,8 @@ import (
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/pop3"
-	"github.com/dipylon/dipylon/gateway/routing"
+	"github.com/dipylon/dipylon/gateway/stores"
+	"github.com/dipylon/dipylon/gateway/stores/storestest"
 )
 
 // fakeStore is a store with one user, alice with the password sesame, whose every answer a
@@ -231,7 +232,7 @@ type gateway struct {
 
 func newGateway(t *testing.T, change ...func(*maildrop.Options)) *gateway {
 	g := &gateway{t: t, store: &fakeStore{}, locks: &folder.MemoryLocks{}, log: &strings.Builder{}}
-	table, err := routing.New(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: g.store})
+	table, err := stores.NewTable(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}}.In(storestest.In(g.store)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +241,7 @@ func newGateway(t *testing.T, change ...func(*maildrop.Options)) *gateway {
 		Log: log, Locks: g.locks, PlaintextLogin: true, Hostname: "mail.sakes.example",
 		Authenticator: login.NewAuthenticator(login.AuthenticatorOptions{
 			Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log, Floor: time.Millisecond}),
-			Directory: func() login.Directory { return table },
+			Table: func() *stores.Table { return table },
 		}),
 	}
 	for _, c := range change {

@@ -7,10 +7,10 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/folder"
-	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/pop3"
-	"github.com/dipylon/dipylon/gateway/routing"
+	"github.com/dipylon/dipylon/gateway/stores"
+	"github.com/dipylon/dipylon/gateway/stores/storestest"
 )
 
 // enter logs in to a folder.
@@ -109,11 +109,11 @@ func TestTwoNames(t *testing.T) {
 		t.Errorf("by no name %q is shown", shown)
 	}
 	k.now = k.now.Add(3 * day)
-	table, err := routing.New(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: impersonatingStore{k.store}})
+	table, err := stores.NewTable(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}}.In(storestest.In(impersonatingStore{k.store})))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := maildrop.Sweeper{Retention: k.kept, Locks: k.locks, Keys: keys, Directory: func() login.Directory { return table }}
+	s := maildrop.Sweeper{Retention: k.kept, Locks: k.locks, Keys: keys, Table: func() *stores.Table { return table }}
 	if _, err := s.Task().Do(t.Context(), 100); err != nil {
 		t.Fatal(err)
 	}

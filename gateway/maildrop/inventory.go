@@ -5,14 +5,14 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/index"
-	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/policy"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // Inventory lists a maildrop of a store that is open, with the unique-ids that clients are told,
 // and what stays of each message when it moves to another mail system. Of the options it takes
 // Log, Index, Mailboxes, Rendering and MessagesMost.
-func Inventory(ctx context.Context, o Options, store *login.Store, folder string, inner backends.Maildrop) ([]index.Import, error) {
+func Inventory(ctx context.Context, o Options, store *stores.Store, folder string, inner backends.Maildrop) ([]index.Import, error) {
 	d := &drop{o: &New(o).o, store: store, folder: folder, inner: inner, log: o.Log, policy: &policy.Policy{}}
 	var err error
 	if d.box, err = o.Keys.Peek(ctx, d.mailbox()); err != nil {

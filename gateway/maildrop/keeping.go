@@ -10,9 +10,9 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/folder"
-	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/pop3"
 	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 const (
@@ -124,8 +124,8 @@ type Sweeper struct {
 	Locks     folder.Locks
 	// Keys are those of [Options].
 	Keys *folder.Keys
-	// Directory gives the stores of the moment.
-	Directory func() login.Directory
+	// Table gives the current table of stores.
+	Table func() *stores.Table
 }
 
 // Task is the sweeper's work, to be done now and then.
@@ -134,11 +134,12 @@ func (s *Sweeper) Task() state.Task {
 }
 
 func (s *Sweeper) sweep(ctx context.Context, most int) (rows int64, err error) {
-	stores := make(map[string]*login.Store)
+	readable := make(map[string]*stores.Store)
 	var names []string
-	for _, store := range s.Directory().Stores() {
-		if actsFor(ctx, store) {
-			stores[store.Name] = store
+	for _, store := range s.Table().Stores() {
+		// One that is not known yet does not take the gateway's word, as far as is known.
+		if store.Reader != nil && store.Takes(backends.CredentialImpersonation) {
+			readable[store.Name] = store
 			names = append(names, store.Name)
 		}
 	}
@@ -147,7 +148,7 @@ func (s *Sweeper) sweep(ctx context.Context, most int) (rows int64, err error) {
 		return 0, err
 	}
 	for _, d := range due {
-		removed, err := s.folder(ctx, stores[d.Store], d)
+		removed, err := s.folder(ctx, readable[d.Store], d)
 		rows += int64(removed)
 		if err != nil && backends.KindOf(err) != backends.InUse {
 			s.Log.Warn().Err(err).Str("store", d.Store).Str("account", d.Account).Msg("messages that were kept for long enough could not be removed")
@@ -159,26 +160,9 @@ func (s *Sweeper) sweep(ctx context.Context, most int) (rows int64, err error) {
 	return rows, nil
 }
 
-// actsFor says whether a store can be read by the gateway's word.
-func actsFor(ctx context.Context, store *login.Store) bool {
-	if _, reads := store.Backend.(backends.Reader); !reads {
-		return false
-	}
-	said, err := store.Backend.Describe(ctx)
-	if err != nil {
-		return false
-	}
-	for _, kind := range said.Credentials {
-		if kind == backends.CredentialImpersonation {
-			return true
-		}
-	}
-	return false
-}
-
 // folder removes the due messages of one folder, while nobody has it open.
-func (s *Sweeper) folder(ctx context.Context, store *login.Store, d folder.Due) (removed int, err error) {
-	drop, err := store.Backend.(backends.Reader).Open(ctx, backends.OpenRequest{
+func (s *Sweeper) folder(ctx context.Context, store *stores.Store, d folder.Due) (removed int, err error) {
+	drop, err := store.Reader.Open(ctx, backends.OpenRequest{
 		Credential: backends.Credential{Kind: backends.CredentialImpersonation, User: d.Name, Peer: backends.Peer{Protocol: "pop3"}},
 		Folder:     d.Path,
 	})

@@ -11,10 +11,10 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/folder"
-	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/policy"
-	"github.com/dipylon/dipylon/gateway/routing"
+	"github.com/dipylon/dipylon/gateway/stores"
+	"github.com/dipylon/dipylon/gateway/stores/storestest"
 )
 
 const day = 24 * time.Hour
@@ -138,17 +138,17 @@ func TestSweeper(t *testing.T) {
 	k := newKeeping(t)
 	k.session(2, 3)
 	k.now = k.now.Add(3 * day)
-	table, err := routing.New(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: impersonatingStore{k.store}})
+	table, err := stores.NewTable(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}}.In(storestest.In(impersonatingStore{k.store})))
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, err := routing.New(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: k.store})
+	plain, err := stores.NewTable(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}}.In(storestest.In(k.store)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	sweep := func(directory login.Directory) int64 {
+	sweep := func(table *stores.Table) int64 {
 		t.Helper()
-		s := &maildrop.Sweeper{Log: zerolog.Nop(), Retention: k.kept, Locks: k.locks, Directory: func() login.Directory { return directory }}
+		s := &maildrop.Sweeper{Log: zerolog.Nop(), Retention: k.kept, Locks: k.locks, Table: func() *stores.Table { return table }}
 		rows, err := s.Task().Do(t.Context(), 100)
 		if err != nil {
 			t.Fatal(err)

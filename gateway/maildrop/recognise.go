@@ -77,7 +77,7 @@ func (d *drop) fingerprints(ctx context.Context, ids []string, sizes []int64) ([
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	candidates := make([]index.Candidate, len(ids))
-	turns := make(chan struct{}, max(1, d.fetchesAtOnce(ctx)))
+	turns := make(chan struct{}, max(1, d.fetchesAtOnce()))
 	var reading sync.WaitGroup
 	for n, id := range ids {
 		turns <- struct{}{}

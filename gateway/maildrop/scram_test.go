@@ -13,6 +13,8 @@ import (
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/pop3"
+	"github.com/dipylon/dipylon/gateway/stores"
+	"github.com/dipylon/dipylon/gateway/stores/storestest"
 )
 
 // onePassword is an application password of alice's.
@@ -42,7 +44,7 @@ func TestScramHoldsNothing(t *testing.T) {
 			g = newGateway(t, func(o *maildrop.Options) {
 				o.Authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
 					Log: zerolog.Nop(), Guard: login.NewGuard(login.GuardOptions{Log: zerolog.Nop(), Floor: time.Millisecond}),
-					Directory: func() login.Directory { return oneStore{g.store} }, Passwords: &onePassword{made},
+					Table: func() *stores.Table { return oneStore(g.store) }, Passwords: &onePassword{made},
 				})
 			})
 			g.store.said.Credentials = []backends.CredentialKind{backends.CredentialImpersonation}
@@ -90,10 +92,7 @@ func TestScramHoldsNothing(t *testing.T) {
 	}
 }
 
-// oneStore is a directory of one store.
-type oneStore struct{ backend backends.Store }
-
-func (o oneStore) Stores() []*login.Store {
-	return []*login.Store{{Name: "sakes", Domains: []string{"sakes.example"}, Backend: o.backend}}
+// oneStore is a table of one store.
+func oneStore(backend backends.Store) *stores.Table {
+	return storestest.Table(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}}.In(storestest.In(backend)))
 }
-func (o oneStore) StoreForLogin(login.Name) *login.Store { return o.Stores()[0] }

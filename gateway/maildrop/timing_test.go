@@ -19,7 +19,8 @@ import (
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/pop3"
-	"github.com/dipylon/dipylon/gateway/routing"
+	"github.com/dipylon/dipylon/gateway/stores"
+	"github.com/dipylon/dipylon/gateway/stores/storestest"
 )
 
 // noThrottle counts nothing: what is measured is the answer to one attempt.
@@ -48,13 +49,13 @@ func (s *tellTale) Open(ctx context.Context, request backends.OpenRequest) (back
 
 // guarded is a backend over a tell-tale store, behind a guard with this floor.
 func guarded(t *testing.T, hash, floor time.Duration) *maildrop.Backend {
-	table, err := routing.New(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: &tellTale{&fakeStore{}, hash}})
+	table, err := stores.NewTable(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}}.In(storestest.In(&tellTale{&fakeStore{}, hash})))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return maildrop.New(maildrop.Options{Log: zerolog.Nop(), PlaintextLogin: true, Authenticator: login.NewAuthenticator(login.AuthenticatorOptions{
 		Log: zerolog.Nop(), Guard: login.NewGuard(login.GuardOptions{Log: zerolog.Nop(), Throttle: noThrottle{}, Floor: floor}),
-		Directory: func() login.Directory { return table },
+		Table: func() *stores.Table { return table },
 	})})
 }
 

@@ -18,12 +18,13 @@ import (
 	"github.com/dipylon/dipylon/gateway/events"
 	"github.com/dipylon/dipylon/gateway/replies"
 	"github.com/dipylon/dipylon/gateway/smtp"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // recipient is a recipient of a transaction and the store that takes its copy.
 type recipient struct {
 	address string
-	store   *Store
+	store   *stores.Store
 }
 
 // delivery is a message that is ready for the stores.
@@ -35,8 +36,8 @@ type delivery struct {
 	content func() io.Reader
 	to      []recipient
 	// from is the store whose account sends the message; nil: a stranger does.
-	from *Store
-	// credential is set when from sends for itself: then it takes every recipient.
+	from *stores.Store
+	// credential is set when from sends for itself: then it is a sender and takes every recipient.
 	credential *backends.Credential
 }
 
@@ -113,13 +114,13 @@ func (o outcome) word() string {
 
 // group is a store and its recipients.
 type group struct {
-	store *Store
+	store *stores.Store
 	to    []string
 }
 
 // groups leaves out the recipients that an earlier attempt has delivered to.
 func (d *delivery) groups() (groups []group) {
-	delivered, at := set(d.attempt.Delivered), make(map[*Store]int)
+	delivered, at := set(d.attempt.Delivered), make(map[string]int) // by name: one may be known better meanwhile
 	for _, r := range d.to {
 		if delivered[r.address] {
 			continue
@@ -128,10 +129,10 @@ func (d *delivery) groups() (groups []group) {
 		if d.credential != nil {
 			store = d.from
 		}
-		i, there := at[store]
+		i, there := at[store.Name]
 		if !there {
 			i, groups = len(groups), append(groups, group{store: store})
-			at[store] = i
+			at[store.Name] = i
 		}
 		groups[i].to = append(groups[i].to, r.address)
 	}
@@ -140,13 +141,13 @@ func (d *delivery) groups() (groups []group) {
 
 // deliverTo delivers to one store, as many recipients at a time as it takes.
 func (d *delivery) deliverTo(ctx context.Context, g group) (outcomes []outcome) {
-	if limit := sizeLimit(ctx, g.store); limit >= 0 && d.envelope.Size-traceMost > limit {
+	if limit := sizeLimit(g.store); limit >= 0 && d.envelope.Size-traceMost > limit {
 		for _, address := range g.to {
 			outcomes = append(outcomes, outcome{address: address, err: errTooLarge})
 		}
 		return outcomes
 	}
-	for batch := range slices.Chunk(g.to, recipientsMost(ctx, g)) {
+	for batch := range slices.Chunk(g.to, recipientsMost(g)) {
 		outcomes = append(outcomes, d.deliverTogether(ctx, g.store, batch, false)...)
 	}
 	return outcomes
@@ -156,7 +157,7 @@ func (d *delivery) deliverTo(ctx context.Context, g group) (outcomes []outcome) 
 // they are too many (RFC 5321 §4.5.3.1.10): those that it has left out, or, if it refuses all,
 // one half and then the other. A store that refuses the first of them even by itself does not
 // speak of this message's recipients: then nobody else is tried. alone says that one was taken.
-func (d *delivery) deliverTogether(ctx context.Context, store *Store, to []string, alone bool) []outcome {
+func (d *delivery) deliverTogether(ctx context.Context, store *stores.Store, to []string, alone bool) []outcome {
 	outcomes := d.deliverBatch(ctx, store, to)
 	var over []string
 	for _, o := range outcomes {
@@ -197,17 +198,15 @@ func replaced(outcomes, later []outcome) []outcome {
 	return outcomes
 }
 
-// recipientsMost asks for the store's limit where there can be one.
-func recipientsMost(ctx context.Context, g group) int {
-	if len(g.to) > 1 {
-		if d, err := g.store.Backend.Describe(ctx); err == nil && d.Limits.Recipients > 0 {
-			return d.Limits.Recipients
-		}
+// recipientsMost is how many recipients the store takes at a time.
+func recipientsMost(g group) int {
+	if most := g.store.Description.Limits.Recipients; most > 0 {
+		return most
 	}
 	return len(g.to)
 }
 
-func (d *delivery) deliverBatch(ctx context.Context, store *Store, to []string) []outcome {
+func (d *delivery) deliverBatch(ctx context.Context, store *stores.Store, to []string) []outcome {
 	content := &handed{r: d.content(), left: d.envelope.Size}
 	verdicts, err := d.safely(func() ([]backends.Verdict, error) { return d.call(ctx, store, to, content) })
 	if err == nil {
@@ -241,24 +240,16 @@ func (d *delivery) safely(call func() ([]backends.Verdict, error)) (verdicts []b
 	return call()
 }
 
-func (d *delivery) call(ctx context.Context, store *Store, to []string, content io.Reader) ([]backends.Verdict, error) {
+func (d *delivery) call(ctx context.Context, store *stores.Store, to []string, content io.Reader) ([]backends.Verdict, error) {
 	envelope := d.envelope
 	envelope.Key, envelope.Retry = d.attempt.Key, d.attempt.Again
 	envelope.Recipients = to
 	envelope.Internal = d.from != nil && d.from.Name == store.Name // the tables may differ
 	if d.credential != nil {
-		sender, ok := store.Backend.(backends.Sender)
-		if !ok {
-			return nil, backends.Fail(backends.Unsupported, "store %s sends nothing", store.Name)
-		}
-		verdicts, err := sender.Send(ctx, *d.credential, envelope, content)
+		verdicts, err := store.Sender.Send(ctx, *d.credential, envelope, content)
 		return verdicts, d.refusedLogin(err)
 	}
-	receiver, ok := store.Backend.(backends.Receiver)
-	if !ok {
-		return nil, backends.Fail(backends.Unsupported, "store %s takes no mail in", store.Name)
-	}
-	return receiver.Deliver(ctx, envelope, content)
+	return store.Receiver.Deliver(ctx, envelope, content)
 }
 
 // refusedLogin tells a client whose own password the store's transport refuses, though the login was

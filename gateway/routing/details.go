@@ -49,12 +49,12 @@ func (s *submissionSession) own(ctx context.Context, box address.Mailbox) (bool,
 // accountOf asks the store whose an address is; empty: nobody's, or it does not know. The error is
 // an outage.
 func (s *submissionSession) accountOf(ctx context.Context, box address.Mailbox) (string, error) {
-	receiver, ok := s.who.store.Backend.(backends.Receiver)
-	if !ok {
+	store := s.who.store.Now()
+	if store.Receiver == nil {
 		return "", nil
 	}
 	asked := []string{box.String()}
-	verdicts, err := receiver.Resolve(ctx, backends.ResolveQuery{Recipients: asked, Peer: peerOf(s.conn, "submission"), Accounts: true})
+	verdicts, err := store.Receiver.Resolve(ctx, backends.ResolveQuery{Recipients: asked, Peer: peerOf(s.conn, "submission"), Accounts: true})
 	if err == nil {
 		err = checkVerdicts(asked, verdicts)
 	}

@@ -1,10 +1,9 @@
-// Package routing knows what is local and which store it belongs to, and takes mail in by that:
-// from strangers ([MX]) and from accounts ([Submission]). Both implement [smtp.Backend].
+// Package routing takes mail in for the stores of the table (package stores): from strangers ([MX])
+// and from accounts ([Submission]). Both implement [smtp.Backend].
 //
 // The gateway's main puts the pieces together like this:
 //
-//	table, err := routing.New(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: store})
-//	router := routing.NewRouter(table)
+//	router := stores.NewRouter(table)
 //	dedup, err := routing.OpenDedup(ctx, routing.DedupOptions{Log: log, DB: db})
 //	options := routing.Options{Log: log, Router: router, Authenticator: authenticator, Hostname: hostname, Dedup: dedup, Buffers: buffers}
 //	mx := &smtp.Server{Role: smtp.MX, Backend: routing.NewMX(options), …}
@@ -15,7 +14,7 @@
 //
 // # A message's way
 //
-// MAIL takes the table of the moment. RCPT asks the recipient's store ([backends.Receiver]),
+// MAIL takes the current table. RCPT asks the recipient's store ([backends.Receiver]),
 // once for each recipient. DATA takes the content in, bounded in memory, with its digest; then
 // every store with recipients gets it at once, under one idempotency key, and 250 is said when
 // each of them has confirmed it. There is no spool behind this: what a store cannot take now is

@@ -20,6 +20,8 @@ import (
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/smtp"
 	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/gateway/stores"
+	"github.com/dipylon/dipylon/gateway/stores/storestest"
 )
 
 // fakeStore is an honest store: it keeps one copy for each key and recipient. Its hooks make it
@@ -191,12 +193,12 @@ func on(db *state.DB) func(*gateway) {
 func newGateway(t *testing.T, change ...func(*gateway)) *gateway {
 	g := &gateway{t: t, sakes: newFakeStore(), tea: newFakeStore(), log: &strings.Builder{}, tempDir: t.TempDir()}
 	log := zerolog.New(zerolog.SyncWriter(g.log))
-	router := routing.NewRouter(g.table())
+	router := stores.NewRouter(g.table())
 	g.options = routing.Options{
 		Log: log, Router: router, Hostname: "mail.sakes.example", Buffers: buffer.Options{Storage: buffer.Temporary{Folder: g.tempDir}}, PlaintextLogin: true,
 		Authenticator: login.NewAuthenticator(login.AuthenticatorOptions{
 			Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log, Floor: time.Millisecond}),
-			Directory: func() login.Directory { return router.Table() },
+			Table: router.Table,
 		}),
 	}
 	for _, c := range change {
@@ -208,14 +210,14 @@ func newGateway(t *testing.T, change ...func(*gateway)) *gateway {
 	return g
 }
 
-func (g *gateway) table(stores ...routing.Store) *routing.Table {
-	if stores == nil {
-		stores = []routing.Store{
-			{Name: "sakes", Domains: []string{"sakes.example", "shared.example"}, Backend: receiver{g.sakes}, Default: true},
-			{Name: "tea", Domains: []string{"tea.example"}, Backend: sender{receiver{g.tea}}},
+func (g *gateway) table(sources ...stores.Source) *stores.Table {
+	if sources == nil {
+		sources = []stores.Source{
+			stores.Config{Name: "sakes", Domains: []string{"sakes.example", "shared.example"}, Default: true}.In(storestest.In(receiver{g.sakes})),
+			stores.Config{Name: "tea", Domains: []string{"tea.example"}}.In(storestest.In(sender{receiver{g.tea}})),
 		}
 	}
-	table, err := routing.New(stores...)
+	table, err := stores.NewTable(sources...)
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -19,6 +19,8 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/smtp"
+	"github.com/dipylon/dipylon/gateway/stores"
+	"github.com/dipylon/dipylon/gateway/stores/storestest"
 )
 
 var (
@@ -74,7 +76,7 @@ func TestRcpt(t *testing.T) {
 
 func TestEmptyTableRelaysForNobody(t *testing.T) {
 	g := newGateway(t)
-	g.options.Router = &routing.Router{}
+	g.options.Router = &stores.Router{}
 	for _, to := range []string{"bob@sakes.example", "postmaster"} {
 		if got := send(t, g.mx(), "", []string{to}, letter); !strings.HasPrefix(got, "55") {
 			t.Errorf("%s: %s", to, got)
@@ -84,7 +86,7 @@ func TestEmptyTableRelaysForNobody(t *testing.T) {
 
 func TestStoreWithoutReceiverIsNotLocal(t *testing.T) {
 	g := newGateway(t)
-	g.options.Router.Swap(g.table(routing.Store{Name: "x", Domains: []string{"sakes.example"}, Backend: plain{g.sakes}}))
+	g.options.Router.Swap(g.table(stores.Config{Name: "x", Domains: []string{"sakes.example"}}.In(storestest.In(plain{g.sakes}))))
 	if got := send(t, g.mx(), "", []string{"bob@sakes.example"}, letter); got != "550 5.7.1" {
 		t.Errorf("got %s", got)
 	}
@@ -414,7 +416,7 @@ func (h hasty) Deliver(_ context.Context, d backends.Delivery, content io.Reader
 func TestHastyStoreIsNotBelieved(t *testing.T) {
 	g := newGateway(t)
 	for octets, want := range map[int64]string{0: "451 4.3.0", 100: "451 4.3.0", int64(len(trace() + letter)): "250"} {
-		g.options.Router.Swap(g.table(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: hasty{receiver{g.sakes}, octets}}))
+		g.options.Router.Swap(g.table(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}}.In(storestest.In(hasty{receiver{g.sakes}, octets}))))
 		if got := send(t, g.mx(), "", []string{"bob@sakes.example"}, letter); got != want {
 			t.Errorf("after %d octets: %s, want %s", octets, got, want)
 		}

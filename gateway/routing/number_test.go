@@ -6,8 +6,9 @@ import (
 	"testing"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/smtp"
+	"github.com/dipylon/dipylon/gateway/stores"
+	"github.com/dipylon/dipylon/gateway/stores/storestest"
 )
 
 // TestMoreRecipientsThanAStoreTakes: everybody gets one copy, however the store says how many it
@@ -117,6 +118,6 @@ func numbered(t *testing.T, sends bool) (*gateway, smtp.Session, string, *fakeSt
 	if !sends {
 		return g, g.mx(), "carol@far.example", g.sakes
 	}
-	g.options.Router.Swap(g.table(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: sender{receiver{g.sakes}}, Sends: true, Default: true}))
+	g.options.Router.Swap(g.table(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}, Sends: true, Default: true}.In(storestest.In(sender{receiver{g.sakes}}))))
 	return g, g.submission(), "alice@sakes.example", g.sakes
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/smtp"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // Options are what an MX or a Submission is made of. Log and Router are needed, for a
@@ -18,7 +19,7 @@ type Options struct {
 	// Protocol is the listener's, for the log of logins: "submissions" where TLS comes first
 	// ["submission"].
 	Protocol string
-	Router   *Router
+	Router   *stores.Router
 	// Authenticator is where accounts log in. One is shared by all listeners.
 	Authenticator *login.Authenticator
 	// Policies say which accounts may submit [all].

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // ownership answers whose an address is: the store says so ([backends.Account.Addresses]), and it is
@@ -24,7 +25,7 @@ type ownedBy struct {
 	domains map[string]bool
 }
 
-func newOwnership(account backends.Account, store *Store) ownership {
+func newOwnership(account backends.Account, store *stores.Store) ownership {
 	ours := ownedBy{domains: make(map[string]bool)}
 	for _, domain := range store.Domains {
 		ours.domains[domain] = true

@@ -5,7 +5,8 @@ import (
 	"testing"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/gateway/routing"
+	"github.com/dipylon/dipylon/gateway/stores"
+	"github.com/dipylon/dipylon/gateway/stores/storestest"
 )
 
 // TestStoreSpeaksForItsOwnDomains has a store say that an account may send as other stores' users
@@ -38,8 +39,8 @@ func TestStoreSpeaksForItsOwnDomains(t *testing.T) {
 			t.Run(test.name+map[bool]string{true: ", through the store"}[sends], func(t *testing.T) {
 				g := newGateway(t, func(g *gateway) {
 					table := g.table(
-						routing.Store{Name: "sakes", Domains: []string{"sakes.example", "shared.example"}, SendAs: test.listed, Backend: sender{receiver{g.sakes}}, Default: true, Sends: sends},
-						routing.Store{Name: "tea", Domains: []string{"tea.example"}, Backend: receiver{g.tea}},
+						stores.Config{Name: "sakes", Domains: []string{"sakes.example", "shared.example"}, SendAs: test.listed, Default: true, Sends: sends}.In(storestest.In(sender{receiver{g.sakes}})),
+						stores.Config{Name: "tea", Domains: []string{"tea.example"}}.In(storestest.In(receiver{g.tea})),
 					)
 					g.options.Router.Swap(table)
 				})

@@ -9,6 +9,8 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/smtp"
+	"github.com/dipylon/dipylon/gateway/stores"
+	"github.com/dipylon/dipylon/gateway/stores/storestest"
 )
 
 // told says a line and returns the whole reply.
@@ -108,8 +110,8 @@ func TestStoreMessageSize(t *testing.T) {
 func TestStoreMessageSizeOfTheSender(t *testing.T) {
 	g := newGateway(t)
 	g.options.Router.Swap(g.table(
-		routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: sender{receiver{g.sakes}}, Default: true, Sends: true},
-		routing.Store{Name: "tea", Domains: []string{"tea.example"}, Backend: receiver{g.tea}},
+		stores.Config{Name: "sakes", Domains: []string{"sakes.example"}, Default: true, Sends: true}.In(storestest.In(sender{receiver{g.sakes}})),
+		stores.Config{Name: "tea", Domains: []string{"tea.example"}}.In(storestest.In(receiver{g.tea})),
 	))
 	g.sakes.limits, g.tea.limits = backends.Limits{MessageSize: 5000}, backends.Limits{MessageSize: 9000}
 	c := dial(t, serve(t, smtp.Submission, routing.NewSubmission(g.options)))

@@ -18,6 +18,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/replies"
 	"github.com/dipylon/dipylon/gateway/smtp"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // Submission takes mail from accounts of the stores (RFC 6409). It implements [smtp.Backend]
@@ -45,7 +46,7 @@ type submissionSession struct {
 
 // identity is who has logged in.
 type identity struct {
-	store   *Store
+	store   *stores.Store // as it was at the login
 	account backends.Account
 	owns    ownership
 	details details
@@ -143,7 +144,7 @@ func (s *submissionSession) Enter(ctx context.Context, e login.Entry) error {
 	s.leave()
 	account := e.Account
 	if account == nil {
-		known, err := e.Store.Backend.Login(ctx, e.Credential)
+		known, err := e.Store.Login(ctx, e.Credential)
 		if err != nil {
 			return err
 		}
@@ -184,7 +185,7 @@ func (s *submissionSession) Mail(ctx context.Context, reversePath address.Path, 
 		reversePath = box.Path()
 	}
 	s.current = &transaction{
-		o: s.o, log: s.log, table: s.o.Router.Table(), peer: peerOf(s.conn, "submission"),
+		o: s.o, log: s.log, table: s.o.Router.Table(), peer: peerOf(s.conn, "submission"), from: s.who.store.Now(),
 		reversePath: reversePath, options: options,
 	}
 	return nil
@@ -210,6 +211,9 @@ func (s *submissionSession) Rcpt(ctx context.Context, path address.Path, _ smtp.
 		return err
 	}
 	if s.who.credential != nil {
+		if t.from.Sender == nil {
+			return replies.SMTP(backends.Fail(backends.Unsupported, "store %s is to send, and its plugin cannot", t.from.Name))
+		}
 		t.add(recipient{address: box.String()}) // the store knows whom it can send to, and says so at Send
 		return nil
 	}
@@ -236,7 +240,7 @@ func (s *submissionSession) Data(ctx context.Context, trace string, body io.Read
 	if err != nil {
 		return "", err
 	}
-	p.from, p.credential = s.who.store, s.who.credential
+	p.from, p.credential = t.from, s.who.credential
 	if err = s.prepare(ctx, p, trace, m); err == nil {
 		err = p.deliver(ctx)
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/smtp"
+	"github.com/dipylon/dipylon/gateway/stores"
+	"github.com/dipylon/dipylon/gateway/stores/storestest"
 )
 
 func TestLogin(t *testing.T) {
@@ -227,8 +229,8 @@ func TestTwoAccountsWithTheSameMessage(t *testing.T) {
 func TestStoreThatSends(t *testing.T) {
 	g := newGateway(t)
 	g.options.Router.Swap(g.table(
-		routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: sender{receiver{g.sakes}}, Sends: true, Default: true},
-		routing.Store{Name: "tea", Domains: []string{"tea.example"}, Backend: receiver{g.tea}},
+		stores.Config{Name: "sakes", Domains: []string{"sakes.example"}, Sends: true, Default: true}.In(storestest.In(sender{receiver{g.sakes}})),
+		stores.Config{Name: "tea", Domains: []string{"tea.example"}}.In(storestest.In(receiver{g.tea})),
 	))
 	to := []string{"bob@sakes.example", "eve@tea.example", "zoe@far.example"}
 	session := g.submission()
@@ -267,7 +269,7 @@ func TestStoreThatSends(t *testing.T) {
 		}
 	})
 	t.Run("a store that says so and cannot", func(t *testing.T) {
-		g.options.Router.Swap(g.table(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: receiver{g.sakes}, Sends: true}))
+		g.options.Router.Swap(g.table(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}, Sends: true}.In(storestest.In(receiver{g.sakes}))))
 		if got := send(t, g.submission(), "alice@sakes.example", to, letter); got != "554 5.3.3" {
 			t.Error(got)
 		}
@@ -276,7 +278,7 @@ func TestStoreThatSends(t *testing.T) {
 
 func TestCloseForgetsWhoItWas(t *testing.T) {
 	g := newGateway(t)
-	g.options.Router.Swap(g.table(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: sender{receiver{g.sakes}}, Sends: true}))
+	g.options.Router.Swap(g.table(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}, Sends: true}.In(storestest.In(sender{receiver{g.sakes}}))))
 	session := g.submission()
 	if shown := g.sakes.seen.Secret; strings.Trim(string(shown), "\x00") != "" {
 		t.Error("the password that the client sent stays in memory")

@@ -17,6 +17,8 @@ import (
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/smtp"
+	"github.com/dipylon/dipylon/gateway/stores"
+	"github.com/dipylon/dipylon/gateway/stores/storestest"
 )
 
 // noThrottle counts nothing: what is measured is the answer to one attempt.
@@ -54,15 +56,15 @@ func TestRefusalsTakeTheSameTime(t *testing.T) {
 					}
 					return nil
 				}
-				table, err := routing.New(routing.Store{Name: "sakes", Domains: []string{"sakes.example"}, Backend: receiver{store}})
+				table, err := stores.NewTable(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}}.In(storestest.In(receiver{store})))
 				if err != nil {
 					t.Fatal(err)
 				}
 				backend := routing.NewSubmission(routing.Options{
-					Log: zerolog.Nop(), Router: routing.NewRouter(table), PlaintextLogin: true,
+					Log: zerolog.Nop(), Router: stores.NewRouter(table), PlaintextLogin: true,
 					Authenticator: login.NewAuthenticator(login.AuthenticatorOptions{
 						Log: zerolog.Nop(), Guard: login.NewGuard(login.GuardOptions{Log: zerolog.Nop(), Throttle: noThrottle{}, Floor: time.Second}),
-						Directory: func() login.Directory { return table },
+						Table: func() *stores.Table { return table },
 					}),
 				})
 				server := &smtp.Server{Backend: backend, Role: smtp.Submission, Hostname: "mail.sakes.example", AllowInsecureAuth: true}

@@ -16,6 +16,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/replies"
 	"github.com/dipylon/dipylon/gateway/smtp"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // transaction is one message on its way in: what MAIL and RCPT have said so far, and the table
@@ -23,8 +24,9 @@ import (
 type transaction struct {
 	o           *Options
 	log         zerolog.Logger
-	table       *Table
+	table       *stores.Table
 	peer        backends.Peer
+	from        *stores.Store // whose account sends the message; nil: it is from outside
 	reversePath address.Path
 	options     smtp.MailOptions
 	to          []recipient
@@ -56,15 +58,14 @@ func (t *transaction) mailbox(path address.Path) (address.Mailbox, error) {
 
 // resolve asks the store of a local recipient whether it would take the message, and adds the
 // recipient if so.
-func (t *transaction) resolve(ctx context.Context, store *Store, box address.Mailbox) error {
-	receiver, ok := store.Backend.(backends.Receiver)
-	if !ok {
+func (t *transaction) resolve(ctx context.Context, store *stores.Store, box address.Mailbox) error {
+	if store.Receiver == nil {
 		return errNoIntake
 	}
-	if err := t.fits(ctx, store); err != nil {
+	if err := t.fits(store); err != nil {
 		return err
 	}
-	verdicts, err := receiver.Resolve(ctx, backends.ResolveQuery{
+	verdicts, err := store.Receiver.Resolve(ctx, backends.ResolveQuery{
 		ReversePath: t.reversePath.String(), Recipients: []string{box.String()}, Size: t.options.Size, Peer: t.peer,
 	})
 	switch {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // ThrottleLimits is what a configuration says of guessers.
@@ -22,9 +23,9 @@ func LoginPolicy(cfg *config.Config) login.Policy {
 		Mechanisms:  cfg.Login.Mechanisms,
 		Certificate: login.CertificateName(cfg.Login.Certificate),
 		Remember:    cfg.Login.Remember.Std(),
-		Names:       login.Names{Realms: make(map[string]string)},
+		Names:       stores.Names{Realms: make(map[string]string)},
 	}
-	for _, form := range login.Forms() {
+	for _, form := range stores.Forms() {
 		if !slices.Contains(cfg.Login.Names, string(form)) {
 			policy.Names.Off = append(policy.Names.Off, form)
 		}

@@ -39,6 +39,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // Server is the gateway while it runs. One goroutine at a time starts, reloads and shuts it
@@ -48,7 +49,7 @@ type Server struct {
 	setLevel func(level string)
 
 	// What outlives every configuration.
-	router        *routing.Router
+	router        *stores.Router
 	authenticator *login.Authenticator
 	locks         folder.Locks
 	openings      folder.Openings
@@ -94,7 +95,7 @@ type Options struct {
 func New(ctx context.Context, o Options, cfg *config.Config) (*Server, error) {
 	g := &Server{
 		log: o.Log, setLevel: o.SetLevel, cfg: cfg,
-		router:   &routing.Router{},
+		router:   &stores.Router{},
 		watcher:  &edge.Watcher{Log: o.Log},
 		policies: &policy.Current{}, sessions: &policy.Sessions{},
 		buffers: buffer.Temporary{Folder: filepath.Join(cfg.StateFolder, "tmp")},
@@ -111,7 +112,7 @@ func New(ctx context.Context, o Options, cfg *config.Config) (*Server, error) {
 	g.guard = login.NewGuard(login.GuardOptions{Log: g.log, Throttle: g.throttle, Floor: cfg.Login.Throttle.Refusal.Std()})
 	g.authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
 		Log: g.log, Guard: g.guard,
-		Directory: func() login.Directory { return g.router.Table() },
+		Table:     g.router.Table,
 		Passwords: passwords.New(g.db), Policy: LoginPolicy(cfg),
 	})
 	secure, err := tlsOf(cfg)
@@ -254,7 +255,7 @@ func (g *Server) Start(ctx context.Context) error {
 func (g *Server) tasks() []state.Task {
 	sweeper := &maildrop.Sweeper{
 		Log: g.log, Retention: &folder.Retention{DB: g.db}, Locks: g.locks, Keys: folder.NewKeys(g.db, g.index),
-		Directory: func() login.Directory { return g.router.Table() },
+		Table: g.router.Table,
 	}
 	tasks := slices.Concat(g.index.Tasks(), g.locks.Tasks(), g.openings.Tasks(), g.dedup.Tasks(), []state.Task{sweeper.Task()})
 	return append(tasks, g.throttle.Tasks()...)

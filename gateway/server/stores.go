@@ -15,9 +15,8 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/config"
-	"github.com/dipylon/dipylon/gateway/login"
-	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/gateway/stores"
 	"github.com/dipylon/dipylon/plugins/host"
 )
 
@@ -134,15 +133,16 @@ func onlyConfig(err error) error {
 }
 
 // table makes the routing table of a configuration.
-func (g *Server) table(cfg *config.Config, stores map[string]*running) (*routing.Table, error) {
-	var all []routing.Store
+func (g *Server) table(cfg *config.Config, plugins map[string]*running) (*stores.Table, error) {
+	var all []stores.Source
 	for _, s := range cfg.Stores {
-		all = append(all, routing.Store{
-			Name: s.Name, Domains: s.Domains, Backend: stores[s.Name].store, Default: s.Default, Sends: s.Sends,
-			Passwords: login.PasswordPolicy(s.Passwords), SendAs: s.SendAs,
-		})
+		plugin := plugins[s.Name].store
+		all = append(all, stores.Config{
+			Name: s.Name, Domains: s.Domains, Default: s.Default, Sends: s.Sends,
+			Passwords: stores.PasswordPolicy(s.Passwords), SendAs: s.SendAs,
+		}.In(stores.Plugin{Backend: plugin, Description: plugin.Description}))
 	}
-	return routing.New(all...)
+	return stores.NewTable(all...)
 }
 
 // warn logs what is in the configuration and will not work, or not well.

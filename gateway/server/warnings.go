@@ -16,7 +16,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/edge"
-	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // A warning is something in a configuration that can be served, and will not work, or not for long,
@@ -112,7 +112,7 @@ func StoreWarnings(cfg *config.Config, i int, can backends.Description) (all []c
 	if s.Sends && !can.Capabilities.Sender {
 		warn("sends", "the store is to send, and its backend, "+can.Name+", cannot with these settings")
 	}
-	if login.PasswordPolicy(s.Passwords) == login.ApplicationPassword && !slices.Contains(can.Credentials, backends.CredentialImpersonation) {
+	if stores.PasswordPolicy(s.Passwords) == stores.ApplicationPassword && !slices.Contains(can.Credentials, backends.CredentialImpersonation) {
 		warn("passwords", "application passwords alone are good, and the store does not let the gateway act for its users: nobody can log in")
 	}
 	return all

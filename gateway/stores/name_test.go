@@ -1,10 +1,10 @@
-package login_test
+package stores_test
 
 import (
 	"strings"
 	"testing"
 
-	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 func TestParseName(t *testing.T) {
@@ -80,14 +80,14 @@ func TestParseName(t *testing.T) {
 		{name: "too long", in: strings.Repeat("a", 321), bad: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, ok := login.Names{Realms: map[string]string{"tea": "tea.example"}}.Parse(test.in)
+			got, ok := stores.Names{Realms: map[string]string{"tea": "tea.example"}}.Parse(test.in)
 			if ok == test.bad {
 				t.Fatalf("ok is %v: %+v", ok, got)
 			}
 			if test.bad {
 				return
 			}
-			want := login.Name{Raw: test.in, User: test.user, Domain: test.domain, Realm: test.realm, Mailbox: test.mailbox, Folder: test.folder}
+			want := stores.Name{Raw: test.in, User: test.user, Domain: test.domain, Realm: test.realm, Mailbox: test.mailbox, Folder: test.folder}
 			if got != want || got.String() != test.str {
 				t.Errorf("got %+v (%s), want %+v", got, got, want)
 			}
@@ -99,22 +99,22 @@ func TestParseName(t *testing.T) {
 // refused where there is no other way to read it.
 func TestFormsThatAreOff(t *testing.T) {
 	for _, test := range []struct {
-		off  login.Form
+		off  stores.Form
 		in   string
 		user string // empty: refused
 	}{
-		{login.FormAlias, "alice", ""},
-		{login.FormAlias, "alice@sakes.example", "alice"},
-		{login.FormAlias, `SAKES\alice`, "alice"},
-		{login.FormAlias, `TEA\alice`, "alice"},
-		{login.FormRealm, `SAKES\alice`, `SAKES\alice`},
-		{login.FormMailbox, "SAKES/alice/info", "SAKES/alice/info"},
-		{login.FormMailbox, `SAKES\alice\info`, `alice\info`},
-		{login.FormShared, "alice!info@sakes.example", "alice!info"},
-		{login.FormFolder, "alice+a@sakes.example", "alice+a"},
-		{login.FormFolder, "alice+a", "alice+a"},
+		{stores.FormAlias, "alice", ""},
+		{stores.FormAlias, "alice@sakes.example", "alice"},
+		{stores.FormAlias, `SAKES\alice`, "alice"},
+		{stores.FormAlias, `TEA\alice`, "alice"},
+		{stores.FormRealm, `SAKES\alice`, `SAKES\alice`},
+		{stores.FormMailbox, "SAKES/alice/info", "SAKES/alice/info"},
+		{stores.FormMailbox, `SAKES\alice\info`, `alice\info`},
+		{stores.FormShared, "alice!info@sakes.example", "alice!info"},
+		{stores.FormFolder, "alice+a@sakes.example", "alice+a"},
+		{stores.FormFolder, "alice+a", "alice+a"},
 	} {
-		names := login.Names{Off: []login.Form{test.off}, Realms: map[string]string{"tea": "tea.example"}}
+		names := stores.Names{Off: []stores.Form{test.off}, Realms: map[string]string{"tea": "tea.example"}}
 		got, ok := names.Parse(test.in)
 		if ok != (test.user != "") || ok && (got.User != test.user || got.Mailbox != "" || got.Folder != "") {
 			t.Errorf("%s without %s: %v, %+v", test.in, test.off, ok, got)
@@ -142,11 +142,11 @@ func TestIdentity(t *testing.T) {
 		{name: "no name", user: "alice", identity: "@", bad: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			name, ok := login.ParseName(test.user)
+			name, ok := stores.ParseName(test.user)
 			if !ok {
 				t.Fatal("the name is none")
 			}
-			got, ok := login.Names{}.For(name, test.identity)
+			got, ok := stores.Names{}.For(name, test.identity)
 			if ok == test.bad || ok && (got.Mailbox != test.mailbox || got.Folder != test.folder || got.String() != name.String()) {
 				t.Errorf("%v, %+v", ok, got)
 			}
@@ -161,7 +161,7 @@ func FuzzParseName(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
-		name, ok := login.ParseName(in)
+		name, ok := stores.ParseName(in)
 		if !ok {
 			return
 		}
@@ -175,7 +175,7 @@ func FuzzParseName(f *testing.F) {
 			t.Fatalf("%q acts for itself: %+v", in, name)
 		}
 		// What a store is given is read in the same way, where it is a name at all.
-		if again, ok := login.ParseName(name.String()); ok && again.Mailbox == "" && again.Folder == "" && again.String() != name.String() {
+		if again, ok := stores.ParseName(name.String()); ok && again.Mailbox == "" && again.Folder == "" && again.String() != name.String() {
 			t.Fatalf("%q is %q, and that is %q", in, name, again)
 		}
 	})

@@ -1,4 +1,4 @@
-package login
+package stores
 
 import (
 	"slices"
@@ -12,9 +12,9 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/fold"
 )
 
-// nameMost bounds a login name, in octets. SASL's PLAIN allows 255 (RFC 4616 §2); an
+// NameMost bounds a login name, in octets. SASL's PLAIN allows 255 (RFC 4616 §2); an
 // address with a folder behind it can be somewhat longer.
-const nameMost = 320
+const NameMost = 320
 
 // Form is a form of login names that an administrator can turn off. Where a form is off, its
 // separator is a character like any other. An address (alice@sakes.example) is always a name.
@@ -82,7 +82,7 @@ func ParseName(raw string) (Name, bool) { return Names{}.Parse(raw) }
 // UTF-8, with control characters, with a domain that is none, or with a part that is empty.
 func (n Names) Parse(raw string) (name Name, ok bool) {
 	name = Name{Raw: raw}
-	if raw == "" || len(raw) > nameMost || !utf8.ValidString(raw) || strings.ContainsFunc(raw, unicode.IsControl) {
+	if raw == "" || len(raw) > NameMost || !utf8.ValidString(raw) || strings.ContainsFunc(raw, unicode.IsControl) {
 		return name, false
 	}
 	user, mailbox, ok := n.split(raw, &name.Realm)
@@ -222,6 +222,6 @@ func (n Name) MailboxDomain() string {
 	return ""
 }
 
-// key is what attempts are counted under: one account, however its name's letters are cased,
+// Key is what attempts are counted under: one account, however its name's letters are cased,
 // and whichever mailbox and folder it asks for.
-func (n Name) key() string { return fold.Lower(n.String()) }
+func (n Name) Key() string { return fold.Lower(n.String()) }

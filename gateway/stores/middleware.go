@@ -1,0 +1,162 @@
+package stores
+
+import (
+	"context"
+	"io"
+	"slices"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/sasl"
+)
+
+// Call is one call to a store.
+type Call struct {
+	Store string
+	// Name is the method of the contract: "Login", "Open", "Resolve", "Deliver", ….
+	Name string
+	// Session is the gateway's id of the session that the call is for; empty: it is for none.
+	Session string
+}
+
+// Middleware runs around every call to a store: metrics, tracing and the like are one function each,
+// whatever the call. It calls next once, with its own context or one made from it, and returns
+// next's error.
+//
+// What happens inside an opened maildrop, and inside a SASL exchange once it has begun, does not
+// pass here: those live longer than one call. The context of Open and of Authenticate does.
+type Middleware func(ctx context.Context, call Call, next func(context.Context) error) error
+
+// observe puts middleware around the calls of a store.
+func (s *Store) observe(middleware []Middleware) {
+	if len(middleware) == 0 {
+		return
+	}
+	around := observed{s.Name, middleware}
+	s.base = observedBase{around, s.base}
+	if s.Reader != nil {
+		s.Reader = observedReader{around, s.Reader}
+	}
+	if s.Receiver != nil {
+		s.Receiver = observedReceiver{around, s.Receiver}
+	}
+	if s.Sender != nil {
+		s.Sender = observedSender{around, s.Sender}
+	}
+	if s.Outbox != nil {
+		s.Outbox = observedOutbox{around, s.Outbox}
+	}
+	if s.Authenticator != nil {
+		s.Authenticator = observedAuthenticator{around, s.Authenticator}
+	}
+}
+
+// observed runs calls to a store through middleware.
+type observed struct {
+	store      string
+	middleware []Middleware
+}
+
+func (o observed) run(ctx context.Context, name, session string, call func(context.Context) error) error {
+	what := Call{Store: o.store, Name: name, Session: session}
+	for _, around := range slices.Backward(o.middleware) {
+		next := call
+		call = func(ctx context.Context) error { return around(ctx, what, next) }
+	}
+	return call(ctx)
+}
+
+// through runs a call that has a result.
+func through[T any](ctx context.Context, o observed, name, session string, call func(context.Context) (T, error)) (result T, err error) {
+	err = o.run(ctx, name, session, func(ctx context.Context) (err error) {
+		result, err = call(ctx)
+		return err
+	})
+	return result, err
+}
+
+type observedBase struct {
+	observed
+	inner base
+}
+
+// Health implements base.
+func (o observedBase) Health(ctx context.Context) error {
+	return o.run(ctx, "Health", "", o.inner.Health)
+}
+
+// Login implements base.
+func (o observedBase) Login(ctx context.Context, credential backends.Credential) (backends.Account, error) {
+	return through(ctx, o.observed, "Login", credential.Peer.Session, func(ctx context.Context) (backends.Account, error) {
+		return o.inner.Login(ctx, credential)
+	})
+}
+
+type observedReader struct {
+	observed
+	inner backends.Reader
+}
+
+// Open implements [backends.Reader].
+func (o observedReader) Open(ctx context.Context, request backends.OpenRequest) (backends.Maildrop, error) {
+	return through(ctx, o.observed, "Open", request.Credential.Peer.Session, func(ctx context.Context) (backends.Maildrop, error) {
+		return o.inner.Open(ctx, request)
+	})
+}
+
+type observedReceiver struct {
+	observed
+	inner backends.Receiver
+}
+
+// Resolve implements [backends.Receiver].
+func (o observedReceiver) Resolve(ctx context.Context, query backends.ResolveQuery) ([]backends.Verdict, error) {
+	return through(ctx, o.observed, "Resolve", query.Peer.Session, func(ctx context.Context) ([]backends.Verdict, error) {
+		return o.inner.Resolve(ctx, query)
+	})
+}
+
+// Deliver implements [backends.Receiver].
+func (o observedReceiver) Deliver(ctx context.Context, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	return through(ctx, o.observed, "Deliver", delivery.Peer.Session, func(ctx context.Context) ([]backends.Verdict, error) {
+		return o.inner.Deliver(ctx, delivery, content)
+	})
+}
+
+type observedSender struct {
+	observed
+	inner backends.Sender
+}
+
+// Send implements [backends.Sender].
+func (o observedSender) Send(ctx context.Context, credential backends.Credential, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	return through(ctx, o.observed, "Send", delivery.Peer.Session, func(ctx context.Context) ([]backends.Verdict, error) {
+		return o.inner.Send(ctx, credential, delivery, content)
+	})
+}
+
+type observedOutbox struct {
+	observed
+	inner backends.Outbox
+}
+
+// Collect implements [backends.Outbox].
+func (o observedOutbox) Collect(ctx context.Context, request backends.CollectRequest, accept func(context.Context, backends.Outgoing, backends.Content) error) error {
+	return o.run(ctx, "Collect", "", func(ctx context.Context) error { return o.inner.Collect(ctx, request, accept) })
+}
+
+// Settle implements [backends.Outbox].
+func (o observedOutbox) Settle(ctx context.Context, settlements []backends.Settlement) error {
+	return o.run(ctx, "Settle", "", func(ctx context.Context) error { return o.inner.Settle(ctx, settlements) })
+}
+
+type observedAuthenticator struct {
+	observed
+	inner backends.Authenticator
+}
+
+// Authenticate implements [backends.Authenticator].
+func (o observedAuthenticator) Authenticate(ctx context.Context, mechanism string, peer backends.Peer) (sasl.Exchange[backends.Account], error) {
+	return through(ctx, o.observed, "Authenticate", peer.Session, func(ctx context.Context) (sasl.Exchange[backends.Account], error) {
+		return o.inner.Authenticate(ctx, mechanism, peer)
+	})
+}
