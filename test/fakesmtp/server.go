@@ -4,6 +4,7 @@ package fakesmtp
 
 import (
 	"bufio"
+	"crypto/tls"
 	"io"
 	"net"
 	"slices"
@@ -20,6 +21,12 @@ type Server struct {
 	LMTP   bool
 	Name   string   // empty: upstream.example
 	Offers []string // EHLO keywords
+
+	// TLS makes it offer STARTTLS; StartTLS is the reply to that, empty: 220. Implicit has TLS begin
+	// with the first octet.
+	TLS      *tls.Config
+	StartTLS string
+	Implicit bool
 
 	Auth func(line string) string // to AUTH, and to each line behind it; empty: 235
 	Mail func(t Transaction) string
@@ -78,7 +85,10 @@ func (s *Server) Start(t testing.TB) *Server {
 func (s *Server) serve(conn net.Conn, session int) {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	in := bufio.NewReader(conn)
+	if s.Implicit {
+		conn = tls.Server(conn, s.TLS)
+	}
+	in, secured := bufio.NewReader(conn), s.Implicit
 	now := Transaction{Session: session}
 	name, login := s.Name, false
 	if name == "" {
@@ -118,7 +128,16 @@ func (s *Server) serve(conn net.Conn, session int) {
 			for _, o := range s.Offers {
 				say("250-" + o)
 			}
+			if s.TLS != nil && !secured {
+				say("250-STARTTLS")
+			}
 			ok = say("250 HELP")
+		case "STARTTLS":
+			reply := or(s.StartTLS, "220 go ahead")
+			if ok = say(reply); ok && strings.HasPrefix(reply, "220") {
+				conn, secured = tls.Server(conn, s.TLS), true
+				in = bufio.NewReader(conn)
+			}
 		case "AUTH":
 			reply := "235 2.7.0 ok"
 			if s.Auth != nil {

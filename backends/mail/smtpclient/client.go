@@ -6,6 +6,9 @@
 //	defer client.Close()
 //	outcomes, err := client.Send(ctx, smtpclient.Envelope{…}, content)
 //
+// How a connection is secured is one value, [TLS]: not at all, where the server offers it, always, or
+// always with a certificate that is verified.
+//
 // Commands are pipelined where the server allows it (RFC 2920), content goes in chunks where
 // it takes them (RFC 3030), and every wait ends with the context. What the server answers
 // becomes an outcome for each recipient; a connection lost after the end of the content is
