@@ -16,7 +16,7 @@ var schema = sync.OnceValue(func() []backends.Setting {
 		"master.user":     {Doc: "Somebody who may act for everybody (PLAIN with an authorization identity): for logins that the gateway has proved itself, for APPEND, and to look whether a retry was delivered before.", Default: "none"},
 		"master.password": {Doc: "The password of the master user.", Secret: true},
 		"folder":          {Doc: "The mailbox that is served, as the server spells it; a shared one, too."},
-		"uidl":            {Doc: "The unique-ids that clients know from a POP3 server before this one: see backends/uidl.", Default: "none"},
+		"uidl":            {Doc: "The unique-ids that clients know from a POP3 server before this one: see backends/mail/uidl.", Default: "none"},
 		"trash":           {Doc: "The folder for deleted mail, with pop3.deleted: trash.", Default: `the one marked \Trash`},
 		"connections.per_account": {
 			Doc: "Connections open at once for one account: below what the server allows (Dovecot: mail_max_userip_connections, 10).",

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/uidl"
+	"github.com/dipylon/dipylon/backends/mail/uidl"
 )
 
 // email is what is asked of each message (RFC 8621 §4.1.1).

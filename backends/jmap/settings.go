@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/uidl"
 	"github.com/dipylon/dipylon/backends/remote"
-	"github.com/dipylon/dipylon/backends/uidl"
 )
 
 // settings are what an administrator writes under stores[].settings.

@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"bytes"
 	"context"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/uidl"
 )
 
 var listCases = []testcase{
@@ -204,8 +204,7 @@ var idCases = []testcase{
 			if e.UIDL == "" {
 				continue
 			}
-			outside := func(r rune) bool { return r < 0x21 || r > 0x7e } // RFC 1939 §7
-			if len(e.UIDL) > 70 || bytes.ContainsFunc([]byte(e.UIDL), outside) || seen[e.UIDL] {
+			if !uidl.Valid(e.UIDL) || seen[e.UIDL] {
 				t.Errorf("the unique-id %q is no unique-id, or not unique", e.UIDL)
 			}
 			seen[e.UIDL] = true

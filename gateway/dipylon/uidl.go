@@ -13,7 +13,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/fold"
-	"github.com/dipylon/dipylon/backends/uidl"
+	"github.com/dipylon/dipylon/backends/mail/uidl"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/index"

@@ -6,14 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
+	"github.com/dipylon/dipylon/backends/mail/uidl"
 	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/state"
 )
-
-// uidlMost is the longest unique-id (RFC 1939 §7).
-const uidlMost = 70
 
 // importsMost bounds the imports of one folder.
 const importsMost = 1_000_000
@@ -37,10 +34,8 @@ var errNothing = errors.New("it says neither an id, nor a Message-ID, nor a dige
 // check says what is wrong with an import.
 func (i *Import) check() error {
 	switch {
-	case i.UIDL == "" || len(i.UIDL) > uidlMost:
-		return fmt.Errorf("the unique-id %.80q does not have 1 to %d characters", i.UIDL, uidlMost)
-	case strings.ContainsFunc(i.UIDL, func(c rune) bool { return c < 0x21 || c > 0x7e }):
-		return fmt.Errorf("the unique-id %q has characters that none may have (RFC 1939 §7)", i.UIDL)
+	case !uidl.Valid(i.UIDL):
+		return fmt.Errorf("the unique-id %.80q does not have 1 to %d characters of 0x21 to 0x7E (RFC 1939 §7)", i.UIDL, uidl.Most)
 	case i.ID == "" && i.MessageID == "" && !i.Digested:
 		return errNothing
 	}

@@ -12,12 +12,12 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/uidl"
 	"github.com/dipylon/dipylon/gateway/index"
 )
 
 const (
-	idMost   = 1024 // octets of a message id, by the contract
-	uidlMost = 70   // RFC 1939 §7
+	idMost = 1024 // octets of a message id, by the contract
 
 	// derivedMark begins the unique-ids that are made by hashing. No id and no UIDL of the
 	// store's is taken as it is when it begins with this, so the two never meet. The digit
@@ -313,18 +313,10 @@ func (s *scan) naturalUIDL(id span, told string, free func(uidl string) bool) (s
 	return s.put(derived)
 }
 
-// validUIDL says whether a store's text may be told as a unique-id: 1 to 70 characters of
-// 0x21 to 0x7E (RFC 1939 §7), and none that could be taken for a derived one.
+// validUIDL says whether a store's text may be told as a unique-id: it is one, and none that
+// could be taken for a derived one.
 func validUIDL(text string) bool {
-	if text == "" || len(text) > uidlMost || strings.HasPrefix(text, derivedMark[:1]) {
-		return false
-	}
-	for i := range len(text) {
-		if text[i] < 0x21 || text[i] > 0x7e {
-			return false
-		}
-	}
-	return true
+	return uidl.Valid(text) && !strings.HasPrefix(text, derivedMark[:1])
 }
 
 // deriveUIDL makes a unique-id of any id: 192 bits of its SHA-256 in 34 characters.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"math"
 	"strconv"
+
+	"github.com/dipylon/dipylon/backends/mail/uidl"
 )
 
 // okNumber answers +OK with a number in the text.
@@ -145,11 +147,7 @@ func (s *session) unmarked() func(yield func(int) bool) {
 // uniqueID is the backend's, if it is one: anything else could break the protocol.
 func (s *session) uniqueID(n int) (string, error) {
 	id := s.drop.UIDL(n)
-	ok := 1 <= len(id) && len(id) <= 70 // RFC 1939 §7
-	for i := 0; ok && i < len(id); i++ {
-		ok = 0x21 <= id[i] && id[i] <= 0x7E
-	}
-	if !ok {
+	if !uidl.Valid(id) {
 		return "", &Error{Code: "SYS/PERM", Text: "no unique-id", Err: fmt.Errorf("message %d has unique-id %q", n, id)}
 	}
 	return id, nil

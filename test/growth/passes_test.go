@@ -12,7 +12,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/crlf"
-	"github.com/dipylon/dipylon/backends/uidl"
+	"github.com/dipylon/dipylon/backends/mail/uidl"
 	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/test/growth/scan"

@@ -25,7 +25,7 @@ var rules = []rule{
 	// The engines are libraries: they know the protocol and nothing of stores.
 	// What an address is, is the protocol's own (RFC 5321 §4.1.2): smtp parses each once, for all
 	// who are behind it.
-	{"gateway/pop3", []string{"gateway/pop3", "gateway/endpoint", "gateway/events", "backends/mail/sasl$"}},
+	{"gateway/pop3", []string{"gateway/pop3", "gateway/endpoint", "gateway/events", "backends/mail/sasl$", "backends/mail/uidl$"}},
 	{"gateway/smtp", []string{"gateway/smtp", "gateway/endpoint", "gateway/events", "backends/mail/address", "backends/mail/sasl$"}},
 	{"gateway/endpoint", nil},
 	{"gateway/events", nil},
@@ -34,7 +34,7 @@ var rules = []rule{
 	{"gateway", []string{"gateway", "plugins/host", "backends$", "backends/mail", "backends/argon2id", "config"}},
 	{"plugins/host", []string{"plugins/host", "plugins/proto", "backends$", "backends/mail"}},
 	{"plugins/serve", []string{"plugins/serve", "plugins/proto", "backends$", "backends/mail"}},
-	{"plugins/proto", []string{"plugins/proto", "backends$"}},
+	{"plugins/proto", []string{"plugins/proto", "backends$", "backends/mail"}},
 	// An example imports no more than somebody else's backend would.
 	{"plugins/example-go", []string{"plugins/serve", "backends$", "backends/mail"}},
 	{"plugins", []string{"plugins", "backends$"}},

@@ -49,7 +49,6 @@ const (
 	textMost       = 512     // octets of a failure's text
 	detailMost     = 2 << 10 // octets of a failure's detail: it travels in a header
 	nameMost       = 255     // octets of a name that is shown
-	uidlMost       = 70      // characters of a unique-id (RFC 1939 §7)
 	retryMost      = 24 * time.Hour
 )
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/uidl"
 	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v2"
 )
 
@@ -62,7 +63,7 @@ func EntryToProto(e backends.Entry) (*pb.Entry, error) {
 		Received: timeToProto(e.Received),
 		Seen:     e.Seen,
 	}
-	if validUIDL(e.UIDL) {
+	if uidl.Valid(e.UIDL) {
 		m.Uidl = e.UIDL
 	}
 	return m, nil
@@ -82,7 +83,7 @@ func EntryFromProto(m *pb.Entry) (backends.Entry, error) {
 		Seen:     m.GetSeen(),
 	}
 	e.Exact = m.GetExact() && e.Size >= 0
-	if validUIDL(m.GetUidl()) {
+	if uidl.Valid(m.GetUidl()) {
 		e.UIDL = m.GetUidl()
 	}
 	return e, nil
@@ -91,27 +92,14 @@ func EntryFromProto(m *pb.Entry) (backends.Entry, error) {
 // EntryMended says what of a list entry [EntryFromProto] takes as not known, since it breaks the rules.
 func EntryMended(m *pb.Entry) error {
 	switch {
-	case m.GetUidl() != "" && !validUIDL(m.GetUidl()):
-		return wireError("a unique-id that is not 1 to %d characters from 0x21 to 0x7E (RFC 1939 section 7): %q", uidlMost, Line(m.GetUidl(), uidlMost))
+	case m.GetUidl() != "" && !uidl.Valid(m.GetUidl()):
+		return wireError("a unique-id that is not 1 to %d characters from 0x21 to 0x7E (RFC 1939 section 7): %q", uidl.Most, Line(m.GetUidl(), uidl.Most))
 	case m.GetSize() < -1:
 		return wireError("the size %d of a message; -1 is one that is not known", m.GetSize())
 	case m.GetReceived() != nil && timeFromProto(m.GetReceived()).IsZero():
 		return wireError("a time that no message can be of: %d seconds since 1970", m.GetReceived().GetSeconds())
 	}
 	return nil
-}
-
-// validUIDL checks a unique-id: 1 to 70 characters from 0x21 to 0x7E (RFC 1939 §7).
-func validUIDL(uidl string) bool {
-	if len(uidl) == 0 || len(uidl) > uidlMost {
-		return false
-	}
-	for _, c := range []byte(uidl) {
-		if c < 0x21 || c > 0x7E {
-			return false
-		}
-	}
-	return true
 }
 
 // FetchToProto makes a Fetch request with the window that it starts with, in octets.

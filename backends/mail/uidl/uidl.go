@@ -1,5 +1,5 @@
-// Package uidl is the administrator's rule for the unique-ids (RFC 1939 §7) that clients
-// remember from the POP3 server that was in this one's place: they are told again, so that
+// Package uidl says what a unique-id is (RFC 1939 §7), and has the administrator's rule for those that
+// clients remember from the POP3 server that was in this one's place: they are told again, so that
 // nobody downloads all their mail once more.
 //
 //	none           there was none; the gateway makes its own
@@ -38,8 +38,22 @@ type piece struct {
 
 var named = map[string]string{"dovecot": "%08Xu%08Xv", "cyrus": "%v.%u", "uid": "%u"}
 
-// most is how long a unique-id can be (RFC 1939 §7).
-const most = 70
+// Most is how many characters a unique-id can have (RFC 1939 §7).
+const Most = 70
+
+// Valid says whether a text can be a unique-id: 1 to 70 characters in the range 0x21 to 0x7E (RFC
+// 1939 §7).
+func Valid(text string) bool {
+	if text == "" || len(text) > Most {
+		return false
+	}
+	for i := range len(text) {
+		if text[i] < 0x21 || text[i] > 0x7E {
+			return false
+		}
+	}
+	return true
+}
 
 // Parse reads a rule. The error says what was expected.
 func Parse(text string) (Rule, error) {
@@ -92,14 +106,14 @@ func parseVariable(text string) (piece, string, error) {
 	if rest, ok := strings.CutPrefix(text, "0"); ok {
 		p.zeros, text = true, rest
 	}
-	for text != "" && text[0] >= '0' && text[0] <= '9' && p.width < most {
+	for text != "" && text[0] >= '0' && text[0] <= '9' && p.width < Most {
 		p.width = p.width*10 + int(text[0]-'0')
 		text = text[1:]
 	}
 	if rest, ok := strings.CutPrefix(text, "X"); ok {
 		p.hex, text = true, rest
 	}
-	if text == "" || text[0] != 'u' && text[0] != 'v' || p.width > most/2 {
+	if text == "" || text[0] != 'u' && text[0] != 'v' || p.width > Most/2 {
 		return p, "", fmt.Errorf("expected %%u or %%v, as %%08Xu at the most; nothing else can be told of a message here")
 	}
 	p.variable = text[0]
@@ -163,10 +177,8 @@ func (r Rule) FromHeader(header []byte) string {
 
 // FromValue is the unique-id in a header field's value; empty where it cannot be one.
 func FromValue(value string) string {
-	value = strings.TrimSpace(value)
-	outside := func(c rune) bool { return c < 0x21 || c > 0x7e }
-	if len(value) > most || strings.ContainsFunc(value, outside) {
-		return ""
+	if value = strings.TrimSpace(value); Valid(value) {
+		return value
 	}
-	return value
+	return ""
 }

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dipylon/dipylon/backends/uidl"
+	"github.com/dipylon/dipylon/backends/mail/uidl"
 )
 
 func TestOf(t *testing.T) {
@@ -59,6 +59,17 @@ func TestFromHeader(t *testing.T) {
 	} {
 		if got := r.FromHeader([]byte(header)); got != want {
 			t.Errorf("%q tells %q, not %q", header, got, want)
+		}
+	}
+}
+
+func TestValid(t *testing.T) {
+	for text, want := range map[string]bool{
+		"": false, "a": true, "!~": true, strings.Repeat("x", 70): true, strings.Repeat("x", 71): false,
+		"a b": false, "a\x7f": false, "\x20": false, "a\n": false, "ü": false, "\xff": false,
+	} {
+		if uidl.Valid(text) != want {
+			t.Errorf("%q is one: %v", text, !want)
 		}
 	}
 }
