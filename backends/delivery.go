@@ -26,16 +26,16 @@ type Receiver interface {
 
 // ResolveQuery asks about recipients before there is a message.
 type ResolveQuery struct {
-	ReversePath string
-	Recipients  []string
-	Size        int64 // octets as announced with SIZE= (RFC 1870); 0: not announced
-	Peer        Peer
+	Envelope
+	Recipients []Recipient
+	Size       int64 // octets as announced with SIZE= (RFC 1870); 0: not announced
+	Peer       Peer
 	// Accounts asks for [Verdict.Account], too: an account that has logged in wants to send as an
 	// address with a detail. Without it a store that has to look for the account need not.
 	Accounts bool
 }
 
-// Delivery is the envelope of a message on its way into a store.
+// Delivery is a message on its way into a store, without its content.
 type Delivery struct {
 	// Key names this message in transit, 1 to 64 printable ASCII characters without spaces.
 	// Together with a recipient it is the idempotency key (I2): a store never takes the same
@@ -43,14 +43,10 @@ type Delivery struct {
 	Key string
 	// Retry says that an earlier attempt under this key may have succeeded: the store looks
 	// before it delivers, and answers "delivered" where it had been.
-	Retry       bool
-	ReversePath string
-	Recipients  []string
-	Size        int64 // octets of the content
-	EightBit    bool  // BODY=8BITMIME was declared (RFC 6152)
-	UTF8        bool  // SMTPUTF8 was declared (RFC 6531)
-	// Internal says that the message comes from an account of the same store.
-	Internal bool
+	Retry bool
+	Envelope
+	Recipients []Recipient
+	Size       int64 // octets of the content
 	// Received is when the gateway was first given the message: a retry has the first attempt's
 	// time. A store that looks for what that has left looks from then on.
 	Received time.Time
@@ -59,7 +55,7 @@ type Delivery struct {
 
 // Verdict is the outcome for one recipient.
 type Verdict struct {
-	Recipient string
+	Recipient string // its address, as it was asked about
 	// Failure is nil when the recipient's copy is taken. Failure.Temporary() parts "try
 	// later" from "refused for good"; [Uncertain] means that it may have been taken.
 	Failure *Failure
@@ -67,6 +63,65 @@ type Verdict struct {
 	// the account's own, or one of them with a detail (RFC 5233). The account may send as it. Empty: the store
 	// does not know, or the address is nobody's own, as with a list, a catch-all or a forwarding.
 	Account string
+	// Action is what was done, in the words of RFC 3464 §2.3.3; zero: what the call and the failure say.
+	Action Action
+	// Destination is where the message went: the folder, or the next server ("dns; mx.example.org",
+	// RFC 3464 §2.3.5). One line for the track.
+	Destination string
+	// RemoteDiagnostic is what the next server has answered: "smtp; 550 5.1.1 no such user"
+	// (RFC 3464 §2.3.6). One line for the track and for notifications.
+	RemoteDiagnostic string
+	// StoredAs is the id of the copy that the store now has of the message, for the track.
+	StoredAs MessageID
+}
+
+// Action is what was done with a message for a recipient (RFC 3464 §2.3.3).
+type Action uint8
+
+// The actions. The numbers are on the wire.
+const (
+	ActionUnset     Action = 0
+	ActionDelivered Action = 1 // it is in the recipient's mailbox
+	ActionRelayed   Action = 2 // a server that tells of no outcome has it
+	ActionExpanded  Action = 3 // the address is a list's, and its members get the message
+	ActionDelayed   Action = 4 // not yet; without a failure the store goes on trying by itself
+	ActionFailed    Action = 5
+)
+
+var actionNames = [...]string{"", "delivered", "relayed", "expanded", "delayed", "failed"}
+
+// String is the action's word in RFC 3464.
+func (a Action) String() string {
+	if int(a) < len(actionNames) {
+		return actionNames[a]
+	}
+	return ""
+}
+
+// Outcome is the verdict's action, or the one that its failure says where it names none.
+// When to try again is the failure's RetryAfter.
+func (v Verdict) Outcome() Action {
+	switch {
+	case v.Action != ActionUnset:
+		return v.Action
+	case v.Failure == nil:
+		return ActionDelivered
+	case v.Failure.Temporary():
+		return ActionDelayed
+	}
+	return ActionFailed
+}
+
+// Consistent says whether action and failure do not contradict each other: who has the message has
+// not failed, and what has failed has a failure that says why.
+func (v Verdict) Consistent() bool {
+	switch v.Action {
+	case ActionDelivered, ActionRelayed, ActionExpanded:
+		return v.Failure == nil
+	case ActionFailed:
+		return v.Failure != nil
+	}
+	return true
 }
 
 // Sender is a store through whose own transport an account can send.
@@ -103,14 +158,13 @@ type CollectRequest struct {
 // CollectWaitMost bounds CollectRequest.Wait.
 const CollectWaitMost = 5 * time.Minute
 
-// Outgoing is the envelope of a collected message.
+// Outgoing is a collected message, without its content.
 type Outgoing struct {
-	ID          MessageID
-	ReversePath string
-	Recipients  []string
-	Queued      time.Time
-	Size        int64 // -1: not known
-	UTF8        bool  // needs SMTPUTF8
+	ID MessageID
+	Envelope
+	Recipients []Recipient
+	Queued     time.Time
+	Size       int64 // -1: not known
 }
 
 // Settlement is what became of one collected message: a verdict for each recipient that is

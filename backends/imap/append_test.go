@@ -49,7 +49,7 @@ func TestAppendAfterLooking(t *testing.T) {
 			server := fakeimap.Start(t, &fakeimap.Server{Caps: caps, On: state.rules()})
 			s := storeOf(t, server, map[string]any{"master": map[string]any{"user": "m", "password": "p"}, "delivery": map[string]any{"append": true}})
 			for n := range 3 {
-				verdicts, err := s.Deliver(t.Context(), backends.Delivery{Key: fmt.Sprint("k", n), Retry: true, Recipients: []string{"ada@peer.example"}}, strings.NewReader("Subject: x\r\n\r\nx\r\n"))
+				verdicts, err := s.Deliver(t.Context(), backends.Delivery{Key: fmt.Sprint("k", n), Retry: true, Recipients: backends.To("ada@peer.example")}, strings.NewReader("Subject: x\r\n\r\nx\r\n"))
 				if err != nil || verdicts[0].Failure != nil {
 					t.Fatal(verdicts, err)
 				}
@@ -76,7 +76,7 @@ func TestAppendAfterLooking(t *testing.T) {
 const letter = "From: ada@peer.example\r\nMessage-ID: <1@peer.example>\r\nSubject: x\r\n\r\nx\r\n"
 
 func letterTo(recipients ...string) backends.Delivery {
-	return backends.Delivery{Key: "k", ReversePath: "ada@peer.example", Recipients: recipients, Size: int64(len(letter))}
+	return backends.Delivery{Key: "k", Envelope: backends.Envelope{From: "ada@peer.example"}, Recipients: backends.To(recipients...), Size: int64(len(letter))}
 }
 
 // TestRefusedAppends: what is refused for what the message is will be refused tomorrow; all else
@@ -106,7 +106,7 @@ func TestRefusedAppends(t *testing.T) {
 		t.Run(answer, func(t *testing.T) {
 			server := fakeimap.Start(t, &fakeimap.Server{On: []fakeimap.Rule{on("APPEND", "TAG "+answer+"\n")}})
 			s := storeOf(t, server, map[string]any{"master": map[string]any{"user": "m", "password": "p"}, "delivery": map[string]any{"append": true}})
-			verdicts, err := s.Deliver(t.Context(), backends.Delivery{Key: "k", Recipients: []string{"ada@peer.example"}}, strings.NewReader(letter))
+			verdicts, err := s.Deliver(t.Context(), backends.Delivery{Key: "k", Recipients: backends.To("ada@peer.example")}, strings.NewReader(letter))
 			if err != nil || verdicts[0].Failure == nil {
 				t.Fatal(verdicts, err)
 			}
@@ -129,7 +129,7 @@ func TestLiteralIsAskedFor(t *testing.T) {
 			server := fakeimap.Start(t, &fakeimap.Server{Caps: caps, Continue: answer})
 			s := storeOf(t, server, map[string]any{"master": map[string]any{"user": "m", "password": "p"}, "delivery": map[string]any{"append": true}})
 			for range 2 {
-				verdicts, err := s.Deliver(t.Context(), backends.Delivery{Key: "k", Recipients: []string{"ada@peer.example"}}, strings.NewReader(letter))
+				verdicts, err := s.Deliver(t.Context(), backends.Delivery{Key: "k", Recipients: backends.To("ada@peer.example")}, strings.NewReader(letter))
 				if err != nil {
 					t.Fatal(err)
 				}

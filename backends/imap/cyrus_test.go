@@ -28,7 +28,7 @@ func TestCyrus(t *testing.T) {
 	deliver := func(delivery map[string]any, size int) *backends.Failure {
 		t.Helper()
 		content := two + strings.Repeat("a line of some length\r\n", size/23)
-		d := backends.Delivery{Key: "cyrus", Recipients: []string{bob}, Size: int64(len(content))}
+		d := backends.Delivery{Key: "cyrus", Recipients: backends.To(bob), Size: int64(len(content))}
 		verdicts, err := configured(t, settings(delivery)).Deliver(t.Context(), d, strings.NewReader(content))
 		if err != nil {
 			t.Fatal(err)

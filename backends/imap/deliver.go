@@ -23,7 +23,7 @@ const keyField = "Dipylon-Delivery-Key"
 // Resolve asks the server, or the list in the settings where there is one.
 func (s *Store) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {
 	if s.settings.Allowed != nil {
-		return s.resolveFromList(q.Recipients), nil
+		return s.resolveFromList(backends.Addresses(q.Recipients)), nil
 	}
 	// Whose an address with a detail is, the server behind a hop decides, and does not tell.
 	switch {
@@ -32,7 +32,7 @@ func (s *Store) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backend
 	case s.settings.Delivery.Append:
 		verdicts := make([]backends.Verdict, len(q.Recipients))
 		each(len(verdicts), func(i int) {
-			r := q.Recipients[i]
+			r := q.Recipients[i].Address
 			verdicts[i] = backends.Verdict{Recipient: r, Failure: s.resolveByLogin(ctx, r)}
 			if verdicts[i].Failure == nil {
 				verdicts[i].Account = s.account(impersonation(r)).ID
@@ -114,7 +114,7 @@ func (s *Store) Deliver(ctx context.Context, d backends.Delivery, content io.Rea
 func (s *Store) trace(d backends.Delivery, returnPath bool) string {
 	trace := ""
 	if returnPath { // final delivery, RFC 5321 §4.4; a server writes it itself
-		trace = "Return-Path: <" + d.ReversePath + ">\r\n"
+		trace = "Return-Path: <" + d.From + ">\r\n"
 	}
 	if s.settings.Master.User != "" {
 		trace += keyField + ": " + d.Key + "\r\n"
@@ -149,7 +149,7 @@ func (s *Store) deliverAppend(ctx context.Context, d backends.Delivery, content 
 	verdicts := make([]backends.Verdict, len(d.Recipients))
 	first := make(map[string]int) // two names of one mailbox get one copy
 	var boxes []int
-	for i, r := range d.Recipients {
+	for i, r := range backends.Addresses(d.Recipients) {
 		box := fold.Lower(remote.MailboxOf(r))
 		if _, twice := first[box]; !twice {
 			first[box], boxes = i, append(boxes, i)
@@ -157,9 +157,9 @@ func (s *Store) deliverAppend(ctx context.Context, d backends.Delivery, content 
 	}
 	each(len(boxes), func(n int) {
 		message := io.MultiReader(strings.NewReader(trace), kept.Reader())
-		verdicts[boxes[n]].Failure = s.appendFor(ctx, d.Recipients[boxes[n]], d, message, kept.Size()+int64(len(trace)))
+		verdicts[boxes[n]].Failure = s.appendFor(ctx, d.Recipients[boxes[n]].Address, d, message, kept.Size()+int64(len(trace)))
 	})
-	for i, r := range d.Recipients {
+	for i, r := range backends.Addresses(d.Recipients) {
 		verdicts[i] = backends.Verdict{Recipient: r, Failure: verdicts[first[fold.Lower(remote.MailboxOf(r))]].Failure}
 	}
 	return verdicts, nil

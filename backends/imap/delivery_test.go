@@ -33,15 +33,15 @@ func TestDeliveryBySMTP(t *testing.T) {
 	s := storeOf(t, fakeimap.Start(t, &fakeimap.Server{}), map[string]any{"delivery": map[string]any{"smtp": upstream.Address}})
 	to := []string{"ada@peer.example", "nobody@peer.example", "full@peer.example"}
 	const want = "ada@peer.example taken, nobody@peer.example not found 5.1.1, full@peer.example over quota 4.2.2"
-	verdicts, err := s.Resolve(t.Context(), backends.ResolveQuery{ReversePath: "x@far.example", Recipients: to})
+	verdicts, err := s.Resolve(t.Context(), backends.ResolveQuery{Envelope: backends.Envelope{From: "x@far.example"}, Recipients: backends.To(to...)})
 	if got := outcomes(verdicts); err != nil || got != want {
 		t.Errorf("RCPT: %s, %v", got, err)
 	}
-	verdicts, err = s.Deliver(t.Context(), backends.Delivery{Key: "k", ReversePath: "x@far.example", Recipients: to}, strings.NewReader(letter))
+	verdicts, err = s.Deliver(t.Context(), backends.Delivery{Key: "k", Envelope: backends.Envelope{From: "x@far.example"}, Recipients: backends.To(to...)}, strings.NewReader(letter))
 	if got := outcomes(verdicts); err != nil || got != want {
 		t.Errorf("the content: %s, %v", got, err)
 	}
-	verdicts, err = s.Deliver(t.Context(), backends.Delivery{Key: "l", Recipients: []string{"spam@peer.example"}}, strings.NewReader(letter))
+	verdicts, err = s.Deliver(t.Context(), backends.Delivery{Key: "l", Recipients: backends.To("spam@peer.example")}, strings.NewReader(letter))
 	if got := outcomes(verdicts); err != nil || got != "spam@peer.example permanent 5.7.1" {
 		t.Errorf("the end of the content: %s, %v", got, err)
 	}
@@ -75,11 +75,11 @@ func TestDeliveryThatComesBack(t *testing.T) {
 	s := storeOf(t, fakeimap.Start(t, &fakeimap.Server{}), map[string]any{"delivery": map[string]any{"smtp": upstream.Address}})
 	for name, ask := range map[string]func() error{
 		"RCPT": func() error {
-			_, err := s.Resolve(t.Context(), backends.ResolveQuery{Recipients: []string{"ada@peer.example"}})
+			_, err := s.Resolve(t.Context(), backends.ResolveQuery{Recipients: backends.To("ada@peer.example")})
 			return err
 		},
 		"DATA": func() error {
-			_, err := s.Deliver(t.Context(), backends.Delivery{Key: "k", Recipients: []string{"ada@peer.example"}}, strings.NewReader(letter))
+			_, err := s.Deliver(t.Context(), backends.Delivery{Key: "k", Recipients: backends.To("ada@peer.example")}, strings.NewReader(letter))
 			return err
 		},
 	} {
@@ -135,7 +135,7 @@ func TestResolveTellsTheAccount(t *testing.T) {
 			settings["recipients"] = c.list
 		}
 		s := storeOf(t, server, settings)
-		verdicts, err := s.Resolve(t.Context(), backends.ResolveQuery{Recipients: []string{"Ada+scan@peer.example"}, Accounts: true})
+		verdicts, err := s.Resolve(t.Context(), backends.ResolveQuery{Recipients: backends.To("Ada+scan@peer.example"), Accounts: true})
 		if err != nil || verdicts[0].Failure != nil || verdicts[0].Account != c.want {
 			t.Errorf("%v: %+v, %v", c.list, verdicts, err)
 		}

@@ -82,7 +82,7 @@ func TestConformanceMailutils(t *testing.T) {
 func deliveriesAtOnce(t *testing.T, s *imap.Store, address string) {
 	subject := func(i int) string { return fmt.Sprintf("Subject: at once %d.\r\n", i) }
 	deliver := func(i int, again bool) *backends.Failure {
-		d := backends.Delivery{Key: fmt.Sprint("at-once-", i), Retry: again, Recipients: []string{address}}
+		d := backends.Delivery{Key: fmt.Sprint("at-once-", i), Retry: again, Recipients: backends.To(address)}
 		verdicts, err := s.Deliver(t.Context(), d, strings.NewReader(subject(i)+"\r\nx\r\n"))
 		if err != nil {
 			return backends.AsFailure(err)

@@ -50,7 +50,7 @@ func TestNothingSelected(t *testing.T) {
 			t.Parallel()
 			f := fakeimap.Start(t, likeCourier(&fakeimap.Server{On: tt.rules}, tt.caps))
 			s := storeOf(t, f, keeper)
-			d := backends.Delivery{Key: "again", Recipients: []string{"ada@peer.example"}, Retry: true, Size: int64(len(one))}
+			d := backends.Delivery{Key: "again", Recipients: backends.To("ada@peer.example"), Retry: true, Size: int64(len(one))}
 			verdicts, err := s.Deliver(t.Context(), d, strings.NewReader(one))
 			if err != nil || verdicts[0].Failure != nil {
 				t.Fatalf("the retry is not delivered: %v %v", err, verdicts)

@@ -204,7 +204,7 @@ func testUIDL(t *testing.T, d *peers.Dovecot, with func(map[string]any) map[stri
 	bob := backends.Credential{Kind: backends.CredentialPassword, User: "bob@peer.example", Secret: []byte("bob-secret")}
 	s := configured(t, with(map[string]any{"uidl": "dovecot", "delivery": map[string]any{"lmtp": d.LMTP}}))
 	for n := range 3 {
-		verdicts, err := s.Deliver(t.Context(), backends.Delivery{Key: fmt.Sprint("uidl-", n), Recipients: []string{"bob@peer.example"}}, strings.NewReader(one))
+		verdicts, err := s.Deliver(t.Context(), backends.Delivery{Key: fmt.Sprint("uidl-", n), Recipients: backends.To("bob@peer.example")}, strings.NewReader(one))
 		if err != nil || verdicts[0].Failure != nil {
 			t.Fatal(err, verdicts)
 		}

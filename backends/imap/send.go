@@ -41,7 +41,7 @@ func (s *Store) Send(ctx context.Context, c backends.Credential, d backends.Deli
 	}
 	defer client.Close()
 	account, left := s.loginName(c), d
-	left.Recipients = s.sent.Left(account, d)
+	left.Recipients = backends.To(s.sent.Left(account, d)...)
 	verdicts, err := s.sendTo(ctx, c, client, left, content)
 	if err != nil {
 		return nil, failure("submit", err, backends.Temporary)
@@ -55,7 +55,7 @@ func (s *Store) sendTo(ctx context.Context, c backends.Credential, client *smtpc
 		_, err := io.Copy(io.Discard, content)
 		return nil, err
 	}
-	envelope := smtpclient.Envelope{ReversePath: d.ReversePath, Recipients: d.Recipients, Size: d.Size, EightBit: d.EightBit, UTF8: d.UTF8}
+	envelope := smtpclient.Envelope{ReversePath: d.From, Recipients: backends.Addresses(d.Recipients), Size: d.Size, EightBit: d.Body == backends.Body8BitMIME, UTF8: d.SMTPUTF8}
 	if s.settings.Sending.Sent == "" {
 		return submit(ctx, client, envelope, content)
 	}

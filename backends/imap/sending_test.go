@@ -110,7 +110,7 @@ func (r *relay) deliver(to []string, content string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	verdicts, err := lmtp.Deliver(ctx, backends.Delivery{ReversePath: "ada@peer.example", Recipients: to, Size: int64(len(content))}, "", strings.NewReader(content), nil)
+	verdicts, err := lmtp.Deliver(ctx, backends.Delivery{Envelope: backends.Envelope{From: "ada@peer.example"}, Recipients: backends.To(to...), Size: int64(len(content))}, "", strings.NewReader(content), nil)
 	for _, v := range verdicts {
 		if v.Failure != nil {
 			err = v.Failure
@@ -160,8 +160,8 @@ func testSending(t *testing.T, d *peers.Dovecot, r *relay, with func(map[string]
 	send := func(c backends.Credential, id string) ([]backends.Verdict, error) {
 		content := "From: ada@peer.example\r\nSubject: " + id + "\r\nMessage-ID: <" + id + "@peer.example>\r\n\r\n.dots\r\n"
 		return s.Send(t.Context(), c, backends.Delivery{
-			Key: "sending-" + id, ReversePath: "ada@peer.example", Size: int64(len(content)),
-			Recipients: []string{"friend@else.example", "nobody@else.example", "later@else.example"},
+			Key: "sending-" + id, Envelope: backends.Envelope{From: "ada@peer.example"}, Size: int64(len(content)),
+			Recipients: backends.To("friend@else.example", "nobody@else.example", "later@else.example"),
 		}, strings.NewReader(content))
 	}
 	token := backends.Credential{Kind: backends.CredentialToken, User: "ada@peer.example", Secret: []byte(jwt(t, key, "ada@peer.example", time.Now().Add(time.Hour)))}
@@ -233,7 +233,7 @@ func testRecreated(t *testing.T, d *peers.Dovecot, with func(map[string]any) map
 	put := func(content string) {
 		t.Helper()
 		d.Doveadm("mailbox", "create", "-u", "bob@peer.example", "Moving")
-		delivery := backends.Delivery{Key: "moving-" + content[9:12], Recipients: []string{"bob@peer.example"}}
+		delivery := backends.Delivery{Key: "moving-" + content[9:12], Recipients: backends.To("bob@peer.example")}
 		if verdicts, err := s.Deliver(t.Context(), delivery, strings.NewReader(content)); err != nil || verdicts[0].Failure != nil {
 			t.Fatal(told(verdicts), err)
 		}

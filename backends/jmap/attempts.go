@@ -24,9 +24,9 @@ import (
 func (s *submission) lookBack(ctx context.Context) (left []string, err error) {
 	left = s.store.attempts.recall(s)
 	if !s.delivery.Retry {
-		return s.delivery.Recipients, nil
+		return backends.Addresses(s.delivery.Recipients), nil
 	}
-	unknown := slices.DeleteFunc(slices.Clone(s.delivery.Recipients), func(r string) bool {
+	unknown := slices.DeleteFunc(backends.Addresses(s.delivery.Recipients), func(r string) bool {
 		_, known := s.verdicts[r]
 		return known || slices.Contains(left, r)
 	})
@@ -180,7 +180,7 @@ func (a *attempts) recall(s *submission) (unsent []string) {
 	if !s.delivery.Retry {
 		return nil
 	}
-	for _, r := range s.delivery.Recipients {
+	for _, r := range backends.Addresses(s.delivery.Recipients) {
 		if sent, there := known.sent[r]; sent {
 			s.verdicts[r] = nil
 		} else if there {

@@ -53,13 +53,13 @@ func TestRetriesAskForEachRecipient(t *testing.T) {
 			}
 			s := o.store(t, map[string]any{"submission": true})
 			for _, batch := range c.first {
-				t.Logf("%v: %s", batch, o.send(t, s, backends.Delivery{Key: "the-key", Recipients: batch}))
+				t.Logf("%v: %s", batch, o.send(t, s, backends.Delivery{Key: "the-key", Recipients: backends.To(batch...)}))
 			}
 			deferred = ""
 			if c.restart {
 				s = o.store(t, map[string]any{"submission": true})
 			}
-			told := o.send(t, s, backends.Delivery{Key: "the-key", Retry: true, Recipients: c.again})
+			told := o.send(t, s, backends.Delivery{Key: "the-key", Retry: true, Recipients: backends.To(c.again...)})
 			if copies := o.copies(one, two); told != c.told || copies != c.copies {
 				t.Errorf("the retry is told as %s, and were sent: %s; wanted %s, and %s", told, copies, c.told, c.copies)
 			}
@@ -72,10 +72,10 @@ func TestRetriesAskForEachRecipient(t *testing.T) {
 func TestKeyWithinAnother(t *testing.T) {
 	o := startOutbox(t)
 	s := o.store(t, map[string]any{"submission": true})
-	if got := o.send(t, s, backends.Delivery{Key: "key10", Recipients: []string{one}}); got != "ok" {
+	if got := o.send(t, s, backends.Delivery{Key: "key10", Recipients: backends.To(one)}); got != "ok" {
 		t.Fatal(got)
 	}
-	if got := o.send(t, o.store(t, map[string]any{"submission": true}), backends.Delivery{Key: "key1", Retry: true, Recipients: []string{one}}); got != "ok" || o.copies(one) != "one 2" {
+	if got := o.send(t, o.store(t, map[string]any{"submission": true}), backends.Delivery{Key: "key1", Retry: true, Recipients: backends.To(one)}); got != "ok" || o.copies(one) != "one 2" {
 		t.Errorf("%s, and were sent: %s", got, o.copies(one))
 	}
 }
@@ -100,12 +100,12 @@ func TestWhatIsLeft(t *testing.T) {
 			o := startOutbox(t)
 			o.refuse, o.boxes = defers(&c.deferred), o.boxes[:c.boxes]
 			s := o.store(t, map[string]any{"submission": true})
-			d := backends.Delivery{Key: "the-key", Recipients: c.to}
+			d := backends.Delivery{Key: "the-key", Recipients: backends.To(c.to...)}
 			if got, left := o.send(t, s, d), o.kept(); got != c.first || left != c.left {
 				t.Errorf("%s, and left are %q; wanted %s, and %q", got, left, c.first, c.left)
 			}
 			if d.Retry = true; c.deferred != "" {
-				d.Recipients, c.deferred = []string{c.deferred}, ""
+				d.Recipients, c.deferred = backends.To(c.deferred), ""
 			}
 			if got, left := o.send(t, s, d), o.kept(); got != "ok" || left != c.last {
 				t.Errorf("the retry: %s, and left are %q; wanted %q", got, left, c.last)
@@ -131,7 +131,7 @@ func TestFilterThatIsNotObeyed(t *testing.T) {
 	}
 	t.Run("nothing was sent", func(t *testing.T) {
 		o := start(t)
-		d := backends.Delivery{Key: "the-key", Retry: true, Recipients: []string{one}}
+		d := backends.Delivery{Key: "the-key", Retry: true, Recipients: backends.To(one)}
 		if got := o.send(t, o.store(t, map[string]any{"submission": true}), d); got != "uncertain" || len(o.submissions) > 0 {
 			t.Errorf("%s; submitted is %v", got, o.submissions)
 		}
@@ -141,11 +141,11 @@ func TestFilterThatIsNotObeyed(t *testing.T) {
 		deferred := one
 		o.refuse, o.forgets = defers(&deferred), false
 		s := o.store(t, map[string]any{"submission": true})
-		t.Log(o.send(t, s, backends.Delivery{Key: "the-key", Recipients: []string{one}}))
+		t.Log(o.send(t, s, backends.Delivery{Key: "the-key", Recipients: backends.To(one)}))
 		o.drops = 1
-		t.Log(o.send(t, s, backends.Delivery{Key: "the-key", Recipients: []string{two}}))
+		t.Log(o.send(t, s, backends.Delivery{Key: "the-key", Recipients: backends.To(two)}))
 		deferred = ""
-		t.Log(o.send(t, s, backends.Delivery{Key: "the-key", Retry: true, Recipients: []string{one, two}}))
+		t.Log(o.send(t, s, backends.Delivery{Key: "the-key", Retry: true, Recipients: backends.To(one, two)}))
 		for _, sent := range o.submissions {
 			if sent["emailId"] == "private" {
 				t.Error("the user's own draft was sent")
@@ -155,7 +155,7 @@ func TestFilterThatIsNotObeyed(t *testing.T) {
 	t.Run("a delivery", func(t *testing.T) {
 		o := start(t)
 		s := o.store(t, map[string]any{"delivery": map[string]any{"accounts": map[string]string{user: secret}}})
-		d := backends.Delivery{Key: "the-key", Retry: true, Recipients: []string{user}}
+		d := backends.Delivery{Key: "the-key", Retry: true, Recipients: backends.To(user)}
 		verdicts, err := s.Deliver(t.Context(), d, strings.NewReader(letter("x")))
 		if err == nil && verdicts[0].Failure == nil && len(o.drafts) == 1 {
 			t.Error("it is told as delivered, and is not there")
@@ -170,7 +170,7 @@ func TestRetryAfterItFailed(t *testing.T) {
 		t.Run(reply, func(t *testing.T) {
 			o := startOutbox(t)
 			o.fails = map[string]string{one: reply}
-			d := backends.Delivery{Key: "the-key", Recipients: []string{one}}
+			d := backends.Delivery{Key: "the-key", Recipients: backends.To(one)}
 			t.Log(o.send(t, o.store(t, map[string]any{"submission": true}), d))
 			s := o.store(t, map[string]any{"submission": true})
 			d.Retry = true
@@ -188,12 +188,12 @@ func TestListIsCut(t *testing.T) {
 	o := startOutbox(t)
 	s := o.store(t, map[string]any{"submission": true})
 	for _, r := range []string{one, two} {
-		if got := o.send(t, s, backends.Delivery{Key: "the-key", Recipients: []string{r}}); got != "ok" {
+		if got := o.send(t, s, backends.Delivery{Key: "the-key", Recipients: backends.To(r)}); got != "ok" {
 			t.Fatal(got)
 		}
 	}
 	o.listed = 1
-	got := o.send(t, o.store(t, map[string]any{"submission": true}), backends.Delivery{Key: "the-key", Retry: true, Recipients: []string{one, two}})
+	got := o.send(t, o.store(t, map[string]any{"submission": true}), backends.Delivery{Key: "the-key", Retry: true, Recipients: backends.To(one, two)})
 	if got != "ok, uncertain" || o.copies(one, two) != "one 1, two 1" {
 		t.Errorf("%s, and were sent: %s", got, o.copies(one, two))
 	}

@@ -51,7 +51,7 @@ func importedCorpus(t *testing.T, c *cyrus, test int) {
 		places <- struct{}{}
 		under.Go(func() {
 			defer func() { <-places }()
-			d := backends.Delivery{Key: m.Name, ReversePath: "x@far.example", Recipients: []string{ada}, EightBit: m.EightBit, UTF8: m.UTF8}
+			d := backends.Delivery{Key: m.Name, Envelope: backends.Envelope{From: "x@far.example", Body: backends.BodyOf(m.EightBit), SMTPUTF8: m.UTF8}, Recipients: backends.To(ada)}
 			verdicts, err := s.Deliver(t.Context(), d, bytes.NewReader(m.Canonical()))
 			mu.Lock()
 			defer mu.Unlock()

@@ -28,7 +28,7 @@ func (s *Store) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backend
 	}
 	for i := range verdicts {
 		if verdicts[i].Failure == nil {
-			verdicts[i].Account, err = s.idOf(ctx, q.Recipients[i])
+			verdicts[i].Account, err = s.idOf(ctx, q.Recipients[i].Address)
 			verdicts[i].Failure = backends.AsFailure(err)
 		}
 	}
@@ -43,7 +43,7 @@ func (s *Store) resolve(ctx context.Context, q backends.ResolveQuery) ([]backend
 		return nil, errNoDelivery
 	}
 	verdicts := make([]backends.Verdict, len(q.Recipients))
-	for i, r := range q.Recipients {
+	for i, r := range backends.Addresses(q.Recipients) {
 		verdicts[i].Recipient = r
 		if _, ok := s.accountOf(r); !ok {
 			verdicts[i].Failure = errNoAccount(r)
@@ -171,7 +171,7 @@ func (s *session) withKey(ctx context.Context, d backends.Delivery) ([]email, er
 // deliverByImport keeps the message until it is known to be whole, and gives it to the
 // recipients' accounts at the same time.
 func (s *Store) deliverByImport(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-	trace := "Return-Path: <" + d.ReversePath + ">\r\n" + keyLine(d) // final delivery: RFC 5321 §4.4
+	trace := "Return-Path: <" + d.From + ">\r\n" + keyLine(d) // final delivery: RFC 5321 §4.4
 	kept, err := buffer.Fill(buffer.Options{Storage: buffer.Temporary{Folder: s.stateDir}}, io.MultiReader(strings.NewReader(trace), content))
 	if err != nil {
 		return nil, err
@@ -180,7 +180,7 @@ func (s *Store) deliverByImport(ctx context.Context, d backends.Delivery, conten
 	verdicts := make([]backends.Verdict, len(d.Recipients))
 	first := make(map[string]int) // by account: two names of one get one copy
 	var under sync.WaitGroup
-	for i, r := range d.Recipients {
+	for i, r := range backends.Addresses(d.Recipients) {
 		verdicts[i].Recipient = r
 		credential, ok := s.accountOf(r)
 		if !ok {
@@ -202,7 +202,7 @@ func (s *Store) deliverByImport(ctx context.Context, d backends.Delivery, conten
 		})
 	}
 	under.Wait()
-	for i, r := range d.Recipients {
+	for i, r := range backends.Addresses(d.Recipients) {
 		if credential, ok := s.accountOf(r); ok {
 			verdicts[i].Failure = verdicts[first[credential.User]].Failure
 		}

@@ -266,7 +266,7 @@ func TestLimits(t *testing.T) {
 	if err != nil || len(removals) != 23 || len(f.mails) != 0 {
 		t.Errorf("%v, %v, %d are left", removals, err, len(f.mails))
 	}
-	d := backends.Delivery{Key: "k", ReversePath: "x@far.example", Recipients: []string{user}}
+	d := backends.Delivery{Key: "k", Envelope: backends.Envelope{From: "x@far.example"}, Recipients: backends.To(user)}
 	verdicts, err := s.Deliver(t.Context(), d, strings.NewReader(strings.Repeat("x", 998)+"\r\n"))
 	if err != nil || verdicts[0].Failure == nil || verdicts[0].Failure.Kind != backends.TooLarge {
 		t.Errorf("a message larger than maxSizeUpload: %+v, %v", verdicts, err)

@@ -247,14 +247,14 @@ func (o *outbox) kept() string {
 // send sends and tells the kinds of the verdicts: "ok, temporary".
 func (o *outbox) send(t *testing.T, s *jmap.Store, d backends.Delivery) string {
 	t.Helper()
-	d.ReversePath = user
+	d.From = user
 	verdicts, err := s.Send(t.Context(), ada(), d, strings.NewReader(letter("x")))
 	if err != nil {
 		return "as a whole " + backends.KindOf(err).String()
 	}
 	var all []string
 	for i, v := range verdicts {
-		if v.Recipient != d.Recipients[i] {
+		if v.Recipient != d.Recipients[i].Address {
 			t.Errorf("verdict %d is on %s", i, v.Recipient)
 		}
 		kind := "ok"

@@ -47,7 +47,7 @@ func TestRefusedSubmissions(t *testing.T) {
 			o := startOutbox(t)
 			o.refuse = func([]string) map[string]any { return c.refusal }
 			s := o.store(t, map[string]any{"submission": true})
-			verdicts, err := s.Send(t.Context(), ada(), backends.Delivery{Key: "k", ReversePath: user, Recipients: []string{one}}, strings.NewReader(letter("x")))
+			verdicts, err := s.Send(t.Context(), ada(), backends.Delivery{Key: "k", Envelope: backends.Envelope{From: user}, Recipients: backends.To(one)}, strings.NewReader(letter("x")))
 			if err != nil || len(verdicts) != 1 || verdicts[0].Failure == nil {
 				t.Fatalf("%+v, %v", verdicts, err)
 			}
@@ -77,7 +77,7 @@ func TestRefusedImports(t *testing.T) {
 				return map[string]any{"notCreated": map[string]any{"m": map[string]any{"type": kind}}}, true
 			}
 			s := f.store(t, map[string]any{"delivery": map[string]any{"accounts": map[string]string{user: secret}}})
-			verdicts, err := s.Deliver(t.Context(), backends.Delivery{Key: "k", Recipients: []string{user}}, strings.NewReader(letter("x")))
+			verdicts, err := s.Deliver(t.Context(), backends.Delivery{Key: "k", Recipients: backends.To(user)}, strings.NewReader(letter("x")))
 			if err != nil || verdicts[0].Failure == nil {
 				t.Fatalf("%+v, %v", verdicts, err)
 			}
@@ -132,7 +132,7 @@ func TestImportsThatPass(t *testing.T) {
 					return c.answer()
 				}
 				s := o.store(t, map[string]any{"submission": true, "delivery": map[string]any{"accounts": map[string]string{user: secret}}})
-				d := backends.Delivery{Key: "k", ReversePath: user, Recipients: []string{user}}
+				d := backends.Delivery{Key: "k", Envelope: backends.Envelope{From: user}, Recipients: backends.To(user)}
 				var verdicts []backends.Verdict
 				var err error
 				if way == "sent" {
@@ -213,7 +213,7 @@ func TestTooManyRecipients(t *testing.T) {
 				o.limit(limit, value)
 			}
 			verdicts, err := o.store(t, map[string]any{"submission": true}).
-				Send(t.Context(), ada(), backends.Delivery{Key: "k", ReversePath: user, Recipients: many}, strings.NewReader(letter("x")))
+				Send(t.Context(), ada(), backends.Delivery{Key: "k", Envelope: backends.Envelope{From: user}, Recipients: backends.To(many...)}, strings.NewReader(letter("x")))
 			if err != nil || len(verdicts) != len(many) {
 				t.Fatalf("%d verdicts, %v", len(verdicts), err)
 			}

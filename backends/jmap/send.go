@@ -115,7 +115,7 @@ func (s *session) prepare(ctx context.Context, d backends.Delivery, kept *buffer
 	if err := s.request(ctx, mailboxes(&boxes), identities(&known)); err != nil {
 		return nil, err
 	}
-	id, err := identityFor(known, d.ReversePath)
+	id, err := identityFor(known, d.From)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +166,7 @@ func forSender(err error) error {
 // result are the verdicts in the order of the recipients.
 func (s *submission) result() []backends.Verdict {
 	verdicts := make([]backends.Verdict, len(s.delivery.Recipients))
-	for i, r := range s.delivery.Recipients {
+	for i, r := range backends.Addresses(s.delivery.Recipients) {
 		verdicts[i] = backends.Verdict{Recipient: r, Failure: s.verdicts[r]}
 	}
 	return verdicts
@@ -181,7 +181,7 @@ const tidyTime = 10 * time.Second
 func (s *submission) tidy(ctx context.Context) {
 	defer s.store.attempts.note(s)
 	sent, open := false, false
-	for _, r := range s.delivery.Recipients {
+	for _, r := range backends.Addresses(s.delivery.Recipients) {
 		f := s.verdicts[r]
 		if f != nil && f.Kind == backends.Uncertain {
 			return

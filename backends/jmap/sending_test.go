@@ -67,9 +67,9 @@ func verdictsOnSending(t *testing.T, c *cyrus, test int) {
 		"an address that is none": {{"no address at all", backends.NotFound}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := backends.Delivery{Key: "key-" + strings.ReplaceAll(name, " ", "-"), ReversePath: ada}
+			d := backends.Delivery{Key: "key-" + strings.ReplaceAll(name, " ", "-"), Envelope: backends.Envelope{From: ada}}
 			for _, v := range wanted {
-				d.Recipients = append(d.Recipients, v.recipient)
+				d.Recipients = backends.To(append(backends.Addresses(d.Recipients), v.recipient)...)
 			}
 			verdicts, err := s.Send(t.Context(), password(ada, secretOf(ada)), d, strings.NewReader(letter(name)))
 			if err != nil || len(verdicts) != len(wanted) {

@@ -54,7 +54,7 @@ func TestCredentialStaysHome(t *testing.T) {
 				http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
 			}
 			s := f.store(t, map[string]any{"delivery": map[string]any{"accounts": map[string]string{user: secret}}})
-			verdicts, err := s.Deliver(t.Context(), backends.Delivery{Key: "k", Recipients: []string{user}}, strings.NewReader("x\r\n"))
+			verdicts, err := s.Deliver(t.Context(), backends.Delivery{Key: "k", Recipients: backends.To(user)}, strings.NewReader("x\r\n"))
 			if path != "download" && (err != nil || verdicts[0].Failure == nil || verdicts[0].Failure.Kind != backends.Temporary) {
 				t.Errorf("%s: %+v, %v", path, verdicts, err)
 			}
@@ -216,7 +216,7 @@ func TestAuthorization(t *testing.T) {
 func TestImportWithoutAnswer(t *testing.T) {
 	f := startFake(t)
 	s := f.store(t, map[string]any{"delivery": map[string]any{"accounts": map[string]string{user: secret}}})
-	d := backends.Delivery{Key: "k", Recipients: []string{user, strings.ToUpper(user), "ada+lists@peer.example", "nobody@peer.example"}}
+	d := backends.Delivery{Key: "k", Recipients: backends.To(user, strings.ToUpper(user), "ada+lists@peer.example", "nobody@peer.example")}
 	deliver := func() []backends.Verdict {
 		t.Helper()
 		verdicts, err := s.Deliver(t.Context(), d, strings.NewReader("x\r\n"))
@@ -265,7 +265,7 @@ func TestDeliveryStatus(t *testing.T) {
 	if err != nil || len(account.Addresses) != 2 || account.Addresses[1] != "@alias.example" {
 		t.Errorf("%+v, %v", account, err)
 	}
-	d := backends.Delivery{Key: "k", ReversePath: "x@alias.example", Recipients: []string{"yes@x.example", "no@x.example", "queued@x.example", "gone@x.example"}}
+	d := backends.Delivery{Key: "k", Envelope: backends.Envelope{From: "x@alias.example"}, Recipients: backends.To("yes@x.example", "no@x.example", "queued@x.example", "gone@x.example")}
 	status := map[string]any{
 		"yes@x.example": map[string]any{"delivered": "yes", "smtpReply": "250 2.1.5 ok"}, "no@x.example": map[string]any{"delivered": "no", "smtpReply": "550 5.1.1 nobody"},
 		"queued@x.example": map[string]any{"delivered": "queued", "smtpReply": "451 4.2.1 later"}, "gone@x.example": map[string]any{"delivered": "no", "smtpReply": "what?"},

@@ -63,11 +63,11 @@ func TestDeliveryBySMTP(t *testing.T) {
 	}}).Start(t)
 	s := startFake(t).store(t, map[string]any{"delivery": map[string]any{"smtp": upstream.Address}})
 	to := []string{"ada@peer.example", "nobody@peer.example"}
-	asked, err := s.Resolve(t.Context(), backends.ResolveQuery{Recipients: to})
+	asked, err := s.Resolve(t.Context(), backends.ResolveQuery{Recipients: backends.To(to...)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	taken, err := s.Deliver(t.Context(), backends.Delivery{Key: "k", Recipients: to}, strings.NewReader("Subject: x\r\n\r\nx\r\n"))
+	taken, err := s.Deliver(t.Context(), backends.Delivery{Key: "k", Recipients: backends.To(to...)}, strings.NewReader("Subject: x\r\n\r\nx\r\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestResolveTellsTheAccount(t *testing.T) {
 	f := startFake(t)
 	s := f.store(t, map[string]any{"delivery": map[string]any{"accounts": map[string]string{user: secret}}})
 	ask := func() []backends.Verdict {
-		verdicts, err := s.Resolve(t.Context(), backends.ResolveQuery{Recipients: []string{"ada+scan@peer.example", "bob+scan@peer.example"}, Accounts: true})
+		verdicts, err := s.Resolve(t.Context(), backends.ResolveQuery{Recipients: backends.To("ada+scan@peer.example", "bob+scan@peer.example"), Accounts: true})
 		if err != nil || len(verdicts) != 2 {
 			t.Fatalf("%+v, %v", verdicts, err)
 		}

@@ -73,7 +73,7 @@ func (t *transaction) Authenticate(context.Context, string) (sasl.Exchange[sasl.
 }
 
 func (t *transaction) Mail(_ context.Context, reversePath address.Path, o smtp.MailOptions) error {
-	t.delivery = backends.Delivery{ReversePath: reversePath.String()}
+	t.delivery = backends.Delivery{Envelope: backends.Envelope{From: reversePath.String()}}
 	return nil
 }
 
@@ -86,12 +86,12 @@ func (t *transaction) Rcpt(_ context.Context, path address.Path, _ smtp.RcptOpti
 	case strings.HasPrefix(local, "refused"):
 		return &smtp.Error{Code: 550, Enhanced: "5.1.1", Text: "there is no such mailbox"}
 	}
-	t.delivery.Recipients = append(t.delivery.Recipients, recipient)
+	t.delivery.Recipients = backends.To(append(backends.Addresses(t.delivery.Recipients), recipient)...)
 	return nil
 }
 
 func (t *transaction) Data(ctx context.Context, trace string, body io.Reader) (string, error) {
-	for _, r := range t.delivery.Recipients {
+	for _, r := range backends.Addresses(t.delivery.Recipients) {
 		if strings.HasPrefix(r, "late") { // refused once its content is seen
 			_, _ = io.Copy(io.Discard, body)
 			return "", &smtp.Error{Code: 554, Enhanced: "5.7.1", Text: "the content is not wanted"}

@@ -144,7 +144,7 @@ func (s *submission) set(recipients []string, into any) call {
 	}
 	arguments := map[string]any{"create": map[string]any{"s": map[string]any{
 		"emailId": s.email, "identityId": s.identity,
-		"envelope": map[string]any{"mailFrom": map[string]any{"email": s.delivery.ReversePath}, "rcptTo": to},
+		"envelope": map[string]any{"mailFrom": map[string]any{"email": s.delivery.From}, "rcptTo": to},
 	}}}
 	if s.draft {
 		arguments["onSuccessUpdateEmail"] = map[string]any{"#s": s.afterSending()}

@@ -69,7 +69,7 @@ func BenchmarkList(b *testing.B) {
 
 func BenchmarkFetch60KB(b *testing.B) {
 	s, _ := benchWorld(b)
-	if _, err := s.Deliver(b.Context(), backends.Delivery{Key: "k", Recipients: []string{anna}}, strings.NewReader(message60KB())); err != nil {
+	if _, err := s.Deliver(b.Context(), backends.Delivery{Key: "k", Recipients: backends.To(anna)}, strings.NewReader(message60KB())); err != nil {
 		b.Fatal(err)
 	}
 	m, err := s.Open(b.Context(), backends.OpenRequest{Credential: password(anna)})
@@ -102,7 +102,7 @@ func BenchmarkDeliver60KB(b *testing.B) {
 			n := 0
 			for b.Loop() {
 				n++
-				v, err := s.Deliver(b.Context(), backends.Delivery{Key: fmt.Sprint(n), Recipients: to}, strings.NewReader(content))
+				v, err := s.Deliver(b.Context(), backends.Delivery{Key: fmt.Sprint(n), Recipients: backends.To(to...)}, strings.NewReader(content))
 				if err != nil || v[0].Failure != nil {
 					b.Fatal(v, err)
 				}
@@ -119,7 +119,7 @@ func BenchmarkDeliverParallel(b *testing.B) {
 	var n keyCounter
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			v, err := s.Deliver(b.Context(), backends.Delivery{Key: n.next(), Recipients: []string{anna}}, strings.NewReader(content))
+			v, err := s.Deliver(b.Context(), backends.Delivery{Key: n.next(), Recipients: backends.To(anna)}, strings.NewReader(content))
 			if err != nil || v[0].Failure != nil {
 				b.Error(v, err)
 			}

@@ -42,8 +42,8 @@ func checkEnvelope(d backends.Delivery) error {
 	if d.Key == "" || len(d.Key) > 64 {
 		return backends.Fail(backends.Permanent, "a delivery without a proper key")
 	}
-	if strings.ContainsAny(d.ReversePath, "\r\n\x00<>") {
-		return backends.Fail(backends.Permanent, "the reverse-path %q is none", d.ReversePath).WithCode("5.1.7").
+	if strings.ContainsAny(d.From, "\r\n\x00<>") {
+		return backends.Fail(backends.Permanent, "the reverse-path %q is none", d.From).WithCode("5.1.7").
 			Say("the sender's address is not valid")
 	}
 	return nil
@@ -65,6 +65,7 @@ type target struct {
 	quota   int64
 	done    bool // it is on stable storage
 	failure *backends.Failure
+	copy    string            // the message's id in the box, once it is done; empty: not known
 	release func(stored bool) // of the room reserved; nil: none
 }
 
@@ -73,7 +74,10 @@ func (t *target) open() bool { return !t.done && t.failure == nil }
 func (d *delivering) verdicts() []backends.Verdict {
 	verdicts := make([]backends.Verdict, len(d.Recipients))
 	for i, t := range d.of {
-		verdicts[i] = backends.Verdict{Recipient: d.Recipients[i], Failure: t.failure}
+		verdicts[i] = backends.Verdict{Recipient: d.Recipients[i].Address, Failure: t.failure}
+		if t.done && t.failure == nil {
+			verdicts[i].Action, verdicts[i].StoredAs = backends.ActionDelivered, backends.MessageID(t.copy)
+		}
 	}
 	return verdicts
 }
@@ -90,7 +94,7 @@ func (d *delivering) release() {
 func (d *delivering) findTargets() {
 	dir := d.use.accounts.directory()
 	byAddress := map[address]*target{}
-	for _, recipient := range d.Recipients {
+	for _, recipient := range backends.Addresses(d.Recipients) {
 		a := d.use.recipient(dir, recipient)
 		if a == nil {
 			d.of = append(d.of, &target{failure: noSuchRecipient(recipient)})
@@ -184,7 +188,7 @@ func (d *delivering) wasDelivered(t *target) bool {
 			t.failure = storageFailure("syncing an earlier delivery", err)
 			break
 		}
-		t.done = true
+		t.done, t.copy = true, baseOf(filepath.Base(found))
 		d.use.recent.set(t.to, d.Key, delivered)
 	}
 	return t.done
@@ -260,7 +264,7 @@ func (d *delivering) confirm(t *target, m *written) {
 		t.failure = storageFailure("syncing the folder of a message", err)
 		return
 	}
-	t.done = true
+	t.done, t.copy = true, baseOf(m.name)
 	d.use.recent.set(t.to, d.Key, delivered)
 }
 

@@ -56,14 +56,14 @@ func TestRecipients(t *testing.T) {
 		"anna@[192.0.2.1]":           "",
 		"anna@sakes.example\r\nx":    "",
 	} {
-		verdicts, err := w.Resolve(t.Context(), backends.ResolveQuery{Recipients: []string{recipient}})
+		verdicts, err := w.Resolve(t.Context(), backends.ResolveQuery{Recipients: backends.To(recipient)})
 		if err != nil || len(verdicts) != 1 || verdicts[0].Recipient != recipient {
 			t.Fatalf("%q: %+v, %v", recipient, verdicts, err)
 		}
 		if f := verdicts[0].Failure; (f == nil) != (want != "") || f != nil && f.Kind != backends.NotFound {
 			t.Errorf("%q: %v", recipient, f)
 		}
-		got := w.deliver(backends.Delivery{Key: "to " + keyMark(recipient), Recipients: []string{recipient}}, hello)
+		got := w.deliver(backends.Delivery{Key: "to " + keyMark(recipient), Recipients: backends.To(recipient)}, hello)
 		if f := got[0].Failure; (f == nil) != (want != "") || f != nil && f.Kind != backends.NotFound {
 			t.Errorf("delivered to %q: %v", recipient, f)
 		}
@@ -104,7 +104,7 @@ func TestResolveTellsTheAccount(t *testing.T) {
 		"anna+x@other.example":     "",
 		"anna":                     "",
 	} {
-		verdicts, err := w.Resolve(t.Context(), backends.ResolveQuery{Recipients: []string{recipient}, Accounts: true})
+		verdicts, err := w.Resolve(t.Context(), backends.ResolveQuery{Recipients: backends.To(recipient), Accounts: true})
 		if err != nil || len(verdicts) != 1 || verdicts[0].Account != want {
 			t.Errorf("%q: %+v, %v", recipient, verdicts, err)
 		}
@@ -113,7 +113,7 @@ func TestResolveTellsTheAccount(t *testing.T) {
 
 func TestWithoutSeparator(t *testing.T) {
 	w := newWorld(t, map[string]any{"detail_separator": ""})
-	verdicts, err := w.Resolve(t.Context(), backends.ResolveQuery{Recipients: []string{"anna+x@sakes.example", "Postmaster"}})
+	verdicts, err := w.Resolve(t.Context(), backends.ResolveQuery{Recipients: backends.To("anna+x@sakes.example", "Postmaster")})
 	if err != nil || verdicts[0].Failure == nil || verdicts[0].Account != "" || verdicts[1].Failure != nil {
 		t.Errorf("%+v, %v", verdicts, err)
 	}
@@ -122,8 +122,8 @@ func TestWithoutSeparator(t *testing.T) {
 func TestManyRecipientsShareOneFile(t *testing.T) {
 	w := newWorld(t, nil)
 	verdicts := w.deliver(backends.Delivery{
-		Key: "k", ReversePath: "sender@far.example",
-		Recipients: []string{anna, "nobody@sakes.example", ben, "info@sakes.example", cyrus},
+		Key: "k", Envelope: backends.Envelope{From: "sender@far.example"},
+		Recipients: backends.To(anna, "nobody@sakes.example", ben, "info@sakes.example", cyrus),
 	}, hello)
 	for i, v := range verdicts {
 		if (v.Failure == nil) != (i != 1) || v.Recipient != []string{anna, "nobody@sakes.example", ben, "info@sakes.example", cyrus}[i] {
@@ -218,17 +218,17 @@ func TestContents(t *testing.T) {
 
 func TestNullSenderAndBadOnes(t *testing.T) {
 	w := newWorld(t, nil)
-	if v := w.deliver(backends.Delivery{Key: "k", Recipients: []string{anna}}, hello); v[0].Failure != nil {
+	if v := w.deliver(backends.Delivery{Key: "k", Recipients: backends.To(anna)}, hello); v[0].Failure != nil {
 		t.Fatal(v[0].Failure)
 	}
 	if got := w.messages(anna); got[0] != "Return-Path: <>\r\n"+hello {
 		t.Errorf("%q", got)
 	}
 	for _, d := range []backends.Delivery{
-		{Key: "k2", ReversePath: "a@b.example>\r\nX-Evil: yes", Recipients: []string{anna}},
-		{Key: "k3", ReversePath: "a\x00@b.example", Recipients: []string{anna}},
-		{Key: "", Recipients: []string{anna}},
-		{Key: strings.Repeat("k", 65), Recipients: []string{anna}},
+		{Key: "k2", Envelope: backends.Envelope{From: "a@b.example>\r\nX-Evil: yes"}, Recipients: backends.To(anna)},
+		{Key: "k3", Envelope: backends.Envelope{From: "a\x00@b.example"}, Recipients: backends.To(anna)},
+		{Key: "", Recipients: backends.To(anna)},
+		{Key: strings.Repeat("k", 65), Recipients: backends.To(anna)},
 	} {
 		if _, err := w.Deliver(t.Context(), d, strings.NewReader(hello)); backends.KindOf(err) != backends.Permanent {
 			t.Errorf("%+v: %v", d, err)
@@ -245,7 +245,7 @@ func TestContentThatFails(t *testing.T) {
 		"much later":     io.MultiReader(strings.NewReader(strings.Repeat(hello, 10_000)), iotest.ErrReader(broken)),
 		"before its end": io.MultiReader(strings.NewReader(hello), iotest.ErrReader(fmt.Errorf("%w: %w", broken, io.ErrUnexpectedEOF))),
 	} {
-		_, err := w.Deliver(t.Context(), backends.Delivery{Key: "k", Recipients: []string{anna, ben}}, content)
+		_, err := w.Deliver(t.Context(), backends.Delivery{Key: "k", Recipients: backends.To(anna, ben)}, content)
 		if !errors.Is(err, broken) || backends.KindOf(err) != backends.Temporary {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -261,15 +261,15 @@ func TestMessageLimit(t *testing.T) {
 	w := newWorld(t, map[string]any{"message_limit": len(hello)})
 	w.take("fits", hello, anna)
 	for name, d := range map[string]backends.Delivery{
-		"announced":     {Key: "k1", Recipients: []string{anna}, Size: int64(len(hello) + 1)},
-		"not announced": {Key: "k2", Recipients: []string{anna}},
+		"announced":     {Key: "k1", Recipients: backends.To(anna), Size: int64(len(hello) + 1)},
+		"not announced": {Key: "k2", Recipients: backends.To(anna)},
 	} {
 		v, err := w.Deliver(t.Context(), d, strings.NewReader(hello+"\r\n"))
 		if err != nil || v[0].Failure == nil || v[0].Failure.Kind != backends.TooLarge {
 			t.Errorf("%s: %+v, %v", name, v, err)
 		}
 	}
-	v, err := w.Resolve(t.Context(), backends.ResolveQuery{Recipients: []string{anna, "nobody@sakes.example"}, Size: int64(len(hello) + 1)})
+	v, err := w.Resolve(t.Context(), backends.ResolveQuery{Recipients: backends.To(anna, "nobody@sakes.example"), Size: int64(len(hello) + 1)})
 	if err != nil || v[0].Failure.Kind != backends.TooLarge || v[1].Failure.Kind != backends.NotFound {
 		t.Errorf("Resolve: %+v, %v", v, err)
 	}

@@ -43,10 +43,10 @@ func TestFoldersThatVanish(t *testing.T) {
 	if err := os.RemoveAll(w.root); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Deliver(t.Context(), backends.Delivery{Key: "k", Recipients: []string{anna}}, strings.NewReader(hello)); backends.KindOf(err) != backends.Temporary {
+	if _, err := w.Deliver(t.Context(), backends.Delivery{Key: "k", Recipients: backends.To(anna)}, strings.NewReader(hello)); backends.KindOf(err) != backends.Temporary {
 		t.Errorf("without the root: %v", err)
 	}
-	if _, err := w.Resolve(t.Context(), backends.ResolveQuery{Recipients: []string{anna}}); backends.KindOf(err) != backends.Temporary {
+	if _, err := w.Resolve(t.Context(), backends.ResolveQuery{Recipients: backends.To(anna)}); backends.KindOf(err) != backends.Temporary {
 		t.Errorf("Resolve without the root: %v", err)
 	}
 	if _, err := w.Open(t.Context(), backends.OpenRequest{Credential: password(anna)}); backends.KindOf(err) != backends.Temporary {
@@ -96,7 +96,7 @@ func faultAt(t *testing.T, mode string, n int, fault error, steps map[string]int
 	}}
 	w.disk, w.use.boxes.disk = faulty, faulty
 	users := []string{anna, ben, cyrus}
-	verdicts := w.deliver(backends.Delivery{Key: "k", ReversePath: "sender@far.example", Recipients: users}, hello)
+	verdicts := w.deliver(backends.Delivery{Key: "k", Envelope: backends.Envelope{From: "sender@far.example"}, Recipients: backends.To(users...)}, hello)
 	first := faulty.steps
 	when, failed := fmt.Sprintf("step %d (%s)", n, failing), 0
 	for i, v := range verdicts {
@@ -113,7 +113,7 @@ func faultAt(t *testing.T, mode string, n int, fault error, steps map[string]int
 		t.Errorf("%s: %d recipients failed", when, failed)
 	}
 	// Tried again, by this process and by one that knows nothing, each has it once.
-	again := backends.Delivery{Key: "k", Retry: true, ReversePath: "sender@far.example", Recipients: users}
+	again := backends.Delivery{Key: "k", Retry: true, Envelope: backends.Envelope{From: "sender@far.example"}, Recipients: backends.To(users...)}
 	for _, other := range []*world{w, openWorld(t, w.root, nil)} {
 		for i, v := range other.deliver(again, hello) {
 			if v.Failure != nil {
@@ -155,7 +155,7 @@ func TestFailedSyncIsNotBelieved(t *testing.T) {
 		return nil
 	}}
 	w.disk, w.use.boxes.disk = faulty, faulty
-	d := backends.Delivery{Key: "k", ReversePath: "sender@far.example", Recipients: []string{anna}}
+	d := backends.Delivery{Key: "k", Envelope: backends.Envelope{From: "sender@far.example"}, Recipients: backends.To(anna)}
 	if v := w.deliver(d, hello); v[0].Failure == nil {
 		t.Fatal("delivered without a sync")
 	}
@@ -190,7 +190,7 @@ func TestFoundIsSyncedFirst(t *testing.T) {
 		return nil
 	}}
 	again.disk, again.use.boxes.disk = faulty, faulty
-	d := backends.Delivery{Key: "k", Retry: true, Recipients: []string{anna}}
+	d := backends.Delivery{Key: "k", Retry: true, Recipients: backends.To(anna)}
 	for range 2 {
 		if v := again.deliver(d, hello); v[0].Failure == nil || v[0].Failure.Kind != backends.Temporary {
 			t.Errorf("%+v", v)

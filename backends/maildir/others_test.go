@@ -143,7 +143,7 @@ func deliverForever(root string) error {
 	for n := 0; ; n++ {
 		key := fmt.Sprintf("%d.%d", os.Getpid(), n)
 		content := "Subject: " + key + "\r\n\r\n" + strings.Repeat("0123456789\r\n", n*100%30_000) + "end\r\n"
-		verdicts, err := s.Deliver(ctx, backends.Delivery{Key: key, ReversePath: "sender@far.example", Recipients: []string{anna, ben, cyrus}}, strings.NewReader(content))
+		verdicts, err := s.Deliver(ctx, backends.Delivery{Key: key, Envelope: backends.Envelope{From: "sender@far.example"}, Recipients: backends.To(anna, ben, cyrus)}, strings.NewReader(content))
 		if err != nil {
 			return err
 		}

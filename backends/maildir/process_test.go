@@ -53,7 +53,7 @@ func TestPluginReplaced(t *testing.T) {
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	d := backends.Delivery{Key: "k", ReversePath: "sender@far.example", Recipients: []string{anna}}
+	d := backends.Delivery{Key: "k", Envelope: backends.Envelope{From: "sender@far.example"}, Recipients: backends.To(anna)}
 	for attempt := range 2 {
 		verdicts, err := s.Deliver(t.Context(), d, strings.NewReader(hello))
 		if err != nil || verdicts[0].Failure != nil {

@@ -20,7 +20,7 @@ func TestQuota(t *testing.T) {
 	w := newWorld(t, map[string]any{"quota": "3500B"})
 	over := func(v backends.Verdict) bool { return v.Failure != nil && v.Failure.Kind == backends.OverQuota }
 	resolve := func(size int64) backends.Verdict {
-		v, err := w.Resolve(t.Context(), backends.ResolveQuery{Recipients: []string{anna}, Size: size})
+		v, err := w.Resolve(t.Context(), backends.ResolveQuery{Recipients: backends.To(anna), Size: size})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -32,7 +32,7 @@ func TestQuota(t *testing.T) {
 		}
 		w.take(fmt.Sprint(n), message(n), anna)
 	}
-	if v := w.deliver(backends.Delivery{Key: "3", Recipients: []string{anna, ben}}, message(3)); !over(v[0]) || v[1].Failure != nil {
+	if v := w.deliver(backends.Delivery{Key: "3", Recipients: backends.To(anna, ben)}, message(3)); !over(v[0]) || v[1].Failure != nil {
 		t.Errorf("the fourth: %+v", v)
 	}
 	if v := resolve(each); !over(v) || v.Failure.Reply().SMTP != 452 || v.Failure.Reply().Code != "4.2.2" {
@@ -45,7 +45,7 @@ func TestQuota(t *testing.T) {
 		t.Errorf("one that never fits: %v", v.Failure)
 	}
 	// What does not say its size is found out while it is written.
-	v, err := w.Deliver(t.Context(), backends.Delivery{Key: "4", Recipients: []string{anna, cyrus}}, strings.NewReader(message(4)))
+	v, err := w.Deliver(t.Context(), backends.Delivery{Key: "4", Recipients: backends.To(anna, cyrus)}, strings.NewReader(message(4)))
 	if err != nil || !over(v[0]) || v[1].Failure != nil || len(w.files(anna)) != 3 || len(w.files(cyrus)) != 1 {
 		t.Errorf("without a size: %+v, %v", v, err)
 	}
@@ -80,7 +80,7 @@ func TestQuotaCountsWhatIsUnderWay(t *testing.T) {
 	results := make(chan *backends.Failure, 8)
 	for n := range cap(results) {
 		go func() {
-			v, err := w.Deliver(t.Context(), backends.Delivery{Key: fmt.Sprint(n), Recipients: []string{anna}, Size: int64(len(body))}, strings.NewReader(body))
+			v, err := w.Deliver(t.Context(), backends.Delivery{Key: fmt.Sprint(n), Recipients: backends.To(anna), Size: int64(len(body))}, strings.NewReader(body))
 			if err != nil {
 				t.Error(err)
 			}

@@ -17,7 +17,7 @@ func (s *Store) Resolve(ctx context.Context, query backends.ResolveQuery) ([]bac
 	}
 	d := use.accounts.directory()
 	verdicts := make([]backends.Verdict, len(query.Recipients))
-	for i, recipient := range query.Recipients {
+	for i, recipient := range backends.Addresses(query.Recipients) {
 		if err := ctx.Err(); err != nil {
 			return nil, backends.Fail(backends.Temporary, "resolving: %w", err)
 		}

@@ -14,7 +14,7 @@ import (
 
 func TestRetry(t *testing.T) {
 	t.Parallel()
-	again := backends.Delivery{Key: "k", Retry: true, ReversePath: "sender@far.example", Recipients: []string{anna, ben}}
+	again := backends.Delivery{Key: "k", Retry: true, Envelope: backends.Envelope{From: "sender@far.example"}, Recipients: backends.To(anna, ben)}
 	only := func(w *world, when string) {
 		t.Helper()
 		for _, v := range w.deliver(again, hello) {
@@ -85,7 +85,7 @@ func TestRetryWhileTheFirstAttemptRuns(t *testing.T) {
 	w := newWorld(t, nil)
 	content, feed := io.Pipe()
 	first := make(chan []backends.Verdict, 1)
-	d := backends.Delivery{Key: "k", Recipients: []string{anna}}
+	d := backends.Delivery{Key: "k", Recipients: backends.To(anna)}
 	go func() {
 		v, _ := w.Deliver(t.Context(), d, content)
 		first <- v

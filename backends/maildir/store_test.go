@@ -121,7 +121,7 @@ func (w *world) deliver(d backends.Delivery, content string) []backends.Verdict 
 // take delivers and sees to it that it was taken.
 func (w *world) take(key, content string, to ...string) {
 	w.t.Helper()
-	for _, v := range w.deliver(backends.Delivery{Key: key, ReversePath: "sender@far.example", Recipients: to}, content) {
+	for _, v := range w.deliver(backends.Delivery{Key: key, Envelope: backends.Envelope{From: "sender@far.example"}, Recipients: backends.To(to...)}, content) {
 		if v.Failure != nil {
 			w.t.Fatalf("Deliver to %s: %v", v.Recipient, v.Failure)
 		}
@@ -233,8 +233,8 @@ func TestNotConfiguredAndClosed(t *testing.T) {
 		ctx := t.Context()
 		_, login := s.Login(ctx, password(anna))
 		_, open := s.Open(ctx, backends.OpenRequest{Credential: password(anna)})
-		_, resolve := s.Resolve(ctx, backends.ResolveQuery{Recipients: []string{anna}})
-		_, deliver := s.Deliver(ctx, backends.Delivery{Key: "k", Recipients: []string{anna}}, strings.NewReader(hello))
+		_, resolve := s.Resolve(ctx, backends.ResolveQuery{Recipients: backends.To(anna)})
+		_, deliver := s.Deliver(ctx, backends.Delivery{Key: "k", Recipients: backends.To(anna)}, strings.NewReader(hello))
 		return map[string]error{"Login": login, "Open": open, "Resolve": resolve, "Deliver": deliver, "Health": s.Health(ctx)}
 	}
 	fresh := New()

@@ -87,7 +87,7 @@ func (d *delivering) write(in *source) (*written, error) {
 //
 // RFC 5321 §4.4: the final delivery puts the reverse-path in front.
 func (d *delivering) fill(f file, content io.Reader) (stored, canonical int64, err error) {
-	head := "Return-Path: <" + d.ReversePath + ">\r\n"
+	head := "Return-Path: <" + d.From + ">\r\n"
 	in := crlf.NewReader(io.MultiReader(strings.NewReader(head), content))
 	defer in.Release()
 	to := &tally{dst: f}

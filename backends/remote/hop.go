@@ -55,7 +55,7 @@ func (h Hop) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backends.V
 		return nil, err
 	}
 	defer client.Close()
-	outcomes, err := client.Ask(ctx, smtpclient.Envelope{ReversePath: q.ReversePath, Recipients: q.Recipients, Size: q.Size})
+	outcomes, err := client.Ask(ctx, smtpclient.Envelope{ReversePath: q.From, Recipients: backends.Addresses(q.Recipients), Size: q.Size})
 	if err != nil {
 		return nil, SendFailure("ask the "+h.protocol()+" server", err)
 	}
@@ -69,7 +69,7 @@ func (h Hop) Deliver(ctx context.Context, d backends.Delivery, trace string, con
 	verdicts := make([]backends.Verdict, len(d.Recipients))
 	first := make(map[string]int)
 	var left []int
-	for i, r := range d.Recipients {
+	for i, r := range backends.Addresses(d.Recipients) {
 		verdicts[i].Recipient = r
 		box := fold.Lower(r)
 		if _, twice := first[box]; twice {
@@ -90,7 +90,7 @@ func (h Hop) Deliver(ctx context.Context, d backends.Delivery, trace string, con
 	if err := h.deliver(ctx, d, trace, content, verdicts, left); err != nil {
 		return nil, err
 	}
-	for i, r := range d.Recipients {
+	for i, r := range backends.Addresses(d.Recipients) {
 		verdicts[i].Failure = verdicts[first[fold.Lower(r)]].Failure
 	}
 	return discreet(verdicts), nil
@@ -106,9 +106,9 @@ func (h Hop) deliver(ctx context.Context, d backends.Delivery, trace string, con
 		return err
 	}
 	defer client.Close()
-	envelope := smtpclient.Envelope{ReversePath: d.ReversePath, EightBit: d.EightBit, UTF8: d.UTF8, Size: d.Size + int64(len(trace))}
+	envelope := smtpclient.Envelope{ReversePath: d.From, EightBit: d.Body == backends.Body8BitMIME, UTF8: d.SMTPUTF8, Size: d.Size + int64(len(trace))}
 	for _, i := range left {
-		envelope.Recipients = append(envelope.Recipients, d.Recipients[i])
+		envelope.Recipients = append(envelope.Recipients, d.Recipients[i].Address)
 	}
 	outcomes, err := client.Send(ctx, envelope, io.MultiReader(strings.NewReader(trace), content))
 	if err != nil {

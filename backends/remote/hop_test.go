@@ -13,7 +13,7 @@ import (
 func TestHopThatIsOurselves(t *testing.T) {
 	server := (&fakesmtp.Server{Name: "gate.example"}).Start(t)
 	hop := remote.Hop{SMTP: true, Address: server.Address, Hello: "gate.example", Timeout: 5 * time.Second}
-	_, err := hop.Resolve(t.Context(), backends.ResolveQuery{Recipients: []string{"a@s"}})
+	_, err := hop.Resolve(t.Context(), backends.ResolveQuery{Recipients: backends.To("a@s")})
 	if f := backends.AsFailure(err); f == nil || f.Temporary() || f.Reply().Code != "5.4.6" {
 		t.Errorf("got %v", err)
 	}

@@ -24,7 +24,7 @@ func (s *Sent) Left(account string, d backends.Delivery) (left []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := s.known[sentKey{account, d.Key}]
-	for _, r := range d.Recipients {
+	for _, r := range backends.Addresses(d.Recipients) {
 		if _, sent := known[r]; !sent || !d.Retry {
 			left = append(left, r)
 		}
@@ -45,7 +45,7 @@ func (s *Sent) Note(account string, d backends.Delivery, verdicts []backends.Ver
 		}
 	}
 	all := make([]backends.Verdict, len(d.Recipients))
-	for i, r := range d.Recipients {
+	for i, r := range backends.Addresses(d.Recipients) {
 		all[i] = backends.Verdict{Recipient: r, Failure: failures[r]}
 	}
 	return all

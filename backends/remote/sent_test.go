@@ -11,7 +11,7 @@ import (
 // TestSent: who was sent a message is asked for each recipient, account and key.
 func TestSent(t *testing.T) {
 	var s remote.Sent
-	first := backends.Delivery{Key: "k1", Recipients: []string{"a@x", "b@x", "c@x"}}
+	first := backends.Delivery{Key: "k1", Recipients: backends.To("a@x", "b@x", "c@x")}
 	verdicts := s.Note("ada", first, []backends.Verdict{
 		{Recipient: "a@x"}, {Recipient: "b@x", Failure: backends.Fail(backends.Temporary, "later")}, {Recipient: "c@x", Failure: backends.Fail(backends.Uncertain, "?")},
 	})
@@ -28,7 +28,7 @@ func TestSent(t *testing.T) {
 		"another key":                 {"ada", "k10", true, "[a@x b@x c@x d@x]"},
 		"the same key of another one": {"bob", "k1", true, "[a@x b@x c@x d@x]"},
 	} {
-		d := backends.Delivery{Key: c.key, Retry: c.retry, Recipients: []string{"a@x", "b@x", "c@x", "d@x"}}
+		d := backends.Delivery{Key: c.key, Retry: c.retry, Recipients: backends.To("a@x", "b@x", "c@x", "d@x")}
 		if left := fmt.Sprint(s.Left(c.account, d)); left != c.left {
 			t.Errorf("%s: %s are left", name, left)
 		}

@@ -122,7 +122,7 @@ func (t *trial) provokeReader(note func(string, error)) {
 func (t *trial) provokeReceiver(note func(string, error)) {
 	m := t.mails(1)[0]
 	for _, recipient := range hostileRecipients(t) {
-		verdicts, err := t.resolve(backends.ResolveQuery{Recipients: []string{recipient}})
+		verdicts, err := t.resolve(backends.ResolveQuery{Recipients: backends.To(recipient)})
 		note("the recipient "+excerpt([]byte(recipient)), failureOf(verdicts, err))
 	}
 	verdicts, err := t.deliver(m, t.Unknown)

@@ -31,8 +31,8 @@ var outboxCases = []testcase{
 		}
 		t.same(m, got[0].data)
 		e := got[0].envelope
-		if e.ReversePath != t.Address || !slices.Equal(sorted(e.Recipients), sorted(recipients)) {
-			t.Errorf("the envelope is from %q to %q, and should be from %q to %q", e.ReversePath, e.Recipients, t.Address, recipients)
+		if e.From != t.Address || !slices.Equal(sorted(backends.Addresses(e.Recipients)), sorted(recipients)) {
+			t.Errorf("the envelope is from %q to %q, and should be from %q to %q", e.From, backends.Addresses(e.Recipients), t.Address, recipients)
 		}
 		if e.Size != -1 && e.Size != int64(len(got[0].data)) {
 			t.Errorf("the envelope says %d octets, and %d come", e.Size, len(got[0].data))
@@ -139,8 +139,8 @@ var outboxCases = []testcase{
 		t.settle(got[0].envelope.ID, backends.Verdict{Recipient: recipients[0]})
 		t.until("the rest of a message being handed over again after its lease", func() bool {
 			again := t.collect(backends.CollectRequest{Lease: longLease})
-			if len(again) == 1 && !slices.Equal(again[0].envelope.Recipients, recipients[1:]) {
-				t.Errorf("it is handed over again for %q, and should be for %q", again[0].envelope.Recipients, recipients[1:])
+			if len(again) == 1 && !slices.Equal(backends.Addresses(again[0].envelope.Recipients), recipients[1:]) {
+				t.Errorf("it is handed over again for %q, and should be for %q", backends.Addresses(again[0].envelope.Recipients), recipients[1:])
 			}
 			return len(again) == 1
 		})
@@ -220,7 +220,7 @@ func (t *trial) settle(id backends.MessageID, verdicts ...backends.Verdict) {
 
 // remember notes what came out of the outbox, for drain.
 func (t *trial) remember(e backends.Outgoing) {
-	t.leased.Store(e.ID, e.Recipients)
+	t.leased.Store(e.ID, backends.Addresses(e.Recipients))
 }
 
 // drain empties the outbox. What an earlier case has leased and not settled is settled too.
@@ -264,7 +264,7 @@ func (t *trial) enqueue(m mail) []string {
 	recipients = recipients[:2]
 	if t.Enqueue == nil {
 		t.delivered(t.send(t.delivery(m, recipients...), m.reader()))
-	} else if err := t.Enqueue(t.ctx, backends.Outgoing{ReversePath: t.Address, Recipients: recipients}, m.data); err != nil {
+	} else if err := t.Enqueue(t.ctx, backends.Outgoing{Envelope: backends.Envelope{From: t.Address}, Recipients: backends.To(recipients...)}, m.data); err != nil {
 		t.Fatalf("putting a message into the outbox: %w", err)
 	}
 	return recipients

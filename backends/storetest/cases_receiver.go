@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"testing/iotest"
+	"time"
 
 	"github.com/dipylon/dipylon/backends"
 )
@@ -35,17 +36,17 @@ func sizeLimit(s *suite) string {
 
 var resolveCases = []testcase{
 	{"resolve-known", []need{receiver}, func(t *trial) {
-		if err := failureOf(t.resolve(backends.ResolveQuery{Recipients: []string{t.Address}})); err != nil {
+		if err := failureOf(t.resolve(backends.ResolveQuery{Recipients: backends.To(t.Address)})); err != nil {
 			t.Errorf("%w", err)
 		}
 	}},
 	{"resolve-unknown", []need{receiver, unknownRecipients}, func(t *trial) {
-		verdicts, err := t.resolve(backends.ResolveQuery{Recipients: []string{t.Unknown}})
+		verdicts, err := t.resolve(backends.ResolveQuery{Recipients: backends.To(t.Unknown)})
 		t.wantKind("an address without a mailbox", failureOf(verdicts, err), backends.NotFound)
 	}},
 	{"resolve-in-order", []need{receiver, unknownRecipients, secondAccount}, func(t *trial) {
 		recipients := []string{t.Unknown, t.SecondAddress, t.Unknown + "2", t.Address, t.SecondAddress}
-		verdicts, err := t.resolve(backends.ResolveQuery{Recipients: recipients})
+		verdicts, err := t.resolve(backends.ResolveQuery{Recipients: backends.To(recipients...)})
 		if err != nil {
 			t.Fatalf("Resolve: %w", err)
 		}
@@ -65,7 +66,7 @@ var resolveCases = []testcase{
 		for range 500 {
 			all = append(all, t.Address)
 		}
-		if err := failureOf(t.resolve(backends.ResolveQuery{Recipients: all, Size: 1000})); err != nil {
+		if err := failureOf(t.resolve(backends.ResolveQuery{Recipients: backends.To(all...), Size: 1000})); err != nil {
 			t.Errorf("500 recipients: %w", err)
 		}
 	}},
@@ -73,12 +74,12 @@ var resolveCases = []testcase{
 		// RFC 5321 §2.4: a domain's name means the same in capitals.
 		local, domain, _ := strings.Cut(t.Address, "@")
 		recipient := local + "@" + strings.ToUpper(domain)
-		if err := failureOf(t.resolve(backends.ResolveQuery{Recipients: []string{recipient}})); err != nil {
+		if err := failureOf(t.resolve(backends.ResolveQuery{Recipients: backends.To(recipient)})); err != nil {
 			t.Errorf("%w", err)
 		}
 	}},
 	{"resolve-hostile", []need{receiver, unknownRecipients}, func(t *trial) {
-		verdicts, err := t.resolve(backends.ResolveQuery{Recipients: hostileRecipients(t)})
+		verdicts, err := t.resolve(backends.ResolveQuery{Recipients: backends.To(hostileRecipients(t)...)})
 		if err != nil {
 			t.wantKind("hostile recipients", err, backends.Permanent, backends.NotFound)
 		}
@@ -97,19 +98,19 @@ var resolveCases = []testcase{
 		t.resolvesTo("", t.Unknown)
 	}},
 	{"resolve-too-large", []need{receiver, sizeLimit}, func(t *trial) {
-		query := backends.ResolveQuery{Recipients: []string{t.Address}, Size: t.description.Limits.MessageSize + 1}
+		query := backends.ResolveQuery{Recipients: backends.To(t.Address), Size: t.description.Limits.MessageSize + 1}
 		t.wantKind("a message announced as too large", failureOf(t.resolve(query)), backends.TooLarge)
 	}},
 	{"resolve-delivers-nothing", []need{receiver, reader}, func(t *trial) {
 		t.empty(t.first())
-		_, _ = t.resolve(backends.ResolveQuery{Recipients: []string{t.Address}, Size: 100})
+		_, _ = t.resolve(backends.ResolveQuery{Recipients: backends.To(t.Address), Size: 100})
 		t.expect(t.first())
 	}},
 	{"resolve-cancelled", []need{receiver}, func(t *trial) {
 		ctx, cancel := context.WithCancel(t.ctx)
 		cancel()
 		t.promptly("Resolve with a context that has ended", func() {
-			verdicts, err := t.store.(backends.Receiver).Resolve(ctx, backends.ResolveQuery{Recipients: []string{t.Address}})
+			verdicts, err := t.store.(backends.Receiver).Resolve(ctx, backends.ResolveQuery{Recipients: backends.To(t.Address)})
 			if f := backends.AsFailure(failureOf(verdicts, err)); f != nil && !f.Temporary() {
 				t.Errorf("a call that was cancelled is told as %q", f)
 			}
@@ -125,7 +126,7 @@ func withDetail(address string) string {
 
 // resolvesTo makes sure that a store which says whose some addresses are says that they are this account's.
 func (t *trial) resolvesTo(account string, addresses ...string) {
-	verdicts, err := t.resolve(backends.ResolveQuery{Recipients: addresses, Accounts: true})
+	verdicts, err := t.resolve(backends.ResolveQuery{Recipients: backends.To(addresses...), Accounts: true})
 	if err != nil {
 		t.Fatalf("Resolve: %w", err)
 	}
@@ -140,7 +141,7 @@ func (t *trial) resolvesTo(account string, addresses ...string) {
 func (t *trial) resolve(query backends.ResolveQuery) ([]backends.Verdict, error) {
 	verdicts, err := t.store.(backends.Receiver).Resolve(t.ctx, query)
 	if err == nil {
-		t.verdictsFor(query.Recipients, verdicts)
+		t.verdictsFor(backends.Addresses(query.Recipients), verdicts)
 	}
 	return verdicts, err
 }
@@ -200,7 +201,7 @@ var deliverCases = []testcase{
 		t.emptyAll()
 		m := t.mails(1)[0]
 		d := t.delivery(m, t.Address)
-		d.ReversePath = ""
+		d.From = ""
 		t.delivered(t.deliverAs(d, m.reader()))
 		t.expect(t.first(), m)
 	}},
@@ -208,9 +209,53 @@ var deliverCases = []testcase{
 		t.emptyAll()
 		m := t.mails(1)[0]
 		d := t.delivery(m, t.Address)
-		d.ReversePath = `"a b"@storetest.invalid`
+		d.From = `"a b"@storetest.invalid`
 		t.delivered(t.deliverAs(d, m.reader()))
 		t.expect(t.first(), m)
+	}},
+	{"full-envelope", []need{receiver, reader}, func(t *trial) {
+		// What the store has no use for is no reason to refuse the message.
+		t.emptyAll()
+		m := t.mails(1)[0]
+		d := t.delivery(m, t.Address)
+		d.Envelope = backends.Envelope{
+			From: t.Address, ID: "storetest+1", Return: backends.ReturnHeaders, Body: backends.Body8BitMIME, Priority: 3,
+			DeliverBy: backends.DeliverBy{Until: time.Now().Add(time.Hour), Trace: true},
+			Submitter: backends.Submitter{Store: "storetest-other", Account: "somebody", Address: "somebody@storetest.invalid"},
+		}
+		d.Recipients[0].Notify = backends.NotifySuccess | backends.NotifyFailure
+		d.Recipients[0].OriginalRecipient = "rfc822;list@storetest.invalid"
+		if err := failureOf(t.resolve(backends.ResolveQuery{Envelope: d.Envelope, Recipients: d.Recipients})); err != nil {
+			t.Errorf("resolving: %w", err)
+		}
+		t.delivered(t.deliverAs(d, m.reader()))
+		t.expect(t.first(), m)
+	}},
+	{"action-and-failure", []need{receiver}, func(t *trial) {
+		verdicts, err := t.deliver(t.mails(1)[0], t.Address, t.Unknown)
+		if err != nil {
+			t.Fatalf("Deliver: %w", err)
+		}
+		for _, v := range verdicts {
+			if !v.Consistent() {
+				t.Errorf("the verdict on %s says %q, and its failure is %v", v.Recipient, v.Action, v.Failure)
+			}
+		}
+	}},
+	{"stored-as", []need{receiver, reader}, func(t *trial) {
+		// Optional: the id under which the copy is listed.
+		t.emptyAll()
+		m := t.mails(1)[0]
+		verdicts, err := t.deliver(m, t.Address)
+		t.delivered(verdicts, err)
+		if verdicts[0].StoredAs == "" {
+			t.notOffered("it does not tell the id of what it has stored")
+		}
+		d := t.open(t.first())
+		defer d.close()
+		if entries := d.list(); len(entries) != 1 || entries[0].ID != verdicts[0].StoredAs {
+			t.Errorf("the copy is said to be %q, and the list is %v", verdicts[0].StoredAs, entries)
+		}
 	}},
 	{"content-fails", []need{receiver, reader}, func(t *trial) {
 		t.emptyAll()

@@ -84,9 +84,9 @@ func together(d backends.Delivery) []backends.Delivery { return []backends.Deliv
 // inBatches gives each recipient a delivery of its own under the same key, as the gateway does for
 // more recipients than a store takes at a time.
 func inBatches(d backends.Delivery) (batches []backends.Delivery) {
-	for _, r := range d.Recipients {
+	for _, r := range backends.Addresses(d.Recipients) {
 		b := d
-		b.Recipients = []string{r}
+		b.Recipients = backends.To(r)
 		batches = append(batches, b)
 	}
 	return batches
@@ -111,7 +111,7 @@ func (t *trial) sentToOneOfTwo(parts func(backends.Delivery) []backends.Delivery
 	if f := verdicts[t.SecondAddress]; f == nil || !f.Temporary() {
 		t.Fatalf("sending to %s, who is put off, is told as %v", t.SecondAddress, f)
 	}
-	d.Retry, d.Recipients = true, again
+	d.Retry, d.Recipients = true, backends.To(again...)
 	verdicts = t.sendParts(parts(d), m)
 	for _, r := range again {
 		if f := verdicts[r]; f != nil && f.Kind != backends.Uncertain {
@@ -136,7 +136,7 @@ func (t *trial) sendParts(parts []backends.Delivery, m mail) map[string]*backend
 	all := make(map[string]*backends.Failure)
 	for _, d := range parts {
 		verdicts, err := t.send(d, m.reader())
-		for _, r := range d.Recipients {
+		for _, r := range backends.Addresses(d.Recipients) {
 			all[r] = backends.AsFailure(err)
 		}
 		for _, v := range verdicts {
@@ -150,7 +150,7 @@ func (t *trial) sendParts(parts []backends.Delivery, m mail) map[string]*backend
 func (t *trial) send(d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
 	verdicts, err := t.store.(backends.Sender).Send(t.ctx, t.credential(t.first()), d, content)
 	if err == nil {
-		t.verdictsFor(d.Recipients, verdicts)
+		t.verdictsFor(backends.Addresses(d.Recipients), verdicts)
 	}
 	return verdicts, err
 }

@@ -147,7 +147,7 @@ func (t *trial) smallCalls() map[string]func() (bool, error) {
 	}
 	if r, ok := t.store.(backends.Receiver); ok {
 		calls["Receiver"] = func() (bool, error) {
-			_, err := r.Resolve(t.ctx, backends.ResolveQuery{Recipients: []string{t.Address}})
+			_, err := r.Resolve(t.ctx, backends.ResolveQuery{Recipients: backends.To(t.Address)})
 			return t.has.Receiver, err
 		}
 	}

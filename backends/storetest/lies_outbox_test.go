@@ -26,7 +26,7 @@ var outboxLies = []lie{
 	},
 	{
 		name:  "outgoing mail comes from nobody",
-		tell:  outgoing(func(e *backends.Outgoing, data []byte) []byte { e.ReversePath = ""; return data }),
+		tell:  outgoing(func(e *backends.Outgoing, data []byte) []byte { e.From = ""; return data }),
 		fails: []string{"outbox/collect"},
 	},
 	{
@@ -140,7 +140,7 @@ var outboxLies = []lie{
 	{
 		name: "what was settled in part comes again for everybody",
 		tell: outgoing(func(e *backends.Outgoing, data []byte) []byte {
-			e.Recipients = []string{"carl@elsewhere.example", "dora@elsewhere.example"}
+			e.Recipients = backends.To("carl@elsewhere.example", "dora@elsewhere.example")
 			return data
 		}),
 		fails: []string{"outbox/settled-in-part"},

@@ -80,7 +80,42 @@ func forgetting(key func(d backends.Delivery) string) func(*liar) {
 	})
 }
 
+// judging changes the verdicts of Deliver.
+func judging(change func(*backends.Verdict)) func(*liar) {
+	return delivering(func(deliver deliverFunc) deliverFunc {
+		return func(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+			verdicts, err := deliver(ctx, d, content)
+			for i := range verdicts {
+				change(&verdicts[i])
+			}
+			return verdicts, err
+		}
+	})
+}
+
 var receiverLies = []lie{
+	{
+		name:  "the stored copy has another id",
+		tell:  judging(func(v *backends.Verdict) { v.StoredAs += "x" }),
+		fails: []string{"receiver/stored-as"},
+	},
+	{
+		name:  "what is delivered has failed",
+		tell:  judging(func(v *backends.Verdict) { v.Action = backends.ActionFailed }),
+		fails: []string{"receiver/action-and-failure"},
+	},
+	{
+		name: "a sender's own id is a reason to refuse",
+		tell: delivering(func(deliver deliverFunc) deliverFunc {
+			return func(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+				if d.ID != "" {
+					return nil, backends.Fail(backends.Permanent, "ENVID")
+				}
+				return deliver(ctx, d, content)
+			}
+		}),
+		fails: []string{"receiver/full-envelope"},
+	},
 	{
 		name: "every address is known",
 		tell: resolving(func(resolve resolveFunc) resolveFunc {
@@ -159,7 +194,7 @@ var receiverLies = []lie{
 		name: "no more than a hundred are looked up",
 		tell: resolving(func(resolve resolveFunc) resolveFunc {
 			return func(ctx context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {
-				q.Recipients = q.Recipients[:min(len(q.Recipients), 100)]
+				q.Recipients = backends.To(backends.Addresses(q.Recipients)[:min(len(q.Recipients), 100)]...)
 				return resolve(ctx, q)
 			}
 		}),
@@ -192,8 +227,8 @@ var receiverLies = []lie{
 				return out
 			}
 			l.resolve = func(ctx context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {
-				asked := q.Recipients
-				q.Recipients = cut(asked)
+				asked := backends.Addresses(q.Recipients)
+				q.Recipients = backends.To(cut(asked)...)
 				verdicts, err := l.Store.Resolve(ctx, q)
 				for i := range verdicts {
 					verdicts[i].Recipient = asked[i]
@@ -201,8 +236,8 @@ var receiverLies = []lie{
 				return verdicts, err
 			}
 			l.deliver = func(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-				asked := d.Recipients
-				d.Recipients = cut(asked)
+				asked := backends.Addresses(d.Recipients)
+				d.Recipients = backends.To(cut(asked)...)
 				verdicts, err := l.Store.Deliver(ctx, d, content)
 				for i := range verdicts {
 					verdicts[i].Recipient = asked[i]
@@ -276,9 +311,9 @@ var receiverLies = []lie{
 		name: "the first recipient alone gets it",
 		tell: delivering(func(deliver deliverFunc) deliverFunc {
 			return func(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-				all := d.Recipients
+				all := backends.Addresses(d.Recipients)
 				if len(all) > 1 {
-					d.Recipients = all[:1]
+					d.Recipients = backends.To(all[:1]...)
 				}
 				verdicts, err := deliver(ctx, d, content)
 				for _, r := range all[len(d.Recipients):] {
@@ -295,13 +330,13 @@ var receiverLies = []lie{
 		name: "nobody gets what somebody cannot get",
 		tell: delivering(func(deliver deliverFunc) deliverFunc {
 			return func(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-				if len(d.Recipients) > 1 && strings.Contains(strings.Join(d.Recipients, " "), "no-such") {
+				if len(d.Recipients) > 1 && strings.Contains(strings.Join(backends.Addresses(d.Recipients), " "), "no-such") {
 					return nil, backends.Fail(backends.NotFound, "one of them")
 				}
 				return deliver(ctx, d, content)
 			}
 		}),
-		fails: []string{"receiver/mixed-outcomes"},
+		fails: []string{"receiver/action-and-failure", "receiver/mixed-outcomes"},
 	},
 	{
 		name: "mail is lost",
@@ -311,7 +346,7 @@ var receiverLies = []lie{
 					return nil, backends.Fail(backends.Temporary, "content: %w", err)
 				}
 				var verdicts []backends.Verdict
-				for _, r := range d.Recipients {
+				for _, r := range backends.Addresses(d.Recipients) {
 					verdicts = append(verdicts, backends.Verdict{Recipient: r})
 				}
 				return verdicts, nil
@@ -339,7 +374,7 @@ var receiverLies = []lie{
 		name: "the null reverse-path is refused",
 		tell: delivering(func(deliver deliverFunc) deliverFunc {
 			return func(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-				if d.ReversePath == "" {
+				if d.From == "" {
 					return nil, backends.Fail(backends.Permanent, "no sender")
 				}
 				return deliver(ctx, d, content)
@@ -351,7 +386,7 @@ var receiverLies = []lie{
 		name: "a reverse-path with a quoted local part is refused",
 		tell: delivering(func(deliver deliverFunc) deliverFunc {
 			return func(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-				if strings.Contains(d.ReversePath, `"`) {
+				if strings.Contains(d.From, `"`) {
 					return nil, backends.Fail(backends.Permanent, "bad sender")
 				}
 				return deliver(ctx, d, content)
@@ -418,7 +453,7 @@ var receiverLies = []lie{
 			return func(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
 				if d.Retry {
 					var verdicts []backends.Verdict
-					for _, r := range d.Recipients {
+					for _, r := range backends.Addresses(d.Recipients) {
 						verdicts = append(verdicts, backends.Verdict{Recipient: r})
 					}
 					return verdicts, nil
@@ -441,8 +476,10 @@ var receiverLies = []lie{
 		fails: []string{"receiver/retry-for-one-more", "receiver/same-key-for-another-recipient"},
 	},
 	{
-		name:  "the same content is the same message",
-		tell:  remembering(func(d backends.Delivery, sum string) string { return sum + strings.Join(d.Recipients, " ") }, false),
+		name: "the same content is the same message",
+		tell: remembering(func(d backends.Delivery, sum string) string {
+			return sum + strings.Join(backends.Addresses(d.Recipients), " ")
+		}, false),
 		fails: []string{"receiver/other-key-same-content"},
 	},
 	{
@@ -465,9 +502,9 @@ var receiverLies = []lie{
 		tell: delivering(func(deliver deliverFunc) deliverFunc {
 			return func(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
 				data, err := io.ReadAll(content)
-				if len(d.Recipients) == 2 && d.Recipients[0] == d.Recipients[1] && err == nil {
+				if len(d.Recipients) == 2 && d.Recipients[0].Address == d.Recipients[1].Address && err == nil {
 					twin := d
-					twin.Key, twin.Recipients = unique(), d.Recipients[:1]
+					twin.Key, twin.Recipients = unique(), backends.To(backends.Addresses(d.Recipients)[:1]...)
 					_, _ = deliver(ctx, twin, bytes.NewReader(data))
 				}
 				return deliver(ctx, d, io.MultiReader(bytes.NewReader(data), failingWith(err)))
@@ -589,7 +626,7 @@ func remembering(name func(d backends.Delivery, sum string) string, early bool) 
 			mu.Unlock()
 			if known {
 				var verdicts []backends.Verdict
-				for _, r := range d.Recipients {
+				for _, r := range backends.Addresses(d.Recipients) {
 					verdicts = append(verdicts, backends.Verdict{Recipient: r})
 				}
 				return verdicts, nil

@@ -69,7 +69,7 @@ var senderLies = []lie{
 		tell: sending(func(send sendFunc) sendFunc {
 			return func(ctx context.Context, c backends.Credential, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
 				verdicts, err := send(ctx, c, d, content)
-				if slices.Contains(d.Recipients, "anna@sakes.example") {
+				if slices.Contains(backends.Addresses(d.Recipients), "anna@sakes.example") {
 					slices.Reverse(verdicts)
 				}
 				return verdicts, err
@@ -118,7 +118,7 @@ var senderLies = []lie{
 					return send(ctx, c, d, content)
 				}
 				verdicts := make([]backends.Verdict, len(d.Recipients))
-				for i, r := range d.Recipients {
+				for i, r := range backends.Addresses(d.Recipients) {
 					verdicts[i].Recipient = r
 				}
 				return verdicts, nil
@@ -130,7 +130,7 @@ var senderLies = []lie{
 		name: "a retry is sent to all of its recipients",
 		tell: sending(func(send sendFunc) sendFunc {
 			return func(ctx context.Context, c backends.Credential, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-				if d.Retry && slices.Contains(d.Recipients, "bert@sakes.example") {
+				if d.Retry && slices.Contains(backends.Addresses(d.Recipients), "bert@sakes.example") {
 					d.Key = unique()
 				}
 				return send(ctx, c, d, content)

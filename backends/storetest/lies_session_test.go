@@ -56,7 +56,7 @@ var sessionLies = []lie{
 				return d.Maildrop.Close()
 			}
 		}),
-		may: []string{"mark/exactly-these"},
+		may: []string{"receiver/stored-as", "mark/exactly-these"},
 		fails: []string{
 			"maildrop/ids-last", "maildrop/close-removes-nothing", "maildrop/removed-by-another",
 			"concurrency/deliveries-and-readers",

@@ -206,8 +206,8 @@ func (t *trial) deliver(m mail, recipients ...string) ([]backends.Verdict, error
 
 func (t *trial) delivery(m mail, recipients ...string) backends.Delivery {
 	return backends.Delivery{
-		Key: m.tag, ReversePath: t.Address, Recipients: recipients, Size: int64(len(m.data)),
-		EightBit: true, Received: time.Now().UTC(),
+		Key: m.tag, Envelope: backends.Envelope{From: t.Address, Body: backends.Body8BitMIME},
+		Recipients: backends.To(recipients...), Size: int64(len(m.data)), Received: time.Now().UTC(),
 		Peer: backends.Peer{Address: "192.0.2.1:50123", Protocol: "smtp", Session: t.id},
 	}
 }
@@ -216,7 +216,7 @@ func (t *trial) delivery(m mail, recipients ...string) backends.Delivery {
 func (t *trial) deliverAs(d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
 	verdicts, err := t.store.(backends.Receiver).Deliver(t.ctx, d, content)
 	if err == nil {
-		t.verdictsFor(d.Recipients, verdicts)
+		t.verdictsFor(backends.Addresses(d.Recipients), verdicts)
 	}
 	return verdicts, err
 }

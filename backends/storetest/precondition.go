@@ -50,7 +50,7 @@ func (s *suite) usable(ctx context.Context, box mailbox) error {
 		}
 	}
 	if s.has.Receiver {
-		verdicts, err := s.store.(backends.Receiver).Resolve(ctx, backends.ResolveQuery{Recipients: []string{box.address}})
+		verdicts, err := s.store.(backends.Receiver).Resolve(ctx, backends.ResolveQuery{Recipients: backends.To(box.address)})
 		if err := failureOf(verdicts, err); err != nil {
 			return fmt.Errorf("mail for %s is not taken: %w", box.address, err)
 		}

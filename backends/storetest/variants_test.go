@@ -344,7 +344,7 @@ func TestMemoryCase(t *testing.T) {
 		if _, err := io.Copy(io.Discard, content); err != nil {
 			return nil, err
 		}
-		return []backends.Verdict{{Recipient: d.Recipients[0]}}, nil
+		return []backends.Verdict{{Recipient: d.Recipients[0].Address}}, nil
 	}
 	debug.SetGCPercent(100) // what a process has that nobody told to waste memory
 	t.Cleanup(func() { debug.SetGCPercent(400) })

@@ -49,6 +49,8 @@ type outcome struct {
 	err error
 	// unknown says that the store had the whole message in its hands, whatever it answered.
 	unknown bool
+	// verdict is what the store has said; zero where it has said nothing.
+	verdict backends.Verdict
 }
 
 func (o outcome) temporary() bool { return o.err != nil && replyOf(o.err).Code/100 == 4 }
@@ -92,11 +94,30 @@ func (d *delivery) tell(outcomes []outcome) {
 		if o.err != nil {
 			event, reply = d.log.Warn(), replyOf(o.err)
 		}
-		event.Str(events.Event, events.Delivery).Str("from", d.envelope.ReversePath).Str("recipient", o.address).
+		event.Str(events.Event, events.Delivery).Str("from", d.envelope.From).Str("recipient", o.address).
 			Str(events.Store, o.store).Str(events.Outcome, o.word()).Int("code", reply.Code).Str("enhanced", reply.Enhanced).
 			Str(events.MessageID, id).Int64(events.Octets, d.envelope.Size).Bool("again", d.attempt.Again).
-			AnErr("cause", o.err).Msg("delivery")
+			AnErr("cause", o.err)
+		told(event, o.verdict).Msg("delivery")
 	}
+}
+
+// storedAsMost bounds the id of a stored copy in the log.
+const storedAsMost = 256
+
+// told adds what the store has said of the message's way (RFC 3464 §2.3), if anything.
+func told(event *zerolog.Event, v backends.Verdict) *zerolog.Event {
+	for _, field := range []struct{ name, value string }{
+		{"action", v.Action.String()},
+		{"destination", v.Destination},
+		{"diagnostic", v.RemoteDiagnostic},
+		{"stored_as", string(v.StoredAs[:min(len(v.StoredAs), storedAsMost)])},
+	} {
+		if field.value != "" {
+			event = event.Str(field.name, field.value)
+		}
+	}
+	return event
 }
 
 // word names an outcome in the log.
@@ -215,6 +236,9 @@ func (d *delivery) deliverBatch(ctx context.Context, store *stores.Store, to []s
 	outcomes := make([]outcome, len(to))
 	for i, address := range to {
 		outcomes[i] = outcome{address: address, store: store.Name, err: err}
+		if err == nil {
+			outcomes[i].verdict = verdicts[i]
+		}
 		switch {
 		case err != nil:
 		case verdicts[i].Failure != nil:
@@ -243,8 +267,7 @@ func (d *delivery) safely(call func() ([]backends.Verdict, error)) (verdicts []b
 func (d *delivery) call(ctx context.Context, store *stores.Store, to []string, content io.Reader) ([]backends.Verdict, error) {
 	envelope := d.envelope
 	envelope.Key, envelope.Retry = d.attempt.Key, d.attempt.Again
-	envelope.Recipients = to
-	envelope.Internal = d.from != nil && d.from.Name == store.Name // the tables may differ
+	envelope.Recipients = backends.To(to...)
 	if d.credential != nil {
 		verdicts, err := store.Sender.Send(ctx, *d.credential, envelope, content)
 		return verdicts, d.refusedLogin(err)

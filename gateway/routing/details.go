@@ -54,7 +54,7 @@ func (s *submissionSession) accountOf(ctx context.Context, box address.Mailbox) 
 		return "", nil
 	}
 	asked := []string{box.String()}
-	verdicts, err := store.Receiver.Resolve(ctx, backends.ResolveQuery{Recipients: asked, Peer: peerOf(s.conn, "submission"), Accounts: true})
+	verdicts, err := store.Receiver.Resolve(ctx, backends.ResolveQuery{Recipients: backends.To(asked...), Peer: peerOf(s.conn, "submission"), Accounts: true})
 	if err == nil {
 		err = checkVerdicts(asked, verdicts)
 	}

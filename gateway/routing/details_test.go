@@ -16,7 +16,7 @@ func TestSenderWithADetail(t *testing.T) {
 	const sender = "alice+scan@sakes.example"
 	answer := func(account string, failure *backends.Failure) func(context.Context, backends.ResolveQuery) ([]backends.Verdict, error) {
 		return func(_ context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {
-			return []backends.Verdict{{Recipient: q.Recipients[0], Account: account, Failure: failure}}, nil
+			return []backends.Verdict{{Recipient: q.Recipients[0].Address, Account: account, Failure: failure}}, nil
 		}
 	}
 	hers := answer("alice-id", nil)
@@ -56,7 +56,7 @@ func TestSenderWithADetail(t *testing.T) {
 				asked := 0
 				g.sakes.onResolve = func(ctx context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {
 					if !q.Accounts {
-						return []backends.Verdict{{Recipient: q.Recipients[0]}}, nil
+						return []backends.Verdict{{Recipient: q.Recipients[0].Address}}, nil
 					}
 					asked++
 					return c.resolve(ctx, q)
@@ -84,7 +84,7 @@ func TestDetailsAreBounded(t *testing.T) {
 		if q.Accounts {
 			asked++
 		}
-		return []backends.Verdict{{Recipient: q.Recipients[0], Account: "alice-id"}}, nil
+		return []backends.Verdict{{Recipient: q.Recipients[0].Address, Account: "alice-id"}}, nil
 	}
 	s := g.submission()
 	say := func(detail string) string {

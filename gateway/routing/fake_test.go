@@ -91,7 +91,7 @@ func (f receiver) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backe
 		return f.onResolve(ctx, q)
 	}
 	var out []backends.Verdict
-	for _, r := range q.Recipients {
+	for _, r := range backends.Addresses(q.Recipients) {
 		v := backends.Verdict{Recipient: r}
 		if strings.HasPrefix(r, "nobody") {
 			v.Failure = backends.Fail(backends.NotFound, "no %s", r)
@@ -133,7 +133,7 @@ func (f *fakeStore) take(ctx context.Context, d backends.Delivery, content io.Re
 	}
 	f.mu.Lock()
 	var verdicts []backends.Verdict
-	for i, r := range d.Recipients {
+	for i, r := range backends.Addresses(d.Recipients) {
 		v := backends.Verdict{Recipient: r}
 		if f.verdict != nil {
 			v.Failure = f.verdict(r)

@@ -62,7 +62,7 @@ func TestRcpt(t *testing.T) {
 			}
 			var asked []string
 			for _, q := range append(g.sakes.resolved, g.tea.resolved...) {
-				asked = append(asked, q.Recipients...)
+				asked = append(asked, backends.Addresses(q.Recipients)...)
 			}
 			if got := strings.Join(asked, " "); got != test.resolved {
 				t.Errorf("the stores were asked about %q, want %q", got, test.resolved)
@@ -147,11 +147,11 @@ func TestDelivery(t *testing.T) {
 		t.Fatal(text, err)
 	}
 	d := g.sakes.delivered[0]
-	if len(g.sakes.delivered) != 1 || fmt.Sprint(d.Recipients) != "[bob@sakes.example dan@sakes.example]" {
+	if len(g.sakes.delivered) != 1 || fmt.Sprint(backends.Addresses(d.Recipients)) != "[bob@sakes.example dan@sakes.example]" {
 		t.Errorf("delivered %+v", g.sakes.delivered)
 	}
-	if d.Key != strings.TrimPrefix(text, "Ok: ") || len(d.Key) > 64 || d.Retry || d.ReversePath != "carol@far.example" ||
-		!d.EightBit || !d.UTF8 || d.Internal || d.Size != int64(len(received+letter)) || d.Received.Location() != time.UTC {
+	if d.Key != strings.TrimPrefix(text, "Ok: ") || len(d.Key) > 64 || d.Retry || d.From != "carol@far.example" ||
+		d.Body != backends.Body8BitMIME || !d.SMTPUTF8 || d.Submitter != (backends.Submitter{}) || d.Size != int64(len(received+letter)) || d.Received.Location() != time.UTC {
 		t.Errorf("envelope: %+v", d)
 	}
 	if d.Peer != (backends.Peer{Address: "192.0.2.7:4711", Protocol: "smtp", TLS: true, Session: "s9"}) || g.sakes.resolved[0].Peer != d.Peer || g.sakes.resolved[0].Size != 99 {
@@ -410,7 +410,7 @@ type hasty struct {
 
 func (h hasty) Deliver(_ context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
 	_, err := io.CopyN(io.Discard, content, h.octets)
-	return []backends.Verdict{{Recipient: d.Recipients[0]}}, err
+	return []backends.Verdict{{Recipient: d.Recipients[0].Address}}, err
 }
 
 func TestHastyStoreIsNotBelieved(t *testing.T) {

@@ -54,6 +54,11 @@ type identity struct {
 	credential *backends.Credential
 }
 
+// submitter is who the stores are told has logged in.
+func (i *identity) submitter() backends.Submitter {
+	return backends.Submitter{Store: i.store.Name, Account: i.account.ID, Address: i.account.Address}
+}
+
 // The replies of a submission session.
 var (
 	errLoginFirst = &smtp.Error{Code: 530, Enhanced: "5.7.0", Text: "log in first"}
@@ -185,7 +190,7 @@ func (s *submissionSession) Mail(ctx context.Context, reversePath address.Path, 
 		reversePath = box.Path()
 	}
 	s.current = &transaction{
-		o: s.o, log: s.log, table: s.o.Router.Table(), peer: peerOf(s.conn, "submission"), from: s.who.store.Now(),
+		o: s.o, log: s.log, table: s.o.Router.Table(), peer: peerOf(s.conn, "submission"), from: s.who.store.Now(), submitter: s.who.submitter(),
 		reversePath: reversePath, options: options,
 	}
 	return nil

@@ -160,8 +160,11 @@ func TestSubmissionDelivery(t *testing.T) {
 	if got := send(t, g.submission(), "alice@sakes.example", []string{"bob@sakes.example", "eve@tea.example"}, message); got != "250" {
 		t.Fatal(got)
 	}
-	if !g.sakes.delivered[0].Internal || g.tea.delivered[0].Internal {
-		t.Error("internal is what stays in the account's store")
+	alice := backends.Submitter{Store: "sakes", Account: "alice-id", Address: "alice@sakes.example"}
+	for _, store := range []*fakeStore{g.sakes, g.tea} {
+		if asked, told := store.resolved[0].Submitter, store.delivered[0].Submitter; asked != alice || told != alice {
+			t.Errorf("RCPT is asked about for %+v, and the message is from %+v; want %+v", asked, told, alice)
+		}
 	}
 	got := g.sakes.copies["bob@sakes.example"][0]
 	if got != g.tea.copies["eve@tea.example"][0] {
@@ -237,7 +240,7 @@ func TestStoreThatSends(t *testing.T) {
 	if got := send(t, session, "alice@sakes.example", to, letter); got != "250" {
 		t.Fatal(got)
 	}
-	if len(g.sakes.sent) != 1 || len(g.sakes.delivered)+len(g.tea.delivered) != 0 || fmt.Sprint(g.sakes.sent[0].Recipients) != fmt.Sprint(to) {
+	if len(g.sakes.sent) != 1 || len(g.sakes.delivered)+len(g.tea.delivered) != 0 || fmt.Sprint(backends.Addresses(g.sakes.sent[0].Recipients)) != fmt.Sprint(to) {
 		t.Errorf("sent %+v", g.sakes.sent)
 	}
 	t.Run("uncertain is asked for, not sent blindly", func(t *testing.T) {

@@ -26,7 +26,8 @@ type transaction struct {
 	log         zerolog.Logger
 	table       *stores.Table
 	peer        backends.Peer
-	from        *stores.Store // whose account sends the message; nil: it is from outside
+	from        *stores.Store      // whose account sends the message; nil: it is from outside
+	submitter   backends.Submitter // zero: nobody has logged in
 	reversePath address.Path
 	options     smtp.MailOptions
 	to          []recipient
@@ -56,6 +57,13 @@ func (t *transaction) mailbox(path address.Path) (address.Mailbox, error) {
 	return box, nil
 }
 
+// envelope is what MAIL has said, and who has logged in.
+func (t *transaction) envelope() backends.Envelope {
+	return backends.Envelope{
+		From: t.reversePath.String(), Body: backends.BodyOf(t.options.EightBit), SMTPUTF8: t.options.UTF8, Submitter: t.submitter,
+	}
+}
+
 // resolve asks the store of a local recipient whether it would take the message, and adds the
 // recipient if so.
 func (t *transaction) resolve(ctx context.Context, store *stores.Store, box address.Mailbox) error {
@@ -66,7 +74,7 @@ func (t *transaction) resolve(ctx context.Context, store *stores.Store, box addr
 		return err
 	}
 	verdicts, err := store.Receiver.Resolve(ctx, backends.ResolveQuery{
-		ReversePath: t.reversePath.String(), Recipients: []string{box.String()}, Size: t.options.Size, Peer: t.peer,
+		Envelope: t.envelope(), Recipients: backends.To(box.String()), Size: t.options.Size, Peer: t.peer,
 	})
 	switch {
 	case err != nil:
@@ -161,7 +169,7 @@ func (t *transaction) begin(ctx context.Context, trace string, m *message, accou
 		log:     t.log.With().Str("transaction", t.options.ID).Str("key", attempt.Key).Logger(),
 		content: open,
 		envelope: backends.Delivery{
-			ReversePath: t.reversePath.String(), Size: size, EightBit: t.options.EightBit, UTF8: t.options.UTF8,
+			Envelope: t.envelope(), Size: size,
 			// A store looks for what an earlier attempt has left from this time on.
 			Received: attempt.First.UTC(), Peer: t.peer,
 		},

@@ -22,7 +22,7 @@ func (s *store) Resolve(_ context.Context, q backends.ResolveQuery) ([]backends.
 		return nil, err
 	}
 	verdicts := make([]backends.Verdict, len(q.Recipients))
-	for i, r := range q.Recipients {
+	for i, r := range backends.Addresses(q.Recipients) {
 		verdicts[i].Recipient = r
 		if _, known := all[strings.ToLower(r)]; known {
 			verdicts[i].Account = strings.ToLower(r)

@@ -120,13 +120,13 @@ class Store:
         """What is said of recipients before there is a message: a verdict each, in their order."""
         hashes, verdicts = self.known(), []
         for recipient in recipients:
-            failure, account = None, recipient.lower()
+            failure, account = None, recipient.address.lower()
             if account not in hashes:
                 account = ""
-                failure = pb.Failure(kind=pb.KIND_NOT_FOUND, detail=f"recipient {recipient[:200]!r}")
+                failure = pb.Failure(kind=pb.KIND_NOT_FOUND, detail=f"recipient {recipient.address[:200]!r}")
             elif self.message_size and size > self.message_size:
                 failure = pb.Failure(kind=pb.KIND_TOO_LARGE, detail=f"{size} octets")
-            verdicts.append(pb.Verdict(recipient=recipient, failure=failure, account=account))
+            verdicts.append(pb.Verdict(recipient=recipient.address, failure=failure, account=account))
         return verdicts
 
     async def Deliver(self, frames, context):
@@ -158,7 +158,7 @@ class Store:
         """Gives a recipient its copy, and fills in the verdict."""
         address = verdict.recipient.lower()
         try:
-            self.folder(address).deliver(delivery.key, delivery.retry, delivery.reverse_path, content)
+            self.folder(address).deliver(delivery.key, delivery.retry, delivery.envelope.reverse_path, content)
         except mbox.Locked as error:
             verdict.failure.CopyFrom(pb.Failure(kind=pb.KIND_TEMPORARY, detail=str(error)))
         except OSError as error:

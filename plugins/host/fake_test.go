@@ -315,7 +315,7 @@ func wholePattern(n int) []byte {
 
 func (f *fakeStore) Resolve(_ context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {
 	var verdicts []backends.Verdict
-	for _, r := range q.Recipients {
+	for _, r := range backends.Addresses(q.Recipients) {
 		v := backends.Verdict{Recipient: r}
 		switch {
 		case strings.HasPrefix(r, "unknown"):
@@ -336,20 +336,20 @@ func (f *fakeStore) Resolve(_ context.Context, q backends.ResolveQuery) ([]backe
 }
 
 func (f *fakeStore) Deliver(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-	if slices.Contains(d.Recipients, "refused-early@fake.example") {
-		return []backends.Verdict{{Recipient: d.Recipients[0], Failure: backends.Fail(backends.OverQuota, "full")}}, nil
+	if slices.Contains(backends.Addresses(d.Recipients), "refused-early@fake.example") {
+		return []backends.Verdict{{Recipient: d.Recipients[0].Address, Failure: backends.Fail(backends.OverQuota, "full")}}, nil
 	}
-	if slices.Contains(d.Recipients, "taken-early@fake.example") {
-		return []backends.Verdict{{Recipient: d.Recipients[0]}}, nil
+	if slices.Contains(backends.Addresses(d.Recipients), "taken-early@fake.example") {
+		return []backends.Verdict{{Recipient: d.Recipients[0].Address}}, nil
 	}
 	octets, err := io.Copy(io.Discard, content)
 	if err != nil {
 		return nil, fmt.Errorf("reading: %w", err)
 	}
-	if slices.Contains(d.Recipients, "crash-late@fake.example") {
+	if slices.Contains(backends.Addresses(d.Recipients), "crash-late@fake.example") {
 		os.Exit(3)
 	}
-	if want, ok := strings.CutPrefix(d.ReversePath, "octets="); ok && want != fmt.Sprint(octets) {
+	if want, ok := strings.CutPrefix(d.From, "octets="); ok && want != fmt.Sprint(octets) {
 		return nil, fmt.Errorf("%d octets came, not %s", octets, want)
 	}
 	return f.Resolve(ctx, backends.ResolveQuery{Recipients: d.Recipients})
@@ -377,7 +377,7 @@ func (f *fakeStore) Collect(ctx context.Context, r backends.CollectRequest, acce
 		if what == "fail" {
 			content.size = n + 1
 		}
-		o := backends.Outgoing{ID: backends.MessageID(id), ReversePath: "a@fake.example", Recipients: []string{"b@elsewhere.example"}, Size: content.size}
+		o := backends.Outgoing{ID: backends.MessageID(id), Envelope: backends.Envelope{From: "a@fake.example"}, Recipients: backends.To("b@elsewhere.example"), Size: content.size}
 		if err := accept(ctx, o, content); err != nil && what != "fail" {
 			return err
 		}

@@ -45,7 +45,7 @@ func TestCrash(t *testing.T) {
 			return err
 		}},
 		{"in a resolve", func(t *testing.T) error {
-			_, err := s.Resolve(t.Context(), backends.ResolveQuery{Recipients: []string{"crash@x.example"}})
+			_, err := s.Resolve(t.Context(), backends.ResolveQuery{Recipients: backends.To("crash@x.example")})
 			return err
 		}},
 		{"killed", func(t *testing.T) error {

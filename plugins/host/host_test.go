@@ -136,7 +136,7 @@ func TestResolve(t *testing.T) {
 		{"not UTF-8", []string{"\xe4@x.example"}, backends.Permanent, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			verdicts, err := s.Resolve(t.Context(), backends.ResolveQuery{Recipients: test.recipients})
+			verdicts, err := s.Resolve(t.Context(), backends.ResolveQuery{Recipients: backends.To(test.recipients...)})
 			if backends.KindOf(err) != test.kind {
 				t.Fatal(err)
 			}

@@ -100,7 +100,7 @@ func (liar) Deliver(stream grpc.ClientStreamingServer[pb.DeliverRequest, pb.Verd
 		}
 		verdicts := &pb.Verdicts{}
 		for _, r := range first.GetDelivery().GetRecipients() {
-			verdicts.Verdicts = append(verdicts.Verdicts, &pb.Verdict{Recipient: r})
+			verdicts.Verdicts = append(verdicts.Verdicts, &pb.Verdict{Recipient: r.GetAddress()})
 		}
 		if int64(octets) != first.GetDelivery().GetSize() {
 			return status.Error(codes.DataLoss, "octets are missing")
@@ -124,7 +124,7 @@ func (liar) Collect(stream grpc.BidiStreamingServer[pb.CollectRequest, pb.Collec
 		return err
 	}
 	outgoing := &pb.CollectResponse{Frame: &pb.CollectResponse_Outgoing{
-		Outgoing: &pb.Outgoing{Id: []byte("x"), Recipients: []string{"a@b.example"}, Size: 10},
+		Outgoing: &pb.Outgoing{Id: []byte("x"), Recipients: []*pb.Recipient{{Address: "a@b.example"}}, Size: 10},
 	}}
 	chunk := func(n int) *pb.CollectResponse {
 		return &pb.CollectResponse{Frame: &pb.CollectResponse_Chunk{Chunk: make([]byte, n)}}

@@ -148,7 +148,7 @@ func hostOf(p backends.Peer) string {
 // resolveKey is for a question about recipients: a sender, at an address. What one sender is told
 // says nothing of another's mail.
 func resolveKey(q backends.ResolveQuery) string {
-	return strings.Join([]string{"resolve", hostOf(q.Peer), q.ReversePath, ""}, "\x00")
+	return strings.Join([]string{"resolve", hostOf(q.Peer), q.From, ""}, "\x00")
 }
 
 // deliveryKey is for one message.
@@ -219,9 +219,9 @@ func (m *maildrop) awaitPause(ctx context.Context, failure *backends.Failure) er
 
 // splitPaused parts recipients into those that the store may be asked about and the verdicts on
 // the others. The key says what for.
-func (s *Store) splitPaused(key string, recipients []string) (ask []string, paused map[string]*backends.Failure) {
+func (s *Store) splitPaused(key string, recipients []backends.Recipient) (ask []backends.Recipient, paused map[string]*backends.Failure) {
 	for _, r := range recipients {
-		failure := s.paused.of(key + r)
+		failure := s.paused.of(key + r.Address)
 		if failure == nil {
 			ask = append(ask, r)
 			continue
@@ -229,14 +229,14 @@ func (s *Store) splitPaused(key string, recipients []string) (ask []string, paus
 		if paused == nil {
 			paused = make(map[string]*backends.Failure)
 		}
-		paused[r] = failure
+		paused[r.Address] = failure
 	}
 	return ask, paused
 }
 
 // joinPaused puts the verdicts on all recipients in their order, and remembers the pauses that
 // the store's ask for.
-func (s *Store) joinPaused(key string, recipients []string, verdicts []backends.Verdict, paused map[string]*backends.Failure) []backends.Verdict {
+func (s *Store) joinPaused(key string, recipients []backends.Recipient, verdicts []backends.Verdict, paused map[string]*backends.Failure) []backends.Verdict {
 	for _, v := range verdicts {
 		if v.Failure != nil {
 			s.paused.note(key+v.Recipient, v.Failure)
@@ -247,8 +247,8 @@ func (s *Store) joinPaused(key string, recipients []string, verdicts []backends.
 	}
 	all := make([]backends.Verdict, 0, len(recipients))
 	for _, r := range recipients {
-		if failure := paused[r]; failure != nil {
-			all = append(all, backends.Verdict{Recipient: r, Failure: failure})
+		if failure := paused[r.Address]; failure != nil {
+			all = append(all, backends.Verdict{Recipient: r.Address, Failure: failure})
 			continue
 		}
 		all, verdicts = append(all, verdicts[0]), verdicts[1:]

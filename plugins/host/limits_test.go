@@ -425,7 +425,7 @@ func TestRetryAfter(t *testing.T) {
 		d := delivery("a@fake.example", "later@fake.example", "b@fake.example")
 		for range 3 {
 			v, err := s.Resolve(t.Context(), backends.ResolveQuery{Recipients: d.Recipients})
-			if err != nil || len(v) != 3 || v[0].Failure != nil || v[1].Failure == nil || v[2].Failure != nil || v[1].Recipient != d.Recipients[1] {
+			if err != nil || len(v) != 3 || v[0].Failure != nil || v[1].Failure == nil || v[2].Failure != nil || v[1].Recipient != d.Recipients[1].Address {
 				t.Error(v, err)
 			}
 			v, err = s.Deliver(t.Context(), d, strings.NewReader("x: y\r\n\r\n"))

@@ -111,7 +111,7 @@ type upload[Frame any] struct {
 
 // run sends the message. unknown says of an error that the plugin had the whole message by
 // then, and gave no answer that can be understood: it may have acted on it.
-func (u *upload[Frame]) run(ctx context.Context, recipients []string, content io.Reader) (verdicts []backends.Verdict, unknown bool, err error) {
+func (u *upload[Frame]) run(ctx context.Context, recipients []backends.Recipient, content io.Reader) (verdicts []backends.Verdict, unknown bool, err error) {
 	life, progress, cancel := u.g.stalling(ctx)
 	defer cancel()
 	stream, err := u.open(life)

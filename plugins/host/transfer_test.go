@@ -15,7 +15,7 @@ import (
 )
 
 func delivery(recipients ...string) backends.Delivery {
-	return backends.Delivery{Key: "key-1", ReversePath: "a@x.example", Recipients: recipients}
+	return backends.Delivery{Key: "key-1", Envelope: backends.Envelope{From: "a@x.example"}, Recipients: backends.To(recipients...)}
 }
 
 // failing gives n octets and then an error.
@@ -44,7 +44,7 @@ func TestDeliver(t *testing.T) {
 		{name: "taken before it is read", delivery: delivery("taken-early@fake.example"), content: strings.NewReader(string(wholePattern(50_000_000))), kind: backends.Temporary},
 		{name: "one verdict too few", delivery: delivery("forgotten@x.example", "b@x.example"), content: strings.NewReader("x"), kind: backends.Temporary},
 		{name: "verdict of somebody else", delivery: delivery("other@x.example"), content: strings.NewReader("x"), kind: backends.Temporary},
-		{name: "no key", delivery: backends.Delivery{Recipients: []string{"b@x.example"}}, content: strings.NewReader("x"), kind: backends.Permanent},
+		{name: "no key", delivery: backends.Delivery{Recipients: backends.To("b@x.example")}, content: strings.NewReader("x"), kind: backends.Permanent},
 		{name: "key with a space", delivery: backends.Delivery{Key: "a b"}, content: strings.NewReader("x"), kind: backends.Permanent},
 		{name: "not UTF-8", delivery: delivery("\xff@x.example"), content: strings.NewReader("x"), kind: backends.Permanent},
 		{name: "dies when it has the message", delivery: delivery("crash-late@fake.example"), content: strings.NewReader("x"), kind: backends.Temporary, is: ErrPluginDied},
@@ -177,7 +177,7 @@ func TestDeliverMemory(t *testing.T) {
 	s, _ := start(t, specOf(t, "store", fakeSettings{}))
 	const size = 100 << 20
 	d := delivery("b@x.example")
-	d.ReversePath = fmt.Sprintf("octets=%d", size)
+	d.From = fmt.Sprintf("octets=%d", size)
 	before := residentKiB()
 	verdicts, err := s.Deliver(t.Context(), d, io.LimitReader(&endless{}, size))
 	if err != nil || len(verdicts) != 1 || verdicts[0].Failure != nil {

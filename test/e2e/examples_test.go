@@ -294,7 +294,7 @@ func TestPythonLocks(t *testing.T) {
 	})
 	writing.Go(func() {
 		for n := range each {
-			d := backends.Delivery{Key: fmt.Sprint("key", n), ReversePath: "sender@corpus.example", Recipients: []string{user.Address}}
+			d := backends.Delivery{Key: fmt.Sprint("key", n), Envelope: backends.Envelope{From: "sender@corpus.example"}, Recipients: backends.To(user.Address)}
 			verdicts, err := s.Deliver(t.Context(), d, bytes.NewReader(simple(fmt.Sprint("delivered ", n))))
 			if err != nil || verdicts[0].Failure != nil {
 				t.Errorf("delivery %d: %+v, %v", n, verdicts, err)

@@ -39,7 +39,7 @@ func as(user, password string) backends.Credential {
 
 func deliver(t *testing.T, s *Store, key string, recipients ...string) ([]backends.Verdict, error) {
 	t.Helper()
-	return s.Deliver(t.Context(), backends.Delivery{Key: key, Recipients: recipients}, strings.NewReader(text))
+	return s.Deliver(t.Context(), backends.Delivery{Key: key, Recipients: backends.To(recipients...)}, strings.NewReader(text))
 }
 
 func open(t *testing.T, s *Store) backends.Maildrop {
@@ -137,7 +137,7 @@ func TestSenderUsesOwnAddress(t *testing.T) {
 	s := configured(t, "")
 	for path, taken := range map[string]bool{"anna@sakes.example": true, "SALES@sakes.example": true, "": true, "bert@sakes.example": false} {
 		_, err := s.Send(t.Context(), as("anna", "a"),
-			backends.Delivery{Key: "k" + path, ReversePath: path, Recipients: []string{"x@elsewhere.example"}}, strings.NewReader(text))
+			backends.Delivery{Key: "k" + path, Envelope: backends.Envelope{From: path}, Recipients: backends.To("x@elsewhere.example")}, strings.NewReader(text))
 		if (err == nil) != taken {
 			t.Errorf("%q: %v", path, err)
 		}
@@ -217,7 +217,7 @@ func TestFaults(t *testing.T) {
 			}
 		}},
 		{"resolve one recipient", `{"call": "resolve", "recipient": "anna@sakes.example", "kind": "over quota"}`, func(t *testing.T, s *Store) {
-			verdicts, err := s.Resolve(t.Context(), backends.ResolveQuery{Recipients: []string{"anna@sakes.example", "bert@sakes.example"}})
+			verdicts, err := s.Resolve(t.Context(), backends.ResolveQuery{Recipients: backends.To("anna@sakes.example", "bert@sakes.example")})
 			if err != nil || verdicts[0].Failure.Kind != backends.OverQuota || verdicts[1].Failure != nil {
 				t.Errorf("verdicts %v, error %v", verdicts, err)
 			}

@@ -24,7 +24,7 @@ func (s *Store) Resolve(ctx context.Context, query backends.ResolveQuery) ([]bac
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	verdicts := make([]backends.Verdict, 0, len(query.Recipients))
-	for _, r := range query.Recipients {
+	for _, r := range backends.Addresses(query.Recipients) {
 		_, failure := s.recipient(r, query.Size)
 		account := ""
 		if a := s.mailboxes[strings.ToLower(r)]; a != nil {
@@ -49,8 +49,12 @@ func (s *Store) Deliver(ctx context.Context, delivery backends.Delivery, content
 	}
 	s.mu.Lock()
 	verdicts := make([]backends.Verdict, 0, len(delivery.Recipients))
-	for _, r := range delivery.Recipients {
-		verdicts = append(verdicts, backends.Verdict{Recipient: r, Failure: s.deliver("deliver", delivery.Key, r, data)})
+	for _, r := range backends.Addresses(delivery.Recipients) {
+		verdict := backends.Verdict{Recipient: r, Failure: s.deliver("deliver", delivery.Key, r, data)}
+		if verdict.Failure == nil {
+			verdict.Action, verdict.StoredAs = backends.ActionDelivered, s.taken[taking{delivery.Key, strings.ToLower(r)}]
+		}
+		verdicts = append(verdicts, verdict)
 	}
 	s.mu.Unlock()
 	return verdicts, s.leave(ctx, "deliver")
@@ -70,7 +74,7 @@ func (s *Store) read(ctx context.Context, delivery backends.Delivery, content io
 	}
 	var data bytes.Buffer
 	if trace {
-		data.WriteString("Return-Path: <" + delivery.ReversePath + ">\r\n")
+		data.WriteString("Return-Path: <" + delivery.From + ">\r\n")
 	}
 	data.Grow(int(max(0, min(delivery.Size, 1<<20))) + bytes.MinRead)
 	n, err := io.Copy(&data, io.LimitReader(content, most+1))
@@ -99,9 +103,9 @@ func (s *Store) deliver(call, key, recipient string, data []byte) *backends.Fail
 	if failure != nil {
 		return failure
 	}
-	s.taken[this] = struct{}{}
+	s.taken[this] = ""
 	if fault == nil || !fault.Drop {
-		s.add(a.folders[""], data)
+		s.taken[this] = s.add(a.folders[""], data)
 	}
 	if fault != nil && fault.Late {
 		return fault.failure()

@@ -19,8 +19,8 @@ func (s *Store) Send(ctx context.Context, credential backends.Credential, delive
 	if err != nil {
 		return nil, err
 	}
-	if !maySendAs(a, delivery.ReversePath) {
-		return nil, backends.Fail(backends.Permanent, "%s may not send as %q", a.User, delivery.ReversePath).
+	if !maySendAs(a, delivery.From) {
+		return nil, backends.Fail(backends.Permanent, "%s may not send as %q", a.User, delivery.From).
 			WithCode("5.7.1").Say("this account may not send with that address")
 	}
 	data, err := s.read(ctx, delivery, content)
@@ -30,7 +30,7 @@ func (s *Store) Send(ctx context.Context, credential backends.Credential, delive
 	s.mu.Lock()
 	verdicts := make([]backends.Verdict, 0, len(delivery.Recipients))
 	var outside []string
-	for _, r := range delivery.Recipients {
+	for _, r := range backends.Addresses(delivery.Recipients) {
 		failure := s.deliver("send", delivery.Key, r, data)
 		if failure != nil && failure.Kind == backends.NotFound {
 			outside, failure = append(outside, r), nil
@@ -53,11 +53,11 @@ func (s *Store) queue(delivery backends.Delivery, recipients []string, data []by
 	for _, r := range recipients {
 		this := taking{delivery.Key, fold.Lower(r)}
 		if _, before := s.taken[this]; !before {
-			s.taken[this] = struct{}{}
+			s.taken[this] = ""
 			fresh = append(fresh, r)
 		}
 	}
 	if len(fresh) > 0 {
-		s.enqueue(backends.Outgoing{ReversePath: delivery.ReversePath, Recipients: fresh, UTF8: delivery.UTF8}, data)
+		s.enqueue(backends.Outgoing{Envelope: backends.Envelope{From: delivery.From, SMTPUTF8: delivery.SMTPUTF8}, Recipients: backends.To(fresh...)}, data)
 	}
 }

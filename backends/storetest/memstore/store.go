@@ -26,7 +26,7 @@ type Store struct {
 	accounts   map[string]*account // by login name and by address, lower case
 	mailboxes  map[string]*account // by address, lower case
 	grants     map[string]grant
-	taken      map[taking]struct{}
+	taken      map[taking]backends.MessageID
 	outbox     []*outgoing
 	posted     chan struct{} // closed, and made anew, when something comes into outbox
 	faults     []*Fault
@@ -38,7 +38,7 @@ func New() *Store {
 	return &Store{
 		now: time.Now, alive: alive, end: end, instance: random(6),
 		accounts: make(map[string]*account), mailboxes: make(map[string]*account),
-		grants: make(map[string]grant), taken: make(map[taking]struct{}),
+		grants: make(map[string]grant), taken: make(map[taking]backends.MessageID),
 	}
 }
 

@@ -65,7 +65,23 @@ func TestRoundTrip(t *testing.T) {
 	credential := backends.Credential{
 		Kind: backends.CredentialCertificate, User: "ann", ActAs: "bob", Secret: []byte("s"), Certificate: []byte("DER"), Peer: peer,
 	}
-	verdicts := []backends.Verdict{{Recipient: "a@x.example", Account: "a"}, {Recipient: "b@x.example", Failure: failure}}
+	verdicts := []backends.Verdict{
+		{
+			Recipient: "a@x.example", Account: "a", Action: backends.ActionRelayed, Destination: "dns; mx.x.example",
+			RemoteDiagnostic: "smtp; 250 ok", StoredAs: "\xff7",
+		},
+		{Recipient: "b@x.example", Failure: failure, Action: backends.ActionDelayed},
+	}
+	envelope := backends.Envelope{
+		From: "a@x.example", ID: "QQ314159", Return: backends.ReturnHeaders, Body: backends.Body8BitMIME, SMTPUTF8: true,
+		RequireTLS: true, Priority: -4, DeliverBy: backends.DeliverBy{Until: noon, Return: true, Trace: true},
+		Submitter: backends.Submitter{Store: "s", Account: "ann", Address: "ann@x.example"},
+	}
+	recipients := []backends.Recipient{
+		{Address: "ü@x.example", Notify: backends.NotifySuccess | backends.NotifyDelay, OriginalRecipient: "utf-8;ü@x.example"},
+		{Address: "b@x.example", Notify: backends.NotifyNever},
+		{Address: "c@x.example"},
+	}
 
 	t.Run("description", func(t *testing.T) {
 		want := backends.Description{
@@ -146,22 +162,19 @@ func TestRoundTrip(t *testing.T) {
 		same(t, must(t, got, err), want)
 	})
 	t.Run("resolve", func(t *testing.T) {
-		want := backends.ResolveQuery{ReversePath: "a@x.example", Recipients: []string{"b@x.example"}, Size: 9, Peer: peer, Accounts: true}
+		want := backends.ResolveQuery{Envelope: envelope, Recipients: recipients, Size: 9, Peer: peer, Accounts: true}
 		m, err := ResolveToProto(want)
 		same(t, ResolveFromProto(crossed(t, must(t, m, err))), want)
 	})
 	t.Run("delivery", func(t *testing.T) {
-		want := backends.Delivery{
-			Key: "k", Retry: true, ReversePath: "a@x.example", Recipients: []string{"ü@x.example"}, Size: 9,
-			EightBit: true, UTF8: true, Internal: true, Received: noon, Peer: peer,
-		}
+		want := backends.Delivery{Key: "k", Retry: true, Envelope: envelope, Recipients: recipients, Size: 9, Received: noon, Peer: peer}
 		m, err := DeliveryToProto(want)
 		got, err := DeliveryFromProto(crossed(t, must(t, m, err)))
 		same(t, must(t, got, err), want)
 	})
 	t.Run("verdicts", func(t *testing.T) {
 		m, err := VerdictsToProto(verdicts)
-		got, err := VerdictsFromProto(crossed(t, must(t, m, err)), []string{"a@x.example", "b@x.example"})
+		got, err := VerdictsFromProto(crossed(t, must(t, m, err)), backends.To("a@x.example", "b@x.example"))
 		same(t, must(t, got, err), verdicts)
 	})
 	t.Run("collect", func(t *testing.T) {
@@ -171,7 +184,7 @@ func TestRoundTrip(t *testing.T) {
 		same(t, must(t, got, err), want)
 	})
 	t.Run("outgoing", func(t *testing.T) {
-		want := backends.Outgoing{ID: "i", ReversePath: "a@x.example", Recipients: []string{"b@x.example"}, Queued: noon, Size: -1, UTF8: true}
+		want := backends.Outgoing{ID: "i", Envelope: envelope, Recipients: recipients, Queued: noon, Size: -1}
 		m, err := OutgoingToProto(want)
 		got, err := OutgoingFromProto(crossed(t, must(t, m, err)))
 		same(t, must(t, got, err), want)
@@ -337,7 +350,7 @@ func TestHostile(t *testing.T) {
 		{"description with a name in an unknown form", failed(DescriptionFromProto(&pb.Description{Name: "Bad Name"}))},
 		{"description with a long name", failed(DescriptionFromProto(&pb.Description{Name: long}))},
 		{"too many removals", failed(RemovalsFromProto(&pb.Removals{Removals: make([]*pb.Removal, 100)}, []backends.MessageID{"a"}))},
-		{"outgoing to too many", failed(OutgoingFromProto(&pb.Outgoing{Id: []byte("x"), Recipients: make([]string, 20_000)}))},
+		{"outgoing to too many", failed(OutgoingFromProto(&pb.Outgoing{Id: []byte("x"), Recipients: make([]*pb.Recipient, 20_000)}))},
 		{"fetch without id", failed(FetchFromProto(&pb.Fetch{}))},
 		{"fetch of too many", failed(FetchFromProto(&pb.Fetch{Ids: slices.Repeat([][]byte{[]byte("x")}, backends.FetchManyMost+1)}))},
 		{"fetch of one without id", failed(FetchFromProto(&pb.Fetch{Ids: [][]byte{[]byte("x"), nil}}))},
@@ -347,17 +360,17 @@ func TestHostile(t *testing.T) {
 		{"delivery without key", failed(DeliveryFromProto(&pb.Delivery{}))},
 		{"delivery with a long key", failed(DeliveryFromProto(&pb.Delivery{Key: long}))},
 		{"delivery key with a space", failed(DeliveryFromProto(&pb.Delivery{Key: "a b"}))},
-		{"too few verdicts", failed(VerdictsFromProto(&pb.Verdicts{}, []string{"a"}))},
-		{"too many verdicts", failed(VerdictsFromProto(&pb.Verdicts{Verdicts: []*pb.Verdict{{Recipient: "a"}, {Recipient: "b"}}}, []string{"a"}))},
-		{"other order", failed(VerdictsFromProto(&pb.Verdicts{Verdicts: []*pb.Verdict{{Recipient: "b"}, {Recipient: "a"}}}, []string{"a", "b"}))},
-		{"other spelling", failed(VerdictsFromProto(&pb.Verdicts{Verdicts: []*pb.Verdict{{Recipient: "A"}}}, []string{"a"}))},
-		{"a verdict that is none", failed(VerdictsFromProto(&pb.Verdicts{Verdicts: []*pb.Verdict{nil}}, []string{"a"}))},
+		{"too few verdicts", failed(VerdictsFromProto(&pb.Verdicts{}, backends.To("a")))},
+		{"too many verdicts", failed(VerdictsFromProto(&pb.Verdicts{Verdicts: []*pb.Verdict{{Recipient: "a"}, {Recipient: "b"}}}, backends.To("a")))},
+		{"other order", failed(VerdictsFromProto(&pb.Verdicts{Verdicts: []*pb.Verdict{{Recipient: "b"}, {Recipient: "a"}}}, backends.To("a", "b")))},
+		{"other spelling", failed(VerdictsFromProto(&pb.Verdicts{Verdicts: []*pb.Verdict{{Recipient: "A"}}}, backends.To("a")))},
+		{"a verdict that is none", failed(VerdictsFromProto(&pb.Verdicts{Verdicts: []*pb.Verdict{nil}}, backends.To("a")))},
 		{"too few removals", failed(RemovalsFromProto(&pb.Removals{}, []backends.MessageID{"a"}))},
 		{"removals of others", failed(RemovalsFromProto(&pb.Removals{Removals: []*pb.Removal{{Id: []byte("b")}}}, []backends.MessageID{"a"}))},
-		{"outgoing without id", failed(OutgoingFromProto(&pb.Outgoing{Recipients: []string{"a@b"}}))},
+		{"outgoing without id", failed(OutgoingFromProto(&pb.Outgoing{Recipients: []*pb.Recipient{{Address: "a@b"}}}))},
 		{"outgoing without recipients", failed(OutgoingFromProto(&pb.Outgoing{Id: []byte("x")}))},
-		{"outgoing from nobody", failed(OutgoingFromProto(&pb.Outgoing{Id: []byte("x"), ReversePath: "x", Recipients: []string{"a@b"}}))},
-		{"outgoing with a command", failed(OutgoingFromProto(&pb.Outgoing{Id: []byte("x"), Recipients: []string{"a@b>\r\nDATA"}}))},
+		{"outgoing from nobody", failed(OutgoingFromProto(&pb.Outgoing{Id: []byte("x"), Envelope: &pb.Envelope{ReversePath: "x"}, Recipients: []*pb.Recipient{{Address: "a@b"}}}))},
+		{"outgoing with a command", failed(OutgoingFromProto(&pb.Outgoing{Id: []byte("x"), Recipients: []*pb.Recipient{{Address: "a@b>\r\nDATA"}}}))},
 	} {
 		if test.err == nil {
 			t.Errorf("%s: no error", test.name)
@@ -373,14 +386,14 @@ func TestNotUTF8(t *testing.T) {
 		"user":         failed(CredentialToProto(backends.Credential{User: bad})),
 		"act as":       failed(CredentialToProto(backends.Credential{ActAs: bad})),
 		"folder":       failed(OpenToProto(backends.OpenRequest{Folder: bad})),
-		"reverse-path": failed(ResolveToProto(backends.ResolveQuery{ReversePath: bad})),
-		"recipient":    failed(ResolveToProto(backends.ResolveQuery{Recipients: []string{bad}})),
-		"delivery":     failed(DeliveryToProto(backends.Delivery{Key: "k", Recipients: []string{bad}})),
+		"reverse-path": failed(ResolveToProto(backends.ResolveQuery{Envelope: backends.Envelope{From: bad}})),
+		"recipient":    failed(ResolveToProto(backends.ResolveQuery{Recipients: backends.To(bad)})),
+		"delivery":     failed(DeliveryToProto(backends.Delivery{Key: "k", Recipients: backends.To(bad)})),
 		"charset":      failed(RenderingToProto(backends.Rendering{Charset: bad})),
 		"settings":     failed(SettingsToProto(backends.Settings{Domains: []string{bad}})),
 		"verdict":      failed(VerdictsToProto([]backends.Verdict{{Recipient: bad}})),
 		"settlement":   failed(SettlementsToProto([]backends.Settlement{{ID: "i", Verdicts: []backends.Verdict{{Recipient: bad}}}})),
-		"outgoing":     failed(OutgoingToProto(backends.Outgoing{ID: "i", ReversePath: bad})),
+		"outgoing":     failed(OutgoingToProto(backends.Outgoing{ID: "i", Envelope: backends.Envelope{From: bad}})),
 	} {
 		if !errors.Is(err, ErrText) {
 			t.Errorf("%s: %v", name, err)
@@ -458,7 +471,7 @@ func FuzzFromProto(f *testing.F) {
 		&pb.Account{Id: "id", Address: "a@b", Addresses: []string{"@b"}},
 		&pb.Failure{Kind: 3, Code: "5.7.8", Text: "t", Detail: "d", RetryAfter: durationpb.New(time.Minute)},
 		&pb.Description{Name: "n", Mechanisms: []string{"PLAIN"}, Limits: &pb.Limits{Recipients: 3}},
-		&pb.Outgoing{Id: []byte("x"), Recipients: []string{"a@b"}},
+		&pb.Outgoing{Id: []byte("x"), Recipients: []*pb.Recipient{{Address: "a@b"}}},
 		&pb.Verdicts{Verdicts: []*pb.Verdict{{Recipient: "a"}}},
 		&pb.ConfigureResponse{Problems: []*pb.SettingsProblem{{Path: "p"}}},
 	}
@@ -496,12 +509,12 @@ func FuzzFromProto(f *testing.F) {
 			}
 		}
 		if m := new(pb.Outgoing); read(m) {
-			if o, err := OutgoingFromProto(m); err == nil && strings.ContainsAny(o.ReversePath+strings.Join(o.Recipients, ""), "\r\n") {
+			if o, err := OutgoingFromProto(m); err == nil && strings.ContainsAny(o.From+strings.Join(backends.Addresses(o.Recipients), ""), "\r\n") {
 				t.Errorf("%+v", o)
 			}
 		}
 		if m := new(pb.Verdicts); read(m) {
-			if v, err := VerdictsFromProto(m, []string{"a"}); err == nil && (len(v) != 1 || v[0].Recipient != "a") {
+			if v, err := VerdictsFromProto(m, backends.To("a")); err == nil && (len(v) != 1 || v[0].Recipient != "a") {
 				t.Errorf("%+v", v)
 			}
 		}
@@ -521,3 +534,58 @@ type namedFolder struct{ backends.Maildrop }
 
 func (namedFolder) Account() backends.Account { return backends.Account{ID: "ann"} }
 func (namedFolder) FolderID() string          { return "Lists/Gö" }
+
+// TestEnvelopeFromProto: what cannot be is as if it had been left out, and nothing else of it is.
+func TestEnvelopeFromProto(t *testing.T) {
+	from := backends.Envelope{From: "a@x.example"}
+	for _, test := range []struct {
+		name string
+		in   *pb.Envelope
+		want backends.Envelope
+	}{
+		{"nothing", nil, backends.Envelope{}},
+		{"values of the future", &pb.Envelope{ReversePath: "a@x.example", Ret: 7, Body: 7}, from},
+		{"ENVID with a line end", &pb.Envelope{ReversePath: "a@x.example", Id: "a\r\nb"}, from},
+		{"ENVID of 101 characters", &pb.Envelope{ReversePath: "a@x.example", Id: strings.Repeat("x", 101)}, from},
+		{"until no time", &pb.Envelope{ReversePath: "a@x.example", DeliverBy: &pb.DeliverBy{Trace: true}}, from},
+		{"priority above the highest", &pb.Envelope{Priority: 99}, backends.Envelope{Priority: 9}},
+		{"priority below the lowest", &pb.Envelope{Priority: -99}, backends.Envelope{Priority: -9}},
+	} {
+		t.Run(test.name, func(t *testing.T) { same(t, envelopeFromProto(test.in), test.want) })
+	}
+}
+
+func TestRecipientsFromProto(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		in   *pb.Recipient
+		want backends.Recipient
+	}{
+		{"NEVER and SUCCESS", &pb.Recipient{Address: "a@b", Notify: []pb.Notify{1, 2}}, backends.Recipient{Address: "a@b"}},
+		{"an event of the future", &pb.Recipient{Address: "a@b", Notify: []pb.Notify{3, 99}}, backends.Recipient{Address: "a@b", Notify: backends.NotifyFailure}},
+		{"ORCPT too long", &pb.Recipient{Address: "a@b", OriginalRecipient: strings.Repeat("x", 501)}, backends.Recipient{Address: "a@b"}},
+		{"ORCPT with a line end", &pb.Recipient{Address: "a@b", OriginalRecipient: "rfc822;a\r\nb"}, backends.Recipient{Address: "a@b"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			same(t, recipientsFromProto([]*pb.Recipient{test.in}), []backends.Recipient{test.want})
+		})
+	}
+}
+
+// TestVerdictsContradict: a verdict whose action and failure cannot both be true does not cross the
+// wire in either direction.
+func TestVerdictsContradict(t *testing.T) {
+	for _, action := range []backends.Action{backends.ActionDelivered, backends.ActionRelayed, backends.ActionExpanded, backends.ActionFailed} {
+		v := backends.Verdict{Recipient: "a@b", Action: action}
+		m := &pb.Verdict{Recipient: "a@b", Action: pb.Action(action)}
+		if action != backends.ActionFailed {
+			v.Failure, m.Failure = backends.Fail(backends.Permanent, "no"), &pb.Failure{Kind: 2}
+		}
+		if _, err := VerdictsToProto([]backends.Verdict{v}); !errors.Is(err, errWire) {
+			t.Errorf("%v goes out: %v", action, err)
+		}
+		if _, err := VerdictsFromProto(&pb.Verdicts{Verdicts: []*pb.Verdict{m}}, backends.To("a@b")); !errors.Is(err, errWire) {
+			t.Errorf("%v comes in: %v", action, err)
+		}
+	}
+}

@@ -9,25 +9,33 @@ import (
 
 // ResolveToProto makes a Resolve request. [ErrText]: an address is not UTF-8.
 func ResolveToProto(q backends.ResolveQuery) (*pb.ResolveRequest, error) {
-	if err := checkText("address", q.ReversePath); err != nil {
-		return nil, err
-	}
-	if err := checkText("address", q.Recipients...); err != nil {
+	envelope, recipients, err := addressed(q.Envelope, q.Recipients)
+	if err != nil {
 		return nil, err
 	}
 	return &pb.ResolveRequest{
-		ReversePath: q.ReversePath, Recipients: q.Recipients, Size: q.Size, Peer: PeerToProto(q.Peer), Accounts: q.Accounts,
+		Envelope: envelope, Recipients: recipients, Size: q.Size, Peer: PeerToProto(q.Peer), Accounts: q.Accounts,
 	}, nil
+}
+
+// addressed makes an envelope and its recipients ready for the wire.
+func addressed(e backends.Envelope, to []backends.Recipient) (*pb.Envelope, []*pb.Recipient, error) {
+	envelope, err := envelopeToProto(e)
+	if err != nil {
+		return nil, nil, err
+	}
+	recipients, err := recipientsToProto(to)
+	return envelope, recipients, err
 }
 
 // ResolveFromProto reads a Resolve request.
 func ResolveFromProto(m *pb.ResolveRequest) backends.ResolveQuery {
 	return backends.ResolveQuery{
-		ReversePath: m.GetReversePath(),
-		Recipients:  m.GetRecipients(),
-		Size:        max(0, m.GetSize()),
-		Peer:        PeerFromProto(m.GetPeer()),
-		Accounts:    m.GetAccounts(),
+		Envelope:   envelopeFromProto(m.GetEnvelope()),
+		Recipients: recipientsFromProto(m.GetRecipients()),
+		Size:       max(0, m.GetSize()),
+		Peer:       PeerFromProto(m.GetPeer()),
+		Accounts:   m.GetAccounts(),
 	}
 }
 
@@ -36,23 +44,18 @@ func DeliveryToProto(d backends.Delivery) (*pb.Delivery, error) {
 	if !validKey(d.Key) {
 		return nil, wireError("a delivery key that is not 1 to %d printable characters", KeyMost)
 	}
-	if err := checkText("address", d.ReversePath); err != nil {
-		return nil, err
-	}
-	if err := checkText("address", d.Recipients...); err != nil {
+	envelope, recipients, err := addressed(d.Envelope, d.Recipients)
+	if err != nil {
 		return nil, err
 	}
 	return &pb.Delivery{
-		Key:         d.Key,
-		Retry:       d.Retry,
-		ReversePath: d.ReversePath,
-		Recipients:  d.Recipients,
-		Size:        d.Size,
-		EightBit:    d.EightBit,
-		Utf8:        d.UTF8,
-		Internal:    d.Internal,
-		Received:    timeToProto(d.Received),
-		Peer:        PeerToProto(d.Peer),
+		Key:        d.Key,
+		Retry:      d.Retry,
+		Envelope:   envelope,
+		Recipients: recipients,
+		Size:       d.Size,
+		Received:   timeToProto(d.Received),
+		Peer:       PeerToProto(d.Peer),
 	}, nil
 }
 
@@ -62,16 +65,13 @@ func DeliveryFromProto(m *pb.Delivery) (backends.Delivery, error) {
 		return backends.Delivery{}, wireError("a delivery key that is not 1 to %d printable characters", KeyMost)
 	}
 	return backends.Delivery{
-		Key:         m.GetKey(),
-		Retry:       m.GetRetry(),
-		ReversePath: m.GetReversePath(),
-		Recipients:  m.GetRecipients(),
-		Size:        max(0, m.GetSize()),
-		EightBit:    m.GetEightBit(),
-		UTF8:        m.GetUtf8(),
-		Internal:    m.GetInternal(),
-		Received:    timeFromProto(m.GetReceived()),
-		Peer:        PeerFromProto(m.GetPeer()),
+		Key:        m.GetKey(),
+		Retry:      m.GetRetry(),
+		Envelope:   envelopeFromProto(m.GetEnvelope()),
+		Recipients: recipientsFromProto(m.GetRecipients()),
+		Size:       max(0, m.GetSize()),
+		Received:   timeFromProto(m.GetReceived()),
+		Peer:       PeerFromProto(m.GetPeer()),
 	}, nil
 }
 
@@ -92,31 +92,71 @@ func validKey(key string) bool {
 func VerdictsToProto(verdicts []backends.Verdict) (*pb.Verdicts, error) {
 	m := &pb.Verdicts{Verdicts: make([]*pb.Verdict, len(verdicts))}
 	for i, v := range verdicts {
-		if err := checkText("recipient", v.Recipient); err != nil {
+		if err := checkText("recipient", v.Recipient, v.Account); err != nil {
 			return nil, err
 		}
-		if err := checkText("account", v.Account); err != nil {
-			return nil, err
+		if !v.Consistent() {
+			return nil, contradicts(v)
 		}
-		m.Verdicts[i] = &pb.Verdict{Recipient: v.Recipient, Failure: FailureToProto(v.Failure), Account: v.Account}
+		m.Verdicts[i] = &pb.Verdict{
+			Recipient:        v.Recipient,
+			Failure:          FailureToProto(v.Failure),
+			Account:          v.Account,
+			Action:           pb.Action(v.Action),
+			Destination:      Line(v.Destination, nameMost),
+			RemoteDiagnostic: Line(v.RemoteDiagnostic, textMost),
+			StoredAs:         []byte(v.StoredAs),
+		}
 	}
 	return m, nil
+}
+
+// contradicts is the error of a verdict whose action and failure cannot both be true.
+func contradicts(v backends.Verdict) error {
+	if v.Failure == nil {
+		return wireError("a verdict that says %q and has no failure", v.Action)
+	}
+	return wireError("a verdict that says %q and has a failure", v.Action)
+}
+
+// verdictFromProto reads one verdict on a recipient. What is there for the track alone is made one
+// line, or dropped where it cannot be what it is meant to be.
+func verdictFromProto(m *pb.Verdict) (backends.Verdict, error) {
+	v := backends.Verdict{
+		Recipient:        m.GetRecipient(),
+		Failure:          FailureFromProto(m.GetFailure()),
+		Account:          m.GetAccount(), // one that cannot be an account's id is nobody's: it is compared, and nothing else
+		Destination:      Line(m.GetDestination(), nameMost),
+		RemoteDiagnostic: Line(m.GetRemoteDiagnostic(), textMost),
+	}
+	if _, known := pb.Action_name[int32(m.GetAction())]; known {
+		v.Action = backends.Action(m.GetAction())
+	}
+	if id, err := checkID(m.GetStoredAs()); err == nil {
+		v.StoredAs = id
+	}
+	if !v.Consistent() {
+		return v, contradicts(v)
+	}
+	return v, nil
 }
 
 // VerdictsFromProto reads the answer to Resolve, Deliver and Send. It has to speak of exactly
 // the recipients that were asked about, in their order and spelling; otherwise nobody can say
 // whose verdict is whose (I1), and it is an error.
-func VerdictsFromProto(m *pb.Verdicts, asked []string) ([]backends.Verdict, error) {
+func VerdictsFromProto(m *pb.Verdicts, asked []backends.Recipient) ([]backends.Verdict, error) {
 	if len(m.GetVerdicts()) != len(asked) {
 		return nil, wireError("%d verdicts for %d recipients", len(m.GetVerdicts()), len(asked))
 	}
 	verdicts := make([]backends.Verdict, len(asked))
 	for i, v := range m.GetVerdicts() {
-		if v.GetRecipient() != asked[i] {
+		if v.GetRecipient() != asked[i].Address {
 			return nil, wireError("verdict %d is about a recipient that was not asked about there", i+1)
 		}
-		// An account that cannot be one is nobody's: it is compared, and nothing else.
-		verdicts[i] = backends.Verdict{Recipient: asked[i], Failure: FailureFromProto(v.GetFailure()), Account: v.GetAccount()}
+		var err error
+		if verdicts[i], err = verdictFromProto(v); err != nil {
+			return nil, err
+		}
 	}
 	return verdicts, nil
 }
@@ -153,19 +193,16 @@ func OutgoingToProto(o backends.Outgoing) (*pb.Outgoing, error) {
 	if _, err := checkID([]byte(o.ID)); err != nil {
 		return nil, err
 	}
-	if err := checkText("address", o.ReversePath); err != nil {
-		return nil, err
-	}
-	if err := checkText("address", o.Recipients...); err != nil {
+	envelope, recipients, err := addressed(o.Envelope, o.Recipients)
+	if err != nil {
 		return nil, err
 	}
 	return &pb.Outgoing{
-		Id:          []byte(o.ID),
-		ReversePath: o.ReversePath,
-		Recipients:  o.Recipients,
-		Queued:      timeToProto(o.Queued),
-		Size:        o.Size,
-		Utf8:        o.UTF8,
+		Id:         []byte(o.ID),
+		Envelope:   envelope,
+		Recipients: recipients,
+		Queued:     timeToProto(o.Queued),
+		Size:       o.Size,
 	}, nil
 }
 
@@ -177,21 +214,20 @@ func OutgoingFromProto(m *pb.Outgoing) (backends.Outgoing, error) {
 		return backends.Outgoing{}, err
 	}
 	o := backends.Outgoing{
-		ID:          id,
-		ReversePath: m.GetReversePath(),
-		Recipients:  m.GetRecipients(),
-		Queued:      timeFromProto(m.GetQueued()),
-		Size:        max(-1, m.GetSize()),
-		UTF8:        m.GetUtf8(),
+		ID:         id,
+		Envelope:   envelopeFromProto(m.GetEnvelope()),
+		Recipients: recipientsFromProto(m.GetRecipients()),
+		Queued:     timeFromProto(m.GetQueued()),
+		Size:       max(-1, m.GetSize()),
 	}
-	if o.ReversePath != "" && !validAddress(o.ReversePath) {
+	if o.From != "" && !validAddress(o.From) {
 		return backends.Outgoing{}, wireError("an outgoing message whose reverse-path is not an address")
 	}
 	if len(o.Recipients) == 0 || len(o.Recipients) > addressesMost {
 		return backends.Outgoing{}, wireError("an outgoing message with %d recipients", len(o.Recipients))
 	}
 	for _, r := range o.Recipients {
-		if !validAddress(r) {
+		if !validAddress(r.Address) {
 			return backends.Outgoing{}, wireError("an outgoing message whose recipient is not an address")
 		}
 	}
@@ -224,9 +260,11 @@ func SettlementsFromProto(m *pb.SettleRequest) ([]backends.Settlement, error) {
 		}
 		settlement := backends.Settlement{ID: id}
 		for _, v := range s.GetVerdicts() {
-			settlement.Verdicts = append(settlement.Verdicts, backends.Verdict{
-				Recipient: v.GetRecipient(), Failure: FailureFromProto(v.GetFailure()),
-			})
+			verdict, err := verdictFromProto(v)
+			if err != nil {
+				return nil, err
+			}
+			settlement.Verdicts = append(settlement.Verdicts, verdict)
 		}
 		settlements = append(settlements, settlement)
 	}

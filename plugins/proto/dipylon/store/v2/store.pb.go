@@ -314,6 +314,215 @@ func (Disposal) EnumDescriptor() ([]byte, []int) {
 	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{4}
 }
 
+type Return int32
+
+const (
+	Return_RETURN_UNSET   Return = 0
+	Return_RETURN_FULL    Return = 1
+	Return_RETURN_HEADERS Return = 2
+)
+
+// Enum value maps for Return.
+var (
+	Return_name = map[int32]string{
+		0: "RETURN_UNSET",
+		1: "RETURN_FULL",
+		2: "RETURN_HEADERS",
+	}
+	Return_value = map[string]int32{
+		"RETURN_UNSET":   0,
+		"RETURN_FULL":    1,
+		"RETURN_HEADERS": 2,
+	}
+)
+
+func (x Return) Enum() *Return {
+	p := new(Return)
+	*p = x
+	return p
+}
+
+func (x Return) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Return) Descriptor() protoreflect.EnumDescriptor {
+	return file_dipylon_store_v2_store_proto_enumTypes[5].Descriptor()
+}
+
+func (Return) Type() protoreflect.EnumType {
+	return &file_dipylon_store_v2_store_proto_enumTypes[5]
+}
+
+func (x Return) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Return.Descriptor instead.
+func (Return) EnumDescriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{5}
+}
+
+type BodyType int32
+
+const (
+	BodyType_BODY_TYPE_7BIT     BodyType = 0
+	BodyType_BODY_TYPE_8BITMIME BodyType = 1
+)
+
+// Enum value maps for BodyType.
+var (
+	BodyType_name = map[int32]string{
+		0: "BODY_TYPE_7BIT",
+		1: "BODY_TYPE_8BITMIME",
+	}
+	BodyType_value = map[string]int32{
+		"BODY_TYPE_7BIT":     0,
+		"BODY_TYPE_8BITMIME": 1,
+	}
+)
+
+func (x BodyType) Enum() *BodyType {
+	p := new(BodyType)
+	*p = x
+	return p
+}
+
+func (x BodyType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (BodyType) Descriptor() protoreflect.EnumDescriptor {
+	return file_dipylon_store_v2_store_proto_enumTypes[6].Descriptor()
+}
+
+func (BodyType) Type() protoreflect.EnumType {
+	return &file_dipylon_store_v2_store_proto_enumTypes[6]
+}
+
+func (x BodyType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use BodyType.Descriptor instead.
+func (BodyType) EnumDescriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{6}
+}
+
+type Notify int32
+
+const (
+	Notify_NOTIFY_UNSPECIFIED Notify = 0
+	Notify_NOTIFY_NEVER       Notify = 1
+	Notify_NOTIFY_SUCCESS     Notify = 2
+	Notify_NOTIFY_FAILURE     Notify = 3
+	Notify_NOTIFY_DELAY       Notify = 4
+)
+
+// Enum value maps for Notify.
+var (
+	Notify_name = map[int32]string{
+		0: "NOTIFY_UNSPECIFIED",
+		1: "NOTIFY_NEVER",
+		2: "NOTIFY_SUCCESS",
+		3: "NOTIFY_FAILURE",
+		4: "NOTIFY_DELAY",
+	}
+	Notify_value = map[string]int32{
+		"NOTIFY_UNSPECIFIED": 0,
+		"NOTIFY_NEVER":       1,
+		"NOTIFY_SUCCESS":     2,
+		"NOTIFY_FAILURE":     3,
+		"NOTIFY_DELAY":       4,
+	}
+)
+
+func (x Notify) Enum() *Notify {
+	p := new(Notify)
+	*p = x
+	return p
+}
+
+func (x Notify) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Notify) Descriptor() protoreflect.EnumDescriptor {
+	return file_dipylon_store_v2_store_proto_enumTypes[7].Descriptor()
+}
+
+func (Notify) Type() protoreflect.EnumType {
+	return &file_dipylon_store_v2_store_proto_enumTypes[7]
+}
+
+func (x Notify) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Notify.Descriptor instead.
+func (Notify) EnumDescriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{7}
+}
+
+// Action is RFC 3464's (section 2.3.3).
+type Action int32
+
+const (
+	Action_ACTION_UNSET     Action = 0
+	Action_ACTION_DELIVERED Action = 1
+	Action_ACTION_RELAYED   Action = 2
+	Action_ACTION_EXPANDED  Action = 3
+	Action_ACTION_DELAYED   Action = 4
+	Action_ACTION_FAILED    Action = 5
+)
+
+// Enum value maps for Action.
+var (
+	Action_name = map[int32]string{
+		0: "ACTION_UNSET",
+		1: "ACTION_DELIVERED",
+		2: "ACTION_RELAYED",
+		3: "ACTION_EXPANDED",
+		4: "ACTION_DELAYED",
+		5: "ACTION_FAILED",
+	}
+	Action_value = map[string]int32{
+		"ACTION_UNSET":     0,
+		"ACTION_DELIVERED": 1,
+		"ACTION_RELAYED":   2,
+		"ACTION_EXPANDED":  3,
+		"ACTION_DELAYED":   4,
+		"ACTION_FAILED":    5,
+	}
+)
+
+func (x Action) Enum() *Action {
+	p := new(Action)
+	*p = x
+	return p
+}
+
+func (x Action) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Action) Descriptor() protoreflect.EnumDescriptor {
+	return file_dipylon_store_v2_store_proto_enumTypes[8].Descriptor()
+}
+
+func (Action) Type() protoreflect.EnumType {
+	return &file_dipylon_store_v2_store_proto_enumTypes[8]
+}
+
+func (x Action) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Action.Descriptor instead.
+func (Action) EnumDescriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{8}
+}
+
 // Failure says why something was not done, and of what class that is.
 type Failure struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -2675,12 +2884,304 @@ func (x *Removal) GetFailure() *Failure {
 	return nil
 }
 
+// Envelope is what MAIL has said (RFC 5321, and the extensions named), and who has logged in.
+// Absent fields are parameters that were left out.
+type Envelope struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ReversePath   string                 `protobuf:"bytes,1,opt,name=reverse_path,json=reversePath,proto3" json:"reverse_path,omitempty"` // empty: the null one
+	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`                                      // ENVID (RFC 3461 section 4.4), decoded from xtext
+	Ret           Return                 `protobuf:"varint,3,opt,name=ret,proto3,enum=dipylon.store.v2.Return" json:"ret,omitempty"`      // RET (RFC 3461 section 4.3)
+	Body          BodyType               `protobuf:"varint,4,opt,name=body,proto3,enum=dipylon.store.v2.BodyType" json:"body,omitempty"`  // BODY (RFC 6152)
+	Smtputf8      bool                   `protobuf:"varint,5,opt,name=smtputf8,proto3" json:"smtputf8,omitempty"`                         // RFC 6531
+	RequireTls    bool                   `protobuf:"varint,6,opt,name=require_tls,json=requireTls,proto3" json:"require_tls,omitempty"`   // RFC 8689
+	Priority      int32                  `protobuf:"zigzag32,7,opt,name=priority,proto3" json:"priority,omitempty"`                       // MT-PRIORITY (RFC 6710): -9 to 9
+	DeliverBy     *DeliverBy             `protobuf:"bytes,8,opt,name=deliver_by,json=deliverBy,proto3" json:"deliver_by,omitempty"`       // RFC 2852
+	Submitter     *Submitter             `protobuf:"bytes,9,opt,name=submitter,proto3" json:"submitter,omitempty"`                        // absent: nobody has logged in
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Envelope) Reset() {
+	*x = Envelope{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Envelope) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Envelope) ProtoMessage() {}
+
+func (x *Envelope) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Envelope.ProtoReflect.Descriptor instead.
+func (*Envelope) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Envelope) GetReversePath() string {
+	if x != nil {
+		return x.ReversePath
+	}
+	return ""
+}
+
+func (x *Envelope) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Envelope) GetRet() Return {
+	if x != nil {
+		return x.Ret
+	}
+	return Return_RETURN_UNSET
+}
+
+func (x *Envelope) GetBody() BodyType {
+	if x != nil {
+		return x.Body
+	}
+	return BodyType_BODY_TYPE_7BIT
+}
+
+func (x *Envelope) GetSmtputf8() bool {
+	if x != nil {
+		return x.Smtputf8
+	}
+	return false
+}
+
+func (x *Envelope) GetRequireTls() bool {
+	if x != nil {
+		return x.RequireTls
+	}
+	return false
+}
+
+func (x *Envelope) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *Envelope) GetDeliverBy() *DeliverBy {
+	if x != nil {
+		return x.DeliverBy
+	}
+	return nil
+}
+
+func (x *Envelope) GetSubmitter() *Submitter {
+	if x != nil {
+		return x.Submitter
+	}
+	return nil
+}
+
+type DeliverBy struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Until          *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=until,proto3" json:"until,omitempty"`
+	ReturnToSender bool                   `protobuf:"varint,2,opt,name=return_to_sender,json=returnToSender,proto3" json:"return_to_sender,omitempty"` // by-mode R; else N
+	Trace          bool                   `protobuf:"varint,3,opt,name=trace,proto3" json:"trace,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *DeliverBy) Reset() {
+	*x = DeliverBy{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliverBy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliverBy) ProtoMessage() {}
+
+func (x *DeliverBy) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliverBy.ProtoReflect.Descriptor instead.
+func (*DeliverBy) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *DeliverBy) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *DeliverBy) GetReturnToSender() bool {
+	if x != nil {
+		return x.ReturnToSender
+	}
+	return false
+}
+
+func (x *DeliverBy) GetTrace() bool {
+	if x != nil {
+		return x.Trace
+	}
+	return false
+}
+
+// Submitter is the account that has logged in to submit the message.
+type Submitter struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`     // the name of the account's store; compare it with ConfigureRequest.store
+	Account       string                 `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"` // the account's id in that store
+	Address       string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"` // its primary address, if it has one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Submitter) Reset() {
+	*x = Submitter{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Submitter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Submitter) ProtoMessage() {}
+
+func (x *Submitter) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Submitter.ProtoReflect.Descriptor instead.
+func (*Submitter) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *Submitter) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *Submitter) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *Submitter) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+// Recipient is one recipient with the parameters of its RCPT (RFC 3461 section 4).
+type Recipient struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Address           string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Notify            []Notify               `protobuf:"varint,2,rep,packed,name=notify,proto3,enum=dipylon.store.v2.Notify" json:"notify,omitempty"`           // none: not said; NEVER stands alone
+	OriginalRecipient string                 `protobuf:"bytes,3,opt,name=original_recipient,json=originalRecipient,proto3" json:"original_recipient,omitempty"` // ORCPT, "rfc822;ada@example.org", decoded from xtext
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *Recipient) Reset() {
+	*x = Recipient{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Recipient) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Recipient) ProtoMessage() {}
+
+func (x *Recipient) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Recipient.ProtoReflect.Descriptor instead.
+func (*Recipient) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *Recipient) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Recipient) GetNotify() []Notify {
+	if x != nil {
+		return x.Notify
+	}
+	return nil
+}
+
+func (x *Recipient) GetOriginalRecipient() string {
+	if x != nil {
+		return x.OriginalRecipient
+	}
+	return ""
+}
+
 type ResolveRequest struct {
-	state       protoimpl.MessageState `protogen:"open.v1"`
-	ReversePath string                 `protobuf:"bytes,1,opt,name=reverse_path,json=reversePath,proto3" json:"reverse_path,omitempty"`
-	Recipients  []string               `protobuf:"bytes,2,rep,name=recipients,proto3" json:"recipients,omitempty"`
-	Size        int64                  `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
-	Peer        *Peer                  `protobuf:"bytes,4,opt,name=peer,proto3" json:"peer,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Envelope   *Envelope              `protobuf:"bytes,1,opt,name=envelope,proto3" json:"envelope,omitempty"`
+	Recipients []*Recipient           `protobuf:"bytes,2,rep,name=recipients,proto3" json:"recipients,omitempty"`
+	Size       int64                  `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	Peer       *Peer                  `protobuf:"bytes,4,opt,name=peer,proto3" json:"peer,omitempty"`
 	// The answer's accounts are asked for: an account wants to send as one of the recipients. Without
 	// it a plugin that has to look for them need not.
 	Accounts      bool `protobuf:"varint,5,opt,name=accounts,proto3" json:"accounts,omitempty"`
@@ -2690,7 +3191,7 @@ type ResolveRequest struct {
 
 func (x *ResolveRequest) Reset() {
 	*x = ResolveRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2702,7 +3203,7 @@ func (x *ResolveRequest) String() string {
 func (*ResolveRequest) ProtoMessage() {}
 
 func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2715,17 +3216,17 @@ func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveRequest.ProtoReflect.Descriptor instead.
 func (*ResolveRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{34}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{38}
 }
 
-func (x *ResolveRequest) GetReversePath() string {
+func (x *ResolveRequest) GetEnvelope() *Envelope {
 	if x != nil {
-		return x.ReversePath
+		return x.Envelope
 	}
-	return ""
+	return nil
 }
 
-func (x *ResolveRequest) GetRecipients() []string {
+func (x *ResolveRequest) GetRecipients() []*Recipient {
 	if x != nil {
 		return x.Recipients
 	}
@@ -2762,7 +3263,7 @@ type Verdicts struct {
 
 func (x *Verdicts) Reset() {
 	*x = Verdicts{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2774,7 +3275,7 @@ func (x *Verdicts) String() string {
 func (*Verdicts) ProtoMessage() {}
 
 func (x *Verdicts) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2787,7 +3288,7 @@ func (x *Verdicts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdicts.ProtoReflect.Descriptor instead.
 func (*Verdicts) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{35}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Verdicts) GetVerdicts() []*Verdict {
@@ -2804,14 +3305,20 @@ type Verdict struct {
 	// In the answer to Resolve: the id of the account whose own the address is, or is with a detail
 	// (user+detail@domain, RFC 5233), as Login gives it. The account may send as it. Empty: the plugin
 	// does not know, or the address is nobody's own, as with a list, a catch-all or a forwarding.
-	Account       string `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Account string `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
+	// What was done. It must not contradict the failure: DELIVERED, RELAYED and EXPANDED have none,
+	// FAILED has one; otherwise the whole answer is thrown away. Unset: what the failure says.
+	Action           Action `protobuf:"varint,4,opt,name=action,proto3,enum=dipylon.store.v2.Action" json:"action,omitempty"`
+	Destination      string `protobuf:"bytes,5,opt,name=destination,proto3" json:"destination,omitempty"`                                   // where the message went: one line, at most 255 octets
+	RemoteDiagnostic string `protobuf:"bytes,6,opt,name=remote_diagnostic,json=remoteDiagnostic,proto3" json:"remote_diagnostic,omitempty"` // "smtp; 550 5.1.1 no such user" (RFC 3464 section 2.3.6): one line, at most 512 octets
+	StoredAs         []byte `protobuf:"bytes,7,opt,name=stored_as,json=storedAs,proto3" json:"stored_as,omitempty"`                         // the message id of the store's copy, as List gives it
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2823,7 +3330,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2836,7 +3343,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{36}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Verdict) GetRecipient() string {
@@ -2860,25 +3367,50 @@ func (x *Verdict) GetAccount() string {
 	return ""
 }
 
+func (x *Verdict) GetAction() Action {
+	if x != nil {
+		return x.Action
+	}
+	return Action_ACTION_UNSET
+}
+
+func (x *Verdict) GetDestination() string {
+	if x != nil {
+		return x.Destination
+	}
+	return ""
+}
+
+func (x *Verdict) GetRemoteDiagnostic() string {
+	if x != nil {
+		return x.RemoteDiagnostic
+	}
+	return ""
+}
+
+func (x *Verdict) GetStoredAs() []byte {
+	if x != nil {
+		return x.StoredAs
+	}
+	return nil
+}
+
 type Delivery struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	Retry         bool                   `protobuf:"varint,2,opt,name=retry,proto3" json:"retry,omitempty"`
-	ReversePath   string                 `protobuf:"bytes,3,opt,name=reverse_path,json=reversePath,proto3" json:"reverse_path,omitempty"`
-	Recipients    []string               `protobuf:"bytes,4,rep,name=recipients,proto3" json:"recipients,omitempty"`
+	Envelope      *Envelope              `protobuf:"bytes,3,opt,name=envelope,proto3" json:"envelope,omitempty"`
+	Recipients    []*Recipient           `protobuf:"bytes,4,rep,name=recipients,proto3" json:"recipients,omitempty"`
 	Size          int64                  `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
-	EightBit      bool                   `protobuf:"varint,6,opt,name=eight_bit,json=eightBit,proto3" json:"eight_bit,omitempty"`
-	Utf8          bool                   `protobuf:"varint,7,opt,name=utf8,proto3" json:"utf8,omitempty"`
-	Internal      bool                   `protobuf:"varint,8,opt,name=internal,proto3" json:"internal,omitempty"`
-	Received      *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=received,proto3" json:"received,omitempty"`
-	Peer          *Peer                  `protobuf:"bytes,10,opt,name=peer,proto3" json:"peer,omitempty"`
+	Received      *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=received,proto3" json:"received,omitempty"`
+	Peer          *Peer                  `protobuf:"bytes,7,opt,name=peer,proto3" json:"peer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2890,7 +3422,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2903,7 +3435,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{37}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Delivery) GetKey() string {
@@ -2920,14 +3452,14 @@ func (x *Delivery) GetRetry() bool {
 	return false
 }
 
-func (x *Delivery) GetReversePath() string {
+func (x *Delivery) GetEnvelope() *Envelope {
 	if x != nil {
-		return x.ReversePath
+		return x.Envelope
 	}
-	return ""
+	return nil
 }
 
-func (x *Delivery) GetRecipients() []string {
+func (x *Delivery) GetRecipients() []*Recipient {
 	if x != nil {
 		return x.Recipients
 	}
@@ -2939,27 +3471,6 @@ func (x *Delivery) GetSize() int64 {
 		return x.Size
 	}
 	return 0
-}
-
-func (x *Delivery) GetEightBit() bool {
-	if x != nil {
-		return x.EightBit
-	}
-	return false
-}
-
-func (x *Delivery) GetUtf8() bool {
-	if x != nil {
-		return x.Utf8
-	}
-	return false
-}
-
-func (x *Delivery) GetInternal() bool {
-	if x != nil {
-		return x.Internal
-	}
-	return false
 }
 
 func (x *Delivery) GetReceived() *timestamppb.Timestamp {
@@ -2992,7 +3503,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3004,7 +3515,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3017,7 +3528,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{38}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *DeliverRequest) GetFrame() isDeliverRequest_Frame {
@@ -3084,7 +3595,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3096,7 +3607,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3109,7 +3620,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{39}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
 }
 
 // SendRequest frames: one start, chunks, one end; as for DeliverRequest.
@@ -3127,7 +3638,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3139,7 +3650,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3152,7 +3663,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SendRequest) GetFrame() isSendRequest_Frame {
@@ -3221,7 +3732,7 @@ type SendStart struct {
 
 func (x *SendStart) Reset() {
 	*x = SendStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3233,7 +3744,7 @@ func (x *SendStart) String() string {
 func (*SendStart) ProtoMessage() {}
 
 func (x *SendStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3246,7 +3757,7 @@ func (x *SendStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendStart.ProtoReflect.Descriptor instead.
 func (*SendStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *SendStart) GetCredential() *Credential {
@@ -3277,7 +3788,7 @@ type CollectRequest struct {
 
 func (x *CollectRequest) Reset() {
 	*x = CollectRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3289,7 +3800,7 @@ func (x *CollectRequest) String() string {
 func (*CollectRequest) ProtoMessage() {}
 
 func (x *CollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3302,7 +3813,7 @@ func (x *CollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
 func (*CollectRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *CollectRequest) GetFrame() isCollectRequest_Frame {
@@ -3358,7 +3869,7 @@ type CollectStart struct {
 
 func (x *CollectStart) Reset() {
 	*x = CollectStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3370,7 +3881,7 @@ func (x *CollectStart) String() string {
 func (*CollectStart) ProtoMessage() {}
 
 func (x *CollectStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3383,7 +3894,7 @@ func (x *CollectStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectStart.ProtoReflect.Descriptor instead.
 func (*CollectStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CollectStart) GetMost() int32 {
@@ -3423,7 +3934,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3435,7 +3946,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3448,7 +3959,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Taken) GetFailure() *Failure {
@@ -3473,7 +3984,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3485,7 +3996,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3498,7 +4009,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *CollectResponse) GetFrame() isCollectResponse_Frame {
@@ -3566,7 +4077,7 @@ type CollectEnd struct {
 
 func (x *CollectEnd) Reset() {
 	*x = CollectEnd{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3578,7 +4089,7 @@ func (x *CollectEnd) String() string {
 func (*CollectEnd) ProtoMessage() {}
 
 func (x *CollectEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3591,7 +4102,7 @@ func (x *CollectEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectEnd.ProtoReflect.Descriptor instead.
 func (*CollectEnd) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CollectEnd) GetFailure() *Failure {
@@ -3604,18 +4115,17 @@ func (x *CollectEnd) GetFailure() *Failure {
 type Outgoing struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ReversePath   string                 `protobuf:"bytes,2,opt,name=reverse_path,json=reversePath,proto3" json:"reverse_path,omitempty"`
-	Recipients    []string               `protobuf:"bytes,3,rep,name=recipients,proto3" json:"recipients,omitempty"`
+	Envelope      *Envelope              `protobuf:"bytes,2,opt,name=envelope,proto3" json:"envelope,omitempty"`
+	Recipients    []*Recipient           `protobuf:"bytes,3,rep,name=recipients,proto3" json:"recipients,omitempty"`
 	Queued        *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=queued,proto3" json:"queued,omitempty"`
 	Size          int64                  `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
-	Utf8          bool                   `protobuf:"varint,6,opt,name=utf8,proto3" json:"utf8,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Outgoing) Reset() {
 	*x = Outgoing{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3627,7 +4137,7 @@ func (x *Outgoing) String() string {
 func (*Outgoing) ProtoMessage() {}
 
 func (x *Outgoing) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3640,7 +4150,7 @@ func (x *Outgoing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outgoing.ProtoReflect.Descriptor instead.
 func (*Outgoing) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Outgoing) GetId() []byte {
@@ -3650,14 +4160,14 @@ func (x *Outgoing) GetId() []byte {
 	return nil
 }
 
-func (x *Outgoing) GetReversePath() string {
+func (x *Outgoing) GetEnvelope() *Envelope {
 	if x != nil {
-		return x.ReversePath
+		return x.Envelope
 	}
-	return ""
+	return nil
 }
 
-func (x *Outgoing) GetRecipients() []string {
+func (x *Outgoing) GetRecipients() []*Recipient {
 	if x != nil {
 		return x.Recipients
 	}
@@ -3678,13 +4188,6 @@ func (x *Outgoing) GetSize() int64 {
 	return 0
 }
 
-func (x *Outgoing) GetUtf8() bool {
-	if x != nil {
-		return x.Utf8
-	}
-	return false
-}
-
 type SettleRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Settlements   []*Settlement          `protobuf:"bytes,1,rep,name=settlements,proto3" json:"settlements,omitempty"`
@@ -3694,7 +4197,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3706,7 +4209,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3719,7 +4222,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{48}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SettleRequest) GetSettlements() []*Settlement {
@@ -3739,7 +4242,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3751,7 +4254,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3764,7 +4267,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{49}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Settlement) GetId() []byte {
@@ -3789,7 +4292,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3801,7 +4304,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3814,7 +4317,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{50}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
 }
 
 var File_dipylon_store_v2_store_proto protoreflect.FileDescriptor
@@ -3992,35 +4495,59 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\bremovals\x18\x01 \x03(\v2\x19.dipylon.store.v2.RemovalR\bremovals\"N\n" +
 	"\aRemoval\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x123\n" +
-	"\afailure\x18\x02 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\"\xaf\x01\n" +
-	"\x0eResolveRequest\x12!\n" +
-	"\freverse_path\x18\x01 \x01(\tR\vreversePath\x12\x1e\n" +
+	"\afailure\x18\x02 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\"\xe9\x02\n" +
+	"\bEnvelope\x12!\n" +
+	"\freverse_path\x18\x01 \x01(\tR\vreversePath\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12*\n" +
+	"\x03ret\x18\x03 \x01(\x0e2\x18.dipylon.store.v2.ReturnR\x03ret\x12.\n" +
+	"\x04body\x18\x04 \x01(\x0e2\x1a.dipylon.store.v2.BodyTypeR\x04body\x12\x1a\n" +
+	"\bsmtputf8\x18\x05 \x01(\bR\bsmtputf8\x12\x1f\n" +
+	"\vrequire_tls\x18\x06 \x01(\bR\n" +
+	"requireTls\x12\x1a\n" +
+	"\bpriority\x18\a \x01(\x11R\bpriority\x12:\n" +
 	"\n" +
-	"recipients\x18\x02 \x03(\tR\n" +
+	"deliver_by\x18\b \x01(\v2\x1b.dipylon.store.v2.DeliverByR\tdeliverBy\x129\n" +
+	"\tsubmitter\x18\t \x01(\v2\x1b.dipylon.store.v2.SubmitterR\tsubmitter\"}\n" +
+	"\tDeliverBy\x120\n" +
+	"\x05until\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12(\n" +
+	"\x10return_to_sender\x18\x02 \x01(\bR\x0ereturnToSender\x12\x14\n" +
+	"\x05trace\x18\x03 \x01(\bR\x05trace\"U\n" +
+	"\tSubmitter\x12\x14\n" +
+	"\x05store\x18\x01 \x01(\tR\x05store\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\"\x86\x01\n" +
+	"\tRecipient\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x120\n" +
+	"\x06notify\x18\x02 \x03(\x0e2\x18.dipylon.store.v2.NotifyR\x06notify\x12-\n" +
+	"\x12original_recipient\x18\x03 \x01(\tR\x11originalRecipient\"\xe1\x01\n" +
+	"\x0eResolveRequest\x126\n" +
+	"\benvelope\x18\x01 \x01(\v2\x1a.dipylon.store.v2.EnvelopeR\benvelope\x12;\n" +
+	"\n" +
+	"recipients\x18\x02 \x03(\v2\x1b.dipylon.store.v2.RecipientR\n" +
 	"recipients\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x03R\x04size\x12*\n" +
 	"\x04peer\x18\x04 \x01(\v2\x16.dipylon.store.v2.PeerR\x04peer\x12\x1a\n" +
 	"\baccounts\x18\x05 \x01(\bR\baccounts\"A\n" +
 	"\bVerdicts\x125\n" +
-	"\bverdicts\x18\x01 \x03(\v2\x19.dipylon.store.v2.VerdictR\bverdicts\"v\n" +
+	"\bverdicts\x18\x01 \x03(\v2\x19.dipylon.store.v2.VerdictR\bverdicts\"\x94\x02\n" +
 	"\aVerdict\x12\x1c\n" +
 	"\trecipient\x18\x01 \x01(\tR\trecipient\x123\n" +
 	"\afailure\x18\x02 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\x12\x18\n" +
-	"\aaccount\x18\x03 \x01(\tR\aaccount\"\xba\x02\n" +
+	"\aaccount\x18\x03 \x01(\tR\aaccount\x120\n" +
+	"\x06action\x18\x04 \x01(\x0e2\x18.dipylon.store.v2.ActionR\x06action\x12 \n" +
+	"\vdestination\x18\x05 \x01(\tR\vdestination\x12+\n" +
+	"\x11remote_diagnostic\x18\x06 \x01(\tR\x10remoteDiagnostic\x12\x1b\n" +
+	"\tstored_as\x18\a \x01(\fR\bstoredAs\"\x9f\x02\n" +
 	"\bDelivery\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05retry\x18\x02 \x01(\bR\x05retry\x12!\n" +
-	"\freverse_path\x18\x03 \x01(\tR\vreversePath\x12\x1e\n" +
+	"\x05retry\x18\x02 \x01(\bR\x05retry\x126\n" +
+	"\benvelope\x18\x03 \x01(\v2\x1a.dipylon.store.v2.EnvelopeR\benvelope\x12;\n" +
 	"\n" +
-	"recipients\x18\x04 \x03(\tR\n" +
+	"recipients\x18\x04 \x03(\v2\x1b.dipylon.store.v2.RecipientR\n" +
 	"recipients\x12\x12\n" +
-	"\x04size\x18\x05 \x01(\x03R\x04size\x12\x1b\n" +
-	"\teight_bit\x18\x06 \x01(\bR\beightBit\x12\x12\n" +
-	"\x04utf8\x18\a \x01(\bR\x04utf8\x12\x1a\n" +
-	"\binternal\x18\b \x01(\bR\binternal\x126\n" +
-	"\breceived\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\breceived\x12*\n" +
-	"\x04peer\x18\n" +
-	" \x01(\v2\x16.dipylon.store.v2.PeerR\x04peer\"\x96\x01\n" +
+	"\x04size\x18\x05 \x01(\x03R\x04size\x126\n" +
+	"\breceived\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\breceived\x12*\n" +
+	"\x04peer\x18\a \x01(\v2\x16.dipylon.store.v2.PeerR\x04peer\"\x96\x01\n" +
 	"\x0eDeliverRequest\x128\n" +
 	"\bdelivery\x18\x01 \x01(\v2\x1a.dipylon.store.v2.DeliveryH\x00R\bdelivery\x12\x16\n" +
 	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunk\x12)\n" +
@@ -4055,16 +4582,15 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x05frame\"A\n" +
 	"\n" +
 	"CollectEnd\x123\n" +
-	"\afailure\x18\x01 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\"\xb9\x01\n" +
+	"\afailure\x18\x01 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\"\xd7\x01\n" +
 	"\bOutgoing\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\fR\x02id\x12!\n" +
-	"\freverse_path\x18\x02 \x01(\tR\vreversePath\x12\x1e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x126\n" +
+	"\benvelope\x18\x02 \x01(\v2\x1a.dipylon.store.v2.EnvelopeR\benvelope\x12;\n" +
 	"\n" +
-	"recipients\x18\x03 \x03(\tR\n" +
+	"recipients\x18\x03 \x03(\v2\x1b.dipylon.store.v2.RecipientR\n" +
 	"recipients\x122\n" +
 	"\x06queued\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x06queued\x12\x12\n" +
-	"\x04size\x18\x05 \x01(\x03R\x04size\x12\x12\n" +
-	"\x04utf8\x18\x06 \x01(\bR\x04utf8\"O\n" +
+	"\x04size\x18\x05 \x01(\x03R\x04size\"O\n" +
 	"\rSettleRequest\x12>\n" +
 	"\vsettlements\x18\x01 \x03(\v2\x1c.dipylon.store.v2.SettlementR\vsettlements\"S\n" +
 	"\n" +
@@ -4105,7 +4631,27 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\bDisposal\x12\x13\n" +
 	"\x0fDISPOSAL_REMOVE\x10\x00\x12\x12\n" +
 	"\x0eDISPOSAL_TRASH\x10\x01\x12\x11\n" +
-	"\rDISPOSAL_MARK\x10\x022\xf0\x06\n" +
+	"\rDISPOSAL_MARK\x10\x02*?\n" +
+	"\x06Return\x12\x10\n" +
+	"\fRETURN_UNSET\x10\x00\x12\x0f\n" +
+	"\vRETURN_FULL\x10\x01\x12\x12\n" +
+	"\x0eRETURN_HEADERS\x10\x02*6\n" +
+	"\bBodyType\x12\x12\n" +
+	"\x0eBODY_TYPE_7BIT\x10\x00\x12\x16\n" +
+	"\x12BODY_TYPE_8BITMIME\x10\x01*l\n" +
+	"\x06Notify\x12\x16\n" +
+	"\x12NOTIFY_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fNOTIFY_NEVER\x10\x01\x12\x12\n" +
+	"\x0eNOTIFY_SUCCESS\x10\x02\x12\x12\n" +
+	"\x0eNOTIFY_FAILURE\x10\x03\x12\x10\n" +
+	"\fNOTIFY_DELAY\x10\x04*\x80\x01\n" +
+	"\x06Action\x12\x10\n" +
+	"\fACTION_UNSET\x10\x00\x12\x14\n" +
+	"\x10ACTION_DELIVERED\x10\x01\x12\x12\n" +
+	"\x0eACTION_RELAYED\x10\x02\x12\x13\n" +
+	"\x0fACTION_EXPANDED\x10\x03\x12\x12\n" +
+	"\x0eACTION_DELAYED\x10\x04\x12\x11\n" +
+	"\rACTION_FAILED\x10\x052\xf0\x06\n" +
 	"\x05Store\x12L\n" +
 	"\bDescribe\x12!.dipylon.store.v2.DescribeRequest\x1a\x1d.dipylon.store.v2.Description\x12T\n" +
 	"\tConfigure\x12\".dipylon.store.v2.ConfigureRequest\x1a#.dipylon.store.v2.ConfigureResponse\x12K\n" +
@@ -4132,158 +4678,179 @@ func file_dipylon_store_v2_store_proto_rawDescGZIP() []byte {
 }
 
 var (
-	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 51)
+	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
+	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 55)
 	file_dipylon_store_v2_store_proto_goTypes   = []any{
 		Kind(0),                       // 0: dipylon.store.v2.Kind
 		CredentialKind(0),             // 1: dipylon.store.v2.CredentialKind
 		Encoding(0),                   // 2: dipylon.store.v2.Encoding
 		BodyForm(0),                   // 3: dipylon.store.v2.BodyForm
 		Disposal(0),                   // 4: dipylon.store.v2.Disposal
-		(*Failure)(nil),               // 5: dipylon.store.v2.Failure
-		(*DescribeRequest)(nil),       // 6: dipylon.store.v2.DescribeRequest
-		(*Description)(nil),           // 7: dipylon.store.v2.Description
-		(*Setting)(nil),               // 8: dipylon.store.v2.Setting
-		(*Capabilities)(nil),          // 9: dipylon.store.v2.Capabilities
-		(*Limits)(nil),                // 10: dipylon.store.v2.Limits
-		(*ConfigureRequest)(nil),      // 11: dipylon.store.v2.ConfigureRequest
-		(*ConfigureResponse)(nil),     // 12: dipylon.store.v2.ConfigureResponse
-		(*SettingsProblem)(nil),       // 13: dipylon.store.v2.SettingsProblem
-		(*HealthRequest)(nil),         // 14: dipylon.store.v2.HealthRequest
-		(*HealthResponse)(nil),        // 15: dipylon.store.v2.HealthResponse
-		(*Credential)(nil),            // 16: dipylon.store.v2.Credential
-		(*Peer)(nil),                  // 17: dipylon.store.v2.Peer
-		(*LoginRequest)(nil),          // 18: dipylon.store.v2.LoginRequest
-		(*Account)(nil),               // 19: dipylon.store.v2.Account
-		(*AuthenticateRequest)(nil),   // 20: dipylon.store.v2.AuthenticateRequest
-		(*AuthenticateResponse)(nil),  // 21: dipylon.store.v2.AuthenticateResponse
-		(*MaildropRequest)(nil),       // 22: dipylon.store.v2.MaildropRequest
-		(*MaildropResponse)(nil),      // 23: dipylon.store.v2.MaildropResponse
-		(*Open)(nil),                  // 24: dipylon.store.v2.Open
-		(*List)(nil),                  // 25: dipylon.store.v2.List
-		(*Entries)(nil),               // 26: dipylon.store.v2.Entries
-		(*Entry)(nil),                 // 27: dipylon.store.v2.Entry
-		(*Fetch)(nil),                 // 28: dipylon.store.v2.Fetch
-		(*Files)(nil),                 // 29: dipylon.store.v2.Files
-		(*File)(nil),                  // 30: dipylon.store.v2.File
-		(*FetchHead)(nil),             // 31: dipylon.store.v2.FetchHead
-		(*Window)(nil),                // 32: dipylon.store.v2.Window
-		(*Cancel)(nil),                // 33: dipylon.store.v2.Cancel
-		(*Rendering)(nil),             // 34: dipylon.store.v2.Rendering
-		(*Remove)(nil),                // 35: dipylon.store.v2.Remove
-		(*MarkSeen)(nil),              // 36: dipylon.store.v2.MarkSeen
-		(*Removals)(nil),              // 37: dipylon.store.v2.Removals
-		(*Removal)(nil),               // 38: dipylon.store.v2.Removal
-		(*ResolveRequest)(nil),        // 39: dipylon.store.v2.ResolveRequest
-		(*Verdicts)(nil),              // 40: dipylon.store.v2.Verdicts
-		(*Verdict)(nil),               // 41: dipylon.store.v2.Verdict
-		(*Delivery)(nil),              // 42: dipylon.store.v2.Delivery
-		(*DeliverRequest)(nil),        // 43: dipylon.store.v2.DeliverRequest
-		(*End)(nil),                   // 44: dipylon.store.v2.End
-		(*SendRequest)(nil),           // 45: dipylon.store.v2.SendRequest
-		(*SendStart)(nil),             // 46: dipylon.store.v2.SendStart
-		(*CollectRequest)(nil),        // 47: dipylon.store.v2.CollectRequest
-		(*CollectStart)(nil),          // 48: dipylon.store.v2.CollectStart
-		(*Taken)(nil),                 // 49: dipylon.store.v2.Taken
-		(*CollectResponse)(nil),       // 50: dipylon.store.v2.CollectResponse
-		(*CollectEnd)(nil),            // 51: dipylon.store.v2.CollectEnd
-		(*Outgoing)(nil),              // 52: dipylon.store.v2.Outgoing
-		(*SettleRequest)(nil),         // 53: dipylon.store.v2.SettleRequest
-		(*Settlement)(nil),            // 54: dipylon.store.v2.Settlement
-		(*SettleResponse)(nil),        // 55: dipylon.store.v2.SettleResponse
-		(*durationpb.Duration)(nil),   // 56: google.protobuf.Duration
-		(*timestamppb.Timestamp)(nil), // 57: google.protobuf.Timestamp
+		Return(0),                     // 5: dipylon.store.v2.Return
+		BodyType(0),                   // 6: dipylon.store.v2.BodyType
+		Notify(0),                     // 7: dipylon.store.v2.Notify
+		Action(0),                     // 8: dipylon.store.v2.Action
+		(*Failure)(nil),               // 9: dipylon.store.v2.Failure
+		(*DescribeRequest)(nil),       // 10: dipylon.store.v2.DescribeRequest
+		(*Description)(nil),           // 11: dipylon.store.v2.Description
+		(*Setting)(nil),               // 12: dipylon.store.v2.Setting
+		(*Capabilities)(nil),          // 13: dipylon.store.v2.Capabilities
+		(*Limits)(nil),                // 14: dipylon.store.v2.Limits
+		(*ConfigureRequest)(nil),      // 15: dipylon.store.v2.ConfigureRequest
+		(*ConfigureResponse)(nil),     // 16: dipylon.store.v2.ConfigureResponse
+		(*SettingsProblem)(nil),       // 17: dipylon.store.v2.SettingsProblem
+		(*HealthRequest)(nil),         // 18: dipylon.store.v2.HealthRequest
+		(*HealthResponse)(nil),        // 19: dipylon.store.v2.HealthResponse
+		(*Credential)(nil),            // 20: dipylon.store.v2.Credential
+		(*Peer)(nil),                  // 21: dipylon.store.v2.Peer
+		(*LoginRequest)(nil),          // 22: dipylon.store.v2.LoginRequest
+		(*Account)(nil),               // 23: dipylon.store.v2.Account
+		(*AuthenticateRequest)(nil),   // 24: dipylon.store.v2.AuthenticateRequest
+		(*AuthenticateResponse)(nil),  // 25: dipylon.store.v2.AuthenticateResponse
+		(*MaildropRequest)(nil),       // 26: dipylon.store.v2.MaildropRequest
+		(*MaildropResponse)(nil),      // 27: dipylon.store.v2.MaildropResponse
+		(*Open)(nil),                  // 28: dipylon.store.v2.Open
+		(*List)(nil),                  // 29: dipylon.store.v2.List
+		(*Entries)(nil),               // 30: dipylon.store.v2.Entries
+		(*Entry)(nil),                 // 31: dipylon.store.v2.Entry
+		(*Fetch)(nil),                 // 32: dipylon.store.v2.Fetch
+		(*Files)(nil),                 // 33: dipylon.store.v2.Files
+		(*File)(nil),                  // 34: dipylon.store.v2.File
+		(*FetchHead)(nil),             // 35: dipylon.store.v2.FetchHead
+		(*Window)(nil),                // 36: dipylon.store.v2.Window
+		(*Cancel)(nil),                // 37: dipylon.store.v2.Cancel
+		(*Rendering)(nil),             // 38: dipylon.store.v2.Rendering
+		(*Remove)(nil),                // 39: dipylon.store.v2.Remove
+		(*MarkSeen)(nil),              // 40: dipylon.store.v2.MarkSeen
+		(*Removals)(nil),              // 41: dipylon.store.v2.Removals
+		(*Removal)(nil),               // 42: dipylon.store.v2.Removal
+		(*Envelope)(nil),              // 43: dipylon.store.v2.Envelope
+		(*DeliverBy)(nil),             // 44: dipylon.store.v2.DeliverBy
+		(*Submitter)(nil),             // 45: dipylon.store.v2.Submitter
+		(*Recipient)(nil),             // 46: dipylon.store.v2.Recipient
+		(*ResolveRequest)(nil),        // 47: dipylon.store.v2.ResolveRequest
+		(*Verdicts)(nil),              // 48: dipylon.store.v2.Verdicts
+		(*Verdict)(nil),               // 49: dipylon.store.v2.Verdict
+		(*Delivery)(nil),              // 50: dipylon.store.v2.Delivery
+		(*DeliverRequest)(nil),        // 51: dipylon.store.v2.DeliverRequest
+		(*End)(nil),                   // 52: dipylon.store.v2.End
+		(*SendRequest)(nil),           // 53: dipylon.store.v2.SendRequest
+		(*SendStart)(nil),             // 54: dipylon.store.v2.SendStart
+		(*CollectRequest)(nil),        // 55: dipylon.store.v2.CollectRequest
+		(*CollectStart)(nil),          // 56: dipylon.store.v2.CollectStart
+		(*Taken)(nil),                 // 57: dipylon.store.v2.Taken
+		(*CollectResponse)(nil),       // 58: dipylon.store.v2.CollectResponse
+		(*CollectEnd)(nil),            // 59: dipylon.store.v2.CollectEnd
+		(*Outgoing)(nil),              // 60: dipylon.store.v2.Outgoing
+		(*SettleRequest)(nil),         // 61: dipylon.store.v2.SettleRequest
+		(*Settlement)(nil),            // 62: dipylon.store.v2.Settlement
+		(*SettleResponse)(nil),        // 63: dipylon.store.v2.SettleResponse
+		(*durationpb.Duration)(nil),   // 64: google.protobuf.Duration
+		(*timestamppb.Timestamp)(nil), // 65: google.protobuf.Timestamp
 	}
 )
 
 var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	0,  // 0: dipylon.store.v2.Failure.kind:type_name -> dipylon.store.v2.Kind
-	56, // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
-	9,  // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
+	64, // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
+	13, // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
 	1,  // 3: dipylon.store.v2.Description.credentials:type_name -> dipylon.store.v2.CredentialKind
-	10, // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
-	8,  // 5: dipylon.store.v2.Description.settings:type_name -> dipylon.store.v2.Setting
-	13, // 6: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
-	5,  // 7: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
+	14, // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
+	12, // 5: dipylon.store.v2.Description.settings:type_name -> dipylon.store.v2.Setting
+	17, // 6: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
+	9,  // 7: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
 	1,  // 8: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
-	17, // 9: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
-	16, // 10: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
-	57, // 11: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
-	17, // 12: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
-	19, // 13: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
-	24, // 14: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
-	25, // 15: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
-	28, // 16: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
-	35, // 17: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
-	32, // 18: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
-	33, // 19: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
-	36, // 20: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
-	5,  // 21: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
-	19, // 22: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
-	26, // 23: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
-	31, // 24: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
-	37, // 25: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
-	29, // 26: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
-	16, // 27: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
-	27, // 28: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
-	57, // 29: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
-	34, // 30: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
-	30, // 31: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
+	21, // 9: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
+	20, // 10: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
+	65, // 11: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
+	21, // 12: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
+	23, // 13: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
+	28, // 14: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
+	29, // 15: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
+	32, // 16: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
+	39, // 17: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
+	36, // 18: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
+	37, // 19: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
+	40, // 20: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
+	9,  // 21: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
+	23, // 22: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
+	30, // 23: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
+	35, // 24: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
+	41, // 25: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
+	33, // 26: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
+	20, // 27: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
+	31, // 28: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
+	65, // 29: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
+	38, // 30: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
+	34, // 31: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
 	2,  // 32: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
 	3,  // 33: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
 	4,  // 34: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
-	38, // 35: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
-	5,  // 36: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
-	17, // 37: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
-	41, // 38: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
-	5,  // 39: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
-	57, // 40: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
-	17, // 41: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
-	42, // 42: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	44, // 43: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
-	46, // 44: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
-	44, // 45: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
-	16, // 46: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
-	42, // 47: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
-	48, // 48: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
-	49, // 49: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
-	56, // 50: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
-	34, // 51: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	56, // 52: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
-	5,  // 53: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
-	52, // 54: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
-	51, // 55: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
-	5,  // 56: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
-	57, // 57: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
-	54, // 58: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	41, // 59: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
-	6,  // 60: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
-	11, // 61: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	14, // 62: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	18, // 63: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	20, // 64: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	22, // 65: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	39, // 66: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	43, // 67: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	45, // 68: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	47, // 69: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	53, // 70: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	7,  // 71: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	12, // 72: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	15, // 73: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	19, // 74: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	21, // 75: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	23, // 76: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	40, // 77: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	40, // 78: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	40, // 79: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	50, // 80: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	55, // 81: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	71, // [71:82] is the sub-list for method output_type
-	60, // [60:71] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	42, // 35: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
+	9,  // 36: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
+	5,  // 37: dipylon.store.v2.Envelope.ret:type_name -> dipylon.store.v2.Return
+	6,  // 38: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
+	44, // 39: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
+	45, // 40: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
+	65, // 41: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
+	7,  // 42: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
+	43, // 43: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
+	46, // 44: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
+	21, // 45: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
+	49, // 46: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
+	9,  // 47: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
+	8,  // 48: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
+	43, // 49: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
+	46, // 50: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
+	65, // 51: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	21, // 52: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
+	50, // 53: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	52, // 54: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
+	54, // 55: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
+	52, // 56: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
+	20, // 57: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
+	50, // 58: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
+	56, // 59: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
+	57, // 60: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
+	64, // 61: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	38, // 62: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
+	64, // 63: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
+	9,  // 64: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
+	60, // 65: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
+	59, // 66: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
+	9,  // 67: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
+	43, // 68: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
+	46, // 69: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
+	65, // 70: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	62, // 71: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	49, // 72: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	10, // 73: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	15, // 74: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	18, // 75: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	22, // 76: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	24, // 77: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	26, // 78: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	47, // 79: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	51, // 80: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	53, // 81: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	55, // 82: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	61, // 83: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	11, // 84: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	16, // 85: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	19, // 86: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	23, // 87: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	25, // 88: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	27, // 89: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	48, // 90: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	48, // 91: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	48, // 92: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	58, // 93: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	63, // 94: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	84, // [84:95] is the sub-list for method output_type
+	73, // [73:84] is the sub-list for method input_type
+	73, // [73:73] is the sub-list for extension type_name
+	73, // [73:73] is the sub-list for extension extendee
+	0,  // [0:73] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v2_store_proto_init() }
@@ -4308,21 +4875,21 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*MaildropResponse_Removals)(nil),
 		(*MaildropResponse_Files)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[38].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[42].OneofWrappers = []any{
 		(*DeliverRequest_Delivery)(nil),
 		(*DeliverRequest_Chunk)(nil),
 		(*DeliverRequest_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[40].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[44].OneofWrappers = []any{
 		(*SendRequest_Start)(nil),
 		(*SendRequest_Chunk)(nil),
 		(*SendRequest_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[42].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[46].OneofWrappers = []any{
 		(*CollectRequest_Start)(nil),
 		(*CollectRequest_Taken)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[45].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[49].OneofWrappers = []any{
 		(*CollectResponse_Outgoing)(nil),
 		(*CollectResponse_Chunk)(nil),
 		(*CollectResponse_End)(nil),
@@ -4332,8 +4899,8 @@ func file_dipylon_store_v2_store_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v2_store_proto_rawDesc), len(file_dipylon_store_v2_store_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   51,
+			NumEnums:      9,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
