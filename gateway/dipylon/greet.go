@@ -47,21 +47,21 @@ func firstAccount(ctx context.Context, cfg *config.Config) (*account, error) {
 }
 
 // greet prints the addresses, and, for whoever has just tried it out, how to use them.
-func (r *runner) greet() error {
+func (r *runner) greet() {
+	seen := r.gateway.Snapshot()
 	out := r.cmd.OutOrStdout()
 	var b strings.Builder
 	addresses := make(map[string]string)
-	for _, l := range r.gateway.Listeners() {
+	for _, l := range seen.Listeners {
 		fmt.Fprintf(&b, "%-12s %s\n", l.Protocol, l.Address)
 		addresses[l.Protocol] = l.Address
 	}
 	if r.account != nil {
-		r.account.describe(&b, addresses, server.SelfSignedFiles(r.gateway.Config().StateFolder).Certificate)
+		r.account.describe(&b, addresses, server.SelfSignedFiles(seen.Config.StateFolder).Certificate)
 	}
 	if _, err := fmt.Fprint(out, b.String()); err != nil {
 		r.log.Warn().Err(err).Msg("the addresses could not be printed")
 	}
-	return nil
 }
 
 // describe tells of the account, and how to read and send mail with it.

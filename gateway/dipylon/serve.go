@@ -63,10 +63,11 @@ func serveUntilTold(cmd *cobra.Command, from *source) error {
 		log.Info().Err(soft).Msg("this system does not let the gateway give up rights that it does not need")
 	}
 	g, err := server.New(ctx, server.Options{Log: log, SetLevel: gate.set}, cfg)
-	r := &runner{gateway: g, cmd: cmd, log: log, source: from, signals: signals, cancel: cancel}
-	if err == nil {
-		err = r.run(ctx)
+	if err != nil {
+		return serveError(cmd, err)
 	}
+	r := &runner{gateway: g, cmd: cmd, log: log, source: from, signals: signals, cancel: cancel}
+	err = r.run(ctx)
 	r.stop()
 	return serveError(cmd, err)
 }
@@ -82,80 +83,77 @@ func serveError(cmd *cobra.Command, err error) error {
 	return err
 }
 
-// runner is the gateway's one thread of control: it begins, reloads and stops as signals say.
+// runner is the gateway's one thread of control: it runs, reloads and stops as signals say.
 type runner struct {
 	gateway *server.Server
 	cmd     *cobra.Command
 	log     zerolog.Logger
 	source  *source
 	signals chan os.Signal
-	cancel  context.CancelFunc // of what is being begun or reloaded
+	cancel  context.CancelFunc // of Run, and of a reload
 	account *account
 }
 
-// run begins, and returns when the gateway is to stop.
+// run returns when the gateway is to stop.
 func (r *runner) run(ctx context.Context) error {
 	if r.source.builtIn() {
 		var err error
-		if r.account, err = firstAccount(ctx, r.gateway.Config()); err != nil {
+		if r.account, err = firstAccount(ctx, r.gateway.Snapshot().Config); err != nil {
 			return err
 		}
 	}
-	task := spawn(func() error { return r.gateway.Start(ctx) })
-	done, again := r.ready, false
+	running := spawn(func() error { return r.gateway.Run(ctx) })
+	err := r.obey(ctx, running)
+	r.cancel()
+	return errors.Join(err, <-running)
+}
+
+// obey does what signals say until the gateway is to stop, or has ended.
+func (r *runner) obey(ctx context.Context, running chan error) error {
+	var reloading <-chan error // nil: none
+	defer func() {
+		r.cancel()
+		if reloading != nil {
+			<-reloading // it is not wanted any more, and neither is its error
+		}
+	}()
+	starting, again := r.gateway.Ready(), false
 	for {
 		select {
-		case err := <-task:
-			if err := done(err); err != nil || ctx.Err() != nil {
-				return err
-			}
-			task, done = nil, r.reloaded
-			if again {
-				task, again = r.reload(ctx), false
-			}
-		case err := <-r.gateway.Failed():
-			r.log.Error().Err(err).Msg("the gateway cannot go on")
-			r.abandon(task)
+		case <-starting:
+			starting = nil
+			r.ready()
+		case err := <-reloading:
+			reloading = nil
+			r.reloaded(err)
+		case err := <-running:
+			running <- nil
 			return err
 		case sig := <-r.signals:
 			if !slices.Contains(reloadSignals(), sig) {
 				r.log.Info().Stringer("signal", sig).Msg("stopping")
-				r.abandon(task)
 				return nil
 			}
-			if again = task != nil; !again {
-				task = r.reload(ctx)
-			}
-		case <-ctx.Done():
-			r.abandon(task)
-			return nil
+			again = true
+		}
+		if again && starting == nil && reloading == nil {
+			reloading, again = r.reload(ctx), false
 		}
 	}
 }
 
 // spawn does something that takes a while beside the waiting for signals.
-func spawn(f func() error) <-chan error {
+func spawn(f func() error) chan error {
 	result := make(chan error, 1)
 	go func() { result <- f() }()
 	return result
 }
 
-// abandon ends a task early, and waits for that.
-func (r *runner) abandon(task <-chan error) {
-	r.cancel()
-	if task != nil {
-		<-task // it is not wanted any more, and neither is its error
-	}
-}
-
 // ready tells everybody that the gateway serves.
-func (r *runner) ready(err error) error {
-	if err != nil {
-		return err
-	}
+func (r *runner) ready() {
 	r.notify("READY=1")
 	r.log.Info().Msg("ready")
-	return r.greet()
+	r.greet()
 }
 
 // reload reads the configuration and puts it to use.
@@ -171,12 +169,12 @@ func (r *runner) reload(ctx context.Context) <-chan error {
 }
 
 // reloaded logs how a reload went. Whatever it was, the gateway goes on.
-func (r *runner) reloaded(err error) error {
+func (r *runner) reloaded(err error) {
 	r.notify("READY=1")
 	wrong, ok := errors.AsType[*config.Error](err)
 	switch {
 	case err == nil:
-		r.log.Info().Str("config", r.gateway.Config().Name()).Msg("the configuration is reloaded")
+		r.log.Info().Str("config", r.gateway.Snapshot().Config.Name()).Msg("the configuration is reloaded")
 	case ok:
 		for _, p := range wrong.Problems {
 			r.log.Error().Str("at", p.Position.String()).Str("path", p.Path).Str("suggestion", p.Suggest).Msg(p.Text)
@@ -185,13 +183,12 @@ func (r *runner) reloaded(err error) error {
 	default:
 		r.log.Error().Err(err).Msg("the configuration is not reloaded: the old one stays")
 	}
-	return nil
 }
 
 // stop lets sessions finish what they are at, for a time. A second signal cuts that short.
 func (r *runner) stop() {
 	r.notify("STOPPING=1")
-	ctx, cancel := context.WithTimeout(context.Background(), r.gateway.Config().Timeouts.Drain.Std())
+	ctx, cancel := context.WithTimeout(context.Background(), r.gateway.Snapshot().Config.Timeouts.Drain.Std())
 	defer cancel()
 	stopped := make(chan struct{})
 	go func() {
@@ -209,7 +206,6 @@ func (r *runner) stop() {
 			if slices.Contains(stopSignals(), sig) {
 				r.log.Warn().Stringer("signal", sig).Msg("stopping at once")
 				cancel()
-				r.gateway.Cut()
 			}
 		}
 	}

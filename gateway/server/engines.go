@@ -10,6 +10,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/events"
 	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/policy"
@@ -22,6 +23,7 @@ import (
 type engine interface {
 	Serve(ctx context.Context, l net.Listener) error
 	Shutdown(ctx context.Context) error
+	Sessions() []events.Connection
 }
 
 // shape is what an engine is made of. A listener whose shape has changed gets a new engine.
@@ -184,7 +186,7 @@ func (g *Server) serve(l *listening, s shape, implicitTLS bool) {
 	l.shape, l.opened = s, true
 	handoff := l.listener.open()
 	g.mu.Lock()
-	g.engines[e] = struct{}{}
+	g.engines[e] = Listener{Protocol: s.protocol, Address: l.listener.address()}
 	g.mu.Unlock()
 	g.log.Info().Str("protocol", s.protocol).Str("address", l.listener.address()).Msg("listening")
 	g.work.Go(func() {

@@ -26,14 +26,24 @@ type change struct {
 }
 
 // Reload puts another configuration to use. Sessions go on, and no connection is refused. On
-// an error nothing has changed.
+// an error nothing has changed. Reloads are made one after another, and none before the gateway
+// serves.
 func (g *Server) Reload(ctx context.Context, cfg *config.Config) error {
-	c, err := g.plan(ctx, cfg)
-	if err != nil {
-		return err
+	select {
+	case <-g.ready:
+	case <-g.alive.Done():
+		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	g.apply(ctx, c)
-	return nil
+	return g.change(ctx, func(ctx context.Context) error {
+		c, err := g.plan(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		g.apply(ctx, c)
+		return nil
+	})
 }
 
 // errRestart says that a change is beyond a reload.
@@ -131,6 +141,7 @@ func (g *Server) apply(ctx context.Context, c *change) {
 		g.log.Info().Str("protocol", l.protocol).Str("address", l.listener.address()).Msg("not listening any more")
 	}
 	g.listening, g.cfg = c.listening, c.cfg
+	g.publish()
 	g.warn(c.cfg)
 	for name, r := range removed {
 		g.retire(name, r)

@@ -3,13 +3,12 @@
 // smtp), and changes all of it while it runs.
 //
 //	s, err := server.New(ctx, server.Options{Log: log}, cfg)
-//	if err == nil {
-//		err = s.Start(ctx)
-//	}
 //	…
+//	err = s.Run(ctx)             // until ctx ends; meanwhile, in other goroutines,
 //	err = s.Reload(ctx, changed) // sessions go on
+//	seen := s.Snapshot()         // listeners, stores, sessions
 //	…
-//	err = s.Shutdown(ctx) // sessions finish what they are at
+//	err = s.Shutdown(ctx)        // sessions finish what they are at
 //
 // listener.go is why a listener never refuses a connection during a reload, and where package edge
 // is put in front of the engines.
@@ -42,8 +41,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/stores"
 )
 
-// Server is the gateway while it runs. One goroutine at a time starts, reloads and shuts it
-// down.
+// Server is the gateway while it runs. Its methods may be called at the same time.
 type Server struct {
 	log      zerolog.Logger
 	setLevel func(level string)
@@ -64,11 +62,17 @@ type Server struct {
 	buffers       buffer.Temporary // messages on their way
 	lock          *StateLock
 
-	// What the configuration of the day has made.
+	// turn has a place for whoever starts, reloads or shuts down. What the current configuration
+	// has made is theirs alone; others read inForce, which they publish.
+	turn      chan struct{}
 	cfg       *config.Config
 	stores    map[string]*running
 	listening []*listening
-	warned    atomic.Pointer[config.Config] // cfg, for whoever looks at its certificates
+	inForce   atomic.Pointer[inForce]
+
+	ready    chan struct{}   // closed when the gateway serves
+	alive    context.Context // ends when Shutdown begins
+	stopping context.CancelFunc
 
 	base   context.Context // of all sessions; its end is theirs, at once
 	cut    context.CancelFunc
@@ -77,9 +81,9 @@ type Server struct {
 
 	mu        sync.Mutex
 	listsMost int64
-	pace      *maildrop.Measuring // of the configuration of the day
+	pace      *maildrop.Measuring // of the current configuration
 	lists     *maildrop.Budget    // of listsMost octets
-	engines   map[engine]struct{} // old ones that still have sessions, too
+	engines   map[engine]Listener // old ones that still have sessions, too
 }
 
 // Options are what a [Server] is given besides its configuration.
@@ -89,9 +93,9 @@ type Options struct {
 	SetLevel func(level string)
 }
 
-// New prepares a gateway: folders, what is shared, sockets. Nothing is served yet. What has been
-// taken is given back by Shutdown, which has to be called even when there is an error. The error
-// of a state that must not be used is a [*state.Unusable]; what may work later is [ErrTemporary].
+// New prepares a gateway: folders, what is shared, sockets. Nothing is served before Run. The
+// error of a state that must not be used is a [*state.Unusable]; what may work later is
+// [ErrTemporary].
 func New(ctx context.Context, o Options, cfg *config.Config) (*Server, error) {
 	g := &Server{
 		log: o.Log, setLevel: o.SetLevel, cfg: cfg,
@@ -99,36 +103,49 @@ func New(ctx context.Context, o Options, cfg *config.Config) (*Server, error) {
 		watcher:  &edge.Watcher{Log: o.Log},
 		policies: &policy.Current{}, sessions: &policy.Sessions{},
 		buffers: buffer.Temporary{Folder: filepath.Join(cfg.StateFolder, "tmp")},
-		stores:  make(map[string]*running), engines: make(map[engine]struct{}),
-		failed: make(chan error, 1),
+		stores:  make(map[string]*running), engines: make(map[engine]Listener),
+		turn: make(chan struct{}, 1), ready: make(chan struct{}), failed: make(chan error, 1),
 	}
 	if g.setLevel == nil {
 		g.setLevel = func(string) {}
 	}
 	g.base, g.cut = context.WithCancel(context.WithoutCancel(ctx))
-	if err := g.openState(ctx); err != nil {
-		return g, temporary(err)
+	g.alive, g.stopping = context.WithCancel(g.base)
+	if err := g.prepareAll(ctx); err != nil {
+		if closing := g.Shutdown(ctx); closing != nil {
+			g.log.Warn().Err(closing).Msg("what was opened did not close in good order")
+		}
+		return nil, err
 	}
-	g.guard = login.NewGuard(login.GuardOptions{Log: g.log, Throttle: g.throttle, Floor: cfg.Login.Throttle.Refusal.Std()})
+	g.publish()
+	return g, nil
+}
+
+// prepareAll opens the state and the sockets.
+func (g *Server) prepareAll(ctx context.Context) error {
+	if err := g.openState(ctx); err != nil {
+		return temporary(err)
+	}
+	g.guard = login.NewGuard(login.GuardOptions{Log: g.log, Throttle: g.throttle, Floor: g.cfg.Login.Throttle.Refusal.Std()})
 	g.authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
 		Log: g.log, Guard: g.guard,
 		Table:     g.router.Table,
-		Passwords: passwords.New(g.db), Policy: LoginPolicy(cfg),
+		Passwords: passwords.New(g.db), Policy: LoginPolicy(g.cfg),
 	})
-	secure, err := tlsOf(cfg)
+	secure, err := tlsOf(g.cfg)
 	if err != nil {
-		return g, err
+		return err
 	}
-	listening, _, err := g.openListeners(cfg)
+	listening, _, err := g.openListeners(g.cfg)
 	if err != nil {
-		return g, temporary(err)
+		return temporary(err)
 	}
 	for i, l := range listening {
 		l.certs.current.Store(secure.configs[i])
 	}
 	g.watcher.Watch(secure.pairs)
 	g.listening = listening
-	return g, nil
+	return nil
 }
 
 // ErrTemporary marks what cannot be done now, and may work later: an address is in use, the
@@ -229,28 +246,6 @@ func match(there []*listening, wanted []config.Listener) (found, left []*listeni
 // maintenanceEvery is how often the state is cleaned up.
 const maintenanceEvery = time.Hour
 
-// Start starts the stores and serves. The error of settings that are wrong is a [*config.Error].
-func (g *Server) Start(ctx context.Context) error {
-	if err := g.startStores(ctx, g.cfg); err != nil {
-		return err
-	}
-	table, err := g.table(g.cfg, g.stores)
-	if err != nil {
-		return err
-	}
-	g.router.Swap(table)
-	g.work.Go(func() { g.watcher.Run(g.base, edge.LookEvery) })
-	policies := policy.NewTable(g.cfg)
-	g.policies.Put(policies)
-	for i, l := range g.cfg.Listeners {
-		g.serve(g.listening[i], shapeOf(g.cfg, l, policies), l.ImplicitTLS())
-	}
-	g.warn(g.cfg)
-	g.work.Go(func() { g.watchCertificates(g.base) })
-	g.work.Go(func() { state.Maintain(g.base, g.log, maintenanceEvery, g.tasks()...) })
-	return nil
-}
-
 // tasks are what the state, and the mailboxes by it, have to be cleaned of.
 func (g *Server) tasks() []state.Task {
 	sweeper := &maildrop.Sweeper{
@@ -259,58 +254,4 @@ func (g *Server) tasks() []state.Task {
 	}
 	tasks := slices.Concat(g.index.Tasks(), g.locks.Tasks(), g.openings.Tasks(), g.dedup.Tasks(), []state.Task{sweeper.Task()})
 	return append(tasks, g.throttle.Tasks()...)
-}
-
-// Shutdown ends the gateway: no new connections, sessions end once they have finished what they
-// are at or when the context ends, and then the plugins. It is called once.
-func (g *Server) Shutdown(ctx context.Context) error {
-	for _, l := range g.listening {
-		l.listener.close()
-	}
-	g.mu.Lock()
-	var engines []engine
-	for e := range g.engines {
-		engines = append(engines, e)
-	}
-	g.mu.Unlock()
-	errs := make([]error, len(engines))
-	var ending sync.WaitGroup
-	for i, e := range engines {
-		ending.Go(func() { errs[i] = e.Shutdown(ctx) })
-	}
-	ending.Wait()
-	g.cut()
-	g.closeStores()
-	g.work.Wait()
-	if g.db != nil {
-		g.locks.Close()
-		g.throttle.Close()
-		errs = append(errs, g.db.Close())
-	}
-	g.lock.Release()
-	return errors.Join(errs...)
-}
-
-// Cut ends all sessions at once. Shutdown waits for them still.
-func (g *Server) Cut() { g.cut() }
-
-// Failed tells why the gateway cannot go on: it is to be shut down then.
-func (g *Server) Failed() <-chan error { return g.failed }
-
-// Config is the configuration in force.
-func (g *Server) Config() *config.Config { return g.cfg }
-
-// Listener is a listener of the configuration in force.
-type Listener struct {
-	Protocol string
-	Address  string // where it is, whatever port was asked for
-}
-
-// Listeners are the listeners, in the configuration's order.
-func (g *Server) Listeners() []Listener {
-	var all []Listener
-	for _, l := range g.listening {
-		all = append(all, Listener{Protocol: l.protocol, Address: l.listener.address()})
-	}
-	return all
 }

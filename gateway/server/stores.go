@@ -105,7 +105,7 @@ func (g *Server) startStores(ctx context.Context, cfg *config.Config) error {
 			return err
 		}
 		g.stores[s.Name] = r
-		g.work.Go(func() { outcomes <- outcome{s.Name, r.store.Start(ctx)} })
+		g.work.Go(func() { outcomes <- outcome{s.Name, r.store.Start(g.alive)} })
 	}
 	patience := time.NewTimer(startPatience)
 	defer patience.Stop()
@@ -147,7 +147,6 @@ func (g *Server) table(cfg *config.Config, plugins map[string]*running) (*stores
 
 // warn logs what is in the configuration and will not work, or not well.
 func (g *Server) warn(cfg *config.Config) {
-	g.warned.Store(cfg)
 	warnings := slices.Concat(CertificateWarnings(cfg, time.Now()), ListenerWarnings(cfg))
 	for i, s := range cfg.Stores {
 		if status := g.stores[s.Name].store.Status(); status.Ready {

@@ -135,7 +135,7 @@ func (g *Server) watchCertificates(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-			logWarnings(g.log, CertificateWarnings(g.warned.Load(), time.Now()))
+			logWarnings(g.log, CertificateWarnings(g.inForce.Load().cfg, time.Now()))
 		case <-ctx.Done():
 			return
 		}

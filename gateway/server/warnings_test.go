@@ -75,7 +75,7 @@ func TestCertificateIsWarnedOfDaily(t *testing.T) {
 		var log bytes.Buffer
 		g := &Server{log: zerolog.New(&log)}
 		leafEnds(t, ending, time.Now().Add(20*24*time.Hour))
-		g.warned.Store(ending)
+		g.inForce.Store(&inForce{cfg: ending})
 		done := make(chan struct{})
 		go func() { g.watchCertificates(t.Context()); close(done) }()
 		time.Sleep(3*24*time.Hour + time.Minute)
@@ -83,7 +83,7 @@ func TestCertificateIsWarnedOfDaily(t *testing.T) {
 		if n := strings.Count(log.String(), "expires on"); n != 3 {
 			t.Errorf("%d lines in three days:\n%s", n, &log)
 		}
-		g.warned.Store(good)
+		g.inForce.Store(&inForce{cfg: good})
 		leafEnds(t, good, time.Now().Add(300*24*time.Hour))
 		log.Reset()
 		time.Sleep(24 * time.Hour)

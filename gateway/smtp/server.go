@@ -211,7 +211,7 @@ func (s *Server) newSession(ctx context.Context, conn net.Conn) *session {
 	n := &session{
 		server: s, limits: s.limits, conn: conn, raw: conn,
 		id: strings.ToLower(rand.Text()[:12]),
-		in: newInput(s.buffers),
+		in: newInput(s.buffers), began: time.Now(),
 	}
 	n.ctx, n.cancel = context.WithCancel(ctx)
 	n.log = s.Log.With().Str(events.Session, n.id).Stringer(events.Remote, conn.RemoteAddr()).Logger()

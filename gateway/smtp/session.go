@@ -30,6 +30,7 @@ type session struct {
 	id     string
 	conn   net.Conn // TCP, or TLS on it
 	raw    net.Conn // TCP
+	began  time.Time
 	end    time.Time
 	in     *input
 	out    []byte

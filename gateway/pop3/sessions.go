@@ -1,0 +1,14 @@
+package pop3
+
+import "github.com/dipylon/dipylon/gateway/events"
+
+// Sessions are those that are open now, in no order.
+func (s *Server) Sessions() []events.Connection {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]events.Connection, 0, len(s.sessions))
+	for session := range s.sessions {
+		all = append(all, events.Connection{ID: session.info.ID, Remote: session.info.Remote, Since: session.began})
+	}
+	return all
+}

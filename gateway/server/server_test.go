@@ -1,0 +1,257 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"github.com/dipylon/dipylon/config"
+)
+
+// patience is how long a test waits for what has to happen.
+const patience = 60 * time.Second
+
+const oneStore = `
+hostname: gate.example
+state: state
+listeners:
+  - {protocol: pop3, address: "127.0.0.1:0"}
+  - {protocol: smtp, address: "127.0.0.1:0"}
+stores:
+  - {name: one, plugin: maildir, domains: [one.example], settings: {root: one}}
+`
+
+func parse(t *testing.T, dir, text string) *config.Config {
+	t.Helper()
+	cfg, err := config.Parse(filepath.Join(dir, "gate.yaml"), dir, []byte(text), config.Options{Builtins: []string{"maildir"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// rootsIn is a folder with the root of each store.
+func rootsIn(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, root := range []string{"one", "two"} {
+		if err := os.Mkdir(filepath.Join(dir, root), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// run runs a gateway, and waits until it serves. The channel gives what Run returns; end is its
+// context's.
+func run(t *testing.T, cfg *config.Config) (g *Server, ended <-chan error, end context.CancelFunc) {
+	t.Helper()
+	g, err := New(t.Context(), Options{Log: zerolog.New(zerolog.NewTestWriter(t))}, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- g.Run(ctx) }()
+	select {
+	case <-g.Ready():
+	case err := <-done:
+		t.Fatalf("it ends before it serves: %v", err)
+	case <-time.After(patience):
+		t.Fatal("it does not serve")
+	}
+	return g, done, cancel
+}
+
+func within(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for begin := time.Now(); !is(); time.Sleep(time.Millisecond) {
+		if time.Since(begin) > patience {
+			t.Fatalf("it does not come to be that %s", what)
+		}
+	}
+}
+
+// TestSnapshot: what runs can be read at any time, while sessions come and go and the
+// configuration changes.
+func TestSnapshot(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	dir := rootsIn(t)
+	g, ended, end := run(t, parse(t, dir, oneStore))
+	first := g.Snapshot()
+	if !first.Ready || first.Stopping || len(first.Listeners) != 2 || len(first.Stores) != 1 || len(first.Sessions) != 0 {
+		t.Fatalf("seen: %+v", first)
+	}
+	if s := first.Stores[0]; s.Name != "one" || !s.Plugin.Ready || s.Plugin.PID == 0 || s.Plugin.Description.Name != "maildir" {
+		t.Errorf("the store: %+v", s)
+	}
+
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 3 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				s := g.Snapshot()
+				if s.Config == nil || len(s.Listeners) != len(s.Config.Listeners) || len(s.Stores) != len(s.Config.Stores) {
+					t.Errorf("not of one configuration: %+v", s)
+					return
+				}
+			}
+		})
+	}
+	conns := make(map[string]net.Conn)
+	for _, l := range first.Listeners {
+		conn, err := net.Dial("tcp", l.Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		conns[l.Protocol] = conn
+	}
+	within(t, "both sessions are seen", func() bool { return len(g.Snapshot().Sessions) == 2 })
+	for _, s := range g.Snapshot().Sessions {
+		if conn := conns[s.Listener.Protocol]; s.Remote.String() != conn.LocalAddr().String() || s.ID == "" || time.Since(s.Since) > patience {
+			t.Errorf("a session: %+v", s)
+		}
+	}
+
+	changed := strings.Replace(oneStore, `  - {protocol: pop3, address: "127.0.0.1:0"}`+"\n", "", 1) +
+		"  - {name: two, plugin: maildir, domains: [two.example], settings: {root: two}}\n"
+	for _, limits := range []string{"limits: {recipients: 100}\n", "limits: {recipients: 101}\n", ""} { // new engines
+		if err := g.Reload(t.Context(), parse(t, dir, changed+limits)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := g.Snapshot()
+	if len(s.Listeners) != 1 || s.Listeners[0] != first.Listeners[1] || len(s.Stores) != 2 || !s.Stores[1].Plugin.Ready || !s.Since.After(first.Since) {
+		t.Errorf("after the reload: %+v", s)
+	}
+	if len(s.Sessions) != 2 {
+		t.Errorf("the session of the listener that is gone is not seen: %+v", s.Sessions)
+	}
+	_ = conns["smtp"].Close()
+	within(t, "the session has ended", func() bool { return len(g.Snapshot().Sessions) == 1 })
+	close(stop)
+	readers.Wait()
+	end()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if err := g.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if s := g.Snapshot(); !s.Stopping || len(s.Sessions) != 0 || s.Stores[0].Plugin.Ready {
+		t.Errorf("after the end: %+v", s)
+	}
+}
+
+// TestRunEndsBeforeItsSessions: whoever is connected stays so until Shutdown.
+func TestRunEndsBeforeItsSessions(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	g, ended, end := run(t, parse(t, rootsIn(t), oneStore))
+	conn, err := net.Dial("tcp", g.Snapshot().Listeners[0].Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	answers := bufio.NewReader(conn)
+	for _, say := range []string{"", "CAPA\r\n"} {
+		if _, err := io.WriteString(conn, say); err != nil {
+			t.Fatal(err)
+		}
+		if line, err := answers.ReadString('\n'); err != nil || !strings.HasPrefix(line, "+OK") {
+			t.Fatalf("%q is answered by %q, %v", say, line, err)
+		}
+		if say == "" {
+			end()
+			if err := <-ended; err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := g.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := io.Copy(io.Discard, answers); err != nil {
+		t.Errorf("the session does not end in good order: %v", err)
+	}
+}
+
+// TestShutdown: it ends Run, and nothing can be changed after it.
+func TestShutdown(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	cfg := parse(t, rootsIn(t), oneStore)
+	g, ended, end := run(t, cfg)
+	defer end()
+	if err := g.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("Run ends with %v", err)
+	}
+	for range 10 {
+		if err := g.Reload(t.Context(), cfg); !errors.Is(err, ErrStopped) {
+			t.Fatalf("a reload after the end gives %v", err)
+		}
+	}
+}
+
+// TestShutdownBeforeRun gives everything back: the next gateway can begin.
+func TestShutdownBeforeRun(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	cfg := parse(t, rootsIn(t), oneStore)
+	for range 2 {
+		g, err := New(t.Context(), Options{Log: zerolog.Nop()}, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Run(t.Context()); err != nil {
+			t.Errorf("Run after Shutdown gives %v", err)
+		}
+	}
+}
+
+// TestNewGivesBack what it has taken when it fails.
+func TestNewGivesBack(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	dir := rootsIn(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := parse(t, dir, strings.Replace(oneStore, `smtp, address: "127.0.0.1:0"`, `smtp, address: "`+taken.Addr().String()+`"`, 1))
+	if _, err := New(t.Context(), Options{Log: zerolog.Nop()}, cfg); !errors.Is(err, ErrTemporary) {
+		t.Errorf("an address that is in use gives %v", err)
+	}
+	_ = taken.Close()
+	g, err := New(t.Context(), Options{Log: zerolog.Nop()}, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
