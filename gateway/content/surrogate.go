@@ -30,13 +30,9 @@ import (
 //
 // The context is that of the reading: when it ends, so does the work on a header.
 //
-// It is an [io.WriterTo] where the message is one.
+// It is an [io.WriterTo], which does not copy what passes as it is where the message is one.
 func Surrogate(ctx context.Context, message io.ReadCloser) io.ReadCloser {
-	s := &surrogate{ctx: ctx, message: message}
-	if _, ok := message.(io.WriterTo); ok {
-		return writerSurrogate{s}
-	}
-	return s
+	return &surrogate{ctx: ctx, message: message}
 }
 
 type surrogate struct {
@@ -110,16 +106,14 @@ func (s *surrogate) readHeader() error {
 	return nil
 }
 
-// writerSurrogate is one whose message can write itself.
-type writerSurrogate struct{ *surrogate }
-
-// WriteTo implements [io.WriterTo], without a copy of what passes as it is.
-func (s writerSurrogate) WriteTo(w io.Writer) (int64, error) {
-	if s.past || len(s.head) > 0 { // somebody has read some of it
+// WriteTo implements [io.WriterTo].
+func (s *surrogate) WriteTo(w io.Writer) (int64, error) {
+	direct, ok := s.message.(io.WriterTo)
+	if !ok || s.past || len(s.head) > 0 { // it cannot, or somebody has read some of it
 		return io.Copy(w, struct{ io.Reader }{s})
 	}
-	to := &surrogateWriter{surrogate: s.surrogate, to: w}
-	_, err := s.message.(io.WriterTo).WriteTo(to)
+	to := &surrogateWriter{surrogate: s, to: w}
+	_, err := direct.WriteTo(to)
 	if err == nil && !s.past {
 		s.past = true
 		err = to.passHeader()
