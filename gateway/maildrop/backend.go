@@ -131,7 +131,7 @@ type session struct {
 }
 
 // errNoTLS refuses a password that everybody on the way can read.
-var errNoTLS = &pop3.Error{Text: "say STLS first: passwords are taken over TLS only"}
+var errNoTLS = &pop3.Error{Text: "TLS is needed to log in: use STLS first"}
 
 func (s *session) mayLogin() bool { return s.TLS() != nil || s.o.PlaintextLogin }
 
@@ -217,9 +217,9 @@ func (s *session) abandon() error {
 func loginReply(err error) error {
 	switch {
 	case errors.Is(err, login.ErrMechanism):
-		return &pop3.Error{Text: "no such mechanism", Err: err}
+		return &pop3.Error{Text: "unrecognized authentication type", Err: err}
 	case errors.Is(err, login.ErrMalformed):
-		return &pop3.Error{Code: "AUTH", Text: "the response is malformed", Err: err}
+		return &pop3.Error{Code: "AUTH", Text: "malformed authentication response", Err: err}
 	}
 	return replies.POP3(err)
 }

@@ -40,7 +40,7 @@ func TestAPOP(t *testing.T) {
 	c.do("APOP nobody "+digest(timestamp, "secret"), "-ERR [AUTH] …")
 	c.do("APOP bob "+digest(another, "secret"), "-ERR [AUTH] …")
 	other.do("APOP bob "+strings.ToUpper(digest(another, "secret")), "+OK maildrop has 1 messages")
-	other.do("APOP bob "+digest(another, "secret"), "-ERR not in this state")
+	other.do("APOP bob "+digest(another, "secret"), "-ERR command not valid in this state")
 	other.do("STAT", "+OK 1 24")
 	other.do("QUIT", "+OK …")
 }

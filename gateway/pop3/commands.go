@@ -170,7 +170,7 @@ func (s *session) line(words ...string) {
 
 // capa says what can be done (RFC 2449 §5), as things are now.
 func (s *session) capa(context.Context, args) error {
-	s.ok("capabilities follow")
+	s.ok("capability list follows")
 	for _, c := range []string{"TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"} {
 		s.line(c)
 	}
@@ -221,7 +221,7 @@ var languages = []string{"en", "i-default"}
 // lang lists the languages, or takes one (RFC 6856 §3). All texts are English ASCII.
 func (s *session) lang(_ context.Context, a args) error {
 	if a.n == 0 {
-		s.ok("languages follow")
+		s.ok("language list follows")
 		s.line("en", "English")
 		s.line("i-default", "English")
 		return s.stop()
@@ -236,7 +236,7 @@ func (s *session) lang(_ context.Context, a args) error {
 	if !slices.Contains(languages, tag) {
 		return errLanguage
 	}
-	s.ok(tag + " it is English")
+	s.ok(tag + " language changed")
 	return nil
 }
 

@@ -35,7 +35,7 @@ var conversations = []struct {
 		C: LIST 2
 		S: +OK 2 26
 		C: UIDL
-		S: +OK unique-ids follow
+		S: +OK unique-id listing follows
 		S: 1 uid-1
 		S: 2 uid-2
 		S: 3 uid-3
@@ -49,12 +49,12 @@ var conversations = []struct {
 		S: +OK 0 messages (0 octets)
 		S: .
 		C: UIDL
-		S: +OK unique-ids follow
+		S: +OK unique-id listing follows
 		S: .
 		C: RETR 1
 		S: -ERR no such message
 		C: QUIT
-		S: +OK goodbye
+		S: +OK POP3 server signing off
 		END`},
 	{name: "retr gives the octets of list, and stuffs every dot that begins a line", script: `
 		C: RETR 2
@@ -90,15 +90,15 @@ var conversations = []struct {
 		C: DELE 1
 		S: +OK message 1 deleted
 		C: DELE 1
-		S: -ERR message is deleted
+		S: -ERR message already deleted
 		C: RETR 1
-		S: -ERR message is deleted
+		S: -ERR message already deleted
 		C: TOP 1 0
-		S: -ERR message is deleted
+		S: -ERR message already deleted
 		C: LIST 1
-		S: -ERR message is deleted
+		S: -ERR message already deleted
 		C: UIDL 1
-		S: -ERR message is deleted
+		S: -ERR message already deleted
 		C: STAT
 		S: +OK 2 44
 		C: LIST
@@ -107,7 +107,7 @@ var conversations = []struct {
 		S: 3 18
 		S: .
 		C: UIDL
-		S: +OK unique-ids follow
+		S: +OK unique-id listing follows
 		S: 2 uid-2
 		S: 3 uid-3
 		S: .
@@ -182,7 +182,7 @@ var conversations = []struct {
 		C: list   1
 		S: +OK 1 32
 		C: quit
-		S: +OK goodbye
+		S: +OK POP3 server signing off
 		END`},
 	{name: "an empty line is a mistake, not the end", script: `
 		C:
@@ -220,44 +220,44 @@ var conversations = []struct {
 		S: +OK`},
 	{name: "after the login there is no other", script: `
 		C: USER bob
-		S: -ERR not in this state
+		S: -ERR command not valid in this state
 		C: PASS secret
-		S: -ERR not in this state
+		S: -ERR command not valid in this state
 		C: AUTH PLAIN AGJvYgBzZWNyZXQ=
-		S: -ERR not in this state
+		S: -ERR command not valid in this state
 		C: AUTH
-		S: -ERR not in this state
+		S: -ERR command not valid in this state
 		C: STLS
-		S: -ERR not in this state
+		S: -ERR command not valid in this state
 		C: UTF8
-		S: -ERR not in this state
+		S: -ERR command not valid in this state
 		C: NOOP
 		S: +OK`, change: withTLS},
 	{name: "before the login there is no maildrop", anonymous: true, script: `
 		S: +OK POP3 server ready
 		C: STAT
-		S: -ERR not in this state
+		S: -ERR command not valid in this state
 		C: LIST
-		S: -ERR not in this state
+		S: -ERR command not valid in this state
 		C: UIDL
-		S: -ERR not in this state
+		S: -ERR command not valid in this state
 		C: RETR 1
-		S: -ERR not in this state
+		S: -ERR command not valid in this state
 		C: TOP 1 0
-		S: -ERR not in this state
+		S: -ERR command not valid in this state
 		C: DELE 1
-		S: -ERR not in this state
+		S: -ERR command not valid in this state
 		C: RSET
-		S: -ERR not in this state
+		S: -ERR command not valid in this state
 		C: NOOP
-		S: -ERR not in this state
+		S: -ERR command not valid in this state
 		C: QUIT
-		S: +OK goodbye
+		S: +OK POP3 server signing off
 		END`},
 	{name: "quit right away", anonymous: true, script: `
 		S: +OK POP3 server ready
 		C: QUIT
-		S: +OK goodbye
+		S: +OK POP3 server signing off
 		END`},
 
 	// USER and PASS
@@ -383,7 +383,7 @@ var conversations = []struct {
 	{name: "capa before the login", anonymous: true, change: withAll, script: `
 		S: +OK POP3 server ready
 		C: CAPA
-		S: +OK capabilities follow
+		S: +OK capability list follows
 		S: TOP
 		S: UIDL
 		S: RESP-CODES
@@ -400,7 +400,7 @@ var conversations = []struct {
 		S: .`},
 	{name: "capa after the login", change: withAll, script: `
 		C: CAPA
-		S: +OK capabilities follow
+		S: +OK capability list follows
 		S: TOP
 		S: UIDL
 		S: RESP-CODES
@@ -416,7 +416,7 @@ var conversations = []struct {
 		S: .`},
 	{name: "expire is the maildrop's own after the login", change: withAll, fake: dropWith(func(d *fakeDrop) { d.expire = "7" }), script: `
 		C: CAPA
-		S: +OK capabilities follow
+		S: +OK capability list follows
 		S: TOP
 		S: UIDL
 		S: RESP-CODES
@@ -433,7 +433,7 @@ var conversations = []struct {
 	{name: "in plaintext, no passwords by default", anonymous: true, change: secureOnly, script: `
 		S: +OK POP3 server ready
 		C: CAPA
-		S: +OK capabilities follow
+		S: +OK capability list follows
 		S: TOP
 		S: UIDL
 		S: RESP-CODES
@@ -459,7 +459,7 @@ var conversations = []struct {
 		fake: func(b *fakeBackend) { b.noPassword, b.mechanisms = true, nil }, script: `
 		S: +OK POP3 server ready
 		C: CAPA
-		S: +OK capabilities follow
+		S: +OK capability list follows
 		S: TOP
 		S: UIDL
 		S: RESP-CODES
@@ -536,7 +536,7 @@ var conversations = []struct {
 	{name: "tls on a port without", anonymous: true, change: withTLS, script: `
 		S: +OK POP3 server ready
 		C: \x16\x03\x01\x02
-		S: -ERR TLS begins with STLS here; there is another port where it comes first
+		S: -ERR TLS begins with STLS on this port; the port for implicit TLS is another one, usually 995
 		END`},
 	{name: "a mistake of the backend's counts", change: func(s *Server) { s.MaxErrors = 2 }, fake: dropWith(func(d *fakeDrop) {
 		d.failOpen = map[int]error{1: &Error{Text: "gone"}, 2: &Error{Text: "gone, as you know", Mistake: true}}
@@ -641,7 +641,7 @@ var conversations = []struct {
 		S: X-STEPS
 		S: .
 		C: AUTH NTLM
-		S: -ERR no such mechanism
+		S: -ERR unrecognized authentication type
 		C: AUTH PLAIN AAAA BBBB
 		S: -ERR wrong number of arguments`},
 
@@ -653,7 +653,7 @@ var conversations = []struct {
 		C: UTF8
 		S: +OK UTF8 enabled
 		C: STLS
-		S: -ERR not after UTF8
+		S: -ERR STLS comes before UTF8
 		C: USER bob
 		S: +OK send PASS`},
 	{name: "utf8 refused", anonymous: true, fake: func(b *fakeBackend) { b.utf8 = &Error{Text: "not here"} }, script: `
@@ -662,18 +662,18 @@ var conversations = []struct {
 		S: -ERR not here`},
 	{name: "lang", script: `
 		C: LANG
-		S: +OK languages follow
+		S: +OK language list follows
 		S: en English
 		S: i-default English
 		S: .
 		C: LANG EN
-		S: +OK en it is English
+		S: +OK en language changed
 		C: LANG en-GB
-		S: +OK en it is English
+		S: +OK en language changed
 		C: LANG *
-		S: +OK i-default it is English
+		S: +OK i-default language changed
 		C: LANG i-default
-		S: +OK i-default it is English
+		S: +OK i-default language changed
 		C: LANG de
 		S: -ERR invalid language
 		C: LANG en de

@@ -86,5 +86,5 @@ func Example() {
 	// ..hidden dot
 	// .
 	// +OK message 1 deleted
-	// +OK goodbye
+	// +OK POP3 server signing off
 }

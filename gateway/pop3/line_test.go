@@ -287,6 +287,6 @@ func TestBareLF(t *testing.T) {
 		c.do("AUTH PLAIN", "+ ")
 		c.send("AGJvYgBzZWNyZXQ=\n")
 		c.expect("-ERR a line ends in CR LF, not in LF alone")
-		c.do("NOOP", "-ERR not in this state")
+		c.do("NOOP", "-ERR command not valid in this state")
 	})
 }

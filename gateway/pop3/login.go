@@ -308,7 +308,7 @@ func (s *session) stls(context.Context, args) error {
 	if s.utf8 {
 		return errAfterUTF8 // RFC 6856 §2.1
 	}
-	s.ok("begin TLS")
+	s.ok("begin TLS negotiation")
 	if err := s.out.flush(); err != nil {
 		return &drop{reason: "gone", err: err}
 	}

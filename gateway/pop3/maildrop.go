@@ -106,7 +106,7 @@ func (s *session) uidl(_ context.Context, a args) error {
 			return err
 		}
 	}
-	s.ok("unique-ids follow")
+	s.ok("unique-id listing follows")
 	return s.listing(func(b []byte, n int) ([]byte, error) {
 		id, err := s.uniqueID(n)
 		return append(b, id...), err
@@ -302,7 +302,7 @@ func (s *session) quit(context.Context, args) error {
 		s.log.Warn().Int("marked", s.marks.count).Err(err).Msg("messages not removed")
 		return &farewell{reason: "quit", code: code, text: "some deleted messages not removed"}
 	}
-	s.ok("goodbye")
+	s.ok("POP3 server signing off")
 	return errQuit
 }
 

@@ -18,7 +18,7 @@ func (r refusal) Error() string { return string(r) }
 const (
 	errUnknown    = refusal("unknown command")
 	errEmpty      = refusal("no command given")
-	errState      = refusal("not in this state")
+	errState      = refusal("command not valid in this state")
 	errArguments  = refusal("wrong number of arguments")
 	errCharacter  = refusal("invalid character")
 	errNumber     = refusal("not a message number")
@@ -27,22 +27,22 @@ const (
 	errNoCR       = refusal("a line ends in CR LF, not in LF alone")
 	errNoUser     = refusal("USER first")
 	errNoTLS      = refusal("TLS is not available")
-	errHaveTLS    = refusal("TLS is on already")
+	errHaveTLS    = refusal("TLS is already active")
 	errTLSFirst   = refusal("TLS is needed to log in: use STLS first")
 	errNoPassword = refusal("USER is not available")
-	errMechanism  = refusal("no such mechanism")
+	errMechanism  = refusal("unrecognized authentication type")
 	errBase64     = refusal("invalid base64")
 	errCancelled  = refusal("authentication cancelled")
 	errNoUTF8     = refusal("UTF8 is not available")
-	errAfterUTF8  = refusal("not after UTF8")
+	errAfterUTF8  = refusal("STLS comes before UTF8")
 	errUserName   = refusal("invalid user name")
 	errDigest     = refusal("not a digest")
 )
 
-// The answers that are nobody's mistake.
+// The negative responses that do not count as a client's mistake.
 var (
 	errNoMessage = &Error{Text: "no such message"}
-	errDeleted   = &Error{Text: "message is deleted"}
+	errDeleted   = &Error{Text: "message already deleted"}
 	errLanguage  = &Error{Text: "invalid language"}
 	errFailed    = &Error{Code: "SYS/TEMP", Text: "cannot do that now, try again later"}
 )

@@ -379,7 +379,7 @@ func TestClientThatHasSaidAll(t *testing.T) {
 		conn := &halfPipe{Conn: far, in: bytes.NewReader([]byte(stream))}
 		go newSession(t.Context(), &Server{Backend: fake, InsecureAuth: true}, conn).serve()
 		got, err := io.ReadAll(near)
-		want := "+OK POP3 server ready\r\n+OK send PASS\r\n+OK maildrop has 1 messages\r\n+OK 1 32\r\n+OK goodbye\r\n"
+		want := "+OK POP3 server ready\r\n+OK send PASS\r\n+OK maildrop has 1 messages\r\n+OK 1 32\r\n+OK POP3 server signing off\r\n"
 		if string(got) != want || err != nil {
 			t.Errorf("got %q and %v", got, err)
 		}

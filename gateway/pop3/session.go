@@ -339,7 +339,7 @@ func (s *session) fill(p []byte) (int, error) {
 // wait for its line's end.
 const tlsHandshake = 0x16
 
-var errTLSTooEarly = &farewell{reason: "TLS on a port without", text: "TLS begins with STLS here; there is another port where it comes first"}
+var errTLSTooEarly = &farewell{reason: "TLS on a port without", text: "TLS begins with STLS on this port; the port for implicit TLS is another one, usually 995"}
 
 func (s *session) await() (net.Conn, error) {
 	s.mu.Lock()

@@ -28,10 +28,10 @@ func TestOnlyQuitRemoves(t *testing.T) {
 		name, script string
 		updates      [][]int
 	}{
-		{"nothing marked", "C: QUIT\nS: +OK goodbye\nEND", nil},
-		{"marked", "C: DELE 3\nS: +OK…\nC: DELE 1\nS: +OK…\nC: QUIT\nS: +OK goodbye\nEND", [][]int{{1, 3}}},
-		{"unmarked again", "C: DELE 3\nS: +OK…\nC: RSET\nS: +OK…\nC: DELE 2\nS: +OK…\nC: QUIT\nS: +OK goodbye\nEND", [][]int{{2}}},
-		{"all unmarked", "C: DELE 3\nS: +OK…\nC: RSET\nS: +OK…\nC: QUIT\nS: +OK goodbye\nEND", nil},
+		{"nothing marked", "C: QUIT\nS: +OK POP3 server signing off\nEND", nil},
+		{"marked", "C: DELE 3\nS: +OK…\nC: DELE 1\nS: +OK…\nC: QUIT\nS: +OK POP3 server signing off\nEND", [][]int{{1, 3}}},
+		{"unmarked again", "C: DELE 3\nS: +OK…\nC: RSET\nS: +OK…\nC: DELE 2\nS: +OK…\nC: QUIT\nS: +OK POP3 server signing off\nEND", [][]int{{2}}},
+		{"all unmarked", "C: DELE 3\nS: +OK…\nC: RSET\nS: +OK…\nC: QUIT\nS: +OK POP3 server signing off\nEND", nil},
 		{"connection lost", "C: DELE 1\nS: +OK…", nil},
 		{"too many mistakes", "C: DELE 1\nS: +OK…\nC: X\nS: -ERR…\nC: X\nS: -ERR unknown command; too many errors\nEND", nil},
 		{"quit with an argument is none", "C: DELE 1\nS: +OK…\nC: QUIT 1\nS: -ERR…", nil},
@@ -274,7 +274,7 @@ func TestPipelining(t *testing.T) {
 		"+OK POP3 server ready", "+OK send PASS", "+OK maildrop has 2 messages", "+OK 2 58",
 		"+OK 32 octets", "Subject: one", "", "Hello.", "Line 2", ".",
 		"+OK 2 messages (58 octets)", "1 32", "2 26", ".",
-		"-ERR unknown command", "-ERR no command given", "+OK message 1 deleted", "-ERR message is deleted", "+OK 2 uid-2", "+OK goodbye", "",
+		"-ERR unknown command", "-ERR no command given", "+OK message 1 deleted", "-ERR message already deleted", "+OK 2 uid-2", "+OK POP3 server signing off", "",
 	}, "\r\n")
 	for piece := range len(script) {
 		fake := newFake(first, second)
@@ -425,7 +425,7 @@ func TestLongInitialResponses(t *testing.T) {
 		"of 300 octets":                 {"AUTH X-STEPS " + strings.Repeat("AAAA", 75), "+ " + base64.StdEncoding.EncodeToString([]byte("225")), 0},
 		"more":                          {"AUTH X-STEPS " + token + token[:64], "-ERR line too long", 0},
 		"much more":                     {"AUTH X-STEPS " + token + token + token, "-ERR line too long", 0},
-		"of a mechanism that is not":    {"AUTH X-OTHER " + token, "-ERR no such mechanism", 0},
+		"of a mechanism that is not":    {"AUTH X-OTHER " + token, "-ERR unrecognized authentication type", 0},
 		"that is not base64":            {"AUTH X-STEPS " + token[1:], "-ERR invalid base64", 0},
 		"another command":               {"USER " + token, "-ERR line too long", 0},
 		"a command that begins like it": {"AUTHX " + token, "-ERR line too long", 0},
@@ -511,7 +511,7 @@ func TestSTLSForgetsPlaintext(t *testing.T) {
 	c.expect("+OK…")
 	c.do("USER bob", "+OK…")
 	c.send("STLS\r\nPASS secret\r\nCAPA\r\nNO") // injected
-	c.expect("+OK begin TLS")
+	c.expect("+OK begin TLS negotiation")
 	c.handshake()
 	c.do("PASS secret", "-ERR USER first") // and nothing before it
 	c.do("USER bob", "+OK…")
@@ -537,14 +537,14 @@ func TestSTLSChangesCapabilities(t *testing.T) {
 	if after := c.lines(); !slices.Contains(after, "USER") || slices.Contains(after, "STLS") || !slices.Contains(after, "SASL PLAIN X-STEPS") {
 		t.Errorf("after TLS: %q", after)
 	}
-	c.do("STLS", "-ERR TLS is on already")
+	c.do("STLS", "-ERR TLS is already active")
 	c.do("AUTH PLAIN AGJvYgBzZWNyZXQ=", "+OK…")
-	c.do("STLS", "-ERR not in this state")
+	c.do("STLS", "-ERR command not valid in this state")
 	c.do("RETR 1", "+OK 32 octets")
 	if got := c.content(); got != first {
 		t.Errorf("got %q", got)
 	}
-	c.do("QUIT", "+OK goodbye")
+	c.do("QUIT", "+OK POP3 server signing off")
 	if _, err := c.r.ReadByte(); !errors.Is(err, io.EOF) { // close_notify came: the end was meant
 		t.Errorf("got %v, want io.EOF", err)
 	}
@@ -593,7 +593,7 @@ func TestImplicitTLS(t *testing.T) {
 			if got := c.lines(); slices.Contains(got, "STLS") || !slices.Contains(got, "USER") {
 				t.Errorf("got %q", got)
 			}
-			c.do("STLS", "-ERR TLS is on already")
+			c.do("STLS", "-ERR TLS is already active")
 			c.do("USER bob", "+OK…")
 			c.do("PASS secret", "+OK…")
 			c.do("RETR 1", "+OK 32 octets")
@@ -603,7 +603,7 @@ func TestImplicitTLS(t *testing.T) {
 			if tlsOf(fake.conns[0]) == nil {
 				t.Error("the backend does not see TLS")
 			}
-			c.do("QUIT", "+OK goodbye")
+			c.do("QUIT", "+OK POP3 server signing off")
 			c.closed()
 		})
 	}
@@ -814,7 +814,7 @@ func TestSumsOfSizes(t *testing.T) {
 	c.do("STAT", "+OK 3 9")
 	c.do("DELE 3", "+OK message 3 deleted")
 	c.do("STAT", "+OK 2 6")
-	c.do("QUIT", "+OK goodbye")
+	c.do("QUIT", "+OK POP3 server signing off")
 }
 
 // TestMarksDoNotLeak: marking and unmarking, again and again, costs no memory that stays.

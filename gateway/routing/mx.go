@@ -38,7 +38,7 @@ func (s *mxSession) Mechanisms() []string { return nil }
 
 // Authenticate implements [smtp.Session].
 func (s *mxSession) Authenticate(context.Context, string) (sasl.Exchange[sasl.Accepted], error) {
-	return nil, &smtp.Error{Code: 502, Enhanced: "5.5.1", Text: "there are no logins here"}
+	return nil, &smtp.Error{Code: 502, Enhanced: "5.5.1", Text: "command not implemented: authenticate on the submission port"}
 }
 
 // Mail implements [smtp.Session].

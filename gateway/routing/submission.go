@@ -61,9 +61,9 @@ func (i *identity) submitter() backends.Submitter {
 
 // The replies of a submission session.
 var (
-	errLoginFirst = &smtp.Error{Code: 530, Enhanced: "5.7.0", Text: "log in first"}
-	errNoTLS      = &smtp.Error{Code: 538, Enhanced: "5.7.11", Text: "say STARTTLS first: passwords are taken over TLS only"}
-	errMechanism  = &smtp.Error{Code: 504, Enhanced: "5.5.4", Text: "no such mechanism"}
+	errLoginFirst = &smtp.Error{Code: 530, Enhanced: "5.7.0", Text: "Authentication required"}
+	errNoTLS      = &smtp.Error{Code: 538, Enhanced: "5.7.11", Text: "Encryption required for requested authentication mechanism: STARTTLS comes first"}
+	errMechanism  = &smtp.Error{Code: 504, Enhanced: "5.5.4", Text: "unrecognized authentication type"}
 )
 
 func (s *submissionSession) mayLogin() bool {
@@ -104,7 +104,7 @@ func (e *exchange) Next(ctx context.Context, response []byte) ([]byte, *sasl.Acc
 	challenge, accepted, err := e.inner.Next(ctx, response)
 	switch {
 	case errors.Is(err, login.ErrMalformed):
-		return nil, nil, &smtp.Error{Code: 501, Enhanced: "5.5.2", Text: "the response is malformed", Err: err}
+		return nil, nil, &smtp.Error{Code: 501, Enhanced: "5.5.2", Text: "malformed authentication response", Err: err}
 	case err != nil:
 		return nil, nil, replies.SMTPLogin(err)
 	}

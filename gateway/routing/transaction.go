@@ -40,7 +40,7 @@ var (
 	errNoRelay   = &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: "relaying to other domains is not configured on this gateway"}
 	errNoIntake  = &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: "no mail is taken in for this domain"}
 	errRecipient = &smtp.Error{Code: 553, Enhanced: "5.1.3", Text: "the recipient is not a mail address"}
-	errNoMessage = &smtp.Error{Code: 503, Enhanced: "5.5.1", Text: "send MAIL and RCPT first"}
+	errNoMessage = &smtp.Error{Code: 503, Enhanced: "5.5.1", Text: "bad sequence of commands: MAIL and RCPT come first"}
 	errFull      = &smtp.Error{Code: 452, Enhanced: "4.3.1", Text: "there is no space for the message now, try again later"}
 )
 

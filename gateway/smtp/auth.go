@@ -35,9 +35,9 @@ func (s *session) offered() string {
 // noLogins tells who wants to log in at the wrong port which one it is (RFC 6409 §3.1, RFC 8314 §3.3).
 func (s *session) noLogins() string {
 	if s.server.Role == MX {
-		return "there is no authentication here: log in on the submission port, usually 587 or 465"
+		return "command not implemented: authenticate on the submission port, usually 587 or 465"
 	}
-	return "there is no authentication here"
+	return "command not implemented: no authentication mechanism is available"
 }
 
 // mayAuth says whether credentials may come over this connection.
@@ -56,9 +56,9 @@ func (s *session) auth(args string) reply {
 	}
 	switch {
 	case mechanism == "":
-		return refuse(501, "5.5.4", "AUTH with which mechanism?")
+		return refuse(501, "5.5.4", "AUTH needs a mechanism: "+s.offered())
 	case !slices.Contains(s.mechanisms(), mechanism):
-		return refuse(504, "5.5.4", "there is no such mechanism, but "+s.offered())
+		return refuse(504, "5.5.4", "unrecognized authentication type, offered are "+s.offered())
 	}
 	var response []byte
 	if given {
@@ -79,11 +79,11 @@ var errInsecureAuth = refuse(538, "5.7.11", "Encryption required for requested a
 func (s *session) mayAuthNow() reply {
 	switch {
 	case !s.esmtp:
-		return refuse(503, "5.5.1", "say EHLO first")
+		return refuse(503, "5.5.1", "bad sequence of commands: EHLO comes first")
 	case s.authed:
-		return refuse(503, "5.5.1", "you are authenticated already")
+		return refuse(503, "5.5.1", "bad sequence of commands: already authenticated")
 	case s.tx != nil:
-		return refuse(503, "5.5.1", "AUTH does not belong in a transaction")
+		return refuse(503, "5.5.1", "bad sequence of commands: AUTH is not permitted during a mail transaction")
 	case !s.mayAuth() && s.server.Role == Submission && s.server.tls != nil:
 		return errInsecureAuth // the backend need not name mechanisms then
 	case len(s.mechanisms()) == 0:
@@ -111,7 +111,7 @@ func (s *session) authenticate(mechanism string, response []byte) reply {
 			return s.authFailed(err)
 		case accepted != nil:
 			s.authed = true
-			return ok(235, "2.7.0", "welcome")
+			return ok(235, "2.7.0", "Authentication succeeded")
 		}
 		var r reply
 		if response, r = s.challenge(challenge); r.code != none.code || r.close {
@@ -156,7 +156,7 @@ func (s *session) challenge(challenge []byte) ([]byte, reply) {
 		return nil, goodbye(s.farewell(err))
 	}
 	if string(line) == "*" {
-		return nil, refuse(501, "5.7.0", "authentication is cancelled")
+		return nil, refuse(501, "5.7.0", "authentication cancelled")
 	}
 	response, r := decodeResponse(line, false)
 	clear(line)
@@ -172,7 +172,7 @@ func decodeResponse(line []byte, initial bool) ([]byte, reply) {
 	out := make([]byte, base64.StdEncoding.DecodedLen(len(line)))
 	n, err := base64.StdEncoding.Strict().Decode(out, line)
 	if err != nil || bytes.ContainsAny(line, "\r\n") || initial && len(line) == 0 {
-		return nil, refuse(501, "5.5.2", "the response is no base64")
+		return nil, refuse(501, "5.5.2", "cannot decode the response: it is not base64")
 	}
 	return out[:n], none
 }

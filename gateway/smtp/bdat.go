@@ -72,12 +72,12 @@ func (s *session) bdat(args string) reply {
 	size, last, err := parseBdat(args)
 	if err != nil {
 		// What follows cannot be told from commands.
-		return hangUp(501, "5.5.4", "BDAT goes on with a size, and LAST perhaps")
+		return hangUp(501, "5.5.4", "syntax error in parameters: BDAT size [LAST]")
 	}
 	refusal := none
 	switch {
 	case s.tx == nil:
-		refusal = refuse(503, "5.5.1", "say MAIL first")
+		refusal = refuse(503, "5.5.1", "bad sequence of commands: MAIL comes first")
 	case s.tx.recipients == 0:
 		refusal = refuse(503, "5.5.1", "no valid recipients")
 	}

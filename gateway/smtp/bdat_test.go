@@ -69,7 +69,7 @@ func TestBdat(t *testing.T) {
 			if got := content(t, taken[0]); got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
-			conn.play("> DATA\n< 503 5.5.1 say MAIL\n> MAIL FROM:<>\n< 250")
+			conn.play("> DATA\n< 503 5.5.1 bad sequence of commands: MAIL\n> MAIL FROM:<>\n< 250")
 		})
 	}
 }

@@ -73,7 +73,7 @@ func (s *session) dispatch(line []byte) reply {
 			s.junk++
 		}
 		if c.last && s.spoke() {
-			r = hangUp(554, "5.5.0", "wait for the reply to "+name)
+			r = hangUp(554, "5.5.0", "wait for the reply to "+name+" before the next command")
 		} else {
 			r = c.run(s, args)
 		}
@@ -106,7 +106,7 @@ func (s *session) charge(r reply) reply {
 	case over(s.faults-s.forgiven.faults+max(0, junk-mostJunk), l.Errors):
 		tooMany = "too many errors"
 	case over(s.refusals-s.forgiven.refusals, l.Refusals):
-		tooMany = "too many recipients that there are not"
+		tooMany = "too many unknown recipients"
 	case s.authFailures > 0 && over(s.authFailures+1, l.AuthFailures):
 		tooMany = "too many failed logins"
 	default:
@@ -136,10 +136,10 @@ func (s *session) parse(line []byte) (name, args string, r reply) {
 		if speaksOther(name, line) {
 			return "?", "", hangUp(421, "4.7.0", "this is an SMTP server")
 		}
-		return "?", "", refuse(500, "5.5.2", "there is no such command")
+		return "?", "", refuse(500, "5.5.2", "syntax error, command unrecognized")
 	}
 	if bytes.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }) || !utf8.Valid(line) && !s.mayBeCalled(name) {
-		r = refuse(500, "5.5.2", "the line has characters that do not belong in a command")
+		r = refuse(500, "5.5.2", "syntax error: control characters, or octets that are not UTF-8, in the command")
 		r.close = name == "BDAT" // how long its chunk is, nobody knows
 		return name, "", r
 	}
@@ -228,7 +228,7 @@ func (s *session) introduced(args string) reply {
 		name = literal(s.raw.RemoteAddr())
 	}
 	if !validHelo(name) {
-		return refuse(501, "5.5.4", "say who you are: a domain or an address literal")
+		return refuse(501, "5.5.4", "syntax error: the argument is a domain or an address literal")
 	}
 	s.endTransaction(s.backend)
 	s.helo = name
@@ -248,17 +248,17 @@ func (s *session) secure() bool { return s.tlsState.Load() != nil }
 func (s *session) starttls(args string) reply {
 	switch {
 	case args != "":
-		return refuse(501, "5.5.4", "STARTTLS has no parameters")
+		return refuse(501, "5.5.4", "syntax error: no parameters allowed")
 	case s.secure():
-		return refuse(503, "5.5.1", "TLS is up already")
+		return refuse(503, "5.5.1", "bad sequence of commands: TLS is already active")
 	case s.server.tls == nil:
-		return refuse(502, "5.5.1", "there is no TLS here")
+		return refuse(502, "5.5.1", "command not implemented: TLS is not available")
 	case s.authed:
 		// The session of the backend would know what was told without TLS.
-		return refuse(503, "5.5.1", "STARTTLS comes before AUTH")
+		return refuse(503, "5.5.1", "bad sequence of commands: STARTTLS comes before AUTH")
 	}
 	s.endTransaction(s.backend)
-	if err := errors.Join(s.say(ok(220, "2.0.0", "go ahead")), s.flush()); err != nil {
+	if err := errors.Join(s.say(ok(220, "2.0.0", "Ready to start TLS")), s.flush()); err != nil {
 		return goodbye(err)
 	}
 	if err := s.handshake(); err != nil {
@@ -299,10 +299,10 @@ func (s *session) handshake() error {
 // rset gives the transaction up. RFC 5321 §4.1.1.5.
 func (s *session) rset(args string) reply {
 	if args != "" {
-		return refuse(501, "5.5.4", "RSET has no parameters")
+		return refuse(501, "5.5.4", "syntax error: no parameters allowed")
 	}
 	s.endTransaction(s.backend)
-	return ok(250, "2.0.0", "forgotten")
+	return ok(250, "2.0.0", "OK")
 }
 
 // noop takes any argument. RFC 5321 §4.1.1.9.
@@ -313,7 +313,7 @@ func (s *session) vrfy(args string) reply {
 	name, parameter, _ := strings.Cut(args, " ")
 	switch {
 	case name == "":
-		return refuse(501, "5.5.4", "VRFY needs an address")
+		return refuse(501, "5.5.4", "syntax error: VRFY needs an address")
 	case !address.ASCII(name) && !strings.EqualFold(parameter, "SMTPUTF8"): // RFC 6531 §3.7.4.2
 		return refuse(553, "5.6.7", needsUTF8)
 	}
@@ -331,8 +331,8 @@ func (s *session) help(string) reply {
 // quit ends the session. RFC 5321 §4.1.1.10.
 func (s *session) quit(args string) reply {
 	if args != "" {
-		return refuse(501, "5.5.4", "QUIT has no parameters")
+		return refuse(501, "5.5.4", "syntax error: no parameters allowed")
 	}
 	s.endTransaction(s.backend)
-	return hangUp(221, "2.0.0", s.server.Hostname+" says goodbye")
+	return hangUp(221, "2.0.0", s.server.Hostname+" Service closing transmission channel")
 }

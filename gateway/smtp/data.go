@@ -15,17 +15,17 @@ import (
 func (s *session) data(args string) reply {
 	switch {
 	case args != "":
-		return refuse(501, "5.5.4", "DATA has no parameters")
+		return refuse(501, "5.5.4", "syntax error: no parameters allowed")
 	case s.tx == nil:
-		return refuse(503, "5.5.1", "say MAIL first")
+		return refuse(503, "5.5.1", "bad sequence of commands: MAIL comes first")
 	case s.tx.transfer != nil:
-		return refuse(503, "5.5.1", "the message has begun with BDAT") // RFC 3030 §2
+		return refuse(503, "5.5.1", "bad sequence of commands: the message was begun with BDAT") // RFC 3030 §2
 	case s.tx.recipients == 0:
 		return refuse(554, "5.5.1", "no valid recipients") // RFC 2920 §3.1
 	case s.spoke():
-		return hangUp(554, "5.5.0", "wait for the reply to DATA")
+		return hangUp(554, "5.5.0", "wait for the reply to DATA before the next command")
 	}
-	if err := s.say(ok(354, "", "go on, and end with a dot on a line of its own")); err != nil {
+	if err := s.say(ok(354, "", "Start mail input; end with <CRLF>.<CRLF>")); err != nil {
 		return goodbye(err)
 	}
 	if err := s.flush(); err != nil {
@@ -123,7 +123,7 @@ func (s *session) verdict(b *body, text string, err error) reply {
 		r.close = true
 		return r
 	case errors.Is(b.gone, os.ErrDeadlineExceeded):
-		return reply{code: 421, enhanced: "4.4.2", text: "time-out, the message is not taken", close: true, cause: b.gone, ended: b.gone}
+		return reply{code: 421, enhanced: "4.4.2", text: "time-out, the message was not accepted", close: true, cause: b.gone, ended: b.gone}
 	case b.gone != nil:
 		return reply{close: true, cause: b.gone, ended: b.gone}
 	case broken:
@@ -132,7 +132,7 @@ func (s *session) verdict(b *body, text string, err error) reply {
 		return failure(err)
 	}
 	if text == "" {
-		text = "message taken"
+		text = "message accepted"
 	}
 	return ok(250, "2.0.0", text)
 }

@@ -35,9 +35,9 @@ func (s *session) mayMail() reply {
 	submission := s.server.Role == Submission
 	switch {
 	case s.helo == "":
-		return refuse(503, "5.5.1", "say EHLO first")
+		return refuse(503, "5.5.1", "bad sequence of commands: EHLO comes first")
 	case s.tx != nil:
-		return refuse(503, "5.5.1", "there is a transaction already") // RFC 5321 §4.1.4
+		return refuse(503, "5.5.1", "bad sequence of commands: nested MAIL command, RSET ends the transaction") // RFC 5321 §4.1.4
 	case submission && !s.mayAuth():
 		return refuse(530, "5.7.0", "Must issue a STARTTLS command first") // RFC 3207 §4
 	case submission && !s.authed:
@@ -63,11 +63,11 @@ func (s *session) mailOptions(rest string) (MailOptions, reply) {
 }
 
 func (s *session) mailOption(o *MailOptions, p parameter) reply {
-	unknown := refuse(555, "5.5.4", "there is no parameter "+p.keyword) // RFC 5321 §4.1.1.11
+	unknown := refuse(555, "5.5.4", "MAIL FROM parameter "+p.keyword+" not recognized or not implemented") // RFC 5321 §4.1.1.11
 	if !s.esmtp {
 		return unknown
 	}
-	wrong := refuse(501, "5.5.4", "the value of "+p.keyword+" is not well formed")
+	wrong := refuse(501, "5.5.4", "syntax error in the value of "+p.keyword)
 	var err error
 	switch p.keyword {
 	case "SIZE":
@@ -122,9 +122,9 @@ func (s *session) begin(reversePath address.Path, options MailOptions) reply {
 func (s *session) rcpt(args string) reply {
 	switch {
 	case s.tx == nil:
-		return refuse(503, "5.5.1", "say MAIL first")
+		return refuse(503, "5.5.1", "bad sequence of commands: MAIL comes first")
 	case s.tx.transfer != nil:
-		return refuse(503, "5.5.1", "the message has begun") // RFC 3030 §2
+		return refuse(503, "5.5.1", "bad sequence of commands: the message has begun") // RFC 3030 §2
 	case over(s.tx.recipients+1, s.limits.Recipients):
 		return reply{code: 452, enhanced: "4.5.3", text: "too many recipients"} // RFC 5321 §4.5.3.1.10
 	}
@@ -147,9 +147,9 @@ func (s *session) rcptOptions(rest string) reply {
 	for _, p := range parameters {
 		switch {
 		case p.keyword != "NOTIFY":
-			return refuse(555, "5.5.4", "there is no parameter "+p.keyword)
+			return refuse(555, "5.5.4", "RCPT TO parameter "+p.keyword+" not recognized or not implemented")
 		case !s.server.quirk(QuirkNotify) || !strings.EqualFold(p.value, "NEVER"):
-			return refuse(555, "5.5.4", "there is no parameter NOTIFY: no delivery notices are written here, switch them off")
+			return refuse(555, "5.5.4", "RCPT TO parameter NOTIFY not implemented: no delivery status notifications are sent, switch them off")
 		}
 	}
 	return none

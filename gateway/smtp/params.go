@@ -8,7 +8,7 @@ import (
 )
 
 var (
-	errParameter = errors.New("a parameter is not well formed")
+	errParameter = errors.New("syntax error in a parameter")
 	errTwice     = errors.New("a parameter is given twice")
 	errXtext     = errors.New("the value is no xtext")
 )

@@ -14,11 +14,11 @@ const noDomain = "the address has no domain"
 
 // pathTexts are what the client is told of a path that cannot be read.
 var pathTexts = map[error]string{
-	address.ErrNotBracketed: "a path stands in angle brackets, with no name: <local-part@domain>",
-	address.ErrNotClosed:    "the path has no > at its end: <local-part@domain>",
-	address.ErrLocalPart:    "the local part is not well formed",
-	address.ErrDomain:       "the domain is not well formed",
-	address.ErrLiteral:      "the address literal is not well formed",
+	address.ErrNotBracketed: "syntax error: a path is in angle brackets, with no name: <local-part@domain>",
+	address.ErrNotClosed:    "syntax error: the path has no > at its end: <local-part@domain>",
+	address.ErrLocalPart:    "syntax error in the local part",
+	address.ErrDomain:       "syntax error in the domain",
+	address.ErrLiteral:      "syntax error in the address literal",
 	address.ErrNoDomain:     noDomain,
 	address.ErrTooLong:      "the path is too long",
 }
@@ -32,7 +32,7 @@ func (s *session) pathOf(args, keyword, enhanced string) (path address.Path, res
 		args = closeUp(args, keyword)
 	}
 	if len(args) < len(keyword) || !strings.EqualFold(args[:len(keyword)], keyword) {
-		return path, "", refuse(501, "5.5.4", "the command goes on with "+keyword+"<path>")
+		return path, "", refuse(501, "5.5.4", "syntax error in parameters: "+keyword+"<path> expected")
 	}
 	text := strings.TrimLeft(args[len(keyword):], " ")
 	if s.server.quirk(QuirkPaths) {
@@ -45,7 +45,7 @@ func (s *session) pathOf(args, keyword, enhanced string) (path address.Path, res
 	// RFC 5321 §4.1.2 has these in a Quoted-string, and other servers take them for the path's end.
 	// It is told here, and not by a store that has got the whole message.
 	if strings.ContainsAny(path.Mailbox().Local, "<>") {
-		return path, "", refuse(553, enhanced, "a local part with < or > in it is not taken")
+		return path, "", refuse(553, enhanced, "a local part that contains < or > is not accepted")
 	}
 	return path, rest, none
 }

@@ -183,7 +183,7 @@ func (s *session) run() (err error) {
 func lineFault(err error) reply {
 	switch err {
 	case errLineTooLong:
-		return refuse(500, "5.5.2", "the line is too long")
+		return refuse(500, "5.5.2", "line too long")
 	case errBareLF:
 		// Further lines may be text that somebody made a client send: hang up.
 		return hangUp(521, "5.5.2", "a command ends in CR LF, not in LF alone")
@@ -218,7 +218,7 @@ func (s *session) open() error {
 	}
 	if s.talksEarly() {
 		s.log.Warn().Msg("early talker")
-		return s.say(hangUp(554, "5.5.0", "you speak before the greeting"))
+		return s.say(hangUp(554, "5.5.0", "wait for the greeting before the first command"))
 	}
 	ctx, cancel := within(s.ctx, s.server.timeouts.Backend)
 	defer cancel()
@@ -407,7 +407,7 @@ func (s *session) farewell(err error) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		r = hangUp(421, "4.4.2", "time-out, closing the connection")
 	case errors.Is(err, errLineEndless):
-		r = hangUp(421, "4.7.0", "the line is too long, closing the connection")
+		r = hangUp(421, "4.7.0", "line too long, closing the connection")
 	default:
 		return err
 	}

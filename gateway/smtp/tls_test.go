@@ -23,7 +23,7 @@ func TestStartTLS(t *testing.T) {
 		> RCPT TO:<c@mx.example>
 		< 503 5.5.1
 		> MAIL FROM:<>
-		< 503 5.5.1 say EHLO
+		< 503 5.5.1 bad sequence of commands: EHLO
 		> STARTTLS
 		< 503 5.5.1
 		> EHLO c
