@@ -2,9 +2,12 @@ package maildrop_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"net/textproto"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,6 +116,42 @@ func TestDroppedConnectionLeavesNothingBehind(t *testing.T) {
 	if len(g.store.batches) != 0 {
 		t.Errorf("a dropped connection removed something: %v", g.store.batches)
 	}
+}
+
+// TestDropIsNotSeenBeforeTheLockIsFree: who sees that the gateway has cut a message off may come back
+// at once.
+func TestDropIsNotSeenBeforeTheLockIsFree(t *testing.T) {
+	g := newGateway(t)
+	g.store.add("m1", letter)
+	g.store.onFetch = func(context.Context, backends.FetchRequest) (backends.Content, error) {
+		return &fakeContent{Reader: io.MultiReader(strings.NewReader(strings.Repeat(letter, 10_000)), failing{errors.New("lost")})}, nil
+	}
+	seen := make(chan struct{})
+	var closed atomic.Int32
+	g.store.onClose = func() error {
+		if closed.Add(1) > 1 {
+			return nil // the second session's
+		}
+		select {
+		case <-seen:
+			t.Error("the client sees the end while the maildrop is open")
+		case <-time.After(300 * time.Millisecond): // as a slow store
+		}
+		return nil
+	}
+	dial := g.serve()
+	conn := dial()
+	ask(t, conn, "USER alice", "+OK")
+	ask(t, conn, "PASS sesame", "+OK")
+	ask(t, conn, "RETR 1", "+OK")
+	if _, err := conn.ReadDotBytes(); err == nil {
+		t.Error("a message that was cut off looks complete")
+	}
+	close(seen)
+	again := dial()
+	ask(t, again, "USER alice", "+OK")
+	ask(t, again, "PASS sesame", "+OK")
+	ask(t, again, "QUIT", "+OK")
 }
 
 // TestGreetingAsksNoStore: nobody waits for a store before a login, however slow it is.

@@ -20,6 +20,7 @@ func (s *session) end(err error) {
 		s.hangUp(s.in.pending())
 	default: // nothing of it must look like an end that was meant, TLS's close_notify included
 		s.out.release()
+		_ = s.contain("close", (*session).closeDrop) // who sees it may come back at once, too
 		_ = s.wire.Conn.Close()
 	}
 }

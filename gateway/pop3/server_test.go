@@ -363,6 +363,46 @@ func TestClientThatLeavesMeanwhile(t *testing.T) {
 	}
 }
 
+// stuckContent gives a beginning, and then nothing until its context ends.
+type stuckContent struct {
+	ctx   context.Context
+	begin io.Reader
+}
+
+func (c *stuckContent) Read(p []byte) (int, error) {
+	if n, err := c.begin.Read(p); err == nil {
+		return n, nil
+	}
+	<-c.ctx.Done()
+	return 0, c.ctx.Err()
+}
+
+func (c *stuckContent) Close() error { return nil }
+
+// A connection that is reset in the middle of a message is nobody's any more, however long the
+// backend takes over the rest.
+func TestResetInAMessage(t *testing.T) {
+	fake := newFake()
+	dropWith(func(d *fakeDrop) {
+		d.content = func(ctx context.Context, _, _ int) io.ReadCloser {
+			return &stuckContent{ctx, strings.NewReader(strings.Repeat("0123456789abcde\r\n", 8<<10))}
+		}
+	})(fake)
+	r := start(t, fake, nil)
+	c := r.dialTCP()
+	c.login()
+	c.send("RETR 1\r\n")
+	c.expect("+OK…")
+	if _, err := io.ReadFull(c.r, make([]byte, 1<<10)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.conn.(*net.TCPConn).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.conn.Close()
+	r.wait(1)
+}
+
 // Old scripts send all they have to say, and close their half. That is not leaving.
 func TestClientThatHasSaidAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -24,7 +24,7 @@ type watch struct {
 
 	alive   atomic.Bool // something has moved since the timer was set
 	writing atomic.Bool // it is the client's turn
-	wrote   atomic.Bool // something has been sent: a client that leaves is noticed by writing
+	wrote   atomic.Bool // something has been sent: whether a client that has said all is still there, writing tells
 
 	mu      sync.Mutex
 	timer   *time.Timer
@@ -78,10 +78,11 @@ func (w *watch) peek() {
 	w.mu.Unlock()
 	defer close(peeking)
 	w.n, w.err = s.conn.Read(s.in.buf[s.in.w:])
-	if w.err == nil || isTimeout(w.err) || w.wrote.Load() {
-		return
-	}
-	if !isGone(w.err) || w.n == 0 && !s.in.pending() {
+	switch {
+	case w.err == nil || isTimeout(w.err):
+	case !isGone(w.err): // reset: nothing that is written will arrive
+		w.cancel(errClientGone)
+	case w.n == 0 && !s.in.pending() && !w.wrote.Load():
 		w.cancel(errClientGone)
 	}
 }
