@@ -2,6 +2,7 @@ package maildrop
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,11 +11,15 @@ import (
 )
 
 const (
-	// aheadMessages is how many messages are asked for ahead where the store does not say how
-	// many are worth it.
-	aheadMessages = 8
-	// aheadWindow is the most that one message ahead keeps in memory: what the plugin boundary
-	// lets a content send before it is read.
+	// aheadMessages is how many messages are asked for ahead with one request, and aheadFirst with
+	// one whose guess nothing has confirmed yet.
+	aheadMessages = 16
+	aheadFirst    = 8
+	// aheadBatches is how many such requests are under way: while the messages of one are read,
+	// those of the next come.
+	aheadBatches = 2
+	// aheadWindow is the most that a request's messages keep in memory: what the plugin boundary
+	// lets a store send before it is read.
 	aheadWindow = 1 << 20
 	// aheadIdle is how long messages ahead are kept for a client that asks for none.
 	aheadIdle = 10 * time.Second
@@ -58,21 +63,22 @@ type want struct {
 // a rule), the same command, the same lines of TOP. A guess that was wrong is given up, and
 // after a few the guessing stops until there is a pattern again.
 type ahead struct {
-	fetch   func(context.Context, want) (*reading, error)
+	store   backends.ManyFetcher
+	form    backends.Rendering
+	id      func(int) backends.MessageID
 	size    func(int) (int64, bool)
-	skip    func(int) bool // messages that are not read ahead; nil: none
-	company *company       // that a message ahead is of until it is taken or dropped
-	count   int            // messages of the maildrop
-	most    int            // messages ahead
+	skip    func(int) bool // messages that are not read ahead
+	open    func(context.Context, want, int64, backends.Content) *reading
+	company *company // that a message ahead is of until it is taken or dropped
+	count   int      // messages of the maildrop
 	budget  *Budget
 	left    int64 // of the session's own budget
 
-	ctx     context.Context //nolint:containedctx // the session's: what is ahead outlives the command
-	cancel  context.CancelFunc
-	fetches sync.WaitGroup
+	ctx    context.Context //nolint:containedctx // the session's: what is ahead outlives the command
+	cancel context.CancelFunc
 
 	mu      sync.Mutex
-	pending map[want]*fetched
+	batches []*batch // in the order of their messages
 	last    want
 	step    int
 	steady  int // how often in a row the step was the same
@@ -81,58 +87,69 @@ type ahead struct {
 	closed  bool
 }
 
-// fetched is one message ahead.
-type fetched struct {
-	cancel  context.CancelFunc
-	cost    int64
-	arrived chan struct{} // closed when the store has answered
-	content *reading
-	err     error
+// batch is the messages of one request that are still ahead.
+type batch struct {
+	contents backends.Contents
+	wants    []want
+	sizes    []int64 // what each may cost
+	sum      int64   // of sizes
+	cost     int64   // what it has of the budgets
+	reading  bool    // one of its messages is with the client
+	dropped  bool    // it ends with that one
 }
 
-func newAhead(o *Options, count, most int, fetch func(context.Context, want) (*reading, error), size func(int) (int64, bool)) *ahead {
-	a := &ahead{fetch: fetch, size: size, count: count, most: most, budget: o.Ahead, left: o.AheadPerSession, company: &company{}, pending: make(map[want]*fetched), last: want{-1, -1}, step: 1}
-	a.ctx, a.cancel = context.WithCancel(context.Background())
-	return a
+// advance takes the messages before the n-th away, and that one.
+func (b *batch) advance(n int) {
+	for _, size := range b.sizes[:n+1] {
+		b.sum -= size
+	}
+	b.wants, b.sizes = b.wants[n+1:], b.sizes[n+1:]
 }
 
 // take gives the message that was asked for, if it is ahead, and asks for those that are
 // likely to be next. ok is false when the caller has to fetch it himself.
-func (a *ahead) take(ctx context.Context, w want) (content *reading, err error, ok bool) { //nolint:revive // like a map's second value
-	f := a.advance(w)
-	if f == nil {
+func (a *ahead) take(ctx context.Context, w want) (r *reading, err error, ok bool) { //nolint:revive // like a map's second value
+	b, passed, since := a.advance(w)
+	if b == nil {
 		return nil, nil, false
 	}
-	select {
-	case <-f.arrived:
-	case <-ctx.Done():
-		a.drop(f)
-		return nil, context.Cause(ctx), true
+	content, err := b.contents.Next(ctx)
+	for ; passed > 0; passed-- {
+		if err == nil {
+			_ = content.Close()
+		}
+		content, err = b.contents.Next(ctx)
 	}
-	a.restore(f)
-	if f.err != nil {
-		f.cancel()
-		kind := backends.KindOf(f.err)
-		return nil, f.err, kind == backends.NotFound // what else it is, is asked again, and told by the answer
+	if err != nil {
+		a.release(b)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx), true
+		}
+		kind := backends.KindOf(err)
+		return nil, err, kind == backends.NotFound // what else it is, is asked again, and told by the answer
 	}
-	stop := context.AfterFunc(ctx, f.cancel) // from now on the command's context ends it
-	f.content.release = func() {
-		stop()
-		f.cancel()
-	}
-	return f.content, nil, true
+	r = a.open(ctx, w, since, content)
+	r.release = func() { a.release(b) }
+	return r, nil, true
 }
 
-// advance notes what is asked for and starts the guesses that follow from it.
-func (a *ahead) advance(w want) *fetched {
+// advance notes what is asked for and starts the guesses that follow from it. Where it is ahead,
+// it gives its batch, how many messages are passed over, and what was under way.
+func (a *ahead) advance(w want) (b *batch, passed int, since int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
-		return nil
+		return nil, 0, 0
 	}
-	f := a.pending[w]
-	delete(a.pending, w)
-	a.learn(w, f != nil)
+	b, passed = a.find(w)
+	a.learn(w, b != nil)
+	if b != nil {
+		since = a.company.now() // itself among them: what fails in a batch fails in company
+		a.leave(passed + 1)
+		b.advance(passed)
+		b.reading = true
+		a.pay(b)
+	}
 	if a.wrong < aheadWrong {
 		a.guess(w)
 	}
@@ -141,7 +158,37 @@ func (a *ahead) advance(w want) *fetched {
 	} else {
 		a.idle.Reset(aheadIdle)
 	}
-	return f
+	return b, passed, since
+}
+
+// find finds the batch that a message is of. Batches before it are dropped: the client has passed
+// them over.
+func (a *ahead) find(w want) (b *batch, n int) {
+	for i, b := range a.batches {
+		if n := slices.Index(b.wants, w); n >= 0 {
+			for range i {
+				a.drop(a.batches[0])
+			}
+			return b, n
+		}
+	}
+	return nil, 0
+}
+
+// leave notes that messages are not ahead any more.
+func (a *ahead) leave(n int) {
+	for range n {
+		a.company.leave()
+	}
+}
+
+// pay gives back what a batch does not need of the budgets any more.
+func (a *ahead) pay(b *batch) {
+	if cost := min(b.sum, aheadWindow); cost < b.cost {
+		a.budget.give(b.cost - cost)
+		a.left += b.cost - cost
+		b.cost = cost
+	}
 }
 
 // learn compares what is asked for with what was asked before.
@@ -165,95 +212,128 @@ func (a *ahead) learn(w want, foreseen bool) {
 	a.last = w
 }
 
-// guess asks for what comes next, as far as the budgets go.
+// guess asks for what comes next, as far as the budgets go, once half of a request is left.
 func (a *ahead) guess(w want) {
-	for n := 1; n <= a.most && len(a.pending) < a.most; n++ {
-		next := want{w.index + n*a.step, w.top}
-		if next.index < 0 || next.index >= a.count {
-			return
+	ahead := 0
+	for _, b := range a.batches {
+		if ahead += len(b.wants); len(b.wants) > 0 {
+			w = b.wants[len(b.wants)-1]
 		}
-		if _, there := a.pending[next]; there || a.skip != nil && a.skip(next.index) {
+	}
+	if len(a.batches) >= aheadBatches || ahead > aheadMessages/2 {
+		return
+	}
+	most := aheadFirst
+	if a.steady > 0 {
+		most = aheadMessages
+	}
+	b := &batch{}
+	for len(b.wants) < most {
+		w.index += a.step
+		if w.index < 0 || w.index >= a.count {
+			break
+		}
+		if a.skip(w.index) {
 			continue
 		}
-		cost := int64(aheadWindow)
-		if size, known := a.size(next.index); known {
-			cost = min(size, cost)
+		if !a.add(b, w) {
+			break
 		}
-		if a.left < cost || !a.budget.take(cost) {
-			return
-		}
-		a.left -= cost
-		a.start(next, cost)
+	}
+	if len(b.wants) > 0 {
+		a.start(b)
 	}
 }
 
-func (a *ahead) start(w want, cost int64) {
-	ctx, cancel := context.WithCancel(a.ctx)
-	f := &fetched{cancel: cancel, cost: cost, arrived: make(chan struct{})}
-	a.pending[w] = f
-	a.company.join()
-	a.fetches.Go(func() {
-		defer close(f.arrived)
-		f.content, f.err = a.fetch(ctx, w)
-	})
+// add puts a message into a batch, if the budgets allow.
+func (a *ahead) add(b *batch, w want) bool {
+	size := int64(aheadWindow)
+	if known, is := a.size(w.index); is {
+		size = min(known, size)
+	}
+	more := min(b.sum+size, aheadWindow) - b.cost
+	if a.left < more || !a.budget.take(more) {
+		return false
+	}
+	a.left -= more
+	b.cost += more
+	b.sum += size
+	b.wants, b.sizes = append(b.wants, w), append(b.sizes, size)
+	return true
 }
 
-// restore gives back what a message ahead had of the budgets: it is no longer ahead.
-func (a *ahead) restore(f *fetched) {
-	a.company.leave()
-	a.budget.give(f.cost)
+// start asks the store for a batch. A store that does not give it is asked again with the next
+// guess; what the client wants meanwhile it is asked for by itself.
+func (a *ahead) start(b *batch) {
+	top := b.wants[0].top
+	request := backends.FetchManyRequest{Top: top >= 0, Lines: max(0, top), Rendering: a.form}
+	for _, w := range b.wants {
+		request.IDs = append(request.IDs, a.id(w.index))
+		a.company.join()
+	}
+	var err error
+	a.batches = append(a.batches, b)
+	if b.contents, err = a.store.FetchMany(a.ctx, request); err != nil {
+		a.drop(b)
+	}
+}
+
+// release is for a message whose client is done with it.
+func (a *ahead) release(b *batch) {
 	a.mu.Lock()
-	a.left += f.cost
-	a.mu.Unlock()
+	defer a.mu.Unlock()
+	b.reading = false
+	if b.dropped || len(b.wants) == 0 {
+		a.drop(b)
+	}
 }
 
-// drop ends a message that nobody wants any more.
-func (a *ahead) drop(f *fetched) {
-	f.cancel()
-	a.fetches.Go(func() {
-		<-f.arrived
-		if f.content != nil {
-			_ = f.content.Close()
-		}
-		a.restore(f)
-	})
+// drop ends a batch that nobody wants any more. The lock is held.
+func (a *ahead) drop(b *batch) {
+	a.leave(len(b.wants))
+	b.wants, b.sizes, b.sum = nil, nil, 0
+	a.pay(b)
+	a.batches = slices.DeleteFunc(a.batches, func(other *batch) bool { return other == b })
+	if b.contents != nil {
+		_ = b.contents.Close()
+		b.contents = nil
+	}
 }
 
-// quiet ends all that is ahead, and waits for it. Nothing begins again before the next message is
-// asked for.
+// quiet ends all that is ahead. Nothing begins again before the next message is asked for.
 func (a *ahead) quiet() {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.giveUp()
-	a.mu.Unlock()
-	a.fetches.Wait()
 }
 
 // giveUp ends all that is ahead. The lock is held.
 func (a *ahead) giveUp() {
-	for w, f := range a.pending {
-		delete(a.pending, w)
-		a.drop(f)
+	for len(a.batches) > 0 {
+		a.drop(a.batches[0])
 	}
 }
 
-// forget is for a client that asks for nothing: others may have the budget.
+// forget is for a client that asks for nothing: others may have the budget. The client may still
+// be reading a message, which goes on.
 func (a *ahead) forget() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.closed {
-		a.giveUp()
+	for _, b := range slices.Clone(a.batches) {
+		if b.dropped = b.reading; !b.reading {
+			a.drop(b)
+		}
 	}
 }
 
-// close ends all that is ahead, and waits for it.
+// close ends all that is ahead.
 func (a *ahead) close() {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.closed = true
 	if a.idle != nil {
 		a.idle.Stop()
 	}
 	a.giveUp()
-	a.mu.Unlock()
 	a.cancel()
-	a.fetches.Wait()
 }

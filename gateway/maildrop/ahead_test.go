@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -14,40 +15,108 @@ import (
 	"github.com/dipylon/dipylon/backends"
 )
 
-// farStore is a store with a round trip of 40 ms, on the bubble's clock.
+// farStore is a store with a round trip of 40 ms, on the bubble's clock. A message's id is its number.
 type farStore struct {
 	mu      sync.Mutex
 	fetches map[want]int
-	open    int
+	open    int // asked for, and not closed
 	most    int
+	largest int // request
 	fail    map[int]error
 }
 
 const roundTrip = 40 * time.Millisecond
 
-func (f *farStore) fetch(ctx context.Context, w want) (*reading, error) {
+// ask counts a message, and gives its failure.
+func (f *farStore) ask(w want) error {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.fetches[w]++
 	f.open++
 	f.most = max(f.most, f.open)
-	err := f.fail[w.index]
-	f.mu.Unlock()
-	select {
-	case <-time.After(roundTrip):
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	if err != nil {
-		f.closed()
-		return nil, err
-	}
-	return &reading{source: &farContent{Reader: strings.NewReader("message"), ctx: ctx, store: f}, top: w.top, notice: true, size: -1}, nil
+	return f.fail[w.index]
 }
 
-func (f *farStore) closed() {
+func arrive(ctx context.Context, at time.Time) error {
+	select {
+	case <-time.After(time.Until(at)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// fetch is one message by itself.
+func (f *farStore) fetch(ctx context.Context, w want) (*reading, error) {
+	err := f.ask(w)
+	if e := arrive(ctx, time.Now().Add(roundTrip)); e != nil {
+		err = e
+	}
+	if err != nil {
+		f.closed(1)
+		return nil, err
+	}
+	return readingOf(ctx, f), nil
+}
+
+func readingOf(ctx context.Context, f *farStore) *reading {
+	content := &farContent{Reader: strings.NewReader("message"), ctx: ctx, store: f}
+	return &reading{source: content, top: 0, size: -1, notice: true}
+}
+
+// FetchMany implements [backends.ManyFetcher]: the messages come together, after one round trip.
+func (f *farStore) FetchMany(ctx context.Context, r backends.FetchManyRequest) (backends.Contents, error) {
+	c := &farContents{store: f, ctx: ctx, at: time.Now().Add(roundTrip), left: len(r.IDs)}
+	for _, id := range r.IDs {
+		index, _ := strconv.Atoi(string(id))
+		w := want{index, -1}
+		if r.Top {
+			w.top = r.Lines
+		}
+		c.failures = append(c.failures, f.ask(w))
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.open--
+	f.largest = max(f.largest, len(r.IDs))
+	return c, nil
+}
+
+type farContents struct {
+	store    *farStore
+	ctx      context.Context //nolint:containedctx // what real ones have, too
+	at       time.Time
+	failures []error
+	given    int
+	left     int // that are not given yet
+}
+
+func (c *farContents) Next(ctx context.Context) (backends.Content, error) {
+	if c.given == len(c.failures) {
+		return nil, io.EOF
+	}
+	err := arrive(ctx, c.at)
+	if err == nil {
+		err = c.failures[c.given]
+	}
+	c.given++
+	c.left--
+	if err != nil {
+		c.store.closed(1)
+		return nil, err
+	}
+	return &farContent{Reader: strings.NewReader("message"), ctx: ctx, store: c.store}, nil
+}
+
+func (c *farContents) Close() error {
+	c.store.closed(c.left)
+	c.left = 0
+	return nil
+}
+
+func (f *farStore) closed(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.open -= n
 }
 
 func (f *farStore) times(w want) int {
@@ -76,6 +145,7 @@ type farContent struct {
 	io.Reader
 	ctx   context.Context //nolint:containedctx // what a real content has, too
 	store *farStore
+	over  bool
 }
 
 func (c *farContent) Read(p []byte) (int, error) {
@@ -85,7 +155,15 @@ func (c *farContent) Read(p []byte) (int, error) {
 	return c.Reader.Read(p)
 }
 
-func (c *farContent) Close() error { c.store.closed(); return nil }
+func (c *farContent) Size() int64 { return -1 }
+
+func (c *farContent) Close() error {
+	if !c.over {
+		c.over = true
+		c.store.closed(1)
+	}
+	return nil
+}
 
 type aheadTest struct {
 	*ahead
@@ -96,8 +174,16 @@ type aheadTest struct {
 func newAheadTest(t *testing.T, count int, budget, perSession int64) *aheadTest {
 	t.Helper()
 	store := &farStore{fetches: make(map[want]int), fail: make(map[int]error)}
-	o := &Options{Ahead: NewBudget(budget), AheadPerSession: perSession}
-	a := newAhead(o, count, 8, store.fetch, func(int) (int64, bool) { return 1000, true })
+	a := &ahead{
+		store: store, count: count, budget: NewBudget(budget), left: perSession, company: &company{}, last: want{-1, -1}, step: 1,
+		id:   func(i int) backends.MessageID { return backends.MessageID(strconv.Itoa(i)) },
+		size: func(int) (int64, bool) { return 1000, true },
+		skip: func(int) bool { return false },
+		open: func(_ context.Context, w want, _ int64, c backends.Content) *reading {
+			return &reading{source: c, index: w.index, top: 0, size: -1, notice: true}
+		},
+	}
+	a.ctx, a.cancel = context.WithCancel(context.Background())
 	return &aheadTest{a, store, t}
 }
 
@@ -106,7 +192,7 @@ func (a *aheadTest) read(index, top int) error {
 	a.t.Helper()
 	c, err, ok := a.take(a.t.Context(), want{index, top})
 	if !ok {
-		c, err = a.fetch(a.t.Context(), want{index, top})
+		c, err = a.store.fetch(a.t.Context(), want{index, top})
 	}
 	if err != nil {
 		return err
@@ -149,6 +235,9 @@ func TestDrainingHidesTheRoundTrip(t *testing.T) {
 					}
 					if took, alone := time.Since(begin), time.Duration(n)*roundTrip; took > alone/5 {
 						t.Errorf("%d messages took %v; one after the other they take %v", n, took, alone)
+					}
+					if a.store.largest != aheadMessages {
+						t.Errorf("the largest request was of %d messages", a.store.largest)
 					}
 					for w, times := range a.store.fetches {
 						if times > 1 {
@@ -229,6 +318,28 @@ func TestAheadIsGivenUpForAnIdleClient(t *testing.T) {
 		}
 		if err := a.read(1, -1); err != nil {
 			t.Fatal(err)
+		}
+		a.end(1<<20, 1<<20)
+	})
+}
+
+// A client that is slow to read keeps the message that it reads, and nothing that is ahead of it.
+func TestAheadIsGivenUpBesideASlowClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAheadTest(t, 50, 1<<20, 1<<20)
+		_ = a.read(0, -1)
+		c, err, ok := a.take(t.Context(), want{1, -1})
+		if err != nil || !ok {
+			t.Fatal(err, ok)
+		}
+		time.Sleep(2 * aheadIdle) // the bubble's clock
+		synctest.Wait()
+		if got, err := io.ReadAll(c); err != nil || string(got) != "message" {
+			t.Errorf("%q, %v", got, err)
+		}
+		_ = c.Close()
+		if a.store.open != 0 || a.budget.octets.Load() != 1<<20 {
+			t.Errorf("%d messages are kept for an idle client", a.store.open)
 		}
 		a.end(1<<20, 1<<20)
 	})

@@ -20,6 +20,10 @@ import (
 	"github.com/dipylon/dipylon/gateway/stores"
 )
 
+// fetchesAtOnce is for stores that do not say how many messages of a maildrop are worth having under
+// way together.
+const fetchesAtOnce = 8
+
 // removalsAtATime is for stores without a limit of their own: a bound on the time of one call.
 const removalsAtATime = 1000
 
@@ -115,23 +119,39 @@ func (d *drop) prepare(ctx context.Context) error {
 }
 
 // readAhead is the session's reading ahead, from its first message on: many sessions look and go.
-func (d *drop) readAhead(ctx context.Context) *ahead {
-	if d.ahead == nil {
-		d.ahead = newAhead(d.o, d.Len(), d.fetchesAtOnce(), func(ctx context.Context, w want) (*reading, error) {
-			return d.fetch(ctx, w.index, w.top)
-		}, d.list.size)
-		d.ahead.skip, d.ahead.company = d.suspected, &d.company
+// It is nil where the store gives one message at a time.
+func (d *drop) readAhead() *ahead {
+	many, ok := d.inner.(backends.ManyFetcher)
+	if d.ahead != nil || !ok || d.fetchesAtOnce() == 1 {
+		return d.ahead
 	}
-	return d.ahead
+	a := &ahead{
+		store: many, form: d.o.Rendering, id: d.list.id, size: d.list.size, skip: d.notAhead,
+		company: &d.company, count: d.Len(), budget: d.o.Ahead, left: d.o.AheadPerSession,
+		last: want{-1, -1}, step: 1,
+	}
+	a.open = func(ctx context.Context, w want, since int64, c backends.Content) *reading {
+		return d.watched(ctx, w.index, w.top, true, since, c)
+	}
+	a.ctx, a.cancel = context.WithCancel(context.Background())
+	d.ahead = a
+	return a
 }
 
 // fetchesAtOnce is how many messages the store gives together.
 func (d *drop) fetchesAtOnce() int {
 	most := d.store.Description.Limits.FetchesAtOnce
 	if most <= 0 {
-		return aheadMessages
+		return fetchesAtOnce
 	}
-	return min(most-1, 4*aheadMessages)
+	return min(most, 4*fetchesAtOnce)
+}
+
+// notAhead says whether a message is not to be read ahead: one that has failed before is asked for
+// by itself, and one that is held not at all.
+func (d *drop) notAhead(i int) bool {
+	_, held := d.unavailable.entry(i, folder.Held)
+	return held || d.suspected(i)
 }
 
 // login is the drop with what the engine has to know of it. LAST is answered as far as the store
@@ -216,7 +236,11 @@ func (d *drop) Open(ctx context.Context, n, top int) (pop3.Content, error) {
 		}
 	}
 	asked := time.Now()
-	r, err, ok := d.readAhead(ctx).take(ctx, want{i, top})
+	var r *reading
+	ahead, ok := d.readAhead(), false
+	if ahead != nil {
+		r, err, ok = ahead.take(ctx, want{i, top})
+	}
 	if !ok {
 		r, err = d.ask(ctx, i, top)
 	}

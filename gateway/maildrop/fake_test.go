@@ -172,6 +172,58 @@ func (d *fakeDrop) Fetch(ctx context.Context, request backends.FetchRequest) (ba
 	return c, nil
 }
 
+// FetchMany implements [backends.ManyFetcher]: all of the messages are fetched at once.
+func (d *fakeDrop) FetchMany(ctx context.Context, request backends.FetchManyRequest) (backends.Contents, error) {
+	c := &fakeContents{}
+	c.ctx, c.cancel = context.WithCancel(ctx)
+	for i := range request.IDs {
+		f := &fakeFetched{done: make(chan struct{})}
+		c.all = append(c.all, f)
+		go func() {
+			defer close(f.done)
+			f.content, f.err = d.Fetch(c.ctx, request.One(i))
+		}()
+	}
+	return c, nil
+}
+
+type fakeContents struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	all    []*fakeFetched
+}
+
+type fakeFetched struct {
+	done    chan struct{}
+	content backends.Content
+	err     error
+}
+
+func (c *fakeContents) Next(ctx context.Context) (backends.Content, error) {
+	if len(c.all) == 0 {
+		return nil, io.EOF
+	}
+	f := c.all[0]
+	select {
+	case <-f.done:
+		c.all = c.all[1:]
+		return f.content, f.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (c *fakeContents) Close() error {
+	c.cancel()
+	for _, f := range c.all {
+		if <-f.done; f.content != nil {
+			_ = f.content.Close()
+		}
+	}
+	c.all = nil
+	return nil
+}
+
 func (d *fakeDrop) Remove(ctx context.Context, ids []backends.MessageID, disposal backends.Disposal) ([]backends.Removal, error) {
 	d.disposal = disposal
 	d.batches = append(d.batches, len(ids))
