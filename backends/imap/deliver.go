@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/remote"
 )
@@ -140,7 +139,7 @@ func (s *Store) delivered(ctx context.Context, recipient, key string) (bool, err
 // deliverAppend appends to some mailboxes at a time. The content is kept meanwhile, as each wants
 // it from its start.
 func (s *Store) deliverAppend(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-	kept, err := buffer.Fill(buffer.Options{Storage: buffer.Temporary{Folder: s.stateDir}}, content)
+	kept, err := remote.Keep(s.stateDir, content)
 	if err != nil {
 		return nil, err
 	}

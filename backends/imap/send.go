@@ -59,7 +59,7 @@ func (s *Store) sendTo(ctx context.Context, c backends.Credential, client *smtpc
 	if s.settings.Sending.Sent == "" {
 		return submit(ctx, client, envelope, content)
 	}
-	message, err := buffer.Fill(buffer.Options{Storage: buffer.Temporary{Folder: s.stateDir}}, content)
+	message, err := remote.Keep(s.stateDir, content)
 	if err != nil {
 		return nil, err
 	}

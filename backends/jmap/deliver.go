@@ -172,7 +172,7 @@ func (s *session) withKey(ctx context.Context, d backends.Delivery) ([]email, er
 // recipients' accounts at the same time.
 func (s *Store) deliverByImport(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
 	trace := "Return-Path: <" + d.From + ">\r\n" + keyLine(d) // final delivery: RFC 5321 §4.4
-	kept, err := buffer.Fill(buffer.Options{Storage: buffer.Temporary{Folder: s.stateDir}}, io.MultiReader(strings.NewReader(trace), content))
+	kept, err := remote.Keep(s.stateDir, io.MultiReader(strings.NewReader(trace), content))
 	if err != nil {
 		return nil, err
 	}

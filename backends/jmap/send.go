@@ -10,6 +10,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/fold"
+	"github.com/dipylon/dipylon/backends/remote"
 )
 
 // identity is an address that the account may send as (RFC 8621 §6).
@@ -70,7 +71,7 @@ func (s *Store) Send(ctx context.Context, c backends.Credential, d backends.Deli
 		return nil, err
 	}
 	defer end()
-	kept, err := buffer.Fill(buffer.Options{Storage: buffer.Temporary{Folder: s.stateDir}}, io.MultiReader(strings.NewReader(keyLine(d)), content))
+	kept, err := remote.Keep(s.stateDir, io.MultiReader(strings.NewReader(keyLine(d)), content))
 	if err != nil {
 		return nil, err
 	}
