@@ -28,13 +28,13 @@ const (
 	aheadWrong = 3
 )
 
-// Budget bounds the octets that all sessions together hold of something (I11): of messages
-// nobody has asked for yet, or of lists. The zero value allows none.
+// Budget bounds the octets that all sessions together hold of something (I11): of messages that
+// were fetched ahead, or of lists. The zero value allows none.
 type Budget struct {
 	octets atomic.Int64
 }
 
-// NewBudget allows so many octets.
+// NewBudget allows a number of octets.
 func NewBudget(octets int64) *Budget {
 	b := &Budget{}
 	b.octets.Store(octets)
@@ -56,12 +56,14 @@ type want struct {
 	index, top int
 }
 
-// ahead is a session's reading ahead: the next messages are on their way before they are
-// asked for, which hides the round trip to the store (or, near by, keeps both sides busy).
+// ahead is a session's reading ahead: the next messages are fetched before the client asks for
+// them. This hides the round trip to a store that is far away, and keeps both sides busy with one
+// that is near. A client that pipelines (RFC 2449 §6.6) gains as much as one that waits for each
+// response.
 //
-// It guesses that the client goes on as it went last: the same step to the next number (1 as
-// a rule), the same command, the same lines of TOP. A guess that was wrong is given up, and
-// after a few the guessing stops until there is a pattern again.
+// It guesses that the client continues as before: the same step to the next number (usually 1), the
+// same command, the same number of lines of TOP (RFC 1939 §7). A wrong guess is given up. After a few
+// wrong guesses the guessing stops until the client's steps are regular again.
 type ahead struct {
 	store   backends.ManyFetcher
 	form    backends.Rendering
@@ -107,7 +109,7 @@ func (b *batch) advance(n int) {
 }
 
 // take gives the message that was asked for, if it is ahead, and asks for those that are
-// likely to be next. ok is false when the caller has to fetch it himself.
+// likely to be next. ok is false when the caller has to fetch the message.
 func (a *ahead) take(ctx context.Context, w want) (r *reading, err error, ok bool) { //nolint:revive // like a map's second value
 	b, passed, since := a.advance(w)
 	if b == nil {
@@ -288,7 +290,7 @@ func (a *ahead) release(b *batch) {
 	}
 }
 
-// drop ends a batch that nobody wants any more. The lock is held.
+// drop ends a batch that is not wanted any more. The lock is held.
 func (a *ahead) drop(b *batch) {
 	a.leave(len(b.wants))
 	b.wants, b.sizes, b.sum = nil, nil, 0
@@ -300,7 +302,7 @@ func (a *ahead) drop(b *batch) {
 	}
 }
 
-// quiet ends all that is ahead. Nothing begins again before the next message is asked for.
+// quiet ends all that is ahead. Nothing begins again before the client asks for another message.
 func (a *ahead) quiet() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -314,8 +316,8 @@ func (a *ahead) giveUp() {
 	}
 }
 
-// forget is for a client that asks for nothing: others may have the budget. The client may still
-// be reading a message, which goes on.
+// forget gives the budget of an idle client to the others. A message that the client is still reading
+// goes on.
 func (a *ahead) forget() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -9,9 +9,8 @@ import (
 	"github.com/dipylon/dipylon/gateway/folder"
 )
 
-// accuses says whether a failure may be a message's own. What the client has caused by leaving,
-// and what says nothing of the message, does not count; nor does anything once the store's maildrop
-// has come to an end (I8).
+// accuses says whether a failure may be a message's own (I8). It is not if the client caused it by
+// leaving, if its kind says nothing about the message, or if the store's maildrop had ended by then.
 func (d *drop) accuses(ctx context.Context, err error) bool {
 	switch kind := backends.KindOf(err); kind {
 	case 0, backends.NotFound, backends.Throttled, backends.InUse, backends.BadCredentials:
@@ -22,15 +21,15 @@ func (d *drop) accuses(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && backends.AsFailure(err).RetryAfter == 0 && !d.ended.Load()
 }
 
-// suspected says whether a message has failed before. It is asked for by itself, so that no other
-// fails with it.
+// suspected says whether a message has failed before. Such a message is fetched alone, so that no
+// other fails with it.
 func (d *drop) suspected(i int) bool {
 	_, is := d.unavailable.entry(i, folder.Suspected)
 	return is
 }
 
-// company is what is under way beside the message that the client waits for: read ahead, or to know
-// its size.
+// company counts the fetches that run beside the one that the client waits for: those ahead, and
+// those that measure sizes.
 type company struct {
 	mu           sync.Mutex
 	begun, going int64
@@ -47,24 +46,24 @@ func (c *company) change(begun, going int64) {
 	c.mu.Unlock()
 }
 
-// now is what there is of it. A message that was asked for then has been accompanied if
-// [company.since] says so later: what has ended meanwhile counts, as it may be what did the harm.
+// now marks a point in time, for [company.since]. A fetch that has ended since then counts as company
+// too: it may be what caused the failure.
 func (c *company) now() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.begun - c.going
 }
 
-// since says whether anything has been under way at any time since then.
+// since says whether any other fetch has run at any time since a mark.
 func (c *company) since(then int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.begun != then
 }
 
-// alone ends what else is under way, and keeps it from beginning again until resume: what a store
-// gives together may fail together, and that would say nothing of any one message. It is for the
-// goroutine that serves the client.
+// alone ends all other fetches, and keeps them from beginning again until resume is called: messages
+// that are fetched together may fail together, which says nothing about any one of them. It is called
+// by the goroutine that serves the client.
 func (d *drop) alone() (resume func()) {
 	if d.ahead != nil {
 		d.ahead.quiet()
@@ -75,8 +74,8 @@ func (d *drop) alone() (resume func()) {
 	return d.sizes.quiet()
 }
 
-// ask fetches a message that a client waits for. One that fails with others under way is asked for
-// again by itself; one that fails by itself may be given up for a notice.
+// ask fetches a message that a client waits for. If it fails while others are being fetched, it is
+// fetched again alone. If it fails alone, it may be held, and then its notice is returned.
 func (d *drop) ask(ctx context.Context, i, top int) (*reading, error) {
 	alone, resume := d.suspected(i), func() {}
 	defer func() { resume() }()
@@ -98,9 +97,9 @@ func (d *drop) ask(ctx context.Context, i, top int) (*reading, error) {
 	}
 }
 
-// failedMidway is for a message that has failed after its beginning had come. It is the client's
-// to hear of that; here it is found out whose failure it was. It was asked for when the company was
-// since.
+// failedMidway finds out whether a message is to blame that failed after its first octets were sent.
+// The client sees the connection drop in any case (I3). since is the mark of [company.now] from when
+// the message was asked for.
 func (d *drop) failedMidway(ctx context.Context, i, top int, since int64, err error) {
 	if !d.accuses(ctx, err) {
 		return
@@ -117,7 +116,7 @@ func (d *drop) failedMidway(ctx context.Context, i, top int, since int64, err er
 	d.failed(ctx, i, err)
 }
 
-// readAway reads a message to its end for nobody.
+// readAway reads a message to its end and discards it.
 func (d *drop) readAway(ctx context.Context, i, top int) error {
 	c, err := d.inner.Fetch(ctx, d.request(i, top))
 	if err != nil {

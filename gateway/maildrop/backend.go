@@ -19,8 +19,8 @@ import (
 	"github.com/dipylon/dipylon/gateway/replies"
 )
 
-// Options are what a Backend is made of. Log and Authenticator are needed; the rest has defaults, given in
-// brackets.
+// Options are the settings of a [Backend]. Log and Authenticator are required; the others have
+// defaults, given in brackets.
 type Options struct {
 	Log zerolog.Logger
 	// Protocol is the listener's, for the log of logins: "pop3s" where TLS comes first ["pop3"].
@@ -33,8 +33,8 @@ type Options struct {
 	Index *index.Index
 	// Measuring bounds the reading of messages only to learn their sizes [one of its own].
 	Measuring *Measuring
-	// Folder is the folder that is served where a login name asks for none, with "/" between its
-	// parts [the inbox].
+	// Folder is the folder that is served when a login name does not ask for one, with "/" between
+	// its parts [the inbox].
 	Folder string
 	// Rendering is the form in which stores that render are asked for messages.
 	Rendering backends.Rendering
@@ -43,16 +43,16 @@ type Options struct {
 	// Sessions counts those of accounts; it is shared by everything that opens maildrops [one of
 	// its own].
 	Sessions *policy.Sessions
-	// PlaintextLogin lets passwords pass over connections without TLS [no].
+	// PlaintextLogin allows logins over connections without TLS (RFC 2595 §2.3) [no].
 	PlaintextLogin bool
-	// Hostname stands in notices about messages that cannot be rendered ["localhost"].
+	// Hostname is the sender's domain in notices about messages that cannot be rendered ["localhost"].
 	Hostname string
-	// Retention remembers deleted messages that policies keep for a time [nobody does: such a policy
-	// cannot be kept, and what a client deletes stays].
+	// Retention remembers deleted messages that policies keep for a time [none: under such a policy
+	// QUIT fails, and nothing is removed].
 	Retention *folder.Retention
 	// Keys say by what key a folder is remembered [each folder's identity is its key].
 	Keys *folder.Keys
-	// Quarantine remembers messages that their stores cannot give [nobody does].
+	// Quarantine remembers messages that their stores cannot give [each session for itself].
 	Quarantine *folder.Quarantine
 	// MessagesMost bounds a folder: each message costs some 100 octets of memory while a
 	// session is open, and its id and its unique-id [1,000,000].
@@ -67,8 +67,8 @@ type Options struct {
 	// AheadPerSession those of one session [4 MiB]; below zero: nothing is read ahead.
 	Ahead           *Budget
 	AheadPerSession int64
-	// LoginDelay is how long a maildrop cannot be opened again after a login [0 s]; a folder is
-	// one of its own. Openings are shared by everything that opens maildrops [a
+	// LoginDelay is how long a maildrop cannot be opened again after a login (RFC 2449 §6.5) [0 s];
+	// each folder counts by itself. Openings are shared by everything that opens maildrops [a
 	// folder.MemoryOpenings of its own].
 	LoginDelay time.Duration
 	Openings   folder.Openings
@@ -121,7 +121,8 @@ func (b *Backend) NewSession(_ context.Context, conn pop3.Conn) (pop3.Session, e
 	return &session{o: &b.o, conn: conn, log: b.o.Log.With().Str("session", conn.ID).Logger()}, nil
 }
 
-// session is a connection that has not logged in, or whose maildrop the engine has.
+// session is a connection in the AUTHORIZATION state (RFC 1939 §4), or one whose maildrop the engine
+// has taken over.
 type session struct {
 	o      *Options
 	conn   pop3.Conn
@@ -130,7 +131,7 @@ type session struct {
 	utf8   bool  // the client takes UTF-8 in headers
 }
 
-// errNoTLS refuses a password that everybody on the way can read.
+// errNoTLS refuses a login whose password could be read on the way (RFC 2595 §2.3).
 var errNoTLS = &pop3.Error{Text: "TLS is needed to log in: use STLS first"}
 
 func (s *session) mayLogin() bool { return s.TLS() != nil || s.o.PlaintextLogin }
@@ -177,8 +178,8 @@ func (s *session) Authenticate(ctx context.Context, mechanism string) (sasl.Exch
 	return &exchange{session: s, inner: inner}, nil
 }
 
-// EnableUTF8 implements [pop3.UTF8Session]: messages go out as they are, signatures and all, UTF-8
-// in their headers or not. Without it, those that have some get another header (RFC 6856 §2).
+// EnableUTF8 implements [pop3.UTF8Session]: from now on messages are sent unchanged, even if their
+// headers contain UTF-8. Without it, such a header is replaced (RFC 6856 §2).
 func (s *session) EnableUTF8(context.Context) error {
 	s.utf8 = true
 	return nil
@@ -187,7 +188,7 @@ func (s *session) EnableUTF8(context.Context) error {
 // Close implements [pop3.Session].
 func (s *session) Close() { _ = s.abandon() }
 
-// taken gives the engine what a login has opened, or closes it where the login has failed.
+// taken returns the maildrop that a login has opened, or closes it if the login has failed.
 func (s *session) taken(err error) (*pop3.Login, error) {
 	if err != nil {
 		if e := s.abandon(); e != nil {
@@ -203,7 +204,7 @@ func (s *session) taken(err error) (*pop3.Login, error) {
 	return opened.login(), nil
 }
 
-// abandon closes what a login has opened and the engine has not taken.
+// abandon closes a maildrop that a login has opened and the engine has not taken.
 func (s *session) abandon() error {
 	opened := s.opened
 	s.opened = nil
@@ -213,7 +214,8 @@ func (s *session) abandon() error {
 	return opened.Close()
 }
 
-// loginReply is what a client is told of a login that failed.
+// loginReply is the response to a login that failed: -ERR with a response code (RFC 2449 §8,
+// RFC 3206), so that an outage is not taken for a wrong password.
 func loginReply(err error) error {
 	switch {
 	case errors.Is(err, login.ErrMechanism):
@@ -224,7 +226,7 @@ func loginReply(err error) error {
 	return replies.POP3(err)
 }
 
-// exchange ends a SASL exchange with an open maildrop.
+// exchange is a SASL exchange (RFC 5034 §4) that yields an open maildrop.
 type exchange struct {
 	session *session
 	inner   sasl.Exchange[sasl.Accepted]
@@ -240,8 +242,8 @@ func (e *exchange) Next(ctx context.Context, response []byte) ([]byte, *pop3.Log
 	return nil, opened, err
 }
 
-// Close implements [sasl.Exchange]. A maildrop is closed here whose owner went away before the last
-// word of the exchange.
+// Close implements [sasl.Exchange]. It closes the maildrop of a client that left after it was opened
+// and before the exchange had ended.
 func (e *exchange) Close() error {
 	return errors.Join(e.inner.Close(), e.session.abandon())
 }
@@ -274,8 +276,9 @@ func (s *session) ServerCertificate() []byte {
 	return s.conn.Certificate()
 }
 
-// Enter implements [login.Client]: it proves who the client is and opens the maildrop in one call
-// to the store; then it takes the lock, for which the account's id has to be known, and the list.
+// Enter implements [login.Client]. It verifies the credential and opens the maildrop in one call to
+// the store, and then takes the lock and the list (RFC 1939 §4). The lock comes after the opening
+// because its key has the account's id, which the store tells.
 func (s *session) Enter(ctx context.Context, e login.Entry) error {
 	if err := s.abandon(); err != nil {
 		return err

@@ -11,11 +11,11 @@ import (
 	"github.com/dipylon/dipylon/gateway/events"
 )
 
-// reading is a message, or the top of one, on its way from the store to whoever has asked for it. It
-// is the only place that looks at what passes: it counts the octets as the client gets them, with
-// CRLF at the end of each line (RFC 1939 §11), so that a wrong size is right the next time it is
-// told; it finds out when the store does not come to the message's end (I3); and, where a client has
-// asked, it logs the message and notes it as read. It implements [pop3.Content].
+// reading is a message, or the top of one (TOP, RFC 1939 §7), on its way out of the store. It is the
+// only place that looks at the octets that pass. It counts them as they are sent, with CRLF at the end
+// of each line (RFC 1939 §11), so that a wrong size is corrected for the next time it is told. It
+// notices when the store does not come to the message's end (I3). When a client has asked for the
+// message, it logs the message and notes it as read. It implements [pop3.Content].
 type reading struct {
 	source io.ReadCloser   // the store's content in the form that the client takes, or a notice
 	ctx    context.Context //nolint:containedctx // of the reading: whether it has been given up
@@ -23,7 +23,7 @@ type reading struct {
 	index  int
 	top    int  // as asked for; below zero: the whole message
 	notice bool // it stands for a message that is held: nothing is learnt from it
-	// counts says that the one who reads is the goroutine that serves the client: failures count.
+	// counts says that the goroutine that serves the client reads it, so that failures count.
 	counts bool
 	since  int64 // what was under way when it was asked for
 	size   int64 // that the store has told with it; -1: none
@@ -46,10 +46,10 @@ func (d *drop) watched(ctx context.Context, i, top int, counts bool, since int64
 	return r
 }
 
-// announced takes the size that the store tells with a message for the one in its list (I6), and
-// returns what the client is told: -1 if that is nothing yet, as the message is being measured, or an
-// estimate. A size that was counted stays: it is that of the form that is sent, and the store's may be
-// that of its own form.
+// announced replaces the size in the list by the one that the store tells with the message (I6), and
+// returns the size that the client is told; -1 while the message is being measured, and for an
+// estimate. A size that was counted is not replaced: it is the size of the form that is sent, and the
+// store may count another form.
 func (d *drop) announced(i int, octets int64) int64 {
 	told, known := d.list.size(i)
 	if !known || d.policy.FastSizes {
@@ -105,7 +105,7 @@ func (r *reading) WriteTo(w io.Writer) (n int64, err error) {
 	return n, err
 }
 
-// sink is where a reading is written to. It tells the errors of the writer from those of the store.
+// sink is the writer for [reading.WriteTo]. It notes whether an error is the writer's or the store's.
 type sink struct {
 	to      io.Writer
 	reading *reading
@@ -119,7 +119,7 @@ func (s *sink) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// pass looks at what goes by. The beginning of a message has its Message-ID (RFC 5322 §3.6.4).
+// pass counts octets that are sent, and looks for the Message-ID (RFC 5322 §3.6.4) in the first piece.
 func (r *reading) pass(p []byte) {
 	if len(p) > 0 && r.passed.Raw() == 0 && r.delivers() {
 		r.drop.messageIDs.remember(r.index, contents.MessageID(p[:min(len(p), contents.MessageIDWithin)]))
@@ -127,14 +127,14 @@ func (r *reading) pass(p []byte) {
 	_, _ = r.passed.Write(p)
 }
 
-// delivers says whether it is a whole message that a client has asked for. A top is no message.
+// delivers says whether a client has asked for it with RETR (RFC 1939 §5), and not with TOP.
 func (r *reading) delivers() bool { return !r.asked.IsZero() && r.top < 0 }
 
 // tooLong says whether more has come than the store had said.
 func (r *reading) tooLong() bool { return r.size >= 0 && r.passed.Raw() > r.size }
 
-// checked holds a message against its own size, in the store's form or in that which is sent: one
-// that contradicts it is not the message (I3).
+// checked compares what came with the size that the store told, in the store's form or in the form
+// that is sent. If neither fits, part of the message may be missing (I3).
 func (r *reading) checked() error {
 	if r.size < 0 || r.passed.Raw() == r.size || r.passed.Octets() == r.size {
 		return nil
@@ -142,7 +142,7 @@ func (r *reading) checked() error {
 	return backends.Fail(backends.Temporary, "the store said that a message has %d octets, and %d came", r.size, r.passed.Raw())
 }
 
-// finish is for the end of what the store has given. An error says that it does not count as complete.
+// finish is called at the end of what the store gave. An error means that it is not complete (I3).
 func (r *reading) finish() error {
 	if err := r.checked(); err != nil {
 		r.failed(err)
@@ -157,7 +157,7 @@ func (r *reading) finish() error {
 	return nil
 }
 
-// failed is for a store that does not come to the message's end.
+// failed is called when the store does not come to the message's end.
 func (r *reading) failed(err error) {
 	if r.counts && !r.notice {
 		r.drop.failedMidway(r.ctx, r.index, r.top, r.since, err)
@@ -173,9 +173,9 @@ func (r *reading) Close() error {
 	return err
 }
 
-// complete notes that all of a message came, and how much that was. An error says that the client was
-// told another size, which the store has told twice: LIST, STAT and RETR agree, or the message does not
-// look complete (I6). The message has done no wrong, and its true size is told from now on.
+// complete notes the true size of a message that has come whole. An error means that the client was
+// told another size: LIST, STAT and RETR agree, or the message must not look complete (I6). It does not
+// count as a failure of the message, and the true size is told from now on.
 func (r *reading) complete() error {
 	if r.top >= 0 || r.notice {
 		return nil
@@ -206,8 +206,8 @@ func (d *drop) found(i int, octets int64) {
 	d.list.setSize(i, octets)
 }
 
-// delivered logs a message that a client has got whole, and notes it as read. A notice is logged
-// alone: nobody has read the message.
+// delivered logs a message that was sent whole, and notes it as read. A notice is only logged: the user
+// has not seen the message.
 func (d *drop) delivered(r *reading) {
 	d.named(d.log.Info(), events.MessageOut, r.index).Int64(events.Octets, r.passed.Raw()).
 		Dur(events.TookMS, time.Since(r.asked)).Msg("message sent to the client")

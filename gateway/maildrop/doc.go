@@ -1,52 +1,55 @@
-// Package maildrop opens mailbox folders of stores as POP3 maildrops: it implements
+// Package maildrop opens mailbox folders of stores as POP3 maildrops (RFC 1939 §3): it implements
 // [pop3.Backend] on [backends.Reader].
 //
 //	backend := maildrop.New(maildrop.Options{Log: log, Authenticator: authenticator, Locks: &folder.MemoryLocks{}})
 //	server := &pop3.Server{Backend: backend, …}
 //
-// A login goes through the authenticator (package login) to a store's Open, which verifies the credential and
-// opens the folder at once. Then the folder is locked ([folder.Locks]; I5), and its list becomes a
-// snapshot in memory: ids, sizes and unique-ids of messages numbered from 1. From then on
-// numbers mean the same messages until the session ends, however that happens: Close, which the
-// engine calls in any case, closes the store's maildrop and then releases the lock.
+// A login goes through the authenticator (package login) to a store's Open, which verifies the
+// credential and opens the folder in one call. Then the folder is locked ([folder.Locks]; RFC 1939 §4
+// asks for an exclusive lock, I5), and its list becomes a snapshot in memory: ids, sizes and unique-ids
+// of messages numbered from 1. A number means the same message until the session ends
+// (RFC 1939 §5). The engine always calls Close, which closes the store's maildrop and then releases
+// the lock.
 //
-// How long a call to a store may take is the engine's to say: every one is under the context
-// that the engine gives.
+// The engine decides how long a call to a store may take: each call has the engine's context.
 //
 // # Unique-ids
 //
-// The UIDL of a message is the store's id where that is fit for it, else "~1" and 192 bits of
-// the id's SHA-256 in base64url. It depends on the id alone, so it outlasts restarts and is the
-// same on every node (I7). A UIDL that the store remembers from another server goes first.
+// The UIDL of a message (RFC 1939 §7) is the store's id where that has the form of a unique-id, else
+// "~1" and 192 bits of the id's SHA-256 in base64url (RFC 4648 §5). It depends on the id alone, so it
+// survives restarts and is the same on every node (I7). A UIDL that the store remembers from another
+// server takes precedence.
 //
-// What does not follow from the id is in the index ([index.Index]): unique-ids that were imported
-// when the mail moved here from another system, and those that were given because another message
-// had the natural one. It is asked once, when a maildrop is opened.
+// The index ([index.Index]) holds the unique-ids that do not follow from the id: those that were
+// imported when the mail was moved here from another system, and those that were given because
+// another message already had the natural one. It is read once, when a maildrop is opened.
 //
 // # Sizes
 //
-// Sizes that a store calls exact are believed, and compared when the message is read. Others
-// are found by reading the message once (I6): in the background from the login on, within what
-// [Measuring] allows, and at once for a client that asks. What was found is in the index, so no
-// later session pays for it. A size that comes with a message goes before that in the list, and what
-// came goes before both. Where the policy is fast, a store's estimates are told as they are; where
-// it is measure, no store's size is believed.
+// Sizes that a store calls exact are believed, and compared when the message is read. Other sizes
+// are found by reading the message once (RFC 1939 §11 wants octets with CRLF; I6): in the background
+// from the login on, within the bounds of [Measuring], and at once for a client that asks. The index
+// keeps what was found, so that later sessions do not read again. A size that the store tells with a
+// message replaces the one in its list, and a size that was counted replaces both. With the policy
+// "sizes: fast" a store's estimates are told as they are; with "sizes: measure" no store's size is
+// believed.
 //
-// # What a store cannot give
+// # Messages that a store cannot give
 //
-// A message that cannot be rendered, or that fails again and again while others can be had, is
-// held: a notice is served in its place ([folder.Quarantine] remembers it), whose size is told from
-// then on. In the one session in which that is found out LIST may have told the message's; RETR
-// tells the notice's. Deleting a notice hides the message, and removes it only where that is
-// configured: nobody has seen it.
+// A message that cannot be rendered, or that fails again and again while others can be fetched, is
+// held: a notice is served in its place, and the notice's size is told from then on (package folder
+// remembers it). In the session that finds this out, LIST may have told the message's size; RETR
+// tells the notice's. Deleting a notice hides the message. It removes the message only where the
+// policy says so, since the user has not seen it.
 //
-// Guilt is shown alone (I8): what fails while others are under way, read ahead or to know their
-// sizes, is asked for again by itself before anything counts against it. A message that the client
-// was told to be gone is not removed either, should it be there after all.
+// A message is held only on evidence about itself (I8): one that fails while other messages are
+// being fetched, ahead or to learn their sizes, is fetched again alone before the failure counts.
+// A message that the client was told to be gone is not removed at QUIT, even if the store has it
+// again.
 //
 // # UTF-8
 //
-// A client that has asked for UTF8 (RFC 6856) gets messages as they are. For others, a header
-// with UTF-8 in it is replaced by one of as many octets (content.Surrogate says how, and why that
-// is so), in RETR and TOP alike; the sizes above hold for both.
+// A client that has sent UTF8 (RFC 6856 §2) gets messages as they are. For other clients, a header
+// that contains UTF-8 is replaced by an ASCII header of the same number of octets, in RETR and in TOP
+// ([content.Surrogate] describes how and why); the sizes above hold for both.
 package maildrop

@@ -20,17 +20,17 @@ import (
 	"github.com/dipylon/dipylon/gateway/stores"
 )
 
-// fetchesAtOnce is for stores that do not say how many messages of a maildrop are worth having under
-// way together.
+// fetchesAtOnce is how many messages of a maildrop are fetched at the same time from a store that does
+// not say how many it gives.
 const fetchesAtOnce = 8
 
-// removalsAtATime is for stores without a limit of their own: a bound on the time of one call.
+// removalsAtATime bounds the time of one call, for stores that have no limit of their own.
 const removalsAtATime = 1000
 
-// drop is an open, locked, listed maildrop. It implements [pop3.Maildrop], whose message
-// numbers start from 1; the snapshot's from 0.
+// drop is a maildrop in the TRANSACTION state (RFC 1939 §5): open, locked and listed. It implements
+// [pop3.Maildrop], whose message numbers start at 1; the snapshot's indexes start at 0.
 //
-// What a client is likely to ask for next is fetched ahead, see ahead.
+// The messages that a client is likely to ask for next are fetched ahead, see ahead.
 type drop struct {
 	o           *Options
 	log         zerolog.Logger
@@ -73,9 +73,10 @@ func mailboxOf(storeName, name string, open backends.Maildrop) folder.Identity {
 	return m
 }
 
-// prepare takes the lock and then the list, so that the list is the lock's holder's. What the lock
-// is on has to be known before: it is what the store says that it has opened. Until the lock is
-// held nothing is asked of the store, and nothing is changed but that a folder gets its key.
+// prepare takes the exclusive lock and then the list (RFC 1939 §4), so that no other session changes
+// the folder in between. The lock's key is what the store says that it has opened. Until the lock is
+// held nothing else is asked of the store, and nothing is changed except that a folder may get its
+// key.
 func (d *drop) prepare(ctx context.Context) error {
 	mailbox := d.mailbox()
 	if mailbox.Account == "" {
@@ -118,8 +119,8 @@ func (d *drop) prepare(ctx context.Context) error {
 	return d.o.opened(ctx, key)
 }
 
-// readAhead is the session's reading ahead, from its first message on: many sessions look and go.
-// It is nil where the store gives one message at a time.
+// readAhead is the session's reading ahead. It is made for the first message, as many sessions only
+// ask for STAT or UIDL. It is nil if the store gives one message at a time.
 func (d *drop) readAhead() *ahead {
 	many, ok := d.inner.(backends.ManyFetcher)
 	if d.ahead != nil || !ok || d.fetchesAtOnce() == 1 {
@@ -138,7 +139,7 @@ func (d *drop) readAhead() *ahead {
 	return a
 }
 
-// fetchesAtOnce is how many messages the store gives together.
+// fetchesAtOnce is how many messages the store gives at the same time.
 func (d *drop) fetchesAtOnce() int {
 	most := d.store.Description.Limits.FetchesAtOnce
 	if most <= 0 {
@@ -154,8 +155,8 @@ func (d *drop) notAhead(i int) bool {
 	return held || d.suspected(i)
 }
 
-// login is the drop with what the engine has to know of it. LAST is answered as far as the store
-// notes which messages are read (Accessed).
+// login returns the drop with what the engine has to know of it. Accessed, for LAST (RFC 1460 §6), comes
+// from the store's marks of messages that are read.
 func (d *drop) login() *pop3.Login {
 	l := &pop3.Login{
 		Maildrop: d, User: d.inner.Account().ID, Accessed: d.list.seen,
@@ -186,11 +187,11 @@ func (d *drop) index(n int) (int, error) {
 	return n - 1, nil
 }
 
-// Size implements [pop3.Maildrop]. A size that the store does not know exactly is found by
-// reading the message once (I6).
+// Size implements [pop3.Maildrop]: the size in octets that LIST and STAT tell (RFC 1939 §5). A size
+// that the store does not know exactly is found by reading the message once (I6).
 //
-// A message that is gone has no octets, and one that cannot be rendered those of its notice: one
-// bad message does not spoil STAT for the rest (I8).
+// A message that is gone has the size 0, and one that cannot be rendered has the size of its notice,
+// so that STAT does not fail for all messages because of one (I8).
 func (d *drop) Size(ctx context.Context, n int) (int64, error) {
 	i, err := d.index(n)
 	if err != nil {
@@ -220,8 +221,8 @@ func (d *drop) measure(ctx context.Context, i int, client bool) (int64, error) {
 	return r.passed.Octets(), err
 }
 
-// Open implements [pop3.Maildrop]. The size of a whole message is found first, as RETR tells it before
-// the message comes (I6).
+// Open implements [pop3.Maildrop] for RETR (RFC 1939 §5) and TOP (RFC 1939 §7). The size of a whole
+// message is found first, because the response to RETR begins with it (I6).
 func (d *drop) Open(ctx context.Context, n, top int) (pop3.Content, error) {
 	i, err := d.index(n)
 	if err != nil {
@@ -255,7 +256,8 @@ func (d *drop) Open(ctx context.Context, n, top int) (pop3.Content, error) {
 	return r, nil
 }
 
-// vanished tells that a message is gone. Who has been told and asks again is mistaken.
+// vanished is the response for a message that is gone. It counts as a client's mistake when the client
+// has been told before.
 func (d *drop) vanished(i int, err error) error {
 	told := d.gone[i]
 	if d.gone == nil {
@@ -265,13 +267,14 @@ func (d *drop) vanished(i int, err error) error {
 	return &pop3.Error{Text: "the message is gone: another session has removed it", Err: err, Mistake: told}
 }
 
-// fetch opens a message for a client, or the notice that stands for it where the store cannot give
-// it. It counts no failure; reading the message to its end does.
+// fetch opens a message for a client, or its notice if the message is held. The caller counts a
+// failure to open; a failure while it is read is counted by the reading.
 func (d *drop) fetch(ctx context.Context, i, top int) (*reading, error) {
 	return d.open(ctx, i, top, true)
 }
 
-// fetchUncounted opens a message that no client waits for: its failure is found by one who does.
+// fetchUncounted opens a message that no client waits for. Its failures do not count: a client that
+// asks for the message will meet them.
 func (d *drop) fetchUncounted(ctx context.Context, i, top int) (*reading, error) {
 	return d.open(ctx, i, top, false)
 }
@@ -288,7 +291,8 @@ func (d *drop) open(ctx context.Context, i, top int, counts bool) (*reading, err
 	return d.watched(ctx, i, top, counts, since, inner), nil
 }
 
-// Update implements [pop3.Maildrop]: it removes exactly the marked messages, by their ids (I4).
+// Update implements [pop3.Maildrop]: it removes exactly the marked messages, by their ids (I4). "In no
+// case may the server remove any messages not marked as deleted" (RFC 1939 §6).
 func (d *drop) Update(ctx context.Context, deleted []int) error {
 	if len(deleted) == 0 {
 		return nil
@@ -299,7 +303,7 @@ func (d *drop) Update(ctx context.Context, deleted []int) error {
 		if err != nil {
 			return err
 		}
-		if !d.gone[i] { // one that is back again has not been seen by the client
+		if !d.gone[i] { // one that is back has not been seen by the client
 			marked = append(marked, i)
 		}
 	}
@@ -328,11 +332,12 @@ func (d *drop) Update(ctx context.Context, deleted []int) error {
 	}
 }
 
-// remove removes what it can. The error is the first of those that left a message behind.
+// remove removes as many messages as possible. The error is that of the first message that remains;
+// RFC 1939 §6 allows that only some are removed.
 func (d *drop) remove(ctx context.Context, messages []int) (removed int, first error) {
 	for batch := range slices.Chunk(messages, d.batch()) {
 		if err := d.lock.Held(ctx); err != nil {
-			return removed, err // what is left is somebody else's, or may be
+			return removed, err // another session may have the maildrop now
 		}
 		n, err := d.removeBatch(ctx, batch)
 		removed += n
@@ -398,8 +403,8 @@ func (d *drop) batch() int {
 	return min(most, removalsAtATime)
 }
 
-// Close implements [pop3.Maildrop]. The lock goes last: nobody else has the mailbox before
-// this session has left it.
+// Close implements [pop3.Maildrop]. The lock is released last (RFC 1939 §6), after this session has
+// closed the store's maildrop.
 func (d *drop) Close() error {
 	d.closing.Do(func() {
 		if d.ahead != nil {

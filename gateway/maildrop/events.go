@@ -7,10 +7,11 @@ import (
 )
 
 // messageIDsMost bounds the Message-IDs that a session remembers for the log of its deletions, in
-// octets. One that is not remembered stands with the same unique-id where the message went out.
+// octets. For the others, the log line of the message that was sent has the same unique-id.
 const messageIDsMost = 256 << 10
 
-// messageIDs are those of the messages that went out in this session, by index.
+// messageIDs are the Message-IDs (RFC 5322 §3.6.4) of the messages that were sent in this session, by
+// index.
 type messageIDs struct {
 	of   map[int]string
 	left int
@@ -26,14 +27,14 @@ func (m *messageIDs) remember(i int, id string) {
 	m.of[i], m.left = id, m.left-len(id)
 }
 
-// named adds what a message is called to an event.
+// named adds a message's identifiers to an event.
 func (d *drop) named(e *zerolog.Event, event string, i int) *zerolog.Event {
 	id := string(d.list.id(i))
 	return e.Str(events.Event, event).Str(events.Folder, d.folder).Str("id", id[:min(len(id), 256)]).
 		Str("uidl", d.list.uidl(i)).Str(events.MessageID, d.messageIDs.of[i])
 }
 
-// deletion logs what became of one message that the client has deleted.
+// deletion logs the outcome for one message that the client has marked with DELE (RFC 1939 §5).
 func (d *drop) deletion(i int, outcome string, err error) {
 	level := zerolog.InfoLevel
 	if err != nil {

@@ -16,14 +16,15 @@ import (
 )
 
 const (
-	// dueMost is how many kept messages whose time is over a session removes at its end.
+	// dueMost is how many kept messages a session removes at its end when their time is over.
 	dueMost = 200
 	// dueTimeout bounds the time that it takes for that.
 	dueTimeout = 5 * time.Second
 )
 
-// hideKept leaves out what clients have deleted and the policy keeps. Where that cannot be known
-// nothing is shown: deleted messages would come back.
+// hideKept leaves out the messages that clients have deleted and that the policy keeps for a time
+// (RFC 1939 §8 leaves retention to the site). If it cannot be known which these are, the login fails:
+// otherwise deleted messages would be listed again.
 func (d *drop) hideKept(ctx context.Context) error {
 	if d.o.Retention == nil {
 		return nil
@@ -55,7 +56,7 @@ func (d *drop) hideKept(ctx context.Context) error {
 	return nil
 }
 
-// keep has deleted messages hidden until their time is over.
+// keep hides deleted messages until their time is over. A client sees no difference to removal.
 func (d *drop) keep(ctx context.Context, messages []int) error {
 	if d.o.Retention == nil {
 		return &pop3.Error{Code: "SYS/PERM", Text: "nothing was removed", Err: errors.New("there is nowhere to note what is kept")}
@@ -82,7 +83,7 @@ func (d *drop) keep(ctx context.Context, messages []int) error {
 	return nil
 }
 
-// removeDue removes what was kept for long enough, once the client has left.
+// removeDue removes messages whose time is over, after the client has left.
 func (d *drop) removeDue() {
 	if len(d.due) == 0 || d.lock == nil {
 		return
@@ -90,13 +91,13 @@ func (d *drop) removeDue() {
 	ctx, cancel := context.WithTimeout(context.Background(), dueTimeout)
 	defer cancel()
 	if d.lock.Held(ctx) != nil {
-		return // the next session does it
+		return // the next session will remove them
 	}
 	removed, err := removeKept(ctx, d.o.Retention, d.inner, d.box.Key, d.due)
 	d.log.Info().Int("messages", removed).AnErr("cause", err).Msg("removed what was kept for long enough")
 }
 
-// removeKept removes exactly these messages, and forgets those that are gone.
+// removeKept removes exactly these messages (I4), and forgets those that are gone.
 func removeKept(ctx context.Context, keeper *folder.Retention, from backends.Maildrop, f folder.Key, ids []backends.MessageID) (removed int, err error) {
 	removals, err := from.Remove(ctx, ids, backends.DisposalRemove)
 	if err != nil {
@@ -128,7 +129,7 @@ type Sweeper struct {
 	Table func() *stores.Table
 }
 
-// Task is the sweeper's work, to be done now and then.
+// Task is the sweeper's work, to be done at intervals.
 func (s *Sweeper) Task() state.Task {
 	return state.Task{Name: "deleted messages that were kept", Do: s.sweep}
 }
@@ -160,7 +161,7 @@ func (s *Sweeper) sweep(ctx context.Context, most int) (rows int64, err error) {
 	return rows, nil
 }
 
-// folder removes the due messages of one folder, while nobody has it open.
+// folder removes the due messages of one folder under its lock (I5).
 func (s *Sweeper) folder(ctx context.Context, store *stores.Store, d folder.Due) (removed int, err error) {
 	drop, err := store.Reader.Open(ctx, backends.OpenRequest{
 		Credential: backends.Credential{Kind: backends.CredentialImpersonation, User: d.Name, Peer: backends.Peer{Protocol: "pop3"}},

@@ -8,9 +8,9 @@ import (
 	"github.com/dipylon/dipylon/gateway/pop3"
 )
 
-// tooSoon refuses a login that comes before its time: -ERR [LOGIN-DELAY] (RFC 2449 §8.1.1). The
-// credentials were right, so it does not count as a failure; and one that is refused does not
-// begin the delay anew, or a client that keeps trying would never get in.
+// tooSoon refuses a login within the login delay with -ERR [LOGIN-DELAY] (RFC 2449 §6.5, §8.1.1). The
+// credentials were right, so it does not count as a failed login. A refused login does not start the
+// delay again, or a client that keeps trying would never be admitted.
 func (o *Options) tooSoon(ctx context.Context, key folder.Key) error {
 	if o.LoginDelay <= 0 {
 		return nil
@@ -29,7 +29,7 @@ func (o *Options) tooSoon(ctx context.Context, key folder.Key) error {
 	}
 }
 
-// opened notes a login that is let in.
+// opened notes a login that was admitted.
 func (o *Options) opened(ctx context.Context, key folder.Key) error {
 	if o.LoginDelay <= 0 {
 		return nil

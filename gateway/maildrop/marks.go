@@ -12,8 +12,8 @@ import (
 // marksTimeout bounds the time that marking messages as read may take at a session's end.
 const marksTimeout = 5 * time.Second
 
-// readMarks are the messages that the client has fetched whole. The store is told of them
-// together, at the session's end: marking is worth no round trip for each.
+// readMarks are the messages that the client has fetched whole with RETR. The store is told of all of
+// them at the session's end, which saves a round trip for each.
 type readMarks struct {
 	mu   sync.Mutex
 	read map[int]bool
@@ -28,7 +28,7 @@ func (r *readMarks) add(i int) {
 	r.read[i] = true
 }
 
-// forget is for messages that are removed.
+// forget takes out messages that were removed.
 func (r *readMarks) forget(removed []int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -37,8 +37,8 @@ func (r *readMarks) forget(removed []int) {
 	}
 }
 
-// markRead has the store mark what was fetched. That it cannot is for the log: the client has
-// left.
+// markRead tells the store to mark the messages that were fetched. A failure is logged only, as the
+// client has left.
 func (d *drop) markRead() {
 	ids := d.fetched()
 	if len(ids) == 0 {
@@ -55,7 +55,7 @@ func (d *drop) markRead() {
 	}
 }
 
-// fetched are the ids of what the client has fetched, in the list's order.
+// fetched returns the ids of the messages that the client has fetched, in the list's order.
 func (d *drop) fetched() []backends.MessageID {
 	d.marks.mu.Lock()
 	defer d.marks.mu.Unlock()

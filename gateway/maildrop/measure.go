@@ -17,9 +17,10 @@ const (
 	flushMost = 2 * time.Second
 )
 
-// Measuring bounds what stores are asked for only to learn how large it is (I6): so many
-// messages at once, and so many octets a second, of each store. One is shared by everything
-// that opens maildrops.
+// Measuring bounds, for each store, the messages that are read only to learn their sizes (I6, I11): how
+// many at once, and how many octets a second. A size has to be known in octets with CRLF
+// (RFC 1939 §11), which some stores cannot tell. One Measuring is shared by everything that opens
+// maildrops.
 type Measuring struct {
 	AtOnce int   // [4]
 	Octets int64 // a second; a client that waits for a size does not wait for this [32 MiB]
@@ -121,7 +122,7 @@ type measurer struct {
 	idle       chan struct{} // closed when nothing is read in it any more; nil: nobody waits for that
 }
 
-// newMeasurer begins with the messages whose sizes nobody knows.
+// newMeasurer begins to measure the messages whose sizes are not known.
 func newMeasurer(d *drop) *measurer {
 	m := &measurer{drop: d, pace: d.o.Measuring.pace(d.store.Name)}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
@@ -134,8 +135,9 @@ func newMeasurer(d *drop) *measurer {
 	return m
 }
 
-// run measures in the background until all is known, or the store fails: then the client will hear
-// of it. It rests before it claims a message, so that a client does not wait for it to rest.
+// run measures in the background until all sizes are known or the store fails, in which case a client
+// that asks for a size is told. It pauses before it claims a message, so that a client never waits for
+// the pause.
 func (m *measurer) run() {
 	for m.pace.rest(m.ctx) == nil {
 		i, round, done := m.claimNext()
@@ -179,8 +181,8 @@ func (m *measurer) claimNext() (i int, round context.Context, done chan struct{}
 	return 0, nil, nil
 }
 
-// landed notes that a message is not read in the background any more. True: it was broken off for
-// one that had to be alone, and is read again.
+// landed notes that a message is not read in the background any more. True means that the reading was
+// broken off for a message that had to be fetched alone, and will be done again.
 func (m *measurer) landed(i int, round context.Context) (again bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -196,7 +198,7 @@ func (m *measurer) landed(i int, round context.Context) (again bool) {
 	return again
 }
 
-// quiet breaks off what is read in the background, until resume.
+// quiet stops reading in the background until resume is called.
 func (m *measurer) quiet() (resume func()) {
 	quieted := make(chan struct{})
 	m.mu.Lock()
@@ -228,7 +230,7 @@ func (m *measurer) fly(i int, done chan struct{}) {
 	m.flight[i] = done
 }
 
-// size gives a size, and finds it if need be.
+// size returns a size, measuring it if necessary. A client does not wait for the pauses.
 func (m *measurer) size(ctx context.Context, i int) (int64, error) {
 	for {
 		m.mu.Lock()
@@ -279,20 +281,20 @@ func (m *measurer) measure(ctx context.Context, i int, done chan struct{}, clien
 	return err
 }
 
-// close ends the background, and waits for it.
+// close ends the measuring in the background, and waits for its end.
 func (m *measurer) close() {
 	m.cancel()
 	m.work.Wait()
 }
 
-// learn keeps a size for sessions to come.
+// learn keeps a size for later sessions.
 func (d *drop) learn(i int, octets int64) {
 	if d.known.Learn(string(d.list.id(i)), octets) >= learntMost {
 		d.flush()
 	}
 }
 
-// flush writes what was learnt. What is lost is measured again.
+// flush writes the sizes that were learnt. If it fails they are measured again.
 func (d *drop) flush() {
 	ctx, cancel := context.WithTimeout(context.Background(), flushMost)
 	defer cancel()

@@ -8,8 +8,9 @@ import (
 	"github.com/dipylon/dipylon/gateway/folder"
 )
 
-// notice is what stands for a message that is held. It is the same in every session, as its size
-// has to be.
+// notice is the message that is served in place of one that is held (RFC 5322 §3.6, from the postmaster
+// of RFC 5321 §4.5.1). It is the same in every session, because its size and unique-id are told again
+// (I6, I7).
 func (d *drop) notice(i int, e folder.QuarantineEntry) string {
 	date := ""
 	if d.o.Quarantine != nil {

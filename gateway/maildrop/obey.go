@@ -9,7 +9,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 )
 
-// enabled counts the session in, where the mailbox's policy lets it be read at all.
+// enabled refuses a mailbox whose policy does not allow POP3, and counts the session otherwise.
 func (d *drop) enabled() error {
 	account := d.inner.Account()
 	d.policy = d.o.Policies.Of(d.store.Name, account)
@@ -24,15 +24,15 @@ func (d *drop) enabled() error {
 	return nil
 }
 
-// dated is a maildrop whose list is watched for messages that came too long ago to be shown.
+// dated is a maildrop that notes, while it is listed, which messages are too old to be shown.
 type dated struct {
 	backends.Maildrop
 	since time.Time
 	old   map[backends.MessageID]struct{}
 }
 
-// List implements [backends.Maildrop]. All of the list passes: what is remembered of a message is
-// remembered of one that is not shown, too.
+// List implements [backends.Maildrop]. The whole list passes, so that what is remembered of a message
+// is kept even while it is not shown.
 func (d *dated) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
 	return func(yield func(backends.Entry, error) bool) {
 		for e, err := range d.Maildrop.List(ctx) {
@@ -46,8 +46,8 @@ func (d *dated) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
 	}
 }
 
-// listed is the maildrop to take the list from, and what tells whether a message of it is to be
-// shown. One whose age the store does not know is.
+// listed returns the maildrop to list, and a function that says whether a message is young enough to be
+// shown. A message whose age the store does not know is shown.
 func (d *drop) listed() (from backends.Maildrop, young func(i int) bool) {
 	if d.policy.Age == 0 {
 		return d.inner, nil
@@ -59,7 +59,8 @@ func (d *drop) listed() (from backends.Maildrop, young func(i int) bool) {
 	}
 }
 
-// arrange leaves out what the policy does not show, and puts the rest in its order.
+// arrange leaves out the messages that the policy does not show, and orders the others. The numbers of
+// RFC 1939 §4 are given after that.
 func (d *drop) arrange(young func(i int) bool) {
 	if young != nil {
 		d.list.filter(young)
@@ -72,7 +73,8 @@ func (d *drop) arrange(young func(i int) bool) {
 	}
 }
 
-// reverse puts the newest message first. What has been read in which order is not known any more.
+// reverse puts the newest message first. The highest message that was read (LAST, RFC 1460 §6) is not
+// known then.
 func (s *snapshot) reverse() {
 	slices.Reverse(s.entries)
 	slices.Reverse(s.sizes)

@@ -12,7 +12,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/folder"
 )
 
-// unavailable is what a session knows of the messages that their store cannot give (I8).
+// unavailable is what a session knows of the messages that the store cannot give (I8).
 type unavailable struct {
 	mu      sync.Mutex
 	entries map[int]folder.QuarantineEntry // suspected and held ones
@@ -62,10 +62,11 @@ func (d *drop) entryFor(i int) folder.Message {
 	return folder.Message{Key: d.box.Key, ID: d.list.id(i), UIDL: d.list.uidl(i)}
 }
 
-// admit puts what is remembered of the folder's messages into the list: what is hidden is left
-// out, and then what the policy does not show; what is held has the size of its notice, and what
-// was released its new unique-id. Without its memory the gateway goes on: the store will say again
-// what it cannot give.
+// admit applies to the list what the quarantine remembers of the folder: hidden messages are left
+// out, and then those that the policy does not show; a held message gets the size of its notice
+// (RFC 1939 §5: STAT and LIST tell it), and a released one its new unique-id (RFC 1939 §7). If the
+// quarantine cannot be read the login goes on: the store will fail again for the messages it cannot
+// give.
 func (d *drop) admit(ctx context.Context, young func(i int) bool) {
 	entries, err := d.o.Quarantine.In(ctx, d.box.Key)
 	if err != nil {
@@ -96,7 +97,7 @@ func (d *drop) admit(ctx context.Context, young func(i int) bool) {
 	}
 }
 
-// still gives those that are there, and has the others forgotten.
+// still returns the entries of messages that the folder has, and forgets the others.
 func (d *drop) still(entries []folder.QuarantineEntry) map[backends.MessageID]folder.QuarantineEntry {
 	if len(entries) == 0 {
 		return nil
@@ -120,7 +121,7 @@ func (d *drop) still(entries []folder.QuarantineEntry) map[backends.MessageID]fo
 	return known
 }
 
-// quarantine does something with the quarantine that no client waits for the outcome of.
+// quarantine calls f with the quarantine store. A failure is logged only.
 func (d *drop) quarantine(what string, f func(context.Context, *folder.Quarantine) error) {
 	ctx, cancel := context.WithTimeout(context.Background(), quarantineTimeout)
 	defer cancel()
@@ -129,9 +130,9 @@ func (d *drop) quarantine(what string, f func(context.Context, *folder.Quarantin
 	}
 }
 
-// failed notes that the store could not give a message, with nothing else under way, and says
-// whether it is held now. A further failure of a suspected message does not count, unless another
-// one could be had beside it.
+// failed notes that the store could not give a message while nothing else was being fetched, and says
+// whether the message is held now. A further failure of a suspected message counts only if another
+// message could be fetched at that time.
 func (d *drop) failed(ctx context.Context, i int, err error) bool {
 	if !d.accuses(ctx, err) {
 		return false
@@ -157,8 +158,7 @@ func (d *drop) failed(ctx context.Context, i int, err error) bool {
 	return true
 }
 
-// count has a failure written down. Beyond the bound, and without a database, it is this
-// session's alone.
+// count records a failure. Beyond the bound, and without a database, only this session knows it.
 func (d *drop) count(i int, failure *backends.Failure, hold bool) (e folder.QuarantineEntry) {
 	none := (*folder.Quarantine)(nil)
 	e, _ = none.Failed(context.Background(), d.entryFor(i), failure, hold) // none cannot fail
@@ -178,8 +178,8 @@ func (d *drop) count(i int, failure *backends.Failure, hold bool) (e folder.Quar
 	return e
 }
 
-// examine looks, before a suspected message is asked for again, whether another one can be had: a
-// store that gives none has another trouble than this message.
+// examine checks, before a suspected message is fetched again, whether another message can be fetched.
+// If not, the store has a problem of its own, and the message's failure says nothing.
 func (d *drop) examine(ctx context.Context, i int) {
 	if _, suspected := d.unavailable.entry(i, folder.Suspected); !suspected {
 		return
@@ -212,7 +212,7 @@ func (d *drop) othersWork(ctx context.Context, i int) bool {
 	return err == nil
 }
 
-// recovered notes that a message could be had after all.
+// recovered notes that a suspected message could be fetched.
 func (d *drop) recovered(i int) {
 	e, suspected := d.unavailable.entry(i, folder.Suspected)
 	if !suspected {
@@ -226,7 +226,7 @@ func (d *drop) recovered(i int) {
 	})
 }
 
-// noticeOf is the notice that is served for a message that is held.
+// noticeOf returns the notice for a message that is held, whole or its top (RFC 1939 §7).
 func (d *drop) noticeOf(i, top int, e folder.QuarantineEntry) *reading {
 	var text io.Reader = strings.NewReader(d.notice(i, e))
 	if top >= 0 {
@@ -244,9 +244,9 @@ func (d *drop) told(i int) {
 	d.quarantine("count a notice", func(ctx context.Context, w *folder.Quarantine) error { return w.Served(ctx, e.Number) })
 }
 
-// dismiss takes the notices out of what a client has deleted: the message behind one, which
-// nobody has seen, stays in the store, and is hidden until the administrator releases it. It
-// gives the messages that are to be removed.
+// dismiss takes the notices out of the messages that a client has deleted, and returns the messages
+// that are to be removed. The message behind a notice has not been seen by the user: it stays in the
+// store, and is hidden until the administrator releases it.
 func (d *drop) dismiss(ctx context.Context, deleted []int) (rest []int, err error) {
 	if d.policy.NoticeRemoves {
 		return deleted, nil
@@ -263,7 +263,7 @@ func (d *drop) dismiss(ctx context.Context, deleted []int) (rest []int, err erro
 		return rest, nil
 	}
 	if err := d.lock.Held(ctx); err != nil {
-		return nil, err // somebody else has the mailbox, or may
+		return nil, err // another session may have the maildrop now
 	}
 	d.log.Info().Strs("numbers", numbers).Msg("the client has deleted notices; the messages stay in the store")
 	return rest, d.o.Quarantine.Hide(ctx, numbers)

@@ -12,8 +12,8 @@ import (
 	"github.com/dipylon/dipylon/gateway/index"
 )
 
-// recognisedAtOnce is how many messages are looked at before what was found is written: a login
-// that is broken off loses no more than these.
+// recognisedAtOnce is how many messages are compared before the result is written: a login that is
+// broken off loses no more than these.
 const recognisedAtOnce = 500
 
 // openIndex reads what is known of the folder.
@@ -28,7 +28,8 @@ func (d *drop) openIndex(ctx context.Context) error {
 	}
 	known, err := d.o.Index.Open(ctx, d.box.Key, importedAs, renderingName(d.o.Rendering))
 	if err != nil {
-		// Without it unique-ids could be told that are not the messages' (I7).
+		// Without the index, unique-ids could be told that differ from those of earlier sessions
+		// (RFC 1939 §7, I7).
 		return backends.Fail(backends.Temporary, "%w", err)
 	}
 	d.known = known
@@ -43,9 +44,9 @@ func renderingName(r backends.Rendering) string {
 	return fmt.Sprintf("%d %d %s %t", r.Encoding, r.Body, r.Charset, r.RichText)
 }
 
-// recognise looks for the messages whose unique-ids were imported. It is done before any is
-// told, as none may change afterwards: it takes the time that a login has, and a login that has
-// not enough fails, and is gone on with by the next.
+// recognise looks for the messages whose unique-ids were imported. It has to be complete before any
+// unique-id is told, because RFC 1939 §7 does not allow one to change. If the time of a login is not
+// enough, the login fails, and the next one continues.
 func (d *drop) recognise(ctx context.Context, s *scan) error {
 	if !d.known.Waiting() {
 		return nil
@@ -71,8 +72,8 @@ func (d *drop) recognise(ctx context.Context, s *scan) error {
 	return nil
 }
 
-// fingerprints reads the headers of some messages, as many at once as the store likes. The error
-// is the first one.
+// fingerprints reads the headers of some messages, as many at once as the store allows. The error is
+// the first one.
 func (d *drop) fingerprints(ctx context.Context, ids []string, sizes []int64) ([]index.Candidate, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -97,8 +98,8 @@ func (d *drop) fingerprints(ctx context.Context, ids []string, sizes []int64) ([
 	return candidates, context.Cause(ctx)
 }
 
-// fingerprint reads a header. A message that has none to show, because it is gone or cannot be
-// rendered, has none that is another's.
+// fingerprint reads a header. A message that is gone or cannot be rendered has an empty fingerprint,
+// which matches no other.
 func (d *drop) fingerprint(ctx context.Context, id backends.MessageID) (index.Fingerprint, error) {
 	c, err := d.inner.Fetch(ctx, backends.FetchRequest{ID: id, Top: true, Rendering: d.o.Rendering})
 	switch backends.KindOf(err) {

@@ -19,30 +19,29 @@ import (
 const (
 	idMost = 1024 // octets of a message id, by the contract
 
-	// derivedMark begins the unique-ids that are made by hashing. No id and no UIDL of the
-	// store's is taken as it is when it begins with this, so the two never meet. The digit
-	// is the version of the recipe: never change what it stands for (I7).
+	// derivedMark begins the unique-ids that are made by hashing. An id or UIDL of the store's that
+	// begins with "~" is hashed too, so the two kinds never collide. The digit is the version of the
+	// recipe: never change what it stands for (RFC 1939 §7, I7).
 	derivedMark = "~1"
 )
 
-// sizeMost is the largest size that is believed of one message, 1 PiB: of a larger one nothing is
-// known.
+// sizeMost is the largest size of a message that is believed, 1 PiB. A larger one counts as not known.
 const sizeMost = 1 << 50
 
-// listFree is what each session may have of ids without asking.
+// listFree is the octets of ids that each session has without using the budget of all sessions.
 const listFree = 256 << 10
 
-// listRoom is what a session's list takes of the room for all lists (I11).
+// listRoom is a session's share of the budget for all lists (I11).
 type listRoom struct {
 	most   int64
 	all    *Budget
 	octets int64 // in use
 }
 
-// errListsFull is a list for which there is no room beside the other sessions' lists.
+// errListsFull refuses a list for which the budget of all sessions has no room.
 var errListsFull = errors.New("the ids in all open maildrops together have more octets than are allowed")
 
-// grow asks for room for so many octets in all.
+// grow raises the share to a number of octets in all.
 func (r *listRoom) grow(octets int64) error {
 	if octets <= r.octets || octets <= listFree {
 		return nil
@@ -57,7 +56,7 @@ func (r *listRoom) grow(octets int64) error {
 	return nil
 }
 
-// giveBack is for the session's end.
+// giveBack returns the share to the budget.
 func (r *listRoom) giveBack() {
 	if r.octets > listFree {
 		r.all.give(r.octets - listFree)
@@ -68,8 +67,8 @@ func (r *listRoom) giveBack() {
 // errTooMany ends the listing of a folder that is larger than the configuration allows.
 var errTooMany = errors.New("the folder has more messages than are allowed")
 
-// snapshot is a folder's list in little memory: all ids in an arena, 24 octets and a size for
-// each message beside it. Messages count from 0 here.
+// snapshot is a folder's list as the session sees it (RFC 1939 §4), in little memory: all ids in an
+// arena, and 24 octets and a size for each message. Messages are numbered from 0 here.
 type snapshot struct {
 	texts   *arena
 	entries []entry
@@ -132,7 +131,7 @@ func (s *snapshot) filter(wanted func(i int) bool) {
 	s.entries, s.sizes, s.seen = s.entries[:kept], s.sizes[:kept], seen
 }
 
-// rename gives a message another unique-id, which nobody else has.
+// rename gives a message another unique-id, which no other message has.
 func (s *snapshot) rename(i int, uidl string) {
 	if at, err := s.texts.put(uidl); err == nil {
 		s.entries[i].uidl = at
@@ -176,7 +175,7 @@ func (d *drop) takeSnapshot(ctx context.Context, from backends.Maildrop) (*snaps
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, err // a list that was broken off without saying so
+		return nil, err // the list may have ended early without an error
 	}
 	if err := d.recognise(ctx, s); err != nil {
 		return nil, err
@@ -186,7 +185,7 @@ func (d *drop) takeSnapshot(ctx context.Context, from backends.Maildrop) (*snaps
 		return nil, err
 	}
 	if err := d.known.Pin(ctx, s.pins); err != nil {
-		// They are the same in each session as long as nobody removes a message.
+		// They are the same in each session as long as no message is removed.
 		d.log.Error().Err(err).Int("messages", len(s.pins)).Msg("unique-ids that do not follow from messages' ids could not be kept")
 	}
 	return list, nil
@@ -213,7 +212,7 @@ func (s *scan) add(e backends.Entry) error {
 	}
 	size := e.Size
 	if size > sizeMost || size < 0 || s.measure || !e.Exact && !s.fast {
-		size = -1 // an estimate is not told as a size (I6), unless that is wanted
+		size = -1 // an estimate is not told as a size (I6), unless the policy wants it
 	}
 	s.entries = append(s.entries, entry{id: at})
 	s.sizes = append(s.sizes, size)
@@ -233,7 +232,7 @@ func (s *scan) put(text string) (span, error) {
 
 func (s *scan) at(p span) string { return s.texts.text(p) }
 
-// finish leaves out what is listed twice and gives each message its unique-id.
+// finish leaves out messages that are listed twice, and gives each message its unique-id (RFC 1939 §7).
 func (s *scan) finish() (*snapshot, error) {
 	ids := make(map[string]struct{}, len(s.entries))
 	uidls := make(map[string]struct{}, len(s.entries))
@@ -254,7 +253,7 @@ func (s *scan) finish() (*snapshot, error) {
 		uidls[s.at(uidl)] = struct{}{}
 		s.entries[kept], s.sizes[kept] = entry{id: e.id, uidl: uidl}, s.sizes[i]
 		if sized {
-			// What was counted goes before what the store tells.
+			// A size that was counted replaces the store's.
 			if octets, known := s.known.Size(id); known {
 				s.sizes[kept] = octets
 			}
@@ -267,13 +266,13 @@ func (s *scan) finish() (*snapshot, error) {
 	return &snapshot{texts: s.texts, entries: s.entries[:kept:kept], sizes: s.sizes[:kept:kept], seen: seen}, nil
 }
 
-// chooseUIDL takes what the index has, or else the first that is valid and free of: what clients
-// remember from another server, the id itself, the id's hash. Ids differ, so the hash is free,
-// unless somebody has broken SHA-256.
+// chooseUIDL takes the unique-id that the index has, or else the first of these that is valid and not
+// in use: the one that clients remember from another server, the id itself, the id's hash. Ids differ,
+// so the hash is not in use unless SHA-256 is broken.
 //
-// As a rule the choice depends on the message alone. Where it does not, because another message
-// has the unique-id already, or had one that was imported, the index keeps it: it must not change
-// once the other message is gone (I7).
+// Normally the choice depends on the message alone. If it does not, because another message has the
+// unique-id, or had it when it was imported, the index keeps the choice: RFC 1939 §7 does not allow it
+// to change or to be used again after the other message is gone (I7).
 func (s *scan) chooseUIDL(id span, told string, taken map[string]struct{}) (span, error) {
 	text, refused := s.at(id), false
 	if s.pinned {
@@ -313,8 +312,8 @@ func (s *scan) naturalUIDL(id span, told string, free func(uidl string) bool) (s
 	return s.put(derived)
 }
 
-// validUIDL says whether a store's text may be told as a unique-id: it is one, and none that
-// could be taken for a derived one.
+// validUIDL says whether a store's text may be told as a unique-id: it has the form of one
+// (RFC 1939 §7), and does not look like a derived one.
 func validUIDL(text string) bool {
 	return uidl.Valid(text) && !strings.HasPrefix(text, derivedMark[:1])
 }
