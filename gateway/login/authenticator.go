@@ -138,7 +138,7 @@ func (a *Authenticator) Password(ctx context.Context, client Client, user string
 func (a *Authenticator) Begin(ctx context.Context, client Client, mechanism string) (sasl.Exchange[sasl.Accepted], error) {
 	o := a.offer(client)
 	if !o.has(mechanism) {
-		return nil, o.refusal(mechanism)
+		return nil, ErrMechanism
 	}
 	attempt := &Attempt{Peer: client.Peer(), Protocol: client.Protocol(), Mechanism: mechanism}
 	switch mechanism {

@@ -102,28 +102,6 @@ func (o offer) has(mechanism string) bool {
 	return slices.Contains(order, mechanism) && o.conductor(mechanism) != nil
 }
 
-// refusal is the error for a mechanism that cannot be offered: no such mechanism, unless a store
-// that is not known yet may check it.
-func (o offer) refusal(mechanism string) error {
-	i := slices.IndexFunc(o.stores, func(s *stores.Store) bool { return !s.Known })
-	if i < 0 || len(o.policy.Mechanisms) > 0 && !o.wanted(mechanism) {
-		return ErrMechanism
-	}
-	may := slices.Contains(order, mechanism)
-	switch mechanism {
-	case "EXTERNAL":
-		may = clientCertificate(o.client) != nil
-	case scramSHA256 + plus:
-		may = len(bindings(o.client)) > 0
-	case "NTLM", "CRAM-MD5":
-		may = o.wanted(mechanism)
-	}
-	if !may {
-		return ErrMechanism
-	}
-	return notKnown(o.stores[i])
-}
-
 // notKnown is the failure of what only a store can say that has never described itself.
 func notKnown(s *stores.Store) error {
 	return backends.Fail(backends.Temporary, "store %q has not described itself yet", s.Name)

@@ -6,13 +6,20 @@ import (
 	"io"
 	"net"
 	"net/textproto"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/pop3"
+	"github.com/dipylon/dipylon/gateway/stores"
+	"github.com/dipylon/dipylon/gateway/stores/storestest"
 )
 
 // serve puts the engine before the gateway, on a real socket.
@@ -198,5 +205,48 @@ func TestBareAuth(t *testing.T) {
 				ask(t, conn, "USER alice", "-ERR USER is not available")
 			}
 		})
+	}
+}
+
+// counting is a store that counts how often it is asked for its description.
+type counting struct {
+	*fakeStore
+	asked int
+}
+
+func (u *counting) Describe(context.Context) (backends.Description, error) {
+	u.asked++
+	return backends.Description{}, nil
+}
+
+// TestCAPAAsksNoPlugin: what CAPA tells of stores, before the login and after it, is what they have
+// said already.
+func TestCAPAAsksNoPlugin(t *testing.T) {
+	store := &counting{fakeStore: &fakeStore{}}
+	said := backends.Description{Capabilities: backends.CapabilitiesOf(store), Credentials: []backends.CredentialKind{backends.CredentialPassword, backends.CredentialToken}}
+	table := storestest.Table(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}}.
+		In(stores.Plugin{Backend: store, Description: func() *backends.Description { return &said }}))
+	g := newGateway(t, func(o *maildrop.Options) {
+		o.Authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
+			Log: zerolog.Nop(), Guard: login.NewGuard(login.GuardOptions{Log: zerolog.Nop(), Floor: time.Millisecond}),
+			Table: func() *stores.Table { return table },
+		})
+	})
+	g.store = store.fakeStore
+	conn := g.serve()()
+	ask(t, conn, "CAPA", "+OK")
+	lines, err := conn.ReadDotLines()
+	if err != nil || !slices.Contains(lines, "SASL OAUTHBEARER XOAUTH2 PLAIN LOGIN") || !slices.Contains(lines, "USER") {
+		t.Errorf("%q, %v", lines, err)
+	}
+	ask(t, conn, "USER alice", "+OK")
+	ask(t, conn, "PASS sesame", "+OK")
+	ask(t, conn, "CAPA", "+OK")
+	if _, err := conn.ReadDotLines(); err != nil {
+		t.Error(err)
+	}
+	ask(t, conn, "QUIT", "+OK")
+	if store.asked > 0 {
+		t.Errorf("the store was asked %d times", store.asked)
 	}
 }

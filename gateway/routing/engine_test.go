@@ -12,6 +12,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/smtp"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // serve puts the engine before a backend, on a real socket.
@@ -84,5 +85,43 @@ func TestSubmissionThroughTheEngine(t *testing.T) {
 	}
 	if err := netsmtp.SendMail(address, nil, "alice@sakes.example", to, []byte(letter)); err == nil || !strings.HasPrefix(err.Error(), "530 ") {
 		t.Errorf("no login: %v", err)
+	}
+}
+
+// counting is a store that counts how often it is asked for its description.
+type counting struct {
+	sender
+	asked int
+}
+
+func (u *counting) Describe(context.Context) (backends.Description, error) {
+	u.asked++
+	return backends.Description{}, nil
+}
+
+// TestEHLOAsksNoPlugin: what EHLO tells of stores is what they have said already.
+func TestEHLOAsksNoPlugin(t *testing.T) {
+	g := newGateway(t)
+	store := &counting{sender: sender{receiver{g.sakes}}}
+	said := backends.Description{Capabilities: backends.CapabilitiesOf(store), Limits: backends.Limits{MessageSize: 4711}}
+	plugin := stores.Plugin{Backend: store, Description: func() *backends.Description { return &said }}
+	g.options.Router.Swap(g.table(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}, Sends: true}.In(plugin)))
+	for role, backend := range map[smtp.Role]smtp.Backend{smtp.MX: routing.NewMX(g.options), smtp.Submission: routing.NewSubmission(g.options)} {
+		client, err := netsmtp.Dial(serve(t, role, backend))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, size := client.Extension("SIZE"); size != "4711" {
+			t.Errorf("the size that is told is %q", size)
+		}
+		if offers, _ := client.Extension("AUTH"); offers != (role == smtp.Submission) {
+			t.Errorf("AUTH is offered: %v", offers)
+		}
+		if err := client.Quit(); err != nil {
+			t.Error(err)
+		}
+	}
+	if store.asked > 0 {
+		t.Errorf("the store was asked %d times", store.asked)
 	}
 }

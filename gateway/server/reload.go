@@ -5,28 +5,33 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/policy"
+	"github.com/dipylon/dipylon/gateway/stores"
 	"github.com/dipylon/dipylon/plugins/host"
 )
 
-// change is a new configuration that was checked in every way that leaves the running gateway
-// as it is.
+// change is a new configuration of which everything is ready that could fail: what is left to do
+// cannot. It is made, or called off.
 type change struct {
 	cfg       *config.Config
 	specs     map[string]host.Spec
-	added     map[string]*running // stores that are not started yet
+	stores    map[string]*running // all of the new configuration
+	added     []string            // stores that are not started yet
 	swapped   []string
 	removed   []string
+	prepared  map[string]*host.Prepared // processes of those that are added or swapped
+	table     *stores.Table
 	secure    *secure
 	listening []*listening // in the order of cfg.Listeners
 	gone      []*listening
 }
 
-// Reload puts another configuration to use. Sessions go on, and no connection is refused. On
-// an error nothing has changed. Reloads are made one after another, and none before the gateway
+// Reload puts another configuration to use: all of it, or, on an error, nothing. Sessions go on,
+// and no connection is refused. Reloads are made one after another, and none before the gateway
 // serves.
 func (g *Server) Reload(ctx context.Context, cfg *config.Config) error {
 	select {
@@ -41,7 +46,7 @@ func (g *Server) Reload(ctx context.Context, cfg *config.Config) error {
 		if err != nil {
 			return err
 		}
-		g.apply(ctx, c)
+		g.apply(c)
 		return nil
 	})
 }
@@ -49,7 +54,8 @@ func (g *Server) Reload(ctx context.Context, cfg *config.Config) error {
 // errRestart says that a change is beyond a reload.
 var errRestart = errors.New("this takes a restart")
 
-// plan checks a configuration against what runs.
+// plan checks a configuration against what runs, and makes everything ready that it takes beside it.
+// On an error nothing of that runs any more.
 func (g *Server) plan(ctx context.Context, cfg *config.Config) (*change, error) {
 	switch {
 	case cfg.State.Folder != g.cfg.State.Folder, cfg.State.URL != g.cfg.State.URL, cfg.StateFolder != g.cfg.StateFolder:
@@ -59,16 +65,66 @@ func (g *Server) plan(ctx context.Context, cfg *config.Config) (*change, error) 
 	case cfg.Log.Format != g.cfg.Log.Format:
 		return nil, fmt.Errorf("the log's format is another one: %w", errRestart)
 	}
-	c := &change{cfg: cfg, specs: make(map[string]host.Spec), added: make(map[string]*running)}
+	c := &change{
+		cfg: cfg, specs: make(map[string]host.Spec), stores: make(map[string]*running), prepared: make(map[string]*host.Prepared),
+	}
+	if err := g.makeReady(ctx, c); err != nil {
+		c.callOff()
+		return nil, err
+	}
+	return c, nil
+}
+
+// makeReady makes everything ready, in the order of what it costs to call off.
+func (g *Server) makeReady(ctx context.Context, c *change) (err error) {
 	if err := g.planStores(ctx, c); err != nil {
-		return nil, err
+		return err
 	}
-	var err error
-	if c.secure, err = tlsOf(cfg); err != nil {
-		return nil, err
+	if c.secure, err = tlsOf(c.cfg); err != nil {
+		return err
 	}
-	c.listening, c.gone, err = g.openListeners(cfg) // last, as it takes something
-	return c, err
+	if c.table, err = g.table(c.cfg, c.stores); err != nil {
+		return err
+	}
+	if err := c.prepareStores(ctx); err != nil {
+		return err
+	}
+	c.listening, c.gone, err = g.openListeners(c.cfg)
+	return err
+}
+
+// prepareStores starts the processes of the stores that are new or other ones, all at the same time.
+func (c *change) prepareStores(ctx context.Context) error {
+	names := slices.Concat(c.added, c.swapped)
+	prepared, errs := make([]*host.Prepared, len(names)), make([]error, len(names))
+	var starting sync.WaitGroup
+	for i, name := range names {
+		starting.Go(func() {
+			var err error
+			if prepared[i], err = c.stores[name].store.Prepare(ctx, c.specs[name]); err != nil {
+				errs[i] = fmt.Errorf("store %q: %w", name, SettingsError(c.cfg, name, err))
+			}
+		})
+	}
+	starting.Wait()
+	for i, name := range names {
+		if prepared[i] != nil {
+			c.prepared[name] = prepared[i]
+		}
+	}
+	return JoinProblems(errs)
+}
+
+// callOff ends what was made ready. What runs has not noticed anything.
+func (c *change) callOff() {
+	var ending sync.WaitGroup
+	for _, p := range c.prepared {
+		ending.Go(p.Discard)
+	}
+	for _, name := range c.added {
+		ending.Go(func() { _ = c.stores[name].store.Close() }) // nothing runs there
+	}
+	ending.Wait()
 }
 
 // planStores says what becomes of each store, and lets backends check the settings of all: what
@@ -82,18 +138,19 @@ func (g *Server) planStores(ctx context.Context, c *change) error {
 			return err
 		}
 		c.specs[s.Name] = spec
-		switch r := g.stores[s.Name]; {
+		r := g.stores[s.Name]
+		switch {
 		case r.same(spec):
 			same = append(same, s)
-			continue
 		case r == nil:
-			if c.added[s.Name], err = g.prepare(spec); err != nil {
+			if r, err = g.prepare(spec); err != nil {
 				return err
 			}
+			c.added, changed = append(c.added, s.Name), append(changed, s)
 		default:
-			c.swapped = append(c.swapped, s.Name)
+			c.swapped, changed = append(c.swapped, s.Name), append(changed, s)
 		}
-		changed = append(changed, s)
+		c.stores[s.Name] = r
 	}
 	for name := range g.stores {
 		if _, stays := c.specs[name]; !stays {
@@ -106,24 +163,16 @@ func (g *Server) planStores(ctx context.Context, c *change) error {
 	})
 }
 
-// apply makes the change. What goes wrong now is logged, and the store that it concerns goes
-// on as it was.
-func (g *Server) apply(ctx context.Context, c *change) {
+// apply makes the change.
+func (g *Server) apply(c *change) {
 	g.setLevel(c.cfg.Log.Level)
 	g.authenticator.SetPolicy(LoginPolicy(c.cfg))
 	g.throttle.SetLimits(ThrottleLimits(c.cfg))
 	g.guard.SetFloor(c.cfg.Login.Throttle.Refusal.Std())
-	g.changeStores(ctx, c)
-	removed := make(map[string]*running)
-	for _, name := range c.removed {
-		removed[name] = g.stores[name]
-		delete(g.stores, name)
-	}
-	if table, err := g.table(c.cfg, g.stores); err != nil {
-		g.log.Error().Err(err).Msg("the domains stay as they were")
-	} else {
-		g.router.Swap(table)
-	}
+	g.useStores(c)
+	removed := g.stores
+	g.stores = c.stores
+	g.router.Swap(c.table)
 	g.watcher.Watch(c.secure.pairs)
 	policies := policy.NewTable(c.cfg)
 	g.policies.Put(policies)
@@ -143,33 +192,22 @@ func (g *Server) apply(ctx context.Context, c *change) {
 	g.listening, g.cfg = c.listening, c.cfg
 	g.publish()
 	g.warn(c.cfg)
-	for name, r := range removed {
-		g.retire(name, r)
+	for _, name := range c.removed {
+		g.retire(name, removed[name])
 	}
 }
 
-// changeStores starts what is new and swaps what has changed, all at the same time.
-func (g *Server) changeStores(ctx context.Context, c *change) {
-	var changing sync.WaitGroup
-	for name, r := range c.added {
-		g.stores[name] = r
-		changing.Go(func() {
-			if err := r.store.Start(ctx); err != nil {
-				g.log.Error().Err(err).Str("store", name).Msg("the new store is not ready, and is tried again")
-			}
-		})
+// useStores has the prepared processes take over.
+func (g *Server) useStores(c *change) {
+	for name, p := range c.prepared {
+		r := c.stores[name]
+		if err := p.Use(); err != nil { // the store is closed: the gateway ends
+			g.log.Error().Err(err).Str("store", name).Msg("the store's new process is not used")
+			continue
+		}
+		r.spec = c.specs[name]
+		g.log.Info().Str("store", name).Bool("new", slices.Contains(c.added, name)).Msg("the store is in use as it is configured now")
 	}
-	for _, name := range c.swapped {
-		r := g.stores[name]
-		changing.Go(func() {
-			if err := r.store.Swap(ctx, c.specs[name]); err != nil {
-				g.log.Error().Err(err).Str("store", name).Msg("the store goes on with its old settings")
-				return
-			}
-			r.spec = c.specs[name]
-		})
-	}
-	changing.Wait()
 }
 
 // retire ends a store that the configuration does not have any more, with its last session.

@@ -335,6 +335,39 @@ func TestBrokenReload(t *testing.T) {
 	}
 }
 
+// TestReloadIsAllOrNothing: one store's process cannot be started, after its settings were found
+// good. Neither that store is there afterwards, nor the other one changed, nor anything else.
+func TestReloadIsAllOrNothing(t *testing.T) {
+	t.Parallel()
+	g := harness.Start(t, harness.Options{})
+	user := g.AddUser(t, "erika")
+	before := g.Plugin(t)
+	place := g.Log.Len()
+	g.Configure(t, func(o *harness.Options) {
+		o.Stores[0]["plugin"] = harness.Mapping{"command": []string{harness.Helper(t, "./test/plugins/misbehave"), "fine"}}
+		other := harness.MaildirStore("other", "other.example")
+		other["plugin"] = harness.Mapping{"command": []string{harness.Helper(t, "./test/plugins/misbehave"), "unlucky"}}
+		o.Stores = append(o.Stores, other)
+	})
+	g.Signal(t, syscall.SIGHUP)
+	g.Log.Wait(t, place, "not reloaded", "the old one stays", "the lock of the store is held")
+	if now := pluginsOf(t, g, 1); now[0] != before {
+		t.Errorf("the plugin is %d, and was %d", now[0], before)
+	}
+	s := mx(t, g)
+	refusal(t, s.Begin(harness.Envelope{From: "sender@corpus.example", To: []string{"eva@other.example"}}), "550")
+	s.Quit()
+	deliver(t, g, user, simple("as before"))
+
+	place = g.Log.Len()
+	g.Configure(t, func(o *harness.Options) { o.Stores[1]["plugin"] = o.Stores[0]["plugin"] })
+	g.Signal(t, syscall.SIGHUP)
+	g.Log.Wait(t, place, "the configuration is reloaded")
+	g.NobodyLeft(t, []int{before})
+	pluginsOf(t, g, 2)
+	deliver(t, g, user, simple("as it is now"))
+}
+
 func storeOf(t *testing.T, mode string) []harness.Mapping {
 	t.Helper()
 	store := harness.MaildirStore("mail", harness.Domain)

@@ -42,6 +42,8 @@ func main() {
 	case "socket": // names a socket where nobody is
 		fmt.Println("1|2|unix|/nonexistent/socket|grpc|")
 		select {}
+	case "unlucky": // takes its settings to check them, and not to use them
+		serve.Store(unlucky{maildir.New()})
 	case "flood": // floods its standard error while it serves
 		go flood(os.Stderr)
 		serve.Store(maildir.New())
@@ -81,6 +83,16 @@ func flood(w io.Writer) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+// unlucky is a store that finds nothing wrong with its settings, and cannot use them.
+type unlucky struct{ *maildir.Store }
+
+func (u unlucky) Configure(ctx context.Context, settings backends.Settings) error {
+	if settings.Check {
+		return u.Store.Configure(ctx, settings)
+	}
+	return backends.Fail(backends.Temporary, "the lock of the store is held")
 }
 
 // slow is a store that never comes to an end with a login.
