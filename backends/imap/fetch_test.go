@@ -322,6 +322,21 @@ func TestGoneOrNotGiven(t *testing.T) {
 	}
 }
 
+// TestAskedAgainIsBounded: what a server sends unasked, when it is asked whether a message is there, is
+// not taken into memory, whatever its length.
+func TestAskedAgainIsBounded(t *testing.T) {
+	t.Parallel()
+	f := twoMessages()
+	f.Messages[1].Body = "NIL"
+	f = fakeimap.Start(t, f)
+	d := openInbox(t, storeOf(t, f, nil))
+	list(t, d)
+	f.Set(on("UID FETCH 4 (UID RFC822.SIZE)", "* 2 FETCH (UID 4 BODY[] {1000000}\n"+strings.Repeat("x", 1_000_000)+")\nTAG OK\n"))
+	if got, err := fetch(t, d, "7.4"); backends.KindOf(err) != backends.Temporary {
+		t.Errorf("it gives %d octets and fails with %v", len(got), err)
+	}
+}
+
 // TestNothingIsNotEmpty: where the server tells no size, or none that says anything, nothing of a
 // message is not an empty one, and its beginning not the whole.
 func TestNothingIsNotEmpty(t *testing.T) {

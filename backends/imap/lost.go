@@ -173,7 +173,7 @@ func (m *maildrop) reconnect(cause error) error {
 func (m *maildrop) isThere(ctx context.Context, uid imap.UID) (there bool, size int64, err error) {
 	type answer struct {
 		there bool
-		size  int64
+		size  int64 // 0 may be that the server says none
 	}
 	got, err := exchange(ctx, m, func() (a answer, err error) {
 		client := m.conn.client
@@ -189,15 +189,9 @@ func (m *maildrop) isThere(ctx context.Context, uid imap.UID) (there bool, size 
 			a.there = a.there || each == uid
 		}
 		a.size = -1
-		messages, err := client.Fetch(imap.UIDSetNum(uid), &imap.FetchOptions{UID: true, RFC822Size: true}).Collect()
-		for _, message := range messages {
-			if message.UID != uid {
-				continue
-			}
-			a.there = true
-			if message.RFC822Size > 0 { // 0 may be that the server says none
-				a.size = message.RFC822Size
-			}
+		size, told, err := sizeOf(client, uid)
+		if a.there = a.there || told; size > 0 {
+			a.size = size
 		}
 		return a, err
 	})

@@ -282,7 +282,7 @@ func (m *maildrop) areWhole(c *client, uid imap.UID, pieces []piece) error {
 		if !got.whole {
 			continue
 		}
-		size, err := sizeOf(c, uid)
+		size, _, err := sizeOf(c, uid)
 		if err != nil || got.at.uid != uid || size != int64(len(got.octets)) {
 			err = fmt.Errorf("the server sent %d octets of message %d in place of a part, and says that it has %d: %w off", len(got.octets), uid, size, errBroken)
 			c.end(err)
@@ -294,20 +294,22 @@ func (m *maildrop) areWhole(c *client, uid imap.UID, pieces []piece) error {
 	return nil
 }
 
-// sizeOf asks for a message's RFC822.SIZE; -1: the server does not say it.
-func sizeOf(c *client, uid imap.UID) (size int64, err error) {
+// sizeOf asks for a message's RFC822.SIZE; -1: the server does not say it. It says, too, whether the
+// server told anything of the message. What comes unasked is read within bounds.
+func sizeOf(c *client, uid imap.UID) (size int64, told bool, err error) {
 	command := c.Fetch(imap.UIDSetNum(uid), &imap.FetchOptions{UID: true, RFC822Size: true})
 	size = -1
 	for message := command.Next(); message != nil; message = command.Next() {
 		one, err := c.readListed(message)
 		if err != nil {
-			return -1, err // see errBroken
+			return -1, told, err // see errBroken
 		}
+		told = told || one.uid == uid
 		if one.uid == uid && one.sized {
 			size = one.entry.Size
 		}
 	}
-	return size, command.Close()
+	return size, told, command.Close()
 }
 
 // longest is how many octets a part has been asked for, by the command for the part at and by those
