@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -214,6 +215,21 @@ func (c *Config) SettingsError(store string, problems []Problem) error {
 		}
 	}
 	return sorted(problems)
+}
+
+// HasSecrets says whether secrets stand in the file itself, and not only references to them.
+func (c *Config) HasSecrets() bool {
+	if c.State.URL != "" && !isReference(c.State.written) {
+		u, err := url.Parse(c.State.URL)
+		if err != nil {
+			return true // there is no telling
+		}
+		if _, set := u.User.Password(); set || u.Query().Has("password") {
+			return true
+		}
+	}
+	text, err := c.YAML()
+	return err == nil && bytes.Contains(text, []byte(hidden))
 }
 
 // YAML is the whole configuration as it is in effect, defaults included. Secrets are not in

@@ -39,7 +39,7 @@ ended again; nothing is created, locked or listened on.
 
 What can be served and will not work, or not for long, is a warning, and does not change the exit
 status: certificates that have expired or do so within 30 days, or are not for the hostname, ports that
-this user may not open, stores that are to do what their backends cannot.
+this user may not open, secrets in a file that every user of the machine can read, stores that are to do what their backends cannot.
 
 With --connect the state database is opened as the gateway would open it, but for changes, and each
 store is started with its settings and asked whether it can be used; a store's backend may make its
@@ -67,7 +67,7 @@ func (c *checking) run(cmd *cobra.Command) error {
 	if err != nil {
 		return configError(cmd, c.withStores(cmd, err))
 	}
-	warnings := slices.Concat(server.CertificateWarnings(cfg, time.Now()), server.ListenerWarnings(cfg))
+	warnings := slices.Concat(server.FileWarnings(cfg), server.CertificateWarnings(cfg, time.Now()), server.ListenerWarnings(cfg))
 	if !c.offline {
 		found, err := c.stores(cmd.Context(), cfg)
 		tellWarnings(cmd, append(warnings, found...))

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -74,6 +75,18 @@ func validity(leaf *x509.Certificate, now time.Time) string {
 		return "expires on " + leaf.NotAfter.UTC().Format(time.DateTime) + " UTC, in " + strconv.Itoa(int(left.Hours()/24)) + " days"
 	}
 	return ""
+}
+
+// FileWarnings looks at who can read the file. Windows has its rights elsewhere.
+func FileWarnings(cfg *config.Config) []config.Problem {
+	info, err := os.Stat(cfg.Name())
+	if err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&0o004 == 0 || !cfg.HasSecrets() {
+		return nil
+	}
+	return []config.Problem{{
+		Position: config.Position{File: cfg.Name()},
+		Text:     "the file has secrets in it, and every user of this machine can read it: chmod o-r " + cfg.Name() + ", or put them into files of their own (file:PATH)",
+	}}
 }
 
 // ListenerWarnings looks at ports and at plaintext.

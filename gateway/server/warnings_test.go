@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"crypto/x509"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,6 +38,44 @@ func certified(t *testing.T, name string, made time.Time) *config.Config {
 		t.Fatal(err)
 	}
 	return cfg
+}
+
+// TestFileWarnings: secrets in a file that everybody can read are warned of, and nothing else is.
+func TestFileWarnings(t *testing.T) {
+	const stores = "stores: [{name: one, plugin: maildir, domains: [one.example], settings: {root: mail, %s}}]\n"
+	for _, test := range []struct {
+		name, settings string
+		mode           os.FileMode
+		warned         bool
+	}{
+		{"a secret, for everybody", "password: swordfish", 0o644, true},
+		{"a literal one", "password: 'literal:swordfish'", 0o604, true},
+		{"for the owner and the group", "password: swordfish", 0o640, false},
+		{"the database's password", "folder: x}}]\nstate: 'postgres://a:b@c/d'\n#", 0o644, true},
+		{"a reference", "password: 'env:HOME'", 0o644, false},
+		{"no secret", "accounts: accounts.yaml", 0o644, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "gate.yaml")
+			if err := os.WriteFile(file, fmt.Appendf(nil, stores, test.settings), test.mode); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(file, test.mode); err != nil { // whatever the umask is
+				t.Fatal(err)
+			}
+			cfg, err := config.Load(file, config.Options{Builtins: []string{"maildir"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := FileWarnings(cfg)
+			if warned := len(got) == 1; warned != test.warned {
+				t.Fatalf("got %v", got)
+			}
+			if test.warned && (got[0].File != file || !strings.Contains(got[0].Text, "chmod o-r") || strings.Contains(got[0].Text, "swordfish")) {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
 }
 
 func TestCertificateWarnings(t *testing.T) {
