@@ -173,7 +173,7 @@ func (a *attempts) recall(s *submission) (unsent []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	known, ok := a.known[attemptKey{s.account, s.delivery.Key}]
-	if !ok || known.size != s.kept.Size() {
+	if !ok || known.size != s.kept.size() {
 		return nil
 	}
 	s.email, s.draft = known.email, known.draft
@@ -206,7 +206,7 @@ func (a *attempts) note(s *submission) {
 			a.order = a.order[1:]
 		}
 	}
-	known.email, known.draft, known.size = s.email, s.draft, s.kept.Size()
+	known.email, known.draft, known.size = s.email, s.draft, s.kept.size()
 	for r, f := range s.verdicts {
 		if f == nil || f.Kind != backends.Uncertain {
 			known.sent[r] = f == nil

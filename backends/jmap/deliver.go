@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/remote"
 )
@@ -172,11 +171,11 @@ func (s *session) withKey(ctx context.Context, d backends.Delivery) ([]email, er
 // recipients' accounts at the same time.
 func (s *Store) deliverByImport(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
 	trace := "Return-Path: <" + d.From + ">\r\n" + keyLine(d) // final delivery: RFC 5321 §4.4
-	kept, err := remote.Keep(s.stateDir, io.MultiReader(strings.NewReader(trace), content))
+	kept, err := s.keep(trace, content)
 	if err != nil {
 		return nil, err
 	}
-	defer kept.Discard()
+	defer kept.discard()
 	verdicts := make([]backends.Verdict, len(d.Recipients))
 	first := make(map[string]int) // by account: two names of one get one copy
 	var under sync.WaitGroup
@@ -211,7 +210,7 @@ func (s *Store) deliverByImport(ctx context.Context, d backends.Delivery, conten
 }
 
 // deliverTo gives one account its copy, unless it has one.
-func (s *Store) deliverTo(ctx context.Context, c backends.Credential, d backends.Delivery, kept *buffer.Buffer) error {
+func (s *Store) deliverTo(ctx context.Context, c backends.Credential, d backends.Delivery, kept *message) error {
 	session, err := s.login(ctx, c)
 	if err != nil {
 		return refusedForStore(err)
@@ -242,7 +241,7 @@ func (s *Store) deliverTo(ctx context.Context, c backends.Credential, d backends
 }
 
 // upload sends a message as a blob (RFC 8620 §6.1).
-func (s *session) upload(ctx context.Context, kept *buffer.Buffer) (blob string, err error) {
+func (s *session) upload(ctx context.Context, kept *message) (blob string, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r, err := s.resource(ctx)
@@ -250,8 +249,8 @@ func (s *session) upload(ctx context.Context, kept *buffer.Buffer) (blob string,
 		return "", err
 	}
 	limits := r.Capabilities.Core
-	if kept.Size() > limits.SizeUpload {
-		return "", backends.Fail(backends.TooLarge, "the message has %d octets, and the server takes %d", kept.Size(), limits.SizeUpload)
+	if kept.size() > limits.SizeUpload {
+		return "", backends.Fail(backends.TooLarge, "the message has %d octets, and the server takes %d", kept.size(), limits.SizeUpload)
 	}
 	target, err := r.expand(r.UploadURL, map[string]string{"accountId": s.account})
 	if err != nil {
@@ -264,8 +263,8 @@ func (s *session) upload(ctx context.Context, kept *buffer.Buffer) (blob string,
 	defer free()
 	watch := newWatch(time.Duration(s.store.settings.Timeout), cancel)
 	e := exchange{
-		what: "upload", method: http.MethodPost, target: target, kind: "message/rfc822", size: kept.Size(), again: true,
-		content: func() io.ReadCloser { return outgoing{kept.Reader(), watch} },
+		what: "upload", method: http.MethodPost, target: target, kind: "message/rfc822", size: kept.size(), again: true,
+		content: func() io.ReadCloser { return outgoing{kept.reader(), watch} },
 	}
 	err = again(ctx, func() (bool, error) {
 		blob, err = s.uploadOnce(ctx, e, watch)
@@ -302,7 +301,7 @@ func (s *session) uploadOnce(ctx context.Context, e exchange, watch *watch) (blo
 // fails: the import with serverFail, or the upload without a word, and then the blob is not found.
 // Nothing is created (RFC 8620 §3.6.2, §5.3), so it is asked for again; a message that is there
 // nevertheless has alreadyExists.
-func (s *session) importBlob(ctx context.Context, kept *buffer.Buffer, blob, box string, keywords ...string) (id string, err error) {
+func (s *session) importBlob(ctx context.Context, kept *message, blob, box string, keywords ...string) (id string, err error) {
 	err = again(ctx, func() (bool, error) {
 		id, err = s.importOnce(ctx, blob, box, keywords)
 		var refused methodError

@@ -8,9 +8,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/fold"
-	"github.com/dipylon/dipylon/backends/remote"
 )
 
 // identity is an address that the account may send as (RFC 8621 §6).
@@ -71,11 +69,11 @@ func (s *Store) Send(ctx context.Context, c backends.Credential, d backends.Deli
 		return nil, err
 	}
 	defer end()
-	kept, err := remote.Keep(s.stateDir, io.MultiReader(strings.NewReader(keyLine(d)), content))
+	kept, err := s.keep(keyLine(d), content)
 	if err != nil {
 		return nil, err
 	}
-	defer kept.Discard()
+	defer kept.discard()
 	sub, err := session.prepare(ctx, d, kept)
 	if err != nil {
 		return nil, err
@@ -99,7 +97,7 @@ func (s *Store) Send(ctx context.Context, c backends.Credential, d backends.Deli
 type submission struct {
 	*session
 	delivery     backends.Delivery
-	kept         *buffer.Buffer
+	kept         *message
 	identity     string
 	drafts, sent string // ids of mailboxes; sent is empty where there is none
 
@@ -110,7 +108,7 @@ type submission struct {
 }
 
 // prepare finds the mailboxes and the identity.
-func (s *session) prepare(ctx context.Context, d backends.Delivery, kept *buffer.Buffer) (*submission, error) {
+func (s *session) prepare(ctx context.Context, d backends.Delivery, kept *message) (*submission, error) {
 	var boxes []mailbox
 	var known []identity
 	if err := s.request(ctx, mailboxes(&boxes), identities(&known)); err != nil {

@@ -195,7 +195,7 @@ func newGateway(t *testing.T, change ...func(*gateway)) *gateway {
 	log := zerolog.New(zerolog.SyncWriter(g.log))
 	router := stores.NewRouter(g.table())
 	g.options = routing.Options{
-		Log: log, Router: router, Hostname: "mail.sakes.example", Buffers: buffer.Options{Storage: buffer.Temporary{Folder: g.tempDir}}, PlaintextLogin: true,
+		Log: log, Router: router, Hostname: "mail.sakes.example", Buffers: buffer.InFolder(g.tempDir), PlaintextLogin: true,
 		Authenticator: login.NewAuthenticator(login.AuthenticatorOptions{
 			Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log, Floor: time.Millisecond}),
 			Table: router.Table,

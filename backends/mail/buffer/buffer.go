@@ -1,7 +1,7 @@
 // Package buffer holds a whole message on its way: it is written once, and then read by any number
 // of readers at once. A small message stays in memory, a larger one is in a file (I11).
 //
-//	b := buffer.Create(buffer.Options{Storage: buffer.Temporary{Folder: dir}})
+//	b := buffer.Create(buffer.InFolder(dir))
 //	defer b.Discard()
 //	_, err := io.Copy(b, body)
 //	err = b.Commit()

@@ -24,7 +24,7 @@ func TestFill(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, want := t.TempDir(), bytes.Repeat([]byte("0123456789abcdef!"), size/17+1)[:size]
-			b, err := buffer.Fill(buffer.Options{Storage: buffer.Temporary{Folder: dir}}, iotest.DataErrReader(bytes.NewReader(want)))
+			b, err := buffer.Fill(buffer.InFolder(dir), iotest.DataErrReader(bytes.NewReader(want)))
 			if err != nil || b.Size() != int64(size) || (b.File() != nil) != (size > buffer.MemoryMost) {
 				t.Fatalf("%+v, %v", b, err)
 			}
@@ -51,7 +51,7 @@ func TestFillFails(t *testing.T) {
 	for _, reason := range []error{io.ErrUnexpectedEOF, errors.New("gone")} {
 		for _, size := range []int64{0, 100, buffer.MemoryMost, buffer.MemoryMost + 1, 1 << 20} {
 			dir := t.TempDir()
-			b, err := buffer.Fill(buffer.Options{Storage: buffer.Temporary{Folder: dir}}, io.MultiReader(io.LimitReader(endless{}, size), iotest.ErrReader(reason)))
+			b, err := buffer.Fill(buffer.InFolder(dir), io.MultiReader(io.LimitReader(endless{}, size), iotest.ErrReader(reason)))
 			var storage *buffer.StorageError
 			if b != nil || !errors.Is(err, reason) || errors.As(err, &storage) {
 				t.Errorf("%v after %d octets: %v, %v", reason, size, b, err)

@@ -16,6 +16,9 @@ type Temporary struct {
 	Folder string
 }
 
+// InFolder are the options of a buffer whose file is a temporary one in a folder [the system's].
+func InFolder(folder string) Options { return Options{Storage: Temporary{Folder: folder}} }
+
 // pattern and left are the names that files have for a moment.
 const pattern = "message-*.tmp"
 

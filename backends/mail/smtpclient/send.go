@@ -230,7 +230,7 @@ func (s *sending) fewer(r Reply, taken, left []int) bool {
 // anybody has a copy, so that it is refused to all where it cannot be kept.
 func (s *sending) open(again bool) (io.Reader, error) {
 	if again && s.replay == nil {
-		kept, err := buffer.Fill(buffer.Options{Storage: buffer.Temporary{Folder: s.c.options.TempDir}}, s.content)
+		kept, err := buffer.Fill(buffer.InFolder(s.c.options.TempDir), s.content)
 		if err != nil {
 			return nil, err
 		}
