@@ -10,55 +10,53 @@ import (
 	"time"
 )
 
-// Dedup remembers messages whose delivery was begun and answered with 4xx, so that the
-// client's next try goes on where this one ended (I2): under the same key, and without the
+// Dedup remembers messages whose delivery was begun and answered with 4xx, so that the client's next
+// try (RFC 5321 §4.5.4.1) continues where this one ended (I2): under the same key, and without the
 // recipients that have their copy.
 //
-// A message is known by its fingerprint. Two identical messages that are under way at once are
-// two: an attempt that one transaction has taken is not seen by another.
+// A message is recognised by its fingerprint. Two identical messages at the same time count as two: an
+// attempt that one transaction has taken is not seen by another.
 type Dedup interface {
-	// Take finds an unfinished attempt of the message that has something to say of one of the
-	// recipients; where there is none it makes a new one, with a new key. The attempt is the
-	// caller's alone until Put.
+	// Take finds an unfinished attempt of the message that knows of one of the recipients, or makes a
+	// new one with a new key. The attempt belongs to the caller until Put.
 	Take(ctx context.Context, message Message) (*Attempt, error)
-	// Put gives an attempt back: it is on stable storage when Put returns, or, with nothing
-	// left to remember, forgotten. It is called once for each Take.
+	// Put gives an attempt back. When Put returns the attempt is on stable storage, or is forgotten if
+	// it has nothing to remember. Put is called once for each Take.
 	Put(ctx context.Context, attempt *Attempt) error
 }
 
 // Message is what a message is recognised by.
 type Message struct {
-	// Fingerprint is of what the client has sent, see fingerprint.
+	// Fingerprint identifies what the client has sent, see fingerprint.
 	Fingerprint string
 	Recipients  []string
-	// Named says that the client has given it a Message-ID.
+	// Named says that it came with a Message-ID (RFC 5322 §3.6.4).
 	Named bool
-	// Dated is the client's Date; zero: there is none that can be read.
+	// Dated is the client's Date (RFC 5322 §3.6.1); zero: none, or it cannot be read.
 	Dated time.Time
 }
 
 // datedWithin is how far a client's clock may be from ours.
 const datedWithin = 24 * time.Hour
 
-// unlike says whether something in the message tells it from a later one that is alike: a
-// Message-ID, or a Date that is about the time at which it was seen first. An alarm of a device that
-// has neither, or whose clock stands still, is the same to the octet each time, and a message that
-// is taken for an earlier one's retry is not delivered to whom that one was: a second copy is the
-// lesser evil.
+// unlike says whether the message can be told from a later one with the same text: by a Message-ID, or
+// by a Date close to the time at which it was first seen (RFC 5322 §3.6.1, §3.6.4). The alarms of a
+// device that sends neither, or whose clock stands still, are identical to the octet. If one were taken
+// for a retry of an earlier one, the recipients would not get it; a second copy does less harm.
 func (m Message) unlike(first time.Time) bool {
 	return m.Named || m.Dated.Sub(first).Abs() <= datedWithin && !m.Dated.IsZero()
 }
 
-// Attempt is what is known of a message that is not finished.
+// Attempt is what is remembered of a message that is not finished.
 type Attempt struct {
 	Fingerprint string `json:"-"`
 	// Key is the idempotency key ([backends.Delivery.Key]).
 	Key string `json:"key"`
 	// First is when the message was first seen.
 	First time.Time `json:"first"`
-	// Delivered are recipients who have their copy while the client has not been told so.
+	// Delivered are recipients that have their copy although the client has not been told so.
 	Delivered []string `json:"delivered,omitempty"`
-	// Unknown are recipients who may have their copy.
+	// Unknown are recipients that may have their copy.
 	Unknown []string `json:"unknown,omitempty"`
 	// Again says that this is not the first attempt.
 	Again bool `json:"-"`
@@ -69,7 +67,7 @@ func newAttempt(fingerprint string, now time.Time) *Attempt {
 	return &Attempt{Fingerprint: fingerprint, Key: rand.Text(), First: now.UTC()}
 }
 
-// set is for recipients, of which there can be many.
+// set makes a set of recipients, of which there can be many (I11).
 func set(recipients []string) map[string]bool {
 	s := make(map[string]bool, len(recipients))
 	for _, r := range recipients {
@@ -78,7 +76,7 @@ func set(recipients []string) map[string]bool {
 	return s
 }
 
-// knows says whether the attempt has something to say of one of the recipients.
+// knows says whether the attempt knows of one of the recipients.
 func (a *Attempt) knows(recipients []string) bool {
 	if a.empty() {
 		return false
@@ -88,10 +86,10 @@ func (a *Attempt) knows(recipients []string) bool {
 	return slices.ContainsFunc(a.Delivered, is) || slices.ContainsFunc(a.Unknown, is)
 }
 
-// empty says that there is nothing to remember.
+// empty says whether the attempt has nothing to remember.
 func (a *Attempt) empty() bool { return len(a.Delivered) == 0 && len(a.Unknown) == 0 }
 
-// settle forgets recipients of whom the client has been told for good.
+// settle forgets recipients whose final outcome the client has been told.
 func (a *Attempt) settle(recipients []string) {
 	if a.empty() {
 		return
@@ -120,8 +118,8 @@ func union(to, more []string) []string {
 	return to
 }
 
-// fingerprint names a message: what the client sent, from whom, and who the client is where
-// that is known. Lengths keep the parts apart.
+// fingerprint identifies a message: its content, its reverse-path, and the account of the client if it
+// has logged in. Lengths separate the parts.
 func fingerprint(account, reversePath string, digest [sha256.Size]byte) string {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%d %s %d %s ", len(account), account, len(reversePath), reversePath)

@@ -32,31 +32,32 @@ type delivery struct {
 	log      zerolog.Logger
 	attempt  *Attempt
 	envelope backends.Delivery // without what differs from store to store
-	// content opens the message; each reading is its own.
+	// content opens the message from its beginning. It can be called again while it is being read.
 	content func() io.Reader
 	to      []recipient
-	// from is the store whose account sends the message; nil: a stranger does.
+	// from is the store whose account sends the message; nil: it is not authenticated.
 	from *stores.Store
 	// credential is set when from sends for itself: then it is a sender and takes every recipient.
 	credential *backends.Credential
 }
 
-// outcome is what became of one recipient.
+// outcome is the result for one recipient.
 type outcome struct {
 	address string
 	store   string
 	// err is nil when the recipient has a copy.
 	err error
-	// unknown says that the store had the whole message in its hands, whatever it answered.
+	// unknown says that the store had got the whole message, so that it may have delivered it, whatever
+	// it answered.
 	unknown bool
-	// verdict is what the store has said; zero where it has said nothing.
+	// verdict is the store's; zero if it has given none.
 	verdict backends.Verdict
 }
 
 func (o outcome) temporary() bool { return o.err != nil && replyOf(o.err).Code/100 == 4 }
 
-// tooMany says whether the recipient was refused for the number of those it was named with:
-// X.5.3 (RFC 3463 §3.6).
+// tooMany says whether the recipient was refused because too many were named together: X.5.3
+// (RFC 3463 §3.6).
 func (o outcome) tooMany() bool {
 	return o.err != nil && strings.HasSuffix(replyOf(o.err).Enhanced, ".5.3")
 }
@@ -66,8 +67,8 @@ func replyOf(err error) *smtp.Error {
 	return reply
 }
 
-// deliver hands the message to every store that has recipients who lack it, all stores at
-// once, and returns what the client is told: nil for 250.
+// deliver hands the message to all stores that have recipients without a copy, at the same time, and
+// returns the reply to the client: nil for 250 (RFC 5321 §6.1).
 func (d *delivery) deliver(ctx context.Context) error {
 	groups := d.groups()
 	results := make([][]outcome, len(groups))
@@ -83,11 +84,10 @@ func (d *delivery) deliver(ctx context.Context) error {
 	return err
 }
 
-// tell writes a line for each recipient: who received what is a question that administrators are
-// asked.
+// tell logs a line for each recipient, so that administrators can answer who received which message.
 func (d *delivery) tell(outcomes []outcome) {
 	start := make([]byte, content.MessageIDWithin)
-	n, _ := io.ReadFull(d.content(), start) // what has failed here fails where it matters, too
+	n, _ := io.ReadFull(d.content(), start) // an error here comes again in the delivery
 	id := content.MessageID(start[:n])
 	for _, o := range outcomes {
 		event, reply := d.log.Info(), &smtp.Error{Code: 250, Enhanced: "2.0.0"}
@@ -105,7 +105,7 @@ func (d *delivery) tell(outcomes []outcome) {
 // storedAsMost bounds the id of a stored copy in the log.
 const storedAsMost = 256
 
-// told adds what the store has said of the message's way (RFC 3464 §2.3), if anything.
+// told adds what the store has told of the delivery, in the terms of RFC 3464 §2.3.
 func told(event *zerolog.Event, v backends.Verdict) *zerolog.Event {
 	for _, field := range []struct{ name, value string }{
 		{"action", v.Action.String()},
@@ -120,7 +120,7 @@ func told(event *zerolog.Event, v backends.Verdict) *zerolog.Event {
 	return event
 }
 
-// word names an outcome in the log.
+// word is the outcome's name in the log.
 func (o outcome) word() string {
 	switch {
 	case o.err == nil:
@@ -160,7 +160,7 @@ func (d *delivery) groups() (groups []group) {
 	return groups
 }
 
-// deliverTo delivers to one store, as many recipients at a time as it takes.
+// deliverTo delivers to one store, with at most as many recipients at a time as it takes.
 func (d *delivery) deliverTo(ctx context.Context, g group) (outcomes []outcome) {
 	if limit := sizeLimit(g.store); limit >= 0 && d.envelope.Size-traceMost > limit {
 		for _, address := range g.to {
@@ -174,10 +174,10 @@ func (d *delivery) deliverTo(ctx context.Context, g group) (outcomes []outcome) 
 	return outcomes
 }
 
-// deliverTogether delivers to recipients at once, and to fewer at a time where the store says that
-// they are too many (RFC 5321 §4.5.3.1.10): those that it has left out, or, if it refuses all,
-// one half and then the other. A store that refuses the first of them even by itself does not
-// speak of this message's recipients: then nobody else is tried. alone says that one was taken.
+// deliverTogether delivers to recipients at once, and to fewer at a time if the store says that
+// they are too many (RFC 5321 §4.5.3.1.10): to those that it has left out, or, if it refuses all, to
+// one half and then the other. If the store refuses even the first of them alone, their number is not
+// the reason, and no others are tried. alone says that one was accepted alone.
 func (d *delivery) deliverTogether(ctx context.Context, store *stores.Store, to []string, alone bool) []outcome {
 	outcomes := d.deliverBatch(ctx, store, to)
 	var over []string
@@ -252,8 +252,8 @@ func (d *delivery) deliverBatch(ctx context.Context, store *stores.Store, to []s
 	return outcomes
 }
 
-// safely makes a panic in a store's code a failure of that store: the goroutines that deliver
-// are not the engine's, which would see to that for its own.
+// safely turns a panic in a store's code into a failure of that store. The engine recovers panics only
+// in its own goroutines, and deliveries run in others.
 func (d *delivery) safely(call func() ([]backends.Verdict, error)) (verdicts []backends.Verdict, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -275,9 +275,10 @@ func (d *delivery) call(ctx context.Context, store *stores.Store, to []string, c
 	return store.Receiver.Deliver(ctx, envelope, content)
 }
 
-// refusedLogin tells a client whose own password the store's transport refuses, though the login was
-// good, that it is so: it would come again with the same password for days. A token may have
-// run out meanwhile, and a login that is the gateway's is the administrator's to mend.
+// refusedLogin makes the failure permanent when the store's transport refuses the client's own password
+// although the login succeeded (5.7.8, RFC 4954 §6): otherwise the client would try the same password
+// again for days. A token may have expired meanwhile, so that its failure stays temporary, and a login
+// of the gateway's own has to be corrected by the administrator.
 func (d *delivery) refusedLogin(err error) error {
 	if backends.KindOf(err) != backends.BadCredentials || d.credential.Kind != backends.CredentialPassword {
 		return err
@@ -286,8 +287,8 @@ func (d *delivery) refusedLogin(err error) error {
 		WithCode("5.7.8").Say("the mail server ahead refuses this password for sending")
 }
 
-// checkVerdicts does not take a store's word when it speaks of others than it was asked about
-// (I10): its "delivered" could be anybody's.
+// checkVerdicts refuses a store's verdicts if they are not exactly on the recipients that it was asked
+// about (I10): a "delivered" could belong to another recipient.
 func checkVerdicts(to []string, verdicts []backends.Verdict) error {
 	if len(verdicts) != len(to) {
 		return backends.Fail(backends.Uncertain, "the store gave %d verdicts on %d recipients", len(verdicts), len(to))
@@ -300,8 +301,7 @@ func checkVerdicts(to []string, verdicts []backends.Verdict) error {
 	return nil
 }
 
-// handed notes whether a store has been given all of a message. One that has not cannot have
-// delivered it.
+// handed notes whether a store has read a message to its end. If not, it cannot have delivered it.
 type handed struct {
 	r     io.Reader
 	left  int64
@@ -317,15 +317,16 @@ func (h *handed) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// answer is what the client is told of the whole message; SMTP has one reply for all.
+// answer is the reply to the client for all recipients together (RFC 5321 §4.1.1.4).
 //
-//   - Everybody has a copy: 250.
-//   - Somebody may get one later: 4xx. The client comes again with everybody, and the deduplication
-//     keeps those who have theirs from a second one.
-//   - The rest were refused for good: 5xx, also when others have their copy. The sender
-//     tells the author that the message failed, and the text names those whom it did fail. 250
-//     would lose theirs, since nobody here can send a notice; 4xx would go on for days without
-//     any prospect. Somebody who reads a message that its author believes lost is the least harm.
+//   - All have a copy: 250.
+//   - Some may get one later: 4xx (RFC 5321 §4.2.1). The client sends the message again to all of them,
+//     and the deduplication prevents second copies.
+//   - Some were refused for good, and no others have to wait: 5xx, even if others have their copy. The
+//     client tells the author that the message failed, and the text names the recipients that were
+//     refused. With 250 their copies would be lost without notice, since this gateway sends no delivery
+//     status notifications (RFC 3464); with 4xx the client would try for days without success. It does
+//     less harm that some recipients have a message that its author believes lost.
 func (d *delivery) answer(outcomes []outcome) error {
 	var refused []outcome
 	for _, o := range outcomes {
@@ -346,7 +347,7 @@ func (d *delivery) answer(outcomes []outcome) error {
 	return &reply
 }
 
-// names lists some of the recipients: a reply line has a bound (RFC 5321 §4.5.3.1.5).
+// names lists some of the recipients, within the bound of a reply line (RFC 5321 §4.5.3.1.5).
 func names(outcomes []outcome) string {
 	const most = 3
 	var list []string
@@ -359,7 +360,7 @@ func names(outcomes []outcome) string {
 	return backends.SafeText(strings.Join(list, ", "))
 }
 
-// remember leaves in the attempt what the client's next try has to know.
+// remember notes in the attempt what is needed when the client tries again.
 func (d *delivery) remember(outcomes []outcome, answer error) {
 	if answer == nil || replyOf(answer).Code/100 != 4 {
 		var all []string

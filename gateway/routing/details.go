@@ -8,7 +8,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/address"
 )
 
-// detailsMost bounds how often a session has its store look for whose an address with a detail is.
+// detailsMost bounds how many addresses with a detail a session has its store look up (I11).
 const detailsMost = 16
 
 // details are the addresses with a detail that a login's store has been asked about.
@@ -17,8 +17,8 @@ type details struct {
 	known map[address.Mailbox]bool
 }
 
-// own says whether an address is the account's: one of those that the login has told of, or one of
-// these with a detail (RFC 5233), where the store delivers mail for it to this account.
+// own says whether an address is the account's: one that the login has returned, or one of these with a
+// detail (user+detail, RFC 5233), if the store delivers mail for it to this account.
 func (s *submissionSession) own(ctx context.Context, box address.Mailbox) (bool, error) {
 	who := s.who
 	if who.owns.has(box) {
@@ -46,8 +46,8 @@ func (s *submissionSession) own(ctx context.Context, box address.Mailbox) (bool,
 	return own, nil
 }
 
-// accountOf asks the store whose an address is; empty: nobody's, or it does not know. The error is
-// an outage.
+// accountOf asks the store for the account of an address. Empty: the address has none, or the store does
+// not know. An error means an outage.
 func (s *submissionSession) accountOf(ctx context.Context, box address.Mailbox) (string, error) {
 	store := s.who.store.Now()
 	if store.Receiver == nil {
@@ -59,7 +59,7 @@ func (s *submissionSession) accountOf(ctx context.Context, box address.Mailbox) 
 		err = checkVerdicts(asked, verdicts)
 	}
 	if err == nil && verdicts[0].Account != "" {
-		return verdicts[0].Account, nil // whatever stands against mail for it now
+		return verdicts[0].Account, nil // even if it takes no mail now
 	}
 	if err == nil && verdicts[0].Failure != nil {
 		err = verdicts[0].Failure

@@ -9,23 +9,26 @@
 //	mx := &smtp.Server{Role: smtp.MX, Backend: routing.NewMX(options), …}
 //	submission := &smtp.Server{Role: smtp.Submission, Backend: routing.NewSubmission(options), …}
 //
-// A new configuration makes a new table and says router.Swap(table): transactions and sessions
-// that have begun go on with theirs.
+// For a new configuration, router.Swap(table) replaces the table. Transactions and sessions that have
+// begun keep theirs.
 //
 // # A message's way
 //
-// MAIL takes the current table. RCPT asks the recipient's store ([backends.Receiver]),
-// once for each recipient. DATA takes the content in, bounded in memory, with its digest; then
-// every store with recipients gets it at once, under one idempotency key, and 250 is said when
-// each of them has confirmed it. There is no spool behind this: what a store cannot take now is
-// answered with 4xx, and stays the client's.
+// MAIL (RFC 5321 §3.3) takes the current table. RCPT asks the recipient's store ([backends.Receiver]),
+// once for each recipient. DATA reads the content into a buffer, bounded in memory, and makes its
+// digest; then all stores that have recipients get it at the same time, under one idempotency key. 250
+// is answered when each of them has confirmed it, since the reply takes over the responsibility for the
+// message (RFC 5321 §6.1). There is no spool behind this: if a store cannot take the message now, the
+// reply is 4xx and the client keeps the message (RFC 5321 §4.2.1).
 //
-// How long all this may take is the engine's to say, by the context of each call.
+// The engine decides how long this may take, by the context of each call.
 //
 // # Duplicates
 //
-// SMTP has one reply for all recipients. When some have their copy and others have to wait,
-// the client is told to come again with everybody. The [Dedup] makes that harmless (I2): it
-// knows the message by its content, leaves out who has a copy, and gives the same key again, by
-// which a store recognises what it may have taken already.
+// SMTP has one reply to DATA for all recipients (RFC 5321 §4.1.1.4; LMTP has one for each, RFC 2033
+// §4.2). When some recipients have their copy and others have to wait, the reply is 4xx and the client
+// sends the message again to all of them. [Dedup] prevents second copies (I2): it recognises the
+// message by its content, leaves out the recipients that have a copy, and uses the same key again, by
+// which a store recognises a message that it may have stored already. A reply that is lost has the same
+// effect (RFC 1047).
 package routing

@@ -11,8 +11,8 @@ import (
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
 
-// MX takes mail from strangers for the stores' domains, and for nobody else (I12). It
-// implements [smtp.Backend] for servers of the role [smtp.MX].
+// MX takes mail from the Internet for the stores' domains, and relays none to others (I12; RFC 5321
+// §3.6.2). It implements [smtp.Backend] for servers of the role [smtp.MX].
 type MX struct{ o Options }
 
 // NewMX makes an MX; one serves all listeners.
@@ -50,8 +50,8 @@ func (s *mxSession) Mail(_ context.Context, reversePath address.Path, options sm
 	return nil
 }
 
-// Rcpt implements [smtp.Session]. A recipient is what stands after RCPT, literally: no part of
-// it is a route to somewhere else.
+// Rcpt implements [smtp.Session]. The local part is taken literally: no part of it is a route to
+// another host (RFC 5321 §3.6.1 and appendix C; a "%" or "!" in it is a character like others).
 func (s *mxSession) Rcpt(ctx context.Context, path address.Path, _ smtp.RcptOptions) error {
 	t := s.current
 	if t == nil {
@@ -68,7 +68,8 @@ func (s *mxSession) Rcpt(ctx context.Context, path address.Path, _ smtp.RcptOpti
 	return t.resolve(ctx, store, box)
 }
 
-// Data implements [smtp.Session]: nil means that each recipient's store has the message (I1).
+// Data implements [smtp.Session]: nil means that each recipient's store has the message (I1; RFC 5321
+// §6.1).
 func (s *mxSession) Data(ctx context.Context, trace string, body io.Reader) (string, error) {
 	t := s.current
 	if t == nil || len(t.to) == 0 {
@@ -78,7 +79,7 @@ func (s *mxSession) Data(ctx context.Context, trace string, body io.Reader) (str
 	if err != nil {
 		return "", err
 	}
-	defer m.Discard() //nolint:errcheck // nothing is wanted from it any more
+	defer m.Discard() //nolint:errcheck // it is not needed any more
 	p, err := t.begin(ctx, trace, m, "")
 	if err != nil {
 		return "", err

@@ -12,8 +12,8 @@ import (
 	"github.com/dipylon/dipylon/gateway/stores"
 )
 
-// Options are what an MX or a Submission is made of. Log and Router are needed, for a
-// Submission Authenticator too; the rest has defaults, given in brackets.
+// Options are the settings of an [MX] or a [Submission]. Log and Router are required, and Authenticator
+// for a Submission; the others have defaults, given in brackets.
 type Options struct {
 	Log zerolog.Logger
 	// Protocol is the listener's, for the log of logins: "submissions" where TLS comes first
@@ -26,15 +26,15 @@ type Options struct {
 	Policies *policy.Current
 	// Hostname is the right-hand side of Message-IDs that are added ["localhost"].
 	Hostname string
-	// Dedup remembers what became of messages that were answered with 4xx. One is shared by
-	// all listeners. Without one, an outage between two stores' deliveries makes duplicates.
+	// Dedup remembers the outcomes of messages that were answered with 4xx. One is shared by
+	// all listeners. Without one, an outage between the deliveries to two stores causes duplicates.
 	Dedup Dedup
 	// Buffers are where messages on their way are held [those of buffer.Options].
 	Buffers buffer.Options
 	// HeaderMost is how many octets the header of a submitted message may have: not less than the
 	// engine takes, whose limit is the one that is told [content.HeaderMost].
 	HeaderMost int64
-	// PlaintextLogin lets passwords pass over connections without TLS [no].
+	// PlaintextLogin allows logins over connections without TLS (RFC 4954 §4) [no].
 	PlaintextLogin bool
 	// Quirks are what a Submission does for devices and scripts [none].
 	Quirks Quirks
@@ -52,7 +52,7 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// peerOf is the client as stores are told of it.
+// peerOf describes the client to stores.
 func peerOf(conn smtp.Conn, protocol string) backends.Peer {
 	p := backends.Peer{Protocol: protocol, TLS: conn.TLS != nil && conn.TLS() != nil, Session: conn.ID}
 	if conn.Remote != nil {

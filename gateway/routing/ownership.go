@@ -11,12 +11,12 @@ import (
 	"github.com/dipylon/dipylon/gateway/stores"
 )
 
-// ownership answers whose an address is: the store says so ([backends.Account.Addresses]), and it is
-// believed for its own domains, and for what the administrator has listed beyond them. No store says
-// who may send as another store's accounts, or as strangers.
+// ownership says which addresses an account may send as (RFC 6409 §6.1). The store tells them
+// ([backends.Account.Addresses]), and is believed for its own domains and for what the administrator has
+// listed in send_as. It is not believed for addresses of other stores or of other domains.
 type ownership struct {
-	ours ownedBy // what the store may speak for
-	own  ownedBy // what it has said
+	ours ownedBy // the addresses for which the store is believed
+	own  ownedBy // those that it has told
 }
 
 // ownedBy is a set of addresses.
@@ -43,10 +43,10 @@ func newOwnership(account backends.Account, store *stores.Store) ownership {
 // has says whether an address is the account's.
 func (o ownership) has(box address.Mailbox) bool { return o.own.has(box) && o.ours.has(box) }
 
-// foreign says whether the store gives the account an address that it may not speak for.
+// foreign says whether the store has told an address for which it is not believed.
 func (o ownership) foreign(box address.Mailbox) bool { return o.own.has(box) && !o.ours.has(box) }
 
-// ownedByAccount reads the account's addresses; what is no address owns nothing.
+// ownedByAccount reads the account's addresses. What cannot be read as an address is left out.
 func ownedByAccount(account backends.Account) ownedBy {
 	o := ownedBy{domains: make(map[string]bool)}
 	for _, text := range append([]string{account.Address}, account.Addresses...) {
@@ -63,7 +63,8 @@ func ownedByAccount(account backends.Account) ownedBy {
 	return o
 }
 
-// has says whether an address is in the set, the local part's letters in any case.
+// has says whether an address is in the set. The case of letters does not matter in the local part either
+// (RFC 5321 §2.4 leaves that to the mailbox's host).
 func (o ownedBy) has(box address.Mailbox) bool {
 	if o.domains[box.Domain] {
 		return true
@@ -97,8 +98,8 @@ func (o ownership) allowed() (boxes []address.Mailbox, domains []string) {
 	return boxes, domains
 }
 
-// advice says which addresses the account may send as: some of them, as a reply line has a bound
-// (RFC 5321 §4.5.3.1.5). It tells nobody else's: who reads it has logged in.
+// advice names addresses that the account may send as, within the bound of a reply line (RFC 5321
+// §4.5.3.1.5). They are the account's own, and the client has logged in.
 func (o ownership) advice() string {
 	const most = 3
 	boxes, domains := o.allowed()

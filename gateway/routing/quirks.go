@@ -7,9 +7,9 @@ import (
 	"github.com/dipylon/dipylon/gateway/content"
 )
 
-// Quirks are what is done to mail of devices and scripts that have logged in, and that cannot be
-// mended themselves. What is added or left out is what RFC 6409 §8 lets a submission server do; an [MX]
-// does none of it.
+// Quirks are changes to the mail of devices and scripts that have logged in and cannot be corrected
+// themselves. RFC 6409 §8 allows a submission server to add or leave out these fields; an [MX] does none
+// of it.
 type Quirks uint8
 
 const (
@@ -35,7 +35,8 @@ func (o *Options) readHeader(m *message) (*content.Header, int64, error) {
 	return content.ReadHeader(m.Reader(), o.HeaderMost)
 }
 
-// author is the address for the From of a message that has none; empty: nobody knows.
+// author is the address for the From field (RFC 5322 §3.6.2) of a message that has none; empty: not
+// known.
 func (s *submissionSession) author(t *transaction) string {
 	author := t.reversePath.String()
 	if !s.o.Quirks.has(QuirkNoFrom) {

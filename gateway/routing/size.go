@@ -13,8 +13,8 @@ import (
 // submitted header lacks do not count against the client (RFC 1870 §6).
 const traceMost = 4 << 10
 
-// sizeLimit is the largest message that a store takes; negative: it has no limit of its own, or it is
-// not known yet, and says so itself when it is given a message.
+// sizeLimit is the largest message that a store takes (RFC 1870). Negative: it has no limit of its own,
+// or the limit is not known yet, and the store refuses the message itself.
 func sizeLimit(store *stores.Store) int64 {
 	if limit := store.Description.Limits.MessageSize; limit > 0 {
 		return limit
@@ -22,8 +22,8 @@ func sizeLimit(store *stores.Store) int64 {
 	return -1
 }
 
-// largestOf is the largest message that any of the stores takes: who it is for is not known
-// yet. Negative: one of them has no limit.
+// largestOf is the largest message that any of the stores takes, for the SIZE keyword of EHLO (RFC 1870
+// §4) and for MAIL, when the recipients are not known yet. Negative: one of the stores has no limit.
 func largestOf(all []*stores.Store) int64 {
 	largest := int64(-1)
 	for _, store := range all {
@@ -56,7 +56,7 @@ func (s *submissionSession) MessageSize(context.Context) int64 {
 // errTooLarge is for a message that its store would not take (RFC 1870 §6.1).
 var errTooLarge = backends.Fail(backends.TooLarge, "the message is larger than the store takes")
 
-// fits says whether a store takes a message of the size that MAIL has declared.
+// fits says whether a store takes a message of the size that MAIL has declared (RFC 1870 §6.1).
 func (t *transaction) fits(store *stores.Store) error {
 	if limit := sizeLimit(store); limit >= 0 && t.options.Size > limit {
 		return replies.SMTP(errTooLarge)

@@ -11,34 +11,34 @@ import (
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
-// StoredDedup is a Dedup in the gateway's state, so that all gateways of an installation share
-// it: a client's next try may come to another one. Make it with [OpenDedup].
+// StoredDedup is a [Dedup] in the gateway's state. All gateways of an installation share it, because a
+// client's next try may reach another one. It is made with [OpenDedup].
 type StoredDedup struct{ o DedupOptions }
 
-// DedupOptions are what a StoredDedup is made of. Log and DB are needed; the rest has
-// defaults, given in brackets.
+// DedupOptions are the settings of a [StoredDedup]. Log and DB are required; the others have defaults,
+// given in brackets.
 type DedupOptions struct {
 	Log zerolog.Logger
 	DB  *state.DB
-	// Files is the folder in which earlier versions kept the deduplication. What is there is taken over,
-	// and the folder removed [there is none].
+	// Files is the folder in which earlier versions kept the deduplication. Its content is imported,
+	// and the folder is removed [none].
 	Files string
 	// Keep is how long an attempt is remembered: as long as clients try again (RFC 5321
 	// §4.5.4.1 has four to five days) [7 days].
 	Keep time.Duration
-	// Brief is for how long after its first attempt a message is recognised that has nothing that
-	// would tell it from another one with the same octets [5 minutes].
+	// Brief is how long after its first attempt a message is recognised if nothing tells it from another
+	// one with the same octets [5 minutes].
 	Brief time.Duration
-	// Hold is how long a transaction has an attempt at the most: when its gateway dies, others
-	// get the attempt after that time [10 minutes].
+	// Hold is how long a transaction keeps an attempt at most. If its gateway dies, others get the
+	// attempt after that time [10 minutes].
 	Hold time.Duration
-	// Most is how many are remembered; the oldest goes first [10,000].
+	// Most is how many attempts are remembered; the oldest is forgotten first [10,000].
 	Most int
 	Now  func() time.Time // [time.Now]
 }
 
-// OpenDedup makes a deduplication. Where no other gateway has the database, nobody has what an earlier
-// process has left.
+// OpenDedup makes a deduplication. If no other gateway uses the database, the attempts that an earlier
+// process had taken are free.
 func OpenDedup(ctx context.Context, o DedupOptions) (*StoredDedup, error) {
 	defaultTo(&o.Keep, 7*24*time.Hour)
 	defaultTo(&o.Brief, 5*time.Minute)
@@ -69,8 +69,8 @@ func defaultTo[T comparable](value *T, fallback T) {
 	}
 }
 
-// trim forgets what is too old, and the oldest beyond the bound. One that a transaction has
-// taken is left to it, and one that another gateway is about to forget to that.
+// trim forgets attempts that are too old, and the oldest ones beyond the bound. It leaves out those that
+// a transaction has taken, and those that another gateway is about to forget.
 func (s *StoredDedup) trim(tx *state.Tx) error {
 	now := s.o.Now()
 	lock := ""
@@ -91,7 +91,7 @@ func (s *StoredDedup) Len(ctx context.Context) (n int, err error) {
 	return n, s.o.DB.QueryRow(ctx, "SELECT COUNT(*) FROM deliveries").Scan(&n)
 }
 
-// Tasks are what has to be cleaned up.
+// Tasks are the maintenance of the deduplication.
 func (s *StoredDedup) Tasks() []state.Task {
 	return []state.Task{{Name: "deliveries that nobody has tried again", Do: func(ctx context.Context, most int) (rows int64, err error) {
 		now := s.o.Now()
@@ -104,8 +104,8 @@ func (s *StoredDedup) Tasks() []state.Task {
 	}}}
 }
 
-// Take implements [Dedup]. Most messages were never seen before: that is one query. A first attempt that
-// lies ahead was made before the clock was put back: it says as little of now as an old one.
+// Take implements [Dedup]. Most messages were never seen before, which costs one query. A first attempt
+// in the future was made before the clock was set back, and is ignored like an old one.
 func (s *StoredDedup) Take(ctx context.Context, m Message) (*Attempt, error) {
 	attempts, err := s.seen(ctx, m)
 	for _, a := range attempts {
@@ -123,7 +123,7 @@ func (s *StoredDedup) Take(ctx context.Context, m Message) (*Attempt, error) {
 	return newAttempt(m.Fingerprint, s.o.Now()), err
 }
 
-// seen gives the attempts of a message that nobody has, the oldest first.
+// seen returns the attempts of a message that no transaction has taken, the oldest first.
 func (l *StoredDedup) seen(ctx context.Context, m Message) (attempts []*Attempt, err error) {
 	now := l.o.Now()
 	rows, err := l.o.DB.Query(ctx, "SELECT key, attempt FROM deliveries WHERE fingerprint = $1 AND taken < $2 AND written >= $3 ORDER BY written, key",
@@ -150,8 +150,8 @@ func (l *StoredDedup) seen(ctx context.Context, m Message) (attempts []*Attempt,
 	return attempts, nil
 }
 
-// claim makes an attempt the caller's, unless somebody else has it by now. Among several gateways it
-// is a statement by itself, which waits for no other one's transaction, nor for the disk.
+// claim takes an attempt for the caller, unless another transaction has taken it meanwhile. It is one
+// statement, which waits neither for the transactions of other gateways nor for the disk.
 func (s *StoredDedup) claim(ctx context.Context, a *Attempt) (mine bool, err error) {
 	const statement = "UPDATE deliveries SET taken = $2 WHERE key = $1 AND taken < $3"
 	now := s.o.Now()

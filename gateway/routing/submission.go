@@ -44,7 +44,7 @@ type submissionSession struct {
 	current *transaction
 }
 
-// identity is who has logged in.
+// identity is the account that has logged in (RFC 6409 §4.3: submission needs one).
 type identity struct {
 	store   *stores.Store // as it was at the login
 	account backends.Account
@@ -54,12 +54,12 @@ type identity struct {
 	credential *backends.Credential
 }
 
-// submitter is who the stores are told has logged in.
+// submitter is the account as the stores are told of it.
 func (i *identity) submitter() backends.Submitter {
 	return backends.Submitter{Store: i.store.Name, Account: i.account.ID, Address: i.account.Address}
 }
 
-// The replies of a submission session.
+// The replies of a submission session (RFC 4954 §6).
 var (
 	errLoginFirst = &smtp.Error{Code: 530, Enhanced: "5.7.0", Text: "Authentication required"}
 	errNoTLS      = &smtp.Error{Code: 538, Enhanced: "5.7.11", Text: "Encryption required for requested authentication mechanism: STARTTLS comes first"}
@@ -112,8 +112,8 @@ func (e *exchange) Next(ctx context.Context, response []byte) ([]byte, *sasl.Acc
 	return challenge, accepted, nil
 }
 
-// Close implements [sasl.Exchange]. Who has entered and has not come to the end of the exchange has not
-// logged in, and may try again.
+// Close implements [sasl.Exchange]. A client whose exchange has not come to its end is not logged in,
+// even if Enter was called, and may try again.
 func (e *exchange) Close() error {
 	if !e.done {
 		e.session.leave()
@@ -143,8 +143,8 @@ func (s *submissionSession) ServerCertificate() []byte {
 	return s.conn.Certificate()
 }
 
-// Enter implements [login.Client]: the store looks at the credential, unless it has conducted the
-// exchange and said already who it is.
+// Enter implements [login.Client]: the store verifies the credential, unless it has conducted the
+// exchange and has returned the account already.
 func (s *submissionSession) Enter(ctx context.Context, e login.Entry) error {
 	s.leave()
 	account := e.Account
@@ -171,8 +171,9 @@ func (s *submissionSession) Enter(ctx context.Context, e login.Entry) error {
 	return nil
 }
 
-// Mail implements [smtp.Session]. The reverse-path has to be the account's own, or empty, as it
-// is for the notices that clients write (RFC 8098 §3): then From says who it is.
+// Mail implements [smtp.Session]. The reverse-path has to be an address of the account's (RFC 6409
+// §6.1), or null, as in the disposition notifications that clients send (RFC 8098 §3); then the From
+// field is checked.
 func (s *submissionSession) Mail(ctx context.Context, reversePath address.Path, options smtp.MailOptions) error {
 	if s.who == nil {
 		return errLoginFirst
@@ -196,8 +197,8 @@ func (s *submissionSession) Mail(ctx context.Context, reversePath address.Path, 
 	return nil
 }
 
-// foreign tells an administrator what to list where a store lets an account send as an address
-// that is not its own to give.
+// foreign tells the administrator what to list in send_as, when a store allows an account to send as an
+// address outside the store's domains.
 func (s *submissionSession) foreign(box address.Mailbox) {
 	if s.who.owns.foreign(box) {
 		s.log.Warn().Str("address", box.String()).
@@ -230,7 +231,7 @@ func (s *submissionSession) Rcpt(ctx context.Context, path address.Path, _ smtp.
 }
 
 // Data implements [smtp.Session]: nil means that each recipient's store, or the transport of
-// the account's store, has the message (I1).
+// the account's store, has the message (I1; RFC 5321 §6.1).
 func (s *submissionSession) Data(ctx context.Context, trace string, body io.Reader) (string, error) {
 	t := s.current
 	if t == nil || len(t.to) == 0 {
@@ -240,7 +241,7 @@ func (s *submissionSession) Data(ctx context.Context, trace string, body io.Read
 	if err != nil {
 		return "", err
 	}
-	defer m.Discard() //nolint:errcheck // nothing is wanted from it any more
+	defer m.Discard() //nolint:errcheck // it is not needed any more
 	p, err := t.begin(ctx, trace, m, s.who.store.Name+"/"+s.who.account.ID)
 	if err != nil {
 		return "", err
@@ -253,13 +254,14 @@ func (s *submissionSession) Data(ctx context.Context, trace string, body io.Read
 	return "Ok: " + p.attempt.Key, err
 }
 
-// prepare mends the header. What it adds is the same in each attempt.
+// prepare completes the header (RFC 6409 §8: Date, Message-ID). What it adds is the same in each attempt,
+// so that a store recognises the message.
 func (s *submissionSession) prepare(ctx context.Context, p *delivery, trace string, m *message) error {
 	header, size, err := s.o.readHeader(m)
 	if err != nil {
 		return s.headerReply(err)
 	}
-	var unknown error // an outage is no "may not"
+	var unknown error // an outage does not mean that the account may not
 	mayWrite := func(box address.Mailbox) bool {
 		own, err := s.own(ctx, box)
 		unknown = errors.Join(unknown, err)
@@ -280,8 +282,8 @@ func (s *submissionSession) prepare(ctx context.Context, p *delivery, trace stri
 	return nil
 }
 
-// headerReply tells what is wrong with a header. The texts are package content's own and
-// quote no more than the client's own addresses.
+// headerReply tells what is wrong with a header (5.6.0, RFC 3463 §3.7). The texts are those of package
+// content, and quote only addresses that the client has sent.
 func (s *submissionSession) headerReply(err error) error {
 	reply := &smtp.Error{Code: 550, Enhanced: "5.6.0", Text: backends.SafeText(err.Error()), Err: err}
 	var malformed *content.MalformedError
@@ -303,7 +305,8 @@ func (s *submissionSession) headerReply(err error) error {
 	return reply
 }
 
-// notOwn refuses a sender, and tells what the owner of a device can enter there instead.
+// notOwn refuses a sender (RFC 6409 §6.1; 5.7.1, RFC 3463 §3.8), and says which addresses can be set
+// instead.
 func (s *submissionSession) notOwn(what string) error {
 	return &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: backends.SafeText(what) + ": set the sender" + s.who.owns.advice()}
 }
@@ -317,7 +320,7 @@ func (s *submissionSession) Close() {
 	s.current = nil
 }
 
-// leave forgets who has logged in.
+// leave ends the login.
 func (s *submissionSession) leave() {
 	if s.who != nil && s.who.credential != nil {
 		clear(s.who.credential.Secret)

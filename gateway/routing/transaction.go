@@ -19,7 +19,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/stores"
 )
 
-// transaction is one message on its way in: what MAIL and RCPT have said so far, and the table
+// transaction is a mail transaction (RFC 5321 §3.3): what MAIL and RCPT have said so far, and the table
 // that was current when it began.
 type transaction struct {
 	o           *Options
@@ -27,14 +27,14 @@ type transaction struct {
 	table       *stores.Table
 	peer        backends.Peer
 	from        *stores.Store      // whose account sends the message; nil: it is from outside
-	submitter   backends.Submitter // zero: nobody has logged in
+	submitter   backends.Submitter // zero: not authenticated
 	reversePath address.Path
 	options     smtp.MailOptions
 	to          []recipient
 	named       map[string]bool // the addresses in to
 }
 
-// The replies that this package decides on.
+// The replies that this package decides on (RFC 5321 §4.2.3, RFC 3463 §3).
 var (
 	errNotLocal  = &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: "relaying denied: this port takes mail for its own domains only, to send mail log in on the submission port, usually 587 or 465"}
 	errNoRelay   = &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: "relaying to other domains is not configured on this gateway"}
@@ -44,8 +44,8 @@ var (
 	errFull      = &smtp.Error{Code: 452, Enhanced: "4.3.1", Text: "there is no space for the message now, try again later"}
 )
 
-// mailbox is whom a recipient names. Postmaster need not have a domain (RFC 5321 §4.5.1): it is the
-// default store's.
+// mailbox is the mailbox of a recipient. Postmaster without a domain (RFC 5321 §4.5.1) is that of the
+// default store.
 func (t *transaction) mailbox(path address.Path) (address.Mailbox, error) {
 	box := path.Mailbox()
 	if path.IsPostmaster() {
@@ -57,15 +57,17 @@ func (t *transaction) mailbox(path address.Path) (address.Mailbox, error) {
 	return box, nil
 }
 
-// envelope is what MAIL has said, and who has logged in.
+// envelope has the parameters of MAIL (RFC 5321 §4.1.1.2, RFC 6152, RFC 6531), and the account that has
+// logged in.
 func (t *transaction) envelope() backends.Envelope {
 	return backends.Envelope{
 		From: t.reversePath.String(), Body: backends.BodyOf(t.options.EightBit), SMTPUTF8: t.options.UTF8, Submitter: t.submitter,
 	}
 }
 
-// resolve asks the store of a local recipient whether it would take the message, and adds the
-// recipient if so.
+// resolve asks the store of a local recipient whether it takes the message, and adds the recipient if it
+// does. RCPT is the place to refuse an unknown recipient: after DATA it would take a bounce to an address
+// that may be forged (RFC 5321 §6.1).
 func (t *transaction) resolve(ctx context.Context, store *stores.Store, box address.Mailbox) error {
 	if store.Receiver == nil {
 		return errNoIntake
@@ -88,7 +90,7 @@ func (t *transaction) resolve(ctx context.Context, store *stores.Store, box addr
 	return nil
 }
 
-// add adds a recipient; one that is there already gets one copy.
+// add adds a recipient. One that is named twice gets one copy.
 func (t *transaction) add(r recipient) {
 	if t.named == nil {
 		t.named = make(map[string]bool)
@@ -99,13 +101,14 @@ func (t *transaction) add(r recipient) {
 	}
 }
 
-// message is what the client has sent, and nothing of ours: the trace is passed beside it.
+// message is what the client has sent. The Received field of this hop (RFC 5321 §4.4) is passed beside
+// it.
 type message struct {
 	*buffer.Buffer
 	digest [sha256.Size]byte
 }
 
-// take takes the content in.
+// take reads the content into a buffer, and makes its digest.
 func (t *transaction) take(body io.Reader) (*message, error) {
 	sum := sha256.New()
 	b, err := buffer.Fill(t.o.Buffers, io.TeeReader(body, sum))
@@ -113,14 +116,13 @@ func (t *transaction) take(body io.Reader) (*message, error) {
 		return nil, &smtp.Error{Code: errFull.Code, Enhanced: errFull.Enhanced, Text: errFull.Text, Err: storage}
 	}
 	if err != nil {
-		return nil, err // the body's own error is the engine's to tell
+		return nil, err // an error of the body is told by the engine
 	}
 	return &message{b, [sha256.Size]byte(sum.Sum(nil))}, nil
 }
 
-// returnPath is the field that the store makes of the envelope's reverse-path at the final
-// delivery. A message has one, and no message that is on its way should have any (RFC 5321 §4.4):
-// what the client has put there is taken out.
+// returnPath is the field that the store makes of the envelope's reverse-path at the final delivery.
+// A message in transit should have none (RFC 5321 §4.4): one that the client has sent is removed.
 const returnPath = "Return-Path"
 
 // whole gives the message as stores get it, behind the trace, and its size.
@@ -145,7 +147,7 @@ func whole(trace string, m *message) (open func() io.Reader, size int64, err err
 	}, int64(len(lead)) + m.Size() - left, nil
 }
 
-// begin makes a delivery of a message that is buffered, for an attempt that finish has to be called on.
+// begin makes a delivery of a buffered message. finish has to be called for its attempt.
 func (t *transaction) begin(ctx context.Context, trace string, m *message, account string) (*delivery, error) {
 	open, size, err := whole(trace, m)
 	if err != nil {
@@ -179,8 +181,8 @@ func (t *transaction) begin(ctx context.Context, trace string, m *message, accou
 // finishMost is how long the reply to a message waits for the deduplication.
 const finishMost = 15 * time.Second
 
-// finish gives the attempt back, also when the client has gone. A dedup that fails, or does not
-// answer, costs a duplicate, at worst; the client is told what became of the message in any case.
+// finish gives the attempt back, even if the client has disconnected. If the deduplication fails or does
+// not answer, the worst outcome is a duplicate (RFC 1047); the reply to the client is the same.
 func (t *transaction) finish(ctx context.Context, p *delivery) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishMost)
 	defer cancel()
