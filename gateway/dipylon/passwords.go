@@ -2,27 +2,21 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"net/netip"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/manage"
 	"github.com/dipylon/dipylon/gateway/passwords"
-	"github.com/dipylon/dipylon/gateway/server"
 	"github.com/dipylon/dipylon/gateway/state"
-	"github.com/dipylon/dipylon/gateway/stores"
-	"github.com/dipylon/dipylon/plugins/host"
 )
 
 func newPasswords() *cobra.Command {
@@ -81,11 +75,11 @@ configuration is wrong.`,
 		Args: cobra.ExactArgs(1),
 		RunE: action(func(cmd *cobra.Command, args []string) error {
 			return withPasswords(cmd, from, func(ctx context.Context, cfg *config.Config, kept *passwords.Kept) error {
-				if err := limit(&draft, networks, life); err != nil {
+				if err := manage.Limit(&draft, networks, life); err != nil {
 					return withCode(exitUsage, err)
 				}
 				var err error
-				if draft.Store, draft.Account, err = accountIn(cfg, args[0]); err != nil {
+				if draft.Store, draft.Account, err = manage.AccountIn(cfg, args[0]); err != nil {
 					return err
 				}
 				if !unchecked {
@@ -112,114 +106,16 @@ configuration is wrong.`,
 	return cmd
 }
 
-// appProtocols are those that an application password can be limited to.
-var appProtocols = []string{"pop3", "submission"}
-
-// labelMost bounds a label, in octets.
-const labelMost = 200
-
-// limit checks and completes what a password is to be good for.
-func limit(draft *login.AppPassword, networks []string, life string) error {
-	for _, p := range draft.Protocols {
-		if !slices.Contains(appProtocols, p) {
-			return fmt.Errorf("there is no protocol %q: it is one of %s", p, strings.Join(appProtocols, ", "))
-		}
-	}
-	if len(draft.Label) > labelMost || strings.ContainsFunc(draft.Label, unicode.IsControl) || !utf8.ValidString(draft.Label) {
-		return fmt.Errorf("the label is one line of at most %d octets", labelMost)
-	}
-	for _, text := range networks {
-		network, err := netip.ParsePrefix(text)
-		if address, e := netip.ParseAddr(text); e == nil {
-			network, err = address.Prefix(address.BitLen())
-		}
-		if err != nil {
-			return fmt.Errorf("%q is neither a network nor an address", text)
-		}
-		draft.Networks = append(draft.Networks, network.Masked())
-	}
-	return expire(draft, life)
-}
-
-func expire(draft *login.AppPassword, life string) error {
-	if life == "" {
-		return nil
-	}
-	if day, err := time.ParseInLocation(time.DateOnly, life, time.Local); err == nil {
-		draft.Expires = day.AddDate(0, 0, 1) // the whole of that day
-	} else {
-		span, err := config.ParseDuration(life)
-		if err != nil {
-			return fmt.Errorf("%w, and no date", err)
-		}
-		draft.Expires = time.Now().Add(span.Std())
-	}
-	if !draft.Expires.After(time.Now()) {
-		return fmt.Errorf("%s is over already", life)
-	}
-	return nil
-}
-
-// accountIn finds the store that a login name is for, and the name that the gateway keeps its
-// passwords under.
-func accountIn(cfg *config.Config, text string) (store, account string, err error) {
-	name, ok := server.LoginPolicy(cfg).Names.Parse(text)
-	if !ok || name.Mailbox != "" || name.Folder != "" {
-		return "", "", fmt.Errorf("%q is not the login name of an account", text)
-	}
-	i := slices.IndexFunc(cfg.Stores, func(s config.Store) bool {
-		if name.Domain != "" {
-			return slices.Contains(s.Domains, name.Domain)
-		}
-		return s.Default || len(cfg.Stores) == 1
-	})
-	if i < 0 {
-		return "", "", fmt.Errorf("no store has login names such as %q", text)
-	}
-	s := cfg.Stores[i]
-	if stores.PasswordPolicy(s.Passwords) == stores.StorePassword {
-		return "", "", fmt.Errorf("store %q takes no application passwords, its configuration says", s.Name)
-	}
-	return s.Name, stores.Config{Name: s.Name, Domains: s.Domains}.Account(name), nil
-}
-
-// ownerOf asks a store whose account a password is to be of; empty: it cannot be asked, which is
-// told.
+// ownerOf asks the store whose account a password is to be of, and warns where it cannot be asked.
 func ownerOf(ctx context.Context, cmd *cobra.Command, cfg *config.Config, draft login.AppPassword) (string, error) {
-	unknown := func(why string) (string, error) {
-		cmd.PrintErrf("warning: whether store %s has an account %s could not be asked: %s\n", draft.Store, draft.Account, backends.SafeText(why))
-		return "", nil
+	owner, unknown, err := manage.OwnerOf(ctx, cfg, draft)
+	if errors.Is(err, manage.ErrNoAccount) {
+		return "", fmt.Errorf("%w; --unchecked makes a password all the same", err)
 	}
-	at := slices.IndexFunc(cfg.Stores, func(s config.Store) bool { return s.Name == draft.Store })
-	spec, err := server.SpecOf(cfg, cfg.Stores[at])
-	if err != nil {
-		return "", err
+	if unknown != "" {
+		cmd.PrintErrf("warning: whether store %s has an account %s could not be asked: %s\n", draft.Store, draft.Account, backends.SafeText(unknown))
 	}
-	if err := state.MakeFolder(spec.Settings.StateDir); err != nil {
-		return "", fmt.Errorf("the state folder of store %q: %w", draft.Store, err)
-	}
-	store := host.New(zerolog.Nop(), spec)
-	defer store.Close() //nolint:errcheck // what was wanted is there
-	if err := store.Start(ctx); err != nil {
-		return unknown(err.Error())
-	}
-	said, err := store.Describe(ctx)
-	if err != nil {
-		return unknown(err.Error())
-	}
-	if !slices.Contains(said.Credentials, backends.CredentialImpersonation) {
-		return unknown("it does not let the gateway act for its users, and until it does the password is good for nothing")
-	}
-	account, err := store.Login(ctx, backends.Credential{
-		Kind: backends.CredentialImpersonation, User: draft.Account, Peer: backends.Peer{Protocol: "password"},
-	})
-	switch backends.KindOf(err) {
-	case 0:
-		return account.ID, nil
-	case backends.BadCredentials, backends.NotFound:
-		return "", fmt.Errorf("store %q has no account %s; --unchecked makes a password all the same", draft.Store, draft.Account)
-	}
-	return unknown(err.Error())
+	return owner, err
 }
 
 func newPasswordList(from *source) *cobra.Command {
@@ -231,7 +127,7 @@ func newPasswordList(from *source) *cobra.Command {
 			return withPasswords(cmd, from, func(ctx context.Context, cfg *config.Config, kept *passwords.Kept) (err error) {
 				var store, account string
 				if len(args) > 0 {
-					if store, account, err = accountIn(cfg, args[0]); err != nil {
+					if store, account, err = manage.AccountIn(cfg, args[0]); err != nil {
 						return err
 					}
 				}

@@ -3,12 +3,12 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/manage"
 )
 
 func newPolicy() *cobra.Command {
@@ -94,22 +94,13 @@ func policyJSON(cmd *cobra.Command, values []config.PolicyValue) error {
 
 // storeOfMailbox finds the store that has a mailbox, by its name or the address's domain.
 func storeOfMailbox(cfg *config.Config, named, mailbox string) (string, error) {
-	_, domain, _ := strings.Cut(mailbox, "@")
-	for _, s := range cfg.Stores {
-		if named == s.Name {
-			return s.Name, nil
-		}
-		for _, d := range s.Domains {
-			if named == "" && strings.EqualFold(d, domain) {
-				return s.Name, nil
-			}
-		}
-	}
 	if named != "" {
-		return "", fmt.Errorf("there is no store %q", named)
+		store, err := manage.StoreNamed(cfg, named)
+		return store.Name, err
 	}
-	if len(cfg.Stores) == 1 && domain == "" {
-		return cfg.Stores[0].Name, nil
+	store, err := manage.StoreOf(cfg, mailbox)
+	if err != nil {
+		return "", fmt.Errorf("%w; --store names one", err)
 	}
-	return "", fmt.Errorf("no store has addresses like %q; --store names one", mailbox)
+	return store.Name, nil
 }

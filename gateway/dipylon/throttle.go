@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/server"
@@ -158,7 +156,7 @@ Statuses: 0 done (perhaps there was nothing to take back), 75 the state cannot b
 				var meant []login.Count
 				for _, c := range counts {
 					for _, arg := range args {
-						if countMeant(c, arg) {
+						if c.Of(arg) {
 							meant = append(meant, c)
 							break
 						}
@@ -179,18 +177,4 @@ Statuses: 0 done (perhaps there was nothing to take back), 75 the state cannot b
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "all failures of everybody")
 	return cmd
-}
-
-// countMeant says whether a count is of an account, an address or a network that somebody has
-// named.
-func countMeant(c login.Count, named string) bool {
-	if address, err := netip.ParseAddr(named); err == nil {
-		network, err := netip.ParsePrefix(c.Network)
-		return err == nil && network.Contains(address) || c.Address == address.Unmap().String()
-	}
-	if network, err := netip.ParsePrefix(named); err == nil {
-		address, err := netip.ParseAddr(c.Address)
-		return c.Network == network.Masked().String() || err == nil && network.Contains(address)
-	}
-	return c.Account == fold.Lower(named) || c.Network == named
 }

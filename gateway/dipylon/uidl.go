@@ -4,24 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"slices"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/fold"
-	"github.com/dipylon/dipylon/backends/mail/uidl"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/maildrop"
+	"github.com/dipylon/dipylon/gateway/manage"
 	"github.com/dipylon/dipylon/gateway/server"
 	"github.com/dipylon/dipylon/gateway/state"
-	"github.com/dipylon/dipylon/gateway/stores"
-	"github.com/dipylon/dipylon/plugins/host"
 )
 
 func newUIDL() *cobra.Command {
@@ -74,7 +69,10 @@ reached now, 78 the configuration is wrong.`,
 				credential.Kind, credential.Secret = backends.CredentialPassword, password
 			}
 			return withIndex(cmd, from, func(ctx context.Context, cfg *config.Config, o maildrop.Options) error {
-				imports, err := inventory(ctx, cfg, args[0], e.folder, credential, o)
+				imports, err := manage.Inventory(ctx, cfg, args[0], e.folder, credential, o)
+				if errors.Is(err, server.ErrTemporary) {
+					return withCode(exitTemporary, err)
+				}
 				if err != nil {
 					return err
 				}
@@ -106,47 +104,10 @@ func withIndex(cmd *cobra.Command, from *source, f func(context.Context, *config
 	})
 }
 
-// storeOf is a store of the configuration.
-func storeOf(cfg *config.Config, name string) (config.Store, error) {
-	at := slices.IndexFunc(cfg.Stores, func(s config.Store) bool { return s.Name == name })
-	if at < 0 {
-		return config.Store{}, fmt.Errorf("the configuration has no store %q", name)
-	}
-	return cfg.Stores[at], nil
-}
-
-// inventory starts a store's backend and lists a mailbox.
-func inventory(ctx context.Context, cfg *config.Config, name, folder string, c backends.Credential, o maildrop.Options) ([]index.Import, error) {
-	s, err := storeOf(cfg, name)
-	if err != nil {
-		return nil, err
-	}
-	spec, err := server.SpecOf(cfg, s)
-	if err != nil {
-		return nil, err
-	}
-	if err := state.MakeFolder(spec.Settings.StateDir); err != nil {
-		return nil, fmt.Errorf("the state folder of store %q: %w", name, err)
-	}
-	store := host.New(zerolog.Nop(), spec)
-	defer store.Close() //nolint:errcheck // what was wanted is there
-	if err := server.SettingsError(cfg, name, store.Start(ctx)); err != nil {
-		return nil, withCode(exitTemporary, err)
-	}
-	drop, err := store.Open(ctx, backends.OpenRequest{Credential: c, Folder: folder})
-	if err != nil {
-		return nil, fmt.Errorf("opening the mailbox: %w", err)
-	}
-	defer drop.Close() //nolint:errcheck // it was only read
-	opened := stores.Config{Name: name}.In(stores.Plugin{Backend: store, Description: store.Description}).Store()
-	return maildrop.Inventory(ctx, o, opened, folder, drop)
-}
-
 // uidlImport are the flags of "uidl import".
 type uidlImport struct {
-	account, folder, format string
-	messages, form          string
-	validity                uint32
+	account, folder string
+	file            manage.UIDLFile
 }
 
 func newUIDLImport(from *source) *cobra.Command {
@@ -179,10 +140,13 @@ configuration is wrong.`,
 		Args: cobra.ExactArgs(2),
 		RunE: action(func(cmd *cobra.Command, args []string) error {
 			return withIndex(cmd, from, func(ctx context.Context, cfg *config.Config, o maildrop.Options) error {
-				if _, err := storeOf(cfg, args[0]); err != nil {
+				if _, err := manage.StoreNamed(cfg, args[0]); err != nil {
 					return err
 				}
-				imports, err := i.read(args[1])
+				imports, err := i.file.Read(args[1])
+				if wrong, is := errors.AsType[*manage.ArgumentError](err); is {
+					return withCode(exitUsage, fmt.Errorf("--%w", wrong))
+				}
 				if err != nil {
 					return fmt.Errorf("%s: %w", args[1], err)
 				}
@@ -198,60 +162,11 @@ configuration is wrong.`,
 	f := cmd.Flags()
 	f.StringVar(&i.account, "account", "", "the account's address in lower case, or its name in the store (required)")
 	f.StringVar(&i.folder, "folder", "", "the folder, with / between its parts (default: the inbox)")
-	f.StringVar(&i.format, "format", "dipylon", "dipylon, plain, exchange, dovecot or cyrus")
-	f.StringVar(&i.messages, "messages", "", "the Maildir `folder` that a dovecot-uidlist is of")
-	f.Uint32Var(&i.validity, "uidvalidity", 0, "the UIDVALIDITY of Cyrus's folder")
-	f.StringVar(&i.form, "form", "", `how unique-ids are made (default: Dovecot's "%08Xu%08Xv", Cyrus's "%v.%u")`)
+	f.StringVar(&i.file.Format, "format", "dipylon", "dipylon, plain, exchange, dovecot or cyrus")
+	f.StringVar(&i.file.Messages, "messages", "", "the Maildir `folder` that a dovecot-uidlist is of")
+	f.Uint32Var(&i.file.Validity, "uidvalidity", 0, "the UIDVALIDITY of Cyrus's folder")
+	f.StringVar(&i.file.Form, "form", "", `how unique-ids are made (default: Dovecot's "%08Xu%08Xv", Cyrus's "%v.%u")`)
 	_ = cmd.MarkFlagRequired("account") // fails only where there is no such flag
 	_ = cmd.MarkFlagDirname("messages")
 	return cmd
-}
-
-func (i *uidlImport) read(name string) ([]index.Import, error) {
-	if i.format == "cyrus" {
-		if i.validity == 0 {
-			return nil, withCode(exitUsage, errors.New("--uidvalidity is needed"))
-		}
-		form, err := i.formOr("cyrus")
-		if err != nil {
-			return nil, err
-		}
-		return index.ReadCyrus(name, i.validity, form)
-	}
-	readers := map[string]func(io.Reader) ([]index.Import, error){
-		"dipylon": index.Read, "plain": index.ReadPlain, "exchange": index.ReadExchange, "dovecot": i.readDovecot,
-	}
-	read, ok := readers[i.format]
-	if !ok {
-		return nil, withCode(exitUsage, fmt.Errorf("there is no format %q", i.format))
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return read(f)
-}
-
-func (i *uidlImport) readDovecot(r io.Reader) ([]index.Import, error) {
-	form, err := i.formOr("dovecot")
-	if err != nil {
-		return nil, err
-	}
-	return index.ReadDovecot(r, i.messages, form)
-}
-
-// formOr is the form of unique-ids.
-func (i *uidlImport) formOr(usual string) (func(uid, validity uint32) string, error) {
-	if i.form == "" {
-		i.form = usual
-	}
-	rule, err := uidl.Parse(i.form)
-	if err == nil && (rule.Header != "" || rule.Of(1, 1) == "") {
-		err = errors.New("expected a text with %u in it")
-	}
-	if err != nil {
-		return nil, withCode(exitUsage, fmt.Errorf("--form: %w", err))
-	}
-	return rule.Of, nil
 }

@@ -124,7 +124,7 @@ func New(ctx context.Context, o Options, cfg *config.Config) (*Server, error) {
 // prepareAll opens the state and the sockets.
 func (g *Server) prepareAll(ctx context.Context) error {
 	if err := g.openState(ctx); err != nil {
-		return temporary(err)
+		return Temporary(err)
 	}
 	g.guard = login.NewGuard(login.GuardOptions{Log: g.log, Throttle: g.throttle, Floor: g.cfg.Login.Throttle.Refusal.Std()})
 	g.authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
@@ -138,7 +138,7 @@ func (g *Server) prepareAll(ctx context.Context) error {
 	}
 	listening, _, err := g.openListeners(g.cfg)
 	if err != nil {
-		return temporary(err)
+		return Temporary(err)
 	}
 	for i, l := range listening {
 		l.certs.current.Store(secure.configs[i])
@@ -158,8 +158,8 @@ type temporaryError struct{ error }
 func (e temporaryError) Unwrap() error      { return e.error }
 func (temporaryError) Is(target error) bool { return target == ErrTemporary }
 
-// temporary marks an error, but that of a state that does not get better by itself.
-func temporary(err error) error {
+// Temporary marks an error as [ErrTemporary], but that of a state that does not get better by itself.
+func Temporary(err error) error {
 	if _, wrong := errors.AsType[*state.Unusable](err); wrong {
 		return err
 	}

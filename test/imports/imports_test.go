@@ -52,6 +52,11 @@ var rules = []rule{
 	}},
 	// Whoever puts it all together starts plugins, and knows the configuration.
 	{"gateway/server", []string{"gateway", "plugins/host", "backends$", "backends/mail", "config"}},
+	// What commands and the administration do, without a command line.
+	{"gateway/manage", []string{
+		"gateway/folder", "gateway/index", "gateway/login", "gateway/maildrop", "gateway/passwords", "gateway/server",
+		"gateway/state", "gateway/stores", "plugins/host", "backends$", "backends/mail", "config",
+	}},
 	// The binary has the built-in backends inside.
 	{"gateway/dipylon", []string{"gateway", "plugins", "backends", "config"}},
 	{"plugins/host", []string{"plugins/host", "plugins/proto", "backends$", "backends/mail"}},
