@@ -10,6 +10,7 @@
 //	Sender         sends as an account through the store    (submission)
 //	Outbox         hands over mail that the store wants sent to the Internet
 //	Authenticator  conducts a SASL exchange of the store's own
+//	Watcher        tells what has changed: passwords, rights, mail
 //
 // What a backend can do is what it implements: [CapabilitiesOf] looks. The gateway
 // never links a backend: it runs each one in a process of its own and reaches it through
@@ -100,6 +101,7 @@ type Capabilities struct {
 	Sender        bool
 	Outbox        bool
 	Authenticator bool
+	Watcher       bool
 }
 
 // CapabilitiesOf says which of the optional interfaces a store implements.
@@ -110,6 +112,7 @@ func CapabilitiesOf(s Store) Capabilities {
 	_, c.Sender = s.(Sender)
 	_, c.Outbox = s.(Outbox)
 	_, c.Authenticator = s.(Authenticator)
+	_, c.Watcher = s.(Watcher)
 	return c
 }
 

@@ -49,6 +49,7 @@ type liar struct {
 	send         func(context.Context, backends.Credential, backends.Delivery, io.Reader) ([]backends.Verdict, error)
 	collect      func(context.Context, backends.CollectRequest, acceptFunc) error
 	settle       func(context.Context, []backends.Settlement) error
+	watch        func(context.Context, func(backends.Hint)) error
 	authenticate func(context.Context, string, backends.Peer) (sasl.Exchange[backends.Account], error)
 	close        func() error
 	killed       func(context.Context) error
@@ -89,6 +90,13 @@ func (l *liar) Login(ctx context.Context, c backends.Credential) (backends.Accou
 		return l.login(ctx, c)
 	}
 	return l.Store.Login(ctx, c)
+}
+
+func (l *liar) Watch(ctx context.Context, tell func(backends.Hint)) error {
+	if l.watch != nil {
+		return l.watch(ctx, tell)
+	}
+	return l.Store.Watch(ctx, tell)
 }
 
 func (l *liar) Open(ctx context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
@@ -352,7 +360,7 @@ func failing(t *testing.T, target storetest.Target) (failed []string, errs map[s
 }
 
 var allLies = slices.Concat(
-	storeLies, loginLies, listLies, fetchLies, sessionLies, folderLies, removeLies, markLies, receiverLies, contentLies, senderLies, outboxLies, processLies,
+	storeLies, loginLies, listLies, fetchLies, sessionLies, folderLies, removeLies, markLies, receiverLies, contentLies, senderLies, outboxLies, watcherLies, processLies,
 )
 
 // TestLies runs each lie in a bubble where time passes only when everybody waits: a store that

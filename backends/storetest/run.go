@@ -128,6 +128,7 @@ var groups = []group{
 	{"receiver", slices.Concat(resolveCases, deliverCases, contentCases(), keyCases, lifetimeCases)},
 	{"sender", senderCases},
 	{"outbox", outboxCases},
+	{"watcher", watcherCases},
 	{"authenticator", authenticatorCases},
 	{"process", processCases},
 	{"concurrency", concurrencyCases},
@@ -174,6 +175,7 @@ func offered(store backends.Store, d backends.Description, described bool) backe
 		has.Sender = has.Sender && said.Sender
 		has.Outbox = has.Outbox && said.Outbox
 		has.Authenticator = has.Authenticator && said.Authenticator
+		has.Watcher = has.Watcher && said.Watcher
 	}
 	return has
 }

@@ -54,6 +54,7 @@ var (
 	receiver      = capability("Receiver", func(c backends.Capabilities) bool { return c.Receiver })
 	sender        = capability("Sender", func(c backends.Capabilities) bool { return c.Sender })
 	outbox        = capability("Outbox", func(c backends.Capabilities) bool { return c.Outbox })
+	watcher       = capability("Watcher", func(c backends.Capabilities) bool { return c.Watcher })
 	authenticator = capability("Authenticator", func(c backends.Capabilities) bool { return c.Authenticator })
 )
 

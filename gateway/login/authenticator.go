@@ -79,6 +79,18 @@ func (a *Authenticator) SetPolicy(p Policy) {
 	a.memory.clear()
 }
 
+// Changed takes a store's hint that something has changed: what is remembered of the account's login is
+// forgotten, and the next one asks the store.
+func (a *Authenticator) Changed(store string, hint backends.Hint) {
+	switch {
+	case hint.Kind == backends.HintNewMail:
+	case hint.Account == "":
+		a.memory.forgetStore(store)
+	default:
+		a.memory.forgetAccount(store, hint.Account)
+	}
+}
+
 func (a *Authenticator) names() stores.Names { return a.policy.Load().Names }
 
 // Client is a connection whose user wants to log in.

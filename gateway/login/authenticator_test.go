@@ -407,6 +407,39 @@ func TestChangedPassword(t *testing.T) {
 // TestChangedPasswordThatLetsNobodyIn: the store has taken the new password, and that is enough for
 // the old one to be forgotten, whatever the login has come to behind it: the maildrop was in use, or
 // the mailbox may not be used so.
+// TestChanged: a store's hint empties what is remembered of the account, and of no other.
+func TestChanged(t *testing.T) {
+	const owner = "alice-id"
+	for name, test := range map[string]struct {
+		store   string
+		hint    backends.Hint
+		forgets bool
+	}{
+		"the account's credentials": {"sakes", backends.Hint{Kind: backends.HintCredentials, Account: owner}, true},
+		"the account":               {"sakes", backends.Hint{Kind: backends.HintAccount, Account: owner}, true},
+		"anything":                  {"sakes", backends.Hint{}, true},
+		"any account's credentials": {"sakes", backends.Hint{Kind: backends.HintCredentials}, true},
+		"its mail":                  {"sakes", backends.Hint{Kind: backends.HintNewMail, Account: owner}, false},
+		"another account":           {"sakes", backends.Hint{Kind: backends.HintCredentials, Account: "bob@sakes.example"}, false},
+		"another store":             {"sake", backends.Hint{}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, password, impersonation)
+			s := &changing{fakeStore: w.store, password: "old"}
+			w.table[0].Backend = s
+			w.change(func(p *login.Policy) { p.Remember = 5 * time.Minute })
+			if err := w.Password(t.Context(), newClient(), "alice", []byte("old")); err != nil {
+				t.Fatal(err)
+			}
+			s.password = "new"
+			w.Changed(test.store, test.hint)
+			if err := w.Password(t.Context(), newClient(), "alice", []byte("old")); (err != nil) != test.forgets {
+				t.Errorf("the old password: %v", err)
+			}
+		})
+	}
+}
+
 func TestChangedPasswordThatLetsNobodyIn(t *testing.T) {
 	for _, kind := range []backends.Kind{backends.InUse, backends.Temporary, backends.Permanent} {
 		t.Run(kind.String(), func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"strings"
 	"sync"
 	"time"
 
@@ -134,6 +135,13 @@ func (m *memory) forgetAccount(store, id string) {
 	m.accounts.drop(store + " " + id)
 }
 
+// forgetStore forgets a store's own passwords of all its accounts.
+func (m *memory) forgetStore(store string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.accounts.dropAll(func(key string) bool { return strings.HasPrefix(key, store+" ") })
+}
+
 // clear forgets everything.
 func (m *memory) clear() {
 	m.mu.Lock()
@@ -176,5 +184,13 @@ func (r *recent[V]) drop(key string) {
 	if element, ok := r.byKey[key]; ok {
 		r.order.Remove(element)
 		delete(r.byKey, key)
+	}
+}
+
+func (r *recent[V]) dropAll(matching func(key string) bool) {
+	for key := range r.byKey {
+		if matching(key) {
+			r.drop(key)
+		}
 	}
 }

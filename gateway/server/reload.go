@@ -206,6 +206,9 @@ func (g *Server) useStores(c *change) {
 			continue
 		}
 		r.spec = c.specs[name]
+		if slices.Contains(c.added, name) {
+			g.follow(name, r)
+		}
 		g.log.Info().Str("store", name).Bool("new", slices.Contains(c.added, name)).Msg("the store is in use as it is configured now")
 	}
 }

@@ -83,6 +83,13 @@ func (g *Server) prepare(spec host.Spec) (*running, error) {
 	return &running{store: host.New(g.log, spec), spec: spec}, nil
 }
 
+// follow passes a store's hints on to those who remember things of it, until the store is closed.
+func (g *Server) follow(name string, r *running) {
+	g.work.Go(func() {
+		r.store.Follow(g.base, func(h backends.Hint) { g.authenticator.Changed(name, h) })
+	})
+}
+
 // startPatience is how long the first start waits for stores. Who needs longer is not ready
 // when the listeners are, and its users are told to try again later.
 const startPatience = 15 * time.Second
@@ -105,6 +112,7 @@ func (g *Server) startStores(ctx context.Context, cfg *config.Config) error {
 			return err
 		}
 		g.stores[s.Name] = r
+		g.follow(s.Name, r)
 		g.work.Go(func() { outcomes <- outcome{s.Name, r.store.Start(g.alive)} })
 	}
 	patience := time.NewTimer(startPatience)

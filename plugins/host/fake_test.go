@@ -420,3 +420,15 @@ func (e *fakeExchange) Next(_ context.Context, response []byte) ([]byte, *backen
 }
 
 func (e *fakeExchange) Close() error { return nil }
+
+// Watch tells of Messages, and waits.
+func (f *fakeStore) Watch(ctx context.Context, tell func(backends.Hint)) error {
+	for _, account := range f.settings.Messages {
+		tell(backends.Hint{Kind: backends.HintCredentials, Account: account})
+	}
+	if f.settings.Extra["watch"] == "ends" {
+		return nil
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}

@@ -52,6 +52,7 @@ type generation struct {
 	retired bool
 	// maildrops are open now.
 	maildrops int
+	retiring  chan struct{} // closed when retired
 	idle      chan struct{} // closed when retired and without users
 	stopped   sync.Once
 	gone      chan struct{} // closed when nothing is left of it
@@ -64,8 +65,8 @@ func newGeneration(l *launcher, conn *grpc.ClientConn) *generation {
 	g := &generation{
 		log: l.log.With().Int("pid", l.run.Load().pid()).Logger(), number: l.number, spec: l.spec,
 		launcher: l, proc: l.run.Load(), conn: conn, stub: pb.NewStoreClient(conn),
-		files: l.run.Load().files,
-		idle:  make(chan struct{}), gone: make(chan struct{}),
+		files:    l.run.Load().files,
+		retiring: make(chan struct{}), idle: make(chan struct{}), gone: make(chan struct{}),
 	}
 	g.life, g.end = context.WithCancelCause(context.Background())
 	g.work.Go(g.readStdio)
@@ -126,6 +127,7 @@ func (g *generation) release() {
 func (g *generation) retire(ctx context.Context) {
 	g.mu.Lock()
 	g.retired = true
+	close(g.retiring)
 	users := g.users
 	if users == 0 {
 		close(g.idle)

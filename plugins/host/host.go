@@ -99,6 +99,7 @@ var (
 	_ backends.Sender        = (*Store)(nil)
 	_ backends.Outbox        = (*Store)(nil)
 	_ backends.Authenticator = (*Store)(nil)
+	_ backends.Watcher       = (*Store)(nil)
 )
 
 // New makes a store of a plugin that is not running yet.

@@ -167,6 +167,7 @@ func capabilities(has, says backends.Capabilities) backends.Capabilities {
 		Sender:        has.Sender && says.Sender,
 		Outbox:        has.Outbox && says.Outbox,
 		Authenticator: has.Authenticator && says.Authenticator,
+		Watcher:       has.Watcher && says.Watcher,
 	}
 }
 
@@ -242,4 +243,25 @@ func (s *service) Settle(ctx context.Context, m *pb.SettleRequest) (*pb.SettleRe
 		return nil, err
 	}
 	return &pb.SettleResponse{}, nil
+}
+
+// Watch passes the store's hints on, one at a time: a gateway that is slow holds the store back.
+func (s *service) Watch(_ *pb.WatchRequest, stream grpc.ServerStreamingServer[pb.Hint]) error {
+	watcher, ok := s.store.(backends.Watcher)
+	if !ok {
+		return lacks("watcher")
+	}
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	err := watcher.Watch(ctx, func(h backends.Hint) {
+		if ctx.Err() == nil {
+			if err := stream.Send(convert.HintToProto(h)); err != nil {
+				cancel(err)
+			}
+		}
+	})
+	if err == nil { // it must not look like a watch that goes on
+		err = backends.Fail(backends.Temporary, "the store has stopped telling of changes")
+	}
+	return err
 }

@@ -106,6 +106,7 @@ func (s *Store) deliver(call, key, recipient string, data []byte) *backends.Fail
 	s.taken[this] = ""
 	if fault == nil || !fault.Drop {
 		s.taken[this] = s.add(a.folders[""], data)
+		s.hint(backends.Hint{Kind: backends.HintNewMail, Account: a.public().ID})
 	}
 	if fault != nil && fault.Late {
 		return fault.failure()

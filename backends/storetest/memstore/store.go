@@ -10,7 +10,7 @@ import (
 )
 
 // Store is a mail store in memory. It implements [backends.Store], [backends.Reader],
-// [backends.Receiver], [backends.Sender], [backends.Outbox] and [backends.Authenticator].
+// [backends.Receiver], [backends.Sender], [backends.Outbox], [backends.Authenticator] and [backends.Watcher].
 type Store struct {
 	now func() time.Time // for tests
 
@@ -30,6 +30,7 @@ type Store struct {
 	outbox     []*outgoing
 	posted     chan struct{} // closed, and made anew, when something comes into outbox
 	faults     []*Fault
+	watchers   map[chan backends.Hint]struct{}
 }
 
 // New returns a store that is not configured yet.
@@ -39,6 +40,7 @@ func New() *Store {
 		now: time.Now, alive: alive, end: end, instance: random(6),
 		accounts: make(map[string]*account), mailboxes: make(map[string]*account),
 		grants: make(map[string]grant), taken: make(map[taking]backends.MessageID),
+		watchers: make(map[chan backends.Hint]struct{}),
 	}
 }
 

@@ -86,7 +86,7 @@ func TestRoundTrip(t *testing.T) {
 	t.Run("description", func(t *testing.T) {
 		want := backends.Description{
 			Name: "fake", Version: "1", Vendor: "v", ExactSizes: true, Mechanisms: []string{"SCRAM-SHA-256"},
-			Capabilities: backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true},
+			Capabilities: backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, Watcher: true},
 			Credentials:  []backends.CredentialKind{backends.CredentialPassword, backends.CredentialImpersonation},
 			Limits:       backends.Limits{MessageSize: 1 << 40, Recipients: 2, Maildrops: 3, FetchesAtOnce: 4, RemovalsAtATime: 5},
 			Settings:     []backends.Setting{{Path: "a.b", Type: backends.SettingOctets, Default: "1MiB", Doc: "It.", Values: []string{"x"}, Secret: true, Required: true}},

@@ -20,6 +20,7 @@ func DescriptionToProto(d backends.Description) *pb.Description {
 			Sender:        d.Capabilities.Sender,
 			Outbox:        d.Capabilities.Outbox,
 			Authenticator: d.Capabilities.Authenticator,
+			Watcher:       d.Capabilities.Watcher,
 		},
 		ExactSizes: d.ExactSizes,
 		Limits: &pb.Limits{
@@ -89,6 +90,7 @@ func DescriptionFromProto(m *pb.Description) (backends.Description, error) {
 			Sender:        m.GetCapabilities().GetSender(),
 			Outbox:        m.GetCapabilities().GetOutbox(),
 			Authenticator: m.GetCapabilities().GetAuthenticator(),
+			Watcher:       m.GetCapabilities().GetWatcher(),
 		},
 		Limits: backends.Limits{
 			MessageSize:     max(0, m.GetLimits().GetMessageSize()),

@@ -523,6 +523,58 @@ func (Action) EnumDescriptor() ([]byte, []int) {
 	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{8}
 }
 
+type HintKind int32
+
+const (
+	HintKind_HINT_KIND_UNSPECIFIED HintKind = 0 // anything may have changed
+	HintKind_HINT_KIND_NEW_MAIL    HintKind = 1
+	HintKind_HINT_KIND_CREDENTIALS HintKind = 2 // the password, or the rights
+	HintKind_HINT_KIND_ACCOUNT     HintKind = 3 // the account was disabled, moved or removed, or is back
+)
+
+// Enum value maps for HintKind.
+var (
+	HintKind_name = map[int32]string{
+		0: "HINT_KIND_UNSPECIFIED",
+		1: "HINT_KIND_NEW_MAIL",
+		2: "HINT_KIND_CREDENTIALS",
+		3: "HINT_KIND_ACCOUNT",
+	}
+	HintKind_value = map[string]int32{
+		"HINT_KIND_UNSPECIFIED": 0,
+		"HINT_KIND_NEW_MAIL":    1,
+		"HINT_KIND_CREDENTIALS": 2,
+		"HINT_KIND_ACCOUNT":     3,
+	}
+)
+
+func (x HintKind) Enum() *HintKind {
+	p := new(HintKind)
+	*p = x
+	return p
+}
+
+func (x HintKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (HintKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_dipylon_store_v2_store_proto_enumTypes[9].Descriptor()
+}
+
+func (HintKind) Type() protoreflect.EnumType {
+	return &file_dipylon_store_v2_store_proto_enumTypes[9]
+}
+
+func (x HintKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use HintKind.Descriptor instead.
+func (HintKind) EnumDescriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{9}
+}
+
 // Failure says why something was not done, and of what class that is.
 type Failure struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -854,6 +906,7 @@ type Capabilities struct {
 	Sender        bool                   `protobuf:"varint,3,opt,name=sender,proto3" json:"sender,omitempty"`
 	Outbox        bool                   `protobuf:"varint,4,opt,name=outbox,proto3" json:"outbox,omitempty"`
 	Authenticator bool                   `protobuf:"varint,5,opt,name=authenticator,proto3" json:"authenticator,omitempty"`
+	Watcher       bool                   `protobuf:"varint,6,opt,name=watcher,proto3" json:"watcher,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -919,6 +972,13 @@ func (x *Capabilities) GetOutbox() bool {
 func (x *Capabilities) GetAuthenticator() bool {
 	if x != nil {
 		return x.Authenticator
+	}
+	return false
+}
+
+func (x *Capabilities) GetWatcher() bool {
+	if x != nil {
+		return x.Watcher
 	}
 	return false
 }
@@ -4188,6 +4248,95 @@ func (x *Outgoing) GetSize() int64 {
 	return 0
 }
 
+type WatchRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequest) Reset() {
+	*x = WatchRequest{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequest) ProtoMessage() {}
+
+func (x *WatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
+func (*WatchRequest) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{52}
+}
+
+// Hint says that something has changed, and is a reason to ask again.
+type Hint struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          HintKind               `protobuf:"varint,1,opt,name=kind,proto3,enum=dipylon.store.v2.HintKind" json:"kind,omitempty"`
+	Account       string                 `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"` // Account.id; empty: any account
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hint) Reset() {
+	*x = Hint{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hint) ProtoMessage() {}
+
+func (x *Hint) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hint.ProtoReflect.Descriptor instead.
+func (*Hint) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *Hint) GetKind() HintKind {
+	if x != nil {
+		return x.Kind
+	}
+	return HintKind_HINT_KIND_UNSPECIFIED
+}
+
+func (x *Hint) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
 type SettleRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Settlements   []*Settlement          `protobuf:"bytes,1,rep,name=settlements,proto3" json:"settlements,omitempty"`
@@ -4197,7 +4346,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4209,7 +4358,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4222,7 +4371,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{52}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SettleRequest) GetSettlements() []*Settlement {
@@ -4242,7 +4391,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4254,7 +4403,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4267,7 +4416,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{53}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Settlement) GetId() []byte {
@@ -4292,7 +4441,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4304,7 +4453,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4317,7 +4466,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{56}
 }
 
 var File_dipylon_store_v2_store_proto protoreflect.FileDescriptor
@@ -4354,13 +4503,14 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x03doc\x18\x04 \x01(\tR\x03doc\x12\x16\n" +
 	"\x06values\x18\x05 \x03(\tR\x06values\x12\x16\n" +
 	"\x06secret\x18\x06 \x01(\bR\x06secret\x12\x1a\n" +
-	"\brequired\x18\a \x01(\bR\brequired\"\x98\x01\n" +
+	"\brequired\x18\a \x01(\bR\brequired\"\xb2\x01\n" +
 	"\fCapabilities\x12\x16\n" +
 	"\x06reader\x18\x01 \x01(\bR\x06reader\x12\x1a\n" +
 	"\breceiver\x18\x02 \x01(\bR\breceiver\x12\x16\n" +
 	"\x06sender\x18\x03 \x01(\bR\x06sender\x12\x16\n" +
 	"\x06outbox\x18\x04 \x01(\bR\x06outbox\x12$\n" +
-	"\rauthenticator\x18\x05 \x01(\bR\rauthenticator\"\xbe\x01\n" +
+	"\rauthenticator\x18\x05 \x01(\bR\rauthenticator\x12\x18\n" +
+	"\awatcher\x18\x06 \x01(\bR\awatcher\"\xbe\x01\n" +
 	"\x06Limits\x12!\n" +
 	"\fmessage_size\x18\x01 \x01(\x03R\vmessageSize\x12\x1e\n" +
 	"\n" +
@@ -4590,7 +4740,11 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"recipients\x18\x03 \x03(\v2\x1b.dipylon.store.v2.RecipientR\n" +
 	"recipients\x122\n" +
 	"\x06queued\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x06queued\x12\x12\n" +
-	"\x04size\x18\x05 \x01(\x03R\x04size\"O\n" +
+	"\x04size\x18\x05 \x01(\x03R\x04size\"\x0e\n" +
+	"\fWatchRequest\"P\n" +
+	"\x04Hint\x12.\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1a.dipylon.store.v2.HintKindR\x04kind\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\"O\n" +
 	"\rSettleRequest\x12>\n" +
 	"\vsettlements\x18\x01 \x03(\v2\x1c.dipylon.store.v2.SettlementR\vsettlements\"S\n" +
 	"\n" +
@@ -4651,7 +4805,12 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x0eACTION_RELAYED\x10\x02\x12\x13\n" +
 	"\x0fACTION_EXPANDED\x10\x03\x12\x12\n" +
 	"\x0eACTION_DELAYED\x10\x04\x12\x11\n" +
-	"\rACTION_FAILED\x10\x052\xf0\x06\n" +
+	"\rACTION_FAILED\x10\x05*o\n" +
+	"\bHintKind\x12\x19\n" +
+	"\x15HINT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12HINT_KIND_NEW_MAIL\x10\x01\x12\x19\n" +
+	"\x15HINT_KIND_CREDENTIALS\x10\x02\x12\x15\n" +
+	"\x11HINT_KIND_ACCOUNT\x10\x032\xb3\a\n" +
 	"\x05Store\x12L\n" +
 	"\bDescribe\x12!.dipylon.store.v2.DescribeRequest\x1a\x1d.dipylon.store.v2.Description\x12T\n" +
 	"\tConfigure\x12\".dipylon.store.v2.ConfigureRequest\x1a#.dipylon.store.v2.ConfigureResponse\x12K\n" +
@@ -4663,7 +4822,8 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\aDeliver\x12 .dipylon.store.v2.DeliverRequest\x1a\x1a.dipylon.store.v2.Verdicts(\x01\x12C\n" +
 	"\x04Send\x12\x1d.dipylon.store.v2.SendRequest\x1a\x1a.dipylon.store.v2.Verdicts(\x01\x12R\n" +
 	"\aCollect\x12 .dipylon.store.v2.CollectRequest\x1a!.dipylon.store.v2.CollectResponse(\x010\x01\x12K\n" +
-	"\x06Settle\x12\x1f.dipylon.store.v2.SettleRequest\x1a .dipylon.store.v2.SettleResponseBCZAgithub.com/dipylon/dipylon/plugins/proto/dipylon/store/v2;storev2b\x06proto3"
+	"\x06Settle\x12\x1f.dipylon.store.v2.SettleRequest\x1a .dipylon.store.v2.SettleResponse\x12A\n" +
+	"\x05Watch\x12\x1e.dipylon.store.v2.WatchRequest\x1a\x16.dipylon.store.v2.Hint0\x01BCZAgithub.com/dipylon/dipylon/plugins/proto/dipylon/store/v2;storev2b\x06proto3"
 
 var (
 	file_dipylon_store_v2_store_proto_rawDescOnce sync.Once
@@ -4678,8 +4838,8 @@ func file_dipylon_store_v2_store_proto_rawDescGZIP() []byte {
 }
 
 var (
-	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 55)
+	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
+	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 57)
 	file_dipylon_store_v2_store_proto_goTypes   = []any{
 		Kind(0),                       // 0: dipylon.store.v2.Kind
 		CredentialKind(0),             // 1: dipylon.store.v2.CredentialKind
@@ -4690,167 +4850,173 @@ var (
 		BodyType(0),                   // 6: dipylon.store.v2.BodyType
 		Notify(0),                     // 7: dipylon.store.v2.Notify
 		Action(0),                     // 8: dipylon.store.v2.Action
-		(*Failure)(nil),               // 9: dipylon.store.v2.Failure
-		(*DescribeRequest)(nil),       // 10: dipylon.store.v2.DescribeRequest
-		(*Description)(nil),           // 11: dipylon.store.v2.Description
-		(*Setting)(nil),               // 12: dipylon.store.v2.Setting
-		(*Capabilities)(nil),          // 13: dipylon.store.v2.Capabilities
-		(*Limits)(nil),                // 14: dipylon.store.v2.Limits
-		(*ConfigureRequest)(nil),      // 15: dipylon.store.v2.ConfigureRequest
-		(*ConfigureResponse)(nil),     // 16: dipylon.store.v2.ConfigureResponse
-		(*SettingsProblem)(nil),       // 17: dipylon.store.v2.SettingsProblem
-		(*HealthRequest)(nil),         // 18: dipylon.store.v2.HealthRequest
-		(*HealthResponse)(nil),        // 19: dipylon.store.v2.HealthResponse
-		(*Credential)(nil),            // 20: dipylon.store.v2.Credential
-		(*Peer)(nil),                  // 21: dipylon.store.v2.Peer
-		(*LoginRequest)(nil),          // 22: dipylon.store.v2.LoginRequest
-		(*Account)(nil),               // 23: dipylon.store.v2.Account
-		(*AuthenticateRequest)(nil),   // 24: dipylon.store.v2.AuthenticateRequest
-		(*AuthenticateResponse)(nil),  // 25: dipylon.store.v2.AuthenticateResponse
-		(*MaildropRequest)(nil),       // 26: dipylon.store.v2.MaildropRequest
-		(*MaildropResponse)(nil),      // 27: dipylon.store.v2.MaildropResponse
-		(*Open)(nil),                  // 28: dipylon.store.v2.Open
-		(*List)(nil),                  // 29: dipylon.store.v2.List
-		(*Entries)(nil),               // 30: dipylon.store.v2.Entries
-		(*Entry)(nil),                 // 31: dipylon.store.v2.Entry
-		(*Fetch)(nil),                 // 32: dipylon.store.v2.Fetch
-		(*Files)(nil),                 // 33: dipylon.store.v2.Files
-		(*File)(nil),                  // 34: dipylon.store.v2.File
-		(*FetchHead)(nil),             // 35: dipylon.store.v2.FetchHead
-		(*Window)(nil),                // 36: dipylon.store.v2.Window
-		(*Cancel)(nil),                // 37: dipylon.store.v2.Cancel
-		(*Rendering)(nil),             // 38: dipylon.store.v2.Rendering
-		(*Remove)(nil),                // 39: dipylon.store.v2.Remove
-		(*MarkSeen)(nil),              // 40: dipylon.store.v2.MarkSeen
-		(*Removals)(nil),              // 41: dipylon.store.v2.Removals
-		(*Removal)(nil),               // 42: dipylon.store.v2.Removal
-		(*Envelope)(nil),              // 43: dipylon.store.v2.Envelope
-		(*DeliverBy)(nil),             // 44: dipylon.store.v2.DeliverBy
-		(*Submitter)(nil),             // 45: dipylon.store.v2.Submitter
-		(*Recipient)(nil),             // 46: dipylon.store.v2.Recipient
-		(*ResolveRequest)(nil),        // 47: dipylon.store.v2.ResolveRequest
-		(*Verdicts)(nil),              // 48: dipylon.store.v2.Verdicts
-		(*Verdict)(nil),               // 49: dipylon.store.v2.Verdict
-		(*Delivery)(nil),              // 50: dipylon.store.v2.Delivery
-		(*DeliverRequest)(nil),        // 51: dipylon.store.v2.DeliverRequest
-		(*End)(nil),                   // 52: dipylon.store.v2.End
-		(*SendRequest)(nil),           // 53: dipylon.store.v2.SendRequest
-		(*SendStart)(nil),             // 54: dipylon.store.v2.SendStart
-		(*CollectRequest)(nil),        // 55: dipylon.store.v2.CollectRequest
-		(*CollectStart)(nil),          // 56: dipylon.store.v2.CollectStart
-		(*Taken)(nil),                 // 57: dipylon.store.v2.Taken
-		(*CollectResponse)(nil),       // 58: dipylon.store.v2.CollectResponse
-		(*CollectEnd)(nil),            // 59: dipylon.store.v2.CollectEnd
-		(*Outgoing)(nil),              // 60: dipylon.store.v2.Outgoing
-		(*SettleRequest)(nil),         // 61: dipylon.store.v2.SettleRequest
-		(*Settlement)(nil),            // 62: dipylon.store.v2.Settlement
-		(*SettleResponse)(nil),        // 63: dipylon.store.v2.SettleResponse
-		(*durationpb.Duration)(nil),   // 64: google.protobuf.Duration
-		(*timestamppb.Timestamp)(nil), // 65: google.protobuf.Timestamp
+		HintKind(0),                   // 9: dipylon.store.v2.HintKind
+		(*Failure)(nil),               // 10: dipylon.store.v2.Failure
+		(*DescribeRequest)(nil),       // 11: dipylon.store.v2.DescribeRequest
+		(*Description)(nil),           // 12: dipylon.store.v2.Description
+		(*Setting)(nil),               // 13: dipylon.store.v2.Setting
+		(*Capabilities)(nil),          // 14: dipylon.store.v2.Capabilities
+		(*Limits)(nil),                // 15: dipylon.store.v2.Limits
+		(*ConfigureRequest)(nil),      // 16: dipylon.store.v2.ConfigureRequest
+		(*ConfigureResponse)(nil),     // 17: dipylon.store.v2.ConfigureResponse
+		(*SettingsProblem)(nil),       // 18: dipylon.store.v2.SettingsProblem
+		(*HealthRequest)(nil),         // 19: dipylon.store.v2.HealthRequest
+		(*HealthResponse)(nil),        // 20: dipylon.store.v2.HealthResponse
+		(*Credential)(nil),            // 21: dipylon.store.v2.Credential
+		(*Peer)(nil),                  // 22: dipylon.store.v2.Peer
+		(*LoginRequest)(nil),          // 23: dipylon.store.v2.LoginRequest
+		(*Account)(nil),               // 24: dipylon.store.v2.Account
+		(*AuthenticateRequest)(nil),   // 25: dipylon.store.v2.AuthenticateRequest
+		(*AuthenticateResponse)(nil),  // 26: dipylon.store.v2.AuthenticateResponse
+		(*MaildropRequest)(nil),       // 27: dipylon.store.v2.MaildropRequest
+		(*MaildropResponse)(nil),      // 28: dipylon.store.v2.MaildropResponse
+		(*Open)(nil),                  // 29: dipylon.store.v2.Open
+		(*List)(nil),                  // 30: dipylon.store.v2.List
+		(*Entries)(nil),               // 31: dipylon.store.v2.Entries
+		(*Entry)(nil),                 // 32: dipylon.store.v2.Entry
+		(*Fetch)(nil),                 // 33: dipylon.store.v2.Fetch
+		(*Files)(nil),                 // 34: dipylon.store.v2.Files
+		(*File)(nil),                  // 35: dipylon.store.v2.File
+		(*FetchHead)(nil),             // 36: dipylon.store.v2.FetchHead
+		(*Window)(nil),                // 37: dipylon.store.v2.Window
+		(*Cancel)(nil),                // 38: dipylon.store.v2.Cancel
+		(*Rendering)(nil),             // 39: dipylon.store.v2.Rendering
+		(*Remove)(nil),                // 40: dipylon.store.v2.Remove
+		(*MarkSeen)(nil),              // 41: dipylon.store.v2.MarkSeen
+		(*Removals)(nil),              // 42: dipylon.store.v2.Removals
+		(*Removal)(nil),               // 43: dipylon.store.v2.Removal
+		(*Envelope)(nil),              // 44: dipylon.store.v2.Envelope
+		(*DeliverBy)(nil),             // 45: dipylon.store.v2.DeliverBy
+		(*Submitter)(nil),             // 46: dipylon.store.v2.Submitter
+		(*Recipient)(nil),             // 47: dipylon.store.v2.Recipient
+		(*ResolveRequest)(nil),        // 48: dipylon.store.v2.ResolveRequest
+		(*Verdicts)(nil),              // 49: dipylon.store.v2.Verdicts
+		(*Verdict)(nil),               // 50: dipylon.store.v2.Verdict
+		(*Delivery)(nil),              // 51: dipylon.store.v2.Delivery
+		(*DeliverRequest)(nil),        // 52: dipylon.store.v2.DeliverRequest
+		(*End)(nil),                   // 53: dipylon.store.v2.End
+		(*SendRequest)(nil),           // 54: dipylon.store.v2.SendRequest
+		(*SendStart)(nil),             // 55: dipylon.store.v2.SendStart
+		(*CollectRequest)(nil),        // 56: dipylon.store.v2.CollectRequest
+		(*CollectStart)(nil),          // 57: dipylon.store.v2.CollectStart
+		(*Taken)(nil),                 // 58: dipylon.store.v2.Taken
+		(*CollectResponse)(nil),       // 59: dipylon.store.v2.CollectResponse
+		(*CollectEnd)(nil),            // 60: dipylon.store.v2.CollectEnd
+		(*Outgoing)(nil),              // 61: dipylon.store.v2.Outgoing
+		(*WatchRequest)(nil),          // 62: dipylon.store.v2.WatchRequest
+		(*Hint)(nil),                  // 63: dipylon.store.v2.Hint
+		(*SettleRequest)(nil),         // 64: dipylon.store.v2.SettleRequest
+		(*Settlement)(nil),            // 65: dipylon.store.v2.Settlement
+		(*SettleResponse)(nil),        // 66: dipylon.store.v2.SettleResponse
+		(*durationpb.Duration)(nil),   // 67: google.protobuf.Duration
+		(*timestamppb.Timestamp)(nil), // 68: google.protobuf.Timestamp
 	}
 )
 
 var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	0,  // 0: dipylon.store.v2.Failure.kind:type_name -> dipylon.store.v2.Kind
-	64, // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
-	13, // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
+	67, // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
+	14, // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
 	1,  // 3: dipylon.store.v2.Description.credentials:type_name -> dipylon.store.v2.CredentialKind
-	14, // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
-	12, // 5: dipylon.store.v2.Description.settings:type_name -> dipylon.store.v2.Setting
-	17, // 6: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
-	9,  // 7: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
+	15, // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
+	13, // 5: dipylon.store.v2.Description.settings:type_name -> dipylon.store.v2.Setting
+	18, // 6: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
+	10, // 7: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
 	1,  // 8: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
-	21, // 9: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
-	20, // 10: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
-	65, // 11: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
-	21, // 12: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
-	23, // 13: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
-	28, // 14: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
-	29, // 15: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
-	32, // 16: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
-	39, // 17: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
-	36, // 18: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
-	37, // 19: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
-	40, // 20: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
-	9,  // 21: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
-	23, // 22: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
-	30, // 23: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
-	35, // 24: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
-	41, // 25: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
-	33, // 26: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
-	20, // 27: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
-	31, // 28: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
-	65, // 29: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
-	38, // 30: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
-	34, // 31: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
+	22, // 9: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
+	21, // 10: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
+	68, // 11: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
+	22, // 12: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
+	24, // 13: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
+	29, // 14: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
+	30, // 15: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
+	33, // 16: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
+	40, // 17: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
+	37, // 18: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
+	38, // 19: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
+	41, // 20: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
+	10, // 21: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
+	24, // 22: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
+	31, // 23: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
+	36, // 24: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
+	42, // 25: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
+	34, // 26: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
+	21, // 27: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
+	32, // 28: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
+	68, // 29: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
+	39, // 30: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
+	35, // 31: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
 	2,  // 32: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
 	3,  // 33: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
 	4,  // 34: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
-	42, // 35: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
-	9,  // 36: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
+	43, // 35: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
+	10, // 36: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
 	5,  // 37: dipylon.store.v2.Envelope.ret:type_name -> dipylon.store.v2.Return
 	6,  // 38: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
-	44, // 39: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
-	45, // 40: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
-	65, // 41: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
+	45, // 39: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
+	46, // 40: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
+	68, // 41: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
 	7,  // 42: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
-	43, // 43: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
-	46, // 44: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
-	21, // 45: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
-	49, // 46: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
-	9,  // 47: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
+	44, // 43: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
+	47, // 44: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
+	22, // 45: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
+	50, // 46: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
+	10, // 47: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
 	8,  // 48: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
-	43, // 49: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
-	46, // 50: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
-	65, // 51: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
-	21, // 52: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
-	50, // 53: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	52, // 54: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
-	54, // 55: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
-	52, // 56: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
-	20, // 57: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
-	50, // 58: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
-	56, // 59: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
-	57, // 60: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
-	64, // 61: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
-	38, // 62: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	64, // 63: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
-	9,  // 64: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
-	60, // 65: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
-	59, // 66: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
-	9,  // 67: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
-	43, // 68: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
-	46, // 69: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
-	65, // 70: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
-	62, // 71: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	49, // 72: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
-	10, // 73: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
-	15, // 74: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	18, // 75: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	22, // 76: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	24, // 77: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	26, // 78: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	47, // 79: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	51, // 80: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	53, // 81: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	55, // 82: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	61, // 83: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	11, // 84: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	16, // 85: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	19, // 86: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	23, // 87: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	25, // 88: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	27, // 89: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	48, // 90: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	48, // 91: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	48, // 92: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	58, // 93: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	63, // 94: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	84, // [84:95] is the sub-list for method output_type
-	73, // [73:84] is the sub-list for method input_type
-	73, // [73:73] is the sub-list for extension type_name
-	73, // [73:73] is the sub-list for extension extendee
-	0,  // [0:73] is the sub-list for field type_name
+	44, // 49: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
+	47, // 50: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
+	68, // 51: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	22, // 52: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
+	51, // 53: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	53, // 54: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
+	55, // 55: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
+	53, // 56: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
+	21, // 57: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
+	51, // 58: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
+	57, // 59: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
+	58, // 60: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
+	67, // 61: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	39, // 62: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
+	67, // 63: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
+	10, // 64: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
+	61, // 65: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
+	60, // 66: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
+	10, // 67: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
+	44, // 68: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
+	47, // 69: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
+	68, // 70: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	9,  // 71: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
+	65, // 72: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	50, // 73: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	11, // 74: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	16, // 75: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	19, // 76: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	23, // 77: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	25, // 78: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	27, // 79: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	48, // 80: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	52, // 81: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	54, // 82: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	56, // 83: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	64, // 84: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	62, // 85: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
+	12, // 86: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	17, // 87: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	20, // 88: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	24, // 89: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	26, // 90: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	28, // 91: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	49, // 92: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	49, // 93: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	49, // 94: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	59, // 95: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	66, // 96: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	63, // 97: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
+	86, // [86:98] is the sub-list for method output_type
+	74, // [74:86] is the sub-list for method input_type
+	74, // [74:74] is the sub-list for extension type_name
+	74, // [74:74] is the sub-list for extension extendee
+	0,  // [0:74] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v2_store_proto_init() }
@@ -4899,8 +5065,8 @@ func file_dipylon_store_v2_store_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v2_store_proto_rawDesc), len(file_dipylon_store_v2_store_proto_rawDesc)),
-			NumEnums:      9,
-			NumMessages:   55,
+			NumEnums:      10,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

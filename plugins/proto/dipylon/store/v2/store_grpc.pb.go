@@ -37,6 +37,7 @@ const (
 	Store_Send_FullMethodName         = "/dipylon.store.v2.Store/Send"
 	Store_Collect_FullMethodName      = "/dipylon.store.v2.Store/Collect"
 	Store_Settle_FullMethodName       = "/dipylon.store.v2.Store/Settle"
+	Store_Watch_FullMethodName        = "/dipylon.store.v2.Store/Watch"
 )
 
 // StoreClient is the client API for Store service.
@@ -65,6 +66,8 @@ type StoreClient interface {
 	// Outbox.
 	Collect(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[CollectRequest, CollectResponse], error)
 	Settle(ctx context.Context, in *SettleRequest, opts ...grpc.CallOption) (*SettleResponse, error)
+	// watcher
+	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Hint], error)
 }
 
 type storeClient struct {
@@ -200,6 +203,25 @@ func (c *storeClient) Settle(ctx context.Context, in *SettleRequest, opts ...grp
 	return out, nil
 }
 
+func (c *storeClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Hint], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Store_ServiceDesc.Streams[5], Store_Watch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchRequest, Hint]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Store_WatchClient = grpc.ServerStreamingClient[Hint]
+
 // StoreServer is the server API for Store service.
 // All implementations must embed UnimplementedStoreServer
 // for forward compatibility.
@@ -226,6 +248,8 @@ type StoreServer interface {
 	// Outbox.
 	Collect(grpc.BidiStreamingServer[CollectRequest, CollectResponse]) error
 	Settle(context.Context, *SettleRequest) (*SettleResponse, error)
+	// watcher
+	Watch(*WatchRequest, grpc.ServerStreamingServer[Hint]) error
 	mustEmbedUnimplementedStoreServer()
 }
 
@@ -278,6 +302,10 @@ func (UnimplementedStoreServer) Collect(grpc.BidiStreamingServer[CollectRequest,
 
 func (UnimplementedStoreServer) Settle(context.Context, *SettleRequest) (*SettleResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Settle not implemented")
+}
+
+func (UnimplementedStoreServer) Watch(*WatchRequest, grpc.ServerStreamingServer[Hint]) error {
+	return status.Error(codes.Unimplemented, "method Watch not implemented")
 }
 func (UnimplementedStoreServer) mustEmbedUnimplementedStoreServer() {}
 func (UnimplementedStoreServer) testEmbeddedByValue()               {}
@@ -443,6 +471,17 @@ func _Store_Settle_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Store_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(StoreServer).Watch(m, &grpc.GenericServerStream[WatchRequest, Hint]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Store_WatchServer = grpc.ServerStreamingServer[Hint]
+
 // Store_ServiceDesc is the grpc.ServiceDesc for Store service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -503,6 +542,11 @@ var Store_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _Store_Collect_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Watch",
+			Handler:       _Store_Watch_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "dipylon/store/v2/store.proto",
