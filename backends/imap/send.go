@@ -1,18 +1,17 @@
 package imap
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-message/textproto"
 	"github.com/emersion/go-sasl"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/buffer"
+	"github.com/dipylon/dipylon/backends/mail/header"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/backends/remote"
 )
@@ -159,9 +158,12 @@ func (s *Store) lookInSent(ctx context.Context, conn *connection, id string) (se
 const markedSent = `\Sent`
 
 func messageID(message io.Reader) string {
-	header, err := textproto.ReadHeader(bufio.NewReader(message))
+	h, _, err := header.Read(message, header.Most)
 	if err != nil {
 		return ""
 	}
-	return header.Get("Message-Id")
+	if ids := h.All("Message-ID"); len(ids) > 0 {
+		return ids[0].Value()
+	}
+	return ""
 }

@@ -6,10 +6,10 @@ import (
 	"io"
 	"strings"
 	"testing"
-	"testing/iotest"
 	"time"
 
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/header"
 	"github.com/dipylon/dipylon/gateway/content"
 )
 
@@ -30,15 +30,15 @@ const id = "Message-ID: <k1@mail.sakes.example>\r\n"
 
 // apply runs a whole message through the fix-ups.
 func apply(message string) (string, error) {
-	header, size, err := content.ReadHeader(strings.NewReader(message), content.HeaderMost)
+	h, size, err := header.Read(strings.NewReader(message), header.Most)
 	if err != nil {
 		return "", err
 	}
-	if err := submission().Apply(header); err != nil {
+	if err := submission().Apply(h); err != nil {
 		return "", err
 	}
-	out, err := io.ReadAll(header.Reader())
-	if err == nil && int64(len(out)) != header.Size() {
+	out, err := io.ReadAll(h.Reader())
+	if err == nil && int64(len(out)) != h.Size() {
 		err = errors.New("Size is not the size")
 	}
 	return string(out) + message[size:], err
@@ -124,59 +124,6 @@ func is[E error](err error) bool { _, ok := errors.AsType[E](err); return ok }
 
 func sameAs(want error) func(error) bool { return func(err error) bool { return errors.Is(err, want) } }
 
-func TestMalformedHeader(t *testing.T) {
-	for _, test := range []struct {
-		name, in string
-		line     int
-	}{
-		{"no colon", "From: a@b\r\nHello there\r\n\r\n", 2},
-		{"no name", ": x\r\n", 1},
-		{"continuation of nothing", " x\r\nFrom: a@b\r\n", 1},
-		{"space in the name", "From: a@b\r\nB cc: x\r\n", 2},
-		{"8-bit in the name", "B\xe4: x\r\n", 1},
-		{"mbox line", "From alice Sun Nov 22 12:00:00 2026\r\n", 1},
-		{"name alone, its colon folded away", "Bcc\r\n : x\r\n", 1},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			_, _, err := content.ReadHeader(strings.NewReader(test.in), 1000)
-			malformed, ok := errors.AsType[*content.MalformedError](err)
-			if !ok || malformed.Line != test.line {
-				t.Errorf("got %v, want line %d", err, test.line)
-			}
-		})
-	}
-}
-
-func TestHeaderIsBounded(t *testing.T) {
-	message := "A: " + strings.Repeat("x", 95) + "\r\n\r\nBody\r\n" // 100 octets and the empty line
-	for most, want := range map[int64]error{102: nil, 101: content.ErrHeaderTooLarge, 50: content.ErrHeaderTooLarge} {
-		_, size, err := content.ReadHeader(strings.NewReader(message), most)
-		if !errors.Is(err, want) || (err == nil && size != 102) {
-			t.Errorf("bound %d: %d, %v", most, size, err)
-		}
-	}
-	endless := io.MultiReader(strings.NewReader("A: "), endlessly{})
-	if _, _, err := content.ReadHeader(endless, content.HeaderMost); !errors.Is(err, content.ErrHeaderTooLarge) {
-		t.Errorf("endless header: %v", err)
-	}
-}
-
-type endlessly struct{}
-
-func (endlessly) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = 'x'
-	}
-	return len(p), nil
-}
-
-func TestReadError(t *testing.T) {
-	boom := errors.New("boom")
-	if _, _, err := content.ReadHeader(io.MultiReader(strings.NewReader("A: b\r\n"), iotest.ErrReader(boom)), 100); !errors.Is(err, boom) {
-		t.Errorf("got %v", err)
-	}
-}
-
 // FuzzApply: the body is never touched, and the header is what came, less Bcc, plus at most the
 // two fields.
 func FuzzApply(f *testing.F) {
@@ -187,29 +134,29 @@ func FuzzApply(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, message []byte) {
-		header, size, err := content.ReadHeader(bytes.NewReader(message), 4096)
+		h, size, err := header.Read(bytes.NewReader(message), 4096)
 		if err != nil {
 			return
 		}
-		before, err := io.ReadAll(header.Reader())
+		before, err := io.ReadAll(h.Reader())
 		if err != nil || !bytes.Equal(before, message[:size]) {
 			t.Fatalf("%q was read as %q", message[:size], before)
 		}
 		var want []byte
-		for _, field := range header.Fields {
+		for _, field := range h.Fields {
 			if !field.Is("Bcc") && !field.Is("Resent-Bcc") {
 				want = append(want, field.Raw...)
 			}
 		}
-		if submission().Apply(header) != nil {
+		if submission().Apply(h) != nil {
 			return
 		}
-		after, err := io.ReadAll(header.Reader())
+		after, err := io.ReadAll(h.Reader())
 		if err != nil || !bytes.HasPrefix(after, want) {
 			t.Fatalf("%q became %q", before, after)
 		}
 		rest := strings.Replace(strings.Replace(string(after[len(want):]), date, "", 1), id, "", 1)
-		if strings.Trim(rest, "\r\n") != "" || len(header.All("Bcc"))+len(header.All("Resent-Bcc")) > 0 {
+		if strings.Trim(rest, "\r\n") != "" || len(h.All("Bcc"))+len(h.All("Resent-Bcc")) > 0 {
 			t.Fatalf("%q was added to %q", rest, before)
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/header"
 )
 
 // downgrade gives a header that is ASCII and as long: what is UTF-8 is encoded where a field has
@@ -19,15 +20,15 @@ import (
 //
 // It is a stranger's header while somebody waits who holds a lock: the work grows as the header
 // does, but for one sorting of its fields (I11).
-func downgrade(ctx context.Context, header []byte) ([]byte, error) {
-	if isASCII(header) || !utf8.Valid(header) {
-		return header, nil
+func downgrade(ctx context.Context, raw []byte) ([]byte, error) {
+	if isASCII(raw) || !utf8.Valid(raw) {
+		return raw, nil
 	}
-	parsed, size, err := ReadHeader(bytes.NewReader(header), int64(len(header)))
-	if err != nil || size != int64(len(header)) || bytes.Count(header, []byte("\n")) != bytes.Count(header, []byte("\r\n")) {
-		return masked(header), nil // there is no telling what is what
+	parsed, size, err := header.Read(bytes.NewReader(raw), int64(len(raw)))
+	if err != nil || size != int64(len(raw)) || bytes.Count(raw, []byte("\n")) != bytes.Count(raw, []byte("\r\n")) {
+		return masked(raw), nil // there is no telling what is what
 	}
-	d := &downgrading{end: parsed.end, left: len(header) - len(parsed.end)}
+	d := &downgrading{end: parsed.End, left: len(raw) - len(parsed.End)}
 	for _, f := range parsed.Fields {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -36,8 +37,8 @@ func downgrade(ctx context.Context, header []byte) ([]byte, error) {
 	}
 	d.shrink()
 	result := d.bytes()
-	if len(result) != len(header) {
-		return masked(header), nil
+	if len(result) != len(raw) {
+		return masked(raw), nil
 	}
 	return result, nil
 }
@@ -62,11 +63,11 @@ type downgrading struct {
 
 // rewritten is a field; its text is empty where it is left out.
 type rewritten struct {
-	Field
+	header.Field
 	text []byte
 }
 
-func (d *downgrading) add(f Field) {
+func (d *downgrading) add(f header.Field) {
 	r := rewritten{Field: f, text: f.Raw}
 	if !isASCII(f.Raw) {
 		r.text = ascii(f)
@@ -173,7 +174,7 @@ func isOneOf(name string, patterns ...string) bool {
 }
 
 // ascii writes a field that has UTF-8 in it in ASCII; nothing where there is no way.
-func ascii(f Field) []byte {
+func ascii(f header.Field) []byte {
 	value := ""
 	switch {
 	case len(f.Raw) > parsedMost:

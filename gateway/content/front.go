@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+
+	"github.com/dipylon/dipylon/backends/mail/header"
 )
 
 // EmptyHeader is the joint to a message whose first line is no field.
@@ -30,7 +32,7 @@ func Joint(message io.Reader) (string, error) {
 	case bytes.HasPrefix(line, []byte("From ")), bytes.HasPrefix(line, []byte(">From ")):
 		return "X-Mailbox-Line: ", nil
 	}
-	if _, ok := fieldName(line); ok {
+	if _, ok := header.FieldName(line); ok {
 		return "", nil
 	}
 	return EmptyHeader, nil
@@ -100,8 +102,8 @@ func (w *without) look(piece []byte) {
 	case len(bytes.TrimRight(piece, "\r\n")) == 0:
 		w.body, w.drops = true, false
 	case piece[0] != ' ' && piece[0] != '\t':
-		name, ok := fieldName(piece)
-		w.drops = ok && Field{Name: name}.Is(w.name)
+		name, ok := header.FieldName(piece)
+		w.drops = ok && header.Field{Name: name}.Is(w.name)
 	}
 	if !w.drops {
 		w.piece = piece

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/dipylon/dipylon/backends/mail/header"
 )
 
 // needValue are the fields that must have a value (RFC 5322 §3.6) and that a message can be without:
@@ -16,8 +18,8 @@ var needValue = []string{"Date", "From", "Sender", "Reply-To", "To", "Cc", "Mess
 
 // dropEmpty takes the fields out that must have a value and have none. Scripts fill templates, and
 // clients write a Sender that they do not know.
-func (h *Header) dropEmpty() {
-	h.Fields = slices.DeleteFunc(h.Fields, func(f Field) bool {
+func dropEmpty(h *header.Header) {
+	h.Fields = slices.DeleteFunc(h.Fields, func(f header.Field) bool {
 		return len(f.Raw) <= parsedMost && slices.ContainsFunc(needValue, f.Is) && saysNothing(f.Value())
 	})
 }
@@ -36,12 +38,12 @@ func saysNothing(value string) bool {
 // nameAuthor adds the From of a message that has none, and the address to one that is a name alone
 // ("From: Scanner"). What may be meant as an address or a group
 // (RFC 5322 §3.4) stays.
-func (h *Header) nameAuthor(author string) {
+func nameAuthor(h *header.Header, author string) {
 	switch from := h.All("From"); len(from) {
 	case 0:
 		h.Append("From", author)
 	case 1:
-		at := slices.IndexFunc(h.Fields, func(f Field) bool { return f.Is("From") })
+		at := slices.IndexFunc(h.Fields, func(f header.Field) bool { return f.Is("From") })
 		if field, ok := addressed(from[0], author); ok {
 			h.Fields[at] = field
 		}
@@ -49,7 +51,7 @@ func (h *Header) nameAuthor(author string) {
 }
 
 // addressed puts an address behind the name that is all of a From.
-func addressed(f Field, author string) (Field, bool) {
+func addressed(f header.Field, author string) (header.Field, bool) {
 	if len(f.Raw) > parsedMost {
 		return f, false
 	}
@@ -59,7 +61,7 @@ func addressed(f Field, author string) (Field, bool) {
 	}
 	quoted := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
 	for _, name := range []string{name, quoted} {
-		field := Field{Name: f.Name, Raw: []byte(f.Name + ": " + name + " <" + author + ">\r\n")}
+		field := header.Field{Name: f.Name, Raw: []byte(f.Name + ": " + name + " <" + author + ">\r\n")}
 		if boxes, err := strictMailboxes(field); err == nil && len(boxes) == 1 {
 			return field, true
 		}
@@ -67,15 +69,15 @@ func addressed(f Field, author string) (Field, bool) {
 	return f, false
 }
 
-// ReadSubmitted is [ReadHeader] for a message from a script that may have left the header out. A first
+// ReadSubmitted is [header.Read] for a message from a script that may have left the header out. A first
 // line that is blank, or that begins a text, is the body's: the header is empty then, size is what of the
 // message is not the body, and nothing in the body is taken for a field. A line of an mbox file's is
-// left out, as [Joint] says. A header with a line that is none stays [MalformedError].
-func ReadSubmitted(open func() io.Reader, most int64) (header *Header, size int64, err error) {
-	header, size, err = ReadHeader(open(), most)
-	malformed, ok := errors.AsType[*MalformedError](err)
+// left out, as [Joint] says. A header with a line that is none stays [header.MalformedError].
+func ReadSubmitted(open func() io.Reader, most int64) (h *header.Header, size int64, err error) {
+	h, size, err = header.Read(open(), most)
+	malformed, ok := errors.AsType[*header.MalformedError](err)
 	if !ok || malformed.Line != 1 {
-		return header, size, err
+		return h, size, err
 	}
 	lines := bufio.NewReader(io.LimitReader(open(), most))
 	line, e := lines.ReadBytes('\n')
@@ -84,7 +86,7 @@ func ReadSubmitted(open func() io.Reader, most int64) (header *Header, size int6
 	}
 	switch {
 	case len(bytes.TrimSpace(line)) == 0:
-		return &Header{end: []byte(EmptyHeader)}, int64(len(line)), nil
+		return &header.Header{End: []byte(EmptyHeader)}, int64(len(line)), nil
 	case bytes.HasPrefix(line, []byte("From ")), bytes.HasPrefix(line, []byte(">From ")):
 		return behindFirst(lines, most, int64(len(line)))
 	}
@@ -95,16 +97,16 @@ func ReadSubmitted(open func() io.Reader, most int64) (header *Header, size int6
 	case !is:
 		return nil, 0, err
 	}
-	return &Header{end: []byte(EmptyHeader)}, 0, nil
+	return &header.Header{End: []byte(EmptyHeader)}, 0, nil
 }
 
 // behindFirst reads the header that stands behind a line which has been read.
-func behindFirst(lines io.Reader, most, first int64) (*Header, int64, error) {
-	header, size, err := ReadHeader(lines, most-first)
-	if malformed, ok := errors.AsType[*MalformedError](err); ok {
-		err = &MalformedError{Line: malformed.Line + 1}
+func behindFirst(lines io.Reader, most, first int64) (*header.Header, int64, error) {
+	h, size, err := header.Read(lines, most-first)
+	if malformed, ok := errors.AsType[*header.MalformedError](err); ok {
+		err = &header.MalformedError{Line: malformed.Line + 1}
 	}
-	return header, size + first, err
+	return h, size + first, err
 }
 
 // headerOnly are fields that no text of a device begins a line with: where one stands in the first
@@ -117,7 +119,7 @@ func isText(line []byte, lines *bufio.Reader) (bool, error) {
 		if len(bytes.TrimSpace(line)) == 0 {
 			return true, nil
 		}
-		if name, ok := fieldName(bytes.TrimLeft(line, " \t")); ok && slices.ContainsFunc(headerOnly, Field{Name: name}.Is) {
+		if name, ok := header.FieldName(bytes.TrimLeft(line, " \t")); ok && slices.ContainsFunc(headerOnly, header.Field{Name: name}.Is) {
 			return false, nil
 		}
 		var err error

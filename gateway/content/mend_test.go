@@ -6,23 +6,24 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dipylon/dipylon/backends/mail/header"
 	"github.com/dipylon/dipylon/gateway/content"
 )
 
 // mend runs a whole message through all that is done for scripts and devices.
 func mend(t *testing.T, message, author string) (string, error) {
 	t.Helper()
-	header, size, err := content.ReadSubmitted(func() io.Reader { return strings.NewReader(message) }, 1000)
+	h, size, err := content.ReadSubmitted(func() io.Reader { return strings.NewReader(message) }, 1000)
 	if err != nil {
 		return "", err
 	}
 	s := submission()
 	s.DropEmpty, s.Author = true, author
-	if err := s.Apply(header); err != nil {
+	if err := s.Apply(h); err != nil {
 		return "", err
 	}
-	out, err := io.ReadAll(header.Reader())
-	if err == nil && int64(len(out)) != header.Size() {
+	out, err := io.ReadAll(h.Reader())
+	if err == nil && int64(len(out)) != h.Size() {
 		err = errors.New("Size is not the size")
 	}
 	return string(out) + message[size:], err
@@ -84,11 +85,11 @@ func TestNotMended(t *testing.T) {
 		{"somebody else's Sender, and an empty one", "From: alice@sakes.example\r\nSender:\r\nSender: bob@far.example\r\n\r\n", "alice@sakes.example", is[*content.NotOwnedError]},
 		{"two Senders", "From: alice@sakes.example\r\nSender: a@b\r\nSender: c@d\r\n\r\n", "alice@sakes.example", sameAs(content.ErrTwice)},
 		{"a From in which there is no address, nobody's to add", "From: Scanner\r\n\r\n", "", is[*content.AddressError]},
-		{"a broken header is no text", "Hello\r\nBcc: eve@far.example\r\n\r\n", "alice@sakes.example", is[*content.MalformedError]},
-		{"nor if it is indented", " x\r\n From: alice@sakes.example\r\n\r\n", "alice@sakes.example", is[*content.MalformedError]},
-		{"broken further down", "Subject: x\r\nHello\r\n\r\n", "alice@sakes.example", is[*content.MalformedError]},
-		{"broken behind a line of an mbox file", "From alice\r\nHello\r\n\r\n", "alice@sakes.example", is[*content.MalformedError]},
-		{"a header too large", "X: " + strings.Repeat("x", 1000) + "\r\n", "alice@sakes.example", sameAs(content.ErrHeaderTooLarge)},
+		{"a broken header is no text", "Hello\r\nBcc: eve@far.example\r\n\r\n", "alice@sakes.example", is[*header.MalformedError]},
+		{"nor if it is indented", " x\r\n From: alice@sakes.example\r\n\r\n", "alice@sakes.example", is[*header.MalformedError]},
+		{"broken further down", "Subject: x\r\nHello\r\n\r\n", "alice@sakes.example", is[*header.MalformedError]},
+		{"broken behind a line of an mbox file", "From alice\r\nHello\r\n\r\n", "alice@sakes.example", is[*header.MalformedError]},
+		{"a header too large", "X: " + strings.Repeat("x", 1000) + "\r\n", "alice@sakes.example", sameAs(header.ErrTooLarge)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got, err := mend(t, c.in, c.author); !c.check(err) {

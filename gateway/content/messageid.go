@@ -3,6 +3,8 @@ package content
 import (
 	"bytes"
 	"strings"
+
+	"github.com/dipylon/dipylon/backends/mail/header"
 )
 
 // MessageIDWithin is how much of a message's beginning MessageID is worth being given, in octets.
@@ -19,7 +21,7 @@ func MessageID(start []byte) string {
 		if len(bytes.TrimRight(line, "\r")) == 0 {
 			return ""
 		}
-		if name, ok := fieldName(line); ok && strings.EqualFold(name, "Message-ID") {
+		if name, ok := header.FieldName(line); ok && strings.EqualFold(name, "Message-ID") {
 			value := bytes.TrimSpace(line[bytes.IndexByte(line, ':')+1:])
 			if len(value) == 0 && len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t') {
 				line, _, _ = bytes.Cut(rest, []byte("\n")) // folded right behind the name (RFC 5322 §2.2.3)

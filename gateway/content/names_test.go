@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/header"
 	"github.com/dipylon/dipylon/gateway/content"
 )
 
@@ -118,7 +119,7 @@ func FuzzForgeries(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		boxes, err := content.Mailboxes(content.Field{Name: "From", Raw: []byte("From:" + value)})
+		boxes, err := content.Mailboxes(header.Field{Name: "From", Raw: []byte("From:" + value)})
 		if err != nil {
 			return
 		}
@@ -128,7 +129,7 @@ func FuzzForgeries(f *testing.F) {
 				return
 			}
 		}
-		if _, err := content.StrictMailboxes(content.Field{Name: "From", Raw: []byte("From:" + value)}); err == nil {
+		if _, err := content.StrictMailboxes(header.Field{Name: "From", Raw: []byte("From:" + value)}); err == nil {
 			return // as ever
 		}
 		value = strings.NewReplacer("\r", "", "\n", "").Replace(value)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/header"
 )
 
 // parsedMost bounds a field whose structure is looked into, in octets.
@@ -62,14 +63,14 @@ type Submission struct {
 }
 
 // Check looks whether From and Sender are in order.
-func (s Submission) Check(h *Header) error {
+func (s Submission) Check(h *header.Header) error {
 	from := h.All("From")
 	if len(from) == 0 {
 		return ErrNoFrom
 	}
 	// From may name several authors, Sender one. A sender who is not the account would be a
 	// forgery that many clients show ("x on behalf of y").
-	for _, fields := range [][]Field{from, h.All("Sender")} {
+	for _, fields := range [][]header.Field{from, h.All("Sender")} {
 		if len(fields) > 1 {
 			return fmt.Errorf("%w: %s", ErrTwice, fields[0].Name)
 		}
@@ -82,7 +83,7 @@ func (s Submission) Check(h *Header) error {
 	return nil
 }
 
-func (s Submission) checkField(f Field) error {
+func (s Submission) checkField(f header.Field) error {
 	boxes, err := Mailboxes(f)
 	if err != nil {
 		return err
@@ -97,18 +98,18 @@ func (s Submission) checkField(f Field) error {
 
 // Apply checks a header, takes Bcc, Resent-Bcc and Return-Path out, and adds Date and Message-ID where they
 // are missing, and From if Author is known (RFC 6409 §8). After an error the header is as it was.
-func (s Submission) Apply(h *Header) error {
-	mended := &Header{Fields: slices.Clone(h.Fields), end: h.end}
+func (s Submission) Apply(h *header.Header) error {
+	mended := &header.Header{Fields: slices.Clone(h.Fields), End: h.End}
 	if s.DropEmpty {
-		mended.dropEmpty()
+		dropEmpty(mended)
 	}
 	if s.Author != "" {
-		mended.nameAuthor(s.Author)
+		nameAuthor(mended, s.Author)
 	}
 	if err := s.Check(mended); err != nil {
 		return err
 	}
-	mended.Fields = slices.DeleteFunc(mended.Fields, func(f Field) bool { return f.Is("Bcc") || f.Is("Resent-Bcc") || f.Is("Return-Path") })
+	mended.Fields = slices.DeleteFunc(mended.Fields, func(f header.Field) bool { return f.Is("Bcc") || f.Is("Resent-Bcc") || f.Is("Return-Path") })
 	if len(mended.All("Date")) == 0 {
 		mended.Append("Date", s.Date.Format("Mon, 02 Jan 2006 15:04:05 -0700"))
 	}
@@ -124,9 +125,9 @@ var lenient = mime.WordDecoder{CharsetReader: func(_ string, r io.Reader) (io.Re
 
 // Mailboxes reads the addresses in a From or Sender: at least one. Where the field is not what
 // RFC 5322 has, they are all that anybody could take for one.
-func Mailboxes(f Field) ([]address.Mailbox, error) {
+func Mailboxes(f header.Field) ([]address.Mailbox, error) {
 	if len(f.Raw) > parsedMost {
-		return nil, &AddressError{Field: f.Name, Err: ErrHeaderTooLarge}
+		return nil, &AddressError{Field: f.Name, Err: header.ErrTooLarge}
 	}
 	boxes, err := strictMailboxes(f)
 	if err == nil {
@@ -140,7 +141,7 @@ func Mailboxes(f Field) ([]address.Mailbox, error) {
 }
 
 // strictMailboxes reads the addresses by RFC 5322 §3.4.
-func strictMailboxes(f Field) ([]address.Mailbox, error) {
+func strictMailboxes(f header.Field) ([]address.Mailbox, error) {
 	parser := mail.AddressParser{WordDecoder: &lenient}
 	list, err := parser.ParseList(withoutComments(f.Value()))
 	if err == nil && len(list) == 0 {

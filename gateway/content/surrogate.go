@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"unicode/utf8"
+
+	"github.com/dipylon/dipylon/backends/mail/header"
 )
 
 // Surrogate gives a message, or the top of one, in the form for a client that has not asked for
@@ -22,7 +24,7 @@ import (
 // trace fields give (they say nothing any more, about a header that is another, or to anybody
 // who only reads), and what is over is filled up.
 //
-// A header of more than [HeaderMost] octets, or whose octets are no UTF-8, is left as it is:
+// A header of more than [header.Most] octets, or whose octets are no UTF-8, is left as it is:
 // what those mean is guessed by clients as it always was. The headers of parts within the body
 // are left, too.
 //
@@ -92,12 +94,12 @@ func (s *surrogate) readHeader() error {
 	case err != nil && !errors.Is(err, io.EOF):
 		return err // nothing of it has been given
 	case ends, err != nil: // without an end there is no body
-		header, failed := downgrade(s.ctx, s.head)
+		front, failed := downgrade(s.ctx, s.head)
 		if failed != nil {
 			return failed
 		}
-		s.out, s.past = append(header, piece[octets:n]...), true
-	case len(s.head) > HeaderMost:
+		s.out, s.past = append(front, piece[octets:n]...), true
+	case len(s.head) > header.Most:
 		s.out, s.past = s.head, true
 	}
 	if s.past {
@@ -139,9 +141,9 @@ func (w *surrogateWriter) pass(p []byte) (int, error) {
 
 // passHeader passes what stands for the header on.
 func (w *surrogateWriter) passHeader() error {
-	header, err := downgrade(w.ctx, w.head)
+	front, err := downgrade(w.ctx, w.head)
 	if err == nil {
-		_, err = w.pass(header)
+		_, err = w.pass(front)
 	}
 	return err
 }
@@ -161,7 +163,7 @@ func (w *surrogateWriter) Write(p []byte) (int, error) {
 		if err := w.passHeader(); err != nil {
 			return 0, err
 		}
-	case len(w.head) > HeaderMost:
+	case len(w.head) > header.Most:
 		if _, err := w.pass(w.head); err != nil {
 			return 0, err
 		}

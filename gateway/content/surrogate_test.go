@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/dipylon/dipylon/backends/mail/header"
 )
 
 const (
@@ -146,7 +148,7 @@ func TestSurrogateOfMany(t *testing.T) {
 
 // TestSurrogateIsBounded: a header without an end is not held for ever.
 func TestSurrogateIsBounded(t *testing.T) {
-	message := "Subject: ü\r\n" + strings.Repeat("X-Long: "+strings.Repeat("x", 900)+"\r\n", HeaderMost/900+10)
+	message := "Subject: ü\r\n" + strings.Repeat("X-Long: "+strings.Repeat("x", 900)+"\r\n", header.Most/900+10)
 	if got := shown(t, message); got != message {
 		t.Error("a header over the bound is changed")
 	}
@@ -204,7 +206,7 @@ func (c *endsSoon) Err() error {
 
 // TestSurrogateOfTooManyFields: a header of more fields than anybody writes is not taken apart.
 func TestSurrogateOfTooManyFields(t *testing.T) {
-	if got := shown(t, strings.Repeat("a:é\r\n", FieldsMost+1)+"\r\né\r\n"); got != strings.Repeat("a:??\r\n", FieldsMost+1)+"\r\né\r\n" {
+	if got := shown(t, strings.Repeat("a:é\r\n", header.FieldsMost+1)+"\r\né\r\n"); got != strings.Repeat("a:??\r\n", header.FieldsMost+1)+"\r\né\r\n" {
 		t.Errorf("it is %.100q", got)
 	}
 	if got := shown(t, "Subject: ü\r\n"+strings.Repeat("a:é\r\n", 3500)+"\r\n"); !isASCII([]byte(got)) {

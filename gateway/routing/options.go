@@ -5,7 +5,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/buffer"
-	"github.com/dipylon/dipylon/gateway/content"
+	"github.com/dipylon/dipylon/backends/mail/header"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/smtp"
@@ -32,7 +32,7 @@ type Options struct {
 	// Buffers are where messages on their way are held [those of buffer.Options].
 	Buffers buffer.Options
 	// HeaderMost is how many octets the header of a submitted message may have: not less than the
-	// engine takes, whose limit is the one that is told [content.HeaderMost].
+	// engine takes, whose limit is the one that is told [header.Most].
 	HeaderMost int64
 	// PlaintextLogin allows logins over connections without TLS (RFC 4954 §4) [no].
 	PlaintextLogin bool
@@ -48,7 +48,7 @@ func (o *Options) setDefaults() {
 		o.Dedup = forgetful{}
 	}
 	if o.HeaderMost <= 0 {
-		o.HeaderMost = content.HeaderMost
+		o.HeaderMost = header.Most
 	}
 }
 

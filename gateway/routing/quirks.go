@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/header"
 	"github.com/dipylon/dipylon/gateway/content"
 )
 
@@ -28,11 +29,11 @@ const (
 func (q Quirks) has(one Quirks) bool { return q&one != 0 }
 
 // readHeader reads the header of a submitted message.
-func (o *Options) readHeader(m *message) (*content.Header, int64, error) {
+func (o *Options) readHeader(m *message) (*header.Header, int64, error) {
 	if o.Quirks.has(QuirkNoHeader) {
 		return content.ReadSubmitted(func() io.Reader { return m.Reader() }, o.HeaderMost)
 	}
-	return content.ReadHeader(m.Reader(), o.HeaderMost)
+	return header.Read(m.Reader(), o.HeaderMost)
 }
 
 // author is the address for the From field (RFC 5322 §3.6.2) of a message that has none; empty: not

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/header"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/login"
@@ -257,7 +258,7 @@ func (s *submissionSession) Data(ctx context.Context, trace string, body io.Read
 // prepare completes the header (RFC 6409 §8: Date, Message-ID). What it adds is the same in each attempt,
 // so that a store recognises the message.
 func (s *submissionSession) prepare(ctx context.Context, p *delivery, trace string, m *message) error {
-	header, size, err := s.o.readHeader(m)
+	h, size, err := s.o.readHeader(m)
 	if err != nil {
 		return s.headerReply(err)
 	}
@@ -270,15 +271,15 @@ func (s *submissionSession) prepare(ctx context.Context, p *delivery, trace stri
 	err = content.Submission{
 		MayWrite: mayWrite, Date: p.attempt.First.Local(), MessageID: p.attempt.Key + "@" + s.o.Hostname,
 		DropEmpty: s.o.Quirks.has(QuirkEmptyFields), Author: s.author(s.current),
-	}.Apply(header)
+	}.Apply(h)
 	if unknown != nil {
 		return replies.SMTP(unknown)
 	}
 	if err != nil {
 		return s.headerReply(err)
 	}
-	p.content = func() io.Reader { return io.MultiReader(strings.NewReader(trace), header.Reader(), m.From(size)) }
-	p.envelope.Size = int64(len(trace)) + header.Size() + m.Size() - size
+	p.content = func() io.Reader { return io.MultiReader(strings.NewReader(trace), h.Reader(), m.From(size)) }
+	p.envelope.Size = int64(len(trace)) + h.Size() + m.Size() - size
 	return nil
 }
 
@@ -286,7 +287,7 @@ func (s *submissionSession) prepare(ctx context.Context, p *delivery, trace stri
 // content, and quote only addresses that the client has sent.
 func (s *submissionSession) headerReply(err error) error {
 	reply := &smtp.Error{Code: 550, Enhanced: "5.6.0", Text: backends.SafeText(err.Error()), Err: err}
-	var malformed *content.MalformedError
+	var malformed *header.MalformedError
 	var unreadable *content.AddressError
 	var notOwned *content.NotOwnedError
 	switch {
@@ -297,7 +298,7 @@ func (s *submissionSession) headerReply(err error) error {
 		reply.Text += ": an address is user@domain, and the sender" + s.who.owns.advice()
 	case errors.As(err, &notOwned):
 		return s.notOwn(err.Error())
-	case errors.Is(err, content.ErrHeaderTooLarge), errors.Is(err, content.ErrFieldsTooMany):
+	case errors.Is(err, header.ErrTooLarge), errors.Is(err, header.ErrTooManyFields):
 		reply.Code, reply.Enhanced = 552, "5.3.4"
 	default:
 		return replies.SMTP(err) // the message that is buffered cannot be read again

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/crlf"
+	"github.com/dipylon/dipylon/backends/mail/header"
 	"github.com/dipylon/dipylon/backends/mail/uidl"
 	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/index"
@@ -93,9 +94,9 @@ var headers = []pass{
 	}},
 }
 
-func surrogate(name string, header func(n int) string) pass {
+func surrogate(name string, text func(n int) string) pass {
 	return pass{"shown without UTF8: " + name, 500, func(t *testing.T, n int) {
-		message := header(n) + "\r\n"
+		message := text(n) + "\r\n"
 		s := content.Surrogate(context.Background(), io.NopCloser(strings.NewReader(message)))
 		if octets, err := io.Copy(io.Discard, s); err != nil || octets != int64(len(message)) {
 			t.Fatalf("%d octets of %d, %v", octets, len(message), err)
@@ -103,9 +104,9 @@ func surrogate(name string, header func(n int) string) pass {
 	}}
 }
 
-func submission(name string, header func(n int) string) pass {
+func submission(name string, text func(n int) string) pass {
 	return pass{"submitted: " + name, 1000, func(_ *testing.T, n int) {
-		h, _, err := content.ReadHeader(strings.NewReader(header(n)+"\r\n"), content.HeaderMost)
+		h, _, err := header.Read(strings.NewReader(text(n)+"\r\n"), header.Most)
 		if err != nil {
 			return // it is refused, which is an outcome too
 		}
@@ -116,9 +117,9 @@ func submission(name string, header func(n int) string) pass {
 	}}
 }
 
-func fingerprint(name string, header func(n int) string) pass {
+func fingerprint(name string, text func(n int) string) pass {
 	return pass{"recognised: " + name, 1000, func(t *testing.T, n int) {
-		if _, err := index.FingerprintOf(strings.NewReader(header(n))); err != nil {
+		if _, err := index.FingerprintOf(strings.NewReader(text(n))); err != nil {
 			t.Fatal(err)
 		}
 	}}

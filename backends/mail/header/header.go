@@ -1,19 +1,10 @@
-// Package content is what may be done to a message on its way through the gateway.
+// Package header reads and writes a message's header (RFC 5322 §2.2), in bounded memory, field by
+// field and octet by octet: what nobody changes leaves as it came, in its order.
 //
-// A header is read in bounded memory, field by field and octet by octet; what a rule does not
-// name leaves as it came, in its order, and the body is not touched at all:
-//
-//	header, size, err := content.ReadHeader(message, content.HeaderMost)
-//	err = content.Submission{MayWrite: owns, Date: now, MessageID: id}.Apply(header)
-//	out := io.MultiReader(header.Reader(), body) // body: the message from octet size on
-//
-// # What is done to a submitted message
-//
-// RFC 6409 §8 lets a submission server add a Date and a Message-ID, and RFC 5322 §3.6.3 one
-// remove Bcc. From and Sender have to be the account's own (RFC 6409 §6.1). That holds for
-// redirected messages too: a Resent-From (RFC 5322 §3.6.6) does not excuse somebody else's
-// From, or anybody could write in anybody's name by adding one.
-package content
+//	h, size, err := header.Read(message, header.Most)
+//	h.Append("Message-ID", id)
+//	out := io.MultiReader(h.Reader(), body) // body: the message from octet size on
+package header
 
 import (
 	"bufio"
@@ -26,8 +17,8 @@ import (
 
 // The bounds of a header.
 const (
-	// HeaderMost is how many octets a header may have.
-	HeaderMost = 512 << 10
+	// Most is how many octets a header may have.
+	Most = 512 << 10
 	// FieldsMost is how many fields it may have: each costs more memory than the four octets
 	// that it can be written in.
 	FieldsMost = 10_000
@@ -35,8 +26,8 @@ const (
 
 // The errors of a header that exceeds its bounds.
 var (
-	ErrHeaderTooLarge = errors.New("the header is too large")
-	ErrFieldsTooMany  = errors.New("the header has too many fields")
+	ErrTooLarge      = errors.New("the header is too large")
+	ErrTooManyFields = errors.New("the header has too many fields")
 )
 
 // MalformedError says that a line of the header is neither a field nor a field's continuation.
@@ -66,35 +57,36 @@ func (f Field) Value() string {
 // Header is a message's header: the fields in their order and the empty line, if there is one.
 type Header struct {
 	Fields []Field
-	end    []byte
+	// End is the empty line, nothing where the message ends with the header.
+	End []byte
 }
 
-// ReadHeader reads a header of at most so many octets from the start of a message, and says how
+// Read reads a header of at most so many octets from the start of a message, and says how
 // many octets it has with its empty line. A header that the message's end breaks off is whole:
 // a body is optional (RFC 5322 §3.5). It may read further than the header from r.
-func ReadHeader(r io.Reader, most int64) (header *Header, size int64, err error) {
+func Read(r io.Reader, most int64) (h *Header, size int64, err error) {
 	// One octet more than is allowed is enough to know.
 	lines := bufio.NewReader(io.LimitReader(r, most+1))
-	header = &Header{}
+	h = &Header{}
 	for number := 1; ; number++ {
 		line, err := lines.ReadBytes('\n')
 		size += int64(len(line))
 		switch {
 		case size > most:
-			return nil, 0, ErrHeaderTooLarge
+			return nil, 0, ErrTooLarge
 		case err != nil && !errors.Is(err, io.EOF):
 			return nil, 0, err
 		case len(line) == 0:
-			return header, size, nil
+			return h, size, nil
 		case len(bytes.TrimRight(line, "\r\n")) == 0:
-			header.end = line
-			return header, size, nil
+			h.End = line
+			return h, size, nil
 		}
-		if !header.add(line) {
+		if !h.add(line) {
 			return nil, 0, &MalformedError{Line: number}
 		}
-		if len(header.Fields) > FieldsMost {
-			return nil, 0, ErrFieldsTooMany
+		if len(h.Fields) > FieldsMost {
+			return nil, 0, ErrTooManyFields
 		}
 	}
 }
@@ -109,16 +101,16 @@ func (h *Header) add(line []byte) bool {
 		last.Raw = append(last.Raw, line...)
 		return true
 	}
-	name, ok := fieldName(line)
+	name, ok := FieldName(line)
 	if ok {
 		h.Fields = append(h.Fields, Field{Name: name, Raw: line})
 	}
 	return ok
 }
 
-// fieldName is what stands before the colon. RFC 5322 §4.5 has white space there in old
+// FieldName is what stands before the colon of a line. RFC 5322 §4.5 has white space there in old
 // messages: "Bcc : x" is a Bcc.
-func fieldName(line []byte) (string, bool) {
+func FieldName(line []byte) (string, bool) {
 	before, _, ok := bytes.Cut(line, []byte(":"))
 	name := bytes.TrimRight(before, " \t")
 	if !ok || len(name) == 0 {
@@ -153,7 +145,7 @@ func (h *Header) Append(name, value string) {
 
 // Size is the number of octets that Reader gives.
 func (h *Header) Size() int64 {
-	size := int64(len(h.end))
+	size := int64(len(h.End))
 	for _, f := range h.Fields {
 		size += int64(len(f.Raw))
 	}
@@ -166,5 +158,19 @@ func (h *Header) Reader() io.Reader {
 	for _, f := range h.Fields {
 		parts = append(parts, bytes.NewReader(f.Raw))
 	}
-	return io.MultiReader(append(parts, bytes.NewReader(h.end))...)
+	return io.MultiReader(append(parts, bytes.NewReader(h.End))...)
+}
+
+// CutField cuts the first field with its continuation lines off (RFC 5322 §2.2.3).
+func CutField(text []byte) (field, rest []byte) {
+	for end := 0; ; {
+		next := bytes.IndexByte(text[end:], '\n')
+		if next < 0 {
+			return text, nil
+		}
+		end += next + 1
+		if end == 1 || end == 2 && text[0] == '\r' || end >= len(text) || text[end] != ' ' && text[end] != '\t' {
+			return text[:end], text[end:]
+		}
+	}
 }
