@@ -100,10 +100,20 @@ func (a *Attempt) settle(recipients []string) {
 	a.Unknown = slices.DeleteFunc(a.Unknown, is)
 }
 
+// attemptMost is how many recipients of each kind an attempt remembers. A client that sends the same
+// message again and again, each time to somebody else, too, makes it grow no further: the first ones
+// are forgotten, and a second copy is the lesser evil.
+const attemptMost = 10_000
+
 // note remembers outcomes that the client is not told.
 func (a *Attempt) note(delivered, unknown []string) {
-	a.Delivered = union(a.Delivered, delivered)
-	a.Unknown = union(a.Unknown, unknown)
+	a.Delivered = latest(union(a.Delivered, delivered))
+	a.Unknown = latest(union(a.Unknown, unknown))
+}
+
+// latest leaves as many as an attempt remembers.
+func latest(recipients []string) []string {
+	return slices.Delete(recipients, 0, max(0, len(recipients)-attemptMost))
 }
 
 // union adds those that are missing.
