@@ -219,7 +219,10 @@ func (g *Server) retire(name string, r *running) {
 	g.work.Go(func() {
 		stop := context.AfterFunc(g.base, func() { _ = r.store.Close() }) // Retire gives its error, too
 		defer stop()
-		if err := r.store.Retire(); err != nil {
+		err := r.store.Retire()
+		g.tellCalls(name)
+		g.calls.Forget(name)
+		if err != nil {
 			g.log.Warn().Err(err).Str("store", name).Msg("the store did not close in good order")
 		}
 	})

@@ -48,6 +48,7 @@ type Server struct {
 
 	// What outlives every configuration.
 	router        *stores.Router
+	calls         stores.Counters // of calls to the stores
 	authenticator *login.Authenticator
 	locks         folder.Locks
 	openings      folder.Openings

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/smtp"
 	"os"
 	"path/filepath"
 	"strings"
@@ -252,6 +253,41 @@ func TestNewGivesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := g.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCallsAreCounted: the snapshot has the calls to a store, which outlast a reload.
+func TestCallsAreCounted(t *testing.T) {
+	dir := rootsIn(t)
+	g, ended, end := run(t, parse(t, dir, oneStore))
+	ask := func(recipient string) {
+		client, err := smtp.Dial(g.Snapshot().Listeners[1].Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		if err := client.Mail("sender@far.example"); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.Rcpt(recipient); err == nil {
+			t.Errorf("%s is taken", recipient)
+		}
+	}
+	ask("nobody@one.example")
+	if err := g.Reload(t.Context(), parse(t, dir, oneStore+"  - {name: two, plugin: maildir, domains: [two.example], settings: {root: two}}\n")); err != nil {
+		t.Fatal(err)
+	}
+	ask("nobody@one.example")
+	ask("nobody@two.example")
+	for i, calls := range []int64{2, 1} {
+		got := g.Snapshot().Stores[i].Calls
+		if len(got) != 1 || got[0].Call != "Resolve" || got[0].Calls != calls || got[0].Open != 0 || got[0].Longest <= 0 {
+			t.Errorf("store %d: %+v", i, got)
+		}
+	}
+	end()
+	if err := errors.Join(<-ended, g.Shutdown(t.Context())); err != nil {
 		t.Error(err)
 	}
 }

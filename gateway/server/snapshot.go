@@ -7,6 +7,7 @@ import (
 
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/events"
+	"github.com/dipylon/dipylon/gateway/stores"
 	"github.com/dipylon/dipylon/plugins/host"
 )
 
@@ -33,6 +34,7 @@ type Store struct {
 	Name    string
 	Domains []string
 	Plugin  host.Status
+	Calls   []stores.Count // since the gateway has started
 }
 
 // Session is an open session of a client.
@@ -81,6 +83,7 @@ func (g *Server) Snapshot() Snapshot {
 	}
 	for i, plugin := range f.plugins {
 		store := Store{Name: f.cfg.Stores[i].Name, Domains: slices.Clone(f.cfg.Stores[i].Domains)}
+		store.Calls = g.calls.Of(store.Name)
 		if plugin != nil {
 			store.Plugin = plugin.Status()
 		}

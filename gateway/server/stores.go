@@ -15,6 +15,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/events"
 	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/gateway/stores"
 	"github.com/dipylon/dipylon/plugins/host"
@@ -148,7 +149,7 @@ func (g *Server) table(cfg *config.Config, plugins map[string]*running) (*stores
 		all = append(all, stores.Config{
 			Name: s.Name, Domains: s.Domains, Default: s.Default, Sends: s.Sends,
 			Passwords: stores.PasswordPolicy(s.Passwords), SendAs: s.SendAs,
-		}.In(stores.Plugin{Backend: plugin, Description: plugin.Description}))
+		}.In(stores.Plugin{Backend: plugin, Description: plugin.Description}, stores.Traced(g.log), g.calls.Middleware))
 	}
 	return stores.NewTable(all...)
 }
@@ -168,10 +169,19 @@ func (g *Server) warn(cfg *config.Config) {
 	}
 }
 
+// tellCalls writes what became of the calls to a store that is given up.
+func (g *Server) tellCalls(store string) {
+	for _, c := range g.calls.Of(store) {
+		g.log.Info().Str(events.Store, store).Str("call", c.Call).Int64("calls", c.Calls).Int64("refused", c.Refused).
+			Int64("failed", c.Failed).Dur("mean_ms", c.Took/time.Duration(max(1, c.Calls))).Dur("longest_ms", c.Longest).Msg("calls to a store")
+	}
+}
+
 // closeStores ends all plugins.
 func (g *Server) closeStores() {
 	var closing sync.WaitGroup
 	for name, r := range g.stores {
+		g.tellCalls(name)
 		closing.Go(func() {
 			if err := r.store.Close(); err != nil {
 				g.log.Warn().Err(err).Str("store", name).Msg("the store did not close in good order")
