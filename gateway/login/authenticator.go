@@ -72,8 +72,7 @@ func NewAuthenticator(o AuthenticatorOptions) *Authenticator {
 	return d
 }
 
-// SetPolicy puts another policy to use, for logins that begin now, and forgets which passwords
-// were good.
+// SetPolicy replaces the policy for logins that begin now, and forgets the passwords that are remembered.
 func (a *Authenticator) SetPolicy(p Policy) {
 	a.policy.Store(&p)
 	a.memory.clear()
@@ -113,7 +112,7 @@ type Client interface {
 	Enter(ctx context.Context, e Entry) error
 }
 
-// Entry is a login on its last step: the store is to look at the credential.
+// Entry is a login at its last step, when the store verifies the credential.
 type Entry struct {
 	Store *stores.Store
 	// Credential names the mailbox that is meant, too.
@@ -127,8 +126,8 @@ type Entry struct {
 	check func(backends.Account) error
 }
 
-// Check says whether the account that the store has opened is the one that the login is for:
-// where the gateway has judged a password itself, it knows whose that is.
+// Check says whether the account that the store has opened is the one that the login is for. The
+// gateway knows which it is when it has verified a password itself.
 func (e Entry) Check(account backends.Account) error {
 	if e.check == nil {
 		return nil

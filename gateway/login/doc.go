@@ -1,8 +1,8 @@
-// Package login is how somebody proves to be somebody, for every protocol alike: the SASL exchanges,
-// the gateway's own application passwords, and the guard that makes guessing slow.
+// Package login verifies logins, for all protocols: SASL exchanges (RFC 4422), the gateway's own
+// application passwords, and the guard that slows down guessing.
 //
-// All of it meets at the [Authenticator], of which a gateway has one. An engine's adapter (packages
-// maildrop and routing) is a [Client] of it:
+// A gateway has one [Authenticator]. The adapters of the engines (packages maildrop and routing) are
+// its clients ([Client]):
 //
 //	names := authenticator.Mechanisms(client)              // what can be offered on this connection now
 //	err := authenticator.Password(ctx, client, user, password)
@@ -49,12 +49,12 @@
 // name that the password was found under, and says whose account that is before anything of it is
 // used ([Entry.Check]).
 //
-// # What a stranger can learn
+// # What an unauthenticated client can learn
 //
-// A wrong password, a user who is not there and a domain that is not ours get the same answer
-// after the same time: [Guard] holds every refusal until a whole multiple of its floor has
-// gone by. What the store itself gives away inside that time is the store's own. SCRAM gives
-// everybody a salt, and the same one each time, whether there is such an account or not.
+// A wrong password, an unknown user and a domain that is not ours get the same answer after the same
+// time: [Guard] delays every refusal to a whole multiple of its floor. What the store itself reveals
+// within that time is not hidden. SCRAM answers every name with a salt, the same one each time, whether
+// the account exists or not.
 package login
 
 import "github.com/dipylon/dipylon/backends"

@@ -46,7 +46,7 @@ func NewGuard(o GuardOptions) *Guard {
 // SetFloor puts another floor to use, above zero.
 func (g *Guard) SetFloor(floor time.Duration) { g.floor.Store(int64(floor)) }
 
-// Attempt is who wants to log in.
+// Attempt is one attempt to log in.
 type Attempt struct {
 	Peer backends.Peer
 	// Protocol is the listener's, for the log.

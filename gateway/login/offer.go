@@ -21,20 +21,20 @@ const APOP = "APOP"
 // MechanismNames are all names that [Policy.Mechanisms] can have.
 func MechanismNames() []string { return append(slices.Clone(order), APOP) }
 
-// Mechanisms are those that can be offered to a client now, the better one first: each of them at
-// least one store that the client can reach can check, or the gateway itself for it.
+// Mechanisms are those that can be offered to a client now, the strongest first. Each can be checked
+// by at least one store, or by the gateway for it.
 //
-// Without a list in the policy it is PLAIN, LOGIN, OAUTHBEARER, XOAUTH2, EXTERNAL for a client
-// with a certificate, and SCRAM where that is good for every password that there is. A client
-// that is offered SCRAM uses it, and where the users of a store have passwords of the store's as
-// well, which SCRAM cannot check, they could not log in any more.
+// Without a list in the policy these are PLAIN, LOGIN, OAUTHBEARER, XOAUTH2, EXTERNAL for a client
+// with a certificate, and SCRAM if it can check every password. A client
+// that is offered SCRAM uses it, and users whose password is the store's, which SCRAM cannot check,
+// could not log in any more.
 func (a *Authenticator) Mechanisms(client Client) []string {
 	o := a.offer(client)
 	return slices.DeleteFunc(slices.Clone(order), func(m string) bool { return !o.has(m) })
 }
 
-// TakesPasswords says whether a client could log in with USER and PASS: where PLAIN or LOGIN is
-// offered. Who wants neither wants no passwords that are shown.
+// TakesPasswords says whether a client may log in with USER and PASS (RFC 1939 §7): if PLAIN or LOGIN
+// is offered, which send the password in the same way.
 func (a *Authenticator) TakesPasswords(client Client) bool {
 	o := a.offer(client)
 	return o.has("PLAIN") || o.has("LOGIN")

@@ -24,7 +24,7 @@ const (
 	passwordMost = 4096
 )
 
-// Proof is what a client has shown when an exchange is at its end.
+// Proof is the credentials that a client has sent by the end of an exchange.
 type Proof struct {
 	// ActAs is the authorization identity, empty where it is the user's own.
 	ActAs string

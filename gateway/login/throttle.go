@@ -26,11 +26,10 @@ type Turn interface {
 	End(account string, outcome Outcome)
 }
 
-// Outcome is what becomes of an attempt.
+// Outcome is the result of an attempt.
 type Outcome int
 
-// The outcomes. Where the store could not tell, or nobody was there any more to hear it, nothing is
-// counted.
+// The outcomes. Unknown is not counted: the store could not tell, or the client had left.
 const (
 	Unknown Outcome = iota
 	Good

@@ -66,7 +66,7 @@ type PasswordPolicy interface {
 }
 
 // DigestSession is a [Session] that may take APOP (RFC 1939 §7). Where it does, the greeting has a
-// timestamp, and APOP is a command; otherwise there is none. As with USER, the name is any.
+// timestamp, and APOP is a command. The name may have any form, as with USER.
 type DigestSession interface {
 	// AllowDigest is asked once, before the greeting.
 	AllowDigest() bool
@@ -103,12 +103,13 @@ type Login struct {
 // (RFC 1939 §5). Messages have the numbers 1 to Len, for the whole session. The marks of
 // DELE are the engine's.
 type Maildrop interface {
+	// Len is the number of messages, marked ones included.
 	Len() int
 
 	// Size is the number of octets that Open will give for the whole message.
 	Size(ctx context.Context, n int) (int64, error)
 
-	// UIDL is the unique-id: 1 to 70 characters in the range 0x21 to 0x7E.
+	// UIDL is the unique-id: 1 to 70 characters in the range 0x21 to 0x7E (RFC 1939 §7).
 	UIDL(n int) string
 
 	// Open opens a message; with top >= 0 its header, the empty line and that many lines
@@ -116,8 +117,8 @@ type Maildrop interface {
 	// line end in CRLF, the last one included.
 	Open(ctx context.Context, n int, top int) (Content, error)
 
-	// Update removes the messages that are marked, at QUIT (I4); it is not called when none
-	// is. An error says that some are still there. Numbers are ascending.
+	// Update removes the messages that are marked, at QUIT (RFC 1939 §6, I4); it is not called when
+	// none is marked. An error says that some are still there. The numbers are ascending.
 	Update(ctx context.Context, deleted []int) error
 
 	// Close releases the lock. Without Update before it nothing is removed.
@@ -136,7 +137,8 @@ type Content interface {
 	Size() int64
 }
 
-// Error is a negative response (RFC 1939 §3).
+// Error is a negative response: -ERR, a response code if it has one, and a text (RFC 1939 §3, RFC 2449
+// §8).
 type Error struct {
 	Code string // response code without the brackets (RFC 2449 §8): "IN-USE"; may be empty
 	Text string // for the client

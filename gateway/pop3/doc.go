@@ -3,12 +3,12 @@
 // It speaks RFC 1939 with TOP and UIDL, and the extensions CAPA, RESP-CODES, PIPELINING,
 // EXPIRE, LOGIN-DELAY and IMPLEMENTATION (RFC 2449), STLS (RFC 2595) and implicit TLS
 // (RFC 8314), AUTH-RESP-CODE (RFC 3206), SASL (RFC 5034), UTF8 and LANG (RFC 6856). APOP is
-// there for a backend that takes it ([DigestSession]), and otherwise not.
+// available if the backend supports it ([DigestSession]).
 //
 // # Use
 //
-// Who may log in, and what is in a maildrop, is a [Backend]'s business. A [Server] with a
-// backend serves any number of listeners:
+// A [Backend] knows who may log in and what is in a maildrop. A [Server] with a backend serves any
+// number of listeners:
 //
 //	server := &pop3.Server{
 //		Backend:   backend,
@@ -17,23 +17,23 @@
 //	}
 //	go func() { served <- server.Serve(ctx, listener) }()
 //	…
-//	err := server.Shutdown(grace) // says goodbye to idle sessions, lets commands finish
+//	err := server.Shutdown(grace) // ends idle sessions, lets commands finish
 //	err = <-served                // nil: it was told to stop
 //
 // For each connection the server asks the backend for a [Session], which turns a password
 // ([Session.Password]) or a SASL exchange ([Session.Authenticate]) into a [Login]: a [Maildrop],
-// which is a numbered snapshot, and what the engine has to know of it. RETR and TOP read a [Content] from it. DELE and RSET are only marks,
-// kept by the engine; QUIT hands them to [Maildrop.Update], and nothing else ever does: not a
-// lost connection, not a time-out, not a shutdown.
+// which is a numbered snapshot, and what the engine has to know of it. RETR and TOP read a [Content]
+// from it. DELE and RSET only change marks, which the engine keeps. Only QUIT hands them to
+// [Maildrop.Update] (RFC 1939 §6): a lost connection, a time-out or a shutdown removes nothing.
 //
 // # What a backend can rely on
 //
-//   - The methods of one connection's Session, Exchange, Maildrop and Content are called by
-//     one goroutine at a time. Each that was opened is closed, whatever happened, the maildrop
-//     before the session. A panic in them ends that connection only.
-//   - A context is its call's: it ends with the call, so nothing that outlives the call may
-//     hang on it (the Maildrop that Password opens, for one). It goes on, though, until the
-//     Content from Open has been closed. It ends early when the call takes longer than
+//   - The methods of one connection's Session, exchange, Maildrop and Content are called by
+//     one goroutine at a time. Each of them is closed in any case, the maildrop before the session.
+//     A panic in them ends that connection only.
+//   - A context ends with its call, so nothing that outlives the call may depend on it (for
+//     example the Maildrop that Password opens). The context of Open lasts until the Content has
+//     been closed. A context ends early when the call takes longer than
 //     Server.BackendTimeout, where a slow client does not count as a slow backend; when the
 //     server is stopped by force; and, except for NewSession, a SASL exchange and Update, when
 //     the client leaves. Leaving is a reset, or an end without another command before it.

@@ -2,7 +2,7 @@ package pop3
 
 import "time"
 
-// Observer is told what happens, for metrics. Its methods are called from the sessions'
+// Observer receives events, for metrics. Its methods are called from the sessions'
 // goroutines, many at a time, and must not block.
 type Observer interface {
 	// SessionOpened tells of a connection that is served, before its greeting.
@@ -15,7 +15,7 @@ type Observer interface {
 	Login(conn Conn, method string, err error)
 	// Command tells of each command that got its response.
 	Command(CommandEvent)
-	// SizeMismatch tells of a message that had not the size that the maildrop had given.
+	// SizeMismatch tells of a message whose size differs from what the maildrop had told.
 	SizeMismatch(SizeMismatch)
 }
 
@@ -28,7 +28,7 @@ type CommandEvent struct {
 	Sent    int64 // octets of the response, as they are before TLS
 }
 
-// SizeMismatch is a message whose octets were not as many as Maildrop.Size had said.
+// SizeMismatch is a message whose size differs from what Maildrop.Size had told.
 type SizeMismatch struct {
 	Session string
 	Message int

@@ -5,21 +5,20 @@ import (
 	"context"
 )
 
-// Quirks are what is done for clients that are older, or other, than the standard. Each is a
-// deviation that harms no client that does not need it.
+// Quirks are deviations from the standard for clients that need them. None of them harms other
+// clients.
 type Quirks uint8
 
 const (
-	// QuirkAuthList answers AUTH without a mechanism with the list of them: Outlook asks that
-	// way.
+	// QuirkAuthList answers AUTH without a mechanism with the list of mechanisms, as Outlook expects.
 	QuirkAuthList Quirks = 1 << iota
 	// QuirkBareLF takes command lines that end in LF alone, which scripts send.
 	QuirkBareLF
 	// QuirkLast has LAST (RFC 1460 §6), the command that UIDL replaced: the highest message
 	// that has been read, in this session or, where the store knows, in an earlier one.
 	QuirkLast
-	// QuirkNoNUL sends NUL within a message as 0x80. Outlook Express took NUL for the
-	// message's end, and asked for the rest for ever. Sizes stay as they are.
+	// QuirkNoNUL sends NUL within a message as 0x80. Outlook Express took NUL for the end of the
+	// message, and waited for the rest for ever. Sizes do not change.
 	QuirkNoNUL
 	// QuirkLongAuth takes AUTH with an initial response of 12288 octets in the same line, as
 	// SMTP does (RFC 4954 §4). RFC 5034 §4 wants that line within 255 octets, as RFC 2449 §4
@@ -29,7 +28,7 @@ const (
 	// NoQuirks is none, where zero is the default.
 	NoQuirks
 
-	// DefaultQuirks are those that clients of today have.
+	// DefaultQuirks are those that current clients need.
 	DefaultQuirks = QuirkAuthList | QuirkBareLF | QuirkLongAuth
 )
 

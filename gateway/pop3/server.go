@@ -55,7 +55,7 @@ type Server struct {
 	// SessionLimit is how long a session may last from its login on, unless a maildrop has a
 	// limit of its own; it ends between two commands. 0: no limit.
 	SessionLimit time.Duration
-	// LoginTimeout is how long a client may say nothing before that. Default: 1 minute.
+	// LoginTimeout is how long a client may say nothing before it has logged in. Default: 1 minute.
 	LoginTimeout time.Duration
 	// LoginLimit is how long a client may take in all to log in. Default: 5 minutes.
 	LoginLimit time.Duration
@@ -67,8 +67,8 @@ type Server struct {
 	BackendTimeout time.Duration
 
 	MaxConnections int // at a time; default 10000
-	// MaxUnauthenticated is how many connections that have not logged in there may be at a time: those
-	// who only connect do not keep out those who have a password. Default: 5000.
+	// MaxUnauthenticated is how many connections may be in the AUTHORIZATION state at a time, so that
+	// clients that only connect do not keep out those that log in. Default: 5000.
 	MaxUnauthenticated int
 	// MaxPerAddress is the number of connections from one IPv4 address, or one IPv6 /64.
 	// Default: 100. Connections that have no IP address (unix sockets) are not counted.

@@ -54,10 +54,9 @@ type Session interface {
 
 	// Data takes the message: header and body in canonical form (every line ends in CRLF,
 	// no dot-stuffing), which is the client's alone. The trace is the Received field of this
-	// hop (RFC 5321 §4.4). It is told apart, as a first line that is no field would be a part
-	// of it where the two are just put together: whoever does that sees to the place between
-	// them. nil means 250 (I1), with
-	// the text that is returned ("Ok: <id>"). The engine drains what was not read. The
+	// hop (RFC 5321 §4.4). It is passed beside the body, because a first line of the body that is
+	// no field would continue it: who joins the two has to separate them. A nil error means 250
+	// (I1) with the text that is returned ("Ok: <id>"). The engine drains what was not read. The
 	// reader fails with an error that is not io.EOF when the message did not arrive
 	// whole or breaks a rule; Data passes that error on and has kept nothing. It does not
 	// use the reader after it has returned. With BDAT it runs while chunks still arrive, and

@@ -27,11 +27,11 @@ type Limits struct {
 	// messages. Default 20.
 	Errors int
 	// Refusals is how many recipients of a connection may be refused for good between two
-	// accepted messages: more is somebody trying names. Default 100.
+	// accepted messages; more is a directory harvest attack. Default 100.
 	Refusals int
 	// AuthFailures of one connection. Default 3.
 	AuthFailures int
-	// Connections at a time, of everybody. Default 1000.
+	// Connections at a time, of all clients. Default 1000.
 	Connections int
 	// PerAddress is how many connections one IPv4 address or IPv6 /64 may have. Default 50.
 	PerAddress int

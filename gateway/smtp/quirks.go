@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Quirks are what is done for devices and scripts that are older, or other, than the standard. Each
-// is a deviation that harms no client that does not need it. They are for clients that log in: an
+// Quirks are deviations from the standard for devices and scripts that need them. None of them harms
+// other clients. They are for clients that log in: an
 // [MX] has none by default.
 type Quirks uint8
 

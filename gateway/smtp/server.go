@@ -63,16 +63,16 @@ type Server struct {
 	EarlyTalkers EarlyTalkers
 	// Quirks are for old devices; 0 means DefaultQuirks with [Submission], and none with [MX].
 	Quirks Quirks
-	// GreetDelay is how long the greeting waits for early talkers, where they are rejected.
-	// Without it only those are found who spoke at once.
+	// GreetDelay is how long the greeting is delayed where early talkers are rejected. Without a
+	// delay, only clients that speak at once are found.
 	GreetDelay time.Duration
 	// HideClient keeps the client's name and address out of the Received line.
 	HideClient bool
 	Limits     Limits
 	Timeouts   Timeouts
 	Log        zerolog.Logger
-	// Observe is told what happens, for metrics; nil: nobody is. It is called by the
-	// connections' goroutines, several at a time, and must not wait.
+	// Observe receives events, for metrics; it may be nil. It is called by the connections'
+	// goroutines, several at a time, and must not block.
 	Observe func(Event)
 
 	prepare  sync.Once
