@@ -395,7 +395,9 @@ func TestStartFails(t *testing.T) {
 		}, "could not be configured"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			spec := specOf(t, test.role, fakeSettings{})
+			spec.TempDir = shortTemp(t, "")
 			if test.change != nil {
 				test.change(&spec)
 			}

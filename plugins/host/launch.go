@@ -74,7 +74,7 @@ func (l *launcher) connect(ctx context.Context) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.folder, err = privateFolder(); err != nil {
+	if l.folder, err = privateFolder(l.spec.TempDir); err != nil {
 		return nil, fmt.Errorf("no private folder for the plugin's socket: %w", err)
 	}
 	base := filepath.Base(l.spec.Command[0])
@@ -168,8 +168,10 @@ func (l *launcher) cleanUp() {
 const socketRoom = 60
 
 // privateFolder makes a folder of mode 0700.
-func privateFolder() (*tempfolder.Folder, error) {
-	root := os.TempDir()
+func privateFolder(root string) (*tempfolder.Folder, error) {
+	if root == "" {
+		root = os.TempDir()
+	}
 	if len(root)+len("/dipylon-1234567890") > socketRoom {
 		if _, err := os.Stat("/tmp"); err == nil {
 			root = "/tmp"

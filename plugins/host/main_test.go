@@ -198,15 +198,17 @@ func start(t testing.TB, spec Spec) (*Store, *logBuffer) {
 
 func unstarted(t testing.TB, spec Spec) (*Store, *logBuffer) {
 	t.Helper()
-	tmp := t.TempDir()
-	t.Setenv("TMPDIR", shortTemp(t, tmp))
+	if spec.TempDir == "" { // a test that runs beside others has set it
+		t.Setenv("TMPDIR", shortTemp(t, ""))
+		spec.TempDir = os.TempDir()
+	}
 	log := &logBuffer{}
 	s := New(zerolog.New(log), spec)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Errorf("Close: %v", err)
 		}
-		if left, _ := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "dipylon-*")); len(left) > 0 {
+		if left, _ := filepath.Glob(filepath.Join(spec.TempDir, "dipylon-*")); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}
 		if t.Failed() {

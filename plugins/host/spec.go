@@ -26,6 +26,9 @@ type Spec struct {
 	// Env is added to the plugin's environment, "K=V". Of the gateway's own, which may hold
 	// secrets, only names such as PATH, HOME, TMPDIR, LANG and TZ are passed on.
 	Env []string
+	// TempDir is where the folder of the plugin's socket is made; empty: the system's folder for
+	// temporary files.
+	TempDir string
 	// Settings is what the plugin is configured with.
 	Settings backends.Settings
 	// AutoMTLS encrypts the connection, both ends proved by one-time certificates, and lets
