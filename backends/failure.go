@@ -35,12 +35,22 @@ const (
 	Poison Kind = 10
 	// Uncertain: it may have happened; only the store can tell (I2).
 	Uncertain Kind = 11
+	// AccountDisabled: the credential is right, and the account may not log in until somebody has
+	// enabled it again. Only told of a credential that was verified: else it is [BadCredentials].
+	AccountDisabled Kind = 12
+	// PasswordExpired: the password was right, and has to be changed first. Only told of one that
+	// was verified.
+	PasswordExpired Kind = 13
+	// MailboxMoved: the mailbox is on another system now, for good, and this store does not lead
+	// there (RFC 3463 §3.2, X.1.6).
+	MailboxMoved Kind = 14
 )
 
 var kindNames = map[Kind]string{
 	Temporary: "temporary", Permanent: "permanent", BadCredentials: "bad credentials", InUse: "in use",
 	NotFound: "not found", OverQuota: "over quota", TooLarge: "too large", Throttled: "throttled",
 	Unsupported: "unsupported", Poison: "poison", Uncertain: "uncertain",
+	AccountDisabled: "account disabled", PasswordExpired: "password expired", MailboxMoved: "mailbox moved",
 }
 
 func (k Kind) String() string {

@@ -16,6 +16,7 @@ import (
 var kinds = []backends.Kind{
 	backends.Temporary, backends.Permanent, backends.BadCredentials, backends.InUse, backends.NotFound,
 	backends.OverQuota, backends.TooLarge, backends.Throttled, backends.Unsupported, backends.Poison, backends.Uncertain,
+	backends.AccountDisabled, backends.PasswordExpired, backends.MailboxMoved,
 }
 
 func TestEveryKindHasAReply(t *testing.T) {

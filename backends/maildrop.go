@@ -2,6 +2,7 @@ package backends
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"iter"
 	"os"
@@ -209,6 +210,19 @@ const (
 	DisposalTrash  Disposal = 1 // moved to the store's folder for deleted mail
 	DisposalMark   Disposal = 2 // marked as deleted: in the folder for others, no longer listed
 )
+
+// String is the disposal's word in the configuration.
+func (d Disposal) String() string {
+	switch d {
+	case DisposalRemove:
+		return "remove"
+	case DisposalTrash:
+		return "trash"
+	case DisposalMark:
+		return "mark"
+	}
+	return fmt.Sprintf("disposal %d", uint8(d))
+}
 
 // Removal is what became of one message.
 type Removal struct {

@@ -30,6 +30,12 @@ var Replies = map[Kind]Reply{
 	Unsupported:    {"SYS/PERM", 504, "5.5.4", "the mail store cannot do this"},
 	Poison:         {"SYS/PERM", 554, "5.6.0", "the mail store cannot render this message"},
 	Uncertain:      {"SYS/TEMP", 451, "4.4.2", "it is not known whether this was done"},
+
+	// RFC 3206 §4: AUTH is for all that is wrong with a user's credentials, an expired account among
+	// it. X.7.13 is the IANA registry's (RFC 5248), with the reply code 525.
+	AccountDisabled: {"AUTH", 525, "5.7.13", "the account is disabled, ask its administrator"},
+	PasswordExpired: {"AUTH", 535, "5.7.8", "the password has expired, change it first"},
+	MailboxMoved:    {"SYS/PERM", 551, "5.1.6", "the mailbox has moved to another mail system"},
 }
 
 func (f *Failure) reply() Reply {

@@ -33,6 +33,7 @@ package backends
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -81,8 +82,30 @@ type Description struct {
 
 	Limits Limits
 
+	// Reading is what its [Reader] can do in detail.
+	Reading Reading
+
 	// Settings documents what an administrator can set, see [SchemaOf]; it may be empty.
 	Settings []Setting
+}
+
+// Reading is what a [Reader] can do beyond the least, which is the inbox, the messages in the form
+// that they have or as MIME, and removal for good. What is not named is answered with [Unsupported].
+type Reading struct {
+	Disposals []Disposal // besides DisposalRemove
+	Encodings []Encoding // besides EncodingMIME
+	Bodies    []BodyForm // besides BodyBest
+	MarksSeen bool       // its maildrops are [Marker]s
+	Folders   bool       // it opens other folders than the inbox
+	// Renderer names the version of what makes messages out of the store's properties, at most 64
+	// printable ASCII characters: sizes that were found with another one are forgotten. Empty:
+	// the octets of a message never change.
+	Renderer string
+}
+
+// Disposes says whether deleted messages can be disposed of so.
+func (r Reading) Disposes(d Disposal) bool {
+	return d == DisposalRemove || slices.Contains(r.Disposals, d)
 }
 
 // Limits tell the gateway what the store takes. Zero means: no limit of its own.

@@ -23,7 +23,7 @@ var failures = map[imap.ResponseCode]backends.Failure{
 		Kind: backends.Permanent, Code: "5.7.1", Text: "this login may not use that mailbox",
 	},
 	imap.ResponseCodeExpired: {
-		Kind: backends.Permanent, Code: "5.7.8", Text: "the password or the account has expired",
+		Kind: backends.PasswordExpired, Text: "the password or the account has expired",
 	},
 	imap.ResponseCodePrivacyRequired: {
 		Kind: backends.Permanent, Code: "5.7.11", Text: "the mail store wants encryption, tell your administrator",

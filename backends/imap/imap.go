@@ -79,6 +79,9 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 		Credentials: []backends.CredentialKind{backends.CredentialPassword, backends.CredentialToken},
 		ExactSizes:  !s.estimates.Load(),
 		Limits:      backends.Limits{FetchesAtOnce: 32, RemovalsAtATime: 500},
+		Reading: backends.Reading{
+			Disposals: []backends.Disposal{backends.DisposalTrash, backends.DisposalMark}, MarksSeen: true, Folders: true,
+		},
 	}
 	if s.settings.Master.User != "" {
 		d.Credentials = append(d.Credentials, backends.CredentialImpersonation)

@@ -110,7 +110,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		"no reason":           {&fakeimap.Server{On: login("NO who are you")}, password, backends.BadCredentials, "5.7.8", "who are you"},
 		"wrong password":      {&fakeimap.Server{On: login("NO [AUTHENTICATIONFAILED] no")}, password, backends.BadCredentials, "5.7.8", "AUTHENTICATIONFAILED"},
-		"expired":             {&fakeimap.Server{On: login("NO [EXPIRED] change it")}, password, backends.Permanent, "5.7.8", "change it"},
+		"expired":             {&fakeimap.Server{On: login("NO [EXPIRED] change it")}, password, backends.PasswordExpired, "5.7.8", "change it"},
 		"not allowed":         {&fakeimap.Server{On: login("NO [AUTHORIZATIONFAILED] no")}, password, backends.Permanent, "5.7.1", "AUTHORIZATIONFAILED"},
 		"encryption":          {&fakeimap.Server{On: login("NO [PRIVACYREQUIRED] no")}, password, backends.Permanent, "5.7.11", "PRIVACYREQUIRED"},
 		"administrator":       {&fakeimap.Server{On: login("NO [CONTACTADMIN] no")}, password, backends.Permanent, "5.3.0", "CONTACTADMIN"},

@@ -69,7 +69,7 @@ func TestLoginTexts(t *testing.T) {
 		"NO You are yet to enable IMAP for your account. Please contact your administrator":                                                       {kind: blocked, text: "enable IMAP"},
 		"NO LOGIN Login error user suspended":               {kind: blocked, text: "suspended"},
 		"NO account is locked":                              {kind: blocked},
-		"NO [ALERT] Your password has expired, set another": {kind: blocked, text: "expired"},
+		"NO [ALERT] Your password has expired, set another": {kind: backends.PasswordExpired, text: "expired"},
 		"NO LogonDenied-BasicAuthBlocked":                   {kind: blocked},
 		"NO [CONTACTADMIN] no":                              {kind: blocked},
 		// Nobody knows: it is not told as a wrong password, and counts as a guess.
@@ -88,7 +88,7 @@ func TestLoginTexts(t *testing.T) {
 			if text := f.Reply().Text; !strings.Contains(text, tt.text) || strings.Contains(text, "ada-secret") {
 				t.Errorf("the client is told %q", text)
 			}
-			if code := f.Reply().POP3; (code == "AUTH") != (tt.kind == wrong) {
+			if code := f.Reply().POP3; (code == "AUTH") != (tt.kind == wrong || tt.kind == backends.PasswordExpired) {
 				t.Errorf("the response code is %s", code)
 			}
 		})

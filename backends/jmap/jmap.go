@@ -78,6 +78,7 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 		ExactSizes:   !s.sizes.areEstimates(),
 		Limits:       backends.Limits{FetchesAtOnce: s.settings.Requests, RemovalsAtATime: removalsMost},
 		Capabilities: backends.CapabilitiesOf(s),
+		Reading:      backends.Reading{Disposals: []backends.Disposal{backends.DisposalTrash}, MarksSeen: true, Folders: true},
 	}
 	d.Capabilities.Receiver = s.settings.Delivery.Given() || len(s.settings.Delivery.Accounts) > 0
 	d.Capabilities.Sender = s.settings.Submission

@@ -80,6 +80,9 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 		Credentials: []backends.CredentialKind{backends.CredentialPassword},
 		ExactSizes:  true,
 		Limits:      backends.Limits{FetchesAtOnce: fetchesAtOnce},
+		Reading: backends.Reading{
+			Disposals: []backends.Disposal{backends.DisposalTrash, backends.DisposalMark}, MarksSeen: true, Folders: true,
+		},
 	}
 	if checked := s.checked.Load(); checked != nil {
 		d.Limits.MessageSize = int64(checked.MessageLimit)

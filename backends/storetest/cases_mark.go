@@ -27,6 +27,17 @@ var markCases = []testcase{
 		d.close()
 		t.expect(t.first(), m[0], m[2], m[3])
 	}},
+	{"described", []need{reader, feed}, func(t *trial) {
+		d, entries := t.filled(t.first(), t.mails(1)...)
+		defer d.close()
+		err := error(backends.Fail(backends.Unsupported, "it is no Marker"))
+		if marker, ok := d.Maildrop.(backends.Marker); ok {
+			err = marker.MarkSeen(t.ctx, idsOf(entries))
+		}
+		if can := backends.KindOf(err) != backends.Unsupported; can != t.description.Reading.MarksSeen {
+			t.Errorf("the description says %t of marks, and marking ends with: %v", t.description.Reading.MarksSeen, err)
+		}
+	}},
 	{"gone-or-marked", []need{reader, feed}, func(t *trial) {
 		m := t.mails(3)
 		d, entries := t.filled(t.first(), m...)

@@ -115,6 +115,7 @@ var removeCases = []testcase{
 			t.expect(t.first(), m...)
 		}
 	}},
+	{"disposals-described", []need{reader, feed}, claimsDisposals},
 	{"unknown-disposal", []need{reader, feed}, func(t *trial) {
 		m := t.mails(2)
 		if t.disposed(m, backends.Disposal(200)) {
@@ -150,6 +151,16 @@ var removeCases = []testcase{
 		d.close()
 		t.expect(t.first(), m[9])
 	}},
+}
+
+// claimsDisposals makes sure that the disposals of the description, and no others, can be had.
+func claimsDisposals(t *trial) {
+	for _, disposal := range []backends.Disposal{backends.DisposalTrash, backends.DisposalMark} {
+		claimed := t.description.Reading.Disposes(disposal)
+		if has := t.disposed(t.mails(1), disposal); has != claimed {
+			t.Errorf("the description says %t of the disposal %q, and asked for, it is %t", claimed, disposal, has)
+		}
+	}
 }
 
 // removals removes, and gives the results.

@@ -16,6 +16,11 @@ func marking(change func(*liarDrop, markFunc) markFunc) func(*liar) {
 
 var markLies = []lie{
 	{
+		name:  "marks are not described",
+		tell:  describing(func(d *backends.Description) { d.Reading.MarksSeen = false }),
+		fails: []string{"mark/described"},
+	},
+	{
 		name: "all messages are marked as read",
 		tell: marking(func(d *liarDrop, mark markFunc) markFunc {
 			return func(ctx context.Context, ids []backends.MessageID) error {

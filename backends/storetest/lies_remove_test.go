@@ -18,6 +18,13 @@ func removing(change func(*liarDrop, removeFunc) removeFunc) func(*liar) {
 
 var removeLies = []lie{
 	{
+		name: "a disposal is described that there is not",
+		tell: describing(func(d *backends.Description) {
+			d.Reading.Disposals = append(d.Reading.Disposals, backends.DisposalMark)
+		}),
+		fails: []string{"remove/disposals-described"},
+	},
+	{
 		name: "the neighbour is removed too",
 		tell: removing(func(d *liarDrop, remove removeFunc) removeFunc {
 			return func(ctx context.Context, ids []backends.MessageID, disposal backends.Disposal) ([]backends.Removal, error) {
@@ -155,7 +162,7 @@ var removeLies = []lie{
 				return results, nil
 			}
 		}),
-		fails: []string{"remove/mark"},
+		fails: []string{"remove/disposals-described", "remove/mark"},
 	},
 	{
 		name: "the trash is not emptied and not filled",
@@ -180,7 +187,7 @@ var removeLies = []lie{
 				return remove(ctx, ids, backends.DisposalRemove)
 			}
 		}),
-		fails: []string{"remove/unknown-disposal"},
+		fails: []string{"remove/disposals-described", "remove/unknown-disposal"},
 	},
 	{
 		name: "Remove ignores its context",

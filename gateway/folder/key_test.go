@@ -47,7 +47,7 @@ func (w *world) opener() *index.Index {
 
 func (w *world) index(k folder.Key) *index.Folder {
 	w.t.Helper()
-	f, err := w.opener().Open(w.t.Context(), k, folder.Key{}, "")
+	f, err := w.opener().Open(w.t.Context(), k, folder.Key{}, "", "")
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -59,7 +59,8 @@ type Folder struct {
 	index    *Index
 	key      folder.Key
 	octets   []byte
-	sizeKind string
+	sizeKind string // of one form of rendering by one renderer
+	sizeForm string // the same without the renderer
 
 	mu      sync.Mutex
 	uidls   map[string]string   // by id; empty: looked at
@@ -73,12 +74,13 @@ type Folder struct {
 
 // Open reads what is known of a folder, and what was imported for it under the address of its
 // account and its name; an empty importedAs: under none. Sizes are those under one form of
-// rendering, which any text stands for.
-func (x *Index) Open(ctx context.Context, key, importedAs folder.Key, rendering string) (*Folder, error) {
+// rendering, which any text stands for, made by one version of the store's renderer; empty: the
+// store renders nothing. Those of other versions are forgotten when this one's are written.
+func (x *Index) Open(ctx context.Context, key, importedAs folder.Key, rendering, renderer string) (*Folder, error) {
 	if importedAs == (folder.Key{}) {
 		importedAs = key
 	}
-	f := &Folder{index: x, key: key, octets: key.Hash(), sizeKind: strings.TrimSuffix(kindSize+" "+rendering, " ")}
+	f := &Folder{index: x, key: key, octets: key.Hash(), sizeKind: sizeKind(rendering, renderer), sizeForm: sizeKind(rendering, "")}
 	rows, err := x.db.Query(ctx, `SELECT p.kind, p.entries, f.used FROM folder_parts AS p JOIN folders AS f ON f.key = p.folder
 WHERE p.folder IN ($1, $5) AND p.kind IN ($2, $3, $4) ORDER BY p.kind, p.folder = $1, p.batch`, f.octets, kindUIDL, kindImport, f.sizeKind, importedAs.Hash())
 	if err != nil {
@@ -102,6 +104,18 @@ WHERE p.folder IN ($1, $5) AND p.kind IN ($2, $3, $4) ORDER BY p.kind, p.folder 
 	}
 	return f, nil
 }
+
+// sizeKind is the kind of the sizes under one form of rendering by one version of a renderer.
+func sizeKind(rendering, renderer string) string {
+	kind := strings.TrimSuffix(kindSize+" "+rendering, " ")
+	if renderer != "" {
+		kind += rendererMark + renderer
+	}
+	return kind
+}
+
+// rendererMark parts the form of rendering from the renderer's version in a kind of sizes.
+const rendererMark = " by "
 
 // take adds a batch to what is known.
 func (f *Folder) take(kind string, octets []byte) error {
@@ -238,6 +252,11 @@ func (f *Folder) Flush(ctx context.Context, ids func(yield func(id string) bool)
 		}
 		return nil
 	}
+	if batches == 0 {
+		if err := f.forgetOtherRenderers(ctx); err != nil {
+			return err
+		}
+	}
 	together := batches >= batchesMost && ids != nil
 	if together {
 		learnt = f.present(ids)
@@ -257,6 +276,17 @@ func (f *Folder) Flush(ctx context.Context, ids func(yield func(id string) bool)
 	defer f.mu.Unlock()
 	f.batches = batches + 1
 	return err
+}
+
+// forgetOtherRenderers removes the sizes under this form of rendering that another version of the
+// store's renderer has made.
+func (f *Folder) forgetOtherRenderers(ctx context.Context) error {
+	return f.index.write(ctx, func(tx *state.Tx) error {
+		made := f.sizeForm + rendererMark
+		_, err := tx.Exec(`DELETE FROM folder_parts WHERE folder = $1 AND kind <> $2 AND (kind = $3 OR SUBSTR(kind, 1, $4) = $5)`,
+			f.octets, f.sizeKind, f.sizeForm, len(made), made)
+		return err
+	})
 }
 
 // present are the sizes of the messages that are there.

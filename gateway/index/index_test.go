@@ -52,7 +52,7 @@ func (f *fixture) open(key folder.Key, rendering string) *index.Folder {
 
 func (f *fixture) openImported(key, importedAs folder.Key, rendering string) *index.Folder {
 	f.t.Helper()
-	opened, err := f.x.Open(f.t.Context(), key, importedAs, rendering)
+	opened, err := f.x.Open(f.t.Context(), key, importedAs, rendering, "")
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestDamage(t *testing.T) {
 				_, err := tx.Exec("UPDATE folder_parts SET entries = $1", octets)
 				return err
 			}))
-			if _, err := f.x.Open(t.Context(), ada, folder.Key{}, ""); err == nil {
+			if _, err := f.x.Open(t.Context(), ada, folder.Key{}, "", ""); err == nil {
 				t.Errorf("%v was read", octets)
 			}
 		}
@@ -269,4 +269,41 @@ func BenchmarkOpen(b *testing.B) {
 			}
 		})
 	}
+}
+
+// TestRenderer: sizes that another version of a store's renderer has made are forgotten, those under
+// another form of rendering are not.
+func TestRenderer(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		learn := func(rendering, renderer string, octets int64) {
+			t.Helper()
+			opened, err := f.x.Open(t.Context(), ada, folder.Key{}, rendering, renderer)
+			f.ok(err)
+			if got, known := opened.Size("m"); known {
+				t.Errorf("rendered by %q, the size is known to be %d by %q", renderer, got, rendering)
+			}
+			opened.Learn("m", octets)
+			f.ok(opened.Flush(t.Context(), nil))
+		}
+		size := func(rendering, renderer string) int64 {
+			t.Helper()
+			opened, err := f.x.Open(t.Context(), ada, folder.Key{}, rendering, renderer)
+			f.ok(err)
+			octets, _ := opened.Size("m")
+			return octets
+		}
+		learn("", "", 1)
+		learn("1 0 utf-8 false", "r1", 2)
+		learn("", "r1", 3)
+		learn("", "r2", 4)
+		if a, b := size("", "r2"), size("1 0 utf-8 false", "r1"); a != 4 || b != 2 {
+			t.Errorf("the sizes are %d and %d, and should be 4 and 2", a, b)
+		}
+		if a, b := size("", "r1"), size("", ""); a != 0 || b != 0 {
+			t.Errorf("sizes of other renderers are known: %d and %d", a, b)
+		}
+		if n := f.rows("folder_parts"); n != 2 {
+			t.Errorf("%d batches are kept, and should be 2", n)
+		}
+	})
 }

@@ -130,7 +130,7 @@ func (g *Guard) abandon(a *Attempt) { a.end(Unknown) }
 // that of a login about which the client is told something else.
 func refused(err error) bool {
 	switch backends.KindOf(err) {
-	case backends.BadCredentials, backends.Permanent, backends.NotFound:
+	case backends.BadCredentials, backends.Permanent, backends.NotFound, backends.AccountDisabled, backends.PasswordExpired, backends.MailboxMoved:
 		return true
 	}
 	failure := backends.AsFailure(err)

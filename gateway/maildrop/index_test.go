@@ -326,7 +326,7 @@ func BenchmarkOpenIndexed(b *testing.B) {
 		b.Run(kind, func(b *testing.B) {
 			t := &testing.T{}
 			g := newGateway(t, withIndex(x))
-			folder, err := x.Open(b.Context(), folder.Key{Store: "sakes", Account: "alice-id"}, folder.Key{}, "")
+			folder, err := x.Open(b.Context(), folder.Key{Store: "sakes", Account: "alice-id"}, folder.Key{}, "", "")
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -26,7 +26,7 @@ func (d *drop) openIndex(ctx context.Context) error {
 	if address := d.inner.Account().Address; address != "" {
 		importedAs = folder.Key{Store: d.box.Store, Account: fold.Lower(address), Folder: fold.Lower(d.folder)}
 	}
-	known, err := d.o.Index.Open(ctx, d.box.Key, importedAs, renderingName(d.o.Rendering))
+	known, err := d.o.Index.Open(ctx, d.box.Key, importedAs, renderingName(d.o.Rendering), d.store.Description.Reading.Renderer)
 	if err != nil {
 		// Without the index, unique-ids could be told that differ from those of earlier sessions
 		// (RFC 1939 §7, I7).

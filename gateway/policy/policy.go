@@ -50,12 +50,16 @@ var disposals = map[string]backends.Disposal{
 	"remove": backends.DisposalRemove, "trash": backends.DisposalTrash, "mark": backends.DisposalMark,
 }
 
+// DisposalOf is what a store is asked to do for a configuration's value of "deleted". A message that
+// is kept for a time is removed then.
+func DisposalOf(deleted string) backends.Disposal { return disposals[deleted] }
+
 // from makes a policy of a configuration's complete one.
 func from(c config.Policy) *Policy {
 	p := &Policy{
 		POP3: *c.POP3, Submission: *c.Submission,
 		Newest: *c.Order == "newest", Age: c.Age.Std(), Messages: *c.Messages,
-		Disposal: disposals[*c.Deleted], NoticeRemoves: *c.Notices == "remove", MarkRead: *c.MarkRead, FastSizes: *c.Sizes == "fast", MeasureSizes: *c.Sizes == "measure",
+		Disposal: DisposalOf(*c.Deleted), NoticeRemoves: *c.Notices == "remove", MarkRead: *c.MarkRead, FastSizes: *c.Sizes == "fast", MeasureSizes: *c.Sizes == "measure",
 		Idle: c.Idle.Std(), Session: c.Session.Std(), Sessions: *c.Sessions,
 	}
 	if *c.Deleted == "keep" {

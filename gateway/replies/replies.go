@@ -64,7 +64,7 @@ func SMTPLogin(err error) error {
 	failure := backends.AsFailure(err)
 	r := reply(failure)
 	switch {
-	case failure.Kind == backends.BadCredentials, failure.Kind == backends.Unsupported:
+	case failure.Kind == backends.BadCredentials, failure.Kind == backends.Unsupported, failure.Kind == backends.AccountDisabled:
 	case failure.Temporary():
 		r.SMTP, r.Code = 454, "4.7.0"
 	default:

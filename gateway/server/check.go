@@ -3,12 +3,15 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/plugins/host"
 )
 
@@ -36,7 +39,38 @@ func AskStore(ctx context.Context, log zerolog.Logger, cfg *config.Config, store
 	ctx, cancel := context.WithTimeout(ctx, cfg.Timeouts.PluginStart.Std()+stopMost)
 	defer cancel()
 	can, err := ask(ctx, log, spec)
-	return can, SettingsError(cfg, store.Name, err)
+	if err != nil {
+		return can, SettingsError(cfg, store.Name, err)
+	}
+	return can, policyProblems(cfg, store, can)
+}
+
+// policyProblems tells of disposals of deleted messages that the store does not have, which else a
+// user would meet at QUIT.
+func policyProblems(cfg *config.Config, store config.Store, can backends.Description) error {
+	i := slices.IndexFunc(cfg.Stores, func(s config.Store) bool { return s.Name == store.Name })
+	if i < 0 || !can.Capabilities.Reader {
+		return nil
+	}
+	var problems []config.Problem
+	check := func(deleted, path string, at config.Position) {
+		if !can.Reading.Disposes(policy.DisposalOf(deleted)) {
+			problems = append(problems, config.Problem{
+				Position: at, Path: path, Suggest: "write remove or keep",
+				Text: fmt.Sprintf("%q is what the backend of store %s, %s, cannot do with deleted messages", deleted, store.Name, can.Name),
+			})
+		}
+	}
+	own, values := cfg.PolicyOf(store.Name, "")
+	at := slices.IndexFunc(values, func(v config.PolicyValue) bool { return v.Name == "deleted" })
+	check(*own.Deleted, "policy.deleted", values[at].Position)
+	for j, m := range store.Mailboxes {
+		if m.Policy.Deleted != nil {
+			path := fmt.Sprintf("stores[%d].mailboxes[%d].policy.deleted", i, j)
+			check(*m.Policy.Deleted, path, cfg.Place(path))
+		}
+	}
+	return config.Join(problems)
 }
 
 // SettingsError puts the places of the file into what a backend found in its settings.

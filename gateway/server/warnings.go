@@ -125,6 +125,9 @@ func StoreWarnings(cfg *config.Config, i int, can backends.Description) (all []c
 	if s.Sends && !can.Capabilities.Sender {
 		warn("sends", "the store is to send, and its backend, "+can.Name+", cannot with these settings")
 	}
+	if p, _ := cfg.PolicyOf(s.Name, ""); *p.MarkRead && can.Capabilities.Reader && !can.Reading.MarksSeen {
+		warn("policy.mark_read", "messages are to be marked as read, and the store's backend, "+can.Name+", has no such mark")
+	}
 	if stores.PasswordPolicy(s.Passwords) == stores.ApplicationPassword && !slices.Contains(can.Credentials, backends.CredentialImpersonation) {
 		warn("passwords", "application passwords alone are good, and the store does not let the gateway act for its users: nobody can log in")
 	}

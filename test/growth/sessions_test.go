@@ -130,7 +130,7 @@ func recognised(name string, imported, listed func(i int) int64) pass {
 		if err := x.Import(t.Context(), key, imports); err != nil {
 			t.Fatal(err)
 		}
-		folder, err := x.Open(t.Context(), key, folder.Key{}, "")
+		folder, err := x.Open(t.Context(), key, folder.Key{}, "", "")
 		if err != nil {
 			t.Fatal(err)
 		}

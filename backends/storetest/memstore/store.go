@@ -56,6 +56,7 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 		Mechanisms:  []string{cramMD5, apop, ntlmV2},
 		ExactSizes:  true,
 		Limits:      backends.Limits{MessageSize: s.settings.MessageSize, FetchesAtOnce: 8},
+		Reading:     backends.Reading{Disposals: []backends.Disposal{backends.DisposalTrash}, MarksSeen: true, Folders: true},
 	}
 	return d, nil
 }

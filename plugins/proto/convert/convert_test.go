@@ -88,8 +88,12 @@ func TestRoundTrip(t *testing.T) {
 			Name: "fake", Version: "1", Vendor: "v", ExactSizes: true, Mechanisms: []string{"SCRAM-SHA-256"},
 			Capabilities: backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, Watcher: true},
 			Credentials:  []backends.CredentialKind{backends.CredentialPassword, backends.CredentialImpersonation},
-			Limits:       backends.Limits{MessageSize: 1 << 40, Recipients: 2, Maildrops: 3, FetchesAtOnce: 4, RemovalsAtATime: 5},
-			Settings:     []backends.Setting{{Path: "a.b", Type: backends.SettingOctets, Default: "1MiB", Doc: "It.", Values: []string{"x"}, Secret: true, Required: true}},
+			Reading: backends.Reading{
+				Disposals: []backends.Disposal{backends.DisposalMark, backends.DisposalTrash}, Encodings: []backends.Encoding{backends.EncodingUUENCODE},
+				Bodies: []backends.BodyForm{backends.BodyHTML}, MarksSeen: true, Folders: true, Renderer: "render-7",
+			},
+			Limits:   backends.Limits{MessageSize: 1 << 40, Recipients: 2, Maildrops: 3, FetchesAtOnce: 4, RemovalsAtATime: 5},
+			Settings: []backends.Setting{{Path: "a.b", Type: backends.SettingOctets, Default: "1MiB", Doc: "It.", Values: []string{"x"}, Secret: true, Required: true}},
 		}
 		got, err := DescriptionFromProto(crossed(t, DescriptionToProto(want)))
 		same(t, must(t, got, err), want)
@@ -587,5 +591,16 @@ func TestVerdictsContradict(t *testing.T) {
 		if _, err := VerdictsFromProto(&pb.Verdicts{Verdicts: []*pb.Verdict{m}}, backends.To("a@b")); !errors.Is(err, errWire) {
 			t.Errorf("%v comes in: %v", action, err)
 		}
+	}
+}
+
+// TestReadingFromProto: what is not known here, or no name of a renderer, is left out.
+func TestReadingFromProto(t *testing.T) {
+	got := readingFromProto(&pb.Reading{
+		Disposals: []pb.Disposal{1, 1, 99}, Encodings: []pb.Encoding{-1}, Bodies: []pb.BodyForm{2, 300}, Renderer: "a\nb",
+	})
+	same(t, got, backends.Reading{Disposals: []backends.Disposal{backends.DisposalTrash}, Bodies: []backends.BodyForm{backends.BodyHTML}})
+	if err := DescriptionMended(&pb.Description{Reading: &pb.Reading{Renderer: strings.Repeat("r", 65)}}); err == nil {
+		t.Error("a renderer's name of 65 characters is mended in silence")
 	}
 }

@@ -19,7 +19,7 @@ func FailureToProto(f *backends.Failure) *pb.Failure {
 		return nil
 	}
 	kind := f.Kind
-	if kind < backends.Temporary || kind > backends.Uncertain {
+	if kind < backends.Temporary || kind > backends.MailboxMoved {
 		kind = backends.Temporary
 	}
 	detail := f.Detail
@@ -49,7 +49,7 @@ func FailureFromProto(m *pb.Failure) *backends.Failure {
 		RetryAfter: durationFromProto(m.GetRetryAfter(), retryMost),
 		Guess:      m.GetGuess(),
 	}
-	if k := m.GetKind(); k >= pb.Kind_KIND_TEMPORARY && k <= pb.Kind_KIND_UNCERTAIN {
+	if k := m.GetKind(); k >= pb.Kind_KIND_TEMPORARY && k <= pb.Kind_KIND_MAILBOX_MOVED {
 		f.Kind = backends.Kind(k)
 	}
 	if backends.ValidCode(m.GetCode()) {
@@ -71,6 +71,10 @@ var statusCodes = map[backends.Kind]codes.Code{
 	backends.Unsupported:    codes.Unimplemented,
 	backends.Poison:         codes.DataLoss,
 	backends.Uncertain:      codes.Unknown,
+
+	backends.AccountDisabled: codes.PermissionDenied,
+	backends.PasswordExpired: codes.Unauthenticated,
+	backends.MailboxMoved:    codes.FailedPrecondition,
 }
 
 // ErrorToStatus makes the gRPC status that ends a call: the failure is its first detail.

@@ -31,6 +31,7 @@ func DescriptionToProto(d backends.Description) *pb.Description {
 			RemovalsAtATime: toInt32(d.Limits.RemovalsAtATime),
 		},
 	}
+	m.Reading = readingToProto(d.Reading)
 	for _, k := range d.Credentials {
 		m.Credentials = append(m.Credentials, pb.CredentialKind(k))
 	}
@@ -104,6 +105,7 @@ func DescriptionFromProto(m *pb.Description) (backends.Description, error) {
 	if !validName(m.GetName()) {
 		return d, wireError("a description with the name %q, which is not of lower case letters, digits and hyphens", d.Name)
 	}
+	d.Reading = readingFromProto(m.GetReading())
 	for _, k := range m.GetCredentials() {
 		kind := backends.CredentialKind(k)
 		if knownCredential(k) && !slices.Contains(d.Credentials, kind) {
@@ -128,6 +130,9 @@ func DescriptionMended(m *pb.Description) error {
 	least := min(l.GetMessageSize(), int64(min(l.GetRecipients(), l.GetMaildrops(), l.GetFetchesAtOnce(), l.GetRemovalsAtATime())))
 	if least < 0 {
 		return wireError("the limit %d; 0 is none", least)
+	}
+	if r := m.GetReading().GetRenderer(); readingFromProto(m.GetReading()).Renderer != r {
+		return wireError("the renderer %q, which is not at most %d characters of printable ASCII", Line(r, nameMost), rendererMost)
 	}
 	for _, name := range m.GetMechanisms() {
 		if !validMechanism(strings.ToUpper(name)) {

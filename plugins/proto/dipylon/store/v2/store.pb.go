@@ -33,18 +33,21 @@ const (
 type Kind int32
 
 const (
-	Kind_KIND_UNSPECIFIED     Kind = 0 // counts as KIND_TEMPORARY
-	Kind_KIND_TEMPORARY       Kind = 1
-	Kind_KIND_PERMANENT       Kind = 2
-	Kind_KIND_BAD_CREDENTIALS Kind = 3
-	Kind_KIND_IN_USE          Kind = 4
-	Kind_KIND_NOT_FOUND       Kind = 5
-	Kind_KIND_OVER_QUOTA      Kind = 6
-	Kind_KIND_TOO_LARGE       Kind = 7
-	Kind_KIND_THROTTLED       Kind = 8
-	Kind_KIND_UNSUPPORTED     Kind = 9
-	Kind_KIND_POISON          Kind = 10
-	Kind_KIND_UNCERTAIN       Kind = 11
+	Kind_KIND_UNSPECIFIED      Kind = 0 // counts as KIND_TEMPORARY
+	Kind_KIND_TEMPORARY        Kind = 1
+	Kind_KIND_PERMANENT        Kind = 2
+	Kind_KIND_BAD_CREDENTIALS  Kind = 3
+	Kind_KIND_IN_USE           Kind = 4
+	Kind_KIND_NOT_FOUND        Kind = 5
+	Kind_KIND_OVER_QUOTA       Kind = 6
+	Kind_KIND_TOO_LARGE        Kind = 7
+	Kind_KIND_THROTTLED        Kind = 8
+	Kind_KIND_UNSUPPORTED      Kind = 9
+	Kind_KIND_POISON           Kind = 10
+	Kind_KIND_UNCERTAIN        Kind = 11
+	Kind_KIND_ACCOUNT_DISABLED Kind = 12
+	Kind_KIND_PASSWORD_EXPIRED Kind = 13
+	Kind_KIND_MAILBOX_MOVED    Kind = 14
 )
 
 // Enum value maps for Kind.
@@ -62,20 +65,26 @@ var (
 		9:  "KIND_UNSUPPORTED",
 		10: "KIND_POISON",
 		11: "KIND_UNCERTAIN",
+		12: "KIND_ACCOUNT_DISABLED",
+		13: "KIND_PASSWORD_EXPIRED",
+		14: "KIND_MAILBOX_MOVED",
 	}
 	Kind_value = map[string]int32{
-		"KIND_UNSPECIFIED":     0,
-		"KIND_TEMPORARY":       1,
-		"KIND_PERMANENT":       2,
-		"KIND_BAD_CREDENTIALS": 3,
-		"KIND_IN_USE":          4,
-		"KIND_NOT_FOUND":       5,
-		"KIND_OVER_QUOTA":      6,
-		"KIND_TOO_LARGE":       7,
-		"KIND_THROTTLED":       8,
-		"KIND_UNSUPPORTED":     9,
-		"KIND_POISON":          10,
-		"KIND_UNCERTAIN":       11,
+		"KIND_UNSPECIFIED":      0,
+		"KIND_TEMPORARY":        1,
+		"KIND_PERMANENT":        2,
+		"KIND_BAD_CREDENTIALS":  3,
+		"KIND_IN_USE":           4,
+		"KIND_NOT_FOUND":        5,
+		"KIND_OVER_QUOTA":       6,
+		"KIND_TOO_LARGE":        7,
+		"KIND_THROTTLED":        8,
+		"KIND_UNSUPPORTED":      9,
+		"KIND_POISON":           10,
+		"KIND_UNCERTAIN":        11,
+		"KIND_ACCOUNT_DISABLED": 12,
+		"KIND_PASSWORD_EXPIRED": 13,
+		"KIND_MAILBOX_MOVED":    14,
 	}
 )
 
@@ -707,6 +716,7 @@ type Description struct {
 	Mechanisms   []string               `protobuf:"bytes,6,rep,name=mechanisms,proto3" json:"mechanisms,omitempty"`
 	ExactSizes   bool                   `protobuf:"varint,7,opt,name=exact_sizes,json=exactSizes,proto3" json:"exact_sizes,omitempty"`
 	Limits       *Limits                `protobuf:"bytes,8,opt,name=limits,proto3" json:"limits,omitempty"`
+	Reading      *Reading               `protobuf:"bytes,9,opt,name=reading,proto3" json:"reading,omitempty"`
 	// What an administrator can set, for documentation; Configure judges. At most 256 are read.
 	Settings      []*Setting `protobuf:"bytes,16,rep,name=settings,proto3" json:"settings,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -799,11 +809,107 @@ func (x *Description) GetLimits() *Limits {
 	return nil
 }
 
+func (x *Description) GetReading() *Reading {
+	if x != nil {
+		return x.Reading
+	}
+	return nil
+}
+
 func (x *Description) GetSettings() []*Setting {
 	if x != nil {
 		return x.Settings
 	}
 	return nil
+}
+
+// Reading is what a reader can do beyond the inbox, MIME and removal for good. What is not named
+// here is answered with KIND_UNSUPPORTED.
+type Reading struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Disposals []Disposal             `protobuf:"varint,1,rep,packed,name=disposals,proto3,enum=dipylon.store.v2.Disposal" json:"disposals,omitempty"` // besides DISPOSAL_REMOVE
+	Encodings []Encoding             `protobuf:"varint,2,rep,packed,name=encodings,proto3,enum=dipylon.store.v2.Encoding" json:"encodings,omitempty"` // besides ENCODING_MIME
+	Bodies    []BodyForm             `protobuf:"varint,3,rep,packed,name=bodies,proto3,enum=dipylon.store.v2.BodyForm" json:"bodies,omitempty"`       // besides BODY_FORM_BEST
+	MarksSeen bool                   `protobuf:"varint,4,opt,name=marks_seen,json=marksSeen,proto3" json:"marks_seen,omitempty"`
+	Folders   bool                   `protobuf:"varint,5,opt,name=folders,proto3" json:"folders,omitempty"` // other folders than the inbox can be opened
+	// The version of what makes messages out of the store's properties, at most 64 characters of
+	// printable ASCII: sizes that were found with another one are forgotten. Empty: the octets of a
+	// message never change.
+	Renderer      string `protobuf:"bytes,6,opt,name=renderer,proto3" json:"renderer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reading) Reset() {
+	*x = Reading{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reading) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reading) ProtoMessage() {}
+
+func (x *Reading) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reading.ProtoReflect.Descriptor instead.
+func (*Reading) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Reading) GetDisposals() []Disposal {
+	if x != nil {
+		return x.Disposals
+	}
+	return nil
+}
+
+func (x *Reading) GetEncodings() []Encoding {
+	if x != nil {
+		return x.Encodings
+	}
+	return nil
+}
+
+func (x *Reading) GetBodies() []BodyForm {
+	if x != nil {
+		return x.Bodies
+	}
+	return nil
+}
+
+func (x *Reading) GetMarksSeen() bool {
+	if x != nil {
+		return x.MarksSeen
+	}
+	return false
+}
+
+func (x *Reading) GetFolders() bool {
+	if x != nil {
+		return x.Folders
+	}
+	return false
+}
+
+func (x *Reading) GetRenderer() string {
+	if x != nil {
+		return x.Renderer
+	}
+	return ""
 }
 
 // Setting documents one of a store's settings.
@@ -822,7 +928,7 @@ type Setting struct {
 
 func (x *Setting) Reset() {
 	*x = Setting{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[3]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +940,7 @@ func (x *Setting) String() string {
 func (*Setting) ProtoMessage() {}
 
 func (x *Setting) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[3]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +953,7 @@ func (x *Setting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setting.ProtoReflect.Descriptor instead.
 func (*Setting) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{3}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Setting) GetPath() string {
@@ -913,7 +1019,7 @@ type Capabilities struct {
 
 func (x *Capabilities) Reset() {
 	*x = Capabilities{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[4]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -925,7 +1031,7 @@ func (x *Capabilities) String() string {
 func (*Capabilities) ProtoMessage() {}
 
 func (x *Capabilities) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[4]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -938,7 +1044,7 @@ func (x *Capabilities) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Capabilities.ProtoReflect.Descriptor instead.
 func (*Capabilities) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{4}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Capabilities) GetReader() bool {
@@ -996,7 +1102,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[5]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1008,7 +1114,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[5]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1021,7 +1127,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{5}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Limits) GetMessageSize() int64 {
@@ -1074,7 +1180,7 @@ type ConfigureRequest struct {
 
 func (x *ConfigureRequest) Reset() {
 	*x = ConfigureRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[6]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1086,7 +1192,7 @@ func (x *ConfigureRequest) String() string {
 func (*ConfigureRequest) ProtoMessage() {}
 
 func (x *ConfigureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[6]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1099,7 +1205,7 @@ func (x *ConfigureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureRequest.ProtoReflect.Descriptor instead.
 func (*ConfigureRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{6}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ConfigureRequest) GetStore() string {
@@ -1160,7 +1266,7 @@ type ConfigureResponse struct {
 
 func (x *ConfigureResponse) Reset() {
 	*x = ConfigureResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[7]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1278,7 @@ func (x *ConfigureResponse) String() string {
 func (*ConfigureResponse) ProtoMessage() {}
 
 func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[7]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1291,7 @@ func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{7}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ConfigureResponse) GetProblems() []*SettingsProblem {
@@ -1206,7 +1312,7 @@ type SettingsProblem struct {
 
 func (x *SettingsProblem) Reset() {
 	*x = SettingsProblem{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[8]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1218,7 +1324,7 @@ func (x *SettingsProblem) String() string {
 func (*SettingsProblem) ProtoMessage() {}
 
 func (x *SettingsProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[8]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1231,7 +1337,7 @@ func (x *SettingsProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingsProblem.ProtoReflect.Descriptor instead.
 func (*SettingsProblem) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{8}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SettingsProblem) GetPath() string {
@@ -1263,7 +1369,7 @@ type HealthRequest struct {
 
 func (x *HealthRequest) Reset() {
 	*x = HealthRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[9]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1275,7 +1381,7 @@ func (x *HealthRequest) String() string {
 func (*HealthRequest) ProtoMessage() {}
 
 func (x *HealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[9]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1288,7 +1394,7 @@ func (x *HealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRequest.ProtoReflect.Descriptor instead.
 func (*HealthRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{9}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{10}
 }
 
 type HealthResponse struct {
@@ -1300,7 +1406,7 @@ type HealthResponse struct {
 
 func (x *HealthResponse) Reset() {
 	*x = HealthResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[10]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1312,7 +1418,7 @@ func (x *HealthResponse) String() string {
 func (*HealthResponse) ProtoMessage() {}
 
 func (x *HealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[10]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1325,7 +1431,7 @@ func (x *HealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthResponse.ProtoReflect.Descriptor instead.
 func (*HealthResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{10}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HealthResponse) GetFailure() *Failure {
@@ -1349,7 +1455,7 @@ type Credential struct {
 
 func (x *Credential) Reset() {
 	*x = Credential{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[11]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1361,7 +1467,7 @@ func (x *Credential) String() string {
 func (*Credential) ProtoMessage() {}
 
 func (x *Credential) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[11]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1374,7 +1480,7 @@ func (x *Credential) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credential.ProtoReflect.Descriptor instead.
 func (*Credential) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{11}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Credential) GetKind() CredentialKind {
@@ -1431,7 +1537,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[12]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1549,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[12]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1562,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{12}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Peer) GetAddress() string {
@@ -1496,7 +1602,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[13]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1508,7 +1614,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[13]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1521,7 +1627,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{13}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *LoginRequest) GetCredential() *Credential {
@@ -1554,7 +1660,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +1672,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,7 +1685,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{14}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Account) GetId() string {
@@ -1652,7 +1758,7 @@ type AuthenticateRequest struct {
 
 func (x *AuthenticateRequest) Reset() {
 	*x = AuthenticateRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1664,7 +1770,7 @@ func (x *AuthenticateRequest) String() string {
 func (*AuthenticateRequest) ProtoMessage() {}
 
 func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1677,7 +1783,7 @@ func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateRequest.ProtoReflect.Descriptor instead.
 func (*AuthenticateRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{15}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AuthenticateRequest) GetMechanism() string {
@@ -1718,7 +1824,7 @@ type AuthenticateResponse struct {
 
 func (x *AuthenticateResponse) Reset() {
 	*x = AuthenticateResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1730,7 +1836,7 @@ func (x *AuthenticateResponse) String() string {
 func (*AuthenticateResponse) ProtoMessage() {}
 
 func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1743,7 +1849,7 @@ func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateResponse.ProtoReflect.Descriptor instead.
 func (*AuthenticateResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{16}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AuthenticateResponse) GetChallenge() []byte {
@@ -1782,7 +1888,7 @@ type MaildropRequest struct {
 
 func (x *MaildropRequest) Reset() {
 	*x = MaildropRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1794,7 +1900,7 @@ func (x *MaildropRequest) String() string {
 func (*MaildropRequest) ProtoMessage() {}
 
 func (x *MaildropRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1807,7 +1913,7 @@ func (x *MaildropRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaildropRequest.ProtoReflect.Descriptor instead.
 func (*MaildropRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{17}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MaildropRequest) GetId() uint64 {
@@ -1966,7 +2072,7 @@ type MaildropResponse struct {
 
 func (x *MaildropResponse) Reset() {
 	*x = MaildropResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1978,7 +2084,7 @@ func (x *MaildropResponse) String() string {
 func (*MaildropResponse) ProtoMessage() {}
 
 func (x *MaildropResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1991,7 +2097,7 @@ func (x *MaildropResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaildropResponse.ProtoReflect.Descriptor instead.
 func (*MaildropResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{18}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MaildropResponse) GetId() uint64 {
@@ -2140,7 +2246,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2152,7 +2258,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2165,7 +2271,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{19}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Open) GetCredential() *Credential {
@@ -2193,7 +2299,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2205,7 +2311,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2218,7 +2324,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{20}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *List) GetWindow() int64 {
@@ -2237,7 +2343,7 @@ type Entries struct {
 
 func (x *Entries) Reset() {
 	*x = Entries{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2249,7 +2355,7 @@ func (x *Entries) String() string {
 func (*Entries) ProtoMessage() {}
 
 func (x *Entries) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2262,7 +2368,7 @@ func (x *Entries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entries.ProtoReflect.Descriptor instead.
 func (*Entries) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{21}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Entries) GetEntries() []*Entry {
@@ -2286,7 +2392,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2298,7 +2404,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2311,7 +2417,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{22}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Entry) GetId() []byte {
@@ -2375,7 +2481,7 @@ type Fetch struct {
 
 func (x *Fetch) Reset() {
 	*x = Fetch{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2387,7 +2493,7 @@ func (x *Fetch) String() string {
 func (*Fetch) ProtoMessage() {}
 
 func (x *Fetch) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2400,7 +2506,7 @@ func (x *Fetch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fetch.ProtoReflect.Descriptor instead.
 func (*Fetch) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{23}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Fetch) GetIds() [][]byte {
@@ -2456,7 +2562,7 @@ type Files struct {
 
 func (x *Files) Reset() {
 	*x = Files{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2468,7 +2574,7 @@ func (x *Files) String() string {
 func (*Files) ProtoMessage() {}
 
 func (x *Files) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2481,7 +2587,7 @@ func (x *Files) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Files.ProtoReflect.Descriptor instead.
 func (*Files) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{24}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Files) GetFiles() []*File {
@@ -2503,7 +2609,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2515,7 +2621,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2528,7 +2634,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{25}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *File) GetSize() int64 {
@@ -2561,7 +2667,7 @@ type FetchHead struct {
 
 func (x *FetchHead) Reset() {
 	*x = FetchHead{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2573,7 +2679,7 @@ func (x *FetchHead) String() string {
 func (*FetchHead) ProtoMessage() {}
 
 func (x *FetchHead) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2586,7 +2692,7 @@ func (x *FetchHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchHead.ProtoReflect.Descriptor instead.
 func (*FetchHead) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{26}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *FetchHead) GetSize() int64 {
@@ -2606,7 +2712,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2618,7 +2724,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2631,7 +2737,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{27}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Window) GetOctets() int64 {
@@ -2656,7 +2762,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2668,7 +2774,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2681,7 +2787,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{28}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{29}
 }
 
 type Rendering struct {
@@ -2696,7 +2802,7 @@ type Rendering struct {
 
 func (x *Rendering) Reset() {
 	*x = Rendering{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2708,7 +2814,7 @@ func (x *Rendering) String() string {
 func (*Rendering) ProtoMessage() {}
 
 func (x *Rendering) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2721,7 +2827,7 @@ func (x *Rendering) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rendering.ProtoReflect.Descriptor instead.
 func (*Rendering) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{29}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Rendering) GetEncoding() Encoding {
@@ -2762,7 +2868,7 @@ type Remove struct {
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2774,7 +2880,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2787,7 +2893,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{30}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Remove) GetIds() [][]byte {
@@ -2813,7 +2919,7 @@ type MarkSeen struct {
 
 func (x *MarkSeen) Reset() {
 	*x = MarkSeen{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2825,7 +2931,7 @@ func (x *MarkSeen) String() string {
 func (*MarkSeen) ProtoMessage() {}
 
 func (x *MarkSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2838,7 +2944,7 @@ func (x *MarkSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkSeen.ProtoReflect.Descriptor instead.
 func (*MarkSeen) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{31}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *MarkSeen) GetIds() [][]byte {
@@ -2857,7 +2963,7 @@ type Removals struct {
 
 func (x *Removals) Reset() {
 	*x = Removals{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2869,7 +2975,7 @@ func (x *Removals) String() string {
 func (*Removals) ProtoMessage() {}
 
 func (x *Removals) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2882,7 +2988,7 @@ func (x *Removals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removals.ProtoReflect.Descriptor instead.
 func (*Removals) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{32}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Removals) GetRemovals() []*Removal {
@@ -2902,7 +3008,7 @@ type Removal struct {
 
 func (x *Removal) Reset() {
 	*x = Removal{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2914,7 +3020,7 @@ func (x *Removal) String() string {
 func (*Removal) ProtoMessage() {}
 
 func (x *Removal) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2927,7 +3033,7 @@ func (x *Removal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removal.ProtoReflect.Descriptor instead.
 func (*Removal) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{33}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Removal) GetId() []byte {
@@ -2963,7 +3069,7 @@ type Envelope struct {
 
 func (x *Envelope) Reset() {
 	*x = Envelope{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2975,7 +3081,7 @@ func (x *Envelope) String() string {
 func (*Envelope) ProtoMessage() {}
 
 func (x *Envelope) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2988,7 +3094,7 @@ func (x *Envelope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Envelope.ProtoReflect.Descriptor instead.
 func (*Envelope) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{34}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Envelope) GetReversePath() string {
@@ -3065,7 +3171,7 @@ type DeliverBy struct {
 
 func (x *DeliverBy) Reset() {
 	*x = DeliverBy{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3077,7 +3183,7 @@ func (x *DeliverBy) String() string {
 func (*DeliverBy) ProtoMessage() {}
 
 func (x *DeliverBy) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3090,7 +3196,7 @@ func (x *DeliverBy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverBy.ProtoReflect.Descriptor instead.
 func (*DeliverBy) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{35}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DeliverBy) GetUntil() *timestamppb.Timestamp {
@@ -3126,7 +3232,7 @@ type Submitter struct {
 
 func (x *Submitter) Reset() {
 	*x = Submitter{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3138,7 +3244,7 @@ func (x *Submitter) String() string {
 func (*Submitter) ProtoMessage() {}
 
 func (x *Submitter) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3151,7 +3257,7 @@ func (x *Submitter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Submitter.ProtoReflect.Descriptor instead.
 func (*Submitter) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{36}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Submitter) GetStore() string {
@@ -3187,7 +3293,7 @@ type Recipient struct {
 
 func (x *Recipient) Reset() {
 	*x = Recipient{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3199,7 +3305,7 @@ func (x *Recipient) String() string {
 func (*Recipient) ProtoMessage() {}
 
 func (x *Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3212,7 +3318,7 @@ func (x *Recipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recipient.ProtoReflect.Descriptor instead.
 func (*Recipient) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{37}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Recipient) GetAddress() string {
@@ -3251,7 +3357,7 @@ type ResolveRequest struct {
 
 func (x *ResolveRequest) Reset() {
 	*x = ResolveRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3263,7 +3369,7 @@ func (x *ResolveRequest) String() string {
 func (*ResolveRequest) ProtoMessage() {}
 
 func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3276,7 +3382,7 @@ func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveRequest.ProtoReflect.Descriptor instead.
 func (*ResolveRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{38}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ResolveRequest) GetEnvelope() *Envelope {
@@ -3323,7 +3429,7 @@ type Verdicts struct {
 
 func (x *Verdicts) Reset() {
 	*x = Verdicts{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3335,7 +3441,7 @@ func (x *Verdicts) String() string {
 func (*Verdicts) ProtoMessage() {}
 
 func (x *Verdicts) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3348,7 +3454,7 @@ func (x *Verdicts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdicts.ProtoReflect.Descriptor instead.
 func (*Verdicts) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{39}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Verdicts) GetVerdicts() []*Verdict {
@@ -3378,7 +3484,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3390,7 +3496,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3403,7 +3509,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Verdict) GetRecipient() string {
@@ -3470,7 +3576,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3482,7 +3588,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3495,7 +3601,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Delivery) GetKey() string {
@@ -3563,7 +3669,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3575,7 +3681,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3588,7 +3694,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *DeliverRequest) GetFrame() isDeliverRequest_Frame {
@@ -3655,7 +3761,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3667,7 +3773,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3680,7 +3786,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
 }
 
 // SendRequest frames: one start, chunks, one end; as for DeliverRequest.
@@ -3698,7 +3804,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3710,7 +3816,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3723,7 +3829,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *SendRequest) GetFrame() isSendRequest_Frame {
@@ -3792,7 +3898,7 @@ type SendStart struct {
 
 func (x *SendStart) Reset() {
 	*x = SendStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3804,7 +3910,7 @@ func (x *SendStart) String() string {
 func (*SendStart) ProtoMessage() {}
 
 func (x *SendStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3817,7 +3923,7 @@ func (x *SendStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendStart.ProtoReflect.Descriptor instead.
 func (*SendStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SendStart) GetCredential() *Credential {
@@ -3848,7 +3954,7 @@ type CollectRequest struct {
 
 func (x *CollectRequest) Reset() {
 	*x = CollectRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3860,7 +3966,7 @@ func (x *CollectRequest) String() string {
 func (*CollectRequest) ProtoMessage() {}
 
 func (x *CollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3873,7 +3979,7 @@ func (x *CollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
 func (*CollectRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CollectRequest) GetFrame() isCollectRequest_Frame {
@@ -3929,7 +4035,7 @@ type CollectStart struct {
 
 func (x *CollectStart) Reset() {
 	*x = CollectStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3941,7 +4047,7 @@ func (x *CollectStart) String() string {
 func (*CollectStart) ProtoMessage() {}
 
 func (x *CollectStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3954,7 +4060,7 @@ func (x *CollectStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectStart.ProtoReflect.Descriptor instead.
 func (*CollectStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *CollectStart) GetMost() int32 {
@@ -3994,7 +4100,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4006,7 +4112,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4019,7 +4125,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{48}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Taken) GetFailure() *Failure {
@@ -4044,7 +4150,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4056,7 +4162,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4069,7 +4175,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{49}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CollectResponse) GetFrame() isCollectResponse_Frame {
@@ -4137,7 +4243,7 @@ type CollectEnd struct {
 
 func (x *CollectEnd) Reset() {
 	*x = CollectEnd{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4149,7 +4255,7 @@ func (x *CollectEnd) String() string {
 func (*CollectEnd) ProtoMessage() {}
 
 func (x *CollectEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4162,7 +4268,7 @@ func (x *CollectEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectEnd.ProtoReflect.Descriptor instead.
 func (*CollectEnd) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{50}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *CollectEnd) GetFailure() *Failure {
@@ -4185,7 +4291,7 @@ type Outgoing struct {
 
 func (x *Outgoing) Reset() {
 	*x = Outgoing{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4197,7 +4303,7 @@ func (x *Outgoing) String() string {
 func (*Outgoing) ProtoMessage() {}
 
 func (x *Outgoing) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4210,7 +4316,7 @@ func (x *Outgoing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outgoing.ProtoReflect.Descriptor instead.
 func (*Outgoing) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{51}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Outgoing) GetId() []byte {
@@ -4256,7 +4362,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4268,7 +4374,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4281,7 +4387,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{52}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{53}
 }
 
 // Hint says that something has changed, and is a reason to ask again.
@@ -4295,7 +4401,7 @@ type Hint struct {
 
 func (x *Hint) Reset() {
 	*x = Hint{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4307,7 +4413,7 @@ func (x *Hint) String() string {
 func (*Hint) ProtoMessage() {}
 
 func (x *Hint) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4320,7 +4426,7 @@ func (x *Hint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hint.ProtoReflect.Descriptor instead.
 func (*Hint) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{53}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Hint) GetKind() HintKind {
@@ -4346,7 +4452,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4358,7 +4464,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4371,7 +4477,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SettleRequest) GetSettlements() []*Settlement {
@@ -4391,7 +4497,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4403,7 +4509,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4416,7 +4522,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{55}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Settlement) GetId() []byte {
@@ -4441,7 +4547,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4453,7 +4559,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4466,7 +4572,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{56}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{57}
 }
 
 var File_dipylon_store_v2_store_proto protoreflect.FileDescriptor
@@ -4482,7 +4588,7 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\vretry_after\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\n" +
 	"retryAfter\x12\x14\n" +
 	"\x05guess\x18\x06 \x01(\bR\x05guess\"\x11\n" +
-	"\x0fDescribeRequest\"\x85\x03\n" +
+	"\x0fDescribeRequest\"\xba\x03\n" +
 	"\vDescription\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
@@ -4494,8 +4600,17 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"mechanisms\x12\x1f\n" +
 	"\vexact_sizes\x18\a \x01(\bR\n" +
 	"exactSizes\x120\n" +
-	"\x06limits\x18\b \x01(\v2\x18.dipylon.store.v2.LimitsR\x06limits\x125\n" +
-	"\bsettings\x18\x10 \x03(\v2\x19.dipylon.store.v2.SettingR\bsettings\"\xa9\x01\n" +
+	"\x06limits\x18\b \x01(\v2\x18.dipylon.store.v2.LimitsR\x06limits\x123\n" +
+	"\areading\x18\t \x01(\v2\x19.dipylon.store.v2.ReadingR\areading\x125\n" +
+	"\bsettings\x18\x10 \x03(\v2\x19.dipylon.store.v2.SettingR\bsettings\"\x86\x02\n" +
+	"\aReading\x128\n" +
+	"\tdisposals\x18\x01 \x03(\x0e2\x1a.dipylon.store.v2.DisposalR\tdisposals\x128\n" +
+	"\tencodings\x18\x02 \x03(\x0e2\x1a.dipylon.store.v2.EncodingR\tencodings\x122\n" +
+	"\x06bodies\x18\x03 \x03(\x0e2\x1a.dipylon.store.v2.BodyFormR\x06bodies\x12\x1d\n" +
+	"\n" +
+	"marks_seen\x18\x04 \x01(\bR\tmarksSeen\x12\x18\n" +
+	"\afolders\x18\x05 \x01(\bR\afolders\x12\x1a\n" +
+	"\brenderer\x18\x06 \x01(\tR\brenderer\"\xa9\x01\n" +
 	"\aSetting\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
@@ -4751,7 +4866,7 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"Settlement\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x125\n" +
 	"\bverdicts\x18\x02 \x03(\v2\x19.dipylon.store.v2.VerdictR\bverdicts\"\x10\n" +
-	"\x0eSettleResponse*\xfb\x01\n" +
+	"\x0eSettleResponse*\xc9\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eKIND_TEMPORARY\x10\x01\x12\x12\n" +
@@ -4765,7 +4880,10 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x10KIND_UNSUPPORTED\x10\t\x12\x0f\n" +
 	"\vKIND_POISON\x10\n" +
 	"\x12\x12\n" +
-	"\x0eKIND_UNCERTAIN\x10\v*\xc9\x01\n" +
+	"\x0eKIND_UNCERTAIN\x10\v\x12\x19\n" +
+	"\x15KIND_ACCOUNT_DISABLED\x10\f\x12\x19\n" +
+	"\x15KIND_PASSWORD_EXPIRED\x10\r\x12\x16\n" +
+	"\x12KIND_MAILBOX_MOVED\x10\x0e*\xc9\x01\n" +
 	"\x0eCredentialKind\x12\x1f\n" +
 	"\x1bCREDENTIAL_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CREDENTIAL_KIND_PASSWORD\x10\x01\x12\x19\n" +
@@ -4839,7 +4957,7 @@ func file_dipylon_store_v2_store_proto_rawDescGZIP() []byte {
 
 var (
 	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
-	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 57)
+	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 58)
 	file_dipylon_store_v2_store_proto_goTypes   = []any{
 		Kind(0),                       // 0: dipylon.store.v2.Kind
 		CredentialKind(0),             // 1: dipylon.store.v2.CredentialKind
@@ -4854,169 +4972,174 @@ var (
 		(*Failure)(nil),               // 10: dipylon.store.v2.Failure
 		(*DescribeRequest)(nil),       // 11: dipylon.store.v2.DescribeRequest
 		(*Description)(nil),           // 12: dipylon.store.v2.Description
-		(*Setting)(nil),               // 13: dipylon.store.v2.Setting
-		(*Capabilities)(nil),          // 14: dipylon.store.v2.Capabilities
-		(*Limits)(nil),                // 15: dipylon.store.v2.Limits
-		(*ConfigureRequest)(nil),      // 16: dipylon.store.v2.ConfigureRequest
-		(*ConfigureResponse)(nil),     // 17: dipylon.store.v2.ConfigureResponse
-		(*SettingsProblem)(nil),       // 18: dipylon.store.v2.SettingsProblem
-		(*HealthRequest)(nil),         // 19: dipylon.store.v2.HealthRequest
-		(*HealthResponse)(nil),        // 20: dipylon.store.v2.HealthResponse
-		(*Credential)(nil),            // 21: dipylon.store.v2.Credential
-		(*Peer)(nil),                  // 22: dipylon.store.v2.Peer
-		(*LoginRequest)(nil),          // 23: dipylon.store.v2.LoginRequest
-		(*Account)(nil),               // 24: dipylon.store.v2.Account
-		(*AuthenticateRequest)(nil),   // 25: dipylon.store.v2.AuthenticateRequest
-		(*AuthenticateResponse)(nil),  // 26: dipylon.store.v2.AuthenticateResponse
-		(*MaildropRequest)(nil),       // 27: dipylon.store.v2.MaildropRequest
-		(*MaildropResponse)(nil),      // 28: dipylon.store.v2.MaildropResponse
-		(*Open)(nil),                  // 29: dipylon.store.v2.Open
-		(*List)(nil),                  // 30: dipylon.store.v2.List
-		(*Entries)(nil),               // 31: dipylon.store.v2.Entries
-		(*Entry)(nil),                 // 32: dipylon.store.v2.Entry
-		(*Fetch)(nil),                 // 33: dipylon.store.v2.Fetch
-		(*Files)(nil),                 // 34: dipylon.store.v2.Files
-		(*File)(nil),                  // 35: dipylon.store.v2.File
-		(*FetchHead)(nil),             // 36: dipylon.store.v2.FetchHead
-		(*Window)(nil),                // 37: dipylon.store.v2.Window
-		(*Cancel)(nil),                // 38: dipylon.store.v2.Cancel
-		(*Rendering)(nil),             // 39: dipylon.store.v2.Rendering
-		(*Remove)(nil),                // 40: dipylon.store.v2.Remove
-		(*MarkSeen)(nil),              // 41: dipylon.store.v2.MarkSeen
-		(*Removals)(nil),              // 42: dipylon.store.v2.Removals
-		(*Removal)(nil),               // 43: dipylon.store.v2.Removal
-		(*Envelope)(nil),              // 44: dipylon.store.v2.Envelope
-		(*DeliverBy)(nil),             // 45: dipylon.store.v2.DeliverBy
-		(*Submitter)(nil),             // 46: dipylon.store.v2.Submitter
-		(*Recipient)(nil),             // 47: dipylon.store.v2.Recipient
-		(*ResolveRequest)(nil),        // 48: dipylon.store.v2.ResolveRequest
-		(*Verdicts)(nil),              // 49: dipylon.store.v2.Verdicts
-		(*Verdict)(nil),               // 50: dipylon.store.v2.Verdict
-		(*Delivery)(nil),              // 51: dipylon.store.v2.Delivery
-		(*DeliverRequest)(nil),        // 52: dipylon.store.v2.DeliverRequest
-		(*End)(nil),                   // 53: dipylon.store.v2.End
-		(*SendRequest)(nil),           // 54: dipylon.store.v2.SendRequest
-		(*SendStart)(nil),             // 55: dipylon.store.v2.SendStart
-		(*CollectRequest)(nil),        // 56: dipylon.store.v2.CollectRequest
-		(*CollectStart)(nil),          // 57: dipylon.store.v2.CollectStart
-		(*Taken)(nil),                 // 58: dipylon.store.v2.Taken
-		(*CollectResponse)(nil),       // 59: dipylon.store.v2.CollectResponse
-		(*CollectEnd)(nil),            // 60: dipylon.store.v2.CollectEnd
-		(*Outgoing)(nil),              // 61: dipylon.store.v2.Outgoing
-		(*WatchRequest)(nil),          // 62: dipylon.store.v2.WatchRequest
-		(*Hint)(nil),                  // 63: dipylon.store.v2.Hint
-		(*SettleRequest)(nil),         // 64: dipylon.store.v2.SettleRequest
-		(*Settlement)(nil),            // 65: dipylon.store.v2.Settlement
-		(*SettleResponse)(nil),        // 66: dipylon.store.v2.SettleResponse
-		(*durationpb.Duration)(nil),   // 67: google.protobuf.Duration
-		(*timestamppb.Timestamp)(nil), // 68: google.protobuf.Timestamp
+		(*Reading)(nil),               // 13: dipylon.store.v2.Reading
+		(*Setting)(nil),               // 14: dipylon.store.v2.Setting
+		(*Capabilities)(nil),          // 15: dipylon.store.v2.Capabilities
+		(*Limits)(nil),                // 16: dipylon.store.v2.Limits
+		(*ConfigureRequest)(nil),      // 17: dipylon.store.v2.ConfigureRequest
+		(*ConfigureResponse)(nil),     // 18: dipylon.store.v2.ConfigureResponse
+		(*SettingsProblem)(nil),       // 19: dipylon.store.v2.SettingsProblem
+		(*HealthRequest)(nil),         // 20: dipylon.store.v2.HealthRequest
+		(*HealthResponse)(nil),        // 21: dipylon.store.v2.HealthResponse
+		(*Credential)(nil),            // 22: dipylon.store.v2.Credential
+		(*Peer)(nil),                  // 23: dipylon.store.v2.Peer
+		(*LoginRequest)(nil),          // 24: dipylon.store.v2.LoginRequest
+		(*Account)(nil),               // 25: dipylon.store.v2.Account
+		(*AuthenticateRequest)(nil),   // 26: dipylon.store.v2.AuthenticateRequest
+		(*AuthenticateResponse)(nil),  // 27: dipylon.store.v2.AuthenticateResponse
+		(*MaildropRequest)(nil),       // 28: dipylon.store.v2.MaildropRequest
+		(*MaildropResponse)(nil),      // 29: dipylon.store.v2.MaildropResponse
+		(*Open)(nil),                  // 30: dipylon.store.v2.Open
+		(*List)(nil),                  // 31: dipylon.store.v2.List
+		(*Entries)(nil),               // 32: dipylon.store.v2.Entries
+		(*Entry)(nil),                 // 33: dipylon.store.v2.Entry
+		(*Fetch)(nil),                 // 34: dipylon.store.v2.Fetch
+		(*Files)(nil),                 // 35: dipylon.store.v2.Files
+		(*File)(nil),                  // 36: dipylon.store.v2.File
+		(*FetchHead)(nil),             // 37: dipylon.store.v2.FetchHead
+		(*Window)(nil),                // 38: dipylon.store.v2.Window
+		(*Cancel)(nil),                // 39: dipylon.store.v2.Cancel
+		(*Rendering)(nil),             // 40: dipylon.store.v2.Rendering
+		(*Remove)(nil),                // 41: dipylon.store.v2.Remove
+		(*MarkSeen)(nil),              // 42: dipylon.store.v2.MarkSeen
+		(*Removals)(nil),              // 43: dipylon.store.v2.Removals
+		(*Removal)(nil),               // 44: dipylon.store.v2.Removal
+		(*Envelope)(nil),              // 45: dipylon.store.v2.Envelope
+		(*DeliverBy)(nil),             // 46: dipylon.store.v2.DeliverBy
+		(*Submitter)(nil),             // 47: dipylon.store.v2.Submitter
+		(*Recipient)(nil),             // 48: dipylon.store.v2.Recipient
+		(*ResolveRequest)(nil),        // 49: dipylon.store.v2.ResolveRequest
+		(*Verdicts)(nil),              // 50: dipylon.store.v2.Verdicts
+		(*Verdict)(nil),               // 51: dipylon.store.v2.Verdict
+		(*Delivery)(nil),              // 52: dipylon.store.v2.Delivery
+		(*DeliverRequest)(nil),        // 53: dipylon.store.v2.DeliverRequest
+		(*End)(nil),                   // 54: dipylon.store.v2.End
+		(*SendRequest)(nil),           // 55: dipylon.store.v2.SendRequest
+		(*SendStart)(nil),             // 56: dipylon.store.v2.SendStart
+		(*CollectRequest)(nil),        // 57: dipylon.store.v2.CollectRequest
+		(*CollectStart)(nil),          // 58: dipylon.store.v2.CollectStart
+		(*Taken)(nil),                 // 59: dipylon.store.v2.Taken
+		(*CollectResponse)(nil),       // 60: dipylon.store.v2.CollectResponse
+		(*CollectEnd)(nil),            // 61: dipylon.store.v2.CollectEnd
+		(*Outgoing)(nil),              // 62: dipylon.store.v2.Outgoing
+		(*WatchRequest)(nil),          // 63: dipylon.store.v2.WatchRequest
+		(*Hint)(nil),                  // 64: dipylon.store.v2.Hint
+		(*SettleRequest)(nil),         // 65: dipylon.store.v2.SettleRequest
+		(*Settlement)(nil),            // 66: dipylon.store.v2.Settlement
+		(*SettleResponse)(nil),        // 67: dipylon.store.v2.SettleResponse
+		(*durationpb.Duration)(nil),   // 68: google.protobuf.Duration
+		(*timestamppb.Timestamp)(nil), // 69: google.protobuf.Timestamp
 	}
 )
 
 var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	0,  // 0: dipylon.store.v2.Failure.kind:type_name -> dipylon.store.v2.Kind
-	67, // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
-	14, // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
+	68, // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
+	15, // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
 	1,  // 3: dipylon.store.v2.Description.credentials:type_name -> dipylon.store.v2.CredentialKind
-	15, // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
-	13, // 5: dipylon.store.v2.Description.settings:type_name -> dipylon.store.v2.Setting
-	18, // 6: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
-	10, // 7: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
-	1,  // 8: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
-	22, // 9: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
-	21, // 10: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
-	68, // 11: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
-	22, // 12: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
-	24, // 13: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
-	29, // 14: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
-	30, // 15: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
-	33, // 16: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
-	40, // 17: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
-	37, // 18: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
-	38, // 19: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
-	41, // 20: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
-	10, // 21: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
-	24, // 22: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
-	31, // 23: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
-	36, // 24: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
-	42, // 25: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
-	34, // 26: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
-	21, // 27: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
-	32, // 28: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
-	68, // 29: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
-	39, // 30: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
-	35, // 31: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
-	2,  // 32: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
-	3,  // 33: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
-	4,  // 34: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
-	43, // 35: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
-	10, // 36: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
-	5,  // 37: dipylon.store.v2.Envelope.ret:type_name -> dipylon.store.v2.Return
-	6,  // 38: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
-	45, // 39: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
-	46, // 40: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
-	68, // 41: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
-	7,  // 42: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
-	44, // 43: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
-	47, // 44: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
-	22, // 45: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
-	50, // 46: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
-	10, // 47: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
-	8,  // 48: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
-	44, // 49: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
-	47, // 50: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
-	68, // 51: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
-	22, // 52: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
-	51, // 53: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	53, // 54: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
-	55, // 55: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
-	53, // 56: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
-	21, // 57: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
-	51, // 58: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
-	57, // 59: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
-	58, // 60: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
-	67, // 61: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
-	39, // 62: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	67, // 63: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
-	10, // 64: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
-	61, // 65: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
-	60, // 66: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
-	10, // 67: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
-	44, // 68: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
-	47, // 69: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
-	68, // 70: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
-	9,  // 71: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
-	65, // 72: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	50, // 73: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
-	11, // 74: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
-	16, // 75: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	19, // 76: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	23, // 77: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	25, // 78: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	27, // 79: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	48, // 80: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	52, // 81: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	54, // 82: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	56, // 83: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	64, // 84: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	62, // 85: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
-	12, // 86: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	17, // 87: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	20, // 88: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	24, // 89: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	26, // 90: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	28, // 91: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	49, // 92: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	49, // 93: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	49, // 94: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	59, // 95: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	66, // 96: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	63, // 97: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
-	86, // [86:98] is the sub-list for method output_type
-	74, // [74:86] is the sub-list for method input_type
-	74, // [74:74] is the sub-list for extension type_name
-	74, // [74:74] is the sub-list for extension extendee
-	0,  // [0:74] is the sub-list for field type_name
+	16, // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
+	13, // 5: dipylon.store.v2.Description.reading:type_name -> dipylon.store.v2.Reading
+	14, // 6: dipylon.store.v2.Description.settings:type_name -> dipylon.store.v2.Setting
+	4,  // 7: dipylon.store.v2.Reading.disposals:type_name -> dipylon.store.v2.Disposal
+	2,  // 8: dipylon.store.v2.Reading.encodings:type_name -> dipylon.store.v2.Encoding
+	3,  // 9: dipylon.store.v2.Reading.bodies:type_name -> dipylon.store.v2.BodyForm
+	19, // 10: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
+	10, // 11: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
+	1,  // 12: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
+	23, // 13: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
+	22, // 14: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
+	69, // 15: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
+	23, // 16: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
+	25, // 17: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
+	30, // 18: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
+	31, // 19: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
+	34, // 20: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
+	41, // 21: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
+	38, // 22: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
+	39, // 23: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
+	42, // 24: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
+	10, // 25: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
+	25, // 26: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
+	32, // 27: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
+	37, // 28: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
+	43, // 29: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
+	35, // 30: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
+	22, // 31: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
+	33, // 32: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
+	69, // 33: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
+	40, // 34: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
+	36, // 35: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
+	2,  // 36: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
+	3,  // 37: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
+	4,  // 38: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
+	44, // 39: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
+	10, // 40: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
+	5,  // 41: dipylon.store.v2.Envelope.ret:type_name -> dipylon.store.v2.Return
+	6,  // 42: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
+	46, // 43: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
+	47, // 44: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
+	69, // 45: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
+	7,  // 46: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
+	45, // 47: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
+	48, // 48: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
+	23, // 49: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
+	51, // 50: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
+	10, // 51: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
+	8,  // 52: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
+	45, // 53: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
+	48, // 54: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
+	69, // 55: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	23, // 56: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
+	52, // 57: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	54, // 58: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
+	56, // 59: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
+	54, // 60: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
+	22, // 61: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
+	52, // 62: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
+	58, // 63: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
+	59, // 64: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
+	68, // 65: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	40, // 66: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
+	68, // 67: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
+	10, // 68: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
+	62, // 69: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
+	61, // 70: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
+	10, // 71: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
+	45, // 72: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
+	48, // 73: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
+	69, // 74: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	9,  // 75: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
+	66, // 76: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	51, // 77: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	11, // 78: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	17, // 79: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	20, // 80: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	24, // 81: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	26, // 82: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	28, // 83: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	49, // 84: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	53, // 85: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	55, // 86: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	57, // 87: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	65, // 88: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	63, // 89: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
+	12, // 90: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	18, // 91: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	21, // 92: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	25, // 93: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	27, // 94: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	29, // 95: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	50, // 96: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	50, // 97: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	50, // 98: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	60, // 99: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	67, // 100: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	64, // 101: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
+	90, // [90:102] is the sub-list for method output_type
+	78, // [78:90] is the sub-list for method input_type
+	78, // [78:78] is the sub-list for extension type_name
+	78, // [78:78] is the sub-list for extension extendee
+	0,  // [0:78] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v2_store_proto_init() }
@@ -5024,7 +5147,7 @@ func file_dipylon_store_v2_store_proto_init() {
 	if File_dipylon_store_v2_store_proto != nil {
 		return
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[17].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[18].OneofWrappers = []any{
 		(*MaildropRequest_Open)(nil),
 		(*MaildropRequest_List)(nil),
 		(*MaildropRequest_Fetch)(nil),
@@ -5033,7 +5156,7 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*MaildropRequest_Cancel)(nil),
 		(*MaildropRequest_MarkSeen)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[18].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[19].OneofWrappers = []any{
 		(*MaildropResponse_Opened)(nil),
 		(*MaildropResponse_Entries)(nil),
 		(*MaildropResponse_Head)(nil),
@@ -5041,21 +5164,21 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*MaildropResponse_Removals)(nil),
 		(*MaildropResponse_Files)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[42].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[43].OneofWrappers = []any{
 		(*DeliverRequest_Delivery)(nil),
 		(*DeliverRequest_Chunk)(nil),
 		(*DeliverRequest_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[44].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[45].OneofWrappers = []any{
 		(*SendRequest_Start)(nil),
 		(*SendRequest_Chunk)(nil),
 		(*SendRequest_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[46].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[47].OneofWrappers = []any{
 		(*CollectRequest_Start)(nil),
 		(*CollectRequest_Taken)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[49].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[50].OneofWrappers = []any{
 		(*CollectResponse_Outgoing)(nil),
 		(*CollectResponse_Chunk)(nil),
 		(*CollectResponse_End)(nil),
@@ -5066,7 +5189,7 @@ func file_dipylon_store_v2_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v2_store_proto_rawDesc), len(file_dipylon_store_v2_store_proto_rawDesc)),
 			NumEnums:      10,
-			NumMessages:   57,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
