@@ -120,6 +120,9 @@ func (l *liar) Open(ctx context.Context, r backends.OpenRequest) (backends.Maild
 	}
 	lying := &liarDrop{Maildrop: d}
 	l.drop(lying)
+	if lying.many != nil {
+		return manyDrop{lying}, nil
+	}
 	return lying, nil
 }
 
@@ -199,6 +202,7 @@ type liarDrop struct {
 	fetch  func(context.Context, backends.FetchRequest) (backends.Content, error)
 	remove func(context.Context, []backends.MessageID, backends.Disposal) ([]backends.Removal, error)
 	mark   func(context.Context, []backends.MessageID) error
+	many   func(*liarContents)
 	close  func() error
 }
 
@@ -360,7 +364,7 @@ func failing(t *testing.T, target storetest.Target) (failed []string, errs map[s
 }
 
 var allLies = slices.Concat(
-	storeLies, loginLies, listLies, fetchLies, sessionLies, folderLies, removeLies, markLies, receiverLies, contentLies, senderLies, outboxLies, watcherLies, processLies,
+	storeLies, loginLies, listLies, fetchLies, manyLies, sessionLies, folderLies, removeLies, markLies, receiverLies, contentLies, senderLies, outboxLies, watcherLies, processLies,
 )
 
 // TestLies runs each lie in a bubble where time passes only when everybody waits: a store that
@@ -410,8 +414,14 @@ func byPlace(a, b string) int {
 
 // TestTruth: the reference, seen through the liar without a lie, fails nothing.
 func TestTruth(t *testing.T) {
-	if failed, errs := failing(t, target(t.TempDir(), func(*liar) {})); len(failed) > 0 {
-		t.Errorf("%v", errs)
+	for name, tell := range map[string]func(*liar){
+		"nothing": func(*liar) {}, "several messages": manyOf(func(*liarContents) {}), "files": manyOf(filed(func(*inFile) {})),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if failed, errs := failing(t, target(t.TempDir(), tell)); len(failed) > 0 {
+				t.Errorf("%v", errs)
+			}
+		})
 	}
 }
 
