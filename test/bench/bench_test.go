@@ -48,9 +48,9 @@ func compare(t *testing.T, r row, ours, theirs side) {
 		}
 		our, their, ratios = append(our, a), append(their, b), append(ratios, a/b)
 	}
-	goal := fmt.Sprintf("≥ %.1f", r.goal)
+	goal := fmt.Sprintf("≥ %.4g", r.goal)
 	if r.atMost {
-		goal = fmt.Sprintf("≤ %.1f", r.goal)
+		goal = fmt.Sprintf("≤ %.4g", r.goal)
 	}
 	fmt.Printf("| %s | %s %s | %s %s | **%.2f** | %s | %.2f to %.2f |\n", r.what, number(median(our)), r.unit, number(median(their)), r.unit,
 		median(ratios), goal, slices.Min(ratios), slices.Max(ratios))
@@ -68,7 +68,19 @@ func machine() string {
 	info, _ := os.ReadFile("/proc/meminfo")
 	var kib int64
 	_, _ = fmt.Sscanf(string(info), "MemTotal: %d kB", &kib)
-	return fmt.Sprintf("%d cores, %d GiB, %s", runtime.NumCPU(), (kib+1<<19)>>20, runtime.Version())
+	return fmt.Sprintf("%d cores (%s), %d GiB, %s", runtime.NumCPU(), processor(), (kib+1<<19)>>20, runtime.Version())
+}
+
+// processor is what the kernel says of the first one.
+func processor() string {
+	info, _ := os.ReadFile("/proc/cpuinfo")
+	var said []string
+	for _, key := range []string{"model name", "cpu family", "model", "cpu MHz"} {
+		_, after, _ := strings.Cut(string(info), "\n"+key+"\t")
+		line, _, _ := strings.Cut(after, "\n")
+		said = append(said, strings.TrimSpace(strings.TrimLeft(line, ":\t ")))
+	}
+	return fmt.Sprintf("%s, family %s model %s, %s MHz", said[0], said[1], said[2], said[3])
 }
 
 func measured(t *testing.T, s side) float64 {

@@ -49,6 +49,8 @@ type world struct {
 	octets int64  // of each of the drained mailboxes, summed up
 	sum    uint64
 
+	noFiles bool // the plugin hands no files over
+
 	dovecot *peers.Dovecot
 	gateway gateway
 }
@@ -170,10 +172,14 @@ func (w *world) writeAccounts(names []string) {
 func (w *world) startGateway(t *testing.T) {
 	t.Helper()
 	w.gateway.stop()
+	plugin := any("maildir")
+	if w.noFiles { // descriptor 3 is the socket for them
+		plugin = harness.Mapping{"command": []string{"/bin/sh", "-c", `exec "$0" plugin maildir 3<&-`, harness.Binary(t, harness.Plain)}}
+	}
 	g := harness.Prepare(w.t, harness.Options{
 		Kind: harness.Plain, PlaintextLogin: true,
 		Stores: []harness.Mapping{{
-			"name": "mail", "plugin": "maildir", "domains": []string{domain},
+			"name": "mail", "plugin": plugin, "domains": []string{domain},
 			"settings": harness.Mapping{"root": w.mail},
 		}},
 		More: harness.Mapping{
