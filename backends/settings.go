@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/dipylon/dipylon/backends/spelling"
 )
 
 // Decode reads Raw into the struct that into points to, by its json tags, and is strict: a
@@ -103,7 +105,7 @@ func (e *SettingsError) object(raw json.RawMessage, known map[string]reflect.Typ
 			continue
 		}
 		p := SettingsProblem{Path: joinPath(path, key), Problem: "there is no such setting"}
-		if near := nearest(key, slices.Sorted(maps.Keys(known))); near != "" {
+		if near := spelling.Nearest(key, slices.Sorted(maps.Keys(known))); near != "" {
 			p.Suggest = "did you mean " + near + "?"
 		}
 		e.Problems = append(e.Problems, p)
@@ -189,36 +191,4 @@ func kindOf(raw json.RawMessage) string {
 		return "nothing"
 	}
 	return "a number"
-}
-
-// nearest is the known key that a misspelt one was most likely meant to be, or none.
-func nearest(key string, known []string) string {
-	best, least := "", len(key)/3+1
-	for _, k := range known {
-		if d := distance(strings.ToLower(key), strings.ToLower(k)); d <= least && d < len(k) {
-			best, least = k, d-1
-		}
-	}
-	return best
-}
-
-// distance counts the octets to insert, remove or change to get from a to b (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/dipylon/dipylon/backends/spelling"
 )
 
 // Position is a place in a configuration file. Line and Column count from 1; both are 0 for
@@ -83,46 +85,10 @@ func didYouMean(got string, names []string) string {
 	return near
 }
 
-// nearest suggests a name with the spelling of at most a third of it changed, or nothing.
+// nearest suggests a name with nearly the same spelling, or nothing.
 func nearest(got string, names []string) string {
-	best, distance := "", 1+max(1, len(got)/3)
-	for _, name := range names {
-		if d := editDistance(strings.ToLower(got), strings.ToLower(name)); d < distance {
-			best, distance = name, d
-		}
+	if near := spelling.Nearest(got, names); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf("did you mean %q?", best)
-}
-
-// mostCompared bounds the names that are compared, as the work grows with its square.
-const mostCompared = 64
-
-// editDistance counts the octets to insert, delete, replace or swap with their neighbour to
-// make b of a (the optimal string alignment distance).
-func editDistance(a, b string) int {
-	if len(a) > mostCompared || len(b) > mostCompared {
-		return mostCompared
-	}
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		before, last, row = last, row, before
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-	}
-	return row[len(b)]
+	return ""
 }

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/durable"
 )
 
 // fileSystem is what the store does to the disk, so that a test can make each step fail.
@@ -67,7 +68,7 @@ func (disk) Lstat(path string) (fs.FileInfo, error) { return os.Lstat(path) }
 func (disk) Link(from, to string) error             { return os.Link(from, to) }
 func (disk) Rename(from, to string) error           { return os.Rename(from, to) }
 func (disk) Remove(path string) error               { return os.Remove(path) }
-func (disk) SyncDir(path string) error              { return syncDir(path) }
+func (disk) SyncDir(path string) error              { return durable.SyncFolder(path) }
 
 // Mkdir makes a folder. One that root makes belongs to whoever owns the folder around it.
 func (disk) Mkdir(path string) error {

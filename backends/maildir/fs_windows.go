@@ -15,9 +15,6 @@ const infoSeparator = ';'
 
 func openForReading(path string) (*os.File, error) { return os.Open(path) }
 
-// syncDir has nothing to do: NTFS keeps its folders in a journal, and they cannot be synced.
-func syncDir(string) error { return nil }
-
 func isNoFile(error) bool { return false }
 
 func isDiskQuota(err error) bool { return errors.Is(err, windows.ERROR_DISK_FULL) }

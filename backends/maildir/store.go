@@ -16,6 +16,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/argon2id"
+	"github.com/dipylon/dipylon/backends/durable"
 )
 
 // version is the backend's own.
@@ -141,7 +142,7 @@ func makeRoot(root string) error {
 			return err
 		}
 	}
-	return syncDir(filepath.Dir(root))
+	return durable.SyncFolder(filepath.Dir(root))
 }
 
 // inUse is what has been configured, as long as the store is open.

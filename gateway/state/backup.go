@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/dipylon/dipylon/backends/durable"
 	"github.com/dipylon/dipylon/plugins/host/tempfolder"
 )
 
@@ -46,7 +47,7 @@ func Backup(ctx context.Context, o Options, file string) (err error) {
 		err = os.Link(part.Name(), file) // unlike a renaming it replaces nothing
 	}
 	if err == nil {
-		err = syncFolder(filepath.Dir(file))
+		err = durable.SyncFolder(filepath.Dir(file))
 	}
 	if err != nil {
 		return fmt.Errorf("the backup: %w", err)

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/dipylon/dipylon/backends/durable"
 	"github.com/dipylon/dipylon/plugins/host/tempfolder"
 )
 
@@ -44,7 +45,7 @@ func Restore(ctx context.Context, o Options, file string, now time.Time) (kept s
 	if kept, err = setAside(to, to+".before-"+now.UTC().Format("20060102T150405Z")); err != nil {
 		return "", err
 	}
-	if err := errors.Join(os.Rename(part, to), Inherit(to), syncFolder(o.Folder)); err != nil {
+	if err := errors.Join(os.Rename(part, to), Inherit(to), durable.SyncFolder(o.Folder)); err != nil {
 		return kept, fmt.Errorf("the state database: %w", err)
 	}
 	return kept, nil

@@ -16,6 +16,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/dipylon/dipylon/backends/durable"
 	"github.com/dipylon/dipylon/plugins/host/tempfolder"
 )
 
@@ -64,7 +65,7 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 func create(file string) error {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
 	if err == nil {
-		err = errors.Join(f.Close(), Inherit(file), syncFolder(filepath.Dir(file)))
+		err = errors.Join(f.Close(), Inherit(file), durable.SyncFolder(filepath.Dir(file)))
 	}
 	if err != nil {
 		return fmt.Errorf("the state database: %w", err)

@@ -31,7 +31,7 @@ var rules = []rule{
 	{"gateway/events", nil},
 	{"gateway/edge", nil},
 	// What is kept, and what it means: neither protocol, nor whoever uses it.
-	{"gateway/state", []string{"plugins/host/tempfolder"}},
+	{"gateway/state", []string{"backends/durable$", "plugins/host/tempfolder"}},
 	{"gateway/folder", []string{"gateway/state", "backends$", "backends/mail"}},
 	{"gateway/index", []string{"gateway/folder", "gateway/state", "backends$", "backends/mail"}},
 	// What knows stores, and no protocol.
@@ -65,11 +65,14 @@ var rules = []rule{
 	// An example imports no more than somebody else's backend would.
 	{"plugins/example-go", []string{"plugins/serve", "backends$", "backends/mail"}},
 	{"plugins", []string{"plugins", "backends$"}},
-	{"backends$", []string{"backends/mail/sasl$"}}, // the contract
+	// What the contract, the configuration and the state share with the backends.
+	{"backends/spelling", nil},
+	{"backends/durable", nil},
+	{"backends$", []string{"backends/spelling$", "backends/mail/sasl$"}}, // the contract
 	// What mail is, for both sides: it knows neither of them.
 	{"backends/mail", []string{"backends/mail"}},
 	{"backends", []string{"backends", "plugins/serve"}},
-	{"config", []string{"config", "backends/mail"}},
+	{"config", []string{"config", "backends/mail", "backends/spelling$"}},
 	{"test/databases", []string{"test", "gateway/state"}},
 	{"test", []string{"test", "plugins", "backends"}},
 }
