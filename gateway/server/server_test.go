@@ -291,3 +291,29 @@ func TestCallsAreCounted(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestShutdownBreaksOffAReload that waits for a plugin that never says a word.
+func TestShutdownBreaksOffAReload(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	dir := rootsIn(t)
+	g, ended, end := run(t, parse(t, dir, oneStore))
+	defer end()
+	began := filepath.Join(dir, "began")
+	silent := parse(t, dir, strings.Replace(oneStore, "stores:\n", "timeouts: {plugin_start: 10m}\nstores:\n"+
+		"  - {name: silent, plugin: {command: [/bin/sh, -c, 'touch "+began+"; exec sleep 1000']}, domains: [silent.example]}\n", 1))
+	reloaded := make(chan error, 1)
+	go func() { reloaded <- g.Reload(t.Context(), silent) }()
+	within(t, "the plugin is started", func() bool { _, err := os.Stat(began); return err == nil })
+	if err := g.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-reloaded; err == nil {
+		t.Error("a reload that was broken off went well")
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if s := g.Snapshot(); len(s.Stores) != 1 {
+		t.Errorf("the stores are %+v", s.Stores)
+	}
+}
