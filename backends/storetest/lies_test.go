@@ -447,7 +447,6 @@ func TestEveryCaseHears(t *testing.T) {
 
 // broad are the cases that do so much that many a lie about something else fails them, too.
 var broad = []string{
-	"mark/described", // a wrapper that changes something else may hide the marker
 	"receiver/key-among-many", "receiver/key-outlives-its-message",
 	"maildrop/cancelled-fetches", "maildrop/unread-content-waits", "maildrop/unread-list-waits",
 	"process/killed-after-a-delivery", "process/killed-between-two-attempts", "process/killed-with-half-a-message",
