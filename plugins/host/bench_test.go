@@ -128,32 +128,28 @@ func BenchmarkDeliver(b *testing.B) {
 	}
 }
 
-// BenchmarkFetchMany is 16 messages a request, in chunks and as files.
+// BenchmarkFetchMany is 16 messages a request, in chunks.
 func BenchmarkFetchMany(b *testing.B) {
-	for _, file := range []string{"size", "file"} {
-		b.Run(file, func(b *testing.B) {
-			s, _ := start(b, specOf(b, "store", fakeSettings{}))
-			drop := openDrop(b, s)
-			ids := make([]string, 16)
-			for i := range ids {
-				ids[i] = fmt.Sprint(file, ":60032")
-			}
-			b.SetBytes(60032)
-			measured(b, s, func() {
-				for left := b.N; left > 0; left -= len(ids) {
-					contents := many(b, drop, ids...)
-					for range ids {
-						c, err := contents.Next(b.Context())
-						if err == nil {
-							_, err = c.(io.WriterTo).WriteTo(io.Discard)
-						}
-						if err != nil {
-							b.Fatal(err)
-						}
-					}
-					_ = contents.Close()
-				}
-			})
-		})
+	s, _ := start(b, specOf(b, "store", fakeSettings{}))
+	drop := openDrop(b, s)
+	ids := make([]string, 16)
+	for i := range ids {
+		ids[i] = "size:60032"
 	}
+	b.SetBytes(60032)
+	measured(b, s, func() {
+		for left := b.N; left > 0; left -= len(ids) {
+			contents := many(b, drop, ids...)
+			for range ids {
+				c, err := contents.Next(b.Context())
+				if err == nil {
+					_, err = c.(io.WriterTo).WriteTo(io.Discard)
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+			_ = contents.Close()
+		}
+	})
 }

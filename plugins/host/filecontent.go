@@ -7,6 +7,10 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/crlf"
 )
 
+// filesMost is how many open files of one plugin the gateway has at once, and has asked for. More
+// messages come in chunks.
+const filesMost = 1024
+
 // textOf is what the file holds, in canonical form.
 func (c *content) textOf() *crlf.Reader {
 	if c.text == nil {

@@ -14,10 +14,6 @@ import (
 	"github.com/dipylon/dipylon/plugins/proto/wire"
 )
 
-// filesMost is how many open files of one plugin the gateway has at once, and has asked for. More
-// messages come in chunks.
-const filesMost = 1024
-
 // fileSocket is the gateway's end of the socket over which a plugin hands open files over. It has
 // no goroutine: a plugin sends a record before it tells of it on the maildrop's stream, so that
 // the record is there when it is looked for, or never comes.
