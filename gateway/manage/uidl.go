@@ -52,7 +52,7 @@ type UIDLFile struct {
 func (f UIDLFile) Read(name string) ([]index.Import, error) {
 	if f.Format == "cyrus" {
 		if f.Validity == 0 {
-			return nil, &ArgumentError{"uidvalidity", errors.New("Cyrus's folders need one")}
+			return nil, &ArgumentError{"uidvalidity", errors.New("needed with the folders of Cyrus")}
 		}
 		form, err := f.formOr("cyrus")
 		if err != nil {
