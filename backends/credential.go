@@ -73,9 +73,6 @@ type Peer struct {
 
 // Authenticator is a store that conducts a SASL exchange itself (RFC 4422), for mechanisms
 // whose secrets the gateway has no business with. Description.Mechanisms names them.
-//
-// POP3's APOP (RFC 1939 §7) can be one of them: the gateway has made the challenge, and the one
-// response is "timestamp user digest" with a space between them.
 type Authenticator interface {
 	// Authenticate starts an exchange, whose result is the account. [Unsupported]: no such
 	// mechanism.

@@ -168,9 +168,9 @@ type Timeouts struct {
 
 // Login is how clients of all protocols log in.
 type Login struct {
-	// Mechanisms are the SASL mechanisms that are offered as far as a store can check them, and
-	// APOP. Empty: all that are sound without anybody's asking for them.
-	Mechanisms []string `yaml:"mechanisms" enum:"PLAIN LOGIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS OAUTHBEARER XOAUTH2 EXTERNAL CRAM-MD5 NTLM APOP"`
+	// Mechanisms are the SASL mechanisms that are offered as far as a store can check them.
+	// Empty: all that are sound without anybody's asking for them.
+	Mechanisms []string `yaml:"mechanisms" enum:"PLAIN LOGIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS OAUTHBEARER XOAUTH2 EXTERNAL NTLM" gone:"APOP CRAM-MD5"`
 	// Names are the forms of login names that are understood, beside addresses.
 	Names []string `yaml:"names" enum:"alias realm mailbox shared folder"`
 	// Realms gives the domains (lower case A-labels) that Windows domains are for.

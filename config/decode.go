@@ -15,6 +15,7 @@ import (
 //
 //	yaml:"name"    the key
 //	enum:"a b c"   the values that a text may have
+//	gone:"d e"     those that it could have in an earlier version
 //	min:"1" max:"9" the bounds of a number, a size or a duration, in the field's own form
 //
 // A node that a type reads itself is read by its decodeNode.
@@ -211,7 +212,7 @@ func (d *decoder) scalar(path string, n *yaml.Node, v reflect.Value, tag reflect
 		return
 	}
 	if enum := strings.Fields(tag.Get("enum")); len(enum) > 0 {
-		d.oneOf(path, n, v, enum)
+		d.oneOf(path, n, v, enum, strings.Fields(tag.Get("gone")))
 		return
 	}
 	suggest, ok := parseScalar(n, v)
@@ -222,12 +223,16 @@ func (d *decoder) scalar(path string, n *yaml.Node, v reflect.Value, tag reflect
 	d.bounds(path, n, v, tag)
 }
 
-func (d *decoder) oneOf(path string, n *yaml.Node, v reflect.Value, enum []string) {
+func (d *decoder) oneOf(path string, n *yaml.Node, v reflect.Value, enum, gone []string) {
 	for _, e := range enum {
 		if n.Value == e {
 			v.SetString(e)
 			return
 		}
+	}
+	if slices.Contains(gone, n.Value) {
+		d.fail(path, n, "", "%q is not supported any more: remove it", n.Value)
+		return
 	}
 	d.fail(path, n, nearest(n.Value, enum), "%q is not one of %s", clip(n.Value), strings.Join(enum, ", "))
 }

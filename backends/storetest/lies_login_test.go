@@ -66,7 +66,7 @@ var loginLies = []lie{
 		tell: func(l *liar) {
 			n := make(chan string, 1000)
 			for i := range 1000 {
-				n <- strings.Repeat("x", i%7)
+				n <- strings.Repeat("x", 1+i%7)
 			}
 			loggingIn(func(_ context.Context, c backends.Credential, a backends.Account, err error) (backends.Account, error) {
 				if c.Kind == backends.CredentialPassword {

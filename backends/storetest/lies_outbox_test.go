@@ -286,7 +286,7 @@ var outboxLies = []lie{
 				}
 				var once sync.Once
 				return &liarExchange{Exchange: e, change: func(_ context.Context, response, challenge []byte, a *backends.Account, err error) ([]byte, *backends.Account, error) {
-					if len(challenge) == 0 {
+					if a != nil || err != nil {
 						once.Do(func() { <-free })
 					}
 					return challenge, a, err

@@ -53,7 +53,7 @@ type Target struct {
 	Defer func(ctx context.Context, address string) (undo func(), err error)
 	// Outside are two addresses that mail sent by an account leaves through the outbox for.
 	Outside []string
-	// SASL gives the client's side of a mechanism. Nil: CRAM-MD5, PLAIN and LOGIN are known.
+	// SASL gives the client's side of a mechanism. Nil: NTLM, PLAIN and LOGIN are known.
 	SASL func(mechanism, user, password string) SASLClient
 
 	// Process is the process that the store runs in. Nil: what concerns its end is not tested.

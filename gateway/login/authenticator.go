@@ -46,7 +46,7 @@ type AuthenticatorOptions struct {
 // Policy is what an administrator decides about logins. Its zero value is a sensible default.
 type Policy struct {
 	Names stores.Names
-	// Mechanisms are the SASL mechanisms to offer, as far as a store can check them, and APOP.
+	// Mechanisms are the SASL mechanisms to offer, as far as a store can check them.
 	// Empty: all but those that should be wanted explicitly, see [Authenticator.Mechanisms].
 	Mechanisms []string
 	// Certificate says where in a client's certificate its login name stands; empty:

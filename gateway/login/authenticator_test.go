@@ -219,7 +219,7 @@ func TestOffers(t *testing.T) {
 			w.change(func(p *login.Policy) { p.Mechanisms = []string{"SCRAM-SHA-256", "PLAIN"} })
 		}, "SCRAM-SHA-256 PLAIN", true},
 		{"a wish that nobody can grant", []backends.CredentialKind{password}, func(w *world) {
-			w.change(func(p *login.Policy) { p.Mechanisms = []string{"SCRAM-SHA-256", "CRAM-MD5", "XOAUTH2", "LOGIN"} })
+			w.change(func(p *login.Policy) { p.Mechanisms = []string{"SCRAM-SHA-256", "NTLM", "XOAUTH2", "LOGIN"} })
 		}, "LOGIN", true},
 		{"no passwords that are shown", []backends.CredentialKind{password, impersonation}, func(w *world) {
 			w.change(func(p *login.Policy) { p.Mechanisms = []string{"SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"} })
@@ -353,13 +353,13 @@ func TestChangedPassword(t *testing.T) {
 			{"the old one, after the exchange", "alice", "old", func(w *world, s *changing) {
 				quietly(w, s)
 				p := &played{account: &backends.Account{ID: "alice-id", Address: "alice@sakes.example"}}
-				s.exchange, s.description.Mechanisms = func(string) sasl.Exchange[backends.Account] { return p }, []string{"CRAM-MD5"}
-				w.change(func(p *login.Policy) { p.Mechanisms = []string{"CRAM-MD5", "PLAIN"} })
+				s.exchange, s.description.Mechanisms = func(string) sasl.Exchange[backends.Account] { return p }, []string{"NTLM"}
+				w.change(func(p *login.Policy) { p.Mechanisms = []string{"NTLM", "PLAIN"} })
 				if err := w.Password(w.t.Context(), newClient(), "alice", []byte("new")); err != nil {
 					w.t.Fatal(err)
 				}
 				s.password = "newest"
-				if err := w.converse(newClient(), "CRAM-MD5", script([]byte("alice 00"))); err != nil {
+				if err := w.converse(newClient(), "NTLM", script(login.NTLMResponse("alice"))); err != nil {
 					w.t.Fatal(err)
 				}
 				w.store.seen()

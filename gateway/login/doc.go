@@ -21,8 +21,7 @@
 //	certificate  TLS, against the listener's authorities; then the store, by the certificate
 //	             itself, or, if it lets the gateway act for users, by the name in it
 //	SCRAM        the gateway, for application passwords; a store that conducts SCRAM
-//	CRAM-MD5, NTLM, APOP
-//	             a store that conducts them, and only where the administrator names them
+//	NTLM         a store that conducts it, and only where the administrator names it
 //
 // Whatever the gateway has judged itself, it opens the store by its own word
 // ([backends.CredentialImpersonation]), which a store has to allow in its settings.

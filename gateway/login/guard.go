@@ -51,7 +51,7 @@ type Attempt struct {
 	Peer backends.Peer
 	// Protocol is the listener's, for the log.
 	Protocol string
-	// Mechanism is PASS, APOP, or a SASL mechanism's name.
+	// Mechanism is PASS, or a SASL mechanism's name.
 	Mechanism string
 	// Name may become known while the attempt is verified.
 	Name stores.Name

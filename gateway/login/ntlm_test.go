@@ -17,6 +17,9 @@ func authenticateMessage(kind, flags uint32, offset int, user []byte) []byte {
 	return append(m, user...)
 }
 
+// NTLMResponse is a client's last response, of a user, for the tests outside.
+func NTLMResponse(user string) []byte { return authenticateMessage(3, 0, 64, []byte(user)) }
+
 // lying says that the user is longer than the message.
 func lying(length uint16) []byte {
 	m := authenticateMessage(3, 0, 64, []byte("alice"))
@@ -53,8 +56,7 @@ func TestNTLMUser(t *testing.T) {
 
 func FuzzNameIn(f *testing.F) {
 	f.Add("NTLM", authenticateMessage(3, 1, 64, []byte("a\x00")))
-	f.Add("CRAM-MD5", []byte("alice 00"))
-	f.Add("APOP", []byte("<1@x> alice 00"))
+	f.Add("PLAIN", []byte("alice 00"))
 	f.Fuzz(func(t *testing.T, mechanism string, response []byte) {
 		if got := nameIn(mechanism, response); len(got) > 2*len(response) {
 			t.Fatalf("%q of %q", got, response)

@@ -1,7 +1,6 @@
 package login
 
 import (
-	"context"
 	"slices"
 
 	"github.com/dipylon/dipylon/backends"
@@ -12,14 +11,11 @@ const scramSHA256 = "SCRAM-SHA-256"
 
 // order is that of the mechanisms in an offer: clients that know several often take the first.
 var order = []string{
-	scramSHA256 + plus, scramSHA256, "EXTERNAL", "OAUTHBEARER", "XOAUTH2", "PLAIN", "LOGIN", "NTLM", "CRAM-MD5",
+	scramSHA256 + plus, scramSHA256, "EXTERNAL", "OAUTHBEARER", "XOAUTH2", "PLAIN", "LOGIN", "NTLM",
 }
 
-// APOP is the name that RFC 1939's APOP has among mechanisms. It is a command, and in no offer.
-const APOP = "APOP"
-
 // MechanismNames are all names that [Policy.Mechanisms] can have.
-func MechanismNames() []string { return append(slices.Clone(order), APOP) }
+func MechanismNames() []string { return slices.Clone(order) }
 
 // Mechanisms are those that can be offered to a client now, the strongest first. Each can be checked
 // by at least one store, or by the gateway for it.
@@ -38,29 +34,6 @@ func (a *Authenticator) Mechanisms(client Client) []string {
 func (a *Authenticator) TakesPasswords(client Client) bool {
 	o := a.offer(client)
 	return o.has("PLAIN") || o.has("LOGIN")
-}
-
-// TakesAPOP says whether a store checks APOP, and the administrator wants it to.
-func (a *Authenticator) TakesAPOP(client Client) bool {
-	return a.offer(client).conductor(APOP) != nil
-}
-
-// APOP logs in with the digest of the greeting's timestamp and a password (RFC 1939 §7).
-func (a *Authenticator) APOP(ctx context.Context, client Client, timestamp, user, digest string) error {
-	store := a.offer(client).conductor(APOP)
-	if store == nil {
-		return ErrMechanism
-	}
-	r, err := a.relayTo(ctx, client, store, &Attempt{Peer: client.Peer(), Protocol: client.Protocol(), Mechanism: APOP})
-	if err != nil {
-		return err
-	}
-	defer r.Close() //nolint:errcheck // the outcome is known by then
-	_, done, err := r.Next(ctx, []byte(timestamp+" "+user+" "+digest))
-	if err == nil && done == nil {
-		err = backends.Fail(backends.Temporary, "store %s wants more than APOP has", store.Name)
-	}
-	return err
 }
 
 // offer is what can be offered to a client at one moment.

@@ -3,7 +3,6 @@ package login
 import (
 	"cmp"
 	"context"
-	"strings"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
@@ -78,19 +77,8 @@ func (r *relay) Close() error {
 // nameIn is the login name in a client's response, of the mechanisms where the gateway has to
 // know it to count attempts; empty: there is none.
 func nameIn(mechanism string, response []byte) string {
-	switch mechanism {
-	case "CRAM-MD5": // RFC 2195 §2: the name, a space, and the digest
-		if space := strings.LastIndexByte(string(response), ' '); space > 0 {
-			return string(response[:space])
-		}
-	case "NTLM":
+	if mechanism == "NTLM" {
 		return ntlmUser(response)
-	case "APOP": // see backends.Authenticator
-		if fields := strings.SplitN(string(response), " ", 2); len(fields) == 2 {
-			if space := strings.LastIndexByte(fields[1], ' '); space > 0 {
-				return fields[1][:space]
-			}
-		}
 	}
 	return ""
 }

@@ -58,8 +58,8 @@ func TestStoreConducts(t *testing.T) {
 		sends           bool
 		with            string // what the store is opened with
 	}{
-		{"a grant", "CRAM-MD5", []backends.CredentialKind{password, grant}, "grant", "pop3", false, "grant"},
-		{"the gateway's word", "CRAM-MD5", []backends.CredentialKind{password, impersonation}, "", "pop3", false, "impersonation"},
+		{"a grant", "NTLM", []backends.CredentialKind{password, grant}, "grant", "pop3", false, "grant"},
+		{"the gateway's word", "NTLM", []backends.CredentialKind{password, impersonation}, "", "pop3", false, "impersonation"},
 		{"a grant before the gateway's word", "NTLM", []backends.CredentialKind{grant, impersonation}, "grant", "pop3", false, "grant"},
 		{"neither", "NTLM", []backends.CredentialKind{password}, "", "pop3", false, ""},
 		{"neither, to send", "NTLM", []backends.CredentialKind{password}, "", "submission", false, "impersonation"}, // the account is known: nothing is opened
@@ -68,19 +68,19 @@ func TestStoreConducts(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, test.kinds...)
-			p := &played{challenges: []string{"<1@x>"}, account: &backends.Account{ID: "alice-id", Address: "alice@sakes.example", Grant: []byte(test.grant)}}
+			p := &played{challenges: []string{"challenge"}, account: &backends.Account{ID: "alice-id", Address: "alice@sakes.example", Grant: []byte(test.grant)}}
 			w.conducting(p, test.mechanism)
 			w.table[0].Sends = test.sends
 			client := newClient()
 			client.peer.Protocol = test.protocol
-			err := w.converse(client, test.mechanism, script(nil, []byte("alice 00")))
+			err := w.converse(client, test.mechanism, script(nil, login.NTLMResponse("alice")))
 			if test.with == "" {
 				if !errors.Is(err, login.ErrMechanism) {
 					t.Errorf("offered, and %v", err)
 				}
 				return
 			}
-			if err != nil || fmt.Sprint(p.heard) != "[- alice 00]" || p.closed != 1 {
+			if err != nil || fmt.Sprint(p.heard) != "[- "+string(login.NTLMResponse("alice"))+"]" || p.closed != 1 {
 				t.Fatalf("%v, heard %q, closed %d times", err, p.heard, p.closed)
 			}
 			e := client.entries[0]
@@ -91,20 +91,20 @@ func TestStoreConducts(t *testing.T) {
 	}
 }
 
-// TestStoreConductsByWishAlone has the weak ones named, or not offered.
+// TestStoreConductsByWishAlone has the weak one named, or not offered.
 func TestStoreConductsByWishAlone(t *testing.T) {
 	w := newWorld(t, password, grant)
-	w.conducting(&played{}, "CRAM-MD5", "NTLM", "APOP")
-	if got := strings.Join(w.Mechanisms(newClient()), " "); got != "PLAIN NTLM CRAM-MD5" || !w.TakesAPOP(newClient()) {
+	w.conducting(&played{}, "NTLM")
+	if got := strings.Join(w.Mechanisms(newClient()), " "); got != "PLAIN NTLM" {
 		t.Errorf("offered: %s", got)
 	}
 	w.change(func(p *login.Policy) { p.Mechanisms = nil })
-	if got := strings.Join(w.Mechanisms(newClient()), " "); got != "PLAIN LOGIN" || w.TakesAPOP(newClient()) {
+	if got := strings.Join(w.Mechanisms(newClient()), " "); got != "PLAIN LOGIN" {
 		t.Errorf("offered without a wish: %s", got)
 	}
-	w.conducting(&played{}, "CRAM-MD5")
+	w.conducting(&played{}, "NTLM")
 	w.table = append(w.table, &place{stores.Config{Name: "tea"}, w.table[0].Backend})
-	if got := strings.Join(w.Mechanisms(newClient()), " "); got != "PLAIN CRAM-MD5" {
+	if got := strings.Join(w.Mechanisms(newClient()), " "); got != "PLAIN NTLM" {
 		t.Errorf("offered by two stores, one the default: %s", got)
 	}
 	w.table[0] = &place{stores.Config{Name: "sakes"}, w.table[0].Backend}
@@ -136,31 +136,14 @@ func TestStoreConductsSCRAM(t *testing.T) {
 
 func TestStoreRefuses(t *testing.T) {
 	w := newWorld(t, grant)
-	p := &played{challenges: []string{"<1@x>"}, fail: backends.Fail(backends.BadCredentials, "wrong")}
-	w.conducting(p, "CRAM-MD5")
+	p := &played{challenges: []string{"challenge"}, fail: backends.Fail(backends.BadCredentials, "wrong")}
+	w.conducting(p, "NTLM")
 	client := newClient()
-	if err := w.converse(client, "CRAM-MD5", script(nil, []byte("alice 00"))); kindOf(err) != backends.BadCredentials || len(client.entries) > 0 || p.closed != 1 {
+	if err := w.converse(client, "NTLM", script(nil, login.NTLMResponse("alice"))); kindOf(err) != backends.BadCredentials || len(client.entries) > 0 || p.closed != 1 {
 		t.Errorf("%v, %+v, closed %d times", err, client.entries, p.closed)
 	}
 	if n := strings.Count(w.log.String(), `"outcome":"refused"`); n != 1 || !strings.Contains(w.log.String(), `"user":"alice"`) {
 		t.Errorf("%d refusals in the log: %s", n, w.log)
-	}
-}
-
-func TestAPOP(t *testing.T) {
-	w := newWorld(t, grant)
-	p := &played{account: &backends.Account{ID: "alice-id", Grant: []byte("grant")}}
-	w.conducting(p, "APOP")
-	client := newClient()
-	if err := w.APOP(t.Context(), client, "<1896.697170952@dbc.mtview.ca.us>", "alice", "c4c9334bac560ecc979e58001b3e22fb"); err != nil {
-		t.Fatal(err)
-	}
-	if len(p.heard) != 1 || p.heard[0] != "<1896.697170952@dbc.mtview.ca.us> alice c4c9334bac560ecc979e58001b3e22fb" || !strings.Contains(w.log.String(), `"user":"alice"`) {
-		t.Errorf("heard %q, log %s", p.heard, w.log)
-	}
-	w.change(func(p *login.Policy) { p.Mechanisms = []string{"PLAIN"} })
-	if err := w.APOP(t.Context(), client, "<1@x>", "alice", "00"); !errors.Is(err, login.ErrMechanism) {
-		t.Errorf("without a wish: %v", err)
 	}
 }
 
@@ -183,9 +166,9 @@ func TestStoreConductedAttemptsCount(t *testing.T) {
 		Log: zerolog.Nop(), Guard: login.NewGuard(login.GuardOptions{Log: zerolog.Nop(), Throttle: counts, Floor: 1}),
 		Table: w.stores,
 	})
-	p := &played{challenges: []string{"<1@x>"}, fail: backends.Fail(backends.BadCredentials, "wrong")}
-	w.conducting(p, "CRAM-MD5")
-	_ = w.converse(newClient(), "CRAM-MD5", script(nil, []byte("alice 00")))
+	p := &played{challenges: []string{"challenge"}, fail: backends.Fail(backends.BadCredentials, "wrong")}
+	w.conducting(p, "NTLM")
+	_ = w.converse(newClient(), "NTLM", script(nil, login.NTLMResponse("alice")))
 	if fmt.Sprint(counts.accounts) != "[alice]" || counts.bad != 1 || counts.good != 0 {
 		t.Errorf("admitted %q, %+v", counts.accounts, counts.reports)
 	}
@@ -195,7 +178,7 @@ func TestStoreConductedAttemptsCount(t *testing.T) {
 // nor begun where a client asks for it all the same, by the policy that only application passwords
 // are good.
 func TestApplicationPasswordsAloneWithAStoreThatConducts(t *testing.T) {
-	all := []string{"CRAM-MD5", "NTLM", "APOP", "SCRAM-SHA-256"}
+	all := []string{"NTLM", "SCRAM-SHA-256"}
 	for _, test := range []struct {
 		name   string
 		kinds  []backends.CredentialKind
@@ -214,15 +197,9 @@ func TestApplicationPasswordsAloneWithAStoreThatConducts(t *testing.T) {
 				if got := strings.Join(w.Mechanisms(newClient()), " "); got != test.offers && got != test.offers+" LOGIN" {
 					t.Errorf("offered: %q", got)
 				}
-				if w.TakesAPOP(newClient()) {
-					t.Error("APOP is taken")
-				}
 				client := newClient()
 				for _, mechanism := range all {
 					err := w.converse(client, mechanism, script([]byte("n,,n=alice,r=x"), []byte("c=biws,r=x,p=x"), []byte{}))
-					if mechanism == "APOP" {
-						err = w.APOP(t.Context(), client, "<1@x>", "alice", "00")
-					}
 					if err == nil || len(p.heard) > 0 || len(client.entries) > 0 {
 						t.Errorf("%s: %v, the store heard %q", mechanism, err, p.heard)
 					}
@@ -240,15 +217,15 @@ func TestApplicationPasswordsAloneWithAStoreThatConducts(t *testing.T) {
 func TestApplicationPasswordsAloneBesideAnotherStore(t *testing.T) {
 	w := newWorld(t, password, impersonation)
 	closed := &played{account: &backends.Account{ID: "alice-id"}}
-	w.conducting(closed, "CRAM-MD5", "SCRAM-SHA-256")
+	w.conducting(closed, "NTLM", "SCRAM-SHA-256")
 	w.table[0].Passwords = stores.ApplicationPassword
-	other := &fakeStore{description: backends.Description{Name: "fake", Credentials: []backends.CredentialKind{password, impersonation}, Mechanisms: []string{"CRAM-MD5", "SCRAM-SHA-256"}}}
-	open := &played{challenges: []string{"<1@x>"}, account: &backends.Account{ID: "bob-id"}}
+	other := &fakeStore{description: backends.Description{Name: "fake", Credentials: []backends.CredentialKind{password, impersonation}, Mechanisms: []string{"NTLM", "SCRAM-SHA-256"}}}
+	open := &played{challenges: []string{"challenge"}, account: &backends.Account{ID: "bob-id"}}
 	other.exchange = func(string) sasl.Exchange[backends.Account] { return open }
 	w.table = append(w.table, &place{stores.Config{Name: "tea", Domains: []string{"tea.example"}}, conductor{other}})
-	_ = w.converse(newClient(), "CRAM-MD5", script(nil, []byte("alice@sakes.example 00")))
-	if fmt.Sprint(open.heard) != "[- alice@sakes.example 00]" || len(closed.heard) > 0 {
-		t.Errorf("CRAM-MD5: the open store heard %q, the closed one %q", open.heard, closed.heard)
+	_ = w.converse(newClient(), "NTLM", script(nil, login.NTLMResponse("alice@sakes.example")))
+	if fmt.Sprint(open.heard) != "[- "+string(login.NTLMResponse("alice@sakes.example"))+"]" || len(closed.heard) > 0 {
+		t.Errorf("NTLM: the open store heard %q, the closed one %q", open.heard, closed.heard)
 	}
 	err := w.converse(newClient(), "SCRAM-SHA-256", script([]byte("n,,n=alice@sakes.example,r=x"), []byte("c=biws,r=x,p=x")))
 	if err == nil || len(closed.heard) > 0 {

@@ -155,17 +155,6 @@ func (s *session) Password(ctx context.Context, user string, password []byte) (*
 	return s.taken(s.o.Authenticator.Password(ctx, s, user, password))
 }
 
-// AllowDigest implements [pop3.DigestSession].
-func (s *session) AllowDigest() bool { return s.mayLogin() && s.o.Authenticator.TakesAPOP(s) }
-
-// Digest implements [pop3.DigestSession].
-func (s *session) Digest(ctx context.Context, timestamp, user, digest string) (*pop3.Login, error) {
-	if !s.mayLogin() {
-		return nil, errNoTLS
-	}
-	return s.taken(s.o.Authenticator.APOP(ctx, s, timestamp, user, digest))
-}
-
 // Authenticate implements [pop3.Session].
 func (s *session) Authenticate(ctx context.Context, mechanism string) (sasl.Exchange[pop3.Login], error) {
 	if !s.mayLogin() {

@@ -91,7 +91,7 @@ func TestAuthenticate(t *testing.T) {
 		{"LOGIN", "LOGIN", []string{"alice", "sesame"}, "", "+OK"},
 		{"wrong password", "PLAIN", []string{"\x00alice\x00simsim"}, "", "-ERR [AUTH]"},
 		{"malformed", "PLAIN", []string{"alice"}, "", "-ERR [AUTH]"},
-		{"no such mechanism", "CRAM-MD5", nil, "", "-ERR []"},
+		{"no such mechanism", "X-NONE", nil, "", "-ERR []"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			g := newGateway(t)

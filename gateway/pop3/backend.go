@@ -65,16 +65,6 @@ type PasswordPolicy interface {
 	AllowPassword() bool
 }
 
-// DigestSession is a [Session] that may take APOP (RFC 1939 §7). Where it does, the greeting has a
-// timestamp, and APOP is a command. The name may have any form, as with USER.
-type DigestSession interface {
-	// AllowDigest is asked once, before the greeting.
-	AllowDigest() bool
-	// Digest opens the maildrop with APOP. The timestamp is the greeting's, with its angle
-	// brackets; the digest has 32 hexadecimal digits in lower case.
-	Digest(ctx context.Context, timestamp, user, digest string) (*Login, error)
-}
-
 // Login is what a successful login yields: the maildrop, locked and open, and what the engine has
 // to know of it. Only Maildrop is required.
 type Login struct {

@@ -36,12 +36,11 @@ var verbs = map[string]verb{
 	"LAST": {in: transaction, run: (*session).last}, // RFC 1460, a quirk
 	"QUIT": {in: anyState, check: true, run: (*session).quit},
 	// extensions
-	"CAPA": {in: anyState, check: true, run: (*session).capa},                     // RFC 2449
-	"STLS": {in: authorization, check: true, run: (*session).stls},                // RFC 2595
-	"APOP": {in: authorization, min: 2, max: 2, asks: true, run: (*session).apop}, // RFC 1939 §7
-	"AUTH": {in: authorization, max: 2, run: (*session).auth},                     // RFC 5034
-	"UTF8": {in: authorization, asks: true, run: (*session).enableUTF8},           // RFC 6856 §2
-	"LANG": {in: anyState, max: 1, run: (*session).lang},                          // RFC 6856 §3
+	"CAPA": {in: anyState, check: true, run: (*session).capa},           // RFC 2449
+	"STLS": {in: authorization, check: true, run: (*session).stls},      // RFC 2595
+	"AUTH": {in: authorization, max: 2, run: (*session).auth},           // RFC 5034
+	"UTF8": {in: authorization, asks: true, run: (*session).enableUTF8}, // RFC 6856 §2
+	"LANG": {in: anyState, max: 1, run: (*session).lang},                // RFC 6856 §3
 }
 
 // command carries out one line, or what was wrong with it, and sees to its response, its
@@ -51,9 +50,6 @@ func (s *session) command(line []byte, err error) error {
 	s.lastOK = false
 	name, rest := splitVerb(line)
 	v, known := verbs[name]
-	if name == "APOP" && s.timestamp == "" {
-		known = false
-	}
 	if !known {
 		name = "unknown"
 	}

@@ -2,8 +2,8 @@
 //
 // It speaks RFC 1939 with TOP and UIDL, and the extensions CAPA, RESP-CODES, PIPELINING,
 // EXPIRE, LOGIN-DELAY and IMPLEMENTATION (RFC 2449), STLS (RFC 2595) and implicit TLS
-// (RFC 8314), AUTH-RESP-CODE (RFC 3206), SASL (RFC 5034), UTF8 and LANG (RFC 6856). APOP is
-// available if the backend supports it ([DigestSession]).
+// (RFC 8314), AUTH-RESP-CODE (RFC 3206), SASL (RFC 5034), UTF8 and LANG (RFC 6856). It has
+// no APOP, whose digest is MD5 and whose server has to know the password itself.
 //
 // # Use
 //

@@ -2,9 +2,7 @@ package pop3
 
 import (
 	"context"
-	"crypto/md5"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +20,6 @@ type fakeBackend struct {
 	refuse     error // for NewSession
 	utf8       error
 	noPassword bool
-	digest     bool // takes APOP
 
 	newDrop func(user string) *fakeDrop
 	// onPassword, if set, takes the place of looking into users.
@@ -105,16 +102,6 @@ func (s *fakeSession) check(user, password string) (*Login, error) {
 
 func (s *fakeSession) Mechanisms() []string { return s.b.mechanisms }
 func (s *fakeSession) AllowPassword() bool  { return !s.b.noPassword }
-
-func (s *fakeSession) AllowDigest() bool { return s.b.digest }
-
-func (s *fakeSession) Digest(_ context.Context, timestamp, user, digest string) (*Login, error) {
-	password, ok := s.b.users[user]
-	if sum := md5.Sum([]byte(timestamp + password)); !ok || hex.EncodeToString(sum[:]) != digest {
-		return nil, errBadLogin
-	}
-	return s.b.open(user), nil
-}
 
 func (s *fakeSession) EnableUTF8(context.Context) error {
 	if s.b.utf8 == nil {

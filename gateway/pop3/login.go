@@ -102,21 +102,6 @@ func (s *session) password(ctx context.Context, a args) error {
 	return s.login("PASS", user, opened, cause(ctx, err))
 }
 
-// digestLength is that of an MD5 digest in hexadecimal (RFC 1939 §7).
-const digestLength = 32
-
-// apop logs in with the digest of the greeting's timestamp and a password (RFC 1939 §7). Where
-// the greeting had no timestamp there is no such command.
-func (s *session) apop(ctx context.Context, a args) error {
-	digests := s.backend.(DigestSession) // as there is a timestamp
-	user, digest := a.field[0], strings.ToLower(a.field[1])
-	if len(digest) != digestLength || strings.Trim(digest, "0123456789abcdef") != "" {
-		return errDigest
-	}
-	opened, err := digests.Digest(ctx, s.timestamp, user, digest)
-	return s.login("APOP", user, opened, cause(ctx, err))
-}
-
 // login ends a login, well or not.
 func (s *session) login(method, user string, opened *Login, err error) error {
 	if err == nil && (opened == nil || opened.Maildrop == nil) {

@@ -36,7 +36,6 @@ const (
 	errNoUTF8     = refusal("UTF8 is not available")
 	errAfterUTF8  = refusal("STLS comes before UTF8")
 	errUserName   = refusal("invalid user name")
-	errDigest     = refusal("not a digest")
 )
 
 // The negative responses that do not count as a client's mistake.

@@ -34,7 +34,7 @@ type Server struct {
 	InsecureAuth bool
 
 	// Greeting is the text after the first +OK: printable ASCII. A "<" in it would promise
-	// APOP (RFC 1939 §7), and is left out; the timestamp of a [DigestSession] comes behind it. Default: "POP3 server ready".
+	// APOP (RFC 1939 §7), and is left out. Default: "POP3 server ready".
 	Greeting string
 	// Implementation is for CAPA (RFC 2449 §6.9). Empty: not said.
 	Implementation string

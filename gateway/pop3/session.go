@@ -51,25 +51,23 @@ type session struct {
 	ctx    context.Context // ends with the server, or by force
 	cancel context.CancelCauseFunc
 
-	state   state
-	began   time.Time
-	backend Session
-	user    string
-	warned  bool // USER was refused for want of TLS
-	// timestamp of the greeting, for APOP; empty: there is none.
-	timestamp string
-	utf8      bool
-	mechs     []string    // as offered when the login came
-	drop      *Login      // nil before the login, and once it is closed
-	unwatch   func() bool // ends the wait for drop's own end; nil: it tells of none
-	marks     marks
-	highest   highest
-	idle      time.Duration // between commands, once logged in
-	ends      time.Time     // of the session; zero: whenever
-	failures  int           // logins
-	mistakes  int
-	patience  time.Time // when the line that is awaited must be there; zero: not waiting
-	lastOK    bool
+	state    state
+	began    time.Time
+	backend  Session
+	user     string
+	warned   bool // USER was refused for want of TLS
+	utf8     bool
+	mechs    []string    // as offered when the login came
+	drop     *Login      // nil before the login, and once it is closed
+	unwatch  func() bool // ends the wait for drop's own end; nil: it tells of none
+	marks    marks
+	highest  highest
+	idle     time.Duration // between commands, once logged in
+	ends     time.Time     // of the session; zero: whenever
+	failures int           // logins
+	mistakes int
+	patience time.Time // when the line that is awaited must be there; zero: not waiting
+	lastOK   bool
 	// healthCheck says that a balancer speaks for itself, counted that it said more than checks say.
 	healthCheck, counted bool
 
@@ -239,15 +237,9 @@ func (s *session) greet() error {
 		return &farewell{reason: "refused", code: e.Code, text: e.Text}
 	}
 	s.backend = backend
-	if digests, ok := backend.(DigestSession); ok && digests.AllowDigest() {
-		s.timestamp = "<" + newID() + "." + newID() + "@pop3.invalid>"
-	}
 	greeting := strings.ReplaceAll(s.server.Greeting, "<", "")
 	if greeting == "" {
 		greeting = "POP3 server ready"
-	}
-	if s.timestamp != "" {
-		greeting += " " + s.timestamp // RFC 1939 §7
 	}
 	s.ok(greeting)
 	return nil

@@ -65,7 +65,7 @@ func TestRefusedInWords(t *testing.T) {
 	c := talk(t, s)
 	c.play("< 220\n> EHLO c\n< 250")
 	for _, x := range []struct{ line, code, text string }{
-		{"AUTH CRAM-MD5", "504 5.5.4", "offered are PLAIN"},
+		{"AUTH X-NONE", "504 5.5.4", "offered are PLAIN"},
 		{"AUTH PLAIN AHVzZXIAc2VzYW1l", "235", ""},
 		{"MAIL FROM:<a@b.example", "501 5.1.7", "no > at its end"},
 		{"MAIL FROM:<a@b.example SIZE=1", "501 5.1.7", "no > at its end"},

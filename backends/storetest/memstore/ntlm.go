@@ -16,9 +16,9 @@ import (
 	"github.com/dipylon/dipylon/backends"
 )
 
-// ntlmV2 is the third mechanism here: NTLM in its version 2 (MS-NLMP), as SASL carries it (MS-XLOGIN
-// §2.2). It is an example of an exchange whose first challenge is empty and which says whose it is
-// in its last response.
+// ntlmV2 is the mechanism here: NTLM in its version 2 (MS-NLMP), as SASL carries it (MS-XLOGIN
+// §2.2). It is an example of an exchange of several steps, whose first challenge is empty and which
+// says whose it is in its last response. Do not build anything new on it.
 const ntlmV2 = "NTLM"
 
 var ntlmSignature = []byte("NTLMSSP\x00")

@@ -53,7 +53,7 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 		Version:     "1.0.0",
 		Vendor:      "Dipylon",
 		Credentials: s.credentials(),
-		Mechanisms:  []string{cramMD5, apop, ntlmV2},
+		Mechanisms:  []string{ntlmV2},
 		ExactSizes:  true,
 		Limits:      backends.Limits{MessageSize: s.settings.MessageSize, FetchesAtOnce: 8},
 		Reading:     backends.Reading{Disposals: []backends.Disposal{backends.DisposalTrash}, MarksSeen: true, Folders: true},
