@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/base64"
 	"strconv"
 	"strings"
@@ -65,7 +66,7 @@ func submitOddly(t *testing.T, g *harness.Gateway, user harness.User, quirk stri
 	}
 	for _, text := range []string{
 		line(odd.hello, "EHLO client.example"),
-		"AUTH PLAIN " + base64.StdEncoding.EncodeToString([]byte("\x00"+user.Address+"\x00"+user.Password)),
+		"AUTH PLAIN " + plain(user.Address, user.Password),
 		line(odd.mail, "MAIL FROM:<%s>"), line(odd.rcpt, "RCPT TO:<%s>"), "DATA",
 	} {
 		if code := ask(text); code >= 400 {
@@ -89,4 +90,75 @@ func replyCode(t *testing.T, c *harness.Conn) int {
 		}
 		return code
 	}
+}
+
+// plain is an initial response of PLAIN (RFC 4616 §2).
+func plain(user, password string) string {
+	return base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
+}
+
+// doesQuirk says, by a quirk's name, whether a session of POP3 has it. The maildrop holds holdsNUL.
+var doesQuirk = map[string]func(c *harness.Conn, user harness.User) bool{
+	"auth-list": func(c *harness.Conn, _ harness.User) bool {
+		c.Send("AUTH")
+		return accepted(c) && bytes.Contains(c.Multi(), []byte("PLAIN\r\n"))
+	},
+	"bare-lf": func(c *harness.Conn, user harness.User) bool {
+		c.Raw("USER " + user.Address + "\n")
+		return accepted(c)
+	},
+	"last": func(c *harness.Conn, user harness.User) bool {
+		readOnly(c, user)
+		c.Send("LAST")
+		return accepted(c)
+	},
+	"long-auth": func(c *harness.Conn, user harness.User) bool {
+		c.Send("AUTH PLAIN %s", plain(user.Address, strings.Repeat("wrong", 100)))
+		return strings.HasPrefix(c.Line(), "-ERR [AUTH] ") // it has been read, and the password is wrong
+	},
+	"no-nul": func(c *harness.Conn, user harness.User) bool {
+		return bytes.Contains(readOnly(c, user), []byte("before\x80after"))
+	},
+}
+
+const holdsNUL = "Subject: NUL\r\n\r\nbefore\x00after\r\n"
+
+// TestPOP3QuirksByName has the built gateway do each quirk that its configuration names, and none
+// that it does not name.
+func TestPOP3QuirksByName(t *testing.T) {
+	for name := range doesQuirk {
+		t.Run(name, func(t *testing.T) {
+			g := harness.Start(t, harness.Options{More: harness.Mapping{"pop3": harness.Mapping{"quirks": []string{name}, "plaintext_login": true}}})
+			user := g.AddUser(t, "erika")
+			mailer, err := harness.DialSMTP(g.Address("smtp"), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := mailer.Send(harness.Envelope{From: "scanner@else.example", To: []string{user.Address}, EightBit: true}, strings.NewReader(holdsNUL)); err != nil {
+				t.Fatal(err)
+			}
+			if err := mailer.Quit(); err != nil {
+				t.Error(err)
+			}
+			for quirk, does := range doesQuirk {
+				c := harness.Dial(t, g.Address("pop3"), nil)
+				c.Expect("+OK")
+				if got := does(c, user); got != (quirk == name) {
+					t.Errorf("that a session has %s is %v", quirk, got)
+				}
+				c.Close()
+			}
+		})
+	}
+}
+
+// accepted reads whether a command is answered with +OK.
+func accepted(c *harness.Conn) bool { return strings.HasPrefix(c.Line(), "+OK") }
+
+// readOnly logs in and reads the only message there is.
+func readOnly(c *harness.Conn, user harness.User) []byte {
+	c.Ask("USER "+user.Address, "+OK")
+	c.Ask("PASS "+user.Password, "+OK")
+	c.Ask("RETR 1", "+OK")
+	return c.Multi()
 }
