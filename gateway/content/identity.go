@@ -13,7 +13,7 @@ import (
 const IdentityWithin = 32 << 10
 
 // Identity says what tells a message from others that are alike: whether it has a Message-ID, and
-// its Date; zero: there is none that can be read.
+// its Date; zero: no Date can be read.
 func Identity(start []byte) (named bool, dated time.Time) {
 	for len(start) > 0 {
 		field, rest := header.CutField(start)

@@ -64,7 +64,7 @@ type Attempt struct {
 	waited time.Duration
 }
 
-// end says what has become of an attempt that has begun.
+// end gives the outcome of an attempt that has begun.
 func (a *Attempt) end(outcome Outcome) {
 	if a.turn != nil {
 		a.turn.End(a.Name.Key(), outcome)

@@ -21,7 +21,7 @@ type Throttle interface {
 
 // Turn is an attempt that has begun.
 type Turn interface {
-	// End says what has become of it, and for whom it was, if that was not known at its beginning.
+	// End gives its outcome, and for whom it was, if that was not known at its beginning.
 	// After the first time it does nothing.
 	End(account string, outcome Outcome)
 }

@@ -23,7 +23,7 @@ type body struct {
 	canon canonical
 	onEnd func() // the message's proper end has come
 
-	mu       sync.Mutex // against a reader that outlives Data; there is none that should
+	mu       sync.Mutex // against a reader that outlives Data, which none should
 	returned bool
 	pending  []byte
 	err      error // what the reader is told: io.EOF, a rule's *Error, or how the client went away
