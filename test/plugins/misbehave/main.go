@@ -187,6 +187,11 @@ func (s whole) Open(ctx context.Context, r backends.OpenRequest) (backends.Maild
 
 type wholeDrop struct{ backends.Maildrop }
 
+// MarkSeen is what the description promises: one thing is wrong with this store, and no more.
+func (d wholeDrop) MarkSeen(ctx context.Context, ids []backends.MessageID) error {
+	return d.Maildrop.(backends.Marker).MarkSeen(ctx, ids)
+}
+
 func (d wholeDrop) Fetch(ctx context.Context, r backends.FetchRequest) (backends.Content, error) {
 	r.Top = false
 	return d.Maildrop.Fetch(ctx, r)
