@@ -11,6 +11,7 @@
 //	Outbox         hands over mail that the store wants sent to the Internet
 //	Authenticator  conducts a SASL exchange of the store's own
 //	Watcher        tells what has changed: passwords, rights, mail
+//	SendRights     says which addresses an account may send as
 //
 // What a backend can do is what it implements: [CapabilitiesOf] looks. The gateway
 // never links a backend: it runs each one in a process of its own and reaches it through
@@ -125,6 +126,7 @@ type Capabilities struct {
 	Outbox        bool
 	Authenticator bool
 	Watcher       bool
+	SendRights    bool
 }
 
 // CapabilitiesOf says which of the optional interfaces a store implements.
@@ -136,6 +138,7 @@ func CapabilitiesOf(s Store) Capabilities {
 	_, c.Outbox = s.(Outbox)
 	_, c.Authenticator = s.(Authenticator)
 	_, c.Watcher = s.(Watcher)
+	_, c.SendRights = s.(SendRights)
 	return c
 }
 
@@ -196,7 +199,8 @@ type Account struct {
 	Address string
 	// Addresses are all that the account may send as, the primary one included. An entry
 	// "@domain" stands for every address of the domain. The gateway believes that for the store's
-	// own domains, and for others where the administrator has listed them.
+	// own domains, and for others where the administrator has listed them. What a store cannot list
+	// it is asked for, see [SendRights].
 	Addresses []string
 	// DisplayName is for people; may be empty.
 	DisplayName string

@@ -119,6 +119,7 @@ func capabilitiesAreTrue(t *trial) {
 	check("Sender", said.Sender, can.Sender)
 	check("Outbox", said.Outbox, can.Outbox)
 	check("Authenticator", said.Authenticator, can.Authenticator)
+	check("judge of senders", said.SendRights, can.SendRights)
 	for name, call := range t.smallCalls() {
 		has, err := call()
 		switch {
@@ -149,6 +150,12 @@ func (t *trial) smallCalls() map[string]func() (bool, error) {
 		calls["Receiver"] = func() (bool, error) {
 			_, err := r.Resolve(t.ctx, backends.ResolveQuery{Recipients: backends.To(t.Address)})
 			return t.has.Receiver, err
+		}
+	}
+	if r, ok := t.store.(backends.SendRights); ok {
+		calls["judge of senders"] = func() (bool, error) {
+			_, err := r.MaySend(t.ctx, backends.MaySendQuery{Account: "storetest-no-such-account", Address: t.Address})
+			return t.has.SendRights, err
 		}
 	}
 	if o, ok := t.store.(backends.Outbox); ok {

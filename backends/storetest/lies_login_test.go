@@ -40,7 +40,7 @@ var loginLies = []lie{
 		}),
 		fails: []string{
 			"login/right", "login/another-account", "maildrop/account", "authenticator/right",
-			"receiver/resolve-accounts",
+			"receiver/resolve-accounts", "sendrights/own-addresses",
 		},
 	},
 	{
@@ -75,7 +75,7 @@ var loginLies = []lie{
 				return a, err
 			})(l)
 		},
-		fails: []string{"login/same-id-again", "login/same-id-for-every-name", "login/impersonation", "maildrop/account", "authenticator/right", "receiver/resolve-accounts"},
+		fails: []string{"login/same-id-again", "login/same-id-for-every-name", "login/impersonation", "maildrop/account", "authenticator/right", "receiver/resolve-accounts", "sendrights/own-addresses"},
 	},
 	{
 		name:  "a wrong password is an outage",

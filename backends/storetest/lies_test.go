@@ -50,6 +50,7 @@ type liar struct {
 	collect      func(context.Context, backends.CollectRequest, acceptFunc) error
 	settle       func(context.Context, []backends.Settlement) error
 	watch        func(context.Context, func(backends.Hint)) error
+	maySend      func(context.Context, backends.MaySendQuery) (backends.SendRight, error)
 	authenticate func(context.Context, string, backends.Peer) (sasl.Exchange[backends.Account], error)
 	close        func() error
 	killed       func(context.Context) error
@@ -97,6 +98,13 @@ func (l *liar) Watch(ctx context.Context, tell func(backends.Hint)) error {
 		return l.watch(ctx, tell)
 	}
 	return l.Store.Watch(ctx, tell)
+}
+
+func (l *liar) MaySend(ctx context.Context, q backends.MaySendQuery) (backends.SendRight, error) {
+	if l.maySend != nil {
+		return l.maySend(ctx, q)
+	}
+	return l.Store.MaySend(ctx, q)
 }
 
 func (l *liar) Open(ctx context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
@@ -364,7 +372,7 @@ func failing(t *testing.T, target storetest.Target) (failed []string, errs map[s
 }
 
 var allLies = slices.Concat(
-	storeLies, loginLies, listLies, fetchLies, manyLies, sessionLies, folderLies, removeLies, markLies, receiverLies, contentLies, senderLies, outboxLies, watcherLies, processLies,
+	storeLies, loginLies, listLies, fetchLies, manyLies, sessionLies, folderLies, removeLies, markLies, receiverLies, contentLies, senderLies, outboxLies, watcherLies, sendRightsLies, processLies,
 )
 
 // TestLies runs each lie in a bubble where time passes only when everybody waits: a store that

@@ -129,6 +129,7 @@ var groups = []group{
 	{"sender", senderCases},
 	{"outbox", outboxCases},
 	{"watcher", watcherCases},
+	{"sendrights", sendRightsCases},
 	{"authenticator", authenticatorCases},
 	{"process", processCases},
 	{"concurrency", concurrencyCases},
@@ -176,6 +177,7 @@ func offered(store backends.Store, d backends.Description, described bool) backe
 		has.Outbox = has.Outbox && said.Outbox
 		has.Authenticator = has.Authenticator && said.Authenticator
 		has.Watcher = has.Watcher && said.Watcher
+		has.SendRights = has.SendRights && said.SendRights
 	}
 	return has
 }

@@ -55,6 +55,7 @@ var (
 	sender        = capability("Sender", func(c backends.Capabilities) bool { return c.Sender })
 	outbox        = capability("Outbox", func(c backends.Capabilities) bool { return c.Outbox })
 	watcher       = capability("Watcher", func(c backends.Capabilities) bool { return c.Watcher })
+	sendRights    = capability("judge of senders", func(c backends.Capabilities) bool { return c.SendRights })
 	authenticator = capability("Authenticator", func(c backends.Capabilities) bool { return c.Authenticator })
 )
 

@@ -51,6 +51,12 @@ func (e *NotOwnedError) Error() string {
 type Submission struct {
 	// MayWrite says whether an address is the account's.
 	MayWrite func(address.Mailbox) bool
+	// OnBehalf says whether the account may write on behalf of an address (RFC 5322 §3.6.2): it may
+	// stand in From while Sender names the account. Nil: it may of none.
+	OnBehalf func(address.Mailbox) bool
+	// Sender is the account's own address, for the Sender of a message on behalf of somebody that has
+	// none; empty: the account writes on behalf of nobody.
+	Sender string
 	// Date and MessageID (without angle brackets) are for a message that has none.
 	Date      time.Time
 	MessageID string
@@ -89,15 +95,33 @@ func (s Submission) checkField(f header.Field) error {
 		return err
 	}
 	for _, box := range boxes {
-		if !s.MayWrite(box) {
+		if !s.MayWrite(box) && !(f.Is("From") && s.mayRepresent(box)) {
 			return &NotOwnedError{Field: f.Name, Mailbox: box}
 		}
 	}
 	return nil
 }
 
+func (s Submission) mayRepresent(box address.Mailbox) bool {
+	return s.Sender != "" && s.OnBehalf != nil && s.OnBehalf(box)
+}
+
+// nameSender adds the Sender of a checked message that is written on behalf of somebody (RFC 5322 §3.6.2).
+func (s Submission) nameSender(h *header.Header) {
+	if s.Sender == "" || len(h.All("Sender")) > 0 {
+		return
+	}
+	for _, f := range h.All("From") {
+		boxes, err := Mailboxes(f)
+		if err == nil && slices.ContainsFunc(boxes, func(box address.Mailbox) bool { return !s.MayWrite(box) }) {
+			h.Append("Sender", s.Sender)
+			return
+		}
+	}
+}
+
 // Apply checks a header, takes Bcc, Resent-Bcc and Return-Path out, and adds Date and Message-ID where they
-// are missing, and From if Author is known (RFC 6409 §8). After an error the header is as it was.
+// are missing, From if Author is known, and Sender where the account writes on behalf of somebody (RFC 6409 §8). After an error the header is as it was.
 func (s Submission) Apply(h *header.Header) error {
 	mended := &header.Header{Fields: slices.Clone(h.Fields), End: h.End}
 	if s.DropEmpty {
@@ -109,6 +133,7 @@ func (s Submission) Apply(h *header.Header) error {
 	if err := s.Check(mended); err != nil {
 		return err
 	}
+	s.nameSender(mended)
 	mended.Fields = slices.DeleteFunc(mended.Fields, func(f header.Field) bool { return f.Is("Bcc") || f.Is("Resent-Bcc") || f.Is("Return-Path") })
 	if len(mended.All("Date")) == 0 {
 		mended.Append("Date", s.Date.Format("Mon, 02 Jan 2006 15:04:05 -0700"))

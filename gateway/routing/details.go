@@ -6,50 +6,92 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/gateway/stores"
 )
 
-// detailsMost bounds how many addresses with a detail a session has its store look up (I11).
-const detailsMost = 16
+// lookupsMost bounds how many addresses a session has its store look up (I11).
+const lookupsMost = 16
 
-// details are the addresses with a detail that a login's store has been asked about.
-type details struct {
+// lookups are the addresses that a login's store has been asked about.
+type lookups struct {
 	asked int
-	known map[address.Mailbox]bool
+	known map[address.Mailbox]backends.SendRight
 }
 
-// own says whether an address is the account's: one that the login has returned, or one of these with a
-// detail (user+detail, RFC 5233), if the store delivers mail for it to this account.
-func (s *submissionSession) own(ctx context.Context, box address.Mailbox) (bool, error) {
+// right is what the account may do with an address (RFC 6409 §6.1). What the login has told is its own.
+// Beyond that the store is asked ([backends.SendRights]), or, if it has no such call, whether it delivers
+// mail for one of these addresses with a detail (user+detail, RFC 5233) to this account. It is not asked
+// about addresses for which it is not believed. An error means an outage.
+func (s *submissionSession) right(ctx context.Context, box address.Mailbox) (backends.SendRight, error) {
 	who := s.who
 	if who.owns.has(box) {
-		return true, nil
+		return backends.SendAs, nil
 	}
-	if !slices.Contains(who.store.Domains, box.Domain) || !who.owns.mayBeDetail(box) {
-		return false, nil
+	if !who.owns.ours.has(box) {
+		return backends.SendNo, nil
 	}
-	if own, known := who.details.known[box]; known {
-		return own, nil
+	store, ask := who.store.Now(), s.asStoreSays
+	if store.SendRights == nil {
+		if !slices.Contains(who.store.Domains, box.Domain) || !who.owns.mayBeDetail(box) {
+			return backends.SendNo, nil
+		}
+		ask = s.asDetail
 	}
-	if who.details.asked++; who.details.asked > detailsMost {
-		return false, backends.Fail(backends.Throttled, "more than %d senders with a detail in one session", detailsMost).
+	if right, known := who.lookups.known[box]; known {
+		return right, nil
+	}
+	if who.lookups.asked++; who.lookups.asked > lookupsMost {
+		return 0, backends.Fail(backends.Throttled, "more than %d senders to be looked up in one session", lookupsMost).
 			Say("too many different senders in one session, connect again")
 	}
-	account, err := s.accountOf(ctx, box)
+	right, err := ask(ctx, store, box)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
-	if who.details.known == nil {
-		who.details.known = make(map[address.Mailbox]bool)
+	if who.lookups.known == nil {
+		who.lookups.known = make(map[address.Mailbox]backends.SendRight)
 	}
-	own := account != "" && account == who.account.ID
-	who.details.known[box] = own
-	return own, nil
+	who.lookups.known[box] = right
+	return right, nil
+}
+
+// asStoreSays asks the store for the account's right. What is neither a right nor an outage is none.
+func (s *submissionSession) asStoreSays(ctx context.Context, store *stores.Store, box address.Mailbox) (backends.SendRight, error) {
+	right, err := store.SendRights.MaySend(ctx, backends.MaySendQuery{Account: s.who.account.ID, Address: box.String(), Peer: peerOf(s.conn, "submission")})
+	if f := backends.AsFailure(err); f != nil && f.Temporary() {
+		return 0, f
+	}
+	if err != nil {
+		return backends.SendNo, nil
+	}
+	return right, nil
+}
+
+// asDetail says whether an address is the account's with a detail.
+func (s *submissionSession) asDetail(ctx context.Context, store *stores.Store, box address.Mailbox) (backends.SendRight, error) {
+	account, err := s.accountOf(ctx, store, box)
+	if err != nil {
+		return 0, err
+	}
+	if account != "" && account == s.who.account.ID {
+		return backends.SendAs, nil
+	}
+	return backends.SendNo, nil
+}
+
+// agent is the address for the Sender field (RFC 5322 §3.6.2) of what the account writes on behalf of
+// somebody; empty: it has none that it may send as.
+func (s *submissionSession) agent(t *transaction) string {
+	box, err := address.Parse(s.who.account.Address)
+	if err != nil || !s.who.owns.has(box) || !t.options.UTF8 && !address.ASCII(box.String()) {
+		return ""
+	}
+	return box.String()
 }
 
 // accountOf asks the store for the account of an address. Empty: the address has none, or the store does
 // not know. An error means an outage.
-func (s *submissionSession) accountOf(ctx context.Context, box address.Mailbox) (string, error) {
-	store := s.who.store.Now()
+func (s *submissionSession) accountOf(ctx context.Context, store *stores.Store, box address.Mailbox) (string, error) {
 	if store.Receiver == nil {
 		return "", nil
 	}

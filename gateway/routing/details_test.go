@@ -91,7 +91,7 @@ func TestDetailsAreBounded(t *testing.T) {
 		from := "alice+" + detail + "@sakes.example"
 		return send(t, s, from, []string{"bob@sakes.example"}, strings.Replace(letter, "alice@sakes.example", from, 1))
 	}
-	for i := range routing.DetailsMost {
+	for i := range routing.LookupsMost {
 		if got := say(fmt.Sprint(i)); got != "250" {
 			t.Fatalf("detail %d: %s", i, got)
 		}
@@ -102,7 +102,7 @@ func TestDetailsAreBounded(t *testing.T) {
 	if got := say("more"); !strings.HasPrefix(got, "4") {
 		t.Errorf("one too many: %s", got)
 	}
-	if asked != routing.DetailsMost {
+	if asked != routing.LookupsMost {
 		t.Errorf("the store was asked %d times", asked)
 	}
 }

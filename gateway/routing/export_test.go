@@ -1,4 +1,4 @@
 package routing
 
-// DetailsMost bounds the look-ups of a session.
-const DetailsMost = detailsMost
+// LookupsMost bounds the look-ups of a session.
+const LookupsMost = lookupsMost

@@ -38,6 +38,7 @@ type fakeStore struct {
 	account   backends.Account
 
 	onLogin   func(ctx context.Context) error
+	onMaySend func(ctx context.Context, q backends.MaySendQuery) (backends.SendRight, error)
 	onResolve func(ctx context.Context, q backends.ResolveQuery) ([]backends.Verdict, error)
 	// before is asked with the content not read, after with every copy kept; verdict for
 	// each recipient, before its copy is kept.
@@ -52,6 +53,7 @@ type (
 	receiver struct{ *fakeStore }
 	sender   struct{ receiver }
 	plain    struct{ *fakeStore }
+	judge    struct{ receiver } // one that says who may send as what
 )
 
 func newFakeStore() *fakeStore {
@@ -81,6 +83,11 @@ func (f *fakeStore) Login(ctx context.Context, c backends.Credential) (backends.
 		return backends.Account{}, backends.Fail(backends.BadCredentials, "wrong")
 	}
 	return f.account, nil
+}
+
+// MaySend implements [backends.SendRights].
+func (f judge) MaySend(ctx context.Context, q backends.MaySendQuery) (backends.SendRight, error) {
+	return f.onMaySend(ctx, q)
 }
 
 func (f receiver) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {

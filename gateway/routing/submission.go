@@ -50,7 +50,7 @@ type identity struct {
 	store   *stores.Store // as it was at the login
 	account backends.Account
 	owns    ownership
-	details details
+	lookups lookups
 	// credential is kept where the store is to send in the account's name.
 	credential *backends.Credential
 }
@@ -172,8 +172,8 @@ func (s *submissionSession) Enter(ctx context.Context, e login.Entry) error {
 	return nil
 }
 
-// Mail implements [smtp.Session]. The reverse-path has to be an address of the account's (RFC 6409
-// §6.1), or null, as in the disposition notifications that clients send (RFC 8098 §3); then the From
+// Mail implements [smtp.Session]. The reverse-path has to be an address that the account may send as or
+// on behalf of (RFC 6409 §6.1), or null, as in the disposition notifications that clients send (RFC 8098 §3); then the From
 // field is checked.
 func (s *submissionSession) Mail(ctx context.Context, reversePath address.Path, options smtp.MailOptions) error {
 	if s.who == nil {
@@ -181,11 +181,11 @@ func (s *submissionSession) Mail(ctx context.Context, reversePath address.Path, 
 	}
 	if !reversePath.IsNull() {
 		box := reversePath.Mailbox()
-		own, err := s.own(ctx, box)
+		right, err := s.right(ctx, box)
 		if err != nil {
 			return replies.SMTP(err)
 		}
-		if !own {
+		if right != backends.SendAs && right != backends.SendOnBehalf {
 			s.foreign(box)
 			return s.notOwn("this account may not send as " + box.String())
 		}
@@ -263,13 +263,19 @@ func (s *submissionSession) prepare(ctx context.Context, p *delivery, trace stri
 		return s.headerReply(err)
 	}
 	var unknown error // an outage does not mean that the account may not
-	mayWrite := func(box address.Mailbox) bool {
-		own, err := s.own(ctx, box)
-		unknown = errors.Join(unknown, err)
-		return own
+	has := func(want backends.SendRight) func(address.Mailbox) bool {
+		return func(box address.Mailbox) bool {
+			if unknown != nil {
+				return false
+			}
+			right, err := s.right(ctx, box)
+			unknown = err
+			return err == nil && right == want
+		}
 	}
 	err = content.Submission{
-		MayWrite: mayWrite, Date: p.attempt.First.Local(), MessageID: p.attempt.Key + "@" + s.o.Hostname,
+		MayWrite: has(backends.SendAs), OnBehalf: has(backends.SendOnBehalf), Sender: s.agent(s.current),
+		Date: p.attempt.First.Local(), MessageID: p.attempt.Key + "@" + s.o.Hostname,
 		DropEmpty: s.o.Quirks.has(QuirkEmptyFields), Author: s.author(s.current),
 	}.Apply(h)
 	if unknown != nil {

@@ -48,6 +48,9 @@ func (s *Store) observe(middleware []Middleware) {
 	if s.Authenticator != nil {
 		s.Authenticator = observedAuthenticator{around, s.Authenticator}
 	}
+	if s.SendRights != nil {
+		s.SendRights = observedSendRights{around, s.SendRights}
+	}
 }
 
 // observed runs calls to a store through middleware.
@@ -158,5 +161,17 @@ type observedAuthenticator struct {
 func (o observedAuthenticator) Authenticate(ctx context.Context, mechanism string, peer backends.Peer) (sasl.Exchange[backends.Account], error) {
 	return through(ctx, o.observed, "Authenticate", peer.Session, func(ctx context.Context) (sasl.Exchange[backends.Account], error) {
 		return o.inner.Authenticate(ctx, mechanism, peer)
+	})
+}
+
+type observedSendRights struct {
+	observed
+	inner backends.SendRights
+}
+
+// MaySend implements [backends.SendRights].
+func (o observedSendRights) MaySend(ctx context.Context, query backends.MaySendQuery) (backends.SendRight, error) {
+	return through(ctx, o.observed, "MaySend", query.Peer.Session, func(ctx context.Context) (backends.SendRight, error) {
+		return o.inner.MaySend(ctx, query)
 	})
 }

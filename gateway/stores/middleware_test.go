@@ -64,6 +64,10 @@ func (n *noting) Authenticate(ctx context.Context, _ string, _ backends.Peer) (s
 	return nil, n.note(ctx, "Authenticate")
 }
 
+func (n *noting) MaySend(ctx context.Context, _ backends.MaySendQuery) (backends.SendRight, error) {
+	return backends.SendAs, n.note(ctx, "MaySend")
+}
+
 // TestMiddleware: every call passes through each middleware, the first one outermost, with its
 // session; its context reaches the store, and the store's answer and error come back.
 func TestMiddleware(t *testing.T) {
@@ -108,6 +112,10 @@ func TestMiddleware(t *testing.T) {
 		{"Authenticate", "s1", func() (bool, error) {
 			e, err := s.Authenticator.Authenticate(ctx, "NTLM", peer)
 			return e == nil, err
+		}},
+		{"MaySend", "s1", func() (bool, error) {
+			right, err := s.SendRights.MaySend(ctx, backends.MaySendQuery{Peer: peer})
+			return right == backends.SendAs, err
 		}},
 	} {
 		told, n.calls = nil, nil

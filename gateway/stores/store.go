@@ -82,6 +82,7 @@ type Store struct {
 	Sender        backends.Sender
 	Outbox        backends.Outbox
 	Authenticator backends.Authenticator
+	SendRights    backends.SendRights
 
 	base  base
 	place *place
@@ -128,6 +129,7 @@ func newStore(p *place, said *backends.Description) *Store {
 	s.Sender, _ = p.plugin.Backend.(backends.Sender)
 	s.Outbox, _ = p.plugin.Backend.(backends.Outbox)
 	s.Authenticator, _ = p.plugin.Backend.(backends.Authenticator)
+	s.SendRights, _ = p.plugin.Backend.(backends.SendRights)
 	if said != nil {
 		s.Known, s.Description = true, *said
 		s.restrict(said.Capabilities)
@@ -153,5 +155,8 @@ func (s *Store) restrict(has backends.Capabilities) {
 	}
 	if !has.Authenticator {
 		s.Authenticator = nil
+	}
+	if !has.SendRights {
+		s.SendRights = nil
 	}
 }

@@ -15,6 +15,7 @@ type fakeStore struct {
 	backends.Sender
 	backends.Outbox
 	backends.Authenticator
+	backends.SendRights
 	described int
 	said      backends.Description
 }
@@ -48,7 +49,7 @@ func (p *process) says(d backends.Description) { p.last = &d }
 func capabilities(s *stores.Store) backends.Capabilities {
 	return backends.Capabilities{
 		Reader: s.Reader != nil, Receiver: s.Receiver != nil, Sender: s.Sender != nil,
-		Outbox: s.Outbox != nil, Authenticator: s.Authenticator != nil,
+		Outbox: s.Outbox != nil, Authenticator: s.Authenticator != nil, SendRights: s.SendRights != nil,
 	}
 }
 
@@ -56,9 +57,9 @@ func capabilities(s *stores.Store) backends.Capabilities {
 // gateway's end of it has, and whatever middleware is around it.
 func TestCapabilities(t *testing.T) {
 	through := func(ctx context.Context, _ stores.Call, next func(context.Context) error) error { return next(ctx) }
-	for i := range 1 << 5 {
+	for i := range 1 << 6 {
 		has := func(bit int) bool { return i&(1<<bit) != 0 }
-		want := backends.Capabilities{Reader: has(0), Receiver: has(1), Sender: has(2), Outbox: has(3), Authenticator: has(4)}
+		want := backends.Capabilities{Reader: has(0), Receiver: has(1), Sender: has(2), Outbox: has(3), Authenticator: has(4), SendRights: has(5)}
 		p := &process{fakeStore: &fakeStore{}}
 		p.says(backends.Description{Capabilities: want})
 		for name, middleware := range map[string][]stores.Middleware{"bare": nil, "observed": {through}} {
@@ -74,7 +75,7 @@ func TestCapabilities(t *testing.T) {
 func TestNotKnownIsNotNone(t *testing.T) {
 	p := &process{fakeStore: &fakeStore{}}
 	s := stores.Config{Name: "sakes"}.In(p.plugin()).Store()
-	every := backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true}
+	every := backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, SendRights: true}
 	if s.Known || capabilities(s) != every {
 		t.Errorf("known: %v, %+v", s.Known, capabilities(s))
 	}

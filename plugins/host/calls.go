@@ -126,6 +126,7 @@ func isReceiver(c backends.Capabilities) bool      { return c.Receiver }
 func isOutbox(c backends.Capabilities) bool        { return c.Outbox }
 func isReader(c backends.Capabilities) bool        { return c.Reader }
 func isSender(c backends.Capabilities) bool        { return c.Sender }
+func hasSendRights(c backends.Capabilities) bool   { return c.SendRights }
 func isAuthenticator(c backends.Capabilities) bool { return c.Authenticator }
 
 // Resolve asks about recipients.
@@ -154,6 +155,25 @@ func (s *Store) Resolve(ctx context.Context, query backends.ResolveQuery) (verdi
 		return nil, err
 	}
 	return s.joinPaused(key, all, verdicts, paused), nil
+}
+
+// MaySend asks whether an account may send as an address.
+func (s *Store) MaySend(ctx context.Context, query backends.MaySendQuery) (right backends.SendRight, err error) {
+	m, err := convert.MaySendToProto(query)
+	if err != nil {
+		return 0, refused(err)
+	}
+	err = s.with(ctx, hasSendRights, func(ctx context.Context, g *generation) error {
+		answer, err := g.stub.MaySend(ctx, m)
+		if err != nil {
+			return g.failure(ctx, err)
+		}
+		if right, err = convert.SendRightFromProto(answer); err != nil {
+			return g.invalid(err)
+		}
+		return nil
+	})
+	return right, err
 }
 
 // Settle tells the store what became of collected messages.

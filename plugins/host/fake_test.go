@@ -421,6 +421,15 @@ func (e *fakeExchange) Next(_ context.Context, response []byte) ([]byte, *backen
 
 func (e *fakeExchange) Close() error { return nil }
 
+// MaySend answers as the address says: "no@…", "as@…", "behalf@…", "down@…", and else what is no answer.
+func (f *fakeStore) MaySend(_ context.Context, q backends.MaySendQuery) (backends.SendRight, error) {
+	word, _, _ := strings.Cut(q.Address, "@")
+	if word == "down" {
+		return 0, backends.Fail(backends.Temporary, "down")
+	}
+	return map[string]backends.SendRight{"no": backends.SendNo, "as": backends.SendAs, "behalf": backends.SendOnBehalf, "odd": 77}[word], nil
+}
+
 // Watch tells of Messages, and waits.
 func (f *fakeStore) Watch(ctx context.Context, tell func(backends.Hint)) error {
 	for _, account := range f.settings.Messages {

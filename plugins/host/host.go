@@ -100,6 +100,7 @@ var (
 	_ backends.Outbox        = (*Store)(nil)
 	_ backends.Authenticator = (*Store)(nil)
 	_ backends.Watcher       = (*Store)(nil)
+	_ backends.SendRights    = (*Store)(nil)
 )
 
 // New makes a store of a plugin that is not running yet.

@@ -37,7 +37,7 @@ func TestCalls(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all := backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, Watcher: true}
+		all := backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, Watcher: true, SendRights: true}
 		if d.Name != "fake" || d.Vendor != "vendor" || d.Capabilities != all || !d.ExactSizes {
 			t.Errorf("%+v", d)
 		}
@@ -68,6 +68,21 @@ func TestCalls(t *testing.T) {
 		}
 		if strings.Contains(log.String(), "guessed") {
 			t.Error("the password is in the log")
+		}
+	})
+	t.Run("may send", func(t *testing.T) {
+		for word, want := range map[string]backends.SendRight{"no": backends.SendNo, "as": backends.SendAs, "behalf": backends.SendOnBehalf} {
+			right, err := s.MaySend(ctx, backends.MaySendQuery{Account: "id-ann", Address: word + "@fake.example"})
+			if right != want || err != nil {
+				t.Errorf("%s: %v, %v", word, right, err)
+			}
+		}
+		for _, word := range []string{"down", "odd", "nothing"} { // what is no answer is no right
+			right, err := s.MaySend(ctx, backends.MaySendQuery{Account: "id-ann", Address: word + "@fake.example"})
+			kindIs(t, err, backends.Temporary)
+			if right != 0 {
+				t.Errorf("%s: %v", word, right)
+			}
 		}
 	})
 	t.Run("name that is not UTF-8", func(t *testing.T) {

@@ -168,6 +168,7 @@ func capabilities(has, says backends.Capabilities) backends.Capabilities {
 		Outbox:        has.Outbox && says.Outbox,
 		Authenticator: has.Authenticator && says.Authenticator,
 		Watcher:       has.Watcher && says.Watcher,
+		SendRights:    has.SendRights && says.SendRights,
 	}
 }
 
@@ -243,6 +244,18 @@ func (s *service) Settle(ctx context.Context, m *pb.SettleRequest) (*pb.SettleRe
 		return nil, err
 	}
 	return &pb.SettleResponse{}, nil
+}
+
+func (s *service) MaySend(ctx context.Context, m *pb.MaySendRequest) (*pb.MaySendResponse, error) {
+	rights, ok := s.store.(backends.SendRights)
+	if !ok {
+		return nil, lacks("judge of senders")
+	}
+	right, err := rights.MaySend(ctx, convert.MaySendFromProto(m))
+	if err != nil {
+		return nil, err
+	}
+	return convert.SendRightToProto(right)
 }
 
 // Watch passes the store's hints on, one at a time: a gateway that is slow holds the store back.

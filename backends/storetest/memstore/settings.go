@@ -42,6 +42,9 @@ type accountSettings struct {
 	Quota   int64    `json:"quota"` // octets of all folders; 0: no limit
 	// Disabled accounts take mail in and cannot log in.
 	Disabled bool `json:"disabled"`
+	// SendAs and OnBehalf are addresses that the account may send as, or on behalf of, beside its own.
+	SendAs   []string `json:"send_as"`
+	OnBehalf []string `json:"on_behalf"`
 	// ActAs names the users whose mailboxes this one may open with its own password.
 	ActAs []string `json:"act_as"`
 }

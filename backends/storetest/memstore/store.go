@@ -10,7 +10,8 @@ import (
 )
 
 // Store is a mail store in memory. It implements [backends.Store], [backends.Reader],
-// [backends.Receiver], [backends.Sender], [backends.Outbox], [backends.Authenticator] and [backends.Watcher].
+// [backends.Receiver], [backends.Sender], [backends.Outbox], [backends.Authenticator], [backends.Watcher] and
+// [backends.SendRights].
 type Store struct {
 	now func() time.Time // for tests
 

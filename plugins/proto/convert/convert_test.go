@@ -86,7 +86,7 @@ func TestRoundTrip(t *testing.T) {
 	t.Run("description", func(t *testing.T) {
 		want := backends.Description{
 			Name: "fake", Version: "1", Vendor: "v", ExactSizes: true, Mechanisms: []string{"SCRAM-SHA-256"},
-			Capabilities: backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, Watcher: true},
+			Capabilities: backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, Watcher: true, SendRights: true},
 			Credentials:  []backends.CredentialKind{backends.CredentialPassword, backends.CredentialImpersonation},
 			Reading: backends.Reading{
 				Disposals: []backends.Disposal{backends.DisposalMark, backends.DisposalTrash}, Encodings: []backends.Encoding{backends.EncodingUUENCODE},

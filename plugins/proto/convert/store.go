@@ -21,6 +21,7 @@ func DescriptionToProto(d backends.Description) *pb.Description {
 			Outbox:        d.Capabilities.Outbox,
 			Authenticator: d.Capabilities.Authenticator,
 			Watcher:       d.Capabilities.Watcher,
+			SendRights:    d.Capabilities.SendRights,
 		},
 		ExactSizes: d.ExactSizes,
 		Limits: &pb.Limits{
@@ -92,6 +93,7 @@ func DescriptionFromProto(m *pb.Description) (backends.Description, error) {
 			Outbox:        m.GetCapabilities().GetOutbox(),
 			Authenticator: m.GetCapabilities().GetAuthenticator(),
 			Watcher:       m.GetCapabilities().GetWatcher(),
+			SendRights:    m.GetCapabilities().GetSendRights(),
 		},
 		Limits: backends.Limits{
 			MessageSize:     max(0, m.GetLimits().GetMessageSize()),

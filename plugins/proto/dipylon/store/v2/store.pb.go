@@ -473,6 +473,58 @@ func (Notify) EnumDescriptor() ([]byte, []int) {
 	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{7}
 }
 
+type SendRight int32
+
+const (
+	SendRight_SEND_RIGHT_UNSPECIFIED SendRight = 0
+	SendRight_SEND_RIGHT_NO          SendRight = 1
+	SendRight_SEND_RIGHT_AS          SendRight = 2 // as the address itself
+	SendRight_SEND_RIGHT_ON_BEHALF   SendRight = 3 // as the author, with the account's own address as the sender (RFC 5322 section 3.6.2)
+)
+
+// Enum value maps for SendRight.
+var (
+	SendRight_name = map[int32]string{
+		0: "SEND_RIGHT_UNSPECIFIED",
+		1: "SEND_RIGHT_NO",
+		2: "SEND_RIGHT_AS",
+		3: "SEND_RIGHT_ON_BEHALF",
+	}
+	SendRight_value = map[string]int32{
+		"SEND_RIGHT_UNSPECIFIED": 0,
+		"SEND_RIGHT_NO":          1,
+		"SEND_RIGHT_AS":          2,
+		"SEND_RIGHT_ON_BEHALF":   3,
+	}
+)
+
+func (x SendRight) Enum() *SendRight {
+	p := new(SendRight)
+	*p = x
+	return p
+}
+
+func (x SendRight) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SendRight) Descriptor() protoreflect.EnumDescriptor {
+	return file_dipylon_store_v2_store_proto_enumTypes[8].Descriptor()
+}
+
+func (SendRight) Type() protoreflect.EnumType {
+	return &file_dipylon_store_v2_store_proto_enumTypes[8]
+}
+
+func (x SendRight) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SendRight.Descriptor instead.
+func (SendRight) EnumDescriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{8}
+}
+
 // Action is RFC 3464's (section 2.3.3).
 type Action int32
 
@@ -516,11 +568,11 @@ func (x Action) String() string {
 }
 
 func (Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v2_store_proto_enumTypes[8].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[9].Descriptor()
 }
 
 func (Action) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v2_store_proto_enumTypes[8]
+	return &file_dipylon_store_v2_store_proto_enumTypes[9]
 }
 
 func (x Action) Number() protoreflect.EnumNumber {
@@ -529,7 +581,7 @@ func (x Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Action.Descriptor instead.
 func (Action) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{8}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{9}
 }
 
 type HintKind int32
@@ -568,11 +620,11 @@ func (x HintKind) String() string {
 }
 
 func (HintKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v2_store_proto_enumTypes[9].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[10].Descriptor()
 }
 
 func (HintKind) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v2_store_proto_enumTypes[9]
+	return &file_dipylon_store_v2_store_proto_enumTypes[10]
 }
 
 func (x HintKind) Number() protoreflect.EnumNumber {
@@ -581,7 +633,7 @@ func (x HintKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use HintKind.Descriptor instead.
 func (HintKind) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{9}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{10}
 }
 
 // Failure says why something was not done, and of what class that is.
@@ -1013,6 +1065,7 @@ type Capabilities struct {
 	Outbox        bool                   `protobuf:"varint,4,opt,name=outbox,proto3" json:"outbox,omitempty"`
 	Authenticator bool                   `protobuf:"varint,5,opt,name=authenticator,proto3" json:"authenticator,omitempty"`
 	Watcher       bool                   `protobuf:"varint,6,opt,name=watcher,proto3" json:"watcher,omitempty"`
+	SendRights    bool                   `protobuf:"varint,7,opt,name=send_rights,json=sendRights,proto3" json:"send_rights,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1085,6 +1138,13 @@ func (x *Capabilities) GetAuthenticator() bool {
 func (x *Capabilities) GetWatcher() bool {
 	if x != nil {
 		return x.Watcher
+	}
+	return false
+}
+
+func (x *Capabilities) GetSendRights() bool {
+	if x != nil {
+		return x.SendRights
 	}
 	return false
 }
@@ -3420,6 +3480,111 @@ func (x *ResolveRequest) GetAccounts() bool {
 	return false
 }
 
+// MaySendRequest asks whether an account may send as an address that its login has not told.
+type MaySendRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"` // its id, as Login gives it
+	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	Peer          *Peer                  `protobuf:"bytes,3,opt,name=peer,proto3" json:"peer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MaySendRequest) Reset() {
+	*x = MaySendRequest{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MaySendRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MaySendRequest) ProtoMessage() {}
+
+func (x *MaySendRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MaySendRequest.ProtoReflect.Descriptor instead.
+func (*MaySendRequest) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *MaySendRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *MaySendRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *MaySendRequest) GetPeer() *Peer {
+	if x != nil {
+		return x.Peer
+	}
+	return nil
+}
+
+type MaySendResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Right         SendRight              `protobuf:"varint,1,opt,name=right,proto3,enum=dipylon.store.v2.SendRight" json:"right,omitempty"` // needed: an answer without it counts as KIND_TEMPORARY
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MaySendResponse) Reset() {
+	*x = MaySendResponse{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MaySendResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MaySendResponse) ProtoMessage() {}
+
+func (x *MaySendResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MaySendResponse.ProtoReflect.Descriptor instead.
+func (*MaySendResponse) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *MaySendResponse) GetRight() SendRight {
+	if x != nil {
+		return x.Right
+	}
+	return SendRight_SEND_RIGHT_UNSPECIFIED
+}
+
 type Verdicts struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Verdicts      []*Verdict             `protobuf:"bytes,1,rep,name=verdicts,proto3" json:"verdicts,omitempty"` // in the order of the recipients
@@ -3429,7 +3594,7 @@ type Verdicts struct {
 
 func (x *Verdicts) Reset() {
 	*x = Verdicts{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3441,7 +3606,7 @@ func (x *Verdicts) String() string {
 func (*Verdicts) ProtoMessage() {}
 
 func (x *Verdicts) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3454,7 +3619,7 @@ func (x *Verdicts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdicts.ProtoReflect.Descriptor instead.
 func (*Verdicts) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Verdicts) GetVerdicts() []*Verdict {
@@ -3484,7 +3649,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3496,7 +3661,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3509,7 +3674,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Verdict) GetRecipient() string {
@@ -3576,7 +3741,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3588,7 +3753,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3601,7 +3766,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Delivery) GetKey() string {
@@ -3669,7 +3834,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3681,7 +3846,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3694,7 +3859,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *DeliverRequest) GetFrame() isDeliverRequest_Frame {
@@ -3761,7 +3926,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3773,7 +3938,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3786,7 +3951,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
 }
 
 // SendRequest frames: one start, chunks, one end; as for DeliverRequest.
@@ -3804,7 +3969,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3816,7 +3981,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3829,7 +3994,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *SendRequest) GetFrame() isSendRequest_Frame {
@@ -3898,7 +4063,7 @@ type SendStart struct {
 
 func (x *SendStart) Reset() {
 	*x = SendStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3910,7 +4075,7 @@ func (x *SendStart) String() string {
 func (*SendStart) ProtoMessage() {}
 
 func (x *SendStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3923,7 +4088,7 @@ func (x *SendStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendStart.ProtoReflect.Descriptor instead.
 func (*SendStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *SendStart) GetCredential() *Credential {
@@ -3954,7 +4119,7 @@ type CollectRequest struct {
 
 func (x *CollectRequest) Reset() {
 	*x = CollectRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3966,7 +4131,7 @@ func (x *CollectRequest) String() string {
 func (*CollectRequest) ProtoMessage() {}
 
 func (x *CollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3979,7 +4144,7 @@ func (x *CollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
 func (*CollectRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *CollectRequest) GetFrame() isCollectRequest_Frame {
@@ -4035,7 +4200,7 @@ type CollectStart struct {
 
 func (x *CollectStart) Reset() {
 	*x = CollectStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4047,7 +4212,7 @@ func (x *CollectStart) String() string {
 func (*CollectStart) ProtoMessage() {}
 
 func (x *CollectStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4060,7 +4225,7 @@ func (x *CollectStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectStart.ProtoReflect.Descriptor instead.
 func (*CollectStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{48}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CollectStart) GetMost() int32 {
@@ -4100,7 +4265,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4112,7 +4277,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4125,7 +4290,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{49}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Taken) GetFailure() *Failure {
@@ -4150,7 +4315,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4162,7 +4327,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4175,7 +4340,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{50}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *CollectResponse) GetFrame() isCollectResponse_Frame {
@@ -4243,7 +4408,7 @@ type CollectEnd struct {
 
 func (x *CollectEnd) Reset() {
 	*x = CollectEnd{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4255,7 +4420,7 @@ func (x *CollectEnd) String() string {
 func (*CollectEnd) ProtoMessage() {}
 
 func (x *CollectEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4268,7 +4433,7 @@ func (x *CollectEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectEnd.ProtoReflect.Descriptor instead.
 func (*CollectEnd) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{51}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CollectEnd) GetFailure() *Failure {
@@ -4291,7 +4456,7 @@ type Outgoing struct {
 
 func (x *Outgoing) Reset() {
 	*x = Outgoing{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4303,7 +4468,7 @@ func (x *Outgoing) String() string {
 func (*Outgoing) ProtoMessage() {}
 
 func (x *Outgoing) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4316,7 +4481,7 @@ func (x *Outgoing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outgoing.ProtoReflect.Descriptor instead.
 func (*Outgoing) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{52}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Outgoing) GetId() []byte {
@@ -4362,7 +4527,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4374,7 +4539,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4387,7 +4552,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{53}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{55}
 }
 
 // Hint says that something has changed, and is a reason to ask again.
@@ -4401,7 +4566,7 @@ type Hint struct {
 
 func (x *Hint) Reset() {
 	*x = Hint{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4413,7 +4578,7 @@ func (x *Hint) String() string {
 func (*Hint) ProtoMessage() {}
 
 func (x *Hint) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4426,7 +4591,7 @@ func (x *Hint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hint.ProtoReflect.Descriptor instead.
 func (*Hint) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Hint) GetKind() HintKind {
@@ -4452,7 +4617,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4464,7 +4629,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4477,7 +4642,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{55}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *SettleRequest) GetSettlements() []*Settlement {
@@ -4497,7 +4662,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4509,7 +4674,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4522,7 +4687,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{56}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Settlement) GetId() []byte {
@@ -4547,7 +4712,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4559,7 +4724,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4572,7 +4737,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{57}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{59}
 }
 
 var File_dipylon_store_v2_store_proto protoreflect.FileDescriptor
@@ -4618,14 +4783,16 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x03doc\x18\x04 \x01(\tR\x03doc\x12\x16\n" +
 	"\x06values\x18\x05 \x03(\tR\x06values\x12\x16\n" +
 	"\x06secret\x18\x06 \x01(\bR\x06secret\x12\x1a\n" +
-	"\brequired\x18\a \x01(\bR\brequired\"\xb2\x01\n" +
+	"\brequired\x18\a \x01(\bR\brequired\"\xd3\x01\n" +
 	"\fCapabilities\x12\x16\n" +
 	"\x06reader\x18\x01 \x01(\bR\x06reader\x12\x1a\n" +
 	"\breceiver\x18\x02 \x01(\bR\breceiver\x12\x16\n" +
 	"\x06sender\x18\x03 \x01(\bR\x06sender\x12\x16\n" +
 	"\x06outbox\x18\x04 \x01(\bR\x06outbox\x12$\n" +
 	"\rauthenticator\x18\x05 \x01(\bR\rauthenticator\x12\x18\n" +
-	"\awatcher\x18\x06 \x01(\bR\awatcher\"\xbe\x01\n" +
+	"\awatcher\x18\x06 \x01(\bR\awatcher\x12\x1f\n" +
+	"\vsend_rights\x18\a \x01(\bR\n" +
+	"sendRights\"\xbe\x01\n" +
 	"\x06Limits\x12!\n" +
 	"\fmessage_size\x18\x01 \x01(\x03R\vmessageSize\x12\x1e\n" +
 	"\n" +
@@ -4792,7 +4959,13 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"recipients\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x03R\x04size\x12*\n" +
 	"\x04peer\x18\x04 \x01(\v2\x16.dipylon.store.v2.PeerR\x04peer\x12\x1a\n" +
-	"\baccounts\x18\x05 \x01(\bR\baccounts\"A\n" +
+	"\baccounts\x18\x05 \x01(\bR\baccounts\"p\n" +
+	"\x0eMaySendRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12*\n" +
+	"\x04peer\x18\x03 \x01(\v2\x16.dipylon.store.v2.PeerR\x04peer\"D\n" +
+	"\x0fMaySendResponse\x121\n" +
+	"\x05right\x18\x01 \x01(\x0e2\x1b.dipylon.store.v2.SendRightR\x05right\"A\n" +
 	"\bVerdicts\x125\n" +
 	"\bverdicts\x18\x01 \x03(\v2\x19.dipylon.store.v2.VerdictR\bverdicts\"\x94\x02\n" +
 	"\aVerdict\x12\x1c\n" +
@@ -4916,7 +5089,12 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\fNOTIFY_NEVER\x10\x01\x12\x12\n" +
 	"\x0eNOTIFY_SUCCESS\x10\x02\x12\x12\n" +
 	"\x0eNOTIFY_FAILURE\x10\x03\x12\x10\n" +
-	"\fNOTIFY_DELAY\x10\x04*\x80\x01\n" +
+	"\fNOTIFY_DELAY\x10\x04*g\n" +
+	"\tSendRight\x12\x1a\n" +
+	"\x16SEND_RIGHT_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSEND_RIGHT_NO\x10\x01\x12\x11\n" +
+	"\rSEND_RIGHT_AS\x10\x02\x12\x18\n" +
+	"\x14SEND_RIGHT_ON_BEHALF\x10\x03*\x80\x01\n" +
 	"\x06Action\x12\x10\n" +
 	"\fACTION_UNSET\x10\x00\x12\x14\n" +
 	"\x10ACTION_DELIVERED\x10\x01\x12\x12\n" +
@@ -4928,7 +5106,7 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x15HINT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12HINT_KIND_NEW_MAIL\x10\x01\x12\x19\n" +
 	"\x15HINT_KIND_CREDENTIALS\x10\x02\x12\x15\n" +
-	"\x11HINT_KIND_ACCOUNT\x10\x032\xb3\a\n" +
+	"\x11HINT_KIND_ACCOUNT\x10\x032\x83\b\n" +
 	"\x05Store\x12L\n" +
 	"\bDescribe\x12!.dipylon.store.v2.DescribeRequest\x1a\x1d.dipylon.store.v2.Description\x12T\n" +
 	"\tConfigure\x12\".dipylon.store.v2.ConfigureRequest\x1a#.dipylon.store.v2.ConfigureResponse\x12K\n" +
@@ -4940,7 +5118,8 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\aDeliver\x12 .dipylon.store.v2.DeliverRequest\x1a\x1a.dipylon.store.v2.Verdicts(\x01\x12C\n" +
 	"\x04Send\x12\x1d.dipylon.store.v2.SendRequest\x1a\x1a.dipylon.store.v2.Verdicts(\x01\x12R\n" +
 	"\aCollect\x12 .dipylon.store.v2.CollectRequest\x1a!.dipylon.store.v2.CollectResponse(\x010\x01\x12K\n" +
-	"\x06Settle\x12\x1f.dipylon.store.v2.SettleRequest\x1a .dipylon.store.v2.SettleResponse\x12A\n" +
+	"\x06Settle\x12\x1f.dipylon.store.v2.SettleRequest\x1a .dipylon.store.v2.SettleResponse\x12N\n" +
+	"\aMaySend\x12 .dipylon.store.v2.MaySendRequest\x1a!.dipylon.store.v2.MaySendResponse\x12A\n" +
 	"\x05Watch\x12\x1e.dipylon.store.v2.WatchRequest\x1a\x16.dipylon.store.v2.Hint0\x01BCZAgithub.com/dipylon/dipylon/plugins/proto/dipylon/store/v2;storev2b\x06proto3"
 
 var (
@@ -4956,8 +5135,8 @@ func file_dipylon_store_v2_store_proto_rawDescGZIP() []byte {
 }
 
 var (
-	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
-	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 58)
+	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
+	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 60)
 	file_dipylon_store_v2_store_proto_goTypes   = []any{
 		Kind(0),                       // 0: dipylon.store.v2.Kind
 		CredentialKind(0),             // 1: dipylon.store.v2.CredentialKind
@@ -4967,179 +5146,186 @@ var (
 		Return(0),                     // 5: dipylon.store.v2.Return
 		BodyType(0),                   // 6: dipylon.store.v2.BodyType
 		Notify(0),                     // 7: dipylon.store.v2.Notify
-		Action(0),                     // 8: dipylon.store.v2.Action
-		HintKind(0),                   // 9: dipylon.store.v2.HintKind
-		(*Failure)(nil),               // 10: dipylon.store.v2.Failure
-		(*DescribeRequest)(nil),       // 11: dipylon.store.v2.DescribeRequest
-		(*Description)(nil),           // 12: dipylon.store.v2.Description
-		(*Reading)(nil),               // 13: dipylon.store.v2.Reading
-		(*Setting)(nil),               // 14: dipylon.store.v2.Setting
-		(*Capabilities)(nil),          // 15: dipylon.store.v2.Capabilities
-		(*Limits)(nil),                // 16: dipylon.store.v2.Limits
-		(*ConfigureRequest)(nil),      // 17: dipylon.store.v2.ConfigureRequest
-		(*ConfigureResponse)(nil),     // 18: dipylon.store.v2.ConfigureResponse
-		(*SettingsProblem)(nil),       // 19: dipylon.store.v2.SettingsProblem
-		(*HealthRequest)(nil),         // 20: dipylon.store.v2.HealthRequest
-		(*HealthResponse)(nil),        // 21: dipylon.store.v2.HealthResponse
-		(*Credential)(nil),            // 22: dipylon.store.v2.Credential
-		(*Peer)(nil),                  // 23: dipylon.store.v2.Peer
-		(*LoginRequest)(nil),          // 24: dipylon.store.v2.LoginRequest
-		(*Account)(nil),               // 25: dipylon.store.v2.Account
-		(*AuthenticateRequest)(nil),   // 26: dipylon.store.v2.AuthenticateRequest
-		(*AuthenticateResponse)(nil),  // 27: dipylon.store.v2.AuthenticateResponse
-		(*MaildropRequest)(nil),       // 28: dipylon.store.v2.MaildropRequest
-		(*MaildropResponse)(nil),      // 29: dipylon.store.v2.MaildropResponse
-		(*Open)(nil),                  // 30: dipylon.store.v2.Open
-		(*List)(nil),                  // 31: dipylon.store.v2.List
-		(*Entries)(nil),               // 32: dipylon.store.v2.Entries
-		(*Entry)(nil),                 // 33: dipylon.store.v2.Entry
-		(*Fetch)(nil),                 // 34: dipylon.store.v2.Fetch
-		(*Files)(nil),                 // 35: dipylon.store.v2.Files
-		(*File)(nil),                  // 36: dipylon.store.v2.File
-		(*FetchHead)(nil),             // 37: dipylon.store.v2.FetchHead
-		(*Window)(nil),                // 38: dipylon.store.v2.Window
-		(*Cancel)(nil),                // 39: dipylon.store.v2.Cancel
-		(*Rendering)(nil),             // 40: dipylon.store.v2.Rendering
-		(*Remove)(nil),                // 41: dipylon.store.v2.Remove
-		(*MarkSeen)(nil),              // 42: dipylon.store.v2.MarkSeen
-		(*Removals)(nil),              // 43: dipylon.store.v2.Removals
-		(*Removal)(nil),               // 44: dipylon.store.v2.Removal
-		(*Envelope)(nil),              // 45: dipylon.store.v2.Envelope
-		(*DeliverBy)(nil),             // 46: dipylon.store.v2.DeliverBy
-		(*Submitter)(nil),             // 47: dipylon.store.v2.Submitter
-		(*Recipient)(nil),             // 48: dipylon.store.v2.Recipient
-		(*ResolveRequest)(nil),        // 49: dipylon.store.v2.ResolveRequest
-		(*Verdicts)(nil),              // 50: dipylon.store.v2.Verdicts
-		(*Verdict)(nil),               // 51: dipylon.store.v2.Verdict
-		(*Delivery)(nil),              // 52: dipylon.store.v2.Delivery
-		(*DeliverRequest)(nil),        // 53: dipylon.store.v2.DeliverRequest
-		(*End)(nil),                   // 54: dipylon.store.v2.End
-		(*SendRequest)(nil),           // 55: dipylon.store.v2.SendRequest
-		(*SendStart)(nil),             // 56: dipylon.store.v2.SendStart
-		(*CollectRequest)(nil),        // 57: dipylon.store.v2.CollectRequest
-		(*CollectStart)(nil),          // 58: dipylon.store.v2.CollectStart
-		(*Taken)(nil),                 // 59: dipylon.store.v2.Taken
-		(*CollectResponse)(nil),       // 60: dipylon.store.v2.CollectResponse
-		(*CollectEnd)(nil),            // 61: dipylon.store.v2.CollectEnd
-		(*Outgoing)(nil),              // 62: dipylon.store.v2.Outgoing
-		(*WatchRequest)(nil),          // 63: dipylon.store.v2.WatchRequest
-		(*Hint)(nil),                  // 64: dipylon.store.v2.Hint
-		(*SettleRequest)(nil),         // 65: dipylon.store.v2.SettleRequest
-		(*Settlement)(nil),            // 66: dipylon.store.v2.Settlement
-		(*SettleResponse)(nil),        // 67: dipylon.store.v2.SettleResponse
-		(*durationpb.Duration)(nil),   // 68: google.protobuf.Duration
-		(*timestamppb.Timestamp)(nil), // 69: google.protobuf.Timestamp
+		SendRight(0),                  // 8: dipylon.store.v2.SendRight
+		Action(0),                     // 9: dipylon.store.v2.Action
+		HintKind(0),                   // 10: dipylon.store.v2.HintKind
+		(*Failure)(nil),               // 11: dipylon.store.v2.Failure
+		(*DescribeRequest)(nil),       // 12: dipylon.store.v2.DescribeRequest
+		(*Description)(nil),           // 13: dipylon.store.v2.Description
+		(*Reading)(nil),               // 14: dipylon.store.v2.Reading
+		(*Setting)(nil),               // 15: dipylon.store.v2.Setting
+		(*Capabilities)(nil),          // 16: dipylon.store.v2.Capabilities
+		(*Limits)(nil),                // 17: dipylon.store.v2.Limits
+		(*ConfigureRequest)(nil),      // 18: dipylon.store.v2.ConfigureRequest
+		(*ConfigureResponse)(nil),     // 19: dipylon.store.v2.ConfigureResponse
+		(*SettingsProblem)(nil),       // 20: dipylon.store.v2.SettingsProblem
+		(*HealthRequest)(nil),         // 21: dipylon.store.v2.HealthRequest
+		(*HealthResponse)(nil),        // 22: dipylon.store.v2.HealthResponse
+		(*Credential)(nil),            // 23: dipylon.store.v2.Credential
+		(*Peer)(nil),                  // 24: dipylon.store.v2.Peer
+		(*LoginRequest)(nil),          // 25: dipylon.store.v2.LoginRequest
+		(*Account)(nil),               // 26: dipylon.store.v2.Account
+		(*AuthenticateRequest)(nil),   // 27: dipylon.store.v2.AuthenticateRequest
+		(*AuthenticateResponse)(nil),  // 28: dipylon.store.v2.AuthenticateResponse
+		(*MaildropRequest)(nil),       // 29: dipylon.store.v2.MaildropRequest
+		(*MaildropResponse)(nil),      // 30: dipylon.store.v2.MaildropResponse
+		(*Open)(nil),                  // 31: dipylon.store.v2.Open
+		(*List)(nil),                  // 32: dipylon.store.v2.List
+		(*Entries)(nil),               // 33: dipylon.store.v2.Entries
+		(*Entry)(nil),                 // 34: dipylon.store.v2.Entry
+		(*Fetch)(nil),                 // 35: dipylon.store.v2.Fetch
+		(*Files)(nil),                 // 36: dipylon.store.v2.Files
+		(*File)(nil),                  // 37: dipylon.store.v2.File
+		(*FetchHead)(nil),             // 38: dipylon.store.v2.FetchHead
+		(*Window)(nil),                // 39: dipylon.store.v2.Window
+		(*Cancel)(nil),                // 40: dipylon.store.v2.Cancel
+		(*Rendering)(nil),             // 41: dipylon.store.v2.Rendering
+		(*Remove)(nil),                // 42: dipylon.store.v2.Remove
+		(*MarkSeen)(nil),              // 43: dipylon.store.v2.MarkSeen
+		(*Removals)(nil),              // 44: dipylon.store.v2.Removals
+		(*Removal)(nil),               // 45: dipylon.store.v2.Removal
+		(*Envelope)(nil),              // 46: dipylon.store.v2.Envelope
+		(*DeliverBy)(nil),             // 47: dipylon.store.v2.DeliverBy
+		(*Submitter)(nil),             // 48: dipylon.store.v2.Submitter
+		(*Recipient)(nil),             // 49: dipylon.store.v2.Recipient
+		(*ResolveRequest)(nil),        // 50: dipylon.store.v2.ResolveRequest
+		(*MaySendRequest)(nil),        // 51: dipylon.store.v2.MaySendRequest
+		(*MaySendResponse)(nil),       // 52: dipylon.store.v2.MaySendResponse
+		(*Verdicts)(nil),              // 53: dipylon.store.v2.Verdicts
+		(*Verdict)(nil),               // 54: dipylon.store.v2.Verdict
+		(*Delivery)(nil),              // 55: dipylon.store.v2.Delivery
+		(*DeliverRequest)(nil),        // 56: dipylon.store.v2.DeliverRequest
+		(*End)(nil),                   // 57: dipylon.store.v2.End
+		(*SendRequest)(nil),           // 58: dipylon.store.v2.SendRequest
+		(*SendStart)(nil),             // 59: dipylon.store.v2.SendStart
+		(*CollectRequest)(nil),        // 60: dipylon.store.v2.CollectRequest
+		(*CollectStart)(nil),          // 61: dipylon.store.v2.CollectStart
+		(*Taken)(nil),                 // 62: dipylon.store.v2.Taken
+		(*CollectResponse)(nil),       // 63: dipylon.store.v2.CollectResponse
+		(*CollectEnd)(nil),            // 64: dipylon.store.v2.CollectEnd
+		(*Outgoing)(nil),              // 65: dipylon.store.v2.Outgoing
+		(*WatchRequest)(nil),          // 66: dipylon.store.v2.WatchRequest
+		(*Hint)(nil),                  // 67: dipylon.store.v2.Hint
+		(*SettleRequest)(nil),         // 68: dipylon.store.v2.SettleRequest
+		(*Settlement)(nil),            // 69: dipylon.store.v2.Settlement
+		(*SettleResponse)(nil),        // 70: dipylon.store.v2.SettleResponse
+		(*durationpb.Duration)(nil),   // 71: google.protobuf.Duration
+		(*timestamppb.Timestamp)(nil), // 72: google.protobuf.Timestamp
 	}
 )
 
 var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	0,  // 0: dipylon.store.v2.Failure.kind:type_name -> dipylon.store.v2.Kind
-	68, // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
-	15, // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
+	71, // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
+	16, // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
 	1,  // 3: dipylon.store.v2.Description.credentials:type_name -> dipylon.store.v2.CredentialKind
-	16, // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
-	13, // 5: dipylon.store.v2.Description.reading:type_name -> dipylon.store.v2.Reading
-	14, // 6: dipylon.store.v2.Description.settings:type_name -> dipylon.store.v2.Setting
+	17, // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
+	14, // 5: dipylon.store.v2.Description.reading:type_name -> dipylon.store.v2.Reading
+	15, // 6: dipylon.store.v2.Description.settings:type_name -> dipylon.store.v2.Setting
 	4,  // 7: dipylon.store.v2.Reading.disposals:type_name -> dipylon.store.v2.Disposal
 	2,  // 8: dipylon.store.v2.Reading.encodings:type_name -> dipylon.store.v2.Encoding
 	3,  // 9: dipylon.store.v2.Reading.bodies:type_name -> dipylon.store.v2.BodyForm
-	19, // 10: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
-	10, // 11: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
+	20, // 10: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
+	11, // 11: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
 	1,  // 12: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
-	23, // 13: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
-	22, // 14: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
-	69, // 15: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
-	23, // 16: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
-	25, // 17: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
-	30, // 18: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
-	31, // 19: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
-	34, // 20: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
-	41, // 21: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
-	38, // 22: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
-	39, // 23: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
-	42, // 24: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
-	10, // 25: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
-	25, // 26: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
-	32, // 27: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
-	37, // 28: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
-	43, // 29: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
-	35, // 30: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
-	22, // 31: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
-	33, // 32: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
-	69, // 33: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
-	40, // 34: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
-	36, // 35: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
+	24, // 13: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
+	23, // 14: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
+	72, // 15: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
+	24, // 16: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
+	26, // 17: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
+	31, // 18: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
+	32, // 19: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
+	35, // 20: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
+	42, // 21: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
+	39, // 22: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
+	40, // 23: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
+	43, // 24: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
+	11, // 25: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
+	26, // 26: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
+	33, // 27: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
+	38, // 28: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
+	44, // 29: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
+	36, // 30: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
+	23, // 31: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
+	34, // 32: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
+	72, // 33: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
+	41, // 34: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
+	37, // 35: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
 	2,  // 36: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
 	3,  // 37: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
 	4,  // 38: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
-	44, // 39: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
-	10, // 40: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
+	45, // 39: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
+	11, // 40: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
 	5,  // 41: dipylon.store.v2.Envelope.ret:type_name -> dipylon.store.v2.Return
 	6,  // 42: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
-	46, // 43: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
-	47, // 44: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
-	69, // 45: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
+	47, // 43: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
+	48, // 44: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
+	72, // 45: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
 	7,  // 46: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
-	45, // 47: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
-	48, // 48: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
-	23, // 49: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
-	51, // 50: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
-	10, // 51: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
-	8,  // 52: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
-	45, // 53: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
-	48, // 54: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
-	69, // 55: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
-	23, // 56: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
-	52, // 57: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	54, // 58: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
-	56, // 59: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
-	54, // 60: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
-	22, // 61: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
-	52, // 62: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
-	58, // 63: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
-	59, // 64: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
-	68, // 65: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
-	40, // 66: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	68, // 67: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
-	10, // 68: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
-	62, // 69: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
-	61, // 70: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
-	10, // 71: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
-	45, // 72: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
-	48, // 73: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
-	69, // 74: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
-	9,  // 75: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
-	66, // 76: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	51, // 77: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
-	11, // 78: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
-	17, // 79: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	20, // 80: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	24, // 81: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	26, // 82: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	28, // 83: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	49, // 84: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	53, // 85: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	55, // 86: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	57, // 87: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	65, // 88: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	63, // 89: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
-	12, // 90: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	18, // 91: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	21, // 92: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	25, // 93: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	27, // 94: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	29, // 95: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	50, // 96: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	50, // 97: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	50, // 98: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	60, // 99: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	67, // 100: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	64, // 101: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
-	90, // [90:102] is the sub-list for method output_type
-	78, // [78:90] is the sub-list for method input_type
-	78, // [78:78] is the sub-list for extension type_name
-	78, // [78:78] is the sub-list for extension extendee
-	0,  // [0:78] is the sub-list for field type_name
+	46, // 47: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
+	49, // 48: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
+	24, // 49: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
+	24, // 50: dipylon.store.v2.MaySendRequest.peer:type_name -> dipylon.store.v2.Peer
+	8,  // 51: dipylon.store.v2.MaySendResponse.right:type_name -> dipylon.store.v2.SendRight
+	54, // 52: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
+	11, // 53: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
+	9,  // 54: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
+	46, // 55: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
+	49, // 56: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
+	72, // 57: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	24, // 58: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
+	55, // 59: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	57, // 60: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
+	59, // 61: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
+	57, // 62: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
+	23, // 63: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
+	55, // 64: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
+	61, // 65: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
+	62, // 66: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
+	71, // 67: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	41, // 68: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
+	71, // 69: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
+	11, // 70: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
+	65, // 71: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
+	64, // 72: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
+	11, // 73: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
+	46, // 74: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
+	49, // 75: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
+	72, // 76: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	10, // 77: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
+	69, // 78: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	54, // 79: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	12, // 80: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	18, // 81: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	21, // 82: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	25, // 83: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	27, // 84: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	29, // 85: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	50, // 86: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	56, // 87: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	58, // 88: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	60, // 89: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	68, // 90: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	51, // 91: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
+	66, // 92: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
+	13, // 93: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	19, // 94: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	22, // 95: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	26, // 96: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	28, // 97: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	30, // 98: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	53, // 99: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	53, // 100: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	53, // 101: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	63, // 102: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	70, // 103: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	52, // 104: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
+	67, // 105: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
+	93, // [93:106] is the sub-list for method output_type
+	80, // [80:93] is the sub-list for method input_type
+	80, // [80:80] is the sub-list for extension type_name
+	80, // [80:80] is the sub-list for extension extendee
+	0,  // [0:80] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v2_store_proto_init() }
@@ -5164,21 +5350,21 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*MaildropResponse_Removals)(nil),
 		(*MaildropResponse_Files)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[43].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[45].OneofWrappers = []any{
 		(*DeliverRequest_Delivery)(nil),
 		(*DeliverRequest_Chunk)(nil),
 		(*DeliverRequest_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[45].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[47].OneofWrappers = []any{
 		(*SendRequest_Start)(nil),
 		(*SendRequest_Chunk)(nil),
 		(*SendRequest_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[47].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[49].OneofWrappers = []any{
 		(*CollectRequest_Start)(nil),
 		(*CollectRequest_Taken)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[50].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[52].OneofWrappers = []any{
 		(*CollectResponse_Outgoing)(nil),
 		(*CollectResponse_Chunk)(nil),
 		(*CollectResponse_End)(nil),
@@ -5188,8 +5374,8 @@ func file_dipylon_store_v2_store_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v2_store_proto_rawDesc), len(file_dipylon_store_v2_store_proto_rawDesc)),
-			NumEnums:      10,
-			NumMessages:   58,
+			NumEnums:      11,
+			NumMessages:   60,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -37,6 +37,7 @@ const (
 	Store_Send_FullMethodName         = "/dipylon.store.v2.Store/Send"
 	Store_Collect_FullMethodName      = "/dipylon.store.v2.Store/Collect"
 	Store_Settle_FullMethodName       = "/dipylon.store.v2.Store/Settle"
+	Store_MaySend_FullMethodName      = "/dipylon.store.v2.Store/MaySend"
 	Store_Watch_FullMethodName        = "/dipylon.store.v2.Store/Watch"
 )
 
@@ -66,6 +67,8 @@ type StoreClient interface {
 	// Outbox.
 	Collect(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[CollectRequest, CollectResponse], error)
 	Settle(ctx context.Context, in *SettleRequest, opts ...grpc.CallOption) (*SettleResponse, error)
+	// SendRights.
+	MaySend(ctx context.Context, in *MaySendRequest, opts ...grpc.CallOption) (*MaySendResponse, error)
 	// watcher
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Hint], error)
 }
@@ -203,6 +206,16 @@ func (c *storeClient) Settle(ctx context.Context, in *SettleRequest, opts ...grp
 	return out, nil
 }
 
+func (c *storeClient) MaySend(ctx context.Context, in *MaySendRequest, opts ...grpc.CallOption) (*MaySendResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MaySendResponse)
+	err := c.cc.Invoke(ctx, Store_MaySend_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *storeClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Hint], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Store_ServiceDesc.Streams[5], Store_Watch_FullMethodName, cOpts...)
@@ -248,6 +261,8 @@ type StoreServer interface {
 	// Outbox.
 	Collect(grpc.BidiStreamingServer[CollectRequest, CollectResponse]) error
 	Settle(context.Context, *SettleRequest) (*SettleResponse, error)
+	// SendRights.
+	MaySend(context.Context, *MaySendRequest) (*MaySendResponse, error)
 	// watcher
 	Watch(*WatchRequest, grpc.ServerStreamingServer[Hint]) error
 	mustEmbedUnimplementedStoreServer()
@@ -302,6 +317,10 @@ func (UnimplementedStoreServer) Collect(grpc.BidiStreamingServer[CollectRequest,
 
 func (UnimplementedStoreServer) Settle(context.Context, *SettleRequest) (*SettleResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Settle not implemented")
+}
+
+func (UnimplementedStoreServer) MaySend(context.Context, *MaySendRequest) (*MaySendResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method MaySend not implemented")
 }
 
 func (UnimplementedStoreServer) Watch(*WatchRequest, grpc.ServerStreamingServer[Hint]) error {
@@ -471,6 +490,24 @@ func _Store_Settle_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Store_MaySend_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MaySendRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StoreServer).MaySend(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Store_MaySend_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StoreServer).MaySend(ctx, req.(*MaySendRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Store_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -512,6 +549,10 @@ var Store_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Settle",
 			Handler:    _Store_Settle_Handler,
+		},
+		{
+			MethodName: "MaySend",
+			Handler:    _Store_MaySend_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
