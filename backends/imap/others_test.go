@@ -163,6 +163,7 @@ func deliveriesAtOnce(t *testing.T, s *imap.Store, address string) {
 
 // mailutilsAlone are the cases that this server cannot pass whoever asks it.
 var mailutilsAlone = map[string]string{
+	"remove/disposals-described":         "it has no UIDPLUS, so that nothing can be moved; that is known from the first login on, and described before",
 	"maildrop/removed-by-another":        "it goes on giving what another session has removed",
 	"remove/seen-at-once":                "a session does not see what another one has removed",
 	"remove/then-fetch":                  "it goes on giving what another session has removed",
