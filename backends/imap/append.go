@@ -31,6 +31,7 @@ func (s *Store) append(ctx context.Context, conn *connection, folder string, mes
 		command := conn.client.Append(folder, size, &imap.AppendOptions{Flags: flags})
 		if _, err := io.Copy(command, message); err != nil {
 			conn.client.end(err) // half a literal cannot be taken back otherwise
+			_ = command.Close()  // or the lock for sending stays, and what the library asks beside waits for ever
 			_, _ = command.Wait()
 			return nil, err
 		}
