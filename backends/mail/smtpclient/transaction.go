@@ -86,7 +86,9 @@ func (c *Client) sort(t *transaction, asked []int, replies []Reply) {
 			t.refused[i] = refusal
 		}
 	}
-	if firstOver > lastTaken && len(t.taken) > 0 {
+	// A server that goes is taken at its word whatever the order, or the next connection would be
+	// asked the same.
+	if len(t.taken) > 0 && (firstOver > lastTaken || t.shrank) {
 		c.fits = len(t.taken)
 	}
 }

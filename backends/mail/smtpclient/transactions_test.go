@@ -1,6 +1,7 @@
 package smtpclient_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
@@ -177,6 +179,29 @@ func TestNumberThatIsNone(t *testing.T) {
 				t.Errorf("%d transactions, %d messages", server.Transactions(), len(server.Received()))
 			}
 		})
+	}
+}
+
+// TestNumberThatTeachesNothing: a server that goes at a number, and has refused others for it before
+// it took one, is not asked the same again and again.
+func TestNumberThatTeachesNothing(t *testing.T) {
+	server := (&fakesmtp.Server{Offers: []string{"PIPELINING"}, Rcpt: func(t fakesmtp.Transaction, _ string) string {
+		return []string{"452 4.5.3 too many recipients", "", "421 4.5.3 too many recipients"}[min(t.Rcpts, 2)]
+	}}).Start(t)
+	c := dial(t, server.Address, smtpclient.Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	outcomes, err := c.Send(ctx, smtpclient.Envelope{Recipients: many(3, 1)}, strings.NewReader(letter))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range outcomes {
+		if refused, is := errors.AsType[*smtpclient.ReplyError](o.Err); !is || refused.Code != 452 {
+			t.Errorf("%s: %v", o.Recipient, o.Err)
+		}
+	}
+	if n := server.Transactions(); n > 2 {
+		t.Errorf("%d transactions", n)
 	}
 }
 
