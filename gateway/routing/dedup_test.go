@@ -321,6 +321,7 @@ func TestAlarm(t *testing.T) {
 		"an empty Message-ID":                   {"Message-ID: <>\r\n", 6 * time.Minute, 2},
 		"Date":                                  {"Date: Fri, 20 Nov 2026 07:59:58 +0000\r\n", 3 * 24 * time.Hour, 1},
 		"the Date of a clock that stands still": {"Date: Sat, 1 Jan 2000 00:00:00 +0000\r\n", 6 * time.Minute, 2},
+
 		"neither, when a clock that was fast is set":    {"", -24 * time.Hour, 2},
 		"neither, when a clock is set a little":         {"", -time.Minute, 1},
 		"Message-ID, when a clock that was fast is set": {"Message-ID: <1@device>\r\n", -24 * time.Hour, 1},
