@@ -92,6 +92,7 @@ type ahead struct {
 // batch is the messages of one request that are still ahead.
 type batch struct {
 	contents backends.Contents
+	cancel   context.CancelFunc // ends the request
 	wants    []want
 	sizes    []int64 // what each may cost
 	sum      int64   // of sizes
@@ -111,7 +112,7 @@ func (b *batch) advance(n int) {
 // take gives the message that was asked for, if it is ahead, and asks for those that are
 // likely to be next. ok is false when the caller has to fetch the message.
 func (a *ahead) take(ctx context.Context, w want) (r *reading, err error, ok bool) { //nolint:revive // like a map's second value
-	b, passed, since := a.advance(w)
+	b, passed, since := a.advance(ctx, w)
 	if b == nil {
 		return nil, nil, false
 	}
@@ -137,7 +138,7 @@ func (a *ahead) take(ctx context.Context, w want) (r *reading, err error, ok boo
 
 // advance notes what is asked for and starts the guesses that follow from it. Where it is ahead,
 // it gives its batch, how many messages are passed over, and what was under way.
-func (a *ahead) advance(w want) (b *batch, passed int, since int64) {
+func (a *ahead) advance(ctx context.Context, w want) (b *batch, passed int, since int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
@@ -153,7 +154,7 @@ func (a *ahead) advance(w want) (b *batch, passed int, since int64) {
 		a.pay(b)
 	}
 	if a.wrong < aheadWrong {
-		a.guess(w)
+		a.guess(ctx, w)
 	}
 	if a.idle == nil {
 		a.idle = time.AfterFunc(aheadIdle, a.forget)
@@ -215,7 +216,7 @@ func (a *ahead) learn(w want, foreseen bool) {
 }
 
 // guess asks for what comes next, as far as the budgets go, once half of a request is left.
-func (a *ahead) guess(w want) {
+func (a *ahead) guess(ctx context.Context, w want) {
 	ahead := 0
 	for _, b := range a.batches {
 		if ahead += len(b.wants); len(b.wants) > 0 {
@@ -243,7 +244,7 @@ func (a *ahead) guess(w want) {
 		}
 	}
 	if len(b.wants) > 0 {
-		a.start(b)
+		a.start(ctx, b)
 	}
 }
 
@@ -265,8 +266,9 @@ func (a *ahead) add(b *batch, w want) bool {
 }
 
 // start asks the store for a batch. A store that does not give it is asked again with the next
-// guess; what the client wants meanwhile it is asked for by itself.
-func (a *ahead) start(b *batch) {
+// guess; what the client wants meanwhile it is asked for by itself. One that takes no request for now
+// is waited for until the command's context ends, and no longer.
+func (a *ahead) start(ctx context.Context, b *batch) {
 	top := b.wants[0].top
 	request := backends.FetchManyRequest{Top: top >= 0, Lines: max(0, top), Rendering: a.form}
 	for _, w := range b.wants {
@@ -275,7 +277,11 @@ func (a *ahead) start(b *batch) {
 	}
 	var err error
 	a.batches = append(a.batches, b)
-	if b.contents, err = a.store.FetchMany(a.ctx, request); err != nil {
+	var asking context.Context
+	asking, b.cancel = context.WithCancel(a.ctx)
+	asked := context.AfterFunc(ctx, b.cancel)
+	b.contents, err = a.store.FetchMany(asking, request)
+	if !asked() || err != nil {
 		a.drop(b)
 	}
 }
@@ -300,6 +306,7 @@ func (a *ahead) drop(b *batch) {
 		_ = b.contents.Close()
 		b.contents = nil
 	}
+	b.cancel()
 }
 
 // quiet ends all that is ahead. Nothing begins again before the client asks for another message.

@@ -23,6 +23,7 @@ type farStore struct {
 	most    int
 	largest int // request
 	fail    map[int]error
+	hangs   bool // FetchMany waits until its context ends
 }
 
 const roundTrip = 40 * time.Millisecond
@@ -66,6 +67,10 @@ func readingOf(ctx context.Context, f *farStore) *reading {
 
 // FetchMany implements [backends.ManyFetcher]: the messages come together, after one round trip.
 func (f *farStore) FetchMany(ctx context.Context, r backends.FetchManyRequest) (backends.Contents, error) {
+	if f.hangs {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	c := &farContents{store: f, ctx: ctx, at: time.Now().Add(roundTrip), left: len(r.IDs)}
 	for _, id := range r.IDs {
 		index, _ := strconv.Atoi(string(id))
@@ -384,6 +389,25 @@ func TestContextEndsWhatWasAhead(t *testing.T) {
 		_ = c.Close()
 		if _, err, ok := a.take(ctx, want{9, -1}); ok && !errors.Is(err, context.Canceled) {
 			t.Errorf("waiting goes on: %v", err)
+		}
+		a.end(1<<20, 1<<20)
+	})
+}
+
+// A store that does not take a request for what is next holds the client up no longer than the command
+// lasts.
+func TestContextEndsAskingAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAheadTest(t, 50, 1<<20, 1<<20)
+		a.store.hangs = true
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, _, ok := a.take(ctx, want{0, -1}); ok || ctx.Err() == nil {
+			t.Errorf("asking ahead: a message was there: %v, the command's time was over: %v", ok, ctx.Err())
+		}
+		a.store.hangs = false
+		if err := a.read(1, -1); err != nil {
+			t.Error(err)
 		}
 		a.end(1<<20, 1<<20)
 	})
