@@ -242,9 +242,12 @@ func (c *content) drop() {
 	}
 	c.closed = true
 	chunks := mem.BufferSlice(c.chunks)
-	c.f.unread += int64(chunks.Len())
+	c.f.unread += int64(chunks.Len() + len(c.chunk))
 	chunks.Free()
-	c.chunks = nil
+	if c.from != nil {
+		c.from.Free()
+	}
+	c.chunks, c.from, c.chunk = nil, nil, nil
 	if c.text != nil {
 		c.text.Release()
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -168,6 +169,30 @@ func TestFetchManyInOrder(t *testing.T) {
 		_, err := drop.(backends.ManyFetcher).FetchMany(t.Context(), backends.FetchManyRequest{})
 		kindIs(t, err, backends.Permanent)
 	})
+}
+
+// TestPartsThatWereRead: the rest of a chunk that its reader has begun and given up counts against
+// the window no more, and what is left of the content cannot be read.
+func TestPartsThatWereRead(t *testing.T) {
+	spec := specOf(t, "store", fakeSettings{})
+	spec.FetchWindow, spec.StallTimeout = fetchWindowLeast, 5*time.Second
+	s, _ := start(t, spec)
+	contents := many(t, openDrop(t, s), append(slices.Repeat([]string{"size:3000000"}, 8), "size:64")...)
+	for range 8 {
+		c, err := contents.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, lineLen)); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+		if n, err := c.Read(make([]byte, lineLen)); n != 0 || err == nil {
+			t.Errorf("%d octets of a closed content, %v", n, err)
+		}
+	}
+	data, err := got(t.Context(), contents)
+	isWhole(t, data, err, 64)
 }
 
 // TestFilesAreHandedOver: a message that stands in a file is read from the file itself, and the
