@@ -1,24 +1,9 @@
 package maildir
 
 import (
-	"os"
-	"strings"
 	"testing"
+
+	"github.com/dipylon/dipylon/backends/storetest"
 )
 
-// TestSchema: each setting is documented, here and on the page.
-func TestSchema(t *testing.T) {
-	page, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	plain := strings.NewReplacer("[]", "", ".*", "")
-	for _, s := range schema() {
-		if s.Doc == "" {
-			t.Errorf("%s is not documented", s.Path)
-		}
-		if !strings.Contains(string(page), "`"+plain.Replace(s.Path)+"`") {
-			t.Errorf("README.md says nothing of %s", s.Path)
-		}
-	}
-}
+func TestSchema(t *testing.T) { storetest.Documented(t, schema(), "README.md") }
