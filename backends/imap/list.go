@@ -69,18 +69,11 @@ func (l *lister) fetch(set imap.UIDSet, all bool) error {
 			Partial: &imap.SectionPartial{Size: uidlFieldMost},
 		}}
 	}
-	command := l.client.Fetch(set, options)
-	for message := command.Next(); message != nil; message = command.Next() {
-		one, err := l.client.readListed(message)
-		if err != nil {
-			_ = l.client.Close() // see errBroken
-			return err
-		}
+	return l.client.explain(l.client.fetchListed(set, options, func(one listed) {
 		if one.uid != 0 {
 			l.take(one, all)
 		}
-	}
-	return l.client.explain(command.Close())
+	}))
 }
 
 // take adds what an answer says to what is known of a message.
@@ -109,6 +102,20 @@ func (l *lister) take(one listed, all bool) {
 
 func (l *lister) complete(one *listed) bool {
 	return one != nil && one.sized && one.flagged && (l.field == "" || one.header != nil)
+}
+
+// fetchListed runs a FETCH that asks for no content. What comes unasked is read within bounds.
+func (c *client) fetchListed(set imap.UIDSet, options *imap.FetchOptions, take func(listed)) error {
+	command := c.Fetch(set, options)
+	for message := command.Next(); message != nil; message = command.Next() {
+		one, err := c.readListed(message)
+		if err != nil {
+			_ = c.Close() // see errBroken
+			return err
+		}
+		take(one)
+	}
+	return command.Close()
 }
 
 func (c *client) readListed(message *imapclient.FetchMessageData) (l listed, err error) {

@@ -295,21 +295,16 @@ func (m *maildrop) areWhole(c *client, uid imap.UID, pieces []piece) error {
 }
 
 // sizeOf asks for a message's RFC822.SIZE; -1: the server does not say it. It says, too, whether the
-// server told anything of the message. What comes unasked is read within bounds.
+// server told anything of the message.
 func sizeOf(c *client, uid imap.UID) (size int64, told bool, err error) {
-	command := c.Fetch(imap.UIDSetNum(uid), &imap.FetchOptions{UID: true, RFC822Size: true})
 	size = -1
-	for message := command.Next(); message != nil; message = command.Next() {
-		one, err := c.readListed(message)
-		if err != nil {
-			return -1, told, err // see errBroken
-		}
+	err = c.fetchListed(imap.UIDSetNum(uid), &imap.FetchOptions{UID: true, RFC822Size: true}, func(one listed) {
 		told = told || one.uid == uid
 		if one.uid == uid && one.sized {
 			size = one.entry.Size
 		}
-	}
-	return size, told, command.Close()
+	})
+	return size, told, err
 }
 
 // longest is how many octets a part has been asked for, by the command for the part at and by those

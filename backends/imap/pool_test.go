@@ -162,6 +162,20 @@ func TestNotSearched(t *testing.T) {
 	}
 }
 
+// TestLeftIsBounded: what a server sends unasked, when it is asked what a removal has left, is not taken
+// into memory, whatever its length.
+func TestLeftIsBounded(t *testing.T) {
+	t.Parallel()
+	f := fakeimap.Start(t, fiveMessages())
+	d := openInbox(t, storeOf(t, f, nil))
+	list(t, d)
+	f.Set(on("UID SEARCH", "TAG NO not now\n"), on("UID FETCH 4,6 (UID RFC822.SIZE)", "* 2 FETCH (UID 4 BODY[] {1000000}\n"+strings.Repeat("x", 1_000_000)+")\nTAG OK\n"))
+	removals, err := d.Remove(t.Context(), []backends.MessageID{"7.4", "7.6"}, backends.DisposalRemove)
+	if backends.KindOf(err) != backends.Temporary {
+		t.Errorf("it is told as %v (%v)", removals, err)
+	}
+}
+
 // TestRemovalIsLost: a connection that ends in the middle of a removal leaves no message that is
 // there, marked, and in no list.
 func TestRemovalIsLost(t *testing.T) {

@@ -144,12 +144,11 @@ func (m *maildrop) remaining(set imap.UIDSet) (left imap.UIDSet, err error) {
 		return nil, err
 	}
 	// The size is asked for because a response without one is taken for news of flags.
-	messages, err := client.Fetch(set, &imap.FetchOptions{UID: true, RFC822Size: true}).Collect()
-	for _, message := range messages {
-		if set.Contains(message.UID) {
-			left.AddNum(message.UID)
+	err = client.fetchListed(set, &imap.FetchOptions{UID: true, RFC822Size: true}, func(one listed) {
+		if set.Contains(one.uid) {
+			left.AddNum(one.uid)
 		}
-	}
+	})
 	return left, err
 }
 
