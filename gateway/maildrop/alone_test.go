@@ -7,6 +7,7 @@ import (
 	"net/textproto"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -127,6 +128,67 @@ func TestGuiltIsShownAlone(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestFailsAloneAsItself: of a message that breaks off beside others, what it does alone counts, and
+// nothing else.
+func TestFailsAloneAsItself(t *testing.T) {
+	torn := func(kind backends.Kind) func() backends.Content {
+		return func() backends.Content {
+			return &fakeContent{Reader: io.MultiReader(strings.NewReader("Subject: x\r\n\r\n"), failing{backends.Fail(kind, "broken")})}
+		}
+	}
+	short := func() backends.Content {
+		return sizedContent{strings.NewReader(letter), int64(len(letter)) + 1}
+	}
+	whole := func() backends.Content { return &fakeContent{Reader: strings.NewReader(letter)} }
+	for name, tt := range map[string]struct {
+		beside, alone func() backends.Content
+		sessions      int
+		want          folder.QuarantineState // empty: nothing is noted of it
+	}{
+		"cannot be rendered, beside others only": {torn(backends.Poison), torn(backends.Temporary), 1, folder.Suspected},
+		"cannot be rendered, alone only":         {torn(backends.Temporary), torn(backends.Poison), 1, folder.Held},
+		"comes whole alone":                      {torn(backends.Temporary), whole, 1, ""},
+		"has another size":                       {short, short, 1, folder.Suspected},
+		"has another size, always":               {short, short, folder.FailuresMost, folder.Held},
+		"has another size, beside others only":   {short, whole, 1, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			quarantined := newQuarantine(t)
+			g := newGateway(t, func(o *maildrop.Options) { o.Quarantine = quarantined })
+			for n := range 12 {
+				g.store.add(fmt.Sprint("m", n), letter)
+			}
+			var asked atomic.Int32
+			g.store.onFetch = func(_ context.Context, request backends.FetchRequest) (backends.Content, error) {
+				switch {
+				case request.ID != "m7":
+					return whole(), nil
+				case asked.Add(1) == 1:
+					return tt.beside(), nil
+				}
+				return tt.alone(), nil
+			}
+			for range tt.sessions {
+				drop := g.login()
+				for n := 1; n <= 8; n++ {
+					if got, err := read(t, drop, n, -1); (err == nil) != (n < 8) {
+						t.Errorf("message %d is %q (%v)", n, got, err)
+					}
+				}
+				_ = drop.Close()
+			}
+			entries, err := quarantined.List(t.Context(), 10)
+			got := folder.QuarantineState("")
+			if len(entries) == 1 {
+				got = entries[0].State
+			}
+			if err != nil || len(entries) > 1 || got != tt.want {
+				t.Errorf("in quarantine are %+v (%v), want it to be %q", entries, err, tt.want)
+			}
+		})
 	}
 }
 
