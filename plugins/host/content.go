@@ -132,11 +132,17 @@ func (c *content) awaitHead() error {
 		if over {
 			return err
 		}
-		c.f.read(0) // what came for messages that were passed over
-		if err := c.f.m.wait(c.ctx, c.f.more); err != nil {
+		if err := c.awaitMore(); err != nil {
 			return err
 		}
 	}
+}
+
+// awaitMore waits until something has come. What came for messages that were passed over may have
+// taken all of the window, and is granted again first.
+func (c *content) awaitMore() error {
+	c.f.read(0)
+	return c.f.m.wait(c.ctx, c.f.more)
 }
 
 // Size is the number of octets that will come; -1: not known.
@@ -207,7 +213,7 @@ func (c *content) fill() error {
 		case over:
 			return err
 		default:
-			if err := c.f.m.wait(c.ctx, c.f.more); err != nil {
+			if err := c.awaitMore(); err != nil {
 				return err
 			}
 		}

@@ -233,10 +233,17 @@ func lies(m *pb.MaildropRequest) []*pb.MaildropResponse {
 	file := func(id uint64) *pb.MaildropResponse {
 		return &pb.MaildropResponse{Id: id, Response: &pb.MaildropResponse_Files{Files: &pb.Files{Files: []*pb.File{{Size: 5, Length: 5}}}}}
 	}
+	if m.GetWindow().GetOctets() > 0 { // what "spent" waits for
+		return []*pb.MaildropResponse{chunkOf(id, 5), doneOf(id)}
+	}
 	if m.GetFetch() == nil {
 		return nil
 	}
 	switch string(m.GetFetch().GetIds()[0]) {
+	case "spent": // is the window, by the first message
+		last := chunkOf(id, int(m.GetFetch().GetWindow()))
+		last.End = true
+		return []*pb.MaildropResponse{headOf(id, m.GetFetch().GetWindow()), last, headOf(id, 5)}
 	case "open files unasked":
 		return []*pb.MaildropResponse{file(id), doneOf(id)}
 	case "no record": // of an open file

@@ -195,6 +195,26 @@ func TestPartsThatWereRead(t *testing.T) {
 	isWhole(t, data, err, 64)
 }
 
+// TestSpentWindow: a message that nobody reads and that has taken all of the window leaves none of
+// it to the next one, whose head has come by then. It is granted again.
+func TestSpentWindow(t *testing.T) {
+	spec := specOf(t, "liar", fakeSettings{})
+	spec.FetchWindow, spec.StallTimeout = fetchWindowLeast, 5*time.Second
+	s, _ := start(t, spec)
+	contents := many(t, openDrop(t, s), "spent", "x")
+	if _, err := contents.Next(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f := contents.(*flow)
+	within(t, time.Second, "the next head has come", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.messages[1].head
+	})
+	data, err := got(t.Context(), contents)
+	isWhole(t, data, err, 5)
+}
+
 // TestFilesAreHandedOver: a message that stands in a file is read from the file itself, and the
 // file closed with it.
 func TestFilesAreHandedOver(t *testing.T) {
