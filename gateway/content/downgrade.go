@@ -15,7 +15,7 @@ import (
 
 // downgrade gives a header that is ASCII and as long: what is UTF-8 is encoded where a field has
 // a way to encode it, and left out where it has none (RFC 6857 §3, RFC 6858 §2). A header that is
-// ASCII already, or no UTF-8, is given as it is, and one of more than [FieldsMost] fields is
+// ASCII already, or no UTF-8, is given as it is, and one of more than [header.FieldsMost] fields is
 // masked. The only error is the context's end.
 //
 // It is a stranger's header while somebody waits who holds a lock: the work grows as the header

@@ -28,7 +28,7 @@ import (
 // what those mean is guessed by clients as it always was. The headers of parts within the body
 // are left, too.
 //
-// A header of more than [FieldsMost] fields has question marks in the place of what is not ASCII.
+// A header of more than [header.FieldsMost] fields has question marks in the place of what is not ASCII.
 //
 // The context is that of the reading: when it ends, so does the work on a header.
 //

@@ -3,11 +3,11 @@
 // whose messages are yet to be recognised.
 //
 //	x := index.New(index.Options{Log: log, DB: db})
-//	f, err := x.Open(ctx, folder.Key{Store: "sakes", Account: "ada", Folder: ""}, folder.Key{}, "")
+//	f, err := x.Open(ctx, folder.Key{Store: "sakes", Account: "ada", Folder: ""}, folder.Key{}, "", "")
 //	uidl, known := f.UIDL("a-message-id")
 //	size, known := f.Size("a-message-id")
 //	f.Learn("a-message-id", 4711)
-//	err = f.Flush(ctx)
+//	err = f.Flush(ctx, ids)
 //
 // # What has a row, and what has none
 //
@@ -20,6 +20,7 @@
 //	uidl        the message's id, and its unique-id; empty: the message was looked at for an
 //	            import, and its unique-id is the natural one
 //	size…       8 octets of the id's hash, and the size under one form of rendering
+//	            by one version of the store's renderer
 //	import      a fingerprint, a size, and the unique-id of the message that has both
 //
 // A row for each message was weighed: each size that is learnt would be a write of its own, and

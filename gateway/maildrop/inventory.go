@@ -11,8 +11,7 @@ import (
 
 // Inventory lists an open maildrop of a store with the unique-ids that clients are told
 // (RFC 1939 §7), and with the properties of each message that stay when it is moved to another mail
-// system. Of the options it takes
-// Log, Index, Mailboxes, Rendering and MessagesMost.
+// system. Of the options it takes Log, Index, Keys, Rendering and MessagesMost.
 func Inventory(ctx context.Context, o Options, store *stores.Store, folder string, inner backends.Maildrop) ([]index.Import, error) {
 	d := &drop{o: &New(o).o, store: store, folder: folder, inner: inner, log: o.Log, policy: &policy.Policy{}}
 	var err error
