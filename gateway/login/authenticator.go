@@ -84,9 +84,9 @@ func (a *Authenticator) Changed(store string, hint backends.Hint) {
 	switch {
 	case hint.Kind == backends.HintNewMail:
 	case hint.Account == "":
-		a.memory.forgetStore(store)
+		a.memory.storeChanged(store)
 	default:
-		a.memory.forgetAccount(store, hint.Account)
+		a.memory.accountChanged(store, hint.Account)
 	}
 }
 
@@ -286,13 +286,13 @@ func (d *Authenticator) byStorePassword(ctx context.Context, client Client, atte
 		}
 		d.memory.forget(key) // the account or its password is another one, or it has gone
 	}
-	verified := false
+	verified, era := false, d.memory.era(store.Name)
 	// What the store has said of the password is noted before the maildrop is opened: that can take
 	// long, or fail, while the password is changed.
 	note := func(a backends.Account) error {
 		verified = true
 		if remembers {
-			d.memory.rememberOwn(store.Name, key, secret, a, life)
+			d.memory.rememberOwn(store.Name, key, secret, a, life, era)
 		} else { // it may be a new password, of which no more can be remembered
 			d.memory.forget(key)
 		}

@@ -404,9 +404,6 @@ func TestChangedPassword(t *testing.T) {
 	}
 }
 
-// TestChangedPasswordThatLetsNobodyIn: the store has taken the new password, and that is enough for
-// the old one to be forgotten, whatever the login has come to behind it: the maildrop was in use, or
-// the mailbox may not be used so.
 // TestChanged: a store's hint empties what is remembered of the account, and of no other.
 func TestChanged(t *testing.T) {
 	const owner = "alice-id"
@@ -440,6 +437,9 @@ func TestChanged(t *testing.T) {
 	}
 }
 
+// TestChangedPasswordThatLetsNobodyIn: the store has taken the new password, and that is enough for
+// the old one to be forgotten, whatever the login has come to behind it: the maildrop was in use, or
+// the mailbox may not be used so.
 func TestChangedPasswordThatLetsNobodyIn(t *testing.T) {
 	for _, kind := range []backends.Kind{backends.InUse, backends.Temporary, backends.Permanent} {
 		t.Run(kind.String(), func(t *testing.T) {
@@ -481,6 +481,45 @@ func TestChangedPasswordDuringALogin(t *testing.T) {
 	}
 }
 
+// TestChangedBeforeTheStoreHasAnswered: what a store says of a password before it tells of a change is
+// not remembered after it; the login itself, and the next one, are as ever.
+func TestChangedBeforeTheStoreHasAnswered(t *testing.T) {
+	for name, test := range map[string]struct {
+		change  func(w *world)
+		forgets bool
+	}{
+		"the account":    {func(w *world) { w.Changed("sakes", backends.Hint{Kind: backends.HintCredentials, Account: "alice-id"}) }, true},
+		"anything":       {func(w *world) { w.Changed("sakes", backends.Hint{}) }, true},
+		"a reload":       {func(w *world) { w.change(func(*login.Policy) {}) }, true},
+		"new mail":       {func(w *world) { w.Changed("sakes", backends.Hint{Kind: backends.HintNewMail, Account: "alice-id"}) }, false},
+		"another store":  {func(w *world) { w.Changed("tea", backends.Hint{}) }, false},
+		"nothing at all": {func(*world) {}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, password, impersonation)
+			s := &changing{fakeStore: w.store, password: "old"}
+			w.table[0].Backend = s
+			w.change(func(p *login.Policy) { p.Remember = 5 * time.Minute })
+			s.answering = func() { s.answering = nil; s.password = "new"; test.change(w) }
+			if err := w.Password(t.Context(), newClient(), "alice", []byte("old")); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Password(t.Context(), newClient(), "alice", []byte("old")); (err != nil) != test.forgets {
+				t.Errorf("the old password: %v", err)
+			}
+			w.store.seen()
+			for range 2 {
+				if err := w.Password(t.Context(), newClient(), "alice", []byte("new")); err != nil {
+					t.Error(err)
+				}
+			}
+			if got := kinds(w.store.seen()); got != "password impersonation" {
+				t.Errorf("the store was asked by %q for the new one", got)
+			}
+		})
+	}
+}
+
 // lateClient is a client whose login goes on after the store has said whose account it is.
 type lateClient struct {
 	*fakeClient
@@ -499,6 +538,7 @@ type changing struct {
 	*fakeStore
 	password, generation string
 	expires              time.Time
+	answering            func() // what happens between the verdict on a password and the answer; nil: nothing
 }
 
 func (c *changing) Authenticate(_ context.Context, mechanism string, _ backends.Peer) (sasl.Exchange[backends.Account], error) {
@@ -511,6 +551,9 @@ func (c *changing) Login(_ context.Context, credential backends.Credential) (bac
 	c.logins = append(c.logins, credential)
 	if credential.Kind == password && string(credential.Secret) != c.password {
 		return backends.Account{}, backends.Fail(backends.BadCredentials, "wrong")
+	}
+	if c.answering != nil {
+		c.answering()
 	}
 	if credential.ActAs != "" {
 		return backends.Account{ID: "info-id"}, nil

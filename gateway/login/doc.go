@@ -38,9 +38,10 @@
 // Of an account's own password one is remembered, whatever names it logs in by, with the store's id
 // of the account and its credential generation: the gateway's word is good only while the store
 // says the same of both. So a changed password is noticed at once where the store tells of changes
-// ([backends.Account]), and otherwise when the new one is used, or when the time is over. A refusal,
-// an exchange that the store conducts, and a reload empty it. An application password that is
-// revoked stops at once, since its entry is read each time.
+// ([backends.Account], [Authenticator.Changed]), and otherwise when the new one is used, or when the
+// time is over. A store's hint of a change, a refusal, an exchange that the store conducts, and a
+// reload empty it; what a store says of a password before a hint or a reload is not remembered after
+// it. An application password that is revoked stops at once, since its entry is read each time.
 //
 // # Whose account is opened
 //

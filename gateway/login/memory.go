@@ -35,6 +35,8 @@ type memory struct {
 	hashed   recent[map[sum]time.Time] // of application passwords: until when
 	accounts recent[verified]          // by store and account id
 	names    recent[string]            // the key in accounts, by store and login name
+	changes  map[string]uint64         // how often a store has told of a change
+	clears   uint64                    // how often everything was forgotten
 }
 
 // verified is what a store has said of its own password.
@@ -103,9 +105,21 @@ func (m *memory) knowsOwn(name string, secret []byte) (verified, bool) {
 	return v, ok && m.now().Before(v.until) && v.sum == m.sumOf(account, "", secret)
 }
 
+// era is the time between two changes that a store tells of: what it says in one is not remembered in
+// another.
+func (m *memory) era(store string) uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.eraOf(store)
+}
+
+// eraOf is era for those who hold m.mu.
+func (m *memory) eraOf(store string) uint64 { return m.clears + m.changes[store] }
+
 // rememberOwn notes what a store has found good, for a while, and no longer than the store says
-// that the password works. Any other password of the account is forgotten.
-func (m *memory) rememberOwn(store, name string, secret []byte, a backends.Account, life time.Duration) {
+// that the password works. Any other password of the account is forgotten. Where the era in which
+// the store was asked is over, its verdict may be older than the change, and is not remembered.
+func (m *memory) rememberOwn(store, name string, secret []byte, a backends.Account, life time.Duration, era uint64) {
 	account := store + " " + a.ID
 	until := m.now().Add(life)
 	if !a.PasswordExpires.IsZero() && a.PasswordExpires.Before(until) {
@@ -113,6 +127,10 @@ func (m *memory) rememberOwn(store, name string, secret []byte, a backends.Accou
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.eraOf(store) != era {
+		m.accounts.drop(account) // any other password of it may be the older one
+		return
+	}
 	m.names.put(name, account)
 	m.accounts.put(account, verified{m.sumOf(account, "", secret), until, a.ID, a.CredentialGeneration})
 }
@@ -128,6 +146,23 @@ func (m *memory) forget(name string) {
 	}
 }
 
+// accountChanged forgets a store's own password of an account, as forgetAccount does, and what the
+// store is saying of it at this moment.
+func (m *memory) accountChanged(store, id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.changed(store)
+	m.accounts.drop(store + " " + id)
+}
+
+// changed begins another era of a store. m.mu is held.
+func (m *memory) changed(store string) {
+	if m.changes == nil {
+		m.changes = make(map[string]uint64)
+	}
+	m.changes[store]++
+}
+
 // forgetAccount forgets a store's own password of an account.
 func (m *memory) forgetAccount(store, id string) {
 	m.mu.Lock()
@@ -135,17 +170,20 @@ func (m *memory) forgetAccount(store, id string) {
 	m.accounts.drop(store + " " + id)
 }
 
-// forgetStore forgets a store's own passwords of all its accounts.
-func (m *memory) forgetStore(store string) {
+// storeChanged forgets a store's own passwords of all its accounts, and what the store is saying of
+// any at this moment.
+func (m *memory) storeChanged(store string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.changed(store)
 	m.accounts.dropAll(func(key string) bool { return strings.HasPrefix(key, store+" ") })
 }
 
-// clear forgets everything.
+// clear forgets everything, and what stores are saying at this moment.
 func (m *memory) clear() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.clears++
 	m.hashed, m.accounts, m.names = recent[map[sum]time.Time]{}, recent[verified]{}, recent[string]{}
 }
 

@@ -53,7 +53,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	for i := range accountsMost + 10 {
 		user := fmt.Sprint("user", i)
 		m.remember(user, "", []byte("x"), time.Hour)
-		m.rememberOwn("sakes", user, []byte("x"), backends.Account{ID: user}, time.Hour)
+		m.rememberOwn("sakes", user, []byte("x"), backends.Account{ID: user}, time.Hour, m.era("sakes"))
 		m.knows("alice", "", nil) // asked for, so kept
 	}
 	for what, sizes := range map[string][2]int{
