@@ -39,7 +39,17 @@ type digest [sha256.Size]byte
 // LoadPair reads a certificate from its files.
 func LoadPair(files Files) (*Pair, error) {
 	p := &Pair{files: files}
-	content, cert, err := p.read()
+	return p.first(p.read())
+}
+
+// NewPair is a certificate and its key, both PEM, that are about to be written to its files.
+func NewPair(files Files, certificate, key []byte) (*Pair, error) {
+	p := &Pair{files: files}
+	return p.first(p.parse(certificate, key))
+}
+
+// first takes what the files hold first.
+func (p *Pair) first(content digest, cert *tls.Certificate, err error) (*Pair, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +70,11 @@ func (p *Pair) read() (digest, *tls.Certificate, error) {
 	if err := errors.Join(err1, err2); err != nil {
 		return sha256.Sum256([]byte(err.Error())), nil, fmt.Errorf("the certificate: %w", err)
 	}
+	return p.parse(certificate, key)
+}
+
+// parse gives the certificate that files with such content make.
+func (p *Pair) parse(certificate, key []byte) (digest, *tls.Certificate, error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%d\n", len(certificate))
 	h.Write(certificate)

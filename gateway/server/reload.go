@@ -89,8 +89,10 @@ func (g *Server) makeReady(ctx context.Context, c *change) (err error) {
 	if err := c.prepareStores(ctx); err != nil {
 		return err
 	}
-	c.listening, c.gone, err = g.openListeners(c.cfg)
-	return err
+	if c.listening, c.gone, err = g.openListeners(c.cfg); err != nil {
+		return err
+	}
+	return c.secure.keep() // last: it takes the place of the one that is in use
 }
 
 // prepareStores starts the processes of the stores that are new or other ones, all at the same time.
@@ -123,6 +125,11 @@ func (c *change) callOff() {
 	}
 	for _, name := range c.added {
 		ending.Go(func() { _ = c.stores[name].store.Close() }) // nothing runs there
+	}
+	for _, l := range c.listening {
+		if !l.opened { // it was opened for this change
+			l.listener.close()
+		}
 	}
 	ending.Wait()
 }

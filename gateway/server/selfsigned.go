@@ -4,7 +4,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/edge"
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
@@ -33,25 +33,40 @@ func SelfSignedFiles(state string) config.TLS {
 	}
 }
 
-// selfSigned gives the files of a certificate for the gateway's name and the loopback
-// addresses. It is kept, so that clients that have come to trust it go on doing so.
-func selfSigned(cfg *config.Config) (config.TLS, error) {
-	files := SelfSignedFiles(cfg.StateFolder)
-	if pair, err := tls.LoadX509KeyPair(files.Certificate, files.Key); err == nil &&
-		pair.Leaf.VerifyHostname(cfg.Hostname) == nil && time.Until(pair.Leaf.NotAfter) > selfSignedLeft {
-		return files, nil
+// selfSigned gives a certificate for the gateway's name and the loopback addresses. It is kept, so
+// that clients that have come to trust it go on doing so. A new one is in its files once keep has
+// been called, where the one that is in use may stand until then.
+func selfSigned(cfg *config.Config) (pair *edge.Pair, keep func() error, err error) {
+	files := ownFiles(cfg)
+	if pair, err := edge.LoadPair(files); err == nil &&
+		pair.Leaf().VerifyHostname(cfg.Hostname) == nil && time.Until(pair.Leaf().NotAfter) > selfSignedLeft {
+		return pair, func() error { return nil }, nil
 	}
 	certificate, key, err := MakeSelfSigned(cfg.Hostname, time.Now())
 	if err == nil {
-		err = state.MakeFolder(filepath.Dir(files.Key))
+		pair, err = edge.NewPair(files, certificate, key)
 	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("making a self-signed certificate: %w", err)
+	}
+	return pair, func() error { return keepSelfSigned(files, certificate, key) }, nil
+}
+
+// ownFiles are those of [SelfSignedFiles].
+func ownFiles(cfg *config.Config) edge.Files {
+	own := SelfSignedFiles(cfg.StateFolder)
+	return edge.Files{Certificate: own.Certificate, Key: own.Key}
+}
+
+func keepSelfSigned(files edge.Files, certificate, key []byte) error {
+	err := state.MakeFolder(filepath.Dir(files.Key))
 	if err == nil {
 		err = errors.Join(replace(files.Key, key), replace(files.Certificate, certificate))
 	}
 	if err != nil {
-		return files, fmt.Errorf("making a self-signed certificate: %w", err)
+		return fmt.Errorf("keeping the self-signed certificate: %w", err)
 	}
-	return files, nil
+	return nil
 }
 
 // MakeSelfSigned makes a certificate and its key, both PEM.

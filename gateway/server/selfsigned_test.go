@@ -11,8 +11,15 @@ import (
 
 func TestSelfSignedIsKept(t *testing.T) {
 	cfg := &config.Config{StateFolder: t.TempDir(), Hostname: "one.example"}
-	files, err := selfSigned(cfg)
-	if err != nil {
+	files := SelfSignedFiles(cfg.StateFolder)
+	kept := func() error {
+		_, keep, err := selfSigned(cfg)
+		if err != nil {
+			return err
+		}
+		return keep()
+	}
+	if err := kept(); err != nil {
 		t.Fatal(err)
 	}
 	read := func() string {
@@ -24,7 +31,7 @@ func TestSelfSignedIsKept(t *testing.T) {
 		return string(text)
 	}
 	first := read()
-	if _, err := selfSigned(cfg); err != nil || read() != first {
+	if err := kept(); err != nil || read() != first {
 		t.Errorf("the second start makes another one, %v", err)
 	}
 	info, err := os.Stat(files.Key)
@@ -32,7 +39,7 @@ func TestSelfSignedIsKept(t *testing.T) {
 		t.Errorf("the key's mode is %v, %v", info.Mode(), err)
 	}
 	cfg.Hostname = "two.example"
-	if _, err := selfSigned(cfg); err != nil || read() == first {
+	if err := kept(); err != nil || read() == first {
 		t.Errorf("under another name it stays the same, %v", err)
 	}
 	pair, err := tls.LoadX509KeyPair(files.Certificate, files.Key)
@@ -54,7 +61,7 @@ func TestSelfSignedIsKept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := selfSigned(cfg); err != nil || read() == string(old) {
+	if err := kept(); err != nil || read() == string(old) {
 		t.Errorf("a certificate that ends tomorrow stays, %v", err)
 	}
 }

@@ -141,11 +141,14 @@ func (g *Server) prepareAll(ctx context.Context) error {
 	if err != nil {
 		return Temporary(err)
 	}
+	g.listening = listening
+	if err := secure.keep(); err != nil {
+		return err
+	}
 	for i, l := range listening {
 		l.certs.current.Store(secure.configs[i])
 	}
 	g.watcher.Watch(secure.pairs)
-	g.listening = listening
 	return nil
 }
 

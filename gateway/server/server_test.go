@@ -317,3 +317,74 @@ func TestShutdownBreaksOffAReload(t *testing.T) {
 		t.Errorf("the stores are %+v", s.Stores)
 	}
 }
+
+// TestRefusedReloadLeavesTheCertificate: a configuration with another hostname makes another self-signed
+// certificate, unless something else of it cannot be put to use.
+func TestRefusedReloadLeavesTheCertificate(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	dir := rootsIn(t)
+	g, ended, end := run(t, parse(t, dir, oneStore))
+	files := SelfSignedFiles(g.Snapshot().Config.StateFolder)
+	read := func() string {
+		t.Helper()
+		certificate, err1 := os.ReadFile(files.Certificate)
+		key, err2 := os.ReadFile(files.Key)
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		return string(certificate) + string(key)
+	}
+	first := read()
+	for host, refused := range map[string]string{
+		"address.example": strings.Replace(oneStore, `smtp, address: "127.0.0.1:0"`, `smtp, address: "`+taken.Addr().String()+`"`, 1),
+		"plugin.example":  oneStore + "  - {name: two, plugin: {command: [/bin/false]}, domains: [two.example]}\n",
+	} {
+		if err := g.Reload(t.Context(), parse(t, dir, strings.Replace(refused, "gate.example", host, 1))); err == nil {
+			t.Errorf("%s: the reload went well", host)
+		}
+		if read() != first {
+			t.Errorf("%s: the certificate is another one", host)
+			first = read()
+		}
+	}
+	renamed := parse(t, dir, strings.Replace(oneStore, "gate.example", "other.example", 1))
+	if err := g.Reload(t.Context(), renamed); err != nil || read() == first {
+		t.Errorf("after the reload it is the same, %v", err)
+	}
+	end()
+	if err := errors.Join(<-ended, g.Shutdown(t.Context())); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRefusedReloadOpensNothing: where the last step fails, what was opened for it is closed.
+func TestRefusedReloadOpensNothing(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	dir := rootsIn(t)
+	g, ended, end := run(t, parse(t, dir, oneStore))
+	own := filepath.Dir(SelfSignedFiles(g.Snapshot().Config.StateFolder).Key)
+	if err := errors.Join(os.RemoveAll(own), os.WriteFile(own, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(oneStore, "stores:", `  - {protocol: submission, address: "127.0.0.1:0"}`+"\nstores:", 1) +
+		"  - {name: two, plugin: maildir, domains: [two.example], settings: {root: two}}\n"
+	if err := g.Reload(t.Context(), parse(t, dir, changed)); err == nil {
+		t.Error("the reload went well")
+	}
+	if s := g.Snapshot(); len(s.Listeners) != 2 || len(s.Stores) != 1 {
+		t.Errorf("seen: %+v", s)
+	}
+	conn, err := net.Dial("tcp", g.Snapshot().Listeners[0].Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	end()
+	if err := errors.Join(<-ended, g.Shutdown(t.Context())); err != nil {
+		t.Error(err)
+	}
+}

@@ -33,12 +33,13 @@ func (c *listenerTLS) config() *tls.Config {
 type secure struct {
 	configs []*tls.Config // of each listener
 	pairs   []*edge.Pair  // all that are in use
+	keep    func() error  // writes a self-signed certificate that is new
 }
 
 // tlsOf is the TLS of each listener of a configuration. A certificate that the configuration
-// does not name is a self-signed one, which is made if need be.
+// does not name is a self-signed one, which is made if need be. No file is changed before keep.
 func tlsOf(cfg *config.Config) (*secure, error) {
-	s := &secure{}
+	s := &secure{keep: func() error { return nil }}
 	loaded := make(map[edge.Files]*edge.Pair)
 	for _, l := range cfg.Listeners {
 		t := cfg.TLS
@@ -46,10 +47,10 @@ func tlsOf(cfg *config.Config) (*secure, error) {
 			t = *l.TLS
 		}
 		if t.SelfSigned() {
-			own, err := selfSigned(cfg)
-			if err != nil {
+			if err := s.loadOwn(loaded, cfg); err != nil {
 				return nil, err
 			}
+			own := ownFiles(cfg)
 			t.Certificate, t.Key = own.Certificate, own.Key
 		}
 		var pairs []*edge.Pair
@@ -81,6 +82,21 @@ func (s *secure) load(loaded map[edge.Files]*edge.Pair, files edge.Files) (*edge
 	loaded[files] = p
 	s.pairs = append(s.pairs, p)
 	return p, nil
+}
+
+// loadOwn is load for the self-signed certificate.
+func (s *secure) loadOwn(loaded map[edge.Files]*edge.Pair, cfg *config.Config) error {
+	files := ownFiles(cfg)
+	if loaded[files] != nil {
+		return nil
+	}
+	p, keep, err := selfSigned(cfg)
+	if err != nil {
+		return err
+	}
+	loaded[files], s.keep = p, keep
+	s.pairs = append(s.pairs, p)
+	return nil
 }
 
 func leastVersion(t config.TLS) uint16 {
