@@ -47,15 +47,25 @@ func (s *Server) send(w dns.ResponseWriter, query, reply *dns.Msg) {
 		validates = validates || opt.Do()
 		reply.SetEdns0(1232, opt.Do())
 	}
-	reply.AuthenticatedData = reply.Rcode != dns.RcodeServerFailure && validates && s.secure(query.Question[0].Name)
+	reply.AuthenticatedData = reply.Rcode != dns.RcodeServerFailure && validates && s.secure(reply)
 	if w.LocalAddr().Network() == "udp" {
 		reply.Truncate(size)
 	}
 	_ = w.WriteMsg(reply)
 }
 
-func (s *Server) secure(name string) bool {
-	return slices.ContainsFunc(s.Secure, func(zone string) bool { return dns.IsSubDomain(zone, name) })
+// secure says whether all that a reply tells has been validated: of the name that was asked for, and of
+// those that it is an alias of (RFC 4035 §3.2.3).
+func (s *Server) secure(reply *dns.Msg) bool {
+	names := []string{reply.Question[0].Name}
+	for _, rr := range reply.Answer {
+		if alias, ok := rr.(*dns.CNAME); ok {
+			names = append(names, alias.Target)
+		}
+	}
+	return !slices.ContainsFunc(names, func(name string) bool {
+		return !slices.ContainsFunc(s.Secure, func(zone string) bool { return dns.IsSubDomain(zone, name) })
+	})
 }
 
 // chainMost is more aliases than a resolver follows.

@@ -26,6 +26,7 @@ const table = `
 	mx2.sakes.example.   A     192.0.2.2
 	null.example.        MX    0 .
 	alias.example.       CNAME sakes.example.
+	out.sakes.example.   CNAME null.example.
 	dangling.example.    CNAME nowhere.example.
 	round.example.       CNAME about.example.
 	about.example.       CNAME round.example.
@@ -69,6 +70,7 @@ func TestDig(t *testing.T) {
 		{"_25._tcp.mx1.sakes.example TLSA", []string{"ANSWER: 1,", `TLSA\s+3 1 1 0{56} 0{8}`}},
 		{"null.example MX", []string{"ANSWER: 1,", `MX\s+0 \.\n`, "flags: qr rd ra;"}},
 		{"alias.example MX", []string{"ANSWER: 3,", `CNAME\s+sakes\.example\.`}},
+		{"out.sakes.example MX", []string{"ANSWER: 2,", "flags: qr rd ra;"}},
 		{"mx1.sakes.example MX", []string{"status: NOERROR", "ANSWER: 0, AUTHORITY: 1", `SOA\s+ns\.`}},
 		{"below.example MX", []string{"status: NOERROR", "ANSWER: 0, AUTHORITY: 1"}},
 		{"nowhere.example MX", []string{"status: NXDOMAIN", "ANSWER: 0, AUTHORITY: 1", `SOA\s+ns\.`}},
