@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -141,6 +142,45 @@ func TestSenderUsesOwnAddress(t *testing.T) {
 		if (err == nil) != taken {
 			t.Errorf("%q: %v", path, err)
 		}
+	}
+}
+
+// TestOutboxKeepsTheEnvelope: what the sender wants to be told of (RFC 3461) comes out of the outbox, also
+// for those who are left once some are settled.
+func TestOutboxKeepsTheEnvelope(t *testing.T) {
+	s := configured(t, "")
+	envelope := backends.Envelope{From: "anna@sakes.example", ID: "e+1", Return: backends.ReturnHeaders}
+	wanted := []backends.Recipient{
+		{Address: "x@elsewhere.example", Notify: backends.NotifySuccess},
+		{Address: "y@elsewhere.example", OriginalRecipient: "rfc822;list@elsewhere.example"},
+	}
+	if _, err := s.Send(t.Context(), as("anna", "a"), backends.Delivery{Key: "k", Envelope: envelope, Recipients: wanted}, strings.NewReader(text)); err != nil {
+		t.Fatal(err)
+	}
+	s.Enqueue(backends.Outgoing{Envelope: envelope, Recipients: wanted}, []byte(text))
+	var got []backends.Outgoing
+	collect := func() {
+		got = nil
+		if err := s.Collect(t.Context(), backends.CollectRequest{}, func(_ context.Context, o backends.Outgoing, _ backends.Content) error {
+			got = append(got, o)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	collect()
+	if len(got) != 2 || got[0].Envelope != envelope || got[1].Envelope != envelope || !slices.Equal(got[0].Recipients, wanted) || !slices.Equal(got[1].Recipients, wanted) {
+		t.Fatalf("it is collected as %+v", got)
+	}
+	for _, o := range got {
+		if err := s.Settle(t.Context(), []backends.Settlement{{ID: o.ID, Verdicts: []backends.Verdict{{Recipient: wanted[0].Address}}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.now = func() time.Time { return time.Now().Add(time.Hour) } // past the lease
+	collect()
+	if len(got) != 2 || !slices.Equal(got[0].Recipients, wanted[1:]) || !slices.Equal(got[1].Recipients, wanted[1:]) {
+		t.Errorf("the rest is collected as %+v", got)
 	}
 }
 

@@ -23,7 +23,7 @@ type outgoing struct {
 func (s *Store) Enqueue(envelope backends.Outgoing, data []byte) backends.MessageID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	envelope.Recipients = backends.To(slices.Clone(backends.Addresses(envelope.Recipients))...)
+	envelope.Recipients = slices.Clone(envelope.Recipients)
 	return s.enqueue(envelope, slices.Clone(data))
 }
 
@@ -126,9 +126,9 @@ func (s *Store) Settle(ctx context.Context, settlements []backends.Settlement) e
 
 func (s *Store) settle(i int, verdicts []backends.Verdict) {
 	o := s.outbox[i]
-	o.envelope.Recipients = backends.To(slices.DeleteFunc(backends.Addresses(o.envelope.Recipients), func(r string) bool {
-		return slices.ContainsFunc(verdicts, func(v backends.Verdict) bool { return strings.EqualFold(v.Recipient, r) })
-	})...)
+	o.envelope.Recipients = slices.DeleteFunc(o.envelope.Recipients, func(r backends.Recipient) bool {
+		return slices.ContainsFunc(verdicts, func(v backends.Verdict) bool { return strings.EqualFold(v.Recipient, r.Address) })
+	})
 	if len(o.envelope.Recipients) == 0 {
 		s.outbox = slices.Delete(s.outbox, i, i+1)
 		return

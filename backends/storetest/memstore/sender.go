@@ -29,13 +29,13 @@ func (s *Store) Send(ctx context.Context, credential backends.Credential, delive
 	}
 	s.mu.Lock()
 	verdicts := make([]backends.Verdict, 0, len(delivery.Recipients))
-	var outside []string
-	for _, r := range backends.Addresses(delivery.Recipients) {
-		failure := s.deliver("send", delivery.Key, r, data)
+	var outside []backends.Recipient
+	for _, r := range delivery.Recipients {
+		failure := s.deliver("send", delivery.Key, r.Address, data)
 		if failure != nil && failure.Kind == backends.NotFound {
 			outside, failure = append(outside, r), nil
 		}
-		verdicts = append(verdicts, backends.Verdict{Recipient: r, Failure: failure})
+		verdicts = append(verdicts, backends.Verdict{Recipient: r.Address, Failure: failure})
 	}
 	s.queue(delivery, outside, data)
 	s.mu.Unlock()
@@ -48,16 +48,16 @@ func maySendAs(a *account, address string) bool {
 
 // queue puts a message into the outbox for those recipients that it was not put there for
 // before. The caller holds s.mu.
-func (s *Store) queue(delivery backends.Delivery, recipients []string, data []byte) {
-	var fresh []string
+func (s *Store) queue(delivery backends.Delivery, recipients []backends.Recipient, data []byte) {
+	var fresh []backends.Recipient
 	for _, r := range recipients {
-		this := taking{delivery.Key, fold.Lower(r)}
+		this := taking{delivery.Key, fold.Lower(r.Address)}
 		if _, before := s.taken[this]; !before {
 			s.taken[this] = ""
 			fresh = append(fresh, r)
 		}
 	}
 	if len(fresh) > 0 {
-		s.enqueue(backends.Outgoing{Envelope: backends.Envelope{From: delivery.From, SMTPUTF8: delivery.SMTPUTF8}, Recipients: backends.To(fresh...)}, data)
+		s.enqueue(backends.Outgoing{Envelope: delivery.Envelope, Recipients: fresh}, data)
 	}
 }
