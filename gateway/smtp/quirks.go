@@ -49,8 +49,10 @@ func spaced(line []byte) []byte {
 	}
 	out := bytes.Clone(line)
 	quoted := false
-	for i, c := range out {
-		switch {
+	for i := 0; i < len(out); i++ {
+		switch c := out[i]; {
+		case c == '\\' && quoted:
+			i++ // a quoted-pair (RFC 5321 §4.1.2) ends no quotes
 		case c == '"':
 			quoted = !quoted
 		case c == '\t' && !quoted:

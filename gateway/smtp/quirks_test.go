@@ -71,6 +71,8 @@ func TestRefusedInWords(t *testing.T) {
 		{"MAIL FROM:<a@b.example SIZE=1", "501 5.1.7", "no > at its end"},
 		{`MAIL FROM:"ceo@b.example" <a@b.example>`, "501 5.1.7", ""},
 		{"MAIL FROM:\"a\tb\"@b.example", "500 5.5.2", ""},
+		{"MAIL FROM:<\"a\\\"\tb\"@b.example>", "500 5.5.2", ""},
+		{"MAIL FROM:<\"a\\\tb\"@b.example>", "500 5.5.2", ""},
 		{"MAIL FROM:<a@b.example>", "250", ""},
 		{"RCPT TO:<c@d.example> NOTIFY=NEVER,FAILURE", "555 5.5.4", "switch them off"},
 		{"RCPT TO:<c@d.example> NOTIFY=SUCCESS", "555 5.5.4", "switch them off"},
