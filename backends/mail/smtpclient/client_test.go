@@ -90,6 +90,14 @@ const hello = `
 	S: 250-SIZE 1000
 	S: 250 8BITMIME`
 
+// four is an envelope with four recipients.
+const four = `
+	C: MAIL *
+	C: RCPT *
+	C: RCPT *
+	C: RCPT *
+	C: RCPT *`
+
 func dial(t *testing.T, address string, o smtpclient.Options) *smtpclient.Client {
 	t.Helper()
 	o.Hello = "gate.example"
@@ -158,12 +166,7 @@ func TestVerdicts(t *testing.T) {
 		},
 		"LMTP answers for each": {
 			lmtp: true,
-			script: strings.Replace(hello, "EHLO", "LHLO", 1) + `
-				C: MAIL *
-				C: RCPT *
-				C: RCPT *
-				C: RCPT *
-				C: RCPT *
+			script: strings.Replace(hello, "EHLO", "LHLO", 1) + four + `
 				S: 250 ok
 				S: 250 ok
 				S: 250 ok
@@ -181,12 +184,7 @@ func TestVerdicts(t *testing.T) {
 			content: "Subject: x\r\n\r\n..dot\r\n",
 		},
 		"MAIL refused stands for all": {
-			script: hello + `
-				C: MAIL *
-				C: RCPT *
-				C: RCPT *
-				C: RCPT *
-				C: RCPT *
+			script: hello + four + `
 				S: 552 5.3.4 too large
 				S: 503 5.5.1 MAIL first
 				S: 503 5.5.1 MAIL first
@@ -199,12 +197,7 @@ func TestVerdicts(t *testing.T) {
 			want: "a@s too large 5.3.4, b@s too large 5.3.4, c@s too large 5.3.4, d@s too large 5.3.4",
 		},
 		"the connection is lost after the dot": {
-			script: hello + `
-				C: MAIL *
-				C: RCPT *
-				C: RCPT *
-				C: RCPT *
-				C: RCPT *
+			script: hello + four + `
 				S: 250 ok
 				S: 250 ok
 				S: 250 ok
@@ -217,12 +210,7 @@ func TestVerdicts(t *testing.T) {
 			content: "Subject: x\r\n\r\n..dot\r\n",
 		},
 		"chunks": {
-			script: strings.Replace(hello, "8BITMIME", "CHUNKING", 1) + `
-				C: MAIL *
-				C: RCPT *
-				C: RCPT *
-				C: RCPT *
-				C: RCPT *
+			script: strings.Replace(hello, "8BITMIME", "CHUNKING", 1) + four + `
 				S: 250 ok
 				S: 250 ok
 				S: 250 ok
