@@ -136,7 +136,8 @@ func (b *Buffer) Commit() error {
 	return b.failed
 }
 
-// Discard forgets the message, committed or not. What reads it fails from then on.
+// Discard forgets the message, committed or not. What reads it from a file fails from then on; what
+// reads it from memory comes to its end, and the memory goes with the last reader.
 func (b *Buffer) Discard() error {
 	if b.file == nil {
 		return nil

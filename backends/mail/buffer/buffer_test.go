@@ -130,8 +130,8 @@ func TestSweep(t *testing.T) {
 
 // spool is storage whose files last: a file gets its name when it is committed.
 type spool struct {
-	dir          string
-	create, sync error // what fails
+	dir                 string
+	create, write, sync error // what fails
 }
 
 type spooled struct {
@@ -145,6 +145,15 @@ func (s *spool) Create() (buffer.File, error) {
 	}
 	f, err := os.Create(filepath.Join(s.dir, "part"))
 	return &spooled{f, s}, err
+}
+
+// Write leaves what had room.
+func (s *spooled) Write(p []byte) (int, error) {
+	if s.spool.write != nil {
+		n, _ := s.File.Write(p[:len(p)/2])
+		return n, s.spool.write
+	}
+	return s.File.Write(p)
 }
 
 func (s *spooled) Commit() error {
@@ -185,6 +194,7 @@ func TestAdopted(t *testing.T) {
 func TestStorageFails(t *testing.T) {
 	for name, s := range map[string]*spool{
 		"no file": {create: syscall.ENOSPC}, "no folder": {}, "no sync": {dir: t.TempDir(), sync: syscall.EIO},
+		"no space": {dir: t.TempDir(), write: syscall.ENOSPC},
 	} {
 		if name == "no folder" {
 			s.dir = filepath.Join(t.TempDir(), "missing")
@@ -196,14 +206,14 @@ func TestStorageFails(t *testing.T) {
 		if !errors.As(err, &storage) {
 			t.Errorf("%s: %v", name, err)
 		}
-		s.create, s.sync = nil, nil
+		s.create, s.write, s.sync = nil, nil, nil
 		if _, err := b.Write([]byte("more")); err == nil || b.Commit() == nil {
 			t.Errorf("%s: it is tried again", name)
 		}
 		if got, err := io.ReadAll(b.Reader()); err == nil {
 			t.Errorf("%s: %q is read", name, got)
 		}
-		if name == "no sync" {
+		if name == "no sync" || name == "no space" {
 			if err := b.Discard(); err != nil {
 				t.Error(err)
 			}
