@@ -16,33 +16,33 @@ import (
 // takeFilesOver moves what earlier versions have kept in a folder, a small file for each attempt,
 // named "<fingerprint>.<key>", into the state. The files go when the state has them; a process that
 // is killed in between does it again.
-func (l *StoredDedup) takeFilesOver(ctx context.Context) error {
-	if l.o.Files == "" {
+func (s *StoredDedup) takeFilesOver(ctx context.Context) error {
+	if s.o.Files == "" {
 		return nil
 	}
-	files, err := os.ReadDir(l.o.Files)
+	files, err := os.ReadDir(s.o.Files)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("the deduplication's folder of an earlier version: %w", err)
 	}
-	err = l.o.DB.Write(ctx, func(tx *state.Tx) error {
+	err = s.o.DB.Write(ctx, func(tx *state.Tx) error {
 		for _, file := range files {
-			if err := l.takeFileOver(tx, file); err != nil {
+			if err := s.takeFileOver(tx, file); err != nil {
 				return err
 			}
 		}
-		return l.trim(tx)
+		return s.trim(tx)
 	})
 	if err != nil {
 		return fmt.Errorf("the deduplication's folder of an earlier version: %w", err)
 	}
 	for _, file := range files {
-		err = errors.Join(err, os.Remove(filepath.Join(l.o.Files, file.Name())))
+		err = errors.Join(err, os.Remove(filepath.Join(s.o.Files, file.Name())))
 	}
-	if err = errors.Join(err, os.Remove(l.o.Files)); err != nil {
-		l.o.Log.Warn().Err(err).Msg("the deduplication's folder of an earlier version cannot be removed; what was in it is in the state")
+	if err = errors.Join(err, os.Remove(s.o.Files)); err != nil {
+		s.o.Log.Warn().Err(err).Msg("the deduplication's folder of an earlier version cannot be removed; what was in it is in the state")
 	}
 	return nil
 }

@@ -109,9 +109,6 @@ func (s *StoredDedup) Tasks() []state.Task {
 func (s *StoredDedup) Take(ctx context.Context, m Message) (*Attempt, error) {
 	attempts, err := s.seen(ctx, m)
 	for _, a := range attempts {
-		if !a.knows(m.Recipients) || s.o.Now().Sub(a.First).Abs() > s.o.Brief && !m.unlike(a.First) {
-			continue
-		}
 		mine, err := s.claim(ctx, a)
 		if err != nil {
 			return nil, fmt.Errorf("deduplication: %w", err)
@@ -123,11 +120,18 @@ func (s *StoredDedup) Take(ctx context.Context, m Message) (*Attempt, error) {
 	return newAttempt(m.Fingerprint, s.o.Now()), err
 }
 
-// seen returns the attempts of a message that no transaction has taken, the oldest first.
-func (l *StoredDedup) seen(ctx context.Context, m Message) (attempts []*Attempt, err error) {
-	now := l.o.Now()
-	rows, err := l.o.DB.Query(ctx, "SELECT key, attempt FROM deliveries WHERE fingerprint = $1 AND taken < $2 AND written >= $3 ORDER BY written, key",
-		m.Fingerprint, now.UnixMicro(), now.Add(-l.o.Keep).UnixMicro())
+// continues says whether the message may be the next try of an attempt.
+func (s *StoredDedup) continues(a *Attempt, m Message) bool {
+	return a.knows(m.Recipients) && (s.o.Now().Sub(a.First).Abs() <= s.o.Brief || m.unlike(a.First))
+}
+
+// seen returns the attempts that a message may continue and that no transaction has taken, the oldest
+// first. The others are read one at a time and not kept: a message to many recipients that comes in parts
+// has many.
+func (s *StoredDedup) seen(ctx context.Context, m Message) (attempts []*Attempt, err error) {
+	now := s.o.Now()
+	rows, err := s.o.DB.Query(ctx, "SELECT key, attempt FROM deliveries WHERE fingerprint = $1 AND taken < $2 AND written >= $3 ORDER BY written, key",
+		m.Fingerprint, now.UnixMicro(), now.Add(-s.o.Keep).UnixMicro())
 	if err != nil {
 		return nil, fmt.Errorf("deduplication: %w", err)
 	}
@@ -139,10 +143,12 @@ func (l *StoredDedup) seen(ctx context.Context, m Message) (attempts []*Attempt,
 		}
 		a := &Attempt{Fingerprint: m.Fingerprint, Again: true}
 		if err := json.Unmarshal([]byte(text), a); err != nil || a.Key != key {
-			l.o.Log.Error().Err(err).Str("key", key).Msg("a delivery's record cannot be read, and is left alone until it is too old")
+			s.o.Log.Error().Err(err).Str("key", key).Msg("a delivery's record cannot be read, and is left alone until it is too old")
 			continue
 		}
-		attempts = append(attempts, a)
+		if s.continues(a, m) {
+			attempts = append(attempts, a)
+		}
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("deduplication: %w", err)

@@ -88,9 +88,9 @@ func (stuckDedup) Put(ctx context.Context, _ *routing.Attempt) error {
 	return ctx.Err()
 }
 
-// TestNoReplyWaitsForTheLedger: the client is told what became of its message, before it gives up
+// TestNoReplyWaitsForDedup: the client is told what became of its message, before it gives up
 // waiting (RFC 5321 §4.5.3.2.6: 10 minutes) and sends it again.
-func TestNoReplyWaitsForTheLedger(t *testing.T) {
+func TestNoReplyWaitsForDedup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t, func(g *gateway) { g.options.Dedup = stuckDedup{} })
 		began := time.Now()
