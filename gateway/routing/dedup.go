@@ -60,6 +60,8 @@ type Attempt struct {
 	Unknown []string `json:"unknown,omitempty"`
 	// Again says that this is not the first attempt.
 	Again bool `json:"-"`
+	// written is when the record that was read was written, in microseconds since 1970.
+	written int64
 }
 
 // newAttempt makes an attempt with a key of its own: 26 letters and digits, 130 bits.

@@ -130,7 +130,7 @@ func (s *StoredDedup) continues(a *Attempt, m Message) bool {
 // has many.
 func (s *StoredDedup) seen(ctx context.Context, m Message) (attempts []*Attempt, err error) {
 	now := s.o.Now()
-	rows, err := s.o.DB.Query(ctx, "SELECT key, attempt FROM deliveries WHERE fingerprint = $1 AND taken < $2 AND written >= $3 ORDER BY written, key",
+	rows, err := s.o.DB.Query(ctx, "SELECT key, attempt, written FROM deliveries WHERE fingerprint = $1 AND taken < $2 AND written >= $3 ORDER BY written, key",
 		m.Fingerprint, now.UnixMicro(), now.Add(-s.o.Keep).UnixMicro())
 	if err != nil {
 		return nil, fmt.Errorf("deduplication: %w", err)
@@ -138,10 +138,10 @@ func (s *StoredDedup) seen(ctx context.Context, m Message) (attempts []*Attempt,
 	defer rows.Close()
 	for rows.Next() {
 		var key, text string
-		if err := rows.Scan(&key, &text); err != nil {
+		a := &Attempt{Fingerprint: m.Fingerprint, Again: true}
+		if err := rows.Scan(&key, &text, &a.written); err != nil {
 			return nil, fmt.Errorf("deduplication: %w", err)
 		}
-		a := &Attempt{Fingerprint: m.Fingerprint, Again: true}
 		if err := json.Unmarshal([]byte(text), a); err != nil || a.Key != key {
 			s.o.Log.Error().Err(err).Str("key", key).Msg("a delivery's record cannot be read, and is left alone until it is too old")
 			continue
@@ -156,14 +156,15 @@ func (s *StoredDedup) seen(ctx context.Context, m Message) (attempts []*Attempt,
 	return attempts, nil
 }
 
-// claim takes an attempt for the caller, unless another transaction has taken it meanwhile. It is one
-// statement, which waits neither for the transactions of other gateways nor for the disk.
+// claim takes an attempt for the caller, unless another transaction has taken it since it was read, even
+// if that has given it back: what is remembered is another then. It is one statement,
+// which waits neither for the transactions of other gateways nor for the disk.
 func (s *StoredDedup) claim(ctx context.Context, a *Attempt) (mine bool, err error) {
-	const statement = "UPDATE deliveries SET taken = $2 WHERE key = $1 AND taken < $3"
+	const statement = "UPDATE deliveries SET taken = $2 WHERE key = $1 AND taken < $3 AND written = $4"
 	now := s.o.Now()
 	until := now.Add(s.o.Hold).UnixMicro()
 	if s.o.DB.Shared() {
-		result, err := s.o.DB.Quick().ExecContext(ctx, statement, a.Key, until, now.UnixMicro())
+		result, err := s.o.DB.Quick().ExecContext(ctx, statement, a.Key, until, now.UnixMicro(), a.written)
 		if err != nil {
 			return false, err
 		}
@@ -171,7 +172,7 @@ func (s *StoredDedup) claim(ctx context.Context, a *Attempt) (mine bool, err err
 		return rows > 0, err
 	}
 	err = s.o.DB.Write(ctx, func(tx *state.Tx) error {
-		rows, err := tx.Exec(statement, a.Key, until, now.UnixMicro())
+		rows, err := tx.Exec(statement, a.Key, until, now.UnixMicro(), a.written)
 		mine = rows > 0
 		return err
 	})
