@@ -218,6 +218,8 @@ func (d *fakeDrop) Fetch(ctx context.Context, r backends.FetchRequest) (backends
 		return nil, backends.Fail(backends.NotFound, "it is gone")
 	case "poison":
 		return nil, backends.Fail(backends.Poison, "it cannot be rendered")
+	case "cut":
+		return nil, backends.Fail(backends.Poison, "its properties are cut off: %w", io.EOF)
 	case "panic":
 		panic("on purpose")
 	case "deaf":

@@ -113,8 +113,8 @@ func TestFetchManyInOrder(t *testing.T) {
 	drop := openDrop(t, s)
 	for name, file := range map[string]string{"chunks": "size", "files": "file"} {
 		t.Run(name, func(t *testing.T) {
-			contents := many(t, drop, file+":64", "gone:1", file+":0", file+":300032", "poison:1", "fail:640", "panic:1", "readpanic:64", "size:128", file+":640")
-			for i, want := range []any{64, backends.NotFound, 0, 300032, backends.Poison, backends.Throttled, backends.Temporary, backends.Temporary, 128, 640} {
+			contents := many(t, drop, file+":64", "gone:1", file+":0", file+":300032", "poison:1", "cut:1", "fail:640", "panic:1", "readpanic:64", "size:128", file+":640")
+			for i, want := range []any{64, backends.NotFound, 0, 300032, backends.Poison, backends.Poison, backends.Throttled, backends.Temporary, backends.Temporary, 128, 640} {
 				data, err := got(t.Context(), contents)
 				if kind, fails := want.(backends.Kind); fails {
 					if backends.KindOf(err) != kind {

@@ -81,7 +81,7 @@ func (f *fetching) failed(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil || f.left == 0:
 		return err
-	case errors.Is(err, io.EOF):
+	case err == io.EOF: // itself: a message's failure may wrap one
 		return backends.Fail(backends.Temporary, "the backend gave fewer messages than were asked for")
 	}
 	return f.maildrop.send(&pb.MaildropResponse{Id: f.id, End: true, Failure: convert.FailureToProto(backends.AsFailure(err))})
