@@ -59,7 +59,8 @@ func (c *Client) envelope(e Envelope, group []int) (transaction, error) {
 }
 
 // sort parts the recipients by their replies. A bare 452 or 552 is "too many" once somebody was
-// taken, as long as nobody is after it (RFC 5321 §4.5.3.1.10); else the mailbox is full.
+// taken, as long as nobody is after it (RFC 5321 §4.5.3.1.10); else the mailbox is full. Whoever is
+// refused with nobody beside it is refused for itself.
 func (c *Client) sort(t *transaction, asked []int, replies []Reply) {
 	if t.mail.Code/100 != 2 {
 		return
@@ -76,7 +77,7 @@ func (c *Client) sort(t *transaction, asked []int, replies []Reply) {
 		switch {
 		case r.Code/100 == 2:
 			t.taken = append(t.taken, i)
-		case overflow(r) || bare(r) && len(t.taken) > 0 && n > lastTaken:
+		case len(asked) > 1 && overflow(r) || bare(r) && len(t.taken) > 0 && n > lastTaken:
 			t.last = refusal
 			if firstOver < 0 {
 				firstOver = n

@@ -182,6 +182,28 @@ func TestNumberThatIsNone(t *testing.T) {
 	}
 }
 
+// TestRefusedAlone: whoever is refused with nobody beside it is refused for itself, in whatever words, and
+// those behind it are asked.
+func TestRefusedAlone(t *testing.T) {
+	server := (&fakesmtp.Server{Offers: []string{"LIMITS RCPTMAX=1"}, Rcpt: func(_ fakesmtp.Transaction, path string) string {
+		if strings.HasPrefix(path, "r0@") {
+			return "550 5.5.3 too many recipients behind this name"
+		}
+		return ""
+	}}).Start(t)
+	c := dial(t, server.Address, smtpclient.Options{})
+	outcomes, err := c.Send(t.Context(), smtpclient.Envelope{Recipients: many(3, 1)}, strings.NewReader(letter))
+	if err != nil {
+		t.Fatal(err)
+	}
+	copies := server.Copies(letter)
+	for i, o := range outcomes {
+		if (o.Err == nil) != (i > 0) || (copies[o.Recipient] == 1) != (i > 0) {
+			t.Errorf("%s: %v, %d copies", o.Recipient, o.Err, copies[o.Recipient])
+		}
+	}
+}
+
 // TestNumberThatTeachesNothing: a server that goes at a number, and has refused others for it before
 // it took one, is not asked the same again and again.
 func TestNumberThatTeachesNothing(t *testing.T) {
@@ -200,7 +222,7 @@ func TestNumberThatTeachesNothing(t *testing.T) {
 			t.Errorf("%s: %v", o.Recipient, o.Err)
 		}
 	}
-	if n := server.Transactions(); n > 2 {
+	if n := server.Transactions(); n > 4 {
 		t.Errorf("%d transactions", n)
 	}
 }
