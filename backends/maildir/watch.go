@@ -27,8 +27,8 @@ func (s *Store) Watch(ctx context.Context, tell func(backends.Hint)) error {
 			return backends.AsFailure(ctx.Err())
 		case <-look.C:
 		}
-		if s.closed.Load() {
-			return backends.Fail(backends.Temporary, "the store is closed")
+		if use, err = s.inUse(); err != nil {
+			return err
 		}
 		now := use.accounts.directory()
 		if now != last {

@@ -6,8 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
 )
@@ -53,36 +56,51 @@ func parsed(t *testing.T, text string) *directory {
 	return d
 }
 
-// TestWatch: a file that somebody else writes is seen, and one that is wrong is no change.
+// lines takes what is logged.
+type lines chan string
+
+func (l lines) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
+}
+
+// TestWatch: a file that is wrong is no change, and what somebody else has changed in it is told once it
+// can be read again. The watch of a store that is closed ends.
 func TestWatch(t *testing.T) {
 	root := t.TempDir()
-	file := filepath.Join(root, "accounts.yaml")
 	write := func(text string) {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Error(err)
+		writeFile(t, filepath.Join(root, "new"), text)
+		if err := os.Rename(filepath.Join(root, "new"), filepath.Join(root, "accounts.yaml")); err != nil {
+			t.Fatal(err)
 		}
 	}
 	write("accounts: [{address: ada@sakes.example}]")
-	s := New()
+	logged := make(lines, 10)
+	s := New(WithLogger(zerolog.New(logged)))
 	if err := s.Configure(t.Context(), backends.Settings{Store: "s", Hostname: "h.example", Domains: []string{"sakes.example"}, BaseDir: root, Raw: []byte(`{"root": "."}`)}); err != nil {
 		t.Fatal(err)
 	}
+	write("accounts: [")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	hints, ended := make(chan backends.Hint, 10), make(chan error, 1)
 	go func() { ended <- s.Watch(ctx, func(h backends.Hint) { hints <- h }) }()
-	// Whether it watches already cannot be seen: the file changes until it is.
-	told := backends.Hint{}
-	for n := 0; told == (backends.Hint{}) && ctx.Err() == nil; n++ {
-		write("accounts: [")
-		write([]string{"accounts: [{address: ada@sakes.example, disabled: true}]", "accounts: [{address: ada@sakes.example}]"}[n%2])
-		select {
-		case told = <-hints:
-		case <-time.After(2 * lookEvery):
+	select {
+	case line := <-logged: // nobody looks but the watch
+		if !strings.Contains(line, "cannot be used") {
+			t.Fatal(line)
 		}
+	case <-ctx.Done():
+		t.Fatal("a file that is wrong is not looked at")
 	}
-	if want := (backends.Hint{Kind: backends.HintAccount, Account: "ada@sakes.example"}); told != want {
-		t.Errorf("%+v", told)
+	write("accounts: [{address: ada@sakes.example, aliases: [countess@sakes.example]}]")
+	select {
+	case told := <-hints:
+		if want := (backends.Hint{Kind: backends.HintCredentials, Account: "ada@sakes.example"}); told != want {
+			t.Errorf("%+v", told)
+		}
+	case <-ctx.Done():
+		t.Error("a change is not told")
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
