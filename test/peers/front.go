@@ -55,12 +55,13 @@ type Fronted struct {
 	IMAP string // host:port, without TLS
 	Dir  string // of the users' homes, by user
 
-	t        testing.TB
-	front    front
-	listener net.Listener
-	sessions sync.WaitGroup
-	mu       sync.Mutex
-	open     map[net.Conn]bool
+	t         testing.TB
+	front     front
+	listener  net.Listener
+	accepting sync.WaitGroup
+	sessions  sync.WaitGroup
+	mu        sync.Mutex
+	open      map[net.Conn]bool
 }
 
 // unpackedServer is one whose packages ./test/run has unpacked.
@@ -108,7 +109,7 @@ func (f *Fronted) Start() {
 		f.t.Fatal(err)
 	}
 	f.listener, f.IMAP = l, l.Addr().String()
-	f.sessions.Go(func() {
+	f.accepting.Go(func() {
 		for {
 			conn, err := l.Accept()
 			if err != nil {
@@ -130,6 +131,7 @@ func (f *Fronted) Start() {
 // Stop ends it, sessions and all.
 func (f *Fronted) Stop() {
 	_ = f.listener.Close()
+	f.accepting.Wait() // no session begins from here on
 	f.mu.Lock()
 	for conn := range f.open {
 		_ = conn.Close()
