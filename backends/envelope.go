@@ -27,7 +27,9 @@ type Envelope struct {
 type Submitter struct {
 	Store   string // the name of the account's store, as in Settings.Store
 	Account string // the Account.ID
-	Address string // the account's primary address; empty: it has none
+	// Address is the account's primary address. Empty: it has none, or none of which Store may say that
+	// it is an account's.
+	Address string
 }
 
 // Recipient is one recipient with the parameters of its RCPT (RFC 3461 §4).

@@ -82,11 +82,11 @@ func (s *submissionSession) asDetail(ctx context.Context, store *stores.Store, b
 // agent is the address for the Sender field (RFC 5322 §3.6.2) of what the account writes on behalf of
 // somebody; empty: it has none that it may send as.
 func (s *submissionSession) agent(t *transaction) string {
-	box, err := address.Parse(s.who.account.Address)
-	if err != nil || !s.who.owns.has(box) || !t.options.UTF8 && !address.ASCII(box.String()) {
+	box := s.who.address()
+	if !t.options.UTF8 && !address.ASCII(box) {
 		return ""
 	}
-	return box.String()
+	return box
 }
 
 // accountOf asks the store for the account of an address. Empty: the address has none, or the store does

@@ -57,7 +57,16 @@ type identity struct {
 
 // submitter is the account as the stores are told of it.
 func (i *identity) submitter() backends.Submitter {
-	return backends.Submitter{Store: i.store.Name, Account: i.account.ID, Address: i.account.Address}
+	return backends.Submitter{Store: i.store.Name, Account: i.account.ID, Address: i.address()}
+}
+
+// address is the account's primary address; empty: it has none, or its store is not believed for it.
+func (i *identity) address() string {
+	box, err := address.Parse(i.account.Address)
+	if err != nil || !i.owns.has(box) {
+		return ""
+	}
+	return box.String()
 }
 
 // The replies of a submission session (RFC 4954 §6).

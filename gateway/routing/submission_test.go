@@ -152,6 +152,20 @@ func TestSubmittedContent(t *testing.T) {
 	}
 }
 
+// TestSubmitterThatIsNotBelieved: a store whose lists are closed to strangers is not told that the
+// submitter is one of its own people, because another store says so.
+func TestSubmitterThatIsNotBelieved(t *testing.T) {
+	g := newGateway(t)
+	g.sakes.account = backends.Account{ID: "alice-id", Address: "eve@tea.example", Addresses: []string{"alice@sakes.example"}}
+	if got := send(t, g.submission(), "alice@sakes.example", []string{"eve@tea.example"}, letter); got != "250" {
+		t.Fatal(got)
+	}
+	want := backends.Submitter{Store: "sakes", Account: "alice-id"}
+	if asked, told := g.tea.resolved[0].Submitter, g.tea.delivered[0].Submitter; asked != want || told != want {
+		t.Errorf("RCPT is asked about for %+v, and the message is from %+v", asked, told)
+	}
+}
+
 func TestSubmissionDelivery(t *testing.T) {
 	g := newGateway(t)
 	g.options.Buffers.MemoryMost = 100 // the header's end lies in the file
