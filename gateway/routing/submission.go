@@ -182,8 +182,8 @@ func (s *submissionSession) Enter(ctx context.Context, e login.Entry) error {
 }
 
 // Mail implements [smtp.Session]. The reverse-path has to be an address that the account may send as or
-// on behalf of (RFC 6409 §6.1), or null, as in the disposition notifications that clients send (RFC 8098 §3); then the From
-// field is checked.
+// on behalf of (RFC 6409 §6.1), or null, as in the disposition notifications that clients send (RFC 8098
+// §3). The From field is checked in any case, see prepare.
 func (s *submissionSession) Mail(ctx context.Context, reversePath address.Path, options smtp.MailOptions) error {
 	if s.who == nil {
 		return errLoginFirst

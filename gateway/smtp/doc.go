@@ -25,8 +25,9 @@
 //	  ( Mail ( Rcpt )* ( Data )? Reset )*      one Reset for each Mail
 //	Close
 //
-// An address is read once, by package address, and comes to the session as a value. What a session returns as [*Error] is told to the client as one or several lines of printable ASCII; any other error is
-// told as "451 4.3.0" and its text stays in the log.
+// An address is read once, by package address, and comes to the session as a value. What a session
+// returns as [*Error] is told to the client as one or several lines of printable ASCII; any other
+// error is told as "451 4.3.0" and its text stays in the log.
 //
 // # What the client's octets go through
 //

@@ -6,8 +6,7 @@ import (
 )
 
 // Quirks are deviations from the standard for devices and scripts that need them. None of them harms
-// other clients. They are for clients that log in: an
-// [MX] has none by default.
+// other clients. They are for clients that log in: an [MX] has none by default.
 type Quirks uint8
 
 const (

@@ -28,8 +28,8 @@ type errContent struct{ error }
 
 func (e errContent) Unwrap() error { return e.error }
 
-// chunks sends the content with BDAT, without waiting for the replies in between, and the
-// last chunk once the content is known to be complete.
+// chunks sends the content with BDAT, each chunk once the one before it was answered, and the last
+// one once the content is known to be complete.
 func (c *Client) chunks(content io.Reader) error {
 	chunk, next := make([]byte, chunkSize), make([]byte, chunkSize)
 	n, err := readFull(content, chunk)
