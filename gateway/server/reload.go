@@ -228,7 +228,9 @@ func (g *Server) retire(name string, r *running) {
 		defer stop()
 		err := r.store.Retire()
 		g.tellCalls(name)
-		g.calls.Forget(name)
+		if again := slices.ContainsFunc(g.inForce.Load().cfg.Stores, func(s config.Store) bool { return s.Name == name }); !again {
+			g.calls.Forget(name)
+		}
 		if err != nil {
 			g.log.Warn().Err(err).Str("store", name).Msg("the store did not close in good order")
 		}

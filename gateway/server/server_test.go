@@ -17,6 +17,8 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/maildir"
 	"github.com/dipylon/dipylon/config"
 )
 
@@ -257,29 +259,32 @@ func TestNewGivesBack(t *testing.T) {
 	}
 }
 
+// askFor has the MX listener ask for a recipient that a store does not have.
+func askFor(t *testing.T, g *Server, recipient string) {
+	t.Helper()
+	client, err := smtp.Dial(g.Snapshot().Listeners[1].Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.Mail("sender@far.example"); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Rcpt(recipient); err == nil {
+		t.Errorf("%s is taken", recipient)
+	}
+}
+
 // TestCallsAreCounted: the snapshot has the calls to a store, which outlast a reload.
 func TestCallsAreCounted(t *testing.T) {
 	dir := rootsIn(t)
 	g, ended, end := run(t, parse(t, dir, oneStore))
-	ask := func(recipient string) {
-		client, err := smtp.Dial(g.Snapshot().Listeners[1].Address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer client.Close()
-		if err := client.Mail("sender@far.example"); err != nil {
-			t.Fatal(err)
-		}
-		if err := client.Rcpt(recipient); err == nil {
-			t.Errorf("%s is taken", recipient)
-		}
-	}
-	ask("nobody@one.example")
+	askFor(t, g, "nobody@one.example")
 	if err := g.Reload(t.Context(), parse(t, dir, oneStore+"  - {name: two, plugin: maildir, domains: [two.example], settings: {root: two}}\n")); err != nil {
 		t.Fatal(err)
 	}
-	ask("nobody@one.example")
-	ask("nobody@two.example")
+	askFor(t, g, "nobody@one.example")
+	askFor(t, g, "nobody@two.example")
 	for i, calls := range []int64{2, 1} {
 		got := g.Snapshot().Stores[i].Calls
 		if len(got) != 1 || got[0].Call != "Resolve" || got[0].Calls != calls || got[0].Open != 0 || got[0].Longest <= 0 {
@@ -289,6 +294,37 @@ func TestCallsAreCounted(t *testing.T) {
 	end()
 	if err := errors.Join(<-ended, g.Shutdown(t.Context())); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestStoreComesBack: the calls to a store that is configured again are counted on, although the process
+// of the one that was removed ends later, with its last session.
+func TestStoreComesBack(t *testing.T) {
+	dir := rootsIn(t)
+	if err := maildir.AddUser(filepath.Join(dir, "two"), "ada@two.example", []byte("sesame"), maildir.User{}); err != nil {
+		t.Fatal(err)
+	}
+	const both = oneStore + "  - {name: two, plugin: maildir, domains: [two.example], settings: {root: two}}\n"
+	g, ended, end := run(t, parse(t, dir, both))
+	drop, err := g.stores["two"].store.Open(t.Context(), backends.OpenRequest{
+		Credential: backends.Credential{Kind: backends.CredentialPassword, User: "ada@two.example", Secret: []byte("sesame")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{oneStore, both} {
+		if err := g.Reload(t.Context(), parse(t, dir, text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	askFor(t, g, "nobody@two.example")
+	_ = drop.Close()
+	end()
+	if err := errors.Join(<-ended, g.Shutdown(t.Context())); err != nil {
+		t.Error(err)
+	}
+	if calls := g.Snapshot().Stores[1].Calls; len(calls) != 1 || calls[0].Calls != 1 { // all have ended
+		t.Errorf("the calls are %+v", calls)
 	}
 }
 
