@@ -173,13 +173,13 @@ func (g *Server) planStores(ctx context.Context, c *change) error {
 // apply makes the change.
 func (g *Server) apply(c *change) {
 	g.setLevel(c.cfg.Log.Level)
-	g.authenticator.SetPolicy(LoginPolicy(c.cfg))
 	g.throttle.SetLimits(ThrottleLimits(c.cfg))
 	g.guard.SetFloor(c.cfg.Login.Throttle.Refusal.Std())
 	g.useStores(c)
 	removed := g.stores
 	g.stores = c.stores
 	g.router.Swap(c.table)
+	g.authenticator.SetPolicy(LoginPolicy(c.cfg)) // forgets what processes have said of passwords that are replaced now
 	g.watcher.Watch(c.secure.pairs)
 	policies := policy.NewTable(c.cfg)
 	g.policies.Put(policies)
