@@ -123,7 +123,9 @@ func (d *decoder) fields(path string, n *yaml.Node, v reflect.Value) {
 		if name := yamlName(v.Type().Field(i)); name != "" {
 			fields[name] = i
 			names = append(names, name)
-			renamed[v.Type().Field(i).Tag.Get("was")] = name
+			if was := v.Type().Field(i).Tag.Get("was"); was != "" {
+				renamed[was] = name
+			}
 		}
 	}
 	d.pairs(path, n, func(key, value *yaml.Node, inner string) {
@@ -132,7 +134,7 @@ func (d *decoder) fields(path string, n *yaml.Node, v reflect.Value) {
 			d.fail(join(path, name), key, suggestBlank(name+":"), "the key has no value")
 			return
 		}
-		if now := renamed[key.Value]; !ok && now != "" {
+		if now, was := renamed[key.Value]; was && !ok {
 			d.fail(inner, key, "", "the key is called %s now", now)
 			return
 		}
