@@ -12,7 +12,6 @@ import (
 
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/server"
-	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/plugins/host"
 )
 
@@ -59,8 +58,5 @@ func prepare(cfg *config.Config, s config.Store) (*host.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := state.MakeFolder(spec.Settings.StateDir); err != nil {
-		return nil, fmt.Errorf("the state folder of store %q: %w", s.Name, err)
-	}
-	return host.New(zerolog.Nop(), spec), nil
+	return server.NewStore(zerolog.Nop(), spec)
 }

@@ -76,12 +76,22 @@ type running struct {
 // same says whether another spec would change nothing.
 func (r *running) same(spec host.Spec) bool { return r != nil && reflect.DeepEqual(r.spec, spec) }
 
-// prepare makes a store whose plugin is not started yet.
-func (g *Server) prepare(spec host.Spec) (*running, error) {
+// NewStore makes a store whose plugin is not started yet, and its state folder. Whoever gets it
+// closes it.
+func NewStore(log zerolog.Logger, spec host.Spec) (*host.Store, error) {
 	if err := state.MakeFolder(spec.Settings.StateDir); err != nil {
 		return nil, fmt.Errorf("the state folder of store %q: %w", spec.Store, err)
 	}
-	return &running{store: host.New(g.log, spec), spec: spec}, nil
+	return host.New(log, spec), nil
+}
+
+// prepare is [NewStore] for a store that is to run.
+func (g *Server) prepare(spec host.Spec) (*running, error) {
+	store, err := NewStore(g.log, spec)
+	if err != nil {
+		return nil, err
+	}
+	return &running{store: store, spec: spec}, nil
 }
 
 // follow passes a store's hints on to those who remember things of it, until the store is closed.
