@@ -414,8 +414,10 @@ func TestLeftTemporaryFiles(t *testing.T) {
 // TestWarnings: what is odd and no error is in the log.
 func TestWarnings(t *testing.T) {
 	t.Parallel()
-	p, _, _ := gate(t, strings.Replace(gateYAML, "{name: one,", "{name: one, sends: true,", 1))
+	p, _, _ := gate(t, strings.Replace(gateYAML, "{name: one,", "{name: one, sends: true,", 1)+
+		`  - {name: far, plugin: jmap, domains: [far.example], policy: {deleted: mark}, settings: {url: "https://127.0.0.1:1/"}}`+"\n")
 	p.await(0, "cannot with these settings", "path=stores[0].sends", "level=warn")
+	p.await(0, "cannot do with deleted messages", "path=policy.deleted", "level=warn")
 	p.await(0, "self-signed", "level=warn")
 	p.stop()
 }

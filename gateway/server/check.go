@@ -42,17 +42,16 @@ func AskStore(ctx context.Context, log zerolog.Logger, cfg *config.Config, store
 	if err != nil {
 		return can, SettingsError(cfg, store.Name, err)
 	}
-	return can, policyProblems(cfg, store, can)
+	return can, config.Join(policyProblems(cfg, store, can))
 }
 
 // policyProblems tells of disposals of deleted messages that the store does not have, which else a
 // user would meet at QUIT.
-func policyProblems(cfg *config.Config, store config.Store, can backends.Description) error {
+func policyProblems(cfg *config.Config, store config.Store, can backends.Description) (problems []config.Problem) {
 	i := slices.IndexFunc(cfg.Stores, func(s config.Store) bool { return s.Name == store.Name })
 	if i < 0 || !can.Capabilities.Reader {
 		return nil
 	}
-	var problems []config.Problem
 	check := func(deleted, path string, at config.Position) {
 		if !can.Reading.Disposes(policy.DisposalOf(deleted)) {
 			problems = append(problems, config.Problem{
@@ -70,7 +69,7 @@ func policyProblems(cfg *config.Config, store config.Store, can backends.Descrip
 			check(*m.Policy.Deleted, path, cfg.Place(path))
 		}
 	}
-	return config.Join(problems)
+	return problems
 }
 
 // SettingsError puts the places of the file into what a backend found in its settings.

@@ -136,7 +136,7 @@ func (c *change) callOff() {
 
 // planStores says what becomes of each store, and lets backends check the settings of all: what
 // settings refer to (a file of accounts, a certificate) can have become wrong while the settings
-// stayed. So a reload refuses what "dipylon check" and the next start would refuse.
+// stayed. So a reload refuses what "dipylon check" refuses.
 func (g *Server) planStores(ctx context.Context, c *change) error {
 	var changed, same []config.Store
 	for _, s := range c.cfg.Stores {

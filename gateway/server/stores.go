@@ -170,6 +170,7 @@ func (g *Server) warn(cfg *config.Config) {
 	for i, s := range cfg.Stores {
 		if status := g.stores[s.Name].store.Status(); status.Ready {
 			warnings = append(warnings, StoreWarnings(cfg, i, status.Description)...)
+			warnings = append(warnings, policyProblems(cfg, s, status.Description)...) // no start is refused for those
 		}
 	}
 	logWarnings(g.log, warnings)

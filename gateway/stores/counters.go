@@ -24,7 +24,7 @@ type Count struct {
 	Call    string // as in [Call.Name]
 	Calls   int64  // that have ended
 	Open    int64  // that have not
-	Refused int64  // that failed for good: a wrong password, no such recipient
+	Refused int64  // that failed for good: a wrong password; verdicts on recipients are no failures
 	Failed  int64  // that failed for now: an outage, a busy store
 	Took    time.Duration
 	Longest time.Duration
