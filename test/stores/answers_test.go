@@ -78,7 +78,7 @@ passdb {
 		log    []string
 	}{
 		{"wrong password", reading(address("full"), "wrong"), []string{"-ERR [AUTH] ", "password is wrong"}, []string{"AUTHENTICATIONFAILED", address("full")}},
-		{"expired", reading(address("expired"), secret("expired")), []string{"-ERR [SYS/PERM] ", "has expired"}, []string{"EXPIRED", address("expired")}},
+		{"expired", reading(address("expired"), secret("expired")), []string{"-ERR [AUTH] ", "the password or the account has expired"}, []string{"EXPIRED", address("expired")}},
 		{"full", func() error {
 			s := mx(t, g)
 			defer s.Close()
