@@ -57,13 +57,14 @@ func (f *farStore) fetch(ctx context.Context, w want) (*reading, error) {
 		f.closed(1)
 		return nil, err
 	}
-	return readingOf(ctx, f), nil
+	return &reading{source: f.content(ctx, w.index), top: 0, size: -1, notice: true}, nil
 }
 
-func readingOf(ctx context.Context, f *farStore) *reading {
-	content := &farContent{Reader: strings.NewReader("message"), ctx: ctx, store: f}
-	return &reading{source: content, top: 0, size: -1, notice: true}
+func (f *farStore) content(ctx context.Context, index int) *farContent {
+	return &farContent{Reader: strings.NewReader(farText(index)), ctx: ctx, store: f}
 }
+
+func farText(index int) string { return "message " + strconv.Itoa(index) }
 
 // FetchMany implements [backends.ManyFetcher]: the messages come together, after one round trip.
 func (f *farStore) FetchMany(ctx context.Context, r backends.FetchManyRequest) (backends.Contents, error) {
@@ -78,7 +79,7 @@ func (f *farStore) FetchMany(ctx context.Context, r backends.FetchManyRequest) (
 		if r.Top {
 			w.top = r.Lines
 		}
-		c.failures = append(c.failures, f.ask(w))
+		c.indexes, c.failures = append(c.indexes, index), append(c.failures, f.ask(w))
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -90,7 +91,9 @@ type farContents struct {
 	store    *farStore
 	ctx      context.Context //nolint:containedctx // what real ones have, too
 	at       time.Time
+	indexes  []int
 	failures []error
+	reading  *farContent // given last
 	given    int
 	left     int // that are not given yet
 }
@@ -103,16 +106,21 @@ func (c *farContents) Next(ctx context.Context) (backends.Content, error) {
 	if err == nil {
 		err = c.failures[c.given]
 	}
+	index := c.indexes[c.given]
 	c.given++
 	c.left--
 	if err != nil {
 		c.store.closed(1)
 		return nil, err
 	}
-	return &farContent{Reader: strings.NewReader("message"), ctx: ctx, store: c.store}, nil
+	c.reading = c.store.content(ctx, index)
+	return c.reading, nil
 }
 
 func (c *farContents) Close() error {
+	if c.reading != nil {
+		_ = c.reading.Close()
+	}
 	c.store.closed(c.left)
 	c.left = 0
 	return nil
@@ -156,6 +164,9 @@ type farContent struct {
 func (c *farContent) Read(p []byte) (int, error) {
 	if err := c.ctx.Err(); err != nil {
 		return 0, err
+	}
+	if c.over {
+		return 0, errors.New("the content is closed")
 	}
 	return c.Reader.Read(p)
 }
@@ -204,7 +215,7 @@ func (a *aheadTest) read(index, top int) error {
 	}
 	defer c.Close()
 	got, err := io.ReadAll(c)
-	if err == nil && string(got) != "message" {
+	if err == nil && string(got) != farText(index) {
 		a.t.Errorf("message %d came as %q", index, got)
 	}
 	return err
@@ -254,6 +265,22 @@ func TestDrainingHidesTheRoundTrip(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A client that passes messages over gets the one that it asks for, and those before it are not kept.
+func TestPassedOverIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAheadTest(t, 24, 1<<20, 1<<20)
+		for _, index := range []int{0, 1, 3, 12, 13} { // 12 is of the second request
+			if err := a.read(index, -1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if a.store.largest != 24-9 || a.store.open != 24-14 {
+			t.Errorf("%d messages are ahead of the last 10, at most %d of one request", a.store.open, a.store.largest)
+		}
+		a.end(1<<20, 1<<20)
+	})
 }
 
 // A client that jumps about makes the guessing stop: it costs the store little more than
@@ -339,7 +366,7 @@ func TestAheadIsGivenUpBesideASlowClient(t *testing.T) {
 		}
 		time.Sleep(2 * aheadIdle) // the bubble's clock
 		synctest.Wait()
-		if got, err := io.ReadAll(c); err != nil || string(got) != "message" {
+		if got, err := io.ReadAll(c); err != nil || string(got) != farText(1) {
 			t.Errorf("%q, %v", got, err)
 		}
 		_ = c.Close()

@@ -2,6 +2,7 @@ package maildrop_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -142,6 +143,8 @@ func TestFailsAloneAsItself(t *testing.T) {
 		return sizedContent{strings.NewReader(letter), int64(len(letter)) + 1}
 	}
 	whole := func() backends.Content { return &fakeContent{Reader: strings.NewReader(letter)} }
+	stored := strings.ReplaceAll(letter, "\r\n", "\n")
+	otherForm := func() backends.Content { return contentOfSize(stored, int64(len(stored)), false) }
 	for name, tt := range map[string]struct {
 		beside, alone func() backends.Content
 		sessions      int
@@ -150,42 +153,72 @@ func TestFailsAloneAsItself(t *testing.T) {
 		"cannot be rendered, beside others only": {torn(backends.Poison), torn(backends.Temporary), 1, folder.Suspected},
 		"cannot be rendered, alone only":         {torn(backends.Temporary), torn(backends.Poison), 1, folder.Held},
 		"comes whole alone":                      {torn(backends.Temporary), whole, 1, ""},
+		"comes alone, in another form":           {torn(backends.Temporary), otherForm, 1, ""},
 		"has another size":                       {short, short, 1, folder.Suspected},
 		"has another size, always":               {short, short, folder.FailuresMost, folder.Held},
 		"has another size, beside others only":   {short, whole, 1, ""},
 	} {
-		t.Run(name, func(t *testing.T) {
-			quarantined := newQuarantine(t)
-			g := newGateway(t, func(o *maildrop.Options) { o.Quarantine = quarantined })
-			for n := range 12 {
-				g.store.add(fmt.Sprint("m", n), letter)
-			}
-			var asked atomic.Int32
-			g.store.onFetch = func(_ context.Context, request backends.FetchRequest) (backends.Content, error) {
-				switch {
-				case request.ID != "m7":
-					return whole(), nil
-				case asked.Add(1) == 1:
-					return tt.beside(), nil
+		for place, messages := range map[string]int{"among others": 12, "the last": 8} {
+			t.Run(name+", "+place, func(t *testing.T) {
+				quarantined := newQuarantine(t)
+				g := newGateway(t, func(o *maildrop.Options) { o.Quarantine = quarantined })
+				for n := range messages {
+					g.store.add(fmt.Sprint("m", n), letter)
 				}
-				return tt.alone(), nil
-			}
-			for range tt.sessions {
-				drop := g.login()
-				for n := 1; n <= 8; n++ {
-					if got, err := read(t, drop, n, -1); (err == nil) != (n < 8) {
-						t.Errorf("message %d is %q (%v)", n, got, err)
+				var asked atomic.Int32
+				g.store.onFetch = func(_ context.Context, request backends.FetchRequest) (backends.Content, error) {
+					switch {
+					case request.ID != "m7":
+						return whole(), nil
+					case asked.Add(1) == 1:
+						return tt.beside(), nil
 					}
+					return tt.alone(), nil
 				}
-				_ = drop.Close()
+				for range tt.sessions {
+					drop := g.login()
+					for n := 1; n <= 8; n++ {
+						if got, err := read(t, drop, n, -1); (err == nil) != (n < 8) {
+							t.Errorf("message %d is %q (%v)", n, got, err)
+						}
+					}
+					_ = drop.Close()
+				}
+				entries, err := quarantined.List(t.Context(), 10)
+				got := folder.QuarantineState("")
+				if len(entries) == 1 {
+					got = entries[0].State
+				}
+				if err != nil || len(entries) > 1 || got != tt.want {
+					t.Errorf("in quarantine are %+v (%v), want it to be %q", entries, err, tt.want)
+				}
+			})
+		}
+	}
+}
+
+// TestClientThatLeaves: that a client takes no more of a message says nothing of the message.
+func TestClientThatLeaves(t *testing.T) {
+	for name, writerTo := range map[string]bool{"read": false, "written": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newQuarantineGateway(t)
+			r.store.onFetch = func(context.Context, backends.FetchRequest) (backends.Content, error) {
+				return contentOfSize(letter, int64(len(letter)), writerTo), nil
 			}
-			entries, err := quarantined.List(t.Context(), 10)
-			got := folder.QuarantineState("")
-			if len(entries) == 1 {
-				got = entries[0].State
+			content, err := r.login().Open(t.Context(), 1, -1)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if err != nil || len(entries) > 1 || got != tt.want {
-				t.Errorf("in quarantine are %+v (%v), want it to be %q", entries, err, tt.want)
+			to, from := io.Pipe()
+			_ = to.Close()
+			if _, err := content.(io.WriterTo).WriteTo(from); !errors.Is(err, io.ErrClosedPipe) {
+				t.Errorf("got %v", err)
+			}
+			if err := content.Close(); err != nil {
+				t.Error(err)
+			}
+			if got := r.state("m1"); got != "" {
+				t.Errorf("it is %s", got)
 			}
 		})
 	}
