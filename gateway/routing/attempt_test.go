@@ -21,7 +21,7 @@ func TestAttemptIsBounded(t *testing.T) {
 	if len(a.Delivered) != attemptMost || len(a.Unknown) != attemptMost {
 		t.Errorf("%d and %d recipients are remembered", len(a.Delivered), len(a.Unknown))
 	}
-	if !a.knows([]string{last}) {
+	if !a.knows(set([]string{last})) {
 		t.Error("the last one is forgotten")
 	}
 }

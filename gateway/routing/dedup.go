@@ -78,12 +78,8 @@ func set(recipients []string) map[string]bool {
 	return s
 }
 
-// knows says whether the attempt knows of one of the recipients.
-func (a *Attempt) knows(recipients []string) bool {
-	if a.empty() {
-		return false
-	}
-	asked := set(recipients)
+// knows says whether the attempt knows of one of the recipients that are asked about.
+func (a *Attempt) knows(asked map[string]bool) bool {
 	is := func(r string) bool { return asked[r] }
 	return slices.ContainsFunc(a.Delivered, is) || slices.ContainsFunc(a.Unknown, is)
 }

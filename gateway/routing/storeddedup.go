@@ -120,9 +120,9 @@ func (s *StoredDedup) Take(ctx context.Context, m Message) (*Attempt, error) {
 	return newAttempt(m.Fingerprint, s.o.Now()), err
 }
 
-// continues says whether the message may be the next try of an attempt.
-func (s *StoredDedup) continues(a *Attempt, m Message) bool {
-	return a.knows(m.Recipients) && (s.o.Now().Sub(a.First).Abs() <= s.o.Brief || m.unlike(a.First))
+// recognises says whether the message may be one that was first seen then.
+func (s *StoredDedup) recognises(m Message, first time.Time) bool {
+	return s.o.Now().Sub(first).Abs() <= s.o.Brief || m.unlike(first)
 }
 
 // seen returns the attempts that a message may continue and that no transaction has taken, the oldest
@@ -136,6 +136,7 @@ func (s *StoredDedup) seen(ctx context.Context, m Message) (attempts []*Attempt,
 		return nil, fmt.Errorf("deduplication: %w", err)
 	}
 	defer rows.Close()
+	asked := set(m.Recipients)
 	for rows.Next() {
 		var key, text string
 		a := &Attempt{Fingerprint: m.Fingerprint, Again: true}
@@ -146,7 +147,7 @@ func (s *StoredDedup) seen(ctx context.Context, m Message) (attempts []*Attempt,
 			s.o.Log.Error().Err(err).Str("key", key).Msg("a delivery's record cannot be read, and is left alone until it is too old")
 			continue
 		}
-		if s.continues(a, m) {
+		if a.knows(asked) && s.recognises(m, a.First) {
 			attempts = append(attempts, a)
 		}
 	}
