@@ -12,6 +12,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/crlf"
 	"github.com/dipylon/dipylon/plugins/proto/convert"
 	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v2"
+	"github.com/dipylon/dipylon/plugins/proto/wire"
 )
 
 // content is one message of a flow: chunks on their way, or an open file.
@@ -160,39 +161,28 @@ func (c *content) Read(p []byte) (int, error) {
 	case c.fd >= 0:
 		return c.readFile(p)
 	}
-	if err := c.fill(); err != nil {
+	chunk, err := c.fill()
+	if err != nil {
 		return 0, err
 	}
-	n := copy(p, c.chunk)
+	n := copy(p, chunk)
 	c.consume(n)
 	return n, nil
 }
 
 // WriteTo writes the message to w chunk by chunk.
-func (c *content) WriteTo(w io.Writer) (total int64, err error) {
+func (c *content) WriteTo(w io.Writer) (int64, error) {
 	switch {
 	case c.again:
 		return c.writeInstead(w)
 	case c.fd >= 0:
 		return c.writeFile(w)
 	}
-	for {
-		if err := c.fill(); err == io.EOF {
-			return total, nil
-		} else if err != nil {
-			return total, err
-		}
-		n, err := w.Write(c.chunk)
-		c.consume(n)
-		total += int64(n)
-		if err != nil {
-			return total, err
-		}
-	}
+	return wire.WriteChunks(w, c.fill, c.consume)
 }
 
-// fill makes sure that there is a chunk to read, or says why there is none.
-func (c *content) fill() error {
+// fill gives what is not read yet of a chunk, or says why there is none.
+func (c *content) fill() ([]byte, error) {
 	for len(c.chunk) == 0 {
 		c.f.mu.Lock()
 		var chunk mem.Buffer
@@ -205,20 +195,20 @@ func (c *content) fill() error {
 		c.f.mu.Unlock()
 		switch {
 		case closed:
-			return errClosedContent
+			return nil, errClosedContent
 		case chunk != nil:
 			c.from, c.chunk = chunk, chunk.ReadOnlyData()
 		case over && err == nil:
-			return io.EOF
+			return nil, io.EOF
 		case over:
-			return err
+			return nil, err
 		default:
 			if err := c.awaitMore(); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	return nil
+	return c.chunk, nil
 }
 
 var errClosedContent = errors.New("the content is closed")

@@ -102,10 +102,11 @@ type incoming struct {
 }
 
 func (c *incoming) Read(p []byte) (int, error) {
-	if err := c.fill(); err != nil {
+	chunk, err := c.fill()
+	if err != nil {
 		return 0, err
 	}
-	n := copy(p, c.chunk)
+	n := copy(p, chunk)
 	c.consume(n)
 	return n, nil
 }
@@ -120,34 +121,21 @@ func (c *incoming) consume(n int) {
 
 // WriteTo spares the copy into a buffer of the reader's.
 func (c *incoming) WriteTo(w io.Writer) (int64, error) {
-	var total int64
-	for {
-		if err := c.fill(); err == io.EOF {
-			return total, nil
-		} else if err != nil {
-			return total, err
-		}
-		n, err := w.Write(c.chunk)
-		c.consume(n)
-		total += int64(n)
-		if err != nil {
-			return total, err
-		}
-	}
+	return wire.WriteChunks(w, c.fill, c.consume)
 }
 
-// fill makes sure that there is a chunk, or says why there is none.
-func (c *incoming) fill() error {
+// fill gives what is not read yet of a chunk, or says why there is none.
+func (c *incoming) fill() ([]byte, error) {
 	for len(c.chunk) == 0 {
 		if len(c.pieces) == 0 && c.err == nil {
 			c.pieces, c.err = c.receive()
 		}
 		if len(c.pieces) == 0 {
-			return c.err
+			return nil, c.err
 		}
 		c.chunk = c.pieces[0].ReadOnlyData()
 	}
-	return nil
+	return c.chunk, nil
 }
 
 // receive returns the pieces of the next chunk, none of them empty.
@@ -173,7 +161,7 @@ func (c *incoming) receive() (mem.BufferSlice, error) {
 
 // finish makes sure that the content has been read to its end.
 func (c *incoming) finish() error {
-	switch err := c.fill(); {
+	switch _, err := c.fill(); {
 	case err == io.EOF:
 		return nil
 	case err != nil:

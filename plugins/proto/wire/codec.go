@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"google.golang.org/grpc/encoding"
@@ -255,6 +256,25 @@ func (p *chunkPool) Put(b *[]byte) {
 func Filled(b *[]byte, n int) mem.Buffer {
 	*b = (*b)[:n]
 	return mem.NewBuffer(b, Chunks)
+}
+
+// WriteChunks writes a content to w chunk by chunk, without a copy. next gives what is not written
+// yet of a chunk, and io.EOF after the last one; consume is told how much of it was written.
+func WriteChunks(w io.Writer, next func() ([]byte, error), consume func(n int)) (total int64, err error) {
+	for {
+		chunk, err := next()
+		if err == io.EOF {
+			return total, nil
+		} else if err != nil {
+			return total, err
+		}
+		n, err := w.Write(chunk)
+		consume(n)
+		total += int64(n)
+		if err != nil {
+			return total, err
+		}
+	}
 }
 
 // String keeps a message's octets out of logs.
