@@ -64,9 +64,16 @@ func unticked(token string) string {
 // encodedWord is one (RFC 2047 §2) whose text is all that can have an at sign.
 var encodedWord = regexp.MustCompile(`=\?[^?@]*\?[bBqQ]\?[^?]*\?=`)
 
+// innermostComment is a comment without one in it, for who knows of no quotes.
+var innermostComment = regexp.MustCompile(`\([^()]*\)`)
+
+// commentsDeepest is how deep comments may lie in one another; people write none in another.
+const commentsDeepest = 4
+
 // readings are the ways to read a value: without encoded words; with them decoded; without
 // comments; without the signs of quoting, too; and without blanks around dots and at signs, which
-// RFC 5322 §4.4 allowed. An address that is put together in one of them is seen there.
+// RFC 5322 §4.4 allowed. Who knows of no quotes finds comments in them, and may take out only those
+// that have none in them. An address that is put together in one of the readings is seen there.
 func readings(value string) ([]string, error) {
 	decoded := decodedWords(value)
 	if strings.ContainsFunc(value+decoded, isControl) || strings.Count(decoded, "@") < strings.Count(value, "@") {
@@ -76,9 +83,21 @@ func readings(value string) ([]string, error) {
 		return nil, errLoose
 	}
 	plain := uncommented(decoded, "")
-	bare := strings.NewReplacer(`"`, "", `\`, "").Replace(plain)
-	return []string{encodedWord.ReplaceAllString(value, ""), decoded, plain, bare, unspaced(bare)}, nil
+	bare := unquoted.Replace(plain)
+	all := []string{encodedWord.ReplaceAllString(value, ""), decoded, plain, bare, unspaced(bare)}
+	for _, flat := range []string{decoded, unquoted.Replace(decoded)} {
+		for depth := 0; innermostComment.MatchString(flat); depth++ {
+			if depth == commentsDeepest {
+				return nil, errLoose
+			}
+			flat = innermostComment.ReplaceAllString(flat, "")
+			all = append(all, flat, unspaced(flat))
+		}
+	}
+	return all, nil
 }
+
+var unquoted = strings.NewReplacer(`"`, "", `\`, "")
 
 func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 
