@@ -2,6 +2,7 @@ package stores_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 
 	"github.com/dipylon/dipylon/backends"
@@ -16,12 +17,12 @@ type fakeStore struct {
 	backends.Outbox
 	backends.Authenticator
 	backends.SendRights
-	described int
+	described atomic.Int32
 	said      backends.Description
 }
 
 func (f *fakeStore) Describe(context.Context) (backends.Description, error) {
-	f.described++
+	f.described.Add(1)
 	return f.said, nil
 }
 func (f *fakeStore) Configure(context.Context, backends.Settings) error { return nil }
@@ -82,8 +83,8 @@ func TestNotKnownIsNotNone(t *testing.T) {
 	if !s.Takes(backends.CredentialPassword) || s.Takes(backends.CredentialImpersonation) || s.Conducts("NTLM") {
 		t.Error("it takes what is not known of it")
 	}
-	if p.described > 0 {
-		t.Errorf("it was asked %d times", p.described)
+	if p.described.Load() > 0 {
+		t.Errorf("it was asked %d times", p.described.Load())
 	}
 }
 
