@@ -81,21 +81,19 @@ func (l *launcher) connect(ctx context.Context) (*generation, error) {
 	l.log = l.log.With().Str("plugin", base).Int("generation", l.number).Logger()
 	l.output = newLines(l.log)
 
-	l.config = l.clientConfig(path)
+	l.config = l.clientConfig(ctx, path)
 	l.client = plugin.NewClient(l.config)
 	stop := context.AfterFunc(ctx, l.abort)
 	address, err := l.client.Start()
-	if !stop() && err == nil {
-		err = context.Cause(ctx)
-	}
+	stop()
 	if err != nil {
 		err = l.explain(ctx, err)
 		l.abort()
-		l.client.Kill() // joins what it has started
+		l.client.Kill() // joins what it has started; after a handshake it would dial, and forget the connection
 		l.cleanUp()
 		return nil, err
 	}
-	return l.dial(address)
+	return l.dial(address) // what comes next finds that ctx has ended, if it has
 }
 
 // program finds the executable and compares its checksum.
@@ -127,7 +125,7 @@ func (l *launcher) program() (string, error) {
 	return path, nil
 }
 
-func (l *launcher) clientConfig(path string) *plugin.ClientConfig {
+func (l *launcher) clientConfig(ctx context.Context, path string) *plugin.ClientConfig {
 	return &plugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake(),
 		Plugins:          plugin.PluginSet{"store": nil},
@@ -142,6 +140,9 @@ func (l *launcher) clientConfig(path string) *plugin.ClientConfig {
 			p := newProcess(argv, append(l.spec.environment(), cmd.Env...), folder, l.spec.AutoMTLS, l.output)
 			p.cmd.Dir = l.spec.Dir
 			l.run.Store(p)
+			if ctx.Err() != nil { // the abort that is due to it may not have seen the process
+				l.abort()
+			}
 			return p, nil
 		},
 	}
@@ -185,6 +186,9 @@ func (l *launcher) explain(ctx context.Context, err error) error {
 	p := l.run.Load()
 	if p == nil {
 		return fmt.Errorf("the plugin cannot be started: %w", err)
+	}
+	if cause := context.Cause(ctx); p.pid() == 0 && cause != nil {
+		return fmt.Errorf("the plugin was not started: %w", cause)
 	}
 	if p.pid() == 0 {
 		return fmt.Errorf("the plugin's program cannot be run: %w", err)

@@ -218,6 +218,8 @@ func (p *process) readOutput(out io.Reader, line *os.File) {
 	first, err := buffered.ReadSlice('\n')
 	if len(first) > 0 {
 		p.greeting.set(first)
+	}
+	if err == nil { // a line that does not end is no handshake
 		_, _ = line.Write(append(bytes.TrimSpace(first), '\n'))
 	}
 	_ = line.Close()
