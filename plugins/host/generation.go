@@ -191,8 +191,9 @@ func (g *generation) askToEnd() bool {
 }
 
 // deathSeen is how long after a lost connection the end of its process is waited for: the
-// connection is lost first, by some milliseconds.
-const deathSeen = 250 * time.Millisecond
+// connection is lost first, by some milliseconds, and by what a pipe is still read for where a child
+// of the process holds it.
+const deathSeen = lingering + time.Second
 
 // failure makes the error of a call: the caller's own end, the plugin's failure, or the death
 // of the plugin.
