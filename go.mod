@@ -2,6 +2,8 @@ module github.com/dipylon/dipylon
 
 go 1.26.0
 
+toolchain go1.26.11
+
 require (
 	github.com/emersion/go-imap/v2 v2.0.0-beta.8
 	github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6
