@@ -112,6 +112,7 @@ var errNoCommand = errors.New("no command is given")
 var inherited = []string{
 	"PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LANG", "LANGUAGE",
 	"SSL_CERT_FILE", "SSL_CERT_DIR",
+	"GORACE", // of a program built with Go's race detector
 	"SystemRoot", "SystemDrive", "windir", "TEMP", "TMP", "USERPROFILE", "PATHEXT", "ComSpec",
 }
 
