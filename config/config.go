@@ -211,6 +211,8 @@ type POP3 struct {
 // SMTP is what the protocol smtp does; its timeouts are for submission too.
 type SMTP struct {
 	BareNewlines string   `yaml:"bare_newlines" enum:"reject repair"`
+	EarlyTalkers string   `yaml:"early_talkers" enum:"reject allow"`
+	GreetDelay   Duration `yaml:"greet_delay" min:"0s" max:"1m"`
 	Hops         int      `yaml:"hops" min:"10" max:"1000"` // RFC 5321 §6.3
 	Command      Duration `yaml:"command" min:"5s" max:"1h"`
 	Data         Duration `yaml:"data" min:"5s" max:"1h"`
@@ -221,6 +223,7 @@ type SMTP struct {
 type Submission struct {
 	BareNewlines   string `yaml:"bare_newlines" enum:"reject repair"`
 	PlaintextLogin bool   `yaml:"plaintext_login"`
+	HideClient     bool   `yaml:"hide_client"`
 	// Quirks are what is done for old devices, see smtp.Quirks and routing.Quirks.
 	Quirks []string `yaml:"quirks" enum:"blanks empty-fields helo no-from no-header notify paths"`
 }
@@ -257,7 +260,7 @@ func withDefaults(hostname string) Config {
 		}},
 		Policy:     defaultPolicy(),
 		POP3:       POP3{Login: minutes(1), Unauthenticated: 500, Measure: 32 << 20, Quirks: []string{"auth-list", "bare-lf", "long-auth"}},
-		SMTP:       SMTP{BareNewlines: "reject", Hops: 100, Command: minutes(5), Data: minutes(3), Session: minutes(120)},
+		SMTP:       SMTP{BareNewlines: "reject", EarlyTalkers: "reject", Hops: 100, Command: minutes(5), Data: minutes(3), Session: minutes(120)},
 		Submission: Submission{BareNewlines: "repair", Quirks: []string{"blanks", "empty-fields", "helo", "no-from", "no-header", "notify", "paths"}},
 	}
 }

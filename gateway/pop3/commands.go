@@ -191,11 +191,7 @@ func (s *session) capaPolicy() {
 		s.line("LOGIN-DELAY", strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10))
 	}
 	if _, ok := s.backend.(UTF8Session); ok {
-		if s.server.UTF8User {
-			s.line("UTF8", "USER")
-		} else {
-			s.line("UTF8")
-		}
+		s.line("UTF8")
 	}
 	s.line("LANG")
 	if s.server.Implementation != "" {

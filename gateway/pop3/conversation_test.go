@@ -394,7 +394,7 @@ var conversations = []struct {
 		S: STLS
 		S: EXPIRE 30 USER
 		S: LOGIN-DELAY 90
-		S: UTF8 USER
+		S: UTF8
 		S: LANG
 		S: IMPLEMENTATION Test server
 		S: .`},
@@ -410,7 +410,7 @@ var conversations = []struct {
 		S: SASL PLAIN X-STEPS
 		S: EXPIRE 30 USER
 		S: LOGIN-DELAY 90
-		S: UTF8 USER
+		S: UTF8
 		S: LANG
 		S: IMPLEMENTATION Test server
 		S: .`},
@@ -426,7 +426,7 @@ var conversations = []struct {
 		S: SASL PLAIN X-STEPS
 		S: EXPIRE 7
 		S: LOGIN-DELAY 90
-		S: UTF8 USER
+		S: UTF8
 		S: LANG
 		S: IMPLEMENTATION Test server
 		S: .`},
@@ -783,7 +783,7 @@ func quirks(q Quirks) func(*Server) { return func(s *Server) { s.Quirks = q } }
 
 func withAll(s *Server) {
 	withTLS(s)
-	s.Expire, s.LoginDelay, s.UTF8User, s.Implementation = "30 USER", 89500*time.Millisecond, true, "Test server"
+	s.Expire, s.LoginDelay, s.Implementation = "30 USER", 89500*time.Millisecond, "Test server"
 }
 
 func TestConversations(t *testing.T) {

@@ -34,9 +34,9 @@
 //   - A context ends with its call, so nothing that outlives the call may depend on it (for
 //     example the Maildrop that Password opens). The context of Open lasts until the Content has
 //     been closed. A context ends early when the call takes longer than
-//     Server.BackendTimeout, where a slow client does not count as a slow backend; when the
-//     server is stopped by force; and, except for NewSession, a SASL exchange and Update, when
-//     the client leaves. Leaving is a reset, or an end without another command before it.
+//     five minutes, where a slow client does not count as a slow backend; when the server is
+//     stopped by force; and, except for NewSession, a SASL exchange and Update, when the client
+//     leaves. Leaving is a reset, or an end without another command before it.
 //   - Message numbers are between 1 and Len, and not marked as deleted.
 //   - A text in an [*Error] is shown as it is, cut down to a line of printable ASCII. No other
 //     error text ever reaches a client.

@@ -180,8 +180,5 @@ func timeout(d, standard time.Duration) time.Duration {
 func (s *Server) idleTimeout() time.Duration {
 	return timeout(s.IdleTimeout, 10*time.Minute+30*time.Second)
 }
-func (s *Server) loginTimeout() time.Duration   { return timeout(s.LoginTimeout, time.Minute) }
-func (s *Server) loginLimit() time.Duration     { return timeout(s.LoginLimit, 5*time.Minute) }
-func (s *Server) writeTimeout() time.Duration   { return timeout(s.WriteTimeout, 5*time.Minute) }
-func (s *Server) backendTimeout() time.Duration { return timeout(s.BackendTimeout, 5*time.Minute) }
-func (s *Server) maxLoginOctets() int64         { return cmp.Or(s.MaxLoginOctets, 64<<10) }
+func (s *Server) loginTimeout() time.Duration { return timeout(s.LoginTimeout, time.Minute) }
+func (s *Server) writeTimeout() time.Duration { return timeout(s.WriteTimeout, 5*time.Minute) }

@@ -46,8 +46,6 @@ type Server struct {
 	LoginDelay time.Duration
 	// Quirks are for old clients; 0 means DefaultQuirks.
 	Quirks Quirks
-	// UTF8User says that the backend takes user names and passwords in UTF-8 (RFC 6856 §2.2).
-	UTF8User bool
 
 	// IdleTimeout is how long a client that has logged in may say nothing; RFC 1939 §3 wants
 	// 10 minutes at least. Default: 10 minutes and 30 seconds.
@@ -57,14 +55,9 @@ type Server struct {
 	SessionLimit time.Duration
 	// LoginTimeout is how long a client may say nothing before it has logged in. Default: 1 minute.
 	LoginTimeout time.Duration
-	// LoginLimit is how long a client may take in all to log in. Default: 5 minutes.
-	LoginLimit time.Duration
 	// WriteTimeout is how long a client may take for a KiB of what is sent to it. One that takes
 	// more than that, however slowly, is served. Default: 5 minutes.
 	WriteTimeout time.Duration
-	// BackendTimeout is how long one call of the backend may take, or one piece of a message.
-	// Default: 5 minutes.
-	BackendTimeout time.Duration
 
 	MaxConnections int // at a time; default 10000
 	// MaxUnauthenticated is how many connections may be in the AUTHORIZATION state at a time, so that
@@ -77,8 +70,6 @@ type Server struct {
 	// MaxErrors is how many mistakes (unknown commands, bad arguments, …) a client may make,
 	// before the connection is closed. Default: 20.
 	MaxErrors int
-	// MaxLoginOctets is what a client may send before it has logged in. Default: 65536.
-	MaxLoginOctets int64
 
 	mu              sync.Mutex
 	stopping        bool
@@ -88,6 +79,12 @@ type Server struct {
 	unauthenticated int           // sessions that have not logged in
 	drained         chan struct{} // made by Shutdown, closed when there is no session
 }
+
+const (
+	loginLimit     = 5 * time.Minute // that a client may take in all to log in
+	backendTimeout = 5 * time.Minute // of one call of the backend, or one piece of a message
+	maxLoginOctets = 64 << 10        // that a client may send before it has logged in
+)
 
 // ErrServerClosed is returned by a Serve that is called after Shutdown.
 var ErrServerClosed = errors.New("pop3: server closed")

@@ -275,7 +275,7 @@ func isFlawed(err error) bool { return errors.Is(err, errLongLine) || errors.Is(
 
 // checkLogin bounds what is sent before a login.
 func (s *session) checkLogin(err error) error {
-	if limit := s.server.maxLoginOctets(); s.state == authorization && limit > 0 && s.in.total > limit {
+	if s.state == authorization && s.in.total > maxLoginOctets {
 		return &farewell{reason: "too much before login", text: "too much before login"}
 	}
 	return err
@@ -355,7 +355,7 @@ func (s *session) deadline() time.Time {
 		return deadline
 	}
 	deadline := time.Now().Add(s.server.loginTimeout())
-	if last := s.began.Add(s.server.loginLimit()); last.Before(deadline) {
+	if last := s.began.Add(loginLimit); last.Before(deadline) {
 		return last
 	}
 	return deadline

@@ -41,7 +41,7 @@ func (s *session) begin(peek bool) (ctx context.Context, done func()) {
 	ctx, cancel := context.WithCancelCause(s.ctx)
 	w := &watch{session: s, cancel: cancel}
 	w.mu.Lock()
-	w.timer = time.AfterFunc(s.server.backendTimeout(), w.expire)
+	w.timer = time.AfterFunc(backendTimeout, w.expire)
 	if peek && s.in.w < len(s.in.buf) {
 		w.peeker = time.AfterFunc(peekAfter, w.peek)
 	}
@@ -59,7 +59,7 @@ func (w *watch) expire() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.over {
-		w.timer.Reset(w.session.server.backendTimeout())
+		w.timer.Reset(backendTimeout)
 	}
 }
 

@@ -26,9 +26,6 @@ type DedupOptions struct {
 	// Keep is how long an attempt is remembered: as long as clients try again (RFC 5321
 	// §4.5.4.1 has four to five days) [7 days].
 	Keep time.Duration
-	// Brief is how long after its first attempt a message is recognised if nothing tells it from another
-	// one with the same octets [5 minutes].
-	Brief time.Duration
 	// Hold is how long a transaction keeps an attempt at most. If its gateway dies, others get the
 	// attempt after that time [10 minutes].
 	Hold time.Duration
@@ -37,11 +34,14 @@ type DedupOptions struct {
 	Now  func() time.Time // [time.Now]
 }
 
+// brief is how long after its first attempt a message is recognised if nothing tells it from another
+// one with the same octets.
+const brief = 5 * time.Minute
+
 // OpenDedup makes a deduplication. If no other gateway uses the database, the attempts that an earlier
 // process had taken are free.
 func OpenDedup(ctx context.Context, o DedupOptions) (*StoredDedup, error) {
 	defaultTo(&o.Keep, 7*24*time.Hour)
-	defaultTo(&o.Brief, 5*time.Minute)
 	defaultTo(&o.Hold, 10*time.Minute)
 	defaultTo(&o.Most, 10_000)
 	if o.Now == nil {
@@ -122,7 +122,7 @@ func (s *StoredDedup) Take(ctx context.Context, m Message) (*Attempt, error) {
 
 // recognises says whether the message may be one that was first seen then.
 func (s *StoredDedup) recognises(m Message, first time.Time) bool {
-	return s.o.Now().Sub(first).Abs() <= s.o.Brief || m.unlike(first)
+	return s.o.Now().Sub(first).Abs() <= brief || m.unlike(first)
 }
 
 // seen returns the attempts that a message may continue and that no transaction has taken, the oldest

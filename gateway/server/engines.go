@@ -53,7 +53,7 @@ func (g *Server) newEngine(s shape, implicitTLS bool, tlsConfig *tls.Config) eng
 	case config.ProtocolSubmission, config.ProtocolSubmissions:
 		e := newSMTP(s, log, tlsConfig)
 		e.Role, e.ImplicitTLS = smtp.Submission, implicitTLS
-		e.AllowInsecureAuth = s.submission.PlaintextLogin
+		e.AllowInsecureAuth, e.HideClient = s.submission.PlaintextLogin, s.submission.HideClient
 		e.BareNewlines = bareNewlines(s.submission.BareNewlines)
 		o := g.routingOptions(s, log)
 		e.Quirks, o.Quirks = smtpQuirksOf(s.submission.Quirks)
@@ -123,7 +123,8 @@ var quirkNames = map[string]pop3.Quirks{
 func newSMTP(s shape, log zerolog.Logger, tlsConfig *tls.Config) *smtp.Server {
 	return &smtp.Server{
 		Role: smtp.MX, Hostname: s.hostname, TLSConfig: tlsConfig, Log: log,
-		BareNewlines: bareNewlines(s.smtp.BareNewlines),
+		BareNewlines:      bareNewlines(s.smtp.BareNewlines),
+		AllowEarlyTalkers: s.smtp.EarlyTalkers == "allow", GreetDelay: s.smtp.GreetDelay.Std(),
 		Limits: smtp.Limits{
 			MessageSize: int64(s.limits.MessageSize), Header: int64(s.limits.HeaderSize), Hops: s.smtp.Hops,
 			Recipients: s.limits.Recipients, Messages: s.limits.Messages, Errors: s.limits.Errors,

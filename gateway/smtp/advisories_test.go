@@ -76,7 +76,7 @@ func TestCVE_2011_0411_StartTLSInjection(t *testing.T) {
 
 func TestCVE_2011_0411_RejectedWhereEarlyTalkersAre(t *testing.T) {
 	s := testServer(&fake{})
-	s.TLSConfig, s.EarlyTalkers = serverTLS(), EarlyTalkersByRole
+	s.TLSConfig, s.AllowEarlyTalkers = serverTLS(), false
 	conn := talk(t, s)
 	conn.play("< 220\n> EHLO c\n< 250\n~ STARTTLS\\r\\nEHLO evil\\r\\n\n< 554 5.5.0\n!")
 }
@@ -184,20 +184,20 @@ func TestEarlyTalkers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := testServer(plainBackend())
-			s.EarlyTalkers, s.AllowInsecureAuth = RejectEarlyTalkers, true
+			s.AllowEarlyTalkers, s.AllowInsecureAuth = false, true
 			conn := talk(t, s)
 			conn.play("< 220\n" + c.script + "\n< 554 5.5.0\n!")
 		})
 	}
 	t.Run("allowed for submission", func(t *testing.T) {
 		s := testServer(plainBackend())
-		s.EarlyTalkers, s.Role, s.AllowInsecureAuth = EarlyTalkersByRole, Submission, true
+		s.AllowEarlyTalkers, s.Role, s.AllowInsecureAuth = false, Submission, true
 		conn := talk(t, s)
 		conn.play("< 220\n~ EHLO c\\r\\nAUTH PLAIN AHVzZXIAc2VzYW1l\\r\\nQUIT\\r\\n\n< 250\n< 235\n< 221\n!")
 	})
 	t.Run("a group that ends in DATA is fine", func(t *testing.T) {
 		s := testServer(&fake{})
-		s.EarlyTalkers = RejectEarlyTalkers
+		s.AllowEarlyTalkers = false
 		conn := talk(t, s)
 		conn.play("< 220\n> EHLO c\n< 250\n~ MAIL FROM:<>\\r\\nRCPT TO:<c@mx.example>\\r\\nDATA\\r\\n\n< 250\n< 250\n< 354\n~ .\\r\\nMAIL FROM:<>\\r\\nQUIT\\r\\n\n< 250\n< 250\n< 221")
 	})
@@ -205,7 +205,7 @@ func TestEarlyTalkers(t *testing.T) {
 
 func TestEarlyTalkerBeforeTheGreetingInTLS(t *testing.T) {
 	s := testServer(&fake{})
-	s.EarlyTalkers, s.TLSConfig, s.ImplicitTLS = RejectEarlyTalkers, serverTLS(), true
+	s.AllowEarlyTalkers, s.TLSConfig, s.ImplicitTLS = false, serverTLS(), true
 	s.GreetDelay = 5e9
 	raw := dial(t, onTCP(t, s))
 	conn := tls.Client(raw.conn, clientTLS())

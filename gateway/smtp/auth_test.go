@@ -169,7 +169,7 @@ func TestAuthLongLines(t *testing.T) {
 		if !bytes.Equal(got, token) {
 			t.Errorf("got %d octets", len(got))
 		}
-		s = &Server{Backend: f, Hostname: "mx.example", EarlyTalkers: AllowEarlyTalkers, AllowInsecureAuth: true}
+		s = &Server{Backend: f, Hostname: "mx.example", AllowEarlyTalkers: true, AllowInsecureAuth: true}
 	}
 	conn := talk(t, s)
 	conn.play("< 220\n> EHLO c\n< 250\n> AUTH XOAUTH2\n< 334\n> " + strings.Repeat("x", 12300) + "\n< 500 5.5.6\n> NOOP\n< 250")

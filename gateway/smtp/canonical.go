@@ -23,7 +23,6 @@ var (
 	errTooLarge    = &Error{Code: 552, Enhanced: "5.3.4", Text: "the message is too large"}
 	errHeaderLarge = &Error{Code: 552, Enhanced: "5.3.4", Text: "the message's header section is too large"}
 	errHops        = &Error{Code: 554, Enhanced: "5.4.6", Text: "too many hops, this message is in a loop"}
-	errTextLine    = &Error{Code: 554, Enhanced: "5.6.0", Text: "the message has a line that is too long"}
 )
 
 // canonical holds a message to the rules, in pieces of any size: every line ends in CRLF,
@@ -114,9 +113,6 @@ func (c *canonical) text(text []byte, ended bool) error {
 		}
 	}
 	c.line += len(text)
-	if c.limits.TextLine > 0 && c.line > c.limits.TextLine {
-		return errTextLine
-	}
 	if ended {
 		c.line = 0
 	}

@@ -173,8 +173,6 @@ func TestMessageLimits(t *testing.T) {
 		{"no hop", Limits{Hops: 2}, hop + hop + `Receiver: x\r\n received: x\r\nX-Received: x\r\n\r\n.\r\n`, "250"},
 		{"header section", Limits{Header: 20}, `Subject: 890\r\nX: 1\r\n\r\nbody\r\n.\r\n`, "552 5.3.4"},
 		{"header section, exactly", Limits{Header: 22}, `Subject: 890\r\nX: 1\r\n\r\nbody body body\r\n.\r\n`, "250"},
-		{"a text line", Limits{TextLine: 8}, `12345678\r\n.\r\n`, "250"},
-		{"a long text line", Limits{TextLine: 8}, `123456789\r\n.\r\n`, "554 5.6.0"},
 		{"long lines are fine by default", Limits{}, strings.Repeat("x", 200_000) + `\r\n.\r\n`, "250"},
 		{"bare LF", Limits{}, `a\nb\r\n.\r\n`, "550 5.5.2"},
 	} {

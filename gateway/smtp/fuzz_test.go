@@ -33,7 +33,7 @@ func FuzzSession(f *testing.F) {
 		s.AllowInsecureAuth = options&1 != 0
 		s.Role = Role(options >> 1 & 1)
 		s.BareNewlines = BareNewlines(options >> 2 & 1)
-		s.EarlyTalkers = EarlyTalkers(options>>3&1) + RejectEarlyTalkers
+		s.AllowEarlyTalkers = options>>3&1 == 1
 		if options&16 != 0 {
 			s.TLSConfig = serverTLS()
 		}

@@ -211,7 +211,7 @@ func (l *pipeListener) dial(t testing.TB) net.Conn {
 
 // testServer is a server with the settings that tests want: no wait for early talkers.
 func testServer(b Backend) *Server {
-	return &Server{Backend: b, Hostname: "mx.example", EarlyTalkers: AllowEarlyTalkers}
+	return &Server{Backend: b, Hostname: "mx.example", AllowEarlyTalkers: true}
 }
 
 // run serves until the test's end, and joins.

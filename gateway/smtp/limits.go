@@ -15,9 +15,6 @@ type Limits struct {
 	Header int64
 	// Hops is how many Received lines a message may have. Default 100 (RFC 5321 §6.3).
 	Hops int
-	// TextLine bounds a line of the message, in octets without CRLF. RFC 5321 §4.5.3.1.6
-	// says 998, real mail has longer lines: zero is no limit.
-	TextLine int
 	// Recipients of one message. Default 1000; under 100 is not allowed by RFC 5321
 	// §4.5.3.1.8 and taken as 100.
 	Recipients int

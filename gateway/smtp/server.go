@@ -28,21 +28,6 @@ const (
 	Submission
 )
 
-// EarlyTalkers says what becomes of a client that does not wait for a reply where it has to:
-// before the greeting, and behind EHLO, HELO, STARTTLS, AUTH and DATA (RFC 2920 §3.1).
-type EarlyTalkers int
-
-const (
-	// EarlyTalkersByRole is [RejectEarlyTalkers] for [MX] and [AllowEarlyTalkers] for
-	// [Submission].
-	EarlyTalkersByRole EarlyTalkers = iota
-	// RejectEarlyTalkers answers 554 5.5.0 and hangs up.
-	RejectEarlyTalkers
-	// AllowEarlyTalkers lets them. What comes in plaintext behind STARTTLS is thrown away
-	// even so (CVE-2011-0411).
-	AllowEarlyTalkers
-)
-
 // Server serves connections. Its fields are set before Serve and left alone then. The zero
 // value of each is a sensible default, Backend and Hostname aside.
 type Server struct {
@@ -59,8 +44,11 @@ type Server struct {
 	AllowInsecureAuth bool
 	// BareNewlines is for messages with a bare CR or LF.
 	BareNewlines BareNewlines
-	// EarlyTalkers is for clients that do not wait for a reply.
-	EarlyTalkers EarlyTalkers
+	// AllowEarlyTalkers lets a client of an [MX] go on that does not wait for a reply where it has to:
+	// before the greeting, and behind EHLO, HELO, STARTTLS, AUTH and DATA (RFC 2920 §3.1). It gets
+	// 554 5.5.0 otherwise, and is hung up on. Clients of a [Submission] may. What comes in plaintext
+	// behind STARTTLS is thrown away even so (CVE-2011-0411).
+	AllowEarlyTalkers bool
 	// Quirks are for old devices; 0 means DefaultQuirks with [Submission], and none with [MX].
 	Quirks Quirks
 	// GreetDelay is how long the greeting is delayed where early talkers are rejected. Without a
@@ -312,8 +300,5 @@ func (s *Server) close() []*session {
 }
 
 func (s *Server) rejectsEarlyTalkers() bool {
-	if s.EarlyTalkers == EarlyTalkersByRole {
-		return s.Role == MX
-	}
-	return s.EarlyTalkers == RejectEarlyTalkers
+	return s.Role == MX && !s.AllowEarlyTalkers
 }

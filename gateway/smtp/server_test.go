@@ -142,7 +142,7 @@ func TestSlowClients(t *testing.T) {
 func TestBackendTimeouts(t *testing.T) {
 	wait := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	t.Run("RCPT", func(t *testing.T) {
-		inBubble(t, &Server{Backend: waitingBackend{wait}, Hostname: "h", EarlyTalkers: AllowEarlyTalkers}, func(t *testing.T, conn *client) {
+		inBubble(t, &Server{Backend: waitingBackend{wait}, Hostname: "h", AllowEarlyTalkers: true}, func(t *testing.T, conn *client) {
 			conn.play("< 220\n> EHLO c\n< 250\n> MAIL FROM:<>")
 			began := time.Now()
 			conn.play("< 451 4.3.0")
@@ -209,13 +209,13 @@ func (s *waitingSession) Mail(ctx context.Context, _ address.Path, _ MailOptions
 
 func TestEarlyTalkerBeforeTheGreeting(t *testing.T) {
 	s := testServer(&fake{})
-	s.EarlyTalkers, s.GreetDelay = EarlyTalkersByRole, 5*time.Second
+	s.AllowEarlyTalkers, s.GreetDelay = false, 5*time.Second
 	inBubble(t, s, func(t *testing.T, conn *client) {
 		time.Sleep(3 * time.Second)
 		conn.play("> EHLO bot\n< 554 5.5.0\n!")
 	})
 	s = testServer(&fake{})
-	s.EarlyTalkers, s.GreetDelay = EarlyTalkersByRole, 5*time.Second
+	s.AllowEarlyTalkers, s.GreetDelay = false, 5*time.Second
 	inBubble(t, s, func(t *testing.T, conn *client) {
 		conn.play("< 220\n> EHLO c\n< 250\n> QUIT\n< 221\n!")
 	})
@@ -245,7 +245,7 @@ func TestErrorLimit(t *testing.T) {
 	s.Limits.Errors = 2
 	conn := talk(t, s)
 	conn.play("< 220\n> X\n< 500\n> RCPT TO:<x>\n< 503\n> X\n< 500\n< 421 4.7.0 too many errors\n!")
-	conn = dial(t, onTCP(t, &Server{Backend: s.Backend, Hostname: "h", EarlyTalkers: AllowEarlyTalkers, Limits: Limits{Errors: 2}}))
+	conn = dial(t, onTCP(t, &Server{Backend: s.Backend, Hostname: "h", AllowEarlyTalkers: true, Limits: Limits{Errors: 2}}))
 	conn.play(begin + "> X\n< 500\n> X\n< 500\n> DATA\n< 354\n> .\n< 250\n> X\n< 500\n> X\n< 500\n> NOOP\n< 250")
 }
 

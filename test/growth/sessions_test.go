@@ -178,7 +178,7 @@ func (anybody) Data(_ context.Context, _ string, body io.Reader) (string, error)
 
 func received(name, part string, code int) pass {
 	return pass{"received: " + name, 4000, func(t *testing.T, n int) {
-		server := &smtp.Server{Backend: anybody{}, Hostname: "h.example", BareNewlines: smtp.NormaliseBareNewlines, EarlyTalkers: smtp.AllowEarlyTalkers}
+		server := &smtp.Server{Backend: anybody{}, Hostname: "h.example", BareNewlines: smtp.NormaliseBareNewlines, AllowEarlyTalkers: true}
 		replies := talk(t, server, "EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.example>\r\nDATA\r\nSubject: a\r\n"+strings.Repeat(part, n)+"\r\n.\r\nQUIT\r\n")
 		if !strings.Contains(replies, "\r\n"+itoa(code)+" 2.0.0") {
 			t.Fatal(replies)
