@@ -150,7 +150,7 @@ func (t *trial) sendParts(parts []backends.Delivery, m mail) map[string]*backend
 func (t *trial) send(d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
 	verdicts, err := t.store.(backends.Sender).Send(t.ctx, t.credential(t.first()), d, content)
 	if err == nil {
-		t.verdictsFor(backends.Addresses(d.Recipients), verdicts)
+		t.judge(d.Recipients, verdicts)
 	}
 	return verdicts, err
 }

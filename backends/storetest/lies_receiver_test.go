@@ -103,6 +103,7 @@ var receiverLies = []lie{
 		name:  "what is delivered has failed",
 		tell:  judging(func(v *backends.Verdict) { v.Action = backends.ActionFailed }),
 		fails: []string{"receiver/action-and-failure"},
+		wide:  true,
 	},
 	{
 		name: "a sender's own id is a reason to refuse",

@@ -216,19 +216,15 @@ func (t *trial) delivery(m mail, recipients ...string) backends.Delivery {
 func (t *trial) deliverAs(d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
 	verdicts, err := t.store.(backends.Receiver).Deliver(t.ctx, d, content)
 	if err == nil {
-		t.verdictsFor(backends.Addresses(d.Recipients), verdicts)
+		t.judge(d.Recipients, verdicts)
 	}
 	return verdicts, err
 }
 
-// verdictsFor makes sure that there is one verdict for each recipient, in their order.
-func (t *trial) verdictsFor(recipients []string, verdicts []backends.Verdict) {
-	var got []string
-	for _, v := range verdicts {
-		got = append(got, v.Recipient)
-	}
-	if !slices.Equal(got, recipients) {
-		t.Fatalf("the verdicts are for %q, and should be for %q", got, recipients)
+// judge ends the case unless the verdicts are on each recipient, in their order, and hold together.
+func (t *trial) judge(asked []backends.Recipient, verdicts []backends.Verdict) {
+	if err := backends.CheckVerdicts(asked, verdicts); err != nil {
+		t.Fatalf("the verdicts: %w", err)
 	}
 }
 

@@ -231,7 +231,7 @@ func (d *delivery) deliverBatch(ctx context.Context, store *stores.Store, to []s
 	content := &handed{r: d.content(), left: d.envelope.Size}
 	verdicts, err := d.safely(func() ([]backends.Verdict, error) { return d.call(ctx, store, to, content) })
 	if err == nil {
-		err = checkVerdicts(to, verdicts)
+		err = judged(backends.Uncertain, backends.To(to...), verdicts)
 	}
 	outcomes := make([]outcome, len(to))
 	for i, address := range to {
@@ -287,16 +287,11 @@ func (d *delivery) refusedLogin(err error) error {
 		WithCode("5.7.8").Say("the mail server ahead refuses this password for sending")
 }
 
-// checkVerdicts refuses a store's verdicts if they are not exactly on the recipients that it was asked
-// about (I10): a "delivered" could belong to another recipient.
-func checkVerdicts(to []string, verdicts []backends.Verdict) error {
-	if len(verdicts) != len(to) {
-		return backends.Fail(backends.Uncertain, "the store gave %d verdicts on %d recipients", len(verdicts), len(to))
-	}
-	for i, v := range verdicts {
-		if v.Recipient != to[i] {
-			return backends.Fail(backends.Uncertain, "the store's verdict %d is on another recipient", i)
-		}
+// judged refuses a store's verdicts if they are not what [backends.CheckVerdicts] wants (I10): a
+// "delivered" could belong to another recipient. kind is what is known then.
+func judged(kind backends.Kind, asked []backends.Recipient, verdicts []backends.Verdict) error {
+	if err := backends.CheckVerdicts(asked, verdicts); err != nil {
+		return backends.Fail(kind, "the store's answer: %w", err)
 	}
 	return nil
 }

@@ -95,10 +95,10 @@ func (s *submissionSession) accountOf(ctx context.Context, store *stores.Store, 
 	if store.Receiver == nil {
 		return "", nil
 	}
-	asked := []string{box.String()}
-	verdicts, err := store.Receiver.Resolve(ctx, backends.ResolveQuery{Recipients: backends.To(asked...), Peer: peerOf(s.conn, "submission"), Accounts: true})
+	asked := backends.To(box.String())
+	verdicts, err := store.Receiver.Resolve(ctx, backends.ResolveQuery{Recipients: asked, Peer: peerOf(s.conn, "submission"), Accounts: true})
 	if err == nil {
-		err = checkVerdicts(asked, verdicts)
+		err = judged(backends.Uncertain, asked, verdicts)
 	}
 	if err == nil && verdicts[0].Account != "" {
 		return verdicts[0].Account, nil // even if it takes no mail now

@@ -94,7 +94,7 @@ func TestStoreWithoutReceiverIsNotLocal(t *testing.T) {
 
 func TestResolve(t *testing.T) {
 	fail := func(kind backends.Kind) []backends.Verdict {
-		return []backends.Verdict{{Failure: backends.Fail(kind, "x")}}
+		return []backends.Verdict{{Recipient: "bob@sakes.example", Failure: backends.Fail(kind, "x")}}
 	}
 	for _, test := range []struct {
 		name     string
@@ -110,6 +110,8 @@ func TestResolve(t *testing.T) {
 		{"outage", nil, backends.Fail(backends.Temporary, "down"), "451 4.3.0"},
 		{"no verdict", nil, nil, "451 4.3.0"},
 		{"two verdicts", make([]backends.Verdict, 2), nil, "451 4.3.0"},
+		{"verdict on another", []backends.Verdict{{Recipient: "eve@sakes.example"}}, nil, "451 4.3.0"},
+		{"expanded, and failed", []backends.Verdict{{Recipient: "bob@sakes.example", Action: backends.ActionExpanded, Failure: backends.Fail(backends.NotFound, "x")}}, nil, "451 4.3.0"},
 		{"takes nothing", nil, backends.Fail(backends.Unsupported, "x"), "554 5.3.3"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -75,16 +75,18 @@ func (t *transaction) resolve(ctx context.Context, store *stores.Store, box addr
 	if err := t.fits(store); err != nil {
 		return err
 	}
+	asked := backends.To(box.String())
 	verdicts, err := store.Receiver.Resolve(ctx, backends.ResolveQuery{
-		Envelope: t.envelope(), Recipients: backends.To(box.String()), Size: t.options.Size, Peer: t.peer,
+		Envelope: t.envelope(), Recipients: asked, Size: t.options.Size, Peer: t.peer,
 	})
-	switch {
-	case err != nil:
+	if err == nil {
+		err = judged(backends.Temporary, asked, verdicts)
+	}
+	if err == nil && verdicts[0].Failure != nil {
+		err = verdicts[0].Failure
+	}
+	if err != nil {
 		return replies.SMTP(err)
-	case len(verdicts) != 1:
-		return replies.SMTP(backends.Fail(backends.Temporary, "the store gave %d verdicts on a recipient", len(verdicts)))
-	case verdicts[0].Failure != nil:
-		return replies.SMTP(verdicts[0].Failure)
 	}
 	t.add(recipient{address: box.String(), store: store})
 	return nil

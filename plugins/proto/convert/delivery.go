@@ -95,8 +95,8 @@ func VerdictsToProto(verdicts []backends.Verdict) (*pb.Verdicts, error) {
 		if err := checkText("recipient", v.Recipient, v.Account); err != nil {
 			return nil, err
 		}
-		if !v.Consistent() {
-			return nil, contradicts(v)
+		if err := v.Check(); err != nil {
+			return nil, wireError("%v", err)
 		}
 		m.Verdicts[i] = &pb.Verdict{
 			Recipient:        v.Recipient,
@@ -111,17 +111,9 @@ func VerdictsToProto(verdicts []backends.Verdict) (*pb.Verdicts, error) {
 	return m, nil
 }
 
-// contradicts is the error of a verdict whose action and failure cannot both be true.
-func contradicts(v backends.Verdict) error {
-	if v.Failure == nil {
-		return wireError("a verdict that says %q and has no failure", v.Action)
-	}
-	return wireError("a verdict that says %q and has a failure", v.Action)
-}
-
 // verdictFromProto reads one verdict on a recipient. What is there for the track alone is made one
 // line, or dropped where it cannot be what it is meant to be.
-func verdictFromProto(m *pb.Verdict) (backends.Verdict, error) {
+func verdictFromProto(m *pb.Verdict) backends.Verdict {
 	v := backends.Verdict{
 		Recipient:        m.GetRecipient(),
 		Failure:          FailureFromProto(m.GetFailure()),
@@ -135,28 +127,17 @@ func verdictFromProto(m *pb.Verdict) (backends.Verdict, error) {
 	if id, err := checkID(m.GetStoredAs()); err == nil {
 		v.StoredAs = id
 	}
-	if !v.Consistent() {
-		return v, contradicts(v)
-	}
-	return v, nil
+	return v
 }
 
-// VerdictsFromProto reads the answer to Resolve, Deliver and Send. It has to speak of exactly
-// the recipients that were asked about, in their order and spelling; otherwise nobody can say
-// whose verdict is whose (I1), and it is an error.
+// VerdictsFromProto reads the answer to Resolve, Deliver and Send; see [backends.CheckVerdicts].
 func VerdictsFromProto(m *pb.Verdicts, asked []backends.Recipient) ([]backends.Verdict, error) {
-	if len(m.GetVerdicts()) != len(asked) {
-		return nil, wireError("%d verdicts for %d recipients", len(m.GetVerdicts()), len(asked))
-	}
-	verdicts := make([]backends.Verdict, len(asked))
+	verdicts := make([]backends.Verdict, len(m.GetVerdicts()))
 	for i, v := range m.GetVerdicts() {
-		if v.GetRecipient() != asked[i].Address {
-			return nil, wireError("verdict %d is about a recipient that was not asked about there", i+1)
-		}
-		var err error
-		if verdicts[i], err = verdictFromProto(v); err != nil {
-			return nil, err
-		}
+		verdicts[i] = verdictFromProto(v)
+	}
+	if err := backends.CheckVerdicts(asked, verdicts); err != nil {
+		return nil, wireError("%v", err)
 	}
 	return verdicts, nil
 }
@@ -260,9 +241,9 @@ func SettlementsFromProto(m *pb.SettleRequest) ([]backends.Settlement, error) {
 		}
 		settlement := backends.Settlement{ID: id}
 		for _, v := range s.GetVerdicts() {
-			verdict, err := verdictFromProto(v)
-			if err != nil {
-				return nil, err
+			verdict := verdictFromProto(v)
+			if err := verdict.Check(); err != nil {
+				return nil, wireError("%v", err)
 			}
 			settlement.Verdicts = append(settlement.Verdicts, verdict)
 		}
