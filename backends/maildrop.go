@@ -45,29 +45,26 @@ type Entry struct {
 	UIDL string
 }
 
-// LossNotifier is a [Maildrop] that may come to an end before it is closed: that of a plugin whose
-// process dies.
-type LossNotifier interface {
-	// AfterLoss calls f in a goroutine of its own at such an end. It returns what
-	// [context.AfterFunc] returns.
-	AfterLoss(f func()) (stop func() bool)
-}
-
-// Identified is a [Maildrop] that says which folder it has open.
-type Identified interface {
+// Opened is what was opened: whose mailbox, and which folder of it.
+type Opened struct {
+	// Account is whose credential opened the maildrop, as Login gives it.
+	Account Account
 	// FolderID is the folder's identity inside its account: 1 to 1024 octets of printable text,
 	// the same by whatever name and whatever form of login the folder was opened, and another one
 	// for every other folder of the account, compared octet by octet. Together with Account.ID it
-	// is the key of everything that the gateway remembers of the folder. Empty: not known, as
-	// with a plugin of an earlier version.
-	FolderID() string
+	// is the key of everything that the gateway remembers of the folder.
+	FolderID string
+	// AfterLoss calls f in a goroutine of its own if the maildrop comes to an end before it is
+	// closed, as that of a plugin whose process dies. It returns what [context.AfterFunc] returns.
+	// A backend leaves it nil: package plugins/host sets it.
+	AfterLoss func(f func()) (stop func() bool)
 }
 
 // Maildrop is one open folder as one POP3 session sees it. Its methods may be called from
 // several goroutines at once: having several Fetches in flight is how latency is hidden.
 type Maildrop interface {
-	// Account is whose credential opened the maildrop.
-	Account() Account
+	// Opened says what was opened. It is the same at each call, and does not wait.
+	Opened() Opened
 
 	// List yields every message of the folder, oldest first, as it stands at the call, but
 	// for those that are marked as deleted (DisposalMark): nobody sees them again here. An

@@ -38,7 +38,7 @@ func TestFolderID(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got := d.(backends.Identified).FolderID(); got != tt.want[i] {
+				if got := d.Opened().FolderID; got != tt.want[i] {
 					t.Errorf("%q is the folder %q, not %q", folder, got, tt.want[i])
 				}
 				_ = d.Close()

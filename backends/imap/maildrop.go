@@ -167,10 +167,10 @@ func (m *maildrop) keepAlive() {
 	}
 }
 
-func (m *maildrop) Account() backends.Account { return m.account }
-
-// FolderID implements [backends.Identified].
-func (m *maildrop) FolderID() string { return m.folderID }
+// Opened implements [backends.Maildrop].
+func (m *maildrop) Opened() backends.Opened {
+	return backends.Opened{Account: m.account, FolderID: m.folderID}
+}
 
 // List yields the messages by UID, which is the order in which they came (RFC 9051 §2.3.1.1).
 // What is marked as deleted is left out: it is what DisposalMark leaves behind.

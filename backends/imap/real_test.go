@@ -176,8 +176,8 @@ func testImpersonation(t *testing.T, s *imap.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.Account().ID != "bob@peer.example" {
-		t.Errorf("the account is %+v", d.Account())
+	if d.Opened().Account.ID != "bob@peer.example" {
+		t.Errorf("the account is %+v", d.Opened().Account)
 	}
 	if err := d.Close(); err != nil {
 		t.Error(err)

@@ -106,11 +106,10 @@ func find(boxes []mailbox, folder string) (string, error) {
 	return box, nil
 }
 
-func (m *maildrop) Account() backends.Account { return m.account }
-
-// FolderID implements [backends.Identified]: the mailbox's id, which no change of its name changes
-// (RFC 8621 §2).
-func (m *maildrop) FolderID() string { return m.box }
+// Opened implements [backends.Maildrop]. No change of a mailbox's name changes its id (RFC 8621 §2).
+func (m *maildrop) Opened() backends.Opened {
+	return backends.Opened{Account: m.account, FolderID: m.box}
+}
 
 // bound makes a context end with the session, too.
 func (m *maildrop) bound(ctx context.Context) (context.Context, context.CancelCauseFunc) {

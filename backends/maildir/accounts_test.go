@@ -116,8 +116,8 @@ func TestLogin(t *testing.T) {
 				t.Fatalf("Open: %v", err)
 			}
 			if err == nil {
-				if m.Account().ID != c.want {
-					t.Errorf("Open gives %+v", m.Account())
+				if m.Opened().Account.ID != c.want {
+					t.Errorf("Open gives %+v", m.Opened().Account)
 				}
 				_ = m.Close()
 			}

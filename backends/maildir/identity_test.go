@@ -46,7 +46,7 @@ func TestFolderID(t *testing.T) {
 			t.Errorf("%q: %v", name, err)
 			continue
 		}
-		if got := d.(backends.Identified).FolderID(); got != want {
+		if got := d.Opened().FolderID; got != want {
 			t.Errorf("%q is the folder %q, not %q", name, got, want)
 		}
 		_ = d.Close()

@@ -81,11 +81,10 @@ type maildrop struct {
 	sizes *sizes  // nil: not loaded, or not needed any more
 }
 
-// Account implements [backends.Maildrop].
-func (m *maildrop) Account() backends.Account { return m.account }
-
-// FolderID implements [backends.Identified].
-func (m *maildrop) FolderID() string { return m.id }
+// Opened implements [backends.Maildrop].
+func (m *maildrop) Opened() backends.Opened {
+	return backends.Opened{Account: m.account, FolderID: m.id}
+}
 
 // Close implements [backends.Maildrop].
 func (m *maildrop) Close() error {

@@ -80,8 +80,8 @@ var authenticatorCases = []testcase{
 			if err != nil {
 				t.Fatalf("opening with the grant: %w", err)
 			}
-			if d.Account().ID != a.ID {
-				t.Errorf("the grant of %q opens the inbox of %q", a.ID, d.Account().ID)
+			if d.Opened().Account.ID != a.ID {
+				t.Errorf("the grant of %q opens the inbox of %q", a.ID, d.Opened().Account.ID)
 			}
 			_ = d.Close()
 			again, err := t.store.(backends.Reader).Open(t.ctx, request)

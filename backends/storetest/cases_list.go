@@ -20,7 +20,7 @@ var listCases = []testcase{
 		}
 	}},
 	{"account", []need{reader}, func(t *trial) {
-		if got, want := t.open(t.first()).Account().ID, t.login(t.first()).ID; got != want {
+		if got, want := t.open(t.first()).Opened().Account.ID, t.login(t.first()).ID; got != want {
 			t.Errorf("the maildrop's account is %q, and Login's is %q", got, want)
 		}
 	}},
@@ -251,12 +251,8 @@ func (t *trial) openFolder(name string) (drop, error) {
 
 // folderID is what a maildrop says of its folder.
 func (t *trial) folderID(d drop) string {
-	i, ok := d.Maildrop.(backends.Identified)
-	if !ok || i.FolderID() == "" {
-		t.Skipf("the store does not say which folder it has opened")
-	}
-	id := i.FolderID()
-	if len(id) > 1024 || !utf8.ValidString(id) || strings.ContainsFunc(id, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	id := d.Opened().FolderID
+	if id == "" || len(id) > 1024 || !utf8.ValidString(id) || strings.ContainsFunc(id, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		t.Errorf("the folder's id %q is not 1 to 1024 octets of printable text", id)
 	}
 	d.close()

@@ -69,7 +69,9 @@ func fetching(change func(*liarDrop, context.Context, backends.FetchRequest) (ba
 
 type otherAccount struct{ backends.Maildrop }
 
-func (otherAccount) Account() backends.Account { return backends.Account{ID: "somebody"} }
+func (d otherAccount) Opened() backends.Opened {
+	return backends.Opened{Account: backends.Account{ID: "somebody"}, FolderID: d.Maildrop.Opened().FolderID}
+}
 
 type sizedContent struct {
 	backends.Content
@@ -260,7 +262,7 @@ func crossAccount() func(*liar) {
 		l.drop = func(d *liarDrop) {
 			other := func(ctx context.Context) backends.Maildrop {
 				for _, user := range []string{"anna", "bert"} {
-					if user != d.Account().ID {
+					if user != d.Opened().Account.ID {
 						o, err := l.Store.Open(ctx, backends.OpenRequest{Credential: backends.Credential{Kind: backends.CredentialImpersonation, User: user}})
 						if err == nil {
 							return o

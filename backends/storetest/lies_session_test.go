@@ -94,11 +94,11 @@ var sessionLies = []lie{
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				if open > 0 && id != d.Account().ID {
+				if open > 0 && id != d.Opened().Account.ID {
 					_ = d.Close()
 					return nil, backends.Fail(backends.InUse, "another account is open")
 				}
-				open, id = open+1, d.Account().ID
+				open, id = open+1, d.Opened().Account.ID
 				return &closingOnceDrop{Maildrop: d, release: func() { mu.Lock(); open--; mu.Unlock() }}, nil
 			}
 		},
@@ -114,7 +114,7 @@ var sessionLies = []lie{
 				if err != nil {
 					return nil, err
 				}
-				id := d.Account().ID
+				id := d.Opened().Account.ID
 				mu.Lock()
 				defer mu.Unlock()
 				if open[id] {
@@ -189,7 +189,11 @@ type idDrop struct {
 	id string
 }
 
-func (d idDrop) FolderID() string { return d.id }
+func (d idDrop) Opened() backends.Opened {
+	o := d.Maildrop.Opened()
+	o.FolderID = d.id
+	return o
+}
 
 // folderIDs makes a lie of what a maildrop says of its folder: name is what it was asked for by, n
 // the how-manieth opening it is.
@@ -215,6 +219,11 @@ var folderLies = []lie{
 	{
 		name:  "all folders have one id",
 		tell:  folderIDs(func(string, int64) string { return "mailbox" }),
+		fails: []string{"maildrop/folder-id"},
+	},
+	{
+		name:  "a folder has no id",
+		tell:  folderIDs(func(string, int64) string { return "" }),
 		fails: []string{"maildrop/folder-id"},
 	},
 	{

@@ -258,7 +258,7 @@ func exclusive(l *liar) {
 		if err != nil {
 			return nil, err
 		}
-		id := d.Account().ID + " " + r.Folder
+		id := d.Opened().Account.ID + " " + r.Folder
 		mu.Lock()
 		defer mu.Unlock()
 		if open[id] {

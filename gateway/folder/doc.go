@@ -12,7 +12,7 @@
 //
 // # The key
 //
-// A folder is what its store says that it is (backends.Account.ID and backends.Identified), and
+// A folder is what its store says that it is (backends.Opened), and
 // not what a client has typed: one folder can have several names, and names that differ in case
 // can be two folders. The key, though, is a pair of texts that was first given out for the folder,
 // and it stays whatever the store says later.

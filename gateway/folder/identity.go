@@ -11,7 +11,7 @@ import (
 type Identity struct {
 	Store   string
 	Account string // backends.Account.ID
-	Folder  string // backends.Identified.FolderID; empty: the store does not say it
+	Folder  string // backends.Opened.FolderID; empty: the store does not say it, against the rule
 	// FormerIDs are the account's, see backends.Account.
 	FormerIDs []string
 	// Name is the folder as it was asked for; empty: the inbox.

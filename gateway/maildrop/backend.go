@@ -279,16 +279,17 @@ func (s *session) Enter(ctx context.Context, e login.Entry) error {
 	if folder == "" {
 		folder = s.o.Folder
 	}
-	opened, err := e.Store.Reader.Open(ctx, backends.OpenRequest{Credential: e.Credential, Folder: folder})
+	inner, err := e.Store.Reader.Open(ctx, backends.OpenRequest{Credential: e.Credential, Folder: folder})
 	if err != nil {
 		return err
 	}
-	if err := e.Check(opened.Account()); err != nil {
-		return errors.Join(err, opened.Close())
+	opened := inner.Opened()
+	if err := e.Check(opened.Account); err != nil {
+		return errors.Join(err, inner.Close())
 	}
 	d := &drop{
-		o: s.o, store: e.Store.Now(), folder: folder, inner: opened, utf8: s.utf8,
-		log: s.log.With().Str("store", e.Store.Name).Str("account", opened.Account().ID).Logger(),
+		o: s.o, store: e.Store.Now(), folder: folder, inner: inner, utf8: s.utf8,
+		log: s.log.With().Str("store", e.Store.Name).Str("account", opened.Account.ID).Logger(),
 	}
 	if err := d.prepare(ctx); err != nil {
 		// The store's maildrop and perhaps the lock are held already.

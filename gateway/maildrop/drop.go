@@ -62,15 +62,13 @@ type drop struct {
 }
 
 // mailbox is the folder as the store names it.
-func (d *drop) mailbox() folder.Identity { return mailboxOf(d.store.Name, d.folder, d.inner) }
+func (d *drop) mailbox() folder.Identity { return mailboxOf(d.store.Name, d.folder, d.inner.Opened()) }
 
-func mailboxOf(storeName, name string, open backends.Maildrop) folder.Identity {
-	account := open.Account()
-	m := folder.Identity{Store: storeName, Account: account.ID, FormerIDs: account.FormerIDs, Name: name}
-	if i, ok := open.(backends.Identified); ok {
-		m.Folder = i.FolderID()
+func mailboxOf(storeName, name string, opened backends.Opened) folder.Identity {
+	return folder.Identity{
+		Store: storeName, Account: opened.Account.ID, FormerIDs: opened.Account.FormerIDs,
+		Folder: opened.FolderID, Name: name,
 	}
-	return m
 }
 
 // prepare takes the exclusive lock and then the list (RFC 1939 §4), so that no other session changes
@@ -112,8 +110,8 @@ func (d *drop) prepare(ctx context.Context) error {
 		return err
 	}
 	d.admit(ctx, young)
-	if m, ok := d.inner.(backends.LossNotifier); ok {
-		d.unwatch = m.AfterLoss(func() { d.ended.Store(true) })
+	if d.inner.Opened().AfterLoss != nil {
+		d.unwatch = d.inner.Opened().AfterLoss(func() { d.ended.Store(true) })
 	}
 	d.sizes = newMeasurer(d)
 	return d.o.opened(ctx, key)
@@ -158,14 +156,10 @@ func (d *drop) notAhead(i int) bool {
 // login returns the drop with what the engine has to know of it. Accessed, for LAST (RFC 1460 §6), comes
 // from the store's marks of messages that are read.
 func (d *drop) login() *pop3.Login {
-	l := &pop3.Login{
-		Maildrop: d, User: d.inner.Account().ID, Accessed: d.list.seen,
+	return &pop3.Login{
+		Maildrop: d, User: d.inner.Opened().Account.ID, Accessed: d.list.seen, AfterLoss: d.inner.Opened().AfterLoss,
 		Expire: d.policy.Expire(), IdleTimeout: d.policy.Idle, SessionLimit: d.policy.Session,
 	}
-	if m, ok := d.inner.(backends.LossNotifier); ok {
-		l.AfterLoss = m.AfterLoss
-	}
-	return l
 }
 
 // Len implements [pop3.Maildrop].

@@ -96,11 +96,7 @@ func (f *fakeStore) Open(ctx context.Context, request backends.OpenRequest) (bac
 	defer f.mu.Unlock()
 	f.drops++
 	f.opened++
-	d := &fakeDrop{fakeStore: f, account: account}
-	if f.folders != nil {
-		return &identifiedDrop{d, f.folders[request.Folder]}, nil
-	}
-	return d, nil
+	return &fakeDrop{fakeStore: f, account: account, folderID: f.folders[request.Folder]}, nil
 }
 
 func (f *fakeStore) open() int {
@@ -111,19 +107,16 @@ func (f *fakeStore) open() int {
 
 type fakeDrop struct {
 	*fakeStore
-	account backends.Account
+	account  backends.Account
+	folderID string
 }
 
-// identifiedDrop says which folder it has open.
-type identifiedDrop struct {
-	*fakeDrop
-	id string
+// Opened implements [backends.Maildrop].
+func (d *fakeDrop) Opened() backends.Opened {
+	return backends.Opened{Account: d.account, FolderID: d.folderID, AfterLoss: d.afterLoss}
 }
 
-func (d *identifiedDrop) FolderID() string { return d.id }
-
-// AfterLoss implements [backends.LossNotifier].
-func (d *fakeDrop) AfterLoss(f func()) (stop func() bool) {
+func (d *fakeDrop) afterLoss(f func()) (stop func() bool) {
 	if d.ends != nil {
 		d.told = make(chan struct{})
 		go func() {
@@ -134,8 +127,6 @@ func (d *fakeDrop) AfterLoss(f func()) (stop func() bool) {
 	}
 	return func() bool { return true }
 }
-
-func (d *fakeDrop) Account() backends.Account { return d.account }
 
 func (d *fakeDrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
 	return func(yield func(backends.Entry, error) bool) {

@@ -64,7 +64,7 @@ func (d *drop) keep(ctx context.Context, messages []int) error {
 	if err := d.lock.Held(ctx); err != nil {
 		return &pop3.Error{Code: "SYS/TEMP", Text: "nothing was removed", Err: err}
 	}
-	account := d.inner.Account()
+	account := d.inner.Opened().Account
 	owner := folder.Owner{Name: account.Address, Path: d.folder}
 	if owner.Name == "" {
 		owner.Name = account.ID
@@ -171,7 +171,7 @@ func (s *Sweeper) folder(ctx context.Context, store *stores.Store, d folder.Due)
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, drop.Close()) }()
-	box, lock, err := s.lock(ctx, mailboxOf(d.Store, d.Path, drop))
+	box, lock, err := s.lock(ctx, mailboxOf(d.Store, d.Path, drop.Opened()))
 	if err != nil {
 		return 0, err
 	}
@@ -186,7 +186,7 @@ func (s *Sweeper) folder(ctx context.Context, store *stores.Store, d folder.Due)
 		return !is || due.After(s.Retention.Time())
 	})
 	if len(ids) == 0 {
-		return 0, backends.Fail(backends.Permanent, "%s is the account %s now, and not %s", d.Name, drop.Account().ID, d.Account)
+		return 0, backends.Fail(backends.Permanent, "%s is the account %s now, and not %s", d.Name, drop.Opened().Account.ID, d.Account)
 	}
 	return removeKept(ctx, s.Retention, drop, box.Key, ids)
 }

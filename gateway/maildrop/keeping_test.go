@@ -125,11 +125,7 @@ func (s impersonatingStore) Open(_ context.Context, r backends.OpenRequest) (bac
 	if r.Credential.Kind != backends.CredentialImpersonation || r.Credential.User != "alice-id" {
 		return nil, errors.New("a credential of another kind")
 	}
-	d := &fakeDrop{fakeStore: s.fakeStore, account: backends.Account{ID: "alice-id"}}
-	if s.folders != nil {
-		return &identifiedDrop{d, s.folders[r.Folder]}, nil
-	}
-	return d, nil
+	return &fakeDrop{fakeStore: s.fakeStore, account: backends.Account{ID: "alice-id"}, folderID: s.folders[r.Folder]}, nil
 }
 
 // TestSweeper removes what is due without its owner, where the store lets it, and waits for

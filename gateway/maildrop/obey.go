@@ -11,7 +11,7 @@ import (
 
 // enabled refuses a mailbox whose policy does not allow POP3, and counts the session otherwise.
 func (d *drop) enabled() error {
-	account := d.inner.Account()
+	account := d.inner.Opened().Account
 	d.policy = d.o.Policies.Of(d.store.Name, account)
 	if !d.policy.POP3 {
 		return backends.Fail(backends.Permanent, "the policy of %s has POP3 off", account.ID).Say("this mailbox cannot be read with POP3")

@@ -23,7 +23,7 @@ func (d *drop) openIndex(ctx context.Context) error {
 		return nil
 	}
 	var importedAs folder.Key
-	if address := d.inner.Account().Address; address != "" {
+	if address := d.inner.Opened().Account.Address; address != "" {
 		importedAs = folder.Key{Store: d.box.Store, Account: fold.Lower(address), Folder: fold.Lower(d.folder)}
 	}
 	known, err := d.o.Index.Open(ctx, d.box.Key, importedAs, renderingName(d.o.Rendering), d.store.Description.Reading.Renderer)

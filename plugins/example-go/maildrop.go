@@ -52,10 +52,10 @@ func (s *store) inbox(address string) (*os.Root, error) {
 	return dir, nil
 }
 
-func (d *maildrop) Account() backends.Account { return d.account }
-
-// FolderID says which folder is open, whatever name it was asked for by: there is one.
-func (d *maildrop) FolderID() string { return "INBOX" }
+// Opened says whose folder is open, and which, whatever name it was asked for by: there is one.
+func (d *maildrop) Opened() backends.Opened {
+	return backends.Opened{Account: d.account, FolderID: "INBOX"}
+}
 
 func (d *maildrop) Close() error {
 	d.end()

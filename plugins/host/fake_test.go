@@ -173,7 +173,9 @@ type fakeDrop struct {
 	closed  sync.Once
 }
 
-func (d *fakeDrop) Account() backends.Account { return d.account }
+func (d *fakeDrop) Opened() backends.Opened {
+	return backends.Opened{Account: d.account, FolderID: "INBOX"}
+}
 
 func (d *fakeDrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
 	return func(yield func(backends.Entry, error) bool) {

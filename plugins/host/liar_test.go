@@ -321,7 +321,7 @@ func TestLies(t *testing.T) {
 		t.Run("fetch/"+id, func(t *testing.T) {
 			drop := openDrop(t, s)
 			ended := make(chan struct{})
-			drop.(backends.LossNotifier).AfterLoss(func() { close(ended) })
+			drop.Opened().AfterLoss(func() { close(ended) })
 			content, err := drop.Fetch(t.Context(), backends.FetchRequest{ID: backends.MessageID(id)})
 			if err == nil {
 				_, err = io.ReadAll(content)

@@ -77,7 +77,7 @@ func (g *generation) openMaildrop(ctx context.Context, open *pb.Open) (*maildrop
 	if frame.GetId() != 1 || frame.GetOpened() == nil {
 		return fail(g.invalid(errors.New("the first frame of a maildrop does not say that it is open")))
 	}
-	account, folderID, err := convert.OpenedFromProto(frame)
+	opened, err := convert.OpenedFromProto(frame)
 	if err != nil {
 		return fail(g.invalid(err))
 	}
@@ -86,10 +86,11 @@ func (g *generation) openMaildrop(ctx context.Context, open *pb.Open) (*maildrop
 	}
 	lost, lose := context.WithCancel(g.life)
 	m := &maildrop{
-		lost: lost, lose: lose, g: g, stream: stream, cancel: cancel, account: account, folderID: folderID,
+		lost: lost, lose: lose, g: g, stream: stream, cancel: cancel, opened: opened,
 		requests: make(map[uint64]request), last: 1,
 		slots: make(chan struct{}, wire.RequestsMost), ended: make(chan struct{}),
 	}
+	m.opened.AfterLoss = m.afterLoss
 	return m, nil
 }
 
@@ -102,14 +103,13 @@ func (g *generation) openMaildrop(ctx context.Context, open *pb.Open) (*maildrop
 // stack of one that waits deep inside gRPC is the largest part of what a session costs. That a
 // plugin has died meanwhile is noticed by the next request, and told by AfterLoss.
 type maildrop struct {
-	g        *generation
-	stream   pb.Store_MaildropClient
-	cancel   context.CancelFunc
-	account  backends.Account
-	folderID string             // empty: the plugin has not said it
-	lost     context.Context    //nolint:containedctx // ends with the stream
-	lose     context.CancelFunc // ends it
-	slots    chan struct{}      // a token for each request under way
+	g      *generation
+	stream pb.Store_MaildropClient
+	cancel context.CancelFunc
+	opened backends.Opened
+	lost   context.Context    //nolint:containedctx // ends with the stream
+	lose   context.CancelFunc // ends it
+	slots  chan struct{}      // a token for each request under way
 
 	sending sync.Mutex // around stream.Send
 
@@ -162,16 +162,13 @@ func answerOf(frame *wire.Frame) answer {
 	return a
 }
 
-// Account is whose credential opened the maildrop.
-func (m *maildrop) Account() backends.Account { return m.account }
+// Opened implements [backends.Maildrop].
+func (m *maildrop) Opened() backends.Opened { return m.opened }
 
-// FolderID implements [backends.Identified].
-func (m *maildrop) FolderID() string { return m.folderID }
-
-// AfterLoss implements [backends.LossNotifier]: the plugin has died, or has ended this session's stream
+// afterLoss is [backends.Opened]'s AfterLoss: the plugin has died, or has ended this session's stream
 // by itself, as one that breaks the rules has it ended: no request can be answered any more. It costs
 // no goroutine while there is none of that.
-func (m *maildrop) AfterLoss(f func()) (stop func() bool) {
+func (m *maildrop) afterLoss(f func()) (stop func() bool) {
 	return context.AfterFunc(m.lost, func() {
 		m.mu.Lock()
 		leaving := m.leaving

@@ -69,8 +69,8 @@ func TestOpen(t *testing.T) {
 			if err != nil {
 				return
 			}
-			if drop.Account().ID != "id-ann" || sessions(t, s) != 1 {
-				t.Error(drop.Account(), sessions(t, s))
+			if drop.Opened().Account.ID != "id-ann" || sessions(t, s) != 1 {
+				t.Error(drop.Opened(), sessions(t, s))
 			}
 			if err := drop.Close(); err != nil {
 				t.Error(err)

@@ -311,7 +311,7 @@ func TestFilesThatFail(t *testing.T) {
 		c, err := contents.Next(t.Context())
 		if err == nil {
 			lost := make(chan struct{})
-			drop.(backends.LossNotifier).AfterLoss(func() { close(lost) })
+			drop.Opened().AfterLoss(func() { close(lost) })
 			<-lost
 			_, err = io.ReadAll(c)
 		}

@@ -79,7 +79,7 @@ type task struct {
 // is under way, then the backend's maildrop, which makes open contents fail.
 func (m *maildrop) serve(openID uint64) error {
 	ctx, cancel := context.WithCancel(m.stream.Context())
-	err := m.send(convert.OpenedToProto(openID, m.drop))
+	err := m.send(convert.OpenedToProto(openID, m.drop.Opened()))
 	for err == nil {
 		var frame *pb.MaildropRequest
 		if frame, err = m.stream.Recv(); err == nil {

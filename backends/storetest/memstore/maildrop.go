@@ -41,10 +41,10 @@ func (s *Store) Open(ctx context.Context, request backends.OpenRequest) (backend
 	return &maildrop{store: s, account: a, folder: f, path: request.Folder, alive: alive, end: end}, nil
 }
 
-func (d *maildrop) Account() backends.Account { return d.account.public() }
-
-// FolderID implements [backends.Identified].
-func (d *maildrop) FolderID() string { return "/" + d.path }
+// Opened implements [backends.Maildrop].
+func (d *maildrop) Opened() backends.Opened {
+	return backends.Opened{Account: d.account.public(), FolderID: "/" + d.path}
+}
 
 func (d *maildrop) Close() error {
 	d.end()

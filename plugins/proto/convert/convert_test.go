@@ -127,9 +127,9 @@ func TestRoundTrip(t *testing.T) {
 		same(t, must(t, got, err), want)
 	})
 	t.Run("opened", func(t *testing.T) {
-		account, folderID, err := OpenedFromProto(crossed(t, OpenedToProto(7, namedFolder{})))
-		same(t, must(t, account, err), backends.Account{ID: "ann"})
-		same(t, folderID, "Lists/Gö")
+		want := backends.Opened{Account: backends.Account{ID: "ann"}, FolderID: "Lists/Gö"}
+		got, err := OpenedFromProto(crossed(t, OpenedToProto(7, want)))
+		same(t, must(t, got, err), want)
 	})
 	t.Run("open", func(t *testing.T) {
 		want := backends.OpenRequest{Credential: credential, Folder: "a/b"}
@@ -313,7 +313,7 @@ func TestHostile(t *testing.T) {
 	long := strings.Repeat("x", 2000)
 	failed := func(_ any, err error) error { return err }
 	opened := func(folderID string) error {
-		_, _, err := OpenedFromProto(&pb.MaildropResponse{FolderId: folderID, Response: &pb.MaildropResponse_Opened{Opened: &pb.Account{Id: "id"}}})
+		_, err := OpenedFromProto(&pb.MaildropResponse{FolderId: folderID, Response: &pb.MaildropResponse_Opened{Opened: &pb.Account{Id: "id"}}})
 		return err
 	}
 	account := func(change func(*pb.Account)) error {
@@ -532,12 +532,6 @@ func FuzzFromProto(f *testing.F) {
 		}
 	})
 }
-
-// namedFolder is a maildrop that says which folder it has open.
-type namedFolder struct{ backends.Maildrop }
-
-func (namedFolder) Account() backends.Account { return backends.Account{ID: "ann"} }
-func (namedFolder) FolderID() string          { return "Lists/Gö" }
 
 // TestEnvelopeFromProto: what cannot be is as if it had been left out, and nothing else of it is.
 func TestEnvelopeFromProto(t *testing.T) {

@@ -30,25 +30,26 @@ func OpenFromProto(m *pb.Open) (backends.OpenRequest, error) {
 	return backends.OpenRequest{Credential: credential, Folder: m.GetFolder()}, nil
 }
 
-// OpenedToProto makes the answer to Open, for a maildrop that may say which folder it has open.
-func OpenedToProto(id uint64, m backends.Maildrop) *pb.MaildropResponse {
-	r := &pb.MaildropResponse{Id: id, Done: true, Response: &pb.MaildropResponse_Opened{Opened: AccountToProto(m.Account())}}
-	if i, ok := m.(backends.Identified); ok {
-		r.FolderId = strings.ToValidUTF8(i.FolderID(), "\uFFFD")
+// OpenedToProto makes the answer to Open.
+func OpenedToProto(id uint64, o backends.Opened) *pb.MaildropResponse {
+	return &pb.MaildropResponse{
+		Id: id, Done: true, FolderId: strings.ToValidUTF8(o.FolderID, "\uFFFD"),
+		Response: &pb.MaildropResponse_Opened{Opened: AccountToProto(o.Account)},
 	}
-	return r
 }
 
 // OpenedFromProto reads the answer to Open. What is remembered of messages hangs on the folder's
 // id, so it is not mended either.
-func OpenedFromProto(m *pb.MaildropResponse) (account backends.Account, folderID string, err error) {
-	if account, err = AccountFromProto(m.GetOpened()); err != nil {
-		return account, "", err
+func OpenedFromProto(m *pb.MaildropResponse) (backends.Opened, error) {
+	account, err := AccountFromProto(m.GetOpened())
+	if err != nil {
+		return backends.Opened{}, err
 	}
-	if folderID = m.GetFolderId(); len(folderID) > folderMost || !printable(folderID) {
-		return account, "", wireError("a folder's id of %d octets that is too long or not printable", len(folderID))
+	folderID := m.GetFolderId()
+	if len(folderID) > folderMost || !printable(folderID) {
+		return backends.Opened{}, wireError("a folder's id of %d octets that is too long or not printable", len(folderID))
 	}
-	return account, folderID, nil
+	return backends.Opened{Account: account, FolderID: folderID}, nil
 }
 
 // EntryToProto makes a list entry ready for the wire. An id that no store may have is an error.

@@ -2120,10 +2120,10 @@ type MaildropResponse struct {
 	// To Fetch: the message ends with this frame, and what follows is of the next one. done ends the
 	// last message as well.
 	End bool `protobuf:"varint,10,opt,name=end,proto3" json:"end,omitempty"`
-	// Beside opened: which folder is open, see backends.Identified. 1 to 1024 octets of printable
-	// text. It is the same by whatever name and whatever login the account's folder was opened, and
-	// another one for every other folder of the account; the gateway compares it octet by octet. A
-	// plugin that leaves it out gets one lock for all names that differ in case alone, and what is
+	// Beside opened: which folder is open. 1 to 1024 octets of printable text. It is the same by
+	// whatever name and whatever login the account's folder was opened, and another one for every
+	// other folder of the account; the gateway compares it octet by octet. A plugin breaks the rules
+	// that leaves it out: it gets one lock for all names that differ in case alone, and what is
 	// remembered of messages is kept by the name as it was given.
 	FolderId      string `protobuf:"bytes,9,opt,name=folder_id,json=folderId,proto3" json:"folder_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
