@@ -23,3 +23,21 @@ func TestTrace(t *testing.T) {
 		t.Errorf("traceparent is %s, want %s", got, want)
 	}
 }
+
+func TestParseTrace(t *testing.T) {
+	const given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	for _, text := range []string{given, "cc" + given[2:], "cc" + given[2:] + "-what-comes"} {
+		if got, err := backends.ParseTrace(text); err != nil || got.String() != given {
+			t.Errorf("%s is %s, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{
+		"", given[:54], given + "-x", "ff" + given[2:], "cc" + given[2:] + "x", "00-4BF92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+		"00-00000000000000000000000000000000-00f067aa0ba902b7-01", "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+		"00-4bf92f3577b34da6a3ce929d0e0e473x-00f067aa0ba902b7-01", "00 4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+	} {
+		if got, err := backends.ParseTrace(text); err == nil {
+			t.Errorf("%q is %s", text, got)
+		}
+	}
+}

@@ -35,6 +35,16 @@ func (s *Store) with(ctx context.Context, capable func(backends.Capabilities) bo
 	return err
 }
 
+// outliving is the context of a stream that outlives the call that opens it: it ends with the process,
+// and has the call's trace.
+func (g *generation) outliving(ctx context.Context) (context.Context, context.CancelFunc) {
+	life := g.life
+	if trace, ok := backends.TraceOf(ctx); ok {
+		life = backends.WithTrace(life, trace)
+	}
+	return context.WithCancel(life)
+}
+
 // lacks is the failure of a call whose capability the plugin does not have.
 func (g *generation) lacks() error {
 	return backends.Fail(backends.Unsupported, "store %q (%s) does not have this capability", g.spec.Store, g.desc.Name)
@@ -206,7 +216,7 @@ func (s *Store) Authenticate(ctx context.Context, mechanism string, peer backend
 		defer g.release()
 		return nil, backends.Fail(backends.Unsupported, "store %q does not conduct the mechanism %q", g.spec.Store, convert.Line(mechanism, 20))
 	}
-	life, cancel := context.WithCancel(g.life)
+	life, cancel := g.outliving(ctx)
 	stream, err := g.stub.Authenticate(life)
 	if err != nil {
 		cancel()

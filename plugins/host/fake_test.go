@@ -121,6 +121,8 @@ func (f *fakeStore) Login(ctx context.Context, c backends.Credential) (backends.
 		account.DisplayName = os.Getenv(strings.TrimPrefix(c.User, "env:"))
 	case c.User == "dir":
 		account.DisplayName, _ = os.Getwd()
+	case c.User == "trace":
+		account.DisplayName = traceIn(ctx)
 	case c.User == "pid":
 		account.DisplayName = strconv.Itoa(os.Getpid())
 	case c.User == "rss":
@@ -396,17 +398,25 @@ func (f *fakeStore) Settle(_ context.Context, settlements []backends.Settlement)
 	return nil
 }
 
-func (f *fakeStore) Authenticate(_ context.Context, mechanism string, _ backends.Peer) (sasl.Exchange[backends.Account], error) {
+// traceIn is a call's trace; empty: it has none.
+func traceIn(ctx context.Context) string {
+	if trace, ok := backends.TraceOf(ctx); ok {
+		return trace.String()
+	}
+	return ""
+}
+
+func (f *fakeStore) Authenticate(ctx context.Context, mechanism string, _ backends.Peer) (sasl.Exchange[backends.Account], error) {
 	if mechanism != "X-TWO-STEPS" {
 		return nil, backends.Fail(backends.Unsupported, "no mechanism %s", mechanism)
 	}
-	return &fakeExchange{}, nil
+	return &fakeExchange{trace: traceIn(ctx)}, nil
 }
 
 // fakeExchange wants none, then the user's name, then "secret".
 type fakeExchange struct {
-	step int
-	user string
+	step        int
+	user, trace string
 }
 
 func (e *fakeExchange) Next(_ context.Context, response []byte) ([]byte, *backends.Account, error) {
@@ -418,7 +428,7 @@ func (e *fakeExchange) Next(_ context.Context, response []byte) ([]byte, *backen
 		e.user = string(response)
 		return []byte{}, nil, nil
 	case e.step == 3 && string(response) == "secret":
-		return nil, &backends.Account{ID: e.user}, nil
+		return nil, &backends.Account{ID: e.user, DisplayName: e.trace}, nil
 	}
 	return nil, nil, backends.Fail(backends.BadCredentials, "step %d", e.step)
 }

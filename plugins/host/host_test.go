@@ -256,6 +256,39 @@ func TestAuthenticate(t *testing.T) {
 	})
 }
 
+// TestTrace: a backend sees the trace that the gateway has given a call, one that opens a stream too.
+func TestTrace(t *testing.T) {
+	s, _ := start(t, specOf(t, "store", fakeSettings{}))
+	who := backends.Credential{Kind: backends.CredentialPassword, User: "trace", Secret: []byte("secret")}
+	for _, trace := range []string{"", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"} {
+		ctx := t.Context()
+		if given, err := backends.ParseTrace(trace); err == nil {
+			ctx = backends.WithTrace(ctx, given)
+		}
+		if account, err := s.Login(ctx, who); err != nil || account.DisplayName != trace {
+			t.Errorf("Login: %q, %v", account.DisplayName, err)
+		}
+		drop, err := s.Open(ctx, backends.OpenRequest{Credential: who})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := drop.Opened().Account.DisplayName; got != trace {
+			t.Errorf("Open: %q", got)
+		}
+		_ = drop.Close()
+		exchange, err := s.Authenticate(ctx, "X-TWO-STEPS", backends.Peer{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, _ = exchange.Next(ctx, nil)
+		_, _, _ = exchange.Next(ctx, []byte("ann"))
+		if _, account, err := exchange.Next(ctx, []byte("secret")); err != nil || account.DisplayName != trace {
+			t.Errorf("Authenticate: %+v, %v", account, err)
+		}
+		_ = exchange.Close()
+	}
+}
+
 // TestEnvironment: what the gateway was started with is not the plugin's to see.
 func TestEnvironment(t *testing.T) {
 	t.Setenv("DIPYLON_TEST_SECRET", "hunter2")

@@ -51,7 +51,7 @@ func (s *Store) Open(ctx context.Context, request backends.OpenRequest) (backend
 func (g *generation) openMaildrop(ctx context.Context, open *pb.Open) (*maildrop, error) {
 	ctx, done := context.WithTimeout(ctx, g.spec.CallTimeout)
 	defer done()
-	life, cancel := context.WithCancel(g.life)
+	life, cancel := g.outliving(ctx)
 	defer context.AfterFunc(ctx, cancel)() // the opening alone is bounded by ctx
 	defer g.pulse.await()()
 	stream, err := g.stub.Maildrop(life)

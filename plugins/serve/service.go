@@ -65,7 +65,7 @@ func (s *service) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo
 		return handler(ctx, req)
 	}
 	err = s.call(info.FullMethod, func() error {
-		resp, err = handler(ctx, req)
+		resp, err = handler(wire.Traced(ctx), req)
 		return err
 	})
 	return resp, err
@@ -75,7 +75,7 @@ func (s *service) streaming(srv any, stream grpc.ServerStream, info *grpc.Stream
 	if !strings.HasPrefix(info.FullMethod, wire.StoreService) {
 		return handler(srv, stream)
 	}
-	return s.call(info.FullMethod, func() error { return handler(srv, stream) })
+	return s.call(info.FullMethod, func() error { return handler(srv, wire.TracedStream(stream)) })
 }
 
 func (s *service) call(method string, f func() error) error {

@@ -97,5 +97,7 @@ func DialOptions() []grpc.DialOption {
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(),
+		grpc.WithUnaryInterceptor(traceUnary),
+		grpc.WithStreamInterceptor(traceStream),
 	}
 }

@@ -48,7 +48,7 @@ const (
 // Store is what a plugin serves. A plugin that lacks a capability answers its calls with
 // UNIMPLEMENTED. Any other call may end with a gRPC status that carries a Failure as its
 // first detail; without one, UNIMPLEMENTED counts as KIND_UNSUPPORTED and all else as
-// KIND_TEMPORARY.
+// KIND_TEMPORARY. A call's metadata may have its trace, as "traceparent" (W3C Trace Context).
 type StoreClient interface {
 	// Every store.
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*Description, error)
@@ -242,7 +242,7 @@ type Store_WatchClient = grpc.ServerStreamingClient[Hint]
 // Store is what a plugin serves. A plugin that lacks a capability answers its calls with
 // UNIMPLEMENTED. Any other call may end with a gRPC status that carries a Failure as its
 // first detail; without one, UNIMPLEMENTED counts as KIND_UNSUPPORTED and all else as
-// KIND_TEMPORARY.
+// KIND_TEMPORARY. A call's metadata may have its trace, as "traceparent" (W3C Trace Context).
 type StoreServer interface {
 	// Every store.
 	Describe(context.Context, *DescribeRequest) (*Description, error)
