@@ -30,6 +30,7 @@ type connections struct {
 	inUse  map[string]*account
 	open   map[*client]struct{}
 	kept   map[proof]*connection
+	keep   bool // connections for later
 	closed bool
 }
 
@@ -40,6 +41,7 @@ func newConnections(settings pool) *connections {
 		inUse:    make(map[string]*account),
 		open:     make(map[*client]struct{}),
 		kept:     make(map[proof]*connection),
+		keep:     true,
 	}
 	_, _ = rand.Read(p.key[:]) // never fails, see crypto/rand
 	return p
@@ -234,7 +236,7 @@ func (p *connections) release(c *connection, healthy bool) {
 	p.mu.Lock()
 	_, taken := p.kept[c.proof]
 	life := min(time.Duration(p.settings.Keep), time.Duration(p.settings.Age)-time.Since(c.since))
-	keep := healthy && !c.selected && !p.closed && !taken && life > 0 && !p.inUse[c.user].superseded(c)
+	keep := healthy && !c.selected && p.keep && !p.closed && !taken && life > 0 && !p.inUse[c.user].superseded(c)
 	if keep {
 		p.kept[c.proof] = c
 		time.AfterFunc(life, func() { p.expire(c) })
@@ -267,16 +269,29 @@ func (p *connections) discard(client *client) {
 	<-p.total
 }
 
-// close ends all connections. Those in use are closed under their sessions, which fail.
-func (p *connections) close() {
+// Drain implements [backends.Drainer]: servers allow few connections of one user, and the process that
+// has taken over needs them.
+func (s *Store) Drain() { s.pool.keepNone() }
+
+// keepNone closes what is kept, and keeps nothing from now on.
+func (p *connections) keepNone() {
 	p.mu.Lock()
-	p.closed = true
-	kept, open := p.kept, slices.Collect(maps.Keys(p.open))
+	p.keep = false
+	kept := p.kept
 	p.kept = make(map[proof]*connection)
 	p.mu.Unlock()
 	for _, c := range kept {
 		p.discard(c.client)
 	}
+}
+
+// close ends all connections. Those in use are closed under their sessions, which fail.
+func (p *connections) close() {
+	p.mu.Lock()
+	p.closed = true
+	open := slices.Collect(maps.Keys(p.open))
+	p.mu.Unlock()
+	p.keepNone()
 	for _, client := range open {
 		client.end(errStoreClosed)
 	}

@@ -262,3 +262,24 @@ func TestFirstCause(t *testing.T) {
 		})
 	}
 }
+
+// TestDrain: a process that another one has replaced keeps no connection that is not in use.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	f := fakeimap.Start(t, twoMessages())
+	s := storeOf(t, f, nil)
+	busy, idle := openInbox(t, s), openInbox(t, s)
+	if err := idle.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f.Until(t, "a connection is kept", func() bool { return f.Open() == 2 })
+	s.Drain()
+	f.Until(t, "it is closed", func() bool { return f.Open() == 1 })
+	if got := list(t, busy); len(got) != 2 {
+		t.Errorf("the session under way lists %+v", got)
+	}
+	if err := busy.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f.Until(t, "the session's connection is not kept", func() bool { return f.Open() == 0 })
+}

@@ -25,9 +25,10 @@ type fakeStore struct {
 	settings fakeSettings
 	stuck    bool // Close does not end
 
-	mu     sync.Mutex
-	opened int // maildrops open now
-	asked  map[string]int
+	mu      sync.Mutex
+	opened  int // maildrops open now
+	drained int // how often it was told so
+	asked   map[string]int
 }
 
 // ask counts a question, and returns how often it has been put.
@@ -155,6 +156,13 @@ func (f *fakeStore) Close() error {
 	return nil
 }
 
+// Drain implements [backends.Drainer].
+func (f *fakeStore) Drain() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.drained++
+}
+
 func (f *fakeStore) Open(ctx context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
 	account, err := f.Login(ctx, r.Credential)
 	if err != nil {
@@ -218,6 +226,10 @@ func (d *fakeDrop) Fetch(ctx context.Context, r backends.FetchRequest) (backends
 		}
 	case "archived":
 		return nil, backends.Fail(backends.Temporary, "it is on a tape").After(time.Hour)
+	case "drained":
+		d.store.mu.Lock()
+		defer d.store.mu.Unlock()
+		c.at, c.size = int64(d.store.drained), -1
 	case "gone":
 		return nil, backends.Fail(backends.NotFound, "it is gone")
 	case "poison":

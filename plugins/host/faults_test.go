@@ -293,6 +293,30 @@ func TestSwap(t *testing.T) {
 	}
 }
 
+// TestOldProcessIsTold: the process that is replaced is told so once, while its sessions go on.
+func TestOldProcessIsTold(t *testing.T) {
+	spec := specOf(t, "store", fakeSettings{})
+	s, _ := start(t, spec)
+	drop := openDrop(t, s)
+	told := func() int {
+		n, err := io.Copy(io.Discard, fetch(t, drop, "drained:0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return int(n)
+	}
+	if n := told(); n != 0 {
+		t.Errorf("told %d times before", n)
+	}
+	if err := s.Swap(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 10*time.Second, "the old process is told", func() bool { return told() > 0 })
+	if n := told(); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+}
+
 func TestSwapDrain(t *testing.T) {
 	spec := specOf(t, "store", fakeSettings{})
 	spec.DrainTimeout = 100 * time.Millisecond

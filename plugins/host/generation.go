@@ -135,6 +135,11 @@ func (g *generation) retire(ctx context.Context) {
 	g.mu.Unlock()
 	if users > 0 {
 		g.log.Info().Str(eventField, eventPlugin).Str("outcome", "replaced").Int("users", users).Msg("the old plugin process ends with its last session")
+		var telling sync.WaitGroup
+		defer telling.Wait()
+		ctx, cancel := context.WithCancel(g.life)
+		defer cancel()
+		telling.Go(func() { g.tellOfDrain(ctx) })
 	}
 	timeout := time.NewTimer(g.spec.DrainTimeout)
 	defer timeout.Stop()
@@ -146,6 +151,15 @@ func (g *generation) retire(ctx context.Context) {
 		g.log.Warn().Dur("drain_timeout_ms", g.spec.DrainTimeout).Msg("the old plugin process is ended under its sessions")
 	}
 	g.stop()
+}
+
+// tellOfDrain tells the process that another one has taken its place. Plugins need not listen.
+func (g *generation) tellOfDrain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, g.spec.CallTimeout)
+	defer cancel()
+	if _, err := g.stub.Drain(ctx, &pb.DrainRequest{}); err != nil && status.Code(err) != codes.Unimplemented && ctx.Err() == nil {
+		g.log.Warn().Err(err).Msg("the old plugin process could not be told that it drains")
+	}
 }
 
 // stop ends the process: it is asked to shut down, and killed when it does not. It returns when

@@ -258,6 +258,16 @@ func (s *service) MaySend(ctx context.Context, m *pb.MaySendRequest) (*pb.MaySen
 	return convert.SendRightToProto(right)
 }
 
+// Drain tells the store that another process has taken this one's place.
+func (s *service) Drain(context.Context, *pb.DrainRequest) (*pb.DrainResponse, error) {
+	drainer, ok := s.store.(backends.Drainer)
+	if !ok {
+		return nil, lacks("drainer")
+	}
+	drainer.Drain()
+	return &pb.DrainResponse{}, nil
+}
+
 // Watch passes the store's hints on, one at a time: a gateway that is slow holds the store back.
 func (s *service) Watch(_ *pb.WatchRequest, stream grpc.ServerStreamingServer[pb.Hint]) error {
 	watcher, ok := s.store.(backends.Watcher)

@@ -1421,6 +1421,78 @@ func (x *SettingsProblem) GetSuggest() string {
 	return ""
 }
 
+type DrainRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainRequest) Reset() {
+	*x = DrainRequest{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainRequest) ProtoMessage() {}
+
+func (x *DrainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
+func (*DrainRequest) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{10}
+}
+
+type DrainResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainResponse) Reset() {
+	*x = DrainResponse{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainResponse) ProtoMessage() {}
+
+func (x *DrainResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
+func (*DrainResponse) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{11}
+}
+
 type HealthRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1429,7 +1501,7 @@ type HealthRequest struct {
 
 func (x *HealthRequest) Reset() {
 	*x = HealthRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[10]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +1513,7 @@ func (x *HealthRequest) String() string {
 func (*HealthRequest) ProtoMessage() {}
 
 func (x *HealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[10]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +1526,7 @@ func (x *HealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRequest.ProtoReflect.Descriptor instead.
 func (*HealthRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{10}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{12}
 }
 
 type HealthResponse struct {
@@ -1466,7 +1538,7 @@ type HealthResponse struct {
 
 func (x *HealthResponse) Reset() {
 	*x = HealthResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[11]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1478,7 +1550,7 @@ func (x *HealthResponse) String() string {
 func (*HealthResponse) ProtoMessage() {}
 
 func (x *HealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[11]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1491,7 +1563,7 @@ func (x *HealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthResponse.ProtoReflect.Descriptor instead.
 func (*HealthResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{11}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HealthResponse) GetFailure() *Failure {
@@ -1515,7 +1587,7 @@ type Credential struct {
 
 func (x *Credential) Reset() {
 	*x = Credential{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[12]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1527,7 +1599,7 @@ func (x *Credential) String() string {
 func (*Credential) ProtoMessage() {}
 
 func (x *Credential) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[12]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1540,7 +1612,7 @@ func (x *Credential) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credential.ProtoReflect.Descriptor instead.
 func (*Credential) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{12}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Credential) GetKind() CredentialKind {
@@ -1597,7 +1669,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[13]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1609,7 +1681,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[13]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1622,7 +1694,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{13}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Peer) GetAddress() string {
@@ -1662,7 +1734,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1674,7 +1746,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1687,7 +1759,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{14}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LoginRequest) GetCredential() *Credential {
@@ -1720,7 +1792,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1732,7 +1804,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1745,7 +1817,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{15}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Account) GetId() string {
@@ -1818,7 +1890,7 @@ type AuthenticateRequest struct {
 
 func (x *AuthenticateRequest) Reset() {
 	*x = AuthenticateRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1830,7 +1902,7 @@ func (x *AuthenticateRequest) String() string {
 func (*AuthenticateRequest) ProtoMessage() {}
 
 func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1843,7 +1915,7 @@ func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateRequest.ProtoReflect.Descriptor instead.
 func (*AuthenticateRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{16}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AuthenticateRequest) GetMechanism() string {
@@ -1884,7 +1956,7 @@ type AuthenticateResponse struct {
 
 func (x *AuthenticateResponse) Reset() {
 	*x = AuthenticateResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1896,7 +1968,7 @@ func (x *AuthenticateResponse) String() string {
 func (*AuthenticateResponse) ProtoMessage() {}
 
 func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1909,7 +1981,7 @@ func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateResponse.ProtoReflect.Descriptor instead.
 func (*AuthenticateResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{17}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AuthenticateResponse) GetChallenge() []byte {
@@ -1948,7 +2020,7 @@ type MaildropRequest struct {
 
 func (x *MaildropRequest) Reset() {
 	*x = MaildropRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1960,7 +2032,7 @@ func (x *MaildropRequest) String() string {
 func (*MaildropRequest) ProtoMessage() {}
 
 func (x *MaildropRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1973,7 +2045,7 @@ func (x *MaildropRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaildropRequest.ProtoReflect.Descriptor instead.
 func (*MaildropRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{18}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MaildropRequest) GetId() uint64 {
@@ -2132,7 +2204,7 @@ type MaildropResponse struct {
 
 func (x *MaildropResponse) Reset() {
 	*x = MaildropResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2144,7 +2216,7 @@ func (x *MaildropResponse) String() string {
 func (*MaildropResponse) ProtoMessage() {}
 
 func (x *MaildropResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2157,7 +2229,7 @@ func (x *MaildropResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaildropResponse.ProtoReflect.Descriptor instead.
 func (*MaildropResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{19}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *MaildropResponse) GetId() uint64 {
@@ -2306,7 +2378,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2318,7 +2390,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2331,7 +2403,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{20}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Open) GetCredential() *Credential {
@@ -2359,7 +2431,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2371,7 +2443,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2384,7 +2456,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{21}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *List) GetWindow() int64 {
@@ -2403,7 +2475,7 @@ type Entries struct {
 
 func (x *Entries) Reset() {
 	*x = Entries{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2415,7 +2487,7 @@ func (x *Entries) String() string {
 func (*Entries) ProtoMessage() {}
 
 func (x *Entries) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2428,7 +2500,7 @@ func (x *Entries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entries.ProtoReflect.Descriptor instead.
 func (*Entries) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{22}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Entries) GetEntries() []*Entry {
@@ -2452,7 +2524,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2464,7 +2536,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2477,7 +2549,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{23}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Entry) GetId() []byte {
@@ -2541,7 +2613,7 @@ type Fetch struct {
 
 func (x *Fetch) Reset() {
 	*x = Fetch{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2553,7 +2625,7 @@ func (x *Fetch) String() string {
 func (*Fetch) ProtoMessage() {}
 
 func (x *Fetch) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2566,7 +2638,7 @@ func (x *Fetch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fetch.ProtoReflect.Descriptor instead.
 func (*Fetch) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{24}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Fetch) GetIds() [][]byte {
@@ -2622,7 +2694,7 @@ type Files struct {
 
 func (x *Files) Reset() {
 	*x = Files{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2634,7 +2706,7 @@ func (x *Files) String() string {
 func (*Files) ProtoMessage() {}
 
 func (x *Files) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2647,7 +2719,7 @@ func (x *Files) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Files.ProtoReflect.Descriptor instead.
 func (*Files) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{25}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Files) GetFiles() []*File {
@@ -2669,7 +2741,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2681,7 +2753,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2694,7 +2766,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{26}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *File) GetSize() int64 {
@@ -2727,7 +2799,7 @@ type FetchHead struct {
 
 func (x *FetchHead) Reset() {
 	*x = FetchHead{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2739,7 +2811,7 @@ func (x *FetchHead) String() string {
 func (*FetchHead) ProtoMessage() {}
 
 func (x *FetchHead) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2752,7 +2824,7 @@ func (x *FetchHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchHead.ProtoReflect.Descriptor instead.
 func (*FetchHead) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{27}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FetchHead) GetSize() int64 {
@@ -2772,7 +2844,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2784,7 +2856,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2797,7 +2869,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{28}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Window) GetOctets() int64 {
@@ -2822,7 +2894,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2834,7 +2906,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2847,7 +2919,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{29}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{31}
 }
 
 type Rendering struct {
@@ -2862,7 +2934,7 @@ type Rendering struct {
 
 func (x *Rendering) Reset() {
 	*x = Rendering{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2874,7 +2946,7 @@ func (x *Rendering) String() string {
 func (*Rendering) ProtoMessage() {}
 
 func (x *Rendering) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2887,7 +2959,7 @@ func (x *Rendering) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rendering.ProtoReflect.Descriptor instead.
 func (*Rendering) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{30}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Rendering) GetEncoding() Encoding {
@@ -2928,7 +3000,7 @@ type Remove struct {
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2940,7 +3012,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2953,7 +3025,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{31}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Remove) GetIds() [][]byte {
@@ -2979,7 +3051,7 @@ type MarkSeen struct {
 
 func (x *MarkSeen) Reset() {
 	*x = MarkSeen{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2991,7 +3063,7 @@ func (x *MarkSeen) String() string {
 func (*MarkSeen) ProtoMessage() {}
 
 func (x *MarkSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3004,7 +3076,7 @@ func (x *MarkSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkSeen.ProtoReflect.Descriptor instead.
 func (*MarkSeen) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{32}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *MarkSeen) GetIds() [][]byte {
@@ -3023,7 +3095,7 @@ type Removals struct {
 
 func (x *Removals) Reset() {
 	*x = Removals{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3035,7 +3107,7 @@ func (x *Removals) String() string {
 func (*Removals) ProtoMessage() {}
 
 func (x *Removals) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3048,7 +3120,7 @@ func (x *Removals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removals.ProtoReflect.Descriptor instead.
 func (*Removals) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{33}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Removals) GetRemovals() []*Removal {
@@ -3068,7 +3140,7 @@ type Removal struct {
 
 func (x *Removal) Reset() {
 	*x = Removal{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3080,7 +3152,7 @@ func (x *Removal) String() string {
 func (*Removal) ProtoMessage() {}
 
 func (x *Removal) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3093,7 +3165,7 @@ func (x *Removal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removal.ProtoReflect.Descriptor instead.
 func (*Removal) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{34}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Removal) GetId() []byte {
@@ -3129,7 +3201,7 @@ type Envelope struct {
 
 func (x *Envelope) Reset() {
 	*x = Envelope{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3141,7 +3213,7 @@ func (x *Envelope) String() string {
 func (*Envelope) ProtoMessage() {}
 
 func (x *Envelope) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3154,7 +3226,7 @@ func (x *Envelope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Envelope.ProtoReflect.Descriptor instead.
 func (*Envelope) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{35}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Envelope) GetReversePath() string {
@@ -3231,7 +3303,7 @@ type DeliverBy struct {
 
 func (x *DeliverBy) Reset() {
 	*x = DeliverBy{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3243,7 +3315,7 @@ func (x *DeliverBy) String() string {
 func (*DeliverBy) ProtoMessage() {}
 
 func (x *DeliverBy) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3256,7 +3328,7 @@ func (x *DeliverBy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverBy.ProtoReflect.Descriptor instead.
 func (*DeliverBy) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{36}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DeliverBy) GetUntil() *timestamppb.Timestamp {
@@ -3292,7 +3364,7 @@ type Submitter struct {
 
 func (x *Submitter) Reset() {
 	*x = Submitter{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3304,7 +3376,7 @@ func (x *Submitter) String() string {
 func (*Submitter) ProtoMessage() {}
 
 func (x *Submitter) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3317,7 +3389,7 @@ func (x *Submitter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Submitter.ProtoReflect.Descriptor instead.
 func (*Submitter) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{37}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Submitter) GetStore() string {
@@ -3353,7 +3425,7 @@ type Recipient struct {
 
 func (x *Recipient) Reset() {
 	*x = Recipient{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3365,7 +3437,7 @@ func (x *Recipient) String() string {
 func (*Recipient) ProtoMessage() {}
 
 func (x *Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3378,7 +3450,7 @@ func (x *Recipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recipient.ProtoReflect.Descriptor instead.
 func (*Recipient) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{38}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Recipient) GetAddress() string {
@@ -3417,7 +3489,7 @@ type ResolveRequest struct {
 
 func (x *ResolveRequest) Reset() {
 	*x = ResolveRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3429,7 +3501,7 @@ func (x *ResolveRequest) String() string {
 func (*ResolveRequest) ProtoMessage() {}
 
 func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3442,7 +3514,7 @@ func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveRequest.ProtoReflect.Descriptor instead.
 func (*ResolveRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{39}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ResolveRequest) GetEnvelope() *Envelope {
@@ -3492,7 +3564,7 @@ type MaySendRequest struct {
 
 func (x *MaySendRequest) Reset() {
 	*x = MaySendRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3504,7 +3576,7 @@ func (x *MaySendRequest) String() string {
 func (*MaySendRequest) ProtoMessage() {}
 
 func (x *MaySendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3517,7 +3589,7 @@ func (x *MaySendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaySendRequest.ProtoReflect.Descriptor instead.
 func (*MaySendRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *MaySendRequest) GetAccount() string {
@@ -3550,7 +3622,7 @@ type MaySendResponse struct {
 
 func (x *MaySendResponse) Reset() {
 	*x = MaySendResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3562,7 +3634,7 @@ func (x *MaySendResponse) String() string {
 func (*MaySendResponse) ProtoMessage() {}
 
 func (x *MaySendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3575,7 +3647,7 @@ func (x *MaySendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaySendResponse.ProtoReflect.Descriptor instead.
 func (*MaySendResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *MaySendResponse) GetRight() SendRight {
@@ -3594,7 +3666,7 @@ type Verdicts struct {
 
 func (x *Verdicts) Reset() {
 	*x = Verdicts{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3606,7 +3678,7 @@ func (x *Verdicts) String() string {
 func (*Verdicts) ProtoMessage() {}
 
 func (x *Verdicts) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3619,7 +3691,7 @@ func (x *Verdicts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdicts.ProtoReflect.Descriptor instead.
 func (*Verdicts) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Verdicts) GetVerdicts() []*Verdict {
@@ -3649,7 +3721,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3661,7 +3733,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3674,7 +3746,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Verdict) GetRecipient() string {
@@ -3741,7 +3813,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3753,7 +3825,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3766,7 +3838,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Delivery) GetKey() string {
@@ -3834,7 +3906,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3846,7 +3918,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3859,7 +3931,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *DeliverRequest) GetFrame() isDeliverRequest_Frame {
@@ -3926,7 +3998,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3938,7 +4010,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3951,7 +4023,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{48}
 }
 
 // SendRequest frames: one start, chunks, one end; as for DeliverRequest.
@@ -3969,7 +4041,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3981,7 +4053,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3994,7 +4066,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *SendRequest) GetFrame() isSendRequest_Frame {
@@ -4063,7 +4135,7 @@ type SendStart struct {
 
 func (x *SendStart) Reset() {
 	*x = SendStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4075,7 +4147,7 @@ func (x *SendStart) String() string {
 func (*SendStart) ProtoMessage() {}
 
 func (x *SendStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4088,7 +4160,7 @@ func (x *SendStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendStart.ProtoReflect.Descriptor instead.
 func (*SendStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{48}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *SendStart) GetCredential() *Credential {
@@ -4119,7 +4191,7 @@ type CollectRequest struct {
 
 func (x *CollectRequest) Reset() {
 	*x = CollectRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4131,7 +4203,7 @@ func (x *CollectRequest) String() string {
 func (*CollectRequest) ProtoMessage() {}
 
 func (x *CollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4144,7 +4216,7 @@ func (x *CollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
 func (*CollectRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{49}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *CollectRequest) GetFrame() isCollectRequest_Frame {
@@ -4200,7 +4272,7 @@ type CollectStart struct {
 
 func (x *CollectStart) Reset() {
 	*x = CollectStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4212,7 +4284,7 @@ func (x *CollectStart) String() string {
 func (*CollectStart) ProtoMessage() {}
 
 func (x *CollectStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4225,7 +4297,7 @@ func (x *CollectStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectStart.ProtoReflect.Descriptor instead.
 func (*CollectStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{50}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *CollectStart) GetMost() int32 {
@@ -4265,7 +4337,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4277,7 +4349,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4290,7 +4362,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{51}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Taken) GetFailure() *Failure {
@@ -4315,7 +4387,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4327,7 +4399,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4340,7 +4412,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{52}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *CollectResponse) GetFrame() isCollectResponse_Frame {
@@ -4408,7 +4480,7 @@ type CollectEnd struct {
 
 func (x *CollectEnd) Reset() {
 	*x = CollectEnd{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4420,7 +4492,7 @@ func (x *CollectEnd) String() string {
 func (*CollectEnd) ProtoMessage() {}
 
 func (x *CollectEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4433,7 +4505,7 @@ func (x *CollectEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectEnd.ProtoReflect.Descriptor instead.
 func (*CollectEnd) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{53}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *CollectEnd) GetFailure() *Failure {
@@ -4456,7 +4528,7 @@ type Outgoing struct {
 
 func (x *Outgoing) Reset() {
 	*x = Outgoing{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4468,7 +4540,7 @@ func (x *Outgoing) String() string {
 func (*Outgoing) ProtoMessage() {}
 
 func (x *Outgoing) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4481,7 +4553,7 @@ func (x *Outgoing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outgoing.ProtoReflect.Descriptor instead.
 func (*Outgoing) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Outgoing) GetId() []byte {
@@ -4527,7 +4599,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4539,7 +4611,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4552,7 +4624,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{55}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{57}
 }
 
 // Hint says that something has changed, and is a reason to ask again.
@@ -4566,7 +4638,7 @@ type Hint struct {
 
 func (x *Hint) Reset() {
 	*x = Hint{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4578,7 +4650,7 @@ func (x *Hint) String() string {
 func (*Hint) ProtoMessage() {}
 
 func (x *Hint) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4591,7 +4663,7 @@ func (x *Hint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hint.ProtoReflect.Descriptor instead.
 func (*Hint) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{56}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Hint) GetKind() HintKind {
@@ -4617,7 +4689,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4629,7 +4701,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4642,7 +4714,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{57}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *SettleRequest) GetSettlements() []*Settlement {
@@ -4662,7 +4734,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4674,7 +4746,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4687,7 +4759,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{58}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Settlement) GetId() []byte {
@@ -4712,7 +4784,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4724,7 +4796,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4737,7 +4809,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{59}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{61}
 }
 
 var File_dipylon_store_v2_store_proto protoreflect.FileDescriptor
@@ -4814,7 +4886,9 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x0fSettingsProblem\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
 	"\aproblem\x18\x02 \x01(\tR\aproblem\x12\x18\n" +
-	"\asuggest\x18\x03 \x01(\tR\asuggest\"\x0f\n" +
+	"\asuggest\x18\x03 \x01(\tR\asuggest\"\x0e\n" +
+	"\fDrainRequest\"\x0f\n" +
+	"\rDrainResponse\"\x0f\n" +
 	"\rHealthRequest\"E\n" +
 	"\x0eHealthResponse\x123\n" +
 	"\afailure\x18\x01 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\"\xd3\x01\n" +
@@ -5106,7 +5180,7 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x15HINT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12HINT_KIND_NEW_MAIL\x10\x01\x12\x19\n" +
 	"\x15HINT_KIND_CREDENTIALS\x10\x02\x12\x15\n" +
-	"\x11HINT_KIND_ACCOUNT\x10\x032\x83\b\n" +
+	"\x11HINT_KIND_ACCOUNT\x10\x032\xcd\b\n" +
 	"\x05Store\x12L\n" +
 	"\bDescribe\x12!.dipylon.store.v2.DescribeRequest\x1a\x1d.dipylon.store.v2.Description\x12T\n" +
 	"\tConfigure\x12\".dipylon.store.v2.ConfigureRequest\x1a#.dipylon.store.v2.ConfigureResponse\x12K\n" +
@@ -5120,7 +5194,8 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\aCollect\x12 .dipylon.store.v2.CollectRequest\x1a!.dipylon.store.v2.CollectResponse(\x010\x01\x12K\n" +
 	"\x06Settle\x12\x1f.dipylon.store.v2.SettleRequest\x1a .dipylon.store.v2.SettleResponse\x12N\n" +
 	"\aMaySend\x12 .dipylon.store.v2.MaySendRequest\x1a!.dipylon.store.v2.MaySendResponse\x12A\n" +
-	"\x05Watch\x12\x1e.dipylon.store.v2.WatchRequest\x1a\x16.dipylon.store.v2.Hint0\x01BCZAgithub.com/dipylon/dipylon/plugins/proto/dipylon/store/v2;storev2b\x06proto3"
+	"\x05Watch\x12\x1e.dipylon.store.v2.WatchRequest\x1a\x16.dipylon.store.v2.Hint0\x01\x12H\n" +
+	"\x05Drain\x12\x1e.dipylon.store.v2.DrainRequest\x1a\x1f.dipylon.store.v2.DrainResponseBCZAgithub.com/dipylon/dipylon/plugins/proto/dipylon/store/v2;storev2b\x06proto3"
 
 var (
 	file_dipylon_store_v2_store_proto_rawDescOnce sync.Once
@@ -5136,7 +5211,7 @@ func file_dipylon_store_v2_store_proto_rawDescGZIP() []byte {
 
 var (
 	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
-	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 60)
+	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 62)
 	file_dipylon_store_v2_store_proto_goTypes   = []any{
 		Kind(0),                       // 0: dipylon.store.v2.Kind
 		CredentialKind(0),             // 1: dipylon.store.v2.CredentialKind
@@ -5159,64 +5234,66 @@ var (
 		(*ConfigureRequest)(nil),      // 18: dipylon.store.v2.ConfigureRequest
 		(*ConfigureResponse)(nil),     // 19: dipylon.store.v2.ConfigureResponse
 		(*SettingsProblem)(nil),       // 20: dipylon.store.v2.SettingsProblem
-		(*HealthRequest)(nil),         // 21: dipylon.store.v2.HealthRequest
-		(*HealthResponse)(nil),        // 22: dipylon.store.v2.HealthResponse
-		(*Credential)(nil),            // 23: dipylon.store.v2.Credential
-		(*Peer)(nil),                  // 24: dipylon.store.v2.Peer
-		(*LoginRequest)(nil),          // 25: dipylon.store.v2.LoginRequest
-		(*Account)(nil),               // 26: dipylon.store.v2.Account
-		(*AuthenticateRequest)(nil),   // 27: dipylon.store.v2.AuthenticateRequest
-		(*AuthenticateResponse)(nil),  // 28: dipylon.store.v2.AuthenticateResponse
-		(*MaildropRequest)(nil),       // 29: dipylon.store.v2.MaildropRequest
-		(*MaildropResponse)(nil),      // 30: dipylon.store.v2.MaildropResponse
-		(*Open)(nil),                  // 31: dipylon.store.v2.Open
-		(*List)(nil),                  // 32: dipylon.store.v2.List
-		(*Entries)(nil),               // 33: dipylon.store.v2.Entries
-		(*Entry)(nil),                 // 34: dipylon.store.v2.Entry
-		(*Fetch)(nil),                 // 35: dipylon.store.v2.Fetch
-		(*Files)(nil),                 // 36: dipylon.store.v2.Files
-		(*File)(nil),                  // 37: dipylon.store.v2.File
-		(*FetchHead)(nil),             // 38: dipylon.store.v2.FetchHead
-		(*Window)(nil),                // 39: dipylon.store.v2.Window
-		(*Cancel)(nil),                // 40: dipylon.store.v2.Cancel
-		(*Rendering)(nil),             // 41: dipylon.store.v2.Rendering
-		(*Remove)(nil),                // 42: dipylon.store.v2.Remove
-		(*MarkSeen)(nil),              // 43: dipylon.store.v2.MarkSeen
-		(*Removals)(nil),              // 44: dipylon.store.v2.Removals
-		(*Removal)(nil),               // 45: dipylon.store.v2.Removal
-		(*Envelope)(nil),              // 46: dipylon.store.v2.Envelope
-		(*DeliverBy)(nil),             // 47: dipylon.store.v2.DeliverBy
-		(*Submitter)(nil),             // 48: dipylon.store.v2.Submitter
-		(*Recipient)(nil),             // 49: dipylon.store.v2.Recipient
-		(*ResolveRequest)(nil),        // 50: dipylon.store.v2.ResolveRequest
-		(*MaySendRequest)(nil),        // 51: dipylon.store.v2.MaySendRequest
-		(*MaySendResponse)(nil),       // 52: dipylon.store.v2.MaySendResponse
-		(*Verdicts)(nil),              // 53: dipylon.store.v2.Verdicts
-		(*Verdict)(nil),               // 54: dipylon.store.v2.Verdict
-		(*Delivery)(nil),              // 55: dipylon.store.v2.Delivery
-		(*DeliverRequest)(nil),        // 56: dipylon.store.v2.DeliverRequest
-		(*End)(nil),                   // 57: dipylon.store.v2.End
-		(*SendRequest)(nil),           // 58: dipylon.store.v2.SendRequest
-		(*SendStart)(nil),             // 59: dipylon.store.v2.SendStart
-		(*CollectRequest)(nil),        // 60: dipylon.store.v2.CollectRequest
-		(*CollectStart)(nil),          // 61: dipylon.store.v2.CollectStart
-		(*Taken)(nil),                 // 62: dipylon.store.v2.Taken
-		(*CollectResponse)(nil),       // 63: dipylon.store.v2.CollectResponse
-		(*CollectEnd)(nil),            // 64: dipylon.store.v2.CollectEnd
-		(*Outgoing)(nil),              // 65: dipylon.store.v2.Outgoing
-		(*WatchRequest)(nil),          // 66: dipylon.store.v2.WatchRequest
-		(*Hint)(nil),                  // 67: dipylon.store.v2.Hint
-		(*SettleRequest)(nil),         // 68: dipylon.store.v2.SettleRequest
-		(*Settlement)(nil),            // 69: dipylon.store.v2.Settlement
-		(*SettleResponse)(nil),        // 70: dipylon.store.v2.SettleResponse
-		(*durationpb.Duration)(nil),   // 71: google.protobuf.Duration
-		(*timestamppb.Timestamp)(nil), // 72: google.protobuf.Timestamp
+		(*DrainRequest)(nil),          // 21: dipylon.store.v2.DrainRequest
+		(*DrainResponse)(nil),         // 22: dipylon.store.v2.DrainResponse
+		(*HealthRequest)(nil),         // 23: dipylon.store.v2.HealthRequest
+		(*HealthResponse)(nil),        // 24: dipylon.store.v2.HealthResponse
+		(*Credential)(nil),            // 25: dipylon.store.v2.Credential
+		(*Peer)(nil),                  // 26: dipylon.store.v2.Peer
+		(*LoginRequest)(nil),          // 27: dipylon.store.v2.LoginRequest
+		(*Account)(nil),               // 28: dipylon.store.v2.Account
+		(*AuthenticateRequest)(nil),   // 29: dipylon.store.v2.AuthenticateRequest
+		(*AuthenticateResponse)(nil),  // 30: dipylon.store.v2.AuthenticateResponse
+		(*MaildropRequest)(nil),       // 31: dipylon.store.v2.MaildropRequest
+		(*MaildropResponse)(nil),      // 32: dipylon.store.v2.MaildropResponse
+		(*Open)(nil),                  // 33: dipylon.store.v2.Open
+		(*List)(nil),                  // 34: dipylon.store.v2.List
+		(*Entries)(nil),               // 35: dipylon.store.v2.Entries
+		(*Entry)(nil),                 // 36: dipylon.store.v2.Entry
+		(*Fetch)(nil),                 // 37: dipylon.store.v2.Fetch
+		(*Files)(nil),                 // 38: dipylon.store.v2.Files
+		(*File)(nil),                  // 39: dipylon.store.v2.File
+		(*FetchHead)(nil),             // 40: dipylon.store.v2.FetchHead
+		(*Window)(nil),                // 41: dipylon.store.v2.Window
+		(*Cancel)(nil),                // 42: dipylon.store.v2.Cancel
+		(*Rendering)(nil),             // 43: dipylon.store.v2.Rendering
+		(*Remove)(nil),                // 44: dipylon.store.v2.Remove
+		(*MarkSeen)(nil),              // 45: dipylon.store.v2.MarkSeen
+		(*Removals)(nil),              // 46: dipylon.store.v2.Removals
+		(*Removal)(nil),               // 47: dipylon.store.v2.Removal
+		(*Envelope)(nil),              // 48: dipylon.store.v2.Envelope
+		(*DeliverBy)(nil),             // 49: dipylon.store.v2.DeliverBy
+		(*Submitter)(nil),             // 50: dipylon.store.v2.Submitter
+		(*Recipient)(nil),             // 51: dipylon.store.v2.Recipient
+		(*ResolveRequest)(nil),        // 52: dipylon.store.v2.ResolveRequest
+		(*MaySendRequest)(nil),        // 53: dipylon.store.v2.MaySendRequest
+		(*MaySendResponse)(nil),       // 54: dipylon.store.v2.MaySendResponse
+		(*Verdicts)(nil),              // 55: dipylon.store.v2.Verdicts
+		(*Verdict)(nil),               // 56: dipylon.store.v2.Verdict
+		(*Delivery)(nil),              // 57: dipylon.store.v2.Delivery
+		(*DeliverRequest)(nil),        // 58: dipylon.store.v2.DeliverRequest
+		(*End)(nil),                   // 59: dipylon.store.v2.End
+		(*SendRequest)(nil),           // 60: dipylon.store.v2.SendRequest
+		(*SendStart)(nil),             // 61: dipylon.store.v2.SendStart
+		(*CollectRequest)(nil),        // 62: dipylon.store.v2.CollectRequest
+		(*CollectStart)(nil),          // 63: dipylon.store.v2.CollectStart
+		(*Taken)(nil),                 // 64: dipylon.store.v2.Taken
+		(*CollectResponse)(nil),       // 65: dipylon.store.v2.CollectResponse
+		(*CollectEnd)(nil),            // 66: dipylon.store.v2.CollectEnd
+		(*Outgoing)(nil),              // 67: dipylon.store.v2.Outgoing
+		(*WatchRequest)(nil),          // 68: dipylon.store.v2.WatchRequest
+		(*Hint)(nil),                  // 69: dipylon.store.v2.Hint
+		(*SettleRequest)(nil),         // 70: dipylon.store.v2.SettleRequest
+		(*Settlement)(nil),            // 71: dipylon.store.v2.Settlement
+		(*SettleResponse)(nil),        // 72: dipylon.store.v2.SettleResponse
+		(*durationpb.Duration)(nil),   // 73: google.protobuf.Duration
+		(*timestamppb.Timestamp)(nil), // 74: google.protobuf.Timestamp
 	}
 )
 
 var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	0,  // 0: dipylon.store.v2.Failure.kind:type_name -> dipylon.store.v2.Kind
-	71, // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
+	73, // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
 	16, // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
 	1,  // 3: dipylon.store.v2.Description.credentials:type_name -> dipylon.store.v2.CredentialKind
 	17, // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
@@ -5228,101 +5305,103 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	20, // 10: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
 	11, // 11: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
 	1,  // 12: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
-	24, // 13: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
-	23, // 14: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
-	72, // 15: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
-	24, // 16: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
-	26, // 17: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
-	31, // 18: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
-	32, // 19: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
-	35, // 20: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
-	42, // 21: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
-	39, // 22: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
-	40, // 23: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
-	43, // 24: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
+	26, // 13: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
+	25, // 14: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
+	74, // 15: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
+	26, // 16: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
+	28, // 17: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
+	33, // 18: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
+	34, // 19: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
+	37, // 20: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
+	44, // 21: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
+	41, // 22: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
+	42, // 23: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
+	45, // 24: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
 	11, // 25: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
-	26, // 26: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
-	33, // 27: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
-	38, // 28: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
-	44, // 29: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
-	36, // 30: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
-	23, // 31: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
-	34, // 32: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
-	72, // 33: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
-	41, // 34: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
-	37, // 35: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
+	28, // 26: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
+	35, // 27: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
+	40, // 28: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
+	46, // 29: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
+	38, // 30: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
+	25, // 31: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
+	36, // 32: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
+	74, // 33: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
+	43, // 34: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
+	39, // 35: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
 	2,  // 36: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
 	3,  // 37: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
 	4,  // 38: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
-	45, // 39: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
+	47, // 39: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
 	11, // 40: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
 	5,  // 41: dipylon.store.v2.Envelope.ret:type_name -> dipylon.store.v2.Return
 	6,  // 42: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
-	47, // 43: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
-	48, // 44: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
-	72, // 45: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
+	49, // 43: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
+	50, // 44: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
+	74, // 45: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
 	7,  // 46: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
-	46, // 47: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
-	49, // 48: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
-	24, // 49: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
-	24, // 50: dipylon.store.v2.MaySendRequest.peer:type_name -> dipylon.store.v2.Peer
+	48, // 47: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
+	51, // 48: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
+	26, // 49: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
+	26, // 50: dipylon.store.v2.MaySendRequest.peer:type_name -> dipylon.store.v2.Peer
 	8,  // 51: dipylon.store.v2.MaySendResponse.right:type_name -> dipylon.store.v2.SendRight
-	54, // 52: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
+	56, // 52: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
 	11, // 53: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
 	9,  // 54: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
-	46, // 55: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
-	49, // 56: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
-	72, // 57: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
-	24, // 58: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
-	55, // 59: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	57, // 60: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
-	59, // 61: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
-	57, // 62: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
-	23, // 63: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
-	55, // 64: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
-	61, // 65: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
-	62, // 66: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
-	71, // 67: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
-	41, // 68: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	71, // 69: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
+	48, // 55: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
+	51, // 56: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
+	74, // 57: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	26, // 58: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
+	57, // 59: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	59, // 60: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
+	61, // 61: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
+	59, // 62: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
+	25, // 63: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
+	57, // 64: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
+	63, // 65: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
+	64, // 66: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
+	73, // 67: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	43, // 68: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
+	73, // 69: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
 	11, // 70: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
-	65, // 71: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
-	64, // 72: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
+	67, // 71: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
+	66, // 72: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
 	11, // 73: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
-	46, // 74: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
-	49, // 75: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
-	72, // 76: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	48, // 74: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
+	51, // 75: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
+	74, // 76: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
 	10, // 77: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
-	69, // 78: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	54, // 79: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	71, // 78: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	56, // 79: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
 	12, // 80: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
 	18, // 81: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	21, // 82: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	25, // 83: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	27, // 84: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	29, // 85: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	50, // 86: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	56, // 87: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	58, // 88: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	60, // 89: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	68, // 90: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	51, // 91: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
-	66, // 92: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
-	13, // 93: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	19, // 94: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	22, // 95: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	26, // 96: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	28, // 97: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	30, // 98: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	53, // 99: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	53, // 100: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	53, // 101: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	63, // 102: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	70, // 103: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	52, // 104: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
-	67, // 105: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
-	93, // [93:106] is the sub-list for method output_type
-	80, // [80:93] is the sub-list for method input_type
+	23, // 82: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	27, // 83: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	29, // 84: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	31, // 85: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	52, // 86: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	58, // 87: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	60, // 88: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	62, // 89: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	70, // 90: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	53, // 91: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
+	68, // 92: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
+	21, // 93: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
+	13, // 94: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	19, // 95: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	24, // 96: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	28, // 97: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	30, // 98: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	32, // 99: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	55, // 100: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	55, // 101: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	55, // 102: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	65, // 103: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	72, // 104: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	54, // 105: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
+	69, // 106: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
+	22, // 107: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
+	94, // [94:108] is the sub-list for method output_type
+	80, // [80:94] is the sub-list for method input_type
 	80, // [80:80] is the sub-list for extension type_name
 	80, // [80:80] is the sub-list for extension extendee
 	0,  // [0:80] is the sub-list for field type_name
@@ -5333,7 +5412,7 @@ func file_dipylon_store_v2_store_proto_init() {
 	if File_dipylon_store_v2_store_proto != nil {
 		return
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[18].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[20].OneofWrappers = []any{
 		(*MaildropRequest_Open)(nil),
 		(*MaildropRequest_List)(nil),
 		(*MaildropRequest_Fetch)(nil),
@@ -5342,7 +5421,7 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*MaildropRequest_Cancel)(nil),
 		(*MaildropRequest_MarkSeen)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[19].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[21].OneofWrappers = []any{
 		(*MaildropResponse_Opened)(nil),
 		(*MaildropResponse_Entries)(nil),
 		(*MaildropResponse_Head)(nil),
@@ -5350,21 +5429,21 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*MaildropResponse_Removals)(nil),
 		(*MaildropResponse_Files)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[45].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[47].OneofWrappers = []any{
 		(*DeliverRequest_Delivery)(nil),
 		(*DeliverRequest_Chunk)(nil),
 		(*DeliverRequest_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[47].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[49].OneofWrappers = []any{
 		(*SendRequest_Start)(nil),
 		(*SendRequest_Chunk)(nil),
 		(*SendRequest_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[49].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[51].OneofWrappers = []any{
 		(*CollectRequest_Start)(nil),
 		(*CollectRequest_Taken)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[52].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[54].OneofWrappers = []any{
 		(*CollectResponse_Outgoing)(nil),
 		(*CollectResponse_Chunk)(nil),
 		(*CollectResponse_End)(nil),
@@ -5375,7 +5454,7 @@ func file_dipylon_store_v2_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v2_store_proto_rawDesc), len(file_dipylon_store_v2_store_proto_rawDesc)),
 			NumEnums:      11,
-			NumMessages:   60,
+			NumMessages:   62,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -39,6 +39,7 @@ const (
 	Store_Settle_FullMethodName       = "/dipylon.store.v2.Store/Settle"
 	Store_MaySend_FullMethodName      = "/dipylon.store.v2.Store/MaySend"
 	Store_Watch_FullMethodName        = "/dipylon.store.v2.Store/Watch"
+	Store_Drain_FullMethodName        = "/dipylon.store.v2.Store/Drain"
 )
 
 // StoreClient is the client API for Store service.
@@ -71,6 +72,8 @@ type StoreClient interface {
 	MaySend(ctx context.Context, in *MaySendRequest, opts ...grpc.CallOption) (*MaySendResponse, error)
 	// watcher
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Hint], error)
+	// drainer: another process of the store has taken this one's place; sessions under way go on
+	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error)
 }
 
 type storeClient struct {
@@ -235,6 +238,16 @@ func (c *storeClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Store_WatchClient = grpc.ServerStreamingClient[Hint]
 
+func (c *storeClient) Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DrainResponse)
+	err := c.cc.Invoke(ctx, Store_Drain_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // StoreServer is the server API for Store service.
 // All implementations must embed UnimplementedStoreServer
 // for forward compatibility.
@@ -265,6 +278,8 @@ type StoreServer interface {
 	MaySend(context.Context, *MaySendRequest) (*MaySendResponse, error)
 	// watcher
 	Watch(*WatchRequest, grpc.ServerStreamingServer[Hint]) error
+	// drainer: another process of the store has taken this one's place; sessions under way go on
+	Drain(context.Context, *DrainRequest) (*DrainResponse, error)
 	mustEmbedUnimplementedStoreServer()
 }
 
@@ -325,6 +340,10 @@ func (UnimplementedStoreServer) MaySend(context.Context, *MaySendRequest) (*MayS
 
 func (UnimplementedStoreServer) Watch(*WatchRequest, grpc.ServerStreamingServer[Hint]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+
+func (UnimplementedStoreServer) Drain(context.Context, *DrainRequest) (*DrainResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Drain not implemented")
 }
 func (UnimplementedStoreServer) mustEmbedUnimplementedStoreServer() {}
 func (UnimplementedStoreServer) testEmbeddedByValue()               {}
@@ -519,6 +538,24 @@ func _Store_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Store_WatchServer = grpc.ServerStreamingServer[Hint]
 
+func _Store_Drain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DrainRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StoreServer).Drain(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Store_Drain_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StoreServer).Drain(ctx, req.(*DrainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Store_ServiceDesc is the grpc.ServiceDesc for Store service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -553,6 +590,10 @@ var Store_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "MaySend",
 			Handler:    _Store_MaySend_Handler,
+		},
+		{
+			MethodName: "Drain",
+			Handler:    _Store_Drain_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
