@@ -16,5 +16,5 @@
 // a plugin has said stays known when its process ends, so that an outage takes no capability away;
 // a plugin that has never been ready may have every capability, and its calls are temporary failures.
 //
-// Wrappers around all calls to all stores are a [Middleware] each: [Counters.Middleware], and [Traced].
+// Wrappers around all calls to all stores are a [Middleware] each: [Counters.Middleware], [Traced] and [Redacted].
 package stores

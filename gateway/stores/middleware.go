@@ -16,14 +16,16 @@ type Call struct {
 	Name string
 	// Session is the gateway's id of the session that the call is for; empty: it is for none.
 	Session string
+
+	secrets []string // that may be in what the store says, each with what stands for it; see [Redacted]
 }
 
 // Middleware runs around every call to a store: metrics, tracing and the like are one function each,
 // whatever the call. It calls next once, with its own context or one made from it, and returns
-// next's error.
+// next's error, or one of the same kind made from it.
 //
-// What happens inside an opened maildrop, and inside a SASL exchange once it has begun, does not
-// pass here: those live longer than one call. The context of Open and of Authenticate does.
+// What happens inside an opened maildrop does not pass here: it lives longer than one call. The context
+// of Open does.
 type Middleware func(ctx context.Context, call Call, next func(context.Context) error) error
 
 // observe puts middleware around the calls of a store.
@@ -59,8 +61,8 @@ type observed struct {
 	middleware []Middleware
 }
 
-func (o observed) run(ctx context.Context, name, session string, call func(context.Context) error) error {
-	what := Call{Store: o.store, Name: name, Session: session}
+func (o observed) run(ctx context.Context, what Call, call func(context.Context) error) error {
+	what.Store = o.store
 	for _, around := range slices.Backward(o.middleware) {
 		next := call
 		call = func(ctx context.Context) error { return around(ctx, what, next) }
@@ -69,8 +71,8 @@ func (o observed) run(ctx context.Context, name, session string, call func(conte
 }
 
 // through runs a call that has a result.
-func through[T any](ctx context.Context, o observed, name, session string, call func(context.Context) (T, error)) (result T, err error) {
-	err = o.run(ctx, name, session, func(ctx context.Context) (err error) {
+func through[T any](ctx context.Context, o observed, what Call, call func(context.Context) (T, error)) (result T, err error) {
+	err = o.run(ctx, what, func(ctx context.Context) (err error) {
 		result, err = call(ctx)
 		return err
 	})
@@ -84,12 +86,12 @@ type observedBase struct {
 
 // Health implements base.
 func (o observedBase) Health(ctx context.Context) error {
-	return o.run(ctx, "Health", "", o.inner.Health)
+	return o.run(ctx, Call{Name: "Health"}, o.inner.Health)
 }
 
 // Login implements base.
 func (o observedBase) Login(ctx context.Context, credential backends.Credential) (backends.Account, error) {
-	return through(ctx, o.observed, "Login", credential.Peer.Session, func(ctx context.Context) (backends.Account, error) {
+	return through(ctx, o.observed, Call{Name: "Login", Session: credential.Peer.Session, secrets: secretsIn(credential)}, func(ctx context.Context) (backends.Account, error) {
 		return o.inner.Login(ctx, credential)
 	})
 }
@@ -101,7 +103,7 @@ type observedReader struct {
 
 // Open implements [backends.Reader].
 func (o observedReader) Open(ctx context.Context, request backends.OpenRequest) (backends.Maildrop, error) {
-	return through(ctx, o.observed, "Open", request.Credential.Peer.Session, func(ctx context.Context) (backends.Maildrop, error) {
+	return through(ctx, o.observed, Call{Name: "Open", Session: request.Credential.Peer.Session, secrets: secretsIn(request.Credential)}, func(ctx context.Context) (backends.Maildrop, error) {
 		return o.inner.Open(ctx, request)
 	})
 }
@@ -113,14 +115,14 @@ type observedReceiver struct {
 
 // Resolve implements [backends.Receiver].
 func (o observedReceiver) Resolve(ctx context.Context, query backends.ResolveQuery) ([]backends.Verdict, error) {
-	return through(ctx, o.observed, "Resolve", query.Peer.Session, func(ctx context.Context) ([]backends.Verdict, error) {
+	return through(ctx, o.observed, Call{Name: "Resolve", Session: query.Peer.Session}, func(ctx context.Context) ([]backends.Verdict, error) {
 		return o.inner.Resolve(ctx, query)
 	})
 }
 
 // Deliver implements [backends.Receiver].
 func (o observedReceiver) Deliver(ctx context.Context, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-	return through(ctx, o.observed, "Deliver", delivery.Peer.Session, func(ctx context.Context) ([]backends.Verdict, error) {
+	return through(ctx, o.observed, Call{Name: "Deliver", Session: delivery.Peer.Session}, func(ctx context.Context) ([]backends.Verdict, error) {
 		return o.inner.Deliver(ctx, delivery, content)
 	})
 }
@@ -132,7 +134,7 @@ type observedSender struct {
 
 // Send implements [backends.Sender].
 func (o observedSender) Send(ctx context.Context, credential backends.Credential, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-	return through(ctx, o.observed, "Send", delivery.Peer.Session, func(ctx context.Context) ([]backends.Verdict, error) {
+	return through(ctx, o.observed, Call{Name: "Send", Session: delivery.Peer.Session, secrets: secretsIn(credential)}, func(ctx context.Context) ([]backends.Verdict, error) {
 		return o.inner.Send(ctx, credential, delivery, content)
 	})
 }
@@ -144,12 +146,12 @@ type observedOutbox struct {
 
 // Collect implements [backends.Outbox].
 func (o observedOutbox) Collect(ctx context.Context, request backends.CollectRequest, accept func(context.Context, backends.Outgoing, backends.Content) error) error {
-	return o.run(ctx, "Collect", "", func(ctx context.Context) error { return o.inner.Collect(ctx, request, accept) })
+	return o.run(ctx, Call{Name: "Collect"}, func(ctx context.Context) error { return o.inner.Collect(ctx, request, accept) })
 }
 
 // Settle implements [backends.Outbox].
 func (o observedOutbox) Settle(ctx context.Context, settlements []backends.Settlement) error {
-	return o.run(ctx, "Settle", "", func(ctx context.Context) error { return o.inner.Settle(ctx, settlements) })
+	return o.run(ctx, Call{Name: "Settle"}, func(ctx context.Context) error { return o.inner.Settle(ctx, settlements) })
 }
 
 type observedAuthenticator struct {
@@ -159,9 +161,30 @@ type observedAuthenticator struct {
 
 // Authenticate implements [backends.Authenticator].
 func (o observedAuthenticator) Authenticate(ctx context.Context, mechanism string, peer backends.Peer) (sasl.Exchange[backends.Account], error) {
-	return through(ctx, o.observed, "Authenticate", peer.Session, func(ctx context.Context) (sasl.Exchange[backends.Account], error) {
+	inner, err := through(ctx, o.observed, Call{Name: "Authenticate", Session: peer.Session}, func(ctx context.Context) (sasl.Exchange[backends.Account], error) {
 		return o.inner.Authenticate(ctx, mechanism, peer)
 	})
+	if err != nil {
+		return nil, err
+	}
+	return &observedExchange{Exchange: inner, observed: o.observed, session: peer.Session}, nil
+}
+
+// observedExchange has each of its steps pass by itself, as "Step".
+type observedExchange struct {
+	sasl.Exchange[backends.Account]
+	observed
+	session string
+}
+
+// Next implements [sasl.Exchange].
+func (o *observedExchange) Next(ctx context.Context, response []byte) (challenge []byte, account *backends.Account, err error) {
+	step := Call{Name: "Step", Session: o.session, secrets: secretsOf("", "", response)}
+	err = o.run(ctx, step, func(ctx context.Context) (err error) {
+		challenge, account, err = o.Exchange.Next(ctx, response)
+		return err
+	})
+	return challenge, account, err
 }
 
 type observedSendRights struct {
@@ -171,7 +194,7 @@ type observedSendRights struct {
 
 // MaySend implements [backends.SendRights].
 func (o observedSendRights) MaySend(ctx context.Context, query backends.MaySendQuery) (backends.SendRight, error) {
-	return through(ctx, o.observed, "MaySend", query.Peer.Session, func(ctx context.Context) (backends.SendRight, error) {
+	return through(ctx, o.observed, Call{Name: "MaySend", Session: query.Peer.Session}, func(ctx context.Context) (backends.SendRight, error) {
 		return o.inner.MaySend(ctx, query)
 	})
 }
