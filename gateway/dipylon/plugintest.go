@@ -21,10 +21,10 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/storetest"
+	"github.com/dipylon/dipylon/backends/tempfolder"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/server"
 	"github.com/dipylon/dipylon/plugins/host"
-	"github.com/dipylon/dipylon/plugins/host/tempfolder"
 	"github.com/dipylon/dipylon/plugins/proto/convert"
 )
 

@@ -6,8 +6,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/dipylon/dipylon/backends/filelock"
 	"github.com/dipylon/dipylon/gateway/state"
-	"github.com/dipylon/dipylon/plugins/host/filelock"
 )
 
 // StateLock keeps a second gateway out of a state folder. The system lets go of it when the

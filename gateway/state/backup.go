@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/dipylon/dipylon/backends/durable"
-	"github.com/dipylon/dipylon/plugins/host/tempfolder"
+	"github.com/dipylon/dipylon/backends/tempfolder"
 )
 
 // ErrNotCopied says that the database is not copied from here: PostgreSQL has its own ways.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends/durable"
-	"github.com/dipylon/dipylon/plugins/host/tempfolder"
+	"github.com/dipylon/dipylon/backends/tempfolder"
 )
 
 // Restore puts a backup in a database's place, which nobody may be using. The backup is looked at

@@ -17,7 +17,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/dipylon/dipylon/backends/durable"
-	"github.com/dipylon/dipylon/plugins/host/tempfolder"
+	"github.com/dipylon/dipylon/backends/tempfolder"
 )
 
 const (

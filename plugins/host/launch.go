@@ -26,7 +26,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/plugins/host/tempfolder"
+	"github.com/dipylon/dipylon/backends/tempfolder"
 	"github.com/dipylon/dipylon/plugins/proto/convert"
 	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v2"
 	"github.com/dipylon/dipylon/plugins/proto/wire"

@@ -31,7 +31,7 @@ var rules = []rule{
 	{"gateway/events", nil},
 	{"gateway/edge", nil},
 	// What is kept, and what it means: neither protocol, nor whoever uses it.
-	{"gateway/state", []string{"backends/durable$", "plugins/host/tempfolder"}},
+	{"gateway/state", []string{"backends/durable$", "backends/tempfolder$"}},
 	{"gateway/folder", []string{"gateway/state", "backends$", "backends/mail"}},
 	{"gateway/index", []string{"gateway/folder", "gateway/state", "backends$", "backends/mail"}},
 	// What knows stores, and no protocol.
@@ -51,7 +51,7 @@ var rules = []rule{
 		"gateway/replies", "gateway/smtp", "gateway/state", "gateway/stores", "backends$", "backends/mail",
 	}},
 	// Whoever puts it all together starts plugins, and knows the configuration.
-	{"gateway/server", []string{"gateway", "plugins/host", "backends$", "backends/mail", "config"}},
+	{"gateway/server", []string{"gateway", "plugins/host", "backends$", "backends/filelock$", "backends/mail", "config"}},
 	// What commands and the administration do, without a command line.
 	{"gateway/manage", []string{
 		"gateway/folder", "gateway/index", "gateway/login", "gateway/maildrop", "gateway/passwords", "gateway/server",
@@ -59,7 +59,7 @@ var rules = []rule{
 	}},
 	// The binary has the built-in backends inside.
 	{"gateway/dipylon", []string{"gateway", "plugins", "backends", "config"}},
-	{"plugins/host", []string{"plugins/host", "plugins/proto", "backends$", "backends/mail"}},
+	{"plugins/host", []string{"plugins/host", "plugins/proto", "backends$", "backends/mail", "backends/tempfolder$"}},
 	{"plugins/serve", []string{"plugins/serve", "plugins/proto", "backends$", "backends/mail"}},
 	{"plugins/proto", []string{"plugins/proto", "backends$", "backends/mail"}},
 	// An example imports no more than somebody else's backend would.
@@ -68,6 +68,8 @@ var rules = []rule{
 	// What the contract, the configuration and the state share with the backends.
 	{"backends/spelling", nil},
 	{"backends/durable", nil},
+	{"backends/filelock", nil},
+	{"backends/tempfolder", []string{"backends/filelock$"}},
 	{"backends$", []string{"backends/spelling$", "backends/mail/sasl$"}}, // the contract
 	// What mail is, for both sides: it knows neither of them.
 	{"backends/mail", []string{"backends/mail"}},

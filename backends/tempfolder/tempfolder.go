@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dipylon/dipylon/plugins/host/filelock"
+	"github.com/dipylon/dipylon/backends/filelock"
 )
 
 const (
