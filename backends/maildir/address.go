@@ -7,9 +7,9 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/net/idna"
 	"golang.org/x/text/unicode/norm"
 
+	mail "github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/fold"
 )
 
@@ -38,38 +38,35 @@ func isDotString(local string) bool {
 	return true
 }
 
-// The bounds of RFC 5321 §4.5.3.1.1 and §4.5.3.1.2, in octets.
-const (
-	mostLocal  = 64
-	mostDomain = 255
-)
+// mostLocal bounds a local part, in octets (RFC 5321 §4.5.3.1.1).
+const mostLocal = 64
 
 var errNoAt = errors.New("there is no @ in it")
 
-// parseAddress reads local@domain.
+// parseAddress reads local@domain. A dot at the domain's end is let pass.
 func parseAddress(text string) (address, error) {
-	at := strings.LastIndexByte(text, '@')
-	if at < 0 {
+	if !strings.Contains(text, "@") {
 		return address{}, errNoAt
 	}
-	local, err := parseLocal(text[:at])
+	box, err := mail.Parse(strings.TrimSuffix(text, "."))
 	if err != nil {
 		return address{}, err
 	}
-	domain, err := parseDomain(text[at+1:])
+	local, err := parseLocal(box.Unquoted())
+	if err != nil {
+		return address{}, err
+	}
+	domain, err := parseDomain(box.Domain)
 	if err != nil {
 		return address{}, err
 	}
 	return address{local, domain}, nil
 }
 
-// parseLocal folds a local part, quoted or not (RFC 5321 §4.1.2).
+// parseLocal folds a local part without quotes.
 func parseLocal(text string) (string, error) {
 	if !utf8.ValidString(text) {
 		return "", errors.New("it is not valid UTF-8")
-	}
-	if len(text) >= 2 && text[0] == '"' && text[len(text)-1] == '"' {
-		text = unquote(text[1 : len(text)-1])
 	}
 	local := fold.Lower(norm.NFC.String(text))
 	switch {
@@ -83,47 +80,5 @@ func parseLocal(text string) (string, error) {
 	return local, nil
 }
 
-// unquote removes the backslashes of a quoted string's content.
-func unquote(quoted string) string {
-	var b strings.Builder
-	for i := 0; i < len(quoted); i++ {
-		if quoted[i] == '\\' && i+1 < len(quoted) {
-			i++
-		}
-		b.WriteByte(quoted[i])
-	}
-	return b.String()
-}
-
-// parseDomain folds a domain: dot-separated labels of letters, digits and hyphens.
-func parseDomain(text string) (string, error) {
-	domain := strings.ToLower(strings.TrimSuffix(text, "."))
-	if strings.ContainsFunc(domain, func(r rune) bool { return r >= utf8.RuneSelf }) {
-		ascii, err := idna.Lookup.ToASCII(domain)
-		if err != nil {
-			return "", fmt.Errorf("its domain is not one: %w", err)
-		}
-		domain = ascii
-	}
-	if domain == "" || len(domain) > mostDomain {
-		return "", errors.New("its domain is empty or too long")
-	}
-	for label := range strings.SplitSeq(domain, ".") {
-		if !isLabel(label) {
-			return "", errors.New("its domain is not one")
-		}
-	}
-	return domain, nil
-}
-
-func isLabel(label string) bool {
-	if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-		return false
-	}
-	for _, c := range []byte(label) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
-			return false
-		}
-	}
-	return true
-}
+// parseDomain reads the name of a domain, with a dot at its end or without.
+func parseDomain(text string) (string, error) { return mail.Domain(strings.TrimSuffix(text, ".")) }

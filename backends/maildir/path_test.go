@@ -18,7 +18,7 @@ func TestAddress(t *testing.T) {
 		"ÄNNA@Bücher.example":                      "änna@xn--bcher-kva.example",
 		"a\u0308@b.example":                        "ä@b.example", // two forms of one letter
 		"a@xn--bcher-kva.example":                  "a@xn--bcher-kva.example",
-		"../../etc@sakes.example":                  `"../../etc"@sakes.example`,
+		`"../../etc"@sakes.example`:                `"../../etc"@sakes.example`,
 		"a\u200bb@sakes.example":                   "",
 		"anna":                                     "",
 		"@sakes.example":                           "",
