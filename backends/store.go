@@ -97,6 +97,7 @@ type Reading struct {
 	Encodings []Encoding // besides EncodingMIME
 	Bodies    []BodyForm // besides BodyBest
 	MarksSeen bool       // its maildrops are [Marker]s
+	Measures  bool       // its maildrops are [Measurer]s; plugins/serve sets it for a plugin's
 	Folders   bool       // it opens other folders than the inbox
 	// Renderer names the version of what makes messages out of the store's properties, at most 64
 	// printable ASCII characters: sizes that were found with another one are forgotten. Empty:

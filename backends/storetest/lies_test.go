@@ -131,6 +131,9 @@ func (l *liar) Open(ctx context.Context, r backends.OpenRequest) (backends.Maild
 	if lying.many != nil {
 		return manyDrop{lying}, nil
 	}
+	if lying.measure != nil {
+		return measureDrop{lying}, nil
+	}
 	return lying, nil
 }
 
@@ -211,7 +214,9 @@ type liarDrop struct {
 	remove func(context.Context, []backends.MessageID, backends.Disposal) ([]backends.Removal, error)
 	mark   func(context.Context, []backends.MessageID) error
 	many   func(*liarContents)
-	close  func() error
+	// measure makes another Measure of the true one.
+	measure func(measureFunc) measureFunc
+	close   func() error
 }
 
 // MarkSeen implements [backends.Marker].
@@ -372,7 +377,7 @@ func failing(t *testing.T, target storetest.Target) (failed []string, errs map[s
 }
 
 var allLies = slices.Concat(
-	storeLies, loginLies, listLies, fetchLies, manyLies, sessionLies, folderLies, removeLies, markLies, receiverLies, contentLies, senderLies, outboxLies, watcherLies, sendRightsLies, processLies,
+	storeLies, loginLies, listLies, fetchLies, manyLies, measureLies, sessionLies, folderLies, removeLies, markLies, receiverLies, contentLies, senderLies, outboxLies, watcherLies, sendRightsLies, processLies,
 )
 
 // TestLies runs each lie in a bubble where time passes only when everybody waits: a store that
@@ -424,6 +429,7 @@ func byPlace(a, b string) int {
 func TestTruth(t *testing.T) {
 	for name, tell := range map[string]func(*liar){
 		"nothing": func(*liar) {}, "several messages": manyOf(func(*liarContents) {}), "files": manyOf(filed(func(*inFile) {})),
+		"measured messages": measured(func(backends.MeasureRequest, *backends.Measured) {}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if failed, errs := failing(t, target(t.TempDir(), tell)); len(failed) > 0 {

@@ -10,6 +10,7 @@ from plugin import Failed, failure_of
 
 CHUNK_MOST = 256 << 10  # octets
 ENTRIES_MOST = 500  # of one frame
+TOP_MOST = 64 << 10  # octets of a top that is told with the size
 
 
 class Window:
@@ -76,7 +77,7 @@ class Session:
                 window = self.requests[frame.id][1]
                 window.end() if kind == "cancel" else window.grant(frame.window.octets + frame.window.entries)
             return
-        work = {"list": self.list, "fetch": self.fetch, "remove": self.remove}.get(kind, self.unknown)
+        work = {"list": self.list, "fetch": self.fetch, "measure": self.measure, "remove": self.remove}.get(kind, self.unknown)
         request = getattr(frame, kind) if kind else None
         window = Window(getattr(request, "window", 0))
         # Tasks are not cancelled, but find their window ended: a frame that was begun has to be
@@ -107,8 +108,7 @@ class Session:
             await self.send(frame)
 
     async def fetch(self, request_id, request, window, last):
-        if request.rendering.encoding not in pb.Encoding.values() or request.rendering.body not in pb.BodyForm.values():
-            raise Failed(pb.KIND_UNSUPPORTED, "a rendering that is not known")
+        check(request.rendering)
         *others, final = request.ids
         for message_id in others:
             end = pb.MaildropResponse(id=request_id, end=True)
@@ -122,10 +122,7 @@ class Session:
     async def message(self, request_id, message_id, request, window, last):
         """Sends one message of a fetch, but for its last frame."""
         top = octets.Top(request.lines) if request.top else None
-        found = await asyncio.to_thread(self.folder.copy, bytes(message_id), top)
-        if found is None:
-            raise Failed(pb.KIND_NOT_FOUND, "the message is gone")
-        copy, size = found
+        copy, size = await self.copy(message_id, top)
         with copy:
             await self.send(pb.MaildropResponse(id=request_id, head=pb.FetchHead(size=size)))
             left = size
@@ -137,11 +134,47 @@ class Session:
                 else:
                     await self.send(pb.MaildropResponse(id=request_id, chunk=chunk))
 
+    async def measure(self, request_id, request, window, last):
+        check(request.rendering)
+        messages = dict(await asyncio.to_thread(self.folder.list))
+        for message_id in request.ids:
+            if window.ended:
+                raise Failed(pb.KIND_TEMPORARY, "the request was cancelled, or its session has ended")
+            measured = pb.Measured(id=message_id)
+            try:
+                await self.measured(measured, request, messages.get(message_id))
+            except Exception as error:  # of this message alone
+                measured = pb.Measured(id=message_id, failure=failure_of(error))
+            await self.send(pb.MaildropResponse(id=request_id, measured=measured))
+
+    async def measured(self, measured, request, message):
+        """Measures one message: the mailbox knows its size, and a top is copied out of it."""
+        if message is None:
+            raise Failed(pb.KIND_NOT_FOUND, "the message is gone")
+        if request.sizes:
+            measured.size = message.size
+        if request.top:
+            copy, size = await self.copy(measured.id, octets.Top(request.lines))
+            with copy:
+                if size <= TOP_MOST:
+                    measured.top = copy.read()
+
+    async def copy(self, message_id, top):
+        found = await asyncio.to_thread(self.folder.copy, bytes(message_id), top)
+        if found is None:
+            raise Failed(pb.KIND_NOT_FOUND, "the message is gone")
+        return found
+
     async def remove(self, request_id, request, window, last):
         if request.disposal != pb.DISPOSAL_REMOVE:
             raise Failed(pb.KIND_UNSUPPORTED, f"disposal {request.disposal}")
         await asyncio.to_thread(self.folder.remove, [bytes(i) for i in request.ids])
         last.removals.removals.extend(pb.Removal(id=i) for i in request.ids)
+
+
+def check(rendering):
+    if rendering.encoding not in pb.Encoding.values() or rendering.body not in pb.BodyForm.values():
+        raise Failed(pb.KIND_UNSUPPORTED, "a rendering that is not known")
 
 
 def entry(message_id, message):

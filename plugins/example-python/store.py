@@ -43,7 +43,7 @@ class Store:
             credentials=[pb.CREDENTIAL_KIND_PASSWORD],
             exact_sizes=True,
             limits=pb.Limits(message_size=self.message_size, fetches_at_once=4),
-            reading=pb.Reading(folders=True),
+            reading=pb.Reading(folders=True, measures=True),
         )
 
     async def Configure(self, request, context):

@@ -27,23 +27,27 @@ import (
 // of package serve, and, where a user or a message says so, against the rules.
 type liar struct {
 	pb.UnimplementedStoreServer
+	measures bool
 }
 
 // stderr is the process's own; go-plugin puts another one in its place.
 var stderr = os.Stderr
 
-func serveLiar() {
+func serveLiar(l liar) {
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: wire.Handshake(),
-		Plugins:         plugin.PluginSet{"store": &liarPlugin{}},
+		Plugins:         plugin.PluginSet{"store": &liarPlugin{liar: l}},
 		GRPCServer:      plugin.DefaultGRPCServer,
 	})
 }
 
-type liarPlugin struct{ plugin.NetRPCUnsupportedPlugin }
+type liarPlugin struct {
+	plugin.NetRPCUnsupportedPlugin
+	liar liar
+}
 
-func (*liarPlugin) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
-	pb.RegisterStoreServer(s, liar{})
+func (p *liarPlugin) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+	pb.RegisterStoreServer(s, p.liar)
 	return nil
 }
 
@@ -51,10 +55,10 @@ func (*liarPlugin) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientC
 	return nil, errors.ErrUnsupported
 }
 
-func (liar) Describe(context.Context, *pb.DescribeRequest) (*pb.Description, error) {
+func (l liar) Describe(context.Context, *pb.DescribeRequest) (*pb.Description, error) {
 	return &pb.Description{Name: "liar", Capabilities: &pb.Capabilities{
 		Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true,
-	}, Mechanisms: []string{"X-LONG"}}, nil
+	}, Mechanisms: []string{"X-LONG"}, Reading: &pb.Reading{Measures: l.measures}}, nil
 }
 
 func (liar) Configure(_ context.Context, m *pb.ConfigureRequest) (*pb.ConfigureResponse, error) {
@@ -226,6 +230,9 @@ func lies(m *pb.MaildropRequest) []*pb.MaildropResponse {
 			frames = append(frames, frame)
 		}
 		return append(frames, doneOf(id))
+	}
+	if m.GetMeasure() != nil {
+		return measuredLies(id, string(m.GetMeasure().GetIds()[0]))
 	}
 	if m.GetRemove() != nil {
 		return []*pb.MaildropResponse{doneOf(id)}

@@ -46,7 +46,7 @@ func play(role string) {
 	case "reader":
 		serve.Store(onlyReader{&fakeStore{}})
 	case "liar":
-		serveLiar()
+		serveLiar(liar{measures: arg == ""})
 	case "stubborn-store": // serves, and ends by nothing but a kill
 		signal.Ignore(syscall.SIGTERM)
 		serve.Store(&fakeStore{stuck: true}, serve.WithGrace(time.Minute))

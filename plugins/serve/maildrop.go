@@ -123,6 +123,10 @@ func (m *maildrop) take(ctx context.Context, frame *pb.MaildropRequest) error {
 		return m.start(ctx, frame.GetId(), 0, func(ctx context.Context, r *task) error {
 			return m.markSeen(ctx, r, f.MarkSeen)
 		})
+	case *pb.MaildropRequest_Measure:
+		return m.start(ctx, frame.GetId(), 0, func(ctx context.Context, r *task) error {
+			return m.measure(ctx, r, f.Measure)
+		})
 	case *pb.MaildropRequest_Open:
 		return errFraming
 	default: // a request of a later gateway

@@ -151,6 +151,7 @@ func (s *service) Describe(ctx context.Context, _ *pb.DescribeRequest) (*pb.Desc
 		return nil, err
 	}
 	d.Capabilities = capabilities(backends.CapabilitiesOf(s.store), d.Capabilities)
+	d.Reading.Measures = d.Capabilities.Reader // measure.go makes it of Fetch
 	s.fetchesAtOnce.Store(int64(d.Limits.FetchesAtOnce))
 	return convert.DescriptionToProto(d), nil
 }

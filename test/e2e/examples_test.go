@@ -222,7 +222,7 @@ func TestWrongPlugin(t *testing.T) {
 	// A body with no line, or with fewer than asked for, is the same either way.
 	// It keeps its mail in memory, besides.
 	want := []string{
-		"top-0", "top-1", "top-n", "top-of-long-lines", "top-of-a-large-message",
+		"top-0", "top-1", "top-n", "top-of-long-lines", "top-of-a-large-message", "measure-tops",
 		"killed-after-a-delivery", "killed-after-a-removal", "ids-last", "killed-with-a-session",
 	}
 	if !slices.Equal(failed, want) {

@@ -15,7 +15,7 @@ import (
 // what, in this order: it waits for Delay, hangs, ends the process, fails with Kind.
 type Fault struct {
 	// Call is one of "health", "login", "authenticate", "open", "list", "fetch", "content" (the
-	// reading of what fetch or collect opened), "remove", "resolve", "deliver", "send",
+	// reading of what fetch or collect opened), "measure", "remove", "resolve", "deliver", "send",
 	// "collect", "settle", "watch" and "may-send".
 	Call string `json:"call"`
 	// Recipient makes it the verdict on one recipient of resolve, deliver and send; Kind, Text,
@@ -62,7 +62,7 @@ func (k *Kind) UnmarshalText(text []byte) error {
 }
 
 var calls = []string{
-	"health", "login", "authenticate", "open", "list", "fetch", "content", "remove",
+	"health", "login", "authenticate", "open", "list", "fetch", "content", "measure", "remove",
 	"resolve", "deliver", "send", "collect", "settle", "watch", "may-send",
 }
 

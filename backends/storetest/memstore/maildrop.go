@@ -104,6 +104,40 @@ func (d *maildrop) Fetch(ctx context.Context, request backends.FetchRequest) (ba
 	return d.store.content(ctx, d.alive, data), nil
 }
 
+// Measure implements [backends.Measurer].
+func (d *maildrop) Measure(ctx context.Context, request backends.MeasureRequest) iter.Seq2[backends.Measured, error] {
+	return func(yield func(backends.Measured, error) bool) {
+		for _, id := range request.IDs {
+			if err := d.enter(ctx, "measure"); err != nil {
+				yield(backends.Measured{}, err)
+				return
+			}
+			if !yield(d.measured(id, request), nil) {
+				return
+			}
+		}
+	}
+}
+
+func (d *maildrop) measured(id backends.MessageID, request backends.MeasureRequest) backends.Measured {
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	m := backends.Measured{ID: id, Size: -1}
+	i := d.folder.find(id)
+	if i < 0 {
+		m.Failure = backends.Fail(backends.NotFound, "message %q is gone", id)
+		return m
+	}
+	data := d.folder.messages[i].data
+	if request.Sizes {
+		m.Size = int64(len(data))
+	}
+	if head := top(data, request.Lines); request.Top && len(head) <= backends.MeasureTopMost {
+		m.Top = head
+	}
+	return m
+}
+
 // Remove removes messages, or moves them to the trash.
 func (d *maildrop) Remove(ctx context.Context, ids []backends.MessageID, disposal backends.Disposal) ([]backends.Removal, error) {
 	if err := d.enter(ctx, "remove"); err != nil {

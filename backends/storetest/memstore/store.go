@@ -57,7 +57,7 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 		Mechanisms:  []string{ntlmV2},
 		ExactSizes:  true,
 		Limits:      backends.Limits{MessageSize: s.settings.MessageSize, FetchesAtOnce: 8},
-		Reading:     backends.Reading{Disposals: []backends.Disposal{backends.DisposalTrash}, MarksSeen: true, Folders: true},
+		Reading:     backends.Reading{Disposals: []backends.Disposal{backends.DisposalTrash}, MarksSeen: true, Folders: true, Measures: true},
 	}
 	return d, nil
 }

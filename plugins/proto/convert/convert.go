@@ -35,6 +35,7 @@ const (
 	IDMost        = 1024      // octets of a message id
 	EntriesMost   = 1000      // entries of one answer to List
 	ChunkMost     = 256 << 10 // octets of one chunk
+	TopsMost      = 16        // messages of a Measure that asks for tops
 	KeyMost       = 64        // characters of Delivery.Key
 	addressMost   = 1024      // octets of an address
 	addressesMost = 10_000    // addresses of an account, recipients of an outgoing message

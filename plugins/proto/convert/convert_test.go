@@ -131,6 +131,25 @@ func TestRoundTrip(t *testing.T) {
 		got, err := OpenedFromProto(crossed(t, OpenedToProto(7, want)))
 		same(t, must(t, got, err), want)
 	})
+	t.Run("measure", func(t *testing.T) {
+		want := backends.MeasureRequest{
+			IDs: []backends.MessageID{"a", "\xff"}, Sizes: true, Top: true, Lines: 3,
+			Rendering: backends.Rendering{Encoding: backends.EncodingUUENCODE},
+		}
+		m, err := MeasureToProto(want)
+		got, err := MeasureFromProto(crossed(t, must(t, m, err)))
+		same(t, must(t, got, err), want)
+		for _, of := range []backends.Measured{
+			{ID: "a", Size: 7, Top: []byte("\r\n")},
+			{ID: "a", Size: -1, Failure: backends.Fail(backends.Poison, "odd")},
+		} {
+			got, err := MeasuredFromProto(crossed(t, MeasuredToProto(of)), want, "a")
+			got = must(t, got, err)
+			if got.ID != of.ID || got.Size != of.Size || string(got.Top) != string(of.Top) || (got.Failure == nil) != (of.Failure == nil) {
+				t.Errorf("%+v, want %+v", got, of)
+			}
+		}
+	})
 	t.Run("open", func(t *testing.T) {
 		want := backends.OpenRequest{Credential: credential, Folder: "a/b"}
 		m, err := OpenToProto(want)
@@ -327,6 +346,10 @@ func TestHostile(t *testing.T) {
 	}{
 		{"entry without id", failed(EntryFromProto(&pb.Entry{}))},
 		{"no entry", failed(EntryFromProto(nil))},
+		{"no message to measure", failed(MeasureFromProto(&pb.Measure{}))},
+		{"too many tops", failed(MeasureFromProto(&pb.Measure{Top: true, Ids: slices.Repeat([][]byte{{'x'}}, TopsMost+1)}))},
+		{"too many sizes", failed(MeasureFromProto(&pb.Measure{Ids: slices.Repeat([][]byte{{'x'}}, backends.MeasureMost+1)}))},
+		{"a long top", failed(MeasuredFromProto(&pb.Measured{Id: []byte("x"), Top: make([]byte, backends.MeasureTopMost+1)}, backends.MeasureRequest{Top: true}, "x"))},
 		{"entry with a long id", failed(EntryFromProto(&pb.Entry{Id: []byte(long)}))},
 		{"account with an empty former id", account(func(m *pb.Account) { m.FormerIds = []string{""} })},
 		{"account with too many former ids", account(func(m *pb.Account) { m.FormerIds = make([]string, 1001) })},

@@ -18,6 +18,7 @@ func readingToProto(r backends.Reading) *pb.Reading {
 		Encodings: numbers[pb.Encoding](r.Encodings),
 		Bodies:    numbers[pb.BodyForm](r.Bodies),
 		MarksSeen: r.MarksSeen,
+		Measures:  r.Measures,
 		Folders:   r.Folders,
 		Renderer:  Line(r.Renderer, rendererMost),
 	}
@@ -31,6 +32,7 @@ func readingFromProto(m *pb.Reading) backends.Reading {
 		Encodings: known[backends.Encoding](m.GetEncodings(), pb.Encoding_name),
 		Bodies:    known[backends.BodyForm](m.GetBodies(), pb.BodyForm_name),
 		MarksSeen: m.GetMarksSeen(),
+		Measures:  m.GetMeasures(),
 		Folders:   m.GetFolders(),
 	}
 	if name := m.GetRenderer(); len(name) <= rendererMost && !strings.ContainsFunc(name, notPrintableASCII) {

@@ -888,6 +888,7 @@ type Reading struct {
 	// printable ASCII: sizes that were found with another one are forgotten. Empty: the octets of a
 	// message never change.
 	Renderer      string `protobuf:"bytes,6,opt,name=renderer,proto3" json:"renderer,omitempty"`
+	Measures      bool   `protobuf:"varint,7,opt,name=measures,proto3" json:"measures,omitempty"` // it answers Measure
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -962,6 +963,13 @@ func (x *Reading) GetRenderer() string {
 		return x.Renderer
 	}
 	return ""
+}
+
+func (x *Reading) GetMeasures() bool {
+	if x != nil {
+		return x.Measures
+	}
+	return false
 }
 
 // Setting documents one of a store's settings.
@@ -2013,6 +2021,7 @@ type MaildropRequest struct {
 	//	*MaildropRequest_Window
 	//	*MaildropRequest_Cancel
 	//	*MaildropRequest_MarkSeen
+	//	*MaildropRequest_Measure
 	Request       isMaildropRequest_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2125,6 +2134,15 @@ func (x *MaildropRequest) GetMarkSeen() *MarkSeen {
 	return nil
 }
 
+func (x *MaildropRequest) GetMeasure() *Measure {
+	if x != nil {
+		if x, ok := x.Request.(*MaildropRequest_Measure); ok {
+			return x.Measure
+		}
+	}
+	return nil
+}
+
 type isMaildropRequest_Request interface {
 	isMaildropRequest_Request()
 }
@@ -2157,6 +2175,10 @@ type MaildropRequest_MarkSeen struct {
 	MarkSeen *MarkSeen `protobuf:"bytes,8,opt,name=mark_seen,json=markSeen,proto3,oneof"` // answered with done alone; a plugin that does not know it says KIND_UNSUPPORTED
 }
 
+type MaildropRequest_Measure struct {
+	Measure *Measure `protobuf:"bytes,9,opt,name=measure,proto3,oneof"` // only where Reading.measures is set
+}
+
 func (*MaildropRequest_Open) isMaildropRequest_Request() {}
 
 func (*MaildropRequest_List) isMaildropRequest_Request() {}
@@ -2170,6 +2192,8 @@ func (*MaildropRequest_Window) isMaildropRequest_Request() {}
 func (*MaildropRequest_Cancel) isMaildropRequest_Request() {}
 
 func (*MaildropRequest_MarkSeen) isMaildropRequest_Request() {}
+
+func (*MaildropRequest_Measure) isMaildropRequest_Request() {}
 
 // MaildropResponse is a frame from the plugin: one of the answers to request id. The answer
 // that has done set is the last one to that request.
@@ -2188,6 +2212,7 @@ type MaildropResponse struct {
 	//	*MaildropResponse_Chunk
 	//	*MaildropResponse_Removals
 	//	*MaildropResponse_Files
+	//	*MaildropResponse_Measured
 	Response isMaildropResponse_Response `protobuf_oneof:"response"`
 	// To Fetch: the message ends with this frame, and what follows is of the next one. done ends the
 	// last message as well.
@@ -2314,6 +2339,15 @@ func (x *MaildropResponse) GetFiles() *Files {
 	return nil
 }
 
+func (x *MaildropResponse) GetMeasured() *Measured {
+	if x != nil {
+		if x, ok := x.Response.(*MaildropResponse_Measured); ok {
+			return x.Measured
+		}
+	}
+	return nil
+}
+
 func (x *MaildropResponse) GetEnd() bool {
 	if x != nil {
 		return x.End
@@ -2356,6 +2390,10 @@ type MaildropResponse_Files struct {
 	Files *Files `protobuf:"bytes,11,opt,name=files,proto3,oneof"` // to Fetch with files: the next messages, each in place of head and chunks
 }
 
+type MaildropResponse_Measured struct {
+	Measured *Measured `protobuf:"bytes,12,opt,name=measured,proto3,oneof"` // to Measure: once for each message, in the order of the ids
+}
+
 func (*MaildropResponse_Opened) isMaildropResponse_Response() {}
 
 func (*MaildropResponse_Entries) isMaildropResponse_Response() {}
@@ -2367,6 +2405,8 @@ func (*MaildropResponse_Chunk) isMaildropResponse_Response() {}
 func (*MaildropResponse_Removals) isMaildropResponse_Response() {}
 
 func (*MaildropResponse_Files) isMaildropResponse_Response() {}
+
+func (*MaildropResponse_Measured) isMaildropResponse_Response() {}
 
 type Open struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3086,6 +3126,153 @@ func (x *MarkSeen) GetIds() [][]byte {
 	return nil
 }
 
+// Measure asks how large messages are, and how they begin, without the messages themselves.
+type Measure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 1000 messages; with top, 1 to 16. They are answered one after the other, in this order, each
+	// as soon as it is known.
+	Ids           [][]byte   `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	Sizes         bool       `protobuf:"varint,2,opt,name=sizes,proto3" json:"sizes,omitempty"`
+	Top           bool       `protobuf:"varint,3,opt,name=top,proto3" json:"top,omitempty"` // the header, the empty line and so many lines of the body
+	Lines         int32      `protobuf:"varint,4,opt,name=lines,proto3" json:"lines,omitempty"`
+	Rendering     *Rendering `protobuf:"bytes,5,opt,name=rendering,proto3" json:"rendering,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Measure) Reset() {
+	*x = Measure{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Measure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Measure) ProtoMessage() {}
+
+func (x *Measure) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Measure.ProtoReflect.Descriptor instead.
+func (*Measure) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Measure) GetIds() [][]byte {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *Measure) GetSizes() bool {
+	if x != nil {
+		return x.Sizes
+	}
+	return false
+}
+
+func (x *Measure) GetTop() bool {
+	if x != nil {
+		return x.Top
+	}
+	return false
+}
+
+func (x *Measure) GetLines() int32 {
+	if x != nil {
+		return x.Lines
+	}
+	return 0
+}
+
+func (x *Measure) GetRendering() *Rendering {
+	if x != nil {
+		return x.Rendering
+	}
+	return nil
+}
+
+type Measured struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`           // the request's
+	Size          int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`      // octets that Fetch gives for the whole message, where sizes were asked for
+	Top           []byte                 `protobuf:"bytes,3,opt,name=top,proto3" json:"top,omitempty"`         // what Fetch gives for the top, up to 64 KiB; longer ones are left out
+	Failure       *Failure               `protobuf:"bytes,4,opt,name=failure,proto3" json:"failure,omitempty"` // the message's own, as Fetch would tell it; the others go on
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Measured) Reset() {
+	*x = Measured{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Measured) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Measured) ProtoMessage() {}
+
+func (x *Measured) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Measured.ProtoReflect.Descriptor instead.
+func (*Measured) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *Measured) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Measured) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *Measured) GetTop() []byte {
+	if x != nil {
+		return x.Top
+	}
+	return nil
+}
+
+func (x *Measured) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
 type Removals struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Removals      []*Removal             `protobuf:"bytes,1,rep,name=removals,proto3" json:"removals,omitempty"` // in the order of the ids
@@ -3095,7 +3282,7 @@ type Removals struct {
 
 func (x *Removals) Reset() {
 	*x = Removals{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3107,7 +3294,7 @@ func (x *Removals) String() string {
 func (*Removals) ProtoMessage() {}
 
 func (x *Removals) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3120,7 +3307,7 @@ func (x *Removals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removals.ProtoReflect.Descriptor instead.
 func (*Removals) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{35}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Removals) GetRemovals() []*Removal {
@@ -3140,7 +3327,7 @@ type Removal struct {
 
 func (x *Removal) Reset() {
 	*x = Removal{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3152,7 +3339,7 @@ func (x *Removal) String() string {
 func (*Removal) ProtoMessage() {}
 
 func (x *Removal) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3165,7 +3352,7 @@ func (x *Removal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removal.ProtoReflect.Descriptor instead.
 func (*Removal) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{36}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Removal) GetId() []byte {
@@ -3201,7 +3388,7 @@ type Envelope struct {
 
 func (x *Envelope) Reset() {
 	*x = Envelope{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3213,7 +3400,7 @@ func (x *Envelope) String() string {
 func (*Envelope) ProtoMessage() {}
 
 func (x *Envelope) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3226,7 +3413,7 @@ func (x *Envelope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Envelope.ProtoReflect.Descriptor instead.
 func (*Envelope) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{37}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Envelope) GetReversePath() string {
@@ -3303,7 +3490,7 @@ type DeliverBy struct {
 
 func (x *DeliverBy) Reset() {
 	*x = DeliverBy{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3315,7 +3502,7 @@ func (x *DeliverBy) String() string {
 func (*DeliverBy) ProtoMessage() {}
 
 func (x *DeliverBy) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3328,7 +3515,7 @@ func (x *DeliverBy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverBy.ProtoReflect.Descriptor instead.
 func (*DeliverBy) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{38}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DeliverBy) GetUntil() *timestamppb.Timestamp {
@@ -3364,7 +3551,7 @@ type Submitter struct {
 
 func (x *Submitter) Reset() {
 	*x = Submitter{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3376,7 +3563,7 @@ func (x *Submitter) String() string {
 func (*Submitter) ProtoMessage() {}
 
 func (x *Submitter) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3389,7 +3576,7 @@ func (x *Submitter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Submitter.ProtoReflect.Descriptor instead.
 func (*Submitter) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{39}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Submitter) GetStore() string {
@@ -3425,7 +3612,7 @@ type Recipient struct {
 
 func (x *Recipient) Reset() {
 	*x = Recipient{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3437,7 +3624,7 @@ func (x *Recipient) String() string {
 func (*Recipient) ProtoMessage() {}
 
 func (x *Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3450,7 +3637,7 @@ func (x *Recipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recipient.ProtoReflect.Descriptor instead.
 func (*Recipient) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Recipient) GetAddress() string {
@@ -3489,7 +3676,7 @@ type ResolveRequest struct {
 
 func (x *ResolveRequest) Reset() {
 	*x = ResolveRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3501,7 +3688,7 @@ func (x *ResolveRequest) String() string {
 func (*ResolveRequest) ProtoMessage() {}
 
 func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3514,7 +3701,7 @@ func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveRequest.ProtoReflect.Descriptor instead.
 func (*ResolveRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ResolveRequest) GetEnvelope() *Envelope {
@@ -3564,7 +3751,7 @@ type MaySendRequest struct {
 
 func (x *MaySendRequest) Reset() {
 	*x = MaySendRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3576,7 +3763,7 @@ func (x *MaySendRequest) String() string {
 func (*MaySendRequest) ProtoMessage() {}
 
 func (x *MaySendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3589,7 +3776,7 @@ func (x *MaySendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaySendRequest.ProtoReflect.Descriptor instead.
 func (*MaySendRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *MaySendRequest) GetAccount() string {
@@ -3622,7 +3809,7 @@ type MaySendResponse struct {
 
 func (x *MaySendResponse) Reset() {
 	*x = MaySendResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3634,7 +3821,7 @@ func (x *MaySendResponse) String() string {
 func (*MaySendResponse) ProtoMessage() {}
 
 func (x *MaySendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3647,7 +3834,7 @@ func (x *MaySendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaySendResponse.ProtoReflect.Descriptor instead.
 func (*MaySendResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *MaySendResponse) GetRight() SendRight {
@@ -3666,7 +3853,7 @@ type Verdicts struct {
 
 func (x *Verdicts) Reset() {
 	*x = Verdicts{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3678,7 +3865,7 @@ func (x *Verdicts) String() string {
 func (*Verdicts) ProtoMessage() {}
 
 func (x *Verdicts) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3691,7 +3878,7 @@ func (x *Verdicts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdicts.ProtoReflect.Descriptor instead.
 func (*Verdicts) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Verdicts) GetVerdicts() []*Verdict {
@@ -3721,7 +3908,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3733,7 +3920,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3746,7 +3933,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Verdict) GetRecipient() string {
@@ -3813,7 +4000,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3825,7 +4012,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3838,7 +4025,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Delivery) GetKey() string {
@@ -3906,7 +4093,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3918,7 +4105,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3931,7 +4118,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *DeliverRequest) GetFrame() isDeliverRequest_Frame {
@@ -3998,7 +4185,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4010,7 +4197,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4023,7 +4210,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{48}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{50}
 }
 
 // SendRequest frames: one start, chunks, one end; as for DeliverRequest.
@@ -4041,7 +4228,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4053,7 +4240,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4066,7 +4253,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{49}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *SendRequest) GetFrame() isSendRequest_Frame {
@@ -4135,7 +4322,7 @@ type SendStart struct {
 
 func (x *SendStart) Reset() {
 	*x = SendStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4147,7 +4334,7 @@ func (x *SendStart) String() string {
 func (*SendStart) ProtoMessage() {}
 
 func (x *SendStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4160,7 +4347,7 @@ func (x *SendStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendStart.ProtoReflect.Descriptor instead.
 func (*SendStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{50}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SendStart) GetCredential() *Credential {
@@ -4191,7 +4378,7 @@ type CollectRequest struct {
 
 func (x *CollectRequest) Reset() {
 	*x = CollectRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4203,7 +4390,7 @@ func (x *CollectRequest) String() string {
 func (*CollectRequest) ProtoMessage() {}
 
 func (x *CollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4216,7 +4403,7 @@ func (x *CollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
 func (*CollectRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{51}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CollectRequest) GetFrame() isCollectRequest_Frame {
@@ -4272,7 +4459,7 @@ type CollectStart struct {
 
 func (x *CollectStart) Reset() {
 	*x = CollectStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4284,7 +4471,7 @@ func (x *CollectStart) String() string {
 func (*CollectStart) ProtoMessage() {}
 
 func (x *CollectStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4297,7 +4484,7 @@ func (x *CollectStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectStart.ProtoReflect.Descriptor instead.
 func (*CollectStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{52}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *CollectStart) GetMost() int32 {
@@ -4337,7 +4524,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4349,7 +4536,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4362,7 +4549,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{53}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Taken) GetFailure() *Failure {
@@ -4387,7 +4574,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4399,7 +4586,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4412,7 +4599,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *CollectResponse) GetFrame() isCollectResponse_Frame {
@@ -4480,7 +4667,7 @@ type CollectEnd struct {
 
 func (x *CollectEnd) Reset() {
 	*x = CollectEnd{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4492,7 +4679,7 @@ func (x *CollectEnd) String() string {
 func (*CollectEnd) ProtoMessage() {}
 
 func (x *CollectEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4505,7 +4692,7 @@ func (x *CollectEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectEnd.ProtoReflect.Descriptor instead.
 func (*CollectEnd) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{55}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *CollectEnd) GetFailure() *Failure {
@@ -4528,7 +4715,7 @@ type Outgoing struct {
 
 func (x *Outgoing) Reset() {
 	*x = Outgoing{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4540,7 +4727,7 @@ func (x *Outgoing) String() string {
 func (*Outgoing) ProtoMessage() {}
 
 func (x *Outgoing) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4553,7 +4740,7 @@ func (x *Outgoing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outgoing.ProtoReflect.Descriptor instead.
 func (*Outgoing) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{56}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Outgoing) GetId() []byte {
@@ -4599,7 +4786,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4611,7 +4798,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4624,7 +4811,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{57}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{59}
 }
 
 // Hint says that something has changed, and is a reason to ask again.
@@ -4638,7 +4825,7 @@ type Hint struct {
 
 func (x *Hint) Reset() {
 	*x = Hint{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4650,7 +4837,7 @@ func (x *Hint) String() string {
 func (*Hint) ProtoMessage() {}
 
 func (x *Hint) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4663,7 +4850,7 @@ func (x *Hint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hint.ProtoReflect.Descriptor instead.
 func (*Hint) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{58}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Hint) GetKind() HintKind {
@@ -4689,7 +4876,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4701,7 +4888,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4714,7 +4901,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{59}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *SettleRequest) GetSettlements() []*Settlement {
@@ -4734,7 +4921,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4746,7 +4933,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4759,7 +4946,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{60}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Settlement) GetId() []byte {
@@ -4784,7 +4971,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4796,7 +4983,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4809,7 +4996,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{61}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{63}
 }
 
 var File_dipylon_store_v2_store_proto protoreflect.FileDescriptor
@@ -4839,7 +5026,7 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"exactSizes\x120\n" +
 	"\x06limits\x18\b \x01(\v2\x18.dipylon.store.v2.LimitsR\x06limits\x123\n" +
 	"\areading\x18\t \x01(\v2\x19.dipylon.store.v2.ReadingR\areading\x125\n" +
-	"\bsettings\x18\x10 \x03(\v2\x19.dipylon.store.v2.SettingR\bsettings\"\x86\x02\n" +
+	"\bsettings\x18\x10 \x03(\v2\x19.dipylon.store.v2.SettingR\bsettings\"\xa2\x02\n" +
 	"\aReading\x128\n" +
 	"\tdisposals\x18\x01 \x03(\x0e2\x1a.dipylon.store.v2.DisposalR\tdisposals\x128\n" +
 	"\tencodings\x18\x02 \x03(\x0e2\x1a.dipylon.store.v2.EncodingR\tencodings\x122\n" +
@@ -4847,7 +5034,8 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\n" +
 	"marks_seen\x18\x04 \x01(\bR\tmarksSeen\x12\x18\n" +
 	"\afolders\x18\x05 \x01(\bR\afolders\x12\x1a\n" +
-	"\brenderer\x18\x06 \x01(\tR\brenderer\"\xa9\x01\n" +
+	"\brenderer\x18\x06 \x01(\tR\brenderer\x12\x1a\n" +
+	"\bmeasures\x18\a \x01(\bR\bmeasures\"\xa9\x01\n" +
 	"\aSetting\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
@@ -4926,7 +5114,7 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\bresponse\x18\x04 \x01(\fR\bresponse\"i\n" +
 	"\x14AuthenticateResponse\x12\x1c\n" +
 	"\tchallenge\x18\x01 \x01(\fR\tchallenge\x123\n" +
-	"\aaccount\x18\x02 \x01(\v2\x19.dipylon.store.v2.AccountR\aaccount\"\x90\x03\n" +
+	"\aaccount\x18\x02 \x01(\v2\x19.dipylon.store.v2.AccountR\aaccount\"\xc7\x03\n" +
 	"\x0fMaildropRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12,\n" +
 	"\x04open\x18\x02 \x01(\v2\x16.dipylon.store.v2.OpenH\x00R\x04open\x12,\n" +
@@ -4935,8 +5123,9 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x06remove\x18\x05 \x01(\v2\x18.dipylon.store.v2.RemoveH\x00R\x06remove\x122\n" +
 	"\x06window\x18\x06 \x01(\v2\x18.dipylon.store.v2.WindowH\x00R\x06window\x122\n" +
 	"\x06cancel\x18\a \x01(\v2\x18.dipylon.store.v2.CancelH\x00R\x06cancel\x129\n" +
-	"\tmark_seen\x18\b \x01(\v2\x1a.dipylon.store.v2.MarkSeenH\x00R\bmarkSeenB\t\n" +
-	"\arequest\"\xc8\x03\n" +
+	"\tmark_seen\x18\b \x01(\v2\x1a.dipylon.store.v2.MarkSeenH\x00R\bmarkSeen\x125\n" +
+	"\ameasure\x18\t \x01(\v2\x19.dipylon.store.v2.MeasureH\x00R\ameasureB\t\n" +
+	"\arequest\"\x82\x04\n" +
 	"\x10MaildropResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04done\x18\x02 \x01(\bR\x04done\x123\n" +
@@ -4946,7 +5135,8 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x04head\x18\x06 \x01(\v2\x1b.dipylon.store.v2.FetchHeadH\x00R\x04head\x12\x16\n" +
 	"\x05chunk\x18\a \x01(\fH\x00R\x05chunk\x128\n" +
 	"\bremovals\x18\b \x01(\v2\x1a.dipylon.store.v2.RemovalsH\x00R\bremovals\x12/\n" +
-	"\x05files\x18\v \x01(\v2\x17.dipylon.store.v2.FilesH\x00R\x05files\x12\x10\n" +
+	"\x05files\x18\v \x01(\v2\x17.dipylon.store.v2.FilesH\x00R\x05files\x128\n" +
+	"\bmeasured\x18\f \x01(\v2\x1a.dipylon.store.v2.MeasuredH\x00R\bmeasured\x12\x10\n" +
 	"\x03end\x18\n" +
 	" \x01(\bR\x03end\x12\x1b\n" +
 	"\tfolder_id\x18\t \x01(\tR\bfolderIdB\n" +
@@ -4996,7 +5186,18 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x03ids\x18\x01 \x03(\fR\x03ids\x126\n" +
 	"\bdisposal\x18\x02 \x01(\x0e2\x1a.dipylon.store.v2.DisposalR\bdisposal\"\x1c\n" +
 	"\bMarkSeen\x12\x10\n" +
-	"\x03ids\x18\x01 \x03(\fR\x03ids\"A\n" +
+	"\x03ids\x18\x01 \x03(\fR\x03ids\"\x94\x01\n" +
+	"\aMeasure\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\fR\x03ids\x12\x14\n" +
+	"\x05sizes\x18\x02 \x01(\bR\x05sizes\x12\x10\n" +
+	"\x03top\x18\x03 \x01(\bR\x03top\x12\x14\n" +
+	"\x05lines\x18\x04 \x01(\x05R\x05lines\x129\n" +
+	"\trendering\x18\x05 \x01(\v2\x1b.dipylon.store.v2.RenderingR\trendering\"u\n" +
+	"\bMeasured\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x10\n" +
+	"\x03top\x18\x03 \x01(\fR\x03top\x123\n" +
+	"\afailure\x18\x04 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\"A\n" +
 	"\bRemovals\x125\n" +
 	"\bremovals\x18\x01 \x03(\v2\x19.dipylon.store.v2.RemovalR\bremovals\"N\n" +
 	"\aRemoval\x12\x0e\n" +
@@ -5211,7 +5412,7 @@ func file_dipylon_store_v2_store_proto_rawDescGZIP() []byte {
 
 var (
 	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
-	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 62)
+	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 64)
 	file_dipylon_store_v2_store_proto_goTypes   = []any{
 		Kind(0),                       // 0: dipylon.store.v2.Kind
 		CredentialKind(0),             // 1: dipylon.store.v2.CredentialKind
@@ -5259,41 +5460,43 @@ var (
 		(*Rendering)(nil),             // 43: dipylon.store.v2.Rendering
 		(*Remove)(nil),                // 44: dipylon.store.v2.Remove
 		(*MarkSeen)(nil),              // 45: dipylon.store.v2.MarkSeen
-		(*Removals)(nil),              // 46: dipylon.store.v2.Removals
-		(*Removal)(nil),               // 47: dipylon.store.v2.Removal
-		(*Envelope)(nil),              // 48: dipylon.store.v2.Envelope
-		(*DeliverBy)(nil),             // 49: dipylon.store.v2.DeliverBy
-		(*Submitter)(nil),             // 50: dipylon.store.v2.Submitter
-		(*Recipient)(nil),             // 51: dipylon.store.v2.Recipient
-		(*ResolveRequest)(nil),        // 52: dipylon.store.v2.ResolveRequest
-		(*MaySendRequest)(nil),        // 53: dipylon.store.v2.MaySendRequest
-		(*MaySendResponse)(nil),       // 54: dipylon.store.v2.MaySendResponse
-		(*Verdicts)(nil),              // 55: dipylon.store.v2.Verdicts
-		(*Verdict)(nil),               // 56: dipylon.store.v2.Verdict
-		(*Delivery)(nil),              // 57: dipylon.store.v2.Delivery
-		(*DeliverRequest)(nil),        // 58: dipylon.store.v2.DeliverRequest
-		(*End)(nil),                   // 59: dipylon.store.v2.End
-		(*SendRequest)(nil),           // 60: dipylon.store.v2.SendRequest
-		(*SendStart)(nil),             // 61: dipylon.store.v2.SendStart
-		(*CollectRequest)(nil),        // 62: dipylon.store.v2.CollectRequest
-		(*CollectStart)(nil),          // 63: dipylon.store.v2.CollectStart
-		(*Taken)(nil),                 // 64: dipylon.store.v2.Taken
-		(*CollectResponse)(nil),       // 65: dipylon.store.v2.CollectResponse
-		(*CollectEnd)(nil),            // 66: dipylon.store.v2.CollectEnd
-		(*Outgoing)(nil),              // 67: dipylon.store.v2.Outgoing
-		(*WatchRequest)(nil),          // 68: dipylon.store.v2.WatchRequest
-		(*Hint)(nil),                  // 69: dipylon.store.v2.Hint
-		(*SettleRequest)(nil),         // 70: dipylon.store.v2.SettleRequest
-		(*Settlement)(nil),            // 71: dipylon.store.v2.Settlement
-		(*SettleResponse)(nil),        // 72: dipylon.store.v2.SettleResponse
-		(*durationpb.Duration)(nil),   // 73: google.protobuf.Duration
-		(*timestamppb.Timestamp)(nil), // 74: google.protobuf.Timestamp
+		(*Measure)(nil),               // 46: dipylon.store.v2.Measure
+		(*Measured)(nil),              // 47: dipylon.store.v2.Measured
+		(*Removals)(nil),              // 48: dipylon.store.v2.Removals
+		(*Removal)(nil),               // 49: dipylon.store.v2.Removal
+		(*Envelope)(nil),              // 50: dipylon.store.v2.Envelope
+		(*DeliverBy)(nil),             // 51: dipylon.store.v2.DeliverBy
+		(*Submitter)(nil),             // 52: dipylon.store.v2.Submitter
+		(*Recipient)(nil),             // 53: dipylon.store.v2.Recipient
+		(*ResolveRequest)(nil),        // 54: dipylon.store.v2.ResolveRequest
+		(*MaySendRequest)(nil),        // 55: dipylon.store.v2.MaySendRequest
+		(*MaySendResponse)(nil),       // 56: dipylon.store.v2.MaySendResponse
+		(*Verdicts)(nil),              // 57: dipylon.store.v2.Verdicts
+		(*Verdict)(nil),               // 58: dipylon.store.v2.Verdict
+		(*Delivery)(nil),              // 59: dipylon.store.v2.Delivery
+		(*DeliverRequest)(nil),        // 60: dipylon.store.v2.DeliverRequest
+		(*End)(nil),                   // 61: dipylon.store.v2.End
+		(*SendRequest)(nil),           // 62: dipylon.store.v2.SendRequest
+		(*SendStart)(nil),             // 63: dipylon.store.v2.SendStart
+		(*CollectRequest)(nil),        // 64: dipylon.store.v2.CollectRequest
+		(*CollectStart)(nil),          // 65: dipylon.store.v2.CollectStart
+		(*Taken)(nil),                 // 66: dipylon.store.v2.Taken
+		(*CollectResponse)(nil),       // 67: dipylon.store.v2.CollectResponse
+		(*CollectEnd)(nil),            // 68: dipylon.store.v2.CollectEnd
+		(*Outgoing)(nil),              // 69: dipylon.store.v2.Outgoing
+		(*WatchRequest)(nil),          // 70: dipylon.store.v2.WatchRequest
+		(*Hint)(nil),                  // 71: dipylon.store.v2.Hint
+		(*SettleRequest)(nil),         // 72: dipylon.store.v2.SettleRequest
+		(*Settlement)(nil),            // 73: dipylon.store.v2.Settlement
+		(*SettleResponse)(nil),        // 74: dipylon.store.v2.SettleResponse
+		(*durationpb.Duration)(nil),   // 75: google.protobuf.Duration
+		(*timestamppb.Timestamp)(nil), // 76: google.protobuf.Timestamp
 	}
 )
 
 var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	0,  // 0: dipylon.store.v2.Failure.kind:type_name -> dipylon.store.v2.Kind
-	73, // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
+	75, // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
 	16, // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
 	1,  // 3: dipylon.store.v2.Description.credentials:type_name -> dipylon.store.v2.CredentialKind
 	17, // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
@@ -5307,7 +5510,7 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	1,  // 12: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
 	26, // 13: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
 	25, // 14: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
-	74, // 15: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
+	76, // 15: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
 	26, // 16: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
 	28, // 17: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
 	33, // 18: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
@@ -5317,94 +5520,98 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	41, // 22: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
 	42, // 23: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
 	45, // 24: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
-	11, // 25: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
-	28, // 26: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
-	35, // 27: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
-	40, // 28: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
-	46, // 29: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
-	38, // 30: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
-	25, // 31: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
-	36, // 32: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
-	74, // 33: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
-	43, // 34: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
-	39, // 35: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
-	2,  // 36: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
-	3,  // 37: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
-	4,  // 38: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
-	47, // 39: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
-	11, // 40: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
-	5,  // 41: dipylon.store.v2.Envelope.ret:type_name -> dipylon.store.v2.Return
-	6,  // 42: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
-	49, // 43: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
-	50, // 44: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
-	74, // 45: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
-	7,  // 46: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
-	48, // 47: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
-	51, // 48: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
-	26, // 49: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
-	26, // 50: dipylon.store.v2.MaySendRequest.peer:type_name -> dipylon.store.v2.Peer
-	8,  // 51: dipylon.store.v2.MaySendResponse.right:type_name -> dipylon.store.v2.SendRight
-	56, // 52: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
-	11, // 53: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
-	9,  // 54: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
-	48, // 55: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
-	51, // 56: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
-	74, // 57: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
-	26, // 58: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
-	57, // 59: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	59, // 60: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
-	61, // 61: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
-	59, // 62: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
-	25, // 63: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
-	57, // 64: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
-	63, // 65: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
-	64, // 66: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
-	73, // 67: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
-	43, // 68: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	73, // 69: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
-	11, // 70: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
-	67, // 71: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
-	66, // 72: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
-	11, // 73: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
-	48, // 74: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
-	51, // 75: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
-	74, // 76: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
-	10, // 77: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
-	71, // 78: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	56, // 79: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
-	12, // 80: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
-	18, // 81: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	23, // 82: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	27, // 83: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	29, // 84: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	31, // 85: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	52, // 86: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	58, // 87: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	60, // 88: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	62, // 89: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	70, // 90: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	53, // 91: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
-	68, // 92: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
-	21, // 93: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
-	13, // 94: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	19, // 95: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	24, // 96: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	28, // 97: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	30, // 98: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	32, // 99: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	55, // 100: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	55, // 101: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	55, // 102: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	65, // 103: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	72, // 104: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	54, // 105: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
-	69, // 106: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
-	22, // 107: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
-	94, // [94:108] is the sub-list for method output_type
-	80, // [80:94] is the sub-list for method input_type
-	80, // [80:80] is the sub-list for extension type_name
-	80, // [80:80] is the sub-list for extension extendee
-	0,  // [0:80] is the sub-list for field type_name
+	46, // 25: dipylon.store.v2.MaildropRequest.measure:type_name -> dipylon.store.v2.Measure
+	11, // 26: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
+	28, // 27: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
+	35, // 28: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
+	40, // 29: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
+	48, // 30: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
+	38, // 31: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
+	47, // 32: dipylon.store.v2.MaildropResponse.measured:type_name -> dipylon.store.v2.Measured
+	25, // 33: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
+	36, // 34: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
+	76, // 35: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
+	43, // 36: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
+	39, // 37: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
+	2,  // 38: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
+	3,  // 39: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
+	4,  // 40: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
+	43, // 41: dipylon.store.v2.Measure.rendering:type_name -> dipylon.store.v2.Rendering
+	11, // 42: dipylon.store.v2.Measured.failure:type_name -> dipylon.store.v2.Failure
+	49, // 43: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
+	11, // 44: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
+	5,  // 45: dipylon.store.v2.Envelope.ret:type_name -> dipylon.store.v2.Return
+	6,  // 46: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
+	51, // 47: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
+	52, // 48: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
+	76, // 49: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
+	7,  // 50: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
+	50, // 51: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
+	53, // 52: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
+	26, // 53: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
+	26, // 54: dipylon.store.v2.MaySendRequest.peer:type_name -> dipylon.store.v2.Peer
+	8,  // 55: dipylon.store.v2.MaySendResponse.right:type_name -> dipylon.store.v2.SendRight
+	58, // 56: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
+	11, // 57: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
+	9,  // 58: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
+	50, // 59: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
+	53, // 60: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
+	76, // 61: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	26, // 62: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
+	59, // 63: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	61, // 64: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
+	63, // 65: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
+	61, // 66: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
+	25, // 67: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
+	59, // 68: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
+	65, // 69: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
+	66, // 70: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
+	75, // 71: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	43, // 72: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
+	75, // 73: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
+	11, // 74: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
+	69, // 75: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
+	68, // 76: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
+	11, // 77: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
+	50, // 78: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
+	53, // 79: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
+	76, // 80: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	10, // 81: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
+	73, // 82: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	58, // 83: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	12, // 84: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	18, // 85: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	23, // 86: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	27, // 87: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	29, // 88: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	31, // 89: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	54, // 90: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	60, // 91: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	62, // 92: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	64, // 93: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	72, // 94: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	55, // 95: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
+	70, // 96: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
+	21, // 97: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
+	13, // 98: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	19, // 99: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	24, // 100: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	28, // 101: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	30, // 102: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	32, // 103: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	57, // 104: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	57, // 105: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	57, // 106: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	67, // 107: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	74, // 108: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	56, // 109: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
+	71, // 110: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
+	22, // 111: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
+	98, // [98:112] is the sub-list for method output_type
+	84, // [84:98] is the sub-list for method input_type
+	84, // [84:84] is the sub-list for extension type_name
+	84, // [84:84] is the sub-list for extension extendee
+	0,  // [0:84] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v2_store_proto_init() }
@@ -5420,6 +5627,7 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*MaildropRequest_Window)(nil),
 		(*MaildropRequest_Cancel)(nil),
 		(*MaildropRequest_MarkSeen)(nil),
+		(*MaildropRequest_Measure)(nil),
 	}
 	file_dipylon_store_v2_store_proto_msgTypes[21].OneofWrappers = []any{
 		(*MaildropResponse_Opened)(nil),
@@ -5428,22 +5636,23 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*MaildropResponse_Chunk)(nil),
 		(*MaildropResponse_Removals)(nil),
 		(*MaildropResponse_Files)(nil),
+		(*MaildropResponse_Measured)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[47].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[49].OneofWrappers = []any{
 		(*DeliverRequest_Delivery)(nil),
 		(*DeliverRequest_Chunk)(nil),
 		(*DeliverRequest_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[49].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[51].OneofWrappers = []any{
 		(*SendRequest_Start)(nil),
 		(*SendRequest_Chunk)(nil),
 		(*SendRequest_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[51].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[53].OneofWrappers = []any{
 		(*CollectRequest_Start)(nil),
 		(*CollectRequest_Taken)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[54].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[56].OneofWrappers = []any{
 		(*CollectResponse_Outgoing)(nil),
 		(*CollectResponse_Chunk)(nil),
 		(*CollectResponse_End)(nil),
@@ -5454,7 +5663,7 @@ func file_dipylon_store_v2_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v2_store_proto_rawDesc), len(file_dipylon_store_v2_store_proto_rawDesc)),
 			NumEnums:      11,
-			NumMessages:   62,
+			NumMessages:   64,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
