@@ -27,8 +27,9 @@
 // # Sizes
 //
 // Sizes that a store calls exact are believed, and compared when the message is read. Other sizes
-// are found by reading the message once (RFC 1939 §11 wants octets with CRLF; I6): in the background
-// from the login on, within the bounds of [Measuring], and at once for a client that asks. The index
+// are found once (RFC 1939 §11 wants octets with CRLF; I6), many with one request by a store that
+// measures ([backends.Measurer]), or else by reading the message: in the background from the login on,
+// within the bounds of [Measuring], and at once for a client that asks. The index
 // keeps what was found, so that later sessions do not read again. A size that the store tells with a
 // message replaces the one in its list, and a size that was counted replaces both. With the policy
 // "sizes: fast" a store's estimates are told as they are; with "sizes: measure" no store's size is

@@ -43,6 +43,7 @@ type fakeStore struct {
 	said     backends.Description
 	words    bool // the gateway's word is good
 	requests []backends.FetchRequest
+	measures []backends.MeasureRequest
 	ends     chan struct{}     // closed at the end of all open maildrops; nil: they have none
 	told     chan struct{}     // closed when the end has been told
 	folders  map[string]string // a folder's id, by each of its names; nil: the store does not say it
@@ -52,6 +53,8 @@ type fakeStore struct {
 	onFetch  func(ctx context.Context, request backends.FetchRequest) (backends.Content, error)
 	onRemove func(ctx context.Context, ids []backends.MessageID) ([]backends.Removal, error)
 	onClose  func() error
+	// onMeasure changes what is said of a message; an error ends the answer.
+	onMeasure func(*backends.Measured) error
 }
 
 func (f *fakeStore) add(id, body string) {
@@ -161,6 +164,35 @@ func (d *fakeDrop) Fetch(ctx context.Context, request backends.FetchRequest) (ba
 		return &writingContent{fakeContent: c, store: d.fakeStore}, nil
 	}
 	return c, nil
+}
+
+// Measure implements [backends.Measurer], where the store says that it measures: without a
+// fetch.
+func (d *fakeDrop) Measure(ctx context.Context, request backends.MeasureRequest) iter.Seq2[backends.Measured, error] {
+	return func(yield func(backends.Measured, error) bool) {
+		d.mu.Lock()
+		d.measures = append(d.measures, request)
+		d.mu.Unlock()
+		for _, id := range request.IDs {
+			if ctx.Err() != nil {
+				yield(backends.Measured{}, ctx.Err())
+				return
+			}
+			m := backends.Measured{ID: id, Size: int64(len(d.bodies[id]))}
+			if request.Top {
+				m.Top = []byte(d.bodies[id]) // they are all header
+			}
+			if d.onMeasure != nil {
+				if err := d.onMeasure(&m); err != nil {
+					yield(backends.Measured{}, err)
+					return
+				}
+			}
+			if !yield(m, nil) {
+				return
+			}
+		}
+	}
 }
 
 // FetchMany implements [backends.ManyFetcher]: all of the messages are fetched at once.

@@ -1,6 +1,7 @@
 package maildrop
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -72,9 +73,61 @@ func (d *drop) recognise(ctx context.Context, s *scan) error {
 	return nil
 }
 
-// fingerprints reads the headers of some messages, as many at once as the store allows. The error is
-// the first one.
+// fingerprints reads the headers of some messages: all with one request where the store measures, or
+// else each by itself.
 func (d *drop) fingerprints(ctx context.Context, ids []string, sizes []int64) ([]index.Candidate, error) {
+	many := d.measures()
+	if many == nil {
+		return d.fetchedFingerprints(ctx, ids, sizes)
+	}
+	request := backends.MeasureRequest{Top: true, Rendering: d.o.Rendering}
+	for _, id := range ids {
+		request.IDs = append(request.IDs, backends.MessageID(id))
+	}
+	candidates := make([]index.Candidate, 0, len(ids))
+	for measured, err := range many.Measure(ctx, request) {
+		n := len(candidates)
+		if err == nil && (n == len(ids) || measured.ID != request.IDs[n]) {
+			err = backends.Fail(backends.Temporary, "the store has measured another message than asked")
+		}
+		var of index.Fingerprint
+		if err == nil {
+			of, err = d.measuredFingerprint(ctx, measured)
+		}
+		if err != nil {
+			return nil, err
+		}
+		candidates = append(candidates, index.Candidate{ID: ids[n], Size: sizes[n], Fingerprint: of})
+	}
+	if len(candidates) < len(ids) {
+		return nil, backends.Fail(backends.Temporary, "the store has measured %d of %d messages", len(candidates), len(ids))
+	}
+	return candidates, nil
+}
+
+// measuredFingerprint is that of a header, which is fetched if it is longer than Measure gives.
+func (d *drop) measuredFingerprint(ctx context.Context, m backends.Measured) (index.Fingerprint, error) {
+	switch {
+	case m.Failure != nil:
+		return index.Fingerprint{}, unlessAlone(m.Failure)
+	case m.Top == nil:
+		return d.fingerprint(ctx, m.ID)
+	}
+	return index.FingerprintOf(bytes.NewReader(m.Top))
+}
+
+// unlessAlone is nil for a failure that is a message's own: it is gone, or cannot be rendered. Such a
+// message has an empty fingerprint, which matches no other.
+func unlessAlone(err error) error {
+	switch backends.KindOf(err) {
+	case backends.NotFound, backends.Poison:
+		return nil
+	}
+	return err
+}
+
+// fetchedFingerprints reads headers, as many at once as the store allows. The error is the first one.
+func (d *drop) fetchedFingerprints(ctx context.Context, ids []string, sizes []int64) ([]index.Candidate, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	candidates := make([]index.Candidate, len(ids))
@@ -98,16 +151,11 @@ func (d *drop) fingerprints(ctx context.Context, ids []string, sizes []int64) ([
 	return candidates, context.Cause(ctx)
 }
 
-// fingerprint reads a header. A message that is gone or cannot be rendered has an empty fingerprint,
-// which matches no other.
+// fingerprint reads a header.
 func (d *drop) fingerprint(ctx context.Context, id backends.MessageID) (index.Fingerprint, error) {
 	c, err := d.inner.Fetch(ctx, backends.FetchRequest{ID: id, Top: true, Rendering: d.o.Rendering})
-	switch backends.KindOf(err) {
-	case backends.NotFound, backends.Poison:
-		return index.Fingerprint{}, nil
-	}
 	if err != nil {
-		return index.Fingerprint{}, err
+		return index.Fingerprint{}, unlessAlone(err)
 	}
 	defer c.Close()
 	return index.FingerprintOf(c)
