@@ -32,6 +32,8 @@ type connections struct {
 	kept   map[proof]*connection
 	keep   bool // connections for later
 	closed bool
+
+	logins, reused uint64 // connections that were opened and logged in, and that were taken over
 }
 
 func newConnections(settings pool) *connections {
@@ -130,6 +132,7 @@ func (p *connections) supersede(user string, kind backends.CredentialKind, proof
 func (p *connections) opened(client *client) {
 	p.mu.Lock()
 	p.open[client] = struct{}{}
+	p.logins++
 	closed := p.closed
 	p.mu.Unlock()
 	if closed {
@@ -183,6 +186,9 @@ func (p *connections) reserve(ctx context.Context, user string, proof proof) (*c
 	defer p.mu.Unlock()
 	kept := p.kept[proof]
 	delete(p.kept, proof)
+	if kept != nil {
+		p.reused++
+	}
 	return kept, nil
 }
 
@@ -267,6 +273,22 @@ func (p *connections) discard(client *client) {
 	delete(p.open, client)
 	p.mu.Unlock()
 	<-p.total
+}
+
+// Metrics implements [backends.Meter].
+func (s *Store) Metrics() []backends.Metric {
+	p := s.pool
+	if p == nil { // not configured
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return []backends.Metric{
+		{Name: "connections", Help: "Connections to the server.", Kind: backends.MetricGauge, Value: float64(len(p.open))},
+		{Name: "kept_connections", Help: "Connections that wait for the next session.", Kind: backends.MetricGauge, Value: float64(len(p.kept))},
+		{Name: "logins", Help: "Connections that were opened and logged in.", Kind: backends.MetricCounter, Value: float64(p.logins)},
+		{Name: "reused_connections", Help: "Sessions that took a kept connection over.", Kind: backends.MetricCounter, Value: float64(p.reused)},
+	}
 }
 
 // Drain implements [backends.Drainer]: servers allow few connections of one user, and the process that

@@ -263,7 +263,8 @@ func TestFirstCause(t *testing.T) {
 	}
 }
 
-// TestDrain: a process that another one has replaced keeps no connection that is not in use.
+// TestDrain: a process that another one has replaced keeps no connection that is not in use. What there
+// is before is counted.
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	f := fakeimap.Start(t, twoMessages())
@@ -273,6 +274,15 @@ func TestDrain(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Until(t, "a connection is kept", func() bool { return f.Open() == 2 })
+	if err := openInbox(t, s).Close(); err != nil { // over the kept connection
+		t.Fatal(err)
+	}
+	for _, m := range s.Metrics() {
+		want := map[string]float64{"connections": 2, "kept_connections": 1, "logins": 2, "reused_connections": 1}[m.Name]
+		if m.Value != want {
+			t.Errorf("%s is %v, want %v", m.Name, m.Value, want)
+		}
+	}
 	s.Drain()
 	f.Until(t, "it is closed", func() bool { return f.Open() == 1 })
 	if got := list(t, busy); len(got) != 2 {

@@ -156,6 +156,13 @@ func (f *fakeStore) Close() error {
 	return nil
 }
 
+// Metrics implements [backends.Meter].
+func (f *fakeStore) Metrics() []backends.Metric {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return []backends.Metric{{Name: "maildrops", Kind: backends.MetricGauge, Value: float64(f.opened)}, {Name: "not a name"}}
+}
+
 // Drain implements [backends.Drainer].
 func (f *fakeStore) Drain() {
 	f.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -40,6 +41,8 @@ type generation struct {
 	stub     pb.StoreClient
 	files    *fileSocket // nil: there is none
 	noted    sync.Once   // that a file could not be taken over
+
+	metrics atomic.Pointer[[]backends.Metric] // of the last health check; nil: there was none
 
 	// life ends when the process has ended or is being ended.
 	life context.Context
@@ -306,6 +309,8 @@ func (g *generation) askHealth(ctx context.Context) (sick, err error) {
 	if err != nil {
 		return convert.ErrorFromStatus(err), nil
 	}
+	metrics := convert.MetricsFromProto(m.GetMetrics())
+	g.metrics.Store(&metrics)
 	if f := convert.FailureFromProto(m.GetFailure()); f != nil {
 		return f, nil
 	}

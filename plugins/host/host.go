@@ -250,6 +250,7 @@ type Status struct {
 	LastError   error     // why there is no process, or why the last one before this one ended
 	Health      error     // what the store said at the last health check; nil: well
 	Description backends.Description
+	Metrics     []backends.Metric // of the current process, at the last health check
 	Command     []string
 }
 
@@ -264,6 +265,9 @@ func (s *Store) Status() Status {
 	if g := s.current; g != nil {
 		status.Ready, status.Generation, status.PID = true, g.number, g.proc.pid()
 		status.Since, status.Description = g.since, g.desc
+		if metrics := g.metrics.Load(); metrics != nil {
+			status.Metrics = slices.Clone(*metrics)
+		}
 	}
 	return status
 }

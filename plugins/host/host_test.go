@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -254,6 +255,19 @@ func TestAuthenticate(t *testing.T) {
 		_, err := s.Authenticate(ctx, "GSSAPI", backends.Peer{})
 		kindIs(t, err, backends.Unsupported)
 	})
+}
+
+// TestMetrics: what a store counts is known from its last health check.
+func TestMetrics(t *testing.T) {
+	s, _ := start(t, specOf(t, "store", fakeSettings{}))
+	openDrop(t, s)
+	if err := s.Health(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := backends.Metric{Name: "maildrops", Kind: backends.MetricGauge, Value: 1}
+	if got := s.Status().Metrics; len(got) != 1 || !reflect.DeepEqual(got[0], want) {
+		t.Errorf("got %+v", got)
+	}
 }
 
 // TestTrace: a backend sees the trace that the gateway has given a call, one that opens a stream too.

@@ -200,6 +200,9 @@ func (s *service) Health(ctx context.Context, _ *pb.HealthRequest) (*pb.HealthRe
 	if err := s.store.Health(ctx); err != nil {
 		m.Failure = convert.FailureToProto(backends.AsFailure(err))
 	}
+	if meter, ok := s.store.(backends.Meter); ok {
+		m.Metrics = convert.MetricsToProto(meter.Metrics())
+	}
 	return m, nil
 }
 

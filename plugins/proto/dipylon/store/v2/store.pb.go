@@ -636,6 +636,58 @@ func (HintKind) EnumDescriptor() ([]byte, []int) {
 	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{10}
 }
 
+type Metric_Kind int32
+
+const (
+	Metric_KIND_UNSPECIFIED Metric_Kind = 0
+	Metric_KIND_COUNTER     Metric_Kind = 1 // value only grows, while the process lives
+	Metric_KIND_GAUGE       Metric_Kind = 2 // value is what is there now
+	Metric_KIND_HISTOGRAM   Metric_Kind = 3 // count, sum and buckets only grow
+)
+
+// Enum value maps for Metric_Kind.
+var (
+	Metric_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_COUNTER",
+		2: "KIND_GAUGE",
+		3: "KIND_HISTOGRAM",
+	}
+	Metric_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_COUNTER":     1,
+		"KIND_GAUGE":       2,
+		"KIND_HISTOGRAM":   3,
+	}
+)
+
+func (x Metric_Kind) Enum() *Metric_Kind {
+	p := new(Metric_Kind)
+	*p = x
+	return p
+}
+
+func (x Metric_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Metric_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_dipylon_store_v2_store_proto_enumTypes[11].Descriptor()
+}
+
+func (Metric_Kind) Type() protoreflect.EnumType {
+	return &file_dipylon_store_v2_store_proto_enumTypes[11]
+}
+
+func (x Metric_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Metric_Kind.Descriptor instead.
+func (Metric_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{14, 0}
+}
+
 // Failure says why something was not done, and of what class that is.
 type Failure struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -1540,6 +1592,7 @@ func (*HealthRequest) Descriptor() ([]byte, []int) {
 type HealthResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Failure       *Failure               `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"` // absent: healthy
+	Metrics       []*Metric              `protobuf:"bytes,2,rep,name=metrics,proto3" json:"metrics,omitempty"` // what the store counts, as it is now; 100 at the most
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1581,6 +1634,106 @@ func (x *HealthResponse) GetFailure() *Failure {
 	return nil
 }
 
+func (x *HealthResponse) GetMetrics() []*Metric {
+	if x != nil {
+		return x.Metrics
+	}
+	return nil
+}
+
+// Metric is a number of the store's, or a distribution. The gateway puts in front of the name whose it is.
+type Metric struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // 1 to 64 of a-z, 0-9 and _, a letter first; its last word is the unit
+	Help          string                 `protobuf:"bytes,2,opt,name=help,proto3" json:"help,omitempty"`
+	Kind          Metric_Kind            `protobuf:"varint,3,opt,name=kind,proto3,enum=dipylon.store.v2.Metric_Kind" json:"kind,omitempty"`
+	Value         float64                `protobuf:"fixed64,4,opt,name=value,proto3" json:"value,omitempty"` // of a counter or a gauge
+	Count         uint64                 `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`  // of a histogram
+	Sum           float64                `protobuf:"fixed64,6,opt,name=sum,proto3" json:"sum,omitempty"`
+	Buckets       []*Metric_Bucket       `protobuf:"bytes,7,rep,name=buckets,proto3" json:"buckets,omitempty"` // in the order of their bounds, 50 at the most; the infinite one is left out
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Metric) Reset() {
+	*x = Metric{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Metric) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Metric) ProtoMessage() {}
+
+func (x *Metric) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Metric.ProtoReflect.Descriptor instead.
+func (*Metric) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Metric) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Metric) GetHelp() string {
+	if x != nil {
+		return x.Help
+	}
+	return ""
+}
+
+func (x *Metric) GetKind() Metric_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Metric_KIND_UNSPECIFIED
+}
+
+func (x *Metric) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *Metric) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Metric) GetSum() float64 {
+	if x != nil {
+		return x.Sum
+	}
+	return 0
+}
+
+func (x *Metric) GetBuckets() []*Metric_Bucket {
+	if x != nil {
+		return x.Buckets
+	}
+	return nil
+}
+
 type Credential struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          CredentialKind         `protobuf:"varint,1,opt,name=kind,proto3,enum=dipylon.store.v2.CredentialKind" json:"kind,omitempty"`
@@ -1595,7 +1748,7 @@ type Credential struct {
 
 func (x *Credential) Reset() {
 	*x = Credential{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1607,7 +1760,7 @@ func (x *Credential) String() string {
 func (*Credential) ProtoMessage() {}
 
 func (x *Credential) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1620,7 +1773,7 @@ func (x *Credential) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credential.ProtoReflect.Descriptor instead.
 func (*Credential) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{14}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Credential) GetKind() CredentialKind {
@@ -1677,7 +1830,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1689,7 +1842,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1702,7 +1855,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{15}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Peer) GetAddress() string {
@@ -1742,7 +1895,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1754,7 +1907,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1767,7 +1920,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{16}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LoginRequest) GetCredential() *Credential {
@@ -1800,7 +1953,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +1965,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +1978,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{17}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Account) GetId() string {
@@ -1898,7 +2051,7 @@ type AuthenticateRequest struct {
 
 func (x *AuthenticateRequest) Reset() {
 	*x = AuthenticateRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1910,7 +2063,7 @@ func (x *AuthenticateRequest) String() string {
 func (*AuthenticateRequest) ProtoMessage() {}
 
 func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1923,7 +2076,7 @@ func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateRequest.ProtoReflect.Descriptor instead.
 func (*AuthenticateRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{18}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AuthenticateRequest) GetMechanism() string {
@@ -1964,7 +2117,7 @@ type AuthenticateResponse struct {
 
 func (x *AuthenticateResponse) Reset() {
 	*x = AuthenticateResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1976,7 +2129,7 @@ func (x *AuthenticateResponse) String() string {
 func (*AuthenticateResponse) ProtoMessage() {}
 
 func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1989,7 +2142,7 @@ func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateResponse.ProtoReflect.Descriptor instead.
 func (*AuthenticateResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{19}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AuthenticateResponse) GetChallenge() []byte {
@@ -2029,7 +2182,7 @@ type MaildropRequest struct {
 
 func (x *MaildropRequest) Reset() {
 	*x = MaildropRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2041,7 +2194,7 @@ func (x *MaildropRequest) String() string {
 func (*MaildropRequest) ProtoMessage() {}
 
 func (x *MaildropRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2054,7 +2207,7 @@ func (x *MaildropRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaildropRequest.ProtoReflect.Descriptor instead.
 func (*MaildropRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{20}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *MaildropRequest) GetId() uint64 {
@@ -2229,7 +2382,7 @@ type MaildropResponse struct {
 
 func (x *MaildropResponse) Reset() {
 	*x = MaildropResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2241,7 +2394,7 @@ func (x *MaildropResponse) String() string {
 func (*MaildropResponse) ProtoMessage() {}
 
 func (x *MaildropResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2254,7 +2407,7 @@ func (x *MaildropResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaildropResponse.ProtoReflect.Descriptor instead.
 func (*MaildropResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{21}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *MaildropResponse) GetId() uint64 {
@@ -2418,7 +2571,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2430,7 +2583,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2443,7 +2596,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{22}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Open) GetCredential() *Credential {
@@ -2471,7 +2624,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2483,7 +2636,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2496,7 +2649,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{23}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *List) GetWindow() int64 {
@@ -2515,7 +2668,7 @@ type Entries struct {
 
 func (x *Entries) Reset() {
 	*x = Entries{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2527,7 +2680,7 @@ func (x *Entries) String() string {
 func (*Entries) ProtoMessage() {}
 
 func (x *Entries) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2540,7 +2693,7 @@ func (x *Entries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entries.ProtoReflect.Descriptor instead.
 func (*Entries) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{24}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Entries) GetEntries() []*Entry {
@@ -2564,7 +2717,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2576,7 +2729,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2589,7 +2742,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{25}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Entry) GetId() []byte {
@@ -2653,7 +2806,7 @@ type Fetch struct {
 
 func (x *Fetch) Reset() {
 	*x = Fetch{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2665,7 +2818,7 @@ func (x *Fetch) String() string {
 func (*Fetch) ProtoMessage() {}
 
 func (x *Fetch) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2678,7 +2831,7 @@ func (x *Fetch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fetch.ProtoReflect.Descriptor instead.
 func (*Fetch) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{26}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Fetch) GetIds() [][]byte {
@@ -2734,7 +2887,7 @@ type Files struct {
 
 func (x *Files) Reset() {
 	*x = Files{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2746,7 +2899,7 @@ func (x *Files) String() string {
 func (*Files) ProtoMessage() {}
 
 func (x *Files) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2759,7 +2912,7 @@ func (x *Files) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Files.ProtoReflect.Descriptor instead.
 func (*Files) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{27}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Files) GetFiles() []*File {
@@ -2781,7 +2934,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2793,7 +2946,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2806,7 +2959,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{28}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *File) GetSize() int64 {
@@ -2839,7 +2992,7 @@ type FetchHead struct {
 
 func (x *FetchHead) Reset() {
 	*x = FetchHead{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2851,7 +3004,7 @@ func (x *FetchHead) String() string {
 func (*FetchHead) ProtoMessage() {}
 
 func (x *FetchHead) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2864,7 +3017,7 @@ func (x *FetchHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchHead.ProtoReflect.Descriptor instead.
 func (*FetchHead) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{29}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *FetchHead) GetSize() int64 {
@@ -2884,7 +3037,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2896,7 +3049,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2909,7 +3062,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{30}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Window) GetOctets() int64 {
@@ -2934,7 +3087,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2946,7 +3099,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2959,7 +3112,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{31}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{32}
 }
 
 type Rendering struct {
@@ -2974,7 +3127,7 @@ type Rendering struct {
 
 func (x *Rendering) Reset() {
 	*x = Rendering{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2986,7 +3139,7 @@ func (x *Rendering) String() string {
 func (*Rendering) ProtoMessage() {}
 
 func (x *Rendering) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2999,7 +3152,7 @@ func (x *Rendering) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rendering.ProtoReflect.Descriptor instead.
 func (*Rendering) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{32}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Rendering) GetEncoding() Encoding {
@@ -3040,7 +3193,7 @@ type Remove struct {
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3052,7 +3205,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3065,7 +3218,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{33}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Remove) GetIds() [][]byte {
@@ -3091,7 +3244,7 @@ type MarkSeen struct {
 
 func (x *MarkSeen) Reset() {
 	*x = MarkSeen{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3103,7 +3256,7 @@ func (x *MarkSeen) String() string {
 func (*MarkSeen) ProtoMessage() {}
 
 func (x *MarkSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3116,7 +3269,7 @@ func (x *MarkSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkSeen.ProtoReflect.Descriptor instead.
 func (*MarkSeen) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{34}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *MarkSeen) GetIds() [][]byte {
@@ -3142,7 +3295,7 @@ type Measure struct {
 
 func (x *Measure) Reset() {
 	*x = Measure{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3154,7 +3307,7 @@ func (x *Measure) String() string {
 func (*Measure) ProtoMessage() {}
 
 func (x *Measure) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3167,7 +3320,7 @@ func (x *Measure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Measure.ProtoReflect.Descriptor instead.
 func (*Measure) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{35}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Measure) GetIds() [][]byte {
@@ -3217,7 +3370,7 @@ type Measured struct {
 
 func (x *Measured) Reset() {
 	*x = Measured{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3229,7 +3382,7 @@ func (x *Measured) String() string {
 func (*Measured) ProtoMessage() {}
 
 func (x *Measured) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3242,7 +3395,7 @@ func (x *Measured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Measured.ProtoReflect.Descriptor instead.
 func (*Measured) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{36}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Measured) GetId() []byte {
@@ -3282,7 +3435,7 @@ type Removals struct {
 
 func (x *Removals) Reset() {
 	*x = Removals{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3294,7 +3447,7 @@ func (x *Removals) String() string {
 func (*Removals) ProtoMessage() {}
 
 func (x *Removals) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3307,7 +3460,7 @@ func (x *Removals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removals.ProtoReflect.Descriptor instead.
 func (*Removals) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{37}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Removals) GetRemovals() []*Removal {
@@ -3327,7 +3480,7 @@ type Removal struct {
 
 func (x *Removal) Reset() {
 	*x = Removal{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3339,7 +3492,7 @@ func (x *Removal) String() string {
 func (*Removal) ProtoMessage() {}
 
 func (x *Removal) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3352,7 +3505,7 @@ func (x *Removal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removal.ProtoReflect.Descriptor instead.
 func (*Removal) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{38}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Removal) GetId() []byte {
@@ -3388,7 +3541,7 @@ type Envelope struct {
 
 func (x *Envelope) Reset() {
 	*x = Envelope{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3400,7 +3553,7 @@ func (x *Envelope) String() string {
 func (*Envelope) ProtoMessage() {}
 
 func (x *Envelope) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3413,7 +3566,7 @@ func (x *Envelope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Envelope.ProtoReflect.Descriptor instead.
 func (*Envelope) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{39}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Envelope) GetReversePath() string {
@@ -3490,7 +3643,7 @@ type DeliverBy struct {
 
 func (x *DeliverBy) Reset() {
 	*x = DeliverBy{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3502,7 +3655,7 @@ func (x *DeliverBy) String() string {
 func (*DeliverBy) ProtoMessage() {}
 
 func (x *DeliverBy) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3515,7 +3668,7 @@ func (x *DeliverBy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverBy.ProtoReflect.Descriptor instead.
 func (*DeliverBy) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *DeliverBy) GetUntil() *timestamppb.Timestamp {
@@ -3551,7 +3704,7 @@ type Submitter struct {
 
 func (x *Submitter) Reset() {
 	*x = Submitter{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3563,7 +3716,7 @@ func (x *Submitter) String() string {
 func (*Submitter) ProtoMessage() {}
 
 func (x *Submitter) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3576,7 +3729,7 @@ func (x *Submitter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Submitter.ProtoReflect.Descriptor instead.
 func (*Submitter) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Submitter) GetStore() string {
@@ -3612,7 +3765,7 @@ type Recipient struct {
 
 func (x *Recipient) Reset() {
 	*x = Recipient{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3624,7 +3777,7 @@ func (x *Recipient) String() string {
 func (*Recipient) ProtoMessage() {}
 
 func (x *Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3637,7 +3790,7 @@ func (x *Recipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recipient.ProtoReflect.Descriptor instead.
 func (*Recipient) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Recipient) GetAddress() string {
@@ -3676,7 +3829,7 @@ type ResolveRequest struct {
 
 func (x *ResolveRequest) Reset() {
 	*x = ResolveRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3688,7 +3841,7 @@ func (x *ResolveRequest) String() string {
 func (*ResolveRequest) ProtoMessage() {}
 
 func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3701,7 +3854,7 @@ func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveRequest.ProtoReflect.Descriptor instead.
 func (*ResolveRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ResolveRequest) GetEnvelope() *Envelope {
@@ -3751,7 +3904,7 @@ type MaySendRequest struct {
 
 func (x *MaySendRequest) Reset() {
 	*x = MaySendRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3763,7 +3916,7 @@ func (x *MaySendRequest) String() string {
 func (*MaySendRequest) ProtoMessage() {}
 
 func (x *MaySendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3776,7 +3929,7 @@ func (x *MaySendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaySendRequest.ProtoReflect.Descriptor instead.
 func (*MaySendRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *MaySendRequest) GetAccount() string {
@@ -3809,7 +3962,7 @@ type MaySendResponse struct {
 
 func (x *MaySendResponse) Reset() {
 	*x = MaySendResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3821,7 +3974,7 @@ func (x *MaySendResponse) String() string {
 func (*MaySendResponse) ProtoMessage() {}
 
 func (x *MaySendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3834,7 +3987,7 @@ func (x *MaySendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaySendResponse.ProtoReflect.Descriptor instead.
 func (*MaySendResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *MaySendResponse) GetRight() SendRight {
@@ -3853,7 +4006,7 @@ type Verdicts struct {
 
 func (x *Verdicts) Reset() {
 	*x = Verdicts{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3865,7 +4018,7 @@ func (x *Verdicts) String() string {
 func (*Verdicts) ProtoMessage() {}
 
 func (x *Verdicts) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3878,7 +4031,7 @@ func (x *Verdicts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdicts.ProtoReflect.Descriptor instead.
 func (*Verdicts) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Verdicts) GetVerdicts() []*Verdict {
@@ -3908,7 +4061,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3920,7 +4073,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3933,7 +4086,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Verdict) GetRecipient() string {
@@ -4000,7 +4153,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4012,7 +4165,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4025,7 +4178,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{48}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Delivery) GetKey() string {
@@ -4093,7 +4246,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4105,7 +4258,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4118,7 +4271,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{49}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DeliverRequest) GetFrame() isDeliverRequest_Frame {
@@ -4185,7 +4338,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4197,7 +4350,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4210,7 +4363,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{50}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{51}
 }
 
 // SendRequest frames: one start, chunks, one end; as for DeliverRequest.
@@ -4228,7 +4381,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4240,7 +4393,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4253,7 +4406,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{51}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SendRequest) GetFrame() isSendRequest_Frame {
@@ -4322,7 +4475,7 @@ type SendStart struct {
 
 func (x *SendStart) Reset() {
 	*x = SendStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4334,7 +4487,7 @@ func (x *SendStart) String() string {
 func (*SendStart) ProtoMessage() {}
 
 func (x *SendStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4347,7 +4500,7 @@ func (x *SendStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendStart.ProtoReflect.Descriptor instead.
 func (*SendStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{52}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SendStart) GetCredential() *Credential {
@@ -4378,7 +4531,7 @@ type CollectRequest struct {
 
 func (x *CollectRequest) Reset() {
 	*x = CollectRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4390,7 +4543,7 @@ func (x *CollectRequest) String() string {
 func (*CollectRequest) ProtoMessage() {}
 
 func (x *CollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4403,7 +4556,7 @@ func (x *CollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
 func (*CollectRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{53}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *CollectRequest) GetFrame() isCollectRequest_Frame {
@@ -4459,7 +4612,7 @@ type CollectStart struct {
 
 func (x *CollectStart) Reset() {
 	*x = CollectStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4471,7 +4624,7 @@ func (x *CollectStart) String() string {
 func (*CollectStart) ProtoMessage() {}
 
 func (x *CollectStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4484,7 +4637,7 @@ func (x *CollectStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectStart.ProtoReflect.Descriptor instead.
 func (*CollectStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *CollectStart) GetMost() int32 {
@@ -4524,7 +4677,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4536,7 +4689,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4549,7 +4702,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{55}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Taken) GetFailure() *Failure {
@@ -4574,7 +4727,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4586,7 +4739,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4599,7 +4752,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{56}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *CollectResponse) GetFrame() isCollectResponse_Frame {
@@ -4667,7 +4820,7 @@ type CollectEnd struct {
 
 func (x *CollectEnd) Reset() {
 	*x = CollectEnd{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4679,7 +4832,7 @@ func (x *CollectEnd) String() string {
 func (*CollectEnd) ProtoMessage() {}
 
 func (x *CollectEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4692,7 +4845,7 @@ func (x *CollectEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectEnd.ProtoReflect.Descriptor instead.
 func (*CollectEnd) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{57}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *CollectEnd) GetFailure() *Failure {
@@ -4715,7 +4868,7 @@ type Outgoing struct {
 
 func (x *Outgoing) Reset() {
 	*x = Outgoing{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4727,7 +4880,7 @@ func (x *Outgoing) String() string {
 func (*Outgoing) ProtoMessage() {}
 
 func (x *Outgoing) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4740,7 +4893,7 @@ func (x *Outgoing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outgoing.ProtoReflect.Descriptor instead.
 func (*Outgoing) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{58}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Outgoing) GetId() []byte {
@@ -4786,7 +4939,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4798,7 +4951,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4811,7 +4964,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{59}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{60}
 }
 
 // Hint says that something has changed, and is a reason to ask again.
@@ -4825,7 +4978,7 @@ type Hint struct {
 
 func (x *Hint) Reset() {
 	*x = Hint{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4837,7 +4990,7 @@ func (x *Hint) String() string {
 func (*Hint) ProtoMessage() {}
 
 func (x *Hint) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4850,7 +5003,7 @@ func (x *Hint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hint.ProtoReflect.Descriptor instead.
 func (*Hint) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{60}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Hint) GetKind() HintKind {
@@ -4876,7 +5029,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4888,7 +5041,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4901,7 +5054,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{61}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *SettleRequest) GetSettlements() []*Settlement {
@@ -4921,7 +5074,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4933,7 +5086,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4946,7 +5099,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{62}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Settlement) GetId() []byte {
@@ -4971,7 +5124,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4983,7 +5136,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4996,7 +5149,59 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{63}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{64}
+}
+
+type Metric_Bucket struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UpTo          float64                `protobuf:"fixed64,1,opt,name=up_to,json=upTo,proto3" json:"up_to,omitempty"`
+	Count         uint64                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"` // of values at or below up_to
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Metric_Bucket) Reset() {
+	*x = Metric_Bucket{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Metric_Bucket) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Metric_Bucket) ProtoMessage() {}
+
+func (x *Metric_Bucket) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Metric_Bucket.ProtoReflect.Descriptor instead.
+func (*Metric_Bucket) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{14, 0}
+}
+
+func (x *Metric_Bucket) GetUpTo() float64 {
+	if x != nil {
+		return x.UpTo
+	}
+	return 0
+}
+
+func (x *Metric_Bucket) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
 }
 
 var File_dipylon_store_v2_store_proto protoreflect.FileDescriptor
@@ -5077,9 +5282,27 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\asuggest\x18\x03 \x01(\tR\asuggest\"\x0e\n" +
 	"\fDrainRequest\"\x0f\n" +
 	"\rDrainResponse\"\x0f\n" +
-	"\rHealthRequest\"E\n" +
+	"\rHealthRequest\"y\n" +
 	"\x0eHealthResponse\x123\n" +
-	"\afailure\x18\x01 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\"\xd3\x01\n" +
+	"\afailure\x18\x01 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\x122\n" +
+	"\ametrics\x18\x02 \x03(\v2\x18.dipylon.store.v2.MetricR\ametrics\"\xe5\x02\n" +
+	"\x06Metric\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04help\x18\x02 \x01(\tR\x04help\x121\n" +
+	"\x04kind\x18\x03 \x01(\x0e2\x1d.dipylon.store.v2.Metric.KindR\x04kind\x12\x14\n" +
+	"\x05value\x18\x04 \x01(\x01R\x05value\x12\x14\n" +
+	"\x05count\x18\x05 \x01(\x04R\x05count\x12\x10\n" +
+	"\x03sum\x18\x06 \x01(\x01R\x03sum\x129\n" +
+	"\abuckets\x18\a \x03(\v2\x1f.dipylon.store.v2.Metric.BucketR\abuckets\x1a3\n" +
+	"\x06Bucket\x12\x13\n" +
+	"\x05up_to\x18\x01 \x01(\x01R\x04upTo\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"R\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fKIND_COUNTER\x10\x01\x12\x0e\n" +
+	"\n" +
+	"KIND_GAUGE\x10\x02\x12\x12\n" +
+	"\x0eKIND_HISTOGRAM\x10\x03\"\xd3\x01\n" +
 	"\n" +
 	"Credential\x124\n" +
 	"\x04kind\x18\x01 \x01(\x0e2 .dipylon.store.v2.CredentialKindR\x04kind\x12\x12\n" +
@@ -5411,8 +5634,8 @@ func file_dipylon_store_v2_store_proto_rawDescGZIP() []byte {
 }
 
 var (
-	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
-	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 64)
+	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
+	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 66)
 	file_dipylon_store_v2_store_proto_goTypes   = []any{
 		Kind(0),                       // 0: dipylon.store.v2.Kind
 		CredentialKind(0),             // 1: dipylon.store.v2.CredentialKind
@@ -5425,193 +5648,199 @@ var (
 		SendRight(0),                  // 8: dipylon.store.v2.SendRight
 		Action(0),                     // 9: dipylon.store.v2.Action
 		HintKind(0),                   // 10: dipylon.store.v2.HintKind
-		(*Failure)(nil),               // 11: dipylon.store.v2.Failure
-		(*DescribeRequest)(nil),       // 12: dipylon.store.v2.DescribeRequest
-		(*Description)(nil),           // 13: dipylon.store.v2.Description
-		(*Reading)(nil),               // 14: dipylon.store.v2.Reading
-		(*Setting)(nil),               // 15: dipylon.store.v2.Setting
-		(*Capabilities)(nil),          // 16: dipylon.store.v2.Capabilities
-		(*Limits)(nil),                // 17: dipylon.store.v2.Limits
-		(*ConfigureRequest)(nil),      // 18: dipylon.store.v2.ConfigureRequest
-		(*ConfigureResponse)(nil),     // 19: dipylon.store.v2.ConfigureResponse
-		(*SettingsProblem)(nil),       // 20: dipylon.store.v2.SettingsProblem
-		(*DrainRequest)(nil),          // 21: dipylon.store.v2.DrainRequest
-		(*DrainResponse)(nil),         // 22: dipylon.store.v2.DrainResponse
-		(*HealthRequest)(nil),         // 23: dipylon.store.v2.HealthRequest
-		(*HealthResponse)(nil),        // 24: dipylon.store.v2.HealthResponse
-		(*Credential)(nil),            // 25: dipylon.store.v2.Credential
-		(*Peer)(nil),                  // 26: dipylon.store.v2.Peer
-		(*LoginRequest)(nil),          // 27: dipylon.store.v2.LoginRequest
-		(*Account)(nil),               // 28: dipylon.store.v2.Account
-		(*AuthenticateRequest)(nil),   // 29: dipylon.store.v2.AuthenticateRequest
-		(*AuthenticateResponse)(nil),  // 30: dipylon.store.v2.AuthenticateResponse
-		(*MaildropRequest)(nil),       // 31: dipylon.store.v2.MaildropRequest
-		(*MaildropResponse)(nil),      // 32: dipylon.store.v2.MaildropResponse
-		(*Open)(nil),                  // 33: dipylon.store.v2.Open
-		(*List)(nil),                  // 34: dipylon.store.v2.List
-		(*Entries)(nil),               // 35: dipylon.store.v2.Entries
-		(*Entry)(nil),                 // 36: dipylon.store.v2.Entry
-		(*Fetch)(nil),                 // 37: dipylon.store.v2.Fetch
-		(*Files)(nil),                 // 38: dipylon.store.v2.Files
-		(*File)(nil),                  // 39: dipylon.store.v2.File
-		(*FetchHead)(nil),             // 40: dipylon.store.v2.FetchHead
-		(*Window)(nil),                // 41: dipylon.store.v2.Window
-		(*Cancel)(nil),                // 42: dipylon.store.v2.Cancel
-		(*Rendering)(nil),             // 43: dipylon.store.v2.Rendering
-		(*Remove)(nil),                // 44: dipylon.store.v2.Remove
-		(*MarkSeen)(nil),              // 45: dipylon.store.v2.MarkSeen
-		(*Measure)(nil),               // 46: dipylon.store.v2.Measure
-		(*Measured)(nil),              // 47: dipylon.store.v2.Measured
-		(*Removals)(nil),              // 48: dipylon.store.v2.Removals
-		(*Removal)(nil),               // 49: dipylon.store.v2.Removal
-		(*Envelope)(nil),              // 50: dipylon.store.v2.Envelope
-		(*DeliverBy)(nil),             // 51: dipylon.store.v2.DeliverBy
-		(*Submitter)(nil),             // 52: dipylon.store.v2.Submitter
-		(*Recipient)(nil),             // 53: dipylon.store.v2.Recipient
-		(*ResolveRequest)(nil),        // 54: dipylon.store.v2.ResolveRequest
-		(*MaySendRequest)(nil),        // 55: dipylon.store.v2.MaySendRequest
-		(*MaySendResponse)(nil),       // 56: dipylon.store.v2.MaySendResponse
-		(*Verdicts)(nil),              // 57: dipylon.store.v2.Verdicts
-		(*Verdict)(nil),               // 58: dipylon.store.v2.Verdict
-		(*Delivery)(nil),              // 59: dipylon.store.v2.Delivery
-		(*DeliverRequest)(nil),        // 60: dipylon.store.v2.DeliverRequest
-		(*End)(nil),                   // 61: dipylon.store.v2.End
-		(*SendRequest)(nil),           // 62: dipylon.store.v2.SendRequest
-		(*SendStart)(nil),             // 63: dipylon.store.v2.SendStart
-		(*CollectRequest)(nil),        // 64: dipylon.store.v2.CollectRequest
-		(*CollectStart)(nil),          // 65: dipylon.store.v2.CollectStart
-		(*Taken)(nil),                 // 66: dipylon.store.v2.Taken
-		(*CollectResponse)(nil),       // 67: dipylon.store.v2.CollectResponse
-		(*CollectEnd)(nil),            // 68: dipylon.store.v2.CollectEnd
-		(*Outgoing)(nil),              // 69: dipylon.store.v2.Outgoing
-		(*WatchRequest)(nil),          // 70: dipylon.store.v2.WatchRequest
-		(*Hint)(nil),                  // 71: dipylon.store.v2.Hint
-		(*SettleRequest)(nil),         // 72: dipylon.store.v2.SettleRequest
-		(*Settlement)(nil),            // 73: dipylon.store.v2.Settlement
-		(*SettleResponse)(nil),        // 74: dipylon.store.v2.SettleResponse
-		(*durationpb.Duration)(nil),   // 75: google.protobuf.Duration
-		(*timestamppb.Timestamp)(nil), // 76: google.protobuf.Timestamp
+		Metric_Kind(0),                // 11: dipylon.store.v2.Metric.Kind
+		(*Failure)(nil),               // 12: dipylon.store.v2.Failure
+		(*DescribeRequest)(nil),       // 13: dipylon.store.v2.DescribeRequest
+		(*Description)(nil),           // 14: dipylon.store.v2.Description
+		(*Reading)(nil),               // 15: dipylon.store.v2.Reading
+		(*Setting)(nil),               // 16: dipylon.store.v2.Setting
+		(*Capabilities)(nil),          // 17: dipylon.store.v2.Capabilities
+		(*Limits)(nil),                // 18: dipylon.store.v2.Limits
+		(*ConfigureRequest)(nil),      // 19: dipylon.store.v2.ConfigureRequest
+		(*ConfigureResponse)(nil),     // 20: dipylon.store.v2.ConfigureResponse
+		(*SettingsProblem)(nil),       // 21: dipylon.store.v2.SettingsProblem
+		(*DrainRequest)(nil),          // 22: dipylon.store.v2.DrainRequest
+		(*DrainResponse)(nil),         // 23: dipylon.store.v2.DrainResponse
+		(*HealthRequest)(nil),         // 24: dipylon.store.v2.HealthRequest
+		(*HealthResponse)(nil),        // 25: dipylon.store.v2.HealthResponse
+		(*Metric)(nil),                // 26: dipylon.store.v2.Metric
+		(*Credential)(nil),            // 27: dipylon.store.v2.Credential
+		(*Peer)(nil),                  // 28: dipylon.store.v2.Peer
+		(*LoginRequest)(nil),          // 29: dipylon.store.v2.LoginRequest
+		(*Account)(nil),               // 30: dipylon.store.v2.Account
+		(*AuthenticateRequest)(nil),   // 31: dipylon.store.v2.AuthenticateRequest
+		(*AuthenticateResponse)(nil),  // 32: dipylon.store.v2.AuthenticateResponse
+		(*MaildropRequest)(nil),       // 33: dipylon.store.v2.MaildropRequest
+		(*MaildropResponse)(nil),      // 34: dipylon.store.v2.MaildropResponse
+		(*Open)(nil),                  // 35: dipylon.store.v2.Open
+		(*List)(nil),                  // 36: dipylon.store.v2.List
+		(*Entries)(nil),               // 37: dipylon.store.v2.Entries
+		(*Entry)(nil),                 // 38: dipylon.store.v2.Entry
+		(*Fetch)(nil),                 // 39: dipylon.store.v2.Fetch
+		(*Files)(nil),                 // 40: dipylon.store.v2.Files
+		(*File)(nil),                  // 41: dipylon.store.v2.File
+		(*FetchHead)(nil),             // 42: dipylon.store.v2.FetchHead
+		(*Window)(nil),                // 43: dipylon.store.v2.Window
+		(*Cancel)(nil),                // 44: dipylon.store.v2.Cancel
+		(*Rendering)(nil),             // 45: dipylon.store.v2.Rendering
+		(*Remove)(nil),                // 46: dipylon.store.v2.Remove
+		(*MarkSeen)(nil),              // 47: dipylon.store.v2.MarkSeen
+		(*Measure)(nil),               // 48: dipylon.store.v2.Measure
+		(*Measured)(nil),              // 49: dipylon.store.v2.Measured
+		(*Removals)(nil),              // 50: dipylon.store.v2.Removals
+		(*Removal)(nil),               // 51: dipylon.store.v2.Removal
+		(*Envelope)(nil),              // 52: dipylon.store.v2.Envelope
+		(*DeliverBy)(nil),             // 53: dipylon.store.v2.DeliverBy
+		(*Submitter)(nil),             // 54: dipylon.store.v2.Submitter
+		(*Recipient)(nil),             // 55: dipylon.store.v2.Recipient
+		(*ResolveRequest)(nil),        // 56: dipylon.store.v2.ResolveRequest
+		(*MaySendRequest)(nil),        // 57: dipylon.store.v2.MaySendRequest
+		(*MaySendResponse)(nil),       // 58: dipylon.store.v2.MaySendResponse
+		(*Verdicts)(nil),              // 59: dipylon.store.v2.Verdicts
+		(*Verdict)(nil),               // 60: dipylon.store.v2.Verdict
+		(*Delivery)(nil),              // 61: dipylon.store.v2.Delivery
+		(*DeliverRequest)(nil),        // 62: dipylon.store.v2.DeliverRequest
+		(*End)(nil),                   // 63: dipylon.store.v2.End
+		(*SendRequest)(nil),           // 64: dipylon.store.v2.SendRequest
+		(*SendStart)(nil),             // 65: dipylon.store.v2.SendStart
+		(*CollectRequest)(nil),        // 66: dipylon.store.v2.CollectRequest
+		(*CollectStart)(nil),          // 67: dipylon.store.v2.CollectStart
+		(*Taken)(nil),                 // 68: dipylon.store.v2.Taken
+		(*CollectResponse)(nil),       // 69: dipylon.store.v2.CollectResponse
+		(*CollectEnd)(nil),            // 70: dipylon.store.v2.CollectEnd
+		(*Outgoing)(nil),              // 71: dipylon.store.v2.Outgoing
+		(*WatchRequest)(nil),          // 72: dipylon.store.v2.WatchRequest
+		(*Hint)(nil),                  // 73: dipylon.store.v2.Hint
+		(*SettleRequest)(nil),         // 74: dipylon.store.v2.SettleRequest
+		(*Settlement)(nil),            // 75: dipylon.store.v2.Settlement
+		(*SettleResponse)(nil),        // 76: dipylon.store.v2.SettleResponse
+		(*Metric_Bucket)(nil),         // 77: dipylon.store.v2.Metric.Bucket
+		(*durationpb.Duration)(nil),   // 78: google.protobuf.Duration
+		(*timestamppb.Timestamp)(nil), // 79: google.protobuf.Timestamp
 	}
 )
 
 var file_dipylon_store_v2_store_proto_depIdxs = []int32{
-	0,  // 0: dipylon.store.v2.Failure.kind:type_name -> dipylon.store.v2.Kind
-	75, // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
-	16, // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
-	1,  // 3: dipylon.store.v2.Description.credentials:type_name -> dipylon.store.v2.CredentialKind
-	17, // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
-	14, // 5: dipylon.store.v2.Description.reading:type_name -> dipylon.store.v2.Reading
-	15, // 6: dipylon.store.v2.Description.settings:type_name -> dipylon.store.v2.Setting
-	4,  // 7: dipylon.store.v2.Reading.disposals:type_name -> dipylon.store.v2.Disposal
-	2,  // 8: dipylon.store.v2.Reading.encodings:type_name -> dipylon.store.v2.Encoding
-	3,  // 9: dipylon.store.v2.Reading.bodies:type_name -> dipylon.store.v2.BodyForm
-	20, // 10: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
-	11, // 11: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
-	1,  // 12: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
-	26, // 13: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
-	25, // 14: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
-	76, // 15: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
-	26, // 16: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
-	28, // 17: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
-	33, // 18: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
-	34, // 19: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
-	37, // 20: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
-	44, // 21: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
-	41, // 22: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
-	42, // 23: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
-	45, // 24: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
-	46, // 25: dipylon.store.v2.MaildropRequest.measure:type_name -> dipylon.store.v2.Measure
-	11, // 26: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
-	28, // 27: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
-	35, // 28: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
-	40, // 29: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
-	48, // 30: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
-	38, // 31: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
-	47, // 32: dipylon.store.v2.MaildropResponse.measured:type_name -> dipylon.store.v2.Measured
-	25, // 33: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
-	36, // 34: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
-	76, // 35: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
-	43, // 36: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
-	39, // 37: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
-	2,  // 38: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
-	3,  // 39: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
-	4,  // 40: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
-	43, // 41: dipylon.store.v2.Measure.rendering:type_name -> dipylon.store.v2.Rendering
-	11, // 42: dipylon.store.v2.Measured.failure:type_name -> dipylon.store.v2.Failure
-	49, // 43: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
-	11, // 44: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
-	5,  // 45: dipylon.store.v2.Envelope.ret:type_name -> dipylon.store.v2.Return
-	6,  // 46: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
-	51, // 47: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
-	52, // 48: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
-	76, // 49: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
-	7,  // 50: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
-	50, // 51: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
-	53, // 52: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
-	26, // 53: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
-	26, // 54: dipylon.store.v2.MaySendRequest.peer:type_name -> dipylon.store.v2.Peer
-	8,  // 55: dipylon.store.v2.MaySendResponse.right:type_name -> dipylon.store.v2.SendRight
-	58, // 56: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
-	11, // 57: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
-	9,  // 58: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
-	50, // 59: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
-	53, // 60: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
-	76, // 61: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
-	26, // 62: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
-	59, // 63: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	61, // 64: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
-	63, // 65: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
-	61, // 66: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
-	25, // 67: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
-	59, // 68: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
-	65, // 69: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
-	66, // 70: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
-	75, // 71: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
-	43, // 72: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	75, // 73: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
-	11, // 74: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
-	69, // 75: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
-	68, // 76: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
-	11, // 77: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
-	50, // 78: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
-	53, // 79: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
-	76, // 80: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
-	10, // 81: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
-	73, // 82: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	58, // 83: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
-	12, // 84: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
-	18, // 85: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	23, // 86: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	27, // 87: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	29, // 88: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	31, // 89: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	54, // 90: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	60, // 91: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	62, // 92: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	64, // 93: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	72, // 94: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	55, // 95: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
-	70, // 96: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
-	21, // 97: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
-	13, // 98: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	19, // 99: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	24, // 100: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	28, // 101: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	30, // 102: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	32, // 103: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	57, // 104: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	57, // 105: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	57, // 106: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	67, // 107: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	74, // 108: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	56, // 109: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
-	71, // 110: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
-	22, // 111: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
-	98, // [98:112] is the sub-list for method output_type
-	84, // [84:98] is the sub-list for method input_type
-	84, // [84:84] is the sub-list for extension type_name
-	84, // [84:84] is the sub-list for extension extendee
-	0,  // [0:84] is the sub-list for field type_name
+	0,   // 0: dipylon.store.v2.Failure.kind:type_name -> dipylon.store.v2.Kind
+	78,  // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
+	17,  // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
+	1,   // 3: dipylon.store.v2.Description.credentials:type_name -> dipylon.store.v2.CredentialKind
+	18,  // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
+	15,  // 5: dipylon.store.v2.Description.reading:type_name -> dipylon.store.v2.Reading
+	16,  // 6: dipylon.store.v2.Description.settings:type_name -> dipylon.store.v2.Setting
+	4,   // 7: dipylon.store.v2.Reading.disposals:type_name -> dipylon.store.v2.Disposal
+	2,   // 8: dipylon.store.v2.Reading.encodings:type_name -> dipylon.store.v2.Encoding
+	3,   // 9: dipylon.store.v2.Reading.bodies:type_name -> dipylon.store.v2.BodyForm
+	21,  // 10: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
+	12,  // 11: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
+	26,  // 12: dipylon.store.v2.HealthResponse.metrics:type_name -> dipylon.store.v2.Metric
+	11,  // 13: dipylon.store.v2.Metric.kind:type_name -> dipylon.store.v2.Metric.Kind
+	77,  // 14: dipylon.store.v2.Metric.buckets:type_name -> dipylon.store.v2.Metric.Bucket
+	1,   // 15: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
+	28,  // 16: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
+	27,  // 17: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
+	79,  // 18: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
+	28,  // 19: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
+	30,  // 20: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
+	35,  // 21: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
+	36,  // 22: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
+	39,  // 23: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
+	46,  // 24: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
+	43,  // 25: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
+	44,  // 26: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
+	47,  // 27: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
+	48,  // 28: dipylon.store.v2.MaildropRequest.measure:type_name -> dipylon.store.v2.Measure
+	12,  // 29: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
+	30,  // 30: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
+	37,  // 31: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
+	42,  // 32: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
+	50,  // 33: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
+	40,  // 34: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
+	49,  // 35: dipylon.store.v2.MaildropResponse.measured:type_name -> dipylon.store.v2.Measured
+	27,  // 36: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
+	38,  // 37: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
+	79,  // 38: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
+	45,  // 39: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
+	41,  // 40: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
+	2,   // 41: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
+	3,   // 42: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
+	4,   // 43: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
+	45,  // 44: dipylon.store.v2.Measure.rendering:type_name -> dipylon.store.v2.Rendering
+	12,  // 45: dipylon.store.v2.Measured.failure:type_name -> dipylon.store.v2.Failure
+	51,  // 46: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
+	12,  // 47: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
+	5,   // 48: dipylon.store.v2.Envelope.ret:type_name -> dipylon.store.v2.Return
+	6,   // 49: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
+	53,  // 50: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
+	54,  // 51: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
+	79,  // 52: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
+	7,   // 53: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
+	52,  // 54: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
+	55,  // 55: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
+	28,  // 56: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
+	28,  // 57: dipylon.store.v2.MaySendRequest.peer:type_name -> dipylon.store.v2.Peer
+	8,   // 58: dipylon.store.v2.MaySendResponse.right:type_name -> dipylon.store.v2.SendRight
+	60,  // 59: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
+	12,  // 60: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
+	9,   // 61: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
+	52,  // 62: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
+	55,  // 63: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
+	79,  // 64: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	28,  // 65: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
+	61,  // 66: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	63,  // 67: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
+	65,  // 68: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
+	63,  // 69: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
+	27,  // 70: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
+	61,  // 71: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
+	67,  // 72: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
+	68,  // 73: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
+	78,  // 74: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	45,  // 75: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
+	78,  // 76: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
+	12,  // 77: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
+	71,  // 78: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
+	70,  // 79: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
+	12,  // 80: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
+	52,  // 81: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
+	55,  // 82: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
+	79,  // 83: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	10,  // 84: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
+	75,  // 85: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	60,  // 86: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	13,  // 87: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	19,  // 88: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	24,  // 89: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	29,  // 90: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	31,  // 91: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	33,  // 92: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	56,  // 93: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	62,  // 94: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	64,  // 95: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	66,  // 96: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	74,  // 97: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	57,  // 98: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
+	72,  // 99: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
+	22,  // 100: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
+	14,  // 101: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	20,  // 102: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	25,  // 103: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	30,  // 104: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	32,  // 105: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	34,  // 106: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	59,  // 107: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	59,  // 108: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	59,  // 109: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	69,  // 110: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	76,  // 111: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	58,  // 112: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
+	73,  // 113: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
+	23,  // 114: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
+	101, // [101:115] is the sub-list for method output_type
+	87,  // [87:101] is the sub-list for method input_type
+	87,  // [87:87] is the sub-list for extension type_name
+	87,  // [87:87] is the sub-list for extension extendee
+	0,   // [0:87] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v2_store_proto_init() }
@@ -5619,7 +5848,7 @@ func file_dipylon_store_v2_store_proto_init() {
 	if File_dipylon_store_v2_store_proto != nil {
 		return
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[20].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[21].OneofWrappers = []any{
 		(*MaildropRequest_Open)(nil),
 		(*MaildropRequest_List)(nil),
 		(*MaildropRequest_Fetch)(nil),
@@ -5629,7 +5858,7 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*MaildropRequest_MarkSeen)(nil),
 		(*MaildropRequest_Measure)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[21].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[22].OneofWrappers = []any{
 		(*MaildropResponse_Opened)(nil),
 		(*MaildropResponse_Entries)(nil),
 		(*MaildropResponse_Head)(nil),
@@ -5638,21 +5867,21 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*MaildropResponse_Files)(nil),
 		(*MaildropResponse_Measured)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[49].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[50].OneofWrappers = []any{
 		(*DeliverRequest_Delivery)(nil),
 		(*DeliverRequest_Chunk)(nil),
 		(*DeliverRequest_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[51].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[52].OneofWrappers = []any{
 		(*SendRequest_Start)(nil),
 		(*SendRequest_Chunk)(nil),
 		(*SendRequest_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[53].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[54].OneofWrappers = []any{
 		(*CollectRequest_Start)(nil),
 		(*CollectRequest_Taken)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[56].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[57].OneofWrappers = []any{
 		(*CollectResponse_Outgoing)(nil),
 		(*CollectResponse_Chunk)(nil),
 		(*CollectResponse_End)(nil),
@@ -5662,8 +5891,8 @@ func file_dipylon_store_v2_store_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v2_store_proto_rawDesc), len(file_dipylon_store_v2_store_proto_rawDesc)),
-			NumEnums:      11,
-			NumMessages:   64,
+			NumEnums:      12,
+			NumMessages:   66,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
