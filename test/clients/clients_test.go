@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/dipylon/dipylon/test/corpus"
@@ -19,15 +20,22 @@ var everyday = []string{
 	"charset/iso-8859-1", "charset/shift_jis", "mime/attachment", "mime/signed-pgp", "encoding/quoted-printable-dots", "large/exactly-262145",
 }
 
+// found holds the contents that tests have asked for, by name: each is made once.
+var found sync.Map
+
 func contents(t *testing.T, names ...string) [][]byte {
 	t.Helper()
 	var all [][]byte
 	for _, name := range names {
-		m, err := corpus.Find(name)
-		if err != nil {
-			t.Fatal(err)
+		content, ok := found.Load(name)
+		if !ok {
+			m, err := corpus.Find(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			content, _ = found.LoadOrStore(name, m.Content())
 		}
-		all = append(all, m.Content())
+		all = append(all, bytes.Clone(content.([]byte)))
 	}
 	return all
 }

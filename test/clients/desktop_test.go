@@ -15,8 +15,9 @@ import (
 	"github.com/dipylon/dipylon/test/harness"
 )
 
-// patience is how long a program with windows may take for one step.
-const patience = 15 * time.Second
+// patience is how long a program with windows may take for one step: on a busy machine even its start
+// takes long. No test waits for it unless something hangs.
+const patience = 90 * time.Second
 
 // onDesktop starts an X server without a screen, which ends with the test, and returns an
 // account whose programs show their windows there. Each test has its own: windows on one display

@@ -21,6 +21,7 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"strings"
 )
 
 // Message is one message of the collection.
@@ -56,9 +57,12 @@ func (m Message) Canonical() []byte {
 }
 
 // All yields the whole collection, family by family, always in the same order.
-func All() iter.Seq[Message] {
+func All() iter.Seq[Message] { return of(families...) }
+
+// of yields the messages of some families.
+func of(some ...family) iter.Seq[Message] {
 	return func(yield func(Message) bool) {
-		for _, family := range families {
+		for _, family := range some {
 			for _, m := range family.messages() {
 				m.Name = family.name + "/" + m.Name
 				if !yield(m) {
@@ -81,11 +85,16 @@ func Small(most int) iter.Seq[Message] {
 	}
 }
 
-// Find is the message of that name.
+// Find is the message of that name. The other families' messages are not made for it.
 func Find(name string) (Message, error) {
-	for m := range All() {
-		if m.Name == name {
-			return m, nil
+	for _, family := range families {
+		if !strings.HasPrefix(name, family.name+"/") {
+			continue
+		}
+		for m := range of(family) {
+			if m.Name == name {
+				return m, nil
+			}
 		}
 	}
 	return Message{}, fmt.Errorf("corpus: no message is named %q", name)
