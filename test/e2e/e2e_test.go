@@ -33,6 +33,18 @@ func login(t *testing.T, g *harness.Gateway, user harness.User) *harness.POP3 {
 	return p
 }
 
+// addByCommand makes an account in the first store with the command that administrators use.
+func addByCommand(t *testing.T, g *harness.Gateway, name string) harness.User {
+	t.Helper()
+	user := harness.User{Address: name + "@" + harness.Domain, Password: "a sentence of " + name}
+	cmd := g.Command("maildir", "user", "add", "--root", "mail", "--password-stdin", user.Address)
+	cmd.Stdin = strings.NewReader(user.Password + "\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("adding %s: %v\n%s", user.Address, err, out)
+	}
+	return user
+}
+
 // mx opens a connection to the MX.
 func mx(t *testing.T, g *harness.Gateway) *harness.SMTP {
 	t.Helper()

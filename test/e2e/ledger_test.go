@@ -38,26 +38,32 @@ func (l *ledger) note(id string, err error) {
 	}
 }
 
+func (l *ledger) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.acknowledged)
+}
+
 var idLine = regexp.MustCompile(`(?m)^X-Ledger: (\S+)\r$`)
 
 // TestLedger (I1, I2): while several senders send, the plugin is killed again and again. At the
 // end each message that was acknowledged is there; few are there twice, and none without having
 // been sent.
 func TestLedger(t *testing.T) {
-	const senders, duration = 6, 8 * time.Second
+	const senders = 6
 	g := harness.Start(t, harness.Options{})
 	user := g.AddUser(t, "erika")
 	sent := &ledger{acknowledged: map[string]bool{}}
-	stop := time.Now().Add(duration)
-
+	stop := make(chan struct{})
 	var wait sync.WaitGroup
 	for n := range senders {
-		wait.Go(func() { keepSending(t, g, user, n, stop, sent) })
+		wait.Go(func() { keepSending(g, user, n, stop, sent) })
 	}
-	kills := killPlugins(t, g, stop)
+	kills := killPlugins(t, g, sent)
+	close(stop)
 	wait.Wait()
 	t.Logf("%d acknowledged, %d refused, %d unknown, %d kills", len(sent.acknowledged), sent.refused, sent.unknown, kills)
-	if len(sent.acknowledged) < 20 || kills < 3 {
+	if len(sent.acknowledged) < leastAcknowledged || kills < leastKills {
 		t.Fatal("too little happened to prove anything")
 	}
 	copies := readLedger(t, g, user)
@@ -79,8 +85,8 @@ func TestLedger(t *testing.T) {
 
 // keepSending sends one message after the other, as a careful client does: what is refused or
 // not answered is sent again, under the same id.
-func keepSending(t *testing.T, g *harness.Gateway, user harness.User, sender int, stop time.Time, sent *ledger) {
-	for n := 0; time.Now().Before(stop); n++ {
+func keepSending(g *harness.Gateway, user harness.User, sender int, stop <-chan struct{}, sent *ledger) {
+	for n := 0; !over(stop); n++ {
 		id := fmt.Sprintf("%d-%d", sender, n)
 		content := fmt.Appendf(nil, "From: sender@corpus.example\r\nSubject: ledger\r\nX-Ledger: %s\r\n\r\n%s", id, bytes.Repeat([]byte("line\r\n"), 1000))
 		for attempt := 0; attempt < 50; attempt++ {
@@ -94,6 +100,15 @@ func keepSending(t *testing.T, g *harness.Gateway, user harness.User, sender int
 	}
 }
 
+func over(stop <-chan struct{}) bool {
+	select {
+	case <-stop:
+		return true
+	default:
+		return false
+	}
+}
+
 func sendOne(g *harness.Gateway, user harness.User, content []byte) error {
 	s, err := harness.DialSMTP(g.Address("smtp"), nil)
 	if err != nil {
@@ -104,11 +119,14 @@ func sendOne(g *harness.Gateway, user harness.User, content []byte) error {
 	return err
 }
 
-// killPlugins kills the plugin at random moments.
-func killPlugins(t *testing.T, g *harness.Gateway, stop time.Time) int {
+// What has to have happened before the test ends: so much proves something.
+const leastAcknowledged, leastKills = 40, 5
+
+// killPlugins kills the plugin at random moments, until enough has happened, or for a minute.
+func killPlugins(t *testing.T, g *harness.Gateway, sent *ledger) int {
 	kills := 0
 	r := rand.New(rand.NewPCG(1, 2))
-	for time.Now().Before(stop) {
+	for begin := time.Now(); (kills < leastKills || sent.count() < leastAcknowledged) && time.Since(begin) < time.Minute; {
 		time.Sleep(time.Duration(200+r.IntN(900)) * time.Millisecond)
 		for _, pid := range g.Plugins() {
 			harness.Kill(t, pid)

@@ -18,10 +18,10 @@ import (
 	"github.com/dipylon/dipylon/test/harness"
 )
 
-// TestMemory (I11): memory is not a matter of a message's size. While a message of 100 MB goes in
+// TestMemory (I11): memory is not a matter of a message's size. While a message of 64 MB goes in
 // or out, gateway and plugin together take at most 16 MB more than while some of 8 MB do.
 func TestMemory(t *testing.T) {
-	const small, large, most = 8 << 20, 100 << 20, 16 << 20
+	const small, large, most = 8 << 20, 64 << 20, 16 << 20
 	g := harness.Start(t, harness.Options{Kind: harness.Plain, More: harness.Mapping{
 		"limits": harness.Mapping{"message_size": "200MiB"}, "log": harness.Mapping{"level": "info", "format": "json"},
 	}})
@@ -34,7 +34,7 @@ func TestMemory(t *testing.T) {
 		}
 	}
 	smallIn := peak(t, g, func() {
-		for range 6 {
+		for range 3 {
 			in(small)
 		}
 	})
@@ -48,7 +48,7 @@ func TestMemory(t *testing.T) {
 		}
 	}
 	smallOut := peak(t, g, func() { out(1); out(2); out(3) })
-	largeOut := peak(t, g, func() { out(7) })
+	largeOut := peak(t, g, func() { out(4) })
 	t.Logf("KiB: in %d and %d, out %d and %d", smallIn>>10, largeIn>>10, smallOut>>10, largeOut>>10)
 	if more := largeIn - smallIn; more > most {
 		t.Errorf("on its way in the large message took %d KiB more", more>>10)

@@ -146,12 +146,7 @@ func TestOtherMailboxes(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, harness.Options{More: harness.Mapping{"login": harness.Mapping{"realms": harness.Mapping{"CORPUS": harness.Domain}}}})
 	erika, max := g.AddUser(t, "erika"), g.AddUser(t, "max")
-	office := "office@" + harness.Domain
-	cmd := g.Command("maildir", "user", "add", "--root", "mail", "--password-stdin", office)
-	cmd.Stdin = strings.NewReader("nobody knows it\n")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	office := addByCommand(t, g, "office").Address
 	accounts := filepath.Join(g.Dir, "mail", "accounts.yaml")
 	text, err := os.ReadFile(accounts)
 	if err != nil {
@@ -163,8 +158,10 @@ func TestOtherMailboxes(t *testing.T) {
 	}
 	folder := filepath.Join(g.Dir, "mail", harness.Domain, "erika", ".Lists.Go")
 	for _, sub := range []string{"cur", "new", "tmp"} {
-		if err := os.MkdirAll(filepath.Join(folder, sub), 0o700); err != nil {
-			t.Fatal(err)
+		for _, folder := range []string{folder, filepath.Dir(folder)} {
+			if err := os.MkdirAll(filepath.Join(folder, sub), 0o700); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	for path, letter := range map[string]string{

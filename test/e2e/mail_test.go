@@ -16,7 +16,7 @@ import (
 func TestFirstMail(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, harness.Options{})
-	user := g.AddUser(t, "erika")
+	user := addByCommand(t, g, "erika")
 
 	in := harness.Dial(t, g.Address("smtp"), nil)
 	in.ExpectReply(220)
@@ -145,7 +145,7 @@ func TestNoRelay(t *testing.T) {
 // went in, to the octet, behind the trace fields, and every size is exact.
 func TestCorpus(t *testing.T) {
 	t.Parallel()
-	g := harness.Start(t, harness.Options{})
+	g := harness.Start(t, harness.Options{Kind: harness.Plain})
 	data, bdat := g.AddUser(t, "data"), g.AddUser(t, "bdat")
 	messages := slices.Collect(corpus.All())
 
@@ -267,7 +267,7 @@ func TestHeadersInASCII(t *testing.T) {
 // TestTop reads the top of each small message of the collection and compares it with the whole.
 func TestTop(t *testing.T) {
 	t.Parallel()
-	g := harness.Start(t, harness.Options{})
+	g := harness.Start(t, harness.Options{Kind: harness.Plain})
 	user := g.AddUser(t, "erika")
 	var contents [][]byte
 	for m := range corpus.Small(20_000) {

@@ -58,7 +58,7 @@ func TestTwoNodes(t *testing.T) {
 	one.Signal(t, syscall.SIGKILL)
 	one.WaitExit(t)
 	died := time.Now()
-	fourth := await(t, two, user, lease+5*time.Second)
+	fourth := await(t, two, user, lease+5*time.Second*slack)
 	t.Logf("the other node serves the user after %s", time.Since(died).Round(time.Millisecond))
 	if n, _, err := fourth.Stat(); n != 2 || err != nil {
 		t.Errorf("there are %d messages (%v), and nothing was removed", n, err)
@@ -103,7 +103,7 @@ func TestGuessersMeetBothNodes(t *testing.T) {
 	}
 	guessing.Wait()
 	tries := 0
-	harness.Eventually(t, 10*time.Second, "a delay at the other gateway", func() bool {
+	harness.Eventually(t, 10*time.Second*slack, "a delay at the other gateway", func() bool {
 		// Each time somebody else of the same network: who has once got in is known there.
 		tries++
 		other := two.AddUserIn(t, storeRoot(two), fmt.Sprintf("other%d@%s", tries, harness.Domain))
@@ -136,7 +136,7 @@ func TestDatabaseDies(t *testing.T) {
 	if err := database.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := await(t, one, user, lease+5*time.Second)
+	p := await(t, one, user, lease+5*time.Second*slack)
 	if n, _, err := p.Stat(); n != 1 || err != nil {
 		t.Errorf("there are %d messages (%v), wanted the one that could not be removed", n, err)
 	}

@@ -30,14 +30,16 @@ var oddLines = map[string]struct {
 // TestSubmissionQuirksByName has the built gateway do each quirk that its configuration names, and none
 // that it does not name.
 func TestSubmissionQuirksByName(t *testing.T) {
+	t.Parallel()
+	g := harness.Start(t, harness.Options{})
+	user := g.AddUser(t, "erika")
 	for name := range oddLines {
 		t.Run(name, func(t *testing.T) {
 			quirks := []string{name}
 			if name == "no-header" { // what has no header has no From
 				quirks = append(quirks, "no-from")
 			}
-			g := harness.Start(t, harness.Options{More: harness.Mapping{"submission": harness.Mapping{"quirks": quirks, "plaintext_login": true}}})
-			user := g.AddUser(t, "erika")
+			haveQuirks(t, g, "submission", quirks...)
 			for said := range oddLines {
 				taken := said == name || said == "no-from" && name == "no-header"
 				if got := submitOddly(t, g, user, said); (got == 250) != taken {
@@ -46,6 +48,15 @@ func TestSubmissionQuirksByName(t *testing.T) {
 			}
 		})
 	}
+}
+
+// haveQuirks gives a protocol these quirks, and no others, for the sessions that begin from now on.
+func haveQuirks(t *testing.T, g *harness.Gateway, protocol string, quirks ...string) {
+	t.Helper()
+	g.Configure(t, func(o *harness.Options) {
+		o.More = harness.Mapping{protocol: harness.Mapping{"quirks": quirks, "plaintext_login": true}}
+	})
+	g.Reload(t)
 }
 
 // submitOddly sends a mail in the way that needs a quirk, and gives the code of the refusal, or 250.
@@ -126,20 +137,13 @@ const holdsNUL = "Subject: NUL\r\n\r\nbefore\x00after\r\n"
 // TestPOP3QuirksByName has the built gateway do each quirk that its configuration names, and none
 // that it does not name.
 func TestPOP3QuirksByName(t *testing.T) {
+	t.Parallel()
+	g := harness.Start(t, harness.Options{})
+	user := g.AddUser(t, "erika")
+	deliver(t, g, user, []byte(holdsNUL))
 	for name := range doesQuirk {
 		t.Run(name, func(t *testing.T) {
-			g := harness.Start(t, harness.Options{More: harness.Mapping{"pop3": harness.Mapping{"quirks": []string{name}, "plaintext_login": true}}})
-			user := g.AddUser(t, "erika")
-			mailer, err := harness.DialSMTP(g.Address("smtp"), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := mailer.Send(harness.Envelope{From: "scanner@else.example", To: []string{user.Address}, EightBit: true}, strings.NewReader(holdsNUL)); err != nil {
-				t.Fatal(err)
-			}
-			if err := mailer.Quit(); err != nil {
-				t.Error(err)
-			}
+			haveQuirks(t, g, "pop3", name)
 			for quirk, does := range doesQuirk {
 				c := harness.Dial(t, g.Address("pop3"), nil)
 				c.Expect("+OK")

@@ -17,8 +17,8 @@ type Kind string
 
 // The kinds.
 const (
-	Race  Kind = "race"  // with the race detector: everything but measurements
-	Plain Kind = "plain" // as it is shipped
+	Race  Kind = "race"  // with the race detector: everything but measurements, and many octets
+	Plain Kind = "plain" // as it is shipped, but for the debugging information
 )
 
 // builds holds what this test process has built.
@@ -71,10 +71,10 @@ func built(name string, kind Kind, pkg string) (string, error) {
 		return path, nil
 	}
 	path := filepath.Join(builds.dir, name)
-	args := []string{"build", "-o", path}
+	// Debugging information costs the linker time, and stack traces do not need it.
+	args := []string{"build", "-ldflags=-w", "-o", path}
 	if kind == Race {
-		// Debugging information costs the linker time, and stack traces do not need it.
-		args = append(args, "-race", "-ldflags=-w")
+		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, pkg)...)
 	cmd.Dir = root()

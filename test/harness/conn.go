@@ -30,10 +30,27 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Command + ": " + r.Answer }
 
-// wire is a connection read by lines, each with a deadline of its own.
+// patient is a connection of which no read and no write takes longer than patience.
+type patient struct{ net.Conn }
+
+func (p patient) Read(b []byte) (int, error) {
+	p.SetReadDeadline(time.Now().Add(patience))
+	return p.Conn.Read(b)
+}
+
+func (p patient) Write(b []byte) (int, error) {
+	p.SetWriteDeadline(time.Now().Add(patience))
+	return p.Conn.Write(b)
+}
+
+// wire is a connection read by lines.
 type wire struct {
 	net.Conn
 	in *bufio.Reader
+}
+
+func newWire(conn net.Conn) *wire {
+	return &wire{Conn: patient{conn}, in: bufio.NewReaderSize(patient{conn}, 64<<10)}
 }
 
 func dialWire(address string, secure *tls.Config) (*wire, error) {
@@ -41,7 +58,7 @@ func dialWire(address string, secure *tls.Config) (*wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wire{Conn: conn, in: bufio.NewReaderSize(conn, 64<<10)}
+	w := newWire(conn)
 	if secure != nil {
 		if err := w.startTLS(secure); err != nil {
 			conn.Close()
@@ -57,7 +74,6 @@ func (w *wire) startTLS(config *tls.Config) error {
 		return errors.New("the server has sent more before TLS began")
 	}
 	secure := tls.Client(w.Conn, config)
-	secure.SetDeadline(time.Now().Add(patience))
 	if err := secure.Handshake(); err != nil {
 		return fmt.Errorf("TLS: %w", err)
 	}
@@ -66,25 +82,35 @@ func (w *wire) startTLS(config *tls.Config) error {
 }
 
 func (w *wire) writeLine(line string) error {
-	w.SetWriteDeadline(time.Now().Add(patience))
 	_, err := io.WriteString(w.Conn, line+"\r\n")
 	return err
 }
 
-// readLine reads a line of any length and takes its CRLF off. A line that does not end in CRLF
-// is an error: no server may send one.
+// readLine reads a line of any length and takes its CRLF off. It is good until the next is read.
 func (w *wire) readLine() ([]byte, error) {
-	w.SetReadDeadline(time.Now().Add(patience))
-	line, err := w.in.ReadBytes('\n')
+	line, err := w.readWhole()
+	return bytes.TrimSuffix(line, []byte("\r\n")), err
+}
+
+// readWhole reads a line of any length with its CRLF. It is good until the next is read. A line that
+// does not end in CRLF is an error: no server may send one.
+func (w *wire) readWhole() ([]byte, error) {
+	line, err := w.in.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		var rest []byte
+		line = bytes.Clone(line)
+		rest, err = w.in.ReadBytes('\n')
+		line = append(line, rest...)
+	}
 	if err != nil {
 		return line, err
 	}
-	line, ok := bytes.CutSuffix(line, []byte("\r\n"))
+	text, ok := bytes.CutSuffix(line, []byte("\r\n"))
 	if !ok {
 		return line, fmt.Errorf("a bare LF ends the line %.100q", line)
 	}
-	if bytes.IndexByte(line, '\r') >= 0 {
-		return line, fmt.Errorf("a bare CR stands in the line %.100q", line)
+	if bytes.IndexByte(text, '\r') >= 0 {
+		return line, fmt.Errorf("a bare CR stands in the line %.100q", text)
 	}
 	return line, nil
 }
@@ -112,7 +138,7 @@ func Dial(t *testing.T, address string, secure *tls.Config) *Conn {
 // Over is a connection that the test has made itself.
 func Over(t *testing.T, conn net.Conn) *Conn {
 	t.Helper()
-	return converse(t, conn.RemoteAddr().String(), &wire{Conn: conn, in: bufio.NewReaderSize(conn, 64<<10)})
+	return converse(t, conn.RemoteAddr().String(), newWire(conn))
 }
 
 func converse(t *testing.T, address string, w *wire) *Conn {
@@ -155,7 +181,6 @@ func (c *Conn) Send(format string, args ...any) {
 func (c *Conn) Raw(octets string) {
 	c.t.Helper()
 	c.note("C:", []byte(octets))
-	c.w.SetWriteDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(c.w.Conn, octets); err != nil {
 		c.t.Fatalf("sending %.100q: %v", octets, err)
 	}
@@ -223,7 +248,6 @@ func (c *Conn) Multi() []byte {
 // ExpectClosed wants the server to close the connection, and returns what came before.
 func (c *Conn) ExpectClosed() []byte {
 	c.t.Helper()
-	c.w.SetReadDeadline(time.Now().Add(patience))
 	rest, err := io.ReadAll(c.w.in)
 	c.note("S:", rest)
 	var timeout net.Error

@@ -201,15 +201,15 @@ func (p *POP3) Close() { p.w.Close() }
 func (w *wire) copyMulti(out io.Writer) (int64, error) {
 	var octets int64
 	for {
-		line, err := w.readLine()
+		line, err := w.readWhole()
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
 			return octets, fmt.Errorf("after %d octets: %w", octets, err)
 		}
-		if len(line) > 0 && line[0] == '.' {
-			if len(line) == 1 {
+		if line[0] == '.' {
+			if string(line) == ".\r\n" {
 				return octets, nil
 			}
 			if line[1] != '.' {
@@ -217,7 +217,7 @@ func (w *wire) copyMulti(out io.Writer) (int64, error) {
 			}
 			line = line[1:]
 		}
-		n, err := out.Write(append(line, '\r', '\n'))
+		n, err := out.Write(line)
 		octets += int64(n)
 		if err != nil {
 			return octets, err

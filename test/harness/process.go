@@ -17,34 +17,32 @@ import (
 
 // Children are the process ids of a process's children, and theirs, that still run.
 func Children(pid int) []int {
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	parents := map[int]int{}
-	for _, stat := range stats {
-		content, err := os.ReadFile(stat)
-		if err != nil {
-			continue // it has ended meanwhile
-		}
-		// pid (name) state ppid …; the name may hold anything.
-		_, rest, ok := strings.Cut(string(content[strings.LastIndexByte(string(content), ')')+1:]), " ")
-		fields := strings.Fields(rest)
-		if !ok || len(fields) < 2 || fields[0] == "Z" {
-			continue
-		}
-		id, _ := strconv.Atoi(filepath.Base(filepath.Dir(stat)))
-		parents[id], _ = strconv.Atoi(fields[1])
-	}
 	var all []int
 	for generation := []int{pid}; len(generation) > 0; {
 		var next []int
-		for id, parent := range parents {
-			if slices.Contains(generation, parent) {
-				next = append(next, id)
-			}
+		for _, parent := range generation {
+			next = append(next, forked(parent)...)
 		}
 		all = append(all, next...)
 		generation = next
 	}
+	all = slices.DeleteFunc(all, func(pid int) bool { return !Alive(pid) })
 	slices.Sort(all)
+	return all
+}
+
+// forked are the children of a process: each of its threads has a list (proc_tid_children(5)).
+func forked(pid int) []int {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	var all []int
+	for _, list := range lists {
+		content, _ := os.ReadFile(list) // the thread may have ended meanwhile
+		for _, field := range strings.Fields(string(content)) {
+			if child, err := strconv.Atoi(field); err == nil {
+				all = append(all, child)
+			}
+		}
+	}
 	return all
 }
 

@@ -11,7 +11,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // SMTP is a strict client.
@@ -178,7 +177,6 @@ func (s *SMTP) stuff(content io.Reader) error {
 			out.Write(piece)
 			atStart = piece[len(piece)-1] == '\n'
 		}
-		s.w.SetWriteDeadline(time.Now().Add(patience))
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -205,7 +203,6 @@ func (s *SMTP) SendChunks(e Envelope, content []byte, chunk int) (Reply, error) 
 		if len(content) == 0 {
 			last = " LAST"
 		}
-		s.w.SetWriteDeadline(time.Now().Add(patience))
 		command := fmt.Sprintf("BDAT %d%s", len(piece), last)
 		if _, err := s.w.Write(append([]byte(command+"\r\n"), piece...)); err != nil {
 			return Reply{}, err
