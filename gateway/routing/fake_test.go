@@ -22,6 +22,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/gateway/stores"
 	"github.com/dipylon/dipylon/gateway/stores/storestest"
+	"github.com/dipylon/dipylon/test/databases"
 )
 
 // fakeStore is an honest store: it keeps one copy for each key and recipient. Its hooks make it
@@ -180,16 +181,7 @@ type gateway struct {
 // openDB is a database of the test's own.
 func openDB(t *testing.T) *state.DB {
 	t.Helper()
-	db, err := state.Open(t.Context(), state.Options{Log: zerolog.Nop(), Folder: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return db
+	return databases.Open(t, state.Options{Log: zerolog.Nop(), Folder: databases.Folder(t)})
 }
 
 // on has a gateway use a database that is there.

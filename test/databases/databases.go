@@ -37,25 +37,10 @@ func Main(m *testing.M) {
 func Each(t *testing.T, f func(t *testing.T, o state.Options)) {
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		f(t, state.Options{Log: zerolog.Nop(), Folder: t.TempDir()})
+		f(t, state.Options{Log: zerolog.Nop(), Folder: Folder(t)})
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
 		f(t, state.Options{Log: zerolog.Nop(), URL: peers.SharedPostgres(t).Database(t)})
 	})
-}
-
-// Open opens a database until the test's end. Opened again, it is as by another gateway.
-func Open(t testing.TB, o state.Options) *state.DB {
-	t.Helper()
-	db, err := state.Open(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return db
 }
