@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -70,7 +72,11 @@ func BenchmarkOpenClose(b *testing.B) {
 }
 
 func fetchOnce(b *testing.B, drop backends.Maildrop, size int) {
-	content, err := drop.Fetch(b.Context(), backends.FetchRequest{ID: backends.MessageID(fmt.Sprintf("size:%d", size))})
+	fetchOf(b, drop, backends.MessageID(fmt.Sprintf("size:%d", size)), size)
+}
+
+func fetchOf(b *testing.B, drop backends.Maildrop, id backends.MessageID, size int) {
+	content, err := drop.Fetch(b.Context(), backends.FetchRequest{ID: id})
 	if err != nil {
 		b.Error(err)
 		return
@@ -152,4 +158,56 @@ func BenchmarkFetchMany(b *testing.B) {
 			_ = contents.Close()
 		}
 	})
+}
+
+// octetsRead is what this process has read, of sockets too.
+func octetsRead(b *testing.B) (octets int64) {
+	text, err := os.ReadFile("/proc/self/io")
+	if err == nil {
+		_, err = fmt.Sscanf(string(text), "rchar: %d", &octets)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return octets
+}
+
+// BenchmarkSizes finds the sizes of messages: each fetched only to be counted, four at a time, and
+// measured where they are, 16 with a request.
+func BenchmarkSizes(b *testing.B) {
+	for _, size := range []int{9_024, 60_032} {
+		id := backends.MessageID(fmt.Sprintf("unsized:%d", size))
+		fetch := func(b *testing.B, drop backends.Maildrop) {
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			var all sync.WaitGroup
+			for range 4 {
+				all.Go(func() {
+					for left.Add(-1) >= 0 {
+						fetchOf(b, drop, id, size)
+					}
+				})
+			}
+			all.Wait()
+		}
+		measure := func(b *testing.B, drop backends.Maildrop) {
+			for left := b.N; left > 0; left -= 16 {
+				ids := slices.Repeat([]backends.MessageID{id}, min(16, left))
+				for m, err := range drop.(backends.Measurer).Measure(b.Context(), backends.MeasureRequest{IDs: ids, Sizes: true}) {
+					if err != nil || m.Size != int64(size) {
+						b.Fatal(m, err)
+					}
+				}
+			}
+		}
+		for name, work := range map[string]func(*testing.B, backends.Maildrop){"fetched": fetch, "measured": measure} {
+			b.Run(fmt.Sprintf("%dK/%s", size/1000, name), func(b *testing.B) {
+				s, _ := start(b, specOf(b, "store", fakeSettings{}))
+				drop := openDrop(b, s)
+				before := octetsRead(b)
+				measured(b, s, func() { work(b, drop) })
+				b.ReportMetric(float64(octetsRead(b)-before)/float64(b.N), "octets/op")
+			})
+		}
+	}
 }
