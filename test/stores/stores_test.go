@@ -55,7 +55,8 @@ type store struct {
 	goesOn          bool   // gives that message to a session that has begun before
 	renews          bool   // may give all messages new UIDs when sessions are beside each other
 	// families are those of the corpus whose small messages are enough, nil: all of it. large is how many
-	// octets the one message has during which the store is restarted, 0: 24 MiB. Both are for a slow store.
+	// octets the one message has during which the store is restarted, 0: 24 MiB. Both are for a slow store, or
+	// one that is there already.
 	families []string
 	large    int64
 }
@@ -101,6 +102,7 @@ var kinds = map[string]func(t *testing.T) store{
 			stop: c.Stop, start: c.Start,
 			settings: imapSettings(c.IMAPS, c.CA, c.LMTP, peers.CyrusAdmin, peers.CyrusAdminPassword),
 			refuses:  cyrusRefuses, alters: cyrusAlters,
+			families: []string{"plain", "octets", "header", "dots"}, // the whole of it comes to this server in front of JMAP
 		}
 	},
 }
