@@ -53,14 +53,6 @@ type Delivery struct {
 	Peer     Peer
 }
 
-// Sender is a store through whose own transport an account can send.
-type Sender interface {
-	// Send submits a message as the credential's account: one verdict for each recipient, in
-	// their order. It fails as Login does. An outcome that is not known is [Uncertain], and is
-	// not sent again blindly.
-	Send(ctx context.Context, credential Credential, delivery Delivery, content io.Reader) ([]Verdict, error)
-}
-
 // Outbox is a store that wants mail of its own sent to the Internet.
 type Outbox interface {
 	// Collect hands over outgoing messages, one at a time, until the store has no more that

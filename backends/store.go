@@ -11,6 +11,7 @@
 //	Outbox         hands over mail that the store wants sent to the Internet
 //	Authenticator  conducts a SASL exchange of the store's own
 //	Watcher        tells what has changed: passwords, rights, mail
+//	SessionSender  a Sender of several messages under one login
 //	SendRights     says which addresses an account may send as
 //
 // What a backend can do is what it implements: [CapabilitiesOf] looks. The gateway
@@ -21,7 +22,7 @@
 //
 //   - Every method may be called from several goroutines at once, unless it says otherwise.
 //   - Every wait ends when its context does. A cancelled call may have happened or not;
-//     for [Receiver.Deliver] and [Sender.Send] that is what [Delivery.Key] is for.
+//     for [Receiver.Deliver], [Sender.Send] and [Sending.Send] that is what [Delivery.Key] is for.
 //   - An error is a [*Failure], or wraps one; anything else counts as temporary.
 //   - Message content is a stream of octets in canonical form: every line, the last one
 //     included, ends with CRLF, and neither CR nor LF stands alone (RFC 5322 §2.3). There
@@ -128,6 +129,7 @@ type Capabilities struct {
 	Authenticator bool
 	Watcher       bool
 	SendRights    bool
+	SendSessions  bool // its Sender is a [SessionSender]
 }
 
 // CapabilitiesOf says which of the optional interfaces a store implements.
@@ -140,6 +142,7 @@ func CapabilitiesOf(s Store) Capabilities {
 	_, c.Authenticator = s.(Authenticator)
 	_, c.Watcher = s.(Watcher)
 	_, c.SendRights = s.(SendRights)
+	_, c.SendSessions = s.(SessionSender)
 	return c
 }
 

@@ -89,7 +89,8 @@ func (v Verdict) Check() error {
 	return nil
 }
 
-// CheckVerdicts judges the answer to [Receiver.Resolve], [Receiver.Deliver] and [Sender.Send]. It has to
+// CheckVerdicts judges the answer to [Receiver.Resolve], [Receiver.Deliver], [Sender.Send] and
+// [Sending.Send]. It has to
 // speak of exactly the recipients that were asked about, in their order and spelling; otherwise nobody
 // can say whose verdict is whose (I1), and none of them counts.
 //

@@ -16,32 +16,79 @@ import (
 	"github.com/dipylon/dipylon/backends/remote"
 )
 
-var _ backends.Sender = (*Store)(nil)
+var _ backends.SessionSender = (*Store)(nil)
 
-// Send submits through the store's own submission server, with the client's credential. What
-// that server answers is the verdict. A copy goes to the Sent folder where the settings name one.
-// That server cannot be asked what became of an earlier attempt: a retry leaves out the recipients
-// that this process knows to have been sent the message, and nobody else.
+// Send submits through the store's own submission server, with the client's credential: a sending
+// session of one message.
 func (s *Store) Send(ctx context.Context, c backends.Credential, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	session, err := s.OpenSending(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer session.Close() //nolint:errcheck // the message has its verdicts
+	return session.Send(ctx, d, content)
+}
+
+// OpenSending begins a sending session: one connection to the submission server, which logs in with the
+// first message, and again where the server has ended it.
+func (s *Store) OpenSending(_ context.Context, c backends.Credential) (backends.Sending, error) {
 	if s.settings.Sending.Address == "" {
 		return nil, backends.Fail(backends.Unsupported, "submission.address is not set")
 	}
 	if err := s.accepts(c); err != nil {
 		return nil, err
 	}
+	return &sendSession{store: s, credential: c}, nil
+}
+
+// sendSession is a sending session.
+type sendSession struct {
+	store      *Store
+	credential backends.Credential
+	client     *smtpclient.Client // nil: there is no connection
+	closed     bool
+}
+
+// Close implements [backends.Sending].
+func (t *sendSession) Close() error {
+	t.closed = true
+	t.hangUp()
+	return nil
+}
+
+// hangUp ends the connection, if there is one.
+func (t *sendSession) hangUp() {
+	if t.client != nil {
+		_ = t.client.Close() // what was sent was answered
+	}
+	t.client = nil
+}
+
+// Send implements [backends.Sending]. What the submission server answers is the verdict. A copy goes to
+// the Sent folder where the settings name one. That server cannot be asked what became of an earlier
+// attempt: a retry leaves out the recipients that this process knows to have been sent the message, and
+// nobody else.
+func (t *sendSession) Send(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	if t.closed {
+		return nil, backends.SendingClosed()
+	}
+	s, c := t.store, t.credential
 	end, err := s.inFlight.Begin(ctx, "send "+d.Key)
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	client, err := s.dialSubmission(ctx, c)
-	if err != nil {
-		return nil, err
+	if t.client == nil {
+		if t.client, err = s.dialSubmission(ctx, c); err != nil {
+			return nil, err
+		}
 	}
-	defer client.Close()
 	account, left := s.loginName(c), d
 	left.Recipients = backends.To(s.sent.Left(account, d)...)
-	verdicts, err := s.sendTo(ctx, c, client, left, content)
+	verdicts, err := s.sendTo(ctx, c, t.client, left, content)
+	if !t.client.Alive() {
+		t.hangUp()
+	}
 	if err != nil {
 		return nil, failure("submit", err, backends.Temporary)
 	}
@@ -78,6 +125,9 @@ func (s *Store) sendTo(ctx context.Context, c backends.Credential, client *smtpc
 
 func submit(ctx context.Context, client *smtpclient.Client, envelope smtpclient.Envelope, content io.Reader) ([]backends.Verdict, error) {
 	outcomes, err := client.Send(ctx, envelope, content)
+	if refused := (*smtpclient.ReplyError)(nil); errors.As(err, &refused) && refused.Command == "AUTH" {
+		return nil, remote.LoginFailure(refused.Reply) // by a connection that followed another
+	}
 	if err != nil {
 		return nil, remote.SendFailure("submit", err)
 	}

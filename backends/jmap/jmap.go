@@ -51,7 +51,6 @@ var (
 	_ backends.Store    = (*Store)(nil)
 	_ backends.Reader   = (*Store)(nil)
 	_ backends.Receiver = (*Store)(nil)
-	_ backends.Sender   = (*Store)(nil)
 )
 
 // Option changes what New makes.

@@ -53,28 +53,73 @@ func identityFor(known []identity, address string) (string, error) {
 	return known[0].ID, nil // it is the server that judges what may be sent with it
 }
 
-// Send imports the message as a draft and submits it (RFC 8621 §7) for the recipients to whom no
-// earlier attempt under the key has sent it. What was sent is moved to the mailbox with the role
-// sent, or destroyed in the end where there is none.
+var _ backends.SessionSender = (*Store)(nil)
+
+// Send submits one message: a sending session of one.
 func (s *Store) Send(ctx context.Context, c backends.Credential, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-	if !s.settings.Submission {
-		return nil, backends.Fail(backends.Unsupported, "submission is not set")
-	}
-	session, err := s.login(ctx, c)
+	session, err := s.OpenSending(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	end, err := s.inFlight.Begin(ctx, "send "+d.Key)
+	defer session.Close() //nolint:errcheck // the message has its verdicts
+	return session.Send(ctx, d, content)
+}
+
+// OpenSending begins a sending session: one login, which fetches the session resource with the first
+// message, and again once the server refuses the credential.
+func (s *Store) OpenSending(_ context.Context, c backends.Credential) (backends.Sending, error) {
+	if !s.settings.Submission {
+		return nil, backends.Fail(backends.Unsupported, "submission is not set")
+	}
+	return &sending{store: s, credential: c}, nil
+}
+
+// sending is a sending session.
+type sending struct {
+	store      *Store
+	credential backends.Credential
+	session    *session // nil: not logged in
+	closed     bool
+}
+
+// Close implements [backends.Sending].
+func (t *sending) Close() error {
+	t.closed = true
+	return nil
+}
+
+// Send implements [backends.Sending].
+func (t *sending) Send(ctx context.Context, d backends.Delivery, content io.Reader) (verdicts []backends.Verdict, err error) {
+	if t.closed {
+		return nil, backends.SendingClosed()
+	}
+	if t.session == nil {
+		if t.session, err = t.store.login(ctx, t.credential); err != nil {
+			return nil, err
+		}
+	}
+	verdicts, err = t.session.send(ctx, d, content)
+	if backends.KindOf(err) == backends.BadCredentials {
+		t.session = nil
+	}
+	return verdicts, err
+}
+
+// send imports the message as a draft and submits it (RFC 8621 §7) for the recipients to whom no
+// earlier attempt under the key has sent it. What was sent is moved to the mailbox with the role
+// sent, or destroyed in the end where there is none.
+func (s *session) send(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	end, err := s.store.inFlight.Begin(ctx, "send "+d.Key)
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	kept, err := s.keep(keyLine(d), content)
+	kept, err := s.store.keep(keyLine(d), content)
 	if err != nil {
 		return nil, err
 	}
 	defer kept.discard()
-	sub, err := session.prepare(ctx, d, kept)
+	sub, err := s.prepare(ctx, d, kept)
 	if err != nil {
 		return nil, err
 	}

@@ -47,6 +47,8 @@ type liar struct {
 	resolve      func(context.Context, backends.ResolveQuery) ([]backends.Verdict, error)
 	deliver      func(context.Context, backends.Delivery, io.Reader) ([]backends.Verdict, error)
 	send         func(context.Context, backends.Credential, backends.Delivery, io.Reader) ([]backends.Verdict, error)
+	openSending  func(context.Context, backends.Credential) (backends.Sending, error)
+	sending      func(*liarSending)
 	collect      func(context.Context, backends.CollectRequest, acceptFunc) error
 	settle       func(context.Context, []backends.Settlement) error
 	watch        func(context.Context, func(backends.Hint)) error
@@ -55,6 +57,8 @@ type liar struct {
 	close        func() error
 	killed       func(context.Context) error
 	ending       func(storetest.Ending) error
+
+	sendingEnds int // how often the server has ended the connections of sending sessions
 
 	mu      sync.Mutex
 	drops   []*killableDrop // opened since the process was killed last
@@ -335,6 +339,12 @@ func target(dir string, tell func(*liar)) storetest.Target {
 			opened.Inject(memstore.Fault{Call: "send", Recipient: address, Kind: memstore.Kind(backends.Temporary)})
 			return opened.Mend, nil
 		},
+		SendLogins: func() int { return opened.SendLogins() },
+		EndSending: func(context.Context) error {
+			opened.EndSending()
+			running.sendingEnds++
+			return nil
+		},
 		Open: func(ctx context.Context) (backends.Store, error) {
 			store, err := fresh(ctx)
 			if err == nil {
@@ -377,7 +387,7 @@ func failing(t *testing.T, target storetest.Target) (failed []string, errs map[s
 }
 
 var allLies = slices.Concat(
-	storeLies, loginLies, listLies, fetchLies, manyLies, measureLies, sessionLies, folderLies, removeLies, markLies, receiverLies, contentLies, senderLies, outboxLies, watcherLies, sendRightsLies, processLies,
+	storeLies, loginLies, listLies, fetchLies, manyLies, measureLies, sessionLies, folderLies, removeLies, markLies, receiverLies, contentLies, senderLies, sendingLies, outboxLies, watcherLies, sendRightsLies, processLies,
 )
 
 // TestLies runs each lie in a bubble where time passes only when everybody waits: a store that

@@ -126,7 +126,7 @@ var groups = []group{
 	{"remove", removeCases},
 	{"mark", markCases},
 	{"receiver", slices.Concat(resolveCases, deliverCases, contentCases(), keyCases, lifetimeCases)},
-	{"sender", senderCases},
+	{"sender", slices.Concat(senderCases, sendingCases)},
 	{"outbox", outboxCases},
 	{"watcher", watcherCases},
 	{"sendrights", sendRightsCases},
@@ -178,6 +178,7 @@ func offered(store backends.Store, d backends.Description, described bool) backe
 		has.Authenticator = has.Authenticator && said.Authenticator
 		has.Watcher = has.Watcher && said.Watcher
 		has.SendRights = has.SendRights && said.SendRights
+		has.SendSessions = has.SendSessions && said.Sender
 	}
 	return has
 }

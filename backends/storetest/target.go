@@ -51,6 +51,12 @@ type Target struct {
 	// often or greylists, until undone. Only the second account's address is put off. Nil: the
 	// cases about it cannot be run.
 	Defer func(ctx context.Context, address string) (undo func(), err error)
+	// SendLogins counts the logins at the store's own transport. Nil: that a sending session needs one
+	// cannot be seen.
+	SendLogins func() int
+	// EndSending ends the connections of the store's own transport, as a server does that is restarted.
+	// Nil: what a sending session does then cannot be seen.
+	EndSending func(ctx context.Context) error
 	// Outside are two addresses that mail sent by an account leaves through the outbox for.
 	Outside []string
 	// SASL gives the client's side of a mechanism. Nil: NTLM, PLAIN and LOGIN are known.

@@ -37,8 +37,8 @@ type delivery struct {
 	to      []recipient
 	// from is the store whose account sends the message; nil: it is not authenticated.
 	from *stores.Store
-	// credential is set when from sends for itself: then it is a sender and takes every recipient.
-	credential *backends.Credential
+	// sending is set when from sends for itself: then it is a sender and takes every recipient.
+	sending *sending
 }
 
 // outcome is the result for one recipient.
@@ -147,7 +147,7 @@ func (d *delivery) groups() (groups []group) {
 			continue
 		}
 		store := r.store
-		if d.credential != nil {
+		if d.sending != nil {
 			store = d.from
 		}
 		i, there := at[store.Name]
@@ -268,8 +268,8 @@ func (d *delivery) call(ctx context.Context, store *stores.Store, to []string, c
 	envelope := d.envelope
 	envelope.Key, envelope.Retry = d.attempt.Key, d.attempt.Again
 	envelope.Recipients = backends.To(to...)
-	if d.credential != nil {
-		verdicts, err := store.Sender.Send(ctx, *d.credential, envelope, content)
+	if d.sending != nil {
+		verdicts, err := d.sending.send(ctx, store, envelope, content)
 		return verdicts, d.refusedLogin(err)
 	}
 	return store.Receiver.Deliver(ctx, envelope, content)
@@ -280,7 +280,7 @@ func (d *delivery) call(ctx context.Context, store *stores.Store, to []string, c
 // again for days. A token may have expired meanwhile, so that its failure stays temporary, and a login
 // of the gateway's own has to be corrected by the administrator.
 func (d *delivery) refusedLogin(err error) error {
-	if backends.KindOf(err) != backends.BadCredentials || d.credential.Kind != backends.CredentialPassword {
+	if backends.KindOf(err) != backends.BadCredentials || d.sending.credential.Kind != backends.CredentialPassword {
 		return err
 	}
 	return backends.Fail(backends.Permanent, "the transport of the store refuses the password of the login: %w", err).

@@ -47,7 +47,7 @@ func (s *mxSession) MessageSize(context.Context) int64 {
 // MessageSize implements [smtp.SizeLimited]. An account whose store sends for it has that
 // store's limit.
 func (s *submissionSession) MessageSize(context.Context) int64 {
-	if s.who != nil && s.who.credential != nil {
+	if s.who != nil && s.who.sending != nil {
 		return largestOf([]*stores.Store{s.who.store.Now()})
 	}
 	return largestOf(s.o.Router.Table().Stores())

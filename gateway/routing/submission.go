@@ -1,7 +1,6 @@
 package routing
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -51,8 +50,8 @@ type identity struct {
 	account backends.Account
 	owns    ownership
 	lookups lookups
-	// credential is kept where the store is to send in the account's name.
-	credential *backends.Credential
+	// sending is set where the store is to send in the account's name.
+	sending *sending
 }
 
 // submitter is the account as the stores are told of it.
@@ -173,9 +172,7 @@ func (s *submissionSession) Enter(ctx context.Context, e login.Entry) error {
 	}
 	s.who = &identity{store: e.Store, account: *account, owns: newOwnership(*account, e.Store)}
 	if e.Store.Sends {
-		kept := e.Credential
-		kept.Secret = bytes.Clone(kept.Secret)
-		s.who.credential = &kept
+		s.who.sending = newSending(e.Credential)
 	}
 	s.log = s.log.With().Str("account", account.ID).Logger() // the store of a delivery is another matter
 	return nil
@@ -226,7 +223,7 @@ func (s *submissionSession) Rcpt(ctx context.Context, path address.Path, _ smtp.
 	if err != nil {
 		return err
 	}
-	if s.who.credential != nil {
+	if s.who.sending != nil {
 		if t.from.Sender == nil {
 			return replies.SMTP(backends.Fail(backends.Unsupported, "store %s is to send, and its plugin cannot", t.from.Name))
 		}
@@ -256,7 +253,7 @@ func (s *submissionSession) Data(ctx context.Context, trace string, body io.Read
 	if err != nil {
 		return "", err
 	}
-	p.from, p.credential = t.from, s.who.credential
+	p.from, p.sending = t.from, s.who.sending
 	if err = s.prepare(ctx, p, trace, m); err == nil {
 		err = p.deliver(ctx)
 	}
@@ -338,8 +335,8 @@ func (s *submissionSession) Close() {
 
 // leave ends the login.
 func (s *submissionSession) leave() {
-	if s.who != nil && s.who.credential != nil {
-		clear(s.who.credential.Secret)
+	if s.who != nil && s.who.sending != nil {
+		s.who.sending.close()
 	}
 	s.who = nil
 }

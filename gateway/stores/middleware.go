@@ -139,6 +139,32 @@ func (o observedSender) Send(ctx context.Context, credential backends.Credential
 	})
 }
 
+// OpenSending implements [backends.SessionSender].
+func (o observedSender) OpenSending(ctx context.Context, credential backends.Credential) (backends.Sending, error) {
+	secrets := secretsIn(credential)
+	return through(ctx, o.observed, Call{Name: "OpenSending", Session: credential.Peer.Session, secrets: secrets}, func(ctx context.Context) (backends.Sending, error) {
+		session, err := backends.OpenSending(ctx, o.inner, credential)
+		if err != nil {
+			return nil, err
+		}
+		return observedSending{o.observed, session, secrets}, nil
+	})
+}
+
+// observedSending has each message pass through the middleware, as a Send of its own does.
+type observedSending struct {
+	observed
+	backends.Sending
+	secrets []string // of the credential
+}
+
+// Send implements [backends.Sending].
+func (o observedSending) Send(ctx context.Context, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	return through(ctx, o.observed, Call{Name: "Send", Session: delivery.Peer.Session, secrets: o.secrets}, func(ctx context.Context) ([]backends.Verdict, error) {
+		return o.Sending.Send(ctx, delivery, content)
+	})
+}
+
 type observedOutbox struct {
 	observed
 	inner backends.Outbox

@@ -52,6 +52,10 @@ func (n *noting) Send(ctx context.Context, _ backends.Credential, _ backends.Del
 	return []backends.Verdict{{}}, n.note(ctx, "Send")
 }
 
+func (n *noting) OpenSending(ctx context.Context, _ backends.Credential) (backends.Sending, error) {
+	return nil, n.note(ctx, "OpenSending")
+}
+
 func (n *noting) Collect(ctx context.Context, _ backends.CollectRequest, _ func(context.Context, backends.Outgoing, backends.Content) error) error {
 	return n.note(ctx, "Collect")
 }
@@ -107,6 +111,10 @@ func TestMiddleware(t *testing.T) {
 			v, err := s.Sender.Send(ctx, credential, backends.Delivery{Peer: peer}, nil)
 			return len(v) == 1, err
 		}},
+		{"OpenSending", "s1", func() (bool, error) {
+			session, err := backends.OpenSending(ctx, s.Sender, credential)
+			return session == nil, err
+		}},
 		{"Collect", "", func() (bool, error) { return true, s.Outbox.Collect(ctx, backends.CollectRequest{}, nil) }},
 		{"Settle", "", func() (bool, error) { return true, s.Outbox.Settle(ctx, nil) }},
 		{"Authenticate", "s1", func() (bool, error) {
@@ -131,4 +139,50 @@ func TestMiddleware(t *testing.T) {
 			t.Errorf("%s: told %q, want %q", call.name, got, want)
 		}
 	}
+}
+
+// TestMiddlewareOfSending: each message of a sending session passes through as a Send.
+func TestMiddlewareOfSending(t *testing.T) {
+	var told []string
+	around := func(ctx context.Context, call stores.Call, next func(context.Context) error) error {
+		told = append(told, call.Name+" "+call.Session)
+		return next(ctx)
+	}
+	n := single{&fakeStore{}, &messages{}}
+	said := &backends.Description{Capabilities: backends.CapabilitiesOf(n)}
+	s := stores.Config{Name: "sakes"}.In(stores.Plugin{Backend: n, Description: func() *backends.Description { return said }}, around).Store()
+	session, err := backends.OpenSending(t.Context(), s.Sender, backends.Credential{Peer: backends.Peer{Session: "s1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"s1", "s2"} {
+		if v, err := session.Send(t.Context(), backends.Delivery{Peer: backends.Peer{Session: id}}, nil); len(v) != 1 || !errors.Is(err, errOfStore) {
+			t.Errorf("the store's answer: %v, %v", v, err)
+		}
+	}
+	if err := session.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := session.Send(t.Context(), backends.Delivery{Peer: backends.Peer{Session: "s3"}}, nil); backends.KindOf(err) != backends.Temporary {
+		t.Errorf("after Close: %v", err)
+	}
+	if want := []string{"OpenSending s1", "Send s1", "Send s2", "Send s3"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+	if want := []string{"Send", "Send"}; !slices.Equal(n.calls, want) {
+		t.Errorf("the store got %q, want %q", n.calls, want)
+	}
+}
+
+// single is a store that sends, and has no sessions.
+type single struct {
+	*fakeStore
+	*messages
+}
+
+type messages struct{ calls []string }
+
+func (m *messages) Send(context.Context, backends.Credential, backends.Delivery, io.Reader) ([]backends.Verdict, error) {
+	m.calls = append(m.calls, "Send")
+	return []backends.Verdict{{}}, errOfStore
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -28,6 +29,10 @@ func (q *quoting) Login(_ context.Context, c backends.Credential) (backends.Acco
 
 func (q *quoting) Open(_ context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
 	return nil, q.failure(r.Credential)
+}
+
+func (q *quoting) Send(_ context.Context, c backends.Credential, _ backends.Delivery, _ io.Reader) ([]backends.Verdict, error) {
+	return nil, q.failure(c)
 }
 
 func (q *quoting) Authenticate(context.Context, string, backends.Peer) (sasl.Exchange[backends.Account], error) {
@@ -74,13 +79,18 @@ func TestRedacted(t *testing.T) {
 			table := storestest.Table(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}}.In(storestest.In(q), stores.Traced(zerolog.New(&log)), stores.Redacted))
 			store := table.StoreFor("sakes.example")
 			_, login := store.Login(t.Context(), who)
+			sending, err := backends.OpenSending(t.Context(), store.Sender, who)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, message := sending.Send(t.Context(), backends.Delivery{}, nil)
 			_, open := store.Reader.Open(t.Context(), backends.OpenRequest{Credential: who})
 			exchange, err := store.Authenticator.Authenticate(t.Context(), "NTLM", backends.Peer{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			_, _, step := exchange.Next(t.Context(), who.Secret)
-			for call, err := range map[string]error{"Login": login, "Open": open, "step": step} {
+			for call, err := range map[string]error{"Login": login, "Open": open, "step": step, "a message of a session": message} {
 				said := fmt.Sprint(err, backends.AsFailure(err).Text)
 				if err == nil || strings.Contains(said, "er2") || strings.Contains(said, inBase64(who.Secret)[:8]) || strings.Contains(said, inBase64([]byte("\x00ada\x00"))[:6]) {
 					t.Errorf("%s: %s", call, said)
@@ -89,7 +99,7 @@ func TestRedacted(t *testing.T) {
 					t.Errorf("%s: %v, want %v", call, backends.KindOf(err), want)
 				}
 			}
-			if got := log.String(); strings.Contains(got, "er2") || strings.Count(got, `"call":"`) != 4 {
+			if got := log.String(); strings.Contains(got, "er2") || strings.Count(got, `"call":"`) != 6 {
 				t.Errorf("the log is %s", got)
 			}
 		})

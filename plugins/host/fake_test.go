@@ -387,6 +387,38 @@ func (f *fakeStore) Send(ctx context.Context, c backends.Credential, d backends.
 	return f.Deliver(ctx, d, content)
 }
 
+// fakeSending numbers the logins and messages of sending sessions, and tells them with the verdicts.
+type fakeSending struct {
+	*fakeStore
+	login, messages int
+	trace           string
+}
+
+func (f *fakeStore) OpenSending(ctx context.Context, c backends.Credential) (backends.Sending, error) {
+	if _, err := f.Login(ctx, c); err != nil {
+		return nil, err
+	}
+	return &fakeSending{fakeStore: f, login: f.ask("sending"), trace: traceIn(ctx)}, nil
+}
+
+func (s *fakeSending) Send(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	s.messages++
+	verdicts, err := s.Deliver(ctx, d, content)
+	for i := range verdicts {
+		verdicts[i].RemoteDiagnostic = s.trace
+		verdicts[i].Destination = fmt.Sprintf("message %d of login %d", s.messages, s.login)
+	}
+	return verdicts, err
+}
+
+func (s *fakeSending) Close() error { return nil }
+
+// oneByOne is a store without sending sessions.
+type oneByOne struct {
+	backends.Store
+	backends.Sender
+}
+
 func (f *fakeStore) Collect(ctx context.Context, r backends.CollectRequest, accept func(context.Context, backends.Outgoing, backends.Content) error) error {
 	select { // as for mail that comes late
 	case <-time.After(r.Wait):

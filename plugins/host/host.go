@@ -89,7 +89,7 @@ var (
 	_ backends.Store         = (*Store)(nil)
 	_ backends.Reader        = (*Store)(nil)
 	_ backends.Receiver      = (*Store)(nil)
-	_ backends.Sender        = (*Store)(nil)
+	_ backends.SessionSender = (*Store)(nil)
 	_ backends.Outbox        = (*Store)(nil)
 	_ backends.Authenticator = (*Store)(nil)
 	_ backends.Watcher       = (*Store)(nil)

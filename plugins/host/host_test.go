@@ -290,6 +290,9 @@ func TestTrace(t *testing.T) {
 			t.Errorf("Open: %q", got)
 		}
 		_ = drop.Close()
+		if verdicts, err := s.Send(ctx, who, delivery("b@x.example"), strings.NewReader("x")); err != nil || verdicts[0].RemoteDiagnostic != trace {
+			t.Errorf("Send: %v, %v", verdicts, err)
+		}
 		exchange, err := s.Authenticate(ctx, "X-TWO-STEPS", backends.Peer{})
 		if err != nil {
 			t.Fatal(err)

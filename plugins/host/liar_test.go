@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ import (
 type liar struct {
 	pb.UnimplementedStoreServer
 	measures bool
+	toTheEnd bool // it has no sending sessions, and reads a Send until the gateway closes its side
 }
 
 // stderr is the process's own; go-plugin puts another one in its place.
@@ -57,7 +59,7 @@ func (*liarPlugin) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientC
 
 func (l liar) Describe(context.Context, *pb.DescribeRequest) (*pb.Description, error) {
 	return &pb.Description{Name: "liar", Capabilities: &pb.Capabilities{
-		Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true,
+		Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, SendSessions: !l.toTheEnd,
 	}, Mechanisms: []string{"X-LONG"}, Reading: &pb.Reading{Measures: l.measures}}, nil
 }
 
@@ -110,6 +112,45 @@ func (liar) Deliver(stream grpc.ClientStreamingServer[pb.DeliverRequest, pb.Verd
 			return status.Error(codes.DataLoss, "octets are missing")
 		}
 		return stream.SendAndClose(verdicts)
+	}
+}
+
+// Send answers in a session as the first recipient says.
+func (l liar) Send(stream grpc.BidiStreamingServer[pb.SendRequest, pb.Verdicts]) error {
+	var delivery *pb.Delivery
+	for {
+		m, err := stream.Recv()
+		if err != nil && delivery != nil && l.toTheEnd {
+			return stream.Send(&pb.Verdicts{Verdicts: []*pb.Verdict{{Recipient: delivery.GetRecipients()[0].GetAddress()}}})
+		}
+		if err != nil {
+			return nil
+		}
+		if d := cmp.Or(m.GetStart().GetDelivery(), m.GetDelivery()); d != nil {
+			delivery = d
+		}
+		if m.GetEnd() == nil || l.toTheEnd {
+			continue
+		}
+		answer := &pb.Verdicts{Key: delivery.GetKey()}
+		for _, r := range delivery.GetRecipients() {
+			answer.Verdicts = append(answer.Verdicts, &pb.Verdict{Recipient: r.GetAddress()})
+		}
+		switch what, _, _ := strings.Cut(answer.GetVerdicts()[0].GetRecipient(), "@"); what {
+		case "other-key":
+			answer.Key += "x"
+		case "no-key":
+			answer.Key = ""
+		case "twice":
+			_ = stream.Send(answer)
+		case "ends":
+			return nil
+		case "fails":
+			return status.Error(codes.Internal, "no")
+		}
+		if err := stream.Send(answer); err != nil {
+			return err
+		}
 	}
 }
 

@@ -45,8 +45,13 @@ func play(role string) {
 		serve.Store(&fakeStore{}, serve.WithGrace(time.Second))
 	case "reader":
 		serve.Store(onlyReader{&fakeStore{}})
+	case "one-by-one":
+		f := &fakeStore{}
+		serve.Store(oneByOne{f, f})
 	case "liar":
 		serveLiar(liar{measures: arg == ""})
+	case "to-the-end":
+		serveLiar(liar{toTheEnd: true})
 	case "stubborn-store": // serves, and ends by nothing but a kill
 		signal.Ignore(syscall.SIGTERM)
 		serve.Store(&fakeStore{stuck: true}, serve.WithGrace(time.Minute))

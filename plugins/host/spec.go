@@ -44,6 +44,7 @@ type Spec struct {
 	CallTimeout    time.Duration // of a call that moves no message, Open included; 45 s: clients wait a minute
 	CloseTimeout   time.Duration // of a maildrop's end, for which a client waits; 10 s, or CallTimeout
 	StallTimeout   time.Duration // without any progress of a list, a fetch, a delivery; 5 min
+	SendIdle       time.Duration // how long a sending session keeps its login between two messages; 1 min
 	HealthInterval time.Duration // between health checks; 5 s
 	HealthTimeout  time.Duration // of one health check; 5 s
 	HealthFailures int           // health checks in a row without an answer before the plugin is killed; 3
@@ -77,6 +78,7 @@ func (s Spec) withDefaults() Spec {
 		{&s.StartTimeout, 20 * time.Second},
 		{&s.CallTimeout, 45 * time.Second},
 		{&s.StallTimeout, 5 * time.Minute},
+		{&s.SendIdle, time.Minute},
 		{&s.HealthInterval, 5 * time.Second},
 		{&s.HealthTimeout, 5 * time.Second},
 		{&s.RestartMost, 30 * time.Second},

@@ -59,88 +59,63 @@ func (s *Store) deliver(ctx context.Context, delivery backends.Delivery, content
 	if !isReceiver(g.desc.Capabilities) {
 		return nil, g.lacks()
 	}
-	up := &upload[pb.DeliverRequest]{
-		g:     g,
-		start: &pb.DeliverRequest{Frame: &pb.DeliverRequest_Delivery{Delivery: m}},
-		end:   &pb.DeliverRequest{Frame: &pb.DeliverRequest_End{End: &pb.End{}}},
-		open:  g.stub.Deliver,
-	}
-	verdicts, _, err := up.run(ctx, delivery.Recipients, content)
-	return verdicts, err
-}
-
-// Send submits a message through the store's own transport. When its outcome is not known,
-// the failure is [backends.Uncertain].
-func (s *Store) Send(ctx context.Context, credential backends.Credential, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-	d, err := convert.DeliveryToProto(delivery)
-	if err != nil {
-		return nil, refused(err)
-	}
-	c, err := convert.CredentialToProto(credential)
-	if err != nil {
-		return nil, refused(err)
-	}
-	g, err := s.use(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer g.release()
-	if !isSender(g.desc.Capabilities) {
-		return nil, g.lacks()
-	}
-	up := &upload[pb.SendRequest]{
-		g:     g,
-		start: &pb.SendRequest{Frame: &pb.SendRequest_Start{Start: &pb.SendStart{Credential: c, Delivery: d}}},
-		end:   &pb.SendRequest{Frame: &pb.SendRequest_End{End: &pb.End{}}},
-		open:  g.stub.Send,
-	}
-	verdicts, unknown, err := up.run(ctx, delivery.Recipients, content)
-	if err != nil && unknown {
-		return nil, backends.Fail(backends.Uncertain, "the message was handed over and no answer came: %w", err)
-	}
-	return verdicts, err
-}
-
-// upload is a Deliver or a Send: a start, chunks, an end, and then the verdicts.
-type upload[Frame any] struct {
-	g     *generation
-	start *Frame
-	end   *Frame
-	open  func(context.Context, ...grpc.CallOption) (grpc.ClientStreamingClient[Frame, pb.Verdicts], error)
-}
-
-// run sends the message. unknown says of an error that the plugin had the whole message by
-// then, and gave no answer that can be understood: it may have acted on it.
-func (u *upload[Frame]) run(ctx context.Context, recipients []backends.Recipient, content io.Reader) (verdicts []backends.Verdict, unknown bool, err error) {
-	life, progress, cancel := u.g.stalling(ctx)
+	life, progress, cancel := g.stalling(ctx)
 	defer cancel()
-	stream, err := u.open(life)
+	stream, err := g.stub.Deliver(life)
 	if err != nil {
-		return nil, false, u.g.failure(ctx, err)
+		return nil, g.failure(ctx, err)
 	}
-	ended, err := u.send(stream, content, progress)
+	up := &upload[pb.DeliverRequest]{
+		g:        g,
+		start:    &pb.DeliverRequest{Frame: &pb.DeliverRequest_Delivery{Delivery: m}},
+		end:      &pb.DeliverRequest{Frame: &pb.DeliverRequest_End{End: &pb.End{}}},
+		stream:   stream,
+		progress: progress,
+	}
+	return up.run(ctx, life, stream, delivery.Recipients, content)
+}
+
+// upload is a message on its way to the plugin: a start, chunks, and an end.
+type upload[Frame any] struct {
+	g          *generation
+	start, end *Frame
+	stream     interface {
+		Send(*Frame) error
+		SendMsg(any) error
+	}
+	progress *stall
+	answered func() bool // nil: a plugin that has answered ends the stream
+}
+
+// run delivers the message, and takes the verdicts.
+func (u *upload[Frame]) run(ctx, life context.Context, answers grpc.ClientStreamingClient[Frame, pb.Verdicts], recipients []backends.Recipient, content io.Reader) ([]backends.Verdict, error) {
+	ended, err := u.send(content)
 	if err != nil {
-		return nil, false, err // cancel tells the plugin: there was no end
+		return nil, err // who ends the stream tells the plugin: there was no end
 	}
 	over := u.g.pulse.await()
-	answer, err := stream.CloseAndRecv()
+	answer, err := answers.CloseAndRecv()
 	over()
 	u.g.pulse.beat()
 	if err != nil {
-		said := convert.HasFailure(err)
-		if cause := context.Cause(life); ctx.Err() == nil && errors.Is(cause, errStalled) {
-			err = backends.Fail(backends.Temporary, "store %q: %w", u.g.spec.Store, cause)
-		}
-		return nil, ended && !said, u.g.failure(ctx, err)
+		return nil, u.g.lostAnswer(ctx, life, err)
 	}
-	verdicts, err = convert.VerdictsFromProto(answer, recipients)
+	verdicts, err := convert.VerdictsFromProto(answer, recipients)
 	if err == nil && !ended {
 		err = takenEarly(verdicts)
 	}
 	if err != nil {
-		return nil, ended, u.g.invalid(err)
+		return nil, u.g.invalid(err)
 	}
-	return verdicts, false, nil
+	return verdicts, nil
+}
+
+// lostAnswer is the failure of a message whose stream has ended without an answer.
+func (g *generation) lostAnswer(ctx, life context.Context, err error) error {
+	if cause := context.Cause(life); ctx.Err() == nil && errors.Is(cause, errStalled) {
+		err = backends.Fail(backends.Temporary, "store %q: %w", g.spec.Store, cause)
+	}
+	return g.failure(ctx, err)
 }
 
 // takenEarly: nobody can have taken a message whose end was not sent (I1).
@@ -154,24 +129,28 @@ func takenEarly(verdicts []backends.Verdict) error {
 }
 
 // send sends the frames; ended says whether the end was among them. A plugin may answer before
-// that, when it refuses the message for everybody: then sending fails, and its answer counts.
-func (u *upload[Frame]) send(stream grpc.ClientStreamingClient[Frame, pb.Verdicts], content io.Reader, progress *stall) (ended bool, err error) {
-	if u.push(func() error { return stream.Send(u.start) }) != nil {
+// that, when it refuses the message for everybody: then the rest is not sent, and its answer counts.
+func (u *upload[Frame]) send(content io.Reader) (ended bool, err error) {
+	if u.push(func() error { return u.stream.Send(u.start) }) != nil {
 		return false, nil
 	}
 	for room := wire.FirstChunk; ; room = convert.ChunkMost {
 		buf := wire.Chunks.Get(room)
-		progress.stop() // the content's pace is its reader's affair
+		u.progress.stop() // the content's pace is its reader's affair
 		n, err := readFull(content, *buf)
-		progress.progress()
-		if n == 0 {
+		u.progress.progress()
+		switch {
+		case u.answered != nil && u.answered():
 			wire.Chunks.Put(buf)
-		} else if u.push(func() error { return stream.SendMsg(wire.TransferChunk(wire.Filled(buf, n))) }) != nil {
+			return false, nil
+		case n == 0:
+			wire.Chunks.Put(buf)
+		case u.push(func() error { return u.stream.SendMsg(wire.TransferChunk(wire.Filled(buf, n))) }) != nil:
 			return false, nil
 		}
 		switch {
 		case err == io.EOF:
-			return stream.Send(u.end) == nil, nil
+			return u.stream.Send(u.end) == nil, nil
 		case err != nil:
 			return false, backends.Fail(backends.Temporary, "the message could not be read to its end: %w", err)
 		}

@@ -79,6 +79,15 @@ func TestBreaches(t *testing.T) {
 		"a call streams": {func(f *descriptorpb.FileDescriptorProto) {
 			f.Service[0].Method[0].ServerStreaming = proto.Bool(true)
 		}, "Store.Describe was"},
+		"a call that streams up streams down, too": {func(f *descriptorpb.FileDescriptorProto) {
+			call(f, "Deliver").ServerStreaming = proto.Bool(true)
+		}, ""},
+		"a call streams down no more": {func(f *descriptorpb.FileDescriptorProto) {
+			call(f, "Collect").ServerStreaming = proto.Bool(false)
+		}, "Store.Collect was"},
+		"a call that streams up streams down something else": {func(f *descriptorpb.FileDescriptorProto) {
+			call(f, "Deliver").ServerStreaming, call(f, "Deliver").OutputType = proto.Bool(true), proto.String(".dipylon.store.v2.Peer")
+		}, "Store.Deliver was"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			then := protodesc.ToFileDescriptorProto(pb.File_dipylon_store_v2_store_proto)
@@ -119,6 +128,11 @@ func message(f *descriptorpb.FileDescriptorProto, name string) *descriptorpb.Des
 	return f.MessageType[i]
 }
 
+func call(f *descriptorpb.FileDescriptorProto, name string) *descriptorpb.MethodDescriptorProto {
+	i := slices.IndexFunc(f.Service[0].Method, func(m *descriptorpb.MethodDescriptorProto) bool { return m.GetName() == name })
+	return f.Service[0].Method[i]
+}
+
 // breaches are the changes that break who was built against the earlier wire: a message, field,
 // value or call that is gone, or that has another number, name, type or form.
 func breaches(then, now protoreflect.FileDescriptor) (all []string) {
@@ -138,12 +152,20 @@ func breaches(then, now protoreflect.FileDescriptor) (all []string) {
 	})
 	compare(&all, "", then.Services(), now.Services().ByName, func(a, b protoreflect.ServiceDescriptor) {
 		compare(&all, string(a.Name())+".", a.Methods(), b.Methods().ByName, func(x, y protoreflect.MethodDescriptor) {
-			if callOf(x) != callOf(y) {
+			if callOf(x) != callOf(y) && !answersMore(x, y) {
 				all = append(all, fmt.Sprintf("%s.%s was %s, and is %s", a.Name(), x.Name(), callOf(x), callOf(y)))
 			}
 		})
 	})
 	return all
+}
+
+// answersMore says whether a call whose request is a stream is now answered with one, too. On the wire a
+// stream of one answer and one answer are alike: a plugin of then gives one and ends the stream, which is
+// what the gateway has to expect of it.
+func answersMore(then, now protoreflect.MethodDescriptor) bool {
+	return then.IsStreamingClient() && now.IsStreamingClient() && now.IsStreamingServer() &&
+		then.Input().Name() == now.Input().Name() && then.Output().Name() == now.Output().Name()
 }
 
 // compare looks at each thing that there was, and at what it is now.

@@ -170,6 +170,7 @@ func capabilities(has, says backends.Capabilities) backends.Capabilities {
 		Authenticator: has.Authenticator && says.Authenticator,
 		Watcher:       has.Watcher && says.Watcher,
 		SendRights:    has.SendRights && says.SendRights,
+		SendSessions:  has.SendSessions && says.Sender,
 	}
 }
 

@@ -38,51 +38,31 @@ func (s *service) Deliver(stream grpc.ClientStreamingServer[pb.DeliverRequest, p
 	return answer(stream, content, verdicts, err)
 }
 
-func (s *service) Send(stream grpc.ClientStreamingServer[pb.SendRequest, pb.Verdicts]) error {
-	sender, ok := s.store.(backends.Sender)
-	if !ok {
-		return lacks("sender")
-	}
-	first, err := stream.Recv()
+// answer ends a Deliver.
+func answer(stream grpc.ClientStreamingServer[pb.DeliverRequest, pb.Verdicts], content *incoming, verdicts []backends.Verdict, err error) error {
+	m, err := taken(content, verdicts, err)
 	if err != nil {
 		return err
 	}
-	if first.GetStart() == nil {
-		return errFraming
-	}
-	credential, err := convert.CredentialFromProto(first.GetStart().GetCredential())
-	if err != nil {
-		return err
-	}
-	delivery, err := convert.DeliveryFromProto(first.GetStart().GetDelivery())
-	if err != nil {
-		return err
-	}
-	content := &incoming{stream: stream, frame: wire.SendFrame()}
-	verdicts, err := sender.Send(stream.Context(), credential, delivery, content)
-	return answer(stream, content, verdicts, err)
+	return stream.SendAndClose(m)
 }
 
-// answer ends a Deliver or a Send. A backend that says "taken" of a message whose end it has
-// not seen has not got the whole message, whatever it thinks (I1).
-func answer[Request any](stream grpc.ClientStreamingServer[Request, pb.Verdicts], content *incoming, verdicts []backends.Verdict, err error) error {
+// taken makes the answer to a message. A backend that says "taken" of one whose end it has not seen has
+// not got the whole message, whatever it thinks (I1).
+func taken(content *incoming, verdicts []backends.Verdict, err error) (*pb.Verdicts, error) {
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, v := range verdicts {
 		if v.Failure != nil {
 			continue
 		}
 		if err := content.finish(); err != nil {
-			return backends.Fail(backends.Temporary, "the backend took a message that it had not read to its end: %w", err)
+			return nil, backends.Fail(backends.Temporary, "the backend took a message that it had not read to its end: %w", err)
 		}
 		break
 	}
-	m, err := convert.VerdictsToProto(verdicts)
-	if err != nil {
-		return err
-	}
-	return stream.SendAndClose(m)
+	return convert.VerdictsToProto(verdicts)
 }
 
 // transferFrame is what DeliverRequest and SendRequest have in common after their first one.
@@ -157,6 +137,12 @@ func (c *incoming) receive() (mem.BufferSlice, error) {
 		return nil, errFraming
 	}
 	return mem.BufferSlice{mem.SliceBuffer(f.GetChunk())}, nil
+}
+
+// drop frees what was not read.
+func (c *incoming) drop() {
+	c.pieces.Free()
+	c.pieces, c.chunk = nil, nil
 }
 
 // finish makes sure that the content has been read to its end.

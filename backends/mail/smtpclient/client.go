@@ -67,6 +67,7 @@ type Client struct {
 	mu          sync.Mutex // the context's end comes from another goroutine
 	conn        net.Conn
 	interrupted bool // nothing is waited for any more
+	calls       int  // to during: what is left of an earlier one interrupts nothing
 }
 
 // Dial connects, up to and with the login. Failures of the login are a [*ReplyError].
@@ -135,15 +136,24 @@ func (c *Client) use(conn net.Conn) {
 var past = time.Unix(1, 0)
 
 // during makes every wait end with the context until the returned function is called.
-func (c *Client) during(ctx context.Context) func() bool {
-	return context.AfterFunc(ctx, func() {
+func (c *Client) during(ctx context.Context) func() {
+	c.mu.Lock()
+	c.interrupted = false
+	c.calls++
+	call := c.calls
+	c.mu.Unlock()
+	stop := context.AfterFunc(ctx, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		if c.calls != call {
+			return
+		}
 		c.interrupted = true
 		if c.conn != nil {
 			_ = c.conn.SetDeadline(past)
 		}
 	})
+	return func() { stop() }
 }
 
 // within bounds what is read and written next.

@@ -452,3 +452,29 @@ func many(n, domains int) (all []string) {
 	}
 	return all
 }
+
+// TestAfterCancel: a message that is given up costs the next one nothing but another connection.
+func TestAfterCancel(t *testing.T) {
+	server := (&fakesmtp.Server{}).Start(t)
+	client, err := smtpclient.Dial(t.Context(), "tcp", server.Address, smtpclient.Options{Hello: "gate.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	e := smtpclient.Envelope{ReversePath: "a@x.example", Recipients: []string{"b@x.example"}}
+	ctx, cancel := context.WithCancel(t.Context())
+	content := io.MultiReader(strings.NewReader(letter), readFunc(func([]byte) (int, error) { cancel(); return 0, ctx.Err() }))
+	if _, err := client.Send(ctx, e, content); err == nil {
+		t.Error("a message that was given up is sent")
+	}
+	if outcomes, err := client.Send(t.Context(), e, strings.NewReader(letter)); err != nil || outcomes[0].Err != nil {
+		t.Error(outcomes, err)
+	}
+	if n := len(server.Received()); n != 1 {
+		t.Errorf("%d messages arrived", n)
+	}
+}
+
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }

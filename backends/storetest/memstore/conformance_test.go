@@ -65,10 +65,10 @@ func conformance(t *testing.T) storetest.Target {
 func TestConformance(t *testing.T) {
 	target := conformance(t)
 	target.New = func(context.Context) (backends.Store, error) { return memstore.New(), nil }
-	target.Open = func(ctx context.Context) (backends.Store, error) {
-		store := memstore.New()
-		return store, store.Configure(ctx, target.Settings)
-	}
+	store := memstore.New()
+	target.Open = func(ctx context.Context) (backends.Store, error) { return store, store.Configure(ctx, target.Settings) }
+	target.SendLogins = store.SendLogins
+	target.EndSending = func(context.Context) error { store.EndSending(); return nil }
 	storetest.Run(t, target)
 }
 

@@ -9,13 +9,78 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/fold"
 )
 
-// Send submits a message as an account. The store's own transport files it for its own
-// recipients, and puts it into the outbox for all others.
+// Send submits a message as an account: a sending session of one.
 func (s *Store) Send(ctx context.Context, credential backends.Credential, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	session := &sending{store: s, credential: credential}
+	return session.Send(ctx, delivery, content)
+}
+
+// OpenSending begins a sending session. It logs in with the first message.
+func (s *Store) OpenSending(_ context.Context, credential backends.Credential) (backends.Sending, error) {
+	credential.Secret = slices.Clone(credential.Secret)
+	return &sending{store: s, credential: credential}, nil
+}
+
+// EndSending ends what logins there are of sending sessions, as a server does that has had enough.
+func (s *Store) EndSending() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sendings++
+}
+
+// SendLogins is how often an account has logged in to send.
+func (s *Store) SendLogins() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sendLogins
+}
+
+// sending is a sending session.
+type sending struct {
+	store      *Store
+	credential backends.Credential
+	account    *account // nil: it is not logged in
+	since      int      // Store.sendings at the login
+	closed     bool
+}
+
+// Close implements [backends.Sending].
+func (d *sending) Close() error {
+	d.closed = true
+	return nil
+}
+
+// login logs in, unless the session is.
+func (d *sending) login() (*account, error) {
+	s := d.store
+	s.mu.Lock()
+	now := s.sendings
+	s.mu.Unlock()
+	if d.account != nil && d.since == now {
+		return d.account, nil
+	}
+	a, err := s.login(d.credential)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sendLogins++
+	d.account, d.since = a, now
+	return a, nil
+}
+
+// Send implements [backends.Sending]. The store's own transport files the message for its own
+// recipients, and puts it into the outbox for all others.
+func (d *sending) Send(ctx context.Context, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	if d.closed {
+		return nil, backends.SendingClosed()
+	}
+	s := d.store
 	if err := s.enter(ctx, "send"); err != nil {
 		return nil, err
 	}
-	a, err := s.login(credential)
+	a, err := d.login()
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // Store is a mail store in memory. It implements [backends.Store], [backends.Reader],
-// [backends.Receiver], [backends.Sender], [backends.Outbox], [backends.Authenticator], [backends.Watcher] and
+// [backends.Receiver], [backends.SessionSender], [backends.Outbox], [backends.Authenticator], [backends.Watcher] and
 // [backends.SendRights].
 type Store struct {
 	now func() time.Time // for tests
@@ -32,6 +32,8 @@ type Store struct {
 	posted     chan struct{} // closed, and made anew, when something comes into outbox
 	faults     []*Fault
 	watchers   map[chan backends.Hint]struct{}
+	sendings   int // how often EndSending was called
+	sendLogins int
 }
 
 // New returns a store that is not configured yet.

@@ -22,6 +22,7 @@ func DescriptionToProto(d backends.Description) *pb.Description {
 			Authenticator: d.Capabilities.Authenticator,
 			Watcher:       d.Capabilities.Watcher,
 			SendRights:    d.Capabilities.SendRights,
+			SendSessions:  d.Capabilities.SendSessions,
 		},
 		ExactSizes: d.ExactSizes,
 		Limits: &pb.Limits{
@@ -94,6 +95,7 @@ func DescriptionFromProto(m *pb.Description) (backends.Description, error) {
 			Authenticator: m.GetCapabilities().GetAuthenticator(),
 			Watcher:       m.GetCapabilities().GetWatcher(),
 			SendRights:    m.GetCapabilities().GetSendRights(),
+			SendSessions:  m.GetCapabilities().GetSendSessions(),
 		},
 		Limits: backends.Limits{
 			MessageSize:     max(0, m.GetLimits().GetMessageSize()),

@@ -1126,6 +1126,7 @@ type Capabilities struct {
 	Authenticator bool                   `protobuf:"varint,5,opt,name=authenticator,proto3" json:"authenticator,omitempty"`
 	Watcher       bool                   `protobuf:"varint,6,opt,name=watcher,proto3" json:"watcher,omitempty"`
 	SendRights    bool                   `protobuf:"varint,7,opt,name=send_rights,json=sendRights,proto3" json:"send_rights,omitempty"`
+	SendSessions  bool                   `protobuf:"varint,8,opt,name=send_sessions,json=sendSessions,proto3" json:"send_sessions,omitempty"` // a Send takes one message after the other
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1205,6 +1206,13 @@ func (x *Capabilities) GetWatcher() bool {
 func (x *Capabilities) GetSendRights() bool {
 	if x != nil {
 		return x.SendRights
+	}
+	return false
+}
+
+func (x *Capabilities) GetSendSessions() bool {
+	if x != nil {
+		return x.SendSessions
 	}
 	return false
 }
@@ -3998,8 +4006,12 @@ func (x *MaySendResponse) GetRight() SendRight {
 }
 
 type Verdicts struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Verdicts      []*Verdict             `protobuf:"bytes,1,rep,name=verdicts,proto3" json:"verdicts,omitempty"` // in the order of the recipients
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Verdicts []*Verdict             `protobuf:"bytes,1,rep,name=verdicts,proto3" json:"verdicts,omitempty"` // in the order of the recipients
+	// In an answer of Send: the message failed as a whole, and there are no verdicts.
+	Failure *Failure `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`
+	// In an answer of Send of a plugin with send_sessions: the key of the delivery that is answered.
+	Key           string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4039,6 +4051,20 @@ func (x *Verdicts) GetVerdicts() []*Verdict {
 		return x.Verdicts
 	}
 	return nil
+}
+
+func (x *Verdicts) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
+func (x *Verdicts) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
 }
 
 type Verdict struct {
@@ -4366,7 +4392,10 @@ func (*End) Descriptor() ([]byte, []int) {
 	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{51}
 }
 
-// SendRequest frames: one start, chunks, one end; as for DeliverRequest.
+// SendRequest frames: one start, chunks, one end; as for DeliverRequest. Each message is answered with
+// Verdicts. To a plugin with send_sessions a further message comes after the answer: one delivery, chunks,
+// one end. What is left of a message that was answered before its end is not sent any more: a delivery
+// may come in the place of the end. The plugin ends its side once the gateway has ended its own.
 type SendRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Frame:
@@ -4374,6 +4403,7 @@ type SendRequest struct {
 	//	*SendRequest_Start
 	//	*SendRequest_Chunk
 	//	*SendRequest_End
+	//	*SendRequest_Delivery
 	Frame         isSendRequest_Frame `protobuf_oneof:"frame"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4443,6 +4473,15 @@ func (x *SendRequest) GetEnd() *End {
 	return nil
 }
 
+func (x *SendRequest) GetDelivery() *Delivery {
+	if x != nil {
+		if x, ok := x.Frame.(*SendRequest_Delivery); ok {
+			return x.Delivery
+		}
+	}
+	return nil
+}
+
 type isSendRequest_Frame interface {
 	isSendRequest_Frame()
 }
@@ -4459,11 +4498,17 @@ type SendRequest_End struct {
 	End *End `protobuf:"bytes,3,opt,name=end,proto3,oneof"`
 }
 
+type SendRequest_Delivery struct {
+	Delivery *Delivery `protobuf:"bytes,4,opt,name=delivery,proto3,oneof"`
+}
+
 func (*SendRequest_Start) isSendRequest_Frame() {}
 
 func (*SendRequest_Chunk) isSendRequest_Frame() {}
 
 func (*SendRequest_End) isSendRequest_Frame() {}
+
+func (*SendRequest_Delivery) isSendRequest_Frame() {}
 
 type SendStart struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -5248,7 +5293,7 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x03doc\x18\x04 \x01(\tR\x03doc\x12\x16\n" +
 	"\x06values\x18\x05 \x03(\tR\x06values\x12\x16\n" +
 	"\x06secret\x18\x06 \x01(\bR\x06secret\x12\x1a\n" +
-	"\brequired\x18\a \x01(\bR\brequired\"\xd3\x01\n" +
+	"\brequired\x18\a \x01(\bR\brequired\"\xf8\x01\n" +
 	"\fCapabilities\x12\x16\n" +
 	"\x06reader\x18\x01 \x01(\bR\x06reader\x12\x1a\n" +
 	"\breceiver\x18\x02 \x01(\bR\breceiver\x12\x16\n" +
@@ -5257,7 +5302,8 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\rauthenticator\x18\x05 \x01(\bR\rauthenticator\x12\x18\n" +
 	"\awatcher\x18\x06 \x01(\bR\awatcher\x12\x1f\n" +
 	"\vsend_rights\x18\a \x01(\bR\n" +
-	"sendRights\"\xbe\x01\n" +
+	"sendRights\x12#\n" +
+	"\rsend_sessions\x18\b \x01(\bR\fsendSessions\"\xbe\x01\n" +
 	"\x06Limits\x12!\n" +
 	"\fmessage_size\x18\x01 \x01(\x03R\vmessageSize\x12\x1e\n" +
 	"\n" +
@@ -5463,9 +5509,11 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12*\n" +
 	"\x04peer\x18\x03 \x01(\v2\x16.dipylon.store.v2.PeerR\x04peer\"D\n" +
 	"\x0fMaySendResponse\x121\n" +
-	"\x05right\x18\x01 \x01(\x0e2\x1b.dipylon.store.v2.SendRightR\x05right\"A\n" +
+	"\x05right\x18\x01 \x01(\x0e2\x1b.dipylon.store.v2.SendRightR\x05right\"\x88\x01\n" +
 	"\bVerdicts\x125\n" +
-	"\bverdicts\x18\x01 \x03(\v2\x19.dipylon.store.v2.VerdictR\bverdicts\"\x94\x02\n" +
+	"\bverdicts\x18\x01 \x03(\v2\x19.dipylon.store.v2.VerdictR\bverdicts\x123\n" +
+	"\afailure\x18\x02 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\"\x94\x02\n" +
 	"\aVerdict\x12\x1c\n" +
 	"\trecipient\x18\x01 \x01(\tR\trecipient\x123\n" +
 	"\afailure\x18\x02 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\x12\x18\n" +
@@ -5489,11 +5537,12 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunk\x12)\n" +
 	"\x03end\x18\x03 \x01(\v2\x15.dipylon.store.v2.EndH\x00R\x03endB\a\n" +
 	"\x05frame\"\x05\n" +
-	"\x03End\"\x8e\x01\n" +
+	"\x03End\"\xc8\x01\n" +
 	"\vSendRequest\x123\n" +
 	"\x05start\x18\x01 \x01(\v2\x1b.dipylon.store.v2.SendStartH\x00R\x05start\x12\x16\n" +
 	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunk\x12)\n" +
-	"\x03end\x18\x03 \x01(\v2\x15.dipylon.store.v2.EndH\x00R\x03endB\a\n" +
+	"\x03end\x18\x03 \x01(\v2\x15.dipylon.store.v2.EndH\x00R\x03end\x128\n" +
+	"\bdelivery\x18\x04 \x01(\v2\x1a.dipylon.store.v2.DeliveryH\x00R\bdeliveryB\a\n" +
 	"\x05frame\"\x81\x01\n" +
 	"\tSendStart\x12<\n" +
 	"\n" +
@@ -5604,7 +5653,7 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x15HINT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12HINT_KIND_NEW_MAIL\x10\x01\x12\x19\n" +
 	"\x15HINT_KIND_CREDENTIALS\x10\x02\x12\x15\n" +
-	"\x11HINT_KIND_ACCOUNT\x10\x032\xcd\b\n" +
+	"\x11HINT_KIND_ACCOUNT\x10\x032\xcf\b\n" +
 	"\x05Store\x12L\n" +
 	"\bDescribe\x12!.dipylon.store.v2.DescribeRequest\x1a\x1d.dipylon.store.v2.Description\x12T\n" +
 	"\tConfigure\x12\".dipylon.store.v2.ConfigureRequest\x1a#.dipylon.store.v2.ConfigureResponse\x12K\n" +
@@ -5613,8 +5662,8 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\fAuthenticate\x12%.dipylon.store.v2.AuthenticateRequest\x1a&.dipylon.store.v2.AuthenticateResponse(\x010\x01\x12U\n" +
 	"\bMaildrop\x12!.dipylon.store.v2.MaildropRequest\x1a\".dipylon.store.v2.MaildropResponse(\x010\x01\x12G\n" +
 	"\aResolve\x12 .dipylon.store.v2.ResolveRequest\x1a\x1a.dipylon.store.v2.Verdicts\x12I\n" +
-	"\aDeliver\x12 .dipylon.store.v2.DeliverRequest\x1a\x1a.dipylon.store.v2.Verdicts(\x01\x12C\n" +
-	"\x04Send\x12\x1d.dipylon.store.v2.SendRequest\x1a\x1a.dipylon.store.v2.Verdicts(\x01\x12R\n" +
+	"\aDeliver\x12 .dipylon.store.v2.DeliverRequest\x1a\x1a.dipylon.store.v2.Verdicts(\x01\x12E\n" +
+	"\x04Send\x12\x1d.dipylon.store.v2.SendRequest\x1a\x1a.dipylon.store.v2.Verdicts(\x010\x01\x12R\n" +
 	"\aCollect\x12 .dipylon.store.v2.CollectRequest\x1a!.dipylon.store.v2.CollectResponse(\x010\x01\x12K\n" +
 	"\x06Settle\x12\x1f.dipylon.store.v2.SettleRequest\x1a .dipylon.store.v2.SettleResponse\x12N\n" +
 	"\aMaySend\x12 .dipylon.store.v2.MaySendRequest\x1a!.dipylon.store.v2.MaySendResponse\x12A\n" +
@@ -5781,66 +5830,68 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	28,  // 57: dipylon.store.v2.MaySendRequest.peer:type_name -> dipylon.store.v2.Peer
 	8,   // 58: dipylon.store.v2.MaySendResponse.right:type_name -> dipylon.store.v2.SendRight
 	60,  // 59: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
-	12,  // 60: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
-	9,   // 61: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
-	52,  // 62: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
-	55,  // 63: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
-	79,  // 64: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
-	28,  // 65: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
-	61,  // 66: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	63,  // 67: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
-	65,  // 68: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
-	63,  // 69: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
-	27,  // 70: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
-	61,  // 71: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
-	67,  // 72: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
-	68,  // 73: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
-	78,  // 74: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
-	45,  // 75: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	78,  // 76: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
-	12,  // 77: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
-	71,  // 78: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
-	70,  // 79: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
-	12,  // 80: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
-	52,  // 81: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
-	55,  // 82: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
-	79,  // 83: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
-	10,  // 84: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
-	75,  // 85: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	60,  // 86: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
-	13,  // 87: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
-	19,  // 88: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	24,  // 89: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	29,  // 90: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	31,  // 91: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	33,  // 92: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	56,  // 93: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	62,  // 94: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	64,  // 95: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	66,  // 96: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	74,  // 97: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	57,  // 98: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
-	72,  // 99: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
-	22,  // 100: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
-	14,  // 101: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	20,  // 102: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	25,  // 103: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	30,  // 104: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	32,  // 105: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	34,  // 106: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	59,  // 107: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	59,  // 108: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	59,  // 109: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	69,  // 110: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	76,  // 111: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	58,  // 112: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
-	73,  // 113: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
-	23,  // 114: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
-	101, // [101:115] is the sub-list for method output_type
-	87,  // [87:101] is the sub-list for method input_type
-	87,  // [87:87] is the sub-list for extension type_name
-	87,  // [87:87] is the sub-list for extension extendee
-	0,   // [0:87] is the sub-list for field type_name
+	12,  // 60: dipylon.store.v2.Verdicts.failure:type_name -> dipylon.store.v2.Failure
+	12,  // 61: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
+	9,   // 62: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
+	52,  // 63: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
+	55,  // 64: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
+	79,  // 65: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	28,  // 66: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
+	61,  // 67: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	63,  // 68: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
+	65,  // 69: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
+	63,  // 70: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
+	61,  // 71: dipylon.store.v2.SendRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	27,  // 72: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
+	61,  // 73: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
+	67,  // 74: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
+	68,  // 75: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
+	78,  // 76: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	45,  // 77: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
+	78,  // 78: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
+	12,  // 79: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
+	71,  // 80: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
+	70,  // 81: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
+	12,  // 82: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
+	52,  // 83: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
+	55,  // 84: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
+	79,  // 85: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	10,  // 86: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
+	75,  // 87: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	60,  // 88: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	13,  // 89: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	19,  // 90: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	24,  // 91: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	29,  // 92: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	31,  // 93: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	33,  // 94: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	56,  // 95: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	62,  // 96: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	64,  // 97: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	66,  // 98: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	74,  // 99: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	57,  // 100: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
+	72,  // 101: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
+	22,  // 102: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
+	14,  // 103: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	20,  // 104: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	25,  // 105: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	30,  // 106: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	32,  // 107: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	34,  // 108: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	59,  // 109: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	59,  // 110: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	59,  // 111: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	69,  // 112: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	76,  // 113: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	58,  // 114: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
+	73,  // 115: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
+	23,  // 116: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
+	103, // [103:117] is the sub-list for method output_type
+	89,  // [89:103] is the sub-list for method input_type
+	89,  // [89:89] is the sub-list for extension type_name
+	89,  // [89:89] is the sub-list for extension extendee
+	0,   // [0:89] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v2_store_proto_init() }
@@ -5876,6 +5927,7 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*SendRequest_Start)(nil),
 		(*SendRequest_Chunk)(nil),
 		(*SendRequest_End)(nil),
+		(*SendRequest_Delivery)(nil),
 	}
 	file_dipylon_store_v2_store_proto_msgTypes[54].OneofWrappers = []any{
 		(*CollectRequest_Start)(nil),

@@ -63,8 +63,8 @@ type StoreClient interface {
 	// Receiver.
 	Resolve(ctx context.Context, in *ResolveRequest, opts ...grpc.CallOption) (*Verdicts, error)
 	Deliver(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[DeliverRequest, Verdicts], error)
-	// Sender.
-	Send(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[SendRequest, Verdicts], error)
+	// Sender: one stream is one sending session, under one login.
+	Send(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SendRequest, Verdicts], error)
 	// Outbox.
 	Collect(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[CollectRequest, CollectResponse], error)
 	Settle(ctx context.Context, in *SettleRequest, opts ...grpc.CallOption) (*SettleResponse, error)
@@ -173,7 +173,7 @@ func (c *storeClient) Deliver(ctx context.Context, opts ...grpc.CallOption) (grp
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Store_DeliverClient = grpc.ClientStreamingClient[DeliverRequest, Verdicts]
 
-func (c *storeClient) Send(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[SendRequest, Verdicts], error) {
+func (c *storeClient) Send(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SendRequest, Verdicts], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Store_ServiceDesc.Streams[3], Store_Send_FullMethodName, cOpts...)
 	if err != nil {
@@ -184,7 +184,7 @@ func (c *storeClient) Send(ctx context.Context, opts ...grpc.CallOption) (grpc.C
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Store_SendClient = grpc.ClientStreamingClient[SendRequest, Verdicts]
+type Store_SendClient = grpc.BidiStreamingClient[SendRequest, Verdicts]
 
 func (c *storeClient) Collect(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[CollectRequest, CollectResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -269,8 +269,8 @@ type StoreServer interface {
 	// Receiver.
 	Resolve(context.Context, *ResolveRequest) (*Verdicts, error)
 	Deliver(grpc.ClientStreamingServer[DeliverRequest, Verdicts]) error
-	// Sender.
-	Send(grpc.ClientStreamingServer[SendRequest, Verdicts]) error
+	// Sender: one stream is one sending session, under one login.
+	Send(grpc.BidiStreamingServer[SendRequest, Verdicts]) error
 	// Outbox.
 	Collect(grpc.BidiStreamingServer[CollectRequest, CollectResponse]) error
 	Settle(context.Context, *SettleRequest) (*SettleResponse, error)
@@ -322,7 +322,7 @@ func (UnimplementedStoreServer) Deliver(grpc.ClientStreamingServer[DeliverReques
 	return status.Error(codes.Unimplemented, "method Deliver not implemented")
 }
 
-func (UnimplementedStoreServer) Send(grpc.ClientStreamingServer[SendRequest, Verdicts]) error {
+func (UnimplementedStoreServer) Send(grpc.BidiStreamingServer[SendRequest, Verdicts]) error {
 	return status.Error(codes.Unimplemented, "method Send not implemented")
 }
 
@@ -482,7 +482,7 @@ func _Store_Send_Handler(srv interface{}, stream grpc.ServerStream) error {
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Store_SendServer = grpc.ClientStreamingServer[SendRequest, Verdicts]
+type Store_SendServer = grpc.BidiStreamingServer[SendRequest, Verdicts]
 
 func _Store_Collect_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(StoreServer).Collect(&grpc.GenericServerStream[CollectRequest, CollectResponse]{ServerStream: stream})
@@ -617,6 +617,7 @@ var Store_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Send",
 			Handler:       _Store_Send_Handler,
+			ServerStreams: true,
 			ClientStreams: true,
 		},
 		{
