@@ -165,6 +165,7 @@ func wantTestLetter(t *testing.T, got []byte) {
 
 // TestMechanismsRefuse has clients whose secrets are wrong, or whose certificate nobody trusts.
 func TestMechanismsRefuse(t *testing.T) {
+	t.Parallel()
 	token := way{client: "curl", mechanism: "OAUTHBEARER"}
 	proof := way{client: "msmtp", mechanism: "SCRAM-SHA-256"}
 	bound := way{client: "gsasl", mechanism: "SCRAM-SHA-256-PLUS"}

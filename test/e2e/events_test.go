@@ -92,7 +92,7 @@ func TestEventsOfTheLog(t *testing.T) {
 	c.Close()
 	harness.Dial(t, g.Address("pop3"), nil).Close() // a health check
 	for _, wrong := range []string{erika.Address, "nobody@" + harness.Domain} {
-		if _, err := harness.LoginPOP3(g.Address("pop3s"), g.Authority.Client(), wrong, "wrong"); err == nil || !strings.Contains(err.Error(), "(session ") {
+		if _, err := harness.LoginPOP3(g.Address("pop3s"), g.Authority.Client(), wrong, "bidFq-guess"); err == nil || !strings.Contains(err.Error(), "(session ") {
 			t.Errorf("a wrong login: %v", err)
 		}
 	}

@@ -50,6 +50,7 @@ var idLine = regexp.MustCompile(`(?m)^X-Ledger: (\S+)\r$`)
 // end each message that was acknowledged is there; few are there twice, and none without having
 // been sent.
 func TestLedger(t *testing.T) {
+	t.Parallel()
 	const senders = 6
 	g := harness.Start(t, harness.Options{})
 	user := g.AddUser(t, "erika")

@@ -79,6 +79,7 @@ func peak(t *testing.T, g *harness.Gateway, work func()) (sum int64) {
 // TestDrain: SIGTERM lets a message in both directions come to its end, takes no new
 // connections, tells idle sessions, and the process ends with 0.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Options{})
 	user, idler := g.AddUser(t, "erika"), g.AddUser(t, "max")
 	content, err := corpus.Find("large/message-20m")
@@ -107,7 +108,7 @@ func TestDrain(t *testing.T) {
 	<-sendBegun
 	children := g.Plugins()
 	g.Signal(t, syscall.SIGTERM)
-	harness.Eventually(t, 20*time.Second, "connections refused", func() bool {
+	harness.Eventually(t, 10*time.Second*slack, "connections refused", func() bool {
 		conn, err := net.Dial("tcp", g.Address("pop3"))
 		if err == nil {
 			conn.Close()
@@ -115,7 +116,7 @@ func TestDrain(t *testing.T) {
 		return err != nil
 	})
 	// The listeners are closed first, and then sessions are told.
-	harness.Eventually(t, 10*time.Second, "the end of the idle session", func() bool {
+	harness.Eventually(t, 10*time.Second*slack, "the end of the idle session", func() bool {
 		_, err := idle.Ask("NOOP")
 		return err != nil
 	})
@@ -152,6 +153,7 @@ func (w *waiting) Read([]byte) (int, error) {
 // TestDiskFull (I1): when the store's disk is full a message is refused for now, those that were
 // acknowledged are all there, and with room again mail is taken again.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	disk := filepath.Join(dir, "mail")
 	for _, folder := range []string{disk, filepath.Join(dir, "people")} {

@@ -270,7 +270,7 @@ func (g *Gateway) Stop(t *testing.T) {
 // NobodyLeft wants that these processes end by themselves, soon.
 func (g *Gateway) NobodyLeft(t *testing.T, pids []int) {
 	t.Helper()
-	Eventually(t, 15*time.Second, fmt.Sprintf("the end of the processes %v", pids), func() bool {
+	Eventually(t, patience, fmt.Sprintf("the end of the processes %v", pids), func() bool {
 		return !slices.ContainsFunc(pids, Alive)
 	})
 }
@@ -292,7 +292,7 @@ func (g *Gateway) end(t *testing.T) {
 	}
 	for _, pid := range children {
 		if Alive(pid) {
-			Eventually(t, 15*time.Second, fmt.Sprint("the end of plugin ", pid), func() bool { return !Alive(pid) })
+			Eventually(t, patience, fmt.Sprint("the end of plugin ", pid), func() bool { return !Alive(pid) })
 		}
 	}
 }
