@@ -176,6 +176,22 @@ func (d *decoder) listeners(c *Config) {
 		}
 		l.Address = address
 		d.overlaps(c.Listeners, i)
+		d.forThisMachine(*l, at)
+	}
+}
+
+// forThisMachine: what administrators' programs ask has no login and no TLS.
+func (d *decoder) forThisMachine(l Listener, at string) {
+	if l.Protocol != ProtocolAdmin {
+		return
+	}
+	host, _, _ := net.SplitHostPort(l.Address) // it was made by JoinHostPort
+	if addr, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !addr.IsLoopback()) {
+		d.at(join(at, "address"), "write 127.0.0.1 or [::1], and let who asks from elsewhere come through a proxy with a login",
+			"admin is for this machine alone")
+	}
+	if l.TLS != nil || l.Proxy != nil || l.ClientCA != "" {
+		d.at(at, "leave them out", "admin has no tls, proxy or client_ca")
 	}
 }
 

@@ -91,11 +91,12 @@ const (
 	ProtocolSMTP        = "smtp"        // MX, with STARTTLS
 	ProtocolSubmission  = "submission"  // with STARTTLS
 	ProtocolSubmissions = "submissions" // TLS from the first octet
+	ProtocolAdmin       = "admin"       // HTTP: metrics and health, for this machine alone
 )
 
 // Listener is an address that clients connect to.
 type Listener struct {
-	Protocol string `yaml:"protocol" enum:"pop3 pop3s smtp submission submissions"`
+	Protocol string `yaml:"protocol" enum:"pop3 pop3s smtp submission submissions admin"`
 	Address  string `yaml:"address"`
 	// TLS is this listener's own certificates; what it leaves out comes from the file's tls.
 	TLS *TLS `yaml:"tls,omitempty"`

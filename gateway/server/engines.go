@@ -19,7 +19,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
 
-// engine is a protocol's server: [pop3.Server] or [smtp.Server].
+// engine is a protocol's server: [pop3.Server], [smtp.Server] or [admin.Server].
 type engine interface {
 	Serve(ctx context.Context, l net.Listener) error
 	Shutdown(ctx context.Context) error
@@ -46,12 +46,14 @@ func shapeOf(cfg *config.Config, l config.Listener, policies *policy.Table) shap
 func (g *Server) newEngine(s shape, implicitTLS bool, tlsConfig *tls.Config) engine {
 	log := g.log.With().Str("protocol", s.protocol).Logger()
 	switch s.protocol {
+	case config.ProtocolAdmin:
+		return g.newAdmin()
 	case config.ProtocolSMTP:
-		e := newSMTP(s, log, tlsConfig)
+		e := g.newSMTP(s, log, tlsConfig)
 		e.Backend = routing.NewMX(g.routingOptions(s, log))
 		return e
 	case config.ProtocolSubmission, config.ProtocolSubmissions:
-		e := newSMTP(s, log, tlsConfig)
+		e := g.newSMTP(s, log, tlsConfig)
 		e.Role, e.ImplicitTLS = smtp.Submission, implicitTLS
 		e.AllowInsecureAuth, e.HideClient = s.submission.PlaintextLogin, s.submission.HideClient
 		e.BareNewlines = bareNewlines(s.submission.BareNewlines)
@@ -76,7 +78,8 @@ func (g *Server) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConfi
 			Retention:  &folder.Retention{DB: g.db},
 			LoginDelay: s.pop3.LoginDelay.Std(), Openings: g.openings,
 		}),
-		Log: log, TLSConfig: tlsConfig, ImplicitTLS: implicitTLS, InsecureAuth: s.pop3.PlaintextLogin,
+		Log: log, Observer: pop3Metrics{g.metrics, s.protocol},
+		TLSConfig: tlsConfig, ImplicitTLS: implicitTLS, InsecureAuth: s.pop3.PlaintextLogin,
 		Greeting:       s.hostname + " POP3 server ready",
 		Implementation: "Dipylon",
 		Expire:         s.expire,
@@ -120,9 +123,9 @@ var quirkNames = map[string]pop3.Quirks{
 	"auth-list": pop3.QuirkAuthList, "bare-lf": pop3.QuirkBareLF, "last": pop3.QuirkLast, "no-nul": pop3.QuirkNoNUL, "long-auth": pop3.QuirkLongAuth,
 }
 
-func newSMTP(s shape, log zerolog.Logger, tlsConfig *tls.Config) *smtp.Server {
+func (g *Server) newSMTP(s shape, log zerolog.Logger, tlsConfig *tls.Config) *smtp.Server {
 	return &smtp.Server{
-		Role: smtp.MX, Hostname: s.hostname, TLSConfig: tlsConfig, Log: log,
+		Role: smtp.MX, Hostname: s.hostname, TLSConfig: tlsConfig, Log: log, Observe: g.metrics.smtpMetrics(s.protocol),
 		BareNewlines:      bareNewlines(s.smtp.BareNewlines),
 		AllowEarlyTalkers: s.smtp.EarlyTalkers == "allow", GreetDelay: s.smtp.GreetDelay.Std(),
 		Limits: smtp.Limits{

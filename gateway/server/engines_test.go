@@ -10,7 +10,8 @@ import (
 
 // TestEngineOfSMTP: what is configured for a protocol is what its engine does.
 func TestEngineOfSMTP(t *testing.T) {
-	var g Server
+	g := &Server{}
+	g.metrics = newMetrics(g)
 	s := shape{
 		protocol: config.ProtocolSMTP, hostname: "gate.example",
 		smtp:       config.SMTP{EarlyTalkers: "reject", GreetDelay: config.Duration(3 * time.Second)},

@@ -61,6 +61,7 @@ type Server struct {
 	throttle      *login.SharedThrottle
 	guard         *login.Guard
 	buffers       buffer.Temporary // messages on their way
+	metrics       *metrics
 	lock          *StateLock
 
 	// turn has a place for whoever starts, reloads or shuts down. What the current configuration
@@ -107,6 +108,7 @@ func New(ctx context.Context, o Options, cfg *config.Config) (*Server, error) {
 		stores:  make(map[string]*running), engines: make(map[engine]Listener),
 		turn: make(chan struct{}, 1), ready: make(chan struct{}), failed: make(chan error, 1),
 	}
+	g.metrics = newMetrics(g)
 	if g.setLevel == nil {
 		g.setLevel = func(string) {}
 	}

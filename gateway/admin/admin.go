@@ -1,0 +1,116 @@
+// Package admin is what an administrator's programs ask a running gateway by HTTP:
+//
+//	/metrics  what it counts, for Prometheus (OpenMetrics 1.0, or the text format 0.0.4)
+//	/livez    200 while the process answers
+//	/readyz   200 while it serves; 503 before that, and while it stops
+//
+// It knows nothing of mail. It listens on addresses of the machine alone, has no login, and changes
+// nothing. A page that a browser has open cannot read it under a name of its own: what is asked under
+// another name than the machine's is refused (DNS rebinding).
+package admin
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/gateway/events"
+)
+
+// Server answers. Its fields are set before Serve.
+type Server struct {
+	Metrics prometheus.Gatherer
+	// Ready says why the gateway does not serve; nil: it does.
+	Ready func() error
+	Log   zerolog.Logger
+
+	prepare sync.Once
+	http    *http.Server
+}
+
+const (
+	requestTime = 10 * time.Second // for a request to come, and for its answer to be made
+	writeTime   = 30 * time.Second // for the answer to be taken, too
+	idleTime    = 2 * time.Minute  // between two requests of a connection
+	headerMost  = 16 << 10         // octets of a request
+	atOnce      = 4                // requests for metrics
+)
+
+func (s *Server) init() {
+	s.prepare.Do(func() {
+		mux := http.NewServeMux()
+		mux.Handle("GET /metrics", promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{
+			ErrorLog: errorLog{s.Log}, ErrorHandling: promhttp.ContinueOnError, EnableOpenMetrics: true,
+			MaxRequestsInFlight: atOnce, Timeout: requestTime,
+		}))
+		mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
+		mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Ready()) })
+		s.http = &http.Server{
+			Handler: ownName(mux), ReadTimeout: requestTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
+			MaxHeaderBytes: headerMost,
+		}
+	})
+}
+
+func answer(w http.ResponseWriter, err error) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	if err != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, err.Error()+"\n")
+		return
+	}
+	_, _ = io.WriteString(w, "ok\n")
+}
+
+// ownName refuses requests for another name than this machine's.
+func ownName(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		if addr, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !addr.IsLoopback()) {
+			http.Error(w, "ask for an address of this machine", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+type errorLog struct{ log zerolog.Logger }
+
+// Println implements [promhttp.Logger].
+func (e errorLog) Println(v ...any) { e.log.Warn().Any("cause", v).Msg("a metric cannot be told") }
+
+// Serve answers until ctx ends, which cuts off what is under way, or Shutdown is called. It closes the
+// listener.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	s.init()
+	defer context.AfterFunc(ctx, func() { _ = s.http.Close() })()
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Shutdown waits until what is under way has been answered, or ctx ends.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.init()
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(err, s.http.Close())
+	}
+	return nil
+}
+
+// Sessions are none: nobody logs in.
+func (s *Server) Sessions() []events.Connection { return nil }

@@ -1,0 +1,124 @@
+package admin_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/gateway/admin"
+)
+
+// started serves until the test ends, and asks with a request line's method, path and Host.
+func started(t *testing.T, s *admin.Server) (ask func(method, path, host, accept string) (int, string, http.Header)) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(context.Background(), l) }()
+	client := &http.Client{Transport: &http.Transport{}}
+	t.Cleanup(func() {
+		client.CloseIdleConnections()
+		if err := errors.Join(s.Shutdown(context.Background()), <-ended); err != nil {
+			t.Error(err)
+		}
+	})
+	return func(method, path, host, accept string) (int, string, http.Header) {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), method, "http://"+l.Addr().String()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Host = host
+		request.Header.Set("Accept", accept)
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		return response.StatusCode, string(body), response.Header
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "tests_total", Help: "Tests."})
+	registry.MustRegister(counter)
+	counter.Add(3)
+	var why atomic.Pointer[string]
+	ask := started(t, &admin.Server{Metrics: registry, Log: zerolog.Nop(), Ready: func() error {
+		if text := why.Load(); text != nil {
+			return errors.New(*text)
+		}
+		return nil
+	}})
+	for _, c := range []struct {
+		method, path, host, accept string
+		code                       int
+		body                       string
+	}{
+		{"GET", "/livez", "", "", 200, "ok\n"},
+		{"HEAD", "/livez", "", "", 200, ""},
+		{"GET", "/readyz", "localhost:1080", "", 200, "ok\n"},
+		{"GET", "/metrics", "[::1]:1080", "", 200, "\ntests_total 3"},
+		{"GET", "/metrics", "127.0.0.1", "application/openmetrics-text;version=1.0.0", 200, "\n# EOF\n"},
+		{"GET", "/metrics", "evil.example:1080", "", 421, ""},
+		{"GET", "/livez", "192.0.2.1", "", 421, ""},
+		{"POST", "/livez", "", "", 405, ""},
+		{"GET", "/", "", "", 404, ""},
+		{"GET", "/metrics/../../etc/passwd", "", "", 404, ""},
+	} {
+		code, body, _ := ask(c.method, c.path, c.host, c.accept)
+		if code != c.code || !strings.Contains(body, c.body) {
+			t.Errorf("%s %s of %q: %d %q", c.method, c.path, c.host, code, body)
+		}
+	}
+	text := "starting"
+	why.Store(&text)
+	if code, body, header := ask("GET", "/readyz", "", ""); code != 503 || body != "starting\n" || header.Get("Cache-Control") != "no-store" {
+		t.Errorf("while it starts: %d %q %v", code, body, header)
+	}
+	if code, _, _ := ask("GET", "/livez", "", ""); code != 200 {
+		t.Errorf("it does not live while it starts: %d", code)
+	}
+}
+
+// TestServeEndsWithItsContext: the end of the context cuts off who does not go.
+func TestServeEndsWithItsContext(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	s := &admin.Server{Metrics: prometheus.NewRegistry(), Log: zerolog.Nop(), Ready: func() error { return nil }}
+	go func() { ended <- s.Serve(ctx, l) }()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: localhost\r\n"); err != nil { // and no end
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if _, err := io.ReadAll(conn); err != nil && !errors.Is(err, net.ErrClosed) && !strings.Contains(err.Error(), "reset") {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,259 @@
+package server
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/admin"
+	"github.com/dipylon/dipylon/gateway/pop3"
+	"github.com/dipylon/dipylon/gateway/smtp"
+)
+
+// metrics is what the gateway counts. The engines count as things happen; what is there at a moment is
+// looked up when somebody asks.
+type metrics struct {
+	registry *prometheus.Registry
+
+	connections, refused, logins, commands *prometheus.CounterVec
+	took                                   *prometheus.HistogramVec
+	sent, sentBytes, deleted, mismatches   *prometheus.CounterVec
+	taken, takenBytes, recipients          *prometheus.CounterVec
+}
+
+// commandBuckets are from what memory answers to what a slow store does, in seconds.
+var commandBuckets = []float64{0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60}
+
+func newMetrics(g *Server) *metrics {
+	m := &metrics{registry: prometheus.NewRegistry()}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "dipylon", Name: name, Help: help}, append([]string{"protocol"}, labels...))
+		m.registry.MustRegister(c)
+		return c
+	}
+	m.connections = counter("connections_total", "Connections of clients that were served.")
+	m.refused = counter("connections_refused_total", "Connections that were not served, for a limit or while stopping.")
+	m.logins = counter("logins_total", "Logins, by what came of them: ok, wrong or failed.", "outcome")
+	m.commands = counter("commands_total", "Commands, by what was replied: ok, later (SMTP 4yz) or error.", "command", "outcome")
+	m.sent = counter("messages_sent_total", "Messages that clients have read whole.")
+	m.sentBytes = counter("sent_bytes_total", "Octets of messages that clients have read whole.")
+	m.deleted = counter("messages_deleted_total", "Messages that were removed at QUIT.")
+	m.mismatches = counter("size_mismatches_total", "Messages that had another size than the client was told.")
+	m.taken = counter("messages_received_total", "Messages that came to their end, by what was replied: ok, later or error.", "outcome")
+	m.takenBytes = counter("received_bytes_total", "Octets of messages that were taken.")
+	m.recipients = counter("recipients_total", "Recipients of messages that were taken.")
+	m.took = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: "dipylon", Name: "command_seconds", Help: "How long commands took.", Buckets: commandBuckets,
+	}, []string{"protocol", "command"})
+	m.registry.MustRegister(m.took, moment{g}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// newAdmin makes the engine of a listener that administrators' programs ask.
+func (g *Server) newAdmin() *admin.Server {
+	return &admin.Server{Metrics: g.metrics.registry, Log: g.log, Ready: func() error {
+		switch s := g.Snapshot(); {
+		case s.Stopping:
+			return errors.New("stopping")
+		case !s.Ready:
+			return errors.New("starting")
+		}
+		return nil
+	}}
+}
+
+func outcomeOf(ok bool) string {
+	if ok {
+		return "ok"
+	}
+	return "error"
+}
+
+// pop3Metrics counts for a listener. It implements [pop3.Observer].
+type pop3Metrics struct {
+	*metrics
+	protocol string
+}
+
+func (m pop3Metrics) SessionOpened(pop3.Conn) { m.connections.WithLabelValues(m.protocol).Inc() }
+func (m pop3Metrics) SessionRefused(string)   { m.refused.WithLabelValues(m.protocol).Inc() }
+
+func (m pop3Metrics) SessionClosed(s pop3.Summary) {
+	m.sent.WithLabelValues(m.protocol).Add(float64(s.Retr))
+	m.sentBytes.WithLabelValues(m.protocol).Add(float64(s.RetrSize))
+	m.deleted.WithLabelValues(m.protocol).Add(float64(s.Deleted))
+}
+
+func (m pop3Metrics) Login(_ pop3.Conn, _ string, err error) {
+	outcome := "ok"
+	var reply *pop3.Error
+	switch {
+	case err == nil:
+	case errors.As(err, &reply) && reply.Code == "AUTH" /* RFC 3206 §4 */ :
+		outcome = "wrong"
+	default:
+		outcome = "failed"
+	}
+	m.logins.WithLabelValues(m.protocol, outcome).Inc()
+}
+
+func (m pop3Metrics) Command(e pop3.CommandEvent) {
+	m.commands.WithLabelValues(m.protocol, e.Verb, outcomeOf(e.OK)).Inc()
+	m.took.WithLabelValues(m.protocol, e.Verb).Observe(e.Took.Seconds())
+}
+
+func (m pop3Metrics) SizeMismatch(pop3.SizeMismatch) { m.mismatches.WithLabelValues(m.protocol).Inc() }
+
+// smtpMetrics counts for a listener.
+func (m *metrics) smtpMetrics(protocol string) func(smtp.Event) {
+	return func(e smtp.Event) {
+		switch e.Kind {
+		case smtp.Connected:
+			m.connections.WithLabelValues(protocol).Inc()
+		case smtp.Refused:
+			m.refused.WithLabelValues(protocol).Inc()
+		case smtp.Authenticated:
+			outcome := map[int]string{235: "ok", 535: "wrong"}[e.Code]
+			if outcome == "" {
+				outcome = "failed"
+			}
+			m.logins.WithLabelValues(protocol, outcome).Inc()
+		case smtp.Replied:
+			m.commands.WithLabelValues(protocol, e.Verb, replied(e.Code)).Inc()
+			m.took.WithLabelValues(protocol, e.Verb).Observe(e.Took.Seconds())
+		case smtp.Finished:
+			m.taken.WithLabelValues(protocol, replied(e.Code)).Inc()
+			if replied(e.Code) == "ok" {
+				m.takenBytes.WithLabelValues(protocol).Add(float64(e.Octets))
+				m.recipients.WithLabelValues(protocol).Add(float64(e.Recipients))
+			}
+		case smtp.Disconnected, smtp.Secured:
+		}
+	}
+}
+
+// replied is the class of a reply; 0 is a client that was gone.
+func replied(code int) string {
+	switch code / 100 {
+	case 2, 3:
+		return "ok"
+	case 4:
+		return "later"
+	}
+	return "error"
+}
+
+// moment tells what there is when somebody asks. It describes nothing beforehand, as what stores count is
+// theirs.
+type moment struct{ g *Server }
+
+// Describe implements [prometheus.Collector].
+func (moment) Describe(chan<- *prometheus.Desc) {}
+
+// told collects the metrics of one moment.
+type told struct {
+	out   chan<- prometheus.Metric
+	descs map[string]*prometheus.Desc
+}
+
+func (t told) number(kind prometheus.ValueType, name, help string, value float64, labels ...string) {
+	names, values := halves(labels)
+	t.out <- prometheus.MustNewConstMetric(t.desc(name, help, names), kind, value, values...)
+}
+
+func (t told) desc(name, help string, labels []string) *prometheus.Desc {
+	key := name + " " + strings.Join(labels, " ")
+	if t.descs[key] == nil {
+		t.descs[key] = prometheus.NewDesc(name, help, labels, nil)
+	}
+	return t.descs[key]
+}
+
+// halves parts names from values, which take turns.
+func halves(pairs []string) (names, values []string) {
+	for i := 0; i < len(pairs); i += 2 {
+		names, values = append(names, pairs[i]), append(values, pairs[i+1])
+	}
+	return names, values
+}
+
+// Collect implements [prometheus.Collector].
+func (m moment) Collect(out chan<- prometheus.Metric) {
+	t, s := told{out, make(map[string]*prometheus.Desc)}, m.g.Snapshot()
+	sessions := make(map[string]int)
+	for _, l := range s.Listeners {
+		sessions[l.Protocol] += 0
+	}
+	for _, session := range s.Sessions {
+		sessions[session.Listener.Protocol]++
+	}
+	for protocol, n := range sessions {
+		t.number(prometheus.GaugeValue, "dipylon_sessions", "Sessions of clients that are open.", float64(n), "protocol", protocol)
+	}
+	for _, store := range s.Stores {
+		t.store(store)
+	}
+	t.backends(s.Stores)
+}
+
+func (t told) store(s Store) {
+	up, well := 0.0, 0.0
+	if s.Plugin.Ready {
+		up = 1
+		if s.Plugin.Health == nil {
+			well = 1
+		}
+		t.number(prometheus.GaugeValue, "dipylon_plugin_start_time_seconds", "When the store's plugin process was ready.",
+			float64(s.Plugin.Since.UnixMilli())/1000, "store", s.Name)
+	}
+	t.number(prometheus.GaugeValue, "dipylon_plugin_up", "Whether the store's plugin process serves.", up, "store", s.Name)
+	t.number(prometheus.GaugeValue, "dipylon_store_healthy", "Whether the store said at its last health check that it can be used.", well, "store", s.Name)
+	t.number(prometheus.CounterValue, "dipylon_plugin_restarts_total", "Plugin processes of the store that ended without being asked to.",
+		float64(s.Plugin.Restarts), "store", s.Name)
+	for _, c := range s.Calls {
+		for outcome, n := range map[string]int64{"ok": c.Calls - c.Refused - c.Failed, "refused": c.Refused, "failed": c.Failed} {
+			t.number(prometheus.CounterValue, "dipylon_store_calls_total", "Calls to the store that have ended: ok, refused for good, or failed for now.",
+				float64(n), "store", s.Name, "call", c.Call, "outcome", outcome)
+		}
+		t.number(prometheus.CounterValue, "dipylon_store_call_seconds_total", "How long calls to the store took in all.",
+			c.Took.Seconds(), "store", s.Name, "call", c.Call)
+		t.number(prometheus.GaugeValue, "dipylon_store_calls_in_progress", "Calls to the store that have not ended.",
+			float64(c.Open), "store", s.Name, "call", c.Call)
+	}
+}
+
+// backends tells what backends count. A name has one kind: that of the first store that has it.
+func (t told) backends(all []Store) {
+	kinds := make(map[string]backends.MetricKind)
+	for _, store := range all {
+		for _, metric := range store.Plugin.Metrics {
+			if known := kinds[metric.Name]; known != 0 && known != metric.Kind {
+				continue
+			}
+			kinds[metric.Name] = metric.Kind
+			t.backend(store.Name, metric)
+		}
+	}
+}
+
+// backendHelp stands at all that backends count: two stores' backends need not say the same.
+const backendHelp = "Counted by the store's backend, which documents it."
+
+func (t told) backend(store string, m backends.Metric) {
+	name := "dipylon_backend_" + m.Name
+	switch m.Kind {
+	case backends.MetricCounter:
+		t.number(prometheus.CounterValue, strings.TrimSuffix(name, "_total")+"_total", backendHelp, m.Value, "store", store)
+	case backends.MetricGauge:
+		t.number(prometheus.GaugeValue, name, backendHelp, m.Value, "store", store)
+	case backends.MetricHistogram:
+		buckets := make(map[float64]uint64)
+		for _, b := range m.Buckets {
+			buckets[b.UpTo] = b.Count
+		}
+		t.out <- prometheus.MustNewConstHistogram(t.desc(name, backendHelp, []string{"store"}), m.Count, m.Sum, buckets, store)
+	}
+}
