@@ -14,7 +14,7 @@ const redacted = "[redacted]"
 
 // shortestSecret is the octets from which on a secret is taken out: a shorter one stands in many a word
 // by chance.
-const shortestSecret = 4
+const shortestSecret = 6
 
 // Redacted takes the call's secret out of what its failure says: a server that quotes what it was sent, or
 // a plugin that does, would have passwords and tokens stand in the log. It is a [Middleware], and
