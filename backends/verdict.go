@@ -15,6 +15,8 @@ type Verdict struct {
 	// the account's own, or one of them with a detail (RFC 5233). The account may send as it. Empty: the store
 	// does not know, or the address is nobody's own, as with a list, a catch-all or a forwarding.
 	Account string
+	// Directory is, in the answer to Resolve, what the store's directory says of the recipient; nil: nothing.
+	Directory *DirectoryEntry
 	// Action is what was done, in the words of RFC 3464 §2.3.3; zero: what the call and the failure say.
 	Action Action
 	// Destination is where the message went: the folder, or the next server ("dns; mx.example.org",

@@ -63,6 +63,9 @@ func TestRecipients(t *testing.T) {
 		if f := verdicts[0].Failure; (f == nil) != (want != "") || f != nil && f.Kind != backends.NotFound {
 			t.Errorf("%q: %v", recipient, f)
 		}
+		if e := verdicts[0].Directory; (e == nil) != (want == "") || e != nil && e.Address != want {
+			t.Errorf("%q: the directory's entry is %v", recipient, e)
+		}
 		got := w.deliver(backends.Delivery{Key: "to " + keyMark(recipient), Recipients: backends.To(recipient)}, hello)
 		if f := got[0].Failure; (f == nil) != (want != "") || f != nil && f.Kind != backends.NotFound {
 			t.Errorf("delivered to %q: %v", recipient, f)

@@ -24,6 +24,9 @@ func (s *Store) Resolve(ctx context.Context, query backends.ResolveQuery) ([]bac
 		verdicts[i] = backends.Verdict{
 			Recipient: recipient, Failure: use.mayTake(d, recipient, query.Size), Account: use.accountOf(d, recipient),
 		}
+		if a := use.recipient(d, recipient); a != nil {
+			verdicts[i].Directory = &backends.DirectoryEntry{Address: a.address.String()}
+		}
 	}
 	return verdicts, nil
 }

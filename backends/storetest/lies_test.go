@@ -318,9 +318,10 @@ const raw = `{
 	"impersonation": true,
 	"message_size": 2000000,
 	"accounts": [
-		{"user": "anna", "password": "secret of anna", "address": "anna@sakes.example", "aliases": ["a@sakes.example"], "folders": ["Archive/2026"]},
+		{"user": "anna", "password": "secret of anna", "address": "anna@sakes.example", "preferences": {"rich_text": "as-sent", "format": "uuencode", "charset": "iso-8859-15"}, "aliases": ["a@sakes.example"], "folders": ["Archive/2026"]},
 		{"user": "bert", "password": "secret of bert", "address": "bert@sakes.example"}
-	]
+	],
+	"lists": [{"address": "all@sakes.example", "members": ["anna@sakes.example", "bert@sakes.example"]}]
 }`
 
 // target is the suite's view of a store, small enough to be run many times.
@@ -359,6 +360,7 @@ func target(dir string, tell func(*liar)) storetest.Target {
 		Settings: settings,
 		User:     "anna", Password: "secret of anna", Address: "anna@sakes.example",
 		SecondUser: "bert", SecondPassword: "secret of bert", SecondAddress: "bert@sakes.example",
+		List: "all@sakes.example", Preferences: backends.Preferences{RichText: backends.RichTextAsSent, Format: backends.FormatUUENCODE, Charset: "iso-8859-15"},
 		Folder:   "Archive/2026",
 		Outside:  []string{"carl@elsewhere.example", "dora@elsewhere.example"},
 		InMemory: true,
@@ -387,7 +389,7 @@ func failing(t *testing.T, target storetest.Target) (failed []string, errs map[s
 }
 
 var allLies = slices.Concat(
-	storeLies, loginLies, listLies, fetchLies, manyLies, measureLies, sessionLies, folderLies, removeLies, markLies, receiverLies, contentLies, senderLies, sendingLies, outboxLies, watcherLies, sendRightsLies, processLies,
+	storeLies, loginLies, listLies, fetchLies, manyLies, measureLies, sessionLies, folderLies, removeLies, markLies, receiverLies, directoryLies, contentLies, senderLies, sendingLies, outboxLies, watcherLies, sendRightsLies, processLies,
 )
 
 // TestLies runs each lie in a bubble where time passes only when everybody waits: a store that

@@ -125,7 +125,7 @@ var groups = []group{
 	{"maildrop", slices.Concat(listCases, idCases, fetchCases, manyCases, measureCases, sessionCases, flowCases)},
 	{"remove", removeCases},
 	{"mark", markCases},
-	{"receiver", slices.Concat(resolveCases, deliverCases, contentCases(), keyCases, lifetimeCases)},
+	{"receiver", slices.Concat(resolveCases, directoryCases, deliverCases, contentCases(), keyCases, lifetimeCases)},
 	{"sender", slices.Concat(senderCases, sendingCases)},
 	{"outbox", outboxCases},
 	{"watcher", watcherCases},

@@ -37,6 +37,11 @@ type Target struct {
 	Unknown string
 	// CatchAll says that the store takes mail for every address of its domain.
 	CatchAll bool
+	// List is an address of a list whose members are the two accounts; empty: what a list's entry says
+	// cannot be tested.
+	List string
+	// Preferences are those of the first account; zero: what its entry says of them cannot be tested.
+	Preferences backends.Preferences
 	// Folder is a folder of the first account besides the inbox; it is only looked at.
 	Folder string
 

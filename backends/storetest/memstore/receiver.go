@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
@@ -30,12 +31,48 @@ func (s *Store) Resolve(ctx context.Context, query backends.ResolveQuery) ([]bac
 		if a := s.mailboxes[strings.ToLower(r)]; a != nil {
 			account = a.public().ID
 		}
+		if s.list(r) != nil {
+			failure = nil
+		}
 		if fault := s.strike("resolve", within, r); fault != nil {
 			failure = fault.failure()
 		}
-		verdicts = append(verdicts, backends.Verdict{Recipient: r, Failure: failure, Account: account})
+		verdicts = append(verdicts, backends.Verdict{Recipient: r, Failure: failure, Account: account, Directory: s.entry(r)})
 	}
 	return verdicts, nil
+}
+
+// entry is what the directory says of an address; nil: nobody has it. The caller holds s.mu.
+func (s *Store) entry(address string) *backends.DirectoryEntry {
+	if l := s.list(address); l != nil {
+		return &backends.DirectoryEntry{Address: l.Address, Members: l.Members}
+	}
+	a := s.mailboxes[strings.ToLower(address)]
+	if a == nil {
+		return nil
+	}
+	return &backends.DirectoryEntry{Address: a.Address, Preferences: a.Preferences.public()}
+}
+
+// list finds the list that an address is of; nil: of none. The caller holds s.mu.
+func (s *Store) list(address string) *list {
+	i := slices.IndexFunc(s.settings.Lists, func(l list) bool { return strings.EqualFold(l.Address, address) })
+	if i < 0 {
+		return nil
+	}
+	return &s.settings.Lists[i]
+}
+
+// expand delivers to each member of a list: the failure is that of the first member who has no copy. The
+// caller holds s.mu.
+func (s *Store) expand(key string, l *list, data []byte) backends.Verdict {
+	verdict := backends.Verdict{Action: backends.ActionExpanded}
+	for _, member := range l.Members {
+		if failure := s.deliver("deliver", key, member, data); failure != nil && verdict.Failure == nil {
+			verdict.Action, verdict.Failure = backends.ActionUnset, failure
+		}
+	}
+	return verdict
 }
 
 // Deliver files a message into the inbox of each recipient.
@@ -50,6 +87,12 @@ func (s *Store) Deliver(ctx context.Context, delivery backends.Delivery, content
 	s.mu.Lock()
 	verdicts := make([]backends.Verdict, 0, len(delivery.Recipients))
 	for _, r := range backends.Addresses(delivery.Recipients) {
+		if l := s.list(r); l != nil {
+			verdict := s.expand(delivery.Key, l, data)
+			verdict.Recipient = r
+			verdicts = append(verdicts, verdict)
+			continue
+		}
 		verdict := backends.Verdict{Recipient: r, Failure: s.deliver("deliver", delivery.Key, r, data)}
 		if verdict.Failure == nil {
 			verdict.Action, verdict.StoredAs = backends.ActionDelivered, s.taken[taking{delivery.Key, strings.ToLower(r)}]

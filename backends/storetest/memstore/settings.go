@@ -24,6 +24,40 @@ type settings struct {
 	// Lease is how long a collected message stays the gateway's when it does not say.
 	Lease  Duration `json:"lease"`
 	Faults []*Fault `json:"faults"`
+	// Lists are addresses whose mail their members get.
+	Lists []list `json:"lists"`
+}
+
+type list struct {
+	Address string   `json:"address"`
+	Members []string `json:"members"` // addresses of accounts
+}
+
+// preferences are those of [backends.Preferences], in words.
+type preferences struct {
+	RichText string `json:"rich_text"` // never, always, as-sent
+	Format   string `json:"format"`    // mime, uuencode
+	Charset  string `json:"charset"`
+}
+
+var (
+	richTexts = []string{"", "never", "always", "as-sent"} // by backends.RichText
+	formats   = []string{"", "mime", "uuencode"}           // by backends.Format
+)
+
+func (p preferences) check(wrong *backends.SettingsError, at string) {
+	if !slices.Contains(richTexts, p.RichText) {
+		wrong.Add(at+"rich_text", "expected never, always or as-sent")
+	}
+	if !slices.Contains(formats, p.Format) {
+		wrong.Add(at+"format", "expected mime or uuencode")
+	}
+}
+
+func (p preferences) public() backends.Preferences {
+	return backends.Preferences{
+		RichText: backends.RichText(slices.Index(richTexts, p.RichText)), Format: backends.Format(slices.Index(formats, p.Format)), Charset: p.Charset,
+	}
 }
 
 type accountSettings struct {
@@ -47,6 +81,8 @@ type accountSettings struct {
 	OnBehalf []string `json:"on_behalf"`
 	// ActAs names the users whose mailboxes this one may open with its own password.
 	ActAs []string `json:"act_as"`
+	// Preferences are how the account wants messages to be written.
+	Preferences preferences `json:"preferences"`
 }
 
 func defaults() settings {
@@ -87,6 +123,16 @@ func (s *settings) checkAccounts(wrong *backends.SettingsError) {
 			owners[name] = i
 		}
 	}
+	for i, l := range s.Lists {
+		for j, member := range l.Members {
+			if _, there := owners[strings.ToLower(member)]; !there {
+				wrong.Add(fmt.Sprintf("lists.%d.members.%d", i, j), "there is no such address")
+			}
+		}
+		if _, taken := owners[strings.ToLower(l.Address)]; taken || !strings.Contains(l.Address, "@") {
+			wrong.Add(fmt.Sprintf("lists.%d.address", i), "expected an address that no account has")
+		}
+	}
 	for i, a := range s.Accounts {
 		for j, user := range a.ActAs {
 			if !slices.ContainsFunc(s.Accounts, func(other accountSettings) bool { return strings.EqualFold(other.User, user) }) {
@@ -106,6 +152,7 @@ func (a *accountSettings) check(wrong *backends.SettingsError, at string) {
 	if sum, err := hex.DecodeString(a.Certificate); err != nil || len(sum) != 0 && len(sum) != sha256.Size {
 		wrong.Add(at+"certificate", "expected a SHA-256 in hexadecimal")
 	}
+	a.Preferences.check(wrong, at+"preferences.")
 	if a.Quota < 0 {
 		wrong.Add(at+"quota", "expected octets, 0 for no limit")
 	}

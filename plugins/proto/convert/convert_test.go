@@ -69,6 +69,10 @@ func TestRoundTrip(t *testing.T) {
 		{
 			Recipient: "a@x.example", Account: "a", Action: backends.ActionRelayed, Destination: "dns; mx.x.example",
 			RemoteDiagnostic: "smtp; 250 ok", StoredAs: "\xff7",
+			Directory: &backends.DirectoryEntry{
+				Address: "A@x.example", Members: []string{"c@x.example"},
+				Preferences: backends.Preferences{RichText: backends.RichTextAlways, Format: backends.FormatUUENCODE, Charset: "utf-8"},
+			},
 		},
 		{Recipient: "b@x.example", Failure: failure, Action: backends.ActionDelayed},
 	}
@@ -608,6 +612,35 @@ func TestVerdictsContradict(t *testing.T) {
 		if _, err := VerdictsFromProto(&pb.Verdicts{Verdicts: []*pb.Verdict{m}}, backends.To("a@b")); !errors.Is(err, errWire) {
 			t.Errorf("%v comes in: %v", action, err)
 		}
+	}
+}
+
+// TestDirectoryFromProto: an entry that is not valid is passed over, and its verdict counts.
+func TestDirectoryFromProto(t *testing.T) {
+	many := make([]string, backends.MembersMost+1)
+	for i := range many {
+		many[i] = fmt.Sprintf("m%d@b", i)
+	}
+	for _, test := range []struct {
+		name string
+		in   *pb.DirectoryEntry
+		want *backends.DirectoryEntry
+	}{
+		{"none", nil, nil},
+		{"unknown preferences", &pb.DirectoryEntry{Address: "a@b", RichText: 99, Format: -1}, &backends.DirectoryEntry{Address: "a@b"}},
+		{"no address", &pb.DirectoryEntry{Address: "a"}, nil},
+		{"too many members", &pb.DirectoryEntry{Address: "a@b", Members: many}, nil},
+		{"a member with a line end", &pb.DirectoryEntry{Members: []string{"a\r\n@b"}}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := &pb.Verdicts{Verdicts: []*pb.Verdict{{Recipient: "a@b", Directory: test.in}}}
+			got, err := VerdictsFromProto(m, backends.To("a@b"))
+			same(t, must(t, got, err), []backends.Verdict{{Recipient: "a@b", Directory: test.want}})
+		})
+	}
+	m, err := VerdictsToProto([]backends.Verdict{{Recipient: "a@b", Directory: &backends.DirectoryEntry{Address: "\xff@b"}}})
+	if err != nil || m.GetVerdicts()[0].GetDirectory() != nil {
+		t.Errorf("an entry that cannot cross: %v, %v", m, err)
 	}
 }
 

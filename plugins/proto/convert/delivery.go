@@ -106,6 +106,7 @@ func VerdictsToProto(verdicts []backends.Verdict) (*pb.Verdicts, error) {
 			Destination:      Line(v.Destination, nameMost),
 			RemoteDiagnostic: Line(v.RemoteDiagnostic, textMost),
 			StoredAs:         []byte(v.StoredAs),
+			Directory:        directoryToProto(v.Directory),
 		}
 	}
 	return m, nil
@@ -124,6 +125,7 @@ func verdictFromProto(m *pb.Verdict) backends.Verdict {
 	if _, known := pb.Action_name[int32(m.GetAction())]; known {
 		v.Action = backends.Action(m.GetAction())
 	}
+	v.Directory = directoryFromProto(m.GetDirectory())
 	if id, err := checkID(m.GetStoredAs()); err == nil {
 		v.StoredAs = id
 	}

@@ -525,6 +525,107 @@ func (SendRight) EnumDescriptor() ([]byte, []int) {
 	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{8}
 }
 
+type RichText int32
+
+const (
+	RichText_RICH_TEXT_UNSET   RichText = 0
+	RichText_RICH_TEXT_NEVER   RichText = 1
+	RichText_RICH_TEXT_ALWAYS  RichText = 2
+	RichText_RICH_TEXT_AS_SENT RichText = 3
+)
+
+// Enum value maps for RichText.
+var (
+	RichText_name = map[int32]string{
+		0: "RICH_TEXT_UNSET",
+		1: "RICH_TEXT_NEVER",
+		2: "RICH_TEXT_ALWAYS",
+		3: "RICH_TEXT_AS_SENT",
+	}
+	RichText_value = map[string]int32{
+		"RICH_TEXT_UNSET":   0,
+		"RICH_TEXT_NEVER":   1,
+		"RICH_TEXT_ALWAYS":  2,
+		"RICH_TEXT_AS_SENT": 3,
+	}
+)
+
+func (x RichText) Enum() *RichText {
+	p := new(RichText)
+	*p = x
+	return p
+}
+
+func (x RichText) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RichText) Descriptor() protoreflect.EnumDescriptor {
+	return file_dipylon_store_v2_store_proto_enumTypes[9].Descriptor()
+}
+
+func (RichText) Type() protoreflect.EnumType {
+	return &file_dipylon_store_v2_store_proto_enumTypes[9]
+}
+
+func (x RichText) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RichText.Descriptor instead.
+func (RichText) EnumDescriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{9}
+}
+
+type Format int32
+
+const (
+	Format_FORMAT_UNSET    Format = 0
+	Format_FORMAT_MIME     Format = 1
+	Format_FORMAT_UUENCODE Format = 2
+)
+
+// Enum value maps for Format.
+var (
+	Format_name = map[int32]string{
+		0: "FORMAT_UNSET",
+		1: "FORMAT_MIME",
+		2: "FORMAT_UUENCODE",
+	}
+	Format_value = map[string]int32{
+		"FORMAT_UNSET":    0,
+		"FORMAT_MIME":     1,
+		"FORMAT_UUENCODE": 2,
+	}
+)
+
+func (x Format) Enum() *Format {
+	p := new(Format)
+	*p = x
+	return p
+}
+
+func (x Format) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Format) Descriptor() protoreflect.EnumDescriptor {
+	return file_dipylon_store_v2_store_proto_enumTypes[10].Descriptor()
+}
+
+func (Format) Type() protoreflect.EnumType {
+	return &file_dipylon_store_v2_store_proto_enumTypes[10]
+}
+
+func (x Format) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Format.Descriptor instead.
+func (Format) EnumDescriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{10}
+}
+
 // Action is RFC 3464's (section 2.3.3).
 type Action int32
 
@@ -568,11 +669,11 @@ func (x Action) String() string {
 }
 
 func (Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v2_store_proto_enumTypes[9].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[11].Descriptor()
 }
 
 func (Action) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v2_store_proto_enumTypes[9]
+	return &file_dipylon_store_v2_store_proto_enumTypes[11]
 }
 
 func (x Action) Number() protoreflect.EnumNumber {
@@ -581,7 +682,7 @@ func (x Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Action.Descriptor instead.
 func (Action) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{9}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{11}
 }
 
 type HintKind int32
@@ -620,11 +721,11 @@ func (x HintKind) String() string {
 }
 
 func (HintKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v2_store_proto_enumTypes[10].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[12].Descriptor()
 }
 
 func (HintKind) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v2_store_proto_enumTypes[10]
+	return &file_dipylon_store_v2_store_proto_enumTypes[12]
 }
 
 func (x HintKind) Number() protoreflect.EnumNumber {
@@ -633,7 +734,7 @@ func (x HintKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use HintKind.Descriptor instead.
 func (HintKind) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{10}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{12}
 }
 
 type Metric_Kind int32
@@ -672,11 +773,11 @@ func (x Metric_Kind) String() string {
 }
 
 func (Metric_Kind) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v2_store_proto_enumTypes[11].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[13].Descriptor()
 }
 
 func (Metric_Kind) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v2_store_proto_enumTypes[11]
+	return &file_dipylon_store_v2_store_proto_enumTypes[13]
 }
 
 func (x Metric_Kind) Number() protoreflect.EnumNumber {
@@ -4077,10 +4178,11 @@ type Verdict struct {
 	Account string `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
 	// What was done. It must not contradict the failure: DELIVERED, RELAYED and EXPANDED have none,
 	// FAILED has one; otherwise the whole answer is thrown away. Unset: what the failure says.
-	Action           Action `protobuf:"varint,4,opt,name=action,proto3,enum=dipylon.store.v2.Action" json:"action,omitempty"`
-	Destination      string `protobuf:"bytes,5,opt,name=destination,proto3" json:"destination,omitempty"`                                   // where the message went: one line, at most 255 octets
-	RemoteDiagnostic string `protobuf:"bytes,6,opt,name=remote_diagnostic,json=remoteDiagnostic,proto3" json:"remote_diagnostic,omitempty"` // "smtp; 550 5.1.1 no such user" (RFC 3464 section 2.3.6): one line, at most 512 octets
-	StoredAs         []byte `protobuf:"bytes,7,opt,name=stored_as,json=storedAs,proto3" json:"stored_as,omitempty"`                         // the message id of the store's copy, as List gives it
+	Action           Action          `protobuf:"varint,4,opt,name=action,proto3,enum=dipylon.store.v2.Action" json:"action,omitempty"`
+	Destination      string          `protobuf:"bytes,5,opt,name=destination,proto3" json:"destination,omitempty"`                                   // where the message went: one line, at most 255 octets
+	RemoteDiagnostic string          `protobuf:"bytes,6,opt,name=remote_diagnostic,json=remoteDiagnostic,proto3" json:"remote_diagnostic,omitempty"` // "smtp; 550 5.1.1 no such user" (RFC 3464 section 2.3.6): one line, at most 512 octets
+	StoredAs         []byte          `protobuf:"bytes,7,opt,name=stored_as,json=storedAs,proto3" json:"stored_as,omitempty"`                         // the message id of the store's copy, as List gives it
+	Directory        *DirectoryEntry `protobuf:"bytes,8,opt,name=directory,proto3" json:"directory,omitempty"`                                       // in the answer to Resolve; may be left out
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -4164,6 +4266,90 @@ func (x *Verdict) GetStoredAs() []byte {
 	return nil
 }
 
+func (x *Verdict) GetDirectory() *DirectoryEntry {
+	if x != nil {
+		return x.Directory
+	}
+	return nil
+}
+
+// DirectoryEntry is what the store's directory says of a recipient. One that is not valid is passed over.
+type DirectoryEntry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`                                                   // the canonical one
+	Members       []string               `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`                                                   // of a list that the gateway may expand: at most 1000, each once
+	RichText      RichText               `protobuf:"varint,3,opt,name=rich_text,json=richText,proto3,enum=dipylon.store.v2.RichText" json:"rich_text,omitempty"` // whether the recipient is sent formatted text
+	Format        Format                 `protobuf:"varint,4,opt,name=format,proto3,enum=dipylon.store.v2.Format" json:"format,omitempty"`                       // how messages with attachments are written for it
+	Charset       string                 `protobuf:"bytes,5,opt,name=charset,proto3" json:"charset,omitempty"`                                                   // for text; at most 40 characters
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DirectoryEntry) Reset() {
+	*x = DirectoryEntry{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DirectoryEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DirectoryEntry) ProtoMessage() {}
+
+func (x *DirectoryEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DirectoryEntry.ProtoReflect.Descriptor instead.
+func (*DirectoryEntry) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *DirectoryEntry) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *DirectoryEntry) GetMembers() []string {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *DirectoryEntry) GetRichText() RichText {
+	if x != nil {
+		return x.RichText
+	}
+	return RichText_RICH_TEXT_UNSET
+}
+
+func (x *DirectoryEntry) GetFormat() Format {
+	if x != nil {
+		return x.Format
+	}
+	return Format_FORMAT_UNSET
+}
+
+func (x *DirectoryEntry) GetCharset() string {
+	if x != nil {
+		return x.Charset
+	}
+	return ""
+}
+
 type Delivery struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -4179,7 +4365,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4191,7 +4377,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4204,7 +4390,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{49}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Delivery) GetKey() string {
@@ -4272,7 +4458,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4284,7 +4470,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4297,7 +4483,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{50}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *DeliverRequest) GetFrame() isDeliverRequest_Frame {
@@ -4364,7 +4550,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4376,7 +4562,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4389,7 +4575,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{51}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{52}
 }
 
 // SendRequest frames: one start, chunks, one end; as for DeliverRequest. Each message is answered with
@@ -4411,7 +4597,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4423,7 +4609,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4436,7 +4622,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{52}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SendRequest) GetFrame() isSendRequest_Frame {
@@ -4520,7 +4706,7 @@ type SendStart struct {
 
 func (x *SendStart) Reset() {
 	*x = SendStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4532,7 +4718,7 @@ func (x *SendStart) String() string {
 func (*SendStart) ProtoMessage() {}
 
 func (x *SendStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4545,7 +4731,7 @@ func (x *SendStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendStart.ProtoReflect.Descriptor instead.
 func (*SendStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{53}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SendStart) GetCredential() *Credential {
@@ -4576,7 +4762,7 @@ type CollectRequest struct {
 
 func (x *CollectRequest) Reset() {
 	*x = CollectRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4588,7 +4774,7 @@ func (x *CollectRequest) String() string {
 func (*CollectRequest) ProtoMessage() {}
 
 func (x *CollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4601,7 +4787,7 @@ func (x *CollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
 func (*CollectRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *CollectRequest) GetFrame() isCollectRequest_Frame {
@@ -4657,7 +4843,7 @@ type CollectStart struct {
 
 func (x *CollectStart) Reset() {
 	*x = CollectStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4669,7 +4855,7 @@ func (x *CollectStart) String() string {
 func (*CollectStart) ProtoMessage() {}
 
 func (x *CollectStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4682,7 +4868,7 @@ func (x *CollectStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectStart.ProtoReflect.Descriptor instead.
 func (*CollectStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{55}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *CollectStart) GetMost() int32 {
@@ -4722,7 +4908,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4734,7 +4920,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4747,7 +4933,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{56}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Taken) GetFailure() *Failure {
@@ -4772,7 +4958,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4784,7 +4970,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4797,7 +4983,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{57}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *CollectResponse) GetFrame() isCollectResponse_Frame {
@@ -4865,7 +5051,7 @@ type CollectEnd struct {
 
 func (x *CollectEnd) Reset() {
 	*x = CollectEnd{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4877,7 +5063,7 @@ func (x *CollectEnd) String() string {
 func (*CollectEnd) ProtoMessage() {}
 
 func (x *CollectEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4890,7 +5076,7 @@ func (x *CollectEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectEnd.ProtoReflect.Descriptor instead.
 func (*CollectEnd) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{58}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *CollectEnd) GetFailure() *Failure {
@@ -4913,7 +5099,7 @@ type Outgoing struct {
 
 func (x *Outgoing) Reset() {
 	*x = Outgoing{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4925,7 +5111,7 @@ func (x *Outgoing) String() string {
 func (*Outgoing) ProtoMessage() {}
 
 func (x *Outgoing) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4938,7 +5124,7 @@ func (x *Outgoing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outgoing.ProtoReflect.Descriptor instead.
 func (*Outgoing) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{59}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Outgoing) GetId() []byte {
@@ -4984,7 +5170,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4996,7 +5182,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5009,7 +5195,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{60}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{61}
 }
 
 // Hint says that something has changed, and is a reason to ask again.
@@ -5023,7 +5209,7 @@ type Hint struct {
 
 func (x *Hint) Reset() {
 	*x = Hint{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5035,7 +5221,7 @@ func (x *Hint) String() string {
 func (*Hint) ProtoMessage() {}
 
 func (x *Hint) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5048,7 +5234,7 @@ func (x *Hint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hint.ProtoReflect.Descriptor instead.
 func (*Hint) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{61}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Hint) GetKind() HintKind {
@@ -5074,7 +5260,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5086,7 +5272,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5099,7 +5285,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{62}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *SettleRequest) GetSettlements() []*Settlement {
@@ -5119,7 +5305,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5131,7 +5317,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5144,7 +5330,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{63}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Settlement) GetId() []byte {
@@ -5169,7 +5355,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5181,7 +5367,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5194,7 +5380,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{64}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{65}
 }
 
 type Metric_Bucket struct {
@@ -5207,7 +5393,7 @@ type Metric_Bucket struct {
 
 func (x *Metric_Bucket) Reset() {
 	*x = Metric_Bucket{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5219,7 +5405,7 @@ func (x *Metric_Bucket) String() string {
 func (*Metric_Bucket) ProtoMessage() {}
 
 func (x *Metric_Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5513,7 +5699,7 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\bVerdicts\x125\n" +
 	"\bverdicts\x18\x01 \x03(\v2\x19.dipylon.store.v2.VerdictR\bverdicts\x123\n" +
 	"\afailure\x18\x02 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\x12\x10\n" +
-	"\x03key\x18\x03 \x01(\tR\x03key\"\x94\x02\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\"\xd4\x02\n" +
 	"\aVerdict\x12\x1c\n" +
 	"\trecipient\x18\x01 \x01(\tR\trecipient\x123\n" +
 	"\afailure\x18\x02 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\x12\x18\n" +
@@ -5521,7 +5707,14 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x06action\x18\x04 \x01(\x0e2\x18.dipylon.store.v2.ActionR\x06action\x12 \n" +
 	"\vdestination\x18\x05 \x01(\tR\vdestination\x12+\n" +
 	"\x11remote_diagnostic\x18\x06 \x01(\tR\x10remoteDiagnostic\x12\x1b\n" +
-	"\tstored_as\x18\a \x01(\fR\bstoredAs\"\x9f\x02\n" +
+	"\tstored_as\x18\a \x01(\fR\bstoredAs\x12>\n" +
+	"\tdirectory\x18\b \x01(\v2 .dipylon.store.v2.DirectoryEntryR\tdirectory\"\xc9\x01\n" +
+	"\x0eDirectoryEntry\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x18\n" +
+	"\amembers\x18\x02 \x03(\tR\amembers\x127\n" +
+	"\trich_text\x18\x03 \x01(\x0e2\x1a.dipylon.store.v2.RichTextR\brichText\x120\n" +
+	"\x06format\x18\x04 \x01(\x0e2\x18.dipylon.store.v2.FormatR\x06format\x12\x18\n" +
+	"\acharset\x18\x05 \x01(\tR\acharset\"\x9f\x02\n" +
 	"\bDelivery\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05retry\x18\x02 \x01(\bR\x05retry\x126\n" +
@@ -5641,7 +5834,16 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x16SEND_RIGHT_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSEND_RIGHT_NO\x10\x01\x12\x11\n" +
 	"\rSEND_RIGHT_AS\x10\x02\x12\x18\n" +
-	"\x14SEND_RIGHT_ON_BEHALF\x10\x03*\x80\x01\n" +
+	"\x14SEND_RIGHT_ON_BEHALF\x10\x03*a\n" +
+	"\bRichText\x12\x13\n" +
+	"\x0fRICH_TEXT_UNSET\x10\x00\x12\x13\n" +
+	"\x0fRICH_TEXT_NEVER\x10\x01\x12\x14\n" +
+	"\x10RICH_TEXT_ALWAYS\x10\x02\x12\x15\n" +
+	"\x11RICH_TEXT_AS_SENT\x10\x03*@\n" +
+	"\x06Format\x12\x10\n" +
+	"\fFORMAT_UNSET\x10\x00\x12\x0f\n" +
+	"\vFORMAT_MIME\x10\x01\x12\x13\n" +
+	"\x0fFORMAT_UUENCODE\x10\x02*\x80\x01\n" +
 	"\x06Action\x12\x10\n" +
 	"\fACTION_UNSET\x10\x00\x12\x14\n" +
 	"\x10ACTION_DELIVERED\x10\x01\x12\x12\n" +
@@ -5683,8 +5885,8 @@ func file_dipylon_store_v2_store_proto_rawDescGZIP() []byte {
 }
 
 var (
-	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
-	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 66)
+	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 14)
+	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 67)
 	file_dipylon_store_v2_store_proto_goTypes   = []any{
 		Kind(0),                       // 0: dipylon.store.v2.Kind
 		CredentialKind(0),             // 1: dipylon.store.v2.CredentialKind
@@ -5695,203 +5897,209 @@ var (
 		BodyType(0),                   // 6: dipylon.store.v2.BodyType
 		Notify(0),                     // 7: dipylon.store.v2.Notify
 		SendRight(0),                  // 8: dipylon.store.v2.SendRight
-		Action(0),                     // 9: dipylon.store.v2.Action
-		HintKind(0),                   // 10: dipylon.store.v2.HintKind
-		Metric_Kind(0),                // 11: dipylon.store.v2.Metric.Kind
-		(*Failure)(nil),               // 12: dipylon.store.v2.Failure
-		(*DescribeRequest)(nil),       // 13: dipylon.store.v2.DescribeRequest
-		(*Description)(nil),           // 14: dipylon.store.v2.Description
-		(*Reading)(nil),               // 15: dipylon.store.v2.Reading
-		(*Setting)(nil),               // 16: dipylon.store.v2.Setting
-		(*Capabilities)(nil),          // 17: dipylon.store.v2.Capabilities
-		(*Limits)(nil),                // 18: dipylon.store.v2.Limits
-		(*ConfigureRequest)(nil),      // 19: dipylon.store.v2.ConfigureRequest
-		(*ConfigureResponse)(nil),     // 20: dipylon.store.v2.ConfigureResponse
-		(*SettingsProblem)(nil),       // 21: dipylon.store.v2.SettingsProblem
-		(*DrainRequest)(nil),          // 22: dipylon.store.v2.DrainRequest
-		(*DrainResponse)(nil),         // 23: dipylon.store.v2.DrainResponse
-		(*HealthRequest)(nil),         // 24: dipylon.store.v2.HealthRequest
-		(*HealthResponse)(nil),        // 25: dipylon.store.v2.HealthResponse
-		(*Metric)(nil),                // 26: dipylon.store.v2.Metric
-		(*Credential)(nil),            // 27: dipylon.store.v2.Credential
-		(*Peer)(nil),                  // 28: dipylon.store.v2.Peer
-		(*LoginRequest)(nil),          // 29: dipylon.store.v2.LoginRequest
-		(*Account)(nil),               // 30: dipylon.store.v2.Account
-		(*AuthenticateRequest)(nil),   // 31: dipylon.store.v2.AuthenticateRequest
-		(*AuthenticateResponse)(nil),  // 32: dipylon.store.v2.AuthenticateResponse
-		(*MaildropRequest)(nil),       // 33: dipylon.store.v2.MaildropRequest
-		(*MaildropResponse)(nil),      // 34: dipylon.store.v2.MaildropResponse
-		(*Open)(nil),                  // 35: dipylon.store.v2.Open
-		(*List)(nil),                  // 36: dipylon.store.v2.List
-		(*Entries)(nil),               // 37: dipylon.store.v2.Entries
-		(*Entry)(nil),                 // 38: dipylon.store.v2.Entry
-		(*Fetch)(nil),                 // 39: dipylon.store.v2.Fetch
-		(*Files)(nil),                 // 40: dipylon.store.v2.Files
-		(*File)(nil),                  // 41: dipylon.store.v2.File
-		(*FetchHead)(nil),             // 42: dipylon.store.v2.FetchHead
-		(*Window)(nil),                // 43: dipylon.store.v2.Window
-		(*Cancel)(nil),                // 44: dipylon.store.v2.Cancel
-		(*Rendering)(nil),             // 45: dipylon.store.v2.Rendering
-		(*Remove)(nil),                // 46: dipylon.store.v2.Remove
-		(*MarkSeen)(nil),              // 47: dipylon.store.v2.MarkSeen
-		(*Measure)(nil),               // 48: dipylon.store.v2.Measure
-		(*Measured)(nil),              // 49: dipylon.store.v2.Measured
-		(*Removals)(nil),              // 50: dipylon.store.v2.Removals
-		(*Removal)(nil),               // 51: dipylon.store.v2.Removal
-		(*Envelope)(nil),              // 52: dipylon.store.v2.Envelope
-		(*DeliverBy)(nil),             // 53: dipylon.store.v2.DeliverBy
-		(*Submitter)(nil),             // 54: dipylon.store.v2.Submitter
-		(*Recipient)(nil),             // 55: dipylon.store.v2.Recipient
-		(*ResolveRequest)(nil),        // 56: dipylon.store.v2.ResolveRequest
-		(*MaySendRequest)(nil),        // 57: dipylon.store.v2.MaySendRequest
-		(*MaySendResponse)(nil),       // 58: dipylon.store.v2.MaySendResponse
-		(*Verdicts)(nil),              // 59: dipylon.store.v2.Verdicts
-		(*Verdict)(nil),               // 60: dipylon.store.v2.Verdict
-		(*Delivery)(nil),              // 61: dipylon.store.v2.Delivery
-		(*DeliverRequest)(nil),        // 62: dipylon.store.v2.DeliverRequest
-		(*End)(nil),                   // 63: dipylon.store.v2.End
-		(*SendRequest)(nil),           // 64: dipylon.store.v2.SendRequest
-		(*SendStart)(nil),             // 65: dipylon.store.v2.SendStart
-		(*CollectRequest)(nil),        // 66: dipylon.store.v2.CollectRequest
-		(*CollectStart)(nil),          // 67: dipylon.store.v2.CollectStart
-		(*Taken)(nil),                 // 68: dipylon.store.v2.Taken
-		(*CollectResponse)(nil),       // 69: dipylon.store.v2.CollectResponse
-		(*CollectEnd)(nil),            // 70: dipylon.store.v2.CollectEnd
-		(*Outgoing)(nil),              // 71: dipylon.store.v2.Outgoing
-		(*WatchRequest)(nil),          // 72: dipylon.store.v2.WatchRequest
-		(*Hint)(nil),                  // 73: dipylon.store.v2.Hint
-		(*SettleRequest)(nil),         // 74: dipylon.store.v2.SettleRequest
-		(*Settlement)(nil),            // 75: dipylon.store.v2.Settlement
-		(*SettleResponse)(nil),        // 76: dipylon.store.v2.SettleResponse
-		(*Metric_Bucket)(nil),         // 77: dipylon.store.v2.Metric.Bucket
-		(*durationpb.Duration)(nil),   // 78: google.protobuf.Duration
-		(*timestamppb.Timestamp)(nil), // 79: google.protobuf.Timestamp
+		RichText(0),                   // 9: dipylon.store.v2.RichText
+		Format(0),                     // 10: dipylon.store.v2.Format
+		Action(0),                     // 11: dipylon.store.v2.Action
+		HintKind(0),                   // 12: dipylon.store.v2.HintKind
+		Metric_Kind(0),                // 13: dipylon.store.v2.Metric.Kind
+		(*Failure)(nil),               // 14: dipylon.store.v2.Failure
+		(*DescribeRequest)(nil),       // 15: dipylon.store.v2.DescribeRequest
+		(*Description)(nil),           // 16: dipylon.store.v2.Description
+		(*Reading)(nil),               // 17: dipylon.store.v2.Reading
+		(*Setting)(nil),               // 18: dipylon.store.v2.Setting
+		(*Capabilities)(nil),          // 19: dipylon.store.v2.Capabilities
+		(*Limits)(nil),                // 20: dipylon.store.v2.Limits
+		(*ConfigureRequest)(nil),      // 21: dipylon.store.v2.ConfigureRequest
+		(*ConfigureResponse)(nil),     // 22: dipylon.store.v2.ConfigureResponse
+		(*SettingsProblem)(nil),       // 23: dipylon.store.v2.SettingsProblem
+		(*DrainRequest)(nil),          // 24: dipylon.store.v2.DrainRequest
+		(*DrainResponse)(nil),         // 25: dipylon.store.v2.DrainResponse
+		(*HealthRequest)(nil),         // 26: dipylon.store.v2.HealthRequest
+		(*HealthResponse)(nil),        // 27: dipylon.store.v2.HealthResponse
+		(*Metric)(nil),                // 28: dipylon.store.v2.Metric
+		(*Credential)(nil),            // 29: dipylon.store.v2.Credential
+		(*Peer)(nil),                  // 30: dipylon.store.v2.Peer
+		(*LoginRequest)(nil),          // 31: dipylon.store.v2.LoginRequest
+		(*Account)(nil),               // 32: dipylon.store.v2.Account
+		(*AuthenticateRequest)(nil),   // 33: dipylon.store.v2.AuthenticateRequest
+		(*AuthenticateResponse)(nil),  // 34: dipylon.store.v2.AuthenticateResponse
+		(*MaildropRequest)(nil),       // 35: dipylon.store.v2.MaildropRequest
+		(*MaildropResponse)(nil),      // 36: dipylon.store.v2.MaildropResponse
+		(*Open)(nil),                  // 37: dipylon.store.v2.Open
+		(*List)(nil),                  // 38: dipylon.store.v2.List
+		(*Entries)(nil),               // 39: dipylon.store.v2.Entries
+		(*Entry)(nil),                 // 40: dipylon.store.v2.Entry
+		(*Fetch)(nil),                 // 41: dipylon.store.v2.Fetch
+		(*Files)(nil),                 // 42: dipylon.store.v2.Files
+		(*File)(nil),                  // 43: dipylon.store.v2.File
+		(*FetchHead)(nil),             // 44: dipylon.store.v2.FetchHead
+		(*Window)(nil),                // 45: dipylon.store.v2.Window
+		(*Cancel)(nil),                // 46: dipylon.store.v2.Cancel
+		(*Rendering)(nil),             // 47: dipylon.store.v2.Rendering
+		(*Remove)(nil),                // 48: dipylon.store.v2.Remove
+		(*MarkSeen)(nil),              // 49: dipylon.store.v2.MarkSeen
+		(*Measure)(nil),               // 50: dipylon.store.v2.Measure
+		(*Measured)(nil),              // 51: dipylon.store.v2.Measured
+		(*Removals)(nil),              // 52: dipylon.store.v2.Removals
+		(*Removal)(nil),               // 53: dipylon.store.v2.Removal
+		(*Envelope)(nil),              // 54: dipylon.store.v2.Envelope
+		(*DeliverBy)(nil),             // 55: dipylon.store.v2.DeliverBy
+		(*Submitter)(nil),             // 56: dipylon.store.v2.Submitter
+		(*Recipient)(nil),             // 57: dipylon.store.v2.Recipient
+		(*ResolveRequest)(nil),        // 58: dipylon.store.v2.ResolveRequest
+		(*MaySendRequest)(nil),        // 59: dipylon.store.v2.MaySendRequest
+		(*MaySendResponse)(nil),       // 60: dipylon.store.v2.MaySendResponse
+		(*Verdicts)(nil),              // 61: dipylon.store.v2.Verdicts
+		(*Verdict)(nil),               // 62: dipylon.store.v2.Verdict
+		(*DirectoryEntry)(nil),        // 63: dipylon.store.v2.DirectoryEntry
+		(*Delivery)(nil),              // 64: dipylon.store.v2.Delivery
+		(*DeliverRequest)(nil),        // 65: dipylon.store.v2.DeliverRequest
+		(*End)(nil),                   // 66: dipylon.store.v2.End
+		(*SendRequest)(nil),           // 67: dipylon.store.v2.SendRequest
+		(*SendStart)(nil),             // 68: dipylon.store.v2.SendStart
+		(*CollectRequest)(nil),        // 69: dipylon.store.v2.CollectRequest
+		(*CollectStart)(nil),          // 70: dipylon.store.v2.CollectStart
+		(*Taken)(nil),                 // 71: dipylon.store.v2.Taken
+		(*CollectResponse)(nil),       // 72: dipylon.store.v2.CollectResponse
+		(*CollectEnd)(nil),            // 73: dipylon.store.v2.CollectEnd
+		(*Outgoing)(nil),              // 74: dipylon.store.v2.Outgoing
+		(*WatchRequest)(nil),          // 75: dipylon.store.v2.WatchRequest
+		(*Hint)(nil),                  // 76: dipylon.store.v2.Hint
+		(*SettleRequest)(nil),         // 77: dipylon.store.v2.SettleRequest
+		(*Settlement)(nil),            // 78: dipylon.store.v2.Settlement
+		(*SettleResponse)(nil),        // 79: dipylon.store.v2.SettleResponse
+		(*Metric_Bucket)(nil),         // 80: dipylon.store.v2.Metric.Bucket
+		(*durationpb.Duration)(nil),   // 81: google.protobuf.Duration
+		(*timestamppb.Timestamp)(nil), // 82: google.protobuf.Timestamp
 	}
 )
 
 var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	0,   // 0: dipylon.store.v2.Failure.kind:type_name -> dipylon.store.v2.Kind
-	78,  // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
-	17,  // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
+	81,  // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
+	19,  // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
 	1,   // 3: dipylon.store.v2.Description.credentials:type_name -> dipylon.store.v2.CredentialKind
-	18,  // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
-	15,  // 5: dipylon.store.v2.Description.reading:type_name -> dipylon.store.v2.Reading
-	16,  // 6: dipylon.store.v2.Description.settings:type_name -> dipylon.store.v2.Setting
+	20,  // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
+	17,  // 5: dipylon.store.v2.Description.reading:type_name -> dipylon.store.v2.Reading
+	18,  // 6: dipylon.store.v2.Description.settings:type_name -> dipylon.store.v2.Setting
 	4,   // 7: dipylon.store.v2.Reading.disposals:type_name -> dipylon.store.v2.Disposal
 	2,   // 8: dipylon.store.v2.Reading.encodings:type_name -> dipylon.store.v2.Encoding
 	3,   // 9: dipylon.store.v2.Reading.bodies:type_name -> dipylon.store.v2.BodyForm
-	21,  // 10: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
-	12,  // 11: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
-	26,  // 12: dipylon.store.v2.HealthResponse.metrics:type_name -> dipylon.store.v2.Metric
-	11,  // 13: dipylon.store.v2.Metric.kind:type_name -> dipylon.store.v2.Metric.Kind
-	77,  // 14: dipylon.store.v2.Metric.buckets:type_name -> dipylon.store.v2.Metric.Bucket
+	23,  // 10: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
+	14,  // 11: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
+	28,  // 12: dipylon.store.v2.HealthResponse.metrics:type_name -> dipylon.store.v2.Metric
+	13,  // 13: dipylon.store.v2.Metric.kind:type_name -> dipylon.store.v2.Metric.Kind
+	80,  // 14: dipylon.store.v2.Metric.buckets:type_name -> dipylon.store.v2.Metric.Bucket
 	1,   // 15: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
-	28,  // 16: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
-	27,  // 17: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
-	79,  // 18: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
-	28,  // 19: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
-	30,  // 20: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
-	35,  // 21: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
-	36,  // 22: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
-	39,  // 23: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
-	46,  // 24: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
-	43,  // 25: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
-	44,  // 26: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
-	47,  // 27: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
-	48,  // 28: dipylon.store.v2.MaildropRequest.measure:type_name -> dipylon.store.v2.Measure
-	12,  // 29: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
-	30,  // 30: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
-	37,  // 31: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
-	42,  // 32: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
-	50,  // 33: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
-	40,  // 34: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
-	49,  // 35: dipylon.store.v2.MaildropResponse.measured:type_name -> dipylon.store.v2.Measured
-	27,  // 36: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
-	38,  // 37: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
-	79,  // 38: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
-	45,  // 39: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
-	41,  // 40: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
+	30,  // 16: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
+	29,  // 17: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
+	82,  // 18: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
+	30,  // 19: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
+	32,  // 20: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
+	37,  // 21: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
+	38,  // 22: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
+	41,  // 23: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
+	48,  // 24: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
+	45,  // 25: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
+	46,  // 26: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
+	49,  // 27: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
+	50,  // 28: dipylon.store.v2.MaildropRequest.measure:type_name -> dipylon.store.v2.Measure
+	14,  // 29: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
+	32,  // 30: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
+	39,  // 31: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
+	44,  // 32: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
+	52,  // 33: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
+	42,  // 34: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
+	51,  // 35: dipylon.store.v2.MaildropResponse.measured:type_name -> dipylon.store.v2.Measured
+	29,  // 36: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
+	40,  // 37: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
+	82,  // 38: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
+	47,  // 39: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
+	43,  // 40: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
 	2,   // 41: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
 	3,   // 42: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
 	4,   // 43: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
-	45,  // 44: dipylon.store.v2.Measure.rendering:type_name -> dipylon.store.v2.Rendering
-	12,  // 45: dipylon.store.v2.Measured.failure:type_name -> dipylon.store.v2.Failure
-	51,  // 46: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
-	12,  // 47: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
+	47,  // 44: dipylon.store.v2.Measure.rendering:type_name -> dipylon.store.v2.Rendering
+	14,  // 45: dipylon.store.v2.Measured.failure:type_name -> dipylon.store.v2.Failure
+	53,  // 46: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
+	14,  // 47: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
 	5,   // 48: dipylon.store.v2.Envelope.ret:type_name -> dipylon.store.v2.Return
 	6,   // 49: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
-	53,  // 50: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
-	54,  // 51: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
-	79,  // 52: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
+	55,  // 50: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
+	56,  // 51: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
+	82,  // 52: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
 	7,   // 53: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
-	52,  // 54: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
-	55,  // 55: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
-	28,  // 56: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
-	28,  // 57: dipylon.store.v2.MaySendRequest.peer:type_name -> dipylon.store.v2.Peer
+	54,  // 54: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
+	57,  // 55: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
+	30,  // 56: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
+	30,  // 57: dipylon.store.v2.MaySendRequest.peer:type_name -> dipylon.store.v2.Peer
 	8,   // 58: dipylon.store.v2.MaySendResponse.right:type_name -> dipylon.store.v2.SendRight
-	60,  // 59: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
-	12,  // 60: dipylon.store.v2.Verdicts.failure:type_name -> dipylon.store.v2.Failure
-	12,  // 61: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
-	9,   // 62: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
-	52,  // 63: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
-	55,  // 64: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
-	79,  // 65: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
-	28,  // 66: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
-	61,  // 67: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	63,  // 68: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
-	65,  // 69: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
-	63,  // 70: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
-	61,  // 71: dipylon.store.v2.SendRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	27,  // 72: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
-	61,  // 73: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
-	67,  // 74: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
-	68,  // 75: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
-	78,  // 76: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
-	45,  // 77: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	78,  // 78: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
-	12,  // 79: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
-	71,  // 80: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
-	70,  // 81: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
-	12,  // 82: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
-	52,  // 83: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
-	55,  // 84: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
-	79,  // 85: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
-	10,  // 86: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
-	75,  // 87: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	60,  // 88: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
-	13,  // 89: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
-	19,  // 90: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	24,  // 91: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	29,  // 92: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	31,  // 93: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	33,  // 94: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	56,  // 95: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	62,  // 96: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	64,  // 97: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	66,  // 98: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	74,  // 99: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	57,  // 100: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
-	72,  // 101: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
-	22,  // 102: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
-	14,  // 103: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	20,  // 104: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	25,  // 105: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	30,  // 106: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	32,  // 107: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	34,  // 108: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	59,  // 109: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	59,  // 110: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	59,  // 111: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	69,  // 112: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	76,  // 113: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	58,  // 114: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
-	73,  // 115: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
-	23,  // 116: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
-	103, // [103:117] is the sub-list for method output_type
-	89,  // [89:103] is the sub-list for method input_type
-	89,  // [89:89] is the sub-list for extension type_name
-	89,  // [89:89] is the sub-list for extension extendee
-	0,   // [0:89] is the sub-list for field type_name
+	62,  // 59: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
+	14,  // 60: dipylon.store.v2.Verdicts.failure:type_name -> dipylon.store.v2.Failure
+	14,  // 61: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
+	11,  // 62: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
+	63,  // 63: dipylon.store.v2.Verdict.directory:type_name -> dipylon.store.v2.DirectoryEntry
+	9,   // 64: dipylon.store.v2.DirectoryEntry.rich_text:type_name -> dipylon.store.v2.RichText
+	10,  // 65: dipylon.store.v2.DirectoryEntry.format:type_name -> dipylon.store.v2.Format
+	54,  // 66: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
+	57,  // 67: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
+	82,  // 68: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	30,  // 69: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
+	64,  // 70: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	66,  // 71: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
+	68,  // 72: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
+	66,  // 73: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
+	64,  // 74: dipylon.store.v2.SendRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	29,  // 75: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
+	64,  // 76: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
+	70,  // 77: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
+	71,  // 78: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
+	81,  // 79: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	47,  // 80: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
+	81,  // 81: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
+	14,  // 82: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
+	74,  // 83: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
+	73,  // 84: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
+	14,  // 85: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
+	54,  // 86: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
+	57,  // 87: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
+	82,  // 88: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	12,  // 89: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
+	78,  // 90: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	62,  // 91: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	15,  // 92: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	21,  // 93: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	26,  // 94: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	31,  // 95: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	33,  // 96: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	35,  // 97: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	58,  // 98: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	65,  // 99: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	67,  // 100: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	69,  // 101: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	77,  // 102: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	59,  // 103: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
+	75,  // 104: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
+	24,  // 105: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
+	16,  // 106: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	22,  // 107: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	27,  // 108: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	32,  // 109: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	34,  // 110: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	36,  // 111: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	61,  // 112: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	61,  // 113: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	61,  // 114: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	72,  // 115: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	79,  // 116: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	60,  // 117: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
+	76,  // 118: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
+	25,  // 119: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
+	106, // [106:120] is the sub-list for method output_type
+	92,  // [92:106] is the sub-list for method input_type
+	92,  // [92:92] is the sub-list for extension type_name
+	92,  // [92:92] is the sub-list for extension extendee
+	0,   // [0:92] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v2_store_proto_init() }
@@ -5918,22 +6126,22 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*MaildropResponse_Files)(nil),
 		(*MaildropResponse_Measured)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[50].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[51].OneofWrappers = []any{
 		(*DeliverRequest_Delivery)(nil),
 		(*DeliverRequest_Chunk)(nil),
 		(*DeliverRequest_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[52].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[53].OneofWrappers = []any{
 		(*SendRequest_Start)(nil),
 		(*SendRequest_Chunk)(nil),
 		(*SendRequest_End)(nil),
 		(*SendRequest_Delivery)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[54].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[55].OneofWrappers = []any{
 		(*CollectRequest_Start)(nil),
 		(*CollectRequest_Taken)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[57].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[58].OneofWrappers = []any{
 		(*CollectResponse_Outgoing)(nil),
 		(*CollectResponse_Chunk)(nil),
 		(*CollectResponse_End)(nil),
@@ -5943,8 +6151,8 @@ func file_dipylon_store_v2_store_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v2_store_proto_rawDesc), len(file_dipylon_store_v2_store_proto_rawDesc)),
-			NumEnums:      12,
-			NumMessages:   66,
+			NumEnums:      14,
+			NumMessages:   67,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
