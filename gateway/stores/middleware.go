@@ -24,8 +24,8 @@ type Call struct {
 // whatever the call. It calls next once, with its own context or one made from it, and returns
 // next's error, or one of the same kind made from it.
 //
-// What happens inside an opened maildrop does not pass here: it lives longer than one call. The context
-// of Open does.
+// The calls inside an opened maildrop and the steps of a SASL exchange pass too, each by itself. What is read
+// of a message that a call has given, or written of one, is no call.
 type Middleware func(ctx context.Context, call Call, next func(context.Context) error) error
 
 // observe puts middleware around the calls of a store.
@@ -103,9 +103,14 @@ type observedReader struct {
 
 // Open implements [backends.Reader].
 func (o observedReader) Open(ctx context.Context, request backends.OpenRequest) (backends.Maildrop, error) {
-	return through(ctx, o.observed, Call{Name: "Open", Session: request.Credential.Peer.Session, secrets: secretsIn(request.Credential)}, func(ctx context.Context) (backends.Maildrop, error) {
+	what := Call{Name: "Open", Session: request.Credential.Peer.Session, secrets: secretsIn(request.Credential)}
+	drop, err := through(ctx, o.observed, what, func(ctx context.Context) (backends.Maildrop, error) {
 		return o.inner.Open(ctx, request)
 	})
+	if err != nil {
+		return nil, err
+	}
+	return o.maildrop(drop, what.Session), nil
 }
 
 type observedReceiver struct {
