@@ -17,22 +17,27 @@ func (c *Counter) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	c.octets += int64(len(p) + bytes.Count(p, lf))
-	if c.last == '\r' && p[0] == '\n' {
-		c.octets--
-	}
-	if bytes.IndexByte(p, '\r') >= 0 {
-		c.octets -= int64(bytes.Count(p, pair))
-	}
+	c.octets += int64(len(p) + bare(p, c.last))
 	c.raw += int64(len(p))
 	c.last = p[len(p)-1]
 	return len(p), nil
 }
 
-var (
-	lf   = []byte{'\n'}
-	pair = []byte{'\r', '\n'}
-)
+// bare is how many LF stand in p without a CR before them; last is what came before p.
+func bare(p []byte, last byte) (n int) {
+	for at := 0; ; at++ {
+		lf := bytes.IndexByte(p[at:], '\n')
+		if lf < 0 {
+			return n
+		}
+		if at += lf; at > 0 {
+			last = p[at-1]
+		}
+		if last != '\r' {
+			n++
+		}
+	}
+}
 
 // Octets is the length of the canonical form of what has been written, if nothing follows.
 func (c *Counter) Octets() int64 {
