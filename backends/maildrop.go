@@ -78,7 +78,10 @@ type Maildrop interface {
 
 	// Remove removes exactly these messages, by id, and says of each whether it is gone.
 	// A message that is gone already counts as removed. The results are in the order of the
-	// ids; the error is for a call that failed as a whole, when nothing is known of any.
+	// ids; the error is for a call that failed as a whole, when nothing is known of any. With no ids
+	// it removes nothing, and says whether messages of this folder can be disposed of so: where they
+	// cannot, it fails as it would with ids ([Unsupported]). The gateway asks so before it promises a
+	// client anything.
 	Remove(ctx context.Context, ids []MessageID, disposal Disposal) ([]Removal, error)
 
 	// Close ends the session. It removes nothing that Remove was not asked to. Contents

@@ -94,7 +94,10 @@ type Description struct {
 // Reading is what a [Reader] can do beyond the least, which is the inbox, the messages in the form
 // that they have or as MIME, and removal for good. What is not named is answered with [Unsupported].
 type Reading struct {
-	Disposals []Disposal // besides DisposalRemove
+	// Disposals are those besides DisposalRemove that the store can have. Whether a mailbox has one,
+	// DisposalRemove too, may depend on its server, its account and the folder, and is asked of the
+	// maildrop: see Maildrop.Remove.
+	Disposals []Disposal
 	Encodings []Encoding // besides EncodingMIME
 	Bodies    []BodyForm // besides BodyBest
 	MarksSeen bool       // its maildrops are [Marker]s

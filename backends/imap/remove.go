@@ -20,6 +20,10 @@ func (m *maildrop) Remove(ctx context.Context, ids []backends.MessageID, disposa
 			set.AddNum(uid)
 		}
 	}
+	if len(ids) == 0 {
+		_, err := exchange(ctx, m, func() (struct{}, error) { return struct{}{}, m.can(disposal) })
+		return nil, failure("ask for a way to remove", err, backends.Permanent)
+	}
 	if len(set) == 0 {
 		return removals, nil
 	}
@@ -57,14 +61,50 @@ func (m *maildrop) remove(set imap.UIDSet, disposal backends.Disposal) (imap.UID
 	case backends.DisposalRemove:
 		return m.expunge(set)
 	}
-	return nil, backends.Fail(backends.Unsupported, "disposal %d is not known", disposal)
+	return nil, errUnknown(disposal)
+}
+
+// can says whether the server has what a disposal needs.
+func (m *maildrop) can(disposal backends.Disposal) error {
+	switch disposal {
+	case backends.DisposalMark:
+		return nil
+	case backends.DisposalTrash:
+		_, err := m.trash()
+		return err
+	case backends.DisposalRemove:
+		return m.canExpunge()
+	}
+	return errUnknown(disposal)
+}
+
+func errUnknown(disposal backends.Disposal) error {
+	return backends.Fail(backends.Unsupported, "disposal %d is not known", disposal)
+}
+
+// trash is the folder for deleted mail, where messages can be moved to it.
+func (m *maildrop) trash() (string, error) {
+	if !m.conn.client.caps.Has(imap.CapMove) {
+		if err := m.canExpunge(); err != nil {
+			return "", err
+		}
+	}
+	return m.conn.client.special("trash", m.store.settings.Trash, imap.MailboxAttrTrash)
+}
+
+// canExpunge: EXPUNGE alone would remove what others have marked, too.
+func (m *maildrop) canExpunge() error {
+	if m.conn.client.caps.Has(imap.CapUIDPlus) {
+		return nil
+	}
+	return backends.Fail(backends.Unsupported, "the server has no UIDPLUS (RFC 4315): single messages cannot be removed; use the mark disposal")
 }
 
 // moveToTrash is UID MOVE (RFC 6851), or where the server has none its parts, one after the
 // other: nothing may go before its copy is there.
 func (m *maildrop) moveToTrash(set imap.UIDSet) (imap.UIDSet, error) {
 	client := m.conn.client
-	trash, err := client.special("trash", m.store.settings.Trash, imap.MailboxAttrTrash)
+	trash, err := m.trash()
 	if err != nil {
 		return nil, err
 	}
@@ -74,24 +114,18 @@ func (m *maildrop) moveToTrash(set imap.UIDSet) (imap.UIDSet, error) {
 		}
 		return m.remaining(set)
 	}
-	if !client.caps.Has(imap.CapUIDPlus) {
-		return nil, errNoUIDPlus
-	}
 	if _, err := client.Copy(set, trash).Wait(); err != nil {
 		return nil, err
 	}
 	return m.expunge(set)
 }
 
-// errNoUIDPlus: EXPUNGE alone would remove what others have marked, too.
-var errNoUIDPlus = backends.Fail(backends.Unsupported, "the server has no UIDPLUS (RFC 4315): single messages cannot be removed; use the mark disposal")
-
 // expunge sends STORE, UID EXPUNGE and the question what is left without waiting in between:
 // the server does them in order (RFC 9051 §5.5 allows it, as each is about UIDs).
 func (m *maildrop) expunge(set imap.UIDSet) (imap.UIDSet, error) {
 	client := m.conn.client
-	if !client.caps.Has(imap.CapUIDPlus) {
-		return nil, errNoUIDPlus
+	if err := m.canExpunge(); err != nil {
+		return nil, err
 	}
 	store := client.Store(set, deleted(), nil)
 	expunge := client.UIDExpunge(set)

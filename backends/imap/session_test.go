@@ -234,6 +234,12 @@ func TestNoUIDPlus(t *testing.T) {
 		if _, err := d.Remove(t.Context(), []backends.MessageID{"7.4"}, disposal); backends.KindOf(err) != backends.Unsupported {
 			t.Errorf("disposal %v fails with %v", disposal, err)
 		}
+		if _, err := d.Remove(t.Context(), nil, disposal); backends.KindOf(err) != backends.Unsupported {
+			t.Errorf("asked for disposal %v it says %v", disposal, err)
+		}
+	}
+	if _, err := d.Remove(t.Context(), nil, backends.DisposalMark); err != nil {
+		t.Errorf("asked for marks it says %v", err)
 	}
 	if _, err := d.Remove(t.Context(), []backends.MessageID{"7.4"}, backends.DisposalMark); err != nil {
 		t.Errorf("marking fails with %v", err)

@@ -116,6 +116,23 @@ var removeCases = []testcase{
 		}
 	}},
 	{"disposals-described", []need{reader, feed}, claimsDisposals},
+	{"asked-with-no-message", []need{reader, feed}, func(t *trial) {
+		for _, disposal := range []backends.Disposal{backends.DisposalRemove, backends.DisposalTrash, backends.DisposalMark, 200} {
+			m := t.mails(2)
+			d, entries := t.filled(t.first(), m...)
+			none, err := d.Remove(t.ctx, nil, disposal)
+			if len(none) > 0 || err != nil && backends.KindOf(err) != backends.Unsupported {
+				t.Errorf("with no message, the disposal %q ends with %d results, and %v", disposal, len(none), err)
+			}
+			if now := d.fetch(entries[0].ID); !m[0].is(now) {
+				t.Errorf("a question about the disposal %q has changed a message", disposal)
+			}
+			d.close()
+			if has := t.disposed(t.mails(1), disposal); has != (err == nil) {
+				t.Errorf("with no message, the disposal %q ends with: %v; with one, it can be had: %t", disposal, err, has)
+			}
+		}
+	}},
 	{"unknown-disposal", []need{reader, feed}, func(t *trial) {
 		m := t.mails(2)
 		if t.disposed(m, backends.Disposal(200)) {

@@ -25,6 +25,18 @@ var removeLies = []lie{
 		fails: []string{"remove/disposals-described"},
 	},
 	{
+		name: "a disposal is refused only when there is something to remove",
+		tell: removing(func(_ *liarDrop, remove removeFunc) removeFunc {
+			return func(ctx context.Context, ids []backends.MessageID, disposal backends.Disposal) ([]backends.Removal, error) {
+				if len(ids) == 0 {
+					return nil, nil
+				}
+				return remove(ctx, ids, disposal)
+			}
+		}),
+		fails: []string{"remove/asked-with-no-message"},
+	},
+	{
 		name: "the neighbour is removed too",
 		tell: removing(func(d *liarDrop, remove removeFunc) removeFunc {
 			return func(ctx context.Context, ids []backends.MessageID, disposal backends.Disposal) ([]backends.Removal, error) {
@@ -134,7 +146,7 @@ var removeLies = []lie{
 				return remove(ctx, ids, disposal)
 			}
 		}),
-		fails: []string{"remove/nothing"},
+		fails: []string{"remove/nothing", "remove/asked-with-no-message"},
 	},
 	{
 		name: "an id that never was spoils the call",

@@ -51,6 +51,7 @@ type drop struct {
 	unwatch     func() bool // ends the wait for that; nil: it tells of none
 	marks       readMarks
 	policy      *policy.Policy
+	deletable   *bool                // nil: the store has not been asked yet
 	due         []backends.MessageID // kept messages whose time is over
 	leave       func()               // counts the session out; nil: it was not counted
 	space       listRoom
@@ -157,7 +158,7 @@ func (d *drop) notAhead(i int) bool {
 // from the store's marks of messages that are read.
 func (d *drop) login() *pop3.Login {
 	return &pop3.Login{
-		Maildrop: d, User: d.inner.Opened().Account.ID, Accessed: d.list.seen, AfterLoss: d.inner.Opened().AfterLoss,
+		Maildrop: d, User: d.inner.Opened().Account.ID, Accessed: d.list.seen, AfterLoss: d.inner.Opened().AfterLoss, MayDelete: d.mayDelete,
 		Expire: d.policy.Expire(), IdleTimeout: d.policy.Idle, SessionLimit: d.policy.Session,
 	}
 }
@@ -283,6 +284,25 @@ func (d *drop) open(ctx context.Context, i, top int, counts bool) (*reading, err
 		return nil, err
 	}
 	return d.watched(ctx, i, top, counts, since, inner), nil
+}
+
+// mayDelete refuses DELE where the store cannot do with messages of this mailbox what the policy says.
+// Otherwise QUIT would tell of it, when the client takes them for deleted. The store is asked once, and
+// what else it fails with is told at QUIT.
+func (d *drop) mayDelete(ctx context.Context) error {
+	if d.deletable == nil {
+		_, err := d.inner.Remove(ctx, nil, d.policy.Disposal)
+		can := backends.KindOf(err) != backends.Unsupported
+		if !can {
+			d.log.Warn().Err(err).Stringer("deleted", d.policy.Disposal).
+				Msg("DELE is refused: messages of this mailbox cannot be disposed of as the policy says")
+		}
+		d.deletable = &can
+	}
+	if *d.deletable {
+		return nil
+	}
+	return &pop3.Error{Code: "SYS/PERM", Text: "messages of this mailbox cannot be deleted"}
 }
 
 // Update implements [pop3.Maildrop]: it removes exactly the marked messages, by their ids (I4). "In no

@@ -12,6 +12,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/maildrop"
+	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/pop3"
 )
 
@@ -288,6 +289,44 @@ func TestUpdate(t *testing.T) {
 				if test.onRemove == nil && string(g.store.removed[i]) != fmt.Sprint("m", n) {
 					t.Errorf("removed %q", g.store.removed)
 				}
+			}
+		})
+	}
+}
+
+// TestDeletionThatCannotBe: DELE is refused where QUIT could do nothing, and the store is asked once.
+func TestDeletionThatCannotBe(t *testing.T) {
+	for name, test := range map[string]struct {
+		says error
+		want string
+	}{
+		"unsupported": {backends.Fail(backends.Unsupported, "no UIDPLUS"), "-ERR [SYS/PERM] messages of this mailbox cannot be deleted"},
+		"an outage":   {backends.Fail(backends.Temporary, "down"), "+OK message 2 deleted"}, // told at QUIT, if it lasts
+		"can be":      {nil, "+OK message 2 deleted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGateway(t, with(func(p *policy.Policy) { p.Disposal = backends.DisposalTrash }))
+			g.store.add("m1", letter)
+			g.store.add("m2", letter)
+			g.store.onRemove = func(_ context.Context, ids []backends.MessageID) ([]backends.Removal, error) {
+				if len(ids) > 0 {
+					t.Errorf("%q are removed", ids)
+				}
+				return nil, test.says
+			}
+			conn := g.serve()()
+			ask(t, conn, "USER alice", "+OK")
+			ask(t, conn, "PASS sesame", "+OK")
+			ask(t, conn, "DELE 2", test.want)
+			ask(t, conn, "RSET", "+OK")
+			ask(t, conn, "DELE 2", test.want)
+			ask(t, conn, "RSET", "+OK")
+			ask(t, conn, "QUIT", "+OK")
+			if got := fmt.Sprint(g.store.batches, g.store.disposal); got != "[0] trash" {
+				t.Errorf("the store was asked for %s", got)
+			}
+			if warned := strings.Contains(g.log.String(), "DELE is refused"); warned != (name == "unsupported") {
+				t.Errorf("log: %s", g.log)
 			}
 		})
 	}

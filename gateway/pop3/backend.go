@@ -82,6 +82,10 @@ type Login struct {
 	// IdleTimeout and SessionLimit take the place of the server's for this session. 0: the
 	// server's.
 	IdleTimeout, SessionLimit time.Duration
+	// MayDelete says why DELE is refused, as an [*Error]; nil: it is not. It is asked before each
+	// message is marked, so that nothing is promised that QUIT could not keep. A nil function
+	// refuses nothing.
+	MayDelete func(ctx context.Context) error
 	// AfterLoss calls f in a goroutine of its own once the maildrop has ended without Close, as
 	// when the process behind it dies. It returns what [context.AfterFunc] returns. The engine
 	// then ends the session, even if the client says nothing, so that the lock is released. Nil:

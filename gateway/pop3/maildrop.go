@@ -154,10 +154,15 @@ func (s *session) uniqueID(n int) (string, error) {
 }
 
 // dele marks a message (RFC 1939 §5). Nothing is removed before QUIT (I4).
-func (s *session) dele(_ context.Context, a args) error {
+func (s *session) dele(ctx context.Context, a args) error {
 	n, err := s.message(a.field[0])
 	if err != nil {
 		return err
+	}
+	if s.drop.MayDelete != nil {
+		if err := s.drop.MayDelete(ctx); err != nil {
+			return err
+		}
 	}
 	s.marks.set(n, s.drop.Len())
 	s.okNumber("message ", int64(n), " deleted")

@@ -12,14 +12,15 @@ import (
 // removeMost bounds one Remove on the wire: ids of 1 KiB at the worst.
 const removeMost = 1000
 
-// Remove removes messages, in as many requests as the wire and the store want it in.
+// Remove removes messages, in as many requests as the wire and the store want it in. With none of
+// them, too, the plugin is asked.
 func (m *maildrop) Remove(ctx context.Context, ids []backends.MessageID, disposal backends.Disposal) ([]backends.Removal, error) {
 	most := removeMost
 	if limit := m.g.desc.Limits.RemovalsAtATime; limit > 0 {
 		most = min(most, limit)
 	}
 	removals := make([]backends.Removal, 0, len(ids))
-	for len(ids) > 0 {
+	for asked := false; !asked || len(ids) > 0; asked = true {
 		batch := ids[:min(most, len(ids))]
 		var done []backends.Removal
 		err := m.patiently(ctx, sessionKey, func() (err error) {

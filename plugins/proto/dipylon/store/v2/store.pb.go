@@ -1031,12 +1031,14 @@ func (x *Description) GetSettings() []*Setting {
 // Reading is what a reader can do beyond the inbox, MIME and removal for good. What is not named
 // here is answered with KIND_UNSUPPORTED.
 type Reading struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Disposals []Disposal             `protobuf:"varint,1,rep,packed,name=disposals,proto3,enum=dipylon.store.v2.Disposal" json:"disposals,omitempty"` // besides DISPOSAL_REMOVE
-	Encodings []Encoding             `protobuf:"varint,2,rep,packed,name=encodings,proto3,enum=dipylon.store.v2.Encoding" json:"encodings,omitempty"` // besides ENCODING_MIME
-	Bodies    []BodyForm             `protobuf:"varint,3,rep,packed,name=bodies,proto3,enum=dipylon.store.v2.BodyForm" json:"bodies,omitempty"`       // besides BODY_FORM_BEST
-	MarksSeen bool                   `protobuf:"varint,4,opt,name=marks_seen,json=marksSeen,proto3" json:"marks_seen,omitempty"`
-	Folders   bool                   `protobuf:"varint,5,opt,name=folders,proto3" json:"folders,omitempty"` // other folders than the inbox can be opened
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Besides DISPOSAL_REMOVE. What a server, an account or a folder does not have of them is told by
+	// the maildrop, see Remove.
+	Disposals []Disposal `protobuf:"varint,1,rep,packed,name=disposals,proto3,enum=dipylon.store.v2.Disposal" json:"disposals,omitempty"`
+	Encodings []Encoding `protobuf:"varint,2,rep,packed,name=encodings,proto3,enum=dipylon.store.v2.Encoding" json:"encodings,omitempty"` // besides ENCODING_MIME
+	Bodies    []BodyForm `protobuf:"varint,3,rep,packed,name=bodies,proto3,enum=dipylon.store.v2.BodyForm" json:"bodies,omitempty"`       // besides BODY_FORM_BEST
+	MarksSeen bool       `protobuf:"varint,4,opt,name=marks_seen,json=marksSeen,proto3" json:"marks_seen,omitempty"`
+	Folders   bool       `protobuf:"varint,5,opt,name=folders,proto3" json:"folders,omitempty"` // other folders than the inbox can be opened
 	// The version of what makes messages out of the store's properties, at most 64 characters of
 	// printable ASCII: sizes that were found with another one are forgotten. Empty: the octets of a
 	// message never change.
@@ -3294,7 +3296,7 @@ func (x *Rendering) GetRichText() bool {
 
 type Remove struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Ids           [][]byte               `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	Ids           [][]byte               `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"` // none: it is asked whether messages here can be disposed of so
 	Disposal      Disposal               `protobuf:"varint,2,opt,name=disposal,proto3,enum=dipylon.store.v2.Disposal" json:"disposal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
