@@ -275,7 +275,7 @@ func lies(m *pb.MaildropRequest) []*pb.MaildropResponse {
 	if m.GetMeasure() != nil {
 		return measuredLies(id, string(m.GetMeasure().GetIds()[0]))
 	}
-	if m.GetRemove() != nil {
+	if m.GetRemove() != nil { // with nothing, which answers the question whether it can be done
 		return []*pb.MaildropResponse{doneOf(id)}
 	}
 	file := func(id uint64) *pb.MaildropResponse {
@@ -340,6 +340,9 @@ func lies(m *pb.MaildropRequest) []*pb.MaildropResponse {
 func TestForeignPlugin(t *testing.T) {
 	s, _ := start(t, specOf(t, "liar", fakeSettings{}))
 	drop := openDrop(t, s)
+	if removals, err := drop.Remove(t.Context(), nil, backends.DisposalRemove); err != nil || len(removals) > 0 {
+		t.Error(removals, err)
+	}
 	if got, err := io.ReadAll(fetch(t, drop, "right")); err != nil || !bytes.Equal(got, wholePattern(100_000)) {
 		t.Error(len(got), err)
 	}

@@ -81,7 +81,7 @@ func (r *removal) answer(a answer) (err error) {
 }
 
 func (r *removal) finish(err error) {
-	if r.err = err; err == nil && !r.answered {
+	if r.err = err; err == nil && !r.answered && len(r.asked) > 0 { // protobuf may leave an empty answer out
 		r.err = backends.Fail(backends.Temporary, "the plugin answered a removal with nothing")
 	}
 	r.done <- struct{}{}
