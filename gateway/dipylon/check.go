@@ -1,25 +1,13 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
-	"sync"
-	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
-	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/tempfolder"
 	"github.com/dipylon/dipylon/config"
-	"github.com/dipylon/dipylon/gateway/server"
-	"github.com/dipylon/dipylon/gateway/state"
-	"github.com/dipylon/dipylon/plugins/host"
+	"github.com/dipylon/dipylon/gateway/manage"
 )
 
 // checking is one "dipylon check".
@@ -65,21 +53,19 @@ func (c *checking) run(cmd *cobra.Command) error {
 	}
 	cfg, err := c.from.load()
 	if err != nil {
-		return configError(cmd, c.withStores(cmd, err))
-	}
-	warnings := slices.Concat(server.FileWarnings(cfg), server.CertificateWarnings(cfg, time.Now()), server.ListenerWarnings(cfg))
-	if !c.offline {
-		found, err := c.stores(cmd.Context(), cfg)
-		tellWarnings(cmd, append(warnings, found...))
-		if err != nil {
-			return storeProblems(cmd, err)
+		if !c.offline {
+			err = manage.CheckReadable(cmd.Context(), err)
 		}
-	} else {
-		tellWarnings(cmd, warnings)
+		return configError(cmd, err)
+	}
+	warnings, err := manage.Check(cmd.Context(), cfg, c.asking())
+	tellWarnings(cmd, warnings)
+	if err != nil {
+		return storeProblems(cmd, err)
 	}
 	if c.connect {
-		if err := connectState(cmd.Context(), cfg); err != nil {
-			return err
+		if err := manage.PingState(cmd.Context(), cfg); err != nil {
+			return stateError(err)
 		}
 	}
 	if c.show {
@@ -94,65 +80,14 @@ func (c *checking) run(cmd *cobra.Command) error {
 	return nil
 }
 
-// withStores adds, to what is wrong with a file, what its backends say of the stores that could be
-// read: one mistake does not hide the others.
-func (c *checking) withStores(cmd *cobra.Command, err error) error {
-	wrong, ok := errors.AsType[*config.Error](err)
-	if !ok || wrong.Readable == nil || c.offline {
-		return err
+func (c *checking) asking() manage.Asking {
+	switch {
+	case c.offline:
+		return manage.AskNobody
+	case c.connect:
+		return manage.AskStores
 	}
-	more := server.CheckStores(cmd.Context(), zerolog.Nop(), wrong.Readable, wrong.Readable.Stores)
-	return server.JoinProblems([]error{err, more})
-}
-
-// stores asks the backends of all stores, at the same time.
-func (c *checking) stores(ctx context.Context, cfg *config.Config) ([]config.Problem, error) {
-	errs, warnings := make([]error, len(cfg.Stores)), make([][]config.Problem, len(cfg.Stores))
-	var checks sync.WaitGroup
-	for i := range cfg.Stores {
-		checks.Go(func() {
-			var can backends.Description
-			if can, errs[i] = server.AskStore(ctx, zerolog.Nop(), cfg, cfg.Stores[i], host.DescribeWith); errs[i] != nil {
-				return
-			}
-			warnings[i] = server.StoreWarnings(cfg, i, can)
-			if c.connect {
-				errs[i] = connectStore(ctx, cfg, cfg.Stores[i])
-			}
-		})
-	}
-	checks.Wait()
-	return slices.Concat(warnings...), server.JoinProblems(errs)
-}
-
-// connectStore starts a store as the gateway does, with a state folder of its own, and asks whether
-// it can be used.
-func connectStore(ctx context.Context, cfg *config.Config, store config.Store) error {
-	dir, err := tempfolder.New("", "check")
-	if err != nil {
-		return err
-	}
-	defer dir.Remove() //nolint:errcheck // it is in the folder for such things
-	_, err = server.AskStore(ctx, zerolog.Nop(), cfg, store, func(ctx context.Context, log zerolog.Logger, spec host.Spec) (backends.Description, error) {
-		spec.Settings.StateDir = dir.Path
-		return host.TryStore(ctx, log, spec)
-	})
-	return err
-}
-
-// connectState asks the database that the configuration names. One that is not there yet is made when
-// the gateway starts.
-func connectState(ctx context.Context, cfg *config.Config) error {
-	options := server.StateOptions(zerolog.Nop(), cfg)
-	if options.URL == "" {
-		if _, err := os.Stat(filepath.Join(options.Folder, state.FileName)); errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-	}
-	if err := state.Ping(ctx, options); err != nil {
-		return stateError(err)
-	}
-	return nil
+	return manage.AskBackends
 }
 
 // tellWarnings prints warnings.

@@ -56,7 +56,7 @@ var rules = []rule{
 	// What commands and the administration do, without a command line.
 	{"gateway/manage", []string{
 		"gateway/folder", "gateway/index", "gateway/login", "gateway/maildrop", "gateway/passwords", "gateway/server",
-		"gateway/state", "gateway/stores", "plugins/host", "backends$", "backends/mail", "config",
+		"gateway/state", "gateway/stores", "plugins/host", "backends$", "backends/mail", "backends/tempfolder$", "config",
 	}},
 	// The binary has the built-in backends inside.
 	{"gateway/dipylon", []string{"gateway", "plugins", "backends", "config"}},
