@@ -3,6 +3,9 @@ package backends
 import (
 	"errors"
 	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
 )
 
 // Verdict is the outcome for one recipient.
@@ -109,6 +112,70 @@ func CheckVerdicts(asked []Recipient, verdicts []Verdict) error {
 		}
 		if err := v.Check(); err != nil {
 			return fmt.Errorf("verdict %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+// Bounds of what a verdict tells for the track, in octets.
+const (
+	DestinationMost = 255
+	DiagnosticMost  = 512
+)
+
+// diagnostic is the form of a diagnostic code (RFC 3464 §2.3.6): its type, and the code with its text.
+var diagnostic = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9-]*); ?(\S.*)$`)
+
+// trackFaults are what is wrong with what a verdict tells for the track. It counts all the same.
+var trackFaults = []struct {
+	what string
+	has  func(v Verdict) bool
+}{
+	{"a destination that is not one line of 255 octets", func(v Verdict) bool { return !oneLine(v.Destination, DestinationMost) }},
+	{"a diagnostic that is not one line of 512 octets", func(v Verdict) bool { return !oneLine(v.RemoteDiagnostic, DiagnosticMost) }},
+	{"a diagnostic that is not a type and a text (\"smtp; 550 5.1.1 …\")", func(v Verdict) bool {
+		return v.RemoteDiagnostic != "" && diagnostic.FindString(v.RemoteDiagnostic) == ""
+	}},
+	{"an SMTP diagnostic that begins with no reply code", func(v Verdict) bool { return v.smtpClass() == notReply }},
+	{"an SMTP diagnostic of success, and a failure", func(v Verdict) bool {
+		return v.smtpClass() == '2' && v.Failure != nil && v.Failure.Kind != Uncertain
+	}},
+	{"an SMTP diagnostic of failure, and no failure", func(v Verdict) bool {
+		return (v.smtpClass() == '4' || v.smtpClass() == '5') && v.Failure == nil && v.Action != ActionDelayed
+	}},
+}
+
+// What smtpClass gives where there is no class.
+const (
+	notSMTP  = 0
+	notReply = 1
+)
+
+// smtpReply is a reply's code, and what may follow it (RFC 5321 §4.2).
+var smtpReply = regexp.MustCompile(`^[245][0-9][0-9](?:[ -]|$)`)
+
+// smtpClass is the first digit of an SMTP diagnostic's reply code.
+func (v Verdict) smtpClass() byte {
+	parts := diagnostic.FindStringSubmatch(v.RemoteDiagnostic)
+	switch {
+	case parts == nil || !strings.EqualFold(parts[1], "smtp"):
+		return notSMTP
+	case !smtpReply.MatchString(parts[2]):
+		return notReply
+	}
+	return parts[2][0]
+}
+
+func oneLine(text string, most int) bool {
+	return len(text) <= most && !strings.ContainsFunc(text, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) })
+}
+
+// CheckTrack says what is wrong with where a verdict says that the message went and what the next server
+// has answered (RFC 3464 §2.3.5, §2.3.6): nil if nothing is.
+func (v Verdict) CheckTrack() error {
+	for _, fault := range trackFaults {
+		if fault.has(v) {
+			return errors.New(fault.what)
 		}
 	}
 	return nil

@@ -37,3 +37,35 @@ func TestCheckVerdicts(t *testing.T) {
 		})
 	}
 }
+
+func TestCheckTrack(t *testing.T) {
+	no := Fail(NotFound, "no")
+	for _, test := range []struct {
+		name    string
+		verdict Verdict
+		ok      bool
+	}{
+		{"nothing", Verdict{}, true},
+		{"a folder", Verdict{Destination: "Archive/Grüße"}, true},
+		{"a server", Verdict{Destination: "dns; mx.x.example", RemoteDiagnostic: "smtp; 250 2.0.0 ok"}, true},
+		{"a refusal", Verdict{Failure: no, RemoteDiagnostic: "smtp; 550 5.1.1 no such user"}, true},
+		{"a bare reply", Verdict{Failure: no, RemoteDiagnostic: "smtp;450"}, true},
+		{"another type", Verdict{Failure: no, RemoteDiagnostic: "X-Notes; Error 17"}, true},
+		{"uncertain behind a reply", Verdict{Failure: Fail(Uncertain, "lost"), RemoteDiagnostic: "smtp; 250 2.1.5 ok"}, true},
+		{"delayed by the server", Verdict{Action: ActionDelayed, RemoteDiagnostic: "smtp; 450 4.2.0 later"}, true},
+		{"two lines", Verdict{Destination: "a\nb"}, false},
+		{"too long", Verdict{Destination: strings.Repeat("a", 256)}, false},
+		{"a diagnostic that is too long", Verdict{Failure: no, RemoteDiagnostic: "smtp; 550 " + strings.Repeat("a", 512)}, false},
+		{"a diagnostic in two lines", Verdict{Failure: no, RemoteDiagnostic: "smtp; 550 a\r\n550 b"}, false},
+		{"no type", Verdict{Failure: no, RemoteDiagnostic: "550 5.1.1 no"}, false},
+		{"no text", Verdict{Failure: no, RemoteDiagnostic: "smtp; "}, false},
+		{"no reply", Verdict{Failure: no, RemoteDiagnostic: "smtp; no such user"}, false},
+		{"a reply of another class", Verdict{Failure: no, RemoteDiagnostic: "smtp; 354 go on"}, false},
+		{"taken and failed", Verdict{Failure: no, RemoteDiagnostic: "smtp; 250 ok"}, false},
+		{"refused and taken", Verdict{RemoteDiagnostic: "SMTP; 550 no"}, false},
+	} {
+		if err := test.verdict.CheckTrack(); (err == nil) != test.ok {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+}

@@ -131,7 +131,13 @@ func submit(ctx context.Context, client *smtpclient.Client, envelope smtpclient.
 	if err != nil {
 		return nil, remote.SendFailure("submit", err)
 	}
-	return remote.Verdicts(outcomes), nil
+	verdicts := remote.Verdicts(client.Server(), outcomes)
+	for i := range verdicts {
+		if verdicts[i].Failure == nil {
+			verdicts[i].Action = backends.ActionRelayed
+		}
+	}
+	return verdicts, nil
 }
 
 func sentToSomebody(verdicts []backends.Verdict) bool {

@@ -70,6 +70,8 @@ func TestSendingSession(t *testing.T) {
 			verdicts, err := s.Send(t.Context(), submission("key-0", "nobody@far.example"), strings.NewReader(message))
 			if err != nil || backends.KindOf(verdicts[0].Failure) != backends.NotFound {
 				t.Error(verdicts, err)
+			} else if v := verdicts[0]; v.Destination != "dns; upstream.example" || v.RemoteDiagnostic != "smtp; 550 5.1.1 no" {
+				t.Errorf("it went to %q, and came to %q", v.Destination, v.RemoteDiagnostic)
 			}
 		}, 1, 1},
 		{"the content of the first one fails", &fakesmtp.Server{}, func(t *testing.T, s backends.Sending) {
@@ -94,8 +96,12 @@ func TestSendingSession(t *testing.T) {
 				}
 			}
 			test.first(t, session)
-			if verdicts, err := session.Send(t.Context(), submission("key-2", "bob@far.example"), strings.NewReader(message)); err != nil || verdicts[0].Failure != nil {
-				t.Error(verdicts, err)
+			verdicts, err := session.Send(t.Context(), submission("key-2", "bob@far.example"), strings.NewReader(message))
+			if err != nil || verdicts[0].Failure != nil {
+				t.Fatal(verdicts, err)
+			}
+			if v := verdicts[0]; v.Action != backends.ActionRelayed || v.Destination != "dns; upstream.example" || !strings.HasPrefix(v.RemoteDiagnostic, "smtp; 250") {
+				t.Errorf("%v: it went to %q, and came to %q", v.Action, v.Destination, v.RemoteDiagnostic)
 			}
 			if n := logins(server); n != test.logins {
 				t.Errorf("%d logins, want %d:\n%s", n, test.logins, strings.Join(server.Commands(), "\n"))

@@ -92,12 +92,21 @@ func (d deliveryStatus) failure() *backends.Failure {
 // replyOf reads an SMTP reply of a failure in a text, or one that lacks its code and has the
 // enhanced one. Code 0: there is none.
 func replyOf(text string) smtpclient.Reply {
-	first, rest, _ := strings.Cut(text, " ")
-	if code, err := strconv.Atoi(first); err == nil && code >= 400 && code < 600 {
-		return smtpclient.Reply{Code: code, Lines: []string{rest}}
+	if reply := anyReply(text); reply.Code >= 400 {
+		return reply
 	}
+	first, _, _ := strings.Cut(text, " ")
 	if backends.ValidCode(first) {
 		return smtpclient.Reply{Code: int(first[0]-'0') * 100, Lines: []string{text}}
+	}
+	return smtpclient.Reply{}
+}
+
+// anyReply reads an SMTP reply, also one of success (RFC 8621 §7: smtpReply). Code 0: it is none.
+func anyReply(text string) smtpclient.Reply {
+	first, rest, _ := strings.Cut(text, " ")
+	if code, err := strconv.Atoi(first); err == nil && code >= 200 && code < 600 && code/100 != 3 {
+		return smtpclient.Reply{Code: code, Lines: []string{rest}}
 	}
 	return smtpclient.Reply{}
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/fold"
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
+	"github.com/dipylon/dipylon/backends/remote"
 )
 
 // identity is an address that the account may send as (RFC 8621 §6).
@@ -150,6 +152,7 @@ type submission struct {
 	draft    bool                         // it is still a draft
 	made     bool                         // by this call
 	verdicts map[string]*backends.Failure // by recipient, those that are known; nil: sent
+	replies  map[string]smtpclient.Reply  // by recipient: what the server's transport has said
 }
 
 // prepare finds the mailboxes and the identity.
@@ -165,7 +168,8 @@ func (s *session) prepare(ctx context.Context, d backends.Delivery, kept *messag
 	}
 	sub := &submission{
 		session: s, delivery: d, kept: kept, identity: id, verdicts: make(map[string]*backends.Failure),
-		sent: withRole(boxes, "sent"), drafts: withRole(boxes, "drafts", "sent", "inbox"),
+		replies: make(map[string]smtpclient.Reply),
+		sent:    withRole(boxes, "sent"), drafts: withRole(boxes, "drafts", "sent", "inbox"),
 	}
 	if sub.drafts == "" {
 		return nil, backends.Fail(backends.Permanent, "the account has no mailbox to send from").Say("this login has no mailbox to send from")
@@ -212,6 +216,14 @@ func (s *submission) result() []backends.Verdict {
 	verdicts := make([]backends.Verdict, len(s.delivery.Recipients))
 	for i, r := range backends.Addresses(s.delivery.Recipients) {
 		verdicts[i] = backends.Verdict{Recipient: r, Failure: s.verdicts[r]}
+		reply, failed := s.replies[r], s.verdicts[r] != nil
+		switch class := reply.Code / 100; {
+		case class == 4 && !failed:
+			verdicts[i].Action = backends.ActionDelayed // the server goes on trying (RFC 8621 §7: "queued")
+		case class == 0, (class == 2) == failed:
+			continue // it is not about this outcome
+		}
+		verdicts[i].RemoteDiagnostic = remote.Diagnostic(reply)
 	}
 	return verdicts
 }

@@ -287,6 +287,11 @@ func TestDeliveryStatus(t *testing.T) {
 			t.Errorf("%s: %v", verdicts[i].Recipient, verdicts[i].Failure)
 		}
 	}
+	for i, want := range []string{"smtp; 250 2.1.5 ok", "smtp; 550 5.1.1 nobody", "smtp; 451 4.2.1 later", ""} {
+		if v := verdicts[i]; v.RemoteDiagnostic != want || v.CheckTrack() != nil {
+			t.Errorf("%s: %v, %q: %v", v.Recipient, v.Action, v.RemoteDiagnostic, v.CheckTrack())
+		}
+	}
 	f.methods["EmailSubmission/set"] = func(map[string]any) (any, bool) { panic(http.ErrAbortHandler) }
 	verdicts, err = s.Send(t.Context(), ada(), d, strings.NewReader("x\r\n"))
 	if err != nil || kindOf(verdicts[0].Failure) != backends.Uncertain || f.count("Email/set") > 0 {

@@ -125,6 +125,7 @@ func (s *submission) create(ctx context.Context, recipients []string) *methodErr
 	}
 	for _, r := range recipients {
 		s.verdicts[r] = f
+		s.replies[r] = replyOf(refused.Description)
 	}
 	switch {
 	case f == nil:
@@ -178,6 +179,9 @@ func (s *submission) status(ctx context.Context, made created, group []string) m
 	failures := make(map[string]*backends.Failure)
 	for recipient, status := range made.DeliveryStatus {
 		at := slices.IndexFunc(group, func(r string) bool { return strings.EqualFold(r, recipient) })
+		if at >= 0 {
+			s.replies[group[at]] = anyReply(status.SMTPReply)
+		}
 		if at >= 0 && status.Delivered == "no" {
 			failures[group[at]] = status.failure()
 		}

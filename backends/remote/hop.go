@@ -59,7 +59,7 @@ func (h Hop) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backends.V
 	if err != nil {
 		return nil, SendFailure("ask the "+h.protocol()+" server", err)
 	}
-	return discreet(Verdicts(outcomes)), nil
+	return discreet(Verdicts(client.Server(), outcomes)), nil
 }
 
 // Deliver delivers with a trace put in front of the content. delivered, where there is one,
@@ -91,7 +91,8 @@ func (h Hop) Deliver(ctx context.Context, d backends.Delivery, trace string, con
 		return nil, err
 	}
 	for i, r := range backends.Addresses(d.Recipients) {
-		verdicts[i].Failure = verdicts[first[fold.Lower(r)]].Failure
+		verdicts[i] = verdicts[first[fold.Lower(r)]]
+		verdicts[i].Recipient = r
 	}
 	return discreet(verdicts), nil
 }
@@ -114,7 +115,7 @@ func (h Hop) deliver(ctx context.Context, d backends.Delivery, trace string, con
 	if err != nil {
 		return SendFailure("deliver to the "+h.protocol()+" server", err)
 	}
-	for n, v := range Verdicts(outcomes) {
+	for n, v := range Verdicts(client.Server(), outcomes) {
 		verdicts[left[n]] = v
 	}
 	return nil

@@ -37,16 +37,17 @@ func (s *Sent) Left(account string, d backends.Delivery) (left []string) {
 func (s *Sent) Note(account string, d backends.Delivery, verdicts []backends.Verdict) []backends.Verdict {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	failures := make(map[string]*backends.Failure)
+	now := make(map[string]backends.Verdict)
 	key := sentKey{account, d.Key}
 	for _, v := range verdicts {
-		if failures[v.Recipient] = v.Failure; v.Failure == nil {
+		if now[v.Recipient] = v; v.Failure == nil {
 			s.add(key, v.Recipient)
 		}
 	}
 	all := make([]backends.Verdict, len(d.Recipients))
 	for i, r := range backends.Addresses(d.Recipients) {
-		all[i] = backends.Verdict{Recipient: r, Failure: failures[r]}
+		all[i] = now[r]
+		all[i].Recipient = r
 	}
 	return all
 }

@@ -236,6 +236,9 @@ var deliverCases = []testcase{
 			t.Fatalf("Deliver: %w", err)
 		}
 	}},
+	{"where-it-went", []need{receiver}, func(t *trial) {
+		t.tracked(t.deliver(t.mails(1)[0], t.Address, t.Unknown))
+	}},
 	{"stored-as", []need{receiver, reader}, func(t *trial) {
 		// Optional: the id under which the copy is listed.
 		t.emptyAll()

@@ -59,6 +59,10 @@ var senderCases = []testcase{
 	}},
 	{"retry-over-batches", deferring, func(t *trial) { t.sentToOneOfTwo(inBatches, t.SecondAddress) }},
 	{"retry-for-both-over-batches", deferring, func(t *trial) { t.sentToOneOfTwo(inBatches, t.Address, t.SecondAddress) }},
+	{"where-it-went", []need{sender, secondAccount}, func(t *trial) {
+		m := t.mails(1)[0]
+		t.tracked(t.send(t.delivery(m, t.SecondAddress), m.reader()))
+	}},
 	{"cancelled", []need{sender}, func(t *trial) {
 		m := t.mails(1)[0]
 		ctx, cancel := context.WithCancel(t.ctx)

@@ -100,6 +100,16 @@ var receiverLies = []lie{
 		fails: []string{"receiver/stored-as"},
 	},
 	{
+		name:  "what is delivered was refused elsewhere",
+		tell:  judging(func(v *backends.Verdict) { v.RemoteDiagnostic = "smtp; 550 5.1.1 no" }),
+		fails: []string{"receiver/where-it-went"},
+	},
+	{
+		name:  "it goes to two lines",
+		tell:  judging(func(v *backends.Verdict) { v.Destination = "INBOX\r\nX-Other: x" }),
+		fails: []string{"receiver/where-it-went"},
+	},
+	{
 		name:  "what is delivered has failed",
 		tell:  judging(func(v *backends.Verdict) { v.Action = backends.ActionFailed }),
 		fails: []string{"receiver/action-and-failure"},

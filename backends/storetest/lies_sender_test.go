@@ -65,6 +65,19 @@ func (e *liarExchange) Next(ctx context.Context, response []byte) ([]byte, *back
 
 var senderLies = []lie{
 	{
+		name: "a diagnostic has no type",
+		tell: sending(func(send sendFunc) sendFunc {
+			return func(ctx context.Context, c backends.Credential, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+				verdicts, err := send(ctx, c, d, content)
+				for i := range verdicts {
+					verdicts[i].RemoteDiagnostic = "250 2.0.0 ok"
+				}
+				return verdicts, err
+			}
+		}),
+		fails: []string{"sender/where-it-went"},
+	},
+	{
 		name: "the verdicts of Send come in reverse",
 		tell: sending(func(send sendFunc) sendFunc {
 			return func(ctx context.Context, c backends.Credential, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {

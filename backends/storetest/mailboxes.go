@@ -228,6 +228,23 @@ func (t *trial) judge(asked []backends.Recipient, verdicts []backends.Verdict) {
 	}
 }
 
+// tracked makes sure of the form of what verdicts tell of where a message went, which is optional.
+func (t *trial) tracked(verdicts []backends.Verdict, err error) {
+	if err != nil {
+		t.Fatalf("delivering: %w", err)
+	}
+	told := false
+	for _, v := range verdicts {
+		told = told || v.Destination != "" || v.RemoteDiagnostic != ""
+		if err := v.CheckTrack(); err != nil {
+			t.Errorf("the verdict on %s: %w", v.Recipient, err)
+		}
+	}
+	if !told {
+		t.notOffered("it does not tell where messages go")
+	}
+}
+
 // delivered ends the case unless everybody got the message.
 func (t *trial) delivered(verdicts []backends.Verdict, err error) {
 	if err := failureOf(verdicts, err); err != nil {

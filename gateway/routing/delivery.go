@@ -105,12 +105,13 @@ func (d *delivery) tell(outcomes []outcome) {
 // storedAsMost bounds the id of a stored copy in the log.
 const storedAsMost = 256
 
-// told adds what the store has told of the delivery, in the terms of RFC 3464 §2.3.
+// told adds what the store has told of the delivery, in the terms of RFC 3464 §2.3. It is a plugin's word,
+// or another server's: one short line of each.
 func told(event *zerolog.Event, v backends.Verdict) *zerolog.Event {
 	for _, field := range []struct{ name, value string }{
 		{"action", v.Action.String()},
-		{"destination", v.Destination},
-		{"diagnostic", v.RemoteDiagnostic},
+		{"destination", backends.SafeText(v.Destination)},
+		{"diagnostic", backends.SafeText(v.RemoteDiagnostic)},
 		{"stored_as", string(v.StoredAs[:min(len(v.StoredAs), storedAsMost)])},
 	} {
 		if field.value != "" {

@@ -485,3 +485,21 @@ func TestManySessions(t *testing.T) {
 		t.Errorf("%d and %d copies", g.sakes.has("bob@sakes.example"), g.tea.has("eve@tea.example"))
 	}
 }
+
+// TestTrack: the log has where a message went and what the next server has said, as one short line each.
+func TestTrack(t *testing.T) {
+	g := newGateway(t)
+	g.sakes.after = func(_ context.Context, _ backends.Delivery, v []backends.Verdict) ([]backends.Verdict, error) {
+		v[0].Action, v[0].Destination = backends.ActionRelayed, "dns; mx.far.example\r\nfake: line"
+		v[0].RemoteDiagnostic = "smtp; 250 \x1b[2J" + strings.Repeat("x", 10_000)
+		return v, nil
+	}
+	if got := send(t, g.mx(), "", []string{"bob@sakes.example"}, letter); got != "250" {
+		t.Fatal(got)
+	}
+	log := g.log.String()
+	want := `"action":"relayed","destination":"dns; mx.far.example fake: line","diagnostic":"smtp; 250 [2J` + strings.Repeat("x", 180)
+	if !strings.Contains(log, want) || strings.Contains(log, strings.Repeat("x", 200)) {
+		t.Errorf("the log is %.2000s", log)
+	}
+}

@@ -28,6 +28,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-sasl"
+
+	"github.com/dipylon/dipylon/backends/mail/address"
 )
 
 // Options for one connection.
@@ -56,6 +58,7 @@ type Client struct {
 	network, address string
 	in               *bufio.Reader
 	out              *bufio.Writer
+	called           string            // the server's name for itself; empty: it has none
 	extensions       map[string]string // EHLO keyword, upper case → parameters
 	state            *tls.ConnectionState
 	inClear          bool  // TLS has failed, and the policy lets us do without
@@ -215,6 +218,7 @@ func (c *Client) hello() error {
 	if err := c.loop(r.Lines[0]); err != nil {
 		return err
 	}
+	c.called, _, _ = strings.Cut(r.Lines[0], " ")
 	c.extensions = make(map[string]string)
 	for _, line := range r.Lines[1:] {
 		c.offered(line)
@@ -252,6 +256,22 @@ func (c *Client) loop(line string) error {
 		return &LoopError{Name: name}
 	}
 	return nil
+}
+
+// Server is the name of the server as RFC 3464 §2.3.5 wants it: the host that was connected to or, where
+// that was named by its address, what the server calls itself (RFC 5321 §4.1.1.1).
+func (c *Client) Server() string {
+	host, _, err := net.SplitHostPort(c.address)
+	if err == nil && net.ParseIP(host) == nil {
+		return host
+	}
+	if name, err := address.Domain(c.called); err == nil {
+		return name
+	}
+	if err == nil {
+		return "[" + host + "]"
+	}
+	return "localhost" // a unix socket's
 }
 
 // Extension says whether the server offers an extension, and with which parameters.

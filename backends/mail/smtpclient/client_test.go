@@ -114,14 +114,14 @@ func dial(t *testing.T, address string, o smtpclient.Options) *smtpclient.Client
 func send(t *testing.T, c *smtpclient.Client, e smtpclient.Envelope, content io.Reader) ([]backends.Verdict, error) {
 	t.Helper()
 	outcomes, err := c.Send(t.Context(), e, content)
-	return remote.Verdicts(outcomes), remote.SendFailure("send", err)
+	return remote.Verdicts("upstream.example", outcomes), remote.SendFailure("send", err)
 }
 
 // ask asks, and gives what a backend makes of it.
 func ask(t *testing.T, c *smtpclient.Client, e smtpclient.Envelope) ([]backends.Verdict, error) {
 	t.Helper()
 	outcomes, err := c.Ask(t.Context(), e)
-	return remote.Verdicts(outcomes), remote.SendFailure("ask", err)
+	return remote.Verdicts("upstream.example", outcomes), remote.SendFailure("ask", err)
 }
 
 func kinds(verdicts []backends.Verdict) string {

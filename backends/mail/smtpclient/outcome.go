@@ -1,6 +1,9 @@
 package smtpclient
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // The points of a transaction at which a server refuses: the Command of a [ReplyError]. The same
 // code means something else at each.
@@ -21,6 +24,23 @@ type Outcome struct {
 	// server refused, an [*AddressError] where it was not asked, an [*UncertainError] where it did
 	// not answer, and an [*UnsentError] where it came to nothing behind other recipients.
 	Err error
+	// Reply is the server's to the content, for one who has the message; see [Outcome.Said].
+	Reply Reply
+}
+
+// Said is the server's last reply about the recipient; ok: there was one.
+func (o Outcome) Said() (reply Reply, ok bool) {
+	if refused := (*ReplyError)(nil); errors.As(o.Err, &refused) {
+		return refused.Reply, true
+	}
+	return o.Reply, o.Err == nil && o.Reply.Code != 0
+}
+
+// Asked says whether the server knows of the message for the recipient: it has replied, or owes the
+// reply to the content.
+func (o Outcome) Asked() bool {
+	_, said := o.Said()
+	return said || errors.As(o.Err, new(*UncertainError))
 }
 
 // UncertainError says that the end of the content was not answered: the message may have been taken.

@@ -193,7 +193,7 @@ func (s *sending) deliver(ctx context.Context, taken, left []int) error {
 	if s.c.options.LMTP {
 		s.left, s.somebody = left, true
 		for _, i := range taken {
-			_, s.outcomes[i].Err = s.c.answer(ctx, AtEndLMTP)
+			s.outcomes[i].Reply, s.outcomes[i].Err = s.c.answer(ctx, AtEndLMTP)
 		}
 		return nil
 	}
@@ -202,7 +202,7 @@ func (s *sending) deliver(ctx context.Context, taken, left []int) error {
 		return nil
 	}
 	for _, i := range taken {
-		s.outcomes[i].Err = err
+		s.outcomes[i].Reply, s.outcomes[i].Err = r, err
 	}
 	if refused := (*ReplyError)(nil); errors.As(err, &refused) {
 		s.left = left

@@ -95,6 +95,7 @@ func (s *Store) Deliver(ctx context.Context, delivery backends.Delivery, content
 		}
 		verdict := backends.Verdict{Recipient: r, Failure: s.deliver("deliver", delivery.Key, r, data)}
 		if verdict.Failure == nil {
+			verdict.Destination = "INBOX"
 			verdict.Action, verdict.StoredAs = backends.ActionDelivered, s.taken[taking{delivery.Key, strings.ToLower(r)}]
 		}
 		verdicts = append(verdicts, verdict)

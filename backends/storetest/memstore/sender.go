@@ -96,11 +96,14 @@ func (d *sending) Send(ctx context.Context, delivery backends.Delivery, content 
 	verdicts := make([]backends.Verdict, 0, len(delivery.Recipients))
 	var outside []backends.Recipient
 	for _, r := range delivery.Recipients {
-		failure := s.deliver("send", delivery.Key, r.Address, data)
+		failure, where := s.deliver("send", delivery.Key, r.Address, data), "INBOX"
 		if failure != nil && failure.Kind == backends.NotFound {
-			outside, failure = append(outside, r), nil
+			outside, failure, where = append(outside, r), nil, "outbox"
 		}
-		verdicts = append(verdicts, backends.Verdict{Recipient: r.Address, Failure: failure})
+		if failure != nil {
+			where = ""
+		}
+		verdicts = append(verdicts, backends.Verdict{Recipient: r.Address, Failure: failure, Destination: where})
 	}
 	s.queue(delivery, outside, data)
 	s.mu.Unlock()
