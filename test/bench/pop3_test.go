@@ -4,6 +4,8 @@ package bench
 
 import (
 	"fmt"
+	"os/exec"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -18,6 +20,7 @@ func TestPOP3(t *testing.T) {
 	for _, clients := range []int{1, 8, 32} {
 		t.Run(fmt.Sprintf("drain/%d", clients), func(t *testing.T) { w.drain(t, clients) })
 	}
+	t.Run("busy", w.busy)
 	t.Run("cpu", w.cpu)
 	t.Run("calls", w.calls)
 	t.Run("sessions", w.sessions)
@@ -50,6 +53,20 @@ func drainGoal(clients int) float64 {
 // drain is a session in which everything is listed and read, one message after the other.
 func (w *world) drain(t *testing.T, clients int) {
 	w.drainTo(t, clients, fmt.Sprintf("draining %d messages each, clients: %d", messages, clients), drainGoal(clients))
+}
+
+// busy is draining while other work keeps each processor busy.
+func (w *world) busy(t *testing.T) {
+	for range runtime.NumCPU() {
+		loop := exec.Command("sh", "-c", "while :; do :; done")
+		if err := loop.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _, _ = loop.Process.Kill(), loop.Wait() }()
+	}
+	for _, clients := range []int{1, 8} {
+		w.drainTo(t, clients, fmt.Sprintf("the same with a busy loop on each processor, clients: %d", clients), 1.2)
+	}
 }
 
 func (w *world) drainTo(t *testing.T, clients int, what string, goal float64) {
