@@ -38,7 +38,7 @@ func TestCalls(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all := backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, Watcher: true, SendRights: true}
+		all := backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, Watcher: true, SendRights: true, SendSessions: true}
 		if d.Name != "fake" || d.Vendor != "vendor" || d.Capabilities != all || !d.ExactSizes {
 			t.Errorf("%+v", d)
 		}
