@@ -28,6 +28,7 @@ var rules = []rule{
 	{"gateway/pop3", []string{"gateway/pop3", "gateway/endpoint", "gateway/events", "backends/mail/sasl$", "backends/mail/uidl$"}},
 	{"gateway/smtp", []string{"gateway/smtp", "gateway/endpoint", "gateway/events", "backends/mail/address", "backends/mail/sasl$"}},
 	{"gateway/admin", []string{"gateway/events"}},
+	{"gateway/relay/mx", nil},
 	{"gateway/endpoint", nil},
 	{"gateway/events", nil},
 	{"gateway/edge", nil},
