@@ -29,6 +29,7 @@ var rules = []rule{
 	{"gateway/smtp", []string{"gateway/smtp", "gateway/endpoint", "gateway/events", "backends/mail/address", "backends/mail/sasl$"}},
 	{"gateway/admin", []string{"gateway/events"}},
 	{"gateway/relay/mx", nil},
+	{"gateway/notice", []string{"backends$", "backends/mail"}},
 	{"gateway/endpoint", nil},
 	{"gateway/events", nil},
 	{"gateway/edge", nil},
