@@ -98,6 +98,7 @@ var storeLies = []lie{
 			"describe/capabilities", "receiver/resolve-known", "receiver/resolve-unknown", "receiver/resolve-in-order",
 			"receiver/resolve-nobody", "receiver/resolve-many", "receiver/resolve-accounts", "receiver/resolve-domain-in-capitals",
 			"receiver/resolve-hostile", "receiver/resolve-too-large", "receiver/resolve-cancelled",
+			"receiver/directory-form", "receiver/directory-canonical", "receiver/directory-list", "receiver/directory-preferences",
 		},
 	},
 	{
