@@ -92,7 +92,8 @@ type Description struct {
 }
 
 // Reading is what a [Reader] can do beyond the least, which is the inbox, the messages in the form
-// that they have or as MIME, and removal for good. What is not named is answered with [Unsupported].
+// that they have or as MIME, and removal for good. What is not named is answered with [Unsupported],
+// but for encodings and bodies where the store has its messages in one form only: it gives that one.
 type Reading struct {
 	// Disposals are those besides DisposalRemove that the store can have. Whether a mailbox has one,
 	// DisposalRemove too, may depend on its server, its account and the folder, and is asked of the

@@ -45,6 +45,7 @@ var fetchLies = []lie{
 		fails: []string{
 			"maildrop/sizes", "maildrop/the-same-again", "maildrop/top-0", "maildrop/top-1", "maildrop/top-n", "maildrop/top-huge",
 			"maildrop/top-of-an-empty-body", "maildrop/top-of-long-lines", "maildrop/top-of-a-large-message",
+			"maildrop/encodings-described", "maildrop/bodies-described",
 		},
 	},
 	{

@@ -389,7 +389,7 @@ func failing(t *testing.T, target storetest.Target) (failed []string, errs map[s
 }
 
 var allLies = slices.Concat(
-	storeLies, loginLies, listLies, fetchLies, manyLies, measureLies, sessionLies, folderLies, removeLies, markLies, receiverLies, directoryLies, contentLies, senderLies, sendingLies, outboxLies, watcherLies, sendRightsLies, processLies,
+	storeLies, loginLies, listLies, fetchLies, manyLies, measureLies, readingLies, sessionLies, folderLies, removeLies, markLies, receiverLies, directoryLies, contentLies, senderLies, sendingLies, outboxLies, watcherLies, sendRightsLies, processLies,
 )
 
 // TestLies runs each lie in a bubble where time passes only when everybody waits: a store that

@@ -122,7 +122,7 @@ var groups = []group{
 	{"configure", configureCases},
 	{"health", healthCases},
 	{"login", loginCases},
-	{"maildrop", slices.Concat(listCases, idCases, fetchCases, manyCases, measureCases, sessionCases, flowCases)},
+	{"maildrop", slices.Concat(listCases, idCases, fetchCases, manyCases, measureCases, readingCases, sessionCases, flowCases)},
 	{"remove", removeCases},
 	{"mark", markCases},
 	{"receiver", slices.Concat(resolveCases, directoryCases, deliverCases, contentCases(), keyCases, lifetimeCases)},

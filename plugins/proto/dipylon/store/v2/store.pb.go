@@ -1029,7 +1029,8 @@ func (x *Description) GetSettings() []*Setting {
 }
 
 // Reading is what a reader can do beyond the inbox, MIME and removal for good. What is not named
-// here is answered with KIND_UNSUPPORTED.
+// here is answered with KIND_UNSUPPORTED, but for encodings and bodies where the store has its messages
+// in one form only: it gives that one.
 type Reading struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Besides DISPOSAL_REMOVE. What a server, an account or a folder does not have of them is told by
