@@ -107,7 +107,7 @@ func searched(rest string) string {
 	return b.String()
 }
 
-var capability = regexp.MustCompile(`^[!#-'+-\[^-z|}~]+$`) // atoms
+var capability = regexp.MustCompile(`^[!#$&'+-\[^-z|}~]+$`) // atoms (RFC 9051 §9)
 
 func capabilities(text string) string {
 	var all []string

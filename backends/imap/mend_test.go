@@ -195,7 +195,7 @@ var (
 func FuzzMend(f *testing.F) {
 	for _, said := range []string{
 		"* OK [PERMANENTFLAGS (a]b)] x", "* LIST (\\HasNoChildren \\Trash) \"/\" \"a\\\"b\"", "* LIST () NIL &AOQ-&AOQ-", "* 5 EXISTS",
-		"* SEARCH 1 2  3 (MODSEQ 5)", "* CAPABILITY IMAP4rev1  AUTH=PLAIN [x]", "T1 OK [COPYUID 5 1:3 4,5,6] x", "T1 NO [LIMIT", "* BYE", "* 1 FETCH (UID 1 BODY[] \"a\\\"b\")",
+		"* SEARCH 1 2  3 (MODSEQ 5)", "* CAPABILITY IMAP4rev1  AUTH=PLAIN [x]", "*CAPABILITY 0%000 00", "T1 OK [COPYUID 5 1:3 4,5,6] x", "T1 NO [LIMIT", "* BYE", "* 1 FETCH (UID 1 BODY[] \"a\\\"b\")",
 		"* STATUS x (MESSAGES 5)", "* LIST (a b) \"\\\" x y", "* OK [UIDNEXT 0] ", "* ESEARCH (TAG \"T1\") UID ALL 1:3",
 	} {
 		f.Add(said)
