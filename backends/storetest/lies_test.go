@@ -474,6 +474,8 @@ func TestEveryCaseHears(t *testing.T) {
 // broad are the cases that do so much that many a lie about something else fails them, too.
 var broad = []string{
 	"receiver/key-among-many", "receiver/key-outlives-its-message",
+	"receiver/directory-form", "receiver/directory-canonical", "receiver/directory-list", "receiver/directory-preferences",
+	"receiver/where-it-went", "sender/where-it-went",
 	"maildrop/cancelled-fetches", "maildrop/unread-content-waits", "maildrop/unread-list-waits",
 	"process/killed-after-a-delivery", "process/killed-between-two-attempts", "process/killed-with-half-a-message",
 	"process/killed-after-a-removal", "process/ids-last", "process/killed-with-a-session",
