@@ -72,8 +72,18 @@ func unfit(text string) string {
 	return ""
 }
 
-// provoked are failures that every store can be brought to, by what was done.
+// provoked are the failures of provoke, of one time for the whole suite: servers answer a failed login late.
 func (t *trial) provoked() map[string]error {
+	t.provoking.Lock()
+	defer t.provoking.Unlock()
+	if t.failures == nil {
+		t.failures = t.provoke()
+	}
+	return t.failures
+}
+
+// provoke returns failures that every store can be brought to, by what was done.
+func (t *trial) provoke() map[string]error {
 	all := make(map[string]error)
 	note := func(what string, err error) {
 		if err != nil {

@@ -145,6 +145,9 @@ type suite struct {
 	has         backends.Capabilities
 	id          string   // of this run, in every message
 	leased      sync.Map // by backends.MessageID: the recipients of what came out of the outbox
+
+	provoking sync.Mutex
+	failures  map[string]error // see provoked
 }
 
 func start(ctx context.Context, target Target) (*suite, error) {
