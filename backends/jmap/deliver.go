@@ -232,7 +232,7 @@ func (s *Store) deliverTo(ctx context.Context, c backends.Credential, d backends
 	if err != nil {
 		return err
 	}
-	if _, err = session.importBlob(ctx, kept, blob, inbox); isMethodError(err, "alreadyExists") {
+	if _, err = session.importBlob(ctx, d, kept, blob, inbox); isMethodError(err, "alreadyExists") {
 		return nil // the key is in it, so it is this delivery that is there
 	} else if err != nil {
 		return uncertain(err)
@@ -299,18 +299,29 @@ func (s *session) uploadOnce(ctx context.Context, e exchange, watch *watch) (blo
 //
 // QUIRK: Where an import and an upload of the same account would wait for each other's locks, Cyrus
 // fails: the import with serverFail, or the upload without a word, and then the blob is not found.
-// Nothing is created (RFC 8620 §3.6.2, §5.3), so it is asked for again; a message that is there
-// nevertheless has alreadyExists.
-func (s *session) importBlob(ctx context.Context, kept *message, blob, box string, keywords ...string) (id string, err error) {
+// Nothing is created (RFC 8620 §3.6.2, §5.3), so it is asked for again. A server that has failed is not
+// believed: the message is looked for before, by its key, and one that is there after all is no failure.
+// What a server does not find yet, it refuses as one that already exists, if it does.
+func (s *session) importBlob(ctx context.Context, d backends.Delivery, kept *message, blob, box string, keywords ...string) (id string, err error) {
 	err = again(ctx, func() (bool, error) {
 		id, err = s.importOnce(ctx, blob, box, keywords)
 		var refused methodError
-		if !errors.As(err, &refused) || !refused.blobMissing() {
-			return isMethodError(err, "serverFail"), err
+		switch {
+		case !errors.As(err, &refused):
+			return false, err
+		case refused.Type == "serverFail":
+			there, failed := s.withKey(ctx, d)
+			if len(there) > 0 {
+				id = there[0].ID
+				return false, nil
+			}
+			return failed == nil, err
+		case refused.blobMissing():
+			newer, failed := s.upload(ctx, kept)
+			blob = newer
+			return failed == nil, err
 		}
-		newer, failed := s.upload(ctx, kept)
-		blob = newer
-		return failed == nil, err
+		return false, err
 	})
 	return id, err
 }

@@ -23,6 +23,7 @@ type outbox struct {
 	pending bool                             // what is kept is not done with
 	deaf    bool                             // to the questions about submissions
 	drops   int                              // answers to submissions that never arrive, once they were made
+	twice   bool                             // the same message can be imported again (RFC 8621 §4.8)
 	loose   bool                             // a filter is not obeyed: all that there is is found
 	fails   map[string]string                // what becomes of recipients later, by address: an SMTP reply
 	listed  int                              // submissions that one answer lists at the most
@@ -80,7 +81,7 @@ func startOutbox(t *testing.T) *outbox {
 func (o *outbox) importing(arguments map[string]any) any {
 	m := arguments["emails"].(map[string]any)["m"].(map[string]any)
 	for id, other := range o.drafts {
-		if other.content == o.blob {
+		if other.content == o.blob && !o.twice {
 			return map[string]any{"notCreated": map[string]any{"m": map[string]any{"type": "alreadyExists", "existingId": id}}}
 		}
 	}

@@ -106,6 +106,7 @@ func TestImportsThatPass(t *testing.T) {
 		"the method":                   {func() (any, bool) { return map[string]any{"type": "serverFail"}, false }, false, 3, 4, 0},
 		"the blob is lost":             {refused(map[string]any{"type": "invalidProperties", "properties": []string{"blobId"}}), false, 3, 4, 0},
 		"it is there nevertheless":     {refused(map[string]any{"type": "serverFail"}), true, 1, 2, 0},
+		"and would be there twice":     {refused(map[string]any{"type": "serverFail"}), true, 1, 1, 0},
 		"each time":                    {refused(map[string]any{"type": "serverFail"}), false, 1000, 8, backends.Temporary},
 		"for a reason that stays":      {refused(map[string]any{"type": "overQuota"}), false, 1, 1, backends.OverQuota},
 		"a property that is not right": {refused(map[string]any{"type": "invalidProperties", "properties": []string{"mailboxIds"}}), false, 1, 1, backends.Temporary},
@@ -114,6 +115,10 @@ func TestImportsThatPass(t *testing.T) {
 			t.Parallel()
 			for _, way := range []string{"delivered", "sent"} {
 				o, asked := startOutbox(t), 0
+				o.twice = name == "and would be there twice"
+				if name == "it is there nevertheless" { // and is not found yet
+					o.methods["Email/query"] = func(map[string]any) (any, bool) { return map[string]any{"ids": []any{}}, true }
+				}
 				importing := o.methods["Email/import"]
 				o.methods["Email/import"] = func(arguments map[string]any) (any, bool) {
 					o.mu.Lock()

@@ -186,7 +186,7 @@ func (s *submission) makeDraft(ctx context.Context) error {
 	if err != nil {
 		return forSender(err)
 	}
-	id, err := s.importBlob(ctx, s.kept, blob, s.drafts, "$draft", "$seen")
+	id, err := s.importBlob(ctx, s.delivery, s.kept, blob, s.drafts, "$draft", "$seen")
 	if isMethodError(err, "alreadyExists") && id != "" { // the key is in it, so it is this message
 		s.email, s.draft = id, true
 		return nil
