@@ -70,6 +70,20 @@ func TestConformanceCyrus(t *testing.T) {
 	storetest.Run(t, target)
 }
 
+// TestConformanceCourier is the same over a server that has neither UNSELECT nor MOVE, takes no APPEND to a
+// folder that is open read-only, and names its folders with dots.
+func TestConformanceCourier(t *testing.T) {
+	t.Parallel()
+	c := peers.StartCourier(t, fourUsers())
+	settings := map[string]any{
+		"address": c.IMAP, "tls": "none", "delivery": map[string]any{"append": true}, "trash": "INBOX.Trash",
+		"master": map[string]any{"user": peers.FrontMaster, "password": peers.FrontMasterPassword},
+	}
+	target := target(given(t, settings), "ada", "bob", false)
+	target.Folder, target.Large = "INBOX/Trash", 2<<20
+	storetest.Run(t, target)
+}
+
 func fourUsers() map[string]string {
 	users := make(map[string]string)
 	for _, name := range []string{"ada", "bob", "eva", "max"} {

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -99,7 +100,7 @@ func (m *maildrop) lost() bool {
 
 // brokeOff says whether an exchange has failed by the connection's end, which it then waits for.
 func (m *maildrop) brokeOff(ctx context.Context, err error) bool {
-	if err == nil || ctx.Err() != nil || isRefusal(err) || !m.mayRetry(failure("exchange", err, backends.Permanent)) {
+	if err == nil || ctx.Err() != nil || isRefusal(err) || errors.Is(err, errStray) || !m.mayRetry(failure("exchange", err, backends.Permanent)) {
 		return false
 	}
 	m.gate.RLock()

@@ -208,6 +208,16 @@ func (m *maildrop) uid(id backends.MessageID) (imap.UID, bool) {
 	return imap.UID(u), true
 }
 
+// uids are those of the ids that name messages of this mailbox.
+func (m *maildrop) uids(ids []backends.MessageID) (set imap.UIDSet) {
+	for _, id := range ids {
+		if uid, ok := m.uid(id); ok { // another UIDVALIDITY: gone already
+			set.AddNum(uid)
+		}
+	}
+	return set
+}
+
 // exchange runs an exchange with the server and leaves it running when the context ends: the
 // connection, and with it the session, goes on. One that was lost before it is opened again.
 func exchange[T any](ctx context.Context, m *maildrop, run func() (T, error)) (T, error) {

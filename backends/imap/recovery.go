@@ -43,7 +43,7 @@ func (l *lister) recover(refused error) error {
 		return refused
 	}
 	r := &recovery{lister: l, refused: refused}
-	there, err := r.search(&imap.SearchCriteria{})
+	there, err := r.client.search(&imap.SearchCriteria{})
 	if err != nil {
 		return err
 	}
@@ -77,10 +77,11 @@ func ofEverything(err error) bool {
 	return said.Code == imap.ResponseCodeUnavailable
 }
 
-func (r *recovery) search(criteria *imap.SearchCriteria) ([]imap.UID, error) {
-	found, err := r.client.UIDSearch(criteria, nil).Wait()
+// search is UID SEARCH (RFC 9051 §6.4.4).
+func (c *client) search(criteria *imap.SearchCriteria) ([]imap.UID, error) {
+	found, err := c.UIDSearch(criteria, nil).Wait()
 	if err != nil {
-		return nil, r.client.explain(err)
+		return nil, c.explain(err)
 	}
 	return found.AllUIDs(), nil
 }
@@ -148,7 +149,7 @@ func (r *recovery) flags() error {
 		return nil
 	}
 	mark := func(flag imap.Flag, set func(*listed)) error {
-		uids, err := r.search(&imap.SearchCriteria{Flag: []imap.Flag{flag}})
+		uids, err := r.client.search(&imap.SearchCriteria{Flag: []imap.Flag{flag}})
 		if err != nil && !isRefusal(err) {
 			return err
 		}

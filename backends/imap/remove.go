@@ -13,30 +13,27 @@ import (
 // Remove removes by UID and nothing else, and asks afterwards what is still there.
 func (m *maildrop) Remove(ctx context.Context, ids []backends.MessageID, disposal backends.Disposal) ([]backends.Removal, error) {
 	removals := make([]backends.Removal, len(ids))
-	var set imap.UIDSet
 	for i, id := range ids {
 		removals[i].ID = id
-		if uid, ok := m.uid(id); ok { // another UIDVALIDITY: gone already
-			set.AddNum(uid)
-		}
 	}
 	if len(ids) == 0 {
 		_, err := exchange(ctx, m, func() (struct{}, error) { return struct{}{}, m.can(disposal) })
 		return nil, failure("ask for a way to remove", err, backends.Permanent)
 	}
-	if len(set) == 0 {
+	r := removal{set: m.uids(ids), disposal: disposal}
+	if len(r.set) == 0 {
 		return removals, nil
 	}
 	if err := m.replaced(); err != nil {
 		return nil, err
 	}
-	remove := func() (imap.UIDSet, error) { return m.remove(set, disposal) }
+	remove := func() (imap.UIDSet, error) { return m.remove(&r) }
 	left, err := exchange(ctx, m, remove)
 	if m.brokeOff(ctx, err) {
 		// Some may have been removed, or be marked only, which no list would have any more.
 		left, err = exchange(ctx, m, remove)
 		if m.brokeOff(ctx, err) {
-			_, _ = exchange(ctx, m, func() (struct{}, error) { return struct{}{}, m.unmark(set) }) // the failure is told already
+			_, _ = exchange(ctx, m, func() (struct{}, error) { return struct{}{}, m.unmark(r.own()) }) // the failure is told already
 		}
 	}
 	if err != nil {
@@ -50,18 +47,27 @@ func (m *maildrop) Remove(ctx context.Context, ids []backends.MessageID, disposa
 	return removals, nil
 }
 
+// removal is one call of Remove, over the connections that it takes.
+type removal struct {
+	set      imap.UIDSet
+	disposal backends.Disposal
+	before   imap.UIDSet // what was marked when it began, see mark; nil: not asked
+}
+
+// own is what nobody else had marked.
+func (r *removal) own() imap.UIDSet { return without(r.set, r.before) }
+
 // remove returns the UIDs that were to go and are still there.
-func (m *maildrop) remove(set imap.UIDSet, disposal backends.Disposal) (imap.UIDSet, error) {
-	client := m.conn.client
-	switch disposal {
+func (m *maildrop) remove(r *removal) (imap.UIDSet, error) {
+	switch r.disposal {
 	case backends.DisposalMark:
-		return nil, client.Store(set, deleted(), nil).Close()
+		return nil, m.mark(r)
 	case backends.DisposalTrash:
-		return m.moveToTrash(set)
+		return m.moveToTrash(r.set)
 	case backends.DisposalRemove:
-		return m.expunge(set)
+		return m.expunge(r.set)
 	}
-	return nil, errUnknown(disposal)
+	return nil, errUnknown(r.disposal)
 }
 
 // can says whether the server has what a disposal needs.
@@ -108,6 +114,9 @@ func (m *maildrop) moveToTrash(set imap.UIDSet) (imap.UIDSet, error) {
 	if err != nil {
 		return nil, err
 	}
+	if set, err = m.there(set); err != nil || len(set) == 0 {
+		return nil, err
+	}
 	if client.caps.Has(imap.CapMove) {
 		if _, err := client.Move(set, trash).Wait(); err != nil {
 			return nil, err
@@ -148,31 +157,13 @@ func (m *maildrop) expunge(set imap.UIDSet) (imap.UIDSet, error) {
 	return nil, cmp.Or(errStore, errExpunge)
 }
 
-// unmark takes the mark back. That the server refuses this, too, changes nothing.
-func (m *maildrop) unmark(set imap.UIDSet) error {
-	back := deleted()
-	back.Op = imap.StoreFlagsDel
-	err := m.conn.client.Store(set, back, nil).Close()
-	if isRefusal(err) {
-		m.store.log.Warn().Err(err).Str("account", m.account.ID).Str("uids", set.String()).
-			Msg("messages could not be removed, and are still marked as deleted: no session lists them")
-		return nil
-	}
-	return err
-}
-
-func deleted() *imap.StoreFlags {
-	return &imap.StoreFlags{Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{imap.FlagDeleted}}
-}
-
 // remaining asks which messages of a set are still there. A server that refuses to search (RFC 9051
 // §6.4.4) is asked for the messages themselves: what was removed must not be told as there.
 func (m *maildrop) remaining(set imap.UIDSet) (left imap.UIDSet, err error) {
 	client := m.conn.client
-	found, err := client.UIDSearch(&imap.SearchCriteria{UID: []imap.UIDSet{set}}, nil).Wait()
+	found, err := client.search(&imap.SearchCriteria{UID: []imap.UIDSet{set}})
 	if err == nil {
-		left.AddNum(found.AllUIDs()...)
-		return left, nil
+		return imap.UIDSetNum(found...), nil
 	}
 	if !isRefusal(err) {
 		return nil, err

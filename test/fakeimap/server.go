@@ -32,6 +32,7 @@ type Server struct {
 	LiteralOff int    // added to the length that is announced for each literal, whose octets stay the same
 	Continue   string // what a literal is asked for with, or, where it begins with TAG, refused; empty: "+ go on"
 	UIDLast    bool   // UID is the last item of a FETCH response
+	GoneIsLast bool   // UID STORE takes a UID behind the last message's for that message's, and UID MOVE too
 	// Fetch makes a response of its number, its message and the items that it would have; nil: "* n FETCH (items)".
 	Fetch func(n int, m Message, items []string) string
 

@@ -73,15 +73,16 @@ func (s *session) onMailbox(verb, rest, tag, done string) string {
 	case "UID SEARCH":
 		return s.search(rest) + done
 	case "UID STORE":
-		for _, m := range s.in(set) {
+		for _, m := range s.changed(set) {
 			if strings.Contains(arguments, `\Deleted`) {
 				s.deleted[m.UID] = strings.HasPrefix(arguments, "+")
 			}
 		}
 		return done
 	case "UID MOVE":
+		in := s.changed(set)
 		return s.expunge(func(m Message) bool {
-			return slices.ContainsFunc(s.in(set), func(o Message) bool { return o.UID == m.UID })
+			return slices.ContainsFunc(in, func(o Message) bool { return o.UID == m.UID })
 		}) + done
 	case "UID EXPUNGE":
 		in := s.in(set)
@@ -130,6 +131,20 @@ func (s *session) search(criteria string) string {
 		answer += " " + strconv.Itoa(m.UID)
 	}
 	return answer + "\r\n"
+}
+
+var number = regexp.MustCompile(`\d+`)
+
+// changed are the messages that a command with a set of UIDs changes.
+func (s *session) changed(set string) []Message {
+	if !s.GoneIsLast || len(s.Messages) == 0 {
+		return s.in(set)
+	}
+	last := s.Messages[len(s.Messages)-1]
+	return s.in(number.ReplaceAllStringFunc(set, func(text string) string {
+		n, _ := strconv.Atoi(text)
+		return strconv.Itoa(min(n, last.UID))
+	}))
 }
 
 // in are the messages of a set of UIDs, in the mailbox's order.

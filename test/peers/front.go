@@ -62,6 +62,7 @@ type Fronted struct {
 	sessions  sync.WaitGroup
 	mu        sync.Mutex
 	open      map[net.Conn]bool
+	ended     *sync.Cond // of mu: a session has
 }
 
 // unpackedServer is one whose packages ./test/run has unpacked.
@@ -79,6 +80,7 @@ type unpackedServer struct {
 func startFronted(t testing.TB, users map[string]string, server unpackedServer) *Fronted {
 	t.Helper()
 	f := &Fronted{IMAP: "127.0.0.1:0", Dir: t.TempDir(), t: t, open: make(map[net.Conn]bool)}
+	f.ended = sync.NewCond(&f.mu)
 	programs := copied(t, unpacked(t, server.name, server.program))
 	uid, gid, _ := unprivileged(t)
 	users = usual(users)
@@ -122,10 +124,21 @@ func (f *Fronted) Start() {
 				f.front.session(conn)
 				f.mu.Lock()
 				delete(f.open, conn)
+				f.ended.Broadcast()
 				f.mu.Unlock()
 			})
 		}
 	})
+}
+
+// Wait waits until all sessions have ended, with their processes, which they have a short time after their
+// clients have gone.
+func (f *Fronted) Wait() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.open) > 0 {
+		f.ended.Wait()
+	}
 }
 
 // Stop ends it, sessions and all.

@@ -3,14 +3,10 @@
 package stores
 
 import (
-	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
-
-	"github.com/dipylon/dipylon/test/harness"
 )
 
 // other is another client of a store: it speaks IMAP with it, past the gateway.
@@ -43,23 +39,17 @@ func (o other) body(t *testing.T, n int) []byte {
 	return got[0].FindBodySection(whole)
 }
 
-// remove has another client remove a message. It speaks without a library, as GNU Mailutils answers
-// "EXPUNGED", which none reads.
+// remove has another client remove a message.
 func remove(t *testing.T, server, name string, n int) {
 	t.Helper()
-	c := harness.Dial(t, server, nil)
-	defer c.Close()
-	for _, command := range []string{
-		"LOGIN " + address(name) + " " + secret(name), "SELECT INBOX", fmt.Sprintf(`STORE %d +FLAGS.SILENT (\Deleted)`, n), "EXPUNGE", "LOGOUT",
-	} {
-		c.Send("a %s", command)
-		line := c.Line()
-		for !strings.HasPrefix(line, "a ") {
-			line = c.Line()
-		}
-		if !strings.HasPrefix(line, "a OK") {
-			t.Fatalf("%s: %s", command, line)
-		}
+	o := dialIMAP(t, server, name)
+	defer o.Close()
+	marked := &imap.StoreFlags{Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{imap.FlagDeleted}}
+	if err := o.Store(imap.SeqSetNum(uint32(n)), marked, nil).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Expunge().Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

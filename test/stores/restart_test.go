@@ -4,7 +4,6 @@ package stores
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"net"
 	"os"
@@ -20,7 +19,7 @@ import (
 // testRestart restarts the store in the middle of a drain (I3, I10): what the client gets is
 // whole or an honest error, the next session has everything, and nothing is left over.
 func testRestart(t *testing.T, g *harness.Gateway, s store) {
-	size := cmp.Or(s.large, 24<<20)
+	const size = 24 << 20
 	deliver(t, g, "restart", simple("small"))
 	mailer := mx(t, g)
 	if _, err := mailer.Send(envelope("restart"), corpus.Sized("large", size)); err != nil {

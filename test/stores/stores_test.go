@@ -52,13 +52,9 @@ type store struct {
 	refuses, alters []string
 	refusal         string // of those; "": 554 5.6.0
 	replaces        string // is in what the store gives in the place of a message that another session has removed
-	goesOn          bool   // gives that message to a session that has begun before
-	renews          bool   // may give all messages new UIDs when sessions are beside each other
-	// families are those of the corpus whose small messages are enough, nil: all of it. large is how many
-	// octets the one message has during which the store is restarted, 0: 24 MiB. Both are for a slow store, or
-	// one that is there already.
+	// families are those of the corpus whose small messages are enough, nil: all of it. They are for a slow
+	// store, or one that is there already.
 	families []string
-	large    int64
 }
 
 // kinds are the mail systems and the backends that reach them.
@@ -76,15 +72,6 @@ var kinds = map[string]func(t *testing.T) store{
 			plugin: "imap", imap: c.IMAP, ports: []string{c.IMAP}, stop: c.Stop, start: c.Start,
 			idle:     1, // the test's own client, which comes to the same port
 			settings: appendSettings(c.IMAP), alters: courierAlters, replaces: "Subject: message unavailable\r\n",
-		}
-	},
-	"mailutils by imap": func(t *testing.T) store {
-		m := peers.StartMailutils(t, accounts())
-		return store{
-			plugin: "imap", imap: m.IMAP, ports: []string{m.IMAP}, stop: m.Stop, start: m.Start,
-			idle:     1, // the test's own client, which comes to the same port
-			settings: appendSettings(m.IMAP), refuses: mailutilsRefuses, refusal: "451 4.3.0", alters: mailutilsAlters,
-			families: []string{"plain", "octets", "header"}, large: 4 << 20, goesOn: true, renews: true,
 		}
 	},
 	"cyrus by jmap": func(t *testing.T) store {
@@ -131,18 +118,6 @@ var (
 
 // Courier ends a message at a NUL, and gives no more than the beginning of one with too many parts.
 var courierAlters = []string{"octets/all", "octets/nul", "octets/many-nul", "broken/thousand-parts"}
-
-// GNU Mailutils parses a header and writes it anew: blanks about a colon, what follows a NUL, and fields
-// that begin with Status go, and an empty line is added behind a header without one. Where it finds no
-// header it refuses, and does not say for ever.
-var (
-	mailutilsRefuses = []string{"header/no-colon", "header/no-blank-line", "header/blank-line-with-space"}
-	mailutilsAlters  = []string{
-		"plain/header-only", "plain/nothing", "plain/unfinished-header", "octets/all", "octets/nul", "octets/many-nul",
-		"header/folded-empty-start", "header/empty-values", "header/no-space", "header/space-before-colon",
-		"header/odd-names", "header/mbox-leftovers",
-	}
-)
 
 // appendSettings are for a server that has no LMTP: what comes in is appended.
 func appendSettings(address string) harness.Mapping {
@@ -290,7 +265,7 @@ func testAnotherClient(t *testing.T, g *harness.Gateway, s store) {
 	if err != nil || len(after) != 3 {
 		t.Fatalf("the next session has %v (%v)", after, err)
 	}
-	if !s.renews && (after[1] != before[1] || after[2] != before[3]) {
+	if after[1] != before[1] || after[2] != before[3] {
 		t.Errorf("the next session has %v, and the one before had %v", after, before)
 	}
 	for i, subject := range []string{"first", "third", "late"} {
@@ -303,12 +278,6 @@ func testAnotherClient(t *testing.T, g *harness.Gateway, s store) {
 // readRemoved reads the second message, which another client has removed since the session began.
 func readRemoved(t *testing.T, p *harness.POP3, s store) {
 	t.Helper()
-	if s.goesOn {
-		if got, err := p.Retr(2); err != nil || !strings.Contains(string(got), "body of second") {
-			t.Errorf("the message that the store goes on giving is %q (%v)", got, err)
-		}
-		return
-	}
 	// A server may go on giving it until it has told this session, which is asked for at times.
 	var err error
 	harness.Eventually(t, 10*time.Second, "the message that was removed is missing", func() bool {
