@@ -123,7 +123,7 @@ func TestLearnsAllThatHasChanged(t *testing.T) {
 // add up, and a pair that was used with success on one is known to all.
 func TestSharedThrottle(t *testing.T) {
 	t.Parallel()
-	server := peers.StartPostgres(t)
+	server := peers.SharedPostgres(t)
 	nodes, _ := throttles(t, server, 2)
 	one, two := nodes[0], nodes[1]
 	one.outcome(t, guesser, "owner@a", Good)
@@ -161,7 +161,7 @@ func TestSharedThrottle(t *testing.T) {
 // TestPollsAreNotShared: successes that say nothing new cost the database nothing.
 func TestPollsAreNotShared(t *testing.T) {
 	t.Parallel()
-	nodes, db := throttles(t, peers.StartPostgres(t), 1)
+	nodes, db := throttles(t, peers.SharedPostgres(t), 1)
 	changed := func() (at int64) {
 		// None yet: 0.
 		_ = db.QueryRow(t.Context(), "SELECT changed FROM login_failures").Scan(&at)
@@ -217,7 +217,7 @@ func TestUnsharedIsBounded(t *testing.T) {
 // TestThrottleTasks: counters that nobody has changed for long go.
 func TestThrottleTasks(t *testing.T) {
 	t.Parallel()
-	server := peers.StartPostgres(t)
+	server := peers.SharedPostgres(t)
 	nodes, db := throttles(t, server, 1)
 	err := db.Write(t.Context(), func(tx *state.Tx) error {
 		_, err := tx.Exec("INSERT INTO login_failures VALUES ('old', 9, false, 1), ('older', 0, true, 1), ('young', 9, false, " + microseconds + ")")

@@ -20,20 +20,13 @@ import (
 	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/pop3"
 	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/test/databases"
 )
 
 // newIndex is an index in a database of its own.
 func newIndex(t testing.TB) *index.Index {
 	t.Helper()
-	db, err := state.Open(t.Context(), state.Options{Log: zerolog.Nop(), Folder: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	db := databases.Open(t, state.Options{Log: zerolog.Nop(), Folder: databases.Folder(t)})
 	return index.New(index.Options{Log: zerolog.Nop(), DB: db})
 }
 
@@ -304,7 +297,7 @@ func TestUIDLStaysAfterAConflict(t *testing.T) {
 
 // TestNoLoginWithoutTheIndex (I7): unique-ids that may be wrong are not told.
 func TestNoLoginWithoutTheIndex(t *testing.T) {
-	db, err := state.Open(t.Context(), state.Options{Log: zerolog.Nop(), Folder: t.TempDir()})
+	db, err := state.Open(t.Context(), state.Options{Log: zerolog.Nop(), Folder: databases.Folder(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,20 +15,13 @@ import (
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/test/databases"
 )
 
 // newQuarantine is a quarantine with a database of its own.
 func newQuarantine(t *testing.T) *folder.Quarantine {
 	t.Helper()
-	db, err := state.Open(t.Context(), state.Options{Log: zerolog.Nop(), Folder: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	db := databases.Open(t, state.Options{Log: zerolog.Nop(), Folder: databases.Folder(t)})
 	return &folder.Quarantine{DB: db}
 }
 

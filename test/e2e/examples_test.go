@@ -134,7 +134,7 @@ func TestAfternoon(t *testing.T) {
 	writeFilesOf(t, string(page), folder)
 	commands := commandsOf(t, string(page))
 	cmd := exec.Command("sh", "-e", "-c", commands)
-	cmd.Dir, cmd.Env = folder, append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "GOFLAGS=-mod=mod -ldflags=-w", "GOPROXY=off", "GOWORK=off")
+	cmd.Dir, cmd.Env = folder, append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "GOFLAGS="+os.Getenv("GOFLAGS")+" -mod=mod -ldflags=-w", "GOPROXY=off", "GOWORK=off")
 	cmd.Stderr = os.Stderr
 	table, err := cmd.Output()
 	if err != nil {
