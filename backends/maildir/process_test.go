@@ -26,9 +26,10 @@ func asPlugin(t *testing.T, in backends.Settings) host.Spec {
 
 // TestConformanceAsPlugin runs the contract's suite across the process boundary.
 func TestConformanceAsPlugin(t *testing.T) {
+	t.Parallel()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
 	target, in := conformance(t, map[string]any{"quota": "1GiB", "act_for": true})
-	target.New = nil
+	target.New, target.Large = nil, large
 	target.Configure = func(ctx context.Context, settings backends.Settings) error {
 		return host.CheckSettings(ctx, log, asPlugin(t, settings))
 	}

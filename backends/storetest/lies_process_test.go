@@ -63,11 +63,12 @@ func losingKeys(forgotten func(l *liar, key string) bool) func(*liar) {
 	return func(l *liar) {
 		n := 0
 		l.deliver = func(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-			if d.Retry && forgotten(l, d.Key) {
+			another := d.Retry && forgotten(l, d.Key)
+			l.mu.Lock() // attempts come at once
+			if another {
 				n++
 				d.Key = fmt.Sprintf("another-%d", n)
 			}
-			l.mu.Lock()
 			l.keys = append(l.keys, d.Key)
 			l.mu.Unlock()
 			return l.Store.Deliver(ctx, d, content)

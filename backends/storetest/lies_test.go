@@ -444,6 +444,7 @@ func TestTruth(t *testing.T) {
 		"measured messages": measured(func(backends.MeasureRequest, *backends.Measured) {}),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			if failed, errs := failing(t, target(t.TempDir(), tell)); len(failed) > 0 {
 				t.Errorf("%v", errs)
 			}

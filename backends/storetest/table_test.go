@@ -80,6 +80,7 @@ func ExampleCheck() {
 	}
 	target := storetest.TargetFor(store, storetest.Options{
 		User: "anna", Password: "secret", Address: "anna@sakes.example", InMemory: true,
+		Large: 1 << 20, Many: 30,
 	})
 	var failed []storetest.Result
 	err = storetest.Check(context.Background(), target, func(r storetest.Result) {
