@@ -22,7 +22,8 @@ func has(conn *connection, folder, field, value string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return len(found.AllUIDs()) > 0, conn.deselect()
+	set, _ := found.All.(imap.UIDSet)
+	return len(set) > 0, conn.deselect()
 }
 
 // append adds a message to a folder (RFC 9051 §6.3.12).

@@ -186,9 +186,8 @@ func (m *maildrop) isThere(ctx context.Context, uid imap.UID) (there bool, size 
 		if err != nil {
 			return a, err
 		}
-		for _, each := range found.AllUIDs() {
-			a.there = a.there || each == uid
-		}
+		set, _ := found.All.(imap.UIDSet)
+		a.there = a.there || set.Contains(uid)
 		a.size = -1
 		size, told, err := sizeOf(client, uid)
 		if a.there = a.there || told; size > 0 {

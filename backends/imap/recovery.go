@@ -83,7 +83,30 @@ func (c *client) search(criteria *imap.SearchCriteria) ([]imap.UID, error) {
 	if err != nil {
 		return nil, c.explain(err)
 	}
+	set, _ := found.All.(imap.UIDSet)
+	if err := findable(set); err != nil {
+		return nil, err
+	}
 	return found.AllUIDs(), nil
+}
+
+// searchedMost is how many messages a search finds at the most: a range of all UIDs that there could be is
+// a dozen octets (I11).
+const searchedMost = 4 << 20
+
+// findable says what is wrong with what a search has found.
+func findable(set imap.UIDSet) error {
+	n := uint64(0)
+	for _, r := range set {
+		if r.Start == 0 || r.Stop == 0 {
+			return backends.Fail(backends.Temporary, "the server has found messages without an end: %v", set)
+		}
+		n += uint64(max(r.Start, r.Stop)-min(r.Start, r.Stop)) + 1
+	}
+	if n > searchedMost {
+		return backends.Fail(backends.Temporary, "the server says that a search has found %d messages", n)
+	}
+	return nil
 }
 
 // ask asks for messages, in halves where the server refuses to answer for all of them.

@@ -134,3 +134,26 @@ func there(f *fakeimap.Server, uid int) (found bool) {
 	})
 	return found
 }
+
+// TestSearchWithoutEnd: a server that has found all messages that there could be costs no memory, and nothing
+// is removed.
+func TestSearchWithoutEnd(t *testing.T) {
+	t.Parallel()
+	for _, found := range []string{"1:4294967295", "1:*", "1:3000000,5000000:9000000"} {
+		f := twoMessages()
+		f.Caps = "IMAP4rev1 ESEARCH AUTH=PLAIN SASL-IR"
+		f.On = append(f.On, on("UID SEARCH", `* ESEARCH (TAG "TAG") UID ALL `+found+"\nTAG OK done\n"))
+		d := openInbox(t, storeOf(t, fakeimap.Start(t, f), nil))
+		entries := list(t, d)
+		removals, err := d.Remove(t.Context(), []backends.MessageID{entries[0].ID}, backends.DisposalMark)
+		if err == nil {
+			err = removals[0].Failure
+		}
+		if backends.KindOf(err) != backends.Temporary {
+			t.Errorf("%s: %v, %v", found, removals, err)
+		}
+		if f.Deleted(1) {
+			t.Errorf("%s: a message is marked", found)
+		}
+	}
+}
