@@ -70,10 +70,10 @@ var innermostComment = regexp.MustCompile(`\([^()]*\)`)
 // commentsDeepest is how deep comments may lie in one another; people write none in another.
 const commentsDeepest = 4
 
-// readings are the ways to read a value: without encoded words; with them decoded; without
-// comments; without the signs of quoting, too; and without blanks around dots and at signs, which
-// RFC 5322 §4.4 allowed. Who knows of no quotes finds comments in them, and may take out only those
-// that have none in them. An address that is put together in one of the readings is seen there.
+// readings are the ways to read a value: with encoded words decoded; without comments; without the signs
+// of quoting, too; and without blanks around dots and at signs, which RFC 5322 §4.4 allowed. Who knows of
+// no quotes finds comments in them, and may take out only those that have none in them, before or after
+// encoded words were looked for. An address that is put together in one of the readings is seen there.
 func readings(value string) ([]string, error) {
 	decoded := decodedWords(value)
 	if strings.ContainsFunc(value+decoded, isControl) || strings.Count(decoded, "@") < strings.Count(value, "@") {
@@ -84,15 +84,27 @@ func readings(value string) ([]string, error) {
 	}
 	plain := uncommented(decoded, "")
 	bare := unquoted.Replace(plain)
-	all := []string{encodedWord.ReplaceAllString(value, ""), decoded, plain, bare, unspaced(bare)}
-	for _, flat := range []string{decoded, unquoted.Replace(decoded)} {
-		for depth := 0; innermostComment.MatchString(flat); depth++ {
-			if depth == commentsDeepest {
-				return nil, errLoose
-			}
-			flat = innermostComment.ReplaceAllString(flat, "")
-			all = append(all, flat, unspaced(flat))
+	all := []string{decoded, plain, bare, unspaced(bare)}
+	for _, start := range []string{value, unquoted.Replace(value), decoded, unquoted.Replace(decoded)} {
+		bared, err := peeled(start)
+		if err != nil {
+			return nil, err
 		}
+		for _, text := range bared {
+			words := encodedWord.ReplaceAllString(text, "")
+			all = append(all, words, unspaced(words))
+		}
+	}
+	return all, nil
+}
+
+// peeled gives a text as it is, and after each time that all innermost comments were taken out.
+func peeled(text string) (all []string, err error) {
+	for all = []string{text}; innermostComment.MatchString(text); all = append(all, text) {
+		if len(all) > commentsDeepest {
+			return nil, errLoose
+		}
+		text = innermostComment.ReplaceAllString(text, "")
 	}
 	return all, nil
 }
