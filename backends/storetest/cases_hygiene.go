@@ -74,8 +74,12 @@ func unfit(text string) string {
 
 // provoked are the failures of provoke, of one time for the whole suite: servers answer a failed login late.
 func (t *trial) provoked() map[string]error {
-	t.provoking.Lock()
-	defer t.provoking.Unlock()
+	select {
+	case t.provoking <- struct{}{}:
+		defer func() { <-t.provoking }()
+	case <-t.ctx.Done():
+		t.Fatalf("the case that provokes failures hangs")
+	}
 	if t.failures == nil {
 		t.failures = t.provoke()
 	}

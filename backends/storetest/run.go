@@ -146,7 +146,7 @@ type suite struct {
 	id          string   // of this run, in every message
 	leased      sync.Map // by backends.MessageID: the recipients of what came out of the outbox
 
-	provoking sync.Mutex
+	provoking chan struct{}    // has a place for the case that fills in failures
 	failures  map[string]error // see provoked
 }
 
@@ -154,7 +154,7 @@ func start(ctx context.Context, target Target) (*suite, error) {
 	if target.Open == nil || target.User == "" || target.Address == "" {
 		return nil, errors.New("storetest: the target needs Open, User and Address")
 	}
-	s := &suite{Target: target.withDefaults(), id: newRunID()}
+	s := &suite{Target: target.withDefaults(), id: newRunID(), provoking: make(chan struct{}, 1)}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	var err error
