@@ -268,8 +268,8 @@ func (m *maildrop) over(err error) {
 	requests := m.requests
 	m.requests = nil
 	m.mu.Unlock()
+	m.lose() // before Close can return: what was handed out fails from then on
 	close(m.ended)
-	m.lose()
 	for _, r := range requests {
 		r.finish(err)
 	}
