@@ -374,6 +374,9 @@ func (f *fakeStore) Deliver(ctx context.Context, d backends.Delivery, content io
 	if slices.Contains(backends.Addresses(d.Recipients), "crash-late@fake.example") {
 		os.Exit(3)
 	}
+	if slices.Contains(backends.Addresses(d.Recipients), "panic-late@fake.example") {
+		panic("on purpose")
+	}
 	if want, ok := strings.CutPrefix(d.From, "octets="); ok && want != fmt.Sprint(octets) {
 		return nil, fmt.Errorf("%d octets came, not %s", octets, want)
 	}

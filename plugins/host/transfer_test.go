@@ -47,6 +47,7 @@ func TestDeliver(t *testing.T) {
 		{name: "no key", delivery: backends.Delivery{Recipients: backends.To("b@x.example")}, content: strings.NewReader("x"), kind: backends.Permanent},
 		{name: "key with a space", delivery: backends.Delivery{Key: "a b"}, content: strings.NewReader("x"), kind: backends.Permanent},
 		{name: "not UTF-8", delivery: delivery("\xff@x.example"), content: strings.NewReader("x"), kind: backends.Permanent},
+		{name: "panics when it has the message", delivery: delivery("panic-late@fake.example"), content: strings.NewReader("x"), kind: backends.Temporary},
 		{name: "dies when it has the message", delivery: delivery("crash-late@fake.example"), content: strings.NewReader("x"), kind: backends.Temporary, is: ErrPluginDied},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -83,6 +84,7 @@ func TestSend(t *testing.T) {
 		{"content fails", ann, delivery("b@x.example"), failing(70_000, errors.New("gone")), backends.Temporary},
 		{"dies before the end", userNamed("crash"), delivery("b@x.example"), &gated{wait: s}, backends.Temporary},
 		{"dies after the end", ann, delivery("crash-late@fake.example"), strings.NewReader("x"), backends.Uncertain},
+		{"panics after the end", ann, delivery("panic-late@fake.example"), strings.NewReader("x"), backends.Uncertain},
 		{"answers nonsense after the end", ann, delivery("other@x.example"), strings.NewReader("x"), backends.Uncertain},
 		{"fails and says so", ann, delivery("taken-early@fake.example"), strings.NewReader(string(wholePattern(9_000_000))), backends.Temporary},
 	} {

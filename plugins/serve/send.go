@@ -35,7 +35,7 @@ func (s *service) Send(stream grpc.BidiStreamingServer[pb.SendRequest, pb.Verdic
 	}
 	defer session.Close() //nolint:errcheck // each message has its answer
 	for next := first.GetStart().GetDelivery(); next != nil; {
-		if err := sendOne(stream, session, next); err != nil {
+		if err := s.sendOne(stream, session, next); err != nil {
 			return err
 		}
 		if next, err = nextDelivery(stream); err != nil {
@@ -45,14 +45,29 @@ func (s *service) Send(stream grpc.BidiStreamingServer[pb.SendRequest, pb.Verdic
 	return nil
 }
 
-// sendOne sends one message of a session, and answers it. Its failure is no end of the session.
-func sendOne(stream grpc.BidiStreamingServer[pb.SendRequest, pb.Verdicts], session backends.Sending, m *pb.Delivery) error {
+// sendOne sends one message of a session, and answers it. Its failure is no end of the session; a panic is:
+// nobody knows in what state it has left the session, nor, once the backend had all of the message,
+// whether that was sent (I2).
+func (s *service) sendOne(stream grpc.BidiStreamingServer[pb.SendRequest, pb.Verdicts], session backends.Sending, m *pb.Delivery) error {
 	delivery, err := convert.DeliveryFromProto(m)
 	if err != nil {
 		return err
 	}
 	content := &incoming{stream: stream, frame: wire.SendFrame()}
-	verdicts, err := session.Send(stream.Context(), delivery, content)
+	var verdicts []backends.Verdict
+	returned := false
+	err = s.guard("Send", func() (err error) {
+		verdicts, err = session.Send(stream.Context(), delivery, content)
+		returned = true
+		return err
+	})
+	if !returned {
+		content.drop()
+		if content.err == io.EOF {
+			err = backends.Fail(backends.Uncertain, "%w", err)
+		}
+		return err
+	}
 	answer, err := taken(content, verdicts, err)
 	content.drop()
 	if err != nil {
