@@ -293,6 +293,9 @@ func TestHostile(t *testing.T) {
 	if len(parts) != 3 || header.Get("Subject") != "Your message was not delivered" || header.Get("In-Reply-To") != "" {
 		t.Errorf("%v, %d parts", header, len(parts))
 	}
+	if n := strings.Count(parts[0].body, "\n"); n != 7 || strings.ContainsAny(parts[0].body, "\x00\x1b") {
+		t.Errorf("the words have %d lines: %q", n, parts[0].body)
+	}
 	blocks := fields(t, parts[1])
 	if len(blocks) != 2 || len(blocks[1]["Action"]) != 1 || blocks[1].Get("Action") != "failed" || blocks[1].Get("Subject") != "" {
 		t.Errorf("%q", blocks)

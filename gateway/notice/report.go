@@ -147,11 +147,11 @@ func (r *Report) text(out *counted, words *words, kind backends.Action) {
 	var b strings.Builder
 	b.WriteString(words.greetings[kind] + "\n")
 	for _, o := range r.Outcomes {
-		b.WriteString("\n    " + o.Address + "\n")
+		b.WriteString("\n    " + clean(o.Address) + "\n")
 		b.WriteString("        " + words.reason(o) + "\n")
 		if o.Server != "" && o.Diagnostic != "" {
 			_, said, _ := strings.Cut(o.Diagnostic, ";")
-			b.WriteString("        " + fmt.Sprintf(words.said, o.Server, strings.TrimSpace(said)) + "\n")
+			b.WriteString("        " + clean(fmt.Sprintf(words.said, o.Server, strings.TrimSpace(said))) + "\n")
 		}
 		if o.Action == backends.ActionDelayed && !o.RetryUntil.IsZero() {
 			b.WriteString("        " + fmt.Sprintf(words.until, o.RetryUntil.Format(dateForm)) + "\n")
