@@ -1,6 +1,7 @@
 package mx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +63,7 @@ func (r *Resolver) ask(ctx context.Context, name string, kind uint16) (found, er
 	query.SetEdns0(udpMost, false)
 	query.AuthenticatedData = true // RFC 6840 §5.7
 	last := &Error{Kind: Silent, Name: name, Err: errors.New("no resolver is configured")}
-	for range max(r.Rounds, 1) {
+	for range cmp.Or(max(r.Rounds, 0), rounds) {
 		for _, server := range r.Servers {
 			answer, err := r.exchange(ctx, server, query)
 			if ctx.Err() != nil {
@@ -82,10 +83,7 @@ func (r *Resolver) ask(ctx context.Context, name string, kind uint16) (found, er
 // exchange asks one server, over TCP where the answer does not fit. An error says that another server
 // may know better.
 func (r *Resolver) exchange(ctx context.Context, server string, query *dns.Msg) (*dns.Msg, *Error) {
-	limit := r.Timeout
-	if limit <= 0 {
-		limit = timeout
-	}
+	limit := cmp.Or(max(r.Timeout, 0), timeout)
 	for _, network := range []string{"udp", "tcp"} {
 		client := dns.Client{Net: network, Timeout: limit, UDPSize: udpMost}
 		answer, _, err := client.ExchangeContext(ctx, query, server)

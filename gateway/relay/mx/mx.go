@@ -83,7 +83,7 @@ const (
 )
 
 // Hosts are those to try for a domain (in A-labels), in their order; those of one preference are in an
-// order of chance. If isOurs knows one of them, only those that are preferred to it are left
+// order of chance. If isOurs, which may be nil, knows one of them, only those that are preferred to it are left
 // (RFC 5321 §5.1). The error is a [*Error].
 func (r *Resolver) Hosts(ctx context.Context, domain string, isOurs func(Host) bool) ([]Host, error) {
 	hosts, err := r.named(ctx, domain)
@@ -91,6 +91,9 @@ func (r *Resolver) Hosts(ctx context.Context, domain string, isOurs func(Host) b
 		return nil, err
 	}
 	failures := r.addresses(ctx, hosts)
+	if isOurs == nil {
+		isOurs = func(Host) bool { return false }
+	}
 	if us := slices.IndexFunc(hosts, isOurs); us >= 0 {
 		ours := hosts[us].Preference
 		before := len(hosts)

@@ -198,6 +198,10 @@ func TestNextServer(t *testing.T) {
 	if hosts, err := r.Hosts(t.Context(), "implicit.example", nobody); err != nil || len(hosts) != 1 {
 		t.Errorf("the second round: %v, %v", hosts, err)
 	}
+	bad.Fail("implicit.example. MX", fakedns.ServFail, 1)
+	if hosts, err := (&mx.Resolver{Servers: []string{bad.Address}}).Hosts(t.Context(), "implicit.example", nil); err != nil || len(hosts) != 1 {
+		t.Errorf("by default: %v, %v", hosts, err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var e *mx.Error
