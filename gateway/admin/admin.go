@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/zerolog"
+	"golang.org/x/net/netutil"
 
 	"github.com/dipylon/dipylon/gateway/events"
 )
@@ -43,6 +44,7 @@ const (
 	idleTime    = 2 * time.Minute  // between two requests of a connection
 	headerMost  = 16 << 10         // octets of a request
 	atOnce      = 4                // requests for metrics
+	connections = 64               // at once; others wait to be accepted
 )
 
 func (s *Server) init() {
@@ -97,7 +99,7 @@ func (e errorLog) Println(v ...any) { e.log.Warn().Any("cause", v).Msg("a metric
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	s.init()
 	defer context.AfterFunc(ctx, func() { _ = s.http.Close() })()
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(netutil.LimitListener(l, connections)); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -119,6 +120,52 @@ func TestServeEndsWithItsContext(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := io.ReadAll(conn); err != nil && !errors.Is(err, net.ErrClosed) && !strings.Contains(err.Error(), "reset") {
+		t.Error(err)
+	}
+}
+
+// TestConnectionsAreBounded: whoever holds connections open costs no more than some, and others wait for them.
+func TestConnectionsAreBounded(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	s := &admin.Server{Metrics: prometheus.NewRegistry(), Log: zerolog.Nop(), Ready: func() error { return nil }}
+	go func() { ended <- s.Serve(context.Background(), l) }()
+	ask := func() net.Conn {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	answered := func(conn net.Conn) {
+		t.Helper()
+		if _, err := conn.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held := make([]net.Conn, 64)
+	for i := range held {
+		held[i] = ask()
+		answered(held[i])
+	}
+	late := ask()
+	defer late.Close()
+	_ = late.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if n, err := late.Read(make([]byte, 1)); err == nil {
+		t.Errorf("%d octets come on a connection more", n)
+	}
+	_ = late.SetReadDeadline(time.Time{})
+	for _, conn := range held {
+		_ = conn.Close()
+	}
+	answered(late)
+	if err := errors.Join(s.Shutdown(context.Background()), <-ended); err != nil {
 		t.Error(err)
 	}
 }
