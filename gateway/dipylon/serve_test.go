@@ -4,6 +4,7 @@ package main
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -205,9 +206,9 @@ func TestMistakeBehindTheSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	put := func(content []byte) {
+	put := func(content []byte) { // at once: the store may read the file at any moment
 		t.Helper()
-		if err := os.WriteFile(accounts, content, 0o600); err != nil {
+		if err := errors.Join(os.WriteFile(accounts+".new", content, 0o600), os.Rename(accounts+".new", accounts)); err != nil {
 			t.Fatal(err)
 		}
 	}

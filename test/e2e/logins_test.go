@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/base64"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -153,7 +154,7 @@ func TestOtherMailboxes(t *testing.T) {
 		t.Fatal(err)
 	}
 	opens := strings.Replace(string(text), "address: "+erika.Address+"\n", "address: "+erika.Address+"\n    opens: ["+office+"]\n", 1)
-	if err := os.WriteFile(accounts, []byte(opens), 0o600); err != nil {
+	if err := errors.Join(os.WriteFile(accounts+".new", []byte(opens), 0o600), os.Rename(accounts+".new", accounts)); err != nil {
 		t.Fatal(err)
 	}
 	folder := filepath.Join(g.Dir, "mail", harness.Domain, "erika", ".Lists.Go")
