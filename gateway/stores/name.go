@@ -108,8 +108,10 @@ func (n Names) split(raw string, realm *string) (user, mailbox string, ok bool) 
 			ok = mailbox != ""
 		}
 		ok = ok && first != "" && !strings.ContainsAny(first, "@!+/")
-	} else if parts := strings.Split(raw, "/"); len(parts) == 3 && n.has(FormMailbox) && threeParts(parts) {
-		*realm, user, mailbox = parts[0], parts[1], parts[2]
+	} else if parts, rest := n.threeParts(raw); parts != nil {
+		// A "!" behind them would name a second mailbox.
+		*realm, user, mailbox = parts[0], parts[1], parts[2]+rest
+		ok = !strings.HasPrefix(rest, "!")
 	}
 	if first, rest, found := strings.Cut(user, "!"); found && n.has(FormShared) {
 		ok = ok && mailbox == "" && rest != "" && !strings.Contains(rest, "!")
@@ -118,10 +120,21 @@ func (n Names) split(raw string, realm *string) (user, mailbox string, ok bool) 
 	return user, mailbox, ok && user != "" && !strings.Contains(mailbox, `\`)
 }
 
-// threeParts says whether parts between slashes are a realm, a user and a mailbox. Those of
-// alice+Lists/Go/Nuts are not.
-func threeParts(parts []string) bool {
-	return parts[0] != "" && parts[1] != "" && parts[2] != "" && !strings.ContainsAny(parts[0]+parts[1], "@!+")
+// threeParts is a realm, a user and a mailbox with slashes between them, and what stands behind
+// them: the folder of SAKES/alice/info+Lists/Go, whose slashes are its own. It is nil where a
+// name is none of this form.
+func (n Names) threeParts(raw string) (parts []string, rest string) {
+	end := len(raw)
+	for separator, form := range map[byte]Form{'!': FormShared, '+': FormFolder} {
+		if i := strings.IndexByte(raw[:end], separator); i >= 0 && n.has(form) {
+			end = i
+		}
+	}
+	parts = strings.Split(raw[:end], "/")
+	if !n.has(FormMailbox) || len(parts) != 3 || slices.Contains(parts, "") || strings.Contains(parts[0]+parts[1], "@") {
+		return nil, ""
+	}
+	return parts, raw[end:]
 }
 
 // folder takes the folder off a name: off the local part of an address, or off its end.

@@ -46,6 +46,7 @@ func TestParseName(t *testing.T) {
 		{name: "folder of composed letters", in: "alice+a\u0308", user: "alice", folder: "\u00e4", str: "alice"},
 		{name: "plus in front of a mailbox", in: "alice+x!info", user: "alice+x", mailbox: "info", str: "alice+x"},
 
+		{name: "folder with slashes of a mailbox with slashes", in: "SAKES/alice/info+Lists/Go", user: "alice", realm: "SAKES", mailbox: "info", folder: "Lists/Go", str: `SAKES\alice`},
 		{name: "one slash", in: "alice/home", user: "alice/home", str: "alice/home"},
 		{name: "a slash in front", in: "/c=de/s=smith@sakes.example", user: "/c=de/s=smith", domain: "sakes.example", str: "/c=de/s=smith@sakes.example"},
 
@@ -62,6 +63,8 @@ func TestParseName(t *testing.T) {
 		{name: "no mailbox", in: `SAKES\alice\`, bad: true},
 		{name: "four parts", in: `SAKES\alice\info\x`, bad: true},
 		{name: "mailbox twice", in: `SAKES\alice!a\b`, bad: true},
+		{name: "mailbox twice, with slashes", in: "SAKES/alice/info!sales", bad: true},
+		{name: "mailbox twice, the second with slashes", in: "0/0/0!/", bad: true},
 		{name: "no shared mailbox", in: "alice!", bad: true},
 		{name: "nobody's shared mailbox", in: "!info", bad: true},
 		{name: "two shared mailboxes", in: "alice!info!sales", bad: true},
@@ -156,7 +159,7 @@ func TestIdentity(t *testing.T) {
 
 func FuzzParseName(f *testing.F) {
 	for _, seed := range []string{
-		"alice", "a@b.example", `D\a`, "@", "a@@b", "\x00", "ä@ö", `D\a\m`, "D/a/m", "a!m+f/g", "a+f@b.example", "a@b.example!m@b.example+f", "a+../x",
+		"alice", "a@b.example", `D\a`, "@", "a@@b", "\x00", "ä@ö", `D\a\m`, "D/a/m", "a!m+f/g", "a+f@b.example", "a@b.example!m@b.example+f", "a+../x", "D/a/m!x", "D/a/m+f/g",
 	} {
 		f.Add(seed)
 	}
