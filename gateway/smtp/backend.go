@@ -86,10 +86,18 @@ type MailOptions struct {
 	EightBit bool   // BODY=8BITMIME (RFC 6152)
 	UTF8     bool   // SMTPUTF8 (RFC 6531)
 	Auth     string // AUTH= (RFC 4954 §5), decoded; empty: not given or <>
+	// Return and EnvelopeID are RET= and ENVID= (RFC 3461 §4.3, §4.4), decoded; given to who [Notifies].
+	Return     Return
+	EnvelopeID string
 }
 
 // RcptOptions are the parameters of RCPT (RFC 5321 §4.1.1.3).
-type RcptOptions struct{}
+type RcptOptions struct {
+	// Notify and OriginalRecipient are NOTIFY= and ORCPT= (RFC 3461 §4.1, §4.2), decoded, the latter as
+	// "rfc822;ada@example.org"; given to who [Notifies].
+	Notify            Notify
+	OriginalRecipient string
+}
 
 // Error is a negative reply.
 type Error struct {

@@ -170,6 +170,9 @@ func (s *session) ehlo(args string) reply {
 	if mechanisms := s.mechanisms(); len(mechanisms) > 0 && s.mayAuth() {
 		lines = append(lines, "AUTH "+strings.Join(mechanisms, " "))
 	}
+	if s.notifies() {
+		lines = append(lines, "DSN")
+	}
 	if limits := s.limitsKeyword(); limits != "" {
 		lines = append(lines, limits)
 	}

@@ -96,6 +96,18 @@ func (s *session) mailOption(o *MailOptions, p parameter) reply {
 		if o.Auth, err = decodeXtext(p.value); err != nil || o.Auth == "" {
 			return wrong
 		}
+	case "RET", "ENVID":
+		switch {
+		case !s.notifies():
+			return unknown
+		case p.keyword == "RET":
+			o.Return, err = parseReturn(p.value)
+		default:
+			o.EnvelopeID, err = parseEnvelopeID(p.value)
+		}
+		if err != nil {
+			return wrong
+		}
 	default:
 		return unknown
 	}
@@ -132,33 +144,41 @@ func (s *session) rcpt(args string) reply {
 	if r.code != none.code {
 		return r
 	}
-	if r := s.rcptOptions(rest); r.code != none.code {
+	options, r := s.rcptOptions(rest)
+	if r.code != none.code {
 		return r
 	}
-	return s.add(recipient)
+	return s.add(recipient, options)
 }
 
-// rcptOptions refuses the parameters of RCPT: there are none.
-func (s *session) rcptOptions(rest string) reply {
+// rcptOptions reads the parameters of RCPT: those of RFC 3461, where notifications are sent.
+func (s *session) rcptOptions(rest string) (o RcptOptions, r reply) {
 	parameters, err := parseParameters(rest)
 	if err != nil {
-		return refuse(501, "5.5.4", err.Error())
+		return o, refuse(501, "5.5.4", err.Error())
 	}
 	for _, p := range parameters {
 		switch {
-		case p.keyword != "NOTIFY":
-			return refuse(555, "5.5.4", "RCPT TO parameter "+p.keyword+" not recognized or not implemented")
+		case p.keyword != "NOTIFY" && p.keyword != "ORCPT" || p.keyword == "ORCPT" && !s.notifies():
+			return o, refuse(555, "5.5.4", "RCPT TO parameter "+p.keyword+" not recognized or not implemented")
+		case p.keyword == "ORCPT":
+			o.OriginalRecipient, err = parseOriginal(p.value)
+		case s.notifies():
+			o.Notify, err = parseNotify(p.value)
 		case !s.server.quirk(QuirkNotify) || !strings.EqualFold(p.value, "NEVER"):
-			return refuse(555, "5.5.4", "RCPT TO parameter NOTIFY not implemented: no delivery status notifications are sent, switch them off")
+			return o, refuse(555, "5.5.4", "RCPT TO parameter NOTIFY not implemented: no delivery status notifications are sent, switch them off")
+		}
+		if err != nil {
+			return o, refuse(501, "5.5.4", "syntax error in the value of "+p.keyword)
 		}
 	}
-	return none
+	return o, none
 }
 
-func (s *session) add(recipient address.Path) reply {
+func (s *session) add(recipient address.Path, options RcptOptions) reply {
 	ctx, cancel := within(s.ctx, s.server.timeouts.Backend)
 	defer cancel()
-	if err := s.backend.Rcpt(ctx, recipient, RcptOptions{}); err != nil {
+	if err := s.backend.Rcpt(ctx, recipient, options); err != nil {
 		r := failure(err)
 		s.log.Info().Str("transaction", s.tx.id).Stringer("to", recipient).Int("code", r.code).AnErr("cause", r.cause).Msg("recipient refused")
 		s.tx.refused++

@@ -41,6 +41,7 @@ type message struct {
 // what the engine promises about the order of calls, and says so in faults.
 type fake struct {
 	mechanisms []string
+	notifies   bool
 	newSession func(Conn) error
 	mail       func(from string, o MailOptions) error
 	rcpt       func(to string) error
@@ -51,6 +52,8 @@ type fake struct {
 	mu       sync.Mutex
 	calls    []string
 	messages []message
+	mails    []MailOptions
+	rcpts    []RcptOptions
 	faults   []string
 	closed   int
 	conns    []Conn
@@ -114,6 +117,9 @@ type fakeSession struct {
 
 func (s *fakeSession) Mechanisms() []string { return s.fake.mechanisms }
 
+// Notifies implements [Notifies].
+func (s *fakeSession) Notifies() bool { return s.fake.notifies }
+
 func (s *fakeSession) Authenticate(_ context.Context, mechanism string) (sasl.Exchange[sasl.Accepted], error) {
 	defer s.fake.call(s, "AUTH "+mechanism, s.tx == nil && !s.closed)()
 	return s.fake.auth(mechanism)
@@ -123,14 +129,16 @@ func (s *fakeSession) Mail(_ context.Context, path address.Path, o MailOptions) 
 	from := path.String()
 	defer s.fake.call(s, "MAIL "+from, s.tx == nil && !s.closed)()
 	s.tx = &message{from: from, opts: o}
+	s.fake.mails = append(s.fake.mails, o)
 	if s.fake.mail != nil {
 		return s.fake.mail(from, o)
 	}
 	return nil
 }
 
-func (s *fakeSession) Rcpt(_ context.Context, path address.Path, _ RcptOptions) error {
+func (s *fakeSession) Rcpt(_ context.Context, path address.Path, o RcptOptions) error {
 	to := path.String()
+	s.fake.rcpts = append(s.fake.rcpts, o)
 	defer s.fake.call(s, "RCPT "+to, s.tx != nil && !s.done && !s.closed)()
 	if s.fake.rcpt != nil {
 		if err := s.fake.rcpt(to); err != nil {
