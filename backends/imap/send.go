@@ -156,7 +156,7 @@ func (s *Store) dialSubmission(ctx context.Context, c backends.Credential) (*smt
 		config.ServerName, _ = hostPort(address)
 	}
 	client, err := smtpclient.Dial(ctx, "tcp", address, smtpclient.Options{
-		Hello: s.hostname, TLS: remote.Secured(s.settings.Sending.TLS, config), Timeout: time.Duration(s.settings.Timeout), Auth: s.submissionAuth(c), TempDir: s.stateDir,
+		Hello: s.hostname, TLS: remote.Secured(s.settings.Sending.TLS, config), Timeouts: smtpclient.Within(time.Duration(s.settings.Timeout)), Auth: s.submissionAuth(c), TempDir: s.stateDir,
 	})
 	var refused *smtpclient.ReplyError
 	if errors.As(err, &refused) && refused.Command == "AUTH" {

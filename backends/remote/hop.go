@@ -36,7 +36,7 @@ func (h Hop) dial(ctx context.Context) (*smtpclient.Client, error) {
 		network = "unix"
 	}
 	client, err := smtpclient.Dial(ctx, network, h.Address, smtpclient.Options{
-		LMTP: !h.SMTP, NotHello: h.SMTP, Hello: h.Hello, TLS: h.TLS, Timeout: h.Timeout, TempDir: h.TempDir,
+		LMTP: !h.SMTP, NotHello: h.SMTP, Hello: h.Hello, TLS: h.TLS, Timeouts: smtpclient.Within(h.Timeout), TempDir: h.TempDir,
 	})
 	if loop := (*smtpclient.LoopError)(nil); errors.As(err, &loop) {
 		return nil, backends.Fail(backends.Permanent, "%s server %w", h.protocol(), err).

@@ -40,9 +40,11 @@ type Options struct {
 	TLS TLS
 	// Auth logs in after the greeting; nil: not.
 	Auth func(mechanisms []string) (sasl.Client, error)
-	// Timeout bounds each wait for a reply (RFC 5321 §4.5.3.2); the reply to the end of the
-	// content may take four times as long. 0: five minutes.
-	Timeout time.Duration
+	// Timeouts bound each wait [those of RFC 5321 §4.5.3.2].
+	Timeouts Timeouts
+	// Dial opens connections, for who knows more of the address than its name, or connects from an address of
+	// its own; nil: as [net.Dialer] does.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// TempDir is where content is kept that a further transaction has to send again; empty:
 	// the system's folder for temporary files.
 	TempDir string
@@ -75,16 +77,15 @@ type Client struct {
 
 // Dial connects, up to and with the login. Failures of the login are a [*ReplyError].
 func Dial(ctx context.Context, network, address string, o Options) (*Client, error) {
-	if o.Timeout == 0 {
-		o.Timeout = 5 * time.Minute
+	o.Timeouts = o.Timeouts.orDefault()
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
 	}
-	dialing, cancel := context.WithTimeout(ctx, o.Timeout)
-	defer cancel()
 	c := &Client{options: o, network: network, address: address}
 	defer c.during(ctx)()
 	err := o.check()
 	if err == nil {
-		err = c.connect(dialing)
+		err = c.connect(ctx)
 	}
 	if err != nil {
 		return nil, c.reason(ctx, err)
@@ -102,8 +103,7 @@ func (c *Client) connect(ctx context.Context) error {
 }
 
 func (c *Client) open(ctx context.Context) error {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, c.network, c.address)
+	conn, err := c.dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -117,11 +117,15 @@ func (c *Client) open(ctx context.Context) error {
 	return nil
 }
 
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.options.Timeouts.Connect)
+	defer cancel()
+	return c.options.Dial(ctx, c.network, c.address)
+}
+
 // reconnect follows a connection with another one.
 func (c *Client) reconnect(ctx context.Context) error {
 	_ = c.Close()
-	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
-	defer cancel()
 	return c.connect(ctx)
 }
 
@@ -178,7 +182,7 @@ func (c *Client) reason(ctx context.Context, err error) error {
 
 func (c *Client) begin(ctx context.Context) error {
 	if c.options.TLS.Implicit {
-		if err := c.handshake(ctx); err != nil {
+		if err := c.handshake(ctx, c.options.Timeouts.Greeting); err != nil {
 			return err
 		}
 	}
@@ -241,7 +245,7 @@ func (c *Client) offered(line string) {
 }
 
 func (c *Client) greeting() error {
-	r, err := c.expect(220)
+	r, err := c.expectWithin(220, c.options.Timeouts.Greeting)
 	if err != nil {
 		return fmt.Errorf("greeting: %w", err)
 	}
@@ -298,6 +302,10 @@ func (c *Client) Alive() bool { return c.broken == nil }
 
 // command sends one command and takes its reply; want 0 takes any.
 func (c *Client) command(want int, format string, args ...any) (Reply, error) {
+	return c.commandWithin(c.options.Timeouts.Command, want, format, args...)
+}
+
+func (c *Client) commandWithin(timeout time.Duration, want int, format string, args ...any) (Reply, error) {
 	verb, _, _ := strings.Cut(format, " ")
 	if verb == "%s" {
 		verb = "AUTH" // its lines hold secrets
@@ -308,7 +316,7 @@ func (c *Client) command(want int, format string, args ...any) (Reply, error) {
 	if err := c.flush(); err != nil {
 		return Reply{}, err
 	}
-	r, err := c.expect(want)
+	r, err := c.expectWithin(want, timeout)
 	var refused *ReplyError
 	if errors.As(err, &refused) {
 		refused.Command = verb
@@ -328,7 +336,7 @@ func (c *Client) send(format string, args ...any) error {
 	return c.lost(err)
 }
 
-func (c *Client) flush() error { return c.flushWithin(c.options.Timeout) }
+func (c *Client) flush() error { return c.flushWithin(c.options.Timeouts.Command) }
 
 func (c *Client) flushWithin(timeout time.Duration) error {
 	c.within(timeout)
@@ -342,11 +350,7 @@ func (c *Client) lost(err error) error {
 	return err
 }
 
-// expect takes one reply off the connection.
-func (c *Client) expect(want int) (Reply, error) {
-	return c.expectWithin(want, c.options.Timeout)
-}
-
+// expectWithin takes one reply off the connection.
 func (c *Client) expectWithin(want int, timeout time.Duration) (Reply, error) {
 	if c.broken != nil {
 		return Reply{}, c.broken

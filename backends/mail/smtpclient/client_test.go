@@ -101,7 +101,7 @@ const four = `
 func dial(t *testing.T, address string, o smtpclient.Options) *smtpclient.Client {
 	t.Helper()
 	o.Hello = "gate.example"
-	o.Timeout = 5 * time.Second
+	o.Timeouts = smtpclient.Within(5 * time.Second)
 	c, err := smtpclient.Dial(t.Context(), "tcp", address, o)
 	if err != nil {
 		t.Fatal(err)
@@ -294,7 +294,7 @@ func TestHostileReplies(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			address, _ := server(t, script)
-			c, err := smtpclient.Dial(t.Context(), "tcp", address, smtpclient.Options{Hello: "x", Timeout: 200 * time.Millisecond})
+			c, err := smtpclient.Dial(t.Context(), "tcp", address, smtpclient.Options{Hello: "x", Timeouts: smtpclient.Within(200 * time.Millisecond)})
 			if err == nil {
 				_ = c.Close()
 				t.Fatal("taken")

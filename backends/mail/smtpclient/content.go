@@ -76,14 +76,14 @@ func (c *Client) chunk(octets []byte, last bool) error {
 	if err := c.send("%s", line); err != nil {
 		return err
 	}
-	c.within(c.options.Timeout)
+	c.within(c.options.Timeouts.Block)
 	if _, err := c.out.Write(octets); err != nil {
 		return c.lost(err)
 	}
 	if err := c.flush(); err != nil || last {
 		return err
 	}
-	_, err := c.expect(250)
+	_, err := c.expectWithin(250, c.options.Timeouts.Block)
 	if refused := (*ReplyError)(nil); errors.As(err, &refused) {
 		refused.Command = AtBdat
 	}
@@ -92,7 +92,7 @@ func (c *Client) chunk(octets []byte, last bool) error {
 
 // data sends the content with DATA, dots stuffed (RFC 5321 §4.5.2).
 func (c *Client) data(content io.Reader) error {
-	if _, err := c.command(354, "DATA"); err != nil {
+	if _, err := c.commandWithin(c.options.Timeouts.Data, 354, "DATA"); err != nil {
 		return err
 	}
 	stuffed := &stuffer{c: c, lineStart: true}
@@ -121,7 +121,7 @@ type stuffer struct {
 
 func (s *stuffer) Write(p []byte) (int, error) {
 	total := len(p)
-	s.c.within(s.c.options.Timeout)
+	s.c.within(s.c.options.Timeouts.Block)
 	for len(p) > 0 {
 		if s.lineStart && p[0] == '.' {
 			_ = s.c.out.WriteByte('.')

@@ -16,6 +16,13 @@ type Envelope struct {
 	Size        int64 // octets; 0: not known
 	EightBit    bool
 	UTF8        bool
+	// ID and Return are ENVID, decoded, and the value of RET (RFC 3461 §4.3, §4.4); empty: not said.
+	ID, Return string
+	// Notices are what RFC 3461 has of each recipient, in their order; none: nothing is said.
+	Notices []Notice
+	// RequireTLS is passed on to a server that has REQUIRETLS (RFC 8689 §3), over TLS alone. Who cannot do
+	// without asks for the extension first.
+	RequireTLS bool
 }
 
 // parameters are those of MAIL. SMTPUTF8 is said where an address needs it, too.
@@ -30,6 +37,10 @@ func (c *Client) parameters(e Envelope, paths []string) string {
 	if c.has("SMTPUTF8") && (e.UTF8 || !address.ASCII(strings.Join(paths, ""))) {
 		b.WriteString(" SMTPUTF8")
 	}
+	if c.has("REQUIRETLS") && e.RequireTLS && c.state != nil {
+		b.WriteString(" REQUIRETLS")
+	}
+	b.WriteString(c.mailNotice(e))
 	return b.String()
 }
 

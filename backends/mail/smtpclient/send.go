@@ -248,7 +248,7 @@ func (s *sending) open(again bool) (io.Reader, error) {
 // answer takes a reply to the end of the content: there is one with SMTP, and one for each recipient
 // that was taken with LMTP (RFC 2033 §4.2). What is not answered is uncertain.
 func (c *Client) answer(ctx context.Context, command string) (Reply, error) {
-	r, err := c.expectWithin(0, 4*c.options.Timeout)
+	r, err := c.expectWithin(0, c.options.Timeouts.End)
 	switch {
 	case err != nil:
 		return r, &UncertainError{c.reason(ctx, err)}

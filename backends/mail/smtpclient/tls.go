@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"time"
 )
 
 // Policy is what has to be true of a connection's TLS.
@@ -95,14 +96,16 @@ func (c *Client) startTLS(ctx context.Context) error {
 	if c.in.Buffered() > 0 {
 		return &TLSError{errors.New("the server sent something before TLS")}
 	}
-	if err := c.handshake(ctx); err != nil {
+	if err := c.handshake(ctx, c.options.Timeouts.Command); err != nil {
 		return err
 	}
 	c.buffers()
 	return c.hello()
 }
 
-func (c *Client) handshake(ctx context.Context) error {
+func (c *Client) handshake(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	secured := tls.Client(c.conn, c.options.TLS.config())
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return &TLSError{err}

@@ -34,8 +34,8 @@ func (c *Client) envelope(e Envelope, group []int) (transaction, error) {
 		asked, paths = append(asked, i), append(paths, path)
 	}
 	commands := make([]string, len(paths))
-	for n, path := range paths {
-		commands[n] = "RCPT TO:<" + path + ">"
+	for n, i := range asked {
+		commands[n+1] = "RCPT TO:<" + paths[n+1] + ">" + c.rcptNotice(e, i)
 	}
 	commands[0] = "MAIL FROM:<" + paths[0] + ">" + c.parameters(e, paths)
 	c.transactions++
@@ -117,7 +117,7 @@ const window = 50
 // exchange sends commands, in groups where the server allows it. No further group is sent once
 // each says no.
 func (c *Client) exchange(commands []string, each func(Reply) bool) error {
-	group := 1
+	group, wait := 1, c.options.Timeouts.Mail
 	if c.has("PIPELINING") {
 		group = window
 	}
@@ -132,10 +132,11 @@ func (c *Client) exchange(commands []string, each func(Reply) bool) error {
 			return err
 		}
 		for range end - start {
-			r, err := c.expect(0)
+			r, err := c.expectWithin(0, wait)
 			if err != nil {
 				return err
 			}
+			wait = c.options.Timeouts.Rcpt
 			more = each(r) && more
 		}
 	}
