@@ -343,7 +343,7 @@ func simple(subject string) []byte {
 }
 
 // traceFields are what gateway and store may put in front of a message.
-var traceFields = []string{"Return-Path:", "Delivered-To:", "Received:", "Dipylon-Delivery-Key:", "X-Sieve:", "X-Cyrus-Session-Id:"}
+var traceFields = []string{"Return-Path:", "Delivered-To:", "Received:", "Dipylon-Delivery-Key:", "X-Original-To:", "X-Sieve:", "X-Cyrus-Session-Id:"}
 
 // behindTrace wants a content at the end of what a store holds, and nothing but trace before it.
 func behindTrace(stored, content []byte) error {
