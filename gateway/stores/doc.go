@@ -16,5 +16,6 @@
 // a plugin has said stays known when its process ends, so that an outage takes no capability away;
 // a plugin that has never been ready may have every capability, and its calls are temporary failures.
 //
-// Wrappers around all calls to all stores are a [Middleware] each: [Counters.Middleware], [Traced] and [Redacted].
+// Wrappers around all calls to all stores are a [Middleware] each: [Counters.Middleware] and [Traced]. None of
+// them sees the secret of a call in what the store says.
 package stores

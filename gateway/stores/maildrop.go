@@ -1,6 +1,7 @@
 package stores
 
 import (
+	"bytes"
 	"context"
 	"iter"
 
@@ -13,11 +14,12 @@ type observedMaildrop struct {
 	backends.Maildrop
 	observed
 	session string
+	secret  []byte // of the credential that has opened it: its store may log in again meanwhile
 }
 
 // maildrop gives a maildrop the middleware. It has what the maildrop has beyond the least, and no more.
-func (o observed) maildrop(inner backends.Maildrop, session string) backends.Maildrop {
-	drop := observedMaildrop{inner, o, session}
+func (o observed) maildrop(inner backends.Maildrop, session string, secret []byte) backends.Maildrop {
+	drop := observedMaildrop{inner, o, session, bytes.Clone(secret)}
 	many, fetches := inner.(backends.ManyFetcher)
 	measurer, measures := inner.(backends.Measurer)
 	marker, marks := inner.(backends.Marker)
@@ -70,7 +72,9 @@ func (o observed) maildrop(inner backends.Maildrop, session string) backends.Mai
 // has says what a maildrop has beyond the least.
 type has struct{ fetchesMany, measures, marks bool }
 
-func (o observedMaildrop) call(name string) Call { return Call{Name: name, Session: o.session} }
+func (o observedMaildrop) call(name string) Call {
+	return Call{Name: name, Session: o.session, secret: o.secret}
+}
 
 // List implements [backends.Maildrop].
 func (o observedMaildrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
@@ -80,32 +84,45 @@ func (o observedMaildrop) List(ctx context.Context) iter.Seq2[backends.Entry, er
 // each has a sequence pass as one call, which ends with it.
 func each[T any](ctx context.Context, o observedMaildrop, name string, begin func(context.Context) iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		_ = o.run(ctx, o.call(name), func(ctx context.Context) (failed error) {
+		err := o.run(ctx, o.call(name), func(ctx context.Context) error {
 			for item, err := range begin(ctx) {
-				if err != nil {
-					failed = err
-				}
-				if !yield(item, err) {
-					return failed
+				if err != nil || !yield(item, nil) {
+					return err
 				}
 			}
-			return failed
+			return nil
 		})
+		if err != nil {
+			yield(*new(T), err)
+		}
 	}
 }
 
 // Fetch implements [backends.Maildrop].
 func (o observedMaildrop) Fetch(ctx context.Context, request backends.FetchRequest) (backends.Content, error) {
 	return through(ctx, o.observed, o.call("Fetch"), func(ctx context.Context) (backends.Content, error) {
-		return o.Maildrop.Fetch(ctx, request)
+		content, err := o.Maildrop.Fetch(ctx, request)
+		return o.call("Fetch").content(content), err
 	})
 }
 
 // Remove implements [backends.Maildrop].
 func (o observedMaildrop) Remove(ctx context.Context, ids []backends.MessageID, disposal backends.Disposal) ([]backends.Removal, error) {
-	return through(ctx, o.observed, o.call("Remove"), func(ctx context.Context) ([]backends.Removal, error) {
-		return o.Maildrop.Remove(ctx, ids, disposal)
+	what := o.call("Remove")
+	return through(ctx, o.observed, what, func(ctx context.Context) ([]backends.Removal, error) {
+		removals, err := o.Maildrop.Remove(ctx, ids, disposal)
+		for i, r := range removals {
+			if r.Failure != nil {
+				removals[i].Failure = what.hideFailure(r.Failure)
+			}
+		}
+		return removals, err
 	})
+}
+
+// Close implements [backends.Maildrop].
+func (o observedMaildrop) Close() error {
+	return o.call("Close").hide(o.Maildrop.Close())
 }
 
 type observedMany struct {
@@ -115,8 +132,13 @@ type observedMany struct {
 
 // FetchMany implements [backends.ManyFetcher].
 func (o observedMany) FetchMany(ctx context.Context, request backends.FetchManyRequest) (backends.Contents, error) {
-	return through(ctx, o.drop.observed, o.drop.call("FetchMany"), func(ctx context.Context) (backends.Contents, error) {
-		return o.inner.FetchMany(ctx, request)
+	what := o.drop.call("FetchMany")
+	return through(ctx, o.drop.observed, what, func(ctx context.Context) (backends.Contents, error) {
+		contents, err := o.inner.FetchMany(ctx, request)
+		if err != nil {
+			return nil, err
+		}
+		return hidingContents{contents, what}, nil
 	})
 }
 
@@ -128,7 +150,14 @@ type observedMeasurer struct {
 // Measure implements [backends.Measurer].
 func (o observedMeasurer) Measure(ctx context.Context, request backends.MeasureRequest) iter.Seq2[backends.Measured, error] {
 	return each(ctx, o.drop, "Measure", func(ctx context.Context) iter.Seq2[backends.Measured, error] {
-		return o.inner.Measure(ctx, request)
+		return func(yield func(backends.Measured, error) bool) {
+			for measured, err := range o.inner.Measure(ctx, request) {
+				measured.Failure = o.drop.call("Measure").hideFailure(measured.Failure)
+				if !yield(measured, err) {
+					return
+				}
+			}
+		}
 	})
 }
 

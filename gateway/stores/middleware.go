@@ -1,6 +1,7 @@
 package stores
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"slices"
@@ -17,7 +18,8 @@ type Call struct {
 	// Session is the gateway's id of the session that the call is for; empty: it is for none.
 	Session string
 
-	secrets []string // that may be in what the store says, each with what stands for it; see [Redacted]
+	secret []byte // that may be in what the store says: see hide
+	whole  bool   // parts of it are no secrets, as a response of SASL's has a name in it
 }
 
 // Middleware runs around every call to a store: metrics, tracing and the like are one function each,
@@ -26,13 +28,13 @@ type Call struct {
 //
 // The calls inside an opened maildrop and the steps of a SASL exchange pass too, each by itself. What is read
 // of a message that a call has given, or written of one, is no call.
+//
+// No middleware is needed to keep secrets out of the log: what a call fails with has the call's secret no
+// more when the first middleware sees it.
 type Middleware func(ctx context.Context, call Call, next func(context.Context) error) error
 
 // observe puts middleware around the calls of a store.
 func (s *Store) observe(middleware []Middleware) {
-	if len(middleware) == 0 {
-		return
-	}
 	around := observed{s.Name, middleware}
 	s.base = observedBase{around, s.base}
 	if s.Reader != nil {
@@ -63,6 +65,8 @@ type observed struct {
 
 func (o observed) run(ctx context.Context, what Call, call func(context.Context) error) error {
 	what.Store = o.store
+	bare := call
+	call = func(ctx context.Context) error { return what.hide(bare(ctx)) }
 	for _, around := range slices.Backward(o.middleware) {
 		next := call
 		call = func(ctx context.Context) error { return around(ctx, what, next) }
@@ -91,7 +95,7 @@ func (o observedBase) Health(ctx context.Context) error {
 
 // Login implements base.
 func (o observedBase) Login(ctx context.Context, credential backends.Credential) (backends.Account, error) {
-	return through(ctx, o.observed, Call{Name: "Login", Session: credential.Peer.Session, secrets: secretsIn(credential)}, func(ctx context.Context) (backends.Account, error) {
+	return through(ctx, o.observed, Call{Name: "Login", Session: credential.Peer.Session, secret: credential.Secret}, func(ctx context.Context) (backends.Account, error) {
 		return o.inner.Login(ctx, credential)
 	})
 }
@@ -103,14 +107,14 @@ type observedReader struct {
 
 // Open implements [backends.Reader].
 func (o observedReader) Open(ctx context.Context, request backends.OpenRequest) (backends.Maildrop, error) {
-	what := Call{Name: "Open", Session: request.Credential.Peer.Session, secrets: secretsIn(request.Credential)}
+	what := Call{Name: "Open", Session: request.Credential.Peer.Session, secret: request.Credential.Secret}
 	drop, err := through(ctx, o.observed, what, func(ctx context.Context) (backends.Maildrop, error) {
 		return o.inner.Open(ctx, request)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return o.maildrop(drop, what.Session), nil
+	return o.maildrop(drop, what.Session, request.Credential.Secret), nil
 }
 
 type observedReceiver struct {
@@ -139,20 +143,21 @@ type observedSender struct {
 
 // Send implements [backends.Sender].
 func (o observedSender) Send(ctx context.Context, credential backends.Credential, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-	return through(ctx, o.observed, Call{Name: "Send", Session: delivery.Peer.Session, secrets: secretsIn(credential)}, func(ctx context.Context) ([]backends.Verdict, error) {
-		return o.inner.Send(ctx, credential, delivery, content)
+	what := Call{Name: "Send", Session: delivery.Peer.Session, secret: credential.Secret}
+	return through(ctx, o.observed, what, func(ctx context.Context) ([]backends.Verdict, error) {
+		verdicts, err := o.inner.Send(ctx, credential, delivery, content)
+		return what.hideVerdicts(verdicts), err
 	})
 }
 
 // OpenSending implements [backends.SessionSender].
 func (o observedSender) OpenSending(ctx context.Context, credential backends.Credential) (backends.Sending, error) {
-	secrets := secretsIn(credential)
-	return through(ctx, o.observed, Call{Name: "OpenSending", Session: credential.Peer.Session, secrets: secrets}, func(ctx context.Context) (backends.Sending, error) {
+	return through(ctx, o.observed, Call{Name: "OpenSending", Session: credential.Peer.Session, secret: credential.Secret}, func(ctx context.Context) (backends.Sending, error) {
 		session, err := backends.OpenSending(ctx, o.inner, credential)
 		if err != nil {
 			return nil, err
 		}
-		return observedSending{o.observed, session, secrets}, nil
+		return &observedSending{o.observed, session, bytes.Clone(credential.Secret)}, nil
 	})
 }
 
@@ -160,14 +165,22 @@ func (o observedSender) OpenSending(ctx context.Context, credential backends.Cre
 type observedSending struct {
 	observed
 	backends.Sending
-	secrets []string // of the credential
+	secret []byte // the credential's
 }
 
 // Send implements [backends.Sending].
-func (o observedSending) Send(ctx context.Context, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-	return through(ctx, o.observed, Call{Name: "Send", Session: delivery.Peer.Session, secrets: o.secrets}, func(ctx context.Context) ([]backends.Verdict, error) {
-		return o.Sending.Send(ctx, delivery, content)
+func (o *observedSending) Send(ctx context.Context, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	what := Call{Name: "Send", Session: delivery.Peer.Session, secret: o.secret}
+	return through(ctx, o.observed, what, func(ctx context.Context) ([]backends.Verdict, error) {
+		verdicts, err := o.Sending.Send(ctx, delivery, content)
+		return what.hideVerdicts(verdicts), err
 	})
+}
+
+// Close implements [backends.Sending].
+func (o *observedSending) Close() error {
+	defer clear(o.secret)
+	return o.Sending.Close()
 }
 
 type observedOutbox struct {
@@ -210,7 +223,7 @@ type observedExchange struct {
 
 // Next implements [sasl.Exchange].
 func (o *observedExchange) Next(ctx context.Context, response []byte) (challenge []byte, account *backends.Account, err error) {
-	step := Call{Name: "Step", Session: o.session, secrets: secretsOf("", "", response)}
+	step := Call{Name: "Step", Session: o.session, secret: response, whole: true}
 	err = o.run(ctx, step, func(ctx context.Context) (err error) {
 		challenge, account, err = o.Exchange.Next(ctx, response)
 		return err

@@ -3,6 +3,11 @@ package stores
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
+	"io"
+	"math"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,48 +17,196 @@ import (
 // redacted stands for a secret that was taken out.
 const redacted = "[redacted]"
 
-// shortestSecret is the octets from which on a secret is taken out: a shorter one stands in many a word
-// by chance.
-const shortestSecret = 6
+const (
+	// shortestSecret is the octets from which on a secret is taken out: a shorter one stands in many a word
+	// by chance.
+	shortestSecret = 6
+	// shortestPart is the octets from which on a part of a secret is taken out: what a store says is cut
+	// off at some length, and the cut may be in the middle of a token.
+	shortestPart = 12
+)
 
-// Redacted takes the call's secret out of what its failure says: a server that quotes what it was sent, or
-// a plugin that does, would have passwords and tokens stand in the log. It is a [Middleware], and
-// belongs behind those that write anything.
-func Redacted(ctx context.Context, call Call, next func(context.Context) error) error {
-	err := next(ctx)
-	if err == nil || len(call.secrets) == 0 {
+// hide takes a call's secret out of what the call has failed with: a server that quotes what it was sent,
+// or a plugin that does, would have passwords and tokens stand in the log. It happens before any
+// [Middleware] sees the error.
+func (c Call) hide(err error) error {
+	if err == nil || len(c.secret) < shortestSecret {
 		return err
 	}
-	clean := strings.NewReplacer(call.secrets...)
-	failure := backends.AsFailure(err)
-	if said := err.Error(); clean.Replace(said) == said && clean.Replace(failure.Text) == failure.Text {
+	failure, said := backends.AsFailure(err), err.Error()
+	hide := c.hiding()
+	text, clean := hide(failure.Text), hide(said)
+	if clean == said && text == failure.Text {
 		return err
 	}
-	result := failure.Say(clean.Replace(failure.Text))
+	result := failure.Say(text)
 	if err == error(failure) { //nolint:errorlint // or else something is said around it
-		result.Detail = clean.Replace(failure.Detail)
-	} else {
-		result.Detail = clean.Replace(err.Error())
+		clean = hide(failure.Detail)
 	}
+	result.Detail = clean
 	return result
 }
 
-// secretsOf are the forms in which a secret may be quoted, each with what stands for it: as it is, as a
-// string of Go's or JSON's, and in Base64, as SASL's LOGIN and PLAIN (RFC 4616 §2) send it.
-func secretsOf(user, actAs string, secret []byte) (forms []string) {
-	if len(secret) < shortestSecret {
+// hideFailure does the same for the failure of one of the things that a call was about.
+func (c Call) hideFailure(f *backends.Failure) *backends.Failure {
+	if f == nil {
 		return nil
 	}
-	text := string(secret)
-	quoted := strconv.Quote(text)
-	for _, form := range []string{
-		base64.StdEncoding.EncodeToString([]byte(actAs + "\x00" + user + "\x00" + text)),
-		base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + text)),
-		base64.StdEncoding.EncodeToString(secret), text, quoted[1 : len(quoted)-1],
-	} {
-		forms = append(forms, form, redacted)
-	}
-	return forms
+	return backends.AsFailure(c.hide(f))
 }
 
-func secretsIn(c backends.Credential) []string { return secretsOf(c.User, c.ActAs, c.Secret) }
+func (c Call) hideVerdicts(verdicts []backends.Verdict) []backends.Verdict {
+	if len(c.secret) < shortestSecret {
+		return verdicts
+	}
+	for i, v := range verdicts {
+		if v.Failure != nil {
+			verdicts[i].Failure = c.hideFailure(v.Failure)
+		}
+		if v.Destination != "" || v.RemoteDiagnostic != "" {
+			hide := c.hiding()
+			verdicts[i].Destination, verdicts[i].RemoteDiagnostic = hide(v.Destination), hide(v.RemoteDiagnostic)
+		}
+	}
+	return verdicts
+}
+
+// hidingContents are the messages of a flow, whose failures say no secret.
+type hidingContents struct {
+	backends.Contents
+	call Call
+}
+
+// Next implements [backends.Contents].
+func (h hidingContents) Next(ctx context.Context) (backends.Content, error) {
+	content, err := h.Contents.Next(ctx)
+	return h.call.content(content), h.call.hide(err)
+}
+
+// content has a message's failures say no secret; nil stays nil.
+func (c Call) content(content backends.Content) backends.Content {
+	if content == nil || len(c.secret) < shortestSecret {
+		return content
+	}
+	return &hidingContent{content, c}
+}
+
+type hidingContent struct {
+	backends.Content
+	call Call
+}
+
+// Read implements [io.Reader].
+func (h *hidingContent) Read(p []byte) (int, error) {
+	n, err := h.Content.Read(p)
+	if err != nil && err != io.EOF { //nolint:errorlint // a wrapped one is not the end
+		err = h.call.hide(err)
+	}
+	return n, err
+}
+
+// WriteTo implements [io.WriterTo], without a copy where the content does.
+func (h *hidingContent) WriteTo(w io.Writer) (n int64, err error) {
+	if direct, ok := h.Content.(io.WriterTo); ok {
+		n, err = direct.WriteTo(w)
+	} else {
+		n, err = io.Copy(w, struct{ io.Reader }{h.Content})
+	}
+	return n, h.call.hide(err)
+}
+
+// hiding makes a function that takes the secret out of texts, in all forms in which it may be quoted, and
+// the parts of it that a cut leaves.
+func (c Call) hiding() func(string) string {
+	forms, encoded := formsOf(c.secret)
+	least := shortestPart
+	if c.whole {
+		least = math.MaxInt
+	}
+	return func(text string) string {
+		if text == "" {
+			return ""
+		}
+		found := make([]bool, len(text))
+		mark(found, text, encoded, least)
+		spread(found, text) // what stands in Base64 around a secret is of it, too
+		mark(found, text, forms, least)
+		return without(found, text)
+	}
+}
+
+// formsOf are the forms in which a secret may be quoted: as it is, as a string of Go's, JSON's or a URL's,
+// and, apart from those, in Base64, where other octets may stand before and behind it, as in PLAIN (RFC
+// 4616 §2), OAUTHBEARER (RFC 7628 §3.1) and HTTP's Basic (RFC 7617 §2).
+func formsOf(secret []byte) (forms, encoded []string) {
+	text := string(secret)
+	quoted := strconv.Quote(text)
+	forms = []string{text, quoted[1 : len(quoted)-1], url.QueryEscape(text), url.PathEscape(text)}
+	if inJSON, err := json.Marshal(text); err == nil {
+		forms = append(forms, string(inJSON[1:len(inJSON)-1]))
+	}
+	for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+		for before := range 3 { // octets in its first group that are not the secret's
+			whole := encoding.EncodeToString(append(make([]byte, before), secret...))
+			own := whole[(before*8+5)/6 : (before+len(secret))*8/6] // characters of which all bits are the secret's
+			encoded = append(encoded, own)
+		}
+	}
+	return slices.Compact(forms), slices.Compact(slices.Sorted(slices.Values(encoded)))
+}
+
+// mark marks where forms stand in a text, or parts of them of at least so many octets.
+func mark(found []bool, text string, forms []string, least int) {
+	at := func(i, n int) {
+		for j := range n {
+			found[i+j] = true
+		}
+	}
+	parts := make(map[string][]int) // of the text, with where they stand
+	for i := 0; i <= len(text)-least; i++ {
+		parts[text[i:i+least]] = append(parts[text[i:i+least]], i)
+	}
+	for _, form := range forms {
+		for i := 0; i <= len(form)-least; i++ {
+			for _, where := range parts[form[i:i+least]] {
+				at(where, least)
+			}
+			delete(parts, form[i:i+least])
+		}
+		for from := 0; len(form) < least; {
+			i := strings.Index(text[from:], form)
+			if i < 0 {
+				break
+			}
+			at(from+i, len(form))
+			from += i + len(form)
+		}
+	}
+}
+
+// spread marks the rest of what is written in Base64 where a part of it is marked.
+func spread(found []bool, text string) {
+	inBase64 := func(c byte) bool {
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("+/-_=", c) >= 0
+	}
+	for i := 1; i < len(text); i++ {
+		found[i] = found[i] || found[i-1] && inBase64(text[i])
+	}
+	for i := len(text) - 2; i >= 0; i-- {
+		found[i] = found[i] || found[i+1] && inBase64(text[i])
+	}
+}
+
+// without is a text with one mark in place of each stretch that was found.
+func without(found []bool, text string) string {
+	var b strings.Builder
+	for i := range len(text) {
+		switch {
+		case !found[i]:
+			b.WriteByte(text[i])
+		case i == 0 || !found[i-1]:
+			b.WriteString(redacted)
+		}
+	}
+	return b.String()
+}
