@@ -6,6 +6,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/gateway/receivers"
 	"github.com/dipylon/dipylon/gateway/stores"
 )
 
@@ -98,7 +99,7 @@ func (s *submissionSession) accountOf(ctx context.Context, store *stores.Store, 
 	asked := backends.To(box.String())
 	verdicts, err := store.Receiver.Resolve(ctx, backends.ResolveQuery{Recipients: asked, Peer: peerOf(s.conn, "submission"), Accounts: true})
 	if err == nil {
-		err = judged(backends.Uncertain, asked, verdicts)
+		err = receivers.Judged(backends.Uncertain, asked, verdicts)
 	}
 	if err == nil && verdicts[0].Account != "" {
 		return verdicts[0].Account, nil // even if it takes no mail now

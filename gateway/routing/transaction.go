@@ -14,6 +14,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/gateway/content"
+	"github.com/dipylon/dipylon/gateway/receivers"
 	"github.com/dipylon/dipylon/gateway/replies"
 	"github.com/dipylon/dipylon/gateway/smtp"
 	"github.com/dipylon/dipylon/gateway/stores"
@@ -80,7 +81,7 @@ func (t *transaction) resolve(ctx context.Context, store *stores.Store, box addr
 		Envelope: t.envelope(), Recipients: asked, Size: t.options.Size, Peer: t.peer,
 	})
 	if err == nil {
-		err = judged(backends.Temporary, asked, verdicts)
+		err = receivers.Judged(backends.Temporary, asked, verdicts)
 	}
 	if err == nil && verdicts[0].Failure != nil {
 		err = verdicts[0].Failure

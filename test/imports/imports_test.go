@@ -45,13 +45,14 @@ var rules = []rule{
 	{"gateway/content", []string{"backends/mail"}},
 	// A protocol on stores: maildrop is POP3's, routing is SMTP's, and neither knows the other.
 	{"gateway/replies", []string{"gateway/pop3", "gateway/smtp", "backends$", "backends/mail"}},
+	{"gateway/receivers", []string{"gateway/replies", "gateway/smtp", "gateway/stores", "backends$", "backends/mail"}},
 	{"gateway/maildrop", []string{
 		"gateway/content", "gateway/events", "gateway/folder", "gateway/index", "gateway/login", "gateway/policy",
 		"gateway/pop3", "gateway/replies", "gateway/state", "gateway/stores", "backends$", "backends/mail",
 	}},
 	{"gateway/routing", []string{
 		"gateway/content", "gateway/events", "gateway/login", "gateway/policy",
-		"gateway/replies", "gateway/smtp", "gateway/state", "gateway/stores", "backends$", "backends/mail",
+		"gateway/receivers", "gateway/replies", "gateway/smtp", "gateway/state", "gateway/stores", "backends$", "backends/mail",
 	}},
 	// Whoever puts it all together starts plugins, and knows the configuration.
 	{"gateway/server", []string{"gateway", "plugins/host", "backends$", "backends/filelock$", "backends/mail", "config"}},
