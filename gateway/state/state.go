@@ -41,6 +41,10 @@ func (o Options) withDefaults() Options {
 // ErrClosed is what a database says after Close.
 var ErrClosed = errors.New("the state database is closed")
 
+// ErrUnsynced says that a commit's sync has failed, or its answer was lost: nobody knows what is on the
+// disk.
+var ErrUnsynced = errors.New("it is not known whether the disk has it")
+
 // Unusable is a database that must not be used as it is. Nothing in it was changed.
 type Unusable struct {
 	What string // which database, and what is wrong with it

@@ -35,6 +35,7 @@ var rules = []rule{
 	{"gateway/edge", nil},
 	// What is kept, and what it means: neither protocol, nor whoever uses it.
 	{"gateway/state", []string{"backends/durable$", "backends/tempfolder$"}},
+	{"gateway/spool", []string{"gateway/state", "backends$", "backends/durable$", "backends/mail"}},
 	{"gateway/folder", []string{"gateway/state", "backends$", "backends/mail"}},
 	{"gateway/index", []string{"gateway/folder", "gateway/state", "backends$", "backends/mail"}},
 	// What knows stores, and no protocol.

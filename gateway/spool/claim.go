@@ -1,0 +1,351 @@
+package spool
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/dipylon/dipylon/gateway/state"
+)
+
+// recipientsMost bounds how many recipients one Claim hands out, in round figures.
+const recipientsMost = 1000
+
+// Delivery is a message that was handed out, with those of its recipients that are at one destination.
+type Delivery struct {
+	Message // without its Recipients
+	ID      ID
+	Size    int64 // octets of the content
+	// Destination is where the recipients are.
+	Destination string
+	// Recipients are those that were handed out.
+	Recipients []Pending
+	// Of is how many recipients the message has in all.
+	Of int
+
+	spool  *Spool
+	place  int64
+	body   []byte // nil: it is to be read
+	shard  int64
+	epoch  int64
+	weight int64 // octets that it counts for in the queue
+}
+
+// Held says that the lease under which the delivery was handed out is still this gateway's. It is asked
+// before the final dot.
+func (d *Delivery) Held() bool { return d.spool.leases.holds(d.shard, d.epoch) }
+
+// Claim hands out mail of a destination that is due, the highest priority first: at the most so many
+// messages. They are in flight in the database when it returns: whatever happens from then on, none of
+// them is tried again as if it had not been. Nothing is handed out when nothing is due.
+func (s *Spool) Claim(ctx context.Context, destination string, most int) ([]*Delivery, error) {
+	shard := shardOf(destination)
+	for {
+		epoch, held := s.leases.epoch(shard)
+		if !held {
+			return nil, ErrLease
+		}
+		now := s.o.Now().UnixMicro()
+		found, behind := s.schedule.take(destination, most, now)
+		if behind {
+			var err error
+			if found, err = s.read(ctx, destination, most, now); err != nil {
+				s.schedule.claimed(destination, nil, now)
+				return nil, fmt.Errorf("the spool: %w", err)
+			}
+		}
+		if len(found) == 0 {
+			return nil, nil
+		}
+		claimed, err := s.claim(ctx, found, shard, epoch, now)
+		if err != nil {
+			s.schedule.claimed(destination, nil, now)
+			return nil, err
+		}
+		if len(claimed) > 0 {
+			return claimed, nil
+		}
+		// All of it was changed by others meanwhile, or is damaged: there may be more.
+	}
+}
+
+// fresh makes the delivery to one destination of what was just taken in; nil: some of it is not due.
+func (s *Spool) fresh(e *entry, a announcement, now int64) *Delivery {
+	d := &Delivery{
+		Message: e.Message, ID: e.id, Size: e.size, Destination: a.destination, Of: len(e.rows),
+		spool: s, place: e.content.place, body: e.content.body, shard: a.shard,
+	}
+	d.Message.Recipients = nil
+	for _, r := range e.rows {
+		if r.recipient.Destination != a.destination || !r.recipient.State.claimable() {
+			continue
+		}
+		if r.due > now {
+			return nil
+		}
+		d.Recipients = append(d.Recipients, Pending{Recipient: r.recipient, Number: int(r.number)})
+	}
+	return d
+}
+
+// claim marks deliveries as in flight. What is not due any more is left out, and what cannot be
+// delivered is held.
+func (s *Spool) claim(ctx context.Context, found []*Delivery, shard, epoch, now int64) (claimed []*Delivery, err error) {
+	found = slices.DeleteFunc(found, func(d *Delivery) bool { return s.damaged(ctx, d) })
+	if len(found) == 0 {
+		return nil, nil
+	}
+	err = s.db.Write(ctx, func(tx *state.Tx) error {
+		if err := s.leases.verify(tx, shard, epoch); err != nil {
+			return err
+		}
+		claimed = claimed[:0]
+		for _, d := range found {
+			if err := d.mark(tx, epoch, now); err != nil {
+				return err
+			}
+			if len(d.Recipients) > 0 {
+				claimed = append(claimed, d)
+			}
+		}
+		return nil
+	})
+	for _, d := range claimed {
+		d.epoch = epoch
+	}
+	return claimed, err
+}
+
+// mark marks a delivery's recipients as in flight, and leaves those that it may have.
+func (d *Delivery) mark(tx *state.Tx, epoch, now int64) error {
+	kept := make([]Pending, 0, len(d.Recipients))
+	for _, r := range d.Recipients {
+		rows, err := tx.Exec("UPDATE spool_recipients SET state = 1, due = NULL, epoch = $1 WHERE message = $2 AND number = $3 AND due <= $4",
+			epoch, int64(d.ID), r.Number, now)
+		if err != nil {
+			return err
+		}
+		if rows > 0 {
+			kept = append(kept, r)
+		}
+	}
+	d.Recipients = kept
+	return nil
+}
+
+// read finds what is due in the database.
+func (s *Spool) read(ctx context.Context, destination string, most int, now int64) (found []*Delivery, err error) {
+	var odd []oddRow
+	next := never
+	err = s.db.Read(ctx, func(tx *state.Tx) error {
+		found, odd = nil, nil
+		page := &page{tx: tx, destination: destination, most: most, now: now, next: never}
+		if err := page.read(); err != nil {
+			return err
+		}
+		next = page.next
+		found, odd, err = s.messages(tx, page)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range odd {
+		s.hold(ctx, o)
+	}
+	ids := make([]ID, len(found))
+	for i, d := range found {
+		ids[i] = d.ID
+	}
+	known := s.schedule.claimed(destination, ids, next)
+	for _, d := range found {
+		if fresh := known[d.ID]; fresh != nil {
+			d.body = fresh.body
+		}
+	}
+	if len(found) == 0 && len(odd) > 0 {
+		return s.read(ctx, destination, most, now) // each time fewer
+	}
+	return found, nil
+}
+
+// page is a page of recipients that are due.
+type page struct {
+	tx          *state.Tx
+	destination string
+	most        int
+	now         int64
+
+	rows     []recipientRead
+	messages int
+	next     int64 // when there is more than the page has
+}
+
+// recipientRead is a row of spool_recipients as it is read.
+type recipientRead struct {
+	message    ID
+	number     int64
+	address    string
+	parameters string
+	state      int64
+	attempts   int64
+	outcome    string
+}
+
+// read reads the page, one priority after the other. Each is one step into the index.
+func (p *page) read() error {
+	for rank := int64(-1); ; {
+		var due int64
+		found, err := p.tx.One([]any{&rank, &due}, `SELECT rank, due FROM spool_recipients
+WHERE destination = $1 AND rank > $2 AND due IS NOT NULL ORDER BY rank, due LIMIT 1`, p.destination, rank)
+		switch {
+		case err != nil || !found:
+			return err
+		case due > p.now:
+			p.next = min(p.next, due)
+			continue
+		}
+		full, err := p.readRank(rank)
+		if err != nil {
+			return err
+		}
+		if full {
+			p.next = p.now // there may be more of it at once
+			return nil
+		}
+		found, err = p.tx.One([]any{&due}, `SELECT due FROM spool_recipients
+WHERE destination = $1 AND rank = $2 AND due > $3 ORDER BY due LIMIT 1`, p.destination, rank, p.now)
+		if err != nil {
+			return err
+		}
+		if found {
+			p.next = min(p.next, due)
+		}
+	}
+}
+
+// readRank reads what is due of one priority, until the page is full.
+func (p *page) readRank(rank int64) (full bool, err error) {
+	err = p.tx.Query(func(scan func(...any) error) error {
+		var r recipientRead
+		if err := scan(&r.message, &r.number, &r.address, &r.parameters, &r.state, &r.attempts, &r.outcome); err != nil {
+			return err
+		}
+		if full {
+			return nil
+		}
+		if len(p.rows) == 0 || p.rows[len(p.rows)-1].message != r.message {
+			if full = p.messages == p.most; full {
+				return nil
+			}
+			p.messages++
+		}
+		p.rows = append(p.rows, r)
+		full = len(p.rows) >= recipientsMost
+		return nil
+	}, `SELECT message, number, address, parameters, state, attempts, outcome FROM spool_recipients
+WHERE destination = $1 AND rank = $2 AND due <= $3 ORDER BY due, message LIMIT $4`, p.destination, rank, p.now, recipientsMost-len(p.rows))
+	return full, err
+}
+
+// oddRow is a row that cannot be read.
+type oddRow struct {
+	message ID
+	number  int64 // -1: all of the message that are due
+	what    string
+}
+
+// messages reads the messages of a page's recipients. A row that cannot be read costs itself alone.
+func (s *Spool) messages(tx *state.Tx, p *page) (found []*Delivery, odd []oddRow, err error) {
+	var last *Delivery
+	for i, r := range p.rows {
+		if i == 0 || p.rows[i-1].message != r.message {
+			var what string
+			if last, what, err = s.message(tx, r.message, p.destination); err != nil {
+				return nil, nil, err
+			}
+			if last == nil {
+				odd = append(odd, oddRow{r.message, -1, what})
+			} else {
+				found = append(found, last)
+			}
+		}
+		if last == nil {
+			continue
+		}
+		pending, err := r.pending(p.destination)
+		if err != nil {
+			odd = append(odd, oddRow{r.message, r.number, err.Error()})
+			continue
+		}
+		last.Recipients = append(last.Recipients, pending)
+	}
+	found = slices.DeleteFunc(found, func(d *Delivery) bool { return len(d.Recipients) == 0 })
+	return found, odd, nil
+}
+
+// message reads a message without its content; nil: what is wrong with it.
+func (s *Spool) message(tx *state.Tx, id ID, destination string) (d *Delivery, what string, err error) {
+	d = &Delivery{ID: id, Destination: destination, spool: s, shard: shardOf(destination)}
+	var envelope string
+	var received, expires int64
+	found, err := tx.One([]any{&d.Key, &envelope, &received, &expires, &d.Size, &d.Of, &d.place},
+		"SELECT key, envelope, received, expires, size, recipients, place FROM spool_messages WHERE id = $1", int64(id))
+	if err != nil {
+		return nil, "", err
+	}
+	if !found {
+		return nil, "its message is missing", nil
+	}
+	var row envelopeRow
+	if err := json.Unmarshal([]byte(envelope), &row); err != nil {
+		return nil, "the envelope cannot be read: " + err.Error(), nil //nolint:nilerr // it is told
+	}
+	d.Envelope, d.Peer, d.Trace = row.Envelope, row.Peer, row.Trace
+	d.Received, d.Expires = timeOf(received), timeOf(expires)
+	return d, "", nil
+}
+
+// pending makes a recipient of its row.
+func (r *recipientRead) pending(destination string) (p Pending, err error) {
+	var parameters parametersRow
+	if err := unpack(r.parameters, &parameters); err != nil {
+		return p, fmt.Errorf("the parameters of RCPT cannot be read: %w", err)
+	}
+	if err := unpack(r.outcome, &p.Last); err != nil {
+		return p, fmt.Errorf("the last outcome cannot be read: %w", err)
+	}
+	p.Address, p.Notify, p.OriginalRecipient = r.address, parameters.Notify, parameters.Original
+	p.Destination, p.State = destination, State(r.state)
+	p.Number, p.Attempts = int(r.number), int(r.attempts)
+	p.Last.Number = p.Number
+	return p, nil
+}
+
+// damaged says whether a delivery's content is not there as a whole; if so, it is held.
+func (s *Spool) damaged(ctx context.Context, d *Delivery) bool {
+	if d.place != inFile {
+		return false
+	}
+	err := s.files.look(d.ID, d.Size)
+	if what, is := isDamage(err); is {
+		s.hold(ctx, oddRow{d.ID, -1, what})
+		return true
+	}
+	return false // what the disk says besides is told when it is opened
+}
+
+// hold holds what cannot be delivered, and reports it: it is never dropped.
+func (s *Spool) hold(ctx context.Context, o oddRow) {
+	outcome, err := outcomeText(Outcome{At: s.o.Now(), Code: "4.3.0", Diagnostic: o.what})
+	if err == nil {
+		err = s.db.Write(ctx, func(tx *state.Tx) error {
+			_, err := tx.Exec(`UPDATE spool_recipients SET state = 5, due = NULL, epoch = NULL, outcome = $1
+WHERE message = $2 AND ($3 < 0 OR number = $3) AND due IS NOT NULL`, outcome, int64(o.message), o.number)
+			return err
+		})
+	}
+	s.o.Log.Error().AnErr("failure", err).Stringer("message", o.message).Str("what", o.what).
+		Msg("a message in the spool cannot be delivered as it is, and is held: look at it with dipylon queue")
+}

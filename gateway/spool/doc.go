@@ -1,0 +1,67 @@
+// Package spool is mail in transit: what was acknowledged to a client, or collected from a store, and is
+// not delivered yet. It is on [state.DB], in a SQLite file or in a PostgreSQL database that several
+// gateways share.
+//
+//	s, err := spool.Open(ctx, spool.Options{Log: log, DB: db, Folder: "/var/lib/dipylon/state/spool"})
+//	defer s.Close()
+//
+// Taking in:
+//
+//	if err := s.Room(size); err != nil { … 452 … }
+//	body, err := buffer.Fill(buffer.Options{Storage: s.Storage()}, data)
+//	defer body.Discard()
+//	err = s.Accept(ctx, spool.Message{Key: key, Envelope: envelope, Recipients: recipients}, body)
+//	// nil: all of it is on the disk, and 250 may be said (I1); anything else: 4xx
+//
+// Taking out:
+//
+//	destination, err := s.Ready(ctx)             // waits until one has mail that is due
+//	deliveries, err := s.Claim(ctx, destination, 100)
+//	content, err := deliveries[0].Open(ctx)
+//	if !deliveries[0].Held() { … }               // asked before the final dot
+//	err = s.Settle(ctx, spool.Result{Delivery: deliveries[0], Outcomes: outcomes, New: reports})
+//	s.Done(destination, again)
+//
+// # States
+//
+// Each recipient has a state: waiting until it is due; in flight from Claim to Settle; delivered or
+// failed; uncertain where an attempt may have delivered it (I2); held until somebody releases it. A message
+// leaves the spool when all of its recipients are delivered or have failed. Claim is committed before
+// anything is sent, so what was in flight when a gateway ended is known, and comes back as uncertain.
+//
+// A row that cannot be read, or a message whose content is not there as a whole, is held and reported. It
+// is never dropped, and costs nobody else.
+//
+// # Contents
+//
+// A content of up to 128 KiB is in its message's row. With SQLite a larger one is in a file whose name is
+// the message's number: the file and the folder are synced before the row is written, and the file is
+// removed after the row. A buffer whose [buffer.Storage] is the spool's becomes that file without a copy.
+// With PostgreSQL it is in parts of 256 KiB, each written in a transaction of its own before the message.
+// Files and parts whose message never came are swept after the start.
+//
+// # Destinations
+//
+// Mail is handed out by destination: that is what back-off and limits are counted by. A destination has a
+// row while it has mail that may be tried. Its due says when to look, and is never later than its earliest
+// mail unless it is backed off. So the spool knows where to go on after any end, by one index, without
+// looking at messages: a million of them cost nothing at the start, and those of a dead destination do not
+// delay another one's. In memory is a bounded number of destinations, those that are due first.
+//
+// What was just taken in is handed out from memory, a bounded number of messages and octets. Whatever is
+// beyond is read from the database by priority and time.
+//
+// Nothing is polled, with SQLite: the spool wakes when something is taken in, or the earliest is due.
+//
+// # Several gateways
+//
+// Destinations belong to one of 64 shards, by their names' hash. With PostgreSQL the shards are shared out
+// among the gateways that give signs of life, so that the limits of a destination hold over all of them; each
+// takes in mail for all shards, and finds what the others took in for its own by a look every second. A
+// gateway that gives no sign for the time of a lease loses its shards. The epoch of a shard grows each time
+// it is taken, and each transaction on it verifies the epoch: what a frozen gateway writes after it has
+// thawed fails with [ErrLease]. The clock of a lease goes on while a machine is suspended.
+//
+// Tables that are only inserted into, and partitions that are dropped, are not built: PostgreSQL's
+// autovacuum has to keep up with the deletions.
+package spool

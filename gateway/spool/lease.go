@@ -1,0 +1,281 @@
+package spool
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dipylon/dipylon/gateway/state"
+)
+
+const (
+	// answerMost is how long the database has to answer who renews a lease, or gives one back.
+	answerMost = 5 * time.Second
+	// databaseNow is PostgreSQL's clock, in microseconds since 1970.
+	databaseNow = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+)
+
+// leases are the shards that this process works on. With SQLite it has all of them from its start to its
+// end: the folder is locked. With PostgreSQL they are shared out among the nodes that show signs of life:
+// a node has one row in spool_nodes, which it renews, and its name stands at its shards. Who finds a row
+// that has run out deletes it, and from then on its shards are free.
+//
+// Each time a shard is taken its epoch grows. What is in flight has the epoch in its row; what has an
+// earlier one was left behind and becomes uncertain. Each transaction of a node on a shard verifies the
+// epoch ([leases.verify]).
+type leases struct {
+	spool  *Spool
+	node   string
+	epochs [shards]atomic.Int64 // 0: not this node's
+	until  atomic.Int64         // by sinceBoot; of PostgreSQL alone
+
+	mu sync.Mutex // one look at the database at a time
+}
+
+func newLeases(s *Spool, node string) *leases { return &leases{spool: s, node: node} }
+
+// has says whether a shard is this node's, as far as it knows.
+func (l *leases) has(shard int64) bool { return l.epochs[shard].Load() != 0 }
+
+// epoch is under what a shard is this node's.
+func (l *leases) epoch(shard int64) (epoch int64, held bool) {
+	epoch = l.epochs[shard].Load()
+	return epoch, epoch != 0 && l.alive()
+}
+
+// holds says whether a shard is still this node's under an epoch.
+func (l *leases) holds(shard, epoch int64) bool {
+	return l.epochs[shard].Load() == epoch && l.alive()
+}
+
+// alive says that no other node may have declared this one dead.
+func (l *leases) alive() bool {
+	return !l.spool.db.Shared() || int64(sinceBoot()) < l.until.Load()
+}
+
+// verify makes sure, inside of a transaction, that a shard is this node's until the transaction ends: who
+// takes the shard waits for it.
+func (l *leases) verify(tx *state.Tx, shard, epoch int64) error {
+	if !l.spool.db.Shared() {
+		return nil
+	}
+	var n int64
+	found, err := tx.One([]any{&n}, "SELECT 1 FROM spool_shards WHERE shard = $1 AND node = $2 AND epoch = $3 FOR SHARE", shard, l.node, epoch)
+	if err == nil && !found {
+		return ErrLease
+	}
+	return err
+}
+
+// begin takes what there is for this node.
+func (l *leases) begin(ctx context.Context) error {
+	if l.spool.db.Shared() {
+		return l.tick(ctx)
+	}
+	return l.take(ctx, "UPDATE spool_shards SET node = $1, epoch = epoch + 1 RETURNING shard, epoch", l.node)
+}
+
+// take carries out a statement that takes shards, and lets what was left in flight there be uncertain.
+func (l *leases) take(ctx context.Context, statement string, args ...any) error {
+	s := l.spool
+	var taken map[int64]int64
+	var left []announcement
+	rows := s.schedule.rowsNow()
+	err := s.db.Write(ctx, func(tx *state.Tx) error {
+		taken, left = make(map[int64]int64), nil
+		err := tx.Query(func(scan func(...any) error) error {
+			var shard, epoch int64
+			err := scan(&shard, &epoch)
+			taken[shard] = epoch
+			return err
+		}, statement, args...)
+		if err != nil {
+			return err
+		}
+		for shard, epoch := range taken {
+			if left, err = s.leftBehind(tx, left, shard, epoch); err != nil {
+				return err
+			}
+		}
+		left = earliest(left)
+		return s.schedule.announce(tx, left)
+	})
+	if err != nil || len(taken) == 0 {
+		return err
+	}
+	for shard, epoch := range taken {
+		if shard >= 0 && shard < shards {
+			l.epochs[shard].Store(epoch)
+		}
+	}
+	s.schedule.announced(left, rows)
+	s.schedule.rewind()
+	return nil
+}
+
+// leftBehind lets what was in flight in a shard under earlier epochs be uncertain, and due.
+func (s *Spool) leftBehind(tx *state.Tx, left []announcement, shard, epoch int64) ([]announcement, error) {
+	now := s.o.Now().UnixMicro()
+	err := tx.Query(func(scan func(...any) error) error {
+		a := announcement{shard: shard, due: now}
+		err := scan(&a.destination)
+		left = append(left, a)
+		return err
+	}, "UPDATE spool_recipients SET state = 4, due = $1, epoch = NULL WHERE shard = $2 AND epoch < $3 RETURNING destination", now, shard, epoch)
+	return left, err
+}
+
+// keep renews the lease, and shares the shards out, until ctx ends.
+func (l *leases) keep(ctx context.Context) {
+	tick := time.NewTicker(l.spool.o.Lease / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		once, cancel := context.WithTimeout(ctx, min(answerMost, l.spool.o.Lease/3))
+		err := l.tick(once)
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			l.spool.o.Log.Warn().Err(err).Msg("the lease on mail in transit could not be renewed")
+		}
+	}
+}
+
+// tick gives a sign of life, and looks whether the shards are shared out as they should be.
+func (l *leases) tick(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.renew(ctx); err != nil {
+		return err
+	}
+	nodes, err := l.bury(ctx)
+	if err != nil {
+		return err
+	}
+	share := (shards + nodes - 1) / nodes
+	mine := l.mine()
+	switch {
+	case len(mine) < share:
+		// A shard that has the node's name without its knowing is one whose taking was not answered.
+		return l.take(ctx, `UPDATE spool_shards SET node = $1, epoch = epoch + 1 WHERE shard IN (
+SELECT shard FROM spool_shards WHERE node NOT IN (SELECT node FROM spool_nodes) OR node = $1 AND NOT shard = ANY($2)
+ORDER BY shard LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING shard, epoch`, l.node, mine, share-len(mine))
+	case len(mine) > share:
+		return l.giveBack(ctx, len(mine)-share)
+	}
+	return nil
+}
+
+// mine are the shards that this node has.
+func (l *leases) mine() []int64 {
+	mine := make([]int64, 0, shards)
+	for shard := range int64(shards) {
+		if l.has(shard) {
+			mine = append(mine, shard)
+		}
+	}
+	return mine
+}
+
+// renew gives a sign of life. Who was declared dead has lost all that it had.
+func (l *leases) renew(ctx context.Context) error {
+	asked := sinceBoot()
+	lease := l.spool.o.Lease
+	result, err := l.spool.db.Quick().ExecContext(ctx, "UPDATE spool_nodes SET until = "+databaseNow+" + $2 WHERE node = $1", l.node, lease.Microseconds())
+	if err != nil {
+		return err
+	}
+	rows, err := result.RowsAffected()
+	if err != nil {
+		return err
+	}
+	if rows == 0 {
+		l.lose()
+		if err := l.enrol(ctx); err != nil {
+			return err
+		}
+	}
+	l.until.Store(int64(asked + lease))
+	return nil
+}
+
+// enrol makes the node's row. Shards that have its name from before it was declared dead are freed: what
+// it had in flight there is nobody's.
+func (l *leases) enrol(ctx context.Context) error {
+	return l.spool.db.Write(ctx, func(tx *state.Tx) error {
+		if _, err := tx.Exec("UPDATE spool_shards SET node = '' WHERE node = $1", l.node); err != nil {
+			return err
+		}
+		_, err := tx.Exec("INSERT INTO spool_nodes (node, until) VALUES ($1, "+databaseNow+" + $2)", l.node, l.spool.o.Lease.Microseconds())
+		return err
+	})
+}
+
+// bury deletes the rows of nodes that have given no sign of life, and counts those that live. A dead one
+// whose row is being renewed at this moment is not dead: the row is locked, and looked at again.
+func (l *leases) bury(ctx context.Context) (nodes int, err error) {
+	err = l.spool.db.Write(ctx, func(tx *state.Tx) error {
+		err := tx.Query(func(scan func(...any) error) error {
+			var node string
+			err := scan(&node)
+			l.spool.o.Log.Warn().Str("node", node).Msg("a gateway gives no sign of life; others take over its mail in transit")
+			return err
+		}, "DELETE FROM spool_nodes WHERE until < "+databaseNow+" AND node <> $1 RETURNING node", l.node)
+		if err != nil {
+			return err
+		}
+		_, err = tx.One([]any{&nodes}, "SELECT count(*) FROM spool_nodes")
+		return err
+	})
+	return max(nodes, 1), err
+}
+
+// lose forgets all shards.
+func (l *leases) lose() {
+	for shard := range l.epochs {
+		if l.epochs[shard].Swap(0) != 0 {
+			l.spool.schedule.lost(int64(shard))
+		}
+	}
+}
+
+// giveBack gives shards to others: those on which nothing is going on.
+func (l *leases) giveBack(ctx context.Context, most int) error {
+	for shard := int64(0); shard < shards && most > 0; shard++ {
+		epoch := l.epochs[shard].Load()
+		if epoch == 0 || !l.spool.schedule.idle(shard) {
+			continue
+		}
+		l.epochs[shard].Store(0) // nothing is claimed from here on
+		err := l.spool.db.Write(ctx, func(tx *state.Tx) error {
+			_, err := tx.Exec("UPDATE spool_shards SET node = '' WHERE shard = $1 AND node = $2 AND epoch = $3", shard, l.node, epoch)
+			return err
+		})
+		if err != nil {
+			l.epochs[shard].Store(epoch) // or it would be nobody's
+			return err
+		}
+		l.spool.schedule.lost(shard)
+		most--
+	}
+	return nil
+}
+
+// release gives all shards free at the end.
+func (l *leases) release() error {
+	if !l.spool.db.Shared() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), answerMost)
+	defer cancel()
+	_, err := l.spool.db.Quick().ExecContext(ctx, "DELETE FROM spool_nodes WHERE node = $1", l.node)
+	if err != nil {
+		return fmt.Errorf("the spool: the lease could not be given back, and runs out by itself: %w", err)
+	}
+	return nil
+}

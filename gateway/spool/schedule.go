@@ -1,0 +1,469 @@
+package spool
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+const (
+	// never is a time that does not come.
+	never int64 = math.MaxInt64
+	// pageDestinations is how many rows of destinations are read at once.
+	pageDestinations = 1000
+)
+
+// schedule is what is known in memory of the destinations that have mail, and when to look at each.
+//
+// A destination has a row in the database, whose due is never later than its earliest mail but for its
+// back-off. In memory there is more: what was just taken in is in a queue, and next is the earliest mail
+// that is in the database alone. The row is written again when a destination has had nothing to do for a
+// moment (refresh.go): a busy one costs no write for each message.
+type schedule struct {
+	spool *Spool
+
+	mu           sync.Mutex
+	destinations map[string]*destination
+	heap         byDue         // of those that are not busy
+	horizon      horizon       // of destinations that are not in memory, none is due before
+	changed      chan struct{} // closed when somebody waits and something may be due
+	closed       chan struct{}
+	messages     int   // in the queues
+	octets       int64 // in the queues
+	quiet        map[*destination]struct{}
+	quieted      chan struct{} // of one place: quiet has something
+	rows         uint64        // grows when rows are told to be later
+}
+
+// horizon is a place among the rows of destinations, by due and name.
+type horizon struct {
+	due  int64
+	name string
+}
+
+// destination is one that has mail, or had.
+type destination struct {
+	name  string
+	shard int64
+	busy  bool  // given out
+	queue queue // of fresh mail
+	next  int64 // the earliest mail that is not in the queue
+	until int64 // backed off until then
+	given int64 // when it was given back: the others come first then
+	row   int64 // what the row in the database says at the latest; never: not known
+	place int   // in the heap; -1: it is not there
+}
+
+// fresh is mail for one destination that was just taken in.
+type fresh struct {
+	delivery *Delivery
+	rank     int64
+}
+
+// queue has the highest priority first, and in each the oldest.
+type queue []*fresh
+
+func (q queue) Len() int      { return len(q) }
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q queue) Less(i, j int) bool {
+	return cmp.Or(cmp.Compare(q[i].rank, q[j].rank), cmp.Compare(q[i].delivery.ID, q[j].delivery.ID)) < 0
+}
+func (q *queue) Push(x any) { *q = append(*q, x.(*fresh)) }
+func (q *queue) Pop() any {
+	last := len(*q) - 1
+	f := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	return f
+}
+
+// due is when to look at the destination.
+func (d *destination) due() int64 {
+	if len(d.queue) > 0 {
+		return d.until
+	}
+	return max(d.next, d.until)
+}
+
+// turn is its place among the others: who has had a turn waits for those that were due before.
+func (d *destination) turn() int64 { return max(d.due(), d.given) }
+
+// byDue is a heap of destinations.
+type byDue []*destination
+
+func (h byDue) Len() int           { return len(h) }
+func (h byDue) Less(i, j int) bool { return h[i].turn() < h[j].turn() }
+func (h byDue) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].place, h[j].place = i, j
+}
+
+func (h *byDue) Push(x any) {
+	d := x.(*destination)
+	d.place = len(*h)
+	*h = append(*h, d)
+}
+
+func (h *byDue) Pop() any {
+	last := len(*h) - 1
+	d := (*h)[last]
+	(*h)[last] = nil
+	d.place = -1
+	*h = (*h)[:last]
+	return d
+}
+
+func newSchedule(s *Spool) *schedule {
+	return &schedule{
+		spool: s, destinations: make(map[string]*destination), horizon: horizon{due: never}, changed: make(chan struct{}),
+		closed: make(chan struct{}), quiet: make(map[*destination]struct{}), quieted: make(chan struct{}, 1),
+	}
+}
+
+func (s *schedule) close() { close(s.closed) }
+
+// rewind begins to read the destinations from the one that is due first: at the start, and when shards
+// were taken.
+func (s *schedule) rewind() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.horizon = horizon{due: math.MinInt64}
+	s.wake()
+}
+
+// loadMore reads the next page of destinations that are not in memory. Who is announced meanwhile is put
+// there by whoever announces it.
+func (s *schedule) loadMore(ctx context.Context) error {
+	s.mu.Lock()
+	from := s.horizon
+	s.horizon = horizon{due: never} // what is put out of memory meanwhile sets it back
+	s.mu.Unlock()
+	page, err := s.page(ctx, "(due, destination) > ($1, $2)", from.due, from.name)
+	next := horizon{due: never}
+	switch {
+	case err != nil:
+		next = from
+	case len(page) == pageDestinations:
+		last := page[len(page)-1]
+		next = horizon{last.row, last.name}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.merge(page)
+	s.setBack(next)
+	return err
+}
+
+// setBack sees to it that destinations behind a place are read.
+func (s *schedule) setBack(to horizon) {
+	if cmp.Or(cmp.Compare(to.due, s.horizon.due), cmp.Compare(to.name, s.horizon.name)) < 0 {
+		s.horizon = to
+	}
+}
+
+// page reads rows of destinations.
+func (s *schedule) page(ctx context.Context, where string, args ...any) (page []*destination, err error) {
+	rows, err := s.spool.db.Query(ctx, "SELECT destination, shard, due, until FROM spool_destinations WHERE "+where+
+		" ORDER BY due, destination LIMIT "+strconv.Itoa(pageDestinations), args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		d := &destination{place: -1}
+		if err := rows.Scan(&d.name, &d.shard, &d.row, &d.until); err != nil {
+			return nil, err
+		}
+		d.next = d.row
+		page = append(page, d)
+	}
+	return page, rows.Err()
+}
+
+// merge puts rows that were read to what is known. Of a destination that is in memory it is known better
+// when it is due, but for what other gateways have announced.
+func (s *schedule) merge(page []*destination) {
+	for _, read := range page {
+		known := s.destinations[read.name]
+		switch {
+		case known != nil && s.spool.db.Shared():
+			known.next = min(known.next, read.next)
+			s.fix(known)
+		case known == nil && s.spool.leases.has(read.shard):
+			s.destinations[read.name] = read
+			heap.Push(&s.heap, read)
+		}
+	}
+	s.wake()
+}
+
+// of is what is known of a destination; it is made if need be.
+func (s *schedule) of(name string, shard int64) *destination {
+	d := s.destinations[name]
+	if d == nil {
+		d = &destination{name: name, shard: shard, next: never, row: never, place: -1}
+		s.destinations[name] = d
+		heap.Push(&s.heap, d)
+	}
+	return d
+}
+
+// fix is called when a destination is due at another time than before.
+func (s *schedule) fix(d *destination) {
+	if d.place >= 0 {
+		heap.Fix(&s.heap, d.place)
+	}
+}
+
+// wake lets those who wait in Ready look again.
+func (s *schedule) wake() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// rowSays is what a destination's row says at the latest.
+func (s *schedule) rowSays(name string) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d := s.destinations[name]; d != nil {
+		return d.row
+	}
+	return never
+}
+
+// announced is called when a transaction with announcements is on the disk. rows is what it was before
+// the transaction.
+func (s *schedule) announced(all []announcement, rows uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range all {
+		if d := s.known(a, rows); d != nil {
+			d.next = min(d.next, a.due)
+			s.fix(d)
+		}
+	}
+	s.wake()
+}
+
+// known is the destination that was announced, if it is this gateway's, and in memory: there it is put
+// where there is room.
+func (s *schedule) known(a announcement, rows uint64) *destination {
+	if !s.spool.leases.has(a.shard) {
+		return nil
+	}
+	d := s.destinations[a.destination]
+	if d == nil && len(s.destinations) >= s.spool.o.Destinations {
+		s.setBack(horizon{due: a.due - 1})
+		return nil
+	}
+	d = s.of(a.destination, a.shard)
+	s.told(d, a.due, rows)
+	return d
+}
+
+// told remembers what a row says, unless it may have been written again since.
+func (s *schedule) told(d *destination, due int64, rows uint64) {
+	if s.rows == rows {
+		d.row = min(d.row, due)
+	}
+}
+
+// rowsNow is to be read before a transaction that announces.
+func (s *schedule) rowsNow() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rows
+}
+
+// add is called when a message was taken in: it is queued where there is room in memory.
+func (s *schedule) add(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.spool.o.Now().UnixMicro()
+	octets := int64(len(e.content.body)) // they are counted once
+	due := false
+	for _, a := range e.claimable {
+		d := s.known(a, e.rowsBefore)
+		if d == nil {
+			continue
+		}
+		if delivery := s.spool.fresh(e, a, now); delivery != nil && s.roomFor(octets) {
+			delivery.weight, octets = octets, 0
+			s.messages++
+			s.octets += delivery.weight
+			heap.Push(&d.queue, &fresh{delivery: delivery, rank: e.rank})
+		} else {
+			d.next = min(d.next, a.due)
+		}
+		s.fix(d)
+		due = due || !d.busy
+	}
+	if due {
+		s.wake()
+	}
+}
+
+// roomFor says whether the queues may grow by a message.
+func (s *schedule) roomFor(octets int64) bool {
+	return s.messages < s.spool.o.FreshMessages && s.octets+octets <= s.spool.o.FreshOctets
+}
+
+// Ready waits until a destination has mail that is due, and gives it out: to nobody else until
+// [Spool.Done].
+func (s *Spool) Ready(ctx context.Context) (destination string, err error) {
+	return s.schedule.ready(ctx)
+}
+
+func (s *schedule) ready(ctx context.Context) (string, error) {
+	for {
+		d, at, changed := s.first()
+		now := s.spool.o.Now().UnixMicro()
+		switch {
+		case d != nil:
+			return d.name, nil
+		case at > now:
+			if err := s.wait(ctx, changed, at-now); err != nil {
+				return "", err
+			}
+		default:
+			if err := s.loadMore(ctx); err != nil {
+				return "", fmt.Errorf("the spool: %w", err)
+			}
+		}
+	}
+}
+
+// first takes the destination whose turn is first. If none is due, it says when one may be; a time that
+// has come says that others have to be read first.
+func (s *schedule) first() (d *destination, at int64, changed <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.spool.o.Now().UnixMicro()
+	turn := never
+	if len(s.heap) > 0 {
+		turn = s.heap[0].turn()
+	}
+	if at = min(turn, s.horizon.due); at > now || s.horizon.due <= turn {
+		return nil, at, s.changed
+	}
+	d = heap.Pop(&s.heap).(*destination)
+	d.busy = true
+	return d, at, nil
+}
+
+// waitMost bounds a wait: clocks are set, and machines sleep.
+const waitMost = time.Hour
+
+func (s *schedule) wait(ctx context.Context, changed <-chan struct{}, micros int64) error {
+	timer := time.NewTimer(min(time.Duration(min(micros, waitMost.Microseconds()))*time.Microsecond, waitMost))
+	defer timer.Stop()
+	select {
+	case <-changed:
+	case <-timer.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.closed:
+		return ErrClosed
+	}
+	return nil
+}
+
+// Done gives a destination back. Again is before when it is not to be given out, whatever comes (its
+// back-off); zero: when it has something that is due.
+func (s *Spool) Done(destination string, again time.Time) {
+	s.schedule.done(destination, micros(again))
+}
+
+func (s *schedule) done(name string, until int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.destinations[name]
+	if d == nil || !d.busy {
+		return
+	}
+	now := s.spool.o.Now().UnixMicro()
+	d.busy, d.until, d.given = false, until, now
+	if !s.spool.leases.has(d.shard) {
+		s.forget(d)
+		return
+	}
+	heap.Push(&s.heap, d)
+	if due := d.due(); due > now && (due == never || due != d.row) {
+		s.quiet[d] = struct{}{}
+		s.signalQuiet()
+	}
+	s.wake()
+}
+
+// forget puts a destination out of memory, with its queue.
+func (s *schedule) forget(d *destination) {
+	for _, f := range d.queue {
+		s.dequeued(f)
+	}
+	if d.place >= 0 {
+		heap.Remove(&s.heap, d.place)
+	}
+	delete(s.quiet, d)
+	delete(s.destinations, d.name)
+}
+
+func (s *schedule) dequeued(f *fresh) {
+	s.messages--
+	s.octets -= f.delivery.weight
+}
+
+// take gives what of a destination's queue is due, and says whether the database has something, too.
+func (s *schedule) take(name string, most int, now int64) (deliveries []*Delivery, behind bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.destinations[name]
+	if d == nil {
+		return nil, true
+	}
+	if behind = d.next <= now; behind {
+		d.next = never // it is found by the query that follows, or announced meanwhile
+		return nil, true
+	}
+	for len(d.queue) > 0 && len(deliveries) < most {
+		f := heap.Pop(&d.queue).(*fresh)
+		s.dequeued(f)
+		deliveries = append(deliveries, f.delivery)
+	}
+	return deliveries, false
+}
+
+// claimed takes from a destination's queue what was found in the database, and gives what memory has of
+// it. next is when there is more.
+func (s *schedule) claimed(name string, ids []ID, next int64) map[ID]*Delivery {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.destinations[name]
+	if d == nil {
+		return nil
+	}
+	d.next = min(d.next, next)
+	s.fix(d)
+	if len(d.queue) == 0 {
+		return nil
+	}
+	known := make(map[ID]*Delivery, len(ids))
+	for _, id := range ids {
+		known[id] = nil
+	}
+	d.queue = slices.DeleteFunc(d.queue, func(f *fresh) bool {
+		if _, is := known[f.delivery.ID]; !is {
+			return false
+		}
+		s.dequeued(f)
+		known[f.delivery.ID] = f.delivery
+		return true
+	})
+	heap.Init(&d.queue)
+	return known
+}

@@ -1,0 +1,139 @@
+package spool
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/gateway/state"
+)
+
+// Options are what a spool is made of. Log, DB and Folder are required; the others have defaults, given
+// in brackets.
+type Options struct {
+	Log zerolog.Logger
+	DB  *state.DB
+	// Folder is for the files of large messages. With SQLite it belongs to the database, and is as
+	// durable; with PostgreSQL it is for messages on their way in alone.
+	Folder string
+	// Node is this gateway's name in logs and in the database [a random one].
+	Node string
+	// InRow is how many octets a content has at most that is kept in its message's row [128 KiB].
+	InRow int
+	// FreshMessages and FreshOctets bound what is handed out from memory, without being read, because
+	// it was just taken in [10,000 and 32 MiB].
+	FreshMessages int
+	FreshOctets   int64
+	// Destinations is how many of those that have mail are known in memory [10,000].
+	Destinations int
+	// Reserve is how many octets the disk keeps free [256 MiB].
+	Reserve int64
+	// Lease is how long shards stay with a gateway that gives no sign of life [30 s].
+	Lease time.Duration
+	// Poll is how often mail is looked for that other gateways have taken in [1 s].
+	Poll time.Duration
+	Now  func() time.Time // [time.Now]
+}
+
+func (o Options) withDefaults() Options {
+	defaultTo(&o.InRow, 128<<10)
+	defaultTo(&o.FreshMessages, 10_000)
+	defaultTo(&o.FreshOctets, 32<<20)
+	defaultTo(&o.Destinations, 10_000)
+	defaultTo(&o.Reserve, 256<<20)
+	defaultTo(&o.Lease, 30*time.Second)
+	defaultTo(&o.Poll, time.Second)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+func defaultTo[T comparable](value *T, fallback T) {
+	var zero T
+	if *value == zero {
+		*value = fallback
+	}
+}
+
+// Spool is mail in transit. Its methods may be called from any goroutine.
+type Spool struct {
+	o   Options
+	db  *state.DB
+	ids ids
+
+	files    *files
+	schedule *schedule
+	leases   *leases
+
+	end     context.CancelFunc
+	working sync.WaitGroup
+	closing sync.Once
+}
+
+// Open makes a spool of a database. What an earlier process had in flight is uncertain now.
+func Open(ctx context.Context, o Options) (*Spool, error) {
+	o = o.withDefaults()
+	s := &Spool{o: o, db: o.DB}
+	s.ids.now = o.Now
+	files, err := openFiles(o, &s.ids)
+	if err != nil {
+		return nil, fmt.Errorf("the spool: %w", err)
+	}
+	s.files = files
+	s.schedule = newSchedule(s)
+	s.leases = newLeases(s, o.Node+"/"+rand.Text())
+	if err := s.leases.begin(ctx); err != nil {
+		return nil, fmt.Errorf("the spool: %w", err)
+	}
+	s.schedule.rewind()
+	working, end := context.WithCancel(context.Background())
+	s.end = end
+	s.working.Go(func() { s.schedule.keepRows(working) })
+	s.working.Go(func() { s.sweep(working) })
+	if s.db.Shared() {
+		s.working.Go(func() { s.leases.keep(working) })
+		s.working.Go(func() { s.schedule.poll(working) })
+	}
+	return s, nil
+}
+
+// Close ends the spool. What is in flight is uncertain for whoever opens it next.
+func (s *Spool) Close() (err error) {
+	s.closing.Do(func() {
+		s.schedule.close()
+		s.end()
+		s.working.Wait()
+		err = s.leases.release()
+	})
+	return err
+}
+
+// idBits is how many bits of a number are not its time.
+const idBits = 10
+
+// ids gives messages their numbers.
+type ids struct {
+	now  func() time.Time
+	mu   sync.Mutex
+	last ID
+}
+
+// next is a number that no message has, or hardly ever: the time in microseconds, and 10 random bits
+// that keep gateways apart.
+func (i *ids) next() ID {
+	var random [2]byte
+	_, _ = rand.Read(random[:]) // never fails
+	id := ID(i.now().UnixMicro()<<idBits | int64(random[0])<<2 | int64(random[1])&3)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if id <= i.last {
+		id = i.last + 1
+	}
+	i.last = id
+	return id
+}

@@ -1,0 +1,416 @@
+//go:build linux
+
+package spool
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/buffer"
+	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/test/databases"
+)
+
+// start opens a spool of its own on a database, until the test's end.
+func start(t testing.TB, o state.Options, change ...func(*Options)) *Spool {
+	t.Helper()
+	options := Options{Log: zerolog.New(zerolog.NewTestWriter(t)), DB: databases.Open(t, o), Folder: t.TempDir(), Reserve: 1}
+	for _, f := range change {
+		f(&options)
+	}
+	s, err := Open(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// to makes a message to addresses; a destination is what follows the @.
+func to(key string, addresses ...string) Message {
+	m := Message{Key: key, Envelope: backends.Envelope{From: "ada@sakes.example"}, Received: time.UnixMicro(1_800_000_000_000_000).UTC()}
+	for _, address := range addresses {
+		_, domain, _ := strings.Cut(address, "@")
+		m.Recipients = append(m.Recipients, Recipient{Recipient: backends.Recipient{Address: address}, Destination: domain})
+	}
+	return m
+}
+
+func accept(t testing.TB, s *Spool, m Message, content string) {
+	t.Helper()
+	body := full(t, buffer.Options{}, content)
+	defer body.Discard() //nolint:errcheck // it is in memory, or a test's
+	if err := s.Accept(t.Context(), m, body); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func full(t testing.TB, o buffer.Options, content string) *buffer.Buffer {
+	t.Helper()
+	body, err := buffer.Fill(o, strings.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+// next is the destination that is given out next, which must be soon.
+func next(t testing.TB, s *Spool) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	destination, err := s.Ready(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return destination
+}
+
+func claim(t testing.TB, s *Spool, destination string, most int) []*Delivery {
+	t.Helper()
+	deliveries, err := s.Claim(t.Context(), destination, most)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return deliveries
+}
+
+// one claims the one delivery that there is.
+func one(t testing.TB, s *Spool, destination string) *Delivery {
+	t.Helper()
+	deliveries := claim(t, s, destination, 10)
+	if len(deliveries) != 1 {
+		t.Fatalf("there are %d deliveries", len(deliveries))
+	}
+	return deliveries[0]
+}
+
+func settle(t testing.TB, s *Spool, results ...Result) {
+	t.Helper()
+	if err := s.Settle(t.Context(), results...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// all gives each recipient of a delivery the same outcome.
+func all(d *Delivery, o Outcome) Result {
+	r := Result{Delivery: d}
+	for _, p := range d.Recipients {
+		o.Number = p.Number
+		r.Outcomes = append(r.Outcomes, o)
+	}
+	return r
+}
+
+func textOf(t testing.TB, d *Delivery) string {
+	t.Helper()
+	opened, err := d.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	octets, err := io.ReadAll(opened)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(octets)
+}
+
+// count is how many rows a table has.
+func count(t testing.TB, s *Spool, table string) (n int) {
+	t.Helper()
+	if err := s.db.QueryRow(t.Context(), "SELECT count(*) FROM "+table).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// everything has a value in each field.
+func everything() Message {
+	received := time.UnixMicro(1_800_000_000_123_456).UTC()
+	return Message{
+		Key: "KEY-1",
+		Envelope: backends.Envelope{
+			From: "ädä@sakes.example", ID: "env+id", Return: backends.ReturnHeaders, Body: backends.Body8BitMIME,
+			SMTPUTF8: true, RequireTLS: true, Priority: -3,
+			DeliverBy: backends.DeliverBy{Until: received.Add(time.Hour), Return: true, Trace: true},
+			Submitter: backends.Submitter{Store: "sakes", Account: "ada", Address: "ada@sakes.example"},
+		},
+		Trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Received: received, Expires: received.Add(120 * time.Hour),
+		Peer: backends.Peer{Address: "[2001:db8::1]:25", Protocol: "smtp", TLS: true, Session: "s-1"},
+		Recipients: []Recipient{{
+			Recipient: backends.Recipient{
+				Address: "bøb@example.org", Notify: backends.NotifySuccess | backends.NotifyDelay, OriginalRecipient: "rfc822;bob@example.net",
+			},
+			Destination: "example.org",
+		}, {Recipient: backends.Recipient{Address: "eve@example.org", Notify: backends.NotifyNever}, Destination: "example.org", State: Uncertain}},
+	}
+}
+
+// TestRoundTrip: every field of a message comes out as it went in, from memory and from the database.
+func TestRoundTrip(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		for place, text := range map[string]string{
+			"row": "a message\r\n", "none": "", "large": strings.Repeat("0123456789abcdef", 50<<10),
+		} {
+			s := start(t, o)
+			m := everything()
+			accept(t, s, m, text)
+			if n := next(t, s); n != "example.org" {
+				t.Fatalf("%q is ready", n)
+			}
+			fresh := one(t, s, "example.org")
+			compare(t, place+" fresh", m, text, fresh)
+			again := fresh.Recipients[0].State
+			settle(t, s, all(fresh, Outcome{State: again}))
+			settled := one(t, s, "example.org")
+			for i := range m.Recipients {
+				m.Recipients[i].State = again
+			}
+			compare(t, place+" read", m, text, settled)
+			settle(t, s, all(settled, Outcome{State: Delivered, At: time.Now()}))
+			for _, table := range []string{"spool_messages", "spool_recipients", "spool_chunks"} {
+				if n := count(t, s, table); n != 0 {
+					t.Errorf("%s: %d rows of %s are left", place, n, table)
+				}
+			}
+			s.Done("example.org", time.Time{})
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func compare(t *testing.T, what string, m Message, text string, d *Delivery) {
+	t.Helper()
+	recipients := m.Recipients
+	m.Recipients = nil
+	if !reflect.DeepEqual(d.Message, m) {
+		t.Errorf("%s: the message was\n%+v and is\n%+v", what, m, d.Message)
+	}
+	for i, r := range recipients {
+		if got := d.Recipients[i]; got.Recipient != r || got.Number != i || got.Attempts != 0 {
+			t.Errorf("%s: a recipient was\n%+v and is\n%+v", what, r, got)
+		}
+	}
+	if got := textOf(t, d); got != text || d.Size != int64(len(text)) || d.Of != len(recipients) {
+		t.Errorf("%s: %d of %d octets are there, of %d recipients", what, len(got), len(text), d.Of)
+	}
+}
+
+// TestStates: what a recipient becomes by each outcome, and what is remembered of its attempts.
+func TestStates(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		s := start(t, o)
+		accept(t, s, to("k", "a@x.example", "b@x.example", "c@x.example", "d@x.example", "e@x.example"), "text")
+		d := one(t, s, "x.example")
+		at := time.UnixMicro(1_800_000_001_000_000).UTC()
+		first := Outcome{At: at, Code: "4.2.1", Server: "mx.x.example", Diagnostic: "smtp; 450 4.2.1 later", Delayed: true}
+		outcomes := []Outcome{{State: Delivered}, {State: Failed}, {State: Held}, {State: Uncertain}, {State: Waiting}}
+		for i := range outcomes {
+			state := outcomes[i].State
+			outcomes[i] = first
+			outcomes[i].State, outcomes[i].Number = state, i
+		}
+		settle(t, s, Result{Delivery: d, Outcomes: outcomes})
+		again := one(t, s, "x.example")
+		if len(again.Recipients) != 2 || again.Recipients[0].State != Uncertain || again.Recipients[1].State != Waiting {
+			t.Fatalf("there are %+v", again.Recipients)
+		}
+		first.Number = 4
+		if got := again.Recipients[1]; got.Attempts != 1 || got.Last != first {
+			t.Errorf("it is remembered: %+v", got)
+		}
+		// Given back without an attempt, all stays as it was; a delay that was told stays told.
+		settle(t, s, all(again, Outcome{State: Waiting}))
+		again = one(t, s, "x.example")
+		if got := again.Recipients[1]; got.Attempts != 1 || got.Last != first {
+			t.Errorf("after it was given back it is remembered: %+v", got)
+		}
+		settle(t, s, all(again, Outcome{State: Waiting, At: at}))
+		again = one(t, s, "x.example")
+		if got := again.Recipients[1]; got.Attempts != 2 || !got.Last.Delayed || got.Last.Code != "" {
+			t.Errorf("after the second attempt it is remembered: %+v", got)
+		}
+		settle(t, s, all(again, Outcome{State: Failed, At: at}))
+		if n := count(t, s, "spool_messages"); n != 1 {
+			t.Errorf("with one recipient held there are %d messages", n)
+		}
+	})
+}
+
+// TestOnce: what was claimed is not claimed again, what waits is not claimed before its time, and a key
+// that is there already makes no second copy.
+func TestOnce(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		s := start(t, o)
+		for range 3 {
+			accept(t, s, to("k", "a@x.example"), strings.Repeat("x", 200<<10))
+		}
+		d := one(t, s, "x.example")
+		if more := claim(t, s, "x.example", 10); len(more) > 0 {
+			t.Errorf("it was claimed again: %+v", more)
+		}
+		settle(t, s, all(d, Outcome{State: Waiting, At: time.Now(), Until: time.Now().Add(time.Hour)}))
+		if more := claim(t, s, "x.example", 10); len(more) > 0 {
+			t.Errorf("it was claimed before its time: %+v", more)
+		}
+		if got := textOf(t, d); len(got) != 200<<10 {
+			t.Errorf("%d octets are there", len(got))
+		}
+		if err := s.Settle(t.Context(), all(d, Outcome{State: Delivered, At: time.Now()})); !errors.Is(err, ErrLease) {
+			t.Errorf("settled twice: %v", err)
+		}
+	})
+}
+
+// TestPriority: the highest goes first, and the oldest in each, from memory and from the database.
+func TestPriority(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		for _, fresh := range []int{1, 1000} { // how many are handed out from memory
+			s := start(t, o, func(o *Options) { o.FreshMessages = fresh })
+			for i, priority := range []int{0, -9, 9, 0, 4, 9} {
+				m := to(fmt.Sprint("k", i), "a@x.example")
+				m.Envelope.Priority = priority
+				accept(t, s, m, "text")
+			}
+			var keys []string
+			for {
+				deliveries := claim(t, s, "x.example", 2)
+				for _, d := range deliveries {
+					keys = append(keys, d.Key)
+					settle(t, s, all(d, Outcome{State: Delivered}))
+				}
+				if len(deliveries) == 0 {
+					break
+				}
+			}
+			if got := fmt.Sprint(keys); got != "[k2 k5 k4 k0 k3 k1]" {
+				t.Errorf("with %d in memory the order is %s", fresh, got)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// TestNotice: a new message is taken in with an outcome or not at all.
+func TestNotice(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		s := start(t, o)
+		accept(t, s, to("k", "a@x.example", "b@y.example"), "text")
+		d := one(t, s, "x.example")
+		notice := New{Message: to("n", "ada@sakes.example"), Body: full(t, buffer.Options{}, "sorry")}
+		bad := notice
+		bad.Recipients = nil
+		r := all(d, Outcome{State: Failed, At: time.Now()})
+		r.New = []New{notice, bad}
+		if err := s.Settle(t.Context(), r); err == nil || errors.Is(err, ErrLease) {
+			t.Errorf("a notice without a recipient: %v", err)
+		}
+		if n := count(t, s, "spool_messages"); n != 1 {
+			t.Errorf("there are %d messages", n)
+		}
+		r.New = []New{notice}
+		settle(t, s, r)
+		if got := textOf(t, one(t, s, "sakes.example")); got != "sorry" {
+			t.Errorf("the notice says %q", got)
+		}
+		// The other recipient's end is the message's.
+		settle(t, s, all(one(t, s, "y.example"), Outcome{State: Delivered, At: time.Now()}))
+		if n := count(t, s, "spool_messages"); n != 1 {
+			t.Errorf("there are %d messages", n)
+		}
+	})
+}
+
+// TestRefused: what the databases cannot hold is an error, and nothing of it is there.
+func TestRefused(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		s := start(t, o)
+		for name, change := range map[string]func(m *Message){
+			"no key":         func(m *Message) { m.Key = "" },
+			"no recipients":  func(m *Message) { m.Recipients = nil },
+			"no destination": func(m *Message) { m.Recipients[0].Destination = "" },
+			"in flight":      func(m *Message) { m.Recipients[0].State = InFlight },
+			"not UTF-8":      func(m *Message) { m.Envelope.From = "\xff@sakes.example" },
+			"a null":         func(m *Message) { m.Recipients[0].Address = "a\x00@x.example" },
+		} {
+			m := to("k", "a@x.example")
+			change(&m)
+			if err := s.Accept(t.Context(), m, full(t, buffer.Options{}, "text")); err == nil {
+				t.Errorf("%s: it was taken in", name)
+			}
+		}
+		if n := count(t, s, "spool_messages"); n != 0 {
+			t.Errorf("there are %d messages", n)
+		}
+	})
+}
+
+// TestAdopted: a file of the spool's own is the message's, not a copy of it, and goes with it.
+func TestAdopted(t *testing.T) {
+	s := start(t, state.Options{Log: zerolog.Nop(), Folder: databases.Folder(t)})
+	text := strings.Repeat("x", 300<<10)
+	body := full(t, buffer.Options{Storage: s.Storage()}, text)
+	before := body.File().(*file)
+	if err := s.Accept(t.Context(), to("k", "a@x.example"), body); err != nil {
+		t.Fatal(err)
+	}
+	if err := body.Discard(); err != nil {
+		t.Fatal(err)
+	}
+	d := one(t, s, "x.example")
+	if d.ID != before.id || textOf(t, d) != text {
+		t.Errorf("the file of %s became that of %s", before.id, d.ID)
+	}
+	if left := filesOf(t, s); len(left) != 1 {
+		t.Errorf("there are %q", left)
+	}
+	settle(t, s, all(d, Outcome{State: Delivered}))
+	if left := filesOf(t, s); len(left) != 0 {
+		t.Errorf("%q are left", left)
+	}
+	body = full(t, buffer.Options{Storage: s.Storage()}, text)
+	if err := body.Discard(); err != nil || len(filesOf(t, s)) != 0 {
+		t.Errorf("what was discarded: %v, %q", err, filesOf(t, s))
+	}
+}
+
+// TestSeek: a large message in parts is read from any place.
+func TestSeek(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		s := start(t, o)
+		text := bytes.Repeat([]byte("0123456789abcdefg"), 40<<10)
+		accept(t, s, to("k", "a@x.example"), string(text))
+		opened, err := one(t, s, "x.example").Open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer opened.Close()
+		for _, at := range []int64{int64(len(text)), chunkSize - 1, 0, 2*chunkSize + 7} {
+			if _, err := opened.Seek(at, io.SeekStart); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(opened); err != nil || !bytes.Equal(got, text[at:]) {
+				t.Errorf("from %d: %d octets, %v", at, len(got), err)
+			}
+		}
+	})
+}

@@ -1,0 +1,196 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"github.com/dipylon/dipylon/gateway/state"
+)
+
+const (
+	// sweepPage is how much is looked at before others get their turn.
+	sweepPage = 256
+	// sweepPause is how long they have it.
+	sweepPause = 20 * time.Millisecond
+	// chunksAfter is how old parts of a content are whose message never came.
+	chunksAfter = 24 * time.Hour
+	// sweepEvery is how often it is done again.
+	sweepEvery = 24 * time.Hour
+)
+
+// sweep finds what processes that died have left behind, after the start and then once a day, until ctx
+// ends.
+func (s *Spool) sweep(ctx context.Context) {
+	for {
+		steps := []func(context.Context) error{s.sweepFiles, s.checkFiles, s.sweepStrays}
+		if s.db.Shared() {
+			steps = []func(context.Context) error{s.sweepChunks, s.sweepStrays}
+		}
+		for _, step := range steps {
+			if err := step(ctx); err != nil && ctx.Err() == nil {
+				s.o.Log.Warn().Err(err).Msg("the spool cannot be swept; it is tried again in a day")
+			}
+		}
+		if !pause(ctx, sweepEvery) {
+			return
+		}
+	}
+}
+
+// sweepFiles removes files of earlier processes that no message has.
+func (s *Spool) sweepFiles(ctx context.Context) error {
+	folder, err := os.Open(s.files.folder)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	removed := 0
+	for {
+		entries, err := folder.ReadDir(sweepPage)
+		for _, entry := range entries {
+			orphan, err := s.orphan(ctx, entry.Name())
+			if err != nil {
+				return err
+			}
+			if orphan && os.Remove(s.files.folder+string(os.PathSeparator)+entry.Name()) == nil {
+				removed++
+			}
+		}
+		if errors.Is(err, io.EOF) || !pause(ctx, sweepPause) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if removed > 0 {
+		s.o.Log.Warn().Int("files", removed).Msg("removed files of messages that never came into the spool, or have left it: the gateway had ended in between")
+	}
+	return nil
+}
+
+// orphan says whether a file is one of an earlier process that no message has.
+func (s *Spool) orphan(ctx context.Context, name string) (bool, error) {
+	id, is := idOf(name)
+	if !is || id >= s.files.first {
+		return false, nil
+	}
+	var there bool
+	err := s.db.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM spool_messages WHERE id = $1 AND place = 1)", int64(id)).Scan(&there)
+	return !there, err
+}
+
+// checkFiles finds messages whose file is missing or short, and holds them.
+func (s *Spool) checkFiles(ctx context.Context) error {
+	type message struct {
+		id   ID
+		size int64
+	}
+	for last := ID(0); ; {
+		var page []message
+		err := s.db.Read(ctx, func(tx *state.Tx) error {
+			page = nil
+			return tx.Query(func(scan func(...any) error) error {
+				var m message
+				err := scan(&m.id, &m.size)
+				page = append(page, m)
+				return err
+			}, "SELECT id, size FROM spool_messages WHERE place = 1 AND place > 0 AND id > $1 ORDER BY id LIMIT 256", int64(last))
+		})
+		if err != nil {
+			return err
+		}
+		for _, m := range page {
+			if what, is := isDamage(s.files.look(m.id, m.size)); is && s.there(ctx, m.id) {
+				s.hold(ctx, oddRow{m.id, -1, what})
+			}
+			last = m.id
+		}
+		if len(page) < sweepPage || !pause(ctx, sweepPause) {
+			return nil
+		}
+	}
+}
+
+// there says whether a message is in the spool still: its file is removed after its row.
+func (s *Spool) there(ctx context.Context, id ID) bool {
+	var there bool
+	err := s.db.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM spool_messages WHERE id = $1)", int64(id)).Scan(&there)
+	return err == nil && there
+}
+
+// sweepChunks removes parts of contents whose message never came.
+func (s *Spool) sweepChunks(ctx context.Context) error {
+	before := s.o.Now().Add(-chunksAfter).UnixMicro() << idBits
+	all := int64(0)
+	for {
+		var rows int64
+		err := s.db.Write(ctx, func(tx *state.Tx) (err error) {
+			rows, err = tx.Exec(`DELETE FROM spool_chunks WHERE (message, number) IN (SELECT message, number FROM spool_chunks
+WHERE message < $1 AND NOT EXISTS (SELECT 1 FROM spool_messages WHERE id = spool_chunks.message) LIMIT 256)`, before)
+			return err
+		})
+		all += rows
+		if err != nil {
+			return err
+		}
+		if rows < sweepPage || !pause(ctx, sweepPause) {
+			break
+		}
+	}
+	if all > 0 {
+		s.o.Log.Warn().Int64("parts", all).Msg("removed parts of messages that never came into the spool: a gateway had ended in between")
+	}
+	return nil
+}
+
+// sweepStrays looks whether each destination that has mail has its row. None should be without.
+func (s *Spool) sweepStrays(ctx context.Context) error {
+	for last := ""; ; {
+		found, err := s.strays(ctx, &last)
+		if err != nil {
+			return err
+		}
+		if !found || !pause(ctx, sweepPause) {
+			return nil
+		}
+	}
+}
+
+// strays looks at a page of destinations behind the last; false: there are no more.
+func (s *Spool) strays(ctx context.Context, last *string) (more bool, err error) {
+	var page []announcement
+	err = s.db.Read(ctx, func(tx *state.Tx) error {
+		page = nil
+		name := *last
+		for range sweepPage {
+			found, err := tx.One([]any{&name}, "SELECT destination FROM spool_recipients WHERE destination > $1 AND due IS NOT NULL ORDER BY destination LIMIT 1", name)
+			if err != nil || !found {
+				return err
+			}
+			var n int64
+			there, err := tx.One([]any{&n}, "SELECT 1 FROM spool_destinations WHERE destination = $1", name)
+			if err != nil {
+				return err
+			}
+			if *last = name; !there {
+				page = append(page, announcement{name, shardOf(name), s.o.Now().UnixMicro()})
+			}
+			more = true
+		}
+		return nil
+	})
+	if err != nil || len(page) == 0 {
+		return more, err
+	}
+	rows := s.schedule.rowsNow()
+	if err := s.db.Write(ctx, func(tx *state.Tx) error { return s.schedule.announce(tx, page) }); err != nil {
+		return false, err
+	}
+	s.schedule.announced(page, rows)
+	s.o.Log.Error().Int("destinations", len(page)).Str("first", page[0].destination).Msg("destinations had mail in the spool that nothing led to; it is tried now")
+	return more, nil
+}
