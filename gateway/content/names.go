@@ -92,7 +92,7 @@ func readings(value string) ([]string, error) {
 		}
 		for _, text := range bared {
 			words := encodedWord.ReplaceAllString(text, "")
-			all = append(all, words, unspaced(words))
+			all = append(all, words, unspaced(words), decodedWords(text))
 		}
 	}
 	return all, nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/mail"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -217,6 +218,7 @@ func TestSurrogateOfTooManyFields(t *testing.T) {
 func FuzzSurrogate(f *testing.F) {
 	f.Add([]byte(utf8Trace + "From: Jörg <jörg@bücher.example>\r\nSubject: Grüße\r\n\r\nbody\r\n"))
 	f.Add([]byte("Content-Type: text/plain; name=\"Öl\"\r\nTo: ü:;\r\n\r\n"))
+	f.Add([]byte(utf8Trace + "To: =?utf-8?q?a=0D=0AX:_b?= <a@b.example>, \"\\\r\n b\" <é@d.example>\r\nContent-Type: a/b; x=é; p*=utf-8''a%0D%0AX:%20b\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, message []byte) {
 		got := shown(t, string(message))
 		end := headerEnd(message, true)
@@ -226,12 +228,42 @@ func FuzzSurrogate(f *testing.F) {
 		if got[end:] != string(message[end:]) {
 			t.Errorf("the body has changed: %q", got)
 		}
-		if header := got[:end]; header != string(message[:end]) {
-			if !isASCII([]byte(header)) || !strings.HasSuffix(header, "\r\n") {
-				t.Errorf("the header is %q", header)
+		if front := got[:end]; front != string(message[:end]) {
+			if !isASCII([]byte(front)) || !strings.HasSuffix(front, "\r\n") {
+				t.Errorf("the header is %q", front)
 			}
+			sameFields(t, string(message[:end]), front)
 		}
 	})
+}
+
+// sameFields wants no field and no line end in a surrogate that was not in the header it stands for.
+func sameFields(t *testing.T, original, surrogate string) {
+	t.Helper()
+	before, _, err := header.Read(strings.NewReader(original), int64(len(original)))
+	after, _, e := header.Read(strings.NewReader(surrogate), int64(len(surrogate)))
+	if err != nil || e != nil {
+		if (err == nil) != (e == nil) {
+			t.Errorf("%q is read with %v, its surrogate %q with %v", original, err, surrogate, e)
+		}
+		return
+	}
+	left := before.Fields
+	for i, f := range after.Fields {
+		at := slices.IndexFunc(left, func(b header.Field) bool { return b.Name == f.Name })
+		if at >= 0 {
+			left = left[at+1:]
+		} else if last := i == len(after.Fields)-1; !last || f.Name+": " != fillerName {
+			t.Errorf("%q of %q has a field %q that was not there", surrogate, original, f.Name)
+		}
+	}
+	bare := func(s string) int {
+		s = strings.ReplaceAll(s, "\r\n", "")
+		return strings.Count(s, "\r") + strings.Count(s, "\n")
+	}
+	if bare(surrogate) > bare(original) {
+		t.Errorf("%q of %q has a bare CR or LF that was not there", surrogate, original)
+	}
 }
 
 // TestSurrogateAddsNoField: what is decoded and written again brings no line end of its own into
