@@ -218,6 +218,7 @@ func TestSurrogateOfTooManyFields(t *testing.T) {
 func FuzzSurrogate(f *testing.F) {
 	f.Add([]byte(utf8Trace + "From: Jörg <jörg@bücher.example>\r\nSubject: Grüße\r\n\r\nbody\r\n"))
 	f.Add([]byte("Content-Type: text/plain; name=\"Öl\"\r\nTo: ü:;\r\n\r\n"))
+	f.Add([]byte("0ö:\r\n\r\n"))
 	f.Add([]byte(utf8Trace + "To: =?utf-8?q?a=0D=0AX:_b?= <a@b.example>, \"\\\r\n b\" <é@d.example>\r\nContent-Type: a/b; x=é; p*=utf-8''a%0D%0AX:%20b\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, message []byte) {
 		got := shown(t, string(message))
@@ -241,11 +242,15 @@ func FuzzSurrogate(f *testing.F) {
 func sameFields(t *testing.T, original, surrogate string) {
 	t.Helper()
 	before, _, err := header.Read(strings.NewReader(original), int64(len(original)))
-	after, _, e := header.Read(strings.NewReader(surrogate), int64(len(surrogate)))
-	if err != nil || e != nil {
-		if (err == nil) != (e == nil) {
-			t.Errorf("%q is read with %v, its surrogate %q with %v", original, err, surrogate, e)
+	if err != nil {
+		if surrogate != string(masked([]byte(original))) {
+			t.Errorf("%q, which cannot be read, became %q", original, surrogate)
 		}
+		return
+	}
+	after, _, err := header.Read(strings.NewReader(surrogate), int64(len(surrogate)))
+	if err != nil {
+		t.Errorf("%q became %q, which cannot be read: %v", original, surrogate, err)
 		return
 	}
 	left := before.Fields
