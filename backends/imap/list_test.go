@@ -170,6 +170,9 @@ func TestOddSelect(t *testing.T) {
 		"unknown types":          "* 5 NEWS\r\n* X-THING (a {b\r\n* NAMESPACE what\r\n* VANISHED 1:5",
 		"a literal in one":       "* X-THING {7}\r\n* BYE x (more)",
 		"blanks":                 "*  OK  [UNSEEN 1]  text  \r\n*  0  RECENT  \r\n* OK",
+		"a CR in a text":         "* OK a\rb\r\n* NO [ALERT] a\r\rb",
+		"an odd delimiter":       "* LIST () \"\xa7\" x\r\n* LIST () \"\ufffd\" x",
+		"a name in a literal":    "* LIST (a]b) \"/\" {3}\r\na\"b\r\n* LIST () {1}\r\n/ {5}\r\na\xff\r\nb (x {1}\r\ny)\r\n* LIST () \"/\" {9000}\r\n" + strings.Repeat("x", 9000),
 		"a name of UTF-8":        "* LIST () \"/\" \"Entw\xc3\xbcrfe\"\r\n* STATUS Entw\xffrfe (MESSAGES x)",
 	} {
 		t.Run(name, func(t *testing.T) {

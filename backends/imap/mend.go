@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // mend makes of a response line, without its CRLF, what the library takes, or nothing: of what nobody
@@ -128,7 +129,7 @@ var (
 	escapes   = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 )
 
-// mendList leaves the mailbox out whose name cannot be read.
+// mendList leaves the mailbox out whose name, or delimiter (RFC 9051 §9, mailbox-list), cannot be read.
 func mendList(rest string) string {
 	found := listData.FindStringSubmatch(rest)
 	if found == nil {
@@ -151,7 +152,7 @@ func mendList(rest string) string {
 	} else if before, _, extended := strings.Cut(name, " ("); extended {
 		name = before
 	}
-	if !modifiedUTF7(name) {
+	if !modifiedUTF7(name) || strings.ContainsRune(delimiter, utf8.RuneError) {
 		return ""
 	}
 	return "* LIST (" + strings.Join(attributes, " ") + ") " + delimiter + ` "` + escapes.Replace(name) + "\"\r\n"

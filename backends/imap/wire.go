@@ -42,6 +42,7 @@ type wire struct {
 	literal   int64  // octets of a literal that are still to come
 	literalTo fate
 	fetch     *fetchResponse // the response that is being read, if it is one
+	list      []byte         // a LIST response with literals, so far: these are quoted strings in it
 
 	mu       sync.Mutex
 	patience patience
@@ -69,6 +70,7 @@ const (
 	undecided fate = iota
 	passed         // to the library, as they are
 	kept           // until the response is complete
+	quotedIn       // a string of the LIST response
 	dropped
 )
 
@@ -142,6 +144,8 @@ func (w *wire) follow(octets []byte) {
 				w.out.Write(octets[:n])
 			case kept:
 				w.fetch.keep(octets[:n])
+			case quotedIn:
+				w.list = append(w.list, escapes.Replace(string(octets[:n]))...)
 			}
 			octets = octets[n:]
 			continue
@@ -188,7 +192,7 @@ func (w *wire) endOfLine() {
 	if found := literalAtEnd.FindSubmatchIndex(line); found != nil {
 		literal, _ = strconv.ParseInt(string(line[found[2]:found[3]]), 10, 64)
 		announced = true
-		if w.fetch != nil || w.rest == undecided && isFetch.Match(line) {
+		if w.fetch != nil || w.rest == quotedIn || w.rest == undecided && (isFetch.Match(line) || isList.Match(line)) {
 			line = line[:found[0]]
 		}
 	}
@@ -200,6 +204,8 @@ func (w *wire) endOfLine() {
 		w.fetchLine(string(line), literal, announced)
 	case w.rest == undecided:
 		w.begin(line, literal, announced)
+	case w.rest == quotedIn:
+		w.listLine(line, literal, announced)
 	default:
 		if w.rest == passed {
 			w.out.Write(line)
@@ -224,15 +230,38 @@ func (w *wire) begin(line []byte, literal int64, announced bool) {
 		w.fetchLine(string(found[2]), literal, announced)
 		return
 	}
-	text := strings.TrimRight(string(line), "\r\n")
+	if announced && isList.Match(line) {
+		w.listLine(line, literal, announced)
+		return
+	}
+	// QUIRK: a CR within a line, which no text has (RFC 9051 §9, TEXT-CHAR), is a blank.
+	text := strings.ReplaceAll(strings.TrimRight(string(line), "\r\n"), "\r", " ")
 	if w.note(text) || !announced { // a status response has no literals (RFC 9051 §9, resp-text)
 		w.out.WriteString(mend(text, w.listing.Load() == listingOnly))
 		return
 	}
 	w.rest = dropped
-	if isList.MatchString(text) {
-		w.rest = passed
-		w.out.Write(line)
+	w.goOn(literal, announced)
+}
+
+// listMost is the longest LIST response with literals that is read; the mailbox of a longer one is
+// left out. No mailbox has a name that comes near it.
+const listMost = 8 << 10
+
+// listLine takes the next text of a LIST response whose strings come as literals, up to its end or to
+// the next literal, which becomes a quoted string: then the whole is mended like one line.
+func (w *wire) listLine(line []byte, literal int64, announced bool) {
+	if w.rest == quotedIn {
+		w.list = append(w.list, '"')
+	}
+	w.list = append(w.list, bytes.TrimRight(line, "\r\n")...)
+	if w.rest = quotedIn; w.cut || int64(len(w.list))+literal > listMost {
+		w.list, w.rest = nil, dropped
+	} else if announced {
+		w.list = append(w.list, '"')
+	} else {
+		w.out.WriteString(mend(string(w.list), true))
+		w.list = nil
 	}
 	w.goOn(literal, announced)
 }
