@@ -63,6 +63,8 @@ type Names struct {
 //     (a local part with one, X.400's with a slash in front) is part of the name.
 //   - The user is what stands first: alice!info is alice's login. It is her domain, or else the
 //     mailbox's, that decides on the store; if they are two stores', nobody has such a name.
+//   - A mailbox is named once, and the folder behind it: alice!info!sales, alice+Archive!info and
+//     SAKES\alice\info!sales are refused.
 //   - Naming one's own mailbox (SAKES\alice\alice) is naming none. The folder INBOX, in letters of
 //     any case, is none either.
 //   - A realm in front of an address (SAKES\alice@tea.example) says two things, and is refused.
@@ -98,43 +100,51 @@ func (n Names) Parse(raw string) (name Name, ok bool) {
 	return name, ok && n.user(&name, user) && n.mailbox(&name)
 }
 
-// split takes realm and mailbox off a name.
+// split takes realm and mailbox off a name. A folder stays where it stands.
 func (n Names) split(raw string, realm *string) (user, mailbox string, ok bool) {
-	user, ok = raw, true
-	if first, rest, found := strings.Cut(raw, `\`); found && n.has(FormRealm) {
-		*realm, user = first, rest
-		if i := strings.IndexAny(rest, `\/`); i >= 0 && n.has(FormMailbox) {
-			user, mailbox = rest[:i], rest[i+1:]
-			ok = mailbox != ""
-		}
-		ok = ok && first != "" && !strings.ContainsAny(first, "@!+/")
-	} else if parts, rest := n.threeParts(raw); parts != nil {
-		// A "!" behind them would name a second mailbox.
-		*realm, user, mailbox = parts[0], parts[1], parts[2]+rest
-		ok = !strings.HasPrefix(rest, "!")
+	names, rest := n.cut(raw)
+	*realm, user, mailbox, ok = n.names(names)
+	if !ok || n.has(FormRealm) && strings.Contains(rest, `\`) {
+		return user, mailbox, false
 	}
-	if first, rest, found := strings.Cut(user, "!"); found && n.has(FormShared) {
-		ok = ok && mailbox == "" && rest != "" && !strings.Contains(rest, "!")
-		user, mailbox = first, rest
+	switch {
+	case strings.HasPrefix(rest, "!") && n.has(FormShared):
+		ok = mailbox == "" && rest != "!"
+		mailbox = rest[1:]
+	case mailbox != "":
+		mailbox += rest
+	default:
+		user += rest
 	}
-	return user, mailbox, ok && user != "" && !strings.Contains(mailbox, `\`)
+	// Nobody opens two mailboxes, nor a folder of one and another mailbox.
+	return user, mailbox, ok && user != "" && !(n.has(FormShared) && strings.Contains(user+mailbox, "!"))
 }
 
-// threeParts is a realm, a user and a mailbox with slashes between them, and what stands behind
-// them: the folder of SAKES/alice/info+Lists/Go, whose slashes are its own. It is nil where a
-// name is none of this form.
-func (n Names) threeParts(raw string) (parts []string, rest string) {
-	end := len(raw)
-	for separator, form := range map[byte]Form{'!': FormShared, '+': FormFolder} {
-		if i := strings.IndexByte(raw[:end], separator); i >= 0 && n.has(form) {
-			end = i
+// cut parts a name in front of its first "!" or "+": what stands behind them has slashes of its own,
+// as SAKES/alice/info+Lists/Go and SAKES\alice+Lists/Go have.
+func (n Names) cut(raw string) (names, rest string) {
+	end := strings.IndexFunc(raw, func(r rune) bool { return r == '!' && n.has(FormShared) || r == '+' && n.has(FormFolder) })
+	if end < 0 {
+		return raw, ""
+	}
+	return raw[:end], raw[end:]
+}
+
+// names takes apart what has neither "!" nor "+": SAKES\alice, SAKES\alice\info, SAKES/alice/info, alice.
+func (n Names) names(text string) (realm, user, mailbox string, ok bool) {
+	if first, second, found := strings.Cut(text, `\`); found && n.has(FormRealm) {
+		realm, user, ok = first, second, first != "" && !strings.ContainsAny(first, "@!+/")
+		if i := strings.IndexAny(second, `\/`); i >= 0 && n.has(FormMailbox) {
+			user, mailbox = second[:i], second[i+1:]
+			ok = ok && mailbox != "" && !strings.Contains(mailbox, `\`)
 		}
+		return realm, user, mailbox, ok
 	}
-	parts = strings.Split(raw[:end], "/")
+	parts := strings.Split(text, "/")
 	if !n.has(FormMailbox) || len(parts) != 3 || slices.Contains(parts, "") || strings.Contains(parts[0]+parts[1], "@") {
-		return nil, ""
+		return "", text, "", true
 	}
-	return parts, raw[end:]
+	return parts[0], parts[1], parts[2], true
 }
 
 // folder takes the folder off a name: off the local part of an address, or off its end.
@@ -182,10 +192,15 @@ func (n Names) mailbox(name *Name) bool {
 		}
 		name.Mailbox = name.Mailbox[:at] + "@" + domain
 	}
-	if fold.Equal(name.Mailbox, name.User) || fold.Equal(name.Mailbox, name.String()) {
+	if name.owns(name.Mailbox) {
 		name.Mailbox = ""
 	}
 	return true
+}
+
+// owns says whether a mailbox is the user's own: it has the whole name, or that without the domain.
+func (n Name) owns(mailbox string) bool {
+	return fold.Equal(mailbox, n.String()) || fold.Equal(mailbox, n.User) && !strings.Contains(mailbox, "@")
 }
 
 func (n Names) has(form Form) bool { return !slices.Contains(n.Off, form) }
@@ -202,7 +217,7 @@ func (n Names) For(name Name, identity string) (Name, bool) {
 		return name, false
 	}
 	mailbox := other.String()
-	if fold.Equal(mailbox, name.User) || fold.Equal(mailbox, name.String()) {
+	if name.owns(mailbox) {
 		mailbox = ""
 	}
 	if name.Mailbox != "" && !fold.Equal(name.Mailbox, mailbox) || name.Folder != "" && other.Folder != "" && name.Folder != other.Folder {

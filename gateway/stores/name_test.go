@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/gateway/stores"
 )
 
@@ -44,7 +45,11 @@ func TestParseName(t *testing.T) {
 		{name: "folder that is the inbox", in: "alice+inbox", user: "alice", str: "alice"},
 		{name: "folder with a plus", in: "alice+a+b", user: "alice", folder: "a+b", str: "alice"},
 		{name: "folder of composed letters", in: "alice+a\u0308", user: "alice", folder: "\u00e4", str: "alice"},
-		{name: "plus in front of a mailbox", in: "alice+x!info", user: "alice+x", mailbox: "info", str: "alice+x"},
+		{name: "folder with slashes of a realm's user", in: `SAKES\alice+Lists/Go`, user: "alice", realm: "SAKES", folder: "Lists/Go", str: `SAKES\alice`},
+		{name: "folder with slashes of a realm's mailbox", in: `SAKES\alice\info+Lists/Go`, user: "alice", realm: "SAKES", mailbox: "info", folder: "Lists/Go", str: `SAKES\alice`},
+		{name: "folder with slashes of a realm's shared mailbox", in: `SAKES\alice!info+Lists/Go`, user: "alice", realm: "SAKES", mailbox: "info", folder: "Lists/Go", str: `SAKES\alice`},
+		{name: "shared mailbox with a slash, in a realm", in: `SAKES\alice!info/de`, user: "alice", realm: "SAKES", mailbox: "info/de", str: `SAKES\alice`},
+		{name: "mailbox that is the user's local part", in: "a@b.example@sakes.example!a@b.example", user: "a@b.example", domain: "sakes.example", mailbox: "a@b.example", str: "a@b.example@sakes.example"},
 
 		{name: "folder with slashes of a mailbox with slashes", in: "SAKES/alice/info+Lists/Go", user: "alice", realm: "SAKES", mailbox: "info", folder: "Lists/Go", str: `SAKES\alice`},
 		{name: "one slash", in: "alice/home", user: "alice/home", str: "alice/home"},
@@ -63,6 +68,13 @@ func TestParseName(t *testing.T) {
 		{name: "no mailbox", in: `SAKES\alice\`, bad: true},
 		{name: "four parts", in: `SAKES\alice\info\x`, bad: true},
 		{name: "mailbox twice", in: `SAKES\alice!a\b`, bad: true},
+		{name: "mailbox twice, the second shared", in: `SAKES\alice\info!sales`, bad: true},
+		{name: "mailbox twice, a folder between them", in: `SAKES\alice\info+x!sales`, bad: true},
+		{name: "mailbox twice, with slashes and a folder between them", in: "SAKES/alice/info+x!sales", bad: true},
+		{name: "mailbox behind a folder", in: "alice+x!info", bad: true},
+		{name: "mailbox behind a folder in an address", in: "alice+x@sakes.example!info", bad: true},
+		{name: "mailbox of a realm behind a folder", in: `SAKES\alice+x\info`, bad: true},
+		{name: "folder with a backslash", in: `alice+a\b`, bad: true},
 		{name: "mailbox twice, with slashes", in: "SAKES/alice/info!sales", bad: true},
 		{name: "mailbox twice, the second with slashes", in: "0/0/0!/", bad: true},
 		{name: "no shared mailbox", in: "alice!", bad: true},
@@ -159,27 +171,58 @@ func TestIdentity(t *testing.T) {
 
 func FuzzParseName(f *testing.F) {
 	for _, seed := range []string{
-		"alice", "a@b.example", `D\a`, "@", "a@@b", "\x00", "ä@ö", `D\a\m`, "D/a/m", "a!m+f/g", "a+f@b.example", "a@b.example!m@b.example+f", "a+../x", "D/a/m!x", "D/a/m+f/g",
+		"alice", "a@b.example", `D\a`, "@", "a@@b", "\x00", "ä@ö", `D\a\m`, "D/a/m", "a!m+f/g", "a+f@b.example", "a@b.example!m@b.example+f", "a+../x", "D/a/m!x", "D/a/m+f/g", `D\a+f/g`, `D\a!m/n+f/g`, `D\a\m!x`, "a+f!m", `D\a\m+f!x`, "a@b@c.example!a@b", "k!\u212a", "a+f@g@b.example",
 	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
+		for _, off := range stores.Forms() {
+			if name, ok := (stores.Names{Off: []stores.Form{off}}).Parse(in); ok {
+				checkName(t, in, name)
+			}
+		}
 		name, ok := stores.ParseName(in)
 		if !ok {
 			return
 		}
-		if name.User == "" || strings.ContainsAny(name.String()+name.Mailbox+name.Folder, "\r\n\x00") || len(in) > 320 {
-			t.Fatalf("%q was taken as %+v", in, name)
-		}
-		if strings.Contains("/"+name.Folder+"/", "/../") || strings.HasPrefix(name.Folder, "/") || strings.EqualFold(name.Folder, "inbox") {
-			t.Fatalf("%q has the folder %q", in, name.Folder)
-		}
-		if name.Mailbox != "" && strings.EqualFold(name.Mailbox, name.String()) {
-			t.Fatalf("%q acts for itself: %+v", in, name)
-		}
-		// What a store is given is read in the same way, where it is a name at all.
-		if again, ok := stores.ParseName(name.String()); ok && again.Mailbox == "" && again.Folder == "" && again.String() != name.String() {
-			t.Fatalf("%q is %q, and that is %q", in, name, again)
+		checkName(t, in, name)
+		if again, ok := stores.ParseName(spelled(name)); len(spelled(name)) <= stores.NameMost && (!ok || !same(again, name)) {
+			t.Fatalf("%q is %#v, and %q is %#v, %v", in, name, spelled(name), again, ok)
 		}
 	})
+}
+
+// checkName wants what no name may lack or have, whichever forms are understood.
+func checkName(t *testing.T, in string, name stores.Name) {
+	t.Helper()
+	if name.User == "" || strings.ContainsAny(name.String()+name.Mailbox+name.Folder, "\r\n\x00") || len(in) > stores.NameMost {
+		t.Fatalf("%q was taken as %#v", in, name)
+	}
+	if strings.Contains("/"+name.Folder+"/", "/../") || strings.HasPrefix(name.Folder, "/") || strings.EqualFold(name.Folder, "inbox") {
+		t.Fatalf("%q has the folder %q", in, name.Folder)
+	}
+	if name.Mailbox != "" && fold.Equal(name.Mailbox, name.String()) {
+		t.Fatalf("%q acts for itself: %#v", in, name)
+	}
+}
+
+// spelled writes a name in the one form that every name has: user!mailbox+folder.
+func spelled(n stores.Name) string {
+	text := n.String()
+	if n.Mailbox != "" {
+		text += "!" + n.Mailbox
+	}
+	switch at := strings.LastIndexByte(text, '@'); {
+	case n.Folder == "":
+		return text
+	case strings.Contains(n.Folder, "@"): // it can only stand in front of a domain
+		return text[:at] + "+" + n.Folder + text[at:]
+	}
+	return text + "+" + n.Folder
+}
+
+// same compares all but how the names were written.
+func same(a, b stores.Name) bool {
+	a.Raw = b.Raw
+	return a == b
 }
