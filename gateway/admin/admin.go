@@ -10,12 +10,15 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -58,7 +61,7 @@ func (s *Server) init() {
 		mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Ready()) })
 		s.http = &http.Server{
 			Handler: ownName(mux), ReadTimeout: requestTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
-			MaxHeaderBytes: headerMost,
+			MaxHeaderBytes: headerMost, ErrorLog: log.New(errorLog{s.Log}, "", 0),
 		}
 	})
 }
@@ -74,14 +77,11 @@ func answer(w http.ResponseWriter, err error) {
 	_, _ = io.WriteString(w, "ok\n")
 }
 
-// ownName refuses requests for another name than this machine's.
+// ownName refuses requests for another name than this machine's. Health checks that speak HTTP/1.0 may name
+// none (RFC 9112 §3.2); a browser always does.
 func ownName(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host := r.Host
-		if name, _, err := net.SplitHostPort(host); err == nil {
-			host = name
-		}
-		if addr, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !addr.IsLoopback()) {
+		if !isOwn(r.Host) && (r.Host != "" || r.ProtoAtLeast(1, 1)) {
 			http.Error(w, "ask for an address of this machine", http.StatusMisdirectedRequest)
 			return
 		}
@@ -89,7 +89,24 @@ func ownName(next http.Handler) http.Handler {
 	})
 }
 
+// isOwn says whether a Host field names this machine (RFC 9110 §7.2, RFC 3986 §3.2.2).
+func isOwn(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	} else if name, ok := strings.CutPrefix(host, "["); ok {
+		host = strings.TrimSuffix(name, "]")
+	}
+	addr, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && addr.IsLoopback()
+}
+
 type errorLog struct{ log zerolog.Logger }
+
+// Write implements [io.Writer] for what package http has to say.
+func (e errorLog) Write(p []byte) (int, error) {
+	e.log.Warn().Str("cause", string(bytes.TrimSpace(p))).Msg("a program's question could not be answered")
+	return len(p), nil
+}
 
 // Println implements [promhttp.Logger].
 func (e errorLog) Println(v ...any) { e.log.Warn().Any("cause", v).Msg("a metric cannot be told") }

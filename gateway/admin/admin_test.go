@@ -3,10 +3,12 @@ package admin_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -78,6 +80,9 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/metrics", "127.0.0.1", "application/openmetrics-text;version=1.0.0", 200, "\n# EOF\n"},
 		{"GET", "/metrics", "evil.example:1080", "", 421, ""},
 		{"GET", "/livez", "192.0.2.1", "", 421, ""},
+		{"GET", "/livez", "[::1]", "", 200, "ok\n"},
+		{"GET", "/livez", "LocalHost", "", 200, "ok\n"},
+		{"GET", "/livez", "localhost.evil.example", "", 421, ""},
 		{"POST", "/livez", "", "", 405, ""},
 		{"GET", "/", "", "", 404, ""},
 		{"GET", "/metrics/../../etc/passwd", "", "", 404, ""},
@@ -95,6 +100,84 @@ func TestAnswers(t *testing.T) {
 	if code, _, _ := ask("GET", "/livez", "", ""); code != 200 {
 		t.Errorf("it does not live while it starts: %d", code)
 	}
+}
+
+// TestWithoutAName: health checks that speak HTTP/1.0 name no host (RFC 9112 §3.2), as no browser does.
+func TestWithoutAName(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	s := &admin.Server{Metrics: prometheus.NewRegistry(), Log: zerolog.Nop(), Ready: func() error { return nil }}
+	go func() { ended <- s.Serve(context.Background(), l) }()
+	for request, want := range map[string]string{
+		"GET /livez HTTP/1.0\r\n\r\n":                                       "200",
+		"GET /livez HTTP/1.1\r\n\r\n":                                       "400",
+		"GET /livez HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n":         "421",
+		"GET http://evil.example/livez HTTP/1.0\r\nHost: localhost\r\n\r\n": "421",
+	} {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(conn, request)
+		answer, err := io.ReadAll(conn)
+		if _, rest, _ := strings.Cut(string(answer), " "); err != nil || !strings.HasPrefix(rest, want) {
+			t.Errorf("%q: %q %v", request, answer, err)
+		}
+		_ = conn.Close()
+	}
+	if err := errors.Join(s.Shutdown(context.Background()), <-ended); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPanic: what goes wrong in an answer stands in the gateway's log, and the next one comes.
+func TestPanic(t *testing.T) {
+	var log safe
+	ready := func() error { panic("on purpose") }
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	s := &admin.Server{Metrics: prometheus.NewRegistry(), Log: zerolog.New(&log), Ready: ready}
+	go func() { ended <- s.Serve(context.Background(), l) }()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for path, want := range map[string]string{"/readyz": "EOF", "/livez": "<nil>"} {
+		response, err := client.Get("http://" + l.Addr().String() + path)
+		if err == nil {
+			_ = response.Body.Close()
+		}
+		if !strings.HasSuffix(fmt.Sprint(err), want) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if err := errors.Join(s.Shutdown(context.Background()), <-ended); err != nil {
+		t.Error(err)
+	}
+	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "on purpose") {
+		t.Errorf("the log is %q", got)
+	}
+}
+
+// safe is a log for several goroutines.
+type safe struct {
+	mu sync.Mutex
+	strings.Builder
+}
+
+func (s *safe) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Builder.Write(p)
+}
+
+func (s *safe) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Builder.String()
 }
 
 // TestServeEndsWithItsContext: the end of the context cuts off who does not go.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -225,18 +226,49 @@ func (t told) store(s Store) {
 	}
 }
 
-// backends tells what backends count. A name has one kind: that of the first store that has it.
+// backends tells what backends count. A name is the first one's that takes it: what another one of the
+// store, or another kind of another store, would tell under it is left out, or Prometheus would refuse
+// them, and their log line would come with each of its questions.
 func (t told) backends(all []Store) {
-	kinds := make(map[string]backends.MetricKind)
+	taken := make(map[string]backends.Metric)
 	for _, store := range all {
+		mine := make(map[string]bool)
 		for _, metric := range store.Plugin.Metrics {
-			if known := kinds[metric.Name]; known != 0 && known != metric.Kind {
+			metric.Name = familyOf(metric)
+			names := namesOf(metric)
+			if mine[metric.Name] || slices.ContainsFunc(names, func(name string) bool {
+				other, is := taken[name]
+				return is && (other.Name != metric.Name || other.Kind != metric.Kind)
+			}) {
 				continue
 			}
-			kinds[metric.Name] = metric.Kind
+			mine[metric.Name] = true
+			for _, name := range names {
+				taken[name] = metric
+			}
 			t.backend(store.Name, metric)
 		}
 	}
+}
+
+// familyOf is the name of a metric's family: a counter's has no "_total" (OpenMetrics §5.1).
+func familyOf(m backends.Metric) string {
+	if m.Kind == backends.MetricCounter {
+		return strings.TrimSuffix(m.Name, "_total")
+	}
+	return m.Name
+}
+
+// namesOf are the names that a family takes: its own and those of its samples (OpenMetrics §5.1).
+func namesOf(m backends.Metric) []string {
+	names := []string{m.Name}
+	for _, suffix := range map[backends.MetricKind][]string{
+		backends.MetricCounter:   {"_total", "_created"},
+		backends.MetricHistogram: {"_count", "_sum", "_bucket", "_created"},
+	}[m.Kind] {
+		names = append(names, m.Name+suffix)
+	}
+	return names
 }
 
 // backendHelp stands at all that backends count: two stores' backends need not say the same.
@@ -246,7 +278,7 @@ func (t told) backend(store string, m backends.Metric) {
 	name := "dipylon_backend_" + m.Name
 	switch m.Kind {
 	case backends.MetricCounter:
-		t.number(prometheus.CounterValue, strings.TrimSuffix(name, "_total")+"_total", backendHelp, m.Value, "store", store)
+		t.number(prometheus.CounterValue, name+"_total", backendHelp, m.Value, "store", store)
 	case backends.MetricGauge:
 		t.number(prometheus.GaugeValue, name, backendHelp, m.Value, "store", store)
 	case backends.MetricHistogram:

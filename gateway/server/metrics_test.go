@@ -104,27 +104,69 @@ func TestMetrics(t *testing.T) {
 // TestBackendMetrics: what backends count is told, and two that mean other things by a name harm nothing.
 func TestBackendMetrics(t *testing.T) {
 	histogram := backends.Metric{Name: "wait_seconds", Kind: backends.MetricHistogram, Count: 3, Sum: 2, Buckets: []backends.Bucket{{UpTo: 1, Count: 2}}}
+	got := gathered(t,
+		Store{Name: "one", Plugin: host.Status{Metrics: []backends.Metric{{Name: "logins", Kind: backends.MetricCounter, Value: 7}, {Name: "spare", Kind: backends.MetricGauge, Value: 1}, histogram}}},
+		Store{Name: "two", Plugin: host.Status{Metrics: []backends.Metric{{Name: "logins", Kind: backends.MetricGauge, Value: 8}, {Name: "spare", Kind: backends.MetricGauge, Value: 2}}}, Calls: []stores.Count{}},
+	)
+	want := "dipylon_backend_logins_total COUNTER 1, dipylon_backend_spare GAUGE 2, dipylon_backend_wait_seconds HISTOGRAM 1"
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// TestBackendMetricsCollide: a store whose numbers would stand under one name, as a counter's with and
+// without its "_total" or a histogram's count, has the first of them told, and harms neither itself nor
+// others.
+func TestBackendMetricsCollide(t *testing.T) {
+	counter := func(name string) backends.Metric {
+		return backends.Metric{Name: name, Kind: backends.MetricCounter, Value: 1}
+	}
+	gauge := func(name string) backends.Metric {
+		return backends.Metric{Name: name, Kind: backends.MetricGauge, Value: 1}
+	}
+	histogram := func(name string) backends.Metric {
+		return backends.Metric{Name: name, Kind: backends.MetricHistogram, Count: 1, Sum: 1}
+	}
+	for name, c := range map[string]struct {
+		one, two []backends.Metric
+		want     string
+	}{
+		"a counter twice":            {[]backends.Metric{counter("a"), counter("a_total")}, nil, "a_total COUNTER 1"},
+		"a gauge and a counter":      {[]backends.Metric{gauge("a_total"), counter("a")}, nil, "a_total GAUGE 1"},
+		"of two stores":              {[]backends.Metric{counter("a")}, []backends.Metric{gauge("a_total"), counter("a_total")}, "a_total COUNTER 2"},
+		"other stores' kinds":        {[]backends.Metric{counter("a")}, []backends.Metric{gauge("a")}, "a_total COUNTER 1"},
+		"a histogram and its count":  {[]backends.Metric{histogram("a"), gauge("a_count"), gauge("a_sum"), gauge("a_bucket"), gauge("a_created")}, nil, "a HISTOGRAM 1"},
+		"a count and its histogram":  {[]backends.Metric{gauge("a_count"), histogram("a")}, nil, "a_count GAUGE 1"},
+		"a histogram over stores":    {[]backends.Metric{gauge("a_sum")}, []backends.Metric{histogram("a"), gauge("a_sum")}, "a_sum GAUGE 2"},
+		"a counter and its creation": {[]backends.Metric{counter("a"), gauge("a_created")}, nil, "a_total COUNTER 1"},
+		"what only looks like it":    {[]backends.Metric{gauge("a_count"), gauge("a"), counter("b_total_seen")}, nil, "a GAUGE 1, a_count GAUGE 1, b_total_seen_total COUNTER 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			families := gathered(t, Store{Name: "one", Plugin: host.Status{Metrics: c.one}}, Store{Name: "two", Plugin: host.Status{Metrics: c.two}})
+			if got := strings.ReplaceAll(families, "dipylon_backend_", ""); got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
+// gathered is what is told of the stores' backends: each name with its kind, and how many stores have it.
+func gathered(t *testing.T, all ...Store) string {
+	t.Helper()
 	out := make(chan prometheus.Metric, 100)
-	tell := told{out, make(map[string]*prometheus.Desc)}
-	tell.backends([]Store{
-		{Name: "one", Plugin: host.Status{Metrics: []backends.Metric{{Name: "logins", Kind: backends.MetricCounter, Value: 7}, {Name: "spare", Kind: backends.MetricGauge, Value: 1}, histogram}}},
-		{Name: "two", Plugin: host.Status{Metrics: []backends.Metric{{Name: "logins", Kind: backends.MetricGauge, Value: 8}, {Name: "spare", Kind: backends.MetricGauge, Value: 2}}}, Calls: []stores.Count{}},
-	})
+	told{out, make(map[string]*prometheus.Desc)}.backends(all)
 	close(out)
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(given(out))
 	families, err := registry.Gather()
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 	var got []string
 	for _, f := range families {
 		got = append(got, fmt.Sprintf("%s %s %d", f.GetName(), f.GetType(), len(f.GetMetric())))
 	}
-	want := "dipylon_backend_logins_total COUNTER 1, dipylon_backend_spare GAUGE 2, dipylon_backend_wait_seconds HISTOGRAM 1"
-	if strings.Join(got, ", ") != want {
-		t.Errorf("got  %s\nwant %s", strings.Join(got, ", "), want)
-	}
+	return strings.Join(got, ", ")
 }
 
 // given is a collector of metrics that there are.
