@@ -213,7 +213,7 @@ type Account struct {
 	// DisplayName is for people; may be empty.
 	DisplayName string
 	// Grant, when not empty, is a token of the backend's own that may be presented once as a
-	// [CredentialGrant] to Open or Send instead of the credential that was used up.
+	// [CredentialGrant] to Open, Send or OpenSending instead of the credential that was used up.
 	Grant []byte
 	// PasswordExpires is when the credential stops working; zero: unknown or never.
 	PasswordExpires time.Time

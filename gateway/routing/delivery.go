@@ -149,16 +149,25 @@ func (d *delivery) message() receivers.Message {
 	return m
 }
 
-// refusedLogin makes the failure permanent when the store's transport refuses the client's own password
-// although the login succeeded (5.7.8, RFC 4954 §6): otherwise the client would try the same password
-// again for days. A token may have expired meanwhile, so that its failure stays temporary, and a login
-// of the gateway's own has to be corrected by the administrator.
+// loginOver ends a session whose login is good no more (421, RFC 5321 §3.8; 4.7.0, RFC 3463 §3.8).
+const loginOver = "the mail server ahead does not take this login any more, log in again"
+
+// refusedLogin says what becomes of a login that the store's transport refuses although it has succeeded
+// before. A client's own password is refused for good (5.7.8, RFC 4954 §6): otherwise the client would try
+// it again for days. A token may have expired meanwhile, and a grant is good once, so that the client is to
+// log in again. A login of the gateway's own has to be corrected by the administrator.
 func (d *delivery) refusedLogin(err error) error {
-	if backends.KindOf(err) != backends.BadCredentials || d.sending.credential.Kind != backends.CredentialPassword {
+	if backends.KindOf(err) != backends.BadCredentials {
 		return err
 	}
-	return backends.Fail(backends.Permanent, "the transport of the store refuses the password of the login: %w", err).
-		WithCode("5.7.8").Say("the mail server ahead refuses this password for sending")
+	switch d.sending.credential.Kind {
+	case backends.CredentialPassword:
+		return backends.Fail(backends.Permanent, "the transport of the store refuses the password of the login: %w", err).
+			WithCode("5.7.8").Say("the mail server ahead refuses this password for sending")
+	case backends.CredentialToken, backends.CredentialGrant:
+		return &smtp.Error{Code: 421, Enhanced: "4.7.0", Text: loginOver, Err: err}
+	}
+	return err
 }
 
 // answer is the reply to the client for all recipients together (RFC 5321 §4.1.1.4).

@@ -108,6 +108,8 @@ func (f *fakeStore) Login(ctx context.Context, c backends.Credential) (backends.
 	switch {
 	case c.User == "crash":
 		os.Exit(3)
+	case c.User == "once" && f.ask("once") > 1:
+		return account, backends.Fail(backends.BadCredentials, "the grant is used up")
 	case c.User == "panic":
 		panic("on purpose")
 	case c.User == "hang":

@@ -143,6 +143,9 @@ func (l liar) Send(stream grpc.BidiStreamingServer[pb.SendRequest, pb.Verdicts])
 			answer.Key = ""
 		case "twice":
 			_ = stream.Send(answer)
+		case "then-fails":
+			_ = stream.Send(answer)
+			answer = &pb.Verdicts{Key: delivery.GetKey(), Failure: &pb.Failure{Kind: pb.Kind_KIND_PERMANENT, Detail: "of the first message"}}
 		case "ends":
 			return nil
 		case "fails":

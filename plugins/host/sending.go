@@ -25,7 +25,8 @@ func (s *Store) Send(ctx context.Context, credential backends.Credential, delive
 
 // OpenSending begins a sending session. Its stream is opened with the first message, ends when it is
 // idle for Spec.SendIdle, when its process is replaced and when a message is given up in the middle; the
-// next message opens another one.
+// next message opens another one. A [backends.CredentialGrant] opens none but the first, so that one does not
+// end for being idle.
 func (s *Store) OpenSending(_ context.Context, credential backends.Credential) (backends.Sending, error) {
 	c, err := convert.CredentialToProto(credential)
 	if err != nil {
@@ -110,6 +111,7 @@ func (s *sending) open(ctx context.Context) (*sendStream, error) {
 	}
 	t := &sendStream{
 		g: g, stream: stream, life: life, progress: progress, cancel: cancel,
+		once: s.credential.GetKind() == pb.CredentialKind_CREDENTIAL_KIND_GRANT,
 		idle: time.NewTimer(g.spec.SendIdle), answers: make(chan *pb.Verdicts, 1), over: make(chan struct{}),
 	}
 	t.idle.Stop()
@@ -139,7 +141,8 @@ type sendStream struct {
 	life     context.Context // ends with cancel, and when the plugin stalls
 	progress *stall
 	cancel   context.CancelFunc
-	idle     *time.Timer // runs between two messages
+	once     bool        // the credential opens no other one
+	idle     *time.Timer // runs between two messages, unless once
 
 	answers chan *pb.Verdicts
 	over    chan struct{} // closed when the plugin has ended the stream
@@ -195,7 +198,9 @@ func (t *sendStream) finish() {
 // is cancelled: the plugin sees a message without an end.
 func (t *sendStream) message(ctx context.Context, frame *pb.SendRequest, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
 	t.idle.Stop()
-	defer t.idle.Reset(t.g.spec.SendIdle)
+	if !t.once {
+		defer t.idle.Reset(t.g.spec.SendIdle)
+	}
 	defer context.AfterFunc(ctx, t.cancel)()
 	t.progress.progress()
 	defer t.progress.stop()
@@ -220,13 +225,13 @@ func (t *sendStream) message(ctx context.Context, frame *pb.SendRequest, deliver
 		said := convert.HasFailure(err)
 		return nil, uncertain(ended && !said, t.g.lostAnswer(ctx, t.life, err))
 	}
-	if f := convert.FailureFromProto(m.GetFailure()); f != nil {
-		return nil, f
-	}
 	verdicts, err := t.verdicts(m, delivery, ended)
 	if err != nil {
 		t.cancel()
 		return nil, uncertain(ended, t.g.invalid(err))
+	}
+	if f := convert.FailureFromProto(m.GetFailure()); f != nil {
+		return nil, f
 	}
 	return verdicts, nil
 }
@@ -253,10 +258,13 @@ func (t *sendStream) answer() (*pb.Verdicts, error) {
 	return nil, t.err
 }
 
-// verdicts reads an answer.
+// verdicts reads an answer; nil: the message failed as a whole.
 func (t *sendStream) verdicts(m *pb.Verdicts, delivery backends.Delivery, ended bool) ([]backends.Verdict, error) {
 	if t.g.desc.Capabilities.SendSessions && m.GetKey() != delivery.Key {
 		return nil, errors.New("an answer to another message than the one that was sent")
+	}
+	if m.GetFailure() != nil {
+		return nil, nil
 	}
 	verdicts, err := convert.VerdictsFromProto(m, delivery.Recipients)
 	if err == nil && !ended {

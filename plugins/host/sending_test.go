@@ -122,6 +122,24 @@ func TestSendingIdle(t *testing.T) {
 	}
 }
 
+// TestSendingOnce: a grant is good once, so the login that it has bought is kept as long as the session.
+func TestSendingOnce(t *testing.T) {
+	s, _ := start(t, specOf(t, "store", fakeSettings{}))
+	session, err := s.OpenSending(t.Context(), backends.Credential{Kind: backends.CredentialGrant, User: "once", Secret: []byte("secret")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	for range 2 {
+		if _, err := session.Send(t.Context(), delivery("b@x.example"), strings.NewReader("x")); err != nil {
+			t.Fatal(err)
+		}
+		if session.(*sending).stream.idle.Stop() {
+			t.Error("its time to be idle runs")
+		}
+	}
+}
+
 // TestSendingOneByOne: a plugin that takes a message at a time is given each with the credential.
 func TestSendingOneByOne(t *testing.T) {
 	s, _ := start(t, specOf(t, "one-by-one", fakeSettings{}))
@@ -169,6 +187,17 @@ func TestSendingLies(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a failure late", func(t *testing.T) {
+		session, _ := inSession(t, s)
+		first, second := delivery("then-fails@x.example"), delivery("fine@x.example")
+		second.Key = "key-2"
+		if _, err := session.Send(t.Context(), first, strings.NewReader("x")); err != nil {
+			t.Error(err)
+		}
+		if _, err := session.Send(t.Context(), second, strings.NewReader("x")); err == nil || backends.KindOf(err) == backends.Permanent {
+			t.Errorf("the failure of the message before counts: %v", err)
+		}
+	})
 	t.Run("twice", func(t *testing.T) {
 		session, _ := inSession(t, s)
 		first, second := delivery("twice@x.example"), delivery("twice@x.example")
