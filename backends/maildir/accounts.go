@@ -35,6 +35,17 @@ type directory struct {
 	catchAll map[string]*account  // by domain
 	login    map[string]*account  // by local part; nil: more than one account has it
 	decoy    *argon2id.Hash
+	octets   int // of the file
+}
+
+// lacks counts the accounts that another reading of the file has.
+func (d *directory) lacks(other *directory) (n int) {
+	for _, a := range other.accounts {
+		if d.mail[a.address] == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // account's view for the rest of the world.
@@ -125,7 +136,7 @@ func parseAccounts(text []byte) (*directory, error) {
 	if err := yaml.Unmarshal(text, &doc); err != nil {
 		return nil, err
 	}
-	d := &directory{mail: map[address]*account{}, catchAll: map[string]*account{}, login: map[string]*account{}}
+	d := &directory{octets: len(text), mail: map[address]*account{}, catchAll: map[string]*account{}, login: map[string]*account{}}
 	var p problems
 	if doc.Kind != 0 {
 		p.mapping(doc.Content[0], map[string]func(*yaml.Node){"accounts": func(n *yaml.Node) {

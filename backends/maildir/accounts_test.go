@@ -277,3 +277,79 @@ func FuzzAccounts(f *testing.F) {
 		}
 	})
 }
+
+// TestAccountsHalfWritten: a file that is written in place is empty, and then a part of itself, for an
+// instant. Who logs in then is not told that the password is wrong. What stays so counts soon.
+func TestAccountsHalfWritten(t *testing.T) {
+	const all = "accounts:\n- address: a@x.example\n- address: b@x.example\n"
+	half := all[:strings.LastIndex(all, "-")]
+	for name, c := range map[string]struct {
+		change func(path string) error
+		age    time.Duration // of the change
+		waits  bool
+		left   int // accounts, when it counts
+	}{
+		"emptied":               {func(path string) error { return os.Truncate(path, 0) }, 0, true, 0},
+		"emptied an hour ago":   {func(path string) error { return os.Truncate(path, 0) }, time.Hour, false, 0},
+		"of a clock far ahead":  {func(path string) error { return os.Truncate(path, 0) }, -time.Hour, true, 0},
+		"its first half":        {func(path string) error { return os.WriteFile(path, []byte(half), 0o600) }, 0, true, 1},
+		"a comment of its head": {func(path string) error { return os.WriteFile(path, []byte("# people\n"), 0o600) }, 0, true, 0},
+		"made anew": {func(path string) error {
+			return errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600))
+		}, 0, true, 0},
+		"first wrong, then its half": {func(path string) error { return os.WriteFile(path, []byte("accounts: ["), 0o600) }, 0, true, 1},
+		"another in its place": {func(path string) error {
+			return errors.Join(os.WriteFile(path+".new", []byte(half), 0o600), os.Rename(path+".new", path))
+		}, 0, false, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "accounts.yaml")
+			var logged bytes.Buffer
+			now := time.Now()
+			f := &accountsFile{path: path, log: zerolog.New(&logged), now: func() time.Time { return now }}
+			writeFile(t, path, all)
+			if err := f.load(); err != nil {
+				t.Fatal(err)
+			}
+			has := func(want int, when string) {
+				t.Helper()
+				if got := len(f.directory().accounts); got != want {
+					t.Errorf("%s: %d accounts, want %d", when, got, want)
+				}
+			}
+			place := func(change func(path string) error) {
+				t.Helper()
+				if err := errors.Join(change(path), os.Chtimes(path, now.Add(-c.age), now.Add(-c.age))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			place(c.change)
+			if name == "first wrong, then its half" {
+				has(2, "while it is wrong")
+				logged.Reset()
+				place(func(path string) error { return os.WriteFile(path, []byte(half), 0o600) })
+			}
+			if !c.waits {
+				has(c.left, "at once")
+				return
+			}
+			has(2, "for an instant")
+			has(2, "when asked again")
+			if err := f.health(); err != nil || strings.Count(logged.String(), "\n") != 1 {
+				t.Errorf("health %v, and the log is %s", err, logged.String())
+			}
+			if c.left == 0 && c.age == 0 { // it was an instant
+				place(func(path string) error { return os.WriteFile(path, []byte(all), 0o600) })
+				has(2, "when it is whole again")
+				logged.Reset()
+				place(c.change)
+				has(2, "for another instant")
+			}
+			now = now.Add(3 * time.Second)
+			has(c.left, "later")
+			if n := strings.Count(logged.String(), "\n"); n != 2 {
+				t.Errorf("the log has %d lines: %s", n, logged.String())
+			}
+		})
+	}
+}

@@ -24,8 +24,10 @@ type accountsFile struct {
 
 	mu      sync.Mutex
 	current *directory
+	file    fs.FileInfo // what current was read from
 	seen    fileState
-	problem error // what was wrong at the last look; nil: nothing
+	lacking time.Time // since when what is read lacks accounts of current, and does not count yet; zero: it does not
+	problem error     // what was wrong at the last look; nil: nothing
 }
 
 // fileState tells one version of a file from another.
@@ -81,12 +83,42 @@ func (f *accountsFile) refresh() error {
 	}
 	looked := f.now()
 	fresh, err := f.read(info)
+	if err == nil && f.halfWritten(info, fresh, looked) {
+		f.problem = nil
+		return nil // the next look reads it again
+	}
 	f.seen = fileState{info: info, settled: info != nil && looked.Sub(info.ModTime()) > coarseTime}
 	f.problem = err
 	if err == nil {
-		f.current = fresh
+		f.current, f.file = fresh, info
 	}
 	return err
+}
+
+// halfWritten says whether what was read may be a part of a file that is written in place: it is shorter
+// than what the same file had, or empty, and accounts are missing. Who logged in would be told that the
+// password is wrong. It is read again until it has been so for [coarseTime], and counts then.
+func (f *accountsFile) halfWritten(info fs.FileInfo, fresh *directory, now time.Time) bool {
+	if f.current == nil || info == nil {
+		return false
+	}
+	inPlace := fresh.octets == 0 || os.SameFile(f.file, info) && fresh.octets < f.current.octets
+	missing := fresh.lacks(f.current)
+	if !inPlace || missing == 0 {
+		f.lacking = time.Time{}
+		return false
+	}
+	log, first := f.log.Warn().Str("file", f.path).Int("missing", missing), f.lacking.IsZero()
+	if now.Sub(info.ModTime()) > coarseTime || !first && now.Sub(f.lacking) > coarseTime {
+		f.lacking = time.Time{}
+		log.Msg("accounts are missing in the accounts file: nobody can log in to them any more")
+		return false
+	}
+	if first {
+		f.lacking = now
+		log.Msg("accounts are missing in the accounts file, which may be half written: it counts if it stays so")
+	}
+	return true
 }
 
 func (f *accountsFile) read(info fs.FileInfo) (*directory, error) {
