@@ -96,15 +96,9 @@ func newWorld(t *testing.T) *world {
 		// With TLS it has one such process for each session, and allows 100.
 		Extra: fmt.Sprintf("service pop3-login {\n  process_limit = %d\n}\n", boxes+100),
 	})
-	w.writeAccounts(names)
+	writeAccounts(t, w.mail, names)
 	w.startGateway(t)
-	t.Cleanup(func() {
-		w.gateway.stop()
-		if t.Failed() {
-			text, _ := os.ReadFile(w.gateway.log)
-			t.Logf("the end of the gateway's log:\n%s", text[max(0, len(text)-4000):])
-		}
-	})
+	w.gateway.stopAtEnd(t)
 	return w
 }
 
@@ -157,14 +151,15 @@ func (w *world) put(dir string, n int, from io.Reader) (octets int64) {
 	return octets
 }
 
-func (w *world) writeAccounts(names []string) {
+func writeAccounts(t *testing.T, root string, names []string) {
+	t.Helper()
 	var file strings.Builder
 	file.WriteString("accounts:\n")
 	for _, name := range names {
 		fmt.Fprintf(&file, "  - {address: %s, password: %q}\n", name, secretHash)
 	}
-	if err := os.WriteFile(filepath.Join(w.mail, "accounts.yaml"), []byte(file.String()), 0o600); err != nil {
-		w.t.Fatal(err)
+	if err := os.WriteFile(filepath.Join(root, "accounts.yaml"), []byte(file.String()), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -190,19 +185,37 @@ func (w *world) startGateway(t *testing.T) {
 			},
 		},
 	})
-	w.gateway = gateway{cmd: g.Command("serve", "--config", g.ConfigFile), log: filepath.Join(g.Dir, "log"), ca: g.Authority.CAFile}
-	file, err := os.Create(w.gateway.log)
+	w.gateway = serve(t, g, 2)
+}
+
+// serve starts a prepared gateway, and waits for so many listeners.
+func serve(t *testing.T, g *harness.Gateway, listeners int) gateway {
+	t.Helper()
+	started := gateway{cmd: g.Command("serve", "--config", g.ConfigFile), log: filepath.Join(g.Dir, "log"), ca: g.Authority.CAFile}
+	file, err := os.Create(started.log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	w.gateway.cmd.Stderr = file
-	if err := w.gateway.cmd.Start(); err != nil {
+	started.cmd.Stderr = file
+	if err := started.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	harness.Eventually(t, time.Minute, "the gateway listening", func() bool {
-		w.gateway.ports = listening(w.gateway.log)
-		return len(w.gateway.ports) == 2
+		started.ports = listening(started.log)
+		return len(started.ports) == listeners
+	})
+	return started
+}
+
+// stopAtEnd stops the gateway with the test, and shows the end of its log where the test has failed.
+func (g *gateway) stopAtEnd(t *testing.T) {
+	t.Cleanup(func() {
+		g.stop()
+		if t.Failed() {
+			text, _ := os.ReadFile(g.log)
+			t.Logf("the end of the gateway's log:\n%s", text[max(0, len(text)-4000):])
+		}
 	})
 }
 
@@ -234,11 +247,16 @@ type result struct {
 	Octets             int64
 	Sum                uint64
 	Login, Work        float64
+	Relayed            float64
 }
 
 // run lets the load generator work.
 func (w *world) run(address string, args ...string) (r result, err error) {
-	cmd := exec.Command(w.load, append([]string{"-address", address}, args...)...)
+	return runLoad(w.load, address, args...)
+}
+
+func runLoad(load, address string, args ...string) (r result, err error) {
+	cmd := exec.Command(load, append([]string{"-address", address}, args...)...)
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	out, err := cmd.Output()

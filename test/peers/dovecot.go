@@ -153,6 +153,13 @@ func (d *Dovecot) Doveadm(args ...string) string {
 	return string(out)
 }
 
+// FreeAddress is a host:port of loopback that nobody listens on, for a server that another one has to be told of
+// before it is there.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(freePorts(t, 1)[0]))
+}
+
 // freePorts finds ports that nobody listens on. They are held until all are found.
 func freePorts(t testing.TB, n int) []int {
 	t.Helper()

@@ -27,10 +27,11 @@ type Postfix struct {
 	CA   string // PEM file of the authority that signed its certificate
 	Dir  string
 	Mail string // Maildirs: <Mail>/<address>
+	// Unpacked is the folder that its package was unpacked into.
+	Unpacked string
 
-	t        testing.TB
-	unpacked string
-	process  *exec.Cmd
+	t       testing.TB
+	process *exec.Cmd
 }
 
 // PostfixOptions say what is particular about one.
@@ -50,7 +51,7 @@ var postfixSettings string
 func StartPostfix(t *testing.T, o PostfixOptions) *Postfix {
 	t.Helper()
 	_, here, _, _ := runtime.Caller(0)
-	p := &Postfix{Dir: t.TempDir(), t: t, unpacked: filepath.Join(filepath.Dir(here), "..", ".work", "postfix")}
+	p := &Postfix{Dir: t.TempDir(), t: t, Unpacked: filepath.Join(filepath.Dir(here), "..", ".work", "postfix")}
 	if _, err := os.Stat(p.program("master")); err != nil || os.Geteuid() != 0 {
 		t.Fatalf("Postfix is unpacked by ./test/run install, and started by root: uid %d, %v", os.Geteuid(), err)
 	}
@@ -70,7 +71,7 @@ func StartPostfix(t *testing.T, o PostfixOptions) *Postfix {
 }
 
 func (p *Postfix) program(daemon string) string {
-	return filepath.Join(p.unpacked, "usr/lib/postfix/sbin", daemon)
+	return filepath.Join(p.Unpacked, "usr/lib/postfix/sbin", daemon)
 }
 
 func (p *Postfix) certificate(t *testing.T) {
@@ -101,11 +102,11 @@ func (p *Postfix) configure(o PostfixOptions) {
 	}
 	write(p.t, filepath.Join(p.Dir, "boxes"), boxes.String())
 	lines := append([]string{
-		"here = " + p.Dir, "unpacked = " + p.unpacked, postfixSettings,
+		"here = " + p.Dir, "unpacked = " + p.Unpacked, postfixSettings,
 		"virtual_uid_maps = static:" + uid, "virtual_gid_maps = static:" + gid, "virtual_mailbox_domains =" + domains.String(),
 	}, o.Settings...)
 	write(p.t, filepath.Join(p.Dir, "main.cf"), strings.Join(lines, "\n")+"\n")
-	services, err := os.ReadFile(filepath.Join(p.unpacked, "usr/share/postfix/master.cf.dist"))
+	services, err := os.ReadFile(filepath.Join(p.Unpacked, "usr/share/postfix/master.cf.dist"))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -146,7 +147,7 @@ func (p *Postfix) folders() {
 func (p *Postfix) Start() {
 	p.t.Helper()
 	p.process = exec.Command(p.program("master"), "-c", p.Dir)
-	p.process.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Join(p.unpacked, "usr/lib/postfix"))
+	p.process.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Join(p.Unpacked, "usr/lib/postfix"))
 	var said bytes.Buffer
 	p.process.Stdout, p.process.Stderr = &said, &said
 	p.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
@@ -178,8 +179,8 @@ func (p *Postfix) PID() int { return p.process.Process.Pid }
 // Command is one of its commands, such as postconf.
 func (p *Postfix) Command(name string, args ...string) string {
 	p.t.Helper()
-	cmd := exec.Command(filepath.Join(p.unpacked, "usr/sbin", name), append([]string{"-c", p.Dir}, args...)...)
-	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Join(p.unpacked, "usr/lib/postfix"))
+	cmd := exec.Command(filepath.Join(p.Unpacked, "usr/sbin", name), append([]string{"-c", p.Dir}, args...)...)
+	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Join(p.Unpacked, "usr/lib/postfix"))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		p.t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)

@@ -24,19 +24,26 @@ type client struct {
 	out  []byte
 }
 
-// dial connects, with TLS from the start where there is a configuration for it.
+// dial connects, with TLS from the start where there is a configuration for it, and reads the greeting.
 func dial(address string, secure *tls.Config) (*client, error) {
-	conn, err := net.DialTimeout("tcp", address, patience)
+	c, err := connect(address)
 	if err != nil {
 		return nil, err
 	}
 	if secure != nil {
-		conn = tls.Client(conn, secure)
+		c.conn = tls.Client(c.conn, secure)
 	}
-	c := &client{conn: conn, buf: make([]byte, 1<<10)}
-	_ = conn.SetDeadline(time.Now().Add(patience))
 	_, err = c.answer("greeting")
 	return c, err
+}
+
+func connect(address string) (*client, error) {
+	conn, err := net.DialTimeout("tcp", address, patience)
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	return &client{conn: conn, buf: make([]byte, 1<<10)}, nil
 }
 
 func (c *client) close() { _ = c.conn.Close() }

@@ -1,11 +1,15 @@
 //go:build linux
 
-// Command load is the client of the POP3 benchmarks: any number of clients in one process, each
-// with an account of its own, doing one kind of work against one server. What was measured is
+// Command load is the client of the POP3 and SMTP benchmarks: any number of clients in one process,
+// doing one kind of work against one server. What was measured is
 // written to the standard output as one JSON object; an answer that breaks a rule, or a message
-// that is not as long as the server says, ends it with an error.
+// that is not what it should be, ends it with an error.
 //
 //	load -address 127.0.0.1:1110 -work drain -clients 8 -rounds 4
+//	load -address 127.0.0.1:2525 -work send -clients 32 -messages 3000 -sink 127.0.0.1:2526
+//
+// With POP3 each client has an account of its own. With SMTP the clients share the messages, of which
+// each is another one. What a server is to relay comes to the sink, which counts it.
 package main
 
 import (
@@ -28,6 +32,14 @@ type work struct {
 	clients  int
 	rounds   int // sessions of each client, one after the other
 	pipeline int // commands that are sent together
+
+	// Of send alone.
+	messages int
+	kept     bool   // connections, for all messages of a client
+	domain   string // of the recipients
+	boxes    int    // recipients that take turns: u0, u1 and so on
+	size     int    // octets of a message
+	sink     string // where the server relays to, host:port; empty: nowhere
 }
 
 // Result is what was measured.
@@ -40,17 +52,25 @@ type Result struct {
 	// Medians over the sessions, in seconds: from the connection's start to the answer to PASS,
 	// and from there to what the session did.
 	Login, Work float64
+	// Of send: from the start of the first client until the sink had all messages.
+	Relayed float64
 }
 
 func main() {
 	var w work
-	kind := flag.String("work", "drain", "drain, sessions, list, first or idle")
+	kind := flag.String("work", "drain", "drain, sessions, list, first, idle or send")
 	flag.StringVar(&w.address, "address", "", "the server's `host:port`")
 	flag.StringVar(&w.user, "user", "u%d@bench.example", "the login name, with %d for the client's number")
 	flag.StringVar(&w.password, "password", "bench-secret", "the password of each")
 	flag.IntVar(&w.clients, "clients", 1, "clients at once")
 	flag.IntVar(&w.rounds, "rounds", 1, "sessions of each client")
 	flag.IntVar(&w.pipeline, "pipeline", 1, "commands that a drain sends together")
+	flag.IntVar(&w.messages, "messages", 1, "messages of all clients that send")
+	flag.BoolVar(&w.kept, "kept", false, "send all messages of a client on one connection")
+	flag.StringVar(&w.domain, "domain", "bench.example", "the domain of those who are sent to")
+	flag.IntVar(&w.boxes, "boxes", 1, "how many are sent to")
+	flag.IntVar(&w.size, "size", 4096, "octets of a message that is sent")
+	flag.StringVar(&w.sink, "sink", "", "take at this `host:port` what the server relays, and wait for all of it")
 	ca := flag.String("ca", "", "connect with TLS, and trust this `file`'s authorities")
 	flag.Parse()
 	err := w.trust(*ca)
@@ -81,8 +101,15 @@ func (w *work) trust(file string) error {
 }
 
 func run(w work, kind string) error {
-	if kind == "idle" {
+	switch kind {
+	case "idle":
 		return w.idle(os.Stdout, os.Stdin)
+	case "send":
+		result, err := w.send()
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(os.Stdout).Encode(result)
 	}
 	do, ok := map[string]func(*client, *Result) error{
 		"drain": w.drain, "sessions": stat, "list": list, "first": first,

@@ -1,0 +1,77 @@
+//go:build bench && linux
+
+package bench
+
+import (
+	"fmt"
+	"testing"
+)
+
+// TestSMTP measures the gateway beside Postfix as Debian configures it, with the same clients and on the
+// same disk.
+func TestSMTP(t *testing.T) {
+	w := newSMTPWorld(t)
+	t.Run("sync", w.sync)
+	heading("Dipylon", "Postfix")
+	t.Run("boxes", w.boxes)
+}
+
+// load is what clients do: so many of them share messages.
+type load struct{ clients, messages int }
+
+var loads = []load{{1, 1000}, {8, 3000}, {32, 6000}}
+
+// each measures with all numbers of clients, on new connections and on kept ones.
+func (w *smtpWorld) each(t *testing.T, what string, goals map[int]float64, measure func(mta, load, ...string) (float64, error)) {
+	for _, l := range loads {
+		for _, kept := range []bool{false, true} {
+			connections := map[bool]string{false: "new", true: "kept"}[kept]
+			t.Run(fmt.Sprintf("%d/%s", l.clients, connections), func(t *testing.T) {
+				w.both(t, row{
+					what: fmt.Sprintf("%s, clients: %d, connections: %s", what, l.clients, connections), unit: "messages/s", goal: goals[l.clients],
+				}, func(m mta) (float64, error) { return measure(m, l, fmt.Sprintf("-kept=%t", kept)) })
+			})
+		}
+	}
+}
+
+// both measures the same thing at both servers, each of which has done it once before.
+func (w *smtpWorld) both(t *testing.T, r row, measure func(mta) (float64, error)) {
+	t.Helper()
+	of := func(m mta) side {
+		return side{m.name, func() (float64, error) {
+			defer m.clear(t)
+			return measure(m)
+		}}
+	}
+	ours, theirs := of(w.ours()), of(w.theirs())
+	measured(t, ours)
+	measured(t, theirs)
+	compare(t, r, ours, theirs)
+}
+
+// send has all messages of a load acknowledged.
+func (w *smtpWorld) send(m mta, l load, domain string, more ...string) (result, error) {
+	args := []string{
+		"-work", "send", "-clients", fmt.Sprint(l.clients), "-messages", fmt.Sprint(l.messages),
+		"-domain", domain, "-boxes", fmt.Sprint(drained),
+	}
+	r, err := runLoad(w.load, m.address, append(args, more...)...)
+	if err == nil && r.Messages != l.messages {
+		err = fmt.Errorf("%d messages were acknowledged", r.Messages)
+	}
+	return r, err
+}
+
+// boxes is mail for mailboxes, until all of it is there: the gateway acknowledges it then, and Postfix when
+// it is in its queue.
+func (w *smtpWorld) boxes(t *testing.T) {
+	w.each(t, "4 KB into mailboxes", map[int]float64{1: 1.2, 8: 3, 32: 5}, func(m mta, l load, more ...string) (float64, error) {
+		r, err := w.send(m, l, domain, more...)
+		if err != nil {
+			return 0, err
+		}
+		waited, err := m.arrived(l.messages)
+		return float64(l.messages) / (r.Seconds + waited.Seconds()), err
+	})
+}
