@@ -5,7 +5,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -107,14 +109,16 @@ func (n *settingNode) write(b *strings.Builder, indent string, mark int, item bo
 		lead, deeper = "- ", indent+"    "
 	}
 	name, list := strings.CutSuffix(n.key, "[]")
+	value := ""
 	if n.setting != nil {
-		for _, line := range wrapped(about(*n.setting), 96-len(indent)) {
+		for _, line := range wrapped(about(*n.setting, len(n.children) > 0), 96-len(indent)) {
 			fmt.Fprintf(b, "%s# %s\n", before(indent, outer), line)
 		}
-		fmt.Fprintf(b, "%s%s%s:%s\n", before(indent, mark), lead, nameOf(name), valueOf(*n.setting, list))
-		return
+		if len(n.children) == 0 {
+			value = valueOf(*n.setting, list)
+		}
 	}
-	fmt.Fprintf(b, "%s%s%s:\n", before(indent, mark), lead, nameOf(name))
+	fmt.Fprintf(b, "%s%s%s:%s\n", before(indent, mark), lead, nameOf(name), value)
 	for i, c := range n.children {
 		c.write(b, deeper, mark, list && i == 0)
 		if list && i == 0 {
@@ -131,16 +135,25 @@ func before(indent string, mark int) string {
 	return indent[:mark] + "#" + indent[mark:]
 }
 
+var (
+	// plainKey is a key that means itself in YAML, and plainValue a value that does.
+	plainKey   = regexp.MustCompile(`^[A-Za-z0-9_](?:[-A-Za-z0-9_/\[\]*]*[-A-Za-z0-9_/\]*])?$`)
+	plainValue = regexp.MustCompile(`^(?:-?[A-Za-z0-9_./]|\+)[^ :#{}\[\],&*!|>'"%@\x60\\]*$`)
+)
+
 // nameOf is a key; one that is free has an example.
 func nameOf(key string) string {
-	if key == "*" {
+	switch {
+	case key == "*":
 		return "KEY"
+	case plainKey.MatchString(key):
+		return key
 	}
-	return key
+	return strconv.Quote(key)
 }
 
-// about is the sentence above a setting.
-func about(s backends.Setting) string {
+// about is the sentence above a setting. parent: it has others below it, and no room for a value.
+func about(s backends.Setting, parent bool) string {
 	text := s.Doc
 	if slices.ContainsFunc(s.Values, func(v string) bool { return !strings.Contains(s.Doc, v) }) {
 		text += " One of: " + strings.Join(s.Values, ", ") + "."
@@ -148,7 +161,7 @@ func about(s backends.Setting) string {
 	if s.Secret {
 		text += " A secret: better file:PATH or env:NAME."
 	}
-	if s.Default != "" && !plain(s) {
+	if s.Default != "" && (parent || !plain(s)) {
 		text += " Without it: " + s.Default + "."
 	}
 	return text
@@ -167,7 +180,7 @@ func valueOf(s backends.Setting, list bool) string {
 
 // plain says whether a default can stand as a YAML scalar, and is not in words.
 func plain(s backends.Setting) bool {
-	return (s.Default != "none" || slices.Contains(s.Values, "none")) && !strings.ContainsAny(s.Default, " :#{}[],&*!|>'\"%@`\\")
+	return (s.Default != "none" || slices.Contains(s.Values, "none")) && plainValue.MatchString(s.Default)
 }
 
 // wrapped breaks a text into lines of some width.

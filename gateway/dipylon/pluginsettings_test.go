@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/rs/zerolog"
+	"gopkg.in/yaml.v3"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/config"
@@ -28,8 +29,8 @@ func TestExampleSettings(t *testing.T) {
 			if err := writeSettings(&out, d); err != nil {
 				t.Fatal(err)
 			}
-			yaml := mark.ReplaceAllString(out.String(), "  $1")
-			_, settings, _ := strings.Cut(yaml, "\nsettings:\n")
+			text := mark.ReplaceAllString(out.String(), "  $1")
+			_, settings, _ := strings.Cut(text, "\nsettings:\n")
 			raw, err := config.ParseSettings("settings.yaml", t.TempDir(), []byte(settings), config.Options{})
 			if err != nil {
 				t.Fatalf("%v in\n%s", err, settings)
@@ -85,5 +86,53 @@ settings:
 `
 	if err != nil || out.String() != want {
 		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
+// TestWriteOddSettings: whatever a plugin says of its settings, the example is YAML in which each of them
+// stands, and the default of a secret does not.
+func TestWriteOddSettings(t *testing.T) {
+	for _, s := range []backends.Setting{
+		{Path: "a: b", Default: "x"},
+		{Path: `"`, Default: "x"},
+		{Path: "- a", Default: "x"},
+		{Path: "#a"},
+		{Path: "a#"},
+		{Path: "@a", Default: "-"},
+		{Path: "{a}", Default: "?"},
+		{Path: "a..b"},
+		{Path: "."},
+		{Path: "[]"},
+		{Path: "a[][]"},
+		{Path: "[].a"},
+		{Path: "a", Default: "~"},
+		{Path: "a", Default: "-1"},
+		{Path: "a", Default: "- 1"},
+		{Path: "a", Default: "---"},
+		{Path: "a", Default: "<<"},
+		{Path: "a", Default: "=", Doc: "a: [\"b", Values: []string{"# x", "{"}},
+		{Path: strings.Repeat("a.", 127) + "a"},
+	} {
+		s.Required = true
+		var out strings.Builder
+		if err := writeSettings(&out, backends.Description{Name: "mine", Settings: []backends.Setting{s}}); err != nil {
+			t.Fatal(err)
+		}
+		var read struct{ Settings map[string]any }
+		if err := yaml.Unmarshal([]byte(out.String()), &read); err != nil || len(read.Settings) != 1 {
+			t.Errorf("%+v: %v in\n%s", s, err, out.String())
+		}
+	}
+}
+
+// TestWriteSettingsOfBoth: a setting that is also a key with others below it loses none of them.
+func TestWriteSettingsOfBoth(t *testing.T) {
+	var out strings.Builder
+	err := writeSettings(&out, backends.Description{Name: "mine", Version: "1", Settings: []backends.Setting{
+		{Path: "a", Doc: "The whole.", Default: "x"}, {Path: "a.b", Doc: "A part.", Required: true},
+	}})
+	const want = "  # The whole. Without it: x.\n  a:\n    # A part.\n    b:\n"
+	if err != nil || !strings.HasSuffix(out.String(), "settings:\n"+want) {
+		t.Errorf("%v in\n%s", err, out.String())
 	}
 }

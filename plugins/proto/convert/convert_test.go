@@ -97,7 +97,7 @@ func TestRoundTrip(t *testing.T) {
 				Bodies: []backends.BodyForm{backends.BodyHTML}, MarksSeen: true, Folders: true, Renderer: "render-7",
 			},
 			Limits:   backends.Limits{MessageSize: 1 << 40, Recipients: 2, Maildrops: 3, FetchesAtOnce: 4, RemovalsAtATime: 5},
-			Settings: []backends.Setting{{Path: "a.b", Type: backends.SettingOctets, Default: "1MiB", Doc: "It.", Values: []string{"x"}, Secret: true, Required: true}},
+			Settings: []backends.Setting{{Path: "a.b", Type: backends.SettingOctets, Default: "1MiB", Doc: "It.", Values: []string{"x"}, Required: true}, {Path: "c", Secret: true}},
 		}
 		got, err := DescriptionFromProto(crossed(t, DescriptionToProto(want)))
 		same(t, must(t, got, err), want)

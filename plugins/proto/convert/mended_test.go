@@ -43,3 +43,11 @@ func TestMendedIsTold(t *testing.T) {
 		}
 	}
 }
+
+// TestSecretDefault: the default of a secret is one, too.
+func TestSecretDefault(t *testing.T) {
+	d, err := DescriptionFromProto(&pb.Description{Name: "x", Settings: []*pb.Setting{{Path: "key", Secret: true, Default: "hunter2"}}})
+	if err != nil || d.Settings[0].Default != "" {
+		t.Errorf("%+v, %v", d.Settings, err)
+	}
+}

@@ -58,14 +58,19 @@ const (
 	valuesMost   = 64
 )
 
-// settingsDocumented reads what documents the settings: those without a path are left out.
+// settingsDocumented reads what documents the settings: those without a path are left out, and so is the
+// default of a secret.
 func settingsDocumented(all []*pb.Setting) (settings []backends.Setting) {
 	for _, m := range all[:min(len(all), settingsMost)] {
-		if path := Line(m.GetPath(), pathMost); path != "" {
-			settings = append(settings, backends.Setting{
-				Path: path, Type: backends.SettingType(Line(m.GetType(), nameMost)), Default: Line(m.GetDefault(), defaultMost), Doc: Line(m.GetDoc(), docMost),
-				Values: Lines(m.GetValues(), valuesMost, nameMost), Secret: m.GetSecret(), Required: m.GetRequired(),
-			})
+		s := backends.Setting{
+			Path: Line(m.GetPath(), pathMost), Type: backends.SettingType(Line(m.GetType(), nameMost)), Doc: Line(m.GetDoc(), docMost),
+			Values: Lines(m.GetValues(), valuesMost, nameMost), Secret: m.GetSecret(), Required: m.GetRequired(),
+		}
+		if !s.Secret {
+			s.Default = Line(m.GetDefault(), defaultMost)
+		}
+		if s.Path != "" {
+			settings = append(settings, s)
 		}
 	}
 	return settings
