@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"io"
 
 	"github.com/dipylon/dipylon/backends"
@@ -24,18 +25,40 @@ func (c *content) readFile(p []byte) (int, error) {
 	if c.came += int64(n); err == io.EOF {
 		err = c.fileEnded()
 	}
+	if c.declined(err) {
+		return c.readInstead(p)
+	}
 	return n, err
 }
 
 func (c *content) writeFile(w io.Writer) (int64, error) {
 	n, err := c.textOf().WriteTo(w)
-	if c.came += n; err != nil {
+	if c.came += n; c.declined(err) {
+		return c.writeInstead(w)
+	}
+	if err != nil {
 		return n, err
 	}
 	if err = c.fileEnded(); err == io.EOF {
 		err = nil
 	}
 	return n, err
+}
+
+// errUnreadable is a file that cannot be read, as one that was opened to be written alone.
+var errUnreadable = errors.New("reading a message's file")
+
+// declined says whether the message is to be asked for in chunks, as nothing of its file can be read.
+func (c *content) declined(err error) bool {
+	if c.came > 0 || !errors.Is(err, errUnreadable) {
+		return false
+	}
+	c.f.m.g.noFiles(err)
+	c.f.mu.Lock()
+	defer c.f.mu.Unlock()
+	c.again = true
+	c.closeFile()
+	return true
 }
 
 // fileEnded holds what came against the size that was told: another program has changed the file
@@ -74,7 +97,7 @@ func (r *fileReader) Read(p []byte) (int, error) {
 	}
 	n, err := readAt(r.c.fd, p[:min(int64(len(p)), r.left)], r.offset)
 	if err != nil {
-		return 0, backends.Fail(backends.Temporary, "reading a message's file: %w", err)
+		return 0, backends.Fail(backends.Temporary, "%w: %w", errUnreadable, err)
 	}
 	if n == 0 {
 		return 0, backends.Fail(backends.Temporary, "a message's file was cut while it was read: %d octets are missing", r.left)

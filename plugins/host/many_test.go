@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -41,6 +43,19 @@ func fileContentOf(c *fakeContent, what string) (backends.Content, error) {
 	case "file-proc":
 		f.file, err = os.Open("/proc/self/stat")
 		return f, err
+	case "file-folder":
+		f.file, err = os.Open(os.TempDir())
+		return f, err
+	case "file-socket":
+		var conn net.PacketConn
+		if conn, err = net.ListenPacket("udp", "127.0.0.1:0"); err == nil {
+			f.file, err = conn.(*net.UDPConn).File()
+			err = errors.Join(err, conn.Close())
+		}
+		return f, err
+	case "file-write":
+		f.file, err = os.OpenFile(filepath.Join(os.TempDir(), "written"), os.O_CREATE|os.O_WRONLY, 0o600)
+		return f, errors.Join(err, os.Remove(f.file.Name()))
 	case "file-cut":
 		text = text[:len(text)/2]
 	case "file-changed":
@@ -327,19 +342,26 @@ func TestFilesAreDeclined(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		return
 	}
-	for _, what := range []string{"file-pipe", "file-proc"} {
+	for _, what := range []string{"file-pipe", "file-proc", "file-folder", "file-socket", "file-write"} {
 		t.Run(what, func(t *testing.T) {
 			s, log := start(t, specOf(t, "store", fakeSettings{}))
 			drop := openDrop(t, s)
 			contents := many(t, drop, what+":640", what+":300032", "size:64")
-			for _, n := range []int{640, 300032, 64} {
-				data, err := got(t.Context(), contents)
-				isWhole(t, data, err, n)
+			data, err := got(t.Context(), contents)
+			isWhole(t, data, err, 640)
+			c, err := contents.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
 			}
+			var out bytes.Buffer
+			_, err = c.(io.WriterTo).WriteTo(&out)
+			isWhole(t, out.Bytes(), err, 300032)
+			data, err = got(t.Context(), contents)
+			isWhole(t, data, err, 64)
 			if !strings.Contains(log.String(), "the store's files are not read by the gateway itself") {
 				t.Error("the log does not say so")
 			}
-			c, err := many(t, drop, "file:64", "file:64").Next(t.Context())
+			c, err = many(t, drop, "file:64", "file:64").Next(t.Context())
 			if err != nil || c.(*content).fd >= 0 {
 				t.Errorf("files are still taken (%v)", err)
 			}
