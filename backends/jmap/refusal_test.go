@@ -4,8 +4,10 @@ package jmap_test
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/dipylon/dipylon/backends"
@@ -235,5 +237,62 @@ func TestTooManyRecipients(t *testing.T) {
 				t.Errorf("it was submitted %d times", n)
 			}
 		})
+	}
+}
+
+// TestLoginAgain: a sending session whose login the server refuses in its middle tells so of that message,
+// and fetches the session resource again for the next one; while it is good it fetches it once.
+func TestLoginAgain(t *testing.T) {
+	o := startOutbox(t)
+	s := o.store(t, map[string]any{"submission": true})
+	session, err := s.OpenSending(t.Context(), ada())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var over atomic.Bool
+	upload := o.paths["upload"]
+	o.paths["upload"] = func(w http.ResponseWriter, r *http.Request) {
+		if over.CompareAndSwap(true, false) {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		upload(w, r)
+	}
+	logins := func() (n int) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		for _, r := range o.seen {
+			if strings.HasPrefix(r.URL.Path, "/session") {
+				n++
+			}
+		}
+		return n
+	}
+	first := logins()
+	for i, c := range []struct {
+		over   bool
+		kind   backends.Kind
+		logins int // since the beginning
+	}{{false, 0, 1}, {false, 0, 1}, {true, backends.BadCredentials, 1}, {false, 0, 2}, {false, 0, 2}} {
+		over.Store(c.over)
+		name := fmt.Sprint("letter ", i)
+		d := backends.Delivery{Key: fmt.Sprint("k", i), Envelope: backends.Envelope{From: user}, Recipients: backends.To(one)}
+		verdicts, err := session.Send(t.Context(), d, strings.NewReader(letter(name)))
+		if backends.KindOf(err) != c.kind || err == nil && verdicts[0].Failure != nil {
+			t.Errorf("%s: %+v, %v", name, verdicts, err)
+		}
+		if n := logins() - first; n != c.logins {
+			t.Errorf("%s: %d logins, want %d", name, n, c.logins)
+		}
+	}
+	if n := o.sent[one]; n != 4 {
+		t.Errorf("%d were sent, want 4", n)
+	}
+	if err := session.Close(); err != nil {
+		t.Error(err)
+	}
+	_, err = session.Send(t.Context(), backends.Delivery{Key: "k", Recipients: backends.To(one)}, strings.NewReader(""))
+	if backends.KindOf(err) != backends.Temporary {
+		t.Errorf("after its end: %v", err)
 	}
 }
