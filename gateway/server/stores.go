@@ -159,7 +159,7 @@ func (g *Server) table(cfg *config.Config, plugins map[string]*running) (*stores
 		all = append(all, stores.Config{
 			Name: s.Name, Domains: s.Domains, Default: s.Default, Sends: s.Sends,
 			Passwords: stores.PasswordPolicy(s.Passwords), SendAs: s.SendAs,
-		}.In(stores.Plugin{Backend: plugin, Description: plugin.Description}, stores.Traced(g.log), g.calls.Middleware))
+		}.In(stores.Plugin{Backend: plugin, Description: plugin.Description, Settings: s.Settings.JSON}, stores.Traced(g.log), g.calls.Middleware))
 	}
 	return stores.NewTable(all...)
 }

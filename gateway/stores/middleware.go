@@ -18,8 +18,9 @@ type Call struct {
 	// Session is the gateway's id of the session that the call is for; empty: it is for none.
 	Session string
 
-	secret []byte // that may be in what the store says: see hide
-	whole  bool   // parts of it are no secrets, as a response of SASL's has a name in it
+	secret []byte   // that may be in what the store says: see hide
+	whole  bool     // parts of it are no secrets, as a response of SASL's has a name in it
+	own    [][]byte // secrets of the store's settings, which may be there, too
 }
 
 // Middleware runs around every call to a store: metrics, tracing and the like are one function each,
@@ -33,9 +34,9 @@ type Call struct {
 // more when the first middleware sees it.
 type Middleware func(ctx context.Context, call Call, next func(context.Context) error) error
 
-// observe puts middleware around the calls of a store.
-func (s *Store) observe(middleware []Middleware) {
-	around := observed{s.Name, middleware}
+// observe puts middleware around the calls of a store, which does not see the secrets of its settings.
+func (s *Store) observe(middleware []Middleware, secrets [][]byte) {
+	around := observed{s.Name, middleware, secrets}
 	s.base = observedBase{around, s.base}
 	if s.Reader != nil {
 		s.Reader = observedReader{around, s.Reader}
@@ -61,10 +62,17 @@ func (s *Store) observe(middleware []Middleware) {
 type observed struct {
 	store      string
 	middleware []Middleware
+	secrets    [][]byte
+}
+
+// of completes a call with what is the store's.
+func (o observed) of(what Call) Call {
+	what.Store, what.own = o.store, o.secrets
+	return what
 }
 
 func (o observed) run(ctx context.Context, what Call, call func(context.Context) error) error {
-	what.Store = o.store
+	what = o.of(what)
 	bare := call
 	call = func(ctx context.Context) error { return what.hide(bare(ctx)) }
 	for _, around := range slices.Backward(o.middleware) {
@@ -124,15 +132,19 @@ type observedReceiver struct {
 
 // Resolve implements [backends.Receiver].
 func (o observedReceiver) Resolve(ctx context.Context, query backends.ResolveQuery) ([]backends.Verdict, error) {
-	return through(ctx, o.observed, Call{Name: "Resolve", Session: query.Peer.Session}, func(ctx context.Context) ([]backends.Verdict, error) {
-		return o.inner.Resolve(ctx, query)
+	what := o.of(Call{Name: "Resolve", Session: query.Peer.Session})
+	return through(ctx, o.observed, what, func(ctx context.Context) ([]backends.Verdict, error) {
+		verdicts, err := o.inner.Resolve(ctx, query)
+		return what.hideVerdicts(verdicts), err
 	})
 }
 
 // Deliver implements [backends.Receiver].
 func (o observedReceiver) Deliver(ctx context.Context, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-	return through(ctx, o.observed, Call{Name: "Deliver", Session: delivery.Peer.Session}, func(ctx context.Context) ([]backends.Verdict, error) {
-		return o.inner.Deliver(ctx, delivery, content)
+	what := o.of(Call{Name: "Deliver", Session: delivery.Peer.Session})
+	return through(ctx, o.observed, what, func(ctx context.Context) ([]backends.Verdict, error) {
+		verdicts, err := o.inner.Deliver(ctx, delivery, content)
+		return what.hideVerdicts(verdicts), err
 	})
 }
 
@@ -143,7 +155,7 @@ type observedSender struct {
 
 // Send implements [backends.Sender].
 func (o observedSender) Send(ctx context.Context, credential backends.Credential, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-	what := Call{Name: "Send", Session: delivery.Peer.Session, secret: credential.Secret}
+	what := o.of(Call{Name: "Send", Session: delivery.Peer.Session, secret: credential.Secret})
 	return through(ctx, o.observed, what, func(ctx context.Context) ([]backends.Verdict, error) {
 		verdicts, err := o.inner.Send(ctx, credential, delivery, content)
 		return what.hideVerdicts(verdicts), err
@@ -170,7 +182,7 @@ type observedSending struct {
 
 // Send implements [backends.Sending].
 func (o *observedSending) Send(ctx context.Context, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
-	what := Call{Name: "Send", Session: delivery.Peer.Session, secret: o.secret}
+	what := o.of(Call{Name: "Send", Session: delivery.Peer.Session, secret: o.secret})
 	return through(ctx, o.observed, what, func(ctx context.Context) ([]backends.Verdict, error) {
 		verdicts, err := o.Sending.Send(ctx, delivery, content)
 		return what.hideVerdicts(verdicts), err

@@ -26,11 +26,14 @@ const (
 	shortestPart = 12
 )
 
-// hide takes a call's secret out of what the call has failed with: a server that quotes what it was sent,
-// or a plugin that does, would have passwords and tokens stand in the log. It happens before any
-// [Middleware] sees the error.
+// hasSecrets says whether there is anything to hide.
+func (c Call) hasSecrets() bool { return len(c.secret) >= shortestSecret || len(c.own) > 0 }
+
+// hide takes the call's secret, and those of the store's settings, out of what the call has failed with: a
+// server that quotes what it was sent, or a plugin that does, would have passwords and tokens stand in the
+// log. It happens before any [Middleware] sees the error.
 func (c Call) hide(err error) error {
-	if err == nil || len(c.secret) < shortestSecret {
+	if err == nil || !c.hasSecrets() {
 		return err
 	}
 	failure, said := backends.AsFailure(err), err.Error()
@@ -56,7 +59,7 @@ func (c Call) hideFailure(f *backends.Failure) *backends.Failure {
 }
 
 func (c Call) hideVerdicts(verdicts []backends.Verdict) []backends.Verdict {
-	if len(c.secret) < shortestSecret {
+	if !c.hasSecrets() {
 		return verdicts
 	}
 	for i, v := range verdicts {
@@ -85,7 +88,7 @@ func (h hidingContents) Next(ctx context.Context) (backends.Content, error) {
 
 // content has a message's failures say no secret; nil stays nil.
 func (c Call) content(content backends.Content) backends.Content {
-	if content == nil || len(c.secret) < shortestSecret {
+	if content == nil || !c.hasSecrets() {
 		return content
 	}
 	return &hidingContent{content, c}
@@ -115,24 +118,86 @@ func (h *hidingContent) WriteTo(w io.Writer) (n int64, err error) {
 	return n, h.call.hide(err)
 }
 
-// hiding makes a function that takes the secret out of texts, in all forms in which it may be quoted, and
-// the parts of it that a cut leaves.
+// hiding makes a function that takes the secrets out of texts, in all forms in which they may be quoted, and
+// the parts of them that a cut leaves.
 func (c Call) hiding() func(string) string {
-	forms, encoded := formsOf(c.secret)
-	least := shortestPart
-	if c.whole {
-		least = math.MaxInt
+	var hide []func(text string, found []bool)
+	if len(c.secret) >= shortestSecret {
+		hide = append(hide, finding(c.secret, c.whole))
+	}
+	for _, secret := range c.own {
+		hide = append(hide, finding(secret, false))
 	}
 	return func(text string) string {
-		if text == "" {
-			return ""
-		}
 		found := make([]bool, len(text))
-		mark(found, text, encoded, least)
-		spread(found, text) // what stands in Base64 around a secret is of it, too
-		mark(found, text, forms, least)
+		for _, find := range hide {
+			find(text, found)
+		}
 		return without(found, text)
 	}
+}
+
+// finding makes a function that marks where a secret stands in a text. whole: parts of it are none.
+func finding(secret []byte, whole bool) func(text string, found []bool) {
+	forms, encoded := formsOf(secret)
+	least := shortestPart
+	if whole {
+		least = math.MaxInt
+	}
+	return func(text string, found []bool) {
+		inBase64 := make([]bool, len(text))
+		mark(inBase64, text, encoded, least)
+		spread(inBase64, text) // what stands in Base64 around a secret is of it, too
+		for i, is := range inBase64 {
+			found[i] = found[i] || is
+		}
+		mark(found, text, forms, least)
+	}
+}
+
+// secretsOf are the values of a backend's settings that its description calls secrets, but for those that are
+// too short to be looked for.
+func secretsOf(settings []byte, schema []backends.Setting) (secrets [][]byte) {
+	var all any
+	if json.Unmarshal(settings, &all) != nil {
+		return nil
+	}
+	for _, s := range schema {
+		if !s.Secret {
+			continue
+		}
+		for _, value := range valuesAt(all, strings.Split(strings.ReplaceAll(s.Path, "[]", ".[]"), ".")) {
+			if len(value) >= shortestSecret {
+				secrets = append(secrets, []byte(value))
+			}
+		}
+	}
+	return secrets
+}
+
+// valuesAt are the texts at a path of settings, see [backends.Setting].
+func valuesAt(in any, path []string) (values []string) {
+	if text, is := in.(string); is && len(path) == 0 {
+		return []string{text}
+	}
+	if len(path) == 0 {
+		return nil
+	}
+	switch in := in.(type) {
+	case map[string]any:
+		for key, inner := range in {
+			if path[0] == key || path[0] == "*" {
+				values = append(values, valuesAt(inner, path[1:])...)
+			}
+		}
+	case []any:
+		for _, inner := range in {
+			if path[0] == "[]" {
+				values = append(values, valuesAt(inner, path[1:])...)
+			}
+		}
+	}
+	return values
 }
 
 // formsOf are the forms in which a secret may be quoted: as it is, as a string of Go's, JSON's or a URL's,

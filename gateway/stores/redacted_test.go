@@ -275,6 +275,45 @@ func (t *telling) Send(context.Context, backends.Credential, backends.Delivery, 
 	return []backends.Verdict{t.verdict}, nil
 }
 
+// TestSettingsSaySecrets: nor do the secrets of the store's own settings, with which it logs in for others,
+// stand in what it says of any call.
+func TestSettingsSaySecrets(t *testing.T) {
+	said := "LOGIN ada*master open-sesame: try key-of-b or key-of-a, not abc, at mail.example"
+	q := &quoting{failure: func(backends.Credential) error { return backends.Fail(backends.Temporary, "%s", said) }}
+	q.said.Settings = []backends.Setting{
+		{Path: "host"},
+		{Path: "master.password", Secret: true},
+		{Path: "accounts[].key", Secret: true},
+		{Path: "short", Secret: true},
+		{Path: "delivery.*", Secret: true},
+		{Path: "host.of.none", Secret: true},
+		{Path: "accounts.*", Secret: true},
+		{Path: "number", Secret: true},
+	}
+	plugin := storestest.In(q)
+	plugin.Settings = []byte(`{"host": "mail.example", "master": {"password": "open-sesame"}, "short": "abc", "number": 1234567,
+		"accounts": [{"key": "key-of-a"}, {"user": "ada*master"}, 7], "delivery": {"ada@sakes.example": "key-of-b"}}`)
+	store := storestest.Table(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}}.In(plugin)).StoreFor("sakes.example")
+	const want = "temporary: LOGIN ada*master [redacted]: try [redacted] or [redacted], not abc, at mail.example"
+	_, login := store.Login(t.Context(), backends.Credential{Kind: backends.CredentialImpersonation, User: "ada"})
+	for call, err := range map[string]error{"Login": login, "Health": store.Health(t.Context())} {
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: %v", call, err)
+		}
+	}
+	verdicts, err := store.Receiver.Deliver(t.Context(), backends.Delivery{}, nil)
+	if err != nil || verdicts[0].Failure.Error() != want || strings.Contains(verdicts[0].RemoteDiagnostic, "open") {
+		t.Errorf("Deliver: %+v %v", verdicts, err)
+	}
+}
+
+func (q *quoting) Health(context.Context) error { return q.failure(backends.Credential{}) }
+
+func (q *quoting) Deliver(context.Context, backends.Delivery, io.Reader) ([]backends.Verdict, error) {
+	said := backends.AsFailure(q.failure(backends.Credential{}))
+	return []backends.Verdict{{Failure: said, RemoteDiagnostic: said.Detail}}, nil
+}
+
 // TestFormsOfASecret: in whatever form a server quotes it, and wherever what it says is cut off.
 func TestFormsOfASecret(t *testing.T) {
 	token := strings.Repeat("eyJ0eXAiOi/Jhb+GciO~", 8)

@@ -61,6 +61,9 @@ type Plugin struct {
 	// Description gives what the backend has said of itself last; nil: it has never done so. It does
 	// not wait for anything. Another process of the plugin has another pointer.
 	Description func() *backends.Description
+	// Settings are those of the backend, as JSON. What its description calls a secret there does not stand
+	// in what the store says.
+	Settings []byte
 }
 
 // Store is a store at one moment: what is configured for it, and what its plugin can do. It does
@@ -134,7 +137,7 @@ func newStore(p *place, said *backends.Description) *Store {
 		s.Known, s.Description = true, *said
 		s.restrict(said.Capabilities)
 	}
-	s.observe(p.middleware)
+	s.observe(p.middleware, secretsOf(p.plugin.Settings, s.Description.Settings))
 	return s
 }
 
