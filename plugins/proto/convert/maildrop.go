@@ -105,14 +105,7 @@ func EntryMended(m *pb.Entry) error {
 
 // FetchToProto makes a Fetch request with the window that it starts with, in octets.
 func FetchToProto(r backends.FetchManyRequest, window int64) (*pb.Fetch, error) {
-	if len(r.IDs) == 0 || len(r.IDs) > backends.FetchManyMost {
-		return nil, wireError("a fetch of %d messages", len(r.IDs))
-	}
-	ids, err := idsToProto(r.IDs)
-	if err != nil {
-		return nil, err
-	}
-	rendering, err := RenderingToProto(r.Rendering)
+	ids, rendering, err := wantedToProto(r.IDs, backends.FetchManyMost, r.Rendering)
 	if err != nil {
 		return nil, err
 	}
@@ -122,21 +115,43 @@ func FetchToProto(r backends.FetchManyRequest, window int64) (*pb.Fetch, error) 
 }
 
 // FetchFromProto reads a Fetch request.
-func FetchFromProto(m *pb.Fetch) (backends.FetchManyRequest, error) {
-	if n := len(m.GetIds()); n == 0 || n > backends.FetchManyMost {
-		return backends.FetchManyRequest{}, wireError("a fetch of %d messages", n)
+func FetchFromProto(m *pb.Fetch) (r backends.FetchManyRequest, err error) {
+	r.Top, r.Lines = m.GetTop(), max(0, int(m.GetLines()))
+	r.IDs, r.Rendering, err = wantedFromProto(m.GetIds(), backends.FetchManyMost, m.GetRendering())
+	return r, err
+}
+
+// wantedToProto makes what a request is about, that many messages at the most in one form, ready for the wire.
+func wantedToProto(ids []backends.MessageID, most int, form backends.Rendering) ([][]byte, *pb.Rendering, error) {
+	if err := checkWanted(len(ids), most); err != nil {
+		return nil, nil, err
 	}
-	ids, err := idsFromProto(m.GetIds())
+	octets, err := idsToProto(ids)
 	if err != nil {
-		return backends.FetchManyRequest{}, err
+		return nil, nil, err
 	}
-	rendering, err := RenderingFromProto(m.GetRendering())
+	rendering, err := RenderingToProto(form)
+	return octets, rendering, err
+}
+
+// wantedFromProto reads what a request is about.
+func wantedFromProto(octets [][]byte, most int, form *pb.Rendering) ([]backends.MessageID, backends.Rendering, error) {
+	if err := checkWanted(len(octets), most); err != nil {
+		return nil, backends.Rendering{}, err
+	}
+	ids, err := idsFromProto(octets)
 	if err != nil {
-		return backends.FetchManyRequest{}, err
+		return nil, backends.Rendering{}, err
 	}
-	return backends.FetchManyRequest{
-		IDs: ids, Top: m.GetTop(), Lines: max(0, int(m.GetLines())), Rendering: rendering,
-	}, nil
+	rendering, err := RenderingFromProto(form)
+	return ids, rendering, err
+}
+
+func checkWanted(messages, most int) error {
+	if messages == 0 || messages > most {
+		return wireError("a request for %d messages, and 1 to %d are allowed", messages, most)
+	}
+	return nil
 }
 
 // RenderingToProto makes a rendering ready for the wire; the zero value needs no message.

@@ -15,14 +15,7 @@ func MeasuredTogether(top bool) int {
 
 // MeasureToProto makes a Measure request.
 func MeasureToProto(r backends.MeasureRequest) (*pb.Measure, error) {
-	if err := checkMeasure(len(r.IDs), r.Top); err != nil {
-		return nil, err
-	}
-	ids, err := idsToProto(r.IDs)
-	if err != nil {
-		return nil, err
-	}
-	rendering, err := RenderingToProto(r.Rendering)
+	ids, rendering, err := wantedToProto(r.IDs, MeasuredTogether(r.Top), r.Rendering)
 	if err != nil {
 		return nil, err
 	}
@@ -30,28 +23,10 @@ func MeasureToProto(r backends.MeasureRequest) (*pb.Measure, error) {
 }
 
 // MeasureFromProto reads a Measure request.
-func MeasureFromProto(m *pb.Measure) (backends.MeasureRequest, error) {
-	if err := checkMeasure(len(m.GetIds()), m.GetTop()); err != nil {
-		return backends.MeasureRequest{}, err
-	}
-	ids, err := idsFromProto(m.GetIds())
-	if err != nil {
-		return backends.MeasureRequest{}, err
-	}
-	rendering, err := RenderingFromProto(m.GetRendering())
-	if err != nil {
-		return backends.MeasureRequest{}, err
-	}
-	return backends.MeasureRequest{
-		IDs: ids, Sizes: m.GetSizes(), Top: m.GetTop(), Lines: max(0, int(m.GetLines())), Rendering: rendering,
-	}, nil
-}
-
-func checkMeasure(messages int, top bool) error {
-	if messages == 0 || messages > MeasuredTogether(top) {
-		return wireError("a request to measure %d messages", messages)
-	}
-	return nil
+func MeasureFromProto(m *pb.Measure) (r backends.MeasureRequest, err error) {
+	r.Sizes, r.Top, r.Lines = m.GetSizes(), m.GetTop(), max(0, int(m.GetLines()))
+	r.IDs, r.Rendering, err = wantedFromProto(m.GetIds(), MeasuredTogether(r.Top), m.GetRendering())
+	return r, err
 }
 
 // MeasuredToProto makes the answer for one message.
