@@ -301,3 +301,50 @@ func TestLockKey(t *testing.T) {
 		t.Error("one folder has two locks")
 	}
 }
+
+// TestKeysAreSwept: of a store that does not say which folder is open, the keys under which nothing is
+// remembered go in the end. What is remembered of the others stays theirs.
+func TestKeysAreSwept(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		w := newWorld(t, o)
+		unsaid := func(name string) folder.Identity {
+			return folder.Identity{Store: "s", Account: "ada", Name: name}
+		}
+		before := map[string]folder.Key{}
+		for _, name := range []string{"", "Lists", "LISTS", "kept"} {
+			known, err := w.keys.Find(t.Context(), unsaid(name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			before[name] = known.Key
+		}
+		said := folder.Identity{Store: "s", Account: "ada", Folder: "f1", Name: "said"}
+		if _, err := w.keys.Find(t.Context(), said); err != nil {
+			t.Fatal(err)
+		}
+		w.remember(before["kept"], "kept", "a")
+		sweep := func(want int64) {
+			t.Helper()
+			for _, task := range w.keys.Tasks() {
+				if rows, err := task.Do(t.Context(), 100); err != nil || rows != want {
+					t.Errorf("%d keys are swept, want %d (%v)", rows, want, err)
+				}
+			}
+		}
+		sweep(0)
+		w.now = w.now.Add(100 * 24 * time.Hour)
+		if known, err := w.keys.Find(t.Context(), unsaid("new")); err != nil {
+			t.Fatal(err)
+		} else {
+			before["new"] = known.Key
+		}
+		sweep(3)
+		sweep(0)
+		for _, name := range []string{"", "kept", "new"} {
+			known, err := w.keys.Find(t.Context(), unsaid(name))
+			if err != nil || known.Key != before[name] {
+				t.Errorf("%q has the key %+v, and had %+v (%v)", name, known.Key, before[name], err)
+			}
+		}
+	})
+}

@@ -205,3 +205,48 @@ func ownerOf(tx *state.Tx, key Key) (*keyOwner, error) {
 func (i *Identity) was(o *keyOwner) bool {
 	return slices.Contains(i.accounts(), o.account) && (o.folder == i.folder() || o.folder == unsaid+i.Name)
 }
+
+// unsaidKept is how long the key of a folder whose store does not say which one it is stays with nothing
+// remembered under it. There is one for each name by which somebody has opened it.
+const unsaidKept = 90 * 24 * time.Hour
+
+// Tasks are what is to be cleaned up.
+func (k *Keys) Tasks() []state.Task {
+	return []state.Task{{Name: "keys of mailboxes that their stores do not name", Do: k.sweep}}
+}
+
+// sweep looks at some of those keys, in no order, so that those that stay are in nobody's way. A folder whose
+// key is gone gets one when it is opened again.
+func (k *Keys) sweep(ctx context.Context, most int) (rows int64, err error) {
+	err = k.db.Write(ctx, func(tx *state.Tx) error {
+		rows = 0
+		var old []Key
+		err := tx.Query(func(scan func(...any) error) error {
+			var key Key
+			err := scan(&key.Store, &key.Account, &key.Folder)
+			old = append(old, key)
+			return err
+		}, "SELECT store, key_account, key_folder FROM mailbox_keys WHERE made < $1 AND folder LIKE $2 ORDER BY random() LIMIT $3",
+			k.now().Add(-unsaidKept).Unix(), unsaid+"%", most)
+		if err != nil {
+			return err
+		}
+		for _, key := range old {
+			used, err := k.remembered(tx, key)
+			if err != nil {
+				return err
+			}
+			if used {
+				continue
+			}
+			for _, table := range []string{"mailbox_names", "mailbox_keys"} {
+				if _, err := tx.Exec("DELETE FROM "+table+" WHERE store = $1 AND key_account = $2 AND key_folder = $3", key.Store, key.Account, key.Folder); err != nil {
+					return err
+				}
+			}
+			rows++
+		}
+		return nil
+	})
+	return rows, err
+}

@@ -254,10 +254,11 @@ const maintenanceEvery = time.Hour
 
 // tasks are what the state, and the mailboxes by it, have to be cleaned of.
 func (g *Server) tasks() []state.Task {
+	keys := folder.NewKeys(g.db, g.index)
 	sweeper := &maildrop.Sweeper{
-		Log: g.log, Retention: &folder.Retention{DB: g.db}, Locks: g.locks, Keys: folder.NewKeys(g.db, g.index),
+		Log: g.log, Retention: &folder.Retention{DB: g.db}, Locks: g.locks, Keys: keys,
 		Table: g.router.Table,
 	}
-	tasks := slices.Concat(g.index.Tasks(), g.locks.Tasks(), g.openings.Tasks(), g.dedup.Tasks(), []state.Task{sweeper.Task()})
+	tasks := slices.Concat(g.index.Tasks(), keys.Tasks(), g.locks.Tasks(), g.openings.Tasks(), g.dedup.Tasks(), []state.Task{sweeper.Task()})
 	return append(tasks, g.throttle.Tasks()...)
 }
