@@ -30,6 +30,7 @@ type Delivery struct {
 	shard  int64
 	epoch  int64
 	weight int64 // octets that it counts for in the queue
+	marked []Pending
 }
 
 // Held says that the lease under which the delivery was handed out is still this gateway's. It is asked
@@ -46,8 +47,7 @@ func (s *Spool) Claim(ctx context.Context, destination string, most int) ([]*Del
 		if !held {
 			return nil, ErrLease
 		}
-		now := s.o.Now().UnixMicro()
-		found, behind := s.schedule.take(destination, most, now)
+		found, behind, now := s.schedule.take(destination, most)
 		if behind {
 			var err error
 			if found, err = s.read(ctx, destination, most, now); err != nil {
@@ -58,15 +58,13 @@ func (s *Spool) Claim(ctx context.Context, destination string, most int) ([]*Del
 		if len(found) == 0 {
 			return nil, nil
 		}
-		claimed, err := s.claim(ctx, found, shard, epoch, now)
-		if err != nil {
-			s.schedule.claimed(destination, nil, now)
-			return nil, err
+		claimed, missed, err := s.claim(ctx, found, shard, epoch, now)
+		if err != nil || missed {
+			s.schedule.claimed(destination, nil, now) // the database knows what is due
 		}
-		if len(claimed) > 0 {
-			return claimed, nil
+		if err != nil || len(claimed) > 0 {
+			return claimed, err
 		}
-		// All of it was changed by others meanwhile, or is damaged: there may be more.
 	}
 }
 
@@ -89,37 +87,40 @@ func (s *Spool) fresh(e *entry, a announcement, now int64) *Delivery {
 	return d
 }
 
-// claim marks deliveries as in flight. What is not due any more is left out, and what cannot be
-// delivered is held.
-func (s *Spool) claim(ctx context.Context, found []*Delivery, shard, epoch, now int64) (claimed []*Delivery, err error) {
+// claim marks deliveries as in flight. What is not due any more, because others have changed it or the
+// clock was set back, is missed; what cannot be delivered is held.
+func (s *Spool) claim(ctx context.Context, found []*Delivery, shard, epoch, now int64) (claimed []*Delivery, missed bool, err error) {
 	found = slices.DeleteFunc(found, func(d *Delivery) bool { return s.damaged(ctx, d) })
 	if len(found) == 0 {
-		return nil, nil
+		return nil, false, nil
 	}
 	err = s.db.Write(ctx, func(tx *state.Tx) error {
 		if err := s.leases.verify(tx, shard, epoch); err != nil {
 			return err
 		}
-		claimed = claimed[:0]
 		for _, d := range found {
 			if err := d.mark(tx, epoch, now); err != nil {
 				return err
 			}
-			if len(d.Recipients) > 0 {
-				claimed = append(claimed, d)
-			}
 		}
 		return nil
 	})
-	for _, d := range claimed {
-		d.epoch = epoch
+	if err != nil {
+		return nil, false, err
 	}
-	return claimed, err
+	for _, d := range found {
+		missed = missed || len(d.Recipients) > len(d.marked)
+		if d.Recipients = d.marked; len(d.Recipients) > 0 {
+			d.epoch, d.marked = epoch, nil
+			claimed = append(claimed, d)
+		}
+	}
+	return claimed, missed, nil
 }
 
-// mark marks a delivery's recipients as in flight, and leaves those that it may have.
+// mark marks a delivery's recipients as in flight, and notes those that it may have.
 func (d *Delivery) mark(tx *state.Tx, epoch, now int64) error {
-	kept := make([]Pending, 0, len(d.Recipients))
+	d.marked = make([]Pending, 0, len(d.Recipients))
 	for _, r := range d.Recipients {
 		rows, err := tx.Exec("UPDATE spool_recipients SET state = 1, due = NULL, epoch = $1 WHERE message = $2 AND number = $3 AND due <= $4",
 			epoch, int64(d.ID), r.Number, now)
@@ -127,10 +128,9 @@ func (d *Delivery) mark(tx *state.Tx, epoch, now int64) error {
 			return err
 		}
 		if rows > 0 {
-			kept = append(kept, r)
+			d.marked = append(d.marked, r)
 		}
 	}
-	d.Recipients = kept
 	return nil
 }
 

@@ -74,7 +74,7 @@ func (s *Spool) writeChunks(ctx context.Context, id ID, from io.Reader) error {
 	}
 }
 
-// keepContent says that a content belongs to a message now.
+// adopt says that a content belongs to a message now.
 func (c content) adopt() {
 	if c.file != nil {
 		c.file.kept.Store(true)
@@ -108,36 +108,37 @@ func (s *Spool) dropChunks(id ID) {
 	}
 }
 
-// Content is an open message.
 type nopCloser struct{ io.ReadSeeker }
 
 func (nopCloser) Close() error { return nil }
 
 // Open opens the content. It may be opened again, and by several at once, until the delivery is settled.
 func (d *Delivery) Open(ctx context.Context) (io.ReadSeekCloser, error) {
-	content, err := d.open(ctx)
+	if d.body != nil {
+		return nopCloser{bytes.NewReader(d.body)}, nil
+	}
+	content, err := d.spool.open(ctx, d.ID, d.Size, d.place)
 	if err != nil {
 		return nil, fmt.Errorf("the spool: %w", err)
 	}
 	return content, nil
 }
 
-func (d *Delivery) open(ctx context.Context) (io.ReadSeekCloser, error) {
-	switch {
-	case d.body != nil:
-		return nopCloser{bytes.NewReader(d.body)}, nil
-	case d.place == inFile:
-		return d.spool.files.open(d.ID, d.Size)
-	case d.place == inChunks:
-		chunks := &chunkReader{ctx: ctx, spool: d.spool, id: d.ID, at: -1}
-		return nopCloser{io.NewSectionReader(chunks, 0, d.Size)}, nil
+// open opens the content of a message that is in the database.
+func (s *Spool) open(ctx context.Context, id ID, size, place int64) (io.ReadSeekCloser, error) {
+	switch place {
+	case inFile:
+		return s.files.open(id, size)
+	case inChunks:
+		chunks := &chunkReader{ctx: ctx, spool: s, id: id, at: -1}
+		return nopCloser{io.NewSectionReader(chunks, 0, size)}, nil
 	}
 	var body []byte
-	if err := d.spool.db.QueryRow(ctx, "SELECT body FROM spool_messages WHERE id = $1", int64(d.ID)).Scan(&body); err != nil {
+	if err := s.db.QueryRow(ctx, "SELECT body FROM spool_messages WHERE id = $1", int64(id)).Scan(&body); err != nil {
 		return nil, err
 	}
-	if int64(len(body)) != d.Size {
-		return nil, damagedf("its content has %d octets in place of %d", len(body), d.Size)
+	if int64(len(body)) != size {
+		return nil, damagedf("its content has %d octets in place of %d", len(body), size)
 	}
 	return nopCloser{bytes.NewReader(body)}, nil
 }

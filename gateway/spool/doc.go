@@ -7,7 +7,7 @@
 //
 // Taking in:
 //
-//	if err := s.Room(size); err != nil { … 452 … }
+//	if err := s.Room(ctx, size); err != nil { … 452 … }
 //	body, err := buffer.Fill(buffer.Options{Storage: s.Storage()}, data)
 //	defer body.Discard()
 //	err = s.Accept(ctx, spool.Message{Key: key, Envelope: envelope, Recipients: recipients}, body)

@@ -123,7 +123,7 @@ func (s *Spool) leftBehind(tx *state.Tx, left []announcement, shard, epoch int64
 		err := scan(&a.destination)
 		left = append(left, a)
 		return err
-	}, "UPDATE spool_recipients SET state = 4, due = $1, epoch = NULL WHERE shard = $2 AND epoch < $3 RETURNING destination", now, shard, epoch)
+	}, "UPDATE spool_recipients SET state = 4, due = $1, epoch = NULL, attempts = attempts + 1 WHERE shard = $2 AND epoch < $3 RETURNING destination", now, shard, epoch)
 	return left, err
 }
 

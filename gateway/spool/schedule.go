@@ -193,7 +193,9 @@ func (s *schedule) merge(page []*destination) {
 		known := s.destinations[read.name]
 		switch {
 		case known != nil && s.spool.db.Shared():
-			known.next = min(known.next, read.next)
+			if known.next = min(known.next, read.next); read.until < 0 {
+				known.until = 0 // an administrator wants it
+			}
 			s.fix(known)
 		case known == nil && s.spool.leases.has(read.shard):
 			s.destinations[read.name] = read
@@ -265,6 +267,18 @@ func (s *schedule) known(a announcement, rows uint64) *destination {
 	d = s.of(a.destination, a.shard)
 	s.told(d, a.due, rows)
 	return d
+}
+
+// lift ends the back-off of destinations.
+func (s *schedule) lift(all []announcement) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range all {
+		if d := s.destinations[a.destination]; d != nil {
+			d.until = 0
+			s.fix(d)
+		}
+	}
 }
 
 // told remembers what a row says, unless it may have been written again since.
@@ -418,24 +432,26 @@ func (s *schedule) dequeued(f *fresh) {
 	s.octets -= f.delivery.weight
 }
 
-// take gives what of a destination's queue is due, and says whether the database has something, too.
-func (s *schedule) take(name string, most int, now int64) (deliveries []*Delivery, behind bool) {
+// take gives what of a destination's queue is due, and says whether the database has something, too. Now
+// is not before any of it was taken in.
+func (s *schedule) take(name string, most int) (deliveries []*Delivery, behind bool, now int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now = s.spool.o.Now().UnixMicro()
 	d := s.destinations[name]
 	if d == nil {
-		return nil, true
+		return nil, true, now
 	}
 	if behind = d.next <= now; behind {
 		d.next = never // it is found by the query that follows, or announced meanwhile
-		return nil, true
+		return nil, true, now
 	}
 	for len(d.queue) > 0 && len(deliveries) < most {
 		f := heap.Pop(&d.queue).(*fresh)
 		s.dequeued(f)
 		deliveries = append(deliveries, f.delivery)
 	}
-	return deliveries, false
+	return deliveries, false, now
 }
 
 // claimed takes from a destination's queue what was found in the database, and gives what memory has of

@@ -128,7 +128,8 @@ func (t *settling) result(tx *state.Tx, r Result, texts []string) error {
 		if rows != int64(d.Of) {
 			return ErrLease
 		}
-		return t.leaves(tx, d)
+		t.gone = append(t.gone, d)
+		return leave(tx, d.ID, d.place)
 	}
 	final := false
 	for i, o := range r.Outcomes {
@@ -140,7 +141,11 @@ func (t *settling) result(tx *state.Tx, r Result, texts []string) error {
 	if !final {
 		return nil
 	}
-	return t.ends(tx, d)
+	left, err := t.spool.ends(tx, d.ID, d.place)
+	if left {
+		t.gone = append(t.gone, d)
+	}
+	return err
 }
 
 // allFinal says that outcomes are all that there is to say of a message.
@@ -182,26 +187,21 @@ outcome = CASE WHEN $3 > 0 THEN $4 ELSE outcome END WHERE message = $5 AND numbe
 
 // ends lets a message leave if nothing is left to be done for it. Others may settle its last recipients
 // at the same time: the first of them locks it.
-func (t *settling) ends(tx *state.Tx, d *Delivery) error {
+func (s *Spool) ends(tx *state.Tx, id ID, place int64) (left bool, err error) {
 	var n int64
-	if t.spool.db.Shared() {
-		if _, err := tx.One([]any{&n}, "SELECT id FROM spool_messages WHERE id = $1 FOR UPDATE", int64(d.ID)); err != nil {
-			return err
+	if s.db.Shared() {
+		if _, err := tx.One([]any{&n}, "SELECT id FROM spool_messages WHERE id = $1 FOR UPDATE", int64(id)); err != nil {
+			return false, err
 		}
 	}
-	left, err := tx.One([]any{&n}, "SELECT 1 FROM spool_recipients WHERE message = $1 AND state <> 2 AND state <> 3 LIMIT 1", int64(d.ID))
-	if err != nil || left {
-		return err
+	open, err := tx.One([]any{&n}, "SELECT 1 FROM spool_recipients WHERE message = $1 AND state <> 2 AND state <> 3 LIMIT 1", int64(id))
+	if err != nil || open {
+		return false, err
 	}
-	if _, err := tx.Exec("DELETE FROM spool_recipients WHERE message = $1", int64(d.ID)); err != nil {
-		return err
+	if _, err := tx.Exec("DELETE FROM spool_recipients WHERE message = $1", int64(id)); err != nil {
+		return false, err
 	}
-	return t.leaves(tx, d)
-}
-
-func (t *settling) leaves(tx *state.Tx, d *Delivery) error {
-	t.gone = append(t.gone, d)
-	return leave(tx, d.ID, d.place)
+	return true, leave(tx, id, place)
 }
 
 // leave deletes a message. A file is removed once that is on the disk.

@@ -3,6 +3,7 @@ package spool
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"fmt"
 	"sync"
 	"time"
@@ -60,15 +61,28 @@ func defaultTo[T comparable](value *T, fallback T) {
 	}
 }
 
+// database is what the spool needs of a [state.DB].
+type database interface {
+	Write(ctx context.Context, f func(*state.Tx) error) error
+	Read(ctx context.Context, f func(*state.Tx) error) error
+	Query(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRow(ctx context.Context, query string, args ...any) *sql.Row
+	Shared() bool
+	Quick() *sql.DB
+}
+
 // Spool is mail in transit. Its methods may be called from any goroutine.
 type Spool struct {
 	o   Options
-	db  *state.DB
+	db  database
 	ids ids
 
 	files    *files
 	schedule *schedule
 	leases   *leases
+
+	free  func(folder string) (int64, error) // [freeSpace]
+	swept chan struct{}                      // closed after the first sweep
 
 	end     context.CancelFunc
 	working sync.WaitGroup
@@ -76,9 +90,11 @@ type Spool struct {
 }
 
 // Open makes a spool of a database. What an earlier process had in flight is uncertain now.
-func Open(ctx context.Context, o Options) (*Spool, error) {
+func Open(ctx context.Context, o Options) (*Spool, error) { return open(ctx, o, o.DB) }
+
+func open(ctx context.Context, o Options, db database) (*Spool, error) {
 	o = o.withDefaults()
-	s := &Spool{o: o, db: o.DB}
+	s := &Spool{o: o, db: db, free: freeSpace, swept: make(chan struct{})}
 	s.ids.now = o.Now
 	files, err := openFiles(o, &s.ids)
 	if err != nil {

@@ -24,18 +24,21 @@ const (
 // sweep finds what processes that died have left behind, after the start and then once a day, until ctx
 // ends.
 func (s *Spool) sweep(ctx context.Context) {
-	for {
-		steps := []func(context.Context) error{s.sweepFiles, s.checkFiles, s.sweepStrays}
-		if s.db.Shared() {
-			steps = []func(context.Context) error{s.sweepChunks, s.sweepStrays}
-		}
-		for _, step := range steps {
-			if err := step(ctx); err != nil && ctx.Err() == nil {
-				s.o.Log.Warn().Err(err).Msg("the spool cannot be swept; it is tried again in a day")
-			}
-		}
-		if !pause(ctx, sweepEvery) {
-			return
+	s.sweepOnce(ctx)
+	close(s.swept)
+	for pause(ctx, sweepEvery) {
+		s.sweepOnce(ctx)
+	}
+}
+
+func (s *Spool) sweepOnce(ctx context.Context) {
+	steps := []func(context.Context) error{s.sweepFiles, s.checkFiles, s.sweepStrays}
+	if s.db.Shared() {
+		steps = []func(context.Context) error{s.sweepChunks, s.sweepStrays}
+	}
+	for _, step := range steps {
+		if err := step(ctx); err != nil && ctx.Err() == nil {
+			s.o.Log.Warn().Err(err).Msg("the spool cannot be swept; it is tried again in a day")
 		}
 	}
 }

@@ -4,7 +4,16 @@ package spool
 
 import (
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends/mail/buffer"
+	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/test/databases"
 )
 
 // filesOf are the names of the files that a spool has.
@@ -18,4 +27,181 @@ func filesOf(t testing.TB, s *Spool) (names []string) {
 		names = append(names, e.Name())
 	}
 	return names
+}
+
+// change carries out a statement behind the spool's back.
+func change(t testing.TB, s *Spool, statement string, args ...any) {
+	t.Helper()
+	err := s.db.Write(t.Context(), func(tx *state.Tx) error {
+		_, err := tx.Exec(statement, args...)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// logged lets a spool's log be read.
+func logged(log *strings.Builder) func(*Options) {
+	return func(o *Options) { o.Log = zerolog.New(zerolog.SyncWriter(log)) }
+}
+
+// TestOrphanFiles: files of an earlier process that no message has are removed after the start, and
+// nothing else is.
+func TestOrphanFiles(t *testing.T) {
+	o := state.Options{Log: zerolog.Nop(), Folder: databases.Folder(t)}
+	folder := t.TempDir()
+	here := func(o *Options) { o.Folder = folder }
+	large := strings.Repeat("x", 300<<10)
+	first := start(t, o, here)
+	accept(t, first, to("k", "a@x.example"), large)
+	// A process that was killed in the middle of a message, and one that has synced its file already.
+	for _, commit := range []bool{false, true} {
+		f, err := first.files.create()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write([]byte("half")); err != nil {
+			t.Fatal(err)
+		}
+		if commit && f.Commit() != nil {
+			t.Fatal("it cannot be synced")
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(folder, "README"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	s := start(t, o, here, logged(&log))
+	<-s.swept
+	body := full(t, buffer.Options{Storage: s.Storage(), MemoryMost: 1}, "on its way in")
+	defer body.Discard() //nolint:errcheck // it is a test's
+	s.sweepOnce(t.Context())
+	if left := filesOf(t, s); len(left) != 3 {
+		t.Errorf("%q are there", left)
+	}
+	if !strings.Contains(log.String(), `"files":2`) {
+		t.Errorf("it is not reported: %s", &log)
+	}
+	if got := textOf(t, one(t, s, "x.example")); got != large {
+		t.Errorf("%d octets are there", len(got))
+	}
+}
+
+// TestOrphanChunks: old parts of contents whose message never came are removed, and no others.
+func TestOrphanChunks(t *testing.T) {
+	t.Parallel()
+	s := start(t, shared(t), slow)
+	<-s.swept
+	accept(t, s, to("k", "a@x.example"), strings.Repeat("x", 300<<10))
+	old := ID(time.Now().Add(-25*time.Hour).UnixMicro() << idBits)
+	for _, id := range []ID{old, s.ids.next()} {
+		if err := s.writeChunks(t.Context(), id, strings.NewReader("half")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.sweepOnce(t.Context())
+	if n := count(t, s, "spool_chunks"); n != 3 {
+		t.Errorf("there are %d parts", n)
+	}
+}
+
+// TestDamaged: a message whose file is missing or short is held and reported, by who wants to deliver it
+// and by the sweep; the others go on.
+func TestDamaged(t *testing.T) {
+	harm := map[string]func(name string) error{
+		"missing": os.Remove,
+		"short":   func(name string) error { return os.Truncate(name, 1000) },
+	}
+	for name, harm := range harm {
+		for _, finder := range []string{"claim", "sweep"} {
+			t.Run(name+" "+finder, func(t *testing.T) {
+				var log strings.Builder
+				s := start(t, state.Options{Log: zerolog.Nop(), Folder: databases.Folder(t)}, logged(&log))
+				<-s.swept
+				accept(t, s, to("good", "a@x.example"), "text")
+				accept(t, s, to("bad", "a@x.example"), strings.Repeat("x", 300<<10))
+				if err := harm(filepath.Join(s.files.folder, filesOf(t, s)[0])); err != nil {
+					t.Fatal(err)
+				}
+				if finder == "sweep" {
+					s.sweepOnce(t.Context())
+				}
+				if d := one(t, s, "x.example"); d.Key != "good" {
+					t.Errorf("%s is delivered", d.Key)
+				}
+				held, err := s.List(t.Context(), Filter{States: []State{Held}}, 0, 10)
+				if err != nil || len(held) != 1 || held[0].Key != "bad" || !strings.Contains(held[0].Recipients[0].Last.Diagnostic, "its file ") {
+					t.Errorf("held are %+v, %v", held, err)
+				}
+				if !strings.Contains(log.String(), "is held") {
+					t.Errorf("it is not reported: %s", &log)
+				}
+			})
+		}
+	}
+}
+
+// TestOddRows: what cannot be read costs itself alone: it is held, shown and reported.
+func TestOddRows(t *testing.T) {
+	for name, statement := range map[string]string{
+		"envelope":   "UPDATE spool_messages SET envelope = '{' WHERE key = 'bad'",
+		"parameters": "UPDATE spool_recipients SET parameters = 'x' WHERE number = 1",
+		"outcome":    "UPDATE spool_recipients SET outcome = '[' WHERE number = 1",
+		"no message": "DELETE FROM spool_messages WHERE key = 'bad'",
+	} {
+		t.Run(name, func(t *testing.T) {
+			databases.Each(t, func(t *testing.T, o state.Options) {
+				var log strings.Builder
+				s := start(t, o, logged(&log), func(o *Options) { o.FreshOctets = 1 })
+				accept(t, s, to("bad", "a@y.example", "b@x.example"), "text")
+				change(t, s, statement)
+				// Whatever is first in a page of one.
+				if got := claim(t, s, "x.example", 1); len(got) != 0 {
+					t.Errorf("it is delivered: %+v", got[0])
+				}
+				accept(t, s, to("good", "a@x.example"), "text")
+				if d := one(t, s, "x.example"); d.Key != "good" {
+					t.Errorf("%s is delivered", d.Key)
+				}
+				held, err := s.List(t.Context(), Filter{States: []State{Held}}, 0, 10)
+				if err != nil || len(held) != 1 || !strings.Contains(log.String(), "is held") {
+					t.Fatalf("held are %+v, %v: %s", held, err, &log)
+				}
+				if name == "outcome" {
+					return // it is another one now
+				}
+				if held[0].Odd == "" {
+					t.Errorf("nothing odd is shown: %+v", held[0])
+				}
+			})
+		})
+	}
+}
+
+// TestStrays: mail that nothing leads to is found, reported and tried.
+func TestStrays(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		s := start(t, o)
+		accept(t, s, to("k", "a@x.example", "b@y.example"), "text")
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		change(t, s, "DELETE FROM spool_destinations WHERE destination = 'y.example'")
+		var log strings.Builder
+		s = start(t, o, logged(&log))
+		<-s.swept
+		if a, b := next(t, s), next(t, s); a+b != "x.exampley.example" && a+b != "y.examplex.example" {
+			t.Errorf("%s and %s are ready", a, b)
+		}
+		if !strings.Contains(log.String(), "nothing led to") {
+			t.Errorf("it is not reported: %s", &log)
+		}
+	})
 }

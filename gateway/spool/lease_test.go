@@ -1,0 +1,221 @@
+//go:build linux
+
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/test/databases"
+	"github.com/dipylon/dipylon/test/peers"
+)
+
+// shared are the options of an empty PostgreSQL database.
+func shared(t testing.TB) state.Options {
+	t.Helper()
+	return state.Options{Log: zerolog.Nop(), URL: peers.SharedPostgres(t).Database(t)}
+}
+
+// slow lets leases be long enough that nothing happens by itself: the test says when.
+func slow(o *Options) { o.Lease, o.Poll = time.Hour, time.Hour }
+
+// tick is what a node does three times in the time of its lease.
+func tick(t *testing.T, nodes ...*Spool) {
+	t.Helper()
+	for _, s := range nodes {
+		if err := s.leases.tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// kill lets others think that a node has given no sign of life for the time of its lease.
+func kill(t *testing.T, s *Spool) {
+	t.Helper()
+	err := s.db.Write(t.Context(), func(tx *state.Tx) error {
+		_, err := tx.Exec("UPDATE spool_nodes SET until = 1 WHERE node = $1", s.leases.node)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestShards: nodes share the shards out, each has half of them, and one that ends leaves its half.
+func TestShards(t *testing.T) {
+	t.Parallel()
+	o := shared(t)
+	a := start(t, o, slow)
+	if n := len(a.leases.mine()); n != shards {
+		t.Fatalf("the only node has %d shards", n)
+	}
+	b := start(t, o, slow)
+	tick(t, a, b)
+	both := slices.Concat(a.leases.mine(), b.leases.mine())
+	slices.Sort(both)
+	if len(a.leases.mine()) != shards/2 || len(slices.Compact(both)) != shards {
+		t.Errorf("they have %v and %v", a.leases.mine(), b.leases.mine())
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tick(t, a)
+	if n := len(a.leases.mine()); n != shards {
+		t.Errorf("the other one's end leaves it %d shards", n)
+	}
+}
+
+// TestOtherNodes: a node works on what another one has taken in for its shards, and on nothing else.
+func TestOtherNodes(t *testing.T) {
+	t.Parallel()
+	o := shared(t)
+	a, b := start(t, o, slow), start(t, o, slow)
+	tick(t, a, b)
+	m := to("k")
+	for i := range 20 {
+		m.Recipients = append(m.Recipients, to("", fmt.Sprintf("a@d%d.example", i)).Recipients...)
+	}
+	accept(t, a, m, "text")
+	seen := make(map[string]bool)
+	for _, s := range []*Spool{a, b} {
+		if err := s.schedule.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			d := readyNow(t, s)
+			if d == nil {
+				break
+			}
+			if seen[d.name] || !s.leases.has(shardOf(d.name)) {
+				t.Errorf("%s is another node's", d.name)
+			}
+			seen[d.name] = true
+			settle(t, s, all(one(t, s, d.name), Outcome{State: Delivered}))
+			s.Done(d.name, time.Time{})
+		}
+	}
+	if len(seen) != 20 || count(t, a, "spool_messages") != 0 {
+		t.Errorf("%d destinations were delivered to, and %d messages are left", len(seen), count(t, a, "spool_messages"))
+	}
+	if _, err := a.Claim(t.Context(), nameOf(b), 1); !errors.Is(err, ErrLease) {
+		t.Errorf("a claim of another node's: %v", err)
+	}
+}
+
+// nameOf is a destination that a node has.
+func nameOf(s *Spool) string {
+	for i := 0; ; i++ {
+		if name := fmt.Sprintf("n%d.example", i); s.leases.has(shardOf(name)) {
+			return name
+		}
+	}
+}
+
+// TestFrozen: a node that was frozen past its lease has lost what it had in flight: another one has it,
+// as uncertain, and what the first one learns after it has thawed counts for nothing.
+func TestFrozen(t *testing.T) {
+	t.Parallel()
+	o := shared(t)
+	frozen, other := start(t, o, slow), start(t, o, slow)
+	tick(t, frozen, other)
+	name := nameOf(frozen)
+	accept(t, other, to("k", "a@"+name), "text")
+	d := one(t, frozen, name)
+	if !d.Held() {
+		t.Error("it is not held while the node lives")
+	}
+	kill(t, frozen)
+	tick(t, other)
+	taken := one(t, other, name)
+	if got := taken.Recipients[0]; taken.Key != "k" || got.State != Uncertain || got.Attempts != 1 {
+		t.Errorf("the other node has %+v", got)
+	}
+	for what, r := range map[string]Result{
+		"an outcome": all(d, Outcome{State: Failed, At: time.Now()}), "nothing": {Delivery: d},
+	} {
+		if err := frozen.Settle(t.Context(), r); !errors.Is(err, ErrLease) {
+			t.Errorf("thawed, it settles %s: %v", what, err)
+		}
+	}
+	accept(t, other, to("l", "a@"+name), "text")
+	if _, err := frozen.Claim(t.Context(), name, 1); !errors.Is(err, ErrLease) {
+		t.Errorf("thawed, it claims: %v", err)
+	}
+	tick(t, frozen) // it notices
+	if d.Held() || len(frozen.leases.mine()) != 0 {
+		t.Errorf("thawed, it has %d shards", len(frozen.leases.mine()))
+	}
+	settle(t, other, all(taken, Outcome{State: Delivered, At: time.Now()}))
+	tick(t, other, frozen)
+	if n := len(frozen.leases.mine()); n != shards/2 {
+		t.Errorf("back again it has %d shards", n)
+	}
+}
+
+// TestRunsOut: without an answer from the database a node stops by its own clock.
+func TestRunsOut(t *testing.T) {
+	t.Parallel()
+	s := start(t, shared(t), slow)
+	accept(t, s, to("k", "a@x.example"), "text")
+	d := one(t, s, "x.example")
+	s.leases.until.Store(int64(sinceBoot()))
+	if _, err := s.Claim(t.Context(), "x.example", 1); d.Held() || !errors.Is(err, ErrLease) {
+		t.Errorf("held: %v, a claim: %v", d.Held(), err)
+	}
+}
+
+// TestEarlierRun: what was in flight when the gateway ended is uncertain after its next start, and due.
+func TestEarlierRun(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		s := start(t, o)
+		accept(t, s, to("k", "a@x.example", "b@x.example"), "text")
+		accept(t, s, to("l", "a@y.example"), "text")
+		d := one(t, s, next(t, s))
+		settle(t, s, Result{Delivery: d, Outcomes: []Outcome{{Number: 0, State: Delivered, At: time.Now()}}})
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = start(t, o)
+		for range 2 {
+			name := next(t, s)
+			got := one(t, s, name).Recipients
+			want, attempts, number := Uncertain, 1, 1
+			if name == "y.example" {
+				want, attempts, number = Waiting, 0, 0
+			}
+			if len(got) != 1 || got[0].State != want || got[0].Attempts != attempts || got[0].Number != number {
+				t.Errorf("at %s there are %+v", name, got)
+			}
+		}
+	})
+}
+
+// TestLastRecipients: two nodes that settle the last two recipients of a message at the same time do not
+// leave it behind.
+func TestLastRecipients(t *testing.T) {
+	t.Parallel()
+	o := shared(t)
+	a, b := start(t, o, slow), start(t, o, slow)
+	tick(t, a, b)
+	for i := range 20 {
+		accept(t, a, to(fmt.Sprint(i), "x@"+nameOf(a), "y@"+nameOf(b)), "text")
+		ended := make(chan error, 2)
+		for _, s := range []*Spool{a, b} {
+			d := one(t, s, nameOf(s))
+			go func() { ended <- s.Settle(t.Context(), all(d, Outcome{State: Delivered, At: time.Now()})) }()
+			_ = s.schedule.look(t.Context()) // what was told late is looked for again
+		}
+		if err := errors.Join(<-ended, <-ended); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := count(t, a, "spool_messages"); n != 0 {
+		t.Errorf("%d messages are left", n)
+	}
+}
