@@ -96,7 +96,7 @@ func Line(text string, n int) string {
 	for n > 0 && !utf8.RuneStart(clean[n]) {
 		n--
 	}
-	return clean[:n]
+	return strings.TrimSpace(clean[:n]) // a line is the same when it crosses again
 }
 
 func printable(s string) bool {

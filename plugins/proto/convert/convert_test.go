@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -486,6 +488,7 @@ func TestLine(t *testing.T) {
 		{"abcdef", 3, "abc"},
 		{"ééé", 3, "é"},
 		{"é", 1, ""},
+		{"ab c", 3, "ab"},
 		{"a\x00\x1b\x7fb\u0085\u202e\xff", 20, "a   b ??"},
 	} {
 		if got := Line(test.in, test.n); got != test.want {
@@ -501,7 +504,13 @@ func FuzzFromProto(f *testing.F) {
 		&pb.Entry{Id: []byte("x"), Size: 5, Uidl: "u"},
 		&pb.Account{Id: "id", Address: "a@b", Addresses: []string{"@b"}},
 		&pb.Failure{Kind: 3, Code: "5.7.8", Text: "t", Detail: "d", RetryAfter: durationpb.New(time.Minute)},
-		&pb.Description{Name: "n", Mechanisms: []string{"PLAIN"}, Limits: &pb.Limits{Recipients: 3}},
+		&pb.Failure{Kind: 1, Code: "4.3.0", Text: strings.Repeat("t", textMost-1) + " t", Detail: strings.Repeat("d", detailMost-1) + " d"},
+		&pb.Description{Name: "n", Mechanisms: []string{"PLAIN"}, Limits: &pb.Limits{Recipients: 3}, Settings: []*pb.Setting{{Path: "p", Type: "t", Doc: "d", Values: []string{"v"}}}},
+		&pb.Hint{Kind: 1, Account: "id"},
+		&pb.MaildropResponse{FolderId: "INBOX", Response: &pb.MaildropResponse_Opened{Opened: &pb.Account{Id: "id", FormerIds: []string{"former"}, DisplayName: "A"}}},
+		&pb.HealthResponse{Metrics: []*pb.Metric{{Name: "m", Help: "h", Kind: 3, Buckets: []*pb.Metric_Bucket{{UpTo: 1}}}}},
+		&pb.Measured{Id: []byte("a"), Size: 5, Top: []byte("x")},
+		&pb.MaySendResponse{Right: 2},
 		&pb.Outgoing{Id: []byte("x"), Recipients: []*pb.Recipient{{Address: "a@b"}}},
 		&pb.Verdicts{Verdicts: []*pb.Verdict{{Recipient: "a"}}},
 		&pb.ConfigureResponse{Problems: []*pb.SettingsProblem{{Path: "p"}}},
@@ -523,6 +532,8 @@ func FuzzFromProto(f *testing.F) {
 		if m := new(pb.Account); read(m) {
 			if a, err := AccountFromProto(m); err == nil && (a.ID == "" || !printable(a.ID+a.Address+a.DisplayName)) {
 				t.Errorf("%+v", a)
+			} else if err == nil {
+				clean(t, a)
 			}
 		}
 		if m := new(pb.Failure); read(m) {
@@ -530,6 +541,7 @@ func FuzzFromProto(f *testing.F) {
 			if _, known := backends.Replies[g.Kind]; !known || g.RetryAfter < 0 || !utf8.ValidString(g.Detail) || strings.ContainsAny(g.Text+g.Detail, "\r\n\x1b") {
 				t.Errorf("%+v", g)
 			}
+			clean(t, g)
 			if again := FailureFromProto(FailureToProto(g)); !cmp.Equal(again, g, noCause) {
 				t.Errorf("%+v is not stable: %+v", g, again)
 			}
@@ -537,27 +549,95 @@ func FuzzFromProto(f *testing.F) {
 		if m := new(pb.Description); read(m) {
 			if d, err := DescriptionFromProto(m); err == nil && (d.Name == "" || d.Limits.MessageSize < 0 || d.Limits.Recipients < 0) {
 				t.Errorf("%+v", d)
+			} else if err == nil {
+				clean(t, d)
 			}
 		}
 		if m := new(pb.Outgoing); read(m) {
 			if o, err := OutgoingFromProto(m); err == nil && strings.ContainsAny(o.From+strings.Join(backends.Addresses(o.Recipients), ""), "\r\n") {
 				t.Errorf("%+v", o)
+			} else if err == nil {
+				clean(t, o)
 			}
 		}
 		if m := new(pb.Verdicts); read(m) {
 			if v, err := VerdictsFromProto(m, backends.To("a")); err == nil && (len(v) != 1 || v[0].Recipient != "a") {
 				t.Errorf("%+v", v)
+			} else if err == nil {
+				v[0].Account = "" // it is compared, and nothing else
+				clean(t, v)
 			}
 		}
 		if m := new(pb.Removals); read(m) {
 			if r, err := RemovalsFromProto(m, []backends.MessageID{"a"}); err == nil && (len(r) != 1 || r[0].ID != "a") {
 				t.Errorf("%+v", r)
+			} else if err == nil {
+				clean(t, r)
 			}
 		}
 		if m := new(pb.ConfigureResponse); read(m) {
-			_ = ProblemsFromProto(m)
+			if wrong, is := ProblemsFromProto(m).(*backends.SettingsError); is {
+				clean(t, wrong.Problems)
+			}
+		}
+		if m := new(pb.Hint); read(m) {
+			clean(t, HintFromProto(m))
+		}
+		if m := new(pb.MaildropResponse); read(m) {
+			if o, err := OpenedFromProto(m); err == nil {
+				clean(t, o)
+			}
+		}
+		if m := new(pb.HealthResponse); read(m) {
+			clean(t, MetricsFromProto(m.GetMetrics()))
+		}
+		if m := new(pb.Measured); read(m) {
+			asked := backends.MeasureRequest{IDs: []backends.MessageID{"a"}, Sizes: true}
+			if v, err := MeasuredFromProto(m, asked, "a"); err == nil && (v.Failure == nil) != (v.Size >= 0) || len(v.Top) > 0 {
+				t.Errorf("%+v", v)
+			}
+		}
+		if m := new(pb.MaySendResponse); read(m) {
+			if right, err := SendRightFromProto(m); err == nil && !validRight(right) {
+				t.Errorf("%v", right)
+			}
 		}
 	})
+}
+
+// clean wants each text in a value that came from a plugin to be UTF-8 without control characters. The
+// store's ids of messages and an account's grant are octets of its own.
+func clean(t *testing.T, value any) {
+	t.Helper()
+	for _, text := range textsIn(reflect.ValueOf(value)) {
+		if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+			t.Errorf("%q in %+v", text, value)
+		}
+	}
+}
+
+func textsIn(v reflect.Value) (texts []string) {
+	switch v.Kind() {
+	case reflect.String:
+		if v.Type() != reflect.TypeFor[backends.MessageID]() {
+			texts = append(texts, v.String())
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			texts = textsIn(v.Elem())
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			texts = append(texts, textsIn(v.Index(i))...)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				texts = append(texts, textsIn(v.Field(i))...)
+			}
+		}
+	}
+	return texts
 }
 
 // TestEnvelopeFromProto: what cannot be is as if it had been left out, and nothing else of it is.
