@@ -376,7 +376,7 @@ func TestHostnameOfTheMachine(t *testing.T) {
 }
 
 // FuzzParse: whatever the file, the answer is a configuration that can be shown and read
-// again, or problems with a place each.
+// again as the same one, or problems with a place each.
 func FuzzParse(f *testing.F) {
 	for _, glob := range []string{"*.yaml", "testdata/problems/*.txtar"} {
 		files, err := filepath.Glob(glob)
@@ -419,8 +419,12 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("it cannot be shown: %v", err)
 		}
-		if _, err := Parse("f", dir, shown, options()); err != nil {
+		again, err := Parse("f", dir, shown, options())
+		if err != nil {
 			t.Fatalf("what is shown cannot be read:\n%v\n%s", err, shown)
+		}
+		if twice, err := again.YAML(); err != nil || !bytes.Equal(twice, shown) {
+			t.Fatalf("what is shown is read as another one (%v):\n%s\n%s", err, shown, twice)
 		}
 	})
 }
