@@ -47,6 +47,7 @@ func FuzzSession(f *testing.F) {
 	f.Add([]byte(login+strings.Repeat("x", 300)+"\r\nSTAT\r\n"), uint8(100))
 	f.Add([]byte("AUTH PLAIN\r\n"+strings.Repeat("A", 13000)+"\r\nCAPA\r\n"), uint8(0))
 	f.Add([]byte(login+"RETR 1\r\nTOP 2 1\r\nUIDL\r\nDELE 1\r\nRSET\r\nQUIT\r\nSTAT\r\n"), uint8(1))
+	f.Add([]byte("AUTH X-STEPS \n000 \n\n"), uint8(3))
 	f.Fuzz(func(t *testing.T, stream []byte, piece uint8) {
 		if len(stream) > 32<<10 {
 			return
@@ -62,6 +63,21 @@ func FuzzSession(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestCommandsBehindAnExchange: what a client sends behind the last line of a SASL exchange is read
+// as it came (RFC 2449 §6.6), however it comes in.
+func TestCommandsBehindAnExchange(t *testing.T) {
+	for _, auth := range []string{"AUTH PLAIN\r\nAGJvYgBzZWNyZXQ=\r\n", "AUTH  X-STEPS  =  \r\n\r\nAAAA\r\nAA==\r\n"} {
+		stream := auth + "STAT\r\nNOOP\r\nQUIT\r\n"
+		for piece := range len(stream) {
+			output, sum, _ := runSession(t, []byte(stream), piece)
+			checkSession(t, stream, output, sum)
+			if sum.Reason != "quit" || !strings.Contains(output, "\r\n+OK 3 ") {
+				t.Errorf("in pieces of %d: %q, and it ends by %q", piece, output, sum.Reason)
+			}
+		}
+	}
 }
 
 // runSession plays a stream to a session, closes the client's sending side at its end, and

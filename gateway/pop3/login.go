@@ -151,36 +151,46 @@ func (s *session) loginFailed(err error) error {
 // auth conducts a SASL exchange (RFC 5034 §4). QUIRK: without a mechanism it lists them, see
 // QuirkAuthList.
 func (s *session) auth(_ context.Context, a args) error {
-	defer clear(a.rest)
-	offered := s.mechanisms()
-	if a.n == 0 && !s.server.quirk(QuirkAuthList) {
-		return errArguments
-	}
 	if a.n == 0 {
-		s.ok("mechanisms follow")
-		for _, m := range offered {
-			s.line(m)
-		}
-		return s.stop()
+		return s.listMechanisms()
 	}
 	mechanism := strings.ToUpper(a.field[0])
-	if !slices.Contains(offered, mechanism) {
-		// A backend that does not look at passwords without TLS need not name their mechanisms.
-		hidden := !s.bareAllowed() && s.tlsRefused() == nil && slices.Contains(bare, mechanism)
-		if hidden || slices.Contains(s.backend.Mechanisms(), mechanism) {
-			return s.insecure(mechanism, "")
-		}
-		return errMechanism
-	}
 	var initial []byte
+	var err error
 	if a.n == 2 {
-		var err error
-		if initial, err = decodeInitial(a.field[1]); err != nil {
-			return err
-		}
+		initial, err = decodeInitial(a.field[1])
+	}
+	clear(a.rest) // now: in its place in the buffer the exchange reads what comes behind
+	switch {
+	case !slices.Contains(s.mechanisms(), mechanism):
+		return s.notOffered(mechanism)
+	case err != nil:
+		return err
 	}
 	opened, err := s.exchange(mechanism, initial)
 	return s.authDone(mechanism, opened, err)
+}
+
+func (s *session) listMechanisms() error {
+	if !s.server.quirk(QuirkAuthList) {
+		return errArguments
+	}
+	offered := s.mechanisms()
+	s.ok("mechanisms follow")
+	for _, m := range offered {
+		s.line(m)
+	}
+	return s.stop()
+}
+
+// notOffered says whether it is TLS that a mechanism lacks.
+func (s *session) notOffered(mechanism string) error {
+	// A backend that does not look at passwords without TLS need not name their mechanisms.
+	hidden := !s.bareAllowed() && s.tlsRefused() == nil && slices.Contains(bare, mechanism)
+	if hidden || slices.Contains(s.backend.Mechanisms(), mechanism) {
+		return s.insecure(mechanism, "")
+	}
+	return errMechanism
 }
 
 // decodeInitial decodes an initial response: "=" is an empty one.
