@@ -10,7 +10,6 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
-	"github.com/dipylon/dipylon/backends/remote"
 )
 
 // identity is an address that the account may send as (RFC 8621 §6).
@@ -223,7 +222,7 @@ func (s *submission) result() []backends.Verdict {
 		case class == 0, (class == 2) == failed:
 			continue // it is not about this outcome
 		}
-		verdicts[i].RemoteDiagnostic = remote.Diagnostic(reply)
+		verdicts[i].RemoteDiagnostic = reply.Diagnostic()
 	}
 	return verdicts
 }

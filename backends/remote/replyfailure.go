@@ -2,10 +2,7 @@ package remote
 
 import (
 	"errors"
-	"fmt"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
@@ -18,34 +15,13 @@ func Verdicts(server string, outcomes []smtpclient.Outcome) []backends.Verdict {
 	for i, o := range outcomes {
 		verdicts[i] = backends.Verdict{Recipient: o.Recipient, Failure: outcomeFailure(o.Err)}
 		if o.Asked() {
-			verdicts[i].Destination = line("dns; "+server, backends.DestinationMost)
+			verdicts[i].Destination = smtpclient.Line("dns; "+server, backends.DestinationMost)
 		}
 		if reply, said := o.Said(); said {
-			verdicts[i].RemoteDiagnostic = Diagnostic(reply)
+			verdicts[i].RemoteDiagnostic = reply.Diagnostic()
 		}
 	}
 	return verdicts
-}
-
-// Diagnostic is a reply as a diagnostic code (RFC 3464 §2.3.6), on one line.
-func Diagnostic(r smtpclient.Reply) string {
-	text := strings.Join(strings.Fields(strings.Join(r.Lines, " ")), " ")
-	return strings.TrimSpace(line(fmt.Sprintf("smtp; %d %s", r.Code, text), backends.DiagnosticMost))
-}
-
-// line makes one printable line of at most so many octets of what a server has said.
-func line(text string, most int) string {
-	clean := strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, text)
-	for len(clean) > most {
-		_, size := utf8.DecodeLastRuneInString(clean)
-		clean = clean[:len(clean)-size]
-	}
-	return clean
 }
 
 func outcomeFailure(err error) *backends.Failure {

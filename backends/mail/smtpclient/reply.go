@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // limits on what a server may say.
@@ -51,6 +53,30 @@ func (r Reply) Enhanced() (code, text string) {
 		}
 	}
 	return code, strings.Join(words, " ")
+}
+
+// diagnosticMost bounds a diagnostic code, in octets.
+const diagnosticMost = 512
+
+// Diagnostic is the reply as a diagnostic code (RFC 3464 §2.3.6), on one line.
+func (r Reply) Diagnostic() string {
+	text := strings.Join(strings.Fields(strings.Join(r.Lines, " ")), " ")
+	return strings.TrimSpace(Line(fmt.Sprintf("smtp; %d %s", r.Code, text), diagnosticMost))
+}
+
+// Line makes one printable line of at most so many octets of what a server has said.
+func Line(text string, most int) string {
+	clean := strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
+	for len(clean) > most {
+		_, size := utf8.DecodeLastRuneInString(clean)
+		clean = clean[:len(clean)-size]
+	}
+	return clean
 }
 
 // ForNumber says whether a recipient was refused for the company it is in: another transaction
