@@ -43,6 +43,7 @@ const (
 	Login          = "login"
 	MessageIn      = "message_in"
 	Delivery       = "delivery"
+	Relay          = "relay"
 	MessageOut     = "message_out"
 	Deletion       = "deletion"
 	Plugin         = "plugin"

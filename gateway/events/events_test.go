@@ -15,7 +15,7 @@ func TestSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{
-		events.SessionStart, events.SessionEnd, events.SessionRefused, events.Login, events.MessageIn, events.Delivery,
+		events.SessionStart, events.SessionEnd, events.SessionRefused, events.Login, events.MessageIn, events.Delivery, events.Relay,
 		events.MessageOut, events.Deletion, events.Plugin,
 	} {
 		if !strings.Contains(string(page), "\n| `"+name+"` |") {

@@ -15,8 +15,16 @@ import (
 	"time"
 )
 
+// What a function may return in the place of a reply.
+const (
+	// Close ends the connection without a word. To the content: the message is taken, and nobody is told.
+	Close = "close"
+	// Silent says nothing until the client goes.
+	Silent = "silent"
+)
+
 // Server is the server. Its fields are set before Start. What a function returns is the reply, whose
-// lines end with \n; empty: the one that is hoped for. After 421 the connection ends.
+// lines end with \n; empty: the one that is hoped for; or [Close], or [Silent]. After 421 the connection ends.
 type Server struct {
 	LMTP   bool
 	Name   string   // empty: upstream.example
@@ -28,11 +36,12 @@ type Server struct {
 	StartTLS string
 	Implicit bool
 
-	Auth func(line string) string // to AUTH, and to each line behind it; empty: 235
-	Mail func(t Transaction) string
-	Rcpt func(t Transaction, path string) string
-	Data func(t Transaction) string
-	End  func(t Transaction, path string) string // to the content; SMTP tells the first recipient's
+	Greet func(session int) string // the greeting; empty: 220
+	Auth  func(line string) string // to AUTH, and to each line behind it; empty: 235
+	Mail  func(t Transaction) string
+	Rcpt  func(t Transaction, path string) string
+	Data  func(t Transaction) string
+	End   func(t Transaction, path string) string // to the content; SMTP tells the first recipient's
 
 	Address string // host:port, once it was started
 
@@ -95,6 +104,13 @@ func (s *Server) serve(conn net.Conn, session int) {
 		name = "upstream.example"
 	}
 	say := func(text string) bool {
+		switch text {
+		case Silent:
+			_, _ = io.Copy(io.Discard, in)
+			return false
+		case Close:
+			return false
+		}
 		for _, line := range strings.Split(text, "\n") {
 			_, _ = io.WriteString(conn, line+"\r\n")
 		}
@@ -106,7 +122,13 @@ func (s *Server) serve(conn net.Conn, session int) {
 		}
 		return text
 	}
-	say("220 " + name)
+	greeting := ""
+	if s.Greet != nil {
+		greeting = s.Greet(session)
+	}
+	if greeting = or(greeting, "220 "+name); !say(greeting) {
+		return
+	}
 	for {
 		line, err := in.ReadString('\n')
 		if err != nil {
@@ -210,8 +232,10 @@ func (s *Server) took(now Transaction, content string, say func(string) bool) bo
 		if s.End != nil {
 			reply = s.End(now, path)
 		}
-		if reply == "" {
+		if reply == "" || reply == Close {
 			m.Paths = append(m.Paths, path)
+		}
+		if reply == "" {
 			reply = "250 2.0.0 stored"
 		}
 		if i == 0 || s.LMTP {

@@ -29,6 +29,11 @@ var rules = []rule{
 	{"gateway/smtp", []string{"gateway/smtp", "gateway/endpoint", "gateway/events", "backends/mail/address", "backends/mail/sasl$"}},
 	{"gateway/admin", []string{"gateway/events"}},
 	{"gateway/relay/mx", nil},
+	// Mail in transit: what takes it out of the spool knows next hops and stores, and neither how mail comes in.
+	{"gateway/relay", []string{
+		"gateway/content", "gateway/events", "gateway/notice", "gateway/receivers", "gateway/relay/mx", "gateway/spool", "gateway/stores",
+		"backends$", "backends/mail",
+	}},
 	{"gateway/notice", []string{"backends$", "backends/mail"}},
 	{"gateway/endpoint", nil},
 	{"gateway/events", nil},

@@ -5,12 +5,19 @@ import (
 	"errors"
 	"io"
 	"strconv"
+	"sync"
 
 	"github.com/dipylon/dipylon/backends/mail/crlf"
 )
 
 // chunkSize is how much content goes into one BDAT (RFC 3030).
 const chunkSize = 256 << 10
+
+// The memory that content goes through on its way.
+var (
+	chunkPool = sync.Pool{New: func() any { b := make([]byte, chunkSize); return &b }}
+	blockPool = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
+)
 
 // transfer sends the content, up to its end. A CR or LF of its own never leaves (RFC 5321
 // §2.3.8): a server that takes it for a line's end would see the end of the content behind it.
@@ -31,7 +38,10 @@ func (e errContent) Unwrap() error { return e.error }
 // chunks sends the content with BDAT, each chunk once the one before it was answered, and the last
 // one once the content is known to be complete.
 func (c *Client) chunks(content io.Reader) error {
-	chunk, next := make([]byte, chunkSize), make([]byte, chunkSize)
+	first, second := chunkPool.Get().(*[]byte), chunkPool.Get().(*[]byte)
+	defer chunkPool.Put(first)
+	defer chunkPool.Put(second)
+	chunk, next := *first, *second
 	n, err := readFull(content, chunk)
 	for {
 		if err != nil && err != io.EOF {
@@ -96,7 +106,9 @@ func (c *Client) data(content io.Reader) error {
 		return err
 	}
 	stuffed := &stuffer{c: c, lineStart: true}
-	if _, err := io.CopyBuffer(stuffed, onlyReader{content}, make([]byte, 64<<10)); err != nil {
+	block := blockPool.Get().(*[]byte)
+	defer blockPool.Put(block)
+	if _, err := io.CopyBuffer(stuffed, onlyReader{content}, *block); err != nil {
 		if stuffed.failed == nil {
 			err = errContent{err}
 		}

@@ -1,0 +1,147 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+// connection carries messages to the destination, one after the other, while there are some. The first one of a
+// destination waits for its place; further ones have theirs.
+func (d *destination) connection(first bool) {
+	w := &worker{d: d}
+	defer func() { d.reports <- report{kind: ended} }()
+	if first && d.r.places.acquire(d.stopping) != nil {
+		return
+	}
+	defer d.r.places.release()
+	defer w.close()
+	for {
+		c, ok := w.next()
+		if !ok || !w.carry(c) {
+			return
+		}
+		if w.carried >= quantum && d.r.places.crowded() {
+			return // others come first; the destination stands in line again
+		}
+	}
+}
+
+// quantum is how many messages go to a destination before others that wait for a place get it.
+const quantum = 20
+
+// worker is a goroutine that has at most one connection.
+type worker struct {
+	d        *destination
+	hop      hop // nil: there is no connection
+	messages int // on the connection
+	carried  int // in all
+}
+
+// next waits for a message: with a connection for as long as one may idle, without one not at all.
+func (w *worker) next() (Claimed, bool) {
+	idle := time.NewTimer(w.d.limits.Idle)
+	defer idle.Stop()
+	select {
+	case c := <-w.d.jobs:
+		return c, true
+	case <-idle.C:
+	case <-w.d.r.places.hurry:
+	case <-w.d.stopping.Done():
+	}
+	return Claimed{}, false
+}
+
+// triesMost is how many connections one message may cost in one attempt.
+const triesMost = 3
+
+// carry has one message delivered, and says whether another may follow.
+func (w *worker) carry(c Claimed) bool {
+	d := w.d
+	w.carried++
+	if c.Envelope.RequireTLS && !d.r.confidential(d.route) {
+		return w.settle(done, c, allOf(failed(codeRequireTLS, errors.New("REQUIRETLS: the next hop's name is not authenticated, or its certificate is not verified")), c))
+	}
+	for try := 1; ; try++ {
+		if w.hop == nil {
+			if v := w.connect(); v != nil && v.action == backends.ActionDelayed {
+				d.reports <- report{kind: unopened, c: c, v: *v}
+				return false
+			} else if v != nil {
+				return w.settle(done, c, allOf(*v, c)) // for good, as a domain's that does not exist
+			}
+		}
+		fresh := w.messages == 0
+		w.messages++
+		verdicts, gone := w.deliver(c)
+		if gone == nil {
+			return w.settle(done, c, verdicts)
+		}
+		if h, ok := w.hop.(*smtpHop); ok && fresh {
+			d.r.avoided.failed(h.target, d.r.Now())
+		}
+		w.close()
+		if try == triesMost || d.route.Kind == Store || d.delivering.Err() != nil {
+			return w.settle(lost, c, allOf(*gone, c))
+		}
+	}
+}
+
+// messageMost is how long one message may take, however slowly the server reads: 50 MB at 10 KB a second, and more.
+const messageMost = 3 * time.Hour
+
+func (w *worker) deliver(c Claimed) ([]verdict, *verdict) {
+	ctx, cancel := context.WithTimeout(w.d.delivering, messageMost)
+	defer cancel()
+	return w.hop.deliver(ctx, c)
+}
+
+func (w *worker) connect() *verdict {
+	hop, v := w.d.r.connect(w.d.delivering, w.d.route)
+	if v != nil {
+		return v
+	}
+	w.hop, w.messages = hop, 0
+	w.d.reports <- report{kind: opened}
+	w.d.r.observe(Event{Kind: Connected, Class: w.d.route.Kind})
+	return nil
+}
+
+func (w *worker) close() {
+	if w.hop == nil {
+		return
+	}
+	w.hop.close()
+	w.hop = nil
+	w.d.r.observe(Event{Kind: Disconnected, Class: w.d.route.Kind, Messages: w.messages})
+	w.d.reports <- report{kind: closed}
+}
+
+// settle writes down what became of a message, and asks whether to go on.
+func (w *worker) settle(kind reportKind, c Claimed, verdicts []verdict) bool {
+	d := w.d
+	if kind == lost && d.delivering.Err() != nil {
+		d.r.giveBack(d.r.ending, []Claimed{c}) // it is the gateway that has broken it off
+	} else {
+		d.r.settle(&settlement{c: c, verdicts: verdicts, class: d.route.Kind})
+	}
+	if w.hop != nil && !w.hop.alive() {
+		w.close()
+	}
+	stay := make(chan bool, 1)
+	d.reports <- report{kind: kind, c: c, v: worst(verdicts), stay: stay}
+	return <-stay && d.stopping.Err() == nil
+}
+
+// worst is the verdict that says most about the destination.
+func worst(verdicts []verdict) verdict {
+	w := verdicts[0]
+	for _, v := range verdicts[1:] {
+		if v.pushesBack() || v.action == backends.ActionDelayed && !w.pushesBack() {
+			w = v
+		}
+	}
+	return w
+}

@@ -1,0 +1,269 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+// destination is the work on one destination, from when the queue gives it out until it has nothing left to do. One
+// goroutine, [destination.run], owns it; those that have connections tell it what happens to them.
+type destination struct {
+	r    *Relay
+	name string
+	// stopping ends when nothing more is begun, delivering when what is under way is cut off.
+	stopping, delivering context.Context
+	given                chan struct{} // the queue has given it out (again)
+	jobs                 chan Claimed
+	reports              chan report
+
+	route       Route
+	limits      Limits
+	window      *window
+	rate        *rate
+	out         bool // given out: there may be more to claim
+	backlog     []Claimed
+	connections int // that there are, or that are being opened
+	busy        int // those of them that have a message
+	open        int // those of them that are up
+	row         int // connections that were lost in a row, each with a message of its own
+}
+
+// report is what a connection tells its destination.
+type report struct {
+	kind reportKind
+	c    Claimed
+	v    verdict
+	stay chan bool // of done: whether the connection goes on
+}
+
+type reportKind uint8
+
+const (
+	opened   reportKind = iota + 1
+	closed              // one that was open
+	done                // a message is finished: v is the worst that became of it
+	lost                // like done: a message has cost connections, and nobody has it
+	unopened            // no connection came about: c is returned, v says why, and the goroutine ends
+	ended               // the goroutine ends
+)
+
+func newDestination(stopping, delivering context.Context, r *Relay, name string) *destination {
+	return &destination{
+		r: r, name: name, stopping: stopping, delivering: delivering,
+		given: make(chan struct{}, 1), jobs: make(chan Claimed), reports: make(chan report),
+	}
+}
+
+// run works until there is nothing to do.
+func (d *destination) run() {
+	if !d.begin() {
+		return
+	}
+	stopping := d.stopping.Done()
+	for {
+		d.claim()
+		d.grow()
+		if d.connections == 0 && len(d.backlog) == 0 && d.r.over(d) {
+			return
+		}
+		jobs, next := chan<- Claimed(nil), Claimed{}
+		if len(d.backlog) > 0 {
+			jobs, next = d.jobs, d.backlog[0]
+		}
+		select {
+		case jobs <- next:
+			d.backlog = d.backlog[1:]
+			d.busy++
+		case r := <-d.reports:
+			d.told(r)
+		case <-d.given:
+			d.isGiven()
+		case <-stopping:
+			stopping = nil
+			d.stop()
+		}
+	}
+}
+
+// begin finds out where the destination is.
+func (d *destination) begin() bool {
+	route, err := d.r.Routes.Route(d.name)
+	d.route, d.limits = route, d.r.limits(route)
+	d.window, d.rate = newWindow(d.limits.Connections), newRate(d.limits.PerMinute, d.r.Now())
+	if err == nil {
+		return true
+	}
+	v := delayed("4.3.5", errors.Join(errNoRoute, err)) // RFC 3463 §3.4: system incorrectly configured
+	for {
+		<-d.given
+		d.out = true
+		d.die(v, d.claimUpTo(sweepMost))
+		if d.r.over(d) {
+			return false
+		}
+	}
+}
+
+func (d *destination) isGiven() {
+	d.out = true
+	if d.stopping.Err() != nil {
+		d.giveOut(time.Time{})
+		return
+	}
+	if until := d.r.backoffs.owed(d.name, d.r.Now()); !until.IsZero() {
+		d.giveOut(until)
+	}
+}
+
+// giveOut gives the destination back to the queue.
+func (d *destination) giveOut(again time.Time) {
+	d.out = false
+	d.r.Queue.Done(d.name, again)
+}
+
+// allowed is how many connections there may be.
+func (d *destination) allowed() int { return min(d.window.connections(), d.limits.Connections) }
+
+const (
+	claimMost = 64 // messages at once
+	sweepMost = 256
+	// sweepFirst is how long after its first failure the mail of a destination is looked through for what has waited
+	// too long, and sweepAgain how long after that at the latest.
+	sweepFirst = time.Hour
+	sweepAgain = 4 * time.Hour
+)
+
+// claim takes what is due, as much as keeps the connections busy.
+func (d *destination) claim() {
+	for d.out && d.stopping.Err() == nil && len(d.backlog) < d.allowed() {
+		want, again := d.rate.take(min(2*d.allowed()-len(d.backlog), claimMost), d.r.Now())
+		if want == 0 {
+			d.giveOut(again)
+			return
+		}
+		claimed := d.claimUpTo(want)
+		d.rate.giveBack(want - len(claimed))
+		d.backlog = append(d.backlog, claimed...)
+		if d.out && len(claimed) < want {
+			d.giveOut(time.Time{})
+		}
+	}
+}
+
+// claimAgain is when a destination is asked for again whose mail could not be claimed.
+const claimAgain = 10 * time.Second
+
+// claimUpTo claims at the most so many.
+func (d *destination) claimUpTo(most int) []Claimed {
+	claimed, err := d.r.Queue.Claim(d.delivering, d.name, most)
+	if err != nil {
+		d.r.Log.Error().Err(err).Str("destination", d.name).Msg("the queue does not hand mail out")
+		d.giveOut(d.r.Now().Add(claimAgain))
+		return nil
+	}
+	return claimed
+}
+
+// grow opens connections for what waits: further ones when the first one has shown that the destination answers.
+func (d *destination) grow() {
+	for need := len(d.backlog) - (d.connections - d.busy); need > 0 && d.connections < d.allowed(); need-- {
+		first := d.connections == 0
+		if !first && (d.open == 0 || !d.r.places.try()) {
+			return
+		}
+		d.connections++
+		d.r.work.Go(func() { d.connection(first) })
+	}
+}
+
+// told takes what a connection tells.
+func (d *destination) told(r report) {
+	switch r.kind {
+	case opened:
+		d.open++
+	case closed:
+		d.open--
+	case done:
+		d.busy--
+		d.row = 0
+		d.r.backoffs.works(d.name)
+		if r.v.pushesBack() {
+			d.window.shrink()
+		} else if r.v.action != backends.ActionDelayed {
+			d.window.grow()
+		}
+		r.stay <- d.connections <= d.allowed()
+	case lost:
+		d.busy--
+		d.row++
+		d.window.shrink()
+		r.stay <- d.connections <= d.allowed()
+		if d.row >= rowMost {
+			d.die(r.v, nil)
+		}
+	case unopened:
+		d.busy--
+		d.window.shrink()
+		if d.open > 0 {
+			d.backlog = append([]Claimed{r.c}, d.backlog...) // others have connections
+		} else {
+			d.die(r.v, []Claimed{r.c})
+		}
+	case ended:
+		d.connections--
+	}
+}
+
+// rowMost is how many messages in a row may be lost with their connections before it is the destination that is at
+// fault.
+const rowMost = 3
+
+// die leaves the destination alone for a while: it has failed as a whole, and all its mail has had its attempt. What
+// was claimed goes back. Now and then all that is due goes through the relay, to find what has waited too long.
+func (d *destination) die(v verdict, all []Claimed) {
+	now := d.r.Now()
+	wait := func(failures int) time.Duration { return max(d.r.backoff(d.route.Kind, failures), v.wait) }
+	until, sweep := d.r.backoffs.failed(d.name, wait, now)
+	d.r.observe(Event{Kind: BackedOff, Class: d.route.Kind})
+	d.r.Log.Warn().Err(v.cause).Str("destination", d.name).Str("enhanced", v.code).Time("until", until).Msg("the destination is left alone for a while")
+	tried := len(all) > 0
+	all, d.backlog = append(all, d.backlog...), nil
+	next := now.Add(sweepAgain)
+	for first := true; len(all) > 0; first = false {
+		settlements := make([]*settlement, len(all))
+		for i, c := range all {
+			settlements[i] = &settlement{c: c, verdicts: allOf(v, c), whole: true, tried: tried && first && i == 0, until: until, class: d.route.Kind}
+		}
+		d.r.settle(settlements...)
+		all = nil
+		for _, s := range settlements {
+			sweep = sweep || s.told
+			if s.next.Before(next) && s.next.After(now) {
+				next = s.next
+			}
+		}
+		if sweep && d.out && d.stopping.Err() == nil && d.r.Now().Before(until) {
+			all = d.claimUpTo(sweepMost)
+		}
+	}
+	if sweep {
+		d.r.backoffs.swept(d.name, next)
+	}
+	if d.out {
+		d.giveOut(until)
+	} else {
+		d.r.backoffs.owe(d.name)
+	}
+}
+
+// stop gives back what was not begun.
+func (d *destination) stop() {
+	d.r.giveBack(d.r.ending, d.backlog)
+	d.backlog = nil
+	if d.out {
+		d.giveOut(time.Time{})
+	}
+}

@@ -1,0 +1,384 @@
+package relay_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dipylon/dipylon/gateway/relay"
+	"github.com/dipylon/dipylon/test/fakesmtp"
+)
+
+const many = far + `
+	near.example.     MX 10 mx.near.example.
+	mx.near.example.  A 192.0.2.3
+	dead.example.     MX 10 mx.dead.example.
+	mx.dead.example.  A 192.0.2.4
+`
+
+// gate holds a server's replies back until it is opened.
+type gate struct {
+	open    chan struct{}
+	once    sync.Once
+	arrived chan struct{} // one for each that waits
+}
+
+func newGate() *gate {
+	return &gate{open: make(chan struct{}), arrived: make(chan struct{}, 1000)}
+}
+
+func (g *gate) pass() { g.once.Do(func() { close(g.open) }) }
+
+func (g *gate) wait() string {
+	g.arrived <- struct{}{}
+	<-g.open
+	return ""
+}
+
+// TestDeadBesideLiving: what cannot be reached costs one attempt, however much mail there is for it, and holds up
+// nobody else's.
+func TestDeadBesideLiving(t *testing.T) {
+	w := newWorld(t, many)
+	w.at(t, "192.0.2.1:25", &fakesmtp.Server{})
+	for i := range 500 {
+		w.add(letter(fmt.Sprint("dead", i), fmt.Sprintf("u%d@dead.example", i)), text)
+	}
+	w.add(letter("k1", "a@far.example"), text)
+	w.run(t)
+	w.rest(t)
+	w.is(t, "k1", "a@far.example delivered 2.0.0")
+	count := func() (n int) {
+		w.logMu.Lock()
+		defer w.logMu.Unlock()
+		for _, address := range w.dialed {
+			if address == "192.0.2.4:25" {
+				n++
+			}
+		}
+		return n
+	}
+	if n := count(); n != 1 || w.claims > 20 {
+		t.Errorf("%d connections were tried, %d messages claimed", n, w.claims)
+	}
+	// It is left alone for longer and longer, and then all of it is delivered, the oldest first.
+	for i, wait := range []time.Duration{15 * time.Minute, 30 * time.Minute, time.Hour} {
+		w.advance(wait - time.Second)
+		w.rest(t)
+		if n := count(); n != i+1 {
+			t.Fatalf("%d attempts before %s were over", n, wait)
+		}
+		w.advance(time.Second)
+		w.await(t, "another attempt is over", func() bool { return len(w.backoff) == i+2 })
+	}
+	server := new(fakesmtp.Server).Start(t)
+	w.logMu.Lock()
+	w.hosts["192.0.2.4:25"] = server.Address
+	w.logMu.Unlock()
+	w.advance(time.Hour)
+	w.finish(t)
+	if n := len(server.Received()); n != 500 {
+		t.Errorf("%d messages", n)
+	}
+}
+
+// TestDeadForTooLong: the mail of a destination that stays dead is given up when its time is over, and its senders are
+// told of the delay before: though there is one attempt for all of it.
+func TestDeadForTooLong(t *testing.T) {
+	w := newWorld(t, many)
+	const messages = 200
+	for i := range messages {
+		m := letter(fmt.Sprint("k", i), "a@dead.example")
+		m.Received = begin.Add(time.Duration(i-messages) * time.Second)
+		w.add(m, text)
+	}
+	w.run(t)
+	w.rest(t)
+	for range 40 {
+		if count(w, "Action: delayed") == messages {
+			break
+		}
+		w.advance(time.Hour)
+		w.rest(t)
+	}
+	if n := count(w, "Action: delayed"); n != messages || len(w.reports) != messages {
+		t.Fatalf("%d senders of %d were told of the delay, in %d reports", n, messages, len(w.reports))
+	}
+	w.advance(5 * 24 * time.Hour)
+	w.finish(t)
+	if n := count(w, "Action: failed"); n != messages {
+		t.Errorf("%d senders of %d were told of the failure", n, messages)
+	}
+	w.is(t, "k0", "a@dead.example failed 4.4.7")
+}
+
+func count(w *world, words string) (n int) {
+	w.queue.mu.Lock()
+	defer w.queue.mu.Unlock()
+	for _, r := range w.reports {
+		n += strings.Count(r.content, words)
+	}
+	return n
+}
+
+// TestSlowDestination: a destination whose server takes its time holds up nobody, nor its own other mail.
+func TestSlowDestination(t *testing.T) {
+	w := newWorld(t, many)
+	slow := newGate()
+	defer slow.pass()
+	w.at(t, "192.0.2.1:25", &fakesmtp.Server{Mail: func(tr fakesmtp.Transaction) string {
+		if tr.Session == 1 {
+			return slow.wait()
+		}
+		return ""
+	}})
+	w.at(t, "192.0.2.3:25", &fakesmtp.Server{})
+	w.add(letter("slow", "a@far.example"), text)
+	w.run(t)
+	<-slow.arrived
+	w.add(letter("other", "a@near.example"), text)
+	w.add(letter("next", "b@far.example"), text)
+	w.await(t, "the others are delivered", func() bool { return w.open == 1 })
+	slow.pass()
+	w.finish(t)
+}
+
+// TestWindow: a destination gets more connections while it takes the mail, and fewer when it says that it is too much.
+func TestWindow(t *testing.T) {
+	w := newWorld(t, many)
+	var mu sync.Mutex
+	now, most := 0, 0
+	busy := make(map[int]bool)
+	hold := newGate()
+	defer hold.pass()
+	server := &fakesmtp.Server{Mail: func(tr fakesmtp.Transaction) string {
+		mu.Lock()
+		if !busy[tr.Session] {
+			busy[tr.Session] = true
+			now++
+			most = max(most, now)
+		}
+		ready := most == 5
+		mu.Unlock()
+		if ready {
+			hold.pass()
+		}
+		if tr.Session > 1 && tr.Number == 2 {
+			hold.wait()
+		}
+		return ""
+	}}
+	w.at(t, "192.0.2.1:25", server)
+	w.relay.Limits.Connections = 5
+	for i := range 200 {
+		w.add(letter(fmt.Sprint("k", i), "a@far.example"), text)
+	}
+	w.run(t)
+	w.finish(t)
+	mu.Lock()
+	defer mu.Unlock()
+	if most != 5 {
+		t.Errorf("%d connections at once", most)
+	}
+}
+
+// TestNobodyStarves: with places for few connections, a destination with much mail leaves some to the others.
+func TestNobodyStarves(t *testing.T) {
+	w := newWorld(t, many)
+	first := newGate()
+	defer first.pass()
+	w.at(t, "192.0.2.1:25", &fakesmtp.Server{Mail: func(tr fakesmtp.Transaction) string {
+		if tr.Session == 1 && tr.Number == 1 {
+			return first.wait()
+		}
+		return ""
+	}})
+	w.at(t, "192.0.2.3:25", &fakesmtp.Server{})
+	w.relay.Connections = 1
+	for i := range 200 {
+		w.add(letter(fmt.Sprint("k", i), "a@far.example"), text)
+	}
+	w.run(t)
+	<-first.arrived
+	w.add(letter("other", "a@near.example"), text)
+	w.await(t, "the other one was claimed", func() bool { return slices.Contains(w.ready, "near.example") && w.by[201][0].flies })
+	first.pass()
+	left := 0
+	w.await(t, "the other one is delivered", func() bool { left = w.open; return w.by[201][0].final })
+	if left < 100 {
+		t.Errorf("it came behind %d messages for the other destination", 200-left)
+	}
+	w.finish(t)
+}
+
+// TestPerMinute: a destination gets no more messages a minute than its route allows.
+func TestPerMinute(t *testing.T) {
+	w := newWorld(t, far)
+	server := w.at(t, "192.0.2.1:25", &fakesmtp.Server{})
+	w.relay.Routes = routes{"far.example": {Kind: relay.MX, Domain: "far.example", Port: "25", Limits: relay.Limits{PerMinute: 6}}}
+	for i := range 10 {
+		w.add(letter(fmt.Sprint("k", i), "a@far.example"), text)
+	}
+	w.run(t)
+	w.rest(t)
+	if n := len(server.Received()); n != 6 {
+		t.Errorf("%d messages in the first minute", n)
+	}
+	w.advance(10*time.Second + 2*time.Millisecond)
+	w.rest(t)
+	if n := len(server.Received()); n != 7 {
+		t.Errorf("%d messages ten seconds later", n)
+	}
+	w.advance(time.Minute)
+	w.finish(t)
+}
+
+// TestMessageThatCostsConnections: a message at which a server hangs up waits by itself, and others go on.
+func TestMessageThatCostsConnections(t *testing.T) {
+	w := newWorld(t, far)
+	w.at(t, "192.0.2.1:25", &fakesmtp.Server{Rcpt: func(_ fakesmtp.Transaction, path string) string {
+		if path == "poison@far.example" {
+			return fakesmtp.Close
+		}
+		return ""
+	}})
+	w.add(letter("k1", "poison@far.example"), text)
+	for i := range 5 {
+		w.add(letter(fmt.Sprint("ok", i), "a@far.example"), text)
+	}
+	w.run(t)
+	w.rest(t)
+	w.is(t, "k1", "poison@far.example waiting 4.4.2")
+	if w.open != 1 || len(w.backoff) > 0 {
+		t.Errorf("%d are left, and the destination was left alone: %v", w.open, w.backoff)
+	}
+}
+
+// TestServerThatHangsUp: where each message costs its connections, it is the destination that is left alone.
+func TestServerThatHangsUp(t *testing.T) {
+	w := newWorld(t, far)
+	w.at(t, "192.0.2.1:25", &fakesmtp.Server{Rcpt: func(fakesmtp.Transaction, string) string { return fakesmtp.Close }})
+	for i := range 50 {
+		w.add(letter(fmt.Sprint("k", i), "a@far.example"), text)
+	}
+	w.run(t)
+	w.rest(t)
+	tried := 0
+	for _, r := range w.waiting {
+		if r.pending.Attempts > 0 {
+			tried++
+		}
+	}
+	if tried > 5 || len(w.backoff) != 1 {
+		t.Errorf("%d messages were tried, and the destination was left alone: %v", tried, w.backoff)
+	}
+}
+
+// TestNoRoute: mail waits for a route that is missing: the configuration may be put right.
+func TestNoRoute(t *testing.T) {
+	w := newWorld(t, far)
+	w.relay.Routes = noRoutes{}
+	w.add(letter("k1", "a@far.example"), text)
+	w.run(t)
+	w.rest(t)
+	w.is(t, "k1", "a@far.example waiting 4.3.5")
+}
+
+type noRoutes struct{ routes }
+
+func (noRoutes) Route(string) (relay.Route, error) { return relay.Route{}, fmt.Errorf("no such route") }
+
+// TestShutdown: the message under way is finished, what was not begun is given back, and the session ends with QUIT.
+func TestShutdown(t *testing.T) {
+	w := newWorld(t, far)
+	under := newGate()
+	defer under.pass()
+	server := w.at(t, "192.0.2.1:25", &fakesmtp.Server{Mail: func(tr fakesmtp.Transaction) string {
+		if tr.Number == 1 {
+			return under.wait()
+		}
+		return ""
+	}})
+	for i := range 10 {
+		w.add(letter(fmt.Sprint("k", i), "a@far.example"), text)
+	}
+	w.relay.Limits.Connections = 1
+	w.run(t)
+	<-under.arrived
+	w.stop()
+	w.await(t, "the others are given back", func() bool { return len(w.told["k1"]) == 1 })
+	under.pass()
+	<-w.ended
+	w.is(t, "k0", "a@far.example delivered 2.0.0")
+	for i := 1; i < 10; i++ {
+		w.is(t, fmt.Sprint("k", i), "a@far.example waiting")
+	}
+	if commands := server.Commands(); commands[len(commands)-1] != "QUIT" || len(server.Received()) != 1 {
+		t.Errorf("the server was told %q", commands)
+	}
+	for _, r := range w.waiting {
+		if r.flies {
+			t.Errorf("%s is in flight", r.message.Key)
+		}
+	}
+}
+
+// TestShutdownOfWhatHangs: a server that does not answer holds the end up no longer than the grace, and the message is
+// given back as it was: before its end nobody has it, after it nobody knows.
+func TestShutdownOfWhatHangs(t *testing.T) {
+	for name, c := range map[string]struct {
+		server func(g *gate) *fakesmtp.Server
+		want   string
+	}{
+		"before the content": {func(g *gate) *fakesmtp.Server {
+			return &fakesmtp.Server{Mail: func(fakesmtp.Transaction) string { return g.wait() }}
+		}, "waiting"},
+		"after the dot": {func(g *gate) *fakesmtp.Server {
+			return &fakesmtp.Server{End: func(fakesmtp.Transaction, string) string { return g.wait() }}
+		}, "uncertain 4.4.2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, far)
+			g := newGate()
+			defer g.pass()
+			w.at(t, "192.0.2.1:25", c.server(g))
+			w.relay.Grace = 20 * time.Millisecond
+			w.add(letter("k1", "a@far.example"), text)
+			w.run(t)
+			<-g.arrived
+			w.stop()
+			select {
+			case <-w.ended:
+			case <-time.After(10 * time.Second):
+				t.Fatal("the relay does not end")
+			}
+			w.is(t, "k1", "a@far.example "+c.want)
+		})
+	}
+}
+
+// TestEvents: what is counted.
+func TestEvents(t *testing.T) {
+	w := newWorld(t, many)
+	w.at(t, "192.0.2.1:25", &fakesmtp.Server{})
+	m := letter("k1", "a@far.example", "a@dead.example")
+	m.Received = begin.Add(-time.Minute)
+	w.add(m, text)
+	w.run(t)
+	w.rest(t)
+	w.end()
+	kinds := make(map[string]int)
+	for _, e := range w.events {
+		kinds[fmt.Sprint(e.Kind, " ", e.Class, " ", e.Outcome)]++
+		if e.Kind == relay.Finished && (e.Waited != time.Minute || e.Octets != int64(len(text))) {
+			t.Errorf("%+v", e)
+		}
+	}
+	for _, want := range []string{"1 mx ", "2 mx ", "3 mx ", "4 mx relayed", "4 mx deferred", "5 mx "} {
+		if kinds[want] != 1 {
+			t.Errorf("%q was seen %d times: %v", want, kinds[want], kinds)
+		}
+	}
+}

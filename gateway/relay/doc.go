@@ -1,0 +1,49 @@
+// Package relay takes mail out of the queue (package spool), to the Internet, to servers that are named, and into this
+// gateway's stores (RFC 5321 §5).
+//
+//	r := &relay.Relay{
+//		Log: log, Queue: relay.FromSpool(spool), Routes: relay.DomainRoutes{Router: router}, Stores: relay.StoresOf(router),
+//		Resolver: resolver, Hostname: "mail.sakes.example",
+//	}
+//	r.Run(ctx) // until ctx ends
+//
+// # Destinations
+//
+// Mail waits by destination: a mail domain, a store, a named route. What a destination's next hop is, a [Route] says,
+// and how a connection to it is secured; both are decided in one place each. The queue gives out a destination that has
+// mail which is due; the relay claims some of it, which is committed as in flight before anything is sent, and hands it
+// to connections. As soon as all that is due was claimed the destination goes back to the queue, so that what comes
+// in meanwhile is seen, however slow the server is with what it has.
+//
+// A destination begins with one connection. When that is up it gets more, one for each round of deliveries that
+// succeed, up to its limit; a reply of 421, 450 or 451, or a connection that does not come about, halves them. One
+// connection carries many messages. There is a bound for all connections together; a destination that stands in line
+// for its first one comes before another's second one, and those that have carried much leave their place to it.
+//
+// # Next hops
+//
+// The addresses of a domain's hosts are tried in the order of RFC 5321 §5.1, each for a bounded time, the ones that
+// failed lately last. A host that is this gateway, by DNS or by its greeting, ends the list. TLS is opportunistic unless
+// the route says otherwise: a handshake that fails is followed by one attempt in the clear.
+//
+// # What becomes of a message
+//
+// Each recipient has the outcome of its own replies. 5yz, and what DNS says for good, is failed; 4yz waits, by the
+// [Schedule] of its priority, until its time is over. When no reply comes to the end of the content, nobody knows
+// (RFC 1047): the recipient is uncertain, and is tried again; to a store it goes with the same idempotency key, by
+// which the store finds a copy that it has (I2). Before the end of the content is sent, the lease on the message is
+// looked at once more: what is another gateway's by now gets none.
+//
+// A destination that fails as a whole, since no host can be reached, DNS fails, or connections are lost with one message
+// after another, is left alone as a whole: that is one attempt, however much mail waits. Now and then that mail is
+// looked through, so that what has waited too long is given up in time.
+//
+// What the sender wants to be told (RFC 3461) goes on to servers that have DSN. Otherwise, and of failures and delays,
+// the relay reports itself (package notice), to the sender's own destination. A report is committed together with the
+// outcome that it tells of: where it cannot be stored, the message stays where it is.
+//
+// # Ending
+//
+// When Run's context ends, messages under way are finished within the grace, sessions end with QUIT, and what was
+// claimed and not begun is given back.
+package relay

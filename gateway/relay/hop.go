@@ -1,0 +1,265 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
+)
+
+// hop is a connection to a next hop.
+type hop interface {
+	// deliver hands a message over: a verdict for each of its recipients, in their order. If lost is set, the
+	// connection has failed, or the whole of the next hop, and nobody has the message.
+	deliver(ctx context.Context, c Claimed) (verdicts []verdict, lost *verdict)
+	// alive says whether another message can follow.
+	alive() bool
+	close()
+}
+
+// errLease says that the message is another gateway's by now, found out before the end of the content.
+var errLease = errors.New("the lease on the message has run out")
+
+// held is the content of a message on its way out. It has no end unless the message is still this gateway's: the
+// end is what the final dot follows.
+type held struct {
+	io.ReadSeekCloser
+	content Content
+	failed  error // what the reading, or the lease, came to
+}
+
+// Read implements [io.Reader].
+func (h *held) Read(p []byte) (int, error) {
+	n, err := h.ReadSeekCloser.Read(p)
+	if errors.Is(err, io.EOF) && !h.content.Held() {
+		err = errLease
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		h.failed = err
+	}
+	return n, err
+}
+
+// open opens the content of a message for a hop.
+func open(ctx context.Context, c Claimed) (*held, error) {
+	content, err := c.Content.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &held{ReadSeekCloser: content, content: c.Content}, nil
+}
+
+// targetsMost is how many addresses are tried in one attempt.
+const targetsMost = 5
+
+// connect opens a connection to the next hop. A verdict says what it means for its mail that none came about:
+// one that may pass, if there was one.
+func (r *Relay) connect(ctx context.Context, route Route) (hop, *verdict) {
+	if route.Kind == Store {
+		return &storeHop{r: r, name: route.Store}, nil
+	}
+	targets, err := r.targets(ctx, route)
+	if err != nil {
+		v := ofDNS(err)
+		return nil, &v
+	}
+	why := failed("5.4.4", errors.New("the route names no server"))
+	below := -1 // the preference from which on the hosts are ourselves, or worse (RFC 5321 §5.1)
+	for i, t := range targets[:min(len(targets), targetsMost)] {
+		if below >= 0 && int(t.preference) >= below {
+			continue
+		}
+		client, err := r.dial(ctx, route, t)
+		if err == nil {
+			r.avoided.works(t)
+			return &smtpHop{r: r, route: route, target: t, client: client, most: r.limits(route).Messages}, nil
+		}
+		v := ofConnection(err, t.server())
+		if i == 0 || v.action == backends.ActionDelayed || why.action != backends.ActionDelayed {
+			why = v
+		}
+		if loop := (*smtpclient.LoopError)(nil); errors.As(err, &loop) {
+			below = int(t.preference)
+			continue
+		}
+		r.avoided.failed(t, r.Now())
+		r.observe(Event{Kind: Unreachable, Class: route.Kind})
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, &why
+}
+
+// dial opens a connection to one address.
+func (r *Relay) dial(ctx context.Context, route Route, t target) (*smtpclient.Client, error) {
+	return smtpclient.Dial(ctx, t.network, t.name, smtpclient.Options{
+		LMTP: route.Kind == LMTP, NotHello: route.Kind != LMTP, Hello: r.Hostname, TLS: r.secured(route, t.server()),
+		Auth: route.Auth, Timeouts: r.Timeouts, TempDir: r.TempDir,
+		Dial: r.dialer(t),
+	})
+}
+
+// smtpHop is a connection by SMTP or LMTP.
+type smtpHop struct {
+	r       *Relay
+	route   Route
+	target  target
+	client  *smtpclient.Client
+	carried int
+	most    int
+}
+
+func (h *smtpHop) alive() bool { return h.client.Alive() && h.carried < h.most }
+
+func (h *smtpHop) close() { _ = h.client.Close() }
+
+// deliver implements [hop].
+func (h *smtpHop) deliver(ctx context.Context, c Claimed) ([]verdict, *verdict) {
+	h.carried++
+	content, err := open(ctx, c)
+	if err != nil {
+		return allOf(delayed("4.3.0", err), c), nil
+	}
+	defer content.Close() //nolint:errcheck // it was read
+	if v, err := h.lacks(c, content); err != nil || v != nil {
+		if err != nil {
+			return allOf(delayed("4.3.0", err), c), nil
+		}
+		return allOf(*v, c), nil
+	}
+	outcomes, err := h.client.Send(ctx, envelopeOf(c), content)
+	switch address := (*smtpclient.AddressError)(nil); {
+	case err == nil:
+		return h.verdicts(outcomes)
+	case errors.As(err, &address):
+		return allOf(ofOutcome(smtpclient.Outcome{Err: err}, h.route.Kind, h.client.Server(), false), c), nil
+	case content.failed != nil:
+		return allOf(delayed("4.3.0", content.failed), c), nil
+	}
+	v := h.lost(err)
+	return nil, &v
+}
+
+// lost is what it means that a connection has ended before anybody had the message.
+func (h *smtpHop) lost(err error) verdict {
+	v := ofConnection(err, h.target.server())
+	if v.reply == 0 && v.action == backends.ActionDelayed {
+		v.code = "4.4.2"
+	}
+	return v
+}
+
+// verdicts are those of a transaction; lost: the server has gone before it knew of the message.
+func (h *smtpHop) verdicts(outcomes []smtpclient.Outcome) ([]verdict, *verdict) {
+	_, dsn := h.client.Extension("DSN")
+	verdicts, gone := make([]verdict, len(outcomes)), 0
+	for i, o := range outcomes {
+		verdicts[i] = ofOutcome(o, h.route.Kind, h.client.Server(), dsn)
+		if refused := (*smtpclient.ReplyError)(nil); errors.As(o.Err, &refused) && refused.Code == 421 && refused.Command == smtpclient.AtMail {
+			gone++
+		}
+	}
+	if gone == len(outcomes) {
+		return nil, &verdicts[0]
+	}
+	return verdicts, nil
+}
+
+// envelopeOf is the envelope of a message as the client has it.
+func envelopeOf(c Claimed) smtpclient.Envelope {
+	e := smtpclient.Envelope{
+		ReversePath: c.Envelope.From, Size: c.Size, EightBit: c.Envelope.Body == backends.Body8BitMIME, UTF8: c.Envelope.SMTPUTF8,
+		ID: c.Envelope.ID, RequireTLS: c.Envelope.RequireTLS,
+	}
+	switch c.Envelope.Return {
+	case backends.ReturnFull:
+		e.Return = "FULL"
+	case backends.ReturnHeaders:
+		e.Return = "HDRS"
+	case backends.ReturnUnset:
+	}
+	for _, p := range c.Recipients {
+		e.Recipients = append(e.Recipients, p.Address)
+		e.Notices = append(e.Notices, smtpclient.Notice{Notify: notifyText(p.Notify), Original: p.OriginalRecipient})
+	}
+	return e
+}
+
+// notifyText is the value of NOTIFY (RFC 3461 §4.1).
+func notifyText(n backends.Notify) string {
+	var words []string
+	for _, w := range []struct {
+		is   backends.Notify
+		text string
+	}{{backends.NotifyNever, "NEVER"}, {backends.NotifySuccess, "SUCCESS"}, {backends.NotifyFailure, "FAILURE"}, {backends.NotifyDelay, "DELAY"}} {
+		if n&w.is != 0 {
+			words = append(words, w.text)
+		}
+	}
+	return strings.Join(words, ",")
+}
+
+// lacks says what the server would have to have for the message, and does not; nil: nothing.
+func (h *smtpHop) lacks(c Claimed, content *held) (*verdict, error) {
+	v := verdict{}
+	has := func(extension string) bool { _, ok := h.client.Extension(extension); return ok }
+	size, _ := h.client.Extension("SIZE")
+	most, err := strconv.ParseInt(strings.TrimSpace(size), 10, 64)
+	switch {
+	case err == nil && most > 0 && c.Size > most: // RFC 1870 §6.1
+		v = failed("5.3.4", errors.New("the message is larger than the server takes: SIZE "+size))
+	case c.Envelope.RequireTLS && (!has("REQUIRETLS") || h.client.TLSState() == nil):
+		v = failed(codeRequireTLS, errors.New("the server does not offer REQUIRETLS"))
+	case (c.Envelope.Body == backends.Body8BitMIME || c.Envelope.SMTPUTF8) && (!has("8BITMIME") || c.Envelope.SMTPUTF8 && !has("SMTPUTF8")):
+		inHeader, inBody, err := eightBit(content)
+		switch {
+		case err != nil:
+			return nil, err
+		case inHeader && c.Envelope.SMTPUTF8 && !has("SMTPUTF8"): // RFC 6531 §3.2
+			v = failed("5.6.7", errors.New("the header needs SMTPUTF8, which the server does not offer"))
+		case (inHeader || inBody) && !has("8BITMIME"): // RFC 6152 §3
+			v = failed("5.6.3", errors.New("the message needs 8BITMIME, which the server does not offer"))
+		default:
+			return nil, nil
+		}
+	default:
+		return nil, nil
+	}
+	v.server = h.target.server()
+	return &v, nil
+}
+
+// codeRequireTLS is RFC 8689 §8.4: REQUIRETLS support is needed.
+const codeRequireTLS = "5.7.30"
+
+// eightBit says whether the octets of a message are all ASCII: what was declared says only that they need not be.
+func eightBit(content io.ReadSeeker) (inHeader, inBody bool, err error) {
+	buffer, header, line := make([]byte, 32<<10), true, 0
+	for {
+		n, err := content.Read(buffer)
+		for _, c := range buffer[:n] {
+			switch {
+			case c >= 0x80:
+				inHeader, inBody = inHeader || header, inBody || !header
+				line++
+			case c == '\n':
+				header = header && line > 0
+				line = 0
+			case c != '\r':
+				line++
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			_, err = content.Seek(0, io.SeekStart)
+			return inHeader, inBody, err
+		}
+		if err != nil {
+			return false, false, err
+		}
+	}
+}

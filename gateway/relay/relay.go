@@ -1,0 +1,264 @@
+package relay
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends/mail/buffer"
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
+	"github.com/dipylon/dipylon/gateway/relay/mx"
+	"github.com/dipylon/dipylon/gateway/stores"
+)
+
+// Resolver finds the hosts of a domain; see [mx.Resolver].
+type Resolver interface {
+	Hosts(ctx context.Context, domain string, isOurs func(mx.Host) bool) ([]mx.Host, error)
+}
+
+// Relay takes mail out of the queue. Queue, Routes, Resolver and Hostname are required, and Stores where routes lead to
+// some; the others have defaults, given in brackets. They are not changed once Run was called.
+type Relay struct {
+	Log      zerolog.Logger
+	Queue    Queue
+	Routes   Routes
+	Resolver Resolver
+	// Stores gives a store by its name, as it is now; nil: there is none.
+	Stores func(name string) *stores.Store
+	// Hostname is what the gateway calls itself to servers and in reports. A host of that name is itself.
+	Hostname string
+	// IsOurs says whether a host is this gateway by another name, or by its addresses [by Hostname alone].
+	IsOurs func(mx.Host) bool
+	// TLS is what connections to other servers have in common: authorities, versions [the system's, 1.2].
+	TLS *tls.Config
+	// Dial opens connections [net.Dialer].
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Timeouts bound each wait [RFC 5321 §4.5.3.2].
+	Timeouts smtpclient.Timeouts
+
+	// Limits are for each destination whose route has none of its own.
+	Limits Limits
+	// Connections is how many there are in all [200]; Destinations, how many are worked on at once [1,000].
+	Connections, Destinations int
+	Schedules                 Schedules
+	// Language is that of reports ["en"].
+	Language string
+	// Buffers are where reports are made [those of buffer.Options].
+	Buffers buffer.Options
+	TempDir string // for content that a server has to be sent twice
+	// Grace is how long the messages that are under way when Run is to end have [30 s].
+	Grace   time.Duration
+	Now     func() time.Time // [time.Now]
+	Observe func(Event)      // told of each event, from any goroutine [nobody]
+
+	places   *places
+	avoided  avoidance
+	backoffs backoffs
+	ending   context.Context // ends when nothing may be written down any more
+
+	mu     sync.Mutex
+	active map[string]*destination
+	room   chan struct{} // a token for each destination that is worked on
+	work   sync.WaitGroup
+}
+
+func (r *Relay) setDefaults() {
+	r.Limits = r.Limits.or(defaultLimits)
+	r.Schedules.setDefaults()
+	r.Connections, r.Destinations = cmp.Or(r.Connections, 200), cmp.Or(r.Destinations, 1000)
+	r.Grace = cmp.Or(r.Grace, 30*time.Second)
+	if r.Now == nil {
+		r.Now = time.Now
+	}
+	if r.Dial == nil {
+		r.Dial = new(net.Dialer).DialContext
+	}
+	r.places = newPlaces(r.Connections)
+	r.active = make(map[string]*destination)
+	r.room = make(chan struct{}, r.Destinations)
+}
+
+// writingMost is how long, after the grace, what became of the last messages may take to be written down.
+const writingMost = 10 * time.Second
+
+// Run delivers mail until the context ends, and then finishes the messages that are under way. It is called once.
+func (r *Relay) Run(ctx context.Context) {
+	r.setDefaults()
+	delivering, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	ending, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	r.ending = ending
+	stop := context.AfterFunc(ctx, func() {
+		grace := time.AfterFunc(r.Grace, cut)
+		defer grace.Stop()
+		over := time.AfterFunc(r.Grace+writingMost, end)
+		defer over.Stop()
+		<-ending.Done()
+	})
+	defer stop()
+	r.take(ctx, delivering)
+	r.work.Wait()
+}
+
+// take takes destinations as they become ready.
+func (r *Relay) take(ctx, delivering context.Context) {
+	for {
+		select {
+		case r.room <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		name, err := r.Queue.Ready(ctx)
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				r.Queue.Done(name, time.Time{})
+			}
+			return
+		case err != nil:
+			<-r.room
+			r.Log.Error().Err(err).Msg("the queue does not say what is due")
+			if !pause(ctx, time.Second) {
+				return
+			}
+		default:
+			r.give(ctx, delivering, name)
+		}
+	}
+}
+
+// give has a destination worked on that the queue has given out. The caller has taken a token of room.
+func (r *Relay) give(ctx, delivering context.Context, name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if d := r.active[name]; d != nil {
+		d.given <- struct{}{} // there is never more than one
+		<-r.room
+		return
+	}
+	d := newDestination(ctx, delivering, r, name)
+	d.given <- struct{}{}
+	r.active[name] = d
+	r.work.Go(d.run)
+}
+
+// over forgets a destination that has nothing to do, unless it was given out again meanwhile.
+func (r *Relay) over(d *destination) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(d.given) > 0 {
+		return false
+	}
+	delete(r.active, d.name)
+	<-r.room
+	return true
+}
+
+// limits are those of a route.
+func (r *Relay) limits(route Route) Limits { return route.Limits.or(r.Limits) }
+
+// dialer connects to a target, whatever name the client has for it.
+func (r *Relay) dialer(t target) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, _ string) (net.Conn, error) { return r.Dial(ctx, network, t.dial) }
+}
+
+// pause waits, unless the context ends before.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// backoffs are the destinations that have failed as a whole.
+type backoffs struct {
+	mu   sync.Mutex
+	down map[string]backoff
+}
+
+type backoff struct {
+	failures int
+	until    time.Time
+	owed     bool
+	sweep    time.Time
+}
+
+// backoffsMost bounds what is remembered: of a destination that is forgotten the next failure is the first.
+const backoffsMost = 10_000
+
+// failed notes a failure, and says until when the destination is left alone, and whether its mail is to be looked
+// through now for what has waited too long.
+func (b *backoffs) failed(name string, wait func(failures int) time.Duration, now time.Time) (until time.Time, sweep bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.down == nil {
+		b.down = make(map[string]backoff)
+	}
+	if len(b.down) >= backoffsMost {
+		forgetSome(b.down)
+	}
+	was := b.down[name]
+	if now.Before(was.until) {
+		return was.until, false // it is the same failure, seen by another connection
+	}
+	if was.failures == 0 {
+		was.sweep = now.Add(sweepFirst)
+	}
+	until = now.Add(wait(was.failures))
+	b.down[name] = backoff{failures: was.failures + 1, until: until, sweep: was.sweep}
+	return until, !now.Before(was.sweep)
+}
+
+// swept notes when the mail is to be looked through again.
+func (b *backoffs) swept(name string, next time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if was, ok := b.down[name]; ok {
+		was.sweep = next
+		b.down[name] = was
+	}
+}
+
+// works forgets the failures.
+func (b *backoffs) works(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.down, name)
+}
+
+// owe notes a back-off that the queue could not be told, as the destination was not given out.
+func (b *backoffs) owe(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if was, ok := b.down[name]; ok {
+		was.owed = true
+		b.down[name] = was
+	}
+}
+
+// owed is the back-off that the queue is still to be told; zero: none.
+func (b *backoffs) owed(name string, now time.Time) (until time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	was := b.down[name]
+	if !was.owed {
+		return time.Time{}
+	}
+	was.owed = false
+	b.down[name] = was
+	if now.Before(was.until) {
+		until = was.until
+	}
+	return until
+}
+
+var errNoRoute = errors.New("the destination has no route")

@@ -1,0 +1,121 @@
+package relay
+
+import (
+	"cmp"
+	"crypto/tls"
+	"strings"
+
+	"github.com/emersion/go-sasl"
+
+	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
+	"github.com/dipylon/dipylon/gateway/stores"
+)
+
+// Kind is what the next hop of a destination is.
+type Kind uint8
+
+// The kinds.
+const (
+	MX        Kind = iota + 1 // the hosts of a domain, by DNS (RFC 5321 §5)
+	SmartHost                 // an SMTP server that is named
+	LMTP                      // an LMTP server (RFC 2033) that is named
+	Store                     // a store of this gateway
+)
+
+// String is the kind's name in logs and metrics.
+func (k Kind) String() string {
+	return [...]string{"", "mx", "smart_host", "lmtp", "store"}[k]
+}
+
+// Route is the next hop of a destination: all that there is to know of it but what DNS says.
+type Route struct {
+	Kind Kind
+	// Domain is whose hosts are looked for, in A-labels, or an address literal, "[192.0.2.1]". Of [MX].
+	Domain string
+	// Port is that of the hosts [25]. Of [MX].
+	Port string
+	// Servers are tried in their order: host:port, or the path of a unix socket. Of [SmartHost] and [LMTP].
+	Servers []string
+	// Store is the store's name. Of [Store].
+	Store string
+	// Auth logs in; nil: nobody does. Of [SmartHost] and [LMTP].
+	Auth func(mechanisms []string) (sasl.Client, error)
+	// TLS is how connections are secured; nil: [smtpclient.Verified] where Auth logs in, else
+	// [smtpclient.Opportunistic].
+	TLS *smtpclient.TLS
+	// Limits are those of the destination. What is zero is as [Relay.Limits] has it.
+	Limits Limits
+}
+
+// Routes decide where mail goes on: the one place.
+type Routes interface {
+	// Destination names the next hop of a recipient, as the queue counts by it.
+	Destination(recipient string) (string, error)
+	// Route is a destination's next hop.
+	Route(destination string) (Route, error)
+}
+
+// StorePrefix is what the destinations of stores begin with.
+const StorePrefix = "store:"
+
+// secured is how a connection to a host is secured: the one place where that is decided.
+func (r *Relay) secured(route Route, host string) smtpclient.TLS {
+	how := smtpclient.TLS{Policy: smtpclient.Opportunistic}
+	switch {
+	case route.TLS != nil:
+		how = *route.TLS
+	case route.Auth != nil:
+		how.Policy = smtpclient.Verified
+	}
+	config := cmp.Or(how.Config, r.TLS).Clone()
+	if config == nil {
+		config = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if config.ServerName == "" {
+		config.ServerName = host
+	}
+	how.Config = config
+	return how
+}
+
+// confidential says whether a route may carry what asks for REQUIRETLS (RFC 8689 §4.2.1): its server is known by a
+// name that nobody on the way can have forged, and shows a certificate for it.
+func (r *Relay) confidential(route Route) bool {
+	switch route.Kind {
+	case Store:
+		return true
+	case SmartHost, LMTP:
+		return r.secured(route, "").Policy == smtpclient.Verified
+	case MX: // the names come from DNS, until they are authenticated (RFC 7672, RFC 8461)
+	}
+	return false
+}
+
+// isUnix says whether a server is named by the path of its socket.
+func isUnix(server string) bool { return strings.HasPrefix(server, "/") }
+
+// DomainRoutes lead to the stores by their domains, and to all others by MX.
+type DomainRoutes struct{ Router *stores.Router }
+
+// Destination implements [Routes].
+func (d DomainRoutes) Destination(recipient string) (string, error) {
+	box, err := address.Parse(recipient)
+	if err != nil {
+		return "", err
+	}
+	if store := d.Router.Table().StoreFor(box.Domain); store != nil {
+		return StorePrefix + store.Name, nil
+	}
+	return box.Domain, nil
+}
+
+// Route implements [Routes].
+func (d DomainRoutes) Route(destination string) (Route, error) {
+	if name, is := strings.CutPrefix(destination, StorePrefix); is {
+		return Route{Kind: Store, Store: name}, nil
+	}
+	return Route{Kind: MX, Domain: destination, Port: smtpPort}, nil
+}
+
+const smtpPort = "25"

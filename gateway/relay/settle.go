@@ -1,0 +1,187 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/content"
+	"github.com/dipylon/dipylon/gateway/notice"
+	"github.com/dipylon/dipylon/gateway/spool"
+)
+
+// settlement is what became of a message in one attempt, on its way into the queue.
+type settlement struct {
+	c        Claimed
+	verdicts []verdict // of its recipients
+	// whole says that it was not this message that has failed, but the destination, which is left alone until then.
+	// The message's attempts are not counted, but for the one that was tried.
+	whole, tried bool
+	until        time.Time
+	class        Kind
+
+	now       time.Time
+	outcomes  []spool.Outcome
+	notices   []notice.Outcome
+	told      bool      // a recipient was given up, or its sender told of the delay
+	next      time.Time // when there is something of the kind again
+	messageID string
+}
+
+// decide makes outcomes of the verdicts.
+func (r *Relay) decide(s *settlement) {
+	s.now = r.Now()
+	for i, p := range s.c.Recipients {
+		v := s.verdicts[i]
+		o := spool.Outcome{Number: p.Number, At: s.now, Code: v.code, Server: v.server, Diagnostic: v.diagnostic}
+		switch v.action {
+		case backends.ActionFailed:
+			o.State = spool.Failed
+		case backends.ActionDelayed:
+			r.later(s, &o, &v, p)
+		default:
+			o.State = spool.Delivered
+		}
+		s.verdicts[i] = v
+		s.outcomes = append(s.outcomes, o)
+		if v.action == backends.ActionDelayed && !o.Delayed || v.passedOn {
+			continue
+		}
+		n := notice.Outcome{
+			Recipient: p.Recipient.Recipient, Action: v.action, Code: v.code, Server: v.server, Diagnostic: v.diagnostic, LastAttempt: s.now,
+		}
+		if v.action == backends.ActionDelayed {
+			n.RetryUntil = r.expires(s.c)
+		}
+		s.notices = append(s.notices, n)
+	}
+}
+
+// later decides when a recipient is tried again, if its time is not over.
+func (r *Relay) later(s *settlement, o *spool.Outcome, v *verdict, p spool.Pending) {
+	schedule, expires := r.Schedules.Of(s.c.Envelope.Priority), r.expires(s.c)
+	o.State = spool.Waiting
+	if v.uncertain || p.State == spool.Uncertain { // an earlier attempt may still have delivered it
+		o.State = spool.Uncertain
+	}
+	if !s.now.Before(expires) {
+		v.action, v.code = backends.ActionFailed, "4.4.7" // RFC 3463 §3.5: delivery time expired
+		o.State, o.Code, s.told = spool.Failed, v.code, true
+		return
+	}
+	if !p.Last.Delayed && !s.now.Before(s.c.Received.Add(schedule.Delay)) {
+		o.Delayed, s.told = true, true
+	}
+	s.next = expires
+	if tell := s.c.Received.Add(schedule.Delay); !o.Delayed && !p.Last.Delayed && tell.Before(expires) {
+		s.next = tell
+	}
+	if s.whole {
+		o.Until = s.until
+		if !s.tried && !o.Delayed {
+			o.At = time.Time{}
+		}
+		return
+	}
+	attempts := p.Attempts
+	if p.Last.Server == "" { // no server has answered yet: this one may be greylisting
+		attempts = 0
+	}
+	o.Until = s.now.Add(max(after(schedule.Retries, attempts), v.wait))
+	if o.Until.After(expires) {
+		o.Until = expires // a last attempt
+	}
+}
+
+// settle writes down what became of messages, with the reports to their senders. It does not give up: what the queue
+// does not know is in flight for ever. It ends with the relay.
+func (r *Relay) settle(all ...*settlement) {
+	var results []spool.Result
+	for _, s := range all {
+		r.decide(s)
+		s.messageID = r.messageID(s.c)
+		results = append(results, spool.Result{Delivery: s.c.Delivery, Outcomes: s.outcomes})
+	}
+	for wait := settleAgain; ; wait = min(2*wait, settleAgainMost) {
+		err := r.trySettle(all, results)
+		switch {
+		case err == nil:
+			r.tell(all)
+			return
+		case errors.Is(err, spool.ErrLease), errors.Is(err, spool.ErrClosed):
+			r.Log.Error().Err(err).Int("messages", len(all)).Msg("what became of messages cannot be written down: they are tried again by whoever has them now")
+			return
+		}
+		r.Log.Error().Err(err).Int("messages", len(all)).Msg("what became of messages cannot be written down yet")
+		select {
+		case <-time.After(wait):
+		case <-r.ending.Done():
+			return
+		}
+	}
+}
+
+const (
+	settleAgain     = 100 * time.Millisecond
+	settleAgainMost = 30 * time.Second
+)
+
+// trySettle makes the reports, and settles. A report that cannot be made or stored leaves its message where it is.
+func (r *Relay) trySettle(all []*settlement, results []spool.Result) (err error) {
+	for i, s := range all {
+		n, made := r.report(s)
+		if made != nil {
+			return made
+		}
+		results[i].New = nil
+		if n != nil {
+			results[i].New = []spool.New{*n}
+			defer n.Body.Discard() //nolint:errcheck // the queue has its own by then
+		}
+	}
+	return r.Queue.Settle(r.ending, results...)
+}
+
+// tell logs a line for each recipient, and counts it.
+func (r *Relay) tell(all []*settlement) {
+	for _, s := range all {
+		for i, p := range s.c.Recipients {
+			if s.outcomes[i].At.IsZero() {
+				continue // it was not tried
+			}
+			r.tellOf(s, p, s.verdicts[i], s.outcomes[i])
+		}
+	}
+}
+
+// messageID is the message's Message-ID, for the log.
+func (r *Relay) messageID(c Claimed) string {
+	opened, err := c.Content.Open(r.ending)
+	if err != nil {
+		return ""
+	}
+	defer opened.Close() //nolint:errcheck // it was read
+	start := make([]byte, min(c.Size, content.MessageIDWithin))
+	n, _ := io.ReadFull(opened, start)
+	return content.MessageID(start[:n])
+}
+
+// giveBack returns messages that were not tried.
+func (r *Relay) giveBack(ctx context.Context, all []Claimed) {
+	var results []spool.Result
+	for _, c := range all {
+		result := spool.Result{Delivery: c.Delivery}
+		for _, p := range c.Recipients {
+			result.Outcomes = append(result.Outcomes, spool.Outcome{Number: p.Number, State: p.State, Until: c.Received})
+		}
+		results = append(results, result)
+	}
+	if len(results) == 0 {
+		return
+	}
+	if err := r.Queue.Settle(ctx, results...); err != nil {
+		r.Log.Error().Err(err).Int("messages", len(results)).Msg("messages that were not tried cannot be given back: they are tried again after the next start")
+	}
+}
