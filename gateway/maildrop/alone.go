@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 
+	"github.com/rs/zerolog"
+
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/folder"
 )
@@ -108,7 +110,7 @@ func (d *drop) failedMidway(ctx context.Context, i, top int, since int64, err er
 		defer d.alone()()
 		again := d.readAway(ctx, i, top)
 		if again == nil {
-			d.log.Warn().Err(err).Str("id", string(d.list.id(i))).Msg("a message failed midway, and could be had when nothing else was under way")
+			d.log(zerolog.WarnLevel).Err(err).Str("id", string(d.list.id(i))).Msg("a message failed midway, and could be had when nothing else was under way")
 			return
 		}
 		err = again

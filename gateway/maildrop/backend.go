@@ -118,7 +118,7 @@ func New(o Options) *Backend {
 
 // NewSession implements [pop3.Backend].
 func (b *Backend) NewSession(_ context.Context, conn pop3.Conn) (pop3.Session, error) {
-	return &session{o: &b.o, conn: conn, log: b.o.Log.With().Str("session", conn.ID).Logger()}, nil
+	return &session{o: &b.o, conn: conn}, nil
 }
 
 // session is a connection in the AUTHORIZATION state (RFC 1939 §4), or one whose maildrop the engine
@@ -126,9 +126,14 @@ func (b *Backend) NewSession(_ context.Context, conn pop3.Conn) (pop3.Session, e
 type session struct {
 	o      *Options
 	conn   pop3.Conn
-	log    zerolog.Logger
 	opened *drop // by Enter, and not yet the engine's
 	utf8   bool  // the client takes UTF-8 in headers
+}
+
+// log begins a line of the log. There is no logger for each session, which would cost an idle one 512
+// octets.
+func (s *session) log(level zerolog.Level) *zerolog.Event {
+	return s.o.Log.WithLevel(level).Str("session", s.conn.ID)
 }
 
 // errNoTLS refuses a login whose password could be read on the way (RFC 2595 §2.3).
@@ -181,7 +186,7 @@ func (s *session) Close() { _ = s.abandon() }
 func (s *session) taken(err error) (*pop3.Login, error) {
 	if err != nil {
 		if e := s.abandon(); e != nil {
-			s.log.Warn().Err(e).Msg("the maildrop of a login that failed did not close in good order")
+			s.log(zerolog.WarnLevel).Err(e).Msg("the maildrop of a login that failed did not close in good order")
 		}
 		return nil, loginReply(err)
 	}
@@ -288,8 +293,7 @@ func (s *session) Enter(ctx context.Context, e login.Entry) error {
 		return errors.Join(err, inner.Close())
 	}
 	d := &drop{
-		o: s.o, store: e.Store.Now(), folder: folder, inner: inner, utf8: s.utf8,
-		log: s.log.With().Str("store", e.Store.Name).Str("account", opened.Account.ID).Logger(),
+		o: s.o, id: s.conn.ID, store: e.Store.Now(), folder: folder, inner: inner, utf8: s.utf8,
 	}
 	if err := d.prepare(ctx); err != nil {
 		// The store's maildrop and perhaps the lock are held already.

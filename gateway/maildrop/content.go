@@ -5,6 +5,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/crlf"
 	contents "github.com/dipylon/dipylon/gateway/content"
@@ -200,7 +202,7 @@ func (d *drop) found(i int, octets int64) {
 		return // it was an estimate, and stays one as long as the session does
 	}
 	if known {
-		d.log.Warn().Str("id", string(d.list.id(i))).Int64("told", told).Int64("came", octets).
+		d.log(zerolog.WarnLevel).Str("id", string(d.list.id(i))).Int64("told", told).Int64("came", octets).
 			Msg("the store told a wrong size; it is remembered, and \"sizes: measure\" in the policy has all sizes counted")
 	}
 	d.list.setSize(i, octets)
@@ -209,7 +211,7 @@ func (d *drop) found(i int, octets int64) {
 // delivered logs a message that was sent whole, and notes it as read. A notice is only logged: the user
 // has not seen the message.
 func (d *drop) delivered(r *reading) {
-	d.named(d.log.Info(), events.MessageOut, r.index).Int64(events.Octets, r.passed.Raw()).
+	d.named(d.log(zerolog.InfoLevel), events.MessageOut, r.index).Int64(events.Octets, r.passed.Raw()).
 		Dur(events.TookMS, time.Since(r.asked)).Msg("message sent to the client")
 	if d.policy.MarkRead && !r.notice {
 		d.marks.add(r.index)

@@ -33,7 +33,7 @@ const removalsAtATime = 1000
 // The messages that a client is likely to ask for next are fetched ahead, see ahead.
 type drop struct {
 	o           *Options
-	log         zerolog.Logger
+	id          string        // the session's; empty: there is none, see Inventory
 	store       *stores.Store // as it was when the maildrop was opened
 	folder      string
 	inner       backends.Maildrop
@@ -42,8 +42,8 @@ type drop struct {
 	box         folder.Known // by what the folder is remembered
 	known       *index.Folder
 	list        *snapshot
-	sizes       *measurer
-	ahead       *ahead // nil: nothing has been read yet
+	sizes       *measurer // nil: all sizes are known
+	ahead       *ahead    // nil: nothing has been read yet
 	company     company
 	gone        map[int]bool // messages that the client knows to be gone
 	unavailable unavailable
@@ -60,6 +60,15 @@ type drop struct {
 
 	closing sync.Once
 	closed  error
+}
+
+// log begins a line of the log, as [session.log] does.
+func (d *drop) log(level zerolog.Level) *zerolog.Event {
+	e := d.o.Log.WithLevel(level)
+	if d.id != "" {
+		e = e.Str("session", d.id)
+	}
+	return e.Str("store", d.store.Name).Str("account", d.inner.Opened().Account.ID)
 }
 
 // mailbox is the folder as the store names it.
@@ -114,7 +123,9 @@ func (d *drop) prepare(ctx context.Context) error {
 	if d.inner.Opened().AfterLoss != nil {
 		d.unwatch = d.inner.Opened().AfterLoss(func() { d.ended.Store(true) })
 	}
-	d.sizes = newMeasurer(d)
+	if !d.list.complete() {
+		d.sizes = newMeasurer(d)
+	}
 	return d.o.opened(ctx, key)
 }
 
@@ -191,6 +202,9 @@ func (d *drop) Size(ctx context.Context, n int) (int64, error) {
 	i, err := d.index(n)
 	if err != nil {
 		return 0, err
+	}
+	if size, known := d.list.size(i); known {
+		return size, nil
 	}
 	size, err := d.sizes.size(ctx, i)
 	if err != nil {
@@ -294,7 +308,7 @@ func (d *drop) mayDelete(ctx context.Context) error {
 		_, err := d.inner.Remove(ctx, nil, d.policy.Disposal)
 		can := backends.KindOf(err) != backends.Unsupported
 		if !can {
-			d.log.Warn().Err(err).Stringer("deleted", d.policy.Disposal).
+			d.log(zerolog.WarnLevel).Err(err).Stringer("deleted", d.policy.Disposal).
 				Msg("DELE is refused: messages of this mailbox cannot be disposed of as the policy says")
 		}
 		d.deletable = &can
@@ -426,6 +440,8 @@ func (d *drop) Close() error {
 		}
 		if d.sizes != nil {
 			d.sizes.close()
+		}
+		if d.list != nil {
 			d.flush()
 		}
 		d.markRead()

@@ -40,5 +40,5 @@ func (d *drop) deletion(i int, outcome string, err error) {
 	if err != nil {
 		level = zerolog.WarnLevel
 	}
-	d.named(d.log.WithLevel(level), events.Deletion, i).Str(events.Outcome, outcome).AnErr("cause", err).Msg("deletion")
+	d.named(d.log(level), events.Deletion, i).Str(events.Outcome, outcome).AnErr("cause", err).Msg("deletion")
 }

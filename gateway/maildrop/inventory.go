@@ -13,7 +13,7 @@ import (
 // (RFC 1939 §7), and with the properties of each message that stay when it is moved to another mail
 // system. Of the options it takes Log, Index, Keys, Rendering and MessagesMost.
 func Inventory(ctx context.Context, o Options, store *stores.Store, folder string, inner backends.Maildrop) ([]index.Import, error) {
-	d := &drop{o: &New(o).o, store: store, folder: folder, inner: inner, log: o.Log, policy: &policy.Policy{}}
+	d := &drop{o: &New(o).o, store: store, folder: folder, inner: inner, policy: &policy.Policy{}}
 	var err error
 	if d.box, err = o.Keys.Peek(ctx, d.mailbox()); err != nil {
 		return nil, err

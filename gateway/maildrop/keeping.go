@@ -51,7 +51,7 @@ func (d *drop) hideKept(ctx context.Context) error {
 		gone = append(gone, id)
 	}
 	if err := d.o.Retention.Forget(ctx, d.box.Key, gone); err != nil {
-		d.log.Warn().Err(err).Msg("kept messages that are gone are remembered still")
+		d.log(zerolog.WarnLevel).Err(err).Msg("kept messages that are gone are remembered still")
 	}
 	return nil
 }
@@ -79,7 +79,7 @@ func (d *drop) keep(ctx context.Context, messages []int) error {
 	for _, i := range messages {
 		d.deletion(i, "kept", nil)
 	}
-	d.log.Debug().Int("messages", len(messages)).Time("until", due).Msg("what the client deleted is kept, and hidden")
+	d.log(zerolog.DebugLevel).Int("messages", len(messages)).Time("until", due).Msg("what the client deleted is kept, and hidden")
 	return nil
 }
 
@@ -94,7 +94,7 @@ func (d *drop) removeDue() {
 		return // the next session will remove them
 	}
 	removed, err := removeKept(ctx, d.o.Retention, d.inner, d.box.Key, d.due)
-	d.log.Info().Int("messages", removed).AnErr("cause", err).Msg("removed what was kept for long enough")
+	d.log(zerolog.InfoLevel).Int("messages", removed).AnErr("cause", err).Msg("removed what was kept for long enough")
 }
 
 // removeKept removes exactly these messages (I4), and forgets those that are gone.

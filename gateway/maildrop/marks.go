@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/dipylon/dipylon/backends"
 )
 
@@ -51,7 +53,7 @@ func (d *drop) markRead() {
 	ctx, cancel := context.WithTimeout(context.Background(), marksTimeout)
 	defer cancel()
 	if err := marker.MarkSeen(ctx, ids); err != nil {
-		d.log.Warn().Err(err).Int("messages", len(ids)).Msg("what was fetched is not marked as read")
+		d.log(zerolog.WarnLevel).Err(err).Int("messages", len(ids)).Msg("what was fetched is not marked as read")
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/dipylon/dipylon/backends"
 )
 
@@ -49,10 +51,8 @@ func newMeasurer(d *drop) *measurer {
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.round, m.stop = context.WithCancel(m.ctx)
-	if !d.list.complete() {
-		for range cap(m.pace.slots) {
-			m.work.Go(m.run)
-		}
+	for range cap(m.pace.slots) {
+		m.work.Go(m.run)
 	}
 	return m
 }
@@ -343,6 +343,6 @@ func (d *drop) flush() {
 	ctx, cancel := context.WithTimeout(context.Background(), flushMost)
 	defer cancel()
 	if err := d.known.Flush(ctx, d.list.ids); err != nil {
-		d.log.Warn().Err(err).Msg("sizes that were learnt could not be kept")
+		d.log(zerolog.WarnLevel).Err(err).Msg("sizes that were learnt could not be kept")
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/crlf"
 	"github.com/dipylon/dipylon/gateway/folder"
@@ -70,7 +72,7 @@ func (d *drop) entryFor(i int) folder.Message {
 func (d *drop) admit(ctx context.Context, young func(i int) bool) {
 	entries, err := d.o.Quarantine.In(ctx, d.box.Key)
 	if err != nil {
-		d.log.Error().Err(err).Msg("the quarantine cannot be read; its messages are asked for again")
+		d.log(zerolog.ErrorLevel).Err(err).Msg("the quarantine cannot be read; its messages are asked for again")
 	}
 	known := d.still(entries)
 	if len(known) > 0 {
@@ -126,7 +128,7 @@ func (d *drop) quarantine(what string, f func(context.Context, *folder.Quarantin
 	ctx, cancel := context.WithTimeout(context.Background(), quarantineTimeout)
 	defer cancel()
 	if err := f(ctx, d.o.Quarantine); err != nil {
-		d.log.Error().Err(err).Msg("the quarantine could not " + what)
+		d.log(zerolog.ErrorLevel).Err(err).Msg("the quarantine could not " + what)
 	}
 }
 
@@ -150,11 +152,11 @@ func (d *drop) failed(ctx context.Context, i int, err error) bool {
 	e := d.count(i, backends.AsFailure(err), kind == backends.Poison)
 	d.unavailable.remember(i, e)
 	if e.State != folder.Held {
-		d.log.Warn().Err(err).Str("id", string(e.ID)).Str("number", e.Number).Int64("failures", e.Failures).Msg("the store could not give a message")
+		d.log(zerolog.WarnLevel).Err(err).Str("id", string(e.ID)).Str("number", e.Number).Int64("failures", e.Failures).Msg("the store could not give a message")
 		return false
 	}
 	d.list.setSize(i, int64(len(d.notice(i, e))))
-	d.log.Error().Err(err).Str("id", string(e.ID)).Str("number", e.Number).Msg("the store cannot give a message; a notice is served for it")
+	d.log(zerolog.ErrorLevel).Err(err).Str("id", string(e.ID)).Str("number", e.Number).Msg("the store cannot give a message; a notice is served for it")
 	return true
 }
 
@@ -265,6 +267,6 @@ func (d *drop) dismiss(ctx context.Context, deleted []int) (rest []int, err erro
 	if err := d.lock.Held(ctx); err != nil {
 		return nil, err // another session may have the maildrop now
 	}
-	d.log.Info().Strs("numbers", numbers).Msg("the client has deleted notices; the messages stay in the store")
+	d.log(zerolog.InfoLevel).Strs("numbers", numbers).Msg("the client has deleted notices; the messages stay in the store")
 	return rest, d.o.Quarantine.Hide(ctx, numbers)
 }

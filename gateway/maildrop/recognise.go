@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/rs/zerolog"
+
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/gateway/folder"
@@ -68,7 +70,7 @@ func (d *drop) recognise(ctx context.Context, s *scan) error {
 		if err != nil {
 			return fmt.Errorf("recognising messages whose unique-ids were imported: %w", err)
 		}
-		d.log.Info().Int("messages", len(some)).Msg("looked at messages for unique-ids that were imported")
+		d.log(zerolog.InfoLevel).Int("messages", len(some)).Msg("looked at messages for unique-ids that were imported")
 	}
 	return nil
 }

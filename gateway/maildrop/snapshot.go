@@ -140,7 +140,7 @@ func (s *snapshot) rename(i int, uidl string) {
 
 // scan is a snapshot while it is being made.
 type scan struct {
-	log     zerolog.Logger
+	log     func(zerolog.Level) *zerolog.Event
 	space   *listRoom
 	most    int
 	fast    bool // estimates are told as sizes
@@ -186,14 +186,14 @@ func (d *drop) takeSnapshot(ctx context.Context, from backends.Maildrop) (*snaps
 	}
 	if err := d.known.Pin(ctx, s.pins); err != nil {
 		// They are the same in each session as long as no message is removed.
-		d.log.Error().Err(err).Int("messages", len(s.pins)).Msg("unique-ids that do not follow from messages' ids could not be kept")
+		d.log(zerolog.ErrorLevel).Err(err).Int("messages", len(s.pins)).Msg("unique-ids that do not follow from messages' ids could not be kept")
 	}
 	return list, nil
 }
 
 func (s *scan) add(e backends.Entry) error {
 	if e.ID == "" || len(e.ID) > idMost {
-		s.log.Warn().Int("octets", len(e.ID)).Msg("the store lists a message whose id is empty or too long; it is left out")
+		s.log(zerolog.WarnLevel).Int("octets", len(e.ID)).Msg("the store lists a message whose id is empty or too long; it is left out")
 		return nil
 	}
 	if len(s.entries) >= s.most {
@@ -242,7 +242,7 @@ func (s *scan) finish() (*snapshot, error) {
 	for i, e := range s.entries {
 		id := s.at(e.id)
 		if _, twice := ids[id]; twice {
-			s.log.Warn().Str("id", id).Msg("the store lists a message twice; the second is left out")
+			s.log(zerolog.WarnLevel).Str("id", id).Msg("the store lists a message twice; the second is left out")
 			continue
 		}
 		ids[id] = struct{}{}

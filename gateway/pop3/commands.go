@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 // verb is one command: where it is allowed, how many arguments it takes, and what it does.
@@ -67,7 +69,7 @@ func (s *session) command(line []byte, err error) error {
 	if !s.lastOK {
 		s.sum.Errors++
 	}
-	s.log.Debug().Str("verb", name).Bool("ok", s.lastOK).Msg("command")
+	s.log(zerolog.DebugLevel).Str("verb", name).Bool("ok", s.lastOK).Msg("command")
 	s.server.observer().Command(CommandEvent{
 		Session: s.info.ID, Verb: name, OK: s.lastOK, Took: time.Since(began), Sent: s.out.total - sent,
 	})
@@ -133,7 +135,7 @@ func (s *session) settle(name string, err error) error {
 	}
 	e := answer(err)
 	if e.Err != nil {
-		s.log.Warn().Str("verb", name).Err(e.Err).Msg("command failed")
+		s.log(zerolog.WarnLevel).Str("verb", name).Err(e.Err).Msg("command failed")
 	}
 	if e.Mistake {
 		if s.mistakes++; reached(s.mistakes, s.server.MaxErrors, 20) {

@@ -5,6 +5,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/dipylon/dipylon/gateway/events"
 )
 
@@ -74,7 +76,7 @@ func (s *session) closeDrop() error {
 		s.unwatch()
 	}
 	if err := held.Close(); err != nil {
-		s.log.Warn().Err(err).Msg("maildrop not closed cleanly")
+		s.log(zerolog.WarnLevel).Err(err).Msg("maildrop not closed cleanly")
 	}
 	return nil
 }
@@ -86,14 +88,14 @@ func (s *session) report(err error) {
 	sum.Reason = reason(err)
 	sum.Duration = time.Since(s.began)
 	sum.In, sum.Out = s.in.total, s.out.total
-	e := s.log.Info()
+	e := s.log(zerolog.InfoLevel)
 	lost, ok := errors.AsType[*drop](err)
 	if s.isNoNews(lost) {
-		e = s.log.Debug()
+		e = s.log(zerolog.DebugLevel)
 	}
 	if ok && lost.err != nil {
 		if lost.broken {
-			e = s.log.Warn()
+			e = s.log(zerolog.WarnLevel)
 		}
 		e = e.AnErr("error", lost.err)
 	}

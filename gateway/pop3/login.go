@@ -11,6 +11,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/rs/zerolog"
+
 	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/events"
 )
@@ -37,7 +39,7 @@ func (s *session) passwordBarred() error {
 // insecure refuses a login because the connection has no TLS, and notes it: users of clients that
 // are set up so have nothing but "it does not work" to tell.
 func (s *session) insecure(mechanism, user string) error {
-	s.log.Info().Str(events.Event, events.Login).Str(events.Outcome, events.OutcomeInsecure).Str("mechanism", mechanism).
+	s.log(zerolog.InfoLevel).Str(events.Event, events.Login).Str(events.Outcome, events.OutcomeInsecure).Str("mechanism", mechanism).
 		Str(events.User, user).Msg("login refused: the connection has no TLS")
 	return errTLSFirst
 }
@@ -112,7 +114,7 @@ func (s *session) login(method, user string, opened *Login, err error) error {
 		_ = opened.Close() // nobody else has it
 	}
 	if err != nil {
-		s.log.Debug().Str("method", method).Str("reason", err.Error()).Msg("login refused")
+		s.log(zerolog.DebugLevel).Str("method", method).Str("reason", err.Error()).Msg("login refused")
 		return s.loginFailed(err)
 	}
 	s.mechs = slices.Clone(s.mechanisms())
@@ -125,7 +127,7 @@ func (s *session) login(method, user string, opened *Login, err error) error {
 	s.limit(opened)
 	user = cmp.Or(opened.User, user)
 	s.sum.User = user
-	s.log.Debug().Str(events.User, user).Str("method", method).Int("messages", opened.Len()).Msg("maildrop opened")
+	s.log(zerolog.DebugLevel).Str(events.User, user).Str("method", method).Int("messages", opened.Len()).Msg("maildrop opened")
 	s.okNumber("maildrop has ", int64(opened.Len()), " messages")
 	return nil
 }

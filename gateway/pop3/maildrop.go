@@ -7,6 +7,8 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/rs/zerolog"
+
 	"github.com/dipylon/dipylon/backends/mail/uidl"
 )
 
@@ -200,7 +202,7 @@ func (s *session) retr(ctx context.Context, a args) error {
 	s.sum.Retr++
 	s.sum.RetrSize += octets
 	if octets != size {
-		s.log.Warn().Int("message", n).Int64("told", size).Int64("sent", octets).Msg("message has another size than was told")
+		s.log(zerolog.WarnLevel).Int("message", n).Int64("told", size).Int64("sent", octets).Msg("message has another size than was told")
 		s.server.observer().SizeMismatch(SizeMismatch{Session: s.info.ID, Message: n, Told: size, Sent: octets})
 	}
 	return nil
@@ -233,7 +235,7 @@ func (s *session) send(ctx context.Context, n, top int, begin func(Content)) (oc
 	}
 	defer func() {
 		if err := content.Close(); err != nil {
-			s.log.Debug().Int("message", n).Err(err).Msg("content not closed cleanly")
+			s.log(zerolog.DebugLevel).Int("message", n).Err(err).Msg("content not closed cleanly")
 		}
 	}()
 	if size := content.Size(); top < 0 && size < 0 {
@@ -304,7 +306,7 @@ func (s *session) quit(context.Context, args) error {
 		if code == "" {
 			code = errFailed.Code
 		}
-		s.log.Warn().Int("marked", s.marks.count).Err(err).Msg("messages not removed")
+		s.log(zerolog.WarnLevel).Int("marked", s.marks.count).Err(err).Msg("messages not removed")
 		return &farewell{reason: "quit", code: code, text: "some deleted messages not removed"}
 	}
 	s.ok("POP3 server signing off")

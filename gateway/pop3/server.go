@@ -207,7 +207,7 @@ func (s *Server) admit(ctx context.Context, conn net.Conn, running *sync.WaitGro
 func (s *Server) refuse(session *session, limit string) {
 	defer session.kill(nil)
 	s.observer().SessionRefused(limit)
-	session.log.Warn().Str(events.Event, events.SessionRefused).Str(events.Reason, limit).Msg("connection refused")
+	session.log(zerolog.WarnLevel).Str(events.Event, events.SessionRefused).Str(events.Reason, limit).Msg("connection refused")
 	if !s.ImplicitTLS && !session.overTLS() {
 		_ = session.wire.SetWriteDeadline(time.Now().Add(time.Second))
 		_, _ = session.wire.Conn.Write([]byte("-ERR [SYS/TEMP] too many connections, try again later " + session.named() + "\r\n"))

@@ -40,7 +40,6 @@ type tlsConn interface {
 // under mu.
 type session struct {
 	server          *Server
-	log             zerolog.Logger
 	info            Conn
 	address         string // for the limit by address
 	unauthenticated bool   // not logged in; the server\'s, under its lock
@@ -95,8 +94,13 @@ func newSession(ctx context.Context, server *Server, conn net.Conn) *session {
 	s.info = Conn{ID: newID(), Remote: conn.RemoteAddr(), Local: conn.LocalAddr(), TLS: s.tlsState, Certificate: s.certificate.DER}
 	s.sum.Session = s.info.ID
 	s.healthCheck = events.IsHealthCheck(conn)
-	s.log = server.Log.With().Str(events.Session, s.info.ID).Stringer(events.Remote, stringer{conn.RemoteAddr()}).Logger()
 	return s
+}
+
+// log begins a line of the log. A session has no logger of its own, which would cost an idle one 512
+// octets.
+func (s *session) log(level zerolog.Level) *zerolog.Event {
+	return s.server.Log.WithLevel(level).Str(events.Session, s.info.ID).Stringer(events.Remote, stringer{s.info.Remote})
 }
 
 // stringer makes a log field of an address that may be nil.
@@ -146,7 +150,7 @@ func (s *session) serve() {
 }
 
 func (s *session) opened() {
-	s.log.Debug().Str(events.Event, events.SessionStart).Stringer("local", stringer{s.info.Local}).Msg("connected")
+	s.log(zerolog.DebugLevel).Str(events.Event, events.SessionStart).Stringer("local", stringer{s.info.Local}).Msg("connected")
 	s.server.observer().SessionOpened(s.info)
 }
 
@@ -154,7 +158,7 @@ func (s *session) opened() {
 func (s *session) contain(where string, f func(*session) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.log.Error().Str("in", where).Str("panic", fmt.Sprint(r)).Bytes("stack", debug.Stack()).Msg("panic in a session")
+			s.log(zerolog.ErrorLevel).Str("in", where).Str("panic", fmt.Sprint(r)).Bytes("stack", debug.Stack()).Msg("panic in a session")
 			err = &drop{reason: "panic"}
 		}
 	}()
@@ -233,7 +237,7 @@ func (s *session) greet() error {
 	backend, err := s.server.Backend.NewSession(ctx, s.info)
 	if err != nil {
 		e := answer(err)
-		s.log.Warn().Str(events.Event, events.SessionRefused).Str(events.Reason, "backend").Err(cause(ctx, err)).Msg("session refused")
+		s.log(zerolog.WarnLevel).Str(events.Event, events.SessionRefused).Str(events.Reason, "backend").Err(cause(ctx, err)).Msg("session refused")
 		return &farewell{reason: "refused", code: e.Code, text: e.Text}
 	}
 	s.backend = backend

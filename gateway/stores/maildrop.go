@@ -9,21 +9,27 @@ import (
 )
 
 // observedMaildrop has the calls inside an opened maildrop pass, each by itself. What is read of a
-// message afterwards is no call.
+// message afterwards is no call. There is one for each open maildrop, most of which are idle, so what
+// it has beyond the least are views of the one object.
 type observedMaildrop struct {
 	backends.Maildrop
-	observed
-	session string
-	secret  []byte // of the credential that has opened it: its store may log in again meanwhile
+	observed *observed
+	session  string
+	secret   []byte // of the credential that has opened it: its store may log in again meanwhile
+
+	many     backends.ManyFetcher // nil: it does not fetch many
+	measurer backends.Measurer    // nil: it does not measure
+	marker   backends.Marker      // nil: it does not mark
 }
 
 // maildrop gives a maildrop the middleware. It has what the maildrop has beyond the least, and no more.
-func (o observed) maildrop(inner backends.Maildrop, session string, secret []byte) backends.Maildrop {
-	drop := observedMaildrop{inner, o, session, bytes.Clone(secret)}
-	many, fetches := inner.(backends.ManyFetcher)
-	measurer, measures := inner.(backends.Measurer)
-	marker, marks := inner.(backends.Marker)
-	f, s, m := observedMany{drop, many}, observedMeasurer{drop, measurer}, observedMarker{drop, marker}
+func (o *observed) maildrop(inner backends.Maildrop, session string, secret []byte) backends.Maildrop {
+	drop := &observedMaildrop{Maildrop: inner, observed: o, session: session, secret: bytes.Clone(secret)}
+	var fetches, measures, marks bool
+	drop.many, fetches = inner.(backends.ManyFetcher)
+	drop.measurer, measures = inner.(backends.Measurer)
+	drop.marker, marks = inner.(backends.Marker)
+	f, s, m := observedMany{drop}, observedMeasurer{drop}, observedMarker{drop}
 	switch (has{fetches, measures, marks}) {
 	case has{true, true, true}:
 		return struct {
@@ -72,19 +78,19 @@ func (o observed) maildrop(inner backends.Maildrop, session string, secret []byt
 // has says what a maildrop has beyond the least.
 type has struct{ fetchesMany, measures, marks bool }
 
-func (o observedMaildrop) call(name string) Call {
+func (o *observedMaildrop) call(name string) Call {
 	return Call{Name: name, Session: o.session, secret: o.secret}
 }
 
 // List implements [backends.Maildrop].
-func (o observedMaildrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
+func (o *observedMaildrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
 	return each(ctx, o, "List", o.Maildrop.List)
 }
 
 // each has a sequence pass as one call, which ends with it.
-func each[T any](ctx context.Context, o observedMaildrop, name string, begin func(context.Context) iter.Seq2[T, error]) iter.Seq2[T, error] {
+func each[T any](ctx context.Context, o *observedMaildrop, name string, begin func(context.Context) iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		err := o.run(ctx, o.call(name), func(ctx context.Context) error {
+		err := o.observed.run(ctx, o.call(name), func(ctx context.Context) error {
 			for item, err := range begin(ctx) {
 				if err != nil || !yield(item, nil) {
 					return err
@@ -99,17 +105,17 @@ func each[T any](ctx context.Context, o observedMaildrop, name string, begin fun
 }
 
 // Fetch implements [backends.Maildrop].
-func (o observedMaildrop) Fetch(ctx context.Context, request backends.FetchRequest) (backends.Content, error) {
-	return through(ctx, o.observed, o.call("Fetch"), func(ctx context.Context) (backends.Content, error) {
+func (o *observedMaildrop) Fetch(ctx context.Context, request backends.FetchRequest) (backends.Content, error) {
+	return through(ctx, *o.observed, o.call("Fetch"), func(ctx context.Context) (backends.Content, error) {
 		content, err := o.Maildrop.Fetch(ctx, request)
 		return o.call("Fetch").content(content), err
 	})
 }
 
 // Remove implements [backends.Maildrop].
-func (o observedMaildrop) Remove(ctx context.Context, ids []backends.MessageID, disposal backends.Disposal) ([]backends.Removal, error) {
+func (o *observedMaildrop) Remove(ctx context.Context, ids []backends.MessageID, disposal backends.Disposal) ([]backends.Removal, error) {
 	what := o.call("Remove")
-	return through(ctx, o.observed, what, func(ctx context.Context) ([]backends.Removal, error) {
+	return through(ctx, *o.observed, what, func(ctx context.Context) ([]backends.Removal, error) {
 		removals, err := o.Maildrop.Remove(ctx, ids, disposal)
 		for i, r := range removals {
 			if r.Failure != nil {
@@ -121,20 +127,17 @@ func (o observedMaildrop) Remove(ctx context.Context, ids []backends.MessageID, 
 }
 
 // Close implements [backends.Maildrop].
-func (o observedMaildrop) Close() error {
+func (o *observedMaildrop) Close() error {
 	return o.call("Close").hide(o.Maildrop.Close())
 }
 
-type observedMany struct {
-	drop  observedMaildrop
-	inner backends.ManyFetcher
-}
+type observedMany struct{ drop *observedMaildrop }
 
 // FetchMany implements [backends.ManyFetcher].
 func (o observedMany) FetchMany(ctx context.Context, request backends.FetchManyRequest) (backends.Contents, error) {
 	what := o.drop.call("FetchMany")
-	return through(ctx, o.drop.observed, what, func(ctx context.Context) (backends.Contents, error) {
-		contents, err := o.inner.FetchMany(ctx, request)
+	return through(ctx, *o.drop.observed, what, func(ctx context.Context) (backends.Contents, error) {
+		contents, err := o.drop.many.FetchMany(ctx, request)
 		if err != nil {
 			return nil, err
 		}
@@ -142,16 +145,13 @@ func (o observedMany) FetchMany(ctx context.Context, request backends.FetchManyR
 	})
 }
 
-type observedMeasurer struct {
-	drop  observedMaildrop
-	inner backends.Measurer
-}
+type observedMeasurer struct{ drop *observedMaildrop }
 
 // Measure implements [backends.Measurer].
 func (o observedMeasurer) Measure(ctx context.Context, request backends.MeasureRequest) iter.Seq2[backends.Measured, error] {
 	return each(ctx, o.drop, "Measure", func(ctx context.Context) iter.Seq2[backends.Measured, error] {
 		return func(yield func(backends.Measured, error) bool) {
-			for measured, err := range o.inner.Measure(ctx, request) {
+			for measured, err := range o.drop.measurer.Measure(ctx, request) {
 				measured.Failure = o.drop.call("Measure").hideFailure(measured.Failure)
 				if !yield(measured, err) {
 					return
@@ -161,12 +161,9 @@ func (o observedMeasurer) Measure(ctx context.Context, request backends.MeasureR
 	})
 }
 
-type observedMarker struct {
-	drop  observedMaildrop
-	inner backends.Marker
-}
+type observedMarker struct{ drop *observedMaildrop }
 
 // MarkSeen implements [backends.Marker].
 func (o observedMarker) MarkSeen(ctx context.Context, ids []backends.MessageID) error {
-	return o.drop.run(ctx, o.drop.call("MarkSeen"), func(ctx context.Context) error { return o.inner.MarkSeen(ctx, ids) })
+	return o.drop.observed.run(ctx, o.drop.call("MarkSeen"), func(ctx context.Context) error { return o.drop.marker.MarkSeen(ctx, ids) })
 }

@@ -39,7 +39,7 @@ func (s *Store) observe(middleware []Middleware, secrets [][]byte) {
 	around := observed{s.Name, middleware, secrets}
 	s.base = observedBase{around, s.base}
 	if s.Reader != nil {
-		s.Reader = observedReader{around, s.Reader}
+		s.Reader = observedReader{&around, s.Reader}
 	}
 	if s.Receiver != nil {
 		s.Receiver = observedReceiver{around, s.Receiver}
@@ -109,14 +109,14 @@ func (o observedBase) Login(ctx context.Context, credential backends.Credential)
 }
 
 type observedReader struct {
-	observed
+	*observed
 	inner backends.Reader
 }
 
 // Open implements [backends.Reader].
 func (o observedReader) Open(ctx context.Context, request backends.OpenRequest) (backends.Maildrop, error) {
 	what := Call{Name: "Open", Session: request.Credential.Peer.Session, secret: request.Credential.Secret}
-	drop, err := through(ctx, o.observed, what, func(ctx context.Context) (backends.Maildrop, error) {
+	drop, err := through(ctx, *o.observed, what, func(ctx context.Context) (backends.Maildrop, error) {
 		return o.inner.Open(ctx, request)
 	})
 	if err != nil {

@@ -55,8 +55,9 @@ type generation struct {
 	retired bool
 	// maildrops are open now.
 	maildrops int
-	retiring  chan struct{} // closed when retired
-	idle      chan struct{} // closed when retired and without users
+	watched   map[*maildrop]struct{} // whose end somebody waits for
+	retiring  chan struct{}          // closed when retired
+	idle      chan struct{}          // closed when retired and without users
 	stopped   sync.Once
 	gone      chan struct{} // closed when nothing is left of it
 	work      sync.WaitGroup
@@ -72,6 +73,7 @@ func newGeneration(l *launcher, conn *grpc.ClientConn) *generation {
 		retiring: make(chan struct{}), idle: make(chan struct{}), gone: make(chan struct{}),
 	}
 	g.life, g.end = context.WithCancelCause(context.Background())
+	context.AfterFunc(g.life, g.tellLosses)
 	g.work.Go(g.readStdio)
 	if g.spec.Abandoned != nil {
 		g.work.Go(g.awaitAbandonment)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/mem"
@@ -84,9 +85,8 @@ func (g *generation) openMaildrop(ctx context.Context, open *pb.Open) (*maildrop
 	if ctx.Err() != nil {
 		return fail(backends.AsFailure(ctx.Err()))
 	}
-	lost, lose := context.WithCancel(g.life)
 	m := &maildrop{
-		lost: lost, lose: lose, g: g, stream: stream, cancel: cancel, opened: opened,
+		g: g, stream: stream, cancel: cancel, opened: opened,
 		requests: make(map[uint64]request), last: 1,
 		slots: make(chan struct{}, wire.RequestsMost), ended: make(chan struct{}),
 	}
@@ -107,9 +107,8 @@ type maildrop struct {
 	stream pb.Store_MaildropClient
 	cancel context.CancelFunc
 	opened backends.Opened
-	lost   context.Context    //nolint:containedctx // ends with the stream
-	lose   context.CancelFunc // ends it
-	slots  chan struct{}      // a token for each request under way
+	lost   atomic.Bool   // the stream has ended
+	slots  chan struct{} // a token for each request under way
 
 	sending sync.Mutex // around stream.Send
 
@@ -119,6 +118,7 @@ type maildrop struct {
 	receiving bool               // there is a receiving goroutine
 	leaving   bool               // it is to stay until the stream's end
 	err       error              // why the session has ended
+	watchers  []*watcher         // wait for an end without Close
 	ended     chan struct{}      // closed with err set, when the stream has ended
 	closing   sync.Once
 
@@ -164,31 +164,6 @@ func answerOf(frame *wire.Frame) answer {
 
 // Opened implements [backends.Maildrop].
 func (m *maildrop) Opened() backends.Opened { return m.opened }
-
-// afterLoss is [backends.Opened]'s AfterLoss: the plugin has died, or has ended this session's stream
-// by itself, as one that breaks the rules has it ended: no request can be answered any more. It costs
-// no goroutine while there is none of that.
-func (m *maildrop) afterLoss(f func()) (stop func() bool) {
-	return context.AfterFunc(m.lost, func() {
-		m.mu.Lock()
-		leaving := m.leaving
-		m.mu.Unlock()
-		if !leaving {
-			f()
-		}
-	})
-}
-
-// alive says why what the session has handed out cannot be used any more.
-func (m *maildrop) alive() error {
-	switch {
-	case m.lost.Err() == nil:
-		return nil
-	case m.g.life.Err() != nil:
-		return m.g.death()
-	}
-	return m.end()
-}
 
 // listen sees to it that there is a receiving goroutine. m.mu is held.
 func (m *maildrop) listen() {
@@ -268,7 +243,8 @@ func (m *maildrop) over(err error) {
 	requests := m.requests
 	m.requests = nil
 	m.mu.Unlock()
-	m.lose() // before Close can return: what was handed out fails from then on
+	m.lost.Store(true) // before Close can return: what was handed out fails from then on
+	m.tellLoss()
 	close(m.ended)
 	for _, r := range requests {
 		r.finish(err)
