@@ -29,6 +29,9 @@ const (
 	// checkedMost is the largest file that is checked whole when it is opened: that takes some
 	// 5 ms a MiB. "dipylon state verify" checks any.
 	checkedMost = 64 << 20
+	// readerIdleMost is how long a connection that nobody needs stays open. Each has the schema and a
+	// cache of its own in memory, and opening one costs less than a millisecond.
+	readerIdleMost = 2 * time.Second
 )
 
 // openSQLite opens the file in a folder, which is made if need be.
@@ -57,6 +60,7 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	}
 	reading.SetMaxOpenConns(o.Connections)
 	reading.SetMaxIdleConns(o.Connections)
+	reading.SetConnMaxIdleTime(readerIdleMost)
 	return &DB{log: o.Log, name: file, pool: reading, writer: newWriter(o.Log, writing)}, nil
 }
 
