@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -23,46 +24,52 @@ const (
 	saysBlocked                     // the account, or its use by IMAP, or by this client
 )
 
-// texts are what servers say where they have no response code for it, or do not use it. Each
-// pattern is for a family of texts; the sources are public reports of one each.
-var texts = []struct {
+// phrase is a family of texts and what they speak of.
+type phrase struct {
 	says    meaning
 	pattern *regexp.Regexp
-}{
-	// Gmail: too many simultaneous connections (zone-eu/wildduck#35, dinhvh/libetpan#160); others:
-	// too many login attempts, requests, errors.
-	{saysLimit, regexp.MustCompile(`\btoo (many|much|frequent|often)\b`)},
-	// Dovecot: maximum number of connections from user+IP (mscdex/node-imap#606).
-	{saysLimit, regexp.MustCompile(`\bmax(imum|\.)? (number|amount|count) of\b|\bmax\w* .{0,20}(connection|session|login)s?\b`)},
-	// Gmail: account exceeded command or bandwidth limits; Yahoo: rate limit (postalsys/imapflow#75).
-	{saysLimit, regexp.MustCompile(`\b(exceed(ed|s)?|reached|hit)\b.{0,40}\b(limits?|bandwidth|rate)\b|\blimits?\b.{0,20}\b(exceed|reach|hit)|\brate.?limit|\bbandwidth\b`)},
-	// Microsoft: request is throttled, with a time (imapsync/imapsync#272, simonrob/email-oauth2-proxy#191).
-	{saysLimit, regexp.MustCompile(`throttl|\bback[ -]?off\b`)},
-	// QQ: login frequency limited, among other things (chengazhen/cursor-auto-free#294).
-	{saysLimit, regexp.MustCompile(`\bfrequency limited\b`)},
-	// Exchange: server unavailable (lefcha/imapfilter#146).
-	{saysOutage, regexp.MustCompile(`\bunavailable\b|\bnot available\b`)},
-	// Dovecot before 2.0 and Mailu (Mailu/Mailu#2283): temporary authentication failure. Gmail: temporary system error.
-	{saysOutage, regexp.MustCompile(`\btemporar(y|il?y)\b|\b(try|retry|come back|log ?in|connect)\b.{0,20}\b(later|again in|again after)\b|\bagain later\b|\blater again\b`)},
-	{saysOutage, regexp.MustCompile(`\b(server|system|internal|service|backend|back-end|database|directory|ldap|storage|disk|network|i/o)\b.{0,20}\b(errors?|busy|overload(ed)?|down|fail(ed|ure)|fault|offline|unreachable|problem)\b|\bbusy\b|\boverloaded\b`)},
-	{saysOutage, regexp.MustCompile(`\bmaintenance\b|\bshutting down\b|\btim(ed|e)[ -]?out\b|\b(can.?not|can't|could not|unable to|failed to) (connect|contact|reach)\b|\bconnection (refused|failed|lost|reset|closed)\b`)},
-	// Cyrus, where saslauthd is away: SASL's generic failure (cyrusimap/cyrus-sasl, SASL_FAIL).
-	{saysOutage, regexp.MustCompile(`\bgeneric failure\b`)},
-	// Microsoft (mscdex/node-imap#523, jstedfast/MailKit#1494).
-	{saysOutage, regexp.MustCompile(`\bauthenticated but not connected\b`)},
-	// Gmail (LukeSmithxyz/mutt-wizard#831), Mail.ru, Yahoo, iCloud, Fastmail.
-	{saysAppPass, regexp.MustCompile(`\bapp(lication)?s?[- ]?(specific|generated)?[- ]?passwords?\b|\bauthori[sz]ation code\b`)},
-	{saysExpired, regexp.MustCompile(`\bpassword\b.{0,20}\bexpired\b|\b(change|reset|renew) your password\b|\bmust be changed\b`)},
-	// Gmail: web login required, log in via your web browser (smiley22/S22.Imap#116, pmengal/MailSystem.NET#17).
-	{saysBlocked, regexp.MustCompile(`\bweb ?login\b|\bweb browser\b|\blog ?in via\b`)},
-	// Gmail and Zoho: not enabled for IMAP use. Microsoft: basic authentication is blocked.
-	{saysBlocked, regexp.MustCompile(`\b(imap4?|protocol|service|basic ?auth(entication)?)\b.{0,30}\b(disabled|blocked|not (enabled|allowed|permitted|open(ed)?|activated))\b|\b(not|yet to) (be )?enabled? (for )?imap|\bbasicauthblocked\b|\benable imap\b`)},
-	{saysBlocked, regexp.MustCompile(`\b(account|user|mailbox|login|access)\b.{0,30}\b(locked|blocked|suspended|disabled|deactivated|restricted|banned|frozen|inactive|abnormal|expired)\b|\b(locked|blocked|suspended|disabled) (account|user|mailbox)\b`)},
-	// NetEase: unsafe login, to clients that send no ID (mjs/imapclient#544, pimalaya/himalaya#549).
-	{saysBlocked, regexp.MustCompile(`\bunsafe login\b`)},
-	{saysWrong, regexp.MustCompile(`\b(invalid|incorrect|wrong|bad|unknown)\b.{0,20}\b(credentials?|pass(word|phrase|wd)?|user(name)?|login|account|token)\b`)},
-	{saysWrong, regexp.MustCompile(`\b(credentials?|password|user ?name|login|token)\b.{0,10}\b(invalid|incorrect|wrong|rejected|not valid|not recognized|error|mismatch)\b|\bno such (user|account)\b`)},
 }
+
+// texts are what servers say where they have no response code for it, or do not use it. Each
+// pattern is for a family of texts; the sources are public reports of one each. They are compiled
+// when they are first needed: this package is in every plugin's process.
+var texts = sync.OnceValue(func() []phrase {
+	return []phrase{
+		// Gmail: too many simultaneous connections (zone-eu/wildduck#35, dinhvh/libetpan#160); others:
+		// too many login attempts, requests, errors.
+		{saysLimit, regexp.MustCompile(`\btoo (many|much|frequent|often)\b`)},
+		// Dovecot: maximum number of connections from user+IP (mscdex/node-imap#606).
+		{saysLimit, regexp.MustCompile(`\bmax(imum|\.)? (number|amount|count) of\b|\bmax\w* .{0,20}(connection|session|login)s?\b`)},
+		// Gmail: account exceeded command or bandwidth limits; Yahoo: rate limit (postalsys/imapflow#75).
+		{saysLimit, regexp.MustCompile(`\b(exceed(ed|s)?|reached|hit)\b.{0,40}\b(limits?|bandwidth|rate)\b|\blimits?\b.{0,20}\b(exceed|reach|hit)|\brate.?limit|\bbandwidth\b`)},
+		// Microsoft: request is throttled, with a time (imapsync/imapsync#272, simonrob/email-oauth2-proxy#191).
+		{saysLimit, regexp.MustCompile(`throttl|\bback[ -]?off\b`)},
+		// QQ: login frequency limited, among other things (chengazhen/cursor-auto-free#294).
+		{saysLimit, regexp.MustCompile(`\bfrequency limited\b`)},
+		// Exchange: server unavailable (lefcha/imapfilter#146).
+		{saysOutage, regexp.MustCompile(`\bunavailable\b|\bnot available\b`)},
+		// Dovecot before 2.0 and Mailu (Mailu/Mailu#2283): temporary authentication failure. Gmail: temporary system error.
+		{saysOutage, regexp.MustCompile(`\btemporar(y|il?y)\b|\b(try|retry|come back|log ?in|connect)\b.{0,20}\b(later|again in|again after)\b|\bagain later\b|\blater again\b`)},
+		{saysOutage, regexp.MustCompile(`\b(server|system|internal|service|backend|back-end|database|directory|ldap|storage|disk|network|i/o)\b.{0,20}\b(errors?|busy|overload(ed)?|down|fail(ed|ure)|fault|offline|unreachable|problem)\b|\bbusy\b|\boverloaded\b`)},
+		{saysOutage, regexp.MustCompile(`\bmaintenance\b|\bshutting down\b|\btim(ed|e)[ -]?out\b|\b(can.?not|can't|could not|unable to|failed to) (connect|contact|reach)\b|\bconnection (refused|failed|lost|reset|closed)\b`)},
+		// Cyrus, where saslauthd is away: SASL's generic failure (cyrusimap/cyrus-sasl, SASL_FAIL).
+		{saysOutage, regexp.MustCompile(`\bgeneric failure\b`)},
+		// Microsoft (mscdex/node-imap#523, jstedfast/MailKit#1494).
+		{saysOutage, regexp.MustCompile(`\bauthenticated but not connected\b`)},
+		// Gmail (LukeSmithxyz/mutt-wizard#831), Mail.ru, Yahoo, iCloud, Fastmail.
+		{saysAppPass, regexp.MustCompile(`\bapp(lication)?s?[- ]?(specific|generated)?[- ]?passwords?\b|\bauthori[sz]ation code\b`)},
+		{saysExpired, regexp.MustCompile(`\bpassword\b.{0,20}\bexpired\b|\b(change|reset|renew) your password\b|\bmust be changed\b`)},
+		// Gmail: web login required, log in via your web browser (smiley22/S22.Imap#116, pmengal/MailSystem.NET#17).
+		{saysBlocked, regexp.MustCompile(`\bweb ?login\b|\bweb browser\b|\blog ?in via\b`)},
+		// Gmail and Zoho: not enabled for IMAP use. Microsoft: basic authentication is blocked.
+		{saysBlocked, regexp.MustCompile(`\b(imap4?|protocol|service|basic ?auth(entication)?)\b.{0,30}\b(disabled|blocked|not (enabled|allowed|permitted|open(ed)?|activated))\b|\b(not|yet to) (be )?enabled? (for )?imap|\bbasicauthblocked\b|\benable imap\b`)},
+		{saysBlocked, regexp.MustCompile(`\b(account|user|mailbox|login|access)\b.{0,30}\b(locked|blocked|suspended|disabled|deactivated|restricted|banned|frozen|inactive|abnormal|expired)\b|\b(locked|blocked|suspended|disabled) (account|user|mailbox)\b`)},
+		// NetEase: unsafe login, to clients that send no ID (mjs/imapclient#544, pimalaya/himalaya#549).
+		{saysBlocked, regexp.MustCompile(`\bunsafe login\b`)},
+		{saysWrong, regexp.MustCompile(`\b(invalid|incorrect|wrong|bad|unknown)\b.{0,20}\b(credentials?|pass(word|phrase|wd)?|user(name)?|login|account|token)\b`)},
+		{saysWrong, regexp.MustCompile(`\b(credentials?|password|user ?name|login|token)\b.{0,10}\b(invalid|incorrect|wrong|rejected|not valid|not recognized|error|mismatch)\b|\bno such (user|account)\b`)},
+	}
+})
 
 // meaningOf is all that a text speaks of. What the client has typed is not to be in it: whoever
 // guesses passwords could choose a name that sounds like an outage.
@@ -73,7 +80,7 @@ func meaningOf(text string, typed ...string) (all meaning) {
 			text = strings.ReplaceAll(text, t, " ")
 		}
 	}
-	for _, known := range texts {
+	for _, known := range texts() {
 		if known.pattern.MatchString(text) {
 			all |= known.says
 		}
