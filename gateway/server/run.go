@@ -63,6 +63,19 @@ func (g *Server) Run(ctx context.Context) error {
 	return nil
 }
 
+// watchDisk ends the gateway when the state's disk has failed to sync: what it would be told from then on
+// may not be so.
+func (g *Server) watchDisk(failed <-chan struct{}) {
+	select {
+	case <-failed:
+		select {
+		case g.failed <- state.ErrFailed:
+		default: // it ends for another reason
+		}
+	case <-g.base.Done():
+	}
+}
+
 // Ready is closed when the gateway serves.
 func (g *Server) Ready() <-chan struct{} { return g.ready }
 

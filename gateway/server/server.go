@@ -188,6 +188,7 @@ func (g *Server) openState(ctx context.Context) error {
 	if g.db, err = state.Open(ctx, StateOptions(g.log, g.cfg)); err != nil {
 		return err
 	}
+	g.work.Go(func() { g.watchDisk(g.db.Failed()) })
 	g.throttle = login.NewThrottle(g.log, g.db, ThrottleLimits(g.cfg))
 	g.index = index.New(index.Options{Log: g.log, DB: g.db})
 	g.openings = folder.NewOpenings(g.db)

@@ -20,6 +20,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/maildir"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/state"
 )
 
 // patience is how long a test waits for what has to happen.
@@ -216,6 +217,22 @@ func TestShutdown(t *testing.T) {
 		if err := g.Reload(t.Context(), cfg); !errors.Is(err, ErrStopped) {
 			t.Fatalf("a reload after the end gives %v", err)
 		}
+	}
+}
+
+// TestFailedDisk (I1): the gateway ends when the state's disk has failed to sync, and says why.
+func TestFailedDisk(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	g, ended, end := run(t, parse(t, rootsIn(t), oneStore))
+	defer end()
+	failed := make(chan struct{})
+	close(failed)
+	g.watchDisk(failed)
+	if err := <-ended; !errors.Is(err, state.ErrFailed) {
+		t.Errorf("Run ends with %v", err)
+	}
+	if err := g.Shutdown(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -18,7 +18,9 @@
 //
 // Write returns nil when the transaction is on the disk, and an error when it is not or when
 // nobody knows (the connection was lost during the commit). An error is never followed by a
-// silent second try: what has failed once may not be there even if the next sync succeeds.
+// silent second try: what has failed once may not be there even if the next sync succeeds. So after a
+// sync of SQLite has failed nothing is written any more ([DB.Failed]), and the gateway ends: its next start
+// reads what the disk has.
 //
 // SQLite runs in WAL mode with synchronous=FULL: one sync a commit. One goroutine writes, and
 // puts what is waiting when it is ready for more into one transaction, so many small writes cost

@@ -41,9 +41,12 @@ func (o Options) withDefaults() Options {
 // ErrClosed is what a database says after Close.
 var ErrClosed = errors.New("the state database is closed")
 
-// ErrUnsynced says that a commit's sync has failed, or its answer was lost: nobody knows what is on the
-// disk.
+// ErrUnsynced says that a commit's sync has failed, or its answer was lost: nobody knows whether the
+// transaction is on the disk.
 var ErrUnsynced = errors.New("it is not known whether the disk has it")
+
+// ErrFailed is what a database says after a sync has failed: nothing is written any more.
+var ErrFailed = errors.New("the disk of the state database has failed to sync, and nothing is written until the gateway has started anew")
 
 // Unusable is a database that must not be used as it is. Nothing in it was changed.
 type Unusable struct {
@@ -120,6 +123,16 @@ func (db *DB) Query(ctx context.Context, query string, args ...any) (*sql.Rows, 
 	return db.pool.QueryContext(ctx, query, args...)
 }
 
+// Failed is closed when a sync has failed. What the system had to write then may be lost, though later
+// syncs succeed, so nothing is written any more: whoever runs the gateway ends it, and the next start reads
+// what the disk has. PostgreSQL does that for itself: the channel is never closed then.
+func (db *DB) Failed() <-chan struct{} {
+	if db.writer == nil {
+		return nil
+	}
+	return db.writer.broken
+}
+
 // Close ends the database once what has been begun is done. Writes that wait fail with
 // [ErrClosed].
 func (db *DB) Close() error {
@@ -147,7 +160,7 @@ func transact(ctx context.Context, pool *sql.DB, o *sql.TxOptions, f func(*Tx) e
 		return err
 	}
 	if err := inner.Commit(); err != nil {
-		return fmt.Errorf("the state database: commit: %w", err)
+		return fmt.Errorf("the state database: commit: %w: %w", ErrUnsynced, err)
 	}
 	return nil
 }

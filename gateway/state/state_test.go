@@ -319,12 +319,15 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// TestFailingSync: when the disk fails a commit, everybody in it is told, nothing of it is
-// there, and the next one is on its own.
+// TestFailingSync (I1): when a sync fails, everybody in the commit is told that nobody knows, and nothing is
+// written any more: who asks again must not be told of a success that rests on what the failed sync has lost.
 func TestFailingSync(t *testing.T) {
 	o := Options{Log: zerolog.Nop(), Folder: t.TempDir()}
 	db := open(t, o)
-	broken := errors.New("input/output error")
+	if err := put(t.Context(), db, "before"); err != nil {
+		t.Fatal(err)
+	}
+	broken := fmt.Errorf("%w: input/output error", ErrUnsynced)
 	begun, proceed := make(chan struct{}), make(chan struct{})
 	errs := make([]error, 9)
 	var writing sync.WaitGroup
@@ -337,21 +340,26 @@ func TestFailingSync(t *testing.T) {
 		})
 	})
 	<-begun
+	select {
+	case <-db.Failed():
+		t.Error("it has failed before its time")
+	default:
+	}
 	for i := range 8 {
 		writing.Go(func() { errs[i+1] = put(t.Context(), db, fmt.Sprint(i+1)) })
 	}
 	close(proceed)
 	writing.Wait()
-	there := names(t, db)
-	for i, err := range errs {
-		if has := strings.Contains(fmt.Sprint(there), fmt.Sprint(i)); has != (err == nil) || err != nil && !errors.Is(err, broken) {
-			t.Errorf("%d: %v, there: %v", i, err, has)
+	<-db.Failed()
+	if !errors.Is(errs[0], ErrUnsynced) {
+		t.Errorf("who was in the commit is told %v", errs[0])
+	}
+	for i, err := range append(errs[1:], put(t.Context(), db, "again")) {
+		if !errors.Is(err, ErrFailed) {
+			t.Errorf("who came later, %d, is told %v", i, err)
 		}
 	}
-	if errs[0] == nil {
-		t.Error("a failing sync was told as a success")
-	}
-	if err := put(t.Context(), db, "again"); err != nil {
-		t.Error(err)
+	if there := fmt.Sprint(names(t, db)); there != "[before]" {
+		t.Errorf("there are %s", there)
 	}
 }

@@ -4,12 +4,15 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 const (
@@ -32,6 +35,7 @@ type writer struct {
 	quit    chan struct{}
 	ended   chan struct{}
 	closing sync.Once
+	broken  chan struct{} // closed when a sync has failed
 
 	// The rest is the goroutine's own.
 	conn       *sql.Conn
@@ -51,7 +55,7 @@ type job struct {
 
 func newWriter(log zerolog.Logger, pool *sql.DB) *writer {
 	pool.SetMaxOpenConns(1)
-	w := &writer{log: log, pool: pool, jobs: make(chan *job, waitingMost), quit: make(chan struct{}), ended: make(chan struct{})}
+	w := &writer{log: log, pool: pool, jobs: make(chan *job, waitingMost), quit: make(chan struct{}), ended: make(chan struct{}), broken: make(chan struct{})}
 	go w.run()
 	return w
 }
@@ -125,7 +129,13 @@ func (w *writer) carryOut(group []*job) {
 	}
 	// The callers' contexts end nothing here: a statement that is broken off would take the
 	// whole group's transaction with it.
-	err := w.transact(context.Background(), group)
+	err := ErrFailed
+	if !w.isBroken() {
+		err = w.transact(context.Background(), group)
+	}
+	if errors.Is(err, ErrUnsynced) {
+		close(w.broken)
+	}
 	if w.failed = err != nil; w.failed {
 		w.log.Error().Err(err).Int("writes", len(group)).Msg("a transaction of the state database has failed")
 		for _, j := range group {
@@ -165,9 +175,31 @@ func (w *writer) transact(ctx context.Context, group []*job) error {
 		}
 	}
 	if err := w.exec(ctx, "COMMIT"); err != nil {
-		return fmt.Errorf("commit: %w", err)
+		return fmt.Errorf("commit: %w", unsynced(err))
 	}
 	return nil
+}
+
+// unsynced says of a commit's error whether it is a sync's. What else fails, such as a full disk, has
+// written nothing that counts.
+func unsynced(err error) error {
+	var said *sqlite.Error
+	if errors.As(err, &said) {
+		switch said.Code() {
+		case sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC:
+			return fmt.Errorf("%w: %w", ErrUnsynced, err)
+		}
+	}
+	return err
+}
+
+func (w *writer) isBroken() bool {
+	select {
+	case <-w.broken:
+		return true
+	default:
+		return false
+	}
 }
 
 // one carries out one write of a group. Its own failure is in the job; the error is one that
