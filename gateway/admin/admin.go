@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,7 +26,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/zerolog"
-	"golang.org/x/net/netutil"
 
 	"github.com/dipylon/dipylon/gateway/events"
 )
@@ -47,7 +47,7 @@ const (
 	idleTime    = 2 * time.Minute  // between two requests of a connection
 	headerMost  = 16 << 10         // octets of a request
 	atOnce      = 4                // requests for metrics
-	connections = 64               // at once; others wait to be accepted
+	connections = 64               // at once; for another one the oldest makes room
 )
 
 func (s *Server) init() {
@@ -63,7 +63,58 @@ func (s *Server) init() {
 			Handler: ownName(mux), ReadTimeout: requestTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
 			MaxHeaderBytes: headerMost, ErrorLog: log.New(errorLog{s.Log}, "", 0),
 		}
+		(&crowd{}).on(s.http)
 	})
+}
+
+// crowd bounds the connections. Whoever holds many open keeps nobody out: the one that has been opened, or
+// has begun its last request, longest ago is closed for a new one.
+type crowd struct {
+	mu    sync.Mutex
+	conns []net.Conn // the oldest first
+}
+
+// connKey is a request's connection in its context.
+type connKey struct{}
+
+// on has a server's connections bounded.
+func (c *crowd) on(s *http.Server) {
+	s.ConnState = c.changed
+	s.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
+		return context.WithValue(ctx, connKey{}, conn)
+	}
+	next := s.Handler
+	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if conn, ok := r.Context().Value(connKey{}).(net.Conn); ok {
+			c.asks(conn)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// changed is [http.Server.ConnState].
+func (c *crowd) changed(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		c.conns = append(c.conns, conn)
+	case http.StateClosed:
+		c.conns = slices.DeleteFunc(c.conns, func(other net.Conn) bool { return other == conn })
+	}
+	if len(c.conns) > connections {
+		_ = c.conns[0].Close()
+		c.conns = slices.Delete(c.conns, 0, 1)
+	}
+}
+
+// asks makes a connection the latest one.
+func (c *crowd) asks(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := slices.Index(c.conns, conn); i >= 0 {
+		c.conns = append(slices.Delete(c.conns, i, i+1), conn)
+	}
 }
 
 func answer(w http.ResponseWriter, err error) {
@@ -116,7 +167,7 @@ func (e errorLog) Println(v ...any) { e.log.Warn().Any("cause", v).Msg("a metric
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	s.init()
 	defer context.AfterFunc(ctx, func() { _ = s.http.Close() })()
-	if err := s.http.Serve(netutil.LimitListener(l, connections)); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

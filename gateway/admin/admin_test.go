@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -207,48 +207,79 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// TestConnectionsAreBounded: whoever holds connections open costs no more than some, and others wait for them.
+// TestConnectionsAreBounded: whoever holds connections open costs no more than some, and keeps nobody out: the
+// one that has been opened, or has asked, longest ago makes room.
 func TestConnectionsAreBounded(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	s := &admin.Server{Metrics: prometheus.NewRegistry(), Log: zerolog.Nop(), Ready: func() error { return nil }}
-	go func() { ended <- s.Serve(context.Background(), l) }()
-	ask := func() net.Conn {
-		conn, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
-			t.Fatal(err)
-		}
-		return conn
-	}
-	answered := func(conn net.Conn) {
-		t.Helper()
-		if _, err := conn.Read(make([]byte, 1)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	held := make([]net.Conn, 64)
-	for i := range held {
-		held[i] = ask()
-		answered(held[i])
-	}
-	late := ask()
-	defer late.Close()
-	_ = late.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-	if n, err := late.Read(make([]byte, 1)); err == nil {
-		t.Errorf("%d octets come on a connection more", n)
-	}
-	_ = late.SetReadDeadline(time.Time{})
-	for _, conn := range held {
-		_ = conn.Close()
-	}
-	answered(late)
-	if err := errors.Join(s.Shutdown(context.Background()), <-ended); err != nil {
-		t.Error(err)
+	const whole = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	for name, request := range map[string]string{
+		"idle": whole,
+		"slow": "GET /livez HTTP/1.1\r\nHost: local",
+		"mute": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			s := &admin.Server{Metrics: prometheus.NewRegistry(), Log: zerolog.Nop(), Ready: func() error { return nil }}
+			go func() { ended <- s.Serve(context.Background(), l) }()
+			ask := func(request string) net.Conn {
+				t.Helper()
+				conn, err := net.Dial("tcp", l.Addr().String())
+				if err == nil {
+					t.Cleanup(func() { _ = conn.Close() })
+					_, err = io.WriteString(conn, request)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				return conn
+			}
+			answered := func(conn net.Conn) {
+				t.Helper()
+				response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, _ = io.Copy(io.Discard, response.Body)
+				_ = response.Body.Close()
+			}
+			good := ask(whole)
+			answered(good)
+			var held []net.Conn
+			closed := make(chan int, 64)
+			for i := range cap(closed) {
+				conn := ask(request)
+				if request == whole {
+					answered(conn)
+				}
+				held = append(held, conn)
+				go func() {
+					_, _ = conn.Read(make([]byte, 1))
+					closed <- i
+				}()
+				if i == 1 && request == whole { // it is later than the first two of them from now on
+					_, _ = io.WriteString(good, whole)
+					answered(good)
+				}
+			}
+			late := ask(whole)
+			answered(late)
+			first := <-closed
+			if request == whole { // of the others nobody knows in which order they came
+				if second := <-closed; first+second != 1 {
+					t.Errorf("connections %d and %d are closed", first, second)
+				}
+				_, _ = io.WriteString(good, whole)
+				answered(good)
+			}
+			for _, conn := range append(held, good, late) {
+				_ = conn.Close()
+			}
+			if err := errors.Join(s.Shutdown(context.Background()), <-ended); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
