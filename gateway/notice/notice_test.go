@@ -348,3 +348,21 @@ print(message.get_content()["Subject"], sum(len(p.defects) for p in m.walk()))
 		t.Errorf("%v\ngot  %q\nwant %q", err, out, want)
 	}
 }
+
+// TestManyRecipients: with more than 32,766 recipients Exchange's Internet Mail Service told nobody that they had failed
+// (Q272672). Here each is named.
+func TestManyRecipients(t *testing.T) {
+	const recipients = 32_767
+	outcomes := make([]notice.Outcome, recipients)
+	for i := range outcomes {
+		outcomes[i] = failed(fmt.Sprintf("u%d@far.example", i), "5.1.1", "")
+	}
+	r := report(notice.Wanted(backends.Envelope{From: "ada@near.example"}, outcomes)...)
+	var b bytes.Buffer
+	if _, err := r.WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(b.Bytes(), []byte("\r\nAction: failed\r\n")); n != recipients {
+		t.Errorf("the sender is told of %d", n)
+	}
+}

@@ -12,7 +12,7 @@ import (
 // destination waits for its place; further ones have theirs.
 func (d *destination) connection(first bool) {
 	w := &worker{d: d}
-	defer func() { d.reports <- report{kind: ended} }()
+	defer func() { d.reports <- report{kind: ended, told: w.told} }()
 	if first && d.r.places.acquire(d.stopping) != nil {
 		return
 	}
@@ -38,6 +38,7 @@ type worker struct {
 	hop      hop // nil: there is no connection
 	messages int // on the connection
 	carried  int // in all
+	told     bool
 }
 
 // next waits for a message: with a connection for as long as one may idle, without one not at all.
@@ -132,16 +133,22 @@ func (w *worker) settle(kind reportKind, c Claimed, verdicts []verdict) bool {
 	}
 	stay := make(chan bool, 1)
 	d.reports <- report{kind: kind, c: c, v: worst(verdicts), stay: stay}
-	return <-stay && d.stopping.Err() == nil
+	w.told = !<-stay
+	return !w.told && d.stopping.Err() == nil
 }
 
-// worst is the verdict that says most about the destination.
+// worst is the verdict that says most about the destination: where somebody's copy was taken, or refused for good, what
+// was put off is the affair of its recipients.
 func worst(verdicts []verdict) verdict {
-	w := verdicts[0]
-	for _, v := range verdicts[1:] {
-		if v.pushesBack() || v.action == backends.ActionDelayed && !w.pushesBack() {
-			w = v
+	for _, v := range verdicts {
+		if v.action != backends.ActionDelayed {
+			return v
 		}
 	}
-	return w
+	for _, v := range verdicts {
+		if v.pushesBack() {
+			return v
+		}
+	}
+	return verdicts[0]
 }

@@ -26,6 +26,7 @@ type destination struct {
 	out         bool // given out: there may be more to claim
 	backlog     []Claimed
 	connections int // that there are, or that are being opened
+	leaving     int // those of them that were told to end
 	busy        int // those of them that have a message
 	open        int // those of them that are up
 	row         int // connections that were lost in a row, each with a message of its own
@@ -36,7 +37,8 @@ type report struct {
 	kind reportKind
 	c    Claimed
 	v    verdict
-	stay chan bool // of done: whether the connection goes on
+	stay chan bool // of done and lost: whether the connection goes on
+	told bool      // of ended: it was told that it does not
 }
 
 type reportKind uint8
@@ -169,12 +171,14 @@ func (d *destination) claimUpTo(most int) []Claimed {
 
 // grow opens connections for what waits: further ones when the first one has shown that the destination answers.
 func (d *destination) grow() {
-	for need := len(d.backlog) - (d.connections - d.busy); need > 0 && d.connections < d.allowed(); need-- {
-		first := d.connections == 0
+	staying := d.connections - d.leaving
+	for need := len(d.backlog) - (staying - d.busy); need > 0 && staying < d.allowed(); need-- {
+		first := staying == 0
 		if !first && (d.open == 0 || !d.r.places.try()) {
 			return
 		}
 		d.connections++
+		staying++
 		d.r.work.Go(func() { d.connection(first) })
 	}
 }
@@ -195,12 +199,12 @@ func (d *destination) told(r report) {
 		} else if r.v.action != backends.ActionDelayed {
 			d.window.grow()
 		}
-		r.stay <- d.connections <= d.allowed()
+		d.answer(r)
 	case lost:
 		d.busy--
 		d.row++
 		d.window.shrink()
-		r.stay <- d.connections <= d.allowed()
+		d.answer(r)
 		if d.row >= rowMost {
 			d.die(r.v, nil)
 		}
@@ -214,7 +218,19 @@ func (d *destination) told(r report) {
 		}
 	case ended:
 		d.connections--
+		if r.told {
+			d.leaving--
+		}
 	}
+}
+
+// answer says whether a connection goes on: it does not where there are more than may be.
+func (d *destination) answer(r report) {
+	stay := d.connections-d.leaving <= d.allowed()
+	if !stay {
+		d.leaving++
+	}
+	r.stay <- stay
 }
 
 // rowMost is how many messages in a row may be lost with their connections before it is the destination that is at
