@@ -18,9 +18,9 @@ type letters struct {
 	slots []int  // where the number stands
 }
 
-func newLetters(size int) (*letters, error) {
+func newLetters(sender string, size int) (*letters, error) {
 	zero := fmt.Sprintf("%0*d", digits, 0)
-	text := []byte("From: Load <sender@load.example>\r\nTo: undisclosed-recipients:;\r\nDate: Mon, 30 Nov 2026 01:02:03 +0000\r\n" +
+	text := []byte("From: Load <" + sender + ">\r\nTo: undisclosed-recipients:;\r\nDate: Mon, 30 Nov 2026 01:02:03 +0000\r\n" +
 		"Message-ID: <" + zero + "@load.example>\r\nSubject: message " + zero + "\r\n" +
 		"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n")
 	if len(text) >= size {

@@ -36,6 +36,8 @@ type work struct {
 	// Of send alone.
 	messages int
 	kept     bool   // connections, for all messages of a client
+	auth     bool   // each connection logs in first
+	sender   string // of each message
 	domain   string // of the recipients
 	boxes    int    // recipients that take turns: u0, u1 and so on
 	size     int    // octets of a message
@@ -67,6 +69,8 @@ func main() {
 	flag.IntVar(&w.pipeline, "pipeline", 1, "commands that a drain sends together")
 	flag.IntVar(&w.messages, "messages", 1, "messages of all clients that send")
 	flag.BoolVar(&w.kept, "kept", false, "send all messages of a client on one connection")
+	flag.BoolVar(&w.auth, "auth", false, "log in with AUTH PLAIN on each connection that sends")
+	flag.StringVar(&w.sender, "sender", "sender@load.example", "the author of each message that is sent")
 	flag.StringVar(&w.domain, "domain", "bench.example", "the domain of those who are sent to")
 	flag.IntVar(&w.boxes, "boxes", 1, "how many are sent to")
 	flag.IntVar(&w.size, "size", 4096, "octets of a message that is sent")

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +17,7 @@ import (
 // send lets the clients send messages until all are acknowledged, and waits for the sink, where there
 // is one. Seconds end with the last acknowledgement.
 func (w work) send() (Result, error) {
-	letters, err := newLetters(w.size)
+	letters, err := newLetters(w.sender, w.size)
 	if err != nil {
 		return Result{}, err
 	}
@@ -113,7 +114,7 @@ func (s *sender) hangUp() {
 	}
 }
 
-// connect opens a connection, up to the reply to EHLO.
+// connect opens a connection, up to the reply to EHLO or the login.
 func (s *sender) connect() error {
 	c, err := connect(s.address)
 	if err != nil {
@@ -128,9 +129,14 @@ func (s *sender) connect() error {
 		return err
 	}
 	s.pipelining = false
-	return c.expect("250", func(line []byte) {
+	err = c.expect("250", func(line []byte) {
 		s.pipelining = s.pipelining || bytes.EqualFold(line[4:], []byte("PIPELINING"))
 	})
+	if err != nil || !s.auth {
+		return err
+	}
+	credential := base64.StdEncoding.EncodeToString([]byte("\x00" + s.user + "\x00" + s.password))
+	return s.group(command{"AUTH PLAIN " + credential + "\r\n", "235"}) // RFC 4954 §4, RFC 4616
 }
 
 // message sends one, and counts it when its 250 was read. With pipelining, the envelope and DATA are sent
@@ -138,7 +144,7 @@ func (s *sender) connect() error {
 func (s *sender) message(n int, last bool) error {
 	_ = s.client.conn.SetDeadline(time.Now().Add(patience))
 	if err := s.group(
-		command{"MAIL FROM:<sender@load.example>\r\n", "250"},
+		command{"MAIL FROM:<" + s.sender + ">\r\n", "250"},
 		command{"RCPT TO:<u" + strconv.Itoa(n%s.boxes) + "@" + s.domain + ">\r\n", "250"},
 		command{"DATA\r\n", "354"},
 	); err != nil {

@@ -4,17 +4,20 @@ package main
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/dipylon/dipylon/test/fakesmtp"
 )
 
+const author = "sender@load.example"
+
 // TestLetters: messages have their size, are known again behind fields of trace, and are not mistaken when
 // something in them is another one's.
 func TestLetters(t *testing.T) {
 	for _, size := range []int{600, 601, 4095, 4096, 4097, 5000, 5007} {
-		l, err := newLetters(size)
+		l, err := newLetters(author, size)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +46,7 @@ func TestLetters(t *testing.T) {
 func TestSend(t *testing.T) {
 	for name, kept := range map[string]bool{"new": false, "kept": true} {
 		t.Run(name, func(t *testing.T) {
-			letters, err := newLetters(4096)
+			letters, err := newLetters(author, 4096)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -52,7 +55,7 @@ func TestSend(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.close()
-			w := work{address: s.listener.Addr().String(), clients: 3, messages: 20, boxes: 4, size: 4096, domain: "bench.example", kept: kept}
+			w := work{sender: author, address: s.listener.Addr().String(), clients: 3, messages: 20, boxes: 4, size: 4096, domain: "bench.example", kept: kept}
 			r, err := w.sendTo(letters, s)
 			if err != nil {
 				t.Fatal(err)
@@ -71,9 +74,13 @@ func TestSend(t *testing.T) {
 // one message is an error.
 func TestSendWithoutPipelining(t *testing.T) {
 	server := (&fakesmtp.Server{}).Start(t)
-	w := work{address: server.Address, clients: 2, messages: 5, boxes: 2, size: 700, domain: "bench.example", kept: true}
+	w := work{sender: author, address: server.Address, clients: 2, messages: 5, boxes: 2, size: 700, domain: "bench.example", kept: true}
 	if r, err := w.send(); r.Messages != 5 || err != nil || len(server.Received()) != 5 {
 		t.Errorf("%+v, %v", r, err)
+	}
+	w.auth, w.user, w.password = true, "ada", "secret"
+	if r, err := w.send(); r.Messages != 5 || err != nil || !slices.Contains(server.Commands(), "AUTH PLAIN AGFkYQBzZWNyZXQ=") {
+		t.Errorf("with a login: %+v, %v", r, err)
 	}
 	full := (&fakesmtp.Server{End: func(fakesmtp.Transaction, string) string { return "452 4.3.1 full" }}).Start(t)
 	w.address = full.Address
@@ -84,7 +91,7 @@ func TestSendWithoutPipelining(t *testing.T) {
 
 // TestSink: what comes twice, or was not sent, is an error.
 func TestSink(t *testing.T) {
-	letters, err := newLetters(600)
+	letters, err := newLetters(author, 600)
 	if err != nil {
 		t.Fatal(err)
 	}
