@@ -103,6 +103,7 @@ type gated struct{ wait *Store }
 
 func (g *gated) Read(p []byte) (int, error) {
 	for g.wait.Status().Restarts == 0 {
+		time.Sleep(time.Millisecond) // the processors are the plugin's meanwhile
 	}
 	return 0, io.EOF
 }
