@@ -27,7 +27,8 @@ const (
 type Metric struct {
 	// Name is 1 to 64 lower case letters, digits and underscores, a letter first; the unit, in base
 	// units, is its last word: "connections", "throttled_seconds". The gateway puts in front whose
-	// it is, and "_total" behind a counter's.
+	// it is, and "_total" behind a counter's. What would stand under a name that another one takes is left
+	// out: a histogram takes its own with "_count", "_sum" and "_bucket", too.
 	Name string
 	Help string // a sentence
 	Kind MetricKind
