@@ -30,6 +30,7 @@ type destination struct {
 	busy        int // those of them that have a message
 	open        int // those of them that are up
 	row         int // connections that were lost in a row, each with a message of its own
+	putOff      int // messages in a row of which nobody's copy was taken, for too much
 }
 
 // report is what a connection tells its destination.
@@ -94,7 +95,7 @@ func (d *destination) run() {
 func (d *destination) begin() bool {
 	route, err := d.r.Routes.Route(d.name)
 	d.route, d.limits = route, d.r.limits(route)
-	d.window, d.rate = newWindow(d.limits.Connections), newRate(d.limits.PerMinute, d.r.Now())
+	d.window, d.rate = newWindow(d.limits.Connections), d.r.rateOf(d.name, d.limits)
 	if err == nil {
 		return true
 	}
@@ -194,12 +195,11 @@ func (d *destination) told(r report) {
 		d.busy--
 		d.row = 0
 		d.r.backoffs.works(d.name)
-		if r.v.pushesBack() {
-			d.window.shrink()
-		} else if r.v.action != backends.ActionDelayed {
-			d.window.grow()
-		}
+		d.adapt(r.v)
 		d.answer(r)
+		if d.putOff == putOffMost {
+			d.die(r.v, nil)
+		}
 	case lost:
 		d.busy--
 		d.row++
@@ -223,6 +223,21 @@ func (d *destination) told(r report) {
 		}
 	}
 }
+
+// adapt learns from what became of a message how much the destination takes.
+func (d *destination) adapt(v verdict) {
+	switch {
+	case v.pushesBack():
+		d.window.shrink()
+		d.putOff++
+	case v.action != backends.ActionDelayed:
+		d.window.grow()
+		d.putOff = 0
+	}
+}
+
+// putOffMost is how many messages in a row a destination may put off before the others wait, too.
+const putOffMost = 20
 
 // answer says whether a connection goes on: it does not where there are more than may be.
 func (d *destination) answer(r report) {

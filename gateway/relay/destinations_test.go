@@ -235,6 +235,30 @@ func TestPerMinute(t *testing.T) {
 	}
 	w.advance(time.Minute)
 	w.finish(t)
+	// Whoever works on it next goes on counting.
+	before := len(server.Received())
+	for i := range 10 {
+		w.add(letter(fmt.Sprint("next", i), "a@far.example"), text)
+		w.rest(t)
+	}
+	if n := len(server.Received()) - before; n != 3 {
+		t.Errorf("%d messages more, of 3 that were left", n)
+	}
+}
+
+// TestServerThatPutsOff: where nothing is taken for now, the others need not hear it, too.
+func TestServerThatPutsOff(t *testing.T) {
+	w := newWorld(t, far)
+	w.at(t, "192.0.2.1:25", &fakesmtp.Server{Mail: func(fakesmtp.Transaction) string { return "450 4.3.2 too busy" }})
+	for i := range 200 {
+		w.add(letter(fmt.Sprint("k", i), "a@far.example"), text)
+	}
+	w.run(t)
+	w.rest(t)
+	if n := tried(w); n < 20 || n > 22 || len(w.backoff) != 1 {
+		t.Errorf("%d messages were tried, and the destination was left alone: %v", n, w.backoff)
+	}
+	w.is(t, "k199", "a@far.example waiting")
 }
 
 // TestMessageThatCostsConnections: a message at which a server hangs up waits by itself, and others go on.
@@ -267,15 +291,17 @@ func TestServerThatHangsUp(t *testing.T) {
 	}
 	w.run(t)
 	w.rest(t)
-	tried := 0
+	if n := tried(w); n > 5 || len(w.backoff) != 1 {
+		t.Errorf("%d messages were tried, and the destination was left alone: %v", n, w.backoff)
+	}
+}
+
+// tried is how many messages have had an attempt.
+func tried(w *world) (n int) {
 	for _, r := range w.waiting {
-		if r.pending.Attempts > 0 {
-			tried++
-		}
+		n += min(r.pending.Attempts, 1)
 	}
-	if tried > 5 || len(w.backoff) != 1 {
-		t.Errorf("%d messages were tried, and the destination was left alone: %v", tried, w.backoff)
-	}
+	return n
 }
 
 // TestNoRoute: mail waits for a route that is missing: the configuration may be put right.

@@ -64,7 +64,8 @@ type Relay struct {
 
 	mu     sync.Mutex
 	active map[string]*destination
-	room   chan struct{} // a token for each destination that is worked on
+	rates  map[string]*rate // of those destinations that have one
+	room   chan struct{}    // a token for each destination that is worked on
 	work   sync.WaitGroup
 }
 
@@ -80,7 +81,7 @@ func (r *Relay) setDefaults() {
 		r.Dial = new(net.Dialer).DialContext
 	}
 	r.places = newPlaces(r.Connections)
-	r.active = make(map[string]*destination)
+	r.active, r.rates = make(map[string]*destination), make(map[string]*rate)
 	r.room = make(chan struct{}, r.Destinations)
 }
 
@@ -163,6 +164,28 @@ func (r *Relay) over(d *destination) bool {
 
 // limits are those of a route.
 func (r *Relay) limits(route Route) Limits { return route.Limits.or(r.Limits) }
+
+// rateOf is what a destination has left of its messages a minute, whoever has worked on it before.
+func (r *Relay) rateOf(name string, limits Limits) *rate {
+	now := r.Now()
+	if limits.PerMinute <= 0 {
+		return newRate(0, now)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known := r.rates[name]
+	if known == nil || known.perMinute != float64(limits.PerMinute) {
+		known = newRate(limits.PerMinute, now)
+	}
+	if len(r.rates) >= ratesMost {
+		forgetSome(r.rates)
+	}
+	r.rates[name] = known
+	return known
+}
+
+// ratesMost bounds what is remembered: a destination that is forgotten begins with a whole minute's messages.
+const ratesMost = 10_000
 
 // dialer connects to a target, whatever name the client has for it.
 func (r *Relay) dialer(t target) func(ctx context.Context, network, address string) (net.Conn, error) {

@@ -25,7 +25,17 @@ const (
 
 // String is the kind's name in logs and metrics.
 func (k Kind) String() string {
-	return [...]string{"", "mx", "smart_host", "lmtp", "store"}[k]
+	switch k {
+	case MX:
+		return "mx"
+	case SmartHost:
+		return "smart_host"
+	case LMTP:
+		return "lmtp"
+	case Store:
+		return "store"
+	}
+	return ""
 }
 
 // Route is the next hop of a destination: all that there is to know of it but what DNS says.
