@@ -1,14 +1,11 @@
 package relay
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/gateway/events"
 	"github.com/dipylon/dipylon/gateway/notice"
 	"github.com/dipylon/dipylon/gateway/spool"
@@ -27,21 +24,18 @@ func (r *Relay) report(s *settlement) (*spool.New, error) {
 		return nil, nil
 	}
 	n := &spool.New{Message: spool.Message{
-		Key: reportKey(s), Envelope: backends.Envelope{Priority: s.c.Envelope.Priority}, Trace: s.c.Trace, Received: s.now,
+		Key: reportKey(s), Trace: s.c.Trace, Received: s.now,
 		// RFC 3461 §6.1: nobody is told of what becomes of a report.
 		Recipients: []spool.Recipient{{Recipient: backends.Recipient{Address: sender, Notify: backends.NotifyNever}, Destination: destination}},
 	}}
-	eight, err := r.write(s, n, wanted)
-	if err != nil {
+	if err := r.write(s, n, wanted); err != nil {
 		return nil, fmt.Errorf("report of %s: %w", s.c.Key, err)
 	}
-	n.Envelope.Body = backends.BodyOf(eight)
-	n.Envelope.SMTPUTF8 = eight && s.c.Envelope.SMTPUTF8
 	return n, nil
 }
 
-// write writes the report, and says whether it has octets above 127.
-func (r *Relay) write(s *settlement, n *spool.New, wanted []notice.Outcome) (eight bool, err error) {
+// write writes the report.
+func (r *Relay) write(s *settlement, n *spool.New, wanted []notice.Outcome) (err error) {
 	report := notice.Report{
 		Hostname: r.Hostname, Key: n.Key, Language: r.Language, Envelope: s.c.Envelope, Arrived: s.c.Received, Date: s.now, Outcomes: wanted,
 	}
@@ -49,39 +43,13 @@ func (r *Relay) write(s *settlement, n *spool.New, wanted []notice.Outcome) (eig
 	if !s.c.Envelope.RequireTLS {
 		original, err := s.c.Content.Open(r.ending)
 		if err != nil {
-			return false, err
+			return err
 		}
 		defer original.Close() //nolint:errcheck // it was read
 		report.Original = original
 	}
-	n.Body = buffer.Create(r.Buffers)
-	watch := &watched{to: n.Body}
-	out := bufio.NewWriterSize(watch, 32<<10)
-	_, err = report.WriteTo(out)
-	if err == nil {
-		err = out.Flush()
-	}
-	if err == nil {
-		err = n.Body.Commit()
-	}
-	if err != nil {
-		_ = n.Body.Discard() // the first error is the one that is told
-	}
-	return watch.eight, err
-}
-
-// watched sees what is written.
-type watched struct {
-	to    io.Writer
-	eight bool
-}
-
-// Write implements [io.Writer].
-func (w *watched) Write(p []byte) (int, error) {
-	for _, c := range p {
-		w.eight = w.eight || c >= 0x80
-	}
-	return w.to.Write(p)
+	n.Body, n.Envelope, err = report.Fill(r.Buffers)
+	return err
 }
 
 // reportKey names a report by what it tells: made again after a failure, it is the same one.
