@@ -31,6 +31,7 @@ func (d *decoder) check(c *Config, builtins []string) {
 	d.listeners(c)
 	d.stores(c, builtins)
 	d.realms(c.Login.Realms)
+	d.routes(c)
 }
 
 // realms puts the domains of the realms in order.

@@ -46,6 +46,9 @@ type Config struct {
 	POP3        POP3       `yaml:"pop3"`
 	SMTP        SMTP       `yaml:"smtp"`
 	Submission  Submission `yaml:"submission"`
+	// Routes are where mail for the domains of others goes. None: it is refused.
+	Routes []Route `yaml:"routes"`
+	Relay  Relay   `yaml:"relay"`
 
 	file      string
 	dir       string
@@ -263,6 +266,8 @@ func withDefaults(hostname string) Config {
 		POP3:       POP3{Login: minutes(1), Unauthenticated: 500, Measure: 32 << 20, Quirks: []string{"auth-list", "bare-lf", "long-auth"}},
 		SMTP:       SMTP{BareNewlines: "reject", EarlyTalkers: "reject", Hops: 100, Command: minutes(5), Data: minutes(3), Session: minutes(120)},
 		Submission: Submission{BareNewlines: "repair", Quirks: []string{"blanks", "empty-fields", "helo", "no-from", "no-header", "notify", "paths"}},
+		Routes:     []Route{},
+		Relay:      defaultRelay(),
 	}
 }
 

@@ -327,6 +327,8 @@ func TestExample(t *testing.T) {
 		{"smtp", plain.SMTP, example.SMTP},
 		{"submission", plain.Submission, example.Submission},
 		{"log", plain.Log, example.Log},
+		{"routes", plain.Routes, example.Routes},
+		{"relay", plain.Relay, example.Relay},
 		{"listeners", plain.Listeners, example.Listeners},
 	} {
 		if diff := cmp.Diff(part.want, part.got); diff != "" {

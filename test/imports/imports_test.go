@@ -45,6 +45,7 @@ var rules = []rule{
 	{"gateway/index", []string{"gateway/folder", "gateway/state", "backends$", "backends/mail"}},
 	// What knows stores, and no protocol.
 	{"gateway/stores", []string{"gateway/stores", "gateway/events", "backends$", "backends/mail"}},
+	{"gateway/route", []string{"gateway/stores", "backends/mail"}},
 	{"gateway/login", []string{"gateway/events", "gateway/state", "gateway/stores", "backends$", "backends/argon2id", "backends/mail"}},
 	{"gateway/passwords", []string{"gateway/login", "gateway/state", "backends$", "backends/mail"}},
 	{"gateway/policy", []string{"backends$", "backends/mail", "config"}},
@@ -57,8 +58,9 @@ var rules = []rule{
 		"gateway/pop3", "gateway/replies", "gateway/state", "gateway/stores", "backends$", "backends/mail",
 	}},
 	{"gateway/routing", []string{
-		"gateway/content", "gateway/events", "gateway/login", "gateway/policy",
-		"gateway/receivers", "gateway/replies", "gateway/smtp", "gateway/state", "gateway/stores", "backends$", "backends/mail",
+		"gateway/content", "gateway/events", "gateway/login", "gateway/notice", "gateway/policy",
+		"gateway/receivers", "gateway/replies", "gateway/route", "gateway/smtp", "gateway/spool", "gateway/state", "gateway/stores",
+		"backends$", "backends/mail",
 	}},
 	// Whoever puts it all together starts plugins, and knows the configuration.
 	{"gateway/server", []string{"gateway", "plugins/host", "backends$", "backends/filelock$", "backends/mail", "config"}},

@@ -1,0 +1,231 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"net"
+	"regexp"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Route is one way for mail to domains that no store has.
+type Route struct {
+	Name string `yaml:"name"`
+	// Domains are patterns of recipients' domains: far.example is that domain, .far.example each domain
+	// below it, "*" every domain. They are lower case A-labels here.
+	Domains []string `yaml:"domains"`
+	// Senders are such patterns of the reverse-path's domain; none: any sender.
+	Senders []string `yaml:"senders,omitempty"`
+	// To is what the route does: by MX, to Hosts by SMTP or LMTP, to nobody until it is released, or
+	// refused.
+	To string `yaml:"to" enum:"mx smtp lmtp hold reject"`
+	// Hosts are the servers of smtp and lmtp with their ports, the first one first.
+	Hosts []string `yaml:"hosts,omitempty"`
+	// TLS is how connections are secured. Empty in a file: opportunistic by MX, and verified to hosts.
+	TLS string `yaml:"tls,omitempty" enum:"clear opportunistic required verified"`
+	// ImplicitTLS has TLS begin with the first octet, as servers on port 465 want it.
+	ImplicitTLS bool `yaml:"implicit_tls,omitempty"`
+	// CA is a file with the authorities that certificates are verified by; empty: the system's.
+	CA       string   `yaml:"ca,omitempty"`
+	User     string   `yaml:"user,omitempty"`
+	Password Password `yaml:"password,omitempty"`
+	// MessageSize bounds a message; 0: not.
+	MessageSize Size `yaml:"message_size,omitempty" min:"0" max:"4GiB"`
+	// Text is what clients are told by reject.
+	Text string `yaml:"text,omitempty"`
+}
+
+// Relay is how mail is relayed: what routes have in common.
+type Relay struct {
+	// Resolvers are DNS servers with their ports; none: the system's.
+	Resolvers []string `yaml:"resolvers"`
+	// Port is where hosts that DNS names are connected to (RFC 5321 §4.5.4.2).
+	Port int `yaml:"port" min:"1" max:"65535"`
+	// Connections are how many there are at a time in all, and PerDestination to one destination.
+	Connections    int `yaml:"connections" min:"1" max:"10000"`
+	PerDestination int `yaml:"per_destination" min:"1" max:"1000"`
+	// Expire is for how long a message is tried, and DelayNotice when its sender is told that it waits.
+	Expire      Duration `yaml:"expire" min:"1m" max:"30d"`
+	DelayNotice Duration `yaml:"delay_notice" min:"1m" max:"30d"`
+}
+
+func defaultRelay() Relay {
+	return Relay{Resolvers: []string{}, Port: 25, Connections: 100, PerDestination: 10, Expire: minutes(5 * 24 * 60), DelayNotice: minutes(4 * 60)}
+}
+
+// Password is a secret text; in a file it is better a reference.
+type Password struct {
+	Value   string
+	written string
+}
+
+// IsZero says that there is none.
+func (p Password) IsZero() bool { return p.Value == "" }
+
+func (p *Password) decodeNode(d *decoder, path string, n *yaml.Node) {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" || n.Value == "" {
+		d.fail(path, n, "write it as a text, or better as file:PATH or env:NAME", "expected a secret, found something else")
+		return
+	}
+	value, err := d.secrets.resolve(n.Value)
+	if err != nil {
+		d.fail(path, n, "", "%v", err)
+		return
+	}
+	*p = Password{Value: value, written: n.Value}
+}
+
+// MarshalYAML gives a reference as it is, and hides what is none.
+func (p Password) MarshalYAML() (any, error) {
+	if isReference(p.written) && !strings.HasPrefix(p.written, "literal:") {
+		return p.written, nil
+	}
+	return hidden, nil
+}
+
+// routeName is what can stand in a destination, a log line and a metric's label.
+var routeName = regexp.MustCompile(`^[a-z0-9][-a-z0-9_]{0,62}$`)
+
+// mostRoutes bounds the list, and mostPatterns one of a route.
+const mostRoutes, mostPatterns = 10_000, 10_000
+
+func (d *decoder) routes(c *Config) {
+	if len(c.Routes) > mostRoutes {
+		d.at("routes", "", "there are more than %d routes", mostRoutes)
+		return
+	}
+	names := make(map[string]int)
+	for i := range c.Routes {
+		r, at := &c.Routes[i], index("routes", i)
+		if d.skipped[at] {
+			continue
+		}
+		switch first, twice := names[r.Name]; {
+		case r.Name == "" && d.failed[join(at, "name")]:
+		case r.Name == "":
+			d.at(at, "", "the route has no name")
+		case !routeName.MatchString(r.Name):
+			d.at(join(at, "name"), "", "a route's name is up to 63 lower case letters, digits, hyphens and underscores")
+		case twice:
+			d.at(join(at, "name"), "", "%q is the name of %s already", r.Name, index("routes", first))
+		default:
+			names[r.Name] = i
+		}
+		if len(r.Domains) == 0 && !d.failed[join(at, "domains")] {
+			d.at(at, `write domains: ["*"] for every domain`, "the route is for no domain")
+		}
+		d.patterns(join(at, "domains"), r.Domains)
+		d.patterns(join(at, "senders"), r.Senders)
+		if r.To == "" && !d.failed[join(at, "to")] {
+			d.at(at, "write to: mx", "the route leads nowhere")
+		}
+		d.hosts(at, r)
+		d.routeTLS(at, r)
+	}
+	for i := range c.Relay.Resolvers {
+		d.host(index("relay.resolvers", i), "53", &c.Relay.Resolvers[i])
+	}
+	if c.Relay.DelayNotice > c.Relay.Expire {
+		d.at("relay.delay_notice", "make it shorter than expire", "nobody would be told of a delay before the message is given up")
+	}
+}
+
+// patterns puts patterns of domains in order.
+func (d *decoder) patterns(path string, patterns []string) {
+	if len(patterns) > mostPatterns {
+		d.at(path, "", "there are more than %d patterns", mostPatterns)
+		return
+	}
+	for i, p := range patterns {
+		at := index(path, i)
+		if d.failed[at] || p == "*" {
+			continue
+		}
+		name, below := strings.CutPrefix(p, ".")
+		ascii, err := domain(name)
+		switch {
+		case strings.HasPrefix(p, "*."):
+			d.at(at, "write "+p[1:]+" for each domain below it", "%q is not a pattern of domains", clip(p))
+			continue
+		case err != nil:
+			d.at(at, `write far.example, .far.example for each domain below it, or "*" for every domain`, "%v", err)
+			continue
+		}
+		if patterns[i] = ascii; below {
+			patterns[i] = "." + ascii
+		}
+	}
+}
+
+// hosts checks that those are there that a route needs.
+func (d *decoder) hosts(at string, r *Route) {
+	direct := r.To == "smtp" || r.To == "lmtp"
+	switch {
+	case d.failed[join(at, "to")] || d.failed[join(at, "hosts")]:
+	case direct && len(r.Hosts) == 0:
+		d.at(at, "write hosts: [mail.provider.example:587]", "the route has no hosts")
+	case !direct && len(r.Hosts) > 0:
+		d.at(join(at, "hosts"), "write to: smtp, or leave the hosts out", "hosts are for smtp and lmtp")
+	}
+	port := "25"
+	switch {
+	case r.To == "lmtp":
+		port = "24"
+	case r.ImplicitTLS:
+		port = "465"
+	case r.User != "":
+		port = "587"
+	}
+	for i := range r.Hosts {
+		d.host(index(join(at, "hosts"), i), port, &r.Hosts[i])
+	}
+}
+
+// host puts a server's name and port in order.
+func (d *decoder) host(at, port string, host *string) {
+	if d.failed[at] {
+		return
+	}
+	if _, _, err := net.SplitHostPort(*host); err != nil && !strings.Contains(*host, ":") {
+		*host = net.JoinHostPort(*host, port)
+	}
+	address, err := listenAddress(*host)
+	if name, _, split := net.SplitHostPort(address); err == nil && (split != nil || everyHost(name)) {
+		err = errors.New("this names no server")
+	}
+	if err != nil {
+		d.at(at, "write it as mail.example:"+port, "%v", err)
+		return
+	}
+	*host = address
+}
+
+// routeTLS settles how a route's connections are secured.
+func (d *decoder) routeTLS(at string, r *Route) {
+	byMX := r.To == "mx"
+	d.authorities(join(at, "ca"), &r.CA)
+	if r.TLS == "" && !d.failed[join(at, "tls")] {
+		r.TLS = "verified"
+		if byMX {
+			r.TLS = "opportunistic"
+		}
+	}
+	weak := r.TLS == "clear" || r.TLS == "opportunistic"
+	switch {
+	case d.failed[join(at, "tls")]:
+	case r.ImplicitTLS && (weak || byMX):
+		d.at(join(at, "implicit_tls"), "", "implicit TLS is for hosts, and tls is required or verified then")
+	case r.User != "" && weak:
+		d.at(join(at, "tls"), "write tls: verified", "a password needs TLS that is required or verified")
+	case r.CA != "" && r.TLS != "verified":
+		d.at(join(at, "ca"), "write tls: verified", "authorities are for tls: verified")
+	}
+	switch {
+	case byMX && r.User != "":
+		d.at(join(at, "user"), "write to: smtp and the hosts", "strangers' hosts get no password")
+	case (r.User == "") != r.Password.IsZero() && !d.failed[join(at, "password")]:
+		d.at(cmp.Or(map[bool]string{true: join(at, "password")}[r.User == ""], at), "", "user and password belong together")
+	}
+}

@@ -1,0 +1,206 @@
+// Package route decides which way mail for a domain goes on from here, when it is in none of the stores:
+// by MX, to a server that is named, or not at all.
+//
+//	table, err := route.NewTable([]route.Route{{Name: "internet", Domains: []string{"*"}, Kind: route.MX}})
+//	decision, ok := table.Find("sakes.example", "far.example") // from a domain, to a domain
+//	decision.Destination                                       // far.example: what waits for it waits together
+//	r, domain, ok := table.Of(decision.Destination)            // later, when it is tried
+//
+// Of the routes whose patterns have the recipient's domain, the one with the most labels is taken: the domain
+// itself, then the nearest domain above it, then every domain. Of routes for the same pattern, one that is for
+// the sender's domain goes before one that is for any sender, and then the first one.
+package route
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
+)
+
+// Kind is what a route does.
+type Kind uint8
+
+// The kinds.
+const (
+	MX     Kind = iota + 1 // to the hosts that DNS names (RFC 5321 §5)
+	SMTP                   // to hosts that are named here
+	LMTP                   // the same, by LMTP (RFC 2033)
+	Hold                   // kept until somebody releases it
+	Reject                 // refused
+)
+
+// kinds are their names in the configuration.
+var kinds = []string{MX: "mx", SMTP: "smtp", LMTP: "lmtp", Hold: "hold", Reject: "reject"}
+
+func (k Kind) String() string {
+	if int(k) < len(kinds) {
+		return kinds[k]
+	}
+	return ""
+}
+
+// ParseKind reads a kind's name.
+func ParseKind(name string) (Kind, bool) {
+	i := slices.Index(kinds, name)
+	return Kind(max(i, 0)), i > 0
+}
+
+// Every is the pattern of every domain.
+const Every = "*"
+
+// Route is one way.
+type Route struct {
+	// Name is what it is called in destinations, in the log and in metrics.
+	Name string
+	// Domains are patterns of recipients' domains, lower-case A-labels: "far.example" is that domain,
+	// ".far.example" each domain below it, "*" every domain.
+	Domains []string
+	// Senders are the same patterns, of the reverse-path's domain. None: any sender, and the null
+	// reverse-path.
+	Senders []string
+	Kind    Kind
+	// Hosts are the servers of SMTP and LMTP, "host:port": the first one is tried first.
+	Hosts []string
+	TLS   smtpclient.TLS
+	// User and Password log in at the hosts; no User: nobody does.
+	User     string
+	Password string
+	// MessageSize bounds a message, in octets; 0: not.
+	MessageSize int64
+	// Text is what a client that is refused is told.
+	Text string
+}
+
+// Table is what routes there are. It does not change.
+type Table struct {
+	routes  []*Route
+	pattern map[string][]*Route
+	named   map[string]*Route
+}
+
+// NewTable makes a table. What is wrong with the routes comes back all at once.
+func NewTable(routes []Route) (*Table, error) {
+	t := &Table{pattern: make(map[string][]*Route), named: make(map[string]*Route)}
+	var problems []error
+	for _, r := range routes {
+		if err := r.check(); err != nil {
+			problems = append(problems, fmt.Errorf("route %q: %w", r.Name, err))
+			continue
+		}
+		if t.named[r.Name] != nil {
+			problems = append(problems, fmt.Errorf("two routes have the name %q", r.Name))
+			continue
+		}
+		t.routes = append(t.routes, &r)
+		t.named[r.Name] = &r
+		for _, p := range r.Domains {
+			t.pattern[p] = append(t.pattern[p], &r)
+		}
+	}
+	return t, errors.Join(problems...)
+}
+
+func (r *Route) check() error {
+	switch {
+	case r.Name == "" || strings.ContainsAny(r.Name, ": "):
+		return errors.New("it needs a name, without blanks and colons")
+	case r.Kind.String() == "":
+		return errors.New("it has no kind")
+	case len(r.Domains) == 0:
+		return errors.New("it is for no domain")
+	case (r.Kind == SMTP || r.Kind == LMTP) != (len(r.Hosts) > 0):
+		return errors.New("hosts are for smtp and lmtp, which need at least one")
+	case r.User != "" && (r.TLS.Policy == smtpclient.Opportunistic || len(r.Hosts) == 0):
+		return errors.New("a login needs hosts and TLS that is required")
+	}
+	for _, p := range slices.Concat(r.Domains, r.Senders) {
+		name := strings.TrimPrefix(p, ".")
+		if domain, err := address.Domain(name); p != Every && (err != nil || domain != name) {
+			return fmt.Errorf("%q is not a pattern of domains", p)
+		}
+	}
+	return nil
+}
+
+// Decision is where a recipient's mail goes, and why.
+type Decision struct {
+	*Route
+	// Pattern is the pattern that has decided.
+	Pattern string
+	// Destination is what the mail waits for together with others: the recipient's domain where it goes by
+	// MX, or else the route.
+	Destination string
+}
+
+// Find is the way from a sender's domain (empty: the null reverse-path) to a recipient's; not ok: there is none.
+func (t *Table) Find(from, domain string) (Decision, bool) {
+	for pattern := range above(domain) {
+		if r := best(t.pattern[pattern], from); r != nil {
+			d := Decision{Route: r, Pattern: pattern, Destination: prefix + r.Name}
+			if r.Kind == MX {
+				d.Destination = domain
+			}
+			return d, true
+		}
+	}
+	return Decision{}, false
+}
+
+// above are the patterns that a domain has, from the one with the most labels.
+func above(domain string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if !yield(domain) {
+			return
+		}
+		for i := range len(domain) {
+			if domain[i] == '.' && !yield(domain[i:]) {
+				return
+			}
+		}
+		yield(Every)
+	}
+}
+
+// best is the first route for the sender, or else the first for any.
+func best(routes []*Route, from string) *Route {
+	var anybody *Route
+	for _, r := range routes {
+		if len(r.Senders) == 0 {
+			if anybody == nil {
+				anybody = r
+			}
+			continue
+		}
+		for pattern := range above(from) {
+			if from != "" && slices.Contains(r.Senders, pattern) {
+				return r
+			}
+		}
+	}
+	return anybody
+}
+
+// prefix is in front of a route's name in a destination. No domain has a colon.
+const prefix = "route:"
+
+// Of is the route of a destination as it is now, which a new configuration may have changed; domain is the
+// one to ask DNS for, where it goes by MX. It is not ok where there is no such route any more.
+func (t *Table) Of(destination string) (r *Route, domain string, ok bool) {
+	if name, is := strings.CutPrefix(destination, prefix); is {
+		r = t.named[name]
+		return r, "", r != nil && r.Kind != MX
+	}
+	d, ok := t.Find("", destination)
+	if ok && d.Kind != MX {
+		return d.Route, "", true
+	}
+	return d.Route, destination, ok
+}
+
+// Routes are all routes, in their order.
+func (t *Table) Routes() []*Route { return slices.Clone(t.routes) }
