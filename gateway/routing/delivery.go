@@ -18,15 +18,22 @@ import (
 	"github.com/dipylon/dipylon/gateway/stores"
 )
 
-// recipient is a recipient of a transaction and the store that takes its copy.
+// recipient is a recipient of a transaction, and who takes its copy.
 type recipient struct {
-	address string
-	store   *stores.Store
+	backends.Recipient
+	// store takes it now; nil: it is for the queue.
+	store *stores.Store
+	// destination and held are what the queue is told of a recipient elsewhere, and sizeMost is the largest
+	// message that its route takes; 0: any.
+	destination string
+	held        bool
+	sizeMost    int64
 }
 
 // delivery is a message that is ready for the stores.
 type delivery struct {
 	log      zerolog.Logger
+	options  *Options
 	attempt  *Attempt
 	envelope backends.Delivery // without what differs from store to store
 	// content opens the message from its beginning. It can be called again while it is being read.
@@ -51,6 +58,9 @@ func (d *delivery) deliver(ctx context.Context) error {
 	outcomes := slices.Concat(results...)
 	d.tell(outcomes)
 	answer := d.answer(outcomes)
+	if d.options.queueing() {
+		answer = d.settle(ctx, outcomes, answer)
+	}
 	d.remember(outcomes, answer)
 	if answer == nil {
 		return nil
@@ -118,7 +128,7 @@ type group struct {
 func (d *delivery) groups() (groups []group) {
 	delivered, at := set(d.attempt.Delivered), make(map[string]int) // by name: one may be known better meanwhile
 	for _, r := range d.to {
-		if delivered[r.address] {
+		if delivered[r.Address] || r.destination != "" {
 			continue
 		}
 		store := r.store
@@ -130,7 +140,7 @@ func (d *delivery) groups() (groups []group) {
 			i, groups = len(groups), append(groups, group{store: store})
 			at[store.Name] = i
 		}
-		groups[i].to = append(groups[i].to, backends.Recipient{Address: r.address})
+		groups[i].to = append(groups[i].to, r.Recipient)
 	}
 	return groups
 }
@@ -218,7 +228,7 @@ func (d *delivery) remember(outcomes []receivers.Outcome, answer *smtp.Error) {
 	if answer == nil || answer.Code/100 != 4 {
 		var all []string
 		for _, r := range d.to {
-			all = append(all, r.address)
+			all = append(all, r.Address)
 		}
 		d.attempt.settle(all)
 		return

@@ -18,8 +18,13 @@
 // once for each recipient. DATA reads the content into a buffer, bounded in memory, and makes its
 // digest; then all stores that have recipients get it at the same time, under one idempotency key. 250
 // is answered when each of them has confirmed it, since the reply takes over the responsibility for the
-// message (RFC 5321 §6.1). There is no spool behind this: if a store cannot take the message now, the
-// reply is 4xx and the client keeps the message (RFC 5321 §4.2.1).
+// message (RFC 5321 §6.1). If a store cannot take the message now, it is the [Queue]'s: 250 is answered once
+// that has it on the disk. So it is with recipients of accounts that are in none of the stores, if a route
+// leads to them ([route.Ways]). Without a queue or a route, the reply is 4xx and the client keeps the message
+// (RFC 5321 §4.2.1), and nothing goes elsewhere.
+//
+// A recipient that is refused for good is refused to the client if nobody has the message then. If others have
+// it, or will get it, a report goes to the sender (RFC 3464).
 //
 // The engine decides how long this may take, by the context of each call.
 //

@@ -52,7 +52,7 @@ func (s *mxSession) Mail(_ context.Context, reversePath address.Path, options sm
 
 // Rcpt implements [smtp.Session]. The local part is taken literally: no part of it is a route to
 // another host (RFC 5321 §3.6.1 and appendix C; a "%" or "!" in it is a character like others).
-func (s *mxSession) Rcpt(ctx context.Context, path address.Path, _ smtp.RcptOptions) error {
+func (s *mxSession) Rcpt(ctx context.Context, path address.Path, options smtp.RcptOptions) error {
 	t := s.current
 	if t == nil {
 		return errNoMessage
@@ -65,7 +65,7 @@ func (s *mxSession) Rcpt(ctx context.Context, path address.Path, _ smtp.RcptOpti
 	if store == nil {
 		return errNotLocal
 	}
-	return t.resolve(ctx, store, box)
+	return t.resolve(ctx, store, box, options)
 }
 
 // Data implements [smtp.Session]: nil means that each recipient's store has the message (I1; RFC 5321

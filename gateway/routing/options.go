@@ -8,6 +8,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/header"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/policy"
+	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/smtp"
 	"github.com/dipylon/dipylon/gateway/stores"
 )
@@ -29,6 +30,12 @@ type Options struct {
 	// Dedup remembers the outcomes of messages that were answered with 4xx. One is shared by
 	// all listeners. Without one, an outage between the deliveries to two stores causes duplicates.
 	Dedup Dedup
+	// Queue keeps mail that cannot be delivered at once, and mail that goes elsewhere by Ways. Without one, or
+	// without a route, clients keep what stores cannot take now, and nothing goes elsewhere.
+	Queue Queue
+	Ways  route.Ways
+	// Confirmed is shared by all listeners [nothing is remembered].
+	Confirmed *Confirmed
 	// Buffers are where messages on their way are held [those of buffer.Options].
 	Buffers buffer.Options
 	// HeaderMost is how many octets the header of a submitted message may have: not less than the

@@ -214,7 +214,7 @@ func (s *submissionSession) foreign(box address.Mailbox) {
 }
 
 // Rcpt implements [smtp.Session].
-func (s *submissionSession) Rcpt(ctx context.Context, path address.Path, _ smtp.RcptOptions) error {
+func (s *submissionSession) Rcpt(ctx context.Context, path address.Path, options smtp.RcptOptions) error {
 	t := s.current
 	if t == nil {
 		return errNoMessage
@@ -227,14 +227,14 @@ func (s *submissionSession) Rcpt(ctx context.Context, path address.Path, _ smtp.
 		if t.from.Sender == nil {
 			return replies.SMTP(backends.Fail(backends.Unsupported, "store %s is to send, and its plugin cannot", t.from.Name))
 		}
-		t.add(recipient{address: box.String()}) // the store knows whom it can send to, and says so at Send
+		t.add(recipient{Recipient: recipientOf(box, options)}) // the store knows whom it can send to, and says so at Send
 		return nil
 	}
 	store := t.table.StoreFor(box.Domain)
 	if store == nil {
-		return errNoRelay
+		return t.outside(ctx, box, options)
 	}
-	return t.resolve(ctx, store, box)
+	return t.resolve(ctx, store, box, options)
 }
 
 // Data implements [smtp.Session]: nil means that each recipient's store, or the transport of

@@ -3,7 +3,6 @@ package routing
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"io"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/receivers"
 	"github.com/dipylon/dipylon/gateway/replies"
+	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/smtp"
 	"github.com/dipylon/dipylon/gateway/stores"
 )
@@ -62,21 +62,21 @@ func (t *transaction) mailbox(path address.Path) (address.Mailbox, error) {
 // logged in.
 func (t *transaction) envelope() backends.Envelope {
 	return backends.Envelope{
-		From: t.reversePath.String(), Body: backends.BodyOf(t.options.EightBit), SMTPUTF8: t.options.UTF8, Submitter: t.submitter,
+		From: t.reversePath.String(), ID: t.options.EnvelopeID, Return: backends.Return(t.options.Return), Body: backends.BodyOf(t.options.EightBit), SMTPUTF8: t.options.UTF8, Submitter: t.submitter,
 	}
 }
 
 // resolve asks the store of a local recipient whether it takes the message, and adds the recipient if it
 // does. RCPT is the place to refuse an unknown recipient: after DATA it would take a bounce to an address
 // that may be forged (RFC 5321 §6.1).
-func (t *transaction) resolve(ctx context.Context, store *stores.Store, box address.Mailbox) error {
+func (t *transaction) resolve(ctx context.Context, store *stores.Store, box address.Mailbox, options smtp.RcptOptions) error {
 	if store.Receiver == nil {
 		return errNoIntake
 	}
 	if err := t.fits(store); err != nil {
 		return err
 	}
-	asked := backends.To(box.String())
+	asked := []backends.Recipient{recipientOf(box, options)}
 	verdicts, err := store.Receiver.Resolve(ctx, backends.ResolveQuery{
 		Envelope: t.envelope(), Recipients: asked, Size: t.options.Size, Peer: t.peer,
 	})
@@ -86,10 +86,20 @@ func (t *transaction) resolve(ctx context.Context, store *stores.Store, box addr
 	if err == nil && verdicts[0].Failure != nil {
 		err = verdicts[0].Failure
 	}
-	if err != nil {
+	r := recipient{Recipient: asked[0], store: store}
+	switch {
+	case err == nil:
+		t.o.Confirmed.note(store.Name, r.Address)
+	case outage(err) && t.o.queueing() && t.o.Confirmed.has(store.Name, r.Address):
+		r.destination = route.StoreDestination(store.Name)
+		t.log.Warn().Err(err).Str("recipient", r.Address).Str("store", store.Name).Msg("the store does not answer: mail for a recipient that it has confirmed before is queued")
+	default:
+		if backends.KindOf(err) == backends.NotFound {
+			t.o.Confirmed.forget(store.Name, r.Address)
+		}
 		return replies.SMTP(err)
 	}
-	t.add(recipient{address: box.String(), store: store})
+	t.add(r)
 	return nil
 }
 
@@ -98,8 +108,8 @@ func (t *transaction) add(r recipient) {
 	if t.named == nil {
 		t.named = make(map[string]bool)
 	}
-	if !t.named[r.address] {
-		t.named[r.address] = true
+	if !t.named[r.Address] {
+		t.named[r.Address] = true
 		t.to = append(t.to, r)
 	}
 }
@@ -115,11 +125,8 @@ type message struct {
 func (t *transaction) take(body io.Reader) (*message, error) {
 	sum := sha256.New()
 	b, err := buffer.Fill(t.o.Buffers, io.TeeReader(body, sum))
-	if storage, ok := errors.AsType[*buffer.StorageError](err); ok {
-		return nil, &smtp.Error{Code: errFull.Code, Enhanced: errFull.Enhanced, Text: errFull.Text, Err: storage}
-	}
 	if err != nil {
-		return nil, err // an error of the body is told by the engine
+		return nil, full(err) // an error of the body is told by the engine
 	}
 	return &message{b, [sha256.Size]byte(sum.Sum(nil))}, nil
 }
@@ -158,7 +165,7 @@ func (t *transaction) begin(ctx context.Context, trace string, m *message, accou
 	}
 	addresses := make([]string, len(t.to))
 	for i, r := range t.to {
-		addresses[i] = r.address
+		addresses[i] = r.Address
 	}
 	start := make([]byte, content.IdentityWithin)
 	n, _ := io.ReadFull(m.Reader(), start) // what has failed here fails where it matters, too
@@ -170,7 +177,7 @@ func (t *transaction) begin(ctx context.Context, trace string, m *message, accou
 		return nil, replies.SMTP(err)
 	}
 	return &delivery{
-		attempt: attempt, to: t.to,
+		options: t.o, attempt: attempt, to: t.to,
 		log:     t.log.With().Str("transaction", t.options.ID).Str("key", attempt.Key).Logger(),
 		content: open,
 		envelope: backends.Delivery{

@@ -1,0 +1,230 @@
+package routing
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/buffer"
+	"github.com/dipylon/dipylon/gateway/notice"
+	"github.com/dipylon/dipylon/gateway/receivers"
+	"github.com/dipylon/dipylon/gateway/replies"
+	"github.com/dipylon/dipylon/gateway/route"
+	"github.com/dipylon/dipylon/gateway/smtp"
+	"github.com/dipylon/dipylon/gateway/spool"
+)
+
+// Queue keeps mail that cannot be delivered now, and mail that goes elsewhere: a [*spool.Spool].
+type Queue interface {
+	// Storage is where messages are written that the queue may keep.
+	Storage() buffer.Storage
+	// Room says whether a message of a size can be taken in.
+	Room(ctx context.Context, size int64) error
+	// Accept has the message on the disk when it returns nil (I1). Under a key that is there already it
+	// keeps no second copy.
+	Accept(ctx context.Context, m spool.Message, body *buffer.Buffer) error
+}
+
+// queueing says whether there is a queue, and a way out for what it would have to report.
+func (o *Options) queueing() bool { return o.Queue != nil && len(o.Ways.Routes().Routes()) > 0 }
+
+// Notifies implements [smtp.Notifies]: who keeps mail writes reports, too.
+func (s *mxSession) Notifies() bool { return s.o.queueing() }
+
+// Notifies implements [smtp.Notifies].
+func (s *submissionSession) Notifies() bool { return s.o.queueing() }
+
+// recipientOf is a recipient with the parameters of its RCPT.
+func recipientOf(box address.Mailbox, o smtp.RcptOptions) backends.Recipient {
+	return backends.Recipient{Address: box.String(), Notify: backends.Notify(o.Notify), OriginalRecipient: o.OriginalRecipient}
+}
+
+// The replies to recipients elsewhere.
+var (
+	errNoRoute          = &smtp.Error{Code: 550, Enhanced: "5.4.4", Text: "no route leads to this domain"}
+	errEncapsulated     = &smtp.Error{Code: 553, Enhanced: "5.1.3", Text: "mail is not relayed to addresses within addresses, or of a host"}
+	errTooLargeForRoute = backends.Fail(backends.TooLarge, "the message is larger than its route takes")
+)
+
+// outside adds a recipient that is in none of the stores, if a route leads there.
+func (t *transaction) outside(ctx context.Context, box address.Mailbox, options smtp.RcptOptions) error {
+	if !t.o.queueing() {
+		return errNoRelay
+	}
+	destination, by, ok := t.o.Ways.To(t.reversePath.String(), box)
+	switch {
+	case !ok:
+		return errNoRoute
+	case encapsulated(box):
+		return errEncapsulated
+	case by.Kind == route.Reject:
+		return &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: backends.SafeText(by.Text)}
+	case by.MessageSize > 0 && t.options.Size > by.MessageSize:
+		return replies.SMTP(errTooLargeForRoute)
+	}
+	if err := t.o.Queue.Room(ctx, t.options.Size); err != nil {
+		return replies.SMTP(err)
+	}
+	t.add(recipient{
+		Recipient: recipientOf(box, options), destination: destination, held: by.Kind == route.Hold, sizeMost: by.MessageSize,
+	})
+	return nil
+}
+
+// encapsulated says whether a local part names another domain, behind a "%" or in front of a "!", or the
+// domain is a host's address: a server that reads it as a route would send the mail where its client may not
+// (I12; RFC 5321 §3.6.1).
+func encapsulated(box address.Mailbox) bool {
+	local := box.Unquoted()
+	_, behind, percent := strings.Cut(local, "%")
+	before, _, bang := strings.Cut(local, "!")
+	return percent && strings.Contains(behind, ".") || bang && strings.Contains(before, ".") ||
+		strings.Contains(local, "@") || strings.HasPrefix(box.Domain, "[")
+}
+
+// settle is the reply to the client where there is a queue: what is left over is the queue's, and nobody is
+// left without a copy untold.
+//
+//   - Nobody has a copy, or will get one: 5xx. The client tells the author, and no report goes to an address
+//     that may be forged (RFC 5321 §6.1).
+//   - Else 250, once the queue has the message for those who wait, and a report on those who were refused.
+//   - Where the queue cannot take that: 4xx, and the deduplication prevents second copies. What it has taken
+//     already it knows again by its key.
+func (d *delivery) settle(ctx context.Context, outcomes []receivers.Outcome, answer *smtp.Error) *smtp.Error {
+	waiting, refused := d.leftOver(outcomes)
+	switch {
+	case len(refused) == len(d.to):
+		return d.answer(refused)
+	case d.sending != nil && answer != nil && answer.Code/100 == 4:
+		return answer // a store that sends for its account does so with the login of this session alone
+	}
+	err := d.report(ctx, refused)
+	if err == nil && len(waiting) > 0 {
+		err = d.enqueue(ctx, waiting)
+	}
+	if err == nil {
+		return nil
+	}
+	d.log.Error().Err(err).Msg("the queue does not take the message")
+	return replyOf(err)
+}
+
+// leftOver are those that wait, and those that are refused.
+func (d *delivery) leftOver(outcomes []receivers.Outcome) (waiting []spool.Recipient, refused []receivers.Outcome) {
+	for _, r := range d.to {
+		switch {
+		case r.destination == "":
+		case r.sizeMost > 0 && d.envelope.Size-receivers.TraceMost > r.sizeMost:
+			refused = append(refused, receivers.Outcome{Recipient: r.Recipient, Err: errTooLargeForRoute})
+		default:
+			w := spool.Recipient{Recipient: r.Recipient, Destination: r.destination}
+			if r.held {
+				w.State = spool.Held
+			}
+			waiting = append(waiting, w)
+		}
+	}
+	for _, o := range outcomes {
+		switch {
+		case o.Temporary():
+			w := spool.Recipient{Recipient: o.Recipient, Destination: route.StoreDestination(o.Store), Due: time.Now().Add(firstRetry)}
+			if o.Unknown {
+				w.State = spool.Uncertain
+			}
+			waiting = append(waiting, w)
+		case o.Err != nil:
+			refused = append(refused, o)
+		}
+	}
+	return waiting, refused
+}
+
+// firstRetry is when a store is tried again that could not take a message when it came.
+const firstRetry = time.Minute
+
+// enqueue has the queue take the message for recipients.
+func (d *delivery) enqueue(ctx context.Context, to []spool.Recipient) error {
+	o := d.options.Buffers
+	o.Storage = d.options.Queue.Storage()
+	body, err := buffer.Fill(o, d.content())
+	if err != nil {
+		return full(err)
+	}
+	defer body.Discard() //nolint:errcheck // the queue has its own
+	for _, r := range to {
+		d.log.Info().Str("recipient", r.Address).Str("destination", r.Destination).Stringer("state", r.State).Msg("queued")
+	}
+	return d.options.Queue.Accept(ctx, spool.Message{
+		Key: d.attempt.Key, Envelope: d.envelope.Envelope, Received: d.attempt.First, Peer: d.envelope.Peer, Recipients: to,
+	}, body)
+}
+
+// report has the queue take a report to the sender on those who were refused although others have, or will
+// get, the message (RFC 3461 §5.2).
+func (d *delivery) report(ctx context.Context, refused []receivers.Outcome) error {
+	outcomes := make([]notice.Outcome, len(refused))
+	for i, o := range refused {
+		outcomes[i] = d.failed(o)
+	}
+	if outcomes = notice.Wanted(d.envelope.Envelope, outcomes); len(outcomes) == 0 {
+		return nil
+	}
+	back, err := address.Parse(d.envelope.From)
+	if err != nil {
+		return err
+	}
+	destination, by, ok := d.options.Ways.To("", back)
+	if !ok || by != nil && by.Kind == route.Reject {
+		return d.answer(refused) // nobody can be told but the client
+	}
+	r := notice.Report{
+		Hostname: d.options.Hostname, Key: d.attempt.Key + "-refused", Envelope: d.envelope.Envelope,
+		Arrived: d.attempt.First.Local(), Date: d.attempt.First.Local(), Outcomes: outcomes,
+	}
+	o := d.options.Buffers
+	o.Storage = d.options.Queue.Storage()
+	original, err := buffer.Fill(d.options.Buffers, d.content())
+	if err != nil {
+		return full(err)
+	}
+	defer original.Discard() //nolint:errcheck // it is not needed any more
+	r.Original = original.Reader()
+	body, envelope, err := r.Fill(o)
+	if err != nil {
+		return full(err)
+	}
+	defer body.Discard() //nolint:errcheck // the queue has its own
+	to := spool.Recipient{Recipient: backends.Recipient{Address: back.String(), Notify: backends.NotifyNever}, Destination: destination}
+	if by != nil && by.Kind == route.Hold {
+		to.State = spool.Held
+	}
+	return d.options.Queue.Accept(ctx, spool.Message{
+		Key: r.Key, Envelope: envelope, Received: d.attempt.First, Recipients: []spool.Recipient{to},
+	}, body)
+}
+
+// failed is a refusal as the sender is told of it.
+func (d *delivery) failed(o receivers.Outcome) notice.Outcome {
+	reply := o.Reply()
+	return notice.Outcome{
+		Recipient: o.Recipient, Action: backends.ActionFailed, Code: reply.Enhanced, Server: o.Verdict.Destination,
+		Diagnostic: o.Verdict.RemoteDiagnostic, LastAttempt: time.Now(),
+	}
+}
+
+// full is the failure of a buffer.
+func full(err error) error {
+	if storage, ok := errors.AsType[*buffer.StorageError](err); ok {
+		return &smtp.Error{Code: errFull.Code, Enhanced: errFull.Enhanced, Text: errFull.Text, Err: storage}
+	}
+	return err
+}
+
+// replyOf is an error as a client is told it.
+func replyOf(err error) *smtp.Error {
+	reply, _ := errors.AsType[*smtp.Error](replies.SMTP(err))
+	return reply
+}

@@ -1,0 +1,310 @@
+package routing_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/buffer"
+	"github.com/dipylon/dipylon/gateway/route"
+	"github.com/dipylon/dipylon/gateway/routing"
+	"github.com/dipylon/dipylon/gateway/smtp"
+	"github.com/dipylon/dipylon/gateway/spool"
+)
+
+// failingQueue is one that fails as often as it is told to.
+type failingQueue struct {
+	*spool.Spool
+	accepts int // until it fails
+	room    error
+}
+
+func (f *failingQueue) Accept(ctx context.Context, m spool.Message, body *buffer.Buffer) error {
+	if f.accepts == 0 {
+		return errors.New("the disk is gone")
+	}
+	f.accepts--
+	return f.Spool.Accept(ctx, m, body)
+}
+
+func (f *failingQueue) Room(context.Context, int64) error { return f.room }
+
+// queued has a gateway with a queue, and routes to everywhere but a few domains.
+type queued struct {
+	*gateway
+	spool *spool.Spool
+	fails *failingQueue
+}
+
+func newQueued(t *testing.T) *queued {
+	q := &queued{gateway: newGateway(t)}
+	s, err := spool.Open(t.Context(), spool.Options{Log: zerolog.Nop(), DB: q.db, Folder: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	table, err := route.NewTable([]route.Route{
+		{Name: "internet", Domains: []string{"*"}, Kind: route.MX},
+		{Name: "kept", Domains: []string{"kept.example"}, Kind: route.Hold},
+		{Name: "never", Domains: []string{"never.example"}, Kind: route.Reject, Text: "nothing goes there"},
+		{Name: "small", Domains: []string{"small.example"}, Kind: route.SMTP, Hosts: []string{"mail.small.example:25"}, MessageSize: 50_000},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.spool, q.fails = s, &failingQueue{Spool: s, accepts: -1}
+	q.options.Queue, q.options.Confirmed = q.fails, &routing.Confirmed{}
+	q.options.Ways = route.Ways{Stores: q.options.Router, Routes: func() *route.Table { return table }}
+	return q
+}
+
+// waiting is what the queue has for a destination, without what the test has got already.
+func (q *queued) waiting(destination string) (all []*spool.Delivery) {
+	q.t.Helper()
+	all, err := q.spool.Claim(q.t.Context(), destination, 100)
+	if err != nil {
+		q.t.Fatal(err)
+	}
+	return all
+}
+
+func contentOf(t *testing.T, d *spool.Delivery) string {
+	t.Helper()
+	r, err := d.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestElsewhere(t *testing.T) {
+	q := newQueued(t)
+	s := q.submission()
+	defer s.Close()
+	if n, is := s.(smtp.Notifies); !is || !n.Notifies() {
+		t.Error("DSN is not offered")
+	}
+	if err := s.Mail(t.Context(), path(t, "alice@sakes.example"), smtp.MailOptions{ID: "t1", EnvelopeID: "QQ1", Return: smtp.ReturnHeaders, EightBit: true}); err != nil {
+		t.Fatal(err)
+	}
+	for to, o := range map[string]smtp.RcptOptions{
+		"bob@sakes.example": {}, "zoe@Far.example": {Notify: smtp.NotifySuccess | smtp.NotifyDelay, OriginalRecipient: "rfc822;Zoe@far.example"},
+		"joe@far.example": {}, "max@other.example": {}, "ann@small.example": {},
+	} {
+		if err := s.Rcpt(t.Context(), path(t, to), o); err != nil {
+			t.Fatal(to, err)
+		}
+	}
+	text, err := s.Data(t.Context(), trace(), strings.NewReader(letter))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q.sakes.has("bob@sakes.example") != 1 {
+		t.Error("bob has no copy")
+	}
+	far := q.waiting("far.example")
+	if len(far) != 1 || len(far[0].Recipients) != 2 || !strings.HasSuffix(text, far[0].Key) {
+		t.Fatalf("%s, and far.example has %+v", text, far)
+	}
+	d := far[0]
+	if d.Envelope.From != "alice@sakes.example" || d.Envelope.ID != "QQ1" || d.Envelope.Return != backends.ReturnHeaders ||
+		d.Envelope.Body != backends.Body8BitMIME || d.Envelope.Submitter.Account != "alice-id" || time.Since(d.Received) > time.Minute {
+		t.Errorf("the envelope is %+v", d.Envelope)
+	}
+	i := slices.IndexFunc(d.Recipients, func(p spool.Pending) bool { return p.Address == "zoe@far.example" })
+	if i < 0 || d.Recipients[i].Notify != backends.NotifySuccess|backends.NotifyDelay || d.Recipients[i].OriginalRecipient != "rfc822;Zoe@far.example" {
+		t.Errorf("the recipients are %+v", d.Recipients)
+	}
+	if got := contentOf(t, d); got != q.sakes.copies["bob@sakes.example"][0] || !strings.HasPrefix(got, lastTrace()) || !strings.Contains(got, "\r\nMessage-ID: <") {
+		t.Errorf("the content is %q", got)
+	}
+	if len(q.waiting("other.example")) != 1 || len(q.waiting("route:small")) != 1 {
+		t.Error("other recipients are not queued")
+	}
+	if n := q.remembered(); n != 0 {
+		t.Errorf("%d attempts are remembered", n)
+	}
+}
+
+func TestElsewhereRefused(t *testing.T) {
+	q := newQueued(t)
+	s := q.submission()
+	defer s.Close()
+	big := letter + strings.Repeat(strings.Repeat("x", 70)+"\r\n", 1000)
+	for _, c := range []struct {
+		to, message, want string
+	}{
+		{"a@never.example", letter, "550 5.7.1"},
+		{"a%far.example@other.example", letter, "553 5.1.3"},
+		{"far.example!a@other.example", letter, "553 5.1.3"},
+		{`"a@far.example"@other.example`, letter, "553 5.1.3"},
+		{"a@[192.0.2.1]", letter, "553 5.1.3"},
+		{"a@small.example", big, "552 5.3.4"},
+		{"50%off@other.example", letter, "250"},
+		{"a!b@other.example", letter, "250"},
+	} {
+		if got := send(t, s, "alice@sakes.example", []string{c.to}, c.message); got != c.want {
+			t.Errorf("%s: %q, want %q", c.to, got, c.want)
+		}
+	}
+	if got := send(t, q.mx(), "carol@far.example", []string{"zoe@far.example"}, letter); got != "550 5.7.1" {
+		t.Errorf("a stranger's mail is relayed: %q", got)
+	}
+	q.fails.room = spool.ErrFull
+	if got := send(t, s, "alice@sakes.example", []string{"zoe@far.example"}, letter); got != "452 4.3.1" {
+		t.Errorf("a full disk: %q", got)
+	}
+	q.options.Ways.Routes = func() *route.Table { table, _ := route.NewTable(nil); return table }
+	none := q.submission()
+	defer none.Close()
+	if n := none.(smtp.Notifies); n.Notifies() {
+		t.Error("DSN is offered without a route")
+	}
+	if got := send(t, none, "alice@sakes.example", []string{"zoe@far.example"}, letter); got != "550 5.7.1" {
+		t.Errorf("without routes: %q", got)
+	}
+}
+
+func TestHeldRoute(t *testing.T) {
+	q := newQueued(t)
+	s := q.submission()
+	defer s.Close()
+	if got := send(t, s, "alice@sakes.example", []string{"a@kept.example"}, letter); got != "250" {
+		t.Fatal(got)
+	}
+	if got := q.waiting("route:kept"); len(got) != 0 {
+		t.Errorf("what is held is tried: %+v", got)
+	}
+
+}
+
+// TestLeftOver: 250 where somebody has a copy or will get one, and a report on who was refused.
+func TestLeftOver(t *testing.T) {
+	q := newQueued(t)
+	q.sakes.verdict = func(recipient string) *backends.Failure {
+		switch {
+		case strings.HasPrefix(recipient, "full"):
+			return backends.Fail(backends.Temporary, "later")
+		case strings.HasPrefix(recipient, "gone"):
+			return backends.Fail(backends.NotFound, "gone").WithCode("5.1.1")
+		}
+		return nil
+	}
+	mx := q.mx()
+	if got := send(t, mx, "carol@far.example", []string{"bob@sakes.example", "full@sakes.example"}, letter); got != "250" {
+		t.Fatal("one has a copy and one waits:", got)
+	}
+	if q.sakes.has("bob@sakes.example") != 1 {
+		t.Error("bob has no copy")
+	}
+	if got := send(t, mx, "carol@far.example", []string{"gone@sakes.example"}, letter); got != "550 5.1.1" {
+		t.Errorf("nobody has a copy: %q", got)
+	}
+	if got := q.waiting("far.example"); len(got) != 0 {
+		t.Errorf("reports that nobody needs: %+v", got)
+	}
+	if got := send(t, mx, "carol@far.example", []string{"bob@sakes.example", "gone@sakes.example"}, letter+"2"); got != "250" {
+		t.Fatal("one has a copy and one is refused:", got)
+	}
+	reports := q.waiting("far.example")
+	if len(reports) != 1 || reports[0].Envelope.From != "" || reports[0].Recipients[0].Address != "carol@far.example" {
+		t.Fatalf("the reports are %+v", reports)
+	}
+	report := contentOf(t, reports[0])
+	for _, want := range []string{"Final-Recipient: rfc822;gone@sakes.example", "Action: failed", "Status: 5.1.1", "Subject: "} {
+		if !strings.Contains(report, want) {
+			t.Errorf("the report has no %q:\n%s", want, report)
+		}
+	}
+	if strings.Contains(report, "bob@") {
+		t.Error("the report is about bob")
+	}
+	// Nobody is told of what comes from the null reverse-path (RFC 5321 §4.5.5).
+	if got := send(t, mx, "", []string{"bob@sakes.example", "gone@sakes.example"}, letter+"3"); got != "250" {
+		t.Error("from nobody:", got)
+	}
+}
+
+// TestQueueFails: the client keeps the message, and nobody gets a second copy.
+func TestQueueFails(t *testing.T) {
+	q := newQueued(t)
+	gone := func(recipient string) *backends.Failure {
+		if strings.HasPrefix(recipient, "gone") {
+			return backends.Fail(backends.NotFound, "gone").WithCode("5.1.1")
+		}
+		return nil
+	}
+	q.sakes.verdict = gone
+	s := q.submission()
+	defer s.Close()
+	to := []string{"bob@sakes.example", "gone@sakes.example", "zoe@far.example"}
+	for try := range 2 { // at the report, and after it
+		q.fails.accepts = try
+		if got := send(t, s, "alice@sakes.example", to, letter); got != "451 4.3.0" {
+			t.Fatalf("the queue fails: %q", got)
+		}
+	}
+	q.fails.accepts = -1
+	if got := send(t, s, "alice@sakes.example", to, letter); got != "250" {
+		t.Fatal(got)
+	}
+	if n := q.sakes.has("bob@sakes.example"); n != 1 {
+		t.Errorf("bob has %d copies", n)
+	}
+	if n := len(q.waiting("far.example")); n != 1 {
+		t.Errorf("the queue has %d copies", n)
+	}
+	if n := len(q.waiting("store:sakes")); n != 1 {
+		t.Errorf("the queue has %d reports", n)
+	}
+}
+
+// TestConfirmed: while a store does not answer, mail is taken in for those whom it has confirmed.
+func TestConfirmed(t *testing.T) {
+	q := newQueued(t)
+	mx := q.mx()
+	if got := send(t, mx, "carol@far.example", []string{"bob@sakes.example"}, letter); got != "250" {
+		t.Fatal(got)
+	}
+	q.sakes.onResolve = func(context.Context, backends.ResolveQuery) ([]backends.Verdict, error) {
+		return nil, backends.Fail(backends.Temporary, "down")
+	}
+	if got := send(t, mx, "carol@far.example", []string{"bob@sakes.example"}, letter+"2"); got != "250" {
+		t.Errorf("bob was confirmed: %q", got)
+	}
+	if got := send(t, mx, "carol@far.example", []string{"dan@sakes.example"}, letter+"2"); got != "451 4.3.0" {
+		t.Errorf("dan was not: %q", got)
+	}
+	waits := q.waiting("store:sakes")
+	if len(waits) != 1 || waits[0].Recipients[0].Address != "bob@sakes.example" {
+		t.Errorf("the queue has %+v", waits)
+	}
+	q.sakes.onResolve = func(_ context.Context, query backends.ResolveQuery) ([]backends.Verdict, error) {
+		return []backends.Verdict{{Recipient: query.Recipients[0].Address, Failure: backends.Fail(backends.NotFound, "gone")}}, nil
+	}
+	if got := send(t, mx, "carol@far.example", []string{"bob@sakes.example"}, letter+"3"); got != "550 5.1.1" {
+		t.Errorf("bob is gone: %q", got)
+	}
+	q.sakes.onResolve = func(context.Context, backends.ResolveQuery) ([]backends.Verdict, error) {
+		return nil, backends.Fail(backends.Temporary, "down")
+	}
+	if got := send(t, mx, "carol@far.example", []string{"bob@sakes.example"}, letter+"4"); got != "451 4.3.0" {
+		t.Errorf("bob was gone: %q", got)
+	}
+}
