@@ -191,7 +191,6 @@ func TestHeldRoute(t *testing.T) {
 	if got := q.waiting("route:kept"); len(got) != 0 {
 		t.Errorf("what is held is tried: %+v", got)
 	}
-
 }
 
 // TestLeftOver: 250 where somebody has a copy or will get one, and a report on who was refused.

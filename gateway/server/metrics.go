@@ -23,6 +23,9 @@ type metrics struct {
 	took                                   *prometheus.HistogramVec
 	sent, sentBytes, deleted, mismatches   *prometheus.CounterVec
 	taken, takenBytes, recipients          *prometheus.CounterVec
+
+	hops, unreachable, backedOff, relayedTo *prometheus.CounterVec
+	waited                                  *prometheus.HistogramVec
 }
 
 // commandBuckets are from what memory answers to what a slow store does, in seconds.
@@ -49,6 +52,7 @@ func newMetrics(g *Server) *metrics {
 	m.took = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "dipylon", Name: "command_seconds", Help: "How long commands took.", Buckets: commandBuckets,
 	}, []string{"protocol", "command"})
+	m.relay()
 	m.registry.MustRegister(m.took, moment{g}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

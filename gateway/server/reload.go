@@ -10,6 +10,7 @@ import (
 
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/policy"
+	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/stores"
 	"github.com/dipylon/dipylon/plugins/host"
 )
@@ -25,6 +26,7 @@ type change struct {
 	removed   []string
 	prepared  map[string]*host.Prepared // processes of those that are added or swapped
 	table     *stores.Table
+	routes    *route.Table
 	secure    *secure
 	listening []*listening // in the order of cfg.Listeners
 	gone      []*listening
@@ -84,6 +86,9 @@ func (g *Server) makeReady(ctx context.Context, c *change) (err error) {
 		return err
 	}
 	if c.table, err = g.table(c.cfg, c.stores); err != nil {
+		return err
+	}
+	if c.routes, err = routesOf(c.cfg); err != nil {
 		return err
 	}
 	if err := c.prepareStores(ctx); err != nil {
@@ -179,6 +184,7 @@ func (g *Server) apply(c *change) {
 	removed := g.stores
 	g.stores = c.stores
 	g.router.Swap(c.table)
+	g.routes.Store(c.routes)
 	g.authenticator.SetPolicy(LoginPolicy(c.cfg)) // forgets what processes have said of passwords that are replaced now
 	g.watcher.Watch(c.secure.pairs)
 	policies := policy.NewTable(c.cfg)
@@ -197,6 +203,7 @@ func (g *Server) apply(c *change) {
 		g.log.Info().Str("protocol", l.protocol).Str("address", l.listener.address()).Msg("not listening any more")
 	}
 	g.listening, g.cfg = c.listening, c.cfg
+	g.useRelay(c.cfg)
 	g.publish()
 	g.warn(c.cfg)
 	for _, name := range c.removed {

@@ -95,6 +95,7 @@ func (g *Server) start(ctx context.Context) error {
 	for i, l := range g.cfg.Listeners {
 		g.serve(g.listening[i], shapeOf(g.cfg, l, policies), l.ImplicitTLS())
 	}
+	g.useRelay(g.cfg)
 	g.publish()
 	g.warn(g.cfg)
 	g.work.Go(func() { g.watchCertificates(g.base) })
@@ -116,12 +117,16 @@ func (g *Server) Shutdown(ctx context.Context) error {
 		l.listener.close()
 	}
 	errs := g.shutdownEngines(ctx)
+	g.relaying.Wait() // it ends within its grace, which began with the shutdown
 	g.cut()
 	g.closeStores()
 	g.work.Wait()
 	if g.db != nil {
 		g.locks.Close()
 		g.throttle.Close()
+		if g.spool != nil {
+			errs = append(errs, g.spool.Close())
+		}
 		errs = append(errs, g.db.Close())
 	}
 	g.lock.Release()

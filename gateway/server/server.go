@@ -36,7 +36,9 @@ import (
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/passwords"
 	"github.com/dipylon/dipylon/gateway/policy"
+	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/routing"
+	"github.com/dipylon/dipylon/gateway/spool"
 	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/gateway/stores"
 )
@@ -61,6 +63,9 @@ type Server struct {
 	throttle      *login.SharedThrottle
 	guard         *login.Guard
 	buffers       buffer.Temporary // messages on their way
+	spool         *spool.Spool     // mail in transit
+	routes        atomic.Pointer[route.Table]
+	confirmed     routing.Confirmed
 	metrics       *metrics
 	lock          *StateLock
 
@@ -68,6 +73,8 @@ type Server struct {
 	// has made is theirs alone; others read inForce, which they publish.
 	turn      chan struct{}
 	cfg       *config.Config
+	relayed   relaySettings // of the relay that runs
+	stopRelay context.CancelFunc
 	stores    map[string]*running
 	listening []*listening
 	inForce   atomic.Pointer[inForce]
@@ -76,10 +83,12 @@ type Server struct {
 	alive    context.Context // ends when Shutdown begins
 	stopping context.CancelFunc
 
-	base   context.Context // of all sessions; its end is theirs, at once
-	cut    context.CancelFunc
-	work   sync.WaitGroup // every goroutine
-	failed chan error     // why the gateway cannot go on
+	base context.Context // of all sessions; its end is theirs, at once
+	cut  context.CancelFunc
+	work sync.WaitGroup // every goroutine, but for
+	// relaying, those of the relays, which need stores and state until their end.
+	relaying sync.WaitGroup
+	failed   chan error // why the gateway cannot go on
 
 	mu        sync.Mutex
 	listsMost int64
@@ -135,6 +144,11 @@ func (g *Server) prepareAll(ctx context.Context) error {
 		Table:     g.router.Table,
 		Passwords: passwords.New(g.db), Policy: LoginPolicy(g.cfg),
 	})
+	routes, err := routesOf(g.cfg)
+	if err != nil {
+		return err
+	}
+	g.routes.Store(routes)
 	secure, err := tlsOf(g.cfg)
 	if err != nil {
 		return err
@@ -194,7 +208,10 @@ func (g *Server) openState(ctx context.Context) error {
 	g.openings = folder.NewOpenings(g.db)
 	g.locks = folder.NewLocks(folder.LockOptions{Log: g.log, DB: g.db, Time: g.cfg.Timeouts.Lease.Std()})
 	g.dedup, err = routing.OpenDedup(ctx, routing.DedupOptions{Log: g.log, DB: g.db, Files: filepath.Join(g.cfg.StateFolder, "ledger")})
-	return err
+	if err != nil {
+		return err
+	}
+	return g.openSpool(ctx)
 }
 
 // openListeners gives the listeners of a configuration, with those that are there already, and

@@ -1,0 +1,208 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/buffer"
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
+	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/relay"
+	"github.com/dipylon/dipylon/gateway/relay/mx"
+	"github.com/dipylon/dipylon/gateway/route"
+	"github.com/dipylon/dipylon/gateway/spool"
+	"github.com/dipylon/dipylon/gateway/stores"
+)
+
+// openSpool opens the queue of mail in transit. It is there whatever routes there are: what an earlier
+// configuration has taken in is in it.
+func (g *Server) openSpool(ctx context.Context) (err error) {
+	g.spool, err = spool.Open(ctx, spool.Options{
+		Log: g.log, DB: g.db, Folder: filepath.Join(g.cfg.StateFolder, "spool"), Node: g.cfg.Hostname,
+	})
+	return err
+}
+
+// routesOf are the routes of a configuration.
+func routesOf(cfg *config.Config) (*route.Table, error) {
+	routes := make([]route.Route, len(cfg.Routes))
+	for i, r := range cfg.Routes {
+		kind, _ := route.ParseKind(r.To) // the configuration was checked
+		how := smtpclient.TLS{Policy: policies[r.TLS], Implicit: r.ImplicitTLS}
+		if r.CA != "" {
+			text, err := os.ReadFile(r.CA)
+			if err != nil {
+				return nil, fmt.Errorf("route %q: %w", r.Name, err)
+			}
+			pool := x509.NewCertPool()
+			pool.AppendCertsFromPEM(text)
+			how.Config = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+		}
+		routes[i] = route.Route{
+			Name: r.Name, Domains: r.Domains, Senders: r.Senders, Kind: kind, Hosts: r.Hosts, TLS: how,
+			User: r.User, Password: r.Password.Value, MessageSize: int64(r.MessageSize), Text: r.Text,
+		}
+	}
+	return route.NewTable(routes)
+}
+
+var policies = map[string]smtpclient.Policy{
+	"clear": smtpclient.Clear, "opportunistic": smtpclient.Opportunistic, "required": smtpclient.Required, "verified": smtpclient.Verified,
+}
+
+// ways are all ways that mail has now.
+func (g *Server) ways() route.Ways {
+	return route.Ways{Stores: g.router, Routes: g.routes.Load}
+}
+
+// relaySettings are what a relay is made of. One whose settings have changed is followed by another.
+type relaySettings struct {
+	relay    config.Relay
+	hostname string
+	ours     []netip.Addr
+}
+
+func (g *Server) relaySettings(cfg *config.Config) relaySettings {
+	return relaySettings{cfg.Relay, cfg.Hostname, ourAddresses(cfg)}
+}
+
+// ourAddresses are where this gateway takes mail from other servers on the port that these use.
+func ourAddresses(cfg *config.Config) (ours []netip.Addr) {
+	for _, l := range cfg.Listeners {
+		host, port, err := net.SplitHostPort(l.Address)
+		if err != nil || l.Protocol != config.ProtocolSMTP || port != strconv.Itoa(cfg.Relay.Port) {
+			continue
+		}
+		if addr, err := netip.ParseAddr(host); err == nil && !addr.IsUnspecified() {
+			ours = append(ours, addr.Unmap())
+			continue
+		}
+		all, _ := net.InterfaceAddrs() // without them, the gateway's name is left to know it by
+		for _, a := range all {
+			if n, is := a.(*net.IPNet); is {
+				if addr, ok := netip.AddrFromSlice(n.IP); ok {
+					ours = append(ours, addr.Unmap())
+				}
+			}
+		}
+	}
+	slices.SortFunc(ours, netip.Addr.Compare)
+	return slices.Compact(ours)
+}
+
+// useRelay has mail relayed as a configuration says. A relay with other settings finishes what it is at.
+func (g *Server) useRelay(cfg *config.Config) {
+	settings := g.relaySettings(cfg)
+	if g.stopRelay != nil && reflect.DeepEqual(settings, g.relayed) {
+		return
+	}
+	if g.stopRelay != nil {
+		g.stopRelay()
+	}
+	ctx, stop := context.WithCancel(g.alive)
+	g.relayed, g.stopRelay = settings, stop
+	r := g.newRelay(cfg, settings)
+	g.relaying.Go(func() { r.Run(ctx) })
+}
+
+func (g *Server) newRelay(cfg *config.Config, s relaySettings) *relay.Relay {
+	log := g.log.With().Str("protocol", "relay").Logger()
+	resolver := &mx.Resolver{Servers: s.relay.Resolvers}
+	if len(resolver.Servers) == 0 {
+		system, err := mx.System()
+		if err != nil {
+			log.Warn().Err(err).Msg("no DNS server is known: set relay.resolvers, until then mail waits that goes by MX")
+			system = &mx.Resolver{}
+		}
+		resolver = system
+	}
+	return &relay.Relay{
+		Log: log, Queue: relay.FromSpool(g.spool), Resolver: resolver, Hostname: s.hostname,
+		Routes: destinations{g.ways(), strconv.Itoa(s.relay.Port)},
+		Stores: func(name string) *stores.Store { return storeNamed(g.router.Table(), name) },
+		IsOurs: func(h mx.Host) bool {
+			return strings.EqualFold(h.Name, s.hostname) || slices.ContainsFunc(h.Addresses, func(a netip.Addr) bool { return slices.Contains(s.ours, a) })
+		},
+		Limits: relay.Limits{Connections: s.relay.PerDestination}, Connections: s.relay.Connections,
+		Schedules: schedules(s.relay.Expire.Std(), s.relay.DelayNotice.Std()),
+		Buffers:   buffer.Options{Storage: g.spool.Storage()}, TempDir: g.buffers.Folder,
+		Grace: cfg.Timeouts.Drain.Std(), Observe: g.metrics.relayed,
+	}
+}
+
+// schedules are those of each priority, in the proportions of RFC 6710 §5 and of what is usual.
+func schedules(expire, delay time.Duration) relay.Schedules {
+	return relay.Schedules{
+		Urgent:    relay.Schedule{Lifetime: expire * 2 / 5, Delay: min(delay/4, expire*2/5)},
+		Normal:    relay.Schedule{Lifetime: expire, Delay: delay},
+		NonUrgent: relay.Schedule{Lifetime: expire * 7 / 5, Delay: min(2*delay, expire*7/5)},
+	}
+}
+
+// storeNamed is a store of a table.
+func storeNamed(table *stores.Table, name string) *stores.Store {
+	for _, s := range table.Stores() {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// destinations is where mail goes, as the relay asks. It implements [relay.Routes].
+type destinations struct {
+	ways route.Ways
+	port string
+}
+
+// Destination implements [relay.Routes].
+func (d destinations) Destination(recipient string) (string, error) {
+	box, err := address.Parse(recipient)
+	if err != nil {
+		return "", err
+	}
+	destination, by, ok := d.ways.To("", box)
+	if !ok || by != nil && by.Kind == route.Reject {
+		return "", backends.Fail(backends.Permanent, "no route leads to %s", box.Domain)
+	}
+	return destination, nil
+}
+
+// Route implements [relay.Routes].
+func (d destinations) Route(destination string) (relay.Route, error) {
+	if name, is := route.StoreOf(destination); is {
+		return relay.Route{Kind: relay.Store, Store: name}, nil
+	}
+	r, domain, ok := d.ways.Routes().Of(destination)
+	if !ok {
+		return relay.Route{}, fmt.Errorf("there is no route for %s any more", destination)
+	}
+	next := relay.Route{TLS: &r.TLS, Servers: r.Hosts}
+	if r.User != "" {
+		next.Auth = smtpclient.Plain("", r.User, r.Password)
+	}
+	switch r.Kind {
+	case route.MX:
+		next.Kind, next.Domain, next.Port = relay.MX, domain, d.port
+	case route.SMTP:
+		next.Kind = relay.SmartHost
+	case route.LMTP:
+		next.Kind = relay.LMTP
+	case route.Hold, route.Reject:
+		return relay.Route{}, fmt.Errorf("the route %q lets nothing out (%s)", r.Name, r.Kind)
+	}
+	return next, nil
+}
