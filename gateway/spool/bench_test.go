@@ -149,3 +149,46 @@ func measured(b *testing.B) (report func()) {
 		b.ReportMetric(float64((used()-before).Microseconds())/float64(b.N), "µs-cpu/message")
 	}
 }
+
+// BenchmarkOpen is a start with a million waiting, until the first of them is handed out.
+func BenchmarkOpen(b *testing.B) {
+	db := databases.Open(b, state.Options{Log: zerolog.Nop(), Folder: databases.Folder(b)})
+	waiting(b, db, "dead.example", 1_000_000, 1)
+	for b.Loop() {
+		s, err := Open(b.Context(), Options{Log: zerolog.Nop(), DB: db, Folder: b.TempDir()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		d := claim(b, s, next(b, s), 1)
+		if len(d) != 1 {
+			b.Fatal("nothing is handed out")
+		}
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkBeside is a message to a living destination, from Accept to Settle, beside so many that wait for
+// a dead one.
+func BenchmarkBeside(b *testing.B) {
+	for _, many := range []int{0, 100_000} {
+		b.Run(fmt.Sprint(many), func(b *testing.B) {
+			eachKind(b, func(b *testing.B, s *Spool) {
+				if many > 0 {
+					waiting(b, s.db, "dead.example", many, 1)
+					s.schedule.rewind()
+					s.Done(next(b, s), time.Now().Add(time.Hour))
+				}
+				n := 0
+				for b.Loop() {
+					n++
+					accept(b, s, to(fmt.Sprint(n), "a@alive.example"), "text")
+					name := next(b, s)
+					settle(b, s, all(one(b, s, name), Outcome{State: Delivered, At: time.Now()}))
+					s.Done(name, time.Time{})
+				}
+			})
+		})
+	}
+}

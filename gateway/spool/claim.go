@@ -99,11 +99,12 @@ func (s *Spool) claim(ctx context.Context, found []*Delivery, shard, epoch, now 
 			return err
 		}
 		for _, d := range found {
-			if err := d.mark(tx, epoch, now); err != nil {
-				return err
-			}
+			d.marked = make([]Pending, 0, len(d.Recipients))
 		}
-		return nil
+		if s.db.Shared() {
+			return markShared(tx, found, epoch, now)
+		}
+		return mark(tx, found, epoch, now)
 	})
 	if err != nil {
 		return nil, false, err
@@ -118,20 +119,49 @@ func (s *Spool) claim(ctx context.Context, found []*Delivery, shard, epoch, now 
 	return claimed, missed, nil
 }
 
-// mark marks a delivery's recipients as in flight, and notes those that it may have.
-func (d *Delivery) mark(tx *state.Tx, epoch, now int64) error {
-	d.marked = make([]Pending, 0, len(d.Recipients))
-	for _, r := range d.Recipients {
-		rows, err := tx.Exec("UPDATE spool_recipients SET state = 1, due = NULL, epoch = $1 WHERE message = $2 AND number = $3 AND due <= $4",
-			epoch, int64(d.ID), r.Number, now)
-		if err != nil {
-			return err
-		}
-		if rows > 0 {
-			d.marked = append(d.marked, r)
+// mark marks deliveries' recipients as in flight, and notes those that it may have.
+func mark(tx *state.Tx, found []*Delivery, epoch, now int64) error {
+	for _, d := range found {
+		for _, r := range d.Recipients {
+			rows, err := tx.Exec("UPDATE spool_recipients SET state = 1, due = NULL, epoch = $1 WHERE message = $2 AND number = $3 AND due <= $4",
+				epoch, int64(d.ID), r.Number, now)
+			if err != nil {
+				return err
+			}
+			if rows > 0 {
+				d.marked = append(d.marked, r)
+			}
 		}
 	}
 	return nil
+}
+
+// markShared is mark with one question to the server.
+func markShared(tx *state.Tx, found []*Delivery, epoch, now int64) error {
+	type recipient struct{ message, number int64 }
+	var messages, numbers []int64
+	for _, d := range found {
+		for _, r := range d.Recipients {
+			messages, numbers = append(messages, int64(d.ID)), append(numbers, int64(r.Number))
+		}
+	}
+	marked := make(map[recipient]bool, len(messages))
+	err := tx.Query(func(scan func(...any) error) error {
+		var r recipient
+		err := scan(&r.message, &r.number)
+		marked[r] = true
+		return err
+	}, `UPDATE spool_recipients SET state = 1, due = NULL, epoch = $1 FROM unnest($2::bigint[], $3::bigint[]) AS found (message, number)
+WHERE spool_recipients.message = found.message AND spool_recipients.number = found.number AND due <= $4
+RETURNING spool_recipients.message, spool_recipients.number`, epoch, messages, numbers, now)
+	for _, d := range found {
+		for _, r := range d.Recipients {
+			if marked[recipient{int64(d.ID), int64(r.Number)}] {
+				d.marked = append(d.marked, r)
+			}
+		}
+	}
+	return err
 }
 
 // read finds what is due in the database.
@@ -170,6 +200,16 @@ func (s *Spool) read(ctx context.Context, destination string, most int, now int6
 	return found, nil
 }
 
+// Each of these is one step into the index, however much there is.
+const (
+	dueByRank = `SELECT rank, due FROM spool_recipients
+WHERE destination = $1 AND rank > $2 AND due IS NOT NULL ORDER BY rank, due LIMIT 1`
+	dueOfRank = `SELECT message, number, address, parameters, state, attempts, outcome FROM spool_recipients
+WHERE destination = $1 AND rank = $2 AND due <= $3 ORDER BY due, message LIMIT $4`
+	laterOfRank = `SELECT due FROM spool_recipients
+WHERE destination = $1 AND rank = $2 AND due > $3 ORDER BY due LIMIT 1`
+)
+
 // page is a page of recipients that are due.
 type page struct {
 	tx          *state.Tx
@@ -193,12 +233,11 @@ type recipientRead struct {
 	outcome    string
 }
 
-// read reads the page, one priority after the other. Each is one step into the index.
+// read reads the page, one priority after the other.
 func (p *page) read() error {
 	for rank := int64(-1); ; {
 		var due int64
-		found, err := p.tx.One([]any{&rank, &due}, `SELECT rank, due FROM spool_recipients
-WHERE destination = $1 AND rank > $2 AND due IS NOT NULL ORDER BY rank, due LIMIT 1`, p.destination, rank)
+		found, err := p.tx.One([]any{&rank, &due}, dueByRank, p.destination, rank)
 		switch {
 		case err != nil || !found:
 			return err
@@ -214,8 +253,7 @@ WHERE destination = $1 AND rank > $2 AND due IS NOT NULL ORDER BY rank, due LIMI
 			p.next = p.now // there may be more of it at once
 			return nil
 		}
-		found, err = p.tx.One([]any{&due}, `SELECT due FROM spool_recipients
-WHERE destination = $1 AND rank = $2 AND due > $3 ORDER BY due LIMIT 1`, p.destination, rank, p.now)
+		found, err = p.tx.One([]any{&due}, laterOfRank, p.destination, rank, p.now)
 		if err != nil {
 			return err
 		}
@@ -244,8 +282,7 @@ func (p *page) readRank(rank int64) (full bool, err error) {
 		p.rows = append(p.rows, r)
 		full = len(p.rows) >= recipientsMost
 		return nil
-	}, `SELECT message, number, address, parameters, state, attempts, outcome FROM spool_recipients
-WHERE destination = $1 AND rank = $2 AND due <= $3 ORDER BY due, message LIMIT $4`, p.destination, rank, p.now, recipientsMost-len(p.rows))
+	}, dueOfRank, p.destination, rank, p.now, recipientsMost-len(p.rows))
 	return full, err
 }
 

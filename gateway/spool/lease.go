@@ -115,6 +115,9 @@ func (l *leases) take(ctx context.Context, statement string, args ...any) error 
 	return nil
 }
 
+const leftInShard = `UPDATE spool_recipients SET state = 4, due = $1, epoch = NULL, attempts = attempts + 1
+WHERE shard = $2 AND epoch < $3 RETURNING destination`
+
 // leftBehind lets what was in flight in a shard under earlier epochs be uncertain, and due.
 func (s *Spool) leftBehind(tx *state.Tx, left []announcement, shard, epoch int64) ([]announcement, error) {
 	now := s.o.Now().UnixMicro()
@@ -123,7 +126,7 @@ func (s *Spool) leftBehind(tx *state.Tx, left []announcement, shard, epoch int64
 		err := scan(&a.destination)
 		left = append(left, a)
 		return err
-	}, "UPDATE spool_recipients SET state = 4, due = $1, epoch = NULL, attempts = attempts + 1 WHERE shard = $2 AND epoch < $3 RETURNING destination", now, shard, epoch)
+	}, leftInShard, now, shard, epoch)
 	return left, err
 }
 

@@ -133,8 +133,7 @@ func earliestDue(tx *state.Tx, name string) (int64, error) {
 	earliest := never
 	for rank := int64(-1); ; {
 		var due int64
-		found, err := tx.One([]any{&rank, &due}, `SELECT rank, due FROM spool_recipients
-WHERE destination = $1 AND rank > $2 AND due IS NOT NULL ORDER BY rank, due LIMIT 1`, name, rank)
+		found, err := tx.One([]any{&rank, &due}, dueByRank, name, rank)
 		if err != nil || !found {
 			return earliest, err
 		}

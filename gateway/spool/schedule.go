@@ -141,7 +141,7 @@ func (s *schedule) rewind() {
 // there by whoever announces it.
 func (s *schedule) loadMore(ctx context.Context) error {
 	s.mu.Lock()
-	from := s.horizon
+	from, rows := s.horizon, s.rows
 	s.horizon = horizon{due: never} // what is put out of memory meanwhile sets it back
 	s.mu.Unlock()
 	page, err := s.page(ctx, "(due, destination) > ($1, $2)", from.due, from.name)
@@ -155,6 +155,11 @@ func (s *schedule) loadMore(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.rows != rows {
+		for _, d := range page {
+			d.row = never // it may have been written since it was read
+		}
+	}
 	s.merge(page)
 	s.setBack(next)
 	return err
@@ -307,7 +312,8 @@ func (s *schedule) add(e *entry) {
 		if d == nil {
 			continue
 		}
-		if delivery := s.spool.fresh(e, a, now); delivery != nil && s.roomFor(octets) {
+		// For one that is backed off there will be time to read it.
+		if delivery := s.spool.fresh(e, a, now); delivery != nil && d.until <= now && s.roomFor(octets) {
 			delivery.weight, octets = octets, 0
 			s.messages++
 			s.octets += delivery.weight

@@ -98,6 +98,7 @@ func (d *Delivery) pending(number int) *Pending {
 func (t *settling) write(tx *state.Tx) error {
 	t.gone = nil
 	verified := make(map[int64]bool, 1)
+	var whole []*Delivery
 	for i, r := range t.results {
 		if d := r.Delivery; !verified[d.shard] {
 			if err := t.spool.leases.verify(tx, d.shard, d.epoch); err != nil {
@@ -105,9 +106,16 @@ func (t *settling) write(tx *state.Tx) error {
 			}
 			verified[d.shard] = true
 		}
+		if r.Delivery.allFinal(r.Outcomes) {
+			whole = append(whole, r.Delivery)
+			continue
+		}
 		if err := t.result(tx, r, t.outcomes[i]); err != nil {
 			return err
 		}
+	}
+	if err := t.leave(tx, whole); err != nil {
+		return err
 	}
 	for _, e := range t.entries {
 		if err := t.spool.enter(tx, e); err != nil {
@@ -117,20 +125,9 @@ func (t *settling) write(tx *state.Tx) error {
 	return t.spool.schedule.announce(tx, t.claimable)
 }
 
-// result writes what became of one delivery.
+// result writes what became of one delivery, of which something is left.
 func (t *settling) result(tx *state.Tx, r Result, texts []string) error {
 	d := r.Delivery
-	if d.allFinal(r.Outcomes) {
-		rows, err := tx.Exec("DELETE FROM spool_recipients WHERE message = $1 AND epoch = $2", int64(d.ID), d.epoch)
-		if err != nil {
-			return err
-		}
-		if rows != int64(d.Of) {
-			return ErrLease
-		}
-		t.gone = append(t.gone, d)
-		return leave(tx, d.ID, d.place)
-	}
 	final := false
 	for i, o := range r.Outcomes {
 		if err := t.recipient(tx, d, o, texts[i]); err != nil {
@@ -144,6 +141,52 @@ func (t *settling) result(tx *state.Tx, r Result, texts []string) error {
 	left, err := t.spool.ends(tx, d.ID, d.place)
 	if left {
 		t.gone = append(t.gone, d)
+	}
+	return err
+}
+
+// leave deletes messages of which nothing is left to be done.
+func (t *settling) leave(tx *state.Tx, whole []*Delivery) error {
+	t.gone = append(t.gone, whole...)
+	if t.spool.db.Shared() && len(whole) > 1 {
+		return leaveShared(tx, whole)
+	}
+	for _, d := range whole {
+		rows, err := tx.Exec("DELETE FROM spool_recipients WHERE message = $1 AND epoch = $2", int64(d.ID), d.epoch)
+		if err != nil {
+			return err
+		}
+		if rows != int64(d.Of) {
+			return ErrLease
+		}
+		if err := leave(tx, d.ID, d.place); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leaveShared is leave with three questions to the server.
+func leaveShared(tx *state.Tx, whole []*Delivery) error {
+	ids, epochs, chunked := make([]int64, len(whole)), make([]int64, len(whole)), []int64{}
+	recipients := int64(0)
+	for i, d := range whole {
+		ids[i], epochs[i] = int64(d.ID), d.epoch
+		recipients += int64(d.Of)
+		if d.place == inChunks {
+			chunked = append(chunked, int64(d.ID))
+		}
+	}
+	rows, err := tx.Exec(`DELETE FROM spool_recipients USING unnest($1::bigint[], $2::bigint[]) AS whole (message, epoch)
+WHERE spool_recipients.message = whole.message AND spool_recipients.epoch = whole.epoch`, ids, epochs)
+	if err == nil && rows != recipients {
+		err = ErrLease
+	}
+	if err == nil && len(chunked) > 0 {
+		_, err = tx.Exec("DELETE FROM spool_chunks WHERE message = ANY($1)", chunked)
+	}
+	if err == nil {
+		_, err = tx.Exec("DELETE FROM spool_messages WHERE id = ANY($1)", ids)
 	}
 	return err
 }

@@ -68,6 +68,11 @@ func nameOf(config *pgx.ConnConfig) string {
 	return fmt.Sprintf("the database %s at %s:%d", config.Database, config.Host, config.Port)
 }
 
+// endIdle lets the server end a transaction whose process says nothing: one that is frozen in the middle
+// would keep its locks, and others from taking over.
+const endIdle = `SELECT set_config('idle_in_transaction_session_timeout', '30s', false)
+WHERE current_setting('idle_in_transaction_session_timeout') = '0'`
+
 // connectPostgres makes a pool. What its sessions are told of synchronous_commit goes before
 // what the server is configured with, unless that waits for more than its own disk.
 func connectPostgres(config *pgx.ConnConfig, most int, synchronous string) *sql.DB {
@@ -77,6 +82,9 @@ func connectPostgres(config *pgx.ConnConfig, most int, synchronous string) *sql.
 	}
 	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, setting, synchronous)
+		if err == nil {
+			_, err = conn.Exec(ctx, endIdle)
+		}
 		return err
 	}), stdlib.OptionResetSession(func(_ context.Context, conn *pgx.Conn) error {
 		// A server that was restarted leaves a dead connection for each of the pool, and each

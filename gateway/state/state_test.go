@@ -4,6 +4,7 @@ package state
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -317,6 +318,26 @@ func TestClose(t *testing.T) {
 			t.Error("a closed database can be written")
 		}
 	})
+}
+
+// TestFrozenTransaction: the server ends a transaction whose process says nothing, unless it is configured
+// otherwise.
+func TestFrozenTransaction(t *testing.T) {
+	url := peers.SharedPostgres(t).Database(t)
+	for options, want := range map[string]string{"": "30s", "?options=-cidle_in_transaction_session_timeout%3D7s": "7s"} {
+		if strings.Contains(url, "?") {
+			options = strings.Replace(options, "?", "&", 1)
+		}
+		db := open(t, Options{Log: zerolog.Nop(), URL: url + options})
+		for _, pool := range []interface {
+			QueryRowContext(context.Context, string, ...any) *sql.Row
+		}{db.pool, db.quick} {
+			var got string
+			if err := pool.QueryRowContext(t.Context(), "SHOW idle_in_transaction_session_timeout").Scan(&got); err != nil || got != want {
+				t.Errorf("it ends after %s, not %s: %v", got, want, err)
+			}
+		}
+	}
 }
 
 // TestFailingSync (I1): when a sync fails, everybody in the commit is told that nobody knows, and nothing is
