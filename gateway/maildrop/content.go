@@ -75,7 +75,7 @@ func (r *reading) Size() int64 {
 // Read implements [io.Reader].
 func (r *reading) Read(p []byte) (int, error) {
 	n, err := r.source.Read(p)
-	r.pass(p[:n])
+	r.pass(p[:n], false)
 	switch {
 	case err == io.EOF: //nolint:errorlint // a wrapped one is not the end
 		if e := r.finish(); e != nil {
@@ -93,6 +93,7 @@ func (r *reading) Read(p []byte) (int, error) {
 // WriteTo implements [io.WriterTo], without a copy where the store's content can write itself.
 func (r *reading) WriteTo(w io.Writer) (n int64, err error) {
 	to := &sink{to: w, reading: r}
+	to.judge, _ = w.(canonical)
 	if direct, ok := r.source.(io.WriterTo); ok {
 		n, err = direct.WriteTo(to)
 	} else {
@@ -110,21 +111,31 @@ func (r *reading) WriteTo(w io.Writer) (n int64, err error) {
 // sink is the writer for [reading.WriteTo]. It notes whether an error is the writer's or the store's.
 type sink struct {
 	to      io.Writer
+	judge   canonical // to, where it says that; or nil
 	reading *reading
 	failed  bool
 }
 
+// canonical is a writer that looks at line ends itself, as that of the engine does (RFC 1939 §3). It says
+// whether each LF in what has been written had a CR before it.
+type canonical interface{ Canonical() bool }
+
 func (s *sink) Write(p []byte) (int, error) {
 	n, err := s.to.Write(p)
-	s.reading.pass(p[:n])
+	s.reading.pass(p[:n], s.judge != nil && s.judge.Canonical())
 	s.failed = s.failed || err != nil
 	return n, err
 }
 
 // pass counts octets that are sent, and looks for the Message-ID (RFC 5322 §3.6.4) in the first piece.
-func (r *reading) pass(p []byte) {
+// canonical says that each LF is known to have a CR before it.
+func (r *reading) pass(p []byte, canonical bool) {
 	if len(p) > 0 && r.passed.Raw() == 0 && r.delivers() {
 		r.drop.messageIDs.remember(r.index, contents.MessageID(p[:min(len(p), contents.MessageIDWithin)]))
+	}
+	if canonical {
+		r.passed.Canonical(p)
+		return
 	}
 	_, _ = r.passed.Write(p)
 }

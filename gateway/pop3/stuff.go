@@ -26,6 +26,7 @@ type stuffer struct {
 	octets int64 // written, without the stuffing
 	midway bool  // within a line
 	cr     bool  // a CR is held back: what follows decides what it was
+	mended bool  // a line had another end than CRLF, or a CR within it
 	err    error
 }
 
@@ -88,9 +89,13 @@ func (s *stuffer) settleCR(p []byte) []byte {
 		return p[1:]
 	}
 	s.text(oneGap)
-	s.midway = true
+	s.mended, s.midway = true, true
 	return p
 }
+
+// Canonical says whether each LF in what has been written had a CR before it. Whoever counts octets need
+// not look for line ends then.
+func (s *stuffer) Canonical() bool { return !s.mended && !s.noNUL }
 
 // run writes the longest start of p that can be written at once, and returns what is left:
 // whole lines in canonical form, up to one that has to be changed.
@@ -137,6 +142,7 @@ func (s *stuffer) part(p []byte, at int) []byte {
 
 // mend writes p up to the end of the line at, which has a CR within it, or none at its end.
 func (s *stuffer) mend(p []byte, at, nl int) []byte {
+	s.mended = true
 	if at > 0 {
 		s.text(p[:at])
 	}

@@ -3,6 +3,7 @@ package pop3
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -67,6 +68,8 @@ var stuffCases = []struct{ name, content, response string }{
 	{"LF CR at the end", "a\n\r", "a\r\n\r\n.\r\n"},
 	{"CR LF dot CR", "a\r\n.\r", "a\r\n..\r\n.\r\n"},
 	{"NUL and 8-bit", "\x00\xff\r\n", "\x00\xff\r\n.\r\n"},
+	{"a bare LF before many lines", "a\n" + strings.Repeat("b\r\n", 9), "a\r\n" + strings.Repeat("b\r\n", 9) + ".\r\n"},
+	{"a bare LF and a bare CR", "a\rb\n", "a b\r\n.\r\n"},
 	{"a long line", strings.Repeat("x", 100000) + "\r\n", strings.Repeat("x", 100000) + "\r\n.\r\n"},
 }
 
@@ -89,6 +92,7 @@ func TestStuffing(t *testing.T) {
 func cut(s string) string { return s[:min(len(s), 200)] }
 
 func stuffInPieces(content string, piece int) (response string, octets int64) {
+	all := content
 	var b strings.Builder
 	s := &stuffer{to: &b}
 	for len(content) > 0 {
@@ -98,7 +102,12 @@ func stuffInPieces(content string, piece int) (response string, octets int64) {
 		}
 		content = content[n:]
 	}
+	judged := s.Canonical()
 	_ = s.finish()
+	bare := strings.ReplaceAll(all, "\r\n", "")
+	if judged && strings.Contains(bare, "\n") || !judged && !strings.ContainsAny(bare, "\r\n") {
+		panic(fmt.Sprintf("that %q is canonical is said to be %v", all, judged))
+	}
 	return b.String(), s.octets
 }
 

@@ -14,13 +14,18 @@ type Counter struct {
 
 // Write counts p; it never fails.
 func (c *Counter) Write(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	c.octets += int64(len(p) + bare(p, c.last))
-	c.raw += int64(len(p))
-	c.last = p[len(p)-1]
+	c.octets += int64(bare(p, c.last))
+	c.Canonical(p)
 	return len(p), nil
+}
+
+// Canonical counts p, each LF of which is known to have a CR before it.
+func (c *Counter) Canonical(p []byte) {
+	if len(p) > 0 {
+		c.octets += int64(len(p))
+		c.raw += int64(len(p))
+		c.last = p[len(p)-1]
+	}
 }
 
 // bare is how many LF stand in p without a CR before them; last is what came before p.

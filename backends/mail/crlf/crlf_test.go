@@ -162,6 +162,28 @@ func TestBufferBorders(t *testing.T) {
 	}
 }
 
+// TestCounterOfCanonical: octets that are known to be canonical are counted as if they were looked at,
+// wherever they are cut, and beside others.
+func TestCounterOfCanonical(t *testing.T) {
+	for _, content := range []string{"", "a", "a\r\n", "a\r\nb\r\n", "a\r\nb", "a\r"} {
+		for cut := range len(content) + 1 {
+			for _, before := range []string{"", "x\n"} {
+				var known, looked Counter
+				for _, c := range []*Counter{&known, &looked} {
+					_, _ = c.Write([]byte(before))
+				}
+				for _, piece := range []string{content[:cut], content[cut:]} {
+					known.Canonical([]byte(piece))
+					_, _ = looked.Write([]byte(piece))
+				}
+				if known != looked {
+					t.Errorf("%q behind %q, cut at %d: %+v, want %+v", content, before, cut, known, looked)
+				}
+			}
+		}
+	}
+}
+
 func TestErrorsAreNotTheEnd(t *testing.T) {
 	broken := errors.New("broken")
 	source := func() io.Reader {
