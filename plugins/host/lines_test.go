@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 
 	"github.com/rs/zerolog"
 )
@@ -221,7 +222,7 @@ func TestTail(t *testing.T) {
 
 // FuzzLines: no output of a plugin's breaks the log.
 func FuzzLines(f *testing.F) {
-	for _, seed := range []string{"a\nb", `{"@message":1}`, `{"@message":"m","@level":"warn","a":{"b":[1]}}` + "\n", "\x00\xff\n", "panic: x\n"} {
+	for _, seed := range []string{"a\nb", `{"@message":1}`, `{"@message":"m","@level":"warn","a":{"b":[1]}}` + "\n", "\x00\xff\n", "panic: x\n", `{"@message":"m","a\u0085":"\u001b[31m","b":["\r\n"],"@level":"\u0000"}` + "\n"} {
 		f.Add([]byte(seed), 3)
 	}
 	f.Fuzz(func(t *testing.T, octets []byte, cut int) {
@@ -237,12 +238,27 @@ func FuzzLines(f *testing.F) {
 			if err := json.Unmarshal([]byte(line), &entry); err != nil {
 				t.Fatalf("%q: %v", line, err)
 			}
-			if message, _ := entry["message"].(string); strings.ContainsAny(message, "\x00\x1b\r\n") {
-				t.Errorf("%q", message)
+			for _, text := range textsIn(entry) {
+				if strings.ContainsFunc(text, unicode.IsControl) {
+					t.Errorf("%q in %q", text, line)
+				}
 			}
 		}
 		if strings.ContainsAny(l.tail(), "\x00\x1b\r\n") {
 			t.Errorf("%q", l.tail())
 		}
 	})
+}
+
+// textsIn are the names and texts in a line of the log.
+func textsIn(value any) (texts []string) {
+	switch v := value.(type) {
+	case string:
+		texts = append(texts, v)
+	case map[string]any:
+		for name, field := range v {
+			texts = append(append(texts, name), textsIn(field)...)
+		}
+	}
+	return texts
 }
