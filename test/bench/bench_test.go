@@ -24,8 +24,8 @@ func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 // row is one line of a table of results. The ratio is ours to theirs.
 type row struct {
 	what, unit string
-	goal       float64
-	atMost     bool // the goal is not to be exceeded, or else to be reached
+	goal       float64 // 0: there is none
+	atMost     bool    // the goal is not to be exceeded, or else to be reached
 }
 
 // side is one server under measurement: measure does the work once.
@@ -49,7 +49,10 @@ func compare(t *testing.T, r row, ours, theirs side) {
 		our, their, ratios = append(our, a), append(their, b), append(ratios, a/b)
 	}
 	goal := fmt.Sprintf("≥ %.4g", r.goal)
-	if r.atMost {
+	switch {
+	case r.goal == 0:
+		goal = ""
+	case r.atMost:
 		goal = fmt.Sprintf("≤ %.4g", r.goal)
 	}
 	fmt.Printf("| %s | %s %s | %s %s | **%.2f** | %s | %.2f to %.2f |\n", r.what, number(median(our)), r.unit, number(median(their)), r.unit,

@@ -13,6 +13,9 @@ func TestSMTP(t *testing.T) {
 	w := newSMTPWorld(t)
 	t.Run("sync", w.sync)
 	heading("Dipylon", "Postfix")
+	t.Run("accept", w.accept)
+	t.Run("cpu", w.cpu)
+	t.Run("relay", w.relay)
 	t.Run("boxes", w.boxes)
 }
 
@@ -51,16 +54,67 @@ func (w *smtpWorld) both(t *testing.T, r row, measure func(mta) (float64, error)
 }
 
 // send has all messages of a load acknowledged.
-func (w *smtpWorld) send(m mta, l load, domain string, more ...string) (result, error) {
+func (w *smtpWorld) send(m mta, l load, to string, more ...string) (result, error) {
+	address, login := m.address(to)
 	args := []string{
 		"-work", "send", "-clients", fmt.Sprint(l.clients), "-messages", fmt.Sprint(l.messages),
-		"-domain", domain, "-boxes", fmt.Sprint(drained),
+		"-domain", to, "-boxes", fmt.Sprint(drained), "-sender", "sender@load.example",
 	}
-	r, err := runLoad(w.load, m.address, append(args, more...)...)
+	if login { // and authors are accounts
+		args = append(args, "-auth", "-user", author, "-sender", author)
+	}
+	r, err := runLoad(w.load, address, append(args, more...)...)
 	if err == nil && r.Messages != l.messages {
 		err = fmt.Errorf("%d messages were acknowledged", r.Messages)
 	}
 	return r, err
+}
+
+// accept is mail that stays in the queue: what is measured is to acknowledge it.
+func (w *smtpWorld) accept(t *testing.T) {
+	w.each(t, "4 KB accepted, delivery held", map[int]float64{1: 2, 8: 4, 32: 5}, func(m mta, l load, more ...string) (float64, error) {
+		r, err := w.send(m, l, heldDomain, more...)
+		return float64(l.messages) / r.Seconds, err
+	})
+}
+
+// cpu is what the servers use to accept mail, whatever else the machine does: a server of many processes gets
+// a larger share of a busy one.
+func (w *smtpWorld) cpu(t *testing.T) {
+	l := load{clients: 32, messages: 3000}
+	for _, kept := range []bool{false, true} {
+		connections := map[bool]string{false: "new", true: "kept"}[kept]
+		w.both(t, row{what: "the server's processor time for a message accepted, clients: 32, connections: " + connections, unit: "µs"},
+			func(m mta) (float64, error) {
+				before, err := cpuTime(m.pid)
+				if err != nil {
+					return 0, err
+				}
+				r, err := w.send(m, l, heldDomain, fmt.Sprintf("-kept=%t", kept))
+				if err != nil {
+					return 0, err
+				}
+				after, err := cpuTime(m.pid)
+				return float64((after - before).Microseconds()) / float64(r.Messages), err
+			})
+	}
+}
+
+// relay is mail that goes on to the sink while more of it comes in: how fast it is acknowledged, and how long
+// it takes until the sink has all of it.
+func (w *smtpWorld) relay(t *testing.T) {
+	w.each(t, "4 KB accepted, while all of it is relayed", map[int]float64{1: 1.5, 8: 2.5, 32: 4}, func(m mta, l load, more ...string) (float64, error) {
+		r, err := w.send(m, l, farDomain, append(more, "-sink", w.sink)...)
+		return float64(l.messages) / r.Seconds, err
+	})
+	t.Run("all", func(t *testing.T) {
+		l := load{clients: 8, messages: 3000}
+		w.both(t, row{what: "3,000 messages accepted and relayed, clients: 8, connections: kept", unit: "s", goal: 0.5, atMost: true},
+			func(m mta) (float64, error) {
+				r, err := w.send(m, l, farDomain, "-kept", "-sink", w.sink)
+				return r.Relayed, err
+			})
+	})
 }
 
 // boxes is mail for mailboxes, until all of it is there: the gateway acknowledges it then, and Postfix when

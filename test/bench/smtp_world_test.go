@@ -20,6 +20,7 @@ import (
 const (
 	heldDomain = "held.example" // accepted, and kept in the queue
 	farDomain  = "far.example"  // relayed to the sink of the load generator
+	author     = "author@" + domain
 )
 
 // smtpWorld is the two servers, with their mail and queues on one disk.
@@ -34,12 +35,22 @@ type smtpWorld struct {
 
 // mta is one of the two.
 type mta struct {
-	name    string
-	address string
-	pid     int
-	folder  string   // with everything that it keeps
-	boxes   []string // Maildirs
-	empty   func()   // takes everything out of its queue
+	name       string
+	mx         string // host:port for mail that goes into mailboxes
+	submission string // host:port for mail that goes elsewhere
+	login      bool   // submission wants one
+	pid        int
+	folder     string   // with everything that it keeps
+	boxes      []string // Maildirs
+	empty      func()   // takes everything out of its queue
+}
+
+// address is where mail for a domain is sent to, and whether the client logs in there.
+func (m mta) address(to string) (address string, login bool) {
+	if to == domain {
+		return m.mx, false
+	}
+	return m.submission, m.login
 }
 
 func newSMTPWorld(t *testing.T) *smtpWorld {
@@ -76,29 +87,34 @@ func (w *smtpWorld) compareSettings(t *testing.T) {
 	}
 }
 
-// startGateway starts the gateway with the Maildir backend. What a client may do is not bounded by
-// less than Postfix's default.
+// startGateway starts the gateway with the Maildir backend, and routes to where Postfix relays to. What a
+// client may do is not bounded by less than Postfix's default.
 func (w *smtpWorld) startGateway(t *testing.T) {
 	t.Helper()
 	root := filepath.Join(w.folder, "mail")
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	writeAccounts(t, root, benchBoxes())
+	writeAccounts(t, root, append(benchBoxes(), author))
 	w.gateway = serve(t, harness.Prepare(t, harness.Options{
 		Kind: harness.Plain, Dir: w.folder,
 		Stores: []harness.Mapping{harness.MaildirStore("mail", domain)},
 		More: harness.Mapping{
-			"log":       harness.Mapping{"level": "info", "format": "json"},
-			"limits":    harness.Mapping{"messages": 100_000},
-			"listeners": []harness.Mapping{{"protocol": "smtp", "address": "127.0.0.1:0"}},
+			"log":        harness.Mapping{"level": "info", "format": "json"},
+			"limits":     harness.Mapping{"messages": 100_000},
+			"listeners":  []harness.Mapping{{"protocol": "smtp", "address": "127.0.0.1:0"}, {"protocol": "submission", "address": "127.0.0.1:0"}},
+			"submission": harness.Mapping{"plaintext_login": true},
+			"routes": []harness.Mapping{
+				{"name": "held", "domains": []string{heldDomain}, "to": "hold"},
+				{"name": "sink", "domains": []string{farDomain}, "to": "smtp", "hosts": []string{w.sink}, "tls": "opportunistic"},
+			},
 		},
-	}), 1)
+	}), 2)
 }
 
 func (w *smtpWorld) ours() mta {
 	m := mta{
-		name: "Dipylon", address: w.gateway.ports["smtp"], pid: w.gateway.cmd.Process.Pid, folder: w.folder,
+		name: "Dipylon", mx: w.gateway.ports["smtp"], submission: w.gateway.ports["submission"], login: true, pid: w.gateway.cmd.Process.Pid, folder: w.folder,
 		empty: func() {},
 	}
 	for i := range drained {
@@ -108,7 +124,7 @@ func (w *smtpWorld) ours() mta {
 }
 
 func (w *smtpWorld) theirs() mta {
-	m := mta{name: "Postfix", address: w.postfix.SMTP, pid: w.postfix.PID(), folder: w.postfix.Dir, empty: w.emptyPostfix}
+	m := mta{name: "Postfix", mx: w.postfix.SMTP, submission: w.postfix.SMTP, pid: w.postfix.PID(), folder: w.postfix.Dir, empty: w.emptyPostfix}
 	for _, name := range benchBoxes() {
 		m.boxes = append(m.boxes, filepath.Join(w.postfix.Mail, name))
 	}

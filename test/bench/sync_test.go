@@ -24,7 +24,7 @@ import (
 func (w *smtpWorld) sync(t *testing.T) {
 	testSynced(t)
 	fmt.Print("| a message for | server | synced before the 250 |\n|---|---|---|\n")
-	for _, to := range []string{domain} {
+	for _, to := range []string{domain, heldDomain} {
 		for _, m := range []mta{w.ours(), w.theirs()} {
 			files, err := synced(w.traceOne(t, m, to), m.folder)
 			if err != nil {
