@@ -22,7 +22,7 @@ type wire struct {
 // Octets that get a deadline together. What is TLS already (a listener that does TLS itself)
 // cannot go on after a time-out, so its pieces are small.
 const (
-	wirePiece = 64 << 10
+	wirePiece = 128 << 10
 	tlsPiece  = 16 << 10
 )
 
@@ -60,7 +60,7 @@ func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 // The sizes of output buffers. The large one is for messages and listings.
 const (
 	smallOutput = 4 << 10
-	largeOutput = 64 << 10
+	largeOutput = 128 << 10
 )
 
 var (

@@ -30,7 +30,7 @@ import (
 )
 
 // bufferSize is the unit of reading and writing, in octets.
-const bufferSize = 64 << 10
+const bufferSize = 128 << 10
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
