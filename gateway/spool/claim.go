@@ -123,8 +123,8 @@ func (s *Spool) claim(ctx context.Context, found []*Delivery, shard, epoch, now 
 func mark(tx *state.Tx, found []*Delivery, epoch, now int64) error {
 	for _, d := range found {
 		for _, r := range d.Recipients {
-			rows, err := tx.Exec("UPDATE spool_recipients SET state = 1, due = NULL, epoch = $1 WHERE message = $2 AND number = $3 AND due <= $4",
-				epoch, int64(d.ID), r.Number, now)
+			rows, err := tx.Exec("UPDATE spool_recipients SET state = 1, due = NULL, epoch = $1 WHERE message = $2 AND number = $3 AND due <= $4 AND destination = $5",
+				epoch, int64(d.ID), r.Number, now, d.Destination)
 			if err != nil {
 				return err
 			}
@@ -146,14 +146,15 @@ func markShared(tx *state.Tx, found []*Delivery, epoch, now int64) error {
 		}
 	}
 	marked := make(map[recipient]bool, len(messages))
+	// All of them are at one destination, or were: an administrator may have given one another.
 	err := tx.Query(func(scan func(...any) error) error {
 		var r recipient
 		err := scan(&r.message, &r.number)
 		marked[r] = true
 		return err
 	}, `UPDATE spool_recipients SET state = 1, due = NULL, epoch = $1 FROM unnest($2::bigint[], $3::bigint[]) AS found (message, number)
-WHERE spool_recipients.message = found.message AND spool_recipients.number = found.number AND due <= $4
-RETURNING spool_recipients.message, spool_recipients.number`, epoch, messages, numbers, now)
+WHERE spool_recipients.message = found.message AND spool_recipients.number = found.number AND due <= $4 AND destination = $5
+RETURNING spool_recipients.message, spool_recipients.number`, epoch, messages, numbers, now, found[0].Destination)
 	for _, d := range found {
 		for _, r := range d.Recipients {
 			if marked[recipient{int64(d.ID), int64(r.Number)}] {

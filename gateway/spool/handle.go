@@ -2,12 +2,14 @@ package spool
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/dipylon/dipylon/gateway/state"
 )
@@ -21,11 +23,25 @@ type Filter struct {
 	Key         string // of the message
 	Destination string
 	Address     string // of the recipient
+	Sender      string // of the message, its reverse-path; [NullSender] is the null one
 	States      []State
 }
 
-// where is the filter as a condition on spool_recipients, behind other parameters.
-func (f Filter) where(args ...any) (condition string, all []any) {
+// NullSender is the null reverse-path in a [Filter].
+const NullSender = "<>"
+
+// senderBegins is how the column spool_messages.envelope of a sender's messages begins.
+func senderBegins(sender string) string {
+	if sender == NullSender {
+		sender = ""
+	}
+	text, _ := json.Marshal(sender) // a text is never refused
+	return `{"envelope":{"From":` + string(text) + `,`
+}
+
+// where is the filter as a condition on spool_recipients, behind other parameters; scanned is in front of
+// columns.
+func (f Filter) where(scanned string, args ...any) (condition string, all []any) {
 	var parts []string
 	add := func(part string, value any) {
 		args = append(args, value)
@@ -38,10 +54,15 @@ func (f Filter) where(args ...any) (condition string, all []any) {
 		add("message = (SELECT id FROM spool_messages WHERE key = $?)", f.Key)
 	}
 	if f.Destination != "" {
-		add("destination = $?", f.Destination)
+		add(scanned+"destination = $?", f.Destination)
 	}
 	if f.Address != "" {
 		add("address = $?", f.Address)
+	}
+	if f.Sender != "" {
+		// One envelope that cannot be read would end a query that looks into JSON.
+		begins := senderBegins(f.Sender)
+		add("EXISTS (SELECT 1 FROM spool_messages WHERE id = message AND substr(envelope, 1, "+strconv.Itoa(utf8.RuneCountInString(begins))+") = $?)", begins)
 	}
 	if len(f.States) > 0 {
 		numbers := make([]string, len(f.States))
@@ -52,6 +73,15 @@ func (f Filter) where(args ...any) (condition string, all []any) {
 	}
 	parts = append(parts, "1 = 1")
 	return strings.Join(parts, " AND "), args
+}
+
+// scanned keeps SQLite from finding pages of a large destination through the index of what is due: it would
+// sort all of the destination for each.
+func (s *Spool) scanned() string {
+	if s.db.Shared() {
+		return ""
+	}
+	return "+"
 }
 
 // Stored is a message as it is in the spool.
@@ -86,7 +116,7 @@ func (m *Stored) Open(ctx context.Context) (io.ReadSeekCloser, error) {
 // List gives the messages of which the filter means a recipient, the oldest first, behind one of them (0:
 // from the start), at the most so many.
 func (s *Spool) List(ctx context.Context, f Filter, after ID, most int) (messages []*Stored, err error) {
-	condition, args := f.where(int64(after), most)
+	condition, args := f.where(s.scanned(), int64(after), most)
 	err = s.db.Read(ctx, func(tx *state.Tx) error {
 		messages = nil
 		var ids []ID
@@ -155,149 +185,265 @@ func (s *Spool) stored(tx *state.Tx, id ID) (*Stored, error) {
 	return m, err
 }
 
+// Place is where an administrator's change goes on: behind a recipient. Its zero value is the start.
+type Place struct {
+	Message ID
+	Number  int
+}
+
+// Touched is a recipient that an administrator's change has to do with.
+type Touched struct {
+	Place
+	// Sender is the message's reverse-path; empty: the null one, or it cannot be read.
+	Sender      string
+	Address     string
+	Destination string // where it is now
+}
+
+// Handled is what one step of an administrator's change has done.
+type Handled struct {
+	Changed []Touched
+	// InFlight are recipients that the filter means and that are left as they are, because they are being
+	// delivered at this moment: at the most some hundreds. The first step tells of them.
+	InFlight []Touched
+	// Looked is how many recipients were looked at.
+	Looked int
+	// Next is where the next step goes on; zero: everything has been looked at.
+	Next Place
+}
+
 // Hold keeps recipients from being tried until they are released. It leaves out what is in flight, and
-// what has ended. It says how many it has changed.
-func (s *Spool) Hold(ctx context.Context, f Filter) (changed int, err error) {
-	return s.change(ctx, f, handling{only: "due IS NOT NULL"}, func(tx *state.Tx, m meant) error {
-		_, err := tx.Exec("UPDATE spool_recipients SET state = 5, due = NULL WHERE message = $1 AND number = $2", int64(m.message), m.number)
-		return err
-	})
+// what has ended. Like the other changes it is one step of some hundred recipients, from a place on.
+func (s *Spool) Hold(ctx context.Context, f Filter, from Place) (Handled, error) {
+	return s.change(ctx, f, from, handling{only: "due IS NOT NULL", each: func(tx *state.Tx, m *meant) (bool, error) {
+		_, err := tx.Exec("UPDATE spool_recipients SET state = 5, due = NULL WHERE message = $1 AND number = $2", int64(m.Message), m.Number)
+		return true, err
+	}})
 }
 
 // Release lets recipients that are held be tried now. One that was attempted before is uncertain: nobody
 // remembers whether it was when it was held.
-func (s *Spool) Release(ctx context.Context, f Filter) (changed int, err error) {
-	return s.change(ctx, f, handling{only: "state = 5", claimable: true}, func(tx *state.Tx, m meant) error {
+func (s *Spool) Release(ctx context.Context, f Filter, from Place) (Handled, error) {
+	return s.change(ctx, f, from, handling{only: "state = 5", each: func(tx *state.Tx, m *meant) (bool, error) {
+		m.claimable = true
 		_, err := tx.Exec("UPDATE spool_recipients SET state = CASE WHEN attempts > 0 THEN 4 ELSE 0 END, due = $1 WHERE message = $2 AND number = $3",
-			m.now, int64(m.message), m.number)
-		return err
-	})
+			m.now, int64(m.Message), m.Number)
+		return true, err
+	}})
 }
 
 // Retry lets recipients that wait be tried now, and ends the back-off of their destinations.
-func (s *Spool) Retry(ctx context.Context, f Filter) (changed int, err error) {
-	return s.change(ctx, f, handling{only: "due IS NOT NULL", claimable: true, lift: true}, func(tx *state.Tx, m meant) error {
-		if _, err := tx.Exec("UPDATE spool_recipients SET due = $1 WHERE message = $2 AND number = $3", m.now, int64(m.message), m.number); err != nil {
-			return err
+func (s *Spool) Retry(ctx context.Context, f Filter, from Place) (Handled, error) {
+	return s.change(ctx, f, from, handling{only: "due IS NOT NULL", lift: true, each: func(tx *state.Tx, m *meant) (bool, error) {
+		m.claimable = true
+		if _, err := tx.Exec("UPDATE spool_recipients SET due = $1 WHERE message = $2 AND number = $3", m.now, int64(m.Message), m.Number); err != nil {
+			return false, err
 		}
 		// -1 tells the gateway that has the destination.
-		_, err := tx.Exec("UPDATE spool_destinations SET until = -1 WHERE destination = $1 AND until >= 0", m.destination)
-		return err
-	})
+		_, err := tx.Exec("UPDATE spool_destinations SET until = -1 WHERE destination = $1 AND until >= 0", m.Destination)
+		return true, err
+	}})
 }
 
 // Delete lets recipients have failed, without a word to the sender. It leaves out what is in flight.
-func (s *Spool) Delete(ctx context.Context, f Filter) (changed int, err error) {
+func (s *Spool) Delete(ctx context.Context, f Filter, from Place) (Handled, error) {
 	outcome, err := outcomeText(Outcome{At: s.o.Now(), Code: "5.7.0", Diagnostic: "deleted by an administrator"})
 	if err != nil {
-		return 0, err
+		return Handled{}, err
 	}
-	return s.change(ctx, f, handling{only: "state IN (0, 4, 5)"}, func(tx *state.Tx, m meant) error {
+	return s.change(ctx, f, from, handling{only: "state IN (0, 4, 5)", each: func(tx *state.Tx, m *meant) (bool, error) {
 		_, err := tx.Exec("UPDATE spool_recipients SET state = 3, due = NULL, outcome = $1 WHERE message = $2 AND number = $3",
-			outcome, int64(m.message), m.number)
-		return err
-	})
+			outcome, int64(m.Message), m.Number)
+		return true, err
+	}})
+}
+
+// Way is where a recipient is to go.
+type Way struct {
+	Destination string
+	Held        bool // it waits there until it is released
+}
+
+// Reroute has recipients wait for other destinations, and be tried there now; what is held stays held. Not
+// ok says that one stays as it is; so does one that goes there already. It leaves out what is in flight.
+func (s *Spool) Reroute(ctx context.Context, f Filter, from Place, to func(sender, recipient string) (way Way, ok bool)) (Handled, error) {
+	return s.change(ctx, f, from, handling{only: "state IN (0, 4, 5)", each: func(tx *state.Tx, m *meant) (bool, error) {
+		way, ok := to(m.Sender, m.Address)
+		if !ok || way.Destination == m.Destination && (m.state == Held || !way.Held) {
+			return false, nil
+		}
+		m.Destination = way.Destination
+		if way.Held {
+			m.state = Held
+		}
+		var due any
+		if m.claimable = m.state.claimable(); m.claimable {
+			due = m.now
+		}
+		_, err := tx.Exec("UPDATE spool_recipients SET destination = $1, shard = $2, state = $3, due = $4 WHERE message = $5 AND number = $6",
+			m.Destination, shardOf(m.Destination), int64(m.state), due, int64(m.Message), m.Number)
+		return true, err
+	}})
 }
 
 // meant is a recipient that a filter means.
 type meant struct {
-	message     ID
-	number      int64
-	destination string
-	place       int64
-	now         int64
+	Touched
+	state     State
+	place     int64 // of the content
+	now       int64
+	claimable bool // it may be tried now that it is changed
 }
 
 // handling is what kind of change is wanted.
 type handling struct {
-	only      string // a condition on the recipients that it is for
-	claimable bool   // they may be tried then
-	lift      bool   // their destinations are not backed off any more
+	only string // a condition on the recipients that it is for
+	each func(*state.Tx, *meant) (changed bool, err error)
+	lift bool // their destinations are not backed off any more
 }
 
-// change carries out what an administrator wants, a page of recipients at a time.
-func (s *Spool) change(ctx context.Context, f Filter, h handling, each func(*state.Tx, meant) error) (changed int, err error) {
-	for last := (meant{message: -1}); ; {
-		page, err := s.changePage(ctx, f, h, last, each)
-		changed += len(page)
-		if err != nil {
-			return changed, fmt.Errorf("the spool: %w", err)
-		}
-		if len(page) < handleMost {
-			return changed, nil
-		}
-		last = page[len(page)-1]
+// change carries out one step of what an administrator wants. What is meant is looked for first, beside
+// others: a transaction that writes has to do with some hundred rows, however many there are.
+func (s *Spool) change(ctx context.Context, f Filter, from Place, h handling) (done Handled, err error) {
+	step := &step{spool: s, filter: f, handling: h}
+	if err := s.db.Read(ctx, func(tx *state.Tx) error { return step.find(tx, from) }); err != nil {
+		return Handled{}, fmt.Errorf("the spool: %w", err)
 	}
-}
-
-func (s *Spool) changePage(ctx context.Context, f Filter, h handling, last meant, each func(*state.Tx, meant) error) (page []meant, err error) {
-	var claimable []announcement
-	var gone []meant
+	if len(step.found) == 0 {
+		return step.done, nil
+	}
 	rows := s.schedule.rowsNow()
-	err = s.db.Write(ctx, func(tx *state.Tx) error {
-		var err error
-		if page, err = s.means(tx, f, h.only, last); err != nil {
-			return err
-		}
-		claimable, gone = nil, nil
-		for i, m := range page {
-			if err := each(tx, m); err != nil {
-				return err
-			}
-			if h.claimable {
-				claimable = append(claimable, announcement{m.destination, shardOf(m.destination), m.now})
-			}
-			if i+1 < len(page) && page[i+1].message == m.message {
-				continue
-			}
-			left, err := s.ends(tx, m.message, m.place)
-			if err != nil {
-				return err
-			}
-			if left {
-				gone = append(gone, m)
-			}
-		}
-		claimable = earliest(claimable)
-		return s.schedule.announce(tx, claimable)
-	})
-	if err != nil {
-		return nil, err
+	if err := s.db.Write(ctx, step.write); err != nil {
+		return Handled{}, fmt.Errorf("the spool: %w", err)
 	}
 	if h.lift {
-		s.schedule.lift(claimable)
+		s.schedule.lift(step.claimable)
 	}
-	s.schedule.announced(claimable, rows)
-	for _, m := range gone {
-		s.removeFile(m.message, m.place)
+	s.schedule.announced(step.claimable, rows)
+	for _, m := range step.gone {
+		s.removeFile(m.Message, m.place)
 	}
-	return page, nil
+	return step.done, nil
 }
 
-// means reads a page of recipients, and locks them.
-func (s *Spool) means(tx *state.Tx, f Filter, only string, last meant) (page []meant, err error) {
-	condition, args := f.where(int64(last.message), last.number, handleMost)
-	query := "SELECT message, number, destination FROM spool_recipients WHERE (message, number) > ($1, $2) AND " + only + " AND " + condition +
-		" ORDER BY message, number LIMIT $3"
-	if s.db.Shared() {
+// step is one step of an administrator's change.
+type step struct {
+	spool    *Spool
+	filter   Filter
+	handling handling
+
+	found     []meant
+	done      Handled
+	claimable []announcement
+	gone      []meant // the last recipients of messages that have left
+}
+
+// find looks for a page of recipients.
+func (c *step) find(tx *state.Tx, from Place) (err error) {
+	c.done = Handled{}
+	if from == (Place{}) {
+		if c.done.InFlight, err = c.spool.inFlight(tx, c.filter); err != nil {
+			return err
+		}
+	}
+	condition, args := c.filter.where(c.spool.scanned(), int64(from.Message), from.Number, handleMost)
+	c.found, err = c.spool.touched(tx, "(message, number) > ($1, $2) AND "+c.handling.only+" AND "+condition+
+		" ORDER BY message, number LIMIT $3", args...)
+	c.done.Looked = len(c.found)
+	if len(c.found) == handleMost {
+		c.done.Next = c.found[len(c.found)-1].Place
+	}
+	return err
+}
+
+// write changes what was found, as far as it is still so. It may be called again.
+func (c *step) write(tx *state.Tx) error {
+	c.done.Changed, c.claimable, c.gone = nil, nil, nil
+	page, err := c.lock(tx)
+	if err != nil {
+		return err
+	}
+	for i := range page {
+		if err := c.recipient(tx, &page[i], i+1 == len(page) || page[i+1].Message != page[i].Message); err != nil {
+			return err
+		}
+	}
+	c.claimable = earliest(c.claimable)
+	return c.spool.schedule.announce(tx, c.claimable)
+}
+
+// lock reads again what was found, and locks it.
+func (c *step) lock(tx *state.Tx) ([]meant, error) {
+	first, last := c.found[0].Place, c.found[len(c.found)-1].Place
+	messages := make([]string, len(c.found))
+	for i, m := range c.found {
+		messages[i] = strconv.FormatInt(int64(m.Message), 10)
+	}
+	condition, args := c.filter.where(c.spool.scanned(), int64(first.Message), first.Number, int64(last.Message), last.Number)
+	query := "message IN (" + strings.Join(slices.Compact(messages), ", ") + ") AND (message, number) >= ($1, $2) AND (message, number) <= ($3, $4) AND " +
+		c.handling.only + " AND " + condition + " ORDER BY message, number"
+	if c.spool.db.Shared() {
 		query += " FOR UPDATE"
 	}
+	return c.spool.touched(tx, query, args...)
+}
+
+// recipient changes one recipient; last says that it is its message's last one in this step.
+func (c *step) recipient(tx *state.Tx, m *meant, last bool) error {
+	changed, err := c.handling.each(tx, m)
+	if err != nil {
+		return err
+	}
+	if changed {
+		c.done.Changed = append(c.done.Changed, m.Touched)
+	}
+	if m.claimable {
+		c.claimable = append(c.claimable, announcement{m.Destination, shardOf(m.Destination), m.now})
+	}
+	if !last {
+		return nil
+	}
+	left, err := c.spool.ends(tx, m.Message, m.place)
+	if left {
+		c.gone = append(c.gone, *m)
+	}
+	return err
+}
+
+// inFlight reads recipients that are in flight, through the index of those.
+func (s *Spool) inFlight(tx *state.Tx, f Filter) ([]Touched, error) {
+	condition, args := f.where(s.scanned(), handleMost)
+	page, err := s.touched(tx, "shard >= 0 AND epoch IS NOT NULL AND "+condition+" ORDER BY message, number LIMIT $1", args...)
+	all := make([]Touched, len(page))
+	for i, m := range page {
+		all[i] = m.Touched
+	}
+	return all, err
+}
+
+// touched reads recipients with what concerns them of their messages.
+func (s *Spool) touched(tx *state.Tx, where string, args ...any) (page []meant, err error) {
 	now := s.o.Now().UnixMicro()
 	err = tx.Query(func(scan func(...any) error) error {
 		m := meant{now: now}
-		err := scan(&m.message, &m.number, &m.destination)
+		err := scan(&m.Message, &m.Number, &m.Address, &m.Destination, &m.state)
 		page = append(page, m)
 		return err
-	}, query, args...)
+	}, "SELECT message, number, address, destination, state FROM spool_recipients WHERE "+where, args...)
 	for i := range page {
 		if err != nil {
 			return nil, err
 		}
-		if i > 0 && page[i-1].message == page[i].message {
-			page[i].place = page[i-1].place
+		m := &page[i]
+		if i > 0 && page[i-1].Message == m.Message {
+			m.place, m.Sender = page[i-1].place, page[i-1].Sender
 			continue
 		}
-		_, err = tx.One([]any{&page[i].place}, "SELECT place FROM spool_messages WHERE id = $1", int64(page[i].message))
+		var envelope string
+		var row envelopeRow
+		_, err = tx.One([]any{&m.place, &envelope}, "SELECT place, envelope FROM spool_messages WHERE id = $1", int64(m.Message))
+		_ = json.Unmarshal([]byte(envelope), &row) // one that cannot be read names no sender
+		m.Sender = row.Envelope.From
 	}
 	return page, err
 }
@@ -334,4 +480,44 @@ GROUP BY destination, state ORDER BY n DESC, destination, state LIMIT $1`, most)
 		stats = append(stats, line)
 	}
 	return slices.Clip(stats), rows.Err()
+}
+
+// Summary is how much there is in all.
+type Summary struct {
+	At         time.Time       // when it was counted
+	Recipients map[State]int64 // by state
+	// Due is when the first of them that may be tried was, or is, to be tried; zero: none may.
+	Due time.Time
+}
+
+// Summary counts all recipients. It reads all that there is: ask it seldom.
+func (s *Spool) Summary(ctx context.Context) (Summary, error) {
+	sum := Summary{At: s.o.Now(), Recipients: make(map[State]int64)}
+	rows, err := s.db.Query(ctx, "SELECT state, count(*), min(due) FROM spool_recipients GROUP BY state")
+	if err != nil {
+		return sum, fmt.Errorf("the spool: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var of State
+		var n int64
+		var due *int64
+		if err := rows.Scan(&of, &n, &due); err != nil {
+			return sum, fmt.Errorf("the spool: %w", err)
+		}
+		sum.Recipients[of] = n
+		if due != nil && (sum.Due.IsZero() || timeOf(*due).Before(sum.Due)) {
+			sum.Due = timeOf(*due)
+		}
+	}
+	return sum, rows.Err()
+}
+
+// Readable says why mail in transit cannot be read; nil: it can.
+func (s *Spool) Readable(ctx context.Context) error {
+	var n int64
+	if err := s.db.QueryRow(ctx, "SELECT count(*) FROM (SELECT message FROM spool_recipients LIMIT 1) AS found").Scan(&n); err != nil {
+		return fmt.Errorf("the spool: %w", err)
+	}
+	return nil
 }

@@ -31,9 +31,12 @@ func keys(t testing.TB, s *Spool, f Filter, after ID, most int) (keys []string, 
 func TestList(t *testing.T) {
 	databases.Each(t, func(t *testing.T, o state.Options) {
 		s := start(t, o)
-		accept(t, s, to("1", "a@x.example"), "text")
+		report := to("1", "a@x.example")
+		report.Envelope.From = ""
+		accept(t, s, report, "text")
 		accept(t, s, to("2", "a@y.example", "b@x.example"), "text")
 		held := to("3", "c@y.example")
+		held.Envelope.From = `"a,b"@ö.example`
 		held.Recipients[0].State = Held
 		accept(t, s, held, "text")
 		for name, test := range map[string]struct {
@@ -46,6 +49,9 @@ func TestList(t *testing.T) {
 			"key":                 {Filter{Key: "2"}, "[2]"},
 			"state":               {Filter{States: []State{Held, Failed}}, "[3]"},
 			"state, destination":  {Filter{States: []State{Waiting}, Destination: "y.example"}, "[2]"},
+			"sender":              {Filter{Sender: `"a,b"@ö.example`}, "[3]"},
+			"another sender":      {Filter{Sender: "ada@sakes.exampl"}, "[]"},
+			"no sender":           {Filter{Sender: NullSender}, "[1]"},
 			"nothing of the kind": {Filter{Key: "2", Address: "c@y.example"}, "[]"},
 		} {
 			if got, _ := keys(t, s, test.filter, 0, 10); fmt.Sprint(got) != test.want {
@@ -75,14 +81,19 @@ func TestList(t *testing.T) {
 	})
 }
 
-// handled carries out a change and says how many recipients it has changed.
-func handled(t testing.TB, f func(context.Context, Filter) (int, error), filter Filter) int {
+// handled carries out a change, all steps of it, and says how many recipients it has changed.
+func handled(t testing.TB, f func(context.Context, Filter, Place) (Handled, error), filter Filter) (n int) {
 	t.Helper()
-	n, err := f(t.Context(), filter)
-	if err != nil {
-		t.Fatal(err)
+	for from := (Place{}); ; {
+		done, err := f(t.Context(), filter, from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += len(done.Changed)
+		if from = done.Next; from == (Place{}) {
+			return n
+		}
 	}
-	return n
 }
 
 // TestHandling: hold, release, retry and delete, of what they are for, and not of what is in flight.
@@ -149,7 +160,7 @@ func TestHandleMany(t *testing.T) {
 			m.Recipients = append(m.Recipients, to("", fmt.Sprintf("a%d@x.example", i)).Recipients...)
 		}
 		accept(t, s, m, "text")
-		for name, f := range map[string]func(context.Context, Filter) (int, error){"retry": s.Retry, "hold": s.Hold} {
+		for name, f := range map[string]func(context.Context, Filter, Place) (Handled, error){"retry": s.Retry, "hold": s.Hold} {
 			if n := handled(t, f, Filter{}); n != 2*handleMost+1 {
 				t.Errorf("%s: %d", name, n)
 			}
@@ -179,5 +190,119 @@ func TestStats(t *testing.T) {
 		if y.Destination != "y.example" || y.State != InFlight || y.Recipients != 1 || !y.Due.IsZero() {
 			t.Errorf("%+v", y)
 		}
+	})
+}
+
+// TestInFlight: what is being delivered is left as it is, and told.
+func TestInFlight(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		s := start(t, o)
+		accept(t, s, to("1", "a@x.example", "b@y.example"), "text")
+		flying := one(t, s, "x.example")
+		elsewhere := func(string, string) (Way, bool) { return Way{Destination: "z.example"}, true }
+		for name, change := range map[string]func() (Handled, error){
+			"reroute": func() (Handled, error) {
+				return s.Reroute(t.Context(), Filter{Destination: "x.example"}, Place{}, elsewhere)
+			},
+			"delete": func() (Handled, error) { return s.Delete(t.Context(), Filter{Address: "a@x.example"}, Place{}) },
+		} {
+			done, err := change()
+			if err != nil || len(done.Changed) != 0 || len(done.InFlight) != 1 || done.InFlight[0].Address != "a@x.example" || done.InFlight[0].Sender != "ada@sakes.example" {
+				t.Errorf("%s: %+v, %v", name, done, err)
+			}
+		}
+		done, err := s.Delete(t.Context(), Filter{}, Place{})
+		if err != nil || len(done.Changed) != 1 || done.Changed[0].Address != "b@y.example" || done.Changed[0].Sender != "ada@sakes.example" {
+			t.Errorf("%+v, %v", done, err)
+		}
+		settle(t, s, all(flying, Outcome{State: Delivered, At: time.Now()}))
+		if n := count(t, s, "spool_messages"); n != 0 {
+			t.Errorf("%d messages are left", n)
+		}
+	})
+}
+
+// TestReroute: mail waits for another destination, and no more for the one that it was queued for, in memory
+// too.
+func TestReroute(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		s := start(t, o)
+		held := to("held", "b@x.example")
+		held.Recipients[0].State = Held
+		accept(t, s, held, "text")
+		accept(t, s, to("fresh", "a@x.example", "c@x.example", "d@x.example"), "text")
+		handled(t, func(ctx context.Context, f Filter, from Place) (Handled, error) {
+			return s.Reroute(ctx, f, from, func(sender, recipient string) (Way, bool) {
+				if sender != "ada@sakes.example" {
+					t.Errorf("the sender is %q", sender)
+				}
+				return Way{Destination: "route:new", Held: recipient == "d@x.example"}, recipient != "c@x.example"
+			})
+		}, Filter{})
+		if got := claim(t, s, "x.example", 10); len(got) != 1 || len(got[0].Recipients) != 1 || got[0].Recipients[0].Address != "c@x.example" {
+			t.Errorf("left at the old one: %+v", got)
+		}
+		for name := next(t, s); name != "route:new"; name = next(t, s) {
+			_ = name // the old one had mail
+		}
+		if got := claim(t, s, "route:new", 10); len(got) != 1 || len(got[0].Recipients) != 1 || got[0].Recipients[0].Address != "a@x.example" {
+			t.Errorf("at the new one: %+v", got)
+		}
+		if n := handled(t, s.Release, Filter{Destination: "route:new"}); n != 2 {
+			t.Errorf("%d were held", n)
+		}
+	})
+}
+
+// TestSummary counts, and finds what is due first.
+func TestSummary(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		s := start(t, o)
+		if err := s.Readable(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if sum, err := s.Summary(t.Context()); err != nil || len(sum.Recipients) != 0 || !sum.Due.IsZero() {
+			t.Errorf("of nothing: %+v, %v", sum, err)
+		}
+		early, late := to("1", "a@x.example"), to("2", "a@x.example", "b@x.example")
+		early.Recipients[0].Due = time.UnixMicro(4_000_000_000_000_000).UTC()
+		late.Recipients[0].Due = early.Recipients[0].Due.Add(time.Hour)
+		late.Recipients[1].State = Held
+		accept(t, s, early, "text")
+		accept(t, s, late, "text")
+		sum, err := s.Summary(t.Context())
+		if err != nil || fmt.Sprint(sum.Recipients) != "map[waiting:2 held:1]" || !sum.Due.Equal(early.Recipients[0].Due) {
+			t.Errorf("%+v, %v", sum, err)
+		}
+	})
+}
+
+// TestAttach: what is changed beside a gateway on PostgreSQL is found by it.
+func TestAttach(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		gateway := start(t, o, func(o *Options) { o.Poll = 10 * time.Millisecond })
+		m := to("1", "a@x.example")
+		m.Recipients[0].State = Held
+		accept(t, gateway, m, "text")
+		beside, err := Attach(Options{Log: gateway.o.Log, DB: gateway.o.DB, Folder: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := keys(t, beside, Filter{}, 0, 10); fmt.Sprint(got) != "[1]" {
+			t.Errorf("it has %s", got)
+		}
+		if n := handled(t, beside.Release, Filter{}); n != 1 {
+			t.Errorf("%d were released", n)
+		}
+		if err := beside.Close(); err != nil {
+			t.Error(err)
+		}
+		if !gateway.db.Shared() {
+			return
+		}
+		if name := next(t, gateway); name != "x.example" {
+			t.Errorf("%s is ready", name)
+		}
+		one(t, gateway, "x.example")
 	})
 }

@@ -92,7 +92,20 @@ type Spool struct {
 // Open makes a spool of a database. What an earlier process had in flight is uncertain now.
 func Open(ctx context.Context, o Options) (*Spool, error) { return open(ctx, o, o.DB) }
 
-func open(ctx context.Context, o Options, db database) (*Spool, error) {
+// Attach makes a spool for an administrator, who reads and changes what is there while gateways work on
+// it, or none does: nothing is handed out, and nothing is swept. With SQLite a gateway that runs does not
+// see changes: either it makes them itself, or its folder is locked against it. With PostgreSQL those that
+// run find them.
+func Attach(o Options) (*Spool, error) {
+	s, err := prepare(o, o.DB)
+	if err == nil {
+		s.end = func() {}
+	}
+	return s, err
+}
+
+// prepare makes a spool that does nothing yet.
+func prepare(o Options, db database) (*Spool, error) {
 	o = o.withDefaults()
 	s := &Spool{o: o, db: db, free: freeSpace, swept: make(chan struct{})}
 	s.ids.now = o.Now
@@ -103,6 +116,14 @@ func open(ctx context.Context, o Options, db database) (*Spool, error) {
 	s.files = files
 	s.schedule = newSchedule(s)
 	s.leases = newLeases(s, o.Node+"/"+rand.Text())
+	return s, nil
+}
+
+func open(ctx context.Context, o Options, db database) (*Spool, error) {
+	s, err := prepare(o, db)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.leases.begin(ctx); err != nil {
 		return nil, fmt.Errorf("the spool: %w", err)
 	}
