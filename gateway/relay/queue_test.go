@@ -259,10 +259,13 @@ func (q *queue) settle(d *spool.Delivery, o spool.Outcome) {
 	q.told[d.Key] = append(q.told[d.Key], o)
 }
 
+// await is how long a test waits for anything.
+const await = 15 * time.Second
+
 // await waits until something is so.
 func (q *queue) await(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	over := time.After(15 * time.Second)
+	over := time.After(await)
 	for {
 		q.mu.Lock()
 		so, changed := is(), q.changed
