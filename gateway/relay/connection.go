@@ -41,18 +41,29 @@ type worker struct {
 	told     bool
 }
 
-// next waits for a message: with a connection for as long as one may idle, without one not at all.
+// restless is how long a connection without work keeps its place although others want it: the next message may be on
+// its way.
+const restless = 10 * time.Millisecond
+
+// next waits for a message, for as long as a connection may idle.
 func (w *worker) next() (Claimed, bool) {
-	idle := time.NewTimer(w.d.limits.Idle)
+	idle, wanted := time.NewTimer(w.d.limits.Idle), time.NewTimer(restless)
 	defer idle.Stop()
-	select {
-	case c := <-w.d.jobs:
-		return c, true
-	case <-idle.C:
-	case <-w.d.r.places.hurry:
-	case <-w.d.stopping.Done():
+	defer wanted.Stop()
+	var hurry chan struct{}
+	for {
+		select {
+		case c := <-w.d.jobs:
+			return c, true
+		case <-wanted.C:
+			hurry = w.d.r.places.hurry
+			continue
+		case <-idle.C:
+		case <-hurry:
+		case <-w.d.stopping.Done():
+		}
+		return Claimed{}, false
 	}
-	return Claimed{}, false
 }
 
 // triesMost is how many connections one message may cost in one attempt.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dipylon/dipylon/gateway/relay"
 	"github.com/dipylon/dipylon/test/fakesmtp"
+	"github.com/dipylon/dipylon/test/harness"
 )
 
 const many = far + `
@@ -52,38 +53,70 @@ func TestDeadBesideLiving(t *testing.T) {
 	w.run(t)
 	w.rest(t)
 	w.is(t, "k1", "a@far.example delivered 2.0.0")
-	count := func() (n int) {
-		w.logMu.Lock()
-		defer w.logMu.Unlock()
-		for _, address := range w.dialed {
-			if address == "192.0.2.4:25" {
-				n++
-			}
-		}
-		return n
-	}
-	if n := count(); n != 1 || w.claims > 20 {
+	if n := w.tries("192.0.2.4:25"); n != 1 || w.claims > 20 {
 		t.Errorf("%d connections were tried, %d messages claimed", n, w.claims)
 	}
 	// It is left alone for longer and longer, and then all of it is delivered, the oldest first.
 	for i, wait := range []time.Duration{15 * time.Minute, 30 * time.Minute, time.Hour} {
 		w.advance(wait - time.Second)
 		w.rest(t)
-		if n := count(); n != i+1 {
+		if n := w.tries("192.0.2.4:25"); n != i+1 {
 			t.Fatalf("%d attempts before %s were over", n, wait)
 		}
 		w.advance(time.Second)
 		w.await(t, "another attempt is over", func() bool { return len(w.backoff) == i+2 })
 	}
 	server := new(fakesmtp.Server).Start(t)
-	w.logMu.Lock()
-	w.hosts["192.0.2.4:25"] = server.Address
-	w.logMu.Unlock()
+	w.lead("192.0.2.4:25", server.Address)
 	w.advance(time.Hour)
 	w.finish(t)
 	if n := len(server.Received()); n != 500 {
 		t.Errorf("%d messages", n)
 	}
+}
+
+// TestDeadGetsMore: mail that comes in for a destination that is left alone costs no attempt, and a destination that has
+// come back is one like any other.
+func TestDeadGetsMore(t *testing.T) {
+	w := newWorld(t, many)
+	w.add(letter("k1", "a@dead.example"), text)
+	w.run(t)
+	w.rest(t)
+	w.add(letter("k2", "b@dead.example"), text)
+	w.rest(t)
+	if n := w.tries("192.0.2.4:25"); n != 1 {
+		t.Errorf("%d connections were tried", n)
+	}
+	server := new(fakesmtp.Server).Start(t)
+	w.lead("192.0.2.4:25", server.Address)
+	w.advance(15 * time.Minute)
+	w.finish(t)
+	w.lead("192.0.2.4:25", "")
+	harness.Eventually(t, await, "its connection has ended", func() bool { return slices.Contains(server.Commands(), "QUIT") })
+	w.add(letter("k3", "c@dead.example"), text)
+	w.rest(t)
+	if due := w.waiting[2].pending.Due.Sub(w.clock.Now()); due != 15*time.Minute {
+		t.Errorf("the next failure is followed by %s", due)
+	}
+}
+
+// tries is how often an address was connected to.
+func (w *world) tries(address string) (n int) {
+	w.logMu.Lock()
+	defer w.logMu.Unlock()
+	for _, dialed := range w.dialed {
+		if dialed == address {
+			n++
+		}
+	}
+	return n
+}
+
+// lead says what an address of the world is on this machine; empty: nothing.
+func (w *world) lead(address, there string) {
+	w.logMu.Lock()
+	defer w.logMu.Unlock()
+	w.hosts[address] = there
 }
 
 // TestDeadForTooLong: the mail of a destination that stays dead is given up when its time is over, and its senders are
@@ -173,7 +206,7 @@ func TestWindow(t *testing.T) {
 		return ""
 	}}
 	w.at(t, "192.0.2.1:25", server)
-	w.relay.Limits.Connections = 5
+	w.relay.Limits = relay.Limits{Connections: 5, Messages: 1000, Idle: time.Minute}
 	for i := range 200 {
 		w.add(letter(fmt.Sprint("k", i), "a@far.example"), text)
 	}
@@ -219,7 +252,7 @@ func TestNobodyStarves(t *testing.T) {
 func TestPerMinute(t *testing.T) {
 	w := newWorld(t, far)
 	server := w.at(t, "192.0.2.1:25", &fakesmtp.Server{})
-	w.relay.Routes = routes{"far.example": {Kind: relay.MX, Domain: "far.example", Port: "25", Limits: relay.Limits{PerMinute: 6}}}
+	w.relay.Routes = routes{"far.example": {Kind: relay.MX, Domain: "far.example", Port: "25", Limits: relay.Limits{PerMinute: 6, Idle: 1}}}
 	for i := range 10 {
 		w.add(letter(fmt.Sprint("k", i), "a@far.example"), text)
 	}
@@ -238,6 +271,10 @@ func TestPerMinute(t *testing.T) {
 	// Whoever works on it next goes on counting.
 	before := len(server.Received())
 	for i := range 10 {
+		harness.Eventually(t, await, "nobody works on it", func() bool {
+			quits := slices.DeleteFunc(server.Commands(), func(line string) bool { return line != "QUIT" })
+			return len(quits) == server.Connections()
+		})
 		w.add(letter(fmt.Sprint("next", i), "a@far.example"), text)
 		w.rest(t)
 	}

@@ -78,7 +78,7 @@ func TestReports(t *testing.T) {
 // TestOneDelay: a sender is told once that it takes longer, and then what came of it.
 func TestOneDelay(t *testing.T) {
 	w := newWorld(t, far)
-	server := w.at(t, "192.0.2.1:25", &fakesmtp.Server{Rcpt: func(fakesmtp.Transaction, string) string { return "450 4.2.0 later" }})
+	server := w.at(t, "192.0.2.1:25", &fakesmtp.Server{Rcpt: func(fakesmtp.Transaction, string) string { return "452 4.2.0 later" }})
 	w.add(letter("k1", "a@far.example"), text)
 	w.run(t)
 	for range 200 {

@@ -313,6 +313,16 @@ func TestParametersGoOn(t *testing.T) {
 	}
 }
 
+// TestTooMany: a server that says 552 for a number means 452 (RFC 5321 §4.5.3.1.10), though there is only one.
+func TestTooMany(t *testing.T) {
+	w := newWorld(t, far)
+	w.at(t, "192.0.2.1:25", &fakesmtp.Server{Rcpt: func(fakesmtp.Transaction, string) string { return "552 5.5.3 too many recipients" }})
+	w.add(letter("k1", "a@far.example"), text)
+	w.run(t)
+	w.rest(t)
+	w.is(t, "k1", "a@far.example waiting 4.5.3")
+}
+
 // TestPriority: the more urgent goes first.
 func TestPriority(t *testing.T) {
 	w := newWorld(t, far)
