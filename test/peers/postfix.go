@@ -143,10 +143,14 @@ func (p *Postfix) folders() {
 	openUp(p.t, p.Dir)
 }
 
+// untilEnd runs a command until it is told to end, and ends the command then. Postfix's master changes its
+// effective user, which has the kernel forget that it is to end with its parent (prctl(2), PR_SET_PDEATHSIG).
+const untilEnd = `"$0" "$@" & pid=$!; trap 'kill $pid' TERM; wait $pid; wait $pid`
+
 // Start starts it again after Stop.
 func (p *Postfix) Start() {
 	p.t.Helper()
-	p.process = exec.Command(p.program("master"), "-c", p.Dir)
+	p.process = exec.Command("sh", "-c", untilEnd, p.program("master"), "-c", p.Dir)
 	p.process.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Join(p.Unpacked, "usr/lib/postfix"))
 	var said bytes.Buffer
 	p.process.Stdout, p.process.Stderr = &said, &said
@@ -157,7 +161,7 @@ func (p *Postfix) Start() {
 	awaitPort(p.t, p.SMTP, func() string { return said.String() + p.logEnd() })
 }
 
-// Stop ends it: its master ends the others.
+// Stop ends it: its master ends the others, and they may take a moment longer.
 func (p *Postfix) Stop() {
 	if p.process == nil {
 		return
@@ -173,7 +177,7 @@ func (p *Postfix) Stop() {
 	}
 }
 
-// PID is the process id of the master process, whose children the others are.
+// PID is the process id of the process below which all of them are.
 func (p *Postfix) PID() int { return p.process.Process.Pid }
 
 // Command is one of its commands, such as postconf.
