@@ -248,6 +248,19 @@ func TestNobodyStarves(t *testing.T) {
 	w.finish(t)
 }
 
+// TestIdleLeavesItsPlace: a connection that has nothing to do ends when another destination wants its place.
+func TestIdleLeavesItsPlace(t *testing.T) {
+	w := newWorld(t, many)
+	w.at(t, "192.0.2.1:25", &fakesmtp.Server{})
+	w.at(t, "192.0.2.3:25", &fakesmtp.Server{})
+	w.relay.Connections, w.relay.Limits.Idle = 1, time.Hour
+	w.add(letter("k1", "a@far.example"), text)
+	w.run(t)
+	w.finish(t)
+	w.add(letter("k2", "a@near.example"), text)
+	w.finish(t)
+}
+
 // TestPerMinute: a destination gets no more messages a minute than its route allows.
 func TestPerMinute(t *testing.T) {
 	w := newWorld(t, far)

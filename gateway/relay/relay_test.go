@@ -79,7 +79,7 @@ func (r routes) Route(destination string) (relay.Route, error) {
 }
 
 // newWorld makes one with the records of a DNS server.
-func newWorld(t *testing.T, records string) *world {
+func newWorld(t testing.TB, records string) *world {
 	t.Helper()
 	w := &world{queue: newQueue(new(clock)), hosts: make(map[string]string), ended: make(chan struct{})}
 	w.dns = (&fakedns.Server{Records: records}).Start(t)
@@ -102,7 +102,7 @@ func newWorld(t *testing.T, records string) *world {
 }
 
 // at has a server listen at an address of the world.
-func (w *world) at(t *testing.T, address string, s *fakesmtp.Server) *fakesmtp.Server {
+func (w *world) at(t testing.TB, address string, s *fakesmtp.Server) *fakesmtp.Server {
 	t.Helper()
 	s.Start(t)
 	w.hosts[address] = s.Address
@@ -122,7 +122,7 @@ func (w *world) dial(ctx context.Context, network, address string) (net.Conn, er
 }
 
 // run starts the relay, until the test ends.
-func (w *world) run(t *testing.T) {
+func (w *world) run(t testing.TB) {
 	t.Helper()
 	var ctx context.Context
 	ctx, w.stop = context.WithCancel(context.Background())

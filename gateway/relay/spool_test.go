@@ -38,7 +38,7 @@ func spooled(t *testing.T, records string, o state.Options) (*world, *spool.Spoo
 	return w, s
 }
 
-func accept(t *testing.T, s *spool.Spool, m spool.Message, content string) {
+func accept(t testing.TB, s *spool.Spool, m spool.Message, content string) {
 	t.Helper()
 	if m.Received.IsZero() {
 		m.Received = time.Now()
