@@ -3,14 +3,19 @@ package spool
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
 // recipientsMost bounds how many recipients one Claim hands out, in round figures.
 const recipientsMost = 1000
+
+// missedFor is how long what others are changing is left alone.
+const missedFor = 100 * time.Millisecond
 
 // Delivery is a message that was handed out, with those of its recipients that are at one destination.
 type Delivery struct {
@@ -42,7 +47,7 @@ func (d *Delivery) Held() bool { return d.spool.leases.holds(d.shard, d.epoch) }
 // them is tried again as if it had not been. Nothing is handed out when nothing is due.
 func (s *Spool) Claim(ctx context.Context, destination string, most int) ([]*Delivery, error) {
 	shard := shardOf(destination)
-	for {
+	for try := 0; ; try++ {
 		epoch, held := s.leases.epoch(shard)
 		if !held {
 			return nil, ErrLease
@@ -59,10 +64,14 @@ func (s *Spool) Claim(ctx context.Context, destination string, most int) ([]*Del
 			return nil, nil
 		}
 		claimed, missed, err := s.claim(ctx, found, shard, epoch, now)
-		if err != nil || missed {
-			s.schedule.claimed(destination, nil, now) // the database knows what is due
+		patience := int64(0)
+		if try > 0 && len(claimed) == 0 {
+			patience = missedFor.Microseconds()
 		}
-		if err != nil || len(claimed) > 0 {
+		if err != nil || missed {
+			s.schedule.claimed(destination, nil, now+patience) // the database knows what is due
+		}
+		if err != nil || len(claimed) > 0 || patience > 0 {
 			return claimed, err
 		}
 	}
@@ -90,9 +99,13 @@ func (s *Spool) fresh(e *entry, a announcement, now int64) *Delivery {
 // claim marks deliveries as in flight. What is not due any more, because others have changed it or the
 // clock was set back, is missed; what cannot be delivered is held.
 func (s *Spool) claim(ctx context.Context, found []*Delivery, shard, epoch, now int64) (claimed []*Delivery, missed bool, err error) {
-	found = slices.DeleteFunc(found, func(d *Delivery) bool { return s.damaged(ctx, d) })
-	if len(found) == 0 {
-		return nil, false, nil
+	found = slices.DeleteFunc(found, func(d *Delivery) bool {
+		damaged, failed := s.damaged(ctx, d)
+		err = errors.Join(err, failed)
+		return damaged
+	})
+	if err != nil || len(found) == 0 {
+		return nil, err != nil, err
 	}
 	err = s.db.Write(ctx, func(tx *state.Tx) error {
 		if err := s.leases.verify(tx, shard, epoch); err != nil {
@@ -136,7 +149,8 @@ func mark(tx *state.Tx, found []*Delivery, epoch, now int64) error {
 	return nil
 }
 
-// markShared is mark with one question to the server.
+// markShared is mark with one question to the server. What an administrator is changing at this moment is
+// not waited for: whoever locks several rows would have to do so in the same order.
 func markShared(tx *state.Tx, found []*Delivery, epoch, now int64) error {
 	type recipient struct{ message, number int64 }
 	var messages, numbers []int64
@@ -152,8 +166,11 @@ func markShared(tx *state.Tx, found []*Delivery, epoch, now int64) error {
 		err := scan(&r.message, &r.number)
 		marked[r] = true
 		return err
-	}, `UPDATE spool_recipients SET state = 1, due = NULL, epoch = $1 FROM unnest($2::bigint[], $3::bigint[]) AS found (message, number)
-WHERE spool_recipients.message = found.message AND spool_recipients.number = found.number AND due <= $4 AND destination = $5
+	}, `WITH free AS (SELECT r.message, r.number FROM spool_recipients r
+	JOIN unnest($2::bigint[], $3::bigint[]) AS found (message, number) ON r.message = found.message AND r.number = found.number
+	WHERE r.due <= $4 AND r.destination = $5 FOR UPDATE OF r SKIP LOCKED)
+UPDATE spool_recipients SET state = 1, due = NULL, epoch = $1 FROM free
+WHERE spool_recipients.message = free.message AND spool_recipients.number = free.number
 RETURNING spool_recipients.message, spool_recipients.number`, epoch, messages, numbers, now, found[0].Destination)
 	for _, d := range found {
 		for _, r := range d.Recipients {
@@ -183,7 +200,9 @@ func (s *Spool) read(ctx context.Context, destination string, most int, now int6
 		return nil, err
 	}
 	for _, o := range odd {
-		s.hold(ctx, o)
+		if err := s.hold(ctx, o); err != nil {
+			return nil, err
+		}
 	}
 	ids := make([]ID, len(found))
 	for i, d := range found {
@@ -362,28 +381,32 @@ func (r *recipientRead) pending(destination string) (p Pending, err error) {
 }
 
 // damaged says whether a delivery's content is not there as a whole; if so, it is held.
-func (s *Spool) damaged(ctx context.Context, d *Delivery) bool {
+func (s *Spool) damaged(ctx context.Context, d *Delivery) (bool, error) {
 	if d.place != inFile {
-		return false
+		return false, nil
 	}
 	err := s.files.look(d.ID, d.Size)
 	if what, is := isDamage(err); is {
-		s.hold(ctx, oddRow{d.ID, -1, what})
-		return true
+		return true, s.hold(ctx, oddRow{d.ID, -1, what})
 	}
-	return false // what the disk says besides is told when it is opened
+	return false, nil // what the disk says besides is told when it is opened
 }
 
 // hold holds what cannot be delivered, and reports it: it is never dropped.
-func (s *Spool) hold(ctx context.Context, o oddRow) {
+func (s *Spool) hold(ctx context.Context, o oddRow) error {
 	outcome, err := outcomeText(Outcome{At: s.o.Now(), Code: "4.3.0", Diagnostic: o.what})
-	if err == nil {
-		err = s.db.Write(ctx, func(tx *state.Tx) error {
-			_, err := tx.Exec(`UPDATE spool_recipients SET state = 5, due = NULL, epoch = NULL, outcome = $1
-WHERE message = $2 AND ($3 < 0 OR number = $3) AND due IS NOT NULL`, outcome, int64(o.message), o.number)
-			return err
-		})
+	if err != nil {
+		return err
 	}
-	s.o.Log.Error().AnErr("failure", err).Stringer("message", o.message).Str("what", o.what).
+	err = s.db.Write(ctx, func(tx *state.Tx) error {
+		_, err := tx.Exec(`UPDATE spool_recipients SET state = 5, due = NULL, epoch = NULL, outcome = $1
+WHERE message = $2 AND ($3 < 0 OR number = $3) AND due IS NOT NULL`, outcome, int64(o.message), o.number)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("message %s cannot be delivered (%s), nor held: %w", o.message, o.what, err)
+	}
+	s.o.Log.Error().Stringer("message", o.message).Str("what", o.what).
 		Msg("a message in the spool cannot be delivered as it is, and is held: look at it with dipylon queue")
+	return nil
 }

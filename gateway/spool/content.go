@@ -3,6 +3,7 @@ package spool
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -113,6 +114,7 @@ type nopCloser struct{ io.ReadSeeker }
 func (nopCloser) Close() error { return nil }
 
 // Open opens the content. It may be opened again, and by several at once, until the delivery is settled.
+// [ErrDamaged] says that it is not there as a whole, here or while it is read.
 func (d *Delivery) Open(ctx context.Context) (io.ReadSeekCloser, error) {
 	if d.body != nil {
 		return nopCloser{bytes.NewReader(d.body)}, nil
@@ -134,7 +136,8 @@ func (s *Spool) open(ctx context.Context, id ID, size, place int64) (io.ReadSeek
 		return nopCloser{io.NewSectionReader(chunks, 0, size)}, nil
 	}
 	var body []byte
-	if err := s.db.QueryRow(ctx, "SELECT body FROM spool_messages WHERE id = $1", int64(id)).Scan(&body); err != nil {
+	err := s.db.QueryRow(ctx, "SELECT body FROM spool_messages WHERE id = $1", int64(id)).Scan(&body)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, err
 	}
 	if int64(len(body)) != size {
@@ -174,8 +177,11 @@ func (c *chunkReader) load(number int64) error {
 	c.at = -1
 	var chunk []byte
 	err := c.spool.db.QueryRow(c.ctx, "SELECT content FROM spool_chunks WHERE message = $1 AND number = $2", int64(c.id), number).Scan(&chunk)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = damagedf("part %d of its content is missing", number)
+	}
 	if err != nil {
-		return fmt.Errorf("the spool: part %d of a content: %w", number, err)
+		return fmt.Errorf("the spool: %w", err)
 	}
 	c.at, c.chunk = number, chunk
 	return nil

@@ -143,7 +143,8 @@ func (f *files) remove(id ID) error {
 // damage is what is wrong with a message, as opposed to the disk or the database.
 type damage struct{ what string }
 
-func (d *damage) Error() string { return "the message is damaged: " + d.what }
+func (d *damage) Error() string        { return ErrDamaged.Error() + ": " + d.what }
+func (d *damage) Is(target error) bool { return target == ErrDamaged }
 
 func damagedf(format string, args ...any) error { return &damage{fmt.Sprintf(format, args...)} }
 

@@ -236,11 +236,7 @@ func (s *Spool) Release(ctx context.Context, f Filter, from Place) (Handled, err
 func (s *Spool) Retry(ctx context.Context, f Filter, from Place) (Handled, error) {
 	return s.change(ctx, f, from, handling{only: "due IS NOT NULL", lift: true, each: func(tx *state.Tx, m *meant) (bool, error) {
 		m.claimable = true
-		if _, err := tx.Exec("UPDATE spool_recipients SET due = $1 WHERE message = $2 AND number = $3", m.now, int64(m.Message), m.Number); err != nil {
-			return false, err
-		}
-		// -1 tells the gateway that has the destination.
-		_, err := tx.Exec("UPDATE spool_destinations SET until = -1 WHERE destination = $1 AND until >= 0", m.Destination)
+		_, err := tx.Exec("UPDATE spool_recipients SET due = $1 WHERE message = $2 AND number = $3", m.now, int64(m.Message), m.Number)
 		return true, err
 	}})
 }
@@ -369,7 +365,22 @@ func (c *step) write(tx *state.Tx) error {
 		}
 	}
 	c.claimable = earliest(c.claimable)
+	if c.handling.lift {
+		if err := lift(tx, c.claimable); err != nil {
+			return err
+		}
+	}
 	return c.spool.schedule.announce(tx, c.claimable)
+}
+
+// lift ends the back-off of destinations. The -1 tells the gateway that has them.
+func lift(tx *state.Tx, all []announcement) error {
+	for _, a := range all {
+		if _, err := tx.Exec("UPDATE spool_destinations SET until = -1 WHERE destination = $1 AND until >= 0", a.destination); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lock reads again what was found, and locks it.

@@ -108,7 +108,9 @@ func (s *Spool) checkFiles(ctx context.Context) error {
 		}
 		for _, m := range page {
 			if what, is := isDamage(s.files.look(m.id, m.size)); is && s.there(ctx, m.id) {
-				s.hold(ctx, oddRow{m.id, -1, what})
+				if err := s.hold(ctx, oddRow{m.id, -1, what}); err != nil {
+					return err
+				}
 			}
 			last = m.id
 		}

@@ -3,6 +3,8 @@
 package spool
 
 import (
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -202,6 +204,32 @@ func TestStrays(t *testing.T) {
 		}
 		if !strings.Contains(log.String(), "nothing led to") {
 			t.Errorf("it is not reported: %s", &log)
+		}
+	})
+}
+
+// TestContentGone: a content that is lost after it was handed out is an error, never a short success (I3).
+func TestContentGone(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		s := start(t, o, func(o *Options) { o.FreshOctets = 1 })
+		for name, size := range map[string]int{"small": 1000, "large": 600 << 10} {
+			accept(t, s, to(name, "a@x.example"), strings.Repeat("x", size))
+			d := one(t, s, "x.example")
+			change(t, s, "UPDATE spool_messages SET body = substr(body, 1, 10)")
+			change(t, s, "DELETE FROM spool_chunks WHERE number = 1")
+			for _, file := range filesOf(t, s) {
+				if err := os.Truncate(filepath.Join(s.files.folder, file), 10); err != nil {
+					t.Fatal(err)
+				}
+			}
+			opened, err := d.Open(t.Context())
+			if err == nil {
+				_, err = io.Copy(io.Discard, opened)
+				_ = opened.Close()
+			}
+			if !errors.Is(err, ErrDamaged) {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
 	})
 }

@@ -122,6 +122,8 @@ var (
 	// ErrLease says that the node has lost the lease of a destination: what it has learnt of its
 	// deliveries counts for nothing, and another node may have them.
 	ErrLease = errors.New("the spool: the lease on the destination has run out")
+	// ErrDamaged says that a message's content is not there as a whole, and will not be: it is to be held.
+	ErrDamaged = errors.New("the message is damaged")
 	// ErrClosed is what a spool says after Close.
 	ErrClosed = errors.New("the spool is closed")
 	// ErrNotFound says that there is no such message.

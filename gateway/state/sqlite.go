@@ -26,6 +26,9 @@ const (
 	// busyMost is how long a statement waits for another process, such as "dipylon uidl
 	// import", in milliseconds.
 	busyMost = "10000"
+	// checkpointPages is how long the log gets before its pages go into the file: 16 MB. It is written
+	// over then, not truncated. A quarter of that costs a fifth more of the processor under load.
+	checkpointPages = "4000"
 	// checkedMost is the largest file that is checked whole when it is opened: that takes some
 	// 5 ms a MiB. "dipylon state verify" checks any.
 	checkedMost = 64 << 20
@@ -47,7 +50,7 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if err := refuse(ctx, file); err != nil {
 		return nil, err
 	}
-	writing, err := connectSQLite(file, "rw", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)")
+	writing, err := connectSQLite(file, "rw", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "wal_autocheckpoint("+checkpointPages+")")
 	if err != nil {
 		return nil, err
 	}
