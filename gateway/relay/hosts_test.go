@@ -18,6 +18,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/spool"
 	"github.com/dipylon/dipylon/test/fakedns"
 	"github.com/dipylon/dipylon/test/fakesmtp"
+	"github.com/dipylon/dipylon/test/harness"
 )
 
 const two = `
@@ -288,5 +289,62 @@ func TestLacks(t *testing.T) {
 			w.rest(t)
 			w.is(t, "k1", m.Recipients[0].Address+" "+c.want)
 		})
+	}
+}
+
+// TestRequireTLS: what asks for REQUIRETLS goes to a server that is named, shows its certificate and has the extension,
+// and says so there; else it comes back (RFC 8689 §4.2.1, §5).
+func TestRequireTLS(t *testing.T) {
+	authority := harness.NewAuthority(t)
+	pair, err := tls.LoadX509KeyPair(authority.CertFile, authority.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		offers []string
+		policy smtpclient.Policy
+		want   string
+	}{
+		"as it asks":       {[]string{"REQUIRETLS"}, smtpclient.Verified, "delivered 2.0.0"},
+		"not the next hop": {nil, smtpclient.Verified, "failed 5.7.30"},
+		"any certificate":  {[]string{"REQUIRETLS"}, smtpclient.Required, "failed 5.7.30"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "")
+			server := w.at(t, "localhost:25", &fakesmtp.Server{TLS: &tls.Config{Certificates: []tls.Certificate{pair}}, Offers: c.offers})
+			w.relay.TLS = &tls.Config{RootCAs: authority.Pool, MinVersion: tls.VersionTLS12}
+			w.relay.Routes = routes{"far.example": {Kind: relay.SmartHost, Servers: []string{"localhost:25"}, TLS: &smtpclient.TLS{Policy: c.policy}}}
+			m := letter("k1", "a@far.example")
+			m.Envelope.RequireTLS = true
+			w.add(m, text)
+			w.run(t)
+			w.rest(t)
+			w.is(t, "k1", "a@far.example "+c.want)
+			said := slices.Contains(server.Commands(), "MAIL FROM:<ada@sakes.example> REQUIRETLS")
+			if delivered := strings.HasPrefix(c.want, "delivered"); said != delivered {
+				t.Errorf("the server was told %q", server.Commands())
+			}
+		})
+	}
+}
+
+// TestCertificateOfAStranger: a route that verifies certificates sends nothing to a server that shows another one.
+func TestCertificateOfAStranger(t *testing.T) {
+	authority, stranger := harness.NewAuthority(t), harness.NewAuthority(t)
+	pair, err := tls.LoadX509KeyPair(stranger.CertFile, stranger.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, "")
+	server := w.at(t, "localhost:25", &fakesmtp.Server{TLS: &tls.Config{Certificates: []tls.Certificate{pair}}, Offers: []string{"AUTH PLAIN"}})
+	w.relay.TLS = &tls.Config{RootCAs: authority.Pool, MinVersion: tls.VersionTLS12}
+	// TLS is not said: with a login it is verified.
+	w.relay.Routes = routes{"far.example": {Kind: relay.SmartHost, Servers: []string{"localhost:25"}, Auth: smtpclient.Plain("", "gate", "secret")}}
+	w.add(letter("k1", "a@far.example"), text)
+	w.run(t)
+	w.rest(t)
+	w.is(t, "k1", "a@far.example waiting 4.7.10")
+	if commands := server.Commands(); slices.ContainsFunc(commands, func(line string) bool { return strings.HasPrefix(line, "AUTH") || strings.HasPrefix(line, "MAIL") }) {
+		t.Errorf("the server was told %q", commands)
 	}
 }
