@@ -221,6 +221,10 @@ type SMTP struct {
 	Command      Duration `yaml:"command" min:"5s" max:"1h"`
 	Data         Duration `yaml:"data" min:"5s" max:"1h"`
 	Session      Duration `yaml:"session" min:"1m" max:"7d"`
+	// RelayFor are the networks whose clients may send by the routes without a login, and RelayNever
+	// those that may not, though they are within. None: nobody (RFC 5321 §7.2).
+	RelayFor   []Network `yaml:"relay_for"`
+	RelayNever []Network `yaml:"relay_never"`
 }
 
 // Submission is what the protocols submission and submissions do.
@@ -264,7 +268,7 @@ func withDefaults(hostname string) Config {
 		}},
 		Policy:     defaultPolicy(),
 		POP3:       POP3{Login: minutes(1), Unauthenticated: 500, Measure: 32 << 20, Quirks: []string{"auth-list", "bare-lf", "long-auth"}},
-		SMTP:       SMTP{BareNewlines: "reject", EarlyTalkers: "reject", Hops: 100, Command: minutes(5), Data: minutes(3), Session: minutes(120)},
+		SMTP:       SMTP{BareNewlines: "reject", EarlyTalkers: "reject", Hops: 100, RelayFor: []Network{}, RelayNever: []Network{}, Command: minutes(5), Data: minutes(3), Session: minutes(120)},
 		Submission: Submission{BareNewlines: "repair", Quirks: []string{"blanks", "empty-fields", "helo", "no-from", "no-header", "notify", "paths"}},
 		Routes:     []Route{},
 		Relay:      defaultRelay(),

@@ -124,6 +124,11 @@ func (d *decoder) routes(c *Config) {
 		d.hosts(at, r)
 		d.routeTLS(at, r)
 	}
+	for i, n := range c.SMTP.RelayFor {
+		if at := index("smtp.relay_for", i); n.Prefix().Bits() == 0 && !d.failed[at] {
+			d.at(at, "name the networks of the machines that may", "%s would let everybody send to everybody", n)
+		}
+	}
 	for i := range c.Relay.Resolvers {
 		d.host(index("relay.resolvers", i), "53", &c.Relay.Resolvers[i])
 	}

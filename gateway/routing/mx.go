@@ -3,6 +3,8 @@ package routing
 import (
 	"context"
 	"io"
+	"net"
+	"net/netip"
 
 	"github.com/rs/zerolog"
 
@@ -62,10 +64,22 @@ func (s *mxSession) Rcpt(ctx context.Context, path address.Path, options smtp.Rc
 		return err
 	}
 	store := t.table.StoreFor(box.Domain)
-	if store == nil {
+	switch {
+	case store != nil:
+	case s.o.Relays != nil && s.o.queueing() && s.o.Relays(addrOf(s.conn)):
+		return t.outside(ctx, box, options)
+	default:
 		return errNotLocal
 	}
 	return t.resolve(ctx, store, box, options)
+}
+
+// addrOf is a client's address; not valid: it has none.
+func addrOf(conn smtp.Conn) netip.Addr {
+	if remote, is := conn.Remote.(*net.TCPAddr); is {
+		return remote.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
 }
 
 // Data implements [smtp.Session]: nil means that each recipient's store has the message (I1; RFC 5321

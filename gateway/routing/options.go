@@ -1,6 +1,8 @@
 package routing
 
 import (
+	"net/netip"
+
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
@@ -34,6 +36,8 @@ type Options struct {
 	// without a route, clients keep what stores cannot take now, and nothing goes elsewhere.
 	Queue Queue
 	Ways  route.Ways
+	// Relays says whether an MX takes mail for others' domains from a client at an address [from nobody].
+	Relays func(netip.Addr) bool
 	// Confirmed is shared by all listeners [nothing is remembered].
 	Confirmed *Confirmed
 	// Buffers are where messages on their way are held [those of buffer.Options].

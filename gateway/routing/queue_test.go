@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -190,6 +191,27 @@ func TestHeldRoute(t *testing.T) {
 	}
 	if got := q.waiting("route:kept"); len(got) != 0 {
 		t.Errorf("what is held is tried: %+v", got)
+	}
+}
+
+// TestRelayNetworks (I12): a client that has not logged in sends elsewhere only from a network that may.
+func TestRelayNetworks(t *testing.T) {
+	q := newQueued(t)
+	asked := netip.Addr{}
+	q.options.Relays = func(a netip.Addr) bool { asked = a; return false }
+	if got := send(t, q.mx(), "scanner@sakes.example", []string{"zoe@far.example"}, letter); got != "550 5.7.1" || asked.String() != "192.0.2.7" {
+		t.Errorf("%q, for %s", got, asked)
+	}
+	q.options.Relays = func(netip.Addr) bool { return true }
+	mx := q.mx()
+	if got := send(t, mx, "scanner@sakes.example", []string{"zoe@far.example"}, letter); got != "250" {
+		t.Error(got)
+	}
+	if got := send(t, mx, "scanner@sakes.example", []string{"a%far.example@other.example"}, letter); got != "553 5.1.3" {
+		t.Error(got)
+	}
+	if n := len(q.waiting("far.example")); n != 1 {
+		t.Errorf("%d messages are queued", n)
 	}
 }
 

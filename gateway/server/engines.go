@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/netip"
+	"slices"
 
 	"github.com/rs/zerolog"
 
@@ -50,7 +52,9 @@ func (g *Server) newEngine(s shape, implicitTLS bool, tlsConfig *tls.Config) eng
 		return g.newAdmin()
 	case config.ProtocolSMTP:
 		e := g.newSMTP(s, log, tlsConfig)
-		e.Backend = routing.NewMX(g.routingOptions(s, log))
+		o := g.routingOptions(s, log)
+		o.Relays = relays(s.smtp)
+		e.Backend = routing.NewMX(o)
 		return e
 	case config.ProtocolSubmission, config.ProtocolSubmissions:
 		e := g.newSMTP(s, log, tlsConfig)
@@ -157,6 +161,14 @@ var (
 		"empty-fields": routing.QuirkEmptyFields, "no-from": routing.QuirkNoFrom, "no-header": routing.QuirkNoHeader,
 	}
 )
+
+// relays says who may send without a login to where routes lead; nobody, where no network is named (I12).
+func relays(c config.SMTP) func(netip.Addr) bool {
+	within := func(networks []config.Network, a netip.Addr) bool {
+		return slices.ContainsFunc(networks, func(n config.Network) bool { return n.Prefix().Contains(a) })
+	}
+	return func(a netip.Addr) bool { return within(c.RelayFor, a) && !within(c.RelayNever, a) }
+}
 
 func bareNewlines(policy string) smtp.BareNewlines {
 	if policy == "repair" {

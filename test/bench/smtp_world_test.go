@@ -104,6 +104,7 @@ func (w *smtpWorld) startGateway(t *testing.T) {
 			"limits":     harness.Mapping{"messages": 100_000},
 			"listeners":  []harness.Mapping{{"protocol": "smtp", "address": "127.0.0.1:0"}, {"protocol": "submission", "address": "127.0.0.1:0"}},
 			"submission": harness.Mapping{"plaintext_login": true},
+			"smtp":       harness.Mapping{"relay_for": []string{"127.0.0.0/8"}}, // as Postfix's mynetworks
 			"routes": []harness.Mapping{
 				{"name": "held", "domains": []string{heldDomain}, "to": "hold"},
 				{"name": "sink", "domains": []string{farDomain}, "to": "smtp", "hosts": []string{w.sink}, "tls": "opportunistic"},
@@ -114,7 +115,7 @@ func (w *smtpWorld) startGateway(t *testing.T) {
 
 func (w *smtpWorld) ours() mta {
 	m := mta{
-		name: "Dipylon", mx: w.gateway.ports["smtp"], submission: w.gateway.ports["submission"], login: true, pid: w.gateway.cmd.Process.Pid, folder: w.folder,
+		name: "Dipylon", mx: w.gateway.ports["smtp"], submission: w.gateway.ports["smtp"], pid: w.gateway.cmd.Process.Pid, folder: w.folder,
 		empty: func() {},
 	}
 	for i := range drained {
