@@ -1,0 +1,220 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Habits of a sink.
+const (
+	good     = "good"
+	refuse   = "refuse"   // 451 to the end of the data
+	silent   = "silent"   // no reply to the end of the data
+	closes   = "close"    // the message is taken, and the connection ends without a reply
+	nonsense = "nonsense" // what is no reply
+)
+
+// copyTaken is a line of the sink's record.
+type copyTaken struct {
+	At       time.Time `json:"at"`
+	ID       string    `json:"id"`
+	To       []string  `json:"to"`
+	Whole    bool      `json:"whole"`
+	Answered bool      `json:"answered"` // false: it was taken, and the client was not told
+}
+
+// sink is a next hop.
+type sink struct {
+	mu     sync.Mutex
+	habit  string
+	open   map[net.Conn]bool
+	record *os.File
+}
+
+func runSink(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("sink", flag.ContinueOnError)
+	listen := flags.String("listen", "127.0.0.1:0", "host:port; what it is is printed")
+	record := flags.String("record", "", "what was taken is written there")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if err := required(flags, "record"); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(*record, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", *listen)
+	if err != nil {
+		return err
+	}
+	fmt.Println(l.Addr())
+	s := &sink{habit: good, open: map[net.Conn]bool{}, record: file}
+	context.AfterFunc(ctx, func() { s.end(l) })
+	go s.obey(os.Stdin, l)
+	var all sync.WaitGroup
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			break
+		}
+		s.mu.Lock()
+		s.open[conn] = true
+		s.mu.Unlock()
+		all.Go(func() { s.serve(conn) })
+	}
+	s.end(l)
+	all.Wait()
+	return file.Close()
+}
+
+func (s *sink) end(l net.Listener) {
+	_ = l.Close()
+	s.hangUp()
+}
+
+// hangUp ends all connections.
+func (s *sink) hangUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for conn := range s.open {
+		_ = conn.Close()
+	}
+}
+
+// obey takes on habits until the input ends, and then ends the sink. Who waited for a silent one is let go.
+func (s *sink) obey(in io.Reader, l net.Listener) {
+	for lines := bufio.NewScanner(in); lines.Scan(); {
+		s.mu.Lock()
+		before := s.habit
+		s.habit = lines.Text()
+		s.mu.Unlock()
+		if before == silent {
+			s.hangUp()
+		}
+	}
+	s.end(l)
+}
+
+func (s *sink) now() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.habit
+}
+
+// serve is a server's side of a connection: no more than RFC 5321 §4.5.1 asks for.
+func (s *sink) serve(conn net.Conn) {
+	defer func() {
+		_ = conn.Close()
+		s.mu.Lock()
+		delete(s.open, conn)
+		s.mu.Unlock()
+	}()
+	in := bufio.NewReader(conn)
+	var to []string
+	say := func(reply string) bool {
+		_, err := io.WriteString(conn, reply+"\r\n")
+		return err == nil
+	}
+	for ok := say("220 sink.ledger.example ESMTP"); ok; {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return
+		}
+		line = strings.TrimSpace(line)
+		verb, rest, _ := strings.Cut(line, " ")
+		switch strings.ToUpper(verb) {
+		case "EHLO":
+			ok = say("250-sink.ledger.example\r\n250-PIPELINING\r\n250 8BITMIME")
+		case "MAIL", "RSET":
+			to = nil
+			ok = say("250 2.0.0 ok")
+		case "RCPT":
+			path := rest[strings.IndexByte(rest, '<')+1:]
+			path, _, _ = strings.Cut(path, ">")
+			if strings.HasPrefix(path, "nobody") {
+				ok = say("550 5.1.1 there is no nobody here")
+				break
+			}
+			to = append(to, path)
+			ok = say("250 2.1.5 ok")
+		case "DATA":
+			if len(to) == 0 {
+				ok = say("554 5.5.1 no recipients")
+				break
+			}
+			if !say("354 go ahead") {
+				return
+			}
+			content, err := readData(in)
+			if err != nil {
+				return
+			}
+			ok = s.take(conn, to, content, say)
+		case "QUIT":
+			say("221 2.0.0 bye")
+			return
+		default:
+			ok = say("250 2.0.0 ok")
+		}
+	}
+}
+
+// take decides on a message. It is on the disk before anybody is told.
+func (s *sink) take(conn net.Conn, to []string, content []byte, say func(string) bool) bool {
+	habit := s.now()
+	switch habit {
+	case refuse:
+		return say("451 4.3.0 not now")
+	case nonsense:
+		return say("\x00\xff thirty-one bananas")
+	case silent:
+		_, _ = io.Copy(io.Discard, conn)
+		return false
+	}
+	id, whole := inspect(content)
+	if err := s.note(copyTaken{At: time.Now(), ID: id, To: to, Whole: whole, Answered: habit != closes}); err != nil {
+		return say("451 4.3.0 " + err.Error())
+	}
+	return habit != closes && say("250 2.0.0 taken")
+}
+
+func (s *sink) note(c copyTaken) error {
+	line, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := s.record.Write(append(line, '\n')); err != nil {
+		return err
+	}
+	return s.record.Sync()
+}
+
+// readData reads content up to the final dot (RFC 5321 §4.5.2).
+func readData(in *bufio.Reader) ([]byte, error) {
+	var content []byte
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return nil, err
+		}
+		if line == ".\r\n" {
+			return content, nil
+		}
+		content = append(content, strings.TrimPrefix(line, ".")...)
+	}
+}

@@ -1,0 +1,85 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/gateway/spool"
+	"github.com/dipylon/dipylon/gateway/state"
+)
+
+// page is how many messages of a spool are read at a time.
+const page = 500
+
+// readSpool reads what waits. A message that the spool has, but not as a whole, does not count.
+func (b book) readSpool(ctx context.Context, folder string) (err error) {
+	if folder == "" {
+		return nil
+	}
+	db, err := state.Open(ctx, state.Options{Log: zerolog.Nop(), Folder: folder})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	s, err := spool.Open(ctx, spool.Options{Log: zerolog.Nop(), DB: db, Folder: filepath.Join(folder, "spool")})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	for after := spool.ID(0); ; {
+		messages, err := s.List(ctx, spool.Filter{}, after, page)
+		if err != nil || len(messages) == 0 {
+			return err
+		}
+		for _, m := range messages {
+			b.addWaiting(ctx, m)
+			after = m.ID
+		}
+	}
+}
+
+// addWaiting notes a message's recipients that nothing final became of. A report that waits has told its
+// reader nothing yet, but it will.
+func (b book) addWaiting(ctx context.Context, m *spool.Stored) {
+	content, err := readStored(ctx, m)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "message %s of the spool cannot be read: %v\n", m.ID, err)
+		return
+	}
+	if id, recipients := failed(content); len(recipients) > 0 {
+		for _, to := range recipients {
+			b.at(id, to).report = true
+		}
+		return
+	}
+	id, whole := inspect(content)
+	for _, r := range m.Recipients {
+		switch f := b.at(id, r.Address); {
+		case r.State.Final():
+		case whole:
+			f.waits = true
+		default:
+			f.damaged++
+		}
+	}
+}
+
+func readStored(ctx context.Context, m *spool.Stored) ([]byte, error) {
+	if m.Odd != "" {
+		return nil, errors.New(m.Odd)
+	}
+	in, err := m.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	content, err := io.ReadAll(in)
+	return content, errors.Join(err, in.Close())
+}
