@@ -39,11 +39,16 @@ func Wanted(envelope backends.Envelope, outcomes []Outcome) (wanted []Outcome) {
 		return nil
 	}
 	for _, o := range outcomes {
-		if o.Notify&asks(o.Action) != 0 || o.Notify == 0 && o.Action != backends.ActionUnset && asks(o.Action) != backends.NotifySuccess {
+		if Wants(o.Notify, o.Action) {
 			wanted = append(wanted, o)
 		}
 	}
 	return wanted
+}
+
+// Wants says whether a sender who has said so of a recipient is told of an action.
+func Wants(n backends.Notify, a backends.Action) bool {
+	return n&asks(a) != 0 || n == 0 && a != backends.ActionUnset && asks(a) != backends.NotifySuccess
 }
 
 // asks is the word of NOTIFY that asks for an action. That a server has the message that tells of no

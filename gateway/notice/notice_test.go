@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/gateway/notice"
 )
 
@@ -309,9 +310,19 @@ func TestFails(t *testing.T) {
 	if _, err := r.WriteTo(failing{broken}); !errors.Is(err, broken) {
 		t.Errorf("writing: %v", err)
 	}
+	var unread *notice.OriginalError
 	r.Original = seeker{io.MultiReader(strings.NewReader("Subject: x\r\n"), failing{broken})}
-	if _, err := r.WriteTo(io.Discard); !errors.Is(err, broken) {
+	if _, err := r.WriteTo(io.Discard); !errors.Is(err, broken) || !errors.As(err, &unread) {
 		t.Errorf("reading: %v", err)
+	}
+	r.Envelope.Return = backends.ReturnFull
+	r.Original = seeker{io.MultiReader(strings.NewReader(original), strings.NewReader(original), failing{broken})}
+	if _, err := r.WriteTo(io.Discard); !errors.As(err, &unread) {
+		t.Errorf("reading all of it: %v", err)
+	}
+	r.Original = strings.NewReader(original)
+	if _, err := r.WriteTo(failing{broken}); errors.As(err, &unread) {
+		t.Errorf("writing: %v", err)
 	}
 }
 
@@ -350,7 +361,7 @@ print(message.get_content()["Subject"], sum(len(p.defects) for p in m.walk()))
 }
 
 // TestManyRecipients: with more than 32,766 recipients Exchange's Internet Mail Service told nobody that they had failed
-// (Q272672). Here each is named.
+// (Q272672). Here each is named, in reports of a size that servers take, and the message comes back once.
 func TestManyRecipients(t *testing.T) {
 	const recipients = 32_767
 	outcomes := make([]notice.Outcome, recipients)
@@ -358,11 +369,56 @@ func TestManyRecipients(t *testing.T) {
 		outcomes[i] = failed(fmt.Sprintf("u%d@far.example", i), "5.1.1", "")
 	}
 	r := report(notice.Wanted(backends.Envelope{From: "ada@near.example"}, outcomes)...)
-	var b bytes.Buffer
-	if _, err := r.WriteTo(&b); err != nil {
-		t.Fatal(err)
+	r.Envelope.Return = backends.ReturnFull
+	told, whole, keys := 0, 0, make(map[string]bool)
+	for _, part := range r.Split() {
+		var b bytes.Buffer
+		if _, err := part.WriteTo(&b); err != nil || b.Len() > 1<<20 {
+			t.Fatalf("%d octets, %v", b.Len(), err)
+		}
+		told += bytes.Count(b.Bytes(), []byte("\r\nAction: failed\r\n"))
+		whole += bytes.Count(b.Bytes(), []byte("secret plans"))
+		keys[part.Key] = len(part.Key) <= 64
 	}
-	if n := bytes.Count(b.Bytes(), []byte("\r\nAction: failed\r\n")); n != recipients {
-		t.Errorf("the sender is told of %d", n)
+	if told != recipients || whole != 1 || len(keys) != recipients/1000+1 || !keys["key-1"] || !keys["key-1-33"] {
+		t.Errorf("the sender is told of %d, the message comes back %d times, under %v", told, whole, keys)
+	}
+}
+
+// TestTooLarge: a report that its way would not take has the header of the message in the place of the whole of it, or
+// nothing of it; and what was refused for its size comes back to nobody.
+func TestTooLarge(t *testing.T) {
+	for name, c := range map[string]struct {
+		code string
+		most int64
+		has  string
+		kind string
+	}{
+		"any size":             {"5.1.1", 0, original, "message/rfc822"},
+		"large enough":         {"5.1.1", 1 << 20, original, "message/rfc822"},
+		"the header":           {"5.1.1", 50_000, "Subject: Plans\r\n", "text/rfc822-headers"},
+		"nothing":              {"5.1.1", 100, "", ""},
+		"refused for its size": {"5.3.4", 0, "Subject: Plans\r\n", "text/rfc822-headers"},
+	} {
+		r := report(failed("bob@far.example", c.code, ""))
+		r.Envelope.Return, r.SizeMost = backends.ReturnFull, c.most
+		r.Original = strings.NewReader(original + strings.Repeat("x\r\n", 30_000))
+		body, envelope, err := r.Fill(buffer.InFolder(t.TempDir()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(body.Reader())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), c.has) || c.kind != "" && !strings.Contains(string(text), c.kind) || envelope.From != "" || !strings.Contains(string(text), "Action: failed") {
+			t.Errorf("%s: %s", name, text[:min(len(text), 3000)])
+		}
+		if c.kind == "" && strings.Contains(string(text), "Plans") {
+			t.Errorf("%s: it has the header", name)
+		}
+		if err := body.Discard(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"mime/quotedprintable"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,13 +31,21 @@ type Report struct {
 	Outcomes []Outcome // at least one
 	// Original is the message, with CRLF line ends. Nil: nothing of it comes back.
 	Original io.ReadSeeker
+	// SizeMost is the largest report that its way takes, in octets; 0: nobody says.
+	SizeMost int64
 }
+
+// OriginalError says that the message cannot be read that a report is about. A report can be made without it.
+type OriginalError struct{ Err error }
+
+func (e *OriginalError) Error() string { return "the message cannot be read: " + e.Err.Error() }
+func (e *OriginalError) Unwrap() error { return e.Err }
 
 // returnedMost bounds the messages that come back whole, in octets, whatever RET says: a report must not be
 // refused for its size.
 const returnedMost = 10 << 20
 
-// WriteTo writes the report, with CRLF line ends. An error is the writer's or Original's.
+// WriteTo writes the report, with CRLF line ends. An error is the writer's, or an [*OriginalError].
 func (r *Report) WriteTo(w io.Writer) (int64, error) {
 	out := &counted{to: w}
 	head, err := r.originalHeader()
@@ -116,7 +125,7 @@ func (r *Report) originalHeader() ([]byte, error) {
 		return nil, nil
 	}
 	if _, err := r.Original.Seek(0, io.SeekStart); err != nil {
-		return nil, err
+		return nil, &OriginalError{err}
 	}
 	h, _, err := header.Read(r.Original, header.Most)
 	if err != nil {
@@ -124,7 +133,7 @@ func (r *Report) originalHeader() ([]byte, error) {
 		if errors.As(err, &malformed) || errors.Is(err, header.ErrTooLarge) {
 			return nil, nil
 		}
-		return nil, err
+		return nil, &OriginalError{err}
 	}
 	return io.ReadAll(h.Reader())
 }
@@ -251,14 +260,21 @@ func statusOf(o Outcome) string {
 }
 
 // whole says whether all of the message comes back: for failures where the sender wants that; else its
-// header does (RFC 3461 §4.3, §6.2).
+// header does (RFC 3461 §4.3, §6.2). What was too large for a recipient may be so for the sender, too.
 func (r *Report) whole() (bool, error) {
-	if r.Original == nil || r.Envelope.Return != backends.ReturnFull || r.kind() != backends.ActionFailed {
+	if r.Original == nil || r.Envelope.Return != backends.ReturnFull || r.kind() != backends.ActionFailed ||
+		slices.ContainsFunc(r.Outcomes, Outcome.tooLarge) {
 		return false, nil
 	}
 	size, err := r.Original.Seek(0, io.SeekEnd)
-	return size <= returnedMost, err
+	if err != nil {
+		return false, &OriginalError{err}
+	}
+	return size <= returnedMost, nil
 }
+
+// tooLarge says whether it was for its size that the message was refused (RFC 3463 §3.3, §3.4).
+func (o Outcome) tooLarge() bool { return o.Code == "5.3.4" || o.Code == "5.2.3" }
 
 // all is the message, whole.
 func (r *Report) all(out *counted, global bool) error {
@@ -272,10 +288,10 @@ func (r *Report) all(out *counted, global bool) error {
 	}
 	out.line("")
 	if _, err := r.Original.Seek(0, io.SeekStart); err != nil {
-		return err
+		return &OriginalError{err}
 	}
-	if _, err := io.Copy(out, crlf.NewReader(r.Original)); err != nil {
-		return err
+	if _, err := io.Copy(out, crlf.NewReader(r.Original)); err != nil && out.err == nil {
+		return &OriginalError{err}
 	}
 	out.line("")
 	return nil

@@ -40,7 +40,9 @@
 //
 // What the sender wants to be told (RFC 3461) goes on to servers that have DSN. Otherwise, and of failures and delays,
 // the relay reports itself (package notice), to the sender's own destination. A report is committed together with the
-// outcome that it tells of: where it cannot be stored, the message stays where it is.
+// outcome that it tells of: where it cannot be stored, the message stays where it is. A recipient that has failed, and of
+// which no report can be sent, since nothing leads to the sender, is held (the log says so). Of what comes from the null
+// reverse-path, as reports do, nobody is told (RFC 5321 §4.5.5): it is logged as an error, and counted as [Untold].
 //
 // # Ending
 //

@@ -5,6 +5,7 @@ package relay_test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -46,6 +47,7 @@ type queue struct {
 	fails   func() error     // what Settle fails with
 	gone    map[string]bool  // keys of messages whose lease is lost
 	backoff []backoffOfQueue // what Done was told
+	breaks  func(c *content) // contents that cannot be read
 }
 
 type backoffOfQueue struct {
@@ -169,7 +171,7 @@ func (q *queue) Claim(_ context.Context, destination string, most int) (claimed 
 			d = &spool.Delivery{Message: w.message, ID: w.id, Size: int64(len(w.content)), Destination: destination}
 			d.Message.Recipients = nil
 			by[w.id] = d
-			claimed = append(claimed, relay.Claimed{Delivery: d, Content: &content{q, w.message.Key, w.content}})
+			claimed = append(claimed, relay.Claimed{Delivery: d, Content: q.contentOf(w)})
 		}
 		w.flies = true
 		d.Recipients = append(d.Recipients, w.pending)
@@ -181,9 +183,19 @@ func (q *queue) Claim(_ context.Context, destination string, most int) (claimed 
 
 // content is that of a claimed message.
 type content struct {
-	q    *queue
-	key  string
-	text string
+	q     *queue
+	key   string
+	text  string
+	fails error // what opening it fails with
+	cut   int   // after how many octets reading it fails; 0: it does not
+}
+
+func (q *queue) contentOf(w *waiting) *content {
+	c := &content{q: q, key: w.message.Key, text: w.content}
+	if q.breaks != nil {
+		q.breaks(c)
+	}
+	return c
 }
 
 type nopCloser struct{ io.ReadSeeker }
@@ -191,7 +203,28 @@ type nopCloser struct{ io.ReadSeeker }
 func (nopCloser) Close() error { return nil }
 
 func (c *content) Open(context.Context) (io.ReadSeekCloser, error) {
+	switch {
+	case c.fails != nil:
+		return nil, c.fails
+	case c.cut > 0:
+		return nopCloser{&cutReader{strings.NewReader(c.text), c.cut}}, nil
+	}
 	return nopCloser{strings.NewReader(c.text)}, nil
+}
+
+// cutReader fails after so many octets.
+type cutReader struct {
+	*strings.Reader
+	after int
+}
+
+// Read implements [io.Reader].
+func (c *cutReader) Read(p []byte) (int, error) {
+	left := c.after - int(c.Size()-int64(c.Len()))
+	if left <= 0 {
+		return 0, errors.New("the disk is broken here")
+	}
+	return c.Reader.Read(p[:min(len(p), left)])
 }
 
 func (c *content) Held() bool {
@@ -305,7 +338,7 @@ func (q *queue) rest(t *testing.T) {
 	t.Helper()
 	q.await(t, "nothing is in flight, and nothing due", func() bool {
 		return !slices.ContainsFunc(q.waiting, func(w *waiting) bool {
-			waits := !w.final && !w.pending.Due.After(q.clock.Now()) && !q.until[w.pending.Destination].After(q.clock.Now())
+			waits := w.pending.State != spool.Held && !w.final && !w.pending.Due.After(q.clock.Now()) && !q.until[w.pending.Destination].After(q.clock.Now())
 			return w.flies || waits || !w.final && q.busy[w.pending.Destination]
 		})
 	})

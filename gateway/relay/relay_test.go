@@ -18,6 +18,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/gateway/relay"
 	"github.com/dipylon/dipylon/gateway/relay/mx"
+	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/spool"
 	"github.com/dipylon/dipylon/test/databases"
 	"github.com/dipylon/dipylon/test/fakedns"
@@ -60,15 +61,19 @@ func (w *world) logged() string {
 // routes sends what is a domain by MX, and the rest as a table says.
 type routes map[string]relay.Route
 
-func (r routes) Destination(recipient string) (string, error) {
-	_, domain, ok := strings.Cut(recipient, "@")
-	if !ok {
-		return "", fmt.Errorf("%q has no domain", recipient)
+func (r routes) Back(sender string) (route.Way, error) {
+	_, domain, _ := strings.Cut(sender, "@")
+	switch domain {
+	case "", "nowhere.example":
+		return route.Way{}, fmt.Errorf("no route leads to %q", domain)
+	case "sakes.example":
+		return route.Way{Destination: "store:sakes"}, nil
+	case "kept.example":
+		return route.Way{Destination: domain, Held: true}, nil
+	case "small.example":
+		return route.Way{Destination: domain, SizeMost: 5_000}, nil
 	}
-	if domain == "sakes.example" {
-		return "store:sakes", nil
-	}
-	return domain, nil
+	return route.Way{Destination: domain}, nil
 }
 
 func (r routes) Route(destination string) (relay.Route, error) {

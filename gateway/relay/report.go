@@ -3,6 +3,7 @@ package relay
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 
 	"github.com/dipylon/dipylon/backends"
@@ -11,45 +12,78 @@ import (
 	"github.com/dipylon/dipylon/gateway/spool"
 )
 
-// report makes the notification that a sender wants (RFC 3461 §4.1, §5.2); nil: none.
-func (r *Relay) report(s *settlement) (*spool.New, error) {
-	wanted := notice.Wanted(s.c.Envelope, s.notices)
-	if len(wanted) == 0 {
-		return nil, nil
+// address sorts out what the sender is told, and by which way. Where there is none, the recipients whose failure it
+// would be told are held: were they given up, nobody could ever be told.
+func (r *Relay) address(s *settlement) {
+	s.wanted = notice.Wanted(s.c.Envelope, s.notices)
+	if len(s.wanted) == 0 {
+		return
 	}
-	sender := s.c.Envelope.From
-	destination, err := r.Routes.Destination(sender)
-	if err != nil {
-		r.Log.Warn().Err(err).Str("key", s.c.Key).Str("from", sender).Msg("no report is sent: the sender's address leads nowhere")
-		return nil, nil
+	if s.back, s.noWay = r.Routes.Back(s.c.Envelope.From); s.noWay == nil {
+		return
 	}
-	n := &spool.New{Message: spool.Message{
-		Key: reportKey(s), Trace: s.c.Trace, Received: s.now,
-		// RFC 3461 §6.1: nobody is told of what becomes of a report.
-		Recipients: []spool.Recipient{{Recipient: backends.Recipient{Address: sender, Notify: backends.NotifyNever}, Destination: destination}},
-	}}
-	if err := r.write(s, n, wanted); err != nil {
-		return nil, fmt.Errorf("report of %s: %w", s.c.Key, err)
+	s.wanted = nil
+	for i := range s.outcomes {
+		if s.outcomes[i].State == spool.Failed && notice.Wants(s.c.Recipients[i].Notify, backends.ActionFailed) {
+			s.outcomes[i].State = spool.Held
+			s.held++
+		}
 	}
-	return n, nil
 }
 
-// write writes the report.
-func (r *Relay) write(s *settlement, n *spool.New, wanted []notice.Outcome) (err error) {
-	report := notice.Report{
-		Hostname: r.Hostname, Key: n.Key, Language: r.Language, Envelope: s.c.Envelope, Arrived: s.c.Received, Date: s.now, Outcomes: wanted,
+// report makes the notifications that a sender wants (RFC 3461 §4.1, §5.2): one, unless it would be about very many
+// recipients.
+func (r *Relay) report(s *settlement) (all []spool.New, err error) {
+	if len(s.wanted) == 0 {
+		return nil, nil
 	}
+	whole := notice.Report{
+		Hostname: r.Hostname, Key: reportKey(s), Language: r.Language, Envelope: s.c.Envelope, Arrived: s.c.Received, Date: s.now,
+		Outcomes: s.wanted, SizeMost: s.back.SizeMost,
+	}
+	s.reported = whole.Key
 	// RFC 8689 §5: nothing of such a message may take a way that is not as safe, and who knows the report's.
 	if !s.c.Envelope.RequireTLS {
 		original, err := s.c.Content.Open(r.ending)
-		if err != nil {
-			return err
+		if err == nil {
+			defer original.Close() //nolint:errcheck // it was read
+			whole.Original = original
+		} else {
+			r.unreadable(s, err)
 		}
-		defer original.Close() //nolint:errcheck // it was read
-		report.Original = original
 	}
+	for _, part := range whole.Split() {
+		n, err := r.write(s, part)
+		if err != nil {
+			return all, fmt.Errorf("report of %s: %w", s.c.Key, err)
+		}
+		all = append(all, n)
+	}
+	return all, nil
+}
+
+// write writes a report.
+func (r *Relay) write(s *settlement, report notice.Report) (n spool.New, err error) {
+	to := spool.Recipient{
+		// RFC 3461 §6.1: nobody is told of what becomes of a report.
+		Recipient: backends.Recipient{Address: s.c.Envelope.From, Notify: backends.NotifyNever}, Destination: s.back.Destination,
+	}
+	if s.back.Held {
+		to.State = spool.Held
+	}
+	n.Message = spool.Message{Key: report.Key, Trace: s.c.Trace, Received: s.now, Recipients: []spool.Recipient{to}}
 	n.Body, n.Envelope, err = report.Fill(r.Buffers)
-	return err
+	if unread, is := errors.AsType[*notice.OriginalError](err); is {
+		r.unreadable(s, unread)
+		report.Original = nil
+		n.Body, n.Envelope, err = report.Fill(r.Buffers)
+	}
+	return n, err
+}
+
+// unreadable logs that a report has nothing of its message.
+func (r *Relay) unreadable(s *settlement, err error) {
+	r.Log.Error().Err(err).Str("key", s.c.Key).Msg("the message cannot be read: its sender is told what became of it without any of it")
 }
 
 // reportKey names a report by what it tells: made again after a failure, it is the same one.
@@ -69,12 +103,15 @@ const (
 	outcomeDeferred  = "deferred"
 	outcomeUncertain = "uncertain"
 	outcomeFailed    = "failed"
+	outcomeHeld      = "held"
 )
 
 func outcomeName(v verdict, o spool.Outcome) string {
 	switch {
 	case o.State == spool.Failed:
 		return outcomeFailed
+	case o.State == spool.Held:
+		return outcomeHeld
 	case o.State == spool.Uncertain && v.uncertain:
 		return outcomeUncertain
 	case o.State != spool.Delivered:
@@ -98,8 +135,35 @@ func (r *Relay) tellOf(s *settlement, p spool.Pending, v verdict, o spool.Outcom
 		Str("recipient", p.Address).Str("destination", s.c.Destination).Str(events.Outcome, outcome).Int("code", v.reply).
 		Str("enhanced", v.code).Str("server", v.server).Str("diagnostic", backends.SafeText(v.diagnostic)).Int64(events.Octets, s.c.Size).
 		Int("attempts", p.Attempts+1).Int64("waited_ms", waited.Milliseconds())
-	if !o.State.Final() {
+	if !o.State.Final() && o.State != spool.Held {
 		event.Time("next", o.Until)
 	}
+	if s.reported != "" && notice.Wants(p.Notify, v.action) {
+		event.Str("report", s.reported)
+	}
 	event.AnErr("cause", v.cause).Msg("relay")
+}
+
+// tellOfUntold logs of whose failure nobody is told, and counts it.
+func (r *Relay) tellOfUntold(s *settlement) {
+	if s.held > 0 {
+		r.Log.Error().Str("key", s.c.Key).Str(events.MessageID, s.messageID).Str("from", s.c.Envelope.From).Int("recipients", s.held).Err(s.noWay).
+			Msg("recipients have failed, and no report can be sent, as nothing leads to the sender: they are held. " +
+				"Add a route to the sender's domain and release them, or delete them (dipylon queue)")
+	}
+	if s.c.Envelope.From != "" {
+		return
+	}
+	failed := 0
+	for _, o := range s.outcomes {
+		if o.State == spool.Failed {
+			failed++
+			r.observe(Event{Kind: Untold, Class: s.class})
+		}
+	}
+	if failed > 0 {
+		r.Log.Error().Str("key", s.c.Key).Str(events.MessageID, s.messageID).Str("about", s.about).Int("recipients", failed).
+			Msg("mail from the null reverse-path, as reports are, was not delivered, and nobody can be told: " +
+				"the lines of its key say whom it was for and why, and those with this key as their report which message it was about")
+	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
+	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/stores"
 )
 
@@ -60,8 +61,8 @@ type Route struct {
 
 // Routes decide where mail goes on: the one place.
 type Routes interface {
-	// Destination names the next hop of a recipient, as the queue counts by it.
-	Destination(recipient string) (string, error)
+	// Back is where a report to the sender of a message goes. The error says why nothing leads there.
+	Back(sender string) (route.Way, error)
 	// Route is a destination's next hop.
 	Route(destination string) (Route, error)
 }
@@ -108,16 +109,16 @@ func isUnix(server string) bool { return strings.HasPrefix(server, "/") }
 // DomainRoutes lead to the stores by their domains, and to all others by MX.
 type DomainRoutes struct{ Router *stores.Router }
 
-// Destination implements [Routes].
-func (d DomainRoutes) Destination(recipient string) (string, error) {
-	box, err := address.Parse(recipient)
+// Back implements [Routes].
+func (d DomainRoutes) Back(sender string) (route.Way, error) {
+	box, err := address.Parse(sender)
 	if err != nil {
-		return "", err
+		return route.Way{}, err
 	}
 	if store := d.Router.Table().StoreFor(box.Domain); store != nil {
-		return StorePrefix + store.Name, nil
+		return route.Way{Destination: StorePrefix + store.Name}, nil
 	}
-	return box.Domain, nil
+	return route.Way{Destination: box.Domain}, nil
 }
 
 // Route implements [Routes].

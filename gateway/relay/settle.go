@@ -9,6 +9,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/notice"
+	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/spool"
 )
 
@@ -28,6 +29,13 @@ type settlement struct {
 	told      bool      // a recipient was given up, or its sender told of the delay
 	next      time.Time // when there is something of the kind again
 	messageID string
+	about     string // the Message-ID of what it reports on, or answers
+
+	wanted   []notice.Outcome // what the sender is told
+	back     route.Way        // by this way
+	noWay    error            // why there is none
+	held     int              // how many recipients are held for that
+	reported string           // the report's key
 }
 
 // decide makes outcomes of the verdicts.
@@ -57,6 +65,7 @@ func (r *Relay) decide(s *settlement) {
 		}
 		s.notices = append(s.notices, n)
 	}
+	r.address(s)
 }
 
 // later decides when a recipient is tried again, if its time is not over.
@@ -101,7 +110,7 @@ func (r *Relay) settle(all ...*settlement) {
 	var results []spool.Result
 	for _, s := range all {
 		r.decide(s)
-		s.messageID = r.messageID(s.c)
+		r.identify(s)
 		results = append(results, spool.Result{Delivery: s.c.Delivery, Outcomes: s.outcomes})
 	}
 	for wait := settleAgain; ; wait = min(2*wait, settleAgainMost) {
@@ -131,15 +140,14 @@ const (
 // trySettle makes the reports, and settles. A report that cannot be made or stored leaves its message where it is.
 func (r *Relay) trySettle(all []*settlement, results []spool.Result) (err error) {
 	for i, s := range all {
-		n, made := r.report(s)
+		reports, made := r.report(s)
+		for _, n := range reports {
+			defer n.Body.Discard() //nolint:errcheck // the queue has its own by then
+		}
 		if made != nil {
 			return made
 		}
-		results[i].New = nil
-		if n != nil {
-			results[i].New = []spool.New{*n}
-			defer n.Body.Discard() //nolint:errcheck // the queue has its own by then
-		}
+		results[i].New = reports
 	}
 	return r.Queue.Settle(r.ending, results...)
 }
@@ -153,19 +161,20 @@ func (r *Relay) tell(all []*settlement) {
 			}
 			r.tellOf(s, p, s.verdicts[i], s.outcomes[i])
 		}
+		r.tellOfUntold(s)
 	}
 }
 
-// messageID is the message's Message-ID, for the log.
-func (r *Relay) messageID(c Claimed) string {
-	opened, err := c.Content.Open(r.ending)
+// identify reads what the message is known as, for the log.
+func (r *Relay) identify(s *settlement) {
+	opened, err := s.c.Content.Open(r.ending)
 	if err != nil {
-		return ""
+		return // it is told where it is needed
 	}
 	defer opened.Close() //nolint:errcheck // it was read
-	start := make([]byte, min(c.Size, content.MessageIDWithin))
+	start := make([]byte, min(s.c.Size, content.MessageIDWithin))
 	n, _ := io.ReadFull(opened, start)
-	return content.MessageID(start[:n])
+	s.messageID, s.about = content.MessageID(start[:n]), content.InReplyTo(start[:n])
 }
 
 // giveBack returns messages that were not tried.

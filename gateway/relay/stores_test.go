@@ -137,13 +137,13 @@ func TestDomainRoutes(t *testing.T) {
 		"ada": "error",
 	} {
 		got := "error"
-		if destination, err := r.Destination(address); err == nil {
-			route, err := r.Route(destination)
+		if way, err := r.Back(address); err == nil {
+			route, err := r.Route(way.Destination)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got = destination + " Store " + route.Store; route.Kind == relay.MX {
-				got = destination + " MX " + route.Domain + ":" + route.Port
+			if got = way.Destination + " Store " + route.Store; route.Kind == relay.MX {
+				got = way.Destination + " MX " + route.Domain + ":" + route.Port
 			}
 		}
 		if got != want {

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/dipylon/dipylon/backends/mail/address"
@@ -32,6 +33,37 @@ func (w Ways) To(from string, to address.Mailbox) (destination string, by *Route
 	}
 	d, ok := w.Routes().Find(domainOf(from), to.Domain)
 	return d.Destination, d.Route, ok
+}
+
+// Way is where one more message goes.
+type Way struct {
+	Destination string
+	// Held says that it waits there until somebody releases it.
+	Held bool
+	// SizeMost is the largest message that is taken there, in octets; 0: nobody says.
+	SizeMost int64
+}
+
+// Back is the way of a report on a message to the message's sender. The error says why there is none.
+func (w Ways) Back(sender string) (Way, error) {
+	box, err := address.Parse(sender)
+	if err != nil {
+		return Way{}, err
+	}
+	if store := w.Stores.Table().StoreFor(box.Domain); store != nil {
+		if store.Receiver == nil {
+			return Way{}, fmt.Errorf("the store %s takes no mail", store.Name)
+		}
+		return Way{Destination: StoreDestination(store.Name), SizeMost: store.Description.Limits.MessageSize}, nil
+	}
+	d, ok := w.Routes().Find("", box.Domain)
+	switch {
+	case !ok:
+		return Way{}, fmt.Errorf("no route leads to %s", box.Domain)
+	case d.Kind == Reject:
+		return Way{}, fmt.Errorf("the route %s rejects mail to %s", d.Name, box.Domain)
+	}
+	return Way{Destination: d.Destination, Held: d.Kind == Hold, SizeMost: d.MessageSize}, nil
 }
 
 // domainOf is the domain of a reverse-path; empty: it has none that can be read.

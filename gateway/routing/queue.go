@@ -3,6 +3,7 @@ package routing
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -91,6 +92,8 @@ func encapsulated(box address.Mailbox) bool {
 //   - Nobody has a copy, or will get one: 5xx. The client tells the author, and no report goes to an address
 //     that may be forged (RFC 5321 §6.1).
 //   - Else 250, once the queue has the message for those who wait, and a report on those who were refused.
+//   - A report that would have no way to the sender is not made: 5xx, and the client tells the author. The queue
+//     has the message for those who wait nevertheless.
 //   - Where the queue cannot take that: 4xx, and the deduplication prevents second copies. What it has taken
 //     already it knows again by its key.
 func (d *delivery) settle(ctx context.Context, outcomes []receivers.Outcome, answer *smtp.Error) *smtp.Error {
@@ -102,11 +105,18 @@ func (d *delivery) settle(ctx context.Context, outcomes []receivers.Outcome, ans
 		return answer // a store that sends for its account does so with the login of this session alone
 	}
 	err := d.report(ctx, refused)
-	if err == nil && len(waiting) > 0 {
-		err = d.enqueue(ctx, waiting)
+	noWay := errors.Is(err, errNoWayBack)
+	if (err == nil || noWay) && len(waiting) > 0 {
+		if queued := d.enqueue(ctx, waiting); queued != nil {
+			err, noWay = queued, false
+		}
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case noWay:
+		d.log.Warn().Err(err).Msg("the client is told whom the message was refused for: no report can be sent")
+		return d.answer(refused)
 	}
 	d.log.Error().Err(err).Msg("the queue does not take the message")
 	return replyOf(err)
@@ -172,33 +182,41 @@ func (d *delivery) report(ctx context.Context, refused []receivers.Outcome) erro
 	if outcomes = notice.Wanted(d.envelope.Envelope, outcomes); len(outcomes) == 0 {
 		return nil
 	}
-	back, err := address.Parse(d.envelope.From)
+	way, err := d.options.Ways.Back(d.envelope.From)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errNoWayBack, err)
 	}
-	destination, by, ok := d.options.Ways.To("", back)
-	if !ok || by != nil && by.Kind == route.Reject {
-		return d.answer(refused) // nobody can be told but the client
-	}
-	r := notice.Report{
-		Hostname: d.options.Hostname, Key: d.attempt.Key + "-refused", Envelope: d.envelope.Envelope,
-		Arrived: d.attempt.First.Local(), Date: d.attempt.First.Local(), Outcomes: outcomes,
-	}
-	o := d.options.Buffers
-	o.Storage = d.options.Queue.Storage()
 	original, err := buffer.Fill(d.options.Buffers, d.content())
 	if err != nil {
 		return full(err)
 	}
 	defer original.Discard() //nolint:errcheck // it is not needed any more
-	r.Original = original.Reader()
+	whole := notice.Report{
+		Hostname: d.options.Hostname, Key: d.attempt.Key + "-refused", Envelope: d.envelope.Envelope,
+		Arrived: d.attempt.First.Local(), Date: d.attempt.First.Local(), Outcomes: outcomes, Original: original.Reader(), SizeMost: way.SizeMost,
+	}
+	for _, part := range whole.Split() {
+		if err := d.acceptReport(ctx, part, way); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errNoWayBack says that no report can be sent to the sender.
+var errNoWayBack = errors.New("nothing leads to the sender")
+
+// acceptReport has the queue take one report.
+func (d *delivery) acceptReport(ctx context.Context, r notice.Report, way route.Way) error {
+	o := d.options.Buffers
+	o.Storage = d.options.Queue.Storage()
 	body, envelope, err := r.Fill(o)
 	if err != nil {
 		return full(err)
 	}
 	defer body.Discard() //nolint:errcheck // the queue has its own
-	to := spool.Recipient{Recipient: backends.Recipient{Address: back.String(), Notify: backends.NotifyNever}, Destination: destination}
-	if by != nil && by.Kind == route.Hold {
+	to := spool.Recipient{Recipient: backends.Recipient{Address: d.envelope.From, Notify: backends.NotifyNever}, Destination: way.Destination}
+	if way.Held {
 		to.State = spool.Held
 	}
 	return d.options.Queue.Accept(ctx, spool.Message{

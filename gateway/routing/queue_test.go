@@ -3,6 +3,7 @@ package routing_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"slices"
@@ -259,6 +260,65 @@ func TestLeftOver(t *testing.T) {
 	// Nobody is told of what comes from the null reverse-path (RFC 5321 §4.5.5).
 	if got := send(t, mx, "", []string{"bob@sakes.example", "gone@sakes.example"}, letter+"3"); got != "250" {
 		t.Error("from nobody:", got)
+	}
+}
+
+// TestReportThatHasNoWay: where the sender cannot be told of refusals, its client is; and who waits gets the message.
+func TestReportThatHasNoWay(t *testing.T) {
+	q := newQueued(t)
+	q.sakes.verdict = func(recipient string) *backends.Failure {
+		switch {
+		case strings.HasPrefix(recipient, "full"):
+			return backends.Fail(backends.Temporary, "later")
+		case strings.HasPrefix(recipient, "gone"):
+			return backends.Fail(backends.NotFound, "gone").WithCode("5.1.1")
+		}
+		return nil
+	}
+	to := []string{"bob@sakes.example", "gone@sakes.example", "full@sakes.example"}
+	if got := send(t, q.mx(), "carol@never.example", to, letter); got != "554 5.1.1" {
+		t.Error(got)
+	}
+	if n := q.sakes.has("bob@sakes.example"); n != 1 {
+		t.Errorf("bob has %d copies", n)
+	}
+	all, err := q.spool.List(t.Context(), spool.Filter{}, 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 1 || len(all[0].Recipients) != 1 || all[0].Recipients[0].Address != "full@sakes.example" {
+		t.Errorf("the queue has %+v", all)
+	}
+}
+
+// TestReportOfManyRefused: the sender is told of each who is refused, however many they are.
+func TestReportOfManyRefused(t *testing.T) {
+	const recipients = 2_100
+	q := newQueued(t)
+	q.sakes.verdict = func(recipient string) *backends.Failure {
+		if strings.HasPrefix(recipient, "gone") {
+			return backends.Fail(backends.NotFound, "gone").WithCode("5.1.1")
+		}
+		return nil
+	}
+	to := make([]string, recipients)
+	for i := range to {
+		to[i] = fmt.Sprintf("gone%d@sakes.example", i)
+	}
+	if got := send(t, q.mx(), "carol@far.example", append(to, "bob@sakes.example"), letter); got != "250" {
+		t.Fatal(got)
+	}
+	told := make(map[string]bool)
+	reports := q.waiting("far.example")
+	for _, d := range reports {
+		for line := range strings.SplitSeq(contentOf(t, d), "\r\n") {
+			if address, is := strings.CutPrefix(line, "Final-Recipient: rfc822;"); is {
+				told[address] = true
+			}
+		}
+	}
+	if len(told) != recipients || len(reports) != 3 {
+		t.Errorf("the sender is told of %d in %d reports", len(told), len(reports))
 	}
 }
 

@@ -24,8 +24,8 @@ type metrics struct {
 	sent, sentBytes, deleted, mismatches   *prometheus.CounterVec
 	taken, takenBytes, recipients          *prometheus.CounterVec
 
-	hops, unreachable, backedOff, relayedTo *prometheus.CounterVec
-	waited                                  *prometheus.HistogramVec
+	hops, unreachable, backedOff, untold, relayedTo *prometheus.CounterVec
+	waited                                          *prometheus.HistogramVec
 }
 
 // commandBuckets are from what memory answers to what a slow store does, in seconds.

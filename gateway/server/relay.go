@@ -15,8 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/config"
@@ -168,18 +166,8 @@ type destinations struct {
 	port string
 }
 
-// Destination implements [relay.Routes].
-func (d destinations) Destination(recipient string) (string, error) {
-	box, err := address.Parse(recipient)
-	if err != nil {
-		return "", err
-	}
-	destination, by, ok := d.ways.To("", box)
-	if !ok || by != nil && by.Kind == route.Reject {
-		return "", backends.Fail(backends.Permanent, "no route leads to %s", box.Domain)
-	}
-	return destination, nil
-}
+// Back implements [relay.Routes].
+func (d destinations) Back(sender string) (route.Way, error) { return d.ways.Back(sender) }
 
 // Route implements [relay.Routes].
 func (d destinations) Route(destination string) (relay.Route, error) {

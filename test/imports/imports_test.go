@@ -31,8 +31,8 @@ var rules = []rule{
 	{"gateway/relay/mx", nil},
 	// Mail in transit: what takes it out of the spool knows next hops and stores, and neither how mail comes in.
 	{"gateway/relay", []string{
-		"gateway/content", "gateway/events", "gateway/notice", "gateway/receivers", "gateway/relay/mx", "gateway/spool", "gateway/stores",
-		"backends$", "backends/mail",
+		"gateway/content", "gateway/events", "gateway/notice", "gateway/receivers", "gateway/relay/mx", "gateway/route", "gateway/spool",
+		"gateway/stores", "backends$", "backends/mail",
 	}},
 	{"gateway/notice", []string{"backends$", "backends/mail"}},
 	{"gateway/endpoint", nil},
