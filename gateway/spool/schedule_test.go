@@ -41,10 +41,41 @@ func nothing(t testing.TB, s *Spool) {
 	}
 }
 
+// clock is one that a test sets forward.
+type clock struct{ ahead atomic.Int64 }
+
+func (c *clock) set(o *Options) {
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+}
+
+// refreshed writes the rows of quiet destinations, beside the spool that does it, too, until something is so.
+func refreshed(t testing.TB, s *Spool, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		if err := s.schedule.refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if is() {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it does not come to be that %s", what)
+		}
+	}
+}
+
+// inMemory is how many destinations a spool knows.
+func inMemory(s *Spool) int {
+	s.schedule.mu.Lock()
+	defer s.schedule.mu.Unlock()
+	return len(s.schedule.destinations)
+}
+
 // TestReady: a destination is given out once until it is given back, and not before its back-off ends.
 func TestReady(t *testing.T) {
 	databases.Each(t, func(t *testing.T, o state.Options) {
-		s := start(t, o)
+		var clock clock
+		s := start(t, o, clock.set)
 		accept(t, s, to("1", "a@x.example"), "text")
 		accept(t, s, to("2", "a@x.example"), "text")
 		if n := next(t, s); n != "x.example" {
@@ -53,18 +84,26 @@ func TestReady(t *testing.T) {
 		accept(t, s, to("3", "a@x.example"), "text")
 		nothing(t, s)
 		settle(t, s, all(claim(t, s, "x.example", 1)[0], Outcome{State: Delivered}))
-		again := time.Now().Add(50 * time.Millisecond)
-		s.Done("x.example", again)
+		s.Done("x.example", time.Now().Add(time.Hour))
 		nothing(t, s)
 		accept(t, s, to("4", "a@x.example"), "text")
-		if n := next(t, s); n != "x.example" || time.Now().Before(again) {
-			t.Errorf("%q is ready %s before the back-off's end", n, time.Until(again))
+		nothing(t, s)
+		clock.ahead.Store(int64(time.Hour))
+		if n := next(t, s); n != "x.example" {
+			t.Errorf("%q is ready", n)
 		}
-		if got := len(claim(t, s, "x.example", 10)); got != 3 {
-			t.Errorf("%d were claimed", got)
+		deliveries := claim(t, s, "x.example", 10)
+		if len(deliveries) != 3 {
+			t.Errorf("%d were claimed", len(deliveries))
 		}
 		s.Done("x.example", time.Time{})
 		nothing(t, s)
+		// Who waits is woken when it is due.
+		until := s.o.Now().Add(50 * time.Millisecond)
+		settle(t, s, all(deliveries[0], Outcome{State: Waiting, Until: until}))
+		if n := next(t, s); n != "x.example" || s.o.Now().Before(until) {
+			t.Errorf("%q is ready %s before its mail is due", n, until.Sub(s.o.Now()))
+		}
 	})
 }
 
@@ -76,29 +115,36 @@ func TestDue(t *testing.T) {
 		accept(t, s, to("2", "a@y.example"), "text")
 		for range 2 {
 			name := next(t, s)
-			until := time.Now().Add(300 * time.Millisecond)
+			until := time.Now().Add(time.Hour)
 			if name == "y.example" {
-				until = time.Now().Add(time.Hour)
+				until = until.Add(time.Hour)
 			}
 			settle(t, s, all(one(t, s, name), Outcome{State: Waiting, Until: until, At: time.Now()}))
 			s.Done(name, time.Time{})
 		}
-		// The rows tell it.
-		if err := s.schedule.refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		refreshed(t, s, "the rows tell it", func() bool {
+			var n int
+			err := s.db.QueryRow(t.Context(), "SELECT count(*) FROM spool_destinations WHERE due > $1", time.Now().UnixMicro()).Scan(&n)
+			return err == nil && n == 2
+		})
 		nothing(t, s)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		s = start(t, o)
+		var clock clock
+		clock.ahead.Store(int64(90 * time.Minute))
+		s = start(t, o, clock.set)
 		if n := next(t, s); n != "x.example" {
 			t.Fatalf("%q is ready", n)
 		}
 		if got := one(t, s, "x.example").Recipients[0]; got.State != Waiting || got.Attempts != 1 {
 			t.Errorf("it is %+v", got)
 		}
-		nothing(t, s)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if n, err := s.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%q is ready, %v", n, err)
+		}
 	})
 }
 
@@ -115,26 +161,19 @@ func TestRows(t *testing.T) {
 			name := next(t, s)
 			settle(t, s, all(one(t, s, name), Outcome{State: Delivered}))
 			s.Done(name, time.Time{})
-			if err := s.schedule.refresh(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if n := count(t, s, "spool_destinations"); n != 0 {
-				t.Fatalf("%d rows are left", n)
-			}
-			if n := len(s.schedule.destinations); n != 0 {
-				t.Fatalf("%d destinations are left in memory", n)
-			}
+			refreshed(t, s, "nothing is left of it", func() bool { return count(t, s, "spool_destinations") == 0 && inMemory(s) == 0 })
 		}
 		// Told to be later, and then something is taken in: the row says so before it is handed out.
 		accept(t, s, to("later", "a@x.example"), "text")
 		d := one(t, s, next(t, s))
 		settle(t, s, all(d, Outcome{State: Waiting, Until: time.Now().Add(time.Hour)}))
 		s.Done("x.example", time.Time{})
-		if err := s.schedule.refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		accept(t, s, to("now", "a@x.example"), "text")
 		var due int64
+		refreshed(t, s, "the row is later", func() bool {
+			err := s.db.QueryRow(t.Context(), "SELECT due FROM spool_destinations").Scan(&due)
+			return err == nil && timeOf(due).After(time.Now())
+		})
+		accept(t, s, to("now", "a@x.example"), "text")
 		if err := s.db.QueryRow(t.Context(), "SELECT due FROM spool_destinations").Scan(&due); err != nil || timeOf(due).After(time.Now()) {
 			t.Errorf("the row says %s, %v", timeOf(due), err)
 		}
@@ -162,12 +201,7 @@ func TestManyDestinations(t *testing.T) {
 			t.Errorf("%d destinations were given out", len(seen))
 		}
 		nothing(t, s)
-		if err := s.schedule.refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if n := len(s.schedule.destinations); n > 10 {
-			t.Errorf("%d destinations are in memory", n)
-		}
+		refreshed(t, s, "memory has no more than its bound", func() bool { return inMemory(s) <= 10 })
 	})
 }
 

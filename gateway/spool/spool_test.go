@@ -21,10 +21,11 @@ import (
 	"github.com/dipylon/dipylon/test/databases"
 )
 
-// start opens a spool of its own on a database, until the test's end.
+// start opens a spool of its own on a database, until the test's end. It does not look for what other nodes
+// have taken in: whose row is not written yet would be looked at in vain.
 func start(t testing.TB, o state.Options, change ...func(*Options)) *Spool {
 	t.Helper()
-	options := Options{Log: zerolog.New(zerolog.NewTestWriter(t)), DB: databases.Open(t, o), Folder: t.TempDir(), Reserve: 1}
+	options := Options{Log: zerolog.New(zerolog.NewTestWriter(t)), DB: databases.Open(t, o), Folder: t.TempDir(), Reserve: 1, Poll: time.Hour}
 	for _, f := range change {
 		f(&options)
 	}

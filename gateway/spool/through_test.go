@@ -28,7 +28,7 @@ func TestThrough(t *testing.T) {
 		}
 		const senders, each, recipients = 4, 25, 3
 		th := &through{delivered: make(map[string]int), want: senders * each * recipients, ended: make(chan struct{})}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		var working sync.WaitGroup
 		for i, s := range nodes {
@@ -44,7 +44,7 @@ func TestThrough(t *testing.T) {
 		case <-th.ended:
 		case <-ctx.Done():
 			stats, _ := nodes[0].Stats(t.Context(), 20)
-			t.Errorf("after a minute %d of %d are delivered: %+v", len(th.delivered), th.want, stats)
+			t.Errorf("after two minutes %d of %d are delivered: %+v", len(th.delivered), th.want, stats)
 		}
 		cancel()
 		working.Wait()
