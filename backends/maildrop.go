@@ -171,7 +171,8 @@ type Content interface {
 }
 
 // Rendering is the policy by which a store that keeps properties makes a message of them.
-// The zero value is MIME with the best body the store has.
+// The zero value is MIME with the best body the store has, in UTF-8. A store is asked for what its
+// description has alone, see [Reading.Rendering].
 type Rendering struct {
 	Encoding Encoding
 	Body     BodyForm
@@ -188,6 +189,17 @@ const (
 	EncodingUUENCODE Encoding = 1
 )
 
+// String is the encoding's word in the configuration.
+func (e Encoding) String() string {
+	switch e {
+	case EncodingMIME:
+		return "mime"
+	case EncodingUUENCODE:
+		return "uuencode"
+	}
+	return fmt.Sprintf("encoding %d", uint8(e))
+}
+
 // BodyForm is which of a message's bodies is sent.
 type BodyForm uint8
 
@@ -199,6 +211,23 @@ const (
 	BodyTextAndHTML  BodyForm = 3 // multipart/alternative of both
 	BodyTextEnriched BodyForm = 4 // text/enriched (RFC 1896)
 )
+
+// String is the body form's word in the configuration.
+func (b BodyForm) String() string {
+	switch b {
+	case BodyBest:
+		return "best"
+	case BodyText:
+		return "text"
+	case BodyHTML:
+		return "html"
+	case BodyTextAndHTML:
+		return "both"
+	case BodyTextEnriched:
+		return "enriched"
+	}
+	return fmt.Sprintf("body form %d", uint8(b))
+}
 
 // Disposal is what becomes of a message that a client has deleted.
 type Disposal uint8

@@ -106,13 +106,45 @@ type Reading struct {
 	Folders   bool       // it opens other folders than the inbox
 	// Renderer names the version of what makes messages out of the store's properties, at most 64
 	// printable ASCII characters: sizes that were found with another one are forgotten. Empty:
-	// the octets of a message never change.
+	// the octets of a message never change. A store that renders names one, or an encoding or a body:
+	// one that names none of the three is never asked for another Rendering than the zero value.
 	Renderer string
 }
 
 // Disposes says whether deleted messages can be disposed of so.
 func (r Reading) Disposes(d Disposal) bool {
 	return d == DisposalRemove || slices.Contains(r.Disposals, d)
+}
+
+// Encodes says whether messages can be rendered with this encoding.
+func (r Reading) Encodes(e Encoding) bool {
+	return e == EncodingMIME || slices.Contains(r.Encodings, e)
+}
+
+// HasBody says whether messages can be rendered with this form of the body.
+func (r Reading) HasBody(b BodyForm) bool {
+	return b == BodyBest || slices.Contains(r.Bodies, b)
+}
+
+// Renders says whether the store makes messages of properties: it names a renderer, an encoding or a
+// form of the body.
+func (r Reading) Renders() bool {
+	return r.Renderer != "" || len(r.Encodings) > 0 || len(r.Bodies) > 0
+}
+
+// Rendering is what the store can give of a rendering: the usual encoding and body in the place of
+// those that it does not name, and the zero value where it keeps messages as they came.
+func (r Reading) Rendering(wanted Rendering) Rendering {
+	if !r.Renders() {
+		return Rendering{}
+	}
+	if !r.Encodes(wanted.Encoding) {
+		wanted.Encoding = EncodingMIME
+	}
+	if !r.HasBody(wanted.Body) {
+		wanted.Body = BodyBest
+	}
+	return wanted
 }
 
 // Limits tell the gateway what the store takes. Zero means: no limit of its own.

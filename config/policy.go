@@ -31,6 +31,14 @@ type Policy struct {
 	// Sizes says whether sizes are exact, by reading each message whose size the store does not
 	// call exact (exact) or each message once (measure), or as the store estimates them (fast).
 	Sizes *string `yaml:"sizes,omitempty" enum:"exact measure fast"`
+	// Encoding, Body, Charset and RichText are the form in which a store that keeps properties renders
+	// messages: MIME, or plain text with attachments in UUENCODE; which of its bodies; the charset of
+	// text; and whether the store's own rich text is attached. Stores that keep messages as they came
+	// have no other form.
+	Encoding *string  `yaml:"encoding,omitempty" enum:"mime uuencode"`
+	Body     *string  `yaml:"body,omitempty" enum:"best text html both enriched"`
+	Charset  *Charset `yaml:"charset,omitempty"`
+	RichText *bool    `yaml:"rich_text,omitempty"`
 	// MarkRead marks what is fetched as read, where the store can.
 	MarkRead *bool `yaml:"mark_read,omitempty"`
 	// Idle and Session bound a session that is logged in: how long its client may say nothing
@@ -52,6 +60,7 @@ func defaultPolicy() Policy {
 		POP3: new(true), Submission: new(true),
 		Order: new("oldest"), Age: new(Duration(0)), Messages: new(0),
 		Deleted: new("remove"), Keep: new(Duration(14 * 24 * time.Hour)), Notices: new("keep"), Sizes: new("exact"),
+		Encoding: new("mime"), Body: new("best"), Charset: new(Charset("utf-8")), RichText: new(false),
 		MarkRead: new(false),
 		Idle:     new(minutes(10)), Session: new(Duration(24 * time.Hour)), Sessions: new(16),
 	}

@@ -132,7 +132,7 @@ func (d *drop) readAway(ctx context.Context, i, top int) error {
 }
 
 func (d *drop) request(i, top int) backends.FetchRequest {
-	request := backends.FetchRequest{ID: d.list.id(i), Rendering: d.o.Rendering}
+	request := backends.FetchRequest{ID: d.list.id(i), Rendering: d.rendering}
 	if top >= 0 {
 		request.Top, request.Lines = true, top
 	}

@@ -36,8 +36,6 @@ type Options struct {
 	// Folder is the folder that is served when a login name does not ask for one, with "/" between
 	// its parts [the inbox].
 	Folder string
-	// Rendering is the form in which stores that render are asked for messages.
-	Rendering backends.Rendering
 	// Policies are the mailboxes' [policy.Default for each].
 	Policies *policy.Current
 	// Sessions counts those of accounts; it is shared by everything that opens maildrops [one of

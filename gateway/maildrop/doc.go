@@ -35,6 +35,14 @@
 // "sizes: fast" a store's estimates are told as they are; with "sizes: measure" no store's size is
 // believed.
 //
+// # Forms
+//
+// A store that keeps properties renders messages in the form that the account's policy asks for
+// ([backends.Rendering]), as far as its description has that form; the others are asked for messages as
+// they have them. A session keeps the form that it began with. The sizes of a store's list are those of
+// the usual form: under another one they are found like sizes that are not exact, and the index keeps
+// those of each form apart. Unique-ids are the same in every form.
+//
 // # Messages that a store cannot give
 //
 // A message that cannot be rendered, or that fails again and again while others can be fetched, is

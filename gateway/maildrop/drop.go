@@ -51,6 +51,7 @@ type drop struct {
 	unwatch     func() bool // ends the wait for that; nil: it tells of none
 	marks       readMarks
 	policy      *policy.Policy
+	rendering   backends.Rendering   // what the store is asked for, as far as it renders
 	deletable   *bool                // nil: the store has not been asked yet
 	due         []backends.MessageID // kept messages whose time is over
 	leave       func()               // counts the session out; nil: it was not counted
@@ -137,7 +138,7 @@ func (d *drop) readAhead() *ahead {
 		return d.ahead
 	}
 	a := &ahead{
-		store: many, form: d.o.Rendering, id: d.list.id, size: d.list.size, skip: d.notAhead,
+		store: many, form: d.rendering, id: d.list.id, size: d.list.size, skip: d.notAhead,
 		company: &d.company, count: d.Len(), budget: d.o.Ahead, left: d.o.AheadPerSession,
 		last: want{-1, -1}, step: 1,
 	}

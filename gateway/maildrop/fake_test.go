@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,6 +48,8 @@ type fakeStore struct {
 	ends     chan struct{}     // closed at the end of all open maildrops; nil: they have none
 	told     chan struct{}     // closed when the end has been told
 	folders  map[string]string // a folder's id, by each of its names; nil: the store does not say it
+	others   []string          // users beside alice, with her password and her messages
+	renders  func(body string, form backends.Rendering) string
 
 	onOpen   func(ctx context.Context) error
 	onEntry  func(ctx context.Context, i int) error // before the i-th entry
@@ -76,10 +79,11 @@ func (f *fakeStore) Close() error                                       { return
 
 func (f *fakeStore) Login(_ context.Context, c backends.Credential) (backends.Account, error) {
 	proved := string(c.Secret) == "sesame" || f.words && c.Kind == backends.CredentialImpersonation
-	if (c.User != "alice@sakes.example" && c.User != "alice") || !proved {
+	user := strings.TrimSuffix(c.User, "@sakes.example")
+	if (user != "alice" && !slices.Contains(f.others, user)) || !proved {
 		return backends.Account{}, backends.Fail(backends.BadCredentials, "wrong")
 	}
-	return backends.Account{ID: "alice-id"}, nil
+	return backends.Account{ID: user + "-id"}, nil
 }
 
 func (f *fakeStore) Open(ctx context.Context, request backends.OpenRequest) (backends.Maildrop, error) {
@@ -159,11 +163,20 @@ func (d *fakeDrop) Fetch(ctx context.Context, request backends.FetchRequest) (ba
 	if !ok {
 		return nil, backends.Fail(backends.NotFound, "gone")
 	}
+	body = d.rendered(body, request.Rendering)
 	c := &fakeContent{Reader: strings.NewReader(body)}
 	if d.writerTo {
 		return &writingContent{fakeContent: c, store: d.fakeStore}, nil
 	}
 	return c, nil
+}
+
+// rendered is a message in a form: as it is where the store does not render.
+func (d *fakeDrop) rendered(body string, form backends.Rendering) string {
+	if d.renders == nil {
+		return body
+	}
+	return d.renders(body, form)
 }
 
 // Measure implements [backends.Measurer], where the store says that it measures: without a
@@ -178,9 +191,10 @@ func (d *fakeDrop) Measure(ctx context.Context, request backends.MeasureRequest)
 				yield(backends.Measured{}, ctx.Err())
 				return
 			}
-			m := backends.Measured{ID: id, Size: int64(len(d.bodies[id]))}
+			body := d.rendered(d.bodies[id], request.Rendering)
+			m := backends.Measured{ID: id, Size: int64(len(body))}
 			if request.Top {
-				m.Top = []byte(d.bodies[id]) // they are all header
+				m.Top = []byte(body) // they are all header
 			}
 			if d.onMeasure != nil {
 				if err := d.onMeasure(&m); err != nil {

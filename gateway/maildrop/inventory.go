@@ -11,9 +11,14 @@ import (
 
 // Inventory lists an open maildrop of a store with the unique-ids that clients are told
 // (RFC 1939 §7), and with the properties of each message that stay when it is moved to another mail
-// system. Of the options it takes Log, Index, Keys, Rendering and MessagesMost.
+// system. Messages are rendered as in the sessions of the account. Of the options it takes Log, Index, Keys,
+// Policies and MessagesMost.
 func Inventory(ctx context.Context, o Options, store *stores.Store, folder string, inner backends.Maildrop) ([]index.Import, error) {
-	d := &drop{o: &New(o).o, store: store, folder: folder, inner: inner, policy: &policy.Policy{}}
+	form := o.Policies.Of(store.Name, inner.Opened().Account).Rendering
+	d := &drop{
+		o: &New(o).o, store: store, folder: folder, inner: inner,
+		policy: &policy.Policy{}, rendering: store.Description.Reading.Rendering(form),
+	}
 	var err error
 	if d.box, err = o.Keys.Peek(ctx, d.mailbox()); err != nil {
 		return nil, err

@@ -161,7 +161,7 @@ func (m *measurer) ask(c *claim) error {
 // together asks the store for the sizes of what was claimed, as far as the octets of a second go. The
 // error is the request's, or else the first one that may not be a message's own.
 func (m *measurer) together(c *claim) (octets int64, failed error) {
-	request := backends.MeasureRequest{IDs: m.drop.ids(c.messages), Sizes: true, Rendering: m.drop.o.Rendering}
+	request := backends.MeasureRequest{IDs: m.drop.ids(c.messages), Sizes: true, Rendering: m.drop.rendering}
 	for measured, err := range m.store.Measure(c.round, request) {
 		if err != nil {
 			return octets, err

@@ -9,13 +9,15 @@ import (
 	"github.com/dipylon/dipylon/backends"
 )
 
-// enabled refuses a mailbox whose policy does not allow POP3, and counts the session otherwise.
+// enabled refuses a mailbox whose policy does not allow POP3, and otherwise counts the session, which
+// has this policy to its end.
 func (d *drop) enabled() error {
 	account := d.inner.Opened().Account
 	d.policy = d.o.Policies.Of(d.store.Name, account)
 	if !d.policy.POP3 {
 		return backends.Fail(backends.Permanent, "the policy of %s has POP3 off", account.ID).Say("this mailbox cannot be read with POP3")
 	}
+	d.rendering = d.store.Description.Reading.Rendering(d.policy.Rendering)
 	leave, err := d.o.Sessions.Enter(d.store.Name, account.ID, d.policy.Sessions)
 	if err != nil {
 		return err

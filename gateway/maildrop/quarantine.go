@@ -205,7 +205,7 @@ func (d *drop) othersWork(ctx context.Context, i int) bool {
 	if other < 0 {
 		return d.store.Health(ctx) == nil
 	}
-	content, err := d.inner.Fetch(ctx, backends.FetchRequest{ID: d.list.id(other), Top: true, Rendering: d.o.Rendering})
+	content, err := d.inner.Fetch(ctx, backends.FetchRequest{ID: d.list.id(other), Top: true, Rendering: d.rendering})
 	if err != nil {
 		return false
 	}

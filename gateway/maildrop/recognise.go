@@ -29,7 +29,7 @@ func (d *drop) openIndex(ctx context.Context) error {
 	if address := d.inner.Opened().Account.Address; address != "" {
 		importedAs = folder.Key{Store: d.box.Store, Account: fold.Lower(address), Folder: fold.Lower(d.folder)}
 	}
-	known, err := d.o.Index.Open(ctx, d.box.Key, importedAs, renderingName(d.o.Rendering), d.store.Description.Reading.Renderer)
+	known, err := d.o.Index.Open(ctx, d.box.Key, importedAs, renderingName(d.rendering), d.store.Description.Reading.Renderer)
 	if err != nil {
 		// Without the index, unique-ids could be told that differ from those of earlier sessions
 		// (RFC 1939 §7, I7).
@@ -82,7 +82,7 @@ func (d *drop) fingerprints(ctx context.Context, ids []string, sizes []int64) ([
 	if many == nil {
 		return d.fetchedFingerprints(ctx, ids, sizes)
 	}
-	request := backends.MeasureRequest{Top: true, Rendering: d.o.Rendering}
+	request := backends.MeasureRequest{Top: true, Rendering: d.rendering}
 	for _, id := range ids {
 		request.IDs = append(request.IDs, backends.MessageID(id))
 	}
@@ -155,7 +155,7 @@ func (d *drop) fetchedFingerprints(ctx context.Context, ids []string, sizes []in
 
 // fingerprint reads a header.
 func (d *drop) fingerprint(ctx context.Context, id backends.MessageID) (index.Fingerprint, error) {
-	c, err := d.inner.Fetch(ctx, backends.FetchRequest{ID: id, Top: true, Rendering: d.o.Rendering})
+	c, err := d.inner.Fetch(ctx, backends.FetchRequest{ID: id, Top: true, Rendering: d.rendering})
 	if err != nil {
 		return index.Fingerprint{}, unlessAlone(err)
 	}

@@ -145,6 +145,7 @@ type scan struct {
 	most    int
 	fast    bool // estimates are told as sizes
 	measure bool // no size is believed
+	other   bool // messages are rendered in another form than the one whose sizes are listed
 	known   *index.Folder
 	pinned  bool              // known has unique-ids
 	pins    map[string]string // unique-ids, by id, that are to be known from now on
@@ -165,7 +166,7 @@ const toldCost = 64
 func (d *drop) takeSnapshot(ctx context.Context, from backends.Maildrop) (*snapshot, error) {
 	d.space.giveBack() // of a list before
 	d.space.most, d.space.all = d.o.ListMost, d.o.Lists
-	s := &scan{texts: &arena{}, space: &d.space, log: d.log, most: d.o.MessagesMost, fast: d.policy.FastSizes, measure: d.policy.MeasureSizes, known: d.known}
+	s := &scan{texts: &arena{}, space: &d.space, log: d.log, most: d.o.MessagesMost, fast: d.policy.FastSizes, measure: d.policy.MeasureSizes, other: d.rendering != (backends.Rendering{}), known: d.known}
 	for e, err := range from.List(ctx) {
 		if err != nil {
 			return nil, err
@@ -211,7 +212,7 @@ func (s *scan) add(e backends.Entry) error {
 		s.toldOctets += int64(len(e.UIDL)) + toldCost
 	}
 	size := e.Size
-	if size > sizeMost || size < 0 || s.measure || !e.Exact && !s.fast {
+	if size > sizeMost || size < 0 || s.measure || (!e.Exact || s.other) && !s.fast {
 		size = -1 // an estimate is not told as a size (I6), unless the policy wants it
 	}
 	s.entries = append(s.entries, entry{id: at})

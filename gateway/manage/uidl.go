@@ -12,6 +12,7 @@ import (
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/maildrop"
+	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/server"
 	"github.com/dipylon/dipylon/gateway/stores"
 )
@@ -36,6 +37,8 @@ func Inventory(ctx context.Context, cfg *config.Config, name, folder string, c b
 		return nil, fmt.Errorf("opening the mailbox: %w", err)
 	}
 	defer drop.Close() //nolint:errcheck // it was only read
+	o.Policies = &policy.Current{}
+	o.Policies.Put(policy.NewTable(cfg))
 	opened := stores.Config{Name: name}.In(stores.Plugin{Backend: store, Description: store.Description}).Store()
 	return maildrop.Inventory(ctx, o, opened, folder, drop)
 }

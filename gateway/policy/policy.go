@@ -10,6 +10,7 @@ package policy
 
 import (
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +37,9 @@ type Policy struct {
 	FastSizes     bool // the store's estimates are told as sizes
 	MeasureSizes  bool // what the store calls exact is no more than an estimate
 
+	// Rendering is the form in which a store that renders is asked for messages.
+	Rendering backends.Rendering
+
 	Idle, Session time.Duration // of a session that is logged in
 	Sessions      int           // of one account at a time
 }
@@ -54,13 +58,39 @@ var disposals = map[string]backends.Disposal{
 // is kept for a time is removed then.
 func DisposalOf(deleted string) backends.Disposal { return disposals[deleted] }
 
+var encodings = map[string]backends.Encoding{
+	"mime": backends.EncodingMIME, "uuencode": backends.EncodingUUENCODE,
+}
+
+// EncodingOf is what a store is asked for with a configuration's value of "encoding".
+func EncodingOf(encoding string) backends.Encoding { return encodings[encoding] }
+
+var bodies = map[string]backends.BodyForm{
+	"best": backends.BodyBest, "text": backends.BodyText, "html": backends.BodyHTML,
+	"both": backends.BodyTextAndHTML, "enriched": backends.BodyTextEnriched,
+}
+
+// BodyOf is what a store is asked for with a configuration's value of "body".
+func BodyOf(body string) backends.BodyForm { return bodies[body] }
+
+// renderingOf is the rendering of a configuration's complete policy. Values that mean the same give the
+// same rendering: UTF-8 has no name in it.
+func renderingOf(c config.Policy) backends.Rendering {
+	r := backends.Rendering{Encoding: EncodingOf(*c.Encoding), Body: BodyOf(*c.Body), Charset: c.Charset.MIME(), RichText: *c.RichText}
+	if strings.EqualFold(r.Charset, "UTF-8") {
+		r.Charset = ""
+	}
+	return r
+}
+
 // from makes a policy of a configuration's complete one.
 func from(c config.Policy) *Policy {
 	p := &Policy{
 		POP3: *c.POP3, Submission: *c.Submission,
 		Newest: *c.Order == "newest", Age: c.Age.Std(), Messages: *c.Messages,
 		Disposal: DisposalOf(*c.Deleted), NoticeRemoves: *c.Notices == "remove", MarkRead: *c.MarkRead, FastSizes: *c.Sizes == "fast", MeasureSizes: *c.Sizes == "measure",
-		Idle: c.Idle.Std(), Session: c.Session.Std(), Sessions: *c.Sessions,
+		Rendering: renderingOf(c),
+		Idle:      c.Idle.Std(), Session: c.Session.Std(), Sessions: *c.Sessions,
 	}
 	if *c.Deleted == "keep" {
 		p.Keep = c.Keep.Std()

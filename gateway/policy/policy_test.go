@@ -23,21 +23,24 @@ stores:
   - name: sakes
     plugin: maildir
     domains: [sakes.example]
-    policy: {deleted: trash, idle: 20m}
+    policy: {deleted: trash, idle: 20m, encoding: uuencode, charset: UTF-8, rich_text: true}
     mailboxes:
-      - {address: ada@sakes.example, policy: {deleted: keep, keep: 2d, order: newest, messages: 9, sessions: 1}}
+      - {address: ada@sakes.example, policy: {deleted: keep, keep: 2d, order: newest, messages: 9, sessions: 1, body: text, charset: latin1, encoding: mime}}
       - {address: legacy-id, policy: {pop3: false, submission: false}}
 `
 
 func TestTable(t *testing.T) {
 	b := NewTable(parse(t, "policy: {notices: remove, session: 2h, mark_read: true}"+stores))
 	store := Policy{
-		POP3: true, Submission: true, Disposal: backends.DisposalTrash, NoticeRemoves: true, MarkRead: true,
+		Rendering: backends.Rendering{Encoding: backends.EncodingUUENCODE, RichText: true},
+		POP3:      true, Submission: true, Disposal: backends.DisposalTrash, NoticeRemoves: true, MarkRead: true,
 		Idle: 20 * time.Minute, Session: 2 * time.Hour, Sessions: 16,
 	}
 	ada, off, gateway := store, store, store
 	ada.Disposal, ada.Keep, ada.Newest, ada.Messages, ada.Sessions = backends.DisposalRemove, 48*time.Hour, true, 9, 1
 	off.POP3, off.Submission = false, false
+	ada.Rendering = backends.Rendering{Body: backends.BodyText, Charset: "ISO-8859-1", RichText: true}
+	gateway.Rendering = backends.Rendering{}
 	gateway.Disposal, gateway.Idle = backends.DisposalRemove, 10*time.Minute
 	for name, c := range map[string]struct {
 		store   string
@@ -64,6 +67,34 @@ func TestDefault(t *testing.T) {
 	}
 	if got := *(&Current{}).Of("a", backends.Account{}); got != Default {
 		t.Errorf("an empty Current has %+v", got)
+	}
+}
+
+// TestRenderings: each word of a form means that form to a store, whatever the case and the alias of its
+// charset's name.
+func TestRenderings(t *testing.T) {
+	for yaml, want := range map[string]backends.Rendering{
+		"encoding: mime, body: best, charset: utf-8, rich_text: false": {},
+		"charset: UTF-8":       {},
+		"charset: iso_8859-15": {Charset: "ISO-8859-15"},
+		"charset: KOI8-R":      {Charset: "KOI8-R"},
+		"charset: koi8-r":      {Charset: "KOI8-R"},
+		"charset: ISO-2022-CN": {Charset: "iso-2022-cn"}, // a name for which there is no table here
+		"encoding: uuencode":   {Encoding: backends.EncodingUUENCODE},
+		"body: text":           {Body: backends.BodyText},
+		"body: html":           {Body: backends.BodyHTML},
+		"body: both":           {Body: backends.BodyTextAndHTML},
+		"body: enriched":       {Body: backends.BodyTextEnriched},
+		"rich_text: true":      {RichText: true},
+	} {
+		b := NewTable(parse(t, "policy: {"+yaml+"}\nstores: [{name: a, plugin: maildir}]"))
+		got := b.Of("a", backends.Account{ID: "x"}).Rendering
+		if got != want {
+			t.Errorf("%s: %+v, want %+v", yaml, got, want)
+		}
+		if EncodingOf(got.Encoding.String()) != got.Encoding || BodyOf(got.Body.String()) != got.Body {
+			t.Errorf("%s: %s and %s are not the words for it", yaml, got.Encoding, got.Body)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/rs/zerolog"
@@ -45,28 +46,72 @@ func AskStore(ctx context.Context, log zerolog.Logger, cfg *config.Config, store
 	return can, config.Join(policyProblems(cfg, store, can))
 }
 
-// policyProblems tells of disposals of deleted messages that the store does not have, which else a
-// user would meet at QUIT.
+// wanting is a key of policies whose values a store may be unable to do.
+type wanting struct {
+	key    string
+	of     func(config.Policy) *string
+	has    func(value string) bool
+	usual  string   // what every store can do
+	others []string // what this one can do besides
+	doing  string   // how a refusal ends, behind "cannot"
+}
+
+// wantings are the values of policies that [backends.Reading] describes.
+func wantings(can backends.Reading) []wanting {
+	return []wanting{
+		{
+			key: "deleted", of: func(p config.Policy) *string { return p.Deleted }, doing: "do with deleted messages",
+			has:   func(value string) bool { return can.Disposes(policy.DisposalOf(value)) },
+			usual: "remove", others: []string{"keep"},
+		},
+		{
+			key: "encoding", of: func(p config.Policy) *string { return p.Encoding }, doing: "render messages with",
+			has:   func(value string) bool { return can.Encodes(policy.EncodingOf(value)) },
+			usual: backends.EncodingMIME.String(), others: words(can.Encodings),
+		},
+		{
+			key: "body", of: func(p config.Policy) *string { return p.Body }, doing: "render messages with",
+			has:   func(value string) bool { return can.HasBody(policy.BodyOf(value)) },
+			usual: backends.BodyBest.String(), others: words(can.Bodies),
+		},
+	}
+}
+
+func words[T fmt.Stringer](values []T) (all []string) {
+	for _, v := range values {
+		all = append(all, v.String())
+	}
+	return all
+}
+
+// policyProblems tells of what policies want and the store's backend cannot do: disposals of deleted
+// messages, which else a user would meet at QUIT, and forms of messages.
 func policyProblems(cfg *config.Config, store config.Store, can backends.Description) (problems []config.Problem) {
 	i := slices.IndexFunc(cfg.Stores, func(s config.Store) bool { return s.Name == store.Name })
 	if i < 0 || !can.Capabilities.Reader {
 		return nil
 	}
-	check := func(deleted, path string, at config.Position) {
-		if !can.Reading.Disposes(policy.DisposalOf(deleted)) {
-			problems = append(problems, config.Problem{
-				Position: at, Path: path, Suggest: "write remove or keep",
-				Text: fmt.Sprintf("%q is what the backend of store %s, %s, cannot do with deleted messages", deleted, store.Name, can.Name),
-			})
-		}
-	}
 	own, values := cfg.PolicyOf(store.Name, "")
-	at := slices.IndexFunc(values, func(v config.PolicyValue) bool { return v.Name == "deleted" })
-	check(*own.Deleted, "policy.deleted", values[at].Position)
-	for j, m := range store.Mailboxes {
-		if m.Policy.Deleted != nil {
-			path := fmt.Sprintf("stores[%d].mailboxes[%d].policy.deleted", i, j)
-			check(*m.Policy.Deleted, path, cfg.Place(path))
+	for _, w := range wantings(can.Reading) {
+		check := func(value, path string, at config.Position) {
+			if !w.has(value) {
+				problems = append(problems, config.Problem{
+					Position: at, Path: path, Suggest: "write " + strings.Join(append([]string{w.usual}, w.others...), " or "),
+					Text: fmt.Sprintf("%q is what the backend of store %s, %s, cannot %s", value, store.Name, can.Name, w.doing),
+				})
+			}
+		}
+		at := slices.IndexFunc(values, func(v config.PolicyValue) bool { return v.Name == w.key })
+		path := "policy." + w.key
+		if values[at].Level == "store" {
+			path = fmt.Sprintf("stores[%d].%s", i, path)
+		}
+		check(*w.of(own), path, values[at].Position)
+		for j, m := range store.Mailboxes {
+			if value := w.of(m.Policy); value != nil {
+				path := fmt.Sprintf("stores[%d].mailboxes[%d].policy.%s", i, j, w.key)
+				check(*value, path, cfg.Place(path))
+			}
 		}
 	}
 	return problems

@@ -239,6 +239,8 @@ func (d *fakeDrop) Fetch(ctx context.Context, r backends.FetchRequest) (backends
 		d.store.mu.Lock()
 		defer d.store.mu.Unlock()
 		c.at, c.size = int64(d.store.drained), -1
+	case "form":
+		return formContent(r.Rendering), nil
 	case "gone":
 		return nil, backends.Fail(backends.NotFound, "it is gone")
 	case "poison":

@@ -16,7 +16,7 @@ import (
 func TestPolicy(t *testing.T) {
 	t.Parallel()
 	store := harness.MaildirStore("mail", harness.Domain)
-	store["policy"] = harness.Mapping{"messages": 2, "mark_read": true}
+	store["policy"] = harness.Mapping{"messages": 2, "mark_read": true, "charset": "koi8-r"}
 	store["mailboxes"] = []harness.Mapping{
 		{"address": "erika@" + harness.Domain, "policy": harness.Mapping{"order": "newest"}},
 		{"address": "eva@" + harness.Domain, "policy": harness.Mapping{"deleted": "keep", "keep": "1h"}},
@@ -87,6 +87,7 @@ func TestPolicy(t *testing.T) {
 	for _, want := range []string{
 		`(?m)^order +newest +mailbox +\S+dipylon\.yaml:\d+:\d+$`, `(?m)^messages +2 +store +\S+dipylon\.yaml:\d+:\d+$`,
 		`(?m)^idle +15m +gateway +\S+dipylon\.yaml:\d+:\d+$`, `(?m)^deleted +remove +default +-$`,
+		`(?m)^encoding +mime +default +-$`, `(?m)^charset +koi8-r +store +\S+dipylon\.yaml:\d+:\d+$`,
 		`(?m)^limits\.per_address +50 +default +-$`,
 	} {
 		if !regexp.MustCompile(want).Match(out) {

@@ -66,8 +66,8 @@ var rules = []rule{
 	{"gateway/server", []string{"gateway", "plugins/host", "backends$", "backends/filelock$", "backends/mail", "config"}},
 	// What commands and the administration do, without a command line.
 	{"gateway/manage", []string{
-		"gateway/folder", "gateway/index", "gateway/login", "gateway/maildrop", "gateway/passwords", "gateway/server",
-		"gateway/state", "gateway/stores", "plugins/host", "backends$", "backends/mail", "backends/tempfolder$", "config",
+		"gateway/folder", "gateway/index", "gateway/login", "gateway/maildrop", "gateway/passwords", "gateway/policy",
+		"gateway/server", "gateway/state", "gateway/stores", "plugins/host", "backends$", "backends/mail", "backends/tempfolder$", "config",
 	}},
 	// The binary has the built-in backends inside.
 	{"gateway/dipylon", []string{"gateway", "plugins", "backends", "config"}},

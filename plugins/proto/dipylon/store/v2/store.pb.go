@@ -1042,7 +1042,8 @@ type Reading struct {
 	Folders   bool       `protobuf:"varint,5,opt,name=folders,proto3" json:"folders,omitempty"` // other folders than the inbox can be opened
 	// The version of what makes messages out of the store's properties, at most 64 characters of
 	// printable ASCII: sizes that were found with another one are forgotten. Empty: the octets of a
-	// message never change.
+	// message never change. A store that renders names one, or an encoding or a body: one that names
+	// none of the three is never asked for a rendering.
 	Renderer      string `protobuf:"bytes,6,opt,name=renderer,proto3" json:"renderer,omitempty"`
 	Measures      bool   `protobuf:"varint,7,opt,name=measures,proto3" json:"measures,omitempty"` // it answers Measure
 	unknownFields protoimpl.UnknownFields
