@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"os"
+	"syscall"
 	"time"
 )
 
@@ -142,7 +142,14 @@ type FileContent interface {
 	// File is the open file, and where in it the message stands: so many octets from offset on,
 	// whose canonical form (package backends/mail/crlf) is exactly what Read gives. The file is
 	// the content's own, and open until Close. It is nil where there is none this time.
-	File() (file *os.File, offset, length int64)
+	File() (file OpenFile, offset, length int64)
+}
+
+// OpenFile is a regular file that is open for reading: an [os.File], or a descriptor that is none,
+// which costs fewer system calls.
+type OpenFile interface {
+	io.ReaderAt
+	syscall.Conn // whose Control is used
 }
 
 // FetchRequest says which message is wanted, how much of it, and in what form.

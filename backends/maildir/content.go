@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
@@ -22,7 +21,7 @@ func (m *maildrop) Fetch(ctx context.Context, request backends.FetchRequest) (ba
 	if !isID(id) {
 		return nil, gone(id)
 	}
-	f, info, err := m.openFile(ctx, id)
+	f, stored, err := m.openFile(ctx, id)
 	switch {
 	case errors.Is(err, errNoMessage):
 		return nil, backends.Fail(backends.Poison, "message %q is no regular file", id)
@@ -33,8 +32,8 @@ func (m *maildrop) Fetch(ctx context.Context, request backends.FetchRequest) (ba
 	}
 	c := &content{
 		drop: m, id: id, file: f,
-		promised: m.promised(id, info.Size()),
-		src:      fileReader{ctx: ctx, drop: m, src: f, left: info.Size()},
+		promised: m.promised(id, stored),
+		src:      fileReader{ctx: ctx, drop: m, src: f, left: stored},
 	}
 	c.reader = crlf.NewReader(&c.src)
 	if request.Top {
@@ -54,24 +53,25 @@ func isID(id string) bool {
 }
 
 // openFile opens a message. errNoMessage: it is not a regular file.
-func (m *maildrop) openFile(ctx context.Context, id string) (f file, info fs.FileInfo, err error) {
+func (m *maildrop) openFile(ctx context.Context, id string) (f readable, stored int64, err error) {
 	err = m.locate(ctx, id, func(r record) (err error) {
 		f, err = m.store.disk.Open(r.path(m.folder.dir))
 		return err
 	})
 	if isNoFile(err) {
-		return nil, nil, errNoMessage
+		return nil, 0, errNoMessage
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, 0, err
 	}
-	if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() {
+	stored, regular, err := f.stat()
+	if err == nil && !regular {
 		err = errNoMessage
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, f.Close())
+		return nil, 0, errors.Join(err, f.Close())
 	}
-	return f, info, nil
+	return f, stored, nil
 }
 
 // errNotFound says that a folder has no such message.
@@ -129,7 +129,7 @@ func (m *maildrop) promised(id string, stored int64) int64 {
 type content struct {
 	drop     *maildrop
 	id       string
-	file     file
+	file     readable
 	src      fileReader
 	reader   *crlf.Reader
 	promised int64 // octets; -1: not known

@@ -18,7 +18,7 @@ type fileSystem interface {
 	Create(path string) (file, error)
 	// Open opens a file for reading. It follows no link at the end of the path and waits
 	// for no other end of a pipe.
-	Open(path string) (file, error)
+	Open(path string) (readable, error)
 	Names(dir string) ([]string, error)
 	Lstat(path string) (fs.FileInfo, error)
 	Mkdir(path string) error
@@ -29,31 +29,34 @@ type fileSystem interface {
 	SyncDir(path string) error
 }
 
+// file is open for writing.
 type file interface {
-	io.Reader
 	io.Writer
+	io.Closer
+	Sync() error
+}
+
+// readable is open for reading.
+type readable interface {
+	io.Reader
 	io.ReaderAt
 	io.Closer
-	Stat() (fs.FileInfo, error)
-	Sync() error
+	// stat is how many octets it has, and whether it is a regular file.
+	stat() (size int64, regular bool, err error)
 }
 
 // disk is the real one.
 type disk struct{}
 
 func (disk) Create(path string) (file, error) {
-	return opened(os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600))
-}
-
-func (disk) Open(path string) (file, error) { return opened(openForReading(path)) }
-
-// opened keeps a nil *os.File from becoming a file that is not nil.
-func opened(f *os.File, err error) (file, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, err // and not a file that is a nil *os.File
 	}
 	return f, nil
 }
+
+func (disk) Open(path string) (readable, error) { return openForReading(path) }
 
 func (disk) Names(dir string) ([]string, error) {
 	f, err := os.Open(dir)

@@ -14,10 +14,6 @@ import (
 // infoSeparator stands between a message's base name and its flags.
 const infoSeparator = ':'
 
-func openForReading(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-}
-
 // isNoFile says that what was opened for reading is a link, or a socket or a device.
 func isNoFile(err error) bool {
 	return errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV)

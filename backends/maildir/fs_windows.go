@@ -13,7 +13,23 @@ import (
 // in a file name here.
 const infoSeparator = ';'
 
-func openForReading(path string) (*os.File, error) { return os.Open(path) }
+type openFile struct{ *os.File }
+
+func openForReading(path string) (readable, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return openFile{f}, nil
+}
+
+func (f openFile) stat() (size int64, regular bool, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, false, err
+	}
+	return info.Size(), info.Mode().IsRegular(), nil
+}
 
 func isNoFile(error) bool { return false }
 

@@ -1,8 +1,8 @@
 package maildir
 
 import (
+	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"sync"
@@ -62,12 +62,12 @@ func (d *faultyDisk) Create(path string) (file, error) {
 	return &faultyFile{file: f, disk: d, path: path}, err
 }
 
-func (d *faultyDisk) Open(path string) (file, error) {
+func (d *faultyDisk) Open(path string) (readable, error) {
 	if err := d.step("open", path); err != nil {
 		return nil, err
 	}
 	f, err := d.disk.Open(path)
-	return &faultyFile{file: f, disk: d, path: path, reading: true}, err
+	return &faultyReader{readable: f, disk: d, path: path}, err
 }
 
 func (d *faultyDisk) Names(dir string) ([]string, error) {
@@ -123,8 +123,6 @@ type faultyFile struct {
 	file
 	disk *faultyDisk
 	path string
-
-	reading bool
 }
 
 func (f *faultyFile) Write(p []byte) (int, error) {
@@ -135,13 +133,6 @@ func (f *faultyFile) Write(p []byte) (int, error) {
 	return f.file.Write(p)
 }
 
-func (f *faultyFile) Read(p []byte) (int, error) {
-	if err := f.disk.step("read", f.path); err != nil {
-		return 0, err
-	}
-	return f.file.Read(p)
-}
-
 func (f *faultyFile) Sync() error {
 	if err := f.disk.step("sync", f.path); err != nil {
 		return err
@@ -150,15 +141,26 @@ func (f *faultyFile) Sync() error {
 }
 
 func (f *faultyFile) Close() error {
-	name := "close"
-	if f.reading {
-		name = "close after reading"
-	}
-	err := f.disk.step(name, f.path)
+	err := f.disk.step("close", f.path)
 	if closing := f.file.Close(); err == nil {
 		err = closing
 	}
 	return err
 }
 
-var _ io.ReaderAt = (*faultyFile)(nil)
+type faultyReader struct {
+	readable
+	disk *faultyDisk
+	path string
+}
+
+func (f *faultyReader) Read(p []byte) (int, error) {
+	if err := f.disk.step("read", f.path); err != nil {
+		return 0, err
+	}
+	return f.readable.Read(p)
+}
+
+func (f *faultyReader) Close() error {
+	return errors.Join(f.disk.step("close after reading", f.path), f.readable.Close())
+}

@@ -3,7 +3,7 @@ package maildir
 import (
 	"context"
 	"errors"
-	"io/fs"
+	"io"
 	"iter"
 	"path/filepath"
 	"sync"
@@ -256,7 +256,7 @@ func (m *maildrop) size(ctx context.Context, r record) (int64, error) {
 // wrote counts line ends, and is right if the file's length is the one in the name and its
 // last line has an end.
 func (m *maildrop) measure(ctx context.Context, r record) (int64, error) {
-	f, info, err := m.openFile(ctx, r.id())
+	f, length, err := m.openFile(ctx, r.id())
 	if errors.Is(err, errNoMessage) {
 		return noMessage, nil
 	}
@@ -264,7 +264,7 @@ func (m *maildrop) measure(ctx context.Context, r record) (int64, error) {
 		return 0, err
 	}
 	defer f.Close()
-	if size, ok := told(f, info, r.id()); ok {
+	if size, ok := told(f, length, r.id()); ok {
 		return size, nil
 	}
 	return crlf.Length(&source{ctx: ctx, closed: m.isClosed, src: f})
@@ -273,10 +273,10 @@ func (m *maildrop) measure(ctx context.Context, r record) (int64, error) {
 func (m *maildrop) isClosed() bool { return m.usable() != nil }
 
 // told is the size that a name tells, if it can be believed.
-func told(f file, info fs.FileInfo, id string) (int64, bool) {
+func told(f io.ReaderAt, length int64, id string) (int64, bool) {
 	canonical, ok := canonicalSize(id)
 	stored, alsoOK := storedSize(id)
-	if !ok || !alsoOK || stored != info.Size() || canonical < stored || canonical > 2*stored || stored == 0 {
+	if !ok || !alsoOK || stored != length || canonical < stored || canonical > 2*stored || stored == 0 {
 		return 0, false
 	}
 	var last [1]byte

@@ -3,7 +3,6 @@ package maildir
 import (
 	"context"
 	"io"
-	"os"
 
 	"github.com/dipylon/dipylon/backends"
 )
@@ -38,8 +37,8 @@ func (c *contents) Close() error { return nil }
 
 // File implements [backends.FileContent]. A message whose size is not known is counted here, so
 // that it is known the next time; so is one of which some has been read.
-func (c *content) File() (file *os.File, offset, length int64) {
-	f, ok := c.file.(*os.File)
+func (c *content) File() (file backends.OpenFile, offset, length int64) {
+	f, ok := c.file.(backends.OpenFile)
 	if !ok || c.promised < 0 || c.given > 0 {
 		return nil, 0, 0
 	}

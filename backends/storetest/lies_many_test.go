@@ -75,7 +75,7 @@ type inFile struct {
 	offset, length int64
 }
 
-func (f inFile) File() (*os.File, int64, int64) { return f.file, f.offset, f.length }
+func (f inFile) File() (backends.OpenFile, int64, int64) { return f.file, f.offset, f.length }
 
 // filed puts contents into files, with LF for line ends, and changes where it says they are.
 func filed(change func(*inFile)) func(*liarContents) {

@@ -24,8 +24,8 @@ type fakeFile struct {
 	offset, length int64
 }
 
-func (f *fakeFile) File() (*os.File, int64, int64) { return f.file, f.offset, f.length }
-func (f *fakeFile) Close() error                   { return f.file.Close() }
+func (f *fakeFile) File() (backends.OpenFile, int64, int64) { return f.file, f.offset, f.length }
+func (f *fakeFile) Close() error                            { return f.file.Close() }
 
 // fileBefore is what stands in the file in front of the message.
 const fileBefore = "something else"

@@ -40,7 +40,7 @@ func (s *fileSocket) send(number uint64, contents []backends.FileContent) error 
 	})
 }
 
-// withFDs calls f with the descriptors of all contents. os.File.Fd would make the file blocking,
+// withFDs calls f with the descriptors of all contents. [os.File.Fd] would make the file blocking,
 // which the gateway would share.
 func (s *fileSocket) withFDs(contents []backends.FileContent, fds []int, i int, f func() error) error {
 	if i == len(contents) {

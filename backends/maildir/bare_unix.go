@@ -1,0 +1,111 @@
+//go:build unix
+
+package maildir
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// bareFile is a regular file, open for reading. An [os.File] would ask the poller to watch it, one
+// system call for each message and in vain: the poller takes no regular files.
+type bareFile struct {
+	mu sync.Mutex // no descriptor is closed, and given to another file, while it is used
+	fd int        // -1: closed
+}
+
+// openForReading follows no link at the end of the path and waits for no other end of a pipe.
+func openForReading(path string) (readable, error) {
+	for {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+		switch {
+		case err == nil:
+			return &bareFile{fd: fd}, nil
+		case !errors.Is(err, unix.EINTR):
+			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+	}
+}
+
+// use calls f with the descriptor, and again while a signal interrupts it.
+func (b *bareFile) use(f func(fd int) error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fd < 0 {
+		return fs.ErrClosed
+	}
+	for {
+		if err := f(b.fd); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// Read implements [io.Reader].
+func (b *bareFile) Read(p []byte) (int, error) {
+	return b.read(len(p), func(fd int) (int, error) { return unix.Read(fd, p) })
+}
+
+// ReadAt implements [io.ReaderAt].
+func (b *bareFile) ReadAt(p []byte, offset int64) (n int, err error) {
+	for n < len(p) && err == nil {
+		var m int
+		m, err = b.read(len(p)-n, func(fd int) (int, error) { return unix.Pread(fd, p[n:], offset+int64(n)) })
+		n += m
+	}
+	return n, err
+}
+
+// read reads up to so many octets; io.EOF: there are no more.
+func (b *bareFile) read(most int, from func(fd int) (int, error)) (n int, err error) {
+	err = b.use(func(fd int) (err error) {
+		n, err = from(fd)
+		return err
+	})
+	if err == nil && n == 0 && most > 0 {
+		err = io.EOF
+	}
+	return max(0, n), err
+}
+
+func (b *bareFile) stat() (size int64, regular bool, err error) {
+	var st unix.Stat_t
+	err = b.use(func(fd int) error { return unix.Fstat(fd, &st) })
+	return st.Size, st.Mode&unix.S_IFMT == unix.S_IFREG, err
+}
+
+// Close implements [io.Closer].
+func (b *bareFile) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fd < 0 {
+		return fs.ErrClosed
+	}
+	fd := b.fd
+	b.fd = -1
+	return unix.Close(fd)
+}
+
+// SyscallConn implements [syscall.Conn].
+func (b *bareFile) SyscallConn() (syscall.RawConn, error) { return bareConn{b}, nil }
+
+type bareConn struct{ file *bareFile }
+
+// Control implements [syscall.RawConn].
+func (c bareConn) Control(f func(fd uintptr)) error {
+	return c.file.use(func(fd int) error {
+		f(uintptr(fd))
+		return nil
+	})
+}
+
+// Read implements [syscall.RawConn]. Nothing waits for a regular file.
+func (bareConn) Read(func(fd uintptr) bool) error { return errors.ErrUnsupported }
+
+// Write implements [syscall.RawConn].
+func (bareConn) Write(func(fd uintptr) bool) error { return errors.ErrUnsupported }

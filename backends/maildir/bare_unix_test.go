@@ -1,0 +1,102 @@
+//go:build unix
+
+package maildir
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+func TestBareFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "message")
+	writeFile(t, path, "one\ntwo\n")
+	f, err := openForReading(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size, regular, err := f.stat(); size != 8 || !regular || err != nil {
+		t.Errorf("stat: %d octets, regular %v, %v", size, regular, err)
+	}
+	if all, err := io.ReadAll(f); string(all) != "one\ntwo\n" || err != nil {
+		t.Errorf("read %q, %v", all, err)
+	}
+	p := make([]byte, 6)
+	if n, err := f.ReadAt(p, 4); string(p[:n]) != "two\n" || err != io.EOF {
+		t.Errorf("read at an offset: %q, %v", p[:n], err)
+	}
+	conn, err := f.(backends.OpenFile).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Control(func(fd uintptr) {
+		if flags, err := unix.FcntlInt(fd, unix.F_GETFD, 0); flags&unix.FD_CLOEXEC == 0 || err != nil {
+			t.Errorf("a program that is started has it, too: flags %x, %v", flags, err)
+		}
+	}); err != nil {
+		t.Error(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	_, reading := f.Read(p)
+	_, at := f.ReadAt(p, 0)
+	_, _, stat := f.stat()
+	control := conn.Control(func(uintptr) { t.Error("a descriptor that is closed was given out") })
+	for _, err := range []error{reading, at, stat, control, f.Close()} {
+		if !errors.Is(err, fs.ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	}
+}
+
+// TestBareFileReadsInPieces has more in the file than one buffer takes.
+func TestBareFileReadsInPieces(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "message")
+	want := bytes.Repeat([]byte("0123456789\n"), 1000)
+	writeFile(t, path, string(want))
+	f, err := openForReading(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	got := make([]byte, len(want))
+	if n, err := f.ReadAt(got, 0); !bytes.Equal(got[:n], want) || err != nil {
+		t.Errorf("%d octets at once, %v", n, err)
+	}
+	if got, err = io.ReadAll(struct{ io.Reader }{f}); !bytes.Equal(got, want) || err != nil {
+		t.Errorf("%d octets in pieces, %v", len(got), err)
+	}
+}
+
+func TestNoFileIsOpened(t *testing.T) {
+	dir := t.TempDir()
+	pipe, link := filepath.Join(dir, "pipe"), filepath.Join(dir, "link")
+	if err := errors.Join(unix.Mkfifo(pipe, 0o600), os.Symlink("nothing", link)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openForReading(link); !isNoFile(err) {
+		t.Errorf("a link: %v", err)
+	}
+	if _, err := openForReading(filepath.Join(dir, "none")); !isGone(err) {
+		t.Errorf("nothing: %v", err)
+	}
+	for _, path := range []string{pipe, dir} {
+		f, err := openForReading(path) // does not wait for a writer
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, regular, err := f.stat(); regular || err != nil {
+			t.Errorf("%s is a regular file: %v, %v", path, regular, err)
+		}
+		_ = f.Close()
+	}
+}
