@@ -3,9 +3,9 @@ package content
 import (
 	"bytes"
 	"net/mail"
+	"strings"
 	"time"
 
-	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/mail/header"
 )
 
@@ -21,12 +21,12 @@ func Identity(start []byte) (named bool, dated time.Time) {
 			return named, dated
 		}
 		if name, ok := header.FieldName(field); ok {
-			value := string(bytes.Join(bytes.Fields(field[bytes.IndexByte(field, ':')+1:]), []byte(" ")))
-			switch fold.Lower(name) {
-			case "message-id":
-				named = named || value != "" && value != "<>"
-			case "date":
-				if at, err := mail.ParseDate(value); err == nil {
+			switch value := field[bytes.IndexByte(field, ':')+1:]; {
+			case strings.EqualFold(name, "Message-ID"):
+				value = bytes.TrimSpace(value)
+				named = named || len(value) > 0 && string(value) != "<>"
+			case strings.EqualFold(name, "Date"):
+				if at, err := mail.ParseDate(string(bytes.Join(bytes.Fields(value), []byte(" ")))); err == nil {
 					dated = at
 				}
 			}

@@ -70,7 +70,7 @@ func (d *delivery) deliver(ctx context.Context) error {
 
 // tell logs a line for each recipient, so that administrators can answer who received which message.
 func (d *delivery) tell(outcomes []receivers.Outcome) {
-	start := make([]byte, content.MessageIDWithin)
+	start := make([]byte, min(d.envelope.Size, content.MessageIDWithin))
 	n, _ := io.ReadFull(d.content(), start) // an error here comes again in the delivery
 	id := content.MessageID(start[:n])
 	for _, o := range outcomes {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -13,7 +14,13 @@ import (
 
 // StoredDedup is a [Dedup] in the gateway's state. All gateways of an installation share it, because a
 // client's next try may reach another one. It is made with [OpenDedup].
-type StoredDedup struct{ o DedupOptions }
+type StoredDedup struct {
+	o DedupOptions
+	// known are the fingerprints that the database may have. Where nobody else uses it, one that is not among
+	// them need not be asked for.
+	mu    sync.Mutex
+	known map[string]struct{} // nil: not known
+}
 
 // DedupOptions are the settings of a [StoredDedup]. Log and DB are required; the others have defaults,
 // given in brackets.
@@ -47,7 +54,7 @@ func OpenDedup(ctx context.Context, o DedupOptions) (*StoredDedup, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	l := &StoredDedup{o}
+	l := &StoredDedup{o: o}
 	err := o.DB.Write(ctx, func(tx *state.Tx) error {
 		if !o.DB.Shared() {
 			if _, err := tx.Exec("UPDATE deliveries SET taken = 0"); err != nil {
@@ -59,7 +66,60 @@ func OpenDedup(ctx context.Context, o DedupOptions) (*StoredDedup, error) {
 	if err != nil {
 		return nil, fmt.Errorf("deduplication: %w", err)
 	}
-	return l, l.takeFilesOver(ctx)
+	if err := l.takeFilesOver(ctx); err != nil {
+		return l, err
+	}
+	return l, l.learn(ctx)
+}
+
+// learn reads which fingerprints the database has.
+func (s *StoredDedup) learn(ctx context.Context) error {
+	if s.o.DB.Shared() {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := make(map[string]struct{})
+	rows, err := s.o.DB.Query(ctx, "SELECT DISTINCT fingerprint FROM deliveries")
+	if err != nil {
+		return fmt.Errorf("deduplication: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var fingerprint string
+		if err := rows.Scan(&fingerprint); err != nil {
+			return fmt.Errorf("deduplication: %w", err)
+		}
+		known[fingerprint] = struct{}{}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("deduplication: %w", err)
+	}
+	s.known = known
+	return nil
+}
+
+// note makes a fingerprint known before the database has it. Beyond the bound nothing is known any more, and
+// each message costs a query until the next start.
+func (s *StoredDedup) note(fingerprint string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil {
+		return
+	}
+	if len(s.known) >= 2*s.o.Most {
+		s.known = nil
+		return
+	}
+	s.known[fingerprint] = struct{}{}
+}
+
+// mayHave says whether the database may have a fingerprint.
+func (s *StoredDedup) mayHave(fingerprint string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, is := s.known[fingerprint]
+	return is || s.known == nil
 }
 
 func defaultTo[T comparable](value *T, fallback T) {
@@ -129,6 +189,9 @@ func (s *StoredDedup) recognises(m Message, first time.Time) bool {
 // first. The others are read one at a time and not kept: a message to many recipients that comes in parts
 // has many.
 func (s *StoredDedup) seen(ctx context.Context, m Message) (attempts []*Attempt, err error) {
+	if !s.mayHave(m.Fingerprint) {
+		return nil, nil
+	}
 	now := s.o.Now()
 	rows, err := s.o.DB.Query(ctx, "SELECT key, attempt, written FROM deliveries WHERE fingerprint = $1 AND taken < $2 AND written >= $3 ORDER BY written, key",
 		m.Fingerprint, now.UnixMicro(), now.Add(-s.o.Keep).UnixMicro())
@@ -189,6 +252,7 @@ func (s *StoredDedup) Put(ctx context.Context, a *Attempt) error {
 	if err != nil {
 		return fmt.Errorf("deduplication: %w", err)
 	}
+	s.note(a.Fingerprint)
 	err = s.o.DB.Write(ctx, func(tx *state.Tx) error {
 		if a.empty() {
 			_, err := tx.Exec("DELETE FROM deliveries WHERE key = $1", a.Key)

@@ -275,3 +275,52 @@ func TestRetryAtAnotherGateway(t *testing.T) {
 		}
 	})
 }
+
+// TestUnknownCostsNoQuery: a message that was never seen is not asked for where nobody else uses the database; one
+// that was is, by this process and by the next.
+func TestUnknownCostsNoQuery(t *testing.T) {
+	db := openDB(t)
+	first, err := routing.OpenDedup(t.Context(), routing.DedupOptions{Log: zerolog.Nop(), DB: db, Most: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := func(n int) routing.Message {
+		return routing.Message{Fingerprint: fmt.Sprint(n), Recipients: []string{"bob@sakes.example"}, Named: true}
+	}
+	for n := range 20 { // more than are known at a time
+		a, err := first.Take(t.Context(), message(n))
+		if err != nil || a.Again {
+			t.Fatal(n, a, err)
+		}
+		a.Delivered = []string{"bob@sakes.example"}
+		if err := first.Put(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+		again, err := first.Take(t.Context(), message(n))
+		if err != nil || !again.Again || again.Key != a.Key {
+			t.Fatalf("%d is not recognised: %+v, %v", n, again, err)
+		}
+		if err := first.Put(t.Context(), again); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next, err := routing.OpenDedup(t.Context(), routing.DedupOptions{Log: zerolog.Nop(), DB: db})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := next.Take(t.Context(), message(19)); err != nil || !a.Again {
+		t.Errorf("the next process does not recognise it: %+v, %v", a, err)
+	}
+	if a, err := next.Take(t.Context(), message(20)); err != nil || a.Again {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := next.Take(t.Context(), message(21)); err != nil {
+		t.Errorf("an unknown message is asked for: %v", err)
+	}
+	if _, err := next.Take(t.Context(), message(18)); err == nil {
+		t.Error("a known message is not asked for")
+	}
+}

@@ -167,7 +167,7 @@ func (t *transaction) begin(ctx context.Context, trace string, m *message, accou
 	for i, r := range t.to {
 		addresses[i] = r.Address
 	}
-	start := make([]byte, content.IdentityWithin)
+	start := make([]byte, min(m.Size(), content.IdentityWithin))
 	n, _ := io.ReadFull(m.Reader(), start) // what has failed here fails where it matters, too
 	named, dated := content.Identity(start[:n])
 	attempt, err := t.o.Dedup.Take(ctx, Message{

@@ -33,9 +33,12 @@ type content struct {
 // keep puts a content where it will stay.
 func (s *Spool) keep(ctx context.Context, body *buffer.Buffer) (ID, content, error) {
 	if body.Size() <= int64(s.o.InRow) {
-		octets := make([]byte, body.Size())
-		if _, err := io.ReadFull(body.Reader(), octets); err != nil {
-			return 0, content{}, err
+		octets := body.Memory()
+		if octets == nil {
+			octets = make([]byte, body.Size())
+			if _, err := io.ReadFull(body.Reader(), octets); err != nil {
+				return 0, content{}, err
+			}
 		}
 		return s.ids.next(), content{place: inRow, body: octets}, nil
 	}

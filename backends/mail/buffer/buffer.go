@@ -20,6 +20,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
+	"sync"
 )
 
 // MemoryMost is how many octets of a message are kept in memory before a file is made for it, where
@@ -112,6 +114,48 @@ func (b *Buffer) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// ReadFrom implements [io.ReaderFrom]: it writes all that a reader has, which is read where it is kept. The
+// error is the reader's, or a [*StorageError].
+func (b *Buffer) ReadFrom(from io.Reader) (n int64, err error) {
+	for b.failed == nil && b.file == nil {
+		if len(b.memory) == cap(b.memory) {
+			b.memory = slices.Grow(b.memory, max(min(cap(b.memory), b.o.MemoryMost-cap(b.memory)), readFirst))
+		}
+		read, err := from.Read(b.memory[len(b.memory):cap(b.memory)])
+		b.memory = b.memory[:len(b.memory)+read]
+		b.size += int64(read)
+		n += int64(read)
+		if len(b.memory) > b.o.MemoryMost {
+			if err := b.spill(); err != nil {
+				b.failed = &StorageError{err}
+				return n, b.failed
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	if b.failed != nil {
+		return n, b.failed
+	}
+	piece := pieces.Get().(*[]byte)
+	defer pieces.Put(piece)
+	rest, err := io.CopyBuffer(onlyWriter{b}, from, *piece)
+	return n + rest, err
+}
+
+// readFirst is how much is read at once at first, and at the least.
+const readFirst = 8 << 10
+
+// pieces are what passes on its way into a file.
+var pieces = sync.Pool{New: func() any { p := make([]byte, 64<<10); return &p }}
+
+// onlyWriter hides ReadFrom.
+type onlyWriter struct{ io.Writer }
+
 // spill puts what is in memory into a file.
 func (b *Buffer) spill() (err error) {
 	if b.file != nil {
@@ -143,6 +187,14 @@ func (b *Buffer) Discard() error {
 		return nil
 	}
 	return b.file.Discard()
+}
+
+// Memory is the message, if it is in memory and committed; nil: it is in a file. Nobody may change it.
+func (b *Buffer) Memory() []byte {
+	if b.file != nil || b.failed != nil {
+		return nil
+	}
+	return b.memory
 }
 
 // Size is how many octets the message has.

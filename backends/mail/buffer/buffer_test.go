@@ -221,3 +221,41 @@ func TestStorageFails(t *testing.T) {
 		}
 	}
 }
+
+// TestReadFrom: what is read where it is kept is what is written, whatever pieces it comes in, and where it
+// ends on the bound.
+func TestReadFrom(t *testing.T) {
+	for _, size := range []int{0, 1, 99, 100, 101, 8192, 20_000, 300_000} {
+		for _, most := range []int{100, 8192, 20_000} {
+			message := bytes.Repeat([]byte("0123456789\r\n"), size/12+1)[:size]
+			for name, reader := range map[string]io.Reader{
+				"at once": bytes.NewReader(message), "in halves": iotest.HalfReader(bytes.NewReader(message)),
+				"with its end": iotest.DataErrReader(bytes.NewReader(message)),
+			} {
+				b := buffer.Create(buffer.Options{Storage: buffer.Temporary{Folder: t.TempDir()}, MemoryMost: most})
+				n, err := b.ReadFrom(reader)
+				if err == nil {
+					err = b.Commit()
+				}
+				got, readErr := io.ReadAll(b.Reader())
+				if err != nil || readErr != nil || n != int64(size) || b.Size() != n || !bytes.Equal(got, message) {
+					t.Errorf("%d octets %s, %d in memory: %d, %d, %v, %v", size, name, most, n, b.Size(), err, readErr)
+				}
+				if inMemory := b.File() == nil; inMemory != (size <= most) || inMemory && !bytes.Equal(b.Memory(), message) || !inMemory && b.Memory() != nil {
+					t.Errorf("%d octets %s, %d in memory: they are in memory: %v", size, name, most, inMemory)
+				}
+				if err := b.Discard(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}
+	b := buffer.Create(buffer.InFolder(t.TempDir()))
+	if _, err := b.ReadFrom(iotest.ErrReader(io.ErrUnexpectedEOF)); err != io.ErrUnexpectedEOF {
+		t.Error(err)
+	}
+	broken := buffer.Create(buffer.Options{Storage: buffer.Temporary{Folder: "/absent"}, MemoryMost: 1})
+	if _, err := broken.ReadFrom(strings.NewReader("123")); err == nil || broken.Commit() == nil {
+		t.Error("what cannot be kept is kept")
+	}
+}
