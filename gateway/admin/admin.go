@@ -5,8 +5,11 @@
 //	/readyz   200 while it serves; 503 before that, and while it stops
 //
 // It knows nothing of mail. It listens on addresses of the machine alone, has no login, and changes
-// nothing. A page that a browser has open cannot read it under a name of its own: what is asked under
+// nothing there. A page that a browser has open cannot read it under a name of its own: what is asked under
 // another name than the machine's is refused (DNS rebinding).
+//
+// The socket in the state folder, which the gateway's user alone can open, is served by it, too; there
+// /queue/ is for the commands that handle mail in transit (package queue).
 package admin
 
 import (
@@ -35,6 +38,9 @@ type Server struct {
 	Metrics prometheus.Gatherer
 	// Ready says why the gateway does not serve; nil: it does.
 	Ready func() error
+	// Queue answers what is asked under /queue/; nil: nothing is there. It changes things: it is for a
+	// socket that only an administrator can open.
+	Queue http.Handler
 	Log   zerolog.Logger
 
 	prepare sync.Once
@@ -59,6 +65,9 @@ func (s *Server) init() {
 		}))
 		mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
 		mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Ready()) })
+		if s.Queue != nil {
+			mux.Handle("/queue/", s.Queue)
+		}
 		s.http = &http.Server{
 			Handler: ownName(mux), ReadTimeout: requestTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
 			MaxHeaderBytes: headerMost, ErrorLog: log.New(errorLog{s.Log}, "", 0),

@@ -25,14 +25,67 @@ func StoreOf(destination string) (name string, ok bool) {
 	return strings.CutPrefix(destination, toStore)
 }
 
+// Explanation is where mail goes, and why.
+type Explanation struct {
+	// Destination is what the mail waits for, if it has to.
+	Destination string
+	// Store is the store that the recipient's domain belongs to; nil: none has it.
+	Store *stores.Store
+	// Decision is that of the routes, where no store has the domain; without a Route, none has it either.
+	Decision
+}
+
+// Explain is [Ways.To] with its reasons.
+func (w Ways) Explain(from string, to address.Mailbox) Explanation {
+	if store := w.Stores.Table().StoreFor(to.Domain); store != nil {
+		return Explanation{Destination: StoreDestination(store.Name), Store: store}
+	}
+	d, _ := w.Routes().Find(domainOf(from), to.Domain)
+	return Explanation{Destination: d.Destination, Decision: d}
+}
+
+// Leads says whether a destination leads anywhere now, and by which route; nil: into a store.
+func (w Ways) Leads(destination string) (by *Route, err error) {
+	if name, is := StoreOf(destination); is {
+		for _, s := range w.Stores.Table().Stores() {
+			if s.Name == name && s.Receiver != nil {
+				return nil, nil
+			}
+		}
+		return nil, fmt.Errorf("no store %q takes mail in", name)
+	}
+	if strings.HasPrefix(destination, prefix) {
+		by, _, ok := w.Routes().Of(destination)
+		if !ok {
+			return nil, fmt.Errorf("there is no %s, or it leads by MX: name the domain then", destination)
+		}
+		return by, nil
+	}
+	domain, err := address.Domain(destination)
+	if err != nil || domain != destination {
+		return nil, fmt.Errorf("%q is no destination: it is store:NAME, route:NAME, or a domain in lower case", destination)
+	}
+	if store := w.Stores.Table().StoreFor(domain); store != nil {
+		return nil, fmt.Errorf("%s is a domain of store:%s", domain, store.Name)
+	}
+	d, ok := w.Routes().Find("", domain)
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("no route leads to %s", domain)
+	case d.Destination != domain:
+		return nil, fmt.Errorf("%s is reached by %s", domain, d.Destination)
+	}
+	return d.Route, nil
+}
+
 // To is the destination of mail from an address (empty: the null reverse-path) to another one: its store's,
 // or else its route's, which is held or refused if the route says so. It is not ok where there is no way.
 func (w Ways) To(from string, to address.Mailbox) (destination string, by *Route, ok bool) {
-	if store := w.Stores.Table().StoreFor(to.Domain); store != nil {
-		return StoreDestination(store.Name), nil, store.Receiver != nil
+	e := w.Explain(from, to)
+	if e.Store != nil {
+		return e.Destination, nil, e.Store.Receiver != nil
 	}
-	d, ok := w.Routes().Find(domainOf(from), to.Domain)
-	return d.Destination, d.Route, ok
+	return e.Destination, e.Route, e.Route != nil
 }
 
 // Way is where one more message goes.

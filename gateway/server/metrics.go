@@ -1,9 +1,11 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -57,6 +59,9 @@ func newMetrics(g *Server) *metrics {
 	return m
 }
 
+// readableMost is how long the database has to show that mail in transit can be read.
+const readableMost = 2 * time.Second
+
 // newAdmin makes the engine of a listener that administrators' programs ask.
 func (g *Server) newAdmin() *admin.Server {
 	return &admin.Server{Metrics: g.metrics.registry, Log: g.log, Ready: func() error {
@@ -65,6 +70,12 @@ func (g *Server) newAdmin() *admin.Server {
 			return errors.New("stopping")
 		case !s.Ready:
 			return errors.New("starting")
+		}
+		ctx, cancel := context.WithTimeout(g.base, readableMost)
+		defer cancel()
+		if err := g.spool.Readable(ctx); err != nil {
+			g.log.Warn().Err(err).Msg("not ready: mail in transit cannot be read")
+			return errors.New("the queue cannot be read, the log says why")
 		}
 		return nil
 	}}
@@ -202,6 +213,9 @@ func (m moment) Collect(out chan<- prometheus.Metric) {
 		t.store(store)
 	}
 	t.backends(s.Stores)
+	if sum, ok := m.g.queued.get(m.g.log); ok {
+		t.queue(sum)
+	}
 }
 
 func (t told) store(s Store) {

@@ -73,6 +73,8 @@ func TestMetrics(t *testing.T) {
 		`dipylon_plugin_up{store="one"} 1`,
 		`dipylon_store_healthy{store="one"} 1`,
 		`dipylon_sessions{protocol="admin"} 0`,
+		`dipylon_queue_recipients{state="in_flight"} 0`,
+		`dipylon_queue_oldest_due_seconds 0`,
 		`process_resident_memory_bytes `,
 	} {
 		if !strings.Contains(string(body), "\n"+want) {

@@ -15,6 +15,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/config"
@@ -22,16 +25,24 @@ import (
 	"github.com/dipylon/dipylon/gateway/relay/mx"
 	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/spool"
+	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/gateway/stores"
+	"github.com/dipylon/dipylon/plugins/host"
 )
 
 // openSpool opens the queue of mail in transit. It is there whatever routes there are: what an earlier
 // configuration has taken in is in it.
 func (g *Server) openSpool(ctx context.Context) (err error) {
-	g.spool, err = spool.Open(ctx, spool.Options{
-		Log: g.log, DB: g.db, Folder: filepath.Join(g.cfg.StateFolder, "spool"), Node: g.cfg.Hostname,
-	})
+	g.spool, err = spool.Open(ctx, SpoolOptions(g.log, g.cfg, g.db))
+	if err == nil {
+		g.queued = &queueCount{count: g.spool.Summary, now: time.Now}
+	}
 	return err
+}
+
+// SpoolOptions is how the spool of a configuration is opened.
+func SpoolOptions(log zerolog.Logger, cfg *config.Config, db *state.DB) spool.Options {
+	return spool.Options{Log: log, DB: db, Folder: filepath.Join(cfg.StateFolder, "spool"), Node: cfg.Hostname}
 }
 
 // routesOf are the routes of a configuration.
@@ -64,6 +75,27 @@ var policies = map[string]smtpclient.Policy{
 // ways are all ways that mail has now.
 func (g *Server) ways() route.Ways {
 	return route.Ways{Stores: g.router, Routes: g.routes.Load}
+}
+
+// WaysOf are the ways of mail by a configuration whose stores do not run: each is taken to do what is asked
+// of it.
+func WaysOf(cfg *config.Config) (route.Ways, error) {
+	routes, err := routesOf(cfg)
+	if err != nil {
+		return route.Ways{}, err
+	}
+	var all []stores.Source
+	for _, s := range cfg.Stores {
+		// No call goes to the store: it only has to have the methods.
+		all = append(all, stores.Config{Name: s.Name, Domains: s.Domains, Default: s.Default}.In(stores.Plugin{
+			Backend: (*host.Store)(nil), Description: func() *backends.Description { return nil },
+		}))
+	}
+	table, err := stores.NewTable(all...)
+	if err != nil {
+		return route.Ways{}, err
+	}
+	return route.Ways{Stores: stores.NewRouter(table), Routes: func() *route.Table { return routes }}, nil
 }
 
 // relaySettings are what a relay is made of. One whose settings have changed is followed by another.

@@ -96,6 +96,7 @@ func (g *Server) start(ctx context.Context) error {
 		g.serve(g.listening[i], shapeOf(g.cfg, l, policies), l.ImplicitTLS())
 	}
 	g.useRelay(g.cfg)
+	g.serveCommands()
 	g.publish()
 	g.warn(g.cfg)
 	g.work.Go(func() { g.watchCertificates(g.base) })

@@ -67,6 +67,7 @@ type Server struct {
 	routes        atomic.Pointer[route.Table]
 	confirmed     routing.Confirmed
 	metrics       *metrics
+	queued        *queueCount
 	lock          *StateLock
 
 	// turn has a place for whoever starts, reloads or shuts down. What the current configuration

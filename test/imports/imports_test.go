@@ -46,6 +46,8 @@ var rules = []rule{
 	// What knows stores, and no protocol.
 	{"gateway/stores", []string{"gateway/stores", "gateway/events", "backends$", "backends/mail"}},
 	{"gateway/route", []string{"gateway/stores", "backends/mail"}},
+	// What an administrator does with mail in transit, and how a running gateway is asked to do it.
+	{"gateway/queue", []string{"gateway/route", "gateway/spool", "backends/mail"}},
 	{"gateway/login", []string{"gateway/events", "gateway/state", "gateway/stores", "backends$", "backends/argon2id", "backends/mail"}},
 	{"gateway/passwords", []string{"gateway/login", "gateway/state", "backends$", "backends/mail"}},
 	{"gateway/policy", []string{"backends$", "backends/mail", "config"}},
@@ -66,8 +68,9 @@ var rules = []rule{
 	{"gateway/server", []string{"gateway", "plugins/host", "backends$", "backends/filelock$", "backends/mail", "config"}},
 	// What commands and the administration do, without a command line.
 	{"gateway/manage", []string{
-		"gateway/folder", "gateway/index", "gateway/login", "gateway/maildrop", "gateway/passwords", "gateway/policy",
-		"gateway/server", "gateway/state", "gateway/stores", "plugins/host", "backends$", "backends/mail", "backends/tempfolder$", "config",
+		"gateway/folder", "gateway/index", "gateway/login", "gateway/maildrop", "gateway/passwords", "gateway/policy", "gateway/queue",
+		"gateway/route", "gateway/server", "gateway/spool", "gateway/state", "gateway/stores", "plugins/host", "backends$", "backends/mail",
+		"backends/tempfolder$", "config",
 	}},
 	// The binary has the built-in backends inside.
 	{"gateway/dipylon", []string{"gateway", "plugins", "backends", "config"}},

@@ -1,0 +1,68 @@
+package server
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/gateway/spool"
+)
+
+const (
+	// countEvery is how often mail in transit is counted at the most.
+	countEvery = time.Minute
+	// countShare bounds the time that counting takes: one part in so many.
+	countShare = 100
+	// countMost is how long one counting takes at the most.
+	countMost = 5 * time.Second
+)
+
+// queueCount remembers how much mail is in transit: to count it, all of it is read.
+type queueCount struct {
+	count func(context.Context) (spool.Summary, error)
+	now   func() time.Time
+
+	mu   sync.Mutex
+	last spool.Summary
+	good bool // it could be counted
+	next time.Time
+}
+
+// get counts, unless it was done lately. Not ok: it could not be done.
+func (c *queueCount) get(log zerolog.Logger) (sum spool.Summary, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	began := c.now()
+	if began.Before(c.next) {
+		return c.last, c.good
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), countMost)
+	defer cancel()
+	sum, err := c.count(ctx)
+	c.good = err == nil
+	if ended := c.now(); c.good {
+		c.last, c.next = sum, ended.Add(max(countEvery, countShare*ended.Sub(began)))
+	} else {
+		c.next = ended.Add(countEvery)
+		log.Warn().Err(err).Msg("mail in transit could not be counted for the metrics")
+	}
+	return c.last, c.good
+}
+
+// queue tells how much mail is in transit.
+func (t told) queue(sum spool.Summary) {
+	for _, state := range []spool.State{spool.Waiting, spool.InFlight, spool.Uncertain, spool.Held} {
+		t.number(prometheus.GaugeValue, "dipylon_queue_recipients", "Recipients of mail in transit, by state. Counted at most once a minute.",
+			float64(sum.Recipients[state]), "state", strings.ReplaceAll(state.String(), " ", "_"))
+	}
+	overdue := 0.0
+	if !sum.Due.IsZero() {
+		overdue = max(0, sum.At.Sub(sum.Due).Seconds())
+	}
+	t.number(prometheus.GaugeValue, "dipylon_queue_oldest_due_seconds",
+		"For how long the recipient that was to be tried first has been due; 0: none is. Looked up at most once a minute.", overdue)
+}

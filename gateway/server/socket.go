@@ -1,0 +1,79 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/queue"
+	"github.com/dipylon/dipylon/gateway/state"
+)
+
+// SocketFile is the socket through which the administrator's commands ask a running gateway: in its state
+// folder, for the gateway's user alone. Whoever may open it may handle the mail in transit.
+func SocketFile(cfg *config.Config) string { return filepath.Join(cfg.StateFolder, "admin.sock") }
+
+// listenForCommands makes the socket. It is made in a folder that is this user's alone, and gets its place
+// when nobody else may open it.
+func listenForCommands(file, private string) (l net.Listener, err error) {
+	made := filepath.Join(private, filepath.Base(file))
+	socket, err := net.ListenUnix("unix", &net.UnixAddr{Name: made, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	socket.SetUnlinkOnClose(false) // its name is another one then
+	if err = os.Chmod(made, 0o600); err == nil {
+		err = os.Rename(made, file)
+	}
+	if err == nil {
+		err = state.Inherit(file)
+	}
+	if err != nil {
+		return nil, errors.Join(err, socket.Close())
+	}
+	return commandSocket{socket, file}, nil
+}
+
+// commandSocket is a socket that goes with its file.
+type commandSocket struct {
+	net.Listener
+	file string
+}
+
+// Close implements [net.Listener].
+func (s commandSocket) Close() error {
+	err := os.Remove(s.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, s.Listener.Close())
+}
+
+// serveCommands answers the administrator's commands. A gateway without it serves as well.
+func (g *Server) serveCommands() {
+	file := SocketFile(g.cfg)
+	socket, err := listenForCommands(file, g.buffers.Folder)
+	if err != nil {
+		g.log.Warn().Err(err).Str("socket", file).Msg("the commands that handle the queue cannot reach this gateway: give it a state folder with a shorter name, on a file system with sockets")
+		return
+	}
+	log := g.log.With().Str("protocol", config.ProtocolAdmin).Logger()
+	e := g.newAdmin()
+	e.Queue = queue.Handler(log, &queue.Spool{Spool: g.spool, Ways: g.ways(), Log: log})
+	g.mu.Lock()
+	g.engines[e] = Listener{Protocol: config.ProtocolAdmin, Address: file}
+	g.mu.Unlock()
+	g.work.Go(func() {
+		err := e.Serve(g.base, socket)
+		g.mu.Lock()
+		delete(g.engines, e)
+		g.mu.Unlock()
+		if err != nil {
+			g.fail(fmt.Errorf("the socket %s: %w", file, err))
+		}
+	})
+}
