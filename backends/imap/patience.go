@@ -40,12 +40,13 @@ func (w *wire) wait() {
 }
 
 // expect bounds the server's silences until done.
-func (w *wire) expect() (done func()) { return w.patient(1, 0) }
+func (w *wire) expect() (done func()) { return w.adjust(1, 0) }
 
 // allow lifts that bound until done: a command is under way that a server may take long for.
-func (w *wire) allow() (done func()) { return w.patient(0, 1) }
+func (w *wire) allow() (done func()) { return w.adjust(0, 1) }
 
-func (w *wire) patient(expected, slow int) (done func()) {
+// adjust changes until done how many commands the bound is for, and how many lift it.
+func (w *wire) adjust(expected, slow int) (done func()) {
 	change := func(expected, slow int) {
 		w.mu.Lock()
 		defer w.mu.Unlock()

@@ -156,7 +156,7 @@ func (l *leases) tick(ctx context.Context) error {
 	if err := l.renew(ctx); err != nil {
 		return err
 	}
-	nodes, err := l.bury(ctx)
+	nodes, err := l.removeDead(ctx)
 	if err != nil {
 		return err
 	}
@@ -219,9 +219,9 @@ func (l *leases) enrol(ctx context.Context) error {
 	})
 }
 
-// bury deletes the rows of nodes that have given no sign of life, and counts those that live. A dead one
+// removeDead deletes the rows of nodes that have given no sign of life, and counts those that live. A dead one
 // whose row is being renewed at this moment is not dead: the row is locked, and looked at again.
-func (l *leases) bury(ctx context.Context) (nodes int, err error) {
+func (l *leases) removeDead(ctx context.Context) (nodes int, err error) {
 	err = l.spool.db.Write(ctx, func(tx *state.Tx) error {
 		err := tx.Query(func(scan func(...any) error) error {
 			var node string

@@ -35,21 +35,21 @@ type birdAccount struct {
 func TestThunderbird(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, harness.Options{PlaintextLogin: true})
-	desk := account{home: t.TempDir(), ca: g.Authority.CAFile}.onDesktop(t)
+	desktop := account{home: t.TempDir(), ca: g.Authority.CAFile}.onDesktop(t)
 	messages := contents(t, everyday...)
 	var accounts []birdAccount
 	for i, m := range everyMode {
 		user := g.AddUser(t, "thunderbird-"+string(m))
 		deliver(t, g, user, messages)
 		a := newAccount(t, g, m, protocolOf(m, "pop3", "pop3s"), user)
-		a.home, a.display = desk.home, desk.display
+		a.home, a.display = desktop.home, desktop.display
 		accounts = append(accounts, birdAccount{
 			account: a, number: i + 1, submission: g.Port(protocolOf(m, "submission", "submissions")),
 			friend: g.AddUser(t, "thunderbird-"+string(m)+"-to"),
 		})
 	}
 
-	b := openBird(t, desk, accounts, false)
+	b := openBird(t, desktop, accounts, false)
 	b.trust(t, accounts)
 	b.fetch(t, g, accounts, len(messages), 0)
 	for _, a := range accounts {
@@ -65,7 +65,7 @@ func TestThunderbird(t *testing.T) {
 	}
 	b.quit(t)
 
-	b = openBird(t, desk, accounts, true)
+	b = openBird(t, desktop, accounts, true)
 	b.fetch(t, g, accounts, 0, len(messages))
 	b.quit(t)
 	for _, a := range accounts {
@@ -74,15 +74,15 @@ func TestThunderbird(t *testing.T) {
 }
 
 // openBird writes a profile's settings and starts the program with it.
-func openBird(t *testing.T, desk account, accounts []birdAccount, remove bool) *bird {
+func openBird(t *testing.T, desktop account, accounts []birdAccount, remove bool) *bird {
 	t.Helper()
-	profile := filepath.Join(desk.home, "profile")
+	profile := filepath.Join(desktop.home, "profile")
 	if err := os.MkdirAll(profile, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	os.Remove(filepath.Join(profile, "MarionetteActivePort"))
-	desk.write(t, "profile/user.js", birdSettings(accounts, remove))
-	app := desk.open(t, "thunderbird", "--profile", profile, "--no-remote", "--marionette", "--remote-allow-system-access")
+	desktop.write(t, "profile/user.js", birdSettings(accounts, remove))
+	app := desktop.open(t, "thunderbird", "--profile", profile, "--no-remote", "--marionette", "--remote-allow-system-access")
 	return &bird{application: app, marionette: openMarionette(t, profile)}
 }
 

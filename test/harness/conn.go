@@ -30,17 +30,17 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Command + ": " + r.Answer }
 
-// patient is a connection of which no read and no write takes longer than patience.
-type patient struct{ net.Conn }
+// timedConn is a connection of which no read and no write takes longer than patience.
+type timedConn struct{ net.Conn }
 
-func (p patient) Read(b []byte) (int, error) {
-	p.SetReadDeadline(time.Now().Add(patience))
-	return p.Conn.Read(b)
+func (c timedConn) Read(b []byte) (int, error) {
+	c.SetReadDeadline(time.Now().Add(patience))
+	return c.Conn.Read(b)
 }
 
-func (p patient) Write(b []byte) (int, error) {
-	p.SetWriteDeadline(time.Now().Add(patience))
-	return p.Conn.Write(b)
+func (c timedConn) Write(b []byte) (int, error) {
+	c.SetWriteDeadline(time.Now().Add(patience))
+	return c.Conn.Write(b)
 }
 
 // wire is a connection read by lines.
@@ -50,7 +50,7 @@ type wire struct {
 }
 
 func newWire(conn net.Conn) *wire {
-	return &wire{Conn: patient{conn}, in: bufio.NewReaderSize(patient{conn}, 64<<10)}
+	return &wire{Conn: timedConn{conn}, in: bufio.NewReaderSize(timedConn{conn}, 64<<10)}
 }
 
 func dialWire(address string, secure *tls.Config) (*wire, error) {
