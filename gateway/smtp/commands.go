@@ -134,9 +134,9 @@ func (s *session) parse(line []byte) (name, args string, r reply) {
 	}
 	if _, known := commands[name]; !known {
 		if speaksOther(name, line) {
-			return "?", "", hangUp(421, "4.7.0", "this is an SMTP server")
+			return unknownVerb, "", hangUp(421, "4.7.0", "this is an SMTP server")
 		}
-		return "?", "", refuse(500, "5.5.2", "syntax error, command unrecognized")
+		return unknownVerb, "", refuse(500, "5.5.2", "syntax error, command unrecognized")
 	}
 	if bytes.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }) || !utf8.Valid(line) && !s.mayBeCalled(name) {
 		r = refuse(500, "5.5.2", "syntax error: control characters, or octets that are not UTF-8, in the command")

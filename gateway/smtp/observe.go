@@ -2,6 +2,9 @@ package smtp
 
 import "time"
 
+// unknownVerb stands in events for what is no command.
+const unknownVerb = "unknown"
+
 // EventKind is what an [Event] is about.
 type EventKind int
 
@@ -20,7 +23,7 @@ const (
 type Event struct {
 	Kind       EventKind
 	Conn       string // the session's id
-	Verb       string // upper case; "?" for none that is known
+	Verb       string // upper case; "unknown" for what the engine does not know
 	Code       int    // of the reply; 0: the client was gone
 	Octets     int64  // of the message
 	Recipients int

@@ -447,6 +447,34 @@ func TestConnOfTheBackend(t *testing.T) {
 	}
 }
 
+// TestUnknownVerb: what a client makes up is no name of a metric, and has the same one in POP3.
+func TestUnknownVerb(t *testing.T) {
+	var verbs []string
+	f := plainBackend()
+	s := testServer(f)
+	s.Observe = func(e Event) {
+		if e.Kind == Replied {
+			f.mu.Lock()
+			verbs = append(verbs, fmt.Sprint(e.Verb, " ", e.Code))
+			f.mu.Unlock()
+		}
+	}
+	conn := talk(t, s)
+	conn.play(`
+		< 220
+		> FROBNICATE x
+		< 500
+		> NOOP
+		< 250
+		> QUIT
+		< 221
+		!`)
+	shutdown(t, s)
+	if got := strings.Join(verbs, ", "); got != "unknown 500, NOOP 250, QUIT 221" {
+		t.Errorf("the commands are %q", got)
+	}
+}
+
 // The log says what happened, and holds no secret.
 func TestLog(t *testing.T) {
 	var log syncBuffer
