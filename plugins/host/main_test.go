@@ -45,6 +45,8 @@ func play(role string) {
 		serve.Store(&fakeStore{}, serve.WithGrace(time.Second))
 	case "reader":
 		serve.Store(onlyReader{&fakeStore{}})
+	case "measurer":
+		serve.Store(ownMeasurer{&fakeStore{}})
 	case "one-by-one":
 		f := &fakeStore{}
 		serve.Store(oneByOne{f, f})

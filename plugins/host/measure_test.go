@@ -3,6 +3,8 @@ package host
 import (
 	"bytes"
 	"context"
+	"io"
+	"iter"
 	"slices"
 	"testing"
 
@@ -97,6 +99,57 @@ func isMeasured(t *testing.T, m backends.Measured, want any, request backends.Me
 	}
 	if (!request.Top || len(m.Top) > backends.MeasureTopMost) && m.Top != nil {
 		t.Errorf("%s: a top of %d octets", m.ID, len(m.Top))
+	}
+}
+
+// ownMeasurer is a store that measures messages itself: the sizes that their ids say, and those of
+// some wrongly.
+type ownMeasurer struct{ *fakeStore }
+
+func (f ownMeasurer) Open(ctx context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
+	drop, err := f.fakeStore.Open(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return measuringDrop{drop}, nil
+}
+
+type measuringDrop struct{ backends.Maildrop }
+
+func (d measuringDrop) Measure(_ context.Context, r backends.MeasureRequest) iter.Seq2[backends.Measured, error] {
+	return func(yield func(backends.Measured, error) bool) {
+		for _, id := range r.IDs {
+			what, n := splitID(string(id))
+			m := backends.Measured{ID: id, Size: n}
+			if r.Top || what == "topped" {
+				m.Top = []byte("\r\n")
+			}
+			if !yield(m, nil) {
+				return
+			}
+		}
+	}
+}
+
+// TestMeasuredWrongly: a size that is none, from a backend that measures itself, costs the message that
+// has it and no other, and the maildrop lives on.
+func TestMeasuredWrongly(t *testing.T) {
+	s, _ := start(t, specOf(t, "measurer", fakeSettings{}))
+	drop := openDrop(t, s)
+	all, err := measure(t.Context(), drop, backends.MeasureRequest{IDs: idsOf("size:64", "size:-1", "topped:7", "size:-9", "size:0"), Sizes: true})
+	if err != nil || len(all) != 5 {
+		t.Fatal(len(all), err)
+	}
+	for i, want := range []any{64, backends.Poison, 7, backends.Poison, 0} {
+		isMeasured(t, all[i], want, backends.MeasureRequest{Sizes: true})
+	}
+	// Where no size is asked for, none is looked at.
+	all, err = measure(t.Context(), drop, backends.MeasureRequest{IDs: idsOf("size:-1"), Top: true})
+	if err != nil || len(all) != 1 || all[0].Failure != nil || string(all[0].Top) != "\r\n" {
+		t.Error(all, err)
+	}
+	if got, err := io.ReadAll(fetch(t, drop, "size:64")); err != nil || len(got) != 64 {
+		t.Errorf("afterwards a message has %d octets (%v)", len(got), err)
 	}
 }
 

@@ -28,6 +28,7 @@ func (m *maildrop) measure(ctx context.Context, r *task, frame *pb.Measure) erro
 			return backends.Fail(backends.Temporary, "the backend measured another message than the one whose turn it was")
 		}
 		n++
+		measured = sound(measured, request)
 		last := n == len(request.IDs)
 		if last {
 			m.forget(r.id)
@@ -42,6 +43,18 @@ func (m *maildrop) measure(ctx context.Context, r *task, frame *pb.Measure) erro
 		}
 	}
 	return backends.Fail(backends.Temporary, "the backend measured fewer messages than were asked for")
+}
+
+// sound is what a backend has measured without what the gateway would end the maildrop for. A size that
+// is none is that message's failure alone: whoever wants it reads the message.
+func sound(m backends.Measured, asked backends.MeasureRequest) backends.Measured {
+	switch {
+	case m.Failure == nil && asked.Sizes && m.Size < 0:
+		return backends.Measured{ID: m.ID, Size: -1, Failure: backends.Fail(backends.Poison, "the backend measured a message with %d octets", m.Size)}
+	case !asked.Top:
+		m.Top = nil
+	}
+	return m
 }
 
 // measurer is the backend's own, or one that reads messages here.
