@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -75,16 +76,20 @@ func (t *transaction) outside(ctx context.Context, box address.Mailbox, options 
 	return nil
 }
 
-// encapsulated says whether a local part names another domain, behind a "%" or in front of a "!", or the
-// domain is a host's address: a server that reads it as a route would send the mail where its client may not
-// (I12; RFC 5321 §3.6.1).
+// encapsulated says whether a local part names another domain, behind a "%" or in front of a "!", or in the form
+// in which Exchange wraps foreign addresses; or whether the domain is a host's address. A server that reads it as a
+// route would send the mail where its client may not (I12; RFC 5321 §3.6.1).
 func encapsulated(box address.Mailbox) bool {
 	local := box.Unquoted()
 	_, behind, percent := strings.Cut(local, "%")
 	before, _, bang := strings.Cut(local, "!")
 	return percent && strings.Contains(behind, ".") || bang && strings.Contains(before, ".") ||
-		strings.Contains(local, "@") || strings.HasPrefix(box.Domain, "[")
+		strings.Contains(local, "@") || strings.HasPrefix(box.Domain, "[") || wrapped.MatchString(local)
 }
+
+// wrapped is IMCEA, a type of addresses, a hyphen, and an address of that type. What has the type EX is
+// within the organisation that reads it, and replies to old messages go there.
+var wrapped = regexp.MustCompile(`(?i)^imcea(?:[a-df-z0-9]|e[a-wyz0-9]|ex[a-z0-9])[a-z0-9]*-.`)
 
 // settle is the reply to the client where there is a queue: what is left over is the queue's, and nobody is
 // left without a copy untold.

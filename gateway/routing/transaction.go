@@ -159,6 +159,9 @@ func whole(trace string, m *message) (open func() io.Reader, size int64, err err
 
 // begin makes a delivery of a buffered message. finish has to be called for its attempt.
 func (t *transaction) begin(ctx context.Context, trace string, m *message, account string) (*delivery, error) {
+	if err := t.loops(m); err != nil {
+		return nil, err
+	}
 	open, size, err := whole(trace, m)
 	if err != nil {
 		return nil, replies.SMTP(err)
@@ -186,6 +189,25 @@ func (t *transaction) begin(ctx context.Context, trace string, m *message, accou
 			Received: attempt.First.UTC(), Peer: t.peer,
 		},
 	}, nil
+}
+
+// hopsMost is how often a message may pass here: on its way out, and back in for a list or a forward, and so on.
+const hopsMost = 10
+
+// errLoop ends a loop with the server that has the message: that one makes the report (RFC 5321 §6.3).
+var errLoop = &smtp.Error{Code: 554, Enhanced: "5.4.6", Text: "this message has come back here too often, it is in a loop"}
+
+// loops refuses a message that comes back again and again. A name without a dot may be others', too.
+func (t *transaction) loops(m *message) error {
+	if !strings.Contains(t.o.Hostname, ".") {
+		return nil
+	}
+	start := make([]byte, min(m.Size(), content.HopsWithin))
+	n, _ := io.ReadFull(m.Reader(), start) // what has failed here fails where it matters, too
+	if content.Hops(start[:n], t.o.Hostname) > hopsMost {
+		return errLoop
+	}
+	return nil
 }
 
 // finishMost is how long the reply to a message waits for the deduplication.
