@@ -98,6 +98,7 @@ type flow struct {
 	unread   int64 // octets that have come and that nobody will read, not granted again yet
 	over     bool  // nothing follows
 	closed   bool
+	done     []int // open files that have been read, to be closed
 
 	// The reader's own.
 	given int   // messages that Next has told of
@@ -239,10 +240,11 @@ func (f *flow) read(n int) {
 func (f *flow) Close() error {
 	f.mu.Lock()
 	cancel := !f.over && !f.closed
-	f.closed = true
 	for i := range f.messages {
 		f.messages[i].drop()
 	}
+	f.closed = true
+	f.closeFiles()
 	f.mu.Unlock()
 	if cancel {
 		f.m.giveUp(f.id)

@@ -107,11 +107,23 @@ func (r *fileReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// closeFile closes the open file. c.f.mu is held.
+// closeFile closes the open file, at the latest with its fetch: files that came together have
+// descriptors in a row, and one system call closes these. c.f.mu is held.
 func (c *content) closeFile() {
 	if c.fd >= 0 {
-		c.f.m.g.files.drop(c.fd)
+		c.f.done = append(c.f.done, c.fd)
 		c.fd = -1
+	}
+	if c.f.closed {
+		c.f.closeFiles()
+	}
+}
+
+// closeFiles closes the files that nobody reads any more. f.mu is held.
+func (f *flow) closeFiles() {
+	if len(f.done) > 0 {
+		f.m.g.files.drop(f.done...)
+		f.done = nil
 	}
 }
 

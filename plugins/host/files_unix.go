@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/dipylon/dipylon/backends/descriptors"
 	"github.com/dipylon/dipylon/plugins/proto/wire"
 )
 
@@ -40,12 +41,12 @@ func newFileSocket() (*fileSocket, *os.File, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("no socket for files: %w", err)
 	}
-	s := &fileSocket{fd: fds[0], room: min(filesMost, descriptors()/4), waiting: make(map[uint64]*handover)}
+	s := &fileSocket{fd: fds[0], room: min(filesMost, mostDescriptors()/4), waiting: make(map[uint64]*handover)}
 	return s, os.NewFile(uintptr(fds[1]), "files"), nil
 }
 
-// descriptors is how many descriptors this process may have.
-func descriptors() int {
+// mostDescriptors is how many descriptors this process may have.
+func mostDescriptors() int {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
 		return 0
@@ -101,7 +102,7 @@ func (s *fileSocket) receive() {
 		fds := rightsIn(rights[:m])
 		h := s.waiting[binary.BigEndian.Uint64(record[:wire.FilesRecord])]
 		if n != wire.FilesRecord || flags&(unix.MSG_CTRUNC|unix.MSG_TRUNC) != 0 || h == nil || len(fds) > h.left {
-			closeAll(fds) // nobody waits for it, or it breaks the rules, which its frame will show
+			descriptors.Close(fds) // nobody waits for it, or it breaks the rules, which its frame will show
 			continue
 		}
 		h.left -= len(fds)
@@ -141,22 +142,16 @@ func (s *fileSocket) forget(number uint64) {
 	s.room += h.left
 	for _, fds := range h.records {
 		s.room += len(fds)
-		closeAll(fds)
+		descriptors.Close(fds)
 	}
 }
 
 // drop closes files that were taken.
 func (s *fileSocket) drop(fds ...int) {
-	closeAll(fds)
+	descriptors.Close(fds)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.room += len(fds)
-}
-
-func closeAll(fds []int) {
-	for _, fd := range fds {
-		_ = unix.Close(fd)
-	}
 }
 
 // refuse ends the asking for files.
@@ -187,7 +182,7 @@ func (s *fileSocket) close() {
 	}
 	for _, h := range s.waiting {
 		for _, fds := range h.records {
-			closeAll(fds)
+			descriptors.Close(fds)
 		}
 	}
 	clear(s.waiting)

@@ -74,7 +74,7 @@ var rules = []rule{
 	}},
 	// The binary has the built-in backends inside.
 	{"gateway/dipylon", []string{"gateway", "plugins", "backends", "config"}},
-	{"plugins/host", []string{"plugins/host", "plugins/proto", "backends$", "backends/mail", "backends/tempfolder$"}},
+	{"plugins/host", []string{"plugins/host", "plugins/proto", "backends$", "backends/descriptors$", "backends/mail", "backends/tempfolder$"}},
 	{"plugins/serve", []string{"plugins/serve", "plugins/proto", "backends$", "backends/mail"}},
 	{"plugins/proto", []string{"plugins/proto", "backends$", "backends/mail"}},
 	// An example imports no more than somebody else's backend would.
@@ -82,6 +82,7 @@ var rules = []rule{
 	{"plugins", []string{"plugins", "backends$"}},
 	// What the contract, the configuration and the state share with the backends.
 	{"backends/spelling", nil},
+	{"backends/descriptors", nil},
 	{"backends/durable", nil},
 	{"backends/filelock", nil},
 	{"backends/tempfolder", []string{"backends/filelock$"}},

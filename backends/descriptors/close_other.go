@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package descriptors
+
+func closeRow(fds []int) { closeEach(fds) }
