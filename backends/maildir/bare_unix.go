@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dipylon/dipylon/backends/descriptors"
 )
 
 // bareFile is a regular file, open for reading. An [os.File] would ask the poller to watch it, one
@@ -81,14 +83,64 @@ func (b *bareFile) stat() (size int64, regular bool, err error) {
 
 // Close implements [io.Closer].
 func (b *bareFile) Close() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.fd < 0 {
+	fd := b.detach()
+	if fd < 0 {
 		return fs.ErrClosed
 	}
+	return unix.Close(fd)
+}
+
+// detach takes the descriptor off the file, which is as good as closed then; -1: it is closed.
+func (b *bareFile) detach() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	fd := b.fd
 	b.fd = -1
-	return unix.Close(fd)
+	return fd
+}
+
+// closing closes files of messages that were asked for together, some at a time: their descriptors
+// are mostly in a row, and one system call closes these.
+type closing struct {
+	mu    sync.Mutex
+	fds   []int
+	ended bool
+}
+
+// closedTogether is how many files wait for being closed at the most.
+const closedTogether = 16
+
+// add takes a file over, to be closed now or by end. It does not take what is no bare file, nor one
+// that is closed.
+func (c *closing) add(f readable) bool {
+	bare, is := f.(*bareFile)
+	if !is {
+		return false
+	}
+	fd := bare.detach()
+	if fd < 0 {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fds = append(c.fds, fd); c.ended || len(c.fds) == closedTogether {
+		c.closeAll()
+	}
+	return true
+}
+
+// end closes what is left. A file that is added later is closed at once.
+func (c *closing) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	c.closeAll()
+}
+
+// closeAll closes the files that were added. c.mu is held.
+func (c *closing) closeAll() {
+	descriptors.Close(c.fds)
+	c.fds = c.fds[:0]
 }
 
 // SyscallConn implements [syscall.Conn].

@@ -100,3 +100,54 @@ func TestNoFileIsOpened(t *testing.T) {
 		_ = f.Close()
 	}
 }
+
+// TestFilesAreClosedTogether has files of several messages closed: with the last that is waited for,
+// with the end, and after it.
+func TestFilesAreClosedTogether(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "message")
+	writeFile(t, path, "one\n")
+	var file unix.Stat_t
+	if err := unix.Stat(path, &file); err != nil {
+		t.Fatal(err)
+	}
+	var together closing
+	var fds []int
+	add := func() {
+		f, err := openForReading(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fds = append(fds, f.(*bareFile).fd)
+		if !together.add(f) || together.add(f) {
+			t.Error("a file is taken over once")
+		}
+		if err := f.Close(); !errors.Is(err, fs.ErrClosed) {
+			t.Errorf("a file that was taken over: %v", err)
+		}
+	}
+	open := func() (n int) {
+		for _, fd := range fds {
+			var is unix.Stat_t
+			if unix.Fstat(fd, &is) == nil && is.Dev == file.Dev && is.Ino == file.Ino {
+				n++
+			}
+		}
+		return n
+	}
+	for i := range closedTogether {
+		if n := open(); n != i {
+			t.Errorf("%d of %d files are open", n, i)
+		}
+		add()
+	}
+	if n := open(); n != 0 {
+		t.Errorf("%d files are open, of as many as are closed together", n)
+	}
+	fds = nil
+	add()
+	together.end()
+	add()
+	if n := open(); n != 0 {
+		t.Errorf("%d files are open after the end", n)
+	}
+}

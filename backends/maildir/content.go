@@ -134,6 +134,7 @@ type content struct {
 	reader   *crlf.Reader
 	promised int64 // octets; -1: not known
 	given    int64
+	together *closing // where it is one of several messages
 }
 
 // Size implements [backends.Content].
@@ -177,6 +178,9 @@ func (c *content) ended(err error) error {
 // Close implements [backends.Content].
 func (c *content) Close() error {
 	c.reader.Release()
+	if c.together != nil && c.together.add(c.file) {
+		return nil
+	}
 	return c.file.Close()
 }
 

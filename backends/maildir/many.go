@@ -21,6 +21,7 @@ type contents struct {
 	drop    *maildrop
 	request backends.FetchManyRequest
 	given   int
+	read    closing
 }
 
 // Next implements [backends.Contents].
@@ -29,11 +30,19 @@ func (c *contents) Next(ctx context.Context) (backends.Content, error) {
 		return nil, io.EOF
 	}
 	c.given++
-	return c.drop.Fetch(ctx, c.request.One(c.given-1))
+	opened, err := c.drop.Fetch(ctx, c.request.One(c.given-1))
+	if one, is := opened.(*content); is {
+		one.together = &c.read
+	}
+	return opened, err
 }
 
-// Close implements [backends.Contents]. Each content is its reader's.
-func (c *contents) Close() error { return nil }
+// Close implements [backends.Contents]. Each content is its reader's; the files of those that are
+// closed already are closed with it.
+func (c *contents) Close() error {
+	c.read.end()
+	return nil
+}
 
 // File implements [backends.FileContent]. A message whose size is not known is counted here, so
 // that it is known the next time; so is one of which some has been read.
