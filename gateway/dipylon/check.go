@@ -27,11 +27,12 @@ ended again; nothing is created, locked or listened on.
 
 What can be served and will not work, or not for long, is a warning, and does not change the exit
 status: certificates that have expired or do so within 30 days, or are not for the hostname, ports that
-this user may not open, secrets in a file that every user of the machine can read, stores that are to do what their backends cannot.
+this user may not open, secrets in a file that every user of the machine can read, stores that are to do what their backends cannot, routes that no mail takes,
+and routes that let none out.
 
 With --connect the state database is opened as the gateway would open it, but for changes, and each
 store is started with its settings and asked whether it can be used; a store's backend may make its
-folders then.`,
+folders then. Names of routes' hosts are looked up.`,
 		Example: `  dipylon check --config /etc/dipylon/dipylon.yaml
   dipylon check --config dipylon.yaml --show       what is in effect, defaults included
   dipylon check --config dipylon.yaml --offline    the file alone, no backend is started

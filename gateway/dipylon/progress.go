@@ -57,6 +57,23 @@ func (p *progress) begin(name string) {
 	p.name, p.since = name, time.Now()
 }
 
+// now says what is being done, without beginning anew.
+func (p *progress) now(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.name = name
+}
+
+// pause takes the line away while something else is printed, and goes on.
+func (p *progress) pause(print func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	name := p.name
+	p.clear()
+	print()
+	p.name = name
+}
+
 // instead takes the line away and has something else printed.
 func (p *progress) instead(print func()) {
 	p.mu.Lock()

@@ -33,9 +33,12 @@ const (
 // Check says what in a good configuration deserves a warning, and what the backends of its stores say of
 // their settings: a [*config.Error], or another error of a backend that could not be asked.
 func Check(ctx context.Context, cfg *config.Config, asking Asking) (warnings []config.Problem, err error) {
-	warnings = slices.Concat(server.FileWarnings(cfg), server.CertificateWarnings(cfg, time.Now()), server.ListenerWarnings(cfg))
+	warnings = slices.Concat(server.FileWarnings(cfg), server.CertificateWarnings(cfg, time.Now()), server.ListenerWarnings(cfg), server.RouteWarnings(cfg))
 	if asking == AskNobody {
 		return warnings, nil
+	}
+	if asking == AskStores {
+		warnings = append(warnings, server.HostWarnings(ctx, cfg)...)
 	}
 	found, err := checkStores(ctx, cfg, asking)
 	return append(warnings, found...), err

@@ -1,0 +1,136 @@
+//go:build unix
+
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/dipylon/dipylon/gateway/queue"
+)
+
+// queueYAML has a route that keeps mail, and one to a server that is not there.
+const queueYAML = `
+hostname: gate.example
+listeners:
+  - {protocol: submission, address: "127.0.0.1:0"}
+submission: {plaintext_login: true}
+timeouts: {drain: 20s}
+stores:
+  - {name: one, plugin: maildir, domains: [one.example], settings: {root: one}}
+routes:
+  - {name: keep, domains: [kept.example], to: hold}
+  - {name: dead, domains: ["*"], to: smtp, tls: clear, hosts: ["DEAD"]}
+`
+
+// submit sends a message of an account's.
+func submit(t *testing.T, address string, to ...string) {
+	t.Helper()
+	c := dial(t, address, false)
+	c.expect("220")
+	c.say("EHLO client.example", "250")
+	c.say("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00me@one.example\x00"+password)), "235")
+	c.say("MAIL FROM:<me@one.example>", "250")
+	for _, r := range to {
+		c.say("RCPT TO:<"+r+">", "250")
+	}
+	c.say("DATA", "354")
+	c.say("From: me@one.example\r\nSubject: for "+to[0]+"\r\n\r\nHello.\r\n.", "250")
+	c.say("QUIT", "221")
+}
+
+// queueCommand runs "dipylon queue", and gives its output and exit status.
+func (p *process) queueCommand(args ...string) (out string, status int) {
+	p.t.Helper()
+	cmd := exec.Command("dipylon", append([]string{"queue", "--config", "gate.yaml"}, args...)...)
+	cmd.Dir = p.dir
+	text, err := cmd.CombinedOutput()
+	if err != nil && cmd.ProcessState == nil {
+		p.t.Fatal(err)
+	}
+	return string(text), cmd.ProcessState.ExitCode()
+}
+
+// queued are the messages that the command lists.
+func (p *process) queued(args ...string) (all []queue.Message) {
+	p.t.Helper()
+	out, status := p.queueCommand(append([]string{"list", "--json"}, args...)...)
+	for line := range strings.Lines(out) {
+		var m queue.Message
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			p.t.Fatalf("%v, status %d: %s", err, status, out)
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// must runs a command that has to print something.
+func (p *process) must(want string, args ...string) {
+	p.t.Helper()
+	if out, status := p.queueCommand(args...); status != exitOK || !strings.Contains(out, want) {
+		p.t.Errorf("dipylon queue %q: status %d, without %q:\n%s", args, status, want, out)
+	}
+}
+
+// TestQueueOfARunningGateway: what a command changes is put to use at once, by the gateway's own schedule.
+func TestQueueOfARunningGateway(t *testing.T) {
+	t.Parallel()
+	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dead.Close()
+	dir := t.TempDir()
+	addUser(t, dir, "one", "me@one.example")
+	p := serveIn(t, dir, strings.Replace(queueYAML, "DEAD", dead.Addr().String(), 1))
+	submission := p.address(0, "submission")
+	p.await(0, "ready")
+	submit(t, submission, "zoe@kept.example", "max@kept.example")
+	kept := p.queued()
+	if len(kept) != 1 || len(kept[0].Recipients) != 2 || kept[0].Recipients[0].State != "held" || kept[0].Sender != "me@one.example" {
+		t.Fatalf("the queue has %+v", kept)
+	}
+	id := kept[0].ID
+	p.must("zoe@kept.example", "show", id)
+	p.must("Return-Path: <me@one.example>\r\nX-Envelope-To: <zoe@kept.example>\r\nX-Envelope-To: <max@kept.example>\r\n", "export", id)
+	p.must("out.eml", "export", kept[0].Key, "--output", "out.eml")
+	for name, want := range map[string]string{"out.eml": "Subject: for zoe@kept.example\r\n", "out.eml.json": `"sender": "me@one.example"`} {
+		if text, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s: %v\n%s", name, err, text)
+		}
+	}
+	if out, status := p.queueCommand("export", id, "--output", "out.eml"); status != exitFailure {
+		t.Errorf("a file is written over: %d %s", status, out)
+	}
+	p.must("its sender is not told: me@one.example", "delete", "--recipient", "max@kept.example", "--yes")
+	p.must("recipients rerouted: 1", "reroute", id, "--to", "route:dead")
+	p.must("recipients released: 1", "release", "--destination", "route:dead")
+	conn, err := dead.Accept() // the gateway tries at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, status := p.queueCommand("delete", id, "--yes"); status != exitFailure || !strings.Contains(out, "is being delivered at this moment") {
+		t.Errorf("in flight: status %d, %s", status, out)
+	}
+	p.must("route:dead   in-flight  1", "stats")
+
+	// A gateway that dies leaves the message uncertain: it can be deleted then.
+	p.signal(syscall.SIGKILL)
+	_ = p.ended()
+	_ = conn.Close()
+	p.must("in-flight", "list")
+	p.must("recipients held: 1", "hold", "--all")
+	p.must("held", "list", "--state", "held")
+	p.must("recipients deleted: 1", "delete", id, "--yes")
+	if left := p.queued(); len(left) != 0 {
+		t.Errorf("left is %+v", left)
+	}
+}

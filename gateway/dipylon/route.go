@@ -1,0 +1,137 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
+	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/manage"
+	"github.com/dipylon/dipylon/gateway/route"
+	"github.com/dipylon/dipylon/gateway/state"
+)
+
+func newRoute() *cobra.Command {
+	var from source
+	var sender string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "route ADDRESS",
+		Short: "Explain where mail to an address goes",
+		Long: `Tells where mail to an address goes by the configuration, and why: the store that has its domain, or the
+route, by which of its patterns. Neither a gateway, nor a store, nor DNS is asked.
+
+Statuses: 0 there is a way, 1 there is none, or the mail is rejected, 78 the configuration is wrong.`,
+		Example: `  dipylon route --config dipylon.yaml zoe@far.example
+  dipylon route --config dipylon.yaml zoe@far.example --from ada@sakes.example`,
+		Args: cobra.ExactArgs(1),
+		RunE: action(func(cmd *cobra.Command, args []string) error {
+			return withConfig(cmd, &from, func(_ context.Context, cfg *config.Config, _ state.Options) error {
+				found, box, err := manage.RouteOf(cfg, sender, args[0])
+				if _, is := errors.AsType[*manage.ArgumentError](err); is {
+					return withCode(exitUsage, err)
+				}
+				if err != nil {
+					return err
+				}
+				told := routeOf(found, box)
+				if asJSON {
+					err = json.NewEncoder(cmd.OutOrStdout()).Encode(told)
+				} else {
+					err = told.print(cmd.OutOrStdout())
+				}
+				if err == nil && told.Kind != "store" && (found.Route == nil || found.Kind == route.Reject) {
+					err = withCode(exitFailure, errTold)
+				}
+				return err
+			})
+		}),
+	}
+	from.configFlag(cmd)
+	cmd.Flags().StringVar(&sender, "from", "", "the sender, where routes go by it; none: the null reverse-path")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// wayLines is the way of an address for people and programs.
+type wayLines struct {
+	Address     string   `json:"address"`
+	Kind        string   `json:"kind"` // store, mx, smtp, lmtp, hold, reject, none
+	Store       string   `json:"store,omitempty"`
+	Route       string   `json:"route,omitempty"`
+	Pattern     string   `json:"pattern,omitempty"`
+	Senders     []string `json:"senders,omitempty"`
+	Destination string   `json:"destination,omitempty"`
+	Hosts       []string `json:"hosts,omitempty"`
+	TLS         string   `json:"tls,omitempty"`
+	User        string   `json:"user,omitempty"`
+	MessageSize int64    `json:"message_size,omitempty"`
+	Text        string   `json:"text,omitempty"`
+}
+
+func routeOf(e route.Explanation, to address.Mailbox) wayLines {
+	w := wayLines{Address: to.String(), Kind: "none", Destination: e.Destination}
+	switch {
+	case e.Store != nil:
+		w.Kind, w.Store = "store", e.Store.Name
+	case e.Route != nil:
+		w.Kind, w.Route, w.Pattern, w.Senders = e.Kind.String(), e.Name, e.Pattern, e.Senders
+		w.Hosts, w.User, w.MessageSize, w.Text = e.Hosts, e.User, e.MessageSize, e.Text
+		if e.Kind == route.MX || len(e.Hosts) > 0 {
+			w.TLS = tlsText(e.TLS)
+		}
+	}
+	return w
+}
+
+// tlsText is how connections are secured, in the configuration's words.
+func tlsText(t smtpclient.TLS) string {
+	text := map[smtpclient.Policy]string{
+		smtpclient.Clear: "clear", smtpclient.Opportunistic: "opportunistic", smtpclient.Required: "required", smtpclient.Verified: "verified",
+	}[t.Policy]
+	if t.Implicit {
+		text += ", from the first octet"
+	}
+	return text
+}
+
+func (w wayLines) print(out io.Writer) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(table, "%s:\t%s\n", name, printable(value))
+		}
+	}
+	line("address", w.Address)
+	line("goes", map[string]string{
+		"store": "into the store " + w.Store, "mx": "to the hosts that DNS names (MX)", "smtp": "to hosts that are named, by SMTP",
+		"lmtp": "to hosts that are named, by LMTP", "hold": "nowhere until it is released", "reject": "nowhere: it is rejected",
+		"none": "nowhere: no store has its domain, and no route leads there",
+	}[w.Kind])
+	if w.Kind == "store" {
+		line("because", "its domain is one of the store's")
+	}
+	line("route", w.Route)
+	line("pattern", w.Pattern)
+	line("senders", strings.Join(w.Senders, ", "))
+	line("destination", w.Destination)
+	line("hosts", strings.Join(w.Hosts, ", "))
+	line("TLS", w.TLS)
+	line("logs in as", w.User)
+	if w.MessageSize > 0 {
+		line("at most", fmt.Sprintf("%d octets", w.MessageSize))
+	}
+	if w.Kind == "reject" {
+		line("text", cmp.Or(w.Text, "-"))
+	}
+	return table.Flush()
+}

@@ -1,0 +1,65 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/route"
+)
+
+// RouteWarnings looks for routes that no mail can take, and for routes that let none out.
+func RouteWarnings(cfg *config.Config) (all []config.Problem) {
+	ways, err := WaysOf(cfg)
+	if err != nil || len(cfg.Routes) == 0 {
+		return nil // told as an error
+	}
+	ours := func(domain string) bool { return ways.Stores.Table().StoreFor(domain) != nil }
+	routes := ways.Routes()
+	for _, r := range routes.Unreachable(ours) {
+		i := slices.IndexFunc(cfg.Routes, func(c config.Route) bool { return c.Name == r.Name })
+		path := "routes[" + strconv.Itoa(i) + "].domains"
+		all = append(all, config.Problem{
+			Position: cfg.Place(path), Path: path,
+			Text: fmt.Sprintf("no mail takes the route %s: routes before it, or stores, have all of its domains", r.Name),
+		})
+	}
+	if !slices.ContainsFunc(routes.Routes(), func(r *route.Route) bool { return r.Kind != route.Hold && r.Kind != route.Reject }) {
+		all = append(all, config.Problem{
+			Position: cfg.Place("routes"), Path: "routes",
+			Text: "all routes hold or reject: no mail leaves",
+		})
+	}
+	return all
+}
+
+// lookupMost is how long DNS has for all hosts of the routes.
+const lookupMost = 10 * time.Second
+
+// HostWarnings asks the system's resolver for the hosts that routes name.
+func HostWarnings(ctx context.Context, cfg *config.Config) (all []config.Problem) {
+	ctx, cancel := context.WithTimeout(ctx, lookupMost)
+	defer cancel()
+	for i, r := range cfg.Routes {
+		for j, server := range r.Hosts {
+			host, _, err := net.SplitHostPort(server)
+			if _, isAddress := netip.ParseAddr(host); err != nil || isAddress == nil || strings.HasPrefix(server, "/") {
+				continue
+			}
+			if _, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host); err != nil {
+				path := fmt.Sprintf("routes[%d].hosts[%d]", i, j)
+				all = append(all, config.Problem{
+					Position: cfg.Place(path), Path: path,
+					Text: fmt.Sprintf("the name %s of the route %s does not resolve: %v", host, r.Name, err),
+				})
+			}
+		}
+	}
+	return all
+}
