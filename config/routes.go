@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/dipylon/dipylon/backends/mail/address"
 )
 
 // Route is one way for mail to domains that no store has.
@@ -49,10 +51,14 @@ type Relay struct {
 	// Expire is for how long a message is tried, and DelayNotice when its sender is told that it waits.
 	Expire      Duration `yaml:"expire" min:"1m" max:"30d"`
 	DelayNotice Duration `yaml:"delay_notice" min:"1m" max:"30d"`
+	// ReportTo gets a copy of each report on a failure; empty: nobody does. ReportClasses are the status codes of
+	// which (RFC 3463), or their beginnings; none: all.
+	ReportTo      string   `yaml:"report_to"`
+	ReportClasses []string `yaml:"report_classes"`
 }
 
 func defaultRelay() Relay {
-	return Relay{Resolvers: []string{}, Port: 25, Connections: 100, PerDestination: 10, Expire: minutes(5 * 24 * 60), DelayNotice: minutes(4 * 60)}
+	return Relay{Resolvers: []string{}, ReportClasses: []string{}, Port: 25, Connections: 100, PerDestination: 10, Expire: minutes(5 * 24 * 60), DelayNotice: minutes(4 * 60)}
 }
 
 // Password is a secret text; in a file it is better a reference.
@@ -134,6 +140,30 @@ func (d *decoder) routes(c *Config) {
 	}
 	if c.Relay.DelayNotice > c.Relay.Expire {
 		d.at("relay.delay_notice", "make it shorter than expire", "nobody would be told of a delay before the message is given up")
+	}
+	d.copies(&c.Relay)
+}
+
+// failureClass is a status code of a failure, or its beginning (RFC 3463 §2).
+var failureClass = regexp.MustCompile(`^[45](\.[0-9]{1,3}){0,2}$`)
+
+// copies puts in order who gets copies of reports.
+func (d *decoder) copies(r *Relay) {
+	if r.ReportTo != "" {
+		box, err := address.Parse(r.ReportTo)
+		if err != nil {
+			d.at("relay.report_to", "write postmaster@ and a domain of yours", "%q is no mail address", r.ReportTo)
+		} else {
+			r.ReportTo = box.String()
+		}
+	}
+	if len(r.ReportClasses) > 0 && r.ReportTo == "" && !d.failed["relay.report_to"] {
+		d.at("relay.report_classes", "set relay.report_to", "nobody gets copies of reports")
+	}
+	for i, class := range r.ReportClasses {
+		if !failureClass.MatchString(class) {
+			d.at(index("relay.report_classes", i), "write 5.1, say, or 5.1.1", "%q is no status code of failures, or the beginning of one", class)
+		}
 	}
 }
 

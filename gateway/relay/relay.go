@@ -13,6 +13,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
+	"github.com/dipylon/dipylon/gateway/notice"
 	"github.com/dipylon/dipylon/gateway/relay/mx"
 	"github.com/dipylon/dipylon/gateway/stores"
 )
@@ -49,6 +50,8 @@ type Relay struct {
 	Schedules                 Schedules
 	// Language is that of reports ["en"].
 	Language string
+	// Copies says of which reports the administrator gets a copy [of none].
+	Copies func() *notice.Copies
 	// Buffers are where reports are made [those of buffer.Options].
 	Buffers buffer.Options
 	TempDir string // for content that a server has to be sent twice

@@ -64,14 +64,14 @@ func (r *Relay) report(s *settlement) (all []spool.New, err error) {
 
 // write writes a report.
 func (r *Relay) write(s *settlement, report notice.Report) (n spool.New, err error) {
-	to := spool.Recipient{
-		// RFC 3461 §6.1: nobody is told of what becomes of a report.
-		Recipient: backends.Recipient{Address: s.c.Envelope.From, Notify: backends.NotifyNever}, Destination: s.back.Destination,
+	n.Message = spool.Message{Key: report.Key, Trace: s.c.Trace, Received: s.now, Recipients: []spool.Recipient{
+		spool.ReportTo(s.c.Envelope.From, s.back.Destination, s.back.Held),
+	}}
+	if r.Copies != nil {
+		if copies := r.Copies(); copies.Wants(report) {
+			n.Recipients = r.withCopy(n.Recipients, copies.To)
+		}
 	}
-	if s.back.Held {
-		to.State = spool.Held
-	}
-	n.Message = spool.Message{Key: report.Key, Trace: s.c.Trace, Received: s.now, Recipients: []spool.Recipient{to}}
 	n.Body, n.Envelope, err = report.Fill(r.Buffers)
 	if unread, is := errors.AsType[*notice.OriginalError](err); is {
 		r.unreadable(s, unread)
@@ -79,6 +79,16 @@ func (r *Relay) write(s *settlement, report notice.Report) (n spool.New, err err
 		n.Body, n.Envelope, err = report.Fill(r.Buffers)
 	}
 	return n, err
+}
+
+// withCopy adds the administrator to the recipients of a report, if anything leads there.
+func (r *Relay) withCopy(to []spool.Recipient, administrator string) []spool.Recipient {
+	way, err := r.Routes.Back(administrator)
+	if err != nil {
+		r.Log.Error().Err(err).Str("to", administrator).Msg("the administrator gets no copy of a report: nothing leads to relay.report_to")
+		return to
+	}
+	return append(to, spool.ReportTo(administrator, way.Destination, way.Held))
 }
 
 // unreadable logs that a report has nothing of its message.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/notice"
 	"github.com/dipylon/dipylon/gateway/relay"
 	"github.com/dipylon/dipylon/gateway/spool"
 	"github.com/dipylon/dipylon/test/fakesmtp"
@@ -173,6 +174,42 @@ func TestReportThatIsTooLarge(t *testing.T) {
 			w.finish(t)
 			if len(w.reports) != 1 || !strings.Contains(w.reports[0].content, c.has) || strings.Contains(w.reports[0].content, c.lacks) {
 				t.Errorf("the reports are %+v", w.reports)
+			}
+		})
+	}
+}
+
+// TestCopyForTheAdministrator: reports on failures of some classes go to the administrator, too.
+func TestCopyForTheAdministrator(t *testing.T) {
+	for name, c := range map[string]struct {
+		to, class string
+		want      string
+	}{
+		"the class":     {"postmaster@near.example", "5.1", "ada@sakes.example store:sakes, postmaster@near.example near.example"},
+		"another class": {"postmaster@near.example", "5.7", "ada@sakes.example store:sakes"},
+		"no way":        {"postmaster@nowhere.example", "5.1", "ada@sakes.example store:sakes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, far)
+			w.relay.Copies = func() *notice.Copies { return &notice.Copies{To: c.to, Classes: []string{c.class}} }
+			w.at(t, "192.0.2.1:25", refuses("gone@far.example"))
+			w.add(letter("k1", "gone@far.example"), text)
+			w.run(t)
+			w.finish(t)
+			var to []string
+			for _, r := range w.reports {
+				for _, recipient := range r.Recipients {
+					if recipient.Notify != backends.NotifyNever {
+						t.Errorf("%+v", recipient)
+					}
+					to = append(to, recipient.Address+" "+recipient.Destination)
+				}
+			}
+			if got := strings.Join(to, ", "); got != c.want || len(w.reports) != 1 {
+				t.Errorf("reports go to %s", got)
+			}
+			if told := strings.Contains(w.logged(), "relay.report_to"); told != (name == "no way") {
+				t.Errorf("the log has it: %t", told)
 			}
 		})
 	}

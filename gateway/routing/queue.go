@@ -220,13 +220,23 @@ func (d *delivery) acceptReport(ctx context.Context, r notice.Report, way route.
 		return full(err)
 	}
 	defer body.Discard() //nolint:errcheck // the queue has its own
-	to := spool.Recipient{Recipient: backends.Recipient{Address: d.envelope.From, Notify: backends.NotifyNever}, Destination: way.Destination}
-	if way.Held {
-		to.State = spool.Held
+	to := []spool.Recipient{spool.ReportTo(d.envelope.From, way.Destination, way.Held)}
+	if d.options.Copies != nil {
+		if copies := d.options.Copies(); copies.Wants(r) {
+			to = d.withCopy(to, copies.To)
+		}
 	}
-	return d.options.Queue.Accept(ctx, spool.Message{
-		Key: r.Key, Envelope: envelope, Received: d.attempt.First, Recipients: []spool.Recipient{to},
-	}, body)
+	return d.options.Queue.Accept(ctx, spool.Message{Key: r.Key, Envelope: envelope, Received: d.attempt.First, Recipients: to}, body)
+}
+
+// withCopy adds the administrator to the recipients of a report, if anything leads there.
+func (d *delivery) withCopy(to []spool.Recipient, administrator string) []spool.Recipient {
+	way, err := d.options.Ways.Back(administrator)
+	if err != nil {
+		d.log.Error().Err(err).Str("to", administrator).Msg("the administrator gets no copy of a report: nothing leads to relay.report_to")
+		return to
+	}
+	return append(to, spool.ReportTo(administrator, way.Destination, way.Held))
 }
 
 // failed is a refusal as the sender is told of it.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/buffer"
+	"github.com/dipylon/dipylon/gateway/notice"
 	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/smtp"
@@ -288,6 +289,29 @@ func TestReportThatHasNoWay(t *testing.T) {
 	}
 	if len(all) != 1 || len(all[0].Recipients) != 1 || all[0].Recipients[0].Address != "full@sakes.example" {
 		t.Errorf("the queue has %+v", all)
+	}
+}
+
+// TestCopyForTheAdministrator: the administrator gets reports that are made when a message comes, too.
+func TestCopyForTheAdministrator(t *testing.T) {
+	q := newQueued(t)
+	q.sakes.verdict = func(recipient string) *backends.Failure {
+		if strings.HasPrefix(recipient, "gone") {
+			return backends.Fail(backends.NotFound, "gone").WithCode("5.1.1")
+		}
+		return nil
+	}
+	for i, to := range []string{"postmaster@sakes.example", "postmaster@never.example", "carol@far.example"} {
+		q.options.Copies = func() *notice.Copies { return &notice.Copies{To: to, Classes: []string{"5.1.1"}} }
+		if got := send(t, q.mx(), "carol@far.example", []string{"bob@sakes.example", "gone@sakes.example"}, letter+to); got != "250" {
+			t.Fatal(got)
+		}
+		if sender := q.waiting("far.example"); len(sender) != 1 || len(sender[0].Recipients) != 1 {
+			t.Errorf("%s: the sender gets %v", to, sender)
+		}
+		if copies := q.waiting("store:sakes"); len(copies) != max(1-i, 0) {
+			t.Errorf("%s: the administrator gets %v", to, copies)
+		}
 	}
 }
 

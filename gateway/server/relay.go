@@ -21,6 +21,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/notice"
 	"github.com/dipylon/dipylon/gateway/relay"
 	"github.com/dipylon/dipylon/gateway/relay/mx"
 	"github.com/dipylon/dipylon/gateway/route"
@@ -98,6 +99,11 @@ func WaysOf(cfg *config.Config) (route.Ways, error) {
 	return route.Ways{Stores: stores.NewRouter(table), Routes: func() *route.Table { return routes }}, nil
 }
 
+// copiesOf says of which reports the administrator gets a copy.
+func copiesOf(cfg *config.Config) *notice.Copies {
+	return &notice.Copies{To: cfg.Relay.ReportTo, Classes: cfg.Relay.ReportClasses}
+}
+
 // relaySettings are what a relay is made of. One whose settings have changed is followed by another.
 type relaySettings struct {
 	relay    config.Relay
@@ -168,6 +174,7 @@ func (g *Server) newRelay(cfg *config.Config, s relaySettings) *relay.Relay {
 		},
 		Limits: relay.Limits{Connections: s.relay.PerDestination}, Connections: s.relay.Connections,
 		Schedules: schedules(s.relay.Expire.Std(), s.relay.DelayNotice.Std()),
+		Copies:    g.copies.Load,
 		Buffers:   buffer.Options{Storage: g.spool.Storage()}, TempDir: g.buffers.Folder,
 		Grace: cfg.Timeouts.Drain.Std(), Observe: g.metrics.relayed,
 	}

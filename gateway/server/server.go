@@ -34,6 +34,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
+	"github.com/dipylon/dipylon/gateway/notice"
 	"github.com/dipylon/dipylon/gateway/passwords"
 	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/route"
@@ -65,6 +66,7 @@ type Server struct {
 	buffers       buffer.Temporary // messages on their way
 	spool         *spool.Spool     // mail in transit
 	routes        atomic.Pointer[route.Table]
+	copies        atomic.Pointer[notice.Copies]
 	confirmed     routing.Confirmed
 	metrics       *metrics
 	queued        *queueCount
@@ -150,6 +152,7 @@ func (g *Server) prepareAll(ctx context.Context) error {
 		return err
 	}
 	g.routes.Store(routes)
+	g.copies.Store(copiesOf(g.cfg))
 	secure, err := tlsOf(g.cfg)
 	if err != nil {
 		return err

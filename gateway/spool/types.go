@@ -41,6 +41,15 @@ type Recipient struct {
 	Due time.Time
 }
 
+// ReportTo is a recipient of a report: nobody is told of what becomes of that (RFC 3461 §6.1).
+func ReportTo(address, destination string, held bool) Recipient {
+	r := Recipient{Recipient: backends.Recipient{Address: address, Notify: backends.NotifyNever}, Destination: destination}
+	if held {
+		r.State = Held
+	}
+	return r
+}
+
 // State is where a recipient's copy of a message is. The numbers are in the database.
 type State uint8
 

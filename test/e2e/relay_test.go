@@ -42,9 +42,11 @@ func TestRelay(t *testing.T) {
 	`}).Start(t)
 	g := harness.Start(t, harness.Options{More: harness.Mapping{
 		"routes": []harness.Mapping{{"name": "internet", "domains": []string{"*"}, "to": "mx"}},
-		"relay":  harness.Mapping{"resolvers": []string{zone.Address}, "port": number},
+		"relay": harness.Mapping{
+			"resolvers": []string{zone.Address}, "port": number, "report_to": "postmaster@" + harness.Domain, "report_classes": []string{"5.1"},
+		},
 	}})
-	from, to := g.AddUser(t, "erika"), g.AddUser(t, "max")
+	from, to, administrator := g.AddUser(t, "erika"), g.AddUser(t, "max"), g.AddUser(t, "postmaster")
 	content := bytes.Replace(simple("to everybody"), []byte("sender@corpus.example"), []byte(from.Address), 1)
 	s, err := harness.DialSMTP(g.Address("submissions"), g.Authority.Client())
 	if err != nil {
@@ -83,6 +85,10 @@ func TestRelay(t *testing.T) {
 	}
 	if bytes.Contains(report, []byte("zoe@")) {
 		t.Error("the report tells of zoe, whose copy was taken")
+	}
+	harness.Eventually(t, time.Minute, "the administrator's copy", func() bool { return len(readAll(t, g, administrator)) > 0 })
+	if copied := readAll(t, g, administrator)[0]; !bytes.Contains(copied, []byte("To: <"+from.Address+">")) || !bytes.Contains(copied, []byte("Status: 5.1.1")) {
+		t.Errorf("the administrator has\n%s", copied)
 	}
 	if len(far.Received()) != 1 {
 		t.Errorf("the far server has %d messages", len(far.Received()))
