@@ -19,8 +19,9 @@
 // Write returns nil when the transaction is on the disk, and an error when it is not or when
 // nobody knows (the connection was lost during the commit). An error is never followed by a
 // silent second try: what has failed once may not be there even if the next sync succeeds. So after a
-// sync of SQLite has failed nothing is written any more ([DB.Failed]), and the gateway ends: its next start
-// reads what the disk has.
+// sync of SQLite has failed nothing is written any more ([DB.Failed]), and the gateway ends. Its next start
+// reads what the kernel remembers, whether the disk has it or not, so it brings all of the log into the file and
+// begins a new log before anything is written.
 //
 // SQLite runs in WAL mode with synchronous=FULL: one sync a commit. One goroutine writes, and
 // puts what is waiting when it is ready for more into one transaction, so many small writes cost

@@ -50,6 +50,9 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if err := refuse(ctx, file); err != nil {
 		return nil, err
 	}
+	if err := emptyLog(ctx, o, file); err != nil {
+		return nil, err
+	}
 	writing, err := connectSQLite(file, "rw", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "wal_autocheckpoint("+checkpointPages+")")
 	if err != nil {
 		return nil, err
@@ -65,6 +68,32 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	reading.SetMaxIdleConns(o.Connections)
 	reading.SetConnMaxIdleTime(readerIdleMost)
 	return &DB{log: o.Log, name: file, pool: reading, writer: newWriter(o.Log, writing)}, nil
+}
+
+// emptyLog brings what an earlier process has left in the log into the file, and has it synced there. A sync
+// that failed leaves pages that can be read and that the kernel will never write
+// (fsync(2), EIO): were the log gone on with behind them, a power cut would take
+// whatever is behind them as well. It waits for nobody: a gateway that runs has done it itself.
+func emptyLog(ctx context.Context, o Options, file string) error {
+	db, err := connectSQLite(file, "rw", "busy_timeout(0)", "synchronous(FULL)")
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	var busy, frames, done int
+	err = db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &done)
+	var said *sqlite.Error
+	if errors.As(err, &said) && said.Code()&0xff == sqlite3.SQLITE_BUSY {
+		busy, err = 1, nil
+	}
+	if err != nil {
+		return unusable(file, err)
+	}
+	if busy != 0 {
+		o.Log.Debug().Str("file", file).Msg("somebody else uses the state database; its log stays as it is")
+	}
+	return nil
 }
 
 // create makes an empty file for its owner alone, where there is none. SQLite gives the files

@@ -167,7 +167,7 @@ func (g *Gateway) Run(t *testing.T) {
 	}(g.Log, g.exited)
 	log := g.Log
 	t.Cleanup(func() {
-		if !g.stopped() {
+		if !g.Ended() {
 			g.end(t)
 		}
 		log.judge(t)
@@ -235,7 +235,8 @@ func (g *Gateway) Reload(t *testing.T) {
 	g.Log.Wait(t, place, "the configuration is reloaded")
 }
 
-func (g *Gateway) stopped() bool {
+// Ended says whether the process has ended.
+func (g *Gateway) Ended() bool {
 	select {
 	case <-g.exited:
 		return true

@@ -5,7 +5,7 @@
 //	powercut --backing DIR --mount DIR [--seed N]
 //
 // It reads commands from its standard input, a line each, and answers each with a line, "ok" or what went wrong.
-// When its input ends it unmounts itself and ends.
+// When its input ends, or with SIGTERM, it unmounts itself and ends.
 //
 //	freeze              from now on everything fails with EIO: this is the moment of the cut
 //	cut                 loses what was not synced, and mounts what is left anew. Whoever uses the file

@@ -4,13 +4,16 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -37,7 +40,12 @@ func run(backing, at string, seed uint64) error {
 	if err := l.mount(); err != nil {
 		return err
 	}
-	l.obey(os.Stdin, os.Stdout)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		l.obey(os.Stdin, os.Stdout)
+		stop()
+	}()
+	<-ctx.Done()
 	return l.unmount()
 }
 
@@ -119,7 +127,7 @@ func (l *layer) cut() error {
 }
 
 // usersMost is how long a cut waits for whoever still uses the file system.
-const usersMost = 10 * time.Second
+const usersMost = time.Minute
 
 func (l *layer) wait() error {
 	ended := make(chan struct{})
