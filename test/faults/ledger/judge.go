@@ -18,8 +18,11 @@ import (
 
 // fault is something that was done to the server: a line of the faults' record.
 type fault struct {
-	At   time.Time `json:"at"`
-	What string    `json:"what"`
+	At    time.Time `json:"at"`
+	Until time.Time `json:"until"`
+	What  string    `json:"what"`
+	// Interrupts says that the server may have done something and not be able to write down that it did.
+	Interrupts bool `json:"interrupts"`
 }
 
 // one is a recipient's copy of a message.
@@ -47,13 +50,15 @@ type Verdict struct {
 	// Duplicates are further copies, by why there may be such.
 	Duplicates map[string]int `json:"duplicates"`
 	Lost       []string       `json:"lost"` // "message recipient"
+	// Spool is why the spool cannot be read: then nothing waits in it. Empty: it can.
+	Spool string `json:"spool,omitempty"`
 }
 
 // Why there may be a further copy. What is unexplained is a fault.
 const (
 	askedAgain  = "the client had no reply and sent it again"
 	uncertain   = "the next hop took it and did not say so"
-	interrupted = "the server was ended between taking and writing that down"
+	interrupted = "the server was interrupted between passing it on and writing that down"
 	unexplained = "unexplained"
 )
 
@@ -80,7 +85,7 @@ func judge(ctx context.Context, args []string) (*Verdict, error) {
 	taken := flags.String("sink", "", "the sink's record")
 	reports := flags.String("reports", "", "the Maildir folder of the sender's mailbox")
 	waiting := flags.String("spool", "", "Dipylon's state folder, while no gateway runs; empty: nothing waits")
-	faults := flags.String("faults", "", "what was done to the server: lines of {at, what}")
+	faults := flags.String("faults", "", "what was done to the server: lines of {at, until, what, interrupts}")
 	flags.Var(&mailboxes, "mailbox", "address=Maildir folder; may be repeated")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
@@ -89,11 +94,15 @@ func judge(ctx context.Context, args []string) (*Verdict, error) {
 		return nil, err
 	}
 	b := book{}
-	err := errors.Join(b.readSink(*taken), b.readMailboxes(mailboxes), b.readReports(*reports), b.readSpool(ctx, *waiting))
-	if err != nil {
+	if err := errors.Join(b.readSink(*taken), b.readMailboxes(mailboxes), b.readReports(*reports)); err != nil {
 		return nil, err
 	}
-	return b.judge(*sent, *faults)
+	unreadable := b.readSpool(ctx, *waiting)
+	v, err := b.judge(*sent, *faults)
+	if err == nil && unreadable != nil {
+		v.Spool = unreadable.Error()
+	}
+	return v, err
 }
 
 // book is what was found, of each recipient's copy.
@@ -161,7 +170,7 @@ func (b book) readReports(folder string) error {
 	})
 }
 
-// eachMessage reads a Maildir folder. Nobody may change it meanwhile.
+// eachMessage reads a Maildir folder.
 func eachMessage(folder string, f func(content []byte, at time.Time)) error {
 	for _, sub := range []string{"new", "cur"} {
 		entries, err := os.ReadDir(filepath.Join(folder, sub))
@@ -173,10 +182,16 @@ func eachMessage(folder string, f func(content []byte, at time.Time)) error {
 		}
 		for _, entry := range entries {
 			info, err := entry.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // the server has taken it back
+			}
 			if err != nil {
 				return err
 			}
 			content, err := os.ReadFile(filepath.Join(folder, sub, entry.Name()))
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
 			if err != nil {
 				return err
 			}
@@ -242,8 +257,7 @@ func (v *Verdict) count(id, to string, f *found) {
 	}
 }
 
-// why says why there may be more than one copy. A sender notes an attempt at its end, and file times are
-// coarse: a fault shortly before counts.
+// why says why there may be more than one copy. File times are coarse: a fault shortly before counts.
 func why(f *found, open bool, begun time.Time, faults []fault) string {
 	last := slices.MaxFunc(f.copies, time.Time.Compare)
 	switch {
@@ -252,7 +266,7 @@ func why(f *found, open bool, begun time.Time, faults []fault) string {
 	case f.silent:
 		return uncertain
 	case slices.ContainsFunc(faults, func(x fault) bool {
-		return x.At.After(begun.Add(-time.Second)) && x.At.Before(last.Add(time.Second))
+		return x.Interrupts && x.Until.After(begun.Add(-time.Second)) && x.At.Before(last.Add(time.Second))
 	}):
 		return interrupted
 	}

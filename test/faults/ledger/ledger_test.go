@@ -139,12 +139,21 @@ func TestJudge(t *testing.T) {
 			want: Verdict{Delivered: 1, Unknown: 1, Duplicates: map[string]int{askedAgain: 1}},
 		},
 		{
-			name: "twice, a kill between", box: [][]byte{message("m"), message("m")}, faults: []fault{{begin, "kill"}},
+			name: "twice, a kill between", box: [][]byte{message("m"), message("m")}, faults: []fault{{begin, begin, "kill", true}},
 			want: Verdict{Delivered: 1, Duplicates: map[string]int{interrupted: 1}},
 		},
 		{
-			name: "twice, a kill long before", box: [][]byte{message("m"), message("m")}, faults: []fault{{begin.Add(-time.Hour), "kill"}},
+			name: "twice, and what was done interrupts nothing", box: [][]byte{message("m"), message("m")}, faults: []fault{{begin, begin, "slow", false}},
 			want: Verdict{Delivered: 1, Duplicates: map[string]int{unexplained: 1}},
+		},
+		{
+			name: "twice, a kill long before", box: [][]byte{message("m"), message("m")}, faults: []fault{{begin.Add(-time.Hour), begin.Add(-time.Minute), "kill", true}},
+			want: Verdict{Delivered: 1, Duplicates: map[string]int{unexplained: 1}},
+		},
+		{
+			name: "twice, while the disk was full", box: [][]byte{message("m"), message("m")},
+			faults: []fault{{begin.Add(-time.Hour), begin.Add(time.Hour), "full disk", true}},
+			want:   Verdict{Delivered: 1, Duplicates: map[string]int{interrupted: 1}},
 		},
 		{
 			name: "twice, the sink was silent", sink: []copyTaken{

@@ -28,7 +28,7 @@ const (
 
 // attempt is a line of the ledger.
 type attempt struct {
-	At      time.Time `json:"at"`
+	At      time.Time `json:"at"` // when it began
 	ID      string    `json:"id"`
 	To      []string  `json:"to"`
 	Outcome string    `json:"outcome"`
@@ -95,8 +95,9 @@ func (s *sender) keepSending(ctx context.Context, name string, r *rand.Rand) {
 		}
 		content := compose(id, s.from, to, size)
 		for tries := 0; ctx.Err() == nil && tries < 100; tries++ {
+			begun := time.Now()
 			a := c.send(to, content)
-			a.At, a.ID, a.To = time.Now(), id, to
+			a.At, a.ID, a.To = begun, id, to
 			s.note(a)
 			if a.Outcome == taken {
 				break

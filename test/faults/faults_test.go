@@ -1,0 +1,163 @@
+//go:build linux
+
+package faults
+
+import (
+	"flag"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/dipylon/dipylon/test/harness"
+)
+
+var (
+	length = flag.Duration("for", 20*time.Second, "how long faults are made")
+	seeded = flag.Uint64("seed", 0, "what is done when, and what is lost; 0: a random one")
+)
+
+// blow is something that is done to the gateway, and undone after a moment.
+type blow struct {
+	name string
+	do   func(w *world)
+	undo func(w *world)
+	// interrupts says that the gateway may have passed something on and not be able to write that down.
+	interrupts bool
+}
+
+var blows = []blow{
+	{"kill -9 of the gateway", func(w *world) { w.kill() }, nil, true},
+	{"kill -9 of the plugin", (*world).killPlugins, nil, true},
+	{"power cut", func(w *world) { w.cut(); w.retry() }, nil, true},
+	{"power cut", func(w *world) { w.cut(); w.retry() }, nil, true},
+	habit("silent"), habit("close"), habit("nonsense"), habit("refuse"),
+	disk("full on", "full off"), disk("fail write 0.05", "fail write 0"), disk("fail sync 0.1", "fail sync 0"),
+}
+
+func habit(name string) blow {
+	return blow{
+		"next hop: " + name,
+		func(w *world) { w.sink.tell(w.t, name) },
+		func(w *world) { w.sink.tell(w.t, "good") },
+		false,
+	}
+}
+
+func disk(on, off string) blow {
+	return blow{"disk: " + on, func(w *world) { w.layer.ask(w.t, on) }, func(w *world) { w.layer.ask(w.t, off) }, true}
+}
+
+func (w *world) killPlugins() {
+	for _, pid := range w.gateway.Plugins() {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended meanwhile
+	}
+}
+
+// TestNothingLost has senders send all the while, deals blows at random moments, and asks the ledger in the
+// end. Every blow is dealt before one is dealt again.
+func TestNothingLost(t *testing.T) {
+	seed := *seeded
+	if seed == 0 {
+		seed = rand.Uint64N(1_000_000) + 1
+	}
+	t.Logf("seed %d", seed)
+	w, r := newWorld(t, seed), rand.New(rand.NewPCG(seed, 1))
+	var order []int
+	for dealt := 0; w.goesOn(dealt); dealt++ {
+		if len(order) == 0 {
+			order = r.Perm(len(blows))
+		}
+		w.moment(r)
+		w.deal(blows[order[0]], r)
+		order = order[1:]
+	}
+	w.deal(lastCut, r)
+	w.settleDown()
+	w.tell("the gateway is stopped")
+	w.gateway.Stop(t)
+	w.tell("the judgement")
+	w.look(w.judge(true))
+}
+
+// lastCut ends the senders first: what they know of is judged.
+var lastCut = blow{"the last power cut", func(w *world) { w.senders.end(w.t); w.cut(); w.retry() }, nil, true}
+
+// leastTaken is how much has to have been taken: so much proves something. A machine that is busy has
+// leastFor time for that.
+const leastTaken, leastFor = 100, 3 * time.Minute
+
+// goesOn says whether there is more to be done after so many blows.
+func (w *world) goesOn(dealt int) bool {
+	past := time.Since(w.begin)
+	return past < *length || dealt < len(blows) || w.taken() < leastTaken && past < leastFor
+}
+
+// moment is until the next blow: some messages, or some time, whichever comes first.
+func (w *world) moment(r *rand.Rand) {
+	most, until := w.taken()+5+r.IntN(60), time.Now().Add(time.Duration(200+r.IntN(1500))*time.Millisecond)
+	for time.Now().Before(until) && w.taken() < most {
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// deal deals a blow, and has a gateway run after it.
+func (w *world) deal(b blow, r *rand.Rand) {
+	w.t.Helper()
+	w.tell(b.name)
+	since := time.Now()
+	b.do(w)
+	if b.undo != nil {
+		w.moment(r)
+		b.undo(w)
+	}
+	if w.gateway.Ended() {
+		w.gateway.Run(w.t)
+		w.tell("the gateway runs again")
+		b.interrupts = true
+	}
+	w.note(b, since)
+}
+
+// settleDown waits until everything is where it should be, or a while: what waits for its time is in the spool.
+func (w *world) settleDown() {
+	w.t.Helper()
+	for until := time.Now().Add(6 * time.Second); time.Now().Before(until) && len(w.judge(false).Lost) > 0; {
+		time.Sleep(300 * time.Millisecond)
+	}
+}
+
+func (w *world) look(v verdict) {
+	w.t.Helper()
+	w.t.Logf("%d messages taken, %d recipients: %d delivered, %d waiting, %d reported as failed, %d lost; %d attempts refused, %d without a reply",
+		v.Messages, v.Recipients, v.Delivered, v.Waiting, v.Reported, len(v.Lost), v.Refused, v.Unknown)
+	w.t.Logf("duplicates: %v", v.Duplicates)
+	if v.Messages < leastTaken {
+		w.t.Errorf("%d messages were taken: too few to prove anything", v.Messages)
+	}
+	if len(v.Lost) > 0 {
+		w.t.Errorf("lost: %q", v.Lost[:min(len(v.Lost), 50)])
+	}
+	if v.Damaged > 0 {
+		w.t.Errorf("%d copies are damaged", v.Damaged)
+	}
+	if v.Spool != "" {
+		w.t.Errorf("the spool cannot be read: %s", v.Spool)
+	}
+	if n := v.Duplicates["unexplained"]; n > 0 {
+		w.t.Errorf("%d duplicates that nothing explains", n)
+	}
+}
+
+// TestMissingSyncIsFound has the disk ignore syncs: a run that finds nothing then would prove nothing.
+func TestMissingSyncIsFound(t *testing.T) {
+	w := newWorld(t, 3, "FAULTS_IGNORE_SYNC=1")
+	harness.Eventually(t, time.Minute, "some messages", func() bool { return w.taken() > 40 })
+	w.cut()
+	w.senders.end(t)
+	v := w.judge(true)
+	t.Logf("%d of %d are lost; spool: %s", len(v.Lost), v.Recipients, v.Spool)
+	if len(v.Lost) == 0 {
+		t.Error("syncs do nothing, and nothing is lost")
+	}
+}
