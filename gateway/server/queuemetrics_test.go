@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -72,8 +73,13 @@ func TestQueueMetrics(t *testing.T) {
 func TestCommandSocket(t *testing.T) {
 	dir := rootsIn(t)
 	cfg := parse(t, dir, strings.Replace(oneStore, "stores:", `  - {protocol: admin, address: "127.0.0.1:0"}`+"\nstores:", 1))
-	g, ended, end := run(t, cfg)
 	file := SocketFile(cfg)
+	for _, left := range []string{file, filepath.Join(cfg.StateFolder, "tmp", filepath.Base(file))} { // by a process that was killed
+		if err := errors.Join(state.MakeFolder(filepath.Dir(left)), os.WriteFile(left, nil, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g, ended, end := run(t, cfg)
 	info, err := os.Stat(file)
 	if err != nil || info.Mode()&os.ModeSocket == 0 || info.Mode().Perm() != 0o600 {
 		t.Fatalf("the socket is %v, %v", info, err)

@@ -21,6 +21,9 @@ func SocketFile(cfg *config.Config) string { return filepath.Join(cfg.StateFolde
 // when nobody else may open it.
 func listenForCommands(file, private string) (l net.Listener, err error) {
 	made := filepath.Join(private, filepath.Base(file))
+	if err := os.Remove(made); err != nil && !errors.Is(err, fs.ErrNotExist) { // a process that was killed left it
+		return nil, err
+	}
 	socket, err := net.ListenUnix("unix", &net.UnixAddr{Name: made, Net: "unix"})
 	if err != nil {
 		return nil, err
@@ -33,6 +36,7 @@ func listenForCommands(file, private string) (l net.Listener, err error) {
 		err = state.Inherit(file)
 	}
 	if err != nil {
+		_ = os.Remove(made) // it may have its place already
 		return nil, errors.Join(err, socket.Close())
 	}
 	return commandSocket{socket, file}, nil
