@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -164,10 +165,11 @@ func lastText(o *queue.Outcome) string {
 	if o == nil {
 		return ""
 	}
-	if len(o.Diagnostic) > lastMost {
-		return o.Diagnostic[:lastMost] + "…"
+	text := cmp.Or(o.Diagnostic, strings.TrimSpace(o.Code+" "+o.Server)) // a server that was not reached has said nothing
+	if len(text) > lastMost {
+		return strings.ToValidUTF8(text[:lastMost], "") + "…"
 	}
-	return o.Diagnostic
+	return text
 }
 
 func senderText(sender string) string { return some(printable(sender), "<>") }

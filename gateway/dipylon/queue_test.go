@@ -134,3 +134,17 @@ func TestQueueOfARunningGateway(t *testing.T) {
 		t.Errorf("left is %+v", left)
 	}
 }
+
+func TestLastText(t *testing.T) {
+	for want, o := range map[string]*queue.Outcome{
+		"":                            nil,
+		"4.4.1 mx.far.example":        {Code: "4.4.1", Server: "mx.far.example"},
+		"smtp; 450 4.2.0 later":       {Code: "4.2.0", Server: "mx.far.example", Diagnostic: "smtp; 450 4.2.0 later"},
+		strings.Repeat("x", 99) + "…": {Diagnostic: strings.Repeat("x", 99) + "öö"},
+		strings.Repeat("x", lastMost): {Diagnostic: strings.Repeat("x", lastMost)},
+	} {
+		if got := lastText(o); got != want {
+			t.Errorf("%+v: %q, want %q", o, got, want)
+		}
+	}
+}
