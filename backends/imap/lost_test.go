@@ -64,6 +64,7 @@ func TestLostConnection(t *testing.T) {
 				f := fakeimap.Start(t, thirty())
 				d := openInbox(t, storeOf(t, f, nil))
 				list(t, d)
+				rule := rule // the others' is not changed
 				rule.Command, rule.Times = "^UID FETCH 10 .*BODY", 1
 				f.Set(rule)
 				if failed := fetchTogether(t, d, f, atOnce); len(failed) > 0 {
@@ -90,12 +91,17 @@ func TestGuiltIsShownAlone(t *testing.T) {
 		"refused":        {Answer: "TAG NO cannot\n"},
 		"silence":        {Answer: "* 10 FETCH (UID 10 BODY[]<0> {3000}\nxxx\n"},
 	} {
+		timeout := "1m"
+		if name == "silence" {
+			timeout = "1s" // ends it; the others need none, and a busy machine time to connect again
+		}
 		for _, bad := range []string{"^UID FETCH 10 .*BODY", "^UID FETCH (1|2|10|29|30) .*BODY"} {
 			t.Run(name+" "+bad, func(t *testing.T) {
 				t.Parallel()
 				f := fakeimap.Start(t, thirty())
-				d := openInbox(t, storeOf(t, f, map[string]any{"timeout": "1s"}))
+				d := openInbox(t, storeOf(t, f, map[string]any{"timeout": timeout}))
 				list(t, d)
+				rule := rule // the other's is not changed
 				rule.Command = bad
 				f.Set(rule)
 				wanted := strings.Count(bad, "|") + 1
