@@ -294,6 +294,28 @@ func TestLeaseLost(t *testing.T) {
 	}
 }
 
+// TestFailedDiskEnds: what cannot be written down until the next start keeps nobody from ending for it.
+func TestFailedDiskEnds(t *testing.T) {
+	w := newWorld(t, far)
+	w.at(t, "192.0.2.1:25", &fakesmtp.Server{})
+	asked := 0
+	w.fails = func() error {
+		asked++
+		return fmt.Errorf("the state database: %w", spool.ErrFailed)
+	}
+	w.add(letter("k1", "a@far.example"), text)
+	w.run(t)
+	w.await(t, "it should be settled", func() bool { return asked > 0 })
+	begun := time.Now()
+	w.end()
+	if took := time.Since(begun); took > 20*time.Second {
+		t.Errorf("the relay ends after %s", took)
+	}
+	if asked != 1 {
+		t.Errorf("the queue was asked %d times", asked)
+	}
+}
+
 // TestParametersGoOn: what the sender wants to be told goes on to a server that has DSN.
 func TestParametersGoOn(t *testing.T) {
 	w := newWorld(t, far)

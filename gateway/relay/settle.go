@@ -105,7 +105,7 @@ func (r *Relay) later(s *settlement, o *spool.Outcome, v *verdict, p spool.Pendi
 }
 
 // settle writes down what became of messages, with the reports to their senders. It does not give up: what the queue
-// does not know is in flight for ever. It ends with the relay.
+// does not know is in flight for ever. It ends with the relay, and where nothing can be written until the next start.
 func (r *Relay) settle(all ...*settlement) {
 	var results []spool.Result
 	for _, s := range all {
@@ -121,6 +121,9 @@ func (r *Relay) settle(all ...*settlement) {
 			return
 		case errors.Is(err, spool.ErrLease), errors.Is(err, spool.ErrClosed):
 			r.Log.Error().Err(err).Int("messages", len(all)).Msg("what became of messages cannot be written down: they are tried again by whoever has them now")
+			return
+		case errors.Is(err, spool.ErrFailed):
+			r.Log.Error().Err(err).Int("messages", len(all)).Msg("what became of messages cannot be written down: nobody knows it after the next start")
 			return
 		}
 		r.Log.Error().Err(err).Int("messages", len(all)).Msg("what became of messages cannot be written down yet")

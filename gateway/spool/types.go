@@ -7,6 +7,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/buffer"
+	"github.com/dipylon/dipylon/gateway/state"
 )
 
 // ID is a message's number in the spool. Later messages have greater ones.
@@ -135,6 +136,9 @@ var (
 	ErrDamaged = errors.New("the message is damaged")
 	// ErrClosed is what a spool says after Close.
 	ErrClosed = errors.New("the spool is closed")
+	// ErrFailed says that the disk has failed to sync, and that nothing is written until the next start: what
+	// is in flight is uncertain then.
+	ErrFailed = state.ErrFailed
 	// ErrNotFound says that there is no such message.
 	ErrNotFound = errors.New("the spool has no such message")
 )

@@ -111,6 +111,9 @@ func (w *world) deal(b blow, r *rand.Rand) {
 		w.moment(r)
 		b.undo(w)
 	}
+	if w.gateway.Log.Has("the gateway cannot go on") {
+		harness.Eventually(w.t, time.Minute, "the end of the gateway, whose disk has failed", w.gateway.Ended)
+	}
 	if w.gateway.Ended() {
 		w.gateway.Run(w.t)
 		w.tell("the gateway runs again")

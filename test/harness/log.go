@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -76,6 +77,11 @@ func (l *Log) Since(place int) []Entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.entries[place:len(l.entries):len(l.entries)]
+}
+
+// Has says whether a line holds this text.
+func (l *Log) Has(text string) bool {
+	return slices.ContainsFunc(l.Since(0), func(e Entry) bool { return strings.Contains(e.Text, text) })
 }
 
 // find waits for a line that is wanted, from a place on. It says no when the log has ended or
