@@ -122,8 +122,8 @@ func TestHandling(t *testing.T) {
 		if n := handled(t, s.Release, x); n != 2 {
 			t.Errorf("%d were released", n)
 		}
-		if name := next(t, s); name == "y.example" {
-			name = next(t, s)
+		if next(t, s) == "y.example" {
+			next(t, s)
 		}
 		states := map[string]State{}
 		for _, d := range claim(t, s, "x.example", 10) {

@@ -247,7 +247,7 @@ func TestSameSeed(t *testing.T) {
 		content, _ := w.content("f")
 		return content
 	}
-	if result() != result() {
+	if first, second := result(), result(); first != second {
 		t.Error("the same cut has lost something else")
 	}
 }
