@@ -141,14 +141,22 @@ type Decision struct {
 func (t *Table) Find(from, domain string) (Decision, bool) {
 	for pattern := range above(domain) {
 		if r := best(t.pattern[pattern], from); r != nil {
-			d := Decision{Route: r, Pattern: pattern, Destination: prefix + r.Name}
-			if r.Kind == MX {
-				d.Destination = domain
-			}
-			return d, true
+			return Decision{Route: r, Pattern: pattern, Destination: r.destination(domain)}, true
 		}
 	}
 	return Decision{}, false
+}
+
+// destination is where mail for a domain waits that goes this way. A way that is some senders' alone has one of
+// its own, or it would not be found again by the domain.
+func (r *Route) destination(domain string) string {
+	switch {
+	case r.Kind == MX && len(r.Senders) > 0:
+		return prefix + r.Name + ":" + domain
+	case r.Kind == MX:
+		return domain
+	}
+	return prefix + r.Name
 }
 
 // above are the patterns that a domain has, from the one with the most labels.
@@ -192,8 +200,9 @@ const prefix = "route:"
 // one to ask DNS for, where it goes by MX. It is not ok where there is no such route any more.
 func (t *Table) Of(destination string) (r *Route, domain string, ok bool) {
 	if name, is := strings.CutPrefix(destination, prefix); is {
+		name, domain, _ = strings.Cut(name, ":")
 		r = t.named[name]
-		return r, "", r != nil && r.Kind != MX
+		return r, domain, r != nil && (r.Kind == MX) == (domain != "")
 	}
 	d, ok := t.Find("", destination)
 	if ok && d.Kind != MX {

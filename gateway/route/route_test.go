@@ -52,6 +52,15 @@ func TestFind(t *testing.T) {
 			t.Errorf("%s is of %v for %q, %v", d.Destination, r, domain, ok)
 		}
 	}
+	// An MX of some senders' alone is found again.
+	alone := mx("alone", "*")
+	alone.Senders = []string{"sakes.example"}
+	mixed := table(t, alone, host("provider", "*"))
+	if d, ok := mixed.Find("sakes.example", "far.example"); !ok || d.Name != "alone" {
+		t.Errorf("%+v", d)
+	} else if r, domain, ok := mixed.Of(d.Destination); !ok || r.Name != "alone" || domain != "far.example" {
+		t.Errorf("%s is of %v for %q, %v", d.Destination, r, domain, ok)
+	}
 	if _, ok := table(t, mx("far", "far.example")).Find("", "near.example"); ok {
 		t.Error("a domain that no route has has a way")
 	}

@@ -187,9 +187,9 @@ func (d *delivery) refusedLogin(err error) error {
 //     and the deduplication prevents second copies.
 //   - Some were refused for good, and no others have to wait: 5xx, even if others have their copy. The
 //     client tells the author that the message failed, and the text names the recipients that were
-//     refused. With 250 their copies would be lost without notice, since this gateway sends no delivery
-//     status notifications (RFC 3464); with 4xx the client would try for days without success. It does
-//     less harm that some recipients have a message that its author believes lost.
+//     refused. With 250 their copies would be lost without notice; with 4xx the client would try for days
+//     without success. It does less harm that some recipients have a message that its author believes lost.
+//     Where there is a queue, a report goes to the author instead, see settle.
 func (d *delivery) answer(outcomes []receivers.Outcome) *smtp.Error {
 	var refused []receivers.Outcome
 	for _, o := range outcomes {

@@ -2,6 +2,8 @@ package routing
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
@@ -109,7 +111,7 @@ func (d *delivery) settle(ctx context.Context, outcomes []receivers.Outcome, ans
 	case d.sending != nil && answer != nil && answer.Code/100 == 4:
 		return answer // a store that sends for its account does so with the login of this session alone
 	}
-	err := d.report(ctx, refused)
+	err := d.report(ctx, refused, d.delivered(outcomes))
 	noWay := errors.Is(err, errNoWayBack)
 	if (err == nil || noWay) && len(waiting) > 0 {
 		if queued := d.enqueue(ctx, waiting); queued != nil {
@@ -177,12 +179,25 @@ func (d *delivery) enqueue(ctx context.Context, to []spool.Recipient) error {
 	}, body)
 }
 
+// delivered are those who have a copy now. What the store's own transport has taken, it tells of itself.
+func (d *delivery) delivered(outcomes []receivers.Outcome) (delivered []receivers.Outcome) {
+	for _, o := range outcomes {
+		if o.Err == nil && d.sending == nil {
+			delivered = append(delivered, o)
+		}
+	}
+	return delivered
+}
+
 // report has the queue take a report to the sender on those who were refused although others have, or will
-// get, the message (RFC 3461 §5.2).
-func (d *delivery) report(ctx context.Context, refused []receivers.Outcome) error {
-	outcomes := make([]notice.Outcome, len(refused))
-	for i, o := range refused {
-		outcomes[i] = d.failed(o)
+// get, the message, and on those who have it, if NOTIFY asks for that (RFC 3461 §5.2).
+func (d *delivery) report(ctx context.Context, refused, delivered []receivers.Outcome) error {
+	outcomes := make([]notice.Outcome, 0, len(refused)+len(delivered))
+	for _, o := range refused {
+		outcomes = append(outcomes, d.failed(o))
+	}
+	for _, o := range delivered {
+		outcomes = append(outcomes, d.succeeded(o))
 	}
 	if outcomes = notice.Wanted(d.envelope.Envelope, outcomes); len(outcomes) == 0 {
 		return nil
@@ -197,7 +212,7 @@ func (d *delivery) report(ctx context.Context, refused []receivers.Outcome) erro
 	}
 	defer original.Discard() //nolint:errcheck // it is not needed any more
 	whole := notice.Report{
-		Hostname: d.options.Hostname, Key: d.attempt.Key + "-refused", Envelope: d.envelope.Envelope,
+		Hostname: d.options.Hostname, Key: d.reportKey(outcomes), Envelope: d.envelope.Envelope,
 		Arrived: d.attempt.First.Local(), Date: d.attempt.First.Local(), Outcomes: outcomes, Original: original.Reader(), SizeMost: way.SizeMost,
 	}
 	for _, part := range whole.Split() {
@@ -206,6 +221,16 @@ func (d *delivery) report(ctx context.Context, refused []receivers.Outcome) erro
 		}
 	}
 	return nil
+}
+
+// reportKey names a report by what it tells: made again after a failure it is the same one, and another one
+// if the stores have answered otherwise.
+func (d *delivery) reportKey(outcomes []notice.Outcome) string {
+	sum := sha256.New()
+	for _, o := range outcomes {
+		fmt.Fprintf(sum, "%s %d\n", o.Address, o.Action)
+	}
+	return d.attempt.Key + "-" + hex.EncodeToString(sum.Sum(nil)[:8])
 }
 
 // errNoWayBack says that no report can be sent to the sender.
@@ -245,6 +270,17 @@ func (d *delivery) failed(o receivers.Outcome) notice.Outcome {
 	return notice.Outcome{
 		Recipient: o.Recipient, Action: backends.ActionFailed, Code: reply.Enhanced, Server: o.Verdict.Destination,
 		Diagnostic: o.Verdict.RemoteDiagnostic, LastAttempt: time.Now(),
+	}
+}
+
+// succeeded is a delivery as the sender is told of it.
+func (d *delivery) succeeded(o receivers.Outcome) notice.Outcome {
+	action := o.Verdict.Outcome()
+	if action == backends.ActionDelayed { // the store goes on trying by itself
+		action = backends.ActionRelayed
+	}
+	return notice.Outcome{
+		Recipient: o.Recipient, Action: action, Server: o.Verdict.Destination, Diagnostic: o.Verdict.RemoteDiagnostic, LastAttempt: time.Now(),
 	}
 }
 

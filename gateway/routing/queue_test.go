@@ -346,6 +346,37 @@ func TestReportOfManyRefused(t *testing.T) {
 	}
 }
 
+// TestSuccessIsTold: a sender who asks for it hears of deliveries (RFC 3461 §4.1), and of no others.
+func TestSuccessIsTold(t *testing.T) {
+	q := newQueued(t)
+	mx := q.mx()
+	if err := mx.Mail(t.Context(), path(t, "carol@far.example"), smtp.MailOptions{ID: "t1"}); err != nil {
+		t.Fatal(err)
+	}
+	for to, notify := range map[string]smtp.Notify{"bob@sakes.example": smtp.NotifySuccess, "dan@sakes.example": smtp.NotifyNever, "eve@tea.example": 0} {
+		if err := mx.Rcpt(t.Context(), path(t, to), smtp.RcptOptions{Notify: notify}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := mx.Data(t.Context(), trace(), strings.NewReader(letter)); err != nil {
+		t.Fatal(err)
+	}
+	mx.Reset()
+	reports := q.waiting("far.example")
+	if len(reports) != 1 {
+		t.Fatalf("%d reports", len(reports))
+	}
+	report := contentOf(t, reports[0])
+	for _, want := range []string{"Final-Recipient: rfc822;bob@sakes.example", "Action: delivered", "Status: 2."} {
+		if !strings.Contains(report, want) {
+			t.Errorf("the report has no %q:\n%s", want, report)
+		}
+	}
+	if strings.Contains(report, "dan@") || strings.Contains(report, "eve@") {
+		t.Errorf("the report tells of others:\n%s", report)
+	}
+}
+
 // TestQueueFails: the client keeps the message, and nobody gets a second copy.
 func TestQueueFails(t *testing.T) {
 	q := newQueued(t)
