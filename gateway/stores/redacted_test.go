@@ -133,7 +133,7 @@ func (q quotingDrop) Fetch(_ context.Context, r backends.FetchRequest) (backends
 	if r.Top {
 		return nil, q.said
 	}
-	return quotingContent{q.said}, nil
+	return quotingContent(q), nil
 }
 
 func (q quotingDrop) Remove(_ context.Context, ids []backends.MessageID, _ backends.Disposal) ([]backends.Removal, error) {
