@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-imap/v2/imapclient"
 	"github.com/emersion/go-sasl"
 
 	"github.com/dipylon/dipylon/backends"
@@ -58,7 +57,7 @@ func (s *Store) connect(ctx context.Context) (*client, error) {
 		return nil, s.connectFailure(ended(ctx, err))
 	}
 	w.patience.limit = time.Duration(s.settings.Timeout)
-	c := &client{Client: imapclient.New(w, &imapclient.Options{}), wire: w}
+	c := newClient(w)
 	if err := c.greeted(); err != nil {
 		_ = c.Close()
 		return nil, s.connectFailure(ended(ctx, err))
