@@ -45,13 +45,13 @@ func TestReaderFirst(t *testing.T) {
 		ended          time.Duration // when the reader ends; 0: it does not
 		took           time.Duration
 	}{
-		"it succeeds":                   {},
-		"the reader ends":               {broken: true, ended: time.Second, took: time.Second},
-		"the reader does not end":       {broken: true, took: readerPatience},
-		"the reader has ended":          {broken: true, made: 2 * time.Second, ended: time.Second, took: 2 * time.Second},
-		"the client is still made":      {broken: true, made: time.Second, ended: 2 * time.Second, took: 2 * time.Second},
-		"somebody else has closed it":   {closed: true, ended: time.Second, took: time.Second},
-		"closed, and no end of reading": {closed: true, took: readerPatience},
+		"it succeeds":                  {},
+		"the reader ends":              {broken: true, ended: time.Second, took: time.Second},
+		"the reader does not end":      {broken: true, took: readerPatience},
+		"the reader has ended":         {broken: true, made: 2 * time.Second, ended: time.Second, took: 2 * time.Second},
+		"the client is still made":     {broken: true, made: time.Second, ended: 2 * time.Second, took: 2 * time.Second},
+		"somebody else has closed it":  {closed: true, ended: time.Second, took: time.Second},
+		"closed, and the reader stays": {closed: true, took: readerPatience},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
