@@ -2,7 +2,7 @@
 // gateway's stores (RFC 5321 §5).
 //
 //	r := &relay.Relay{
-//		Log: log, Queue: relay.FromSpool(spool), Routes: relay.DomainRoutes{Router: router}, Stores: relay.StoresOf(router),
+//		Log: log, Queue: relay.FromSpool(spool), Routes: routes, Stores: relay.StoresOf(router),
 //		Resolver: resolver, Hostname: "mail.sakes.example",
 //	}
 //	r.Run(ctx) // until ctx ends

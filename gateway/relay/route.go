@@ -7,10 +7,8 @@ import (
 
 	"github.com/emersion/go-sasl"
 
-	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/gateway/route"
-	"github.com/dipylon/dipylon/gateway/stores"
 )
 
 // Kind is what the next hop of a destination is.
@@ -67,9 +65,6 @@ type Routes interface {
 	Route(destination string) (Route, error)
 }
 
-// StorePrefix is what the destinations of stores begin with.
-const StorePrefix = "store:"
-
 // secured is how a connection to a host is secured: the one place where that is decided.
 func (r *Relay) secured(route Route, host string) smtpclient.TLS {
 	how := smtpclient.TLS{Policy: smtpclient.Opportunistic}
@@ -105,28 +100,3 @@ func (r *Relay) confidential(route Route) bool {
 
 // isUnix says whether a server is named by the path of its socket.
 func isUnix(server string) bool { return strings.HasPrefix(server, "/") }
-
-// DomainRoutes lead to the stores by their domains, and to all others by MX.
-type DomainRoutes struct{ Router *stores.Router }
-
-// Back implements [Routes].
-func (d DomainRoutes) Back(sender string) (route.Way, error) {
-	box, err := address.Parse(sender)
-	if err != nil {
-		return route.Way{}, err
-	}
-	if store := d.Router.Table().StoreFor(box.Domain); store != nil {
-		return route.Way{Destination: StorePrefix + store.Name}, nil
-	}
-	return route.Way{Destination: box.Domain}, nil
-}
-
-// Route implements [Routes].
-func (d DomainRoutes) Route(destination string) (Route, error) {
-	if name, is := strings.CutPrefix(destination, StorePrefix); is {
-		return Route{Kind: Store, Store: name}, nil
-	}
-	return Route{Kind: MX, Domain: destination, Port: smtpPort}, nil
-}
-
-const smtpPort = "25"

@@ -65,7 +65,7 @@ func newStoreWorld(t *testing.T, s *store) *world {
 	t.Helper()
 	w := newWorld(t, "")
 	router := stores.NewRouter(storestest.Table(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}}.In(storestest.In(s))))
-	w.relay.Routes, w.relay.Stores = relay.DomainRoutes{Router: router}, relay.StoresOf(router)
+	w.relay.Routes, w.relay.Stores = routes{"store:sakes": {Kind: relay.Store, Store: "sakes"}}, relay.StoresOf(router)
 	return w
 }
 
@@ -124,31 +124,6 @@ func TestStore(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, s.delivered[0]); diff != "" {
 		t.Error(diff)
-	}
-}
-
-// TestDomainRoutes: a store's domains lead to it, others to their own hosts.
-func TestDomainRoutes(t *testing.T) {
-	router := stores.NewRouter(storestest.Table(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}}.In(storestest.In(&store{}))))
-	r := relay.DomainRoutes{Router: router}
-	for address, want := range map[string]string{
-		"ada@SAKES.example": "store:sakes Store sakes", "ada@far.example": "far.example MX far.example:25",
-		"ada@b\u00fccher.example": "xn--bcher-kva.example MX xn--bcher-kva.example:25", "ada@[192.0.2.1]": "[192.0.2.1] MX [192.0.2.1]:25",
-		"ada": "error",
-	} {
-		got := "error"
-		if way, err := r.Back(address); err == nil {
-			route, err := r.Route(way.Destination)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got = way.Destination + " Store " + route.Store; route.Kind == relay.MX {
-				got = way.Destination + " MX " + route.Domain + ":" + route.Port
-			}
-		}
-		if got != want {
-			t.Errorf("%s leads to %s", address, got)
-		}
 	}
 }
 

@@ -168,7 +168,7 @@ func (g *Server) newRelay(cfg *config.Config, s relaySettings) *relay.Relay {
 	return &relay.Relay{
 		Log: log, Queue: relay.FromSpool(g.spool), Resolver: resolver, Hostname: s.hostname,
 		Routes: destinations{g.ways(), strconv.Itoa(s.relay.Port)},
-		Stores: func(name string) *stores.Store { return storeNamed(g.router.Table(), name) },
+		Stores: relay.StoresOf(g.router),
 		IsOurs: func(h mx.Host) bool {
 			return strings.EqualFold(h.Name, s.hostname) || slices.ContainsFunc(h.Addresses, func(a netip.Addr) bool { return slices.Contains(s.ours, a) })
 		},
@@ -187,16 +187,6 @@ func schedules(expire, delay time.Duration) relay.Schedules {
 		Normal:    relay.Schedule{Lifetime: expire, Delay: delay},
 		NonUrgent: relay.Schedule{Lifetime: expire * 7 / 5, Delay: min(2*delay, expire*7/5)},
 	}
-}
-
-// storeNamed is a store of a table.
-func storeNamed(table *stores.Table, name string) *stores.Store {
-	for _, s := range table.Stores() {
-		if s.Name == name {
-			return s
-		}
-	}
-	return nil
 }
 
 // destinations is where mail goes, as the relay asks. It implements [relay.Routes].

@@ -1,10 +1,13 @@
 package server
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/route"
 )
 
 // TestRelays (I12): nobody relays where no network is named, and a network that never may goes before one that
@@ -33,5 +36,37 @@ func TestRelays(t *testing.T) {
 	}
 	if relays(some)(netip.Addr{}) || relays(config.SMTP{})(netip.Addr{}) {
 		t.Error("a client without an address may relay")
+	}
+}
+
+// TestDestinations: what a destination's next hop is, as the routes are now.
+func TestDestinations(t *testing.T) {
+	table, err := route.NewTable([]route.Route{
+		{Name: "internet", Domains: []string{"*"}, Kind: route.MX},
+		{Name: "ours", Domains: []string{"*"}, Senders: []string{"sakes.example"}, Kind: route.MX},
+		{Name: "provider", Domains: []string{"far.example"}, Kind: route.SMTP, Hosts: []string{"a.example:587", "b.example:587"}, User: "ada"},
+		{Name: "inside", Domains: []string{"in.example"}, Kind: route.LMTP, Hosts: []string{"in.example:24"}},
+		{Name: "kept", Domains: []string{"kept.example"}, Kind: route.Hold},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := destinations{route.Ways{Routes: func() *route.Table { return table }}, "2525"}
+	for destination, want := range map[string]string{
+		"store:sakes": "store   sakes ", "near.example": "mx near.example 2525  ", "route:ours:near.example": "mx near.example 2525  ",
+		"route:provider": "smart_host    a.example:587 b.example:587 with a login", "far.example": "smart_host    a.example:587 b.example:587 with a login",
+		"route:inside": "lmtp    in.example:24",
+		"route:kept":   "error", "kept.example": "error", "route:gone": "error", "route:internet": "error",
+	} {
+		got := "error"
+		if next, err := d.Route(destination); err == nil {
+			got = fmt.Sprint(next.Kind, " ", next.Domain, " ", next.Port, " ", next.Store, " ", strings.Join(next.Servers, " "))
+			if next.Auth != nil {
+				got += " with a login"
+			}
+		}
+		if got != want {
+			t.Errorf("%s is %q, want %q", destination, got, want)
+		}
 	}
 }
