@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/gateway/state"
 )
@@ -23,6 +24,7 @@ type entry struct {
 	rows     []recipientRow
 	content  content
 	again    bool // it was there already
+	client   bool // somebody else keeps it if it is not taken in
 	// rowsBefore is [schedule.rowsNow] before the transaction.
 	rowsBefore uint64
 	// claimable are the destinations that have something to be tried, and when first.
@@ -30,7 +32,7 @@ type entry struct {
 }
 
 // Accept takes a message in. When it returns nil, all of it is on the disk (I1), or was already under
-// the same key. Any other outcome is an error to answer with 4xx; nothing of the message is tried then,
+// the same key, for these recipients among others. Any other outcome is an error to answer with 4xx; nothing of the message is tried then,
 // unless it is the commit's outcome that is not known.
 //
 // The body must be committed. A file of the spool's own [Spool.Storage] becomes the message's; the caller
@@ -40,6 +42,7 @@ func (s *Spool) Accept(ctx context.Context, m Message, body *buffer.Buffer) erro
 	if err != nil {
 		return err
 	}
+	e.client = true
 	err = s.db.Write(ctx, func(tx *state.Tx) error { return s.enter(tx, e) })
 	s.entered(e, err)
 	return err
@@ -128,7 +131,12 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
 // errSameID says that another message has the number. It is chance, and hardly ever comes.
 var errSameID = errors.New("the spool: two messages were given the same number, try again")
 
-// recognise is for a message that could not be inserted: it is there already.
+// errOthers says that a message is there under its key already, for others. It would be for nobody to deliver to
+// those who are new.
+var errOthers = backends.Fail(backends.Temporary, "the spool: the message is there already, and not for all of these recipients").
+	Say("the message is being delivered to others, try again later")
+
+// recognise is for a message that could not be inserted: it is there already, for all of its recipients.
 func (s *Spool) recognise(tx *state.Tx, e *entry) error {
 	var id int64
 	found, err := tx.One([]any{&id}, "SELECT id FROM spool_messages WHERE key = $1", e.Key)
@@ -138,7 +146,22 @@ func (s *Spool) recognise(tx *state.Tx, e *entry) error {
 	if !found {
 		return errSameID
 	}
-	e.again = true
+	if e.again = true; !e.client {
+		return nil
+	}
+	there := make(map[string]bool)
+	err = tx.Query(func(scan func(...any) error) error {
+		var address string
+		err := scan(&address)
+		there[address] = true
+		return err
+	}, "SELECT address FROM spool_recipients WHERE message = $1", id)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(e.Recipients, func(r Recipient) bool { return !there[r.Address] }) {
+		return errOthers
+	}
 	return nil
 }
 

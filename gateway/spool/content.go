@@ -34,6 +34,9 @@ type content struct {
 func (s *Spool) keep(ctx context.Context, body *buffer.Buffer) (ID, content, error) {
 	if body.Size() <= int64(s.o.InRow) {
 		octets := body.Memory()
+		if spare := cap(octets) - len(octets); octets != nil && spare > len(octets)/4 {
+			octets = bytes.Clone(octets) // what waits in memory is counted by its length
+		}
 		if octets == nil {
 			octets = make([]byte, body.Size())
 			if _, err := io.ReadFull(body.Reader(), octets); err != nil {

@@ -162,6 +162,37 @@ func everything() Message {
 	}
 }
 
+// TestKeyThatIsThere (I1): under a key that is there a message is taken in once, and not as if it were for others.
+func TestKeyThatIsThere(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		s := start(t, o)
+		m := everything()
+		accept(t, s, m, "a message\r\n")
+		accept(t, s, m, "a message\r\n")
+		m.Recipients = m.Recipients[1:]
+		accept(t, s, m, "a message\r\n")
+		m.Recipients = append(m.Recipients, Recipient{Recipient: backends.Recipient{Address: "max@example.org"}, Destination: "example.org"})
+		body := full(t, buffer.Options{}, "a message\r\n")
+		if err := s.Accept(t.Context(), m, body); backends.KindOf(err) != backends.Temporary {
+			t.Errorf("a message for others is told as taken in: %v", err)
+		}
+		if messages, recipients := count(t, s, "spool_messages"), count(t, s, "spool_recipients"); messages != 1 || recipients != 2 {
+			t.Errorf("there are %d messages for %d recipients", messages, recipients)
+		}
+	})
+}
+
+// TestMemoryOfFresh (I11): what waits in memory has no more room than its length says.
+func TestMemoryOfFresh(t *testing.T) {
+	s := start(t, state.Options{Folder: databases.Folder(t)})
+	for _, size := range []int{1, 200, 5000, 9000, 100_000} {
+		_, kept, err := s.keep(t.Context(), full(t, buffer.Options{}, strings.Repeat("x", size)))
+		if err != nil || len(kept.body) != size || cap(kept.body) > size+size/2+64 {
+			t.Errorf("%d octets have room for %d: %v", len(kept.body), cap(kept.body), err)
+		}
+	}
+}
+
 // TestRoundTrip: every field of a message comes out as it went in, from memory and from the database.
 func TestRoundTrip(t *testing.T) {
 	databases.Each(t, func(t *testing.T, o state.Options) {

@@ -81,7 +81,7 @@ func Create(o Options) *Buffer {
 // message's own or a [*StorageError]; nothing is left of the buffer then.
 func Fill(o Options, message io.Reader) (*Buffer, error) {
 	b := Create(o)
-	_, err := io.Copy(b, message)
+	_, err := b.ReadFrom(message)
 	if err == nil {
 		err = b.Commit()
 	}
