@@ -3,6 +3,7 @@
 package relay_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -403,30 +404,42 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// TestShutdownOfWhatHangs: a server that does not answer holds the end up no longer than the grace, and the message is
-// given back as it was: before its end nobody has it, after it nobody knows.
+// TestShutdownOfWhatHangs: a server that does not answer holds the end up no longer than the grace, or until that is
+// cut short, and the message is given back as it was: before its end nobody has it, after it nobody knows.
 func TestShutdownOfWhatHangs(t *testing.T) {
 	for name, c := range map[string]struct {
 		server func(g *gate) *fakesmtp.Server
 		want   string
+		grace  bool
 	}{
 		"before the content": {func(g *gate) *fakesmtp.Server {
 			return &fakesmtp.Server{Mail: func(fakesmtp.Transaction) string { return g.wait() }}
-		}, "waiting"},
+		}, "waiting", true},
 		"after the dot": {func(g *gate) *fakesmtp.Server {
 			return &fakesmtp.Server{End: func(fakesmtp.Transaction, string) string { return g.wait() }}
-		}, "uncertain 4.4.2"},
+		}, "uncertain 4.4.2", true},
+		"cut short": {func(g *gate) *fakesmtp.Server {
+			return &fakesmtp.Server{Mail: func(fakesmtp.Transaction) string { return g.wait() }}
+		}, "waiting", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, far)
 			g := newGate()
 			defer g.pass()
 			w.at(t, "192.0.2.1:25", c.server(g))
-			w.relay.Grace = 20 * time.Millisecond
+			w.relay.Grace = time.Hour
+			cut, now := context.WithCancel(t.Context())
+			defer now()
+			if w.relay.Cut = cut; c.grace {
+				w.relay.Grace = 20 * time.Millisecond
+			}
 			w.add(letter("k1", "a@far.example"), text)
 			w.run(t)
 			<-g.arrived
 			w.stop()
+			if !c.grace {
+				now() // as a second signal does
+			}
 			select {
 			case <-w.ended:
 			case <-time.After(10 * time.Second):

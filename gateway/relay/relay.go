@@ -55,8 +55,10 @@ type Relay struct {
 	// Buffers are where reports are made [those of buffer.Options].
 	Buffers buffer.Options
 	TempDir string // for content that a server has to be sent twice
-	// Grace is how long the messages that are under way when Run is to end have [30 s].
-	Grace   time.Duration
+	// Grace is how long the messages that are under way when Run is to end have [none].
+	Grace time.Duration
+	// Cut ends the grace before its time; nil: nothing does.
+	Cut     context.Context  //nolint:containedctx // it is as long as the relay
 	Now     func() time.Time // [time.Now]
 	Observe func(Event)      // told of each event, from any goroutine [nobody]
 
@@ -76,7 +78,6 @@ func (r *Relay) setDefaults() {
 	r.Limits = r.Limits.or(defaultLimits)
 	r.Schedules.setDefaults()
 	r.Connections, r.Destinations = cmp.Or(r.Connections, 200), cmp.Or(r.Destinations, 1000)
-	r.Grace = cmp.Or(r.Grace, 30*time.Second)
 	if r.Now == nil {
 		r.Now = time.Now
 	}
@@ -99,12 +100,23 @@ func (r *Relay) Run(ctx context.Context) {
 	ending, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	r.ending = ending
+	var cutNow <-chan struct{}
+	if r.Cut != nil {
+		cutNow = r.Cut.Done()
+	}
 	stop := context.AfterFunc(ctx, func() {
-		grace := time.AfterFunc(r.Grace, cut)
+		grace := time.NewTimer(r.Grace)
 		defer grace.Stop()
-		over := time.AfterFunc(r.Grace+writingMost, end)
-		defer over.Stop()
-		<-ending.Done()
+		select {
+		case <-grace.C:
+		case <-cutNow:
+		case <-ending.Done():
+			return
+		}
+		cut()
+		if pause(ending, writingMost) {
+			end()
+		}
 	})
 	defer stop()
 	r.take(ctx, delivering)

@@ -12,7 +12,6 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -104,44 +103,59 @@ func copiesOf(cfg *config.Config) *notice.Copies {
 	return &notice.Copies{To: cfg.Relay.ReportTo, Classes: cfg.Relay.ReportClasses}
 }
 
-// relaySettings are what a relay is made of. One whose settings have changed is followed by another.
+// relaySettings are what a relay is made of. One whose settings have changed is followed by another. To whom
+// copies of reports go is looked up each time; routes are, too, but not by who is at work on a destination.
 type relaySettings struct {
-	relay    config.Relay
-	hostname string
-	ours     []netip.Addr
+	relay     config.Relay
+	routes    []config.Route
+	hostname  string
+	listeners []netip.Addr
+	drain     time.Duration
 }
 
-func (g *Server) relaySettings(cfg *config.Config) relaySettings {
-	return relaySettings{cfg.Relay, cfg.Hostname, ourAddresses(cfg)}
+func relaySettingsOf(cfg *config.Config) relaySettings {
+	s := relaySettings{cfg.Relay, cfg.Routes, cfg.Hostname, mxAddresses(cfg), cfg.Timeouts.Drain.Std()}
+	s.relay.ReportTo, s.relay.ReportClasses = "", nil
+	return s
 }
 
-// ourAddresses are where this gateway takes mail from other servers on the port that these use.
-func ourAddresses(cfg *config.Config) (ours []netip.Addr) {
+// isOurs says whether a host is this gateway, as it takes mail there on the port that other servers use.
+func (s relaySettings) isOurs(h mx.Host) bool {
+	return slices.ContainsFunc(h.Addresses, func(a netip.Addr) bool {
+		return slices.Contains(s.listeners, a) || slices.ContainsFunc(s.listeners, netip.Addr.IsUnspecified) && isInterface(a)
+	})
+}
+
+// mxAddresses are where this gateway takes mail from other servers on the port that these use; an unspecified one
+// stands for all of the machine's.
+func mxAddresses(cfg *config.Config) (addresses []netip.Addr) {
 	for _, l := range cfg.Listeners {
 		host, port, err := net.SplitHostPort(l.Address)
 		if err != nil || l.Protocol != config.ProtocolSMTP || port != strconv.Itoa(cfg.Relay.Port) {
 			continue
 		}
-		if addr, err := netip.ParseAddr(host); err == nil && !addr.IsUnspecified() {
-			ours = append(ours, addr.Unmap())
-			continue
+		addr, err := netip.ParseAddr(host)
+		if err != nil {
+			addr = netip.IPv6Unspecified()
 		}
-		all, _ := net.InterfaceAddrs() // without them, the gateway's name is left to know it by
-		for _, a := range all {
-			if n, is := a.(*net.IPNet); is {
-				if addr, ok := netip.AddrFromSlice(n.IP); ok {
-					ours = append(ours, addr.Unmap())
-				}
-			}
-		}
+		addresses = append(addresses, addr.Unmap())
 	}
-	slices.SortFunc(ours, netip.Addr.Compare)
-	return slices.Compact(ours)
+	slices.SortFunc(addresses, netip.Addr.Compare)
+	return slices.Compact(addresses)
+}
+
+// isInterface says whether an address is the machine's own now.
+func isInterface(a netip.Addr) bool {
+	all, _ := net.InterfaceAddrs() // without them, the gateway's name is left to know it by
+	return slices.ContainsFunc(all, func(i net.Addr) bool {
+		n, is := i.(*net.IPNet)
+		return is && n.IP.Equal(a.AsSlice())
+	})
 }
 
 // useRelay has mail relayed as a configuration says. A relay with other settings finishes what it is at.
 func (g *Server) useRelay(cfg *config.Config) {
-	settings := g.relaySettings(cfg)
+	settings := relaySettingsOf(cfg)
 	if g.stopRelay != nil && reflect.DeepEqual(settings, g.relayed) {
 		return
 	}
@@ -169,14 +183,12 @@ func (g *Server) newRelay(cfg *config.Config, s relaySettings) *relay.Relay {
 		Log: log, Queue: relay.FromSpool(g.spool), Resolver: resolver, Hostname: s.hostname,
 		Routes: destinations{g.ways(), strconv.Itoa(s.relay.Port)},
 		Stores: relay.StoresOf(g.router),
-		IsOurs: func(h mx.Host) bool {
-			return strings.EqualFold(h.Name, s.hostname) || slices.ContainsFunc(h.Addresses, func(a netip.Addr) bool { return slices.Contains(s.ours, a) })
-		},
+		IsOurs: s.isOurs,
 		Limits: relay.Limits{Connections: s.relay.PerDestination}, Connections: s.relay.Connections,
 		Schedules: schedules(s.relay.Expire.Std(), s.relay.DelayNotice.Std()),
 		Copies:    g.copies.Load,
 		Buffers:   buffer.Options{Storage: g.spool.Storage()}, TempDir: g.buffers.Folder,
-		Grace: cfg.Timeouts.Drain.Std(), Observe: g.metrics.relayed,
+		Grace: s.drain, Cut: g.relayCut, Observe: g.metrics.relayed,
 	}
 }
 

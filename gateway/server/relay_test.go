@@ -3,10 +3,12 @@ package server
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/relay/mx"
 	"github.com/dipylon/dipylon/gateway/route"
 )
 
@@ -67,6 +69,38 @@ func TestDestinations(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%s is %q, want %q", destination, got, want)
+		}
+	}
+}
+
+// TestRelaySettings: a relay is followed by another when something is another way that it is made of, and not for
+// what it looks up.
+func TestRelaySettings(t *testing.T) {
+	base := func() *config.Config {
+		return &config.Config{Hostname: "gate.example", Relay: config.Relay{Port: 25}, Listeners: []config.Listener{{Protocol: config.ProtocolSMTP, Address: ":25"}}}
+	}
+	for name, c := range map[string]struct {
+		change func(*config.Config)
+		same   bool
+	}{
+		"nothing":         {func(*config.Config) {}, true},
+		"copies":          {func(c *config.Config) { c.Relay.ReportTo, c.Relay.ReportClasses = "a@b.example", []string{"5"} }, true},
+		"another port":    {func(c *config.Config) { c.Listeners[0].Address = ":2525" }, false},
+		"the drain":       {func(c *config.Config) { c.Timeouts.Drain = 1 }, false},
+		"a route":         {func(c *config.Config) { c.Routes = []config.Route{{Name: "a"}} }, false},
+		"connections":     {func(c *config.Config) { c.Relay.Connections = 3 }, false},
+		"the gate's name": {func(c *config.Config) { c.Hostname = "other.example" }, false},
+	} {
+		changed := base()
+		c.change(changed)
+		if same := reflect.DeepEqual(relaySettingsOf(base()), relaySettingsOf(changed)); same != c.same {
+			t.Errorf("%s: the settings are the same: %v", name, same)
+		}
+	}
+	ours := relaySettingsOf(base())
+	for address, is := range map[string]bool{"127.0.0.1": true, "192.0.2.99": false} {
+		if got := ours.isOurs(mx.Host{Addresses: []netip.Addr{netip.MustParseAddr(address)}}); got != is {
+			t.Errorf("%s is ours: %v", address, got)
 		}
 	}
 }

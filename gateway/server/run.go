@@ -118,7 +118,9 @@ func (g *Server) Shutdown(ctx context.Context) error {
 		l.listener.close()
 	}
 	errs := g.shutdownEngines(ctx)
-	g.relaying.Wait() // it ends within its grace, which began with the shutdown
+	stop := context.AfterFunc(ctx, g.cutRelays)
+	g.relaying.Wait()
+	stop()
 	g.cut()
 	g.closeStores()
 	g.work.Wait()

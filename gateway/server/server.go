@@ -78,6 +78,8 @@ type Server struct {
 	cfg       *config.Config
 	relayed   relaySettings // of the relay that runs
 	stopRelay context.CancelFunc
+	relayCut  context.Context // ends when relays have no more time for what is under way
+	cutRelays context.CancelFunc
 	stores    map[string]*running
 	listening []*listening
 	inForce   atomic.Pointer[inForce]
@@ -126,6 +128,7 @@ func New(ctx context.Context, o Options, cfg *config.Config) (*Server, error) {
 	}
 	g.base, g.cut = context.WithCancel(context.WithoutCancel(ctx))
 	g.alive, g.stopping = context.WithCancel(g.base)
+	g.relayCut, g.cutRelays = context.WithCancel(g.base)
 	if err := g.prepareAll(ctx); err != nil {
 		if closing := g.Shutdown(ctx); closing != nil {
 			g.log.Warn().Err(closing).Msg("what was opened did not close in good order")
