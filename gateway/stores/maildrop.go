@@ -78,8 +78,9 @@ func (o *observed) maildrop(inner backends.Maildrop, session string, secret []by
 // has says what a maildrop has beyond the least.
 type has struct{ fetchesMany, measures, marks bool }
 
+// call is a call inside the maildrop, with every secret that it may fail with.
 func (o *observedMaildrop) call(name string) Call {
-	return Call{Name: name, Session: o.session, secret: o.secret}
+	return o.observed.of(Call{Name: name, Session: o.session, secret: o.secret})
 }
 
 // List implements [backends.Maildrop].
@@ -118,9 +119,7 @@ func (o *observedMaildrop) Remove(ctx context.Context, ids []backends.MessageID,
 	return through(ctx, *o.observed, what, func(ctx context.Context) ([]backends.Removal, error) {
 		removals, err := o.Maildrop.Remove(ctx, ids, disposal)
 		for i, r := range removals {
-			if r.Failure != nil {
-				removals[i].Failure = what.hideFailure(r.Failure)
-			}
+			removals[i].Failure = what.hideFailure(r.Failure)
 		}
 		return removals, err
 	})

@@ -192,7 +192,7 @@ func (o *observedSending) Send(ctx context.Context, delivery backends.Delivery, 
 // Close implements [backends.Sending].
 func (o *observedSending) Close() error {
 	defer clear(o.secret)
-	return o.Sending.Close()
+	return o.of(Call{secret: o.secret}).hide(o.Sending.Close())
 }
 
 type observedOutbox struct {
@@ -242,6 +242,9 @@ func (o *observedExchange) Next(ctx context.Context, response []byte) (challenge
 	})
 	return challenge, account, err
 }
+
+// Close implements [sasl.Exchange].
+func (o *observedExchange) Close() error { return o.of(Call{}).hide(o.Exchange.Close()) }
 
 type observedSendRights struct {
 	observed

@@ -86,6 +86,9 @@ func (h hidingContents) Next(ctx context.Context) (backends.Content, error) {
 	return h.call.content(content), h.call.hide(err)
 }
 
+// Close implements [backends.Contents].
+func (h hidingContents) Close() error { return h.call.hide(h.Contents.Close()) }
+
 // content has a message's failures say no secret; nil stays nil.
 func (c Call) content(content backends.Content) backends.Content {
 	if content == nil || !c.hasSecrets() {
@@ -117,6 +120,9 @@ func (h *hidingContent) WriteTo(w io.Writer) (n int64, err error) {
 	}
 	return n, h.call.hide(err)
 }
+
+// Close implements [io.Closer].
+func (h *hidingContent) Close() error { return h.call.hide(h.Content.Close()) }
 
 // hiding makes a function that takes the secrets out of texts, in all forms in which they may be quoted, and
 // the parts of them that a cut leaves.

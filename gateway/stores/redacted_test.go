@@ -175,13 +175,13 @@ func (q *quotingContents) Next(context.Context) (backends.Content, error) {
 	q.given = true
 	return quotingContent{q.said}, nil
 }
-func (*quotingContents) Close() error { return nil }
+func (q *quotingContents) Close() error { return q.said }
 
 type quotingContent struct{ said *backends.Failure }
 
 func (q quotingContent) Read([]byte) (int, error) { return 0, q.said }
 func (quotingContent) Size() int64                { return -1 }
-func (quotingContent) Close() error               { return nil }
+func (q quotingContent) Close() error             { return q.said }
 
 // all is the errors of everything that can be asked of a maildrop.
 func (q quotingDrop) all(t *testing.T, drop backends.Maildrop) map[string]error {
@@ -202,6 +202,7 @@ func (q quotingDrop) all(t *testing.T, drop backends.Maildrop) map[string]error 
 	content, _ = contents.Next(t.Context())
 	_, errs["Read of many"] = content.Read(nil)
 	_, errs["Next"] = contents.Next(t.Context())
+	errs["the end of a content"], errs["the end of many"] = content.Close(), contents.Close()
 	for measured := range drop.(backends.Measurer).Measure(t.Context(), backends.MeasureRequest{}) {
 		errs["a measure"] = measured.Failure
 	}
@@ -214,24 +215,89 @@ func (q quotingDrop) all(t *testing.T, drop backends.Maildrop) map[string]error 
 }
 
 // TestMaildropSaysNoSecret: a store may log in again while a maildrop is open, and then quotes the secret
-// in whatever it was asked meanwhile.
+// in whatever it was asked meanwhile: the client's, or the one of its settings.
 func TestMaildropSaysNoSecret(t *testing.T) {
-	said := backends.Fail(backends.Temporary, "LOGIN ada hunter22 failed")
-	o := &opening{drop: quotingDrop{said}}
-	table := storestest.Table(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}}.In(storestest.In(o)))
-	drop, err := table.StoreFor("sakes.example").Reader.Open(t.Context(), backends.OpenRequest{Credential: backends.Credential{User: "ada", Secret: []byte("hunter22")}})
-	if err != nil {
-		t.Fatal(err)
+	for name, c := range map[string]struct{ credential, settings string }{
+		"the client's":   {"hunter22", `{}`},
+		"the settings'":  {"", `{"master": {"password": "hunter22"}}`},
+		"of two secrets": {"swordfish", `{"master": {"password": "hunter22"}}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			said := backends.Fail(backends.Temporary, "LOGIN ada hunter22 failed")
+			o := &opening{drop: quotingDrop{said}}
+			o.said.Settings = []backends.Setting{{Path: "master.password", Secret: true}}
+			plugin := storestest.In(o)
+			plugin.Settings = []byte(c.settings)
+			table := storestest.Table(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}}.In(plugin))
+			drop, err := table.StoreFor("sakes.example").Reader.Open(t.Context(), backends.OpenRequest{Credential: backends.Credential{User: "ada", Secret: []byte(c.credential)}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			errs := quotingDrop{said}.all(t, drop)
+			for call, err := range errs {
+				if err == nil || err.Error() != "temporary: LOGIN ada [redacted] failed" {
+					t.Errorf("%s: %v", call, err)
+				}
+			}
+			if len(errs) != 15 || said.Detail != "LOGIN ada hunter22 failed" {
+				t.Errorf("%d calls, and the store's own is %q", len(errs), said.Detail)
+			}
+		})
 	}
-	errs := quotingDrop{said}.all(t, drop)
-	for call, err := range errs {
-		if err == nil || err.Error() != "temporary: LOGIN ada [redacted] failed" {
-			t.Errorf("%s: %v", call, err)
-		}
+}
+
+// TestSendingSaysNoSecret: nor does the end of a session of sending, whichever secret it is, or of an
+// exchange.
+func TestSendingSaysNoSecret(t *testing.T) {
+	for name, settings := range map[string]string{"the client's": `{}`, "the settings'": `{"master": {"password": "open-sesame"}}`} {
+		t.Run(name, func(t *testing.T) {
+			q := &quotingSender{}
+			q.said.Mechanisms = []string{"NTLM"}
+			q.said.Settings = []backends.Setting{{Path: "master.password", Secret: true}}
+			plugin := storestest.In(q)
+			plugin.Settings = []byte(settings)
+			table := storestest.Table(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}}.In(plugin))
+			secret := map[string]string{"the client's": "open-sesame"}[name]
+			sending, err := backends.OpenSending(t.Context(), table.StoreFor("sakes.example").Sender, backends.Credential{User: "ada", Secret: []byte(secret)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := sending.Close(); err == nil || err.Error() != "temporary: QUIT after AUTH ada [redacted]" {
+				t.Error(err)
+			}
+			if name == "the client's" {
+				return // an exchange has none when it ends
+			}
+			exchange, err := table.StoreFor("sakes.example").Authenticator.Authenticate(t.Context(), "NTLM", backends.Peer{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := exchange.Close(); err == nil || err.Error() != "temporary: QUIT after AUTH ada [redacted]" {
+				t.Error(err)
+			}
+		})
 	}
-	if len(errs) != 13 || said.Detail != "LOGIN ada hunter22 failed" {
-		t.Errorf("%d calls, and the store's own is %q", len(errs), said.Detail)
-	}
+}
+
+// quotingSender is a store whose sessions of sending end with a secret.
+type quotingSender struct{ fakeStore }
+
+func (q *quotingSender) OpenSending(context.Context, backends.Credential) (backends.Sending, error) {
+	return quotingSending{}, nil
+}
+
+func (q *quotingSender) Authenticate(context.Context, string, backends.Peer) (sasl.Exchange[backends.Account], error) {
+	return closing{}, nil
+}
+
+type closing struct{ quotingExchange }
+
+func (closing) Close() error { return quotingSending{}.Close() }
+
+type quotingSending struct{ backends.Sending }
+
+func (quotingSending) Close() error {
+	return backends.Fail(backends.Temporary, "QUIT after AUTH ada open-sesame")
 }
 
 // TestVerdictsSayNoSecret: nor does what is told of one recipient.
