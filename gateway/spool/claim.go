@@ -52,6 +52,9 @@ func (s *Spool) Claim(ctx context.Context, destination string, most int) ([]*Del
 		if !held {
 			return nil, ErrLease
 		}
+		if err := s.takeBack(ctx, destination, s.o.Now().UnixMicro()); err != nil {
+			return nil, err
+		}
 		found, behind, now := s.schedule.take(destination, most)
 		if behind {
 			var err error
@@ -119,6 +122,9 @@ func (s *Spool) claim(ctx context.Context, found []*Delivery, shard, epoch, now 
 		}
 		return mark(tx, found, epoch, now)
 	})
+	if errors.Is(err, state.ErrUnsynced) {
+		s.schedule.unanswered(found[0].Destination, shard, epoch, now, found)
+	}
 	if err != nil {
 		return nil, false, err
 	}

@@ -58,6 +58,8 @@ type destination struct {
 	given int64 // when it was given back: the others come first then
 	row   int64 // what the row in the database says at the latest; never: not known
 	place int   // in the heap; -1: it is not there
+	// unanswered is what a Claim may have left in flight.
+	unanswered []*Delivery
 }
 
 // fresh is mail for one destination that was just taken in.
