@@ -91,15 +91,19 @@ func (o *observedMaildrop) List(ctx context.Context) iter.Seq2[backends.Entry, e
 // each has a sequence pass as one call, which ends with it.
 func each[T any](ctx context.Context, o *observedMaildrop, name string, begin func(context.Context) iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
+		stopped := false // by who ranges over it, which is then told nothing more
 		err := o.observed.run(ctx, o.call(name), func(ctx context.Context) error {
 			for item, err := range begin(ctx) {
-				if err != nil || !yield(item, nil) {
+				if err != nil {
 					return err
+				}
+				if stopped = !yield(item, nil); stopped {
+					return nil
 				}
 			}
 			return nil
 		})
-		if err != nil {
+		if err != nil && !stopped {
 			yield(*new(T), err)
 		}
 	}

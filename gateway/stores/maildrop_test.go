@@ -159,3 +159,44 @@ func TestMaildropPasses(t *testing.T) {
 		})
 	}
 }
+
+// TestBrokenOff: who breaks off a sequence hears nothing more of it, although a middleware fails then; who does
+// not hears of that.
+func TestBrokenOff(t *testing.T) {
+	fails := errors.New("the middleware's")
+	failing := func(ctx context.Context, call stores.Call, next func(context.Context) error) error {
+		if err := next(ctx); err != nil || call.Name == "Open" {
+			return err
+		}
+		return fails
+	}
+	drop := struct {
+		plainDrop
+		measureDrop
+	}{}
+	table := storestest.Table(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}}.In(storestest.In(&opening{drop: drop}), failing))
+	got, err := table.StoreFor("sakes.example").Reader.Open(t.Context(), backends.OpenRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for most, want := range map[int]error{1: nil, 9: fails} {
+		if err := lastOf(got.List(t.Context()), most); !errors.Is(err, want) {
+			t.Errorf("List, %d at most: %v", most, err)
+		}
+		if err := lastOf(got.(backends.Measurer).Measure(t.Context(), backends.MeasureRequest{}), most); !errors.Is(err, want) {
+			t.Errorf("Measure, %d at most: %v", most, err)
+		}
+	}
+}
+
+// lastOf is the error of the last item of a sequence, which is broken off after so many.
+func lastOf[T any](items iter.Seq2[T, error], most int) (last error) {
+	n := 0
+	for _, err := range items {
+		last = err
+		if n++; n == most {
+			break
+		}
+	}
+	return last
+}
