@@ -383,7 +383,7 @@ func TestShutdown(t *testing.T) {
 	for i := range 10 {
 		w.add(letter(fmt.Sprint("k", i), "a@far.example"), text)
 	}
-	w.relay.Limits.Connections = 1
+	w.relay.Limits.Connections, w.relay.Grace = 1, time.Minute
 	w.run(t)
 	<-under.arrived
 	w.stop()
