@@ -133,7 +133,7 @@ func (w *worker) close() {
 
 // settle writes down what became of a message, and asks whether to go on.
 func (w *worker) settle(kind reportKind, c Claimed, verdicts []verdict) bool {
-	d := w.d
+	d, v := w.d, worst(verdicts)
 	if kind == lost && d.delivering.Err() != nil {
 		d.r.giveBack(d.r.ending, []Claimed{c}) // it is the gateway that has broken it off
 	} else {
@@ -143,7 +143,7 @@ func (w *worker) settle(kind reportKind, c Claimed, verdicts []verdict) bool {
 		w.close()
 	}
 	stay := make(chan bool, 1)
-	d.reports <- report{kind: kind, c: c, v: worst(verdicts), stay: stay}
+	d.reports <- report{kind: kind, c: c, v: v, stay: stay}
 	w.told = !<-stay
 	return !w.told && d.stopping.Err() == nil
 }

@@ -261,6 +261,10 @@ func (d *destination) die(v verdict, all []Claimed) {
 	d.r.observe(Event{Kind: BackedOff, Class: d.route.Kind})
 	d.r.Log.Warn().Err(v.cause).Str("destination", d.name).Str("enhanced", v.code).Time("until", until).Msg("the destination is left alone for a while")
 	tried := len(all) > 0
+	v.uncertain = false // nobody has what was not sent
+	if v.action != backends.ActionDelayed {
+		v = delayed("4.4.2", v.cause) // what was not tried has not failed
+	}
 	all, d.backlog = append(all, d.backlog...), nil
 	next := now.Add(sweepAgain)
 	for first := true; len(all) > 0; first = false {

@@ -347,6 +347,50 @@ func TestServerThatHangsUp(t *testing.T) {
 	}
 }
 
+// TestExpiryIsNotOfOthers: that the time of some messages is over says nothing of the others, though it was with these
+// that the destination has shown that it fails as a whole.
+func TestExpiryIsNotOfOthers(t *testing.T) {
+	for name, c := range map[string]struct {
+		server *fakesmtp.Server
+		old    int
+	}{
+		"it puts off":     {&fakesmtp.Server{Mail: func(fakesmtp.Transaction) string { return "450 4.3.2 too busy" }}, 20},
+		"it hangs up":     {&fakesmtp.Server{Rcpt: func(fakesmtp.Transaction, string) string { return fakesmtp.Close }}, 3},
+		"it is not there": {nil, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, far)
+			if c.server != nil {
+				w.at(t, "192.0.2.1:25", c.server)
+			}
+			const fresh = 100
+			for i := range c.old {
+				m := letter(fmt.Sprint("old", i), "a@far.example")
+				m.Received = begin.Add(-6 * 24 * time.Hour)
+				w.add(m, text)
+			}
+			for i := range fresh {
+				w.add(letter(fmt.Sprint("k", i), "a@far.example"), text)
+			}
+			w.run(t)
+			w.rest(t)
+			failed := func() bool { return w.open == fresh }
+			for i := 0; i < 8 && !failed(); i++ { // what is left of the old ones is found when it is looked for
+				w.advance(time.Hour)
+				w.rest(t)
+			}
+			if w.open != fresh {
+				t.Errorf("%d messages of %d are left", w.open, fresh)
+			}
+			for i := range fresh {
+				if is := w.states(fmt.Sprint("k", i))[0]; !strings.HasPrefix(is, "a@far.example waiting") {
+					t.Fatalf("k%d: %s", i, is)
+				}
+			}
+		})
+	}
+}
+
 // tried is how many messages have had an attempt.
 func tried(w *world) (n int) {
 	for _, r := range w.waiting {

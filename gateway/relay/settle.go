@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
@@ -38,9 +39,10 @@ type settlement struct {
 	reported string           // the report's key
 }
 
-// decide makes outcomes of the verdicts.
+// decide makes outcomes of the verdicts. Whose time is over has failed: that is the recipient's verdict, and not what
+// the caller knows of the destination.
 func (r *Relay) decide(s *settlement) {
-	s.now = r.Now()
+	s.now, s.verdicts = r.Now(), slices.Clone(s.verdicts)
 	for i, p := range s.c.Recipients {
 		v := s.verdicts[i]
 		o := spool.Outcome{Number: p.Number, At: s.now, Code: v.code, Server: v.server, Diagnostic: v.diagnostic}

@@ -191,6 +191,26 @@ func TestStoreDown(t *testing.T) {
 	w.finish(t)
 }
 
+// TestStoreThatMayHaveTaken: where a store may have what it was given, nobody has what it was not given.
+func TestStoreThatMayHaveTaken(t *testing.T) {
+	w := newStoreWorld(t, &store{answer: func(backends.Delivery, string, error) ([]backends.Verdict, error) {
+		return nil, backends.Fail(backends.Temporary, "later")
+	}})
+	for range 60 {
+		w.add(local("k", "a@sakes.example"), text)
+	}
+	w.run(t)
+	w.rest(t)
+	for i, is := range w.states("k") {
+		if tried := w.waiting[i].pending.Attempts > 0; tried != strings.Contains(is, "uncertain") {
+			t.Errorf("%d: tried %t: %s", i, tried, is)
+		}
+	}
+	if len(w.backoff) != 1 {
+		t.Errorf("the store was left alone: %v", w.backoff)
+	}
+}
+
 // TestStoreMissing: mail waits for a store that is not configured (any more).
 func TestStoreMissing(t *testing.T) {
 	w := newStoreWorld(t, &store{})
