@@ -3,12 +3,12 @@ package relay
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/events"
 	"github.com/dipylon/dipylon/gateway/notice"
+	"github.com/dipylon/dipylon/gateway/reports"
 	"github.com/dipylon/dipylon/gateway/spool"
 )
 
@@ -49,51 +49,22 @@ func (r *Relay) report(s *settlement) (all []spool.New, err error) {
 			defer original.Close() //nolint:errcheck // it was read
 			whole.Original = original
 		} else {
-			r.unreadable(s, err)
+			r.Log.Error().Err(err).Str("key", s.c.Key).Msg("the message cannot be read: its sender is told what became of it without any of it")
 		}
 	}
+	maker := reports.Maker{Log: r.Log, Buffers: r.Buffers, Back: r.Routes.Back}
+	if r.Copies != nil {
+		maker.Copies = r.Copies()
+	}
 	for _, part := range whole.Split() {
-		n, err := r.write(s, part)
+		n, err := maker.Make(part, s.back)
 		if err != nil {
 			return all, fmt.Errorf("report of %s: %w", s.c.Key, err)
 		}
+		n.Trace, n.Received = s.c.Trace, s.now
 		all = append(all, n)
 	}
 	return all, nil
-}
-
-// write writes a report.
-func (r *Relay) write(s *settlement, report notice.Report) (n spool.New, err error) {
-	n.Message = spool.Message{Key: report.Key, Trace: s.c.Trace, Received: s.now, Recipients: []spool.Recipient{
-		spool.ReportTo(s.c.Envelope.From, s.back.Destination, s.back.Held),
-	}}
-	if r.Copies != nil {
-		if copies := r.Copies(); copies.Wants(report) {
-			n.Recipients = r.withCopy(n.Recipients, copies.To)
-		}
-	}
-	n.Body, n.Envelope, err = report.Fill(r.Buffers)
-	if unread, is := errors.AsType[*notice.OriginalError](err); is {
-		r.unreadable(s, unread)
-		report.Original = nil
-		n.Body, n.Envelope, err = report.Fill(r.Buffers)
-	}
-	return n, err
-}
-
-// withCopy adds the administrator to the recipients of a report, if anything leads there.
-func (r *Relay) withCopy(to []spool.Recipient, administrator string) []spool.Recipient {
-	way, err := r.Routes.Back(administrator)
-	if err != nil {
-		r.Log.Error().Err(err).Str("to", administrator).Msg("the administrator gets no copy of a report: nothing leads to relay.report_to")
-		return to
-	}
-	return append(to, spool.ReportTo(administrator, way.Destination, way.Held))
-}
-
-// unreadable logs that a report has nothing of its message.
-func (r *Relay) unreadable(s *settlement, err error) {
-	r.Log.Error().Err(err).Str("key", s.c.Key).Msg("the message cannot be read: its sender is told what became of it without any of it")
 }
 
 // reportKey names a report by what it tells: made again after a failure, it is the same one.

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/events"
 	"github.com/dipylon/dipylon/gateway/receivers"
@@ -39,6 +40,7 @@ type delivery struct {
 	// content opens the message from its beginning. It can be called again while it is being read.
 	content func() io.Reader
 	to      []recipient
+	kept    *buffer.Buffer // the message for the queue; nil: it was not needed
 	// from is the store whose account sends the message; nil: it is not authenticated.
 	from *stores.Store
 	// sending is set when from sends for itself: then it is a sender and takes every recipient.

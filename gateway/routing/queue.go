@@ -16,6 +16,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/notice"
 	"github.com/dipylon/dipylon/gateway/receivers"
 	"github.com/dipylon/dipylon/gateway/replies"
+	"github.com/dipylon/dipylon/gateway/reports"
 	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/smtp"
 	"github.com/dipylon/dipylon/gateway/spool"
@@ -111,6 +112,7 @@ func (d *delivery) settle(ctx context.Context, outcomes []receivers.Outcome, ans
 	case d.sending != nil && answer != nil && answer.Code/100 == 4:
 		return answer // a store that sends for its account does so with the login of this session alone
 	}
+	defer d.discard()
 	err := d.report(ctx, refused, d.delivered(outcomes))
 	noWay := errors.Is(err, errNoWayBack)
 	if (err == nil || noWay) && len(waiting) > 0 {
@@ -162,15 +164,38 @@ func (d *delivery) leftOver(outcomes []receivers.Outcome) (waiting []spool.Recip
 // firstRetry is when a store is tried again that could not take a message when it came.
 const firstRetry = time.Minute
 
+// queued are the options of buffers that the queue may keep.
+func (o *Options) queued() buffer.Options {
+	b := o.Buffers
+	b.Storage = o.Queue.Storage()
+	return b
+}
+
+// body is the message as the queue gets it, which is made once: [delivery.discard] is for who has asked for it.
+func (d *delivery) body() (*buffer.Buffer, error) {
+	if d.kept == nil {
+		body, err := buffer.Fill(d.options.queued(), d.content())
+		if err != nil {
+			return nil, full(err)
+		}
+		d.kept = body
+	}
+	return d.kept, nil
+}
+
+// discard forgets the body. The queue has its own.
+func (d *delivery) discard() {
+	if d.kept != nil {
+		_ = d.kept.Discard() // what stays is swept
+	}
+}
+
 // enqueue has the queue take the message for recipients.
 func (d *delivery) enqueue(ctx context.Context, to []spool.Recipient) error {
-	o := d.options.Buffers
-	o.Storage = d.options.Queue.Storage()
-	body, err := buffer.Fill(o, d.content())
+	body, err := d.body()
 	if err != nil {
-		return full(err)
+		return err
 	}
-	defer body.Discard() //nolint:errcheck // the queue has its own
 	for _, r := range to {
 		d.log.Info().Str("recipient", r.Address).Str("destination", r.Destination).Stringer("state", r.State).Msg("queued")
 	}
@@ -206,17 +231,20 @@ func (d *delivery) report(ctx context.Context, refused, delivered []receivers.Ou
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoWayBack, err)
 	}
-	original, err := buffer.Fill(d.options.Buffers, d.content())
+	body, err := d.body()
 	if err != nil {
-		return full(err)
+		return err
 	}
-	defer original.Discard() //nolint:errcheck // it is not needed any more
 	whole := notice.Report{
 		Hostname: d.options.Hostname, Key: d.reportKey(outcomes), Envelope: d.envelope.Envelope,
-		Arrived: d.attempt.First.Local(), Date: d.attempt.First.Local(), Outcomes: outcomes, Original: original.Reader(), SizeMost: way.SizeMost,
+		Arrived: d.attempt.First.Local(), Date: d.attempt.First.Local(), Outcomes: outcomes, Original: body.Reader(), SizeMost: way.SizeMost,
+	}
+	maker := reports.Maker{Log: d.log, Buffers: d.options.queued(), Back: d.options.Ways.Back}
+	if d.options.Copies != nil {
+		maker.Copies = d.options.Copies()
 	}
 	for _, part := range whole.Split() {
-		if err := d.acceptReport(ctx, part, way); err != nil {
+		if err := d.acceptReport(ctx, maker, part, way); err != nil {
 			return err
 		}
 	}
@@ -237,31 +265,14 @@ func (d *delivery) reportKey(outcomes []notice.Outcome) string {
 var errNoWayBack = errors.New("nothing leads to the sender")
 
 // acceptReport has the queue take one report.
-func (d *delivery) acceptReport(ctx context.Context, r notice.Report, way route.Way) error {
-	o := d.options.Buffers
-	o.Storage = d.options.Queue.Storage()
-	body, envelope, err := r.Fill(o)
+func (d *delivery) acceptReport(ctx context.Context, maker reports.Maker, r notice.Report, way route.Way) error {
+	n, err := maker.Make(r, way)
 	if err != nil {
 		return full(err)
 	}
-	defer body.Discard() //nolint:errcheck // the queue has its own
-	to := []spool.Recipient{spool.ReportTo(d.envelope.From, way.Destination, way.Held)}
-	if d.options.Copies != nil {
-		if copies := d.options.Copies(); copies.Wants(r) {
-			to = d.withCopy(to, copies.To)
-		}
-	}
-	return d.options.Queue.Accept(ctx, spool.Message{Key: r.Key, Envelope: envelope, Received: d.attempt.First, Recipients: to}, body)
-}
-
-// withCopy adds the administrator to the recipients of a report, if anything leads there.
-func (d *delivery) withCopy(to []spool.Recipient, administrator string) []spool.Recipient {
-	way, err := d.options.Ways.Back(administrator)
-	if err != nil {
-		d.log.Error().Err(err).Str("to", administrator).Msg("the administrator gets no copy of a report: nothing leads to relay.report_to")
-		return to
-	}
-	return append(to, spool.ReportTo(administrator, way.Destination, way.Held))
+	defer n.Body.Discard() //nolint:errcheck // the queue has its own
+	n.Received = d.attempt.First
+	return d.options.Queue.Accept(ctx, n.Message, n.Body)
 }
 
 // failed is a refusal as the sender is told of it.

@@ -31,7 +31,7 @@ var rules = []rule{
 	{"gateway/relay/mx", nil},
 	// Mail in transit: what takes it out of the spool knows next hops and stores, and neither how mail comes in.
 	{"gateway/relay", []string{
-		"gateway/content", "gateway/events", "gateway/notice", "gateway/receivers", "gateway/relay/mx", "gateway/route", "gateway/spool",
+		"gateway/content", "gateway/events", "gateway/notice", "gateway/reports", "gateway/receivers", "gateway/relay/mx", "gateway/route", "gateway/spool",
 		"gateway/stores", "backends$", "backends/mail",
 	}},
 	{"gateway/notice", []string{"backends$", "backends/mail"}},
@@ -48,6 +48,7 @@ var rules = []rule{
 	{"gateway/route", []string{"gateway/stores", "backends/mail"}},
 	// What an administrator does with mail in transit, and how a running gateway is asked to do it.
 	{"gateway/queue", []string{"gateway/route", "gateway/spool", "backends/mail"}},
+	{"gateway/reports", []string{"gateway/notice", "gateway/route", "gateway/spool", "backends/mail"}},
 	{"gateway/login", []string{"gateway/events", "gateway/state", "gateway/stores", "backends$", "backends/argon2id", "backends/mail"}},
 	{"gateway/passwords", []string{"gateway/login", "gateway/state", "backends$", "backends/mail"}},
 	{"gateway/policy", []string{"backends$", "backends/mail", "config"}},
@@ -61,7 +62,7 @@ var rules = []rule{
 	}},
 	{"gateway/routing", []string{
 		"gateway/content", "gateway/events", "gateway/login", "gateway/notice", "gateway/policy",
-		"gateway/receivers", "gateway/replies", "gateway/route", "gateway/smtp", "gateway/spool", "gateway/state", "gateway/stores",
+		"gateway/receivers", "gateway/replies", "gateway/reports", "gateway/route", "gateway/smtp", "gateway/spool", "gateway/state", "gateway/stores",
 		"backends$", "backends/mail",
 	}},
 	// Whoever puts it all together starts plugins, and knows the configuration.
