@@ -58,6 +58,23 @@ func (p *process) queueCommand(args ...string) (out string, status int) {
 	return string(text), cmd.ProcessState.ExitCode()
 }
 
+// exportUnsynced has an export fail whose sync of a file, or of the folder, fails: the message may be deleted
+// after one that succeeds.
+func (p *process) exportUnsynced(id, file string) {
+	p.t.Helper()
+	cmd := exec.Command("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO",
+		"-P", filepath.Join(p.dir, file), "dipylon", "queue", "--config", "gate.yaml", "export", id, "--output", "lost.eml")
+	cmd.Dir = p.dir
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		p.t.Fatal(err)
+	}
+	left, _ := filepath.Glob(filepath.Join(p.dir, "lost.*"))
+	if status := cmd.ProcessState.ExitCode(); status != exitFailure || !strings.Contains(string(out), "input/output error") || len(left) > 0 {
+		p.t.Errorf("%s is not on the disk: status %d, %q are left: %s", file, status, left, out)
+	}
+}
+
 // queued are the messages that the command lists.
 func (p *process) queued(args ...string) (all []queue.Message) {
 	p.t.Helper()
@@ -109,6 +126,9 @@ func TestQueueOfARunningGateway(t *testing.T) {
 	}
 	if out, status := p.queueCommand("export", id, "--output", "out.eml"); status != exitFailure {
 		t.Errorf("a file is written over: %d %s", status, out)
+	}
+	for _, unsynced := range []string{"lost.eml", "lost.eml.json", "."} {
+		p.exportUnsynced(id, unsynced)
 	}
 	p.must("its sender is not told: me@one.example", "delete", "--recipient", "max@kept.example", "--yes")
 	p.must("recipients rerouted: 1", "reroute", id, "--to", "route:dead")

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/dipylon/dipylon/backends/durable"
 	"github.com/dipylon/dipylon/gateway/queue"
 )
 
@@ -23,7 +25,7 @@ func newQueueExport(from *source) *cobra.Command {
 		Long: `Writes a message, by its id or its key. To the standard output, its envelope comes in front as header
 fields: Return-Path, and an X-Envelope-To for each recipient that has not got it yet. With --output
 FILE.eml the message is written as it is, and its envelope to FILE.eml.json beside it. Both files are
-new ones, for their owner alone. The message stays in the queue.
+new ones, for their owner alone, and are on the disk when the command ends. The message stays in the queue.
 
 Statuses: 0 written, 1 there is no such message, or it cannot be written, 75 the queue cannot be read
 now, 78 the configuration is wrong.`,
@@ -51,7 +53,8 @@ now, 78 the configuration is wrong.`,
 	return cmd
 }
 
-// exportTo writes a message and its envelope into new files. What cannot be whole is not left.
+// exportTo writes a message and its envelope into new files, which a power failure does not take: the message
+// may be deleted next. What cannot be whole is not left.
 func exportTo(ctx context.Context, q queue.Queue, m queue.Message, file string) error {
 	envelope, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
@@ -67,15 +70,19 @@ func exportTo(ctx context.Context, q queue.Queue, m queue.Message, file string) 
 	if err := newFile(file, func(w io.Writer) error { return writeMessage(ctx, q, m, w, false) }); err != nil {
 		return errors.Join(err, os.Remove(file+".json"))
 	}
+	if err := durable.SyncFolder(filepath.Dir(file)); err != nil {
+		return errors.Join(err, os.Remove(file), os.Remove(file+".json"))
+	}
 	return nil
 }
 
+// newFile makes a file whose content is on the disk. Its name is not yet: see [durable.SyncFolder].
 func newFile(name string, write func(io.Writer) error) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	if err = errors.Join(write(f), f.Close()); err != nil {
+	if err = errors.Join(write(f), f.Sync(), f.Close()); err != nil {
 		return errors.Join(err, os.Remove(name))
 	}
 	return nil
