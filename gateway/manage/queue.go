@@ -61,6 +61,7 @@ func openDatabase(ctx context.Context, cfg *config.Config, changes bool) (q queu
 			return nil, nil, err
 		}
 	}
+	options.Alone = alone
 	db, err := state.Open(ctx, options)
 	if err != nil {
 		lock.Release()

@@ -206,7 +206,9 @@ func (g *Server) openState(ctx context.Context) error {
 	if err := g.buffers.Sweep(0); err != nil { // the folder is this process's alone
 		g.log.Warn().Err(err).Msg("an earlier process's temporary files cannot be removed")
 	}
-	if g.db, err = state.Open(ctx, StateOptions(g.log, g.cfg)); err != nil {
+	options := StateOptions(g.log, g.cfg)
+	options.Alone = true
+	if g.db, err = state.Open(ctx, options); err != nil {
 		return err
 	}
 	g.work.Go(func() { g.watchDisk(g.db.Failed()) })

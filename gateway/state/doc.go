@@ -21,7 +21,7 @@
 // silent second try: what has failed once may not be there even if the next sync succeeds. So after a
 // sync of SQLite has failed nothing is written any more ([DB.Failed]), and the gateway ends. Its next start
 // reads what the kernel remembers, whether the disk has it or not, so it brings all of the log into the file and
-// begins a new log before anything is written.
+// begins a new log before anything is written ([Options.Alone]).
 //
 // SQLite runs in WAL mode with synchronous=FULL: one sync a commit. One goroutine writes, and
 // puts what is waiting when it is ready for more into one transaction, so many small writes cost

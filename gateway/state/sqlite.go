@@ -50,8 +50,10 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if err := refuse(ctx, file); err != nil {
 		return nil, err
 	}
-	if err := emptyLog(ctx, o, file); err != nil {
-		return nil, err
+	if o.Alone {
+		if err := emptyLog(ctx, o, file); err != nil {
+			return nil, err
+		}
 	}
 	writing, err := connectSQLite(file, "rw", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "wal_autocheckpoint("+checkpointPages+")")
 	if err != nil {
@@ -73,25 +75,24 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 // emptyLog brings what an earlier process has left in the log into the file, and has it synced there. A sync
 // that failed leaves pages that can be read and that the kernel will never write
 // (fsync(2), EIO): were the log gone on with behind them, a power cut would take
-// whatever is behind them as well. It waits for nobody: a gateway that runs has done it itself.
+// whatever is behind them as well. So it fails where somebody reads the log for longer than it waits.
 func emptyLog(ctx context.Context, o Options, file string) error {
-	db, err := connectSQLite(file, "rw", "busy_timeout(0)", "synchronous(FULL)")
+	db, err := connectSQLite(file, "rw", "synchronous(FULL)")
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	db.SetMaxOpenConns(1)
-	var busy, frames, done int
-	err = db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &done)
-	var said *sqlite.Error
-	if errors.As(err, &said) && said.Code()&0xff == sqlite3.SQLITE_BUSY {
-		busy, err = 1, nil
+	db.SetMaxOpenConns(1) // what is set holds for the next statement
+	if _, err := db.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", o.Patience.Milliseconds())); err != nil {
+		return unusable(file, err)
 	}
-	if err != nil {
+	var busy, frames, done int
+	if err := db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &done); err != nil {
 		return unusable(file, err)
 	}
 	if busy != 0 {
-		o.Log.Debug().Str("file", file).Msg("somebody else uses the state database; its log stays as it is")
+		return fmt.Errorf("the state database %s is being read by another process for longer than %s: see which one has it open "+
+			"(a backup, a query by hand), let it end, and try again", file, o.Patience)
 	}
 	return nil
 }

@@ -24,7 +24,11 @@ type Options struct {
 	URL string
 	// Connections bounds those to the database [16].
 	Connections int
-	// Patience is how long opening waits for a PostgreSQL server [10 s].
+	// Alone says that no gateway has the folder: the caller holds its lock. What an earlier process has left
+	// in the SQLite file's log is brought into the file then, before anything is written. Beside a gateway that
+	// would keep it from writing, and it has done so itself.
+	Alone bool
+	// Patience is how long opening waits for a PostgreSQL server, or for those who read the log [10 s].
 	Patience time.Duration
 }
 

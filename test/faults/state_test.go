@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 // it is there. It ends without a word to the database, as a process does that is killed.
 func keepNumbers(folder string) error {
 	ctx := context.Background()
-	db, err := state.Open(ctx, state.Options{Log: zerolog.Nop(), Folder: folder})
+	db, err := state.Open(ctx, state.Options{Log: zerolog.Nop(), Folder: folder, Alone: true})
 	if err != nil {
 		return err
 	}

@@ -241,7 +241,7 @@ func (w *world) cut() {
 func (w *world) retry() {
 	w.t.Helper()
 	folder := filepath.Join(w.mounted, "state")
-	db, err := state.Open(w.t.Context(), state.Options{Log: zerolog.Nop(), Folder: folder})
+	db, err := state.Open(w.t.Context(), state.Options{Log: zerolog.Nop(), Folder: folder, Alone: true})
 	if err != nil {
 		w.t.Fatal(err)
 	}
