@@ -34,7 +34,7 @@ type Delivery struct {
 	body   []byte // nil: it is to be read
 	shard  int64
 	epoch  int64
-	weight int64 // octets that it counts for in the queue
+	weight int64 // octets that it counts for in the queue, see [Delivery.weigh]
 	marked []Pending
 }
 
@@ -96,7 +96,21 @@ func (s *Spool) fresh(e *entry, a announcement, now int64) *Delivery {
 		}
 		d.Recipients = append(d.Recipients, Pending{Recipient: r.recipient, Number: int(r.number)})
 	}
+	d.weight = d.weigh()
 	return d
+}
+
+// recipientOctets is what a recipient takes in memory besides its addresses.
+const recipientOctets = 256
+
+// weigh is how much memory a delivery takes, about. The content counts for each of a message's destinations: they
+// share it, and any of them may be the last that has it.
+func (d *Delivery) weigh() int64 {
+	octets := len(d.body)
+	for _, r := range d.Recipients {
+		octets += recipientOctets + len(r.Address) + len(r.OriginalRecipient)
+	}
+	return int64(octets)
 }
 
 // claim marks deliveries as in flight. What is not due any more, because others have changed it or the

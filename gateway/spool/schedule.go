@@ -307,7 +307,6 @@ func (s *schedule) add(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.spool.o.Now().UnixMicro()
-	octets := int64(len(e.content.body)) // they are counted once
 	due := false
 	for _, a := range e.claimable {
 		d := s.known(a, e.rowsBefore)
@@ -315,8 +314,7 @@ func (s *schedule) add(e *entry) {
 			continue
 		}
 		// For one that is backed off there will be time to read it.
-		if delivery := s.spool.fresh(e, a, now); delivery != nil && d.until <= now && s.roomFor(octets) {
-			delivery.weight, octets = octets, 0
+		if delivery := s.spool.fresh(e, a, now); delivery != nil && d.until <= now && s.roomFor(delivery.weight) {
 			s.messages++
 			s.octets += delivery.weight
 			heap.Push(&d.queue, &fresh{delivery: delivery, rank: e.rank})

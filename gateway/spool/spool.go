@@ -26,7 +26,7 @@ type Options struct {
 	// InRow is how many octets a content has at most that is kept in its message's row [128 KiB].
 	InRow int
 	// FreshMessages and FreshOctets bound what is handed out from memory, without being read, because
-	// it was just taken in [10,000 and 32 MiB].
+	// it was just taken in [10,000 and 32 MiB]. A message counts once for each of its destinations.
 	FreshMessages int
 	FreshOctets   int64
 	// Destinations is how many of those that have mail are known in memory [10,000].

@@ -193,6 +193,43 @@ func TestMemoryOfFresh(t *testing.T) {
 	}
 }
 
+// TestFreshIsBounded (I11): what is held in memory because it was just taken in is within its bound, whichever of a
+// message's destinations have been handed out and however many recipients it has; beyond it nothing is left out.
+func TestFreshIsBounded(t *testing.T) {
+	const bound, size, many = 10_000, 2000, 10
+	s := start(t, state.Options{Folder: databases.Folder(t)}, func(o *Options) { o.FreshOctets = bound })
+	for i := range many {
+		accept(t, s, to(fmt.Sprint(i), "a@x.example", "b@y.example"), strings.Repeat("x", size))
+		one(t, s, "x.example")
+	}
+	crowd := to("crowd")
+	for i := range 100 {
+		crowd.Recipients = append(crowd.Recipients, to("", fmt.Sprintf("%d@z.example", i)).Recipients...)
+	}
+	accept(t, s, crowd, "text")
+	held, recipients := 0, 0
+	s.schedule.mu.Lock()
+	for _, d := range s.schedule.destinations {
+		for _, f := range d.queue {
+			held += len(f.delivery.body)
+			recipients += len(f.delivery.Recipients)
+		}
+	}
+	s.schedule.mu.Unlock()
+	if held == 0 || held > bound || recipients > many {
+		t.Errorf("%d octets and %d recipients are held", held, recipients)
+	}
+	if got := len(claim(t, s, "y.example", 2*many)); got != many {
+		t.Errorf("%d were claimed", got)
+	}
+	if got := len(one(t, s, "z.example").Recipients); got != 100 {
+		t.Errorf("%d recipients were claimed", got)
+	}
+	if s.schedule.octets != 0 || s.schedule.messages != 0 {
+		t.Errorf("after all were claimed, %d octets of %d messages are counted", s.schedule.octets, s.schedule.messages)
+	}
+}
+
 // TestRoundTrip: every field of a message comes out as it went in, from memory and from the database.
 func TestRoundTrip(t *testing.T) {
 	databases.Each(t, func(t *testing.T, o state.Options) {
