@@ -110,12 +110,18 @@ func (w *worker) deliver(c Claimed) ([]verdict, *verdict) {
 	return w.hop.deliver(ctx, c)
 }
 
+// connect opens a connection. A server that has let us in before, and refuses this one, has enough of them: that passes,
+// whatever it says.
 func (w *worker) connect() *verdict {
 	hop, v := w.d.r.connect(w.d.delivering, w.d.route)
-	if v != nil {
+	if v != nil && w.d.answered.Load() {
+		passes := v.forNow()
+		return &passes
+	} else if v != nil {
 		return v
 	}
 	w.hop, w.messages = hop, 0
+	w.d.answered.Store(true)
 	w.d.reports <- report{kind: opened}
 	w.d.r.observe(Event{Kind: Connected, Class: w.d.route.Kind})
 	return nil
@@ -143,7 +149,7 @@ func (w *worker) settle(kind reportKind, c Claimed, verdicts []verdict) bool {
 		w.close()
 	}
 	stay := make(chan bool, 1)
-	d.reports <- report{kind: kind, c: c, v: v, stay: stay}
+	d.reports <- report{kind: kind, c: c, v: v, stay: stay, up: w.hop != nil}
 	w.told = !<-stay
 	return !w.told && d.stopping.Err() == nil
 }

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
@@ -18,6 +19,7 @@ type destination struct {
 	given                chan struct{} // the queue has given it out (again)
 	jobs                 chan Claimed
 	reports              chan report
+	answered             atomic.Bool // a connection has come about
 
 	route       Route
 	limits      Limits
@@ -39,6 +41,7 @@ type report struct {
 	c    Claimed
 	v    verdict
 	stay chan bool // of done and lost: whether the connection goes on
+	up   bool      // of done and lost: there is one
 	told bool      // of ended: it was told that it does not
 }
 
@@ -239,9 +242,10 @@ func (d *destination) adapt(v verdict) {
 // putOffMost is how many messages in a row a destination may put off before the others wait, too.
 const putOffMost = 20
 
-// answer says whether a connection goes on: it does not where there are more than may be.
+// answer says whether a connection goes on: it does not where there are more than may be, unless it is the last one that
+// is up. Those that are being opened may be refused.
 func (d *destination) answer(r report) {
-	stay := d.connections-d.leaving <= d.allowed()
+	stay := d.connections-d.leaving <= d.allowed() || r.up && d.open-d.leaving <= 1
 	if !stay {
 		d.leaving++
 	}

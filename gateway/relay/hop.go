@@ -78,7 +78,7 @@ func (r *Relay) connect(ctx context.Context, route Route) (hop, *verdict) {
 			r.avoided.works(t)
 			return &smtpHop{r: r, route: route, target: t, client: client, most: r.limits(route).Messages}, nil
 		}
-		v := ofConnection(err, t.server())
+		v := ofConnection(err, route.Kind, t.server())
 		if i == 0 || v.action == backends.ActionDelayed || why.action != backends.ActionDelayed {
 			why = v
 		}
@@ -147,11 +147,11 @@ func (h *smtpHop) deliver(ctx context.Context, c Claimed) ([]verdict, *verdict) 
 
 // lost is what it means that a connection has ended before anybody had the message.
 func (h *smtpHop) lost(err error) verdict {
-	v := ofConnection(err, h.target.server())
+	v := ofConnection(err, h.route.Kind, h.target.server())
 	if v.reply == 0 && v.action == backends.ActionDelayed {
 		v.code = "4.4.2"
 	}
-	return v
+	return v.forNow() // a further connection may be refused, where the first one was not
 }
 
 // verdicts are those of a transaction; lost: the server has gone before it knew of the message.

@@ -101,6 +101,88 @@ func TestNoHost(t *testing.T) {
 	}
 }
 
+// TestGreetingThatRefuses: a server that takes mail from us and refuses a further connection has enough of them, and
+// one that was named by the administrator is down for a while, whatever it says: mail waits.
+func TestGreetingThatRefuses(t *testing.T) {
+	const messages = 30
+	further := func(session int) string {
+		if session > 1 {
+			return "554 5.7.0 too many connections"
+		}
+		return ""
+	}
+	for name, c := range map[string]struct {
+		server *fakesmtp.Server
+		kind   relay.Kind
+		limits relay.Limits
+		taken  int
+		code   string // of the others
+		after  time.Duration
+	}{
+		"beside one that is open": {&fakesmtp.Server{Greet: further}, relay.MX, relay.Limits{Messages: 100}, messages, "", 0},
+		"after one that was":      {&fakesmtp.Server{Greet: further}, relay.MX, relay.Limits{Messages: 10, Connections: 1}, 10, "4.7.0", 15 * time.Minute},
+		"behind its last message": {&fakesmtp.Server{Greet: further, Offers: []string{"LIMITS MAILMAX=10"}}, relay.MX, relay.Limits{Connections: 1}, 10, "4.7.0", 15 * time.Minute},
+		"of a smart host":         {greets("554 5.3.2 not now"), relay.SmartHost, relay.Limits{}, 0, "4.3.2", 15 * time.Minute},
+		"of an LMTP server":       {&fakesmtp.Server{LMTP: true, Greet: greets("554 not now").Greet}, relay.LMTP, relay.Limits{}, 0, "4.0.0", 30 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, far)
+			server, second := c.server, newGate()
+			greet := server.Greet
+			server.Greet = func(session int) string {
+				if session > 1 {
+					second.pass()
+				}
+				return greet(session)
+			}
+			server.Mail = func(fakesmtp.Transaction) string {
+				if c.taken == messages {
+					second.wait()
+				}
+				return ""
+			}
+			w.at(t, "192.0.2.1:25", server)
+			w.relay.Limits = c.limits
+			w.relay.Routes = routes{"far.example": {Kind: c.kind, Domain: "far.example", Port: "25"}}
+			if c.kind != relay.MX {
+				w.relay.Routes = routes{"far.example": {Kind: c.kind, Servers: []string{"192.0.2.1:25"}}}
+			}
+			for i := range messages {
+				w.add(letter(fmt.Sprint("k", i), "a@far.example"), text)
+			}
+			w.run(t)
+			w.rest(t)
+			if n := len(server.Received()); n != c.taken {
+				t.Errorf("%d messages were taken", n)
+			}
+			if c.code == "" {
+				return
+			}
+			w.is(t, fmt.Sprint("k", c.taken), "a@far.example waiting "+c.code)
+			w.is(t, fmt.Sprint("k", messages-1), "a@far.example waiting")
+			if len(w.backoff) != 1 || w.backoff[0].wait != c.after {
+				t.Errorf("the destination was left alone: %v", w.backoff)
+			}
+		})
+	}
+}
+
+// TestGreetingThatRefusesTheRest: recipients that did not fit into the first transaction, nor on its connection, wait
+// when the next connection is refused.
+func TestGreetingThatRefusesTheRest(t *testing.T) {
+	w := newWorld(t, far)
+	w.at(t, "192.0.2.1:25", &fakesmtp.Server{Offers: []string{"LIMITS RCPTMAX=1 MAILMAX=1"}, Greet: func(session int) string {
+		if session%2 == 0 {
+			return "554 5.7.0 too many connections"
+		}
+		return ""
+	}})
+	w.add(letter("k1", "a@far.example", "b@far.example"), text)
+	w.run(t)
+	w.rest(t)
+	w.is(t, "k1", "a@far.example delivered 2.0.0", "b@far.example waiting 4.7.0")
+}
+
 // TestHostThatIsOurselves: a host that turns out to be the gateway, under another name, ends the way, too.
 func TestHostThatIsOurselves(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -40,6 +40,12 @@ func delayed(code string, cause error) verdict {
 // pushesBack says whether a server has shown that it gets too much.
 func (v verdict) pushesBack() bool { return v.reply == 421 || v.reply == 450 || v.reply == 451 }
 
+// forNow makes a refusal for good one that may pass, by its class (RFC 3463 §2).
+func (v verdict) forNow() verdict {
+	v.action, v.code = backends.ActionDelayed, "4"+v.code[1:]
+	return v
+}
+
 // allOf is the same verdict for each recipient.
 func allOf(v verdict, c Claimed) []verdict {
 	all := make([]verdict, len(c.Recipients))
@@ -53,6 +59,7 @@ func allOf(v verdict, c Claimed) []verdict {
 func ofOutcome(o smtpclient.Outcome, kind Kind, server string, dsn bool) verdict {
 	var (
 		uncertain *smtpclient.UncertainError
+		unsent    *smtpclient.UnsentError
 		address   *smtpclient.AddressError
 		refused   *smtpclient.ReplyError
 	)
@@ -66,6 +73,8 @@ func ofOutcome(o smtpclient.Outcome, kind Kind, server string, dsn bool) verdict
 	case errors.As(o.Err, &uncertain):
 		v = delayed("4.4.2", o.Err)
 		v.uncertain, v.server = true, server
+	case errors.As(o.Err, &unsent): // a connection was refused behind one that has carried the message
+		v = ofConnection(o.Err, kind, server).forNow()
 	case errors.As(o.Err, &address):
 		v = failed(address.Status, o.Err)
 		if address.ReversePath && !address.NeedsUTF8() {
@@ -135,8 +144,9 @@ func ofStore(o receivers.Outcome) verdict {
 	return v
 }
 
-// ofConnection is what it means for mail that no connection to a host has come about.
-func ofConnection(err error, server string) verdict {
+// ofConnection is what it means for mail that no connection to a host has come about. Only a host that DNS names can say
+// for good that it takes none (RFC 5321 §3.1): of a server that the administrator names it will not stay so.
+func ofConnection(err error, kind Kind, server string) verdict {
 	var (
 		loop    *smtpclient.LoopError
 		secure  *smtpclient.TLSError
@@ -151,7 +161,10 @@ func ofConnection(err error, server string) verdict {
 	case errors.As(err, &refused):
 		v = ofReply(refused, server)
 		if refused.Command == "AUTH" {
-			v.action, v.code = backends.ActionDelayed, "4.7.8" // it is the gateway's own login that is to be put right
+			v.code = "4.7.8" // it is the gateway's own login that is to be put right
+		}
+		if kind != MX {
+			v = v.forNow()
 		}
 	}
 	v.server = server
