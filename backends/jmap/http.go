@@ -17,11 +17,12 @@ import (
 	"github.com/dipylon/dipylon/backends/remote"
 )
 
-// newHTTP follows redirects only where they stay on the same server: they carry the credential.
+// newHTTP follows redirects only where they stay on the same server: they carry the credential. The transport
+// has its own copy of the configuration, since it writes into it.
 func newHTTP(config *tls.Config, set settings) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
-			TLSClientConfig: config, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4 * set.Requests,
+			TLSClientConfig: config.Clone(), ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4 * set.Requests,
 			IdleConnTimeout: 90 * time.Second, ResponseHeaderTimeout: time.Duration(set.Timeout), TLSHandshakeTimeout: 15 * time.Second,
 			DialContext:        (&net.Dialer{Timeout: min(30*time.Second, time.Duration(set.Timeout))}).DialContext,
 			DisableCompression: true, Proxy: http.ProxyFromEnvironment, MaxResponseHeaderBytes: 64 << 10,

@@ -301,14 +301,33 @@ func (g *Gateway) end(t *testing.T) {
 // judge fails the test where the log tells of a race or a panic, and shows the log of a test
 // that has failed.
 func (l *Log) judge(t *testing.T) {
-	for _, e := range l.Since(0) {
+	entries := l.Since(0)
+	for n, e := range entries {
 		if strings.Contains(e.Text, "DATA RACE") || strings.Contains(e.Text, "panic:") || strings.Contains(e.Text, "fatal error:") {
-			t.Errorf("in the gateway's log: %s", e.Text)
+			t.Errorf("in the gateway's log: %s\n%s", e.Text, stackBehind(entries[n+1:]))
 		}
 	}
 	if t.Failed() {
 		t.Logf("the gateway's log:\n%s", l.tail(300))
 	}
+}
+
+// stackBehind is what a process said of its goroutines: the lines that hold no fields of a protocol or a call,
+// at most 100.
+func stackBehind(entries []Entry) string {
+	var b strings.Builder
+	for lines := 0; len(entries) > 0 && lines < 100; entries = entries[1:] {
+		e := entries[0]
+		if e.Fields == nil {
+			fmt.Fprintln(&b, e.Text)
+		} else if e.Field("plugin") != "" {
+			fmt.Fprintln(&b, e.Field("message"))
+		} else {
+			continue
+		}
+		lines++
+	}
+	return b.String()
 }
 
 // Store is the configuration of the n-th store.
