@@ -202,10 +202,10 @@ func (c *step) write(tx *state.Tx) error {
 	return c.spool.schedule.announce(tx, c.claimable)
 }
 
-// lift ends the back-off of destinations. The -1 tells the gateway that has them.
+// lift ends the back-off of destinations. A negative time is when that was, and tells the gateway that has them.
 func lift(tx *state.Tx, all []announcement) error {
 	for _, a := range all {
-		if _, err := tx.Exec("UPDATE spool_destinations SET until = -1 WHERE destination = $1 AND until >= 0", a.destination); err != nil {
+		if _, err := tx.Exec("UPDATE spool_destinations SET until = $1 WHERE destination = $2", -a.due, a.destination); err != nil {
 			return err
 		}
 	}

@@ -306,3 +306,52 @@ func TestAttach(t *testing.T) {
 		one(t, gateway, "x.example")
 	})
 }
+
+// TestRetryOnce: a retry that is asked for beside a gateway ends the back-off once, and not again with each look for
+// it; the next one does, also if the gateway was about to write the row.
+func TestRetryOnce(t *testing.T) {
+	t.Parallel()
+	s := start(t, shared(t), slow)
+	const name = "dead.example"
+	for i := range 9 {
+		accept(t, s, to(fmt.Sprint(i), "a@"+name), "text")
+	}
+	fails := func() {
+		t.Helper()
+		if n := next(t, s); n != name {
+			t.Fatalf("%s is ready", n)
+		}
+		until := time.Now().Add(time.Hour)
+		settle(t, s, all(claim(t, s, name, 1)[0], Outcome{State: Waiting, Until: until, At: time.Now()}))
+		s.Done(name, until)
+	}
+	look := func() {
+		t.Helper()
+		if err := s.schedule.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	beside, err := Attach(Options{Log: s.o.Log, DB: s.o.DB, Folder: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer beside.Close() //nolint:errcheck // it has nothing open
+	fails()
+	for range 2 {
+		handled(t, beside.Retry, Filter{})
+		look()
+		fails()
+		look()
+		nothing(t, s)
+	}
+	handled(t, beside.Retry, Filter{})
+	if err := s.schedule.refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	look()
+	fails()
+	handled(t, s.Retry, Filter{})
+	fails()
+	look()
+	nothing(t, s)
+}

@@ -48,6 +48,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 type renewed struct {
 	destination *destination
 	until       int64
+	lifted      int64 // what is known of ends of its back-off
 	next        int64 // the earliest mail in the database; never: there is none
 	written     bool
 }
@@ -80,7 +81,7 @@ func (s *schedule) quietOnes() (all []*renewed) {
 		}
 		delete(s.quiet, d)
 		if !d.busy && d.due() > now {
-			all = append(all, &renewed{destination: d, until: d.until})
+			all = append(all, &renewed{destination: d, until: d.until, lifted: d.lifted})
 		}
 	}
 	return all
@@ -108,10 +109,11 @@ func (s *schedule) writeRow(tx *state.Tx, r *renewed) error {
 	name := r.destination.name
 	r.written = false
 	if s.spool.db.Shared() {
-		// Who announces something has the row locked: it is not quiet, and not waited for.
-		var n int64
-		found, err := tx.One([]any{&n}, "SELECT 1 FROM spool_destinations WHERE destination = $1 FOR UPDATE SKIP LOCKED", name)
-		if err != nil || !found {
+		// Who announces something has the row locked: it is not quiet, and not waited for. Nor is one whose back-off
+		// was ended just now: the next look finds that in the row.
+		var until int64
+		found, err := tx.One([]any{&until}, "SELECT until FROM spool_destinations WHERE destination = $1 FOR UPDATE SKIP LOCKED", name)
+		if err != nil || !found || until < 0 && until != -r.lifted {
 			return err
 		}
 	}

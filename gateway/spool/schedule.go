@@ -55,9 +55,12 @@ type destination struct {
 	queue queue // of fresh mail
 	next  int64 // the earliest mail that is not in the queue
 	until int64 // backed off until then
-	given int64 // when it was given back: the others come first then
-	row   int64 // what the row in the database says at the latest; never: not known
-	place int   // in the heap; -1: it is not there
+	// lifted is the last time at which an administrator has ended its back-off, so far as it has been heeded: the
+	// row says so until it is written again.
+	lifted int64
+	given  int64 // when it was given back: the others come first then
+	row    int64 // what the row in the database says at the latest; never: not known
+	place  int   // in the heap; -1: it is not there
 	// unanswered is what a Claim may have left in flight.
 	unanswered []*Delivery
 }
@@ -187,7 +190,9 @@ func (s *schedule) page(ctx context.Context, where string, args ...any) (page []
 		if err := rows.Scan(&d.name, &d.shard, &d.row, &d.until); err != nil {
 			return nil, err
 		}
-		d.next = d.row
+		if d.next = d.row; d.until < 0 {
+			d.lifted, d.until = -d.until, 0
+		}
 		page = append(page, d)
 	}
 	return page, rows.Err()
@@ -200,8 +205,8 @@ func (s *schedule) merge(page []*destination) {
 		known := s.destinations[read.name]
 		switch {
 		case known != nil && s.spool.db.Shared():
-			if known.next = min(known.next, read.next); read.until < 0 {
-				known.until = 0 // an administrator wants it
+			if known.next = min(known.next, read.next); read.lifted != 0 {
+				known.lift(read.lifted)
 			}
 			s.fix(known)
 		case known == nil && s.spool.leases.has(read.shard):
@@ -276,13 +281,24 @@ func (s *schedule) known(a announcement, rows uint64) *destination {
 	return d
 }
 
+// lift ends the back-off, once for each time at which an administrator has wanted it. That it was ended while
+// the destination was given out is not remembered: an attempt that began before sets a new one.
+func (d *destination) lift(at int64) {
+	if d.lifted == at {
+		return
+	}
+	if d.until = 0; !d.busy {
+		d.lifted = at
+	}
+}
+
 // lift ends the back-off of destinations.
 func (s *schedule) lift(all []announcement) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range all {
 		if d := s.destinations[a.destination]; d != nil {
-			d.until = 0
+			d.lift(a.due)
 			s.fix(d)
 		}
 	}

@@ -42,7 +42,7 @@ CREATE TABLE spool_destinations (
 	destination TEXT NOT NULL PRIMARY KEY,
 	shard BIGINT NOT NULL,
 	due BIGINT NOT NULL, -- when to look: never later than its earliest mail, unless it is backed off
-	until BIGINT NOT NULL -- it is backed off until then; 0: it is not
+	until BIGINT NOT NULL -- it is backed off until then; 0: it is not; negative: when an administrator has ended that
 );
 
 CREATE INDEX spool_destinations_due ON spool_destinations (due, destination);
