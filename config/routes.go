@@ -48,9 +48,11 @@ type Relay struct {
 	// Connections are how many there are at a time in all, and PerDestination to one destination.
 	Connections    int `yaml:"connections" min:"1" max:"10000"`
 	PerDestination int `yaml:"per_destination" min:"1" max:"1000"`
+	// Retry are the waits after the first attempt, the second and so on; the last one goes on.
+	Retry []Duration `yaml:"retry" min:"1s" max:"1d"`
 	// Expire is for how long a message is tried, and DelayNotice when its sender is told that it waits.
 	Expire      Duration `yaml:"expire" min:"1m" max:"30d"`
-	DelayNotice Duration `yaml:"delay_notice" min:"1m" max:"30d"`
+	DelayNotice Duration `yaml:"delay_notice" min:"1s" max:"30d"`
 	// ReportTo gets a copy of each report on a failure; empty: nobody does. ReportClasses are the status codes of
 	// which (RFC 3463), or their beginnings; none: all.
 	ReportTo      string   `yaml:"report_to"`
@@ -58,7 +60,11 @@ type Relay struct {
 }
 
 func defaultRelay() Relay {
-	return Relay{Resolvers: []string{}, ReportClasses: []string{}, Port: 25, Connections: 100, PerDestination: 10, Expire: minutes(5 * 24 * 60), DelayNotice: minutes(4 * 60)}
+	return Relay{
+		Resolvers: []string{}, ReportClasses: []string{}, Port: 25, Connections: 100, PerDestination: 10,
+		Retry:  []Duration{minutes(15), minutes(30), minutes(60), minutes(4 * 60)},
+		Expire: minutes(5 * 24 * 60), DelayNotice: minutes(4 * 60),
+	}
 }
 
 // Password is a secret text; in a file it is better a reference.
@@ -96,6 +102,9 @@ var routeName = regexp.MustCompile(`^[a-z0-9][-a-z0-9_]{0,62}$`)
 
 // mostRoutes bounds the list, and mostPatterns one of a route.
 const mostRoutes, mostPatterns = 10_000, 10_000
+
+// mostRetries bounds the waits between attempts.
+const mostRetries = 100
 
 func (d *decoder) routes(c *Config) {
 	if len(c.Routes) > mostRoutes {
@@ -137,6 +146,12 @@ func (d *decoder) routes(c *Config) {
 	}
 	for i := range c.Relay.Resolvers {
 		d.host(index("relay.resolvers", i), "53", &c.Relay.Resolvers[i])
+	}
+	if len(c.Relay.Retry) == 0 && !d.failed["relay.retry"] {
+		d.at("relay.retry", "write retry: [15m, 30m, 1h, 4h]", "there is no wait between attempts")
+	}
+	if len(c.Relay.Retry) > mostRetries {
+		d.at("relay.retry", "the last wait goes on by itself", "there are more than %d waits", mostRetries)
 	}
 	if c.Relay.DelayNotice > c.Relay.Expire {
 		d.at("relay.delay_notice", "make it shorter than expire", "nobody would be told of a delay before the message is given up")

@@ -185,7 +185,7 @@ func (g *Server) newRelay(cfg *config.Config, s relaySettings) *relay.Relay {
 		Stores: relay.StoresOf(g.router),
 		IsOurs: s.isOurs,
 		Limits: relay.Limits{Connections: s.relay.PerDestination}, Connections: s.relay.Connections,
-		Schedules: schedules(s.relay.Expire.Std(), s.relay.DelayNotice.Std()),
+		Schedules: schedules(s.relay),
 		Copies:    g.copies.Load,
 		Buffers:   buffer.Options{Storage: g.spool.Storage()}, TempDir: g.buffers.Folder,
 		Grace: s.drain, Cut: g.relayCut, Observe: g.metrics.relayed,
@@ -193,11 +193,16 @@ func (g *Server) newRelay(cfg *config.Config, s relaySettings) *relay.Relay {
 }
 
 // schedules are those of each priority, in the proportions of RFC 6710 §5 and of what is usual.
-func schedules(expire, delay time.Duration) relay.Schedules {
+func schedules(settings config.Relay) relay.Schedules {
+	var retries []time.Duration
+	for _, wait := range settings.Retry {
+		retries = append(retries, wait.Std())
+	}
+	expire, delay := settings.Expire.Std(), settings.DelayNotice.Std()
 	return relay.Schedules{
-		Urgent:    relay.Schedule{Lifetime: expire * 2 / 5, Delay: min(delay/4, expire*2/5)},
-		Normal:    relay.Schedule{Lifetime: expire, Delay: delay},
-		NonUrgent: relay.Schedule{Lifetime: expire * 7 / 5, Delay: min(2*delay, expire*7/5)},
+		Urgent:    relay.Schedule{Retries: retries, Lifetime: expire * 2 / 5, Delay: min(delay/4, expire*2/5)},
+		Normal:    relay.Schedule{Retries: retries, Lifetime: expire, Delay: delay},
+		NonUrgent: relay.Schedule{Retries: retries, Lifetime: expire * 7 / 5, Delay: min(2*delay, expire*7/5)},
 	}
 }
 

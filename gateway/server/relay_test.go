@@ -6,8 +6,10 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/relay"
 	"github.com/dipylon/dipylon/gateway/relay/mx"
 	"github.com/dipylon/dipylon/gateway/route"
 )
@@ -73,6 +75,23 @@ func TestDestinations(t *testing.T) {
 	}
 }
 
+// TestSchedules: each priority has the waits between attempts that are set, and times in their proportions.
+func TestSchedules(t *testing.T) {
+	waits := []time.Duration{time.Second, time.Minute}
+	got := schedules(config.Relay{
+		Retry:  []config.Duration{config.Duration(time.Second), config.Duration(time.Minute)},
+		Expire: config.Duration(100 * time.Hour), DelayNotice: config.Duration(4 * time.Hour),
+	})
+	want := relay.Schedules{
+		Urgent:    relay.Schedule{Retries: waits, Lifetime: 40 * time.Hour, Delay: time.Hour},
+		Normal:    relay.Schedule{Retries: waits, Lifetime: 100 * time.Hour, Delay: 4 * time.Hour},
+		NonUrgent: relay.Schedule{Retries: waits, Lifetime: 140 * time.Hour, Delay: 8 * time.Hour},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestRelaySettings: a relay is followed by another when something is another way that it is made of, and not for
 // what it looks up.
 func TestRelaySettings(t *testing.T) {
@@ -88,6 +107,7 @@ func TestRelaySettings(t *testing.T) {
 		"another port":    {func(c *config.Config) { c.Listeners[0].Address = ":2525" }, false},
 		"the drain":       {func(c *config.Config) { c.Timeouts.Drain = 1 }, false},
 		"a route":         {func(c *config.Config) { c.Routes = []config.Route{{Name: "a"}} }, false},
+		"the retries":     {func(c *config.Config) { c.Relay.Retry = []config.Duration{3} }, false},
 		"connections":     {func(c *config.Config) { c.Relay.Connections = 3 }, false},
 		"the gate's name": {func(c *config.Config) { c.Hostname = "other.example" }, false},
 	} {
