@@ -13,17 +13,17 @@ import (
 func (d *destination) connection(first bool) {
 	w := &worker{d: d}
 	defer func() { d.reports <- report{kind: ended, told: w.told} }()
-	if first && d.r.places.acquire(d.stopping) != nil {
+	if first && d.places.acquire(d.stopping) != nil {
 		return
 	}
-	defer d.r.places.release()
+	defer d.places.release()
 	defer w.close()
 	for {
 		c, ok := w.next()
 		if !ok || !w.carry(c) {
 			return
 		}
-		if w.carried >= quantum && d.r.places.crowded() {
+		if w.carried >= quantum && d.places.crowded() {
 			return // others come first; the destination stands in line again
 		}
 	}
@@ -56,7 +56,7 @@ func (w *worker) next() (Claimed, bool) {
 		case c := <-w.d.jobs:
 			return c, true
 		case <-wanted.C:
-			hurry = w.d.r.places.hurry
+			hurry = w.d.places.hurry
 			continue
 		case <-idle.C:
 		case <-hurry:

@@ -23,6 +23,7 @@ type destination struct {
 
 	route       Route
 	limits      Limits
+	places      *places // for its connections
 	window      *window
 	rate        *rate
 	out         bool // given out: there may be more to claim
@@ -68,6 +69,7 @@ func (d *destination) run() {
 	if !d.begin() {
 		return
 	}
+	defer d.leave()
 	stopping := d.stopping.Done()
 	for {
 		d.claim()
@@ -100,7 +102,7 @@ func (d *destination) begin() bool {
 	d.route, d.limits = route, d.r.limits(route)
 	d.window, d.rate = newWindow(d.limits.Connections), d.r.rateOf(d.name, d.limits)
 	if err == nil {
-		return true
+		return d.admit()
 	}
 	v := delayed("4.3.5", errors.Join(errNoRoute, err)) // RFC 3463 §3.4: system incorrectly configured
 	for {
@@ -110,6 +112,36 @@ func (d *destination) begin() bool {
 		if d.r.over(d) {
 			return false
 		}
+	}
+}
+
+// roomAgain is when a destination is asked for again for which there was no room.
+const roomAgain = 10 * time.Second
+
+// admit keeps room for what is named: a destination whose hosts DNS names goes back to the queue where there are too
+// many of them.
+func (d *destination) admit() bool {
+	if d.places = d.r.places; d.route.Kind != MX {
+		return true
+	}
+	d.places = d.r.placesMX
+	for {
+		select {
+		case d.r.roomMX <- struct{}{}:
+			return true
+		default:
+		}
+		<-d.given
+		if d.giveOut(d.r.Now().Add(roomAgain)); d.r.over(d) {
+			return false
+		}
+	}
+}
+
+// leave gives the room back.
+func (d *destination) leave() {
+	if d.route.Kind == MX {
+		<-d.r.roomMX
 	}
 }
 
@@ -178,7 +210,7 @@ func (d *destination) grow() {
 	staying := d.connections - d.leaving
 	for need := len(d.backlog) - (staying - d.busy); need > 0 && staying < d.allowed(); need-- {
 		first := staying == 0
-		if !first && (d.open == 0 || !d.r.places.try()) {
+		if !first && (d.open == 0 || !d.places.try()) {
 			return
 		}
 		d.connections++

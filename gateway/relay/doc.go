@@ -18,12 +18,14 @@
 // A destination begins with one connection. When that is up it gets more, one for each round of deliveries that
 // succeed, up to its limit; a reply of 421, 450 or 451, or a connection that does not come about, halves them. One
 // connection carries many messages. There is a bound for all connections together; a destination that stands in line
-// for its first one comes before another's second one, and those that have carried much leave their place to it.
+// for its first one comes before another's second one, and those that have carried much leave their place to it. Three
+// quarters of it are for hosts that DNS names, and the rest for stores and servers that are named, so that strangers
+// who are slow hold up strangers' mail alone; the destinations that are worked on have such a bound, too.
 //
 // # Next hops
 //
-// The addresses of a domain's hosts are tried in the order of RFC 5321 §5.1, each for a bounded time, the ones that
-// failed lately last. A host that is this gateway, by DNS or by its greeting, ends the list. TLS is opportunistic unless
+// The addresses of a domain's hosts are tried in the order of RFC 5321 §5.1, each for two minutes at the most, the ones
+// that failed lately last. A host that is this gateway, by DNS or by its greeting, ends the list. TLS is opportunistic unless
 // the route says otherwise: a handshake that fails is followed by one attempt in the clear.
 //
 // # What becomes of a message

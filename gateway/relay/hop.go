@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
@@ -95,8 +96,17 @@ func (r *Relay) connect(ctx context.Context, route Route) (hop, *verdict) {
 	return nil, &why
 }
 
+// greetingMost is how long a host that DNS names may take up to its reply to EHLO. RFC 5321 §4.5.3.2 has 5 minutes for
+// each step, with which strangers could hold many connections up for long.
+const greetingMost = 2 * time.Minute
+
 // dial opens a connection to one address.
 func (r *Relay) dial(ctx context.Context, route Route, t target) (*smtpclient.Client, error) {
+	if route.Kind == MX {
+		bounded, cancel := context.WithTimeout(ctx, greetingMost)
+		defer cancel()
+		ctx = bounded
+	}
 	return smtpclient.Dial(ctx, t.network, t.name, smtpclient.Options{
 		LMTP: route.Kind == LMTP, NotHello: route.Kind != LMTP, Hello: r.Hostname, TLS: r.secured(route, t.server()),
 		Auth: route.Auth, Timeouts: r.Timeouts, TempDir: r.TempDir,

@@ -45,7 +45,8 @@ type Relay struct {
 
 	// Limits are for each destination whose route has none of its own.
 	Limits Limits
-	// Connections is how many there are in all [200]; Destinations, how many are worked on at once [1,000].
+	// Connections is how many there are in all [200]; Destinations, how many are worked on at once [1,000]. Hosts that
+	// DNS names get three quarters of each at the most, as anybody can have them be slow.
 	Connections, Destinations int
 	Schedules                 Schedules
 	// Language is that of reports ["en"].
@@ -62,7 +63,8 @@ type Relay struct {
 	Now     func() time.Time // [time.Now]
 	Observe func(Event)      // told of each event, from any goroutine [nobody]
 
-	places   *places
+	placesMX *places // for connections to hosts that DNS names
+	places   *places // for all others
 	avoided  avoidance
 	backoffs backoffs
 	ending   context.Context // ends when nothing may be written down any more
@@ -71,6 +73,7 @@ type Relay struct {
 	active map[string]*destination
 	rates  map[string]*rate // of those destinations that have one
 	room   chan struct{}    // a token for each destination that is worked on
+	roomMX chan struct{}    // and one more for each whose hosts DNS names
 	work   sync.WaitGroup
 }
 
@@ -84,9 +87,9 @@ func (r *Relay) setDefaults() {
 	if r.Dial == nil {
 		r.Dial = new(net.Dialer).DialContext
 	}
-	r.places = newPlaces(r.Connections)
+	r.placesMX, r.places = newPlaces(max(r.Connections-r.Connections/4, 1)), newPlaces(max(r.Connections/4, 1))
 	r.active, r.rates = make(map[string]*destination), make(map[string]*rate)
-	r.room = make(chan struct{}, r.Destinations)
+	r.room, r.roomMX = make(chan struct{}, r.Destinations), make(chan struct{}, max(r.Destinations-r.Destinations/4, 1))
 }
 
 // writingMost is how long, after the grace, what became of the last messages may take to be written down.
