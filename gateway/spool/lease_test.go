@@ -108,6 +108,61 @@ func TestOtherNodes(t *testing.T) {
 	}
 }
 
+// TestManyFromOthers (I11): however many destinations have mail that others have taken in, a look reads no more of them
+// than memory has a place for. All of them are given out.
+func TestManyFromOthers(t *testing.T) {
+	t.Parallel()
+	const many, bound = 100, 10
+	db := &counted{database: databases.Open(t, shared(t))}
+	s, err := open(t.Context(), Options{Log: zerolog.Nop(), Folder: t.TempDir(), Lease: time.Hour, Poll: time.Hour, Reserve: 1, Destinations: bound}, db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // the test is about something else
+	<-s.swept
+	nothing(t, s)
+	other, err := prepare(Options{Log: zerolog.Nop(), Folder: t.TempDir()}, db.database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key := range many / bound {
+		m := to(fmt.Sprint(key))
+		for i := range bound {
+			m.Recipients = append(m.Recipients, to("", fmt.Sprintf("a@d%d.%d.example", i, key)).Recipients...)
+		}
+		accept(t, other, m, "text")
+	}
+	seen := make(map[string]bool)
+	look := func() {
+		t.Helper()
+		before := db.queries.Load()
+		if err := s.schedule.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if asked := db.queries.Load() - before; asked != 1 {
+			t.Errorf("a look reads %d pages", asked)
+		}
+	}
+	for round := range many / bound {
+		if round%2 == 0 { // what one has left is found without another
+			look()
+		}
+		if n := inMemory(s); n > 2*bound {
+			t.Errorf("%d destinations are in memory", n)
+		}
+		for range bound {
+			name := next(t, s)
+			seen[name] = true
+			s.Done(name, time.Now().Add(time.Hour))
+		}
+		refreshed(t, s, "memory has no more than its bound", func() bool { return inMemory(s) <= bound })
+	}
+	if len(seen) != many {
+		t.Errorf("%d destinations were given out", len(seen))
+	}
+	nothing(t, s)
+}
+
 // nameOf is a destination that a node has.
 func nameOf(s *Spool) string {
 	for i := 0; ; i++ {

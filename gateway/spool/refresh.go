@@ -190,7 +190,8 @@ func (s *schedule) poll(ctx context.Context) {
 	}
 }
 
-// look reads which destinations' rows are due.
+// look reads which destinations' rows are due, as far as memory has a place for them: the others are read when
+// their turn comes.
 func (s *schedule) look(ctx context.Context) error {
 	mine := s.spool.leases.mine()
 	now := s.spool.o.Now().UnixMicro()
@@ -199,14 +200,27 @@ func (s *schedule) look(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.mu.Lock()
-		s.merge(page)
-		s.mu.Unlock()
-		if len(page) < pageDestinations {
+		if !s.found(page) {
 			return nil
 		}
-		from = horizon{page[len(page)-1].row, page[len(page)-1].name}
+		from = behind(page)
 	}
+}
+
+// found puts a page of destinations to what is known, and says whether to go on. Where memory is full, what is behind
+// the page is to be read later.
+func (s *schedule) found(page []*destination) (more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.merge(page)
+	switch {
+	case len(page) < s.pageMost():
+		return false
+	case len(s.destinations) >= s.spool.o.Destinations:
+		s.setBack(behind(page))
+		return false
+	}
+	return true
 }
 
 // lost forgets the destinations of a shard that is another node's now. Who works on one of them gives it

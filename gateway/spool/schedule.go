@@ -15,7 +15,7 @@ import (
 const (
 	// never is a time that does not come.
 	never int64 = math.MaxInt64
-	// pageDestinations is how many rows of destinations are read at once.
+	// pageDestinations is how many rows of destinations are read at once at the most.
 	pageDestinations = 1000
 )
 
@@ -154,9 +154,8 @@ func (s *schedule) loadMore(ctx context.Context) error {
 	switch {
 	case err != nil:
 		next = from
-	case len(page) == pageDestinations:
-		last := page[len(page)-1]
-		next = horizon{last.row, last.name}
+	case len(page) == s.pageMost():
+		next = behind(page)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -177,10 +176,19 @@ func (s *schedule) setBack(to horizon) {
 	}
 }
 
+// pageMost is how many rows of destinations are read at once.
+func (s *schedule) pageMost() int { return min(pageDestinations, s.spool.o.Destinations) }
+
+// behind is the place behind a page.
+func behind(page []*destination) horizon {
+	last := page[len(page)-1]
+	return horizon{last.row, last.name}
+}
+
 // page reads rows of destinations.
 func (s *schedule) page(ctx context.Context, where string, args ...any) (page []*destination, err error) {
 	rows, err := s.spool.db.Query(ctx, "SELECT destination, shard, due, until FROM spool_destinations WHERE "+where+
-		" ORDER BY due, destination LIMIT "+strconv.Itoa(pageDestinations), args...)
+		" ORDER BY due, destination LIMIT "+strconv.Itoa(s.pageMost()), args...)
 	if err != nil {
 		return nil, err
 	}

@@ -208,7 +208,8 @@ func TestManyDestinations(t *testing.T) {
 // counted counts what the database is asked.
 type counted struct {
 	database
-	asked atomic.Int64
+	asked   atomic.Int64
+	queries atomic.Int64 // of those, by Query
 }
 
 func (c *counted) Write(ctx context.Context, f func(*state.Tx) error) error {
@@ -223,6 +224,7 @@ func (c *counted) Read(ctx context.Context, f func(*state.Tx) error) error {
 
 func (c *counted) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	c.asked.Add(1)
+	c.queries.Add(1)
 	return c.database.Query(ctx, query, args...)
 }
 
