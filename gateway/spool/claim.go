@@ -303,27 +303,46 @@ func (p *page) read() error {
 	}
 }
 
+// errPageFull ends the reading of rows.
+var errPageFull = errors.New("the page is full")
+
 // readRank reads what is due of one priority, until the page is full.
+//
+// A server sends all rows that a question may have, whether they are read or not. So not more are asked for than
+// most messages have, and again for more where some have many recipients: a message is not handed out in parts.
 func (p *page) readRank(rank int64) (full bool, err error) {
-	err = p.tx.Query(func(scan func(...any) error) error {
+	rows, messages := len(p.rows), p.messages
+	for limit := 4*(p.most-messages) + 1; ; limit *= 8 {
+		p.rows, p.messages = p.rows[:rows], messages
+		limit = min(limit, recipientsMost-rows)
+		err := p.readRows(rank, limit)
+		switch {
+		case errors.Is(err, errPageFull):
+			return true, nil
+		case err != nil || len(p.rows) < rows+limit:
+			return false, err
+		case len(p.rows) == recipientsMost:
+			return true, nil
+		}
+	}
+}
+
+// readRows reads so many rows of one priority. It ends with [errPageFull] at the first message that is too many.
+func (p *page) readRows(rank int64, limit int) error {
+	return p.tx.Query(func(scan func(...any) error) error {
 		var r recipientRead
 		if err := scan(&r.message, &r.number, &r.address, &r.parameters, &r.state, &r.attempts, &r.outcome); err != nil {
 			return err
 		}
-		if full {
-			return nil
-		}
 		if len(p.rows) == 0 || p.rows[len(p.rows)-1].message != r.message {
-			if full = p.messages == p.most; full {
-				return nil
+			if p.messages == p.most {
+				return errPageFull
 			}
 			p.messages++
 		}
 		p.rows = append(p.rows, r)
-		full = len(p.rows) >= recipientsMost
 		return nil
-	}, dueOfRank, p.destination, rank, p.now, recipientsMost-len(p.rows))
-	return full, err
+	}, dueOfRank, p.destination, rank, p.now, limit)
 }
 
 // oddRow is a row that cannot be read.

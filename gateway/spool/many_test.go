@@ -4,6 +4,7 @@ package spool
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -72,6 +73,49 @@ func TestDeadDestination(t *testing.T) {
 		}
 		s.Done("dead.example", time.Now().Add(time.Hour))
 		nothing(t, s)
+	})
+}
+
+// TestReadsWhatIsWanted: a Claim reads as much of what waits as it hands out, about: a row that cannot be read harms
+// nobody who is far before it.
+func TestReadsWhatIsWanted(t *testing.T) {
+	s := start(t, state.Options{Log: zerolog.Nop(), Folder: databases.Folder(t)})
+	waiting(t, s.db, "x.example", 100, 1)
+	err := s.db.Write(t.Context(), func(tx *state.Tx) error {
+		_, err := tx.Exec("UPDATE spool_recipients SET attempts = 'no number' WHERE message = 30")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := claim(t, s, "x.example", 20); len(found) != 20 {
+		t.Errorf("%d were claimed", len(found))
+	}
+	if _, err := s.Claim(t.Context(), "x.example", 20); err == nil {
+		t.Error("the row that cannot be read is read")
+	}
+}
+
+// TestWholeMessages: a message is handed out with all of its recipients that are due, however few messages are wanted.
+func TestWholeMessages(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		s := start(t, o, func(o *Options) { o.FreshOctets = 1 })
+		for _, many := range []int{1, 5, 6, 40, 41, 300} {
+			m := to(fmt.Sprint(many))
+			for i := range many {
+				m.Recipients = append(m.Recipients, to("", fmt.Sprintf("%d@x.example", i)).Recipients...)
+			}
+			accept(t, s, m, "text")
+		}
+		var got []int
+		for range 3 {
+			for _, d := range claim(t, s, "x.example", 2) {
+				got = append(got, len(d.Recipients))
+			}
+		}
+		if fmt.Sprint(got) != "[1 5 6 40 41 300]" {
+			t.Errorf("they have %v recipients", got)
+		}
 	})
 }
 
