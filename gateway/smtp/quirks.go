@@ -22,8 +22,8 @@ const (
 	// QuirkHelo takes EHLO and HELO without a name, or with one that cannot be one, as of a computer
 	// that is called something in windows-1252 (curl#999). The address stands for it (RFC 5321 §4.1.4).
 	QuirkHelo
-	// QuirkNotify takes NOTIFY=NEVER with RCPT where RFC 3461 is not offered: no notices are written
-	// here, so it asks for what is done in any case. What asks for a notice is refused.
+	// QuirkNotify takes NOTIFY=NEVER with RCPT where RFC 3461 is not offered, as no mail is relayed: no
+	// notices are written then, so it asks for what is done anyway. What asks for a notice is refused.
 	QuirkNotify
 	// NoQuirks is none, where zero is the default.
 	NoQuirks
