@@ -42,7 +42,8 @@ func (m *metrics) relayed(e relay.Event) {
 		m.untold.WithLabelValues(class).Inc()
 	case relay.Finished:
 		m.relayedTo.WithLabelValues(class, e.Outcome).Inc()
-		if e.Outcome != "deferred" && e.Outcome != "uncertain" {
+		switch e.Outcome {
+		case "delivered", "relayed", "failed":
 			m.waited.WithLabelValues(class, e.Outcome).Observe(e.Waited.Seconds())
 		}
 	case relay.Disconnected:
