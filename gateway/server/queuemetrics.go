@@ -43,11 +43,11 @@ func (c *queueCount) get(log zerolog.Logger) (sum spool.Summary, ok bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), countMost)
 	defer cancel()
 	sum, err := c.count(ctx)
-	c.good = err == nil
-	if ended := c.now(); c.good {
-		c.last, c.next = sum, ended.Add(max(countEvery, countShare*ended.Sub(began)))
+	ended := c.now()
+	c.next = ended.Add(max(countEvery, countShare*ended.Sub(began)))
+	if c.good = err == nil; c.good {
+		c.last = sum
 	} else {
-		c.next = ended.Add(countEvery)
 		log.Warn().Err(err).Msg("mail in transit could not be counted for the metrics")
 	}
 	return c.last, c.good
