@@ -275,8 +275,24 @@ func listenAddress(address string) (string, error) {
 	return net.JoinHostPort(host, strconv.FormatUint(number, 10)), nil
 }
 
-// storeName is what can stand in a path, a log line and a metric's label.
-var storeName = regexp.MustCompile(`^[a-z0-9][-a-z0-9_]{0,62}$`)
+// entryName is what can stand in a path, a destination, a log line and a metric's label.
+var entryName = regexp.MustCompile(`^[a-z0-9][-a-z0-9_]{0,62}$`)
+
+// entryName checks the name of an entry of a list, and that no entry before it has the name.
+func (d *decoder) entryName(list, kind, name string, i int, names map[string]int) {
+	at := index(list, i)
+	switch first, twice := names[name]; {
+	case name == "" && d.failed[join(at, "name")]:
+	case name == "":
+		d.at(at, "", "the %s has no name", kind)
+	case !entryName.MatchString(name):
+		d.at(join(at, "name"), "", "a %s's name is up to 63 lower case letters, digits, hyphens and underscores", kind)
+	case twice:
+		d.at(join(at, "name"), "", "%q is the name of %s already", name, index(list, first))
+	default:
+		names[name] = i
+	}
+}
 
 func (d *decoder) stores(c *Config, builtins []string) {
 	if len(c.Stores) == 0 && !d.failed["stores"] {
@@ -288,17 +304,7 @@ func (d *decoder) stores(c *Config, builtins []string) {
 		if d.skipped[at] {
 			continue
 		}
-		switch first, twice := names[s.Name]; {
-		case s.Name == "" && d.failed[join(at, "name")]:
-		case s.Name == "":
-			d.at(at, "", "the store has no name")
-		case !storeName.MatchString(s.Name):
-			d.at(join(at, "name"), "", "a store's name is up to 63 lower case letters, digits, hyphens and underscores")
-		case twice:
-			d.at(join(at, "name"), "", "%q is the name of %s already", s.Name, index("stores", first))
-		default:
-			names[s.Name] = i
-		}
+		d.entryName("stores", "store", s.Name, i, names)
 		d.domains(join(at, "domains"), s.Domains, i, domains)
 		d.sendAs(join(at, "send_as"), s.SendAs)
 		d.onlyDefault(c.Stores, i)

@@ -97,9 +97,6 @@ func (p Password) MarshalYAML() (any, error) {
 	return hidden, nil
 }
 
-// routeName is what can stand in a destination, a log line and a metric's label.
-var routeName = regexp.MustCompile(`^[a-z0-9][-a-z0-9_]{0,62}$`)
-
 // mostRoutes bounds the list, and mostPatterns one of a route.
 const mostRoutes, mostPatterns = 10_000, 10_000
 
@@ -117,17 +114,7 @@ func (d *decoder) routes(c *Config) {
 		if d.skipped[at] {
 			continue
 		}
-		switch first, twice := names[r.Name]; {
-		case r.Name == "" && d.failed[join(at, "name")]:
-		case r.Name == "":
-			d.at(at, "", "the route has no name")
-		case !routeName.MatchString(r.Name):
-			d.at(join(at, "name"), "", "a route's name is up to 63 lower case letters, digits, hyphens and underscores")
-		case twice:
-			d.at(join(at, "name"), "", "%q is the name of %s already", r.Name, index("routes", first))
-		default:
-			names[r.Name] = i
-		}
+		d.entryName("routes", "route", r.Name, i, names)
 		if len(r.Domains) == 0 && !d.failed[join(at, "domains")] {
 			d.at(at, `write domains: ["*"] for every domain`, "the route is for no domain")
 		}

@@ -95,9 +95,7 @@ func routeOf(e route.Explanation, to address.Mailbox) wayLines {
 
 // tlsText is how connections are secured, in the configuration's words.
 func tlsText(t smtpclient.TLS) string {
-	text := map[smtpclient.Policy]string{
-		smtpclient.Clear: "clear", smtpclient.Opportunistic: "opportunistic", smtpclient.Required: "required", smtpclient.Verified: "verified",
-	}[t.Policy]
+	text := t.Policy.String()
 	if t.Implicit {
 		text += ", from the first octet"
 	}

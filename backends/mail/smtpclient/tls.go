@@ -23,6 +23,16 @@ const (
 	Verified
 )
 
+// policies are their names in configurations.
+var policies = []string{Clear: "clear", Opportunistic: "opportunistic", Required: "required", Verified: "verified"}
+
+func (p Policy) String() string {
+	if int(p) < len(policies) {
+		return policies[p]
+	}
+	return ""
+}
+
 // TLS is how a connection is secured.
 type TLS struct {
 	Policy Policy
