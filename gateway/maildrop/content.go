@@ -128,12 +128,12 @@ func (s *sink) Write(p []byte) (int, error) {
 }
 
 // pass counts octets that are sent, and looks for the Message-ID (RFC 5322 §3.6.4) in the first piece.
-// canonical says that each LF is known to have a CR before it.
-func (r *reading) pass(p []byte, canonical bool) {
+// crlf says that each LF is known to have a CR before it.
+func (r *reading) pass(p []byte, crlf bool) {
 	if len(p) > 0 && r.passed.Raw() == 0 && r.delivers() {
 		r.drop.messageIDs.remember(r.index, contents.MessageID(p[:min(len(p), contents.MessageIDWithin)]))
 	}
-	if canonical {
+	if crlf {
 		r.passed.Canonical(p)
 		return
 	}

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/dipylon/dipylon/config"
@@ -49,7 +48,7 @@ func HostWarnings(ctx context.Context, cfg *config.Config) (all []config.Problem
 	for i, r := range cfg.Routes {
 		for j, server := range r.Hosts {
 			host, _, err := net.SplitHostPort(server)
-			if _, isAddress := netip.ParseAddr(host); err != nil || isAddress == nil || strings.HasPrefix(server, "/") {
+			if err != nil || isAddress(host) {
 				continue
 			}
 			if _, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host); err != nil {
@@ -62,4 +61,9 @@ func HostWarnings(ctx context.Context, cfg *config.Config) (all []config.Problem
 		}
 	}
 	return all
+}
+
+func isAddress(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
 }
