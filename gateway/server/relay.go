@@ -42,7 +42,10 @@ func (g *Server) openSpool(ctx context.Context) (err error) {
 
 // SpoolOptions is how the spool of a configuration is opened.
 func SpoolOptions(log zerolog.Logger, cfg *config.Config, db *state.DB) spool.Options {
-	return spool.Options{Log: log, DB: db, Folder: filepath.Join(cfg.StateFolder, "spool"), Node: cfg.Hostname}
+	return spool.Options{
+		Log: log, DB: db, Folder: filepath.Join(cfg.StateFolder, "spool"), Node: cfg.Hostname,
+		Lease: cfg.Timeouts.Lease.Std(),
+	}
 }
 
 // routesOf are the routes of a configuration.

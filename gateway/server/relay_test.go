@@ -8,11 +8,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/relay"
 	"github.com/dipylon/dipylon/gateway/relay/mx"
 	"github.com/dipylon/dipylon/gateway/route"
 )
+
+// TestLease: the queue of a gateway that dies is free after the same time as its mailboxes.
+func TestLease(t *testing.T) {
+	cfg := &config.Config{Timeouts: config.Timeouts{Lease: config.Duration(7 * time.Minute)}}
+	if got := SpoolOptions(zerolog.Nop(), cfg, nil).Lease; got != 7*time.Minute {
+		t.Errorf("the queue's is %s", got)
+	}
+}
 
 // TestRelays (I12): nobody relays where no network is named, and a network that never may goes before one that
 // may, whichever form an address has.
