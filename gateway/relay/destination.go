@@ -229,10 +229,12 @@ func (d *destination) told(r report) {
 	case done:
 		d.busy--
 		d.row = 0
-		d.r.backoffs.works(d.name)
+		if !r.v.pushesBack() {
+			d.r.backoffs.works(d.name)
+		}
 		d.adapt(r.v)
 		d.answer(r)
-		if d.putOff == putOffMost {
+		if d.putOff >= putOffMost {
 			d.die(r.v, nil)
 		}
 	case lost:

@@ -312,6 +312,42 @@ func TestServerThatPutsOff(t *testing.T) {
 	w.is(t, "k199", "a@far.example waiting")
 }
 
+// TestServerThatGoesOnPuttingOff: a server that puts off what it is asked after the back-off, too, is left alone for
+// longer and longer, and is asked once where the connection is still there.
+func TestServerThatGoesOnPuttingOff(t *testing.T) {
+	for name, c := range map[string]struct {
+		idle  time.Duration
+		asked int // at the most, in a further round
+	}{"another connection": {1, 22}, "the same connection": {time.Hour, 2}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, far)
+			w.at(t, "192.0.2.1:25", &fakesmtp.Server{Mail: func(fakesmtp.Transaction) string { return "450 4.3.2 too busy" }})
+			w.relay.Limits.Idle = c.idle
+			for i := range 60 {
+				w.add(letter(fmt.Sprint("k", i), "a@far.example"), text)
+			}
+			w.run(t)
+			before := 0
+			for i, wait := range []time.Duration{15 * time.Minute, 30 * time.Minute, time.Hour} {
+				w.await(t, "it is left alone", func() bool { return len(w.backoff) == i+1 })
+				w.rest(t)
+				if w.backoff[i].wait != wait {
+					t.Errorf("it is left alone for %s, not %s", w.backoff[i].wait, wait)
+				}
+				asked := 0
+				for _, r := range w.waiting {
+					asked += r.pending.Attempts
+				}
+				if i > 0 && asked-before > c.asked {
+					t.Errorf("it was asked for %d messages", asked-before)
+				}
+				before = asked
+				w.advance(wait)
+			}
+		})
+	}
+}
+
 // TestMessageThatCostsConnections: a message at which a server hangs up waits by itself, and others go on.
 func TestMessageThatCostsConnections(t *testing.T) {
 	w := newWorld(t, far)

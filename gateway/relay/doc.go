@@ -37,9 +37,10 @@
 // which the store finds a copy that it has (I2). Before the end of the content is sent, the lease on the message is
 // looked at once more: what is another gateway's by now gets none.
 //
-// A destination that fails as a whole, since no host can be reached, DNS fails, or connections are lost with one message
-// after another, is left alone as a whole: that is one attempt, however much mail waits. Now and then that mail is
-// looked through, so that what has waited too long is given up in time.
+// A destination that fails as a whole, since no host can be reached, DNS fails, connections are lost with one message
+// after another, or one message after another is put off with 421, 450 or 451, is left alone as a whole, and for longer
+// each time: that is one attempt, however much mail waits. Now and then that mail is looked through, so that what has
+// waited too long is given up in time.
 //
 // What the sender wants to be told (RFC 3461) goes on to servers that have DSN. Otherwise, and of failures and delays,
 // the relay reports itself (package notice), to the sender's own destination. A report is committed together with the
