@@ -9,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/dipylon/dipylon/backends/durable"
 )
 
-// MakeFolder makes a folder, and those above it, for its owner alone. What root makes belongs to
-// whoever owns the folder around it: an administrator's command must not lock the gateway, which is no
-// root, out of its own state.
+// MakeFolder makes a folder, and those above it, for its owner alone. The names of those that it makes are on the disk
+// when it returns nil. What root makes belongs to whoever owns the folder around it: an administrator's command must
+// not lock the gateway, which is no root, out of its own state.
 func MakeFolder(dir string) error {
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, fs.ErrNotExist) && filepath.Dir(dir) != dir {
@@ -23,10 +25,20 @@ func MakeFolder(dir string) error {
 		err = os.Mkdir(dir, 0o700)
 	}
 	if err == nil {
-		return Inherit(dir)
+		return finish(dir)
 	}
 	if info, e := os.Stat(dir); e == nil && info.IsDir() {
 		return nil
+	}
+	return err
+}
+
+// finish does the rest for a folder that was just made. One whose name may not be on the disk is removed again: the
+// next try would find it.
+func finish(dir string) error {
+	err := errors.Join(Inherit(dir), durable.SyncFolder(filepath.Dir(dir)))
+	if err != nil {
+		err = errors.Join(err, os.Remove(dir))
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -116,6 +117,29 @@ func startAfterAFailedSync(t *testing.T, seed int, open func(*testing.T, string)
 	layer.ask(t, "cut")
 	if got := countNumbers(t, folder); got < next {
 		t.Errorf("seed %d: %d of %d are there", seed, got, next)
+	}
+}
+
+// TestFolderIsSynced: a folder that is made has its name on the disk, or is not there.
+func TestFolderIsSynced(t *testing.T) {
+	at := t.TempDir()
+	layer := launch(t, nil, harness.Helper(t, "./test/faults/powercut"), "--backing", t.TempDir(), "--mount", at, "--seed", "1")
+	layer.ask(t, "settle") // it is mounted now
+	folder := filepath.Join(at, "a", "b")
+	layer.ask(t, "fail sync 1")
+	if err := state.MakeFolder(folder); !errors.Is(err, syscall.EIO) {
+		t.Errorf("the name cannot be synced: %v", err)
+	}
+	layer.ask(t, "fail sync 0")
+	if left, err := os.ReadDir(at); err != nil || len(left) > 0 {
+		t.Errorf("%v are left, %v", left, err)
+	}
+	if err := state.MakeFolder(folder); err != nil {
+		t.Error(err)
+	}
+	layer.ask(t, "fail sync 1")
+	if err := state.MakeFolder(folder); err != nil {
+		t.Errorf("it is there already: %v", err)
 	}
 }
 
