@@ -97,7 +97,7 @@ func (r *Relay) later(s *settlement, o *spool.Outcome, v *verdict, p spool.Pendi
 		return
 	}
 	attempts := p.Attempts
-	if p.Last.Server == "" { // no server has answered yet: this one may be greylisting
+	if p.Last.Server == "" && s.class != Store { // no server has answered yet: this one may be greylisting; a store has no name
 		attempts = 0
 	}
 	o.Until = s.now.Add(max(after(schedule.Retries, attempts), v.wait))

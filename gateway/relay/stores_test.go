@@ -211,6 +211,22 @@ func TestStoreThatMayHaveTaken(t *testing.T) {
 	}
 }
 
+// TestStoreThatPutsOff: what a store puts off for itself is tried less and less often, as a server's is.
+func TestStoreThatPutsOff(t *testing.T) {
+	w := newStoreWorld(t, &store{answer: func(d backends.Delivery, _ string, _ error) ([]backends.Verdict, error) {
+		return []backends.Verdict{{Recipient: d.Recipients[0].Address, Failure: backends.Fail(backends.OverQuota, "full")}}, nil
+	}})
+	w.add(local("k1", "a@sakes.example"), text)
+	w.run(t)
+	for i, wait := range []time.Duration{15 * time.Minute, 30 * time.Minute, time.Hour, 4 * time.Hour, 4 * time.Hour} {
+		w.await(t, "it is put off", func() bool { return w.waiting[0].pending.Attempts == i+1 })
+		if due := w.waiting[0].pending.Due.Sub(w.clock.Now()); due != wait {
+			t.Errorf("after %d attempts it waits %s, not %s", i+1, due, wait)
+		}
+		w.advance(wait)
+	}
+}
+
 // TestStoreMissing: mail waits for a store that is not configured (any more).
 func TestStoreMissing(t *testing.T) {
 	w := newStoreWorld(t, &store{})
