@@ -431,21 +431,25 @@ func (s *Spool) damaged(ctx context.Context, d *Delivery) (bool, error) {
 	return false, nil // what the disk says besides is told when it is opened
 }
 
-// hold holds what cannot be delivered, and reports it: it is never dropped.
+// hold holds what cannot be delivered, and reports it: it is never dropped. What is not there any more, as an
+// administrator has deleted it meanwhile, is not told.
 func (s *Spool) hold(ctx context.Context, o oddRow) error {
 	outcome, err := outcomeText(Outcome{At: s.o.Now(), Code: "4.3.0", Diagnostic: o.what})
 	if err != nil {
 		return err
 	}
-	err = s.db.Write(ctx, func(tx *state.Tx) error {
-		_, err := tx.Exec(`UPDATE spool_recipients SET state = 5, due = NULL, epoch = NULL, outcome = $1
+	var held int64
+	err = s.db.Write(ctx, func(tx *state.Tx) (err error) {
+		held, err = tx.Exec(`UPDATE spool_recipients SET state = 5, due = NULL, epoch = NULL, outcome = $1
 WHERE message = $2 AND ($3 < 0 OR number = $3) AND due IS NOT NULL`, outcome, int64(o.message), o.number)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("message %s cannot be delivered (%s), nor held: %w", o.message, o.what, err)
 	}
-	s.o.Log.Error().Stringer("message", o.message).Str("what", o.what).
-		Msg("a message in the spool cannot be delivered as it is, and is held: look at it with dipylon queue")
+	if held > 0 {
+		s.o.Log.Error().Stringer("message", o.message).Str("what", o.what).
+			Msg("a message in the spool cannot be delivered as it is, and is held: look at it with dipylon queue")
+	}
 	return nil
 }

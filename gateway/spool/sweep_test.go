@@ -150,6 +150,23 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
+// TestDeletedMeanwhile: of mail that an administrator has deleted, and whose file is gone, nothing is said to be held.
+func TestDeletedMeanwhile(t *testing.T) {
+	var log strings.Builder
+	s := start(t, state.Options{Log: zerolog.Nop(), Folder: databases.Folder(t)}, logged(&log))
+	<-s.swept
+	accept(t, s, to("k", "a@x.example"), strings.Repeat("x", 300<<10))
+	if n := handled(t, s.Delete, Filter{}); n != 1 {
+		t.Fatalf("%d were deleted", n)
+	}
+	if got := claim(t, s, "x.example", 10); len(got) > 0 {
+		t.Errorf("it is delivered: %+v", got[0])
+	}
+	if log.Len() > 0 {
+		t.Errorf("the log says: %s", &log)
+	}
+}
+
 // TestOddRows: what cannot be read costs itself alone: it is held, shown and reported.
 func TestOddRows(t *testing.T) {
 	for name, statement := range map[string]string{
