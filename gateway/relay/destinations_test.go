@@ -80,6 +80,7 @@ func TestDeadBesideLiving(t *testing.T) {
 // come back is one like any other.
 func TestDeadGetsMore(t *testing.T) {
 	w := newWorld(t, many)
+	w.relay.Limits.Connections = 1
 	w.add(letter("k1", "a@dead.example"), text)
 	w.run(t)
 	w.rest(t)
@@ -93,12 +94,18 @@ func TestDeadGetsMore(t *testing.T) {
 	w.advance(15 * time.Minute)
 	w.finish(t)
 	w.lead("192.0.2.4:25", "")
-	harness.Eventually(t, await, "its connection has ended", func() bool { return slices.Contains(server.Commands(), "QUIT") })
+	harness.Eventually(t, await, "its connections have ended", func() bool { return ended(server) })
 	w.add(letter("k3", "c@dead.example"), text)
 	w.rest(t)
 	if due := w.waiting[2].pending.Due.Sub(w.clock.Now()); due != 15*time.Minute {
 		t.Errorf("the next failure is followed by %s", due)
 	}
+}
+
+// ended says whether each connection to a server has ended with QUIT.
+func ended(server *fakesmtp.Server) bool {
+	quits := slices.DeleteFunc(server.Commands(), func(line string) bool { return line != "QUIT" })
+	return len(quits) == server.Connections()
 }
 
 // tries is how often an address was connected to.
@@ -285,10 +292,7 @@ func TestPerMinute(t *testing.T) {
 	// Whoever works on it next goes on counting.
 	before := len(server.Received())
 	for i := range 10 {
-		harness.Eventually(t, await, "nobody works on it", func() bool {
-			quits := slices.DeleteFunc(server.Commands(), func(line string) bool { return line != "QUIT" })
-			return len(quits) == server.Connections()
-		})
+		harness.Eventually(t, await, "nobody works on it", func() bool { return ended(server) })
 		w.add(letter(fmt.Sprint("next", i), "a@far.example"), text)
 		w.rest(t)
 	}
