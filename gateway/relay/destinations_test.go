@@ -57,6 +57,10 @@ func TestDeadBesideLiving(t *testing.T) {
 	if n := w.tries("192.0.2.4:25"); n != 1 || w.claims > 20 {
 		t.Errorf("%d connections were tried, %d messages claimed", n, w.claims)
 	}
+	// The living one's is read to be sent, and for the log, and of the dead one's that which was tried.
+	if n := w.opened.Load(); n != 3 {
+		t.Errorf("%d contents were opened", n)
+	}
 	// It is left alone for longer and longer, and then all of it is delivered, the oldest first.
 	for i, wait := range []time.Duration{15 * time.Minute, 30 * time.Minute, time.Hour} {
 		w.advance(wait - time.Second)

@@ -48,6 +48,7 @@ type queue struct {
 	gone    map[string]bool  // keys of messages whose lease is lost
 	backoff []backoffOfQueue // what Done was told
 	breaks  func(c *content) // contents that cannot be read
+	opened  atomic.Int32     // how often contents were opened
 }
 
 type backoffOfQueue struct {
@@ -203,6 +204,7 @@ type nopCloser struct{ io.ReadSeeker }
 func (nopCloser) Close() error { return nil }
 
 func (c *content) Open(context.Context) (io.ReadSeekCloser, error) {
+	c.q.opened.Add(1)
 	switch {
 	case c.fails != nil:
 		return nil, c.fails

@@ -170,8 +170,11 @@ func (r *Relay) tell(all []*settlement) {
 	}
 }
 
-// identify reads what the message is known as, for the log.
+// identify reads what the message is known as, for the log, where it has anything to tell.
 func (r *Relay) identify(s *settlement) {
+	if !slices.ContainsFunc(s.outcomes, func(o spool.Outcome) bool { return !o.At.IsZero() }) {
+		return
+	}
 	opened, err := s.c.Content.Open(r.ending)
 	if err != nil {
 		return // it is told where it is needed
