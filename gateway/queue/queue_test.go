@@ -179,6 +179,18 @@ func TestListAndShow(t *testing.T) {
 	})
 }
 
+// TestShowNothing: no name is nobody's, and nothing is looked for.
+func TestShowNothing(t *testing.T) {
+	each(t, func(t *testing.T, q queue.Queue, _ *spool.Spool) {
+		if _, err := q.Show(t.Context(), ""); !errors.Is(err, queue.ErrNotFound) {
+			t.Error(err)
+		}
+	})
+	if _, err := (&queue.Spool{}).Show(t.Context(), ""); !errors.Is(err, queue.ErrNotFound) {
+		t.Error(err)
+	}
+}
+
 func TestChange(t *testing.T) {
 	each(t, func(t *testing.T, q queue.Queue, s *spool.Spool) {
 		dead := queue.Filter{Destination: "dead.example"}

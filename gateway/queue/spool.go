@@ -93,6 +93,9 @@ func (q *Spool) List(ctx context.Context, f Filter, after string, most int) (pag
 
 // Show implements [Queue].
 func (q *Spool) Show(ctx context.Context, name string) (Message, error) {
+	if name == "" {
+		return Message{}, ErrNotFound // a filter without a key means all
+	}
 	if id, err := idOf(name); err == nil {
 		m, err := q.Spool.Show(ctx, id)
 		if err == nil {
@@ -106,7 +109,7 @@ func (q *Spool) Show(ctx context.Context, name string) (Message, error) {
 	switch {
 	case err != nil:
 		return Message{}, err
-	case name == "" || len(found) == 0:
+	case len(found) == 0:
 		return Message{}, ErrNotFound
 	}
 	return messageOf(found[0]), nil

@@ -100,17 +100,11 @@ func (f *file) Discard() error {
 // open opens a message's file, and looks whether all of it is there.
 func (f *files) open(id ID, size int64) (*os.File, error) {
 	opened, err := os.Open(f.path(id))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, damagedf("its file %s is missing", f.path(id))
-	}
 	if err != nil {
-		return nil, err
+		return nil, f.whole(id, size, nil, err)
 	}
 	info, err := opened.Stat()
-	if err == nil && info.Size() != size {
-		err = damagedf("its file %s has %d octets in place of %d", f.path(id), info.Size(), size)
-	}
-	if err != nil {
+	if err = f.whole(id, size, info, err); err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
 	return opened, nil
@@ -119,6 +113,11 @@ func (f *files) open(id ID, size int64) (*os.File, error) {
 // look says whether a message's file is there as a whole.
 func (f *files) look(id ID, size int64) error {
 	info, err := os.Stat(f.path(id))
+	return f.whole(id, size, info, err)
+}
+
+// whole says by what the system has said of a message's file whether all of it is there.
+func (f *files) whole(id ID, size int64, info fs.FileInfo, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return damagedf("its file %s is missing", f.path(id))

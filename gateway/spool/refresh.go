@@ -56,6 +56,9 @@ type renewed struct {
 // refresh writes the rows of quiet destinations.
 func (s *schedule) refresh(ctx context.Context) error {
 	all := s.quietOnes()
+	if len(all) == 0 {
+		return nil
+	}
 	err := s.spool.db.Write(ctx, func(tx *state.Tx) error {
 		s.forgetRows(all)
 		for _, r := range all {

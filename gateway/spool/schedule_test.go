@@ -258,6 +258,9 @@ func TestIdle(t *testing.T) {
 		}
 	}
 	before := db.asked.Load()
+	if err := s.schedule.refresh(t.Context()); err != nil {
+		t.Error(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	if name, err := s.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) {
