@@ -79,7 +79,7 @@ func login(t *testing.T, offers, script string, want error) {
 	}
 	address, _ := server(t, "S: 220 x\nC: EHLO gate.example\nS: 250-x\nS: 250-"+offers+"\nS: 250 HELP\n"+script)
 	c, err := smtpclient.Dial(t.Context(), "tcp", address, smtpclient.Options{
-		Hello: "gate.example", Timeouts: smtpclient.Within(5 * time.Second), Auth: smtpclient.Plain("", "ada", "secret"),
+		Hello: "gate.example", Timeouts: smtpclient.Within(15 * time.Second), Auth: smtpclient.Plain("", "ada", "secret"),
 	})
 	if err == nil {
 		_ = c.Close()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -40,7 +41,7 @@ func server(t *testing.T, script string) (address string, content func() string)
 			return
 		}
 		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 		in := bufio.NewReader(conn)
 		for _, step := range strings.Split(strings.TrimSpace(script), "\n") {
 			step = strings.TrimSpace(step)
@@ -101,7 +102,7 @@ const four = `
 func dial(t *testing.T, address string, o smtpclient.Options) *smtpclient.Client {
 	t.Helper()
 	o.Hello = "gate.example"
-	o.Timeouts = smtpclient.Within(5 * time.Second)
+	o.Timeouts = smtpclient.Within(15 * time.Second)
 	c, err := smtpclient.Dial(t.Context(), "tcp", address, o)
 	if err != nil {
 		t.Fatal(err)
@@ -294,10 +295,17 @@ func TestHostileReplies(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			address, _ := server(t, script)
-			c, err := smtpclient.Dial(t.Context(), "tcp", address, smtpclient.Options{Hello: "x", Timeouts: smtpclient.Within(200 * time.Millisecond)})
+			timeouts := smtpclient.Within(15 * time.Second)
+			if name == "nothing" {
+				timeouts.Greeting = 200 * time.Millisecond
+			}
+			c, err := smtpclient.Dial(t.Context(), "tcp", address, smtpclient.Options{Hello: "x", Timeouts: timeouts})
 			if err == nil {
 				_ = c.Close()
 				t.Fatal("taken")
+			}
+			if waited := errors.Is(err, os.ErrDeadlineExceeded); waited != (name == "nothing") {
+				t.Errorf("it has waited for the end: %v", err)
 			}
 		})
 	}
