@@ -32,10 +32,12 @@
 //
 // Each recipient has the outcome of its own replies. 5yz, and what DNS says for good, is failed; 4yz waits, by the
 // [Schedule] of its priority, until its time is over. Instead of the greeting, 5yz is for good only where DNS names the
-// host, and where no connection to the destination has just come about: else it is too many of them. When no reply comes to the end of the content, nobody knows
-// (RFC 1047): the recipient is uncertain, and is tried again; to a store it goes with the same idempotency key, by
-// which the store finds a copy that it has (I2). Before the end of the content is sent, the lease on the message is
-// looked at once more: what is another gateway's by now gets none.
+// host, and where no connection to the destination has just come about: else it is too many of them.
+//
+// When no reply comes to the end of the content, nobody knows (RFC 1047): the recipient is uncertain, and is tried
+// again; to a store it goes with the same idempotency key, by which the store finds a copy that it has (I2). Before the
+// end of the content is sent, the lease on the message is looked at once more: what is another gateway's by now gets
+// none.
 //
 // A destination that fails as a whole, since no host can be reached, DNS fails, connections are lost with one message
 // after another, or one message after another is put off with 421, 450 or 451, is left alone as a whole, and for longer
