@@ -4,7 +4,9 @@ package faults
 
 import (
 	"flag"
+	"fmt"
 	"math/rand/v2"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -132,23 +134,52 @@ func (w *world) settleDown() {
 
 func (w *world) look(v verdict) {
 	w.t.Helper()
-	w.t.Logf("%d messages taken, %d recipients: %d delivered, %d waiting, %d reported as failed, %d lost; %d attempts refused, %d without a reply",
-		v.Messages, v.Recipients, v.Delivered, v.Waiting, v.Reported, len(v.Lost), v.Refused, v.Unknown)
+	w.t.Logf("%d messages taken, %d recipients: %d delivered (%d at the next hop), %d waiting, %d reported as failed, %d lost; %d attempts refused, %d without a reply",
+		v.Messages, v.Recipients, v.Delivered, v.Relayed, v.Waiting, v.Reported, len(v.Lost), v.Refused, v.Unknown)
 	w.t.Logf("duplicates: %v", v.Duplicates)
-	if v.Messages < leastTaken {
-		w.t.Errorf("%d messages were taken: too few to prove anything", v.Messages)
+	for _, wrong := range v.wrong() {
+		w.t.Error(wrong)
 	}
-	if len(v.Lost) > 0 {
-		w.t.Errorf("lost: %q", v.Lost[:min(len(v.Lost), 50)])
+}
+
+// wrong is what a server that loses nothing has nothing of. One that takes everything and passes nothing on loses
+// nothing either, and is wrong.
+func (v verdict) wrong() (all []string) {
+	say := func(is bool, format string, args ...any) {
+		if is {
+			all = append(all, fmt.Sprintf(format, args...))
+		}
 	}
-	if v.Damaged > 0 {
-		w.t.Errorf("%d copies are damaged", v.Damaged)
+	say(v.Messages < leastTaken, "%d messages were taken: too few to prove anything", v.Messages)
+	say(len(v.Lost) > 0, "lost: %q", v.Lost[:min(len(v.Lost), 50)])
+	say(v.Damaged > 0, "%d copies are damaged", v.Damaged)
+	say(v.Spool != "", "the spool cannot be read: %s", v.Spool)
+	say(v.Duplicates["unexplained"] > 0, "%d duplicates that nothing explains", v.Duplicates["unexplained"])
+	say(2*v.Delivered < v.Recipients, "%d of %d recipients have their mail: not half of them", v.Delivered, v.Recipients)
+	say(v.Relayed == 0, "nothing was passed on to the next hop")
+	return all
+}
+
+// TestWrong: each thing that may be wrong is told, by itself.
+func TestWrong(t *testing.T) {
+	good := verdict{Messages: leastTaken, Recipients: 200, Delivered: 100, Relayed: 1, Waiting: 50, Reported: 50, Duplicates: map[string]int{"explained": 9}}
+	if got := good.wrong(); len(got) > 0 {
+		t.Errorf("of a good one: %q", got)
 	}
-	if v.Spool != "" {
-		w.t.Errorf("the spool cannot be read: %s", v.Spool)
-	}
-	if n := v.Duplicates["unexplained"]; n > 0 {
-		w.t.Errorf("%d duplicates that nothing explains", n)
+	for what, change := range map[string]func(*verdict){
+		"too few":    func(v *verdict) { v.Messages-- },
+		"lost":       func(v *verdict) { v.Lost = []string{"m a@far.example"} },
+		"damaged":    func(v *verdict) { v.Damaged = 1 },
+		"spool":      func(v *verdict) { v.Spool = "a disk image is malformed" },
+		"duplicates": func(v *verdict) { v.Duplicates = map[string]int{"unexplained": 1} },
+		"not half":   func(v *verdict) { v.Delivered-- },
+		"next hop":   func(v *verdict) { v.Relayed = 0 },
+	} {
+		v := good
+		change(&v)
+		if got := v.wrong(); len(got) != 1 || !strings.Contains(got[0], what) {
+			t.Errorf("%s: %q", what, got)
+		}
 	}
 }
 

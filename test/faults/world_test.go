@@ -268,7 +268,7 @@ func (w *world) retry() {
 
 // verdict is what the ledger says.
 type verdict struct {
-	Messages, Recipients, Delivered, Waiting, Reported, Refused, Unknown, Damaged int
+	Messages, Recipients, Delivered, Relayed, Waiting, Reported, Refused, Unknown, Damaged int
 
 	Duplicates map[string]int
 	Lost       []string

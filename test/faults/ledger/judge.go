@@ -32,6 +32,7 @@ type one struct{ ID, To string }
 type found struct {
 	copies  []time.Time // whole ones, in a mailbox or at the sink, and when they came
 	damaged int         // copies that are not whole
+	relayed bool        // one of those is at the sink
 	silent  bool        // the sink took a copy and did not say so
 	waits   bool        // it is in the spool, whole
 	report  bool        // the sender was told that it failed
@@ -42,8 +43,9 @@ type Verdict struct {
 	Messages   int `json:"messages"`   // that were taken
 	Recipients int `json:"recipients"` // of those
 	Delivered  int `json:"delivered"`  // in a mailbox, or at the sink
+	Relayed    int `json:"relayed"`    // of those, at the sink
 	Waiting    int `json:"waiting"`    // in the spool alone
-	Reported   int `json:"reported"`   // in a report alone
+	Reported   int `json:"reported"`   // in a report alone, and refused on purpose
 	Refused    int `json:"refused"`    // attempts
 	Unknown    int `json:"unknown"`    // attempts without a reply
 	Damaged    int `json:"damaged"`    // copies that are not whole
@@ -135,6 +137,7 @@ func (b book) readSink(path string) error {
 	for _, c := range copies {
 		for _, to := range c.To {
 			f := b.add(c.ID, to, c.Whole, c.At)
+			f.relayed = f.relayed || c.Whole
 			f.silent = f.silent || !c.Answered
 		}
 	}
@@ -242,16 +245,24 @@ func (b book) judge(sent, faultsFile string) (*Verdict, error) {
 	return v, nil
 }
 
+// bounced is said of a recipient of whom the sender was told that it failed, although nothing refuses it.
+const bounced = " (reported as failed)"
+
 // count says where a copy that was promised is.
 func (v *Verdict) count(id, to string, f *found) {
 	v.Recipients++
 	switch {
 	case len(f.copies) > 0:
 		v.Delivered++
+		if f.relayed {
+			v.Relayed++
+		}
 	case f.waits:
 		v.Waiting++
-	case f.report:
+	case f.report && refusedOnPurpose(to):
 		v.Reported++
+	case f.report:
+		v.Lost = append(v.Lost, id+" "+to+bounced)
 	default:
 		v.Lost = append(v.Lost, id+" "+to)
 	}

@@ -107,6 +107,7 @@ func TestJudge(t *testing.T) {
 	message := func(id string) []byte { return compose(id, "erika@near.example", []string{"a@near.example"}, 1000) }
 	report := bytes.ReplaceAll([]byte("Content-Type: multipart/report;\n report-type=delivery-status\n\n--x\n\nReporting-MTA: dns; g\n\n"+
 		"Final-Recipient: rfc822; nobody@far.example\nAction: failed\nStatus: 5.1.1\n\n"+
+		"Final-Recipient: rfc822; good@far.example\nAction: failed\nStatus: 5.0.0\n\n"+
 		"Final-Recipient: rfc822; late@far.example\nAction: delayed\nStatus: 4.4.1\n\n--x\n\n"), []byte("\n"), []byte("\r\n"))
 	for _, test := range []struct {
 		name    string
@@ -118,6 +119,7 @@ func TestJudge(t *testing.T) {
 		faults  []fault
 		want    Verdict
 		lost    bool
+		told    string // what is said of what is lost
 	}{
 		{name: "in the mailbox", box: [][]byte{message("m")}, want: Verdict{Delivered: 1}},
 		{name: "with fields in front", box: [][]byte{append([]byte("Return-Path: <>\r\n"), message("m")...)}, want: Verdict{Delivered: 1}},
@@ -126,9 +128,10 @@ func TestJudge(t *testing.T) {
 		{name: "half of it", box: [][]byte{message("m")[:900]}, want: Verdict{Damaged: 1}, lost: true},
 		{name: "zeros in it", box: [][]byte{bytes.Replace(message("m"), []byte("lost"), make([]byte, 4), 1)}, want: Verdict{Damaged: 1}, lost: true},
 		{name: "half of it, and whole", box: [][]byte{message("m")[:900], message("m")}, want: Verdict{Delivered: 1, Damaged: 1}},
-		{name: "at the sink", sink: []copyTaken{{ID: "m", To: []string{"a@near.example"}, Whole: true, Answered: true}}, want: Verdict{Delivered: 1}},
+		{name: "at the sink", sink: []copyTaken{{ID: "m", To: []string{"a@near.example"}, Whole: true, Answered: true}}, want: Verdict{Delivered: 1, Relayed: 1}},
 		{name: "somebody else's copy", sink: []copyTaken{{ID: "m", To: []string{"b@near.example"}, Whole: true, Answered: true}}, lost: true},
 		{name: "reported", to: "nobody@far.example", reports: [][]byte{append(bytes.Clone(report), message("m")...)}, want: Verdict{Reported: 1}},
+		{name: "reported, and there is no reason", to: "good@far.example", reports: [][]byte{append(bytes.Clone(report), message("m")...)}, lost: true, told: bounced},
 		{name: "a delay is told", to: "late@far.example", reports: [][]byte{append(bytes.Clone(report), message("m")...)}, lost: true},
 		{
 			name: "twice, and nobody knows why", box: [][]byte{message("m"), message("m")},
@@ -159,7 +162,7 @@ func TestJudge(t *testing.T) {
 			name: "twice, the sink was silent", sink: []copyTaken{
 				{ID: "m", To: []string{"a@near.example"}, Whole: true}, {ID: "m", To: []string{"a@near.example"}, Whole: true, Answered: true},
 			},
-			want: Verdict{Delivered: 1, Duplicates: map[string]int{uncertain: 1}},
+			want: Verdict{Delivered: 1, Relayed: 1, Duplicates: map[string]int{uncertain: 1}},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -182,7 +185,7 @@ func TestJudge(t *testing.T) {
 			want := test.want
 			want.Messages, want.Recipients, want.Lost = 1, 1, []string{}
 			if test.lost {
-				want.Lost = []string{"m " + to}
+				want.Lost = []string{"m " + to + test.told}
 			}
 			if fmt.Sprintf("%+v", *got) != fmt.Sprintf("%+v", want) {
 				t.Errorf("got  %+v\nwant %+v", *got, want)

@@ -116,6 +116,9 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
+// nobody is whom the sink refuses.
+const nobody = "nobody"
+
 // recipients are some near ones, some far ones, or both; now and then one that the far side does not have.
 func (s *sender) recipients(r *rand.Rand) (to []string) {
 	kind := r.IntN(20)
@@ -127,7 +130,7 @@ func (s *sender) recipients(r *rand.Rand) (to []string) {
 	if kind >= 8 {
 		who := fmt.Sprintf("r%d", r.IntN(10))
 		if kind == 19 {
-			who = "nobody"
+			who = nobody
 		}
 		to = append(to, fmt.Sprintf("%s@%d.%s", who, r.IntN(s.domains), s.far))
 	}

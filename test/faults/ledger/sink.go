@@ -114,6 +114,9 @@ func (s *sink) now() string {
 	return s.habit
 }
 
+// refusedOnPurpose says that the sink does not have a recipient. All the others it has.
+func refusedOnPurpose(address string) bool { return strings.HasPrefix(address, nobody+"@") }
+
 // serve is a server's side of a connection: no more than RFC 5321 §4.5.1 asks for.
 func (s *sink) serve(conn net.Conn) {
 	defer func() {
@@ -144,7 +147,7 @@ func (s *sink) serve(conn net.Conn) {
 		case "RCPT":
 			path := rest[strings.IndexByte(rest, '<')+1:]
 			path, _, _ = strings.Cut(path, ">")
-			if strings.HasPrefix(path, "nobody") {
+			if refusedOnPurpose(path) {
 				ok = say("550 5.1.1 there is no nobody here")
 				break
 			}
