@@ -35,6 +35,10 @@ type Route struct {
 	Password Password `yaml:"password,omitempty"`
 	// MessageSize bounds a message; 0: not.
 	MessageSize Size `yaml:"message_size,omitempty" min:"0" max:"4GiB"`
+	// Connections are how many there are at a time, and PerMinute is how many messages go out in a minute: to each domain
+	// by MX, and to the hosts otherwise. 0: as relay.per_destination says, and any number.
+	Connections int `yaml:"connections,omitempty" min:"1" max:"1000"`
+	PerMinute   int `yaml:"per_minute,omitempty" min:"1" max:"100000"`
 	// Text is what clients are told by reject.
 	Text string `yaml:"text,omitempty"`
 }
@@ -125,6 +129,7 @@ func (d *decoder) routes(c *Config) {
 		}
 		d.hosts(at, r)
 		d.routeTLS(at, r)
+		d.routeLimits(at, r)
 	}
 	for i, n := range c.SMTP.RelayFor {
 		if at := index("smtp.relay_for", i); n.Prefix().Bits() == 0 && !d.failed[at] {
@@ -237,6 +242,18 @@ func (d *decoder) host(at, port string, host *string) {
 		return
 	}
 	*host = address
+}
+
+// routeLimits refuses limits on what is not sent.
+func (d *decoder) routeLimits(at string, r *Route) {
+	const why = "nothing is sent by this route"
+	switch sends := r.To != "hold" && r.To != "reject"; {
+	case sends:
+	case r.Connections > 0:
+		d.at(join(at, "connections"), "leave it out", why)
+	case r.PerMinute > 0:
+		d.at(join(at, "per_minute"), "leave it out", why)
+	}
 }
 
 // routeTLS settles how a route's connections are secured.

@@ -72,6 +72,8 @@ type Route struct {
 	Password string
 	// MessageSize bounds a message, in octets; 0: not.
 	MessageSize int64
+	// Connections bounds those to one destination at the same time, and PerMinute its messages; 0: not.
+	Connections, PerMinute int
 	// Text is what a client that is refused is told.
 	Text string
 }

@@ -66,6 +66,7 @@ func routesOf(cfg *config.Config) (*route.Table, error) {
 		routes[i] = route.Route{
 			Name: r.Name, Domains: r.Domains, Senders: r.Senders, Kind: kind, Hosts: r.Hosts, TLS: how,
 			User: r.User, Password: r.Password.Value, MessageSize: int64(r.MessageSize), Text: r.Text,
+			Connections: r.Connections, PerMinute: r.PerMinute,
 		}
 	}
 	return route.NewTable(routes)
@@ -227,7 +228,7 @@ func (d destinations) Route(destination string) (relay.Route, error) {
 	if !ok {
 		return relay.Route{}, fmt.Errorf("there is no route for %s any more", destination)
 	}
-	next := relay.Route{TLS: &r.TLS, Servers: r.Hosts}
+	next := relay.Route{TLS: &r.TLS, Servers: r.Hosts, Limits: relay.Limits{Connections: r.Connections, PerMinute: r.PerMinute}}
 	if r.User != "" {
 		next.Auth = smtpclient.Plain("", r.User, r.Password)
 	}

@@ -85,6 +85,25 @@ func TestDestinations(t *testing.T) {
 	}
 }
 
+// TestRouteLimits: a route's own limits are those of its destinations.
+func TestRouteLimits(t *testing.T) {
+	table, err := routesOf(&config.Config{Routes: []config.Route{
+		{Name: "provider", Domains: []string{"*"}, To: "smtp", Hosts: []string{"a.example:587"}, TLS: "verified", Connections: 2, PerMinute: 30},
+		{Name: "slow", Domains: []string{".far.example"}, To: "mx", TLS: "opportunistic", PerMinute: 5},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := destinations{route.Ways{Routes: func() *route.Table { return table }}, "25"}
+	for destination, want := range map[string]relay.Limits{
+		"route:provider": {Connections: 2, PerMinute: 30}, "in.far.example": {PerMinute: 5}, "store:sakes": {},
+	} {
+		if next, err := d.Route(destination); err != nil || next.Limits != want {
+			t.Errorf("%s: %+v, %v", destination, next.Limits, err)
+		}
+	}
+}
+
 // TestSchedules: each priority has the waits between attempts that are set, and times in their proportions.
 func TestSchedules(t *testing.T) {
 	waits := []time.Duration{time.Second, time.Minute}
