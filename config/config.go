@@ -49,6 +49,7 @@ type Config struct {
 	// Routes are where mail for the domains of others goes. None: it is refused.
 	Routes []Route `yaml:"routes"`
 	Relay  Relay   `yaml:"relay"`
+	Track  Track   `yaml:"track"`
 
 	file      string
 	dir       string
@@ -60,6 +61,12 @@ type Log struct {
 	Level string `yaml:"level" enum:"debug info warn error"`
 	// Format is console (for people), json, or auto: console on a terminal, json elsewhere.
 	Format string `yaml:"format" enum:"auto console json"`
+}
+
+// Track is what is remembered of messages (dipylon track).
+type Track struct {
+	// Keep is for how long; 0: nothing is.
+	Keep Duration `yaml:"keep" min:"0s" max:"3650d"`
 }
 
 // TLS names certificates. The first one is for clients that ask for no name, or for one that no
@@ -272,6 +279,7 @@ func withDefaults(hostname string) Config {
 		Submission: Submission{BareNewlines: "repair", Quirks: []string{"blanks", "empty-fields", "helo", "no-from", "no-header", "notify", "paths"}},
 		Routes:     []Route{},
 		Relay:      defaultRelay(),
+		Track:      Track{Keep: minutes(7 * 24 * 60)},
 	}
 }
 

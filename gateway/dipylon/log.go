@@ -10,14 +10,37 @@ import (
 	"golang.org/x/term"
 
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/track"
 )
 
 // levelGate lets the log level change while loggers made before are in use: they all ask it
 // (as their sampler) whether a line is wanted, before the line is made.
-type levelGate struct{ least atomic.Int32 }
+type levelGate struct {
+	least atomic.Int32
+	track *track.Recorder // sees what is info and more, whatever is logged; nil: there is none
+}
 
 // Sample implements [zerolog.Sampler].
-func (g *levelGate) Sample(level zerolog.Level) bool { return int32(level) >= g.least.Load() }
+func (g *levelGate) Sample(level zerolog.Level) bool {
+	return int32(level) >= g.least.Load() || level >= zerolog.InfoLevel && g.track != nil && g.track.On()
+}
+
+// gatedWriter writes lines that are wanted in the log, and shows all of them to the recorder.
+type gatedWriter struct {
+	io.Writer
+	gate *levelGate
+}
+
+// WriteLevel implements [zerolog.LevelWriter].
+func (w gatedWriter) WriteLevel(level zerolog.Level, line []byte) (int, error) {
+	if w.gate.track != nil {
+		_, _ = w.gate.track.Write(line) // it does not fail
+	}
+	if int32(level) < w.gate.least.Load() {
+		return len(line), nil
+	}
+	return w.Write(line)
+}
 
 // set takes a level of the configuration.
 func (g *levelGate) set(name string) {
@@ -34,7 +57,7 @@ func newLog(w io.Writer, cfg config.Log, gate *levelGate) zerolog.Logger {
 	if cfg.Format == "console" || cfg.Format == "auto" && isTerminal(w) {
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.DateTime, NoColor: !isTerminal(w)}
 	}
-	return zerolog.New(zerolog.SyncWriter(w)).Sample(gate).With().Timestamp().Logger()
+	return zerolog.New(zerolog.SyncWriter(gatedWriter{w, gate})).Sample(gate).With().Timestamp().Logger()
 }
 
 func isTerminal(w any) bool {

@@ -14,6 +14,7 @@ import (
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/server"
 	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/gateway/track"
 )
 
 func newServe() *cobra.Command {
@@ -56,13 +57,13 @@ func serveUntilTold(cmd *cobra.Command, from *source) error {
 	defer work.Wait()
 	defer cancel()
 	work.Go(func() { rest(ctx) })
-	gate := &levelGate{}
+	gate := &levelGate{track: track.NewRecorder()}
 	log := newLog(cmd.ErrOrStderr(), cfg.Log, gate)
 	log.Info().Str("version", buildInfo().Version).Str("config", cfg.Name()).Msg("starting")
 	if soft != nil {
 		log.Info().Err(soft).Msg("this system does not let the gateway give up rights that it does not need")
 	}
-	g, err := server.New(ctx, server.Options{Log: log, SetLevel: gate.set}, cfg)
+	g, err := server.New(ctx, server.Options{Log: log, SetLevel: gate.set, Track: gate.track}, cfg)
 	if err != nil {
 		return serveError(cmd, err)
 	}

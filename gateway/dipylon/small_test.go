@@ -12,6 +12,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/events"
+	"github.com/dipylon/dipylon/gateway/track"
 	"github.com/dipylon/dipylon/plugins/proto/convert"
 )
 
@@ -33,6 +35,22 @@ func TestLevelChangesWhileLoggersAreInUse(t *testing.T) {
 	}
 	if got := strings.Join(messages, " "); got != "two three five" {
 		t.Errorf("logged: %s", got)
+	}
+}
+
+// What became of messages is remembered, though the log has no lines of it.
+func TestTrackSeesWhatIsNotLogged(t *testing.T) {
+	var out bytes.Buffer
+	gate := &levelGate{track: track.NewRecorder()}
+	log := newLog(&out, config.Log{Level: "warn", Format: "json"}, gate)
+	gate.track.Set(true)
+	log.Info().Str(events.Event, events.Relay).Str("cause", strings.Repeat("x", 1<<20)).Msg("too long")
+	if gate.track.Lost() != 1 || out.Len() > 0 {
+		t.Errorf("%d events were seen, logged: %.100s", gate.track.Lost(), out.String())
+	}
+	log.Warn().Str(events.Event, events.Relay).Str("cause", strings.Repeat("x", 1<<20)).Msg("too long")
+	if gate.track.Lost() != 2 || out.Len() == 0 {
+		t.Errorf("%d events were seen, logged: %.100s", gate.track.Lost(), out.String())
 	}
 }
 

@@ -15,8 +15,8 @@ func TestSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{
-		events.SessionStart, events.SessionEnd, events.SessionRefused, events.Login, events.MessageIn, events.Delivery, events.Relay,
-		events.MessageOut, events.Deletion, events.Plugin,
+		events.SessionStart, events.SessionEnd, events.SessionRefused, events.Login, events.MessageIn, events.Queued, events.Delivery, events.Relay,
+		events.QueueChange, events.MessageOut, events.Deletion, events.Plugin,
 	} {
 		if !strings.Contains(string(page), "\n| `"+name+"` |") {
 			t.Errorf("the page has no event %s", name)

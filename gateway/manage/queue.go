@@ -78,11 +78,13 @@ func openDatabase(ctx context.Context, cfg *config.Config, changes bool) (q queu
 		lock.Release()
 		return nil, nil, server.Temporary(err)
 	}
+	log, end := server.TrackedLog(cfg, db)
 	closing = func() error {
 		defer lock.Release()
+		end()
 		return errors.Join(s.Close(), db.Close())
 	}
-	return &queue.Spool{Spool: s, Ways: ways, Log: zerolog.Nop()}, closing, nil
+	return &queue.Spool{Spool: s, Ways: ways, Log: log}, closing, nil
 }
 
 func lockFolder(folder string) (*server.StateLock, error) {

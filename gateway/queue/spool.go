@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/gateway/events"
 	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/spool"
 )
@@ -149,9 +150,13 @@ func (q *Spool) Change(ctx context.Context, c Change) (step Step, err error) {
 	if done.Next != (spool.Place{}) {
 		step.Next = done.Next.Message.String() + "." + strconv.Itoa(done.Next.Number)
 	}
+	for _, t := range done.Changed {
+		q.Log.Info().Str(events.Event, events.QueueChange).Str("action", c.Action).Str("key", t.Key).Str("from", t.Sender).
+			Str("recipient", t.Address).Str("destination", t.Destination).Msg("an administrator has changed mail in transit")
+	}
 	if len(done.Changed) > 0 {
 		q.Log.Info().Str("action", c.Action).Any("filter", c.Filter).Str("to", c.To).Int("recipients", len(done.Changed)).
-			Msg("an administrator has changed mail in transit")
+			Msg("a step of an administrator's change")
 	}
 	return step, nil
 }

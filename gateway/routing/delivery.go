@@ -39,6 +39,7 @@ type delivery struct {
 	envelope backends.Delivery // without what differs from store to store
 	// content opens the message from its beginning. It can be called again while it is being read.
 	content func() io.Reader
+	id      *string // see messageID
 	to      []recipient
 	kept    *buffer.Buffer // the message for the queue; nil: it was not needed
 	// from is the store whose account sends the message; nil: it is not authenticated.
@@ -72,9 +73,6 @@ func (d *delivery) deliver(ctx context.Context) error {
 
 // tell logs a line for each recipient, so that administrators can answer who received which message.
 func (d *delivery) tell(outcomes []receivers.Outcome) {
-	start := make([]byte, min(d.envelope.Size, content.MessageIDWithin))
-	n, _ := io.ReadFull(d.content(), start) // an error here comes again in the delivery
-	id := content.MessageID(start[:n])
 	for _, o := range outcomes {
 		event, reply := d.log.Info(), &smtp.Error{Code: 250, Enhanced: "2.0.0"}
 		if o.Err != nil {
@@ -82,10 +80,21 @@ func (d *delivery) tell(outcomes []receivers.Outcome) {
 		}
 		event.Str(events.Event, events.Delivery).Str("from", d.envelope.From).Str("recipient", o.Recipient.Address).
 			Str(events.Store, o.Store).Str(events.Outcome, word(o)).Int("code", reply.Code).Str("enhanced", reply.Enhanced).
-			Str(events.MessageID, id).Int64(events.Octets, d.envelope.Size).Bool("again", d.attempt.Again).
+			Str(events.MessageID, d.messageID()).Int64(events.Octets, d.envelope.Size).Bool("again", d.attempt.Again).
 			AnErr("cause", o.Err)
 		told(event, o.Verdict).Msg("delivery")
 	}
+}
+
+// messageID is the message's Message-ID; empty: it has none near its beginning.
+func (d *delivery) messageID() string {
+	if d.id == nil {
+		start := make([]byte, min(d.envelope.Size, content.MessageIDWithin))
+		n, _ := io.ReadFull(d.content(), start) // an error here comes again in the delivery
+		id := content.MessageID(start[:n])
+		d.id = &id
+	}
+	return *d.id
 }
 
 // storedAsMost bounds the id of a stored copy in the log.

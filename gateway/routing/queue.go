@@ -13,6 +13,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/buffer"
+	"github.com/dipylon/dipylon/gateway/events"
 	"github.com/dipylon/dipylon/gateway/notice"
 	"github.com/dipylon/dipylon/gateway/receivers"
 	"github.com/dipylon/dipylon/gateway/replies"
@@ -197,7 +198,9 @@ func (d *delivery) enqueue(ctx context.Context, to []spool.Recipient) error {
 		return err
 	}
 	for _, r := range to {
-		d.log.Info().Str("recipient", r.Address).Str("destination", r.Destination).Stringer("state", r.State).Msg("queued")
+		d.log.Info().Str(events.Event, events.Queued).Str(events.MessageID, d.messageID()).Str("from", d.envelope.From).
+			Str("recipient", r.Address).Str("destination", r.Destination).Stringer("state", r.State).
+			Int64(events.Octets, d.envelope.Size).Msg("queued")
 	}
 	return d.options.Queue.Accept(ctx, spool.Message{
 		Key: d.attempt.Key, Envelope: d.envelope.Envelope, Received: d.attempt.First, Peer: d.envelope.Peer, Recipients: to,

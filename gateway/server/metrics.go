@@ -54,6 +54,9 @@ func newMetrics(g *Server) *metrics {
 	m.took = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "dipylon", Name: "command_seconds", Help: "How long commands took.", Buckets: commandBuckets,
 	}, []string{"protocol", "command"})
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace: "dipylon", Name: "track_lost_total", Help: "Events of messages that dipylon track will not know of.",
+	}, func() float64 { return float64(g.track.Lost()) }))
 	m.relay()
 	m.registry.MustRegister(m.took, moment{g}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

@@ -178,6 +178,7 @@ func (g *Server) planStores(ctx context.Context, c *change) error {
 // apply makes the change.
 func (g *Server) apply(c *change) {
 	g.setLevel(c.cfg.Log.Level)
+	g.track.Set(c.cfg.Track.Keep > 0)
 	g.throttle.SetLimits(ThrottleLimits(c.cfg))
 	g.guard.SetFloor(c.cfg.Login.Throttle.Refusal.Std())
 	g.useStores(c)

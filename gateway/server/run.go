@@ -124,6 +124,9 @@ func (g *Server) Shutdown(ctx context.Context) error {
 	g.cut()
 	g.closeStores()
 	g.work.Wait()
+	if g.endTrack != nil {
+		g.endTrack()
+	}
 	if g.db != nil {
 		g.locks.Close()
 		g.throttle.Close()

@@ -15,6 +15,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/spool"
 	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/gateway/stores"
+	"github.com/dipylon/dipylon/gateway/track"
 )
 
 // Server is the gateway while it runs. Its methods may be called at the same time.
@@ -65,6 +67,8 @@ type Server struct {
 	guard         *login.Guard
 	buffers       buffer.Temporary // messages on their way
 	spool         *spool.Spool     // mail in transit
+	track         *track.Recorder  // what became of messages
+	endTrack      func()           // once nothing is logged any more; nil: it has not begun
 	routes        atomic.Pointer[route.Table]
 	copies        atomic.Pointer[notice.Copies]
 	confirmed     routing.Confirmed
@@ -107,6 +111,8 @@ type Options struct {
 	Log zerolog.Logger
 	// SetLevel takes the log level of a configuration that was reloaded. Nil: the level stays.
 	SetLevel func(level string)
+	// Track takes events on messages out of the log, for the state to keep. Nil: they are not kept.
+	Track *track.Recorder
 }
 
 // New prepares a gateway: folders, what is shared, sockets. Nothing is served before Run. The
@@ -114,7 +120,7 @@ type Options struct {
 // [ErrTemporary].
 func New(ctx context.Context, o Options, cfg *config.Config) (*Server, error) {
 	g := &Server{
-		log: o.Log, setLevel: o.SetLevel, cfg: cfg,
+		log: o.Log, setLevel: o.SetLevel, track: cmp.Or(o.Track, track.NewRecorder()), cfg: cfg,
 		router:   &stores.Router{},
 		watcher:  &edge.Watcher{Log: o.Log},
 		policies: &policy.Current{}, sessions: &policy.Sessions{},
@@ -220,7 +226,11 @@ func (g *Server) openState(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return g.openSpool(ctx)
+	if err := g.openSpool(ctx); err != nil {
+		return err
+	}
+	g.endTrack = startTrack(g.track, g.log, g.cfg, g.db, func(ctx context.Context) error { return g.spool.Room(ctx, 0) })
+	return nil
 }
 
 // openListeners gives the listeners of a configuration, with those that are there already, and
@@ -287,5 +297,6 @@ func (g *Server) tasks() []state.Task {
 		Table: g.router.Table,
 	}
 	tasks := slices.Concat(g.index.Tasks(), keys.Tasks(), g.locks.Tasks(), g.openings.Tasks(), g.dedup.Tasks(), []state.Task{sweeper.Task()})
+	tasks = append(tasks, track.Tasks(g.db, func() time.Duration { return g.Snapshot().Config.Track.Keep.Std() })...)
 	return append(tasks, g.throttle.Tasks()...)
 }

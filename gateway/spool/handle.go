@@ -23,6 +23,7 @@ type Place struct {
 // Touched is a recipient that an administrator's change has to do with.
 type Touched struct {
 	Place
+	Key string // of the message
 	// Sender is the message's reverse-path; empty: the null one, or it cannot be read.
 	Sender      string
 	Address     string
@@ -276,12 +277,12 @@ func (s *Spool) touched(tx *state.Tx, where string, args ...any) (page []meant, 
 		}
 		m := &page[i]
 		if i > 0 && page[i-1].Message == m.Message {
-			m.place, m.Sender = page[i-1].place, page[i-1].Sender
+			m.place, m.Sender, m.Key = page[i-1].place, page[i-1].Sender, page[i-1].Key
 			continue
 		}
 		var envelope string
 		var row envelopeRow
-		_, err = tx.One([]any{&m.place, &envelope}, "SELECT place, envelope FROM spool_messages WHERE id = $1", int64(m.Message))
+		_, err = tx.One([]any{&m.place, &envelope, &m.Key}, "SELECT place, envelope, key FROM spool_messages WHERE id = $1", int64(m.Message))
 		_ = json.Unmarshal([]byte(envelope), &row) // one that cannot be read names no sender
 		m.Sender = row.Envelope.From
 	}

@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -92,6 +93,32 @@ func TestRelay(t *testing.T) {
 	}
 	if len(far.Received()) != 1 {
 		t.Errorf("the far server has %d messages", len(far.Received()))
+	}
+	isTracked(t, g, from.Address, to.Address)
+}
+
+// isTracked has the life of the message told, by a recipient's address, up to the report.
+func isTracked(t *testing.T, g *harness.Gateway, from, to string) {
+	t.Helper()
+	var out []byte
+	harness.Eventually(t, time.Minute, "the report in the track", func() bool {
+		out, _ = g.Command("track", "--config", g.ConfigFile, "nobody@far.example", "--since", "10m").Output()
+		return bytes.Contains(out, []byte("reported as")) && bytes.Count(out, []byte("delivered")) >= 2
+	})
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if !strings.Contains(lines[0], "from <"+from+">") {
+		t.Errorf("the track begins with %q", lines[0])
+	}
+	for _, want := range []string{
+		"delivered|" + to + "|store ", "queued|zoe@far.example|for far.example", "queued|nobody@far.example|for far.example",
+		"came in||250 2.", "relayed|zoe@far.example|mx.far.example", "failed|nobody@far.example|550 5.1.1", "delivered|" + from + "|for store:",
+	} {
+		parts := strings.Split(want, "|")
+		if !slices.ContainsFunc(lines, func(line string) bool {
+			return strings.Contains(line, "  "+parts[0]+"  ") && strings.Contains(line, parts[1]) && strings.Contains(line, parts[2])
+		}) {
+			t.Errorf("the track has no %q:\n%s", want, out)
+		}
 	}
 }
 

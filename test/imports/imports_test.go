@@ -41,13 +41,14 @@ var rules = []rule{
 	// What is kept, and what it means: neither protocol, nor whoever uses it.
 	{"gateway/state", []string{"backends/durable$", "backends/tempfolder$"}},
 	{"gateway/spool", []string{"gateway/state", "backends$", "backends/durable$", "backends/mail"}},
+	{"gateway/track", []string{"gateway/events", "gateway/state"}},
 	{"gateway/folder", []string{"gateway/state", "backends$", "backends/mail"}},
 	{"gateway/index", []string{"gateway/folder", "gateway/state", "backends$", "backends/mail"}},
 	// What knows stores, and no protocol.
 	{"gateway/stores", []string{"gateway/stores", "gateway/events", "backends$", "backends/mail"}},
 	{"gateway/route", []string{"gateway/stores", "backends/mail"}},
 	// What an administrator does with mail in transit, and how a running gateway is asked to do it.
-	{"gateway/queue", []string{"gateway/route", "gateway/spool", "backends/mail"}},
+	{"gateway/queue", []string{"gateway/events", "gateway/route", "gateway/spool", "backends/mail"}},
 	{"gateway/reports", []string{"gateway/notice", "gateway/route", "gateway/spool", "backends/mail"}},
 	{"gateway/login", []string{"gateway/events", "gateway/state", "gateway/stores", "backends$", "backends/argon2id", "backends/mail"}},
 	{"gateway/passwords", []string{"gateway/login", "gateway/state", "backends$", "backends/mail"}},

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/events"
+	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/gateway/track"
+)
+
+func newTrack() *cobra.Command {
+	var from source
+	var since, until string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "track NAME",
+		Short: "Tell what became of messages",
+		Long: `Tells the life of messages: how they came in, what stores and other servers answered for each
+recipient, what administrators did with them, and which reports were sent. NAME is a Message-ID, the
+address of a sender or recipient, or what the log and the Received field call the message (transaction
+or key). All gateways that share the state's database are meant; they may be running.
+
+What happened in the last second may not be there yet. Events are kept for as long as track.keep says.
+
+Statuses: 0 found, 1 nothing found, 75 the state cannot be reached now, 78 the configuration is wrong.`,
+		Example: `  dipylon track --config dipylon.yaml '<4711@sakes.example>'
+  dipylon track --config dipylon.yaml judy@far.example --since 2h
+  dipylon track --config dipylon.yaml judy@far.example --since 2026-11-28 --until 2026-11-29T12:00:00Z --json`,
+		Args: cobra.ExactArgs(1),
+		RunE: action(func(cmd *cobra.Command, args []string) error {
+			q, err := trackQuery(args[0], since, until, time.Now())
+			if err != nil {
+				return withCode(exitUsage, err)
+			}
+			return withConfig(cmd, &from, func(ctx context.Context, cfg *config.Config, o state.Options) error {
+				found, err := findTracks(ctx, o, q)
+				if err != nil {
+					return err
+				}
+				return tellTracks(cmd, cfg, found, asJSON)
+			})
+		}),
+	}
+	from.configFlag(cmd)
+	cmd.Flags().StringVar(&since, "since", "", "not before: a time (2026-11-28, 2026-11-28T09:30:00Z) or how long ago (90m, 2d)")
+	cmd.Flags().StringVar(&until, "until", "", "not after, in the same forms")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, an object for each message, with the events as the log has them")
+	return cmd
+}
+
+func trackQuery(name, since, until string, now time.Time) (q track.Query, err error) {
+	q.Name = name
+	if strings.TrimSpace(name) == "" {
+		return q, errors.New("what is looked for is empty")
+	}
+	if q.Since, err = timeOf(since, now); err != nil {
+		return q, fmt.Errorf("--since: %w", err)
+	}
+	if q.Until, err = timeOf(until, now); err != nil {
+		return q, fmt.Errorf("--until: %w", err)
+	}
+	return q, nil
+}
+
+// timeOf reads a time, or how long ago it was; zero: the text is empty.
+func timeOf(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly} {
+		if t, err := time.ParseInLocation(layout, text, now.Location()); err == nil {
+			return t, nil
+		}
+	}
+	ago, err := config.ParseDuration(text)
+	if err != nil || ago < 0 {
+		return time.Time{}, fmt.Errorf("%q is neither a time, as 2026-11-28T09:30:00Z, nor how long ago it was, as 90m or 2d", text)
+	}
+	return now.Add(-ago.Std()), nil
+}
+
+func findTracks(ctx context.Context, o state.Options, q track.Query) (r track.Result, err error) {
+	db, err := state.Open(ctx, o)
+	if err != nil {
+		return r, stateError(err)
+	}
+	r, err = track.Find(ctx, db, q)
+	if err = errors.Join(err, db.Close()); err != nil {
+		return r, withCode(exitTemporary, err)
+	}
+	return r, nil
+}
+
+// tellTracks prints what was found.
+func tellTracks(cmd *cobra.Command, cfg *config.Config, r track.Result, asJSON bool) error {
+	print := printTrack
+	if asJSON {
+		print = printTrackJSON
+	}
+	for _, m := range r.Messages {
+		if err := print(cmd.OutOrStdout(), m); err != nil {
+			return err
+		}
+	}
+	if r.More {
+		cmd.PrintErrln("There is more than is shown: say --since and --until, or a Message-ID.")
+	}
+	switch {
+	case len(r.Messages) > 0:
+		return nil
+	case cfg.Track.Keep == 0:
+		cmd.PrintErrln("Nothing is found, and track.keep of the configuration says that nothing is kept.")
+	default:
+		cmd.PrintErrf("Nothing is found. Events are kept for %s.\n", cfg.Track.Keep)
+	}
+	return withCode(exitFailure, errTold)
+}
+
+// printTrackJSON prints a message as an object.
+func printTrackJSON(w io.Writer, m track.Message) error {
+	type event struct {
+		At   time.Time       `json:"at"`
+		Node string          `json:"node"`
+		Line json.RawMessage `json:"line"`
+	}
+	all := make([]event, len(m.Events))
+	for i, e := range m.Events {
+		all[i] = event{e.At, e.Node, e.Line}
+	}
+	return json.NewEncoder(w).Encode(map[string]any{"events": all})
+}
+
+// printTrack prints a message as a heading and a line for each event.
+func printTrack(w io.Writer, m track.Message) error {
+	var id, from string
+	for _, e := range m.Events {
+		if id == "" {
+			id = e.MessageID
+		}
+		if from == "" {
+			from = e.From
+		}
+	}
+	if id == "" {
+		id = "(its Message-ID is not known)"
+	}
+	fmt.Fprintf(w, "%s from <%s>\n", backends.SafeText(id), backends.SafeText(strings.Trim(from, "<>")))
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, e := range m.Events {
+		what, how := wordsOf(e)
+		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", e.At.Local().Format("2006-01-02 15:04:05.000"), backends.SafeText(e.Node), what,
+			backends.SafeText(e.Recipient), backends.SafeText(strings.Join(how, ", ")))
+	}
+	return table.Flush()
+}
+
+// wordsOf tells an event in words.
+func wordsOf(e track.Event) (what string, how []string) {
+	add := func(text, before string) {
+		if text != "" {
+			how = append(how, before+text)
+		}
+	}
+	answer := ""
+	if e.Code != 0 {
+		answer = strings.TrimSpace(fmt.Sprint(e.Code, " ", e.Enhanced))
+	}
+	switch e.Event {
+	case events.MessageIn:
+		add(strings.TrimSpace(answer+" "+e.Reply), "")
+		how = append(how, fmt.Sprintf("%d recipients", e.Recipients), fmt.Sprintf("%d octets", e.Octets))
+		add(e.Remote, "from ")
+		add(e.Protocol, "by ")
+		add(e.Cause, "")
+		return "came in", how
+	case events.Queued:
+		add(e.Destination, "for ")
+		return "queued", how
+	case events.QueueChange:
+		add(e.Action, "")
+		add(e.Destination, "for ")
+		return "changed", how
+	}
+	add(answer, "")
+	add(e.Store, "store ")
+	add(e.Server, "server ")
+	add(e.Destination, "for ")
+	add(cmp.Or(e.Diagnostic, e.Cause), "")
+	if !e.Next.IsZero() {
+		add(e.Next.Local().Format("2006-01-02 15:04:05"), "next try ")
+	}
+	add(e.Report, "reported as ")
+	return e.Outcome, how
+}

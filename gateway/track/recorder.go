@@ -1,0 +1,220 @@
+// Package track keeps what the log says of each message, so that its life can be told later, over all
+// gateways that share a database: how it came in, what each store and each next server answered, what
+// administrators did with it, and which report was sent.
+//
+//	recorder := track.NewRecorder()
+//	log := zerolog.New(zerolog.MultiLevelWriter(os.Stderr, recorder))
+//	go recorder.Keep(ctx, track.Options{DB: db, Log: log, Node: "mx1"})
+//	…
+//	messages, err := track.Find(ctx, db, track.Query{Name: "<x@example.org>"})
+//
+// The recorder is a writer of the log, and takes its events on messages (package events): there is one account of
+// what happened, in two places. It never holds up who logs. What has been logged is in the database a second
+// later; a process that is killed takes that second with it, and none of the mail, which the spool keeps.
+// When events come faster than the database takes them, or the disk is nearly full, the rest is dropped and
+// counted.
+package track
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/gateway/events"
+	"github.com/dipylon/dipylon/gateway/state"
+)
+
+const (
+	lineMost    = 16 << 10 // octets of an event
+	waitingMost = 8 << 20  // octets of events that wait for the database
+	batch       = 256      // events of a transaction
+	gatherTime  = time.Second
+	writeTime   = 30 * time.Second
+	lostEvery   = time.Minute // how often it is said that events were dropped
+)
+
+// tracked are the events of a message's life, as they stand in a line of the log. Within a value they would be
+// quoted.
+var tracked = [][]byte{named(events.MessageIn), named(events.Queued), named(events.Delivery), named(events.Relay), named(events.QueueChange)}
+
+func named(event string) []byte { return []byte(`"` + events.Event + `":"` + event + `"`) }
+
+// Recorder takes events out of the log. It is an [io.Writer] for whole lines.
+type Recorder struct {
+	on   atomic.Bool
+	lost atomic.Uint64
+
+	mu      sync.Mutex
+	waiting []logged
+	octets  int
+	come    chan struct{} // there is something
+	many    chan struct{} // there is enough for a transaction
+}
+
+// logged is an event, and when it was logged: the log's own time may be in seconds.
+type logged struct {
+	at   time.Time
+	line []byte
+}
+
+// NewRecorder makes a recorder that is off.
+func NewRecorder() *Recorder {
+	return &Recorder{come: make(chan struct{}, 1), many: make(chan struct{}, 1)}
+}
+
+// Set turns the recorder on and off.
+func (r *Recorder) Set(on bool) { r.on.Store(on) }
+
+// On says whether events are taken.
+func (r *Recorder) On() bool { return r.on.Load() }
+
+// Lost is how many events were dropped.
+func (r *Recorder) Lost() uint64 { return r.lost.Load() }
+
+// Write implements [io.Writer]. It does not fail.
+func (r *Recorder) Write(line []byte) (int, error) {
+	if !r.on.Load() || !isTracked(line) {
+		return len(line), nil
+	}
+	kept := bytes.Clone(bytes.TrimRight(line, "\n"))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(kept) > lineMost || r.octets+len(kept) > waitingMost {
+		r.lost.Add(1)
+		return len(line), nil
+	}
+	r.waiting, r.octets = append(r.waiting, logged{time.Now(), kept}), r.octets+len(kept)
+	signal(r.come)
+	if len(r.waiting) >= batch {
+		signal(r.many)
+	}
+	return len(line), nil
+}
+
+func isTracked(line []byte) bool {
+	for _, event := range tracked {
+		if bytes.Contains(line, event) {
+			return true
+		}
+	}
+	return false
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// take gives what waits, at most a batch of it.
+func (r *Recorder) take() (lines []logged) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := min(len(r.waiting), batch)
+	lines, r.waiting = r.waiting[:n:n], r.waiting[n:]
+	for _, line := range lines {
+		r.octets -= len(line.line)
+	}
+	if len(r.waiting) == 0 {
+		r.waiting = nil
+	}
+	return lines
+}
+
+// Options are what a recorder is given to keep events.
+type Options struct {
+	DB   *state.DB
+	Log  zerolog.Logger
+	Node string // this gateway's name
+	// Room says why there is no room for more; nil: there is.
+	Room func(context.Context) error
+}
+
+// Keep writes events into the database until ctx ends, and then those that are there. Nothing is done while
+// none come.
+func (r *Recorder) Keep(ctx context.Context, o Options) {
+	k := keeper{Recorder: r, o: o}
+	for {
+		select {
+		case <-r.come:
+		case <-ctx.Done():
+			k.keepAll(context.WithoutCancel(ctx))
+			return
+		}
+		gathered := time.NewTimer(gatherTime)
+		select {
+		case <-r.many:
+		case <-gathered.C:
+		case <-ctx.Done():
+		}
+		gathered.Stop()
+		k.keepAll(context.WithoutCancel(ctx))
+	}
+}
+
+type keeper struct {
+	*Recorder
+	o    Options
+	last int64 // the time of the last event, in microseconds
+	said time.Time
+	told uint64 // lost, when it was said
+}
+
+// keepAll writes what waits.
+func (k *keeper) keepAll(ctx context.Context) {
+	for {
+		lines := k.take()
+		if len(lines) == 0 {
+			break
+		}
+		once, cancel := context.WithTimeout(ctx, writeTime)
+		err := k.keep(once, lines)
+		cancel()
+		if err != nil {
+			k.lost.Add(uint64(len(lines)))
+			k.complain(err)
+		}
+	}
+	k.complain(nil)
+}
+
+// complain says, now and then, that events are lost.
+func (k *keeper) complain(err error) {
+	lost := k.lost.Load()
+	if lost == k.told || time.Since(k.said) < lostEvery {
+		return
+	}
+	k.o.Log.Warn().Uint64("events", lost-k.told).Err(err).
+		Msg("events of messages were not kept for dipylon track: the log has them")
+	k.told, k.said = lost, time.Now()
+}
+
+// keep writes lines in one transaction.
+func (k *keeper) keep(ctx context.Context, lines []logged) error {
+	if k.o.Room != nil {
+		if err := k.o.Room(ctx); err != nil {
+			return err
+		}
+	}
+	all := make([]Event, 0, len(lines))
+	for _, l := range lines {
+		e, err := parse(l.line)
+		if err != nil { // the gateway has written it: it costs only itself
+			k.lost.Add(1)
+			k.o.Log.Warn().Err(err).Msg("an event of the log is not JSON")
+			continue
+		}
+		k.last = max(l.at.UnixMicro(), k.last+1)
+		e.At = time.UnixMicro(k.last)
+		all = append(all, e)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return insert(ctx, k.o.DB, k.o.Node, all)
+}
