@@ -32,7 +32,7 @@ type entry struct {
 }
 
 // Accept takes a message in. When it returns nil, all of it is on the disk (I1), or was already under
-// the same key, for these recipients among others. Any other outcome is an error to answer with 4xx; nothing of the message is tried then,
+// the same key, for these recipients among others, or is remembered. Any other outcome is an error to answer with 4xx; nothing of the message is tried then,
 // unless it is the commit's outcome that is not known.
 //
 // The body must be committed. A file of the spool's own [Spool.Storage] becomes the message's; the caller
@@ -113,6 +113,9 @@ func (e *entry) pack(now int64) error {
 // enter writes a message's rows.
 func (s *Spool) enter(tx *state.Tx, e *entry) error {
 	e.again = false
+	if known, err := e.remember(tx); known || err != nil {
+		return err
+	}
 	rows, err := tx.Exec(`INSERT INTO spool_messages (id, key, envelope, received, expires, size, recipients, place, body)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
 		int64(e.id), e.Key, e.envelope, micros(e.Received), micros(e.Expires), e.size, len(e.rows), e.content.place, e.content.body)
@@ -126,6 +129,16 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
 		return err
 	}
 	return s.schedule.announce(tx, e.claimable)
+}
+
+// remember makes a key known that outlives its message; known: it was already.
+func (e *entry) remember(tx *state.Tx) (known bool, err error) {
+	if e.Remembered.IsZero() {
+		return false, nil
+	}
+	rows, err := tx.Exec("INSERT INTO spool_remembered (key, until) VALUES ($1, $2) ON CONFLICT DO NOTHING", e.Key, micros(e.Remembered))
+	e.again = err == nil && rows == 0
+	return e.again, err
 }
 
 // errSameID says that another message has the number. It is chance, and hardly ever comes.

@@ -182,6 +182,45 @@ func TestKeyThatIsThere(t *testing.T) {
 	})
 }
 
+// TestKeyThatIsRemembered (I2): under a key that is to be remembered a message is taken in once, although the first one
+// has left, until the time is over.
+func TestKeyThatIsRemembered(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		now := time.Now()
+		s := start(t, o, func(o *Options) { o.Now = func() time.Time { return now } })
+		m := to("k", "bob@example.org")
+		m.Remembered = now.Add(time.Hour)
+		for range 2 {
+			accept(t, s, m, "a message\r\n")
+		}
+		if n := handled(t, s.Delete, Filter{}); n != 1 {
+			t.Fatalf("%d are taken in", n)
+		}
+		accept(t, s, m, "a message\r\n")
+		m.Recipients = append(m.Recipients, m.Recipients[0])
+		m.Recipients[1].Address = "eve@example.org"
+		accept(t, s, m, "a message\r\n")
+		if n := count(t, s, "spool_messages"); n != 0 {
+			t.Error("a message that has left comes again under a key that is remembered")
+		}
+		sweep := func() {
+			if err := s.sweepRemembered(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sweep()
+		if n := count(t, s, "spool_remembered"); n != 1 {
+			t.Error("a key is forgotten before its time")
+		}
+		now = now.Add(2 * time.Hour)
+		sweep()
+		accept(t, s, m, "a message\r\n")
+		if n := count(t, s, "spool_messages"); n != 1 {
+			t.Error("a key is remembered for ever")
+		}
+	})
+}
+
 // TestMemoryOfFresh (I11): what waits in memory has no more room than its length says.
 func TestMemoryOfFresh(t *testing.T) {
 	s := start(t, state.Options{Folder: databases.Folder(t)})

@@ -32,9 +32,9 @@ func (s *Spool) sweep(ctx context.Context) {
 }
 
 func (s *Spool) sweepOnce(ctx context.Context) {
-	steps := []func(context.Context) error{s.sweepFiles, s.checkFiles, s.sweepStrays}
+	steps := []func(context.Context) error{s.sweepFiles, s.checkFiles, s.sweepStrays, s.sweepRemembered}
 	if s.db.Shared() {
-		steps = []func(context.Context) error{s.sweepChunks, s.sweepStrays}
+		steps = []func(context.Context) error{s.sweepChunks, s.sweepStrays, s.sweepRemembered}
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil && ctx.Err() == nil {
@@ -150,6 +150,24 @@ WHERE message < $1 AND NOT EXISTS (SELECT 1 FROM spool_messages WHERE id = spool
 		s.o.Log.Warn().Int64("parts", all).Msg("removed parts of messages that never came into the spool: a gateway had ended in between")
 	}
 	return nil
+}
+
+// sweepRemembered forgets keys whose time is over.
+func (s *Spool) sweepRemembered(ctx context.Context) error {
+	now := s.o.Now().UnixMicro()
+	for {
+		var rows int64
+		err := s.db.Write(ctx, func(tx *state.Tx) (err error) {
+			rows, err = tx.Exec("DELETE FROM spool_remembered WHERE key IN (SELECT key FROM spool_remembered WHERE until < $1 LIMIT 256)", now)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if rows < sweepPage || !pause(ctx, sweepPause) {
+			return nil
+		}
+	}
 }
 
 // sweepStrays looks whether each destination that has mail has its row. None should be without.

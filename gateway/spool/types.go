@@ -28,6 +28,9 @@ type Message struct {
 	Expires    time.Time
 	Peer       backends.Peer
 	Recipients []Recipient
+	// Remembered is until when the key is known, even if the message has left before: what comes under it again was
+	// taken in already, whoever it is for. Zero: the key is forgotten with the message.
+	Remembered time.Time
 }
 
 // Recipient is one recipient of a message.
