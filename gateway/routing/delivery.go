@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -42,6 +43,8 @@ type delivery struct {
 	id      *string // see messageID
 	to      []recipient
 	kept    *buffer.Buffer // the message for the queue; nil: it was not needed
+	// remembered is until when the queue knows the message's key; zero: as long as it has the message.
+	remembered time.Time
 	// from is the store whose account sends the message; nil: it is not authenticated.
 	from *stores.Store
 	// sending is set when from sends for itself: then it is a sender and takes every recipient.

@@ -26,6 +26,8 @@
 // A recipient that is refused for good is refused to the client if nobody has the message then. If others have
 // it, or will get it, a report goes to the sender (RFC 3464).
 //
+// Mail that a store wants sent itself ([Outbox]) goes into the queue as a whole, as nobody waits for an answer.
+//
 // The engine decides how long this may take, by the context of each call.
 //
 // # Duplicates

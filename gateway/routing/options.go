@@ -16,7 +16,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/stores"
 )
 
-// Options are the settings of an [MX] or a [Submission]. Log and Router are required, and Authenticator
+// Options are the settings of an [MX], a [Submission] or an [Outbox]. Log and Router are required, and Authenticator
 // for a Submission; the others have defaults, given in brackets.
 type Options struct {
 	Log zerolog.Logger
@@ -48,6 +48,8 @@ type Options struct {
 	// HeaderMost is how many octets the header of a submitted message may have: not less than the
 	// engine takes, whose limit is the one that is told [header.Most].
 	HeaderMost int64
+	// SizeMost is how many octets a message from a store's outbox may have [any number].
+	SizeMost int64
 	// PlaintextLogin allows logins over connections without TLS (RFC 4954 §4) [no].
 	PlaintextLogin bool
 	// Quirks are what a Submission does for devices and scripts [none].

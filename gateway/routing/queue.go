@@ -204,6 +204,7 @@ func (d *delivery) enqueue(ctx context.Context, to []spool.Recipient) error {
 	}
 	return d.options.Queue.Accept(ctx, spool.Message{
 		Key: d.attempt.Key, Envelope: d.envelope.Envelope, Received: d.attempt.First, Peer: d.envelope.Peer, Recipients: to,
+		Remembered: d.remembered,
 	}, body)
 }
 
@@ -274,7 +275,7 @@ func (d *delivery) acceptReport(ctx context.Context, maker reports.Maker, r noti
 		return full(err)
 	}
 	defer n.Body.Discard() //nolint:errcheck // the queue has its own
-	n.Received = d.attempt.First
+	n.Received, n.Remembered = d.attempt.First, d.remembered
 	return d.options.Queue.Accept(ctx, n.Message, n.Body)
 }
 

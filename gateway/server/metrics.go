@@ -28,6 +28,7 @@ type metrics struct {
 
 	hops, unreachable, backedOff, untold, relayedTo *prometheus.CounterVec
 	waited                                          *prometheus.HistogramVec
+	outbox                                          *prometheus.CounterVec
 }
 
 // commandBuckets are from what memory answers to what a slow store does, in seconds.
@@ -58,6 +59,11 @@ func newMetrics(g *Server) *metrics {
 		Namespace: "dipylon", Name: "track_lost_total", Help: "Events of messages that dipylon track will not know of.",
 	}, func() float64 { return float64(g.track.Lost()) }))
 	m.relay()
+	m.outbox = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "dipylon", Subsystem: "outbox", Name: "messages_total",
+		Help: "Messages that stores wanted sent, by what came of them: taken into the queue; failed, for all recipients; or left to the store for now.",
+	}, []string{"store", "outcome"})
+	m.registry.MustRegister(m.outbox)
 	m.registry.MustRegister(m.took, moment{g}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -153,6 +159,9 @@ func (m *metrics) smtpMetrics(protocol string) func(smtp.Event) {
 		}
 	}
 }
+
+// collected counts what stores want sent.
+func (m *metrics) collected(store, outcome string) { m.outbox.WithLabelValues(store, outcome).Inc() }
 
 // replied is the class of a reply; 0 is a client that was gone.
 func replied(code int) string {

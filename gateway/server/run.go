@@ -98,6 +98,7 @@ func (g *Server) start(ctx context.Context) error {
 	g.useRelay(g.cfg)
 	g.serveCommands()
 	g.publish()
+	g.collect(g.cfg, nil)
 	g.warn(g.cfg)
 	g.work.Go(func() { g.watchCertificates(g.base) })
 	g.work.Go(func() { state.Maintain(g.base, g.log, maintenanceEvery, g.tasks()...) })
@@ -117,6 +118,7 @@ func (g *Server) Shutdown(ctx context.Context) error {
 	for _, l := range g.listening {
 		l.listener.close()
 	}
+	g.collector.Close()
 	errs := g.shutdownEngines(ctx)
 	stop := context.AfterFunc(ctx, g.cutRelays)
 	g.relaying.Wait()

@@ -36,6 +36,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/notice"
+	"github.com/dipylon/dipylon/gateway/outbox"
 	"github.com/dipylon/dipylon/gateway/passwords"
 	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/route"
@@ -74,6 +75,7 @@ type Server struct {
 	confirmed     routing.Confirmed
 	metrics       *metrics
 	queued        *queueCount
+	collector     *outbox.Collector // of the mail that stores want sent
 	lock          *StateLock
 
 	// turn has a place for whoever starts, reloads or shuts down. What the current configuration
@@ -129,6 +131,7 @@ func New(ctx context.Context, o Options, cfg *config.Config) (*Server, error) {
 		turn: make(chan struct{}, 1), ready: make(chan struct{}), failed: make(chan error, 1),
 	}
 	g.metrics = newMetrics(g)
+	g.collector = g.newCollector()
 	if g.setLevel == nil {
 		g.setLevel = func(string) {}
 	}

@@ -66,6 +66,8 @@ var rules = []rule{
 		"gateway/receivers", "gateway/replies", "gateway/reports", "gateway/route", "gateway/smtp", "gateway/spool", "gateway/state", "gateway/stores",
 		"backends$", "backends/mail",
 	}},
+	// What stores want sent: which message, and what they are told of it.
+	{"gateway/outbox", []string{"gateway/events", "gateway/routing", "gateway/stores", "backends$"}},
 	// Whoever puts it all together starts plugins, and knows the configuration.
 	{"gateway/server", []string{"gateway", "plugins/host", "backends$", "backends/filelock$", "backends/mail", "config"}},
 	// What commands and the administration do, without a command line.
