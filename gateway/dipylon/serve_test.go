@@ -212,8 +212,8 @@ func TestMistakeBehindTheSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put(append(good, "\nacounts: oops\n"...))
 	from := p.mark()
+	put(append(good, "\nacounts: oops\n"...))
 	pop3Login(t, pop3, "me@one.example", password, false).say("QUIT", "+OK") // the last good accounts are in force
 	p.await(from, "the accounts file cannot be used", "store=one", "level=error")
 	from = p.mark()
