@@ -54,6 +54,10 @@ type Delivery struct {
 }
 
 // Outbox is a store that wants mail of its own sent to the Internet.
+//
+// The gateway takes a message into its queue, on the disk, and settles it at once: [ActionRelayed] is the queue's
+// word, and the author is told of what becomes of it by a report to the reverse-path. It takes Bcc out, and adds what
+// a header lacks. The store answers for the reverse-path and for who may write as whom.
 type Outbox interface {
 	// Collect hands over outgoing messages, one at a time, until the store has no more that
 	// are due, the context ends, or accept fails. A message whose accept returned nil is the

@@ -101,12 +101,18 @@ func (b *box) sweep() {
 	if !due {
 		return
 	}
-	tmp := filepath.Join(b.dir, "tmp")
-	names, _ := b.disk.Names(tmp) // a tmp that cannot be read has nothing that could be removed
+	sweepTmp(b.disk, b.dir, b.now())
+	sweepTmp(b.disk, filepath.Join(b.dir, outboxFolder), b.now())
+}
+
+// sweepTmp removes what is left over in the tmp of a folder.
+func sweepTmp(disk fileSystem, dir string, now time.Time) {
+	tmp := filepath.Join(dir, "tmp")
+	names, _ := disk.Names(tmp) // a tmp that cannot be read has nothing that could be removed
 	for _, name := range names {
 		path := filepath.Join(tmp, name)
-		if info, err := b.disk.Lstat(path); err == nil && info.Mode().IsRegular() && b.now().Sub(info.ModTime()) > tmpLife {
-			_ = b.disk.Remove(path)
+		if info, err := disk.Lstat(path); err == nil && info.Mode().IsRegular() && now.Sub(info.ModTime()) > tmpLife {
+			_ = disk.Remove(path)
 		}
 	}
 }

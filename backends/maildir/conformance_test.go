@@ -54,6 +54,23 @@ func conformance(t *testing.T, settings map[string]any) (storetest.Target, backe
 			name := newNamer("other", time.Now).unique("put")
 			return os.WriteFile(filepath.Join(boxDir(w.root, a), "new", name), message, 0o600)
 		},
+		Enqueue: func(_ context.Context, e backends.Outgoing, message []byte) error {
+			from, err := parseAddress(e.From)
+			if err != nil {
+				return err
+			}
+			dir := filepath.Join(boxDir(w.root, from), ".Outbox")
+			for _, part := range []string{"tmp", "new", "cur"} {
+				if err := os.MkdirAll(filepath.Join(dir, part), 0o700); err != nil {
+					return err
+				}
+			}
+			tmp := filepath.Join(dir, "tmp", "message")
+			if err := os.WriteFile(tmp, append([]byte(Envelope{Recipients: e.Recipients}.String()), message...), 0o600); err != nil {
+				return err
+			}
+			return os.Rename(tmp, filepath.Join(dir, "new", newNamer("other", time.Now).unique("enqueue")))
+		},
 		Expunge: func(_ context.Context, user string, id backends.MessageID) error {
 			a, err := parseAddress(user)
 			if err != nil {
@@ -75,7 +92,7 @@ func TestConformance(t *testing.T) {
 // TestConformanceOtherSettings: what settings change is nothing that the contract has a say in.
 func TestConformanceOtherSettings(t *testing.T) {
 	t.Parallel()
-	target, in := conformance(t, map[string]any{"lf": false, "quota": "1GiB", "message_limit": "64MiB", "act_for": true})
+	target, in := conformance(t, map[string]any{"lf": false, "quota": "1GiB", "message_limit": "64MiB", "act_for": true, "outbox": true})
 	target.Open, target.Large = opener(in), large
 	storetest.Run(t, target)
 }

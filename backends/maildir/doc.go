@@ -16,12 +16,14 @@
 //	act_for           true: let the gateway open a mailbox without its password
 //	detail_separator  user+detail@ is user@; default "+", "" for none
 //	postmaster        the account that gets mail for postmaster; default: the first one
+//	outbox            true: what programs put into an account's folder .Outbox is sent
 //
 // # On the disk
 //
 //	<root>/accounts.yaml                        see AddUser
 //	<root>/<domain>/<local part>/{tmp,new,cur}  the inbox
 //	<root>/<domain>/<local part>/.Sub.Folder/   the folder "Sub/Folder"
+//	<root>/<domain>/<local part>/.Outbox/       messages to be sent: new is for programs, cur the gateway's
 //	<root>/<domain>/<local part>/dipylon-sizes  sizes of messages that others put there; may be removed
 //
 // A message is written to tmp, synced, given its name in new, and new is synced: only then is

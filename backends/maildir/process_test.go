@@ -28,7 +28,7 @@ func asPlugin(t *testing.T, in backends.Settings) host.Spec {
 func TestConformanceAsPlugin(t *testing.T) {
 	t.Parallel()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
-	target, in := conformance(t, map[string]any{"quota": "1GiB", "act_for": true})
+	target, in := conformance(t, map[string]any{"quota": "1GiB", "act_for": true, "outbox": true})
 	target.New, target.Large = nil, large
 	target.Configure = func(ctx context.Context, settings backends.Settings) error {
 		return host.CheckSettings(ctx, log, asPlugin(t, settings))

@@ -20,5 +20,6 @@ var schema = sync.OnceValue(func() []backends.Setting {
 		"act_for":          {Doc: "The gateway may open a mailbox without its password: what application passwords and client certificates need."},
 		"detail_separator": {Doc: "Mail for ada+lists@ is for ada@; \"\": it is not."},
 		"postmaster":       {Doc: "The account that gets mail for postmaster.", Default: "the first account"},
+		"outbox":           {Doc: "Messages that programs of this machine put into an account's folder .Outbox/new are sent, from the account."},
 	})
 })

@@ -22,6 +22,7 @@ type ownSettings struct {
 	ActFor          bool              `json:"act_for"`
 	DetailSeparator separator         `json:"detail_separator"`
 	Postmaster      postmasterAddress `json:"postmaster"`
+	Outbox          bool              `json:"outbox"`
 }
 
 // The defaults, for settings that are not there.

@@ -28,7 +28,8 @@ const fetchesAtOnce = 4
 // clock is the time, unless a test has its own.
 var clock = time.Now
 
-// Store is a [backends.Store], [backends.Reader] and [backends.Receiver] on Maildir folders.
+// Store is a [backends.Store], [backends.Reader], [backends.Receiver] and, if its settings say so, [backends.Outbox] on
+// Maildir folders.
 type Store struct {
 	log      zerolog.Logger
 	disk     fileSystem
@@ -50,6 +51,7 @@ type inUse struct {
 	boxes    *boxes
 	keys     *keyLocks
 	recent   *recentKeys
+	outboxes *outboxes
 }
 
 // Option changes a store that New makes.
@@ -85,7 +87,10 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 			Disposals: []backends.Disposal{backends.DisposalTrash, backends.DisposalMark}, MarksSeen: true, Folders: true,
 		},
 	}
+	d.Capabilities = backends.CapabilitiesOf(s)
+	d.Capabilities.Outbox = false
 	if checked := s.checked.Load(); checked != nil {
+		d.Capabilities.Outbox = checked.Outbox
 		d.Limits.MessageSize = int64(checked.MessageLimit)
 		if checked.ActFor {
 			d.Credentials = append(d.Credentials, backends.CredentialImpersonation)
@@ -124,6 +129,7 @@ func (s *Store) Configure(_ context.Context, in backends.Settings) error {
 		keys:     newKeyLocks(),
 		recent:   newRecentKeys(recentDeliveries),
 	}
+	s.use.outboxes = newOutboxes(s.use, s.disk, s.now, s.log)
 	return nil
 }
 

@@ -89,7 +89,8 @@ func run(t *testing.T, test func(t *testing.T, w *world, c *Collector)) {
 			t.Fatal(err)
 		}
 		table := storestest.Table(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}}.In(storestest.In(w)))
-		c := &Collector{Log: zerolog.Nop(), Take: w.take,
+		c := &Collector{
+			Log: zerolog.Nop(), Take: w.take,
 			Store: func(name string) *stores.Store {
 				all := table.Stores()
 				if i := slices.IndexFunc(all, func(s *stores.Store) bool { return s.Name == name }); i >= 0 {
