@@ -185,6 +185,10 @@ func wordsOf(e track.Event) (what string, how []string) {
 		add(e.Protocol, "by ")
 		add(e.Cause, "")
 		return "came in", how
+	case events.Collected:
+		how = append(how, fmt.Sprintf("%d recipients", e.Recipients), fmt.Sprintf("%d octets", e.Octets))
+		add(e.Store, "from the outbox of store ")
+		return "came in", how
 	case events.Queued:
 		add(e.Destination, "for ")
 		return "queued", how

@@ -42,6 +42,7 @@ const (
 	SessionRefused = "session_refused"
 	Login          = "login"
 	MessageIn      = "message_in"
+	Collected      = "collected"
 	Queued         = "queued"
 	Delivery       = "delivery"
 	Relay          = "relay"

@@ -70,7 +70,7 @@ func (b *Outbox) Take(ctx context.Context, store *stores.Store, m backends.Outgo
 	attempt := &Attempt{Key: keyOf(store.Name, m.ID, taken.digest), First: now.UTC()}
 	d := &delivery{
 		options: t.o, attempt: attempt, remembered: now.Add(RememberedFor), from: store,
-		log:      t.log.With().Str(events.Store, store.Name).Str("key", attempt.Key).Logger(),
+		log:      t.log.With().Str("key", attempt.Key).Logger(), // the store of a delivery is another matter
 		content:  func() io.Reader { return taken.Reader() },
 		envelope: backends.Delivery{Envelope: m.Envelope, Size: taken.Size(), Received: attempt.First, Peer: t.peer},
 	}
@@ -259,7 +259,9 @@ func (d *delivery) takeOver(ctx context.Context, m backends.Outgoing, refused []
 	if err != nil {
 		return Handover{}, replies.SMTP(err)
 	}
-	d.log.Info().Str("id", backends.SafeText(string(m.ID))).Str("from", d.envelope.From).Int("recipients", len(m.Recipients)).
+	d.tell(refused)
+	d.log.Info().Str(events.Event, events.Collected).Str(events.Store, d.from.Name).Str("id", backends.SafeText(string(m.ID))).
+		Str(events.MessageID, d.messageID()).Str("from", d.envelope.From).Int("recipients", len(m.Recipients)).
 		Int("refused", len(refused)).Int64(events.Octets, d.envelope.Size).Msg("message taken over from a store's outbox")
 	return Handover{Key: d.attempt.Key, Verdicts: handedOver(m.Recipients, refused)}, nil
 }

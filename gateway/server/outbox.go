@@ -38,7 +38,8 @@ func (g *Server) collect(cfg *config.Config, changed []string) {
 // takeOver takes a message over from a store's outbox, by the configuration that is in force.
 func (g *Server) takeOver(ctx context.Context, store *stores.Store, m backends.Outgoing, body io.Reader) (routing.Handover, error) {
 	cfg := g.inForce.Load().cfg
-	o := g.routingOptions(shape{protocol: "outbox", hostname: cfg.Hostname, limits: cfg.Limits}, g.log)
+	log := g.log.With().Str("protocol", "outbox").Logger()
+	o := g.routingOptions(shape{protocol: "outbox", hostname: cfg.Hostname, limits: cfg.Limits}, log)
 	o.SizeMost = int64(cfg.Limits.MessageSize)
 	return routing.NewOutbox(o).Take(ctx, store, m, body)
 }

@@ -82,6 +82,9 @@ func TestOutbox(t *testing.T) {
 	if report := readAll(t, g, from)[0]; !bytes.Contains(report, []byte("nobody@far.example")) || !bytes.Contains(report, []byte("Status: 5.1.1")) {
 		t.Errorf("the author has\n%s", report)
 	}
+	for _, line := range []string{`"event":"collected"`, `"event":"queued"`, `"event":"relay"`} {
+		once(t, g.Log.Wait(t, 0, line))
+	}
 	harness.Eventually(t, time.Minute, "the outbox being empty", func() bool {
 		left, err := os.ReadDir(filepath.Join(outboxOf(g, from), "cur"))
 		return err == nil && len(left) == 0
