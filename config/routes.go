@@ -3,8 +3,10 @@ package config
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -33,6 +35,8 @@ type Route struct {
 	CA       string   `yaml:"ca,omitempty"`
 	User     string   `yaml:"user,omitempty"`
 	Password Password `yaml:"password,omitempty"`
+	// Rewrite gives recipients at a domain another one, for the next server alone.
+	Rewrite map[string]string `yaml:"rewrite,omitempty"`
 	// MessageSize bounds a message; 0: not.
 	MessageSize Size `yaml:"message_size,omitempty" min:"0" max:"4GiB"`
 	// Connections are how many there are at a time, and PerMinute is how many messages go out in a minute: to each domain
@@ -130,6 +134,7 @@ func (d *decoder) routes(c *Config) {
 		d.hosts(at, r)
 		d.routeTLS(at, r)
 		d.routeLimits(at, r)
+		d.rewriting(at, r, c)
 	}
 	for i, n := range c.SMTP.RelayFor {
 		if at := index("smtp.relay_for", i); n.Prefix().Bits() == 0 && !d.failed[at] {
@@ -254,6 +259,49 @@ func (d *decoder) routeLimits(at string, r *Route) {
 	case r.PerMinute > 0:
 		d.at(join(at, "per_minute"), "leave it out", why)
 	}
+}
+
+// rewriting puts the domains in order that others take the place of. The route has the ones, and no store the others:
+// what is rewritten takes no other way.
+func (d *decoder) rewriting(at string, r *Route, c *Config) {
+	at = join(at, "rewrite")
+	if len(r.Rewrite) > mostPatterns {
+		d.at(at, "", "there are more than %d domains", mostPatterns)
+		return
+	}
+	rewrite := make(map[string]string, len(r.Rewrite))
+	for _, from := range slices.Sorted(maps.Keys(r.Rewrite)) {
+		at := join(at, from)
+		if d.failed[at] {
+			continue
+		}
+		old, err := domain(from)
+		to, wrong := domain(r.Rewrite[from])
+		switch {
+		case err != nil || wrong != nil:
+			d.at(at, "write old.example: new.example", "%v", cmp.Or(err, wrong))
+		case old == to:
+			d.at(at, "leave it out", "the domain stays as it is")
+		case rewrite[old] != "":
+			d.at(at, "", "%s is there already", old)
+		case r.To == "hold" || r.To == "reject":
+			d.at(at, "leave it out", "nothing is sent by this route")
+		case !slices.ContainsFunc(r.Domains, func(pattern string) bool { return isIn(pattern, old) }):
+			d.at(at, "add it to the route's domains", "the route is not for %s", old)
+		case slices.ContainsFunc(c.Stores, func(s Store) bool { return slices.Contains(s.Domains, to) }):
+			d.at(at, "add "+old+" to the store's domains", "%s is a domain of a store, where no route leads", to)
+		default:
+			rewrite[old] = to
+		}
+	}
+	if len(rewrite) > 0 {
+		r.Rewrite = rewrite
+	}
+}
+
+// isIn says whether a pattern has a domain.
+func isIn(pattern, domain string) bool {
+	return pattern == "*" || pattern == domain || strings.HasPrefix(pattern, ".") && strings.HasSuffix(domain, pattern)
 }
 
 // routeTLS settles how a route's connections are secured.

@@ -72,6 +72,7 @@ type wayLines struct {
 	Senders     []string `json:"senders,omitempty"`
 	Destination string   `json:"destination,omitempty"`
 	Hosts       []string `json:"hosts,omitempty"`
+	Rewritten   string   `json:"rewritten,omitempty"` // the address that the next server is told
 	TLS         string   `json:"tls,omitempty"`
 	User        string   `json:"user,omitempty"`
 	MessageSize int64    `json:"message_size,omitempty"`
@@ -86,6 +87,9 @@ func routeOf(e route.Explanation, to address.Mailbox) wayLines {
 	case e.Route != nil:
 		w.Kind, w.Route, w.Pattern, w.Senders = e.Kind.String(), e.Name, e.Pattern, e.Senders
 		w.Hosts, w.User, w.MessageSize, w.Text = e.Hosts, e.User, e.MessageSize, e.Text
+		if domain := e.Rewritten(to.Domain); domain != to.Domain {
+			w.Rewritten = address.Mailbox{Local: to.Local, Domain: domain}.String()
+		}
 		if e.Kind == route.MX || len(e.Hosts) > 0 {
 			w.TLS = tlsText(e.TLS)
 		}
@@ -122,6 +126,7 @@ func (w wayLines) print(out io.Writer) error {
 	line("pattern", w.Pattern)
 	line("senders", strings.Join(w.Senders, ", "))
 	line("destination", w.Destination)
+	line("rewritten to", w.Rewritten)
 	line("hosts", strings.Join(w.Hosts, ", "))
 	line("TLS", w.TLS)
 	line("logs in as", w.User)

@@ -142,7 +142,7 @@ func (h *smtpHop) deliver(ctx context.Context, c Claimed) ([]verdict, *verdict) 
 		}
 		return allOf(*v, c), nil
 	}
-	outcomes, err := h.client.Send(ctx, envelopeOf(c), content)
+	outcomes, err := h.client.Send(ctx, envelopeOf(h.route, c), content)
 	switch address := (*smtpclient.AddressError)(nil); {
 	case err == nil:
 		return h.verdicts(outcomes)
@@ -181,7 +181,7 @@ func (h *smtpHop) verdicts(outcomes []smtpclient.Outcome) ([]verdict, *verdict) 
 }
 
 // envelopeOf is the envelope of a message as the client has it.
-func envelopeOf(c Claimed) smtpclient.Envelope {
+func envelopeOf(route Route, c Claimed) smtpclient.Envelope {
 	e := smtpclient.Envelope{
 		ReversePath: c.Envelope.From, Size: c.Size, EightBit: c.Envelope.Body == backends.Body8BitMIME, UTF8: c.Envelope.SMTPUTF8,
 		ID: c.Envelope.ID, RequireTLS: c.Envelope.RequireTLS,
@@ -194,8 +194,9 @@ func envelopeOf(c Claimed) smtpclient.Envelope {
 	case backends.ReturnUnset:
 	}
 	for _, p := range c.Recipients {
-		e.Recipients = append(e.Recipients, p.Address)
-		e.Notices = append(e.Notices, smtpclient.Notice{Notify: notifyText(p.Notify), Original: p.OriginalRecipient})
+		path, original := route.recipient(p)
+		e.Recipients = append(e.Recipients, path)
+		e.Notices = append(e.Notices, smtpclient.Notice{Notify: notifyText(p.Notify), Original: original})
 	}
 	return e
 }

@@ -340,6 +340,43 @@ func TestParametersGoOn(t *testing.T) {
 	}
 }
 
+// TestRewrite: the next server is told of recipients at their new domain, with the old address beside it where it has
+// DSN; the header stays, and reports and the log name recipients as they were.
+func TestRewrite(t *testing.T) {
+	for _, dsn := range []bool{true, false} {
+		w := newWorld(t, far)
+		w.relay.Routes = routes{"old.example": {Kind: relay.MX, Domain: "far.example", Port: "25", Rewrite: map[string]string{"old.example": "far.example", "far.example": "old.example"}}}
+		fake := &fakesmtp.Server{Rcpt: func(_ fakesmtp.Transaction, path string) string {
+			return map[string]string{"gone@far.example": "550 5.1.1 no such user"}[path]
+		}}
+		if dsn {
+			fake.Offers = []string{"DSN"}
+		}
+		server := w.at(t, "192.0.2.1:25", fake)
+		m := letter("k1", "a@old.example", "gone@old.example", "alias@old.example")
+		m.Recipients[2].OriginalRecipient = "rfc822;first@old.example"
+		w.add(m, text)
+		w.run(t)
+		w.rest(t)
+		w.is(t, "k1", "a@old.example delivered 2.0.0", "gone@old.example failed 5.1.1", "alias@old.example delivered 2.0.0")
+		if copies := server.Copies(text); copies["a@far.example"] != 1 || copies["alias@far.example"] != 1 || len(copies) != 2 {
+			t.Errorf("the server has %v", copies)
+		}
+		all := strings.Join(server.Commands(), "\n")
+		for _, want := range []string{"RCPT TO:<a@far.example> ORCPT=rfc822;a@old.example\n", "RCPT TO:<alias@far.example> ORCPT=rfc822;first@old.example\n"} {
+			if strings.Contains(all, want) != dsn {
+				t.Errorf("DSN %t, and the server was told\n%s", dsn, all)
+			}
+		}
+		if len(w.reports) != 1 || !strings.Contains(w.reports[0].content, "Final-Recipient: rfc822;gone@old.example") || strings.Contains(w.reports[0].content, "gone@far") {
+			t.Errorf("the reports are %v", w.reports)
+		}
+		if w.end(); !strings.Contains(w.logged(), `"recipient":"a@old.example"`) {
+			t.Error("the log does not have the recipient as it was")
+		}
+	}
+}
+
 // TestTooMany: a server that says 552 for a number means 452 (RFC 5321 §4.5.3.1.10), though there is only one.
 func TestTooMany(t *testing.T) {
 	w := newWorld(t, far)

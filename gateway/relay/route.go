@@ -7,8 +7,10 @@ import (
 
 	"github.com/emersion/go-sasl"
 
+	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/gateway/route"
+	"github.com/dipylon/dipylon/gateway/spool"
 )
 
 // Kind is what the next hop of a destination is.
@@ -48,6 +50,9 @@ type Route struct {
 	Servers []string
 	// Store is the store's name. Of [Store].
 	Store string
+	// Rewrite gives recipients at a domain, in lower-case A-labels, another one where the server is told of them. Domain
+	// is the one that DNS has. Reports and the log have the recipient as it was.
+	Rewrite map[string]string
 	// Auth logs in; nil: nobody does. Of [SmartHost] and [LMTP].
 	Auth func(mechanisms []string) (sasl.Client, error)
 	// TLS is how connections are secured; nil: [smtpclient.Verified] where Auth logs in, else
@@ -55,6 +60,17 @@ type Route struct {
 	TLS *smtpclient.TLS
 	// Limits are those of the destination. What is zero is as [Relay.Limits] has it.
 	Limits Limits
+}
+
+// recipient is a recipient as the next server is told of it. The original one goes along with an address that is
+// another than the sender's, so that what the server reports can be understood (RFC 3461 §5.2.1).
+func (r Route) recipient(p spool.Pending) (path, original string) {
+	box, err := address.Parse(p.Address)
+	if err != nil || r.Rewrite[box.Domain] == "" {
+		return p.Address, p.OriginalRecipient
+	}
+	box.Domain = r.Rewrite[box.Domain]
+	return box.String(), cmp.Or(p.OriginalRecipient, "rfc822;"+p.Address)
 }
 
 // Routes decide where mail goes on: the one place.

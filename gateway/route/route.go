@@ -12,6 +12,7 @@
 package route
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"iter"
@@ -70,6 +71,9 @@ type Route struct {
 	// User and Password log in at the hosts; no User: nobody does.
 	User     string
 	Password string
+	// Rewrite gives recipients at a domain another one, where the next server is told of them; it is for theirs that
+	// DNS is asked. The domains are lower-case A-labels.
+	Rewrite map[string]string
 	// MessageSize bounds a message, in octets; 0: not.
 	MessageSize int64
 	// Connections bounds those to one destination at the same time, and PerMinute its messages; 0: not.
@@ -128,6 +132,10 @@ func (r *Route) check() error {
 	}
 	return nil
 }
+
+// Rewritten is the domain that the next server is told in the place of a recipient's. What comes of it is not rewritten
+// again, and takes no other route.
+func (r *Route) Rewritten(domain string) string { return cmp.Or(r.Rewrite[domain], domain) }
 
 // Decision is where a recipient's mail goes, and why.
 type Decision struct {

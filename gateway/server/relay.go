@@ -66,7 +66,7 @@ func routesOf(cfg *config.Config) (*route.Table, error) {
 		routes[i] = route.Route{
 			Name: r.Name, Domains: r.Domains, Senders: r.Senders, Kind: kind, Hosts: r.Hosts, TLS: how,
 			User: r.User, Password: r.Password.Value, MessageSize: int64(r.MessageSize), Text: r.Text,
-			Connections: r.Connections, PerMinute: r.PerMinute,
+			Connections: r.Connections, PerMinute: r.PerMinute, Rewrite: r.Rewrite,
 		}
 	}
 	return route.NewTable(routes)
@@ -228,13 +228,13 @@ func (d destinations) Route(destination string) (relay.Route, error) {
 	if !ok {
 		return relay.Route{}, fmt.Errorf("there is no route for %s any more", destination)
 	}
-	next := relay.Route{TLS: &r.TLS, Servers: r.Hosts, Limits: relay.Limits{Connections: r.Connections, PerMinute: r.PerMinute}}
+	next := relay.Route{TLS: &r.TLS, Servers: r.Hosts, Limits: relay.Limits{Connections: r.Connections, PerMinute: r.PerMinute}, Rewrite: r.Rewrite}
 	if r.User != "" {
 		next.Auth = smtpclient.Plain("", r.User, r.Password)
 	}
 	switch r.Kind {
 	case route.MX:
-		next.Kind, next.Domain, next.Port = relay.MX, domain, d.port
+		next.Kind, next.Domain, next.Port = relay.MX, r.Rewritten(domain), d.port
 	case route.SMTP:
 		next.Kind = relay.SmartHost
 	case route.LMTP:

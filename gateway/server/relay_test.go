@@ -61,6 +61,7 @@ func TestDestinations(t *testing.T) {
 		{Name: "provider", Domains: []string{"far.example"}, Kind: route.SMTP, Hosts: []string{"a.example:587", "b.example:587"}, User: "ada"},
 		{Name: "inside", Domains: []string{"in.example"}, Kind: route.LMTP, Hosts: []string{"in.example:24"}},
 		{Name: "kept", Domains: []string{"kept.example"}, Kind: route.Hold},
+		{Name: "moved", Domains: []string{".old.example"}, Kind: route.MX, Rewrite: map[string]string{"a.old.example": "new.example"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -69,8 +70,9 @@ func TestDestinations(t *testing.T) {
 	for destination, want := range map[string]string{
 		"store:sakes": "store   sakes ", "near.example": "mx near.example 2525  ", "route:ours:near.example": "mx near.example 2525  ",
 		"route:provider": "smart_host    a.example:587 b.example:587 with a login", "far.example": "smart_host    a.example:587 b.example:587 with a login",
-		"route:inside": "lmtp    in.example:24",
-		"route:kept":   "error", "kept.example": "error", "route:gone": "error", "route:internet": "error",
+		"route:inside":  "lmtp    in.example:24",
+		"a.old.example": "mx new.example 2525  ", "b.old.example": "mx b.old.example 2525  ",
+		"route:kept": "error", "kept.example": "error", "route:gone": "error", "route:internet": "error",
 	} {
 		got := "error"
 		if next, err := d.Route(destination); err == nil {
