@@ -88,7 +88,7 @@ func (d *decoder) name(path string, name *string) {
 
 // certificates checks those of a tls mapping.
 func (d *decoder) certificates(path string, t *TLS) {
-	d.certificate(path, &t.Certificate, &t.Key)
+	d.certificate(path, "", &t.Certificate, &t.Key)
 	if len(t.Certificates) > 0 && t.SelfSigned() && !d.failed[path] {
 		d.at(join(path, "certificates"), "make it certificate and key", "there are more certificates, and no first one")
 	}
@@ -101,32 +101,33 @@ func (d *decoder) certificates(path string, t *TLS) {
 		if c.Certificate == "" && c.Key == "" && !d.failed[at] {
 			d.at(at, "write it as {certificate: FILE, key: FILE}", "the certificate has no files")
 		}
-		d.certificate(at, &c.Certificate, &c.Key)
+		d.certificate(at, "", &c.Certificate, &c.Key)
 	}
 }
 
 // mostCertificates bounds a list: each handshake may look at all of them.
 const mostCertificates = 100
 
-// certificate checks that the files are there and belong together.
-func (d *decoder) certificate(path string, certificate, key *string) {
+// certificate checks that the files are there and belong together. A prefix is in front of the keys' names.
+func (d *decoder) certificate(path, prefix string, certificate, key *string) {
+	certificateKey, keyKey := prefix+"certificate", prefix+"key"
 	switch {
 	case *certificate == "" && *key == "":
 		return
 	case *key == "":
-		d.at(path, "", "certificate is set, and key is not")
+		d.at(path, "", "%s is set, and %s is not", certificateKey, keyKey)
 		return
 	case *certificate == "":
-		d.at(path, "", "key is set, and certificate is not")
+		d.at(path, "", "%s is set, and %s is not", keyKey, certificateKey)
 		return
 	}
 	*certificate, *key = d.path(*certificate), d.path(*key)
-	ok := d.readable(join(path, "certificate"), *certificate)
-	if !d.readable(join(path, "key"), *key) || !ok {
+	ok := d.readable(join(path, certificateKey), *certificate)
+	if !d.readable(join(path, keyKey), *key) || !ok {
 		return
 	}
 	if _, err := tls.LoadX509KeyPair(*certificate, *key); err != nil {
-		d.at(join(path, "certificate"), "", "certificate and key cannot be used: %s", strings.TrimPrefix(err.Error(), "tls: "))
+		d.at(join(path, certificateKey), "", "certificate and key cannot be used: %s", strings.TrimPrefix(err.Error(), "tls: "))
 	}
 }
 

@@ -32,9 +32,14 @@ type Route struct {
 	// ImplicitTLS has TLS begin with the first octet, as servers on port 465 want it.
 	ImplicitTLS bool `yaml:"implicit_tls,omitempty"`
 	// CA is a file with the authorities that certificates are verified by; empty: the system's.
-	CA       string   `yaml:"ca,omitempty"`
-	User     string   `yaml:"user,omitempty"`
-	Password Password `yaml:"password,omitempty"`
+	CA string `yaml:"ca,omitempty"`
+	// ClientCertificate and ClientKey are PEM files of what the gateway shows to the hosts in TLS; the certificate's
+	// has the whole chain. External logs in with it (RFC 4422 appendix A), as User if there is one.
+	ClientCertificate string   `yaml:"client_certificate,omitempty"`
+	ClientKey         string   `yaml:"client_key,omitempty"`
+	External          bool     `yaml:"external,omitempty"`
+	User              string   `yaml:"user,omitempty"`
+	Password          Password `yaml:"password,omitempty"`
 	// Rewrite gives recipients at a domain another one, for the next server alone.
 	Rewrite map[string]string `yaml:"rewrite,omitempty"`
 	// MessageSize bounds a message; 0: not.
@@ -222,7 +227,7 @@ func (d *decoder) hosts(at string, r *Route) {
 		port = "24"
 	case r.ImplicitTLS:
 		port = "465"
-	case r.User != "":
+	case r.User != "" || r.External:
 		port = "587"
 	}
 	for i := range r.Hosts {
@@ -308,6 +313,7 @@ func isIn(pattern, domain string) bool {
 func (d *decoder) routeTLS(at string, r *Route) {
 	byMX := r.To == "mx"
 	d.authorities(join(at, "ca"), &r.CA)
+	d.certificate(at, "client_", &r.ClientCertificate, &r.ClientKey)
 	if r.TLS == "" && !d.failed[join(at, "tls")] {
 		r.TLS = "verified"
 		if byMX {
@@ -321,12 +327,21 @@ func (d *decoder) routeTLS(at string, r *Route) {
 		d.at(join(at, "implicit_tls"), "", "implicit TLS is for hosts, and tls is required or verified then")
 	case r.User != "" && weak:
 		d.at(join(at, "tls"), "write tls: verified", "a password needs TLS that is required or verified")
+	case r.ClientCertificate != "" && weak && !byMX:
+		d.at(join(at, "tls"), "write tls: verified", "a client's certificate needs TLS that is required or verified")
 	case r.CA != "" && r.TLS != "verified":
 		d.at(join(at, "ca"), "write tls: verified", "authorities are for tls: verified")
 	}
 	switch {
 	case byMX && r.User != "":
 		d.at(join(at, "user"), "write to: smtp and the hosts", "strangers' hosts get no password")
+	case r.ClientCertificate != "" && len(r.Hosts) == 0 && !d.failed[join(at, "hosts")]:
+		d.at(join(at, "client_certificate"), "write to: smtp and the hosts", "only hosts that are named are shown a certificate")
+	case r.External && r.ClientCertificate == "" && !d.failed[join(at, "client_certificate")]:
+		d.at(join(at, "external"), "set client_certificate and client_key", "there is no certificate to log in with")
+	case r.External && !r.Password.IsZero():
+		d.at(join(at, "password"), "leave it out", "the login is by certificate")
+	case r.External:
 	case (r.User == "") != r.Password.IsZero() && !d.failed[join(at, "password")]:
 		d.at(cmp.Or(map[bool]string{true: join(at, "password")}[r.User == ""], at), "", "user and password belong together")
 	}

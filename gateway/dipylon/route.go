@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -74,6 +75,8 @@ type wayLines struct {
 	Hosts       []string `json:"hosts,omitempty"`
 	Rewritten   string   `json:"rewritten,omitempty"` // the address that the next server is told
 	TLS         string   `json:"tls,omitempty"`
+	Certificate string   `json:"client_certificate,omitempty"`
+	External    bool     `json:"external,omitempty"`
 	User        string   `json:"user,omitempty"`
 	MessageSize int64    `json:"message_size,omitempty"`
 	Text        string   `json:"text,omitempty"`
@@ -86,12 +89,12 @@ func routeOf(e route.Explanation, to address.Mailbox) wayLines {
 		w.Kind, w.Store = "store", e.Store.Name
 	case e.Route != nil:
 		w.Kind, w.Route, w.Pattern, w.Senders = e.Kind.String(), e.Name, e.Pattern, e.Senders
-		w.Hosts, w.User, w.MessageSize, w.Text = e.Hosts, e.User, e.MessageSize, e.Text
+		w.Hosts, w.User, w.External, w.MessageSize, w.Text = e.Hosts, e.User, e.External, e.MessageSize, e.Text
 		if domain := e.Rewritten(to.Domain); domain != to.Domain {
 			w.Rewritten = address.Mailbox{Local: to.Local, Domain: domain}.String()
 		}
 		if e.Kind == route.MX || len(e.Hosts) > 0 {
-			w.TLS = tlsText(e.TLS)
+			w.TLS, w.Certificate = tlsText(e.TLS), shownText(e.TLS)
 		}
 	}
 	return w
@@ -104,6 +107,15 @@ func tlsText(t smtpclient.TLS) string {
 		text += ", from the first octet"
 	}
 	return text
+}
+
+// shownText is the certificate that servers are shown; empty: none.
+func shownText(t smtpclient.TLS) string {
+	if t.Config == nil || len(t.Config.Certificates) == 0 {
+		return ""
+	}
+	leaf := t.Config.Certificates[0].Leaf
+	return leaf.Subject.String() + ", until " + leaf.NotAfter.UTC().Format(time.DateTime) + " UTC"
 }
 
 func (w wayLines) print(out io.Writer) error {
@@ -129,6 +141,10 @@ func (w wayLines) print(out io.Writer) error {
 	line("rewritten to", w.Rewritten)
 	line("hosts", strings.Join(w.Hosts, ", "))
 	line("TLS", w.TLS)
+	line("certificate", w.Certificate)
+	if w.External {
+		line("logs in", "with the certificate (EXTERNAL)")
+	}
 	line("logs in as", w.User)
 	if w.MessageSize > 0 {
 		line("at most", fmt.Sprintf("%d octets", w.MessageSize))

@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"net"
 	"path/filepath"
 	"regexp"
@@ -11,8 +14,11 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/events"
+	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/track"
 	"github.com/dipylon/dipylon/plugins/proto/convert"
 )
@@ -61,6 +67,24 @@ func TestLogFormats(t *testing.T) {
 		log.Info().Msg("hello")
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%s: %s", format, out.String())
+		}
+	}
+}
+
+// TestRouteShows: what hosts are shown, and how the gateway logs in there, is told of a route.
+func TestRouteShows(t *testing.T) {
+	leaf := &x509.Certificate{Subject: pkix.Name{CommonName: "gate.example"}, NotAfter: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)}
+	r := route.Route{
+		Name: "provider", Kind: route.SMTP, Hosts: []string{"smtp.provider.example:587"}, External: true, User: "gate",
+		TLS: smtpclient.TLS{Policy: smtpclient.Verified, Config: &tls.Config{Certificates: []tls.Certificate{{Leaf: leaf}}}},
+	}
+	var out bytes.Buffer
+	if err := routeOf(route.Explanation{Decision: route.Decision{Route: &r}}, address.Mailbox{Local: "zoe", Domain: "far.example"}).print(&out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`(?m)^certificate: +CN=gate.example, until 2027-01-02 03:04:05 UTC$`, `(?m)^logs in: +with the certificate \(EXTERNAL\)$`, `(?m)^logs in as: +gate$`} {
+		if !regexp.MustCompile(want).MatchString(out.String()) {
+			t.Errorf("%s is not in\n%s", want, out.String())
 		}
 	}
 }

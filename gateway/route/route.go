@@ -71,6 +71,8 @@ type Route struct {
 	// User and Password log in at the hosts; no User: nobody does.
 	User     string
 	Password string
+	// External logs in by the certificate that TLS shows (RFC 4422 appendix A), as User if there is one.
+	External bool
 	// Rewrite gives recipients at a domain another one, where the next server is told of them; it is for theirs that
 	// DNS is asked. The domains are lower-case A-labels.
 	Rewrite map[string]string
@@ -121,7 +123,7 @@ func (r *Route) check() error {
 		return errors.New("it is for no domain")
 	case (r.Kind == SMTP || r.Kind == LMTP) != (len(r.Hosts) > 0):
 		return errors.New("hosts are for smtp and lmtp, which need at least one")
-	case r.User != "" && (r.TLS.Policy == smtpclient.Opportunistic || len(r.Hosts) == 0):
+	case (r.User != "" || r.External) && (r.TLS.Policy == smtpclient.Opportunistic || len(r.Hosts) == 0):
 		return errors.New("a login needs hosts and TLS that is required")
 	}
 	for _, p := range slices.Concat(r.Domains, r.Senders) {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -53,23 +54,42 @@ func routesOf(cfg *config.Config) (*route.Table, error) {
 	routes := make([]route.Route, len(cfg.Routes))
 	for i, r := range cfg.Routes {
 		kind, _ := route.ParseKind(r.To) // the configuration was checked
-		how := smtpclient.TLS{Policy: policies[r.TLS], Implicit: r.ImplicitTLS}
-		if r.CA != "" {
-			text, err := os.ReadFile(r.CA)
-			if err != nil {
-				return nil, fmt.Errorf("route %q: %w", r.Name, err)
-			}
-			pool := x509.NewCertPool()
-			pool.AppendCertsFromPEM(text)
-			how.Config = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+		how, err := routeTLS(r)
+		if err != nil {
+			return nil, fmt.Errorf("route %q: %w", r.Name, err)
 		}
 		routes[i] = route.Route{
 			Name: r.Name, Domains: r.Domains, Senders: r.Senders, Kind: kind, Hosts: r.Hosts, TLS: how,
-			User: r.User, Password: r.Password.Value, MessageSize: int64(r.MessageSize), Text: r.Text,
+			User: r.User, Password: r.Password.Value, External: r.External, MessageSize: int64(r.MessageSize), Text: r.Text,
 			Connections: r.Connections, PerMinute: r.PerMinute, Rewrite: r.Rewrite,
 		}
 	}
 	return route.NewTable(routes)
+}
+
+// routeTLS is how a route's connections are secured, by what its files have now.
+func routeTLS(r config.Route) (smtpclient.TLS, error) {
+	how := smtpclient.TLS{Policy: policies[r.TLS], Implicit: r.ImplicitTLS}
+	if r.CA == "" && r.ClientCertificate == "" {
+		return how, nil
+	}
+	how.Config = &tls.Config{MinVersion: tls.VersionTLS12}
+	if r.CA != "" {
+		text, err := os.ReadFile(r.CA)
+		if err != nil {
+			return how, err
+		}
+		how.Config.RootCAs = x509.NewCertPool()
+		how.Config.RootCAs.AppendCertsFromPEM(text)
+	}
+	if r.ClientCertificate != "" {
+		shown, err := tls.LoadX509KeyPair(r.ClientCertificate, r.ClientKey)
+		if err != nil {
+			return how, fmt.Errorf("the certificate %s: %w", r.ClientCertificate, err)
+		}
+		how.Config.Certificates = []tls.Certificate{shown}
+	}
+	return how, nil
 }
 
 var policies = map[string]smtpclient.Policy{
@@ -112,15 +132,34 @@ func copiesOf(cfg *config.Config) *notice.Copies {
 type relaySettings struct {
 	relay     config.Relay
 	routes    []config.Route
+	files     [sha256.Size]byte // the content of those that routes name
 	hostname  string
 	listeners []netip.Addr
 	drain     time.Duration
 }
 
 func relaySettingsOf(cfg *config.Config) relaySettings {
-	s := relaySettings{cfg.Relay, cfg.Routes, cfg.Hostname, mxAddresses(cfg), cfg.Timeouts.Drain.Std()}
+	s := relaySettings{cfg.Relay, cfg.Routes, routeFiles(cfg), cfg.Hostname, mxAddresses(cfg), cfg.Timeouts.Drain.Std()}
 	s.relay.ReportTo, s.relay.ReportClasses = "", nil
 	return s
+}
+
+// routeFiles tells one content of the files that routes name from another. Connections that were opened with the old
+// one end with their relay.
+func routeFiles(cfg *config.Config) (digest [sha256.Size]byte) {
+	sum := sha256.New()
+	for _, r := range cfg.Routes {
+		for _, file := range []string{r.CA, r.ClientCertificate, r.ClientKey} {
+			if file == "" {
+				continue
+			}
+			text, _ := os.ReadFile(file) // one that cannot be read was told of: routeTLS reads it, too
+			fmt.Fprintf(sum, "%d\n%s", len(text), text)
+			clear(text)
+		}
+	}
+	sum.Sum(digest[:0])
+	return digest
 }
 
 // isOurs says whether a host is this gateway, as it takes mail there on the port that other servers use.
@@ -229,7 +268,10 @@ func (d destinations) Route(destination string) (relay.Route, error) {
 		return relay.Route{}, fmt.Errorf("there is no route for %s any more", destination)
 	}
 	next := relay.Route{TLS: &r.TLS, Servers: r.Hosts, Limits: relay.Limits{Connections: r.Connections, PerMinute: r.PerMinute}, Rewrite: r.Rewrite}
-	if r.User != "" {
+	switch {
+	case r.External:
+		next.Auth = smtpclient.External(r.User)
+	case r.User != "":
 		next.Auth = smtpclient.Plain("", r.User, r.Password)
 	}
 	switch r.Kind {

@@ -1,19 +1,25 @@
 package server
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/relay"
 	"github.com/dipylon/dipylon/gateway/relay/mx"
 	"github.com/dipylon/dipylon/gateway/route"
+	"github.com/dipylon/dipylon/test/fakesmtp"
+	"github.com/dipylon/dipylon/test/harness"
 )
 
 // TestLease: the queue of a gateway that dies is free after the same time as its mailboxes.
@@ -104,6 +110,105 @@ func TestRouteLimits(t *testing.T) {
 			t.Errorf("%s: %+v, %v", destination, next.Limits, err)
 		}
 	}
+}
+
+// TestRouteCertificate: the hosts of a route are shown its certificate, which logs in where that is wanted; new files
+// are used from the next configuration on.
+func TestRouteCertificate(t *testing.T) {
+	authority := harness.NewAuthority(t)
+	pair, err := tls.LoadX509KeyPair(authority.CertFile, authority.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen atomic.Value
+	secured := &tls.Config{
+		Certificates: []tls.Certificate{pair}, ClientCAs: authority.Pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12,
+		VerifyConnection: func(s tls.ConnectionState) error {
+			seen.Store(s.PeerCertificates[0].EmailAddresses[0])
+			return nil
+		},
+	}
+	certificate, key := authority.IssueClient(t, "client", "first@gate.example")
+	for name, c := range map[string]struct {
+		offers   string
+		external bool
+		user     string
+		absent   bool // there is no certificate
+		command  string
+		wrong    string
+	}{
+		"shown":                          {offers: "AUTH EXTERNAL"},
+		"with a login":                   {offers: "AUTH PLAIN EXTERNAL", external: true, command: "AUTH EXTERNAL ="},
+		"with a login as somebody":       {offers: "AUTH EXTERNAL", external: true, user: "gate", command: "AUTH EXTERNAL Z2F0ZQ=="},
+		"with a login that is not there": {offers: "AUTH PLAIN LOGIN", external: true, wrong: "EXTERNAL is not there"},
+		"not shown":                      {offers: "AUTH EXTERNAL", absent: true, wrong: "TLS"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := (&fakesmtp.Server{TLS: secured, Offers: []string{c.offers}}).Start(t)
+			r := config.Route{
+				Name: "provider", Domains: []string{"*"}, To: "smtp", Hosts: []string{server.Address}, TLS: "verified", CA: authority.CAFile,
+				ClientCertificate: certificate, ClientKey: key, External: c.external, User: c.user,
+			}
+			if c.absent {
+				r.ClientCertificate, r.ClientKey = "", ""
+			}
+			client, err := dialRoute(t, r)
+			if err == nil {
+				_ = client.Close()
+			}
+			if c.wrong != "" && (err == nil || !strings.Contains(err.Error(), c.wrong)) || c.wrong == "" && err != nil {
+				t.Fatalf("%v, want %q", err, c.wrong)
+			}
+			if all := strings.Join(server.Commands(), "\n"); strings.Contains(all, "AUTH") != (c.command != "") || !strings.Contains(all, c.command) {
+				t.Errorf("the server was told\n%s", all)
+			}
+		})
+	}
+
+	server := (&fakesmtp.Server{TLS: secured}).Start(t)
+	r := config.Route{
+		Name: "provider", Domains: []string{"*"}, To: "smtp", Hosts: []string{server.Address}, TLS: "verified", CA: authority.CAFile, ClientCertificate: certificate, ClientKey: key,
+	}
+	before := relaySettingsOf(&config.Config{Routes: []config.Route{r}})
+	for i, address := range []string{"first@gate.example", "second@gate.example"} {
+		if i == 1 {
+			authority.IssueClient(t, "client", address) // to the same files
+		}
+		client, err := dialRoute(t, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = client.Close()
+		if seen.Load() != address {
+			t.Errorf("the server was shown the certificate of %v, not of %s", seen.Load(), address)
+		}
+	}
+	if reflect.DeepEqual(before, relaySettingsOf(&config.Config{Routes: []config.Route{r}})) {
+		t.Error("a relay goes on with the files that there were")
+	}
+	r.ClientKey = filepath.Join(t.TempDir(), "gone")
+	if _, err := routesOf(&config.Config{Routes: []config.Route{r}}); err == nil || !strings.Contains(err.Error(), "the certificate "+certificate) {
+		t.Errorf("without its key: %v", err)
+	}
+}
+
+// dialRoute connects to the first host of a route as the relay does.
+func dialRoute(t *testing.T, r config.Route) (*smtpclient.Client, error) {
+	t.Helper()
+	table, err := routesOf(&config.Config{Routes: []config.Route{r}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := destinations{route.Ways{Routes: func() *route.Table { return table }}, "25"}.Route("route:" + r.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	how := *next.TLS
+	how.Config = how.Config.Clone()
+	how.Config.ServerName = "127.0.0.1"
+	return smtpclient.Dial(t.Context(), "tcp", next.Servers[0], smtpclient.Options{
+		Hello: "gate.example", TLS: how, Auth: next.Auth, Timeouts: smtpclient.Within(10 * time.Second),
+	})
 }
 
 // TestSchedules: each priority has the waits between attempts that are set, and times in their proportions.

@@ -34,6 +34,19 @@ func CertificateWarnings(cfg *config.Config, now time.Time) []config.Problem {
 			all = append(all, warnOfTLS(cfg, "listeners["+strconv.Itoa(i)+"].tls", *l.TLS, now)...)
 		}
 	}
+	for i, r := range cfg.Routes {
+		if r.ClientCertificate == "" {
+			continue
+		}
+		path := "routes[" + strconv.Itoa(i) + "].client_certificate"
+		pair, err := edge.LoadPair(edge.Files{Certificate: r.ClientCertificate, Key: r.ClientKey})
+		if err != nil {
+			continue // told as an error
+		}
+		if text := validity(pair.Leaf(), now, "servers"); text != "" {
+			all = append(all, config.Problem{Position: cfg.Place(path), Path: path, Text: "the certificate " + r.ClientCertificate + " " + text})
+		}
+	}
 	return all
 }
 
@@ -54,7 +67,7 @@ func warnOfTLS(cfg *config.Config, path string, t config.TLS, now time.Time) (al
 		}
 		leaf := pair.Leaf()
 		named = named || leaf.VerifyHostname(cfg.Hostname) == nil
-		if text := validity(leaf, now); text != "" {
+		if text := validity(leaf, now, "clients"); text != "" {
 			warn("the certificate " + files.Certificate + " " + text)
 		}
 	}
@@ -64,13 +77,13 @@ func warnOfTLS(cfg *config.Config, path string, t config.TLS, now time.Time) (al
 	return all
 }
 
-// validity says what is wrong with a certificate's time; empty: nothing.
-func validity(leaf *x509.Certificate, now time.Time) string {
+// validity says what is wrong with a certificate's time, which others look at; empty: nothing.
+func validity(leaf *x509.Certificate, now time.Time, others string) string {
 	switch left := leaf.NotAfter.Sub(now); {
 	case now.Before(leaf.NotBefore):
-		return "is valid from " + leaf.NotBefore.UTC().Format(time.DateTime) + " UTC on only: clients refuse it until then"
+		return "is valid from " + leaf.NotBefore.UTC().Format(time.DateTime) + " UTC on only: " + others + " refuse it until then"
 	case left <= 0:
-		return "has expired on " + leaf.NotAfter.UTC().Format(time.DateTime) + " UTC: clients refuse it"
+		return "has expired on " + leaf.NotAfter.UTC().Format(time.DateTime) + " UTC: " + others + " refuse it"
 	case left < certificateLeft:
 		return "expires on " + leaf.NotAfter.UTC().Format(time.DateTime) + " UTC, in " + strconv.Itoa(int(left.Hours()/24)) + " days"
 	}

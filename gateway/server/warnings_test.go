@@ -107,6 +107,18 @@ func TestCertificateWarnings(t *testing.T) {
 	}
 }
 
+// TestRouteCertificateWarnings: what a route shows its hosts is warned of, too, whatever name it is for.
+func TestRouteCertificateWarnings(t *testing.T) {
+	now := time.Now()
+	cfg := certified(t, "other.example", now.Add(-selfSignedFor-time.Hour))
+	cfg.Routes = []config.Route{{Name: "a"}, {Name: "b", ClientCertificate: cfg.TLS.Certificate, ClientKey: cfg.TLS.Key}}
+	cfg.TLS = config.TLS{}
+	got := CertificateWarnings(cfg, now)
+	if len(got) != 1 || got[0].Path != "routes[1].client_certificate" || !strings.Contains(got[0].Text, "servers refuse it") {
+		t.Errorf("got %v", got)
+	}
+}
+
 // TestCertificateIsWarnedOfDaily: one line a day, from the configuration that is in force.
 func TestCertificateIsWarnedOfDaily(t *testing.T) {
 	good, ending := certified(t, "gate.example", time.Now()), certified(t, "gate.example", time.Now())
@@ -150,11 +162,11 @@ func leafEnds(t *testing.T, cfg *config.Config, end time.Time) {
 func TestValidity(t *testing.T) {
 	now := time.Now()
 	leaf := &x509.Certificate{NotBefore: now.Add(-time.Hour), NotAfter: now.Add(certificateLeft)}
-	if got := validity(leaf, now); got != "" {
+	if got := validity(leaf, now, "clients"); got != "" {
 		t.Errorf("30 days are left: %q", got)
 	}
 	leaf.NotAfter = now
-	if got := validity(leaf, now); !strings.Contains(got, "has expired") {
+	if got := validity(leaf, now, "clients"); !strings.Contains(got, "has expired") {
 		t.Errorf("at the end: %q", got)
 	}
 }

@@ -112,6 +112,17 @@ func Plain(actAs, user, password string) func([]string) (sasl.Client, error) {
 	}
 }
 
+// External is an Auth that logs in by the certificate that TLS has shown (RFC 4422 appendix A), to act as actAs; empty:
+// as whom the certificate names.
+func External(actAs string) func([]string) (sasl.Client, error) {
+	return func(mechanisms []string) (sasl.Client, error) {
+		if !slices.Contains(mechanisms, sasl.External) {
+			return nil, fmt.Errorf("the server offers AUTH %v: EXTERNAL is not there, has it taken the certificate?", mechanisms)
+		}
+		return sasl.NewExternalClient(actAs), nil
+	}
+}
+
 // NewLogin is the client's side of LOGIN, which no RFC defines. What the prompts say is for
 // people: servers write them in all languages, with and without a colon, empty, and not in
 // base64. So their order counts, and the name is sent as an answer, not along with AUTH, since
