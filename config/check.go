@@ -178,22 +178,39 @@ func (d *decoder) listeners(c *Config) {
 		}
 		l.Address = address
 		d.overlaps(c.Listeners, i)
-		d.forThisMachine(*l, at)
+		d.forAdministrators(*l, at)
 	}
 }
 
-// forThisMachine: what administrators' programs ask has no login and no TLS.
-func (d *decoder) forThisMachine(l Listener, at string) {
+// tokenLeast is how long a token is: nobody slows down who guesses.
+const tokenLeast = 20
+
+// forAdministrators: what administrators' programs ask has no login but the token, which goes over TLS or stays on this
+// machine.
+func (d *decoder) forAdministrators(l Listener, at string) {
 	if l.Protocol != ProtocolAdmin {
+		if !l.Token.IsZero() {
+			d.at(join(at, "token"), "leave it out", "only admin has a token")
+		}
 		return
 	}
 	host, _, _ := net.SplitHostPort(l.Address) // it was made by JoinHostPort
-	if addr, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !addr.IsLoopback()) {
-		d.at(join(at, "address"), "write 127.0.0.1 or [::1], and let who asks from elsewhere come through a proxy with a login",
-			"admin is for this machine alone")
+	addr, err := netip.ParseAddr(host)
+	here := host == "localhost" || err == nil && addr.IsLoopback()
+	switch {
+	case l.Token.IsZero() && !here:
+		d.at(join(at, "address"), "write 127.0.0.1 or [::1], or give it a token and tls", "admin without a token is for this machine alone")
+	case l.Token.IsZero() && l.TLS != nil:
+		d.at(join(at, "tls"), "leave it out, or give it a token", "admin without a token is for this machine alone, and has no tls")
+	case l.TLS == nil && !here:
+		d.at(join(at, "address"), "give it tls ({} has the certificate of the whole gateway), or write 127.0.0.1 or [::1]",
+			"admin without tls is for this machine alone: the token would be readable on the way")
 	}
-	if l.TLS != nil || l.Proxy != nil || l.ClientCA != "" {
-		d.at(at, "leave them out", "admin has no tls, proxy or client_ca")
+	if n := len(l.Token.Value); n > 0 && n < tokenLeast {
+		d.at(join(at, "token"), "make one with: openssl rand -hex 32", "the token has %d characters, and less than %d can be guessed", n, tokenLeast)
+	}
+	if l.Proxy != nil || l.ClientCA != "" {
+		d.at(at, "leave them out", "admin has no proxy or client_ca")
 	}
 }
 

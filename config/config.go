@@ -101,7 +101,7 @@ const (
 	ProtocolSMTP        = "smtp"        // MX, with STARTTLS
 	ProtocolSubmission  = "submission"  // with STARTTLS
 	ProtocolSubmissions = "submissions" // TLS from the first octet
-	ProtocolAdmin       = "admin"       // HTTP: metrics and health, for this machine alone
+	ProtocolAdmin       = "admin"       // HTTP: metrics, health, and with a token the queue
 )
 
 // Listener is an address that clients connect to.
@@ -115,6 +115,8 @@ type Listener struct {
 	// ClientCA is a PEM file with the authorities whose certificates clients may log in with
 	// (SASL EXTERNAL). Empty: clients are not asked for one.
 	ClientCA string `yaml:"client_ca,omitempty"`
+	// Token lets whoever shows it handle mail in transit by an admin listener. Empty: nobody.
+	Token Password `yaml:"token,omitempty"`
 }
 
 // Proxy is who may say whose connection it is, by the PROXY protocol. Nobody else may connect.

@@ -4,17 +4,22 @@
 //	/livez    200 while the process answers
 //	/readyz   200 while it serves; 503 before that, and while it stops
 //
-// It knows nothing of mail. It listens on addresses of the machine alone, has no login, and changes
-// nothing there. A page that a browser has open cannot read it under a name of its own: what is asked under
-// another name than the machine's is refused (DNS rebinding).
+// It knows nothing of mail. Without a token it listens on addresses of the machine alone, and changes nothing. A
+// page that a browser has open cannot read it under a name of its own: what is asked under another name than
+// the machine's is refused (DNS rebinding).
 //
-// The socket in the state folder, which the gateway's user alone can open, is served by it, too; there
-// /queue/ is for the commands that handle mail in transit (package queue).
+// What commands ask is there for whoever has the token: /queue/ handles mail in transit (package queue), and /track
+// tells what became of messages (package track). With TLS a listener may be asked from elsewhere, and then all but
+// /livez and /readyz takes the token. The socket in the state folder, which the gateway's user alone can open, is
+// served by it, too, and takes none.
 package admin
 
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log"
@@ -38,10 +43,14 @@ type Server struct {
 	Metrics prometheus.Gatherer
 	// Ready says why the gateway does not serve; nil: it does.
 	Ready func() error
-	// Queue answers what is asked under /queue/; nil: nothing is there. It changes things: it is for a
-	// socket that only an administrator can open.
-	Queue http.Handler
-	Log   zerolog.Logger
+	// Queue and Track answer what is asked under /queue/ and /track; nil: nothing is there. They change and tell
+	// things: they are for a socket that only an administrator can open, or for whoever has the token.
+	Queue, Track http.Handler
+	// Token is what whoever asks for Queue and Track has to show (RFC 6750); empty: they need none.
+	Token string
+	// TLS has the listener speak it: then anybody may reach it, and metrics take the token, too. Nil: it is plain.
+	TLS *tls.Config
+	Log zerolog.Logger
 
 	prepare sync.Once
 	http    *http.Server
@@ -59,22 +68,54 @@ const (
 func (s *Server) init() {
 	s.prepare.Do(func() {
 		mux := http.NewServeMux()
-		mux.Handle("GET /metrics", promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{
+		metrics := promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{
 			ErrorLog: errorLog{s.Log}, ErrorHandling: promhttp.ContinueOnError, EnableOpenMetrics: true,
 			MaxRequestsInFlight: atOnce, Timeout: requestTime,
-		}))
+		})
+		if s.TLS != nil {
+			metrics = s.withToken(metrics)
+		}
+		mux.Handle("GET /metrics", metrics)
 		mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
 		mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Ready()) })
 		if s.Queue != nil {
-			mux.Handle("/queue/", s.Queue)
+			mux.Handle("/queue/", s.withToken(s.Queue))
+		}
+		if s.Track != nil {
+			mux.Handle("/track", s.withToken(s.Track))
+		}
+		var handler http.Handler = mux
+		if s.TLS == nil {
+			handler = ownName(mux)
 		}
 		s.http = &http.Server{
-			Handler: ownName(mux), ReadTimeout: requestTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
+			Handler: handler, ReadTimeout: requestTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
 			MaxHeaderBytes: headerMost, ErrorLog: log.New(errorLog{s.Log}, "", 0),
 		}
 		(&crowd{}).on(s.http)
 	})
 }
+
+// withToken lets those through who have the token, where there is one.
+func (s *Server) withToken(next http.Handler) http.Handler {
+	if s.Token == "" {
+		return next
+	}
+	want := sha256.Sum256([]byte(s.Token))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		got := sha256.Sum256([]byte(strings.TrimSpace(token)))
+		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || !strings.EqualFold(scheme, "Bearer") {
+			s.Log.Warn().Str(events.Remote, r.RemoteAddr).Str("path", r.URL.Path).Msg("an administrator's question without the right token is refused")
+			w.Header().Set("WWW-Authenticate", `Bearer realm="dipylon"`)
+			_ = Answer(w, http.StatusUnauthorized, nil, errToken) // who does not read it has gone
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+var errToken = errors.New("this takes the token of the admin listener: Authorization: Bearer …")
 
 // crowd bounds the connections. Whoever holds many open keeps nobody out: the one that has been opened, or
 // has begun its last request, longest ago is closed for a new one.
@@ -175,6 +216,9 @@ func (e errorLog) Println(v ...any) { e.log.Warn().Any("cause", v).Msg("a metric
 // listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	s.init()
+	if s.TLS != nil {
+		l = tls.NewListener(l, s.TLS)
+	}
 	defer context.AfterFunc(ctx, func() { _ = s.http.Close() })()
 	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err

@@ -14,13 +14,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/admin"
 	"github.com/dipylon/dipylon/gateway/manage"
 	"github.com/dipylon/dipylon/gateway/queue"
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
 func newQueue() *cobra.Command {
-	var from source
+	var from queueSource
 	cmd := &cobra.Command{
 		Use:   "queue",
 		Short: "List, try again, hold, delete and export mail in transit",
@@ -28,7 +29,8 @@ func newQueue() *cobra.Command {
 a route with hosts, "store:NAME" for a store.
 
 A running gateway is asked, through a socket in its state folder that its user alone can open. Where
-none runs, the database is opened; one that is to start meanwhile says that it is in use.
+none runs, the database is opened; one that is to start meanwhile says that it is in use. A gateway of another
+machine is asked through its admin listener (--server), if that has a token.
 
 States: waiting, in-flight (it is being delivered at this moment), uncertain (an attempt may have
 delivered it; it is tried again), held (until it is released); delivered and failed recipients are
@@ -43,14 +45,26 @@ shown while their message has others.`,
 	}
 	cmd.PersistentFlags().StringVarP(&from.file, "config", "c", "", configUsage)
 	_ = cmd.MarkPersistentFlagFilename("config", "yaml", "yml") // fails only where there is no such flag
+	from.there.flags(cmd.PersistentFlags())
 	cmd.AddCommand(newQueueList(&from), newQueueShow(&from), newQueueStats(&from), newQueueExport(&from))
 	cmd.AddCommand(newQueueChanges(&from)...)
 	return cmd
 }
 
+// queueSource says whose queue is meant.
+type queueSource struct {
+	source
+	there remote
+}
+
 // withQueue does something with the mail in transit of the configuration.
-func withQueue(cmd *cobra.Command, from *source, changes bool, f func(context.Context, queue.Queue) error) error {
-	return withConfig(cmd, from, func(ctx context.Context, cfg *config.Config, _ state.Options) error {
+func withQueue(cmd *cobra.Command, from *queueSource, changes bool, f func(context.Context, queue.Queue) error) error {
+	if from.there.named() {
+		return from.there.with(cmd, &from.source, func(ctx context.Context, c *admin.Client) error {
+			return queueError(f(ctx, queue.NewClient(c)))
+		})
+	}
+	return withConfig(cmd, &from.source, func(ctx context.Context, cfg *config.Config, _ state.Options) error {
 		q, closing, err := manage.OpenQueue(ctx, cfg, changes)
 		if err != nil {
 			return serveError(cmd, err)
@@ -67,7 +81,7 @@ func queueError(err error) error {
 	if _, wrong := errors.AsType[*queue.ArgumentError](err); wrong {
 		return withCode(exitUsage, err)
 	}
-	return withCode(exitTemporary, err)
+	return askError(err)
 }
 
 // filterFlags adds the flags of a filter to a command.
@@ -80,7 +94,7 @@ func filterFlags(cmd *cobra.Command, f *queue.Filter) {
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(queue.States(), cobra.ShellCompDirectiveNoFileComp)) // it is there
 }
 
-func newQueueList(from *source) *cobra.Command {
+func newQueueList(from *queueSource) *cobra.Command {
 	var filter queue.Filter
 	var asJSON bool
 	var most int
@@ -181,7 +195,7 @@ func timeText(t time.Time) string {
 	return t.Local().Format(time.DateTime)
 }
 
-func newQueueShow(from *source) *cobra.Command {
+func newQueueShow(from *queueSource) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "show MESSAGE",
@@ -247,7 +261,7 @@ func printMessage(out io.Writer, m queue.Message) error {
 	return table.Flush()
 }
 
-func newQueueStats(from *source) *cobra.Command {
+func newQueueStats(from *queueSource) *cobra.Command {
 	var asJSON bool
 	var most int
 	cmd := &cobra.Command{

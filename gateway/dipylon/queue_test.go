@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/dipylon/dipylon/gateway/queue"
 )
@@ -49,7 +50,13 @@ func submit(t *testing.T, address string, to ...string) {
 // queueCommand runs "dipylon queue", and gives its output and exit status.
 func (p *process) queueCommand(args ...string) (out string, status int) {
 	p.t.Helper()
-	cmd := exec.Command("dipylon", append([]string{"queue", "--config", "gate.yaml"}, args...)...)
+	return p.command(append([]string{"queue", "--config", "gate.yaml"}, args...)...)
+}
+
+// command runs a command in the gateway's folder, and gives its output and exit status.
+func (p *process) command(args ...string) (out string, status int) {
+	p.t.Helper()
+	cmd := exec.Command("dipylon", args...)
 	cmd.Dir = p.dir
 	text, err := cmd.CombinedOutput()
 	if err != nil && cmd.ProcessState == nil {
@@ -95,6 +102,48 @@ func (p *process) must(want string, args ...string) {
 	if out, status := p.queueCommand(args...); status != exitOK || !strings.Contains(out, want) {
 		p.t.Errorf("dipylon queue %q: status %d, without %q:\n%s", args, status, want, out)
 	}
+}
+
+// TestGatewayOfAnotherMachine is asked through its admin listener, with its token and over TLS.
+func TestGatewayOfAnotherMachine(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	addUser(t, dir, "one", "me@one.example")
+	for name, text := range map[string]string{"token": "0123456789abcdef0123\n", "wrong": "0123456789abcdef0124\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := serveIn(t, dir, strings.Replace(queueYAML, "listeners:", `listeners:
+  - {protocol: admin, address: "127.0.0.1:0", token: "file:token", tls: {}}`, 1))
+	server, submission := "https://"+p.address(0, "admin"), p.address(0, "submission")
+	p.await(0, "ready")
+	submit(t, submission, "zoe@kept.example")
+	trusted := []string{"--server", server, "--ca", "state/tls/self-signed.crt", "--token", "file:token"}
+	for _, c := range []struct {
+		args   []string
+		status int
+		want   string
+	}{
+		{append([]string{"queue", "list"}, trusted...), exitOK, "zoe@kept.example"},
+		{append([]string{"queue", "hold", "--all"}, trusted...), exitOK, "recipients held: 0"},
+		{append([]string{"queue", "show", "1"}, trusted...), exitFailure, "no such message"},
+		{append([]string{"track", "nobody@kept.example"}, trusted...), exitFailure, "Nothing is found."},
+		{[]string{"queue", "list", "--server", server, "--ca", "state/tls/self-signed.crt", "--token", "file:wrong"}, exitUsage, "token"},
+		{[]string{"track", "zoe@kept.example", "--server", server, "--ca", "state/tls/self-signed.crt", "--token", "file:wrong"}, exitUsage, "token"},
+		{[]string{"queue", "list", "--server", server, "--token", "file:token"}, exitTemporary, "certificate"},
+		{[]string{"queue", "list", "--server", server, "--token", "0123456789abcdef0123"}, exitUsage, "command line"},
+		{[]string{"queue", "list", "--server", "http://mail.example:1080", "--token", "file:token"}, exitUsage, "by https alone"},
+		{append([]string{"queue", "list", "--config", "gate.yaml"}, trusted...), exitUsage, "give one of them"},
+	} {
+		if out, status := p.command(c.args...); status != c.status || !strings.Contains(out, c.want) {
+			t.Errorf("dipylon %q: status %d, without %q:\n%s", c.args, status, c.want, out)
+		}
+	}
+	p.eventually("the message in the track", func() bool {
+		out, status := p.command(append([]string{"track", "zoe@kept.example", "--json"}, trusted...)...)
+		return status == exitOK && strings.Contains(out, `"event":"queued"`) && strings.Contains(out, `"event":"message_in"`)
+	})
 }
 
 // TestQueueOfARunningGateway: what a command changes is put to use at once, by the gateway's own schedule.
@@ -165,6 +214,20 @@ func TestLastText(t *testing.T) {
 	} {
 		if got := lastText(o); got != want {
 			t.Errorf("%+v: %q, want %q", o, got, want)
+		}
+	}
+}
+
+// eventually asks again and again whether something has come about.
+func (p *process) eventually(what string, is func() bool) {
+	p.t.Helper()
+	again, late := time.NewTicker(50*time.Millisecond), time.After(patience)
+	defer again.Stop()
+	for !is() {
+		select {
+		case <-again.C:
+		case <-late:
+			p.t.Fatalf("%s does not come about", what)
 		}
 	}
 }

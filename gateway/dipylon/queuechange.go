@@ -29,7 +29,7 @@ type changing struct {
 }
 
 // newQueueChanges are the commands that change mail in transit.
-func newQueueChanges(from *source) []*cobra.Command {
+func newQueueChanges(from *queueSource) []*cobra.Command {
 	retry := newQueueChange(from, &changing{action: queue.Retry, past: "to be tried now"}, "Try what waits now, whatever back-off there is",
 		`Has recipients that wait tried now, and ends the back-off of their destinations.`)
 	hold := newQueueChange(from, &changing{action: queue.Hold, past: "held"}, "Keep messages from being tried until they are released",
@@ -54,7 +54,7 @@ stays as it is.`)
 	return []*cobra.Command{retry, hold, release, remove, reroute}
 }
 
-func newQueueChange(from *source, c *changing, short, long string) *cobra.Command {
+func newQueueChange(from *queueSource, c *changing, short, long string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   c.action + " [MESSAGE]...",
 		Short: short,

@@ -17,7 +17,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/queue"
 )
 
-func newQueueExport(from *source) *cobra.Command {
+func newQueueExport(from *queueSource) *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
 		Use:   "export MESSAGE",

@@ -15,6 +15,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/admin"
 	"github.com/dipylon/dipylon/gateway/events"
 	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/gateway/track"
@@ -22,6 +23,7 @@ import (
 
 func newTrack() *cobra.Command {
 	var from source
+	var there remote
 	var since, until string
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -44,16 +46,30 @@ Statuses: 0 found, 1 nothing found, 75 the state cannot be reached now, 78 the c
 			if err != nil {
 				return withCode(exitUsage, err)
 			}
+			if there.named() {
+				return there.with(cmd, &from, func(ctx context.Context, c *admin.Client) error {
+					found, err := track.Ask(ctx, c, q)
+					if err != nil {
+						return askError(err)
+					}
+					return tellTracks(cmd, "There are no events of it.", found, asJSON)
+				})
+			}
 			return withConfig(cmd, &from, func(ctx context.Context, cfg *config.Config, o state.Options) error {
 				found, err := findTracks(ctx, o, q)
 				if err != nil {
 					return err
 				}
-				return tellTracks(cmd, cfg, found, asJSON)
+				kept := "Events are kept for " + cfg.Track.Keep.String() + "."
+				if cfg.Track.Keep == 0 {
+					kept = "None are kept, as track.keep of the configuration says."
+				}
+				return tellTracks(cmd, kept, found, asJSON)
 			})
 		}),
 	}
 	from.configFlag(cmd)
+	there.flags(cmd.Flags())
 	cmd.Flags().StringVar(&since, "since", "", "not before: a time (2026-11-28, 2026-11-28T09:30:00Z) or how long ago (90m, 2d)")
 	cmd.Flags().StringVar(&until, "until", "", "not after, in the same forms")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, an object for each message, with the events as the log has them")
@@ -103,43 +119,28 @@ func findTracks(ctx context.Context, o state.Options, q track.Query) (r track.Re
 	return r, nil
 }
 
-// tellTracks prints what was found.
-func tellTracks(cmd *cobra.Command, cfg *config.Config, r track.Result, asJSON bool) error {
-	print := printTrack
-	if asJSON {
-		print = printTrackJSON
-	}
+// tellTracks prints what was found, or that nothing was, with what is kept.
+func tellTracks(cmd *cobra.Command, kept string, r track.Result, asJSON bool) error {
+	encoder := json.NewEncoder(cmd.OutOrStdout())
 	for _, m := range r.Messages {
-		if err := print(cmd.OutOrStdout(), m); err != nil {
+		err := error(nil)
+		if asJSON {
+			err = encoder.Encode(m.Tell())
+		} else {
+			err = printTrack(cmd.OutOrStdout(), m)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	if r.More {
 		cmd.PrintErrln("There is more than is shown: say --since and --until, or a Message-ID.")
 	}
-	switch {
-	case len(r.Messages) > 0:
+	if len(r.Messages) > 0 {
 		return nil
-	case cfg.Track.Keep == 0:
-		cmd.PrintErrln("Nothing is found, and track.keep of the configuration says that nothing is kept.")
-	default:
-		cmd.PrintErrf("Nothing is found. Events are kept for %s.\n", cfg.Track.Keep)
 	}
+	cmd.PrintErrln("Nothing is found. " + kept)
 	return withCode(exitFailure, errTold)
-}
-
-// printTrackJSON prints a message as an object.
-func printTrackJSON(w io.Writer, m track.Message) error {
-	type event struct {
-		At   time.Time       `json:"at"`
-		Node string          `json:"node"`
-		Line json.RawMessage `json:"line"`
-	}
-	all := make([]event, len(m.Events))
-	for i, e := range m.Events {
-		all[i] = event{e.At, e.Node, e.Line}
-	}
-	return json.NewEncoder(w).Encode(map[string]any{"events": all})
 }
 
 // printTrack prints a message as a heading and a line for each event.

@@ -17,6 +17,7 @@ import (
 var (
 	POP3 = []string{"pop3"}
 	SMTP = []string{"smtp", "esmtp"}
+	HTTP = []string{"http/1.1"}
 )
 
 // Files are those of a certificate, both PEM; the certificate's has the whole chain.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/admin"
 	"github.com/dipylon/dipylon/gateway/queue"
 	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/server"
@@ -26,7 +27,7 @@ var ErrSilent = errors.New("the gateway that uses the state folder does not answ
 // OpenQueue opens the mail in transit of a configuration: the running gateway's, or where none runs the
 // database. With SQLite, for changes, no gateway starts until close is called.
 func OpenQueue(ctx context.Context, cfg *config.Config, changes bool) (q queue.Queue, closing func() error, err error) {
-	client := queue.Dial(server.SocketFile(cfg))
+	client := queue.NewClient(admin.DialSocket(server.SocketFile(cfg)))
 	err = client.Ping(ctx)
 	switch {
 	case err == nil:

@@ -5,46 +5,31 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
-	"time"
+
+	"github.com/dipylon/dipylon/gateway/admin"
 )
 
-// answerMost is how long a gateway has to begin an answer: as long as its listener gives it.
-const answerMost = 45 * time.Second
-
 // Client is the queue of a running gateway. It implements [Queue].
-type Client struct{ http *http.Client }
+type Client struct{ admin *admin.Client }
 
-// Dial makes a client of a gateway's socket. Nobody is asked before the first call.
-func Dial(socket string) *Client {
-	var dialer net.Dialer
-	return &Client{&http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "unix", socket)
-		},
-		ResponseHeaderTimeout: answerMost,
-	}}}
-}
-
-// Close ends the connections.
-func (c *Client) Close() error {
-	c.http.CloseIdleConnections()
-	return nil
-}
+// NewClient makes a client of what asks a gateway.
+func NewClient(asks *admin.Client) *Client { return &Client{asks} }
 
 // Ping says why the gateway does not answer; nil: it does.
 func (c *Client) Ping(ctx context.Context) error {
-	response, err := c.ask(ctx, http.MethodGet, "/livez", nil)
+	response, err := c.admin.Ask(ctx, http.MethodGet, "/livez", nil)
 	if err != nil {
 		return err
 	}
 	return response.Body.Close()
 }
+
+// Close ends the connections.
+func (c *Client) Close() error { return c.admin.Close() }
 
 // List implements [Queue].
 func (c *Client) List(ctx context.Context, f Filter, after string, most int) (page Page, err error) {
@@ -77,65 +62,31 @@ func (c *Client) Change(ctx context.Context, change Change) (step Step, err erro
 	if err != nil {
 		return step, err
 	}
-	response, err := c.ask(ctx, http.MethodPost, "/queue/change", bytes.NewReader(body))
-	if err != nil {
-		return step, err
-	}
-	return step, decode(response, &step)
+	err = said(c.admin.Do(ctx, http.MethodPost, "/queue/change", bytes.NewReader(body), &step))
+	return step, err
 }
 
 // Open implements [Queue].
 func (c *Client) Open(ctx context.Context, id string) (io.ReadCloser, error) {
-	response, err := c.ask(ctx, http.MethodGet, "/queue/messages/"+url.PathEscape(id)+"/content", nil)
+	response, err := c.admin.Ask(ctx, http.MethodGet, "/queue/messages/"+url.PathEscape(id)+"/content", nil)
 	if err != nil {
-		return nil, err
+		return nil, said(err)
 	}
 	return response.Body, nil
 }
 
 func (c *Client) get(ctx context.Context, path string, into any) error {
-	response, err := c.ask(ctx, http.MethodGet, path, nil)
-	if err != nil {
-		return err
-	}
-	return decode(response, into)
+	return said(c.admin.Get(ctx, path, into))
 }
 
-// ask sends a request; the answer is a good one.
-func (c *Client) ask(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, body)
-	if err != nil {
-		return nil, err
+// said is an error of the gateway's in this package's terms.
+func said(err error) error {
+	answered, is := errors.AsType[*admin.StatusError](err)
+	switch {
+	case is && answered.Status == http.StatusNotFound && answered.Told:
+		return ErrNotFound
+	case is && answered.Status == http.StatusBadRequest:
+		return &ArgumentError{answered.Text}
 	}
-	response, err := c.http.Do(request)
-	if err != nil {
-		var inner *url.Error
-		if errors.As(err, &inner) {
-			err = inner.Err // its text has an address that means nothing
-		}
-		return nil, fmt.Errorf("asking the gateway: %w", err)
-	}
-	if response.StatusCode == http.StatusOK {
-		return response, nil
-	}
-	var said failure
-	if err := decode(response, &said); err != nil || said.Error == "" {
-		said.Error = "the gateway answers " + response.Status
-	}
-	switch response.StatusCode {
-	case http.StatusNotFound:
-		return nil, ErrNotFound
-	case http.StatusBadRequest:
-		return nil, &ArgumentError{said.Error}
-	}
-	return nil, errors.New(said.Error)
-}
-
-// decode reads an answer, and ends it.
-func decode(response *http.Response, into any) error {
-	err := json.NewDecoder(response.Body).Decode(into)
-	if err != nil {
-		err = fmt.Errorf("the gateway's answer cannot be read: %w", err)
-	}
-	return errors.Join(err, response.Body.Close())
+	return err
 }

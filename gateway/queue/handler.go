@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/gateway/admin"
 )
 
 // changeMost bounds what a change is asked with, in octets.
@@ -110,25 +112,16 @@ func number(text string, usual int) int {
 	return usual
 }
 
-// failure is an error as it is answered.
-type failure struct {
-	Error string `json:"error"`
-}
-
 func (h handler) answer(w http.ResponseWriter, what any, err error) {
-	status := http.StatusOK
-	if err != nil {
-		status, what = statusOf(err), failure{err.Error()}
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	if err := json.NewEncoder(w).Encode(what); err != nil {
+	if err := admin.Answer(w, statusOf(err), what, err); err != nil {
 		h.log.Debug().Err(err).Msg("an administrator does not read the answer")
 	}
 }
 
 func statusOf(err error) int {
+	if err == nil {
+		return http.StatusOK
+	}
 	if _, wrong := errors.AsType[*ArgumentError](err); wrong {
 		return http.StatusBadRequest
 	}

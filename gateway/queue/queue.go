@@ -1,7 +1,7 @@
 // Package queue is mail in transit as an administrator handles it: the same whether the running gateway is
 // asked, through the socket in its state folder, or the database is opened because none runs.
 //
-//	q := queue.Dial("/var/lib/dipylon/state/admin.sock")          // a gateway's, as [Handler] serves it
+//	q := queue.NewClient(admin.DialSocket("/var/lib/dipylon/state/admin.sock")) // a gateway's, as [Handler] serves it
 //	q := &queue.Spool{Spool: spool, Ways: ways, Log: log}         // or a spool's
 //	page, err := q.List(ctx, queue.Filter{Destination: "far.example"}, "", 100)
 //	step, err := q.Change(ctx, queue.Change{Action: queue.Retry, Filter: filter})   // until step.Next is empty

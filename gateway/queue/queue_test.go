@@ -19,6 +19,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/buffer"
+	"github.com/dipylon/dipylon/gateway/admin"
 	"github.com/dipylon/dipylon/gateway/queue"
 	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/spool"
@@ -109,7 +110,7 @@ func through(t *testing.T, q queue.Queue) *queue.Client {
 	server := &http.Server{Handler: queue.Handler(zerolog.Nop(), q), ReadHeaderTimeout: time.Minute}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
-	c := queue.Dial(file)
+	c := queue.NewClient(admin.DialSocket(file))
 	t.Cleanup(func() {
 		if err := errors.Join(c.Close(), server.Close()); err != nil {
 			t.Error(err)

@@ -38,10 +38,17 @@ type shape struct {
 	smtp       config.SMTP
 	submission config.Submission
 	expire     string // what CAPA says before a login
+	admin      adminShape
+}
+
+// adminShape is what an admin listener is made of, besides.
+type adminShape struct {
+	token string
+	tls   bool
 }
 
 func shapeOf(cfg *config.Config, l config.Listener, policies *policy.Table) shape {
-	return shape{l.Protocol, cfg.Hostname, cfg.Limits, cfg.Timeouts, cfg.POP3, cfg.SMTP, cfg.Submission, policies.Expire()}
+	return shape{l.Protocol, cfg.Hostname, cfg.Limits, cfg.Timeouts, cfg.POP3, cfg.SMTP, cfg.Submission, policies.Expire(), adminShape{l.Token.Value, l.TLS != nil}}
 }
 
 // newEngine makes the engine of a listener.
@@ -49,7 +56,14 @@ func (g *Server) newEngine(s shape, implicitTLS bool, tlsConfig *tls.Config) eng
 	log := g.log.With().Str("protocol", s.protocol).Logger()
 	switch s.protocol {
 	case config.ProtocolAdmin:
-		return g.newAdmin()
+		e := g.newAdmin()
+		if e.Token = s.admin.token; e.Token != "" {
+			g.answerCommands(e, log)
+		}
+		if s.admin.tls {
+			e.TLS = tlsConfig
+		}
+		return e
 	case config.ProtocolSMTP:
 		e := g.newSMTP(s, log, tlsConfig)
 		o := g.routingOptions(s, log)

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/dipylon/dipylon/gateway/admin"
 	"github.com/dipylon/dipylon/gateway/queue"
 	"github.com/dipylon/dipylon/gateway/spool"
 	"github.com/dipylon/dipylon/gateway/state"
@@ -87,7 +88,7 @@ func TestCommandSocket(t *testing.T) {
 	if err != nil || info.Mode()&os.ModeSocket == 0 || info.Mode().Perm() != 0o600 {
 		t.Fatalf("the socket is %v, %v", info, err)
 	}
-	client := queue.Dial(file)
+	client := queue.NewClient(admin.DialSocket(file))
 	defer client.Close()
 	if err := client.Ping(t.Context()); err != nil {
 		t.Error(err)

@@ -8,9 +8,13 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/rs/zerolog"
+
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/admin"
 	"github.com/dipylon/dipylon/gateway/queue"
 	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/gateway/track"
 )
 
 // SocketFile is the socket through which the administrator's commands ask a running gateway: in its state
@@ -57,6 +61,12 @@ func (s commandSocket) Close() error {
 	return errors.Join(err, s.Listener.Close())
 }
 
+// answerCommands has an engine answer what commands ask.
+func (g *Server) answerCommands(e *admin.Server, log zerolog.Logger) {
+	e.Queue = queue.Handler(log, &queue.Spool{Spool: g.spool, Ways: g.ways(), Log: log})
+	e.Track = track.Handler(log, g.db)
+}
+
 // serveCommands answers the administrator's commands. A gateway without it serves as well.
 func (g *Server) serveCommands() {
 	file := SocketFile(g.cfg)
@@ -67,7 +77,7 @@ func (g *Server) serveCommands() {
 	}
 	log := g.log.With().Str("protocol", config.ProtocolAdmin).Logger()
 	e := g.newAdmin()
-	e.Queue = queue.Handler(log, &queue.Spool{Spool: g.spool, Ways: g.ways(), Log: log})
+	g.answerCommands(e, log)
 	g.mu.Lock()
 	g.engines[e] = Listener{Protocol: config.ProtocolAdmin, Address: file}
 	g.mu.Unlock()

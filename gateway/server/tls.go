@@ -108,8 +108,11 @@ func leastVersion(t config.TLS) uint16 {
 
 // applicationProtocols are the names of a listener's protocol in TLS (RFC 7301).
 func applicationProtocols(protocol string) []string {
-	if protocol == config.ProtocolPOP3 || protocol == config.ProtocolPOP3S {
+	switch protocol {
+	case config.ProtocolPOP3, config.ProtocolPOP3S:
 		return edge.POP3
+	case config.ProtocolAdmin:
+		return edge.HTTP
 	}
 	return edge.SMTP
 }

@@ -41,14 +41,14 @@ var rules = []rule{
 	// What is kept, and what it means: neither protocol, nor whoever uses it.
 	{"gateway/state", []string{"backends/durable$", "backends/tempfolder$"}},
 	{"gateway/spool", []string{"gateway/state", "backends$", "backends/durable$", "backends/mail"}},
-	{"gateway/track", []string{"gateway/events", "gateway/state"}},
+	{"gateway/track", []string{"gateway/admin", "gateway/events", "gateway/state"}},
 	{"gateway/folder", []string{"gateway/state", "backends$", "backends/mail"}},
 	{"gateway/index", []string{"gateway/folder", "gateway/state", "backends$", "backends/mail"}},
 	// What knows stores, and no protocol.
 	{"gateway/stores", []string{"gateway/stores", "gateway/events", "backends$", "backends/mail"}},
 	{"gateway/route", []string{"gateway/stores", "backends/mail"}},
 	// What an administrator does with mail in transit, and how a running gateway is asked to do it.
-	{"gateway/queue", []string{"gateway/events", "gateway/route", "gateway/spool", "backends/mail"}},
+	{"gateway/queue", []string{"gateway/admin", "gateway/events", "gateway/route", "gateway/spool", "backends/mail"}},
 	{"gateway/reports", []string{"gateway/notice", "gateway/route", "gateway/spool", "backends/mail"}},
 	{"gateway/login", []string{"gateway/events", "gateway/state", "gateway/stores", "backends$", "backends/argon2id", "backends/mail"}},
 	{"gateway/passwords", []string{"gateway/login", "gateway/state", "backends$", "backends/mail"}},
@@ -72,7 +72,7 @@ var rules = []rule{
 	{"gateway/server", []string{"gateway", "plugins/host", "backends$", "backends/filelock$", "backends/mail", "config"}},
 	// What commands and the administration do, without a command line.
 	{"gateway/manage", []string{
-		"gateway/folder", "gateway/index", "gateway/login", "gateway/maildrop", "gateway/passwords", "gateway/policy", "gateway/queue",
+		"gateway/admin", "gateway/folder", "gateway/index", "gateway/login", "gateway/maildrop", "gateway/passwords", "gateway/policy", "gateway/queue",
 		"gateway/route", "gateway/server", "gateway/spool", "gateway/state", "gateway/stores", "plugins/host", "backends$", "backends/mail",
 		"backends/tempfolder$", "config",
 	}},
