@@ -3,12 +3,16 @@
 package harness
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -28,7 +32,7 @@ var builds struct {
 	paths map[Kind]string
 }
 
-// Main runs the tests of a package and removes what was built for them.
+// Main runs the tests of a package. It removes what they have in a folder of their own.
 func Main(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "dipylon-test-")
 	if err != nil {
@@ -70,19 +74,62 @@ func built(name string, kind Kind, pkg string) (string, error) {
 	if path, ok := builds.paths[key]; ok {
 		return path, nil
 	}
+	if err := noteSources(); err != nil {
+		return "", err
+	}
 	path := filepath.Join(builds.dir, name)
+	if err := build(kind, pkg, path); err != nil {
+		return "", err
+	}
+	builds.paths[key] = path
+	return path, nil
+}
+
+// noteSources opens the folders of the sources: go test remembers a result for as long as what the test has
+// opened is the same, and does not know what go build reads for it.
+func noteSources() error {
+	return filepath.WalkDir(root(), func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() && path != root() && (strings.HasPrefix(e.Name(), ".") || e.Name() == "node_modules") {
+			return fs.SkipDir
+		}
+		if errors.Is(err, fs.ErrNotExist) { // another package's test has removed it
+			return nil
+		}
+		return err
+	})
+}
+
+// build has go build make a binary in test/.work, where it makes none that is there already: packages whose tests
+// need the same one link it once. The test process has a link to it, which stays as it is whatever is built next.
+func build(kind Kind, pkg, path string) error {
+	bin := filepath.Join(root(), "test", ".work", "bin", string(kind))
+	if err := os.MkdirAll(bin, 0o777); err != nil {
+		return err
+	}
+	lock, err := os.OpenFile(filepath.Join(bin, "lock"), os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return err
+	}
+	shared := filepath.Join(bin, strings.ReplaceAll(strings.TrimPrefix(pkg, "./"), "/", "-"))
 	// Debugging information costs the linker time, and stack traces do not need it.
-	args := []string{"build", "-ldflags=-w", "-o", path}
+	args := []string{"build", "-ldflags=-w", "-o", shared}
 	if kind == Race {
 		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, pkg)...)
 	cmd.Dir = root()
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building %s: %w\n%s", pkg, err, out)
+		return fmt.Errorf("building %s: %w\n%s", pkg, err, out)
 	}
-	builds.paths[key] = path
-	return path, nil
+	if err := os.Link(shared, path); !errors.Is(err, syscall.EXDEV) {
+		return err
+	}
+	// A copy that this process wrote could not be run while a child that was just started has it open.
+	return exec.Command("cp", shared, path).Run()
 }
 
 // root is the repository's folder.
