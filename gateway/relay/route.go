@@ -82,6 +82,10 @@ type Routes interface {
 }
 
 // secured is how a connection to a host is secured: the one place where that is decided.
+//
+// "TLS-Required: No" (RFC 8689 §4.1) waives what a recipient's domain publishes of its TLS, for mail without REQUIRETLS
+// alone, and never what a route says. Opportunistic TLS takes any certificate, and none: there is nothing to waive, and
+// the field goes on to the next server as it came.
 func (r *Relay) secured(route Route, host string) smtpclient.TLS {
 	how := smtpclient.TLS{Policy: smtpclient.Opportunistic}
 	switch {
