@@ -343,6 +343,9 @@ func (s *session) say(r reply) error {
 	}
 	if r.close {
 		err := s.flush()
+		if t, is := s.conn.(*tls.Conn); is {
+			_ = t.CloseWrite() // close_notify, RFC 8446 §6.1
+		}
 		if r.code != 221 { // who says QUIT has said it all
 			s.linger()
 		}
@@ -385,13 +388,7 @@ func (s *session) flush() error {
 // unread is reset, and a reset overtakes what the client has not read yet.
 func (s *session) linger() {
 	half, is := s.raw.(interface{ CloseWrite() error })
-	if !is {
-		return
-	}
-	if t, is := s.conn.(*tls.Conn); is {
-		_ = t.CloseWrite()
-	}
-	if half.CloseWrite() != nil {
+	if !is || half.CloseWrite() != nil {
 		return
 	}
 	_ = s.raw.SetReadDeadline(time.Now().Add(time.Second))

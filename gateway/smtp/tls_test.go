@@ -1,6 +1,8 @@
 package smtp
 
 import (
+	"bufio"
+	"bytes"
 	"crypto/tls"
 	"io"
 	"net"
@@ -156,6 +158,54 @@ func TestReasons(t *testing.T) {
 			}
 			if !strings.Contains(told, `"reason":"`+test.reason+`"`) {
 				t.Errorf("want %s: %s", test.reason, told)
+			}
+		})
+	}
+}
+
+// recorded keeps what was read.
+type recorded struct {
+	net.Conn
+	octets bytes.Buffer
+}
+
+func (r *recorded) Read(b []byte) (int, error) {
+	n, err := r.Conn.Read(b)
+	r.octets.Write(b[:n])
+	return n, err
+}
+
+// TestTLSEndsProperly: a close_notify alert comes behind the last reply, so that the client can tell an end that was
+// meant from one that somebody has made (RFC 8446 §6.1; in TLS 1.2 an alert is known by its record's type).
+func TestTLSEndsProperly(t *testing.T) {
+	for last, command := range map[string]string{"221": "QUIT", "421": "BDAT x LAST"} {
+		t.Run(last, func(t *testing.T) {
+			s := testServer(&fake{})
+			s.TLSConfig, s.ImplicitTLS, s.Limits.Errors = serverTLS(), true, 1
+			raw := &recorded{Conn: dial(t, onTCP(t, s)).conn}
+			config := clientTLS()
+			config.MaxVersion = tls.VersionTLS12
+			conn := tls.Client(raw, config)
+			c := newClient(t, conn)
+			c.play("< 220\n> EHLO c\n< 250\n> " + command)
+			if _, err := io.Copy(io.Discard, c.r); err != nil {
+				t.Fatal(err)
+			}
+			var record []byte
+			for in := bufio.NewReader(&raw.octets); ; {
+				header := make([]byte, 5)
+				if _, err := io.ReadFull(in, header); err != nil {
+					break
+				}
+				record = make([]byte, int(header[3])<<8|int(header[4]))
+				if _, err := io.ReadFull(in, record); err != nil {
+					t.Fatal(err)
+				}
+				record = append(header, record...)
+			}
+			const alert = 21
+			if len(record) == 0 || record[0] != alert {
+				t.Errorf("the last record is %x, no alert", record)
 			}
 		})
 	}
