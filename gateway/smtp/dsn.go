@@ -3,6 +3,7 @@ package smtp
 import (
 	"errors"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -92,27 +93,33 @@ func parseOriginal(value string) (string, error) {
 	if !ok || len(value) > originalMost || !validKeyword(strings.ToUpper(kind)) {
 		return "", errDSN
 	}
-	text, err := original(kind, text)
+	kind, text, err := original(strings.ToLower(kind), text)
 	if err != nil || strings.TrimSpace(text) == "" {
 		return "", errDSN
 	}
-	return strings.ToLower(kind) + ";" + text, nil
+	return kind + ";" + text, nil
 }
 
-func original(kind, text string) (string, error) {
-	if !strings.EqualFold(kind, "utf-8") {
-		plain, err := decodeXtext(text)
-		if err == nil && !printable(plain) {
-			err = errDSN
+// original decodes an address of a type, which is another one where the client has named the wrong one.
+func original(kind, text string) (as, plain string, err error) {
+	if kind != "utf-8" {
+		plain, err = decodeXtext(text)
+		switch {
+		case err != nil || printable(plain):
+			return kind, plain, err
+		case kind == "rfc822" && utf8.ValidString(plain) && !strings.ContainsFunc(plain, unicode.IsControl):
+			// QUIRK: Postfix 3.7 sends an address in UTF-8 as rfc822, in xtext, where RFC 6533 §3 has utf-8.
+			return "utf-8", plain, nil
 		}
-		return plain, err
+		return kind, "", errDSN
 	}
 	if strings.ContainsRune(text, '+') && !strings.ContainsRune(text, '\\') {
 		if plain, err := decodeXtext(text); err == nil { // as servers send it that know of xtext alone
 			text = plain
 		}
 	}
-	return decodeUnitext(text)
+	plain, err = decodeUnitext(text)
+	return kind, plain, err
 }
 
 // decodeUnitext is utf-8-addr-xtext and utf-8-addr-unitext of RFC 6533 §3: UTF-8, in which \x{e4} is a

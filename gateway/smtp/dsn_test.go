@@ -33,7 +33,9 @@ func TestParseDSN(t *testing.T) {
 		"rfc822;Ada@Example.org": "rfc822;Ada@Example.org", "RFC822;a+2Bb@c.example": "rfc822;a+b@c.example", "x400;/c=de/": "",
 		"x400;/c+3Dde/":          "x400;/c=de/",
 		`utf-8;\x{E4}@c.example`: "utf-8;ä@c.example", "utf-8;ä@c.example": "utf-8;ä@c.example", "utf-8;+C3+A4@c.example": "utf-8;ä@c.example",
-		"": "", "rfc822": "", "rfc822;": "", ";a@b": "", "rfc822;+00": "", "rfc822;ä@c.example": "", `utf-8;\x{0D}a`: "", `utf-8;\x{110000}a`: "",
+		"rfc822;+CE+B3@c.example": "utf-8;γ@c.example", "x400;+CE+B3": "", "rfc822;+CE": "", "rfc822;+C2+85": "", "rfc822;+CE+B3+00": "",
+		`rfc822;"+CE+B3\+22"@c.example`: `utf-8;"γ\""@c.example`,
+		"":                              "", "rfc822": "", "rfc822;": "", ";a@b": "", "rfc822;+00": "", "rfc822;ä@c.example": "", `utf-8;\x{0D}a`: "", `utf-8;\x{110000}a`: "",
 		`utf-8;\x{D800}a`: "", "utf-8;a b": "", `utf-8;a\`: "", "rfc822;" + strings.Repeat("a", 500): "",
 	} {
 		if got, err := parseOriginal(in); got != want || (err == nil) != (want != "") {
@@ -43,7 +45,7 @@ func TestParseDSN(t *testing.T) {
 }
 
 func FuzzDSN(f *testing.F) {
-	for _, seed := range []string{"rfc822;a+2Bb@c.example", `utf-8;\x{E4}@c.example`, "utf-8;+C3+A4", "QQ+20", "SUCCESS,DELAY"} {
+	for _, seed := range []string{"rfc822;a+2Bb@c.example", `utf-8;\x{E4}@c.example`, "utf-8;+C3+A4", "rfc822;+C3+A4@c.example", "QQ+20", "SUCCESS,DELAY"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
