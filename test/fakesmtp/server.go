@@ -4,6 +4,7 @@ package fakesmtp
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/tls"
 	"io"
 	"net"
@@ -27,6 +28,7 @@ const (
 // lines end with \n; empty: the one that is hoped for; or [Close], or [Silent]. After 421 the connection ends.
 type Server struct {
 	LMTP   bool
+	Listen string   // host:port; empty: a free port of loopback
 	Name   string   // empty: upstream.example
 	Offers []string // EHLO keywords
 
@@ -68,7 +70,7 @@ type Message struct {
 // Start starts it, until the test ends.
 func (s *Server) Start(t testing.TB) *Server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", cmp.Or(s.Listen, "127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}

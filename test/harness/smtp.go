@@ -121,6 +121,8 @@ type Envelope struct {
 	EightBit bool  // BODY=8BITMIME
 	UTF8     bool  // SMTPUTF8
 	Size     int64 // SIZE=; 0: not said
+	// Notify is NOTIFY= of each recipient (RFC 3461 §4.1); empty: not said.
+	Notify string
 }
 
 // Begin is MAIL and RCPT. All recipients have to be accepted.
@@ -138,8 +140,12 @@ func (s *SMTP) Begin(e Envelope) error {
 	if _, err := s.Ask(250, "MAIL FROM:<%s>%s", e.From, parameters); err != nil {
 		return err
 	}
+	notify := ""
+	if e.Notify != "" {
+		notify = " NOTIFY=" + e.Notify
+	}
 	for _, to := range e.To {
-		if _, err := s.Ask(250, "RCPT TO:<%s>", to); err != nil {
+		if _, err := s.Ask(250, "RCPT TO:<%s>%s", to, notify); err != nil {
 			return err
 		}
 	}

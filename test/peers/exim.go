@@ -53,6 +53,15 @@ type Queued struct {
 // ./test/run unpacks its package into test/.work/exim.
 func StartExim(t *testing.T, o EximOptions) *Exim {
 	t.Helper()
+	if o.Users == nil {
+		o.Users = map[string]string{"ada@peer.example": "ada-secret", "bob@peer.example": "bob-secret"}
+	}
+	return startExim(t, strconv.Itoa(freePorts(t, 1)[0]), eximConfig, map[string]any{"Users": o.Users, "O": o})
+}
+
+// startExim starts one by a template of its configuration, which is told its folder and its port, too.
+func startExim(t *testing.T, port string, template *template.Template, values map[string]any) *Exim {
+	t.Helper()
 	_, here, _, _ := runtime.Caller(0)
 	program := filepath.Join(filepath.Dir(here), "..", ".work", "exim", "usr/sbin/exim4")
 	octets, err := os.ReadFile(program)
@@ -61,12 +70,8 @@ func StartExim(t *testing.T, o EximOptions) *Exim {
 	}
 	ca := harness.NewAuthority(t)
 	e := &Exim{Dir: t.TempDir(), CA: ca.CAFile, t: t}
-	port := strconv.Itoa(freePorts(t, 1)[0])
 	e.Submission = net.JoinHostPort("127.0.0.1", port)
-	if o.Users == nil {
-		o.Users = map[string]string{"ada@peer.example": "ada-secret", "bob@peer.example": "bob-secret"}
-	}
-	for _, folder := range []string{"spool", "log"} {
+	for _, folder := range []string{"spool", "log", "mail"} {
 		if err := os.Mkdir(filepath.Join(e.Dir, folder), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -82,8 +87,9 @@ func StartExim(t *testing.T, o EximOptions) *Exim {
 		}
 		write(t, filepath.Join(e.Dir, file), string(content))
 	}
+	values["Dir"], values["Port"] = e.Dir, port
 	var config bytes.Buffer
-	if err := eximConfig.Execute(&config, map[string]any{"Dir": e.Dir, "Port": port, "Users": o.Users, "O": o}); err != nil {
+	if err := template.Execute(&config, values); err != nil {
 		t.Fatal(err)
 	}
 	e.owned(config.String())

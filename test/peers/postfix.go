@@ -40,6 +40,8 @@ type PostfixOptions struct {
 	Boxes []string
 	// Settings are further lines of main.cf.
 	Settings []string
+	// Public has it take mail at port 25 of every address, as it may in a network namespace of its own.
+	Public bool
 }
 
 //go:embed postfix.cf
@@ -56,7 +58,11 @@ func StartPostfix(t *testing.T, o PostfixOptions) *Postfix {
 		t.Fatalf("Postfix is unpacked by ./test/run install, and started by root: uid %d, %v", os.Geteuid(), err)
 	}
 	p.Mail = filepath.Join(p.Dir, "mail")
-	p.SMTP = net.JoinHostPort("127.0.0.1", strconv.Itoa(freePorts(t, 1)[0]))
+	port := "25"
+	if !o.Public {
+		port = strconv.Itoa(freePorts(t, 1)[0])
+	}
+	p.SMTP = net.JoinHostPort("127.0.0.1", port)
 	p.certificate(t)
 	p.configure(o)
 	p.folders()
@@ -111,7 +117,9 @@ func (p *Postfix) configure(o PostfixOptions) {
 		p.t.Fatal(err)
 	}
 	services = withChroot.ReplaceAll(services, []byte("${1}n"))
-	services = regexp.MustCompile(`(?m)^smtp( +inet)`).ReplaceAll(services, []byte(p.SMTP+"$1"))
+	if !o.Public {
+		services = regexp.MustCompile(`(?m)^smtp( +inet)`).ReplaceAll(services, []byte(p.SMTP+"$1"))
+	}
 	write(p.t, filepath.Join(p.Dir, "master.cf"), string(services))
 }
 
