@@ -185,6 +185,10 @@ func (o *outboxes) times(dir string, now time.Time) (t outboxTimes, there bool) 
 	if err != nil {
 		return t, false
 	}
+	if !fresh.IsDir() || !cur.IsDir() { // a link would have the gateway take another's mail for this account's
+		o.tell(dir, errNoFolder, "the outbox is not looked at")
+		return t, false
+	}
 	if now.Sub(fresh.ModTime()) > coarseTime && now.Sub(cur.ModTime()) > coarseTime {
 		t = outboxTimes{fresh.ModTime(), cur.ModTime()}
 	}
@@ -252,6 +256,9 @@ func (o *outboxes) leave(path string, err error, what string) {
 	defer o.mu.Unlock()
 	o.tell(path, err, what)
 }
+
+// errNoFolder says that new or cur is none.
+var errNoFolder = errors.New("new or cur is not a folder")
 
 // errNoRegular says that a name is not that of a regular file.
 var errNoRegular = errors.New("it is not a regular file")

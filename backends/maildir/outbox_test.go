@@ -1,3 +1,5 @@
+//go:build unix
+
 package maildir
 
 import (
@@ -216,6 +218,22 @@ func TestOddFiles(t *testing.T) {
 	}
 	if n := len(logged); n != 3 {
 		t.Errorf("%d lines are logged", n)
+	}
+}
+
+// TestLinkedFolder: whoever may write into an outbox cannot have the mail of others sent.
+func TestLinkedFolder(t *testing.T) {
+	w := newOutboxWorld(t)
+	w.take("k", hello, ben)
+	dir := w.outboxOf(anna)
+	if err := os.Remove(filepath.Join(dir, "new")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("../../ben/new", filepath.Join(dir, "new")); err != nil {
+		t.Fatal(err)
+	}
+	if all := w.collect(); len(all) > 0 || len(w.files(ben)) != 1 {
+		t.Errorf("%d messages of another account are sent", len(all))
 	}
 }
 

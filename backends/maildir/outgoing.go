@@ -224,9 +224,8 @@ func pathOf(value string) (path string, parameters map[string]string, named bool
 	return path, parameters, named
 }
 
-// Addressed are the recipients of a message by its header; an address without a domain is in the one that is given.
-// No recipients is not told as one.
-func Addressed(h *header.Header, domain string) []backends.Recipient {
+// addressed are the recipients of a message by its header; an address without a domain is in the one that is given.
+func addressed(h *header.Header, domain string) []backends.Recipient {
 	l := addressList{domain: domain}
 	for _, f := range recipientFields(h) {
 		for _, text := range splitAddresses(f.Value()) {
@@ -263,7 +262,7 @@ func (u *inUse) outgoingOf(d *directory, a *account, file io.ReadSeeker) (out ba
 		l.put(r)
 	}
 	if len(e.Recipients) == 0 {
-		l.all = Addressed(h, a.address.domain)
+		l.all = addressed(h, a.address.domain)
 	}
 	out.Recipients = l.recipients()
 	out.Submitter = backends.Submitter{Account: a.address.String(), Address: a.address.String()}

@@ -14,12 +14,22 @@ import (
 	"context"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
 
 func main() {
-	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(context.Background(), commandLine(os.Args), os.Stdin, os.Stdout, os.Stderr))
+}
+
+// commandLine is the arguments of a process. Under the name sendmail it is that command, as other programs expect.
+func commandLine(argv []string) []string {
+	if len(argv) > 0 && strings.TrimSuffix(filepath.Base(argv[0]), ".exe") == "sendmail" {
+		return append([]string{"sendmail"}, argv[1:]...)
+	}
+	return argv[min(1, len(argv)):]
 }
 
 // run carries out one command line and gives the process's exit status.
@@ -48,7 +58,7 @@ their own remote procedure calls. The store stays authoritative: the gateway kee
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return withCode(exitUsage, err) })
 	root.AddCommand(
-		newServe(), newCheck(), newPlugin(), newMaildir(), newPasswords(), newState(), newUIDL(), newQuarantine(), newQueue(), newTrack(), newRoute(), newThrottle(), newPolicy(), newVersion(), newExitCodes(), newReferences(),
+		newServe(), newCheck(), newPlugin(), newMaildir(), newPasswords(), newState(), newUIDL(), newQuarantine(), newQueue(), newTrack(), newRoute(), newThrottle(), newPolicy(), newSendmail(), newVersion(), newExitCodes(), newReferences(),
 	)
 	return root
 }

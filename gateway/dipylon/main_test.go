@@ -13,7 +13,7 @@ var update = flag.Bool("update", false, "write what was found into the scripts' 
 // TestMain makes this test binary a dipylon as well: scripts and tests run it as a process,
 // and it runs its plugins.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"dipylon": main})
+	testscript.Main(m, map[string]func(){"dipylon": main, "sendmail": main})
 }
 
 func TestScripts(t *testing.T) {

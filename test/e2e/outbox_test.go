@@ -122,7 +122,11 @@ func TestOutboxKilled(t *testing.T) {
 	}
 	g.Run(t)
 	g.Log.Wait(t, 0, "message taken over from a store's outbox", fmt.Sprintf("%q:%q", "key", taken.Field("key")))
-	drop(t, g, from, "To: zoe@far.example\nSubject: second\n\nx\n")
+	sendmail := g.Command("sendmail", "--config", g.ConfigFile, "--account", from.Address, "-t")
+	sendmail.Stdin = strings.NewReader("To: zoe@far.example\nSubject: second\n\nx\n.\n")
+	if out, err := sendmail.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	subjects := func() (n, m int) {
 		for _, r := range host.Received() {
 			n += strings.Count(r.Content, "Subject: first")
