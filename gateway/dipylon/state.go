@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/manage"
 	"github.com/dipylon/dipylon/gateway/server"
 	"github.com/dipylon/dipylon/gateway/state"
 )
@@ -20,19 +22,20 @@ func newState() *cobra.Command {
 	var from source
 	cmd := &cobra.Command{
 		Use:   "state",
-		Short: "Copy, restore and check the gateway's own state",
-		Long: `Looks after the database that the configuration's "state" names: what the gateway remembers of
-messages, such as unique-ids of a former mail server, and application passwords. It may be in use
-meanwhile, but for "restore".`,
+		Short: "Copy, restore, move and check the gateway's own state",
+		Long: `Looks after the database that the configuration's "state" names: mail in transit, what the gateway
+remembers of messages, such as unique-ids of a former mail server, and application passwords. It may be
+in use meanwhile, but for "restore" and "move".`,
 		Example: `  dipylon state backup --config dipylon.yaml /var/backups/dipylon.db
   dipylon state restore --config dipylon.yaml /var/backups/dipylon.db
+  dipylon state move --config dipylon.yaml --to file:/etc/dipylon/postgres-url
   dipylon state verify --config dipylon.yaml`,
 		Args: cobra.NoArgs,
 		RunE: action(func(cmd *cobra.Command, _ []string) error { return cmd.Help() }),
 	}
 	cmd.PersistentFlags().StringVarP(&from.file, "config", "c", "", configUsage)
 	_ = cmd.MarkPersistentFlagFilename("config", "yaml", "yml") // fails only where there is no such flag
-	cmd.AddCommand(newStateBackup(&from), newStateRestore(&from), newStateVerify(&from))
+	cmd.AddCommand(newStateBackup(&from), newStateRestore(&from), newStateMove(&from), newStateVerify(&from))
 	return cmd
 }
 
@@ -101,6 +104,67 @@ configuration is wrong.`,
 			})
 		}),
 	}
+}
+
+func newStateMove(from *source) *cobra.Command {
+	var to string
+	cmd := &cobra.Command{
+		Use:   "move",
+		Short: "Move a SQLite state into a PostgreSQL database",
+		Long: `Copies all that a SQLite state has, mail in transit with its contents among it, into a PostgreSQL
+database that is empty, or into an empty schema of one (with search_path in the URL). The gateway has to
+be stopped. A URL with a password in it is better named by a reference than on the command line:
+see "dipylon secrets".
+
+Until all of it is there, the state stays what it is, and no gateway starts on the database. If the
+command is broken off, run it again: it begins anew, or does what was left to do. Afterwards no gateway
+starts on the old state: name the database as "state" in the configuration. The old files stay
+where they are, and can be removed when the gateway runs.
+
+Statuses: 0 done, 1 it was not done, 65 the database is used already, or one of the two is not a good
+one, 75 the gateway is running, or the database cannot be reached now, 78 the configuration is wrong.`,
+		Example: "  dipylon state move --config dipylon.yaml --to postgres://dipylon@db.example/dipylon",
+		Args:    cobra.NoArgs,
+		RunE: action(func(cmd *cobra.Command, _ []string) error {
+			url, err := databaseURL(to)
+			if err != nil {
+				return withCode(exitUsage, err)
+			}
+			return withConfig(cmd, from, func(ctx context.Context, cfg *config.Config, _ state.Options) error {
+				shown := newProgress(cmd.ErrOrStderr())
+				defer shown.end()
+				shown.begin("moving")
+				rows, err := manage.MoveState(ctx, cfg, url, shown.now)
+				shown.end()
+				if err != nil {
+					return serveError(cmd, err)
+				}
+				out := cmd.OutOrStdout()
+				fmt.Fprintf(out, "moved: %d rows\n", rows)
+				fmt.Fprintln(out, `name the database as "state" in the configuration, and start the gateway; then the old one can be removed:`)
+				fmt.Fprintf(out, "  %s and the folder %s\n", filepath.Join(cfg.State.Folder, state.FileName), server.SpoolFolder(cfg))
+				return nil
+			})
+		}),
+	}
+	cmd.Flags().StringVar(&to, "to", "", "the database: postgres://user@host/database, or a reference to that (required)")
+	_ = cmd.MarkFlagRequired("to") // fails only where there is no such flag
+	return cmd
+}
+
+// databaseURL is what --to names. The error shows nothing of it.
+func databaseURL(to string) (string, error) {
+	url, err := config.Secret(to, "", config.Options{})
+	if err == nil && !strings.HasPrefix(url, "postgres://") && !strings.HasPrefix(url, "postgresql://") {
+		err = errors.New("it takes postgres://user@host/database, or a reference to that")
+	}
+	if err == nil {
+		err = state.CheckURL(url)
+	}
+	if err != nil {
+		return "", fmt.Errorf("--to: %w", err)
+	}
+	return url, nil
 }
 
 func newStateVerify(from *source) *cobra.Command {

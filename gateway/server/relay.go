@@ -41,10 +41,13 @@ func (g *Server) openSpool(ctx context.Context) (err error) {
 	return err
 }
 
+// SpoolFolder is where the files of a configuration's mail in transit are.
+func SpoolFolder(cfg *config.Config) string { return filepath.Join(cfg.StateFolder, "spool") }
+
 // SpoolOptions is how the spool of a configuration is opened.
 func SpoolOptions(log zerolog.Logger, cfg *config.Config, db *state.DB) spool.Options {
 	return spool.Options{
-		Log: log, DB: db, Folder: filepath.Join(cfg.StateFolder, "spool"), Node: cfg.Hostname,
+		Log: log, DB: db, Folder: SpoolFolder(cfg), Node: cfg.Hostname,
 		Lease: cfg.Timeouts.Lease.Std(),
 	}
 }

@@ -47,7 +47,7 @@ func (s *Spool) keep(ctx context.Context, body *buffer.Buffer) (ID, content, err
 	}
 	if s.db.Shared() {
 		id := s.ids.next()
-		return id, content{place: inChunks}, s.writeChunks(ctx, id, body.Reader())
+		return id, content{place: inChunks}, writeChunks(ctx, s.db, id, body.Reader())
 	}
 	if own, is := body.File().(*file); is && own.in == s.files {
 		return own.id, content{place: inFile, file: own}, nil
@@ -61,7 +61,7 @@ func (s *Spool) keep(ctx context.Context, body *buffer.Buffer) (ID, content, err
 
 // writeChunks writes a large content in transactions of its own, so that none is long. What is left of
 // one whose message never comes is swept.
-func (s *Spool) writeChunks(ctx context.Context, id ID, from io.Reader) error {
+func writeChunks(ctx context.Context, db database, id ID, from io.Reader) error {
 	chunk := make([]byte, chunkSize)
 	for number := 0; ; number++ {
 		n, err := io.ReadFull(from, chunk)
@@ -71,7 +71,7 @@ func (s *Spool) writeChunks(ctx context.Context, id ID, from io.Reader) error {
 		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return err
 		}
-		err = s.db.Write(ctx, func(tx *state.Tx) error {
+		err = db.Write(ctx, func(tx *state.Tx) error {
 			_, err := tx.Exec("INSERT INTO spool_chunks (message, number, content) VALUES ($1, $2, $3)", int64(id), number, chunk[:n])
 			return err
 		})

@@ -38,7 +38,7 @@
 // the message's number: the file and the folder are synced before the row is written, and the file is
 // removed after the row. A buffer whose [buffer.Storage] is the spool's becomes that file without a copy.
 // With PostgreSQL it is in parts of 256 KiB, each written in a transaction of its own before the message.
-// Files and parts whose message never came are swept after the start.
+// Files and parts whose message never came are swept after the start. [MoveContents] makes parts of files.
 //
 // # Destinations
 //

@@ -104,7 +104,7 @@ func TestOrphanChunks(t *testing.T) {
 	accept(t, s, to("k", "a@x.example"), strings.Repeat("x", 300<<10))
 	old := ID(time.Now().Add(-25*time.Hour).UnixMicro() << idBits)
 	for _, id := range []ID{old, s.ids.next()} {
-		if err := s.writeChunks(t.Context(), id, strings.NewReader("half")); err != nil {
+		if err := writeChunks(t.Context(), s.db, id, strings.NewReader("half")); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -23,7 +23,7 @@ func Backup(ctx context.Context, o Options, file string) (err error) {
 		return ErrNotCopied
 	}
 	from := filepath.Join(o.Folder, FileName)
-	if err := refuse(ctx, from); err != nil {
+	if err := refuse(ctx, o, from); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("there is no state database %s", from)
 		}

@@ -57,6 +57,7 @@ func inspectSQLite(ctx context.Context, file string) (*Report, error) {
 	for _, check := range []func() error{
 		func() error { return foreign(ctx, file, db) },
 		func() error { return newer(ctx, file, db) },
+		func() error { return refuseMoved(ctx, file, db) },
 		func() error { return damage(ctx, file, db, "integrity_check") },
 		func() error { return r.orphans(ctx, db) },
 	} {
@@ -83,9 +84,11 @@ func inspectPostgres(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	r := &Report{Name: db.name}
-	if err := newer(ctx, db.name, db.pool); err != nil {
-		r.Problems = append(r.Problems, err.Error())
-		return r, nil
+	for _, check := range []func(context.Context, string, *sql.DB) error{newer, refuseMoved} {
+		if err := check(ctx, db.name, db.pool); err != nil {
+			r.Problems = append(r.Problems, err.Error())
+			return r, nil
+		}
 	}
 	return r, r.count(ctx, db.pool, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY tablename")
 }
@@ -156,7 +159,10 @@ func Ping(ctx context.Context, o Options) error {
 		if err := db.reach(ctx, o.Patience); err != nil {
 			return err
 		}
-		return newer(ctx, db.name, db.pool)
+		if err := newer(ctx, db.name, db.pool); err != nil {
+			return err
+		}
+		return refuseMoved(ctx, db.name, db.pool)
 	}
-	return refuse(ctx, filepath.Join(o.Folder, FileName)) // what the gateway asks before it opens one
+	return refuse(ctx, o, filepath.Join(o.Folder, FileName)) // what the gateway asks before it opens one
 }

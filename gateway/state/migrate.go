@@ -86,7 +86,7 @@ func newer(ctx context.Context, name string, db *sql.DB) error {
 // versionOf is the schema's version; 0: there is none.
 func versionOf(ctx context.Context, db *sql.DB) (version int64, err error) {
 	err = db.QueryRowContext(ctx, "SELECT COALESCE(MAX(version_id), 0) FROM "+versionTable+" WHERE is_applied").Scan(&version)
-	if err != nil && missingTable(err) {
+	if err != nil && missingTable(err, versionTable) {
 		return 0, nil
 	}
 	return version, err
@@ -94,7 +94,7 @@ func versionOf(ctx context.Context, db *sql.DB) (version int64, err error) {
 
 // missingTable says that an error is about a table that is not there (SQLite has no code for
 // it; 42P01 is PostgreSQL's).
-func missingTable(err error) bool {
+func missingTable(err error, table string) bool {
 	text := err.Error()
-	return strings.Contains(text, "no such table: "+versionTable) || strings.Contains(text, "42P01")
+	return strings.Contains(text, "no such table: "+table) || strings.Contains(text, "42P01")
 }

@@ -35,6 +35,9 @@ func openPostgres(ctx context.Context, o Options) (*DB, error) {
 	if err == nil {
 		err = migrate(ctx, o.Log, goose.DialectPostgres, db.pool, db.name)
 	}
+	if err == nil && !o.moving {
+		err = refuseMoved(ctx, db.name, db.pool)
+	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

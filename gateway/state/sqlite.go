@@ -47,7 +47,7 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if err := create(file); err != nil {
 		return nil, err
 	}
-	if err := refuse(ctx, file); err != nil {
+	if err := refuse(ctx, o, file); err != nil {
 		return nil, err
 	}
 	if o.Alone {
@@ -177,7 +177,7 @@ func migrateSQLite(ctx context.Context, o Options, file string, db *sql.DB) erro
 const headerSize = 100
 
 // refuse looks at a file without changing it, and says why it must not be used.
-func refuse(ctx context.Context, file string) error {
+func refuse(ctx context.Context, o Options, file string) error {
 	info, err := os.Stat(file)
 	if err != nil {
 		return fmt.Errorf("the state database: %w", err)
@@ -199,6 +199,11 @@ func refuse(ctx context.Context, file string) error {
 	}
 	if err := newer(ctx, file, db); err != nil {
 		return err
+	}
+	if !o.moving {
+		if err := refuseMoved(ctx, file, db); err != nil {
+			return err
+		}
 	}
 	if info.Size() > checkedMost {
 		return nil

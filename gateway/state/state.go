@@ -30,6 +30,8 @@ type Options struct {
 	Alone bool
 	// Patience is how long opening waits for a PostgreSQL server, or for those who read the log [10 s].
 	Patience time.Duration
+
+	moving bool // [Move] opens it, whatever an earlier one has left
 }
 
 func (o Options) withDefaults() Options {

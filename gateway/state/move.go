@@ -1,0 +1,388 @@
+package state
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Moving says what [Move] moves, and how.
+type Moving struct {
+	From Options // a SQLite file; the caller holds its folder's lock
+	To   Options // a PostgreSQL database without anything in it, or with what an earlier try has left
+	// Contents brings what lies beside the SQLite file into the other database, whose rows are there already.
+	Contents func(ctx context.Context, to *DB) error
+	// Tell is told what was just done, now and then.
+	Tell func(what string)
+}
+
+// Move copies all that a SQLite file has into a PostgreSQL database, and then marks the file as moved: a gateway that
+// opens it is told so by [Open]. Nobody writes into the file meanwhile. It says how many rows there were.
+//
+// However it is broken off, one of the two databases has everything, and [Open] refuses the other one. Until the
+// copy is whole that is the file: the database is marked as incomplete, and a further Move empties it and begins anew.
+// Then the file is marked as moved, and after that the database as complete; between these two both are refused, and a
+// further Move does nothing but the last step.
+func Move(ctx context.Context, m Moving) (rows int64, err error) {
+	if m.From.URL != "" || m.To.URL == "" {
+		return 0, errors.New("a state is moved from a SQLite file into a PostgreSQL database, and not the other way")
+	}
+	if file := filepath.Join(m.From.Folder, FileName); !exists(file) {
+		return 0, fmt.Errorf("there is no state database %s", file)
+	}
+	m.From.moving, m.To.moving, m.From.Alone = true, true, true
+	from, err := Open(ctx, m.From)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, from.Close()) }()
+	to, err := Open(ctx, m.To)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, to.Close()) }()
+	c := &mover{Moving: m, from: from, to: to}
+	moved, err := c.begin(ctx)
+	if err == nil && !moved {
+		err = c.copy(ctx)
+	}
+	if err == nil {
+		err = c.complete(ctx)
+	}
+	return c.rows, err
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// The roles of a database in a move.
+const (
+	roleSource  = "source"  // it has everything, and is used
+	roleLeft    = "left"    // the other one has everything
+	roleFilling = "filling" // the other one has everything
+	roleFilled  = "filled"  // it has everything; whether the other one is still used is written there
+)
+
+// mark is the row of state_moves.
+type mark struct{ id, role, other string }
+
+// markOf reads it; its role is empty where there is none.
+func markOf(ctx context.Context, db *sql.DB) (m mark, err error) {
+	err = db.QueryRowContext(ctx, "SELECT id, role, other FROM state_moves").Scan(&m.id, &m.role, &m.other)
+	if errors.Is(err, sql.ErrNoRows) || err != nil && missingTable(err, "state_moves") {
+		return mark{}, nil
+	}
+	return m, err
+}
+
+// refuseMoved refuses a database that another one has taken the place of, or that is not complete.
+func refuseMoved(ctx context.Context, name string, db *sql.DB) error {
+	m, err := markOf(ctx, db)
+	if err != nil {
+		return unusable(name, err)
+	}
+	return m.refuse(name)
+}
+
+func (m mark) refuse(name string) error {
+	switch m.role {
+	case roleLeft:
+		return &Unusable{
+			What: fmt.Sprintf("%s has been moved into %s, and is not used any more", name, m.other),
+			Do:   "name that as \"state\" in the configuration; if the move was broken off at its end, run dipylon state move again",
+		}
+	case roleFilling, roleFilled:
+		return &Unusable{
+			What: fmt.Sprintf("%s is being filled from %s, and is not complete", name, m.other),
+			Do:   "if dipylon state move was broken off, run it again with that as \"state\" in the configuration",
+		}
+	}
+	return nil
+}
+
+// mover is a move under way.
+type mover struct {
+	Moving
+	from, to *DB
+	id       string
+	rows     int64
+}
+
+// begin marks both databases, and says whether nothing is left to do but the last step.
+func (c *mover) begin(ctx context.Context) (moved bool, err error) {
+	ours, err := markOf(ctx, c.from.pool)
+	if err != nil {
+		return false, err
+	}
+	theirs, err := markOf(ctx, c.to.pool)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case ours.role == roleLeft && (theirs.role != roleFilled || theirs.id != ours.id):
+		return false, ours.refuse(c.from.name)
+	case ours.role == roleLeft:
+		c.id = ours.id
+		return true, nil
+	case ours.role == roleFilling, ours.role == roleFilled:
+		return false, ours.refuse(c.from.name)
+	case theirs.role != "" && theirs.id != ours.id:
+		return false, theirs.refuse(c.to.name)
+	}
+	if c.id = ours.id; c.id == "" {
+		c.id = rand.Text()
+		if err := c.from.Write(ctx, func(tx *Tx) error { return c.mark(tx, roleSource, c.to.name) }); err != nil {
+			return false, err
+		}
+	}
+	return false, c.to.Write(ctx, func(tx *Tx) error {
+		if theirs.role == "" {
+			if err := c.refuseUsed(tx); err != nil {
+				return err
+			}
+		}
+		return c.mark(tx, roleFilling, c.from.name)
+	})
+}
+
+func (c *mover) mark(tx *Tx, role, other string) error {
+	_, err := tx.Exec("INSERT INTO state_moves (id, role, other) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET role = excluded.role, other = excluded.other",
+		c.id, role, other)
+	return err
+}
+
+// unmoved are the tables that are not copied: what belongs to the database itself, and what processes know of each
+// other while they run.
+var unmoved = []string{versionTable, "state_moves", "spool_nodes", "leases"}
+
+// neverEmpty are the tables that have rows in an empty database.
+var neverEmpty = []string{versionTable, "spool_shards"}
+
+// refuseUsed refuses to write over what somebody may need.
+func (c *mover) refuseUsed(tx *Tx) error {
+	tables, err := c.tables(tx, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY tablename")
+	if err != nil {
+		return err
+	}
+	for _, table := range tables {
+		if slices.Contains(neverEmpty, table) {
+			continue
+		}
+		if found, err := tx.One([]any{new(int)}, "SELECT 1 FROM "+table+" LIMIT 1"); err != nil {
+			return err
+		} else if found {
+			return &Unusable{
+				What: fmt.Sprintf("%s is in use, or was: its table %s has rows", c.to.name, table),
+				Do:   "name a database, or a schema of it, that is empty",
+			}
+		}
+	}
+	return nil
+}
+
+// tables are the names that a query gives.
+func (c *mover) tables(tx *Tx, query string) (names []string, err error) {
+	err = tx.Query(func(scan func(...any) error) error {
+		var name string
+		err := scan(&name)
+		names = append(names, name)
+		return err
+	}, query)
+	return names, err
+}
+
+// copy brings everything over. All of it is one transaction of the file, so that nobody writes there meanwhile, and
+// its end is that the file is marked.
+func (c *mover) copy(ctx context.Context) error {
+	return c.from.Write(ctx, func(tx *Tx) error {
+		// In the order in which they were made: rows come after those that they refer to.
+		tables, err := c.tables(tx, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid")
+		if err != nil {
+			return err
+		}
+		tables = slices.DeleteFunc(tables, func(table string) bool { return slices.Contains(unmoved, table) })
+		if err := c.empty(ctx, tables); err != nil {
+			return err
+		}
+		for _, table := range tables {
+			if err := c.table(ctx, tx, table); err != nil {
+				return fmt.Errorf("the table %s: %w", table, err)
+			}
+		}
+		if err := c.Contents(ctx, c.to); err != nil {
+			return err
+		}
+		if err := c.to.Write(ctx, c.ready); err != nil {
+			return err
+		}
+		return c.mark(tx, roleLeft, c.to.name)
+	})
+}
+
+// empty removes what an earlier try has left, and what an empty database has.
+func (c *mover) empty(ctx context.Context, tables []string) error {
+	return c.to.Write(ctx, func(tx *Tx) error {
+		_, err := tx.Exec("TRUNCATE " + strings.Join(tables, ", "))
+		return err
+	})
+}
+
+// ready marks the database as filled. A gateway that has got in, because it was looking when the mark was not yet
+// there, would have found nothing, and might have mail by now.
+func (c *mover) ready(tx *Tx) error {
+	found, err := tx.One([]any{new(int)}, "SELECT 1 FROM spool_nodes LIMIT 1")
+	if err != nil {
+		return err
+	}
+	if found {
+		return fmt.Errorf("a gateway has begun to use %s: stop it, and try again", c.to.name)
+	}
+	return c.mark(tx, roleFilled, c.from.name)
+}
+
+// complete is the last step: the database is used from here on.
+func (c *mover) complete(ctx context.Context) error {
+	return c.to.Write(ctx, func(tx *Tx) error {
+		_, err := tx.Exec("DELETE FROM state_moves WHERE id = $1", c.id)
+		return err
+	})
+}
+
+const (
+	// batchOctets and batchValues bound what is written at once, and so what is in memory.
+	batchOctets = 1 << 20
+	batchValues = 2000
+)
+
+// table copies the rows of a table.
+func (c *mover) table(ctx context.Context, tx *Tx, table string) error {
+	columns, err := c.columns(tx, table)
+	if err != nil {
+		return err
+	}
+	b := &batch{table: table, columns: columns}
+	var rows int64
+	flush := func() error {
+		rows += int64(b.rows)
+		c.Tell(fmt.Sprintf("%s: %d rows", table, rows))
+		return b.write(ctx, c.to)
+	}
+	err = tx.Query(func(scan func(...any) error) error {
+		if err := b.add(scan); err != nil {
+			return err
+		}
+		if b.full() {
+			return flush()
+		}
+		return nil
+	}, "SELECT "+b.names()+" FROM "+table)
+	if err == nil && b.rows > 0 {
+		err = flush()
+	}
+	if err != nil {
+		return err
+	}
+	c.rows += rows
+	var there int64
+	if err := c.to.QueryRow(ctx, "SELECT count(*) FROM "+table).Scan(&there); err != nil {
+		return err
+	}
+	if there != rows {
+		return fmt.Errorf("%d rows were copied, and %d are there: somebody else uses %s", rows, there, c.to.name)
+	}
+	return nil
+}
+
+// column is one of a table.
+type column struct {
+	name    string
+	boolean bool // SQLite has a number in it
+}
+
+func (c *mover) columns(tx *Tx, table string) (all []column, err error) {
+	err = tx.Query(func(scan func(...any) error) error {
+		var name, kind string
+		err := scan(&name, &kind)
+		all = append(all, column{`"` + name + `"`, kind == "BOOLEAN"})
+		return err
+	}, "SELECT name, type FROM pragma_table_info($1) ORDER BY cid", table)
+	return all, err
+}
+
+// batch is rows that are written together.
+type batch struct {
+	table   string
+	columns []column
+	values  []any
+	rows    int
+	octets  int
+}
+
+func (b *batch) names() string {
+	names := make([]string, len(b.columns))
+	for i, c := range b.columns {
+		names[i] = c.name
+	}
+	return strings.Join(names, ", ")
+}
+
+func (b *batch) full() bool {
+	return b.octets >= batchOctets || len(b.values)+len(b.columns) > batchValues
+}
+
+func (b *batch) add(scan func(...any) error) error {
+	row := make([]any, len(b.columns))
+	into := make([]any, len(row))
+	for i := range row {
+		into[i] = &row[i]
+	}
+	if err := scan(into...); err != nil {
+		return err
+	}
+	for i, value := range row {
+		switch v := value.(type) {
+		case string:
+			b.octets += len(v)
+		case int64:
+			if b.columns[i].boolean {
+				row[i] = v != 0
+			}
+		case []byte:
+			b.octets += len(v)
+			if v == nil {
+				row[i] = []byte{} // NULL is no slice; this is one of no octets
+			}
+		}
+	}
+	b.values = append(b.values, row...)
+	b.rows++
+	return nil
+}
+
+// write inserts the rows, and empties the batch.
+func (b *batch) write(ctx context.Context, to *DB) error {
+	rows := make([]string, b.rows)
+	for r := range rows {
+		places := make([]string, len(b.columns))
+		for i := range places {
+			places[i] = fmt.Sprintf("$%d", r*len(b.columns)+i+1)
+		}
+		rows[r] = "(" + strings.Join(places, ", ") + ")"
+	}
+	query := "INSERT INTO " + b.table + " (" + b.names() + ") VALUES " + strings.Join(rows, ", ")
+	err := to.Write(ctx, func(tx *Tx) error {
+		_, err := tx.Exec(query, b.values...)
+		return err
+	})
+	b.values, b.rows, b.octets = b.values[:0], 0, 0
+	return err
+}
