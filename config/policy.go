@@ -15,6 +15,8 @@ type Policy struct {
 	// POP3 and Submission say whether the protocols can be used at all.
 	POP3       *bool `yaml:"pop3,omitempty"`
 	Submission *bool `yaml:"submission,omitempty"`
+	// Priority is the highest that mail may be given (MT-PRIORITY, RFC 6710).
+	Priority *int `yaml:"priority,omitempty" min:"-9" max:"9"`
 	// Order is which messages have the low numbers.
 	Order *string `yaml:"order,omitempty" enum:"oldest newest"`
 	// Age is how old a message may be to be shown, by when the store took it in; 0: any age.
@@ -57,7 +59,7 @@ type Mailbox struct {
 
 func defaultPolicy() Policy {
 	return Policy{
-		POP3: new(true), Submission: new(true),
+		POP3: new(true), Submission: new(true), Priority: new(0),
 		Order: new("oldest"), Age: new(Duration(0)), Messages: new(0),
 		Deleted: new("remove"), Keep: new(Duration(14 * 24 * time.Hour)), Notices: new("keep"), Sizes: new("exact"),
 		Encoding: new("mime"), Body: new("best"), Charset: new(Charset("utf-8")), RichText: new(false),

@@ -101,7 +101,7 @@ func (s *Store) sendTo(ctx context.Context, c backends.Credential, client *smtpc
 		_, err := io.Copy(io.Discard, content)
 		return nil, err
 	}
-	envelope := smtpclient.Envelope{ReversePath: d.From, Recipients: backends.Addresses(d.Recipients), Size: d.Size, EightBit: d.Body == backends.Body8BitMIME, UTF8: d.SMTPUTF8}
+	envelope := smtpclient.Envelope{ReversePath: d.From, Recipients: backends.Addresses(d.Recipients), Size: d.Size, EightBit: d.Body == backends.Body8BitMIME, UTF8: d.SMTPUTF8, Priority: d.Priority}
 	if s.settings.Sending.Sent == "" {
 		return submit(ctx, client, envelope, content)
 	}

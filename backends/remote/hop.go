@@ -107,7 +107,7 @@ func (h Hop) deliver(ctx context.Context, d backends.Delivery, trace string, con
 		return err
 	}
 	defer client.Close()
-	envelope := smtpclient.Envelope{ReversePath: d.From, EightBit: d.Body == backends.Body8BitMIME, UTF8: d.SMTPUTF8, Size: d.Size + int64(len(trace))}
+	envelope := smtpclient.Envelope{ReversePath: d.From, EightBit: d.Body == backends.Body8BitMIME, UTF8: d.SMTPUTF8, Size: d.Size + int64(len(trace)), Priority: d.Priority}
 	for _, i := range left {
 		envelope.Recipients = append(envelope.Recipients, d.Recipients[i].Address)
 	}

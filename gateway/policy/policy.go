@@ -22,6 +22,7 @@ import (
 // Policy is one mailbox's.
 type Policy struct {
 	POP3, Submission bool // whether the protocols can be used
+	Priority         int  // the highest that mail may be given (MT-PRIORITY)
 
 	Newest   bool          // the newest message has the number 1
 	Age      time.Duration // how old a message may be to be shown; 0: any age
@@ -86,7 +87,7 @@ func renderingOf(c config.Policy) backends.Rendering {
 // from makes a policy of a configuration's complete one.
 func from(c config.Policy) *Policy {
 	p := &Policy{
-		POP3: *c.POP3, Submission: *c.Submission,
+		POP3: *c.POP3, Submission: *c.Submission, Priority: *c.Priority,
 		Newest: *c.Order == "newest", Age: c.Age.Std(), Messages: *c.Messages,
 		Disposal: DisposalOf(*c.Deleted), NoticeRemoves: *c.Notices == "remove", MarkRead: *c.MarkRead, FastSizes: *c.Sizes == "fast", MeasureSizes: *c.Sizes == "measure",
 		Rendering: renderingOf(c),

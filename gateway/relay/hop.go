@@ -184,7 +184,7 @@ func (h *smtpHop) verdicts(outcomes []smtpclient.Outcome) ([]verdict, *verdict) 
 func envelopeOf(route Route, c Claimed) smtpclient.Envelope {
 	e := smtpclient.Envelope{
 		ReversePath: c.Envelope.From, Size: c.Size, EightBit: c.Envelope.Body == backends.Body8BitMIME, UTF8: c.Envelope.SMTPUTF8,
-		ID: c.Envelope.ID, RequireTLS: c.Envelope.RequireTLS,
+		ID: c.Envelope.ID, RequireTLS: c.Envelope.RequireTLS, Priority: c.Envelope.Priority,
 	}
 	switch c.Envelope.Return {
 	case backends.ReturnFull:

@@ -319,16 +319,17 @@ func TestFailedDiskEnds(t *testing.T) {
 // TestParametersGoOn: what the sender wants to be told goes on to a server that has DSN.
 func TestParametersGoOn(t *testing.T) {
 	w := newWorld(t, far)
-	server := w.at(t, "192.0.2.1:25", &fakesmtp.Server{Offers: []string{"DSN", "8BITMIME", "SIZE 1000000", "SMTPUTF8"}})
+	server := w.at(t, "192.0.2.1:25", &fakesmtp.Server{Offers: []string{"DSN", "8BITMIME", "SIZE 1000000", "SMTPUTF8", "MT-PRIORITY"}})
 	m := letter("k1", "a@far.example")
 	m.Envelope.ID, m.Envelope.Return, m.Envelope.Body, m.Envelope.SMTPUTF8 = "Q 1", 2, 1, true
+	m.Envelope.Priority = -4
 	m.Recipients[0].Notify, m.Recipients[0].OriginalRecipient = 2|8, "rfc822;b@sakes.example"
 	w.add(m, text)
 	w.run(t)
 	w.finish(t)
 	all := strings.Join(server.Commands(), "\n")
 	for _, want := range []string{
-		fmt.Sprintf("MAIL FROM:<ada@sakes.example> SIZE=%d BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=Q+201\n", len(text)),
+		fmt.Sprintf("MAIL FROM:<ada@sakes.example> SIZE=%d BODY=8BITMIME SMTPUTF8 MT-PRIORITY=-4 RET=HDRS ENVID=Q+201\n", len(text)),
 		"RCPT TO:<a@far.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b@sakes.example\n",
 	} {
 		if !strings.Contains(all, want) {
@@ -402,6 +403,9 @@ func TestPriority(t *testing.T) {
 	var order []string
 	for _, m := range server.Received() {
 		order = append(order, m.Paths...)
+	}
+	if all := strings.Join(server.Commands(), "\n"); strings.Contains(all, "MT-PRIORITY") {
+		t.Errorf("a server that does not know MT-PRIORITY is told\n%s", all)
 	}
 	if got := strings.Join(order, " "); got != "u2@far.example u1@far.example u3@far.example u0@far.example" {
 		t.Errorf("they came as %s", got)

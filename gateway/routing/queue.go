@@ -43,6 +43,14 @@ func (s *mxSession) Notifies() bool { return s.o.queueing() }
 // Notifies implements [smtp.Notifies].
 func (s *submissionSession) Notifies() bool { return s.o.queueing() }
 
+// Priority implements [smtp.Prioritizes]: the queue has the highest first. How high an account may go, its policy says.
+func (s *submissionSession) Priority() (most int, ok bool) {
+	if s.who != nil {
+		most = s.o.Policies.Of(s.who.store.Name, s.who.account).Priority
+	}
+	return most, s.o.queueing()
+}
+
 // recipientOf is a recipient with the parameters of its RCPT.
 func recipientOf(box address.Mailbox, o smtp.RcptOptions) backends.Recipient {
 	return backends.Recipient{Address: box.String(), Notify: backends.Notify(o.Notify), OriginalRecipient: o.OriginalRecipient}

@@ -89,6 +89,9 @@ type MailOptions struct {
 	// Return and EnvelopeID are RET= and ENVID= (RFC 3461 §4.3, §4.4), decoded; given to who [Notifies].
 	Return     Return
 	EnvelopeID string
+	// Priority is MT-PRIORITY= (RFC 6710), from -9 to 9; given to who [Prioritizes], and no more than it allows.
+	Priority int
+	lowered  bool // it is less than the client has asked for
 }
 
 // RcptOptions are the parameters of RCPT (RFC 5321 §4.1.1.3).

@@ -173,6 +173,9 @@ func (s *session) ehlo(args string) reply {
 	if s.notifies() {
 		lines = append(lines, "DSN")
 	}
+	if _, offered := s.priority(); offered {
+		lines = append(lines, "MT-PRIORITY")
+	}
 	if limits := s.limitsKeyword(); limits != "" {
 		lines = append(lines, limits)
 	}

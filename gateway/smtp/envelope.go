@@ -96,6 +96,15 @@ func (s *session) mailOption(o *MailOptions, p parameter) reply {
 		if o.Auth, err = decodeXtext(p.value); err != nil || o.Auth == "" {
 			return wrong
 		}
+	case "MT-PRIORITY":
+		most, offered := s.priority()
+		if !offered {
+			return unknown
+		}
+		if o.Priority, err = parsePriority(p.value); err != nil {
+			return wrong
+		}
+		o.Priority, o.lowered = min(o.Priority, most), o.Priority > most
 	case "RET", "ENVID":
 		switch {
 		case !s.notifies():
@@ -126,6 +135,9 @@ func (s *session) begin(reversePath address.Path, options MailOptions) reply {
 		s.log.Info().Str("transaction", options.ID).Stringer("from", reversePath).Int("code", r.code).AnErr("cause", r.cause).Msg("sender refused")
 		s.endTransaction(s.backend)
 		return r
+	}
+	if options.lowered { // RFC 6710 §4.1
+		return ok(250, "2.3.6", fmt.Sprintf("%d is the priority of the message, as high as you may ask for", options.Priority))
 	}
 	return ok(250, "2.1.0", "sender ok")
 }

@@ -42,6 +42,7 @@ type message struct {
 type fake struct {
 	mechanisms []string
 	notifies   bool
+	priority   *int // nil: it does not prioritize
 	newSession func(Conn) error
 	mail       func(from string, o MailOptions) error
 	rcpt       func(to string) error
@@ -119,6 +120,14 @@ func (s *fakeSession) Mechanisms() []string { return s.fake.mechanisms }
 
 // Notifies implements [Notifies].
 func (s *fakeSession) Notifies() bool { return s.fake.notifies }
+
+// Priority implements [Prioritizes].
+func (s *fakeSession) Priority() (most int, ok bool) {
+	if s.fake.priority == nil {
+		return 0, false
+	}
+	return *s.fake.priority, true
+}
 
 func (s *fakeSession) Authenticate(_ context.Context, mechanism string) (sasl.Exchange[sasl.Accepted], error) {
 	defer s.fake.call(s, "AUTH "+mechanism, s.tx == nil && !s.closed)()

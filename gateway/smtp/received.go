@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -25,6 +26,9 @@ func (s *session) received(now time.Time) string {
 	f.add("id", s.tx.id)
 	if s.tx.recipients == 1 {
 		f.add("for", "<"+s.tx.recipient.String()+">")
+	}
+	if p := s.tx.options.Priority; p != 0 {
+		f.add("PRIORITY", strconv.Itoa(p)) // RFC 6710 §4.1
 	}
 	f.end(";")
 	f.fold()

@@ -23,6 +23,8 @@ type Envelope struct {
 	// RequireTLS is passed on to a server that has REQUIRETLS (RFC 8689 §3), over TLS alone. Who cannot do
 	// without asks for the extension first.
 	RequireTLS bool
+	// Priority is passed on to a server that has MT-PRIORITY (RFC 6710); 0: normal.
+	Priority int
 }
 
 // parameters are those of MAIL. SMTPUTF8 is said where an address needs it, too.
@@ -39,6 +41,9 @@ func (c *Client) parameters(e Envelope, paths []string) string {
 	}
 	if c.has("REQUIRETLS") && e.RequireTLS && c.state != nil {
 		b.WriteString(" REQUIRETLS")
+	}
+	if c.has("MT-PRIORITY") && e.Priority != 0 {
+		b.WriteString(" MT-PRIORITY=" + strconv.Itoa(e.Priority))
 	}
 	b.WriteString(c.mailNotice(e))
 	return b.String()
