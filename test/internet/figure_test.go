@@ -78,13 +78,12 @@ const (
 	greeting = "=?utf-8?B?zqPPh86uzrzOsSAx?="
 )
 
-// letters: George writes to Judy, she answers, and Chris, who gets both, answers both.
+// letters: George puts a letter to Judy into his store's outbox, she answers, and Chris, who gets both, answers both.
 func (w *world) letters(t *testing.T) {
 	george, judy, chris := "george@sakes.example", "judy@dcnw.example", "chris@sakes.example"
 	first := letter(george, "<"+judy+">, <"+chris+">", greeting+" first", "", attached)
-	w.send(t, harness.Envelope{From: george, To: []string{judy, chris}, EightBit: true}, strings.NewReader(first))
-	got := w.at(judy).await(t, greeting+" first")
-	arrivedWhole(t, "Judy's", got, first)
+	w.drop(t, george, first)
+	arrivedWhole(t, "Judy's", w.at(judy).await(t, greeting+" first"), first)
 
 	reply := letter(judy, "<"+george+">, <"+chris+">", "Re: "+greeting+" second", "In-Reply-To: <1@sakes.example>\r\n", attached)
 	w.send(t, harness.Envelope{From: judy, To: []string{george, chris}, EightBit: true}, strings.NewReader(reply))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -112,10 +113,12 @@ func (w *world) startGateway(t *testing.T, boxes []string) {
 	for protocol, port := range map[string]int{"smtp": 25, "submission": 587, "submissions": 465, "pop3": 110, "pop3s": 995} {
 		listeners = append(listeners, harness.Mapping{"protocol": protocol, "address": fmt.Sprint(":", port)})
 	}
+	store := harness.MaildirStore("mail", "sakes.example")
+	store["settings"] = harness.Mapping{"root": "mail", "outbox": true}
 	w.gateway = harness.Prepare(t, harness.Options{
 		Kind: harness.Plain, // of 30 MB, each octet passes
 
-		Stores: []harness.Mapping{harness.MaildirStore("mail", "sakes.example")},
+		Stores: []harness.Mapping{store},
 		More: harness.Mapping{
 			"hostname": "kifissia.sakes.example", "listeners": listeners, "relay": scaled,
 			"routes": []harness.Mapping{{"name": "internet", "domains": []string{"*"}, "to": "mx"}},
@@ -228,6 +231,25 @@ func hasAll(message []byte, texts []string) bool {
 		}
 	}
 	return true
+}
+
+// drop puts a message into an account's outbox in SAKES's store, as programs there do: whole, by a rename.
+func (w *world) drop(t *testing.T, from, content string) {
+	t.Helper()
+	name, domain, _ := strings.Cut(from, "@")
+	outbox := filepath.Join(w.gateway.Dir, "mail", domain, name, ".Outbox")
+	for _, part := range []string{"tmp", "new", "cur"} {
+		if err := os.MkdirAll(filepath.Join(outbox, part), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made := filepath.Join(outbox, "tmp", "letter")
+	if err := os.WriteFile(made, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(made, filepath.Join(outbox, "new", "letter")); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // send has an account send: of SAKES's by submission, from Chris's host, and of the others on their server.
