@@ -33,10 +33,11 @@ func TestExim(t *testing.T) {
 	w.run(t, append(slices.Clone(exchange), part{"addresses beyond ASCII", (*world).beyondASCII}))
 }
 
-// TestOpenSMTPD has OpenSMTPD there.
+// TestOpenSMTPD has OpenSMTPD there, whose TLS fails: mail goes there in the clear.
 func TestOpenSMTPD(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, peers.OpenSMTPDSite, []string{"judy", "pat"}, []string{"george", "chris", "dora", "γιώργος"})
+	w.tlsFails = true
 	w.run(t, append(slices.Clone(exchange), part{"addresses that it cannot have", (*world).addressesItCannotHave}))
 }
 
@@ -48,7 +49,12 @@ type part struct {
 
 // exchange is what goes to and fro with each server.
 var exchange = []part{
-	{"letters", (*world).letters}, {"unknown there", (*world).unknownThere}, {"unknown here", (*world).unknownHere}, {"30 MB", (*world).largeMail},
+	{"letters", (*world).letters},
+	{"unknown there", (*world).unknownThere},
+	{"unknown here", (*world).unknownHere},
+	{"30 MB", (*world).largeMail},
+	{"success there", (*world).successThere},
+	{"success here", (*world).successHere},
 }
 
 func (w *world) run(t *testing.T, parts []part) {
@@ -83,11 +89,19 @@ func (w *world) letters(t *testing.T) {
 	george, judy, chris := "george@sakes.example", "judy@dcnw.example", "chris@sakes.example"
 	first := letter(george, "<"+judy+">, <"+chris+">", greeting+" first", "", attached)
 	w.drop(t, george, first)
-	arrivedWhole(t, "Judy's", w.at(judy).await(t, greeting+" first"), first)
+	got := w.at(judy).await(t, greeting+" first")
+	arrivedWhole(t, "Judy's", got, first)
+	if !w.tlsFails && !bytes.Contains(bytes.ToUpper(got), []byte("WITH ESMTPS")) {
+		t.Errorf("it was sent without TLS:\n%s", got)
+	}
 
 	reply := letter(judy, "<"+george+">, <"+chris+">", "Re: "+greeting+" second", "In-Reply-To: <1@sakes.example>\r\n", attached)
 	w.send(t, harness.Envelope{From: judy, To: []string{george, chris}, EightBit: true}, strings.NewReader(reply))
-	arrivedWhole(t, "George's", w.at(george).await(t, greeting+" second"), reply)
+	got = w.at(george).await(t, greeting+" second")
+	arrivedWhole(t, "George's", got, reply)
+	if !strings.Contains(string(got), "Received: from pop3.dcnw.example (") || !strings.Contains(string(got), "with ESMTPS") {
+		t.Errorf("it does not say that it came with TLS, and from whom:\n%s", got)
+	}
 
 	arrivedWhole(t, "Chris's first", w.at(chris).await(t, greeting+" first"), first)
 	arrivedWhole(t, "Chris's second", w.at(chris).await(t, greeting+" second"), reply)

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"github.com/dipylon/dipylon/test/harness"
 	"github.com/dipylon/dipylon/test/peers"
 )
@@ -22,29 +24,27 @@ import (
 // The hosts' addresses are of the networks for documentation (RFC 5737, RFC 3849). Chris's host has those of others, too:
 // of servers that a test plays, or that do not answer.
 const (
-	dnsAddress   = "192.0.2.53"
-	kifissia     = "192.0.2.25"
-	dcnw         = "192.0.2.110"
-	chris        = "192.0.2.7"
-	grey, down   = "192.0.2.71", "192.0.2.72"
-	gone, second = "192.0.2.73", "192.0.2.74"
-	plain        = "192.0.2.75"
+	dnsAddress       = "192.0.2.53"
+	kifissia         = "192.0.2.25"
+	dcnw             = "192.0.2.110"
+	chris            = "192.0.2.7"
+	kifissia6, dcnw6 = "2001:db8::25", "2001:db8::110"
+	grey, down       = "192.0.2.71", "192.0.2.72"
+	gone, second     = "192.0.2.73", "192.0.2.74"
+	plain            = "192.0.2.75"
 )
 
-// zone is what DNS has.
+// zone is what DNS has of names.
 const zone = `
 sakes.example.          MX 10 kifissia.sakes.example.
 kifissia.sakes.example. A ` + kifissia + `
-kifissia.sakes.example. AAAA 2001:db8::25
-25.2.0.192.in-addr.arpa. PTR kifissia.sakes.example.
+kifissia.sakes.example. AAAA ` + kifissia6 + `
 
 dcnw.example.           MX 10 pop3.dcnw.example.
 pop3.dcnw.example.      A ` + dcnw + `
-pop3.dcnw.example.      AAAA 2001:db8::110
-110.2.0.192.in-addr.arpa. PTR pop3.dcnw.example.
+pop3.dcnw.example.      AAAA ` + dcnw6 + `
 
 chris.far.example.      A ` + chris + `
-7.2.0.192.in-addr.arpa. PTR chris.far.example.
 
 grey.example.           MX 10 mx.grey.example.
 mx.grey.example.        A ` + grey + `
@@ -58,10 +58,32 @@ first.two.example.      A ` + gone + `
 second.two.example.     A ` + second + `
 `
 
+// named are the addresses that lead back to a name.
+var named = map[string]string{
+	kifissia: "kifissia.sakes.example.", kifissia6: "kifissia.sakes.example.", dcnw: "pop3.dcnw.example.", dcnw6: "pop3.dcnw.example.",
+	chris: "chris.far.example.",
+}
+
+// records are all that DNS has.
+func records(t *testing.T) string {
+	t.Helper()
+	var all strings.Builder
+	all.WriteString(zone)
+	for address, name := range named {
+		reverse, err := dns.ReverseAddr(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(&all, reverse, "PTR", name)
+	}
+	return all.String()
+}
+
 // world is an Internet of its own.
 type world struct {
 	kifissia, dcnw, chris *host
 	gateway               *harness.Gateway
+	tlsFails              bool     // at pop3.dcnw.example
 	reading               sync.Map // a mutex for each mailbox: one session has it at a time (RFC 1939 §4)
 }
 
@@ -78,10 +100,10 @@ func newWorld(t *testing.T, start func(*testing.T, peers.Site) string, there, he
 	wire := newWire(t)
 	names := wire.plug(t, "names", dnsAddress)
 	w := &world{
-		kifissia: wire.plug(t, "kifissia", kifissia, "2001:db8::25"), dcnw: wire.plug(t, "dcnw", dcnw, "2001:db8::110"),
+		kifissia: wire.plug(t, "kifissia", kifissia, kifissia6), dcnw: wire.plug(t, "dcnw", dcnw, dcnw6),
 		chris: wire.plug(t, "chris", chris, grey, down, gone, second, plain),
 	}
-	names.do(t, func() { peers.StartNSD(t, dnsAddress+":53", zone) })
+	names.do(t, func() { peers.StartNSD(t, dnsAddress+":53", records(t)) })
 	w.dcnw.do(t, func() {
 		site := peers.Site{Host: "pop3.dcnw.example", Domain: "dcnw.example", Boxes: there}
 		users := make(map[string]string)

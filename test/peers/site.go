@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"text/template"
+
+	"github.com/dipylon/dipylon/test/harness"
 )
 
 // Site is what a mail server is for that has a domain, and takes its users' mail to everybody by MX. It listens at
@@ -98,7 +100,7 @@ begin retry
 // OpenSMTPDSite starts OpenSMTPD for a site. Its package conflicts with any other mail server's, so ./test/run unpacks
 // it into test/.work/opensmtpd. Where it keeps its queue, where its programs are, and as which users it runs, was settled
 // when it was compiled: the test has a /etc (with [OpenSMTPDAccounts]), a /run, a /usr/libexec and a /var of its own, and
-// starts one at a time.
+// starts one at a time. It offers STARTTLS, and as Debian 12 has it, it cannot do it: the handshake fails.
 func OpenSMTPDSite(t *testing.T, s Site) (mail string) {
 	t.Helper()
 	_, here, _, _ := runtime.Caller(0)
@@ -118,6 +120,9 @@ func OpenSMTPDSite(t *testing.T, s Site) (mail string) {
 	if err := opensmtpdSite.Execute(&config, map[string]any{"Dir": dir, "Site": s, "Size": siteSize}); err != nil {
 		t.Fatal(err)
 	}
+	ca := harness.NewAuthority(t)
+	run(t, "install", "-m", "600", ca.CertFile, filepath.Join(dir, "server.crt"))
+	run(t, "install", "-m", "600", ca.KeyFile, filepath.Join(dir, "server.key"))
 	write(t, filepath.Join(dir, "users"), users.String())
 	write(t, filepath.Join(dir, "boxes"), boxes.String())
 	write(t, filepath.Join(dir, "smtpd.conf"), config.String())
@@ -170,8 +175,10 @@ const OpenSMTPDAccounts, OpenSMTPDGroups = "opensmtpd:x:64001:64001::/nonexisten
 var opensmtpdSite = template.Must(template.New("smtpd.conf").Parse(`smtp max-message-size "{{.Size}}"
 table users file:{{.Dir}}/users
 table boxes file:{{.Dir}}/boxes
-listen on 0.0.0.0 port 25 hostname {{.Site.Host}}
-listen on :: port 25 hostname {{.Site.Host}}
+pki site cert "{{.Dir}}/server.crt"
+pki site key "{{.Dir}}/server.key"
+listen on 0.0.0.0 port 25 hostname {{.Site.Host}} tls pki site
+listen on :: port 25 hostname {{.Site.Host}} tls pki site
 action "deliver" maildir "%{user.directory}" userbase <users> virtual <boxes>
 action "relay" relay helo {{.Site.Host}}
 match from any for domain "{{.Site.Domain}}" action "deliver"
