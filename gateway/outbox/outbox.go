@@ -176,6 +176,7 @@ func (c *collecting) run(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 			return
+		case err != nil && !store.Known: // nobody knows whether it has an outbox, and that it is down has been logged
 		case err != nil:
 			c.Log.Warn().Err(err).Str(events.Store, c.name).Dur("again_in", pause).Msg("the store's outbox cannot be collected now")
 		case taken > 0 || time.Since(begun) >= waitMost/2:

@@ -59,13 +59,22 @@ func outboxOf(g *harness.Gateway, user harness.User) string {
 	return filepath.Join(g.Dir, "mail", domain, name, ".Outbox")
 }
 
-// TestOutbox: a file in the outbox reaches a local mailbox and the smart host, without Bcc, and its author hears of the
+// TestOutbox: with a reload that gives the store outboxes, a file in the outbox reaches a local mailbox and the smart host, without Bcc, and its author hears of the
 // recipient that the host does not take.
 func TestOutbox(t *testing.T) {
 	t.Parallel()
 	g, host := withOutbox(t)
+	g.Configure(t, func(o *harness.Options) { o.Stores[0]["settings"] = harness.Mapping{"root": "mail"} })
+	g.Reload(t)
 	from, to := g.AddUser(t, "erika"), g.AddUser(t, "max")
+	place := g.Log.Len()
 	drop(t, g, from, "To: Max <max>, zoe@far.example\nCc: nobody@far.example\nBcc: secret@far.example\nSubject: from a script\n\nHello\n")
+	g.Configure(t, func(o *harness.Options) { o.Stores[0]["settings"] = harness.Mapping{"root": "mail", "outbox": true} })
+	if g.Log.Has("collected") {
+		t.Error("a store without outboxes is asked for mail")
+	}
+	g.Reload(t)
+	g.Log.Wait(t, place, `"event":"collected"`)
 	harness.Eventually(t, time.Minute, "the local copy", func() bool { return len(readAll(t, g, to)) > 0 })
 	local := readAll(t, g, to)[0]
 	for _, want := range []string{"Return-Path: <" + from.Address + ">", "From: " + from.Address, "Subject: from a script", "\r\n\r\nHello\r\n"} {
