@@ -24,16 +24,16 @@ func (w *world) success(t *testing.T) {
 
 // successThere: a server that has DSN is told what George wants to know, and reports itself (RFC 3461 §5.2.2).
 func (w *world) successThere(t *testing.T) {
-	george, pat := "george@sakes.example", "pat@dcnw.example"
-	sent := letter(george, "<"+pat+">", "success there", "", attached)
-	w.send(t, harness.Envelope{From: george, To: []string{pat}, EightBit: true, Notify: "SUCCESS"}, strings.NewReader(sent))
+	george, kim := "george@sakes.example", "kim@dcnw.example"
+	sent := letter(george, "<"+kim+">", "success there", "", attached)
+	w.send(t, harness.Envelope{From: george, To: []string{kim}, EightBit: true, Notify: "SUCCESS"}, strings.NewReader(sent))
 	w.at(george).await(t, "Reporting-MTA: dns; pop3.dcnw.example", "Action: delivered", "success there")
 }
 
-// successHere: the gateway is told so by the server that Judy sends from, and reports.
+// successHere: the gateway is told so by the server that Kim sends from, and reports.
 func (w *world) successHere(t *testing.T) {
-	judy, dora := "judy@dcnw.example", "dora@sakes.example"
-	sent := letter(judy, "<"+dora+">", "success here", "", attached)
-	w.send(t, harness.Envelope{From: judy, To: []string{dora}, EightBit: true, Notify: "SUCCESS"}, strings.NewReader(sent))
-	w.at(judy).await(t, "Reporting-MTA: dns; kifissia.sakes.example", "Action: delivered", "success here")
+	kim, chris := "kim@dcnw.example", "chris@sakes.example"
+	sent := letter(kim, "<"+chris+">", "success here", "", attached)
+	w.send(t, harness.Envelope{From: kim, To: []string{chris}, EightBit: true, Notify: "SUCCESS"}, strings.NewReader(sent))
+	w.at(kim).await(t, "Reporting-MTA: dns; kifissia.sakes.example", "Action: delivered", "success here")
 }
