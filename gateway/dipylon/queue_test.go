@@ -204,6 +204,44 @@ func TestQueueOfARunningGateway(t *testing.T) {
 	}
 }
 
+// TestRestoredIsHeld: mail that a copy of the state has is held when the copy is put back, unless that is not wanted.
+func TestRestoredIsHeld(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	addUser(t, dir, "one", "me@one.example")
+	p := serveIn(t, dir, strings.Replace(queueYAML, "DEAD", "127.0.0.1:1", 1))
+	submission := p.address(0, "submission")
+	p.await(0, "ready")
+	submit(t, submission, "zoe@far.example", "max@far.example")
+	p.must("far.example", "list")
+	state := func(want string, args ...string) {
+		t.Helper()
+		cmd := exec.Command("dipylon", append([]string{"state", args[0], "--config", "gate.yaml"}, args[1:]...)...)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("dipylon state %q: %v, without %q:\n%s", args, err, want, out)
+		}
+	}
+	state("copied", "backup", "copy.db")
+	p.signal(syscall.SIGTERM)
+	_ = p.ended()
+	state("held, as they may have it: 2\n  dipylon queue list --state held ", "restore", "copy.db")
+	for _, m := range p.queued() {
+		for _, r := range m.Recipients {
+			if r.State != "held" {
+				t.Errorf("%s is %s", r.Address, r.State)
+			}
+		}
+	}
+	p.must("recipients released: 2", "release", "--state", "held")
+	state("held, as they may have it: 2", "hold")
+	state("restored from copy.db", "restore", "--release", "copy.db")
+	if got := p.queued("--state", "held"); len(got) != 0 {
+		t.Errorf("%+v", got)
+	}
+	p.must("zoe@far.example", "list")
+}
+
 func TestLastText(t *testing.T) {
 	for want, o := range map[string]*queue.Outcome{
 		"":                            nil,

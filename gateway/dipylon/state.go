@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -25,7 +25,7 @@ func newState() *cobra.Command {
 		Short: "Copy, restore, move and check the gateway's own state",
 		Long: `Looks after the database that the configuration's "state" names: mail in transit, what the gateway
 remembers of messages, such as unique-ids of a former mail server, and application passwords. It may be
-in use meanwhile, but for "restore" and "move".`,
+in use meanwhile, but for "restore", "move" and "hold".`,
 		Example: `  dipylon state backup --config dipylon.yaml /var/backups/dipylon.db
   dipylon state restore --config dipylon.yaml /var/backups/dipylon.db
   dipylon state move --config dipylon.yaml --to file:/etc/dipylon/postgres-url
@@ -35,7 +35,7 @@ in use meanwhile, but for "restore" and "move".`,
 	}
 	cmd.PersistentFlags().StringVarP(&from.file, "config", "c", "", configUsage)
 	_ = cmd.MarkPersistentFlagFilename("config", "yaml", "yml") // fails only where there is no such flag
-	cmd.AddCommand(newStateBackup(&from), newStateRestore(&from), newStateMove(&from), newStateVerify(&from))
+	cmd.AddCommand(newStateBackup(&from), newStateRestore(&from), newStateMove(&from), newStateHold(&from), newStateVerify(&from))
 	return cmd
 }
 
@@ -65,7 +65,8 @@ damaged), 75 try again later, 78 the configuration is wrong.`,
 }
 
 func newStateRestore(from *source) *cobra.Command {
-	return &cobra.Command{
+	var release bool
+	cmd := &cobra.Command{
 		Use:   "restore FILE",
 		Short: "Put a copy of the database in its place",
 		Long: `Puts a file that "dipylon state backup" has made in the database's place. The gateway has to be
@@ -75,31 +76,75 @@ beside it under another name, which is printed.
 What has happened since the copy was made is forgotten: a password that was revoked is good again,
 and a client may see a message again that it had deleted.
 
+Mail in transit may have been delivered since. So all of it is held, and nothing is sent until you say
+so: how many recipients are held is printed, with the commands that list, release and delete them. With
+--release it is tried as soon as the gateway runs. Contents of more than 128 KiB are no part of the copy:
+they are files in the state folder's "spool", and mail whose file is not there any more stays held.
+
+A PostgreSQL database is restored with its server's own means; "dipylon state hold" then holds its mail.
+
 Statuses: 0 done, 1 it was not done, 65 the copy is no good one, 75 the gateway is running, 78 the
 configuration is wrong.`,
 		Example: "  dipylon state restore --config dipylon.yaml /var/backups/dipylon.db",
 		Args:    cobra.ExactArgs(1),
 		RunE: action(func(cmd *cobra.Command, args []string) error {
-			return withConfig(cmd, from, func(ctx context.Context, cfg *config.Config, o state.Options) error {
-				if o.URL == "" {
-					if err := state.MakeFolder(cfg.StateFolder); err != nil {
-						return fmt.Errorf("the state folder: %w", err)
-					}
-					lock, err := server.LockState(cfg.StateFolder)
-					if err != nil {
-						return withCode(exitTemporary, err)
-					}
-					defer lock.Release()
+			return withConfig(cmd, from, func(ctx context.Context, cfg *config.Config, _ state.Options) error {
+				restored, err := manage.RestoreState(ctx, cfg, args[0], release)
+				if errors.Is(err, server.ErrTemporary) {
+					return withCode(exitTemporary, err)
 				}
-				kept, err := state.Restore(ctx, o, args[0], time.Now())
 				if err != nil {
 					return backupError(err)
 				}
-				out := cmd.OutOrStdout()
-				fmt.Fprintln(out, "restored from "+args[0])
-				if kept != "" {
-					fmt.Fprintln(out, "what was there is "+kept)
+				tellRestored(cmd.OutOrStdout(), args[0], restored)
+				return nil
+			})
+		}),
+	}
+	cmd.Flags().BoolVar(&release, "release", false, "do not hold mail in transit: what was delivered since is sent again")
+	return cmd
+}
+
+// tellRestored says what was done, and what is to be done.
+func tellRestored(out io.Writer, file string, r manage.Restored) {
+	fmt.Fprintln(out, "restored from "+file)
+	if r.Kept != "" {
+		fmt.Fprintln(out, "what was there is "+r.Kept)
+	}
+	if r.Held > 0 {
+		tellHeld(out, r.Held)
+	}
+}
+
+func tellHeld(out io.Writer, held int64) {
+	fmt.Fprintf(out, `recipients of mail in transit that are held, as they may have it: %d
+  dipylon queue list --state held     lists them
+  dipylon queue release --state held  has them tried
+  dipylon queue delete --state held   deletes them, and tells nobody
+`, held)
+}
+
+func newStateHold(from *source) *cobra.Command {
+	return &cobra.Command{
+		Use:   "hold",
+		Short: "Hold all mail in transit, after a database was restored",
+		Long: `Holds all mail in transit, also what was being delivered when the gateway ended or the copy was made:
+none of it is sent until it is released. It is for a PostgreSQL database that was restored with its
+server's own means, before a gateway is started on it: what waited when the copy was made may have been
+delivered since. "dipylon state restore" does the same by itself.
+
+The gateways have to be stopped. While they run, "dipylon queue hold" holds what waits.
+
+Statuses: 0 done, 75 a gateway is running, or the database cannot be reached now, 78 the configuration is
+wrong.`,
+		Args: cobra.NoArgs,
+		RunE: action(func(cmd *cobra.Command, _ []string) error {
+			return withConfig(cmd, from, func(ctx context.Context, cfg *config.Config, _ state.Options) error {
+				held, err := manage.HoldState(ctx, cfg)
+				if err != nil {
+					return serveError(cmd, err)
 				}
+				tellHeld(cmd.OutOrStdout(), held)
 				return nil
 			})
 		}),

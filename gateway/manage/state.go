@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -40,4 +41,59 @@ func MoveState(ctx context.Context, cfg *config.Config, url string, tell func(wh
 		return rows, server.Temporary(err)
 	}
 	return rows, nil
+}
+
+// Restored is what [RestoreState] has done.
+type Restored struct {
+	Kept string // the name of what was there; empty: nothing was
+	Held int64  // recipients of mail in transit that are held
+}
+
+// RestoreState puts a backup in the place of a configuration's SQLite state. No gateway may run, and none starts
+// meanwhile. Mail in transit is held, as it may have been delivered since the backup was made; unless release says
+// that it is tried as if nothing had happened.
+func RestoreState(ctx context.Context, cfg *config.Config, file string, release bool) (r Restored, err error) {
+	o := server.StateOptions(zerolog.Nop(), cfg)
+	if o.URL == "" {
+		if err := state.MakeFolder(cfg.StateFolder); err != nil {
+			return r, fmt.Errorf("the state folder: %w", err)
+		}
+		lock, err := server.LockState(cfg.StateFolder)
+		if err != nil {
+			return r, server.Temporary(err)
+		}
+		defer lock.Release()
+	}
+	var change func(context.Context, *state.DB) error
+	if !release {
+		change = func(ctx context.Context, db *state.DB) (err error) {
+			r.Held, err = spool.HoldAll(ctx, db)
+			return err
+		}
+	}
+	r.Kept, err = state.Restore(ctx, o, file, time.Now(), change)
+	return r, err
+}
+
+// HoldState holds all mail in transit of a configuration's state, as [RestoreState] does, and says how many recipients
+// there are: for a PostgreSQL database that was restored with its server's means. No gateway may run.
+func HoldState(ctx context.Context, cfg *config.Config) (held int64, err error) {
+	o := server.StateOptions(zerolog.Nop(), cfg)
+	if o.URL == "" {
+		lock, err := server.LockState(cfg.StateFolder)
+		if err != nil {
+			return 0, server.Temporary(err)
+		}
+		defer lock.Release()
+		o.Alone = true
+	}
+	db, err := state.Open(ctx, o)
+	if err != nil {
+		return 0, server.Temporary(err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if held, err = spool.HoldAll(ctx, db); err != nil {
+		return 0, server.Temporary(err)
+	}
+	return held, nil
 }

@@ -3,6 +3,7 @@ package spool
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -287,4 +288,33 @@ func (s *Spool) touched(tx *state.Tx, where string, args ...any) (page []meant, 
 		m.Sender = row.Envelope.From
 	}
 	return page, err
+}
+
+// ErrInUse says that a gateway works on the mail.
+var ErrInUse = errors.New("a gateway works on the mail in transit: stop it first, or wait until its lease has run out")
+
+// HoldAll holds everything that may be tried, or was in flight, in a database that no gateway uses: it is a copy of an
+// earlier time, and what waited then may have been delivered since. Released, all of it is uncertain. It says how many
+// recipients there are.
+func HoldAll(ctx context.Context, db *state.DB) (held int64, err error) {
+	err = db.Write(ctx, func(tx *state.Tx) error {
+		if db.Shared() {
+			alive, err := tx.One([]any{new(int)}, "SELECT 1 FROM spool_nodes WHERE until > "+databaseNow+" LIMIT 1")
+			if err != nil {
+				return err
+			}
+			if alive {
+				return ErrInUse
+			}
+		}
+		held, err = tx.Exec("UPDATE spool_recipients SET state = 5, due = NULL, epoch = NULL, attempts = attempts + 1 WHERE state IN (0, 1, 4)")
+		if err == nil {
+			_, err = tx.Exec("DELETE FROM spool_destinations") // none has mail that may be tried
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("the spool: %w", err)
+	}
+	return held, nil
 }

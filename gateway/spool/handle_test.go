@@ -355,3 +355,38 @@ func TestRetryOnce(t *testing.T) {
 	look()
 	nothing(t, s)
 }
+
+// TestHoldAll: of a database of an earlier time nothing is tried by itself. What is released is uncertain, also what
+// had never been tried.
+func TestHoldAll(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		s := start(t, o)
+		accept(t, s, to("k", "waiting@x.example", "done@y.example"), "text")
+		settle(t, s, all(one(t, s, "y.example"), Outcome{State: Delivered, At: time.Now()}))
+		accept(t, s, to("l", "flight@z.example"), "text")
+		claim(t, s, "z.example", 1)
+		db := databases.Open(t, o)
+		if o.URL != "" {
+			if _, err := HoldAll(t.Context(), db); !errors.Is(err, ErrInUse) {
+				t.Errorf("beside a gateway: %v", err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if held, err := HoldAll(t.Context(), db); held != 2 || err != nil {
+			t.Errorf("%d are held, %v", held, err)
+		}
+		s = start(t, o)
+		nothing(t, s)
+		if done, err := s.Release(t.Context(), Filter{}, Place{}); err != nil || len(done.Changed) != 2 {
+			t.Fatalf("%+v, %v", done, err)
+		}
+		for range 2 {
+			name := next(t, s)
+			if got := one(t, s, name).Recipients[0]; got.State != Uncertain || got.Attempts != 1 {
+				t.Errorf("%s is %s after %d attempts", got.Address, got.State, got.Attempts)
+			}
+		}
+	})
+}

@@ -1,7 +1,10 @@
 package state
 
 import (
+	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -82,7 +85,7 @@ func TestRestoreTwiceKeepsBoth(t *testing.T) {
 	}
 	now, kept := time.Now(), make(map[string]bool)
 	for range 3 {
-		name, err := Restore(t.Context(), o, copied, now)
+		name, err := Restore(t.Context(), o, copied, now, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,5 +98,36 @@ func TestRestoreTwiceKeepsBoth(t *testing.T) {
 	}
 	if len(kept) != 3 {
 		t.Errorf("kept are %v", kept)
+	}
+}
+
+// TestRestoreChanges: what is changed is changed before it is in place, and the backup stays as it is. Where that fails
+// nothing is replaced.
+func TestRestoreChanges(t *testing.T) {
+	o, copied := Options{Log: zerolog.Nop(), Folder: t.TempDir()}, filepath.Join(t.TempDir(), "copy")
+	db, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(put(t.Context(), db, "a"), Backup(t.Context(), o, copied), put(t.Context(), db, "later"), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	before := content(t, copied)
+	stop := errors.New("stop")
+	if _, err := Restore(t.Context(), o, copied, time.Now(), func(context.Context, *DB) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("a change that fails: %v", err)
+	}
+	if got := fmt.Sprint(names(t, open(t, o))); got != "[a later]" {
+		t.Errorf("after that there are %s", got)
+	}
+	_, err = Restore(t.Context(), o, copied, time.Now(), func(ctx context.Context, db *DB) error { return put(ctx, db, "b") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(names(t, open(t, o))); got != "[a b]" {
+		t.Errorf("there are %s", got)
+	}
+	if !bytes.Equal(content(t, copied), before) {
+		t.Error("the backup was changed")
 	}
 }

@@ -28,7 +28,7 @@ func copyingChild(args []string) {
 	if args[0] == "backup" {
 		err = Backup(context.Background(), o, args[2])
 	} else {
-		_, err = Restore(context.Background(), o, args[2], time.Now())
+		_, err = Restore(context.Background(), o, args[2], time.Now(), nil)
 	}
 	fmt.Println("done", err)
 }
@@ -110,7 +110,7 @@ func TestKilledCopies(t *testing.T) {
 	}
 	defer writer.Close()
 	restored := func() {
-		if _, err := Restore(t.Context(), o, good, time.Now()); err != nil {
+		if _, err := Restore(t.Context(), o, good, time.Now(), nil); err != nil {
 			t.Fatal(err)
 		}
 	}

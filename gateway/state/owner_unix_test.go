@@ -41,7 +41,7 @@ func TestRootMakesNothingOfItsOwn(t *testing.T) {
 	if err := Backup(t.Context(), o, copied); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Restore(t.Context(), o, copied, time.Now()); err != nil {
+	if _, err := Restore(t.Context(), o, copied, time.Now(), nil); err != nil {
 		t.Fatal(err)
 	}
 	check()

@@ -17,8 +17,8 @@ import (
 
 // Restore puts a backup in a database's place, which nobody may be using. The backup is looked at
 // first, and stays. What was there is kept beside it under another name, which is returned; empty:
-// nothing was there.
-func Restore(ctx context.Context, o Options, file string, now time.Time) (kept string, err error) {
+// nothing was there. Change may change what is put there, before it is there; nil: nothing is changed.
+func Restore(ctx context.Context, o Options, file string, now time.Time, change func(context.Context, *DB) error) (kept string, err error) {
 	if o.URL != "" {
 		return "", ErrNotCopied
 	}
@@ -42,6 +42,11 @@ func Restore(ctx context.Context, o Options, file string, now time.Time) (kept s
 	if len(report.Problems) > 0 {
 		return "", &Unusable{What: file + " is no good backup", Err: errors.New(report.Problems[0]), Do: "take another one; nothing was changed"}
 	}
+	if change != nil {
+		if err := changePart(ctx, o, part, change); err != nil {
+			return "", fmt.Errorf("the backup: %w", err)
+		}
+	}
 	if kept, err = setAside(to, to+".before-"+now.UTC().Format("20060102T150405Z")); err != nil {
 		return "", err
 	}
@@ -49,6 +54,28 @@ func Restore(ctx context.Context, o Options, file string, now time.Time) (kept s
 		return kept, fmt.Errorf("the state database: %w", err)
 	}
 	return kept, nil
+}
+
+// changePart changes a database that nobody has in use. All of it is in the one file then, on stable storage.
+func changePart(ctx context.Context, o Options, part string, change func(context.Context, *DB) error) error {
+	o.Folder, o.Alone = filepath.Dir(part), true
+	db, err := Open(ctx, o)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(change(ctx, db), db.Close()); err != nil {
+		return err
+	}
+	for _, file := range beside(part) {
+		if info, err := os.Stat(file); err == nil && info.Size() > 0 {
+			return fmt.Errorf("%s could not be emptied", file)
+		}
+	}
+	synced, err := os.OpenFile(part, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(synced.Sync(), synced.Close())
 }
 
 // copyOf copies a file into a folder of its own, on stable storage, for its owner alone. The folder is then
