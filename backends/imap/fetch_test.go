@@ -93,7 +93,7 @@ func TestMessageEnds(t *testing.T) {
 				f.Messages = append(f.Messages, fakeimap.Message{UID: i + 1, Content: letterOf(length)})
 			}
 			f = fakeimap.Start(t, f)
-			d := openInbox(t, storeOf(t, f, nil))
+			d := openInbox(t, storeOf(t, f, map[string]any{"timeout": "1m"})) // no time-out is to be met
 			list(t, d)
 			for i, length := range lengths {
 				got, err := fetchSized(t, d, backends.MessageID(fmt.Sprintf("7.%d", i+1)))
@@ -122,7 +122,7 @@ func TestPartsThatAreIgnored(t *testing.T) {
 			}
 			f.Messages = append(f.Messages, fakeimap.Message{UID: 50, Content: letterOf(4<<20) + "x\r\n"})
 			f = fakeimap.Start(t, f)
-			d := openInbox(t, storeOf(t, f, nil))
+			d := openInbox(t, storeOf(t, f, map[string]any{"timeout": "1m"})) // no time-out is to be met
 			list(t, d)
 			for i, length := range lengths {
 				got, err := fetchSized(t, d, backends.MessageID(fmt.Sprintf("7.%d", i+1)))
