@@ -24,8 +24,9 @@
 //
 // # Next hops
 //
-// The addresses of a domain's hosts are tried in the order of RFC 5321 §5.1, each for two minutes at the most, the ones
-// that failed lately last. A host that is this gateway, by DNS or by its greeting, ends the list. TLS is opportunistic unless
+// A domain's hosts are tried in the order of RFC 5321 §5.1, each for two minutes at the most, the ones that failed
+// lately last. While an address of a host has not answered for a quarter of a second, its next one is tried beside it,
+// and the first connection that comes about is used (RFC 8305). A host that is this gateway, by DNS or by its greeting, ends the list. TLS is opportunistic unless
 // the route says otherwise: a handshake that fails is followed by one attempt in the clear.
 //
 // # What becomes of a message

@@ -68,40 +68,76 @@ func (r *Relay) connect(ctx context.Context, route Route) (hop, *verdict) {
 		v := ofDNS(err)
 		return nil, &v
 	}
-	why := failed("5.4.4", errors.New("the route names no server"))
-	below := -1 // the preference from which on the hosts are ourselves, or worse (RFC 5321 §5.1)
-	for i, t := range targets[:min(len(targets), targetsMost)] {
-		if below >= 0 && int(t.preference) >= below {
-			continue
-		}
-		client, err := r.dial(ctx, route, t)
-		if err == nil {
-			r.avoided.works(t)
-			return &smtpHop{r: r, route: route, target: t, client: client, most: r.limits(route).Messages}, nil
-		}
-		v := ofConnection(err, route.Kind, t.server())
-		if i == 0 || v.action == backends.ActionDelayed || why.action != backends.ActionDelayed {
-			why = v
-		}
-		if loop := (*smtpclient.LoopError)(nil); errors.As(err, &loop) {
-			below = int(t.preference)
-			continue
-		}
-		r.avoided.failed(t, r.Now())
-		r.observe(Event{Kind: Unreachable, Class: route.Kind})
-		if ctx.Err() != nil {
-			break
+	c := connecting{r: r, route: route, below: -1, why: failed("5.4.4", errors.New("the route names no server"))}
+	targets = targets[:min(len(targets), targetsMost)]
+	for len(targets) > 0 && ctx.Err() == nil {
+		var same []target
+		same, targets = hostOf(targets)
+		if hop := c.toHost(ctx, same); hop != nil {
+			return hop, nil
 		}
 	}
-	return nil, &why
+	return nil, &c.why
+}
+
+// connecting is an attempt to reach a next hop.
+type connecting struct {
+	r     *Relay
+	route Route
+	tried bool
+	below int     // the preference from which on the hosts are ourselves, or worse (RFC 5321 §5.1); -1: none is
+	why   verdict // what it means for mail that none has come about
+}
+
+// toHost opens a connection to one host, at any of its addresses; nil: none has come about.
+func (c *connecting) toHost(ctx context.Context, addresses []target) hop {
+	for len(addresses) > 0 && ctx.Err() == nil {
+		if c.below >= 0 && int(addresses[0].preference) >= c.below {
+			return nil
+		}
+		race := newRace(c.r, addresses)
+		client, err := c.r.dial(ctx, c.route, addresses[0], race)
+		for i, err := range race.failed {
+			c.failed(addresses[i], err)
+		}
+		if err == nil {
+			used := addresses[race.won]
+			c.r.avoided.works(used)
+			return &smtpHop{r: c.r, route: c.route, target: used, client: client, most: c.r.limits(c.route).Messages}
+		}
+		if race.won < 0 {
+			if len(race.failed) == 0 {
+				c.failed(addresses[0], err) // it was not even tried
+			}
+			return nil
+		}
+		c.failed(addresses[race.won], err)
+		addresses = race.left()
+	}
+	return nil
+}
+
+// failed notes why an address was of no use.
+func (c *connecting) failed(t target, err error) {
+	v := ofConnection(err, c.route.Kind, t.server())
+	if !c.tried || v.action == backends.ActionDelayed || c.why.action != backends.ActionDelayed {
+		c.why = v
+	}
+	c.tried = true
+	if loop := (*smtpclient.LoopError)(nil); errors.As(err, &loop) {
+		c.below = int(t.preference)
+		return
+	}
+	c.r.avoided.failed(t, c.r.Now())
+	c.r.observe(Event{Kind: Unreachable, Class: c.route.Kind})
 }
 
 // greetingMost is how long a host that DNS names may take up to its reply to EHLO. RFC 5321 §4.5.3.2 has 5 minutes for
 // each step, with which strangers could hold many connections up for long.
 const greetingMost = 2 * time.Minute
 
-// dial opens a connection to one address.
-func (r *Relay) dial(ctx context.Context, route Route, t target) (*smtpclient.Client, error) {
+// dial opens a connection to a host, at one of its addresses.
+func (r *Relay) dial(ctx context.Context, route Route, t target, race *race) (*smtpclient.Client, error) {
 	if route.Kind == MX {
 		bounded, cancel := context.WithTimeout(ctx, greetingMost)
 		defer cancel()
@@ -110,7 +146,7 @@ func (r *Relay) dial(ctx context.Context, route Route, t target) (*smtpclient.Cl
 	return smtpclient.Dial(ctx, t.network, t.name, smtpclient.Options{
 		LMTP: route.Kind == LMTP, NotHello: route.Kind != LMTP, Hello: r.Hostname, TLS: r.secured(route, t.server()),
 		Auth: route.Auth, Timeouts: r.Timeouts, TempDir: r.TempDir,
-		Dial: r.dialer(t),
+		Dial: race.dial,
 	})
 }
 

@@ -54,6 +54,15 @@ func (r *Relay) targets(ctx context.Context, route Route) ([]target, error) {
 	return r.avoided.last(all, r.Now()), nil
 }
 
+// hostOf parts the addresses of the first host from the others.
+func hostOf(targets []target) (same, others []target) {
+	n := slices.IndexFunc(targets, func(t target) bool { return t.name != targets[0].name })
+	if n < 0 {
+		return targets, nil
+	}
+	return targets[:n], targets[n:]
+}
+
 // hosts are those of a domain, or the one that an address literal names (RFC 5321 §4.1.3).
 func (r *Relay) hosts(ctx context.Context, domain string) ([]mx.Host, error) {
 	literal, isLiteral := strings.CutPrefix(domain, "[")

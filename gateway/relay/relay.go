@@ -40,6 +40,9 @@ type Relay struct {
 	TLS *tls.Config
 	// Dial opens connections [net.Dialer].
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// RaceDelay is how long a connection to one address of a host may take before the next address is tried beside it
+	// [250 ms, as RFC 8305 §8 has it].
+	RaceDelay time.Duration
 	// Timeouts bound each wait [RFC 5321 §4.5.3.2].
 	Timeouts smtpclient.Timeouts
 
@@ -81,6 +84,7 @@ func (r *Relay) setDefaults() {
 	r.Limits = r.Limits.or(defaultLimits)
 	r.Schedules.setDefaults()
 	r.Connections, r.Destinations = cmp.Or(r.Connections, 200), cmp.Or(r.Destinations, 1000)
+	r.RaceDelay = cmp.Or(r.RaceDelay, 250*time.Millisecond)
 	if r.Now == nil {
 		r.Now = time.Now
 	}
@@ -204,11 +208,6 @@ func (r *Relay) rateOf(name string, limits Limits) *rate {
 
 // ratesMost bounds what is remembered: a destination that is forgotten begins with a whole minute's messages.
 const ratesMost = 10_000
-
-// dialer connects to a target, whatever name the client has for it.
-func (r *Relay) dialer(t target) func(ctx context.Context, network, address string) (net.Conn, error) {
-	return func(ctx context.Context, network, _ string) (net.Conn, error) { return r.Dial(ctx, network, t.dial) }
-}
 
 // pause waits, unless the context ends before.
 func pause(ctx context.Context, d time.Duration) bool {
