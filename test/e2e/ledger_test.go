@@ -123,12 +123,20 @@ func sendOne(g *harness.Gateway, user harness.User, content []byte) error {
 // What has to have happened before the test ends: so much proves something.
 const leastAcknowledged, leastKills = 40, 5
 
-// killPlugins kills the plugin at random moments, until enough has happened, or for a minute.
+// betweenKills is how many messages are acknowledged before the plugin is killed once more: one that is killed whenever
+// it has started is started less and less often.
+const betweenKills = leastAcknowledged / leastKills
+
+// killPlugins kills the plugin at random moments amid the work, until enough has happened, or for three minutes.
 func killPlugins(t *testing.T, g *harness.Gateway, sent *ledger) int {
 	kills := 0
 	r := rand.New(rand.NewPCG(1, 2))
-	for begin := time.Now(); (kills < leastKills || sent.count() < leastAcknowledged) && time.Since(begin) < time.Minute; {
+	for begin, next := time.Now(), betweenKills; (kills < leastKills || sent.count() < leastAcknowledged) && time.Since(begin) < 3*time.Minute; {
 		time.Sleep(time.Duration(200+r.IntN(900)) * time.Millisecond)
+		if sent.count() < next {
+			continue
+		}
+		next = sent.count() + betweenKills
 		for _, pid := range g.Plugins() {
 			harness.Kill(t, pid)
 			kills++
