@@ -57,7 +57,8 @@
 //
 // Destinations belong to one of 64 shards, by their names' hash. With PostgreSQL the shards are shared out
 // among the gateways that give signs of life, so that the limits of a destination hold over all of them; each
-// takes in mail for all shards, and finds what the others took in for its own by a look every second. A
+// takes in mail for all shards, tells the others at once (LISTEN, NOTIFY), and finds what it was not told of by a look
+// every ten seconds, or every second where it hears nothing, as behind a pooler. A
 // gateway that gives no sign for the time of a lease loses its shards. The epoch of a shard grows each time
 // it is taken, and each transaction on it verifies the epoch: what a frozen gateway writes after it has
 // thawed fails with [ErrLease]. The clock of a lease goes on while a machine is suspended.
@@ -76,6 +77,9 @@
 //
 // SQLite costs the processor 80 to 110 µs a message that is taken in, 140 to 200 for all of it. To open a
 // spool in which a million messages wait, and to hand out the first, takes 8 ms.
+//
+// Until a gateway gives out what another one has taken in for it, acceptance included (BenchmarkOtherNode): 18 ms told,
+// 950 ms looked for.
 //
 // # Not built
 //

@@ -114,7 +114,7 @@ func TestManyFromOthers(t *testing.T) {
 	t.Parallel()
 	const many, bound = 100, 10
 	db := &counted{database: databases.Open(t, shared(t))}
-	s, err := open(t.Context(), Options{Log: zerolog.Nop(), Folder: t.TempDir(), Lease: time.Hour, Poll: time.Hour, Reserve: 1, Destinations: bound}, db)
+	s, err := open(t.Context(), Options{Log: zerolog.Nop(), Folder: t.TempDir(), Lease: time.Hour, Poll: time.Hour, Reserve: 1, Destinations: bound, deaf: true}, db)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func TestDeadDestination(t *testing.T) {
 	databases.Each(t, func(t *testing.T, o state.Options) {
 		db := &counted{database: databases.Open(t, o)}
 		waiting(t, db, "dead.example", 10_000, 1)
-		s, err := open(t.Context(), Options{Log: zerolog.Nop(), Folder: t.TempDir(), Lease: time.Hour, Poll: time.Hour}, db)
+		s, err := open(t.Context(), Options{Log: zerolog.Nop(), Folder: t.TempDir(), Lease: time.Hour, Poll: time.Hour, deaf: true}, db)
 		if err != nil {
 			t.Fatal(err)
 		}

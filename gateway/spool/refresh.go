@@ -186,18 +186,23 @@ func (s *schedule) putOut(d *destination, r *renewed) {
 
 // poll finds what other gateways have taken in for this one's shards, until ctx ends.
 func (s *schedule) poll(ctx context.Context) {
-	for pause(ctx, s.spool.o.Poll) {
+	for s.spool.notifier.wait(ctx) {
 		if err := s.look(ctx); err != nil && ctx.Err() == nil {
 			s.spool.o.Log.Warn().Err(err).Msg("mail that other gateways have taken in cannot be looked for")
 		}
+		pause(ctx, tellPause)
 	}
 }
+
+// lookAhead is how much later than now the rows are that a look reads, as other gateways' clocks may be ahead. Memory
+// has them until they are due.
+const lookAhead = time.Second
 
 // look reads which destinations' rows are due, as far as memory has a place for them: the others are read when
 // their turn comes.
 func (s *schedule) look(ctx context.Context) error {
 	mine := s.spool.leases.mine()
-	now := s.spool.o.Now().UnixMicro()
+	now := s.spool.o.Now().Add(lookAhead).UnixMicro()
 	for from := (horizon{due: -1}); ; {
 		page, err := s.page(ctx, "due <= $1 AND (due, destination) > ($2, $3) AND shard = ANY($4)", now, from.due, from.name, mine)
 		if err != nil {

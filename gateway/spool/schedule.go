@@ -262,6 +262,7 @@ func (s *schedule) rowSays(name string) int64 {
 // announced is called when a transaction with announcements is on the disk. rows is what it was before
 // the transaction.
 func (s *schedule) announced(all []announcement, rows uint64) {
+	s.spool.notifier.tell(all)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range all {
@@ -328,6 +329,7 @@ func (s *schedule) rowsNow() uint64 {
 
 // add is called when a message was taken in: it is queued where there is room in memory.
 func (s *schedule) add(e *entry) {
+	s.spool.notifier.tell(e.claimable)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.spool.o.Now().UnixMicro()

@@ -35,9 +35,12 @@ type Options struct {
 	Reserve int64
 	// Lease is how long shards stay with a gateway that gives no sign of life [30 s].
 	Lease time.Duration
-	// Poll is how often mail is looked for that other gateways have taken in [1 s].
+	// Poll is how often mail is looked for that other gateways have taken in [1 s]: a tenth as often as long as they
+	// can tell of it.
 	Poll time.Duration
 	Now  func() time.Time // [time.Now]
+
+	deaf bool // for tests: what others tell is not heard
 }
 
 func (o Options) withDefaults() Options {
@@ -69,6 +72,8 @@ type database interface {
 	QueryRow(ctx context.Context, query string, args ...any) *sql.Row
 	Shared() bool
 	Quick() *sql.DB
+	Notify(ctx context.Context, word string) error
+	Listen(ctx context.Context, begun func() error, heard func(word string)) error
 }
 
 // Spool is mail in transit. Its methods may be called from any goroutine.
@@ -80,6 +85,7 @@ type Spool struct {
 	files    *files
 	schedule *schedule
 	leases   *leases
+	notifier *notifier
 
 	free  func(folder string) (int64, error) // [freeSpace]
 	swept chan struct{}                      // closed after the first sweep
@@ -98,10 +104,15 @@ func Open(ctx context.Context, o Options) (*Spool, error) { return open(ctx, o, 
 // run find them.
 func Attach(o Options) (*Spool, error) {
 	s, err := prepare(o, o.DB)
-	if err == nil {
-		s.end = func() {}
+	if err != nil {
+		return nil, err
 	}
-	return s, err
+	working, end := context.WithCancel(context.Background())
+	s.end = end
+	if s.db.Shared() {
+		s.working.Go(func() { s.notifier.run(working) })
+	}
+	return s, nil
 }
 
 // prepare makes a spool that does nothing yet.
@@ -115,6 +126,7 @@ func prepare(o Options, db database) (*Spool, error) {
 	}
 	s.files = files
 	s.schedule = newSchedule(s)
+	s.notifier = newNotifier(s)
 	s.leases = newLeases(s, o.Node+"/"+rand.Text())
 	return s, nil
 }
@@ -135,6 +147,10 @@ func open(ctx context.Context, o Options, db database) (*Spool, error) {
 	if s.db.Shared() {
 		s.working.Go(func() { s.leases.keep(working) })
 		s.working.Go(func() { s.schedule.poll(working) })
+		s.working.Go(func() { s.notifier.run(working) })
+		if !s.o.deaf {
+			s.working.Go(func() { s.notifier.listen(working) })
+		}
 	}
 	return s, nil
 }

@@ -25,7 +25,7 @@ import (
 // have taken in: whose row is not written yet would be looked at in vain.
 func start(t testing.TB, o state.Options, change ...func(*Options)) *Spool {
 	t.Helper()
-	options := Options{Log: zerolog.New(zerolog.NewTestWriter(t)), DB: databases.Open(t, o), Folder: t.TempDir(), Reserve: 1, Poll: time.Hour}
+	options := Options{Log: zerolog.New(zerolog.NewTestWriter(t)), DB: databases.Open(t, o), Folder: t.TempDir(), Reserve: 1, Poll: time.Hour, deaf: true}
 	for _, f := range change {
 		f(&options)
 	}

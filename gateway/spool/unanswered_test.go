@@ -33,7 +33,7 @@ func (l *losing) Write(ctx context.Context, f func(*state.Tx) error) error {
 func TestClaimUnanswered(t *testing.T) {
 	databases.Each(t, func(t *testing.T, o state.Options) {
 		db := &losing{database: databases.Open(t, o)}
-		s, err := open(t.Context(), Options{Log: zerolog.Nop(), Folder: t.TempDir(), Lease: time.Hour, Poll: time.Hour, Reserve: 1}, db)
+		s, err := open(t.Context(), Options{Log: zerolog.Nop(), Folder: t.TempDir(), Lease: time.Hour, Poll: time.Hour, Reserve: 1, deaf: true}, db)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +77,7 @@ func TestClaimUnanswered(t *testing.T) {
 func TestClaimCommitsLate(t *testing.T) {
 	t.Parallel()
 	db := &losing{database: databases.Open(t, shared(t))}
-	s, err := open(t.Context(), Options{Log: zerolog.Nop(), Folder: t.TempDir(), Lease: time.Hour, Poll: time.Hour, Reserve: 1}, db)
+	s, err := open(t.Context(), Options{Log: zerolog.Nop(), Folder: t.TempDir(), Lease: time.Hour, Poll: time.Hour, Reserve: 1, deaf: true}, db)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,34 @@ func SchemaVersion() int64 {
 	if err != nil {
 		panic(err) // the files' names are part of the program
 	}
+	for _, m := range onPostgres {
+		version = max(version, m.version)
+	}
 	return version
+}
+
+// onPostgres are migrations that change nothing in SQLite.
+var onPostgres = []struct {
+	version   int64
+	statement string
+}{
+	// Contents of mail are compressed already, or are read once: the server need not try it.
+	{15, "ALTER TABLE spool_chunks ALTER COLUMN content SET STORAGE EXTERNAL"},
+}
+
+// migrationsOnPostgres are those, for one of the two databases.
+func migrationsOnPostgres(dialect goose.Dialect) (all []*goose.Migration) {
+	for _, m := range onPostgres {
+		up := func(ctx context.Context, tx *sql.Tx) error {
+			if dialect != goose.DialectPostgres {
+				return nil
+			}
+			_, err := tx.ExecContext(ctx, m.statement)
+			return err
+		}
+		all = append(all, goose.NewGoMigration(m.version, &goose.GoFunc{RunTx: up}, nil))
+	}
+	return all
 }
 
 // migrate brings a schema up to date. Of several nodes that start together one does it, and the
@@ -46,7 +73,10 @@ func migrate(ctx context.Context, log zerolog.Logger, dialect goose.Dialect, db 
 	if err != nil {
 		return err
 	}
-	options := []goose.ProviderOption{goose.WithTableName(versionTable), goose.WithDisableGlobalRegistry(true)}
+	options := []goose.ProviderOption{
+		goose.WithTableName(versionTable), goose.WithDisableGlobalRegistry(true),
+		goose.WithGoMigrations(migrationsOnPostgres(dialect)...),
+	}
 	if dialect == goose.DialectPostgres {
 		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120))
 		if err != nil {

@@ -25,7 +25,7 @@ func openPostgres(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{log: o.Log, name: nameOf(config), shared: true}
+	db := &DB{log: o.Log, name: nameOf(config), shared: true, config: config}
 	db.pool = connectPostgres(config, o.Connections, "on")
 	db.quick = connectPostgres(config, o.Connections, "off")
 	err = db.reach(ctx, o.Patience)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/rs/zerolog"
 )
 
@@ -76,9 +77,10 @@ type DB struct {
 	log    zerolog.Logger
 	name   string // for messages
 	shared bool
-	pool   *sql.DB // of SQLite: for reading
-	quick  *sql.DB // of PostgreSQL alone
-	writer *writer // of SQLite alone
+	pool   *sql.DB         // of SQLite: for reading
+	quick  *sql.DB         // of PostgreSQL alone
+	config *pgx.ConnConfig // of PostgreSQL alone
+	writer *writer         // of SQLite alone
 
 	closing sync.Once
 	closed  error

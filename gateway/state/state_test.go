@@ -384,3 +384,14 @@ func TestFailingSync(t *testing.T) {
 		t.Errorf("there are %s", there)
 	}
 }
+
+// TestStorage: PostgreSQL does not try to compress contents of mail.
+func TestStorage(t *testing.T) {
+	t.Parallel()
+	db := open(t, Options{Log: zerolog.Nop(), URL: peers.SharedPostgres(t).Database(t)})
+	var got string
+	err := db.QueryRow(t.Context(), "SELECT attstorage FROM pg_attribute WHERE attrelid = 'spool_chunks'::regclass AND attname = 'content'").Scan(&got)
+	if err != nil || got != "e" {
+		t.Errorf("it is %q, %v", got, err)
+	}
+}

@@ -1,0 +1,51 @@
+package state
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// channel is the name, in SQL, of the channel that the users of one schema have to tell each other something.
+const channel = "'dipylon.' || md5(current_schema())"
+
+// closeMost is how long the end of a connection may take.
+const closeMost = time.Second
+
+// Notify tells a word to all who listen, this process among them. It is for databases that are [DB.Shared].
+func (db *DB) Notify(ctx context.Context, word string) error {
+	_, err := db.quick.ExecContext(ctx, "SELECT pg_notify("+channel+", $1)", word)
+	return err
+}
+
+// Listen calls heard for each word that somebody tells by [DB.Notify], from one goroutine, until the context ends or the
+// connection, which is one of its own, is lost. Begun is called when words are heard from then on.
+func (db *DB) Listen(ctx context.Context, begun func() error, heard func(word string)) error {
+	conn, err := pgx.ConnectConfig(ctx, db.config)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeMost)
+		defer cancel()
+		_ = conn.Close(ctx) // nothing is written on it
+	}()
+	var name string
+	if err := conn.QueryRow(ctx, "SELECT "+channel).Scan(&name); err != nil {
+		return err
+	}
+	if _, err := conn.Exec(ctx, "LISTEN "+pgx.Identifier{name}.Sanitize()); err != nil {
+		return err
+	}
+	if err := begun(); err != nil {
+		return err
+	}
+	for {
+		n, err := conn.WaitForNotification(ctx)
+		if err != nil {
+			return err
+		}
+		heard(n.Payload)
+	}
+}
