@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"net"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -25,8 +26,8 @@ type Route struct {
 	// To is what the route does: by MX, to Hosts by SMTP or LMTP, to nobody until it is released, or
 	// refused.
 	To string `yaml:"to" enum:"mx smtp lmtp hold reject"`
-	// Hosts are the servers of smtp and lmtp with their ports, the first one first.
-	Hosts []string `yaml:"hosts,omitempty"`
+	// Hosts are the servers of smtp and lmtp with their ports, the first one first; those of one group share the mail.
+	Hosts []HostGroup `yaml:"hosts,omitempty"`
 	// TLS is how connections are secured. Empty in a file: opportunistic by MX, and verified to hosts.
 	TLS string `yaml:"tls,omitempty" enum:"clear opportunistic required verified"`
 	// ImplicitTLS has TLS begin with the first octet, as servers on port 465 want it.
@@ -50,6 +51,29 @@ type Route struct {
 	PerMinute   int `yaml:"per_minute,omitempty" min:"1" max:"100000"`
 	// Text is what clients are told by reject.
 	Text string `yaml:"text,omitempty"`
+}
+
+// HostGroup is a server, or several of the same cost: the next group is for when all of them fail.
+type HostGroup []string
+
+func (g *HostGroup) decodeNode(d *decoder, path string, n *yaml.Node) {
+	if n.Kind == yaml.SequenceNode {
+		d.list(path, n, reflect.ValueOf((*[]string)(g)).Elem(), "")
+		if len(*g) == 0 && !d.failed[path] {
+			d.fail(path, n, "write [a.example, b.example] for servers that share the mail", "the group has no hosts")
+		}
+		return
+	}
+	*g = HostGroup{""}
+	d.scalar(path, n, reflect.ValueOf(*g).Index(0), "")
+}
+
+// MarshalYAML gives the form that the file has.
+func (g HostGroup) MarshalYAML() (any, error) {
+	if len(g) == 1 {
+		return g[0], nil
+	}
+	return []string(g), nil
 }
 
 // Relay is how mail is relayed: what routes have in common.
@@ -230,8 +254,15 @@ func (d *decoder) hosts(at string, r *Route) {
 	case r.User != "" || r.External:
 		port = "587"
 	}
-	for i := range r.Hosts {
-		d.host(index(join(at, "hosts"), i), port, &r.Hosts[i])
+	for i, group := range r.Hosts {
+		where := index(join(at, "hosts"), i)
+		for j := range group {
+			if len(group) == 1 {
+				d.host(where, port, &group[j])
+			} else {
+				d.host(index(where, j), port, &group[j])
+			}
+		}
 	}
 }
 

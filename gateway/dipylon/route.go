@@ -65,21 +65,21 @@ Statuses: 0 there is a way, 1 there is none, or the mail is rejected, 78 the con
 
 // wayLines is the way of an address for people and programs.
 type wayLines struct {
-	Address     string   `json:"address"`
-	Kind        string   `json:"kind"` // store, mx, smtp, lmtp, hold, reject, none
-	Store       string   `json:"store,omitempty"`
-	Route       string   `json:"route,omitempty"`
-	Pattern     string   `json:"pattern,omitempty"`
-	Senders     []string `json:"senders,omitempty"`
-	Destination string   `json:"destination,omitempty"`
-	Hosts       []string `json:"hosts,omitempty"`
-	Rewritten   string   `json:"rewritten,omitempty"` // the address that the next server is told
-	TLS         string   `json:"tls,omitempty"`
-	Certificate string   `json:"client_certificate,omitempty"`
-	External    bool     `json:"external,omitempty"`
-	User        string   `json:"user,omitempty"`
-	MessageSize int64    `json:"message_size,omitempty"`
-	Text        string   `json:"text,omitempty"`
+	Address     string     `json:"address"`
+	Kind        string     `json:"kind"` // store, mx, smtp, lmtp, hold, reject, none
+	Store       string     `json:"store,omitempty"`
+	Route       string     `json:"route,omitempty"`
+	Pattern     string     `json:"pattern,omitempty"`
+	Senders     []string   `json:"senders,omitempty"`
+	Destination string     `json:"destination,omitempty"`
+	Hosts       [][]string `json:"hosts,omitempty"`     // in groups that share the mail, the first one first
+	Rewritten   string     `json:"rewritten,omitempty"` // the address that the next server is told
+	TLS         string     `json:"tls,omitempty"`
+	Certificate string     `json:"client_certificate,omitempty"`
+	External    bool       `json:"external,omitempty"`
+	User        string     `json:"user,omitempty"`
+	MessageSize int64      `json:"message_size,omitempty"`
+	Text        string     `json:"text,omitempty"`
 }
 
 func routeOf(e route.Explanation, to address.Mailbox) wayLines {
@@ -139,7 +139,9 @@ func (w wayLines) print(out io.Writer) error {
 	line("senders", strings.Join(w.Senders, ", "))
 	line("destination", w.Destination)
 	line("rewritten to", w.Rewritten)
-	line("hosts", strings.Join(w.Hosts, ", "))
+	for i, group := range w.Hosts {
+		line([]string{"hosts", "if they fail"}[min(i, 1)], strings.Join(group, " or "))
+	}
 	line("TLS", w.TLS)
 	line("certificate", w.Certificate)
 	if w.External {

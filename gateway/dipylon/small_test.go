@@ -75,7 +75,7 @@ func TestLogFormats(t *testing.T) {
 func TestRouteShows(t *testing.T) {
 	leaf := &x509.Certificate{Subject: pkix.Name{CommonName: "gate.example"}, NotAfter: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)}
 	r := route.Route{
-		Name: "provider", Kind: route.SMTP, Hosts: []string{"smtp.provider.example:587"}, External: true, User: "gate",
+		Name: "provider", Kind: route.SMTP, Hosts: [][]string{{"smtp.provider.example:587"}}, External: true, User: "gate",
 		TLS: smtpclient.TLS{Policy: smtpclient.Verified, Config: &tls.Config{Certificates: []tls.Certificate{{Leaf: leaf}}}},
 	}
 	var out bytes.Buffer

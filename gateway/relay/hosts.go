@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -44,12 +45,14 @@ func (r *Relay) targets(ctx context.Context, route Route) ([]target, error) {
 			}
 		}
 	}
-	for i, server := range route.Servers {
-		network := "tcp"
-		if isUnix(server) {
-			network = "unix"
+	for i, group := range route.Servers {
+		for _, n := range rand.Perm(len(group)) {
+			server, network := group[n], "tcp"
+			if isUnix(server) {
+				network = "unix"
+			}
+			all = append(all, target{network, server, server, uint16(i)})
 		}
-		all = append(all, target{network, server, server, uint16(i)})
 	}
 	return r.avoided.last(all, r.Now()), nil
 }

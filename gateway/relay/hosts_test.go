@@ -147,7 +147,7 @@ func TestGreetingThatRefuses(t *testing.T) {
 			w.relay.Limits = c.limits
 			w.relay.Routes = routes{"far.example": {Kind: c.kind, Domain: "far.example", Port: "25"}}
 			if c.kind != relay.MX {
-				w.relay.Routes = routes{"far.example": {Kind: c.kind, Servers: []string{"192.0.2.1:25"}}}
+				w.relay.Routes = routes{"far.example": {Kind: c.kind, Servers: groups("192.0.2.1:25")}}
 			}
 			for i := range messages {
 				w.add(letter(fmt.Sprint("k", i), "a@far.example"), text)
@@ -259,7 +259,7 @@ func TestSmartHost(t *testing.T) {
 	w := newWorld(t, "")
 	server := w.at(t, "smart.example:587", &fakesmtp.Server{Offers: []string{"AUTH PLAIN"}})
 	w.relay.Routes = routes{"route:out": {
-		Kind: relay.SmartHost, Servers: []string{"down.example:587", "smart.example:587"},
+		Kind: relay.SmartHost, Servers: groups("down.example:587", "smart.example:587"),
 		Auth: smtpclient.Plain("", "gate", "secret"), TLS: &smtpclient.TLS{Policy: smtpclient.Clear},
 	}}
 	m := letter("k1", "a@far.example", "b@near.example")
@@ -286,7 +286,7 @@ func TestLoginRefused(t *testing.T) {
 	w := newWorld(t, "")
 	w.at(t, "smart.example:587", &fakesmtp.Server{Offers: []string{"AUTH PLAIN"}, Auth: func(string) string { return "535 5.7.8 wrong" }})
 	w.relay.Routes = routes{"far.example": {
-		Kind: relay.SmartHost, Servers: []string{"smart.example:587"}, Auth: smtpclient.Plain("", "gate", "secret"), TLS: &smtpclient.TLS{},
+		Kind: relay.SmartHost, Servers: groups("smart.example:587"), Auth: smtpclient.Plain("", "gate", "secret"), TLS: &smtpclient.TLS{},
 	}}
 	w.add(letter("k1", "a@far.example"), text)
 	w.run(t)
@@ -303,7 +303,7 @@ func TestLMTP(t *testing.T) {
 		}
 		return ""
 	}})
-	w.relay.Routes = routes{"far.example": {Kind: relay.LMTP, Servers: []string{"store.example:24"}}}
+	w.relay.Routes = routes{"far.example": {Kind: relay.LMTP, Servers: groups("store.example:24")}}
 	w.add(letter("k1", "a@far.example", "full@far.example"), text)
 	w.run(t)
 	w.rest(t)
@@ -397,7 +397,7 @@ func TestRequireTLS(t *testing.T) {
 			w := newWorld(t, "")
 			server := w.at(t, "localhost:25", &fakesmtp.Server{TLS: &tls.Config{Certificates: []tls.Certificate{pair}}, Offers: c.offers})
 			w.relay.TLS = &tls.Config{RootCAs: authority.Pool, MinVersion: tls.VersionTLS12}
-			w.relay.Routes = routes{"far.example": {Kind: relay.SmartHost, Servers: []string{"localhost:25"}, TLS: &smtpclient.TLS{Policy: c.policy}}}
+			w.relay.Routes = routes{"far.example": {Kind: relay.SmartHost, Servers: groups("localhost:25"), TLS: &smtpclient.TLS{Policy: c.policy}}}
 			m := letter("k1", "a@far.example")
 			m.Envelope.RequireTLS = true
 			w.add(m, text)
@@ -423,7 +423,7 @@ func TestCertificateOfAStranger(t *testing.T) {
 	server := w.at(t, "localhost:25", &fakesmtp.Server{TLS: &tls.Config{Certificates: []tls.Certificate{pair}}, Offers: []string{"AUTH PLAIN"}})
 	w.relay.TLS = &tls.Config{RootCAs: authority.Pool, MinVersion: tls.VersionTLS12}
 	// TLS is not said: with a login it is verified.
-	w.relay.Routes = routes{"far.example": {Kind: relay.SmartHost, Servers: []string{"localhost:25"}, Auth: smtpclient.Plain("", "gate", "secret")}}
+	w.relay.Routes = routes{"far.example": {Kind: relay.SmartHost, Servers: groups("localhost:25"), Auth: smtpclient.Plain("", "gate", "secret")}}
 	w.add(letter("k1", "a@far.example"), text)
 	w.run(t)
 	w.rest(t)

@@ -108,7 +108,7 @@ func TestNullReversePathStays(t *testing.T) {
 	s := &store{answer: func(d backends.Delivery, _ string, err error) ([]backends.Verdict, error) { return taken(d), err }}
 	w := newStoreWorld(t, s)
 	w.relay.Routes = routes{
-		"store:sakes": {Kind: relay.Store, Store: "sakes"}, "far.example": {Kind: relay.SmartHost, Servers: []string{"mx.far.example:25"}},
+		"store:sakes": {Kind: relay.Store, Store: "sakes"}, "far.example": {Kind: relay.SmartHost, Servers: groups("mx.far.example:25")},
 	}
 	server := w.at(t, "mx.far.example:25", &fakesmtp.Server{})
 	for _, m := range []spool.Message{letter("k1", "a@far.example"), local("k2", "a@sakes.example")} {
@@ -141,7 +141,7 @@ func TestMessageThatCannotBeOpenedStays(t *testing.T) {
 			}}
 			w := newStoreWorld(t, s)
 			w.relay.Routes = routes{
-				"store:sakes": {Kind: relay.Store, Store: "sakes"}, "far.example": {Kind: relay.SmartHost, Servers: []string{"mx.far.example:25"}},
+				"store:sakes": {Kind: relay.Store, Store: "sakes"}, "far.example": {Kind: relay.SmartHost, Servers: groups("mx.far.example:25")},
 			}
 			var mended atomic.Bool
 			w.breaks = func(c *content) {

@@ -32,7 +32,7 @@ func TestExim(t *testing.T) {
 	w.relay.TLS = &tls.Config{RootCAs: authorities, MinVersion: tls.VersionTLS12}
 	w.relay.Limits.Connections = 2
 	w.relay.Routes = routes{"far.example": {
-		Kind: relay.SmartHost, Servers: []string{exim.Submission}, Auth: smtpclient.Plain("", "ada@peer.example", "ada-secret"),
+		Kind: relay.SmartHost, Servers: groups(exim.Submission), Auth: smtpclient.Plain("", "ada@peer.example", "ada-secret"),
 	}}
 	const messages = 10
 	for i := range messages {

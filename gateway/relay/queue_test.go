@@ -367,3 +367,11 @@ func letter(key string, to ...string) spool.Message {
 	}
 	return m
 }
+
+// groups are servers that are tried in their order.
+func groups(servers ...string) (all [][]string) {
+	for _, s := range servers {
+		all = append(all, []string{s})
+	}
+	return all
+}

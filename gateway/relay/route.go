@@ -46,8 +46,9 @@ type Route struct {
 	Domain string
 	// Port is that of the hosts [25]. Of [MX].
 	Port string
-	// Servers are tried in their order: host:port, or the path of a unix socket. Of [SmartHost] and [LMTP].
-	Servers []string
+	// Servers are tried in their order: host:port, or the path of a unix socket. Of [SmartHost] and [LMTP]. Those of a
+	// group share the mail: they are tried in any order.
+	Servers [][]string
 	// Store is the store's name. Of [Store].
 	Store string
 	// Rewrite gives recipients at a domain, in lower-case A-labels, another one where the server is told of them. Domain

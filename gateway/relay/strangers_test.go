@@ -26,7 +26,7 @@ func TestStrangersHoldUpOnlyStrangers(t *testing.T) {
 	w.relay.Connections, w.relay.Destinations = 4, 8
 	w.relay.Timeouts, w.relay.Limits.Idle = smtpclient.Within(time.Minute), 1
 	w.relay.Routes = routes{
-		"store:sakes": {Kind: relay.Store, Store: "sakes"}, "far.example": {Kind: relay.SmartHost, Servers: []string{"mx.far.example:25"}},
+		"store:sakes": {Kind: relay.Store, Store: "sakes"}, "far.example": {Kind: relay.SmartHost, Servers: groups("mx.far.example:25")},
 	}
 	w.at(t, "mx.far.example:25", &fakesmtp.Server{})
 	silence := newGate()

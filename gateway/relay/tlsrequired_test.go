@@ -54,7 +54,7 @@ func TestTLSRequiredNo(t *testing.T) {
 			if c.kind == relay.MX {
 				how.Domain, how.Port = "far.example", "25"
 			} else {
-				how.Servers = []string{"mx.far.example:25"}
+				how.Servers = groups("mx.far.example:25")
 			}
 			w.relay.Routes = routes{"far.example": how}
 			m := letter("k1", "a@far.example")

@@ -65,8 +65,8 @@ type Route struct {
 	// reverse-path.
 	Senders []string
 	Kind    Kind
-	// Hosts are the servers of SMTP and LMTP, "host:port": the first one is tried first.
-	Hosts []string
+	// Hosts are the servers of SMTP and LMTP, "host:port", in groups: those of the first one are tried first, in any order.
+	Hosts [][]string
 	TLS   smtpclient.TLS
 	// User and Password log in at the hosts; no User: nobody does.
 	User     string

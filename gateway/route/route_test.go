@@ -22,7 +22,7 @@ func mx(name string, domains ...string) route.Route {
 }
 
 func host(name string, domains ...string) route.Route {
-	return route.Route{Name: name, Domains: domains, Kind: route.SMTP, Hosts: []string{"mail.example:587"}}
+	return route.Route{Name: name, Domains: domains, Kind: route.SMTP, Hosts: [][]string{{"mail.example:587"}}}
 }
 
 func TestFind(t *testing.T) {

@@ -61,7 +61,7 @@ func newQueued(t *testing.T) *queued {
 		{Name: "internet", Domains: []string{"*"}, Kind: route.MX},
 		{Name: "kept", Domains: []string{"kept.example"}, Kind: route.Hold},
 		{Name: "never", Domains: []string{"never.example"}, Kind: route.Reject, Text: "nothing goes there"},
-		{Name: "small", Domains: []string{"small.example"}, Kind: route.SMTP, Hosts: []string{"mail.small.example:25"}, MessageSize: 50_000},
+		{Name: "small", Domains: []string{"small.example"}, Kind: route.SMTP, Hosts: [][]string{{"mail.small.example:25"}}, MessageSize: 50_000},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -62,12 +62,19 @@ func routesOf(cfg *config.Config) (*route.Table, error) {
 			return nil, fmt.Errorf("route %q: %w", r.Name, err)
 		}
 		routes[i] = route.Route{
-			Name: r.Name, Domains: r.Domains, Senders: r.Senders, Kind: kind, Hosts: r.Hosts, TLS: how,
+			Name: r.Name, Domains: r.Domains, Senders: r.Senders, Kind: kind, Hosts: groupsOf(r.Hosts), TLS: how,
 			User: r.User, Password: r.Password.Value, External: r.External, MessageSize: int64(r.MessageSize), Text: r.Text,
 			Connections: r.Connections, PerMinute: r.PerMinute, Rewrite: r.Rewrite,
 		}
 	}
 	return route.NewTable(routes)
+}
+
+func groupsOf(hosts []config.HostGroup) (groups [][]string) {
+	for _, g := range hosts {
+		groups = append(groups, g)
+	}
+	return groups
 }
 
 // routeTLS is how a route's connections are secured, by what its files have now.

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -64,8 +65,8 @@ func TestDestinations(t *testing.T) {
 	table, err := route.NewTable([]route.Route{
 		{Name: "internet", Domains: []string{"*"}, Kind: route.MX},
 		{Name: "ours", Domains: []string{"*"}, Senders: []string{"sakes.example"}, Kind: route.MX},
-		{Name: "provider", Domains: []string{"far.example"}, Kind: route.SMTP, Hosts: []string{"a.example:587", "b.example:587"}, User: "ada"},
-		{Name: "inside", Domains: []string{"in.example"}, Kind: route.LMTP, Hosts: []string{"in.example:24"}},
+		{Name: "provider", Domains: []string{"far.example"}, Kind: route.SMTP, Hosts: [][]string{{"a.example:587", "b.example:587"}}, User: "ada"},
+		{Name: "inside", Domains: []string{"in.example"}, Kind: route.LMTP, Hosts: [][]string{{"in.example:24"}}},
 		{Name: "kept", Domains: []string{"kept.example"}, Kind: route.Hold},
 		{Name: "moved", Domains: []string{".old.example"}, Kind: route.MX, Rewrite: map[string]string{"a.old.example": "new.example"}},
 	})
@@ -82,7 +83,7 @@ func TestDestinations(t *testing.T) {
 	} {
 		got := "error"
 		if next, err := d.Route(destination); err == nil {
-			got = fmt.Sprint(next.Kind, " ", next.Domain, " ", next.Port, " ", next.Store, " ", strings.Join(next.Servers, " "))
+			got = fmt.Sprint(next.Kind, " ", next.Domain, " ", next.Port, " ", next.Store, " ", strings.Join(slices.Concat(next.Servers...), " "))
 			if next.Auth != nil {
 				got += " with a login"
 			}
@@ -96,7 +97,7 @@ func TestDestinations(t *testing.T) {
 // TestRouteLimits: a route's own limits are those of its destinations.
 func TestRouteLimits(t *testing.T) {
 	table, err := routesOf(&config.Config{Routes: []config.Route{
-		{Name: "provider", Domains: []string{"*"}, To: "smtp", Hosts: []string{"a.example:587"}, TLS: "verified", Connections: 2, PerMinute: 30},
+		{Name: "provider", Domains: []string{"*"}, To: "smtp", Hosts: []config.HostGroup{{"a.example:587"}}, TLS: "verified", Connections: 2, PerMinute: 30},
 		{Name: "slow", Domains: []string{".far.example"}, To: "mx", TLS: "opportunistic", PerMinute: 5},
 	}})
 	if err != nil {
@@ -146,7 +147,7 @@ func TestRouteCertificate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := (&fakesmtp.Server{TLS: secured, Offers: []string{c.offers}}).Start(t)
 			r := config.Route{
-				Name: "provider", Domains: []string{"*"}, To: "smtp", Hosts: []string{server.Address}, TLS: "verified", CA: authority.CAFile,
+				Name: "provider", Domains: []string{"*"}, To: "smtp", Hosts: []config.HostGroup{{server.Address}}, TLS: "verified", CA: authority.CAFile,
 				ClientCertificate: certificate, ClientKey: key, External: c.external, User: c.user,
 			}
 			if c.absent {
@@ -167,7 +168,7 @@ func TestRouteCertificate(t *testing.T) {
 
 	server := (&fakesmtp.Server{TLS: secured}).Start(t)
 	r := config.Route{
-		Name: "provider", Domains: []string{"*"}, To: "smtp", Hosts: []string{server.Address}, TLS: "verified", CA: authority.CAFile, ClientCertificate: certificate, ClientKey: key,
+		Name: "provider", Domains: []string{"*"}, To: "smtp", Hosts: []config.HostGroup{{server.Address}}, TLS: "verified", CA: authority.CAFile, ClientCertificate: certificate, ClientKey: key,
 	}
 	before := relaySettingsOf(&config.Config{Routes: []config.Route{r}})
 	for i, address := range []string{"first@gate.example", "second@gate.example"} {
@@ -206,7 +207,7 @@ func dialRoute(t *testing.T, r config.Route) (*smtpclient.Client, error) {
 	how := *next.TLS
 	how.Config = how.Config.Clone()
 	how.Config.ServerName = "127.0.0.1"
-	return smtpclient.Dial(t.Context(), "tcp", next.Servers[0], smtpclient.Options{
+	return smtpclient.Dial(t.Context(), "tcp", next.Servers[0][0], smtpclient.Options{
 		Hello: "gate.example", TLS: how, Auth: next.Auth, Timeouts: smtpclient.Within(10 * time.Second),
 	})
 }

@@ -45,18 +45,27 @@ const lookupMost = 10 * time.Second
 func HostWarnings(ctx context.Context, cfg *config.Config) (all []config.Problem) {
 	ctx, cancel := context.WithTimeout(ctx, lookupMost)
 	defer cancel()
+	warn := func(path, name, server string) {
+		host, _, err := net.SplitHostPort(server)
+		if err != nil || isAddress(host) {
+			return
+		}
+		if _, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host); err != nil {
+			all = append(all, config.Problem{
+				Position: cfg.Place(path), Path: path,
+				Text: fmt.Sprintf("the name %s of the route %s does not resolve: %v", host, name, err),
+			})
+		}
+	}
 	for i, r := range cfg.Routes {
-		for j, server := range r.Hosts {
-			host, _, err := net.SplitHostPort(server)
-			if err != nil || isAddress(host) {
-				continue
-			}
-			if _, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host); err != nil {
-				path := fmt.Sprintf("routes[%d].hosts[%d]", i, j)
-				all = append(all, config.Problem{
-					Position: cfg.Place(path), Path: path,
-					Text: fmt.Sprintf("the name %s of the route %s does not resolve: %v", host, r.Name, err),
-				})
+		for j, group := range r.Hosts {
+			path := fmt.Sprintf("routes[%d].hosts[%d]", i, j)
+			for k, server := range group {
+				if len(group) > 1 {
+					warn(fmt.Sprintf("%s[%d]", path, k), r.Name, server)
+				} else {
+					warn(path, r.Name, server)
+				}
 			}
 		}
 	}
