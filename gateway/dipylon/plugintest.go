@@ -87,6 +87,7 @@ its accounts cannot be used, and 130 where the test was broken off.`,
 	f.Int64Var(&o.Large, "large", 0, "`octets` of the large message (default: 40 MiB)")
 	f.IntVar(&o.Many, "many", 0, "messages of the full mailbox (default: 300)")
 	f.DurationVar(&o.Timeout, "timeout", 0, "for each case (default: 1m)")
+	f.DurationVar(&o.Patience, "patience", 0, "for a call to notice that it was cancelled; more on a machine that is busy (default: 5s)")
 	f.StringVar(&t.only, "run", "", "only the cases whose group/name matches this regular `expression`")
 	f.BoolVar(&t.strict, "strict", false, "what could not be tested is a failure")
 	f.BoolVarP(&t.verbose, "verbose", "v", false, "show the backend's log")

@@ -89,7 +89,7 @@ func pluginTest(t *testing.T, folder string, more ...string) (table string, stat
 	t.Helper()
 	first, second := exampleUsers[0], exampleUsers[1]
 	cmd := exec.Command(harness.Binary(t, harness.Plain), append([]string{
-		"plugin", "test", "--settings", "settings.yaml",
+		"plugin", "test", "--settings", "settings.yaml", "--patience", "30s", // the machine is busy with other tests
 		"--user", first.Address, "--password", "env:FIRST", "--second-user", second.Address, "--second-password", "env:SECOND",
 	}, more...)...)
 	cmd.Dir, cmd.Env = folder, append(os.Environ(), "FIRST="+first.Password, "SECOND="+second.Password)
