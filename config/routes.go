@@ -90,6 +90,8 @@ type Relay struct {
 	// Expire is for how long a message is tried, and DelayNotice when its sender is told that it waits.
 	Expire      Duration `yaml:"expire" min:"1m" max:"30d"`
 	DelayNotice Duration `yaml:"delay_notice" min:"1s" max:"30d"`
+	// Language is that of reports.
+	Language string `yaml:"language" enum:"en de"`
 	// ReportTo gets a copy of each report on a failure; empty: nobody does. ReportClasses are the status codes of
 	// which (RFC 3463), or their beginnings; none: all.
 	ReportTo      string   `yaml:"report_to"`
@@ -98,7 +100,7 @@ type Relay struct {
 
 func defaultRelay() Relay {
 	return Relay{
-		Resolvers: []string{}, ReportClasses: []string{}, Port: 25, Connections: 100, PerDestination: 10,
+		Resolvers: []string{}, ReportClasses: []string{}, Port: 25, Connections: 100, PerDestination: 10, Language: "en",
 		Retry:  []Duration{minutes(15), minutes(30), minutes(60), minutes(4 * 60)},
 		Expire: minutes(5 * 24 * 60), DelayNotice: minutes(4 * 60),
 	}

@@ -13,8 +13,8 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
-	"github.com/dipylon/dipylon/gateway/notice"
 	"github.com/dipylon/dipylon/gateway/relay/mx"
+	"github.com/dipylon/dipylon/gateway/reports"
 	"github.com/dipylon/dipylon/gateway/stores"
 )
 
@@ -52,10 +52,8 @@ type Relay struct {
 	// DNS names get three quarters of each at the most, as anybody can have them be slow.
 	Connections, Destinations int
 	Schedules                 Schedules
-	// Language is that of reports ["en"].
-	Language string
-	// Copies says of which reports the administrator gets a copy [of none].
-	Copies func() *notice.Copies
+	// Reports is what reports are like, as it is now [that of the zero value].
+	Reports func() reports.Settings
 	// Buffers are where reports are made [those of buffer.Options].
 	Buffers buffer.Options
 	TempDir string // for content that a server has to be sent twice

@@ -38,7 +38,7 @@ func (r *Relay) report(s *settlement) (all []spool.New, err error) {
 		return nil, nil
 	}
 	whole := notice.Report{
-		Hostname: r.Hostname, Key: reportKey(s), Language: r.Language, Envelope: s.c.Envelope, Arrived: s.c.Received, Date: s.now,
+		Hostname: r.Hostname, Key: reportKey(s), Envelope: s.c.Envelope, Arrived: s.c.Received, Date: s.now,
 		Outcomes: s.wanted, SizeMost: s.back.SizeMost,
 	}
 	s.reported = whole.Key
@@ -53,8 +53,8 @@ func (r *Relay) report(s *settlement) (all []spool.New, err error) {
 		}
 	}
 	maker := reports.Maker{Log: r.Log, Buffers: r.Buffers, Back: r.Routes.Back}
-	if r.Copies != nil {
-		maker.Copies = r.Copies()
+	if r.Reports != nil {
+		maker.Settings = r.Reports()
 	}
 	for _, part := range whole.Split() {
 		n, err := maker.Make(part, s.back)

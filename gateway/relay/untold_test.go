@@ -11,6 +11,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/notice"
 	"github.com/dipylon/dipylon/gateway/relay"
+	"github.com/dipylon/dipylon/gateway/reports"
 	"github.com/dipylon/dipylon/gateway/spool"
 	"github.com/dipylon/dipylon/test/fakesmtp"
 )
@@ -191,7 +192,9 @@ func TestCopyForTheAdministrator(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, far)
-			w.relay.Copies = func() *notice.Copies { return &notice.Copies{To: c.to, Classes: []string{c.class}} }
+			w.relay.Reports = func() reports.Settings {
+				return reports.Settings{Language: "de", Copies: notice.Copies{To: c.to, Classes: []string{c.class}}}
+			}
 			w.at(t, "192.0.2.1:25", refuses("gone@far.example"))
 			w.add(letter("k1", "gone@far.example"), text)
 			w.run(t)
@@ -206,7 +209,10 @@ func TestCopyForTheAdministrator(t *testing.T) {
 				}
 			}
 			if got := strings.Join(to, ", "); got != c.want || len(w.reports) != 1 {
-				t.Errorf("reports go to %s", got)
+				t.Fatalf("reports go to %s", got)
+			}
+			if !strings.Contains(w.reports[0].content, "\r\nSubject: Ihre Nachricht wurde nicht zugestellt\r\n") {
+				t.Errorf("the report is not in the language that is set:\n%s", w.reports[0].content)
 			}
 			if told := strings.Contains(w.logged(), "relay.report_to"); told != (name == "no way") {
 				t.Errorf("the log has it: %t", told)

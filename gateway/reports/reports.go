@@ -20,13 +20,20 @@ type Maker struct {
 	Buffers buffer.Options
 	// Back is the way to an address.
 	Back func(address string) (route.Way, error)
-	// Copies are those that the administrator gets; nil: none.
-	Copies *notice.Copies
+	Settings
+}
+
+// Settings are what the administrator says of all reports. The zero value: English, and no copies.
+type Settings struct {
+	Language string // as of [notice.Report]
+	// Copies are those that the administrator gets.
+	Copies notice.Copies
 }
 
 // Make makes a report to the sender of the message that it is about, by a way. The caller discards the body. A
 // message of which nothing can be read is reported on without any of it.
 func (m Maker) Make(r notice.Report, by route.Way) (n spool.New, err error) {
+	r.Language = m.Language
 	n.Message = spool.Message{Key: r.Key, Recipients: []spool.Recipient{spool.ReportTo(r.Envelope.From, by.Destination, by.Held)}}
 	if m.Copies.Wants(r) {
 		if way, err := m.Back(m.Copies.To); err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/header"
 	"github.com/dipylon/dipylon/gateway/login"
-	"github.com/dipylon/dipylon/gateway/notice"
 	"github.com/dipylon/dipylon/gateway/policy"
+	"github.com/dipylon/dipylon/gateway/reports"
 	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/smtp"
 	"github.com/dipylon/dipylon/gateway/stores"
@@ -37,8 +37,8 @@ type Options struct {
 	// without a route, clients keep what stores cannot take now, and nothing goes elsewhere.
 	Queue Queue
 	Ways  route.Ways
-	// Copies says of which reports the administrator gets a copy [of none].
-	Copies func() *notice.Copies
+	// Reports is what reports are like, as it is now [that of the zero value].
+	Reports func() reports.Settings
 	// Relays says whether an MX takes mail for others' domains from a client at an address [from nobody].
 	Relays func(netip.Addr) bool
 	// Confirmed is shared by all listeners [nothing is remembered].

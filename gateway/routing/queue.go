@@ -252,8 +252,8 @@ func (d *delivery) report(ctx context.Context, refused, delivered []receivers.Ou
 		Arrived: d.attempt.First.Local(), Date: d.attempt.First.Local(), Outcomes: outcomes, Original: body.Reader(), SizeMost: way.SizeMost,
 	}
 	maker := reports.Maker{Log: d.log, Buffers: d.options.queued(), Back: d.options.Ways.Back}
-	if d.options.Copies != nil {
-		maker.Copies = d.options.Copies()
+	if d.options.Reports != nil {
+		maker.Settings = d.options.Reports()
 	}
 	for _, part := range whole.Split() {
 		if err := d.acceptReport(ctx, maker, part, way); err != nil {

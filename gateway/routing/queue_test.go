@@ -16,6 +16,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/gateway/notice"
+	"github.com/dipylon/dipylon/gateway/reports"
 	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/smtp"
@@ -302,12 +303,16 @@ func TestCopyForTheAdministrator(t *testing.T) {
 		return nil
 	}
 	for i, to := range []string{"postmaster@sakes.example", "postmaster@never.example", "carol@far.example"} {
-		q.options.Copies = func() *notice.Copies { return &notice.Copies{To: to, Classes: []string{"5.1.1"}} }
+		q.options.Reports = func() reports.Settings {
+			return reports.Settings{Language: "de", Copies: notice.Copies{To: to, Classes: []string{"5.1.1"}}}
+		}
 		if got := send(t, q.mx(), "carol@far.example", []string{"bob@sakes.example", "gone@sakes.example"}, letter+to); got != "250" {
 			t.Fatal(got)
 		}
 		if sender := q.waiting("far.example"); len(sender) != 1 || len(sender[0].Recipients) != 1 {
 			t.Errorf("%s: the sender gets %v", to, sender)
+		} else if report := contentOf(t, sender[0]); !strings.Contains(report, "\r\nSubject: Ihre Nachricht wurde nicht zugestellt\r\n") {
+			t.Errorf("the report is not in the language that is set:\n%s", report)
 		}
 		if copies := q.waiting("store:sakes"); len(copies) != max(1-i, 0) {
 			t.Errorf("%s: the administrator gets %v", to, copies)

@@ -195,7 +195,7 @@ func (g *Server) routingOptions(s shape, log zerolog.Logger) routing.Options {
 	return routing.Options{
 		HeaderMost: int64(s.limits.HeaderSize),
 		Log:        log, Protocol: s.protocol, Router: g.router, Authenticator: g.authenticator, Dedup: g.dedup,
-		Policies: g.policies, Queue: g.spool, Ways: g.ways(), Confirmed: &g.confirmed, Copies: g.copies.Load,
+		Policies: g.policies, Queue: g.spool, Ways: g.ways(), Confirmed: &g.confirmed, Reports: g.reportsNow,
 		Hostname: s.hostname, Buffers: buffer.Options{Storage: g.buffers}, PlaintextLogin: s.submission.PlaintextLogin,
 	}
 }

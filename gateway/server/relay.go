@@ -24,6 +24,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/notice"
 	"github.com/dipylon/dipylon/gateway/relay"
 	"github.com/dipylon/dipylon/gateway/relay/mx"
+	"github.com/dipylon/dipylon/gateway/reports"
 	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/spool"
 	"github.com/dipylon/dipylon/gateway/state"
@@ -132,13 +133,17 @@ func WaysOf(cfg *config.Config) (route.Ways, error) {
 	return route.Ways{Stores: stores.NewRouter(table), Routes: func() *route.Table { return routes }}, nil
 }
 
-// copiesOf says of which reports the administrator gets a copy.
-func copiesOf(cfg *config.Config) *notice.Copies {
-	return &notice.Copies{To: cfg.Relay.ReportTo, Classes: cfg.Relay.ReportClasses}
+// reportsOf is what reports are like.
+func reportsOf(cfg *config.Config) *reports.Settings {
+	return &reports.Settings{
+		Language: cfg.Relay.Language, Copies: notice.Copies{To: cfg.Relay.ReportTo, Classes: cfg.Relay.ReportClasses},
+	}
 }
 
-// relaySettings are what a relay is made of. One whose settings have changed is followed by another. To whom
-// copies of reports go is looked up each time; routes are, too, but not by who is at work on a destination.
+func (g *Server) reportsNow() reports.Settings { return *g.reports.Load() }
+
+// relaySettings are what a relay is made of. One whose settings have changed is followed by another. What
+// reports are like is looked up each time; routes are, too, but not by who is at work on a destination.
 type relaySettings struct {
 	relay     config.Relay
 	routes    []config.Route
@@ -150,7 +155,7 @@ type relaySettings struct {
 
 func relaySettingsOf(cfg *config.Config) relaySettings {
 	s := relaySettings{cfg.Relay, cfg.Routes, routeFiles(cfg), cfg.Hostname, mxAddresses(cfg), cfg.Timeouts.Drain.Std()}
-	s.relay.ReportTo, s.relay.ReportClasses = "", nil
+	s.relay.ReportTo, s.relay.ReportClasses, s.relay.Language = "", nil, ""
 	return s
 }
 
@@ -239,7 +244,7 @@ func (g *Server) newRelay(cfg *config.Config, s relaySettings) *relay.Relay {
 		IsOurs: s.isOurs,
 		Limits: relay.Limits{Connections: s.relay.PerDestination}, Connections: s.relay.Connections,
 		Schedules: schedules(s.relay),
-		Copies:    g.copies.Load,
+		Reports:   g.reportsNow,
 		Buffers:   buffer.Options{Storage: g.spool.Storage()}, TempDir: g.buffers.Folder,
 		Grace: s.drain, Cut: g.relayCut, Observe: g.metrics.relayed,
 	}

@@ -241,6 +241,7 @@ func TestRelaySettings(t *testing.T) {
 	}{
 		"nothing":         {func(*config.Config) {}, true},
 		"copies":          {func(c *config.Config) { c.Relay.ReportTo, c.Relay.ReportClasses = "a@b.example", []string{"5"} }, true},
+		"the language":    {func(c *config.Config) { c.Relay.Language = "de" }, true},
 		"another port":    {func(c *config.Config) { c.Listeners[0].Address = ":2525" }, false},
 		"the drain":       {func(c *config.Config) { c.Timeouts.Drain = 1 }, false},
 		"a route":         {func(c *config.Config) { c.Routes = []config.Route{{Name: "a"}} }, false},

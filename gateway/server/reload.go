@@ -186,7 +186,7 @@ func (g *Server) apply(c *change) {
 	g.stores = c.stores
 	g.router.Swap(c.table)
 	g.routes.Store(c.routes)
-	g.copies.Store(copiesOf(c.cfg))
+	g.reports.Store(reportsOf(c.cfg))
 	g.authenticator.SetPolicy(LoginPolicy(c.cfg)) // forgets what processes have said of passwords that are replaced now
 	g.watcher.Watch(c.secure.pairs)
 	policies := policy.NewTable(c.cfg)

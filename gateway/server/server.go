@@ -35,10 +35,10 @@ import (
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/maildrop"
-	"github.com/dipylon/dipylon/gateway/notice"
 	"github.com/dipylon/dipylon/gateway/outbox"
 	"github.com/dipylon/dipylon/gateway/passwords"
 	"github.com/dipylon/dipylon/gateway/policy"
+	"github.com/dipylon/dipylon/gateway/reports"
 	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/spool"
@@ -71,7 +71,7 @@ type Server struct {
 	track         *track.Recorder  // what became of messages
 	endTrack      func()           // once nothing is logged any more; nil: it has not begun
 	routes        atomic.Pointer[route.Table]
-	copies        atomic.Pointer[notice.Copies]
+	reports       atomic.Pointer[reports.Settings]
 	confirmed     routing.Confirmed
 	metrics       *metrics
 	queued        *queueCount
@@ -164,7 +164,7 @@ func (g *Server) prepareAll(ctx context.Context) error {
 		return err
 	}
 	g.routes.Store(routes)
-	g.copies.Store(copiesOf(g.cfg))
+	g.reports.Store(reportsOf(g.cfg))
 	secure, err := tlsOf(g.cfg)
 	if err != nil {
 		return err
