@@ -181,13 +181,13 @@ func wordsOf(e track.Event) (what string, how []string) {
 	switch e.Event {
 	case events.MessageIn:
 		add(strings.TrimSpace(answer+" "+e.Reply), "")
-		how = append(how, fmt.Sprintf("%d recipients", e.Recipients), fmt.Sprintf("%d octets", e.Octets))
+		how = append(how, fmt.Sprint("recipients: ", e.Recipients), fmt.Sprintf("%d octets", e.Octets))
 		add(e.Remote, "from ")
 		add(e.Protocol, "by ")
 		add(e.Cause, "")
 		return "came in", how
 	case events.Collected:
-		how = append(how, fmt.Sprintf("%d recipients", e.Recipients), fmt.Sprintf("%d octets", e.Octets))
+		how = append(how, fmt.Sprint("recipients: ", e.Recipients), fmt.Sprintf("%d octets", e.Octets))
 		add(e.Store, "from the outbox of store ")
 		return "came in", how
 	case events.Queued:
