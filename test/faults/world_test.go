@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -106,6 +107,7 @@ type world struct {
 	t       *testing.T
 	dir     string // what is not on the file system: ledgers
 	mounted string
+	state   string // where the gateway's is
 	ledger  string // the program
 	layer   *program
 	sink    *program
@@ -118,44 +120,74 @@ type world struct {
 // newWorld starts everything. What is on the disk then is durable.
 func newWorld(t *testing.T, seed uint64, env ...string) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), mounted: t.TempDir(), ledger: harness.Helper(t, "./test/faults/ledger")}
+	w := unbegun(t)
 	w.layer = launch(t, env, harness.Helper(t, "./test/faults/powercut"), "--backing", t.TempDir(), "--mount", w.mounted, "--seed", fmt.Sprint(seed))
 	w.layer.ask(t, "settle") // it is mounted now
-	w.sink = launch(t, nil, w.ledger, "sink", "--record", w.path("sink"))
-	hop, err := netip.ParseAddrPort(w.sink.line(t))
-	if err != nil {
+	w.gateway = w.prepare(w.startSink(), harness.Mapping{"state": w.state, "listeners": listeners(t)})
+	w.addUsers()
+	w.gateway.Run(t)
+	w.layer.ask(t, "settle")
+	w.send(seed)
+	return w
+}
+
+// unbegun is a world in which nothing runs.
+func unbegun(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), mounted: t.TempDir(), ledger: harness.Helper(t, "./test/faults/ledger")}
+	w.state = filepath.Join(w.mounted, "state")
+	var err error
+	if w.faults, err = os.Create(w.path("faults")); err != nil {
 		t.Fatal(err)
 	}
-	w.faults, err = os.Create(w.path("faults"))
+	return w
+}
+
+// startSink starts the next hop.
+func (w *world) startSink() netip.AddrPort {
+	w.t.Helper()
+	w.sink = launch(w.t, nil, w.ledger, "sink", "--record", w.path("sink"))
+	hop, err := netip.ParseAddrPort(w.sink.line(w.t))
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	w.gateway = harness.Prepare(t, harness.Options{
-		Kind: harness.Plain, PlaintextLogin: true,
+	return hop
+}
+
+// prepare makes a gateway that relays to a next hop.
+func (w *world) prepare(hop netip.AddrPort, more harness.Mapping) *harness.Gateway {
+	w.t.Helper()
+	settings := harness.Mapping{
+		"log":      harness.Mapping{"level": "info", "format": "json"},
+		"timeouts": harness.Mapping{"drain": "2s"},
+		"routes":   []harness.Mapping{{"name": "internet", "domains": []string{"*"}, "to": "mx"}},
+		"relay":    harness.Mapping{"resolvers": []string{zone(w.t)}, "port": hop.Port()},
+	}
+	maps.Copy(settings, more)
+	return harness.Prepare(w.t, harness.Options{
+		Kind: harness.Plain, PlaintextLogin: true, More: settings,
 		Stores: []harness.Mapping{{
 			"name": "mail", "plugin": "maildir", "domains": []string{harness.Domain},
 			"settings": harness.Mapping{"root": filepath.Join(w.mounted, "mail")},
 		}},
-		More: harness.Mapping{
-			"state":     filepath.Join(w.mounted, "state"),
-			"log":       harness.Mapping{"level": "info", "format": "json"},
-			"listeners": listeners(t),
-			"timeouts":  harness.Mapping{"drain": "2s"},
-			"routes":    []harness.Mapping{{"name": "internet", "domains": []string{"*"}, "to": "mx"}},
-			"relay":     harness.Mapping{"resolvers": []string{zone(t)}, "port": hop.Port()},
-		},
 	})
+}
+
+func (w *world) addUsers() {
+	w.t.Helper()
 	for _, address := range append([]string{from}, near...) {
-		w.gateway.AddUserIn(t, filepath.Join(w.mounted, "mail"), address)
+		w.gateway.AddUserIn(w.t, filepath.Join(w.mounted, "mail"), address)
 	}
-	w.gateway.Run(t)
-	w.layer.ask(t, "settle")
-	w.senders = launch(t, nil, slices.Concat([]string{
+}
+
+// send starts the senders.
+func (w *world) send(seed uint64) {
+	w.t.Helper()
+	w.senders = launch(w.t, nil, slices.Concat([]string{
 		w.ledger, "send", "--to", w.gateway.Address("submission"), "--record", w.path("sent"), "--seed", fmt.Sprint(seed),
 		"--from", from, "--user", from, "--password", "open " + from, "--far", "far.example", "--domains", fmt.Sprint(domains),
 	}, each("--near", near))...)
 	w.begin = time.Now()
-	return w
 }
 
 // listeners are the gateway's, on ports that are theirs for the whole test. Clients leave from 127.0.0.1, so on
@@ -240,7 +272,7 @@ func (w *world) cut() {
 // retry lets everything that waits be tried as soon as a gateway runs. Nobody waits for hours here.
 func (w *world) retry() {
 	w.t.Helper()
-	folder := filepath.Join(w.mounted, "state")
+	folder := w.state
 	db, err := state.Open(w.t.Context(), state.Options{Log: zerolog.Nop(), Folder: folder, Alone: true})
 	if err != nil {
 		w.t.Fatal(err)
@@ -287,7 +319,7 @@ func (w *world) judge(stopped bool) (v verdict) {
 		args = append(args, "--mailbox", address+"="+box(address))
 	}
 	if stopped {
-		args = append(args, "--spool", filepath.Join(w.mounted, "state"))
+		args = append(args, "--spool", w.state)
 	}
 	ctx, stop := context.WithTimeout(w.t.Context(), 10*time.Minute)
 	defer stop()

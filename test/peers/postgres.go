@@ -168,6 +168,9 @@ func (p *Postgres) Start() error {
 	return nil
 }
 
+// PID is the process whose children serve the sessions.
+func (p *Postgres) PID() int { return p.process.Process.Pid }
+
 // Stop ends it, sessions and all.
 func (p *Postgres) Stop() { p.end(syscall.SIGINT) }
 

@@ -86,7 +86,7 @@ func judge(ctx context.Context, args []string) (*Verdict, error) {
 	sent := flags.String("sent", "", "the senders' ledger")
 	taken := flags.String("sink", "", "the sink's record")
 	reports := flags.String("reports", "", "the Maildir folder of the sender's mailbox")
-	waiting := flags.String("spool", "", "Dipylon's state folder, while no gateway runs; empty: nothing waits")
+	waiting := flags.String("spool", "", "Dipylon's state, a folder or postgres://…, while no gateway runs; empty: nothing waits")
 	faults := flags.String("faults", "", "what was done to the server: lines of {at, until, what, interrupts}")
 	flags.Var(&mailboxes, "mailbox", "address=Maildir folder; may be repeated")
 	if err := flags.Parse(args); err != nil {

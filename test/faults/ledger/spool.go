@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/rs/zerolog"
 
@@ -19,12 +20,21 @@ import (
 // page is how many messages of a spool are read at a time.
 const page = 500
 
-// readSpool reads what waits. A message that the spool has, but not as a whole, does not count.
-func (b book) readSpool(ctx context.Context, folder string) (err error) {
-	if folder == "" {
+// readSpool reads what waits in a state: a folder, or postgres://…. A message that the spool has, but not as a whole,
+// does not count.
+func (b book) readSpool(ctx context.Context, at string) (err error) {
+	if at == "" {
 		return nil
 	}
-	db, err := state.Open(ctx, state.Options{Log: zerolog.Nop(), Folder: folder})
+	o, folder := state.Options{Log: zerolog.Nop(), Folder: at}, at
+	if strings.Contains(at, "://") {
+		o.Folder, o.URL = "", at
+		if folder, err = os.MkdirTemp("", "ledger"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(folder) //nolint:errcheck // it is in the folder for such things
+	}
+	db, err := state.Open(ctx, o)
 	if err != nil {
 		return err
 	}
