@@ -34,7 +34,8 @@ const (
 	batch       = 256      // events of a transaction
 	gatherTime  = time.Second
 	writeTime   = 30 * time.Second
-	lostEvery   = time.Minute // how often it is said that events were dropped
+	endTime     = 5 * time.Second // to write what is left at the end
+	lostEvery   = time.Minute     // how often it is said that events were dropped
 )
 
 // tracked are the events of a message's life, as they stand in a line of the log. Within a value they would be
@@ -135,15 +136,18 @@ type Options struct {
 	Room func(context.Context) error
 }
 
-// Keep writes events into the database until ctx ends, and then those that are there. Nothing is done while
-// none come.
+// Keep writes events into the database until ctx ends, and then those that are there, as far as the database takes
+// them within some seconds. Nothing is done while none come.
 func (r *Recorder) Keep(ctx context.Context, o Options) {
 	k := keeper{Recorder: r, o: o}
+	writing, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(endTime, cancel) })()
 	for {
 		select {
 		case <-r.come:
 		case <-ctx.Done():
-			k.keepAll(context.WithoutCancel(ctx))
+			k.keepAll(writing)
 			return
 		}
 		gathered := time.NewTimer(gatherTime)
@@ -153,7 +157,7 @@ func (r *Recorder) Keep(ctx context.Context, o Options) {
 		case <-ctx.Done():
 		}
 		gathered.Stop()
-		k.keepAll(context.WithoutCancel(ctx))
+		k.keepAll(writing)
 	}
 }
 

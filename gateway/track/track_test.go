@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -200,4 +201,27 @@ func TestLost(t *testing.T) {
 	if r.Lost() != 1002 {
 		t.Errorf("%d are lost", r.Lost())
 	}
+}
+
+// A database that says nothing holds up the end for some seconds, however much waits for it.
+func TestEndsInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := track.NewRecorder()
+		r.Set(true)
+		const lines = 5000
+		for range lines {
+			log(zerolog.New(r), events.Relay, "key", "K")
+		}
+		silent := func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		begun := time.Now()
+		r.Keep(ctx, track.Options{Log: zerolog.Nop(), Node: "mx", Room: silent})
+		if took := time.Since(begun); took > 10*time.Second || r.Lost() != lines {
+			t.Errorf("the end takes %s, %d are lost", took, r.Lost())
+		}
+	})
 }
