@@ -16,7 +16,8 @@ const (
 	foundMost  = 1000 // events with the name
 	namesMost  = 2000 // transactions and keys that they lead to
 	eventsMost = 20_000
-	stepsMost  = 5 // from a message to its report, and on
+	octetsMost = 8 << 20 // of their lines
+	stepsMost  = 5       // from a message to its report, and on
 )
 
 // batchTime is how much later than its first event a batch may end, with a wide margin: a search by time looks so much
@@ -70,6 +71,7 @@ type search struct {
 	events []Event
 	have   map[string]map[int64]bool // events, by where and when
 	asked  map[string]bool           // transactions and keys that were looked for
+	octets int                       // of the events' lines
 	more   bool
 }
 
@@ -108,19 +110,26 @@ func (s *search) look(names []string, most int, since, until int64, wanted func(
 		if err != nil {
 			return err
 		}
-		if len(found) > most {
-			found, s.more = found[len(found)-most:], true
-		}
-		for _, e := range found {
-			s.have[e.Node][e.At.UnixMicro()] = true
-		}
-		s.events, most = append(s.events, found...), most-len(found)
-		if most == 0 {
-			s.more = s.more || b != batches[len(batches)-1]
+		whole := s.add(found, most)
+		most -= len(found)
+		if !whole || most <= 0 {
+			s.more = s.more || !whole || b != batches[len(batches)-1]
 			return nil
 		}
 	}
 	return nil
+}
+
+// add adds events of a batch: the latest, as far as there is room for them. Whole: there is for all.
+func (s *search) add(found []Event, most int) (whole bool) {
+	for i, e := range slices.Backward(found) {
+		if len(found)-i > most || s.octets+len(e.Line) > octetsMost {
+			return false
+		}
+		s.have[e.Node][e.At.UnixMicro()] = true
+		s.events, s.octets = append(s.events, e), s.octets+len(e.Line)
+	}
+	return true
 }
 
 // batchName names a batch.
@@ -188,7 +197,7 @@ func (s *search) links() (fresh []string) {
 
 // follow finds the events of transactions and keys.
 func (s *search) follow(names []string) error {
-	return s.look(names, eventsMost, math.MinInt64, math.MaxInt64, func(e *Event) bool { return s.asked[e.Transaction] || s.asked[e.Key] })
+	return s.look(names, eventsMost-len(s.events), math.MinInt64, math.MaxInt64, func(e *Event) bool { return s.asked[e.Transaction] || s.asked[e.Key] })
 }
 
 // messages puts events together that share a transaction or a key. A report stands with what it tells of.
