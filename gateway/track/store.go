@@ -171,13 +171,17 @@ func Tasks(db *state.DB, keep func() time.Duration) []state.Task {
 	return []state.Task{{Name: "events of messages long ago", Do: func(ctx context.Context, most int) (rows int64, err error) {
 		before := time.Now().Add(-keep()).UnixMicro()
 		err = db.Write(ctx, func(tx *state.Tx) error {
-			for _, table := range []string{"track_events", "track"} {
-				if rows, err = tx.Exec("DELETE FROM "+table+` WHERE (first, node) IN (
+			if _, err := tx.Exec(`DELETE FROM track_events WHERE (first, node) IN (
 SELECT first, node FROM track WHERE first < $1 AND last < $1 ORDER BY first, node LIMIT $2)`, before, most); err != nil {
-					return err
-				}
+				return err
 			}
-			return nil
+			// Not the same query again: with PostgreSQL another gateway may have deleted what that had found, and then
+			// it would find others, whose events nothing would ever lead to.
+			rows, err = tx.Exec(`DELETE FROM track WHERE (first, node) IN (
+SELECT first, node FROM track WHERE first < $1 AND last < $1 AND NOT EXISTS (
+	SELECT 1 FROM track_events WHERE track_events.first = track.first AND track_events.node = track.node)
+ORDER BY first, node LIMIT $2)`, before, most)
+			return err
 		})
 		return rows, err
 	}}}

@@ -20,6 +20,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/gateway/track"
 	"github.com/dipylon/dipylon/test/databases"
+	"github.com/dipylon/dipylon/test/peers"
 )
 
 func TestMain(m *testing.M) { databases.Main(m) }
@@ -246,5 +247,43 @@ func TestLarge(t *testing.T) {
 	}
 	if n := len(found.Messages[0].Events); n < each || n*large > 8<<20 {
 		t.Errorf("%d events of %d octets", n, large)
+	}
+}
+
+// Gateways that forget at the same time leave no events that no search finds.
+func TestForgetTogether(t *testing.T) {
+	t.Parallel()
+	db := databases.Open(t, state.Options{Log: zerolog.Nop(), URL: peers.SharedPostgres(t).Database(t)})
+	for batch := range 3 {
+		l, _, end := recording(t, track.Options{DB: db, Node: "mx"})
+		log(l, events.Delivery, "key", fmt.Sprint("K", batch))
+		end()
+	}
+	task := track.Tasks(db, func() time.Duration { return 0 })[0]
+	ended := make(chan error, 1)
+	err := db.Write(t.Context(), func(tx *state.Tx) error { // the first gateway, in the middle
+		for _, table := range []string{"track_events", "track"} {
+			if _, err := tx.Exec("DELETE FROM " + table + " WHERE first = (SELECT min(first) FROM track)"); err != nil {
+				return err
+			}
+		}
+		go func() {
+			_, err := task.Do(t.Context(), 1)
+			ended <- err
+		}()
+		for waits := false; !waits && len(ended) == 0; { // for the row that was deleted
+			if err := db.QueryRow(t.Context(), "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database()))").Scan(&waits); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, <-ended); err != nil {
+		t.Fatal(err)
+	}
+	var lost int
+	err = db.QueryRow(t.Context(), "SELECT count(*) FROM track_events WHERE first NOT IN (SELECT first FROM track)").Scan(&lost)
+	if err != nil || lost != 0 {
+		t.Errorf("nothing leads to the events of %d batches, %v", lost, err)
 	}
 }
