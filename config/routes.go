@@ -43,6 +43,8 @@ type Route struct {
 	Password          Password `yaml:"password,omitempty"`
 	// Rewrite gives recipients at a domain another one, for the next server alone.
 	Rewrite map[string]string `yaml:"rewrite,omitempty"`
+	// AutomaticReplies says whether what was sent without a person (RFC 3834) passes. Empty: pass.
+	AutomaticReplies string `yaml:"automatic_replies,omitempty" enum:"pass drop"`
 	// MessageSize bounds a message; 0: not.
 	MessageSize Size `yaml:"message_size,omitempty" min:"0" max:"4GiB"`
 	// Connections are how many there are at a time, and PerMinute is how many messages go out in a minute: to each domain
@@ -294,6 +296,8 @@ func (d *decoder) routeLimits(at string, r *Route) {
 	case sends:
 	case r.Connections > 0:
 		d.at(join(at, "connections"), "leave it out", why)
+	case r.AutomaticReplies != "":
+		d.at(join(at, "automatic_replies"), "leave it out", why)
 	case r.PerMinute > 0:
 		d.at(join(at, "per_minute"), "leave it out", why)
 	}

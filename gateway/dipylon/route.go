@@ -77,6 +77,7 @@ type wayLines struct {
 	TLS         string     `json:"tls,omitempty"`
 	Certificate string     `json:"client_certificate,omitempty"`
 	External    bool       `json:"external,omitempty"`
+	Drops       bool       `json:"drops_automatic_replies,omitempty"`
 	User        string     `json:"user,omitempty"`
 	MessageSize int64      `json:"message_size,omitempty"`
 	Text        string     `json:"text,omitempty"`
@@ -93,6 +94,7 @@ func routeOf(e route.Explanation, to address.Mailbox) wayLines {
 		if domain := e.Rewritten(to.Domain); domain != to.Domain {
 			w.Rewritten = address.Mailbox{Local: to.Local, Domain: domain}.String()
 		}
+		w.Drops = e.DropAutomatic
 		if e.Kind == route.MX || len(e.Hosts) > 0 {
 			w.TLS, w.Certificate = tlsText(e.TLS), shownText(e.TLS)
 		}
@@ -143,6 +145,9 @@ func (w wayLines) print(out io.Writer) error {
 		line([]string{"hosts", "if they fail"}[min(i, 1)], strings.Join(group, " or "))
 	}
 	line("TLS", w.TLS)
+	if w.Drops {
+		line("drops", "automatic replies, and what programs have made")
+	}
 	line("certificate", w.Certificate)
 	if w.External {
 		line("logs in", "with the certificate (EXTERNAL)")

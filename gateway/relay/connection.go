@@ -3,9 +3,11 @@ package relay
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/content"
 )
 
 // connection carries messages to the destination, one after the other, while there are some. The first one of a
@@ -76,6 +78,11 @@ func (w *worker) carry(c Claimed) bool {
 	if c.Envelope.RequireTLS && !d.r.confidential(d.route) {
 		return w.settle(done, c, allOf(failed(codeRequireTLS, errors.New("REQUIRETLS: the next hop's name is not authenticated, or its certificate is not verified")), c))
 	}
+	if drop, err := d.drops(c); err != nil {
+		return w.settle(done, c, allOf(delayed("4.3.0", err), c))
+	} else if drop {
+		return w.settle(done, c, allOf(dropped(), c))
+	}
 	for try := 1; ; try++ {
 		if w.hop == nil {
 			if v := w.connect(); v != nil && v.action == backends.ActionDelayed {
@@ -99,6 +106,24 @@ func (w *worker) carry(c Claimed) bool {
 			return w.settle(lost, c, allOf(*gone, c))
 		}
 	}
+}
+
+// drops says whether a message is one of those that the route does not let through.
+func (d *destination) drops(c Claimed) (bool, error) {
+	if !d.route.DropAutomatic {
+		return false, nil
+	}
+	opened, err := c.Content.Open(d.delivering)
+	if err != nil {
+		return false, err
+	}
+	defer opened.Close() //nolint:errcheck // it was read
+	start := make([]byte, min(c.Size, content.AutomaticWithin))
+	n, err := io.ReadFull(opened, start)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return false, err
+	}
+	return content.Automatic(start[:n]), nil
 }
 
 // messageMost is how long one message may take, however slowly the server reads: 50 MB at 10 KB a second, and more.

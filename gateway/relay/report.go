@@ -85,6 +85,7 @@ const (
 	outcomeUncertain = "uncertain"
 	outcomeFailed    = "failed"
 	outcomeHeld      = "held"
+	outcomeDropped   = "dropped"
 )
 
 func outcomeName(v verdict, o spool.Outcome) string {
@@ -97,6 +98,8 @@ func outcomeName(v verdict, o spool.Outcome) string {
 		return outcomeUncertain
 	case o.State != spool.Delivered:
 		return outcomeDeferred
+	case v.dropped:
+		return outcomeDropped
 	case v.action == backends.ActionRelayed:
 		return outcomeRelayed
 	}

@@ -20,9 +20,11 @@ type verdict struct {
 	uncertain bool
 	// passedOn says that the next server tells the sender what becomes of it (RFC 3461 §5.2.2).
 	passedOn bool
-	code     string // enhanced status code (RFC 3463)
-	reply    int    // the server's, 0: there was none
-	server   string
+	// dropped says, of what is finished, that nobody gets it, as the route has it. Nobody is told.
+	dropped bool
+	code    string // enhanced status code (RFC 3463)
+	reply   int    // the server's, 0: there was none
+	server  string
 	// diagnostic is what the server has answered (RFC 3464 §2.3.6).
 	diagnostic string
 	wait       time.Duration // it is not tried again before
@@ -31,6 +33,10 @@ type verdict struct {
 
 func failed(code string, cause error) verdict {
 	return verdict{action: backends.ActionFailed, code: code, cause: cause}
+}
+
+func dropped() verdict {
+	return verdict{action: backends.ActionDelivered, passedOn: true, dropped: true, code: "2.0.0", diagnostic: "the route drops automatic replies"}
 }
 
 func delayed(code string, cause error) verdict {

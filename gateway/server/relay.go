@@ -65,7 +65,7 @@ func routesOf(cfg *config.Config) (*route.Table, error) {
 		routes[i] = route.Route{
 			Name: r.Name, Domains: r.Domains, Senders: r.Senders, Kind: kind, Hosts: groupsOf(r.Hosts), TLS: how,
 			User: r.User, Password: r.Password.Value, External: r.External, MessageSize: int64(r.MessageSize), Text: r.Text,
-			Connections: r.Connections, PerMinute: r.PerMinute, Rewrite: r.Rewrite,
+			Connections: r.Connections, PerMinute: r.PerMinute, Rewrite: r.Rewrite, DropAutomatic: r.AutomaticReplies == "drop",
 		}
 	}
 	return route.NewTable(routes)
@@ -282,7 +282,7 @@ func (d destinations) Route(destination string) (relay.Route, error) {
 	if !ok {
 		return relay.Route{}, fmt.Errorf("there is no route for %s any more", destination)
 	}
-	next := relay.Route{TLS: &r.TLS, Servers: r.Hosts, Limits: relay.Limits{Connections: r.Connections, PerMinute: r.PerMinute}, Rewrite: r.Rewrite}
+	next := relay.Route{TLS: &r.TLS, Servers: r.Hosts, Limits: relay.Limits{Connections: r.Connections, PerMinute: r.PerMinute}, Rewrite: r.Rewrite, DropAutomatic: r.DropAutomatic}
 	switch {
 	case r.External:
 		next.Auth = smtpclient.External(r.User)

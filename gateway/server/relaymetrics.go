@@ -19,7 +19,7 @@ func (m *metrics) relay() {
 	m.hops = counter("connections_total", "Connections to next hops that came about.")
 	m.unreachable = counter("unreachable_total", "Addresses of next hops that could not be connected to, or did not want to talk.")
 	m.backedOff = counter("backoffs_total", "Destinations that were left alone for a while.")
-	m.relayedTo = counter("recipients_total", "Attempts by recipient, by what came of them: delivered, relayed, deferred, uncertain, failed, or held, as nobody could be told.", "outcome")
+	m.relayedTo = counter("recipients_total", "Attempts by recipient, by what came of them: delivered, relayed, deferred, uncertain, failed, held, as nobody could be told, or dropped, as the route has it.", "outcome")
 	m.untold = counter("untold_total", "Recipients that failed, of which nobody is told: of reports, and of other mail from the null reverse-path.")
 	m.waited = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "dipylon", Subsystem: "relay", Name: "wait_seconds", Help: "How old messages were when what became of a recipient was known for good.",
