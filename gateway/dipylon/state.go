@@ -79,7 +79,9 @@ and a client may see a message again that it had deleted.
 Mail in transit may have been delivered since. So all of it is held, and nothing is sent until you say
 so: how many recipients are held is printed, with the commands that list, release and delete them. With
 --release it is tried as soon as the gateway runs. Contents of more than 128 KiB are no part of the copy:
-they are files in the state folder's "spool", and mail whose file is not there any more stays held.
+they are files in the state folder's "spool", and mail whose file is not there any more stays held. The
+next start removes files there that no message of the copy has: if what was there may be wanted again,
+copy that folder first.
 
 A PostgreSQL database is restored with its server's own means; "dipylon state hold" then holds its mail.
 
