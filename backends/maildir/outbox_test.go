@@ -156,6 +156,10 @@ func TestEnvelopeText(t *testing.T) {
 		{},
 		{Sender: &null},
 		{Return: backends.ReturnFull},
+		{ID: "<a@b.example>"},
+		{Sender: &anna, ID: "<a@b.example>", Recipients: []backends.Recipient{
+			{Address: "a@far.example", Notify: backends.NotifyFailure, OriginalRecipient: "rfc822;<a@far.example>"},
+		}},
 		{Sender: &anna, ID: "a +b=c", Return: backends.ReturnHeaders, Recipients: []backends.Recipient{
 			{Address: "a@far.example"},
 			{Address: `"a > b"@far.example`, Notify: backends.NotifyNever},
@@ -166,6 +170,18 @@ func TestEnvelopeText(t *testing.T) {
 		got, size, err := ReadEnvelope(strings.NewReader(text + "Subject: x\n\n"))
 		if err != nil || size != int64(len(text)) || !reflect.DeepEqual(got, e) {
 			t.Errorf("%q: %+v, %d, %v", text, got, size, err)
+		}
+	}
+}
+
+// TestOddParameters (I8): a parameter that cannot be sent on is left out, and the message goes.
+func TestOddParameters(t *testing.T) {
+	for _, text := range []string{"+FF", "a+0D+0AX: y", "+00", "\xff"} {
+		w := newOutboxWorld(t)
+		w.drop("m", "X-Sender: <"+anna+"> ENVID="+text+"\nX-Receiver: <a@far.example> ORCPT=rfc822;"+text+"\nX-Receiver: <b@far.example> ORCPT="+text+";b\n\nx\n")
+		m := w.one()
+		if m.Envelope.ID != "" || m.Recipients[0].OriginalRecipient+m.Recipients[1].OriginalRecipient != "" || m.From != anna || m.Recipients[0].Address != "a@far.example" {
+			t.Errorf("%q: %+v", text, m.Outgoing)
 		}
 	}
 }

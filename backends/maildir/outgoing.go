@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/dipylon/dipylon/backends"
 	mail "github.com/dipylon/dipylon/backends/mail/address"
@@ -139,6 +142,14 @@ func fromXtext(text string) string {
 	return b.String()
 }
 
+// textual is a parameter that can be sent on, and none of one that cannot: a message is not left behind for its parameters.
+func textual(text string) string {
+	if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+		return ""
+	}
+	return text
+}
+
 // ReadEnvelope reads the envelope in front of a message, and says where the message begins. A field that cannot be
 // read is for an address that nothing is delivered to: its author is told.
 func ReadEnvelope(r io.Reader) (e Envelope, size int64, err error) {
@@ -185,7 +196,7 @@ func (e *Envelope) read(name, value string) {
 			case "RET":
 				e.Return, _ = ParseReturn(value)
 			case "ENVID":
-				e.ID = fromXtext(value)
+				e.ID = textual(fromXtext(value))
 			}
 		}
 		return
@@ -200,20 +211,32 @@ func (e *Envelope) read(name, value string) {
 			r.Notify, _ = ParseNotify(value)
 		case "ORCPT":
 			kind, address, _ := strings.Cut(value, ";")
-			r.OriginalRecipient = fromXtext(kind) + ";" + fromXtext(address)
+			if address = textual(fromXtext(address)); address != "" && textual(kind) != "" && !strings.ContainsAny(kind, "+=") {
+				r.OriginalRecipient = kind + ";" + address
+			}
 		}
 	}
 	e.Recipients = append(e.Recipients, r)
+}
+
+// isParameter says whether a word is a parameter of an envelope, which may have an address as its value.
+func isParameter(word string) bool {
+	key, _, given := strings.Cut(strings.ToUpper(word), "=")
+	return given && slices.Contains([]string{"RET", "ENVID", "NOTIFY", "ORCPT"}, key)
 }
 
 // pathOf parts a path, with brackets or without, from its parameters; not named: there is none.
 func pathOf(value string) (path string, parameters map[string]string, named bool) {
 	rest := value
 	if inner, is := strings.CutPrefix(value, "<"); is {
-		if at := strings.LastIndexByte(inner, '>'); at >= 0 {
+		at := strings.LastIndexByte(inner, '>')
+		if _, behind, err := mail.ParsePath(value); err == nil { // a parameter may have brackets, too
+			at = len(inner) - len(behind) - 1
+		}
+		if at >= 0 {
 			path, rest, named = inner[:at], inner[at+1:], true
 		}
-	} else if first, behind, _ := strings.Cut(value, " "); strings.Contains(first, "@") {
+	} else if first, behind, _ := strings.Cut(value, " "); strings.Contains(first, "@") && !isParameter(first) {
 		path, rest, named = first, behind, true
 	}
 	parameters = make(map[string]string)
