@@ -1,6 +1,7 @@
 package maildir
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -108,7 +109,7 @@ func (o Outbox) Drop(e Envelope, message io.Reader) (err error) {
 	if err := share(f, o.Folder); err != nil {
 		return err
 	}
-	if _, err := io.Copy(f, io.MultiReader(strings.NewReader(e.String()), message)); err != nil {
+	if _, err := io.Copy(f, io.MultiReader(strings.NewReader(e.String()), behindEnvelope(message))); err != nil {
 		return err
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
@@ -118,6 +119,17 @@ func (o Outbox) Drop(e Envelope, message io.Reader) (err error) {
 		return err
 	}
 	return disk{}.SyncDir(filepath.Dir(final))
+}
+
+// behindEnvelope has a trace field (RFC 5322 §3.6.7) in front of a message that begins as an envelope does: who writes a
+// message does not say whom it is for, and from whom, where the command line does.
+func behindEnvelope(message io.Reader) io.Reader {
+	all := bufio.NewReader(message)
+	start, _ := all.Peek(len(receiverField) + 1) // what has failed fails again
+	if !beginsEnvelope(start) {
+		return all
+	}
+	return io.MultiReader(strings.NewReader("Received: by localhost; "+time.Now().Format("Mon, 2 Jan 2006 15:04:05 -0700")+"\n"), all)
 }
 
 // InHeader are the recipients that a message's header names. The error is for the first that cannot be read.

@@ -430,3 +430,22 @@ func TestOutboxFaults(t *testing.T) {
 		}
 	}
 }
+
+// TestDropEnvelope: a message that begins as an envelope does, with space in front of the colon or without, changes
+// nothing of its own envelope.
+func TestDropEnvelope(t *testing.T) {
+	for _, start := range []string{"X-Sender: <>\n", "x-receiver: <eve@far.example>\r\n", "X-Sender : <>\n", "X-Receiver:"} {
+		w := newOutboxWorld(t)
+		box, err := OutboxIn(w.outboxOf(anna))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := box.Drop(Envelope{Recipients: backends.To("a@far.example")}, strings.NewReader(start+"Subject: x\n\n")); err != nil {
+			t.Fatal(err)
+		}
+		m := w.one()
+		if m.From != anna || !slices.Equal(backends.Addresses(m.Recipients), []string{"a@far.example"}) || !strings.Contains(m.content, "\n"+strings.TrimSpace(start)) {
+			t.Errorf("from %q to %q:\n%s", m.From, backends.Addresses(m.Recipients), m.content)
+		}
+	}
+}

@@ -159,10 +159,10 @@ func ReadEnvelope(r io.Reader) (e Envelope, size int64, err error) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return e, size, err
 		}
-		name, _ := header.FieldName(start)
-		if !strings.EqualFold(name, senderField) && !strings.EqualFold(name, receiverField) {
+		if !beginsEnvelope(start) {
 			return e, size, nil
 		}
+		name, _ := header.FieldName(start)
 		line, err := lines.ReadSlice('\n')
 		size += int64(len(line))
 		whole := !errors.Is(err, bufio.ErrBufferFull)
@@ -182,6 +182,12 @@ func ReadEnvelope(r io.Reader) (e Envelope, size int64, err error) {
 			return e, size, nil
 		}
 	}
+}
+
+// beginsEnvelope says whether the start of a line is that of a field of the envelope.
+func beginsEnvelope(start []byte) bool {
+	name, _ := header.FieldName(start)
+	return strings.EqualFold(name, senderField) || strings.EqualFold(name, receiverField)
 }
 
 // read takes a field of the envelope.
