@@ -37,6 +37,9 @@ const (
 	leaseMost = 24 * time.Hour
 	// leaseUsual is the lease of who does not say one.
 	leaseUsual = 5 * time.Minute
+	// againAfter is when an outbox is looked at again in which the disk has failed, as it may have been full: its folders do
+	// not change by that.
+	againAfter = time.Minute
 	// oddMost bounds how many files are known in memory that are no messages, or cannot be taken.
 	oddMost = 10_000
 )
@@ -65,7 +68,7 @@ type outbox struct {
 	// files are those of the last look that nobody has tried to take yet.
 	files []outboxFile
 	// looked are the times of the folders at the last look, taken whether something was taken of what it had found, and
-	// due the first lease that it saw run out; zero: none.
+	// due when to look although they have not: the first lease runs out, or what has failed is tried again; zero: never.
 	looked, quiet outboxTimes
 	taken         bool
 	due           time.Time
@@ -216,6 +219,7 @@ func (o *outboxes) read(box *outbox, now time.Time) (files []outboxFile) {
 	fresh, err := o.disk.Names(filepath.Join(box.dir, "new"))
 	if err != nil {
 		o.tell(box.dir, err, "the outbox cannot be read")
+		box.lookBy(now.Add(againAfter))
 	}
 	for _, name := range fresh {
 		if name[0] != '.' {
@@ -225,21 +229,27 @@ func (o *outboxes) read(box *outbox, now time.Time) (files []outboxFile) {
 	cur, err := o.disk.Names(filepath.Join(box.dir, "cur"))
 	if err != nil {
 		o.tell(box.dir, err, "the outbox cannot be read")
+		box.lookBy(now.Add(againAfter))
 	}
 	for _, name := range cur {
 		id, until, ok := claimOf(name)
 		switch {
 		case name[0] == '.':
 		case ok && now.Before(until) && until.Before(now.Add(leaseMost)):
-			if box.due.IsZero() || until.Before(box.due) {
-				box.due = until
-			}
+			box.lookBy(until)
 		default: // one without a claim was moved there by another program
 			files = append(files, outboxFile{part: "cur", name: name, id: id})
 		}
 	}
 	slices.SortFunc(files, func(a, b outboxFile) int { return strings.Compare(a.name, b.name) })
 	return files
+}
+
+// lookBy has another look at a time, whether the folders have changed or not.
+func (b *outbox) lookBy(at time.Time) {
+	if b.due.IsZero() || at.Before(b.due) {
+		b.due = at
+	}
 }
 
 // tell logs once what is wrong with a file. The file stays where it is.
@@ -255,6 +265,13 @@ func (o *outboxes) leave(path string, err error, what string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.tell(path, err, what)
+}
+
+// later has another look at an account's outbox after a while.
+func (o *outboxes) later(a *account) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.known[a.address].lookBy(o.now().Add(againAfter))
 }
 
 // errNoFolder says that new or cur is none.
@@ -274,6 +291,9 @@ func (o *outboxes) take(ctx context.Context, d *directory, a *account, dir strin
 		if !isGone(err) {
 			o.leave(from, err, "what lies in the outbox is not sent")
 		}
+		if !isGone(err) && !errors.Is(err, errNoRegular) {
+			o.later(a)
+		}
 		return nil, nil
 	}
 	if f.id == "" {
@@ -283,6 +303,7 @@ func (o *outboxes) take(ctx context.Context, d *directory, a *account, dir strin
 	if err := o.disk.Rename(from, to); err != nil {
 		if !isGone(err) {
 			o.leave(from, err, "a message in the outbox cannot be taken: the gateway has to be allowed to rename it")
+			o.later(a)
 		}
 		return nil, nil
 	}

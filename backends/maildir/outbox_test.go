@@ -449,3 +449,34 @@ func TestDropEnvelope(t *testing.T) {
 		}
 	}
 }
+
+// TestDiskThatFails: what cannot be read or taken as the disk fails, or is full, is tried again once it does not, although
+// nothing in the outbox has changed.
+func TestDiskThatFails(t *testing.T) {
+	for _, failing := range []string{"names", "rename"} {
+		t.Run(failing, func(t *testing.T) {
+			broken, now := true, time.Now().Add(time.Hour)
+			disk := &faultyDisk{fail: func(_ int, name, path string) error {
+				if broken && name == failing && strings.Contains(path, outboxFolder) {
+					return syscall.ENOSPC
+				}
+				return nil
+			}}
+			w := newWorld(t, map[string]any{"outbox": true}, func(s *Store) { s.disk = disk })
+			w.use.outboxes.now = func() time.Time { return now }
+			w.drop("m", "To: a@far.example\n\n")
+			for range 3 {
+				if all := w.collect(); len(all) > 0 {
+					t.Fatalf("%+v", all)
+				}
+			}
+			steps := disk.steps
+			w.collect()
+			if n := disk.steps - steps; n > 10 {
+				t.Errorf("it is tried all the time: %d steps", n)
+			}
+			broken, now = false, now.Add(2*againAfter)
+			w.one()
+		})
+	}
+}
