@@ -188,7 +188,11 @@ func (o *outboxes) times(dir string, now time.Time) (t outboxTimes, there bool) 
 	if err != nil {
 		return t, false
 	}
-	if !fresh.IsDir() || !cur.IsDir() { // a link would have the gateway take another's mail for this account's
+	whole, err := o.disk.Lstat(dir)
+	if err != nil {
+		return t, false
+	}
+	if !whole.IsDir() || !fresh.IsDir() || !cur.IsDir() { // a link would have the gateway take another's mail for this account's
 		o.tell(dir, errNoFolder, "the outbox is not looked at")
 		return t, false
 	}
@@ -274,8 +278,8 @@ func (o *outboxes) later(a *account) {
 	o.known[a.address].lookBy(o.now().Add(againAfter))
 }
 
-// errNoFolder says that new or cur is none.
-var errNoFolder = errors.New("new or cur is not a folder")
+// errNoFolder says that the outbox, or new or cur in it, is none.
+var errNoFolder = errors.New("it, or new or cur in it, is a link or another thing, and not a folder")
 
 // errNoRegular says that a name is not that of a regular file.
 var errNoRegular = errors.New("it is not a regular file")

@@ -237,19 +237,21 @@ func TestOddFiles(t *testing.T) {
 	}
 }
 
-// TestLinkedFolder: whoever may write into an outbox cannot have the mail of others sent.
+// TestLinkedFolder: whoever may write into an outbox, or into a mailbox, cannot have the mail of others sent.
 func TestLinkedFolder(t *testing.T) {
-	w := newOutboxWorld(t)
-	w.take("k", hello, ben)
-	dir := w.outboxOf(anna)
-	if err := os.Remove(filepath.Join(dir, "new")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink("../../ben/new", filepath.Join(dir, "new")); err != nil {
-		t.Fatal(err)
-	}
-	if all := w.collect(); len(all) > 0 || len(w.files(ben)) != 1 {
-		t.Errorf("%d messages of another account are sent", len(all))
+	for link, to := range map[string]string{"new": "../../ben/new", ".": "../ben"} {
+		w := newOutboxWorld(t)
+		w.take("k", hello, ben)
+		path := filepath.Join(w.outboxOf(anna), link)
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(to, path); err != nil {
+			t.Fatal(err)
+		}
+		if all := w.collect(); len(all) > 0 || len(w.files(ben)) != 1 {
+			t.Errorf("%s: %d messages of another account are sent", link, len(all))
+		}
 	}
 }
 
