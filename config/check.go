@@ -185,6 +185,11 @@ func (d *decoder) listeners(c *Config) {
 // tokenLeast is how long a token is: nobody slows down who guesses.
 const tokenLeast = 20
 
+// tokenCharacters are those of a token (RFC 6750 §2.1). With another one nobody could show it.
+const tokenCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
+
+const makeToken = "make one with: openssl rand -hex 32"
+
 // forAdministrators: what administrators' programs ask has no login but the token, which goes over TLS or stays on this
 // machine.
 func (d *decoder) forAdministrators(l Listener, at string) {
@@ -207,7 +212,9 @@ func (d *decoder) forAdministrators(l Listener, at string) {
 			"admin without tls is for this machine alone: the token would be readable on the way")
 	}
 	if n := len(l.Token.Value); n > 0 && n < tokenLeast {
-		d.at(join(at, "token"), "make one with: openssl rand -hex 32", "the token has %d characters, and less than %d can be guessed", n, tokenLeast)
+		d.at(join(at, "token"), makeToken, "the token has %d characters, and less than %d can be guessed", n, tokenLeast)
+	} else if strings.Trim(l.Token.Value, tokenCharacters) != "" {
+		d.at(join(at, "token"), makeToken, "the token has a blank, a line end or another character that HTTP cannot show in it")
 	}
 	if l.Proxy != nil || l.ClientCA != "" {
 		d.at(at, "leave them out", "admin has no proxy or client_ca")
