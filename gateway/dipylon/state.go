@@ -80,8 +80,8 @@ Mail in transit may have been delivered since. So all of it is held, and nothing
 so: how many recipients are held is printed, with the commands that list, release and delete them. With
 --release it is tried as soon as the gateway runs. Contents of more than 128 KiB are no part of the copy:
 they are files in the state folder's "spool", and mail whose file is not there any more stays held. The
-next start removes files there that no message of the copy has: if what was there may be wanted again,
-copy that folder first.
+next start removes files there that no message of the copy has: so all of them are kept under another
+name as well, which is printed.
 
 A PostgreSQL database is restored with its server's own means; "dipylon state hold" then holds its mail.
 
@@ -112,6 +112,9 @@ func tellRestored(out io.Writer, file string, r manage.Restored) {
 	fmt.Fprintln(out, "restored from "+file)
 	if r.Kept != "" {
 		fmt.Fprintln(out, "what was there is "+r.Kept)
+	}
+	if r.Contents != "" {
+		fmt.Fprintln(out, "large contents of its mail in transit are in "+r.Contents)
 	}
 	if r.Held > 0 {
 		tellHeld(out, r.Held)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -47,6 +49,8 @@ func MoveState(ctx context.Context, cfg *config.Config, url string, tell func(wh
 type Restored struct {
 	Kept string // the name of what was there; empty: nothing was
 	Held int64  // recipients of mail in transit that are held
+	// Contents is a folder with the large contents of the mail in transit of what was there; empty: there were none.
+	Contents string
 }
 
 // RestoreState puts a backup in the place of a configuration's SQLite state. No gateway may run, and none starts
@@ -71,8 +75,20 @@ func RestoreState(ctx context.Context, cfg *config.Config, file string, release 
 			return err
 		}
 	}
-	r.Kept, err = state.Restore(ctx, o, file, time.Now(), change)
-	return r, err
+	if r.Kept, err = state.Restore(ctx, o, file, time.Now(), change); err != nil || r.Kept == "" {
+		return r, err
+	}
+	from := server.SpoolFolder(cfg)
+	to := from + strings.TrimPrefix(r.Kept, filepath.Join(o.Folder, state.FileName))
+	kept, err := spool.KeepContents(from, to)
+	if err != nil {
+		return r, fmt.Errorf("the backup is in place, but contents of mail in transit of what was there, which is %s, cannot be kept: "+
+			"copy the folder %s before a gateway starts, which removes those that the backup does not know: %w", r.Kept, from, err)
+	}
+	if kept > 0 {
+		r.Contents = to
+	}
+	return r, nil
 }
 
 // HoldState holds all mail in transit of a configuration's state, as [RestoreState] does, and says how many recipients

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
+	"github.com/dipylon/dipylon/backends/durable"
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
@@ -49,4 +51,35 @@ func (f *files) moveInto(ctx context.Context, to *state.DB, id ID) error {
 		_, err := tx.Exec("UPDATE spool_messages SET place = 2 WHERE id = $1", int64(id))
 		return err
 	})
+}
+
+// KeepContents gives large contents, which are files in a spool's folder, second names in another folder, and says how
+// many there are. It is for a database that gets out of use and may be wanted again: a gateway removes the files that
+// its own database does not know.
+func KeepContents(folder, to string) (kept int, err error) {
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	for _, entry := range entries {
+		if _, is := idOf(entry.Name()); !is {
+			continue
+		}
+		if kept == 0 {
+			if err := state.MakeFolder(to); err != nil {
+				return 0, err
+			}
+		}
+		if err := os.Link(filepath.Join(folder, entry.Name()), filepath.Join(to, entry.Name())); err != nil {
+			return kept, err
+		}
+		kept++
+	}
+	if kept == 0 {
+		return 0, nil
+	}
+	return kept, durable.SyncFolder(to)
 }
