@@ -482,3 +482,33 @@ func TestDiskThatFails(t *testing.T) {
 		})
 	}
 }
+
+// TestShare: what root puts into another's outbox belongs to that one, and nothing else does that has its name meanwhile.
+func TestShare(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("not root: nobody's files can be given away")
+		return
+	}
+	dir := t.TempDir()
+	if err := os.Chown(dir, 4711, 4712); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(dir, "dropped"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := os.Rename(f.Name(), filepath.Join(dir, "renamed")); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, f.Name(), "root's")
+	if err := share(f, dir); err != nil {
+		t.Fatal(err)
+	}
+	if uid, gid := ownerIDs(t, filepath.Join(dir, "renamed")); uid != 4711 || gid != 4712 {
+		t.Errorf("it belongs to %d:%d", uid, gid)
+	}
+	if uid, _ := ownerIDs(t, f.Name()); uid != 0 {
+		t.Errorf("another file belongs to %d", uid)
+	}
+}
