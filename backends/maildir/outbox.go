@@ -258,7 +258,10 @@ func (b *outbox) lookBy(at time.Time) {
 
 // tell logs once what is wrong with a file. The file stays where it is.
 func (o *outboxes) tell(path string, err error, what string) {
-	if len(o.odd) < oddMost && !o.odd[path] {
+	if len(o.odd) >= oddMost {
+		clear(o.odd) // some are told of again
+	}
+	if !o.odd[path] {
 		o.odd[path] = true
 		o.log.Warn().Err(err).Str("file", path).Msg(what)
 	}
@@ -320,7 +323,7 @@ func (o *outboxes) take(ctx context.Context, d *directory, a *account, dir strin
 	}
 	m, err := o.open(ctx, d, a, dir, f.id, to)
 	if err != nil {
-		o.leave(from, err, "a message in the outbox cannot be read: it is tried again when its lease is over")
+		o.leave(filepath.Join(dir, "cur", f.id), err, "a message in the outbox cannot be read: it is tried again when its lease is over")
 		return nil, nil
 	}
 	return m, nil

@@ -512,3 +512,31 @@ func TestShare(t *testing.T) {
 		t.Errorf("another file belongs to %d", uid)
 	}
 }
+
+// TestToldOnce: that a message cannot be read is logged once, whatever its name is in its further leases, and how much has
+// been logged before.
+func TestToldOnce(t *testing.T) {
+	logged := make(lines, 100)
+	now := time.Now().Add(time.Hour)
+	disk := &faultyDisk{fail: func(_ int, name, path string) error {
+		if name == "open" && strings.Contains(path, claimMark) {
+			return syscall.EACCES
+		}
+		return nil
+	}}
+	w := newWorld(t, map[string]any{"outbox": true}, WithLogger(zerolog.New(logged)), func(s *Store) { s.disk = disk })
+	w.use.outboxes.now = func() time.Time { return now }
+	for i := range oddMost {
+		w.use.outboxes.odd[fmt.Sprint(i)] = true
+	}
+	w.drop("m", "To: a@far.example\n\n")
+	for range 3 {
+		if all := w.collect(); len(all) > 0 {
+			t.Fatalf("%+v", all)
+		}
+		now = now.Add(2 * time.Hour)
+	}
+	if n := len(logged); n != 1 {
+		t.Errorf("%d lines are logged", n)
+	}
+}
