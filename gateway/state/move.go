@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Moving says what [Move] moves, and how.
@@ -177,7 +179,7 @@ func (c *mover) refuseUsed(tx *Tx) error {
 		if slices.Contains(neverEmpty, table) {
 			continue
 		}
-		if found, err := tx.One([]any{new(int)}, "SELECT 1 FROM "+table+" LIMIT 1"); err != nil {
+		if found, err := tx.One([]any{new(int)}, "SELECT 1 FROM "+pgx.Identifier{table}.Sanitize()+" LIMIT 1"); err != nil {
 			return err
 		} else if found {
 			return &Unusable{

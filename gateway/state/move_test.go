@@ -210,6 +210,14 @@ func TestMoveRefuses(t *testing.T) {
 	if got := refused(t, m.To) + refused(t, m.From); got != "" {
 		t.Errorf("they are refused afterwards: %s", got)
 	}
+	foreign := m
+	foreign.To.URL = peers.SharedPostgres(t).Database(t)
+	if _, err := open(t, foreign.To).pool.ExecContext(t.Context(), `CREATE TABLE "Their ""own""" AS SELECT 1`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Move(t.Context(), foreign); err == nil || !strings.Contains(err.Error(), `its table Their "own" has rows: name a database`) {
+		t.Errorf("a database with others' tables: %v", err)
+	}
 	other := moving(t)
 	other.Contents = func(context.Context, *DB) error { return errors.New("stop") }
 	if _, err := Move(t.Context(), other); err == nil {
