@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/admin"
 	"github.com/dipylon/dipylon/gateway/events"
@@ -157,12 +156,12 @@ func printTrack(w io.Writer, m track.Message) error {
 	if id == "" {
 		id = "(its Message-ID is not known)"
 	}
-	fmt.Fprintf(w, "%s from <%s>\n", backends.SafeText(id), backends.SafeText(strings.Trim(from, "<>")))
+	fmt.Fprintf(w, "%s from <%s>\n", printable(id), printable(strings.Trim(from, "<>")))
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, e := range m.Events {
 		what, how := wordsOf(e)
-		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", e.At.Local().Format("2006-01-02 15:04:05.000"), backends.SafeText(e.Node), what,
-			backends.SafeText(e.Recipient), backends.SafeText(strings.Join(how, ", ")))
+		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", e.At.Local().Format("2006-01-02 15:04:05.000"), printable(e.Node), printable(what),
+			printable(e.Recipient), printable(strings.Join(how, ", ")))
 	}
 	return table.Flush()
 }
