@@ -246,7 +246,8 @@ func (c *mover) ready(tx *Tx) error {
 		return err
 	}
 	if found {
-		return fmt.Errorf("a gateway has begun to use %s: stop it, and try again", c.to.name)
+		return fmt.Errorf("a gateway has begun to use %s, and may have taken mail in: stop it, and name another database, "+
+			"or another schema, that is empty, as a further try empties this one", c.to.name)
 	}
 	return c.mark(tx, roleFilled, c.from.name)
 }

@@ -234,7 +234,7 @@ func TestMoveRefuses(t *testing.T) {
 			return err
 		})
 	}
-	if _, err := Move(t.Context(), m); err == nil || !strings.Contains(err.Error(), "a gateway has begun to use") {
+	if _, err := Move(t.Context(), m); err == nil || !strings.Contains(err.Error(), "and name another database") {
 		t.Errorf("a gateway meanwhile: %v", err)
 	}
 	m.From.Folder = t.TempDir()
