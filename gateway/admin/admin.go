@@ -53,6 +53,7 @@ type Server struct {
 	Log zerolog.Logger
 
 	prepare sync.Once
+	ready   shared
 	http    *http.Server
 }
 
@@ -77,7 +78,7 @@ func (s *Server) init() {
 		}
 		mux.Handle("GET /metrics", metrics)
 		mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
-		mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Ready()) })
+		mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.ready.ask(s.Ready)) })
 		if s.Queue != nil {
 			mux.Handle("/queue/", s.withToken(s.Queue))
 		}
