@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/header"
 )
 
@@ -67,6 +68,32 @@ func addressed(f header.Field, author string) (header.Field, bool) {
 		}
 	}
 	return f, false
+}
+
+// qualify puts a domain behind the address in From and Sender that has none: `"(Cron Daemon)" <root>`. A From of a word
+// alone is a name, and a Sender is an address.
+func qualify(h *header.Header, domain string) {
+	for i, f := range h.Fields {
+		if !f.Is("From") && !f.Is("Sender") || len(f.Raw) > parsedMost {
+			continue
+		}
+		name, rest, bracketed := strings.Cut(f.Value(), "<")
+		local, behind, closed := strings.Cut(rest, ">")
+		if f.Is("Sender") && !bracketed {
+			name, local, closed = "", strings.TrimSpace(withoutComments(f.Value())), true
+		}
+		if !closed || strings.TrimSpace(behind) != "" || strings.Contains(name, "@") {
+			continue
+		}
+		box, err := address.Parse(local + "@" + domain)
+		if err != nil || strings.Contains(local, "@") {
+			continue
+		}
+		field := header.Field{Name: f.Name, Raw: []byte(f.Name + ": " + name + "<" + box.String() + ">\r\n")}
+		if boxes, err := strictMailboxes(field); err == nil && len(boxes) == 1 {
+			h.Fields[i] = field
+		}
+	}
 }
 
 // ReadSubmitted is [header.Read] for a message from a script that may have left the header out. A first

@@ -66,6 +66,9 @@ type Submission struct {
 	// Author is the address for the From of a message that has none, or that has a name alone there;
 	// empty: that is [ErrNoFrom] or an [AddressError].
 	Author string
+	// Domain is that of an address in From or Sender that has none, as programs of a machine write their user's
+	// (RFC 6409 §4.2); empty: that is an [AddressError].
+	Domain string
 }
 
 // Check looks whether From and Sender are in order.
@@ -121,11 +124,14 @@ func (s Submission) nameSender(h *header.Header) {
 }
 
 // Apply checks a header, takes Bcc, Resent-Bcc and Return-Path out, and adds Date and Message-ID where they
-// are missing, From if Author is known, and Sender where the account writes on behalf of somebody (RFC 6409 §8). After an error the header is as it was.
+// are missing, From if Author is known, a domain to addresses without one if Domain is, and Sender where the account writes on behalf of somebody (RFC 6409 §8). After an error the header is as it was.
 func (s Submission) Apply(h *header.Header) error {
 	mended := &header.Header{Fields: slices.Clone(h.Fields), End: h.End}
 	if s.DropEmpty {
 		dropEmpty(mended)
+	}
+	if s.Domain != "" {
+		qualify(mended, s.Domain)
 	}
 	if s.Author != "" {
 		nameAuthor(mended, s.Author)

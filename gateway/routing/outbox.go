@@ -166,13 +166,10 @@ func (d *delivery) complete(m *message, from backends.Outgoing) *smtp.Error {
 	if !from.Queued.IsZero() {
 		date = from.Queued
 	}
-	author := d.envelope.From
-	if !d.envelope.SMTPUTF8 && !address.ASCII(author) {
-		author = "" // RFC 6532 §3.2
-	}
+	author, domain := d.author(from)
 	err = content.Submission{
 		MayWrite: func(address.Mailbox) bool { return true },
-		Date:     date.Local(), MessageID: d.attempt.Key + "@" + d.options.Hostname, DropEmpty: true, Author: author,
+		Date:     date.Local(), MessageID: d.attempt.Key + "@" + d.options.Hostname, DropEmpty: true, Author: author, Domain: domain,
 	}.Apply(h)
 	if err != nil {
 		return unreadable(err)
@@ -182,6 +179,17 @@ func (d *delivery) complete(m *message, from backends.Outgoing) *smtp.Error {
 	d.content = func() io.Reader { return io.MultiReader(strings.NewReader(trace), h.Reader(), m.From(size)) }
 	d.envelope.Size = int64(len(trace)) + h.Size() + m.Size() - size
 	return nil
+}
+
+// author is who has written a message that does not say it, and that one's domain: its sender, or, of one that nobody
+// hears of, the account. It is empty if there is none that may stand in the header (RFC 6532 §3.2).
+func (d *delivery) author(m backends.Outgoing) (author, domain string) {
+	for _, text := range []string{d.envelope.From, m.Submitter.Address} {
+		if box, err := address.Parse(text); err == nil && (d.envelope.SMTPUTF8 || address.ASCII(text)) {
+			return box.String(), box.Domain
+		}
+	}
+	return "", ""
 }
 
 // unreadable refuses a header.

@@ -197,6 +197,29 @@ func TestOutboxForms(t *testing.T) {
 	}
 }
 
+// TestOutboxAuthors: programs of a machine write addresses without a domain, and of a message that nobody is to hear of
+// the account is the author.
+func TestOutboxAuthors(t *testing.T) {
+	q := newQueued(t)
+	for content, want := range map[string]string{
+		"From: \"(Cron Daemon)\" <root>\n\nx\n":            "From: \"(Cron Daemon)\" <root@sakes.example>\r\n",
+		"From: <root>\nSender: root (Cron)\n\nx\n":         "From: <root@sakes.example>\r\nSender: <root@sakes.example>\r\n",
+		"From: a@far.example\nSender: b <root>\n\nx\n":     "From: a@far.example\r\nSender: b <root@sakes.example>\r\n",
+		"From: MAILER-DAEMON\n\nx\n":                       "From: MAILER-DAEMON <alice@sakes.example>\r\n",
+		"Subject: x\n\nx\n":                                "\r\nFrom: alice@sakes.example\r\n",
+		"From: a <b>, <c@far.example>, d@e.example\n\nx\n": "From: a <b>, <c@far.example>, d@e.example\r\n",
+	} {
+		for _, from := range []string{"alice@sakes.example", ""} {
+			m := outgoing(content+from, "zoe@far.example")
+			m.From, m.Submitter.Address = from, "alice@sakes.example"
+			got, all := failed(q.mustTakeOver(m, content)), q.waiting("far.example")
+			if len(got) != 0 || len(all) != 1 || !strings.Contains(contentOf(t, all[0]), want) {
+				t.Errorf("%q: %q is not there in %d messages, %v", content, want, len(all), got)
+			}
+		}
+	}
+}
+
 // TestOutboxLater: what cannot be taken now stays the store's, whole.
 func TestOutboxLater(t *testing.T) {
 	q := newQueued(t)
