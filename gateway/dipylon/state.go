@@ -189,10 +189,7 @@ one, 75 the gateway is running, or the database cannot be reached now, 78 the co
 				if err != nil {
 					return serveError(cmd, err)
 				}
-				out := cmd.OutOrStdout()
-				fmt.Fprintf(out, "moved: %d rows\n", rows)
-				fmt.Fprintln(out, `name the database as "state" in the configuration, and start the gateway; then the old one can be removed:`)
-				fmt.Fprintf(out, "  %s and the folder %s\n", filepath.Join(cfg.State.Folder, state.FileName), server.SpoolFolder(cfg))
+				tellMoved(cmd.OutOrStdout(), rows, filepath.Join(cfg.State.Folder, state.FileName), server.SpoolFolder(cfg))
 				return nil
 			})
 		}),
@@ -200,6 +197,15 @@ one, 75 the gateway is running, or the database cannot be reached now, 78 the co
 	cmd.Flags().StringVar(&to, "to", "", "the database: postgres://user@host/database, or a reference to that (required)")
 	_ = cmd.MarkFlagRequired("to") // fails only where there is no such flag
 	return cmd
+}
+
+// tellMoved says what was done, and what is to be done. The spool's folder stays in use, for messages on their way.
+func tellMoved(out io.Writer, rows int64, database, contents string) {
+	fmt.Fprintf(out, `moved: %d rows
+name the database as "state" in the configuration, and start the gateway; then the old files can be removed, but no folder:
+  %s
+  %s
+`, rows, database, filepath.Join(contents, "*.message"))
 }
 
 // databaseURL is what --to names. The error shows nothing of it.
