@@ -227,29 +227,6 @@ func TestEndsInTime(t *testing.T) {
 	})
 }
 
-// A search takes no more together than there is room for, and says so.
-func TestLarge(t *testing.T) {
-	t.Parallel()
-	db := databases.Open(t, state.Options{Log: zerolog.Nop(), Folder: databases.Folder(t)})
-	const each, large = 350, 15 << 10
-	for range 2 { // no more can wait at once
-		l, r, end := recording(t, track.Options{DB: db, Node: "mx"})
-		for range each {
-			log(l, events.Relay, "key", "K", "cause", strings.Repeat("x", large))
-		}
-		if end(); r.Lost() != 0 {
-			t.Fatalf("%d are lost", r.Lost())
-		}
-	}
-	found, err := track.Find(t.Context(), db, track.Query{Name: "K"})
-	if err != nil || !found.More || len(found.Messages) != 1 {
-		t.Fatalf("%d messages, more %t, %v", len(found.Messages), found.More, err)
-	}
-	if n := len(found.Messages[0].Events); n < each || n*large > 8<<20 {
-		t.Errorf("%d events of %d octets", n, large)
-	}
-}
-
 // Gateways that forget at the same time leave no events that no search finds.
 func TestForgetTogether(t *testing.T) {
 	t.Parallel()
