@@ -71,7 +71,7 @@ func (n *notifier) run(ctx context.Context) {
 		case <-n.signal:
 			n.send(ctx)
 		case <-ctx.Done():
-			n.send(context.WithoutCancel(ctx))
+			n.send(ctx)
 			return
 		}
 		pause(ctx, tellPause)
@@ -86,7 +86,7 @@ func (n *notifier) send(ctx context.Context) {
 	if shards == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerMost)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerMost) // Close waits for a word that is on its way
 	defer cancel()
 	if err := n.say(ctx, shards); err != nil {
 		n.spool.o.Log.Debug().Err(err).Msg("other gateways could not be told of mail in transit; they find it by themselves")
