@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	mail "github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/header"
+	"github.com/dipylon/dipylon/backends/mail/xtext"
 )
 
 // Envelope is the envelope of a message in an outbox. It may stand in front of the message, in the form that the pickup
@@ -53,7 +53,7 @@ func (e Envelope) String() string {
 			b.WriteString(" RET=" + text)
 		}
 		if e.ID != "" {
-			b.WriteString(" ENVID=" + xtext(e.ID))
+			b.WriteString(" ENVID=" + xtext.Encode(e.ID))
 		}
 		b.WriteString("\n")
 	}
@@ -63,7 +63,7 @@ func (e Envelope) String() string {
 			b.WriteString(" NOTIFY=" + notifyText(r.Notify))
 		}
 		if kind, address, ok := strings.Cut(r.OriginalRecipient, ";"); ok {
-			b.WriteString(" ORCPT=" + xtext(kind) + ";" + xtext(address))
+			b.WriteString(" ORCPT=" + xtext.Encode(kind) + ";" + xtext.Encode(address))
 		}
 		b.WriteString("\n")
 	}
@@ -113,20 +113,7 @@ func ParseReturn(text string) (backends.Return, bool) {
 	return 0, false
 }
 
-// xtext is RFC 3461 §4.
-func xtext(text string) string {
-	var b strings.Builder
-	for _, c := range []byte(text) {
-		if c <= ' ' || c >= 0x7f || c == '+' || c == '=' {
-			fmt.Fprintf(&b, "+%02X", c)
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
-}
-
-// fromXtext reads it. What is none stays as it is.
+// fromXtext reads xtext (RFC 3461 §4). What is none stays as it is.
 func fromXtext(text string) string {
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {

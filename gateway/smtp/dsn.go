@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/dipylon/dipylon/backends/mail/xtext"
 )
 
 // Notifies is what a [Session] implements that can send delivery status notifications. DSN (RFC 3461) is
@@ -60,7 +62,7 @@ func parseReturn(value string) (Return, error) {
 
 // parseEnvelopeID is RFC 3461 §4.4: printable ASCII, once it is decoded.
 func parseEnvelopeID(value string) (string, error) {
-	id, err := decodeXtext(value)
+	id, err := xtext.Decode(value)
 	if err != nil || len(value) > envelopeIDMost || !printable(id) {
 		return "", errDSN
 	}
@@ -103,7 +105,7 @@ func parseOriginal(value string) (string, error) {
 // original decodes an address of a type, which is another one where the client has named the wrong one.
 func original(kind, text string) (as, plain string, err error) {
 	if kind != "utf-8" {
-		plain, err = decodeXtext(text)
+		plain, err = xtext.Decode(text)
 		switch {
 		case err != nil || printable(plain):
 			return kind, plain, err
@@ -114,7 +116,7 @@ func original(kind, text string) (as, plain string, err error) {
 		return kind, "", errDSN
 	}
 	if strings.ContainsRune(text, '+') && !strings.ContainsRune(text, '\\') {
-		if plain, err := decodeXtext(text); err == nil { // as servers send it that know of xtext alone
+		if plain, err := xtext.Decode(text); err == nil { // as servers send it that know of xtext alone
 			text = plain
 		}
 	}

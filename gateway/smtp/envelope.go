@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/xtext"
 )
 
 // needsUTF8 is told of what SMTPUTF8 (RFC 6531) would be needed for.
@@ -93,7 +94,7 @@ func (s *session) mailOption(o *MailOptions, p parameter) reply {
 		if p.value == "<>" { // nobody in particular
 			break
 		}
-		if o.Auth, err = decodeXtext(p.value); err != nil || o.Auth == "" {
+		if o.Auth, err = xtext.Decode(p.value); err != nil || o.Auth == "" {
 			return wrong
 		}
 	case "MT-PRIORITY":

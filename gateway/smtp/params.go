@@ -10,7 +10,6 @@ import (
 var (
 	errParameter = errors.New("syntax error in a parameter")
 	errTwice     = errors.New("a parameter is given twice")
-	errXtext     = errors.New("the value is no xtext")
 )
 
 // parameter is an esmtp-param of RFC 5321 §4.1.2.
@@ -70,32 +69,4 @@ func parseSize(s string) (int64, error) {
 		return n, nil
 	}
 	return n, err
-}
-
-// decodeXtext is RFC 3461 §4. A control character in the result is an error, NUL, CR and LF
-// most of all: an envelope that holds one breaks whoever reads it in C or in lines.
-func decodeXtext(s string) (string, error) {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		switch {
-		case c <= ' ' || c >= 0x7f || c == '=':
-			return "", errXtext
-		case c == '+':
-			if i+2 >= len(s) || strings.Trim(s[i+1:i+3], "0123456789ABCDEF") != "" {
-				return "", errXtext
-			}
-			n, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
-			if err != nil || n < ' ' || n == 0x7f {
-				return "", errXtext
-			}
-			c = byte(n)
-			i += 2
-		}
-		b.WriteByte(c)
-	}
-	if !utf8.ValidString(b.String()) {
-		return "", errXtext
-	}
-	return b.String(), nil
 }

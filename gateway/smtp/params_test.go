@@ -7,6 +7,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/dipylon/dipylon/backends/mail/xtext"
 )
 
 func TestParseParameters(t *testing.T) {
@@ -51,21 +53,6 @@ func TestParseSize(t *testing.T) {
 	}
 }
 
-func TestDecodeXtext(t *testing.T) {
-	for in, want := range map[string]string{
-		"": "", "abc": "abc", "e+3Dmc2@example.com": "e=mc2@example.com", "+2B": "+", "a+20b": "a b", "j+C3+BCrgen": "jürgen",
-	} {
-		if got, err := decodeXtext(in); err != nil || got != want {
-			t.Errorf("%q: got %q, %v", in, got, err)
-		}
-	}
-	for _, in := range []string{"+00", "a+0D", "a+0A", "+7F", "+1F", "+", "+4", "+4g", "+4a", "a=b", "a b", "\x00", "+FF", "ü"} {
-		if got, err := decodeXtext(in); err == nil {
-			t.Errorf("%q: got %q", in, got)
-		}
-	}
-}
-
 func FuzzParams(f *testing.F) {
 	for _, seed := range []string{"", " SIZE=1 BODY=8BITMIME", " AUTH=a+3Db", " A=1 A=2", " X=\x00", " AUTH=+00"} {
 		f.Add(seed)
@@ -81,7 +68,7 @@ func FuzzParams(f *testing.F) {
 				t.Fatalf("got %+v", parameters)
 			}
 			seen[p.keyword] = true
-			if s, err := decodeXtext(p.value); err == nil && (!utf8.ValidString(s) || strings.ContainsAny(s, "\x00\r\n")) {
+			if s, err := xtext.Decode(p.value); err == nil && (!utf8.ValidString(s) || strings.ContainsAny(s, "\x00\r\n")) {
 				t.Fatalf("xtext %q", s)
 			}
 			if n, err := parseSize(p.value); err == nil && n < 0 {

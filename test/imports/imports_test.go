@@ -26,7 +26,7 @@ var rules = []rule{
 	// What an address is, is the protocol's own (RFC 5321 §4.1.2): smtp parses each once, for all
 	// who are behind it.
 	{"gateway/pop3", []string{"gateway/pop3", "gateway/endpoint", "gateway/events", "backends/mail/sasl$", "backends/mail/uidl$"}},
-	{"gateway/smtp", []string{"gateway/smtp", "gateway/endpoint", "gateway/events", "backends/mail/address", "backends/mail/sasl$"}},
+	{"gateway/smtp", []string{"gateway/smtp", "gateway/endpoint", "gateway/events", "backends/mail/address", "backends/mail/sasl$", "backends/mail/xtext$"}},
 	{"gateway/admin", []string{"gateway/events"}},
 	{"gateway/relay/mx", nil},
 	// Mail in transit: what takes it out of the spool knows next hops and stores, and neither how mail comes in.

@@ -3,6 +3,8 @@ package smtpclient
 import (
 	"fmt"
 	"strings"
+
+	"github.com/dipylon/dipylon/backends/mail/xtext"
 )
 
 // Notice is what the sender wants to be told of one recipient (RFC 3461 §4). It is passed on to a server that
@@ -24,7 +26,7 @@ func (c *Client) mailNotice(e Envelope) string {
 		text += " RET=" + e.Return
 	}
 	if e.ID != "" {
-		text += " ENVID=" + xtext(e.ID)
+		text += " ENVID=" + xtext.Encode(e.ID)
 	}
 	return text
 }
@@ -42,22 +44,9 @@ func (c *Client) rcptNotice(e Envelope, recipient int) string {
 		if utf8 := utf8Xtext(address); utf8 != address {
 			kind, address = "utf-8", utf8
 		}
-		text += " ORCPT=" + xtext(kind) + ";" + xtext(address)
+		text += " ORCPT=" + xtext.Encode(kind) + ";" + xtext.Encode(address)
 	}
 	return text
-}
-
-// xtext is RFC 3461 §4.
-func xtext(text string) string {
-	var b strings.Builder
-	for _, c := range []byte(text) {
-		if c <= ' ' || c >= 0x7f || c == '+' || c == '=' {
-			fmt.Fprintf(&b, "+%02X", c)
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
 }
 
 // utf8Xtext writes what is not ASCII as RFC 6533 §3 has it (utf-8-addr-xtext), which every server can be told.
