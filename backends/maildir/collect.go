@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/pause"
 )
 
 var errNoOutbox = backends.Fail(backends.Unsupported, "the store has no outboxes: set outbox")
@@ -70,19 +71,12 @@ func (o *outboxes) handOver(ctx context.Context, m *outgoing, accept func(contex
 }
 
 // pauseUntil waits for a while, and says whether there is time left before the end.
-func pauseUntil(ctx context.Context, end time.Time, pause time.Duration) bool {
+func pauseUntil(ctx context.Context, end time.Time, most time.Duration) bool {
 	left := time.Until(end)
 	if left <= 0 {
 		return false
 	}
-	timer := time.NewTimer(min(pause, left))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return pause.For(ctx, min(most, left))
 }
 
 // Settle implements [backends.Outbox]. A message that is not there was settled before.

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/pause"
 	"github.com/dipylon/dipylon/gateway/events"
 	"github.com/dipylon/dipylon/gateway/stores"
 )
@@ -118,7 +119,7 @@ func (g *Guard) step(ctx context.Context, a *Attempt, first bool, verify func(co
 		// Rounded up to a whole number of floors. Where the client is gone already there is
 		// nobody to hide from.
 		floor := time.Duration(g.floor.Load())
-		_ = sleep(ctx, (took/floor+1)*floor-took)
+		pause.For(ctx, (took/floor+1)*floor-took)
 	}
 	return err
 }
@@ -162,21 +163,6 @@ func (g *Guard) note(a *Attempt, err error, took time.Duration) {
 		event.Str("password_id", a.Password)
 	}
 	event.Dur("waited_ms", a.waited).Dur(events.TookMS, took).AnErr("cause", err).Msg("login")
-}
-
-// sleep waits, and ends with the context.
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // peerAddr is the address in "192.0.2.7:50123"; the zero Addr where there is none.

@@ -35,6 +35,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/pause"
 	"github.com/dipylon/dipylon/gateway/events"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/stores"
@@ -165,7 +166,7 @@ type collecting struct {
 
 // run asks until the context ends, or the store has no outbox.
 func (c *collecting) run(ctx context.Context) {
-	pause := pauseLeast
+	delay := pauseLeast
 	for ctx.Err() == nil {
 		store := c.Store(c.name)
 		if store == nil || store.Outbox == nil {
@@ -178,27 +179,15 @@ func (c *collecting) run(ctx context.Context) {
 			return
 		case err != nil && !store.Known: // nobody knows whether it has an outbox, and that it is down has been logged
 		case err != nil:
-			c.Log.Warn().Err(err).Str(events.Store, c.name).Dur("again_in", pause).Msg("the store's outbox cannot be collected now")
+			c.Log.Warn().Err(err).Str(events.Store, c.name).Dur("again_in", delay).Msg("the store's outbox cannot be collected now")
 		case taken > 0 || time.Since(begun) >= waitMost/2:
-			pause = pauseLeast
+			delay = pauseLeast
 			continue
 		}
-		if !wait(ctx, pause) {
+		if !pause.For(ctx, delay) {
 			return
 		}
-		pause = min(2*pause, pauseMost)
-	}
-}
-
-// wait says whether the time has come, rather than the context's end.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
+		delay = min(2*delay, pauseMost)
 	}
 }
 

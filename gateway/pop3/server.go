@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/dipylon/dipylon/backends/pause"
 	"github.com/dipylon/dipylon/gateway/events"
 )
 
@@ -147,21 +148,21 @@ func validExpire(v string) bool {
 // accept hands out connections until the listener is closed. Running out of files or memory
 // is no reason to stop: sessions that end will give some back.
 func (s *Server) accept(ctx context.Context, l net.Listener, running *sync.WaitGroup) error {
-	var pause time.Duration
+	var delay time.Duration
 	for {
 		conn, err := l.Accept()
 		switch {
 		case err == nil:
-			pause = 0
+			delay = 0
 			s.admit(ctx, conn, running)
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return nil
 		case !isShortage(err):
 			return fmt.Errorf("pop3: accept: %w", err)
 		default:
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.Log.Warn().Err(err).Dur("pause_ms", pause).Msg("cannot accept connections")
-			if !sleep(ctx, pause) {
+			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
+			s.Log.Warn().Err(err).Dur("pause_ms", delay).Msg("cannot accept connections")
+			if !pause.For(ctx, delay) {
 				return nil
 			}
 		}
@@ -176,17 +177,6 @@ func isShortage(err error) bool {
 		}
 	}
 	return false
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // admit starts a session, or refuses it.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
+	"github.com/dipylon/dipylon/backends/pause"
 	"github.com/dipylon/dipylon/gateway/relay/mx"
 	"github.com/dipylon/dipylon/gateway/reports"
 	"github.com/dipylon/dipylon/gateway/stores"
@@ -119,7 +120,7 @@ func (r *Relay) Run(ctx context.Context) {
 			return
 		}
 		cut()
-		if pause(ending, writingMost) {
+		if pause.For(ending, writingMost) {
 			end()
 		}
 	})
@@ -146,7 +147,7 @@ func (r *Relay) take(ctx, delivering context.Context) {
 		case err != nil:
 			<-r.room
 			r.Log.Error().Err(err).Msg("the queue does not say what is due")
-			if !pause(ctx, time.Second) {
+			if !pause.For(ctx, time.Second) {
 				return
 			}
 		default:
@@ -206,16 +207,6 @@ func (r *Relay) rateOf(name string, limits Limits) *rate {
 
 // ratesMost bounds what is remembered: a destination that is forgotten begins with a whole minute's messages.
 const ratesMost = 10_000
-
-// pause waits, unless the context ends before.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-time.After(d):
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
 
 // backoffs are the destinations that have failed as a whole.
 type backoffs struct {

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/dipylon/dipylon/backends/pause"
 )
 
 const (
@@ -74,7 +76,7 @@ func (n *notifier) run(ctx context.Context) {
 			n.send(ctx)
 			return
 		}
-		pause(ctx, tellPause)
+		pause.For(ctx, tellPause)
 	}
 }
 
@@ -107,7 +109,7 @@ func (n *notifier) listen(ctx context.Context) {
 			return
 		}
 		n.spool.o.Log.Debug().Err(err).Msg("what other gateways tell of mail in transit is not heard; it is looked for")
-		if !pause(ctx, n.spool.o.Poll) {
+		if !pause.For(ctx, n.spool.o.Poll) {
 			return
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/dipylon/dipylon/backends/pause"
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
@@ -23,24 +24,12 @@ func (s *schedule) keepRows(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if !pause(ctx, quietFor) {
+		if !pause.For(ctx, quietFor) {
 			return
 		}
 		if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
 			s.spool.o.Log.Warn().Err(err).Msg("when destinations of mail in transit are due could not be written; it is tried again")
 		}
-	}
-}
-
-// pause says whether the time has come, rather than the context's end.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 
@@ -190,7 +179,7 @@ func (s *schedule) poll(ctx context.Context) {
 		if err := s.look(ctx); err != nil && ctx.Err() == nil {
 			s.spool.o.Log.Warn().Err(err).Msg("mail that other gateways have taken in cannot be looked for")
 		}
-		pause(ctx, tellPause)
+		pause.For(ctx, tellPause)
 	}
 }
 

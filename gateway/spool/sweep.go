@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/dipylon/dipylon/backends/pause"
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
@@ -26,7 +27,7 @@ const (
 func (s *Spool) sweep(ctx context.Context) {
 	s.sweepOnce(ctx)
 	close(s.swept)
-	for pause(ctx, sweepEvery) {
+	for pause.For(ctx, sweepEvery) {
 		s.sweepOnce(ctx)
 	}
 }
@@ -62,7 +63,7 @@ func (s *Spool) sweepFiles(ctx context.Context) error {
 				removed++
 			}
 		}
-		if errors.Is(err, io.EOF) || !pause(ctx, sweepPause) {
+		if errors.Is(err, io.EOF) || !pause.For(ctx, sweepPause) {
 			break
 		}
 		if err != nil {
@@ -114,7 +115,7 @@ func (s *Spool) checkFiles(ctx context.Context) error {
 			}
 			last = m.id
 		}
-		if len(page) < sweepPage || !pause(ctx, sweepPause) {
+		if len(page) < sweepPage || !pause.For(ctx, sweepPause) {
 			return nil
 		}
 	}
@@ -142,7 +143,7 @@ WHERE message < $1 AND NOT EXISTS (SELECT 1 FROM spool_messages WHERE id = spool
 		if err != nil {
 			return err
 		}
-		if rows < sweepPage || !pause(ctx, sweepPause) {
+		if rows < sweepPage || !pause.For(ctx, sweepPause) {
 			break
 		}
 	}
@@ -164,7 +165,7 @@ func (s *Spool) sweepRemembered(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if rows < sweepPage || !pause(ctx, sweepPause) {
+		if rows < sweepPage || !pause.For(ctx, sweepPause) {
 			return nil
 		}
 	}
@@ -177,7 +178,7 @@ func (s *Spool) sweepStrays(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !found || !pause(ctx, sweepPause) {
+		if !found || !pause.For(ctx, sweepPause) {
 			return nil
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends/mail/buffer"
+	"github.com/dipylon/dipylon/backends/pause"
 	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/test/databases"
 )
@@ -135,7 +136,7 @@ func (th *through) note(r Result) {
 // handle is an administrator who holds, releases and tries again until the test's end, and leaves nothing
 // held.
 func (th *through) handle(ctx context.Context, t *testing.T, s *Spool) {
-	for pause(ctx, 10*time.Millisecond) {
+	for pause.For(ctx, 10*time.Millisecond) {
 		// One step is enough: it takes more recipients than a destination has here.
 		f := Filter{Destination: fmt.Sprintf("d%d.example", rand.N(10))}
 		for _, change := range []func(context.Context, Filter, Place) (Handled, error){s.Hold, s.Release, s.Retry} {

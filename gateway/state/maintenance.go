@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends/pause"
 )
 
 const (
@@ -38,7 +40,7 @@ func Maintain(ctx context.Context, log zerolog.Logger, every time.Duration, task
 				log.Info().Int64("rows", rows).Str("task", c.Name).Msg("cleaned up the state")
 			}
 		}
-		if !wait(ctx, every) {
+		if !pause.For(ctx, every) {
 			return
 		}
 	}
@@ -51,20 +53,8 @@ func (c Task) finish(ctx context.Context) (all int64, err error) {
 		rows, err := c.Do(once, taskRows)
 		cancel()
 		all += rows
-		if err != nil || rows < taskRows || !wait(ctx, taskPause) {
+		if err != nil || rows < taskRows || !pause.For(ctx, taskPause) {
 			return all, err
 		}
-	}
-}
-
-// wait says whether the time has come, rather than the context's end.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

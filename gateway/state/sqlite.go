@@ -17,6 +17,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/dipylon/dipylon/backends/durable"
+	"github.com/dipylon/dipylon/backends/pause"
 	"github.com/dipylon/dipylon/backends/tempfolder"
 )
 
@@ -167,7 +168,7 @@ func migrateSQLite(ctx context.Context, o Options, file string, db *sql.DB) erro
 		default:
 			return err // a full disk gets no emptier
 		}
-		if !wait(ctx, migratePause) {
+		if !pause.For(ctx, migratePause) {
 			return err
 		}
 	}

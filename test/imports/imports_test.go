@@ -25,7 +25,7 @@ var rules = []rule{
 	// The engines are libraries: they know the protocol and nothing of stores.
 	// What an address is, is the protocol's own (RFC 5321 §4.1.2): smtp parses each once, for all
 	// who are behind it.
-	{"gateway/pop3", []string{"gateway/pop3", "gateway/endpoint", "gateway/events", "backends/mail/sasl$", "backends/mail/uidl$"}},
+	{"gateway/pop3", []string{"gateway/pop3", "gateway/endpoint", "gateway/events", "backends/mail/sasl$", "backends/mail/uidl$", "backends/pause$"}},
 	{"gateway/smtp", []string{"gateway/smtp", "gateway/endpoint", "gateway/events", "backends/mail/address", "backends/mail/sasl$", "backends/mail/xtext$"}},
 	{"gateway/admin", []string{"gateway/events"}},
 	{"gateway/relay/mx", nil},
@@ -33,14 +33,15 @@ var rules = []rule{
 	{"gateway/relay", []string{
 		"gateway/content", "gateway/events", "gateway/notice", "gateway/reports", "gateway/receivers", "gateway/relay/mx", "gateway/route", "gateway/spool",
 		"gateway/stores", "backends$", "backends/mail",
+		"backends/pause$",
 	}},
 	{"gateway/notice", []string{"backends$", "backends/mail"}},
 	{"gateway/endpoint", nil},
 	{"gateway/events", nil},
 	{"gateway/edge", nil},
 	// What is kept, and what it means: neither protocol, nor whoever uses it.
-	{"gateway/state", []string{"backends/durable$", "backends/tempfolder$"}},
-	{"gateway/spool", []string{"gateway/state", "backends$", "backends/durable$", "backends/mail"}},
+	{"gateway/state", []string{"backends/durable$", "backends/tempfolder$", "backends/pause$"}},
+	{"gateway/spool", []string{"gateway/state", "backends$", "backends/durable$", "backends/mail", "backends/pause$"}},
 	{"gateway/track", []string{"gateway/admin", "gateway/events", "gateway/state"}},
 	{"gateway/folder", []string{"gateway/state", "backends$", "backends/mail"}},
 	{"gateway/index", []string{"gateway/folder", "gateway/state", "backends$", "backends/mail"}},
@@ -50,7 +51,7 @@ var rules = []rule{
 	// What an administrator does with mail in transit, and how a running gateway is asked to do it.
 	{"gateway/queue", []string{"gateway/admin", "gateway/events", "gateway/route", "gateway/spool", "backends/mail"}},
 	{"gateway/reports", []string{"gateway/notice", "gateway/route", "gateway/spool", "backends/mail"}},
-	{"gateway/login", []string{"gateway/events", "gateway/state", "gateway/stores", "backends$", "backends/argon2id", "backends/mail"}},
+	{"gateway/login", []string{"gateway/events", "gateway/state", "gateway/stores", "backends$", "backends/argon2id", "backends/mail", "backends/pause$"}},
 	{"gateway/passwords", []string{"gateway/login", "gateway/state", "backends$", "backends/mail"}},
 	{"gateway/policy", []string{"backends$", "backends/mail", "config"}},
 	{"gateway/content", []string{"backends/mail"}},
@@ -67,7 +68,7 @@ var rules = []rule{
 		"backends$", "backends/mail",
 	}},
 	// What stores want sent: which message, and what they are told of it.
-	{"gateway/outbox", []string{"gateway/events", "gateway/routing", "gateway/stores", "backends$"}},
+	{"gateway/outbox", []string{"gateway/events", "gateway/routing", "gateway/stores", "backends$", "backends/pause$"}},
 	// Whoever puts it all together starts plugins, and knows the configuration.
 	{"gateway/server", []string{"gateway", "plugins/host", "backends$", "backends/filelock$", "backends/mail", "config"}},
 	// What commands and the administration do, without a command line.
@@ -88,6 +89,7 @@ var rules = []rule{
 	{"backends/spelling", nil},
 	{"backends/descriptors", nil},
 	{"backends/durable", nil},
+	{"backends/pause", nil},
 	{"backends/filelock", nil},
 	{"backends/tempfolder", []string{"backends/filelock$"}},
 	{"backends$", []string{"backends/spelling$", "backends/mail/sasl$"}}, // the contract
