@@ -1,13 +1,11 @@
 package spool
 
 import (
-	"cmp"
 	"container/heap"
 	"context"
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -41,89 +39,6 @@ type schedule struct {
 	rows         uint64        // grows when rows are told to be later
 }
 
-// horizon is a place among the rows of destinations, by due and name.
-type horizon struct {
-	due  int64
-	name string
-}
-
-// destination is one that has mail, or had.
-type destination struct {
-	name  string
-	shard int64
-	busy  bool  // given out
-	queue queue // of fresh mail
-	next  int64 // the earliest mail that is not in the queue
-	until int64 // backed off until then
-	// lifted is the last time at which an administrator has ended its back-off, so far as it has been heeded: the
-	// row says so until it is written again.
-	lifted int64
-	given  int64 // when it was given back: the others come first then
-	row    int64 // what the row in the database says at the latest; never: not known
-	place  int   // in the heap; -1: it is not there
-	// unanswered is what a Claim may have left in flight.
-	unanswered []*Delivery
-}
-
-// fresh is mail for one destination that was just taken in.
-type fresh struct {
-	delivery *Delivery
-	rank     int64
-}
-
-// queue has the highest priority first, and in each the oldest.
-type queue []*fresh
-
-func (q queue) Len() int      { return len(q) }
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q queue) Less(i, j int) bool {
-	return cmp.Or(cmp.Compare(q[i].rank, q[j].rank), cmp.Compare(q[i].delivery.ID, q[j].delivery.ID)) < 0
-}
-func (q *queue) Push(x any) { *q = append(*q, x.(*fresh)) }
-func (q *queue) Pop() any {
-	last := len(*q) - 1
-	f := (*q)[last]
-	(*q)[last] = nil
-	*q = (*q)[:last]
-	return f
-}
-
-// due is when to look at the destination.
-func (d *destination) due() int64 {
-	if len(d.queue) > 0 {
-		return d.until
-	}
-	return max(d.next, d.until)
-}
-
-// turn is its place among the others: who has had a turn waits for those that were due before.
-func (d *destination) turn() int64 { return max(d.due(), d.given) }
-
-// byDue is a heap of destinations.
-type byDue []*destination
-
-func (h byDue) Len() int           { return len(h) }
-func (h byDue) Less(i, j int) bool { return h[i].turn() < h[j].turn() }
-func (h byDue) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].place, h[j].place = i, j
-}
-
-func (h *byDue) Push(x any) {
-	d := x.(*destination)
-	d.place = len(*h)
-	*h = append(*h, d)
-}
-
-func (h *byDue) Pop() any {
-	last := len(*h) - 1
-	d := (*h)[last]
-	(*h)[last] = nil
-	d.place = -1
-	*h = (*h)[:last]
-	return d
-}
-
 func newSchedule(s *Spool) *schedule {
 	return &schedule{
 		spool: s, destinations: make(map[string]*destination), horizon: horizon{due: never}, changed: make(chan struct{}),
@@ -139,89 +54,6 @@ func (s *schedule) rewind() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.horizon = horizon{due: math.MinInt64}
-	s.wake()
-}
-
-// loadMore reads the next page of destinations that are not in memory. Who is announced meanwhile is put
-// there by whoever announces it.
-func (s *schedule) loadMore(ctx context.Context) error {
-	s.mu.Lock()
-	from, rows := s.horizon, s.rows
-	s.horizon = horizon{due: never} // what is put out of memory meanwhile sets it back
-	s.mu.Unlock()
-	page, err := s.page(ctx, "(due, destination) > ($1, $2)", from.due, from.name)
-	next := horizon{due: never}
-	switch {
-	case err != nil:
-		next = from
-	case len(page) == s.pageMost():
-		next = behind(page)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.rows != rows {
-		for _, d := range page {
-			d.row = never // it may have been written since it was read
-		}
-	}
-	s.merge(page)
-	s.setBack(next)
-	return err
-}
-
-// setBack sees to it that destinations behind a place are read.
-func (s *schedule) setBack(to horizon) {
-	if cmp.Or(cmp.Compare(to.due, s.horizon.due), cmp.Compare(to.name, s.horizon.name)) < 0 {
-		s.horizon = to
-	}
-}
-
-// pageMost is how many rows of destinations are read at once.
-func (s *schedule) pageMost() int { return min(pageDestinations, s.spool.o.Destinations) }
-
-// behind is the place behind a page.
-func behind(page []*destination) horizon {
-	last := page[len(page)-1]
-	return horizon{last.row, last.name}
-}
-
-// page reads rows of destinations.
-func (s *schedule) page(ctx context.Context, where string, args ...any) (page []*destination, err error) {
-	rows, err := s.spool.db.Query(ctx, "SELECT destination, shard, due, until FROM spool_destinations WHERE "+where+
-		" ORDER BY due, destination LIMIT "+strconv.Itoa(s.pageMost()), args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		d := &destination{place: -1}
-		if err := rows.Scan(&d.name, &d.shard, &d.row, &d.until); err != nil {
-			return nil, err
-		}
-		if d.next = d.row; d.until < 0 {
-			d.lifted, d.until = -d.until, 0
-		}
-		page = append(page, d)
-	}
-	return page, rows.Err()
-}
-
-// merge puts rows that were read to what is known. Of a destination that is in memory it is known better
-// when it is due, but for what other gateways have announced.
-func (s *schedule) merge(page []*destination) {
-	for _, read := range page {
-		known := s.destinations[read.name]
-		switch {
-		case known != nil && s.spool.db.Shared():
-			if known.next = min(known.next, read.next); read.lifted != 0 {
-				known.lift(read.lifted)
-			}
-			s.fix(known)
-		case known == nil && s.spool.leases.has(read.shard):
-			s.destinations[read.name] = read
-			heap.Push(&s.heap, read)
-		}
-	}
 	s.wake()
 }
 
