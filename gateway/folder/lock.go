@@ -3,8 +3,10 @@ package folder
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/pause"
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
@@ -30,6 +32,25 @@ type Lock interface {
 	// Release gives the lock back. Again, it does nothing.
 	Release()
 }
+
+// Await takes a lock, and waits this long for one that somebody else holds.
+func Await(ctx context.Context, locks Locks, key Key, most time.Duration) (Lock, error) {
+	until := time.Now().Add(most)
+	for again := firstAgain; ; again = min(2*again, lastAgain) {
+		lock, err := locks.Acquire(ctx, key)
+		left := time.Until(until)
+		if backends.KindOf(err) != backends.InUse || left <= 0 || !pause.For(ctx, min(again, left)) {
+			return lock, err
+		}
+	}
+}
+
+// The times between two attempts: a session's end is seen within milliseconds, and with a shared
+// database each attempt is a query.
+const (
+	firstAgain = 10 * time.Millisecond
+	lastAgain  = 200 * time.Millisecond
+)
 
 // MemoryLocks are locks among the sessions of one process. The zero value is ready.
 type MemoryLocks struct {

@@ -29,6 +29,9 @@ type Options struct {
 	Authenticator *login.Authenticator
 	// Locks are shared by everything that opens maildrops [a folder.MemoryLocks of its own].
 	Locks folder.Locks
+	// LockWait is how long a login waits for the lock of a session before it: many a client hangs up
+	// without QUIT and comes back before the gateway has seen the end [it does not wait].
+	LockWait time.Duration
 	// Index is what is remembered of messages from one session to the next [nothing].
 	Index *index.Index
 	// Measuring bounds the reading of messages only to learn their sizes [one of its own].

@@ -99,7 +99,7 @@ func (d *drop) prepare(ctx context.Context) error {
 		return backends.Fail(backends.Temporary, "%w", err)
 	}
 	key := mailbox.Lock(d.box)
-	lock, err := d.o.Locks.Acquire(ctx, key)
+	lock, err := folder.Await(ctx, d.o.Locks, key, d.o.LockWait)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -83,10 +84,13 @@ func (g *Server) newEngine(s shape, implicitTLS bool, tlsConfig *tls.Config) eng
 	return g.newPOP3(s, log, implicitTLS, tlsConfig)
 }
 
+// lockWait is what a client that hung up without QUIT may be ahead of the gateway's noticing.
+const lockWait = time.Second
+
 func (g *Server) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConfig *tls.Config) *pop3.Server {
 	return &pop3.Server{
 		Backend: maildrop.New(maildrop.Options{
-			Log: log, Protocol: s.protocol, Authenticator: g.authenticator, Locks: g.locks, Index: g.index,
+			Log: log, Protocol: s.protocol, Authenticator: g.authenticator, Locks: g.locks, LockWait: lockWait, Index: g.index,
 			Measuring: g.measuring(s.pop3), Hostname: s.hostname,
 			ListMost: int64(s.limits.ListSize), Lists: g.listRoom(int64(s.limits.ListsSize)),
 			PlaintextLogin: s.pop3.PlaintextLogin,

@@ -324,15 +324,10 @@ func TestInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := login(t, g, user)
-	second.Close() // without QUIT: the lock has to go all the same
-	harness.Eventually(t, lockGone, "the end of the lock", func() bool {
-		p, err := harness.LoginPOP3(g.Address("pop3s"), g.Authority.Client(), user.Address, user.Password)
-		if err != nil {
-			refusal(t, err, "[IN-USE]")
-			return false
-		}
-		return p.Quit() == nil
-	})
+	for range 5 {
+		second.Close() // without QUIT: the lock has to go all the same, however soon the client comes back
+		second = login(t, g, user)
+	}
 }
 
 // TestDeletionIsAtQuit (I4): a connection that is lost deletes nothing, and neither does RSET.

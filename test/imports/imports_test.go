@@ -43,7 +43,7 @@ var rules = []rule{
 	{"gateway/state", []string{"backends/durable$", "backends/tempfolder$", "backends/pause$"}},
 	{"gateway/spool", []string{"gateway/state", "backends$", "backends/durable$", "backends/mail", "backends/pause$"}},
 	{"gateway/track", []string{"gateway/admin", "gateway/events", "gateway/state"}},
-	{"gateway/folder", []string{"gateway/state", "backends$", "backends/mail"}},
+	{"gateway/folder", []string{"gateway/state", "backends$", "backends/pause$", "backends/mail"}},
 	{"gateway/index", []string{"gateway/folder", "gateway/state", "backends$", "backends/mail"}},
 	// What knows stores, and no protocol.
 	{"gateway/stores", []string{"gateway/stores", "gateway/events", "backends$", "backends/mail"}},
