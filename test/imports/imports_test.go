@@ -95,6 +95,7 @@ var rules = []rule{
 	{"backends$", []string{"backends/spelling$", "backends/mail/sasl$"}}, // the contract
 	// What mail is, for both sides: it knows neither of them.
 	{"backends/mail", []string{"backends/mail"}},
+	{"backends/mapi/rtf", []string{"backends/mail"}},              // octets alone, without properties
 	{"backends/mapi", []string{"backends/mapi", "backends/mail"}}, // knows no store and no network
 	{"backends", []string{"backends", "plugins/serve"}},
 	{"config", []string{"config", "backends/mail", "backends/spelling$"}},
