@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -24,7 +25,8 @@ type disk struct {
 	last    uint64 // the last number that was given to a file
 	seq     uint64 // of the last change
 	journal []change
-	dirty   int64 // octets of pages in memory
+	dirty   int64   // octets of pages in memory
+	opened  []*node // whose file is open, the one that was opened first in front
 
 	frozen, full, ignore bool
 	writes, syncs        float64 // how many fail
@@ -43,8 +45,8 @@ type node struct {
 
 	// of a file
 	size      int64
-	onDisk    int // names that are durable
-	file      *os.File
+	onDisk    int      // names that are durable
+	file      *os.File // what is durable; nil: it is not open
 	pages     map[int64]*page
 	truncated []truncation
 }
@@ -94,13 +96,47 @@ func (d *disk) create(parent uint64, name string, mode uint32) (made *node, errn
 		if err != nil {
 			return nil, syscall.EIO
 		}
-		made = &node{ino: ino, mode: syscall.S_IFREG | mode&0o7777, links: 1, changed: time.Now(), file: file, pages: map[int64]*page{}}
+		made = &node{ino: ino, mode: syscall.S_IFREG | mode&0o7777, links: 1, changed: time.Now(), pages: map[int64]*page{}}
+		d.hold(made, file)
 	}
 	d.last = ino
 	d.nodes[ino] = made
 	dir.names[name] = ino
 	d.note(change{parent: parent, name: name, ino: ino})
 	return made, 0
+}
+
+// openMost is how many files are open at a time: a disk has more of them than a process may open.
+const openMost = 200
+
+// file is what is durable of a file, open until so many others were opened.
+func (d *disk) file(n *node) (*os.File, error) {
+	if n.file != nil {
+		return n.file, nil
+	}
+	file, err := os.OpenFile(d.path(n.ino), os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	d.hold(n, file)
+	return file, nil
+}
+
+func (d *disk) hold(n *node, file *os.File) {
+	if len(d.opened) >= openMost {
+		d.close(d.opened[0])
+	}
+	n.file = file
+	d.opened = append(d.opened, n)
+}
+
+func (d *disk) close(n *node) {
+	if n.file == nil {
+		return
+	}
+	_ = n.file.Close() // nothing of it is synced: the kernel below is not what fails here
+	n.file = nil
+	d.opened = slices.DeleteFunc(d.opened, func(o *node) bool { return o == n })
 }
 
 func (d *disk) path(ino uint64) string { return filepath.Join(d.dir, fmt.Sprint(ino)) }
@@ -157,7 +193,7 @@ func (d *disk) cut() error {
 	for ino, n := range d.nodes {
 		if kept[ino] == nil && !n.isDir() {
 			d.dirty -= int64(len(n.pages)) * pageSize
-			_ = n.file.Close()
+			d.close(n)
 			if err := os.Remove(d.path(ino)); err != nil {
 				return err
 			}

@@ -4,6 +4,8 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -43,7 +45,7 @@ func (w world) content(name string) (string, bool) {
 		return "", false
 	}
 	out := make([]byte, n.size)
-	if _, errno := n.read(out, 0); errno != 0 {
+	if _, errno := w.read(n, out, 0); errno != 0 {
 		w.t.Fatal(errno)
 	}
 	return string(out), true
@@ -250,4 +252,37 @@ func TestSameSeed(t *testing.T) {
 	if first, second := result(), result(); first != second {
 		t.Error("the same cut has lost something else")
 	}
+}
+
+// TestManyFiles: a disk has more files than a process may have open.
+func TestManyFiles(t *testing.T) {
+	w := world{newDisk(t.TempDir(), 1), t}
+	root := w.nodes[rootIno]
+	before := openFiles(t)
+	for i := range openMost + 20 {
+		n := w.made(root, fmt.Sprint(i), syscall.S_IFREG|0o600)
+		w.must(w.write(n, fmt.Append(nil, "content ", i), 0))
+		w.must(w.sync(n))
+	}
+	w.must(w.sync(root))
+	if more := openFiles(t) - before; more > openMost {
+		t.Errorf("%d files are open", more)
+	}
+	if err := w.cut(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range openMost + 20 {
+		if got, _ := w.content(fmt.Sprint(i)); got != fmt.Sprint("content ", i) {
+			t.Errorf("file %d has %q", i, got)
+		}
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(open)
 }

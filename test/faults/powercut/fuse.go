@@ -151,7 +151,7 @@ func (i *inode) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.E
 
 func (i *inode) Read(_ context.Context, _ fs.FileHandle, dest []byte, off int64) (result fuse.ReadResult, errno syscall.Errno) {
 	errno = i.d.do(func() syscall.Errno {
-		n, errno := i.n.read(dest, off)
+		n, errno := i.d.read(i.n, dest, off)
 		result = fuse.ReadResultData(dest[:n])
 		return errno
 	})

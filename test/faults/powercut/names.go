@@ -94,7 +94,7 @@ func (d *disk) forget(ino uint64) {
 	delete(d.nodes, ino)
 	if !n.isDir() {
 		d.dirty -= int64(len(n.pages)) * pageSize
-		_ = n.file.Close()
+		d.close(n)
 		_ = os.Remove(d.path(ino))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"math"
+	"os"
 	"slices"
 	"syscall"
 	"time"
@@ -47,12 +48,16 @@ func (n *node) floor() int64 {
 }
 
 // base is a page as it is on the disk, as far as it is still seen.
-func (n *node) base(at int64) (data [pageSize]byte, err error) {
+func (d *disk) base(n *node, at int64) (data [pageSize]byte, err error) {
 	end := min(pageSize, n.floor()-at*pageSize)
 	if end <= 0 {
 		return data, nil
 	}
-	_, err = n.file.ReadAt(data[:end], at*pageSize)
+	file, err := d.file(n)
+	if err != nil {
+		return data, err
+	}
+	_, err = file.ReadAt(data[:end], at*pageSize)
 	if err == io.EOF {
 		err = nil
 	}
@@ -60,7 +65,7 @@ func (n *node) base(at int64) (data [pageSize]byte, err error) {
 }
 
 // read reads what is seen.
-func (n *node) read(out []byte, off int64) (int, syscall.Errno) {
+func (d *disk) read(n *node, out []byte, off int64) (int, syscall.Errno) {
 	out = out[:max(0, min(int64(len(out)), n.size-off))]
 	for done := 0; done < len(out); {
 		at, within := (off+int64(done))/pageSize, (off+int64(done))%pageSize
@@ -68,7 +73,7 @@ func (n *node) read(out []byte, off int64) (int, syscall.Errno) {
 			done += copy(out[done:], p.seen[within:])
 			continue
 		}
-		data, err := n.base(at)
+		data, err := d.base(n, at)
 		if err != nil {
 			return done, syscall.EIO
 		}
@@ -107,7 +112,7 @@ func (d *disk) page(n *node, at int64) (*page, error) {
 	if p := n.pages[at]; p != nil {
 		return p, nil
 	}
-	data, err := n.base(at)
+	data, err := d.base(n, at)
 	if err != nil {
 		return nil, err
 	}
@@ -147,10 +152,20 @@ func (d *disk) truncate(n *node, size int64) syscall.Errno {
 	return 0
 }
 
+// clean says that all that is seen of a file is on the disk.
+func (n *node) clean() bool { return len(n.pages) == 0 && len(n.truncated) == 0 }
+
 // writeBack makes a file's content durable, as it was after a change.
 func (d *disk) writeBack(n *node, until uint64) syscall.Errno {
+	if n.clean() {
+		return 0
+	}
+	file, err := d.file(n)
+	if err != nil {
+		return syscall.EIO
+	}
 	for len(n.truncated) > 0 && n.truncated[0].seq <= until {
-		if n.file.Truncate(n.truncated[0].size) != nil {
+		if file.Truncate(n.truncated[0].size) != nil {
 			return syscall.EIO
 		}
 		n.truncated = n.truncated[1:]
@@ -165,7 +180,7 @@ func (d *disk) writeBack(n *node, until uint64) syscall.Errno {
 		if newest < 0 {
 			continue
 		}
-		if _, err := n.file.WriteAt(p.versions[newest].data, at*pageSize); err != nil {
+		if _, err := file.WriteAt(p.versions[newest].data, at*pageSize); err != nil {
 			return syscall.EIO
 		}
 		if p.versions = slices.Delete(p.versions, 0, newest+1); len(p.versions) == 0 {
@@ -191,11 +206,18 @@ func inOrder(nodes map[uint64]*node) []*node {
 
 // lottery decides what of a file's content has got to the disk, and lets that be seen.
 func (n *node) lottery(d *disk, survives float64) error {
-	from, until, err := n.drawLength(d, survives)
+	if n.clean() {
+		return nil
+	}
+	file, err := d.file(n)
 	if err != nil {
 		return err
 	}
-	info, err := n.file.Stat()
+	from, until, err := n.drawLength(d, file, survives)
+	if err != nil {
+		return err
+	}
+	info, err := file.Stat()
 	if err != nil {
 		return err
 	}
@@ -210,24 +232,24 @@ func (n *node) lottery(d *disk, survives float64) error {
 		if survives < 1 {
 			v = candidates[d.rng.IntN(len(candidates))]
 		}
-		if err := n.putPage(d, at, v, survives); err != nil {
+		if err := n.putPage(d, file, at, v, survives); err != nil {
 			return err
 		}
 		size = max(size, at*pageSize+v.valid)
 	}
 	n.pages, n.truncated, n.size = map[int64]*page{}, nil, size
-	return n.file.Truncate(size)
+	return file.Truncate(size)
 }
 
 // drawLength decides how many of the lengths that were set have got to the disk. Content can be there that was
 // written from the one change to the other.
-func (n *node) drawLength(d *disk, survives float64) (from, until uint64, err error) {
+func (n *node) drawLength(d *disk, file *os.File, survives float64) (from, until uint64, err error) {
 	until = math.MaxUint64
 	for _, t := range n.truncated {
 		if !d.chance(survives) {
 			return from, t.seq, nil
 		}
-		if err := n.file.Truncate(t.size); err != nil {
+		if err := file.Truncate(t.size); err != nil {
 			return 0, 0, err
 		}
 		from = t.seq
@@ -236,13 +258,13 @@ func (n *node) drawLength(d *disk, survives float64) (from, until uint64, err er
 }
 
 // putPage writes a page, which may be torn.
-func (n *node) putPage(d *disk, at int64, v version, survives float64) error {
+func (n *node) putPage(d *disk, file *os.File, at int64, v version, survives float64) error {
 	torn := survives < 1 && d.rng.IntN(4) == 0
 	for off := int64(0); off < v.valid; off += sectorSize {
 		if torn && d.rng.IntN(2) == 0 {
 			continue
 		}
-		if _, err := n.file.WriteAt(v.data[off:min(off+sectorSize, v.valid)], at*pageSize+off); err != nil {
+		if _, err := file.WriteAt(v.data[off:min(off+sectorSize, v.valid)], at*pageSize+off); err != nil {
 			return err
 		}
 	}
