@@ -59,14 +59,32 @@ func (w *world) killPlugins() {
 // TestNothingLost has senders send all the while, deals blows at random moments, and asks the ledger in the
 // end. Every blow is dealt before one is dealt again.
 func TestNothingLost(t *testing.T) {
+	seed := aSeed(t)
+	w, r := newWorld(t, seed), rand.New(rand.NewPCG(seed, 1))
+	w.dealAll(blows, *length, r)
+	w.deal(lastCut, r)
+	w.settleDown()
+	w.tell("the gateway is stopped")
+	w.gateway.Stop(t)
+	w.tell("the judgement")
+	w.look(w.judge(true))
+}
+
+// aSeed is the one that the command line names, or a random one.
+func aSeed(t *testing.T) uint64 {
 	seed := *seeded
 	if seed == 0 {
 		seed = rand.Uint64N(1_000_000) + 1
 	}
 	t.Logf("seed %d", seed)
-	w, r := newWorld(t, seed), rand.New(rand.NewPCG(seed, 1))
+	return seed
+}
+
+// dealAll deals blows in a random order for so long, each of them before any is dealt again.
+func (w *world) dealAll(blows []blow, most time.Duration, r *rand.Rand) {
+	w.t.Helper()
 	var order []int
-	for dealt := 0; w.goesOn(dealt); dealt++ {
+	for dealt := 0; w.goesOn(most, dealt, blows); dealt++ {
 		if len(order) == 0 {
 			order = r.Perm(len(blows))
 		}
@@ -74,12 +92,6 @@ func TestNothingLost(t *testing.T) {
 		w.deal(blows[order[0]], r)
 		order = order[1:]
 	}
-	w.deal(lastCut, r)
-	w.settleDown()
-	w.tell("the gateway is stopped")
-	w.gateway.Stop(t)
-	w.tell("the judgement")
-	w.look(w.judge(true))
 }
 
 // lastCut ends the senders first: what they know of is judged.
@@ -89,10 +101,10 @@ var lastCut = blow{"the last power cut", func(w *world) { w.senders.end(w.t); w.
 // leastFor time for that.
 const leastTaken, leastFor = 100, 3 * time.Minute
 
-// goesOn says whether there is more to be done after so many blows.
-func (w *world) goesOn(dealt int) bool {
+// goesOn says whether there is more to be done after so many of the blows.
+func (w *world) goesOn(most time.Duration, dealt int, blows []blow) bool {
 	past := time.Since(w.begin)
-	return past < *length || dealt < len(blows) || w.taken() < leastTaken && past < leastFor
+	return past < most || dealt < len(blows) || w.taken() < leastTaken && past < leastFor
 }
 
 // moment is until the next blow: some messages, or some time, whichever comes first.
@@ -113,15 +125,25 @@ func (w *world) deal(b blow, r *rand.Rand) {
 		w.moment(r)
 		b.undo(w)
 	}
+	b.interrupts = w.runAgain() || b.interrupts
+	w.note(b, since)
+}
+
+// runAgain starts the gateway if it has ended. Another server is started by what has ended it.
+func (w *world) runAgain() bool {
+	w.t.Helper()
+	if w.gateway == nil {
+		return false
+	}
 	if w.gateway.Log.Has("the gateway cannot go on") {
 		harness.Eventually(w.t, time.Minute, "the end of the gateway, whose disk has failed", w.gateway.Ended)
 	}
-	if w.gateway.Ended() {
-		w.gateway.Run(w.t)
-		w.tell("the gateway runs again")
-		b.interrupts = true
+	if !w.gateway.Ended() {
+		return false
 	}
-	w.note(b, since)
+	w.gateway.Run(w.t)
+	w.tell("the gateway runs again")
+	return true
 }
 
 // settleDown waits until everything is where it should be, or a while: what waits for its time is in the spool.

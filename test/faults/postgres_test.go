@@ -22,11 +22,7 @@ const sharedLease = 2 * time.Second
 // TestNothingLostOnPostgres has two gateways on one PostgreSQL server, which is killed at random moments, and one of
 // which is frozen beyond its lease and thawed.
 func TestNothingLostOnPostgres(t *testing.T) {
-	seed := *seeded
-	if seed == 0 {
-		seed = rand.Uint64N(1_000_000) + 1
-	}
-	t.Logf("seed %d", seed)
+	seed := aSeed(t)
 	r := rand.New(rand.NewPCG(seed, 2))
 	database := peers.StartPostgres(t)
 	url := database.Database(t)
@@ -42,9 +38,9 @@ func TestNothingLostOnPostgres(t *testing.T) {
 			frozen.Signal(w.t, syscall.SIGCONT)
 		}, true},
 	}
-	for n := 0; time.Since(w.begin) < *sharedFor || n < len(blows) || w.taken() < leastTaken && time.Since(w.begin) < leastFor; n++ {
+	for dealt := 0; w.goesOn(*sharedFor, dealt, blows); dealt++ {
 		w.moment(r)
-		w.deal(blows[n%len(blows)], r)
+		w.deal(blows[dealt%len(blows)], r)
 	}
 	w.senders.end(t)
 	harness.Eventually(t, leastFor, "most mail is where it should be", func() bool {
@@ -71,7 +67,7 @@ func sharedWorld(t *testing.T, url string, seed uint64) (w *world, other *harnes
 	w.addUsers()
 	w.gateway.Run(t)
 	other.Run(t)
-	w.send(seed)
+	w.send(seed, w.gateway.Address("submission"))
 	return w, other
 }
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -102,19 +103,25 @@ var near = []string{"max@" + harness.Domain, "zoe@" + harness.Domain}
 
 const from = "erika@" + harness.Domain
 
-// world is a gateway on a file system that loses things, with its senders and its next hop.
+// world is a gateway on a file system that loses things, with its senders and its next hop; or another server.
 type world struct {
 	t       *testing.T
 	dir     string // what is not on the file system: ledgers
 	mounted string
-	state   string // where the gateway's is
-	ledger  string // the program
-	layer   *program
+	state   string   // where the gateway's is
+	login   []string // the senders' flags for it
+	box     func(address string) (folder string)
+	queue   []string // the judge's flags for what waits, where the server is stopped
+	ledger  string   // the program
+	layer   *program // nil: the disk is the system's
 	sink    *program
 	senders *program
-	gateway *harness.Gateway
+	gateway *harness.Gateway // nil: it is another server
 	faults  *os.File
 	begin   time.Time
+
+	read    int64 // octets of the senders' ledger
+	counted int   // messages in those that were taken
 }
 
 // newWorld starts everything. What is on the disk then is durable.
@@ -127,7 +134,7 @@ func newWorld(t *testing.T, seed uint64, env ...string) *world {
 	w.addUsers()
 	w.gateway.Run(t)
 	w.layer.ask(t, "settle")
-	w.send(seed)
+	w.send(seed, w.gateway.Address("submission"))
 	return w
 }
 
@@ -157,6 +164,12 @@ func (w *world) startSink() netip.AddrPort {
 // prepare makes a gateway that relays to a next hop.
 func (w *world) prepare(hop netip.AddrPort, more harness.Mapping) *harness.Gateway {
 	w.t.Helper()
+	w.login = []string{"--user", from, "--password", "open " + from}
+	w.box = func(address string) string {
+		name, _, _ := strings.Cut(address, "@")
+		return filepath.Join(w.mounted, "mail", harness.Domain, name)
+	}
+	w.queue = []string{"--spool", w.state}
 	settings := harness.Mapping{
 		"log":      harness.Mapping{"level": "info", "format": "json"},
 		"timeouts": harness.Mapping{"drain": "2s"},
@@ -180,23 +193,27 @@ func (w *world) addUsers() {
 	}
 }
 
-// send starts the senders.
-func (w *world) send(seed uint64) {
+// send starts the senders, who send to a server.
+func (w *world) send(seed uint64, server string) {
 	w.t.Helper()
 	w.senders = launch(w.t, nil, slices.Concat([]string{
-		w.ledger, "send", "--to", w.gateway.Address("submission"), "--record", w.path("sent"), "--seed", fmt.Sprint(seed),
-		"--from", from, "--user", from, "--password", "open " + from, "--far", "far.example", "--domains", fmt.Sprint(domains),
-	}, each("--near", near))...)
+		w.ledger, "send", "--to", server, "--record", w.path("sent"), "--seed", fmt.Sprint(seed),
+		"--from", from, "--far", "far.example", "--domains", fmt.Sprint(domains),
+	}, w.login, each("--near", near))...)
 	w.begin = time.Now()
 }
 
-// listeners are the gateway's, on ports that are theirs for the whole test. Clients leave from 127.0.0.1, so on
-// another address of loopback none of them takes a port while the gateway is down.
+// loopback is an address of a server that is started again on its ports. Clients leave from 127.0.0.1, so here none of
+// them takes a port while the server is down.
+func loopback() string {
+	return fmt.Sprintf("127.77.%d.%d", os.Getpid()>>8&0xff, os.Getpid()&0xff|1)
+}
+
+// listeners are the gateway's, on ports that are theirs for the whole test.
 func listeners(t *testing.T) (all []harness.Mapping) {
 	t.Helper()
-	host := fmt.Sprintf("127.77.%d.%d", os.Getpid()>>8&0xff, os.Getpid()&0xff|1)
 	for _, protocol := range []string{"pop3", "pop3s", "smtp", "submission", "submissions"} {
-		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		l, err := net.Listen("tcp", net.JoinHostPort(loopback(), "0"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,10 +260,21 @@ func (w *world) note(b blow, since time.Time) {
 	}
 }
 
-// taken is how many messages the senders know to be taken.
+// taken is how many messages the senders know to be taken. What was counted is not read again.
 func (w *world) taken() int {
-	all, _ := os.ReadFile(w.path("sent")) // it may not be there yet
-	return bytes.Count(all, []byte(`"outcome":"taken"`))
+	sent, err := os.Open(w.path("sent"))
+	if err != nil {
+		return w.counted // it is not there yet
+	}
+	defer sent.Close()
+	lines, err := io.ReadAll(io.NewSectionReader(sent, w.read, math.MaxInt64-w.read))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	lines = lines[:bytes.LastIndexByte(lines, '\n')+1]
+	w.read += int64(len(lines))
+	w.counted += bytes.Count(lines, []byte(`"outcome":"taken"`))
+	return w.counted
 }
 
 // kill ends the gateway and its plugins, at once.
@@ -307,19 +335,15 @@ type verdict struct {
 	Spool      string
 }
 
-// judge compares. The spool is read where no gateway runs.
+// judge compares. What waits in the queue is read where no server runs.
 func (w *world) judge(stopped bool) (v verdict) {
 	w.t.Helper()
-	box := func(address string) string {
-		name, _, _ := strings.Cut(address, "@")
-		return filepath.Join(w.mounted, "mail", harness.Domain, name)
-	}
-	args := []string{"judge", "--sent", w.path("sent"), "--sink", w.path("sink"), "--faults", w.path("faults"), "--reports", box(from)}
+	args := []string{"judge", "--sent", w.path("sent"), "--sink", w.path("sink"), "--faults", w.path("faults"), "--reports", w.box(from)}
 	for _, address := range near {
-		args = append(args, "--mailbox", address+"="+box(address))
+		args = append(args, "--mailbox", address+"="+w.box(address))
 	}
 	if stopped {
-		args = append(args, "--spool", w.state)
+		args = append(args, w.queue...)
 	}
 	ctx, stop := context.WithTimeout(w.t.Context(), 10*time.Minute)
 	defer stop()

@@ -4,6 +4,7 @@ package peers
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"net"
 	"os"
@@ -30,7 +31,7 @@ type Postfix struct {
 	// Unpacked is the folder that its package was unpacked into.
 	Unpacked string
 
-	t       testing.TB
+	t       *testing.T
 	process *exec.Cmd
 }
 
@@ -42,6 +43,9 @@ type PostfixOptions struct {
 	Settings []string
 	// Public has it take mail at port 25 of every address, as it may in a network namespace of its own.
 	Public bool
+	// Host is where it takes mail otherwise [127.0.0.1]. While it is down, somebody who connects to a server may get
+	// its port at 127.0.0.1, and at no other address of loopback.
+	Host string
 }
 
 //go:embed postfix.cf
@@ -62,7 +66,7 @@ func StartPostfix(t *testing.T, o PostfixOptions) *Postfix {
 	if !o.Public {
 		port = strconv.Itoa(freePorts(t, 1)[0])
 	}
-	p.SMTP = net.JoinHostPort("127.0.0.1", port)
+	p.SMTP = net.JoinHostPort(cmp.Or(o.Host, "127.0.0.1"), port)
 	p.certificate(t)
 	p.configure(o)
 	p.folders()
@@ -183,6 +187,33 @@ func (p *Postfix) Stop() {
 			time.Sleep(5 * time.Millisecond)
 		}
 	}
+}
+
+// Kill ends its master and all that it has started with SIGKILL. The master is frozen first: it would start others in
+// place of those that have ended.
+func (p *Postfix) Kill() {
+	p.t.Helper()
+	said, err := os.ReadFile(filepath.Join(p.Dir, "queue/pid/master.pid"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	master, err := strconv.Atoi(strings.TrimSpace(string(said)))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := syscall.Kill(master, syscall.SIGSTOP); err != nil {
+		p.t.Fatalf("Postfix has ended before it was killed: %v", err)
+	}
+	harness.Eventually(p.t, time.Minute, "the end of all that Postfix's master has started", func() bool {
+		others := harness.Children(master)
+		for _, pid := range others {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may end by itself
+		}
+		return len(others) == 0
+	})
+	harness.Kill(p.t, master)
+	_ = p.process.Wait() // a signal is no success
+	p.process = nil
 }
 
 // PID is the process id of the process below which all of them are.

@@ -87,6 +87,7 @@ func judge(ctx context.Context, args []string) (*Verdict, error) {
 	taken := flags.String("sink", "", "the sink's record")
 	reports := flags.String("reports", "", "the Maildir folder of the sender's mailbox")
 	waiting := flags.String("spool", "", "Dipylon's state, a folder or postgres://…, while no gateway runs; empty: nothing waits")
+	postfix := flags.String("postfix", "", "the folder with main.cf of a Postfix that is stopped, whose commands are in PATH; empty: nothing waits")
 	faults := flags.String("faults", "", "what was done to the server: lines of {at, until, what, interrupts}")
 	flags.Var(&mailboxes, "mailbox", "address=Maildir folder; may be repeated")
 	if err := flags.Parse(args); err != nil {
@@ -99,7 +100,7 @@ func judge(ctx context.Context, args []string) (*Verdict, error) {
 	if err := errors.Join(b.readSink(*taken), b.readMailboxes(mailboxes), b.readReports(*reports)); err != nil {
 		return nil, err
 	}
-	unreadable := b.readSpool(ctx, *waiting)
+	unreadable := errors.Join(b.readSpool(ctx, *waiting), b.readPostfix(ctx, *postfix))
 	v, err := b.judge(*sent, *faults)
 	if err == nil && unreadable != nil {
 		v.Spool = unreadable.Error()

@@ -50,33 +50,42 @@ func (b book) readSpool(ctx context.Context, at string) (err error) {
 			return err
 		}
 		for _, m := range messages {
-			b.addWaiting(ctx, m)
+			b.addStored(ctx, m)
 			after = m.ID
 		}
 	}
 }
 
-// addWaiting notes a message's recipients that nothing final became of. A report that waits has told its
-// reader nothing yet, but it will.
-func (b book) addWaiting(ctx context.Context, m *spool.Stored) {
+// addStored notes a message of the spool.
+func (b book) addStored(ctx context.Context, m *spool.Stored) {
 	content, err := readStored(ctx, m)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "message %s of the spool cannot be read: %v\n", m.ID, err)
 		return
 	}
-	if id, recipients := failed(content); len(recipients) > 0 {
-		for _, to := range recipients {
+	var open []string
+	for _, r := range m.Recipients {
+		if !r.State.Final() {
+			open = append(open, r.Address)
+		}
+	}
+	b.addWaiting(content, open)
+}
+
+// addWaiting notes a message that a queue has for recipients of whom nothing final became. A report that waits has told
+// its reader nothing yet, but it will.
+func (b book) addWaiting(content []byte, recipients []string) {
+	if id, failures := failed(content); len(failures) > 0 {
+		for _, to := range failures {
 			b.at(id, to).report = true
 		}
 		return
 	}
 	id, whole := inspect(content)
-	for _, r := range m.Recipients {
-		switch f := b.at(id, r.Address); {
-		case r.State.Final():
-		case whole:
+	for _, to := range recipients {
+		if f := b.at(id, to); whole {
 			f.waits = true
-		default:
+		} else {
 			f.damaged++
 		}
 	}
