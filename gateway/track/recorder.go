@@ -112,11 +112,21 @@ func signal(c chan struct{}) {
 	}
 }
 
-// take gives what waits, at most a batch of it.
-func (r *Recorder) take() (lines []logged) {
+// take gives what waits, at most a batch of it. Fewer than least go on waiting.
+func (r *Recorder) take(least int) (lines []logged) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := min(len(r.waiting), batch)
+	if n < least {
+		if n > 0 {
+			signal(r.come)
+		}
+		select {
+		case <-r.many: // what it told of has been taken
+		default:
+		}
+		return nil
+	}
 	lines, r.waiting = r.waiting[:n:n], r.waiting[n:]
 	for _, line := range lines {
 		r.octets -= len(line.line)
@@ -147,7 +157,7 @@ func (r *Recorder) Keep(ctx context.Context, o Options) {
 		select {
 		case <-r.come:
 		case <-ctx.Done():
-			k.keepAll(writing)
+			k.keepAll(writing, 1)
 			return
 		}
 		gathered := time.NewTimer(gatherTime)
@@ -157,7 +167,7 @@ func (r *Recorder) Keep(ctx context.Context, o Options) {
 		case <-ctx.Done():
 		}
 		gathered.Stop()
-		k.keepAll(writing)
+		k.keepAll(writing, batch)
 	}
 }
 
@@ -169,13 +179,11 @@ type keeper struct {
 	told uint64 // lost, when it was said
 }
 
-// keepAll writes what waits.
-func (k *keeper) keepAll(ctx context.Context) {
-	for {
-		lines := k.take()
-		if len(lines) == 0 {
-			break
-		}
+// keepAll writes what waits, one batch after the other. What has come while the first of them was written is
+// written now only if it is least events: else each commit would be followed by one for the few events that came
+// during it, for as long as mail comes.
+func (k *keeper) keepAll(ctx context.Context, least int) {
+	for lines := k.take(1); len(lines) > 0; lines = k.take(least) {
 		once, cancel := context.WithTimeout(ctx, writeTime)
 		err := k.keep(once, lines)
 		cancel()

@@ -14,6 +14,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dipylon/dipylon/gateway/state"
@@ -72,14 +73,22 @@ func hash(name string) uint32 {
 	return binary.BigEndian.Uint32(sum[:])
 }
 
+// deflaters are kept, as each has more than a megabyte of tables.
+var deflaters = sync.Pool{New: func() any {
+	w, err := flate.NewWriter(nil, flate.BestSpeed)
+	if err != nil {
+		panic(err) // of another level than those that there are
+	}
+	return w
+}}
+
 // pack is what the database keeps of a batch of events: hashes of their names, and their lines.
 func pack(all []Event) (names, events []byte, err error) {
 	var hashes []uint32
 	var deflated bytes.Buffer
-	w, err := flate.NewWriter(&deflated, flate.BestSpeed)
-	if err != nil {
-		return nil, nil, err
-	}
+	w := deflaters.Get().(*flate.Writer)
+	defer deflaters.Put(w)
+	w.Reset(&deflated)
 	for _, e := range all {
 		for _, name := range e.names() {
 			if name != "" {

@@ -204,6 +204,36 @@ func TestLost(t *testing.T) {
 	}
 }
 
+// While mail comes, events are gathered: the few that come during a commit do not have one of their own at once.
+func TestGathered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := track.NewRecorder()
+		r.Set(true)
+		begun := time.Now()
+		var at []time.Duration
+		full := func(context.Context) error { // asked before each commit
+			at = append(at, time.Since(begun))
+			if len(at) < 4 {
+				log(zerolog.New(r), events.Relay, "key", "K")
+			}
+			return errors.New("the disk is full")
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var keeping sync.WaitGroup
+		keeping.Go(func() { r.Keep(ctx, track.Options{Log: zerolog.Nop(), Node: "mx", Room: full}) })
+		const batch = 256
+		for range 2 * batch {
+			log(zerolog.New(r), events.Relay, "key", "K")
+		}
+		time.Sleep(time.Minute)
+		stop()
+		keeping.Wait()
+		if want := []time.Duration{0, 0, time.Second, 2 * time.Second}; !slices.Equal(at, want) {
+			t.Errorf("commits at %s, want %s", at, want)
+		}
+	})
+}
+
 // A database that says nothing holds up the end for some seconds, however much waits for it.
 func TestEndsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
