@@ -32,6 +32,7 @@ func (d *decoder) check(c *Config, builtins []string) {
 	d.stores(c, builtins)
 	d.realms(c.Login.Realms)
 	d.routes(c)
+	d.transfer(c.Transfer)
 }
 
 // realms puts the domains of the realms in order.

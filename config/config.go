@@ -49,7 +49,9 @@ type Config struct {
 	// Routes are where mail for the domains of others goes. None: it is refused.
 	Routes []Route `yaml:"routes"`
 	Relay  Relay   `yaml:"relay"`
-	Track  Track   `yaml:"track"`
+	// Transfer is which way mail goes between the gateway and the Internet.
+	Transfer Transfer `yaml:"transfer"`
+	Track    Track    `yaml:"track"`
 
 	file      string
 	dir       string
@@ -281,6 +283,7 @@ func withDefaults(hostname string) Config {
 		Submission: Submission{BareNewlines: "repair", Quirks: []string{"blanks", "empty-fields", "helo", "no-from", "no-header", "notify", "paths"}},
 		Routes:     []Route{},
 		Relay:      defaultRelay(),
+		Transfer:   Transfer{Mode: "both", Queue: "deliver"},
 		Track:      Track{Keep: minutes(7 * 24 * 60)},
 	}
 }

@@ -87,6 +87,8 @@ type Relay struct {
 	// Connections are how many there are at a time in all, and PerDestination to one destination.
 	Connections    int `yaml:"connections" min:"1" max:"10000"`
 	PerDestination int `yaml:"per_destination" min:"1" max:"1000"`
+	// Messages are how many one connection carries.
+	Messages int `yaml:"messages" min:"1" max:"100000"`
 	// Retry are the waits after the first attempt, the second and so on; the last one goes on.
 	Retry []Duration `yaml:"retry" min:"1s" max:"1d"`
 	// Expire is for how long a message is tried, and DelayNotice when its sender is told that it waits.
@@ -102,7 +104,7 @@ type Relay struct {
 
 func defaultRelay() Relay {
 	return Relay{
-		Resolvers: []string{}, ReportClasses: []string{}, Port: 25, Connections: 100, PerDestination: 10, Language: "en",
+		Resolvers: []string{}, ReportClasses: []string{}, Port: 25, Connections: 100, PerDestination: 10, Messages: 100, Language: "en",
 		Retry:  []Duration{minutes(15), minutes(30), minutes(60), minutes(4 * 60)},
 		Expire: minutes(5 * 24 * 60), DelayNotice: minutes(4 * 60),
 	}

@@ -253,6 +253,7 @@ func printMessage(out io.Writer, m queue.Message) error {
 		if !r.Due.IsZero() {
 			line("  next", timeText(r.Due))
 		}
+		line("  waits", r.Why)
 		if r.Last != nil {
 			line("  last", strings.TrimSpace(timeText(r.Last.At)+" "+r.Last.Code+" "+r.Last.Diagnostic))
 			line("  server", r.Last.Server)

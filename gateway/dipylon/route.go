@@ -18,6 +18,7 @@ import (
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/manage"
 	"github.com/dipylon/dipylon/gateway/route"
+	"github.com/dipylon/dipylon/gateway/server"
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
@@ -45,6 +46,9 @@ Statuses: 0 there is a way, 1 there is none, or the mail is rejected, 78 the con
 					return err
 				}
 				told := routeOf(found, box)
+				if told.Kind == "store" || found.Route != nil && found.Kind.Sends() {
+					told.Waits = server.WhyWaiting(cfg, told.Destination)
+				}
 				if asJSON {
 					err = json.NewEncoder(cmd.OutOrStdout()).Encode(told)
 				} else {
@@ -81,6 +85,7 @@ type wayLines struct {
 	User        string     `json:"user,omitempty"`
 	MessageSize int64      `json:"message_size,omitempty"`
 	Text        string     `json:"text,omitempty"`
+	Waits       string     `json:"waits,omitempty"` // why mail stays in the queue
 }
 
 func routeOf(e route.Explanation, to address.Mailbox) wayLines {
@@ -156,6 +161,7 @@ func (w wayLines) print(out io.Writer) error {
 	if w.MessageSize > 0 {
 		line("at most", fmt.Sprintf("%d octets", w.MessageSize))
 	}
+	line("waits", w.Waits)
 	if w.Kind == "reject" {
 		line("text", cmp.Or(w.Text, "-"))
 	}

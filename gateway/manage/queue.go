@@ -85,7 +85,8 @@ func openDatabase(ctx context.Context, cfg *config.Config, changes bool) (q queu
 		end()
 		return errors.Join(s.Close(), db.Close())
 	}
-	return &queue.Spool{Spool: s, Ways: ways, Log: log}, closing, nil
+	why := func(destination string) string { return server.WhyWaiting(cfg, destination) }
+	return &queue.Spool{Spool: s, Ways: ways, Log: log, Why: why}, closing, nil
 }
 
 func lockFolder(folder string) (*server.StateLock, error) {

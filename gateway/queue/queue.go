@@ -85,7 +85,9 @@ type Recipient struct {
 	State       string    `json:"state"`
 	Attempts    int       `json:"attempts"`
 	Due         time.Time `json:"due,omitzero"` // when it is tried; zero: it is not
-	Last        *Outcome  `json:"last,omitempty"`
+	// Why is why it waits, where that is not for what came of the last attempt.
+	Why  string   `json:"why,omitempty"`
+	Last *Outcome `json:"last,omitempty"`
 }
 
 // Outcome is what came of an attempt.

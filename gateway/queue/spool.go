@@ -23,6 +23,8 @@ type Spool struct {
 	Spool *spool.Spool
 	Ways  route.Ways // for Reroute
 	Log   zerolog.Logger
+	// Why says why mail for a destination waits that is due; empty: it is about to be tried [nothing is known].
+	Why func(destination string) string
 }
 
 // states are the names of states, as people write them.
@@ -84,7 +86,7 @@ func (q *Spool) List(ctx context.Context, f Filter, after string, most int) (pag
 	found, err := q.Spool.List(ctx, filter, behind, most)
 	page.Messages = make([]Message, len(found))
 	for i, m := range found {
-		page.Messages[i] = messageOf(m)
+		page.Messages[i] = q.message(m)
 	}
 	if len(found) == most {
 		page.Next = found[most-1].ID.String()
@@ -100,7 +102,7 @@ func (q *Spool) Show(ctx context.Context, name string) (Message, error) {
 	if id, err := idOf(name); err == nil {
 		m, err := q.Spool.Show(ctx, id)
 		if err == nil {
-			return messageOf(m), nil
+			return q.message(m), nil
 		}
 		if !errors.Is(err, spool.ErrNotFound) {
 			return Message{}, err
@@ -113,7 +115,7 @@ func (q *Spool) Show(ctx context.Context, name string) (Message, error) {
 	case len(found) == 0:
 		return Message{}, ErrNotFound
 	}
-	return messageOf(found[0]), nil
+	return q.message(found[0]), nil
 }
 
 // Open implements [Queue].
@@ -246,7 +248,7 @@ func touched(all []spool.Touched) []Touched {
 	return told
 }
 
-func messageOf(m *spool.Stored) Message {
+func (q *Spool) message(m *spool.Stored) Message {
 	told := Message{
 		ID: m.ID.String(), Key: m.Key, Sender: m.Envelope.From, Received: m.Received, Expires: m.Expires, Size: m.Size,
 		Priority: m.Envelope.Priority, EnvelopeID: m.Envelope.ID, Client: m.Peer.Address, Session: m.Peer.Session,
@@ -256,6 +258,9 @@ func messageOf(m *spool.Stored) Message {
 	for i, r := range m.Recipients {
 		told.Recipients[i] = Recipient{
 			Address: r.Address, Destination: r.Destination, State: stateName(r.State), Attempts: r.Attempts, Due: r.Due,
+		}
+		if q.Why != nil && (r.State == spool.Waiting || r.State == spool.Uncertain) {
+			told.Recipients[i].Why = q.Why(r.Destination)
 		}
 		if last := r.Last; !last.At.IsZero() || last.Diagnostic != "" {
 			told.Recipients[i].Last = &Outcome{At: last.At, Code: last.Code, Server: last.Server, Diagnostic: last.Diagnostic}

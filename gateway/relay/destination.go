@@ -107,8 +107,9 @@ func (d *destination) begin() bool {
 	v := delayed("4.3.5", errors.Join(errNoRoute, err)) // RFC 3463 §3.4: system incorrectly configured
 	for {
 		<-d.given
-		d.out = true
-		d.die(v, d.claimUpTo(sweepMost))
+		if d.out = true; !d.kept() {
+			d.die(v, d.claimUpTo(sweepMost))
+		}
 		if d.r.over(d) {
 			return false
 		}
@@ -177,6 +178,9 @@ const (
 // claim takes what is due, as much as keeps the connections busy.
 func (d *destination) claim() {
 	for d.out && d.stopping.Err() == nil && len(d.backlog) < d.allowed() {
+		if d.kept() {
+			return
+		}
 		want, again := d.rate.take(min(2*d.allowed()-len(d.backlog), claimMost), d.r.Now())
 		if want == 0 {
 			d.giveOut(again)
@@ -189,6 +193,11 @@ func (d *destination) claim() {
 			d.giveOut(time.Time{})
 		}
 	}
+}
+
+// kept gives the destination back if its mail is not to leave now.
+func (d *destination) kept() bool {
+	return d.r.Gate.keep(d.route.Kind, d.name, func(wait time.Duration) { d.giveOut(d.r.Now().Add(wait)) })
 }
 
 // claimAgain is when a destination is asked for again whose mail could not be claimed.

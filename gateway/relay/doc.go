@@ -22,6 +22,8 @@
 // quarters of it are for hosts that DNS names, and the rest for stores and servers that are named, so that strangers
 // who are slow hold up strangers' mail alone; the destinations that are worked on have such a bound, too.
 //
+// A [Gate] keeps the mail of some kinds of next hops where it is: it is not tried, and does not expire meanwhile.
+//
 // # Next hops
 //
 // A domain's hosts are tried in the order of RFC 5321 §5.1, each for two minutes at the most, the ones that failed

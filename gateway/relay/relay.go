@@ -60,6 +60,8 @@ type Relay struct {
 	TempDir string // for content that a server has to be sent twice
 	// Grace is how long the messages that are under way when Run is to end have [none].
 	Grace time.Duration
+	// Gate keeps some mail in the queue [none].
+	Gate *Gate
 	// Cut ends the grace before its time; nil: nothing does.
 	Cut     context.Context  //nolint:containedctx // it is as long as the relay
 	Now     func() time.Time // [time.Now]

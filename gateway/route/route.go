@@ -45,6 +45,9 @@ func (k Kind) String() string {
 	return ""
 }
 
+// Sends says whether mail leaves by a route of the kind.
+func (k Kind) Sends() bool { return k == MX || k == SMTP || k == LMTP }
+
 // ParseKind reads a kind's name.
 func ParseKind(name string) (Kind, bool) {
 	i := slices.Index(kinds, name)

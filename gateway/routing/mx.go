@@ -45,6 +45,9 @@ func (s *mxSession) Authenticate(context.Context, string) (sasl.Exchange[sasl.Ac
 
 // Mail implements [smtp.Session].
 func (s *mxSession) Mail(_ context.Context, reversePath address.Path, options smtp.MailOptions) error {
+	if !s.o.TakesIn() && !s.o.Relays(addrOf(s.conn)) {
+		return errNotNow
+	}
 	s.current = &transaction{
 		o: s.o, log: s.log, table: s.o.Router.Table(), peer: peerOf(s.conn, "smtp"),
 		reversePath: reversePath, options: options,
@@ -66,7 +69,7 @@ func (s *mxSession) Rcpt(ctx context.Context, path address.Path, options smtp.Rc
 	store := t.table.StoreFor(box.Domain)
 	switch {
 	case store != nil:
-	case s.o.Relays != nil && s.o.queueing() && s.o.Relays(addrOf(s.conn)):
+	case s.o.queueing() && s.o.Relays(addrOf(s.conn)):
 		return t.outside(ctx, box, options)
 	default:
 		return errNotLocal

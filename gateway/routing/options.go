@@ -39,6 +39,9 @@ type Options struct {
 	Ways  route.Ways
 	// Reports is what reports are like, as it is now [that of the zero value].
 	Reports func() reports.Settings
+	// TakesIn says whether an MX takes mail from clients that may not relay now, and TakesOut whether mail for recipients
+	// in none of the stores is taken now [both: always]. What is not taken is told to come again later.
+	TakesIn, TakesOut func() bool
 	// Relays says whether an MX takes mail for others' domains from a client at an address [from nobody].
 	Relays func(netip.Addr) bool
 	// Confirmed is shared by all listeners [nothing is remembered].
@@ -59,6 +62,16 @@ type Options struct {
 func (o *Options) setDefaults() {
 	if o.Hostname == "" {
 		o.Hostname = "localhost"
+	}
+	always := func() bool { return true }
+	if o.TakesIn == nil {
+		o.TakesIn = always
+	}
+	if o.TakesOut == nil {
+		o.TakesOut = always
+	}
+	if o.Relays == nil {
+		o.Relays = func(netip.Addr) bool { return false }
 	}
 	if o.Dedup == nil {
 		o.Dedup = forgetful{}

@@ -68,6 +68,9 @@ func (t *transaction) outside(ctx context.Context, box address.Mailbox, options 
 	if !t.o.queueing() {
 		return errNoRelay
 	}
+	if !t.o.TakesOut() {
+		return errNotOut
+	}
 	destination, by, ok := t.o.Ways.To(t.reversePath.String(), box)
 	switch {
 	case !ok:

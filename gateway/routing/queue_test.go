@@ -218,6 +218,37 @@ func TestRelayNetworks(t *testing.T) {
 	}
 }
 
+// TestTakes: what is not taken now is told to come again later, from strangers at MAIL and for others at RCPT; those who
+// may relay are no strangers, and recipients in the stores are taken.
+func TestTakes(t *testing.T) {
+	q := newQueued(t)
+	in, out := false, true
+	q.options.TakesIn, q.options.TakesOut = func() bool { return in }, func() bool { return out }
+	mx := q.mx()
+	if got := send(t, mx, "carol@far.example", []string{"bob@sakes.example"}, letter); got != "451 4.3.2" {
+		t.Error("a stranger hears", got)
+	}
+	q.options.Relays = func(netip.Addr) bool { return true }
+	if got := send(t, q.mx(), "scanner@sakes.example", []string{"bob@sakes.example", "zoe@far.example"}, letter); got != "250" {
+		t.Error("a machine that may relay hears", got)
+	}
+	in, out = true, false
+	if got := send(t, mx, "carol@far.example", []string{"bob@sakes.example"}, letter); got != "250" {
+		t.Error("in the same session, the stranger hears", got)
+	}
+	s := q.submission()
+	defer s.Close()
+	if got := send(t, s, "alice@sakes.example", []string{"zoe@far.example"}, letter); got != "451 4.3.2" {
+		t.Error("for others, an account hears", got)
+	}
+	if got := send(t, s, "alice@sakes.example", []string{"bob@sakes.example"}, letter); got != "250" {
+		t.Error("for a store, an account hears", got)
+	}
+	if n := len(q.waiting("far.example")); n != 1 {
+		t.Errorf("%d messages are queued", n)
+	}
+}
+
 // TestLeftOver: 250 where somebody has a copy or will get one, and a report on who was refused.
 func TestLeftOver(t *testing.T) {
 	q := newQueued(t)

@@ -39,6 +39,8 @@ type transaction struct {
 var (
 	errNotLocal  = &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: "relaying denied: this port takes mail for its own domains only, to send mail log in on the submission port, usually 587 or 465"}
 	errNoRelay   = &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: "relaying to other domains is not configured on this gateway"}
+	errNotNow    = &smtp.Error{Code: 451, Enhanced: "4.3.2", Text: "no mail is taken from other systems at the moment, try again later"}
+	errNotOut    = &smtp.Error{Code: 451, Enhanced: "4.3.2", Text: "no mail is taken for other systems at the moment, try again later"}
 	errNoIntake  = &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: "no mail is taken in for this domain"}
 	errRecipient = &smtp.Error{Code: 553, Enhanced: "5.1.3", Text: "the recipient is not a mail address"}
 	errNoMessage = &smtp.Error{Code: 503, Enhanced: "5.5.1", Text: "bad sequence of commands: MAIL and RCPT come first"}

@@ -200,6 +200,8 @@ func (g *Server) routingOptions(s shape, log zerolog.Logger) routing.Options {
 		HeaderMost: int64(s.limits.HeaderSize),
 		Log:        log, Protocol: s.protocol, Router: g.router, Authenticator: g.authenticator, Dedup: g.dedup,
 		Policies: g.policies, Queue: g.spool, Ways: g.ways(), Confirmed: &g.confirmed, Reports: g.reportsNow,
+		TakesIn:  func() bool { return g.transferNow().TakesIn() },
+		TakesOut: func() bool { return g.transferNow().TakesOut() },
 		Hostname: s.hostname, Buffers: buffer.Options{Storage: g.buffers}, PlaintextLogin: s.submission.PlaintextLogin,
 	}
 }

@@ -225,6 +225,7 @@ func (m moment) Collect(out chan<- prometheus.Metric) {
 		t.store(store)
 	}
 	t.backends(s.Stores)
+	t.transfer(s.Config.Transfer, m.g.gate.Kept())
 	if sum, ok := m.g.queued.get(m.g.log); ok {
 		t.queue(sum)
 	}

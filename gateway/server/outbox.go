@@ -28,9 +28,11 @@ func (g *Server) newCollector() *outbox.Collector {
 
 // collect has the outboxes of a configuration's stores collected; changed are those whose plugins have other processes.
 func (g *Server) collect(cfg *config.Config, changed []string) {
-	names := make([]string, len(cfg.Stores))
-	for i, s := range cfg.Stores {
-		names[i] = s.Name
+	var names []string
+	if cfg.Transfer.Collects() {
+		for _, s := range cfg.Stores {
+			names = append(names, s.Name)
+		}
 	}
 	g.collector.Use(names, changed...)
 }

@@ -242,11 +242,11 @@ func (g *Server) newRelay(cfg *config.Config, s relaySettings) *relay.Relay {
 		Routes: destinations{g.ways(), strconv.Itoa(s.relay.Port)},
 		Stores: relay.StoresOf(g.router),
 		IsOurs: s.isOurs,
-		Limits: relay.Limits{Connections: s.relay.PerDestination}, Connections: s.relay.Connections,
+		Limits: relay.Limits{Connections: s.relay.PerDestination, Messages: s.relay.Messages}, Connections: s.relay.Connections,
 		Schedules: schedules(s.relay),
 		Reports:   g.reportsNow,
 		Buffers:   buffer.Options{Storage: g.spool.Storage()}, TempDir: g.buffers.Folder,
-		Grace: s.drain, Cut: g.relayCut, Observe: g.metrics.relayed,
+		Gate: &g.gate, Grace: s.drain, Cut: g.relayCut, Observe: g.metrics.relayed,
 	}
 }
 

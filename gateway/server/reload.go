@@ -207,6 +207,7 @@ func (g *Server) apply(c *change) {
 	g.listening, g.cfg = c.listening, c.cfg
 	g.useRelay(c.cfg)
 	g.publish()
+	g.setTransfer(c.cfg.Transfer)
 	g.collect(c.cfg, c.swapped)
 	g.warn(c.cfg)
 	for _, name := range c.removed {

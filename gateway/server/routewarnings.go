@@ -29,7 +29,7 @@ func RouteWarnings(cfg *config.Config) (all []config.Problem) {
 			Text: fmt.Sprintf("no mail takes the route %s: routes before it, or stores, have all of its domains", r.Name),
 		})
 	}
-	if !slices.ContainsFunc(routes.Routes(), func(r *route.Route) bool { return r.Kind != route.Hold && r.Kind != route.Reject }) {
+	if !slices.ContainsFunc(routes.Routes(), func(r *route.Route) bool { return r.Kind.Sends() }) {
 		all = append(all, config.Problem{
 			Position: cfg.Place("routes"), Path: "routes",
 			Text: "all routes hold or reject: no mail leaves",

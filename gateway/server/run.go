@@ -95,6 +95,7 @@ func (g *Server) start(ctx context.Context) error {
 	for i, l := range g.cfg.Listeners {
 		g.serve(g.listening[i], shapeOf(g.cfg, l, policies), l.ImplicitTLS())
 	}
+	g.setTransfer(g.cfg.Transfer)
 	g.useRelay(g.cfg)
 	g.serveCommands()
 	g.publish()

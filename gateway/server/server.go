@@ -38,6 +38,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/outbox"
 	"github.com/dipylon/dipylon/gateway/passwords"
 	"github.com/dipylon/dipylon/gateway/policy"
+	"github.com/dipylon/dipylon/gateway/relay"
 	"github.com/dipylon/dipylon/gateway/reports"
 	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/routing"
@@ -68,6 +69,7 @@ type Server struct {
 	guard         *login.Guard
 	buffers       buffer.Temporary // messages on their way
 	spool         *spool.Spool     // mail in transit
+	gate          relay.Gate       // what of it does not leave now
 	track         *track.Recorder  // what became of messages
 	endTrack      func()           // once nothing is logged any more; nil: it has not begun
 	routes        atomic.Pointer[route.Table]

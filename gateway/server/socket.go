@@ -63,7 +63,7 @@ func (s commandSocket) Close() error {
 
 // answerCommands has an engine answer what commands ask.
 func (g *Server) answerCommands(e *admin.Server, log zerolog.Logger) {
-	e.Queue = queue.Handler(log, &queue.Spool{Spool: g.spool, Ways: g.ways(), Log: log})
+	e.Queue = queue.Handler(log, &queue.Spool{Spool: g.spool, Ways: g.ways(), Log: log, Why: g.whyWaiting})
 	e.Track = track.Handler(log, g.db)
 }
 

@@ -145,6 +145,19 @@ func (s *schedule) lift(all []announcement) {
 	}
 }
 
+// Lift ends the back-off of destinations, as far as they are known in memory: what they were given back for is over.
+func (s *Spool) Lift(destinations ...string) {
+	s.schedule.mu.Lock()
+	defer s.schedule.mu.Unlock()
+	for _, name := range destinations {
+		if d := s.schedule.destinations[name]; d != nil && !d.busy {
+			d.until = 0
+			s.schedule.fix(d)
+		}
+	}
+	s.schedule.wake()
+}
+
 // told remembers what a row says, unless it may have been written again since.
 func (s *schedule) told(d *destination, due int64, rows uint64) {
 	if s.rows == rows {

@@ -107,6 +107,28 @@ func TestReady(t *testing.T) {
 	})
 }
 
+// TestLift: what was given back until a time is ready before it, when that is over; what is not known is left.
+func TestLift(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		s := start(t, o)
+		accept(t, s, to("1", "a@x.example"), "text")
+		accept(t, s, to("2", "a@y.example"), "text")
+		for range 2 {
+			s.Done(next(t, s), time.Now().Add(time.Hour))
+		}
+		nothing(t, s)
+		s.Lift("x.example", "z.example")
+		if n := next(t, s); n != "x.example" {
+			t.Errorf("%q is ready", n)
+		}
+		s.Lift("x.example") // it is given out
+		nothing(t, s)
+		if got := one(t, s, "x.example"); got.Key != "1" {
+			t.Errorf("it is %+v", got)
+		}
+	})
+}
+
 // TestDue: what waits until a time makes its destination ready then, also after a new start.
 func TestDue(t *testing.T) {
 	databases.Each(t, func(t *testing.T, o state.Options) {

@@ -1,0 +1,173 @@
+//go:build linux
+
+package server
+
+import (
+	"errors"
+	"net"
+	"net/textproto"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends/maildir"
+	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/queue"
+	"github.com/dipylon/dipylon/test/fakesmtp"
+)
+
+// speaker is a client's session by SMTP.
+type speaker struct {
+	*textproto.Conn
+	t *testing.T
+}
+
+// speak opens a session from an address of loopback.
+func speak(t *testing.T, from, to string) speaker {
+	t.Helper()
+	conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).Dial("tcp", to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetDeadline(time.Now().Add(2 * patience))
+	s := speaker{textproto.NewConn(conn), t}
+	t.Cleanup(func() { _ = s.Close() })
+	s.hears("220")
+	s.ask("EHLO client.example", "250")
+	return s
+}
+
+func (s speaker) hears(want string) {
+	s.t.Helper()
+	code, text, err := s.ReadResponse(0)
+	if err != nil && code == 0 {
+		s.t.Fatal(err)
+	}
+	if got := strconv.Itoa(code) + " " + text; !strings.HasPrefix(got, want) {
+		s.t.Fatalf("%q, want %q", got, want)
+	}
+}
+
+func (s speaker) ask(line, want string) {
+	s.t.Helper()
+	if err := s.PrintfLine("%s", line); err != nil {
+		s.t.Fatal(err)
+	}
+	s.hears(want)
+}
+
+// send sends a message.
+func (s speaker) send(to string) {
+	s.t.Helper()
+	s.ask("MAIL FROM:<ada@one.example>", "250")
+	s.ask("RCPT TO:<"+to+">", "250")
+	s.ask("DATA", "354")
+	s.ask("From: ada@one.example\r\nSubject: x\r\n\r\nhello "+to+"\r\n.", "250")
+}
+
+// TestTransfer: each mode takes and sends what it says, a reload changes it for the sessions that there are, and
+// nothing is lost meanwhile.
+func TestTransfer(t *testing.T) {
+	far := (&fakesmtp.Server{}).Start(t)
+	dir := rootsIn(t)
+	if err := maildir.AddUser(filepath.Join(dir, "one"), "ada@one.example", []byte("sesame"), maildir.User{}); err != nil {
+		t.Fatal(err)
+	}
+	in := func(mode string) *config.Config {
+		return parse(t, dir, oneStore+"smtp: {relay_for: [127.0.0.2]}\n"+
+			"routes: [{name: far, domains: [far.example], to: smtp, hosts: ['"+far.Address+"'], tls: clear}]\n"+
+			"transfer: "+mode+"\n")
+	}
+	g, ended, end := run(t, in("{mode: both}"))
+	address := g.Snapshot().Listeners[1].Address
+	stranger, ours := speak(t, "127.0.0.1", address), speak(t, "127.0.0.2", address)
+	takes := func(mode string, want string, elsewhere string) {
+		t.Helper()
+		if err := g.Reload(t.Context(), in(mode)); err != nil {
+			t.Fatal(err)
+		}
+		stranger.ask("MAIL FROM:<zoe@far.example>", want)
+		stranger.ask("RSET", "250")
+		ours.ask("MAIL FROM:<ada@one.example>", "250")
+		ours.ask("RCPT TO:<ada@one.example>", "250")
+		ours.ask("RCPT TO:<zoe@far.example>", elsewhere)
+		ours.ask("RSET", "250")
+	}
+	has := func(to string) func() bool {
+		return func() bool {
+			return slices.ContainsFunc(far.Received(), func(m fakesmtp.Message) bool { return slices.Contains(m.Paths, to) })
+		}
+	}
+	kept := func() bool { return g.gate.Kept() == 1 }
+
+	takes("{mode: both}", "250", "250")
+	ours.send("a@far.example")
+	within(t, "mail leaves", has("a@far.example"))
+
+	takes("{mode: in}", "250", "250")
+	ours.send("b@far.example")
+	within(t, "mail is kept", kept)
+	if why := whyOf(t, g); why != "transfer.mode is in" {
+		t.Errorf("it waits for %q", why)
+	}
+
+	takes("{mode: none, queue: keep}", "451 4.3.2", "451 4.3.2")
+	within(t, "mail is kept again", kept)
+	if why := whyOf(t, g); why != "transfer.queue is keep" {
+		t.Errorf("it waits for %q", why)
+	}
+	if n := len(far.Received()); n != 1 {
+		t.Errorf("%d messages have left", n)
+	}
+
+	takes("{mode: none}", "451 4.3.2", "451 4.3.2")
+	within(t, "the queue is flushed", has("b@far.example"))
+
+	takes("{mode: out}", "451 4.3.2", "250")
+	ours.send("c@far.example")
+	within(t, "mail leaves again", has("c@far.example"))
+
+	takes("{}", "250", "250")
+	stranger.send("ada@one.example")
+	end()
+	if err := errors.Join(<-ended, g.Shutdown(t.Context())); err != nil {
+		t.Error(err)
+	}
+}
+
+// whyOf is why the only recipient in the queue waits.
+func whyOf(t *testing.T, g *Server) string {
+	t.Helper()
+	page, err := (&queue.Spool{Spool: g.spool, Log: zerolog.Nop(), Why: g.whyWaiting}).List(t.Context(), queue.Filter{}, "", 10)
+	if err != nil || len(page.Messages) != 1 || len(page.Messages[0].Recipients) != 1 {
+		t.Fatalf("in the queue: %+v, %v", page, err)
+	}
+	return page.Messages[0].Recipients[0].Why
+}
+
+// TestTransferOutbox: the outboxes of stores are left alone where nothing of them would leave.
+func TestTransferOutbox(t *testing.T) {
+	for mode, want := range map[string]bool{"both": true, "out": true, "in": false, "none": false} {
+		if got := (config.Transfer{Mode: mode}).Collects(); got != want {
+			t.Errorf("%s: they are collected: %v", mode, got)
+		}
+	}
+}
+
+// TestTransferWarnings: each mode but the default one is told of, with its place.
+func TestTransferWarnings(t *testing.T) {
+	for mode, want := range map[string]string{
+		"{mode: both}": "", "{mode: in}": "what is for others waits", "{mode: out}": "no mail is taken from other servers:",
+		"{mode: none}": "and then empty", "{mode: none, queue: keep}": "stays there",
+	} {
+		all := TransferWarnings(parse(t, rootsIn(t), oneStore+"transfer: "+mode+"\n"))
+		if want == "" && len(all) > 0 || want != "" && (len(all) != 1 || !strings.Contains(all[0].Text, want) || all[0].Position.Line == 0) {
+			t.Errorf("%s: %+v", mode, all)
+		}
+	}
+}
