@@ -42,6 +42,17 @@
 // large for memory, such as the body of a message, is a [Streamed]: OpenText and OpenBytes read
 // it and those in memory in one way.
 //
+// # Octets
+//
+// A [Decoder] takes the structures of MS-OXCDATA from octets one after another, and an [Encoder] writes
+// them: values with or without their tags, rows of tables, recipients, names, restrictions.
+//
+//	d := mapi.NewDecoder(response, mapi.Format{CodePage: 1252})
+//	properties := d.TaggedValues()
+//	if d.Err() != nil { // says at which octet, and in which property
+//
+// [WriteDump] and [ReadDump] have a whole message as JSON, for people.
+//
 // # Bounds
 //
 // What is decoded is bounded by what is there: a count or a length that a stranger announced

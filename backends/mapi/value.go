@@ -48,15 +48,6 @@ type String8 struct {
 	CodePage int // as package codepage counts them
 }
 
-// Multiple are the values of one property that has many.
-type Multiple[T single] []T
-
-// single are the values of which a property can have many.
-type single interface {
-	Integer16 | Integer32 | Integer64 | Floating32 | Floating64 | Currency | FloatingTime | String | String8 | Time | GUID | Binary
-	Value
-}
-
 // Streamed is a large value that is opened and read when it is needed.
 type Streamed struct {
 	// Of is PtypString, PtypString8, PtypBinary or PtypObject.
@@ -83,12 +74,6 @@ func (Binary) Type() Type     { return PtypBinary }
 func (Object) Type() Type     { return PtypObject }
 func (ServerID) Type() Type   { return PtypServerId }
 func (s Streamed) Type() Type { return s.Of }
-
-// Type is the type of the property.
-func (Multiple[T]) Type() Type {
-	var one T
-	return one.Type() | MultiValue
-}
 
 // String returns the amount with its four decimals.
 func (c Currency) String() string {
