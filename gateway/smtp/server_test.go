@@ -221,6 +221,28 @@ func TestEarlyTalkerBeforeTheGreeting(t *testing.T) {
 	})
 }
 
+// Without a delay, who has spoken before it was its turn is found, and nobody else is.
+func TestEarlyTalkerWithoutDelay(t *testing.T) {
+	for name, script := range map[string]string{
+		"speaks": "< 554 5.5.0\n!", "waits": "< 220\n> EHLO c\n< 250\n> QUIT\n< 221\n!",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := testServer(&fake{})
+			s.AllowEarlyTalkers = false
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn := dial(t, l.Addr().String())
+			if name == "speaks" { // before the server has begun
+				conn.play("> EHLO bot")
+			}
+			run(t, s, l)
+			conn.play(script)
+		})
+	}
+}
+
 func TestLineLimits(t *testing.T) {
 	for _, c := range []struct {
 		name, line string

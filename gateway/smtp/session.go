@@ -241,10 +241,10 @@ func noService(r reply) reply {
 	return r
 }
 
-// talksEarly waits a moment before the greeting. Who speaks first did not wait for us
-// and speaks no SMTP (RFC 5321 §4.3.1).
+// talksEarly looks whether the client has spoken before the greeting: it did not wait for us and speaks no SMTP (RFC
+// 5321 §4.3.1). It waits as long as the server is to, or, where only waiting tells, a moment.
 func (s *session) talksEarly() bool {
-	if !s.server.rejectsEarlyTalkers() {
+	if !s.server.rejectsEarlyTalkers() || s.server.GreetDelay <= 0 && isSilent(s.conn) {
 		return false
 	}
 	if err := s.conn.SetReadDeadline(time.Now().Add(max(s.server.GreetDelay, time.Millisecond))); err != nil {
