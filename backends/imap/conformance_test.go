@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -95,7 +94,6 @@ func fourUsers() map[string]string {
 // target is the suite's for two of a server's accounts.
 func target(settings backends.Settings, first, second string, altersNUL bool) storetest.Target {
 	return storetest.Target{
-		Patience: 20 * time.Second, // a real server of a busy machine finishes what was given up first
 		New:      func(context.Context) (backends.Store, error) { return imap.New(), nil },
 		Settings: settings,
 		Open: func(ctx context.Context) (backends.Store, error) {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -75,7 +74,6 @@ func given(t *testing.T, settings map[string]any) backends.Settings {
 func (c *cyrus) target(test int, in backends.Settings) storetest.Target {
 	users := pair(test)
 	return storetest.Target{
-		Patience: 20 * time.Second, // a real server of a busy machine finishes what was given up first
 		New:      func(context.Context) (backends.Store, error) { return jmap.New(), nil },
 		Settings: in,
 		Open: func(ctx context.Context) (backends.Store, error) {

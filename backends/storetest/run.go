@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,9 +30,13 @@ type Result struct {
 // Passed says that the case ran and nothing was wrong.
 func (r Result) Passed() bool { return r.Err == nil && r.Skipped == "" }
 
-// Run runs the suite as subtests, group/name. A case that is not offered is logged.
+// Run runs the suite as subtests, group/name. A case that is not offered is logged. Where the target
+// does not say how long things may take, they may take longer than with [Check]: tests share their
+// machine with others, and a store that hangs is found all the same.
 func Run(t *testing.T, target Target) {
 	t.Helper()
+	target.Timeout = cmp.Or(target.Timeout, 5*time.Minute)
+	target.Patience = cmp.Or(target.Patience, time.Minute)
 	s, err := start(t.Context(), target)
 	if err != nil {
 		t.Fatal(err)

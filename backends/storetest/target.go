@@ -93,8 +93,8 @@ type Target struct {
 	Large    int64         // octets of a large message; 0: 40 MiB
 	Many     int           // messages of a full mailbox; 0: 300
 	Lease    time.Duration // for the cases that let a lease run out; 0: 2 s
-	Timeout  time.Duration // of a case; 0: 1 minute
-	Patience time.Duration // how long a call may take to notice that its context ended; 0: 5 s
+	Timeout  time.Duration // of a case; 0: 1 minute, 5 by Run
+	Patience time.Duration // how long a call may take to notice that its context ended; 0: 5 s, 1 minute by Run
 }
 
 // Options describe a target in words, as flags or a file would.

@@ -252,7 +252,7 @@ func TestPythonBesideOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	target := storetest.Target{
-		Only: besideOthers,
+		Only: besideOthers, Patience: time.Minute, Timeout: 5 * time.Minute,
 		Open: func(ctx context.Context) (backends.Store, error) {
 			withState := in
 			withState.StateDir = t.TempDir()
