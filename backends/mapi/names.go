@@ -9,7 +9,7 @@ type Definition struct {
 	Name    string // the canonical name
 	Tag     Tag    // of a named property: the type alone
 	Named   Named
-	Section string // of MS-OXPROPS
+	Section string // of MS-OXPROPS as of 2020, and "-" if it was in an earlier edition alone
 }
 
 // Key returns what the property is found by.

@@ -27,9 +27,6 @@ var (
 
 // The properties that have an id, MS-OXPROPS §2.
 const (
-	PidTagCnsetRead                                              = Tag(0x67d2<<16) | Tag(PtypBinary)
-	PidTagCnsetSeen                                              = Tag(0x6796<<16) | Tag(PtypBinary)
-	PidTagCnsetSeenFAI                                           = Tag(0x67da<<16) | Tag(PtypBinary)
 	PidTagAccess                                                 = Tag(0x0ff4<<16) | Tag(PtypInteger32)
 	PidTagAccessLevel                                            = Tag(0x0ff7<<16) | Tag(PtypInteger32)
 	PidTagAccount                                                = Tag(0x3a00<<16) | Tag(PtypString)
@@ -38,22 +35,20 @@ const (
 	PidTagAddressBookAuthorizedSenders                           = Tag(0x8cd8<<16) | Tag(PtypObject)
 	PidTagAddressBookContainerId                                 = Tag(0xfffd<<16) | Tag(PtypInteger32)
 	PidTagAddressBookDeliveryContentLength                       = Tag(0x806a<<16) | Tag(PtypInteger32)
-	PidtagAddressBookDisplayNamePrintableOrTag7BitDisplayName    = Tag(0x39ff<<16) | Tag(PtypString)
+	PidTagAddressBookDisplayNamePrintable                        = Tag(0x39ff<<16) | Tag(PtypString)
 	PidTagAddressBookDisplayTypeExtended                         = Tag(0x8c93<<16) | Tag(PtypInteger32)
 	PidTagAddressBookDistributionListExternalMemberCount         = Tag(0x8ce3<<16) | Tag(PtypInteger32)
 	PidTagAddressBookDistributionListMemberCount                 = Tag(0x8ce2<<16) | Tag(PtypInteger32)
-	PidTagCorrelateMtsid                                         = Tag(0x0e0d<<16) | Tag(PtypBinary)
 	PidTagAddressBookDistributionListMemberSubmitAccepted        = Tag(0x8073<<16) | Tag(PtypObject)
 	PidTagAddressBookDistributionListMemberSubmitRejected        = Tag(0x8cda<<16) | Tag(PtypObject)
 	PidTagAddressBookDistributionListRejectMessagesFromDLMembers = Tag(0x8cdb<<16) | Tag(PtypObject)
 	PidTagAddressBookEntryId                                     = Tag(0x663b<<16) | Tag(PtypBinary)
 	PidTagAddressBookExtensionAttribute1                         = Tag(0x802d<<16) | Tag(PtypString)
-	PidTagCreatorAddressType                                     = Tag(0x4022<<16) | Tag(PtypString)
 	PidTagAddressBookExtensionAttribute10                        = Tag(0x8036<<16) | Tag(PtypString)
-	PidTagCreatorEmailAddress                                    = Tag(0x4023<<16) | Tag(PtypString)
 	PidTagAddressBookExtensionAttribute11                        = Tag(0x8c57<<16) | Tag(PtypString)
 	PidTagAddressBookExtensionAttribute12                        = Tag(0x8c58<<16) | Tag(PtypString)
 	PidTagAddressBookExtensionAttribute13                        = Tag(0x8c59<<16) | Tag(PtypString)
+	PidTagAddressBookExtensionAttribute15                        = Tag(0x8c61<<16) | Tag(PtypString)
 	PidTagAddressBookExtensionAttribute2                         = Tag(0x802e<<16) | Tag(PtypString)
 	PidTagAddressBookExtensionAttribute3                         = Tag(0x802f<<16) | Tag(PtypString)
 	PidTagAddressBookExtensionAttribute4                         = Tag(0x8030<<16) | Tag(PtypString)
@@ -129,13 +124,10 @@ const (
 	PidTagAttachMethod                                           = Tag(0x3705<<16) | Tag(PtypInteger32)
 	PidTagAttachMimeTag                                          = Tag(0x370e<<16) | Tag(PtypString)
 	PidTagAttachNumber                                           = Tag(0x0e21<<16) | Tag(PtypInteger32)
-	PidTagIdsetDeleted                                           = Tag(0x67e5<<16) | Tag(PtypBinary)
 	PidTagAttachPathname                                         = Tag(0x3708<<16) | Tag(PtypString)
-	PidTagIdsetExpired                                           = Tag(0x6793<<16) | Tag(PtypBinary)
 	PidTagAttachPayloadClass                                     = Tag(0x371a<<16) | Tag(PtypString)
 	PidTagAttachPayloadProviderGuidString                        = Tag(0x3719<<16) | Tag(PtypString)
 	PidTagAttachRendering                                        = Tag(0x3709<<16) | Tag(PtypBinary)
-	PidTagIdsetSoftDeleted                                       = Tag(0x4021<<16) | Tag(PtypBinary)
 	PidTagAttachSize                                             = Tag(0x0e20<<16) | Tag(PtypInteger32)
 	PidTagAttachTag                                              = Tag(0x370a<<16) | Tag(PtypBinary)
 	PidTagAttachTransportName                                    = Tag(0x370c<<16) | Tag(PtypString)
@@ -163,6 +155,9 @@ const (
 	PidTagChildrensNames                                         = Tag(0x3a58<<16) | Tag(PtypMultipleString)
 	PidTagClientActions                                          = Tag(0x6645<<16) | Tag(PtypBinary)
 	PidTagClientSubmitTime                                       = Tag(0x0039<<16) | Tag(PtypTime)
+	PidTagCnsetRead                                              = Tag(0x67d2<<16) | Tag(PtypBinary)
+	PidTagCnsetSeen                                              = Tag(0x6796<<16) | Tag(PtypBinary)
+	PidTagCnsetSeenFAI                                           = Tag(0x67da<<16) | Tag(PtypBinary)
 	PidTagCodePageId                                             = Tag(0x66c3<<16) | Tag(PtypInteger32)
 	PidTagComment                                                = Tag(0x3004<<16) | Tag(PtypString)
 	PidTagCompanyMainTelephoneNumber                             = Tag(0x3a57<<16) | Tag(PtypString)
@@ -174,15 +169,21 @@ const (
 	PidTagContainerFlags                                         = Tag(0x3600<<16) | Tag(PtypInteger32)
 	PidTagContainerHierarchy                                     = Tag(0x360e<<16) | Tag(PtypObject)
 	PidTagContentCount                                           = Tag(0x3602<<16) | Tag(PtypInteger32)
+	PidTagContentFilterPhishingConfidenceLevel                   = Tag(0x4084<<16) | Tag(PtypInteger32)
 	PidTagContentFilterSpamConfidenceLevel                       = Tag(0x4076<<16) | Tag(PtypInteger32)
 	PidTagContentUnreadCount                                     = Tag(0x3603<<16) | Tag(PtypInteger32)
 	PidTagConversationId                                         = Tag(0x3013<<16) | Tag(PtypBinary)
 	PidTagConversationIndex                                      = Tag(0x0071<<16) | Tag(PtypBinary)
+	PidTagConversationIndexTracking                              = Tag(0x3016<<16) | Tag(PtypBoolean)
 	PidTagConversationTopic                                      = Tag(0x0070<<16) | Tag(PtypString)
+	PidTagCorrelateMtsid                                         = Tag(0x0e0d<<16) | Tag(PtypBinary)
 	PidTagCountry                                                = Tag(0x3a26<<16) | Tag(PtypString)
 	PidTagCreationTime                                           = Tag(0x3007<<16) | Tag(PtypTime)
+	PidTagCreatorAddressType                                     = Tag(0x4022<<16) | Tag(PtypString)
+	PidTagCreatorEmailAddress                                    = Tag(0x4023<<16) | Tag(PtypString)
 	PidTagCreatorEntryId                                         = Tag(0x3ff9<<16) | Tag(PtypBinary)
 	PidTagCreatorName                                            = Tag(0x3ff8<<16) | Tag(PtypString)
+	PidTagCreatorSimpleDisplayName                               = Tag(0x4038<<16) | Tag(PtypString)
 	PidTagCustomerId                                             = Tag(0x3a4a<<16) | Tag(PtypString)
 	PidTagDamBackPatched                                         = Tag(0x6647<<16) | Tag(PtypBoolean)
 	PidTagDamOriginalEntryId                                     = Tag(0x6646<<16) | Tag(PtypBinary)
@@ -207,8 +208,14 @@ const (
 	PidTagDisplayTo                                              = Tag(0x0e04<<16) | Tag(PtypString)
 	PidTagDisplayType                                            = Tag(0x3900<<16) | Tag(PtypInteger32)
 	PidTagDisplayTypeEx                                          = Tag(0x3905<<16) | Tag(PtypInteger32)
+	PidTagEcWarning                                              = Tag(0x400f<<16) | Tag(PtypInteger32)
 	PidTagEmailAddress                                           = Tag(0x3003<<16) | Tag(PtypString)
+	PidTagEndAttach                                              = Tag(0x400e<<16) | Tag(PtypInteger32)
 	PidTagEndDate                                                = Tag(0x0061<<16) | Tag(PtypTime)
+	PidTagEndEmbed                                               = Tag(0x4002<<16) | Tag(PtypInteger32)
+	PidTagEndFolder                                              = Tag(0x400b<<16) | Tag(PtypInteger32)
+	PidTagEndMessage                                             = Tag(0x400d<<16) | Tag(PtypInteger32)
+	PidTagEndToRecip                                             = Tag(0x4004<<16) | Tag(PtypInteger32)
 	PidTagEntryId                                                = Tag(0x0fff<<16) | Tag(PtypBinary)
 	PidTagExceptionEndTime                                       = Tag(0x7ffc<<16) | Tag(PtypTime)
 	PidTagExceptionReplaceTime                                   = Tag(0x7ff9<<16) | Tag(PtypTime)
@@ -225,8 +232,8 @@ const (
 	PidTagFlagStatus                                             = Tag(0x1090<<16) | Tag(PtypInteger32)
 	PidTagFlatUrlName                                            = Tag(0x670e<<16) | Tag(PtypString)
 	PidTagFolderAssociatedContents                               = Tag(0x3610<<16) | Tag(PtypObject)
-	PidTagFolderId                                               = Tag(0x6748<<16) | Tag(PtypInteger64)
 	PidTagFolderFlags                                            = Tag(0x66a8<<16) | Tag(PtypInteger32)
+	PidTagFolderId                                               = Tag(0x6748<<16) | Tag(PtypInteger64)
 	PidTagFolderType                                             = Tag(0x3601<<16) | Tag(PtypInteger32)
 	PidTagFollowupIcon                                           = Tag(0x1095<<16) | Tag(PtypInteger32)
 	PidTagFreeBusyCountMonths                                    = Tag(0x6869<<16) | Tag(PtypInteger32)
@@ -236,6 +243,8 @@ const (
 	PidTagFreeBusyPublishStart                                   = Tag(0x6847<<16) | Tag(PtypInteger32)
 	PidTagFreeBusyRangeTimestamp                                 = Tag(0x6868<<16) | Tag(PtypTime)
 	PidTagFtpSite                                                = Tag(0x3a4c<<16) | Tag(PtypString)
+	PidTagFXDelProp                                              = Tag(0x4016<<16) | Tag(PtypInteger32)
+	PidTagFXErrorInfo                                            = Tag(0x4018<<16) | Tag(PtypInteger32)
 	PidTagGatewayNeedsToRefresh                                  = Tag(0x6846<<16) | Tag(PtypBoolean)
 	PidTagGender                                                 = Tag(0x3a4d<<16) | Tag(PtypInteger16)
 	PidTagGeneration                                             = Tag(0x3a05<<16) | Tag(PtypString)
@@ -243,9 +252,10 @@ const (
 	PidTagGovernmentIdNumber                                     = Tag(0x3a07<<16) | Tag(PtypString)
 	PidTagHasAttachments                                         = Tag(0x0e1b<<16) | Tag(PtypBoolean)
 	PidTagHasDeferredActionMessages                              = Tag(0x3fea<<16) | Tag(PtypBoolean)
+	PidTagHasNamedProperties                                     = Tag(0x664a<<16) | Tag(PtypBoolean)
+	PidTagHasRules                                               = Tag(0x663a<<16) | Tag(PtypBoolean)
 	PidTagHierarchyChangeNumber                                  = Tag(0x663e<<16) | Tag(PtypInteger32)
 	PidTagHierRev                                                = Tag(0x4082<<16) | Tag(PtypTime)
-	PidTagContentFilterPhishingConfidenceLevel                   = Tag(0x4084<<16) | Tag(PtypInteger32)
 	PidTagHobbies                                                = Tag(0x3a43<<16) | Tag(PtypString)
 	PidTagHome2TelephoneNumber                                   = Tag(0x3a2f<<16) | Tag(PtypString)
 	PidTagHome2TelephoneNumbers                                  = Tag(0x3a2f<<16) | Tag(PtypMultipleString)
@@ -257,14 +267,30 @@ const (
 	PidTagHomeAddressStreet                                      = Tag(0x3a5d<<16) | Tag(PtypString)
 	PidTagHomeFaxNumber                                          = Tag(0x3a25<<16) | Tag(PtypString)
 	PidTagHomeTelephoneNumber                                    = Tag(0x3a09<<16) | Tag(PtypString)
-	PidTagCreatorSimpleDisplayName                               = Tag(0x4038<<16) | Tag(PtypString)
 	PidTagHtml                                                   = Tag(0x1013<<16) | Tag(PtypBinary)
 	PidTagICalendarEndTime                                       = Tag(0x10c4<<16) | Tag(PtypTime)
 	PidTagICalendarReminderNextTime                              = Tag(0x10ca<<16) | Tag(PtypTime)
 	PidTagICalendarStartTime                                     = Tag(0x10c3<<16) | Tag(PtypTime)
 	PidTagIconIndex                                              = Tag(0x1080<<16) | Tag(PtypInteger32)
+	PidTagIdsetDeleted                                           = Tag(0x67e5<<16) | Tag(PtypBinary)
+	PidTagIdsetExpired                                           = Tag(0x6793<<16) | Tag(PtypBinary)
+	PidTagIdsetGiven                                             = Tag(0x4017<<16) | Tag(PtypInteger32)
+	PidTagIdsetRead                                              = Tag(0x402d<<16) | Tag(PtypBinary)
+	PidTagIdsetSoftDeleted                                       = Tag(0x4021<<16) | Tag(PtypBinary)
+	PidTagIdsetUnread                                            = Tag(0x402e<<16) | Tag(PtypBinary)
 	PidTagImportance                                             = Tag(0x0017<<16) | Tag(PtypInteger32)
 	PidTagInConflict                                             = Tag(0x666c<<16) | Tag(PtypBoolean)
+	PidTagIncrementalSyncMessagePartial                          = Tag(0x407a<<16) | Tag(PtypInteger32)
+	PidTagIncrSyncChg                                            = Tag(0x4012<<16) | Tag(PtypInteger32)
+	PidTagIncrSyncChgPartial                                     = Tag(0x407d<<16) | Tag(PtypInteger32)
+	PidTagIncrSyncDel                                            = Tag(0x4013<<16) | Tag(PtypInteger32)
+	PidTagIncrSyncEnd                                            = Tag(0x4014<<16) | Tag(PtypInteger32)
+	PidTagIncrSyncGroupId                                        = Tag(0x407c<<16) | Tag(PtypInteger32)
+	PidTagIncrSyncGroupInfo                                      = Tag(0x407b<<16) | Tag(PtypBinary)
+	PidTagIncrSyncMessage                                        = Tag(0x4015<<16) | Tag(PtypInteger32)
+	PidTagIncrSyncRead                                           = Tag(0x402f<<16) | Tag(PtypInteger32)
+	PidTagIncrSyncStateBegin                                     = Tag(0x403a<<16) | Tag(PtypInteger32)
+	PidTagIncrSyncStateEnd                                       = Tag(0x403b<<16) | Tag(PtypInteger32)
 	PidTagInitialDetailsPane                                     = Tag(0x3f08<<16) | Tag(PtypInteger32)
 	PidTagInitials                                               = Tag(0x3a0a<<16) | Tag(PtypString)
 	PidTagInReplyToId                                            = Tag(0x1042<<16) | Tag(PtypString)
@@ -280,24 +306,19 @@ const (
 	PidTagIpmDraftsEntryId                                       = Tag(0x36d7<<16) | Tag(PtypBinary)
 	PidTagIpmJournalEntryId                                      = Tag(0x36d2<<16) | Tag(PtypBinary)
 	PidTagIpmNoteEntryId                                         = Tag(0x36d3<<16) | Tag(PtypBinary)
-	PidTagEcWarning                                              = Tag(0x400f<<16) | Tag(PtypInteger32)
 	PidTagIpmTaskEntryId                                         = Tag(0x36d4<<16) | Tag(PtypBinary)
 	PidTagIsdnNumber                                             = Tag(0x3a2d<<16) | Tag(PtypString)
-	PidTagEndAttach                                              = Tag(0x400e<<16) | Tag(PtypInteger32)
 	PidTagJunkAddRecipientsToSafeSendersList                     = Tag(0x6103<<16) | Tag(PtypInteger32)
-	PidTagEndEmbed                                               = Tag(0x4002<<16) | Tag(PtypInteger32)
 	PidTagJunkIncludeContacts                                    = Tag(0x6100<<16) | Tag(PtypInteger32)
-	PidTagEndFolder                                              = Tag(0x400b<<16) | Tag(PtypInteger32)
 	PidTagJunkPermanentlyDelete                                  = Tag(0x6102<<16) | Tag(PtypInteger32)
-	PidTagEndMessage                                             = Tag(0x400d<<16) | Tag(PtypInteger32)
 	PidTagJunkPhishingEnableLinks                                = Tag(0x6107<<16) | Tag(PtypBoolean)
-	PidTagEndToRecip                                             = Tag(0x4004<<16) | Tag(PtypInteger32)
 	PidTagJunkThreshold                                          = Tag(0x6101<<16) | Tag(PtypInteger32)
 	PidTagKeyword                                                = Tag(0x3a0b<<16) | Tag(PtypString)
 	PidTagLanguage                                               = Tag(0x3a0c<<16) | Tag(PtypString)
 	PidTagLastModificationTime                                   = Tag(0x3008<<16) | Tag(PtypTime)
 	PidTagLastModifierEntryId                                    = Tag(0x3ffb<<16) | Tag(PtypBinary)
 	PidTagLastModifierName                                       = Tag(0x3ffa<<16) | Tag(PtypString)
+	PidTagLastModifierSimpleDisplayName                          = Tag(0x4039<<16) | Tag(PtypString)
 	PidTagLastVerbExecuted                                       = Tag(0x1081<<16) | Tag(PtypInteger32)
 	PidTagLastVerbExecutionTime                                  = Tag(0x1082<<16) | Tag(PtypTime)
 	PidTagListHelp                                               = Tag(0x1043<<16) | Tag(PtypString)
@@ -308,7 +329,6 @@ const (
 	PidTagLocaleId                                               = Tag(0x66a1<<16) | Tag(PtypInteger32)
 	PidTagLocality                                               = Tag(0x3a27<<16) | Tag(PtypString)
 	PidTagLocation                                               = Tag(0x3a0d<<16) | Tag(PtypString)
-	PidTagRecipientResourceState                                 = Tag(0x5fde<<16) | Tag(PtypInteger32)
 	PidTagMailboxOwnerEntryId                                    = Tag(0x661b<<16) | Tag(PtypBinary)
 	PidTagMailboxOwnerName                                       = Tag(0x661c<<16) | Tag(PtypString)
 	PidTagManagerName                                            = Tag(0x3a4e<<16) | Tag(PtypString)
@@ -322,8 +342,6 @@ const (
 	PidTagMessageClass                                           = Tag(0x001a<<16) | Tag(PtypString)
 	PidTagMessageCodepage                                        = Tag(0x3ffd<<16) | Tag(PtypInteger32)
 	PidTagMessageDeliveryTime                                    = Tag(0x0e06<<16) | Tag(PtypTime)
-	PidTagFXDelProp                                              = Tag(0x4016<<16) | Tag(PtypInteger32)
-	PidTagFXErrorInfo                                            = Tag(0x4018<<16) | Tag(PtypInteger32)
 	PidTagMessageEditorFormat                                    = Tag(0x5909<<16) | Tag(PtypInteger32)
 	PidTagMessageFlags                                           = Tag(0x0e07<<16) | Tag(PtypInteger32)
 	PidTagMessageHandlingSystemCommonName                        = Tag(0x3a0f<<16) | Tag(PtypString)
@@ -340,6 +358,8 @@ const (
 	PidTagMimeSkeleton                                           = Tag(0x64f0<<16) | Tag(PtypBinary)
 	PidTagMobileTelephoneNumber                                  = Tag(0x3a1c<<16) | Tag(PtypString)
 	PidTagNativeBody                                             = Tag(0x1016<<16) | Tag(PtypInteger32)
+	PidTagNewAttach                                              = Tag(0x4000<<16) | Tag(PtypInteger32)
+	PidTagNewFXFolder                                            = Tag(0x4011<<16) | Tag(PtypBinary)
 	PidTagNextSendAcct                                           = Tag(0x0e29<<16) | Tag(PtypString)
 	PidTagNickname                                               = Tag(0x3a4f<<16) | Tag(PtypString)
 	PidTagNonDeliveryReportDiagCode                              = Tag(0x0c05<<16) | Tag(PtypInteger32)
@@ -353,44 +373,26 @@ const (
 	PidTagOfflineAddressBookDistinguishedName                    = Tag(0x6804<<16) | Tag(PtypString8)
 	PidTagOfflineAddressBookMessageClass                         = Tag(0x6803<<16) | Tag(PtypInteger32)
 	PidTagOfflineAddressBookName                                 = Tag(0x6800<<16) | Tag(PtypString)
-	PidTagIdsetGiven                                             = Tag(0x4017<<16) | Tag(PtypInteger32)
 	PidTagOfflineAddressBookSequence                             = Tag(0x6801<<16) | Tag(PtypInteger32)
-	PidTagIdsetRead                                              = Tag(0x402d<<16) | Tag(PtypBinary)
 	PidTagOfflineAddressBookTruncatedProperties                  = Tag(0x6805<<16) | Tag(PtypMultipleInteger32)
 	PidTagOrdinalMost                                            = Tag(0x36e2<<16) | Tag(PtypInteger32)
 	PidTagOrganizationalIdNumber                                 = Tag(0x3a10<<16) | Tag(PtypString)
-	PidTagIdsetUnread                                            = Tag(0x402e<<16) | Tag(PtypBinary)
 	PidTagOriginalAuthorEntryId                                  = Tag(0x004c<<16) | Tag(PtypBinary)
 	PidTagOriginalAuthorName                                     = Tag(0x004d<<16) | Tag(PtypString)
-	PidTagRuleMsgActions                                         = Tag(0x65ef<<16) | Tag(PtypBinary)
 	PidTagOriginalDeliveryTime                                   = Tag(0x0055<<16) | Tag(PtypTime)
-	PidTagRuleMsgCondition                                       = Tag(0x65f0<<16) | Tag(PtypBinary)
 	PidTagOriginalDisplayBcc                                     = Tag(0x0072<<16) | Tag(PtypString)
-	PidTagIncrementalSyncMessagePartial                          = Tag(0x407a<<16) | Tag(PtypInteger32)
 	PidTagOriginalDisplayCc                                      = Tag(0x0073<<16) | Tag(PtypString)
-	PidTagIncrSyncChg                                            = Tag(0x4012<<16) | Tag(PtypInteger32)
 	PidTagOriginalDisplayTo                                      = Tag(0x0074<<16) | Tag(PtypString)
-	PidTagIncrSyncChgPartial                                     = Tag(0x407d<<16) | Tag(PtypInteger32)
 	PidTagOriginalEntryId                                        = Tag(0x3a12<<16) | Tag(PtypBinary)
-	PidTagIncrSyncDel                                            = Tag(0x4013<<16) | Tag(PtypInteger32)
 	PidTagOriginalMessageClass                                   = Tag(0x004b<<16) | Tag(PtypString)
-	PidTagIncrSyncEnd                                            = Tag(0x4014<<16) | Tag(PtypInteger32)
 	PidTagOriginalMessageId                                      = Tag(0x1046<<16) | Tag(PtypString)
-	PidTagIncrSyncGroupId                                        = Tag(0x407c<<16) | Tag(PtypInteger32)
 	PidTagOriginalSenderAddressType                              = Tag(0x0066<<16) | Tag(PtypString)
-	PidTagIncrSyncGroupInfo                                      = Tag(0x407b<<16) | Tag(PtypBinary)
 	PidTagOriginalSenderEmailAddress                             = Tag(0x0067<<16) | Tag(PtypString)
-	PidTagIncrSyncMessage                                        = Tag(0x4015<<16) | Tag(PtypInteger32)
 	PidTagOriginalSenderEntryId                                  = Tag(0x005b<<16) | Tag(PtypBinary)
 	PidTagOriginalSenderName                                     = Tag(0x005a<<16) | Tag(PtypString)
 	PidTagOriginalSenderSearchKey                                = Tag(0x005c<<16) | Tag(PtypBinary)
-	PidTagIncrSyncRead                                           = Tag(0x402f<<16) | Tag(PtypInteger32)
-	PidTagIncrSyncProgressMode                                   = Tag(0x4074<<16) | Tag(PtypBoolean)
 	PidTagOriginalSensitivity                                    = Tag(0x002e<<16) | Tag(PtypInteger32)
-	PidTagIncrSyncStateBegin                                     = Tag(0x403a<<16) | Tag(PtypInteger32)
-	PidTagIncrSyncProgressPerMsg                                 = Tag(0x4075<<16) | Tag(PtypBoolean)
 	PidTagOriginalSentRepresentingAddressType                    = Tag(0x0068<<16) | Tag(PtypString)
-	PidTagIncrSyncStateEnd                                       = Tag(0x403b<<16) | Tag(PtypInteger32)
 	PidTagOriginalSentRepresentingEmailAddress                   = Tag(0x0069<<16) | Tag(PtypString)
 	PidTagOriginalSentRepresentingEntryId                        = Tag(0x005e<<16) | Tag(PtypBinary)
 	PidTagOriginalSentRepresentingName                           = Tag(0x005d<<16) | Tag(PtypString)
@@ -422,10 +424,8 @@ const (
 	PidTagPredecessorChangeList                                  = Tag(0x65e3<<16) | Tag(PtypBinary)
 	PidTagPrimaryFaxNumber                                       = Tag(0x3a23<<16) | Tag(PtypString)
 	PidTagPrimarySendAccount                                     = Tag(0x0e28<<16) | Tag(PtypString)
-	PidTagLastModifierSimpleDisplayName                          = Tag(0x4039<<16) | Tag(PtypString)
 	PidTagPrimaryTelephoneNumber                                 = Tag(0x3a1a<<16) | Tag(PtypString)
 	PidTagPriority                                               = Tag(0x0026<<16) | Tag(PtypInteger32)
-	PidTagSecureSubmitFlags                                      = Tag(0x65c6<<16) | Tag(PtypInteger32)
 	PidTagProcessed                                              = Tag(0x7d01<<16) | Tag(PtypBoolean)
 	PidTagProfession                                             = Tag(0x3a46<<16) | Tag(PtypString)
 	PidTagProhibitReceiveQuota                                   = Tag(0x666a<<16) | Tag(PtypInteger32)
@@ -442,17 +442,19 @@ const (
 	PidTagReadReceiptSmtpAddress                                 = Tag(0x5d05<<16) | Tag(PtypString)
 	PidTagReceiptTime                                            = Tag(0x002a<<16) | Tag(PtypTime)
 	PidTagReceivedByAddressType                                  = Tag(0x0075<<16) | Tag(PtypString)
-	PidTagSentMailEntryId                                        = Tag(0x0e0a<<16) | Tag(PtypBinary)
 	PidTagReceivedByEmailAddress                                 = Tag(0x0076<<16) | Tag(PtypString)
 	PidTagReceivedByEntryId                                      = Tag(0x003f<<16) | Tag(PtypBinary)
+	PidTagReceivedByFlags                                        = Tag(0x401b<<16) | Tag(PtypInteger32)
 	PidTagReceivedByName                                         = Tag(0x0040<<16) | Tag(PtypString)
 	PidTagReceivedBySearchKey                                    = Tag(0x0051<<16) | Tag(PtypBinary)
 	PidTagReceivedBySmtpAddress                                  = Tag(0x5d07<<16) | Tag(PtypString)
 	PidTagReceivedRepresentingAddressType                        = Tag(0x0077<<16) | Tag(PtypString)
 	PidTagReceivedRepresentingEmailAddress                       = Tag(0x0078<<16) | Tag(PtypString)
 	PidTagReceivedRepresentingEntryId                            = Tag(0x0043<<16) | Tag(PtypBinary)
+	PidTagReceivedRepresentingFlags                              = Tag(0x401c<<16) | Tag(PtypInteger32)
 	PidTagReceivedRepresentingName                               = Tag(0x0044<<16) | Tag(PtypString)
 	PidTagReceivedRepresentingSearchKey                          = Tag(0x0052<<16) | Tag(PtypBinary)
+	PidTagReceivedRepresentingSmtpAddress                        = Tag(0x5d08<<16) | Tag(PtypString)
 	PidTagRecipientDisplayName                                   = Tag(0x5ff6<<16) | Tag(PtypString)
 	PidTagRecipientEntryId                                       = Tag(0x5ff7<<16) | Tag(PtypBinary)
 	PidTagRecipientFlags                                         = Tag(0x5ffd<<16) | Tag(PtypInteger32)
@@ -461,11 +463,10 @@ const (
 	PidTagRecipientProposedEndTime                               = Tag(0x5fe4<<16) | Tag(PtypTime)
 	PidTagRecipientProposedStartTime                             = Tag(0x5fe3<<16) | Tag(PtypTime)
 	PidTagRecipientReassignmentProhibited                        = Tag(0x002b<<16) | Tag(PtypBoolean)
+	PidTagRecipientResourceState                                 = Tag(0x5fde<<16) | Tag(PtypInteger32)
 	PidTagRecipientTrackStatus                                   = Tag(0x5fff<<16) | Tag(PtypInteger32)
-	PidTagNewAttach                                              = Tag(0x4000<<16) | Tag(PtypInteger32)
 	PidTagRecipientTrackStatusTime                               = Tag(0x5ffb<<16) | Tag(PtypTime)
 	PidTagRecipientType                                          = Tag(0x0c15<<16) | Tag(PtypInteger32)
-	PidTagNewFXFolder                                            = Tag(0x4011<<16) | Tag(PtypBinary)
 	PidTagRecordKey                                              = Tag(0x0ff9<<16) | Tag(PtypBinary)
 	PidTagReferredByName                                         = Tag(0x3a47<<16) | Tag(PtypString)
 	PidTagRemindersOnlineEntryId                                 = Tag(0x36d5<<16) | Tag(PtypBinary)
@@ -503,6 +504,7 @@ const (
 	PidTagRuleActionType                                         = Tag(0x6649<<16) | Tag(PtypInteger32)
 	PidTagRuleCondition                                          = Tag(0x6679<<16) | Tag(PtypRestriction)
 	PidTagRuleError                                              = Tag(0x6648<<16) | Tag(PtypInteger32)
+	PidTagRuleFolderEntryId                                      = Tag(0x6651<<16) | Tag(PtypBinary)
 	PidTagRuleId                                                 = Tag(0x6674<<16) | Tag(PtypInteger64)
 	PidTagRuleIds                                                = Tag(0x6675<<16) | Tag(PtypBinary)
 	PidTagRuleLevel                                              = Tag(0x6683<<16) | Tag(PtypInteger32)
@@ -513,6 +515,8 @@ const (
 	PidTagRuleMessageSequence                                    = Tag(0x65f3<<16) | Tag(PtypInteger32)
 	PidTagRuleMessageState                                       = Tag(0x65e9<<16) | Tag(PtypInteger32)
 	PidTagRuleMessageUserFlags                                   = Tag(0x65ea<<16) | Tag(PtypInteger32)
+	PidTagRuleMsgActions                                         = Tag(0x65ef<<16) | Tag(PtypBinary)
+	PidTagRuleMsgCondition                                       = Tag(0x65f0<<16) | Tag(PtypBinary)
 	PidTagRuleName                                               = Tag(0x6682<<16) | Tag(PtypString)
 	PidTagRuleProvider                                           = Tag(0x6681<<16) | Tag(PtypString)
 	PidTagRuleProviderData                                       = Tag(0x6684<<16) | Tag(PtypBinary)
@@ -549,27 +553,31 @@ const (
 	PidTagSearchFolderTag                                        = Tag(0x6847<<16) | Tag(PtypInteger32)
 	PidTagSearchFolderTemplateId                                 = Tag(0x6841<<16) | Tag(PtypInteger32)
 	PidTagSearchKey                                              = Tag(0x300b<<16) | Tag(PtypBinary)
+	PidTagSecureSubmitFlags                                      = Tag(0x65c6<<16) | Tag(PtypInteger32)
 	PidTagSecurityDescriptorAsXml                                = Tag(0x0e6a<<16) | Tag(PtypString)
-	PidTagReceivedByFlags                                        = Tag(0x401b<<16) | Tag(PtypInteger32)
 	PidTagSelectable                                             = Tag(0x3609<<16) | Tag(PtypBoolean)
 	PidTagSenderAddressType                                      = Tag(0x0c1e<<16) | Tag(PtypString)
 	PidTagSenderEmailAddress                                     = Tag(0x0c1f<<16) | Tag(PtypString)
 	PidTagSenderEntryId                                          = Tag(0x0c19<<16) | Tag(PtypBinary)
+	PidTagSenderFlags                                            = Tag(0x4019<<16) | Tag(PtypInteger32)
 	PidTagSenderIdStatus                                         = Tag(0x4079<<16) | Tag(PtypInteger32)
 	PidTagSenderName                                             = Tag(0x0c1a<<16) | Tag(PtypString)
-	PidTagReceivedRepresentingFlags                              = Tag(0x401c<<16) | Tag(PtypInteger32)
 	PidTagSenderSearchKey                                        = Tag(0x0c1d<<16) | Tag(PtypBinary)
+	PidTagSenderSimpleDisplayName                                = Tag(0x4030<<16) | Tag(PtypString)
 	PidTagSenderSmtpAddress                                      = Tag(0x5d01<<16) | Tag(PtypString)
 	PidTagSenderTelephoneNumber                                  = Tag(0x6802<<16) | Tag(PtypString)
 	PidTagSendInternetEncoding                                   = Tag(0x3a71<<16) | Tag(PtypInteger32)
 	PidTagSendRichInfo                                           = Tag(0x3a40<<16) | Tag(PtypBoolean)
 	PidTagSensitivity                                            = Tag(0x0036<<16) | Tag(PtypInteger32)
+	PidTagSentMailEntryId                                        = Tag(0x0e0a<<16) | Tag(PtypBinary)
 	PidTagSentMailSvrEID                                         = Tag(0x6740<<16) | Tag(PtypServerId)
+	PidTagSentRepresentingAddressType                            = Tag(0x0064<<16) | Tag(PtypString)
 	PidTagSentRepresentingEmailAddress                           = Tag(0x0065<<16) | Tag(PtypString)
 	PidTagSentRepresentingEntryId                                = Tag(0x0041<<16) | Tag(PtypBinary)
 	PidTagSentRepresentingFlags                                  = Tag(0x401a<<16) | Tag(PtypInteger32)
 	PidTagSentRepresentingName                                   = Tag(0x0042<<16) | Tag(PtypString)
 	PidTagSentRepresentingSearchKey                              = Tag(0x003b<<16) | Tag(PtypBinary)
+	PidTagSentRepresentingSimpleDisplayName                      = Tag(0x4031<<16) | Tag(PtypString)
 	PidTagSentRepresentingSmtpAddress                            = Tag(0x5d02<<16) | Tag(PtypString)
 	PidTagSerializedReplidGuidMap                                = Tag(0x6638<<16) | Tag(PtypBinary)
 	PidTagSmtpAddress                                            = Tag(0x39fe<<16) | Tag(PtypString)
@@ -579,11 +587,18 @@ const (
 	PidTagSpouseName                                             = Tag(0x3a48<<16) | Tag(PtypString)
 	PidTagStartDate                                              = Tag(0x0060<<16) | Tag(PtypTime)
 	PidTagStartDateEtc                                           = Tag(0x301b<<16) | Tag(PtypBinary)
+	PidTagStartEmbed                                             = Tag(0x4001<<16) | Tag(PtypInteger32)
+	PidTagStartFAIMsg                                            = Tag(0x4010<<16) | Tag(PtypInteger32)
+	PidTagStartMessage                                           = Tag(0x400c<<16) | Tag(PtypInteger32)
+	PidTagStartRecip                                             = Tag(0x4003<<16) | Tag(PtypInteger32)
+	PidTagStartSubFld                                            = Tag(0x400a<<16) | Tag(PtypInteger32)
+	PidTagStartTopFld                                            = Tag(0x4009<<16) | Tag(PtypInteger32)
 	PidTagStateOrProvince                                        = Tag(0x3a28<<16) | Tag(PtypString)
 	PidTagStoreEntryId                                           = Tag(0x0ffb<<16) | Tag(PtypBinary)
 	PidTagStoreState                                             = Tag(0x340e<<16) | Tag(PtypInteger32)
 	PidTagStoreSupportMask                                       = Tag(0x340d<<16) | Tag(PtypInteger32)
 	PidTagStreetAddress                                          = Tag(0x3a29<<16) | Tag(PtypString)
+	PidTagSubfolder                                              = Tag(0x6708<<16) | Tag(PtypBoolean)
 	PidTagSubfolders                                             = Tag(0x360a<<16) | Tag(PtypBoolean)
 	PidTagSubject                                                = Tag(0x0037<<16) | Tag(PtypString)
 	PidTagSubjectPrefix                                          = Tag(0x003d<<16) | Tag(PtypString)
@@ -604,6 +619,8 @@ const (
 	PidTagTransmittableDisplayName                               = Tag(0x3a20<<16) | Tag(PtypString)
 	PidTagTransportMessageHeaders                                = Tag(0x007d<<16) | Tag(PtypString)
 	PidTagTrustSender                                            = Tag(0x0e79<<16) | Tag(PtypInteger32)
+	PidTagUrlCompNameSet                                         = Tag(0x0e62<<16) | Tag(PtypBoolean)
+	PidTagUrlName                                                = Tag(0x6707<<16) | Tag(PtypString)
 	PidTagUserCertificate                                        = Tag(0x3a22<<16) | Tag(PtypBinary)
 	PidTagUserEntryId                                            = Tag(0x6619<<16) | Tag(PtypBinary)
 	PidTagUserX509Certificate                                    = Tag(0x3a70<<16) | Tag(PtypMultipleBinary)
@@ -632,18 +649,6 @@ const (
 	PidTagWlinkSection                                           = Tag(0x6852<<16) | Tag(PtypInteger32)
 	PidTagWlinkStoreEntryId                                      = Tag(0x684e<<16) | Tag(PtypBinary)
 	PidTagWlinkType                                              = Tag(0x6849<<16) | Tag(PtypInteger32)
-	PidTagSenderFlags                                            = Tag(0x4019<<16) | Tag(PtypInteger32)
-	PidTagSenderSimpleDisplayName                                = Tag(0x4030<<16) | Tag(PtypString)
-	PidTagSentRepresentingSimpleDisplayName                      = Tag(0x4031<<16) | Tag(PtypString)
-	PidTagStartEmbed                                             = Tag(0x4001<<16) | Tag(PtypInteger32)
-	PidTagStartFAIMsg                                            = Tag(0x4010<<16) | Tag(PtypInteger32)
-	PidTagStartMessage                                           = Tag(0x400c<<16) | Tag(PtypInteger32)
-	PidTagStartRecip                                             = Tag(0x4003<<16) | Tag(PtypInteger32)
-	PidTagStartSubFld                                            = Tag(0x400a<<16) | Tag(PtypInteger32)
-	PidTagStartTopFld                                            = Tag(0x4009<<16) | Tag(PtypInteger32)
-	PidTagSubfolder                                              = Tag(0x6708<<16) | Tag(PtypBoolean)
-	PidTagUrlCompNameSet                                         = Tag(0x0e62<<16) | Tag(PtypBoolean)
-	PidTagUrlName                                                = Tag(0x6707<<16) | Tag(PtypString)
 )
 
 // The named properties, MS-OXPROPS §2.
@@ -1637,11 +1642,8 @@ var definitions = []Definition{
 	{Name: "PidNameXSharingProviderName", Tag: Tag(PtypString), Named: PidNameXSharingProviderName, Section: "2.495"},
 	{Name: "PidNameXSharingProviderUrl", Tag: Tag(PtypString), Named: PidNameXSharingProviderUrl, Section: "2.496"},
 	{Name: "PidNameXSharingRemoteName", Tag: Tag(PtypString), Named: PidNameXSharingRemoteName, Section: "2.497"},
-	{Name: "PidTagCnsetRead", Tag: PidTagCnsetRead, Section: "2.498"},
 	{Name: "PidNameXSharingRemotePath", Tag: Tag(PtypString), Named: PidNameXSharingRemotePath, Section: "2.498"},
-	{Name: "PidTagCnsetSeen", Tag: PidTagCnsetSeen, Section: "2.499"},
 	{Name: "PidNameXSharingRemoteStoreUid", Tag: Tag(PtypString), Named: PidNameXSharingRemoteStoreUid, Section: "2.499"},
-	{Name: "PidTagCnsetSeenFAI", Tag: PidTagCnsetSeenFAI, Section: "2.500"},
 	{Name: "PidNameXSharingRemoteType", Tag: Tag(PtypString), Named: PidNameXSharingRemoteType, Section: "2.500"},
 	{Name: "PidNameXSharingRemoteUid", Tag: Tag(PtypString), Named: PidNameXSharingRemoteUid, Section: "2.501"},
 	{Name: "PidNameXVoiceMessageAttachmentOrder", Tag: Tag(PtypString), Named: PidNameXVoiceMessageAttachmentOrder, Section: "2.502"},
@@ -1655,22 +1657,20 @@ var definitions = []Definition{
 	{Name: "PidTagAddressBookAuthorizedSenders", Tag: PidTagAddressBookAuthorizedSenders, Section: "2.511"},
 	{Name: "PidTagAddressBookContainerId", Tag: PidTagAddressBookContainerId, Section: "2.512"},
 	{Name: "PidTagAddressBookDeliveryContentLength", Tag: PidTagAddressBookDeliveryContentLength, Section: "2.513"},
-	{Name: "PidtagAddressBookDisplayNamePrintableOrTag7BitDisplayName", Tag: PidtagAddressBookDisplayNamePrintableOrTag7BitDisplayName, Section: "2.514"},
+	{Name: "PidTagAddressBookDisplayNamePrintable", Tag: PidTagAddressBookDisplayNamePrintable, Section: "2.514"},
 	{Name: "PidTagAddressBookDisplayTypeExtended", Tag: PidTagAddressBookDisplayTypeExtended, Section: "2.515"},
 	{Name: "PidTagAddressBookDistributionListExternalMemberCount", Tag: PidTagAddressBookDistributionListExternalMemberCount, Section: "2.516"},
 	{Name: "PidTagAddressBookDistributionListMemberCount", Tag: PidTagAddressBookDistributionListMemberCount, Section: "2.517"},
-	{Name: "PidTagCorrelateMtsid", Tag: PidTagCorrelateMtsid, Section: "2.518"},
 	{Name: "PidTagAddressBookDistributionListMemberSubmitAccepted", Tag: PidTagAddressBookDistributionListMemberSubmitAccepted, Section: "2.518"},
 	{Name: "PidTagAddressBookDistributionListMemberSubmitRejected", Tag: PidTagAddressBookDistributionListMemberSubmitRejected, Section: "2.519"},
 	{Name: "PidTagAddressBookDistributionListRejectMessagesFromDLMembers", Tag: PidTagAddressBookDistributionListRejectMessagesFromDLMembers, Section: "2.520"},
 	{Name: "PidTagAddressBookEntryId", Tag: PidTagAddressBookEntryId, Section: "2.521"},
 	{Name: "PidTagAddressBookExtensionAttribute1", Tag: PidTagAddressBookExtensionAttribute1, Section: "2.522"},
-	{Name: "PidTagCreatorAddressType", Tag: PidTagCreatorAddressType, Section: "2.523"},
 	{Name: "PidTagAddressBookExtensionAttribute10", Tag: PidTagAddressBookExtensionAttribute10, Section: "2.523"},
-	{Name: "PidTagCreatorEmailAddress", Tag: PidTagCreatorEmailAddress, Section: "2.524"},
 	{Name: "PidTagAddressBookExtensionAttribute11", Tag: PidTagAddressBookExtensionAttribute11, Section: "2.524"},
 	{Name: "PidTagAddressBookExtensionAttribute12", Tag: PidTagAddressBookExtensionAttribute12, Section: "2.525"},
 	{Name: "PidTagAddressBookExtensionAttribute13", Tag: PidTagAddressBookExtensionAttribute13, Section: "2.526"},
+	{Name: "PidTagAddressBookExtensionAttribute15", Tag: PidTagAddressBookExtensionAttribute15, Section: "2.528"},
 	{Name: "PidTagAddressBookExtensionAttribute2", Tag: PidTagAddressBookExtensionAttribute2, Section: "2.529"},
 	{Name: "PidTagAddressBookExtensionAttribute3", Tag: PidTagAddressBookExtensionAttribute3, Section: "2.530"},
 	{Name: "PidTagAddressBookExtensionAttribute4", Tag: PidTagAddressBookExtensionAttribute4, Section: "2.531"},
@@ -1746,13 +1746,10 @@ var definitions = []Definition{
 	{Name: "PidTagAttachMethod", Tag: PidTagAttachMethod, Section: "2.601"},
 	{Name: "PidTagAttachMimeTag", Tag: PidTagAttachMimeTag, Section: "2.602"},
 	{Name: "PidTagAttachNumber", Tag: PidTagAttachNumber, Section: "2.603"},
-	{Name: "PidTagIdsetDeleted", Tag: PidTagIdsetDeleted, Section: "2.603"},
 	{Name: "PidTagAttachPathname", Tag: PidTagAttachPathname, Section: "2.604"},
-	{Name: "PidTagIdsetExpired", Tag: PidTagIdsetExpired, Section: "2.604"},
 	{Name: "PidTagAttachPayloadClass", Tag: PidTagAttachPayloadClass, Section: "2.605"},
 	{Name: "PidTagAttachPayloadProviderGuidString", Tag: PidTagAttachPayloadProviderGuidString, Section: "2.606"},
 	{Name: "PidTagAttachRendering", Tag: PidTagAttachRendering, Section: "2.607"},
-	{Name: "PidTagIdsetSoftDeleted", Tag: PidTagIdsetSoftDeleted, Section: "2.607"},
 	{Name: "PidTagAttachSize", Tag: PidTagAttachSize, Section: "2.608"},
 	{Name: "PidTagAttachTag", Tag: PidTagAttachTag, Section: "2.609"},
 	{Name: "PidTagAttachTransportName", Tag: PidTagAttachTransportName, Section: "2.610"},
@@ -1780,6 +1777,9 @@ var definitions = []Definition{
 	{Name: "PidTagChildrensNames", Tag: PidTagChildrensNames, Section: "2.633"},
 	{Name: "PidTagClientActions", Tag: PidTagClientActions, Section: "2.634"},
 	{Name: "PidTagClientSubmitTime", Tag: PidTagClientSubmitTime, Section: "2.635"},
+	{Name: "PidTagCnsetRead", Tag: PidTagCnsetRead, Section: "-"},
+	{Name: "PidTagCnsetSeen", Tag: PidTagCnsetSeen, Section: "-"},
+	{Name: "PidTagCnsetSeenFAI", Tag: PidTagCnsetSeenFAI, Section: "-"},
 	{Name: "PidTagCodePageId", Tag: PidTagCodePageId, Section: "2.636"},
 	{Name: "PidTagComment", Tag: PidTagComment, Section: "2.637"},
 	{Name: "PidTagCompanyMainTelephoneNumber", Tag: PidTagCompanyMainTelephoneNumber, Section: "2.638"},
@@ -1791,15 +1791,21 @@ var definitions = []Definition{
 	{Name: "PidTagContainerFlags", Tag: PidTagContainerFlags, Section: "2.644"},
 	{Name: "PidTagContainerHierarchy", Tag: PidTagContainerHierarchy, Section: "2.645"},
 	{Name: "PidTagContentCount", Tag: PidTagContentCount, Section: "2.646"},
+	{Name: "PidTagContentFilterPhishingConfidenceLevel", Tag: PidTagContentFilterPhishingConfidenceLevel, Section: "-"},
 	{Name: "PidTagContentFilterSpamConfidenceLevel", Tag: PidTagContentFilterSpamConfidenceLevel, Section: "2.647"},
 	{Name: "PidTagContentUnreadCount", Tag: PidTagContentUnreadCount, Section: "2.648"},
 	{Name: "PidTagConversationId", Tag: PidTagConversationId, Section: "2.649"},
 	{Name: "PidTagConversationIndex", Tag: PidTagConversationIndex, Section: "2.650"},
+	{Name: "PidTagConversationIndexTracking", Tag: PidTagConversationIndexTracking, Section: "2.651"},
 	{Name: "PidTagConversationTopic", Tag: PidTagConversationTopic, Section: "2.652"},
+	{Name: "PidTagCorrelateMtsid", Tag: PidTagCorrelateMtsid, Section: "-"},
 	{Name: "PidTagCountry", Tag: PidTagCountry, Section: "2.653"},
 	{Name: "PidTagCreationTime", Tag: PidTagCreationTime, Section: "2.654"},
+	{Name: "PidTagCreatorAddressType", Tag: PidTagCreatorAddressType, Section: "-"},
+	{Name: "PidTagCreatorEmailAddress", Tag: PidTagCreatorEmailAddress, Section: "-"},
 	{Name: "PidTagCreatorEntryId", Tag: PidTagCreatorEntryId, Section: "2.655"},
 	{Name: "PidTagCreatorName", Tag: PidTagCreatorName, Section: "2.656"},
+	{Name: "PidTagCreatorSimpleDisplayName", Tag: PidTagCreatorSimpleDisplayName, Section: "-"},
 	{Name: "PidTagCustomerId", Tag: PidTagCustomerId, Section: "2.657"},
 	{Name: "PidTagDamBackPatched", Tag: PidTagDamBackPatched, Section: "2.658"},
 	{Name: "PidTagDamOriginalEntryId", Tag: PidTagDamOriginalEntryId, Section: "2.659"},
@@ -1824,8 +1830,14 @@ var definitions = []Definition{
 	{Name: "PidTagDisplayTo", Tag: PidTagDisplayTo, Section: "2.678"},
 	{Name: "PidTagDisplayType", Tag: PidTagDisplayType, Section: "2.679"},
 	{Name: "PidTagDisplayTypeEx", Tag: PidTagDisplayTypeEx, Section: "2.680"},
+	{Name: "PidTagEcWarning", Tag: PidTagEcWarning, Section: "-"},
 	{Name: "PidTagEmailAddress", Tag: PidTagEmailAddress, Section: "2.681"},
+	{Name: "PidTagEndAttach", Tag: PidTagEndAttach, Section: "-"},
 	{Name: "PidTagEndDate", Tag: PidTagEndDate, Section: "2.682"},
+	{Name: "PidTagEndEmbed", Tag: PidTagEndEmbed, Section: "-"},
+	{Name: "PidTagEndFolder", Tag: PidTagEndFolder, Section: "-"},
+	{Name: "PidTagEndMessage", Tag: PidTagEndMessage, Section: "-"},
+	{Name: "PidTagEndToRecip", Tag: PidTagEndToRecip, Section: "-"},
 	{Name: "PidTagEntryId", Tag: PidTagEntryId, Section: "2.683"},
 	{Name: "PidTagExceptionEndTime", Tag: PidTagExceptionEndTime, Section: "2.684"},
 	{Name: "PidTagExceptionReplaceTime", Tag: PidTagExceptionReplaceTime, Section: "2.685"},
@@ -1842,8 +1854,8 @@ var definitions = []Definition{
 	{Name: "PidTagFlagStatus", Tag: PidTagFlagStatus, Section: "2.697"},
 	{Name: "PidTagFlatUrlName", Tag: PidTagFlatUrlName, Section: "2.698"},
 	{Name: "PidTagFolderAssociatedContents", Tag: PidTagFolderAssociatedContents, Section: "2.699"},
-	{Name: "PidTagFolderId", Tag: PidTagFolderId, Section: "2.700"},
 	{Name: "PidTagFolderFlags", Tag: PidTagFolderFlags, Section: "2.701"},
+	{Name: "PidTagFolderId", Tag: PidTagFolderId, Section: "-"},
 	{Name: "PidTagFolderType", Tag: PidTagFolderType, Section: "2.702"},
 	{Name: "PidTagFollowupIcon", Tag: PidTagFollowupIcon, Section: "2.703"},
 	{Name: "PidTagFreeBusyCountMonths", Tag: PidTagFreeBusyCountMonths, Section: "2.704"},
@@ -1853,6 +1865,8 @@ var definitions = []Definition{
 	{Name: "PidTagFreeBusyPublishStart", Tag: PidTagFreeBusyPublishStart, Section: "2.708"},
 	{Name: "PidTagFreeBusyRangeTimestamp", Tag: PidTagFreeBusyRangeTimestamp, Section: "2.709"},
 	{Name: "PidTagFtpSite", Tag: PidTagFtpSite, Section: "2.710"},
+	{Name: "PidTagFXDelProp", Tag: PidTagFXDelProp, Section: "-"},
+	{Name: "PidTagFXErrorInfo", Tag: PidTagFXErrorInfo, Section: "-"},
 	{Name: "PidTagGatewayNeedsToRefresh", Tag: PidTagGatewayNeedsToRefresh, Section: "2.711"},
 	{Name: "PidTagGender", Tag: PidTagGender, Section: "2.712"},
 	{Name: "PidTagGeneration", Tag: PidTagGeneration, Section: "2.713"},
@@ -1860,9 +1874,10 @@ var definitions = []Definition{
 	{Name: "PidTagGovernmentIdNumber", Tag: PidTagGovernmentIdNumber, Section: "2.715"},
 	{Name: "PidTagHasAttachments", Tag: PidTagHasAttachments, Section: "2.716"},
 	{Name: "PidTagHasDeferredActionMessages", Tag: PidTagHasDeferredActionMessages, Section: "2.717"},
+	{Name: "PidTagHasNamedProperties", Tag: PidTagHasNamedProperties, Section: "2.718"},
+	{Name: "PidTagHasRules", Tag: PidTagHasRules, Section: "2.719"},
 	{Name: "PidTagHierarchyChangeNumber", Tag: PidTagHierarchyChangeNumber, Section: "2.720"},
 	{Name: "PidTagHierRev", Tag: PidTagHierRev, Section: "2.721"},
-	{Name: "PidTagContentFilterPhishingConfidenceLevel", Tag: PidTagContentFilterPhishingConfidenceLevel, Section: "2.721"},
 	{Name: "PidTagHobbies", Tag: PidTagHobbies, Section: "2.722"},
 	{Name: "PidTagHome2TelephoneNumber", Tag: PidTagHome2TelephoneNumber, Section: "2.723"},
 	{Name: "PidTagHome2TelephoneNumbers", Tag: PidTagHome2TelephoneNumbers, Section: "2.724"},
@@ -1874,14 +1889,30 @@ var definitions = []Definition{
 	{Name: "PidTagHomeAddressStreet", Tag: PidTagHomeAddressStreet, Section: "2.730"},
 	{Name: "PidTagHomeFaxNumber", Tag: PidTagHomeFaxNumber, Section: "2.731"},
 	{Name: "PidTagHomeTelephoneNumber", Tag: PidTagHomeTelephoneNumber, Section: "2.732"},
-	{Name: "PidTagCreatorSimpleDisplayName", Tag: PidTagCreatorSimpleDisplayName, Section: "2.732"},
 	{Name: "PidTagHtml", Tag: PidTagHtml, Section: "2.733"},
 	{Name: "PidTagICalendarEndTime", Tag: PidTagICalendarEndTime, Section: "2.734"},
 	{Name: "PidTagICalendarReminderNextTime", Tag: PidTagICalendarReminderNextTime, Section: "2.735"},
 	{Name: "PidTagICalendarStartTime", Tag: PidTagICalendarStartTime, Section: "2.736"},
 	{Name: "PidTagIconIndex", Tag: PidTagIconIndex, Section: "2.737"},
+	{Name: "PidTagIdsetDeleted", Tag: PidTagIdsetDeleted, Section: "-"},
+	{Name: "PidTagIdsetExpired", Tag: PidTagIdsetExpired, Section: "-"},
+	{Name: "PidTagIdsetGiven", Tag: PidTagIdsetGiven, Section: "-"},
+	{Name: "PidTagIdsetRead", Tag: PidTagIdsetRead, Section: "-"},
+	{Name: "PidTagIdsetSoftDeleted", Tag: PidTagIdsetSoftDeleted, Section: "-"},
+	{Name: "PidTagIdsetUnread", Tag: PidTagIdsetUnread, Section: "-"},
 	{Name: "PidTagImportance", Tag: PidTagImportance, Section: "2.738"},
 	{Name: "PidTagInConflict", Tag: PidTagInConflict, Section: "2.739"},
+	{Name: "PidTagIncrementalSyncMessagePartial", Tag: PidTagIncrementalSyncMessagePartial, Section: "-"},
+	{Name: "PidTagIncrSyncChg", Tag: PidTagIncrSyncChg, Section: "-"},
+	{Name: "PidTagIncrSyncChgPartial", Tag: PidTagIncrSyncChgPartial, Section: "-"},
+	{Name: "PidTagIncrSyncDel", Tag: PidTagIncrSyncDel, Section: "-"},
+	{Name: "PidTagIncrSyncEnd", Tag: PidTagIncrSyncEnd, Section: "-"},
+	{Name: "PidTagIncrSyncGroupId", Tag: PidTagIncrSyncGroupId, Section: "-"},
+	{Name: "PidTagIncrSyncGroupInfo", Tag: PidTagIncrSyncGroupInfo, Section: "-"},
+	{Name: "PidTagIncrSyncMessage", Tag: PidTagIncrSyncMessage, Section: "-"},
+	{Name: "PidTagIncrSyncRead", Tag: PidTagIncrSyncRead, Section: "-"},
+	{Name: "PidTagIncrSyncStateBegin", Tag: PidTagIncrSyncStateBegin, Section: "-"},
+	{Name: "PidTagIncrSyncStateEnd", Tag: PidTagIncrSyncStateEnd, Section: "-"},
 	{Name: "PidTagInitialDetailsPane", Tag: PidTagInitialDetailsPane, Section: "2.740"},
 	{Name: "PidTagInitials", Tag: PidTagInitials, Section: "2.741"},
 	{Name: "PidTagInReplyToId", Tag: PidTagInReplyToId, Section: "2.742"},
@@ -1897,24 +1928,19 @@ var definitions = []Definition{
 	{Name: "PidTagIpmDraftsEntryId", Tag: PidTagIpmDraftsEntryId, Section: "2.752"},
 	{Name: "PidTagIpmJournalEntryId", Tag: PidTagIpmJournalEntryId, Section: "2.753"},
 	{Name: "PidTagIpmNoteEntryId", Tag: PidTagIpmNoteEntryId, Section: "2.754"},
-	{Name: "PidTagEcWarning", Tag: PidTagEcWarning, Section: "2.754"},
 	{Name: "PidTagIpmTaskEntryId", Tag: PidTagIpmTaskEntryId, Section: "2.755"},
 	{Name: "PidTagIsdnNumber", Tag: PidTagIsdnNumber, Section: "2.756"},
-	{Name: "PidTagEndAttach", Tag: PidTagEndAttach, Section: "2.756"},
 	{Name: "PidTagJunkAddRecipientsToSafeSendersList", Tag: PidTagJunkAddRecipientsToSafeSendersList, Section: "2.757"},
-	{Name: "PidTagEndEmbed", Tag: PidTagEndEmbed, Section: "2.758"},
 	{Name: "PidTagJunkIncludeContacts", Tag: PidTagJunkIncludeContacts, Section: "2.758"},
-	{Name: "PidTagEndFolder", Tag: PidTagEndFolder, Section: "2.759"},
 	{Name: "PidTagJunkPermanentlyDelete", Tag: PidTagJunkPermanentlyDelete, Section: "2.759"},
-	{Name: "PidTagEndMessage", Tag: PidTagEndMessage, Section: "2.760"},
 	{Name: "PidTagJunkPhishingEnableLinks", Tag: PidTagJunkPhishingEnableLinks, Section: "2.760"},
-	{Name: "PidTagEndToRecip", Tag: PidTagEndToRecip, Section: "2.761"},
 	{Name: "PidTagJunkThreshold", Tag: PidTagJunkThreshold, Section: "2.761"},
 	{Name: "PidTagKeyword", Tag: PidTagKeyword, Section: "2.762"},
 	{Name: "PidTagLanguage", Tag: PidTagLanguage, Section: "2.763"},
 	{Name: "PidTagLastModificationTime", Tag: PidTagLastModificationTime, Section: "2.764"},
 	{Name: "PidTagLastModifierEntryId", Tag: PidTagLastModifierEntryId, Section: "2.765"},
 	{Name: "PidTagLastModifierName", Tag: PidTagLastModifierName, Section: "2.766"},
+	{Name: "PidTagLastModifierSimpleDisplayName", Tag: PidTagLastModifierSimpleDisplayName, Section: "-"},
 	{Name: "PidTagLastVerbExecuted", Tag: PidTagLastVerbExecuted, Section: "2.767"},
 	{Name: "PidTagLastVerbExecutionTime", Tag: PidTagLastVerbExecutionTime, Section: "2.768"},
 	{Name: "PidTagListHelp", Tag: PidTagListHelp, Section: "2.769"},
@@ -1925,7 +1951,6 @@ var definitions = []Definition{
 	{Name: "PidTagLocaleId", Tag: PidTagLocaleId, Section: "2.774"},
 	{Name: "PidTagLocality", Tag: PidTagLocality, Section: "2.775"},
 	{Name: "PidTagLocation", Tag: PidTagLocation, Section: "2.776"},
-	{Name: "PidTagRecipientResourceState", Tag: PidTagRecipientResourceState, Section: "2.777"},
 	{Name: "PidTagMailboxOwnerEntryId", Tag: PidTagMailboxOwnerEntryId, Section: "2.777"},
 	{Name: "PidTagMailboxOwnerName", Tag: PidTagMailboxOwnerName, Section: "2.778"},
 	{Name: "PidTagManagerName", Tag: PidTagManagerName, Section: "2.779"},
@@ -1939,8 +1964,6 @@ var definitions = []Definition{
 	{Name: "PidTagMessageClass", Tag: PidTagMessageClass, Section: "2.787"},
 	{Name: "PidTagMessageCodepage", Tag: PidTagMessageCodepage, Section: "2.788"},
 	{Name: "PidTagMessageDeliveryTime", Tag: PidTagMessageDeliveryTime, Section: "2.789"},
-	{Name: "PidTagFXDelProp", Tag: PidTagFXDelProp, Section: "2.789"},
-	{Name: "PidTagFXErrorInfo", Tag: PidTagFXErrorInfo, Section: "2.790"},
 	{Name: "PidTagMessageEditorFormat", Tag: PidTagMessageEditorFormat, Section: "2.790"},
 	{Name: "PidTagMessageFlags", Tag: PidTagMessageFlags, Section: "2.791"},
 	{Name: "PidTagMessageHandlingSystemCommonName", Tag: PidTagMessageHandlingSystemCommonName, Section: "2.792"},
@@ -1957,6 +1980,8 @@ var definitions = []Definition{
 	{Name: "PidTagMimeSkeleton", Tag: PidTagMimeSkeleton, Section: "2.803"},
 	{Name: "PidTagMobileTelephoneNumber", Tag: PidTagMobileTelephoneNumber, Section: "2.804"},
 	{Name: "PidTagNativeBody", Tag: PidTagNativeBody, Section: "2.805"},
+	{Name: "PidTagNewAttach", Tag: PidTagNewAttach, Section: "-"},
+	{Name: "PidTagNewFXFolder", Tag: PidTagNewFXFolder, Section: "-"},
 	{Name: "PidTagNextSendAcct", Tag: PidTagNextSendAcct, Section: "2.806"},
 	{Name: "PidTagNickname", Tag: PidTagNickname, Section: "2.807"},
 	{Name: "PidTagNonDeliveryReportDiagCode", Tag: PidTagNonDeliveryReportDiagCode, Section: "2.808"},
@@ -1970,44 +1995,26 @@ var definitions = []Definition{
 	{Name: "PidTagOfflineAddressBookDistinguishedName", Tag: PidTagOfflineAddressBookDistinguishedName, Section: "2.816"},
 	{Name: "PidTagOfflineAddressBookMessageClass", Tag: PidTagOfflineAddressBookMessageClass, Section: "2.817"},
 	{Name: "PidTagOfflineAddressBookName", Tag: PidTagOfflineAddressBookName, Section: "2.818"},
-	{Name: "PidTagIdsetGiven", Tag: PidTagIdsetGiven, Section: "2.819"},
 	{Name: "PidTagOfflineAddressBookSequence", Tag: PidTagOfflineAddressBookSequence, Section: "2.819"},
-	{Name: "PidTagIdsetRead", Tag: PidTagIdsetRead, Section: "2.820"},
 	{Name: "PidTagOfflineAddressBookTruncatedProperties", Tag: PidTagOfflineAddressBookTruncatedProperties, Section: "2.820"},
 	{Name: "PidTagOrdinalMost", Tag: PidTagOrdinalMost, Section: "2.821"},
 	{Name: "PidTagOrganizationalIdNumber", Tag: PidTagOrganizationalIdNumber, Section: "2.822"},
-	{Name: "PidTagIdsetUnread", Tag: PidTagIdsetUnread, Section: "2.822"},
 	{Name: "PidTagOriginalAuthorEntryId", Tag: PidTagOriginalAuthorEntryId, Section: "2.823"},
 	{Name: "PidTagOriginalAuthorName", Tag: PidTagOriginalAuthorName, Section: "2.824"},
-	{Name: "PidTagRuleMsgActions", Tag: PidTagRuleMsgActions, Section: "2.824"},
 	{Name: "PidTagOriginalDeliveryTime", Tag: PidTagOriginalDeliveryTime, Section: "2.825"},
-	{Name: "PidTagRuleMsgCondition", Tag: PidTagRuleMsgCondition, Section: "2.825"},
 	{Name: "PidTagOriginalDisplayBcc", Tag: PidTagOriginalDisplayBcc, Section: "2.826"},
-	{Name: "PidTagIncrementalSyncMessagePartial", Tag: PidTagIncrementalSyncMessagePartial, Section: "2.826"},
 	{Name: "PidTagOriginalDisplayCc", Tag: PidTagOriginalDisplayCc, Section: "2.827"},
-	{Name: "PidTagIncrSyncChg", Tag: PidTagIncrSyncChg, Section: "2.827"},
 	{Name: "PidTagOriginalDisplayTo", Tag: PidTagOriginalDisplayTo, Section: "2.828"},
-	{Name: "PidTagIncrSyncChgPartial", Tag: PidTagIncrSyncChgPartial, Section: "2.828"},
 	{Name: "PidTagOriginalEntryId", Tag: PidTagOriginalEntryId, Section: "2.829"},
-	{Name: "PidTagIncrSyncDel", Tag: PidTagIncrSyncDel, Section: "2.829"},
 	{Name: "PidTagOriginalMessageClass", Tag: PidTagOriginalMessageClass, Section: "2.830"},
-	{Name: "PidTagIncrSyncEnd", Tag: PidTagIncrSyncEnd, Section: "2.830"},
 	{Name: "PidTagOriginalMessageId", Tag: PidTagOriginalMessageId, Section: "2.831"},
-	{Name: "PidTagIncrSyncGroupId", Tag: PidTagIncrSyncGroupId, Section: "2.831"},
 	{Name: "PidTagOriginalSenderAddressType", Tag: PidTagOriginalSenderAddressType, Section: "2.832"},
-	{Name: "PidTagIncrSyncGroupInfo", Tag: PidTagIncrSyncGroupInfo, Section: "2.832"},
 	{Name: "PidTagOriginalSenderEmailAddress", Tag: PidTagOriginalSenderEmailAddress, Section: "2.833"},
-	{Name: "PidTagIncrSyncMessage", Tag: PidTagIncrSyncMessage, Section: "2.833"},
 	{Name: "PidTagOriginalSenderEntryId", Tag: PidTagOriginalSenderEntryId, Section: "2.834"},
 	{Name: "PidTagOriginalSenderName", Tag: PidTagOriginalSenderName, Section: "2.835"},
 	{Name: "PidTagOriginalSenderSearchKey", Tag: PidTagOriginalSenderSearchKey, Section: "2.836"},
-	{Name: "PidTagIncrSyncRead", Tag: PidTagIncrSyncRead, Section: "2.836"},
-	{Name: "PidTagIncrSyncProgressMode", Tag: PidTagIncrSyncProgressMode, Section: "2.836"},
 	{Name: "PidTagOriginalSensitivity", Tag: PidTagOriginalSensitivity, Section: "2.837"},
-	{Name: "PidTagIncrSyncStateBegin", Tag: PidTagIncrSyncStateBegin, Section: "2.837"},
-	{Name: "PidTagIncrSyncProgressPerMsg", Tag: PidTagIncrSyncProgressPerMsg, Section: "2.837"},
 	{Name: "PidTagOriginalSentRepresentingAddressType", Tag: PidTagOriginalSentRepresentingAddressType, Section: "2.838"},
-	{Name: "PidTagIncrSyncStateEnd", Tag: PidTagIncrSyncStateEnd, Section: "2.838"},
 	{Name: "PidTagOriginalSentRepresentingEmailAddress", Tag: PidTagOriginalSentRepresentingEmailAddress, Section: "2.839"},
 	{Name: "PidTagOriginalSentRepresentingEntryId", Tag: PidTagOriginalSentRepresentingEntryId, Section: "2.840"},
 	{Name: "PidTagOriginalSentRepresentingName", Tag: PidTagOriginalSentRepresentingName, Section: "2.841"},
@@ -2039,10 +2046,8 @@ var definitions = []Definition{
 	{Name: "PidTagPredecessorChangeList", Tag: PidTagPredecessorChangeList, Section: "2.867"},
 	{Name: "PidTagPrimaryFaxNumber", Tag: PidTagPrimaryFaxNumber, Section: "2.868"},
 	{Name: "PidTagPrimarySendAccount", Tag: PidTagPrimarySendAccount, Section: "2.869"},
-	{Name: "PidTagLastModifierSimpleDisplayName", Tag: PidTagLastModifierSimpleDisplayName, Section: "2.869"},
 	{Name: "PidTagPrimaryTelephoneNumber", Tag: PidTagPrimaryTelephoneNumber, Section: "2.870"},
 	{Name: "PidTagPriority", Tag: PidTagPriority, Section: "2.871"},
-	{Name: "PidTagSecureSubmitFlags", Tag: PidTagSecureSubmitFlags, Section: "2.871"},
 	{Name: "PidTagProcessed", Tag: PidTagProcessed, Section: "2.872"},
 	{Name: "PidTagProfession", Tag: PidTagProfession, Section: "2.873"},
 	{Name: "PidTagProhibitReceiveQuota", Tag: PidTagProhibitReceiveQuota, Section: "2.874"},
@@ -2059,17 +2064,19 @@ var definitions = []Definition{
 	{Name: "PidTagReadReceiptSmtpAddress", Tag: PidTagReadReceiptSmtpAddress, Section: "2.885"},
 	{Name: "PidTagReceiptTime", Tag: PidTagReceiptTime, Section: "2.886"},
 	{Name: "PidTagReceivedByAddressType", Tag: PidTagReceivedByAddressType, Section: "2.887"},
-	{Name: "PidTagSentMailEntryId", Tag: PidTagSentMailEntryId, Section: "2.887"},
 	{Name: "PidTagReceivedByEmailAddress", Tag: PidTagReceivedByEmailAddress, Section: "2.888"},
 	{Name: "PidTagReceivedByEntryId", Tag: PidTagReceivedByEntryId, Section: "2.889"},
+	{Name: "PidTagReceivedByFlags", Tag: PidTagReceivedByFlags, Section: "-"},
 	{Name: "PidTagReceivedByName", Tag: PidTagReceivedByName, Section: "2.890"},
 	{Name: "PidTagReceivedBySearchKey", Tag: PidTagReceivedBySearchKey, Section: "2.891"},
 	{Name: "PidTagReceivedBySmtpAddress", Tag: PidTagReceivedBySmtpAddress, Section: "2.892"},
 	{Name: "PidTagReceivedRepresentingAddressType", Tag: PidTagReceivedRepresentingAddressType, Section: "2.893"},
 	{Name: "PidTagReceivedRepresentingEmailAddress", Tag: PidTagReceivedRepresentingEmailAddress, Section: "2.894"},
 	{Name: "PidTagReceivedRepresentingEntryId", Tag: PidTagReceivedRepresentingEntryId, Section: "2.895"},
+	{Name: "PidTagReceivedRepresentingFlags", Tag: PidTagReceivedRepresentingFlags, Section: "-"},
 	{Name: "PidTagReceivedRepresentingName", Tag: PidTagReceivedRepresentingName, Section: "2.896"},
 	{Name: "PidTagReceivedRepresentingSearchKey", Tag: PidTagReceivedRepresentingSearchKey, Section: "2.897"},
+	{Name: "PidTagReceivedRepresentingSmtpAddress", Tag: PidTagReceivedRepresentingSmtpAddress, Section: "2.898"},
 	{Name: "PidTagRecipientDisplayName", Tag: PidTagRecipientDisplayName, Section: "2.899"},
 	{Name: "PidTagRecipientEntryId", Tag: PidTagRecipientEntryId, Section: "2.900"},
 	{Name: "PidTagRecipientFlags", Tag: PidTagRecipientFlags, Section: "2.901"},
@@ -2078,11 +2085,10 @@ var definitions = []Definition{
 	{Name: "PidTagRecipientProposedEndTime", Tag: PidTagRecipientProposedEndTime, Section: "2.904"},
 	{Name: "PidTagRecipientProposedStartTime", Tag: PidTagRecipientProposedStartTime, Section: "2.905"},
 	{Name: "PidTagRecipientReassignmentProhibited", Tag: PidTagRecipientReassignmentProhibited, Section: "2.906"},
+	{Name: "PidTagRecipientResourceState", Tag: PidTagRecipientResourceState, Section: "-"},
 	{Name: "PidTagRecipientTrackStatus", Tag: PidTagRecipientTrackStatus, Section: "2.907"},
-	{Name: "PidTagNewAttach", Tag: PidTagNewAttach, Section: "2.908"},
 	{Name: "PidTagRecipientTrackStatusTime", Tag: PidTagRecipientTrackStatusTime, Section: "2.908"},
 	{Name: "PidTagRecipientType", Tag: PidTagRecipientType, Section: "2.909"},
-	{Name: "PidTagNewFXFolder", Tag: PidTagNewFXFolder, Section: "2.909"},
 	{Name: "PidTagRecordKey", Tag: PidTagRecordKey, Section: "2.910"},
 	{Name: "PidTagReferredByName", Tag: PidTagReferredByName, Section: "2.911"},
 	{Name: "PidTagRemindersOnlineEntryId", Tag: PidTagRemindersOnlineEntryId, Section: "2.912"},
@@ -2120,6 +2126,7 @@ var definitions = []Definition{
 	{Name: "PidTagRuleActionType", Tag: PidTagRuleActionType, Section: "2.945"},
 	{Name: "PidTagRuleCondition", Tag: PidTagRuleCondition, Section: "2.946"},
 	{Name: "PidTagRuleError", Tag: PidTagRuleError, Section: "2.947"},
+	{Name: "PidTagRuleFolderEntryId", Tag: PidTagRuleFolderEntryId, Section: "2.948"},
 	{Name: "PidTagRuleId", Tag: PidTagRuleId, Section: "2.949"},
 	{Name: "PidTagRuleIds", Tag: PidTagRuleIds, Section: "2.950"},
 	{Name: "PidTagRuleLevel", Tag: PidTagRuleLevel, Section: "2.951"},
@@ -2130,6 +2137,8 @@ var definitions = []Definition{
 	{Name: "PidTagRuleMessageSequence", Tag: PidTagRuleMessageSequence, Section: "2.956"},
 	{Name: "PidTagRuleMessageState", Tag: PidTagRuleMessageState, Section: "2.957"},
 	{Name: "PidTagRuleMessageUserFlags", Tag: PidTagRuleMessageUserFlags, Section: "2.958"},
+	{Name: "PidTagRuleMsgActions", Tag: PidTagRuleMsgActions, Section: "-"},
+	{Name: "PidTagRuleMsgCondition", Tag: PidTagRuleMsgCondition, Section: "-"},
 	{Name: "PidTagRuleName", Tag: PidTagRuleName, Section: "2.959"},
 	{Name: "PidTagRuleProvider", Tag: PidTagRuleProvider, Section: "2.960"},
 	{Name: "PidTagRuleProviderData", Tag: PidTagRuleProviderData, Section: "2.961"},
@@ -2166,27 +2175,31 @@ var definitions = []Definition{
 	{Name: "PidTagSearchFolderTag", Tag: PidTagSearchFolderTag, Section: "2.995"},
 	{Name: "PidTagSearchFolderTemplateId", Tag: PidTagSearchFolderTemplateId, Section: "2.996"},
 	{Name: "PidTagSearchKey", Tag: PidTagSearchKey, Section: "2.997"},
+	{Name: "PidTagSecureSubmitFlags", Tag: PidTagSecureSubmitFlags, Section: "-"},
 	{Name: "PidTagSecurityDescriptorAsXml", Tag: PidTagSecurityDescriptorAsXml, Section: "2.998"},
-	{Name: "PidTagReceivedByFlags", Tag: PidTagReceivedByFlags, Section: "2.998"},
 	{Name: "PidTagSelectable", Tag: PidTagSelectable, Section: "2.999"},
 	{Name: "PidTagSenderAddressType", Tag: PidTagSenderAddressType, Section: "2.1000"},
 	{Name: "PidTagSenderEmailAddress", Tag: PidTagSenderEmailAddress, Section: "2.1001"},
 	{Name: "PidTagSenderEntryId", Tag: PidTagSenderEntryId, Section: "2.1002"},
+	{Name: "PidTagSenderFlags", Tag: PidTagSenderFlags, Section: "-"},
 	{Name: "PidTagSenderIdStatus", Tag: PidTagSenderIdStatus, Section: "2.1003"},
 	{Name: "PidTagSenderName", Tag: PidTagSenderName, Section: "2.1004"},
-	{Name: "PidTagReceivedRepresentingFlags", Tag: PidTagReceivedRepresentingFlags, Section: "2.1004"},
 	{Name: "PidTagSenderSearchKey", Tag: PidTagSenderSearchKey, Section: "2.1005"},
+	{Name: "PidTagSenderSimpleDisplayName", Tag: PidTagSenderSimpleDisplayName, Section: "-"},
 	{Name: "PidTagSenderSmtpAddress", Tag: PidTagSenderSmtpAddress, Section: "2.1006"},
 	{Name: "PidTagSenderTelephoneNumber", Tag: PidTagSenderTelephoneNumber, Section: "2.1007"},
 	{Name: "PidTagSendInternetEncoding", Tag: PidTagSendInternetEncoding, Section: "2.1008"},
 	{Name: "PidTagSendRichInfo", Tag: PidTagSendRichInfo, Section: "2.1009"},
 	{Name: "PidTagSensitivity", Tag: PidTagSensitivity, Section: "2.1010"},
+	{Name: "PidTagSentMailEntryId", Tag: PidTagSentMailEntryId, Section: "-"},
 	{Name: "PidTagSentMailSvrEID", Tag: PidTagSentMailSvrEID, Section: "2.1011"},
+	{Name: "PidTagSentRepresentingAddressType", Tag: PidTagSentRepresentingAddressType, Section: "2.1012"},
 	{Name: "PidTagSentRepresentingEmailAddress", Tag: PidTagSentRepresentingEmailAddress, Section: "2.1013"},
 	{Name: "PidTagSentRepresentingEntryId", Tag: PidTagSentRepresentingEntryId, Section: "2.1014"},
 	{Name: "PidTagSentRepresentingFlags", Tag: PidTagSentRepresentingFlags, Section: "2.1015"},
 	{Name: "PidTagSentRepresentingName", Tag: PidTagSentRepresentingName, Section: "2.1016"},
 	{Name: "PidTagSentRepresentingSearchKey", Tag: PidTagSentRepresentingSearchKey, Section: "2.1017"},
+	{Name: "PidTagSentRepresentingSimpleDisplayName", Tag: PidTagSentRepresentingSimpleDisplayName, Section: "-"},
 	{Name: "PidTagSentRepresentingSmtpAddress", Tag: PidTagSentRepresentingSmtpAddress, Section: "2.1018"},
 	{Name: "PidTagSerializedReplidGuidMap", Tag: PidTagSerializedReplidGuidMap, Section: "2.1019"},
 	{Name: "PidTagSmtpAddress", Tag: PidTagSmtpAddress, Section: "2.1020"},
@@ -2196,11 +2209,18 @@ var definitions = []Definition{
 	{Name: "PidTagSpouseName", Tag: PidTagSpouseName, Section: "2.1024"},
 	{Name: "PidTagStartDate", Tag: PidTagStartDate, Section: "2.1025"},
 	{Name: "PidTagStartDateEtc", Tag: PidTagStartDateEtc, Section: "2.1026"},
+	{Name: "PidTagStartEmbed", Tag: PidTagStartEmbed, Section: "-"},
+	{Name: "PidTagStartFAIMsg", Tag: PidTagStartFAIMsg, Section: "-"},
+	{Name: "PidTagStartMessage", Tag: PidTagStartMessage, Section: "-"},
+	{Name: "PidTagStartRecip", Tag: PidTagStartRecip, Section: "-"},
+	{Name: "PidTagStartSubFld", Tag: PidTagStartSubFld, Section: "-"},
+	{Name: "PidTagStartTopFld", Tag: PidTagStartTopFld, Section: "-"},
 	{Name: "PidTagStateOrProvince", Tag: PidTagStateOrProvince, Section: "2.1027"},
 	{Name: "PidTagStoreEntryId", Tag: PidTagStoreEntryId, Section: "2.1028"},
 	{Name: "PidTagStoreState", Tag: PidTagStoreState, Section: "2.1029"},
 	{Name: "PidTagStoreSupportMask", Tag: PidTagStoreSupportMask, Section: "2.1030"},
 	{Name: "PidTagStreetAddress", Tag: PidTagStreetAddress, Section: "2.1031"},
+	{Name: "PidTagSubfolder", Tag: PidTagSubfolder, Section: "-"},
 	{Name: "PidTagSubfolders", Tag: PidTagSubfolders, Section: "2.1032"},
 	{Name: "PidTagSubject", Tag: PidTagSubject, Section: "2.1033"},
 	{Name: "PidTagSubjectPrefix", Tag: PidTagSubjectPrefix, Section: "2.1034"},
@@ -2221,6 +2241,8 @@ var definitions = []Definition{
 	{Name: "PidTagTransmittableDisplayName", Tag: PidTagTransmittableDisplayName, Section: "2.1049"},
 	{Name: "PidTagTransportMessageHeaders", Tag: PidTagTransportMessageHeaders, Section: "2.1050"},
 	{Name: "PidTagTrustSender", Tag: PidTagTrustSender, Section: "2.1051"},
+	{Name: "PidTagUrlCompNameSet", Tag: PidTagUrlCompNameSet, Section: "-"},
+	{Name: "PidTagUrlName", Tag: PidTagUrlName, Section: "-"},
 	{Name: "PidTagUserCertificate", Tag: PidTagUserCertificate, Section: "2.1052"},
 	{Name: "PidTagUserEntryId", Tag: PidTagUserEntryId, Section: "2.1053"},
 	{Name: "PidTagUserX509Certificate", Tag: PidTagUserX509Certificate, Section: "2.1054"},
@@ -2249,16 +2271,4 @@ var definitions = []Definition{
 	{Name: "PidTagWlinkSection", Tag: PidTagWlinkSection, Section: "2.1077"},
 	{Name: "PidTagWlinkStoreEntryId", Tag: PidTagWlinkStoreEntryId, Section: "2.1078"},
 	{Name: "PidTagWlinkType", Tag: PidTagWlinkType, Section: "2.1079"},
-	{Name: "PidTagSenderFlags", Tag: PidTagSenderFlags, Section: "2.1118"},
-	{Name: "PidTagSenderSimpleDisplayName", Tag: PidTagSenderSimpleDisplayName, Section: "2.1122"},
-	{Name: "PidTagSentRepresentingSimpleDisplayName", Tag: PidTagSentRepresentingSimpleDisplayName, Section: "2.1136"},
-	{Name: "PidTagStartEmbed", Tag: PidTagStartEmbed, Section: "2.1145"},
-	{Name: "PidTagStartFAIMsg", Tag: PidTagStartFAIMsg, Section: "2.1146"},
-	{Name: "PidTagStartMessage", Tag: PidTagStartMessage, Section: "2.1147"},
-	{Name: "PidTagStartRecip", Tag: PidTagStartRecip, Section: "2.1148"},
-	{Name: "PidTagStartSubFld", Tag: PidTagStartSubFld, Section: "2.1149"},
-	{Name: "PidTagStartTopFld", Tag: PidTagStartTopFld, Section: "2.1150"},
-	{Name: "PidTagSubfolder", Tag: PidTagSubfolder, Section: "2.1159"},
-	{Name: "PidTagUrlCompNameSet", Tag: PidTagUrlCompNameSet, Section: "2.1184"},
-	{Name: "PidTagUrlName", Tag: PidTagUrlName, Section: "2.1185"},
 }

@@ -63,11 +63,11 @@ func (o *output) add(words []string) bool {
 	switch {
 	case words[0] == "set" && len(words) == 3:
 		fmt.Fprintf(&o.sets, "%s = mustGUID(%q) // %s\n", goName(words[1]), words[2], words[1])
-	case strings.HasPrefix(words[0], "2.") && len(words) == 4:
+	case isSection(words[0]) && len(words) == 4:
 		section, name, id, ptyp := words[0], words[1], words[2], words[3]
 		fmt.Fprintf(&o.tags, "%s = Tag(%s<<16) | Tag(%s)\n", name, id, ptyp)
 		fmt.Fprintf(&o.definitions, "{Name: %q, Tag: %s, Section: %q},\n", name, name, section)
-	case strings.HasPrefix(words[0], "2.") && len(words) == 5:
+	case isSection(words[0]) && len(words) == 5:
 		section, name, set, in, ptyp := words[0], words[1], words[2], words[3], words[4]
 		field := fmt.Sprintf("Name: %q", in)
 		if strings.HasPrefix(in, "0x") {
@@ -80,6 +80,8 @@ func (o *output) add(words []string) bool {
 	}
 	return true
 }
+
+func isSection(word string) bool { return strings.HasPrefix(word, "2.") || word == "-" }
 
 // goName turns PSETID_Common and PS_PUBLIC_STRINGS into PSETIDCommon and PSPublicStrings.
 func goName(set string) string {
