@@ -192,11 +192,23 @@ func (p *parser) unicode(n int) {
 	switch {
 	case r >= 0xd800 && r < 0xdc00:
 		p.high = r
+	case r >= 0x80 && r < 0xa0 && !p.encapsulated: // QUIRK: no text has such control characters. HTML §13.2.5.80 reads them so
+		p.emit(western(byte(r)))
 	case r >= privateSymbols && r < privateSymbols+0x100 && p.textPage() == symbolPage:
 		p.emit(string(p.pictogram(byte(r))))
 	default:
 		p.emit(string(r)) // U+FFFD for what is no character
 	}
+}
+
+// western is an octet in the code page of Western Europe, or nothing if that lacks it.
+func western(c byte) string {
+	page, _ := codepage.Find(codepage.WesternEuro)
+	text, err := page.Decode([]byte{c})
+	if err != nil {
+		return ""
+	}
+	return text
 }
 
 // lone emits the first half of a surrogate pair whose second half has not come.
