@@ -14,7 +14,7 @@ import (
 	"github.com/dipylon/dipylon/backends/descriptors"
 )
 
-// bareFile is a regular file, open for reading. An [os.File] would ask the poller to watch it, one
+// bareFile is a regular file, open for reading or for writing. An [os.File] would ask the poller to watch it, one
 // system call for each message and in vain: the poller takes no regular files.
 type bareFile struct {
 	mu sync.Mutex // no descriptor is closed, and given to another file, while it is used
@@ -23,8 +23,25 @@ type bareFile struct {
 
 // openForReading follows no link at the end of the path and waits for no other end of a pipe.
 func openForReading(path string) (readable, error) {
+	f, err := openBare(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK)
+	if err != nil {
+		return nil, err // and not a file that is a nil *bareFile
+	}
+	return f, nil
+}
+
+// createForWriting makes a new file of mode 0600.
+func createForWriting(path string) (file, error) {
+	f, err := openBare(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func openBare(path string, flags int) (*bareFile, error) {
 	for {
-		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o600)
 		switch {
 		case err == nil:
 			return &bareFile{fd: fd}, nil
@@ -62,6 +79,23 @@ func (b *bareFile) ReadAt(p []byte, offset int64) (n int, err error) {
 	}
 	return n, err
 }
+
+// Write implements [io.Writer].
+func (b *bareFile) Write(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		err = b.use(func(fd int) error {
+			m, err := unix.Write(fd, p[n:])
+			if n += max(0, m); err == nil && m == 0 {
+				err = io.ErrShortWrite
+			}
+			return err
+		})
+	}
+	return n, err
+}
+
+// Sync has what was written on the disk.
+func (b *bareFile) Sync() error { return b.use(unix.Fsync) }
 
 // read reads up to so many octets; io.EOF: there are no more.
 func (b *bareFile) read(most int, from func(fd int) (int, error)) (n int, err error) {

@@ -151,3 +151,29 @@ func TestFilesAreClosedTogether(t *testing.T) {
 		t.Errorf("%d files are open after the end", n)
 	}
 }
+
+// A new file is written to its end and nobody else's, and no further once it is closed.
+func TestBareFileForWriting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "message")
+	f, err := createForWriting(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"one\n", "", "two\n"} {
+		if n, err := io.WriteString(f, part); n != len(part) || err != nil {
+			t.Errorf("%q: %d octets, %v", part, n, err)
+		}
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		t.Error(err)
+	}
+	if all, err := os.ReadFile(path); string(all) != "one\ntwo\n" || err != nil {
+		t.Errorf("read %q, %v", all, err)
+	}
+	if n, err := io.WriteString(f, "three"); n != 0 || !errors.Is(err, fs.ErrClosed) || !errors.Is(f.Sync(), fs.ErrClosed) {
+		t.Errorf("once closed: %d octets, %v", n, err)
+	}
+	if f, err := createForWriting(path); f != nil || !errors.Is(err, fs.ErrExist) {
+		t.Errorf("over another file: %v, %v", f, err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/dipylon/dipylon/backends"
 )
@@ -217,8 +218,11 @@ func (b *box) find(mark string) (path string, err error) {
 	return "", nil
 }
 
+// confirmsAtOnce is how many folders one delivery syncs at a time.
+const confirmsAtOnce = 8
+
 // place gives the written message its name in each target's new, and then makes the names
-// durable: on a file system with a journal the first of these syncs does the work of all.
+// durable, some at a time.
 func (d *delivering) place(ctx context.Context, m *written) {
 	var named []*target
 	for _, t := range d.nameOrder(m) {
@@ -231,9 +235,20 @@ func (d *delivering) place(ctx context.Context, m *written) {
 	if !slices.Contains(named, m.owner) {
 		d.discard(m.path)
 	}
-	for _, t := range named {
-		d.confirm(t, m)
+	if len(named) == 1 {
+		d.confirm(named[0], m)
+		return
 	}
+	var confirming sync.WaitGroup
+	free := make(chan struct{}, confirmsAtOnce)
+	for _, t := range named {
+		free <- struct{}{}
+		confirming.Go(func() {
+			defer func() { <-free }()
+			d.confirm(t, m)
+		})
+	}
+	confirming.Wait()
 }
 
 // nameOrder puts the target that has the file last: the others link to what it renames.
@@ -258,7 +273,7 @@ func (d *delivering) name(ctx context.Context, t *target, m *written) error {
 // confirm makes the name of a copy durable, or takes back what cannot be made so.
 func (d *delivering) confirm(t *target, m *written) {
 	folder := filepath.Join(t.box.dir, "new")
-	if err := d.store.disk.SyncDir(folder); err != nil {
+	if err := d.store.syncs.sync(folder, d.store.disk.SyncDir); err != nil {
 		d.use.recent.set(t.to, d.Key, suspect)
 		d.discard(filepath.Join(folder, m.name))
 		t.failure = storageFailure("syncing the folder of a message", err)

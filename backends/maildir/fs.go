@@ -48,14 +48,7 @@ type readable interface {
 // disk is the real one.
 type disk struct{}
 
-func (disk) Create(path string) (file, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, err // and not a file that is a nil *os.File
-	}
-	return f, nil
-}
-
+func (disk) Create(path string) (file, error)   { return createForWriting(path) }
 func (disk) Open(path string) (readable, error) { return openForReading(path) }
 
 func (disk) Names(dir string) ([]string, error) {

@@ -23,6 +23,15 @@ func openForReading(path string) (readable, error) {
 	return openFile{f}, nil
 }
 
+// createForWriting makes a new file.
+func createForWriting(path string) (file, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err // and not a file that is a nil *os.File
+	}
+	return f, nil
+}
+
 func (f openFile) stat() (size int64, regular bool, err error) {
 	info, err := f.Stat()
 	if err != nil {

@@ -36,6 +36,7 @@ type Store struct {
 	now      func() time.Time
 	verifier argon2id.Verifier
 	closed   atomic.Bool
+	syncs    folderSyncs // of new
 
 	mu  sync.Mutex
 	use *inUse // nil: not configured
