@@ -51,6 +51,8 @@ type Route struct {
 	// by MX, and to the hosts otherwise. 0: as relay.per_destination says, and any number.
 	Connections int `yaml:"connections,omitempty" min:"1" max:"1000"`
 	PerMinute   int `yaml:"per_minute,omitempty" min:"1" max:"100000"`
+	// RecipientsPerDay are those that get mail in a day, likewise. 0: any number.
+	RecipientsPerDay int `yaml:"recipients_per_day,omitempty" min:"1" max:"100000000"`
 	// Text is what clients are told by reject.
 	Text string `yaml:"text,omitempty"`
 }
@@ -302,6 +304,8 @@ func (d *decoder) routeLimits(at string, r *Route) {
 		d.at(join(at, "automatic_replies"), "leave it out", why)
 	case r.PerMinute > 0:
 		d.at(join(at, "per_minute"), "leave it out", why)
+	case r.RecipientsPerDay > 0:
+		d.at(join(at, "recipients_per_day"), "leave it out", why)
 	}
 }
 

@@ -282,9 +282,9 @@ Statuses: 0 counted, 75 the queue cannot be read now, 78 the configuration is wr
 					return jsonLines[queue.Statistic](cmd.OutOrStdout())(stats)
 				}
 				table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-				fmt.Fprintln(table, "DESTINATION\tSTATE\tRECIPIENTS\tOLDEST\tNEXT")
+				fmt.Fprintln(table, "DESTINATION\tSTATE\tRECIPIENTS\tOLDEST\tNEXT\tWAITS")
 				for _, s := range stats {
-					fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\n", printable(s.Destination), s.State, s.Recipients, timeText(s.Oldest), timeText(s.Due))
+					fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\t%s\n", printable(s.Destination), s.State, s.Recipients, timeText(s.Oldest), timeText(s.Due), some(printable(s.Why), "-"))
 				}
 				return table.Flush()
 			})

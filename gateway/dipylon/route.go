@@ -47,7 +47,7 @@ Statuses: 0 there is a way, 1 there is none, or the mail is rejected, 78 the con
 				}
 				told := routeOf(found, box)
 				if told.Kind == "store" || found.Route != nil && found.Kind.Sends() {
-					told.Waits = server.WhyWaiting(cfg, told.Destination)
+					told.Waits = server.WhyKept(cfg, told.Destination)
 				}
 				if asJSON {
 					err = json.NewEncoder(cmd.OutOrStdout()).Encode(told)
@@ -84,8 +84,12 @@ type wayLines struct {
 	Drops       bool       `json:"drops_automatic_replies,omitempty"`
 	User        string     `json:"user,omitempty"`
 	MessageSize int64      `json:"message_size,omitempty"`
-	Text        string     `json:"text,omitempty"`
-	Waits       string     `json:"waits,omitempty"` // why mail stays in the queue
+	// Connections, PerMinute and RecipientsPerDay are limits of the destination; 0: those of all, or none.
+	Connections      int    `json:"connections,omitempty"`
+	PerMinute        int    `json:"per_minute,omitempty"`
+	RecipientsPerDay int    `json:"recipients_per_day,omitempty"`
+	Text             string `json:"text,omitempty"`
+	Waits            string `json:"waits,omitempty"` // why mail stays in the queue
 }
 
 func routeOf(e route.Explanation, to address.Mailbox) wayLines {
@@ -100,6 +104,7 @@ func routeOf(e route.Explanation, to address.Mailbox) wayLines {
 			w.Rewritten = address.Mailbox{Local: to.Local, Domain: domain}.String()
 		}
 		w.Drops = e.DropAutomatic
+		w.Connections, w.PerMinute, w.RecipientsPerDay = e.Connections, e.PerMinute, e.Route.RecipientsPerDay
 		if e.Kind == route.MX || len(e.Hosts) > 0 {
 			w.TLS, w.Certificate = tlsText(e.TLS), shownText(e.TLS)
 		}
@@ -160,6 +165,14 @@ func (w wayLines) print(out io.Writer) error {
 	line("logs in as", w.User)
 	if w.MessageSize > 0 {
 		line("at most", fmt.Sprintf("%d octets", w.MessageSize))
+	}
+	for _, limit := range []struct {
+		most int
+		of   string
+	}{{w.Connections, "connections at a time"}, {w.PerMinute, "messages a minute"}, {w.RecipientsPerDay, "recipients a day; what is over it waits"}} {
+		if limit.most > 0 {
+			line("at most", fmt.Sprintf("%d %s", limit.most, limit.of))
+		}
 	}
 	line("waits", w.Waits)
 	if w.Kind == "reject" {

@@ -85,8 +85,7 @@ func openDatabase(ctx context.Context, cfg *config.Config, changes bool) (q queu
 		end()
 		return errors.Join(s.Close(), db.Close())
 	}
-	why := func(destination string) string { return server.WhyWaiting(cfg, destination) }
-	return &queue.Spool{Spool: s, Ways: ways, Log: log, Why: why}, closing, nil
+	return &queue.Spool{Spool: s, Ways: ways, Log: log, Why: server.WhyWaiting(cfg, ways.Routes(), db)}, closing, nil
 }
 
 func lockFolder(folder string) (*server.StateLock, error) {

@@ -139,8 +139,9 @@ type Statistic struct {
 	Destination string    `json:"destination"`
 	State       string    `json:"state"`
 	Recipients  int64     `json:"recipients"`
-	Oldest      time.Time `json:"oldest"`       // when the first of them was taken in
-	Due         time.Time `json:"due,omitzero"` // when the first of them is tried; zero: none is
+	Oldest      time.Time `json:"oldest"`        // when the first of them was taken in
+	Due         time.Time `json:"due,omitzero"`  // when the first of them is tried; zero: none is
+	Why         string    `json:"why,omitempty"` // why they wait, as in Recipient
 }
 
 // ErrNotFound says that there is no such message.

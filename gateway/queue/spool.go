@@ -24,7 +24,7 @@ type Spool struct {
 	Ways  route.Ways // for Reroute
 	Log   zerolog.Logger
 	// Why says why mail for a destination waits that is due; empty: it is about to be tried [nothing is known].
-	Why func(destination string) string
+	Why func(ctx context.Context, destination string) string
 }
 
 // states are the names of states, as people write them.
@@ -85,8 +85,9 @@ func (q *Spool) List(ctx context.Context, f Filter, after string, most int) (pag
 	most = min(max(most, 1), PageMost)
 	found, err := q.Spool.List(ctx, filter, behind, most)
 	page.Messages = make([]Message, len(found))
+	why := q.reasons(ctx)
 	for i, m := range found {
-		page.Messages[i] = q.message(m)
+		page.Messages[i] = messageOf(m, why)
 	}
 	if len(found) == most {
 		page.Next = found[most-1].ID.String()
@@ -102,7 +103,7 @@ func (q *Spool) Show(ctx context.Context, name string) (Message, error) {
 	if id, err := idOf(name); err == nil {
 		m, err := q.Spool.Show(ctx, id)
 		if err == nil {
-			return q.message(m), nil
+			return messageOf(m, q.reasons(ctx)), nil
 		}
 		if !errors.Is(err, spool.ErrNotFound) {
 			return Message{}, err
@@ -115,7 +116,7 @@ func (q *Spool) Show(ctx context.Context, name string) (Message, error) {
 	case len(found) == 0:
 		return Message{}, ErrNotFound
 	}
-	return q.message(found[0]), nil
+	return messageOf(found[0], q.reasons(ctx)), nil
 }
 
 // Open implements [Queue].
@@ -233,11 +234,41 @@ func placeOf(text string) (place spool.Place, err error) {
 // Stats implements [Queue].
 func (q *Spool) Stats(ctx context.Context, most int) ([]Statistic, error) {
 	found, err := q.Spool.Stats(ctx, min(max(most, 1), StatsMost))
-	stats := make([]Statistic, len(found))
+	stats, why := make([]Statistic, len(found)), q.reasons(ctx)
 	for i, s := range found {
-		stats[i] = Statistic{Destination: s.Destination, State: stateName(s.State), Recipients: s.Recipients, Oldest: s.Oldest, Due: s.Due}
+		stats[i] = Statistic{
+			Destination: s.Destination, State: stateName(s.State), Recipients: s.Recipients, Oldest: s.Oldest, Due: s.Due,
+			Why: why.of(s.Destination, s.State),
+		}
 	}
 	return stats, err
+}
+
+// reasons gives why mail waits, asked once for each destination.
+type reasons struct {
+	ask   func(destination string) string
+	known map[string]string
+}
+
+func (q *Spool) reasons(ctx context.Context) reasons {
+	r := reasons{known: make(map[string]string)}
+	if q.Why != nil {
+		r.ask = func(destination string) string { return q.Why(ctx, destination) }
+	}
+	return r
+}
+
+// of is why mail of a state waits; empty: for nothing but its time.
+func (r reasons) of(destination string, state spool.State) string {
+	if r.ask == nil || state != spool.Waiting && state != spool.Uncertain {
+		return ""
+	}
+	why, known := r.known[destination]
+	if !known {
+		why = r.ask(destination)
+		r.known[destination] = why
+	}
+	return why
 }
 
 func touched(all []spool.Touched) []Touched {
@@ -248,7 +279,7 @@ func touched(all []spool.Touched) []Touched {
 	return told
 }
 
-func (q *Spool) message(m *spool.Stored) Message {
+func messageOf(m *spool.Stored, why reasons) Message {
 	told := Message{
 		ID: m.ID.String(), Key: m.Key, Sender: m.Envelope.From, Received: m.Received, Expires: m.Expires, Size: m.Size,
 		Priority: m.Envelope.Priority, EnvelopeID: m.Envelope.ID, Client: m.Peer.Address, Session: m.Peer.Session,
@@ -259,9 +290,7 @@ func (q *Spool) message(m *spool.Stored) Message {
 		told.Recipients[i] = Recipient{
 			Address: r.Address, Destination: r.Destination, State: stateName(r.State), Attempts: r.Attempts, Due: r.Due,
 		}
-		if q.Why != nil && (r.State == spool.Waiting || r.State == spool.Uncertain) {
-			told.Recipients[i].Why = q.Why(r.Destination)
-		}
+		told.Recipients[i].Why = why.of(r.Destination, r.State)
 		if last := r.Last; !last.At.IsZero() || last.Diagnostic != "" {
 			told.Recipients[i].Last = &Outcome{At: last.At, Code: last.Code, Server: last.Server, Diagnostic: last.Diagnostic}
 		}

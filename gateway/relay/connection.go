@@ -165,6 +165,7 @@ func (w *worker) close() {
 // settle writes down what became of a message, and asks whether to go on.
 func (w *worker) settle(kind reportKind, c Claimed, verdicts []verdict) bool {
 	d, v := w.d, worst(verdicts)
+	d.giveBackUnsent(unsent(verdicts))
 	if kind == lost && d.delivering.Err() != nil {
 		d.r.giveBack(d.r.ending, []Claimed{c}) // it is the gateway that has broken it off
 	} else {

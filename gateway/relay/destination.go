@@ -186,10 +186,16 @@ func (d *destination) claim() {
 			d.giveOut(again)
 			return
 		}
-		claimed := d.claimUpTo(want)
+		most := d.today(want)
+		if most == 0 {
+			d.rate.giveBack(want)
+			return
+		}
+		claimed := d.claimUpTo(most)
 		d.rate.giveBack(want - len(claimed))
-		d.backlog = append(d.backlog, claimed...)
-		if d.out && len(claimed) < want {
+		counted := d.count(claimed)
+		d.backlog = append(d.backlog, counted...)
+		if d.out && len(claimed) < most {
 			d.giveOut(time.Time{})
 		}
 	}
@@ -303,36 +309,34 @@ const rowMost = 3
 // was claimed goes back. Now and then all that is due goes through the relay, to find what has waited too long.
 func (d *destination) die(v verdict, all []Claimed) {
 	now := d.r.Now()
-	wait := func(failures int) time.Duration { return max(d.r.backoff(d.route.Kind, failures), v.wait) }
+	wait := func(failures int) time.Duration {
+		if v.overDay {
+			return v.wait
+		}
+		return max(d.r.backoff(d.route.Kind, failures), v.wait)
+	}
+	if !v.overDay {
+		d.giveBackUnsent(recipientsOf(all) + recipientsOf(d.backlog))
+	}
 	until, sweep := d.r.backoffs.failed(d.name, wait, now)
 	d.r.observe(Event{Kind: BackedOff, Class: d.route.Kind})
 	d.r.Log.Warn().Err(v.cause).Str("destination", d.name).Str("enhanced", v.code).Time("until", until).Msg("the destination is left alone for a while")
-	tried := len(all) > 0
+	tried := len(all) > 0 && !v.overDay
 	v.uncertain = false // nobody has what was not sent
 	if v.action != backends.ActionDelayed {
 		v = delayed("4.4.2", v.cause) // what was not tried has not failed
 	}
 	all, d.backlog = append(all, d.backlog...), nil
-	next := now.Add(sweepAgain)
-	for first := true; len(all) > 0; first = false {
-		settlements := make([]*settlement, len(all))
-		for i, c := range all {
-			settlements[i] = &settlement{c: c, verdicts: allOf(v, c), whole: true, tried: tried && first && i == 0, until: until, class: d.route.Kind}
-		}
-		d.r.settle(settlements...)
-		all = nil
-		for _, s := range settlements {
-			sweep = sweep || s.told
-			if s.next.Before(next) && s.next.After(now) {
-				next = s.next
-			}
-		}
-		if sweep && d.out && d.stopping.Err() == nil && d.r.Now().Before(until) {
-			all = d.claimUpTo(sweepMost)
-		}
+	p := putOff{d: d, v: v, until: until, sweep: sweep, next: now.Add(sweepAgain), now: now}
+	if len(all) == 0 {
+		all = p.more()
 	}
-	if sweep {
-		d.r.backoffs.swept(d.name, next)
+	for ; len(all) > 0; all = p.more() {
+		p.settle(all, tried)
+		tried = false
+	}
+	if p.sweep {
+		d.r.backoffs.swept(d.name, p.next)
 	}
 	if d.out {
 		d.giveOut(until)
@@ -341,9 +345,42 @@ func (d *destination) die(v verdict, all []Claimed) {
 	}
 }
 
+// putOff is mail that is put off as its destination is left alone.
+type putOff struct {
+	d          *destination
+	v          verdict
+	until, now time.Time
+	sweep      bool      // all that is due is looked through
+	next       time.Time // when something of it has waited too long
+}
+
+// settle puts messages off; tried says that the first one was tried.
+func (p *putOff) settle(all []Claimed, tried bool) {
+	settlements := make([]*settlement, len(all))
+	for i, c := range all {
+		settlements[i] = &settlement{c: c, verdicts: allOf(p.v, c), whole: true, tried: tried && i == 0, until: p.until, class: p.d.route.Kind}
+	}
+	p.d.r.settle(settlements...)
+	for _, s := range settlements {
+		p.sweep = p.sweep || s.told
+		if s.next.Before(p.next) && s.next.After(p.now) {
+			p.next = s.next
+		}
+	}
+}
+
+// more claims what else is to be looked through.
+func (p *putOff) more() []Claimed {
+	if !p.sweep || !p.d.out || p.d.stopping.Err() != nil || !p.d.r.Now().Before(p.until) {
+		return nil
+	}
+	return p.d.claimUpTo(sweepMost)
+}
+
 // stop gives back what was not begun.
 func (d *destination) stop() {
 	d.r.giveBack(d.r.ending, d.backlog)
+	d.giveBackUnsent(recipientsOf(d.backlog))
 	d.backlog = nil
 	if d.out {
 		d.giveOut(time.Time{})

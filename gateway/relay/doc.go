@@ -22,6 +22,9 @@
 // quarters of it are for hosts that DNS names, and the rest for stores and servers that are named, so that strangers
 // who are slow hold up strangers' mail alone; the destinations that are worked on have such a bound, too.
 //
+// Where the recipients of a day are bounded ([Limits]), they are counted before they are sent to, in the state ([Quota]),
+// and what is over the bound waits. A message that has too many of them for what is left goes in parts.
+//
 // A [Gate] keeps the mail of some kinds of next hops where it is: it is not tried, and does not expire meanwhile.
 //
 // # Next hops

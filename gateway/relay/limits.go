@@ -9,16 +9,19 @@ import (
 
 // Limits bound what one destination gets at once.
 type Limits struct {
-	Connections int           // at the same time [20]
-	Messages    int           // on one connection [100]
-	PerMinute   int           // messages; 0: any number
-	Idle        time.Duration // how long a connection without work stays [2 s]
+	Connections int // at the same time [20]
+	Messages    int // on one connection [100]
+	PerMinute   int // messages; 0: any number
+	// RecipientsPerDay are those that get mail in a day, over restarts and all gateways; 0: any number. It takes a
+	// [Relay.Quota].
+	RecipientsPerDay int
+	Idle             time.Duration // how long a connection without work stays [2 s]
 }
 
 func (l Limits) or(other Limits) Limits {
 	return Limits{
 		Connections: cmp.Or(l.Connections, other.Connections), Messages: cmp.Or(l.Messages, other.Messages),
-		PerMinute: cmp.Or(l.PerMinute, other.PerMinute), Idle: cmp.Or(l.Idle, other.Idle),
+		PerMinute: cmp.Or(l.PerMinute, other.PerMinute), RecipientsPerDay: cmp.Or(l.RecipientsPerDay, other.RecipientsPerDay), Idle: cmp.Or(l.Idle, other.Idle),
 	}
 }
 

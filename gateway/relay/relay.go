@@ -62,6 +62,8 @@ type Relay struct {
 	Grace time.Duration
 	// Gate keeps some mail in the queue [none].
 	Gate *Gate
+	// Quota counts the recipients of a day, where they are bounded [nobody does, and they are not].
+	Quota Quota
 	// Cut ends the grace before its time; nil: nothing does.
 	Cut     context.Context  //nolint:containedctx // it is as long as the relay
 	Now     func() time.Time // [time.Now]

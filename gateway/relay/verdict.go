@@ -28,6 +28,7 @@ type verdict struct {
 	// diagnostic is what the server has answered (RFC 3464 §2.3.6).
 	diagnostic string
 	wait       time.Duration // it is not tried again before
+	overDay    bool          // nothing was tried: the destination has had its recipients of the day
 	cause      error         // for the log
 }
 

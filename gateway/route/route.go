@@ -85,6 +85,8 @@ type Route struct {
 	MessageSize int64
 	// Connections bounds those to one destination at the same time, and PerMinute its messages; 0: not.
 	Connections, PerMinute int
+	// RecipientsPerDay bounds those of one destination that get mail in a day; 0: not.
+	RecipientsPerDay int
 	// Text is what a client that is refused is told.
 	Text string
 }

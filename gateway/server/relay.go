@@ -65,7 +65,7 @@ func routesOf(cfg *config.Config) (*route.Table, error) {
 		routes[i] = route.Route{
 			Name: r.Name, Domains: r.Domains, Senders: r.Senders, Kind: kind, Hosts: groupsOf(r.Hosts), TLS: how,
 			User: r.User, Password: r.Password.Value, External: r.External, MessageSize: int64(r.MessageSize), Text: r.Text,
-			Connections: r.Connections, PerMinute: r.PerMinute, Rewrite: r.Rewrite, DropAutomatic: r.AutomaticReplies == "drop",
+			Connections: r.Connections, PerMinute: r.PerMinute, RecipientsPerDay: r.RecipientsPerDay, Rewrite: r.Rewrite, DropAutomatic: r.AutomaticReplies == "drop",
 		}
 	}
 	return route.NewTable(routes)
@@ -246,7 +246,7 @@ func (g *Server) newRelay(cfg *config.Config, s relaySettings) *relay.Relay {
 		Schedules: schedules(s.relay),
 		Reports:   g.reportsNow,
 		Buffers:   buffer.Options{Storage: g.spool.Storage()}, TempDir: g.buffers.Folder,
-		Gate: &g.gate, Grace: s.drain, Cut: g.relayCut, Observe: g.metrics.relayed,
+		Gate: &g.gate, Quota: g.quota, Grace: s.drain, Cut: g.relayCut, Observe: g.metrics.relayed,
 	}
 }
 
@@ -262,6 +262,11 @@ func schedules(settings config.Relay) relay.Schedules {
 		Normal:    relay.Schedule{Retries: retries, Lifetime: expire, Delay: delay},
 		NonUrgent: relay.Schedule{Retries: retries, Lifetime: expire * 7 / 5, Delay: min(2*delay, expire*7/5)},
 	}
+}
+
+// limitsOf are a route's own limits.
+func limitsOf(r *route.Route) relay.Limits {
+	return relay.Limits{Connections: r.Connections, PerMinute: r.PerMinute, RecipientsPerDay: r.RecipientsPerDay}
 }
 
 // destinations is where mail goes, as the relay asks. It implements [relay.Routes].
@@ -282,7 +287,7 @@ func (d destinations) Route(destination string) (relay.Route, error) {
 	if !ok {
 		return relay.Route{}, fmt.Errorf("there is no route for %s any more", destination)
 	}
-	next := relay.Route{TLS: &r.TLS, Servers: r.Hosts, Limits: relay.Limits{Connections: r.Connections, PerMinute: r.PerMinute}, Rewrite: r.Rewrite, DropAutomatic: r.DropAutomatic}
+	next := relay.Route{TLS: &r.TLS, Servers: r.Hosts, Limits: limitsOf(r), Rewrite: r.Rewrite, DropAutomatic: r.DropAutomatic}
 	switch {
 	case r.External:
 		next.Auth = smtpclient.External(r.User)

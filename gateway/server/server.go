@@ -38,6 +38,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/outbox"
 	"github.com/dipylon/dipylon/gateway/passwords"
 	"github.com/dipylon/dipylon/gateway/policy"
+	"github.com/dipylon/dipylon/gateway/quota"
 	"github.com/dipylon/dipylon/gateway/relay"
 	"github.com/dipylon/dipylon/gateway/reports"
 	"github.com/dipylon/dipylon/gateway/route"
@@ -70,6 +71,7 @@ type Server struct {
 	buffers       buffer.Temporary // messages on their way
 	spool         *spool.Spool     // mail in transit
 	gate          relay.Gate       // what of it does not leave now
+	quota         *quota.Counts    // of the recipients of a day
 	track         *track.Recorder  // what became of messages
 	endTrack      func()           // once nothing is logged any more; nil: it has not begun
 	routes        atomic.Pointer[route.Table]
@@ -226,6 +228,7 @@ func (g *Server) openState(ctx context.Context) error {
 	g.throttle = login.NewThrottle(g.log, g.db, ThrottleLimits(g.cfg))
 	g.index = index.New(index.Options{Log: g.log, DB: g.db})
 	g.openings = folder.NewOpenings(g.db)
+	g.quota = quota.New(g.db)
 	g.locks = folder.NewLocks(folder.LockOptions{Log: g.log, DB: g.db, Time: g.cfg.Timeouts.Lease.Std()})
 	g.dedup, err = routing.OpenDedup(ctx, routing.DedupOptions{Log: g.log, DB: g.db, Files: filepath.Join(g.cfg.StateFolder, "ledger")})
 	if err != nil {
@@ -301,7 +304,7 @@ func (g *Server) tasks() []state.Task {
 		Log: g.log, Retention: &folder.Retention{DB: g.db}, Locks: g.locks, Keys: keys,
 		Table: g.router.Table,
 	}
-	tasks := slices.Concat(g.index.Tasks(), keys.Tasks(), g.locks.Tasks(), g.openings.Tasks(), g.dedup.Tasks(), []state.Task{sweeper.Task()})
+	tasks := slices.Concat(g.index.Tasks(), keys.Tasks(), g.locks.Tasks(), g.openings.Tasks(), g.dedup.Tasks(), []state.Task{sweeper.Task(), g.quota.Task()})
 	tasks = append(tasks, track.Tasks(g.db, func() time.Duration { return g.Snapshot().Config.Track.Keep.Std() })...)
 	return append(tasks, g.throttle.Tasks()...)
 }

@@ -1,11 +1,17 @@
 package server
 
 import (
+	"context"
+	"fmt"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/quota"
 	"github.com/dipylon/dipylon/gateway/relay"
 	"github.com/dipylon/dipylon/gateway/route"
+	"github.com/dipylon/dipylon/gateway/state"
 )
 
 // transferNow is which way mail goes, by the configuration that is in force.
@@ -27,15 +33,39 @@ func keeps(t config.Transfer, store bool) string {
 	return ""
 }
 
-// WhyWaiting says why a configuration keeps mail for a destination; empty: it does not.
-func WhyWaiting(cfg *config.Config, destination string) string {
+// WhyKept says why a configuration keeps mail for a destination; empty: it does not.
+func WhyKept(cfg *config.Config, destination string) string {
 	_, store := route.StoreOf(destination)
 	return keeps(cfg.Transfer, store)
 }
 
+// WhyWaiting says why mail for a destination is not tried by a configuration now, as the recipients of a day are
+// counted in a database; empty: nothing speaks against it.
+func WhyWaiting(cfg *config.Config, routes *route.Table, db *state.DB) func(ctx context.Context, destination string) string {
+	counts := quota.New(db)
+	return func(ctx context.Context, destination string) string {
+		return whyWaiting(ctx, cfg, routes, counts, destination)
+	}
+}
+
+func whyWaiting(ctx context.Context, cfg *config.Config, routes *route.Table, counts *quota.Counts, destination string) string {
+	if why := WhyKept(cfg, destination); why != "" {
+		return why
+	}
+	r, _, ok := routes.Of(destination)
+	if _, store := route.StoreOf(destination); store || !ok || r.RecipientsPerDay == 0 {
+		return ""
+	}
+	left, again, err := counts.Left(ctx, destination, r.RecipientsPerDay)
+	if err != nil || left > 0 {
+		return "" // whoever asks can see that the database does not answer
+	}
+	return fmt.Sprintf("the %d recipients a day of the route %s are used up until %s", r.RecipientsPerDay, r.Name, again.Local().Format(time.DateTime))
+}
+
 // whyWaiting is [WhyWaiting] by the configuration that is in force.
-func (g *Server) whyWaiting(destination string) string {
-	return WhyWaiting(g.inForce.Load().cfg, destination)
+func (g *Server) whyWaiting(ctx context.Context, destination string) string {
+	return whyWaiting(ctx, g.inForce.Load().cfg, g.routes.Load(), g.quota, destination)
 }
 
 // TransferWarnings tells of a mode in which mail waits, or is not taken: somebody may have left it so.

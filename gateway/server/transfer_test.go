@@ -62,12 +62,14 @@ func (s speaker) ask(line, want string) {
 }
 
 // send sends a message.
-func (s speaker) send(to string) {
+func (s speaker) send(to ...string) {
 	s.t.Helper()
 	s.ask("MAIL FROM:<ada@one.example>", "250")
-	s.ask("RCPT TO:<"+to+">", "250")
+	for _, path := range to {
+		s.ask("RCPT TO:<"+path+">", "250")
+	}
 	s.ask("DATA", "354")
-	s.ask("From: ada@one.example\r\nSubject: x\r\n\r\nhello "+to+"\r\n.", "250")
+	s.ask("From: ada@one.example\r\nSubject: x\r\n\r\nhello "+strings.Join(to, " ")+"\r\n.", "250")
 }
 
 // TestTransfer: each mode takes and sends what it says, a reload changes it for the sessions that there are, and
@@ -169,5 +171,39 @@ func TestTransferWarnings(t *testing.T) {
 		if want == "" && len(all) > 0 || want != "" && (len(all) != 1 || !strings.Contains(all[0].Text, want) || all[0].Position.Line == 0) {
 			t.Errorf("%s: %+v", mode, all)
 		}
+	}
+}
+
+// TestRecipientsPerDay: what is over a route's bound waits, with its reason, and still does after a restart.
+func TestRecipientsPerDay(t *testing.T) {
+	far := (&fakesmtp.Server{}).Start(t)
+	dir := rootsIn(t)
+	cfg := parse(t, dir, oneStore+"smtp: {relay_for: [127.0.0.2]}\n"+
+		"routes: [{name: far, domains: [far.example], to: smtp, hosts: ['"+far.Address+"'], tls: clear, recipients_per_day: 2}]\n")
+	for start := range 2 {
+		g, ended, end := run(t, cfg)
+		if start == 0 {
+			ours := speak(t, "127.0.0.2", g.Snapshot().Listeners[1].Address)
+			ours.send("a@far.example")
+			ours.send("b@far.example", "c@far.example") // it goes in parts
+		}
+		within(t, "two have left, and the other waits for that", func() bool {
+			page, err := (&queue.Spool{Spool: g.spool, Log: zerolog.Nop(), Why: g.whyWaiting}).List(t.Context(), queue.Filter{}, "", 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(page.Messages) != 1 || len(page.Messages[0].Recipients) != 2 {
+				return false
+			}
+			left := page.Messages[0].Recipients[1]
+			return left.State == "waiting" && page.Messages[0].Recipients[0].State == "delivered" && strings.HasPrefix(left.Why, "the 2 recipients a day of the route far are used up until ")
+		})
+		end()
+		if err := errors.Join(<-ended, g.Shutdown(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := len(far.Received()); n != 2 {
+		t.Errorf("%d messages have left", n)
 	}
 }

@@ -42,6 +42,7 @@ var rules = []rule{
 	// What is kept, and what it means: neither protocol, nor whoever uses it.
 	{"gateway/state", []string{"backends/durable$", "backends/tempfolder$", "backends/pause$"}},
 	{"gateway/spool", []string{"gateway/state", "backends$", "backends/durable$", "backends/mail", "backends/pause$"}},
+	{"gateway/quota", []string{"gateway/state"}},
 	{"gateway/track", []string{"gateway/admin", "gateway/events", "gateway/state"}},
 	{"gateway/folder", []string{"gateway/state", "backends$", "backends/pause$", "backends/mail"}},
 	{"gateway/index", []string{"gateway/folder", "gateway/state", "backends$", "backends/mail"}},
