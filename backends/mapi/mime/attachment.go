@@ -1,0 +1,123 @@
+package mime
+
+import (
+	"path"
+	"strings"
+
+	"github.com/dipylon/dipylon/backends/mail/entity"
+	"github.com/dipylon/dipylon/backends/mapi"
+)
+
+// Values of PidTagAttachMethod, MS-OXCMSG §2.2.2.9.
+const (
+	attachByValue  = 1
+	attachEmbedded = 5
+	attachOLE      = 6
+)
+
+// notRendered is the PidTagRenderingPosition of an attachment that has no place in the text, MS-OXCMSG §2.2.2.16.
+const notRendered = -1
+
+// attach makes an attachment of a part, MS-OXCMAIL §2.2.3.4.1.
+func (c *conversion) attach(e *entity.Entity) (*mapi.Attachment, error) {
+	content, err := contentOf(e)
+	if err != nil {
+		return nil, err
+	}
+	a := &mapi.Attachment{Data: content}
+	a.Set(mapi.PidTagAttachMethod, mapi.Integer32(attachByValue))
+	name := e.Filename()
+	if name != "" {
+		a.Set(mapi.PidTagAttachLongFilename, mapi.String(withoutNULs(name)))
+		if extension := path.Ext(name); extension != "" {
+			a.Set(mapi.PidTagAttachExtension, mapi.String(extension))
+		}
+	}
+	if charset := e.Type.Get("charset"); charset != "" && e.Is("text/") { // MS-OXCMAIL §2.2.3.4.1.2
+		a.Set(mapi.PidTagTextAttachmentCharset, mapi.String(charset))
+	}
+	c.describe(a, e, name)
+	return a, nil
+}
+
+// describe sets what all kinds of attachments have, and adds it to the message.
+func (c *conversion) describe(a *mapi.Attachment, e *entity.Entity, name string) {
+	a.Set(mapi.PidTagAttachMimeTag, mapi.String(e.Type.Value))
+	a.Set(mapi.PidTagRenderingPosition, mapi.Integer32(notRendered))
+	if description := fieldText(e.Field("Content-Description")); description != "" {
+		name = description
+	}
+	if name != "" {
+		a.Set(mapi.PidTagDisplayName, mapi.String(withoutNULs(name)))
+	}
+	for _, id := range []struct {
+		tag   mapi.Tag
+		value string
+	}{
+		{mapi.PidTagAttachContentId, contentID(e)},
+		{mapi.PidTagAttachContentLocation, withoutBlanks(e.Field("Content-Location"))},
+		{mapi.PidTagAttachContentBase, withoutBlanks(e.Field("Content-Base"))},
+	} { // MS-OXCMAIL §2.2.3.4.1.4
+		if id.value != "" {
+			a.Set(id.tag, mapi.String(id.value))
+		}
+	}
+	for parameter, tag := range map[string]mapi.Tag{"creation-date": mapi.PidTagCreationTime, "modification-date": mapi.PidTagLastModificationTime} {
+		if at, ok := entity.ParseDate(e.Disposition.Get(parameter)); ok { // MS-OXCMAIL §2.2.3.4.1.3
+			a.Set(tag, mapi.NewTime(at))
+		}
+	}
+	c.m.Attachments = append(c.m.Attachments, a)
+}
+
+// embed makes an attachment of a message in a message, MS-OXCMAIL §2.2.3.4.2.
+func (c *conversion) embed(e *entity.Entity) error {
+	inner := Reader{TNEF: c.TNEF}
+	embedded, err := inner.convert(e.Message)
+	if err != nil {
+		return err
+	}
+	a := &mapi.Attachment{Embedded: embedded}
+	a.Set(mapi.PidTagAttachMethod, mapi.Integer32(attachEmbedded))
+	c.describe(a, e, embedded.Text(mapi.PidTagSubject))
+	return nil
+}
+
+// openTNEF opens the parts of TNEF.
+func (c *conversion) openTNEF(*entity.Entity) error {
+	for _, e := range c.tnef {
+		content, err := contentOf(e)
+		if err != nil {
+			return err
+		}
+		if c.TNEF(c.m, content) == nil {
+			continue
+		}
+		if _, err := c.attach(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isTNEF says whether a part is TNEF, MS-OXCMAIL §2.2.2.
+func isTNEF(e *entity.Entity) bool {
+	return e.Is("application/ms-tnef") || e.Is("application/vnd.ms-tnef")
+}
+
+// contentID returns the Content-ID of a part without its brackets.
+func contentID(e *entity.Entity) string { return trimID(e.Field("Content-ID")) }
+
+func trimID(value string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(withoutBlanks(value), "<"), ">")
+}
+
+// withoutBlanks returns a value that may be folded anywhere (RFC 2557 §4.4.1).
+func withoutBlanks(value string) string {
+	return withoutNULs(strings.Join(strings.Fields(entity.Text(value)), ""))
+}
+
+// fieldText returns a field's text, decoded.
+func fieldText(value string) string { return withoutNULs(entity.DecodeWords(entity.Text(value))) }
+
+func withoutNULs(text string) string { return strings.ReplaceAll(text, "\x00", "") }

@@ -1,0 +1,294 @@
+package mime
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net/url"
+	"strings"
+
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
+
+	"github.com/dipylon/dipylon/backends/mail/codepage"
+	"github.com/dipylon/dipylon/backends/mail/entity"
+	"github.com/dipylon/dipylon/backends/mapi"
+)
+
+// walk looks for the body, and makes attachments of all else. MS-OXCMAIL §2.2.3.3.2.
+func (c *conversion) walk(e *entity.Entity) error {
+	switch {
+	case e.Message != nil:
+		return c.embed(e)
+	case e.Is("multipart/alternative") && c.open:
+		return c.alternative(e)
+	case e.Is("multipart/related") && len(e.Parts) > 1:
+		return c.relatedParts(e)
+	case len(e.Parts) > 0:
+		return c.each(e.Parts)
+	case c.isBody(e):
+		c.take(e)
+		return nil
+	case isTNEF(e) && c.TNEF != nil:
+		c.tnef = append(c.tnef, e)
+		return nil
+	}
+	_, err := c.attach(e)
+	return err
+}
+
+func (c *conversion) each(parts []*entity.Entity) error {
+	for _, part := range parts {
+		if err := c.walk(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// alternative looks for the body in each of its forms. Those that are not known are attachments.
+func (c *conversion) alternative(e *entity.Entity) error {
+	if len(e.Parts) == 0 {
+		c.take(e)
+		return nil
+	}
+	c.within++
+	err := c.each(e.Parts)
+	c.within--
+	c.open = c.open && (c.within > 0 || c.plain == nil && c.html == nil)
+	return err
+}
+
+// relatedParts takes the root (RFC 2387 §3.2), and the parts that it may refer to.
+func (c *conversion) relatedParts(e *entity.Entity) error {
+	root := 0
+	for i, part := range e.Parts {
+		if start := e.Type.Get("start"); start != "" && contentID(part) == trimID(start) {
+			root = i
+		}
+	}
+	if err := c.walk(e.Parts[root]); err != nil {
+		return err
+	}
+	for i, part := range e.Parts {
+		if i == root {
+			continue
+		}
+		if part.Message != nil || len(part.Parts) > 0 {
+			if err := c.walk(part); err != nil {
+				return err
+			}
+			continue
+		}
+		a, err := c.attach(part)
+		if err != nil {
+			return err
+		}
+		c.related = append(c.related, a)
+	}
+	return nil
+}
+
+// isBody says whether a part is the body, or one of its forms. A multipart that has no parts is text.
+func (c *conversion) isBody(e *entity.Entity) bool {
+	switch {
+	case !c.open || e.Disposition.Value == "attachment":
+		return false
+	case e.Is("text/html"):
+		return c.html == nil
+	case e.Is("text/plain"), e.Is("multipart/") && e.Encoding == "":
+		return c.plain == nil && (c.html == nil || c.within > 0)
+	}
+	return false
+}
+
+func (c *conversion) take(e *entity.Entity) {
+	if e.Is("text/html") {
+		c.html = e
+	} else {
+		c.plain = e
+	}
+	c.open = c.within > 0
+}
+
+// body sets the properties of the body, MS-OXCMAIL §2.2.3.3.2 and §2.2.3.3.3.
+func (c *conversion) body(*entity.Entity) error {
+	if c.plain != nil {
+		page, err := c.plain.TextPage()
+		if err != nil {
+			return err
+		}
+		text, err := textValue(func() (io.Reader, error) { return withoutNUL(c.plain.DecodedText(page)), nil })
+		if err != nil {
+			return err
+		}
+		c.m.Set(mapi.PidTagBody, text)
+		c.m.Set(mapi.PidTagInternetCodepage, mapi.Integer32(page.Number))
+	}
+	if c.html != nil {
+		return c.setHTML()
+	}
+	return nil
+}
+
+// setHTML keeps the octets as they came, in the code page that PidTagInternetCodepage says. A page that
+// ASCII is not a part of is none for HTML.
+func (c *conversion) setHTML() error {
+	page, err := c.html.TextPage()
+	if err != nil {
+		return err
+	}
+	content, err := contentOf(c.html)
+	if page.Number == codepage.UTF16LE || page.Number == 1201 {
+		content, err = measured(func() (io.Reader, error) { return c.html.DecodedText(page), nil })
+		page.Number = codepage.UTF8
+	}
+	if err != nil {
+		return err
+	}
+	value, err := bytesValue(content)
+	if err != nil {
+		return err
+	}
+	c.m.Set(mapi.PidTagHtml, value)
+	c.m.Set(mapi.PidTagInternetCodepage, mapi.Integer32(page.Number))
+	for field, tag := range map[string]mapi.Tag{"Content-ID": mapi.PidTagBodyContentId, "Content-Location": mapi.PidTagBodyContentLocation} {
+		if value := trimID(c.html.Field(field)); value != "" {
+			c.m.Set(tag, mapi.String(value))
+		}
+	}
+	return nil
+}
+
+// inMemory is how large a body may be that is kept in memory, in octets.
+const inMemory = 64 << 10
+
+// textValue returns a text, in memory if it is short.
+func textValue(open func() (io.Reader, error)) (mapi.Value, error) {
+	r, err := open()
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(r, inMemory+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) <= inMemory {
+		return mapi.String(text), nil
+	}
+	content, err := measured(func() (io.Reader, error) {
+		r, err := open()
+		if err != nil {
+			return nil, err
+		}
+		return transform.NewReader(r, unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM).NewEncoder()), nil
+	})
+	return mapi.Streamed{Of: mapi.PtypString, Content: content}, err
+}
+
+// bytesValue returns octets, in memory if they are few.
+func bytesValue(content mapi.Content) (mapi.Value, error) {
+	if content.Size > inMemory {
+		return mapi.Streamed{Of: mapi.PtypBinary, Content: content}, nil
+	}
+	r, err := content.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	octets, err := io.ReadAll(r)
+	return mapi.Binary(octets), err
+}
+
+// measured returns what can be read from as a content: it is read once to know its size.
+func measured(open func() (io.Reader, error)) (mapi.Content, error) {
+	r, err := open()
+	if err != nil {
+		return mapi.Content{}, err
+	}
+	size, err := io.Copy(io.Discard, r)
+	return mapi.Content{Size: size, Open: func() (io.ReadCloser, error) {
+		r, err := open()
+		return io.NopCloser(r), err
+	}}, err
+}
+
+// contentOf returns a part's body without its transfer encoding.
+func contentOf(e *entity.Entity) (mapi.Content, error) {
+	if e.Encoding == "" {
+		raw := e.Raw()
+		return mapi.Section(raw, 0, raw.Size()), nil
+	}
+	return measured(func() (io.Reader, error) { return e.Decoded(), nil })
+}
+
+// withoutNUL leaves the NULs of a text out: a PtypString ends at the first one (MS-OXCDATA §2.11.1).
+func withoutNUL(r io.Reader) io.Reader { return nulFilter{r} }
+
+type nulFilter struct{ r io.Reader }
+
+// Read reads what is no NUL.
+func (f nulFilter) Read(p []byte) (int, error) {
+	for {
+		n, err := f.r.Read(p)
+		if bytes.IndexByte(p[:n], 0) < 0 {
+			return n, err
+		}
+		if rest := bytes.ReplaceAll(p[:n], []byte{0}, nil); len(rest) > 0 || err != nil {
+			return copy(p, rest), err
+		}
+	}
+}
+
+// inline marks the attachments that the text shows, MS-OXCMAIL §2.2.3.4.1.4.1.
+func (c *conversion) inline(*entity.Entity) error {
+	if c.html == nil || len(c.related) == 0 {
+		return nil
+	}
+	ids, err := referred(c.html.Decoded())
+	if err != nil {
+		return err
+	}
+	for _, a := range c.related {
+		picture := strings.HasPrefix(a.Text(mapi.PidTagAttachMimeTag), "image/")
+		if id := a.Text(mapi.PidTagAttachContentId); id != "" && ids[id] || a.Has(mapi.PidTagAttachContentLocation) && picture {
+			a.Set(mapi.PidTagAttachFlags, mapi.Integer32(attachRenderedInBody))
+		}
+	}
+	return nil
+}
+
+// attachRenderedInBody is the bit of PidTagAttachFlags for what the text shows, MS-OXCMSG §2.2.2.18.
+const attachRenderedInBody = 0x4
+
+// referredMost is how many references of a text count.
+const referredMost = 10_000
+
+// referred returns the Content-IDs that a text in HTML refers to by cid: URLs (RFC 2392).
+func referred(html io.Reader) (map[string]bool, error) {
+	ids := map[string]bool{}
+	text := bufio.NewReader(html)
+	for seen := ""; len(ids) < referredMost; {
+		b, err := text.ReadByte()
+		if errors.Is(err, io.EOF) {
+			return ids, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if seen = seen[max(0, len(seen)-3):] + string(b|0x20); seen != "cid:" {
+			continue
+		}
+		next, _ := text.Peek(200) // an error comes again
+		id := string(next)
+		if end := strings.IndexAny(id, "\"'<>) \t\r\n"); end >= 0 {
+			id = id[:end]
+		}
+		if unescaped, err := url.PathUnescape(id); err == nil {
+			id = unescaped
+		}
+		ids[id] = true
+	}
+	return ids, nil
+}

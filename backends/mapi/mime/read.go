@@ -1,0 +1,92 @@
+package mime
+
+import (
+	"io"
+	"time"
+
+	"github.com/dipylon/dipylon/backends/mail/entity"
+	"github.com/dipylon/dipylon/backends/mapi"
+)
+
+// Reader makes message objects of Internet mail, MS-OXCMAIL §2.2. The zero Reader is ready.
+type Reader struct {
+	// Received is when the message has come (PidTagMessageDeliveryTime). Without it that is not set.
+	Received time.Time
+	// TNEF opens a part that has properties and attachments in TNEF, and adds what is in it to the message
+	// (MS-OXCMAIL §2.2.2). If it fails the message must be as it was, and the part becomes an attachment, as
+	// it does where TNEF is nil.
+	TNEF func(m *mapi.Message, data mapi.Content) error
+}
+
+// Read makes a message object of Internet mail. What is in the object refers to the source. The errors are those of
+// [entity.Read].
+func (r Reader) Read(source io.ReaderAt, size int64) (*mapi.Message, error) {
+	e, err := entity.Read(source, size)
+	if err != nil {
+		return nil, err
+	}
+	return r.convert(e)
+}
+
+// conversion is a message that is being read.
+type conversion struct {
+	Reader
+	m           *mapi.Message
+	sent        time.Time // the Date field; zero without one that can be read
+	plain, html *entity.Entity
+	open        bool // a body is still looked for
+	within      int  // alternatives that this part is in
+	tnef        []*entity.Entity
+	related     []*mapi.Attachment // may be pictures in the text
+}
+
+func (r Reader) convert(e *entity.Entity) (*mapi.Message, error) {
+	c := &conversion{Reader: r, m: &mapi.Message{}, open: true}
+	c.m.Set(mapi.PidTagMessageClass, mapi.String("IPM.Note"))
+	c.envelope(e)
+	for _, step := range []func(*entity.Entity) error{c.content, c.body, c.inline, c.openTNEF} {
+		if err := step(e); err != nil {
+			return nil, err
+		}
+	}
+	c.summary()
+	return c.m, nil
+}
+
+// content finds out what kind of message it is, MS-OXCMAIL §2.2.3.2.1, and takes it apart.
+func (c *conversion) content(e *entity.Entity) error {
+	switch {
+	case e.Is("multipart/signed") && len(e.Parts) > 0:
+		return c.signed(e)
+	case isOpaque(e):
+		return c.opaque(e)
+	case e.Is("multipart/report") && len(e.Parts) > 0:
+		return c.report(e)
+	}
+	return c.walk(e)
+}
+
+// summary sets what follows from the rest of the message.
+func (c *conversion) summary() {
+	flags := mapi.Integer32(messageUnmodified)
+	if len(c.m.Attachments) > 0 {
+		flags |= messageHasAttachments
+	}
+	if c.m.Bool(mapi.PidTagReadReceiptRequested) {
+		flags |= messageNotifyRead | messageNotifyUnread
+	}
+	c.m.Set(mapi.PidTagMessageFlags, flags)
+	c.m.Set(mapi.PidTagHasAttachments, mapi.Boolean(len(c.m.Attachments) > 0))
+	for i, a := range c.m.Attachments {
+		a.Set(mapi.PidTagAttachNumber, mapi.Integer32(i)) // there are at most [entity.EntitiesMost]
+	}
+	c.displayed()
+}
+
+// Bits of PidTagMessageFlags, MS-OXCMSG §2.2.1.6.
+const (
+	messageUnmodified     = 0x0002
+	messageHasAttachments = 0x0010
+	messageNotifyRead     = 0x0100
+	messageNotifyUnread   = 0x0200
+)

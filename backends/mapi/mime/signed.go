@@ -1,0 +1,67 @@
+package mime
+
+import (
+	"bytes"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/dipylon/dipylon/backends/mail/entity"
+	"github.com/dipylon/dipylon/backends/mapi"
+)
+
+// signedName is how the one attachment of a signed message is called, MS-OXOSMIME §2.1.3.1.1.
+const signedName = "SMIME.p7m"
+
+// signed keeps a clear-signed message whole: its MIME entity is the one attachment. Its text is that of the
+// part that is signed. MS-OXOSMIME §2.1.3.1.1.
+func (c *conversion) signed(e *entity.Entity) error {
+	text := &conversion{m: &mapi.Message{}, open: true}
+	if err := text.walk(e.Parts[0]); err != nil {
+		return err
+	}
+	c.plain, c.html = text.plain, text.html
+	c.m.Set(mapi.PidTagMessageClass, mapi.String("IPM.Note.SMIME.MultipartSigned"))
+	a := &mapi.Attachment{Data: wholeEntity(e)}
+	a.Set(mapi.PidTagAttachMethod, mapi.Integer32(attachByValue))
+	a.Set(mapi.PidTagAttachLongFilename, mapi.String(signedName))
+	a.Set(mapi.PidTagAttachFilename, mapi.String(signedName))
+	a.Set(mapi.PidTagAttachExtension, mapi.String(path.Ext(signedName)))
+	a.Set(mapi.PidTagDisplayName, mapi.String(signedName))
+	a.Set(mapi.PidTagAttachMimeTag, mapi.String(e.Type.Value))
+	a.Set(mapi.PidTagRenderingPosition, mapi.Integer32(notRendered))
+	c.m.Attachments = append(c.m.Attachments, a)
+	return nil
+}
+
+// wholeEntity returns an entity's body with the header fields that are MIME's in front of it, each octet as it came.
+func wholeEntity(e *entity.Entity) mapi.Content {
+	var head bytes.Buffer
+	for _, f := range e.Header.Fields {
+		if strings.HasPrefix(strings.ToLower(f.Name), "content-") {
+			head.Write(f.Raw)
+		}
+	}
+	head.WriteString("\r\n")
+	body := e.Raw()
+	return mapi.Content{Size: int64(head.Len()) + body.Size(), Open: func() (io.ReadCloser, error) {
+		return io.NopCloser(io.MultiReader(bytes.NewReader(head.Bytes()), io.NewSectionReader(body, 0, body.Size()))), nil
+	}}
+}
+
+// isOpaque says whether a message is signed or encrypted as one entity, MS-OXOSMIME §2.1.3.2.1.
+func isOpaque(e *entity.Entity) bool {
+	return e.Is("application/pkcs7-mime") || e.Is("application/x-pkcs7-mime") ||
+		e.Is("application/octet-stream") && strings.EqualFold(path.Ext(e.Filename()), ".p7m")
+}
+
+// opaque keeps the entity as the one attachment, without its transfer encoding. There is no text.
+func (c *conversion) opaque(e *entity.Entity) error {
+	c.m.Set(mapi.PidTagMessageClass, mapi.String("IPM.Note.SMIME"))
+	a, err := c.attach(e)
+	if err == nil && !a.Has(mapi.PidTagAttachLongFilename) {
+		a.Set(mapi.PidTagAttachLongFilename, mapi.String("smime.p7m"))
+		a.Set(mapi.PidTagAttachExtension, mapi.String(".p7m"))
+	}
+	return err
+}
