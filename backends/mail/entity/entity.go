@@ -101,7 +101,7 @@ func (e *Entity) Decoded() io.Reader { return decode(e.Raw(), e.Encoding) }
 func (e *Entity) describe(fallback string) {
 	e.Type = ParseParameters(e.Field("Content-Type"))
 	e.Type.Value = strings.ToLower(e.Type.Value)
-	if major, minor, _ := strings.Cut(e.Type.Value, "/"); !isToken(major) || !isToken(minor) {
+	if !IsMediaType(e.Type.Value) {
 		e.Type.Value = fallback
 	}
 	e.Disposition = ParseParameters(e.Field("Content-Disposition"))

@@ -232,3 +232,14 @@ func escaped(start, value string) (pieces []string) {
 	}
 	return append(pieces, string(piece))
 }
+
+// IsMediaType says whether a text is a media type, without parameters. RFC 2045 §5.1.
+func IsMediaType(s string) bool {
+	major, minor, _ := strings.Cut(s, "/")
+	return isToken(major) && isToken(minor)
+}
+
+// IsFieldName says whether a text can be the name of a header field, RFC 5322 §3.6.8.
+func IsFieldName(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ':' })
+}

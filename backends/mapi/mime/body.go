@@ -1,9 +1,7 @@
 package mime
 
 import (
-	"bufio"
 	"bytes"
-	"errors"
 	"io"
 	"net/url"
 	"strings"
@@ -246,13 +244,13 @@ func (c *conversion) inline(*entity.Entity) error {
 	if c.html == nil || len(c.related) == 0 {
 		return nil
 	}
-	ids, err := referred(c.html.Decoded())
-	if err != nil {
+	found := &references{ids: map[string]bool{}}
+	if _, err := io.Copy(found, c.html.Decoded()); err != nil {
 		return err
 	}
 	for _, a := range c.related {
 		picture := strings.HasPrefix(a.Text(mapi.PidTagAttachMimeTag), "image/")
-		if id := a.Text(mapi.PidTagAttachContentId); id != "" && ids[id] || a.Has(mapi.PidTagAttachContentLocation) && picture {
+		if id := a.Text(mapi.PidTagAttachContentId); id != "" && found.ids[id] || a.Has(mapi.PidTagAttachContentLocation) && picture {
 			a.Set(mapi.PidTagAttachFlags, mapi.Integer32(attachRenderedInBody))
 		}
 	}
@@ -262,33 +260,53 @@ func (c *conversion) inline(*entity.Entity) error {
 // attachRenderedInBody is the bit of PidTagAttachFlags for what the text shows, MS-OXCMSG §2.2.2.18.
 const attachRenderedInBody = 0x4
 
-// referredMost is how many references of a text count.
-const referredMost = 10_000
+// referencesMost is how many references of a text count.
+const referencesMost = 10_000
 
-// referred returns the Content-IDs that a text in HTML refers to by cid: URLs (RFC 2392).
-func referred(html io.Reader) (map[string]bool, error) {
-	ids := map[string]bool{}
-	text := bufio.NewReader(html)
-	for seen := ""; len(ids) < referredMost; {
-		b, err := text.ReadByte()
-		if errors.Is(err, io.EOF) {
-			return ids, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if seen = seen[max(0, len(seen)-3):] + string(b|0x20); seen != "cid:" {
+// references collects the Content-IDs that the HTML written to it refers to, by cid: URLs (RFC 2392).
+type references struct {
+	ids     map[string]bool
+	seen    []byte // of "cid:"
+	reading bool   // what is behind it
+	id      []byte
+}
+
+const (
+	cidScheme = "cid:"
+	cidMost   = 300
+)
+
+// Write looks at a piece. The end of a text ends no reference: in HTML there is a tag around it.
+func (r *references) Write(p []byte) (int, error) {
+	for _, c := range p {
+		if r.reading {
+			r.read(c)
 			continue
 		}
-		next, _ := text.Peek(200) // an error comes again
-		id := string(next)
-		if end := strings.IndexAny(id, "\"'<>) \t\r\n"); end >= 0 {
-			id = id[:end]
+		r.seen = append(r.seen, c|0x20) // in lower case; a colon stays one
+		if !strings.HasPrefix(cidScheme, string(r.seen)) {
+			r.seen = append(r.seen[:0], c|0x20)
+			if c|0x20 != cidScheme[0] {
+				r.seen = r.seen[:0]
+			}
 		}
-		if unescaped, err := url.PathUnescape(id); err == nil {
-			id = unescaped
-		}
-		ids[id] = true
+		r.reading = len(r.seen) == len(cidScheme)
 	}
-	return ids, nil
+	return len(p), nil
+}
+
+// read takes a character of a Content-ID.
+func (r *references) read(c byte) {
+	if c > ' ' && !strings.ContainsRune("\"'<>)", rune(c)) && len(r.id) < cidMost {
+		r.id = append(r.id, c)
+		return
+	}
+	id := string(r.id)
+	if unescaped, err := url.PathUnescape(id); err == nil {
+		id = unescaped
+	}
+	if len(r.ids) < referencesMost {
+		r.ids[id] = true
+	}
+	r.id, r.seen, r.reading = r.id[:0], r.seen[:0], false
 }

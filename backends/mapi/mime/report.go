@@ -2,6 +2,7 @@ package mime
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -249,4 +250,101 @@ func (c *conversion) original(group *header.Header) {
 	if key, err := base64.StdEncoding.DecodeString(value(group, "X-MSExch-Correlation-Key")); err == nil && len(key) > 0 {
 		c.m.Set(mapi.PidTagParentKey, mapi.Binary(key))
 	}
+}
+
+// report plans a report: its text, what machines read, and its attachments. It returns nil if the class is not one of
+// those that MIME has reports for. MS-OXCMAIL §2.1.3.6.
+func (p *planner) report(class string) (*part, error) {
+	fields, kind := p.reportFields(class)
+	if fields == "" {
+		return nil, nil
+	}
+	body, _, err := p.body()
+	if err != nil {
+		return nil, err
+	}
+	if body == nil { // RFC 6522 §3: there is a text
+		if body, err = p.textPart("text/plain", func(io.Writer) error { return nil }, ""); err != nil {
+			return nil, err
+		}
+	}
+	content := func(w io.Writer) error {
+		_, err := io.WriteString(w, fields)
+		return err
+	}
+	s, err := measure(content)
+	if err != nil {
+		return nil, err
+	}
+	machine := leaf(content, []string{"Content-Type: message/" + kind + "\r\n"}, "", s)
+	_, attached, err := p.attachments(nil)
+	parts := append([]*part{body, machine}, attached...)
+	return &part{subtype: "report", extra: ";\r\n\treport-type=" + kind, parts: parts}, err
+}
+
+// reportFields returns what machines read in a report, and of which kind it is.
+func (p *planner) reportFields(class string) (fields, kind string) {
+	switch {
+	case strings.HasSuffix(class, ".ipnrn"):
+		return p.dispositionFields("displayed"), "disposition-notification"
+	case strings.HasSuffix(class, ".ipnnrn"):
+		return p.dispositionFields("deleted"), "disposition-notification"
+	}
+	for _, a := range slices.Backward(actions) { // the plain .DR comes last
+		_, suffix, _ := strings.Cut(strings.ToLower(a.class), "report.ipm.note")
+		if strings.HasSuffix(class, suffix) {
+			return p.statusFields(a.name), "delivery-status"
+		}
+	}
+	return "", ""
+}
+
+// statusClass is the class of a status code that says no more than the action does, RFC 3463 §2.
+var statusClass = map[string]int64{"delivered": 2, "expanded": 2, "relayed": 2, "delayed": 4, "failed": 5}
+
+// statusFields returns the fields of a delivery status notification, MS-OXCMAIL §2.1.3.6.1.
+func (p *planner) statusFields(action string) string {
+	var b strings.Builder
+	mta := p.m.Text(mapi.PidTagReportingMessageTransferAgent)
+	if mta == "" {
+		mta = "dns; " + cmp.Or(p.Domain, "localhost")
+	}
+	b.WriteString(entity.FormatText("Reporting-MTA", mta))
+	for _, r := range p.m.Recipients {
+		a, _ := r.Address(mapi.RecipientAddress)
+		b.WriteString("\r\n" + entity.FormatText("Final-Recipient", "rfc822; "+p.internet(a).Address))
+		b.WriteString(entity.FormatText("Action", action))
+		b.WriteString(entity.FormatText("Status", statusOf(r, statusClass[action])))
+		for _, f := range []struct {
+			name string
+			tag  mapi.Tag
+		}{{"Remote-MTA", mapi.PidTagRemoteMessageTransferAgent}, {"X-Supplementary-Info", mapi.PidTagSupplementaryInfo}} {
+			if text := r.Text(f.tag); text != "" {
+				b.WriteString(entity.FormatText(f.name, text))
+			}
+		}
+		if a.Name != "" && a.Name != a.Address {
+			b.WriteString(entity.FormatText("X-Display-Name", a.Name))
+		}
+	}
+	return b.String()
+}
+
+// dispositionFields returns the fields of a message disposition notification, MS-OXCMAIL §2.1.3.6.2.
+func (p *planner) dispositionFields(kind string) string {
+	var b strings.Builder
+	recipient, is := p.m.Address(mapi.SenderAddress)
+	if !is {
+		recipient, _ = p.m.Address(mapi.SentRepresentingAddress)
+	}
+	b.WriteString(entity.FormatText("Final-Recipient", "rfc822; "+p.internet(recipient).Address))
+	mode := cmp.Or(p.m.Text(mapi.PidTagReportDispositionMode), "automatic-action/MDN-sent-automatically")
+	b.WriteString(entity.FormatText("Disposition", mode+"; "+cmp.Or(p.m.Text(mapi.PidTagReportDisposition), kind)))
+	if key := p.m.Bytes(mapi.PidTagParentKey); len(key) > 0 {
+		b.WriteString(entity.FormatText("X-MSExch-Correlation-Key", base64.StdEncoding.EncodeToString(key)))
+	}
+	if id := p.m.Text(mapi.PidTagOriginalMessageId); id != "" {
+		b.WriteString(entity.FormatText("Original-Message-ID", id))
+	}
+	return b.String()
 }

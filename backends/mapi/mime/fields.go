@@ -1,0 +1,248 @@
+package mime
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dipylon/dipylon/backends/mail/entity"
+	"github.com/dipylon/dipylon/backends/mapi"
+)
+
+// header returns the fields of the message, each with its line end.
+func (p *planner) header() []string {
+	if raw := p.m.Text(mapi.PidTagTransportMessageHeaders); p.Kept && raw != "" {
+		return keptFields(raw)
+	}
+	f := &fields{planner: p}
+	f.addressFields()
+	f.text("Subject", p.subject())
+	f.text("Thread-Topic", p.m.Text(mapi.PidTagConversationTopic)) // MS-OXCMAIL §2.1.3.2.7
+	if index := p.m.Bytes(mapi.PidTagConversationIndex); len(index) > 0 {
+		f.text("Thread-Index", base64.StdEncoding.EncodeToString(index)) // §2.1.3.2.8
+	}
+	f.time("Date", mapi.PidTagClientSubmitTime, mapi.PidTagMessageDeliveryTime) // §2.1.3.2.2
+	f.fieldsOfText()
+	f.choice("Importance", mapi.PidTagImportance, importanceNormal, []string{"low", "normal", "high"})
+	f.choice("Sensitivity", mapi.PidTagSensitivity, 0, []string{"normal", "personal", "private", "company-confidential"})
+	f.text("Keywords", strings.Join(p.m.Texts(mapi.PidNameKeywords), ", "))
+	f.time("Reply-By", mapi.PidTagReplyTime)
+	f.time("Expires", mapi.PidTagExpiryTime)
+	f.time("Deferred-Delivery", mapi.PidTagDeferredSendTime)
+	f.suppressions()
+	f.named()
+	return f.list
+}
+
+// keptFields returns the fields of a header but those that say how the message is made.
+func keptFields(raw string) (kept []string) {
+	e, err := entity.Read(strings.NewReader(raw), int64(len(raw)))
+	if err != nil {
+		return nil // a header that was read once can be read again, unless somebody has written into it
+	}
+	for _, f := range e.Header.Fields {
+		name := strings.ToLower(f.Name)
+		switch written := string(f.Raw); {
+		case name == "" || name == "mime-version" || strings.HasPrefix(name, "content-") && isOfStructure(name):
+		case isASCII(strings.NewReplacer("\r\n", "", "\t", "").Replace(written)) && strings.HasSuffix(written, "\r\n"):
+			kept = append(kept, written)
+		default:
+			kept = append(kept, entity.FormatText(f.Name, f.Value()))
+		}
+	}
+	return kept
+}
+
+// fields are being collected.
+type fields struct {
+	*planner
+	list []string
+}
+
+func (f *fields) text(name, value string) {
+	if value != "" {
+		f.list = append(f.list, entity.FormatText(name, value))
+	}
+}
+
+// time writes the first of some times that is there.
+func (f *fields) time(name string, tags ...mapi.Tag) {
+	for _, tag := range tags {
+		if at, ok := f.m.Time(tag); ok {
+			f.list = append(f.list, name+": "+at.Format(time.RFC1123Z)+"\r\n")
+			return
+		}
+	}
+}
+
+// choice writes a value by its name, but for the one that need not be said.
+func (f *fields) choice(name string, tag mapi.Tag, usual int64, values []string) {
+	if v, ok := f.m.Integer(tag); ok && v != usual && v >= 0 && v < int64(len(values)) {
+		f.text(name, values[v])
+	}
+}
+
+// subject returns the subject, or makes it of its parts. MS-OXCMSG §2.2.1.46.
+func (p *planner) subject() string {
+	if subject := p.m.Text(mapi.PidTagSubject); subject != "" {
+		// A store may have the length of the prefix in two characters in front (PidTagSubject as older clients keep it).
+		if runes := []rune(subject); len(runes) > 1 && runes[0] == 1 {
+			return string(runes[2:])
+		}
+		return subject
+	}
+	return p.m.Text(mapi.PidTagSubjectPrefix) + p.m.Text(mapi.PidTagNormalizedSubject)
+}
+
+// addressFields writes sender and recipients, MS-OXCMAIL §2.1.3.1.1 to §2.1.3.1.6.
+func (f *fields) addressFields() {
+	from, isFrom := f.m.Address(mapi.SentRepresentingAddress)
+	sender, isSender := f.m.Address(mapi.SenderAddress)
+	if !isFrom {
+		from, isFrom = sender, isSender
+	}
+	if isFrom {
+		f.addresses("From", from)
+	}
+	if isSender && f.internet(sender) != f.internet(from) {
+		f.addresses("Sender", sender)
+	}
+	f.addresses("Reply-To", f.replyTo()...)
+	for _, field := range recipientFields {
+		if field.field != "Bcc" || f.Bcc {
+			f.addresses(field.field, f.recipients(int64(field.kind))...)
+		}
+	}
+	if receipt, is := f.m.Address(readReceiptAddress); f.m.Bool(mapi.PidTagReadReceiptRequested) {
+		if !is {
+			receipt = from
+		}
+		f.addresses("Disposition-Notification-To", receipt) // §2.1.3.1.6
+	}
+	if f.m.Bool(mapi.PidTagOriginatorDeliveryReportRequested) {
+		f.addresses("Return-Receipt-To", from) // §2.1.3.1.5
+	}
+}
+
+func (f *fields) addresses(name string, list ...mapi.Address) {
+	var written []entity.Address
+	for _, a := range list {
+		internet := f.internet(a)
+		if internet.Name == internet.Address {
+			internet.Name = "" // it was set to have something to show
+		}
+		if internet.Address != "" || internet.Name != "" {
+			written = append(written, internet)
+		}
+	}
+	if len(written) > 0 {
+		f.list = append(f.list, entity.FormatAddresses(name, written))
+	}
+}
+
+// recipients returns those of a kind. The bits above say what has become of them, MS-OXCMAIL §2.1.3.1.1.
+func (f *fields) recipients(kind int64) (list []mapi.Address) {
+	for _, r := range f.m.Recipients {
+		if k, ok := r.Integer(mapi.PidTagRecipientType); ok && k&3 == kind {
+			if a, is := r.Address(mapi.RecipientAddress); is || a.Name != "" {
+				list = append(list, a)
+			}
+		}
+	}
+	return list
+}
+
+// replyTo returns where replies go. Names count if there are as many as addresses, MS-OXCMAIL §2.1.3.1.2.
+func (f *fields) replyTo() (list []mapi.Address) {
+	entries, err := mapi.ParseEntryList(f.m.Bytes(mapi.PidTagReplyRecipientEntries))
+	if err != nil {
+		return nil
+	}
+	names := strings.Split(f.m.Text(mapi.PidTagReplyRecipientNames), ";")
+	for i, entry := range entries {
+		var one mapi.Properties
+		if len(names) == len(entries) {
+			one.Set(mapi.PidTagDisplayName, mapi.String(names[i]))
+		}
+		one.Set(mapi.PidTagEntryId, mapi.Binary(entry))
+		if a, is := one.Address(mapi.RecipientAddress); is {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// internet returns the Internet address of an address of any kind: its SMTP address if there is one, or else one that
+// encapsulates it (MS-OXCMAIL §2.1.3.1.8).
+func (p *planner) internet(a mapi.Address) entity.Address {
+	addr := a.SMTP
+	if addr == "" && p.Domain != "" && a.Address != "" {
+		addr = Encapsulate(a.Type, a.Address, p.Domain)
+	}
+	return entity.Address{Name: a.Name, Address: addr}
+}
+
+// Encapsulate returns the Internet address that stands for an address of another kind, such as EX or X400.
+// MS-OXCMAIL §2.1.3.1.8.
+func Encapsulate(addressType, address, domain string) string {
+	var b strings.Builder
+	b.WriteString("IMCEA" + strings.ToUpper(addressType) + "-")
+	for _, c := range []byte(address) {
+		switch {
+		case c == '/':
+			b.WriteByte('_')
+		case 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '=':
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "+%02X", c)
+		}
+	}
+	return b.String() + "@" + domain
+}
+
+// textFields are fields whose text is that of a property.
+var textFields = []struct {
+	name string
+	tag  mapi.Tag
+}{
+	{"Message-ID", mapi.PidTagInternetMessageId}, // MS-OXCMAIL §2.1.3.2.10
+	{"In-Reply-To", mapi.PidTagInReplyToId},
+	{"References", mapi.PidTagInternetReferences},
+	{"List-Help", mapi.PidTagListHelp},
+	{"List-Subscribe", mapi.PidTagListSubscribe},
+	{"List-Unsubscribe", mapi.PidTagListUnsubscribe},
+}
+
+func (f *fields) fieldsOfText() {
+	for _, t := range textFields {
+		f.text(t.name, f.m.Text(t.tag))
+	}
+}
+
+// suppressions writes X-Auto-Response-Suppress, MS-OXCMAIL §2.1.3.2.22.
+func (f *fields) suppressions() {
+	bits, _ := f.m.Integer(mapi.PidTagAutoResponseSuppress)
+	var names []string
+	for _, s := range suppressions {
+		if bits&int64(s.bit) != 0 {
+			names = append(names, s.name)
+		}
+	}
+	f.text("X-Auto-Response-Suppress", strings.Join(names, ", "))
+}
+
+// named writes the fields that have no property of their own, in their order. MS-OXCMAIL §2.1.3.2.27: none that other
+// properties make, and none that Exchange's servers tell one another.
+func (f *fields) named() {
+	for property := range f.m.All() {
+		name := strings.ToLower(property.Named.Name)
+		_, known := mapped[name]
+		if property.Named.Set != mapi.PSInternetHeaders || known || isOfStructure(name) || isReserved(name) || !entity.IsFieldName(name) {
+			continue
+		}
+		if text := f.m.Text(property.Named); text != "" {
+			f.text(property.Named.Name, text)
+		}
+	}
+}

@@ -1,0 +1,353 @@
+package mime
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dipylon/dipylon/backends/mail/entity"
+	"github.com/dipylon/dipylon/backends/mail/header"
+	"github.com/dipylon/dipylon/backends/mapi"
+	"github.com/dipylon/dipylon/backends/mapi/rtf"
+)
+
+// entity plans the content of the message by its class, MS-OXCMAIL §2.1.3.2.1.
+func (p *planner) entity() (*part, error) {
+	class := strings.ToLower(p.m.Text(mapi.PidTagMessageClass))
+	switch {
+	case strings.HasSuffix(class, ".smime.multipartsigned"), strings.HasSuffix(class, ".smime"):
+		if signed, err := p.signed(); signed != nil || err != nil {
+			return signed, err
+		}
+	case strings.HasPrefix(class, "report."):
+		if report, err := p.report(class); report != nil || err != nil {
+			return report, err
+		}
+	}
+	return p.ordinary()
+}
+
+// ordinary plans a body and its attachments: multipart/mixed around multipart/related around multipart/alternative, as
+// far as there is a need for each. MS-OXCMAIL §2.1.3.3.
+func (p *planner) ordinary() (*part, error) {
+	body, html, err := p.body()
+	if err != nil {
+		return nil, err
+	}
+	inline, attached, err := p.attachments(html)
+	if err != nil {
+		return nil, err
+	}
+	if len(inline) > 0 {
+		kind := ";\r\n\ttype=\"text/html\"" // RFC 2387 §3.1
+		if body.subtype != "" {
+			kind = ";\r\n\ttype=\"multipart/alternative\""
+		}
+		body = &part{subtype: "related", extra: kind, parts: append([]*part{body}, inline...)}
+	}
+	switch {
+	case len(attached) > 0 && body != nil:
+		return &part{subtype: "mixed", parts: append([]*part{body}, attached...)}, nil
+	case len(attached) > 0:
+		return &part{subtype: "mixed", parts: attached}, nil
+	case body == nil:
+		return p.textPart("text/plain", func(io.Writer) error { return nil }, "")
+	}
+	return body, nil
+}
+
+// body plans the text: HTML with plain text beside it, or one of them (MS-OXCMAIL §2.1.3.3.1 to §2.1.3.3.5). It returns
+// nil if there is none, and the HTML, if there is some, to look for references in it.
+func (p *planner) body() (body *part, html func(io.Writer) error, err error) {
+	var plain, rich *part
+	if text, is := p.plainText(); is {
+		if plain, err = p.textPart("text/plain", text, ""); err != nil {
+			return nil, nil, err
+		}
+	}
+	if html = p.htmlOctets(); html != nil {
+		rich, err = p.htmlPart(html)
+	} else if html, err = p.htmlText(plain != nil); html != nil && err == nil {
+		rich, err = p.textPart("text/html", html, "")
+	}
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case rich == nil:
+		return plain, nil, nil
+	case plain == nil:
+		return rich, html, nil
+	}
+	return &part{subtype: "alternative", parts: []*part{plain, rich}}, html, nil
+}
+
+// plainText returns what writes the plain text as UTF-8, and whether there is one.
+func (p *planner) plainText() (func(io.Writer) error, bool) {
+	if !p.m.Has(mapi.PidTagBody) {
+		return nil, false
+	}
+	return copying(func() (io.ReadCloser, error) { return p.m.OpenText(mapi.PidTagBody) }), true
+}
+
+// htmlOctets returns what writes PidTagHtml, nil without that.
+func (p *planner) htmlOctets() func(io.Writer) error {
+	v := p.m.Get(mapi.PidTagHtml)
+	if v == nil || v.Type() != mapi.PtypBinary {
+		return nil
+	}
+	return copying(func() (io.ReadCloser, error) { return p.m.OpenBytes(mapi.PidTagHtml) })
+}
+
+// htmlText returns what writes HTML as UTF-8: the string that older objects have, or what RTF is made from or looks like
+// (MS-OXBBODY §2.1.3). It returns nil if there is none, or if plain text is what the RTF was made from.
+func (p *planner) htmlText(plain bool) (func(io.Writer) error, error) {
+	if v := p.m.Get(mapi.PidTagBodyHtml); v != nil && v.Type().IsText() {
+		return copying(func() (io.ReadCloser, error) { return p.m.OpenText(mapi.PidTagBodyHtml) }), nil
+	}
+	if !p.m.Has(mapi.PidTagRtfCompressed) {
+		return nil, nil
+	}
+	if plain {
+		d, closing, err := p.openRTF()
+		if err != nil {
+			return nil, nil // the plain text is what can be read
+		}
+		defer closing.Close()
+		if d.Kind() == rtf.FromText {
+			return nil, nil
+		}
+	}
+	return func(w io.Writer) error {
+		d, closing, err := p.openRTF()
+		if err != nil {
+			return err
+		}
+		defer closing.Close()
+		_, err = d.WriteHTML(w)
+		if errors.Is(err, rtf.ErrTruncated) || errors.Is(err, rtf.ErrTooLong) {
+			return nil // what was written is complete HTML
+		}
+		return err
+	}, nil
+}
+
+func (p *planner) openRTF() (*rtf.Document, io.Closer, error) {
+	r, err := p.m.OpenBytes(mapi.PidTagRtfCompressed)
+	if err != nil {
+		return nil, nil, err
+	}
+	decompressor, err := rtf.NewDecompressor(r)
+	if err == nil {
+		var d *rtf.Document
+		if d, err = rtf.Open(decompressor, rtf.Options{}); err == nil {
+			return d, r, nil
+		}
+	}
+	r.Close()
+	return nil, nil, err
+}
+
+// attachments plans the attachments: those that the HTML shows, and the others. MS-OXCMAIL §2.1.3.4.
+func (p *planner) attachments(html func(io.Writer) error) (inline, attached []*part, err error) {
+	shown, err := p.shown(html)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, a := range p.m.Attachments {
+		isShown := html != nil && isInline(a, shown)
+		planned, err := p.attachment(a, isShown)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case isShown:
+			inline = append(inline, planned)
+		default:
+			attached = append(attached, planned)
+		}
+	}
+	return inline, attached, nil
+}
+
+// shown returns the Content-IDs that the HTML refers to, if any attachment has one.
+func (p *planner) shown(html func(io.Writer) error) (map[string]bool, error) {
+	has := func(a *mapi.Attachment) bool { return a.Has(mapi.PidTagAttachContentId) }
+	if html == nil || !slices.ContainsFunc(p.m.Attachments, has) {
+		return nil, nil
+	}
+	found := &references{ids: map[string]bool{}}
+	return found.ids, html(found)
+}
+
+// isInline says whether the text shows an attachment, MS-OXCMAIL §2.1.3.4.1.2: what only its flags say is not believed.
+func isInline(a *mapi.Attachment, shown map[string]bool) bool {
+	flags, _ := a.Integer(mapi.PidTagAttachFlags)
+	if flags&attachRenderedInBody == 0 || a.Embedded != nil {
+		return false
+	}
+	return shown[a.Text(mapi.PidTagAttachContentId)] || a.Has(mapi.PidTagAttachContentLocation)
+}
+
+// attachment plans one, MS-OXCMAIL §2.1.3.4.2 to §2.1.3.4.4.
+func (p *planner) attachment(a *mapi.Attachment, inline bool) (*part, error) {
+	if a.Embedded != nil {
+		inner := p.Writer
+		message, err := inner.plan(a.Embedded, p.depth+1)
+		return &part{fields: []string{"Content-Type: message/rfc822\r\n"}, message: message}, err
+	}
+	content := copying(func() (io.ReadCloser, error) {
+		if a.Data.IsZero() { // by reference: the path is all that there is
+			return io.NopCloser(strings.NewReader(a.Text(mapi.PidTagAttachLongPathname))), nil
+		}
+		return a.Data.Open()
+	})
+	s, err := measure(content)
+	if err != nil {
+		return nil, err
+	}
+	mediaType, encoding := mediaTypeOf(a), "base64"
+	if strings.HasPrefix(mediaType, "message/") || strings.HasPrefix(mediaType, "multipart/") {
+		// RFC 2045 §6.4 and RFC 2046 §5.2: these are not encoded. What was not opened must not be opened now.
+		if encoding = ""; s.encoding(false) != "" || strings.HasPrefix(mediaType, "multipart/") || mediaType == "message/rfc822" || mediaType == "message/global" {
+			mediaType, encoding = "application/octet-stream", "base64"
+		}
+	}
+	return leaf(content, attachmentFields(a, mediaType, inline), encoding, s), nil
+}
+
+// attachmentFields returns the fields of an attachment, MS-OXCMAIL §2.1.3.4.2.2.
+func attachmentFields(a *mapi.Attachment, mediaType string, inline bool) []string {
+	name := filename(a)
+	contentType, disposition := "Content-Type: "+mediaType, "Content-Disposition: attachment"
+	if inline {
+		disposition = "Content-Disposition: inline"
+	}
+	if charset := a.Text(mapi.PidTagTextAttachmentCharset); charset != "" && strings.HasPrefix(mediaType, "text/") {
+		contentType += entity.FormatParameter("charset", charset)
+	}
+	if name != "" {
+		contentType += entity.FormatParameter("name", name)
+		disposition += entity.FormatParameter("filename", name)
+	}
+	for _, d := range []struct {
+		parameter string
+		tag       mapi.Tag
+	}{{"creation-date", mapi.PidTagCreationTime}, {"modification-date", mapi.PidTagLastModificationTime}} {
+		if at, ok := a.Time(d.tag); ok {
+			disposition += entity.FormatParameter(d.parameter, at.Format(time.RFC1123Z))
+		}
+	}
+	fields := []string{contentType + "\r\n"}
+	if description := a.Text(mapi.PidTagDisplayName); description != "" && description != name {
+		fields = append(fields, entity.FormatText("Content-Description", description))
+	}
+	if id := withoutBlanks(a.Text(mapi.PidTagAttachContentId)); id != "" && isASCII(id) {
+		fields = append(fields, "Content-ID: <"+id+">\r\n")
+	}
+	if location := a.Text(mapi.PidTagAttachContentLocation); location != "" {
+		fields = append(fields, entity.FormatText("Content-Location", location))
+	}
+	return append(fields, disposition+"\r\n")
+}
+
+// filename returns the name of an attached file, MS-OXCMAIL §2.1.3.4.2.1.
+func filename(a *mapi.Attachment) string {
+	for _, tag := range []mapi.Tag{mapi.PidTagAttachLongFilename, mapi.PidTagAttachFilename} {
+		if name := a.Text(tag); name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
+// mediaTypes are those of files, by the extensions of their names. It is no system's table: that differs from one to the next.
+var mediaTypes = map[string]string{
+	".txt": "text/plain", ".htm": "text/html", ".html": "text/html", ".csv": "text/csv", ".ics": "text/calendar", ".vcf": "text/vcard", ".xml": "text/xml",
+	".gif": "image/gif", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".bmp": "image/bmp", ".tif": "image/tiff", ".tiff": "image/tiff",
+	".pdf": "application/pdf", ".rtf": "application/rtf", ".zip": "application/zip", ".doc": "application/msword", ".xls": "application/vnd.ms-excel",
+	".ppt": "application/vnd.ms-powerpoint", ".mp3": "audio/mpeg", ".wav": "audio/wav", ".mp4": "video/mp4", ".eml": "application/octet-stream",
+	".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+	".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+	".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+}
+
+// mediaTypeOf returns the media type of an attachment, MS-OXCMAIL §2.1.3.4.2.2.
+func mediaTypeOf(a *mapi.Attachment) string {
+	if a.Data.IsZero() && a.Has(mapi.PidTagAttachLongPathname) {
+		return "text/uri-list" // RFC 2483 §5
+	}
+	tag := strings.ToLower(a.Text(mapi.PidTagAttachMimeTag))
+	if parsed := entity.ParseParameters(tag).Value; entity.IsMediaType(parsed) {
+		return parsed
+	}
+	if mediaType := mediaTypes[strings.ToLower(path.Ext(filename(a)))]; mediaType != "" {
+		return mediaType
+	}
+	return "application/octet-stream"
+}
+
+// signedHead is how much of a signed entity is read to see its fields.
+const signedHead = 64 << 10
+
+// signed plans a message whose one attachment is the signed or encrypted entity, MS-OXOSMIME §2.1.3. It returns nil if
+// the object is not so.
+func (p *planner) signed() (*part, error) {
+	if len(p.m.Attachments) != 1 || p.m.Attachments[0].Data.IsZero() {
+		return nil, nil
+	}
+	a := p.m.Attachments[0]
+	content := copying(a.Data.Open)
+	s, err := measure(content)
+	if err != nil {
+		return nil, err
+	}
+	isClear, err := isClearSigned(a.Data)
+	switch {
+	case err != nil:
+		return nil, err
+	case isClear:
+		whole := leaf(content, nil, "", s)
+		whole.raw = true
+		return whole, nil
+	case strings.HasSuffix(strings.ToLower(p.m.Text(mapi.PidTagMessageClass)), "signed"):
+		return nil, nil
+	}
+	mediaType := mediaTypeOf(a)
+	if !strings.Contains(mediaType, "pkcs7-mime") {
+		mediaType = "application/pkcs7-mime"
+	}
+	return leaf(content, attachmentFields(a, mediaType, false), "base64", s), nil
+}
+
+// isClearSigned says whether octets are an entity of type multipart/signed with its own fields.
+func isClearSigned(c mapi.Content) (bool, error) {
+	r, err := c.Open()
+	if err != nil {
+		return false, err
+	}
+	defer r.Close()
+	start, err := io.ReadAll(io.LimitReader(r, signedHead))
+	if err != nil {
+		return false, err
+	}
+	h, _, err := header.Read(bytes.NewReader(start), signedHead)
+	if err != nil {
+		return false, nil // it is something else
+	}
+	for _, f := range h.Fields {
+		if !strings.HasPrefix(strings.ToLower(f.Name), "content-") {
+			return false, nil // no field of it may be one of the message
+		}
+	}
+	for _, f := range h.All("Content-Type") {
+		return strings.EqualFold(entity.ParseParameters(f.Value()).Value, "multipart/signed"), nil
+	}
+	return false, nil
+}
+
+func isASCII(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r >= 0x7f })
+}

@@ -1,0 +1,60 @@
+package mime
+
+import (
+	"errors"
+	"io"
+
+	"github.com/dipylon/dipylon/backends/mapi"
+)
+
+// Writer writes message objects as Internet mail, MS-OXCMAIL §2.1. The zero Writer is ready.
+type Writer struct {
+	// Domain is that of addresses of other kinds than SMTP, which are encapsulated (MS-OXCMAIL §2.1.3.1.8).
+	// Without it they are left out, and their names stay.
+	Domain string
+	// Kept has the fields of PidTagTransportMessageHeaders written in the place of those that properties
+	// make, if the object has them: so Internet mail gets its own header back.
+	Kept bool
+	// Bcc has the Bcc field written, which mail on its way must not have (RFC 5322 §3.6.3).
+	Bcc bool
+}
+
+// ErrTooDeep says that messages lie deeper in one another than [mapi.DepthMost].
+var ErrTooDeep = errors.New("there are messages in messages in messages without end")
+
+// Write writes a message with CRLF as line ends. The contents of attachments and large bodies are read twice, and
+// never whole in memory. The same object gives the same octets each time.
+func (w Writer) Write(out io.Writer, m *mapi.Message) error {
+	root, err := w.plan(m, 0)
+	if err != nil {
+		return err
+	}
+	o := &output{w: out}
+	root.write(o)
+	if !o.atLineStart() {
+		o.text("\r\n")
+	}
+	return o.err
+}
+
+// plan finds out how a message is to be written: all that has to be known before its first octet.
+func (w Writer) plan(m *mapi.Message, depth int) (*part, error) {
+	if depth > mapi.DepthMost {
+		return nil, ErrTooDeep
+	}
+	p := &planner{Writer: w, m: m, depth: depth}
+	root, err := p.entity()
+	if err != nil {
+		return nil, err
+	}
+	root.fields = append(append(p.header(), "MIME-Version: 1.0\r\n"), root.fields...)
+	root.identify()
+	return root, nil
+}
+
+// planner is a message that is going to be written.
+type planner struct {
+	Writer
+	m     *mapi.Message
+	depth int
+}
