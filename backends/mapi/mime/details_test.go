@@ -1,0 +1,257 @@
+package mime
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dipylon/dipylon/backends/mail/header"
+	"github.com/dipylon/dipylon/backends/mapi"
+	"github.com/dipylon/dipylon/backends/mapi/rtf"
+)
+
+// TestEncapsulate has the example of MS-OXCMAIL §2.1.3.1.8, and other kinds of addresses.
+func TestEncapsulate(t *testing.T) {
+	for _, c := range []struct{ kind, address, want string }{
+		{"EX", "/O=ORG/OU=SITE/CN=RECIPIENTS/CN=GEORGE", "IMCEAEX-_O=ORG_OU=SITE_CN=RECIPIENTS_CN=GEORGE@sakes.example"},
+		{"fax", "George@+1 (425) 555", "IMCEAFAX-George+40+2B1+20+28425+29+20555@sakes.example"},
+		{"X400", "c=gr;a= ;s=Sakes_é", "IMCEAX400-c=gr+3Ba=+20+3Bs=Sakes+5F+C3+A9@sakes.example"},
+	} {
+		if got := Encapsulate(c.kind, c.address, "sakes.example"); got != c.want {
+			t.Errorf("%s, want %s", got, c.want)
+		}
+	}
+}
+
+// TestOtherAddresses: the SMTP address counts if there is one; without one the address is encapsulated, or left out.
+func TestOtherAddresses(t *testing.T) {
+	m := &mapi.Message{}
+	m.SetAddress(mapi.SentRepresentingAddress, mapi.Address{Name: "George", Type: "EX", Address: "/O=A/CN=G", SMTP: "george@sakes.example"})
+	m.SetAddress(mapi.SenderAddress, mapi.Address{Name: "Dora", Type: "EX", Address: "/O=A/CN=D"})
+	for domain, want := range map[string]string{
+		"sakes.example": "From: \"George\" <george@sakes.example>\r\nSender: \"Dora\" <IMCEAEX-_O=A_CN=D@sakes.example>\r\n",
+		"":              "From: \"George\" <george@sakes.example>\r\nSender: \"Dora\" <>\r\n",
+	} {
+		if got := string(write(t, Writer{Domain: domain}, m)); !strings.HasPrefix(got, want) {
+			t.Errorf("%q: %q", domain, got)
+		}
+	}
+}
+
+// TestEnvelope: properties and fields that the recordings do not have.
+func TestEnvelope(t *testing.T) {
+	message := "From: a@b\r\nDate: Thu, 12 Nov 2026 10:06:07 +0100\r\nPriority: urgent\r\nSensitivity: private\r\nThread-Topic: other\r\nSubject: AW: x\r\n" +
+		"Expires: Mon, 30 Nov 2026 12:00:00 +0000\r\nReply-By: Fri, 20 Nov 2026 12:00:00 +0000\r\nX-Auto-Response-Suppress: DR, OOF\r\n" +
+		"Disposition-Notification-To: R <r@b>\r\nReturn-Receipt-To: a@b\r\nX-One: =?utf-8?Q?=C3=A4?=\r\nX-One: two\r\nX-MS-Exchange-Organization-SCL: 9\r\nBcc: c@d\r\n\r\ntext\r\n"
+	m := convert(t, Reader{}, []byte(message))
+	for tag, want := range map[mapi.Key]mapi.Value{
+		mapi.PidTagImportance: mapi.Integer32(2), mapi.PidTagSensitivity: mapi.Integer32(2), mapi.PidTagConversationTopic: mapi.String("other"),
+		mapi.PidTagSubjectPrefix: mapi.String("AW: "), mapi.PidTagNormalizedSubject: mapi.String("x"), mapi.PidTagAutoResponseSuppress: mapi.Integer32(0x11),
+		mapi.PidTagExpiryTime: mapi.NewTime(time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)), mapi.Named{Set: mapi.PSInternetHeaders, Name: "x-one"}: mapi.String("ä"),
+		mapi.PidTagReadReceiptRequested: mapi.Boolean(true), mapi.PidTagOriginatorDeliveryReportRequested: mapi.Boolean(true),
+		mapi.Named{Set: mapi.PSInternetHeaders, Name: "X-MS-Exchange-Organization-SCL"}: nil,
+	} {
+		if got := m.Get(tag); got != want {
+			t.Errorf("%v is %v, want %v", tag, got, want)
+		}
+	}
+	if strings.Contains(m.Text(mapi.PidTagTransportMessageHeaders), "SCL") {
+		t.Error("a field that is Exchange's own has come in")
+	}
+	written := string(write(t, Writer{}, m))
+	for _, want := range []string{
+		"Importance: high\r\n", "Sensitivity: private\r\n", "Thread-Topic: other\r\n", "Subject: AW: x\r\n", "Expires: Mon, 30 Nov 2026 12:00:00 +0000\r\n",
+		"Reply-By: Fri, 20 Nov 2026 12:00:00 +0000\r\n", "X-Auto-Response-Suppress: DR, OOF\r\n", "Disposition-Notification-To: \"R\" <r@b>\r\n", "Return-Receipt-To: <a@b>\r\n",
+		"X-One: =?utf-8?B?w6Q=?=\r\n", "Date: Thu, 12 Nov 2026 09:06:07 +0000\r\n",
+	} {
+		if !strings.Contains(written, want) {
+			t.Errorf("%q is missing in %s", want, written)
+		}
+	}
+	if strings.Contains(written, "Bcc") {
+		t.Error("a Bcc field was written")
+	}
+}
+
+// TestKept: who wants the header that came gets it, but for the fields of the structure.
+func TestKept(t *testing.T) {
+	head := "Received: from a by b;\r\n\tThu, 12 Nov 2026 10:06:07 +0100\r\nFrom: Erika <a@b>\r\nX-One: 1\r\nX-One: 2\r\nSubject: Gr\xfc\xdfe\r\n"
+	m := convert(t, Reader{}, []byte(head+"Content-Type: text/html\r\n\r\n<p>\r\n"))
+	want := strings.Replace(head, "Gr\xfc\xdfe", "=?utf-8?B?R3LDvMOfZQ==?=", 1) + "MIME-Version: 1.0\r\nContent-Type: text/html; charset=us-ascii\r\n\r\n<p>\r\n"
+	if got := string(write(t, Writer{Kept: true}, m)); got != want {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+}
+
+// TestReports writes reports, and reads them again.
+func TestReports(t *testing.T) {
+	for _, name := range []string{"11-dsn-report", "31-mdn-report"} {
+		before := convert(t, Reader{}, sent(t, name))
+		after := convert(t, Reader{}, write(t, Writer{}, before))
+		for _, tag := range []mapi.Tag{
+			mapi.PidTagMessageClass, mapi.PidTagReportingMessageTransferAgent, mapi.PidTagReportText, mapi.PidTagReportDisposition,
+			mapi.PidTagOriginalMessageId, mapi.PidTagReceiptTime, mapi.PidTagBody,
+		} {
+			if got, want := after.Get(tag), before.Get(tag); got != want {
+				t.Errorf("%s: %v is %v", name, tag, got)
+			}
+		}
+		for i, r := range before.Recipients {
+			for _, tag := range []mapi.Tag{
+				mapi.PidTagEmailAddress, mapi.PidTagNonDeliveryReportStatusCode, mapi.PidTagNonDeliveryReportDiagCode, mapi.PidTagSupplementaryInfo, mapi.PidTagRemoteMessageTransferAgent,
+			} {
+				if got, want := after.Recipients[i].Get(tag), r.Get(tag); got != want {
+					t.Errorf("%s: %v is %v, and was %v", name, tag, got, want)
+				}
+			}
+		}
+	}
+}
+
+// TestActions: the class follows the most severe action, and the action the class.
+func TestActions(t *testing.T) {
+	for action, class := range map[string]string{
+		"failed": "REPORT.IPM.Note.NDR", "delayed": "REPORT.IPM.Note.Delayed.DR", "relayed": "REPORT.IPM.Note.Relayed.DR",
+		"expanded": "REPORT.IPM.Note.Expanded.DR", "delivered": "REPORT.IPM.Note.DR",
+	} {
+		message := "Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; a\r\n\r\n" +
+			"Final-Recipient: rfc822; x@y\r\nAction: delivered\r\nStatus: 2.0.0\r\n\r\nFinal-Recipient: rfc822; b@c\r\nAction: " + action + "\r\nStatus: 4.4.7\r\n--b--\r\n"
+		m := convert(t, Reader{}, []byte(message))
+		last := m.Recipients[len(m.Recipients)-1]
+		if diag, _ := last.Integer(mapi.PidTagNonDeliveryReportDiagCode); m.Text(mapi.PidTagMessageClass) != class || last.Text(mapi.PidTagSmtpAddress) != "b@c" || diag != 5 {
+			t.Errorf("%s: %s, %s, %d", action, m.Text(mapi.PidTagMessageClass), last.Text(mapi.PidTagSmtpAddress), diag)
+		}
+		if written := string(write(t, Writer{}, m)); !strings.Contains(written, "\r\nAction: "+action+"\r\nStatus: 4.4.7\r\n") {
+			t.Errorf("%s was written as %s", action, written)
+		}
+	}
+}
+
+// TestSignedToTheOctet: a signed message goes out as it has come in.
+func TestSignedToTheOctet(t *testing.T) {
+	message := string(sent(t, "09-multipart-signed"))
+	_, entity, _ := strings.Cut(message, "Content-Type: multipart/signed")
+	written := string(write(t, Writer{}, convert(t, Reader{}, []byte(message))))
+	if !strings.HasSuffix(written, "Content-Type: multipart/signed"+entity) {
+		t.Errorf("%s", written)
+	}
+	opaque := "Content-Type: application/pkcs7-mime; name=smime.p7m\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD\r\n"
+	m := convert(t, Reader{}, []byte(opaque))
+	if class := m.Text(mapi.PidTagMessageClass); class != "IPM.Note.SMIME" || m.Has(mapi.PidTagBody) {
+		t.Errorf("%s, %v", class, m.Get(mapi.PidTagBody))
+	}
+	if written := string(write(t, Writer{}, m)); !strings.Contains(written, "Content-Type: application/pkcs7-mime;") || !strings.HasSuffix(written, "\r\n\r\nQUJD\r\n") {
+		t.Errorf("%s", written)
+	}
+	// Whoever can write into the attachment writes no field of the message with it.
+	m = &mapi.Message{Attachments: []*mapi.Attachment{{Data: mapi.ContentOf([]byte("Bcc: x@y\r\nContent-Type: multipart/signed; boundary=b\r\n\r\n--b--"))}}}
+	m.Set(mapi.PidTagMessageClass, mapi.String("IPM.Note.SMIME.MultipartSigned"))
+	if written := string(write(t, Writer{}, m)); strings.Contains(written, "Bcc") {
+		t.Errorf("%s", written)
+	}
+}
+
+// TestRTF: the HTML that RTF is made from is the body; the plain text is, where that is what it was made from.
+func TestRTF(t *testing.T) {
+	pack := func(encapsulate func(io.Writer, io.Reader) error, from string) mapi.Value {
+		var document, packed bytes.Buffer
+		c := rtf.NewCompressor(&packed)
+		if err := errors.Join(encapsulate(&document, strings.NewReader(from)), func() error { _, err := c.Write(document.Bytes()); return err }(), c.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return mapi.Binary(packed.Bytes())
+	}
+	m := &mapi.Message{}
+	m.Set(mapi.PidTagBody, mapi.String("Grüße\r\n"))
+	m.Set(mapi.PidTagRtfCompressed, pack(rtf.EncapsulateHTML, "<html><body><p>Grüße</p></body></html>"))
+	if got := convert(t, Reader{}, write(t, Writer{}, m)); !strings.Contains(body(t, &got.Properties, mapi.PidTagHtml), "<p>Grüße</p>") || !strings.Contains(body(t, &got.Properties, mapi.PidTagBody), "Grüße") {
+		t.Errorf("%s", write(t, Writer{}, m))
+	}
+	m.Set(mapi.PidTagRtfCompressed, pack(rtf.EncapsulateText, "Grüße\r\n"))
+	if got := convert(t, Reader{}, write(t, Writer{}, m)); got.Has(mapi.PidTagHtml) || text(got) != "Grüße" {
+		t.Errorf("%s", write(t, Writer{}, m))
+	}
+	m.Set(mapi.PidTagRtfCompressed, mapi.Binary("broken"))
+	if got := convert(t, Reader{}, write(t, Writer{}, m)); text(got) != "Grüße" {
+		t.Errorf("%s", write(t, Writer{}, m))
+	}
+}
+
+// TestLarge: a large text and a large attachment stay in the file that they came in.
+func TestLarge(t *testing.T) {
+	long := strings.Repeat("Grüße aus Köln, und noch eine Zeile.\r\n", 5_000)
+	m := convert(t, Reader{}, []byte("Content-Type: text/plain; charset=utf-8\r\n\r\n"+long))
+	if v, is := m.Get(mapi.PidTagBody).(mapi.Streamed); !is || v.Content.Size != int64(2*len([]rune(long))) {
+		t.Errorf("%T", m.Get(mapi.PidTagBody))
+	}
+	if got := convert(t, Reader{}, write(t, Writer{}, m)); body(t, &got.Properties, mapi.PidTagBody) != body(t, &m.Properties, mapi.PidTagBody) {
+		t.Error("the text has changed")
+	}
+}
+
+// TestCharsets: a text goes out in the charset in which it came, if that has its letters.
+func TestCharsets(t *testing.T) {
+	for _, c := range []struct {
+		page       int
+		text, want string
+	}{
+		{28591, "ä\r\n", "iso-8859-1"}, {50220, "港\r\n", "iso-2022-jp"}, {28591, "港\r\n", "utf-8"}, {4711, "ä\r\n", "utf-8"}, {28591, "a\r\n", "us-ascii"}, {1200, "ä\r\n", "utf-8"},
+	} {
+		m := &mapi.Message{}
+		m.Set(mapi.PidTagBody, mapi.String(c.text))
+		m.Set(mapi.PidTagInternetCodepage, mapi.Integer32(c.page))
+		e := parse(t, write(t, Writer{}, m))
+		page, err := e.TextPage()
+		if err != nil {
+			t.Fatal(err)
+		}
+		octets, err := io.ReadAll(e.DecodedText(page))
+		if err != nil || string(octets) != c.text || e.Type.Get("charset") != c.want {
+			t.Errorf("%d: %q in %s, %v", c.page, octets, e.Type.Get("charset"), err)
+		}
+	}
+}
+
+// TestInline: a picture is inline if the text shows it, and not if only its flags say so.
+func TestInline(t *testing.T) {
+	m := &mapi.Message{}
+	m.Set(mapi.PidTagHtml, mapi.Binary(`<img src="CID:a%40b">`))
+	for _, id := range []string{"a@b", "hidden@b"} {
+		a := &mapi.Attachment{Data: mapi.ContentOf([]byte("x"))}
+		a.Set(mapi.PidTagAttachContentId, mapi.String(id))
+		a.Set(mapi.PidTagAttachFlags, mapi.Integer32(attachRenderedInBody))
+		m.Attachments = append(m.Attachments, a)
+	}
+	reference := &mapi.Attachment{}
+	reference.Set(mapi.PidTagAttachLongPathname, mapi.String("https://sakes.example/file"))
+	m.Attachments = append(m.Attachments, reference)
+	want := []string{
+		"multipart/mixed", "  multipart/related", "    text/html", `    "" "<img src=\"CID:a%40b\">" ""`,
+		"    application/octet-stream", `    "" "x" "a@b"`, "  application/octet-stream", `  "" "x" "hidden@b"`, "  text/uri-list", `  "" "https://sakes.example/file" ""`,
+	}
+	if got := outline(t, parse(t, write(t, Writer{}, m)), 0); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestTNEF: the hook is given what is in the part; if it fails the part is an attachment.
+func TestTNEF(t *testing.T) {
+	message := []byte("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n--b\r\nContent-Type: application/ms-tnef; name=winmail.dat\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD\r\n--b--\r\n")
+	opened := convert(t, Reader{TNEF: func(m *mapi.Message, data mapi.Content) error {
+		m.Set(mapi.PidTagSubject, mapi.String(octetsOf(t, data)))
+		return nil
+	}}, message)
+	if opened.Text(mapi.PidTagSubject) != "ABC" || len(opened.Attachments) != 0 {
+		t.Errorf("%q, %d attachments", opened.Text(mapi.PidTagSubject), len(opened.Attachments))
+	}
+	for _, r := range []Reader{{}, {TNEF: func(*mapi.Message, mapi.Content) error { return header.ErrTooLarge }}} {
+		m := convert(t, r, message)
+		if len(m.Attachments) != 1 || name(m) != "winmail.dat" || string(octetsOf(t, m.Attachments[0].Data)) != "ABC" {
+			t.Errorf("%d attachments", len(m.Attachments))
+		}
+	}
+}

@@ -1,0 +1,76 @@
+package mime
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/dipylon/dipylon/backends/mail/entity"
+	"github.com/dipylon/dipylon/backends/mapi"
+	"github.com/dipylon/dipylon/test/corpus"
+)
+
+// FuzzRead: any octets become an object, or are refused as too much; what is made of them is written, and read again.
+func FuzzRead(f *testing.F) {
+	for m := range corpus.Small(1_500) {
+		f.Add(m.Content())
+	}
+	for _, name := range recordings(f) {
+		if octets := sent(f, name); len(octets) < 2_000 {
+			f.Add(octets)
+		}
+	}
+	f.Fuzz(func(t *testing.T, message []byte) {
+		m, err := Reader{}.Read(bytes.NewReader(message), int64(len(message)))
+		if err != nil {
+			return
+		}
+		written := write(t, Writer{Domain: "sakes.example", Bcc: true}, m)
+		again := convert(t, Reader{}, written)
+		if len(again.Attachments) < min(1, len(m.Attachments)) {
+			t.Errorf("%d attachments became %d", len(m.Attachments), len(again.Attachments))
+		}
+	})
+}
+
+// FuzzWrite: an object with any texts is written as mail that has one header of one structure.
+func FuzzWrite(f *testing.F) {
+	f.Add("IPM.Note", "Re: a bill", "Erika", "erika@a.example", "text\r\n", []byte("<p>text"), "a.txt", []byte("x"))
+	f.Add("REPORT.IPM.Note.NDR", "=?utf-8?Q?x?=", "a\r\nBcc: b", "b>\r\nX: y", "a\rb\nc", []byte("<img src=cid:x>\xff"), "../a;b", []byte("--=_"))
+	f.Add("IPM.Note.SMIME.MultipartSigned", "", "", "", "", []byte(nil), "", []byte("Content-Type: multipart/signed; boundary=b\r\n\r\n--b--"))
+	f.Fuzz(func(t *testing.T, class, subject, name, address, text string, html []byte, file string, data []byte) {
+		m := &mapi.Message{}
+		m.Set(mapi.PidTagMessageClass, mapi.String(class))
+		m.Set(mapi.PidTagSubject, mapi.String(subject))
+		m.Set(mapi.PidTagInternetMessageId, mapi.String(address))
+		m.SetAddress(mapi.SenderAddress, mapi.Address{Name: name, Type: mapi.AddressSMTP, Address: address, SMTP: address})
+		m.Set(mapi.Named{Set: mapi.PSInternetHeaders, Name: file}, mapi.String(text))
+		m.Set(mapi.PidTagBody, mapi.String(text))
+		m.Set(mapi.PidTagHtml, mapi.Binary(html))
+		a := &mapi.Attachment{Data: mapi.ContentOf(data)}
+		a.Set(mapi.PidTagAttachLongFilename, mapi.String(file))
+		a.Set(mapi.PidTagAttachMimeTag, mapi.String(name))
+		a.Set(mapi.PidTagAttachContentId, mapi.String(subject))
+		a.Set(mapi.PidTagAttachFlags, mapi.Integer32(attachRenderedInBody))
+		m.Attachments = []*mapi.Attachment{a}
+		var written bytes.Buffer
+		if err := (Writer{Domain: "sakes.example"}).Write(&written, m); err != nil {
+			t.Fatal(err)
+		}
+		e, err := entity.Read(bytes.NewReader(written.Bytes()), int64(written.Len()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, field := range []string{"Bcc", "X"} {
+			if e.Field(field) != "" && !strings.EqualFold(field, file) {
+				t.Errorf("a field %s has come from a value: %q", field, written.Bytes())
+			}
+		}
+		for leaf := range e.Leaves() {
+			if _, err := io.Copy(io.Discard, leaf.Decoded()); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}

@@ -1,0 +1,133 @@
+package mime
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/dipylon/dipylon/backends/mail/entity"
+	"github.com/dipylon/dipylon/backends/mail/header"
+	"github.com/dipylon/dipylon/backends/mapi"
+)
+
+// TestKnownFailures has the messages at which Exchange's conversion is known to have failed (its knowledge base): each
+// converts, and nothing is lost.
+func TestKnownFailures(t *testing.T) {
+	long := strings.Repeat("a long name ", 12) + ".doc"
+	word := "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + strings.Repeat("Word 6 ", 100)
+	part := func(fields, content string) string {
+		return "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n--b\r\n" + fields + "\r\n" + content + "\r\n--b--\r\n"
+	}
+	octet := "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n"
+	for _, c := range []struct {
+		name, message string
+		want          func(m *mapi.Message) string // what is to be seen
+		seen          string
+	}{
+		{"charset x-user-defined (Q192546)", "Content-Type: text/plain; charset=x-user-defined\r\n\r\nGr\xfc\xdfe", text, "Grüße"},
+		{"charset cp50000 (Q192546)", "Content-Type: text/plain; charset=cp50000\r\n\r\nGr\xfc\xdfe", text, "Grüße"},
+		{
+			"report in UTF-7 (Q178244)", "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain; charset=utf-7\r\n\r\nHi +AOQ-\r\n" +
+				"--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; a\r\n\r\nFinal-Recipient: rfc822; b@c\r\nAction: failed\r\nStatus: 5.1.1\r\n--b--\r\n",
+			func(m *mapi.Message) string { return text(m) + m.Text(mapi.PidTagMessageClass) }, "Hi +AOQ-REPORT.IPM.Note.NDR",
+		},
+		{"header that is none (Q166562)", "Subject: x\r\n\x01\x02 nothing\r\nX-After: y\r\n\r\ntext", func(m *mapi.Message) string {
+			return m.Text(mapi.PidTagSubject) + m.Text(mapi.Named{Set: mapi.PSInternetHeaders, Name: "X-After"}) + text(m)
+		}, "xytext"},
+		{"Word 6 document (Q175411)", part("Content-Type: application/msword; name=a.doc\r\nContent-Transfer-Encoding: base64\r\n", base64.StdEncoding.EncodeToString([]byte(word))), data(t), word},
+		{"file name of more than 25 characters (Q166546)", part("Content-Disposition: attachment; filename=\""+long+"\"\r\n", "x"), name, long},
+		{"base64 that is no multiple of 4 (Q270614)", part(octet, "QUJDR\r\nEVGRw"), data(t), "ABCDEFG"},
+		{
+			"AppleDouble (Q194192)", part("Content-Type: multipart/appledouble; boundary=a\r\n", "--a\r\n"+strings.Replace(octet, "octet-stream", "applefile", 1)+"\r\nQUI=\r\n--a\r\n"+octet+"\r\nQ0Q=\r\n--a--"),
+			func(m *mapi.Message) string {
+				return m.Attachments[0].Text(mapi.PidTagAttachMimeTag) + string(octetsOf(t, m.Attachments[0].Data)) + string(octetsOf(t, m.Attachments[1].Data))
+			}, "application/applefileABCD",
+		},
+		{"comma in an 8-bit name (5.0's release notes, 2.8.6)", "To: M\xfcller, Hans <h@a.example>\r\n\r\n", func(m *mapi.Message) string {
+			return fmt.Sprint(len(m.Recipients), m.Recipients[0].Text(mapi.PidTagDisplayName))
+		}, "1Müller, Hans"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := convert(t, Reader{}, []byte(c.message))
+			if got := c.want(m); got != c.seen {
+				t.Errorf("%q, want %q", got, c.seen)
+			}
+			if got := c.want(convert(t, Reader{}, write(t, Writer{}, m))); strings.TrimRight(got, "\r\n") != c.seen {
+				t.Errorf("after the way to MIME and back %q, want %q", got, c.seen)
+			}
+		})
+	}
+}
+
+func text(m *mapi.Message) string { return strings.TrimRight(m.Text(mapi.PidTagBody), "\r\n") }
+
+func name(m *mapi.Message) string { return m.Attachments[0].Text(mapi.PidTagAttachLongFilename) }
+
+func data(t *testing.T) func(*mapi.Message) string {
+	return func(m *mapi.Message) string { return string(octetsOf(t, m.Attachments[0].Data)) }
+}
+
+// TestDeep: messages ten thousand deep are opened to a depth, and the rest is an attachment.
+func TestDeep(t *testing.T) {
+	level := "Subject: x\r\nContent-Type: message/rfc822\r\n\r\n"
+	m := convert(t, Reader{}, []byte(strings.Repeat(level, 10_000)+"\r\ninnermost"))
+	written := write(t, Writer{}, m)
+	depth := 0
+	for ; m.Attachments[0].Embedded != nil; m = m.Attachments[0].Embedded {
+		depth++
+	}
+	if rest := octetsOf(t, m.Attachments[0].Data); depth != entity.DepthMost || !bytes.HasSuffix(rest, []byte("innermost")) {
+		t.Errorf("%d deep, and %d octets are left", depth, len(rest))
+	}
+	if len(written) < len(level)*(10_000-entity.DepthMost) {
+		t.Errorf("%d octets were written", len(written))
+	}
+}
+
+// TestCycle: a message that is in itself is not written for ever.
+func TestCycle(t *testing.T) {
+	m := &mapi.Message{}
+	m.Attachments = []*mapi.Attachment{{Embedded: m}}
+	if err := (Writer{}).Write(io.Discard, m); !errors.Is(err, ErrTooDeep) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestTooMuch: what is more than is read is an error of the whole message.
+func TestTooMuch(t *testing.T) {
+	for _, message := range []string{
+		"a: " + strings.Repeat("x", header.Most),
+		"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + strings.Repeat("--b\r\n", entity.EntitiesMost+1),
+	} {
+		if _, err := (Reader{}).Read(strings.NewReader(message), int64(len(message))); !errors.Is(err, header.ErrTooLarge) && !errors.Is(err, entity.ErrTooComplex) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+// TestBroken: errors of the file and of contents are told.
+func TestBroken(t *testing.T) {
+	if _, err := (Reader{}).Read(broken{}, 10); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("%v", err)
+	}
+	m := &mapi.Message{}
+	m.Attachments = []*mapi.Attachment{{Data: mapi.Content{Size: 1, Open: func() (io.ReadCloser, error) { return nil, io.ErrClosedPipe }}}}
+	if err := (Writer{}).Write(io.Discard, m); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("%v", err)
+	}
+	if err := (Writer{}).Write(fullDisk{}, &mapi.Message{}); !errors.Is(err, io.ErrShortWrite) {
+		t.Errorf("%v", err)
+	}
+}
+
+type broken struct{}
+
+func (broken) ReadAt([]byte, int64) (int, error) { return 0, io.ErrClosedPipe }
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, io.ErrShortWrite }

@@ -1,0 +1,76 @@
+//go:build linux
+
+package growth
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/dipylon/dipylon/backends/mapi/mime"
+)
+
+// messages are Internet mail that becomes message objects, and mail again.
+var messages = []pass{
+	objects("a file's name in many pieces", 1000, func(n int) string {
+		var b strings.Builder
+		b.WriteString("Content-Type: a/b")
+		for i := range n {
+			fmt.Fprintf(&b, ";name*%d*=%%41", n-i)
+		}
+		return b.String() + "\r\n\r\n"
+	}),
+	objects("parameters", 2000, func(n int) string { return "Content-Type: a/b" + strings.Repeat(";a=b", n) + "\r\n\r\n" }),
+	objects("comments in a type", 2000, func(n int) string { return "Content-Type: a/b" + strings.Repeat("(a)x", n) + ";a=b\r\n\r\n" }),
+	objects("encoded words", 1000, func(n int) string { return "Subject: " + strings.Repeat("=?utf-8?Q?a?= ", n) + "\r\n\r\n" }),
+	objects("encoded words without an end", 2000, func(n int) string { return "Subject: " + strings.Repeat("=?a?Q?", n) + "\r\n\r\n" }),
+	objects("encoded words with one end", 2000, func(n int) string { return "Subject: " + strings.Repeat("=?a?X?", n) + "?=\r\n\r\n" }),
+	objects("what begins encoded words", 2000, func(n int) string { return "Subject: " + strings.Repeat("=?", n) + "?=\r\n\r\n" }),
+	objects("a subject that is folded", 1000, func(n int) string { return "Subject: a\r\n" + strings.Repeat(" word\r\n", n) + "\r\n" }),
+	objects("recipients", 500, func(n int) string { return "To: a@b" + strings.Repeat(",A <a@b>", n) + "\r\n\r\n" }),
+	objects("names without addresses", 500, func(n int) string { return "To: " + strings.Repeat("a,", n) + "\r\n\r\n" }),
+	objects("addresses that begin everything", 1000, func(n int) string { return "To: " + strings.Repeat("[", n) + strings.Repeat("([ ", n) + "\r\n\r\n" }),
+	objects("words of one name", 1000, func(n int) string { return "To: " + strings.Repeat("a ", n) + "<a@b>\r\n\r\n" }),
+	objects("fields", 500, func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "X-%d: a\r\n", i)
+		}
+		return b.String() + "\r\n"
+	}),
+	objects("lines that are no fields", 500, func(n int) string { return strings.Repeat("none\r\na:b\r\n", n) + "\r\n" }),
+	objects("parts", 200, func(n int) string {
+		return "Content-Type: multipart/mixed; boundary=b\r\n\r\n" + strings.Repeat("--b\r\n\r\na\r\n", n)
+	}),
+	objects("a message in messages", 100, func(n int) string {
+		return strings.Repeat("Content-Type: message/rfc822\r\n\r\n", n) + "\r\ntext"
+	}),
+	objects("lines that are nearly delimiters", 1000, func(n int) string {
+		return "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n" + strings.Repeat("--b-\r\n", n)
+	}),
+	objects("blanks in quoted-printable", 2000, func(n int) string {
+		return "Content-Transfer-Encoding: quoted-printable\r\n\r\n" + strings.Repeat(" ", n) + strings.Repeat("= ", n)
+	}),
+	objects("base64 that is none", 2000, func(n int) string { return "Content-Transfer-Encoding: base64\r\n\r\n" + strings.Repeat("=A.", n) }),
+	objects("references in HTML", 500, func(n int) string {
+		return "Content-Type: multipart/related; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n" + strings.Repeat("cid:a ", n) + "\r\n--b\r\nContent-ID: <a>\r\n\r\n--b--"
+	}),
+	objects("recipients of a report", 200, func(n int) string {
+		return "Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n" + strings.Repeat("Action: failed\r\n\r\n", n)
+	}),
+}
+
+// objects is a message that is read and written.
+func objects(name string, n int, message func(n int) string) pass {
+	return pass{"a message: " + name, n, func(t *testing.T, n int) {
+		text := message(n)
+		m, err := mime.Reader{}.Read(strings.NewReader(text), int64(len(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := (mime.Writer{Bcc: true}).Write(io.Discard, m); err != nil {
+			t.Fatal(err)
+		}
+	}}
+}
