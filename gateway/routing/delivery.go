@@ -40,9 +40,13 @@ type delivery struct {
 	envelope backends.Delivery // without what differs from store to store
 	// content opens the message from its beginning. It can be called again while it is being read.
 	content func() io.Reader
-	id      *string // see messageID
-	to      []recipient
-	kept    *buffer.Buffer // the message for the queue; nil: it was not needed
+	// lead is the beginning of content, and the rest of it is raw's, from there on; nil: it is made otherwise.
+	lead   func() io.Reader
+	raw    *buffer.Buffer
+	behind int64
+	id     *string // see messageID
+	to     []recipient
+	kept   *buffer.Buffer // the message for the queue; nil: it was not needed
 	// remembered is until when the queue knows the message's key; zero: as long as it has the message.
 	remembered time.Time
 	// from is the store whose account sends the message; nil: it is not authenticated.
@@ -87,6 +91,12 @@ func (d *delivery) tell(outcomes []receivers.Outcome) {
 			AnErr("cause", o.Err)
 		told(event, o.Verdict).Msg("delivery")
 	}
+}
+
+// compose says what the content is: lead, and behind it the message as it came, without its first octets.
+func (d *delivery) compose(lead func() io.Reader, m *message, without int64) {
+	d.lead, d.raw, d.behind = lead, m.Buffer, without
+	d.content = func() io.Reader { return io.MultiReader(lead(), m.From(without)) }
 }
 
 // messageID is the message's Message-ID; empty: it has none near its beginning.

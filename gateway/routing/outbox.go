@@ -176,7 +176,7 @@ func (d *delivery) complete(m *message, from backends.Outgoing) *smtp.Error {
 	}
 	trace := "Received: by " + d.options.Hostname + "\r\n\tid " + d.attempt.Key + ";\r\n\t" +
 		d.attempt.First.Local().Format("Mon, 2 Jan 2006 15:04:05 -0700") + "\r\n"
-	d.content = func() io.Reader { return io.MultiReader(strings.NewReader(trace), h.Reader(), m.From(size)) }
+	d.compose(func() io.Reader { return io.MultiReader(strings.NewReader(trace), h.Reader()) }, m, size)
 	d.envelope.Size = int64(len(trace)) + h.Size() + m.Size() - size
 	return nil
 }

@@ -185,13 +185,23 @@ func (o *Options) queued() buffer.Options {
 
 // body is the message as the queue gets it, which is made once: [delivery.discard] is for who has asked for it.
 func (d *delivery) body() (*buffer.Buffer, error) {
-	if d.kept == nil {
-		body, err := buffer.Fill(d.options.queued(), d.content())
+	if d.kept != nil {
+		return d.kept, nil
+	}
+	if d.lead != nil {
+		body, err := d.raw.WithHead(d.lead(), d.behind)
 		if err != nil {
 			return nil, full(err)
 		}
-		d.kept = body
+		if d.kept = body; body != nil {
+			return body, nil
+		}
 	}
+	body, err := buffer.Fill(d.options.queued(), d.content())
+	if err != nil {
+		return nil, full(err)
+	}
+	d.kept = body
 	return d.kept, nil
 }
 

@@ -28,6 +28,14 @@ type failingQueue struct {
 	*spool.Spool
 	accepts int // until it fails
 	room    error
+	storage buffer.Storage // nil: the spool's
+}
+
+func (f *failingQueue) Storage() buffer.Storage {
+	if f.storage != nil {
+		return f.storage
+	}
+	return f.Spool.Storage()
 }
 
 func (f *failingQueue) Accept(ctx context.Context, m spool.Message, body *buffer.Buffer) error {
@@ -143,6 +151,35 @@ func TestElsewhere(t *testing.T) {
 	}
 	if n := q.remembered(); n != 0 {
 		t.Errorf("%d attempts are remembered", n)
+	}
+}
+
+// TestLargeIsWrittenOnce: the queue takes a large message over as it was written when it came, with the header that it
+// has got, and has no file made for it.
+func TestLargeIsWrittenOnce(t *testing.T) {
+	q := newQueued(t)
+	q.fails.storage = brokenStorage{}
+	q.options.Buffers = buffer.Options{Storage: q.spool.Incoming()}
+	q.options.Relays = func(netip.Addr) bool { return true }
+	s := q.submission()
+	defer s.Close()
+	large := letter + strings.Repeat(strings.Repeat("x", 70)+"\r\n", 20_000)
+	if got := send(t, s, "alice@sakes.example", []string{"bob@sakes.example", "zoe@far.example"}, large); got != "250" {
+		t.Fatalf("submitted: %s", got)
+	}
+	got := contentOf(t, q.waiting("far.example")[0])
+	if got != q.sakes.copies["bob@sakes.example"][0] || !strings.HasPrefix(got, lastTrace()) || !strings.Contains(got[:1000], "\r\nMessage-ID: <") ||
+		!strings.HasSuffix(got, large[strings.Index(large, "\r\n\r\n"):]) {
+		t.Errorf("submitted, the content has %d octets: %.300q", len(got), got)
+	}
+	if got := send(t, q.mx(), "alice@sakes.example", []string{"zoe@other.example"}, large); got != "250" {
+		t.Fatalf("relayed: %s", got)
+	}
+	if got := contentOf(t, q.waiting("other.example")[0]); got != lastTrace()+large {
+		t.Errorf("relayed, the content has %d octets: %.300q", len(got), got)
+	}
+	if got := send(t, q.mx(), "alice@sakes.example", []string{"zoe@other.example"}, "Return-Path: <x>\r\n"+large); got != "452 4.3.1" {
+		t.Errorf("of whose beginning something is left out: %s", got)
 	}
 }
 

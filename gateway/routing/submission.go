@@ -290,7 +290,7 @@ func (s *submissionSession) prepare(ctx context.Context, p *delivery, trace stri
 	if err != nil {
 		return s.headerReply(err)
 	}
-	p.content = func() io.Reader { return io.MultiReader(strings.NewReader(trace), h.Reader(), m.From(size)) }
+	p.compose(func() io.Reader { return io.MultiReader(strings.NewReader(trace), h.Reader()) }, m, size)
 	p.envelope.Size = int64(len(trace)) + h.Size() + m.Size() - size
 	return nil
 }

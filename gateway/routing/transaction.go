@@ -137,26 +137,28 @@ func (t *transaction) take(body io.Reader) (*message, error) {
 // A message in transit should have none (RFC 5321 §4.4): one that the client has sent is removed.
 const returnPath = "Return-Path"
 
-// whole gives the message as stores get it, behind the trace, and its size.
-func whole(trace string, m *message) (open func() io.Reader, size int64, err error) {
+// whole makes the content what stores get, behind the trace.
+func (d *delivery) whole(trace string, m *message) error {
 	joint, err := content.Joint(m.Reader())
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
 	lead := trace + joint
 	left := int64(0)
 	if joint != content.EmptyHeader {
 		if left, err = content.OctetsOf(m.Reader(), returnPath); err != nil {
-			return nil, 0, err
+			return err
 		}
 	}
-	return func() io.Reader {
-		var message io.Reader = m.Reader()
-		if left > 0 {
-			message = content.Without(message, returnPath)
-		}
-		return io.MultiReader(strings.NewReader(lead), message)
-	}, int64(len(lead)) + m.Size() - left, nil
+	d.envelope.Size = int64(len(lead)) + m.Size() - left
+	if left == 0 {
+		d.compose(func() io.Reader { return strings.NewReader(lead) }, m, 0)
+		return nil
+	}
+	d.content = func() io.Reader {
+		return io.MultiReader(strings.NewReader(lead), content.Without(m.Reader(), returnPath))
+	}
+	return nil
 }
 
 // begin makes a delivery of a buffered message. finish has to be called for its attempt.
@@ -164,8 +166,8 @@ func (t *transaction) begin(ctx context.Context, trace string, m *message, accou
 	if err := t.loops(m); err != nil {
 		return nil, err
 	}
-	open, size, err := whole(trace, m)
-	if err != nil {
+	d := &delivery{options: t.o, to: t.to}
+	if err := d.whole(trace, m); err != nil {
 		return nil, replies.SMTP(err)
 	}
 	addresses := make([]string, len(t.to))
@@ -181,16 +183,14 @@ func (t *transaction) begin(ctx context.Context, trace string, m *message, accou
 	if err != nil {
 		return nil, replies.SMTP(err)
 	}
-	return &delivery{
-		options: t.o, attempt: attempt, to: t.to,
-		log:     t.log.With().Str("transaction", t.options.ID).Str("key", attempt.Key).Logger(),
-		content: open,
-		envelope: backends.Delivery{
-			Envelope: t.envelope(), Size: size,
-			// A store looks for what an earlier attempt has left from this time on.
-			Received: attempt.First.UTC(), Peer: t.peer,
-		},
-	}, nil
+	d.attempt = attempt
+	d.log = t.log.With().Str("transaction", t.options.ID).Str("key", attempt.Key).Logger()
+	d.envelope = backends.Delivery{
+		Envelope: t.envelope(), Size: d.envelope.Size,
+		// A store looks for what an earlier attempt has left from this time on.
+		Received: attempt.First.UTC(), Peer: t.peer,
+	}
+	return d, nil
 }
 
 // hopsMost is how often a message may pass here: on its way out, and back in for a list or a forward, and so on.

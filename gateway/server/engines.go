@@ -202,8 +202,16 @@ func (g *Server) routingOptions(s shape, log zerolog.Logger) routing.Options {
 		Policies: g.policies, Queue: g.spool, Ways: g.ways(), Confirmed: &g.confirmed, Reports: g.reportsNow,
 		TakesIn:  func() bool { return g.transferNow().TakesIn() },
 		TakesOut: func() bool { return g.transferNow().TakesOut() },
-		Hostname: s.hostname, Buffers: buffer.Options{Storage: g.buffers}, PlaintextLogin: s.submission.PlaintextLogin,
+		Hostname: s.hostname, Buffers: buffer.Options{Storage: g.incoming()}, PlaintextLogin: s.submission.PlaintextLogin,
 	}
+}
+
+// incoming is where messages are written that do not fit in memory: the spool takes them over as they are.
+func (g *Server) incoming() buffer.Storage {
+	if g.spool == nil {
+		return g.buffers
+	}
+	return g.spool.Incoming()
 }
 
 // listening is a listener of the configuration, at work.

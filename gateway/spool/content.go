@@ -49,7 +49,7 @@ func (s *Spool) keep(ctx context.Context, body *buffer.Buffer) (ID, content, err
 		id := s.ids.next()
 		return id, content{place: inChunks}, writeChunks(ctx, s.db, id, body.Reader())
 	}
-	if own, is := body.File().(*file); is && own.in == s.files {
+	if own := s.files.own(body.File()); own != nil {
 		return own.id, content{place: inFile, file: own}, nil
 	}
 	made, err := s.files.copyInto(body.Reader())

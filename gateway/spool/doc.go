@@ -37,6 +37,8 @@
 // A content of up to 128 KiB is in its message's row. With SQLite a larger one is in a file whose name is
 // the message's number: the file and the folder are synced before the row is written, and the file is
 // removed after the row. A buffer whose [buffer.Storage] is the spool's becomes that file without a copy.
+// A message that is written as it comes ([Spool.Incoming]) becomes such a file, too, with the header that it gets in
+// front: it is written once, and synced once.
 // With PostgreSQL it is in parts of 256 KiB, each written in a transaction of its own before the message.
 // Files and parts whose message never came are swept after the start. [MoveContents] makes parts of files.
 //

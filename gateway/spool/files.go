@@ -57,6 +57,18 @@ func (f *files) create() (*file, error) {
 	return &file{File: made, in: f, id: id}, nil
 }
 
+// own is the file that can become a message's as it is; nil: there is none.
+func (f *files) own(of buffer.File) *file {
+	own, is := of.(*file)
+	if headed, has := of.(*headedFile); has {
+		own, is = headed.file, true
+	}
+	if !is || own.in != f {
+		return nil
+	}
+	return own
+}
+
 func (f *files) path(id ID) string { return filepath.Join(f.folder, id.String()+suffix) }
 
 // idOf is the number in a file's name.
@@ -97,36 +109,37 @@ func (f *file) Discard() error {
 	return err
 }
 
-// open opens a message's file, and looks whether all of it is there.
-func (f *files) open(id ID, size int64) (*os.File, error) {
+// open opens a message's file where its content begins, and looks whether all of it is there.
+func (f *files) open(id ID, size int64) (io.ReadSeekCloser, error) {
 	opened, err := os.Open(f.path(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, damagedf("its file %s is missing", f.path(id))
+	}
 	if err != nil {
-		return nil, f.whole(id, size, nil, err)
+		return nil, err
 	}
-	info, err := opened.Stat()
-	if err = f.whole(id, size, info, err); err != nil {
-		return nil, errors.Join(err, opened.Close())
+	start, whole, err := startOf(opened, size)
+	switch {
+	case err == nil && !whole:
+		err = damagedf("its file %s has not the %d octets that it should have", f.path(id), size)
+	case err == nil && start == 0:
+		return opened, nil
+	case err == nil:
+		return part{io.NewSectionReader(opened, start, size), opened}, nil
 	}
-	return opened, nil
+	return nil, errors.Join(err, opened.Close())
 }
 
 // look says whether a message's file is there as a whole.
 func (f *files) look(id ID, size int64) error {
-	info, err := os.Stat(f.path(id))
-	return f.whole(id, size, info, err)
-}
-
-// whole says by what the system has said of a message's file whether all of it is there.
-func (f *files) whole(id ID, size int64, info fs.FileInfo, err error) error {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return damagedf("its file %s is missing", f.path(id))
-	case err != nil:
-		return err
-	case info.Size() != size:
-		return damagedf("its file %s has %d octets in place of %d", f.path(id), info.Size(), size)
+	if info, err := os.Stat(f.path(id)); err == nil && info.Size() == size {
+		return nil
 	}
-	return nil
+	opened, err := f.open(id, size)
+	if err != nil {
+		return err
+	}
+	return opened.Close()
 }
 
 // remove removes the file of a message that has left the spool. If it cannot be, the next start's sweep

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,16 +19,16 @@ import (
 func MoveContents(ctx context.Context, folder string, to *state.DB, tell func(contents int)) error {
 	f := &files{folder: folder}
 	for done := 0; ; done++ {
-		var id int64
+		var id, size int64
 		found := false
 		err := to.Read(ctx, func(tx *state.Tx) (err error) {
-			found, err = tx.One([]any{&id}, "SELECT id FROM spool_messages WHERE place = 1 ORDER BY id LIMIT 1")
+			found, err = tx.One([]any{&id, &size}, "SELECT id, size FROM spool_messages WHERE place = 1 ORDER BY id LIMIT 1")
 			return err
 		})
 		if err != nil || !found {
 			return err
 		}
-		if err := f.moveInto(ctx, to, ID(id)); err != nil {
+		if err := f.moveInto(ctx, to, ID(id), size); err != nil {
 			return fmt.Errorf("the content of message %s: %w", ID(id), err)
 		}
 		tell(done + 1)
@@ -35,7 +36,7 @@ func MoveContents(ctx context.Context, folder string, to *state.DB, tell func(co
 }
 
 // moveInto writes a file in parts, and has its message's row say so.
-func (f *files) moveInto(ctx context.Context, to *state.DB, id ID) error {
+func (f *files) moveInto(ctx context.Context, to *state.DB, id ID, size int64) error {
 	content, err := os.Open(f.path(id))
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // its parts are missing then
@@ -43,6 +44,13 @@ func (f *files) moveInto(ctx context.Context, to *state.DB, id ID) error {
 		return err
 	default:
 		defer content.Close()
+		start, _, err := startOf(content, size) // of one that is damaged all is moved
+		if err != nil {
+			return err
+		}
+		if _, err := content.Seek(start, io.SeekStart); err != nil {
+			return err
+		}
 		if err := writeChunks(ctx, to, id, content); err != nil {
 			return err
 		}

@@ -30,6 +30,7 @@ func TestMoveContents(t *testing.T) {
 			}
 			accept(t, s, to(key, "a@"+key+".example"), content)
 		}
+		acceptHeaded(t, s, to("headed", "a@headed.example"), large, "Received: here\r\n", 16)
 		claim(t, s, "small.example", 1) // in flight
 		spoil(t, s, "missing", os.Remove)
 		spoil(t, s, "short", func(file string) error { return os.Truncate(file, 5) })
@@ -44,11 +45,11 @@ func TestMoveContents(t *testing.T) {
 			return MoveContents(ctx, folder, to, func(n int) { told = n })
 		},
 	})
-	if err != nil || told != 3 {
+	if err != nil || told != 4 {
 		t.Fatalf("%d contents, %v", told, err)
 	}
 	s := start(t, database)
-	for key, want := range map[string]string{"whole": large, "small": "text"} {
+	for key, want := range map[string]string{"whole": large, "small": "text", "headed": "Received: here\r\n" + large[16:]} {
 		d := one(t, s, key+".example")
 		if got := textOf(t, d); got != want || d.Key != key {
 			t.Errorf("%s has %d octets", d.Key, len(got))

@@ -43,6 +43,14 @@ type File interface {
 	Discard() error
 }
 
+// Headed is a [File] that can be given another beginning when all is written.
+type Headed interface {
+	File
+	// WithHead is a file that has head in the place of the first octets, up to from; nil: there is no room for that.
+	// What was in front of from may not be read any more, and both files go with Discard of the first one.
+	WithHead(head []byte, from int64) (File, error)
+}
+
 // Options are what a buffer is made of.
 type Options struct {
 	// Storage makes the file [Temporary, in the system's folder].
@@ -178,6 +186,32 @@ func (b *Buffer) Commit() error {
 		}
 	}
 	return b.failed
+}
+
+// WithHead is the message with another beginning in the place of its first octets, up to from, committed and not
+// written anew; nil: that cannot be done here. Of the buffer itself only what is behind these octets may be read then,
+// and nothing of the message with the other beginning once it is discarded.
+func (b *Buffer) WithHead(head io.Reader, from int64) (*Buffer, error) {
+	headed, can := b.file.(Headed)
+	if !can || b.failed != nil || from > b.size {
+		return nil, b.failed
+	}
+	octets, err := io.ReadAll(head)
+	if err != nil {
+		return nil, err
+	}
+	file, err := headed.WithHead(octets, from)
+	if err != nil {
+		return nil, &StorageError{err}
+	}
+	if file == nil {
+		return nil, nil
+	}
+	made := &Buffer{o: b.o, file: file, size: int64(len(octets)) + b.size - from}
+	if err := made.Commit(); err != nil {
+		return nil, err
+	}
+	return made, nil
 }
 
 // Discard forgets the message, committed or not. What reads it from a file fails from then on; what
