@@ -11,11 +11,11 @@ import (
 // them have to be there before the first octet is written.
 const MostCompressed = 64 << 20
 
-// tries is how many places are compared for the longest match. MS-OXRTFCP §2.1.3.1.5 lets a writer choose: one
-// that looks further makes little of it smaller, and the work stays in proportion to the text.
+// tries is how many places are compared for the longest match. MS-OXRTFCP §2.3 compares all: that makes little of it
+// smaller, and with a bound the work stays in proportion to the text.
 const tries = 64
 
-// Compressor writes compressed RTF, as PidTagRtfCompressed has it. MS-OXRTFCP §2.1.3.1.5.
+// Compressor writes compressed RTF, as PidTagRtfCompressed has it. MS-OXRTFCP §2.3.
 type Compressor struct {
 	w   io.Writer
 	out []byte // the contents

@@ -20,7 +20,7 @@
 //
 // Paragraphs with alignment, indentation and direction; lists with the kind and start of their numbers, as lists of
 // HTML; tables, and tables in tables up to eight; bold, italic, underlined, struck, raised and lowered text, capitals;
-// the names and sizes of fonts, colours of text and background; links, of the Schemes that are listed there; pictures,
+// the names and sizes of fonts, colours of text and background; links (http, https, mailto, ftp: the addresses of others are reported, and are no links); pictures,
 // which Options.Picture is given octet by octet, PNG and JPEG shown in HTML where it gives them a Content-ID, WMF, EMF
 // and bitmaps kept and reported alone; footnotes, in brackets where they are referred to; the text of shapes, the
 // results of fields and of OLE objects; places of attachments (\objattph), as Options.Attachment has them.

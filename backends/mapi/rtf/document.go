@@ -48,12 +48,12 @@ type Report struct {
 type CodePage struct {
 	Number int    // -1 for a charset without one; 42 for fonts of symbols, whose octets are from U+F000
 	Count  int    // of octets
-	Octets []byte // the first 256
+	Octets []byte // the first 65,536
 }
 
 const (
 	mostCodePages     = 16
-	mostUnknownOctets = 256
+	mostUnknownOctets = 64 << 10
 	mostRefused       = 100
 )
 
@@ -137,7 +137,8 @@ func recognise(begin []byte) Kind {
 func (d *Document) Kind() Kind { return d.kind }
 
 // WriteHTML writes HTML in UTF-8: the HTML that is inside, as it was, or else what the document looks like. Line ends
-// are CRLF. At an error, which can be ErrTruncated and ErrTooLong, what was written is complete HTML if the document
+// are CRLF. The HTML that is inside may name another charset in a <meta>: the Content-Type of a part goes before it (HTML
+// 4.01 §5.2.2). At an error, which can be ErrTruncated and ErrTooLong, what was written is complete HTML if the document
 // is not FromHTML.
 func (d *Document) WriteHTML(w io.Writer) (Report, error) {
 	p := newParser(d.r, d.options)

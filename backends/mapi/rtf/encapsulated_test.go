@@ -124,7 +124,7 @@ func TestDeencapsulation(t *testing.T) {
 		{"a number without a blank", `{\*\htmltag84<b>}`, `<b>`},
 		{"no number", `{\*\htmltag <b>}`, `<b>`},
 		{"empty", `{\*\htmltag64}`, ``},
-		{"escapes in a tag", `{\*\htmltag84 \{\}\\\'e9\tab\u8364?\~\_\lquote }`, "{}\\é\t€\u00a0\u2011‘"},
+		{"escapes in a tag", `{\*\htmltag84 \{\}\\\'e9\tab\u8364?\~\_\lquote }`, "{}\\é\t€\u00a0\u00ad‘"},
 		{"escapes in text", `\{\}\\\'e9\tab\u8364?\~\-\lquote\rquote\ldblquote\rdblquote\bullet\endash\emdash .`, "{}\\é\t€\u00a0\u00ad‘’“”•–—."},
 		{"text is never markup", `<b>&amp;{\*\htmltag <i>}`, `&lt;b&gt;&amp;amp;<i>`},
 		{"line ends", `a\par b\line c\` + "\n" + `d`, "a\r\nb\r\nc\r\nd"},

@@ -2,10 +2,10 @@ package rtf
 
 import "strings"
 
-// Schemes are those that a link of a document may have. A link with another one is shown without being one, with the
+// schemes are those that a link of a document may have. A link with another one is shown without being one, with the
 // address in the report: script runs in the reader, and file and UNC paths have Windows send the user's password
 // hash to a stranger's server.
-var Schemes = []string{"http", "https", "mailto", "ftp"}
+var schemes = []string{"http", "https", "mailto", "ftp"}
 
 const (
 	mostLink = 2048 // octets of an address
@@ -64,13 +64,13 @@ func argument(text string) (word, rest string) {
 	return text, ""
 }
 
-// allowed says whether an address may be a link: whole, with one of Schemes, without blanks and control characters.
+// allowed says whether an address may be a link: whole, with one of schemes, without blanks and control characters.
 func allowed(url string) bool {
 	if len(url) > mostLink || strings.ContainsFunc(url, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\ufffd' }) {
 		return false
 	}
 	scheme, rest, _ := strings.Cut(url, ":")
-	for _, may := range Schemes {
+	for _, may := range schemes {
 		if strings.EqualFold(scheme, may) && rest != "" {
 			return true
 		}

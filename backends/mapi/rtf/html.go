@@ -2,11 +2,12 @@ package rtf
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
 // htmlSink writes what a document looks like as HTML that is well-formed XML too. Nothing of the document becomes
-// markup: text is escaped, addresses have a scheme of Schemes, names of fonts have letters and digits.
+// markup: text is escaped, addresses have one of four schemes, names of fonts have letters and digits.
 type htmlSink struct {
 	parser *parser
 	output *output
@@ -249,22 +250,29 @@ func (s *htmlSink) inRun(name, attributes string) {
 // style is what of a run's look HTML has no element for.
 func (s *htmlSink) style(c char) string {
 	var styles []string
-	add := func(is bool, style string) {
-		if is {
-			styles = append(styles, style)
-		}
+	if name := s.parser.fonts[c.font].name; c.font >= 0 && c.font != s.parser.defaultFont && name != "" {
+		styles = append(styles, "font-family:'"+name+"'")
 	}
-	name := s.parser.fonts[c.font].name
-	add(c.font >= 0 && c.font != s.parser.defaultFont && name != "", "font-family:'"+name+"'")
-	add(c.size != defaultSize, fmt.Sprintf("font-size:%gpt", float64(c.size)/2))
-	front, given := s.parser.colorOf(c.color)
-	add(given, "color:"+front.css())
-	back, given := s.parser.colorOf(c.background)
-	add(given && c.background > 0, "background-color:"+back.css())
-	add(c.capitals, "text-transform:uppercase")
-	add(c.smallCaps, "font-variant:small-caps")
+	if c.size != defaultSize {
+		styles = append(styles, "font-size:"+points(c.size)+"pt")
+	}
+	if front, given := s.parser.colorOf(c.color); given {
+		styles = append(styles, "color:"+front.css())
+	}
+	if back, given := s.parser.colorOf(c.background); given && c.background > 0 {
+		styles = append(styles, "background-color:"+back.css())
+	}
+	if c.capitals {
+		styles = append(styles, "text-transform:uppercase")
+	}
+	if c.smallCaps {
+		styles = append(styles, "font-variant:small-caps")
+	}
 	return strings.Join(styles, ";")
 }
+
+// points are half points as CSS has them.
+func points(half int) string { return strconv.FormatFloat(float64(half)/2, 'f', -1, 64) }
 
 func (c color) css() string { return fmt.Sprintf("#%02x%02x%02x", c.red, c.green, c.blue) }
 

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -65,7 +68,7 @@ var looksLike = []struct{ name, rtf, html, text string }{
 	{"colours", `\cf1 r\cf2 b\cf0 n\cf7 n{\highlight1 h}\par`, "<p><span style=\"color:#ff0000\">r</span><span style=\"color:#0000ff\">b</span>nn<span style=\"background-color:#ff0000\">h</span></p>\n", "rbnnh\n"},
 	{"sizes", `\fs20 s\fs24 n{\fs0 x}{\fs99999 y}\par`, "<p><span style=\"font-size:10pt\">s</span>n<span style=\"font-size:0.5pt\">x</span><span style=\"font-size:1638pt\">y</span></p>\n", "snxy\n"},
 	{"fonts", `\f1 a\f0 b\plain\f99 c{\f6 d}\par`, "<p><span style=\"font-family:'Times New Roman'\">a</span>bc<span style=\"font-family:'evil'\">d</span></p>\n", "abcd\n"},
-	{"capitals", `{\caps a}{\scaps b}{\v hidden}\par`, "<p><span style=\"text-transform:uppercase\">a</span><span style=\"font-variant:small-caps\">b</span></p>\n", "ab\n"},
+	{"capitals", `{\caps a}{\scaps b}{\v hidden\par\line\tab}\par`, "<p><span style=\"text-transform:uppercase\">a</span><span style=\"font-variant:small-caps\">b</span></p>\n", "ab\n"},
 	{"alignment", `\pard\qc a\par\pard\qr\li720 b\par\pard\rtlpar c\par`, "<p;text-align:center\">a</p>\n<p 0 0 36pt;text-align:right\">b</p>\n<p dir=\"rtl\">c</p>\n", "a\nb\nc\n"},
 	{"blanks", `  a  b\line  c\tab d\~e\par`, "<p>&#160;&#160;a &#160;b<br />\n&#160;c<span style=\"white-space:pre\">\t</span>d\u00a0e</p>\n", "  a  b\n c\td\u00a0e\n"},
 	{"markup", `<script>alert("1")</script>&amp;\par`, "<p>&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;amp;</p>\n", "<script>alert(\"1\")</script>&amp;\n"},
@@ -138,6 +141,36 @@ func TestWholeHTML(t *testing.T) {
 	}
 	if text := toText(t, `{\rtf1}`); text != "" {
 		t.Errorf("%q", text)
+	}
+}
+
+// TestCodePages: those that the package comment lists are known, and text in them is read.
+func TestCodePages(t *testing.T) {
+	comment, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, listed, _ := strings.Cut(string(comment), "# Code pages")
+	listed, _, _ = strings.Cut(listed, "; and the fonts")
+	numbers := regexp.MustCompile(`(\d+)( to\n?(?:// )? ?(\d+))?`).FindAllStringSubmatch(listed, -1)
+	n := 0
+	for _, number := range numbers {
+		from, _ := strconv.Atoi(number[1])
+		to := from
+		if number[3] != "" {
+			to, _ = strconv.Atoi(number[3])
+		}
+		for ; from <= to; from++ {
+			n++
+			text, report := convert(t, `{\rtf1\ansi\ansicpg`+strconv.Itoa(from)+` a\{b\par}`, Options{}, (*Document).WriteText)
+			_, octets := convert(t, `{\rtf1\ansi\ansicpg`+strconv.Itoa(from)+` \'e9\'c1}`, Options{}, (*Document).WriteText)
+			if text != "a{b\r\n" || len(report.CodePages)+len(octets.CodePages) > 0 {
+				t.Errorf("%d: %q %v", from, text, octets.CodePages)
+			}
+		}
+	}
+	if n < 50 {
+		t.Errorf("only %d", n)
 	}
 }
 

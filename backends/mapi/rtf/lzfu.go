@@ -27,7 +27,7 @@ const (
 	headerCounted = headerSize - 4
 )
 
-// MS-OXRTFCP §2.1.3.1.2 and §2.1.3.1.4: the dictionary is a ring, and a reference has 12 bits for where and 4 for how much.
+// MS-OXRTFCP §2.1.3.1: the dictionary is a ring, and a reference has 12 bits for where and 4 for how much.
 const (
 	ringSize     = 4096
 	shortestRun  = 2
@@ -37,16 +37,17 @@ const (
 	tokensInARun = 8
 )
 
-// preload is what the dictionary has at first, 207 octets. MS-OXRTFCP §2.1.3.1.2.
+// preload is what the dictionary has at first, 207 octets. MS-OXRTFCP §2.1.2.
 const preload = `{\rtf1\ansi\mac\deff0\deftab720{\fonttbl;}{\f0\fnil \froman \fswiss \fmodern \fscript \fdecor ` +
 	`MS Sans SerifSymbolArialTimes New RomanCourier{\colortbl\red0\green0\blue0` + "\r\n" + `\par \pard\plain\f0\fs20\b\i\u\tab\tx`
 
-// checksum is the CRC of MS-OXRTFCP §2.1.3.2: the usual polynomial, without the inversions at both ends.
+// checksum is the CRC of MS-OXRTFCP §2.1.3: the usual polynomial, without the inversions at both ends.
 type checksum uint32
 
 func (c *checksum) add(p []byte) { *c = ^checksum(crc32.Update(^uint32(*c), crc32.IEEETable, p)) }
 
-// Decompressor reads RTF from a compressed stream, the value of PidTagRtfCompressed.
+// Decompressor reads RTF from a compressed stream, the value of PidTagRtfCompressed (MS-OXRTFCP §2.1.3.1.1). It gives no
+// more than RAWSIZE says, and less than nine times what it has read.
 type Decompressor struct {
 	r        *bufio.Reader
 	contents *contents
@@ -150,7 +151,7 @@ func (d *Decompressor) early(err error) error {
 	return err
 }
 
-// expand gives the next octet, or the next octets of a reference. MS-OXRTFCP §2.1.3.1.4.
+// expand gives the next octet, or the next octets of a reference. MS-OXRTFCP §2.2.
 func (d *Decompressor) expand(p []byte) (n int, err error) {
 	if int64(len(p)) > d.left {
 		p = p[:d.left]

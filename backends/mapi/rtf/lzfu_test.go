@@ -21,7 +21,7 @@ func unhex(t testing.TB, text string) []byte {
 	return octets
 }
 
-// vectors are the examples of MS-OXRTFCP §3.1 and §3.2.
+// vectors are the examples of MS-OXRTFCP §3: both ways.
 var vectors = []struct{ name, compressed, text string }{
 	{
 		"simple",
@@ -85,7 +85,7 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// TestChecksum has the example of MS-OXRTFCP §3.3: the checksum of nine digits begins with none, and is not inverted.
+// TestChecksum: the checksum of the first example, whole and in pieces.
 func TestChecksum(t *testing.T) {
 	var whole, pieces checksum
 	stream := unhex(t, vectors[0].compressed)

@@ -208,7 +208,11 @@ func (p *parser) symbol(c byte) {
 		p.starred = true
 		return
 	}
-	if text, ok := characters[string(c)]; ok {
+	text, known := characters[string(c)]
+	if c == '_' && p.encapsulated { // MS-OXRTFEX §2.1.3.1.4.2: HTML has no other hyphen
+		text = characters["-"]
+	}
+	if known {
 		p.character(text)
 	}
 }
@@ -277,7 +281,7 @@ func (p *parser) enter(to destination) {
 func (p *parser) hidden() bool { return p.encapsulated && p.state.quiet }
 
 func (p *parser) mark(m mark) {
-	if p.hidden() {
+	if p.hidden() || !p.encapsulated && p.state.char.hidden && m <= tabulator {
 		return
 	}
 	switch p.state.to {

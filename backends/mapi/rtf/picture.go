@@ -144,7 +144,7 @@ type Attachment struct {
 }
 
 // attachment is \objattph: here an attachment of the message is shown, the next one in the order of
-// PidTagRenderingPosition. MS-OXRTFEX §2.1.3.1; what it replaces is a blank behind it.
+// PidTagRenderingPosition. MS-OXRTFEX §2.2.3.4; what it replaces is a blank behind it.
 func (p *parser) attachment(int, bool) {
 	p.placeholder = true
 	if p.hidden() || p.state.to == inHTMLTag {

@@ -210,8 +210,8 @@ var actions = map[string]action{
 	"jpegblip":   pictureType("image/jpeg"),
 	"emfblip":    pictureType("image/emf"),
 	"wmetafile":  pictureType("image/wmf"),
-	"dibitmap":   pictureType("image/bmp"),
-	"wbitmap":    pictureType("image/bmp"),
+	"dibitmap":   pictureType("image/x-ms-dib"), // a bitmap without the header of a file
+	"wbitmap":    pictureType("application/octet-stream"),
 	"macpict":    pictureType("image/x-pict"),
 	"pmmetafile": pictureType("application/octet-stream"),
 	"picwgoal":   pictureSize(func(p *Picture) *int { return &p.Width }),
