@@ -25,8 +25,8 @@ type Compressor struct {
 	base int    // where in the whole text, the preload included, text[0] is
 	next int    // the first octet of text that is not yet written
 
-	newest  [1 << 16]int // by two octets: one more than where they were last
-	earlier [ringSize]int
+	newest  [ringSize]int // by a hash of two octets: one more than where such were last
+	earlier [ringSize]int // by place: the one before
 
 	control, tokens int // where in out the run's control octet is, and how many tokens it has
 	err             error
@@ -149,7 +149,7 @@ func common(a, b []byte) (n int) {
 	return n
 }
 
-func pair(p []byte) int { return int(p[0])<<8 | int(p[1]) }
+func pair(p []byte) int { return (int(p[0])<<4 ^ int(p[1])) % ringSize }
 
 // index notes where the last octet of the dictionary and the one that comes next are found.
 func (c *Compressor) index() {

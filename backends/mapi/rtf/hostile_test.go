@@ -218,6 +218,15 @@ func TestBinaryOfNothing(t *testing.T) {
 	}
 }
 
+// TestPictureInAPicture: the inner one is skipped, and the outer one goes on.
+func TestPictureInAPicture(t *testing.T) {
+	rtf := `{\rtf1 {\pict\pngblip 01{\result{\pict\jpegblip 02}x}03{\pict 04}05\pict 06}{\pict 01\fonttbl}{\pict 01}}`
+	_, report := convert(t, rtf, Options{}, (*Document).WriteHTML)
+	if len(report.Pictures) != 3 || report.Pictures[0].Type != "image/png" || report.Pictures[0].Size != 3 {
+		t.Errorf("%+v", report.Pictures)
+	}
+}
+
 // TestDeepGroups: text at any depth is there, and formats are as they were behind it.
 func TestDeepGroups(t *testing.T) {
 	for _, depth := range []int{10_000, mostGroups + 1000} {

@@ -186,6 +186,9 @@ func (p *parser) close() {
 	if ended.to != p.state.to {
 		p.leave(ended.to)
 	}
+	if p.pict != nil && len(p.groups) < p.pict.group {
+		p.endPicture()
+	}
 }
 
 // leave is told of the end of a group with a text of its own.
@@ -195,8 +198,6 @@ func (p *parser) leave(from destination) {
 		p.endFont()
 	case inInstruction:
 		p.hyperlink()
-	case inPicture:
-		p.endPicture()
 	case inOldList:
 		p.state.para.old = p.old
 	}
@@ -254,11 +255,11 @@ func (p *parser) enter(to destination) {
 		}
 		p.listText = p.listText[:0]
 	case inPicture:
-		if p.hidden() || p.state.to == inPicture {
+		if p.hidden() || p.pict != nil {
 			p.skipping = 1
 			return
 		}
-		p.pict = &pict{}
+		p.pict = &pict{group: len(p.groups)}
 	case inOldList:
 		p.old = oldList{start: 1}
 	case inFontTable:

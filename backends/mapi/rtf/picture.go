@@ -26,6 +26,7 @@ type pict struct {
 	Picture
 	to     io.WriteCloser // nil until the first octet, or if nobody wants it
 	begun  bool
+	group  int  // how many groups were open where it began: its own is the last of them
 	high   byte // the first digit of an octet
 	halved bool
 	err    error
