@@ -94,19 +94,32 @@ func Open(r io.Reader, o Options) (*Document, error) {
 	if o.Most == 0 {
 		o.Most = DefaultMost
 	}
-	buffered := bufio.NewReaderSize(r, lookahead)
+	buffered := bufio.NewReaderSize(&failed{r: r}, lookahead)
 	ahead, err := buffered.Peek(lookahead)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("rtf: reading the beginning: %w", err)
-	}
 	begin := bytes.TrimLeft(ahead, "\r\n\t \x00\ufeff")
 	if !bytes.HasPrefix(begin, []byte(`{\rtf`)) {
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("rtf: reading the beginning: %w", err)
+		}
 		return nil, fmt.Errorf("%w: it does not begin with {\\rtf", ErrNoRTF)
 	}
 	if _, err := buffered.Discard(len(ahead) - len(begin)); err != nil {
 		return nil, err
 	}
 	return &Document{r: buffered, options: o, kind: recognise(begin)}, nil
+}
+
+// failed fails again and again once it has: what was read before is looked at first.
+type failed struct {
+	r   io.Reader
+	err error
+}
+
+func (f *failed) Read(p []byte) (n int, err error) {
+	if f.err == nil {
+		n, f.err = f.r.Read(p)
+	}
+	return n, f.err
 }
 
 // ErrNoRTF says that the input is something else.
@@ -136,10 +149,12 @@ func recognise(begin []byte) Kind {
 // Kind says what the document was made from.
 func (d *Document) Kind() Kind { return d.kind }
 
-// WriteHTML writes HTML in UTF-8: the HTML that is inside, as it was, or else what the document looks like. Line ends
-// are CRLF. The HTML that is inside may name another charset in a <meta>: the Content-Type of a part goes before it (HTML
-// 4.01 §5.2.2). At an error, which can be ErrTruncated and ErrTooLong, what was written is complete HTML if the document
-// is not FromHTML.
+// WriteHTML reads the document, and what is behind it, and writes HTML in UTF-8: the HTML that is inside, as it was, or
+// else what the document looks like. Line ends are CRLF. The HTML that is inside may name another charset in a <meta>:
+// the Content-Type of a part goes before it (HTML 4.01 §5.2.2).
+//
+// The errors are ErrTruncated, ErrTooLong, those of a Decompressor, and others of reading and writing. What could be
+// read has been written by then, and is complete HTML if the document is not FromHTML.
 func (d *Document) WriteHTML(w io.Writer) (Report, error) {
 	p := newParser(d.r, d.options)
 	p.out = &output{w: bufio.NewWriter(w), left: d.options.Most}
@@ -165,6 +180,9 @@ func (d *Document) WriteText(w io.Writer) (Report, error) {
 
 func (d *Document) run(p *parser) (Report, error) {
 	err := p.run()
+	if err == nil { // what is behind the document is none of it, but there may be an error
+		_, err = io.Copy(io.Discard, d.r)
+	}
 	return p.report, errors.Join(err, p.out.w.Flush())
 }
 

@@ -194,6 +194,24 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
+// TestDamagedDocument: what is wrong with a stream is told by who reads the document in it, behind what it shows.
+func TestDamagedDocument(t *testing.T) {
+	stream := compress(t, []byte(`{\rtf1 text}`))
+	stream[12]++
+	d, err := NewDecompressor(bytes.NewReader(stream))
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, err := Open(d, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	if _, err := document.WriteText(&text); !errors.Is(err, ErrChecksum) || text.String() != "text\r\n" {
+		t.Errorf("%q, %v", text.String(), err)
+	}
+}
+
 // TestNoEndMarker: RAWSIZE says it, too.
 func TestNoEndMarker(t *testing.T) {
 	stream := unhex(t, vectors[1].compressed)

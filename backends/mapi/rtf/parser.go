@@ -73,7 +73,7 @@ func newParser(r *bufio.Reader, o Options) *parser {
 	return p
 }
 
-// run reads the document to its end, which is that of the outermost group. What comes behind it is not looked at.
+// run reads the document to its end, which is that of the outermost group.
 func (p *parser) run() error {
 	err := p.groupsToEnd()
 	p.flush()
