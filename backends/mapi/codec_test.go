@@ -325,6 +325,7 @@ func FuzzDecoder(f *testing.F) {
 	}{
 		{PtypRestriction, "000200" + "0412340300"},
 		{PtypRestriction, "0304000037001f0037001f0061000000"},
+		{PtypRestriction, "0430303030301f0000000000"},
 		{PtypMultipleString, "02000000610000006200" + "0000"},
 		{PtypMultipleBinary, "0200000001006101006200"},
 		{PtypRuleAction, "010009000100000000" + "0000000000"},

@@ -48,7 +48,7 @@ type Decoder struct {
 	at       int
 	format   Format
 	depth    int
-	property string
+	property Tag // whose value is being taken, or 0
 	err      error
 }
 
@@ -65,9 +65,14 @@ func (d *Decoder) Offset() int { return d.at }
 func (d *Decoder) Left() int { return len(d.octets) - d.at }
 
 func (d *Decoder) fail(err error) {
-	if d.err == nil {
-		d.err = &DecodeError{d.at, d.property, err}
+	if d.err != nil {
+		return
 	}
+	failed := &DecodeError{Offset: d.at, Err: err}
+	if d.property != 0 {
+		failed.Property = d.property.String()
+	}
+	d.err = failed
 }
 
 // take returns the next n octets, and nil if there are not that many.
@@ -310,7 +315,7 @@ func (d *Decoder) valueOf(tag Tag) Value {
 		return nil
 	}
 	outer := d.property
-	d.property = tag.String()
+	d.property = tag
 	defer func() { d.property = outer }()
 	return d.Value(tag.Type())
 }

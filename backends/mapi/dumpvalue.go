@@ -60,7 +60,7 @@ func dumpValue(v Value) (json.RawMessage, error) {
 
 // dumpOther is for the values of a property that has many, and those that are written as a ROP has them, in hex.
 func dumpOther(v Value) (json.RawMessage, error) {
-	if many, ok := v.(manyValues); ok {
+	if many, ok := v.(Many); ok {
 		return dumpMany(many)
 	}
 	e := NewEncoder(nil, Format{})
@@ -71,7 +71,7 @@ func dumpOther(v Value) (json.RawMessage, error) {
 	return json.Marshal(hex.EncodeToString(e.Octets()))
 }
 
-func dumpMany(many manyValues) (json.RawMessage, error) {
+func dumpMany(many Many) (json.RawMessage, error) {
 	all := []json.RawMessage{}
 	for _, v := range many.Values() {
 		one, err := dumpValue(v)
@@ -104,11 +104,11 @@ func dumpStreamed(v Streamed) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dumpValue(valueOfOctets(v.Of, octets, v.CodePage))
+	return dumpValue(ValueOf(v.Of, octets, v.CodePage))
 }
 
-// valueOfOctets makes the value in memory of the octets of a [Streamed] one.
-func valueOfOctets(t Type, octets []byte, codePage int) Value {
+// ValueOf makes the value in memory of the octets of a string, object or binary, as a [Streamed] one has them.
+func ValueOf(t Type, octets []byte, codePage int) Value {
 	switch t {
 	case PtypString:
 		return String(textOfUTF16(octets))

@@ -27,7 +27,7 @@ func (e *EncodeError) Unwrap() error { return e.Err }
 type Encoder struct {
 	octets   []byte
 	format   Format
-	property string
+	property *Property // that is being written, or nil
 	err      error
 }
 
@@ -41,9 +41,14 @@ func (e *Encoder) Octets() []byte { return e.octets }
 func (e *Encoder) Err() error { return e.err }
 
 func (e *Encoder) fail(format string, args ...any) {
-	if e.err == nil {
-		e.err = &EncodeError{e.property, fmt.Errorf(format, args...)}
+	if e.err != nil {
+		return
 	}
+	failed := &EncodeError{Err: fmt.Errorf(format, args...)}
+	if e.property != nil {
+		failed.Property = e.property.String()
+	}
+	e.err = failed
 }
 
 // Uint8 writes an integer of one octet.
@@ -171,7 +176,7 @@ func (e *Encoder) Value(v Value) {
 		e.Restriction(v)
 	case RuleActions:
 		e.ruleActions(v)
-	case manyValues:
+	case Many:
 		e.values(v.Values())
 	default:
 		e.fail("a value of %T cannot be written", v)
@@ -199,10 +204,10 @@ func (e *Encoder) TypedValue(v Value) {
 // store gave it.
 func (e *Encoder) TaggedValue(p Property) {
 	outer := e.property
-	e.property = p.String()
+	e.property = &p
 	defer func() { e.property = outer }()
-	if p.Tag.ID() == 0 {
-		e.fail("has no id")
+	if p.Tag.ID() == 0 && !p.Named.IsZero() {
+		e.fail("has a name and no id")
 	}
 	e.Tag(p.Tag.WithType(p.Value.Type()))
 	e.Value(p.Value)

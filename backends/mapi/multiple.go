@@ -11,8 +11,8 @@ type single interface {
 	Value
 }
 
-// manyValues is a Multiple of whatever type.
-type manyValues interface {
+// Many is a [Multiple] of whatever type.
+type Many interface {
 	Value
 	Values() []Value
 }

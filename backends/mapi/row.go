@@ -86,7 +86,7 @@ func fits(column Tag, v Value) bool {
 
 func (e *Encoder) column(column Tag, v Value, flagged bool) {
 	outer := e.property
-	e.property = column.String()
+	e.property = &Property{Tag: column}
 	defer func() { e.property = outer }()
 	if column.Type() == PtypUnspecified {
 		kind := PtypErrorCode
