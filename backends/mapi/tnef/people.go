@@ -1,0 +1,94 @@
+package tnef
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"github.com/dipylon/dipylon/backends/mapi"
+)
+
+// person are the properties that tell of one person in one role, MS-OXTNEF §2.1.3.1.1.
+type person struct{ name, addressType, address mapi.Tag }
+
+var (
+	sender               = person{mapi.PidTagSenderName, mapi.PidTagSenderAddressType, mapi.PidTagSenderEmailAddress}
+	sentRepresenting     = person{mapi.PidTagSentRepresentingName, mapi.NewTag(0x0064, mapi.PtypString), mapi.PidTagSentRepresentingEmailAddress}
+	receivedRepresenting = person{mapi.PidTagReceivedRepresentingName, mapi.PidTagReceivedRepresentingAddressType, mapi.PidTagReceivedRepresentingEmailAddress}
+)
+
+// trpOneOff is the kind of a TRP, MS-OXTNEF §2.1.3.3.3.
+const (
+	trpOneOff uint16 = 4
+	trpSize          = 8
+)
+
+// from takes attFrom: a TRP, the name, and the address, MS-OXTNEF §2.1.3.3.3.
+func (o *object) from(s section) error {
+	octets, err := o.small(s)
+	if err != nil {
+		return err
+	}
+	if len(octets) < trpSize || binary.LittleEndian.Uint16(octets) != trpOneOff {
+		return fmt.Errorf("no one-off address: %w", ErrMalformed)
+	}
+	name, address := int(binary.LittleEndian.Uint16(octets[4:])), int(binary.LittleEndian.Uint16(octets[6:]))
+	if trpSize+name+address > len(octets) {
+		return fmt.Errorf("%d octets of name and address are announced: %w", name+address, ErrMalformed)
+	}
+	octets = octets[trpSize:]
+	o.setPerson(sender, octets[:name], octets[name:name+address])
+	return nil
+}
+
+// owner takes attOwner: who that is depends on the class, MS-OXTNEF §2.3.3.10.
+func (o *object) owner(s section) error {
+	class := o.message.Text(mapi.PidTagMessageClass)
+	if class == "" {
+		class = o.mapped.Text(mapi.PidTagMessageClass)
+	}
+	if under(class, meetingResponse) {
+		return o.person(s, receivedRepresenting)
+	}
+	return o.person(s, sentRepresenting)
+}
+
+// person takes two strings behind their lengths, MS-OXTNEF §2.1.3.3.16.
+func (o *object) person(s section, as person) error {
+	octets, err := o.small(s)
+	if err != nil {
+		return err
+	}
+	name, rest, ok := counted(octets)
+	address, _, both := counted(rest)
+	if !ok || !both {
+		return fmt.Errorf("name and address are longer than there is: %w", ErrMalformed)
+	}
+	o.setPerson(as, name, address)
+	return nil
+}
+
+// counted cuts off a string that has its length in 16 bits in front.
+func counted(octets []byte) (text, rest []byte, ok bool) {
+	if len(octets) < 2 {
+		return nil, nil, false
+	}
+	n := int(binary.LittleEndian.Uint16(octets))
+	if len(octets) < 2+n {
+		return nil, nil, false
+	}
+	return octets[2 : 2+n], octets[2+n:], true
+}
+
+// setPerson sets name and address, which are of the form SMTP:user@example.com.
+func (o *object) setPerson(as person, name, address []byte) {
+	string8 := func(octets string) mapi.String8 {
+		return mapi.String8{Octets: strings.TrimRight(octets, "\x00"), CodePage: o.codePage}
+	}
+	addressType, where, ok := strings.Cut(string(address), ":")
+	o.set(&o.mapped, as.name, string8(string(name)))
+	if ok {
+		o.set(&o.mapped, as.addressType, string8(addressType))
+		o.set(&o.mapped, as.address, string8(where))
+	}
+}

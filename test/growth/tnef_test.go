@@ -1,0 +1,75 @@
+//go:build linux
+
+package growth
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/dipylon/dipylon/backends/mapi"
+	"github.com/dipylon/dipylon/backends/mapi/tnef"
+)
+
+// exchange are messages of Exchange as TNEF, written and read.
+var exchange = []pass{
+	inTNEF("properties", 400, func(m *mapi.Message, n int) {
+		for i := range n {
+			m.Set(mapi.Named{Set: mapi.PSETIDCommon, LID: uint32(i + 1)}, mapi.String("a value"))
+		}
+	}),
+	inTNEF("values of a property", 2000, func(m *mapi.Message, n int) {
+		m.Set(mapi.Named{Set: mapi.PSPublicStrings, Name: "Keywords"}, mapi.Multiple[mapi.String](someStrings(n)))
+	}),
+	inTNEF("recipients", 200, func(m *mapi.Message, n int) {
+		for range n {
+			r := &mapi.Recipient{}
+			r.Set(mapi.PidTagDisplayName, mapi.String("Ann"))
+			m.Recipients = append(m.Recipients, r)
+		}
+	}),
+	inTNEF("attachments", 200, func(m *mapi.Message, n int) {
+		for range n {
+			m.Attachments = append(m.Attachments, &mapi.Attachment{Data: mapi.ContentOf([]byte("file"))})
+		}
+	}),
+	inTNEF("messages in messages", mapi.DepthMost/4, func(m *mapi.Message, n int) {
+		for range n {
+			m.Set(mapi.PidTagHtml, mapi.Binary(bytes.Repeat([]byte("<p>"), 200)))
+			inner := &mapi.Message{}
+			m.Attachments = append(m.Attachments, &mapi.Attachment{Embedded: inner})
+			m = inner
+		}
+	}),
+	inTNEF("a long text", 20_000, func(m *mapi.Message, n int) {
+		m.Set(mapi.PidTagBody, mapi.String(strings.Repeat("é", n)))
+	}),
+	{"TNEF: attributes that are no such", 1000, func(t *testing.T, n int) {
+		file := "\x78\x9F\x3E\x22\x01\x00" + strings.Repeat("\x01\x77\x77\x77\x77\x01\x00\x00\x00?\x00\x00", n)
+		if s, err := tnef.Decode(strings.NewReader(file), int64(len(file))); err != nil || len(s.Problems) == 0 {
+			t.Errorf("%v %v", s, err)
+		}
+	}},
+}
+
+func someStrings(n int) []mapi.String {
+	values := make([]mapi.String, n)
+	for i := range values {
+		values[i] = "a value"
+	}
+	return values
+}
+
+func inTNEF(name string, n int, fill func(*mapi.Message, int)) pass {
+	return pass{"TNEF: " + name, n, func(t *testing.T, n int) {
+		m := &mapi.Message{}
+		fill(m, n)
+		var file bytes.Buffer
+		if err := tnef.Encode(&file, m, tnef.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tnef.Decode(bytes.NewReader(file.Bytes()), int64(file.Len())); err != nil {
+			t.Fatal(err)
+		}
+	}}
+}
