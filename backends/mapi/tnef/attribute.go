@@ -6,11 +6,11 @@ import (
 	"github.com/dipylon/dipylon/backends/mapi"
 )
 
-// Attribute is the number of an attribute, MS-OXTNEF §2.1.2. Its upper half says how the data are written, and is
+// Attribute is the number of an attribute, MS-OXTNEF §2.1.3.3. Its upper half says how the data are written, and is
 // not looked at: writers differ.
 type Attribute uint32
 
-// The attributes, MS-OXTNEF §2.1.2.
+// The attributes, MS-OXTNEF §2.1.3.3.
 const (
 	attOwner                   Attribute = 0x0006_0000
 	attSentFor                 Attribute = 0x0006_0001
@@ -77,7 +77,7 @@ func (a Attribute) String() string {
 	return fmt.Sprintf("0x%08x", uint32(a))
 }
 
-// level says what an attribute belongs to, MS-OXTNEF §2.1.1.
+// level says what an attribute belongs to, MS-OXTNEF §2.1.3.
 type level uint8
 
 const (
@@ -95,7 +95,7 @@ func levelOf(a Attribute) level {
 	return levelMessage
 }
 
-// What a stream begins with, MS-OXTNEF §2.1.1.
+// What a stream begins with, MS-OXTNEF §2.1.3.
 const (
 	signature   uint32 = 0x223E9F78
 	tnefVersion uint32 = 0x0001_0000

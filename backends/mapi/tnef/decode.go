@@ -61,6 +61,7 @@ type object struct {
 	*decoder
 	message  *mapi.Message
 	mapped   mapi.Properties // what attributes other than the encapsulated properties say
+	people   map[mapi.AddressTags]mapi.Address
 	codePage int
 	depth    int
 	// attachment is the one whose attributes are read.
@@ -91,7 +92,7 @@ func (d *decoder) report(at int64, err error, lost bool) {
 	d.result.Problems = append(d.result.Problems, p)
 }
 
-// begins takes the signature and the key, MS-OXTNEF §2.1.1.
+// begins takes the signature and the key, MS-OXTNEF §2.1.3.
 func (o *object) begins(s section) bool {
 	magic, err := s.uint32()
 	if err != nil || magic != signature {
@@ -115,6 +116,7 @@ func (o *object) read(s section) {
 	o.decoder.attribute = outer
 	o.endAttachment()
 	fill(&o.message.Properties, &o.mapped)
+	o.fillPeople()
 }
 
 // headerSize is that of level, number and length.

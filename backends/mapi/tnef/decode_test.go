@@ -18,7 +18,6 @@ func TestAttributes(t *testing.T) {
 	moment := mapi.NewTime(time.Date(2004, 2, 17, 11, 25, 35, 0, time.UTC))
 	date := unhex("d407 0200 1100 0b00 1900 2300 0200")
 	text := func(s string) mapi.String8 { return mapi.String8{Octets: s, CodePage: 1252} }
-	person := unhex("0400 416e6e00 1300 534d54503a616e6e406578616d706c652e6300")
 	tests := []struct {
 		name      string
 		attribute Attribute
@@ -50,16 +49,6 @@ func TestAttributes(t *testing.T) {
 		{"an answer is wanted", attRequestRes, unhex("0100"), map[mapi.Tag]mapi.Value{mapi.PidTagResponseRequested: mapi.Boolean(true)}},
 		{"owner's appointment", attAidOwner, unhex("78563412"), map[mapi.Tag]mapi.Value{mapi.PidTagOwnerAppointmentId: mapi.Integer32(0x12345678)}},
 		{"delegate", attDelegate, unhex("00010203"), map[mapi.Tag]mapi.Value{mapi.PidTagReceivedRepresentingEntryId: mapi.Binary("\x00\x01\x02\x03")}},
-		{
-			"from", attFrom, append(unhex("0400 2700 0400 1300 416e6e00 534d54503a616e6e406578616d706c652e6300"), make([]byte, 8)...),
-			map[mapi.Tag]mapi.Value{sender.name: text("Ann"), sender.addressType: text("SMTP"), sender.address: text("ann@example.c")},
-		},
-		{"sent for", attSentFor, person, map[mapi.Tag]mapi.Value{
-			sentRepresenting.name: text("Ann"), sentRepresenting.addressType: text("SMTP"), sentRepresenting.address: text("ann@example.c"),
-		}},
-		{"owner of a request", attOwner, person, map[mapi.Tag]mapi.Value{
-			sentRepresenting.name: text("Ann"), sentRepresenting.addressType: text("SMTP"), sentRepresenting.address: text("ann@example.c"),
-		}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -79,12 +68,31 @@ func TestAttributes(t *testing.T) {
 	}
 }
 
-// TestOwnerOfResponse: who answers for somebody is represented, MS-OXTNEF §2.3.3.10.
-func TestOwnerOfResponse(t *testing.T) {
-	m := decodeAll(t, newRaw().attribute(1, attMessageClass, []byte("IPM.Microsoft Schedule.MtgRespP\x00")).
-		attribute(1, attOwner, unhex("0400 416e6e00 0700 583430303a6100")))
-	if m.Text(receivedRepresenting.name) != "Ann" || m.Text(receivedRepresenting.addressType) != "X400" || m.Has(sentRepresenting.name) {
-		t.Error(dump(t, m))
+// TestPeople reads the attributes that tell of somebody, MS-OXTNEF §2.1.3.3.3, §2.1.3.3.16, §2.3.3.10.
+func TestPeople(t *testing.T) {
+	from := append(unhex("0400 2700 0400 1300 416e6e00 534d54503a616e6e406578616d706c652e6300"), make([]byte, 8)...)
+	person := unhex("0400 416e6e00 1300 534d54503a616e6e406578616d706c652e6300")
+	for _, test := range []struct {
+		name, class string
+		attribute   Attribute
+		data        []byte
+		want        mapi.AddressTags
+	}{
+		{"from", "IPM.Microsoft Mail.Note", attFrom, from, mapi.SenderAddress},
+		{"sent for", "IPM.Microsoft Mail.Note", attSentFor, person, mapi.SentRepresentingAddress},
+		{"owner of a request", "IPM.Microsoft Schedule.MtgReq", attOwner, person, mapi.SentRepresentingAddress},
+		{"owner of a response", "IPM.Microsoft Schedule.MtgRespP", attOwner, person, mapi.ReceivedRepresentingAddress},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := decodeAll(t, newRaw().attribute(1, attMessageClass, []byte(test.class+"\x00")).attribute(1, test.attribute, test.data))
+			got, _ := m.Address(test.want)
+			if want := (mapi.Address{Name: "Ann", Type: "SMTP", Address: "ann@example.c", SMTP: "ann@example.c"}); got != want {
+				t.Errorf("%+v, want %+v", got, want)
+			}
+			if id, err := mapi.ParseEntryID(m.Bytes(test.want.EntryID), 1252); err != nil || m.Len() != 6 {
+				t.Errorf("%v, %v: %s", id, err, dump(t, m))
+			}
+		})
 	}
 }
 

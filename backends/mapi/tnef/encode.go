@@ -14,10 +14,10 @@ var ErrTooLarge = errors.New("too large for TNEF, which ends at 4 GiB")
 
 // Options say how a stream is written. The zero value is good.
 type Options struct {
-	// CodePage is that of strings that are not Unicode, of old attributes among them. 0: that of such a string in the
-	// message, and without one UTF-8.
+	// CodePage is that of strings that are not Unicode, of old attributes among them. 0, or one that is not known or has
+	// zeros in its characters: that of such a string in the message, and without one UTF-8.
 	CodePage int
-	// Key tells the streams of one sender apart, for readers of Microsoft Mail (MS-OXTNEF §2.1.1). 0: 1.
+	// Key tells the streams of one sender apart, for readers of Microsoft Mail (MS-OXTNEF §2.1.3). 0: 1.
 	Key uint16
 }
 
@@ -44,7 +44,8 @@ func Size(m *mapi.Message, o Options) (int64, error) {
 // encoder is what the messages of a stream have in common.
 type encoder struct {
 	Options
-	sizes map[embedding]int64 // of embedded messages that were counted
+	sizes      map[embedding]int64            // of embedded messages that were counted
+	interfaces map[*mapi.Attachment]mapi.GUID // of OLE objects
 }
 
 // embedding is an embedded message as it is written.
@@ -57,7 +58,7 @@ func newEncoder(o Options) *encoder {
 	if o.Key == 0 {
 		o.Key = 1
 	}
-	return &encoder{o, map[embedding]int64{}}
+	return &encoder{o, map[embedding]int64{}, map[*mapi.Attachment]mapi.GUID{}}
 }
 
 // place is where a message is.
@@ -73,17 +74,27 @@ func outermost(e *encoder, m *mapi.Message) place {
 
 // page returns the code page of a message's stream.
 func (e *encoder) page(m *mapi.Message, otherwise codepage.Page) codepage.Page {
-	if p, ok := codepage.Find(e.CodePage); ok {
+	if p, ok := oemCodePage(e.CodePage); ok {
 		return p
 	}
 	for property := range m.All() {
 		if number, ok := codePageOf(property.Value); ok {
-			if p, ok := codepage.Find(number); ok {
+			if p, ok := oemCodePage(number); ok {
 				return p
 			}
 		}
 	}
 	return otherwise
+}
+
+// oemCodePage returns a code page that a stream may have: one whose characters have no zeros in them (MS-OXTNEF §2.1.3).
+func oemCodePage(number int) (codepage.Page, bool) {
+	p, ok := codepage.Find(number)
+	if !ok {
+		return p, false
+	}
+	a, err := p.Encode("a")
+	return p, err == nil && len(a) == 1
 }
 
 // codePageOf returns the code page of a string that is not Unicode.
@@ -101,7 +112,7 @@ func codePageOf(v mapi.Value) (int, bool) {
 	return 0, false
 }
 
-// stream writes a message, MS-OXTNEF §2.1.1.
+// stream writes a message, MS-OXTNEF §2.1.3.
 func (e *encoder) stream(s *sink, m *mapi.Message, at place) {
 	if at.depth > mapi.DepthMost {
 		s.fail(mapi.ErrDepth)
@@ -116,10 +127,10 @@ func (e *encoder) stream(s *sink, m *mapi.Message, at place) {
 	})
 	e.mapped(s, m, at)
 	if len(m.Recipients) > 0 {
-		e.attribute(s, attRecipTable, func(s *sink) { e.recipients(s, m.Recipients, at) })
+		e.attribute(s, attRecipTable, func(s *sink) { recipients(s, m.Recipients, at) })
 	}
 	// MS-OXTNEF §2.1.3: behind all other attributes of the message.
-	e.attribute(s, attMsgProps, func(s *sink) { e.list(s, &m.Properties, at, nil) })
+	e.attribute(s, attMsgProps, func(s *sink) { writeList(s, &m.Properties, at, nil, 0) })
 	for _, a := range m.Attachments {
 		if s.err != nil {
 			return // a message in itself would be tried without end
@@ -128,7 +139,7 @@ func (e *encoder) stream(s *sink, m *mapi.Message, at place) {
 	}
 }
 
-// attribute writes an attribute, MS-OXTNEF §2.1.1: the length goes before the data, and the checksum behind them.
+// attribute writes an attribute, MS-OXTNEF §2.1.3: the length goes before the data, and the checksum behind them.
 func (e *encoder) attribute(s *sink, a Attribute, write func(*sink)) {
 	s.uint8(uint8(levelOf(a)))
 	s.uint32(uint32(a))
@@ -155,10 +166,10 @@ func (e *encoder) attribute(s *sink, a Attribute, write func(*sink)) {
 }
 
 // recipients writes attRecipTable, MS-OXTNEF §2.1.3.3.22.
-func (e *encoder) recipients(s *sink, recipients []*mapi.Recipient, at place) {
-	s.size(int64(len(recipients)))
-	for _, r := range recipients {
-		e.list(s, &r.Properties, at, nil)
+func recipients(s *sink, all []*mapi.Recipient, at place) {
+	s.size(int64(len(all)))
+	for _, r := range all {
+		writeList(s, &r.Properties, at, nil, 0)
 	}
 }
 
@@ -176,7 +187,7 @@ func (e *encoder) attachment(s *sink, a *mapi.Attachment, at place) {
 		if object {
 			data = e.dataObject(a, at)
 		}
-		e.list(s, &a.Properties, at, data)
+		writeList(s, &a.Properties, at, data, mapi.PidTagAttachRendering) // that is attAttachMetaFile
 	})
 }
 
@@ -190,7 +201,7 @@ type dataObject struct {
 // dataObject returns an attachment's message or OLE object, MS-OXTNEF §2.1.3.4.
 func (e *encoder) dataObject(a *mapi.Attachment, at place) *dataObject {
 	if a.Embedded == nil {
-		return &dataObject{interfaceOf(a.Data), a.Data.Size, func(s *sink) { s.content(a.Data) }}
+		return &dataObject{e.interfaceOf(a), a.Data.Size, func(s *sink) { s.content(a.Data) }}
 	}
 	inner := place{at.depth + 1, e.page(a.Embedded, at.codePage)}
 	as := embedding{a.Embedded, inner.codePage.Number}
@@ -217,18 +228,28 @@ func (e *encoder) dataObject(a *mapi.Attachment, at place) *dataObject {
 const compoundFile = "\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1"
 
 // interfaceOf returns by which interface an OLE object is opened: a compound file is a storage.
-func interfaceOf(c mapi.Content) mapi.GUID {
+func (e *encoder) interfaceOf(a *mapi.Attachment) mapi.GUID {
+	is, ok := e.interfaces[a]
+	if !ok {
+		is = iidStream
+		if isCompoundFile(a.Data) {
+			is = iidStorage
+		}
+		e.interfaces[a] = is
+	}
+	return is
+}
+
+func isCompoundFile(c mapi.Content) bool {
 	if c.IsZero() {
-		return iidStream
+		return false
 	}
 	r, err := c.Open()
 	if err != nil {
-		return iidStream // the error comes again where it is written
+		return false // the error comes again where it is written
 	}
 	defer r.Close()
 	first := make([]byte, len(compoundFile))
-	if _, err := io.ReadFull(r, first); err == nil && string(first) == compoundFile {
-		return iidStorage
-	}
-	return iidStream
+	_, err = io.ReadFull(r, first)
+	return err == nil && string(first) == compoundFile
 }

@@ -38,15 +38,16 @@ func sample() *mapi.Message {
 	m.Set(mapi.PidTagBody, mapi.String("first\r\nΩ\r\n"))
 	m.Set(mapi.PidTagHtml, mapi.Binary("<p>first</p>"))
 	m.Set(mapi.PidTagSenderName, mapi.String("Zoë"))
-	m.Set(sender.addressType, mapi.String("SMTP"))
-	m.Set(sender.address, mapi.String("zoe@sakes.example"))
-	m.Set(sentRepresenting.name, mapi.String("Ann"))
-	m.Set(sentRepresenting.addressType, mapi.String("SMTP"))
-	m.Set(sentRepresenting.address, mapi.String("ann@sakes.example"))
+	m.Set(mapi.PidTagSenderAddressType, mapi.String("SMTP"))
+	m.Set(mapi.PidTagSenderEmailAddress, mapi.String("zoe@sakes.example"))
+	m.Set(mapi.PidTagSentRepresentingName, mapi.String("Ann"))
+	m.Set(mapi.PidTagSentRepresentingAddressType, mapi.String("SMTP"))
+	m.Set(mapi.PidTagSentRepresentingEmailAddress, mapi.String("ann@sakes.example"))
 	m.Set(mapi.PidTagReceivedRepresentingEntryId, mapi.Binary{0, 1, 2})
 	m.Set(mapi.PidTagClientSubmitTime, mapi.NewTime(time.Date(2004, 2, 17, 11, 25, 35, 700, time.UTC)))
 	m.Set(mapi.PidTagStartDate, mapi.NewTime(time.Date(2004, 2, 17, 11, 0, 0, 0, time.UTC)))
 	m.Set(mapi.PidTagImportance, mapi.Integer32(2))
+	m.Set(mapi.PidTagAttachRendering, mapi.Binary("of no attachment"))
 	m.Set(mapi.PidTagMessageFlags, mapi.Integer32(0x11))
 	m.Set(mapi.PidTagOwnerAppointmentId, mapi.Integer32(77))
 	m.Set(mapi.PidTagResponseRequested, mapi.Boolean(true))
@@ -157,7 +158,7 @@ func sortKey(p mapi.Property) string { return fmt.Sprintf("%v %08x", p.Named, ui
 
 // TestRoundTrip: what was written is read again.
 func TestRoundTrip(t *testing.T) {
-	for _, page := range []int{0, 1252, 932, 65001} {
+	for _, page := range []int{0, 1252, 932, 65001, 1200, 99999} {
 		t.Run(fmt.Sprint(page), func(t *testing.T) {
 			octets := encode(t, sample(), Options{CodePage: page})
 			compareAll(t, sample(), decodeAll(t, octets))
@@ -218,6 +219,16 @@ func TestCodePages(t *testing.T) {
 		if v, ok := mapi.As[mapi.String](&got.Properties, k); !ok || v != "café" {
 			t.Errorf("%s: %#v", k, got.Get(k))
 		}
+	}
+}
+
+// TestWideCodePage: UTF-16 is no code page of a stream, also where a string claims it (MS-OXTNEF §2.1.3).
+func TestWideCodePage(t *testing.T) {
+	m := &mapi.Message{}
+	m.Set(mapi.PidTagSubject, mapi.String8{Octets: wide("Ω"), CodePage: 1200})
+	s, err := decodeRaw(t, encode(t, m, Options{CodePage: 1200}))
+	if err != nil || s.CodePage != 65001 || s.Message.Get(mapi.PidTagSubject) != mapi.String("Ω") {
+		t.Errorf("code page %d, %v: %s", s.CodePage, err, dump(t, s.Message))
 	}
 }
 

@@ -3,6 +3,7 @@ package tnef
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"golang.org/x/text/transform"
 
@@ -10,22 +11,27 @@ import (
 	"github.com/dipylon/dipylon/backends/mapi"
 )
 
-// list writes a MsgPropertyList, MS-OXTNEF §2.1.3.4, with the data of an attachment as a property if there are any.
-func (e *encoder) list(s *sink, properties *mapi.Properties, at place, data *dataObject) {
-	count := 0
+// writeList writes a MsgPropertyList, MS-OXTNEF §2.1.3.4, with the data of an attachment as a property if there are any, and
+// without a property of which an attribute has all.
+func writeList(s *sink, properties *mapi.Properties, at place, data *dataObject, without mapi.Tag) {
+	// QUIRK: ytnef cannot read a list whose last property has many values.
+	var many, others []mapi.Property
 	for p := range properties.All() {
-		if writable(p) {
-			count++
+		switch _, isMany := p.Value.(values); {
+		case !writable(p) || p.Tag == without:
+		case isMany:
+			many = append(many, p)
+		default:
+			others = append(others, p)
 		}
 	}
+	count := int64(len(many) + len(others))
 	if data != nil {
 		count++
 	}
-	s.size(int64(count))
-	for p := range properties.All() {
-		if writable(p) {
-			writeProperty(s, p, at.codePage)
-		}
+	s.size(count)
+	for _, p := range slices.Concat(many, others) {
+		writeProperty(s, p, at.codePage)
 	}
 	if data != nil {
 		s.uint32(uint32(mapi.PidTagAttachDataObject))
@@ -38,16 +44,13 @@ func (e *encoder) list(s *sink, properties *mapi.Properties, at place, data *dat
 	}
 }
 
-// writable says whether TNEF has a form for a property. Those of which an attribute has all are not written twice.
+// writable says whether TNEF has a form for a property.
 func writable(p mapi.Property) bool {
 	switch v := p.Value.(type) {
 	case mapi.ErrorCode, mapi.Null: // there is no value
 		return false
 	case values:
 		return len(v.Values()) > 0 // QUIRK: readers take it that there is one (tnef ends with a failed assertion)
-	}
-	if p.Tag == mapi.PidTagAttachRendering { // attAttachMetaFile
-		return false
 	}
 	t := p.Value.Type()
 	return hasSize(t) || mapi.FixedSize(t) > 0

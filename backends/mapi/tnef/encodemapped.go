@@ -3,6 +3,7 @@ package tnef
 import (
 	"encoding/binary"
 	"fmt"
+	"path"
 	"strings"
 	"time"
 
@@ -43,12 +44,12 @@ func (e *encoder) mapped(s *sink, m *mapi.Message, at place) {
 
 // meeting writes the attributes of meetings, MS-OXTNEF §2.1.3.3.16 to §2.1.3.3.20.
 func (e *encoder) meeting(s *sink, m *mapi.Message, page codepage.Page) {
-	owner := sentRepresenting
+	owner := mapi.SentRepresentingAddress
 	if under(m.Text(mapi.PidTagMessageClass), meetingResponse) {
-		owner = receivedRepresenting
+		owner = mapi.ReceivedRepresentingAddress
 	}
 	e.person(s, attOwner, m, owner, page)
-	e.person(s, attSentFor, m, sentRepresenting, page)
+	e.person(s, attSentFor, m, mapi.SentRepresentingAddress, page)
 	if id := m.Bytes(mapi.PidTagReceivedRepresentingEntryId); len(id) > 0 {
 		e.attribute(s, attDelegate, func(s *sink) { s.octets(id) })
 	}
@@ -66,13 +67,7 @@ func (e *encoder) meeting(s *sink, m *mapi.Message, page codepage.Page) {
 // mappedOfAttachment writes those of an attachment.
 func (e *encoder) mappedOfAttachment(s *sink, a *mapi.Attachment, object bool, at place) {
 	e.attribute(s, attAttachRendData, func(s *sink) { rendData(s, a, object) })
-	name := a.Text(mapi.PidTagAttachFilename)
-	for _, k := range []mapi.Tag{mapi.PidTagAttachLongFilename, mapi.PidTagDisplayName} {
-		if name == "" {
-			name = a.Text(k)
-		}
-	}
-	if name != "" {
+	if name := title(a); name != "" {
 		e.text(s, attAttachTitle, name, at.codePage)
 	}
 	e.optionalText(s, attAttachTransportFilename, &a.Properties, mapi.PidTagAttachTransportName, at.codePage)
@@ -84,6 +79,28 @@ func (e *encoder) mappedOfAttachment(s *sink, a *mapi.Attachment, object bool, a
 	case mapi.Streamed:
 		e.attribute(s, attAttachMetaFile, func(s *sink) { s.content(v.Content) })
 	}
+}
+
+// titleMost is how many octets a title has that was made of another name. QUIRK: ytnef stops at one of more than 100.
+const titleMost = 90
+
+// title returns the name for readers that know no properties: short, as they are, with the extension.
+func title(a *mapi.Attachment) string {
+	if name := a.Text(mapi.PidTagAttachFilename); name != "" {
+		return name
+	}
+	name := a.Text(mapi.PidTagAttachLongFilename)
+	if name == "" {
+		name = a.Text(mapi.PidTagDisplayName)
+	}
+	if len(name) <= titleMost {
+		return name
+	}
+	extension := path.Ext(name)
+	if len(extension) > titleMost/2 {
+		extension = ""
+	}
+	return strings.ToValidUTF8(name[:titleMost-len(extension)], "") + extension
 }
 
 // rendData writes attAttachRendData, MS-OXTNEF §2.1.3.3.15.
@@ -162,18 +179,18 @@ func writeDate(s *sink, at time.Time) {
 	}
 }
 
-// address returns a person's name and address as attributes have them. It says whether there is all of it.
-func (p person) octets(m *mapi.Message, page codepage.Page) (name, address []byte, ok bool) {
-	kind, where := m.Text(p.addressType), m.Text(p.address)
-	name = append(inPage(m.Text(p.name), page), 0)
-	address = append(inPage(kind+":"+where, page), 0)
-	ok = kind != "" && where != "" && !strings.Contains(kind, ":") && len(name)+len(address)+2*trpSize <= 0xFFFF
+// personOctets returns a name and an address as attributes have them. It says whether there is all of it, and it fits.
+func personOctets(m *mapi.Message, tags mapi.AddressTags, page codepage.Page) (name, address []byte, ok bool) {
+	a, _ := m.Address(tags)
+	name = append(inPage(a.Name, page), 0)
+	address = append(inPage(a.Type+":"+a.Address, page), 0)
+	ok = a.Type != "" && a.Address != "" && !strings.Contains(a.Type, ":") && len(name)+len(address)+2*trpSize <= 0xFFFF
 	return name, address, ok
 }
 
 // from writes attFrom, MS-OXTNEF §2.1.3.3.3.
 func (e *encoder) from(s *sink, m *mapi.Message, page codepage.Page) {
-	name, address, ok := sender.octets(m, page)
+	name, address, ok := personOctets(m, mapi.SenderAddress, page)
 	if !ok {
 		return
 	}
@@ -189,8 +206,8 @@ func (e *encoder) from(s *sink, m *mapi.Message, page codepage.Page) {
 }
 
 // person writes two strings behind their lengths, MS-OXTNEF §2.1.3.3.16.
-func (e *encoder) person(s *sink, a Attribute, m *mapi.Message, p person, page codepage.Page) {
-	name, address, ok := p.octets(m, page)
+func (e *encoder) person(s *sink, a Attribute, m *mapi.Message, tags mapi.AddressTags, page codepage.Page) {
+	name, address, ok := personOctets(m, tags, page)
 	if !ok {
 		return
 	}

@@ -70,7 +70,7 @@ func reader(a Attribute) func(*object, section) error {
 	case attOwner:
 		return (*object).owner
 	case attSentFor:
-		return func(o *object, s section) error { return o.person(s, sentRepresenting) }
+		return func(o *object, s section) error { return o.person(s, mapi.SentRepresentingAddress) }
 	case attPriority:
 		return (*object).priority
 	case attMessageStatus:

@@ -8,15 +8,6 @@ import (
 	"github.com/dipylon/dipylon/backends/mapi"
 )
 
-// person are the properties that tell of one person in one role, MS-OXTNEF §2.1.3.1.1.
-type person struct{ name, addressType, address mapi.Tag }
-
-var (
-	sender               = person{mapi.PidTagSenderName, mapi.PidTagSenderAddressType, mapi.PidTagSenderEmailAddress}
-	sentRepresenting     = person{mapi.PidTagSentRepresentingName, mapi.NewTag(0x0064, mapi.PtypString), mapi.PidTagSentRepresentingEmailAddress}
-	receivedRepresenting = person{mapi.PidTagReceivedRepresentingName, mapi.PidTagReceivedRepresentingAddressType, mapi.PidTagReceivedRepresentingEmailAddress}
-)
-
 // trpOneOff is the kind of a TRP, MS-OXTNEF §2.1.3.3.3.
 const (
 	trpOneOff uint16 = 4
@@ -37,7 +28,7 @@ func (o *object) from(s section) error {
 		return fmt.Errorf("%d octets of name and address are announced: %w", name+address, ErrMalformed)
 	}
 	octets = octets[trpSize:]
-	o.setPerson(sender, octets[:name], octets[name:name+address])
+	o.setPerson(mapi.SenderAddress, octets[:name], octets[name:name+address])
 	return nil
 }
 
@@ -48,13 +39,13 @@ func (o *object) owner(s section) error {
 		class = o.mapped.Text(mapi.PidTagMessageClass)
 	}
 	if under(class, meetingResponse) {
-		return o.person(s, receivedRepresenting)
+		return o.person(s, mapi.ReceivedRepresentingAddress)
 	}
-	return o.person(s, sentRepresenting)
+	return o.person(s, mapi.SentRepresentingAddress)
 }
 
 // person takes two strings behind their lengths, MS-OXTNEF §2.1.3.3.16.
-func (o *object) person(s section, as person) error {
+func (o *object) person(s section, as mapi.AddressTags) error {
 	octets, err := o.small(s)
 	if err != nil {
 		return err
@@ -80,15 +71,25 @@ func counted(octets []byte) (text, rest []byte, ok bool) {
 	return octets[2 : 2+n], octets[2+n:], true
 }
 
-// setPerson sets name and address, which are of the form SMTP:user@example.com.
-func (o *object) setPerson(as person, name, address []byte) {
-	string8 := func(octets string) mapi.String8 {
-		return mapi.String8{Octets: strings.TrimRight(octets, "\x00"), CodePage: o.codePage}
+// setPerson keeps name and address, which are of the form SMTP:user@example.com.
+func (o *object) setPerson(as mapi.AddressTags, name, address []byte) {
+	text := func(octets []byte) string {
+		return mapi.String8{Octets: strings.TrimRight(string(octets), "\x00"), CodePage: o.codePage}.Text()
 	}
-	addressType, where, ok := strings.Cut(string(address), ":")
-	o.set(&o.mapped, as.name, string8(string(name)))
-	if ok {
-		o.set(&o.mapped, as.addressType, string8(addressType))
-		o.set(&o.mapped, as.address, string8(where))
+	a := mapi.Address{Name: text(name)}
+	a.Type, a.Address, _ = strings.Cut(text(address), ":")
+	if o.people == nil {
+		o.people = map[mapi.AddressTags]mapi.Address{}
+	}
+	o.people[as] = a
+}
+
+// fillPeople sets those of whom the properties say nothing, with entry ids (MS-OXTNEF §2.3.3.10).
+func (o *object) fillPeople() {
+	for _, tags := range []mapi.AddressTags{mapi.SenderAddress, mapi.SentRepresentingAddress, mapi.ReceivedRepresentingAddress} {
+		a, told := o.people[tags]
+		if _, has := o.message.Address(tags); told && !has {
+			o.message.SetAddress(tags, a)
+		}
 	}
 }

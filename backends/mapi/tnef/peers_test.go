@@ -1,0 +1,185 @@
+//go:build linux
+
+package tnef
+
+import (
+	"bytes"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dipylon/dipylon/backends/mapi"
+	"github.com/dipylon/dipylon/backends/mapi/rtf"
+)
+
+// peers are programs of others that read TNEF: Debian's. ./test/run installs them. Each is called with a file and a
+// folder, and writes the attachments into it.
+var peers = map[string]func(file, folder string) *exec.Cmd{
+	"tnef": func(file, folder string) *exec.Cmd {
+		return exec.Command("tnef", "--number-backups", "--save-body", "--body-pref=ALL", "-C", folder, file)
+	},
+	"ytnef": func(file, folder string) *exec.Cmd { return exec.Command("ytnef", "-F", "-f", folder, file) },
+}
+
+// unpacked returns the files that a peer finds in a stream, by their names.
+func unpacked(t *testing.T, peer string, stream []byte) map[string]string {
+	t.Helper()
+	outer := t.TempDir()
+	folder := filepath.Join(outer, "a", "b", "c")
+	file := filepath.Join(outer, "winmail.dat")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, stream, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := peers[peer](file, folder).CombinedOutput(); err != nil || bytes.Contains(out, []byte("ERROR")) {
+		t.Fatalf("%s: %v (./test/run install)\n%s", peer, err, out)
+	}
+	return contents(t, folder)
+}
+
+func contents(t *testing.T, folder string) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for _, entry := range entries {
+		octets, err := os.ReadFile(filepath.Join(folder, entry.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[entry.Name()] = string(octets)
+	}
+	return files
+}
+
+func attached(name, data string) *mapi.Attachment {
+	a := &mapi.Attachment{Data: mapi.ContentOf([]byte(data))}
+	a.Set(mapi.PidTagAttachMethod, afByValue)
+	a.Set(mapi.PidTagAttachLongFilename, mapi.String(name))
+	return a
+}
+
+// letter is a message as people send it.
+func letter(t *testing.T) *mapi.Message {
+	t.Helper()
+	m := &mapi.Message{}
+	m.Set(mapi.PidTagMessageClass, mapi.String("IPM.Note"))
+	m.Set(mapi.PidTagSubject, mapi.String("Grüße – Ω"))
+	m.SetAddress(mapi.SenderAddress, mapi.Address{Name: "Zoë", Type: "SMTP", Address: "zoe@sakes.example"})
+	m.Set(mapi.PidTagBody, mapi.String("first\r\nsecond\r\n"))
+	m.Set(mapi.PidTagHtml, mapi.Binary("<p>first</p>"))
+	var compressed bytes.Buffer
+	c := rtf.NewCompressor(&compressed)
+	if _, err := c.Write([]byte(`{\rtf1 first}`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m.Set(mapi.PidTagRtfCompressed, mapi.Binary(compressed.Bytes()))
+	m.Set(mapi.PidLidReminderSet, mapi.Boolean(true))
+	m.Set(mapi.PidNameKeywords, mapi.Multiple[mapi.String]{"red", "blue"})
+	return m
+}
+
+// TestPeersReadFiles: what is written here others unpack to the same files.
+func TestPeersReadFiles(t *testing.T) {
+	long := strings.Repeat("long-", 40) + ".txt"
+	files := map[string]string{
+		"plain.txt": "hello", "Übersicht – Ω.pdf": "pdf", long: "a long name", "binary": string(everyOctet()), "large": strings.Repeat("0123456789", 30_000),
+	}
+	m := letter(t)
+	for name, data := range files {
+		m.Attachments = append(m.Attachments, attached(name, data))
+	}
+	stream := encode(t, m, Options{})
+	t.Run("tnef", func(t *testing.T) {
+		got := unpacked(t, "tnef", stream)
+		want := map[string]string{"message.html": "<p>first</p>", "message.rtf": `{\rtf1 first}`, "message.txt": "first\r\nsecond\r\n\x00"} // the NUL is tnef's
+		for name, data := range files {
+			want[name] = data
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("ytnef", func(t *testing.T) { // it makes names of its own
+		got := slices.Collect(maps.Values(unpacked(t, "ytnef", stream)))
+		for name, data := range files {
+			if !slices.Contains(got, data) {
+				t.Errorf("%s is not among %d files", name, len(got))
+			}
+		}
+	})
+}
+
+func everyOctet() []byte {
+	octets := make([]byte, 256)
+	for i := range octets {
+		octets[i] = byte(i)
+	}
+	return octets
+}
+
+// TestPeersReadOddFiles: two of the same name, one that is empty, and a name that leads out of the folder.
+func TestPeersReadOddFiles(t *testing.T) {
+	m := letter(t)
+	m.Attachments = []*mapi.Attachment{attached("same.txt", "one"), attached("same.txt", "two"), attached("empty.txt", ""), attached("../../x.txt", "out"), attached("last.txt", "last")}
+	got := unpacked(t, "tnef", encode(t, m, Options{}))
+	for name, data := range map[string]string{"same.txt": "one", "same.txt.1": "two", "empty.txt": "", "..%2F..%2Fx.txt": "out", "last.txt": "last"} {
+		if text, ok := got[name]; !ok || text != data {
+			t.Errorf("%s: %q, and there are %v", name, text, got)
+		}
+	}
+	if got := unpacked(t, "ytnef", encode(t, m, Options{})); got["last.txt"] != "last" {
+		t.Errorf("ytnef stopped before the last file: %v", got)
+	}
+}
+
+// TestPeersReadObjects: a message in a message is the stream that it is here, too.
+func TestPeersReadObjects(t *testing.T) {
+	inner := letter(t)
+	inner.Attachments = []*mapi.Attachment{attached("inner.txt", "inside")}
+	holder := &mapi.Attachment{Embedded: inner}
+	holder.Set(mapi.PidTagAttachMethod, afEmbedded)
+	holder.Set(mapi.PidTagDisplayName, mapi.String("letter"))
+	m := letter(t)
+	m.Attachments = []*mapi.Attachment{holder, attached("outer.txt", "outside")}
+	got := unpacked(t, "tnef", encode(t, m, Options{}))
+	_, object, ok := strings.Cut(got["letter"], string(unhex("789f3e22")))
+	if got["outer.txt"] != "outside" || !ok {
+		t.Fatalf("%v", got)
+	}
+	if again := unpacked(t, "tnef", append(unhex("789f3e22"), object...)); again["inner.txt"] != "inside" {
+		t.Errorf("%v", again)
+	}
+}
+
+// TestSameAsPeers: of what a server wrote the same files are had here as there.
+func TestSameAsPeers(t *testing.T) {
+	m := decodeFile(t, "07-mixed-two-attachments")
+	stream, err := os.ReadFile("testdata/07-mixed-two-attachments.tnef")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := unpacked(t, "tnef", stream)
+	for _, a := range m.Attachments {
+		name := a.Text(mapi.PidTagAttachLongFilename)
+		if string(readAll(t, a.Data)) != got[name] {
+			t.Errorf("%s: %q", name, got[name])
+		}
+	}
+	if string(m.Bytes(mapi.PidTagHtml)) != got["message.html"] {
+		t.Errorf("%q", got["message.html"])
+	}
+}
