@@ -156,26 +156,28 @@ func (d *Document) Kind() Kind { return d.kind }
 // The errors are ErrTruncated, ErrTooLong, those of a Decompressor, and others of reading and writing. What could be
 // read has been written by then, and is complete HTML if the document is not FromHTML.
 func (d *Document) WriteHTML(w io.Writer) (Report, error) {
-	p := newParser(d.r, d.options)
-	p.out = &output{w: bufio.NewWriter(w), left: d.options.Most}
+	p := d.parser(w)
 	p.sink = &htmlSink{parser: p, output: p.out}
 	if d.kind == FromHTML {
-		p.encapsulated = true
-		p.sink = &tagSink{output: p.out}
+		p.sink, p.encapsulated = &tagSink{p.out}, true
 	}
 	return d.run(p)
 }
 
 // WriteText writes plain text in UTF-8: the text that is inside, or else that of the document. Line ends are CRLF.
 func (d *Document) WriteText(w io.Writer) (Report, error) {
-	p := newParser(d.r, d.options)
-	p.out = &output{w: bufio.NewWriter(w), left: d.options.Most}
+	p := d.parser(w)
 	p.sink = &textSink{parser: p, output: p.out}
 	if d.kind == FromText {
-		p.encapsulated = true
-		p.sink = &plainSink{output: p.out}
+		p.sink, p.encapsulated = &plainSink{p.out}, true
 	}
 	return d.run(p)
+}
+
+func (d *Document) parser(w io.Writer) *parser {
+	p := newParser(d.r, d.options)
+	p.out = &output{w: bufio.NewWriter(w), left: d.options.Most}
+	return p
 }
 
 func (d *Document) run(p *parser) (Report, error) {

@@ -2,6 +2,7 @@ package rtf
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -73,6 +74,21 @@ func TestExampleOfHTML(t *testing.T) {
 		t.Fatal(d.Kind(), err)
 	}
 	if got := toHTML(t, htmlExample); got != crlf(htmlExampleInside) {
+		t.Errorf("%s", got)
+	}
+}
+
+// TestOutlooksHTML has what Exchange and Outlook make of HTML.
+func TestOutlooksHTML(t *testing.T) {
+	rtf, err := os.ReadFile("testdata/outlook-html.rtf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile("testdata/outlook-html.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := toHTML(t, string(rtf)); got != crlf(string(want)) {
 		t.Errorf("%s", got)
 	}
 }
