@@ -43,8 +43,10 @@ func newStateBackup(from *source) *cobra.Command {
 	return &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Copy the database into a new file",
-		Long: `Copies the database, as it is at one moment, into a new file that only its owner can read. "dipylon
-state restore" puts it back.
+		Long: `Copies the database, as it is at one moment, into a new file that only its owner can read, with all
+contents of mail in transit: those of more than 128 KiB, which are files in the state folder's "spool",
+are in the copy, too. "dipylon state restore" puts it back. Mail that leaves the queue while its content
+is copied may be left out.
 
 A PostgreSQL database is copied with pg_dump, or with the server's own backups.
 
@@ -53,8 +55,8 @@ damaged), 75 try again later, 78 the configuration is wrong.`,
 		Example: "  dipylon state backup --config dipylon.yaml /var/backups/dipylon-$(date +%F).db",
 		Args:    cobra.ExactArgs(1),
 		RunE: action(func(cmd *cobra.Command, args []string) error {
-			return withState(cmd, from, func(ctx context.Context, o state.Options) error {
-				if err := state.Backup(ctx, o, args[0]); err != nil {
+			return withConfig(cmd, from, func(ctx context.Context, cfg *config.Config, _ state.Options) error {
+				if err := manage.BackupState(ctx, cfg, args[0]); err != nil {
 					return backupError(err)
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), "copied to "+args[0])
@@ -78,10 +80,10 @@ and a client may see a message again that it had deleted.
 
 Mail in transit may have been delivered since. So all of it is held, and nothing is sent until you say
 so: how many recipients are held is printed, with the commands that list, release and delete them. With
---release it is tried as soon as the gateway runs. Contents of more than 128 KiB are no part of the copy:
-they are files in the state folder's "spool", and mail whose file is not there any more stays held. The
-next start removes files there that no message of the copy has: so all of them are kept under another
-name as well, which is printed.
+--release it is tried as soon as the gateway runs. Contents of more than 128 KiB come out of the copy, and
+stay in the database until they are delivered. The next start removes the files in the state folder's
+"spool", which belong to the database that was there: so all of them are kept under another name as well,
+which is printed.
 
 A PostgreSQL database is restored with its server's own means; "dipylon state hold" then holds its mail.
 

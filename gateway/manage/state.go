@@ -45,6 +45,14 @@ func MoveState(ctx context.Context, cfg *config.Config, url string, tell func(wh
 	return rows, nil
 }
 
+// BackupState copies a configuration's SQLite state, which may be in use, into a new file, with large contents of mail
+// in transit.
+func BackupState(ctx context.Context, cfg *config.Config, file string) error {
+	return state.Backup(ctx, server.StateOptions(zerolog.Nop(), cfg), file, func(ctx context.Context, from, to *state.DB) error {
+		return spool.CopyContents(ctx, server.SpoolFolder(cfg), from, to)
+	})
+}
+
 // Restored is what [RestoreState] has done.
 type Restored struct {
 	Kept string // the name of what was there; empty: nothing was

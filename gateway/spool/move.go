@@ -17,48 +17,73 @@ import (
 // messages' rows already, and that no gateway uses yet. A content that is damaged is damaged there, too: its message is
 // held when it is its turn. Tell is told how many there were, now and then.
 func MoveContents(ctx context.Context, folder string, to *state.DB, tell func(contents int)) error {
-	f := &files{folder: folder}
+	return (&files{folder: folder}).moveInto(ctx, to, tell, func(ID) error { return nil })
+}
+
+// CopyContents brings large contents into a copy of the database that they belong to, which may be in use. A message
+// whose file is gone since the copy was made, as it has left the spool, leaves the copy, too.
+func CopyContents(ctx context.Context, folder string, from, to *state.DB) error {
+	return (&files{folder: folder}).moveInto(ctx, to, func(int) {}, func(id ID) error {
+		var there bool // a row is deleted before its file, so one that is there has lost it
+		err := from.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM spool_messages WHERE id = $1)", int64(id)).Scan(&there)
+		if err != nil || there {
+			return err
+		}
+		return to.Write(ctx, func(tx *state.Tx) error {
+			if _, err := tx.Exec("DELETE FROM spool_recipients WHERE message = $1", int64(id)); err != nil {
+				return err
+			}
+			return leave(tx, id, inFile)
+		})
+	})
+}
+
+// moveInto writes all files that a database's rows name into the database. Of a file that is missing it tells.
+func (f *files) moveInto(ctx context.Context, to *state.DB, tell func(contents int), missing func(ID) error) error {
 	for done := 0; ; done++ {
 		var id, size int64
 		found := false
 		err := to.Read(ctx, func(tx *state.Tx) (err error) {
-			found, err = tx.One([]any{&id, &size}, "SELECT id, size FROM spool_messages WHERE place = 1 ORDER BY id LIMIT 1")
+			found, err = tx.One([]any{&id, &size}, "SELECT id, size FROM spool_messages WHERE place = 1 AND place > 0 ORDER BY id LIMIT 1")
 			return err
 		})
 		if err != nil || !found {
 			return err
 		}
-		if err := f.moveInto(ctx, to, ID(id), size); err != nil {
+		if err := f.moveOne(ctx, to, ID(id), size, missing); err != nil {
 			return fmt.Errorf("the content of message %s: %w", ID(id), err)
 		}
 		tell(done + 1)
 	}
 }
 
-// moveInto writes a file in parts, and has its message's row say so.
-func (f *files) moveInto(ctx context.Context, to *state.DB, id ID, size int64) error {
+// moveOne writes a file in parts, and has its message's row say so. Where it is missing its parts are, too.
+func (f *files) moveOne(ctx context.Context, to *state.DB, id ID, size int64, missing func(ID) error) error {
 	content, err := os.Open(f.path(id))
 	switch {
-	case errors.Is(err, fs.ErrNotExist): // its parts are missing then
-	case err != nil:
+	case errors.Is(err, fs.ErrNotExist):
+		err = missing(id)
+	case err == nil:
+		err = errors.Join(moveFile(ctx, to, id, size, content), content.Close())
+	}
+	if err != nil {
 		return err
-	default:
-		defer content.Close()
-		start, _, err := startOf(content, size) // of one that is damaged all is moved
-		if err != nil {
-			return err
-		}
-		if _, err := content.Seek(start, io.SeekStart); err != nil {
-			return err
-		}
-		if err := writeChunks(ctx, to, id, content); err != nil {
-			return err
-		}
 	}
 	return to.Write(ctx, func(tx *state.Tx) error {
 		_, err := tx.Exec("UPDATE spool_messages SET place = 2 WHERE id = $1", int64(id))
 		return err
 	})
+}
+
+func moveFile(ctx context.Context, to *state.DB, id ID, size int64, content *os.File) error {
+	start, _, err := startOf(content, size) // of one that is damaged all is moved
+	if err != nil {
+		return err
+	}
+	if _, err := content.Seek(start, io.SeekStart); err != nil {
+		return err
+	}
+	return writeChunks(ctx, to, id, content)
 }
 
 // KeepContents gives large contents, which are files in a spool's folder, second names in another folder, and says how

@@ -82,7 +82,7 @@ func TestRestoreTwiceKeepsBoth(t *testing.T) {
 		t.Fatal(err)
 	}
 	copied := filepath.Join(t.TempDir(), "copy.db")
-	if err := Backup(t.Context(), o, copied); err != nil {
+	if err := Backup(t.Context(), o, copied, nil); err != nil {
 		t.Fatal(err)
 	}
 	now, kept := time.Now(), make(map[string]bool)
@@ -111,7 +111,7 @@ func TestRestoreChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(put(t.Context(), db, "a"), Backup(t.Context(), o, copied), put(t.Context(), db, "later"), db.Close()); err != nil {
+	if err := errors.Join(put(t.Context(), db, "a"), Backup(t.Context(), o, copied, nil), put(t.Context(), db, "later"), db.Close()); err != nil {
 		t.Fatal(err)
 	}
 	before := content(t, copied)

@@ -17,8 +17,8 @@ var ErrNotCopied = errors.New("a PostgreSQL database is copied with pg_dump, or 
 
 // Backup copies a database, which may be in use, into a new file: the state of one moment. A
 // file that is there already is not replaced; one that is not whole is never left under the
-// name.
-func Backup(ctx context.Context, o Options, file string) (err error) {
+// name. Contents brings what lies beside the database into the copy, whose rows are there already; nil: nothing does.
+func Backup(ctx context.Context, o Options, file string, contents func(ctx context.Context, from, to *DB) error) (err error) {
 	if o.URL != "" {
 		return ErrNotCopied
 	}
@@ -42,7 +42,11 @@ func Backup(ctx context.Context, o Options, file string) (err error) {
 	if err != nil {
 		return fmt.Errorf("the backup: %w", err)
 	}
-	err = errors.Join(copyInto(ctx, from, part.Name()), part.Sync(), part.Close())
+	err = copyInto(ctx, from, part.Name())
+	if err == nil && contents != nil {
+		err = fillCopy(ctx, o, from, part.Name(), contents)
+	}
+	err = errors.Join(err, part.Sync(), part.Close())
 	if err == nil {
 		err = os.Link(part.Name(), file) // unlike a renaming it replaces nothing
 	}
@@ -64,4 +68,24 @@ func copyInto(ctx context.Context, from, to string) error {
 	defer db.Close()
 	_, err = db.ExecContext(ctx, "VACUUM INTO $1", to)
 	return err
+}
+
+// fillCopy writes into a copy that nobody else has. It is as durable as the copy, which is synced afterwards.
+func fillCopy(ctx context.Context, o Options, from, part string, contents func(ctx context.Context, from, to *DB) error) error {
+	source, err := connectSQLite(from, "rw", "query_only(1)")
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	writing, err := connectSQLite(part, "rw", "journal_mode(MEMORY)", "synchronous(OFF)")
+	if err != nil {
+		return err
+	}
+	reading, err := connectSQLite(part, "rw", "query_only(1)")
+	if err != nil {
+		return errors.Join(err, writing.Close())
+	}
+	to := &DB{log: o.Log, name: part, pool: reading, writer: newWriter(o.Log, writing)}
+	err = contents(ctx, &DB{log: o.Log, name: from, pool: source}, to)
+	return errors.Join(err, to.Close(), isAlone(part))
 }

@@ -33,7 +33,7 @@
 //
 // Open never writes into a file that it does not understand: one that is damaged, that belongs
 // to something else, or whose schema is from a newer version of Dipylon is refused with an
-// [*Unusable] that says what to do. [Inspect] looks at a database as it is, [DB.Backup] copies
+// [*Unusable] that says what to do. [Inspect] looks at a database as it is, [Backup] copies
 // one that is in use. One that [Move] has left, or has not filled to the end, is refused, too.
 //
 // # Measured

@@ -26,7 +26,7 @@ func copyingChild(args []string) {
 	o := Options{Log: zerolog.Nop(), Folder: args[1]}
 	var err error
 	if args[0] == "backup" {
-		err = Backup(context.Background(), o, args[2])
+		err = Backup(context.Background(), o, args[2], nil)
 	} else {
 		_, err = Restore(context.Background(), o, args[2], time.Now(), nil)
 	}
@@ -92,7 +92,7 @@ func TestKilledCopies(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(copies, "killed.db")); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("a backup that was killed is there under its name")
 	}
-	if err := Backup(t.Context(), o, good); err != nil {
+	if err := Backup(t.Context(), o, good, nil); err != nil {
 		t.Fatal(err)
 	}
 	if now := left(t, copies); len(now) > 0 {

@@ -38,7 +38,7 @@ func TestRootMakesNothingOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	copied := filepath.Join(t.TempDir(), "copy.db")
-	if err := Backup(t.Context(), o, copied); err != nil {
+	if err := Backup(t.Context(), o, copied, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Restore(t.Context(), o, copied, time.Now(), nil); err != nil {

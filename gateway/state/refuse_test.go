@@ -45,7 +45,7 @@ func TestRefused(t *testing.T) {
 			before := content(t, file)
 			for name, use := range map[string]func() error{
 				"Open":   func() error { _, err := Open(t.Context(), o); return err },
-				"Backup": func() error { return Backup(t.Context(), o, filepath.Join(t.TempDir(), "copy")) },
+				"Backup": func() error { return Backup(t.Context(), o, filepath.Join(t.TempDir(), "copy"), nil) },
 			} {
 				err := use()
 				if wrong, ok := errors.AsType[*Unusable](err); !ok || !strings.Contains(wrong.Error(), test.want) {
@@ -149,7 +149,7 @@ func TestPermissions(t *testing.T) {
 		t.Fatal(err)
 	}
 	copied := filepath.Join(t.TempDir(), "copy")
-	if err := Backup(t.Context(), o, copied); err != nil {
+	if err := Backup(t.Context(), o, copied, nil); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]os.FileMode{
@@ -169,7 +169,7 @@ func TestBackup(t *testing.T) {
 		db := open(t, o)
 		file := filepath.Join(t.TempDir(), FileName)
 		if o.URL != "" {
-			if err := Backup(t.Context(), o, file); !errors.Is(err, ErrNotCopied) {
+			if err := Backup(t.Context(), o, file, nil); !errors.Is(err, ErrNotCopied) {
 				t.Errorf("%v", err)
 			}
 			return
@@ -192,12 +192,12 @@ func TestBackup(t *testing.T) {
 				}
 			}
 		}()
-		err := Backup(t.Context(), o, file)
+		err := Backup(t.Context(), o, file, nil)
 		close(stop)
 		if n := <-wrote; err != nil || n == 0 {
 			t.Fatalf("%v; %d writes", err, n)
 		}
-		if err := Backup(t.Context(), o, file); !errors.Is(err, os.ErrExist) {
+		if err := Backup(t.Context(), o, file, nil); !errors.Is(err, os.ErrExist) {
 			t.Errorf("a second backup with the same name: %v", err)
 		}
 		restored := Options{Log: zerolog.Nop(), Folder: filepath.Dir(file)}

@@ -63,19 +63,24 @@ func changePart(ctx context.Context, o Options, part string, change func(context
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(change(ctx, db), db.Close()); err != nil {
+	if err := errors.Join(change(ctx, db), db.Close(), isAlone(part)); err != nil {
 		return err
-	}
-	for _, file := range beside(part) {
-		if info, err := os.Stat(file); err == nil && info.Size() > 0 {
-			return fmt.Errorf("%s could not be emptied", file)
-		}
 	}
 	synced, err := os.OpenFile(part, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	return errors.Join(synced.Sync(), synced.Close())
+}
+
+// isAlone fails where a database that is closed is not in the one file as a whole.
+func isAlone(part string) error {
+	for _, file := range beside(part) {
+		if info, err := os.Stat(file); err == nil && info.Size() > 0 {
+			return fmt.Errorf("%s could not be emptied", file)
+		}
+	}
+	return nil
 }
 
 // copyOf copies a file into a folder of its own, on stable storage, for its owner alone. The folder is then

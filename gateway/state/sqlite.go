@@ -116,7 +116,11 @@ func beside(file string) []string { return []string{file + "-wal", file + "-shm"
 
 // connectSQLite makes connections to a file, which is there already.
 func connectSQLite(file, mode string, pragmas ...string) (*sql.DB, error) {
-	path := filepath.ToSlash(file)
+	path, err := filepath.Abs(file) // the URI is an absolute one
+	if err != nil {
+		return nil, fmt.Errorf("the state database: %w", err)
+	}
+	path = filepath.ToSlash(path)
 	if !strings.HasPrefix(path, "/") { // C:/…
 		path = "/" + path
 	}
