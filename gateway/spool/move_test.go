@@ -142,7 +142,8 @@ func TestCopyWhileMailArrives(t *testing.T) {
 	for sender := range 4 {
 		working.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
-				if err := passOn(t.Context(), s, fmt.Sprint(sender, "-", n), fmt.Sprint(sender, ".example")); err != nil {
+				key := fmt.Sprint(sender, "-", n)
+				if err := passOn(t.Context(), s, key, fmt.Sprint(sender, ".example"), "content of "+key); err != nil {
 					t.Error(err)
 					cancel()
 				}
@@ -181,8 +182,8 @@ func TestCopyWhileMailArrives(t *testing.T) {
 }
 
 // passOn has a message come and go.
-func passOn(ctx context.Context, s *Spool, key, destination string) error {
-	body, err := buffer.Fill(buffer.Options{}, strings.NewReader("content of "+key))
+func passOn(ctx context.Context, s *Spool, key, destination, content string) error {
+	body, err := buffer.Fill(buffer.Options{}, strings.NewReader(content))
 	if err == nil {
 		err = s.Accept(ctx, to(key, "a@"+destination), body)
 	}

@@ -395,3 +395,21 @@ func TestStorage(t *testing.T) {
 		t.Errorf("it is %q, %v", got, err)
 	}
 }
+
+// TestVacuumSoon: PostgreSQL vacuums what mail passes through long before a fifth of it is dead, and its large values.
+func TestVacuumSoon(t *testing.T) {
+	t.Parallel()
+	db := open(t, Options{Log: zerolog.Nop(), URL: peers.SharedPostgres(t).Database(t)})
+	for _, table := range []string{"spool_messages", "spool_recipients", "spool_chunks"} {
+		var options, beside string
+		err := db.QueryRow(t.Context(), `SELECT c.reloptions::text, COALESCE(t.reloptions, c.reloptions)::text FROM pg_class c
+LEFT JOIN pg_class t ON t.oid = c.reltoastrelid WHERE c.oid = $1::regclass`, table).Scan(&options, &beside)
+		if table == "spool_recipients" {
+			beside = options // nothing of it is large
+		}
+		const want = "{autovacuum_vacuum_scale_factor=0.02,autovacuum_vacuum_threshold=1000,autovacuum_vacuum_cost_delay=0}"
+		if err != nil || options != want || beside != want {
+			t.Errorf("%s: %s, beside it %s, %v", table, options, beside, err)
+		}
+	}
+}

@@ -211,3 +211,18 @@ func (p *Postgres) Database(t testing.TB) string {
 	}
 	return p.url("postgres") + "&search_path=" + name
 }
+
+// OwnDatabase makes a new, empty database, in which no other test's transactions are.
+func (p *Postgres) OwnDatabase(t testing.TB) string {
+	t.Helper()
+	db, err := sql.Open("pgx", p.url("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	name := "test" + strconv.FormatInt(p.count.Add(1), 10)
+	if _, err := db.Exec("CREATE DATABASE " + name); err != nil {
+		t.Fatal(err)
+	}
+	return p.url(name)
+}

@@ -1,0 +1,128 @@
+//go:build linux
+
+package spool
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/test/peers"
+)
+
+// tables is what the spool's tables take in PostgreSQL, their indexes and what is stored beside their rows included.
+func tables(t testing.TB, db database) (octets int64) {
+	t.Helper()
+	err := db.QueryRow(t.Context(), `SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class c
+WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND relname LIKE 'spool\_%'`).Scan(&octets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return octets
+}
+
+// incompressible is a content that PostgreSQL cannot make smaller.
+func incompressible(size int) string {
+	r := rand.NewChaCha8([32]byte{})
+	octets := make([]byte, size)
+	_, _ = r.Read(octets) // never fails
+	return string(octets)
+}
+
+// flow passes so many messages through a spool, from several senders at a time.
+func flow(ctx context.Context, s *Spool, from, many int, content string) error {
+	const senders = 8
+	failed := make(chan error, senders)
+	for sender := range senders {
+		go func() {
+			for n := from + sender; n < from+many; n += senders {
+				if err := passOn(ctx, s, fmt.Sprint("key-", n), fmt.Sprintf("d%d.example", n%50*senders+sender), content); err != nil {
+					failed <- err
+					return
+				}
+			}
+			failed <- nil
+		}()
+	}
+	var err error
+	for range senders {
+		if one := <-failed; one != nil {
+			err = one
+		}
+	}
+	return err
+}
+
+// TestTablesStayBounded: what was deleted makes room for what comes, in each table and index, once it was vacuumed.
+// However long mail passes through, the tables are as large as what passes between two times.
+func TestTablesStayBounded(t *testing.T) {
+	t.Parallel()
+	// A database of its own: another test's transaction would keep VACUUM from what was deleted since it began.
+	s := start(t, state.Options{Log: zerolog.Nop(), URL: peers.SharedPostgres(t).OwnDatabase(t)})
+	content := incompressible(4 << 10)
+	const many = 80
+	var sizes []int64
+	for round := range 8 {
+		if err := flow(t.Context(), s, round*many, many, content); err != nil {
+			t.Fatal(err)
+		}
+		vacuum(t, s)
+		sizes = append(sizes, tables(t, s.db))
+	}
+	t.Logf("octets after each round: %d", sizes)
+	if before, after := sizes[2], sizes[len(sizes)-1]; after > before*3/2 {
+		t.Errorf("the tables have grown from %d to %d octets", before, after)
+	}
+}
+
+func vacuum(t *testing.T, s *Spool) {
+	t.Helper()
+	rows, err := s.db.Query(t.Context(), "VACUUM")
+	if err == nil {
+		err = rows.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// BenchmarkVacuum is messages of 4 KiB that pass through PostgreSQL while it cleans up as it is configured: how large its
+// tables get, and how much is dead in the end.
+func BenchmarkVacuum(b *testing.B) {
+	s := start(b, state.Options{Log: zerolog.Nop(), URL: peers.SharedPostgres(b).Database(b)})
+	content := incompressible(4 << 10)
+	ctx, end := context.WithCancel(b.Context())
+	var watching sync.WaitGroup
+	var most int64
+	watching.Go(func() {
+		for begin := time.Now(); ctx.Err() == nil; time.Sleep(time.Second) {
+			size := tables(b, s.db)
+			most = max(most, size)
+			if past := time.Since(begin).Round(time.Second); past%(15*time.Second) == 0 {
+				b.Logf("%s: %d MB", past, size>>20)
+			}
+		}
+	})
+	report := measured(b)
+	if err := flow(b.Context(), s, 0, b.N, content); err != nil {
+		b.Fatal(err)
+	}
+	report()
+	end()
+	watching.Wait()
+	var dead sql.NullFloat64
+	err := s.db.QueryRow(b.Context(), `SELECT sum(n_dead_tup) FROM pg_stat_user_tables WHERE schemaname = current_schema()`).Scan(&dead)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(most>>20), "MB-most")
+	b.ReportMetric(float64(tables(b, s.db)>>20), "MB-end")
+	b.ReportMetric(dead.Float64, "dead-rows")
+}
