@@ -162,67 +162,77 @@ func newStateMove(from *source) *cobra.Command {
 	var to string
 	cmd := &cobra.Command{
 		Use:   "move",
-		Short: "Move a SQLite state into a PostgreSQL database",
+		Short: "Move a SQLite state into a PostgreSQL database, or back",
 		Long: `Copies all that a SQLite state has, mail in transit with its contents among it, into a PostgreSQL
-database that is empty, or into an empty schema of one (with search_path in the URL). The gateway has to
-be stopped. A URL with a password in it is better named by a reference than on the command line:
-see "dipylon secrets".
+database that is empty, or into an empty schema of one (with search_path in the URL); or all that a
+PostgreSQL database has into a folder without a state. All gateways have to be stopped. A URL with a password
+in it is better named by a reference than on the command line: see "dipylon secrets".
 
-Until all of it is there, the state stays what it is, and no gateway starts on the database. If the
+Until all of it is there, the state stays what it is, and no gateway starts on the new one. If the
 command is broken off, run it again: it begins anew, or does what was left to do. Afterwards no gateway
-starts on the old state: name the database as "state" in the configuration. The old files stay
-where they are, and can be removed when the gateway runs.
+starts on the old state: name the new one as "state" in the configuration. What was there stays
+where it is, and can be removed when the gateway runs.
 
-Statuses: 0 done, 1 it was not done, 65 the database is used already, or one of the two is not a good
-one, 75 the gateway is running, or the database cannot be reached now, 78 the configuration is wrong.`,
-		Example: "  dipylon state move --config dipylon.yaml --to postgres://dipylon@db.example/dipylon",
-		Args:    cobra.NoArgs,
+Statuses: 0 done, 1 it was not done, 65 the new state is used already, or one of the two is not a good
+one, 75 a gateway is running, or the database cannot be reached now, 78 the configuration is wrong.`,
+		Example: `  dipylon state move --config dipylon.yaml --to postgres://dipylon@db.example/dipylon
+  dipylon state move --config dipylon.yaml --to /var/lib/dipylon/state`,
+		Args: cobra.NoArgs,
 		RunE: action(func(cmd *cobra.Command, _ []string) error {
-			url, err := databaseURL(to)
-			if err != nil {
-				return withCode(exitUsage, err)
-			}
 			return withConfig(cmd, from, func(ctx context.Context, cfg *config.Config, _ state.Options) error {
+				target, err := moveTo(to, cfg.State.URL != "")
+				if err != nil {
+					return withCode(exitUsage, err)
+				}
 				shown := newProgress(cmd.ErrOrStderr())
 				defer shown.end()
 				shown.begin("moving")
-				rows, err := manage.MoveState(ctx, cfg, url, shown.now)
+				rows, err := manage.MoveState(ctx, cfg, target, shown.now)
 				shown.end()
 				if err != nil {
 					return serveError(cmd, err)
 				}
-				tellMoved(cmd.OutOrStdout(), rows, filepath.Join(cfg.State.Folder, state.FileName), server.SpoolFolder(cfg))
+				tellMoved(cmd.OutOrStdout(), rows, cfg)
 				return nil
 			})
 		}),
 	}
-	cmd.Flags().StringVar(&to, "to", "", "the database: postgres://user@host/database, or a reference to that (required)")
+	cmd.Flags().StringVar(&to, "to", "", "postgres://user@host/database, a reference to that, or a folder for a SQLite state (required)")
 	_ = cmd.MarkFlagRequired("to") // fails only where there is no such flag
 	return cmd
 }
 
 // tellMoved says what was done, and what is to be done. The spool's folder stays in use, for messages on their way.
-func tellMoved(out io.Writer, rows int64, database, contents string) {
-	fmt.Fprintf(out, `moved: %d rows
-name the database as "state" in the configuration, and start the gateway; then the old files can be removed, but no folder:
+func tellMoved(out io.Writer, rows int64, cfg *config.Config) {
+	fmt.Fprintf(out, "moved: %d rows\n", rows)
+	if cfg.State.URL != "" {
+		fmt.Fprintln(out, `name the folder as "state" in the configuration, and start the gateway; then the database can be removed`)
+		return
+	}
+	fmt.Fprintf(out, `name the database as "state" in the configuration, and start the gateway; then the old files can be removed, but no folder:
   %s
   %s
-`, rows, database, filepath.Join(contents, "*.message"))
+`, filepath.Join(cfg.State.Folder, state.FileName), filepath.Join(server.SpoolFolder(cfg), "*.message"))
 }
 
-// databaseURL is what --to names. The error shows nothing of it.
-func databaseURL(to string) (string, error) {
-	url, err := config.Secret(to, "", config.Options{})
-	if err == nil && !strings.HasPrefix(url, "postgres://") && !strings.HasPrefix(url, "postgresql://") {
-		err = errors.New("it takes postgres://user@host/database, or a reference to that")
-	}
-	if err == nil {
-		err = state.CheckURL(url)
+// moveTo is what --to names. The error shows nothing of a URL. From a database a state is moved into a folder.
+func moveTo(to string, fromDatabase bool) (o state.Options, err error) {
+	o.Log = zerolog.Nop()
+	if o.URL, err = config.Secret(to, "", config.Options{}); err == nil {
+		switch isURL := strings.HasPrefix(o.URL, "postgres://") || strings.HasPrefix(o.URL, "postgresql://"); {
+		case isURL:
+			err = state.CheckURL(o.URL)
+		case fromDatabase && !strings.Contains(to, "://"):
+			o.URL = ""
+			o.Folder, err = filepath.Abs(to) // who opens the old state is told this name
+		default:
+			err = errors.New("it takes postgres://user@host/database, or a reference to that")
+		}
 	}
 	if err != nil {
-		return "", fmt.Errorf("--to: %w", err)
+		return o, fmt.Errorf("--to: %w", err)
 	}
-	return url, nil
+	return o, nil
 }
 
 func newStateVerify(from *source) *cobra.Command {

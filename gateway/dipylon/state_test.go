@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/dipylon/dipylon/config"
 )
 
 // TestTellMoved: who removes what can be removed leaves the folders, which the gateway uses.
@@ -16,8 +18,10 @@ func TestTellMoved(t *testing.T) {
 	if err := errors.Join(os.Mkdir(contents, 0o700), os.WriteFile(database, nil, 0o600), os.WriteFile(content, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
+	cfg := &config.Config{StateFolder: dir}
+	cfg.State.Folder = dir
 	var out strings.Builder
-	tellMoved(&out, 7, database, contents)
+	tellMoved(&out, 7, cfg)
 	for line := range strings.Lines(out.String()) {
 		if name, is := strings.CutPrefix(line, "  "); is {
 			files, err := filepath.Glob(strings.TrimSpace(name))

@@ -17,29 +17,34 @@ import (
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
-// MoveState moves a configuration's SQLite state into a PostgreSQL database, with large contents of mail in transit.
-// No gateway may run, and none starts meanwhile. Tell is told what was just done. It says how many rows there were.
-func MoveState(ctx context.Context, cfg *config.Config, url string, tell func(what string)) (rows int64, err error) {
-	if cfg.State.URL != "" {
+// MoveState moves a configuration's state: a SQLite one into a PostgreSQL database, with large contents of mail in
+// transit, and the other way. No gateway may run, and none starts meanwhile. Tell is told what was just done. It says
+// how many rows there were.
+func MoveState(ctx context.Context, cfg *config.Config, to state.Options, tell func(what string)) (rows int64, err error) {
+	m := state.Moving{From: server.StateOptions(zerolog.Nop(), cfg), To: to, Tell: tell}
+	folder := cfg.StateFolder
+	switch {
+	case m.From.URL != "" && to.URL != "":
 		return 0, errors.New("the state is in a PostgreSQL database already")
+	case m.From.URL != "":
+		folder = to.Folder
+		if err := state.MakeFolder(folder); err != nil {
+			return 0, fmt.Errorf("the state folder: %w", err)
+		}
+	default:
+		m.Contents = func(ctx context.Context, to *state.DB) error {
+			return spool.MoveContents(ctx, server.SpoolFolder(cfg), to, func(n int) { tell(fmt.Sprintf("large contents: %d", n)) })
+		}
 	}
-	lock, err := server.LockState(cfg.StateFolder)
+	lock, err := server.LockState(folder)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, fmt.Errorf("there is no state database in %s", cfg.StateFolder)
+		return 0, fmt.Errorf("there is no state database in %s", folder)
 	}
 	if err != nil {
 		return 0, server.Temporary(err)
 	}
 	defer lock.Release()
-	rows, err = state.Move(ctx, state.Moving{
-		From: server.StateOptions(zerolog.Nop(), cfg),
-		To:   state.Options{Log: zerolog.Nop(), URL: url},
-		Contents: func(ctx context.Context, to *state.DB) error {
-			return spool.MoveContents(ctx, server.SpoolFolder(cfg), to, func(n int) { tell(fmt.Sprintf("large contents: %d", n)) })
-		},
-		Tell: tell,
-	})
-	if err != nil {
+	if rows, err = state.Move(ctx, m); err != nil {
 		return rows, server.Temporary(err)
 	}
 	return rows, nil

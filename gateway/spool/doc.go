@@ -84,8 +84,22 @@
 // Until a gateway gives out what another one has taken in for it, acceptance included (BenchmarkOtherNode): 18 ms told,
 // 950 ms looked for.
 //
-// # Not built
+// # PostgreSQL's tables
 //
-// Tables that are only inserted into, and partitions that are dropped, are not built: PostgreSQL's
-// autovacuum has to keep up with the deletions.
+// Rows of mail that passes through are inserted, updated when they are claimed, and deleted, so each message leaves dead
+// rows, which autovacuum removes: what comes later has their room. Indexes begin with what grows with time, or are small,
+// and their empty pages are used again, too. So tables and indexes are as large as what waits and what passes between two
+// looks of autovacuum (autovacuum_naptime, a minute), for ever: TestTablesStayBounded has eight times as much pass as
+// between two of them, and the size does not change from the second time on. Tables that are only inserted into, with
+// partitions that are dropped, would save the vacuum's reading, at the cost of a second place for each outcome and of
+// moving what waits long; they are not built.
+//
+// The tables are vacuumed when 1,000 rows and a fiftieth of them are dead, at full speed (migration 17), so that what has
+// passed does not lie beside what waits. What keeps autovacuum from it makes them grow: it is switched off, a transaction
+// of the same database stays open for hours, or a prepared one or a replication slot is forgotten.
+//
+// While 40,000 messages of 4 KiB, 160 MB, pass (go test -run '^$' -bench Vacuum -benchtime 40000x ./gateway/spool, on two
+// cores that many others wanted, 2026-11-30), the tables grow for a minute to what has passed by then, and hardly any more:
+// at 242 messages a second 69 MB after one minute, 70 after 1¾, 82 in the end; by PostgreSQL's own settings at 158 a second
+// 46, 48 and 57.
 package spool

@@ -181,6 +181,31 @@ func TestCopyWhileMailArrives(t *testing.T) {
 	}
 }
 
+// TestMovedMeanwhile: who has opened a database before it was moved takes nothing in there.
+func TestMovedMeanwhile(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		db := databases.Open(t, o)
+		err := db.Write(t.Context(), func(tx *state.Tx) error {
+			_, err := tx.Exec("INSERT INTO state_moves VALUES ('id', 'left', 'elsewhere')")
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(t.Context(), Options{Log: zerolog.Nop(), DB: db, Folder: t.TempDir()})
+		if err == nil {
+			_ = s.Close()
+		}
+		if _, is := errors.AsType[*state.Unusable](err); !is || !strings.Contains(err.Error(), "has been moved into elsewhere") {
+			t.Errorf("%v", err)
+		}
+		var nodes int
+		if err := db.QueryRow(t.Context(), "SELECT count(*) FROM spool_nodes").Scan(&nodes); err != nil || nodes != 0 {
+			t.Errorf("%d gateways seem to run, %v", nodes, err)
+		}
+	})
+}
+
 // passOn has a message come and go.
 func passOn(ctx context.Context, s *Spool, key, destination, content string) error {
 	body, err := buffer.Fill(buffer.Options{}, strings.NewReader(content))

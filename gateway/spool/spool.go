@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -71,6 +72,7 @@ type database interface {
 	Query(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRow(ctx context.Context, query string, args ...any) *sql.Row
 	Shared() bool
+	Refused(ctx context.Context) error
 	Quick() *sql.DB
 	Notify(ctx context.Context, word string) error
 	Listen(ctx context.Context, begun func() error, heard func(word string)) error
@@ -138,6 +140,10 @@ func open(ctx context.Context, o Options, db database) (*Spool, error) {
 	}
 	if err := s.leases.begin(ctx); err != nil {
 		return nil, fmt.Errorf("the spool: %w", err)
+	}
+	// Who moves a database waits for no gateway that has just opened it, and is not seen by it before this.
+	if err := s.db.Refused(ctx); err != nil {
+		return nil, errors.Join(err, s.leases.release())
 	}
 	s.schedule.rewind()
 	working, end := context.WithCancel(context.Background())

@@ -17,29 +17,31 @@ import (
 
 // Moving says what [Move] moves, and how.
 type Moving struct {
-	From Options // a SQLite file; the caller holds its folder's lock
-	To   Options // a PostgreSQL database without anything in it, or with what an earlier try has left
-	// Contents brings what lies beside the SQLite file into the other database, whose rows are there already.
+	// From and To are a SQLite file, whose folder's lock the caller holds, and a PostgreSQL database. To has nothing in
+	// it, or what an earlier try has left.
+	From, To Options
+	// Contents brings what lies beside a SQLite file into the other database, whose rows are there already; nil: nothing
+	// does.
 	Contents func(ctx context.Context, to *DB) error
 	// Tell is told what was just done, now and then.
 	Tell func(what string)
 }
 
-// Move copies all that a SQLite file has into a PostgreSQL database, and then marks the file as moved: a gateway that
-// opens it is told so by [Open]. Nobody writes into the file meanwhile. It says how many rows there were.
+// Move copies all that one database has into the other one, which is of the other kind, and then marks the first as moved:
+// a gateway that opens it is told so by [Open]. Nobody writes into it meanwhile. It says how many rows there were.
 //
 // However it is broken off, one of the two databases has everything, and [Open] refuses the other one. Until the
-// copy is whole that is the file: the database is marked as incomplete, and a further Move empties it and begins anew.
-// Then the file is marked as moved, and after that the database as complete; between these two both are refused, and a
+// copy is whole that is the first: the second is marked as incomplete, and a further Move empties it and begins anew.
+// Then the first is marked as moved, and after that the second as complete; between these two both are refused, and a
 // further Move does nothing but the last step.
 func Move(ctx context.Context, m Moving) (rows int64, err error) {
-	if m.From.URL != "" || m.To.URL == "" {
-		return 0, errors.New("a state is moved from a SQLite file into a PostgreSQL database, and not the other way")
+	if (m.From.URL == "") == (m.To.URL == "") {
+		return 0, errors.New("a state is moved from a SQLite file into a PostgreSQL database, or the other way")
 	}
-	if file := filepath.Join(m.From.Folder, FileName); !exists(file) {
+	if file := filepath.Join(m.From.Folder, FileName); m.From.URL == "" && !exists(file) {
 		return 0, fmt.Errorf("there is no state database %s", file)
 	}
-	m.From.moving, m.To.moving, m.From.Alone = true, true, true
+	m.From.moving, m.To.moving, m.From.Alone, m.To.Alone = true, true, true, true
 	from, err := Open(ctx, m.From)
 	if err != nil {
 		return 0, err
@@ -111,6 +113,9 @@ func (m mark) refuse(name string) error {
 	return nil
 }
 
+// Refused says of a database that is open whether it was moved since, or is not complete: then it must not be used.
+func (db *DB) Refused(ctx context.Context) error { return refuseMoved(ctx, db.name, db.pool) }
+
 // mover is a move under way.
 type mover struct {
 	Moving
@@ -171,7 +176,12 @@ var neverEmpty = []string{versionTable, "spool_shards"}
 
 // refuseUsed refuses to write over what somebody may need.
 func (c *mover) refuseUsed(tx *Tx) error {
-	tables, err := c.tables(tx, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY tablename")
+	query, other := sqliteTables, "name a folder that has no state"
+	if c.to.Shared() {
+		query = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY tablename"
+		other = "name a database, or a schema of it, that is empty"
+	}
+	tables, err := namesOf(tx, query)
 	if err != nil {
 		return err
 	}
@@ -184,34 +194,51 @@ func (c *mover) refuseUsed(tx *Tx) error {
 		} else if found {
 			return &Unusable{
 				What: fmt.Sprintf("%s is in use, or was: its table %s has rows", c.to.name, table),
-				Do:   "name a database, or a schema of it, that is empty",
+				Do:   other,
 			}
 		}
 	}
 	return nil
 }
 
-// tables are the names that a query gives.
-func (c *mover) tables(tx *Tx, query string) (names []string, err error) {
+// sqliteTables are a file's tables in the order in which they were made: rows come after those that they refer to.
+const sqliteTables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
+
+// namesOf gives the names that a query gives.
+func namesOf(tx *Tx, query string) (all []string, err error) {
 	err = tx.Query(func(scan func(...any) error) error {
 		var name string
 		err := scan(&name)
-		names = append(names, name)
+		all = append(all, name)
 		return err
 	}, query)
-	return names, err
+	return all, err
 }
 
-// copy brings everything over. All of it is one transaction of the file, so that nobody writes there meanwhile, and
-// its end is that the file is marked.
+// file is the one of the two that is SQLite's. It tells the schema of both.
+func (c *mover) file() *DB {
+	if c.from.Shared() {
+		return c.to
+	}
+	return c.from
+}
+
+// copy brings everything over. All of it is one transaction of the first database, in which nobody else writes
+// meanwhile, and its end is the mark that it is moved.
 func (c *mover) copy(ctx context.Context) error {
+	var tables []string
+	err := c.file().Read(ctx, func(tx *Tx) (err error) {
+		tables, err = namesOf(tx, sqliteTables)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	tables = slices.DeleteFunc(tables, func(table string) bool { return slices.Contains(unmoved, table) })
 	return c.from.Write(ctx, func(tx *Tx) error {
-		// In the order in which they were made: rows come after those that they refer to.
-		tables, err := c.tables(tx, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid")
-		if err != nil {
+		if err := c.lock(tx, tables); err != nil {
 			return err
 		}
-		tables = slices.DeleteFunc(tables, func(table string) bool { return slices.Contains(unmoved, table) })
 		if err := c.empty(ctx, tables); err != nil {
 			return err
 		}
@@ -220,8 +247,10 @@ func (c *mover) copy(ctx context.Context) error {
 				return fmt.Errorf("the table %s: %w", table, err)
 			}
 		}
-		if err := c.Contents(ctx, c.to); err != nil {
-			return err
+		if c.Contents != nil {
+			if err := c.Contents(ctx, c.to); err != nil {
+				return err
+			}
 		}
 		if err := c.to.Write(ctx, c.ready); err != nil {
 			return err
@@ -230,11 +259,38 @@ func (c *mover) copy(ctx context.Context) error {
 	})
 }
 
+// lock keeps others from writing into a PostgreSQL database that is left. A gateway that starts waits before it gives its
+// first sign of life, and finds the mark then ([DB.Refused]).
+func (c *mover) lock(tx *Tx, tables []string) error {
+	if !c.from.Shared() {
+		return nil
+	}
+	if _, err := tx.Exec("SET LOCAL lock_timeout = '10s'"); err != nil {
+		return err
+	}
+	if _, err := tx.Exec("LOCK TABLE spool_nodes, leases, " + strings.Join(tables, ", ") + " IN EXCLUSIVE MODE"); err != nil {
+		return fmt.Errorf("somebody else uses %s: stop all gateways first: %w", c.from.name, err)
+	}
+	alive, err := tx.One([]any{new(int)}, "SELECT 1 FROM spool_nodes WHERE until > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint LIMIT 1")
+	if err == nil && alive {
+		err = fmt.Errorf("a gateway uses %s: stop all of them first, or wait until the lease of one that was killed has run out", c.from.name)
+	}
+	return err
+}
+
 // empty removes what an earlier try has left, and what an empty database has.
 func (c *mover) empty(ctx context.Context, tables []string) error {
 	return c.to.Write(ctx, func(tx *Tx) error {
-		_, err := tx.Exec("TRUNCATE " + strings.Join(tables, ", "))
-		return err
+		if c.to.Shared() {
+			_, err := tx.Exec("TRUNCATE " + strings.Join(tables, ", "))
+			return err
+		}
+		for _, table := range slices.Backward(tables) {
+			if _, err := tx.Exec("DELETE FROM " + table); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -268,7 +324,7 @@ const (
 
 // table copies the rows of a table.
 func (c *mover) table(ctx context.Context, tx *Tx, table string) error {
-	columns, err := c.columns(tx, table)
+	columns, err := c.columns(ctx, table)
 	if err != nil {
 		return err
 	}
@@ -311,13 +367,16 @@ type column struct {
 	boolean bool // SQLite has a number in it
 }
 
-func (c *mover) columns(tx *Tx, table string) (all []column, err error) {
-	err = tx.Query(func(scan func(...any) error) error {
-		var name, kind string
-		err := scan(&name, &kind)
-		all = append(all, column{`"` + name + `"`, kind == "BOOLEAN"})
-		return err
-	}, "SELECT name, type FROM pragma_table_info($1) ORDER BY cid", table)
+func (c *mover) columns(ctx context.Context, table string) (all []column, err error) {
+	err = c.file().Read(ctx, func(tx *Tx) error {
+		all = nil
+		return tx.Query(func(scan func(...any) error) error {
+			var name, kind string
+			err := scan(&name, &kind)
+			all = append(all, column{`"` + name + `"`, kind == "BOOLEAN"})
+			return err
+		}, "SELECT name, type FROM pragma_table_info($1) ORDER BY cid", table)
+	})
 	return all, err
 }
 

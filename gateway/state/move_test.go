@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -240,5 +241,140 @@ func TestMoveRefuses(t *testing.T) {
 	m.From.Folder = t.TempDir()
 	if _, err := Move(t.Context(), m); err == nil || !strings.Contains(err.Error(), "there is no state database") {
 		t.Errorf("nothing there: %v", err)
+	}
+}
+
+// back is a move of what another one has brought into a database, into a new file.
+func back(t *testing.T) (original string, m Moving) {
+	t.Helper()
+	there := moving(t)
+	if _, err := Move(t.Context(), there); err != nil {
+		t.Fatal(err)
+	}
+	return there.From.Folder, Moving{From: there.To, To: Options{Log: zerolog.Nop(), Folder: t.TempDir()}, Tell: func(string) {}}
+}
+
+// dump is all that a file has that is moved, with the types of its values.
+func dump(t *testing.T, folder string) (all []string) {
+	t.Helper()
+	db, err := connectSQLite(filepath.Join(folder, FileName), "rw", "query_only(1)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = transact(t.Context(), db, nil, func(tx *Tx) error {
+		tables, err := namesOf(tx, sqliteTables)
+		if err != nil {
+			return err
+		}
+		for _, table := range tables {
+			if slices.Contains(unmoved, table) {
+				continue
+			}
+			columns, err := namesOf(tx, "SELECT name FROM pragma_table_info('"+table+"')")
+			if err != nil {
+				return err
+			}
+			rows, err := namesOf(tx, "SELECT '"+table+": ' || quote(\""+strings.Join(columns, "\") || ' ' || quote(\"")+"\") FROM "+table)
+			if err != nil {
+				return err
+			}
+			all = append(all, rows...)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// TestMoveBack: what was moved into a database and out of it is what it was, value by value.
+func TestMoveBack(t *testing.T) {
+	t.Parallel()
+	original, m := back(t)
+	rows, err := Move(t.Context(), m)
+	if err != nil || rows != someRows+5+64 {
+		t.Fatalf("%d rows, %v", rows, err)
+	}
+	if before, after := dump(t, original), dump(t, m.To.Folder); !slices.Equal(before, after) {
+		t.Errorf("%d rows before, %d after; the last are %q and %q", len(before), len(after), before[len(before)-1], after[len(after)-1])
+	}
+	if got := refused(t, m.To); got != "" {
+		t.Errorf("the file is refused: %s", got)
+	}
+	if got := refused(t, m.From); !strings.Contains(got, "has been moved into "+m.To.Folder) {
+		t.Errorf("who opens the database is told %q", got)
+	}
+	if _, err := Move(t.Context(), m); err == nil || err.Error() != refused(t, m.From) {
+		t.Errorf("a second time: %v", err)
+	}
+}
+
+// TestMoveBackBrokenOff: wherever it ends, one of the two can be used at the most, and another try completes it.
+func TestMoveBackBrokenOff(t *testing.T) {
+	t.Parallel()
+	original, m := back(t)
+	broken := m
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	broken.Tell = func(string) { cancel() }
+	if _, err := Move(ctx, broken); err == nil {
+		t.Fatal("it was not broken off")
+	}
+	if got := refused(t, m.From); got != "" {
+		t.Errorf("the database is refused: %s", got)
+	}
+	if got := refused(t, m.To); !strings.Contains(got, "is not complete") {
+		t.Errorf("who opens the file is told %q", got)
+	}
+	if err := withMover(t, m, func(c *mover) error {
+		if _, err := c.begin(t.Context()); err != nil {
+			return err
+		}
+		return c.copy(t.Context())
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if database, file := refused(t, m.From), refused(t, m.To); !strings.Contains(database, "move again") || !strings.Contains(file, "run it again") {
+		t.Errorf("who opens the database is told %q, the file: %q", database, file)
+	}
+	if rows, err := Move(t.Context(), m); err != nil || rows != 0 {
+		t.Fatalf("%d rows, %v", rows, err)
+	}
+	if !slices.Equal(dump(t, original), dump(t, m.To.Folder)) {
+		t.Error("it is not what it was")
+	}
+}
+
+// TestMoveBackRefuses: a database that a gateway uses is not left, and nothing is written over.
+func TestMoveBackRefuses(t *testing.T) {
+	t.Parallel()
+	_, m := back(t)
+	used := m
+	used.To.Folder = t.TempDir()
+	if err := put(t.Context(), open(t, used.To), "somebody's"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Move(t.Context(), used); err == nil || !strings.Contains(err.Error(), "its table folders has rows: name a folder") {
+		t.Errorf("a folder that is used: %v", err)
+	}
+	sign := func(until string) {
+		t.Helper()
+		if _, err := open(t, m.From).pool.ExecContext(t.Context(), "INSERT INTO spool_nodes VALUES ('n', "+until+") ON CONFLICT (node) DO UPDATE SET until = excluded.until"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sign("9000000000000000000")
+	if _, err := Move(t.Context(), m); err == nil || !strings.Contains(err.Error(), "a gateway uses") {
+		t.Errorf("a gateway runs: %v", err)
+	}
+	if got := refused(t, m.From); got != "" {
+		t.Errorf("the database is refused afterwards: %s", got)
+	}
+	sign("1")
+	if _, err := Move(t.Context(), m); err != nil {
+		t.Errorf("of a gateway that is dead: %v", err)
 	}
 }

@@ -44,8 +44,8 @@ func unkind(t *testing.T, good *atomic.Bool) *fakesmtp.Server {
 	}).Start(t)
 }
 
-// TestStateMove: a SQLite state is moved to PostgreSQL with mail of each kind in transit. The command is killed in the
-// middle and run again, and each message arrives once.
+// TestStateMove: a SQLite state is moved to PostgreSQL with mail of each kind in transit, and back. Each time the command
+// is killed in the middle and run again, and each message arrives once.
 func TestStateMove(t *testing.T) {
 	t.Parallel()
 	var good atomic.Bool
@@ -73,21 +73,14 @@ func TestStateMove(t *testing.T) {
 	_ = g.WaitExit(t) // as it was killed
 
 	database := peers.StartPostgres(t).Database(t)
-	killMove(t, g, database)
-	if out, status := command(g, "serve", "--config", usingState(t, g, database)); status != 65 || !strings.Contains(out, "is not complete") {
-		t.Errorf("on half of it a gateway says, with status %d: %s", status, out)
-	}
-	usingState(t, g, "state")
-	if out, status := command(g, "state", "move", "--config", g.ConfigFile, "--to", database); status != 0 || !strings.Contains(out, "moved: ") {
-		t.Fatalf("the move, with status %d: %s", status, out)
-	}
-	if out, status := command(g, "serve", "--config", g.ConfigFile); status != 65 || !strings.Contains(out, "has been moved into the database") {
-		t.Errorf("on the old state a gateway says, with status %d: %s", status, out)
-	}
+	// It has copied all rows then, and begins with the large content.
+	moveState(t, g, "state", database, database, "INSERT ON spool_chunks")
+	// It has copied everything then, and is about to leave the database.
+	moveState(t, g, database, "back", database, "UPDATE ON state_moves")
 
 	good.Store(true)
 	hop.Forget() // it has said nothing of what it has taken
-	usingState(t, g, database)
+	usingState(t, g, "back")
 	g.Run(t)
 	queueCommand(t, g, "reroute", "--recipient", "held@kept.example", "--to", "route:hop")
 	queueCommand(t, g, "release", "--all")
@@ -174,9 +167,26 @@ func inQueue(t *testing.T, g *harness.Gateway, want string) {
 	})
 }
 
-// killMove begins to move a gateway's state, and kills the command when it has copied all rows and begins with the
-// large content.
-func killMove(t *testing.T, g *harness.Gateway, database string) {
+// moveState moves a gateway's state. The command is killed before a change in the one of the two that is in PostgreSQL,
+// and run again.
+func moveState(t *testing.T, g *harness.Gateway, from, to, database, before string) {
+	t.Helper()
+	usingState(t, g, from)
+	killMove(t, g, to, database, before)
+	if out, status := command(g, "serve", "--config", usingState(t, g, to)); status != 65 || !strings.Contains(out, "is not complete") {
+		t.Errorf("on half of it a gateway says, with status %d: %s", status, out)
+	}
+	usingState(t, g, from)
+	if out, status := command(g, "state", "move", "--config", g.ConfigFile, "--to", to); status != 0 || !strings.Contains(out, "moved: ") {
+		t.Fatalf("the move, with status %d: %s", status, out)
+	}
+	if out, status := command(g, "serve", "--config", g.ConfigFile); status != 65 || !strings.Contains(out, "has been moved into ") {
+		t.Errorf("on the old state a gateway says, with status %d: %s", status, out)
+	}
+}
+
+// killMove begins to move a gateway's state, and kills the command when it is about to change something in PostgreSQL.
+func killMove(t *testing.T, g *harness.Gateway, to, database, before string) {
 	t.Helper()
 	made, err := state.Open(t.Context(), state.Options{Log: zerolog.Nop(), URL: database})
 	if err != nil {
@@ -197,16 +207,16 @@ func killMove(t *testing.T, g *harness.Gateway, database string) {
 			t.Fatal(err)
 		}
 	}
-	do("CREATE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NEW; END'")
-	do("CREATE TRIGGER stay BEFORE INSERT ON spool_chunks FOR EACH ROW EXECUTE FUNCTION stay()")
+	do("CREATE OR REPLACE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NEW; END'")
+	do("CREATE TRIGGER stay BEFORE " + before + " FOR EACH ROW EXECUTE FUNCTION stay()")
 	do("SELECT pg_advisory_lock(7)")
-	move := g.Command("state", "move", "--config", g.ConfigFile, "--to", database)
+	move := g.Command("state", "move", "--config", g.ConfigFile, "--to", to)
 	var out bytes.Buffer
 	move.Stdout, move.Stderr = &out, &out
 	if err := move.Start(); err != nil {
 		t.Fatal(err)
 	}
-	harness.Eventually(t, time.Minute, "the move has come to the large content", func() (waits bool) {
+	harness.Eventually(t, time.Minute, "the move has come to "+before, func() (waits bool) {
 		err := db.QueryRowContext(t.Context(), "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted)").Scan(&waits)
 		if err != nil {
 			t.Error(err)
@@ -218,7 +228,7 @@ func killMove(t *testing.T, g *harness.Gateway, database string) {
 	}
 	_ = move.Wait() // as it was killed
 	do("SELECT pg_advisory_unlock(7)")
-	do("DROP TRIGGER stay ON spool_chunks")
+	do("DROP TRIGGER stay ON " + before[strings.LastIndexByte(before, ' '):])
 }
 
 // arriveOnce waits until each recipient has its message, whole, and finds a second copy.
