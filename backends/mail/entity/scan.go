@@ -30,7 +30,8 @@ type scanner struct {
 	open      []string       // boundaries, the outermost first
 	known     map[string]int // the index of the innermost open boundary of a name
 	entities  int
-	headersAt int64 // octets of headers so far
+	scratch   []byte // a line that is not kept
+	headersAt int64  // octets of headers so far
 }
 
 // mark is what has ended an entity: a delimiter, or the end of the message.
@@ -40,8 +41,8 @@ type mark struct {
 	stop    int64 // where the content before it ends: the line end belongs to the delimiter (RFC 2046 §5.1.1)
 }
 
-// line reads a line to its end and returns so many octets of it at most. An empty one is the message's end.
-func (s *scanner) line(most int) (text []byte, whole bool, err error) {
+// line reads a line to its end and appends so many octets of it at most. An empty one is the message's end.
+func (s *scanner) line(text []byte, most int) (_ []byte, whole bool, err error) {
 	whole = true
 	for {
 		piece, err := s.r.ReadSlice('\n')
@@ -158,11 +159,11 @@ func (s *scanner) push(boundary string) (pop func()) {
 func (s *scanner) skip() (mark, error) {
 	for {
 		start, before := s.at, s.lineEnd
-		line, whole, err := s.line(delimiterMost)
+		line, whole, err := s.line(s.scratch[:0], delimiterMost)
 		if err != nil {
 			return mark{}, err
 		}
-		if len(line) == 0 {
+		if s.scratch = line; len(line) == 0 {
 			return mark{level: -1, stop: s.at}, nil
 		}
 		if end, is := s.delimiter(line); is && whole {
@@ -179,7 +180,7 @@ func (s *scanner) skip() (mark, error) {
 func (s *scanner) header(e *Entity) (end mark, ended bool, err error) {
 	for {
 		start, before := s.at, s.lineEnd
-		line, whole, err := s.line(header.Most)
+		line, whole, err := s.line(nil, header.Most)
 		switch {
 		case err != nil:
 			return mark{}, false, err

@@ -28,6 +28,8 @@ func (c *conversion) walk(e *entity.Entity) error {
 	case c.isBody(e):
 		c.take(e)
 		return nil
+	case c.isMeeting(e):
+		return c.meeting(e)
 	case isTNEF(e) && c.TNEF != nil:
 		c.tnef = append(c.tnef, e)
 		return nil
@@ -112,7 +114,7 @@ func (c *conversion) take(e *entity.Entity) {
 
 // body sets the properties of the body, MS-OXCMAIL §2.2.3.3.2 and §2.2.3.3.3.
 func (c *conversion) body(*entity.Entity) error {
-	if c.plain != nil {
+	if c.plain != nil { // it counts more than the description of a meeting
 		page, err := c.plain.TextPage()
 		if err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -191,6 +192,45 @@ func TestLarge(t *testing.T) {
 	if got := convert(t, Reader{}, write(t, Writer{}, m)); body(t, &got.Properties, mapi.PidTagBody) != body(t, &m.Properties, mapi.PidTagBody) {
 		t.Error("the text has changed")
 	}
+}
+
+// TestMemory: an attachment is nowhere whole in memory, on the way in or out.
+func TestMemory(t *testing.T) {
+	const size = 4 << 20
+	head := "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+	source := io.NewSectionReader(endless(head), 0, size)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	m, err := Reader{}.Read(source, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (Writer{}).Write(io.Discard, m); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if m.Attachments[0].Data.Size < size/2 || after.TotalAlloc-before.TotalAlloc > size/4 {
+		t.Errorf("%d octets in the attachment, %d in memory", m.Attachments[0].Data.Size, after.TotalAlloc-before.TotalAlloc)
+	}
+}
+
+// endless is a file that begins with a text and goes on with lines of base64.
+type endless string
+
+func (e endless) ReadAt(p []byte, offset int64) (int, error) {
+	for i := range p {
+		switch at := offset + int64(i); {
+		case at < int64(len(e)):
+			p[i] = e[at]
+		case at%78 == 76:
+			p[i] = '\r'
+		case at%78 == 77:
+			p[i] = '\n'
+		default:
+			p[i] = 'Q'
+		}
+	}
+	return len(p), nil
 }
 
 // TestCharsets: a text goes out in the charset in which it came, if that has its letters.

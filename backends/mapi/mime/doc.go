@@ -11,10 +11,26 @@
 //
 // Nothing is dropped silently. Header fields that have no property become named ones
 // (PS_INTERNET_HEADERS), and the header as it came is PidTagTransportMessageHeaders. Parts that
-// are not the body are attachments.
+// are not the body are attachments. Signed and encrypted messages are kept as one attachment, octet
+// by octet (MS-OXOSMIME). Reports on delivery and reading, and invitations with one event that does not
+// recur, get the classes and properties of theirs (MS-OXCMAIL §2.2.3.7, MS-OXCICAL). The properties of TNEF are
+// opened by a function that the Reader is given.
+//
+// Properties that a store computes are left to it: plain text of HTML and HTML of plain text, sizes, and the place in a
+// conversation where no Thread-Index says it.
 //
 // # To MIME
 //
 // A message is written as a stream. One object gives the same octets each time: boundaries are made
-// of what is in the message.
+// of what is in the message. The body is HTML with plain text beside it, as far as there are both; RTF gives what it was
+// made from. A text goes out in the code page of PidTagInternetCodepage if that has its letters, and otherwise in UTF-8.
+// All that is written is ASCII with short lines, but for the octets of signed messages and for addresses of SMTPUTF8.
+//
+// # Not yet
+//
+// PidTagMimeSkeleton is not read: Writer.Kept gives the header back as it came, not the structure. Meetings that recur, and
+// those of several events, stay attachments on the way in and are written as text; times of meetings are UTC's, whole days
+// too. Of a calendar these are lost: a description that differs from the text beside it, ATTACH, URL, and what only
+// extensions say. text/enriched and UUENCODE inside a text are not opened. The octets of OLE attachments
+// go out as a file, without a picture. The plain text of HTML alone is not made. UTF-7 stays as it is written.
 package mime

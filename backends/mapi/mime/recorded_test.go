@@ -211,6 +211,9 @@ var differences = []difference{
 	{"the server cuts subjects at 255 characters (a limit of its store)", []string{"PidTag*Subject", "PidTagConversationTopic"}, func(message string, ours, theirs any) bool {
 		return strings.HasPrefix(message, "20-") && strings.HasPrefix(textOf(ours), textOf(theirs)) && len(textOf(theirs)) == 255
 	}},
+	{"a request is no full update (MS-OXOCAL §2.2.6.5), and times are UTC's: there are no time zones to describe", []string{
+		"PidLidMeetingType", "PidLidAppointmentTimeZoneDefinition*",
+	}, nil},
 	{"Precedence has no property in MS-OXPROPS, and is a named one", []string{"0x1041001f"}, nil},
 }
 
@@ -322,7 +325,7 @@ func octetsOf(t testing.TB, c mapi.Content) []byte {
 
 // notCompared are the messages in which the server has read what this package leaves to others, or leaves as it is.
 var notCompared = map[string]string{
-	"10-calendar-request": "meetings stay attachments", "24-winmail-dat": "TNEF", "32-winmail-nested": "TNEF", "33-winmail-meeting": "TNEF",
+	"24-winmail-dat": "TNEF", "32-winmail-nested": "TNEF", "33-winmail-meeting": "TNEF",
 }
 
 // TestRecorded: what we make of each message is what was recorded, but for the differences that are listed.

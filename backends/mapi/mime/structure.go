@@ -38,6 +38,13 @@ func (p *planner) ordinary() (*part, error) {
 	if err != nil {
 		return nil, err
 	}
+	calendar, err := p.calendar()
+	if err != nil {
+		return nil, err
+	}
+	if calendar != nil {
+		body = besides(body, calendar)
+	}
 	inline, attached, err := p.attachments(html)
 	if err != nil {
 		return nil, err
@@ -58,6 +65,18 @@ func (p *planner) ordinary() (*part, error) {
 		return p.textPart("text/plain", func(io.Writer) error { return nil }, "")
 	}
 	return body, nil
+}
+
+// besides adds another form of the body, MS-OXCMAIL §2.1.3.3.8.2.
+func besides(body, form *part) *part {
+	switch {
+	case body == nil:
+		return form
+	case body.subtype == "":
+		return &part{subtype: "alternative", parts: []*part{body, form}}
+	}
+	body.parts = append(body.parts, form)
+	return body
 }
 
 // body plans the text: HTML with plain text beside it, or one of them (MS-OXCMAIL §2.1.3.3.1 to §2.1.3.3.5). It returns

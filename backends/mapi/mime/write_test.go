@@ -104,7 +104,7 @@ func fieldLines(e *entity.Entity, indent string) (lines []string) {
 
 // otherwiseWritten are recorded renderings that we do not want to equal, and why.
 var otherwiseWritten = map[string]string{
-	"10-calendar-request": "meetings are written as text", "33-winmail-meeting": "meetings are written as text",
+	"10-calendar-request": "TestMeetingsWritten compares it", "33-winmail-meeting": "TestMeetingsWritten compares it",
 	"11-dsn-report":             "the status is that of the report, not one made of PidTagNonDeliveryReportDiagCode (README of the recordings: 5.1.1 became 5.1.4)",
 	"16-attachment-1mb":         "the attachment was recorded by its digest",
 	"29-rfc822-attachment-only": "there is no empty text beside a message alone",
@@ -147,6 +147,9 @@ func said(t testing.TB, m *mapi.Message) (lines []string) {
 		lines = append(lines, fmt.Sprintf("%+v", a))
 	}
 	for _, r := range m.Recipients {
+		if isOrganizer(r) {
+			continue // who is the author, if a calendar does not say it
+		}
 		a, _ := r.Address(mapi.RecipientAddress)
 		kind, _ := r.Integer(mapi.PidTagRecipientType)
 		lines = append(lines, fmt.Sprintf("%d %+v", kind, a))

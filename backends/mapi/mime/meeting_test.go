@@ -1,0 +1,189 @@
+package mime
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dipylon/dipylon/backends/mapi"
+)
+
+// invitation is a message with a calendar: some lines of the event more.
+func invitation(method string, lines ...string) []byte {
+	return []byte("From: Chris <chris@a.example>\r\nTo: George <george@a.example>\r\nSubject: council\r\nDate: Thu, 12 Nov 2026 10:06:07 +0100\r\n" +
+		"Content-Type: text/calendar; charset=utf-8; method=" + method + "\r\n\r\nBEGIN:VCALENDAR\r\nMETHOD:" + method + "\r\nBEGIN:VEVENT\r\nUID:1@a.example\r\n" +
+		"ORGANIZER;CN=Chris:mailto:chris@a.example\r\n" + strings.Join(lines, "\r\n") + "\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n")
+}
+
+// TestMeetings: what a calendar says is in the properties, and is written again; what is not understood is an attachment.
+func TestMeetings(t *testing.T) {
+	day := "DTSTART;VALUE=DATE:20261201"
+	start := "DTSTART:20261201T090000Z"
+	for _, c := range []struct {
+		name, method string
+		lines        []string
+		class        string // "" for an attachment
+		minutes      int64
+	}{
+		{"request", "REQUEST", []string{start, "DTEND:20261201T103000Z", "SUMMARY:The council\\, at last", "ATTENDEE;ROLE=OPT-PARTICIPANT:MAILTO:dora@a.example"}, "IPM.Schedule.Meeting.Request", 90},
+		{"duration", "REQUEST", []string{start, "DURATION:P1DT2H"}, "IPM.Schedule.Meeting.Request", 26 * 60},
+		{"whole day", "REQUEST", []string{day}, "IPM.Schedule.Meeting.Request", 24 * 60},
+		{"no end", "REQUEST", []string{start}, "IPM.Schedule.Meeting.Request", 0},
+		{"cancellation", "CANCEL", []string{start, "DTEND:20261201T103000Z"}, "IPM.Schedule.Meeting.Canceled", 90},
+		{"accepted", "REPLY", []string{start, "ATTENDEE;PARTSTAT=ACCEPTED:mailto:chris@a.example"}, "IPM.Schedule.Meeting.Resp.Pos", 0},
+		{"declined", "REPLY", []string{start, "ATTENDEE;PARTSTAT=DECLINED:mailto:chris@a.example"}, "IPM.Schedule.Meeting.Resp.Neg", 0},
+		{"tentative", "REPLY", []string{start, "ATTENDEE;PARTSTAT=TENTATIVE:mailto:chris@a.example"}, "IPM.Schedule.Meeting.Resp.Tent", 0},
+		{"delegated", "REPLY", []string{start, "ATTENDEE;PARTSTAT=DELEGATED:mailto:chris@a.example"}, "", 0},
+		{"recurring", "REQUEST", []string{start, "RRULE:FREQ=DAILY"}, "", 0},
+		{"floating", "REQUEST", []string{"DTSTART:20261201T090000"}, "", 0},
+		{"zone without rules", "REQUEST", []string{"DTSTART;TZID=Somewhere:20261201T090000"}, "", 0},
+		{"ends before it starts", "REQUEST", []string{start, "DTEND:20261101T090000Z"}, "", 0},
+		{"published", "PUBLISH", []string{start}, "", 0},
+		{"two events", "REQUEST", []string{start, "END:VEVENT", "BEGIN:VEVENT", start}, "", 0},
+		{"broken", "REQUEST", []string{start, "BEGIN:VALARM"}, "", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before := convert(t, Reader{}, invitation(c.method, c.lines...))
+			class := before.Text(mapi.PidTagMessageClass)
+			if c.class == "" {
+				if class != "IPM.Note" || len(before.Attachments) != 1 || before.Attachments[0].Text(mapi.PidTagAttachMimeTag) != "text/calendar" {
+					t.Fatalf("%s with %d attachments", class, len(before.Attachments))
+				}
+				return
+			}
+			if minutes, _ := before.Integer(mapi.PidLidAppointmentDuration); class != c.class || minutes != c.minutes || len(before.Attachments) != 0 {
+				t.Errorf("%s of %d minutes, want %s of %d", class, minutes, c.class, c.minutes)
+			}
+			after := convert(t, Reader{}, write(t, Writer{}, before))
+			if got, want := meetingLines(after), meetingLines(before); !slices.Equal(got, want) {
+				t.Errorf("%q became %q by\n%s", want, got, write(t, Writer{}, before))
+			}
+		})
+	}
+}
+
+// meetingLines is what must stay of a meeting.
+func meetingLines(m *mapi.Message) (lines []string) {
+	for _, k := range []mapi.Key{
+		mapi.PidTagMessageClass, mapi.PidLidAppointmentStartWhole, mapi.PidLidAppointmentEndWhole, mapi.PidLidLocation, mapi.PidLidAppointmentSequence,
+		mapi.PidLidCleanGlobalObjectId, mapi.PidLidReminderDelta, mapi.PidTagSubject, mapi.PidTagConversationTopic,
+	} {
+		if v := m.Get(k); v != nil && v != mapi.Value(mapi.Integer32(0)) {
+			lines = append(lines, fmt.Sprint(k, " ", v))
+		}
+	}
+	var people []string
+	for _, r := range m.Recipients {
+		kind, _ := r.Integer(mapi.PidTagRecipientType)
+		people = append(people, fmt.Sprint(kind, r.Text(mapi.PidTagDisplayName), r.Text(mapi.PidTagSmtpAddress)))
+	}
+	slices.Sort(people)
+	return append(lines, slices.Compact(people)...)
+}
+
+// TestMeetingsWritten: a meeting as the server has it becomes a calendar that says the same, and its organizer gets no mail.
+func TestMeetingsWritten(t *testing.T) {
+	for _, name := range []string{"10-calendar-request", "33-winmail-meeting"} {
+		written := write(t, Writer{}, recorded(t, name))
+		e := parse(t, written)
+		if to := parseAddresses(e.Field("To")); len(to) != 1 || to[0].SMTP != "george@sakes.example" {
+			t.Errorf("%s goes to %v", name, to)
+		}
+		var shape []string
+		for leaf := range e.Leaves() {
+			shape = append(shape, leaf.Type.Value+leaf.Type.Get("method"))
+		}
+		if got := fmt.Sprint(e.Type.Value, shape); got != "multipart/alternative[text/plain text/html text/calendarREQUEST]" {
+			t.Errorf("%s is %s", name, got)
+		}
+		calendar, err := parseCalendar(e.Parts[2].Decoded())
+		if err != nil {
+			t.Fatal(err)
+		}
+		event := calendar.all("VEVENT")[0]
+		for property, want := range map[string]string{
+			"UID": "fixture-10@sakes.example", "DTSTART": "20261201T090000Z", "DTEND": "20261201T103000Z", "SUMMARY": "Meeting: harbour council",
+			"LOCATION": "Hafenmeisterei, großer Saal", "ORGANIZER": "mailto:chris@sakes.example", "ATTENDEE": "mailto:george@sakes.example", "DTSTAMP": "20261112T090000Z",
+			"DESCRIPTION": "Please come to the harbour council.",
+		} {
+			if got := event.text(property); got != want {
+				t.Errorf("%s: %s is %q, want %q", name, property, got, want)
+			}
+		}
+	}
+}
+
+// TestZones has times in Berlin, on both sides of the changes.
+func TestZones(t *testing.T) {
+	e := parse(t, sent(t, "10-calendar-request"))
+	calendar, err := parseCalendar(e.Parts[1].Decoded())
+	if err != nil {
+		t.Fatal(err)
+	}
+	berlin := zonesOf(calendar)["Europe/Berlin"]
+	for local, want := range map[string]string{
+		"20261201T100000": "20261201T090000Z", "20260701T100000": "20260701T080000Z", "20260101T000000": "20251231T230000Z",
+		"20260329T015959": "20260329T005959Z", "20260329T030000": "20260329T010000Z", "20261025T015959": "20261024T235959Z", "20261025T030000": "20261025T020000Z",
+		"19500101T000000": "19491231T220000Z",
+	} {
+		at, err := time.Parse(localForm, local)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := berlin.utc(at).Format(utcForm); got != want {
+			t.Errorf("%s is %s, want %s", local, got, want)
+		}
+	}
+}
+
+// TestCalendarLines: texts survive being written, and no line of a text is one of the calendar.
+func TestCalendarLines(t *testing.T) {
+	for _, text := range []string{"a, b; c\\d", "one\r\ntwo\r\nEND:VEVENT", strings.Repeat("日本語", 60), "\x00x"} {
+		var w calendarWriter
+		w.line("BEGIN:VCALENDAR")
+		w.text("SUMMARY", text)
+		w.person("ATTENDEE", `A "quoted"; name: x`, "a@b\r\nX:y", "")
+		w.line("END:VCALENDAR")
+		for line := range strings.SplitSeq(w.String(), "\r\n") {
+			if len(line) > calendarLine+2 {
+				t.Errorf("a line of %d octets", len(line))
+			}
+		}
+		c, err := parseCalendar(strings.NewReader(w.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.text("SUMMARY"); got != strings.Trim(text, "\x00") {
+			t.Errorf("%q became %q", text, got)
+		}
+		if p, _ := c.get("ATTENDEE"); p.parameters["CN"] != "A 'quoted'; name: x" || len(c.properties) != 2 {
+			t.Errorf("%+v", c.properties)
+		}
+	}
+}
+
+// FuzzCalendar: any text is a meeting or an attachment.
+func FuzzCalendar(f *testing.F) {
+	f.Add(string(invitation("REQUEST", "DTSTART:20261201T090000Z", "DURATION:PT1H")))
+	f.Add(string(sent(f, "10-calendar-request")))
+	f.Fuzz(func(t *testing.T, text string) {
+		calendar, err := parseCalendar(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		if m, err := understand(calendar); err == nil {
+			c := &conversion{m: &mapi.Message{}}
+			c.setMeeting(m)
+			e := parse(t, write(t, Writer{}, c.m))
+			for leaf := range e.Leaves() {
+				if leaf.Is("text/calendar") {
+					if _, err := parseCalendar(leaf.Decoded()); err != nil {
+						t.Errorf("what was written cannot be read: %v", err)
+					}
+				}
+			}
+		}
+	})
+}
