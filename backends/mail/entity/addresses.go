@@ -147,6 +147,9 @@ func FormatAddresses(name string, list []Address) string {
 	return name + ": " + strings.Join(written, ",\r\n ") + "\r\n"
 }
 
+// addressMost is more than any address has (RFC 5321 §4.5.3.1), encapsulated ones included.
+const addressMost = 900
+
 // lineStart is how much room a field's name needs in front of an address.
 const lineStart = 30
 
@@ -154,6 +157,8 @@ const lineStart = 30
 func (a Address) String() string {
 	addr := strings.NewReplacer("<", "", ">", "", "\r", "", "\n", "", "\x00", "").Replace(a.Address)
 	switch {
+	case len(addr) > addressMost: // no line has room for it
+		return EncodeWords(strings.TrimSpace(a.Name+" "+addr), lineStart) + "\r\n <>"
 	case a.Name == "":
 		return "<" + addr + ">"
 	case !isPrintable(a.Name) || strings.Contains(a.Name, "=?") || len(a.Name) > lineMost-len(addr)-10:

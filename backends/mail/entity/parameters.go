@@ -233,13 +233,19 @@ func escaped(start, value string) (pieces []string) {
 	return append(pieces, string(piece))
 }
 
+// Names are no longer than these: RFC 6838 §4.2, and so that a value has room on the line.
+const (
+	mediaTypeMost = 127
+	fieldNameMost = 70
+)
+
 // IsMediaType says whether a text is a media type, without parameters. RFC 2045 §5.1.
 func IsMediaType(s string) bool {
 	major, minor, _ := strings.Cut(s, "/")
-	return isToken(major) && isToken(minor)
+	return isToken(major) && isToken(minor) && len(major) <= mediaTypeMost && len(minor) <= mediaTypeMost
 }
 
-// IsFieldName says whether a text can be the name of a header field, RFC 5322 §3.6.8.
+// IsFieldName says whether a text can be the name of a header field that is written, RFC 5322 §3.6.8.
 func IsFieldName(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ':' })
+	return s != "" && len(s) <= fieldNameMost && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ':' })
 }

@@ -194,6 +194,26 @@ func TestLarge(t *testing.T) {
 	}
 }
 
+// TestLongLines: what is too long for a line is written in some other way, or left out.
+func TestLongLines(t *testing.T) {
+	long := strings.Repeat("x", 3*lineMost)
+	message := "From: <" + long + "@b>\r\nTo: " + long + " <a@b>\r\nX-" + long + ": y\r\nSubject: " + long + "\r\nMessage-ID: <" + long + ">\r\n" +
+		"Content-Type: a/" + long + "; name=" + long + "\r\nContent-ID: <" + long + ">\r\nContent-Description: " + long + "\r\n\r\n" + long
+	m := convert(t, Reader{}, []byte(message))
+	again := convert(t, Reader{}, write(t, Writer{}, m))
+	for _, tag := range []mapi.Tag{mapi.PidTagSubject, mapi.PidTagInternetMessageId, mapi.PidTagDisplayTo} {
+		if again.Text(tag) != m.Text(tag) {
+			t.Errorf("%v has changed", tag)
+		}
+	}
+	if text(again) != long {
+		t.Error("the text has changed")
+	}
+	if sender := again.Text(mapi.PidTagSenderName); sender != long+"@b "+long+"@b" && sender != long+"@b" {
+		t.Errorf("%.100q", sender)
+	}
+}
+
 // TestMemory: an attachment is nowhere whole in memory, on the way in or out.
 func TestMemory(t *testing.T) {
 	const size = 4 << 20

@@ -26,7 +26,7 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			return
 		}
-		written := write(t, Writer{Domain: "sakes.example", Bcc: true}, m)
+		written := twice(t, Writer{Domain: "sakes.example", Bcc: true}, m)
 		again := convert(t, Reader{}, written)
 		if len(again.Attachments) < min(1, len(m.Attachments)) {
 			t.Errorf("%d attachments became %d", len(m.Attachments), len(again.Attachments))

@@ -176,7 +176,7 @@ func FuzzCalendar(f *testing.F) {
 		if m, err := understand(calendar); err == nil {
 			c := &conversion{m: &mapi.Message{}}
 			c.setMeeting(m)
-			e := parse(t, write(t, Writer{}, c.m))
+			e := parse(t, twice(t, Writer{}, c.m))
 			for leaf := range e.Leaves() {
 				if leaf.Is("text/calendar") {
 					if _, err := parseCalendar(leaf.Decoded()); err != nil {

@@ -263,7 +263,7 @@ func attachmentFields(a *mapi.Attachment, mediaType string, inline bool) []strin
 	if description := a.Text(mapi.PidTagDisplayName); description != "" && description != name {
 		fields = append(fields, entity.FormatText("Content-Description", description))
 	}
-	if id := withoutBlanks(a.Text(mapi.PidTagAttachContentId)); id != "" && isASCII(id) {
+	if id := withoutBlanks(a.Text(mapi.PidTagAttachContentId)); id != "" && len(id) < lineMost-len("Content-ID: <>") && isASCII(id) {
 		fields = append(fields, "Content-ID: <"+id+">\r\n")
 	}
 	if location := a.Text(mapi.PidTagAttachContentLocation); location != "" {

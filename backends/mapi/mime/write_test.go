@@ -16,8 +16,8 @@ import (
 	"github.com/dipylon/dipylon/test/corpus"
 )
 
-// write writes a message twice, and sees to it that the octets are the same, and fit for mail.
-func write(t testing.TB, w Writer, m *mapi.Message) []byte {
+// twice writes a message twice, and sees to it that the octets are the same.
+func twice(t testing.TB, w Writer, m *mapi.Message) []byte {
 	t.Helper()
 	var first, second bytes.Buffer
 	if err := errors.Join(w.Write(&first, m), w.Write(&second, m)); err != nil {
@@ -26,7 +26,14 @@ func write(t testing.TB, w Writer, m *mapi.Message) []byte {
 	if !bytes.Equal(first.Bytes(), second.Bytes()) {
 		t.Errorf("the same message was written in two ways")
 	}
-	for line := range bytes.SplitSeq(bytes.TrimSuffix(first.Bytes(), []byte("\r\n")), []byte("\r\n")) {
+	return first.Bytes()
+}
+
+// write writes a message, and sees to it that it is fit for mail.
+func write(t testing.TB, w Writer, m *mapi.Message) []byte {
+	t.Helper()
+	written := twice(t, w, m)
+	for line := range bytes.SplitSeq(bytes.TrimSuffix(written, []byte("\r\n")), []byte("\r\n")) {
 		if len(line) > lineMost && !strings.Contains(m.Text(mapi.PidTagMessageClass), "SMIME") {
 			t.Errorf("a line of %d octets", len(line))
 		}
@@ -34,7 +41,7 @@ func write(t testing.TB, w Writer, m *mapi.Message) []byte {
 			t.Errorf("a bare line end in %q", line)
 		}
 	}
-	return first.Bytes()
+	return written
 }
 
 func parse(t testing.TB, message []byte) *entity.Entity {
