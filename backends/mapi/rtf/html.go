@@ -49,7 +49,14 @@ func (s *htmlSink) text(text string, in *state) {
 		return
 	}
 	s.paragraph(in)
-	s.show(in, s.escape(text))
+	for n, part := range strings.Split(text, "\t") {
+		if n > 0 {
+			s.mark(tabulator, in)
+		}
+		if part = s.escape(part); part != "" {
+			s.show(in, part)
+		}
+	}
 }
 
 // show writes what is in the run.
@@ -81,17 +88,22 @@ func (s *htmlSink) escape(text string) string {
 	return b.String()
 }
 
-// inXML says whether XML 1.0 has the character; §2.2 there. Tabs are marks.
+// inXML says whether XML 1.0 has the character, tabulators aside; §2.2 there.
 func inXML(r rune) bool { return r >= 0x20 && r != 0x7f && r != 0xfffe && r != 0xffff }
 
 // attribute escapes text for an attribute's value in quotes.
 func attribute(text string) string {
+	return printable(attributeEscapes.Replace(text))
+}
+
+// printable is a text without what no mail and no XML has.
+func printable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if !inXML(r) {
-			return -1
+		if r == '\t' || inXML(r) {
+			return r
 		}
-		return r
-	}, attributeEscapes.Replace(text))
+		return -1
+	}, text)
 }
 
 var attributeEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;")

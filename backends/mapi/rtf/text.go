@@ -19,7 +19,8 @@ type textSink struct {
 }
 
 func (s *textSink) text(text string, in *state) {
-	if in.char.hidden {
+	text = printable(text)
+	if in.char.hidden || text == "" {
 		return
 	}
 	s.paragraph(in)
