@@ -28,6 +28,8 @@ type disk struct {
 	dirty   int64   // octets of pages in memory
 	opened  []*node // whose file is open, the one that was opened first in front
 
+	cuts int
+
 	frozen, full, ignore bool
 	writes, syncs        float64 // how many fail
 }
@@ -184,6 +186,7 @@ func (d *disk) settle() {
 func (d *disk) cut() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.cuts++
 	// Now and then nothing has got there, or everything: both are easy for a lucky program.
 	survives := [...]float64{0, 1, d.rng.Float64(), d.rng.Float64()}[d.rng.IntN(4)]
 	d.commit(int(survives * float64(len(d.journal)+1) * 0.999))

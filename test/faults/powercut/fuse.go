@@ -15,23 +15,35 @@ import (
 // inode is a node as FUSE asks for it.
 type inode struct {
 	fs.Inode
-	d *disk
-	n *node
+	d    *disk
+	n    *node
+	cuts int // that there had been when it was mounted
+}
+
+// do runs an operation. After a cut nothing is done any more for who had the file system mounted before it.
+func (i *inode) do(f func() syscall.Errno) syscall.Errno {
+	return i.d.do(func() syscall.Errno {
+		if i.cuts != i.d.cuts {
+			return syscall.EIO
+		}
+		return f()
+	})
 }
 
 // cached is how long the kernel may remember names and attributes: nobody else changes them.
 const cached = time.Minute
 
 // mount lets a disk be seen.
-func mount(d *disk, at string) (*fuse.Server, error) {
+func mount(d *disk, at string) error {
 	keep := cached
-	return fs.Mount(at, &inode{d: d, n: d.nodes[rootIno]}, &fs.Options{
+	_, err := fs.Mount(at, &inode{d: d, n: d.nodes[rootIno], cuts: d.cuts}, &fs.Options{
 		AttrTimeout: &keep, EntryTimeout: &keep,
 		RootStableAttr: &fs.StableAttr{Mode: syscall.S_IFDIR, Ino: rootIno},
 		MountOptions: fuse.MountOptions{
 			DirectMountStrict: true, AllowOther: true, FsName: "powercut", Name: "powercut", DisableXAttrs: true, MaxWrite: 1 << 20,
 		},
 	})
+	return err
 }
 
 func (i *inode) attributes(out *fuse.Attr) {
@@ -42,13 +54,13 @@ func (i *inode) attributes(out *fuse.Attr) {
 
 // child is a node below this one, for the kernel.
 func (i *inode) child(ctx context.Context, n *node, out *fuse.EntryOut) *fs.Inode {
-	c := &inode{d: i.d, n: n}
+	c := &inode{d: i.d, n: n, cuts: i.cuts}
 	c.attributes(&out.Attr)
 	return i.NewInode(ctx, c, fs.StableAttr{Mode: n.mode & syscall.S_IFMT, Ino: n.ino})
 }
 
 func (i *inode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (found *fs.Inode, errno syscall.Errno) {
-	errno = i.d.do(func() syscall.Errno {
+	errno = i.do(func() syscall.Errno {
 		n := i.d.nodes[i.n.names[name]]
 		if n == nil {
 			return syscall.ENOENT
@@ -60,14 +72,14 @@ func (i *inode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (fo
 }
 
 func (i *inode) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	return i.d.do(func() syscall.Errno {
+	return i.do(func() syscall.Errno {
 		i.attributes(&out.Attr)
 		return 0
 	})
 }
 
 func (i *inode) Setattr(_ context.Context, _ fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
-	return i.d.do(func() syscall.Errno {
+	return i.do(func() syscall.Errno {
 		if size, ok := in.GetSize(); ok {
 			if errno := i.d.truncate(i.n, int64(size)); errno != 0 {
 				return errno
@@ -85,7 +97,7 @@ func (i *inode) Setattr(_ context.Context, _ fs.FileHandle, in *fuse.SetAttrIn, 
 }
 
 func (i *inode) Readdir(context.Context) (stream fs.DirStream, errno syscall.Errno) {
-	errno = i.d.do(func() syscall.Errno {
+	errno = i.do(func() syscall.Errno {
 		var entries []fuse.DirEntry
 		for name, ino := range i.n.names {
 			entries = append(entries, fuse.DirEntry{Name: name, Ino: ino, Mode: i.d.nodes[ino].mode})
@@ -105,7 +117,7 @@ func (i *inode) open(flags uint32) *opened {
 }
 
 func (i *inode) Open(_ context.Context, flags uint32) (file fs.FileHandle, _ uint32, errno syscall.Errno) {
-	errno = i.d.do(func() syscall.Errno {
+	errno = i.do(func() syscall.Errno {
 		if flags&syscall.O_TRUNC != 0 {
 			if errno := i.d.truncate(i.n, 0); errno != 0 {
 				return errno
@@ -118,7 +130,7 @@ func (i *inode) Open(_ context.Context, flags uint32) (file fs.FileHandle, _ uin
 }
 
 func (i *inode) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (made *fs.Inode, file fs.FileHandle, _ uint32, errno syscall.Errno) {
-	errno = i.d.do(func() syscall.Errno {
+	errno = i.do(func() syscall.Errno {
 		n, errno := i.d.create(i.n.ino, name, syscall.S_IFREG|mode)
 		if errno != 0 {
 			return errno
@@ -131,7 +143,7 @@ func (i *inode) Create(ctx context.Context, name string, flags, mode uint32, out
 }
 
 func (i *inode) Release(context.Context, fs.FileHandle) syscall.Errno {
-	return i.d.do(func() syscall.Errno {
+	return i.do(func() syscall.Errno {
 		i.n.opens--
 		i.d.forget(i.n.ino)
 		return 0
@@ -139,7 +151,7 @@ func (i *inode) Release(context.Context, fs.FileHandle) syscall.Errno {
 }
 
 func (i *inode) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.EntryOut) (made *fs.Inode, errno syscall.Errno) {
-	errno = i.d.do(func() syscall.Errno {
+	errno = i.do(func() syscall.Errno {
 		n, errno := i.d.create(i.n.ino, name, syscall.S_IFDIR|mode&0o7777)
 		if errno == 0 {
 			made = i.child(ctx, n, out)
@@ -150,7 +162,7 @@ func (i *inode) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.E
 }
 
 func (i *inode) Read(_ context.Context, _ fs.FileHandle, dest []byte, off int64) (result fuse.ReadResult, errno syscall.Errno) {
-	errno = i.d.do(func() syscall.Errno {
+	errno = i.do(func() syscall.Errno {
 		n, errno := i.d.read(i.n, dest, off)
 		result = fuse.ReadResultData(dest[:n])
 		return errno
@@ -159,7 +171,7 @@ func (i *inode) Read(_ context.Context, _ fs.FileHandle, dest []byte, off int64)
 }
 
 func (i *inode) Write(_ context.Context, f fs.FileHandle, data []byte, off int64) (uint32, syscall.Errno) {
-	errno := i.d.do(func() syscall.Errno {
+	errno := i.do(func() syscall.Errno {
 		errno := i.d.write(i.n, data, off)
 		if o, ok := f.(*opened); ok && o.synced && errno == 0 {
 			return i.d.sync(i.n)
@@ -173,11 +185,11 @@ func (i *inode) Write(_ context.Context, f fs.FileHandle, data []byte, off int64
 }
 
 func (i *inode) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
-	return i.d.do(func() syscall.Errno { return i.d.sync(i.n) })
+	return i.do(func() syscall.Errno { return i.d.sync(i.n) })
 }
 
 func (i *inode) Link(ctx context.Context, target fs.InodeEmbedder, name string, out *fuse.EntryOut) (made *fs.Inode, errno syscall.Errno) {
-	errno = i.d.do(func() syscall.Errno {
+	errno = i.do(func() syscall.Errno {
 		n := target.EmbeddedInode().Operations().(*inode).n
 		errno := i.d.link(n, i.n.ino, name)
 		if errno == 0 {
@@ -189,11 +201,11 @@ func (i *inode) Link(ctx context.Context, target fs.InodeEmbedder, name string, 
 }
 
 func (i *inode) Unlink(_ context.Context, name string) syscall.Errno {
-	return i.d.do(func() syscall.Errno { return i.d.remove(i.n.ino, name, false) })
+	return i.do(func() syscall.Errno { return i.d.remove(i.n.ino, name, false) })
 }
 
 func (i *inode) Rmdir(_ context.Context, name string) syscall.Errno {
-	return i.d.do(func() syscall.Errno { return i.d.remove(i.n.ino, name, true) })
+	return i.do(func() syscall.Errno { return i.d.remove(i.n.ino, name, true) })
 }
 
 func (i *inode) Rename(_ context.Context, name string, newParent fs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
@@ -201,13 +213,13 @@ func (i *inode) Rename(_ context.Context, name string, newParent fs.InodeEmbedde
 		return syscall.EINVAL
 	}
 	to := newParent.EmbeddedInode().Operations().(*inode).n
-	return i.d.do(func() syscall.Errno { return i.d.rename(i.n.ino, name, to.ino, newName, flags != 0) })
+	return i.do(func() syscall.Errno { return i.d.rename(i.n.ino, name, to.ino, newName, flags != 0) })
 }
 
 // Statfs tells what the disk below has, also when it is said to be full: a program that looks before it
 // writes would not get as far as the error.
 func (i *inode) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
-	return i.d.do(func() syscall.Errno {
+	return i.do(func() syscall.Errno {
 		var s syscall.Statfs_t
 		if err := syscall.Statfs(i.d.dir, &s); err != nil {
 			return fs.ToErrno(err)

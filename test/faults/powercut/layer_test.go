@@ -258,3 +258,42 @@ func TestErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestCutBesideAnotherNamespace: whoever made a mount namespace meanwhile has the file system mounted still after a cut.
+// The power is cut for it, too, and the cut does not wait for it.
+func TestCutBesideAnotherNamespace(t *testing.T) {
+	r := start(t, 1)
+	path := filepath.Join(r.at, "file")
+	if err := os.WriteFile(path, []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := exec.Command("unshare", "-m", "sh", "-c", `echo begun; read go; cat "$0" 2>/dev/null || echo cut`, path)
+	in, err := other.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := other.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said := bufio.NewReader(out)
+	if line, err := said.ReadString('\n'); line != "begun\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	for _, command := range []string{"settle", "freeze", "cut"} {
+		r.ask(command)
+	}
+	if content, err := os.ReadFile(path); err != nil || string(content) != "content" {
+		t.Errorf("%q, %v", content, err)
+	}
+	fmt.Fprintln(in, "go")
+	if line, err := said.ReadString('\n'); line != "cut\n" {
+		t.Errorf("the other one reads %q, %v", line, err)
+	}
+	if err := other.Wait(); err != nil {
+		t.Error(err)
+	}
+}

@@ -14,9 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 )
 
@@ -51,15 +49,11 @@ func run(backing, at string, seed uint64) error {
 
 // layer is a disk that is mounted.
 type layer struct {
-	disk   *disk
-	at     string
-	server *fuse.Server
+	disk *disk
+	at   string
 }
 
-func (l *layer) mount() (err error) {
-	l.server, err = mount(l.disk, l.at)
-	return err
-}
+func (l *layer) mount() error { return mount(l.disk, l.at) }
 
 // unmount takes it away. What is open ends with its process.
 func (l *layer) unmount() error { return unix.Unmount(l.at, unix.MNT_DETACH) }
@@ -108,8 +102,9 @@ func (d *disk) set(command, what, value string) (err error) {
 	return err
 }
 
-// cut takes the file system away from whoever has it open still, and mounts what is left. The kernel's own
-// memory of it goes with the old one.
+// cut takes the file system away from whoever has it open still, and mounts what is left anew. The kernel's own
+// memory of it goes with the old one, which the kernel may keep for others: a process that makes a mount namespace has a
+// mount of its own of it.
 func (l *layer) cut() error {
 	l.disk.mu.Lock()
 	l.disk.frozen = true
@@ -117,28 +112,8 @@ func (l *layer) cut() error {
 	if err := l.unmount(); err != nil {
 		return err
 	}
-	if err := l.wait(); err != nil {
-		return err
-	}
 	if err := l.disk.cut(); err != nil {
 		return err
 	}
 	return l.mount()
-}
-
-// usersMost is how long a cut waits for whoever still uses the file system.
-const usersMost = time.Minute
-
-func (l *layer) wait() error {
-	ended := make(chan struct{})
-	go func() {
-		l.server.Wait()
-		close(ended)
-	}()
-	select {
-	case <-ended:
-		return nil
-	case <-time.After(usersMost):
-		return errors.New("somebody still uses the file system: end everything before the cut")
-	}
 }
