@@ -68,23 +68,25 @@ func TestTablesStayBounded(t *testing.T) {
 	s := start(t, state.Options{Log: zerolog.Nop(), URL: peers.SharedPostgres(t).OwnDatabase(t)})
 	content := incompressible(4 << 10)
 	const many = 80
-	var sizes []int64
+	var before, after []int64 // each VACUUM
 	for round := range 8 {
 		if err := flow(t.Context(), s, round*many, many, content); err != nil {
 			t.Fatal(err)
 		}
+		before = append(before, tables(t, s.db))
 		vacuum(t, s)
-		sizes = append(sizes, tables(t, s.db))
+		after = append(after, tables(t, s.db))
 	}
-	t.Logf("octets after each round: %d", sizes)
-	if before, after := sizes[2], sizes[len(sizes)-1]; after > before*3/2 {
-		t.Errorf("the tables have grown from %d to %d octets", before, after)
+	t.Logf("octets before each VACUUM: %d, after it: %d", before, after)
+	// A transaction of the spool's own may keep one VACUUM, or two, from what a round has left.
+	if grown := after[7] - after[1]; grown > 2*before[0] {
+		t.Errorf("the tables have grown by %d octets in six rounds, and %d pass in each", grown, before[0])
 	}
 }
 
 func vacuum(t *testing.T, s *Spool) {
 	t.Helper()
-	rows, err := s.db.Query(t.Context(), "VACUUM")
+	rows, err := s.db.Query(t.Context(), "VACUUM spool_messages, spool_recipients, spool_destinations")
 	if err == nil {
 		err = rows.Close()
 	}
