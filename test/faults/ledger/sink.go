@@ -38,7 +38,7 @@ type copyTaken struct {
 type sink struct {
 	mu     sync.Mutex
 	habit  string
-	open   map[net.Conn]bool
+	open   map[net.Conn]bool // true: it waits for a reply in vain
 	record *os.File
 }
 
@@ -71,7 +71,7 @@ func runSink(ctx context.Context, args []string) error {
 			break
 		}
 		s.mu.Lock()
-		s.open[conn] = true
+		s.open[conn] = false
 		s.mu.Unlock()
 		all.Go(func() { s.serve(conn) })
 	}
@@ -82,11 +82,6 @@ func runSink(ctx context.Context, args []string) error {
 
 func (s *sink) end(l net.Listener) {
 	_ = l.Close()
-	s.hangUp()
-}
-
-// hangUp ends all connections.
-func (s *sink) hangUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for conn := range s.open {
@@ -94,23 +89,27 @@ func (s *sink) hangUp() {
 	}
 }
 
-// obey takes on habits until the input ends, and then ends the sink. Who waited for a silent one is let go.
+// obey takes on habits until the input ends, and then ends the sink. Who waited for a silent one is let go, and nobody
+// else: who is told at this moment that a message is taken has to hear it.
 func (s *sink) obey(in io.Reader, l net.Listener) {
 	for lines := bufio.NewScanner(in); lines.Scan(); {
 		s.mu.Lock()
-		before := s.habit
 		s.habit = lines.Text()
-		s.mu.Unlock()
-		if before == silent {
-			s.hangUp()
+		for conn, waits := range s.open {
+			if waits && s.habit != silent {
+				_ = conn.Close()
+			}
 		}
+		s.mu.Unlock()
 	}
 	s.end(l)
 }
 
-func (s *sink) now() string {
+// now is the habit towards a client who has sent a message.
+func (s *sink) now(conn net.Conn) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.open[conn] = s.habit == silent
 	return s.habit
 }
 
@@ -177,7 +176,7 @@ func (s *sink) serve(conn net.Conn) {
 
 // take decides on a message. It is on the disk before anybody is told.
 func (s *sink) take(conn net.Conn, to []string, content []byte, say func(string) bool) bool {
-	habit := s.now()
+	habit := s.now(conn)
 	switch habit {
 	case refuse:
 		return say("451 4.3.0 not now")
