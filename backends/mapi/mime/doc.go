@@ -13,8 +13,8 @@
 // (PS_INTERNET_HEADERS), and the header as it came is PidTagTransportMessageHeaders. Parts that
 // are not the body are attachments. Signed and encrypted messages are kept as one attachment, octet
 // by octet (MS-OXOSMIME). Reports on delivery and reading, and invitations with one event that does not
-// recur, get the classes and properties of theirs (MS-OXCMAIL §2.2.3.7, MS-OXCICAL). The properties of TNEF are
-// opened by a function that the Reader is given.
+// recur, get the classes and properties of theirs (MS-OXCMAIL §2.2.3.7, MS-OXCICAL). TNEF is
+// opened by a function that the Reader is given, such as that of [OpenTNEF].
 //
 // Properties that a store computes are left to it: plain text of HTML and HTML of plain text, sizes, and the place in a
 // conversation where no Thread-Index says it.
