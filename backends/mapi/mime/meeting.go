@@ -2,6 +2,7 @@ package mime
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -205,6 +206,10 @@ var roles = map[string]mapi.Integer32{"OPT-PARTICIPANT": 2, "NON-PARTICIPANT": 3
 func (c *conversion) attendees(event *component) {
 	others := c.m.Recipients
 	c.m.Recipients = nil
+	names := map[string]string{}
+	for _, r := range others {
+		names[strings.ToLower(r.Text(mapi.PidTagSmtpAddress))] = r.Text(mapi.PidTagDisplayName)
+	}
 	seen := map[string]bool{}
 	for _, p := range event.properties {
 		flags, kind := mapi.Integer32(recipientSendable), mapi.Integer32(1)
@@ -224,10 +229,7 @@ func (c *conversion) attendees(event *component) {
 		}
 		if key := strings.ToLower(address); !seen[key] {
 			seen[key] = true
-			shown := withoutNULs(p.parameters["CN"])
-			if shown == "" {
-				shown = address
-			}
+			shown := cmp.Or(withoutNULs(p.parameters["CN"]), names[key], address)
 			c.addRecipient(mapi.Address{Name: shown, Type: mapi.AddressSMTP, Address: address, SMTP: address}, kind).Set(mapi.PidTagRecipientFlags, flags)
 		}
 	}

@@ -27,7 +27,7 @@ func TestMeetings(t *testing.T) {
 		class        string // "" for an attachment
 		minutes      int64
 	}{
-		{"request", "REQUEST", []string{start, "DTEND:20261201T103000Z", "SUMMARY:The council\\, at last", "ATTENDEE;ROLE=OPT-PARTICIPANT:MAILTO:dora@a.example"}, "IPM.Schedule.Meeting.Request", 90},
+		{"request", "REQUEST", []string{start, "DTEND:20261201T103000Z", "SUMMARY:The council\\, at last", "ATTENDEE;ROLE=OPT-PARTICIPANT:MAILTO:dora@a.example", "ATTENDEE:mailto:GEORGE@a.example"}, "IPM.Schedule.Meeting.Request", 90},
 		{"duration", "REQUEST", []string{start, "DURATION:P1DT2H"}, "IPM.Schedule.Meeting.Request", 26 * 60},
 		{"whole day", "REQUEST", []string{day}, "IPM.Schedule.Meeting.Request", 24 * 60},
 		{"no end", "REQUEST", []string{start}, "IPM.Schedule.Meeting.Request", 0},
@@ -55,6 +55,9 @@ func TestMeetings(t *testing.T) {
 			}
 			if minutes, _ := before.Integer(mapi.PidLidAppointmentDuration); class != c.class || minutes != c.minutes || len(before.Attachments) != 0 {
 				t.Errorf("%s of %d minutes, want %s of %d", class, minutes, c.class, c.minutes)
+			}
+			if !slices.ContainsFunc(before.Recipients, func(r *mapi.Recipient) bool { return r.Text(mapi.PidTagDisplayName) == "George" }) {
+				t.Error("the name in the header is lost")
 			}
 			after := convert(t, Reader{}, write(t, Writer{}, before))
 			if got, want := meetingLines(after), meetingLines(before); !slices.Equal(got, want) {
