@@ -33,7 +33,7 @@ func (c *conversion) attach(e *entity.Entity) (*mapi.Attachment, error) {
 			a.Set(mapi.PidTagAttachExtension, mapi.String(extension))
 		}
 	}
-	if charset := e.Type.Get("charset"); charset != "" && e.Is("text/") { // MS-OXCMAIL §2.2.3.4.1.2
+	if charset := e.Type.Get("charset"); charset != "" && e.Is("text/") { // MS-OXCMAIL §2.2.3.4.1
 		a.Set(mapi.PidTagTextAttachmentCharset, mapi.String(charset))
 	}
 	c.describe(a, e, name)
@@ -63,14 +63,14 @@ func (c *conversion) describe(a *mapi.Attachment, e *entity.Entity, name string)
 		}
 	}
 	for parameter, tag := range map[string]mapi.Tag{"creation-date": mapi.PidTagCreationTime, "modification-date": mapi.PidTagLastModificationTime} {
-		if at, ok := entity.ParseDate(e.Disposition.Get(parameter)); ok { // MS-OXCMAIL §2.2.3.4.1.3
+		if at, ok := entity.ParseDate(e.Disposition.Get(parameter)); ok { // MS-OXCMAIL §2.2.3.4.1
 			a.Set(tag, mapi.NewTime(at))
 		}
 	}
 	c.m.Attachments = append(c.m.Attachments, a)
 }
 
-// embed makes an attachment of a message in a message, MS-OXCMAIL §2.2.3.4.2.
+// embed makes an attachment of a message in a message, MS-OXCMAIL §2.2.3.4.
 func (c *conversion) embed(e *entity.Entity) error {
 	inner := Reader{TNEF: c.TNEF}
 	embedded, err := inner.convert(e.Message)
@@ -100,7 +100,7 @@ func (c *conversion) openTNEF(*entity.Entity) error {
 	return nil
 }
 
-// isTNEF says whether a part is TNEF, MS-OXCMAIL §2.2.2.
+// isTNEF says whether a part is TNEF, MS-OXTNEF §1.3.
 func isTNEF(e *entity.Entity) bool {
 	return e.Is("application/ms-tnef") || e.Is("application/vnd.ms-tnef")
 }

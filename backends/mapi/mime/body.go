@@ -112,7 +112,7 @@ func (c *conversion) take(e *entity.Entity) {
 	c.open = c.within > 0
 }
 
-// body sets the properties of the body, MS-OXCMAIL §2.2.3.3.2 and §2.2.3.3.3.
+// body sets the properties of the body, MS-OXCMAIL §2.2.3.3.
 func (c *conversion) body(*entity.Entity) error {
 	if c.plain != nil { // it counts more than the description of a meeting
 		page, err := c.plain.TextPage()

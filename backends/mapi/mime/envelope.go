@@ -17,22 +17,22 @@ var mapped = map[string]func(*conversion, string){
 	"from": nil, "sender": nil, "to": nil, "cc": nil, "bcc": nil, "reply-to": nil, // addresses
 	"subject": (*conversion).subject, "thread-topic": nil,
 	"date":              (*conversion).date,
-	"message-id":        set(mapi.PidTagInternetMessageId), // §2.2.3.2.10
+	"message-id":        set(mapi.PidTagInternetMessageId), // §2.2.3.2
 	"in-reply-to":       set(mapi.PidTagInReplyToId),
 	"references":        set(mapi.PidTagInternetReferences),
-	"thread-index":      (*conversion).threadIndex, // §2.2.3.2.8
+	"thread-index":      (*conversion).threadIndex, // §2.2.3.2
 	"importance":        nil,
 	"priority":          nil,
 	"x-priority":        nil,
 	"x-msmail-priority": nil,
-	"sensitivity":       (*conversion).sensitivity, // §2.2.3.2.4
+	"sensitivity":       (*conversion).sensitivity, // §2.2.3.2
 	"keywords":          nil,
 	"reply-by":          setTime(mapi.PidTagReplyTime),
 	"expires":           setTime(mapi.PidTagExpiryTime), "expiry-date": setTime(mapi.PidTagExpiryTime),
 	"deferred-delivery": setTime(mapi.PidTagDeferredSendTime),
 	"list-help":         set(mapi.PidTagListHelp), "list-subscribe": set(mapi.PidTagListSubscribe), "list-unsubscribe": set(mapi.PidTagListUnsubscribe),
-	"disposition-notification-to": (*conversion).readReceipt,     // §2.2.3.1.5
-	"return-receipt-to":           (*conversion).deliveryReceipt, // §2.2.3.1.4
+	"disposition-notification-to": (*conversion).readReceipt,     // §2.2.3.1
+	"return-receipt-to":           (*conversion).deliveryReceipt, // §2.2.3.1
 	"x-auto-response-suppress":    (*conversion).suppress,
 	"x-ms-has-attach":             nil, "x-ms-tnef-correlator": nil, "mime-version": nil, // said by the object itself
 }
@@ -42,7 +42,7 @@ func set(tag mapi.Tag) func(*conversion, string) {
 	return func(c *conversion, value string) { c.m.Set(tag, mapi.String(fieldText(value))) }
 }
 
-// setTime returns what copies a field's date into a property. One that cannot be read is left to the named properties.
+// setTime returns what copies a field's date into a property. One that cannot be read stays in the header as it came.
 func setTime(tag mapi.Tag) func(*conversion, string) {
 	return func(c *conversion, value string) {
 		if at, ok := entity.ParseDate(value); ok {
@@ -56,7 +56,7 @@ func (c *conversion) envelope(e *entity.Entity) {
 	c.m.Set(mapi.PidTagImportance, mapi.Integer32(importance(e)))
 	c.m.Set(mapi.PidTagSensitivity, mapi.Integer32(0))
 	if !c.Received.IsZero() {
-		c.m.Set(mapi.PidTagMessageDeliveryTime, mapi.NewTime(c.Received)) // §2.2.3.2.3
+		c.m.Set(mapi.PidTagMessageDeliveryTime, mapi.NewTime(c.Received)) // §2.2.3.2
 	}
 	c.addresses(e)
 	seen := map[string]bool{}
@@ -97,7 +97,7 @@ func isReserved(name string) bool {
 	return strings.HasPrefix(name, "x-ms-exchange-organization-") || strings.HasPrefix(name, "x-ms-exchange-forest-")
 }
 
-// named keeps a field as a named property. MS-OXCMAIL §2.1.3.2.27 and §2.2.3.2.27.
+// named keeps a field as a named property. MS-OXCMAIL §2.1.3.2 and §2.2.3.2.
 func (c *conversion) named(f header.Field) {
 	c.m.Set(mapi.Named{Set: mapi.PSInternetHeaders, Name: f.Name}, mapi.String(fieldText(f.Value())))
 }
@@ -152,7 +152,7 @@ func (c *conversion) topic(e *entity.Entity) {
 	}
 }
 
-// threadIndex sets the place in the conversation, MS-OXCMAIL §2.2.3.2.8.
+// threadIndex sets the place in the conversation, MS-OXCMAIL §2.2.3.2.
 func (c *conversion) threadIndex(value string) {
 	octets, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(value), ""))
 	if err == nil && len(octets) > 0 {
@@ -166,7 +166,7 @@ func (c *conversion) date(value string) {
 	}
 }
 
-// submitted sets when the message was sent, MS-OXCMAIL §2.2.3.2.2. A date that cannot be read leaves the time of
+// submitted sets when the message was sent, MS-OXCMAIL §2.2.3.2. A date that cannot be read leaves the time of
 // arrival.
 func (c *conversion) submitted() {
 	if c.sent.IsZero() {
@@ -203,7 +203,7 @@ func importance(e *entity.Entity) int {
 	return importanceNormal
 }
 
-// sensitivities are the values of PidTagSensitivity by those of the field, MS-OXCMAIL §2.2.3.2.4.
+// sensitivities are the values of PidTagSensitivity by those of the field, MS-OXCMAIL §2.2.3.2.
 var sensitivities = map[string]mapi.Integer32{"normal": 0, "personal": 1, "private": 2, "company-confidential": 3}
 
 func (c *conversion) sensitivity(value string) {
@@ -212,7 +212,7 @@ func (c *conversion) sensitivity(value string) {
 	}
 }
 
-// keywords sets the categories, MS-OXCMAIL §2.2.3.2.14.
+// keywords sets the categories, MS-OXCMAIL §2.2.3.2.
 func (c *conversion) keywords(e *entity.Entity) {
 	var words mapi.Multiple[mapi.String]
 	for _, f := range e.Header.All("Keywords") {
@@ -227,7 +227,7 @@ func (c *conversion) keywords(e *entity.Entity) {
 	}
 }
 
-// suppressions are the bits of PidTagAutoResponseSuppress by their names, MS-OXCMAIL §2.2.3.2.22 and MS-OXOMSG §2.2.1.77.
+// suppressions are the bits of PidTagAutoResponseSuppress by their names, MS-OXCMAIL §2.2.3.2 and MS-OXOMSG §2.2.1.
 var suppressions = []struct {
 	name string
 	bit  mapi.Integer32

@@ -18,11 +18,11 @@ func (p *planner) header() []string {
 	f := &fields{planner: p}
 	f.addressFields()
 	f.text("Subject", p.subject())
-	f.text("Thread-Topic", p.m.Text(mapi.PidTagConversationTopic)) // MS-OXCMAIL §2.1.3.2.7
+	f.text("Thread-Topic", p.m.Text(mapi.PidTagConversationTopic)) // MS-OXCMAIL §2.1.3.2
 	if index := p.m.Bytes(mapi.PidTagConversationIndex); len(index) > 0 {
-		f.text("Thread-Index", base64.StdEncoding.EncodeToString(index)) // §2.1.3.2.8
+		f.text("Thread-Index", base64.StdEncoding.EncodeToString(index)) // §2.1.3.2
 	}
-	f.time("Date", mapi.PidTagClientSubmitTime, mapi.PidTagMessageDeliveryTime) // §2.1.3.2.2
+	f.time("Date", mapi.PidTagClientSubmitTime, mapi.PidTagMessageDeliveryTime) // §2.1.3.2
 	f.fieldsOfText()
 	f.choice("Importance", mapi.PidTagImportance, importanceNormal, []string{"low", "normal", "high"})
 	f.choice("Sensitivity", mapi.PidTagSensitivity, 0, []string{"normal", "personal", "private", "company-confidential"})
@@ -83,7 +83,7 @@ func (f *fields) choice(name string, tag mapi.Tag, usual int64, values []string)
 	}
 }
 
-// subject returns the subject, or makes it of its parts. MS-OXCMSG §2.2.1.46.
+// subject returns the subject, or makes it of its parts. MS-OXCMSG §2.2.1.
 func (p *planner) subject() string {
 	if subject := p.m.Text(mapi.PidTagSubject); subject != "" {
 		// A store may have the length of the prefix in two characters in front (PidTagSubject as older clients keep it).
@@ -95,7 +95,7 @@ func (p *planner) subject() string {
 	return p.m.Text(mapi.PidTagSubjectPrefix) + p.m.Text(mapi.PidTagNormalizedSubject)
 }
 
-// addressFields writes sender and recipients, MS-OXCMAIL §2.1.3.1.1 to §2.1.3.1.6.
+// addressFields writes sender and recipients, MS-OXCMAIL §2.1.3.1.
 func (f *fields) addressFields() {
 	from, isFrom := f.m.Address(mapi.SentRepresentingAddress)
 	sender, isSender := f.m.Address(mapi.SenderAddress)
@@ -118,7 +118,7 @@ func (f *fields) addressFields() {
 		if !is {
 			receipt = from
 		}
-		f.addresses("Disposition-Notification-To", receipt) // §2.1.3.1.6
+		f.addresses("Disposition-Notification-To", receipt) // §2.1.3.1
 	}
 	if f.m.Bool(mapi.PidTagOriginatorDeliveryReportRequested) {
 		f.addresses("Return-Receipt-To", from) // §2.1.3.1.5
@@ -209,7 +209,7 @@ var textFields = []struct {
 	name string
 	tag  mapi.Tag
 }{
-	{"Message-ID", mapi.PidTagInternetMessageId}, // MS-OXCMAIL §2.1.3.2.10
+	{"Message-ID", mapi.PidTagInternetMessageId}, // MS-OXCMAIL §2.1.3.2
 	{"In-Reply-To", mapi.PidTagInReplyToId},
 	{"References", mapi.PidTagInternetReferences},
 	{"List-Help", mapi.PidTagListHelp},
@@ -223,7 +223,7 @@ func (f *fields) fieldsOfText() {
 	}
 }
 
-// suppressions writes X-Auto-Response-Suppress, MS-OXCMAIL §2.1.3.2.22.
+// suppressions writes X-Auto-Response-Suppress, MS-OXCMAIL §2.1.3.2.
 func (f *fields) suppressions() {
 	bits, _ := f.m.Integer(mapi.PidTagAutoResponseSuppress)
 	var names []string
@@ -235,7 +235,7 @@ func (f *fields) suppressions() {
 	f.text("X-Auto-Response-Suppress", strings.Join(names, ", "))
 }
 
-// named writes the fields that have no property of their own, in their order. MS-OXCMAIL §2.1.3.2.27: none that other
+// named writes the fields that have no property of their own, in their order. MS-OXCMAIL §2.1.3.2: none that other
 // properties make, and none that Exchange's servers tell one another.
 func (f *fields) named() {
 	for property := range f.m.All() {

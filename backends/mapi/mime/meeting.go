@@ -17,7 +17,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mapi"
 )
 
-// Classes of meetings, MS-OXOCAL §2.2.6 to §2.2.8.
+// Classes of meetings, MS-OXOCAL §2.2.
 const (
 	classMeeting  = "IPM.Schedule.Meeting."
 	classRequest  = classMeeting + "Request"
@@ -25,7 +25,7 @@ const (
 	classResponse = classMeeting + "Resp."
 )
 
-// responses are the classes of answers by PARTSTAT, MS-OXCICAL §2.1.3.1.1.20.2.
+// responses are the classes of answers by PARTSTAT, MS-OXCICAL §2.1.3.1.1.20.
 var responses = []struct{ class, status string }{{"Pos", "ACCEPTED"}, {"Tent", "TENTATIVE"}, {"Neg", "DECLINED"}}
 
 // Values of MS-OXOCAL §2.2.1.
@@ -127,7 +127,7 @@ func (m *meeting) ends(zones map[string]zone) (time.Time, error) {
 	return m.start, nil
 }
 
-// classOf returns the class of a message by the calendar's method, MS-OXCICAL §2.1.3.1.1.1.
+// classOf returns the class of a message by the calendar's method, MS-OXCICAL §2.1.3.1.1.
 func classOf(method string, event *component) string {
 	switch strings.ToUpper(method) {
 	case "REQUEST":
@@ -199,7 +199,7 @@ func (c *conversion) state(m *meeting) {
 	}
 }
 
-// roles are the kinds of recipients by ROLE, MS-OXCICAL §2.1.3.1.1.20.2.
+// roles are the kinds of recipients by ROLE, MS-OXCICAL §2.1.3.1.1.20.
 var roles = map[string]mapi.Integer32{"OPT-PARTICIPANT": 2, "NON-PARTICIPANT": 3}
 
 // attendees puts organizer and attendees in front of the recipients of a request.
@@ -240,7 +240,7 @@ func (c *conversion) attendees(event *component) {
 	}
 }
 
-// reminder sets when to remind, MS-OXCICAL §2.1.3.1.1.20.62.
+// reminder sets when to remind, MS-OXCICAL §2.1.3.1.1.20.
 func (c *conversion) reminder(m *meeting) {
 	for _, alarm := range m.event.all("VALARM") {
 		before, err := parseDuration(alarm.text("TRIGGER"))
@@ -256,7 +256,7 @@ func (c *conversion) reminder(m *meeting) {
 }
 
 // globalHead is what the id of a meeting begins with, and globalThirdParty what stands in front of the UID of a calendar that
-// is not Exchange's. MS-OXOCAL §2.2.1.27 and MS-OXCICAL §2.1.3.1.1.20.26.
+// is not Exchange's. MS-OXOCAL §2.2.1 and MS-OXCICAL §2.1.3.1.1.20.26.
 const (
 	globalHead       = "\x04\x00\x00\x00\x82\x00\xe0\x00\x74\xc5\xb7\x10\x1a\x82\xe0\x08"
 	globalThirdParty = "vCal-Uid\x01\x00\x00\x00"

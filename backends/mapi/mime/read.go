@@ -13,7 +13,7 @@ type Reader struct {
 	// Received is when the message has come (PidTagMessageDeliveryTime). Without it that is not set.
 	Received time.Time
 	// TNEF opens a part that has properties and attachments in TNEF, and adds what is in it to the message
-	// (MS-OXCMAIL §2.2.2), as that of [OpenTNEF] does. If it fails the message must be as it was, and the part becomes an attachment, as
+	// (MS-OXTNEF §1.3), as that of [OpenTNEF] does. If it fails the message must be as it was, and the part becomes an attachment, as
 	// it does where TNEF is nil.
 	TNEF func(m *mapi.Message, data mapi.Content) error
 }
@@ -53,7 +53,7 @@ func (r Reader) convert(e *entity.Entity) (*mapi.Message, error) {
 	return c.m, nil
 }
 
-// content finds out what kind of message it is, MS-OXCMAIL §2.2.3.2.1, and takes it apart.
+// content finds out what kind of message it is, MS-OXCMAIL §2.2.3.2, and takes it apart.
 func (c *conversion) content(e *entity.Entity) error {
 	switch {
 	case e.Is("multipart/signed") && len(e.Parts) > 0:

@@ -7,7 +7,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mapi"
 )
 
-// recipientFields are the fields of recipients and the PidTagRecipientType of each, MS-OXCMAIL §2.2.3.1.1.
+// recipientFields are the fields of recipients and the PidTagRecipientType of each, MS-OXCMAIL §2.2.3.1.
 var recipientFields = []struct {
 	field string
 	kind  mapi.Integer32
@@ -22,7 +22,7 @@ const (
 // addresses sets sender and recipients.
 func (c *conversion) addresses(e *entity.Entity) {
 	from := addressesOf(e, "From")
-	sender := append(addressesOf(e, "Sender"), from...) // MS-OXCMAIL §2.2.3.1.2: without a Sender it is From
+	sender := append(addressesOf(e, "Sender"), from...) // MS-OXCMAIL §2.2.3.1: without a Sender it is From
 	if len(from) > 0 {
 		c.m.SetAddress(mapi.SentRepresentingAddress, from[0])
 	}
@@ -88,7 +88,7 @@ func (c *conversion) replyTo(list []mapi.Address) {
 	c.m.Set(mapi.PidTagReplyRecipientNames, mapi.String(strings.Join(names, ";"))) // MS-OXOMSG §2.2.1.44
 }
 
-// readReceiptAddress are the properties of who gets a read receipt, MS-OXOMSG §2.2.2.25.
+// readReceiptAddress are the properties of who gets a read receipt, MS-OXOMSG §2.2.2.
 var readReceiptAddress = mapi.AddressTags{
 	Name: mapi.PidTagReadReceiptName, Type: mapi.PidTagReadReceiptAddressType, Address: mapi.PidTagReadReceiptEmailAddress,
 	SMTP: mapi.PidTagReadReceiptSmtpAddress, EntryID: mapi.PidTagReadReceiptEntryId, SearchKey: mapi.PidTagReadReceiptSearchKey,
@@ -106,7 +106,7 @@ func (c *conversion) deliveryReceipt(string) {
 	c.m.Set(mapi.PidTagOriginatorDeliveryReportRequested, mapi.Boolean(true))
 }
 
-// displayed sets the lines of recipients that clients show, MS-OXOMSG §2.2.1.7 to §2.2.1.9.
+// displayed sets the lines of recipients that clients show, MS-OXOMSG §2.2.1.
 func (c *conversion) displayed() {
 	names := map[int64][]string{}
 	for _, r := range c.m.Recipients {

@@ -200,7 +200,7 @@ const (
 	classUnread = "REPORT.IPM.Note.IPNNRN"
 )
 
-// disposition reads what has been done with a message, MS-OXCMAIL §2.2.3.7.2.
+// disposition reads what has been done with a message, MS-OXCMAIL §2.2.3.7.
 func (c *conversion) disposition(groups []*header.Header) bool {
 	if len(groups) == 0 {
 		return false

@@ -10,11 +10,11 @@ import (
 	"github.com/dipylon/dipylon/backends/mapi"
 )
 
-// signedName is how the one attachment of a signed message is called, MS-OXOSMIME §2.1.3.1.1.
+// signedName is how the one attachment of a signed message is called, MS-OXOSMIME.
 const signedName = "SMIME.p7m"
 
 // signed keeps a clear-signed message whole: its MIME entity is the one attachment. Its text is that of the
-// part that is signed. MS-OXOSMIME §2.1.3.1.1.
+// part that is signed. MS-OXOSMIME.
 func (c *conversion) signed(e *entity.Entity) error {
 	text := &conversion{m: &mapi.Message{}, open: true}
 	if err := text.walk(e.Parts[0]); err != nil {
@@ -49,7 +49,7 @@ func wholeEntity(e *entity.Entity) mapi.Content {
 	}}
 }
 
-// isOpaque says whether a message is signed or encrypted as one entity, MS-OXOSMIME §2.1.3.2.1.
+// isOpaque says whether a message is signed or encrypted as one entity, MS-OXOSMIME.
 func isOpaque(e *entity.Entity) bool {
 	return e.Is("application/pkcs7-mime") || e.Is("application/x-pkcs7-mime") ||
 		e.Is("application/octet-stream") && strings.EqualFold(path.Ext(e.Filename()), ".p7m")

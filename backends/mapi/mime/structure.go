@@ -15,7 +15,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mapi/rtf"
 )
 
-// entity plans the content of the message by its class, MS-OXCMAIL §2.1.3.2.1.
+// entity plans the content of the message by its class, MS-OXCMAIL §2.1.3.2.
 func (p *planner) entity() (*part, error) {
 	class := strings.ToLower(p.m.Text(mapi.PidTagMessageClass))
 	switch {
@@ -79,7 +79,7 @@ func besides(body, form *part) *part {
 	return body
 }
 
-// body plans the text: HTML with plain text beside it, or one of them (MS-OXCMAIL §2.1.3.3.1 to §2.1.3.3.5). It returns
+// body plans the text: HTML with plain text beside it, or one of them (MS-OXCMAIL §2.1.3.3). It returns
 // nil if there is none, and the HTML, if there is some, to look for references in it.
 func (p *planner) body() (body *part, html func(io.Writer) error, err error) {
 	var plain, rich *part
@@ -122,7 +122,7 @@ func (p *planner) htmlOctets() func(io.Writer) error {
 }
 
 // htmlText returns what writes HTML as UTF-8: the string that older objects have, or what RTF is made from or looks like
-// (MS-OXBBODY §2.1.3). It returns nil if there is none, or if plain text is what the RTF was made from.
+// (MS-OXBBODY). It returns nil if there is none, or if plain text is what the RTF was made from.
 func (p *planner) htmlText(plain bool) (func(io.Writer) error, error) {
 	if v := p.m.Get(mapi.PidTagBodyHtml); v != nil && v.Type().IsText() {
 		return copying(func() (io.ReadCloser, error) { return p.m.OpenText(mapi.PidTagBodyHtml) }), nil
@@ -210,7 +210,7 @@ func isInline(a *mapi.Attachment, shown map[string]bool) bool {
 	return shown[a.Text(mapi.PidTagAttachContentId)] || a.Has(mapi.PidTagAttachContentLocation)
 }
 
-// attachment plans one, MS-OXCMAIL §2.1.3.4.2 to §2.1.3.4.4.
+// attachment plans one, MS-OXCMAIL §2.1.3.4.
 func (p *planner) attachment(a *mapi.Attachment, inline bool) (*part, error) {
 	if a.Embedded != nil {
 		inner := p.Writer
@@ -311,7 +311,7 @@ func mediaTypeOf(a *mapi.Attachment) string {
 // signedHead is how much of a signed entity is read to see its fields.
 const signedHead = 64 << 10
 
-// signed plans a message whose one attachment is the signed or encrypted entity, MS-OXOSMIME §2.1.3. It returns nil if
+// signed plans a message whose one attachment is the signed or encrypted entity, MS-OXOSMIME. It returns nil if
 // the object is not so.
 func (p *planner) signed() (*part, error) {
 	if len(p.m.Attachments) != 1 || p.m.Attachments[0].Data.IsZero() {
