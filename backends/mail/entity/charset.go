@@ -46,6 +46,9 @@ func charsetPage(charset string) (codepage.Page, bool) {
 	if strings.EqualFold(charset, "utf-16") { // RFC 2781 §4.3: the mark says which, and without one it is big-endian
 		return codepage.Page{Number: codepage.UTF16LE, Charset: "utf-16", Encoding: unicode.UTF16(unicode.BigEndian, unicode.UseBOM)}, true
 	}
+	if strings.EqualFold(charset, "utf-7") || strings.EqualFold(charset, "unicode-1-1-utf-7") {
+		return utf7Page, true
+	}
 	if strings.EqualFold(charset, "gb2312") { // what is called so has GBK's characters, and GB 18030 has both
 		charset = "gb18030"
 	}

@@ -10,6 +10,8 @@ import (
 	"testing/iotest"
 	"time"
 
+	"golang.org/x/text/transform"
+
 	"github.com/dipylon/dipylon/backends/mail/header"
 	"github.com/dipylon/dipylon/test/corpus"
 )
@@ -238,6 +240,22 @@ func TestDates(t *testing.T) {
 		at, ok := ParseDate(value)
 		if got := at.UTC().Format(time.RFC3339); ok != (want != "") || ok && got != want {
 			t.Errorf("%q: %s %v, want %q", value, got, ok, want)
+		}
+	}
+}
+
+// TestUTF7 has the examples of RFC 2152, whole and octet by octet.
+func TestUTF7(t *testing.T) {
+	for octets, want := range map[string]string{
+		"A+ImIDkQ.": "A≢Α.", "Hi Mom -+Jjo--!": "Hi Mom -☺-!", "+ZeVnLIqe-": "日本語", "Item 3 is +AKM-1.": "Item 3 is £1.", "1 +- 1": "1 + 1",
+		"+2D3eAA-": "😀", "+2D0-x": "\uFFFDx", "+2D0": "\uFFFD", "+3gA-": "\uFFFD", "a\xff": "a\uFFFD", "+AOQA5A-": "ää", "+": "",
+	} {
+		if got := DecodeCharset([]byte(octets), "UTF-7"); got != want {
+			t.Errorf("%q is %q, want %q", octets, got, want)
+		}
+		slow := transform.NewReader(iotest.OneByteReader(strings.NewReader(octets)), utf7Page.Encoding.NewDecoder())
+		if got, err := io.ReadAll(slow); err != nil || string(got) != want {
+			t.Errorf("%q is %q, %v, octet by octet", octets, got, err)
 		}
 	}
 }

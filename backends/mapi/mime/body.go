@@ -124,7 +124,7 @@ func (c *conversion) body(*entity.Entity) error {
 			return err
 		}
 		c.m.Set(mapi.PidTagBody, text)
-		c.m.Set(mapi.PidTagInternetCodepage, mapi.Integer32(page.Number))
+		c.m.Set(mapi.PidTagInternetCodepage, mapi.Integer32(inHTML(page)))
 	}
 	if c.html != nil {
 		return c.setHTML()
@@ -140,9 +140,9 @@ func (c *conversion) setHTML() error {
 		return err
 	}
 	content, err := contentOf(c.html)
-	if page.Number == codepage.UTF16LE || page.Number == 1201 {
+	if inHTML(page) != page.Number {
 		content, err = measured(func() (io.Reader, error) { return c.html.DecodedText(page), nil })
-		page.Number = codepage.UTF8
+		page.Number = inHTML(page)
 	}
 	if err != nil {
 		return err
@@ -160,6 +160,18 @@ func (c *conversion) setHTML() error {
 	}
 	return nil
 }
+
+// inHTML returns the code page in which a text of another one is kept that was not made for Windows, or in which
+// ASCII is not what it is.
+func inHTML(page codepage.Page) int {
+	if _, known := codepage.Find(page.Number); !known || page.Number == codepage.UTF16LE || page.Number == utf16BE {
+		return codepage.UTF8
+	}
+	return page.Number
+}
+
+// utf16BE is UTF-16 with the high octet first, as a code page.
+const utf16BE = 1201
 
 // inMemory is how large a body may be that is kept in memory, in octets.
 const inMemory = 64 << 10

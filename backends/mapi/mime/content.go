@@ -148,7 +148,7 @@ func (p *planner) textPart(mediaType string, text func(io.Writer) error, paramet
 	page := p.page()
 	content := inPage(text, page)
 	s, err := measure(content)
-	if err != nil || page.Number == codepage.UTF16LE {
+	if err != nil {
 		page, content = utf8Page, text
 		if s, err = measure(content); err != nil {
 			return nil, err
@@ -178,7 +178,7 @@ func (p *planner) page() codepage.Page {
 		return utf8Page
 	}
 	page, known := codepage.Find(int(number))
-	if !known || number == 1201 || number == codepage.UTF16LE {
+	if !known || inHTML(page) != page.Number {
 		return utf8Page
 	}
 	return page

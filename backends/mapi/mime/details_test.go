@@ -276,6 +276,21 @@ func TestCharsets(t *testing.T) {
 	}
 }
 
+// TestHTMLPages: HTML stays as it came, unless it is in a charset in which no octets of HTML can be kept.
+func TestHTMLPages(t *testing.T) {
+	for _, c := range []struct {
+		charset, octets, want string
+		page                  int64
+	}{
+		{"iso-8859-1", "<p>\xe4", "<p>\xe4", 28591}, {"utf-7", "<p>+AOQ-", "<p>ä", 65001}, {"utf-16be", "\x00<\x00p\x00>\x00\xe4", "<p>ä", 65001}, {"us-ascii", "<p>\xe4", "<p>\xe4", 1252},
+	} {
+		m := convert(t, Reader{}, []byte("Content-Type: text/html; charset="+c.charset+"\r\n\r\n"+c.octets))
+		if page, _ := m.Integer(mapi.PidTagInternetCodepage); string(m.Bytes(mapi.PidTagHtml)) != c.want || page != c.page {
+			t.Errorf("%s: %q in %d", c.charset, m.Bytes(mapi.PidTagHtml), page)
+		}
+	}
+}
+
 // TestInline: a picture is inline if the text shows it, and not if only its flags say so.
 func TestInline(t *testing.T) {
 	m := &mapi.Message{}

@@ -32,5 +32,5 @@
 // those of several events, stay attachments on the way in and are written as text; times of meetings are UTC's, whole days
 // too. Of a calendar these are lost: a description that differs from the text beside it, ATTACH, URL, and what only
 // extensions say. text/enriched and UUENCODE inside a text are not opened. The octets of OLE attachments
-// go out as a file, without a picture. The plain text of HTML alone is not made. UTF-7 stays as it is written.
+// go out as a file, without a picture. The plain text of HTML alone is not made.
 package mime

@@ -33,7 +33,7 @@ func TestKnownFailures(t *testing.T) {
 		{
 			"report in UTF-7 (Q178244)", "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain; charset=utf-7\r\n\r\nHi +AOQ-\r\n" +
 				"--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; a\r\n\r\nFinal-Recipient: rfc822; b@c\r\nAction: failed\r\nStatus: 5.1.1\r\n--b--\r\n",
-			func(m *mapi.Message) string { return text(m) + m.Text(mapi.PidTagMessageClass) }, "Hi +AOQ-REPORT.IPM.Note.NDR",
+			func(m *mapi.Message) string { return text(m) + m.Text(mapi.PidTagMessageClass) }, "Hi äREPORT.IPM.Note.NDR",
 		},
 		{"header that is none (Q166562)", "Subject: x\r\n\x01\x02 nothing\r\nX-After: y\r\n\r\ntext", func(m *mapi.Message) string {
 			return m.Text(mapi.PidTagSubject) + m.Text(mapi.Named{Set: mapi.PSInternetHeaders, Name: "X-After"}) + text(m)
