@@ -155,7 +155,7 @@ func TestRows(t *testing.T) {
 		}
 	}
 	d := NewDecoder([]byte{0, 'x', 0, 0, 0, 0}, Format{})
-	instance := PidNameKeywordsColumn()
+	instance := instanceColumn()
 	if got := d.Row([]Tag{instance}); !cmp.Equal(got, []Value{String("x")}) {
 		t.Errorf("one of many values in a row is %v, %v", got, d.Err())
 	}
@@ -167,8 +167,8 @@ func TestRows(t *testing.T) {
 	}
 }
 
-// PidNameKeywordsColumn is a column with one of the keywords in each row.
-func PidNameKeywordsColumn() Tag { return NewTag(0x8001, PtypMultipleString|MultiValueInstance) }
+// instanceColumn is a column with one of the keywords in each row.
+func instanceColumn() Tag { return NewTag(0x8001, PtypMultipleString|MultiValueInstance) }
 
 func TestNamedCodec(t *testing.T) {
 	for _, n := range []Named{PidLidReminderSet, PidNameKeywords, {}, {Set: PSInternetHeaders, Name: "X-Größe"}} {

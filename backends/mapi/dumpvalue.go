@@ -1,12 +1,15 @@
 package mapi
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"strconv"
+
+	"github.com/dipylon/dipylon/backends/mail/codepage"
 )
 
 // dumpedTime, dumpedError and dumpedString8 are values that are objects in a dump.
@@ -25,13 +28,22 @@ type (
 	}
 )
 
+// marshal returns JSON for people: with no more escapes than JSON needs.
+func marshal(v any) (json.RawMessage, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
 // dumpValue returns a value as JSON.
 func dumpValue(v Value) (json.RawMessage, error) {
 	switch v := v.(type) {
 	case Null:
 		return json.RawMessage("null"), nil
 	case Boolean, Integer16, Integer32, Integer64, Currency, String:
-		return json.Marshal(v)
+		return marshal(v)
 	case Floating32:
 		return dumpFloat(float64(v), 32)
 	case Floating64:
@@ -39,36 +51,39 @@ func dumpValue(v Value) (json.RawMessage, error) {
 	case FloatingTime:
 		return dumpFloat(float64(v), 64)
 	case ErrorCode:
-		return json.Marshal(dumpedError{v.String()})
+		return marshal(dumpedError{v.String()})
 	case Time:
-		return json.Marshal(dumpedTime{uint64(v), v.String()})
+		return marshal(dumpedTime{uint64(v), v.String()})
 	case GUID:
-		return json.Marshal(v.String())
+		return marshal(v.String())
 	case String8:
-		return json.Marshal(v.dumped())
+		return marshal(v.dumped())
 	case Binary:
-		return json.Marshal(hex.EncodeToString(v))
+		return marshal(hex.EncodeToString(v))
 	case Object:
-		return json.Marshal(hex.EncodeToString(v))
+		return marshal(hex.EncodeToString(v))
 	case ServerID:
-		return json.Marshal(hex.EncodeToString(v))
+		return marshal(hex.EncodeToString(v))
 	case Streamed:
 		return dumpStreamed(v)
 	}
 	return dumpOther(v)
 }
 
-// dumpOther is for the values of a property that has many, and those that are written as a ROP has them, in hex.
+// wide is how restrictions and actions are written in a dump: as extended rules have them, MS-OXORULE §2.2.4.
+var wide = Format{Wide: true}
+
+// dumpOther is for the values of a property that has many, and for restrictions and actions, in hex.
 func dumpOther(v Value) (json.RawMessage, error) {
 	if many, ok := v.(Many); ok {
 		return dumpMany(many)
 	}
-	e := NewEncoder(nil, Format{})
+	e := NewEncoder(nil, wide)
 	e.Value(v)
 	if e.Err() != nil {
 		return nil, e.Err()
 	}
-	return json.Marshal(hex.EncodeToString(e.Octets()))
+	return marshal(hex.EncodeToString(e.Octets()))
 }
 
 func dumpMany(many Many) (json.RawMessage, error) {
@@ -80,13 +95,13 @@ func dumpMany(many Many) (json.RawMessage, error) {
 		}
 		all = append(all, one)
 	}
-	return json.Marshal(all)
+	return marshal(all)
 }
 
 // dumpFloat writes a number that JSON has, and others as a text.
 func dumpFloat(f float64, bits int) (json.RawMessage, error) {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return json.Marshal(fmt.Sprint(f))
+		return marshal(fmt.Sprint(f))
 	}
 	return strconv.AppendFloat(nil, f, 'g', -1, bits), nil
 }
@@ -187,7 +202,7 @@ func undumpFloat(t Type, raw json.RawMessage) (Value, error) {
 // undumpString8 takes a bare string, too: of ASCII alone.
 func undumpString8(raw json.RawMessage) (Value, error) {
 	if bare := ""; json.Unmarshal(raw, &bare) == nil {
-		return NewString8(bare, 20127)
+		return NewString8(bare, codepage.ASCII)
 	}
 	var d dumpedString8
 	if err := json.Unmarshal(raw, &d); err != nil {
@@ -229,7 +244,7 @@ func undumpText(t Type, raw json.RawMessage) (Value, error) {
 	case PtypServerId:
 		return ServerID(octets), nil
 	}
-	d := NewDecoder(octets, Format{})
+	d := NewDecoder(octets, wide)
 	v := d.Value(t)
 	return v, d.Err()
 }
