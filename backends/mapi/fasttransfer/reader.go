@@ -89,10 +89,10 @@ func (r *Reader) content(end mapi.Tag, depth int) (*mapi.Message, error) {
 	return m, r.s.Err()
 }
 
-// put sets a property, unless it is one of the stream.
+// put sets a property, unless it is one of the stream. The id of a named one was the source's, and means nothing here.
 func put(properties *mapi.Properties, p mapi.Property) {
 	if !isMeta(p.Tag) {
-		properties.Put(p)
+		properties.Set(p.Key(), p.Value)
 	}
 }
 

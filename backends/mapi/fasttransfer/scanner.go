@@ -26,7 +26,8 @@ const nameMost = 127
 type Options struct {
 	// CodePage is that of strings that do not say theirs [1252].
 	CodePage int
-	// Keep takes the values that are larger than ValueMost. Without it they are an error.
+	// Keep takes the values that are larger than ValueMost. Without it they are an error. What it kept of a
+	// message that could not be read to its end is its owner's to remove.
 	Keep mapi.Keep
 	// ValueMost is how many octets a value in memory may have [ValueMost].
 	ValueMost int

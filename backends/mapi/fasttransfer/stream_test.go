@@ -79,6 +79,27 @@ func TestHostileStreams(t *testing.T) {
 	}
 }
 
+// TestIDsOfNames gives names ids of the stream's own: those of the source would be those of other properties elsewhere.
+func TestIDsOfNames(t *testing.T) {
+	m := &mapi.Message{}
+	m.Set(mapi.PidLidReminderSet, mapi.Boolean(true))
+	m.Put(mapi.Property{Tag: mapi.NewTag(0x8000, mapi.PtypBoolean), Named: mapi.PidLidPrivate, Value: mapi.Boolean(true)})
+	ids := map[mapi.ID]bool{}
+	for s := NewScanner(bytes.NewReader(written(t, []*mapi.Message{m})), Options{}); s.Scan(); {
+		if s.Marker() == 0 {
+			ids[s.Property().Tag.ID()] = true
+		}
+	}
+	if !ids[0x8000] || !ids[0x8001] || len(ids) != 2 {
+		t.Errorf("the ids are %v", ids)
+	}
+	for p := range readAll(t, written(t, []*mapi.Message{m}), Options{})[0].All() {
+		if p.Tag.ID() != 0 {
+			t.Errorf("%s has the id 0x%04x", p, p.Tag.ID())
+		}
+	}
+}
+
 func unhexed(t testing.TB, text string) []byte {
 	t.Helper()
 	octets, err := hex.DecodeString(text)

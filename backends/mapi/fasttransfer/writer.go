@@ -17,7 +17,7 @@ import (
 type Writer struct {
 	w   *bufio.Writer
 	err error
-	ids map[mapi.Named]mapi.ID // that were given to named properties without one
+	ids map[mapi.Named]mapi.ID // those of named properties in the stream
 }
 
 // NewWriter makes a writer.
@@ -154,18 +154,20 @@ var (
 	errIDs    = errors.New("there are more named properties than ids")
 )
 
-// id returns the id of a property. One that has a name and none gets the next that is free: it means nothing behind the stream.
+// namedMost is how many ids there are for named properties: 0x8000 to 0xFFFD.
+const namedMost = 0x7FFE
+
+// id returns the id of a property. One that has a name gets the next that is free: it means nothing behind the stream.
 func (w *Writer) id(p mapi.Property) (mapi.ID, error) {
-	id := p.Tag.ID()
-	switch {
-	case p.Named.IsZero() && id >= mapi.FirstNamedID:
-		return 0, errNoName
-	case p.Named.IsZero() || id >= mapi.FirstNamedID:
-		return id, nil
+	if p.Named.IsZero() {
+		if p.Tag.ID() >= mapi.FirstNamedID {
+			return 0, errNoName
+		}
+		return p.Tag.ID(), nil
 	}
 	id, ok := w.ids[p.Named]
 	if !ok {
-		if len(w.ids) >= 0x7FFE {
+		if len(w.ids) >= namedMost {
 			return 0, errIDs
 		}
 		id = mapi.FirstNamedID + mapi.ID(len(w.ids))
