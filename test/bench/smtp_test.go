@@ -17,6 +17,10 @@ func TestSMTP(t *testing.T) {
 	t.Run("cpu", w.cpu)
 	t.Run("relay", w.relay)
 	t.Run("boxes", w.boxes)
+	t.Run("large", w.large)
+	t.Run("fresh", w.fresh)
+	t.Run("start", w.start)
+	t.Run("nodes", w.nodes)
 }
 
 // load is what clients do: so many of them share messages.

@@ -4,6 +4,7 @@ package bench
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,6 +28,9 @@ const (
 type smtpWorld struct {
 	load string // the load generator's binary
 	sink string // host:port where both relay to
+
+	near string            // where the gateway relays mail for nearDomain to
+	more []harness.Mapping // further settings of the gateway
 
 	postfix *peers.Postfix
 	gateway gateway
@@ -96,20 +100,28 @@ func (w *smtpWorld) startGateway(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeAccounts(t, root, append(benchBoxes(), author))
-	w.gateway = serve(t, harness.Prepare(t, harness.Options{
-		Kind: harness.Plain, Dir: w.folder,
-		Stores: []harness.Mapping{harness.MaildirStore("mail", domain)},
-		More: harness.Mapping{
-			"log":        harness.Mapping{"level": "info", "format": "json"},
-			"limits":     harness.Mapping{"messages": 100_000},
-			"listeners":  []harness.Mapping{{"protocol": "smtp", "address": "127.0.0.1:0"}, {"protocol": "submission", "address": "127.0.0.1:0"}},
-			"submission": harness.Mapping{"plaintext_login": true},
-			"smtp":       harness.Mapping{"relay_for": []string{"127.0.0.0/8"}}, // as Postfix's mynetworks
-			"routes": []harness.Mapping{
-				{"name": "held", "domains": []string{heldDomain}, "to": "hold"},
-				{"name": "sink", "domains": []string{farDomain}, "to": "smtp", "hosts": []string{w.sink}, "tls": "opportunistic"},
-			},
+	near := w.near
+	if near == "" {
+		near = w.sink
+	}
+	more := harness.Mapping{
+		"log":        harness.Mapping{"level": "info", "format": "json"},
+		"limits":     harness.Mapping{"messages": 100_000},
+		"listeners":  []harness.Mapping{{"protocol": "smtp", "address": "127.0.0.1:0"}, {"protocol": "submission", "address": "127.0.0.1:0"}},
+		"submission": harness.Mapping{"plaintext_login": true},
+		"smtp":       harness.Mapping{"relay_for": []string{"127.0.0.0/8"}}, // as Postfix's mynetworks
+		"routes": []harness.Mapping{
+			{"name": "held", "domains": []string{heldDomain}, "to": "hold"},
+			{"name": "sink", "domains": []string{farDomain}, "to": "smtp", "hosts": []string{w.sink}, "tls": "opportunistic"},
+			{"name": "near", "domains": []string{nearDomain}, "to": "smtp", "hosts": []string{near}, "tls": "opportunistic"},
+			{"name": "dead", "domains": []string{deadDomain}, "to": "smtp", "hosts": []string{"127.0.0.1:1"}, "tls": "opportunistic"},
 		},
+	}
+	for _, further := range w.more {
+		maps.Copy(more, further)
+	}
+	w.gateway = serve(t, harness.Prepare(t, harness.Options{
+		Kind: harness.Plain, Dir: w.folder, Stores: []harness.Mapping{harness.MaildirStore("mail", domain)}, More: more,
 	}), 2)
 }
 
