@@ -12,4 +12,8 @@
 // remove Bcc. From and Sender have to be the account's own (RFC 6409 §6.1). That holds for
 // redirected messages too: a Resent-From (RFC 5322 §3.6.6) does not excuse somebody else's
 // From, or anybody could write in anybody's name by adding one.
+//
+// # What is done to a body
+//
+// For a server without 8BITMIME alone, and by [SevenBit]: it encodes parts that have octets outside ASCII (RFC 6152 §3).
 package content

@@ -34,6 +34,9 @@
 // and the first connection that comes about is used (RFC 8305). A host that is this gateway, by DNS or by its greeting, ends the list. TLS is opportunistic unless
 // the route says otherwise: a handshake that fails is followed by one attempt in the clear.
 //
+// A body with octets outside ASCII is converted for a server that has no 8BITMIME ([content.SevenBit]), unless that would
+// break a signature: then it is returned (RFC 6152 §3).
+//
 // # What becomes of a message
 //
 // Each recipient has the outcome of its own replies. 5yz, and what DNS says for good, is failed; 4yz waits, by the

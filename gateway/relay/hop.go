@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
+	"github.com/dipylon/dipylon/gateway/content"
 )
 
 // hop is a connection to a next hop.
@@ -167,28 +169,31 @@ func (h *smtpHop) close() { _ = h.client.Close() }
 // deliver implements [hop].
 func (h *smtpHop) deliver(ctx context.Context, c Claimed) ([]verdict, *verdict) {
 	h.carried++
-	content, err := open(ctx, c)
+	message, err := open(ctx, c)
 	if err != nil {
 		return allOf(delayed("4.3.0", err), c), nil
 	}
-	defer content.Close() //nolint:errcheck // it was read
-	if v, err := h.lacks(c, content); err != nil || v != nil {
-		if err != nil {
-			return allOf(delayed("4.3.0", err), c), nil
-		}
+	defer message.Close() //nolint:errcheck // it was read
+	envelope := envelopeOf(h.route, c)
+	sent, v, err := h.fit(c, message, &envelope)
+	switch {
+	case err != nil:
+		return allOf(delayed("4.3.0", err), c), nil
+	case v != nil:
+		v.server = h.target.server()
 		return allOf(*v, c), nil
 	}
-	outcomes, err := h.client.Send(ctx, envelopeOf(h.route, c), content)
+	outcomes, err := h.client.Send(ctx, envelope, sent)
 	switch address := (*smtpclient.AddressError)(nil); {
 	case err == nil:
 		return h.verdicts(outcomes)
 	case errors.As(err, &address):
 		return allOf(ofOutcome(smtpclient.Outcome{Err: err}, h.route.Kind, h.client.Server(), false), c), nil
-	case content.failed != nil:
-		return allOf(delayed("4.3.0", content.failed), c), nil
+	case message.failed != nil:
+		return allOf(delayed("4.3.0", message.failed), c), nil
 	}
-	v := h.lost(err)
-	return nil, &v
+	gone := h.lost(err)
+	return nil, &gone
 }
 
 // lost is what it means that a connection has ended before anybody had the message.
@@ -251,34 +256,68 @@ func notifyText(n backends.Notify) string {
 	return strings.Join(words, ",")
 }
 
-// lacks says what the server would have to have for the message, and does not; nil: nothing.
-func (h *smtpHop) lacks(c Claimed, content *held) (*verdict, error) {
-	v := verdict{}
+// fit is the message as the server takes it, which the envelope is changed for; a verdict: it does not, for what it
+// lacks.
+func (h *smtpHop) fit(c Claimed, message *held, e *smtpclient.Envelope) (io.ReadSeeker, *verdict, error) {
 	has := func(extension string) bool { _, ok := h.client.Extension(extension); return ok }
-	size, _ := h.client.Extension("SIZE")
-	most, err := strconv.ParseInt(strings.TrimSpace(size), 10, 64)
 	switch {
-	case err == nil && most > 0 && c.Size > most: // RFC 1870 §6.1
-		v = failed("5.3.4", errors.New("the message is larger than the server takes: SIZE "+size))
+	case h.tooLarge(c.Size):
+		return nil, h.tooLargeVerdict(), nil
 	case c.Envelope.RequireTLS && (!has("REQUIRETLS") || h.client.TLSState() == nil):
-		v = failed(codeRequireTLS, errors.New("the server does not offer REQUIRETLS"))
-	case (c.Envelope.Body == backends.Body8BitMIME || c.Envelope.SMTPUTF8) && (!has("8BITMIME") || c.Envelope.SMTPUTF8 && !has("SMTPUTF8")):
-		inHeader, inBody, err := eightBit(content)
-		switch {
-		case err != nil:
-			return nil, err
-		case inHeader && c.Envelope.SMTPUTF8 && !has("SMTPUTF8"): // RFC 6531 §3.2
-			v = failed("5.6.7", errors.New("the header needs SMTPUTF8, which the server does not offer"))
-		case (inHeader || inBody) && !has("8BITMIME"): // RFC 6152 §3
-			v = failed("5.6.3", errors.New("the message needs 8BITMIME, which the server does not offer"))
-		default:
-			return nil, nil
-		}
-	default:
-		return nil, nil
+		v := failed(codeRequireTLS, errors.New("the server does not offer REQUIRETLS"))
+		return nil, &v, nil
+	case c.Envelope.Body != backends.Body8BitMIME && !c.Envelope.SMTPUTF8, has("8BITMIME") && (!c.Envelope.SMTPUTF8 || has("SMTPUTF8")):
+		return message, nil, nil
 	}
-	v.server = h.target.server()
-	return &v, nil
+	inHeader, inBody, err := eightBit(message)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case inHeader && c.Envelope.SMTPUTF8 && !has("SMTPUTF8"): // RFC 6531 §3.2
+		v := failed("5.6.7", errors.New("the header needs SMTPUTF8, which the server does not offer"))
+		return nil, &v, nil
+	case inHeader && !has("8BITMIME"): // RFC 6152 §3
+		v := failed(codeConversion, errors.New("the header needs 8BITMIME, which the server does not offer"))
+		return nil, &v, nil
+	case inBody && !has("8BITMIME"):
+		return h.sevenBit(message, e)
+	}
+	return message, nil, nil
+}
+
+// codeConversion is RFC 3463 §3.7: conversion is required, and is not done.
+const codeConversion = "5.6.3"
+
+// sevenBit is a message converted for a server that has no 8BITMIME, if it can be (RFC 6152 §3).
+func (h *smtpHop) sevenBit(message *held, e *smtpclient.Envelope) (io.ReadSeeker, *verdict, error) {
+	converted, err := content.NewSevenBit(message)
+	if _, refused := errors.AsType[*content.SevenBitError](err); refused {
+		v := failed(codeConversion, fmt.Errorf("the server does not offer 8BITMIME: %w", err))
+		return nil, &v, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if e.EightBit, e.Size = false, converted.Size(); h.tooLarge(e.Size) {
+		return nil, h.tooLargeVerdict(), nil
+	}
+	return converted, nil, nil
+}
+
+// tooLarge says whether the server takes no message of a size (RFC 1870 §6.1).
+func (h *smtpHop) tooLarge(size int64) bool {
+	most, err := strconv.ParseInt(h.sizeOffered(), 10, 64)
+	return err == nil && most > 0 && size > most
+}
+
+func (h *smtpHop) sizeOffered() string {
+	size, _ := h.client.Extension("SIZE")
+	return strings.TrimSpace(size)
+}
+
+func (h *smtpHop) tooLargeVerdict() *verdict {
+	v := failed("5.3.4", errors.New("the message is larger than the server takes: SIZE "+h.sizeOffered()))
+	return &v
 }
 
 // codeRequireTLS is RFC 8689 §8.4: REQUIRETLS support is needed.

@@ -352,7 +352,10 @@ func TestLacks(t *testing.T) {
 	}{
 		"too large":                  {[]string{"SIZE 20"}, nil, text, "failed 5.3.4"},
 		"any size":                   {[]string{"SIZE 0"}, nil, text, "delivered 2.0.0"},
-		"8-bit":                      {nil, func(m *spool.Message) { m.Envelope.Body = 1 }, eight, "failed 5.6.3"},
+		"8-bit":                      {nil, func(m *spool.Message) { m.Envelope.Body = 1 }, eight, "delivered 2.0.0"},
+		"8-bit header":               {nil, func(m *spool.Message) { m.Envelope.Body = 1 }, utf8Header, "failed 5.6.3"},
+		"8-bit and signed":           {nil, func(m *spool.Message) { m.Envelope.Body = 1 }, "Content-Type: multipart/signed; boundary=s\r\n" + eight, "failed 5.6.3"},
+		"8-bit, and larger then":     {[]string{"SIZE 40"}, func(m *spool.Message) { m.Envelope.Body = 1 }, eight, "failed 5.3.4"},
 		"8-bit declared, and is not": {nil, func(m *spool.Message) { m.Envelope.Body = 1 }, text, "delivered 2.0.0"},
 		"8-bit taken":                {[]string{"8BITMIME"}, func(m *spool.Message) { m.Envelope.Body = 1 }, eight, "delivered 2.0.0"},
 		"a header in UTF-8":          {[]string{"8BITMIME"}, func(m *spool.Message) { m.Envelope.SMTPUTF8 = true }, utf8Header, "failed 5.6.7"},
@@ -373,6 +376,33 @@ func TestLacks(t *testing.T) {
 			w.rest(t)
 			w.is(t, "k1", m.Recipients[0].Address+" "+c.want)
 		})
+	}
+}
+
+// TestConverted: a server without 8BITMIME gets a body in 7 bits, and is told the size that it has then, also where it
+// takes so few recipients that the message is sent again; one that has 8BITMIME gets it as it is.
+func TestConverted(t *testing.T) {
+	const eight = "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nAll the best, and more, gr\u00fc\u00dfe\r\n"
+	const seven = "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nAll the best, and more, gr=C3=BC=C3=9Fe\r\n"
+	for content, offers := range map[string][]string{seven: {"SIZE 1000"}, eight: {"SIZE 1000", "8BITMIME"}} {
+		w := newWorld(t, far)
+		server := w.at(t, "192.0.2.1:25", &fakesmtp.Server{Offers: offers, Rcpt: func(tr fakesmtp.Transaction, _ string) string {
+			if tr.Took == 1 {
+				return "452 4.5.3 too many recipients"
+			}
+			return ""
+		}})
+		m := letter("k1", "a@far.example", "b@far.example")
+		m.Envelope.Body = 1
+		w.add(m, eight)
+		w.run(t)
+		w.finish(t)
+		if copies := server.Copies(content); copies["a@far.example"] != 1 || copies["b@far.example"] != 1 {
+			t.Errorf("%v: the server has %q", offers, server.Received())
+		}
+		if all := strings.Join(server.Commands(), "\n"); !strings.Contains(all, fmt.Sprintf(" SIZE=%d", len(content))) || strings.Contains(all, "BODY=8BITMIME") != (len(offers) == 2) {
+			t.Errorf("the server was told\n%s", all)
+		}
 	}
 }
 

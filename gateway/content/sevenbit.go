@@ -1,0 +1,507 @@
+package content
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"mime/quotedprintable"
+	"strings"
+
+	"github.com/dipylon/dipylon/backends/mail/entity"
+	"github.com/dipylon/dipylon/backends/mail/header"
+)
+
+// SevenBit is a message whose 8-bit body is converted for a server that has no 8BITMIME (RFC 6152 §3): parts that need
+// it are in quoted-printable or base64 (RFC 2045 §6), text in what is shorter. It is read like a file, from the beginning
+// to the end, and again after a Seek to the beginning.
+//
+// It goes through the message line by line, whatever its size: of its structure it keeps an octet for each part (package
+// entity keeps all headers, which is more than is needed here).
+type SevenBit struct {
+	from io.ReadSeeker
+	plan []encoding
+	size int64
+
+	walk *walker
+	out  bytes.Buffer
+	read int64
+}
+
+// SevenBitError says why a message cannot be converted: it is to be returned with 5.6.3 (RFC 3463 §3.7).
+type SevenBitError struct{ Why string }
+
+// Error implements error.
+func (e *SevenBitError) Error() string { return "it cannot be converted to 7 bits: " + e.Why }
+
+func cannot(format string, args ...any) error { return &SevenBitError{fmt.Sprintf(format, args...)} }
+
+// encoding is what is done to a part.
+type encoding uint8
+
+const (
+	asItIs encoding = iota
+	inQuotedPrintable
+	inBase64
+)
+
+// Bounds of what is converted. The plan has an octet for each part.
+const (
+	partsMost      = 100_000
+	partHeaderMost = 1 << 20
+	nestingMost    = 100
+	boundaryMost   = 200 // RFC 2046 §5.1.1 has 70, and some have more
+)
+
+// NewSevenBit reads a message through, twice, to find what has to be converted, and how long it is then. A
+// [*SevenBitError] says that it cannot be.
+func NewSevenBit(message io.ReadSeeker) (*SevenBit, error) {
+	look := newWalker(message, io.Discard)
+	look.learning = true
+	if err := look.all(); err != nil {
+		return nil, err
+	}
+	s := &SevenBit{from: message, plan: look.plan}
+	if err := s.rewind(); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.size, err = io.Copy(io.Discard, s); err != nil {
+		return nil, err
+	}
+	return s, s.rewind()
+}
+
+// Size is the length in octets.
+func (s *SevenBit) Size() int64 { return s.size }
+
+// Read implements [io.Reader].
+func (s *SevenBit) Read(p []byte) (int, error) {
+	for s.out.Len() == 0 {
+		if err := s.walk.step(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := s.out.Read(p)
+	s.read += int64(n)
+	return n, err
+}
+
+// Seek implements [io.Seeker], for the beginning and the place where it is.
+func (s *SevenBit) Seek(offset int64, whence int) (int64, error) {
+	switch {
+	case whence == io.SeekCurrent && offset == 0:
+		return s.read, nil
+	case whence == io.SeekStart && offset == 0:
+		return 0, s.rewind()
+	}
+	return 0, errors.New("a message that is converted has one place to seek: its beginning")
+}
+
+func (s *SevenBit) rewind() error {
+	_, err := s.from.Seek(0, io.SeekStart)
+	s.out.Reset()
+	s.read, s.walk = 0, newWalker(s.from, &s.out)
+	s.walk.plan = s.plan
+	return err
+}
+
+// place is where in a message a line is.
+type place uint8
+
+const (
+	inHeader  place = iota
+	inLeaf          // the content of a part that has no parts
+	inKept          // of one that must stay as it is
+	inBetween       // what nobody reads, in front of the first part or behind the last one
+)
+
+// walker goes through a message, line by line, and writes what becomes of it.
+type walker struct {
+	in       *bufio.Reader
+	out      io.Writer
+	learning bool
+	plan     []encoding // of each part, in their order
+	part     int
+	around   []multipart // the ones that the line is in, the outermost first
+	ended    error
+
+	place     place
+	header    []byte
+	lineBegun bool // the next octets are not the first of their line
+	eol       bool // a line end that is the boundary's, if one follows
+	why       string
+	text      bool
+
+	encoder io.WriteCloser
+	body    part
+}
+
+// multipart is one that was begun.
+type multipart struct {
+	boundary string // with "--" in front
+	digest   bool   // its parts are messages, unless they say otherwise (RFC 2046 §5.1.5)
+}
+
+// part is what was learnt of a part's content.
+type part struct {
+	octets, coded int64 // coded: those that quoted-printable has in three octets
+	eight         bool
+}
+
+func newWalker(in io.Reader, out io.Writer) *walker {
+	return &walker{in: bufio.NewReaderSize(in, 4<<10), out: out}
+}
+
+// all goes to the end.
+func (w *walker) all() error {
+	for {
+		switch err := w.step(); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// step takes one line, or a piece of a long one.
+func (w *walker) step() error {
+	if w.ended != nil {
+		return w.ended
+	}
+	line, err := w.in.ReadSlice('\n')
+	if len(line) > 0 {
+		if failed := w.line(line); failed != nil {
+			w.ended = failed
+			return failed
+		}
+	}
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		return nil
+	case errors.Is(err, io.EOF):
+		if w.ended = w.finish(); w.ended == nil {
+			w.ended = io.EOF
+			return nil // what is written last is there to be read
+		}
+		return w.ended
+	}
+	w.ended = err
+	return err
+}
+
+// finish ends the last part.
+func (w *walker) finish() error {
+	if w.place == inHeader {
+		return w.endHeader(nil)
+	}
+	if w.eol && w.encoder != nil {
+		if err := w.content([]byte("\r\n")); err != nil {
+			return err
+		}
+		w.eol = false
+	}
+	encoded := w.encoder != nil && w.plan[w.part] == inBase64
+	if err := w.endPart(); err != nil {
+		return err
+	}
+	if w.eol || encoded {
+		return w.write([]byte("\r\n"))
+	}
+	return nil
+}
+
+func (w *walker) line(line []byte) error {
+	first := !w.lineBegun
+	w.lineBegun = line[len(line)-1] != '\n'
+	if first {
+		if depth, last := w.boundary(line); depth >= 0 {
+			return w.atBoundary(line, depth, last)
+		}
+	}
+	if w.place == inHeader {
+		return w.headerLine(line, first)
+	}
+	if w.eol {
+		w.eol = false
+		if err := w.content([]byte("\r\n")); err != nil {
+			return err
+		}
+	}
+	if text, ended := bytes.CutSuffix(line, []byte("\n")); ended {
+		line, w.eol = bytes.TrimSuffix(text, []byte("\r")), true
+	}
+	return w.content(line)
+}
+
+// boundary says which multipart's boundary a line is; -1: none's. The last one ends its multipart.
+func (w *walker) boundary(line []byte) (depth int, last bool) {
+	if len(line) < 3 || line[0] != '-' || line[1] != '-' {
+		return -1, false
+	}
+	text := string(bytes.TrimRight(line, " \t\r\n"))
+	for depth := len(w.around) - 1; depth >= 0; depth-- {
+		switch text {
+		case w.around[depth].boundary:
+			return depth, false
+		case w.around[depth].boundary + "--":
+			return depth, true
+		}
+	}
+	return -1, false
+}
+
+// atBoundary ends a part, and begins the next one.
+func (w *walker) atBoundary(line []byte, depth int, last bool) error {
+	if w.place == inHeader {
+		if err := w.endHeader(nil); err != nil {
+			return err
+		}
+	}
+	if err := w.endPart(); err != nil {
+		return err
+	}
+	if w.eol {
+		if err := w.write([]byte("\r\n")); err != nil {
+			return err
+		}
+	}
+	w.eol = false
+	if err := w.write(line); err != nil {
+		return err
+	}
+	if last {
+		w.around, w.place = w.around[:depth], inBetween
+		return nil
+	}
+	if w.part++; w.part >= partsMost {
+		return cannot("it has more than %d parts", partsMost)
+	}
+	w.around, w.place = w.around[:depth+1], inHeader
+	return nil
+}
+
+func (w *walker) headerLine(line []byte, first bool) error {
+	if first && len(bytes.TrimRight(line, "\r\n")) == 0 {
+		return w.endHeader(line)
+	}
+	if len(w.header)+len(line) > partHeaderMost {
+		return cannot("the header of a part is longer than %d octets", partHeaderMost)
+	}
+	if !isASCII(line) {
+		return cannot("the header of a part has octets outside ASCII")
+	}
+	w.header = append(w.header, line...)
+	return nil
+}
+
+// fields are what a header says of the content; usual is what it is without a word on it.
+type fields struct {
+	kind, boundary, encoding string
+	typed, version           bool
+}
+
+func fieldsOf(text []byte, usual string) (f fields) {
+	f.kind = usual
+	for len(text) > 0 {
+		var field []byte
+		field, text = header.CutField(text)
+		name, ok := header.FieldName(field)
+		if !ok {
+			continue
+		}
+		value := string(bytes.Join(bytes.Fields(field[bytes.IndexByte(field, ':')+1:]), []byte(" ")))
+		switch {
+		case strings.EqualFold(name, "MIME-Version"):
+			f.version = true
+		case strings.EqualFold(name, "Content-Transfer-Encoding"):
+			value, _, _ = strings.Cut(value, "(")
+			f.encoding = strings.ToLower(strings.TrimSpace(value))
+		case strings.EqualFold(name, "Content-Type") && !f.typed:
+			f.typed = true
+			if typed := entity.ParseParameters(value); strings.Contains(typed.Value, "/") { // else RFC 2045 §5.2
+				f.kind, f.boundary = strings.ToLower(typed.Value), typed.Get("boundary")
+			}
+		}
+	}
+	return f
+}
+
+// endHeader is called at the blank line behind a header, or where it ends without one.
+func (w *walker) endHeader(blank []byte) error {
+	usual := "text/plain"
+	if n := len(w.around); n > 0 && w.around[n-1].digest {
+		usual = "message/rfc822"
+	}
+	f := fieldsOf(w.header, usual)
+	if len(w.plan) <= w.part {
+		w.plan = append(w.plan, asItIs)
+	}
+	w.body, w.why = part{}, ""
+	w.text = strings.HasPrefix(f.kind, "text/")
+	opaque := f.encoding != "" && f.encoding != "7bit" && f.encoding != "8bit" && f.encoding != "binary"
+	text := w.header
+	switch {
+	case f.kind == "multipart/signed" || f.kind == "multipart/encrypted":
+		w.keep("a part is signed or encrypted")
+	case strings.HasPrefix(f.kind, "message/"):
+		w.keep("a message is in it as " + f.kind)
+	case opaque:
+		w.keep("a part has octets outside ASCII in spite of its Content-Transfer-Encoding")
+	case !strings.HasPrefix(f.kind, "multipart/"):
+		w.place = inLeaf
+		if !w.learning && w.plan[w.part] != asItIs {
+			text = w.encoded(f)
+		}
+	case f.boundary == "" || len(f.boundary) > boundaryMost || len(w.around) >= nestingMost:
+		w.keep("a multipart has no boundary, or too many others around it")
+	default:
+		w.place = inBetween
+		w.around = append(w.around, multipart{"--" + f.boundary, f.kind == "multipart/digest"})
+		if f.encoding != "" {
+			text = replaced(w.header, "7bit")
+		}
+	}
+	err := w.write(text)
+	if err == nil {
+		err = w.write(blank)
+	}
+	w.header = w.header[:0]
+	return err
+}
+
+func (w *walker) keep(why string) { w.place, w.why = inKept, why }
+
+// encoded is the header of a part that is encoded. The first one is the message's.
+func (w *walker) encoded(f fields) []byte {
+	how := "quoted-printable"
+	if w.encoder = quotedprintable.NewWriter(w.out); w.plan[w.part] == inBase64 {
+		how, w.encoder = "base64", newBase64(w.out)
+	}
+	text := replaced(w.header, how)
+	if !f.typed { // RFC 1428 §3
+		text = append(text, "Content-Type: text/plain; charset=unknown-8bit\r\n"...)
+	}
+	if w.part == 0 && !f.version {
+		text = append(text, "MIME-Version: 1.0\r\n"...)
+	}
+	return text
+}
+
+// replaced is a header with another Content-Transfer-Encoding.
+func replaced(text []byte, encoding string) (all []byte) {
+	for len(text) > 0 {
+		var field []byte
+		field, text = header.CutField(text)
+		if name, _ := header.FieldName(field); !strings.EqualFold(name, "Content-Transfer-Encoding") {
+			all = append(all, field...)
+		}
+	}
+	return append(all, "Content-Transfer-Encoding: "+encoding+"\r\n"...)
+}
+
+// content takes octets of a body.
+func (w *walker) content(p []byte) error {
+	switch w.place {
+	case inLeaf:
+		if w.learning {
+			w.body.look(p)
+			return nil
+		}
+		if w.encoder != nil {
+			_, err := w.encoder.Write(p)
+			return err
+		}
+	case inKept:
+		if w.learning && !isASCII(p) {
+			return cannot("%s", w.why)
+		}
+	case inBetween:
+		return w.write(masked(p))
+	case inHeader:
+	}
+	return w.write(p)
+}
+
+// look learns of a content.
+func (b *part) look(p []byte) {
+	b.octets += int64(len(p))
+	for _, c := range p {
+		switch {
+		case c >= 0x80:
+			b.eight = true
+			b.coded++
+		case c == '=' || c < ' ' && c != '\t' && c != '\r' && c != '\n' || c == 0x7f:
+			b.coded++
+		}
+	}
+}
+
+// encoding is the one that is shorter; what is no text is in base64 in any case.
+func (b *part) encoding(text bool) encoding {
+	quoted := b.octets + 2*b.coded
+	quoted += quoted / 25 // soft line breaks, three octets of 76
+	switch {
+	case !b.eight:
+		return asItIs
+	case text && quoted <= (b.octets+2)/3*4+b.octets/28:
+		return inQuotedPrintable
+	}
+	return inBase64
+}
+
+// endPart ends the content of a part.
+func (w *walker) endPart() error {
+	if w.place == inLeaf && w.learning {
+		w.plan[w.part] = w.body.encoding(w.text)
+	}
+	if w.encoder == nil {
+		return nil
+	}
+	err := w.encoder.Close()
+	w.encoder = nil
+	return err
+}
+
+func (w *walker) write(p []byte) error {
+	_, err := w.out.Write(p)
+	return err
+}
+
+// base64Writer writes base64 in lines (RFC 2045 §6.8), without an end of the last one.
+type base64Writer struct {
+	io.WriteCloser
+}
+
+func newBase64(out io.Writer) io.WriteCloser {
+	return base64Writer{base64.NewEncoder(base64.StdEncoding, &folder{out: out})}
+}
+
+// folder parts what it is given into lines.
+type folder struct {
+	out    io.Writer
+	column int
+}
+
+const base64Line = 76
+
+// Write implements [io.Writer].
+func (f *folder) Write(p []byte) (n int, err error) {
+	for len(p) > 0 {
+		if f.column == base64Line {
+			if _, err := io.WriteString(f.out, "\r\n"); err != nil {
+				return n, err
+			}
+			f.column = 0
+		}
+		piece := p[:min(len(p), base64Line-f.column)]
+		if _, err := f.out.Write(piece); err != nil {
+			return n, err
+		}
+		p, n, f.column = p[len(piece):], n+len(piece), f.column+len(piece)
+	}
+	return n, nil
+}
