@@ -394,16 +394,16 @@ func (d *decoder) plugin(path string, p *Plugin, builtins []string) {
 			d.at(path, cmp.Or(didYouMean(p.Builtin, builtins), pluginShapes), "there is no built-in backend %q", clip(p.Builtin))
 		}
 	case len(p.Command) > 0:
-		d.executable(join(path, "command"), p)
+		d.executable(join(path, "command"), &p.Command)
 	case !d.failed[path]:
 		d.at(path, pluginShapes, "the store has no plugin")
 	}
 }
 
-// executable finds the plugin's executable.
-func (d *decoder) executable(path string, p *Plugin) {
+// executable finds a command's executable.
+func (d *decoder) executable(path string, command *[]string) {
 	at := index(path, 0)
-	name := p.Command[0]
+	name := (*command)[0]
 	if name == "" {
 		if !d.failed[at] {
 			d.at(at, "", "the command is empty")
@@ -418,8 +418,8 @@ func (d *decoder) executable(path string, p *Plugin) {
 		d.at(at, "", "%s cannot be run: %v", name, lookupReason(err))
 		return
 	}
-	p.Command = slices.Clone(p.Command)
-	p.Command[0] = found
+	*command = slices.Clone(*command)
+	(*command)[0] = found
 }
 
 func lookupReason(err error) error {

@@ -41,6 +41,10 @@ type Route struct {
 	External          bool     `yaml:"external,omitempty"`
 	User              string   `yaml:"user,omitempty"`
 	Password          Password `yaml:"password,omitempty"`
+	// TokenFile has a bearer token that logs User in in place of a password, and TokenCommand prints one. They are asked
+	// at each connection.
+	TokenFile    string   `yaml:"token_file,omitempty"`
+	TokenCommand []string `yaml:"token_command,omitempty"`
 	// Rewrite gives recipients at a domain another one, for the next server alone.
 	Rewrite map[string]string `yaml:"rewrite,omitempty"`
 	// AutomaticReplies says whether what was sent without a person (RFC 3834) passes. Empty: pass.
@@ -352,6 +356,27 @@ func isIn(pattern, domain string) bool {
 	return pattern == "*" || pattern == domain || strings.HasPrefix(pattern, ".") && strings.HasSuffix(domain, pattern)
 }
 
+// byToken says whether a token logs in.
+func (r *Route) byToken() bool { return r.TokenFile != "" || len(r.TokenCommand) > 0 }
+
+// token checks where the token of a route comes from. What is in a file, and what a command prints, changes.
+func (d *decoder) token(at string, r *Route) {
+	file, command := join(at, "token_file"), join(at, "token_command")
+	switch {
+	case r.TokenFile != "" && len(r.TokenCommand) > 0:
+		d.at(command, "leave one of them out", "the token is in a file already")
+	case r.External || !r.Password.IsZero():
+		d.at(at, "leave the others out", "the login is by token, and not by certificate or password as well")
+	case r.User == "":
+		d.at(at, "set user: whose the token is", "a token needs a user")
+	case r.TokenFile != "":
+		r.TokenFile = d.path(r.TokenFile)
+		d.readable(file, r.TokenFile)
+	default:
+		d.executable(command, &r.TokenCommand)
+	}
+}
+
 // routeTLS settles how a route's connections are secured.
 func (d *decoder) routeTLS(at string, r *Route) {
 	byMX := r.To == "mx"
@@ -368,6 +393,8 @@ func (d *decoder) routeTLS(at string, r *Route) {
 	case d.failed[join(at, "tls")]:
 	case r.ImplicitTLS && (weak || byMX):
 		d.at(join(at, "implicit_tls"), "", "implicit TLS is for hosts, and tls is required or verified then")
+	case r.User != "" && weak && r.byToken():
+		d.at(join(at, "tls"), "write tls: verified", "a token needs TLS that is required or verified")
 	case r.User != "" && weak:
 		d.at(join(at, "tls"), "write tls: verified", "a password needs TLS that is required or verified")
 	case r.ClientCertificate != "" && weak && !byMX:
@@ -384,6 +411,8 @@ func (d *decoder) routeTLS(at string, r *Route) {
 		d.at(join(at, "external"), "set client_certificate and client_key", "there is no certificate to log in with")
 	case r.External && !r.Password.IsZero():
 		d.at(join(at, "password"), "leave it out", "the login is by certificate")
+	case r.byToken():
+		d.token(at, r)
 	case r.External:
 	case (r.User == "") != r.Password.IsZero() && !d.failed[join(at, "password")]:
 		d.at(cmp.Or(map[bool]string{true: join(at, "password")}[r.User == ""], at), "", "user and password belong together")

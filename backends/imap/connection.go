@@ -218,8 +218,8 @@ func (s *Store) loginToken(client *client, user, token string) error {
 	}
 	err = client.Authenticate(mechanism)
 	var said *imap.Error
-	if mechanism.refusal != "" && errors.As(err, &said) && said.Code == "" && meaningOf(said.Text)&(saysLimit|saysOutage) == 0 {
-		return backends.Fail(backends.BadCredentials, "the server refuses the token, with %q: %w", mechanism.refusal, err)
+	if mechanism.Refusal != "" && errors.As(err, &said) && said.Code == "" && meaningOf(said.Text)&(saysLimit|saysOutage) == 0 {
+		return backends.Fail(backends.BadCredentials, "the server refuses the token, with %q: %w", mechanism.Refusal, err)
 	}
 	return err
 }

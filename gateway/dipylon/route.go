@@ -81,6 +81,7 @@ type wayLines struct {
 	TLS         string     `json:"tls,omitempty"`
 	Certificate string     `json:"client_certificate,omitempty"`
 	External    bool       `json:"external,omitempty"`
+	Token       bool       `json:"token,omitempty"` // the login is by a token
 	Drops       bool       `json:"drops_automatic_replies,omitempty"`
 	User        string     `json:"user,omitempty"`
 	MessageSize int64      `json:"message_size,omitempty"`
@@ -103,7 +104,7 @@ func routeOf(e route.Explanation, to address.Mailbox) wayLines {
 		if domain := e.Rewritten(to.Domain); domain != to.Domain {
 			w.Rewritten = address.Mailbox{Local: to.Local, Domain: domain}.String()
 		}
-		w.Drops = e.DropAutomatic
+		w.Drops, w.Token = e.DropAutomatic, e.Token != nil
 		w.Connections, w.PerMinute, w.RecipientsPerDay = e.Connections, e.PerMinute, e.Route.RecipientsPerDay
 		if e.Kind == route.MX || len(e.Hosts) > 0 {
 			w.TLS, w.Certificate = tlsText(e.TLS), shownText(e.TLS)
@@ -161,6 +162,9 @@ func (w wayLines) print(out io.Writer) error {
 	line("certificate", w.Certificate)
 	if w.External {
 		line("logs in", "with the certificate (EXTERNAL)")
+	}
+	if w.Token {
+		line("logs in", "with a token (OAUTHBEARER, XOAUTH2)")
 	}
 	line("logs in as", w.User)
 	if w.MessageSize > 0 {

@@ -64,11 +64,22 @@ func routesOf(cfg *config.Config) (*route.Table, error) {
 		}
 		routes[i] = route.Route{
 			Name: r.Name, Domains: r.Domains, Senders: r.Senders, Kind: kind, Hosts: groupsOf(r.Hosts), TLS: how,
-			User: r.User, Password: r.Password.Value, External: r.External, MessageSize: int64(r.MessageSize), Text: r.Text,
+			Token: tokenOf(r), User: r.User, Password: r.Password.Value, External: r.External, MessageSize: int64(r.MessageSize), Text: r.Text,
 			Connections: r.Connections, PerMinute: r.PerMinute, RecipientsPerDay: r.RecipientsPerDay, Rewrite: r.Rewrite, DropAutomatic: r.AutomaticReplies == "drop",
 		}
 	}
 	return route.NewTable(routes)
+}
+
+// tokenOf is where a route's token comes from; nil: it has none.
+func tokenOf(r config.Route) func() (string, error) {
+	switch {
+	case r.TokenFile != "":
+		return smtpclient.TokenFile(r.TokenFile)
+	case len(r.TokenCommand) > 0:
+		return smtpclient.TokenCommand(r.TokenCommand)
+	}
+	return nil
 }
 
 func groupsOf(hosts []config.HostGroup) (groups [][]string) {
@@ -291,6 +302,8 @@ func (d destinations) Route(destination string) (relay.Route, error) {
 	switch {
 	case r.External:
 		next.Auth = smtpclient.External(r.User)
+	case r.Token != nil:
+		next.Auth = smtpclient.Token(r.User, r.Token)
 	case r.User != "":
 		next.Auth = smtpclient.Plain("", r.User, r.Password)
 	}

@@ -4,8 +4,10 @@ package server
 
 import (
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -192,6 +194,34 @@ func TestRouteCertificate(t *testing.T) {
 	r.ClientKey = filepath.Join(t.TempDir(), "gone")
 	if _, err := routesOf(&config.Config{Routes: []config.Route{r}}); err == nil || !strings.Contains(err.Error(), "the certificate "+certificate) {
 		t.Errorf("without its key: %v", err)
+	}
+}
+
+// TestRouteToken: a route logs in with the token that its file has at the time, over TLS.
+func TestRouteToken(t *testing.T) {
+	authority := harness.NewAuthority(t)
+	pair, err := tls.LoadX509KeyPair(authority.CertFile, authority.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := (&fakesmtp.Server{TLS: &tls.Config{Certificates: []tls.Certificate{pair}}, Offers: []string{"AUTH XOAUTH2"}}).Start(t)
+	file := filepath.Join(t.TempDir(), "token")
+	r := config.Route{
+		Name: "provider", Domains: []string{"*"}, To: "smtp", Hosts: []config.HostGroup{{server.Address}}, TLS: "verified", CA: authority.CAFile, User: "gate", TokenFile: file,
+	}
+	for _, token := range []string{"first", "second"} {
+		if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		client, err := dialRoute(t, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = client.Close()
+		want := "AUTH XOAUTH2 " + base64.StdEncoding.EncodeToString([]byte("user=gate\x01auth=Bearer "+token+"\x01\x01"))
+		if all := strings.Join(server.Commands(), "\n"); !strings.Contains(all, want) {
+			t.Errorf("the server was told\n%s", all)
+		}
 	}
 }
 

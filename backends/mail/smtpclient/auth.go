@@ -16,6 +16,7 @@ import (
 func (c *Client) authenticate() error {
 	offered := strings.Fields(strings.ToUpper(c.extensions["AUTH"]))
 	var refused *ReplyError
+	renewed := false
 	for {
 		mechanism, err := c.options.Auth(offered)
 		if err != nil {
@@ -25,6 +26,10 @@ func (c *Client) authenticate() error {
 			return err
 		}
 		name, err := c.exchangeWith(mechanism)
+		if c.mayRenew(mechanism, err) && !renewed {
+			renewed = true
+			continue
+		}
 		if !errors.As(err, &refused) || !notUnderstood(refused.Reply) || c.broken != nil {
 			return err
 		}
@@ -34,6 +39,13 @@ func (c *Client) authenticate() error {
 		}
 		offered = fewer
 	}
+}
+
+// mayRenew says whether a server has refused a token of which there is another one by now.
+func (c *Client) mayRenew(mechanism sasl.Client, err error) bool {
+	refused, is := errors.AsType[*ReplyError](err)
+	token, renews := mechanism.(*tokenClient)
+	return is && renews && c.broken == nil && !notUnderstood(refused.Reply) && token.renewed()
 }
 
 // notUnderstood says that a reply to AUTH speaks of the command and not of the credential

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emersion/go-sasl"
+
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 )
 
@@ -74,12 +76,17 @@ func TestMechanismThatIsOfferedOnly(t *testing.T) {
 // login logs in at a server that offers something and follows a script.
 func login(t *testing.T, offers, script string, want error) {
 	t.Helper()
+	loginBy(t, smtpclient.Plain("", "ada", "secret"), offers, script, want)
+}
+
+func loginBy(t *testing.T, auth func([]string) (sasl.Client, error), offers, script string, want error) {
+	t.Helper()
 	if !strings.HasPrefix(offers, "AUTH") {
 		offers = "AUTH " + offers
 	}
 	address, _ := server(t, "S: 220 x\nC: EHLO gate.example\nS: 250-x\nS: 250-"+offers+"\nS: 250 HELP\n"+script)
 	c, err := smtpclient.Dial(t.Context(), "tcp", address, smtpclient.Options{
-		Hello: "gate.example", Timeouts: smtpclient.Within(15 * time.Second), Auth: smtpclient.Plain("", "ada", "secret"),
+		Hello: "gate.example", Timeouts: smtpclient.Within(15 * time.Second), Auth: auth,
 	})
 	if err == nil {
 		_ = c.Close()
