@@ -47,8 +47,12 @@ type Route struct {
 	TokenCommand []string `yaml:"token_command,omitempty"`
 	// Rewrite gives recipients at a domain another one, for the next server alone.
 	Rewrite map[string]string `yaml:"rewrite,omitempty"`
-	// AutomaticReplies says whether what was sent without a person (RFC 3834) passes. Empty: pass.
-	AutomaticReplies string `yaml:"automatic_replies,omitempty" enum:"pass drop"`
+	// AutomaticReplies says whether what was sent without a person (RFC 3834) passes; empty: pass. OutOfOffice is for
+	// those of them that say that somebody is away; empty: as AutomaticReplies. AutomaticForwards says whether what a
+	// mailbox sends on by itself passes; empty: pass.
+	AutomaticReplies  string `yaml:"automatic_replies,omitempty" enum:"pass drop"`
+	OutOfOffice       string `yaml:"out_of_office,omitempty" enum:"pass drop"`
+	AutomaticForwards string `yaml:"automatic_forwards,omitempty" enum:"pass drop"`
 	// MessageSize bounds a message; 0: not.
 	MessageSize Size `yaml:"message_size,omitempty" min:"0" max:"4GiB"`
 	// Connections are how many there are at a time, and PerMinute is how many messages go out in a minute: to each domain
@@ -306,6 +310,10 @@ func (d *decoder) routeLimits(at string, r *Route) {
 		d.at(join(at, "connections"), "leave it out", why)
 	case r.AutomaticReplies != "":
 		d.at(join(at, "automatic_replies"), "leave it out", why)
+	case r.OutOfOffice != "":
+		d.at(join(at, "out_of_office"), "leave it out", why)
+	case r.AutomaticForwards != "":
+		d.at(join(at, "automatic_forwards"), "leave it out", why)
 	case r.PerMinute > 0:
 		d.at(join(at, "per_minute"), "leave it out", why)
 	case r.RecipientsPerDay > 0:

@@ -83,6 +83,8 @@ type wayLines struct {
 	External    bool       `json:"external,omitempty"`
 	Token       bool       `json:"token,omitempty"` // the login is by a token
 	Drops       bool       `json:"drops_automatic_replies,omitempty"`
+	DropsAway   bool       `json:"drops_out_of_office,omitempty"`
+	DropsOn     bool       `json:"drops_automatic_forwards,omitempty"`
 	User        string     `json:"user,omitempty"`
 	MessageSize int64      `json:"message_size,omitempty"`
 	// Connections, PerMinute and RecipientsPerDay are limits of the destination; 0: those of all, or none.
@@ -104,7 +106,7 @@ func routeOf(e route.Explanation, to address.Mailbox) wayLines {
 		if domain := e.Rewritten(to.Domain); domain != to.Domain {
 			w.Rewritten = address.Mailbox{Local: to.Local, Domain: domain}.String()
 		}
-		w.Drops, w.Token = e.DropAutomatic, e.Token != nil
+		w.Drops, w.DropsAway, w.DropsOn, w.Token = e.DropReplies, e.DropOutOfOffice, e.DropForwards, e.Token != nil
 		w.Connections, w.PerMinute, w.RecipientsPerDay = e.Connections, e.PerMinute, e.Route.RecipientsPerDay
 		if e.Kind == route.MX || len(e.Hosts) > 0 {
 			w.TLS, w.Certificate = tlsText(e.TLS), shownText(e.TLS)
@@ -156,8 +158,13 @@ func (w wayLines) print(out io.Writer) error {
 		line([]string{"hosts", "if they fail"}[min(i, 1)], strings.Join(group, " or "))
 	}
 	line("TLS", w.TLS)
-	if w.Drops {
-		line("drops", "automatic replies, and what programs have made")
+	for _, dropped := range []struct {
+		is   bool
+		what string
+	}{{w.Drops, "automatic replies, and what programs have made"}, {w.DropsAway, "out-of-office replies"}, {w.DropsOn, "automatic forwards"}} {
+		if dropped.is {
+			line("drops", dropped.what)
+		}
 	}
 	line("certificate", w.Certificate)
 	if w.External {

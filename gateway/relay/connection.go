@@ -78,10 +78,10 @@ func (w *worker) carry(c Claimed) bool {
 	if c.Envelope.RequireTLS && !d.r.confidential(d.route) {
 		return w.settle(done, c, allOf(failed(codeRequireTLS, errors.New("REQUIRETLS: the next hop's name is not authenticated, or its certificate is not verified")), c))
 	}
-	if drop, err := d.drops(c); err != nil {
+	if what, err := d.drops(c); err != nil {
 		return w.settle(done, c, allOf(delayed("4.3.0", err), c))
-	} else if drop {
-		return w.settle(done, c, allOf(dropped(), c))
+	} else if what != 0 {
+		return w.settle(done, c, allOf(dropped(what), c))
 	}
 	for try := 1; ; try++ {
 		if w.hop == nil {
@@ -108,22 +108,22 @@ func (w *worker) carry(c Claimed) bool {
 	}
 }
 
-// drops says whether a message is one of those that the route does not let through.
-func (d *destination) drops(c Claimed) (bool, error) {
-	if !d.route.DropAutomatic {
-		return false, nil
+// drops says for what the route does not let a message through; 0: it does.
+func (d *destination) drops(c Claimed) (content.Automatic, error) {
+	if d.route.Drops == 0 {
+		return 0, nil
 	}
 	opened, err := c.Content.Open(d.delivering)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	defer opened.Close() //nolint:errcheck // it was read
 	start := make([]byte, min(c.Size, content.AutomaticWithin))
 	n, err := io.ReadFull(opened, start)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return false, err
+		return 0, err
 	}
-	return content.Automatic(start[:n]), nil
+	return content.AutomaticOf(start[:n]) & d.route.Drops, nil
 }
 
 // messageMost is how long one message may take, however slowly the server reads: 50 MB at 10 KB a second, and more.

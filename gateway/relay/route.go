@@ -9,6 +9,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
+	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/spool"
 )
@@ -54,9 +55,9 @@ type Route struct {
 	// Rewrite gives recipients at a domain, in lower-case A-labels, another one where the server is told of them. Domain
 	// is the one that DNS has. Reports and the log have the recipient as it was.
 	Rewrite map[string]string
-	// DropAutomatic has automatic replies and what programs have made end here: they are told of in the log, and nobody
-	// gets them (RFC 3834 §5). Reports go on. Of all but [Store].
-	DropAutomatic bool
+	// Drops is what of automatic messages ends here: they are told of in the log, and nobody gets them (RFC 3834 §5).
+	// Reports go on. Of all but [Store].
+	Drops content.Automatic
 	// Auth logs in; nil: nobody does. Of [SmartHost] and [LMTP].
 	Auth func(mechanisms []string) (sasl.Client, error)
 	// TLS is how connections are secured; nil: [smtpclient.Verified] where Auth logs in, else

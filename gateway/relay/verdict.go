@@ -8,6 +8,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
+	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/receivers"
 	"github.com/dipylon/dipylon/gateway/relay/mx"
 )
@@ -36,8 +37,15 @@ func failed(code string, cause error) verdict {
 	return verdict{action: backends.ActionFailed, code: code, cause: cause}
 }
 
-func dropped() verdict {
-	return verdict{action: backends.ActionDelivered, passedOn: true, dropped: true, code: "2.0.0", diagnostic: "the route drops automatic replies"}
+func dropped(what content.Automatic) verdict {
+	v := verdict{action: backends.ActionDelivered, passedOn: true, dropped: true, code: "2.0.0", diagnostic: "the route drops automatic replies"}
+	switch {
+	case what&content.Forward != 0:
+		v.diagnostic = "the route drops automatic forwards"
+	case what&content.OutOfOffice != 0:
+		v.diagnostic = "the route drops out-of-office replies"
+	}
+	return v
 }
 
 func delayed(code string, cause error) verdict {

@@ -81,8 +81,9 @@ type Route struct {
 	// Rewrite gives recipients at a domain another one, where the next server is told of them; it is for theirs that
 	// DNS is asked. The domains are lower-case A-labels.
 	Rewrite map[string]string
-	// DropAutomatic has automatic replies dropped (RFC 3834).
-	DropAutomatic bool
+	// DropReplies has automatic replies dropped (RFC 3834), DropOutOfOffice those that say that somebody is away, and
+	// DropForwards what a mailbox sends on by itself.
+	DropReplies, DropOutOfOffice, DropForwards bool
 	// MessageSize bounds a message, in octets; 0: not.
 	MessageSize int64
 	// Connections bounds those to one destination at the same time, and PerMinute its messages; 0: not.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -21,6 +22,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/notice"
 	"github.com/dipylon/dipylon/gateway/relay"
 	"github.com/dipylon/dipylon/gateway/relay/mx"
@@ -65,7 +67,8 @@ func routesOf(cfg *config.Config) (*route.Table, error) {
 		routes[i] = route.Route{
 			Name: r.Name, Domains: r.Domains, Senders: r.Senders, Kind: kind, Hosts: groupsOf(r.Hosts), TLS: how,
 			Token: tokenOf(r), User: r.User, Password: r.Password.Value, External: r.External, MessageSize: int64(r.MessageSize), Text: r.Text,
-			Connections: r.Connections, PerMinute: r.PerMinute, RecipientsPerDay: r.RecipientsPerDay, Rewrite: r.Rewrite, DropAutomatic: r.AutomaticReplies == "drop",
+			Connections: r.Connections, PerMinute: r.PerMinute, RecipientsPerDay: r.RecipientsPerDay, Rewrite: r.Rewrite,
+			DropReplies: r.AutomaticReplies == "drop", DropOutOfOffice: cmp.Or(r.OutOfOffice, r.AutomaticReplies) == "drop", DropForwards: r.AutomaticForwards == "drop",
 		}
 	}
 	return route.NewTable(routes)
@@ -280,6 +283,16 @@ func limitsOf(r *route.Route) relay.Limits {
 	return relay.Limits{Connections: r.Connections, PerMinute: r.PerMinute, RecipientsPerDay: r.RecipientsPerDay}
 }
 
+// dropsOf is what a route does not let through.
+func dropsOf(r *route.Route) (drops content.Automatic) {
+	for kind, is := range map[content.Automatic]bool{content.Reply: r.DropReplies, content.OutOfOffice: r.DropOutOfOffice, content.Forward: r.DropForwards} {
+		if is {
+			drops |= kind
+		}
+	}
+	return drops
+}
+
 // destinations is where mail goes, as the relay asks. It implements [relay.Routes].
 type destinations struct {
 	ways route.Ways
@@ -298,7 +311,7 @@ func (d destinations) Route(destination string) (relay.Route, error) {
 	if !ok {
 		return relay.Route{}, fmt.Errorf("there is no route for %s any more", destination)
 	}
-	next := relay.Route{TLS: &r.TLS, Servers: r.Hosts, Limits: limitsOf(r), Rewrite: r.Rewrite, DropAutomatic: r.DropAutomatic}
+	next := relay.Route{TLS: &r.TLS, Servers: r.Hosts, Limits: limitsOf(r), Rewrite: r.Rewrite, Drops: dropsOf(r)}
 	switch {
 	case r.External:
 		next.Auth = smtpclient.External(r.User)

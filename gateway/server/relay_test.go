@@ -20,6 +20,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/relay"
 	"github.com/dipylon/dipylon/gateway/relay/mx"
 	"github.com/dipylon/dipylon/gateway/route"
@@ -113,6 +114,24 @@ func TestRouteLimits(t *testing.T) {
 	} {
 		if next, err := d.Route(destination); err != nil || next.Limits != want {
 			t.Errorf("%s: %+v, %v", destination, next.Limits, err)
+		}
+	}
+}
+
+// TestRouteDrops: out-of-office replies go with the other ones, unless the route says otherwise.
+func TestRouteDrops(t *testing.T) {
+	for want, r := range map[content.Automatic]config.Route{
+		0: {}, content.Reply | content.OutOfOffice: {AutomaticReplies: "drop"}, content.Reply: {AutomaticReplies: "drop", OutOfOffice: "pass"},
+		content.OutOfOffice: {OutOfOffice: "drop"}, content.Forward: {AutomaticForwards: "drop", AutomaticReplies: "pass"},
+	} {
+		r.Name, r.Domains, r.To, r.TLS = "internet", []string{"*"}, "mx", "opportunistic"
+		table, err := routesOf(&config.Config{Routes: []config.Route{r}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, err := destinations{route.Ways{Routes: func() *route.Table { return table }}, "25"}.Route("far.example")
+		if err != nil || next.Drops != want {
+			t.Errorf("%+v drops %b, %v", r, next.Drops, err)
 		}
 	}
 }
