@@ -34,7 +34,7 @@ func speak(t *testing.T, from, to string) speaker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = conn.SetDeadline(time.Now().Add(2 * patience))
+	_ = conn.SetDeadline(time.Now().Add(10 * patience)) // it lasts as long as the test
 	s := speaker{textproto.NewConn(conn), t}
 	t.Cleanup(func() { _ = s.Close() })
 	s.hears("220")
