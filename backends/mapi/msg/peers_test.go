@@ -1,0 +1,111 @@
+//go:build linux
+
+package msg
+
+import (
+	"encoding/base64"
+	"io"
+	"mime"
+	"mime/multipart"
+	"mime/quotedprintable"
+	"net/mail"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dipylon/dipylon/backends/mapi"
+)
+
+// TestMsgconvertReads: Debian's msgconvert, which is from others, has the same of what the tests write and Read reads.
+func TestMsgconvertReads(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "letter.msg")
+	octets := compound(encode(t, letter()), 9)
+	if err := os.WriteFile(file, octets, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("msgconvert", "--outfile", "-", file).Output()
+	if err != nil {
+		t.Fatalf("msgconvert: %v (./test/run install)", err)
+	}
+	theirs, err := mail.ReadMessage(strings.NewReader(string(out)))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	ours := readWhole(t, octets).Message
+	for field, want := range map[string]string{
+		"Subject": ours.Text(mapi.PidTagSubject),
+		"From":    `"` + ours.Text(mapi.PidTagSenderName) + `" <` + ours.Text(mapi.PidTagSenderEmailAddress) + ">",
+		"To":      ours.Recipients[0].Text(mapi.PidTagDisplayName) + " <" + ours.Recipients[0].Text(mapi.PidTagEmailAddress) + ">",
+	} {
+		got, err := (&mime.WordDecoder{}).DecodeHeader(theirs.Header.Get(field))
+		if err != nil || strings.ReplaceAll(got, `"`, "") != strings.ReplaceAll(want, `"`, "") {
+			t.Errorf("%s: msgconvert has %q, and here it is %q (%v)", field, got, want, err)
+		}
+	}
+	data, err := ours.Attachments[0].Data.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	attached, err := io.ReadAll(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := leaves(t, theirs.Header.Get("Content-Type"), theirs.Header.Get("Content-Transfer-Encoding"), theirs.Body)
+	for _, want := range []string{ours.Text(mapi.PidTagBody), string(ours.Bytes(mapi.PidTagHtml)), string(attached), "I am attached."} {
+		found := false
+		for _, part := range parts {
+			found = found || strings.Contains(strings.ReplaceAll(part, "\r\n", "\n"), strings.TrimSpace(strings.ReplaceAll(want, "\r\n", "\n")))
+		}
+		if !found {
+			t.Errorf("msgconvert lacks %.60q of its %d parts\n%.3000s", want, len(parts), out)
+		}
+	}
+}
+
+// leaves returns the decoded contents of all parts that have none themselves.
+func leaves(t *testing.T, contentType, encoding string, body io.Reader) []string {
+	t.Helper()
+	kind, parameters, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kind == "message/rfc822" {
+		inner, err := mail.ReadMessage(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return leaves(t, inner.Header.Get("Content-Type"), inner.Header.Get("Content-Transfer-Encoding"), inner.Body)
+	}
+	if !strings.HasPrefix(kind, "multipart/") {
+		return []string{decoded(t, encoding, body)}
+	}
+	var all []string
+	for parts := multipart.NewReader(body, parameters["boundary"]); ; {
+		part, err := parts.NextRawPart()
+		if err == io.EOF {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, leaves(t, part.Header.Get("Content-Type"), part.Header.Get("Content-Transfer-Encoding"), part)...)
+	}
+}
+
+// decoded returns a body without its transfer encoding.
+func decoded(t *testing.T, encoding string, body io.Reader) string {
+	t.Helper()
+	switch strings.ToLower(encoding) {
+	case "base64":
+		body = base64.NewDecoder(base64.StdEncoding, body)
+	case "quoted-printable":
+		body = quotedprintable.NewReader(body)
+	}
+	octets, err := io.ReadAll(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(octets)
+}
