@@ -51,6 +51,10 @@
 //	properties := d.TaggedValues()
 //	if d.Err() != nil { // says at which octet, and in which property
 //
+// [ParseEntryID] takes entry ids apart, [ParseXID] source and change keys, [ParseConversationIndex] the place in
+// a conversation; AppendTo of what they return is the way back. Properties.Address and SetAddress have
+// a sender or recipient whole: its name, types and addresses, entry id and search key.
+//
 // [WriteDump] and [ReadDump] have a whole message as JSON, for people.
 //
 // # Bounds
