@@ -40,6 +40,12 @@ func (c *conversion) attach(e *entity.Entity) (*mapi.Attachment, error) {
 	return a, nil
 }
 
+// attachmentDates are the dates of a file, in the parameters of Content-Disposition (RFC 2183 §2.4 and §2.5).
+var attachmentDates = []struct {
+	parameter string
+	tag       mapi.Tag
+}{{"creation-date", mapi.PidTagCreationTime}, {"modification-date", mapi.PidTagLastModificationTime}}
+
 // describe sets what all kinds of attachments have, and adds it to the message.
 func (c *conversion) describe(a *mapi.Attachment, e *entity.Entity, name string) {
 	a.Set(mapi.PidTagAttachMimeTag, mapi.String(e.Type.Value))
@@ -62,9 +68,9 @@ func (c *conversion) describe(a *mapi.Attachment, e *entity.Entity, name string)
 			a.Set(id.tag, mapi.String(id.value))
 		}
 	}
-	for parameter, tag := range map[string]mapi.Tag{"creation-date": mapi.PidTagCreationTime, "modification-date": mapi.PidTagLastModificationTime} {
-		if at, ok := entity.ParseDate(e.Disposition.Get(parameter)); ok { // MS-OXCMAIL §2.2.3.4.1
-			a.Set(tag, mapi.NewTime(at))
+	for _, d := range attachmentDates { // MS-OXCMAIL §2.2.3.4.1
+		if at, ok := entity.ParseDate(e.Disposition.Get(d.parameter)); ok {
+			a.Set(d.tag, mapi.NewTime(at))
 		}
 	}
 	c.m.Attachments = append(c.m.Attachments, a)

@@ -153,9 +153,12 @@ func (c *conversion) setHTML() error {
 	}
 	c.m.Set(mapi.PidTagHtml, value)
 	c.m.Set(mapi.PidTagInternetCodepage, mapi.Integer32(page.Number))
-	for field, tag := range map[string]mapi.Tag{"Content-ID": mapi.PidTagBodyContentId, "Content-Location": mapi.PidTagBodyContentLocation} {
-		if value := trimID(c.html.Field(field)); value != "" {
-			c.m.Set(tag, mapi.String(value))
+	for _, f := range []struct {
+		field string
+		tag   mapi.Tag
+	}{{"Content-ID", mapi.PidTagBodyContentId}, {"Content-Location", mapi.PidTagBodyContentLocation}} {
+		if value := trimID(c.html.Field(f.field)); value != "" {
+			c.m.Set(f.tag, mapi.String(value))
 		}
 	}
 	return nil

@@ -113,7 +113,7 @@ func (c *conversion) displayed() {
 		kind, _ := r.Integer(mapi.PidTagRecipientType)
 		names[kind] = append(names[kind], r.Text(mapi.PidTagDisplayName))
 	}
-	for kind, tag := range map[int64]mapi.Tag{1: mapi.PidTagDisplayTo, 2: mapi.PidTagDisplayCc, 3: mapi.PidTagDisplayBcc} {
-		c.m.Set(tag, mapi.String(strings.Join(names[kind], "; ")))
+	for i, tag := range []mapi.Tag{mapi.PidTagDisplayTo, mapi.PidTagDisplayCc, mapi.PidTagDisplayBcc} {
+		c.m.Set(tag, mapi.String(strings.Join(names[int64(recipientFields[i].kind)], "; ")))
 	}
 }

@@ -251,10 +251,7 @@ func attachmentFields(a *mapi.Attachment, mediaType string, inline bool) []strin
 		contentType += entity.FormatParameter("name", name)
 		disposition += entity.FormatParameter("filename", name)
 	}
-	for _, d := range []struct {
-		parameter string
-		tag       mapi.Tag
-	}{{"creation-date", mapi.PidTagCreationTime}, {"modification-date", mapi.PidTagLastModificationTime}} {
+	for _, d := range attachmentDates {
 		if at, ok := a.Time(d.tag); ok {
 			disposition += entity.FormatParameter(d.parameter, at.Format(time.RFC1123Z))
 		}
