@@ -143,8 +143,9 @@ func (f *fields) addresses(name string, list ...mapi.Address) {
 
 // recipients returns those of a kind. The bits above say what has become of them, MS-OXCMAIL §2.1.3.1.1.
 func (f *fields) recipients(kind int64) (list []mapi.Address) {
+	organized := hasOrganizer(f.m.Text(mapi.PidTagMessageClass))
 	for _, r := range f.m.Recipients {
-		if isOrganizer(r) {
+		if organized && isOrganizer(r) {
 			continue
 		}
 		if k, ok := r.Integer(mapi.PidTagRecipientType); ok && k&3 == kind {

@@ -171,7 +171,9 @@ func (c *conversion) setMeeting(m *meeting) {
 		c.m.Set(mapi.PidTagBody, mapi.String(description))
 	}
 	c.state(m)
-	c.attendees(m.event)
+	if !strings.HasPrefix(m.class, classResponse) { // an answer is for whom its header says
+		c.attendees(m.event)
+	}
 	if strings.HasPrefix(m.class, classRequest) {
 		c.reminder(m)
 	}
@@ -202,7 +204,7 @@ func (c *conversion) state(m *meeting) {
 // roles are the kinds of recipients by ROLE, MS-OXCICAL §2.1.3.1.1.20.
 var roles = map[string]mapi.Integer32{"OPT-PARTICIPANT": 2, "NON-PARTICIPANT": 3}
 
-// attendees puts organizer and attendees in front of the recipients of a request.
+// attendees puts organizer and attendees in front of the recipients of a request or a cancellation.
 func (c *conversion) attendees(event *component) {
 	others := c.m.Recipients
 	c.m.Recipients = nil
@@ -355,7 +357,7 @@ func (p *planner) people(w *calendarWriter, method, status string) {
 	for _, r := range p.m.Recipients {
 		a, _ := r.Address(mapi.RecipientAddress)
 		kind, _ := r.Integer(mapi.PidTagRecipientType)
-		if isOrganizer(r) || kind < 1 || kind > 3 || p.internet(a).Address == who.Address {
+		if isOrganizer(r) || kind < 1 || kind > 3 || p.internet(a).Address == who.Address || p.isHidden(r, kind) {
 			continue
 		}
 		parameters := ";ROLE=" + []string{"REQ-PARTICIPANT", "OPT-PARTICIPANT", "NON-PARTICIPANT"}[kind-1]
@@ -370,6 +372,19 @@ func (p *planner) people(w *calendarWriter, method, status string) {
 func isOrganizer(r *mapi.Recipient) bool {
 	flags, _ := r.Integer(mapi.PidTagRecipientFlags)
 	return flags&recipientOrganizer != 0
+}
+
+// isHidden says whether a recipient is one of Bcc, of whom the others must not read. A room is of the same kind: it is known by
+// the flags that attendees have and others have not.
+func (p *planner) isHidden(r *mapi.Recipient, kind int64) bool {
+	return kind == 3 && !p.Bcc && !r.Has(mapi.PidTagRecipientFlags)
+}
+
+// hasOrganizer says whether the organizer of a meeting is among the recipients of an object of a class.
+func hasOrganizer(class string) bool {
+	class = strings.ToLower(class)
+	return strings.HasPrefix(class, "ipm.appointment") ||
+		strings.HasPrefix(class, "ipm.schedule.") && !strings.HasPrefix(class, strings.ToLower(classResponse))
 }
 
 // details writes what else is known of the event.

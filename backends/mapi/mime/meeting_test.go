@@ -190,3 +190,44 @@ func FuzzCalendar(f *testing.F) {
 		}
 	})
 }
+
+// TestAnswer: an answer is for whom its header says, who organizes the meeting: it is not for its own author.
+func TestAnswer(t *testing.T) {
+	answer := []byte("From: George <george@a.example>\r\nTo: Chris <chris@a.example>\r\nContent-Type: text/calendar; method=REPLY\r\n\r\nBEGIN:VCALENDAR\r\nMETHOD:REPLY\r\n" +
+		"BEGIN:VEVENT\r\nUID:1@a.example\r\nDTSTART:20261201T090000Z\r\nORGANIZER:mailto:chris@a.example\r\nATTENDEE;PARTSTAT=ACCEPTED:mailto:george@a.example\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n")
+	m := convert(t, Reader{}, answer)
+	if to := m.Text(mapi.PidTagDisplayTo); to != "Chris" {
+		t.Errorf("the answer is for %q", to)
+	}
+	e := parse(t, write(t, Writer{}, m))
+	calendar, err := parseCalendar(e.Decoded())
+	if err != nil {
+		t.Fatal(err)
+	}
+	organizer, _ := calendar.all("VEVENT")[0].get("ORGANIZER")
+	if to := parseAddresses(e.Field("To")); len(to) != 1 || to[0].SMTP != "chris@a.example" || organizer.value != "mailto:chris@a.example" {
+		t.Errorf("it goes to %v, and the organizer is %s", to, organizer.value)
+	}
+}
+
+// TestHiddenAttendee: who gets an invitation by Bcc is not in its calendar; a room, which the calendar itself has, is.
+func TestHiddenAttendee(t *testing.T) {
+	message := strings.Replace(string(invitation("REQUEST", "DTSTART:20261201T090000Z", "ATTENDEE;ROLE=NON-PARTICIPANT:mailto:room@a.example")), "Subject:", "Bcc: dora@a.example\r\nSubject:", 1)
+	m := convert(t, Reader{}, []byte(message))
+	written := string(write(t, Writer{}, m))
+	if strings.Contains(written, "dora@") || !strings.Contains(written, "room@") {
+		t.Errorf("%s", written)
+	}
+	if written = string(write(t, Writer{Bcc: true}, m)); !strings.Contains(written, "dora@") {
+		t.Errorf("%s", written)
+	}
+}
+
+// TestOrganizerOfNone: a mail that is no meeting goes to whoever is its recipient.
+func TestOrganizerOfNone(t *testing.T) {
+	m := convert(t, Reader{}, []byte("To: Chris <chris@a.example>\r\n\r\n"))
+	m.Recipients[0].Set(mapi.PidTagRecipientFlags, mapi.Integer32(recipientSendable|recipientOrganizer))
+	if to := parse(t, write(t, Writer{}, m)).Field("To"); to == "" {
+		t.Error("the recipient is lost")
+	}
+}
