@@ -257,6 +257,9 @@ func (z zone) utc(local time.Time) time.Time {
 	return local.Add(-offset)
 }
 
+// durationMost is how long an event may last that is understood: far from where a time.Duration ends.
+const durationMost = 100 * 366 * 24 * time.Hour
+
 // parseDuration reads a duration, RFC 5545 §3.3.6.
 func parseDuration(text string) (time.Duration, error) {
 	rest, negative := strings.CutPrefix(strings.TrimPrefix(text, "+"), "-")
@@ -272,10 +275,12 @@ func parseDuration(text string) (time.Duration, error) {
 			return 0, errCalendar
 		}
 		n, err := strconv.Atoi(rest[:end])
-		if err != nil {
-			return 0, err
+		if err != nil || time.Duration(n) > durationMost/units[rest[end]] {
+			return 0, errCalendar
 		}
-		total += time.Duration(n) * units[rest[end]]
+		if total += time.Duration(n) * units[rest[end]]; total > durationMost {
+			return 0, errCalendar
+		}
 		rest = rest[end+1:]
 	}
 	if negative {

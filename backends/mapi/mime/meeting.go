@@ -56,7 +56,7 @@ func (c *conversion) isMeeting(e *entity.Entity) bool {
 }
 
 // meeting sets the properties of a meeting (MS-OXCICAL §2.1.3.1). A calendar that is not understood whole, because it
-// recurs or has several events, stays an attachment.
+// recurs or has several events or files, stays an attachment.
 func (c *conversion) meeting(e *entity.Entity) error {
 	page, err := e.TextPage()
 	if err != nil {
@@ -91,7 +91,7 @@ func understand(calendar *component) (*meeting, error) {
 		return nil, errCalendar
 	}
 	m := &meeting{event: events[0]}
-	for _, name := range []string{"RRULE", "RDATE", "EXDATE", "RECURRENCE-ID"} {
+	for _, name := range []string{"RRULE", "RDATE", "EXDATE", "RECURRENCE-ID", "ATTACH"} {
 		if _, has := m.event.get(name); has {
 			return nil, errCalendar
 		}

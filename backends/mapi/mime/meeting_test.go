@@ -41,6 +41,8 @@ func TestMeetings(t *testing.T) {
 		{"zone without rules", "REQUEST", []string{"DTSTART;TZID=Somewhere:20261201T090000"}, "", 0},
 		{"ends before it starts", "REQUEST", []string{start, "DTEND:20261101T090000Z"}, "", 0},
 		{"published", "PUBLISH", []string{start}, "", 0},
+		{"with a file", "REQUEST", []string{start, "ATTACH;ENCODING=BASE64;VALUE=BINARY:QUJD"}, "", 0},
+		{"of twenty millennia", "REQUEST", []string{start, "DURATION:P999999W"}, "", 0},
 		{"two events", "REQUEST", []string{start, "END:VEVENT", "BEGIN:VEVENT", start}, "", 0},
 		{"broken", "REQUEST", []string{start, "BEGIN:VALARM"}, "", 0},
 	} {
