@@ -6,19 +6,24 @@
 //	// taken may be sent now; if they are less than 100, others may from again on
 //	err = q.GiveBack(ctx, "route:provider", 3) // three were not sent
 //
-// A day is the last 24 hours and what has passed of this one: it is counted by hours.
+// A day is the last 24 hours and what has passed of this one: it is counted by hours. They are those since 1970, so that
+// time zones and their changes do not matter. What is counted in more than an hour from now was so by a clock that was
+// wrong, and counts for nothing.
 package quota
 
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
-// hours is how many hours back recipients count, the hour that it is excluded.
-const hours = 24
+const (
+	hours = 24 // how many hours back recipients count, the hour that it is excluded
+	ahead = 1  // how many hours from now: clocks of gateways differ
+)
 
 // Counts are those of a state.
 type Counts struct {
@@ -34,14 +39,14 @@ func (c *Counts) hour() int64 { return c.now().Unix() / 3600 }
 // used is what was counted in an hour.
 type used struct{ hour, recipients int64 }
 
-// day reads what counts.
+// day reads what counts, the oldest first.
 func day(tx *state.Tx, destination string, hour int64) (all []used, sum int64, err error) {
 	err = tx.Query(func(scan func(...any) error) error {
 		var u used
 		err := scan(&u.hour, &u.recipients)
 		all, sum = append(all, u), sum+u.recipients
 		return err
-	}, "SELECT hour, recipients FROM quota WHERE destination = $1 AND hour >= $2 ORDER BY hour", destination, hour-hours)
+	}, "SELECT hour, recipients FROM quota WHERE destination = $1 AND hour BETWEEN $2 AND $3 ORDER BY hour", destination, hour-hours, hour+ahead)
 	return all, sum, err
 }
 
@@ -85,7 +90,7 @@ func (c *Counts) Take(ctx context.Context, destination string, want, perDay int)
 		}
 		taken, when = int(min(int64(want), max(int64(perDay)-sum, 0))), time.Time{}
 		if taken < want {
-			all[len(all)-1].recipients += int64(taken)
+			all[slices.IndexFunc(all, func(u used) bool { return u.hour == hour })].recipients += int64(taken)
 			when = again(all, sum+int64(taken), int64(perDay))
 		}
 		return add(tx, destination, hour, taken)
@@ -96,9 +101,25 @@ func (c *Counts) Take(ctx context.Context, destination string, want, perDay int)
 	return taken, when, nil
 }
 
-// GiveBack takes recipients off that were counted and have got nothing.
+// GiveBack takes recipients off that were counted and have got nothing: those that were counted last. No hour has less
+// than none, which others could use when the hour is over that they were counted in.
 func (c *Counts) GiveBack(ctx context.Context, destination string, recipients int) error {
-	err := c.db.Write(ctx, func(tx *state.Tx) error { return add(tx, destination, c.hour(), -recipients) })
+	err := c.db.Write(ctx, func(tx *state.Tx) error {
+		hour, left := c.hour(), int64(recipients)
+		if err := add(tx, destination, hour, 0); err != nil { // as in Take
+			return err
+		}
+		all, _, err := day(tx, destination, hour)
+		for _, u := range slices.Backward(all) {
+			back := min(left, u.recipients)
+			if err != nil || back <= 0 || u.hour > hour { // rows are locked from this hour backwards by all
+				continue
+			}
+			left -= back
+			err = add(tx, destination, u.hour, int(-back))
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("the recipients of %s: %w", destination, err)
 	}
@@ -116,7 +137,7 @@ func (c *Counts) Task() state.Task {
 	return state.Task{Name: "recipients of a day", Do: func(ctx context.Context, most int) (rows int64, err error) {
 		err = c.db.Write(ctx, func(tx *state.Tx) (err error) {
 			rows, err = tx.Exec(`DELETE FROM quota WHERE (destination, hour) IN (
-	SELECT destination, hour FROM quota WHERE hour < $1 LIMIT $2)`, c.hour()-hours, most)
+	SELECT destination, hour FROM quota WHERE hour < $1 OR hour > $2 LIMIT $3)`, c.hour()-hours, c.hour()+hours, most)
 			return err
 		})
 		return rows, err

@@ -104,3 +104,43 @@ func TestTakeAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestGiveBackLater: what is given back in another hour than it was counted in does not count twice for it, when that
+// hour is over.
+func TestGiveBackLater(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		now := begin
+		c := counts(t, o, &now)
+		c.take(t, 4, 10, 4, time.Time{})
+		now = begin.Add(time.Hour)
+		c.take(t, 6, 10, 6, time.Time{})
+		if err := c.GiveBack(t.Context(), "route:a", 8); err != nil { // of both hours
+			t.Fatal(err)
+		}
+		c.take(t, 8, 10, 8, time.Time{})
+		first, second := begin.Truncate(time.Hour).Add(25*time.Hour), begin.Truncate(time.Hour).Add(26*time.Hour)
+		c.take(t, 1, 10, 0, first)
+		now = first
+		c.take(t, 10, 10, 2, second)
+	})
+}
+
+// TestClockIsSetBack: what was counted while the clock was wrong does not keep mail until that time comes. A little ahead
+// is another gateway's clock.
+func TestClockIsSetBack(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		now := begin.AddDate(10, 0, 0)
+		c := counts(t, o, &now)
+		c.take(t, 10, 10, 10, time.Time{})
+		now = begin.Add(time.Hour)
+		c.take(t, 3, 10, 3, time.Time{})
+		now = begin
+		c.take(t, 8, 10, 7, begin.Truncate(time.Hour).Add(25*time.Hour))
+		if left, _, err := c.Left(t.Context(), "route:a", 20); err != nil || left != 10 {
+			t.Errorf("%d are left, %v", left, err)
+		}
+		if rows, err := c.Task().Do(t.Context(), 100); err != nil || rows != 1 {
+			t.Errorf("%d rows are cleaned up, %v", rows, err)
+		}
+	})
+}

@@ -5,7 +5,7 @@
 CREATE TABLE quota (
 	destination TEXT NOT NULL,
 	hour BIGINT NOT NULL, -- since 1970
-	recipients BIGINT NOT NULL, -- below 0, where more of an earlier hour's were given back
+	recipients BIGINT NOT NULL,
 	PRIMARY KEY (destination, hour)
 );
 
