@@ -57,7 +57,7 @@ func (f *files) moveInto(ctx context.Context, to *state.DB, tell func(contents i
 	}
 }
 
-// moveOne writes a file in parts, and has its message's row say so. Where it is missing its parts are, too.
+// moveOne writes a file in parts, and has its message's row say so. Where it is missing or damaged its parts are missing, too.
 func (f *files) moveOne(ctx context.Context, to *state.DB, id ID, size int64, missing func(ID) error) error {
 	content, err := os.Open(f.path(id))
 	switch {
@@ -76,8 +76,8 @@ func (f *files) moveOne(ctx context.Context, to *state.DB, id ID, size int64, mi
 }
 
 func moveFile(ctx context.Context, to *state.DB, id ID, size int64, content *os.File) error {
-	start, _, err := startOf(content, size) // of one that is damaged all is moved
-	if err != nil {
+	start, whole, err := startOf(content, size)
+	if err != nil || !whole { // parts of one that is damaged could be as many octets as a whole one has
 		return err
 	}
 	if _, err := content.Seek(start, io.SeekStart); err != nil {

@@ -28,17 +28,22 @@ func TestMoveContents(t *testing.T) {
 	folder := t.TempDir()
 	t.Run("before", func(t *testing.T) {
 		s := start(t, from, func(o *Options) { o.Folder = folder })
-		for _, key := range []string{"whole", "missing", "short", "small"} {
+		for _, key := range []string{"whole", "missing", "short", "long", "small"} {
 			content := large
 			if key == "small" {
 				content = "text"
 			}
 			accept(t, s, to(key, "a@"+key+".example"), content)
 		}
-		acceptHeaded(t, s, to("headed", "a@headed.example"), large, "Received: here\r\n", 16)
+		for _, key := range []string{"headed", "headless", "negative"} {
+			acceptHeaded(t, s, to(key, "a@"+key+".example"), large, "Received: here\r\n", 16)
+		}
 		claim(t, s, "small.example", 1) // in flight
 		spoil(t, s, "missing", os.Remove)
 		spoil(t, s, "short", func(file string) error { return os.Truncate(file, 5) })
+		spoil(t, s, "long", func(file string) error { return os.Truncate(file, int64(len(large))+1) })
+		spoil(t, s, "headless", func(file string) error { return overwrite(file, 0, "x") })
+		spoil(t, s, "negative", func(file string) error { return overwrite(file, 8, "\xff") })
 	})
 	if t.Failed() {
 		return
@@ -50,7 +55,7 @@ func TestMoveContents(t *testing.T) {
 			return MoveContents(ctx, folder, to, func(n int) { told = n })
 		},
 	})
-	if err != nil || told != 4 {
+	if err != nil || told != 7 {
 		t.Fatalf("%d contents, %v", told, err)
 	}
 	s := start(t, database)
@@ -63,7 +68,7 @@ func TestMoveContents(t *testing.T) {
 			t.Errorf("%s is %s", key, d.Recipients[0].State)
 		}
 	}
-	for _, key := range []string{"missing", "short"} {
+	for _, key := range []string{"missing", "short", "long", "headless", "negative"} {
 		isDamaged(t, one(t, s, key+".example"))
 	}
 }
