@@ -1,24 +1,29 @@
 package mime
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
 	"github.com/dipylon/dipylon/backends/mail/entity"
+	"github.com/dipylon/dipylon/backends/mail/header"
 	"github.com/dipylon/dipylon/backends/mapi"
 )
 
 // header returns the fields of the message, each with its line end.
 func (p *planner) header() []string {
-	if raw := p.m.Text(mapi.PidTagTransportMessageHeaders); p.Kept && raw != "" {
-		return keptFields(raw)
+	if p.Kept {
+		if kept := p.keptFields(p.textOf(mapi.PidTagTransportMessageHeaders)); len(kept) > 0 {
+			return kept
+		}
 	}
 	f := &fields{planner: p}
 	f.addressFields()
 	f.text("Subject", p.subject())
-	f.text("Thread-Topic", p.m.Text(mapi.PidTagConversationTopic)) // MS-OXCMAIL §2.1.3.2
+	f.text("Thread-Topic", p.textOf(mapi.PidTagConversationTopic)) // MS-OXCMAIL §2.1.3.2
 	if index := p.m.Bytes(mapi.PidTagConversationIndex); len(index) > 0 {
 		f.text("Thread-Index", base64.StdEncoding.EncodeToString(index)) // §2.1.3.2
 	}
@@ -35,23 +40,66 @@ func (p *planner) header() []string {
 	return f.list
 }
 
-// keptFields returns the fields of a header but those that say how the message is made.
-func keptFields(raw string) (kept []string) {
+// textOf returns a text that becomes fields. One that is not in memory is read, up to what a header may have.
+func (p *planner) textOf(k mapi.Key) string {
+	v, large := p.m.Get(k).(mapi.Streamed)
+	if !large || !v.Of.IsText() {
+		return p.m.Text(k)
+	}
+	text, _, _ := strings.Cut(string(p.start(v.OpenText())), "\x00")
+	return strings.ToValidUTF8(text, "")
+}
+
+// bytesOf returns octets that become fields, as textOf does.
+func (p *planner) bytesOf(k mapi.Key) []byte {
+	v, large := p.m.Get(k).(mapi.Streamed)
+	if !large || v.Of.IsText() {
+		return p.m.Bytes(k)
+	}
+	return p.start(v.Content.Open())
+}
+
+// start reads as much of a value as a header may have.
+func (p *planner) start(r io.ReadCloser, err error) []byte {
+	if err != nil {
+		p.err = cmp.Or(p.err, err)
+		return nil
+	}
+	defer r.Close()
+	octets, err := io.ReadAll(io.LimitReader(r, header.Most))
+	p.err = cmp.Or(p.err, err)
+	return octets
+}
+
+// keptFields returns the fields of a header that may be written: not those that say how the message is made, who gets it
+// in secret, or what Exchange's servers tell one another. It returns nothing if that is no header.
+func (p *planner) keptFields(raw string) (kept []string) {
 	e, err := entity.Read(strings.NewReader(raw), int64(len(raw)))
 	if err != nil {
-		return nil // a header that was read once can be read again, unless somebody has written into it
+		return nil // somebody has written into it: what was read once can be read again
 	}
 	for _, f := range e.Header.Fields {
 		name := strings.ToLower(f.Name)
 		switch written := string(f.Raw); {
 		case name == "" || name == "mime-version" || strings.HasPrefix(name, "content-") && isOfStructure(name):
-		case isASCII(strings.NewReplacer("\r\n", "", "\t", "").Replace(written)) && strings.HasSuffix(written, "\r\n"):
+		case !p.Bcc && (name == "bcc" || name == "resent-bcc"), isReserved(name):
+		case isWritable(written):
 			kept = append(kept, written)
 		default:
 			kept = append(kept, entity.FormatText(f.Name, f.Value()))
 		}
 	}
 	return kept
+}
+
+// isWritable says whether a field can be written as it came.
+func isWritable(field string) bool {
+	for line := range strings.SplitAfterSeq(field, "\r\n") {
+		if text, ended := strings.CutSuffix(line, "\r\n"); line != "" && (!ended || len(text) > lineMost || !isASCII(strings.ReplaceAll(text, "\t", ""))) {
+			return false
+		}
+	}
+	return true
 }
 
 // fields are being collected.
@@ -66,10 +114,23 @@ func (f *fields) text(name, value string) {
 	}
 }
 
+// Years of which a message may be (RFC 5322 §3.3). Objects say by one that is later that there is no time, and by the
+// first moment of 1601, too.
+const (
+	yearFirst = 1900
+	yearLast  = 4500
+)
+
+// dateOf returns a time that can be written.
+func dateOf(p *mapi.Properties, k mapi.Key) (at time.Time, ok bool) {
+	at, ok = p.Time(k)
+	return at, ok && at.Year() >= yearFirst && at.Year() <= yearLast
+}
+
 // time writes the first of some times that is there.
 func (f *fields) time(name string, tags ...mapi.Tag) {
 	for _, tag := range tags {
-		if at, ok := f.m.Time(tag); ok {
+		if at, ok := dateOf(&f.m.Properties, tag); ok {
 			f.list = append(f.list, name+": "+at.Format(time.RFC1123Z)+"\r\n")
 			return
 		}
@@ -85,14 +146,14 @@ func (f *fields) choice(name string, tag mapi.Tag, usual int64, values []string)
 
 // subject returns the subject, or makes it of its parts. MS-OXCMSG §2.2.1.
 func (p *planner) subject() string {
-	if subject := p.m.Text(mapi.PidTagSubject); subject != "" {
+	if subject := p.textOf(mapi.PidTagSubject); subject != "" {
 		// A store may have the length of the prefix in two characters in front (PidTagSubject as older clients keep it).
 		if runes := []rune(subject); len(runes) > 1 && runes[0] == 1 {
 			return string(runes[2:])
 		}
 		return subject
 	}
-	return p.m.Text(mapi.PidTagSubjectPrefix) + p.m.Text(mapi.PidTagNormalizedSubject)
+	return p.m.Text(mapi.PidTagSubjectPrefix) + p.textOf(mapi.PidTagNormalizedSubject)
 }
 
 // addressFields writes sender and recipients, MS-OXCMAIL §2.1.3.1.
@@ -159,11 +220,11 @@ func (f *fields) recipients(kind int64) (list []mapi.Address) {
 
 // replyTo returns where replies go. Names count if there are as many as addresses, MS-OXCMAIL §2.1.3.1.2.
 func (f *fields) replyTo() (list []mapi.Address) {
-	entries, err := mapi.ParseEntryList(f.m.Bytes(mapi.PidTagReplyRecipientEntries))
+	entries, err := mapi.ParseEntryList(f.bytesOf(mapi.PidTagReplyRecipientEntries))
 	if err != nil {
 		return nil
 	}
-	names := strings.Split(f.m.Text(mapi.PidTagReplyRecipientNames), ";")
+	names := strings.Split(f.textOf(mapi.PidTagReplyRecipientNames), ";")
 	for i, entry := range entries {
 		var one mapi.Properties
 		if len(names) == len(entries) {
@@ -220,7 +281,7 @@ var textFields = []struct {
 
 func (f *fields) fieldsOfText() {
 	for _, t := range textFields {
-		f.text(t.name, f.m.Text(t.tag))
+		f.text(t.name, f.textOf(t.tag))
 	}
 }
 
@@ -245,7 +306,7 @@ func (f *fields) named() {
 		if property.Named.Set != mapi.PSInternetHeaders || known || isOfStructure(name) || isReserved(name) || !entity.IsFieldName(name) {
 			continue
 		}
-		if text := f.m.Text(property.Named); text != "" {
+		if text := f.textOf(property.Named); text != "" {
 			f.text(property.Named.Name, text)
 		}
 	}

@@ -289,8 +289,8 @@ func uidOf(id []byte) string {
 // that recurs.
 func (p *planner) calendar() (*part, error) {
 	class := p.m.Text(mapi.PidTagMessageClass)
-	start, isStart := p.m.Time(mapi.PidLidAppointmentStartWhole)
-	end, isEnd := p.m.Time(mapi.PidLidAppointmentEndWhole)
+	start, isStart := dateOf(&p.m.Properties, mapi.PidLidAppointmentStartWhole)
+	end, isEnd := dateOf(&p.m.Properties, mapi.PidLidAppointmentEndWhole)
 	method, status := methodOf(class)
 	if method == "" || !isStart || !isEnd || p.m.Bool(mapi.PidLidRecurring) {
 		return nil, nil
@@ -390,7 +390,7 @@ func hasOrganizer(class string) bool {
 // details writes what else is known of the event.
 func (p *planner) details(w *calendarWriter, method string) {
 	for _, tag := range []mapi.Key{mapi.PidLidOwnerCriticalChange, mapi.PidLidAttendeeCriticalChange, mapi.PidTagClientSubmitTime} {
-		if at, ok := p.m.Time(tag); ok {
+		if at, ok := dateOf(&p.m.Properties, tag); ok {
 			w.line("DTSTAMP:" + at.Format(utcForm)) // RFC 5545 §3.8.7.2
 			break
 		}

@@ -252,7 +252,7 @@ func attachmentFields(a *mapi.Attachment, mediaType string, inline bool) []strin
 		disposition += entity.FormatParameter("filename", name)
 	}
 	for _, d := range attachmentDates {
-		if at, ok := a.Time(d.tag); ok {
+		if at, ok := dateOf(&a.Properties, d.tag); ok {
 			disposition += entity.FormatParameter(d.parameter, at.Format(time.RFC1123Z))
 		}
 	}
@@ -350,8 +350,8 @@ func isClearSigned(c mapi.Content) (bool, error) {
 		return false, err
 	}
 	h, _, err := header.Read(bytes.NewReader(start), signedHead)
-	if err != nil {
-		return false, nil // it is something else
+	if err != nil || len(h.End) == 0 {
+		return false, nil // it is something else, or has fields that are not looked at
 	}
 	for _, f := range h.Fields {
 		if !strings.HasPrefix(strings.ToLower(f.Name), "content-") {

@@ -48,6 +48,9 @@ func (w Writer) plan(m *mapi.Message, depth int) (*part, error) {
 		return nil, err
 	}
 	root.fields = append(append(p.header(), "MIME-Version: 1.0\r\n"), root.fields...)
+	if p.err != nil {
+		return nil, p.err
+	}
 	root.identify()
 	return root, nil
 }
@@ -57,4 +60,5 @@ type planner struct {
 	Writer
 	m     *mapi.Message
 	depth int
+	err   error // of reading what becomes fields
 }
