@@ -56,7 +56,7 @@ func (p *Properties) Address(tags AddressTags) (Address, bool) {
 		Address: p.Text(tags.Address), SMTP: p.Text(tags.SMTP),
 	}
 	a.complete(p.Bytes(tags.EntryID))
-	if a.SMTP == "" && strings.EqualFold(a.Type, AddressSMTP) {
+	if a.SMTP == "" && (strings.EqualFold(a.Type, AddressSMTP) || a.Type == "" && strings.Contains(a.Address, "@")) {
 		a.SMTP = a.Address
 	}
 	return a, a.Address != "" || a.SMTP != ""

@@ -99,6 +99,9 @@ func isReserved(name string) bool {
 
 // named keeps a field as a named property. MS-OXCMAIL §2.1.3.2 and §2.2.3.2.
 func (c *conversion) named(f header.Field) {
+	if !entity.IsFieldName(f.Name) {
+		return // it is longer than the name of a property may be (MS-OXCDATA §2.6.1)
+	}
 	c.m.Set(mapi.Named{Set: mapi.PSInternetHeaders, Name: f.Name}, mapi.String(fieldText(f.Value())))
 }
 

@@ -209,7 +209,8 @@ func (f *fields) recipients(kind int64) (list []mapi.Address) {
 		if organized && isOrganizer(r) {
 			continue
 		}
-		if k, ok := r.Integer(mapi.PidTagRecipientType); ok && k&3 == kind {
+		k, ok := r.Integer(mapi.PidTagRecipientType)
+		if k&3 == kind || !ok && kind == 1 { // nobody is left out who is there
 			if a, is := r.Address(mapi.RecipientAddress); is || a.Name != "" {
 				list = append(list, a)
 			}
@@ -252,7 +253,7 @@ func (p *planner) internet(a mapi.Address) entity.Address {
 // MS-OXCMAIL §2.1.3.1.8.
 func Encapsulate(addressType, address, domain string) string {
 	var b strings.Builder
-	b.WriteString("IMCEA" + strings.ToUpper(addressType) + "-")
+	b.WriteString("IMCEA" + strings.ToUpper(strings.Map(letterOrDigit, addressType)) + "-")
 	for _, c := range []byte(address) {
 		switch {
 		case c == '/':
@@ -264,6 +265,14 @@ func Encapsulate(addressType, address, domain string) string {
 		}
 	}
 	return b.String() + "@" + domain
+}
+
+// letterOrDigit leaves out of the type of an address what is in none.
+func letterOrDigit(r rune) rune {
+	if 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' {
+		return r
+	}
+	return -1
 }
 
 // textFields are fields whose text is that of a property.

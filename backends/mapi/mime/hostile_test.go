@@ -131,3 +131,46 @@ func (broken) ReadAt([]byte, int64) (int, error) { return 0, io.ErrClosedPipe }
 type fullDisk struct{}
 
 func (fullDisk) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
+
+// TestNoType: who has no type as a recipient gets the message (MS-OXCMSG has To as the usual one), and an address without
+// a type that looks like one of the Internet is one.
+func TestNoType(t *testing.T) {
+	m := &mapi.Message{}
+	m.Set(mapi.PidTagSenderEmailAddress, mapi.String("eleni@a.example"))
+	for _, r := range []*mapi.Recipient{{}, {}} {
+		r.SetAddress(mapi.RecipientAddress, mapi.Address{Name: "Dora", Type: mapi.AddressSMTP, Address: "dora@a.example"})
+		m.Recipients = append(m.Recipients, r)
+	}
+	m.Recipients[1].Set(mapi.PidTagRecipientType, mapi.Integer32(3))
+	e := parse(t, write(t, Writer{Domain: "sakes.example"}, m))
+	if to := parseAddresses(e.Field("To")); len(to) != 1 || to[0].SMTP != "dora@a.example" {
+		t.Errorf("To: %v", to)
+	}
+	if from := parseAddresses(e.Field("From")); len(from) != 1 || from[0].SMTP != "eleni@a.example" {
+		t.Errorf("From: %v", from)
+	}
+}
+
+// TestOddAddressType: whatever the type of an address is, what encapsulates it is one address.
+func TestOddAddressType(t *testing.T) {
+	for _, kind := range []string{"X\r\nBcc: dora@a.example\r\n A", "A>, <dora@a.example", "a b", "ü", `"`} {
+		m := &mapi.Message{}
+		m.SetAddress(mapi.SenderAddress, mapi.Address{Name: "x", Type: kind, Address: "y"})
+		from := parseAddresses(parse(t, write(t, Writer{Domain: "sakes.example"}, m)).Field("From"))
+		if len(from) != 1 || strings.ContainsAny(from[0].SMTP, " ,:<>\"") || strings.Count(from[0].SMTP, "@") != 1 {
+			t.Errorf("%q became %v", kind, from)
+		}
+	}
+}
+
+// TestLongNames: the name of a field that is longer than a property's may be makes no property that cannot be written.
+func TestLongNames(t *testing.T) {
+	m := convert(t, Reader{}, []byte("X-"+strings.Repeat("y", 200)+": z\r\n\r\n"))
+	e := mapi.NewEncoder(nil, mapi.Format{})
+	for p := range m.All() {
+		e.Named(p.Named)
+	}
+	if e.Err() != nil || !strings.Contains(m.Text(mapi.PidTagTransportMessageHeaders), "yy: z") {
+		t.Errorf("%v", e.Err())
+	}
+}
