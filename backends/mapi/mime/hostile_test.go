@@ -12,6 +12,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/entity"
 	"github.com/dipylon/dipylon/backends/mail/header"
 	"github.com/dipylon/dipylon/backends/mapi"
+	"github.com/dipylon/dipylon/backends/mapi/tnef"
 )
 
 // TestKnownFailures has the messages at which Exchange's conversion is known to have failed (its knowledge base): each
@@ -172,5 +173,32 @@ func TestLongNames(t *testing.T) {
 	}
 	if e.Err() != nil || !strings.Contains(m.Text(mapi.PidTagTransportMessageHeaders), "yy: z") {
 		t.Errorf("%v", e.Err())
+	}
+}
+
+// TestForgedByTNEF: a winmail.dat says nothing in the place of the header, whatever the types of its properties, and
+// nothing that only servers tell one another.
+func TestForgedByTNEF(t *testing.T) {
+	inside := &mapi.Message{}
+	status := mapi.Named{Set: mapi.PSInternetHeaders, Name: "X-Spam-Status"}
+	trusted := mapi.Named{Set: mapi.PSInternetHeaders, Name: "X-MS-Exchange-Organization-SCL"}
+	for _, k := range []mapi.Key{status, trusted, mapi.Named{Set: mapi.PSInternetHeaders, Name: "x-spam-status"}, mapi.PidTagInternetReferences} {
+		inside.Set(k, mapi.String("forged"))
+	}
+	inside.Set(mapi.PidTagSenderEmailAddress, mapi.Binary("forged"))
+	inside.Set(mapi.PidTagClientSubmitTime, mapi.String("forged"))
+	inside.Set(mapi.PidTagHtml, mapi.Binary("<p>inside"))
+	var stream bytes.Buffer
+	if err := tnef.Encode(&stream, inside, tnef.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	m := convert(t, Reader{TNEF: OpenTNEF(inMemorySpool)}, []byte("From: eleni@a.example\r\nDate: Mon, 30 Nov 2026 10:00:00 +0000\r\nX-Spam-Status: yes\r\n"+
+		"References: <1@a.example>\r\nContent-Type: application/ms-tnef\r\nContent-Transfer-Encoding: base64\r\n\r\n"+base64.StdEncoding.EncodeToString(stream.Bytes())))
+	e := parse(t, write(t, Writer{}, m))
+	if written := fmt.Sprint(e.Header.All("X-Spam-Status"), m.Has(trusted), e.Field("References"), e.Field("Date"), e.Field("From")); strings.Contains(written, "forged") || m.Has(trusted) {
+		t.Error(written)
+	}
+	if e.Field("X-Spam-Status") != "yes" || e.Field("Date") == "" || m.Text(mapi.PidTagSenderEmailAddress) != "eleni@a.example" || !m.Has(mapi.PidTagHtml) {
+		t.Errorf("%s", write(t, Writer{}, m))
 	}
 }

@@ -2,6 +2,7 @@ package mime
 
 import (
 	"io"
+	"strings"
 
 	"github.com/dipylon/dipylon/backends/mapi"
 	"github.com/dipylon/dipylon/backends/mapi/tnef"
@@ -36,38 +37,40 @@ func OpenTNEF(spool Spool) func(*mapi.Message, mapi.Content) error {
 
 // outer are the properties of the mail that count more than those in TNEF: MS-OXCMAIL §2.2.3.1.6 for replies, and the
 // others for the reason that [OpenTNEF] says.
-var outer = func() map[mapi.Tag]bool {
-	tags := map[mapi.Tag]bool{
-		mapi.PidTagTransportMessageHeaders: true, mapi.PidTagInternetMessageId: true, mapi.PidTagMessageDeliveryTime: true, mapi.PidTagClientSubmitTime: true,
-		mapi.PidTagReplyRecipientEntries: true, mapi.PidTagReplyRecipientNames: true,
-		mapi.PidTagReadReceiptRequested: true, mapi.PidTagNonReceiptNotificationRequested: true,
+var outer = func() map[mapi.ID]bool {
+	tags := []mapi.Tag{
+		mapi.PidTagTransportMessageHeaders, mapi.PidTagInternetMessageId, mapi.PidTagInReplyToId, mapi.PidTagInternetReferences,
+		mapi.PidTagMessageDeliveryTime, mapi.PidTagClientSubmitTime, mapi.PidTagReplyRecipientEntries, mapi.PidTagReplyRecipientNames,
+		mapi.PidTagReadReceiptRequested, mapi.PidTagNonReceiptNotificationRequested,
 	}
 	for _, a := range []mapi.AddressTags{mapi.SenderAddress, mapi.SentRepresentingAddress, readReceiptAddress} {
-		for _, tag := range []mapi.Tag{a.Name, a.Type, a.Address, a.SMTP, a.EntryID, a.SearchKey} {
-			tags[tag] = true
-		}
+		tags = append(tags, a.Name, a.Type, a.Address, a.SMTP, a.EntryID, a.SearchKey)
 	}
-	return tags
+	ids := map[mapi.ID]bool{} // of whatever type TNEF has them
+	for _, tag := range tags {
+		ids[tag.ID()] = true
+	}
+	return ids
 }()
+
+// isForged says whether a property in TNEF says what is the mail's to say: also what a field of its own says, and what
+// Exchange's servers tell one another.
+func isForged(m *mapi.Message, p mapi.Property) bool {
+	if p.Named.Set == mapi.PSInternetHeaders {
+		return m.Has(p.Named) || isReserved(strings.ToLower(p.Named.Name))
+	}
+	return p.Named.IsZero() && outer[p.Tag.ID()] && m.Has(p.Tag)
+}
 
 // merge adds what TNEF has to a message.
 func merge(m, inside *mapi.Message) {
 	for p := range inside.All() {
-		if p.Named.IsZero() && outer[canonical(p.Tag)] && m.Has(p.Tag) {
-			continue
+		if !isForged(m, p) {
+			m.Put(p)
 		}
-		m.Put(p)
 	}
 	if len(m.Recipients) == 0 {
 		m.Recipients = inside.Recipients
 	}
 	m.Attachments = append(m.Attachments, inside.Attachments...)
-}
-
-// canonical returns the tag with the type that it has by its name: a string may be in a code page.
-func canonical(t mapi.Tag) mapi.Tag {
-	if t.Type() == mapi.PtypString8 {
-		return t.WithType(mapi.PtypString)
-	}
-	return t
 }
