@@ -173,6 +173,12 @@ func (w *walker) step() error {
 		return w.ended
 	}
 	line, err := w.in.ReadSlice('\n')
+	if text, cut := bytes.CutSuffix(line, []byte("\r")); cut && errors.Is(err, bufio.ErrBufferFull) {
+		line = text // its LF may be in the next piece
+		if err := w.in.UnreadByte(); err != nil {
+			return err
+		}
+	}
 	if len(line) > 0 {
 		if failed := w.line(line); failed != nil {
 			w.ended = failed

@@ -134,3 +134,20 @@ func FuzzSevenBit(f *testing.F) {
 		}
 	})
 }
+
+// TestSevenBitLongLines: what is not encoded stays to the octet, and what is has the content's octets, wherever in a long
+// line's pieces its end comes.
+func TestSevenBitLongLines(t *testing.T) {
+	for length := 4<<10 - 3; length <= 4<<10+1; length++ {
+		long := strings.Repeat("x", length)
+		head := func(encoding string) string {
+			return lines("MIME-Version: 1.0", "Content-Type: multipart/mixed; boundary=b", "", "--b", "", long, "end", "--b", "Content-Type: application/x",
+				"Content-Transfer-Encoding: "+encoding, "")
+		}
+		end := lines("", "--b--", long, "end")
+		got, err := convert(head("8bit") + long + "\r\nä" + end)
+		if want := head("base64") + folded(base64.StdEncoding.EncodeToString([]byte(long+"\r\nä"))) + end; err != nil || got != want {
+			t.Errorf("lines of %d octets: %d octets in place of %d, %v", length, len(got), len(want), err)
+		}
+	}
+}
