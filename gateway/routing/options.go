@@ -42,6 +42,9 @@ type Options struct {
 	// TakesIn says whether an MX takes mail from clients that may not relay now, and TakesOut whether mail for recipients
 	// in none of the stores is taken now [both: always]. What is not taken is told to come again later.
 	TakesIn, TakesOut func() bool
+	// PassesOut says whether the transport of an account's store takes mail for such recipients now [always]: the queue
+	// cannot keep it, as it leaves with the login of a session.
+	PassesOut func() bool
 	// Relays says whether an MX takes mail for others' domains from a client at an address [from nobody].
 	Relays func(netip.Addr) bool
 	// Confirmed is shared by all listeners [nothing is remembered].
@@ -69,6 +72,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.TakesOut == nil {
 		o.TakesOut = always
+	}
+	if o.PassesOut == nil {
+		o.PassesOut = always
 	}
 	if o.Relays == nil {
 		o.Relays = func(netip.Addr) bool { return false }

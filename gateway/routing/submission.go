@@ -227,6 +227,9 @@ func (s *submissionSession) Rcpt(ctx context.Context, path address.Path, options
 		if t.from.Sender == nil {
 			return replies.SMTP(backends.Fail(backends.Unsupported, "store %s is to send, and its plugin cannot", t.from.Name))
 		}
+		if !s.o.PassesOut() && t.table.StoreFor(box.Domain) == nil {
+			return errNotOut
+		}
 		t.add(recipient{Recipient: recipientOf(box, options)}) // the store knows whom it can send to, and says so at Send
 		return nil
 	}

@@ -285,6 +285,21 @@ func TestStoreThatSends(t *testing.T) {
 			t.Error(got)
 		}
 	})
+	t.Run("what may not go out waits for nothing here", func(t *testing.T) {
+		passes := false
+		g.options.PassesOut = func() bool { return passes }
+		session, sent := g.submission(), len(g.sakes.sent)
+		if got := send(t, session, "alice@sakes.example", to, letter+"3\r\n"); got != "451 4.3.2" || len(g.sakes.sent) != sent {
+			t.Errorf("for others: %s, %d were sent", got, len(g.sakes.sent)-sent)
+		}
+		if got := send(t, session, "alice@sakes.example", to[:2], letter+"4\r\n"); got != "250" {
+			t.Errorf("for the stores: %s", got)
+		}
+		passes = true
+		if got := send(t, session, "alice@sakes.example", to, letter+"3\r\n"); got != "250" {
+			t.Errorf("in the same session, when it may: %s", got)
+		}
+	})
 	t.Run("a store that says so and cannot", func(t *testing.T) {
 		g.options.Router.Swap(g.table(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}, Sends: true}.In(storestest.In(receiver{g.sakes}))))
 		if got := send(t, g.submission(), "alice@sakes.example", to, letter); got != "554 5.3.3" {

@@ -201,7 +201,7 @@ func (g *Server) routingOptions(s shape, log zerolog.Logger) routing.Options {
 		Log:        log, Protocol: s.protocol, Router: g.router, Authenticator: g.authenticator, Dedup: g.dedup,
 		Policies: g.policies, Queue: g.spool, Ways: g.ways(), Confirmed: &g.confirmed, Reports: g.reportsNow,
 		TakesIn:  func() bool { return g.transferNow().TakesIn() },
-		TakesOut: func() bool { return g.transferNow().TakesOut() },
+		TakesOut: func() bool { return g.transferNow().TakesOut() }, PassesOut: func() bool { return g.transferNow().PassesOut() },
 		Hostname: s.hostname, Buffers: buffer.Options{Storage: g.incoming()}, PlaintextLogin: s.submission.PlaintextLogin,
 	}
 }

@@ -29,7 +29,7 @@ func (g *Server) newCollector() *outbox.Collector {
 // collect has the outboxes of a configuration's stores collected; changed are those whose plugins have other processes.
 func (g *Server) collect(cfg *config.Config, changed []string) {
 	var names []string
-	if cfg.Transfer.Collects() {
+	if cfg.Transfer.PassesOut() {
 		for _, s := range cfg.Stores {
 			names = append(names, s.Name)
 		}

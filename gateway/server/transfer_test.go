@@ -155,7 +155,7 @@ func whyOf(t *testing.T, g *Server) string {
 // TestTransferOutbox: the outboxes of stores are left alone where nothing of them would leave.
 func TestTransferOutbox(t *testing.T) {
 	for mode, want := range map[string]bool{"both": true, "out": true, "in": false, "none": false} {
-		if got := (config.Transfer{Mode: mode}).Collects(); got != want {
+		if got := (config.Transfer{Mode: mode}).PassesOut(); got != want {
 			t.Errorf("%s: they are collected: %v", mode, got)
 		}
 	}
