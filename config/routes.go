@@ -419,6 +419,7 @@ func (d *decoder) routeTLS(at string, r *Route) {
 		d.at(join(at, "external"), "set client_certificate and client_key", "there is no certificate to log in with")
 	case r.External && !r.Password.IsZero():
 		d.at(join(at, "password"), "leave it out", "the login is by certificate")
+	case d.failed[join(at, "token_file")] || d.failed[join(at, "token_command")]:
 	case r.byToken():
 		d.token(at, r)
 	case r.External:
