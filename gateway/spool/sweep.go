@@ -33,7 +33,7 @@ func (s *Spool) sweep(ctx context.Context) {
 }
 
 func (s *Spool) sweepOnce(ctx context.Context) {
-	steps := []func(context.Context) error{s.sweepFiles, s.checkFiles, s.sweepStrays, s.sweepRemembered}
+	steps := []func(context.Context) error{s.sweepFiles, s.checkFiles, s.sweepChunks, s.sweepStrays, s.sweepRemembered}
 	if s.db.Shared() {
 		steps = []func(context.Context) error{s.sweepChunks, s.sweepStrays, s.sweepRemembered}
 	}

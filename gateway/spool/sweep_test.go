@@ -96,22 +96,25 @@ func TestOrphanFiles(t *testing.T) {
 	}
 }
 
-// TestOrphanChunks: old parts of contents whose message never came are removed, and no others.
+// TestOrphanChunks: old parts of contents whose message never came are removed, and no others; also from a SQLite file,
+// which has those of a database that was moved there.
 func TestOrphanChunks(t *testing.T) {
-	t.Parallel()
-	s := start(t, shared(t), slow)
-	<-s.swept
-	accept(t, s, to("k", "a@x.example"), strings.Repeat("x", 300<<10))
-	old := ID(time.Now().Add(-25*time.Hour).UnixMicro() << idBits)
-	for _, id := range []ID{old, s.ids.next()} {
-		if err := writeChunks(t.Context(), s.db, id, strings.NewReader("half")); err != nil {
-			t.Fatal(err)
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		s := start(t, o, slow)
+		<-s.swept
+		accept(t, s, to("k", "a@x.example"), strings.Repeat("x", 300<<10))
+		want := count(t, s, "spool_chunks") + 1
+		old := ID(time.Now().Add(-25*time.Hour).UnixMicro() << idBits)
+		for _, id := range []ID{old, s.ids.next()} {
+			if err := writeChunks(t.Context(), s.db, id, strings.NewReader("half")); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	s.sweepOnce(t.Context())
-	if n := count(t, s, "spool_chunks"); n != 3 {
-		t.Errorf("there are %d parts", n)
-	}
+		s.sweepOnce(t.Context())
+		if n := count(t, s, "spool_chunks"); n != want {
+			t.Errorf("there are %d parts, not %d", n, want)
+		}
+	})
 }
 
 // TestDamaged: a message whose file is missing or short is held and reported, by who wants to deliver it
