@@ -47,7 +47,7 @@ type dumpedProperty struct {
 
 // WriteDump writes a message as JSON. What is streamed is read whole: a dump is for people.
 func WriteDump(w io.Writer, m *Message) error {
-	dumped, err := dumpMessage(m)
+	dumped, err := dumpMessage(m, 0)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,10 @@ func ReadDump(r io.Reader) (*Message, error) {
 	return dumped.message(0)
 }
 
-func dumpMessage(m *Message) (*dumpedMessage, error) {
+func dumpMessage(m *Message, depth int) (*dumpedMessage, error) {
+	if depth > DepthMost {
+		return nil, ErrDepth
+	}
 	var dumped dumpedMessage
 	var err error
 	if dumped.Properties, err = dumpProperties(&m.Properties); err != nil {
@@ -80,7 +83,7 @@ func dumpMessage(m *Message) (*dumpedMessage, error) {
 		dumped.Recipients = append(dumped.Recipients, dumpedRecipient{properties})
 	}
 	for _, a := range m.Attachments {
-		attachment, err := dumpAttachment(a)
+		attachment, err := dumpAttachment(a, depth)
 		if err != nil {
 			return nil, err
 		}
@@ -89,7 +92,7 @@ func dumpMessage(m *Message) (*dumpedMessage, error) {
 	return &dumped, nil
 }
 
-func dumpAttachment(a *Attachment) (dumpedAttachment, error) {
+func dumpAttachment(a *Attachment, depth int) (dumpedAttachment, error) {
 	var dumped dumpedAttachment
 	var err error
 	if dumped.Properties, err = dumpProperties(&a.Properties); err != nil {
@@ -104,7 +107,7 @@ func dumpAttachment(a *Attachment) (dumpedAttachment, error) {
 		dumped.Data = &data
 	}
 	if a.Embedded != nil {
-		dumped.Embedded, err = dumpMessage(a.Embedded)
+		dumped.Embedded, err = dumpMessage(a.Embedded, depth+1)
 	}
 	return dumped, err
 }

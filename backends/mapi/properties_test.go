@@ -117,3 +117,12 @@ func readAll(t *testing.T, open func(Key) (io.ReadCloser, error), k Key) string 
 	}
 	return string(octets)
 }
+
+// TestDumpCycle: a message that is in itself is not dumped for ever.
+func TestDumpCycle(t *testing.T) {
+	m := &Message{}
+	m.Attachments = []*Attachment{{Embedded: m}}
+	if err := WriteDump(io.Discard, m); !errors.Is(err, ErrDepth) {
+		t.Errorf("%v", err)
+	}
+}

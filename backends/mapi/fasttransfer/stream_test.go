@@ -427,3 +427,31 @@ func FuzzReader(f *testing.F) {
 		}
 	})
 }
+
+// TestIDsOfEach: the ids of named properties are a message's own. What others before it had in a stream changes none of its
+// octets, and no number of them uses the ids up.
+func TestIDsOfEach(t *testing.T) {
+	m := &mapi.Message{}
+	m.Set(mapi.Named{Set: mapi.PSInternetHeaders, Name: "X-Last"}, mapi.String("x"))
+	var alone, behind bytes.Buffer
+	w := NewWriter(&alone)
+	if err := errors.Join(w.Message(m), w.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	w = NewWriter(&behind)
+	for i := range 4 {
+		many := &mapi.Message{}
+		for j := range 10_000 {
+			many.Set(mapi.Named{Set: mapi.PSInternetHeaders, Name: fmt.Sprintf("X-%d-%d", i, j)}, mapi.Integer32(1))
+		}
+		if err := w.Message(many); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Message(m), w.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.HasSuffix(behind.Bytes(), alone.Bytes()) {
+		t.Error("a message is written otherwise behind others")
+	}
+}

@@ -17,7 +17,7 @@ import (
 type Writer struct {
 	w   *bufio.Writer
 	err error
-	ids map[mapi.Named]mapi.ID // those of named properties in the stream
+	ids map[mapi.Named]mapi.ID // those of named properties in the message: each message is written as if it were the only one
 }
 
 // NewWriter makes a writer.
@@ -27,6 +27,7 @@ func NewWriter(w io.Writer) *Writer {
 
 // Message writes a message as one of a list, MS-OXCFXICS §2.2.4.3.16.
 func (w *Writer) Message(m *mapi.Message) error {
+	clear(w.ids)
 	w.marker(mapi.PidTagStartMessage)
 	w.content(m, 0)
 	w.marker(mapi.PidTagEndMessage)
