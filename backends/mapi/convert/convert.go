@@ -24,7 +24,7 @@ var (
 	// ErrMore says that there is more than one message in a stream.
 	ErrMore = errors.New("there is more than one message in the stream: the first was converted")
 	// ErrWriteMSG says that .msg files are not written.
-	ErrWriteMSG = errors.New("msg is read, not written: Outlook opens eml and tnef, too")
+	ErrWriteMSG = errors.New("msg is read, not written: Outlook opens eml, too")
 )
 
 // Reader reads messages.

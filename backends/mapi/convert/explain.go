@@ -108,13 +108,13 @@ func (e *explanation) body() {
 		e.tell("MS-OXCMAIL §2.1.3.3", "there is no body: an empty one is written if there are no attachments either")
 	}
 	if plain && html {
-		e.tell("MS-OXCMAIL §2.1.3.3.3", "plain text and HTML are multipart/alternative")
+		e.tell("MS-OXCMAIL §2.1.3.3", "plain text and HTML are multipart/alternative")
 	}
 	if number, ok := e.m.Integer(mapi.PidTagInternetCodepage); ok {
 		if page, known := codepage.Find(int(number)); known {
-			e.tell("MS-OXCMAIL §2.1.3.3.5", "the charset is %s if that has all characters, as PidTagInternetCodepage says, and UTF-8 otherwise", page.Charset)
+			e.tell("MS-OXCMAIL §2.1.3.3", "the charset is %s if that has all characters, as PidTagInternetCodepage says, and UTF-8 otherwise", page.Charset)
 		} else {
-			e.tell("MS-OXCMAIL §2.1.3.3.5", "the charset is UTF-8: code page %d is not known", number)
+			e.tell("MS-OXCMAIL §2.1.3.3", "the charset is UTF-8: code page %d is not known", number)
 		}
 	}
 }
@@ -124,10 +124,10 @@ func (e *explanation) rtf(plain bool) {
 	report, kind, err := readRTF(e.m)
 	switch {
 	case err != nil && plain:
-		e.tell("MS-OXRTFCP §2.1.3.1", "the RTF cannot be read (%v): plain text is the body", err)
+		e.tell("MS-OXRTFCP", "the RTF cannot be read (%v): plain text is the body", err)
 		return
 	case err != nil:
-		e.tell("MS-OXRTFCP §2.1.3.1", "the RTF cannot be read to its end: %v", err)
+		e.tell("MS-OXRTFCP", "the RTF cannot be read to its end: %v", err)
 	case kind == rtf.FromHTML:
 		e.tell("MS-OXRTFEX §2.2.3.2", "the RTF was made from HTML, which is taken out of it")
 	case kind == rtf.FromText:
