@@ -64,7 +64,9 @@ type Outbox interface {
 	// gateway's: it is not handed over again before it is settled or its lease has run out.
 	Collect(ctx context.Context, request CollectRequest, accept func(context.Context, Outgoing, Content) error) error
 
-	// Settle tells the store what became of collected messages.
+	// Settle tells the store what became of collected messages. A settlement without verdicts has the lease start again,
+	// also behind a restart of the plugin: so the gateway keeps a message away that breaks collections. A store
+	// should lease a message before it looks into it, so that one that ends its process does not hold up the others.
 	Settle(ctx context.Context, settlements []Settlement) error
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,12 @@ has the message's number. The message stays in the store, even when the notice i
 
 Once the reason is gone, a release makes the gateway ask the store again, from the next session of
 the mailbox on. Mail programs take a released message for a new one.
+
+A message of a store's outbox that fails, or ends the store's plugin, each time it is collected is
+here, too, without an account, in the folder outbox. It is not sent meanwhile. A release has it
+collected again within some minutes; so has a change of its size, sender or recipients, within a day.
+One without an id in the store stands for collections that break before the store names a message:
+find the message by the store's log or its plugin's, and take it out of the outbox.
 
 States: held (a notice is served), hidden (the notice was deleted), suspected (it has failed, and
 is asked for again), released.`,
@@ -199,7 +206,7 @@ configuration is wrong.`,
 					if err != nil {
 						return err
 					}
-					fmt.Fprintf(cmd.OutOrStdout(), "released %s of %s\n", e.Number, e.Account)
+					fmt.Fprintf(cmd.OutOrStdout(), "released %s of %s\n", e.Number, cmp.Or(e.Account, "the outbox of "+e.Store))
 				}
 				return nil
 			})

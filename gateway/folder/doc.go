@@ -76,6 +76,9 @@
 //	    └── read: forgotten                  │ └──────── Release ─────────────┘
 //	                        fails again ── released ◀──────────┘
 //
+// Messages of a store's outbox that break collections are here, too, under an account without a name and the folder
+// "outbox" (package outbox): nobody has a notice for them, and other mail need not be had for one to be held.
+//
 // Release makes the gateway ask the store again. A message that clients had a notice for has
 // another unique-id from then on: they would take it for one that they have.
 package folder

@@ -18,9 +18,22 @@
 //
 //   - The gateway ends between the queue's commit and the store's settling: the store hands the message over again
 //     once its lease has run out, and the queue knows its key ([routing.Outbox]).
-//   - A message whose content cannot be read is left alone for the time of a lease, and the others go on. So it is
-//     with one that ends the store's plugin: its lease goes on.
+//   - A message whose content cannot be read, also as reading it ends the store's plugin, is left alone for the time
+//     of a lease, and the others go on.
 //   - The queue takes nothing, as the disk is full: messages stay where they are.
+//
+// # Messages that are set aside
+//
+// A message whose content could not be read [folder.FailuresMost] times is set aside, and at once where the store says
+// that it can never be read ([backends.Poison]): the state remembers it in the quarantine, the administrator is told
+// once, and `dipylon quarantine` lists and releases it. A store cannot be asked to skip a message. So it is told that
+// this one is still under way (a settlement without verdicts) before each lease has run out; where it hands it over
+// all the same, the gateway does not read it. Once a day it may come: one whose size, sender or recipients are others
+// is tried again, and one that does not come is forgotten.
+//
+// Where collections break and no message has been named, nobody but the store knows which one is to blame: the
+// administrator is told after [folder.FailuresMost] in a row, and the store is asked on. What is behind such a message
+// goes on if the store leases it before it looks into it.
 package outbox
 
 import (
@@ -37,6 +50,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/pause"
 	"github.com/dipylon/dipylon/gateway/events"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/stores"
 )
@@ -62,6 +76,7 @@ const (
 	Taken  = "taken"  // the gateway has it
 	Failed = "failed" // it can be sent to nobody
 	Left   = "left"   // it is the store's still
+	Aside  = "aside"  // it is set aside, or nobody knows which message breaks collections
 )
 
 // Collector collects from stores. Its fields do not change after the first Use.
@@ -71,9 +86,12 @@ type Collector struct {
 	Store func(name string) *stores.Store
 	// Take takes a message over, as [routing.Outbox.Take] does.
 	Take func(ctx context.Context, store *stores.Store, m backends.Outgoing, body io.Reader) (routing.Handover, error)
+	// Quarantine remembers the messages that break collections [none is remembered, nor set aside].
+	Quarantine *folder.Quarantine
 	// Observe is told what came of each message [nobody is].
 	Observe func(store, outcome string)
 
+	look    time.Duration // when a message that is set aside may come [lookUsual]
 	mu      sync.Mutex
 	at      map[string]*asking
 	closed  bool
@@ -140,7 +158,7 @@ func (c *Collector) start(name string, before *asking) {
 		if before != nil {
 			<-before.done
 		}
-		(&collecting{Collector: c, name: name}).run(ctx)
+		(&collecting{Collector: c, name: name, aside: aside{Collector: c, key: outboxOf(name)}}).run(ctx)
 	})
 }
 
@@ -162,6 +180,7 @@ type collecting struct {
 	// untold is what the store has not been told yet.
 	untold []backends.Settlement
 	tries  int
+	aside  aside
 }
 
 // run asks until the context ends, or the store has no outbox.
@@ -193,49 +212,77 @@ func (c *collecting) run(ctx context.Context) {
 
 // batch takes messages over, and tells the store.
 func (c *collecting) batch(ctx context.Context, store *stores.Store) (taken int, err error) {
+	if err := c.aside.load(ctx); err != nil {
+		return 0, err
+	}
+	for _, id := range c.aside.due() {
+		c.renew(id)
+	}
 	if err := c.settle(ctx, store); err != nil { // else it would hand the same over again and again
 		return 0, err
 	}
 	var odd error
+	refused := false
 	err = store.Outbox.Collect(ctx, backends.CollectRequest{Most: batchMost, Lease: Lease, Wait: waitMost},
 		func(ctx context.Context, m backends.Outgoing, content backends.Content) error {
 			failed, err := c.take(ctx, store, m, content)
-			if odd = failed; err == nil {
+			if odd, refused = failed, err != nil; err == nil {
 				taken++
 			}
 			return err
 		})
-	if odd != nil && ctx.Err() == nil {
+	switch {
+	case ctx.Err() != nil:
+	case errors.Is(odd, errAside):
+		err = nil // not counted as taken: a store that hands it over again and again is not asked without a pause
+	case odd != nil:
 		c.Log.Warn().Err(odd).Str(events.Store, c.name).Stringer("for", Lease).Msg("a message in the store's outbox cannot be read, it is left alone for a while")
 		taken, err = taken+1, nil // the others need not wait
+	case err == nil:
+		c.aside.well(ctx)
+	case !refused && store.Known:
+		c.aside.failedUnnamed(ctx, err)
 	}
 	return taken, errors.Join(err, c.settle(ctx, store))
 }
 
 // take takes one message over. odd is why its content cannot be read, whoever is to blame.
 func (c *collecting) take(ctx context.Context, store *stores.Store, m backends.Outgoing, content backends.Content) (odd, err error) {
+	if c.aside.holds(ctx, m) {
+		c.renew(m.ID)
+		return errAside, backends.Fail(backends.Temporary, "not taken over: %w", errAside)
+	}
 	in := &source{from: content}
 	handover, err := c.Take(ctx, store, m, in)
 	if err != nil {
-		c.observe(Left)
+		c.observe(c.name, Left)
 		if in.err != nil && ctx.Err() == nil {
-			c.untold = append(c.untold, backends.Settlement{ID: m.ID}) // its lease starts again
+			c.aside.failed(ctx, m, in.err)
+			c.renew(m.ID)
 			return fmt.Errorf("message %q: %w", backends.SafeText(string(m.ID)), in.err), err
 		}
 		return nil, backends.Fail(backends.Temporary, "not taken over: %w", err)
 	}
+	c.aside.taken(ctx, m)
 	c.untold = append(c.untold, backends.Settlement{ID: m.ID, Verdicts: handover.Verdicts})
 	if slices.ContainsFunc(handover.Verdicts, func(v backends.Verdict) bool { return v.Failure == nil }) {
-		c.observe(Taken)
+		c.observe(c.name, Taken)
 	} else {
-		c.observe(Failed)
+		c.observe(c.name, Failed)
 	}
 	return nil, nil
 }
 
-func (c *collecting) observe(outcome string) {
+// renew has a message's lease start again.
+func (c *collecting) renew(id backends.MessageID) {
+	if !slices.ContainsFunc(c.untold, func(s backends.Settlement) bool { return s.ID == id }) {
+		c.untold = append(c.untold, backends.Settlement{ID: id})
+	}
+}
+
+func (c *Collector) observe(store, outcome string) {
 	if c.Observe != nil {
-		c.Observe(c.name, outcome)
+		c.Observe(store, outcome)
 	}
 }
 

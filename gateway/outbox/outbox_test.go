@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -15,9 +16,12 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/storetest/memstore"
+	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/routing"
+	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/gateway/stores"
 	"github.com/dipylon/dipylon/gateway/stores/storestest"
+	"github.com/dipylon/dipylon/test/databases"
 )
 
 // world is a store with an outbox, and a gateway that takes what it is given, unless refuse says otherwise.
@@ -30,6 +34,64 @@ type world struct {
 	taken    []string
 	outcomes []string
 	refuse   func(content string) error
+
+	log        bytes.Buffer // after Close
+	quarantine *folder.Quarantine
+	// deaths are messages that end the store's plugin, by what they are: before it has named them, or as it reads them.
+	deaths map[backends.MessageID]death
+	tried  int // how often the plugin has ended
+	named  int // how often one of them was named
+	sizes  map[backends.MessageID]int64
+}
+
+type death int
+
+const (
+	lives death = iota
+	diesNamed
+	diesUnnamed
+)
+
+var errDied = backends.Fail(backends.Temporary, "the plugin has ended")
+
+// dying is the content of a message that ends the plugin.
+type dying struct {
+	backends.Content
+	read func()
+}
+
+func (d dying) Read([]byte) (int, error) {
+	d.read()
+	return 0, errDied
+}
+
+// handOver hands a message over as a plugin that may end does: its leases go on then.
+func (w *world) handOver(ctx context.Context, m backends.Outgoing, content backends.Content, accept func(context.Context, backends.Outgoing, backends.Content) error) (err error, died bool) {
+	w.mu.Lock()
+	if size := w.sizes[m.ID]; size != 0 {
+		m.Size = size
+	}
+	dies, died := w.deaths[m.ID], false
+	if dies == diesUnnamed {
+		w.tried++
+	}
+	w.mu.Unlock()
+	switch dies {
+	case diesUnnamed:
+		return errDied, true
+	case diesNamed:
+		w.mu.Lock()
+		w.named++
+		w.mu.Unlock()
+		err := accept(ctx, m, dying{content, func() {
+			w.mu.Lock()
+			w.tried++
+			w.mu.Unlock()
+			died = true
+		}})
+		return err, died
+	}
+	return accept(ctx, m, content), false
 }
 
 // Collect implements [backends.Outbox].
@@ -40,7 +102,22 @@ func (w *world) Collect(ctx context.Context, request backends.CollectRequest, ac
 	if w.impatient {
 		request.Wait = 0
 	}
-	return w.Store.Collect(ctx, request, accept)
+	var last error
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	err := w.Store.Collect(ctx, request, func(ctx context.Context, m backends.Outgoing, content backends.Content) error {
+		err, died := w.handOver(ctx, m, content, accept)
+		if died { // nobody gives the message back
+			last = err
+			end()
+			return nil
+		}
+		return err
+	})
+	if last != nil {
+		return last
+	}
+	return err
 }
 
 func (w *world) take(_ context.Context, _ *stores.Store, m backends.Outgoing, body io.Reader) (routing.Handover, error) {
@@ -76,21 +153,23 @@ func (w *world) counted() (collects int, taken, outcomes []string) {
 	return collects, taken, outcomes
 }
 
-func (w *world) post(content string, to ...string) {
-	w.Enqueue(backends.Outgoing{Envelope: backends.Envelope{From: "ada@sakes.example"}, Recipients: backends.To(to...)}, []byte(content))
+func (w *world) post(content string, to ...string) backends.MessageID {
+	return w.Enqueue(backends.Outgoing{Envelope: backends.Envelope{From: "ada@sakes.example"}, Recipients: backends.To(to...)}, []byte(content))
 }
 
 // run has a test in a bubble, with a collector of one store.
 func run(t *testing.T, test func(t *testing.T, w *world, c *Collector)) {
+	in := databases.Folder(t)
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{Store: memstore.New()}
+		w := &world{Store: memstore.New(), deaths: make(map[backends.MessageID]death), sizes: make(map[backends.MessageID]int64)}
+		w.quarantine = &folder.Quarantine{DB: open(t, in)}
 		err := w.Configure(t.Context(), backends.Settings{Store: "sakes", Domains: []string{"sakes.example"}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		table := storestest.Table(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}}.In(storestest.In(w)))
 		c := &Collector{
-			Log: zerolog.Nop(), Take: w.take,
+			Log: zerolog.New(&w.log), Take: w.take, Quarantine: w.quarantine,
 			Store: func(name string) *stores.Store {
 				all := table.Stores()
 				if i := slices.IndexFunc(all, func(s *stores.Store) bool { return s.Name == name }); i >= 0 {
@@ -111,6 +190,11 @@ func run(t *testing.T, test func(t *testing.T, w *world, c *Collector)) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// open opens the state until the bubble's end.
+func open(t *testing.T, in string) *state.DB {
+	return databases.Open(t, state.Options{Log: zerolog.Nop(), Folder: in})
 }
 
 // same compares what was taken, or told.

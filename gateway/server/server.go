@@ -157,6 +157,7 @@ func (g *Server) prepareAll(ctx context.Context) error {
 	if err := g.openState(ctx); err != nil {
 		return Temporary(err)
 	}
+	g.collector.Quarantine = &folder.Quarantine{DB: g.db}
 	g.guard = login.NewGuard(login.GuardOptions{Log: g.log, Throttle: g.throttle, Floor: g.cfg.Login.Throttle.Refusal.Std()})
 	g.authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
 		Log: g.log, Guard: g.guard,

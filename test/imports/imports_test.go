@@ -69,7 +69,7 @@ var rules = []rule{
 		"backends$", "backends/mail",
 	}},
 	// What stores want sent: which message, and what they are told of it.
-	{"gateway/outbox", []string{"gateway/events", "gateway/routing", "gateway/stores", "backends$", "backends/pause$"}},
+	{"gateway/outbox", []string{"gateway/events", "gateway/folder", "gateway/routing", "gateway/stores", "backends$", "backends/pause$"}},
 	// Whoever puts it all together starts plugins, and knows the configuration.
 	{"gateway/server", []string{"gateway", "plugins/host", "backends$", "backends/filelock$", "backends/mail", "config"}},
 	// What commands and the administration do, without a command line.
