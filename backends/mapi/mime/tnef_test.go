@@ -2,11 +2,13 @@ package mime
 
 import (
 	"bytes"
+	"encoding/base64"
 	"io"
 	"strings"
 	"testing"
 
 	"github.com/dipylon/dipylon/backends/mapi"
+	"github.com/dipylon/dipylon/backends/mapi/tnef"
 )
 
 func inMemorySpool(r io.Reader) (io.ReaderAt, int64, error) {
@@ -71,5 +73,30 @@ func TestBrokenTNEF(t *testing.T) {
 		if len(m.Attachments) != 1 || m.Attachments[0].Text(mapi.PidTagAttachLongFilename) != "winmail.dat" || m.Text(mapi.PidTagSubject) != "TNEF with two attachments" {
 			t.Errorf("%d attachments, %q", len(m.Attachments), m.Text(mapi.PidTagSubject))
 		}
+	}
+}
+
+// TestForgedSender: nobody writes in somebody else's name by a winmail.dat.
+func TestForgedSender(t *testing.T) {
+	inner := &mapi.Message{}
+	for _, tags := range []mapi.AddressTags{mapi.SenderAddress, mapi.SentRepresentingAddress} {
+		inner.SetAddress(tags, mapi.Address{Name: "Boss", Type: "SMTP", Address: "boss@sakes.example"})
+	}
+	inner.Set(mapi.PidTagTransportMessageHeaders, mapi.String("From: boss@sakes.example\r\n"))
+	inner.Set(mapi.PidTagHtml, mapi.Binary("<p>pay</p>"))
+	var stream bytes.Buffer
+	if err := tnef.Encode(&stream, inner, tnef.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	m := convert(t, Reader{TNEF: OpenTNEF(inMemorySpool)}, []byte(
+		"From: stranger@elsewhere.example\r\nTo: chris@sakes.example\r\nContent-Type: application/ms-tnef; name=winmail.dat\r\n"+
+			"Content-Transfer-Encoding: base64\r\n\r\n"+base64.StdEncoding.EncodeToString(stream.Bytes())+"\r\n"))
+	for _, tags := range []mapi.AddressTags{mapi.SenderAddress, mapi.SentRepresentingAddress} {
+		if a, _ := m.Address(tags); a.SMTP != "stranger@elsewhere.example" {
+			t.Errorf("%+v", a)
+		}
+	}
+	if header := m.Text(mapi.PidTagTransportMessageHeaders); string(m.Bytes(mapi.PidTagHtml)) != "<p>pay</p>" || strings.Contains(header, "boss") {
+		t.Errorf("%q, %q", m.Bytes(mapi.PidTagHtml), header)
 	}
 }

@@ -25,8 +25,6 @@
 //
 // The octets of a PtypObject that is not an attachment's begin with its interface, of 16 octets.
 //
-// An [Opener] opens the parts of Internet mail that are TNEF, for package mime.
-//
 // # Writing
 //
 // Encode writes everything as properties, and the attributes of old beside them, for readers that know these alone.

@@ -8,10 +8,10 @@ import (
 	"github.com/dipylon/dipylon/backends/mapi"
 )
 
-// trpOneOff is the kind of a TRP, MS-OXTNEF §2.1.3.3.3.
+// MS-OXTNEF §2.1.3.3.3: the kind of a TRP with a one-off address, and its octets.
 const (
-	trpOneOff uint16 = 4
-	trpSize          = 8
+	trpOneOff = 4
+	trpSize   = 8
 )
 
 // from takes attFrom: a TRP, the name, and the address, MS-OXTNEF §2.1.3.3.3.
