@@ -10,6 +10,9 @@ import (
 	"github.com/dipylon/dipylon/gateway/folder"
 )
 
+// ada is whose maildrop is locked.
+var ada = folder.Key{Store: "mail", Account: "ada"}
+
 // TestAwait: a lock that its holder gives back in time is taken; one that stays is refused in time.
 func TestAwait(t *testing.T) {
 	const most = time.Second
@@ -26,7 +29,7 @@ func TestAwait(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				locks := &folder.MemoryLocks{}
-				held, err := locks.Acquire(t.Context(), maildropOf("ada"))
+				held, err := locks.Acquire(t.Context(), ada)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -35,7 +38,7 @@ func TestAwait(t *testing.T) {
 				if c.held == 0 {
 					held.Release()
 				}
-				lock, err := folder.Await(t.Context(), locks, maildropOf("ada"), c.most)
+				lock, err := folder.Await(t.Context(), locks, ada, c.most)
 				if taken := err == nil; taken != c.taken {
 					t.Fatalf("taken: %v (%v)", taken, err)
 				}
@@ -56,13 +59,13 @@ func TestAwait(t *testing.T) {
 func TestAwaitEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		locks := &folder.MemoryLocks{}
-		if _, err := locks.Acquire(t.Context(), maildropOf("ada")); err != nil {
+		if _, err := locks.Acquire(t.Context(), ada); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		begun := time.Now()
-		if _, err := folder.Await(ctx, locks, maildropOf("ada"), time.Hour); backends.KindOf(err) != backends.InUse || time.Since(begun) != time.Second {
+		if _, err := folder.Await(ctx, locks, ada, time.Hour); backends.KindOf(err) != backends.InUse || time.Since(begun) != time.Second {
 			t.Errorf("%v, after %s", err, time.Since(begun))
 		}
 	})

@@ -39,7 +39,7 @@ type Reader struct {
 func (r Reader) Read(from Format, file io.ReaderAt, size int64) (m *mapi.Message, problems []error, err error) {
 	switch from {
 	case EML:
-		m, err = mime.Reader{TNEF: tnef.Opener{Keep: r.Keep}.Open}.Read(file, size)
+		m, err = mime.Reader{TNEF: mime.OpenTNEF(r.Keep)}.Read(file, size)
 	case TNEF:
 		return r.tnef(file, size)
 	case MSG:
