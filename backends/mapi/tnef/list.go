@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf16"
 
 	"github.com/dipylon/dipylon/backends/mail/codepage"
 	"github.com/dipylon/dipylon/backends/mapi"
@@ -79,16 +80,27 @@ func (o *object) name(s section) (n mapi.Named, err error) {
 	switch kind {
 	case nameNumber:
 		n.LID, err = s.uint32()
+		if err == nil && n.IsZero() {
+			err = fmt.Errorf("none: %w", ErrMalformed)
+		}
 		return n, err
 	case nameString:
 		octets, err := o.octets(s)
 		n.Name = strings.TrimRight(text(octets), "\x00")
-		if err == nil && n.Name == "" {
-			err = fmt.Errorf("an empty one: %w", ErrMalformed)
+		if err == nil && !isName(n.Name) {
+			err = fmt.Errorf("one that is empty or too long, or has a NUL in it: %w", ErrMalformed)
 		}
 		return n, err
 	}
 	return n, fmt.Errorf("a name of kind %d: %w", kind, ErrMalformed)
+}
+
+// nameMost is how many UTF-16 units a name has, MS-OXCDATA §2.6.1: its size with the NUL is an octet.
+const nameMost = 126
+
+// isName says whether a text is the name of a property. One that a store cannot take would keep the message from it.
+func isName(text string) bool {
+	return text != "" && len(utf16.Encode([]rune(text))) <= nameMost && !strings.Contains(text, "\x00")
 }
 
 // value takes the value or the values of a property. It returns nil if there is none.
