@@ -81,7 +81,7 @@ func Prepare(t *testing.T, o Options) *Gateway {
 	if o.Stores == nil {
 		o.Stores = []Mapping{MaildirStore("mail", Domain)}
 	}
-	g := &Gateway{Dir: o.Dir, ConfigFile: filepath.Join(o.Dir, "dipylon.yaml"), Authority: NewAuthority(t), options: o, binary: Binary(t, o.Kind)}
+	g := &Gateway{Dir: o.Dir, ConfigFile: filepath.Join(o.Dir, "dipylon.yaml"), Authority: NewAuthority(t), options: o, binary: Binary(t, o.Kind), addresses: map[string]string{}}
 	g.Configure(t, nil)
 	return g
 }
@@ -101,11 +101,10 @@ func (g *Gateway) Configure(t *testing.T, change func(*Options)) {
 	}
 	var listeners []Mapping
 	for _, p := range protocols {
-		address := "127.0.0.1:0"
-		if known, ok := g.addresses[p]; ok {
-			address = known
+		if g.addresses[p] == "" {
+			g.addresses[p] = listenerAddress(t)
 		}
-		listener := Mapping{"protocol": p, "address": address}
+		listener := Mapping{"protocol": p, "address": g.addresses[p]}
 		maps.Copy(listener, g.options.Listener)
 		listeners = append(listeners, listener)
 	}
