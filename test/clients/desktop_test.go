@@ -51,6 +51,7 @@ func (a account) onDesktop(t *testing.T) account {
 // application is a program with windows that runs.
 type application struct {
 	account
+	end    func() // at once
 	exited chan struct{}
 }
 
@@ -78,7 +79,7 @@ func (a account) open(t *testing.T, argv ...string) *application {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	app := &application{account: a, exited: make(chan struct{})}
+	app := &application{account: a, end: cancel, exited: make(chan struct{})}
 	go func() {
 		cmd.Wait()
 		close(app.exited)

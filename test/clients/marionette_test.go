@@ -53,16 +53,8 @@ func openMarionette(t *testing.T, profile string) *marionette {
 // call gives a command and returns the value of its answer.
 func (m *marionette) call(t *testing.T, command string, parameters any) any {
 	t.Helper()
-	m.number++
-	content, err := json.Marshal([]any{0, m.number, command, parameters})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.conn.SetDeadline(time.Now().Add(patience))
-	if _, err := fmt.Fprintf(m.conn, "%d:%s", len(content), content); err != nil {
-		t.Fatalf("%s: %v", command, err)
-	}
-	content, err = m.read()
+	m.ask(t, command, parameters)
+	content, err := m.read()
 	if err != nil {
 		t.Fatalf("%s: %v", command, err)
 	}
@@ -75,6 +67,20 @@ func (m *marionette) call(t *testing.T, command string, parameters any) any {
 	}
 	result, _ := answer[3].(map[string]any)
 	return result["value"]
+}
+
+// ask sends a command, and waits for no answer.
+func (m *marionette) ask(t *testing.T, command string, parameters any) {
+	t.Helper()
+	m.number++
+	content, err := json.Marshal([]any{0, m.number, command, parameters})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.conn.SetDeadline(time.Now().Add(patience))
+	if _, err := fmt.Fprintf(m.conn, "%d:%s", len(content), content); err != nil {
+		t.Fatalf("%s: %v", command, err)
+	}
 }
 
 func (m *marionette) read() ([]byte, error) {
