@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/peek"
 	"github.com/dipylon/dipylon/gateway/endpoint"
 	"github.com/dipylon/dipylon/gateway/events"
 )
@@ -244,7 +245,10 @@ func noService(r reply) reply {
 // talksEarly looks whether the client has spoken before the greeting: it did not wait for us and speaks no SMTP (RFC
 // 5321 §4.3.1). It waits as long as the server is to, or, where only waiting tells, a moment.
 func (s *session) talksEarly() bool {
-	if !s.server.rejectsEarlyTalkers() || s.server.GreetDelay <= 0 && isSilent(s.conn) {
+	if !s.server.rejectsEarlyTalkers() {
+		return false
+	}
+	if arrived, known := peek.Arrived(s.conn); s.server.GreetDelay <= 0 && known && !arrived {
 		return false
 	}
 	if err := s.conn.SetReadDeadline(time.Now().Add(max(s.server.GreetDelay, time.Millisecond))); err != nil {

@@ -2,15 +2,19 @@ package state
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
+
+	"github.com/dipylon/dipylon/backends/peek"
 )
 
 const (
@@ -92,7 +96,7 @@ func connectPostgres(config *pgx.ConnConfig, most int, synchronous string) *sql.
 	}), stdlib.OptionResetSession(func(_ context.Context, conn *pgx.Conn) error {
 		// A server that was restarted leaves a dead connection for each of the pool, and each
 		// would cost somebody's login.
-		if isStale(conn.PgConn().Conn()) {
+		if arrived, _ := peek.Arrived(socketOf(conn.PgConn().Conn())); arrived {
 			return driver.ErrBadConn
 		}
 		return nil
@@ -101,6 +105,15 @@ func connectPostgres(config *pgx.ConnConfig, most int, synchronous string) *sql.
 	pool.SetMaxIdleConns(most)
 	pool.SetConnMaxIdleTime(idleMost)
 	return pool
+}
+
+// socketOf is what a connection is made over. A server that ends says a last word on those that nobody uses, or closes
+// them.
+func socketOf(conn net.Conn) net.Conn {
+	if secure, is := conn.(*tls.Conn); is {
+		return secure.NetConn()
+	}
+	return conn
 }
 
 // reach waits until the server answers.

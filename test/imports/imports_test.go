@@ -26,7 +26,7 @@ var rules = []rule{
 	// What an address is, is the protocol's own (RFC 5321 §4.1.2): smtp parses each once, for all
 	// who are behind it.
 	{"gateway/pop3", []string{"gateway/pop3", "gateway/endpoint", "gateway/events", "backends/mail/sasl$", "backends/mail/uidl$", "backends/pause$"}},
-	{"gateway/smtp", []string{"gateway/smtp", "gateway/endpoint", "gateway/events", "backends/mail/address", "backends/mail/sasl$", "backends/mail/xtext$"}},
+	{"gateway/smtp", []string{"gateway/smtp", "gateway/endpoint", "gateway/events", "backends/mail/address", "backends/mail/sasl$", "backends/mail/xtext$", "backends/peek$"}},
 	{"gateway/admin", []string{"gateway/events"}},
 	{"gateway/relay/mx", nil},
 	// Mail in transit: what takes it out of the spool knows next hops and stores, and neither how mail comes in.
@@ -40,7 +40,7 @@ var rules = []rule{
 	{"gateway/events", nil},
 	{"gateway/edge", nil},
 	// What is kept, and what it means: neither protocol, nor whoever uses it.
-	{"gateway/state", []string{"backends/durable$", "backends/tempfolder$", "backends/pause$"}},
+	{"gateway/state", []string{"backends/durable$", "backends/tempfolder$", "backends/pause$", "backends/peek$"}},
 	{"gateway/spool", []string{"gateway/state", "backends$", "backends/durable$", "backends/mail", "backends/pause$"}},
 	{"gateway/quota", []string{"gateway/state"}},
 	{"gateway/track", []string{"gateway/admin", "gateway/events", "gateway/state"}},
@@ -91,6 +91,7 @@ var rules = []rule{
 	{"backends/descriptors", nil},
 	{"backends/durable", nil},
 	{"backends/pause", nil},
+	{"backends/peek", nil},
 	{"backends/filelock", nil},
 	{"backends/tempfolder", []string{"backends/filelock$"}},
 	{"backends$", []string{"backends/spelling$", "backends/mail/sasl$"}}, // the contract
