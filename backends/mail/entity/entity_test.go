@@ -352,3 +352,30 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// TestEncoder: what is written in a transfer encoding is read back, in lines of 76 characters at the most.
+func TestEncoder(t *testing.T) {
+	for _, encoding := range []string{"base64", "quoted-printable", ""} {
+		for n := range 200 {
+			content := strings.Repeat("é", n)
+			var out strings.Builder
+			e := NewEncoder(&out, encoding)
+			for _, c := range []byte(content) { // piece by piece
+				if _, err := e.Write([]byte{c}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := e.Close(); err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.SplitSeq(out.String(), "\r\n") {
+				if encoding != "" && (len(line) > 76 || line == "" && n > 0) {
+					t.Fatalf("%s of %d: a line is %q", encoding, n, line)
+				}
+			}
+			if got, err := io.ReadAll(decode(strings.NewReader(out.String()), encoding)); string(got) != content || err != nil {
+				t.Fatalf("%s of %d: %q, %v", encoding, n, got, err)
+			}
+		}
+	}
+}

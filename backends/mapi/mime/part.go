@@ -2,11 +2,11 @@ package mime
 
 import (
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"hash"
 	"io"
-	"mime/quotedprintable"
+
+	"github.com/dipylon/dipylon/backends/mail/entity"
 )
 
 // part is a MIME entity that is going to be written. It has parts, or a message, or content.
@@ -111,45 +111,9 @@ func (o *output) copy(content func(io.Writer) error) {
 
 // encoded writes content in a transfer encoding.
 func (o *output) encoded(encoding string, content func(io.Writer) error) {
-	var encoder io.WriteCloser
-	switch encoding {
-	case "base64":
-		encoder = base64.NewEncoder(base64.StdEncoding, &lines{w: o})
-	case "quoted-printable":
-		encoder = quotedprintable.NewWriter(o)
-	default:
-		o.copy(content)
-		return
-	}
+	encoder := entity.NewEncoder(o, encoding)
 	o.copy(func(io.Writer) error { return content(encoder) })
 	if err := encoder.Close(); err != nil && o.err == nil {
 		o.err = err
 	}
-}
-
-// lines breaks base64 into lines, RFC 2045 §6.8.
-type lines struct {
-	w      io.Writer
-	column int
-}
-
-// base64Line is how many characters stand on a line.
-const base64Line = 76
-
-// Write writes characters, with a line end before each line but the first.
-func (l *lines) Write(octets []byte) (n int, err error) {
-	for n < len(octets) {
-		if l.column == base64Line {
-			if _, err := io.WriteString(l.w, "\r\n"); err != nil {
-				return n, err
-			}
-			l.column = 0
-		}
-		wrote, err := l.w.Write(octets[n:min(len(octets), n+base64Line-l.column)])
-		n, l.column = n+wrote, l.column+wrote
-		if err != nil {
-			return n, err
-		}
-	}
-	return n, nil
 }
