@@ -60,6 +60,10 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", uint8(k))
 }
 
+// ErrCrashed is the cause of failures of calls whose plugin process ended under them, and nobody had asked it to. They are
+// [Temporary], as the process is started again.
+var ErrCrashed = errors.New("the plugin has crashed")
+
 // Failure is an error with a class. Text goes to the client, Detail to the log alone.
 type Failure struct {
 	Kind Kind

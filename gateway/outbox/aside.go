@@ -111,8 +111,18 @@ func fingerprint(m backends.Outgoing) string {
 	return hex.EncodeToString(sum.Sum(nil)[:8])
 }
 
+// counts says whether a failure speaks against a message: it ended the store's plugin, or the store says that it will
+// never be read. What fails for now, as the store's disk or a plugin that is being replaced does, is over some day.
+func counts(err error) bool {
+	kind := backends.KindOf(err)
+	return kind == backends.Poison || kind == backends.Permanent || errors.Is(err, backends.ErrCrashed)
+}
+
 // failed counts that a message broke a collection, and sets it aside when it has done so often enough.
 func (a *aside) failed(ctx context.Context, m backends.Outgoing, cause error) {
+	if !counts(cause) {
+		return
+	}
 	failure := backends.AsFailure(cause)
 	a.broken, a.renewed = time.Now(), time.Time{} // a plugin that has ended may have forgotten its leases
 	e, ok := a.count(ctx, folder.Message{Key: a.key, ID: m.ID, UIDL: fingerprint(m)},
@@ -132,7 +142,7 @@ func (a *aside) failed(ctx context.Context, m backends.Outgoing, cause error) {
 // so that none is set aside.
 func (a *aside) failedUnnamed(ctx context.Context, cause error) {
 	before, again := a.entries[""]
-	if now := time.Now(); now.Sub(a.broken) < renewEvery || again && now.Sub(before.Last) < renewEvery {
+	if now := time.Now(); !counts(cause) || now.Sub(a.broken) < renewEvery || again && now.Sub(before.Last) < renewEvery {
 		return
 	}
 	e, ok := a.count(ctx, folder.Message{Key: a.key}, backends.AsFailure(cause).Say("collections break before the store names a message"), false)

@@ -143,6 +143,43 @@ func TestSetAsideAtOnce(t *testing.T) {
 	})
 }
 
+// TestFailsForNow: what is over some day counts for nothing, however long it lasts, whether the store says so or its plugin
+// is ended by who administers it.
+func TestFailsForNow(t *testing.T) {
+	for name, how := range map[string]death{"the store says so": failsForNow, "its plugin is replaced": replaced} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(t *testing.T, w *world, c *Collector) {
+				id := w.post("bad", "bob@far.example")
+				w.dies(id, how)
+				w.post("good", "bob@far.example")
+				c.Use([]string{"sakes"})
+				time.Sleep((folder.FailuresMost + 2) * (Lease + waitMost))
+				_, taken, outcomes := w.counted()
+				same(t, taken, "good")
+				if tried, _ := w.deathsCounted(); tried <= folder.FailuresMost || slices.Contains(outcomes, "sakes "+Aside) {
+					t.Errorf("it is tried %d times: %q", tried, outcomes)
+				}
+				w.held(t)
+				w.dies(id, lives)
+				time.Sleep(Lease + waitMost)
+				_, taken, _ = w.counted()
+				same(t, taken, "bad")
+			})
+		})
+	}
+}
+
+// TestSaysNever: a store that refuses a message for good is asked a few times, and no more.
+func TestSaysNever(t *testing.T) {
+	run(t, func(t *testing.T, w *world, c *Collector) {
+		w.Inject(memstore.Fault{Call: "content", Kind: memstore.Kind(backends.Permanent)})
+		w.post("bad", "bob@far.example")
+		c.Use([]string{"sakes"})
+		time.Sleep((folder.FailuresMost + 2) * (Lease + waitMost))
+		w.held(t, "held 3")
+	})
+}
+
 // TestSetAsideChanges: a message that is another one by now is tried again within a day.
 func TestSetAsideChanges(t *testing.T) {
 	run(t, func(t *testing.T, w *world, c *Collector) {

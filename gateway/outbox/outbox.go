@@ -24,14 +24,16 @@
 //
 // # Messages that are set aside
 //
-// A message whose content could not be read [folder.FailuresMost] times is set aside, and at once where the store says
-// that it can never be read ([backends.Poison]): the state remembers it in the quarantine, the administrator is told
-// once, and `dipylon quarantine` lists and releases it. A store cannot be asked to skip a message. So it is told that
-// this one is still under way (a settlement without verdicts) before each lease has run out; where it hands it over
-// all the same, the gateway does not read it. Once a day it may come: one whose size, sender or recipients are others
-// is tried again, and one that does not come is forgotten.
+// A message whose reading crashed the plugin ([backends.ErrCrashed]) or was refused for good ([backends.Permanent])
+// [folder.FailuresMost] times is set aside, and at once where the store says that it cannot be rendered
+// ([backends.Poison]). What fails for now counts for nothing, however often. The state remembers a message that is
+// set aside in the quarantine, the administrator is told once, and `dipylon quarantine` lists and releases it. A
+// store cannot be asked to skip a message. So it is told that this one is still under way (a settlement without
+// verdicts) before each lease has run out; where it hands it over all the same, the gateway does not read it. Once a
+// day it may come: one whose size, sender or recipients are others is tried again, and one that does not come is
+// forgotten.
 //
-// Where collections break and no message has been named, nobody but the store knows which one is to blame: the
+// Where collections break so and no message has been named, nobody but the store knows which one is to blame: the
 // administrator is told after [folder.FailuresMost] in a row, and the store is asked on. What is behind such a message
 // goes on if the store leases it before it looks into it.
 package outbox

@@ -50,20 +50,23 @@ const (
 	lives death = iota
 	diesNamed
 	diesUnnamed
+	replaced
+	failsForNow
 )
 
-var errDied = backends.Fail(backends.Temporary, "the plugin has ended")
+var (
+	errDied     = backends.Fail(backends.Temporary, "the plugin has ended: %w", backends.ErrCrashed)
+	errReplaced = backends.Fail(backends.Temporary, "the plugin was ended")
+	errForNow   = backends.Fail(backends.Temporary, "the store's disk does not answer")
+)
 
 // dying is the content of a message that ends the plugin.
 type dying struct {
 	backends.Content
-	read func()
+	read func() error
 }
 
-func (d dying) Read([]byte) (int, error) {
-	d.read()
-	return 0, errDied
-}
+func (d dying) Read([]byte) (int, error) { return 0, d.read() }
 
 // handOver hands a message over as a plugin that may end does: its leases go on then.
 func (w *world) handOver(ctx context.Context, m backends.Outgoing, content backends.Content, accept func(context.Context, backends.Outgoing, backends.Content) error) (err error, died bool) {
@@ -79,15 +82,16 @@ func (w *world) handOver(ctx context.Context, m backends.Outgoing, content backe
 	switch dies {
 	case diesUnnamed:
 		return errDied, true
-	case diesNamed:
+	case diesNamed, replaced, failsForNow:
 		w.mu.Lock()
 		w.named++
 		w.mu.Unlock()
-		err := accept(ctx, m, dying{content, func() {
+		err := accept(ctx, m, dying{content, func() error {
 			w.mu.Lock()
 			w.tried++
 			w.mu.Unlock()
-			died = true
+			died = dies != failsForNow
+			return map[death]error{diesNamed: errDied, replaced: errReplaced, failsForNow: errForNow}[dies]
 		}})
 		return err, died
 	}

@@ -66,7 +66,7 @@ func TestCrash(t *testing.T) {
 			other := openDrop(t, s)
 			err := test.call(t)
 			kindIs(t, err, backends.Temporary)
-			if !errors.Is(err, ErrPluginDied) {
+			if !errors.Is(err, ErrPluginDied) || !errors.Is(err, backends.ErrCrashed) {
 				t.Error(err)
 			}
 			_, err = other.Fetch(t.Context(), backends.FetchRequest{ID: "size:1"})
@@ -120,7 +120,7 @@ func TestHang(t *testing.T) {
 		drop := openDrop(t, s)
 		halt(t, s.Status().PID)
 		_, err := drop.Fetch(t.Context(), backends.FetchRequest{ID: "size:1"})
-		if !errors.Is(err, ErrPluginDied) {
+		if !errors.Is(err, backends.ErrCrashed) {
 			t.Error(err)
 		}
 		within(t, 10*time.Second, "a login works again", func() bool {
@@ -328,7 +328,7 @@ func TestSwapDrain(t *testing.T) {
 	}
 	within(t, 10*time.Second, "the old process is gone", func() bool { return !alive(old) })
 	_, err := drop.Fetch(t.Context(), backends.FetchRequest{ID: "size:1"})
-	if !errors.Is(err, ErrPluginDied) {
+	if !errors.Is(err, ErrPluginDied) || errors.Is(err, backends.ErrCrashed) {
 		t.Error(err)
 	}
 	if s.Status().Restarts != 0 {

@@ -20,8 +20,12 @@ import (
 	"github.com/dipylon/dipylon/plugins/proto/wire"
 )
 
-// ErrPluginDied is the cause of failures of calls whose plugin process ended under them.
+// ErrPluginDied is the cause of failures of calls whose plugin process ended under them. Where nobody has asked it to,
+// [backends.ErrCrashed] is one, too.
 var ErrPluginDied = errors.New("the plugin died")
+
+// errCrashed ends the life of a process that nobody has asked to end, also of one that was killed as it hung.
+var errCrashed = fmt.Errorf("%w: %w", ErrPluginDied, backends.ErrCrashed)
 
 // ErrNotReady is the cause of failures of calls made while no plugin process is ready.
 var ErrNotReady = errors.New("no plugin process is ready")
@@ -85,7 +89,7 @@ func newGeneration(l *launcher, conn *grpc.ClientConn) *generation {
 // reap waits for the end of the process and takes away what it leaves.
 func (g *generation) reap() {
 	<-g.proc.exited
-	g.end(ErrPluginDied)
+	g.end(errCrashed)
 	_ = g.conn.Close()
 	g.work.Wait()
 	for !g.launcher.client.Exited() { // go-plugin's goroutines are about to see it, too
@@ -243,7 +247,7 @@ func (g *generation) failure(ctx context.Context, err error) error {
 func (g *generation) death() *backends.Failure {
 	select {
 	case <-g.proc.exited:
-		return backends.Fail(backends.Temporary, "plugin process %d of store %q: %w (%s)%s", g.proc.pid(), g.spec.Store, ErrPluginDied, g.proc.status(), g.lastWords())
+		return backends.Fail(backends.Temporary, "plugin process %d of store %q: %w (%s)%s", g.proc.pid(), g.spec.Store, context.Cause(g.life), g.proc.status(), g.lastWords())
 	default:
 		return backends.Fail(backends.Temporary, "plugin process %d of store %q was ended: %w", g.proc.pid(), g.spec.Store, ErrPluginDied)
 	}
