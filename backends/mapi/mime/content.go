@@ -13,7 +13,15 @@ import (
 	"github.com/dipylon/dipylon/backends/mapi"
 )
 
-// survey is what has to be known of a content before it is written.
+// sumOf returns the hash of a content, which is all that has to be known before it is written in base64.
+func sumOf(content func(io.Writer) error) (sum [sha256.Size]byte, err error) {
+	h := sha256.New()
+	err = content(h)
+	h.Sum(sum[:0])
+	return sum, err
+}
+
+// survey is what has to be known of a text before it is written.
 type survey struct {
 	hash    hash.Hash
 	size    int64
@@ -30,7 +38,7 @@ type survey struct {
 	split []byte // the start of a character
 }
 
-// measure surveys a content.
+// measure surveys a text.
 func measure(content func(io.Writer) error) (*survey, error) {
 	s := &survey{hash: sha256.New()}
 	err := content(s)
@@ -109,11 +117,15 @@ func (s *survey) encoding(uniform bool) string {
 	return ""
 }
 
-// leaf makes a part of a content and sets its transfer encoding.
-func leaf(content func(io.Writer) error, fields []string, encoding string, s *survey) *part {
-	p := &part{fields: fields, content: content, encoding: encoding}
-	s.hash.Sum(p.sum[:0])
-	return p
+// sum returns the hash of the text.
+func (s *survey) sum() (sum [sha256.Size]byte) {
+	s.hash.Sum(sum[:0])
+	return sum
+}
+
+// leaf makes a part of a content in a transfer encoding.
+func leaf(content func(io.Writer) error, fields []string, encoding string, sum [sha256.Size]byte) *part {
+	return &part{fields: fields, content: content, encoding: encoding, sum: sum}
 }
 
 // copying returns a function that writes what can be opened.
@@ -159,7 +171,7 @@ func (p *planner) textPart(mediaType string, text func(io.Writer) error, paramet
 		charset = "us-ascii"
 	}
 	uniform := mediaType == "text/plain"
-	return leaf(content, []string{"Content-Type: " + mediaType + "; charset=" + charset + parameters + "\r\n"}, s.encoding(uniform), s), nil
+	return leaf(content, []string{"Content-Type: " + mediaType + "; charset=" + charset + parameters + "\r\n"}, s.encoding(uniform), s.sum()), nil
 }
 
 // isStateful says whether a code page says by ASCII's octets what is none of ASCII's characters.
@@ -197,5 +209,5 @@ func (p *planner) htmlPart(content func(io.Writer) error) (*part, error) {
 	case s.invalid && page.Number == codepage.UTF8:
 		page, _ = codepage.Find(codepage.WesternEuro)
 	}
-	return leaf(content, []string{"Content-Type: text/html; charset=" + page.Charset + "\r\n"}, s.encoding(false), s), nil
+	return leaf(content, []string{"Content-Type: text/html; charset=" + page.Charset + "\r\n"}, s.encoding(false), s.sum()), nil
 }

@@ -272,11 +272,11 @@ func (p *planner) report(class string) (*part, error) {
 		_, err := io.WriteString(w, fields)
 		return err
 	}
-	s, err := measure(content)
+	sum, err := sumOf(content)
 	if err != nil {
 		return nil, err
 	}
-	machine := leaf(content, []string{"Content-Type: message/" + kind + "\r\n"}, "", s)
+	machine := leaf(content, []string{"Content-Type: message/" + kind + "\r\n"}, "", sum)
 	_, attached, err := p.attachments(nil)
 	parts := append([]*part{body, machine}, attached...)
 	return &part{subtype: "report", extra: ";\r\n\treport-type=" + kind, parts: parts}, err

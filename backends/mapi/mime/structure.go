@@ -223,18 +223,28 @@ func (p *planner) attachment(a *mapi.Attachment, inline bool) (*part, error) {
 		}
 		return a.Data.Open()
 	})
-	s, err := measure(content)
+	mediaType, encoding, err := attachedAs(mediaTypeOf(a), content)
 	if err != nil {
 		return nil, err
 	}
-	mediaType, encoding := mediaTypeOf(a), "base64"
-	if strings.HasPrefix(mediaType, "message/") || strings.HasPrefix(mediaType, "multipart/") {
-		// RFC 2045 §6.4 and RFC 2046 §5.2: these are not encoded. What was not opened must not be opened now.
-		if encoding = ""; s.encoding(false) != "" || strings.HasPrefix(mediaType, "multipart/") || mediaType == "message/rfc822" || mediaType == "message/global" {
-			mediaType, encoding = "application/octet-stream", "base64"
-		}
+	sum, err := sumOf(content)
+	return leaf(content, attachmentFields(a, mediaType, inline), encoding, sum), err
+}
+
+// attachedAs returns the media type and the transfer encoding of an attachment. RFC 2045 §6.4 and RFC 2046 §5.2: entities
+// and messages are not encoded. What was not opened must not be opened now.
+func attachedAs(mediaType string, content func(io.Writer) error) (as, encoding string, err error) {
+	switch {
+	case mediaType == "message/rfc822", mediaType == "message/global", strings.HasPrefix(mediaType, "multipart/"):
+		return "application/octet-stream", "base64", nil
+	case !strings.HasPrefix(mediaType, "message/"):
+		return mediaType, "base64", nil
 	}
-	return leaf(content, attachmentFields(a, mediaType, inline), encoding, s), nil
+	s, err := measure(content)
+	if err != nil || s.encoding(false) != "" {
+		return "application/octet-stream", "base64", err
+	}
+	return mediaType, "", nil
 }
 
 // attachmentFields returns the fields of an attachment, MS-OXCMAIL §2.1.3.4.2.2.
@@ -316,7 +326,7 @@ func (p *planner) signed() (*part, error) {
 	}
 	a := p.m.Attachments[0]
 	content := copying(a.Data.Open)
-	s, err := measure(content)
+	sum, err := sumOf(content)
 	if err != nil {
 		return nil, err
 	}
@@ -325,7 +335,7 @@ func (p *planner) signed() (*part, error) {
 	case err != nil:
 		return nil, err
 	case isClear:
-		whole := leaf(content, nil, "", s)
+		whole := leaf(content, nil, "", sum)
 		whole.raw = true
 		return whole, nil
 	case strings.HasSuffix(strings.ToLower(p.m.Text(mapi.PidTagMessageClass)), "signed"):
@@ -335,7 +345,7 @@ func (p *planner) signed() (*part, error) {
 	if !strings.Contains(mediaType, "pkcs7-mime") {
 		mediaType = "application/pkcs7-mime"
 	}
-	return leaf(content, attachmentFields(a, mediaType, false), "base64", s), nil
+	return leaf(content, attachmentFields(a, mediaType, false), "base64", sum), nil
 }
 
 // isClearSigned says whether octets are an entity of type multipart/signed with its own fields.

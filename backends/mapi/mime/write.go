@@ -1,6 +1,8 @@
 package mime
 
 import (
+	"bufio"
+	"cmp"
 	"errors"
 	"io"
 
@@ -29,12 +31,13 @@ func (w Writer) Write(out io.Writer, m *mapi.Message) error {
 	if err != nil {
 		return err
 	}
-	o := &output{w: out}
+	buffered := bufio.NewWriter(out) // what is written comes in pieces as short as a line end
+	o := &output{w: buffered}
 	root.write(o)
 	if !o.atLineStart() {
 		o.text("\r\n")
 	}
-	return o.err
+	return cmp.Or(o.err, buffered.Flush())
 }
 
 // plan finds out how a message is to be written: all that has to be known before its first octet.

@@ -218,3 +218,20 @@ func TestRoundTrip(t *testing.T) {
 		})
 	}
 }
+
+// writes counts the calls of its Write.
+type writes int
+
+func (w *writes) Write(p []byte) (int, error) {
+	*w++
+	return len(p), nil
+}
+
+// TestFewWrites: what is written goes on in large pieces, and not line by line.
+func TestFewWrites(t *testing.T) {
+	m := &mapi.Message{Attachments: []*mapi.Attachment{{Data: mapi.ContentOf(make([]byte, 64<<10))}}}
+	var n writes
+	if err := (Writer{}).Write(&n, m); err != nil || n > 64 {
+		t.Errorf("%d writes of 64 KiB, %v", n, err)
+	}
+}

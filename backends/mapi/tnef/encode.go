@@ -1,6 +1,8 @@
 package tnef
 
 import (
+	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -28,9 +30,10 @@ type Options struct {
 // PtypErrorCode, and properties of many values that have none.
 func Encode(w io.Writer, m *mapi.Message, o Options) error {
 	e := newEncoder(o)
-	s := &sink{w: w}
+	buffered := bufio.NewWriter(w) // what is written comes in pieces as short as an octet
+	s := &sink{w: buffered}
 	e.stream(s, m, outermost(e, m))
-	return s.err
+	return cmp.Or(s.err, buffered.Flush())
 }
 
 // Size returns how many octets Encode writes.

@@ -383,3 +383,25 @@ func randomProperties(random *rand.Rand, p *mapi.Properties) {
 		p.Set(mapi.Named{Set: mapi.PSETIDCommon, LID: uint32(1 + random.IntN(9))}, v)
 	}
 }
+
+// writes counts the calls of its Write.
+type writes int
+
+func (w *writes) Write(p []byte) (int, error) {
+	*w++
+	return len(p), nil
+}
+
+// TestFewWrites: what is written goes on in large pieces, and not number by number.
+func TestFewWrites(t *testing.T) {
+	m := &mapi.Message{}
+	for range 1000 {
+		r := &mapi.Recipient{}
+		r.Set(mapi.PidTagRecipientType, mapi.Integer32(1))
+		m.Recipients = append(m.Recipients, r)
+	}
+	var n writes
+	if err := Encode(&n, m, Options{}); err != nil || n > 10 {
+		t.Errorf("%d writes of 16 KiB, %v", n, err)
+	}
+}
