@@ -101,7 +101,7 @@ func (e *explanation) body() {
 	case html:
 		e.tell("MS-OXBBODY §2.1.3", "HTML is the best body")
 	case compressed:
-		e.rtf(plain)
+		e.rtf()
 	case plain:
 		e.tell("MS-OXBBODY §2.1.3", "plain text is the only body")
 	default:
@@ -120,14 +120,11 @@ func (e *explanation) body() {
 }
 
 // rtf tells what becomes of an RTF body that is the only rich one, as package rtf reports it.
-func (e *explanation) rtf(plain bool) {
+func (e *explanation) rtf() {
 	report, kind, err := readRTF(e.m)
 	switch {
-	case err != nil && plain:
-		e.tell("MS-OXRTFCP", "the RTF cannot be read (%v): plain text is the body", err)
-		return
 	case err != nil:
-		e.tell("MS-OXRTFCP", "the RTF cannot be read to its end: %v", err)
+		e.tell("MS-OXRTFCP", "the RTF cannot be read whole (%v), and is attached as it is", err)
 	case kind == rtf.FromHTML:
 		e.tell("MS-OXRTFEX §2.2.3.2", "the RTF was made from HTML, which is taken out of it")
 	case kind == rtf.FromText:
@@ -152,11 +149,7 @@ func readRTF(m *mapi.Message) (rtf.Report, rtf.Kind, error) {
 		return rtf.Report{}, 0, err
 	}
 	defer r.Close()
-	decompressor, err := rtf.NewDecompressor(r)
-	if err != nil {
-		return rtf.Report{}, 0, err
-	}
-	d, err := rtf.Open(decompressor, rtf.Options{})
+	d, err := rtf.OpenCompressed(r, rtf.Options{})
 	if err != nil {
 		return rtf.Report{}, 0, err
 	}

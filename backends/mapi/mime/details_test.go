@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/dipylon/dipylon/backends/mail/header"
@@ -156,15 +157,21 @@ func TestSignedToTheOctet(t *testing.T) {
 	}
 }
 
+// packed is RTF that is made from HTML or text, as PidTagRtfCompressed has it.
+func packed(t *testing.T, encapsulate func(io.Writer, io.Reader) error, from string) mapi.Binary {
+	t.Helper()
+	var document, packed bytes.Buffer
+	c := rtf.NewCompressor(&packed)
+	if err := errors.Join(encapsulate(&document, strings.NewReader(from)), func() error { _, err := c.Write(document.Bytes()); return err }(), c.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return packed.Bytes()
+}
+
 // TestRTF: the HTML that RTF is made from is the body; the plain text is, where that is what it was made from.
 func TestRTF(t *testing.T) {
 	pack := func(encapsulate func(io.Writer, io.Reader) error, from string) mapi.Value {
-		var document, packed bytes.Buffer
-		c := rtf.NewCompressor(&packed)
-		if err := errors.Join(encapsulate(&document, strings.NewReader(from)), func() error { _, err := c.Write(document.Bytes()); return err }(), c.Close()); err != nil {
-			t.Fatal(err)
-		}
-		return mapi.Binary(packed.Bytes())
+		return packed(t, encapsulate, from)
 	}
 	m := &mapi.Message{}
 	m.Set(mapi.PidTagBody, mapi.String("Grüße\r\n"))
@@ -179,6 +186,36 @@ func TestRTF(t *testing.T) {
 	m.Set(mapi.PidTagRtfCompressed, mapi.Binary("broken"))
 	if got := convert(t, Reader{}, write(t, Writer{}, m)); text(got) != "Grüße" {
 		t.Errorf("%s", write(t, Writer{}, m))
+	}
+}
+
+// TestDamagedRTF: RTF that cannot be read whole is the body as far as it can, and is attached as it is. A message is lost
+// only where its octets cannot be had.
+func TestDamagedRTF(t *testing.T) {
+	whole := packed(t, rtf.EncapsulateHTML, "<html><body><p>"+strings.Repeat("Grüße ", 100)+"</p></body></html>")
+	wrong := bytes.Clone(whole)
+	wrong[12]++ // of the checksum
+	for damaged, readable := range map[string]bool{"short": false, strings.Repeat("none", 9): false, string(wrong): true, string(whole[:len(whole)-20]): true} {
+		for _, plain := range []string{"", "Grüße"} {
+			m := &mapi.Message{}
+			m.Set(mapi.PidTagRtfCompressed, mapi.Binary(damaged))
+			if plain != "" {
+				m.Set(mapi.PidTagBody, mapi.String(plain))
+			}
+			got := convert(t, Reader{}, write(t, Writer{}, m))
+			if len(got.Attachments) != 1 || string(octetsOf(t, got.Attachments[0].Data)) != damaged {
+				t.Errorf("%.10q beside %q: %d attachments", damaged, plain, len(got.Attachments))
+			}
+			if readable && !strings.Contains(body(t, &got.Properties, mapi.PidTagHtml), "Grüße Grüße") || plain != "" && text(got) != plain {
+				t.Errorf("%.10q beside %q: the body is lost", damaged, plain)
+			}
+		}
+	}
+	m := &mapi.Message{}
+	failing := io.MultiReader(bytes.NewReader(whole[:100]), iotest.ErrReader(errors.ErrUnsupported))
+	m.Set(mapi.PidTagRtfCompressed, mapi.Streamed{Of: mapi.PtypBinary, Content: mapi.Content{Open: func() (io.ReadCloser, error) { return io.NopCloser(failing), nil }}})
+	if err := (Writer{}).Write(io.Discard, m); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("of what cannot be read: %v", err)
 	}
 }
 

@@ -2,7 +2,6 @@ package mime
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"path"
 	"slices"
@@ -127,18 +126,16 @@ func (p *planner) htmlText(plain bool) (func(io.Writer) error, error) {
 	if v := p.m.Get(mapi.PidTagBodyHtml); v != nil && v.Type().IsText() {
 		return copying(func() (io.ReadCloser, error) { return p.m.OpenText(mapi.PidTagBodyHtml) }), nil
 	}
-	if !p.m.Has(mapi.PidTagRtfCompressed) {
+	if v := p.m.Get(mapi.PidTagRtfCompressed); v == nil || v.Type() != mapi.PtypBinary {
 		return nil, nil
 	}
-	if plain {
-		d, closing, err := p.openRTF()
-		if err != nil {
-			return nil, nil // the plain text is what can be read
-		}
-		defer closing.Close()
-		if d.Kind() == rtf.FromText {
-			return nil, nil
-		}
+	d, closing, err := p.openRTF()
+	if err != nil {
+		return nil, p.readRTF(err)
+	}
+	defer closing.Close()
+	if plain && d.Kind() == rtf.FromText {
+		return nil, nil
 	}
 	return func(w io.Writer) error {
 		d, closing, err := p.openRTF()
@@ -147,10 +144,7 @@ func (p *planner) htmlText(plain bool) (func(io.Writer) error, error) {
 		}
 		defer closing.Close()
 		_, err = d.WriteHTML(w)
-		if errors.Is(err, rtf.ErrTruncated) || errors.Is(err, rtf.ErrTooLong) {
-			return nil // what was written is complete HTML
-		}
-		return err
+		return p.readRTF(err)
 	}, nil
 }
 
@@ -159,24 +153,42 @@ func (p *planner) openRTF() (*rtf.Document, io.Closer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	decompressor, err := rtf.NewDecompressor(r)
-	if err == nil {
-		var d *rtf.Document
-		if d, err = rtf.Open(decompressor, rtf.Options{}); err == nil {
-			return d, r, nil
-		}
+	d, err := rtf.OpenCompressed(r, rtf.Options{})
+	if err != nil {
+		r.Close()
+		return nil, nil, err
 	}
-	r.Close()
-	return nil, nil, err
+	return d, r, nil
 }
 
-// attachments plans the attachments: those that the HTML shows, and the others. MS-OXCMAIL §2.1.3.4.
+// readRTF takes the error of reading the RTF. Where that is damaged what could be read is the body, and the RTF is
+// attached as it is.
+func (p *planner) readRTF(err error) error {
+	if rtf.IsIncomplete(err) {
+		p.damaged = true
+		return nil
+	}
+	return err
+}
+
+// damagedRTF returns an attachment of the RTF as it is.
+func (p *planner) damagedRTF() *mapi.Attachment {
+	a := &mapi.Attachment{Data: mapi.Content{Open: func() (io.ReadCloser, error) { return p.m.OpenBytes(mapi.PidTagRtfCompressed) }}}
+	a.Set(mapi.PidTagAttachLongFilename, mapi.String("PidTagRtfCompressed.bin"))
+	return a
+}
+
+// attachments plans the attachments, when the body is planned: those that the HTML shows, and the others. MS-OXCMAIL §2.1.3.4.
 func (p *planner) attachments(html func(io.Writer) error) (inline, attached []*part, err error) {
 	shown, err := p.shown(html)
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, a := range p.m.Attachments {
+	all := p.m.Attachments
+	if p.damaged {
+		all = append(slices.Clip(all), p.damagedRTF())
+	}
+	for _, a := range all {
 		isShown := html != nil && isInline(a, shown)
 		planned, err := p.attachment(a, isShown)
 		switch {

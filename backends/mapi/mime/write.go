@@ -64,4 +64,6 @@ type planner struct {
 	m     *mapi.Message
 	depth int
 	err   error // of reading what becomes fields
+	// damaged says that the RTF could not be read whole.
+	damaged bool
 }

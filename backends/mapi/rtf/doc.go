@@ -4,7 +4,7 @@
 // The value of PidTagRtfCompressed is read with NewDecompressor and written with NewCompressor (MS-OXRTFCP). What is
 // inside is opened, and asked what it was made from:
 //
-//	d, err := rtf.Open(decompressor, rtf.Options{Picture: keep})
+//	d, err := rtf.OpenCompressed(value, rtf.Options{Picture: keep})
 //	if d.Kind() == rtf.FromText {
 //		report, err = d.WriteText(w)
 //	} else {

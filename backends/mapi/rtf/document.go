@@ -89,7 +89,7 @@ type Document struct {
 // lookahead is what is read to recognise a document.
 const lookahead = 4096
 
-// Open looks at the beginning of r. It fails with ErrFormat if that is no RTF.
+// Open looks at the beginning of r. It fails with ErrNoRTF if that is no RTF.
 func Open(r io.Reader, o Options) (*Document, error) {
 	if o.Most == 0 {
 		o.Most = DefaultMost
@@ -107,6 +107,21 @@ func Open(r io.Reader, o Options) (*Document, error) {
 		return nil, err
 	}
 	return &Document{r: buffered, options: o, kind: recognise(begin)}, nil
+}
+
+// OpenCompressed opens the value of PidTagRtfCompressed: a Decompressor, and what is in it.
+func OpenCompressed(r io.Reader, o Options) (*Document, error) {
+	decompressor, err := NewDecompressor(r)
+	if err != nil {
+		return nil, err
+	}
+	return Open(decompressor, o)
+}
+
+// IsIncomplete says whether an error is about the document: what could be read of it is not all, or may be wrong. Other
+// errors are those of reading it, or of writing what becomes of it.
+func IsIncomplete(err error) bool {
+	return slices.ContainsFunc([]error{ErrFormat, ErrNoRTF, ErrTruncated, ErrChecksum, ErrSize, ErrTooLong}, func(of error) bool { return errors.Is(err, of) })
 }
 
 // failed fails again and again once it has: what was read before is looked at first.
@@ -185,7 +200,10 @@ func (d *Document) run(p *parser) (Report, error) {
 	if err == nil { // what is behind the document is none of it, but there may be an error
 		_, err = io.Copy(io.Discard, d.r)
 	}
-	return p.report, errors.Join(err, p.out.w.Flush())
+	if failed := p.out.w.Flush(); failed != nil { // whatever the document is, that is not what was written
+		return p.report, failed
+	}
+	return p.report, err
 }
 
 // output is what is written, up to a bound.
