@@ -116,16 +116,17 @@ func TestTransferEncodings(t *testing.T) {
 
 func TestWords(t *testing.T) {
 	for text, want := range map[string]string{
-		"=?iso-8859-1?Q?Gr=FC=DFe_aus?= K=?utf-8?q?=C3=B6?=ln":          "Grüße aus Köln",
-		"=?utf-8?B?8J+Y?= =?UTF-8?B?gA==?=":                             "😀",
-		"=?utf-8?Q?one?=\r\n =?iso-8859-1?Q?=E4?= three":                "oneä three",
-		"=?utf-8*de?Q?=C3=9C?=":                                         "Ü",
-		"=?utf-8?Q?open":                                                "=?utf-8?Q?open",
-		"=?utf-8?X?abc?= =?utf-8?Q?d?=":                                 "=?utf-8?X?abc?= d",
-		"=?x-klingon?Q?=FF?=":                                           "ÿ",
-		"=?utf-8?Q?=G1=2?=":                                             "=G1=2",
-		"=? =?utf-8?Q?a b?=":                                            "=? a b",
-		"a = b?= c":                                                     "a = b?= c",
+		"=?iso-8859-1?Q?Gr=FC=DFe_aus?= K=?utf-8?q?=C3=B6?=ln": "Grüße aus Köln",
+		"=?utf-8?B?8J+Y?= =?UTF-8?B?gA==?=":                    "😀",
+		"=?utf-8?Q?one?=\r\n =?iso-8859-1?Q?=E4?= three":       "oneä three",
+		"=?utf-8*de?Q?=C3=9C?=":                                "Ü",
+		"=?utf-8?Q?open":                                       "=?utf-8?Q?open",
+		"=?utf-8?X?abc?= =?utf-8?Q?d?=":                        "=?utf-8?X?abc?= d",
+		"=?x-klingon?Q?=FF?=":                                  "ÿ",
+		"=?utf-8?Q?=G1=2?=":                                    "=G1=2",
+		"=? =?utf-8?Q?a b?=":                                   "=? a b",
+		"a = b?= c":                                            "a = b?= c",
+
 		"=?iso-2022-jp?B?GyRCOUEbKEI=?= =?iso-2022-jp?B?GyRCJE4bKEI=?=": "港の",
 	} {
 		if got := DecodeWords(text); got != want {
