@@ -2,6 +2,7 @@ package entity
 
 import (
 	"bufio"
+	"encoding/hex"
 	"io"
 	"strings"
 )
@@ -182,21 +183,9 @@ func (d *quotedDecoder) discard(out []byte, n int) []byte {
 }
 
 func hexOctet(high, low byte) (byte, bool) {
-	h, ok1 := hexDigit(high)
-	l, ok2 := hexDigit(low)
-	return h<<4 | l, ok1 && ok2
-}
-
-func hexDigit(c byte) (byte, bool) {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0', true
-	case 'A' <= c && c <= 'F':
-		return c - 'A' + 10, true
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10, true
-	}
-	return 0, false
+	var octet [1]byte
+	_, err := hex.Decode(octet[:], []byte{high, low})
+	return octet[0], err == nil
 }
 
 // uuDecoder reads what uuencode(1) writes, the lines between "begin" and "end".
