@@ -96,10 +96,10 @@ const (
 
 // Providers, MS-OXCDATA §2.2.
 var (
-	PublicProvider      = mustGUID("9073441a-66aa-11cd-9bc8-00aa002fc45a")
-	OneOffProvider      = mustGUID("a41f2b81-a3be-1910-9d6e-00dd010f5402")
-	AddressBookProvider = mustGUID("c840a7dc-42c0-1a10-b4b9-08002b2fe182")
-	ContactProvider     = mustGUID("0aaa42fe-c718-101a-e885-0b651c240000")
+	PublicProvider      = MustGUID("9073441a-66aa-11cd-9bc8-00aa002fc45a")
+	OneOffProvider      = MustGUID("a41f2b81-a3be-1910-9d6e-00dd010f5402")
+	AddressBookProvider = MustGUID("c840a7dc-42c0-1a10-b4b9-08002b2fe182")
+	ContactProvider     = MustGUID("0aaa42fe-c718-101a-e885-0b651c240000")
 )
 
 // Versions that entry ids have.

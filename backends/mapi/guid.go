@@ -38,8 +38,8 @@ func ParseGUID(s string) (GUID, error) {
 	return g, nil
 }
 
-// mustGUID is for GUIDs that the specifications name.
-func mustGUID(s string) GUID {
+// MustGUID is ParseGUID for GUIDs that the specifications name.
+func MustGUID(s string) GUID {
 	g, err := ParseGUID(s)
 	if err != nil {
 		panic(err)

@@ -19,6 +19,13 @@ type Attachment struct {
 	// Data are the octets of an attachment by value (PidTagAttachDataBinary), or those of an OLE object
 	// (PidTagAttachDataObject). Neither property is in Properties.
 	Data Content
-	// Embedded is the message that is attached (PidTagAttachDataObject with the method afEmbeddedMessage).
+	// Embedded is the message that is attached (PidTagAttachDataObject with the method [AttachEmbedded]).
 	Embedded *Message
 }
+
+// Values of PidTagAttachMethod for attachments whose octets are in the message, MS-OXCMSG §2.2.2.9.
+const (
+	AttachByValue  Integer32 = 1
+	AttachEmbedded Integer32 = 5 // a message
+	AttachOLE      Integer32 = 6
+)

@@ -4,25 +4,25 @@ package mapi
 
 // The property sets, MS-OXPROPS §1.3.2.
 var (
-	PSPublicStrings            = mustGUID("{00020329-0000-0000-c000-000000000046}") // PS_PUBLIC_STRINGS
-	PSETIDCommon               = mustGUID("{00062008-0000-0000-c000-000000000046}") // PSETID_Common
-	PSETIDAddress              = mustGUID("{00062004-0000-0000-c000-000000000046}") // PSETID_Address
-	PSInternetHeaders          = mustGUID("{00020386-0000-0000-c000-000000000046}") // PS_INTERNET_HEADERS
-	PSETIDAppointment          = mustGUID("{00062002-0000-0000-c000-000000000046}") // PSETID_Appointment
-	PSETIDMeeting              = mustGUID("{6ed8da90-450b-101b-98da-00aa003f1305}") // PSETID_Meeting
-	PSETIDLog                  = mustGUID("{0006200a-0000-0000-c000-000000000046}") // PSETID_Log
-	PSETIDMessaging            = mustGUID("{41f28f13-83f4-4114-a584-eedb5a6b0bff}") // PSETID_Messaging
-	PSETIDNote                 = mustGUID("{0006200e-0000-0000-c000-000000000046}") // PSETID_Note
-	PSETIDPostRss              = mustGUID("{00062041-0000-0000-c000-000000000046}") // PSETID_PostRss
-	PSETIDTask                 = mustGUID("{00062003-0000-0000-c000-000000000046}") // PSETID_Task
-	PSETIDUnifiedMessaging     = mustGUID("{4442858e-a9e3-4e80-b900-317a210cc15b}") // PSETID_UnifiedMessaging
-	PSMapi                     = mustGUID("{00020328-0000-0000-c000-000000000046}") // PS_MAPI
-	PSETIDAirSync              = mustGUID("{71035549-0739-4dcb-9163-00f0580dbbdf}") // PSETID_AirSync
-	PSETIDSharing              = mustGUID("{00062040-0000-0000-c000-000000000046}") // PSETID_Sharing
-	PSETIDXmlExtractedEntities = mustGUID("{23239608-685d-4732-9c55-4c95cb4e8e33}") // PSETID_XmlExtractedEntities
-	PSETIDAttachment           = mustGUID("{96357f7f-59e1-47d0-99a7-46515c183b54}") // PSETID_Attachment
-	PSETIDCalendarAssistant    = mustGUID("{11000e07-b51b-40d6-af21-caa85edab1d0}") // PSETID_CalendarAssistant
-	PSETIDRemote               = mustGUID("{00062014-0000-0000-c000-000000000046}") // PSETID_Remote
+	PSPublicStrings            = MustGUID("{00020329-0000-0000-c000-000000000046}") // PS_PUBLIC_STRINGS
+	PSETIDCommon               = MustGUID("{00062008-0000-0000-c000-000000000046}") // PSETID_Common
+	PSETIDAddress              = MustGUID("{00062004-0000-0000-c000-000000000046}") // PSETID_Address
+	PSInternetHeaders          = MustGUID("{00020386-0000-0000-c000-000000000046}") // PS_INTERNET_HEADERS
+	PSETIDAppointment          = MustGUID("{00062002-0000-0000-c000-000000000046}") // PSETID_Appointment
+	PSETIDMeeting              = MustGUID("{6ed8da90-450b-101b-98da-00aa003f1305}") // PSETID_Meeting
+	PSETIDLog                  = MustGUID("{0006200a-0000-0000-c000-000000000046}") // PSETID_Log
+	PSETIDMessaging            = MustGUID("{41f28f13-83f4-4114-a584-eedb5a6b0bff}") // PSETID_Messaging
+	PSETIDNote                 = MustGUID("{0006200e-0000-0000-c000-000000000046}") // PSETID_Note
+	PSETIDPostRss              = MustGUID("{00062041-0000-0000-c000-000000000046}") // PSETID_PostRss
+	PSETIDTask                 = MustGUID("{00062003-0000-0000-c000-000000000046}") // PSETID_Task
+	PSETIDUnifiedMessaging     = MustGUID("{4442858e-a9e3-4e80-b900-317a210cc15b}") // PSETID_UnifiedMessaging
+	PSMapi                     = MustGUID("{00020328-0000-0000-c000-000000000046}") // PS_MAPI
+	PSETIDAirSync              = MustGUID("{71035549-0739-4dcb-9163-00f0580dbbdf}") // PSETID_AirSync
+	PSETIDSharing              = MustGUID("{00062040-0000-0000-c000-000000000046}") // PSETID_Sharing
+	PSETIDXmlExtractedEntities = MustGUID("{23239608-685d-4732-9c55-4c95cb4e8e33}") // PSETID_XmlExtractedEntities
+	PSETIDAttachment           = MustGUID("{96357f7f-59e1-47d0-99a7-46515c183b54}") // PSETID_Attachment
+	PSETIDCalendarAssistant    = MustGUID("{11000e07-b51b-40d6-af21-caa85edab1d0}") // PSETID_CalendarAssistant
+	PSETIDRemote               = MustGUID("{00062014-0000-0000-c000-000000000046}") // PSETID_Remote
 )
 
 // The properties that have an id, MS-OXPROPS §2.

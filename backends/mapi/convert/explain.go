@@ -21,9 +21,6 @@ func (c Choice) String() string {
 	return c.Text + " (" + c.Rule + ")"
 }
 
-// ole is the PidTagAttachMethod of OLE objects, MS-OXCMSG §2.2.2.9.
-const ole = 6
-
 // Explain returns the choices of a conversion of a message that has been read. It tells no contents.
 func Explain(m *mapi.Message, from, to Format) []Choice {
 	e := &explanation{m: m}
@@ -165,7 +162,7 @@ func (e *explanation) attachment(n int, a *mapi.Attachment) {
 		e.tell("MS-OXCMAIL §2.1.3.4.3", "attachment %d is a message, and is written as message/rfc822", n)
 	case a.Data.IsZero():
 		e.tell("MS-OXCMAIL §2.1.3.4", "attachment %d has no data here (method %d): what is written is at most its path", n, method)
-	case method == ole:
+	case method == int64(mapi.AttachOLE):
 		e.tell("MS-OXCMAIL §2.1.3.4.4", "attachment %d is an OLE object, and is written as a file", n)
 	case a.Has(mapi.PidTagAttachContentId):
 		e.tell("MS-OXCMAIL §2.1.3.4.1.2", "attachment %d is inline if the HTML refers to its Content-ID", n)

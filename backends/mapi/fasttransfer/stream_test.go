@@ -367,7 +367,7 @@ func messages(depth int) *rapid.Generator[*mapi.Message] {
 			case kind == 0:
 				a.Data = mapi.ContentOf(rapid.SliceOfN(rapid.Byte(), 0, 100).Draw(t, "data"))
 			case kind == 1:
-				a.Set(mapi.PidTagAttachMethod, mapi.Integer32(attachOLE))
+				a.Set(mapi.PidTagAttachMethod, mapi.AttachOLE)
 				a.Data = mapi.ContentOf([]byte("OLE"))
 			case kind == 2 && depth > 0:
 				a.Embedded = messages(depth-1).Draw(t, "embedded")

@@ -111,16 +111,13 @@ func (w *Writer) properties(properties *mapi.Properties, but mapi.ID) {
 	}
 }
 
-// attachOLE is the PidTagAttachMethod of an OLE object, MS-OXCMSG §2.2.2.9.
-const attachOLE = 6
-
 // data writes the octets of an attachment.
 func (w *Writer) data(a *mapi.Attachment) {
 	if a.Data.IsZero() {
 		return
 	}
 	tag := mapi.PidTagAttachDataBinary
-	if method, _ := a.Integer(mapi.PidTagAttachMethod); method == attachOLE {
+	if method, _ := a.Integer(mapi.PidTagAttachMethod); method == int64(mapi.AttachOLE) {
 		tag = mapi.PidTagAttachDataObject
 	}
 	w.property(mapi.Property{Tag: tag, Value: mapi.Streamed{Of: tag.Type(), Content: a.Data}})

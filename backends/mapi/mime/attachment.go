@@ -8,13 +8,6 @@ import (
 	"github.com/dipylon/dipylon/backends/mapi"
 )
 
-// Values of PidTagAttachMethod, MS-OXCMSG §2.2.2.9.
-const (
-	attachByValue  = 1
-	attachEmbedded = 5
-	attachOLE      = 6
-)
-
 // notRendered is the PidTagRenderingPosition of an attachment that has no place in the text, MS-OXCMSG §2.2.2.16.
 const notRendered = -1
 
@@ -25,7 +18,7 @@ func (c *conversion) attach(e *entity.Entity) (*mapi.Attachment, error) {
 		return nil, err
 	}
 	a := &mapi.Attachment{Data: content}
-	a.Set(mapi.PidTagAttachMethod, mapi.Integer32(attachByValue))
+	a.Set(mapi.PidTagAttachMethod, mapi.AttachByValue)
 	name := e.Filename()
 	if name != "" {
 		a.Set(mapi.PidTagAttachLongFilename, mapi.String(withoutNULs(name)))
@@ -84,7 +77,7 @@ func (c *conversion) embed(e *entity.Entity) error {
 		return err
 	}
 	a := &mapi.Attachment{Embedded: embedded}
-	a.Set(mapi.PidTagAttachMethod, mapi.Integer32(attachEmbedded))
+	a.Set(mapi.PidTagAttachMethod, mapi.AttachEmbedded)
 	c.describe(a, e, embedded.Text(mapi.PidTagSubject))
 	return nil
 }

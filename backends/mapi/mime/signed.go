@@ -23,7 +23,7 @@ func (c *conversion) signed(e *entity.Entity) error {
 	c.plain, c.html = text.plain, text.html
 	c.m.Set(mapi.PidTagMessageClass, mapi.String("IPM.Note.SMIME.MultipartSigned"))
 	a := &mapi.Attachment{Data: wholeEntity(e)}
-	a.Set(mapi.PidTagAttachMethod, mapi.Integer32(attachByValue))
+	a.Set(mapi.PidTagAttachMethod, mapi.AttachByValue)
 	a.Set(mapi.PidTagAttachLongFilename, mapi.String(signedName))
 	a.Set(mapi.PidTagAttachFilename, mapi.String(signedName))
 	a.Set(mapi.PidTagAttachExtension, mapi.String(path.Ext(signedName)))

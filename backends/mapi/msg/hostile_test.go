@@ -114,7 +114,7 @@ func nested(depth int) *mapi.Message {
 	m.Set(mapi.PidTagSubject, mapi.String("the innermost"))
 	for range depth {
 		outer := &mapi.Message{Attachments: []*mapi.Attachment{{Embedded: m}}}
-		outer.Attachments[0].Set(mapi.PidTagAttachMethod, mapi.Integer32(attachEmbedded))
+		outer.Attachments[0].Set(mapi.PidTagAttachMethod, mapi.AttachEmbedded)
 		m = outer
 	}
 	return m

@@ -150,13 +150,6 @@ const (
 	objectStream = "__substg1.0_3701000d"
 )
 
-// Values of PidTagAttachMethod, MS-OXCMSG §2.2.2.9.
-const (
-	attachByValue  = 1
-	attachEmbedded = 5
-	attachOLE      = 6
-)
-
 // attachment reads an attachment, MS-OXMSG §2.2.2.
 func (f *reader) attachment(s *storage, codePage, depth int) *mapi.Attachment {
 	a := &mapi.Attachment{}
@@ -168,9 +161,10 @@ func (f *reader) attachment(s *storage, codePage, depth int) *mapi.Attachment {
 		}
 	}
 	object := s.storages[objectStream]
-	method, told := a.Integer(mapi.PidTagAttachMethod)
+	number, told := a.Integer(mapi.PidTagAttachMethod)
+	method := mapi.Integer32(number)
 	switch {
-	case object == nil && a.Data.IsZero() && (method == attachByValue || method == attachEmbedded || method == attachOLE || !told):
+	case object == nil && a.Data.IsZero() && (method == mapi.AttachByValue || method == mapi.AttachEmbedded || method == mapi.AttachOLE || !told):
 		f.report(s.where(dataStream), ErrMissing, true)
 	case object == nil:
 	case object.content(propertyStream).IsZero():
@@ -180,10 +174,10 @@ func (f *reader) attachment(s *storage, codePage, depth int) *mapi.Attachment {
 	default:
 		a.Data = mapi.Content{}
 		a.Embedded, _ = f.message(object, embeddedHeader, codePage, depth+1)
-		a.Set(mapi.PidTagAttachMethod, mapi.Integer32(attachEmbedded))
+		a.Set(mapi.PidTagAttachMethod, mapi.AttachEmbedded)
 	}
 	if a.Embedded == nil && !told && !a.Data.IsZero() {
-		a.Set(mapi.PidTagAttachMethod, mapi.Integer32(attachByValue))
+		a.Set(mapi.PidTagAttachMethod, mapi.AttachByValue)
 	}
 	return a
 }

@@ -43,7 +43,7 @@ func letter() *mapi.Message {
 	r.Set(mapi.PidTagEmailAddress, mapi.String("ada@sakes.example"))
 	m.Recipients = append(m.Recipients, r)
 	a := &mapi.Attachment{Data: mapi.ContentOf([]byte(strings.Repeat("0123456789", 3000)))}
-	a.Set(mapi.PidTagAttachMethod, mapi.Integer32(attachByValue))
+	a.Set(mapi.PidTagAttachMethod, mapi.AttachByValue)
 	a.Set(mapi.PidTagAttachLongFilename, mapi.String("Übersicht.txt"))
 	inner := &mapi.Message{}
 	inner.Set(mapi.PidTagMessageClass, mapi.String("IPM.Note"))
@@ -51,7 +51,7 @@ func letter() *mapi.Message {
 	inner.Set(mapi.PidTagBody, mapi.String("I am attached.\r\n"))
 	inner.Set(mapi.PidLidReminderSet, mapi.Boolean(false))
 	b := &mapi.Attachment{Embedded: inner}
-	b.Set(mapi.PidTagAttachMethod, mapi.Integer32(attachEmbedded))
+	b.Set(mapi.PidTagAttachMethod, mapi.AttachEmbedded)
 	b.Set(mapi.PidTagDisplayName, mapi.String("inside"))
 	m.Attachments = append(m.Attachments, a, b)
 	return m

@@ -105,24 +105,9 @@ const (
 
 // The interfaces of a PtypObject, which say what is in it, MS-OXTNEF §2.1.3.4.
 var (
-	iidMessage = mustGUID("{00020307-0000-0000-c000-000000000046}") // a TNEF stream
-	iidStorage = mustGUID("{0000000b-0000-0000-c000-000000000046}") // a compound file
-	iidStream  = mustGUID("{0000000c-0000-0000-c000-000000000046}")
-)
-
-func mustGUID(text string) mapi.GUID {
-	g, err := mapi.ParseGUID(text)
-	if err != nil {
-		panic(err)
-	}
-	return g
-}
-
-// Attachment methods, MS-OXCMSG §2.2.2.9.
-const (
-	afByValue  = mapi.Integer32(1)
-	afEmbedded = mapi.Integer32(5)
-	afOLE      = mapi.Integer32(6)
+	iidMessage = mapi.MustGUID("{00020307-0000-0000-c000-000000000046}") // a TNEF stream
+	iidStorage = mapi.MustGUID("{0000000b-0000-0000-c000-000000000046}") // a compound file
+	iidStream  = mapi.MustGUID("{0000000c-0000-0000-c000-000000000046}")
 )
 
 // macBinary is the PidTagAttachEncoding of an attachment in MacBinary, MS-OXCMSG §2.2.2.20.

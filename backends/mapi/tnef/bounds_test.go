@@ -17,7 +17,7 @@ import (
 func TestLargeAttachments(t *testing.T) {
 	const size = 8 << 20
 	file := &mapi.Attachment{Data: mapi.Section(zeros{}, 0, size)}
-	file.Set(mapi.PidTagAttachMethod, afByValue)
+	file.Set(mapi.PidTagAttachMethod, mapi.AttachByValue)
 	m := &mapi.Message{Attachments: []*mapi.Attachment{{Embedded: &mapi.Message{Attachments: []*mapi.Attachment{file}}}}}
 	var first, last prefix
 	if n := allocated(func() {

@@ -231,13 +231,13 @@ func (o *object) endAttachment() {
 	}
 	o.attachment = nil
 	if a.Embedded != nil {
-		a.mapped.Set(mapi.PidTagAttachMethod, afEmbedded)
+		a.mapped.Set(mapi.PidTagAttachMethod, mapi.AttachEmbedded)
 	}
 	if a.Has(mapi.PidTagAttachLongFilename) || a.Embedded != nil && a.Has(mapi.PidTagDisplayName) {
 		a.mapped.Delete(mapi.PidTagAttachFilename) // attAttachTitle was made of that
 	}
 	fill(&a.Properties, &a.mapped)
-	if method, _ := a.Integer(mapi.PidTagAttachMethod); a.Embedded == nil && a.Data.IsZero() && method == int64(afByValue) {
+	if method, _ := a.Integer(mapi.PidTagAttachMethod); a.Embedded == nil && a.Data.IsZero() && method == int64(mapi.AttachByValue) {
 		a.Data = mapi.ContentOf(nil) // an empty file
 	}
 }

@@ -179,7 +179,7 @@ func recipients(s *sink, all []*mapi.Recipient, at place) {
 // attachment writes the attributes of an attachment, MS-OXTNEF §2.1.3.3.15: attAttachRendData first, attAttachment last.
 func (e *encoder) attachment(s *sink, a *mapi.Attachment, at place) {
 	method, _ := a.Integer(mapi.PidTagAttachMethod)
-	object := a.Embedded != nil || method == int64(afOLE)
+	object := a.Embedded != nil || method == int64(mapi.AttachOLE)
 	e.mappedOfAttachment(s, a, object, at)
 	// QUIRK: ytnef stops at an attribute without octets, so an empty file has none. That it is a file tells its method.
 	if !object && a.Data.Size > 0 {

@@ -93,28 +93,28 @@ func everyType() []mapi.Value {
 
 func attachments() []*mapi.Attachment {
 	file := &mapi.Attachment{Data: mapi.ContentOf([]byte("file"))}
-	file.Set(mapi.PidTagAttachMethod, afByValue)
+	file.Set(mapi.PidTagAttachMethod, mapi.AttachByValue)
 	file.Set(mapi.PidTagAttachFilename, mapi.String("FILE~1.TXT"))
 	file.Set(mapi.PidTagAttachLongFilename, mapi.String("a long file – Ω.txt"))
 	file.Set(mapi.PidTagRenderingPosition, mapi.Integer32(-1))
 	file.Set(mapi.PidTagAttachRendering, mapi.Binary("metafile"))
 	file.Set(mapi.PidTagCreationTime, mapi.NewTime(time.Date(2004, 2, 17, 11, 25, 35, 0, time.UTC)))
 	empty := &mapi.Attachment{Data: mapi.ContentOf(nil)}
-	empty.Set(mapi.PidTagAttachMethod, afByValue)
+	empty.Set(mapi.PidTagAttachMethod, mapi.AttachByValue)
 	empty.Set(mapi.PidTagAttachLongFilename, mapi.String("empty"))
 	mac := &mapi.Attachment{Data: mapi.ContentOf([]byte("mac"))}
-	mac.Set(mapi.PidTagAttachMethod, afByValue)
+	mac.Set(mapi.PidTagAttachMethod, mapi.AttachByValue)
 	mac.Set(mapi.PidTagAttachEncoding, mapi.Binary(macBinary))
 	storage := &mapi.Attachment{Data: mapi.ContentOf([]byte(compoundFile + " and more"))}
-	storage.Set(mapi.PidTagAttachMethod, afOLE)
+	storage.Set(mapi.PidTagAttachMethod, mapi.AttachOLE)
 	stream := &mapi.Attachment{Data: mapi.ContentOf([]byte("a stream"))}
-	stream.Set(mapi.PidTagAttachMethod, afOLE)
+	stream.Set(mapi.PidTagAttachMethod, mapi.AttachOLE)
 	embedded := &mapi.Attachment{Embedded: &mapi.Message{}}
-	embedded.Set(mapi.PidTagAttachMethod, afEmbedded)
+	embedded.Set(mapi.PidTagAttachMethod, mapi.AttachEmbedded)
 	embedded.Set(mapi.PidTagDisplayName, mapi.String("inner"))
 	embedded.Embedded.Set(mapi.PidTagSubject, mapi.String("inner"))
 	deeper := &mapi.Attachment{Embedded: &mapi.Message{}}
-	deeper.Set(mapi.PidTagAttachMethod, afEmbedded)
+	deeper.Set(mapi.PidTagAttachMethod, mapi.AttachEmbedded)
 	deeper.Embedded.Attachments = []*mapi.Attachment{file, storage}
 	embedded.Embedded.Attachments = []*mapi.Attachment{deeper, file}
 	return []*mapi.Attachment{file, empty, mac, storage, stream, embedded}
@@ -347,13 +347,13 @@ func randomMessage(random *rand.Rand, depth int) *mapi.Message {
 		switch kind := random.IntN(3); {
 		case kind == 0 && depth < 3:
 			a.Embedded = randomMessage(random, depth+1)
-			a.Set(mapi.PidTagAttachMethod, afEmbedded)
+			a.Set(mapi.PidTagAttachMethod, mapi.AttachEmbedded)
 		case kind == 1:
 			a.Data = mapi.ContentOf(randomOctets(random))
-			a.Set(mapi.PidTagAttachMethod, afOLE)
+			a.Set(mapi.PidTagAttachMethod, mapi.AttachOLE)
 		default:
 			a.Data = mapi.ContentOf(randomOctets(random))
-			a.Set(mapi.PidTagAttachMethod, afByValue)
+			a.Set(mapi.PidTagAttachMethod, mapi.AttachByValue)
 		}
 		m.Attachments = append(m.Attachments, a)
 	}

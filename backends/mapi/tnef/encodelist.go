@@ -17,7 +17,7 @@ func writeList(s *sink, properties *mapi.Properties, at place, data *dataObject,
 	// QUIRK: ytnef cannot read a list whose last property has many values.
 	var many, others []mapi.Property
 	for p := range properties.All() {
-		switch _, isMany := p.Value.(values); {
+		switch _, isMany := p.Value.(mapi.Many); {
 		case !writable(p) || p.Tag == without:
 		case isMany:
 			many = append(many, p)
@@ -49,17 +49,11 @@ func writable(p mapi.Property) bool {
 	switch v := p.Value.(type) {
 	case mapi.ErrorCode, mapi.Null: // there is no value
 		return false
-	case values:
+	case mapi.Many:
 		return len(v.Values()) > 0 // QUIRK: readers take it that there is one (tnef ends with a failed assertion)
 	}
 	t := p.Value.Type()
 	return hasSize(t) || mapi.FixedSize(t) > 0
-}
-
-// values are those of a property that has many.
-type values interface {
-	mapi.Value
-	Values() []mapi.Value
 }
 
 // firstName is the id that a named property is given which has none. TNEF's readers go by the name.
@@ -80,7 +74,7 @@ func writeProperty(s *sink, p mapi.Property, page codepage.Page) {
 	if tag.IsNamed() {
 		writeName(s, p.Named)
 	}
-	if many, ok := v.(values); ok {
+	if many, ok := v.(mapi.Many); ok {
 		all := many.Values()
 		s.size(int64(len(all)))
 		for _, one := range all {

@@ -157,7 +157,7 @@ func (o *object) attachmentData(p mapi.Property, i item) bool {
 		}
 		o.report(i.begin, err, true)
 	} else {
-		a.mapped.Set(mapi.PidTagAttachMethod, afOLE)
+		a.mapped.Set(mapi.PidTagAttachMethod, mapi.AttachOLE)
 	}
 	a.encapsulated, a.Data = true, data
 	return true
@@ -182,9 +182,9 @@ func (o *object) rendData(s section) error {
 	if err != nil {
 		return err
 	}
-	method := afByValue
+	method := mapi.AttachByValue
 	if binary.LittleEndian.Uint16(octets) == attachTypeOLE {
-		method = afOLE
+		method = mapi.AttachOLE
 	}
 	o.attachment.mapped.Set(mapi.PidTagAttachMethod, method)
 	if position := binary.LittleEndian.Uint32(octets[2:]); position != notRendered {

@@ -64,7 +64,7 @@ func contents(t *testing.T, folder string) map[string]string {
 
 func attached(name, data string) *mapi.Attachment {
 	a := &mapi.Attachment{Data: mapi.ContentOf([]byte(data))}
-	a.Set(mapi.PidTagAttachMethod, afByValue)
+	a.Set(mapi.PidTagAttachMethod, mapi.AttachByValue)
 	a.Set(mapi.PidTagAttachLongFilename, mapi.String(name))
 	return a
 }
@@ -151,7 +151,7 @@ func TestPeersReadObjects(t *testing.T) {
 	inner := letter(t)
 	inner.Attachments = []*mapi.Attachment{attached("inner.txt", "inside")}
 	holder := &mapi.Attachment{Embedded: inner}
-	holder.Set(mapi.PidTagAttachMethod, afEmbedded)
+	holder.Set(mapi.PidTagAttachMethod, mapi.AttachEmbedded)
 	holder.Set(mapi.PidTagDisplayName, mapi.String("letter"))
 	m := letter(t)
 	m.Attachments = []*mapi.Attachment{holder, attached("outer.txt", "outside")}

@@ -62,7 +62,7 @@ func generate(table []byte) ([]byte, error) {
 func (o *output) add(words []string) bool {
 	switch {
 	case words[0] == "set" && len(words) == 3:
-		fmt.Fprintf(&o.sets, "%s = mustGUID(%q) // %s\n", goName(words[1]), words[2], words[1])
+		fmt.Fprintf(&o.sets, "%s = MustGUID(%q) // %s\n", goName(words[1]), words[2], words[1])
 	case isSection(words[0]) && len(words) == 4:
 		section, name, id, ptyp := words[0], words[1], words[2], words[3]
 		fmt.Fprintf(&o.tags, "%s = Tag(%s<<16) | Tag(%s)\n", name, id, ptyp)
