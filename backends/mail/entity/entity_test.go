@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -378,5 +379,13 @@ func TestEncoder(t *testing.T) {
 				t.Fatalf("%s of %d: %q, %v", encoding, n, got, err)
 			}
 		}
+	}
+}
+
+// TestManyComments: comments are passed over one after another, and not one within another.
+func TestManyComments(t *testing.T) {
+	defer debug.SetMaxStack(debug.SetMaxStack(1 << 20))
+	if p := ParseParameters("a/b" + strings.Repeat("(a)x", header.Most/4) + ";a=b"); p.Value != "a/b" || p.Get("a") != "b" {
+		t.Errorf("%q, %q", p.Value, p.Get("a"))
 	}
 }

@@ -49,18 +49,21 @@ func ParseParameters(value string) Parameterized {
 	return p
 }
 
-// cutToken cuts at the first of some characters, or at a comment.
+// cutToken cuts at the first of some characters. A comment ends the token, and what stands behind it is none of it.
 func cutToken(s, stop string) (token, rest string) {
-	end := strings.IndexAny(s, stop+"(")
+	stop += "("
+	end := strings.IndexAny(s, stop)
 	if end < 0 {
 		return s, ""
 	}
 	token, rest = s[:end], s[end:]
-	if rest[0] == '(' {
+	for strings.HasPrefix(rest, "(") {
 		rest = skipComments(rest)
-		if rest != "" && !strings.ContainsRune(stop, rune(rest[0])) { // the comment stands inside
-			_, rest = cutToken(rest, stop)
+		next := strings.IndexAny(rest, stop)
+		if next < 0 {
+			return token, ""
 		}
+		rest = rest[next:]
 	}
 	return token, rest
 }
