@@ -200,29 +200,26 @@ func (p *Postgres) url(database string) string {
 // a thousandth of the time.
 func (p *Postgres) Database(t testing.TB) string {
 	t.Helper()
-	db, err := sql.Open("pgx", p.url("postgres"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	name := "test" + strconv.FormatInt(p.count.Add(1), 10)
-	if _, err := db.Exec("CREATE SCHEMA " + name); err != nil {
-		t.Fatal(err)
-	}
-	return p.url("postgres") + "&search_path=" + name
+	return p.url("postgres") + "&search_path=" + p.create(t, "SCHEMA")
 }
 
 // OwnDatabase makes a new, empty database, in which no other test's transactions are.
 func (p *Postgres) OwnDatabase(t testing.TB) string {
+	t.Helper()
+	return p.url(p.create(t, "DATABASE"))
+}
+
+// create makes something that has a name of its own.
+func (p *Postgres) create(t testing.TB, what string) (name string) {
 	t.Helper()
 	db, err := sql.Open("pgx", p.url("postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	name := "test" + strconv.FormatInt(p.count.Add(1), 10)
-	if _, err := db.Exec("CREATE DATABASE " + name); err != nil {
+	name = "test" + strconv.FormatInt(p.count.Add(1), 10)
+	if _, err := db.Exec("CREATE " + what + " " + name); err != nil {
 		t.Fatal(err)
 	}
-	return p.url(name)
+	return name
 }
