@@ -133,6 +133,10 @@ func (d *decoder) certificate(path, prefix string, certificate, key *string) {
 }
 
 func (d *decoder) readable(path, file string) bool {
+	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() { // to open a pipe could take for ever
+		d.at(path, "", "%s is no regular file", file)
+		return false
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		d.at(path, "", "the file %s cannot be read: %v", file, reason(err))

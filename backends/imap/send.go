@@ -165,11 +165,11 @@ func (s *Store) dialSubmission(ctx context.Context, c backends.Credential) (*smt
 	return client, remote.ConnectFailure(address, noTLS, err)
 }
 
-func (s *Store) submissionAuth(c backends.Credential) func([]string) (sasl.Client, error) {
+func (s *Store) submissionAuth(c backends.Credential) func(context.Context, []string) (sasl.Client, error) {
 	user := s.loginName(c)
 	switch c.Kind {
 	case backends.CredentialToken:
-		return func(offered []string) (sasl.Client, error) {
+		return func(_ context.Context, offered []string) (sasl.Client, error) {
 			return newBearer(offered, s.settings.Sending.Address, bearerName(c, user), string(c.Secret))
 		}
 	case backends.CredentialImpersonation:

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"strings"
 
@@ -59,7 +60,7 @@ type Route struct {
 	// Reports go on. Of all but [Store].
 	Drops content.Automatic
 	// Auth logs in; nil: nobody does. Of [SmartHost] and [LMTP].
-	Auth func(mechanisms []string) (sasl.Client, error)
+	Auth func(ctx context.Context, mechanisms []string) (sasl.Client, error)
 	// TLS is how connections are secured; nil: [smtpclient.Verified] where Auth logs in, else
 	// [smtpclient.Opportunistic].
 	TLS *smtpclient.TLS

@@ -13,6 +13,7 @@ package route
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -75,7 +76,7 @@ type Route struct {
 	User     string
 	Password string
 	// Token gives a bearer token that logs User in, in place of a password; nil: there is none.
-	Token func() (string, error)
+	Token func(context.Context) (string, error)
 	// External logs in by the certificate that TLS shows (RFC 4422 appendix A), as User if there is one.
 	External bool
 	// Rewrite gives recipients at a domain another one, where the next server is told of them; it is for theirs that

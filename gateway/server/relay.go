@@ -75,7 +75,7 @@ func routesOf(cfg *config.Config) (*route.Table, error) {
 }
 
 // tokenOf is where a route's token comes from; nil: it has none.
-func tokenOf(r config.Route) func() (string, error) {
+func tokenOf(r config.Route) func(context.Context) (string, error) {
 	switch {
 	case r.TokenFile != "":
 		return smtpclient.TokenFile(r.TokenFile)

@@ -1,6 +1,7 @@
 package smtpclient
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -13,12 +14,12 @@ import (
 // authenticate logs in. A mechanism that the server has offered and then does not understand is
 // followed by another one, where Auth has one: QUIRK, as servers and the proxies in front of them
 // offer what they do not have.
-func (c *Client) authenticate() error {
+func (c *Client) authenticate(ctx context.Context) error {
 	offered := strings.Fields(strings.ToUpper(c.extensions["AUTH"]))
 	var refused *ReplyError
 	renewed := false
 	for {
-		mechanism, err := c.options.Auth(offered)
+		mechanism, err := c.options.Auth(ctx, offered)
 		if err != nil {
 			if refused != nil {
 				return refused
@@ -26,7 +27,7 @@ func (c *Client) authenticate() error {
 			return err
 		}
 		name, err := c.exchangeWith(mechanism)
-		if c.mayRenew(mechanism, err) && !renewed {
+		if !renewed && c.mayRenew(ctx, mechanism, err) {
 			renewed = true
 			continue
 		}
@@ -42,10 +43,10 @@ func (c *Client) authenticate() error {
 }
 
 // mayRenew says whether a server has refused a token of which there is another one by now.
-func (c *Client) mayRenew(mechanism sasl.Client, err error) bool {
+func (c *Client) mayRenew(ctx context.Context, mechanism sasl.Client, err error) bool {
 	refused, is := errors.AsType[*ReplyError](err)
 	token, renews := mechanism.(*tokenClient)
-	return is && renews && c.broken == nil && !notUnderstood(refused.Reply) && token.renewed()
+	return is && renews && c.broken == nil && !notUnderstood(refused.Reply) && token.renewed(ctx)
 }
 
 // notUnderstood says that a reply to AUTH speaks of the command and not of the credential
@@ -112,8 +113,8 @@ func encode(response []byte) string {
 }
 
 // Plain is an Auth that logs in with PLAIN, or with LOGIN where the server has only that.
-func Plain(actAs, user, password string) func([]string) (sasl.Client, error) {
-	return func(mechanisms []string) (sasl.Client, error) {
+func Plain(actAs, user, password string) func(context.Context, []string) (sasl.Client, error) {
+	return func(_ context.Context, mechanisms []string) (sasl.Client, error) {
 		switch {
 		case slices.Contains(mechanisms, sasl.Plain):
 			return sasl.NewPlainClient(actAs, user, password), nil
@@ -126,8 +127,8 @@ func Plain(actAs, user, password string) func([]string) (sasl.Client, error) {
 
 // External is an Auth that logs in by the certificate that TLS has shown (RFC 4422 appendix A), to act as actAs; empty:
 // as whom the certificate names.
-func External(actAs string) func([]string) (sasl.Client, error) {
-	return func(mechanisms []string) (sasl.Client, error) {
+func External(actAs string) func(context.Context, []string) (sasl.Client, error) {
+	return func(_ context.Context, mechanisms []string) (sasl.Client, error) {
 		if !slices.Contains(mechanisms, sasl.External) {
 			return nil, fmt.Errorf("the server offers AUTH %v: EXTERNAL is not there, has it taken the certificate?", mechanisms)
 		}

@@ -1,6 +1,7 @@
 package smtpclient_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -79,7 +80,7 @@ func login(t *testing.T, offers, script string, want error) {
 	loginBy(t, smtpclient.Plain("", "ada", "secret"), offers, script, want)
 }
 
-func loginBy(t *testing.T, auth func([]string) (sasl.Client, error), offers, script string, want error) {
+func loginBy(t *testing.T, auth func(context.Context, []string) (sasl.Client, error), offers, script string, want error) {
 	t.Helper()
 	if !strings.HasPrefix(offers, "AUTH") {
 		offers = "AUTH " + offers

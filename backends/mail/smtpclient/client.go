@@ -39,7 +39,7 @@ type Options struct {
 	// TLS is how the connection is secured; the zero value: not at all.
 	TLS TLS
 	// Auth logs in after the greeting; nil: not.
-	Auth func(mechanisms []string) (sasl.Client, error)
+	Auth func(ctx context.Context, mechanisms []string) (sasl.Client, error)
 	// Timeouts bound each wait [those of RFC 5321 §4.5.3.2].
 	Timeouts Timeouts
 	// Dial opens connections, for who knows more of the address than its name, or connects from an address of
@@ -199,7 +199,7 @@ func (c *Client) begin(ctx context.Context) error {
 	if c.options.Auth == nil {
 		return nil
 	}
-	return c.authenticate()
+	return c.authenticate(ctx)
 }
 
 func (c *Client) buffers() {

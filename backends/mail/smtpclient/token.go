@@ -18,9 +18,9 @@ import (
 // Token is an Auth that logs in with a bearer token (OAUTHBEARER, RFC 7628, or XOAUTH2). The token is asked for at each
 // login, and once more when the server refuses it: another program may have renewed it meanwhile, and then the new one is
 // tried at once.
-func Token(user string, token func() (string, error)) func([]string) (sasl.Client, error) {
-	return func(mechanisms []string) (sasl.Client, error) {
-		text, err := token()
+func Token(user string, token func(context.Context) (string, error)) func(context.Context, []string) (sasl.Client, error) {
+	return func(ctx context.Context, mechanisms []string) (sasl.Client, error) {
+		text, err := token(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -36,12 +36,12 @@ func Token(user string, token func() (string, error)) func([]string) (sasl.Clien
 type tokenClient struct {
 	*bearer.Client
 	used  string
-	token func() (string, error)
+	token func(context.Context) (string, error)
 }
 
 // renewed says whether there is another token by now.
-func (c *tokenClient) renewed() bool {
-	text, err := c.token()
+func (c *tokenClient) renewed(ctx context.Context) bool {
+	text, err := c.token(ctx)
 	return err == nil && text != c.used
 }
 
@@ -60,9 +60,16 @@ func cleanToken(text string) (string, error) {
 	return text, nil
 }
 
-// TokenFile reads a token from a file.
-func TokenFile(name string) func() (string, error) {
-	return func() (string, error) {
+// TokenFile reads a token from a file. To open a pipe could take for ever.
+func TokenFile(name string) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) {
+		info, err := os.Stat(name)
+		if err == nil && !info.Mode().IsRegular() {
+			err = fmt.Errorf("%s is no regular file (for what a program prints there is token_command)", name)
+		}
+		if err != nil {
+			return "", fmt.Errorf("the token: %w", err)
+		}
 		file, err := os.Open(name)
 		if err != nil {
 			return "", fmt.Errorf("the token: %w", err)
@@ -83,17 +90,20 @@ func TokenFile(name string) func() (string, error) {
 const commandMost = 30 * time.Second
 
 // TokenCommand has a command print a token. What it says besides goes nowhere: it may have secrets in it.
-func TokenCommand(command []string) func() (string, error) {
-	return func() (string, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), commandMost)
+func TokenCommand(command []string) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		ctx, cancel := context.WithTimeout(ctx, commandMost)
 		defer cancel()
 		program := exec.CommandContext(ctx, command[0], command[1:]...)
 		program.WaitDelay = time.Second
 		out := &limited{most: 2 * tokenMost}
 		program.Stdout = out
 		err := program.Run()
-		if ctx.Err() != nil {
+		switch {
+		case errors.Is(ctx.Err(), context.DeadlineExceeded):
 			err = fmt.Errorf("it has printed none within %s", commandMost)
+		case ctx.Err() != nil:
+			err = ctx.Err()
 		}
 		if err == nil {
 			var token string

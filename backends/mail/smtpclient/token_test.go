@@ -1,12 +1,14 @@
 package smtpclient_test
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 )
@@ -35,7 +37,7 @@ func TestToken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			asked := 0
-			loginBy(t, smtpclient.Token("ada,", func() (string, error) {
+			loginBy(t, smtpclient.Token("ada,", func(context.Context) (string, error) {
 				if asked++; asked > len(c.tokens) {
 					return "", errors.New("no token is there")
 				}
@@ -49,24 +51,40 @@ func TestToken(t *testing.T) {
 // refused without a word of it.
 func TestTokenSources(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
-	for name, token := range map[string]func() (string, error){
+	for name, token := range map[string]func(context.Context) (string, error){
 		"file": smtpclient.TokenFile(file), "command": smtpclient.TokenCommand([]string{"cat", file}),
 	} {
 		_ = os.Remove(file)
-		if _, err := token(); err == nil {
+		if _, err := token(t.Context()); err == nil {
 			t.Errorf("%s: there is none, and one is taken", name)
 		}
 		for text, want := range map[string]string{" a.b-c_d~e+f/g==\r\n": "a.b-c_d~e+f/g==", "": "", " \n": "", "sec ret": "", "sec\x01ret": "", strings.Repeat("secret", 4000): ""} {
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			got, err := token()
+			got, err := token(t.Context())
 			if got != want || (err == nil) != (want != "") || err != nil && (strings.Contains(err.Error(), "sec") || !strings.Contains(err.Error(), "RFC 6750")) {
 				t.Errorf("%s: %q, %v", name, got, err)
 			}
 		}
 	}
-	if _, err := smtpclient.TokenCommand([]string{"sh", "-c", "echo token; exit 3"})(); err == nil || !strings.Contains(err.Error(), "exit status 3") {
+	if _, err := smtpclient.TokenCommand([]string{"sh", "-c", "echo token; exit 3"})(t.Context()); err == nil || !strings.Contains(err.Error(), "exit status 3") {
 		t.Errorf("a command that fails: %v", err)
+	}
+}
+
+// TestTokenCommandCut: who is told to end does not wait for a command.
+func TestTokenCommandCut(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	begun := filepath.Join(t.TempDir(), "begun")
+	token := smtpclient.TokenCommand([]string{"sh", "-c", "echo > \"$0\"; exec sleep 1000", begun})
+	go func() {
+		for _, err := os.Stat(begun); err != nil && ctx.Err() == nil; _, err = os.Stat(begun) {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	if _, err := token(ctx); !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }
