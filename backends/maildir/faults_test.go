@@ -223,7 +223,10 @@ func TestOrderOfSteps(t *testing.T) {
 	w.take("1", hello, anna, ben)
 	want := []string{
 		"create anna/tmp", "write anna/tmp", "sync anna/tmp", "close anna/tmp",
-		"link ben/new", "rename anna/new", "syncdir ben/new", "syncdir anna/new",
+		"link ben/new", "rename anna/new", "syncdir anna/new", "syncdir ben/new",
+	}
+	if len(steps) == len(want) {
+		slices.Sort(steps[len(want)-2:]) // the folders are synced at the same time
 	}
 	if !slices.Equal(steps, want) {
 		t.Errorf("%q, want %q", steps, want)
