@@ -2,6 +2,7 @@ package mime
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -168,7 +169,8 @@ func said(t testing.TB, m *mapi.Message) (lines []string) {
 			lines = append(lines, said(t, a.Embedded)...)
 			continue
 		}
-		lines = append(lines, fmt.Sprintf("%q", octetsOf(t, a.Data)))
+		octets := octetsOf(t, a.Data)
+		lines = append(lines, fmt.Sprintf("%.1000q, %x", octets, sha256.Sum256(octets)))
 	}
 	return lines
 }
