@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -42,7 +44,7 @@ With --explain each choice of the conversion is told with its rule, what was wro
 properties the output lacks (by their names: no values).
 
 Statuses: 0 converted, 1 it cannot be read or written, or something of it was lost: what could be had is
-written then, 2 the command line is wrong.`,
+written then, 2 the command line is wrong, 130 it was broken off: OUT is as it was.`,
 		Example: `  dipylon convert winmail.dat message.eml
   dipylon convert --explain saved.msg message.eml
   dipylon convert --to json - <message.eml`,
@@ -86,17 +88,14 @@ func (c *conversion) run(cmd *cobra.Command, in, out string) (err error) {
 	if m == nil {
 		return fmt.Errorf("%s cannot be read as %s (--from says another format): %w", in, from, lost)
 	}
-	r, w := io.Pipe()
-	go func() { _ = w.CloseWithError(convert.Writer{Domain: c.domain}.Write(to, w, m)) }() // the reader has the error
-	written, n, err := c.kept.keep(r)
-	_ = r.CloseWithError(err) // ends the goroutine
+	written, err := c.kept.put(func(w io.Writer) error { return convert.Writer{Domain: c.domain}.Write(to, w, m) })
 	if err != nil {
 		return fmt.Errorf("%s cannot be written as %s: %w", in, to, err)
 	}
 	if c.explain {
-		c.tell(printableWriter{cmd.ErrOrStderr()}, m, problems, from, to, io.NewSectionReader(written, 0, n))
+		c.tell(printableWriter{cmd.ErrOrStderr()}, m, problems, from, to, written)
 	}
-	if err := writeOut(cmd, out, io.NewSectionReader(written, 0, n)); err != nil {
+	if err := writeOut(cmd, out, written); err != nil {
 		return err
 	}
 	if lost != nil {
@@ -187,11 +186,13 @@ func writeOut(cmd *cobra.Command, out string, r io.Reader) error {
 	if info, err := os.Stat(out); err == nil && !info.Mode().IsRegular() {
 		return withCode(exitUsage, fmt.Errorf("%s is no file: use - and a redirection", out))
 	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), stopSignals()...)
+	defer stop()
 	f, err := os.CreateTemp(filepath.Dir(out), ".convert-*.tmp")
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, r)
+	_, err = io.Copy(f, interruptible{ctx, r})
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), out)
 	}
@@ -201,24 +202,56 @@ func writeOut(cmd *cobra.Command, out string, r io.Reader) error {
 	return err
 }
 
+// interruptible is a reader that ends with its context: no file may stay half written under a name of its own.
+type interruptible struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r interruptible) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, withCode(exitInterrupted, errors.New("the conversion was broken off"))
+	}
+	return r.Reader.Read(p)
+}
+
 // keeper keeps octets in one temporary file, one after another.
 type keeper struct {
 	file buffer.File
 	size int64
 }
 
-func (k *keeper) keep(r io.Reader) (io.ReaderAt, int64, error) {
+// put keeps what a function writes.
+func (k *keeper) put(write func(io.Writer) error) (*io.SectionReader, error) {
 	if k.file == nil {
 		f, err := buffer.Temporary{}.Create()
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		k.file = f
 	}
-	n, err := io.Copy(k.file, r)
-	section := io.NewSectionReader(k.file, k.size, n)
-	k.size += n
-	return section, n, err
+	start := k.size
+	err := write(k)
+	return io.NewSectionReader(k.file, start, k.size-start), err
+}
+
+// Write appends to the file.
+func (k *keeper) Write(octets []byte) (int, error) {
+	n, err := k.file.Write(octets)
+	k.size += int64(n)
+	return n, err
+}
+
+// keep keeps all of r.
+func (k *keeper) keep(r io.Reader) (io.ReaderAt, int64, error) {
+	kept, err := k.put(func(w io.Writer) error {
+		_, err := io.Copy(w, r)
+		return err
+	})
+	if kept == nil {
+		return nil, 0, err
+	}
+	return kept, kept.Size(), err
 }
 
 func (k *keeper) discard() error {

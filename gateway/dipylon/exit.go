@@ -75,7 +75,7 @@ func newExitCodes() *cobra.Command {
   %d  the state database is damaged, or is not one of this version's; nothing in it was changed
   %d  it cannot be done now, and may work later: an address is in use, a backend does not start
   %d  the configuration is wrong; what is wrong was told with file, line and column
-  %d "plugin test" was broken off
+  %d "plugin test" or "convert" was broken off
 
 "dipylon sendmail" has those of sysexits.h, which its help lists.`,
 			exitOK, exitFailure, exitUsage, exitState, exitTemporary, exitConfig, exitInterrupted),
