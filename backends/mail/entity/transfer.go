@@ -2,8 +2,10 @@ package entity
 
 import (
 	"bufio"
+	"encoding/base64"
 	"encoding/hex"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -80,6 +82,7 @@ func (d *base64Decoder) step(out []byte) ([]byte, error) {
 		return d.flush(out), err
 	}
 	piece, err := d.r.Peek(d.r.Buffered())
+	out = slices.Grow(out, base64.RawStdEncoding.DecodedLen(len(piece))+3) // and what is left of the last piece
 	for _, c := range piece {
 		switch v := base64Values[c]; {
 		case v >= 0:

@@ -48,10 +48,13 @@ type Field struct {
 // Is says whether the field has this name; letters' case does not matter (RFC 5322 §1.2.2).
 func (f Field) Is(name string) bool { return strings.EqualFold(f.Name, name) }
 
+// lineEnds is what unfolding takes out.
+var lineEnds = strings.NewReplacer("\r", "", "\n", "")
+
 // Value is what comes after the colon, unfolded (RFC 5322 §2.2.3), without white space around.
 func (f Field) Value() string {
 	_, value, _ := bytes.Cut(f.Raw, []byte(":"))
-	return strings.TrimSpace(strings.NewReplacer("\r", "", "\n", "").Replace(string(value)))
+	return strings.TrimSpace(lineEnds.Replace(string(value)))
 }
 
 // Header is a message's header: the fields in their order and the empty line, if there is one.
