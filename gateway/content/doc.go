@@ -15,5 +15,6 @@
 //
 // # What is done to a body
 //
-// For a server without 8BITMIME alone, and by [SevenBit]: it encodes parts that have octets outside ASCII (RFC 6152 §3).
+// For a server without 8BITMIME, [SevenBit] encodes parts that have octets outside ASCII (RFC 6152 §3). Where a policy
+// asks for it, [Winmail] opens what Exchange sends as winmail.dat.
 package content

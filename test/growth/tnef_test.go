@@ -4,11 +4,14 @@ package growth
 
 import (
 	"bytes"
+	"encoding/base64"
 	"strings"
 	"testing"
 
+	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mapi"
 	"github.com/dipylon/dipylon/backends/mapi/tnef"
+	"github.com/dipylon/dipylon/gateway/content"
 )
 
 // exchange are messages of Exchange as TNEF, written and read.
@@ -44,6 +47,19 @@ var exchange = []pass{
 	inTNEF("a long text", 20_000, func(m *mapi.Message, n int) {
 		m.Set(mapi.PidTagBody, mapi.String(strings.Repeat("é", n)))
 	}),
+	opened("files", 100, func(m *mapi.Message, n int) {
+		for range n {
+			m.Attachments = append(m.Attachments, &mapi.Attachment{Data: mapi.ContentOf([]byte("file"))})
+		}
+	}, func(winmail string, _ int) string { return "--b\r\n\r\ntext\r\n--b\r\n" + winmail + "\r\n--b--\r\n" }),
+	opened("lines that are nearly delimiters", 2000, func(m *mapi.Message, n int) {
+		m.Set(mapi.PidTagHtml, mapi.Binary(strings.Repeat("--\r\n", n)))
+	}, func(winmail string, _ int) string { return "--b\r\n\r\ntext\r\n--b\r\n" + winmail + "\r\n--b--\r\n" }),
+	opened("beside many parts", 200, func(m *mapi.Message, _ int) {
+		m.Set(mapi.PidTagHtml, mapi.Binary("<p>"))
+	}, func(winmail string, n int) string {
+		return "--b\r\n\r\ntext\r\n" + strings.Repeat("--b\r\n"+winmail+"\r\n", n) + "--b--\r\n"
+	}),
 	{"TNEF: attributes that are no such", 1000, func(t *testing.T, n int) {
 		file := "\x78\x9F\x3E\x22\x01\x00" + strings.Repeat("\x01\x77\x77\x77\x77\x01\x00\x00\x00?\x00\x00", n)
 		if s, err := tnef.Decode(strings.NewReader(file), int64(len(file))); err != nil || len(s.Problems) == 0 {
@@ -70,6 +86,23 @@ func inTNEF(name string, n int, fill func(*mapi.Message, int)) pass {
 		}
 		if _, err := tnef.Decode(bytes.NewReader(file.Bytes()), int64(file.Len())); err != nil {
 			t.Fatal(err)
+		}
+	}}
+}
+
+// opened is a message with TNEF in it that is opened.
+func opened(name string, n int, fill func(*mapi.Message, int), body func(winmail string, n int) string) pass {
+	return pass{"TNEF in mail: " + name, n, func(t *testing.T, n int) {
+		m := &mapi.Message{}
+		fill(m, n)
+		var file bytes.Buffer
+		if err := tnef.Encode(&file, m, tnef.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		message := "Content-Type: multipart/mixed; boundary=b\r\n\r\n" +
+			body("Content-Type: application/ms-tnef\r\nContent-Transfer-Encoding: base64\r\n\r\n"+base64.StdEncoding.EncodeToString(file.Bytes()), n)
+		if o, err := content.NewWinmail(buffer.Options{}, 1).Open(t.Context(), strings.NewReader(message), int64(len(message))); err != nil || o.Message == nil {
+			t.Fatal(o.Kept, err)
 		}
 	}}
 }

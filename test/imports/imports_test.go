@@ -55,7 +55,7 @@ var rules = []rule{
 	{"gateway/login", []string{"gateway/events", "gateway/state", "gateway/stores", "backends$", "backends/argon2id", "backends/mail", "backends/pause$"}},
 	{"gateway/passwords", []string{"gateway/login", "gateway/state", "backends$", "backends/mail"}},
 	{"gateway/policy", []string{"backends$", "backends/mail", "config"}},
-	{"gateway/content", []string{"backends/mail"}},
+	{"gateway/content", []string{"backends/mail", "backends/mapi"}},
 	// A protocol on stores: maildrop is POP3's, routing is SMTP's, and neither knows the other.
 	{"gateway/replies", []string{"gateway/pop3", "gateway/smtp", "backends$", "backends/mail"}},
 	{"gateway/receivers", []string{"gateway/replies", "gateway/smtp", "gateway/stores", "backends$", "backends/mail"}},

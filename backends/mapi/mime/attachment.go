@@ -99,8 +99,8 @@ func (c *conversion) openTNEF(*entity.Entity) error {
 	return nil
 }
 
-// isTNEF says whether a part is TNEF, MS-OXTNEF §1.3.
-func isTNEF(e *entity.Entity) bool {
+// IsTNEF says whether a part is TNEF by its type, MS-OXTNEF §1.3.
+func IsTNEF(e *entity.Entity) bool {
 	return e.Is("application/ms-tnef") || e.Is("application/vnd.ms-tnef")
 }
 

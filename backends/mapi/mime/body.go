@@ -30,7 +30,7 @@ func (c *conversion) walk(e *entity.Entity) error {
 		return nil
 	case c.isMeeting(e):
 		return c.meeting(e)
-	case isTNEF(e) && c.TNEF != nil:
+	case IsTNEF(e) && c.TNEF != nil:
 		c.tnef = append(c.tnef, e)
 		return nil
 	}

@@ -14,48 +14,13 @@ import (
 	"github.com/dipylon/dipylon/backends/mapi/rtf"
 )
 
-// entity plans the content of the message by its class, MS-OXCMAIL §2.1.3.2.
+// entity plans the content of the message: multipart/mixed around its body and its attachments, as far as there is a need
+// for it. MS-OXCMAIL §2.1.3.3.
 func (p *planner) entity() (*part, error) {
-	class := strings.ToLower(p.m.Text(mapi.PidTagMessageClass))
+	body, attached, err := p.parts()
 	switch {
-	case strings.HasSuffix(class, ".smime.multipartsigned"), strings.HasSuffix(class, ".smime"):
-		if signed, err := p.signed(); signed != nil || err != nil {
-			return signed, err
-		}
-	case strings.HasPrefix(class, "report."):
-		if report, err := p.report(class); report != nil || err != nil {
-			return report, err
-		}
-	}
-	return p.ordinary()
-}
-
-// ordinary plans a body and its attachments: multipart/mixed around multipart/related around multipart/alternative, as
-// far as there is a need for each. MS-OXCMAIL §2.1.3.3.
-func (p *planner) ordinary() (*part, error) {
-	body, html, err := p.body()
-	if err != nil {
+	case err != nil:
 		return nil, err
-	}
-	calendar, err := p.calendar()
-	if err != nil {
-		return nil, err
-	}
-	if calendar != nil {
-		body = besides(body, calendar)
-	}
-	inline, attached, err := p.attachments(html)
-	if err != nil {
-		return nil, err
-	}
-	if len(inline) > 0 {
-		kind := ";\r\n\ttype=\"text/html\"" // RFC 2387 §3.1
-		if body.subtype != "" {
-			kind = ";\r\n\ttype=\"multipart/alternative\""
-		}
-		body = &part{subtype: "related", extra: kind, parts: append([]*part{body}, inline...)}
-	}
-	switch {
 	case len(attached) > 0 && body != nil:
 		return &part{subtype: "mixed", parts: append([]*part{body}, attached...)}, nil
 	case len(attached) > 0:
@@ -64,6 +29,46 @@ func (p *planner) ordinary() (*part, error) {
 		return p.textPart("text/plain", func(io.Writer) error { return nil }, "")
 	}
 	return body, nil
+}
+
+// parts plans the body and the attachments by the message's class, MS-OXCMAIL §2.1.3.2. There may be neither.
+func (p *planner) parts() (body *part, attached []*part, err error) {
+	class := strings.ToLower(p.m.Text(mapi.PidTagMessageClass))
+	switch {
+	case strings.HasSuffix(class, ".smime.multipartsigned"), strings.HasSuffix(class, ".smime"):
+		body, err = p.signed()
+	case strings.HasPrefix(class, "report."):
+		body, err = p.report(class)
+	}
+	if body != nil || err != nil {
+		return body, nil, err
+	}
+	return p.ordinary()
+}
+
+// ordinary plans multipart/related around multipart/alternative, as far as there is a need for each, and the attachments.
+// MS-OXCMAIL §2.1.3.3.
+func (p *planner) ordinary() (body *part, attached []*part, err error) {
+	body, html, err := p.body()
+	if err != nil {
+		return nil, nil, err
+	}
+	calendar, err := p.calendar()
+	if err != nil {
+		return nil, nil, err
+	}
+	if calendar != nil {
+		body = besides(body, calendar)
+	}
+	inline, attached, err := p.attachments(html)
+	if len(inline) > 0 {
+		kind := ";\r\n\ttype=\"text/html\"" // RFC 2387 §3.1
+		if body.subtype != "" {
+			kind = ";\r\n\ttype=\"multipart/alternative\""
+		}
+		body = &part{subtype: "related", extra: kind, parts: append([]*part{body}, inline...)}
+	}
+	return body, attached, err
 }
 
 // besides adds another form of the body, MS-OXCMAIL §2.1.3.3.8.2.
