@@ -3,8 +3,12 @@
 package spool
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -110,6 +114,64 @@ func TestIncoming(t *testing.T) {
 	}
 }
 
+// incomingMark as the first argument makes the test binary a process that takes one message in as it comes.
+const incomingMark = "incoming-for-a-test"
+
+// incomingChild takes it in, and prints its file's name.
+func incomingChild(where, folder string) {
+	ctx := context.Background()
+	db, err := state.Open(ctx, state.Options{Log: zerolog.Nop(), Folder: where})
+	if err != nil {
+		panic(err)
+	}
+	s, err := Open(ctx, Options{Log: zerolog.Nop(), DB: db, Folder: folder})
+	if err != nil {
+		panic(err)
+	}
+	came, err := buffer.Fill(buffer.Options{Storage: s.Incoming()}, strings.NewReader(bulk))
+	if err != nil {
+		panic(err)
+	}
+	with, err := came.WithHead(strings.NewReader("Received: here\r\n"), 0)
+	if err == nil {
+		err = s.Accept(ctx, to("k", "a@x.example"), with)
+	}
+	files, listed := os.ReadDir(folder)
+	if err = errors.Join(err, listed, came.Discard(), s.Close(), db.Close()); err != nil || len(files) != 1 {
+		panic(fmt.Sprint(files, err))
+	}
+	fmt.Println(files[0].Name())
+}
+
+// TestIncomingIsSynced (I1): the file that becomes a message's is synced with its prologue and its head, and its name is.
+func TestIncomingIsSynced(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	spooled, trace := filepath.Join(folder, "spool"), filepath.Join(folder, "trace")
+	out, err := exec.Command("strace", "-f", "-y", "-qq", "-o", trace, "-e", "trace=fsync,fdatasync,pwrite64", os.Args[0], incomingMark, folder, spooled).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls, err := os.ReadFile(trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := "<" + filepath.Join(spooled, strings.TrimSpace(string(out))) + ">"
+	content, name := false, strings.Contains(string(calls), "<"+spooled+">)")
+	for line := range strings.Lines(string(calls)) {
+		switch {
+		case !strings.Contains(line, file):
+		case strings.Contains(line, "pwrite64("):
+			content = false
+		default:
+			content = true
+		}
+	}
+	if !content || !name {
+		t.Errorf("the content is synced behind what was written last: %v, and the name: %v, in\n%s", content, name, calls)
+	}
+}
+
 // TestIncomingIsNotKept: a message that the spool does not get leaves nothing, nor does a head that has no room.
 func TestIncomingIsNotKept(t *testing.T) {
 	databases.Each(t, func(t *testing.T, o state.Options) {
@@ -125,6 +187,14 @@ func TestIncomingIsNotKept(t *testing.T) {
 			if _, err := headed(t, came, "x", 0).ReadAt(text, 1); err != nil || string(text) != bulk[:16] {
 				t.Errorf("behind the head: %q, %v", text, err)
 			}
+		}
+		if b := headed(t, came, "x", 0); b != nil {
+			if err := b.Discard(); err != nil {
+				t.Error(err)
+			}
+		}
+		if text, err := io.ReadAll(came.Reader()); err != nil || string(text) != bulk {
+			t.Errorf("as it came, it has %d octets, or others, when nobody wants the head any more: %v", len(text), err)
 		}
 		if err := came.Discard(); err != nil {
 			t.Error(err)

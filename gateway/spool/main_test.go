@@ -10,9 +10,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 3 && os.Args[1] == childMark {
-		child(os.Args[2], os.Args[3])
-		return
+	if len(os.Args) > 3 {
+		switch os.Args[1] {
+		case childMark:
+			child(os.Args[2], os.Args[3])
+			return
+		case incomingMark:
+			incomingChild(os.Args[2], os.Args[3])
+			return
+		}
 	}
 	databases.Main(m)
 }
