@@ -1,8 +1,10 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
@@ -19,8 +21,17 @@ type Quota interface {
 	GiveBack(ctx context.Context, destination string, recipients int) error
 }
 
-// bounded says whether the recipients of a day are.
+// bounded says whether the recipients of a day are. It stays so for as long as the destination is worked on: what was
+// not counted must not be given back.
 func (d *destination) bounded() bool { return d.limits.RecipientsPerDay > 0 && d.r.Quota != nil }
+
+// readBound reads what the route's bound is now: a reload may have raised it.
+func (d *destination) readBound() {
+	d.perDay = d.limits.RecipientsPerDay
+	if route, err := d.r.Routes.Route(d.name); err == nil {
+		d.perDay = cmp.Or(d.r.limits(route).RecipientsPerDay, math.MaxInt)
+	}
+}
 
 // today bounds how many messages are claimed by the recipients that are left of the day. None: the destination was given
 // back.
@@ -28,7 +39,8 @@ func (d *destination) today(want int) int {
 	if !d.bounded() {
 		return want
 	}
-	left, again, err := d.r.Quota.Left(d.delivering, d.name, d.limits.RecipientsPerDay)
+	d.readBound()
+	left, again, err := d.r.Quota.Left(d.delivering, d.name, d.perDay)
 	switch {
 	case err != nil:
 		d.uncounted(err)
@@ -47,7 +59,7 @@ func (d *destination) count(claimed []Claimed) []Claimed {
 		return claimed
 	}
 	want := recipientsOf(claimed)
-	taken, again, err := d.r.Quota.Take(d.delivering, d.name, want, d.limits.RecipientsPerDay)
+	taken, again, err := d.r.Quota.Take(d.delivering, d.name, want, d.perDay)
 	if err != nil {
 		d.r.giveBack(d.r.ending, claimed)
 		d.uncounted(err)
@@ -70,13 +82,15 @@ func (d *destination) uncounted(err error) {
 }
 
 // overDay leaves a destination alone that has had its recipients of the day, for an hour at the most: what has waited too
-// long is looked for then.
+// long is looked for then. The rest of what was claimed goes back as it was: only the destination waits, and no longer
+// than that where a route gets another bound.
 func (d *destination) overDay(again time.Time, rest []Claimed) {
-	v := delayed("4.4.5", fmt.Errorf("the route's %d recipients a day (recipients_per_day) are used up until %s", d.limits.RecipientsPerDay, again.Format(time.DateTime)))
+	v := delayed("4.4.5", fmt.Errorf("the route's %d recipients a day (recipients_per_day) are used up until %s", d.perDay, again.Format(time.DateTime)))
 	v.overDay, v.wait = true, min(again.Sub(d.r.Now()), backoffMost)
 	counted := d.backlog // has its place in the day
 	d.backlog = nil
-	d.die(v, rest)
+	d.r.giveBack(d.r.ending, rest)
+	d.die(v, nil)
 	d.backlog = counted
 }
 

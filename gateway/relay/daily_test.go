@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,6 +94,40 @@ func TestRecipientsPerDay(t *testing.T) {
 	w.is(t, "k3", "g@far.example waiting 4.4.5")
 	if !strings.Contains(w.logged(), "3 recipients a day (recipients_per_day) are used up until") {
 		t.Error("the log does not say why")
+	}
+}
+
+// raised are routes whose bound of the recipients of a day is another one from the second look on.
+type raised struct {
+	routes
+	perDay int
+	looks  atomic.Int64
+}
+
+// Route implements [relay.Routes].
+func (r *raised) Route(destination string) (relay.Route, error) {
+	next, err := r.routes.Route(destination)
+	if r.looks.Add(1) > 1 {
+		next.Limits.RecipientsPerDay = r.perDay
+	}
+	return next, err
+}
+
+// TestRecipientsPerDayRaised: a bound that a reload raises, or takes away, holds for a destination that is being worked on.
+func TestRecipientsPerDayRaised(t *testing.T) {
+	for name, perDay := range map[string]int{"raised": 3, "taken away": 0} {
+		t.Run(name, func(t *testing.T) {
+			w, d, _ := bounded(t, 1, &fakesmtp.Server{})
+			w.relay.Routes = &raised{routes: w.relay.Routes.(routes), perDay: perDay}
+			w.add(letter("k1", "a@far.example", "b@far.example", "c@far.example"), text)
+			w.run(t)
+			w.rest(t)
+			w.is(t, "k1", "a@far.example delivered 2.0.0", "b@far.example delivered 2.0.0", "c@far.example delivered 2.0.0")
+			w.end()
+			if d.used != 3 {
+				t.Errorf("%d count", d.used)
+			}
+		})
 	}
 }
 

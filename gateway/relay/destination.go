@@ -23,6 +23,7 @@ type destination struct {
 
 	route       Route
 	limits      Limits
+	perDay      int     // the bound of the recipients of a day, as it was read last
 	places      *places // for its connections
 	window      *window
 	rate        *rate

@@ -185,7 +185,7 @@ func (g *Server) apply(c *change) {
 	removed := g.stores
 	g.stores = c.stores
 	g.router.Swap(c.table)
-	g.routes.Store(c.routes)
+	routes := g.routes.Swap(c.routes)
 	g.reports.Store(reportsOf(c.cfg))
 	g.authenticator.SetPolicy(LoginPolicy(c.cfg)) // forgets what processes have said of passwords that are replaced now
 	g.watcher.Watch(c.secure.pairs)
@@ -206,6 +206,7 @@ func (g *Server) apply(c *change) {
 	}
 	g.listening, g.cfg = c.listening, c.cfg
 	g.useRelay(c.cfg)
+	g.relaying.Go(func() { g.liftDays(g.alive, routes, c.routes) })
 	g.publish()
 	g.setTransfer(c.cfg.Transfer)
 	g.collect(c.cfg, c.swapped)

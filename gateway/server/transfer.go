@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +21,28 @@ func (g *Server) transferNow() config.Transfer { return g.inForce.Load().cfg.Tra
 // setTransfer has mail kept, or leave, as a configuration says, without another relay.
 func (g *Server) setTransfer(t config.Transfer) {
 	g.spool.Lift(g.gate.Set(func(k relay.Kind) bool { return keeps(t, k == relay.Store) != "" })...)
+}
+
+// liftDays ends the back-off of destinations whose routes have another bound of the recipients of a day: until the day
+// is over, they would not be asked for again.
+func (g *Server) liftDays(ctx context.Context, before, now *route.Table) {
+	bounded := func(r *route.Route) bool { return r.RecipientsPerDay > 0 }
+	if !slices.ContainsFunc(before.Routes(), bounded) {
+		return
+	}
+	perDay := func(t *route.Table, destination string) int {
+		if r, _, ok := t.Of(destination); ok {
+			return r.RecipientsPerDay
+		}
+		return 0
+	}
+	err := g.spool.LiftIf(ctx, func(destination string) bool {
+		_, store := route.StoreOf(destination)
+		return !store && perDay(before, destination) != perDay(now, destination)
+	})
+	if err != nil && ctx.Err() == nil {
+		g.log.Error().Err(err).Msg("mail that waits for another day still does, though recipients_per_day is another: let it be tried with dipylon queue retry")
+	}
 }
 
 // keeps says why mail for a store, or for others, stays where it is; empty: it does not.

@@ -174,14 +174,17 @@ func TestTransferWarnings(t *testing.T) {
 	}
 }
 
-// TestRecipientsPerDay: what is over a route's bound waits, with its reason, and still does after a restart.
+// TestRecipientsPerDay: what is over a route's bound waits, with its reason, still does after a restart, and leaves once a
+// reload has raised the bound.
 func TestRecipientsPerDay(t *testing.T) {
 	far := (&fakesmtp.Server{}).Start(t)
 	dir := rootsIn(t)
-	cfg := parse(t, dir, oneStore+"smtp: {relay_for: [127.0.0.2]}\n"+
-		"routes: [{name: far, domains: [far.example], to: smtp, hosts: ['"+far.Address+"'], tls: clear, recipients_per_day: 2}]\n")
+	with := func(perDay int) *config.Config {
+		return parse(t, dir, oneStore+"smtp: {relay_for: [127.0.0.2]}\n"+
+			"routes: [{name: far, domains: [far.example], to: smtp, hosts: ['"+far.Address+"'], tls: clear, recipients_per_day: "+strconv.Itoa(perDay)+"}]\n")
+	}
 	for start := range 2 {
-		g, ended, end := run(t, cfg)
+		g, ended, end := run(t, with(2))
 		if start == 0 {
 			ours := speak(t, "127.0.0.2", g.Snapshot().Listeners[1].Address)
 			ours.send("a@far.example")
@@ -198,12 +201,18 @@ func TestRecipientsPerDay(t *testing.T) {
 			left := page.Messages[0].Recipients[1]
 			return left.State == "waiting" && page.Messages[0].Recipients[0].State == "delivered" && strings.HasPrefix(left.Why, "the 2 recipients a day of the route far are used up until ")
 		})
+		if n := len(far.Received()); n != 2 {
+			t.Errorf("%d messages have left", n)
+		}
+		if start == 1 {
+			if err := g.Reload(t.Context(), with(3)); err != nil {
+				t.Fatal(err)
+			}
+			within(t, "the third has left", func() bool { return len(far.Received()) == 3 })
+		}
 		end()
 		if err := errors.Join(<-ended, g.Shutdown(t.Context())); err != nil {
 			t.Error(err)
 		}
-	}
-	if n := len(far.Received()); n != 2 {
-		t.Errorf("%d messages have left", n)
 	}
 }

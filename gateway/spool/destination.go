@@ -15,6 +15,7 @@ type destination struct {
 	name  string
 	shard int64
 	busy  bool  // given out
+	again bool  // given out, and its back-off was ended meanwhile
 	queue queue // of fresh mail
 	next  int64 // the earliest mail that is not in the queue
 	until int64 // backed off until then

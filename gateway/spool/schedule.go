@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/dipylon/dipylon/gateway/state"
 )
 
 const (
@@ -150,12 +152,79 @@ func (s *Spool) Lift(destinations ...string) {
 	s.schedule.mu.Lock()
 	defer s.schedule.mu.Unlock()
 	for _, name := range destinations {
-		if d := s.schedule.destinations[name]; d != nil && !d.busy {
-			d.until = 0
-			s.schedule.fix(d)
+		if d := s.schedule.destinations[name]; d != nil {
+			s.schedule.endBackoff(d)
 		}
 	}
 	s.schedule.wake()
+}
+
+// LiftIf ends the back-off of all destinations that it is true of, also of those that are not in memory. One that is given
+// out is ready again as soon as it is given back, whatever it is given back for: that was decided before.
+func (s *Spool) LiftIf(ctx context.Context, is func(destination string) bool) error {
+	s.schedule.liftKnown(is)
+	for from := (horizon{due: s.o.Now().UnixMicro()}); ; {
+		page, err := s.schedule.page(ctx, "until > 0 AND (due, destination) > ($1, $2)", from.due, from.name)
+		if err == nil && len(page) > 0 {
+			err = s.liftRows(ctx, page, is)
+		}
+		if err != nil {
+			return fmt.Errorf("the spool: %w", err)
+		}
+		if len(page) < s.schedule.pageMost() {
+			return nil
+		}
+		from = behind(page)
+	}
+}
+
+// liftKnown is LiftIf for what is in memory.
+func (s *schedule) liftKnown(is func(destination string) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, d := range s.destinations {
+		if is(name) {
+			d.again = d.busy
+			s.endBackoff(d)
+		}
+	}
+	s.wake()
+}
+
+// liftRows is LiftIf for rows.
+func (s *Spool) liftRows(ctx context.Context, page []*destination, is func(destination string) bool) error {
+	var all []announcement
+	now := s.o.Now().UnixMicro()
+	for _, d := range page {
+		if is(d.name) {
+			all = append(all, announcement{d.name, d.shard, now})
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	all = earliest(all)
+	rows := s.schedule.rowsNow()
+	err := s.db.Write(ctx, func(tx *state.Tx) error {
+		if err := lift(tx, all); err != nil {
+			return err
+		}
+		return s.schedule.announce(tx, all)
+	})
+	if err != nil {
+		return err
+	}
+	s.schedule.lift(all)
+	s.schedule.announced(all, rows)
+	return nil
+}
+
+// endBackoff has no effect on one that is given out: whoever has it says how it goes on.
+func (s *schedule) endBackoff(d *destination) {
+	if !d.busy {
+		d.until = 0
+		s.fix(d)
+	}
 }
 
 // told remembers what a row says, unless it may have been written again since.
@@ -279,7 +348,10 @@ func (s *schedule) done(name string, until int64) {
 		return
 	}
 	now := s.spool.o.Now().UnixMicro()
-	d.busy, d.until, d.given = false, until, now
+	if d.again {
+		until = 0
+	}
+	d.busy, d.again, d.until, d.given = false, false, until, now
 	if !s.spool.leases.has(d.shard) {
 		s.forget(d)
 		return

@@ -7,6 +7,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -126,6 +128,62 @@ func TestLift(t *testing.T) {
 		if got := one(t, s, "x.example"); got.Key != "1" {
 			t.Errorf("it is %+v", got)
 		}
+	})
+}
+
+// TestLiftIf: it ends back-offs of destinations in memory, of those that are given out at this moment, and of those that
+// are in the database alone, as after a start.
+func TestLiftIf(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		s := start(t, o)
+		isX := func(name string) bool { return strings.HasPrefix(name, "x") }
+		names := []string{"x1.example", "x2.example", "y.example"}
+		for i, name := range names {
+			accept(t, s, to(strconv.Itoa(i), "a@"+name), "text")
+		}
+		hour := time.Now().Add(time.Hour)
+		for range names {
+			s.Done(next(t, s), hour)
+		}
+		lift := func() {
+			t.Helper()
+			if err := s.LiftIf(t.Context(), isX); err != nil {
+				t.Fatal(err)
+			}
+		}
+		lift()
+		ready := []string{next(t, s), next(t, s)}
+		nothing(t, s)
+		lift() // they are given out
+		for _, name := range ready {
+			s.Done(name, hour)
+		}
+		ready = []string{next(t, s), next(t, s)}
+		slices.Sort(ready)
+		if !slices.Equal(ready, names[:2]) {
+			t.Errorf("ready are %q", ready)
+		}
+		for _, name := range ready {
+			s.Done(name, hour)
+		}
+		nothing(t, s)
+		refreshed(t, s, "the rows tell it", func() bool {
+			var n int
+			err := s.db.QueryRow(t.Context(), "SELECT count(*) FROM spool_destinations WHERE due > $1", time.Now().UnixMicro()).Scan(&n)
+			return err == nil && n == len(names)
+		})
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = start(t, o)
+		nothing(t, s)
+		lift()
+		ready = []string{next(t, s), next(t, s)}
+		slices.Sort(ready)
+		if !slices.Equal(ready, names[:2]) {
+			t.Errorf("after a start, ready are %q", ready)
+		}
+		nothing(t, s)
 	})
 }
 
