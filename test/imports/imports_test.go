@@ -95,6 +95,8 @@ var rules = []rule{
 	{"backends/filelock", nil},
 	{"backends/tempfolder", []string{"backends/filelock$"}},
 	{"backends$", []string{"backends/spelling$", "backends/mail/sasl$"}}, // the contract
+	// Operations as octets, however they travel.
+	{"backends/exchange/rop", []string{"backends/mapi$", "backends/pause$"}},
 	// What mail is, for both sides: it knows neither of them.
 	{"backends/mail", []string{"backends/mail"}},
 	{"backends/mapi/rtf", []string{"backends/mail"}},              // octets alone, without properties
