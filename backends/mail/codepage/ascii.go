@@ -40,7 +40,7 @@ type asciiEncoder struct{ transform.NopResetter }
 func (asciiEncoder) Transform(dst, src []byte, _ bool) (written, read int, err error) {
 	for read < len(src) {
 		if src[read] >= utf8.RuneSelf {
-			return written, read, encodingError{}
+			return written, read, encodingError("a character that US-ASCII does not have")
 		}
 		if written == len(dst) {
 			return written, read, transform.ErrShortDst
@@ -51,6 +51,7 @@ func (asciiEncoder) Transform(dst, src []byte, _ bool) (written, read int, err e
 	return written, read, nil
 }
 
-type encodingError struct{}
+// encodingError says what cannot be encoded.
+type encodingError string
 
-func (encodingError) Error() string { return "a character that US-ASCII does not have" }
+func (e encodingError) Error() string { return string(e) }

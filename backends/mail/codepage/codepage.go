@@ -120,8 +120,8 @@ var pages = []Page{
 	{51949, "euc-kr", korean.EUCKR},
 	{51936, "gb2312", simplifiedchinese.GBK}, // GBK has all of GB2312
 	{20936, "gb2312", simplifiedchinese.GBK},
-	{52936, "hz-gb-2312", simplifiedchinese.HZGB2312},
-	{54936, "gb18030", simplifiedchinese.GB18030},
+	{52936, "hz-gb-2312", onlyRead},
+	{54936, "gb18030", withoutPrivate},
 
 	{437, "ibm437", charmap.CodePage437},
 	{850, "ibm850", charmap.CodePage850},

@@ -47,6 +47,17 @@ func TestEncode(t *testing.T) {
 			t.Errorf("%d: %q, %v; want %q", number, back, err, text)
 		}
 	}
+	for r := rune('\uE000'); r <= '\uF8FF'; r++ { // characters of private use are none rather than others
+		p, _ := Find(54936)
+		octets, err := p.Encode("a" + string(r))
+		if back, _ := p.Decode(octets); err == nil && back != "a"+string(r) {
+			t.Fatalf("%U became %q", r, back)
+		}
+	}
+	hz, _ := Find(52936)
+	if octets, err := hz.Encode("a~中"); err == nil {
+		t.Errorf("HZ was written: %q", octets)
+	}
 	for _, number := range []int{1252, 20127, 932} {
 		p, _ := Find(number)
 		if octets, err := p.Encode("💡"); err == nil {

@@ -174,14 +174,8 @@ func (p *planner) textPart(mediaType string, text func(io.Writer) error, paramet
 	return leaf(content, []string{"Content-Type: " + mediaType + "; charset=" + charset + parameters + "\r\n"}, s.encoding(uniform), s.sum()), nil
 }
 
-// isStateful says whether a code page says by ASCII's octets what is none of ASCII's characters.
-func isStateful(page codepage.Page) bool {
-	switch page.Charset {
-	case "iso-2022-jp", "hz-gb-2312":
-		return true
-	}
-	return false
-}
+// isStateful says whether a code page says by ASCII's octets what is none of ASCII's characters (RFC 1468).
+func isStateful(page codepage.Page) bool { return page.Charset == "iso-2022-jp" }
 
 // page returns the code page of the object's texts, PidTagInternetCodepage.
 func (p *planner) page() codepage.Page {
