@@ -41,6 +41,9 @@ type Policy struct {
 	Body     *string  `yaml:"body,omitempty" enum:"best text html both enriched"`
 	Charset  *Charset `yaml:"charset,omitempty"`
 	RichText *bool    `yaml:"rich_text,omitempty"`
+	// Winmail says whether TNEF (winmail.dat) that is in messages stays (keep), is opened for clients that read them
+	// (read), or already before the store gets them (deliver).
+	Winmail *string `yaml:"winmail,omitempty" enum:"keep read deliver"`
 	// MarkRead marks what is fetched as read, where the store can.
 	MarkRead *bool `yaml:"mark_read,omitempty"`
 	// Idle and Session bound a session that is logged in: how long its client may say nothing
@@ -63,6 +66,7 @@ func defaultPolicy() Policy {
 		Order: new("oldest"), Age: new(Duration(0)), Messages: new(0),
 		Deleted: new("remove"), Keep: new(Duration(14 * 24 * time.Hour)), Notices: new("keep"), Sizes: new("exact"),
 		Encoding: new("mime"), Body: new("best"), Charset: new(Charset("utf-8")), RichText: new(false),
+		Winmail:  new("keep"),
 		MarkRead: new(false),
 		Idle:     new(minutes(10)), Session: new(Duration(24 * time.Hour)), Sessions: new(16),
 	}

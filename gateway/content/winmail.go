@@ -46,6 +46,9 @@ const (
 //
 // One message gives the same octets each time.
 type Winmail struct {
+	// Observe is called for each message that has TNEF, from any goroutine [nobody is told].
+	Observe func(Opened)
+
 	buffers buffer.Options
 	turns   chan struct{}
 }
@@ -81,10 +84,16 @@ func (w *Winmail) Open(ctx context.Context, message io.ReaderAt, size int64) (Op
 		return Opened{}, cause
 	}
 	if err != nil {
-		return Opened{Kept: err}, nil
+		opened = Opened{Kept: err}
+	}
+	if w.Observe != nil && opened.found() {
+		w.Observe(opened)
 	}
 	return opened, nil
 }
+
+// found says whether the message has TNEF.
+func (o Opened) found() bool { return o.Parts > 0 || o.Kept != nil }
 
 // opening is a message whose TNEF is being opened.
 type opening struct {

@@ -17,6 +17,20 @@ func (w *Winmail) Reader(ctx context.Context, message io.ReadCloser, told func(O
 	return &winmailReader{ctx: ctx, winmail: w, message: message, told: told}
 }
 
+// OpenFrom is Open for a message that is read once.
+func (w *Winmail) OpenFrom(ctx context.Context, message io.Reader) (Opened, error) {
+	head, opens, err := PeekWinmail(message)
+	if err != nil || opens == OpensNothing {
+		return Opened{}, err
+	}
+	kept, err := buffer.Fill(w.buffers, io.MultiReader(bytes.NewReader(head), message))
+	if err != nil {
+		return Opened{}, err
+	}
+	defer kept.Discard() //nolint:errcheck // it is not needed any more
+	return w.Open(ctx, kept, kept.Size())
+}
+
 // winmailReader is a message whose TNEF is opened when it is read.
 type winmailReader struct {
 	ctx     context.Context //nolint:containedctx // of the reading, which is its life
@@ -41,12 +55,12 @@ func (r *winmailReader) Read(p []byte) (int, error) {
 
 // begin finds out what the message is read from.
 func (r *winmailReader) begin() (io.Reader, error) {
-	head, may, err := PeekWinmail(r.message)
+	head, opening, err := PeekWinmail(r.message)
 	if err != nil {
 		return nil, err
 	}
 	whole := io.MultiReader(bytes.NewReader(head), r.message)
-	if !may {
+	if opening == OpensNothing {
 		return whole, nil
 	}
 	kept, err := buffer.Fill(r.winmail.buffers, whole)
@@ -63,7 +77,7 @@ func (r *winmailReader) begin() (io.Reader, error) {
 	} else if err := kept.Discard(); err != nil {
 		return nil, &buffer.StorageError{Err: err}
 	}
-	if r.told != nil && (opened.Parts > 0 || opened.Kept != nil) {
+	if r.told != nil && opened.found() {
 		r.told(opened)
 	}
 	return r.opened.Reader(), nil
@@ -78,19 +92,34 @@ func (r *winmailReader) Close() error {
 	return errors.Join(err, r.opened.Discard())
 }
 
-// PeekWinmail reads the beginning of a message, and says whether its header lets it have TNEF: for most messages it does
-// not.
-func PeekWinmail(message io.Reader) (head []byte, may bool, err error) {
+// WinmailOpens is what [Winmail] may change of a message, by its header.
+type WinmailOpens uint8
+
+// What may be changed.
+const (
+	OpensNothing WinmailOpens = iota // as with most messages
+	OpensBody
+	OpensWhole // with the header
+)
+
+// PeekWinmail reads the beginning of a message, or of the top of one, and says what may be changed.
+func PeekWinmail(message io.Reader) (head []byte, opens WinmailOpens, err error) {
 	head, err = io.ReadAll(io.LimitReader(message, winmailHead))
 	if err != nil {
-		return nil, false, err
+		return nil, OpensNothing, err
 	}
 	_, size, err := header.Read(bytes.NewReader(head), winmailHead)
 	if err != nil || size == winmailHead {
-		return head, true, nil // it may be longer, and what is odd is looked at
+		return head, OpensWhole, nil // it may be longer, and what is odd is looked at
 	}
 	e, err := entity.Read(bytes.NewReader(head), size)
-	return head, err != nil || e.Is("multipart/") || e.Is("message/") || isWinmail(e), nil
+	switch {
+	case err != nil, isWinmail(e):
+		return head, OpensWhole, nil
+	case e.Is("multipart/"), e.Is("message/"):
+		return head, OpensBody, nil
+	}
+	return head, OpensNothing, nil
 }
 
 // winmailHead is how much of a message is read to know its header.

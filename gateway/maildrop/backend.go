@@ -11,6 +11,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
+	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/login"
@@ -73,7 +74,9 @@ type Options struct {
 	// folder.MemoryOpenings of its own].
 	LoginDelay time.Duration
 	Openings   folder.Openings
-	Now        func() time.Time // [time.Now]
+	// Winmail opens TNEF for mailboxes whose policy says so [it stays as it is].
+	Winmail *content.Winmail
+	Now     func() time.Time // [time.Now]
 }
 
 // Backend opens maildrops for the POP3 engine. It implements [pop3.Backend].

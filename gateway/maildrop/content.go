@@ -39,11 +39,15 @@ type reading struct {
 // watched is a message of the store's, or the top of one, being read.
 func (d *drop) watched(ctx context.Context, i, top int, counts bool, since int64, inner backends.Content) *reading {
 	r := &reading{source: inner, ctx: ctx, drop: d, index: i, top: top, counts: counts, since: since, size: -1, told: -1}
-	if !d.utf8 {
-		r.source = contents.Surrogate(ctx, inner) // of as many octets
-	}
-	if size := inner.Size(); top < 0 && size >= 0 {
+	switch size := inner.Size(); {
+	case top >= 0:
+	case d.opens:
+		r.source, r.told = d.opened(ctx, i, inner), d.toldOpened(i)
+	case size >= 0:
 		r.size, r.told = size, d.announced(i, size)
+	}
+	if !d.utf8 {
+		r.source = contents.Surrogate(ctx, r.source) // of as many octets
 	}
 	return r
 }

@@ -43,6 +43,12 @@
 // the usual form: under another one they are found like sizes that are not exact, and the index keeps
 // those of each form apart. Unique-ids are the same in every form.
 //
+// # TNEF
+//
+// Where the policy says so, TNEF in messages is opened (content.Winmail). What is told and sent is the message that
+// this makes, in LIST, RETR and TOP; so each message is read once to know its size, and the index keeps the sizes of this
+// form apart from those of others, too.
+//
 // # Messages that a store cannot give
 //
 // A message that cannot be rendered, or that fails again and again while others can be fetched, is

@@ -52,6 +52,7 @@ type drop struct {
 	marks       readMarks
 	policy      *policy.Policy
 	rendering   backends.Rendering   // what the store is asked for, as far as it renders
+	opens       bool                 // TNEF in messages is opened
 	deletable   *bool                // nil: the store has not been asked yet
 	due         []backends.MessageID // kept messages whose time is over
 	leave       func()               // counts the session out; nil: it was not counted
@@ -249,7 +250,7 @@ func (d *drop) Open(ctx context.Context, n, top int) (pop3.Content, error) {
 	asked := time.Now()
 	var r *reading
 	ahead, ok := d.readAhead(), false
-	if ahead != nil {
+	if ahead != nil && (top < 0 || !d.opens) { // a top may need the whole message then
 		r, err, ok = ahead.take(ctx, want{i, top})
 	}
 	if !ok {
@@ -297,6 +298,11 @@ func (d *drop) open(ctx context.Context, i, top int, counts bool) (*reading, err
 	inner, err := d.inner.Fetch(ctx, d.request(i, top))
 	if err != nil {
 		return nil, err
+	}
+	if d.opens && top >= 0 {
+		if inner, err = d.openedTop(ctx, i, top, inner); err != nil {
+			return nil, err
+		}
 	}
 	return d.watched(ctx, i, top, counts, since, inner), nil
 }

@@ -46,7 +46,7 @@ type measurer struct {
 // newMeasurer begins to measure the messages whose sizes are not known.
 func newMeasurer(d *drop) *measurer {
 	m := &measurer{drop: d, pace: d.o.Measuring.pace(d.store.Name)}
-	if !d.policy.MeasureSizes { // else no word of the store's is taken for a size
+	if !d.policy.MeasureSizes && !d.opens { // else no word of the store's is taken for a size, or it is another form's
 		m.store = d.measures()
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())

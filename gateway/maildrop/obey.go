@@ -18,6 +18,7 @@ func (d *drop) enabled() error {
 		return backends.Fail(backends.Permanent, "the policy of %s has POP3 off", account.ID).Say("this mailbox cannot be read with POP3")
 	}
 	d.rendering = d.store.Description.Reading.Rendering(d.policy.Rendering)
+	d.opens = d.policy.OpensWinmail && d.o.Winmail != nil
 	leave, err := d.o.Sessions.Enter(d.store.Name, account.ID, d.policy.Sessions)
 	if err != nil {
 		return err

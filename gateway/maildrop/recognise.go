@@ -5,12 +5,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/fold"
+	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/index"
 )
@@ -29,7 +31,7 @@ func (d *drop) openIndex(ctx context.Context) error {
 	if address := d.inner.Opened().Account.Address; address != "" {
 		importedAs = folder.Key{Store: d.box.Store, Account: fold.Lower(address), Folder: fold.Lower(d.folder)}
 	}
-	known, err := d.o.Index.Open(ctx, d.box.Key, importedAs, renderingName(d.rendering), d.store.Description.Reading.Renderer)
+	known, err := d.o.Index.Open(ctx, d.box.Key, importedAs, d.formName(), d.store.Description.Reading.Renderer)
 	if err != nil {
 		// Without the index, unique-ids could be told that differ from those of earlier sessions
 		// (RFC 1939 §7, I7).
@@ -37,6 +39,15 @@ func (d *drop) openIndex(ctx context.Context) error {
 	}
 	d.known = known
 	return nil
+}
+
+// formName tells forms of messages apart in the index: those that the store renders, and those whose TNEF is opened here.
+func (d *drop) formName() string {
+	name := renderingName(d.rendering)
+	if d.opens {
+		name = strings.TrimSpace(fmt.Sprintf("%s winmail %d", name, content.WinmailRecipe))
+	}
+	return name
 }
 
 // renderingName tells forms of rendering apart in the index.

@@ -166,7 +166,7 @@ const toldCost = 64
 func (d *drop) takeSnapshot(ctx context.Context, from backends.Maildrop) (*snapshot, error) {
 	d.space.giveBack() // of a list before
 	d.space.most, d.space.all = d.o.ListMost, d.o.Lists
-	s := &scan{texts: &arena{}, space: &d.space, log: d.log, most: d.o.MessagesMost, fast: d.policy.FastSizes, measure: d.policy.MeasureSizes, other: d.rendering != (backends.Rendering{}), known: d.known}
+	s := &scan{texts: &arena{}, space: &d.space, log: d.log, most: d.o.MessagesMost, fast: d.policy.FastSizes, measure: d.policy.MeasureSizes, other: d.formName() != "", known: d.known}
 	for e, err := range from.List(ctx) {
 		if err != nil {
 			return nil, err

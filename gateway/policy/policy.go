@@ -38,6 +38,9 @@ type Policy struct {
 	FastSizes     bool // the store's estimates are told as sizes
 	MeasureSizes  bool // what the store calls exact is no more than an estimate
 
+	// OpensWinmail has TNEF opened in what clients read, and DeliversOpened before a store gets it.
+	OpensWinmail, DeliversOpened bool
+
 	// Rendering is the form in which a store that renders is asked for messages.
 	Rendering backends.Rendering
 
@@ -90,6 +93,7 @@ func from(c config.Policy) *Policy {
 		POP3: *c.POP3, Submission: *c.Submission, Priority: *c.Priority,
 		Newest: *c.Order == "newest", Age: c.Age.Std(), Messages: *c.Messages,
 		Disposal: DisposalOf(*c.Deleted), NoticeRemoves: *c.Notices == "remove", MarkRead: *c.MarkRead, FastSizes: *c.Sizes == "fast", MeasureSizes: *c.Sizes == "measure",
+		OpensWinmail: *c.Winmail != "keep", DeliversOpened: *c.Winmail == "deliver",
 		Rendering: renderingOf(c),
 		Idle:      c.Idle.Std(), Session: c.Session.Std(), Sessions: *c.Sessions,
 	}
@@ -179,6 +183,11 @@ func Always(p Policy) *Current {
 	s := &Current{}
 	s.Put(&Table{gateway: &p, expire: p.Expire()})
 	return s
+}
+
+// DeliversOpened says whether a store gets mail for an address with its TNEF opened.
+func (c *Current) DeliversOpened(storeName, address string) bool {
+	return c.Of(storeName, backends.Account{Address: address}).DeliversOpened
 }
 
 // Put makes this the current table.

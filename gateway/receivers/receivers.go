@@ -35,6 +35,8 @@ type Message struct {
 	Content func() io.Reader
 	// Call is how a store is given it; nil: by [backends.Receiver.Deliver].
 	Call func(ctx context.Context, store *stores.Store, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error)
+	// Opening opens TNEF for some recipients; nil: for none.
+	Opening *Opening
 }
 
 // Outcome is the result for one recipient.
@@ -90,7 +92,23 @@ var ErrTooLarge = backends.Fail(backends.TooLarge, "the message is larger than t
 
 // DeliverTo delivers to one store, with at most as many recipients at a time as it takes: an outcome for each of
 // them, in their order. How long it may take is the context's affair.
-func (m Message) DeliverTo(ctx context.Context, store *stores.Store, to []backends.Recipient) (outcomes []Outcome) {
+func (m Message) DeliverTo(ctx context.Context, store *stores.Store, to []backends.Recipient) []Outcome {
+	open, others := m.parted(store, to)
+	switch {
+	case len(open) == 0:
+		return m.deliver(ctx, store, to)
+	case len(others) == 0:
+		return m.deliverOpened(ctx, store, to)
+	}
+	outcomes := make([]Outcome, len(to))
+	for i, r := range to {
+		outcomes[i].Recipient = r
+	}
+	return replaced(replaced(outcomes, m.deliverOpened(ctx, store, open)), m.deliver(ctx, store, others))
+}
+
+// deliver delivers the message as it is.
+func (m Message) deliver(ctx context.Context, store *stores.Store, to []backends.Recipient) (outcomes []Outcome) {
 	if limit := SizeLimit(store); limit >= 0 && m.Delivery.Size-TraceMost > limit {
 		for _, r := range to {
 			outcomes = append(outcomes, Outcome{Recipient: r, Err: ErrTooLarge})

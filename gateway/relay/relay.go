@@ -14,6 +14,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/backends/pause"
+	"github.com/dipylon/dipylon/gateway/receivers"
 	"github.com/dipylon/dipylon/gateway/relay/mx"
 	"github.com/dipylon/dipylon/gateway/reports"
 	"github.com/dipylon/dipylon/gateway/stores"
@@ -62,6 +63,8 @@ type Relay struct {
 	Grace time.Duration
 	// Gate keeps some mail in the queue [none].
 	Gate *Gate
+	// Opening opens TNEF before stores get a message [it stays as it is].
+	Opening *receivers.Opening
 	// Quota counts the recipients of a day, where they are bounded [nobody does, and they are not].
 	Quota Quota
 	// Cut ends the grace before its time; nil: nothing does.

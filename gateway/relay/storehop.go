@@ -43,7 +43,7 @@ func (h *storeHop) deliver(ctx context.Context, c Claimed) ([]verdict, *verdict)
 		to[i] = p.Recipient.Recipient
 	}
 	m := receivers.Message{
-		Log: h.r.Log, Content: contents.open,
+		Log: h.r.Log, Content: contents.open, Opening: h.r.Opening,
 		Delivery: backends.Delivery{
 			Key: c.Key, Envelope: c.Envelope, Size: c.Size, Received: c.Received, Peer: c.Peer,
 			Retry: slices.ContainsFunc(c.Recipients, func(p spool.Pending) bool { return p.State == spool.Uncertain }),

@@ -173,8 +173,9 @@ func (d *delivery) groups() (groups []group) {
 func (d *delivery) message() receivers.Message {
 	envelope := d.envelope
 	envelope.Key, envelope.Retry = d.attempt.Key, d.attempt.Again
-	m := receivers.Message{Log: d.log, Delivery: envelope, Content: d.content}
+	m := receivers.Message{Log: d.log, Delivery: envelope, Content: d.content, Opening: d.options.Opening}
 	if d.sending != nil {
+		m.Opening = nil // it goes on as its author has sent it
 		m.Call = func(ctx context.Context, store *stores.Store, delivery backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
 			verdicts, err := d.sending.send(ctx, store, delivery, content)
 			return verdicts, d.refusedLogin(err)

@@ -10,6 +10,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/header"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/policy"
+	"github.com/dipylon/dipylon/gateway/receivers"
 	"github.com/dipylon/dipylon/gateway/reports"
 	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/smtp"
@@ -27,6 +28,8 @@ type Options struct {
 	// Authenticator is where accounts log in. One is shared by all listeners.
 	Authenticator *login.Authenticator
 	// Policies say which accounts may submit [all].
+	// Opening opens TNEF before stores get a message [it stays as it is].
+	Opening  *receivers.Opening
 	Policies *policy.Current
 	// Hostname is the right-hand side of Message-IDs that are added ["localhost"].
 	Hostname string

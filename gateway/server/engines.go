@@ -13,11 +13,13 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/events"
 	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/maildrop"
 	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/pop3"
+	"github.com/dipylon/dipylon/gateway/receivers"
 	"github.com/dipylon/dipylon/gateway/routing"
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
@@ -98,6 +100,7 @@ func (g *Server) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConfi
 			Keys:       folder.NewKeys(g.db, g.index),
 			Quarantine: &folder.Quarantine{DB: g.db},
 			Retention:  &folder.Retention{DB: g.db},
+			Winmail:    g.winmail,
 			LoginDelay: s.pop3.LoginDelay.Std(), Openings: g.openings,
 		}),
 		Log: log, Observer: pop3Metrics{g.metrics, s.protocol},
@@ -202,8 +205,29 @@ func (g *Server) routingOptions(s shape, log zerolog.Logger) routing.Options {
 		Policies: g.policies, Queue: g.spool, Ways: g.ways(), Confirmed: &g.confirmed, Reports: g.reportsNow,
 		TakesIn:  func() bool { return g.transferNow().TakesIn() },
 		TakesOut: func() bool { return g.transferNow().TakesOut() }, PassesOut: func() bool { return g.transferNow().PassesOut() },
+		Opening:  g.opening(),
 		Hostname: s.hostname, Buffers: buffer.Options{Storage: g.incoming()}, PlaintextLogin: s.submission.PlaintextLogin,
 	}
+}
+
+// opening opens TNEF for those whose policy has it opened before a store gets it.
+func (g *Server) opening() *receivers.Opening {
+	return &receivers.Opening{Winmail: g.winmail, For: g.policies.DeliversOpened}
+}
+
+// winmailsAtOnce is how many messages with TNEF are opened at the same time: each may take some 64 MiB of memory.
+const winmailsAtOnce = 4
+
+// newWinmail opens TNEF for all listeners and the relay.
+func (g *Server) newWinmail() *content.Winmail {
+	w := content.NewWinmail(buffer.Options{Storage: g.buffers}, winmailsAtOnce)
+	w.Observe = func(o content.Opened) {
+		g.metrics.winmail.WithLabelValues("opened").Add(float64(o.Parts))
+		if o.Kept != nil {
+			g.metrics.winmail.WithLabelValues("kept").Inc()
+		}
+	}
+	return w
 }
 
 // incoming is where messages are written that do not fit in memory: the spool takes them over as they are.

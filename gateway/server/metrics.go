@@ -28,7 +28,7 @@ type metrics struct {
 
 	hops, unreachable, backedOff, untold, relayedTo *prometheus.CounterVec
 	waited                                          *prometheus.HistogramVec
-	outbox                                          *prometheus.CounterVec
+	outbox, winmail                                 *prometheus.CounterVec
 }
 
 // commandBuckets are from what memory answers to what a slow store does, in seconds.
@@ -63,7 +63,11 @@ func newMetrics(g *Server) *metrics {
 		Namespace: "dipylon", Subsystem: "outbox", Name: "messages_total",
 		Help: "Messages that stores wanted sent, by what came of them: taken into the queue; failed, for all recipients; or left to the store for now.",
 	}, []string{"store", "outcome"})
-	m.registry.MustRegister(m.outbox)
+	m.winmail = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "dipylon", Name: "winmail_total",
+		Help: "Parts of TNEF (winmail.dat) in messages that were to be opened: opened, or messages in which one was kept as it came. A message counts each time.",
+	}, []string{"outcome"})
+	m.registry.MustRegister(m.outbox, m.winmail)
 	m.registry.MustRegister(m.took, moment{g}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

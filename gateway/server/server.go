@@ -30,6 +30,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/edge"
 	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/index"
@@ -70,6 +71,7 @@ type Server struct {
 	guard         *login.Guard
 	buffers       buffer.Temporary // messages on their way
 	spool         *spool.Spool     // mail in transit
+	winmail       *content.Winmail // opens TNEF in it, and in what clients read
 	gate          relay.Gate       // what of it does not leave now
 	quota         *quota.Counts    // of the recipients of a day
 	track         *track.Recorder  // what became of messages
@@ -135,6 +137,7 @@ func New(ctx context.Context, o Options, cfg *config.Config) (*Server, error) {
 		turn: make(chan struct{}, 1), ready: make(chan struct{}), failed: make(chan error, 1),
 	}
 	g.metrics = newMetrics(g)
+	g.winmail = g.newWinmail()
 	g.collector = g.newCollector()
 	if g.setLevel == nil {
 		g.setLevel = func(string) {}

@@ -58,7 +58,7 @@ var rules = []rule{
 	{"gateway/content", []string{"backends/mail", "backends/mapi"}},
 	// A protocol on stores: maildrop is POP3's, routing is SMTP's, and neither knows the other.
 	{"gateway/replies", []string{"gateway/pop3", "gateway/smtp", "backends$", "backends/mail"}},
-	{"gateway/receivers", []string{"gateway/replies", "gateway/smtp", "gateway/stores", "backends$", "backends/mail"}},
+	{"gateway/receivers", []string{"gateway/content", "gateway/replies", "gateway/smtp", "gateway/stores", "backends$", "backends/mail"}},
 	{"gateway/maildrop", []string{
 		"gateway/content", "gateway/events", "gateway/folder", "gateway/index", "gateway/login", "gateway/policy",
 		"gateway/pop3", "gateway/replies", "gateway/state", "gateway/stores", "backends$", "backends/mail",
