@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -163,7 +162,7 @@ func httpFailure(e exchange, r *http.Response) *backends.Failure {
 	if r.StatusCode/100 == 5 && f.Kind == backends.Temporary && r.StatusCode != http.StatusServiceUnavailable {
 		f = unanswered(e.what, f) // a proxy's word, or a server's that fell over the request
 	}
-	return f.After(retryAfter(r.Header.Get("Retry-After")))
+	return f.After(remote.RetryAfter(r.Header.Get("Retry-After")))
 }
 
 // errMissing marks a 404: who asked knows what it means.
@@ -191,20 +190,6 @@ func httpKind(status int, p problem) backends.Kind {
 		return backends.Throttled
 	}
 	return backends.Temporary
-}
-
-// retryMost is the longest that a server is believed to want to be left alone.
-const retryMost = 24 * time.Hour
-
-// retryAfter reads both forms of the header (RFC 9110 §10.2.3).
-func retryAfter(value string) time.Duration {
-	if n, err := strconv.ParseUint(value, 10, 64); err == nil {
-		return time.Duration(min(n, uint64(retryMost/time.Second))) * time.Second
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return min(retryMost, max(0, time.Until(at)))
-	}
-	return 0
 }
 
 // watch ends a transfer in which nothing moves for too long.

@@ -95,8 +95,9 @@ var rules = []rule{
 	{"backends/filelock", nil},
 	{"backends/tempfolder", []string{"backends/filelock$"}},
 	{"backends$", []string{"backends/spelling$", "backends/mail/sasl$"}}, // the contract
-	// Operations as octets, however they travel.
+	// Operations as octets, however they travel, and one way that they do.
 	{"backends/exchange/rop", []string{"backends/mapi$", "backends/pause$"}},
+	{"backends/exchange/mapihttp", []string{"backends$", "backends/exchange/rop$", "backends/mapi$", "backends/remote$"}},
 	// What mail is, for both sides: it knows neither of them.
 	{"backends/mail", []string{"backends/mail"}},
 	{"backends/mapi/rtf", []string{"backends/mail"}},              // octets alone, without properties

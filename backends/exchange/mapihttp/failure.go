@@ -1,0 +1,111 @@
+package mapihttp
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange/rop"
+	"github.com/dipylon/dipylon/backends/remote"
+)
+
+// ErrLost says that the session context is lost, or that it is not known what became of it: see [Session.Revive].
+var ErrLost = errors.New("the session context is lost")
+
+var (
+	errSilent = errors.New("the server has sent nothing for too long")
+	errSlow   = errors.New("the server has not finished for too long")
+)
+
+// noAnswer is the failure of a request whose reply did not come to its end.
+func (c *caller) noAnswer(ctx context.Context, r call, err error) error {
+	c.signedIn = false
+	c.close()
+	if f := (&backends.Failure{}); errors.As(err, &f) {
+		return f
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err // without the URL, which may name a mailbox
+	}
+	var refused *ResponseError
+	if errors.As(err, &refused) && !refused.late {
+		return backends.Fail(backends.Temporary, "%w: %w", ErrLost, refused)
+	}
+	var dial *net.OpError
+	failed := remote.ConnectFailure(c.target.Host, `"url"`, err)
+	if errors.As(err, &dial) && dial.Op == "dial" || backends.AsFailure(failed).Code == "4.7.5" {
+		return failed // it was not sent
+	}
+	return backends.Fail(r.unknown(), "%s: %w: %w", r.kind, ErrLost, err).WithCode("4.4.2")
+}
+
+// unknown is the kind of a failure after which it is not known whether the server has done what was asked.
+func (r call) unknown() backends.Kind {
+	if r.once {
+		return backends.Uncertain
+	}
+	return backends.Temporary
+}
+
+// refused is the failure of a reply that is no success to HTTP.
+func (c *caller) refused(r call, response *http.Response) error {
+	text, _ := io.ReadAll(io.LimitReader(response.Body, responseMost))
+	said := strings.Join(strings.Fields(string(text)), " ")
+	c.signedIn = false
+	c.close() // a connection that has answered so is not used again
+	fail := func(kind backends.Kind, advice string) *backends.Failure {
+		return backends.Fail(kind, "%s at %s: %s %s %.300q", r.kind, c.target.Host, response.Status, advice, said).
+			After(remote.RetryAfter(response.Header.Get("Retry-After")))
+	}
+	switch response.StatusCode / 100 {
+	case 3:
+		return fail(backends.Temporary, `(is "url" right? The server leads elsewhere, where nobody follows with a password)`)
+	case 5:
+		if response.StatusCode == http.StatusServiceUnavailable {
+			return fail(backends.Throttled, "")
+		}
+		return backends.Fail(r.unknown(), "%w: %w", ErrLost, fail(backends.Temporary, ""))
+	}
+	switch response.StatusCode {
+	case http.StatusForbidden:
+		return fail(backends.Permanent, "(may the account use MAPI over HTTP?)")
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		return fail(backends.Unsupported, `(is MAPI over HTTP switched on, and "url" right?)`)
+	case http.StatusTooManyRequests:
+		return fail(backends.Throttled, "")
+	case http.StatusRequestTimeout:
+		return backends.Fail(backends.Temporary, "%w: %w", ErrLost, fail(backends.Temporary, ""))
+	}
+	return fail(backends.Temporary, "")
+}
+
+// codeKinds are the kinds of what a request as a whole may fail with. What is not here is temporary.
+var codeKinds = map[rop.Code]backends.Kind{
+	rop.UnknownUser: backends.NotFound, rop.NotFound: backends.NotFound, rop.AccessDenied: backends.Permanent,
+	rop.ServerBusy: backends.Throttled, rop.TooBusy: backends.Throttled, rop.NotSupported: backends.Unsupported,
+	rop.WrongServer: backends.MailboxMoved, rop.QuotaExceeded: backends.OverQuota,
+}
+
+// codeFailure is the failure of a request that was answered with codes: the StatusCode, or the ErrorCode (MS-OXCMAPIHTTP §2.2.4).
+func codeFailure(kind string, status, code uint32) error {
+	if status != 0 {
+		code = status
+	}
+	if code == 0 {
+		return nil
+	}
+	class, ok := codeKinds[rop.Code(code)]
+	if !ok {
+		class = backends.Temporary
+	}
+	return backends.Fail(class, "%s: %w", kind, rop.Code(code))
+}

@@ -1,0 +1,134 @@
+package mapihttp
+
+import (
+	"context"
+	"errors"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange/rop"
+	"github.com/dipylon/dipylon/backends/mapi"
+)
+
+// link is a session context: what [Session] and [AddressBook] have alike.
+type link struct {
+	cookies cookies
+	lost    bool
+	number  int
+	turn    chan struct{} // has one value while nobody sends a request
+	caller  *caller
+	// begin sends the request that makes a session context. It is one's turn.
+	begin func(ctx context.Context) error
+}
+
+func newLink(c *caller) link {
+	l := link{lost: true, turn: make(chan struct{}, 1), caller: c}
+	l.turn <- struct{}{}
+	return l
+}
+
+// Close ends the connection, and leaves the session context to the server's time-out.
+func (l *link) Close() { l.caller.close() }
+
+// Generation is how often the session context was made. What the server has opened in an earlier one it does not know any more.
+func (l *link) Generation() int {
+	<-l.turn
+	defer l.pass()
+	return l.number
+}
+
+// Revive connects anew if the session context is lost.
+func (l *link) Revive(ctx context.Context) error {
+	if err := l.take(ctx); err != nil {
+		return err
+	}
+	defer l.pass()
+	if !l.lost {
+		return nil
+	}
+	l.cookies = nil
+	if err := l.begin(ctx); err != nil {
+		return err
+	}
+	l.lost, l.number = false, l.number+1
+	return nil
+}
+
+// take waits until it is one's turn.
+func (l *link) take(ctx context.Context) error {
+	select {
+	case <-l.turn:
+		return nil
+	case <-ctx.Done():
+		return backends.AsFailure(context.Cause(ctx))
+	}
+}
+
+func (l *link) pass() { l.turn <- struct{}{} }
+
+// live takes one's turn in a session context that is not lost.
+func (l *link) live(ctx context.Context) error {
+	if err := l.take(ctx); err != nil {
+		return err
+	}
+	if l.lost {
+		l.pass()
+		return backends.Fail(backends.Temporary, "%w", ErrLost)
+	}
+	return nil
+}
+
+// request sends a request and reads the codes of its reply. It must be one's turn.
+func (l *link) request(ctx context.Context, r call) (*mapi.Decoder, error) {
+	body, err := l.send(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return decoded(r, body)
+}
+
+// send sends a request. It must be one's turn.
+func (l *link) send(ctx context.Context, r call) ([]byte, error) {
+	r.cookies = &l.cookies
+	body, err := l.caller.do(ctx, r)
+	l.lost = l.lost || errors.Is(err, ErrLost)
+	return body, err
+}
+
+// end sends the request that ends the session context, whatever comes of it.
+func (l *link) end(ctx context.Context, r call) error {
+	if err := l.live(ctx); err != nil {
+		return err
+	}
+	defer l.pass()
+	l.lost = true
+	d, err := l.request(ctx, r)
+	if err != nil {
+		return err
+	}
+	return ended(r.kind, d)
+}
+
+// decoded reads the StatusCode and the ErrorCode of a reply. Behind a StatusCode that is not 0 there is nothing else.
+func decoded(r call, body []byte) (*mapi.Decoder, error) {
+	d := mapi.NewDecoder(body, mapi.Format{Wide: true, CodePage: 1252})
+	status, code := d.Uint32(), uint32(0)
+	if status == 0 {
+		code = d.Uint32()
+	}
+	if d.Err() != nil {
+		return nil, ended(r.kind, d)
+	}
+	if status == 0 && (code == r.success || rop.Code(code).Warning()) {
+		return d, nil
+	}
+	return d, codeFailure(r.kind, status, code)
+}
+
+// ended says what is wrong with a reply if it could not be read up to its auxiliary buffer.
+func ended(kind string, d *mapi.Decoder) error {
+	d.Bytes(int(d.Uint32())) // AuxiliaryBuffer
+	if err := d.Err(); err != nil {
+		return backends.Fail(backends.Temporary, "the reply to %s: %w", kind, err)
+	}
+	return nil
+}
