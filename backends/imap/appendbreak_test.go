@@ -42,7 +42,7 @@ func TestAppendBreaksOff(t *testing.T) {
 			if err := s.append(t.Context(), conn, "INBOX", io.MultiReader(strings.NewReader("Subject: x\r\n"), rest(server)), announced, nil); err == nil {
 				t.Error("half a message was appended")
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			answered := make(chan error, 1)
 			go func() { answered <- conn.client.Noop().Wait() }()

@@ -327,7 +327,7 @@ func TestKeptConnectionsGrowOld(t *testing.T) {
 		begin := time.Now()
 		for len(f.Heard("AUTHENTICATE")) < 2 {
 			login(t, s, "ada-secret")
-			if time.Since(begin) > 20*time.Second {
+			if time.Since(begin) > time.Minute {
 				t.Fatal("the connection is used for ever")
 			}
 		}

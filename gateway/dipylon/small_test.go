@@ -114,7 +114,7 @@ func TestNotify(t *testing.T) {
 
 func datagram(t *testing.T, socket *net.UnixConn) string {
 	t.Helper()
-	_ = socket.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = socket.SetReadDeadline(time.Now().Add(time.Minute))
 	b := make([]byte, 4096)
 	n, err := socket.Read(b)
 	if err != nil {

@@ -34,7 +34,7 @@ func TestThrottleCommand(t *testing.T) {
 	listed := func(want ...string) {
 		t.Helper()
 		var text string
-		for begin := time.Now(); time.Since(begin) < 20*time.Second; time.Sleep(50 * time.Millisecond) {
+		for begin := time.Now(); time.Since(begin) < time.Minute; time.Sleep(50 * time.Millisecond) {
 			text = command("throttle", "list")
 			found := true
 			for _, w := range want {

@@ -206,7 +206,7 @@ func TestDamagedRowMakesNoDuplicates(t *testing.T) {
 			again.relay.Queue, again.relay.Now = relay.FromSpool(s), time.Now
 			again.run(t)
 			want := messages - 1 + run
-			harness.Eventually(t, 20*time.Second, "the others are delivered", func() bool { return len(server.Received()) >= want })
+			harness.Eventually(t, time.Minute, "the others are delivered", func() bool { return len(server.Received()) >= want })
 			again.end()
 			held, err := s.List(t.Context(), spool.Filter{States: []spool.State{spool.Held}}, 0, 10)
 			if err != nil || len(held) != 1 || held[0].Odd == "" {

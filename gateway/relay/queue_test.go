@@ -295,7 +295,7 @@ func (q *queue) settle(d *spool.Delivery, o spool.Outcome) {
 }
 
 // await is how long a test waits for anything.
-const await = 15 * time.Second
+const await = time.Minute
 
 // await waits until something is so.
 func (q *queue) await(t *testing.T, what string, is func() bool) {

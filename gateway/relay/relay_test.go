@@ -90,8 +90,8 @@ func newWorld(t testing.TB, records string) *world {
 	w.dns = (&fakedns.Server{Records: records}).Start(t)
 	w.relay = &relay.Relay{
 		Log: zerolog.New(w), Queue: w.queue, Routes: routes{}, Hostname: "gate.example", Now: w.clock.Now, Dial: w.dial, Grace: 30 * time.Second,
-		Resolver: &mx.Resolver{Servers: []string{w.dns.Address}, Timeout: 10 * time.Second, Rounds: 1},
-		Timeouts: smtpclient.Within(10 * time.Second), Limits: relay.Limits{Idle: 20 * time.Millisecond},
+		Resolver: &mx.Resolver{Servers: []string{w.dns.Address}, Timeout: time.Minute, Rounds: 1},
+		Timeouts: smtpclient.Within(time.Minute), Limits: relay.Limits{Idle: 20 * time.Millisecond},
 		Observe: func(e relay.Event) {
 			w.logMu.Lock()
 			defer w.logMu.Unlock()

@@ -76,8 +76,8 @@ func TestSpool(t *testing.T) {
 		large := text + strings.Repeat(strings.Repeat("x", 70)+"\r\n", 5_000)
 		accept(t, s, letter("large", "large@far.example"), large)
 		w.run(t)
-		harness.Eventually(t, 20*time.Second, "all reports have come", func() bool { return len(senders.Received()) == messages })
-		harness.Eventually(t, 20*time.Second, "the large one is there", func() bool { return server.Copies(large)["large@far.example"] == 1 })
+		harness.Eventually(t, time.Minute, "all reports have come", func() bool { return len(senders.Received()) == messages })
+		harness.Eventually(t, time.Minute, "the large one is there", func() bool { return server.Copies(large)["large@far.example"] == 1 })
 		copies := server.Copies(text)
 		for i := range messages {
 			if path := fmt.Sprintf("u%d@far.example", i); copies[path] != 1 {
@@ -121,7 +121,7 @@ func TestSpoolFresh(t *testing.T) {
 		})
 	}
 	sending.Wait()
-	harness.Eventually(t, 20*time.Second, "all have come", func() bool { return len(server.Received()) >= senders*each })
+	harness.Eventually(t, time.Minute, "all have come", func() bool { return len(server.Received()) >= senders*each })
 	if copies := server.Copies(text); len(copies) != senders*each {
 		t.Errorf("%d have a copy", len(copies))
 	}

@@ -43,11 +43,11 @@ func (g *greeter) serve(t *testing.T, l net.Listener) {
 // greeting connects and gives the first line.
 func greeting(t *testing.T, address string) (net.Conn, string) {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+	conn, err := net.DialTimeout("tcp", address, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	if err != nil {
 		t.Fatalf("no greeting: %v", err)
@@ -89,7 +89,7 @@ func TestListenerChangesHands(t *testing.T) {
 					t.Errorf("refused: %v", err)
 					return
 				}
-				_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+				_ = conn.SetDeadline(time.Now().Add(time.Minute))
 				if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
 					t.Errorf("not greeted: %v", err)
 				}
@@ -147,7 +147,7 @@ func TestOldHandoffEnds(t *testing.T) {
 		if !errors.Is(err, net.ErrClosed) {
 			t.Errorf("it ends with %v", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("it waits for connections still")
 		_ = old.Close()
 		<-ended
@@ -178,7 +178,7 @@ func TestListenerWithNobodyBehind(t *testing.T) {
 	var serving sync.WaitGroup
 	l = d.open()
 	serving.Go(func() { g.serve(t, l) })
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || line != "late\n" {
 		t.Errorf("greeted by %q, %v", line, err)
 	}
@@ -193,7 +193,7 @@ func TestListenerWithNobodyBehind(t *testing.T) {
 	}
 	defer waiting.Close()
 	d.close()
-	_ = waiting.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = waiting.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := waiting.Read(make([]byte, 1)); err == nil {
 		t.Error("somebody speaks behind a closed listener")
 	}
@@ -239,7 +239,7 @@ func TestListenerBehindABalancer(t *testing.T) {
 		t.Errorf("without a balancer the client is %s", got)
 	}
 	d.close() // ends the wait for the silent one, too
-	_ = silent.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = silent.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := silent.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("a connection whose header never came stays open")
 	}

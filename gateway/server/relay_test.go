@@ -259,7 +259,7 @@ func dialRoute(t *testing.T, r config.Route) (*smtpclient.Client, error) {
 	how.Config = how.Config.Clone()
 	how.Config.ServerName = "127.0.0.1"
 	return smtpclient.Dial(t.Context(), "tcp", next.Servers[0][0], smtpclient.Options{
-		Hello: "gate.example", TLS: how, Auth: next.Auth, Timeouts: smtpclient.Within(10 * time.Second),
+		Hello: "gate.example", TLS: how, Auth: next.Auth, Timeouts: smtpclient.Within(time.Minute),
 	})
 }
 

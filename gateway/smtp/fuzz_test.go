@@ -60,7 +60,7 @@ func fuzzConversation(t *testing.T, s *Server, raw string, cut int) {
 	defer func() { _ = s.Shutdown(context.Background()) }()
 	client, server := net.Pipe()
 	l.conns <- server
-	_ = client.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = client.SetDeadline(time.Now().Add(2 * time.Minute))
 	running.Go(func() {
 		defer client.Close()
 		for len(raw) > 0 {

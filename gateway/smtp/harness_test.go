@@ -283,7 +283,7 @@ func talk(t testing.TB, s *Server) *client {
 
 func newClient(t testing.TB, conn net.Conn) *client {
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	return &client{t: t, conn: conn, r: bufio.NewReader(conn)}
 }
 

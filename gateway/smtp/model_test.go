@@ -241,7 +241,7 @@ func conversation(t *rapid.T, l *pipeListener, raw string, cut int) []int {
 	client, server := net.Pipe()
 	defer client.Close()
 	l.conns <- server
-	_ = client.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = client.SetDeadline(time.Now().Add(2 * time.Minute))
 	var sent sync.WaitGroup
 	sent.Go(func() {
 		for part := range slices.Chunk([]byte(raw), cut) {

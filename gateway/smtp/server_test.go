@@ -20,7 +20,7 @@ import (
 
 func shutdown(t testing.TB, s *Server) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := s.Shutdown(ctx); err != nil {
 		t.Error("Shutdown:", err)
@@ -333,7 +333,7 @@ func TestConnectionLimits(t *testing.T) {
 		dial(t, address).play("< 421 4.7.0 too many connections\n!")
 		first.play("> QUIT\n< 221\n!")
 		// The place is free once the session is over, which the client cannot see.
-		for deadline := time.Now().Add(10 * time.Second); ; {
+		for deadline := time.Now().Add(time.Minute); ; {
 			conn := dial(t, address)
 			if code, _ := conn.reply(); code == 220 {
 				break

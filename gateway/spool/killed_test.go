@@ -196,8 +196,8 @@ func TestKilled(t *testing.T) {
 		if len(told["+"]) < 100 || len(told["="]) == 0 || len(told["!"]) > 0 {
 			t.Fatalf("%d were acknowledged, %d delivered: %v", len(told["+"]), len(told["="]), told["!"])
 		}
-		s := start(t, o, func(o *Options) { o.Folder, o.Lease = folder, time.Second })
-		for deadline := time.Now().Add(40 * time.Second); len(s.leases.mine()) < shards; {
+		s := start(t, o, func(o *Options) { o.Folder, o.Lease = folder, 3*time.Second })
+		for deadline := time.Now().Add(2 * time.Minute); len(s.leases.mine()) < shards; {
 			if time.Now().After(deadline) {
 				t.Fatal("the dead node's shards are not taken")
 			}

@@ -13,7 +13,7 @@ import (
 // hearing is a node that hears what others tell: it looks by itself so rarely that nothing is found so.
 func hearing(t testing.TB, s *Spool) *Spool {
 	t.Helper()
-	for until := time.Now().Add(20 * time.Second); !s.notifier.hears.Load(); time.Sleep(time.Millisecond) {
+	for until := time.Now().Add(time.Minute); !s.notifier.hears.Load(); time.Sleep(time.Millisecond) {
 		if time.Now().After(until) {
 			t.Fatal("it hears nothing")
 		}

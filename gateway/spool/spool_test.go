@@ -72,7 +72,7 @@ func full(t testing.TB, o buffer.Options, content string) *buffer.Buffer {
 // next is the destination that is given out next, which must be soon.
 func next(t testing.TB, s *Spool) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	destination, err := s.Ready(ctx)
 	if err != nil {

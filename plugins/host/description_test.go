@@ -3,7 +3,6 @@ package host
 import (
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/dipylon/dipylon/backends"
 )
@@ -17,7 +16,7 @@ func TestDescriptionDoesNotWait(t *testing.T) {
 	}
 	started := make(chan error, 1)
 	go func() { started <- s.Start(t.Context()) }()
-	within(t, 10*time.Second, "it is being started", func() bool {
+	within(t, "it is being started", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.numbers > 0
@@ -50,7 +49,7 @@ func TestDescriptionStays(t *testing.T) {
 	if d := s.Description(); d == nil || d.Vendor != "one" {
 		t.Errorf("after its end it says %+v", d)
 	}
-	within(t, 20*time.Second, "another process is ready", func() bool { return s.Status().Ready && s.Status().Generation == 2 })
+	within(t, "another process is ready", func() bool { return s.Status().Ready && s.Status().Generation == 2 })
 	if d := s.Description(); d == first || d.Vendor != "one" {
 		t.Errorf("the next one's description is %p %+v, that of the first %p", d, d, first)
 	}
@@ -92,7 +91,7 @@ func TestPrepare(t *testing.T) {
 	if s.Status().PID == old.PID || s.Description().Vendor != "new" {
 		t.Errorf("the current process is %+v", s.Status())
 	}
-	within(t, 10*time.Second, "the old process is gone", func() bool { return !alive(old.PID) })
+	within(t, "the old process is gone", func() bool { return !alive(old.PID) })
 }
 
 // TestUseAfterClose: a process that was prepared for a store that is closed ends.

@@ -76,7 +76,7 @@ func TestCrash(t *testing.T) {
 			if err := other.Close(); !errors.Is(err, ErrPluginDied) {
 				t.Error("its end:", err)
 			}
-			within(t, 3*time.Second, "a login works again", func() bool {
+			within(t, "a login works again", func() bool {
 				_, err := s.Login(t.Context(), ann)
 				return err == nil
 			})
@@ -108,7 +108,7 @@ func TestHang(t *testing.T) {
 	}
 	t.Run("health check", func(t *testing.T) {
 		s, log := start(t, quick(specOf(t, "store", fakeSettings{Extra: map[string]string{"health": "hang"}})))
-		within(t, 10*time.Second, "it was started again", func() bool { return s.Status().Generation >= 2 })
+		within(t, "it was started again", func() bool { return s.Status().Generation >= 2 })
 		if !strings.Contains(log.String(), "the plugin hangs: it is killed") {
 			t.Error("the log does not say so")
 		}
@@ -123,7 +123,7 @@ func TestHang(t *testing.T) {
 		if !errors.Is(err, backends.ErrCrashed) {
 			t.Error(err)
 		}
-		within(t, 10*time.Second, "a login works again", func() bool {
+		within(t, "a login works again", func() bool {
 			_, err := s.Login(t.Context(), ann)
 			return err == nil
 		})
@@ -132,7 +132,7 @@ func TestHang(t *testing.T) {
 		spec := quick(specOf(t, "store", fakeSettings{Extra: map[string]string{"health": "sick"}}))
 		spec.HealthTimeout = 10 * time.Second
 		s, _ := start(t, spec)
-		within(t, 5*time.Second, "the sickness is seen", func() bool { return s.Status().Health != nil })
+		within(t, "the sickness is seen", func() bool { return s.Status().Health != nil })
 		time.Sleep(10 * 20 * time.Millisecond) // many checks: nothing happens, so there is no event
 		if s.Status().Generation != 1 {
 			t.Error("it was killed")
@@ -216,7 +216,7 @@ func TestChildren(t *testing.T) {
 	if _, err := s.Login(t.Context(), userNamed("crash")); !errors.Is(err, ErrPluginDied) {
 		t.Error(err)
 	}
-	within(t, 5*time.Second, "the child is gone", func() bool { return !alive(child) })
+	within(t, "the child is gone", func() bool { return !alive(child) })
 }
 
 // TestGatewayKilled: kill -9 of the gateway leaves no plugin behind, whether that looks for it
@@ -232,7 +232,7 @@ func TestGatewayKilled(t *testing.T) {
 			}
 			defer func() { _ = gateway.Wait() }()
 			var text []byte
-			within(t, 20*time.Second, "the plugin is ready", func() bool {
+			within(t, "the plugin is ready", func() bool {
 				text, _ = os.ReadFile(path)
 				return len(text) > 0
 			})
@@ -246,7 +246,7 @@ func TestGatewayKilled(t *testing.T) {
 			if err := gateway.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
-			within(t, 5*time.Second, "the plugin is gone", func() bool { return !alive(plugin) })
+			within(t, "the plugin is gone", func() bool { return !alive(plugin) })
 		})
 	}
 }
@@ -287,7 +287,7 @@ func TestSwap(t *testing.T) {
 	if err := drop.Close(); err != nil {
 		t.Error(err)
 	}
-	within(t, 10*time.Second, "the old process is gone", func() bool { return !alive(old.PID) })
+	within(t, "the old process is gone", func() bool { return !alive(old.PID) })
 	if s.Status().PID != now.PID || !s.Status().Ready {
 		t.Error("the new process is not the current one")
 	}
@@ -311,7 +311,7 @@ func TestOldProcessIsTold(t *testing.T) {
 	if err := s.Swap(t.Context(), spec); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 10*time.Second, "the old process is told", func() bool { return told() > 0 })
+	within(t, "the old process is told", func() bool { return told() > 0 })
 	if n := told(); n != 1 {
 		t.Errorf("told %d times", n)
 	}
@@ -326,7 +326,7 @@ func TestSwapDrain(t *testing.T) {
 	if err := s.Swap(t.Context(), spec); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 10*time.Second, "the old process is gone", func() bool { return !alive(old) })
+	within(t, "the old process is gone", func() bool { return !alive(old) })
 	_, err := drop.Fetch(t.Context(), backends.FetchRequest{ID: "size:1"})
 	if !errors.Is(err, ErrPluginDied) || errors.Is(err, backends.ErrCrashed) {
 		t.Error(err)

@@ -107,7 +107,7 @@ func TestCalls(t *testing.T) {
 		if s.Status().Generation != 1 {
 			t.Error("the process did not go on")
 		}
-		within(t, 5*time.Second, "the panic is in the log", func() bool { return strings.Contains(log.String(), "the backend panicked") })
+		within(t, "the panic is in the log", func() bool { return strings.Contains(log.String(), "the backend panicked") })
 	})
 	t.Run("the caller's deadline", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
@@ -121,7 +121,7 @@ func TestCalls(t *testing.T) {
 		if _, err := s.Login(ctx, userNamed("print")); err != nil {
 			t.Fatal(err)
 		}
-		within(t, 5*time.Second, "the prints are in the log", func() bool {
+		within(t, "the prints are in the log", func() bool {
 			return strings.Contains(log.String(), "printed to stdout") && strings.Contains(log.String(), "printed to stderr")
 		})
 	})
@@ -512,7 +512,7 @@ func TestStartKeepsTrying(t *testing.T) {
 	if err := os.Symlink(os.Args[0], path); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 10*time.Second, "it is ready", func() bool { return s.Status().Ready })
+	within(t, "it is ready", func() bool { return s.Status().Ready })
 }
 
 func TestStartGivenUp(t *testing.T) {
@@ -577,7 +577,7 @@ func halt(t *testing.T, pid int) {
 	if err := stopProcess(pid); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 5*time.Second, "the process stands still", func() bool {
+	within(t, "the process stands still", func() bool {
 		threads, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/stat")
 		return !slices.ContainsFunc(threads, func(stat string) bool {
 			state, err := os.ReadFile(stat) // an error: it has been killed meanwhile

@@ -390,7 +390,7 @@ func TestLies(t *testing.T) {
 			}
 			select {
 			case <-ended:
-			case <-time.After(10 * time.Second):
+			case <-time.After(time.Minute):
 				t.Error("nobody is told that the session is over")
 			}
 		})
@@ -545,7 +545,7 @@ func TestTested(t *testing.T) {
 			if _, err = s.Login(t.Context(), userNamed("crash")); !errors.Is(err, ErrPluginDied) || strings.Contains(err.Error(), words) != tested {
 				t.Error(err)
 			}
-			within(t, time.Second, "the end is logged", func() bool { return strings.Contains(log.String(), "has ended") })
+			within(t, "the end is logged", func() bool { return strings.Contains(log.String(), "has ended") })
 			for line := range strings.Lines(log.String()) {
 				if strings.Contains(line, "has ended") && strings.Count(line, words) != 1 {
 					t.Error(line)

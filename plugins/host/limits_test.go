@@ -199,7 +199,7 @@ func TestMaildropsLimitFailedOpen(t *testing.T) {
 func TestHealthStarved(t *testing.T) {
 	missed := func(t *testing.T, s *Store, log *logBuffer) {
 		t.Helper()
-		within(t, 10*time.Second, "health checks were not answered", func() bool {
+		within(t, "health checks were not answered", func() bool {
 			return strings.Count(log.String(), "does not answer a health check") >= 6
 		})
 		if s.Status().Generation != 1 {
@@ -252,7 +252,7 @@ func TestHealthStarved(t *testing.T) {
 		spec.CallTimeout, spec.StallTimeout = 300*time.Millisecond, 300*time.Millisecond
 		s, _ := start(t, spec)
 		openDrop(t, s)
-		within(t, 10*time.Second, "it was started again", func() bool { return s.Status().Generation >= 2 })
+		within(t, "it was started again", func() bool { return s.Status().Generation >= 2 })
 	})
 }
 
@@ -359,7 +359,7 @@ func TestRetryAfter(t *testing.T) {
 		paused := userNamed("later:50ms")
 		_, err := s.Login(t.Context(), paused)
 		kindIs(t, err, backends.Throttled)
-		within(t, 5*time.Second, "it is asked again", func() bool {
+		within(t, "it is asked again", func() bool {
 			_, _ = s.Login(t.Context(), paused)
 			return asked(t, s, "later:50ms") != "1"
 		})

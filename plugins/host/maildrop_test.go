@@ -85,7 +85,7 @@ func TestOpen(t *testing.T) {
 			kindIs(t, err, backends.Temporary)
 		})
 	}
-	within(t, 5*time.Second, "no session is left", func() bool { return sessions(t, s) == 0 })
+	within(t, "no session is left", func() bool { return sessions(t, s) == 0 })
 }
 
 // TestOpenOutlivesItsContext: the context bounds the opening alone.

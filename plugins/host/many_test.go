@@ -221,7 +221,7 @@ func TestSpentWindow(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := contents.(*flow)
-	within(t, time.Second, "the next head has come", func() bool {
+	within(t, "the next head has come", func() bool {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		return f.messages[1].head
@@ -298,7 +298,7 @@ func TestFilesAreHandedOver(t *testing.T) {
 		data, err := io.ReadAll(c)
 		isWhole(t, data, err, 64)
 	})
-	within(t, time.Second, "all files are closed", func() bool { return fileDescriptors(t) == before })
+	within(t, "all files are closed", func() bool { return fileDescriptors(t) == before })
 }
 
 // TestFilesThatFail: each of these is told, for its message alone, and nothing looks complete.

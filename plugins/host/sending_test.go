@@ -71,14 +71,14 @@ func TestSendingSession(t *testing.T) {
 		{"the plugin dies with one", func(t *testing.T, s *Store, send func(context.Context, io.Reader, ...string) (string, error)) {
 			_, err := send(t.Context(), strings.NewReader("x"), "crash-late@fake.example")
 			kindIs(t, err, backends.Uncertain)
-			within(t, 5*time.Second, "a process is ready", func() bool { return s.Status().Ready })
+			within(t, "a process is ready", func() bool { return s.Status().Ready })
 		}, 0},
 		{"the plugin is replaced", func(t *testing.T, s *Store, _ func(context.Context, io.Reader, ...string) (string, error)) {
 			old := s.current
 			if err := s.Swap(t.Context(), s.spec); err != nil {
 				t.Fatal(err)
 			}
-			within(t, 5*time.Second, "the old process is gone", func() bool { return old.life.Err() != nil })
+			within(t, "the old process is gone", func() bool { return old.life.Err() != nil })
 		}, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -118,7 +118,7 @@ func TestSendingIdle(t *testing.T) {
 		if said, err := send(t.Context(), strings.NewReader("x"), "b@x.example"); said != want {
 			t.Errorf("%q (%v), want %q", said, err, want)
 		}
-		within(t, 5*time.Second, "the stream ends", func() bool { return users(s) == 0 })
+		within(t, "the stream ends", func() bool { return users(s) == 0 })
 	}
 }
 

@@ -89,7 +89,7 @@ func TestSend(t *testing.T) {
 		{"fails and says so", ann, delivery("taken-early@fake.example"), strings.NewReader(string(wholePattern(9_000_000))), backends.Temporary},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			within(t, 5e9, "a process is ready", func() bool { return s.Status().Ready })
+			within(t, "a process is ready", func() bool { return s.Status().Ready })
 			_, err := s.Send(t.Context(), test.credential, test.delivery, test.content)
 			if backends.KindOf(err) != test.kind {
 				t.Fatal(err)

@@ -30,7 +30,7 @@ func hostileHeaders() map[string]string {
 // that goes away in the middle leaves nothing behind that holds its mailbox, and the gateway ends
 // when it is told to, though a message is being read.
 func TestHostileHeader(t *testing.T) {
-	const soon = 10 * time.Second // of the race detector on a busy machine; it took minutes to weeks
+	const soon = time.Minute // of the race detector on a busy machine; it took minutes to weeks
 	g := harness.Start(t, harness.Options{More: harness.Mapping{"timeouts": harness.Mapping{"drain": "1s"}}})
 	user := g.AddUser(t, "erika")
 	s := mx(t, g)

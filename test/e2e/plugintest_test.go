@@ -137,7 +137,7 @@ func TestPluginTestOfEndlessPlugin(t *testing.T) {
 		}
 	}
 	_ = cmd.Wait()
-	if took := time.Since(asked); asked.IsZero() || took > 10*time.Second {
+	if took := time.Since(asked); asked.IsZero() || took > time.Minute {
 		t.Errorf("it ended %s after SIGTERM", took)
 	}
 	if status := cmd.ProcessState.ExitCode(); status != 130 {

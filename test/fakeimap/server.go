@@ -182,7 +182,7 @@ func (s *Server) end(conn net.Conn) {
 }
 
 func (s *Server) serve(conn net.Conn, number int) {
-	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	session := &session{Server: s}
 	greeting := func() string { return s.Greeting + "\r\n" }
 	if !s.reply(conn, number, "", "GREETING", greeting) || strings.HasPrefix(s.Greeting, "* BYE") {
@@ -354,7 +354,7 @@ func (s *Server) Accepted() int {
 // Until waits for a condition over commands and connections.
 func (s *Server) Until(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(time.Minute)
 	for {
 		s.mu.Lock()
 		grown := s.grown

@@ -95,7 +95,7 @@ func (s *Server) Start(t testing.TB) *Server {
 
 func (s *Server) serve(conn net.Conn, session int) {
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	if s.Implicit {
 		conn = tls.Server(conn, s.TLS)
 	}

@@ -91,9 +91,10 @@ func statusOf(pid int) (map[string]string, error) {
 }
 
 // Eventually asks until the answer is yes, for things that no event tells of. It ends the test
-// when that takes longer than within.
+// when that takes longer than within, or than a minute where that is less: the machine may have much else to do.
 func Eventually(t *testing.T, within time.Duration, what string, condition func() bool) {
 	t.Helper()
+	within = max(within, time.Minute)
 	for deadline := time.Now().Add(within); !condition(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("after %s: not yet %s", within, what)

@@ -68,7 +68,7 @@ func testRestart(t *testing.T, g *harness.Gateway, s store) {
 		t.Errorf("the store has %d messages", n)
 	}
 
-	harness.Eventually(t, 15*time.Second, "all connections to the store closed", func() bool { return connections(t, s.ports) <= s.idle })
+	harness.Eventually(t, time.Minute, "all connections to the store closed", func() bool { return connections(t, s.ports) <= s.idle })
 	if now := fmt.Sprint(g.Plugins()); now != plugins {
 		t.Errorf("the plugins were %s and are %s", plugins, now)
 	}

@@ -87,7 +87,7 @@ func loginBy(t *testing.T, auth func(context.Context, []string) (sasl.Client, er
 	}
 	address, _ := server(t, "S: 220 x\nC: EHLO gate.example\nS: 250-x\nS: 250-"+offers+"\nS: 250 HELP\n"+script)
 	c, err := smtpclient.Dial(t.Context(), "tcp", address, smtpclient.Options{
-		Hello: "gate.example", Timeouts: smtpclient.Within(15 * time.Second), Auth: auth,
+		Hello: "gate.example", Timeouts: smtpclient.Within(time.Minute), Auth: auth,
 	})
 	if err == nil {
 		_ = c.Close()

@@ -67,7 +67,7 @@ func TestPolicies(t *testing.T) {
 			t.Run(name+" "+string("cort"[i]), func(t *testing.T) {
 				server := (&fakesmtp.Server{TLS: tt.server.TLS, StartTLS: tt.server.StartTLS, Implicit: tt.server.Implicit}).Start(t)
 				how := smtpclient.TLS{Policy: policy, Implicit: server.Implicit, Config: &tls.Config{RootCAs: tt.trusted, ServerName: tt.name, MinVersion: tls.VersionTLS12}}
-				c, err := smtpclient.Dial(t.Context(), "tcp", server.Address, smtpclient.Options{Hello: "gate.example", Timeouts: smtpclient.Within(15 * time.Second), TLS: how})
+				c, err := smtpclient.Dial(t.Context(), "tcp", server.Address, smtpclient.Options{Hello: "gate.example", Timeouts: smtpclient.Within(time.Minute), TLS: how})
 				got := byte('-')
 				if err == nil {
 					defer c.Close()
@@ -102,7 +102,7 @@ func TestNothingInClear(t *testing.T) {
 	server := (&fakesmtp.Server{Offers: []string{"AUTH PLAIN"}}).Start(t)
 	for _, policy := range []smtpclient.Policy{smtpclient.Required, smtpclient.Verified} {
 		_, err := smtpclient.Dial(t.Context(), "tcp", server.Address, smtpclient.Options{
-			Hello: "gate.example", Timeouts: smtpclient.Within(15 * time.Second), TLS: smtpclient.TLS{Policy: policy}, Auth: smtpclient.Plain("", "ada", "sesame"),
+			Hello: "gate.example", Timeouts: smtpclient.Within(time.Minute), TLS: smtpclient.TLS{Policy: policy}, Auth: smtpclient.Plain("", "ada", "sesame"),
 		})
 		if !errors.Is(err, smtpclient.ErrNoTLS) {
 			t.Errorf("got %v", err)
@@ -117,7 +117,7 @@ func TestNothingInClear(t *testing.T) {
 func TestCredentialsAndChance(t *testing.T) {
 	server := (&fakesmtp.Server{Offers: []string{"AUTH PLAIN"}}).Start(t)
 	_, err := smtpclient.Dial(t.Context(), "tcp", server.Address, smtpclient.Options{
-		Hello: "gate.example", Timeouts: smtpclient.Within(15 * time.Second), TLS: smtpclient.TLS{Policy: smtpclient.Opportunistic}, Auth: smtpclient.Plain("", "ada", "sesame"),
+		Hello: "gate.example", Timeouts: smtpclient.Within(time.Minute), TLS: smtpclient.TLS{Policy: smtpclient.Opportunistic}, Auth: smtpclient.Plain("", "ada", "sesame"),
 	})
 	if err == nil || len(server.Commands()) > 0 {
 		t.Errorf("got %v, and the server was told %q", err, server.Commands())

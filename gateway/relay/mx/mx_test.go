@@ -58,7 +58,7 @@ func named(names ...string) func(mx.Host) bool {
 
 // resolver asks the server, and no longer than a test has patience.
 func resolver(s *fakedns.Server) *mx.Resolver {
-	return &mx.Resolver{Servers: []string{s.Address}, Timeout: 10 * time.Second, Rounds: 1}
+	return &mx.Resolver{Servers: []string{s.Address}, Timeout: time.Minute, Rounds: 1}
 }
 
 func text(hosts []mx.Host) string {
@@ -189,12 +189,12 @@ func TestNextServer(t *testing.T) {
 	t.Parallel()
 	bad, good := (&fakedns.Server{Records: zones}).Start(t), (&fakedns.Server{Records: zones}).Start(t)
 	bad.Fail("sakes.example. MX", fakedns.ServFail, fakedns.Always)
-	r := &mx.Resolver{Servers: []string{gone(t), bad.Address, good.Address}, Timeout: 10 * time.Second, Rounds: 1}
+	r := &mx.Resolver{Servers: []string{gone(t), bad.Address, good.Address}, Timeout: time.Minute, Rounds: 1}
 	if hosts, err := r.Hosts(t.Context(), "sakes.example", nobody); err != nil || len(hosts) != 3 {
 		t.Errorf("%v, %v", hosts, err)
 	}
 	bad.Fail("implicit.example. MX", fakedns.ServFail, 1)
-	r = &mx.Resolver{Servers: []string{bad.Address}, Timeout: 10 * time.Second, Rounds: 2}
+	r = &mx.Resolver{Servers: []string{bad.Address}, Timeout: time.Minute, Rounds: 2}
 	if hosts, err := r.Hosts(t.Context(), "implicit.example", nobody); err != nil || len(hosts) != 1 {
 		t.Errorf("the second round: %v, %v", hosts, err)
 	}
