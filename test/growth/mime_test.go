@@ -61,16 +61,18 @@ var messages = []pass{
 	}),
 }
 
-// objects is a message that is read and written.
+// objects is a message that is read and written: anew, and as it came.
 func objects(name string, n int, message func(n int) string) pass {
 	return pass{"a message: " + name, n, func(t *testing.T, n int) {
 		text := message(n)
-		m, err := mime.Reader{}.Read(strings.NewReader(text), int64(len(text)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := (mime.Writer{Bcc: true}).Write(io.Discard, m); err != nil {
-			t.Fatal(err)
+		for _, kept := range []bool{false, true} {
+			m, err := mime.Reader{Skeleton: kept}.Read(strings.NewReader(text), int64(len(text)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := (mime.Writer{Bcc: true, Kept: kept}).Write(io.Discard, m); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}}
 }

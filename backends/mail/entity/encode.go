@@ -12,11 +12,16 @@ import (
 func NewEncoder(w io.Writer, encoding string) io.WriteCloser {
 	switch encoding {
 	case "base64":
-		return base64.NewEncoder(base64.StdEncoding, &lines{w: w})
+		return NewBase64(w, base64Line)
 	case "quoted-printable":
 		return quotedprintable.NewWriter(w)
 	}
 	return unchanged{w}
+}
+
+// NewBase64 writes what it is given to w in base64, as [NewEncoder] does, in lines of so many characters.
+func NewBase64(w io.Writer, width int) io.WriteCloser {
+	return base64.NewEncoder(base64.StdEncoding, &lines{w: w, width: width})
 }
 
 type unchanged struct{ io.Writer }
@@ -29,19 +34,20 @@ const base64Line = 76
 // lines breaks base64 into lines.
 type lines struct {
 	w      io.Writer
+	width  int
 	column int
 }
 
 // Write writes characters, with a line end before each line but the first.
 func (l *lines) Write(octets []byte) (n int, err error) {
 	for n < len(octets) {
-		if l.column == base64Line {
+		if l.column == l.width {
 			if _, err := io.WriteString(l.w, "\r\n"); err != nil {
 				return n, err
 			}
 			l.column = 0
 		}
-		wrote, err := l.w.Write(octets[n:min(len(octets), n+base64Line-l.column)])
+		wrote, err := l.w.Write(octets[n:min(len(octets), n+l.width-l.column)])
 		n, l.column = n+wrote, l.column+wrote
 		if err != nil {
 			return n, err

@@ -67,11 +67,16 @@ func (c *conversion) describe(a *mapi.Attachment, e *entity.Entity, name string)
 		}
 	}
 	c.m.Attachments = append(c.m.Attachments, a)
+	if a.Embedded != nil {
+		c.plays(e, roleMessage, a)
+		return
+	}
+	c.plays(e, roleAttachment, a)
 }
 
 // embed makes an attachment of a message in a message, MS-OXCMAIL §2.2.3.4.
 func (c *conversion) embed(e *entity.Entity) error {
-	inner := Reader{TNEF: c.TNEF}
+	inner := Reader{TNEF: c.TNEF, Skeleton: c.Skeleton}
 	embedded, err := inner.convert(e.Message)
 	if err != nil {
 		return err
@@ -90,6 +95,7 @@ func (c *conversion) openTNEF(*entity.Entity) error {
 			return err
 		}
 		if c.TNEF(c.m, content) == nil {
+			c.opened = true
 			continue
 		}
 		if _, err := c.attach(e); err != nil {

@@ -19,17 +19,23 @@
 // Properties that a store computes are left to it: plain text of HTML and HTML of plain text, sizes, and the place in a
 // conversation where no Thread-Index says it.
 //
+// # As it came
+//
+// A [Reader] that is asked for it makes a skeleton of the message (PidTagMimeSkeleton), and with that a [Writer] that is asked for it
+// (Kept) writes the message as it came: structure, boundaries, header fields, encodings. The skeletons of other stores are read, too. What of
+// the object was changed since is as it is now; where the skeleton does not fit any more, the message is made anew.
+// There is no skeleton of a message whose TNEF was opened, and none that did not prove to give the message octet by octet.
+//
 // # To MIME
 //
 // A message is written as a stream. One object gives the same octets each time: boundaries are made
 // of what is in the message. The body is HTML with plain text beside it, as far as there are both; RTF gives what it was
 // made from, and is attached as it is where it is damaged. A text goes out in the code page of PidTagInternetCodepage if that has its letters, and otherwise in UTF-8.
-// All that is written is ASCII with short lines, but for the octets of signed messages and for addresses of SMTPUTF8.
+// All that is written anew is ASCII with short lines, but for the octets of signed messages and for addresses of SMTPUTF8.
 //
 // # Not yet
 //
-// PidTagMimeSkeleton is not read: Writer.Kept gives the header back as it came, not the structure. Meetings that recur, and
-// those of several events, stay attachments on the way in and are written as text; times of meetings are UTC's, whole days
+// Meetings that recur, and those of several events, stay attachments on the way in and are written as text; times of meetings are UTC's, whole days
 // too. Of a calendar these are lost: a description that differs from the text beside it, ATTACH, URL, and what only
 // extensions say. text/enriched and UUENCODE inside a text are not opened. The octets of OLE attachments
 // go out as a file, without a picture. The plain text of HTML alone is not made.

@@ -20,6 +20,11 @@ func (p *planner) header() []string {
 			return kept
 		}
 	}
+	return p.madeHeader()
+}
+
+// madeHeader returns the fields that properties make.
+func (p *planner) madeHeader() []string {
 	f := &fields{planner: p}
 	f.addressFields()
 	f.text("Subject", p.subject())
@@ -29,7 +34,7 @@ func (p *planner) header() []string {
 	}
 	f.time("Date", mapi.PidTagClientSubmitTime, mapi.PidTagMessageDeliveryTime) // §2.1.3.2
 	f.fieldsOfText()
-	f.choice("Importance", mapi.PidTagImportance, importanceNormal, []string{"low", "normal", "high"})
+	f.choice("Importance", mapi.PidTagImportance, importanceNormal, importanceNames)
 	f.choice("Sensitivity", mapi.PidTagSensitivity, 0, []string{"normal", "personal", "private", "company-confidential"})
 	f.text("Keywords", strings.Join(p.m.Texts(mapi.PidNameKeywords), ", "))
 	f.time("Reply-By", mapi.PidTagReplyTime)
@@ -39,6 +44,9 @@ func (p *planner) header() []string {
 	f.named()
 	return f.list
 }
+
+// importanceNames are the values of the field Importance by those of PidTagImportance.
+var importanceNames = []string{"low", "normal", "high"}
 
 // textOf returns a text that becomes fields. One that is not in memory is read, up to what a header may have.
 func (p *planner) textOf(k mapi.Key) string {
@@ -245,6 +253,9 @@ func (p *planner) internet(a mapi.Address) entity.Address {
 	addr := a.SMTP
 	if addr == "" && p.Domain != "" && a.Address != "" {
 		addr = Encapsulate(a.Type, a.Address, p.Domain)
+	}
+	if p.bare && addr != "" {
+		return entity.Address{Address: addr}
 	}
 	return entity.Address{Name: a.Name, Address: addr}
 }

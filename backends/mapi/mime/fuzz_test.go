@@ -74,3 +74,23 @@ func FuzzWrite(f *testing.F) {
 		}
 	})
 }
+
+// FuzzSkeleton: whatever a skeleton is, all of the object is written, and what has a skeleton of its own is written as it came.
+func FuzzSkeleton(f *testing.F) {
+	f.Add([]byte(boned), []byte(boned))
+	f.Add([]byte(boned), convert(f, Reader{Skeleton: true}, []byte(boned)).Bytes(mapi.PidTagMimeSkeleton))
+	f.Fuzz(func(t *testing.T, message, skeleton []byte) {
+		m, err := Reader{Skeleton: true}.Read(bytes.NewReader(message), int64(len(message)))
+		if err != nil {
+			return
+		}
+		if got := twice(t, asItCame, m); m.Has(mapi.PidTagMimeSkeleton) && !bytes.Equal(got, message) && !bytes.Contains(bytes.ToLower(message), []byte("x-ms-exchange-")) {
+			t.Errorf("%q has become %q", message, got)
+		}
+		m.Set(mapi.PidTagMimeSkeleton, mapi.Binary(skeleton))
+		again := convert(t, Reader{}, twice(t, asItCame, m))
+		if len(again.Attachments) < min(1, len(m.Attachments)) {
+			t.Errorf("%d attachments became %d", len(m.Attachments), len(again.Attachments))
+		}
+	})
+}

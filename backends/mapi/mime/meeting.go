@@ -70,6 +70,7 @@ func (c *conversion) meeting(e *entity.Entity) error {
 		var m *meeting
 		if m, err = understand(calendar); err == nil {
 			c.setMeeting(m)
+			c.plays(e, roleCalendar, nil)
 			return nil
 		}
 	}

@@ -20,6 +20,7 @@ type part struct {
 	encoding string // of the content: "", base64 or quoted-printable
 	raw      bool   // the content has its own fields, and the empty line behind them
 	sum      [sha256.Size]byte
+	skeleton *assembly // what is behind the fields, as it came
 }
 
 // boundaryStart is what boundaries begin with: no line of base64 or quoted-printable does (RFC 2045 §6.7, rule 5), and
@@ -57,6 +58,8 @@ func (p *part) write(o *output) {
 		o.text(f)
 	}
 	switch {
+	case p.skeleton != nil:
+		p.skeleton.write(o)
 	case p.subtype != "":
 		o.text("Content-Type: multipart/" + p.subtype + p.extra + ";\r\n\tboundary=\"" + p.boundary() + "\"\r\n\r\n")
 		for _, child := range p.parts {
@@ -81,9 +84,10 @@ func (p *part) write(o *output) {
 
 // output is where a message goes. An error stays.
 type output struct {
-	w    io.Writer
-	last byte
-	err  error
+	w     io.Writer
+	last  byte
+	err   error
+	guard *guard
 }
 
 // Write writes what has no error before it.
@@ -92,6 +96,9 @@ func (o *output) Write(octets []byte) (n int, err error) {
 		return 0, o.err
 	}
 	n, o.err = o.w.Write(octets)
+	if o.guard != nil {
+		o.guard.look(octets[:n])
+	}
 	if n > 0 {
 		o.last = octets[n-1]
 	}

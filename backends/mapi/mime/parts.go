@@ -12,9 +12,9 @@ import (
 type Part struct{ root *part }
 
 // Parts returns what a message object is in Internet mail but for its header: the body with what that shows, nil without
-// one, and the attachments. It is for what becomes a part of another message.
+// one, and the attachments. It is for what becomes a part of another message: skeletons are not looked at.
 func (w Writer) Parts(m *mapi.Message) (body *Part, attached []*Part, err error) {
-	p := &planner{Writer: w, m: m}
+	p := &planner{Writer: w, m: m, shared: &planning{anew: true}}
 	root, files, err := p.parts()
 	if err != nil {
 		return nil, nil, err

@@ -16,6 +16,9 @@ type Reader struct {
 	// (MS-OXTNEF §1.3), as that of [OpenTNEF] does. If it fails the message must be as it was, and the part becomes an attachment, as
 	// it does where TNEF is nil.
 	TNEF func(m *mapi.Message, data mapi.Content) error
+	// Skeleton has the object get a skeleton (PidTagMimeSkeleton, MS-OXCMAIL §2.4.3.1), by which a Writer that is told to
+	// (Writer.Kept) gives the message back as it came. The message is read twice more then.
+	Skeleton bool
 }
 
 // Read makes a message object of Internet mail. What is in the object refers to the source. The errors are those of
@@ -25,7 +28,11 @@ func (r Reader) Read(source io.ReaderAt, size int64) (*mapi.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.convert(e)
+	m, err := r.convert(e)
+	if err != nil {
+		return nil, err
+	}
+	return m, r.proved(m, e)
 }
 
 // conversion is a message that is being read.
@@ -37,7 +44,9 @@ type conversion struct {
 	open        bool // a body is still looked for
 	within      int  // alternatives that this part is in
 	tnef        []*entity.Entity
+	opened      bool               // TNEF was
 	related     []*mapi.Attachment // may be pictures in the text
+	played      map[*entity.Entity]played
 }
 
 func (r Reader) convert(e *entity.Entity) (*mapi.Message, error) {
@@ -50,7 +59,7 @@ func (r Reader) convert(e *entity.Entity) (*mapi.Message, error) {
 		}
 	}
 	c.summary()
-	return c.m, nil
+	return c.m, c.skeleton(e)
 }
 
 // content finds out what kind of message it is, MS-OXCMAIL §2.2.3.2, and takes it apart.

@@ -33,6 +33,7 @@ func (c *conversion) report(e *entity.Entity) error {
 			return err
 		}
 		if read(groups) {
+			c.plays(part, roleReport, nil)
 			return c.each(slices.Delete(slices.Clone(e.Parts), i, i+1))
 		}
 	}

@@ -7,8 +7,12 @@ import (
 	"strings"
 
 	"github.com/dipylon/dipylon/backends/mail/entity"
+	"github.com/dipylon/dipylon/backends/mail/header"
 	"github.com/dipylon/dipylon/backends/mapi"
 )
+
+// classSigned is the class of a clear-signed message, MS-OXOSMIME §2.1.1.
+const classSigned = "IPM.Note.SMIME.MultipartSigned"
 
 // signedName is how the one attachment of a signed message is called, MS-OXOSMIME.
 const signedName = "SMIME.p7m"
@@ -21,7 +25,7 @@ func (c *conversion) signed(e *entity.Entity) error {
 		return err
 	}
 	c.plain, c.html = text.plain, text.html
-	c.m.Set(mapi.PidTagMessageClass, mapi.String("IPM.Note.SMIME.MultipartSigned"))
+	c.m.Set(mapi.PidTagMessageClass, mapi.String(classSigned))
 	a := &mapi.Attachment{Data: wholeEntity(e)}
 	a.Set(mapi.PidTagAttachMethod, mapi.AttachByValue)
 	a.Set(mapi.PidTagAttachLongFilename, mapi.String(signedName))
@@ -31,22 +35,28 @@ func (c *conversion) signed(e *entity.Entity) error {
 	a.Set(mapi.PidTagAttachMimeTag, mapi.String(e.Type.Value))
 	a.Set(mapi.PidTagRenderingPosition, mapi.Integer32(notRendered))
 	c.m.Attachments = append(c.m.Attachments, a)
+	c.plays(e, roleSigned, a)
 	return nil
 }
 
 // wholeEntity returns an entity's body with the header fields that are MIME's in front of it, each octet as it came.
 func wholeEntity(e *entity.Entity) mapi.Content {
-	var head bytes.Buffer
-	for _, f := range e.Header.Fields {
+	head := contentFields(e.Header)
+	body := e.Raw()
+	return mapi.Content{Size: int64(len(head)) + body.Size(), Open: func() (io.ReadCloser, error) {
+		return io.NopCloser(io.MultiReader(bytes.NewReader(head), io.NewSectionReader(body, 0, body.Size()))), nil
+	}}
+}
+
+// contentFields returns the fields that are MIME's, and an empty line.
+func contentFields(h *header.Header) []byte {
+	var head []byte
+	for _, f := range h.Fields {
 		if strings.HasPrefix(strings.ToLower(f.Name), "content-") {
-			head.Write(f.Raw)
+			head = append(head, f.Raw...)
 		}
 	}
-	head.WriteString("\r\n")
-	body := e.Raw()
-	return mapi.Content{Size: int64(head.Len()) + body.Size(), Open: func() (io.ReadCloser, error) {
-		return io.NopCloser(io.MultiReader(bytes.NewReader(head.Bytes()), io.NewSectionReader(body, 0, body.Size()))), nil
-	}}
+	return append(head, "\r\n"...)
 }
 
 // isOpaque says whether a message is signed or encrypted as one entity, MS-OXOSMIME.

@@ -231,7 +231,7 @@ func isInline(a *mapi.Attachment, shown map[string]bool) bool {
 func (p *planner) attachment(a *mapi.Attachment, inline bool) (*part, error) {
 	if a.Embedded != nil {
 		inner := p.Writer
-		message, err := inner.plan(a.Embedded, p.depth+1)
+		message, err := inner.plan(a.Embedded, p.depth+1, p.shared)
 		return &part{fields: []string{"Content-Type: message/rfc822\r\n"}, message: message}, err
 	}
 	content := copying(func() (io.ReadCloser, error) {
@@ -287,7 +287,7 @@ func attachmentFields(a *mapi.Attachment, mediaType string, inline bool) []strin
 	if description := a.Text(mapi.PidTagDisplayName); description != "" && description != name {
 		fields = append(fields, entity.FormatText("Content-Description", description))
 	}
-	if id := withoutBlanks(a.Text(mapi.PidTagAttachContentId)); id != "" && len(id) < lineMost-len("Content-ID: <>") && isASCII(id) {
+	if id := withoutBlanks(a.Text(mapi.PidTagAttachContentId)); id != "" && !strings.HasSuffix(id, skeletonIDEnd) && len(id) < lineMost-len("Content-ID: <>") && isASCII(id) {
 		fields = append(fields, "Content-ID: <"+id+">\r\n")
 	}
 	if location := a.Text(mapi.PidTagAttachContentLocation); location != "" {

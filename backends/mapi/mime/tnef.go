@@ -59,7 +59,7 @@ func isForged(m *mapi.Message, p mapi.Property) bool {
 	if p.Named.Set == mapi.PSInternetHeaders {
 		return m.Has(p.Named) || isReserved(strings.ToLower(p.Named.Name))
 	}
-	return p.Named.IsZero() && outer[p.Tag.ID()] && m.Has(p.Tag)
+	return p.Named.IsZero() && (outer[p.Tag.ID()] && m.Has(p.Tag) || p.Tag.ID() == mapi.PidTagMimeSkeleton.ID())
 }
 
 // merge adds what TNEF has to a message.
@@ -72,5 +72,6 @@ func merge(m, inside *mapi.Message) {
 	if len(m.Recipients) == 0 {
 		m.Recipients = inside.Recipients
 	}
+	withoutSkeletons(inside)
 	m.Attachments = append(m.Attachments, inside.Attachments...)
 }
