@@ -61,6 +61,26 @@ var messages = []pass{
 	}),
 }
 
+// files are messages with files in UUENCODE in their texts.
+var files = []pass{
+	uuencoded("files", 50, "\r\nbegin 644 a\r\n#86)C\r\n`\r\nend\r\n"),
+	uuencoded("what begins files", 1000, "begin 644 a\r\n#86)C\r\n"),
+	uuencoded("a long line", 2000, "begin 644 a "),
+}
+
+func uuencoded(name string, n int, text string) pass {
+	return pass{"UUENCODE: " + name, n, func(t *testing.T, n int) {
+		message := "Subject: x\r\n\r\n" + strings.Repeat(text, n)
+		m, err := mime.Reader{UUEncode: true}.Read(strings.NewReader(message), int64(len(message)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := (mime.Writer{Form: mime.Form{UUEncode: true}}).Write(io.Discard, m); err != nil {
+			t.Fatal(err)
+		}
+	}}
+}
+
 // objects is a message that is read and written: anew, and as it came.
 func objects(name string, n int, message func(n int) string) pass {
 	return pass{"a message: " + name, n, func(t *testing.T, n int) {

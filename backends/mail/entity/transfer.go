@@ -35,6 +35,9 @@ func decode(r io.Reader, encoding string) io.Reader {
 	return r
 }
 
+// DecodeUU is what stands in UUENCODE between the lines "begin" and "end".
+func DecodeUU(r io.Reader) io.Reader { return decode(r, "uuencode") }
+
 // stepReader is a reader made of a function that appends some octets to those given.
 type stepReader struct {
 	step func([]byte) ([]byte, error)

@@ -115,11 +115,14 @@ func (c *conversion) take(e *entity.Entity) {
 // body sets the properties of the body, MS-OXCMAIL §2.2.3.3.
 func (c *conversion) body(*entity.Entity) error {
 	if c.plain != nil { // it counts more than the description of a meeting
+		if err := c.openUUEncode(); err != nil {
+			return err
+		}
 		page, err := c.plain.TextPage()
 		if err != nil {
 			return err
 		}
-		text, err := textValue(func() (io.Reader, error) { return withoutNUL(c.plain.DecodedText(page)), nil })
+		text, err := textValue(func() (io.Reader, error) { return withoutNUL(page.Encoding.NewDecoder().Reader(c.plainOctets())), nil })
 		if err != nil {
 			return err
 		}

@@ -158,6 +158,13 @@ var utf8Page, _ = codepage.Find(codepage.UTF8)
 // textPart makes a part of a text, in the code page that the object names if that has all of its characters.
 func (p *planner) textPart(mediaType string, text func(io.Writer) error, parameters string) (*part, error) {
 	page := p.page()
+	switch {
+	case p.formPage() == nil:
+	case mediaType == "text/html":
+		text = fitted(text, page, reference)
+	default:
+		text = fitted(text, page, nearest)
+	}
 	content := inPage(text, page)
 	s, err := measure(content)
 	if err != nil {
@@ -177,8 +184,16 @@ func (p *planner) textPart(mediaType string, text func(io.Writer) error, paramet
 // isStateful says whether a code page says by ASCII's octets what is none of ASCII's characters (RFC 1468).
 func isStateful(page codepage.Page) bool { return page.Charset == "iso-2022-jp" }
 
-// page returns the code page of the object's texts, PidTagInternetCodepage.
+// page returns the code page in which texts are written.
 func (p *planner) page() codepage.Page {
+	if page := p.formPage(); page != nil {
+		return *page
+	}
+	return p.pageOfObject()
+}
+
+// pageOfObject returns the code page of the object's texts, PidTagInternetCodepage.
+func (p *planner) pageOfObject() codepage.Page {
 	number, ok := p.m.Integer(mapi.PidTagInternetCodepage)
 	if !ok {
 		return utf8Page

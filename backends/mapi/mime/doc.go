@@ -33,10 +33,16 @@
 // made from, and is attached as it is where it is damaged. A text goes out in the code page of PidTagInternetCodepage if that has its letters, and otherwise in UTF-8.
 // All that is written anew is ASCII with short lines, but for the octets of signed messages and for addresses of SMTPUTF8.
 //
+// # Other forms
+//
+// A [Form] is for readers who are old or odd: text alone or HTML alone, each made of the other if the object has it alone (package
+// htmltext), short lines, another charset, UUENCODE in the place of MIME, or the whole object as TNEF beside its text. A Reader that
+// is asked for it makes attachments of files that stand in a text in UUENCODE. What is written and read so is the same from then on.
+//
 // # Not yet
 //
 // Meetings that recur, and those of several events, stay attachments on the way in and are written as text; times of meetings are UTC's, whole days
 // too. Of a calendar these are lost: a description that differs from the text beside it, ATTACH, URL, and what only
-// extensions say. text/enriched and UUENCODE inside a text are not opened. The octets of OLE attachments
-// go out as a file, without a picture. The plain text of HTML alone is not made.
+// extensions say. text/enriched and BinHex are not opened. The octets of OLE attachments
+// go out as a file, without a picture.
 package mime

@@ -94,3 +94,17 @@ func FuzzSkeleton(f *testing.F) {
 		}
 	})
 }
+
+// FuzzForm: in whatever form a message is written, it is one that can be read, and in UUENCODE it is stable.
+func FuzzForm(f *testing.F) {
+	f.Add([]byte(boned), uint8(0), "iso-8859-1", uint8(10))
+	f.Add([]byte("Subject: x\r\n\r\nbegin 644 a\r\n#86)C\r\n`\r\nend\r\n"), uint8(9), "", uint8(72))
+	f.Fuzz(func(t *testing.T, message []byte, bits uint8, charset string, wrap uint8) {
+		m, err := Reader{UUEncode: true}.Read(bytes.NewReader(message), int64(len(message)))
+		if err != nil {
+			return
+		}
+		form := Form{Body: Body(bits % 4), UUEncode: bits&8 != 0, RichText: bits&16 != 0, Charset: charset, Wrap: int(wrap)}
+		convert(t, Reader{UUEncode: true}, twice(t, Writer{Form: form}, m))
+	})
+}

@@ -19,6 +19,8 @@ type Reader struct {
 	// Skeleton has the object get a skeleton (PidTagMimeSkeleton, MS-OXCMAIL §2.4.3.1), by which a Writer that is told to
 	// (Writer.Kept) gives the message back as it came. The message is read twice more then.
 	Skeleton bool
+	// UUEncode has files that stand in a text in UUENCODE become attachments.
+	UUEncode bool
 }
 
 // Read makes a message object of Internet mail. What is in the object refers to the source. The errors are those of
@@ -47,6 +49,7 @@ type conversion struct {
 	opened      bool               // TNEF was
 	related     []*mapi.Attachment // may be pictures in the text
 	played      map[*entity.Entity]played
+	text        []*io.SectionReader // the plain text without the files in it, nil for all of it
 }
 
 func (r Reader) convert(e *entity.Entity) (*mapi.Message, error) {

@@ -37,11 +37,14 @@ func (p *planner) parts() (body *part, attached []*part, err error) {
 	switch {
 	case strings.HasSuffix(class, ".smime.multipartsigned"), strings.HasSuffix(class, ".smime"):
 		body, err = p.signed()
-	case strings.HasPrefix(class, "report."):
+	case strings.HasPrefix(class, "report.") && !p.Form.isNotMIME():
 		body, err = p.report(class)
 	}
-	if body != nil || err != nil {
+	switch {
+	case body != nil || err != nil:
 		return body, nil, err
+	case p.Form.isNotMIME():
+		return p.formed()
 	}
 	return p.ordinary()
 }
@@ -86,16 +89,21 @@ func besides(body, form *part) *part {
 // body plans the text: HTML with plain text beside it, or one of them (MS-OXCMAIL §2.1.3.3). It returns
 // nil if there is none, and the HTML, if there is some, to look for references in it.
 func (p *planner) body() (body *part, html func(io.Writer) error, err error) {
+	t, err := p.texts()
+	if err != nil {
+		return nil, nil, err
+	}
 	var plain, rich *part
-	if text, is := p.plainText(); is {
-		if plain, err = p.textPart("text/plain", text, ""); err != nil {
+	if t.plain != nil {
+		if plain, err = p.textPart("text/plain", t.plain, ""); err != nil {
 			return nil, nil, err
 		}
 	}
-	if html = p.htmlOctets(); html != nil {
-		rich, err = p.htmlPart(html)
-	} else if html, err = p.htmlText(plain != nil); html != nil && err == nil {
-		rich, err = p.textPart("text/html", html, "")
+	switch {
+	case t.octets != nil:
+		rich, err = p.htmlPart(t.octets)
+	case t.html != nil:
+		rich, err = p.textPart("text/html", t.html, "")
 	}
 	switch {
 	case err != nil:
@@ -103,9 +111,9 @@ func (p *planner) body() (body *part, html func(io.Writer) error, err error) {
 	case rich == nil:
 		return plain, nil, nil
 	case plain == nil:
-		return rich, html, nil
+		return rich, t.html, nil
 	}
-	return &part{subtype: "alternative", parts: []*part{plain, rich}}, html, nil
+	return &part{subtype: "alternative", parts: []*part{plain, rich}}, t.html, nil
 }
 
 // plainText returns what writes the plain text as UTF-8, and whether there is one.
@@ -234,18 +242,23 @@ func (p *planner) attachment(a *mapi.Attachment, inline bool) (*part, error) {
 		message, err := inner.plan(a.Embedded, p.depth+1, p.shared)
 		return &part{fields: []string{"Content-Type: message/rfc822\r\n"}, message: message}, err
 	}
-	content := copying(func() (io.ReadCloser, error) {
-		if a.Data.IsZero() { // by reference: the path is all that there is
-			return io.NopCloser(strings.NewReader(a.Text(mapi.PidTagAttachLongPathname))), nil
-		}
-		return a.Data.Open()
-	})
+	content := copying(dataOf(a))
 	mediaType, encoding, err := attachedAs(mediaTypeOf(a), content)
 	if err != nil {
 		return nil, err
 	}
 	sum, err := sumOf(content)
 	return leaf(content, attachmentFields(a, mediaType, inline), encoding, sum), err
+}
+
+// dataOf returns what opens the octets of an attachment.
+func dataOf(a *mapi.Attachment) func() (io.ReadCloser, error) {
+	if a.Data.IsZero() { // by reference: the path is all that there is
+		return func() (io.ReadCloser, error) {
+			return io.NopCloser(strings.NewReader(a.Text(mapi.PidTagAttachLongPathname))), nil
+		}
+	}
+	return a.Data.Open
 }
 
 // attachedAs returns the media type and the transfer encoding of an attachment. RFC 2045 §6.4 and RFC 2046 §5.2: entities
