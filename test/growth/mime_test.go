@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dipylon/dipylon/backends/mapi/mime"
 )
@@ -55,6 +56,14 @@ var messages = []pass{
 	objects("base64 that is none", 2000, func(n int) string { return "Content-Transfer-Encoding: base64\r\n\r\n" + strings.Repeat("=A.", n) }),
 	objects("references in HTML", 500, func(n int) string {
 		return "Content-Type: multipart/related; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n" + strings.Repeat("cid:a ", n) + "\r\n--b\r\nContent-ID: <a>\r\n\r\n--b--"
+	}),
+	objects("instances taken out of a meeting", 200, func(n int) string {
+		var b strings.Builder
+		b.WriteString("Content-Type: text/calendar\r\n\r\nBEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nBEGIN:VEVENT\r\nUID:a\r\nDTSTART;VALUE=DATE:20260101\r\nRRULE:FREQ=DAILY\r\n")
+		for i := range n {
+			b.WriteString("EXDATE;VALUE=DATE:" + time.Date(2026, 1, 1+i, 0, 0, 0, 0, time.UTC).Format("20060102") + "\r\n")
+		}
+		return b.String() + "END:VEVENT\r\nEND:VCALENDAR\r\n"
 	}),
 	objects("recipients of a report", 200, func(n int) string {
 		return "Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n" + strings.Repeat("Action: failed\r\n\r\n", n)

@@ -101,6 +101,7 @@ var rules = []rule{
 	// What mail is, for both sides: it knows neither of them.
 	{"backends/mail", []string{"backends/mail"}},
 	{"backends/mapi/rtf", []string{"backends/mail"}},              // octets alone, without properties
+	{"backends/mapi/recurrence", nil},                             // as rtf
 	{"backends/mapi", []string{"backends/mapi", "backends/mail"}}, // knows no store and no network
 	{"backends", []string{"backends", "plugins/serve"}},
 	{"config", []string{"config", "backends/mail", "backends/spelling$"}},

@@ -12,8 +12,8 @@
 // Nothing is dropped silently. Header fields that have no property become named ones
 // (PS_INTERNET_HEADERS), and the header as it came is PidTagTransportMessageHeaders. Parts that
 // are not the body are attachments. Signed and encrypted messages are kept as one attachment, octet
-// by octet (MS-OXOSMIME). Reports on delivery and reading, and invitations with one event that does not
-// recur, get the classes and properties of theirs (MS-OXCMAIL §2.2.3.7, MS-OXCICAL). TNEF is
+// by octet (MS-OXOSMIME). Reports on delivery and reading, and invitations with one event, which may
+// recur (package recurrence), get the classes and properties of theirs (MS-OXCMAIL §2.2.3.7, MS-OXCICAL). TNEF is
 // opened by a function that the Reader is given, such as that of [OpenTNEF].
 //
 // Properties that a store computes are left to it: plain text of HTML and HTML of plain text, sizes, and the place in a
@@ -41,8 +41,8 @@
 //
 // # Not yet
 //
-// Meetings that recur, and those of several events, stay attachments on the way in and are written as text; times of meetings are UTC's, whole days
-// too. Of a calendar these are lost: a description that differs from the text beside it, ATTACH, URL, and what only
+// Calendars of several events, and meetings that recur of which an instance was changed, stay attachments on the way in and are
+// written as text; times of meetings that do not recur are UTC's, whole days too. Of a calendar these are lost: a description that differs from the text beside it, ATTACH, URL, and what only
 // extensions say. text/enriched and BinHex are not opened. The octets of OLE attachments
 // go out as a file, without a picture.
 package mime

@@ -145,6 +145,7 @@ type zone []observance
 type observance struct {
 	start    time.Time // local
 	from, to time.Duration
+	daylight bool
 	yearly   bool
 	month    time.Month
 	weekday  time.Weekday
@@ -158,6 +159,7 @@ func zonesOf(calendar *component) map[string]zone {
 		var z zone
 		for _, inner := range append(c.all("STANDARD"), c.all("DAYLIGHT")...) {
 			o, err := parseObservance(inner)
+			o.daylight = inner.name == "DAYLIGHT"
 			if err != nil {
 				z = nil
 				break

@@ -15,6 +15,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/codepage"
 	"github.com/dipylon/dipylon/backends/mail/entity"
 	"github.com/dipylon/dipylon/backends/mapi"
+	"github.com/dipylon/dipylon/backends/mapi/recurrence"
 )
 
 // Classes of meetings, MS-OXOCAL §2.2.
@@ -48,6 +49,8 @@ type meeting struct {
 	start, end time.Time
 	stamp      time.Time
 	day        bool
+	recurs     *recurrence.Pattern // nil for one event
+	zone       recurrence.Zone     // in which it recurs
 }
 
 // isMeeting says whether a part may be an invitation or the answer to one, MS-OXCMAIL §2.2.3.3.2.
@@ -85,14 +88,14 @@ func (c *conversion) meeting(e *entity.Entity) error {
 	return err
 }
 
-// understand takes a calendar with one event that does not recur.
+// understand takes a calendar with one event, whose instances are all alike.
 func understand(calendar *component) (*meeting, error) {
 	events := calendar.all("VEVENT")
 	if len(events) != 1 {
 		return nil, errCalendar
 	}
 	m := &meeting{event: events[0]}
-	for _, name := range []string{"RRULE", "RDATE", "EXDATE", "RECURRENCE-ID", "ATTACH"} {
+	for _, name := range []string{"RDATE", "EXRULE", "RECURRENCE-ID", "ATTACH"} {
 		if _, has := m.event.get(name); has {
 			return nil, errCalendar
 		}
@@ -109,7 +112,7 @@ func understand(calendar *component) (*meeting, error) {
 		return nil, errCalendar
 	}
 	m.stamp, _, _ = m.event.at("DTSTAMP", zones) // one that cannot be read is none
-	return m, nil
+	return m, m.recurring(zones)
 }
 
 // ends returns the end of the event, RFC 5545 §3.6.1.
@@ -160,7 +163,7 @@ func (c *conversion) setMeeting(m *meeting) {
 	c.m.Set(mapi.PidLidCleanGlobalObjectId, id)
 	c.m.Set(mapi.PidLidAppointmentDuration, mapi.Integer32(m.end.Sub(m.start)/time.Minute))
 	c.m.Set(mapi.PidLidAppointmentSubType, mapi.Boolean(m.day))
-	c.m.Set(mapi.PidLidRecurring, mapi.Boolean(false))
+	c.recurs(m)
 	c.m.Set(mapi.PidLidLocation, mapi.String(m.event.text("LOCATION")))
 	if summary := m.event.text("SUMMARY"); !strings.Contains(c.m.Text(mapi.PidTagSubject), summary) {
 		c.m.Set(mapi.PidTagConversationTopic, mapi.String(summary)) // a subject such as "Invitation" is not the meeting's
@@ -287,13 +290,17 @@ func uidOf(id []byte) string {
 }
 
 // calendar plans the text/calendar of a meeting, MS-OXCICAL §2.1.3.1. It returns nil for an object that is none, or
-// that recurs.
+// that recurs in a way that iCalendar does not say as Exchange does.
 func (p *planner) calendar() (*part, error) {
 	class := p.m.Text(mapi.PidTagMessageClass)
 	start, isStart := dateOf(&p.m.Properties, mapi.PidLidAppointmentStartWhole)
 	end, isEnd := dateOf(&p.m.Properties, mapi.PidLidAppointmentEndWhole)
 	method, status := methodOf(class)
-	if method == "" || !isStart || !isEnd || p.m.Bool(mapi.PidLidRecurring) {
+	times := eventTimes(start, end)
+	if p.m.Bool(mapi.PidLidRecurring) {
+		times = p.recurringTimes()
+	}
+	if method == "" || !isStart || !isEnd || times == nil {
 		return nil, nil
 	}
 	var w calendarWriter
@@ -301,13 +308,13 @@ func (p *planner) calendar() (*part, error) {
 	w.line("PRODID:-//Dipylon//EN")
 	w.line("VERSION:2.0")
 	w.line("METHOD:" + method)
+	times.zone(&w)
 	w.line("BEGIN:VEVENT")
 	p.people(&w, method, status)
 	w.text("UID", uidOf(p.m.Bytes(mapi.PidLidGlobalObjectId)))
 	w.text("SUMMARY", p.summary())
 	w.text("LOCATION", p.m.Text(mapi.PidLidLocation))
-	w.line("DTSTART:" + start.Format(utcForm))
-	w.line("DTEND:" + end.Format(utcForm))
+	times.event(&w)
 	p.details(&w, method)
 	w.line("END:VEVENT")
 	w.line("END:VCALENDAR")

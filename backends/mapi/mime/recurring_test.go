@@ -1,0 +1,70 @@
+package mime
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dipylon/dipylon/backends/mapi"
+)
+
+// berlinZone are the rules of Berlin's time as calendars have them.
+const berlinZone = "BEGIN:VTIMEZONE\r\nTZID:W. Europe Standard Time\r\n" +
+	"BEGIN:STANDARD\r\nDTSTART:16011028T030000\r\nTZOFFSETFROM:+0200\r\nTZOFFSETTO:+0100\r\nRRULE:FREQ=YEARLY;BYDAY=-1SU;BYMONTH=10\r\nEND:STANDARD\r\n" +
+	"BEGIN:DAYLIGHT\r\nDTSTART:16010325T020000\r\nTZOFFSETFROM:+0100\r\nTZOFFSETTO:+0200\r\nRRULE:FREQ=YEARLY;BYDAY=-1SU;BYMONTH=3\r\nEND:DAYLIGHT\r\n" +
+	"END:VTIMEZONE\r\n"
+
+// council is an invitation that recurs each Monday and Thursday in Berlin, over the end of summer time.
+func council(t *testing.T) *mapi.Message {
+	t.Helper()
+	const zone = ";TZID=\"W. Europe Standard Time\":"
+	message := string(invitation("REQUEST", "DTSTART"+zone+"20261015T090000", "DTEND"+zone+"20261015T100000",
+		"RRULE:FREQ=WEEKLY;BYDAY=MO,TH;WKST=MO;UNTIL=20261109T080000Z", "EXDATE"+zone+"20261022T090000"))
+	return convert(t, Reader{}, []byte(strings.Replace(message, "BEGIN:VEVENT\r\n", berlinZone+"BEGIN:VEVENT\r\n", 1)))
+}
+
+// TestRecurring: a meeting that recurs is at the same local times in the object and in the calendar that is made of it.
+func TestRecurring(t *testing.T) {
+	m := council(t)
+	start, _ := m.Time(mapi.PidLidAppointmentStartWhole)
+	if kind, _ := m.Integer(mapi.PidLidRecurrenceType); !m.Bool(mapi.PidLidRecurring) || kind != 2 || !start.Equal(time.Date(2026, 10, 15, 7, 0, 0, 0, time.UTC)) {
+		t.Fatalf("recurs: %t, type %d, from %v", m.Bool(mapi.PidLidRecurring), kind, start)
+	}
+	written := strings.ReplaceAll(string(write(t, Writer{}, m)), "\r\n ", "")
+	for _, want := range []string{
+		berlinZone, "DTSTART;TZID=\"W. Europe Standard Time\":20261015T090000\r\nDTEND;TZID=\"W. Europe Standard Time\":20261015T100000\r\n",
+		"RRULE:FREQ=WEEKLY;INTERVAL=1;BYDAY=MO,TH;WKST=MO;UNTIL=20261109T080000Z\r\n", "EXDATE;TZID=\"W. Europe Standard Time\":20261022T090000\r\n",
+	} {
+		if !strings.Contains(written, want) {
+			t.Errorf("%q is missing in %s", want, written)
+		}
+	}
+	again := convert(t, Reader{}, write(t, Writer{}, m))
+	for _, k := range []mapi.Key{
+		mapi.PidLidAppointmentRecur, mapi.PidLidTimeZoneStruct, mapi.PidLidAppointmentTimeZoneDefinitionRecur, mapi.PidLidTimeZoneDescription, mapi.PidLidClipStart, mapi.PidLidClipEnd,
+	} {
+		if got, want := show(again.Get(k)), show(m.Get(k)); got != want || got == show(nil) {
+			t.Errorf("%v is %s, and was %s", k, got, want)
+		}
+	}
+}
+
+// TestRecurringUnsaid: where iCalendar would say another time there is none, and the text goes out alone.
+func TestRecurringUnsaid(t *testing.T) {
+	for name, change := range map[string]func(*mapi.Message){
+		"nothing": func(*mapi.Message) {},
+		"no rule": func(m *mapi.Message) { m.Delete(mapi.PidLidAppointmentRecur) },
+		"a broken rule": func(m *mapi.Message) {
+			m.Set(mapi.PidLidAppointmentRecur, m.Get(mapi.PidLidAppointmentRecur).(mapi.Binary)[:40])
+		},
+		"no zone":         func(m *mapi.Message) { m.Delete(mapi.PidLidTimeZoneStruct) },
+		"another zone":    func(m *mapi.Message) { m.Set(mapi.PidLidTimeZoneStruct, mapi.Binary(make([]byte, 48))) },
+		"another instant": func(m *mapi.Message) { m.Set(mapi.PidLidAppointmentStartWhole, mapi.NewTime(time.Unix(0, 0))) },
+	} {
+		m := council(t)
+		change(m)
+		if written := string(write(t, Writer{}, m)); strings.Contains(written, "text/calendar") != (name == "nothing") {
+			t.Errorf("%s: %s", name, written)
+		}
+	}
+}

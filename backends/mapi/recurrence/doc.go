@@ -1,0 +1,12 @@
+// Package recurrence has the rules of meetings that recur, and of their time zones, as Exchange keeps them (MS-OXOCAL
+// §2.2.1.39 to §2.2.1.44) and as iCalendar says them (RFC 5545 §3.3.10, MS-OXCICAL §2.1.3.2.2).
+//
+//	p, err := recurrence.New("FREQ=WEEKLY;BYDAY=MO,TH;COUNT=12", start, time.Hour, zone)
+//	octets := p.AppendTo(nil)                // PidLidAppointmentRecur
+//	p, err = recurrence.Parse(octets)
+//	rule, err := p.Rule(zone)
+//
+// What one of them cannot say as the other does is refused with [ErrUnknown]: a meeting is never at another time. So are
+// the 29th to the 31st of a month, which are days of shorter months in Exchange and are passed over in iCalendar; other
+// calendars than the Gregorian; and meetings of which an instance was changed.
+package recurrence
