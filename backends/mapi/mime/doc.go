@@ -19,6 +19,8 @@
 // Properties that a store computes are left to it: plain text of HTML and HTML of plain text, sizes, and the place in a
 // conversation where no Thread-Index says it.
 //
+// Contacts are written with a vCard beside their text, and meetings with a calendar.
+//
 // # As it came
 //
 // A [Reader] that is asked for it makes a skeleton of the message (PidTagMimeSkeleton), and with that a [Writer] that is asked for it

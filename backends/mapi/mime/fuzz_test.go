@@ -37,6 +37,7 @@ func FuzzRead(f *testing.F) {
 // FuzzWrite: an object with any texts is written as mail that has one header of one structure.
 func FuzzWrite(f *testing.F) {
 	f.Add("IPM.Note", "Re: a bill", "Erika", "erika@a.example", "text\r\n", []byte("<p>text"), "a.txt", []byte("x"))
+	f.Add("IPM.Contact", "a\r\nb;c", "Erika", "erika@a.example", "text", []byte(nil), "", []byte(nil))
 	f.Add("REPORT.IPM.Note.NDR", "=?utf-8?Q?x?=", "a\r\nBcc: b", "b>\r\nX: y", "a\rb\nc", []byte("<img src=cid:x>\xff"), "../a;b", []byte("--=_"))
 	f.Add("IPM.Note.SMIME.MultipartSigned", "", "", "", "", []byte(nil), "", []byte("Content-Type: multipart/signed; boundary=b\r\n\r\n--b--"))
 	f.Fuzz(func(t *testing.T, class, subject, name, address, text string, html []byte, file string, data []byte) {

@@ -312,10 +312,13 @@ func (w *calendarWriter) line(text string) {
 	w.WriteString("\r\n")
 }
 
+// calendarEscape writes a text as a value, RFC 5545 §3.3.11 and RFC 2426 §4.
+var calendarEscape = strings.NewReplacer("\\", `\\`, "\r\n", `\n`, "\n", `\n`, ",", `\,`, ";", `\;`)
+
 // text writes a property with a text, if there is one.
 func (w *calendarWriter) text(name, text string) {
 	if text != "" {
-		w.line(name + ":" + strings.NewReplacer("\\", `\\`, "\r\n", `\n`, "\n", `\n`, ",", `\,`, ";", `\;`).Replace(text))
+		w.line(name + ":" + calendarEscape.Replace(text))
 	}
 }
 

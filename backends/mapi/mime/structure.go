@@ -71,6 +71,13 @@ func (p *planner) ordinary() (body *part, attached []*part, err error) {
 		}
 		body = &part{subtype: "related", extra: kind, parts: append([]*part{body}, inline...)}
 	}
+	if err != nil {
+		return nil, nil, err
+	}
+	card, err := p.card()
+	if card != nil {
+		attached = append(attached, card)
+	}
 	return body, attached, err
 }
 
