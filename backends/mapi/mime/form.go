@@ -254,6 +254,11 @@ func (p *planner) uuencoded() (*part, error) {
 	if err != nil {
 		return nil, err
 	}
+	if t.plain != nil && p.m.Has(mapi.PidTagRtfCompressed) {
+		if _, err := sumOf(t.plain); err != nil { // whether RTF is damaged is known when it was read
+			return nil, err
+		}
+	}
 	files := p.m.Attachments
 	if p.damaged {
 		files = append(files[:len(files):len(files)], p.damagedRTF())

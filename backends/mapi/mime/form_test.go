@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/dipylon/dipylon/backends/mapi"
+	"github.com/dipylon/dipylon/backends/mapi/rtf"
 	"github.com/dipylon/dipylon/backends/mapi/tnef"
 )
 
@@ -102,6 +103,17 @@ func TestUUEncode(t *testing.T) {
 	}
 	if !strings.Contains(rest, "\r\nbegin 644 inner_one.eml\r\n") || !strings.HasSuffix(rest, "\r\nbegin 644 unnamed\r\n`\r\nend\r\n") {
 		t.Errorf("%q", rest)
+	}
+}
+
+// TestUUEncodeDamaged: RTF that cannot be read whole is one of the files.
+func TestUUEncodeDamaged(t *testing.T) {
+	m := &mapi.Message{}
+	whole := packed(t, rtf.EncapsulateHTML, "<html><body><p>"+strings.Repeat("one two ", 100)+"</p></body></html>")
+	m.Set(mapi.PidTagRtfCompressed, whole[:len(whole)-20])
+	written := string(write(t, Writer{Form: Form{UUEncode: true}}, m))
+	if !strings.Contains(written, "one two one two") || !strings.Contains(written, "begin 644 PidTagRtfCompressed.bin\r\n") {
+		t.Errorf("%s", written)
 	}
 }
 
