@@ -25,6 +25,7 @@ var webpages = []pass{
 	webpage("quotes in quotes", 500, "<blockquote>a"),
 	webpage("tables in tables", 500, "<table><tr><td>a"),
 	webpage("empty lines", 1000, "<br>"),
+	webpage("commands of text/enriched", 1000, "<bold><param>a</param>b</italic><<"),
 	webpage("links in links", 500, "<a href=http://a>b"),
 }
 
@@ -33,7 +34,7 @@ func webpage(name string, n int, text string) pass {
 	return pass{"HTML: " + name, n, func(t *testing.T, n int) {
 		html := strings.Repeat(text, n)
 		w := htmltext.NewWrapper(io.Discard, 72)
-		if err := errors.Join(htmltext.Text(w, strings.NewReader(html)), htmltext.HTML(w, strings.NewReader(html)), w.Close()); err != nil {
+		if err := errors.Join(htmltext.Text(w, strings.NewReader(html)), htmltext.HTML(w, strings.NewReader(html)), htmltext.Enriched(w, strings.NewReader(html)), w.Close()); err != nil {
 			t.Fatal(err)
 		}
 	}}

@@ -1,5 +1,5 @@
 // Package htmltext makes plain text of HTML, and HTML of plain text, as one mail program does for another: for readers
-// who have no HTML. Both are streams of UTF-8, and cost memory for one tag or one line.
+// who have no HTML, and HTML of text/enriched (RFC 1896). All are streams of UTF-8, and cost memory for one tag or one line.
 //
 //	err := htmltext.Text(w, html)    // links, lists and tables are kept as text
 //	err := htmltext.HTML(w, text)

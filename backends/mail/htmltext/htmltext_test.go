@@ -137,7 +137,7 @@ func FuzzText(f *testing.F) {
 		if strings.Count(text, "\n") != strings.Count(text, "\r\n") {
 			t.Errorf("a bare line end in %q", text)
 		}
-		if err := HTML(io.Discard, strings.NewReader(source)); err != nil {
+		if err := errors.Join(HTML(io.Discard, strings.NewReader(source)), Enriched(io.Discard, strings.NewReader(source))); err != nil {
 			t.Error(err)
 		}
 		words := strings.NewReplacer("\r", "", "\n", "", " ", "", ">", "")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mail/codepage"
 	"github.com/dipylon/dipylon/backends/mail/entity"
+	"github.com/dipylon/dipylon/backends/mail/htmltext"
 	"github.com/dipylon/dipylon/backends/mapi"
 )
 
@@ -56,7 +57,7 @@ func (c *conversion) alternative(e *entity.Entity) error {
 	c.within++
 	err := c.each(e.Parts)
 	c.within--
-	c.open = c.open && (c.within > 0 || c.plain == nil && c.html == nil)
+	c.open = c.open && (c.within > 0 || c.plain == nil && c.html == nil && c.enriched == nil)
 	return err
 }
 
@@ -97,6 +98,8 @@ func (c *conversion) isBody(e *entity.Entity) bool {
 		return false
 	case e.Is("text/html"):
 		return c.html == nil
+	case e.Is("text/enriched"):
+		return c.enriched == nil && c.html == nil && e.Raw().Size() <= enrichedMost
 	case e.Is("text/plain"), e.Is("multipart/") && e.Encoding == "":
 		return c.plain == nil && (c.html == nil || c.within > 0)
 	}
@@ -104,9 +107,12 @@ func (c *conversion) isBody(e *entity.Entity) bool {
 }
 
 func (c *conversion) take(e *entity.Entity) {
-	if e.Is("text/html") {
+	switch {
+	case e.Is("text/html"):
 		c.html = e
-	} else {
+	case e.Is("text/enriched"):
+		c.enriched = e
+	default:
 		c.plain = e
 	}
 	c.open = c.within > 0
@@ -129,8 +135,16 @@ func (c *conversion) body(*entity.Entity) error {
 		c.m.Set(mapi.PidTagBody, text)
 		c.m.Set(mapi.PidTagInternetCodepage, mapi.Integer32(inHTML(page)))
 	}
-	if c.html != nil {
+	switch {
+	case c.html != nil && c.enriched != nil:
+		if _, err := c.attach(c.enriched); err != nil {
+			return err
+		}
 		return c.setHTML()
+	case c.html != nil:
+		return c.setHTML()
+	case c.enriched != nil:
+		return c.setEnriched()
 	}
 	return nil
 }
@@ -165,6 +179,32 @@ func (c *conversion) setHTML() error {
 		}
 	}
 	return nil
+}
+
+// enrichedMost is how large a text of text/enriched may be that is read, in octets.
+const enrichedMost = 1 << 20
+
+// setEnriched sets HTML that says what text/enriched does (RFC 1896).
+func (c *conversion) setEnriched() error {
+	html, err := enrichedHTML(c.enriched)
+	if err != nil {
+		return err
+	}
+	c.plays(c.enriched, roleEnriched, nil)
+	c.m.Set(mapi.PidTagHtml, mapi.Binary(html))
+	c.m.Set(mapi.PidTagInternetCodepage, mapi.Integer32(codepage.UTF8))
+	return nil
+}
+
+// enrichedHTML returns text/enriched as HTML in UTF-8.
+func enrichedHTML(e *entity.Entity) ([]byte, error) {
+	page, err := e.TextPage()
+	if err != nil {
+		return nil, err
+	}
+	var html bytes.Buffer
+	err = htmltext.Enriched(&html, withoutNUL(e.DecodedText(page)))
+	return html.Bytes(), err
 }
 
 // inHTML returns the code page in which a text of another one is kept that was not made for Windows, or in which

@@ -39,12 +39,12 @@
 //
 // A [Form] is for readers who are old or odd: text alone or HTML alone, each made of the other if the object has it alone (package
 // htmltext), short lines, another charset, UUENCODE in the place of MIME, or the whole object as TNEF beside its text. A Reader that
-// is asked for it makes attachments of files that stand in a text in UUENCODE. What is written and read so is the same from then on.
+// is asked for it makes attachments of files that stand in a text in UUENCODE; text/enriched is read as HTML. What is written and read so is the same from then on.
 //
 // # Not yet
 //
 // Calendars of several events, and meetings that recur of which an instance was changed, stay attachments on the way in and are
 // written as text; times of meetings that do not recur are UTC's, whole days too. Of a calendar these are lost: a description that differs from the text beside it, ATTACH, URL, and what only
-// extensions say. text/enriched and BinHex are not opened. The octets of OLE attachments
+// extensions say. BinHex is not opened. The octets of OLE attachments
 // go out as a file, without a picture.
 package mime

@@ -46,7 +46,8 @@ type conversion struct {
 	open        bool // a body is still looked for
 	within      int  // alternatives that this part is in
 	tnef        []*entity.Entity
-	opened      bool               // TNEF was
+	enriched    *entity.Entity     // text/enriched, which counts where there is no HTML
+	opened      bool               // TNEF was, or UUENCODE
 	related     []*mapi.Attachment // may be pictures in the text
 	played      map[*entity.Entity]played
 	text        []*io.SectionReader // the plain text without the files in it, nil for all of it

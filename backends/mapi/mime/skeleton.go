@@ -41,6 +41,7 @@ type role string
 const (
 	rolePlain      role = "plain"
 	roleHTML       role = "html"
+	roleEnriched   role = "enriched" // became HTML
 	roleAttachment role = "attachment"
 	roleMessage    role = "message"
 	roleSigned     role = "signed"

@@ -171,6 +171,8 @@ func (s *skeletonMaker) fill(e *entity.Entity) (f filling, err error) {
 	case roleCalendar, roleReport:
 		f.says, err = saidByObject(s.m, is.role)
 		return f, err
+	case roleEnriched:
+		return f, nil
 	case roleMessage:
 		f.kept = false
 		return f, nil

@@ -315,7 +315,7 @@ func (a *assembler) fill(e *entity.Entity, f filling) error {
 			return errSkeleton
 		}
 		a.plain = true
-	case roleHTML:
+	case roleHTML, roleEnriched:
 		if a.html {
 			return errSkeleton
 		}
@@ -359,6 +359,9 @@ func (a *assembler) isAsKept(e *entity.Entity, f filling, attachment *mapi.Attac
 		}
 		return sameAs(withoutNUL(e.DecodedText(page)), copying(func() (io.ReadCloser, error) { return a.m.OpenText(mapi.PidTagBody) }))
 	}
+	if f.role == roleEnriched {
+		return a.isEnriched(e)
+	}
 	content, err := f.ofObject(a.m, attachment)
 	if err != nil {
 		return err
@@ -373,6 +376,22 @@ func (a *assembler) isAsKept(e *entity.Entity, f filling, attachment *mapi.Attac
 		}
 	}
 	return sameAs(e.Decoded(), content)
+}
+
+// isEnriched says by an error if the HTML of the object is not the one that text/enriched becomes.
+func (a *assembler) isEnriched(e *entity.Entity) error {
+	if e.Raw().Size() > enrichedMost {
+		return errSkeleton
+	}
+	html, err := enrichedHTML(e)
+	if err != nil {
+		return err
+	}
+	content, err := filling{role: roleHTML}.ofObject(a.m, nil)
+	if err != nil {
+		return err
+	}
+	return sameAs(bytes.NewReader(html), content)
 }
 
 // insert puts a content in where the skeleton has none.
