@@ -36,11 +36,13 @@ type Route struct {
 	CA string `yaml:"ca,omitempty"`
 	// ClientCertificate and ClientKey are PEM files of what the gateway shows to the hosts in TLS; the certificate's
 	// has the whole chain. External logs in with it (RFC 4422 appendix A), as User if there is one.
-	ClientCertificate string   `yaml:"client_certificate,omitempty"`
-	ClientKey         string   `yaml:"client_key,omitempty"`
-	External          bool     `yaml:"external,omitempty"`
-	User              string   `yaml:"user,omitempty"`
-	Password          Password `yaml:"password,omitempty"`
+	ClientCertificate string `yaml:"client_certificate,omitempty"`
+	ClientKey         string `yaml:"client_key,omitempty"`
+	External          bool   `yaml:"external,omitempty"`
+	// NTLM has User and Password log in with NTLM (MS-SMTPNTLM), and with nothing else.
+	NTLM     bool     `yaml:"ntlm,omitempty"`
+	User     string   `yaml:"user,omitempty"`
+	Password Password `yaml:"password,omitempty"`
 	// TokenFile has a bearer token that logs User in in place of a password, and TokenCommand prints one. They are asked
 	// at each connection.
 	TokenFile    string   `yaml:"token_file,omitempty"`
@@ -417,6 +419,10 @@ func (d *decoder) routeTLS(at string, r *Route) {
 		d.at(join(at, "client_certificate"), "write to: smtp and the hosts", "only hosts that are named are shown a certificate")
 	case r.External && r.ClientCertificate == "" && !d.failed[join(at, "client_certificate")]:
 		d.at(join(at, "external"), "set client_certificate and client_key", "there is no certificate to log in with")
+	case r.NTLM && (r.External || r.byToken()):
+		d.at(join(at, "ntlm"), "leave it out", "the login is by certificate or token")
+	case r.NTLM && r.User == "":
+		d.at(join(at, "ntlm"), "set user and password", "there is nobody to log in as")
 	case r.External && !r.Password.IsZero():
 		d.at(join(at, "password"), "leave it out", "the login is by certificate")
 	case d.failed[join(at, "token_file")] || d.failed[join(at, "token_command")]:

@@ -82,6 +82,7 @@ type wayLines struct {
 	Certificate string     `json:"client_certificate,omitempty"`
 	External    bool       `json:"external,omitempty"`
 	Token       bool       `json:"token,omitempty"` // the login is by a token
+	NTLM        bool       `json:"ntlm,omitempty"`
 	Drops       bool       `json:"drops_automatic_replies,omitempty"`
 	DropsAway   bool       `json:"drops_out_of_office,omitempty"`
 	DropsOn     bool       `json:"drops_automatic_forwards,omitempty"`
@@ -107,6 +108,7 @@ func routeOf(e route.Explanation, to address.Mailbox) wayLines {
 			w.Rewritten = address.Mailbox{Local: to.Local, Domain: domain}.String()
 		}
 		w.Drops, w.DropsAway, w.DropsOn, w.Token = e.DropReplies, e.DropOutOfOffice, e.DropForwards, e.Token != nil
+		w.NTLM = e.NTLM
 		w.Connections, w.PerMinute, w.RecipientsPerDay = e.Connections, e.PerMinute, e.Route.RecipientsPerDay
 		if e.Kind == route.MX || len(e.Hosts) > 0 {
 			w.TLS, w.Certificate = tlsText(e.TLS), shownText(e.TLS)
@@ -172,6 +174,9 @@ func (w wayLines) print(out io.Writer) error {
 	}
 	if w.Token {
 		line("logs in", "with a token (OAUTHBEARER, XOAUTH2)")
+	}
+	if w.NTLM {
+		line("logs in", "with NTLM")
 	}
 	line("logs in as", w.User)
 	if w.MessageSize > 0 {

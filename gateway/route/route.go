@@ -79,6 +79,8 @@ type Route struct {
 	Token func(context.Context) (string, error)
 	// External logs in by the certificate that TLS shows (RFC 4422 appendix A), as User if there is one.
 	External bool
+	// NTLM logs User in with Password by NTLM, and by nothing else.
+	NTLM bool
 	// Rewrite gives recipients at a domain another one, where the next server is told of them; it is for theirs that
 	// DNS is asked. The domains are lower-case A-labels.
 	Rewrite map[string]string

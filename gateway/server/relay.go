@@ -66,7 +66,7 @@ func routesOf(cfg *config.Config) (*route.Table, error) {
 		}
 		routes[i] = route.Route{
 			Name: r.Name, Domains: r.Domains, Senders: r.Senders, Kind: kind, Hosts: groupsOf(r.Hosts), TLS: how,
-			Token: tokenOf(r), User: r.User, Password: r.Password.Value, External: r.External, MessageSize: int64(r.MessageSize), Text: r.Text,
+			Token: tokenOf(r), User: r.User, Password: r.Password.Value, External: r.External, NTLM: r.NTLM, MessageSize: int64(r.MessageSize), Text: r.Text,
 			Connections: r.Connections, PerMinute: r.PerMinute, RecipientsPerDay: r.RecipientsPerDay, Rewrite: r.Rewrite,
 			DropReplies: r.AutomaticReplies == "drop", DropOutOfOffice: cmp.Or(r.OutOfOffice, r.AutomaticReplies) == "drop", DropForwards: r.AutomaticForwards == "drop",
 		}
@@ -317,6 +317,8 @@ func (d destinations) Route(destination string) (relay.Route, error) {
 		next.Auth = smtpclient.External(r.User)
 	case r.Token != nil:
 		next.Auth = smtpclient.Token(r.User, r.Token)
+	case r.NTLM:
+		next.Auth = smtpclient.NTLM(r.User, r.Password)
 	case r.User != "":
 		next.Auth = smtpclient.Plain("", r.User, r.Password)
 	}

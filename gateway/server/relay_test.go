@@ -5,6 +5,7 @@ package server
 import (
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -26,6 +27,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/test/fakesmtp"
 	"github.com/dipylon/dipylon/test/harness"
+	"github.com/dipylon/dipylon/test/peers"
 )
 
 // TestLease: the queue of a gateway that dies is free after the same time as its mailboxes.
@@ -261,6 +263,43 @@ func dialRoute(t *testing.T, r config.Route) (*smtpclient.Client, error) {
 	return smtpclient.Dial(t.Context(), "tcp", next.Servers[0][0], smtpclient.Options{
 		Hello: "gate.example", TLS: how, Auth: next.Auth, Timeouts: smtpclient.Within(time.Minute),
 	})
+}
+
+// TestRouteNTLM: a route logs in by NTLM, at an acceptor that nobody here wrote. What it says is good for the server alone
+// whose certificate was shown, and has no secret in the clear.
+func TestRouteNTLM(t *testing.T) {
+	authority := harness.NewAuthority(t)
+	const account = "SAKES:gate:sesame"
+	r := config.Route{
+		Name: "exchange", Domains: []string{"*"}, To: "smtp", TLS: "verified", CA: authority.CAFile, NTLM: true, User: `SAKES\gate`,
+	}
+	for _, elsewhere := range []bool{false, true} {
+		acceptor := peers.StartNTLM(t, authority.CertFile, authority.KeyFile, account, elsewhere)
+		r.Hosts = []config.HostGroup{{acceptor.Address}}
+		for password, lets := range map[string]bool{"sesame": !elsewhere, "wrong": false} {
+			r.Password.Value = password
+			client, err := dialRoute(t, r)
+			if err == nil {
+				_ = client.Close()
+			}
+			said := acceptor.Said(t)
+			if refused := (*smtpclient.ReplyError)(nil); lets != (err == nil) || lets != (said == `SAKES\gate`) || !lets && (!errors.As(err, &refused) || refused.Code != 535) {
+				t.Errorf("with the password %s, of a login bound elsewhere: %v: %v, and the server says %q", password, elsewhere, err, said)
+			}
+		}
+	}
+	pair, err := tls.LoadX509KeyPair(authority.CertFile, authority.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := (&fakesmtp.Server{TLS: &tls.Config{Certificates: []tls.Certificate{pair}}, Offers: []string{"AUTH PLAIN LOGIN"}}).Start(t)
+	r.Hosts = []config.HostGroup{{server.Address}}
+	if _, err := dialRoute(t, r); err == nil || !strings.Contains(err.Error(), "NTLM is not there") {
+		t.Errorf("where it is not offered: %v", err)
+	}
+	if all := strings.Join(server.Commands(), "\n"); strings.Contains(all, "AUTH") {
+		t.Errorf("the server was told\n%s", all)
+	}
 }
 
 // TestSchedules: each priority has the waits between attempts that are set, and times in their proportions.

@@ -2,6 +2,7 @@ package smtpclient
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/emersion/go-sasl"
+
+	"github.com/dipylon/dipylon/backends/mail/ntlm"
 )
 
 // authenticate logs in. A mechanism that the server has offered and then does not understand is
@@ -26,6 +29,11 @@ func (c *Client) authenticate(ctx context.Context) error {
 			}
 			return err
 		}
+		if bound, is := mechanism.(binder); is {
+			if err := bound.Bind(c.state, c.Server()); err != nil {
+				return err
+			}
+		}
 		name, err := c.exchangeWith(mechanism)
 		if !renewed && c.mayRenew(ctx, mechanism, err) {
 			renewed = true
@@ -40,6 +48,16 @@ func (c *Client) authenticate(ctx context.Context) error {
 		}
 		offered = fewer
 	}
+}
+
+// binder is a mechanism that is bound to the connection: to its TLS, nil where there is none, and the server's name.
+type binder interface {
+	Bind(state *tls.ConnectionState, server string) error
+}
+
+// prompter is a mechanism whose challenges may be texts for people, and not base64.
+type prompter interface {
+	Prompted() bool
 }
 
 // mayRenew says whether a server has refused a token of which there is another one by now.
@@ -89,11 +107,11 @@ func (c *Client) exchangeWith(mechanism sasl.Client) (name string, err error) {
 // exchangeMost is more challenges than any mechanism has.
 const exchangeMost = 20
 
-// respond answers a challenge. The prompts of LOGIN need not be base64.
+// respond answers a challenge. The prompts of LOGIN need not be base64, nor the first one of NTLM.
 func respond(mechanism sasl.Client, text string) (line string, err error) {
 	challenge, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
-		if _, prompts := mechanism.(*loginClient); !prompts {
+		if text, is := mechanism.(prompter); !is || !text.Prompted() {
 			return "", fmt.Errorf("the challenge is not base64: %w", err)
 		}
 		challenge = []byte(text)
@@ -136,6 +154,17 @@ func External(actAs string) func(context.Context, []string) (sasl.Client, error)
 	}
 }
 
+// NTLM is an Auth that logs in with NTLM (MS-SMTPNTLM), bound to the connection's TLS. The user is DOMAIN\user, or
+// user@domain.
+func NTLM(user, password string) func(context.Context, []string) (sasl.Client, error) {
+	return func(_ context.Context, mechanisms []string) (sasl.Client, error) {
+		if !slices.Contains(mechanisms, ntlm.Name) {
+			return nil, fmt.Errorf("the server offers AUTH %v: NTLM is not there", mechanisms)
+		}
+		return ntlm.New(user, password), nil
+	}
+}
+
 // NewLogin is the client's side of LOGIN, which no RFC defines. What the prompts say is for
 // people: servers write them in all languages, with and without a colon, empty, and not in
 // base64. So their order counts, and the name is sent as an answer, not along with AUTH, since
@@ -149,6 +178,9 @@ type loginClient struct {
 	names          int  // how often the name was given
 	done           bool // the password was given
 }
+
+// Prompted says that the prompts need not be base64.
+func (l *loginClient) Prompted() bool { return true }
 
 func (l *loginClient) Start() (string, []byte, error) { return sasl.Login, nil, nil }
 
