@@ -5,8 +5,9 @@ package clients
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
+
+	"github.com/dipylon/dipylon/test/nodejs"
 )
 
 // readFdm has fdm verify by the authorities that OpenSSL is told of in its environment.
@@ -90,11 +91,7 @@ end
 // node runs a program for Node, which finds the packages that install-node has installed.
 func (a account) node(t *testing.T, program string, args ...string) {
 	t.Helper()
-	packages, err := filepath.Abs(filepath.Join("..", ".work", "node", "node_modules"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.run(t, nil, append([]string{"env", "NODE_PATH=" + packages, "NODE_EXTRA_CA_CERTS=" + a.ca, "node", program}, args...)...)
+	a.run(t, nil, append([]string{"env", "NODE_PATH=" + nodejs.Packages(), "NODE_EXTRA_CA_CERTS=" + a.ca, "node", program}, args...)...)
 }
 
 // readNodePOP3 undoes the dots that this client leaves doubled, and gives back the last line end

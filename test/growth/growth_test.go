@@ -121,7 +121,7 @@ func (c counter) count(t *testing.T, what string) (w work) {
 // ours are the packages that look at what a stranger sent.
 var ours = []string{
 	"backends", "backends/mail/buffer", "backends/mail/crlf", "backends/mail/header", "backends/mail/smtpclient", "backends/maildir", "backends/mail/uidl",
-	"backends/mail/address", "backends/mail/entity", "backends/mail/htmltext", "backends/mapi", "backends/mapi/fasttransfer", "backends/mapi/mime", "backends/mapi/recurrence", "backends/mapi/rtf", "backends/mapi/tnef", "gateway/content", "gateway/index", "gateway/pop3", "gateway/routing", "gateway/smtp",
+	"backends/mail/address", "backends/mail/entity", "backends/mail/htmltext", "backends/mapi", "backends/mapi/fasttransfer", "backends/mapi/mime", "backends/mapi/recurrence", "backends/mapi/msg", "backends/mapi/rtf", "backends/mapi/tnef", "gateway/content", "gateway/index", "gateway/pop3", "gateway/routing", "gateway/smtp",
 	"test/growth/scan",
 }
 

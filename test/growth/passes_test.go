@@ -28,7 +28,7 @@ var quadratic = []pass{
 
 var sink int
 
-var passes = slices.Concat(headers, addresses, lineEnds, lists, properties, streams, sessions, bodies, messages, files, webpages, exchange)
+var passes = slices.Concat(headers, addresses, lineEnds, lists, properties, streams, sessions, bodies, messages, files, webpages, exchange, compoundFiles)
 
 // headers of all shapes, as a client without UTF8 is shown them, and as a submission is checked.
 var headers = []pass{

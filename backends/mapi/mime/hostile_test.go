@@ -102,6 +102,7 @@ func TestCycle(t *testing.T) {
 func TestTooMuch(t *testing.T) {
 	for _, message := range []string{
 		"a: " + strings.Repeat("x", header.Most),
+		"Content-Type: a/b" + strings.Repeat(";name*1*=a", 100_000) + "\r\n\r\n", // RFC 2231 §3
 		"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + strings.Repeat("--b\r\n", entity.EntitiesMost+1),
 	} {
 		if _, err := (Reader{}).Read(strings.NewReader(message), int64(len(message))); !errors.Is(err, header.ErrTooLarge) && !errors.Is(err, entity.ErrTooComplex) {

@@ -4,6 +4,7 @@ package msg
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -16,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/dipylon/dipylon/backends/mapi"
+	"github.com/dipylon/dipylon/test/nodejs"
 )
 
 // TestMsgconvertReads: Debian's msgconvert, which is from others, has the same of what the tests write and Read reads.
@@ -108,4 +110,61 @@ func decoded(t *testing.T, encoding string, body io.Reader) string {
 		t.Fatal(err)
 	}
 	return string(octets)
+}
+
+// TestMsgreaderReads: @kenjiuno/msgreader, a package of Node's, has the same of what the tests write and Read reads.
+func TestMsgreaderReads(t *testing.T) {
+	octets := compound(encode(t, letter()), 9)
+	file := filepath.Join(t.TempDir(), "letter.msg")
+	if err := os.WriteFile(file, octets, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := nodejs.Run(t, `
+const fs = require("fs"), {default: MsgReader} = require("@kenjiuno/msgreader");
+const file = new MsgReader(fs.readFileSync(process.argv[2])), found = file.getFileData();
+const octets = (data) => Buffer.from(data).toString("base64");
+console.log(JSON.stringify({
+  ...found, html: octets(found.html),
+  attachments: found.attachments.map((a) => ({name: a.fileName, inside: a.innerMsgContentFields, data: octets(file.getAttachment(a).content)})),
+}));
+`, file)
+	type message struct{ Subject, Body string }
+	var theirs struct {
+		message
+		SenderName, SenderEmail string
+		HTML                    []byte
+		Recipients              []struct{ Name, Email string }
+		Attachments             []struct {
+			Name   string
+			Data   []byte
+			Inside *message
+		}
+	}
+	if err := json.Unmarshal(out, &theirs); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	ours := readWhole(t, octets).Message
+	if len(theirs.Recipients) != 1 || len(theirs.Attachments) != 2 || theirs.Attachments[1].Inside == nil {
+		t.Fatalf("%s", out)
+	}
+	data, err := ours.Attachments[0].Data.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	attached, err := io.ReadAll(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside := ours.Attachments[1].Embedded
+	for got, want := range map[string]string{
+		theirs.Subject: ours.Text(mapi.PidTagSubject), theirs.Body: ours.Text(mapi.PidTagBody), string(theirs.HTML): string(ours.Bytes(mapi.PidTagHtml)),
+		theirs.SenderName: ours.Text(mapi.PidTagSenderName), theirs.SenderEmail: ours.Text(mapi.PidTagSenderEmailAddress),
+		theirs.Recipients[0].Name: ours.Recipients[0].Text(mapi.PidTagDisplayName), theirs.Recipients[0].Email: ours.Recipients[0].Text(mapi.PidTagEmailAddress),
+		theirs.Attachments[0].Name: ours.Attachments[0].Text(mapi.PidTagAttachLongFilename), string(theirs.Attachments[0].Data): string(attached),
+		theirs.Attachments[1].Inside.Subject: inside.Text(mapi.PidTagSubject), theirs.Attachments[1].Inside.Body: inside.Text(mapi.PidTagBody),
+	} {
+		if got != want {
+			t.Errorf("msgreader has %.60q, and here it is %.60q", got, want)
+		}
+	}
 }

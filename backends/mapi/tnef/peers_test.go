@@ -4,6 +4,7 @@ package tnef
 
 import (
 	"bytes"
+	"encoding/json"
 	"maps"
 	"os"
 	"os/exec"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mapi"
 	"github.com/dipylon/dipylon/backends/mapi/rtf"
+	"github.com/dipylon/dipylon/test/nodejs"
 )
 
 // peers are programs of others that read TNEF: Debian's. ./test/run installs them. Each is called with a file and a
@@ -181,5 +183,47 @@ func TestSameAsPeers(t *testing.T) {
 	}
 	if string(m.Bytes(mapi.PidTagHtml)) != got["message.html"] {
 		t.Errorf("%q", got["message.html"])
+	}
+}
+
+// TestNodeReads: node-tnef, a package of Node's, finds the same files and bodies.
+func TestNodeReads(t *testing.T) {
+	files := map[string]string{"plain.txt": "hello", "Übersicht – Ω.pdf": "pdf", "binary": string(everyOctet()), "large": strings.Repeat("0123456789", 3_000)}
+	m := letter(t)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		m.Attachments = append(m.Attachments, attached(name, files[name]))
+	}
+	file := filepath.Join(t.TempDir(), "winmail.dat")
+	if err := os.WriteFile(file, encode(t, m, Options{}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// It logs with a package that is not installed, and has each octet of a name as a character.
+	out := nodejs.Run(t, `
+const Module = require("module"), load = Module._load;
+const log = {info() {}, warn() {}, error() {}, debug() {}};
+Module._load = (name, ...rest) => name === "bunyan" ? {createLogger: () => log} : load(name, ...rest);
+const octets = (data) => Buffer.from(data).toString("base64");
+require("node-tnef").parse(process.argv[2], (error, found) => {
+  if (error) throw error;
+  const files = Object.fromEntries(found.Attachments.map((a) => [Buffer.from(a.Title, "latin1").toString("utf8"), octets(a.Data)]));
+  console.log(JSON.stringify({files, html: octets(found.BodyHTML)}));
+});
+`, file)
+	var found struct {
+		Files map[string][]byte
+		HTML  []byte
+	}
+	if err := json.Unmarshal(out, &found); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	got := map[string]string{}
+	for name, octets := range found.Files {
+		got[name] = string(octets)
+	}
+	if diff := cmp.Diff(files, got); diff != "" {
+		t.Errorf("(-written +read)\n%s", diff)
+	}
+	if string(found.HTML) != "<p>first</p>" {
+		t.Errorf("the HTML is %q", found.HTML)
 	}
 }
