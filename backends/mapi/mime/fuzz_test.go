@@ -8,6 +8,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mail/entity"
 	"github.com/dipylon/dipylon/backends/mapi"
+	"github.com/dipylon/dipylon/backends/mapi/tnef"
 	"github.com/dipylon/dipylon/test/corpus"
 )
 
@@ -21,8 +22,15 @@ func FuzzRead(f *testing.F) {
 			f.Add(octets)
 		}
 	}
+	var winmail bytes.Buffer
+	inside := &mapi.Message{Attachments: []*mapi.Attachment{{Data: mapi.ContentOf([]byte("file"))}}}
+	inside.Set(mapi.PidTagHtml, mapi.Binary("<p>inside"))
+	if err := tnef.Encode(&winmail, inside, tnef.Options{}); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(append([]byte("Content-Type: application/ms-tnef\r\n\r\n"), winmail.Bytes()...))
 	f.Fuzz(func(t *testing.T, message []byte) {
-		m, err := Reader{}.Read(bytes.NewReader(message), int64(len(message)))
+		m, err := Reader{TNEF: OpenTNEF(inMemorySpool)}.Read(bytes.NewReader(message), int64(len(message)))
 		if err != nil {
 			return
 		}

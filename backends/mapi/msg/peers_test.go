@@ -46,14 +46,7 @@ func TestMsgconvertReads(t *testing.T) {
 			t.Errorf("%s: msgconvert has %q, and here it is %q (%v)", field, got, want, err)
 		}
 	}
-	data, err := ours.Attachments[0].Data.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	attached, err := io.ReadAll(data)
-	if err != nil {
-		t.Fatal(err)
-	}
+	attached := whole(t, ours.Attachments[0].Data)
 	parts := leaves(t, theirs.Header.Get("Content-Type"), theirs.Header.Get("Content-Transfer-Encoding"), theirs.Body)
 	for _, want := range []string{ours.Text(mapi.PidTagBody), string(ours.Bytes(mapi.PidTagHtml)), string(attached), "I am attached."} {
 		found := false
@@ -64,6 +57,20 @@ func TestMsgconvertReads(t *testing.T) {
 			t.Errorf("msgconvert lacks %.60q of its %d parts\n%.3000s", want, len(parts), out)
 		}
 	}
+}
+
+// whole returns the octets of a content.
+func whole(t *testing.T, c mapi.Content) []byte {
+	t.Helper()
+	r, err := c.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	octets, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return octets
 }
 
 // leaves returns the decoded contents of all parts that have none themselves.
@@ -147,14 +154,7 @@ console.log(JSON.stringify({
 	if len(theirs.Recipients) != 1 || len(theirs.Attachments) != 2 || theirs.Attachments[1].Inside == nil {
 		t.Fatalf("%s", out)
 	}
-	data, err := ours.Attachments[0].Data.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	attached, err := io.ReadAll(data)
-	if err != nil {
-		t.Fatal(err)
-	}
+	attached := whole(t, ours.Attachments[0].Data)
 	inside := ours.Attachments[1].Embedded
 	for got, want := range map[string]string{
 		theirs.Subject: ours.Text(mapi.PidTagSubject), theirs.Body: ours.Text(mapi.PidTagBody), string(theirs.HTML): string(ours.Bytes(mapi.PidTagHtml)),
