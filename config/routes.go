@@ -55,6 +55,10 @@ type Route struct {
 	AutomaticReplies  string `yaml:"automatic_replies,omitempty" enum:"pass drop"`
 	OutOfOffice       string `yaml:"out_of_office,omitempty" enum:"pass drop"`
 	AutomaticForwards string `yaml:"automatic_forwards,omitempty" enum:"pass drop"`
+	// Winmail says whether TNEF (winmail.dat) goes as the sender has made it (keep), is opened (open), or made of what a
+	// message has beside its text (make); empty: keep. WinmailFor are the recipients alone who get it so; none: all.
+	Winmail    string   `yaml:"winmail,omitempty" enum:"keep open make"`
+	WinmailFor []string `yaml:"winmail_for,omitempty"`
 	// MessageSize bounds a message; 0: not.
 	MessageSize Size `yaml:"message_size,omitempty" min:"0" max:"4GiB"`
 	// Connections are how many there are at a time, and PerMinute is how many messages go out in a minute: to each domain
@@ -182,6 +186,7 @@ func (d *decoder) routes(c *Config) {
 		d.routeTLS(at, r)
 		d.routeLimits(at, r)
 		d.rewriting(at, r, c)
+		d.winmail(at, r)
 	}
 	for i, n := range c.SMTP.RelayFor {
 		if at := index("smtp.relay_for", i); n.Prefix().Bits() == 0 && !d.failed[at] {
@@ -316,6 +321,8 @@ func (d *decoder) routeLimits(at string, r *Route) {
 		d.at(join(at, "out_of_office"), "leave it out", why)
 	case r.AutomaticForwards != "":
 		d.at(join(at, "automatic_forwards"), "leave it out", why)
+	case r.Winmail != "":
+		d.at(join(at, "winmail"), "leave it out", why)
 	case r.PerMinute > 0:
 		d.at(join(at, "per_minute"), "leave it out", why)
 	case r.RecipientsPerDay > 0:
@@ -358,6 +365,30 @@ func (d *decoder) rewriting(at string, r *Route, c *Config) {
 	}
 	if len(rewrite) > 0 {
 		r.Rewrite = rewrite
+	}
+}
+
+// winmail puts the recipients in order who get messages with their TNEF opened or made.
+func (d *decoder) winmail(at string, r *Route) {
+	at = join(at, "winmail_for")
+	switch {
+	case len(r.WinmailFor) > mostPatterns:
+		d.at(at, "", "there are more than %d addresses", mostPatterns)
+		return
+	case len(r.WinmailFor) > 0 && (r.Winmail == "" || r.Winmail == "keep"):
+		d.at(at, "write winmail: make, or open", "nothing is done for these recipients")
+	}
+	for i, text := range r.WinmailFor {
+		box, err := address.Parse(text)
+		switch at := index(at, i); {
+		case d.failed[at]:
+		case err != nil:
+			d.at(at, "write partner@far.example", "%q is no mail address", clip(text))
+		case !slices.ContainsFunc(r.Domains, func(pattern string) bool { return isIn(pattern, box.Domain) }):
+			d.at(at, "add it to the route's domains", "the route is not for %s", box.Domain)
+		default:
+			r.WinmailFor[i] = box.String()
+		}
 	}
 }
 

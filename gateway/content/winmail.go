@@ -61,17 +61,26 @@ func NewWinmail(buffers buffer.Options, atOnce int) *Winmail {
 
 // Opened is what became of a message.
 type Opened struct {
-	// Message is the message with its TNEF opened, for the caller to discard; nil: it is to pass as it came.
+	// Message is the message with its TNEF opened, or made, for the caller to discard; nil: it is to pass as it came.
 	Message *buffer.Buffer
-	// Parts are how many parts were opened.
+	// Parts are how many parts of TNEF were opened, or made.
 	Parts int
-	// Kept says why a part of TNEF stays as it came, and is nil if none does.
+	// Kept says why a part of TNEF stays as it came, or why none was made; nil: there is no reason to tell.
 	Kept error
 }
 
 // Open opens the TNEF in a message. An error is the reader's, the buffers' or the context's, and says nothing about the
 // message.
 func (w *Winmail) Open(ctx context.Context, message io.ReaderAt, size int64) (Opened, error) {
+	opened, err := w.convert(ctx, message, size, (*opening).open)
+	if err == nil && w.Observe != nil && opened.found() {
+		w.Observe(opened)
+	}
+	return opened, err
+}
+
+// convert has a message converted when it is its turn.
+func (w *Winmail) convert(ctx context.Context, message io.ReaderAt, size int64, how func(*opening) (Opened, error)) (Opened, error) {
 	select {
 	case w.turns <- struct{}{}:
 		defer func() { <-w.turns }()
@@ -79,17 +88,14 @@ func (w *Winmail) Open(ctx context.Context, message io.ReaderAt, size int64) (Op
 		return Opened{}, context.Cause(ctx)
 	}
 	o := &opening{ctx: ctx, buffers: w.buffers, source: &watched{ctx: ctx, r: message}, size: size}
-	opened, err := o.open()
+	result, err := how(o)
 	if cause := o.cause(err); cause != nil {
 		return Opened{}, cause
 	}
 	if err != nil {
-		opened = Opened{Kept: err}
+		result = Opened{Kept: err}
 	}
-	if w.Observe != nil && opened.found() {
-		w.Observe(opened)
-	}
-	return opened, nil
+	return result, nil
 }
 
 // found says whether the message has TNEF.
@@ -319,7 +325,7 @@ func (o *opening) replace(p enclosed, body *mime.Part, attached []*mime.Part) er
 	text := firstText(p)
 	switch {
 	case p.parent == nil:
-		return o.replaceMessage(p, mime.Multipart("mixed", together(body, attached)...))
+		return o.rewrite(p, "", mime.Multipart("mixed", together(body, attached)...))
 	case text != nil && p.parent.Is("multipart/mixed") && !o.wrapped[text] && o.at <= start(text):
 		if err := o.alternative(p, text, body); err != nil {
 			return err
@@ -390,8 +396,9 @@ func (o *opening) inPlace(p enclosed, parts []*mime.Part) error {
 	return nil
 }
 
-// replaceMessage writes a message that is TNEF as a whole: its header, without what describes the TNEF, and an entity.
-func (o *opening) replaceMessage(p enclosed, content *mime.Part) error {
+// rewrite writes a message's header, without what describes its content, a field, if it is not empty, and an entity in the
+// place of the content.
+func (o *opening) rewrite(p enclosed, field string, content *mime.Part) error {
 	if err := o.copyTo(start(p.message)); err != nil {
 		return err
 	}
@@ -407,9 +414,10 @@ func (o *opening) replaceMessage(p enclosed, content *mime.Part) error {
 		}
 	}
 	if !versioned {
-		if _, err := io.WriteString(o, "MIME-Version: 1.0\r\n"); err != nil {
-			return err
-		}
+		field += "MIME-Version: 1.0\r\n"
+	}
+	if _, err := io.WriteString(o, field); err != nil {
+		return err
 	}
 	return content.Write(o.fenced(p))
 }

@@ -31,6 +31,16 @@ func (w *Winmail) OpenFrom(ctx context.Context, message io.Reader) (Opened, erro
 	return w.Open(ctx, kept, kept.Size())
 }
 
+// MakeFrom is Make for a message that is read once.
+func (w *Winmail) MakeFrom(ctx context.Context, message io.Reader) (Opened, error) {
+	kept, err := buffer.Fill(w.buffers, message)
+	if err != nil {
+		return Opened{}, err
+	}
+	defer kept.Discard() //nolint:errcheck // it is not needed any more
+	return w.Make(ctx, kept, kept.Size())
+}
+
 // winmailReader is a message whose TNEF is opened when it is read.
 type winmailReader struct {
 	ctx     context.Context //nolint:containedctx // of the reading, which is its life

@@ -166,14 +166,20 @@ func (h *smtpHop) alive() bool { return h.client.Alive() && h.carried < h.most }
 
 func (h *smtpHop) close() { _ = h.client.Close() }
 
-// deliver implements [hop].
-func (h *smtpHop) deliver(ctx context.Context, c Claimed) ([]verdict, *verdict) {
-	h.carried++
+// transaction hands a message over, as it is or in its other form.
+func (h *smtpHop) transaction(ctx context.Context, c Claimed, converted bool) ([]verdict, *verdict) {
 	message, err := open(ctx, c)
 	if err != nil {
 		return allOf(delayed("4.3.0", err), c), nil
 	}
 	defer message.Close() //nolint:errcheck // it was read
+	if converted {
+		var done func()
+		if c, message, done, err = h.convert(ctx, c, message); err != nil {
+			return allOf(delayed("4.3.0", err), c), nil
+		}
+		defer done()
+	}
 	envelope := envelopeOf(h.route, c)
 	sent, v, err := h.fit(c, message, &envelope)
 	switch {

@@ -59,6 +59,8 @@ type Route struct {
 	// Drops is what of automatic messages ends here: they are told of in the log, and nobody gets them (RFC 3834 §5).
 	// Reports go on. Of all but [Store].
 	Drops content.Automatic
+	// Converts is what is done to messages. Of all but [Store].
+	Converts Conversion
 	// Auth logs in; nil: nobody does. Of [SmartHost] and [LMTP].
 	Auth func(ctx context.Context, mechanisms []string) (sasl.Client, error)
 	// TLS is how connections are secured; nil: [smtpclient.Verified] where Auth logs in, else

@@ -87,6 +87,10 @@ type Route struct {
 	// DropReplies has automatic replies dropped (RFC 3834), DropOutOfOffice those that say that somebody is away, and
 	// DropForwards what a mailbox sends on by itself.
 	DropReplies, DropOutOfOffice, DropForwards bool
+	// OpenWinmail has TNEF in messages opened, and MakeWinmail made; WinmailFor are those who get it so, in lower case.
+	// None: all.
+	OpenWinmail, MakeWinmail bool
+	WinmailFor               []string
 	// MessageSize bounds a message, in octets; 0: not.
 	MessageSize int64
 	// Connections bounds those to one destination at the same time, and PerMinute its messages; 0: not.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/buffer"
+	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/content"
@@ -69,6 +70,7 @@ func routesOf(cfg *config.Config) (*route.Table, error) {
 			Token: tokenOf(r), User: r.User, Password: r.Password.Value, External: r.External, NTLM: r.NTLM, MessageSize: int64(r.MessageSize), Text: r.Text,
 			Connections: r.Connections, PerMinute: r.PerMinute, RecipientsPerDay: r.RecipientsPerDay, Rewrite: r.Rewrite,
 			DropReplies: r.AutomaticReplies == "drop", DropOutOfOffice: cmp.Or(r.OutOfOffice, r.AutomaticReplies) == "drop", DropForwards: r.AutomaticForwards == "drop",
+			OpenWinmail: r.Winmail == "open", MakeWinmail: r.Winmail == "make", WinmailFor: r.WinmailFor,
 		}
 	}
 	return route.NewTable(routes)
@@ -253,7 +255,7 @@ func (g *Server) newRelay(cfg *config.Config, s relaySettings) *relay.Relay {
 	}
 	return &relay.Relay{
 		Log: log, Queue: relay.FromSpool(g.spool), Resolver: resolver, Hostname: s.hostname,
-		Routes: destinations{g.ways(), strconv.Itoa(s.relay.Port)},
+		Routes: destinations{g.ways(), strconv.Itoa(s.relay.Port), g.winmail},
 		Stores: relay.StoresOf(g.router),
 		IsOurs: s.isOurs,
 		Limits: relay.Limits{Connections: s.relay.PerDestination, Messages: s.relay.Messages}, Connections: s.relay.Connections,
@@ -295,8 +297,28 @@ func dropsOf(r *route.Route) (drops content.Automatic) {
 
 // destinations is where mail goes, as the relay asks. It implements [relay.Routes].
 type destinations struct {
-	ways route.Ways
-	port string
+	ways    route.Ways
+	port    string
+	winmail *content.Winmail
+}
+
+// converts is what is done to messages by a route.
+func (d destinations) converts(r *route.Route) relay.Conversion {
+	var c relay.Conversion
+	switch {
+	case r.OpenWinmail:
+		c.Do = d.winmail.OpenFrom
+	case r.MakeWinmail:
+		c.Do = d.winmail.MakeFrom
+	default:
+		return c
+	}
+	if len(r.WinmailFor) > 0 {
+		c.For = func(recipient string) bool {
+			return slices.ContainsFunc(r.WinmailFor, func(address string) bool { return fold.Equal(address, recipient) })
+		}
+	}
+	return c
 }
 
 // Back implements [relay.Routes].
@@ -311,7 +333,7 @@ func (d destinations) Route(destination string) (relay.Route, error) {
 	if !ok {
 		return relay.Route{}, fmt.Errorf("there is no route for %s any more", destination)
 	}
-	next := relay.Route{TLS: &r.TLS, Servers: r.Hosts, Limits: limitsOf(r), Rewrite: r.Rewrite, Drops: dropsOf(r)}
+	next := relay.Route{TLS: &r.TLS, Servers: r.Hosts, Limits: limitsOf(r), Rewrite: r.Rewrite, Drops: dropsOf(r), Converts: d.converts(r)}
 	switch {
 	case r.External:
 		next.Auth = smtpclient.External(r.User)

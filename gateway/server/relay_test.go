@@ -80,7 +80,7 @@ func TestDestinations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := destinations{route.Ways{Routes: func() *route.Table { return table }}, "2525"}
+	d := destinations{route.Ways{Routes: func() *route.Table { return table }}, "2525", nil}
 	for destination, want := range map[string]string{
 		"store:sakes": "store   sakes ", "near.example": "mx near.example 2525  ", "route:ours:near.example": "mx near.example 2525  ",
 		"route:provider": "smart_host    a.example:587 b.example:587 with a login", "far.example": "smart_host    a.example:587 b.example:587 with a login",
@@ -110,7 +110,7 @@ func TestRouteLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := destinations{route.Ways{Routes: func() *route.Table { return table }}, "25"}
+	d := destinations{route.Ways{Routes: func() *route.Table { return table }}, "25", nil}
 	for destination, want := range map[string]relay.Limits{
 		"route:provider": {Connections: 2, PerMinute: 30, RecipientsPerDay: 500}, "in.far.example": {PerMinute: 5}, "store:sakes": {},
 	} {
@@ -131,7 +131,7 @@ func TestRouteDrops(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		next, err := destinations{route.Ways{Routes: func() *route.Table { return table }}, "25"}.Route("far.example")
+		next, err := destinations{route.Ways{Routes: func() *route.Table { return table }}, "25", nil}.Route("far.example")
 		if err != nil || next.Drops != want {
 			t.Errorf("%+v drops %b, %v", r, next.Drops, err)
 		}
@@ -253,7 +253,7 @@ func dialRoute(t *testing.T, r config.Route) (*smtpclient.Client, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	next, err := destinations{route.Ways{Routes: func() *route.Table { return table }}, "25"}.Route("route:" + r.Name)
+	next, err := destinations{route.Ways{Routes: func() *route.Table { return table }}, "25", nil}.Route("route:" + r.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
