@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"strings"
 
 	"github.com/dipylon/dipylon/backends/mail/buffer"
@@ -88,7 +89,7 @@ func (w *Winmail) convert(ctx context.Context, message io.ReaderAt, size int64, 
 		return Opened{}, context.Cause(ctx)
 	}
 	o := &opening{ctx: ctx, buffers: w.buffers, source: &watched{ctx: ctx, r: message}, size: size}
-	result, err := how(o)
+	result, err := o.safely(how)
 	if cause := o.cause(err); cause != nil {
 		return Opened{}, cause
 	}
@@ -113,6 +114,20 @@ type opening struct {
 	out  *buffer.Buffer // nil: nothing was opened yet
 	at   int64          // how much of the message is in out
 	left int64          // how many octets may still be written
+}
+
+// safely turns a panic in the conversion into a reason to let the message pass as it came: what a stranger has sent ends
+// no process (I8).
+func (o *opening) safely(how func(*opening) (Opened, error)) (result Opened, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			if o.out != nil {
+				_ = o.out.Discard() // it is not whole
+			}
+			result, err = Opened{}, fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
+		}
+	}()
+	return how(o)
 }
 
 // cause returns the reason of an error if it is none of the message's own.

@@ -409,3 +409,19 @@ func headerOf(t *testing.T, e *entity.Entity) []byte {
 	}
 	return octets
 }
+
+// panicking is a message whose conversion has a fault.
+type panicking struct{}
+
+func (panicking) ReadAt([]byte, int64) (int, error) { panic("a fault") }
+
+// TestWinmailPanics: a fault in the conversion of one message ends nothing else, and the message passes as it came (I8).
+func TestWinmailPanics(t *testing.T) {
+	t.Parallel()
+	w := content.NewWinmail(buffer.Options{}, 1)
+	for range 2 {
+		if opened, err := w.Open(t.Context(), panicking{}, 100); err != nil || opened.Message != nil || opened.Kept == nil || !strings.Contains(opened.Kept.Error(), "panicking.ReadAt") {
+			t.Errorf("%+v, %v", opened, err)
+		}
+	}
+}
