@@ -269,7 +269,9 @@ var retained = []string{
 func (a *assembler) foreign(e *entity.Entity) filling {
 	f := filling{encoding: e.Encoding, width: 76}
 	id := cmp.Or(trimID(e.Field(skeletonID)), contentID(e))
-	n := slices.IndexFunc(a.m.Attachments, func(at *mapi.Attachment) bool { return id != "" && trimID(at.Text(mapi.PidTagAttachContentId)) == id })
+	n := slices.IndexFunc(a.m.Attachments, func(at *mapi.Attachment) bool {
+		return id != "" && trimID(at.Text(mapi.PidTagAttachContentId)) == id
+	})
 	switch {
 	case n >= 0 && a.m.Attachments[n].Embedded != nil:
 		f.role, f.number = roleMessage, n

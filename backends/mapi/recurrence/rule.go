@@ -24,8 +24,6 @@ const (
 // weekdays are their names in rules, RFC 5545 §3.3.10.
 var weekdays = []string{"SU", "MO", "TU", "WE", "TH", "FR", "SA"}
 
-const workdays = 0x3E
-
 // New makes a pattern of a rule (RFC 5545 §3.3.10), with the local time at which the first instance starts, and how long one
 // lasts. The zone is that of the start; nil for whole days.
 func New(rule string, start time.Time, lasts time.Duration, zone Clock) (*Pattern, error) {

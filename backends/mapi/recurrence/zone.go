@@ -125,11 +125,11 @@ func (c *cursor) change() (change Change, yearly bool) {
 	year := c.u16()
 	change.Month, change.Weekday, change.Nth = time.Month(c.u16()), time.Weekday(c.u16()), int(c.u16())
 	change.At = time.Duration(c.u16())*time.Hour + time.Duration(c.u16())*time.Minute
-	rest := c.u16() | c.u16()
+	seconds, milliseconds := c.u16(), c.u16()
 	if change.Month == 0 {
 		change = Change{}
 	}
-	return change, year == 0 && rest == 0
+	return change, year == 0 && seconds == 0 && milliseconds == 0
 }
 
 // ParseStruct reads the value of PidLidTimeZoneStruct. The name is said elsewhere, in PidLidTimeZoneDescription.
