@@ -1,0 +1,286 @@
+package exchange
+
+import (
+	"slices"
+	"strings"
+)
+
+// object is what a handle stands for: a *logon, *folder, *message, *table or *transfer.
+type object any
+
+type (
+	logon   struct{ mailbox *Mailbox }
+	folder  struct{ mailbox *Mailbox } // the Inbox
+	message struct {
+		mailbox *Mailbox
+		id      uint64
+	}
+	table struct {
+		rows    []*Message
+		columns []uint32
+		at      int
+	}
+	transfer struct{ left []byte }
+)
+
+// Operations, MS-OXCROPS §2.2.2.
+const (
+	ropRelease          = 0x01
+	ropOpenFolder       = 0x02
+	ropOpenMessage      = 0x03
+	ropGetContentsTable = 0x05
+	ropGetProperties    = 0x07
+	ropSetColumns       = 0x12
+	ropQueryRows        = 0x15
+	ropDelete           = 0x1E
+	ropCopyMessages     = 0x4B
+	ropCopyTo           = 0x4D
+	ropGetBuffer        = 0x4E
+	ropSetReadFlags     = 0x66
+	ropHardDelete       = 0x91
+	ropLogon            = 0xFE
+)
+
+// inbox is the counter of the Inbox's FID.
+const inbox = 0x0D
+
+// one executes the next operation, and returns its reply. It says whether the operation could be read.
+func (x *call) one() ([]byte, bool) {
+	operation := x.in.u8()
+	x.in.u8() // LogonId
+	place := x.in.u8()
+	o := x.object(place)
+	switch operation {
+	case ropLogon:
+		return x.logon(place)
+	case ropOpenFolder, ropOpenMessage, ropGetContentsTable, ropCopyTo, ropCopyMessages:
+		return x.opening(operation, o), true
+	case ropRelease:
+		if int(place) < len(x.handles) {
+			delete(x.c.objects, x.handles[place])
+		}
+		return nil, true
+	case ropGetProperties:
+		return x.getProperties(place, o), true
+	case ropSetColumns:
+		return x.setColumns(place, o), true
+	case ropQueryRows:
+		return x.queryRows(place, o), true
+	case ropDelete, ropHardDelete, ropSetReadFlags:
+		return x.change(operation, place, o), true
+	case ropGetBuffer:
+		return x.getBuffer(place, o), true
+	}
+	return nil, false
+}
+
+// logon opens a mailbox, MS-OXCROPS §2.2.3.1.
+func (x *call) logon(place uint8) ([]byte, bool) {
+	flags := x.in.u8()
+	x.in.take(8) // OpenFlags, StoreState
+	dn := strings.TrimSuffix(string(x.in.take(int(x.in.u16()))), "\x00")
+	at := slices.IndexFunc(x.s.mailboxes, func(m *Mailbox) bool { return m.DN == dn })
+	switch {
+	case flags&1 == 0:
+		return nil, false
+	case at < 0:
+		return reply(ropLogon, place, unknownUser), true
+	case x.s.mailboxes[at] != x.c.mailbox:
+		return reply(ropLogon, place, accessDenied), true
+	case !x.open(place, &logon{x.s.mailboxes[at]}):
+		return reply(ropLogon, place, nullObject), true
+	}
+	out := reply(ropLogon, place, 0, flags)
+	for _, counter := range []uint64{1, 2, 3, 9, inbox, 0xC, 0xA, 0xB, 7, 8, 5, 6, 4} {
+		folder := number(counter)
+		out = append(out, folder[:]...)
+	}
+	out = append(out, 0x07)                              // ResponseFlags: the owner, who may send as it
+	out = append(out, make([]byte, 16)...)               // MailboxGuid
+	out = append(append(out, 5, 0), make([]byte, 16)...) // ReplId, ReplGuid
+	return append(out, make([]byte, 8+8+4)...), true     // LogonTime, GwartTime, StoreState
+}
+
+// opening executes an operation that opens something.
+func (x *call) opening(operation uint8, from object) []byte {
+	place := x.in.u8()
+	made, rest := x.made(operation, from)
+	switch {
+	case from == nil || int(place) >= len(x.handles):
+		return reply(operation, place, nullObject)
+	case made == nil:
+		return reply(operation, place, notFound)
+	}
+	x.open(place, made)
+	return reply(operation, place, 0, rest...)
+}
+
+// made reads what is behind the places of such an operation, and makes what is opened: nil if there is no such thing, or it
+// is not to be had of that object. rest is what the reply has of it.
+func (x *call) made(operation uint8, from object) (made object, rest []byte) {
+	switch operation {
+	case ropOpenFolder: // MS-OXCROPS §2.2.4.1
+		which, _ := x.in.id(), x.in.u8()
+		if l, ok := from.(*logon); ok && which == number(inbox) {
+			return &folder{l.mailbox}, []byte{0, 0} // HasRules, IsGhosted
+		}
+	case ropGetContentsTable: // §2.2.4.14
+		deleted := x.in.u8()&0x20 != 0
+		if f, ok := from.(*folder); ok {
+			t := &table{rows: f.mailbox.rows(deleted)}
+			return t, words(uint32(len(t.rows)))
+		}
+	case ropOpenMessage: // §2.2.6.1
+		return x.openMessage(from)
+	case ropCopyTo: // §2.2.12.6
+		x.in.take(1 + 4 + 1) // Level, CopyFlags, SendOptions
+		x.in.take(4 * int(x.in.u16()))
+		if m, ok := from.(*message); ok {
+			if one := m.mailbox.find(m.id); one != nil {
+				return &transfer{slices.Clone(one.Stream)}, nil
+			}
+		}
+	case ropCopyMessages: // §2.2.12.5
+		ids := x.ids()
+		x.in.take(2) // CopyFlags, SendOptions
+		if f, ok := from.(*folder); ok {
+			return &transfer{f.mailbox.list(ids)}, nil
+		}
+	}
+	return nil, nil
+}
+
+// openMessage opens a message. The reply tells of no recipients: they are in the stream.
+func (x *call) openMessage(from object) (object, []byte) {
+	x.in.u16() // CodePageId
+	which, _, mid := x.in.id(), x.in.u8(), x.in.id()
+	var box *Mailbox
+	switch o := from.(type) {
+	case *logon:
+		box = o.mailbox
+	case *folder:
+		box = o.mailbox
+	}
+	if box == nil || which != number(inbox) {
+		return nil, nil
+	}
+	one := box.find(mid.counter())
+	if one == nil || one.Deleted {
+		return nil, nil
+	}
+	// HasNamedProperties, no SubjectPrefix, NormalizedSubject in Unicode, no recipients and no columns of theirs.
+	rest := append([]byte{0, 1, 4}, wide(one.Subject)...)
+	return &message{box, one.ID}, append(rest, 0, 0, 0, 0, 0)
+}
+
+// Markers of a list of messages, MS-OXCFXICS §2.2.4.1.4.
+const (
+	startMessage = 0x400C0003
+	endMessage   = 0x400D0003
+)
+
+// list returns the stream of messages, MS-OXCFXICS §2.2.4.3.16. Those that are not there are left out.
+func (m *Mailbox) list(ids []id) []byte {
+	var stream []byte
+	for _, one := range ids {
+		if found := m.find(one.counter()); found != nil && !found.Deleted {
+			stream = append(append(stream, words(startMessage)...), found.Stream...)
+			stream = append(stream, words(endMessage)...)
+		}
+	}
+	return stream
+}
+
+func (m *Mailbox) find(counter uint64) *Message {
+	for _, one := range m.messages {
+		if one.ID == counter {
+			return one
+		}
+	}
+	return nil
+}
+
+// rows are the messages of a table.
+func (m *Mailbox) rows(deleted bool) []*Message {
+	var all []*Message
+	for _, one := range m.messages {
+		if one.Deleted == deleted {
+			all = append(all, one)
+		}
+	}
+	return all
+}
+
+func (x *call) ids() []id {
+	var all []id
+	for range x.in.u16() {
+		all = append(all, x.in.id())
+	}
+	return all
+}
+
+// change deletes messages, or marks them as read or unread. MS-OXCROPS §2.2.4.11, §2.2.4.12, §2.2.6.10.
+func (x *call) change(operation, place uint8, o object) []byte {
+	x.in.u8() // WantAsynchronous
+	flags, ids := x.in.u8(), x.ids()
+	f, ok := o.(*folder)
+	if !ok {
+		return reply(operation, place, nullObject, 0)
+	}
+	partial := byte(0)
+	for _, one := range ids {
+		found := f.mailbox.find(one.counter())
+		switch {
+		case found == nil:
+			partial = 1
+		case operation == ropSetReadFlags:
+			found.mark(flags)
+		default:
+			found.Receipt = found.Receipt || flags != 0 && !found.Read // NotifyNonRead
+			found.Deleted = true
+			if operation == ropHardDelete {
+				f.mailbox.messages = slices.DeleteFunc(f.mailbox.messages, func(m *Message) bool { return m == found })
+			}
+		}
+	}
+	return reply(operation, place, 0, partial)
+}
+
+// Read flags, MS-OXCMSG §2.2.3.11.1.
+const (
+	suppressReceipt = 0x01
+	clearReadFlag   = 0x04
+)
+
+// mark marks a message as read, and sends the receipt unless it is to be suppressed; or as unread.
+func (m *Message) mark(flags uint8) {
+	if flags&clearReadFlag != 0 {
+		m.Read = false
+		return
+	}
+	m.Receipt = m.Receipt || !m.Read && flags&suppressReceipt == 0
+	m.Read = true
+}
+
+// bufferFollows says that the size is in the next field, MS-OXCROPS §2.2.12.4.1.
+const bufferFollows = 0xBABE
+
+// getBuffer sends the next octets of a stream, MS-OXCROPS §2.2.12.4.
+func (x *call) getBuffer(place uint8, o object) []byte {
+	size := int(x.in.u16())
+	if size == bufferFollows {
+		size = int(x.in.u16())
+	}
+	t, ok := o.(*transfer)
+	if !ok {
+		return reply(ropGetBuffer, place, nullObject, make([]byte, 2+2+2+1+2)...)
+	}
+	n := min(size, len(t.left), x.room-100)
+	status := byte(1)
+	if n == len(t.left) {
+		status = 3
+	}
+	out := append(reply(ropGetBuffer, place, 0, status, 0, 0, 0, 0, 0, 0, byte(n), byte(n>>8)), t.left[:n]...)
+	t.left = t.left[n:]
+	return out
+}

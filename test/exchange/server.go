@@ -1,0 +1,135 @@
+package exchange
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Server is a double.
+type Server struct {
+	// URL is that of the end point for mailboxes, and TLS trusts the certificate.
+	URL string
+	TLS *tls.Config
+
+	t         testing.TB
+	mu        sync.Mutex
+	mailboxes []*Mailbox
+	contexts  map[string]*context
+	given     int // session contexts so far
+	busy      int
+	room      int
+	tolerant  bool
+	requests  int
+}
+
+// Mailbox is somebody's. It is its own Inbox.
+type Mailbox struct {
+	User, Password, DN string
+
+	server   *Server
+	messages []*Message
+	counter  uint64
+}
+
+// Message is a message.
+type Message struct {
+	ID       uint64 // the counter of its MID
+	Subject  string
+	Received time.Time
+	Read     bool
+	// Receipt says that a read receipt was sent, or one of deletion unread.
+	Receipt bool
+	// Deleted says that the message was deleted so that it may be recovered. One that was deleted for good is not there.
+	Deleted bool
+	Stream  []byte
+}
+
+// roomMost is the largest payload, MS-OXCRPC §3.1.4.2.1.
+const roomMost = 32 << 10
+
+// Start starts a server, which ends with the test.
+func Start(t testing.TB) *Server {
+	s := &Server{t: t, contexts: map[string]*context{}, room: roomMost}
+	web := httptest.NewTLSServer(http.HandlerFunc(s.serve))
+	t.Cleanup(web.Close)
+	s.URL = web.URL + "/mapi/emsmdb/?MailboxId=mailbox@sakes.example"
+	s.TLS = web.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	return s
+}
+
+// AddMailbox adds a mailbox of a user who logs in with a password.
+func (s *Server) AddMailbox(user, password, dn string) *Mailbox {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := &Mailbox{User: user, Password: password, DN: dn, server: s, counter: 0x30000}
+	s.mailboxes = append(s.mailboxes, m)
+	return m
+}
+
+// Deliver puts a message into the Inbox, and returns the counter of its MID.
+func (m *Mailbox) Deliver(subject string, stream []byte) uint64 {
+	m.server.mu.Lock()
+	defer m.server.mu.Unlock()
+	m.counter++
+	received := time.Date(2026, 11, 22, 21, 53, int(m.counter%60), 0, time.UTC)
+	m.messages = append(m.messages, &Message{ID: m.counter, Subject: subject, Received: received, Stream: stream})
+	return m.counter
+}
+
+// Messages returns copies of the messages, those that may be recovered among them.
+func (m *Mailbox) Messages() []Message {
+	m.server.mu.Lock()
+	defer m.server.mu.Unlock()
+	var all []Message
+	for _, one := range m.messages {
+		all = append(all, *one)
+	}
+	return all
+}
+
+// Forget loses all session contexts.
+func (s *Server) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.contexts)
+}
+
+// Busy answers the next n requests with too much to do, MS-OXCROPS §3.2.4.2.
+func (s *Server) Busy(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy = n
+}
+
+// Room makes the payload of replies no larger than n octets.
+func (s *Server) Room(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.room = n
+}
+
+// Tolerate lets clients do what they must not: they are refused, and the test goes on.
+func (s *Server) Tolerate() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tolerant = true
+}
+
+// Requests returns how many requests there were.
+func (s *Server) Requests() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.requests
+}
+
+// wrong notes that a client did what it must not.
+func (s *Server) wrong(format string, args ...any) {
+	if !s.tolerant {
+		s.t.Errorf("the client must not: %s", fmt.Sprintf(format, args...))
+	}
+}
