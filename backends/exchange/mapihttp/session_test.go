@@ -44,15 +44,6 @@ func recorded(t *testing.T, file string) []exchange {
 	return r.Exchanges
 }
 
-func unhexed(t *testing.T, text string) []byte {
-	t.Helper()
-	octets, err := hex.DecodeString(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return octets
-}
-
 func header(fields [][2]string, name string) (values []string) {
 	for _, f := range fields {
 		if strings.EqualFold(f[0], name) {
