@@ -60,6 +60,12 @@ var exchange = []pass{
 	}, func(winmail string, n int) string {
 		return "--b\r\n\r\ntext\r\n" + strings.Repeat("--b\r\n"+winmail+"\r\n", n) + "--b--\r\n"
 	}),
+	{"TNEF in mail: made of parts", 200, func(t *testing.T, n int) {
+		message := "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n" + strings.Repeat("--b\r\nContent-Type: a/b\r\n\r\nfile\r\n", n) + "--b--\r\n"
+		if o, err := content.NewWinmail(buffer.Options{}, 1).MakeFrom(t.Context(), strings.NewReader(message)); err != nil || o.Message == nil {
+			t.Fatal(o.Kept, err)
+		}
+	}},
 	{"TNEF: attributes that are no such", 1000, func(t *testing.T, n int) {
 		file := "\x78\x9F\x3E\x22\x01\x00" + strings.Repeat("\x01\x77\x77\x77\x77\x01\x00\x00\x00?\x00\x00", n)
 		if s, err := tnef.Decode(strings.NewReader(file), int64(len(file))); err != nil || len(s.Problems) == 0 {
