@@ -83,8 +83,8 @@ func TestPluginDiesInRetr(t *testing.T) {
 		if refusal := err.Error(); !strings.Contains(refusal, "[SYS/TEMP]") && !strings.Contains(refusal, "[IN-USE]") {
 			t.Fatalf("a login while the plugin starts: %v", err)
 		}
-		if time.Since(died) > 2*time.Second*slack {
-			t.Fatalf("no login within two seconds: %v", err)
+		if time.Since(died) > time.Minute {
+			t.Fatalf("no login within a minute: %v", err)
 		}
 	}
 	g.Log.Wait(t, 0, `"store":"mail"`, "the plugin process has ended")
