@@ -1,6 +1,7 @@
 package content
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -251,6 +252,7 @@ func (o *opening) part(p enclosed) (kept, err error) {
 var (
 	errNothing  = errors.New("there is nothing in it that a part could show")
 	errBoundary = errors.New("what is in it has a line that would end the part")
+	errEightBit = errors.New("what is in it has 8 bits, and the message has 7")
 	errGrowth   = errors.New("what is in it is too large")
 )
 
@@ -375,7 +377,11 @@ func (o *opening) alternative(p enclosed, text *entity.Entity, body *mime.Part) 
 	}
 	o.wrapped[text] = true
 	o.at = stop(text)
-	return mime.Multipart("alternative", verbatim, body).Write(o.fenced(p))
+	into := o.fenced(p)
+	if into.eightBit, err = hasEightBit(text.Whole()); err != nil {
+		return err
+	}
+	return mime.Multipart("alternative", verbatim, body).Write(into)
 }
 
 // inPlace writes parts in the place of one, with the delimiter that is in front of it between them. Without any, that
@@ -424,7 +430,11 @@ func (o *opening) rewrite(p enclosed, field string, content *mime.Part) error {
 			continue
 		}
 		versioned = versioned || f.Is("MIME-Version")
-		if _, err := o.Write(f.Raw); err != nil {
+		raw := f.Raw
+		if !bytes.HasSuffix(raw, []byte("\n")) { // the message's end has cut it off (BDAT, RFC 3030 §2)
+			raw = append(bytes.Clone(raw), "\r\n"...)
+		}
+		if _, err := o.Write(raw); err != nil {
 			return err
 		}
 	}
@@ -467,4 +477,4 @@ func (o *opening) Write(octets []byte) (int, error) {
 }
 
 // fenced returns the writer for what was in a part: none of its lines may be taken for a delimiter of what is around it.
-func (o *opening) fenced(p enclosed) io.Writer { return &fence{to: o, delimiters: p.fences} }
+func (o *opening) fenced(p enclosed) *fence { return &fence{to: o, delimiters: p.fences} }

@@ -92,11 +92,16 @@ func open(t *testing.T, message string) (string, content.Opened) {
 // shape is the structure of a message: types, names, and texts.
 func shape(t *testing.T, message string) string {
 	t.Helper()
+	return shapeOf(t, read(t, message))
+}
+
+func read(t *testing.T, message string) *entity.Entity {
+	t.Helper()
 	root, err := entity.Read(strings.NewReader(message), int64(len(message)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return shapeOf(t, root)
+	return root
 }
 
 func shapeOf(t *testing.T, e *entity.Entity) string {
@@ -206,6 +211,21 @@ func TestWinmailStays(t *testing.T) {
 	got, opened := open(t, mixed(plainText, asPart("a lie"), asPart(good)))
 	if want := "mixed(plain:The bill is attached. ms-tnef:winmail.dat pdf:bill.pdf)"; shape(t, got) != want || opened.Kept == nil || opened.Parts != 1 {
 		t.Errorf("%s, %+v", shape(t, got), opened)
+	}
+}
+
+// TestWinmailEightBit: what has come in 7 bits leaves in 7 bits, as nobody has declared anything else (RFC 6152 §3).
+func TestWinmailEightBit(t *testing.T) {
+	t.Parallel()
+	signed := "Content-Type: multipart/signed; boundary=s\r\n\r\n--s\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGr\xc3\xbc\xc3\x9fe\r\n--s\r\n\r\nx\r\n--s--\r\n"
+	inside := asPart(inTNEF(t, map[mapi.Tag]mapi.Value{mapi.PidTagMessageClass: mapi.String("IPM.Note.SMIME.MultipartSigned")}, attached("SMIME.p7m", signed)))
+	for name, text := range map[string]string{"7 bits": plainText, "8 bits that are said and not there": "Content-Type: text/plain\r\nContent-Transfer-Encoding: 8bit\r\n\r\nhello\r\n"} {
+		if got, opened := open(t, mixed(text, inside)); opened.Kept == nil || opened.Parts > 0 || got != mixed(text, inside) {
+			t.Errorf("%s: %+v\n%s", name, opened, got)
+		}
+	}
+	if got, opened := open(t, mixed("Content-Type: text/plain\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGr\xc3\xbc\xc3\x9fe\r\n", inside)); opened.Parts != 1 || !strings.Contains(got, signed) {
+		t.Errorf("a message of 8 bits: %+v\n%s", opened, got)
 	}
 }
 

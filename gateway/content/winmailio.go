@@ -1,11 +1,13 @@
 package content
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"io"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/runes"
 	"golang.org/x/text/transform"
@@ -33,12 +35,14 @@ func (w *watched) ReadAt(p []byte, offset int64) (int, error) {
 	return n, err
 }
 
-// fence passes lines on, and fails before one that begins with a delimiter (RFC 2046 §5.1.1).
+// fence passes lines on, and fails before one that begins with a delimiter (RFC 2046 §5.1.1), and before octets of 8 bits,
+// which a message may have been declared not to have (RFC 6152 §3).
 type fence struct {
 	to         io.Writer
 	delimiters []string // with their two hyphens
 	line       []byte   // the beginning of the line, as long as it may be a delimiter's
 	inLine     bool     // it is none
+	eightBit   bool     // the message has octets of 8 bits already
 }
 
 // delimiterMost is how much of a line is compared. A longer delimiter is taken for the beginning of itself.
@@ -47,6 +51,9 @@ const delimiterMost = 1000
 // Write implements [io.Writer].
 func (f *fence) Write(octets []byte) (int, error) {
 	for _, c := range octets {
+		if c >= utf8.RuneSelf && !f.eightBit {
+			return 0, errEightBit
+		}
 		if f.inLine && c != '\n' {
 			continue
 		}
@@ -60,6 +67,21 @@ func (f *fence) Write(octets []byte) (int, error) {
 		f.inLine = len(f.line) >= 2 && string(f.line[:2]) != "--" || f.line[0] != '-' || len(f.line) > delimiterMost
 	}
 	return f.to.Write(octets)
+}
+
+// hasEightBit says whether there are octets of 8 bits.
+func hasEightBit(r io.Reader) (bool, error) {
+	buffered := bufio.NewReader(r)
+	for {
+		switch c, err := buffered.ReadByte(); {
+		case errors.Is(err, io.EOF):
+			return false, nil
+		case err != nil:
+			return false, err
+		case c >= utf8.RuneSelf:
+			return true, nil
+		}
+	}
 }
 
 // closes says whether the line begins with a delimiter.

@@ -1,6 +1,7 @@
 package content_test
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"strings"
@@ -37,12 +38,16 @@ func TestMakeWinmail(t *testing.T) {
 		{"a file", mixed(plainText, bill), "mixed(plain:The bill is attached. ms-tnef:winmail.dat)", "mixed(plain:The bill is attached. pdf:bill.pdf)"},
 		{"HTML and a file", mixed(alternative, bill), "mixed(plain:The bill is attached. ms-tnef:winmail.dat)", "mixed(alternative(plain:The bill is attached. html:<p>The bill</p>) pdf:bill.pdf)"},
 		{"HTML alone", mixed(html, bill), "mixed(html:<p>The bill</p> ms-tnef:winmail.dat)", "mixed(html:<p>The bill</p> html:<p>The bill</p> pdf:bill.pdf)"},
+		{"a header that the end of the message has cut off", "From: a@far.example\r\nSubject: A bill", "mixed(plain: ms-tnef:winmail.dat)", "mixed(plain:)"},
 		{"a text", "Subject: x\r\nMessage-ID: <a@b>\r\n\r\nhello\r\n", "mixed(plain:hello ms-tnef:winmail.dat)", "mixed(plain:hello)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, made := makes(t, c.message)
 			if shape(t, got) != c.made || made.Parts != 1 || made.Kept != nil {
 				t.Errorf("%s (%+v), want %s\n%s", shape(t, got), made, c.made, got)
+			}
+			if fields := headerOf(t, read(t, got)); !bytes.Contains(fields, []byte("\r\nMIME-Version: 1.0\r\n")) {
+				t.Errorf("its fields run into one another:\n%s", fields)
 			}
 			if again, _ := makes(t, c.message); again != got {
 				t.Error("it has other octets the second time")
