@@ -77,8 +77,9 @@ func (c *Client) exchangeWith(mechanism sasl.Client) (name string, err error) {
 	if err != nil {
 		return name, err
 	}
-	line := "AUTH " + name
+	line, repeated := "AUTH "+name, &echo{}
 	if initial != nil {
+		repeated.sent(encode(initial))
 		line += " " + encode(initial)
 	}
 	var gaveUp error
@@ -86,13 +87,13 @@ func (c *Client) exchangeWith(mechanism sasl.Client) (name string, err error) {
 		r, err := c.command(0, "%s", line)
 		switch {
 		case err != nil:
-			return name, err
+			return name, repeated.hideError(err)
 		case r.Code == 235 && gaveUp == nil:
 			return name, nil
 		case gaveUp != nil:
 			return name, fmt.Errorf("AUTH %s: %w", name, gaveUp)
 		case r.Code != 334:
-			return name, &ReplyError{Reply: r, Command: "AUTH"}
+			return name, &ReplyError{Reply: repeated.hide(r), Command: "AUTH"}
 		case asked == 0 && len(initial) > 0 && r.Lines[0] == "":
 			line = encode(initial) // QUIRK: the server has not looked at it
 			continue
@@ -100,6 +101,7 @@ func (c *Client) exchangeWith(mechanism sasl.Client) (name string, err error) {
 		if line, gaveUp = respond(mechanism, r.Lines[0]); gaveUp != nil {
 			line = "*" // RFC 4954 §4
 		}
+		repeated.sent(line)
 	}
 	return name, fmt.Errorf("AUTH %s has no end", name)
 }

@@ -74,6 +74,33 @@ func TestMechanismThatIsOfferedOnly(t *testing.T) {
 	}
 }
 
+// TestRepeatedLogin: what a server repeats of a login stands in no error. Other text of it does.
+func TestRepeatedLogin(t *testing.T) {
+	token := smtpclient.Token("ada", func(context.Context) (string, error) { return "ya29.a0AfH6SMBx", nil })
+	const hidden = "(the server repeats what was sent to log in"
+	for name, tt := range map[string]struct {
+		offers, script, want string
+		auth                 func(context.Context, []string) (sasl.Client, error)
+	}{
+		"PLAIN":              {"PLAIN", "C: AUTH PLAIN AGFkYQBzZWNyZXQ=\nS: 535-5.7.8 no AUTH PLAIN AGFkYQBzZWNyZXQ=\nS: 535 5.7.8 here", "AUTH: 535 5.7.8 " + hidden, nil},
+		"cut off":            {"PLAIN", "C: AUTH PLAIN AGFkYQBzZWNyZXQ=\nS: 535 what is AGFkYQBzZWNy?", "AUTH: 535 " + hidden, nil},
+		"decoded":            {"PLAIN", "C: AUTH PLAIN AGFkYQBzZWNyZXQ=\nS: 535 5.7.8 ada has not the password 'secret'", "AUTH: 535 5.7.8 " + hidden, nil},
+		"the name":           {"PLAIN", "C: AUTH PLAIN AGFkYQBzZWNyZXQ=\nS: 535 5.7.8 ada has another password", "AUTH: 535 5.7.8 ada has another", nil},
+		"LOGIN":              {"LOGIN", "C: AUTH LOGIN\nS: 334 \nC: YWRh\nS: 334 \nC: c2VjcmV0\nS: 500 unknown command: c2VjcmV0", "AUTH: 500 " + hidden, nil},
+		"no reply":           {"PLAIN", "C: AUTH PLAIN AGFkYQBzZWNyZXQ=\nS: AUTH PLAIN AGFkYQBzZWNyZXQ=", hidden, nil},
+		"the server goes":    {"PLAIN", "C: AUTH PLAIN AGFkYQBzZWNyZXQ=\nS: 421 4.7.0 not AGFkYQBzZWNyZXQ=", "AUTH: 421 4.7.0 " + hidden, nil},
+		"a token":            {"XOAUTH2", "C: AUTH XOAUTH2 dXNlcj1hZGEBYXV0aD1CZWFyZXIgeWEyOS5hMEFmSDZTTUJ4AQE=\nS: 334 e30=\nC: AQ==\nS: 535 5.7.8 bad: ya29.a0AfH6SMB", "AUTH: 535 5.7.8 " + hidden, token},
+		"what is of a token": {"XOAUTH2", "C: AUTH XOAUTH2 dXNlcj1hZGEBYXV0aD1CZWFyZXIgeWEyOS5hMEFmSDZTTUJ4AQE=\nS: 535 5.7.8 auth=Bearer is needed", "AUTH: 535 5.7.8 auth=Bearer is needed", token},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if tt.auth == nil {
+				tt.auth = smtpclient.Plain("", "ada", "secret")
+			}
+			loginBy(t, tt.auth, tt.offers, tt.script, errors.New(tt.want))
+		})
+	}
+}
+
 // login logs in at a server that offers something and follows a script.
 func login(t *testing.T, offers, script string, want error) {
 	t.Helper()
