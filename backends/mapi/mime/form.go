@@ -94,21 +94,36 @@ func (p *planner) bodies() Body {
 	return p.Form.Body
 }
 
-// through returns what writes a content as something has made it over.
+// through returns what writes a content as something has made it over. A panic in either is the caller's: elsewhere nobody could
+// recover from it.
 func through(content func(io.Writer) error, over func(io.Writer, io.Reader) error) func(io.Writer) error {
 	return func(w io.Writer) error {
 		r, pipe := io.Pipe()
-		done := make(chan struct{})
+		done, panicked := make(chan struct{}), any(nil)
 		go func() {
 			defer close(done)
+			defer func() {
+				if panicked = recover(); panicked != nil {
+					_ = pipe.CloseWithError(errPanicked)
+				}
+			}()
 			_ = pipe.CloseWithError(content(pipe)) // the reader has the error
 		}()
-		err := over(w, r)
-		_ = r.Close() // ends the goroutine
-		<-done
+		err := func() error {
+			defer func() { // the goroutine ends, even where over panics
+				_ = r.Close()
+				<-done
+			}()
+			return over(w, r)
+		}()
+		if panicked != nil {
+			panic(panicked)
+		}
 		return err
 	}
 }
+
+var errPanicked = errors.New("reading has panicked")
 
 func wrapped(text func(io.Writer) error, columns int) func(io.Writer) error {
 	return func(w io.Writer) error {

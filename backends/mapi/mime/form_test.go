@@ -149,3 +149,21 @@ func TestFormKept(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+// faulty is a content whose reading has a fault.
+type faulty struct{}
+
+func (faulty) Read([]byte) (int, error) { panic("a fault") }
+func (faulty) Close() error             { return nil }
+
+// TestFormPanics: a fault in reading a body is the caller's to recover from, and not the process's end.
+func TestFormPanics(t *testing.T) {
+	m := &mapi.Message{}
+	m.Set(mapi.PidTagHtml, mapi.Streamed{Of: mapi.PtypBinary, Content: mapi.Content{Size: 10, Open: func() (io.ReadCloser, error) { return faulty{}, nil }}})
+	defer func() {
+		if cause := recover(); cause != "a fault" {
+			t.Errorf("it has recovered from %v", cause)
+		}
+	}()
+	t.Error(Writer{Form: Form{Body: BodyText}}.Write(io.Discard, m))
+}
