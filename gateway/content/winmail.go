@@ -25,6 +25,7 @@ const (
 	winmailMemory = 64 << 10 // octets of a TNEF part that are kept in memory
 	winmailGrowth = 16       // what a message may grow by: so many times its size, and winmailSpare
 	winmailSpare  = 1 << 20
+	winmailWhole  = 256 << 20 // octets of a message that is kept to be opened: Exchange takes less
 )
 
 // Winmail opens TNEF (MS-OXTNEF), which is how Exchange sends a message with all of its properties: as a part called
@@ -50,6 +51,9 @@ const (
 type Winmail struct {
 	// Observe is called for each message that has TNEF, from any goroutine [nobody is told].
 	Observe func(Opened)
+	// Most is how many octets of a message are kept to open it when it is read from a store, which may send any number
+	// [256 MiB].
+	Most int64
 
 	buffers buffer.Options
 	turns   chan struct{}

@@ -351,6 +351,48 @@ func TestWinmailReader(t *testing.T) {
 	}
 }
 
+// endless is a message that a store never ends.
+type endless struct{ counting }
+
+func (e *endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'a'
+	}
+	e.octets += len(p)
+	return len(p), nil
+}
+
+// TestWinmailLarge: a message that is too large to be kept passes as it came, and one without an end fills no disk.
+func TestWinmailLarge(t *testing.T) {
+	t.Parallel()
+	message := mixed(plainText, asPart(inTNEF(t, nil, attached("a", "b"))))
+	for _, over := range []int64{0, 1} {
+		w := content.NewWinmail(buffer.Options{}, 1)
+		w.Most = int64(len(message)) - over
+		source := &counting{Reader: strings.NewReader(message)}
+		r := w.Reader(t.Context(), source, nil)
+		got, err := io.ReadAll(r)
+		if err := errors.Join(err, r.Close()); err != nil || (string(got) == message) != (over > 0) || !source.closed {
+			t.Errorf("%d octets too many: %q, %v", over, got, err)
+		}
+	}
+	w := content.NewWinmail(buffer.Options{}, 1)
+	w.Most = 1 << 20
+	source := &endless{}
+	r := w.Reader(t.Context(), &joined{io.MultiReader(strings.NewReader(message), source), source}, nil)
+	if _, err := io.ReadFull(r, make([]byte, 3<<20)); err != nil || source.octets > 4<<20 {
+		t.Errorf("%d octets were read, %v", source.octets, err)
+	}
+	if err := r.Close(); err != nil || !source.closed {
+		t.Errorf("it is closed: %t, %v", source.closed, err)
+	}
+}
+
+type joined struct {
+	io.Reader
+	io.Closer
+}
+
 // FuzzWinmail: what is opened is a message still: what was outside of the TNEF is there, and it is the same each time.
 func FuzzWinmail(f *testing.F) {
 	for _, name := range []string{"24-winmail-dat", "32-winmail-nested", "33-winmail-meeting"} {

@@ -2,6 +2,7 @@ package content
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -12,7 +13,7 @@ import (
 )
 
 // Reader gives a message with its TNEF opened. A message whose header lets it have any is read to its end before the
-// first octet is given. Told, if not nil, is called for each message that has TNEF.
+// first octet is given, and passes as it came if it is larger than Most. Told, if not nil, is called for each message that has TNEF.
 func (w *Winmail) Reader(ctx context.Context, message io.ReadCloser, told func(Opened)) io.ReadCloser {
 	return &winmailReader{ctx: ctx, winmail: w, message: message, told: told}
 }
@@ -73,9 +74,14 @@ func (r *winmailReader) begin() (io.Reader, error) {
 	if opening == OpensNothing {
 		return whole, nil
 	}
-	kept, err := buffer.Fill(r.winmail.buffers, whole)
+	most := cmp.Or(r.winmail.Most, winmailWhole)
+	kept, err := buffer.Fill(r.winmail.buffers, io.LimitReader(whole, most+1))
 	if err != nil {
 		return nil, err
+	}
+	if kept.Size() > most {
+		r.opened = kept // to be discarded
+		return io.MultiReader(kept.Reader(), whole), nil
 	}
 	opened, err := r.winmail.Open(r.ctx, kept, kept.Size())
 	if err != nil {
