@@ -83,6 +83,7 @@ type wayLines struct {
 	External    bool       `json:"external,omitempty"`
 	Token       bool       `json:"token,omitempty"` // the login is by a token
 	NTLM        bool       `json:"ntlm,omitempty"`
+	Winmail     string     `json:"winmail,omitempty"` // what is done to TNEF for this address: open, make
 	Drops       bool       `json:"drops_automatic_replies,omitempty"`
 	DropsAway   bool       `json:"drops_out_of_office,omitempty"`
 	DropsOn     bool       `json:"drops_automatic_forwards,omitempty"`
@@ -109,6 +110,14 @@ func routeOf(e route.Explanation, to address.Mailbox) wayLines {
 		}
 		w.Drops, w.DropsAway, w.DropsOn, w.Token = e.DropReplies, e.DropOutOfOffice, e.DropForwards, e.Token != nil
 		w.NTLM = e.NTLM
+		if e.IsWinmailFor(to.String()) {
+			switch {
+			case e.OpenWinmail:
+				w.Winmail = "open"
+			case e.MakeWinmail:
+				w.Winmail = "make"
+			}
+		}
 		w.Connections, w.PerMinute, w.RecipientsPerDay = e.Connections, e.PerMinute, e.Route.RecipientsPerDay
 		if e.Kind == route.MX || len(e.Hosts) > 0 {
 			w.TLS, w.Certificate = tlsText(e.TLS), shownText(e.TLS)
@@ -168,6 +177,7 @@ func (w wayLines) print(out io.Writer) error {
 			line("drops", dropped.what)
 		}
 	}
+	line("winmail", w.Winmail)
 	line("certificate", w.Certificate)
 	if w.External {
 		line("logs in", "with the certificate (EXTERNAL)")

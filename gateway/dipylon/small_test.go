@@ -82,11 +82,11 @@ func TestRouteShows(t *testing.T) {
 	if err := routeOf(route.Explanation{Decision: route.Decision{Route: &r}}, address.Mailbox{Local: "zoe", Domain: "far.example"}).print(&out); err != nil {
 		t.Fatal(err)
 	}
-	r.External, r.NTLM = false, true
+	r.External, r.NTLM, r.MakeWinmail, r.WinmailFor = false, true, true, []string{"Zoe@far.example"}
 	if err := routeOf(route.Explanation{Decision: route.Decision{Route: &r}}, address.Mailbox{Local: "zoe", Domain: "far.example"}).print(&out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`(?m)^logs in: +with NTLM$`, `(?m)^certificate: +CN=gate.example, until 2027-01-02 03:04:05 UTC$`, `(?m)^logs in: +with the certificate \(EXTERNAL\)$`, `(?m)^logs in as: +gate$`} {
+	for _, want := range []string{`(?m)^logs in: +with NTLM$`, `(?m)^winmail: +make$`, `(?m)^certificate: +CN=gate.example, until 2027-01-02 03:04:05 UTC$`, `(?m)^logs in: +with the certificate \(EXTERNAL\)$`, `(?m)^logs in as: +gate$`} {
 		if !regexp.MustCompile(want).MatchString(out.String()) {
 			t.Errorf("%s is not in\n%s", want, out.String())
 		}

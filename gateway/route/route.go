@@ -21,6 +21,7 @@ import (
 	"strings"
 
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 )
 
@@ -99,6 +100,11 @@ type Route struct {
 	RecipientsPerDay int
 	// Text is what a client that is refused is told.
 	Text string
+}
+
+// IsWinmailFor says whether a recipient is among those who get TNEF opened, or made.
+func (r *Route) IsWinmailFor(recipient string) bool {
+	return len(r.WinmailFor) == 0 || slices.ContainsFunc(r.WinmailFor, func(address string) bool { return fold.Equal(address, recipient) })
 }
 
 // Table is what routes there are. It does not change.

@@ -20,7 +20,6 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/buffer"
-	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/content"
@@ -313,11 +312,7 @@ func (d destinations) converts(r *route.Route) relay.Conversion {
 	default:
 		return c
 	}
-	if len(r.WinmailFor) > 0 {
-		c.For = func(recipient string) bool {
-			return slices.ContainsFunc(r.WinmailFor, func(address string) bool { return fold.Equal(address, recipient) })
-		}
-	}
+	c.For = r.IsWinmailFor
 	return c
 }
 
