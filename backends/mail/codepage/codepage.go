@@ -61,6 +61,14 @@ func OfCharset(name string) (Page, bool) {
 	return p, ok
 }
 
+// HasASCII says whether the octets of ASCII are its characters, as they are not in UTF-16 and EBCDIC. A text of mail that
+// is in another page cannot be kept as octets: nobody would find its line ends.
+func (p Page) HasASCII() bool {
+	const some = "Az09 -=?<>\r\n" // in all charsets that have ASCII but for some signs
+	text, err := p.Decode([]byte(some))
+	return err == nil && text == some
+}
+
 // Decode returns text as UTF-8. What the code page does not have becomes U+FFFD.
 func (p Page) Decode(octets []byte) (string, error) {
 	text, err := p.Encoding.NewDecoder().Bytes(octets)

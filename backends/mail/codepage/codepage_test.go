@@ -35,6 +35,15 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+func TestHasASCII(t *testing.T) {
+	without := map[int]bool{1200: true, 1201: true, 37: true, 1047: true, 1140: true}
+	for _, p := range pages {
+		if p.HasASCII() == without[p.Number] {
+			t.Errorf("%d, %s: %t", p.Number, p.Charset, p.HasASCII())
+		}
+	}
+}
+
 func TestEncode(t *testing.T) {
 	for number, text := range map[int]string{1252: "café €", 20127: "plain", 932: "こん", 65001: "💡", 1200: "💡"} {
 		p, _ := Find(number)

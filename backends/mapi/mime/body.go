@@ -210,14 +210,11 @@ func enrichedHTML(e *entity.Entity) ([]byte, error) {
 // inHTML returns the code page in which a text of another one is kept that was not made for Windows, or in which
 // ASCII is not what it is.
 func inHTML(page codepage.Page) int {
-	if _, known := codepage.Find(page.Number); !known || page.Number == codepage.UTF16LE || page.Number == utf16BE {
+	if _, known := codepage.Find(page.Number); !known || !page.HasASCII() {
 		return codepage.UTF8
 	}
 	return page.Number
 }
-
-// utf16BE is UTF-16 with the high octet first, as a code page.
-const utf16BE = 1201
 
 // inMemory is how large a body may be that is kept in memory, in octets.
 const inMemory = 64 << 10

@@ -296,7 +296,14 @@ func TestCharsets(t *testing.T) {
 		page       int
 		text, want string
 	}{
-		{28591, "ä\r\n", "iso-8859-1"}, {50220, "港\r\n", "iso-2022-jp"}, {28591, "港\r\n", "utf-8"}, {4711, "ä\r\n", "utf-8"}, {28591, "a\r\n", "us-ascii"}, {1200, "ä\r\n", "utf-8"},
+		{28591, "ä\r\n", "iso-8859-1"},
+		{50220, "港\r\n", "iso-2022-jp"},
+		{28591, "港\r\n", "utf-8"},
+		{4711, "ä\r\n", "utf-8"},
+		{28591, "a\r\n", "us-ascii"},
+		{1200, "ä\r\n", "utf-8"},
+		{37, "?\r\n", "us-ascii"},
+		{1140, "ä\r\n", "utf-8"}, // EBCDIC
 	} {
 		m := &mapi.Message{}
 		m.Set(mapi.PidTagBody, mapi.String(c.text))
