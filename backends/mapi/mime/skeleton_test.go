@@ -224,3 +224,18 @@ func TestSkeletonInItself(t *testing.T) {
 		t.Error("a message in itself was written")
 	}
 }
+
+// TestSkeletonCutOff: the skeleton of a signed message is its header, and its last line may have no end.
+func TestSkeletonCutOff(t *testing.T) {
+	const signed = "Content-Type: multipart/signed; boundary=s\r\n\r\n--s\r\n\r\nx\r\n--s--\r\n"
+	a := &mapi.Attachment{Data: mapi.ContentOf([]byte(signed))}
+	a.Set(mapi.PidTagAttachMethod, mapi.AttachByValue)
+	m := &mapi.Message{Attachments: []*mapi.Attachment{a}}
+	m.Set(mapi.PidTagMessageClass, mapi.String(classSigned))
+	for _, end := range []string{"", "\r\n", "\n", "\r\n\r\n"} {
+		m.Set(mapi.PidTagMimeSkeleton, mapi.Binary("From: a@far.example\r\nSubject: x"+end))
+		if got := string(write(t, asItCame, m)); got != "From: a@far.example\r\nSubject: x\r\n"+signed {
+			t.Errorf("with %q at its end: %q", end, got)
+		}
+	}
+}

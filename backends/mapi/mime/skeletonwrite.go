@@ -203,7 +203,7 @@ func (a *assembler) foreignSigned(e *entity.Entity) *part {
 	}
 	for _, f := range a.header(e, filling{}) {
 		if !strings.HasPrefix(strings.ToLower(f), "content-") {
-			whole.fields = append(whole.fields, f)
+			whole.fields = append(whole.fields, strings.TrimRight(f, "\r\n")+"\r\n") // the last one may have no line end
 		}
 	}
 	slices.SortStableFunc(whole.fields, func(x, y string) int {
