@@ -3,6 +3,7 @@
 package peers
 
 import (
+	"cmp"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -26,15 +27,31 @@ import (
 type Postgres struct {
 	Dir string
 
-	bin     string
-	process *exec.Cmd
-	count   atomic.Int64
+	bin      string
+	data     string
+	settings []string
+	process  *exec.Cmd
+	count    atomic.Int64
 }
 
 // StartPostgres starts one and waits until it answers. It is ended with the test.
 func StartPostgres(t testing.TB) *Postgres {
 	t.Helper()
 	p, err := newPostgres()
+	return endedWith(t, p, err)
+}
+
+// StartPostgresIn is StartPostgres with its data below a folder of the caller's, and with settings like "fsync=off".
+// The segments of its log are small: many of them come and go in a short time.
+func StartPostgresIn(t testing.TB, folder string, settings ...string) *Postgres {
+	t.Helper()
+	p, err := newPostgresIn(folder, settings, "--wal-segsize=1")
+	return endedWith(t, p, err)
+}
+
+// endedWith has a server that was started end with its test.
+func endedWith(t testing.TB, p *Postgres, err error) *Postgres {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +96,10 @@ func EndPostgres() {
 	}
 }
 
-func newPostgres() (*Postgres, error) {
+func newPostgres() (*Postgres, error) { return newPostgresIn("", nil) }
+
+// newPostgresIn makes one. Its data are in a folder of its own if none is named.
+func newPostgresIn(folder string, settings []string, initdb ...string) (*Postgres, error) {
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if err != nil || len(found) == 0 {
 		return nil, errors.New("there is no PostgreSQL server (is the package postgresql installed?)")
@@ -90,8 +110,9 @@ func newPostgres() (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Postgres{Dir: dir, bin: filepath.Dir(found[len(found)-1])}
-	if err := p.initialize(); err != nil {
+	p := &Postgres{Dir: dir, bin: filepath.Dir(found[len(found)-1]), settings: settings}
+	p.data = filepath.Join(cmp.Or(folder, dir), "data")
+	if err := p.initialize(initdb); err != nil {
 		p.remove()
 		return nil, err
 	}
@@ -102,7 +123,7 @@ func newPostgres() (*Postgres, error) {
 	return p, nil
 }
 
-func (p *Postgres) initialize() error {
+func (p *Postgres) initialize(more []string) error {
 	uid, gid, err := notRoot()
 	if err != nil {
 		return err
@@ -110,15 +131,15 @@ func (p *Postgres) initialize() error {
 	if err := os.Chown(p.Dir, uid, gid); err != nil {
 		return err
 	}
-	command := p.command("initdb", "-D", p.data(), "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+	args := append([]string{"-D", p.data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"}, more...)
+	command := p.command("initdb", args...)
 	if out, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
 	return nil
 }
 
-func (p *Postgres) data() string { return filepath.Join(p.Dir, "data") }
-func (p *Postgres) log() string  { return filepath.Join(p.Dir, "log") }
+func (p *Postgres) log() string { return filepath.Join(p.Dir, "log") }
 
 // notRoot is who runs it: it refuses to run as root.
 func notRoot() (uid, gid int, err error) {
@@ -141,7 +162,11 @@ func (p *Postgres) command(name string, args ...string) *exec.Cmd {
 
 // Start starts it again after Stop or Kill, with the same databases.
 func (p *Postgres) Start() error {
-	p.process = p.command("postgres", "-D", p.data(), "-k", p.Dir, "-h", "", "-c", "max_connections=200", "-c", "shared_buffers=32MB")
+	args := []string{"-D", p.data, "-k", p.Dir, "-h", "", "-c", "max_connections=200", "-c", "shared_buffers=32MB"}
+	for _, setting := range p.settings {
+		args = append(args, "-c", setting)
+	}
+	p.process = p.command("postgres", args...)
 	// A file, as a pipe would need a goroutine of ours for as long as the server runs.
 	log, err := os.OpenFile(p.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -157,7 +182,7 @@ func (p *Postgres) Start() error {
 		return err
 	}
 	defer db.Close()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if err = db.Ping(); err == nil || time.Now().After(deadline) {
 			break
 		}
@@ -167,6 +192,9 @@ func (p *Postgres) Start() error {
 	}
 	return nil
 }
+
+// Data is the folder of its data.
+func (p *Postgres) Data() string { return p.data }
 
 // PID is the process whose children serve the sessions.
 func (p *Postgres) PID() int { return p.process.Process.Pid }

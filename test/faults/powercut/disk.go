@@ -38,6 +38,7 @@ type disk struct {
 type node struct {
 	ino     uint64
 	mode    uint32
+	owner   owner
 	changed time.Time
 	links   int // names that are seen
 	opens   int
@@ -52,6 +53,9 @@ type node struct {
 	pages     map[int64]*page
 	truncated []truncation
 }
+
+// owner is whose it is. Nobody is kept out by it, but there are programs that want to own what they work on.
+type owner struct{ uid, gid uint32 }
 
 func (n *node) isDir() bool { return n.mode&syscall.S_IFMT == syscall.S_IFDIR }
 

@@ -35,5 +35,6 @@
 //     fsync that succeeds does not bring it there.
 //
 // Real kernels write back what is old; here 64 MiB of what is not synced are kept, and beyond that it is synced.
-// syncfs and sync are not heard of. Special files, symbolic links and extended attributes are not built.
+// Owners and permissions are durable at once. syncfs and sync are not heard of. Special files, symbolic links and
+// extended attributes are not built.
 package main

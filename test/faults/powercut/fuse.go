@@ -49,6 +49,7 @@ func mount(d *disk, at string) error {
 func (i *inode) attributes(out *fuse.Attr) {
 	out.Ino, out.Mode, out.Size, out.Nlink = i.n.ino, i.n.mode, uint64(i.n.size), uint32(i.n.links)
 	out.Blocks, out.Blksize = uint64(i.n.size+511)/512, pageSize
+	out.Uid, out.Gid = i.n.owner.uid, i.n.owner.gid
 	out.SetTimes(nil, &i.n.changed, &i.n.changed)
 }
 
@@ -87,6 +88,12 @@ func (i *inode) Setattr(_ context.Context, _ fs.FileHandle, in *fuse.SetAttrIn, 
 		}
 		if mode, ok := in.GetMode(); ok {
 			i.n.mode = i.n.mode&syscall.S_IFMT | mode&0o7777
+		}
+		if uid, ok := in.GetUID(); ok {
+			i.n.owner.uid = uid
+		}
+		if gid, ok := in.GetGID(); ok {
+			i.n.owner.gid = gid
 		}
 		if at, ok := in.GetMTime(); ok {
 			i.n.changed = at
@@ -135,6 +142,7 @@ func (i *inode) Create(ctx context.Context, name string, flags, mode uint32, out
 		if errno != 0 {
 			return errno
 		}
+		n.owner = caller(ctx)
 		made = i.child(ctx, n, out)
 		file = (&inode{d: i.d, n: n}).open(flags)
 		return 0
@@ -154,11 +162,21 @@ func (i *inode) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.E
 	errno = i.do(func() syscall.Errno {
 		n, errno := i.d.create(i.n.ino, name, syscall.S_IFDIR|mode&0o7777)
 		if errno == 0 {
+			n.owner = caller(ctx)
 			made = i.child(ctx, n, out)
 		}
 		return errno
 	})
 	return made, errno
+}
+
+// caller is who asks for something.
+func caller(ctx context.Context) owner {
+	c, ok := fuse.FromContext(ctx)
+	if !ok {
+		return owner{}
+	}
+	return owner{c.Uid, c.Gid}
 }
 
 func (i *inode) Read(_ context.Context, _ fs.FileHandle, dest []byte, off int64) (result fuse.ReadResult, errno syscall.Errno) {

@@ -259,6 +259,43 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestOwner: what a user makes belongs to it, what is given to another one belongs to that, and a cut changes neither.
+func TestOwner(t *testing.T) {
+	const nobody = 65534
+	r := start(t, 1)
+	if err := os.Chmod(filepath.Dir(r.at), 0o755); err != nil { // the test's folder is for its user alone
+		t.Fatal(err)
+	}
+	made, given := filepath.Join(r.at, "made"), filepath.Join(r.at, "given")
+	as := exec.Command("mkdir", made)
+	as.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	if out, err := as.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := os.WriteFile(given, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(given, 1, 2); err != nil {
+		t.Fatal(err)
+	}
+	check := func(when string) {
+		for path, want := range map[string]owner{made: {nobody, nobody}, given: {1, 2}} {
+			var s syscall.Stat_t
+			if err := syscall.Stat(path, &s); err != nil {
+				t.Fatal(when, err)
+			}
+			if got := (owner{s.Uid, s.Gid}); got != want {
+				t.Errorf("%s, %s: %v", when, filepath.Base(path), got)
+			}
+		}
+	}
+	check("before the cut")
+	for _, command := range []string{"settle", "freeze", "cut"} {
+		r.ask(command)
+	}
+	check("after it")
+}
+
 // TestCutBesideAnotherNamespace: whoever made a mount namespace meanwhile has the file system mounted still after a cut.
 // The power is cut for it, too, and the cut does not wait for it.
 func TestCutBesideAnotherNamespace(t *testing.T) {
