@@ -234,6 +234,7 @@ const backoffsMost = 10_000
 // failed notes a failure, and says until when the destination is left alone, and whether its mail is to be looked
 // through now for what has waited too long.
 func (b *backoffs) failed(name string, wait func(failures int) time.Duration, now time.Time) (until time.Time, sweep bool) {
+	now = now.Round(0) // by the clock of the queue, which knows until when only: it may have been set forward since
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.down == nil {

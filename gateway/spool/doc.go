@@ -66,6 +66,13 @@
 // it is taken, and each transaction on it verifies the epoch: what a frozen gateway writes after it has
 // thawed fails with [ErrLease]. The clock of a lease goes on while a machine is suspended.
 //
+// # Clocks that are set
+//
+// When mail is due is a time of the wall clock, as several gateways have to agree on it, and it has to outlive each of
+// them. A clock that is set forward has mail tried earlier, once. One that is set back has what was to wait, and what was
+// taken in before and not yet handed out, wait as much longer ([Spool.Retry] ends that); what is taken in from then on is
+// handed out at once, unless its destination is backed off.
+//
 // # Measured
 //
 // Messages of 4 KiB a second by go test -run '^$' -bench . ./gateway/spool, on two cores of 2026 on which 15 to

@@ -39,6 +39,7 @@ type schedule struct {
 	quiet        map[*destination]struct{}
 	quieted      chan struct{} // of one place: quiet has something
 	rows         uint64        // grows when rows are told to be later
+	given        int64         // when a destination was given back last
 }
 
 func newSchedule(s *Spool) *schedule {
@@ -305,6 +306,7 @@ func (s *schedule) first() (d *destination, at int64, changed <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.spool.o.Now().UnixMicro()
+	s.setTurnsBack(now)
 	turn := never
 	if len(s.heap) > 0 {
 		turn = s.heap[0].turn()
@@ -315,6 +317,18 @@ func (s *schedule) first() (d *destination, at int64, changed <-chan struct{}) {
 	d = heap.Pop(&s.heap).(*destination)
 	d.busy = true
 	return d, at, nil
+}
+
+// setTurnsBack has nobody wait for a turn when the clock was set back: what was given back is no later than now.
+func (s *schedule) setTurnsBack(now int64) {
+	if now >= s.given {
+		return
+	}
+	s.given = now
+	for _, d := range s.destinations {
+		d.given = min(d.given, now)
+	}
+	heap.Init(&s.heap)
 }
 
 // waitMost bounds a wait: clocks are set, and machines sleep.
@@ -352,6 +366,7 @@ func (s *schedule) done(name string, until int64) {
 		until = 0
 	}
 	d.busy, d.again, d.until, d.given = false, false, until, now
+	s.given = max(s.given, now)
 	if !s.spool.leases.has(d.shard) {
 		s.forget(d)
 		return

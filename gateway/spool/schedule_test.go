@@ -26,7 +26,7 @@ func readyNow(t testing.TB, s *Spool) *destination {
 	t.Helper()
 	for {
 		d, at, _ := s.schedule.first()
-		if d != nil || at > time.Now().UnixMicro() {
+		if d != nil || at > s.o.Now().UnixMicro() {
 			return d
 		}
 		if err := s.schedule.loadMore(t.Context()); err != nil {
@@ -420,5 +420,39 @@ func TestClockSetBack(t *testing.T) {
 		s.Done(name, time.Time{})
 		back.Store(0)
 		one(t, s, next(t, s))
+	})
+}
+
+// TestReadyAfterTheClockWasSetBack: what is taken in then does not wait for the time at which its destination had its turn
+// before. What was to wait until a time waits for that.
+func TestReadyAfterTheClockWasSetBack(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		var clock clock
+		s := start(t, o, clock.set)
+		accept(t, s, to("1", "a@x.example"), "text")
+		accept(t, s, to("2", "a@y.example"), "text")
+		for range 2 {
+			n := next(t, s)
+			outcome := Outcome{State: Delivered}
+			if n == "y.example" {
+				outcome = Outcome{State: Waiting, Until: s.o.Now().Add(time.Minute)}
+			}
+			settle(t, s, all(claim(t, s, n, 1)[0], outcome))
+			s.Done(n, time.Time{})
+		}
+		clock.ahead.Store(-int64(24 * time.Hour))
+		accept(t, s, to("3", "a@x.example"), "text")
+		if d := readyNow(t, s); d == nil || d.name != "x.example" {
+			t.Fatalf("%v is ready", d)
+		}
+		if got := claim(t, s, "x.example", 9); len(got) != 1 || got[0].Key != "3" {
+			t.Errorf("%v were claimed", got)
+		}
+		s.Done("x.example", time.Time{})
+		nothing(t, s)
+		clock.ahead.Store(int64(2 * time.Minute))
+		if d := readyNow(t, s); d == nil || d.name != "y.example" {
+			t.Errorf("%v is ready", d)
+		}
 	})
 }
