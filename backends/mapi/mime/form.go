@@ -255,12 +255,54 @@ func (p *planner) richText() (body *part, attached []*part, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	content := func(w io.Writer) error { return tnef.Encode(w, p.m, tnef.Options{}) }
+	m := p.m
+	if !p.Bcc {
+		if m, err = withoutHidden(m, 0); err != nil {
+			return nil, nil, err
+		}
+	}
+	content := func(w io.Writer) error { return tnef.Encode(w, m, tnef.Options{}) }
 	sum, err := sumOf(content)
 	fields := []string{
 		"Content-Type: application/ms-tnef; name=winmail.dat\r\n", "Content-Disposition: attachment; filename=winmail.dat\r\n",
 	}
 	return body, []*part{leaf(content, fields, "base64", sum)}, err
+}
+
+// withoutHidden returns an object without those who get it in secret (RFC 5322 §3.6.3), and so the ones in it.
+func withoutHidden(m *mapi.Message, depth int) (*mapi.Message, error) {
+	if depth > mapi.DepthMost {
+		return nil, ErrTooDeep
+	}
+	shown := &mapi.Message{}
+	copyTo(&shown.Properties, &m.Properties)
+	shown.Delete(mapi.PidTagDisplayBcc, mapi.PidTagTransportMessageHeaders)
+	attended := hasOrganizer(m.Text(mapi.PidTagMessageClass)) // a room is of their kind
+	for _, r := range m.Recipients {
+		kind, _ := r.Integer(mapi.PidTagRecipientType)
+		if kind&3 != recipientBcc || attended && r.Has(mapi.PidTagRecipientFlags) {
+			shown.Recipients = append(shown.Recipients, r)
+		}
+	}
+	for _, a := range m.Attachments {
+		if a.Embedded != nil {
+			embedded, err := withoutHidden(a.Embedded, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			other := &mapi.Attachment{Data: a.Data, Embedded: embedded}
+			copyTo(&other.Properties, &a.Properties)
+			a = other
+		}
+		shown.Attachments = append(shown.Attachments, a)
+	}
+	return shown, nil
+}
+
+func copyTo(to, from *mapi.Properties) {
+	for property := range from.All() {
+		to.Put(property)
+	}
 }
 
 // uuencoded plans plain text with the attachments in it.

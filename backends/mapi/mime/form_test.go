@@ -137,6 +137,29 @@ func TestRichText(t *testing.T) {
 	}
 }
 
+// TestRichTextHidden: who gets a message in secret is not in the TNEF that the others get.
+func TestRichTextHidden(t *testing.T) {
+	const header = "From: a@far.example\r\nTo: b@far.example\r\nBcc: Hidden <hidden@far.example>\r\nSubject: x\r\n"
+	raw := header + "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n\r\ntext\r\n--o\r\nContent-Type: message/rfc822\r\n\r\n" + header + "\r\ninner\r\n--o--\r\n"
+	m := convert(t, Reader{}, []byte(raw))
+	for _, bcc := range []bool{false, true} {
+		message := write(t, Writer{Bcc: bcc, Form: Form{RichText: true}}, m)
+		octets, err := io.ReadAll(parse(t, message).Parts[1].Decoded())
+		if err != nil {
+			t.Fatal(err)
+		}
+		octets = bytes.ReplaceAll(octets, []byte{0}, nil) // UTF-16
+		for _, octets := range [][]byte{octets, message} {
+			if bytes.Contains(bytes.ToLower(octets), []byte("hidden")) != bcc {
+				t.Errorf("Bcc is %t, and is in it:\n%q", bcc, octets)
+			}
+		}
+		if !bytes.Contains(octets, []byte("inner")) || !bytes.Contains(octets, []byte("b@far.example")) || len(m.Recipients) != 2 {
+			t.Errorf("there is less in it:\n%q", octets)
+		}
+	}
+}
+
 // TestFormKept: who wants a form does not get the message as it came.
 func TestFormKept(t *testing.T) {
 	m := convert(t, Reader{Skeleton: true}, []byte("Content-Type: text/html\r\n\r\n<p>x"))

@@ -385,7 +385,7 @@ func isOrganizer(r *mapi.Recipient) bool {
 // isHidden says whether a recipient is one of Bcc, of whom the others must not read. A room is of the same kind: it is known by
 // the flags that attendees have and others have not.
 func (p *planner) isHidden(r *mapi.Recipient, kind int64) bool {
-	return kind == 3 && !p.Bcc && !r.Has(mapi.PidTagRecipientFlags)
+	return kind == recipientBcc && !p.Bcc && !r.Has(mapi.PidTagRecipientFlags)
 }
 
 // hasOrganizer says whether the organizer of a meeting is among the recipients of an object of a class.

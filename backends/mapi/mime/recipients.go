@@ -11,7 +11,9 @@ import (
 var recipientFields = []struct {
 	field string
 	kind  mapi.Integer32
-}{{"To", 1}, {"Cc", 2}, {"Bcc", 3}}
+}{{"To", 1}, {"Cc", 2}, {"Bcc", recipientBcc}}
+
+const recipientBcc = 3
 
 // Kinds of objects, MS-OXCPRPT §2.2.1.7 and MS-OXOABK §2.2.3.11.
 const (
