@@ -4,53 +4,15 @@ package faults
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"syscall"
 	"testing"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/dipylon/dipylon/test/harness"
 	"github.com/dipylon/dipylon/test/peers"
 )
-
-var belowFor = flag.Duration("below-for", 2*time.Second, "how long the power is cut below PostgreSQL")
-
-// belowPostgres are settings by which more is under way when the power is cut: a checkpoint for each megabyte or so.
-var belowPostgres = []string{"max_wal_size=2MB", "checkpoint_timeout=30s"}
-
-// TestNothingLostBelowPostgres has the data of a PostgreSQL server on the disk that loses what was not synced, and cuts its
-// power at random moments: that of the server alone, and that of the gateway with it.
-func TestNothingLostBelowPostgres(t *testing.T) {
-	seed := aSeed(t)
-	r := rand.New(rand.NewPCG(seed, 4))
-	w, database := belowWorld(t, seed, belowPostgres...)
-	cut := func(w *world) { cutPostgres(w, database) }
-	start := func(w *world) { startPostgres(w.t, database) }
-	blows := []blow{
-		{"power cut below PostgreSQL", cut, start, true},
-		{"power cut below both", func(w *world) { w.kill(); cut(w); start(w) }, nil, true},
-		{"kill -9 of the gateway", func(w *world) { w.kill() }, nil, true},
-	}
-	w.dealAll(blows, *belowFor, r)
-	w.deal(blow{"the last power cut", func(w *world) { w.senders.end(w.t); cut(w); start(w) }, nil, true}, r)
-	w.tell("everything runs again")
-	harness.Eventually(t, leastFor, "most mail is where it should be", func() bool {
-		v := w.judge(false)
-		return 2*v.Delivered > v.Recipients && v.Relayed > 0
-	})
-	w.tell("the gateway is stopped")
-	w.gateway.Stop(t)
-	w.look(w.judge(true))
-}
 
 // TestMissingSyncBelowPostgresIsFound has the server not sync, on a disk that has nothing then of what came after its last
 // settling: with this seed nothing else survives the cut.
@@ -95,45 +57,9 @@ func belowWorld(t *testing.T, seed uint64, settings ...string) (*world, *peers.P
 // cutPostgres is a power cut of the machine that PostgreSQL is on: its disk first, then its processes, with their memory.
 func cutPostgres(w *world, p *peers.Postgres) {
 	w.t.Helper()
-	// A server one of whose sessions fails starts all of them anew, with other memory.
-	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
-		w.t.Fatal(err)
-	}
-	memory, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", p.PID()))
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	w.layer.ask(w.t, "freeze")
 	killPostgres(w.t, p)
-	if err := freeShared(string(memory)); err != nil {
-		w.t.Error(err)
-	}
 	w.layer.ask(w.t, "cut")
-}
-
-// freeShared removes the shared memory of a process that has ended, which the system would keep.
-func freeShared(maps string) (err error) {
-	for line := range strings.Lines(maps) {
-		fields := strings.Fields(line) // address, permissions, offset, device, inode, path: proc_pid_maps(5)
-		if len(fields) < 6 {
-			continue
-		}
-		switch path := fields[5]; {
-		case strings.HasPrefix(path, "/SYSV"):
-			id, failed := strconv.Atoi(fields[4])
-			if failed == nil {
-				_, failed = unix.SysvShmCtl(id, unix.IPC_RMID, nil)
-			}
-			if !errors.Is(failed, syscall.EINVAL) { // it is gone
-				err = errors.Join(err, failed)
-			}
-		case strings.HasPrefix(path, "/dev/shm/PostgreSQL."):
-			if failed := os.Remove(path); !errors.Is(failed, fs.ErrNotExist) {
-				err = errors.Join(err, failed)
-			}
-		}
-	}
-	return err
 }
 
 // startPostgres starts it on a machine that has just begun to run: the process that its file names is none of its own.

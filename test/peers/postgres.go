@@ -30,6 +30,7 @@ type Postgres struct {
 	bin      string
 	data     string
 	settings []string
+	alone    bool // in namespaces of its own
 	process  *exec.Cmd
 	count    atomic.Int64
 }
@@ -42,7 +43,8 @@ func StartPostgres(t testing.TB) *Postgres {
 }
 
 // StartPostgresIn is StartPostgres with its data below a folder of the caller's, and with settings like "fsync=off".
-// The segments of its log are small: many of them come and go in a short time.
+// The segments of its log are small: many of them come and go in a short time. Its shared memory goes with its processes,
+// whatever ends them. It needs root.
 func StartPostgresIn(t testing.TB, folder string, settings ...string) *Postgres {
 	t.Helper()
 	p, err := newPostgresIn(folder, settings, "--wal-segsize=1")
@@ -110,7 +112,7 @@ func newPostgresIn(folder string, settings []string, initdb ...string) (*Postgre
 	if err != nil {
 		return nil, err
 	}
-	p := &Postgres{Dir: dir, bin: filepath.Dir(found[len(found)-1]), settings: settings}
+	p := &Postgres{Dir: dir, bin: filepath.Dir(found[len(found)-1]), settings: settings, alone: folder != ""}
 	p.data = filepath.Join(cmp.Or(folder, dir), "data")
 	if err := p.initialize(initdb); err != nil {
 		p.remove()
@@ -167,6 +169,9 @@ func (p *Postgres) Start() error {
 		args = append(args, "-c", setting)
 	}
 	p.process = p.command("postgres", args...)
+	if p.alone {
+		p.isolate(p.process)
+	}
 	// A file, as a pipe would need a goroutine of ours for as long as the server runs.
 	log, err := os.OpenFile(p.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -191,6 +196,17 @@ func (p *Postgres) Start() error {
 		return fmt.Errorf("PostgreSQL does not answer: %w", err)
 	}
 	return nil
+}
+
+// isolate has a server's shared memory, by either interface, be in namespaces of its own.
+func (p *Postgres) isolate(server *exec.Cmd) {
+	who := server.SysProcAttr.Credential
+	server.SysProcAttr.Credential = nil // it takes root to mount
+	server.Args = append([]string{
+		"unshare", "--mount", "--ipc", "sh", "-ec", `mount -t tmpfs shm /dev/shm; exec setpriv "$@"`, "sh",
+		fmt.Sprint("--reuid=", who.Uid), fmt.Sprint("--regid=", who.Gid), "--clear-groups", "--pdeathsig=QUIT", server.Path,
+	}, server.Args[1:]...)
+	server.Path = "/usr/bin/unshare"
 }
 
 // Data is the folder of its data.
