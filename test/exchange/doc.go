@@ -7,7 +7,8 @@
 //
 // It is built from the specifications (MS-OXCMAPIHTTP, MS-OXCROPS, MS-OXCTABL, MS-OXCFXICS), shares no code with the client, and is
 // strict: what a client must not send fails as the specifications have it, and fails the test too, unless
-// [Server.Tolerate] was called. A mailbox has an Inbox alone, and its messages are known by a few properties and by their streams.
+// [Server.Tolerate] was called. A mailbox has an Inbox, Deleted Items and what [Mailbox.AddFolder] adds, and its messages are known by
+// a few properties and by their streams. The address book finds mailboxes by their addresses.
 //
 // # Faults
 //
@@ -16,5 +17,6 @@
 //
 // # Not yet
 //
-// Compressed requests, chained replies, notifications, writing and sending, the address book, and signing in by anything but Basic.
+// Compressed requests, chained replies, notifications, writing and sending, the rest of the address book, and signing in by anything but
+// Basic.
 package exchange

@@ -231,6 +231,72 @@ func TestMarkAndDelete(t *testing.T) {
 	}
 }
 
+// TestFolders finds a folder by its name, moves a message there, and tells ids from those of other mailboxes.
+func TestFolders(t *testing.T) {
+	s, m := start(t)
+	m.AddFolder("", "Archive")
+	r := connect(t, s)
+	ids := r.ids()
+	columns := []mapi.Tag{mapi.PidTagFolderId, mapi.PidTagDisplayName}
+	var b rop.Batch
+	top, _ := rop.Open(&b, r.logon, &rop.OpenFolder{FolderID: mapi.ObjectID{Replica: 1, Counter: mapi.Counter{5: subtree}}})
+	table, _ := rop.Open(&b, top, &rop.GetHierarchyTable{})
+	rop.On(&b, table, &rop.SetColumns{PropertyTags: columns})
+	rows := rop.On(&b, table, &rop.QueryRows{ForwardRead: true, RowCount: 10, Columns: columns})
+	r.must(&b)
+	if len(rows.Rows) != 3 || rows.Rows[2][1] != mapi.String("Archive") {
+		t.Fatal(rows.Rows)
+	}
+	b = rop.Batch{}
+	inbox, _ := rop.Open(&b, r.logon, &rop.OpenFolder{FolderID: r.inbox})
+	archive, _ := rop.Open(&b, r.logon, &rop.OpenFolder{FolderID: rows.Rows[2][0].(mapi.Integer64).ObjectID()})
+	moved := rop.Move(&b, inbox, archive, &rop.MoveCopyMessages{MessageIDs: ids[:1]})
+	again := rop.Move(&b, inbox, archive, &rop.MoveCopyMessages{MessageIDs: ids[:1]})
+	lasting := rop.On(&b, r.logon, &rop.LongTermIDFromID{ObjectID: ids[1]})
+	r.must(&b)
+	if moved.PartialCompletion || !again.PartialCompletion || len(r.ids()) != 2 || m.Messages()[0].Folder != "Archive" {
+		t.Error(moved, again, m.Messages())
+	}
+	other := lasting.LongTermID
+	other.Database[0]++
+	b = rop.Batch{}
+	current := rop.On(&b, r.logon, &rop.IDFromLongTermID{LongTermID: lasting.LongTermID})
+	unknown := rop.On(&b, r.logon, &rop.IDFromLongTermID{LongTermID: other})
+	if err := r.Do(t.Context(), &b); err != nil || current.ObjectID != ids[1] || !errors.Is(unknown.Err(), rop.NotFound) {
+		t.Error(err, current, unknown)
+	}
+}
+
+// TestAddressBook finds the name of a mailbox by its address.
+func TestAddressBook(t *testing.T) {
+	s, _ := start(t)
+	c := config(s, "george-pw-1")
+	c.URL = strings.Replace(c.URL, "emsmdb", "nspi", 1)
+	book, err := mapihttp.Bind(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(book.Close)
+	columns := []mapi.Tag{mapi.PidTagEmailAddress, mapi.PidTagTitle, mapi.PidTagAddressBookProxyAddresses}
+	found, err := book.Resolve(t.Context(), []string{"=SMTP:nobody@sakes.example", "=SMTP:george@sakes.example"}, columns)
+	if err != nil || found[0].Outcome != mapihttp.NotResolved || found[1].Outcome != mapihttp.Resolved {
+		t.Fatal(found, err)
+	}
+	proxies, _ := found[1].Values[2].(mapi.Multiple[mapi.String])
+	if v := found[1].Values; v[0] != mapi.String(georgesName) || v[1] != mapi.ErrorCode(rop.NotFound) || len(proxies) != 1 {
+		t.Error(v)
+	}
+	if contexts, _ := s.Left(); contexts != 1 {
+		t.Errorf("%d session contexts", contexts)
+	}
+	if err := book.Unbind(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if contexts, _ := s.Left(); contexts != 0 {
+		t.Errorf("%d session contexts", contexts)
+	}
+}
+
 // TestFaults has what a client must live with.
 func TestFaults(t *testing.T) {
 	s, _ := start(t)
@@ -357,8 +423,8 @@ func TestStrict(t *testing.T) {
 func TestRecordings(t *testing.T) {
 	known := map[byte]bool{}
 	for _, operation := range []byte{
-		ropRelease, ropOpenFolder, ropOpenMessage, ropGetContentsTable, ropGetProperties, ropSetColumns, ropQueryRows,
-		ropDelete, ropCopyMessages, ropCopyTo, ropGetBuffer, ropSetReadFlags, ropHardDelete, ropLogon,
+		ropRelease, ropOpenFolder, ropOpenMessage, ropGetHierarchy, ropGetContentsTable, ropGetProperties, ropSetColumns, ropSortTable, ropQueryRows,
+		ropMove, ropLongTermID, ropFromLongTermID, ropDelete, ropCopyMessages, ropCopyTo, ropGetBuffer, ropSetReadFlags, ropHardDelete, ropLogon,
 	} {
 		known[operation] = true
 	}

@@ -11,6 +11,7 @@ import (
 // context is a session context, MS-OXCMAPIHTTP §3.2.1.
 type context struct {
 	mailbox  *Mailbox // of the user
+	book     bool     // it is one of the address book
 	sequence int
 	objects  map[uint32]object
 	handles  uint32
@@ -60,7 +61,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 func (s *Server) login(r *http.Request) *Mailbox {
 	name, password, _ := r.BasicAuth()
 	for _, m := range s.mailboxes {
-		if m.User == name && m.Password == password {
+		if strings.EqualFold(m.User, name) && m.Password == password {
 			return m
 		}
 	}
@@ -89,7 +90,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, user *Mailbox, b
 	case r.Method != http.MethodPost:
 		s.wrong("use the method %s", r.Method)
 		return invalidVerb, nil
-	case r.URL.Path != "/mapi/emsmdb/" || r.URL.Query().Get("MailboxId") == "":
+	case r.URL.Path != "/mapi/emsmdb/" && r.URL.Path != bookPath || r.URL.Query().Get("MailboxId") == "":
 		s.wrong("ask for %s", r.URL)
 		return invalidPath, nil
 	}
@@ -103,16 +104,22 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, user *Mailbox, b
 		s.busy--
 		return succeeded, words(tooBusy, 0)
 	}
-	kind := r.Header.Get("X-RequestType")
-	if kind == "Connect" {
+	kind, book := r.Header.Get("X-RequestType"), r.URL.Path == bookPath
+	switch {
+	case kind == "Connect" && !book:
 		return s.connect(w, user, body)
+	case kind == "Bind" && book:
+		return s.bind(w, user, body)
 	}
 	c, code := s.context(r, user)
 	if code != succeeded {
 		return code, nil
 	}
 	c.sequence++
-	http.SetCookie(w, &http.Cookie{Name: sequenceCookie, Value: fmt.Sprint(c.sequence), Path: "/mapi/emsmdb"})
+	http.SetCookie(w, &http.Cookie{Name: sequenceCookie, Value: fmt.Sprint(c.sequence), Path: r.URL.Path})
+	if book {
+		return s.dispatchBook(kind, r, body)
+	}
 	return s.dispatch(kind, c, r, body)
 }
 
@@ -151,7 +158,7 @@ func (s *Server) context(r *http.Request, user *Mailbox) (*context, int) {
 	switch {
 	case c == nil:
 		return nil, contextNotFound // it may have been forgotten
-	case c.mailbox != user:
+	case c.mailbox != user || c.book != (r.URL.Path == bookPath):
 		s.wrong("use somebody else's session context")
 		return nil, noPrivilege
 	case sequence.Value != fmt.Sprint(c.sequence):
@@ -171,14 +178,19 @@ func (s *Server) connect(w http.ResponseWriter, user *Mailbox, body []byte) (int
 	if dn != user.DN {
 		return succeeded, append(words(0, accessDenied, 0, 0, 0), make([]byte, 1+2+4)...)
 	}
-	s.given++
-	id := fmt.Sprintf("context-%d", s.given)
-	s.contexts[id] = &context{mailbox: user, objects: map[uint32]object{}}
-	http.SetCookie(w, &http.Cookie{Name: contextCookie, Value: id, Path: "/mapi/emsmdb", HttpOnly: true, Secure: true})
-	http.SetCookie(w, &http.Cookie{Name: sequenceCookie, Value: "0", Path: "/mapi/emsmdb"})
+	s.give(w, &context{mailbox: user, objects: map[uint32]object{}}, "/mapi/emsmdb")
 	reply := words(0, 0, 60_000, 6, 10_000)
 	reply = append(reply, "/o=Sakes\x00"...)
 	return succeeded, append(append(reply, wide(user.User)...), words(0)...)
+}
+
+// give gives a new session context to a client.
+func (s *Server) give(w http.ResponseWriter, c *context, path string) {
+	s.given++
+	id := fmt.Sprintf("context-%d", s.given)
+	s.contexts[id] = c
+	http.SetCookie(w, &http.Cookie{Name: contextCookie, Value: id, Path: path, HttpOnly: true, Secure: true})
+	http.SetCookie(w, &http.Cookie{Name: sequenceCookie, Value: "0", Path: path})
 }
 
 // words are integers of 32 bits.

@@ -9,14 +9,17 @@ import (
 type object any
 
 type (
-	logon   struct{ mailbox *Mailbox }
-	folder  struct{ mailbox *Mailbox } // the Inbox
+	logon  struct{ mailbox *Mailbox }
+	folder struct {
+		mailbox *Mailbox
+		id      uint64
+	}
 	message struct {
 		mailbox *Mailbox
 		id      uint64
 	}
 	table struct {
-		rows    []*Message
+		rows    []record
 		columns []uint32
 		at      int
 	}
@@ -28,11 +31,16 @@ const (
 	ropRelease          = 0x01
 	ropOpenFolder       = 0x02
 	ropOpenMessage      = 0x03
+	ropGetHierarchy     = 0x04
 	ropGetContentsTable = 0x05
 	ropGetProperties    = 0x07
 	ropSetColumns       = 0x12
+	ropSortTable        = 0x13
 	ropQueryRows        = 0x15
 	ropDelete           = 0x1E
+	ropMove             = 0x33
+	ropLongTermID       = 0x43
+	ropFromLongTermID   = 0x44
 	ropCopyMessages     = 0x4B
 	ropCopyTo           = 0x4D
 	ropGetBuffer        = 0x4E
@@ -41,8 +49,12 @@ const (
 	ropLogon            = 0xFE
 )
 
-// inbox is the counter of the Inbox's FID.
-const inbox = 0x0D
+// Counters of the FIDs of folders.
+const (
+	subtree      = 0x09
+	deletedItems = 0x0B
+	inbox        = 0x0D
+)
 
 // one executes the next operation, and returns its reply. It says whether the operation could be read.
 func (x *call) one() ([]byte, bool) {
@@ -53,7 +65,7 @@ func (x *call) one() ([]byte, bool) {
 	switch operation {
 	case ropLogon:
 		return x.logon(place)
-	case ropOpenFolder, ropOpenMessage, ropGetContentsTable, ropCopyTo, ropCopyMessages:
+	case ropOpenFolder, ropOpenMessage, ropGetHierarchy, ropGetContentsTable, ropCopyTo, ropCopyMessages:
 		return x.opening(operation, o), true
 	case ropRelease:
 		if int(place) < len(x.handles) {
@@ -64,8 +76,14 @@ func (x *call) one() ([]byte, bool) {
 		return x.getProperties(place, o), true
 	case ropSetColumns:
 		return x.setColumns(place, o), true
+	case ropSortTable:
+		return x.sortTable(place, o), true
 	case ropQueryRows:
 		return x.queryRows(place, o), true
+	case ropMove:
+		return x.move(place, o), true
+	case ropLongTermID, ropFromLongTermID:
+		return x.translate(operation, place, o), true
 	case ropDelete, ropHardDelete, ropSetReadFlags:
 		return x.change(operation, place, o), true
 	case ropGetBuffer:
@@ -91,14 +109,14 @@ func (x *call) logon(place uint8) ([]byte, bool) {
 		return reply(ropLogon, place, nullObject), true
 	}
 	out := reply(ropLogon, place, 0, flags)
-	for _, counter := range []uint64{1, 2, 3, 9, inbox, 0xC, 0xA, 0xB, 7, 8, 5, 6, 4} {
+	for _, counter := range []uint64{1, 2, 3, subtree, inbox, 0xC, 0xA, deletedItems, 7, 8, 5, 6, 4} {
 		folder := number(counter)
 		out = append(out, folder[:]...)
 	}
-	out = append(out, 0x07)                              // ResponseFlags: the owner, who may send as it
-	out = append(out, make([]byte, 16)...)               // MailboxGuid
-	out = append(append(out, 5, 0), make([]byte, 16)...) // ReplId, ReplGuid
-	return append(out, make([]byte, 8+8+4)...), true     // LogonTime, GwartTime, StoreState
+	out = append(out, 0x07)                                          // ResponseFlags: the owner, who may send as it
+	out = append(out, make([]byte, 16)...)                           // MailboxGuid
+	out = append(append(out, 1, 0), x.s.mailboxes[at].replica[:]...) // ReplId, ReplGuid
+	return append(out, make([]byte, 8+8+4)...), true                 // LogonTime, GwartTime, StoreState
 }
 
 // opening executes an operation that opens something.
@@ -121,13 +139,19 @@ func (x *call) made(operation uint8, from object) (made object, rest []byte) {
 	switch operation {
 	case ropOpenFolder: // MS-OXCROPS §2.2.4.1
 		which, _ := x.in.id(), x.in.u8()
-		if l, ok := from.(*logon); ok && which == number(inbox) {
-			return &folder{l.mailbox}, []byte{0, 0} // HasRules, IsGhosted
+		if box := mailboxOf(from); box != nil && box.folder(which) != nil {
+			return &folder{box, which.counter()}, []byte{0, 0} // HasRules, IsGhosted
+		}
+	case ropGetHierarchy: // §2.2.4.13
+		x.in.u8()
+		if f, ok := from.(*folder); ok {
+			t := &table{rows: f.mailbox.below(f.id)}
+			return t, words(uint32(len(t.rows)))
 		}
 	case ropGetContentsTable: // §2.2.4.14
 		deleted := x.in.u8()&0x20 != 0
 		if f, ok := from.(*folder); ok {
-			t := &table{rows: f.mailbox.rows(deleted)}
+			t := &table{rows: f.mailbox.rows(f.id, deleted)}
 			return t, words(uint32(len(t.rows)))
 		}
 	case ropOpenMessage: // §2.2.6.1
@@ -144,7 +168,7 @@ func (x *call) made(operation uint8, from object) (made object, rest []byte) {
 		ids := x.ids()
 		x.in.take(2) // CopyFlags, SendOptions
 		if f, ok := from.(*folder); ok {
-			return &transfer{f.mailbox.list(ids)}, nil
+			return &transfer{f.list(ids)}, nil
 		}
 	}
 	return nil, nil
@@ -154,18 +178,12 @@ func (x *call) made(operation uint8, from object) (made object, rest []byte) {
 func (x *call) openMessage(from object) (object, []byte) {
 	x.in.u16() // CodePageId
 	which, _, mid := x.in.id(), x.in.u8(), x.in.id()
-	var box *Mailbox
-	switch o := from.(type) {
-	case *logon:
-		box = o.mailbox
-	case *folder:
-		box = o.mailbox
-	}
-	if box == nil || which != number(inbox) {
+	box := mailboxOf(from)
+	if box == nil {
 		return nil, nil
 	}
 	one := box.find(mid.counter())
-	if one == nil || one.Deleted {
+	if one == nil || one.Deleted || number(one.folder) != which {
 		return nil, nil
 	}
 	// HasNamedProperties, no SubjectPrefix, NormalizedSubject in Unicode, no recipients and no columns of theirs.
@@ -180,10 +198,10 @@ const (
 )
 
 // list returns the stream of messages, MS-OXCFXICS §2.2.4.3.16. Those that are not there are left out.
-func (m *Mailbox) list(ids []id) []byte {
+func (f *folder) list(ids []id) []byte {
 	var stream []byte
 	for _, one := range ids {
-		if found := m.find(one.counter()); found != nil && !found.Deleted {
+		if found := f.find(one); found != nil && !found.Deleted {
 			stream = append(append(stream, words(startMessage)...), found.Stream...)
 			stream = append(stream, words(endMessage)...)
 		}
@@ -200,12 +218,52 @@ func (m *Mailbox) find(counter uint64) *Message {
 	return nil
 }
 
-// rows are the messages of a table.
-func (m *Mailbox) rows(deleted bool) []*Message {
-	var all []*Message
+// find returns a message of the folder.
+func (f *folder) find(which id) *Message {
+	one := f.mailbox.find(which.counter())
+	if one == nil || one.folder != f.id || which != number(one.ID) {
+		return nil
+	}
+	return one
+}
+
+// mailboxOf returns the mailbox of a logon or a folder.
+func mailboxOf(o object) *Mailbox {
+	switch o := o.(type) {
+	case *logon:
+		return o.mailbox
+	case *folder:
+		return o.mailbox
+	}
+	return nil
+}
+
+func (m *Mailbox) folder(which id) *Folder {
+	for _, f := range m.folders {
+		if number(f.id) == which {
+			return f
+		}
+	}
+	return nil
+}
+
+// rows are the messages of a folder.
+func (m *Mailbox) rows(folder uint64, deleted bool) []record {
+	var all []record
 	for _, one := range m.messages {
-		if one.Deleted == deleted {
+		if one.folder == folder && one.Deleted == deleted {
 			all = append(all, one)
+		}
+	}
+	return all
+}
+
+// below are the folders in a folder.
+func (m *Mailbox) below(parent uint64) []record {
+	var all []record
+	for _, f := range m.folders {
+		if f.parent == parent {
+			all = append(all, f)
 		}
 	}
 	return all
@@ -229,7 +287,7 @@ func (x *call) change(operation, place uint8, o object) []byte {
 	}
 	partial := byte(0)
 	for _, one := range ids {
-		found := f.mailbox.find(one.counter())
+		found := f.find(one)
 		switch {
 		case found == nil:
 			partial = 1
@@ -244,6 +302,61 @@ func (x *call) change(operation, place uint8, o object) []byte {
 		}
 	}
 	return reply(operation, place, 0, partial)
+}
+
+// destinationNull says that there is no folder to move to, MS-OXCROPS §2.2.4.6.3.
+const destinationNull = 0x00000503
+
+// move moves messages to another folder, where they have other ids. MS-OXCROPS §2.2.4.6.
+func (x *call) move(place uint8, o object) []byte {
+	to := x.in.u8()
+	ids, _, copying := x.ids(), x.in.u8(), x.in.u8()
+	from, ok := o.(*folder)
+	dest, also := x.object(to).(*folder)
+	switch {
+	case !ok:
+		return reply(ropMove, place, nullObject, 0)
+	case !also:
+		return reply(ropMove, place, destinationNull, to, 0, 0, 0, 0)
+	case copying != 0:
+		return reply(ropMove, place, notSupported, 0)
+	}
+	partial := byte(0)
+	for _, one := range ids {
+		found := from.find(one)
+		if found == nil {
+			partial = 1
+			continue
+		}
+		dest.mailbox.counter++
+		found.ID, found.folder = dest.mailbox.counter, dest.id
+		found.Folder = dest.mailbox.folder(number(dest.id)).Name
+	}
+	return reply(ropMove, place, 0, partial)
+}
+
+// translate tells the LongTermID of an id, or the id of a LongTermID. MS-OXCROPS §2.2.3.8, §2.2.3.9.
+func (x *call) translate(operation, place uint8, o object) []byte {
+	var guid [16]byte
+	var which id
+	if operation == ropLongTermID {
+		which = x.in.id()
+	} else {
+		copy(guid[:], x.in.take(16))
+		copy(which[2:], x.in.take(6))
+		x.in.u16() // Pad
+	}
+	box := mailboxOf(o)
+	switch {
+	case box == nil:
+		return reply(operation, place, nullObject)
+	case operation == ropLongTermID:
+		return reply(operation, place, 0, append(append(box.replica[:], which[2:]...), 0, 0)...)
+	case guid != box.replica:
+		return reply(operation, place, notFound)
+	}
+	which[0] = 1
+	return reply(operation, place, 0, which[:]...)
 }
 
 // Read flags, MS-OXCMSG §2.2.3.11.1.

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"crypto/tls"
+	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -12,9 +13,11 @@ import (
 
 // Server is a double.
 type Server struct {
-	// URL is that of the end point for mailboxes, and TLS trusts the certificate.
-	URL string
-	TLS *tls.Config
+	// URL is that of the end point for mailboxes, and Root that of the server.
+	URL, Root string
+	// TLS trusts the certificate, which Certificate has as PEM.
+	TLS         *tls.Config
+	Certificate []byte
 
 	t         testing.TB
 	mu        sync.Mutex
@@ -27,13 +30,22 @@ type Server struct {
 	requests  int
 }
 
-// Mailbox is somebody's. It is its own Inbox.
+// Mailbox is somebody's.
 type Mailbox struct {
 	User, Password, DN string
 
 	server   *Server
+	replica  [16]byte // the GUID of all its ids
+	folders  []*Folder
 	messages []*Message
 	counter  uint64
+}
+
+// Folder is a folder of a mailbox.
+type Folder struct {
+	Name string
+
+	id, parent uint64 // the counters of the FIDs
 }
 
 // Message is a message.
@@ -47,6 +59,11 @@ type Message struct {
 	// Deleted says that the message was deleted so that it may be recovered. One that was deleted for good is not there.
 	Deleted bool
 	Stream  []byte
+	// Folder is the name of the folder.
+	Folder string
+
+	mailbox *Mailbox
+	folder  uint64
 }
 
 // roomMost is the largest payload, MS-OXCRPC §3.1.4.2.1.
@@ -57,7 +74,9 @@ func Start(t testing.TB) *Server {
 	s := &Server{t: t, contexts: map[string]*context{}, room: roomMost}
 	web := httptest.NewTLSServer(http.HandlerFunc(s.serve))
 	t.Cleanup(web.Close)
+	s.Root = web.URL
 	s.URL = web.URL + "/mapi/emsmdb/?MailboxId=mailbox@sakes.example"
+	s.Certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw})
 	s.TLS = web.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 	return s
 }
@@ -68,16 +87,40 @@ func (s *Server) AddMailbox(user, password, dn string) *Mailbox {
 	defer s.mu.Unlock()
 	m := &Mailbox{User: user, Password: password, DN: dn, server: s, counter: 0x30000}
 	s.mailboxes = append(s.mailboxes, m)
+	m.replica = [16]byte{byte(len(s.mailboxes)), 'r', 'e', 'p', 'l', 'i', 'c', 'a'}
+	m.folders = []*Folder{
+		{"Top of Information Store", subtree, 1}, {"Inbox", inbox, subtree}, {"Deleted Items", deletedItems, subtree},
+	}
 	return m
+}
+
+// AddFolder adds a folder below that of a name, which is "" for the top.
+func (m *Mailbox) AddFolder(below, name string) {
+	m.server.mu.Lock()
+	defer m.server.mu.Unlock()
+	parent := uint64(subtree)
+	for _, f := range m.folders {
+		if f.Name == below {
+			parent = f.id
+		}
+	}
+	m.counter++
+	m.folders = append(m.folders, &Folder{name, m.counter, parent})
 }
 
 // Deliver puts a message into the Inbox, and returns the counter of its MID.
 func (m *Mailbox) Deliver(subject string, stream []byte) uint64 {
+	return m.DeliverAt(time.Date(2026, 11, 22, 21, 53, 0, 0, time.UTC), subject, stream)
+}
+
+// DeliverAt is Deliver at another time, which must not be before that of the message before.
+func (m *Mailbox) DeliverAt(received time.Time, subject string, stream []byte) uint64 {
 	m.server.mu.Lock()
 	defer m.server.mu.Unlock()
 	m.counter++
-	received := time.Date(2026, 11, 22, 21, 53, int(m.counter%60), 0, time.UTC)
-	m.messages = append(m.messages, &Message{ID: m.counter, Subject: subject, Received: received, Stream: stream})
+	m.messages = append(m.messages, &Message{
+		ID: m.counter, Subject: subject, Received: received, Stream: stream, mailbox: m, folder: inbox, Folder: "Inbox",
+	})
 	return m.counter
 }
 
@@ -125,6 +168,16 @@ func (s *Server) Requests() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.requests
+}
+
+// Left returns how many session contexts there are, and how many objects are open in them.
+func (s *Server) Left() (contexts, objects int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.contexts {
+		objects += len(c.objects)
+	}
+	return len(s.contexts), objects
 }
 
 // wrong notes that a client did what it must not.

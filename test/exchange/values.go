@@ -1,6 +1,10 @@
 package exchange
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+)
 
 // Properties that a message has, MS-OXPROPS.
 const (
@@ -9,7 +13,27 @@ const (
 	tagFlags    = 0x0E070003
 	tagSize     = 0x0E080003
 	tagMID      = 0x674A0014
+	tagParent   = 0x67490014
+	tagFID      = 0x67480014
+	tagName     = 0x3001001F
 )
+
+// record is what a row of a table is made of.
+type record interface {
+	// value returns the value of a property, and nil if there is none.
+	value(tag uint32) []byte
+}
+
+func (f *Folder) value(tag uint32) []byte {
+	switch tag {
+	case tagFID:
+		fid := number(f.id)
+		return fid[:]
+	case tagName:
+		return wide(f.Name)
+	}
+	return nil
+}
 
 // value returns the value of a property of a message, and nil if it has none.
 func (m *Message) value(tag uint32) []byte {
@@ -29,16 +53,19 @@ func (m *Message) value(tag uint32) []byte {
 	case tagMID:
 		mid := number(m.ID)
 		return mid[:]
+	case tagParent:
+		fid := number(m.folder)
+		return fid[:]
 	}
 	return nil
 }
 
 // row is a PropertyRow, MS-OXCDATA §2.8.1: with a flag before each value if one of them is missing.
-func (m *Message) row(tags []uint32) []byte {
+func row(of record, tags []uint32) []byte {
 	whole, flagged := []byte{0}, []byte{1}
 	missing := false
 	for _, tag := range tags {
-		v := m.value(tag)
+		v := of.value(tag)
 		if v == nil {
 			missing = true
 			flagged = append(append(flagged, 0x0A), words(notFound)...)
@@ -73,6 +100,28 @@ func (x *call) setColumns(place uint8, o object) []byte {
 	return reply(ropSetColumns, place, 0, 0)
 }
 
+// sortTable sorts messages by when they were received, MS-OXCROPS §2.2.5.2, which is the order of their ids.
+func (x *call) sortTable(place uint8, o object) []byte {
+	x.in.u8() // SortTableFlags
+	n, categories := x.in.u16(), x.in.u16()
+	x.in.u16() // ExpandedCount
+	supported := categories == 0 && n > 0
+	for i := range n {
+		if tag, order := x.in.u32(), x.in.u8(); i == 0 {
+			supported = supported && tag == tagReceived && order == 0
+		}
+	}
+	t, ok := o.(*table)
+	switch {
+	case !ok:
+		return reply(ropSortTable, place, nullObject)
+	case !supported:
+		return reply(ropSortTable, place, notSupported)
+	}
+	slices.SortStableFunc(t.rows, func(a, b record) int { return bytes.Compare(a.value(tagMID), b.value(tagMID)) })
+	return reply(ropSortTable, place, 0, 0)
+}
+
 // queryRows sends as many of the next rows as there is room for, MS-OXCTABL §3.2.5.5.
 func (x *call) queryRows(place uint8, o object) []byte {
 	flags, forward, most := x.in.u8(), x.in.u8(), int(x.in.u16())
@@ -86,7 +135,7 @@ func (x *call) queryRows(place uint8, o object) []byte {
 	var rows []byte
 	n := 0
 	for n < most && t.at < len(t.rows) {
-		row := t.rows[t.at].row(t.columns)
+		row := row(t.rows[t.at], t.columns)
 		if len(rows)+len(row) > x.room-20 {
 			break
 		}
@@ -113,5 +162,5 @@ func (x *call) getProperties(place uint8, o object) []byte {
 	if one == nil {
 		return reply(ropGetProperties, place, notFound)
 	}
-	return reply(ropGetProperties, place, 0, one.row(tags)...)
+	return reply(ropGetProperties, place, 0, row(one, tags)...)
 }
