@@ -88,11 +88,21 @@ func (c *caller) refused(r call, response *http.Response) error {
 	return fail(backends.Temporary, "")
 }
 
-// codeKinds are the kinds of what a request as a whole may fail with. What is not here is temporary.
+// codeKinds are the kinds of what requests and operations may fail with. What is not here is temporary.
 var codeKinds = map[rop.Code]backends.Kind{
 	rop.UnknownUser: backends.NotFound, rop.NotFound: backends.NotFound, rop.AccessDenied: backends.Permanent,
 	rop.ServerBusy: backends.Throttled, rop.TooBusy: backends.Throttled, rop.NotSupported: backends.Unsupported,
-	rop.WrongServer: backends.MailboxMoved, rop.QuotaExceeded: backends.OverQuota,
+	rop.WrongServer: backends.MailboxMoved, rop.QuotaExceeded: backends.OverQuota, rop.ObjectDeleted: backends.NotFound,
+	rop.LogonFailed: backends.Permanent, rop.PasswordMustSet: backends.PasswordExpired, rop.PasswordExpired: backends.PasswordExpired,
+	rop.AccountDisabled: backends.AccountDisabled, rop.ServerPaused: backends.Throttled,
+}
+
+// KindOf returns the kind of failure that a code stands for.
+func KindOf(code rop.Code) backends.Kind {
+	if kind, ok := codeKinds[code]; ok {
+		return kind
+	}
+	return backends.Temporary
 }
 
 // codeFailure is the failure of a request that was answered with codes: the StatusCode, or the ErrorCode (MS-OXCMAPIHTTP §2.2.4).
@@ -103,9 +113,5 @@ func codeFailure(kind string, status, code uint32) error {
 	if code == 0 {
 		return nil
 	}
-	class, ok := codeKinds[rop.Code(code)]
-	if !ok {
-		class = backends.Temporary
-	}
-	return backends.Fail(class, "%s: %w", kind, rop.Code(code))
+	return backends.Fail(KindOf(rop.Code(code)), "%s: %w", kind, rop.Code(code))
 }

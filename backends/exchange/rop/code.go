@@ -35,6 +35,9 @@ const (
 	NotFound          Code = 0x8004010F
 	LogonFailed       Code = 0x80040111
 	TooComplex        Code = 0x80040117
+	PasswordMustSet   Code = 0x80040118 // the password has to be changed first
+	PasswordExpired   Code = 0x80040119
+	AccountDisabled   Code = 0x8004011C
 	NoRecipients      Code = 0x80040607
 	DuplicateName     Code = 0x80040604
 	NotInQueue        Code = 0x80040601
@@ -54,6 +57,7 @@ var codeTexts = map[Code]string{
 	PartialCompletion: "not all of it was done", StreamAccess: "the stream cannot be written", StreamSeek: "the place is outside of the stream",
 	GeneralError: "the operation failed", NotSupported: "not supported by this object", ObjectChanged: "the object was changed meanwhile",
 	ObjectDeleted: "the object was deleted", Busy: "the object is busy", NotFound: "not found", LogonFailed: "the logon failed",
+	PasswordMustSet: "the password has to be changed first", PasswordExpired: "the password has expired", AccountDisabled: "the account is disabled",
 	TooComplex: "too complex", NoRecipients: "the message has no recipients", DuplicateName: "the name is taken",
 	NotInQueue: "the message is not in the queue", NotInitialized: "not initialized", NotImplemented: "not implemented",
 	AccessDenied: "access is denied", NotEnoughMemory: "out of memory, or too large", InvalidParameter: "a parameter is not valid",

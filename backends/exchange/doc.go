@@ -1,0 +1,24 @@
+// Package exchange is the backend for Exchange servers, in their own protocol: MAPI over HTTP (packages mapihttp and rop), which
+// Exchange has from 2013 SP1 on, and other servers that speak it.
+//
+// A maildrop is a folder in a session context of its own. Opening one takes a question to the address book, where the mailbox
+// is not known yet, a Connect and a RopLogon; a list takes one request for each page, and messages are opened and their
+// FastTransfer streams begun together, sixteen with one request. What a stream has is made mail by package mapi/mime: as it came,
+// where the server has kept what that takes.
+//
+// # Identity
+//
+// A message's id is the LongTermID that its MID stands for, which is the source key of what was not made by synchronisation. It lasts
+// as long as the message lives in its folder, and is the same in each session (MS-OXCDATA §2.2.1.3.1, MS-OXCFXICS §2.2.1.2.5).
+//
+// # Sessions that are lost
+//
+// A server forgets session contexts. Then the session connects anew with the credential of its login, and what was asked for is asked again:
+// reading changes nothing, and what was removed or marked as read already stays so.
+//
+// # Not yet
+//
+// This reads alone, and clients log in with the password of their account by HTTP Basic. NTLM, Kerberos, service accounts, other
+// people's mailboxes, Autodiscover, taking mail in, sending and EWS are not here. It was tested against a double (test/exchange),
+// and the binary does not have it built in.
+package exchange

@@ -1,0 +1,149 @@
+package exchange
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange/mapihttp"
+	"github.com/dipylon/dipylon/backends/remote"
+)
+
+// Store is the mailboxes behind one Exchange server. Make it with New.
+type Store struct {
+	settings settings
+	domains  []string
+	tls      *tls.Config
+	http     *http.Client // for Health
+	people   people
+	// disconnectMost is how long the server may take to end a session context.
+	disconnectMost time.Duration
+
+	mu     sync.Mutex
+	open   map[*maildrop]struct{}
+	closed bool
+}
+
+var (
+	_ backends.Store  = (*Store)(nil)
+	_ backends.Reader = (*Store)(nil)
+)
+
+// New returns a store that wants to be configured.
+func New() *Store {
+	return &Store{settings: defaults(), disconnectMost: 5 * time.Second, open: make(map[*maildrop]struct{})}
+}
+
+// renderer names the version of what makes mail of properties. It is another one when the same message
+// may become other octets.
+const renderer = "mapi/1"
+
+// Describe says what the backend is.
+func (s *Store) Describe(context.Context) (backends.Description, error) {
+	return backends.Description{
+		Settings: schema(),
+		Name:     "exchange", Version: remote.Version(),
+		Credentials:  []backends.CredentialKind{backends.CredentialPassword},
+		Limits:       backends.Limits{FetchesAtOnce: fetchesAtOnce, RemovalsAtATime: removalsMost},
+		Capabilities: backends.CapabilitiesOf(s),
+		Reading: backends.Reading{
+			Disposals: []backends.Disposal{backends.DisposalTrash},
+			Encodings: []backends.Encoding{backends.EncodingUUENCODE},
+			Bodies:    []backends.BodyForm{backends.BodyText, backends.BodyHTML, backends.BodyTextAndHTML},
+			MarksSeen: true, Folders: true, Renderer: renderer,
+		},
+	}, nil
+}
+
+// Configure checks the settings and keeps them. The server is not asked.
+func (s *Store) Configure(_ context.Context, given backends.Settings) error {
+	set, config, err := read(given)
+	if err != nil || given.Check {
+		return err
+	}
+	s.settings, s.tls, s.domains = set, config, given.Domains
+	never := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	s.http = &http.Client{
+		Transport:     &http.Transport{TLSClientConfig: config.Clone(), Proxy: http.ProxyFromEnvironment, MaxResponseHeaderBytes: 64 << 10},
+		CheckRedirect: never,
+	}
+	return nil
+}
+
+// Health asks for the end point without a credential: a server that is there refuses that.
+func (s *Store) Health(ctx context.Context) error {
+	if err := s.ready(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.settings.timeout())
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.settings.endPoint(mailboxes, "").String(), nil)
+	if err != nil {
+		return backends.Fail(backends.Temporary, "health: %w", err)
+	}
+	response, err := s.http.Do(request)
+	if err != nil {
+		return remote.ConnectFailure(request.URL.Host, `"url"`, withoutURL(err))
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10))
+	_ = response.Body.Close()
+	if response.StatusCode/100 == 5 {
+		return backends.Fail(backends.Temporary, "%s says %s", request.URL.Host, response.Status)
+	}
+	return nil
+}
+
+// withoutURL takes the URL from an error of package http.
+func withoutURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+func (s *Store) ready() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return backends.Fail(backends.Temporary, "the store is closed")
+	case s.http == nil:
+		return backends.Fail(backends.Temporary, "the store is not configured")
+	}
+	return nil
+}
+
+// config is that of a session context of a user.
+func (s *Store) config(where string, login login) mapihttp.Config {
+	return mapihttp.Config{
+		URL: s.settings.endPoint(where, login.address).String(), TLS: s.tls, Authentication: login.basic,
+		Timeout: s.settings.timeout(),
+	}
+}
+
+// Close ends everything under way.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	var open []*maildrop
+	for m := range s.open {
+		open = append(open, m)
+	}
+	s.mu.Unlock()
+	var all sync.WaitGroup
+	for _, m := range open {
+		all.Go(func() { _ = m.Close() })
+	}
+	all.Wait()
+	if s.http != nil {
+		s.http.CloseIdleConnections()
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+package exchange_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange"
+	"github.com/dipylon/dipylon/backends/mapi/fasttransfer"
+	"github.com/dipylon/dipylon/backends/mapi/mime"
+	"github.com/dipylon/dipylon/backends/storetest"
+	double "github.com/dipylon/dipylon/test/exchange"
+)
+
+// site is a server with two mailboxes, and the settings for it.
+type site struct {
+	*double.Server
+	boxes    map[string]*double.Mailbox
+	settings backends.Settings
+}
+
+const (
+	george = "george@sakes.example"
+	chris  = "chris@sakes.example"
+)
+
+func start(t testing.TB, settings map[string]any) *site {
+	t.Helper()
+	s := &site{Server: double.Start(t), boxes: make(map[string]*double.Mailbox)}
+	for _, user := range []string{george, chris} {
+		name, _, _ := strings.Cut(user, "@")
+		s.boxes[user] = s.AddMailbox(user, name+"-secret", "/o=Sakes/ou=Exchange Administrative Group (FYDIBOHF23SPDLT)/cn=Recipients/cn="+name)
+		s.boxes[user].AddFolder("", "Archive")
+		s.boxes[user].AddFolder("Archive", "2026")
+	}
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, s.Certificate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]any{"url": s.Root, "ca": ca}
+	for name, value := range settings {
+		all[name] = value
+	}
+	raw, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.settings = backends.Settings{Store: "sakes", Domains: []string{"sakes.example"}, Raw: raw, BaseDir: t.TempDir(), StateDir: t.TempDir()}
+	return s
+}
+
+// put delivers mail as a server does that keeps what it was.
+func (s *site) put(user string, mail []byte) error {
+	o, err := mime.Reader{Received: time.Now(), Skeleton: true}.Read(bytes.NewReader(mail), int64(len(mail)))
+	if err != nil {
+		return err
+	}
+	var stream bytes.Buffer
+	w := fasttransfer.NewWriter(&stream)
+	if err := w.Content(o); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	s.boxes[user].DeliverAt(time.Now(), "mail", stream.Bytes())
+	return nil
+}
+
+func (s *site) store(t testing.TB) *exchange.Store {
+	t.Helper()
+	store := exchange.New()
+	exchange.Patient(store)
+	if err := store.Configure(t.Context(), s.settings); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	return store
+}
+
+func TestConformance(t *testing.T) {
+	s := start(t, nil)
+	storetest.Run(t, storetest.Target{
+		New:      func(context.Context) (backends.Store, error) { return exchange.New(), nil },
+		Open:     func(context.Context) (backends.Store, error) { return s.store(t), nil },
+		Settings: s.settings,
+		User:     george, Password: "george-secret", Address: george,
+		SecondUser: chris, SecondPassword: "chris-secret", SecondAddress: chris,
+		Folder: "Archive/2026", Renders: true, InMemory: true, Large: 64 << 10, Many: 40,
+		Put: func(_ context.Context, user string, mail []byte) error { return s.put(user, mail) },
+		BadSettings: map[string]string{
+			"url":      `{"url": "http://mail.sakes.example"}`,
+			"uri":      `{"uri": "x"}`,
+			"username": `{"url": "https://mail.sakes.example", "username": "upn"}`,
+			"domain":   `{"url": "https://mail.sakes.example", "domain": "SAKES\\"}`,
+			"removal":  `{"url": "https://mail.sakes.example", "removal": "never"}`,
+			"timeout":  `{"url": "https://mail.sakes.example", "timeout": "1ms"}`,
+			"pin":      `{"url": "https://mail.sakes.example", "pin": "sha1/x"}`,
+		},
+	})
+}
+
+func TestSettings(t *testing.T) {
+	for _, url := range []string{"", "mail.sakes.example", "https://george:secret@mail.sakes.example", "https://mail.sakes.example/mapi", "https://mail.sakes.example?x"} {
+		settings := backends.Settings{Raw: fmt.Appendf(nil, `{"url": %q}`, url)}
+		if err := exchange.New().Configure(t.Context(), settings); err == nil || !strings.Contains(err.Error(), "url: ") {
+			t.Errorf("%q: %v", url, err)
+		}
+	}
+}
+
+func TestSchema(t *testing.T) {
+	d, err := exchange.New().Describe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	storetest.Documented(t, d.Settings, "README.md")
+}

@@ -1,0 +1,183 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"unicode"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange/rop"
+	"github.com/dipylon/dipylon/backends/mail/fold"
+	"github.com/dipylon/dipylon/backends/mapi"
+)
+
+// maildrop is a folder of a mailbox.
+type maildrop struct {
+	store   *Store
+	session *session
+	account backends.Account
+	id      string // of the folder
+
+	ctx    context.Context //nolint:containedctx // the session's: it ends what is under way at Close
+	cancel context.CancelFunc
+	once   sync.Once
+}
+
+var (
+	_ backends.Maildrop    = (*maildrop)(nil)
+	_ backends.ManyFetcher = (*maildrop)(nil)
+	_ backends.Marker      = (*maildrop)(nil)
+)
+
+// Open logs in and finds the folder.
+func (s *Store) Open(ctx context.Context, request backends.OpenRequest) (backends.Maildrop, error) {
+	login, err := s.login(request.Credential)
+	if err != nil {
+		return nil, err
+	}
+	c, p, err := s.enter(ctx, login)
+	if err != nil {
+		return nil, err
+	}
+	m := &maildrop{store: s, session: c, account: p.account}
+	if err := c.do(ctx, func(ctx context.Context) error { return m.find(ctx, request.Folder) }); err != nil {
+		c.close()
+		return nil, err
+	}
+	m.ctx, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	s.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.open[m] = struct{}{}
+	}
+	s.mu.Unlock()
+	if closed {
+		m.cancel()
+		c.close()
+		return nil, backends.Fail(backends.Temporary, "the store is closed")
+	}
+	return m, nil
+}
+
+// enter connects to the mailbox of a login. Who is known already may be known by a name of before: then the address book is asked again.
+func (s *Store) enter(ctx context.Context, login login) (*session, person, error) {
+	if p, known := s.people.find(login.address); known {
+		c, err := s.connect(ctx, login, p.dn)
+		if kind := backends.KindOf(err); kind != backends.Permanent && kind != backends.NotFound {
+			return c, p, err
+		}
+		s.people.forget(login.address)
+	}
+	p, unbind, err := s.ask(ctx, login)
+	var unbinding sync.WaitGroup
+	unbinding.Go(unbind) // nobody waits for it longer than for the connection
+	defer unbinding.Wait()
+	if err != nil {
+		return nil, p, err
+	}
+	c, err := s.connect(ctx, login, p.dn)
+	return c, p, err
+}
+
+// find finds the folder by its path: the Inbox, if that is empty. It is one's turn.
+func (m *maildrop) find(ctx context.Context, path string) error {
+	at := m.session.folders[rop.FolderInbox]
+	if path != "" {
+		at = m.session.folders[rop.FolderIPMSubtree]
+		for i, name := range strings.Split(path, "/") {
+			var err error
+			if i == 0 && fold.Equal(name, "INBOX") {
+				at = m.session.folders[rop.FolderInbox]
+			} else if at, err = m.session.child(ctx, at, name); err != nil {
+				return err
+			}
+		}
+	}
+	id, err := m.session.lasting(ctx, at)
+	m.session.fid, m.id = at, id
+	return err
+}
+
+// foldersMost is how many folders one folder may have: a server that tells of more is not believed.
+const foldersMost = 100_000
+
+// child finds a folder by its name in another, MS-OXCFOLD §2.2.1.13. Of several that differ in case the one that is equal counts.
+func (c *session) child(ctx context.Context, parent mapi.ObjectID, name string) (mapi.ObjectID, error) {
+	missing := backends.Fail(backends.NotFound, "there is no folder %.300q", name)
+	if name == "" || strings.ContainsFunc(name, unicode.IsControl) {
+		return mapi.ObjectID{}, missing
+	}
+	columns := []mapi.Tag{mapi.PidTagFolderId, mapi.PidTagDisplayName}
+	var found *mapi.ObjectID
+	var b rop.Batch
+	folder, opened := rop.Open(&b, c.logon, &rop.OpenFolder{FolderID: parent})
+	table, counted := rop.Open(&b, folder, &rop.GetHierarchyTable{})
+	rop.On(&b, table, &rop.SetColumns{PropertyTags: columns})
+	defer func() {
+		if opened.Err() == nil && counted.Err() == nil {
+			c.release(c.generation, table, folder)
+		}
+	}()
+	for seen := 0; ; {
+		rows := rop.On(&b, table, &rop.QueryRows{ForwardRead: true, RowCount: pageMost, Columns: columns})
+		if err := errors.Join(c.ops.Do(ctx, &b), b.Err()); err != nil {
+			return mapi.ObjectID{}, err
+		}
+		for _, row := range rows.Rows {
+			id, is := row[0].(mapi.Integer64)
+			text, also := row[1].(mapi.String)
+			if at := id.ObjectID(); is && also && (string(text) == name || found == nil && fold.Equal(string(text), name)) {
+				found = &at
+			}
+		}
+		if seen += len(rows.Rows); rows.Origin == rop.OriginEnd || len(rows.Rows) == 0 || seen > foldersMost {
+			break
+		}
+		b = rop.Batch{}
+	}
+	if found == nil {
+		return mapi.ObjectID{}, missing
+	}
+	return *found, nil
+}
+
+// Opened implements [backends.Maildrop].
+func (m *maildrop) Opened() backends.Opened {
+	return backends.Opened{Account: m.account, FolderID: m.id}
+}
+
+var errClosed = backends.Fail(backends.Temporary, "the maildrop is closed")
+
+// bound makes a context end with the maildrop, too.
+func (m *maildrop) bound(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(m.ctx, func() { cancel(errClosed) })
+	return ctx, func(cause error) {
+		stop()
+		cancel(cause)
+	}
+}
+
+// do does something that can be done again in the session, until the maildrop is closed.
+func (m *maildrop) do(ctx context.Context, something func(context.Context) error) error {
+	if m.ctx.Err() != nil {
+		return errClosed
+	}
+	ctx, cancel := m.bound(ctx)
+	defer cancel(nil)
+	return m.session.do(ctx, something)
+}
+
+// Close ends the session and whatever is under way in it.
+func (m *maildrop) Close() error {
+	m.once.Do(func() {
+		m.cancel()
+		m.store.mu.Lock()
+		delete(m.store.open, m)
+		m.store.mu.Unlock()
+		m.session.close()
+	})
+	return nil
+}

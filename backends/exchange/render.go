@@ -1,0 +1,152 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/buffer"
+	"github.com/dipylon/dipylon/backends/mail/crlf"
+	"github.com/dipylon/dipylon/backends/mapi"
+	"github.com/dipylon/dipylon/backends/mapi/fasttransfer"
+	"github.com/dipylon/dipylon/backends/mapi/mime"
+)
+
+// object is a message object, whose large values are kept beside it.
+type object struct {
+	message *mapi.Message
+	kept    []*buffer.Buffer
+}
+
+// discard forgets an object.
+func (o *object) discard() {
+	for _, b := range o.kept {
+		_ = b.Discard()
+	}
+}
+
+// keep implements [mapi.Keep].
+func (o *object) keep(r io.Reader) (mapi.Content, error) {
+	b, err := buffer.Fill(buffer.Options{}, r)
+	if err != nil {
+		return mapi.Content{}, err
+	}
+	o.kept = append(o.kept, b)
+	return mapi.Section(b, 0, b.Size()), nil
+}
+
+// source remembers what reading has failed with.
+type source struct {
+	io.Reader
+	err error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}
+
+// readObject reads a stream of one message. A stream that has come whole, and is none, is a message that cannot be rendered.
+func readObject(stream io.Reader) (*object, error) {
+	o, from := &object{}, &source{Reader: stream}
+	var err error
+	o.message, err = fasttransfer.NewReader(from, fasttransfer.Options{Keep: o.keep}).Message()
+	if err == nil {
+		return o, nil
+	}
+	o.discard()
+	if from.err != nil {
+		return nil, from.err
+	}
+	return nil, poison("the server's stream of a message", err)
+}
+
+// poison is the failure of a message that cannot be made mail, unless it was this machine that failed.
+func poison(what string, err error) error {
+	var storage *buffer.StorageError
+	if errors.As(err, &storage) {
+		return backends.Fail(backends.Temporary, "%s: %w", what, err)
+	}
+	return backends.Fail(backends.Poison, "%s: %w", what, err)
+}
+
+// form is how mail is written.
+type form struct {
+	mime.Form
+	kept bool // as it came, where that is known
+}
+
+// bodies are the bodies that there are.
+var bodies = map[backends.BodyForm]mime.Body{
+	backends.BodyBest: mime.BodyAsItIs, backends.BodyText: mime.BodyText, backends.BodyHTML: mime.BodyHTML, backends.BodyTextAndHTML: mime.BodyBoth,
+}
+
+// formOf is the form of a rendering.
+func formOf(r backends.Rendering) (form, error) {
+	body, ok := bodies[r.Body]
+	if !ok {
+		return form{}, backends.Fail(backends.Unsupported, "no message is given with the body %s", r.Body)
+	}
+	if r.Encoding != backends.EncodingMIME && r.Encoding != backends.EncodingUUENCODE {
+		return form{}, backends.Fail(backends.Unsupported, "no message is given with %s", r.Encoding)
+	}
+	f := mime.Form{Body: body, UUEncode: r.Encoding == backends.EncodingUUENCODE, Charset: r.Charset, RichText: r.RichText}
+	return form{Form: f, kept: f == mime.Form{}}, nil
+}
+
+// content makes mail of an object. It is made whole before its first octet goes out: what cannot be rendered is told before that, and
+// its size is known.
+func (m *maildrop) content(ctx context.Context, o *object, f form, request backends.FetchManyRequest) (backends.Content, error) {
+	w := mime.Writer{Kept: f.kept, Form: f.Form}
+	if len(m.store.domains) > 0 {
+		w.Domain = m.store.domains[0]
+	}
+	b := buffer.Create(buffer.Options{})
+	counter := &crlf.Counter{}
+	err := w.Write(io.MultiWriter(b, counter), o.message)
+	if err == nil {
+		err = b.Commit()
+	}
+	if err != nil {
+		_ = b.Discard()
+		return nil, poison("make mail of a message", err)
+	}
+	c := &content{maildrop: m, ctx: ctx, buffer: b, reader: crlf.NewReader(b.Reader()), size: counter.Octets()}
+	if request.Top {
+		c.reader, c.size = crlf.NewReader(crlf.Top(crlf.NewReader(b.Reader()), request.Lines)), -1
+	}
+	return c, nil
+}
+
+// content is a message in canonical form.
+type content struct {
+	maildrop *maildrop
+	ctx      context.Context //nolint:containedctx // the request's, which covers the reading
+	buffer   *buffer.Buffer
+	reader   *crlf.Reader
+	size     int64
+}
+
+// Size implements [backends.Content].
+func (c *content) Size() int64 { return c.size }
+
+// Read implements [io.Reader]. Nothing is given out of a maildrop that is closed, or for a request that has ended.
+func (c *content) Read(p []byte) (int, error) {
+	if c.maildrop.ctx.Err() != nil {
+		return 0, errClosed
+	}
+	if err := context.Cause(c.ctx); err != nil {
+		return 0, backends.Fail(backends.Temporary, "read a message: %w", err)
+	}
+	return c.reader.Read(p)
+}
+
+// Close implements [io.Closer].
+func (c *content) Close() error {
+	c.reader.Release()
+	return c.buffer.Discard()
+}

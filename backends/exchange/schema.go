@@ -1,0 +1,21 @@
+package exchange
+
+import (
+	"sync"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/remote"
+)
+
+// schema documents the settings.
+var schema = sync.OnceValue(func() []backends.Setting {
+	notes := map[string]backends.SettingNote{
+		"url":      {Doc: "The server: https://host, whose end points are /mapi/emsmdb/ and /mapi/nspi/.", Required: true},
+		"username": {Doc: "The login name: the address as given, or the part before the @ (local).", Values: []string{usernameAddress, usernameLocal}},
+		"domain":   {Doc: `The Windows domain where logins are DOMAIN\user.`, Default: "none"},
+		"removal":  {Doc: "What becomes of a message that is removed: the user can recover it for a while (soft), or not (hard).", Values: []string{removalSoft, removalHard}},
+		"timeout":  {Doc: "How long the server may send nothing."},
+	}
+	remote.Document(notes)
+	return backends.SchemaOf(defaults(), notes)
+})

@@ -1,0 +1,87 @@
+package exchange
+
+import (
+	"crypto/tls"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/remote"
+)
+
+// settings are what an administrator writes under stores[].settings.
+type settings struct {
+	remote.Trust
+	URL      string          `json:"url"`      // of the server
+	Username string          `json:"username"` // address: user@domain as given; local: without the domain
+	Domain   string          `json:"domain"`   // of Windows: the login is DOMAIN\user
+	Removal  string          `json:"removal"`  // soft: what is removed can be recovered for a while; hard: it cannot
+	Timeout  remote.Duration `json:"timeout"`  // how long a server may send nothing
+}
+
+// The words of settings.
+const (
+	usernameAddress = "address"
+	usernameLocal   = "local"
+	removalSoft     = "soft"
+	removalHard     = "hard"
+)
+
+func defaults() settings {
+	return settings{Username: usernameAddress, Removal: removalSoft, Timeout: remote.Duration(time.Minute)}
+}
+
+// read decodes and checks; everything wrong is told at once.
+func read(given backends.Settings) (settings, *tls.Config, error) {
+	set := defaults()
+	if err := given.Decode(&set); err != nil {
+		return set, nil, err
+	}
+	var wrong backends.SettingsError
+	set.checkURL(&wrong)
+	remote.OneOf(&wrong, "username", set.Username, usernameAddress, usernameLocal)
+	remote.OneOf(&wrong, "removal", set.Removal, removalSoft, removalHard)
+	if strings.ContainsAny(set.Domain, `\/:@ `) {
+		wrong.Add("domain", `expected the domain's name alone, such as SAKES: the login becomes SAKES\user`)
+	}
+	if set.Timeout < remote.Duration(time.Second) {
+		wrong.Add("timeout", "is at least 1s")
+	}
+	return set, set.Config(&wrong, given.BaseDir, ""), wrong.Err()
+}
+
+func (set *settings) checkURL(wrong *backends.SettingsError) {
+	u, err := url.Parse(set.URL)
+	switch {
+	case set.URL == "":
+		wrong.Add("url", "the URL of the server is missing: https://host")
+	case err != nil || u.Host == "" || u.Opaque != "" || u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "":
+		wrong.Add("url", "expected https://host: passwords are sent over TLS alone")
+	case u.User != nil:
+		wrong.Add("url", "a login does not belong here: each client brings its own")
+	case u.Path != "" && u.Path != "/":
+		wrong.Add("url", "expected https://host without a path: the end points are /mapi/emsmdb/ and /mapi/nspi/ there")
+	}
+}
+
+// End points, MS-OXCMAPIHTTP §3.1.1.
+const (
+	mailboxes   = "/mapi/emsmdb/"
+	addressBook = "/mapi/nspi/"
+)
+
+// endPoint is the URL of an end point for a mailbox.
+func (set *settings) endPoint(path, mailbox string) *url.URL {
+	u, err := url.Parse(set.URL)
+	if err != nil {
+		return &url.URL{} // read has checked it
+	}
+	u.Path = path
+	if mailbox != "" {
+		u.RawQuery = url.Values{"MailboxId": {mailbox}}.Encode()
+	}
+	return u
+}
+
+func (set *settings) timeout() time.Duration { return time.Duration(set.Timeout) }
