@@ -254,6 +254,34 @@ func TestFolders(t *testing.T) {
 	}
 }
 
+// TestReplicas has the same ids where the server must be asked what they stand for.
+func TestReplicas(t *testing.T) {
+	s, store := filled(t, 2, nil)
+	usual := open(t, store, "")
+	ids, _ := list(t, usual)
+	s.boxes[george].OtherReplica = true
+	m := open(t, store, "")
+	if m.Opened().FolderID != usual.Opened().FolderID {
+		t.Error(m.Opened(), usual.Opened())
+	}
+	if again, _ := list(t, m); !slices.Equal(again, ids) {
+		t.Error(again, ids)
+	}
+	s.Forget()
+	for i, id := range ids {
+		if got := fetch(t, m, id); got != numbered(i) {
+			t.Errorf("%q", got)
+		}
+	}
+	other := "ff" + string(ids[0][2:])
+	if removals, err := m.Remove(t.Context(), []backends.MessageID{backends.MessageID(other)}, backends.DisposalRemove); err != nil || removals[0].Failure != nil {
+		t.Error(removals, err)
+	}
+	if again, _ := list(t, m); len(again) != 2 {
+		t.Error(again)
+	}
+}
+
 // TestFailures has what a login and a session may meet.
 func TestFailures(t *testing.T) {
 	s, store := filled(t, 1, nil)

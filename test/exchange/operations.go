@@ -113,10 +113,14 @@ func (x *call) logon(place uint8) ([]byte, bool) {
 		folder := number(counter)
 		out = append(out, folder[:]...)
 	}
-	out = append(out, 0x07)                                          // ResponseFlags: the owner, who may send as it
-	out = append(out, make([]byte, 16)...)                           // MailboxGuid
-	out = append(append(out, 1, 0), x.s.mailboxes[at].replica[:]...) // ReplId, ReplGuid
-	return append(out, make([]byte, 8+8+4)...), true                 // LogonTime, GwartTime, StoreState
+	out = append(out, 0x07)                // ResponseFlags: the owner, who may send as it
+	out = append(out, make([]byte, 16)...) // MailboxGuid
+	replica, guid := byte(1), x.s.mailboxes[at].replica
+	if x.s.mailboxes[at].OtherReplica {
+		replica, guid = 5, [16]byte{}
+	}
+	out = append(append(out, replica, 0), guid[:]...) // ReplId, ReplGuid
+	return append(out, make([]byte, 8+8+4)...), true  // LogonTime, GwartTime, StoreState
 }
 
 // opening executes an operation that opens something.

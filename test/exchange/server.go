@@ -33,6 +33,8 @@ type Server struct {
 // Mailbox is somebody's.
 type Mailbox struct {
 	User, Password, DN string
+	// OtherReplica has a RopLogon tell of a replica that is not that of the mailbox's ids, as some servers do.
+	OtherReplica bool
 
 	server   *Server
 	replica  [16]byte // the GUID of all its ids
