@@ -188,6 +188,7 @@ type content struct {
 	key   string
 	text  string
 	fails error // what opening it fails with
+	away  int   // how often opening it fails before it does not
 	cut   int   // after how many octets reading it fails; 0: it does not
 }
 
@@ -206,6 +207,9 @@ func (nopCloser) Close() error { return nil }
 func (c *content) Open(context.Context) (io.ReadSeekCloser, error) {
 	c.q.opened.Add(1)
 	switch {
+	case c.away > 0:
+		c.away--
+		return nil, errors.New("the database is away")
 	case c.fails != nil:
 		return nil, c.fails
 	case c.cut > 0:

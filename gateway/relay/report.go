@@ -3,6 +3,7 @@ package relay
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 
 	"github.com/dipylon/dipylon/backends"
@@ -45,14 +46,17 @@ func (r *Relay) report(s *settlement) (all []spool.New, err error) {
 	// RFC 8689 §5: nothing of such a message may take a way that is not as safe, and who knows the report's.
 	if !s.c.Envelope.RequireTLS {
 		original, err := s.c.Content.Open(r.ending)
-		if err == nil {
+		switch {
+		case err == nil:
 			defer original.Close() //nolint:errcheck // it was read
 			whole.Original = original
-		} else {
+		case s.readableLater(err):
+			return nil, fmt.Errorf("report of %s: %w", s.c.Key, err)
+		default:
 			r.Log.Error().Err(err).Str("key", s.c.Key).Msg("the message cannot be read: its sender is told what became of it without any of it")
 		}
 	}
-	maker := reports.Maker{Log: r.Log, Buffers: r.Buffers, Back: r.Routes.Back}
+	maker := reports.Maker{Log: r.Log, Buffers: r.Buffers, Back: r.Routes.Back, Later: s.readableLater}
 	if r.Reports != nil {
 		maker.Settings = r.Reports()
 	}
@@ -65,6 +69,19 @@ func (r *Relay) report(s *settlement) (all []spool.New, err error) {
 		all = append(all, n)
 	}
 	return all, nil
+}
+
+// unreadMost is how often a message is tried to be read for its report.
+const unreadMost = 4
+
+// readableLater says whether a message that cannot be read now is tried again for its report: a database may be away for
+// a moment. Others are settled with it, so it is not tried for long.
+func (s *settlement) readableLater(err error) bool {
+	if errors.Is(err, spool.ErrDamaged) {
+		return false
+	}
+	s.unread++
+	return s.unread < unreadMost
 }
 
 // reportKey names a report by what it tells: made again after a failure, it is the same one.

@@ -37,6 +37,7 @@ type settlement struct {
 	noWay    error            // why there is none
 	held     int              // how many recipients are held for that
 	reported string           // the report's key
+	unread   int              // how often its message could not be read for it
 }
 
 // decide makes outcomes of the verdicts. Whose time is over has failed: that is the recipient's verdict, and not what

@@ -133,7 +133,8 @@ func TestReportThatIsRefused(t *testing.T) {
 // TestReportWithoutTheMessage: a report is made whatever can be read of the message, and what cannot costs nobody else.
 func TestReportWithoutTheMessage(t *testing.T) {
 	for name, broken := range map[string]func(c *content){
-		"it cannot be opened": func(c *content) { c.fails = errors.New("the file is gone") },
+		"it is damaged":       func(c *content) { c.fails = spool.ErrDamaged },
+		"it cannot be opened": func(c *content) { c.fails = errors.New("input/output error") },
 		"it cannot be read":   func(c *content) { c.cut = 5 },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -154,6 +155,20 @@ func TestReportWithoutTheMessage(t *testing.T) {
 				t.Errorf("the reports are %+v", w.reports)
 			}
 		})
+	}
+}
+
+// TestReportOfAMessageThatIsAway: a database that is away for a moment costs a report nothing of its message.
+func TestReportOfAMessageThatIsAway(t *testing.T) {
+	w := newWorld(t, "")
+	w.breaks = func(c *content) { c.away = 3 } // one is for the log
+	m := letter("k1", "a@nodomain.example")
+	m.Envelope.From = "ada@near.example"
+	w.add(m, text)
+	w.run(t)
+	w.finish(t)
+	if len(w.reports) != 1 || count(w, "Action: failed") != 1 || count(w, "Subject: x") != 1 {
+		t.Errorf("the reports are %+v", w.reports)
 	}
 }
 

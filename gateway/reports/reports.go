@@ -20,6 +20,9 @@ type Maker struct {
 	Buffers buffer.Options
 	// Back is the way to an address.
 	Back func(address string) (route.Way, error)
+	// Later says of what reading a message has failed with whether it can be read later: no report is made now. Nil:
+	// it never can.
+	Later func(err error) bool
 	Settings
 }
 
@@ -31,7 +34,7 @@ type Settings struct {
 }
 
 // Make makes a report to the sender of the message that it is about, by a way. The caller discards the body. A
-// message of which nothing can be read is reported on without any of it.
+// message of which nothing can be read, now or later, is reported on without any of it.
 func (m Maker) Make(r notice.Report, by route.Way) (n spool.New, err error) {
 	r.Language = m.Language
 	n.Message = spool.Message{Key: r.Key, Recipients: []spool.Recipient{spool.ReportTo(r.Envelope.From, by.Destination, by.Held)}}
@@ -43,7 +46,7 @@ func (m Maker) Make(r notice.Report, by route.Way) (n spool.New, err error) {
 		}
 	}
 	n.Body, n.Envelope, err = r.Fill(m.Buffers)
-	if unread, is := errors.AsType[*notice.OriginalError](err); is {
+	if unread, is := errors.AsType[*notice.OriginalError](err); is && (m.Later == nil || !m.Later(unread)) {
 		m.Log.Error().Err(unread).Str("key", r.Key).Msg("the message cannot be read: its sender is told what became of it without any of it")
 		r.Original = nil
 		n.Body, n.Envelope, err = r.Fill(m.Buffers)
