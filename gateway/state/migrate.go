@@ -112,7 +112,7 @@ func migrate(ctx context.Context, log zerolog.Logger, dialect goose.Dialect, db 
 		return fmt.Errorf("the state database's schema: %w", err)
 	}
 	for _, m := range done {
-		log.Info().Str("database", name).Str("migration", m.Source.Path).Dur("took_ms", m.Duration).Msg("the state database's schema is brought up to date")
+		log.Info().Str("database", name).Int64("migration", m.Source.Version).Dur("took_ms", m.Duration).Msg("the state database's schema is brought up to date")
 	}
 	return nil
 }
