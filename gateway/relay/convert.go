@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"io"
-	"slices"
 
 	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/spool"
@@ -58,8 +57,8 @@ func (h *smtpHop) deliver(ctx context.Context, c Claimed) ([]verdict, *verdict) 
 	verdicts := make([]verdict, 0, len(c.Recipients))
 	for _, p := range c.Recipients {
 		from := &second
-		if slices.ContainsFunc(converted, func(q spool.Pending) bool { return q.Number == p.Number }) {
-			from = &first
+		if len(converted) > 0 && converted[0].Number == p.Number { // both have the message's order
+			from, converted = &first, converted[1:]
 		}
 		verdicts, *from = append(verdicts, (*from)[0]), (*from)[1:]
 	}
