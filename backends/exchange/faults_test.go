@@ -187,6 +187,25 @@ func TestLost(t *testing.T) {
 	}
 }
 
+// TestPasswordIsNotRepeated: one that is not right any more is sent once by a session, since a directory locks the account of
+// whoever tries it again and again.
+func TestPasswordIsNotRepeated(t *testing.T) {
+	s, store := filled(t, 1, nil)
+	m := open(t, store, "")
+	ids, _ := list(t, m)
+	s.boxes[george].SetPassword("another")
+	before := s.Requests()
+	for range 3 {
+		if _, err := m.Fetch(t.Context(), backends.FetchRequest{ID: ids[0]}); backends.KindOf(err) != backends.BadCredentials {
+			t.Error(err)
+		}
+	}
+	_ = m.Close()
+	if n := s.Requests() - before; n != 1 {
+		t.Errorf("it was sent %d times", n)
+	}
+}
+
 // TestRemoval has each disposal, and no receipt of any.
 func TestRemoval(t *testing.T) {
 	for _, test := range []struct {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
@@ -29,6 +30,8 @@ type session struct {
 	folder     *rop.Object     // nil: it is not open
 	opened     *rop.OpenFolderReply
 	replicas   replicas
+
+	refused atomic.Pointer[backends.Failure] // of the password, which is not sent again: an account would be locked
 
 	releasing sync.Mutex
 	released  []handle // that the server is to forget with the next batch: anybody's, whose turn ever it is
@@ -57,6 +60,10 @@ func (s *Store) connect(ctx context.Context, login login, dn string) (*session, 
 
 // close ends the session context, after whatever is under way.
 func (c *session) close() {
+	if c.refused.Load() != nil {
+		c.http.Close() // the server would want the password
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.most)
 	defer cancel()
 	_ = c.http.Disconnect(ctx) // it ends the connections whatever comes of it
@@ -75,6 +82,9 @@ func (c *session) do(ctx context.Context, something func(context.Context) error)
 	}
 	defer func() { c.turn <- struct{}{} }()
 	for try := 1; ; try++ {
+		if refused := c.refused.Load(); refused != nil {
+			return refused
+		}
 		err := c.enter(ctx)
 		if err == nil {
 			err = something(ctx)
@@ -84,6 +94,9 @@ func (c *session) do(ctx context.Context, something func(context.Context) error)
 		}
 		if errors.Is(err, rop.NullObject) {
 			c.logon = nil
+		}
+		if backends.KindOf(err) == backends.BadCredentials {
+			c.refused.Store(backends.AsFailure(failure(err)))
 		}
 		if !lost(err) || try == triesMost {
 			return failure(err)

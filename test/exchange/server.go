@@ -96,6 +96,13 @@ func (s *Server) AddMailbox(user, password, dn string) *Mailbox {
 	return m
 }
 
+// SetPassword has the user log in with another password from now on.
+func (m *Mailbox) SetPassword(password string) {
+	m.server.mu.Lock()
+	defer m.server.mu.Unlock()
+	m.Password = password
+}
+
 // AddFolder adds a folder below that of a name, which is "" for the top.
 func (m *Mailbox) AddFolder(below, name string) {
 	m.server.mu.Lock()
