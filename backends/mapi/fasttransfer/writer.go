@@ -1,7 +1,6 @@
 package fasttransfer
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,14 +14,24 @@ import (
 
 // Writer writes messages into a stream. What it wrote is in the stream after Flush.
 type Writer struct {
-	w   *bufio.Writer
+	w   *pieces
 	err error
 	ids map[mapi.Named]mapi.ID // those of named properties in the message: each message is written as if it were the only one
 }
 
 // NewWriter makes a writer.
 func NewWriter(w io.Writer) *Writer {
-	return &Writer{w: bufio.NewWriterSize(w, 32<<10), ids: map[mapi.Named]mapi.ID{}}
+	return NewSplitWriter(pieceMost, func(piece []byte) error {
+		_, err := w.Write(piece)
+		return err
+	})
+}
+
+// NewSplitWriter makes a writer that gives the stream in pieces of no more than most octets, each of which ends where a stream may be split:
+// between two atoms, or within a value of variable size (MS-OXCFXICS §2.2.4.1). So they can be uploaded
+// (RopFastTransferDestinationPutBuffer). most is 4096 at least. A piece is the writer's again when put returns.
+func NewSplitWriter(most int, put func(piece []byte) error) *Writer {
+	return &Writer{w: &pieces{octets: make([]byte, 0, max(most, pieceLeast)), put: put}, ids: map[mapi.Named]mapi.ID{}}
 }
 
 // Message writes a message as one of a list, MS-OXCFXICS §2.2.4.3.16.
@@ -54,6 +63,7 @@ func (w *Writer) fail(err error) {
 	}
 }
 
+// octets writes those of a value of variable size.
 func (w *Writer) octets(octets []byte) {
 	if w.err == nil {
 		_, err := w.w.Write(octets)
@@ -61,7 +71,14 @@ func (w *Writer) octets(octets []byte) {
 	}
 }
 
-func (w *Writer) uint32(n uint32) { w.octets(binary.LittleEndian.AppendUint32(nil, n)) }
+// atom writes what is not split.
+func (w *Writer) atom(octets []byte) {
+	if w.err == nil {
+		w.fail(w.w.atom(octets))
+	}
+}
+
+func (w *Writer) uint32(n uint32) { w.atom(binary.LittleEndian.AppendUint32(nil, n)) }
 
 func (w *Writer) marker(t mapi.Tag) { w.uint32(uint32(t)) }
 
@@ -138,12 +155,13 @@ func (w *Writer) tryProperty(p mapi.Property) error {
 	if err != nil {
 		return err
 	}
-	w.uint32(uint32(mapi.NewTag(id, p.Value.Type())))
+	definition := binary.LittleEndian.AppendUint32(nil, uint32(mapi.NewTag(id, p.Value.Type())))
 	if !p.Named.IsZero() {
-		if err := w.name(p.Named); err != nil {
+		if definition, err = appendName(definition, p.Named); err != nil {
 			return err
 		}
 	}
+	w.atom(definition)
 	return w.value(p.Value)
 }
 
@@ -174,34 +192,32 @@ func (w *Writer) id(p mapi.Property) (mapi.ID, error) {
 	return id, nil
 }
 
-// name writes a namedPropInfo, MS-OXCFXICS §2.2.4.1.
-func (w *Writer) name(n mapi.Named) error {
-	w.octets(n.Set[:])
+// appendName appends a namedPropInfo, MS-OXCFXICS §2.2.4.1.
+func appendName(octets []byte, n mapi.Named) ([]byte, error) {
+	octets = append(octets, n.Set[:]...)
 	if n.Name == "" {
-		w.octets([]byte{0})
-		w.uint32(n.LID)
-		return nil
+		return binary.LittleEndian.AppendUint32(append(octets, 0), n.LID), nil
 	}
 	units := utf16.Encode([]rune(n.Name))
 	if len(units) > nameMost || slices.Contains(units, 0) {
-		return errName
+		return nil, errName
 	}
-	w.octets([]byte{1})
+	octets = append(octets, 1)
 	for _, unit := range append(units, 0) {
-		w.octets(binary.LittleEndian.AppendUint16(nil, unit))
+		octets = binary.LittleEndian.AppendUint16(octets, unit)
 	}
-	return nil
+	return octets, nil
 }
 
 // value writes a value, MS-OXCFXICS §2.2.4.1.
 func (w *Writer) value(v mapi.Value) error {
 	if b, ok := v.(mapi.Boolean); ok {
 		octets, _ := mapi.AppendFixed(nil, b)
-		w.octets(append(octets, 0))
+		w.atom(append(octets, 0))
 		return nil
 	}
 	if octets, ok := mapi.AppendFixed(nil, v); ok {
-		w.octets(octets)
+		w.atom(octets)
 		return nil
 	}
 	switch v := v.(type) {
