@@ -33,7 +33,7 @@
 // # Streams
 //
 // [Session.Download] reads a FastTransfer stream, for package fasttransfer, and [Session.Stream] the value of a
-// property, both as an io.Reader.
+// property, both as an io.Reader. [Session.Upload] gives one to an object that is being made.
 //
 // # Buffers
 //
@@ -48,7 +48,7 @@
 //
 // # Not yet
 //
-// Uploads (RopFastTransferDestination…, synchronisation), permissions and rules, public folders, categories of
+// Uploads by synchronisation, permissions and rules, public folders, categories of
 // tables, and asynchronous operations (RopProgress) are not here. The operations were compared with recordings
 // of a server that is not Microsoft's, and with the examples of the specifications.
 package rop

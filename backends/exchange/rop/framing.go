@@ -33,12 +33,23 @@ type Framing struct {
 	Obfuscate bool
 }
 
-// Append appends the last payload of an extended buffer behind its RPC_HEADER_EXT, MS-OXCRPC §2.2.2.1.
-func (f Framing) Append(octets, payload []byte) ([]byte, error) {
-	if len(payload) > PayloadMost {
-		return nil, fmt.Errorf("rop: a payload of %d octets is larger than %d", len(payload), PayloadMost)
+// Append appends payloads to an extended buffer, each behind its RPC_HEADER_EXT, MS-OXCRPC §2.2.2.1. Only a server that says so
+// takes several (§3.1.4.2.1.2.1).
+func (f Framing) Append(octets []byte, payloads ...[]byte) ([]byte, error) {
+	for i, payload := range payloads {
+		if len(payload) > PayloadMost {
+			return nil, fmt.Errorf("rop: a payload of %d octets is larger than %d", len(payload), PayloadMost)
+		}
+		octets = f.append(octets, payload, i == len(payloads)-1)
 	}
-	flags, body := headerLast, payload
+	return octets, nil
+}
+
+func (f Framing) append(octets, payload []byte, last bool) []byte {
+	flags, body := uint16(0), payload
+	if last {
+		flags = headerLast
+	}
 	if f.Compress && len(payload) >= compressLeast {
 		if small := compress(payload); len(small) < len(payload) {
 			flags, body = flags|headerCompressed, small
@@ -52,7 +63,7 @@ func (f Framing) Append(octets, payload []byte) ([]byte, error) {
 	octets = le.AppendUint16(octets, flags)
 	octets = le.AppendUint16(octets, uint16(len(body)))
 	octets = le.AppendUint16(octets, uint16(len(payload)))
-	return append(octets, body...), nil
+	return append(octets, body...)
 }
 
 // obfuscated returns octets as XorMagic has them, or as they were before, MS-OXCRPC §3.1.4.1.1.3.

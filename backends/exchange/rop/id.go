@@ -62,6 +62,8 @@ const (
 	idFastTransferCopyTo         ID = 0x4D
 	idFastTransferGetBuffer      ID = 0x4E
 	idFindRow                    ID = 0x4F
+	idFastTransferConfigure      ID = 0x53
+	idFastTransferPutBuffer      ID = 0x54
 	idGetNamesFromPropertyIDs    ID = 0x55
 	idGetPropertyIDsFromNames    ID = 0x56
 	idEmptyFolder                ID = 0x58
@@ -105,6 +107,7 @@ var idNames = map[ID]string{
 	idSpoolerLockMessage: "RopSpoolerLockMessage", idGetAddressTypes: "RopGetAddressTypes", idTransportSend: "RopTransportSend",
 	idFastTransferCopyMessages: "RopFastTransferSourceCopyMessages", idFastTransferCopyTo: "RopFastTransferSourceCopyTo",
 	idFastTransferGetBuffer: "RopFastTransferSourceGetBuffer", idFindRow: "RopFindRow",
+	idFastTransferConfigure: "RopFastTransferDestinationConfigure", idFastTransferPutBuffer: "RopFastTransferDestinationPutBuffer",
 	idGetNamesFromPropertyIDs: "RopGetNamesFromPropertyIds", idGetPropertyIDsFromNames: "RopGetPropertyIdsFromNames",
 	idEmptyFolder: "RopEmptyFolder", idCommitStream: "RopCommitStream", idGetStreamSize: "RopGetStreamSize",
 	idSetReadFlags: "RopSetReadFlags", idGetReceiveFolderTable: "RopGetReceiveFolderTable",

@@ -43,6 +43,9 @@ type Session struct {
 	Framing Framing
 	// Chain lets a server go on with the last operation of a batch, if it reads rows or a stream, in further payloads.
 	Chain bool
+	// Packs says that the server takes several payloads of an upload in one Execute (PACKED_FAST_TRANSFER_UPLOAD_BUFFERS, MS-OXCRPC
+	// §2.2.2.2.19).
+	Packs bool
 	// Pending says that the server has spoken of notifications that are yet to come (RopPending).
 	Pending bool
 
