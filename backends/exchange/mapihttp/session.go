@@ -17,9 +17,10 @@ type Session struct {
 	// DisplayName is what the server calls the user, and DNPrefix what its distinguished names begin with.
 	DisplayName, DNPrefix string
 
-	dn      string
-	waiter  *caller // for Wait
-	waiting sync.Mutex
+	dn           string
+	capabilities uint32  // of the server, while it is one's turn
+	waiter       *caller // for Wait
+	waiting      sync.Mutex
 }
 
 // Connect makes a session context for the user of a distinguished name, such as
@@ -58,7 +59,18 @@ func (s *Session) connect(ctx context.Context) error {
 	}
 	d.Bytes(3 * 4) // PollsMax, RetryCount, RetryDelay
 	s.DNPrefix, s.DisplayName = d.String8().Text(), d.Unicode()
-	return ended("Connect", d)
+	s.capabilities = capabilities(d.Bytes(int(d.Uint32())))
+	if err := d.Err(); err != nil {
+		return backends.Fail(backends.Temporary, "the reply to Connect: %w", err)
+	}
+	return nil
+}
+
+// Packs says whether the server takes several payloads of an upload in one Execute, see [rop.Session.Packs].
+func (s *Session) Packs() bool {
+	<-s.turn
+	defer s.pass()
+	return s.capabilities&packedUploads != 0
 }
 
 // Execute implements [rop.Transport]. MS-OXCMAPIHTTP §2.2.4.2. That the server could not execute the requests is a failure with
