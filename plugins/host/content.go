@@ -183,6 +183,13 @@ func (c *content) WriteTo(w io.Writer) (int64, error) {
 
 // fill gives what is not read yet of a chunk, or says why there is none.
 func (c *content) fill() ([]byte, error) {
+	// Neither a session that is closed nor a context that has ended is read from, though all may have come by then.
+	if c.f.m.shut.Load() {
+		return nil, c.f.m.end()
+	}
+	if err := context.Cause(c.ctx); err != nil {
+		return nil, backends.AsFailure(err)
+	}
 	for len(c.chunk) == 0 {
 		c.f.mu.Lock()
 		var chunk mem.Buffer

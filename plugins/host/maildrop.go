@@ -108,6 +108,7 @@ type maildrop struct {
 	cancel context.CancelFunc
 	opened backends.Opened
 	lost   atomic.Bool   // the stream has ended
+	shut   atomic.Bool   // Close has been called: contents that are still open fail
 	slots  chan struct{} // a token for each request under way
 
 	sending sync.Mutex // around stream.Send
@@ -318,6 +319,7 @@ func (m *maildrop) giveUp(id uint64) {
 // QUIT, and the next login for the lock.
 func (m *maildrop) Close() (err error) {
 	m.closing.Do(func() {
+		m.shut.Store(true)
 		guard := time.AfterFunc(m.g.spec.CloseTimeout, m.cancel)
 		defer guard.Stop()
 		m.sending.Lock()

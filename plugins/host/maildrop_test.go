@@ -276,6 +276,41 @@ func TestFetchMany(t *testing.T) {
 	all.Wait()
 }
 
+// TestFetchEnded: what is open when its maildrop is closed, or its context ends, fails, also where it is small and had come whole.
+func TestFetchEnded(t *testing.T) {
+	s, _ := start(t, specOf(t, "store", fakeSettings{}))
+	for _, test := range []struct {
+		read  int
+		close bool
+	}{{0, true}, {10, true}, {0, false}, {10, false}} {
+		drop := openDrop(t, s)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		content, err := drop.Fetch(ctx, backends.FetchRequest{ID: "size:70000"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer content.Close()
+		if _, err := io.ReadFull(content, make([]byte, test.read)); err != nil {
+			t.Fatal(err)
+		}
+		whole := content.(single).f
+		within(t, "all of it has come", func() bool {
+			whole.mu.Lock()
+			defer whole.mu.Unlock()
+			return whole.over
+		})
+		if !test.close {
+			cancel()
+		} else if err := drop.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := io.Copy(io.Discard, content); err == nil || n > 0 {
+			t.Errorf("%+v: %d octets were read after the end: %v", test, n, err)
+		}
+	}
+}
+
 // TestFetchUnread: a content that nobody reads holds nobody up, and is given up by Close.
 func TestFetchUnread(t *testing.T) {
 	s, _ := start(t, specOf(t, "store", fakeSettings{}))
