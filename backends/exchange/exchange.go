@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange/mapihttp"
 	"github.com/dipylon/dipylon/backends/remote"
@@ -17,6 +19,7 @@ import (
 
 // Store is the mailboxes behind one Exchange server. Make it with New.
 type Store struct {
+	log      zerolog.Logger
 	settings settings
 	domains  []string
 	tls      *tls.Config
@@ -35,9 +38,19 @@ var (
 	_ backends.Reader = (*Store)(nil)
 )
 
+// Option is given to New.
+type Option func(*Store)
+
+// WithLogger makes the store log; without it, it is silent.
+func WithLogger(log zerolog.Logger) Option { return func(s *Store) { s.log = log } }
+
 // New returns a store that wants to be configured.
-func New() *Store {
-	return &Store{settings: defaults(), disconnectMost: 5 * time.Second, open: make(map[*maildrop]struct{})}
+func New(options ...Option) *Store {
+	s := &Store{settings: defaults(), log: zerolog.Nop(), disconnectMost: 5 * time.Second, open: make(map[*maildrop]struct{})}
+	for _, o := range options {
+		o(s)
+	}
+	return s
 }
 
 // renderer names the version of what makes mail of properties. It is another one when the same message

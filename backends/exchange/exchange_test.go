@@ -11,11 +11,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange"
 	"github.com/dipylon/dipylon/backends/mapi/fasttransfer"
 	"github.com/dipylon/dipylon/backends/mapi/mime"
 	"github.com/dipylon/dipylon/backends/storetest"
+	"github.com/dipylon/dipylon/plugins/host"
+	"github.com/dipylon/dipylon/plugins/serve"
 	double "github.com/dipylon/dipylon/test/exchange"
 )
 
@@ -85,9 +89,55 @@ func (s *site) store(t testing.TB) *exchange.Store {
 	return store
 }
 
+// TestMain serves the store where the test binary is started as a plugin.
+func TestMain(m *testing.M) {
+	if os.Getenv(helper) == "plugin" {
+		serve.Store(exchange.New(exchange.WithLogger(serve.Logger())))
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// helper is the variable that has the test binary be another process.
+const helper = "EXCHANGE_TEST_HELPER"
+
 func TestConformance(t *testing.T) {
-	s := start(t, nil)
-	storetest.Run(t, storetest.Target{
+	t.Parallel()
+	t.Run("in process", func(t *testing.T) {
+		t.Parallel()
+		storetest.Run(t, start(t, nil).target(t))
+	})
+	t.Run("as plugin", func(t *testing.T) {
+		t.Parallel()
+		storetest.Run(t, asPlugin(t, start(t, nil).target(t)))
+	})
+}
+
+// asPlugin has the store of a target run in a process of its own.
+func asPlugin(t *testing.T, target storetest.Target) storetest.Target {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := func(in backends.Settings) host.Spec {
+		return host.Spec{Store: "sakes", Command: []string{self}, Env: []string{helper + "=plugin", "GORACE=atexit_sleep_ms=0"}, Settings: in}
+	}
+	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
+	target.New = nil
+	// Each try of settings is a process that is started: one shows the way, the others are tried without it.
+	target.BadSettings = map[string]string{"uri": target.BadSettings["uri"]}
+	target.Configure = func(ctx context.Context, in backends.Settings) error { return host.CheckSettings(ctx, log, spec(in)) }
+	target.Open = func(ctx context.Context) (backends.Store, error) {
+		s := host.New(log, spec(target.Settings))
+		return s, s.Start(ctx)
+	}
+	return target
+}
+
+// target is the suite's.
+func (s *site) target(t *testing.T) storetest.Target {
+	return storetest.Target{
 		New:      func(context.Context) (backends.Store, error) { return exchange.New(), nil },
 		Open:     func(context.Context) (backends.Store, error) { return s.store(t), nil },
 		Settings: s.settings,
@@ -104,7 +154,7 @@ func TestConformance(t *testing.T) {
 			"timeout":  `{"url": "https://mail.sakes.example", "timeout": "1ms"}`,
 			"pin":      `{"url": "https://mail.sakes.example", "pin": "sha1/x"}`,
 		},
-	})
+	}
 }
 
 func TestSettings(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange/mapihttp"
 	"github.com/dipylon/dipylon/backends/exchange/rop"
@@ -19,6 +21,7 @@ import (
 type session struct {
 	turn chan struct{} // has one value while nobody uses it
 	dn   string
+	log  zerolog.Logger
 	most time.Duration // that the server may take to end the session context
 	http *mapihttp.Session
 	ops  *rop.Session
@@ -49,7 +52,7 @@ func (s *Store) connect(ctx context.Context, login login, dn string) (*session, 
 	if err != nil {
 		return nil, failure(err)
 	}
-	c := &session{turn: make(chan struct{}, 1), dn: dn, most: s.disconnectMost, http: h, ops: &rop.Session{Transport: h, Chain: true}}
+	c := &session{turn: make(chan struct{}, 1), dn: dn, log: s.log, most: s.disconnectMost, http: h, ops: &rop.Session{Transport: h, Chain: true}}
 	c.turn <- struct{}{}
 	if err := c.do(ctx, func(context.Context) error { return nil }); err != nil {
 		c.close()
@@ -101,6 +104,7 @@ func (c *session) do(ctx context.Context, something func(context.Context) error)
 		if !lost(err) || try == triesMost {
 			return failure(err)
 		}
+		c.log.Debug().Err(err).Int("try", try).Msg("the server has lost the session, which is made anew")
 	}
 }
 
