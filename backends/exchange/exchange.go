@@ -2,7 +2,6 @@ package exchange
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange/mapihttp"
+	"github.com/dipylon/dipylon/backends/exchange/signin"
 	"github.com/dipylon/dipylon/backends/remote"
 )
 
@@ -22,7 +22,7 @@ type Store struct {
 	log      zerolog.Logger
 	settings settings
 	domains  []string
-	tls      *tls.Config
+	server   *signin.Server
 	http     *http.Client // for Health
 	people   people
 	// disconnectMost is how long the server may take to end a session context.
@@ -80,7 +80,11 @@ func (s *Store) Configure(_ context.Context, given backends.Settings) error {
 	if err != nil || given.Check {
 		return err
 	}
-	s.settings, s.tls, s.domains = set, config, given.Domains
+	server, err := signin.New(signin.Config{URL: set.URL, TLS: config, Method: signin.Method(set.Authentication), Timeout: min(30*time.Second, set.timeout())})
+	if err != nil {
+		return err
+	}
+	s.settings, s.server, s.domains = set, server, given.Domains
 	never := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	s.http = &http.Client{
 		Transport:     &http.Transport{TLSClientConfig: config.Clone(), Proxy: http.ProxyFromEnvironment, MaxResponseHeaderBytes: 64 << 10},
@@ -89,7 +93,7 @@ func (s *Store) Configure(_ context.Context, given backends.Settings) error {
 	return nil
 }
 
-// Health asks for the end point without a credential: a server that is there refuses that.
+// Health asks for the end point without a credential: a server that is there refuses that, and says which methods it offers.
 func (s *Store) Health(ctx context.Context) error {
 	if err := s.ready(); err != nil {
 		return err
@@ -106,6 +110,7 @@ func (s *Store) Health(ctx context.Context) error {
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10))
 	_ = response.Body.Close()
+	s.server.Learn(response)
 	if response.StatusCode/100 == 5 {
 		return backends.Fail(backends.Temporary, "%s says %s", request.URL.Host, response.Status)
 	}
@@ -136,7 +141,7 @@ func (s *Store) ready() error {
 // config is that of a session context of a user.
 func (s *Store) config(where string, login login) mapihttp.Config {
 	return mapihttp.Config{
-		URL: s.settings.endPoint(where, login.address).String(), TLS: s.tls, Authentication: login.basic,
+		URL: s.settings.endPoint(where, login.address).String(), Transport: s.server.Login(login.credential),
 		Timeout: s.settings.timeout(),
 	}
 }

@@ -146,13 +146,14 @@ func (s *site) target(t *testing.T) storetest.Target {
 		Folder: "Archive/2026", Renders: true, InMemory: true, Large: 64 << 10, Many: 40,
 		Put: func(_ context.Context, user string, mail []byte) error { return s.put(user, mail) },
 		BadSettings: map[string]string{
-			"url":      `{"url": "http://mail.sakes.example"}`,
-			"uri":      `{"uri": "x"}`,
-			"username": `{"url": "https://mail.sakes.example", "username": "upn"}`,
-			"domain":   `{"url": "https://mail.sakes.example", "domain": "SAKES\\"}`,
-			"removal":  `{"url": "https://mail.sakes.example", "removal": "never"}`,
-			"timeout":  `{"url": "https://mail.sakes.example", "timeout": "1ms"}`,
-			"pin":      `{"url": "https://mail.sakes.example", "pin": "sha1/x"}`,
+			"url":            `{"url": "http://mail.sakes.example"}`,
+			"uri":            `{"uri": "x"}`,
+			"authentication": `{"url": "https://mail.sakes.example", "authentication": "digest"}`,
+			"username":       `{"url": "https://mail.sakes.example", "username": "upn"}`,
+			"domain":         `{"url": "https://mail.sakes.example", "domain": "SAKES\\"}`,
+			"removal":        `{"url": "https://mail.sakes.example", "removal": "never"}`,
+			"timeout":        `{"url": "https://mail.sakes.example", "timeout": "1ms"}`,
+			"pin":            `{"url": "https://mail.sakes.example", "pin": "sha1/x"}`,
 		},
 	}
 }

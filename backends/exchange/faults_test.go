@@ -79,6 +79,9 @@ func fetch(t *testing.T, m backends.Maildrop, id backends.MessageID) string {
 // more (TCP, TLS 1.3), and the Unbind goes beside the Connect.
 func TestRoundTrips(t *testing.T) {
 	s, store := filled(t, 1, nil)
+	if err := store.Health(t.Context()); err != nil { // as at the gateway's start
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		name string
 		most int
@@ -367,7 +370,7 @@ func TestFrontEnds(t *testing.T) {
 			}
 			store := exchange.New()
 			t.Cleanup(func() { _ = store.Close() })
-			if err := store.Configure(t.Context(), backends.Settings{Raw: fmt.Appendf(nil, `{"url": %q, "ca": %q}`, web.URL, ca)}); err != nil {
+			if err := store.Configure(t.Context(), backends.Settings{Raw: fmt.Appendf(nil, `{"url": %q, "ca": %q, "authentication": "basic"}`, web.URL, ca)}); err != nil {
 				t.Fatal(err)
 			}
 			_, err := store.Login(t.Context(), credential("x"))

@@ -11,14 +11,15 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange/mapihttp"
+	"github.com/dipylon/dipylon/backends/exchange/signin"
 	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/mapi"
 )
 
 // login is what a client has presented, in the server's terms.
 type login struct {
-	address string // of the mailbox
-	basic   mapihttp.Basic
+	address    string // of the mailbox
+	credential signin.Credential
 }
 
 // person is whose mailbox it is.
@@ -64,7 +65,7 @@ func (s *Store) login(c backends.Credential) (login, error) {
 	if s.settings.Domain != "" {
 		user = s.settings.Domain + `\` + user
 	}
-	return login{address: address, basic: mapihttp.Basic{User: user, Password: string(c.Secret)}}, nil
+	return login{address: address, credential: signin.Credential{User: user, Password: string(c.Secret)}}, nil
 }
 
 // userMost is how many octets a user name may have.

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange/signin"
 	"github.com/dipylon/dipylon/backends/remote"
 )
 
@@ -14,7 +15,11 @@ var schema = sync.OnceValue(func() []backends.Setting {
 		"username": {Doc: "The login name: the address as given, or the part before the @ (local).", Values: []string{usernameAddress, usernameLocal}},
 		"domain":   {Doc: `The Windows domain where logins are DOMAIN\user.`, Default: "none"},
 		"removal":  {Doc: "What becomes of a message that is removed: the user can recover it for a while (soft), or not (hard).", Values: []string{removalSoft, removalHard}},
-		"timeout":  {Doc: "How long the server may send nothing."},
+		"authentication": {
+			Doc:    "How the server is signed in to: by the strongest method that it offers (auto), by Basic or by NTLM alone.",
+			Values: []string{string(signin.Auto), string(signin.Basic), string(signin.NTLM)},
+		},
+		"timeout": {Doc: "How long the server may send nothing."},
 	}
 	remote.Document(notes)
 	return backends.SchemaOf(defaults(), notes)

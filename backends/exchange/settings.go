@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange/signin"
 	"github.com/dipylon/dipylon/backends/remote"
 )
 
@@ -18,6 +19,8 @@ type settings struct {
 	Domain   string          `json:"domain"`   // of Windows: the login is DOMAIN\user
 	Removal  string          `json:"removal"`  // soft: what is removed can be recovered for a while; hard: it cannot
 	Timeout  remote.Duration `json:"timeout"`  // how long a server may send nothing
+	// Authentication is how the server is signed in to: auto, basic, ntlm.
+	Authentication string `json:"authentication"`
 }
 
 // The words of settings.
@@ -29,7 +32,7 @@ const (
 )
 
 func defaults() settings {
-	return settings{Username: usernameAddress, Removal: removalSoft, Timeout: remote.Duration(time.Minute)}
+	return settings{Username: usernameAddress, Removal: removalSoft, Authentication: string(signin.Auto), Timeout: remote.Duration(time.Minute)}
 }
 
 // read decodes and checks; everything wrong is told at once.
@@ -41,6 +44,7 @@ func read(given backends.Settings) (settings, *tls.Config, error) {
 	var wrong backends.SettingsError
 	set.checkURL(&wrong)
 	remote.OneOf(&wrong, "username", set.Username, usernameAddress, usernameLocal)
+	remote.OneOf(&wrong, "authentication", set.Authentication, string(signin.Auto), string(signin.Basic), string(signin.NTLM))
 	remote.OneOf(&wrong, "removal", set.Removal, removalSoft, removalHard)
 	if strings.ContainsAny(set.Domain, `\/:@ `) {
 		wrong.Add("domain", `expected the domain's name alone, such as SAKES: the login becomes SAKES\user`)

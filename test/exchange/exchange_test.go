@@ -16,6 +16,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange/mapihttp"
 	"github.com/dipylon/dipylon/backends/exchange/rop"
+	"github.com/dipylon/dipylon/backends/exchange/signin"
 	"github.com/dipylon/dipylon/backends/mapi"
 	"github.com/dipylon/dipylon/backends/mapi/fasttransfer"
 )
@@ -56,7 +57,11 @@ func start(t *testing.T) (*Server, *Mailbox) {
 }
 
 func config(s *Server, password string) mapihttp.Config {
-	return mapihttp.Config{URL: s.URL, TLS: s.TLS, Authentication: mapihttp.Basic{User: "george@sakes.example", Password: password}}
+	signIn, err := signin.New(signin.Config{URL: s.Root, TLS: s.TLS, Method: signin.Basic})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return mapihttp.Config{URL: s.URL, Transport: signIn.Login(signin.Credential{User: "george@sakes.example", Password: password})}
 }
 
 // reader is a client that is logged on.

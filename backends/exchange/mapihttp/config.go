@@ -1,7 +1,7 @@
 package mapihttp
 
 import (
-	"crypto/tls"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -13,10 +13,8 @@ type Config struct {
 	// URL is that of the end point, with the mailbox: https://host/mapi/emsmdb/?MailboxId=george@sakes.example, and
 	// https://host/mapi/nspi/?MailboxId=george@sakes.example for the address book.
 	URL string
-	// TLS says whom to trust.
-	TLS *tls.Config
-	// Authentication signs in.
-	Authentication Authentication
+	// Transport signs in: a [signin.Login] of the server. It is the session's alone, which closes its idle connections.
+	Transport http.RoundTripper
 	// Application is what the client is called, [DefaultApplication].
 	Application string
 	// CodePage and Locale are those of the session: [1252 and 0x0409].
@@ -46,11 +44,8 @@ func (c Config) complete() (Config, *url.URL, error) {
 	if c.Most == 0 {
 		c.Most = 5 * time.Minute
 	}
-	if c.TLS == nil {
-		c.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
 	target, err := url.Parse(c.URL)
-	if err != nil || target.Scheme != "https" || target.Host == "" || target.User != nil {
+	if err != nil || c.Transport == nil || target.Scheme != "https" || target.Host == "" || target.User != nil {
 		return c, nil, backends.Fail(backends.Permanent, "the URL of MAPI over HTTP must be https://host/mapi/emsmdb/?MailboxId=mailbox@domain")
 	}
 	return c, target, nil

@@ -3,8 +3,8 @@
 // A [Session] is a session context on a server, and carries the operations of package rop:
 //
 //	s, err := mapihttp.Connect(ctx, mapihttp.Config{
-//		URL: "https://mail.sakes.example/mapi/emsmdb/?MailboxId=george@sakes.example", TLS: trust,
-//		Authentication: mapihttp.Basic{User: "george@sakes.example", Password: password},
+//		URL: "https://mail.sakes.example/mapi/emsmdb/?MailboxId=george@sakes.example",
+//		Transport: server.Login(signin.Credential{User: "george@sakes.example", Password: password}),
 //	}, dn)
 //	if err != nil {
 //		return err // a *backends.Failure
@@ -39,16 +39,13 @@
 //
 // # Signing in
 //
-// [Basic] is here. Other schemes, such as NTLM and Negotiate, implement [Authentication]: a login of several steps that is bound to
-// its connection, and is told the connection's TLS for the channel binding. Nothing is sent but over TLS.
+// [Config.Transport] signs in: a Login of package signin, which is for that server alone.
 //
 // # Errors
 //
-// Each error is a [backends.Failure]. A password is told as wrong only if the server was asked by a scheme that it
-// offers: a front end that has switched Basic off says 401 as well.
+// Each error is a [backends.Failure].
 //
 // # Not yet
 //
-// NTLM and Negotiate, OAuth, and finding the server by Autodiscover. Of the address book, what is not needed to find people by name,
-// address and distinguished name. Auxiliary buffers are sent empty and not read.
+// Of the address book, what is not needed to find people by name, address and distinguished name. Auxiliary buffers are sent empty and not read.
 package mapihttp

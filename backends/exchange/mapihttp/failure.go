@@ -24,7 +24,6 @@ var (
 
 // noAnswer is the failure of a request whose reply did not come to its end.
 func (c *caller) noAnswer(ctx context.Context, r call, err error) error {
-	c.signedIn = false
 	c.close()
 	if f := (&backends.Failure{}); errors.As(err, &f) {
 		return f
@@ -60,8 +59,6 @@ func (r call) unknown() backends.Kind {
 func (c *caller) refused(r call, response *http.Response) error {
 	text, _ := io.ReadAll(io.LimitReader(response.Body, responseMost))
 	said := strings.Join(strings.Fields(string(text)), " ")
-	c.signedIn = false
-	c.close() // a connection that has answered so is not used again
 	fail := func(kind backends.Kind, advice string) *backends.Failure {
 		return backends.Fail(kind, "%s at %s: %s %s %.300q", r.kind, c.target.Host, response.Status, advice, said).
 			After(remote.RetryAfter(response.Header.Get("Retry-After")))

@@ -4,42 +4,27 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/dipylon/dipylon/backends"
 )
 
-// caller sends requests on one connection after another, each of which is signed in.
+// caller sends requests, one after another.
 type caller struct {
 	config   Config
 	target   *url.URL
 	http     *http.Client
 	instance string // a GUID, which is the client's and each request's (MS-OXCMAPIHTTP §2.2.3.2.1, §2.2.3.3.2)
 	requests int
-	signedIn bool
 }
 
 func newCaller(c Config, target *url.URL) *caller {
-	transport := &http.Transport{
-		// A login can be bound to the connection: there is one, and it is HTTP/1.1.
-		MaxConnsPerHost: 1, MaxIdleConnsPerHost: 1, TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{},
-		TLSClientConfig: c.TLS.Clone(), TLSHandshakeTimeout: 15 * time.Second,
-		// Shorter than servers keep a connection: one that ends as it is used leaves a request whose fate is not known.
-		IdleConnTimeout:    60 * time.Second,
-		DialContext:        (&net.Dialer{Timeout: min(30*time.Second, c.Timeout)}).DialContext,
-		DisableCompression: true, Proxy: http.ProxyFromEnvironment, MaxResponseHeaderBytes: 64 << 10,
-	}
-	never := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // it would take the credential along
-	return &caller{config: c, target: target, http: &http.Client{Transport: transport, CheckRedirect: never}, instance: newGUID()}
+	never := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // a request is for this server alone
+	return &caller{config: c, target: target, http: &http.Client{Transport: c.Transport, CheckRedirect: never}, instance: newGUID()}
 }
 
 func newGUID() string {
@@ -48,7 +33,7 @@ func newGUID() string {
 	return fmt.Sprintf("{%X-%X-%X-%X-%X}", g[:4], g[4:6], g[6:8], g[8:10], g[10:])
 }
 
-// close ends the connection.
+// close ends the connections that are idle.
 func (c *caller) close() { c.http.CloseIdleConnections() }
 
 // call is one request.
@@ -70,7 +55,7 @@ func (c *caller) do(ctx context.Context, r call) ([]byte, error) {
 	defer silence.Stop()
 	all := time.AfterFunc(c.config.Most, func() { cancel(errSlow) })
 	defer all.Stop()
-	response, err := c.signIn(ctx, r)
+	response, err := c.send(ctx, r)
 	if err != nil {
 		return nil, c.noAnswer(ctx, r, err)
 	}
@@ -127,58 +112,18 @@ func (c *caller) read(r call, response *http.Response, body io.Reader) ([]byte, 
 	return reply.body, nil
 }
 
-// signIn sends a request as often as the login has steps.
-func (c *caller) signIn(ctx context.Context, r call) (*http.Response, error) {
-	var login Login
-	var challenges []string
-	var connection *tls.ConnectionState
-	for range stepsMost {
-		authorization := ""
-		if login != nil || !c.signedIn || !c.config.Authentication.Bound() {
-			if login == nil {
-				login = c.config.Authentication.Start()
-			}
-			var err error
-			if authorization, err = login.Authorize(challenges, connection); err != nil {
-				return nil, err
-			}
-			if authorization == "" {
-				return nil, backends.Fail(backends.BadCredentials, "%s: %s has refused the login", r.kind, c.target.Host)
-			}
-		}
-		response, err := c.send(ctx, r, authorization)
-		if err != nil {
-			return nil, err
-		}
-		if response.StatusCode != http.StatusUnauthorized {
-			c.signedIn = response.StatusCode == http.StatusOK
-			return response, nil
-		}
-		challenges, connection = response.Header.Values("WWW-Authenticate"), response.TLS
-		c.signedIn = false
-		// The next step goes on the same connection, which is free when this reply was read.
-		_, err = io.Copy(io.Discard, io.LimitReader(response.Body, bodyMost))
-		if err = errors.Join(err, response.Body.Close()); err != nil {
-			return nil, err
-		}
-	}
-	return nil, backends.Fail(backends.Temporary, "%s: the login at %s has taken more than %d steps", r.kind, c.target.Host, stepsMost)
-}
-
-func (c *caller) send(ctx context.Context, r call, authorization string) (*http.Response, error) {
+func (c *caller) send(ctx context.Context, r call) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.target.String(), bytes.NewReader(r.body))
 	if err != nil {
 		return nil, err
 	}
 	c.requests++
 	for name, value := range map[string]string{
-		"Authorization": authorization, "Content-Type": "application/mapi-http", "Accept": "application/mapi-http",
+		"Content-Type": "application/mapi-http", "Accept": "application/mapi-http",
 		"X-RequestType": r.kind, "X-RequestId": c.instance + ":" + strconv.Itoa(c.requests), "X-ClientInfo": c.instance + ":1",
 		"X-ClientApplication": c.config.Application, "User-Agent": c.config.Application,
 	} {
-		if value != "" {
-			request.Header.Set(name, value)
-		}
+		request.Header.Set(name, value)
 	}
 	r.cookies.send(request)
 	return c.http.Do(request)

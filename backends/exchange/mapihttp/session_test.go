@@ -3,7 +3,6 @@ package mapihttp
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange/rop"
+	"github.com/dipylon/dipylon/backends/exchange/signin"
 )
 
 // exchange is a recorded request with its reply.
@@ -75,9 +75,13 @@ func serve(t *testing.T, handler http.HandlerFunc) Config {
 	server := httptest.NewTLSServer(handler)
 	t.Cleanup(server.Close)
 	trust := server.Client().Transport.(*http.Transport).TLSClientConfig
+	signIn, err := signin.New(signin.Config{URL: server.URL, TLS: trust, Method: signin.Basic})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return Config{
-		URL: server.URL + "/mapi/emsmdb/?MailboxId=george@sakes.example", TLS: trust,
-		Authentication: Basic{"george@sakes.example", "george-pw-1"},
+		URL:       server.URL + "/mapi/emsmdb/?MailboxId=george@sakes.example",
+		Transport: signIn.Login(signin.Credential{User: "george@sakes.example", Password: "george-pw-1"}),
 	}
 }
 
@@ -398,116 +402,6 @@ func TestURL(t *testing.T) {
 		if s, err := Connect(t.Context(), Config{URL: url}, ""); kindOf(err) != backends.Permanent || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v, %v", url, s, err)
 		}
-	}
-}
-
-// stepped is a scheme of some steps that is bound to the connection.
-type stepped struct {
-	t     *testing.T
-	steps int
-	began *int
-}
-
-func (s stepped) Bound() bool { return true }
-
-func (s stepped) Start() Login {
-	*s.began++
-	return &steppedLogin{stepped: s}
-}
-
-type steppedLogin struct {
-	stepped
-	step int
-}
-
-func (s *steppedLogin) Authorize(challenges []string, connection *tls.ConnectionState) (string, error) {
-	if s.step > 0 && (connection == nil || len(connection.PeerCertificates) == 0 || len(challenges) == 0) {
-		s.t.Error("the login is not told the connection and the challenge")
-	}
-	if s.step++; s.step > s.steps {
-		return "", nil
-	}
-	return fmt.Sprintf("Stepped %d", s.step), nil
-}
-
-// TestBoundLogin signs in once for a connection, in steps, and anew for another one.
-func TestBoundLogin(t *testing.T) {
-	var mu sync.Mutex
-	signedIn := map[string]string{} // by the address of the connection: the steps
-	requests := 0
-	begun := 0
-	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		requests++
-		_, _ = io.Copy(io.Discard, r.Body)
-		if step, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Stepped "); ok {
-			signedIn[r.RemoteAddr] += step
-		}
-		if signedIn[r.RemoteAddr] != "12" {
-			w.Header().Set("WWW-Authenticate", "Stepped more")
-			w.WriteHeader(http.StatusUnauthorized)
-			_, _ = io.WriteString(w, "denied")
-			return
-		}
-		w.Header().Set("X-ResponseCode", "0")
-		if r.Header.Get("X-RequestType") == "Connect" {
-			_, _ = io.WriteString(w, connected)
-			return
-		}
-		_, _ = io.WriteString(w, success)
-	})
-	c.Authentication = stepped{t, 2, &begun}
-	s := connect(t, c)
-	for range 2 {
-		if err := s.Ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if requests != 4 || begun != 1 || len(signedIn) != 1 {
-		t.Errorf("%d requests, %d logins, %d connections", requests, begun, len(signedIn))
-	}
-	s.caller.close()
-	if err := s.Ping(t.Context()); err != nil || begun != 2 || len(signedIn) != 2 {
-		t.Errorf("%v, %d logins, %d connections", err, begun, len(signedIn))
-	}
-}
-
-func TestLoginIsRefused(t *testing.T) {
-	refusing := func(challenge string) Config {
-		return serve(t, func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Add("WWW-Authenticate", challenge)
-			w.WriteHeader(http.StatusUnauthorized)
-		})
-	}
-	for _, test := range []struct {
-		name      string
-		challenge string
-		auth      Authentication
-		kind      backends.Kind
-	}{
-		{"a wrong password", `Basic realm="x"`, Basic{"george", "x"}, backends.BadCredentials},
-		{"Basic is switched off", "Negotiate", Basic{"george", "x"}, backends.Permanent},
-		{"refused at the last step", "Stepped", stepped{t, 2, new(int)}, backends.BadCredentials},
-		{"never an end", "Stepped", stepped{t, 100, new(int)}, backends.Temporary},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			c := refusing(test.challenge)
-			c.Authentication = test.auth
-			if s, err := Connect(t.Context(), c, ""); kindOf(err) != test.kind {
-				t.Errorf("%v, %v", s, err)
-			}
-		})
-	}
-}
-
-// TestUntrusted sends nothing to a server whose certificate is not trusted.
-func TestUntrusted(t *testing.T) {
-	asked := false
-	c := serve(t, func(http.ResponseWriter, *http.Request) { asked = true })
-	c.TLS = nil
-	if _, err := Connect(t.Context(), c, ""); kindOf(err) != backends.Temporary || backends.AsFailure(err).Code != "4.7.5" || asked {
-		t.Error(err, asked)
 	}
 }
 

@@ -1,8 +1,8 @@
-// Package ntlm logs in by NTLM (MS-NLMP), as servers of Exchange's kind offer it for SMTP (MS-SMTPNTLM). It is the client's
-// side, of NTLMv2 alone:
+// Package ntlm logs in by NTLM (MS-NLMP), as servers of Exchange's kind offer it for SMTP (MS-SMTPNTLM) and HTTP (MS-NTHT). It
+// is the client's side, of NTLMv2 alone:
 //
 //	client := ntlm.New(`SAKES\gate`, password)
-//	client.Bind(state, "mail.sakes.example") // the connection's TLS
+//	client.Bind(state, "SMTPSVC/mail.sakes.example") // the connection's TLS, and the service
 //	name, _, err := client.Start()           // "NTLM"
 //	response, err := client.Next(nil)        // NEGOTIATE_MESSAGE
 //	response, err = client.Next(challenge)   // AUTHENTICATE_MESSAGE
@@ -64,9 +64,10 @@ func (a account) UserName() string    { return a.name }
 func (a account) Password() string    { return a.password }
 func (a account) Workstation() string { return "" }
 
-// Bind binds the login to a connection's TLS, nil where there is none, and to the name of its server. It comes before Start.
-func (c *Client) Bind(state *tls.ConnectionState, server string) error {
-	c.config.TargetName = "SMTPSVC/" + server
+// Bind binds the login to a connection's TLS, nil where there is none, and to the name of its service: SMTPSVC/host or HTTP/host. It
+// comes before the server's challenge.
+func (c *Client) Bind(state *tls.ConnectionState, service string) error {
+	c.config.TargetName = service
 	if state == nil {
 		return nil
 	}

@@ -60,7 +60,7 @@ func challenge(flags uint32, info []byte) []byte {
 func begin(t testing.TB) (client *ntlm.Client, negotiate []byte) {
 	t.Helper()
 	client = ntlm.New(`SAKES\gate`, "sesame")
-	if err := client.Bind(nil, "mail.sakes.example"); err != nil {
+	if err := client.Bind(nil, "SMTPSVC/mail.sakes.example"); err != nil {
 		t.Fatal(err)
 	}
 	name, initial, err := client.Start()

@@ -30,7 +30,7 @@ func (c *Client) authenticate(ctx context.Context) error {
 			return err
 		}
 		if bound, is := mechanism.(binder); is {
-			if err := bound.Bind(c.state, c.Server()); err != nil {
+			if err := bound.Bind(c.state, "SMTPSVC/"+c.Server()); err != nil {
 				return err
 			}
 		}

@@ -1,0 +1,38 @@
+// Package signin signs in to a server of Exchange's kind over HTTP: an [http.RoundTripper] that MAPI over HTTP, EWS and
+// Autodiscover have alike.
+//
+//	server, err := signin.New(signin.Config{URL: "https://mail.sakes.example", TLS: trust, Method: signin.Auto})
+//	login := server.Login(signin.Credential{User: `SAKES\george`, Password: password})
+//	defer login.CloseIdleConnections()
+//	client := &http.Client{Transport: login}
+//
+// A [Server] is made once for a store, and remembers which methods the server offers. A [Login] is one credential: its
+// connections are its own, as a connection that was signed in by NTLM or Negotiate belongs to a login (RFC 4559 §6). It
+// sends requests to that one host over TLS alone, and follows no redirect.
+//
+// # Methods
+//
+//	basic     user and password with each request (RFC 7617)
+//	ntlm      NTLMv2 (MS-NLMP), once for a connection
+//	bearer    a token with each request (RFC 6750)
+//	auto      of what the server offers, NTLM before Basic; a token, where the credential is one
+//
+// Where a method is known, nothing is sent only to be refused: Basic costs no round trip, and NTLM one for each connection.
+// With auto the first request to each part of a server (/mapi, /EWS) costs one more.
+//
+// NTLM says in its response which certificate it has seen (tls-server-end-point, RFC 5929 §4): front ends with Extended
+// Protection refuse what has it not, and what came by another certificate than theirs. Basic is sent where the
+// certificate was verified, and nowhere else.
+//
+// # What is sent twice
+//
+// A request is sent without its body until the connection is signed in. Where the server has ended the connection, or the
+// login, meanwhile, it is signed in again, and a body that was read by then is asked for with the request's GetBody: a request that has none
+// fails as [backends.Temporary].
+//
+// # What is refused
+//
+// A password that was refused is sent once: by no other method, and by no other connection of the login, as directories
+// lock accounts. Until a credential was right once, the requests of a login wait for each other. Errors are a
+// [backends.Failure] where it is known what is wrong.
+package signin

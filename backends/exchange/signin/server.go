@@ -1,0 +1,158 @@
+package signin
+
+import (
+	"crypto/tls"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+)
+
+// Method is how a client signs in.
+type Method string
+
+// The methods.
+const (
+	Auto   Method = "auto"
+	Basic  Method = "basic"
+	NTLM   Method = "ntlm"
+	Bearer Method = "bearer"
+)
+
+// Config says which server it is, and how logins go there.
+type Config struct {
+	// URL is the server's, https://host. Its path does not count.
+	URL string
+	// TLS says whom to trust.
+	TLS *tls.Config
+	// Method is one of the methods [Auto].
+	Method Method
+	// Timeout is how long a connection may take to be there [30 s].
+	Timeout time.Duration
+	// Connections is how many a login may have at once [8]. More requests wait.
+	Connections int
+	// Unbound leaves the channel binding out: for a diagnosis, of whether a server refuses the binding or the password.
+	Unbound bool
+}
+
+// Credential is who signs in: a user with a password, or a token.
+type Credential struct {
+	// User is user@domain or DOMAIN\user.
+	User string
+	// Password is the user's.
+	Password string
+	// Token is a bearer token; empty: the password counts.
+	Token string
+}
+
+// String hides the secrets.
+func (c Credential) String() string { return "credential of " + c.User }
+
+// GoString hides the secrets from %#v.
+func (c Credential) GoString() string { return c.String() }
+
+// Server is a server that one can sign in to. Any number of goroutines may use it.
+type Server struct {
+	config Config
+	host   string // with the port
+
+	mu    sync.Mutex
+	known map[string]way // by the first part of the path: what was found there
+}
+
+// way is how a login goes to a part of a server: a method, and the scheme of HTTP that it goes under.
+type way struct {
+	method Method
+	scheme string // in lower case
+}
+
+// New makes a server. Nothing is asked of it.
+func New(c Config) (*Server, error) {
+	target, err := url.Parse(c.URL)
+	if err != nil || target.Scheme != "https" || target.Host == "" || target.User != nil {
+		return nil, backends.Fail(backends.Permanent, "the URL of a server to sign in to must be https://host")
+	}
+	if c.Method == "" {
+		c.Method = Auto
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 30 * time.Second
+	}
+	if c.Connections == 0 {
+		c.Connections = 8
+	}
+	if c.TLS == nil {
+		c.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	return &Server{config: c, host: hostOf(target), known: make(map[string]way)}, nil
+}
+
+// hostOf is a URL's host with the port.
+func hostOf(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = "443"
+	}
+	return strings.ToLower(u.Hostname()) + ":" + port
+}
+
+// partsMost bounds how many parts of a server are remembered.
+const partsMost = 100
+
+// part is what is configured alike on a server: a virtual directory.
+func part(u *url.URL) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
+	return strings.ToLower(first)
+}
+
+// way is how a login goes to a part of the server, as far as that is known: with [Auto] the server has to be asked.
+func (s *Server) way(part string, c Credential) way {
+	if c.Token != "" {
+		return way{Bearer, "bearer"}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known, ok := s.known[part]; ok {
+		return known
+	}
+	return way{s.config.Method, string(s.config.Method)}
+}
+
+// Learn remembers what a reply says that the server offers, which was asked for without a credential: with [Auto], the first login
+// need not ask then.
+func (s *Server) Learn(response *http.Response) {
+	if response.StatusCode != http.StatusUnauthorized || response.Request == nil || hostOf(response.Request.URL) != s.host {
+		return
+	}
+	if w, ok := s.best(challenges(response.Header)); ok {
+		s.learn(part(response.Request.URL), w)
+	}
+}
+
+// learn remembers the way to a part of the server.
+func (s *Server) learn(part string, w way) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.known) >= partsMost {
+		clear(s.known)
+	}
+	s.known[part] = w
+}
+
+// best is the strongest way that a server offers, and the configuration allows.
+func (s *Server) best(offered []challenge) (way, bool) {
+	for _, w := range []way{
+		{NTLM, "ntlm"},
+		{NTLM, "negotiate"}, // Windows takes NTLM's messages there, too (MS-N2HT §3.1.5)
+		{Basic, "basic"},
+	} {
+		allowed := s.config.Method == Auto || s.config.Method == w.method
+		if _, ok := find(offered, w.scheme); ok && allowed {
+			return w, true
+		}
+	}
+	return way{}, false
+}
