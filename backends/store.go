@@ -13,6 +13,7 @@
 //	Watcher        tells what has changed: passwords, rights, mail
 //	SessionSender  a Sender of several messages under one login
 //	SendRights     says which addresses an account may send as
+//	Examiner       says step by step what works, and what does not
 //
 // What a backend can do is what it implements: [CapabilitiesOf] looks. The gateway
 // never links a backend: it runs each one in a process of its own and reaches it through
@@ -166,6 +167,7 @@ type Capabilities struct {
 	Watcher       bool
 	SendRights    bool
 	SendSessions  bool // its Sender is a [SessionSender]
+	Examiner      bool
 }
 
 // CapabilitiesOf says which of the optional interfaces a store implements.
@@ -179,6 +181,7 @@ func CapabilitiesOf(s Store) Capabilities {
 	_, c.Watcher = s.(Watcher)
 	_, c.SendRights = s.(SendRights)
 	_, c.SendSessions = s.(SessionSender)
+	_, c.Examiner = s.(Examiner)
 	return c
 }
 

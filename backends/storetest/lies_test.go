@@ -52,6 +52,7 @@ type liar struct {
 	collect      func(context.Context, backends.CollectRequest, acceptFunc) error
 	settle       func(context.Context, []backends.Settlement) error
 	watch        func(context.Context, func(backends.Hint)) error
+	examine      func(context.Context, backends.ExamineRequest, func(backends.Step)) error
 	maySend      func(context.Context, backends.MaySendQuery) (backends.SendRight, error)
 	authenticate func(context.Context, string, backends.Peer) (sasl.Exchange[backends.Account], error)
 	close        func() error
@@ -109,6 +110,13 @@ func (l *liar) MaySend(ctx context.Context, q backends.MaySendQuery) (backends.S
 		return l.maySend(ctx, q)
 	}
 	return l.Store.MaySend(ctx, q)
+}
+
+func (l *liar) Examine(ctx context.Context, r backends.ExamineRequest, tell func(backends.Step)) error {
+	if l.examine != nil {
+		return l.examine(ctx, r, tell)
+	}
+	return l.Store.Examine(ctx, r, tell)
 }
 
 func (l *liar) Open(ctx context.Context, r backends.OpenRequest) (backends.Maildrop, error) {
@@ -389,7 +397,7 @@ func failing(t *testing.T, target storetest.Target) (failed []string, errs map[s
 }
 
 var allLies = slices.Concat(
-	storeLies, loginLies, listLies, fetchLies, manyLies, measureLies, readingLies, sessionLies, folderLies, removeLies, markLies, receiverLies, directoryLies, contentLies, senderLies, sendingLies, outboxLies, watcherLies, sendRightsLies, processLies,
+	storeLies, loginLies, listLies, fetchLies, manyLies, measureLies, readingLies, sessionLies, folderLies, removeLies, markLies, receiverLies, directoryLies, contentLies, senderLies, sendingLies, outboxLies, watcherLies, sendRightsLies, examineLies, processLies,
 )
 
 // TestLies runs each lie in a bubble where time passes only when everybody waits: a store that

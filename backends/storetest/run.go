@@ -135,6 +135,7 @@ var groups = []group{
 	{"outbox", outboxCases},
 	{"watcher", watcherCases},
 	{"sendrights", sendRightsCases},
+	{"examine", examineCases},
 	{"authenticator", authenticatorCases},
 	{"process", processCases},
 	{"concurrency", concurrencyCases},
@@ -187,6 +188,7 @@ func offered(store backends.Store, d backends.Description, described bool) backe
 		has.Watcher = has.Watcher && said.Watcher
 		has.SendRights = has.SendRights && said.SendRights
 		has.SendSessions = has.SendSessions && said.Sender
+		has.Examiner = has.Examiner && said.Examiner
 	}
 	return has
 }

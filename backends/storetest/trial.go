@@ -56,6 +56,7 @@ var (
 	outbox        = capability("Outbox", func(c backends.Capabilities) bool { return c.Outbox })
 	watcher       = capability("Watcher", func(c backends.Capabilities) bool { return c.Watcher })
 	sendRights    = capability("judge of senders", func(c backends.Capabilities) bool { return c.SendRights })
+	examiner      = capability("Examiner", func(c backends.Capabilities) bool { return c.Examiner })
 	authenticator = capability("Authenticator", func(c backends.Capabilities) bool { return c.Authenticator })
 )
 

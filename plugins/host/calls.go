@@ -137,6 +137,7 @@ func isOutbox(c backends.Capabilities) bool        { return c.Outbox }
 func isReader(c backends.Capabilities) bool        { return c.Reader }
 func isSender(c backends.Capabilities) bool        { return c.Sender }
 func hasSendRights(c backends.Capabilities) bool   { return c.SendRights }
+func isExaminer(c backends.Capabilities) bool      { return c.Examiner }
 func isAuthenticator(c backends.Capabilities) bool { return c.Authenticator }
 
 // Resolve asks about recipients.

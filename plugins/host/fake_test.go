@@ -502,6 +502,24 @@ func (f *fakeStore) MaySend(_ context.Context, q backends.MaySendQuery) (backend
 	return map[string]backends.SendRight{"no": backends.SendNo, "as": backends.SendAs, "behalf": backends.SendOnBehalf, "odd": 77}[word], nil
 }
 
+// Examine tells as many steps as the folder says, each odd in its way.
+func (f *fakeStore) Examine(_ context.Context, r backends.ExamineRequest, tell func(backends.Step)) error {
+	if r.Credential.Kind == 0 {
+		tell(backends.Step{Name: "step 0", Outcome: backends.StepSkipped, Detail: "nobody"})
+		return nil
+	}
+	if r.Folder == "down" {
+		return backends.Fail(backends.Throttled, "down")
+	}
+	n, _ := strconv.Atoi(r.Folder)
+	for i := range n {
+		tell(backends.Step{
+			Name: fmt.Sprint("step ", i+1), Outcome: 77, Took: time.Second, Detail: r.Credential.User + "\ntwo lines", Cause: fmt.Sprint("odd-", i), Advice: "look",
+		})
+	}
+	return nil
+}
+
 // Watch tells of Messages, and waits.
 func (f *fakeStore) Watch(ctx context.Context, tell func(backends.Hint)) error {
 	for _, account := range f.settings.Messages {

@@ -94,6 +94,7 @@ var (
 	_ backends.Authenticator = (*Store)(nil)
 	_ backends.Watcher       = (*Store)(nil)
 	_ backends.SendRights    = (*Store)(nil)
+	_ backends.Examiner      = (*Store)(nil)
 )
 
 // New makes a store of a plugin that is not running yet.

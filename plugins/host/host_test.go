@@ -38,7 +38,7 @@ func TestCalls(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all := backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, Watcher: true, SendRights: true, SendSessions: true}
+		all := backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, Watcher: true, SendRights: true, SendSessions: true, Examiner: true}
 		if d.Name != "fake" || d.Vendor != "vendor" || d.Capabilities != all || !d.ExactSizes {
 			t.Errorf("%+v", d)
 		}
@@ -85,6 +85,28 @@ func TestCalls(t *testing.T) {
 				t.Errorf("%s: %v", word, right)
 			}
 		}
+	})
+	t.Run("examine", func(t *testing.T) {
+		var told []backends.Step
+		examine := func(r backends.ExamineRequest) error {
+			told = nil
+			return s.Examine(ctx, r, func(step backends.Step) { told = append(told, step) })
+		}
+		if err := examine(backends.ExamineRequest{}); err != nil || len(told) != 1 || told[0].Detail != "nobody" {
+			t.Errorf("%+v, %v", told, err)
+		}
+		err := examine(backends.ExamineRequest{Credential: ann, Folder: "2"})
+		want := backends.Step{Name: "step 2", Outcome: backends.StepFailed, Took: time.Second, Detail: "ann two lines", Cause: "odd-1", Advice: "look"}
+		if err != nil || len(told) != 2 || told[1] != want {
+			t.Errorf("%+v, %v", told, err)
+		}
+		for folder, kind := range map[string]backends.Kind{"down": backends.Throttled, "201": backends.Temporary, "\xff": backends.Permanent} {
+			kindIs(t, examine(backends.ExamineRequest{Credential: ann, Folder: folder}), kind)
+			if len(told) > backends.StepsMost {
+				t.Errorf("%d steps", len(told))
+			}
+		}
+		kindIs(t, examine(backends.ExamineRequest{Credential: backends.Credential{Kind: 99}}), backends.Unsupported)
 	})
 	t.Run("name that is not UTF-8", func(t *testing.T) {
 		_, err := s.Login(ctx, userNamed("\xff\xfe"))

@@ -102,7 +102,7 @@ func TestEnds(t *testing.T) {
 }
 
 func TestCapabilities(t *testing.T) {
-	all := backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, Watcher: true, SendRights: true}
+	all := backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, Watcher: true, SendRights: true, Examiner: true}
 	for _, test := range []struct{ has, says, want backends.Capabilities }{
 		{all, backends.Capabilities{}, all},
 		{all, backends.Capabilities{Reader: true, Outbox: true}, backends.Capabilities{Reader: true, Outbox: true}},

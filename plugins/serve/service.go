@@ -171,6 +171,7 @@ func capabilities(has, says backends.Capabilities) backends.Capabilities {
 		Watcher:       has.Watcher && says.Watcher,
 		SendRights:    has.SendRights && says.SendRights,
 		SendSessions:  has.SendSessions && says.Sender,
+		Examiner:      has.Examiner && says.Examiner,
 	}
 }
 
@@ -292,4 +293,25 @@ func (s *service) Watch(_ *pb.WatchRequest, stream grpc.ServerStreamingServer[pb
 		err = backends.Fail(backends.Temporary, "the store has stopped telling of changes")
 	}
 	return err
+}
+
+// Examine passes the steps of an examination on as they end.
+func (s *service) Examine(m *pb.ExamineRequest, stream grpc.ServerStreamingServer[pb.Step]) error {
+	examiner, ok := s.store.(backends.Examiner)
+	if !ok {
+		return lacks("examiner")
+	}
+	request, err := convert.ExamineFromProto(m)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	return examiner.Examine(ctx, request, func(step backends.Step) {
+		if ctx.Err() == nil {
+			if err := stream.Send(convert.StepToProto(step)); err != nil {
+				cancel(err)
+			}
+		}
+	})
 }

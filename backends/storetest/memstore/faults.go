@@ -16,7 +16,7 @@ import (
 type Fault struct {
 	// Call is one of "health", "login", "authenticate", "open", "list", "fetch", "content" (the
 	// reading of what fetch or collect opened), "measure", "remove", "resolve", "deliver", "send",
-	// "collect", "settle", "watch" and "may-send".
+	// "collect", "settle", "watch", "may-send" and "examine".
 	Call string `json:"call"`
 	// Recipient makes it the verdict on one recipient of resolve, deliver and send; Kind, Text,
 	// RetryAfter, Late and Drop count then.
@@ -63,7 +63,7 @@ func (k *Kind) UnmarshalText(text []byte) error {
 
 var calls = []string{
 	"health", "login", "authenticate", "open", "list", "fetch", "content", "measure", "remove",
-	"resolve", "deliver", "send", "collect", "settle", "watch", "may-send",
+	"resolve", "deliver", "send", "collect", "settle", "watch", "may-send", "examine",
 }
 
 func (f *Fault) check(wrong *backends.SettingsError, path string) {

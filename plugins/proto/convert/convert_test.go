@@ -92,7 +92,7 @@ func TestRoundTrip(t *testing.T) {
 	t.Run("description", func(t *testing.T) {
 		want := backends.Description{
 			Name: "fake", Version: "1", Vendor: "v", ExactSizes: true, Mechanisms: []string{"SCRAM-SHA-256"},
-			Capabilities: backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, Watcher: true, SendRights: true},
+			Capabilities: backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, Watcher: true, SendRights: true, Examiner: true},
 			Credentials:  []backends.CredentialKind{backends.CredentialPassword, backends.CredentialImpersonation},
 			Reading: backends.Reading{
 				Disposals: []backends.Disposal{backends.DisposalMark, backends.DisposalTrash}, Encodings: []backends.Encoding{backends.EncodingUUENCODE},
@@ -511,6 +511,7 @@ func FuzzFromProto(f *testing.F) {
 		&pb.HealthResponse{Metrics: []*pb.Metric{{Name: "m", Help: "h", Kind: 3, Buckets: []*pb.Metric_Bucket{{UpTo: 1}}}}},
 		&pb.Measured{Id: []byte("a"), Size: 5, Top: []byte("x")},
 		&pb.MaySendResponse{Right: 2},
+		&pb.Step{Name: "n", Outcome: 3, Took: durationpb.New(time.Second), Detail: "d", Cause: "c-1", Advice: "a"},
 		&pb.Outgoing{Id: []byte("x"), Recipients: []*pb.Recipient{{Address: "a@b"}}},
 		&pb.Verdicts{Verdicts: []*pb.Verdict{{Recipient: "a"}}},
 		&pb.ConfigureResponse{Problems: []*pb.SettingsProblem{{Path: "p"}}},
@@ -582,6 +583,13 @@ func FuzzFromProto(f *testing.F) {
 		}
 		if m := new(pb.Hint); read(m) {
 			clean(t, HintFromProto(m))
+		}
+		if m := new(pb.Step); read(m) {
+			s := StepFromProto(m)
+			clean(t, s)
+			if s.Outcome.String() == "" || s.Took < 0 || len(s.Name) > stepNameMost || len(s.Detail) > stepTextMost || len(s.Cause) > causeMost {
+				t.Errorf("%+v", s)
+			}
 		}
 		if m := new(pb.MaildropResponse); read(m) {
 			if o, err := OpenedFromProto(m); err == nil {

@@ -23,6 +23,7 @@ func DescriptionToProto(d backends.Description) *pb.Description {
 			Watcher:       d.Capabilities.Watcher,
 			SendRights:    d.Capabilities.SendRights,
 			SendSessions:  d.Capabilities.SendSessions,
+			Examiner:      d.Capabilities.Examiner,
 		},
 		ExactSizes: d.ExactSizes,
 		Limits: &pb.Limits{
@@ -101,6 +102,7 @@ func DescriptionFromProto(m *pb.Description) (backends.Description, error) {
 			Watcher:       m.GetCapabilities().GetWatcher(),
 			SendRights:    m.GetCapabilities().GetSendRights(),
 			SendSessions:  m.GetCapabilities().GetSendSessions(),
+			Examiner:      m.GetCapabilities().GetExaminer(),
 		},
 		Limits: backends.Limits{
 			MessageSize:     max(0, m.GetLimits().GetMessageSize()),

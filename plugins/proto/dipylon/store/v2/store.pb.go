@@ -737,6 +737,61 @@ func (HintKind) EnumDescriptor() ([]byte, []int) {
 	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{12}
 }
 
+type StepOutcome int32
+
+const (
+	StepOutcome_STEP_OUTCOME_UNSPECIFIED StepOutcome = 0 // counts as STEP_OUTCOME_FAILED
+	StepOutcome_STEP_OUTCOME_GOOD        StepOutcome = 1
+	StepOutcome_STEP_OUTCOME_WARNING     StepOutcome = 2 // it works, and something should be done
+	StepOutcome_STEP_OUTCOME_FAILED      StepOutcome = 3
+	StepOutcome_STEP_OUTCOME_SKIPPED     StepOutcome = 4
+)
+
+// Enum value maps for StepOutcome.
+var (
+	StepOutcome_name = map[int32]string{
+		0: "STEP_OUTCOME_UNSPECIFIED",
+		1: "STEP_OUTCOME_GOOD",
+		2: "STEP_OUTCOME_WARNING",
+		3: "STEP_OUTCOME_FAILED",
+		4: "STEP_OUTCOME_SKIPPED",
+	}
+	StepOutcome_value = map[string]int32{
+		"STEP_OUTCOME_UNSPECIFIED": 0,
+		"STEP_OUTCOME_GOOD":        1,
+		"STEP_OUTCOME_WARNING":     2,
+		"STEP_OUTCOME_FAILED":      3,
+		"STEP_OUTCOME_SKIPPED":     4,
+	}
+)
+
+func (x StepOutcome) Enum() *StepOutcome {
+	p := new(StepOutcome)
+	*p = x
+	return p
+}
+
+func (x StepOutcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StepOutcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_dipylon_store_v2_store_proto_enumTypes[13].Descriptor()
+}
+
+func (StepOutcome) Type() protoreflect.EnumType {
+	return &file_dipylon_store_v2_store_proto_enumTypes[13]
+}
+
+func (x StepOutcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StepOutcome.Descriptor instead.
+func (StepOutcome) EnumDescriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{13}
+}
+
 type Metric_Kind int32
 
 const (
@@ -773,11 +828,11 @@ func (x Metric_Kind) String() string {
 }
 
 func (Metric_Kind) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v2_store_proto_enumTypes[13].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[14].Descriptor()
 }
 
 func (Metric_Kind) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v2_store_proto_enumTypes[13]
+	return &file_dipylon_store_v2_store_proto_enumTypes[14]
 }
 
 func (x Metric_Kind) Number() protoreflect.EnumNumber {
@@ -1232,6 +1287,7 @@ type Capabilities struct {
 	Watcher       bool                   `protobuf:"varint,6,opt,name=watcher,proto3" json:"watcher,omitempty"`
 	SendRights    bool                   `protobuf:"varint,7,opt,name=send_rights,json=sendRights,proto3" json:"send_rights,omitempty"`
 	SendSessions  bool                   `protobuf:"varint,8,opt,name=send_sessions,json=sendSessions,proto3" json:"send_sessions,omitempty"` // a Send takes one message after the other
+	Examiner      bool                   `protobuf:"varint,9,opt,name=examiner,proto3" json:"examiner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1318,6 +1374,13 @@ func (x *Capabilities) GetSendRights() bool {
 func (x *Capabilities) GetSendSessions() bool {
 	if x != nil {
 		return x.SendSessions
+	}
+	return false
+}
+
+func (x *Capabilities) GetExaminer() bool {
+	if x != nil {
+		return x.Examiner
 	}
 	return false
 }
@@ -5255,6 +5318,143 @@ func (x *Hint) GetAccount() string {
 	return ""
 }
 
+type ExamineRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Credential    *Credential            `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"` // absent: nobody logs in
+	Folder        string                 `protobuf:"bytes,2,opt,name=folder,proto3" json:"folder,omitempty"`         // empty: the inbox
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExamineRequest) Reset() {
+	*x = ExamineRequest{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExamineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExamineRequest) ProtoMessage() {}
+
+func (x *ExamineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExamineRequest.ProtoReflect.Descriptor instead.
+func (*ExamineRequest) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *ExamineRequest) GetCredential() *Credential {
+	if x != nil {
+		return x.Credential
+	}
+	return nil
+}
+
+func (x *ExamineRequest) GetFolder() string {
+	if x != nil {
+		return x.Folder
+	}
+	return ""
+}
+
+// Step is told when it has ended. The one without which nothing follows is the last.
+type Step struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // what was tried
+	Outcome       StepOutcome            `protobuf:"varint,2,opt,name=outcome,proto3,enum=dipylon.store.v2.StepOutcome" json:"outcome,omitempty"`
+	Took          *durationpb.Duration   `protobuf:"bytes,3,opt,name=took,proto3" json:"took,omitempty"`
+	Detail        string                 `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"` // what was found, or how it has failed; no secret
+	Cause         string                 `protobuf:"bytes,5,opt,name=cause,proto3" json:"cause,omitempty"`   // what is wrong, for programs: lower case letters, digits, hyphens; empty: nothing
+	Advice        string                 `protobuf:"bytes,6,opt,name=advice,proto3" json:"advice,omitempty"` // what to do about it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Step) Reset() {
+	*x = Step{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Step) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Step) ProtoMessage() {}
+
+func (x *Step) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Step.ProtoReflect.Descriptor instead.
+func (*Step) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *Step) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Step) GetOutcome() StepOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return StepOutcome_STEP_OUTCOME_UNSPECIFIED
+}
+
+func (x *Step) GetTook() *durationpb.Duration {
+	if x != nil {
+		return x.Took
+	}
+	return nil
+}
+
+func (x *Step) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *Step) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *Step) GetAdvice() string {
+	if x != nil {
+		return x.Advice
+	}
+	return ""
+}
+
 type SettleRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Settlements   []*Settlement          `protobuf:"bytes,1,rep,name=settlements,proto3" json:"settlements,omitempty"`
@@ -5264,7 +5464,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5276,7 +5476,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5289,7 +5489,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{63}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *SettleRequest) GetSettlements() []*Settlement {
@@ -5309,7 +5509,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5321,7 +5521,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5334,7 +5534,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{64}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Settlement) GetId() []byte {
@@ -5359,7 +5559,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5371,7 +5571,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5384,7 +5584,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{65}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{67}
 }
 
 type Metric_Bucket struct {
@@ -5397,7 +5597,7 @@ type Metric_Bucket struct {
 
 func (x *Metric_Bucket) Reset() {
 	*x = Metric_Bucket{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5409,7 +5609,7 @@ func (x *Metric_Bucket) String() string {
 func (*Metric_Bucket) ProtoMessage() {}
 
 func (x *Metric_Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5483,7 +5683,7 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x03doc\x18\x04 \x01(\tR\x03doc\x12\x16\n" +
 	"\x06values\x18\x05 \x03(\tR\x06values\x12\x16\n" +
 	"\x06secret\x18\x06 \x01(\bR\x06secret\x12\x1a\n" +
-	"\brequired\x18\a \x01(\bR\brequired\"\xf8\x01\n" +
+	"\brequired\x18\a \x01(\bR\brequired\"\x94\x02\n" +
 	"\fCapabilities\x12\x16\n" +
 	"\x06reader\x18\x01 \x01(\bR\x06reader\x12\x1a\n" +
 	"\breceiver\x18\x02 \x01(\bR\breceiver\x12\x16\n" +
@@ -5493,7 +5693,8 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\awatcher\x18\x06 \x01(\bR\awatcher\x12\x1f\n" +
 	"\vsend_rights\x18\a \x01(\bR\n" +
 	"sendRights\x12#\n" +
-	"\rsend_sessions\x18\b \x01(\bR\fsendSessions\"\xbe\x01\n" +
+	"\rsend_sessions\x18\b \x01(\bR\fsendSessions\x12\x1a\n" +
+	"\bexaminer\x18\t \x01(\bR\bexaminer\"\xbe\x01\n" +
 	"\x06Limits\x12!\n" +
 	"\fmessage_size\x18\x01 \x01(\x03R\vmessageSize\x12\x1e\n" +
 	"\n" +
@@ -5776,7 +5977,19 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\fWatchRequest\"P\n" +
 	"\x04Hint\x12.\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1a.dipylon.store.v2.HintKindR\x04kind\x12\x18\n" +
-	"\aaccount\x18\x02 \x01(\tR\aaccount\"O\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\"f\n" +
+	"\x0eExamineRequest\x12<\n" +
+	"\n" +
+	"credential\x18\x01 \x01(\v2\x1c.dipylon.store.v2.CredentialR\n" +
+	"credential\x12\x16\n" +
+	"\x06folder\x18\x02 \x01(\tR\x06folder\"\xc8\x01\n" +
+	"\x04Step\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x127\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x1d.dipylon.store.v2.StepOutcomeR\aoutcome\x12-\n" +
+	"\x04took\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x04took\x12\x16\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail\x12\x14\n" +
+	"\x05cause\x18\x05 \x01(\tR\x05cause\x12\x16\n" +
+	"\x06advice\x18\x06 \x01(\tR\x06advice\"O\n" +
 	"\rSettleRequest\x12>\n" +
 	"\vsettlements\x18\x01 \x03(\v2\x1c.dipylon.store.v2.SettlementR\vsettlements\"S\n" +
 	"\n" +
@@ -5859,7 +6072,13 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x15HINT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12HINT_KIND_NEW_MAIL\x10\x01\x12\x19\n" +
 	"\x15HINT_KIND_CREDENTIALS\x10\x02\x12\x15\n" +
-	"\x11HINT_KIND_ACCOUNT\x10\x032\xcf\b\n" +
+	"\x11HINT_KIND_ACCOUNT\x10\x03*\x8f\x01\n" +
+	"\vStepOutcome\x12\x1c\n" +
+	"\x18STEP_OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11STEP_OUTCOME_GOOD\x10\x01\x12\x18\n" +
+	"\x14STEP_OUTCOME_WARNING\x10\x02\x12\x17\n" +
+	"\x13STEP_OUTCOME_FAILED\x10\x03\x12\x18\n" +
+	"\x14STEP_OUTCOME_SKIPPED\x10\x042\x96\t\n" +
 	"\x05Store\x12L\n" +
 	"\bDescribe\x12!.dipylon.store.v2.DescribeRequest\x1a\x1d.dipylon.store.v2.Description\x12T\n" +
 	"\tConfigure\x12\".dipylon.store.v2.ConfigureRequest\x1a#.dipylon.store.v2.ConfigureResponse\x12K\n" +
@@ -5873,7 +6092,8 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\aCollect\x12 .dipylon.store.v2.CollectRequest\x1a!.dipylon.store.v2.CollectResponse(\x010\x01\x12K\n" +
 	"\x06Settle\x12\x1f.dipylon.store.v2.SettleRequest\x1a .dipylon.store.v2.SettleResponse\x12N\n" +
 	"\aMaySend\x12 .dipylon.store.v2.MaySendRequest\x1a!.dipylon.store.v2.MaySendResponse\x12A\n" +
-	"\x05Watch\x12\x1e.dipylon.store.v2.WatchRequest\x1a\x16.dipylon.store.v2.Hint0\x01\x12H\n" +
+	"\x05Watch\x12\x1e.dipylon.store.v2.WatchRequest\x1a\x16.dipylon.store.v2.Hint0\x01\x12E\n" +
+	"\aExamine\x12 .dipylon.store.v2.ExamineRequest\x1a\x16.dipylon.store.v2.Step0\x01\x12H\n" +
 	"\x05Drain\x12\x1e.dipylon.store.v2.DrainRequest\x1a\x1f.dipylon.store.v2.DrainResponseBCZAgithub.com/dipylon/dipylon/plugins/proto/dipylon/store/v2;storev2b\x06proto3"
 
 var (
@@ -5889,8 +6109,8 @@ func file_dipylon_store_v2_store_proto_rawDescGZIP() []byte {
 }
 
 var (
-	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 14)
-	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 67)
+	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 15)
+	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 69)
 	file_dipylon_store_v2_store_proto_goTypes   = []any{
 		Kind(0),                       // 0: dipylon.store.v2.Kind
 		CredentialKind(0),             // 1: dipylon.store.v2.CredentialKind
@@ -5905,205 +6125,213 @@ var (
 		Format(0),                     // 10: dipylon.store.v2.Format
 		Action(0),                     // 11: dipylon.store.v2.Action
 		HintKind(0),                   // 12: dipylon.store.v2.HintKind
-		Metric_Kind(0),                // 13: dipylon.store.v2.Metric.Kind
-		(*Failure)(nil),               // 14: dipylon.store.v2.Failure
-		(*DescribeRequest)(nil),       // 15: dipylon.store.v2.DescribeRequest
-		(*Description)(nil),           // 16: dipylon.store.v2.Description
-		(*Reading)(nil),               // 17: dipylon.store.v2.Reading
-		(*Setting)(nil),               // 18: dipylon.store.v2.Setting
-		(*Capabilities)(nil),          // 19: dipylon.store.v2.Capabilities
-		(*Limits)(nil),                // 20: dipylon.store.v2.Limits
-		(*ConfigureRequest)(nil),      // 21: dipylon.store.v2.ConfigureRequest
-		(*ConfigureResponse)(nil),     // 22: dipylon.store.v2.ConfigureResponse
-		(*SettingsProblem)(nil),       // 23: dipylon.store.v2.SettingsProblem
-		(*DrainRequest)(nil),          // 24: dipylon.store.v2.DrainRequest
-		(*DrainResponse)(nil),         // 25: dipylon.store.v2.DrainResponse
-		(*HealthRequest)(nil),         // 26: dipylon.store.v2.HealthRequest
-		(*HealthResponse)(nil),        // 27: dipylon.store.v2.HealthResponse
-		(*Metric)(nil),                // 28: dipylon.store.v2.Metric
-		(*Credential)(nil),            // 29: dipylon.store.v2.Credential
-		(*Peer)(nil),                  // 30: dipylon.store.v2.Peer
-		(*LoginRequest)(nil),          // 31: dipylon.store.v2.LoginRequest
-		(*Account)(nil),               // 32: dipylon.store.v2.Account
-		(*AuthenticateRequest)(nil),   // 33: dipylon.store.v2.AuthenticateRequest
-		(*AuthenticateResponse)(nil),  // 34: dipylon.store.v2.AuthenticateResponse
-		(*MaildropRequest)(nil),       // 35: dipylon.store.v2.MaildropRequest
-		(*MaildropResponse)(nil),      // 36: dipylon.store.v2.MaildropResponse
-		(*Open)(nil),                  // 37: dipylon.store.v2.Open
-		(*List)(nil),                  // 38: dipylon.store.v2.List
-		(*Entries)(nil),               // 39: dipylon.store.v2.Entries
-		(*Entry)(nil),                 // 40: dipylon.store.v2.Entry
-		(*Fetch)(nil),                 // 41: dipylon.store.v2.Fetch
-		(*Files)(nil),                 // 42: dipylon.store.v2.Files
-		(*File)(nil),                  // 43: dipylon.store.v2.File
-		(*FetchHead)(nil),             // 44: dipylon.store.v2.FetchHead
-		(*Window)(nil),                // 45: dipylon.store.v2.Window
-		(*Cancel)(nil),                // 46: dipylon.store.v2.Cancel
-		(*Rendering)(nil),             // 47: dipylon.store.v2.Rendering
-		(*Remove)(nil),                // 48: dipylon.store.v2.Remove
-		(*MarkSeen)(nil),              // 49: dipylon.store.v2.MarkSeen
-		(*Measure)(nil),               // 50: dipylon.store.v2.Measure
-		(*Measured)(nil),              // 51: dipylon.store.v2.Measured
-		(*Removals)(nil),              // 52: dipylon.store.v2.Removals
-		(*Removal)(nil),               // 53: dipylon.store.v2.Removal
-		(*Envelope)(nil),              // 54: dipylon.store.v2.Envelope
-		(*DeliverBy)(nil),             // 55: dipylon.store.v2.DeliverBy
-		(*Submitter)(nil),             // 56: dipylon.store.v2.Submitter
-		(*Recipient)(nil),             // 57: dipylon.store.v2.Recipient
-		(*ResolveRequest)(nil),        // 58: dipylon.store.v2.ResolveRequest
-		(*MaySendRequest)(nil),        // 59: dipylon.store.v2.MaySendRequest
-		(*MaySendResponse)(nil),       // 60: dipylon.store.v2.MaySendResponse
-		(*Verdicts)(nil),              // 61: dipylon.store.v2.Verdicts
-		(*Verdict)(nil),               // 62: dipylon.store.v2.Verdict
-		(*DirectoryEntry)(nil),        // 63: dipylon.store.v2.DirectoryEntry
-		(*Delivery)(nil),              // 64: dipylon.store.v2.Delivery
-		(*DeliverRequest)(nil),        // 65: dipylon.store.v2.DeliverRequest
-		(*End)(nil),                   // 66: dipylon.store.v2.End
-		(*SendRequest)(nil),           // 67: dipylon.store.v2.SendRequest
-		(*SendStart)(nil),             // 68: dipylon.store.v2.SendStart
-		(*CollectRequest)(nil),        // 69: dipylon.store.v2.CollectRequest
-		(*CollectStart)(nil),          // 70: dipylon.store.v2.CollectStart
-		(*Taken)(nil),                 // 71: dipylon.store.v2.Taken
-		(*CollectResponse)(nil),       // 72: dipylon.store.v2.CollectResponse
-		(*CollectEnd)(nil),            // 73: dipylon.store.v2.CollectEnd
-		(*Outgoing)(nil),              // 74: dipylon.store.v2.Outgoing
-		(*WatchRequest)(nil),          // 75: dipylon.store.v2.WatchRequest
-		(*Hint)(nil),                  // 76: dipylon.store.v2.Hint
-		(*SettleRequest)(nil),         // 77: dipylon.store.v2.SettleRequest
-		(*Settlement)(nil),            // 78: dipylon.store.v2.Settlement
-		(*SettleResponse)(nil),        // 79: dipylon.store.v2.SettleResponse
-		(*Metric_Bucket)(nil),         // 80: dipylon.store.v2.Metric.Bucket
-		(*durationpb.Duration)(nil),   // 81: google.protobuf.Duration
-		(*timestamppb.Timestamp)(nil), // 82: google.protobuf.Timestamp
+		StepOutcome(0),                // 13: dipylon.store.v2.StepOutcome
+		Metric_Kind(0),                // 14: dipylon.store.v2.Metric.Kind
+		(*Failure)(nil),               // 15: dipylon.store.v2.Failure
+		(*DescribeRequest)(nil),       // 16: dipylon.store.v2.DescribeRequest
+		(*Description)(nil),           // 17: dipylon.store.v2.Description
+		(*Reading)(nil),               // 18: dipylon.store.v2.Reading
+		(*Setting)(nil),               // 19: dipylon.store.v2.Setting
+		(*Capabilities)(nil),          // 20: dipylon.store.v2.Capabilities
+		(*Limits)(nil),                // 21: dipylon.store.v2.Limits
+		(*ConfigureRequest)(nil),      // 22: dipylon.store.v2.ConfigureRequest
+		(*ConfigureResponse)(nil),     // 23: dipylon.store.v2.ConfigureResponse
+		(*SettingsProblem)(nil),       // 24: dipylon.store.v2.SettingsProblem
+		(*DrainRequest)(nil),          // 25: dipylon.store.v2.DrainRequest
+		(*DrainResponse)(nil),         // 26: dipylon.store.v2.DrainResponse
+		(*HealthRequest)(nil),         // 27: dipylon.store.v2.HealthRequest
+		(*HealthResponse)(nil),        // 28: dipylon.store.v2.HealthResponse
+		(*Metric)(nil),                // 29: dipylon.store.v2.Metric
+		(*Credential)(nil),            // 30: dipylon.store.v2.Credential
+		(*Peer)(nil),                  // 31: dipylon.store.v2.Peer
+		(*LoginRequest)(nil),          // 32: dipylon.store.v2.LoginRequest
+		(*Account)(nil),               // 33: dipylon.store.v2.Account
+		(*AuthenticateRequest)(nil),   // 34: dipylon.store.v2.AuthenticateRequest
+		(*AuthenticateResponse)(nil),  // 35: dipylon.store.v2.AuthenticateResponse
+		(*MaildropRequest)(nil),       // 36: dipylon.store.v2.MaildropRequest
+		(*MaildropResponse)(nil),      // 37: dipylon.store.v2.MaildropResponse
+		(*Open)(nil),                  // 38: dipylon.store.v2.Open
+		(*List)(nil),                  // 39: dipylon.store.v2.List
+		(*Entries)(nil),               // 40: dipylon.store.v2.Entries
+		(*Entry)(nil),                 // 41: dipylon.store.v2.Entry
+		(*Fetch)(nil),                 // 42: dipylon.store.v2.Fetch
+		(*Files)(nil),                 // 43: dipylon.store.v2.Files
+		(*File)(nil),                  // 44: dipylon.store.v2.File
+		(*FetchHead)(nil),             // 45: dipylon.store.v2.FetchHead
+		(*Window)(nil),                // 46: dipylon.store.v2.Window
+		(*Cancel)(nil),                // 47: dipylon.store.v2.Cancel
+		(*Rendering)(nil),             // 48: dipylon.store.v2.Rendering
+		(*Remove)(nil),                // 49: dipylon.store.v2.Remove
+		(*MarkSeen)(nil),              // 50: dipylon.store.v2.MarkSeen
+		(*Measure)(nil),               // 51: dipylon.store.v2.Measure
+		(*Measured)(nil),              // 52: dipylon.store.v2.Measured
+		(*Removals)(nil),              // 53: dipylon.store.v2.Removals
+		(*Removal)(nil),               // 54: dipylon.store.v2.Removal
+		(*Envelope)(nil),              // 55: dipylon.store.v2.Envelope
+		(*DeliverBy)(nil),             // 56: dipylon.store.v2.DeliverBy
+		(*Submitter)(nil),             // 57: dipylon.store.v2.Submitter
+		(*Recipient)(nil),             // 58: dipylon.store.v2.Recipient
+		(*ResolveRequest)(nil),        // 59: dipylon.store.v2.ResolveRequest
+		(*MaySendRequest)(nil),        // 60: dipylon.store.v2.MaySendRequest
+		(*MaySendResponse)(nil),       // 61: dipylon.store.v2.MaySendResponse
+		(*Verdicts)(nil),              // 62: dipylon.store.v2.Verdicts
+		(*Verdict)(nil),               // 63: dipylon.store.v2.Verdict
+		(*DirectoryEntry)(nil),        // 64: dipylon.store.v2.DirectoryEntry
+		(*Delivery)(nil),              // 65: dipylon.store.v2.Delivery
+		(*DeliverRequest)(nil),        // 66: dipylon.store.v2.DeliverRequest
+		(*End)(nil),                   // 67: dipylon.store.v2.End
+		(*SendRequest)(nil),           // 68: dipylon.store.v2.SendRequest
+		(*SendStart)(nil),             // 69: dipylon.store.v2.SendStart
+		(*CollectRequest)(nil),        // 70: dipylon.store.v2.CollectRequest
+		(*CollectStart)(nil),          // 71: dipylon.store.v2.CollectStart
+		(*Taken)(nil),                 // 72: dipylon.store.v2.Taken
+		(*CollectResponse)(nil),       // 73: dipylon.store.v2.CollectResponse
+		(*CollectEnd)(nil),            // 74: dipylon.store.v2.CollectEnd
+		(*Outgoing)(nil),              // 75: dipylon.store.v2.Outgoing
+		(*WatchRequest)(nil),          // 76: dipylon.store.v2.WatchRequest
+		(*Hint)(nil),                  // 77: dipylon.store.v2.Hint
+		(*ExamineRequest)(nil),        // 78: dipylon.store.v2.ExamineRequest
+		(*Step)(nil),                  // 79: dipylon.store.v2.Step
+		(*SettleRequest)(nil),         // 80: dipylon.store.v2.SettleRequest
+		(*Settlement)(nil),            // 81: dipylon.store.v2.Settlement
+		(*SettleResponse)(nil),        // 82: dipylon.store.v2.SettleResponse
+		(*Metric_Bucket)(nil),         // 83: dipylon.store.v2.Metric.Bucket
+		(*durationpb.Duration)(nil),   // 84: google.protobuf.Duration
+		(*timestamppb.Timestamp)(nil), // 85: google.protobuf.Timestamp
 	}
 )
 
 var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	0,   // 0: dipylon.store.v2.Failure.kind:type_name -> dipylon.store.v2.Kind
-	81,  // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
-	19,  // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
+	84,  // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
+	20,  // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
 	1,   // 3: dipylon.store.v2.Description.credentials:type_name -> dipylon.store.v2.CredentialKind
-	20,  // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
-	17,  // 5: dipylon.store.v2.Description.reading:type_name -> dipylon.store.v2.Reading
-	18,  // 6: dipylon.store.v2.Description.settings:type_name -> dipylon.store.v2.Setting
+	21,  // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
+	18,  // 5: dipylon.store.v2.Description.reading:type_name -> dipylon.store.v2.Reading
+	19,  // 6: dipylon.store.v2.Description.settings:type_name -> dipylon.store.v2.Setting
 	4,   // 7: dipylon.store.v2.Reading.disposals:type_name -> dipylon.store.v2.Disposal
 	2,   // 8: dipylon.store.v2.Reading.encodings:type_name -> dipylon.store.v2.Encoding
 	3,   // 9: dipylon.store.v2.Reading.bodies:type_name -> dipylon.store.v2.BodyForm
-	23,  // 10: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
-	14,  // 11: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
-	28,  // 12: dipylon.store.v2.HealthResponse.metrics:type_name -> dipylon.store.v2.Metric
-	13,  // 13: dipylon.store.v2.Metric.kind:type_name -> dipylon.store.v2.Metric.Kind
-	80,  // 14: dipylon.store.v2.Metric.buckets:type_name -> dipylon.store.v2.Metric.Bucket
+	24,  // 10: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
+	15,  // 11: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
+	29,  // 12: dipylon.store.v2.HealthResponse.metrics:type_name -> dipylon.store.v2.Metric
+	14,  // 13: dipylon.store.v2.Metric.kind:type_name -> dipylon.store.v2.Metric.Kind
+	83,  // 14: dipylon.store.v2.Metric.buckets:type_name -> dipylon.store.v2.Metric.Bucket
 	1,   // 15: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
-	30,  // 16: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
-	29,  // 17: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
-	82,  // 18: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
-	30,  // 19: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
-	32,  // 20: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
-	37,  // 21: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
-	38,  // 22: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
-	41,  // 23: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
-	48,  // 24: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
-	45,  // 25: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
-	46,  // 26: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
-	49,  // 27: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
-	50,  // 28: dipylon.store.v2.MaildropRequest.measure:type_name -> dipylon.store.v2.Measure
-	14,  // 29: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
-	32,  // 30: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
-	39,  // 31: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
-	44,  // 32: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
-	52,  // 33: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
-	42,  // 34: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
-	51,  // 35: dipylon.store.v2.MaildropResponse.measured:type_name -> dipylon.store.v2.Measured
-	29,  // 36: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
-	40,  // 37: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
-	82,  // 38: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
-	47,  // 39: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
-	43,  // 40: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
+	31,  // 16: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
+	30,  // 17: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
+	85,  // 18: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
+	31,  // 19: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
+	33,  // 20: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
+	38,  // 21: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
+	39,  // 22: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
+	42,  // 23: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
+	49,  // 24: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
+	46,  // 25: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
+	47,  // 26: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
+	50,  // 27: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
+	51,  // 28: dipylon.store.v2.MaildropRequest.measure:type_name -> dipylon.store.v2.Measure
+	15,  // 29: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
+	33,  // 30: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
+	40,  // 31: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
+	45,  // 32: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
+	53,  // 33: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
+	43,  // 34: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
+	52,  // 35: dipylon.store.v2.MaildropResponse.measured:type_name -> dipylon.store.v2.Measured
+	30,  // 36: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
+	41,  // 37: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
+	85,  // 38: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
+	48,  // 39: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
+	44,  // 40: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
 	2,   // 41: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
 	3,   // 42: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
 	4,   // 43: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
-	47,  // 44: dipylon.store.v2.Measure.rendering:type_name -> dipylon.store.v2.Rendering
-	14,  // 45: dipylon.store.v2.Measured.failure:type_name -> dipylon.store.v2.Failure
-	53,  // 46: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
-	14,  // 47: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
+	48,  // 44: dipylon.store.v2.Measure.rendering:type_name -> dipylon.store.v2.Rendering
+	15,  // 45: dipylon.store.v2.Measured.failure:type_name -> dipylon.store.v2.Failure
+	54,  // 46: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
+	15,  // 47: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
 	5,   // 48: dipylon.store.v2.Envelope.ret:type_name -> dipylon.store.v2.Return
 	6,   // 49: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
-	55,  // 50: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
-	56,  // 51: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
-	82,  // 52: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
+	56,  // 50: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
+	57,  // 51: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
+	85,  // 52: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
 	7,   // 53: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
-	54,  // 54: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
-	57,  // 55: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
-	30,  // 56: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
-	30,  // 57: dipylon.store.v2.MaySendRequest.peer:type_name -> dipylon.store.v2.Peer
+	55,  // 54: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
+	58,  // 55: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
+	31,  // 56: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
+	31,  // 57: dipylon.store.v2.MaySendRequest.peer:type_name -> dipylon.store.v2.Peer
 	8,   // 58: dipylon.store.v2.MaySendResponse.right:type_name -> dipylon.store.v2.SendRight
-	62,  // 59: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
-	14,  // 60: dipylon.store.v2.Verdicts.failure:type_name -> dipylon.store.v2.Failure
-	14,  // 61: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
+	63,  // 59: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
+	15,  // 60: dipylon.store.v2.Verdicts.failure:type_name -> dipylon.store.v2.Failure
+	15,  // 61: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
 	11,  // 62: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
-	63,  // 63: dipylon.store.v2.Verdict.directory:type_name -> dipylon.store.v2.DirectoryEntry
+	64,  // 63: dipylon.store.v2.Verdict.directory:type_name -> dipylon.store.v2.DirectoryEntry
 	9,   // 64: dipylon.store.v2.DirectoryEntry.rich_text:type_name -> dipylon.store.v2.RichText
 	10,  // 65: dipylon.store.v2.DirectoryEntry.format:type_name -> dipylon.store.v2.Format
-	54,  // 66: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
-	57,  // 67: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
-	82,  // 68: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
-	30,  // 69: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
-	64,  // 70: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	66,  // 71: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
-	68,  // 72: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
-	66,  // 73: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
-	64,  // 74: dipylon.store.v2.SendRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	29,  // 75: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
-	64,  // 76: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
-	70,  // 77: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
-	71,  // 78: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
-	81,  // 79: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
-	47,  // 80: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	81,  // 81: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
-	14,  // 82: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
-	74,  // 83: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
-	73,  // 84: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
-	14,  // 85: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
-	54,  // 86: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
-	57,  // 87: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
-	82,  // 88: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	55,  // 66: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
+	58,  // 67: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
+	85,  // 68: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	31,  // 69: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
+	65,  // 70: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	67,  // 71: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
+	69,  // 72: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
+	67,  // 73: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
+	65,  // 74: dipylon.store.v2.SendRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	30,  // 75: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
+	65,  // 76: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
+	71,  // 77: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
+	72,  // 78: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
+	84,  // 79: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	48,  // 80: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
+	84,  // 81: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
+	15,  // 82: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
+	75,  // 83: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
+	74,  // 84: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
+	15,  // 85: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
+	55,  // 86: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
+	58,  // 87: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
+	85,  // 88: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
 	12,  // 89: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
-	78,  // 90: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	62,  // 91: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
-	15,  // 92: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
-	21,  // 93: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	26,  // 94: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	31,  // 95: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	33,  // 96: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	35,  // 97: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	58,  // 98: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	65,  // 99: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	67,  // 100: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	69,  // 101: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	77,  // 102: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	59,  // 103: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
-	75,  // 104: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
-	24,  // 105: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
-	16,  // 106: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	22,  // 107: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	27,  // 108: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	32,  // 109: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	34,  // 110: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	36,  // 111: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	61,  // 112: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	61,  // 113: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	61,  // 114: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	72,  // 115: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	79,  // 116: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	60,  // 117: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
-	76,  // 118: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
-	25,  // 119: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
-	106, // [106:120] is the sub-list for method output_type
-	92,  // [92:106] is the sub-list for method input_type
-	92,  // [92:92] is the sub-list for extension type_name
-	92,  // [92:92] is the sub-list for extension extendee
-	0,   // [0:92] is the sub-list for field type_name
+	30,  // 90: dipylon.store.v2.ExamineRequest.credential:type_name -> dipylon.store.v2.Credential
+	13,  // 91: dipylon.store.v2.Step.outcome:type_name -> dipylon.store.v2.StepOutcome
+	84,  // 92: dipylon.store.v2.Step.took:type_name -> google.protobuf.Duration
+	81,  // 93: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	63,  // 94: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	16,  // 95: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	22,  // 96: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	27,  // 97: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	32,  // 98: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	34,  // 99: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	36,  // 100: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	59,  // 101: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	66,  // 102: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	68,  // 103: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	70,  // 104: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	80,  // 105: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	60,  // 106: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
+	76,  // 107: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
+	78,  // 108: dipylon.store.v2.Store.Examine:input_type -> dipylon.store.v2.ExamineRequest
+	25,  // 109: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
+	17,  // 110: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	23,  // 111: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	28,  // 112: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	33,  // 113: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	35,  // 114: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	37,  // 115: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	62,  // 116: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	62,  // 117: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	62,  // 118: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	73,  // 119: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	82,  // 120: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	61,  // 121: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
+	77,  // 122: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
+	79,  // 123: dipylon.store.v2.Store.Examine:output_type -> dipylon.store.v2.Step
+	26,  // 124: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
+	110, // [110:125] is the sub-list for method output_type
+	95,  // [95:110] is the sub-list for method input_type
+	95,  // [95:95] is the sub-list for extension type_name
+	95,  // [95:95] is the sub-list for extension extendee
+	0,   // [0:95] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v2_store_proto_init() }
@@ -6155,8 +6383,8 @@ func file_dipylon_store_v2_store_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v2_store_proto_rawDesc), len(file_dipylon_store_v2_store_proto_rawDesc)),
-			NumEnums:      14,
-			NumMessages:   67,
+			NumEnums:      15,
+			NumMessages:   69,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -39,6 +39,7 @@ const (
 	Store_Settle_FullMethodName       = "/dipylon.store.v2.Store/Settle"
 	Store_MaySend_FullMethodName      = "/dipylon.store.v2.Store/MaySend"
 	Store_Watch_FullMethodName        = "/dipylon.store.v2.Store/Watch"
+	Store_Examine_FullMethodName      = "/dipylon.store.v2.Store/Examine"
 	Store_Drain_FullMethodName        = "/dipylon.store.v2.Store/Drain"
 )
 
@@ -72,6 +73,8 @@ type StoreClient interface {
 	MaySend(ctx context.Context, in *MaySendRequest, opts ...grpc.CallOption) (*MaySendResponse, error)
 	// watcher
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Hint], error)
+	// examiner: what works between the store and a mailbox, step by step
+	Examine(ctx context.Context, in *ExamineRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Step], error)
 	// drainer: another process of the store has taken this one's place; sessions under way go on
 	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error)
 }
@@ -238,6 +241,25 @@ func (c *storeClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Store_WatchClient = grpc.ServerStreamingClient[Hint]
 
+func (c *storeClient) Examine(ctx context.Context, in *ExamineRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Step], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Store_ServiceDesc.Streams[6], Store_Examine_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ExamineRequest, Step]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Store_ExamineClient = grpc.ServerStreamingClient[Step]
+
 func (c *storeClient) Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DrainResponse)
@@ -278,6 +300,8 @@ type StoreServer interface {
 	MaySend(context.Context, *MaySendRequest) (*MaySendResponse, error)
 	// watcher
 	Watch(*WatchRequest, grpc.ServerStreamingServer[Hint]) error
+	// examiner: what works between the store and a mailbox, step by step
+	Examine(*ExamineRequest, grpc.ServerStreamingServer[Step]) error
 	// drainer: another process of the store has taken this one's place; sessions under way go on
 	Drain(context.Context, *DrainRequest) (*DrainResponse, error)
 	mustEmbedUnimplementedStoreServer()
@@ -340,6 +364,10 @@ func (UnimplementedStoreServer) MaySend(context.Context, *MaySendRequest) (*MayS
 
 func (UnimplementedStoreServer) Watch(*WatchRequest, grpc.ServerStreamingServer[Hint]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+
+func (UnimplementedStoreServer) Examine(*ExamineRequest, grpc.ServerStreamingServer[Step]) error {
+	return status.Error(codes.Unimplemented, "method Examine not implemented")
 }
 
 func (UnimplementedStoreServer) Drain(context.Context, *DrainRequest) (*DrainResponse, error) {
@@ -538,6 +566,17 @@ func _Store_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Store_WatchServer = grpc.ServerStreamingServer[Hint]
 
+func _Store_Examine_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ExamineRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(StoreServer).Examine(m, &grpc.GenericServerStream[ExamineRequest, Step]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Store_ExamineServer = grpc.ServerStreamingServer[Step]
+
 func _Store_Drain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DrainRequest)
 	if err := dec(in); err != nil {
@@ -629,6 +668,11 @@ var Store_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Watch",
 			Handler:       _Store_Watch_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Examine",
+			Handler:       _Store_Examine_Handler,
 			ServerStreams: true,
 		},
 	},
