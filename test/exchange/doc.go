@@ -7,16 +7,19 @@
 //
 // It is built from the specifications (MS-OXCMAPIHTTP, MS-OXCROPS, MS-OXCTABL, MS-OXCFXICS), shares no code with the client, and is
 // strict: what a client must not send fails as the specifications have it, and fails the test too, unless
-// [Server.Tolerate] was called. A mailbox has an Inbox, Deleted Items and what [Mailbox.AddFolder] adds, and its messages are known by
-// a few properties and by their streams. The address book finds mailboxes by their addresses.
+// [Server.Tolerate] was called. A mailbox has an Inbox, an Outbox, Sent Items, Deleted Items and what [Mailbox.AddFolder] adds. Messages are
+// made operation by operation, or of FastTransfer streams, several pieces of which go in one request unless [Server.PacksNothing] was called; what is
+// submitted is delivered to the server's own mailboxes, or has left ([Server.Sent]). The address book finds mailboxes by their addresses.
 //
 // # Faults
 //
-// [Server.Forget] loses all session contexts, as a restart does. [Server.Busy] answers so many requests with too much to do.
-// [Server.Room] makes the buffer for replies smaller.
+// [Server.Forget] loses all session contexts, as a restart does, and [Server.RestartAt] when it comes to an operation. [Server.CutAt] executes an
+// operation, and loses its reply. [Server.Busy] answers so many requests with too much to do. [Server.Room] makes the buffer for replies smaller.
+// [Mailbox.Quota] is how large a mailbox may be, [Mailbox.SendAs] whom its owner may send as, [Server.Refuse] whom the transport refuses, and
+// [Server.NoTransport] leaves in the Outbox what is submitted.
 //
 // # Not yet
 //
-// Compressed requests, chained replies, notifications, writing and sending, the rest of the address book, and signing in by anything but
+// Compressed requests, notifications, the rest of the address book, and signing in by anything but
 // Basic.
 package exchange

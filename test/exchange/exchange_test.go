@@ -249,12 +249,12 @@ func TestFolders(t *testing.T) {
 	rop.On(&b, table, &rop.SetColumns{PropertyTags: columns})
 	rows := rop.On(&b, table, &rop.QueryRows{ForwardRead: true, RowCount: 10, Columns: columns})
 	r.must(&b)
-	if len(rows.Rows) != 3 || rows.Rows[2][1] != mapi.String("Archive") {
+	if len(rows.Rows) != 5 || rows.Rows[4][1] != mapi.String("Archive") {
 		t.Fatal(rows.Rows)
 	}
 	b = rop.Batch{}
 	inbox, _ := rop.Open(&b, r.logon, &rop.OpenFolder{FolderID: r.inbox})
-	archive, _ := rop.Open(&b, r.logon, &rop.OpenFolder{FolderID: rows.Rows[2][0].(mapi.Integer64).ObjectID()})
+	archive, _ := rop.Open(&b, r.logon, &rop.OpenFolder{FolderID: rows.Rows[4][0].(mapi.Integer64).ObjectID()})
 	moved := rop.Move(&b, inbox, archive, &rop.MoveCopyMessages{MessageIDs: ids[:1]})
 	again := rop.Move(&b, inbox, archive, &rop.MoveCopyMessages{MessageIDs: ids[:1]})
 	lasting := rop.On(&b, r.logon, &rop.LongTermIDFromID{ObjectID: ids[1]})
@@ -430,6 +430,10 @@ func TestRecordings(t *testing.T) {
 	for _, operation := range []byte{
 		ropRelease, ropOpenFolder, ropOpenMessage, ropGetHierarchy, ropGetContentsTable, ropGetProperties, ropSetColumns, ropSortTable, ropQueryRows,
 		ropMove, ropLongTermID, ropFromLongTermID, ropDelete, ropCopyMessages, ropCopyTo, ropGetBuffer, ropSetReadFlags, ropHardDelete, ropLogon,
+		ropCreateMessage, ropSetProperties, ropDeleteProperties, ropSaveMessage, ropRemoveRecipients, ropModifyRecipients, ropCreateAttachment,
+		ropSaveAttachment, ropOpenEmbedded, ropOpenStream, ropReadStream, ropWriteStream, ropSeekStream, ropStreamSize, ropCommitStream,
+		ropGetSize, ropSubmit, ropTransportSend, ropAbortSubmit, ropSpoolerLock, ropSetSpooler, ropTransportFolder, ropReceiveFolder,
+		ropGetIDs, ropRestrict,
 	} {
 		known[operation] = true
 	}
@@ -441,11 +445,14 @@ func TestRecordings(t *testing.T) {
 	for _, file := range files {
 		for _, x := range recorded(t, file) {
 			if operations := x.operations(known); operations != nil {
-				s := &Server{t: t, room: roomMost}
+				s := &Server{t: t, room: roomMost, tolerant: true, faults: map[uint8]fault{}}
 				m := s.AddMailbox("george", "", georgesName)
 				c := &context{mailbox: m, objects: map[uint32]object{}}
-				buffer, ok := payload(x.buffer(t))
-				if replies, executed := s.run(c, buffer, roomMost); !ok || !executed {
+				buffers, ok := payloads(x.buffer(t))
+				if !ok {
+					t.Fatalf("%s %s", filepath.Base(file), x.Name)
+				}
+				if executed, replies := s.run(c, buffers[0], roomMost); executed == nil {
 					t.Errorf("%s %s: %x", filepath.Base(file), x.Name, replies)
 				}
 				for _, operation := range operations {
@@ -499,7 +506,7 @@ func (x exchange) operations(known map[byte]bool) (all []byte) {
 			return nil
 		}
 	}
-	for _, wrong := range []string{"RopSize too large", "public folders"} {
+	for _, wrong := range []string{"RopSize too large", "public folders", "that lies"} {
 		if strings.Contains(x.Name, wrong) {
 			return nil
 		}

@@ -54,6 +54,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 	default:
 		code, reply := s.answer(w, r, user, body)
+		if s.cut {
+			s.cut = false
+			panic(http.ErrAbortHandler) // ends the connection
+		}
 		s.write(w, r, code, reply)
 	}
 }
@@ -181,7 +185,12 @@ func (s *Server) connect(w http.ResponseWriter, user *Mailbox, body []byte) (int
 	s.give(w, &context{mailbox: user, objects: map[uint32]object{}}, "/mapi/emsmdb")
 	reply := words(0, 0, 60_000, 6, 10_000)
 	reply = append(reply, "/o=Sakes\x00"...)
-	return succeeded, append(append(reply, wide(user.User)...), words(0)...)
+	reply = append(reply, wide(user.User)...)
+	if s.single {
+		return succeeded, append(reply, words(0)...)
+	}
+	// AUX_SERVER_CAPABILITIES: PACKED_FAST_TRANSFER_UPLOAD_BUFFERS, MS-OXCRPC §2.2.2.2.19.
+	return succeeded, append(append(reply, words(16)...), "\x00\x00\x04\x00\x08\x00\x08\x00\x08\x00\x01\x46\x01\x00\x00\x00"...)
 }
 
 // give gives a new session context to a client.

@@ -5,16 +5,12 @@ import (
 	"strings"
 )
 
-// object is what a handle stands for: a *logon, *folder, *message, *table or *transfer.
+// object is what a handle stands for: a *logon, *folder, *message, *attachment, *valueStream, *table, *transfer or *destination.
 type object any
 
 type (
 	logon  struct{ mailbox *Mailbox }
 	folder struct {
-		mailbox *Mailbox
-		id      uint64
-	}
-	message struct {
 		mailbox *Mailbox
 		id      uint64
 	}
@@ -52,7 +48,9 @@ const (
 // Counters of the FIDs of folders.
 const (
 	subtree      = 0x09
+	sentItems    = 0x0A
 	deletedItems = 0x0B
+	outbox       = 0x0C
 	inbox        = 0x0D
 )
 
@@ -62,10 +60,12 @@ func (x *call) one() ([]byte, bool) {
 	x.in.u8() // LogonId
 	place := x.in.u8()
 	o := x.object(place)
+	x.last, x.place = operation, place
 	switch operation {
 	case ropLogon:
 		return x.logon(place)
-	case ropOpenFolder, ropOpenMessage, ropGetHierarchy, ropGetContentsTable, ropCopyTo, ropCopyMessages:
+	case ropOpenFolder, ropOpenMessage, ropGetHierarchy, ropGetContentsTable, ropCopyTo, ropCopyMessages,
+		ropCreateMessage, ropCreateAttachment, ropOpenEmbedded, ropConfigure, ropOpenStream:
 		return x.opening(operation, o), true
 	case ropRelease:
 		if int(place) < len(x.handles) {
@@ -88,6 +88,44 @@ func (x *call) one() ([]byte, bool) {
 		return x.change(operation, place, o), true
 	case ropGetBuffer:
 		return x.getBuffer(place, o), true
+	}
+	return x.written(operation, place, o)
+}
+
+// written executes an operation that writes.
+func (x *call) written(operation, place uint8, o object) ([]byte, bool) {
+	switch operation {
+	case ropSetProperties:
+		return x.setProperties(place, o), true
+	case ropDeleteProperties:
+		return x.deleteProperties(place, o), true
+	case ropSaveMessage, ropSaveAttachment:
+		return x.save(operation, place), true
+	case ropModifyRecipients:
+		return x.modifyRecipients(place, o), true
+	case ropRemoveRecipients:
+		x.in.u32() // Reserved
+		if m, ok := o.(*message); ok {
+			m.work().recipients = nil
+			return reply(operation, place, 0), true
+		}
+		return reply(operation, place, nullObject), true
+	case ropPutBuffer:
+		return x.putBuffer(place, o), true
+	case ropReadStream, ropWriteStream, ropSeekStream, ropStreamSize, ropCommitStream, ropGetSize:
+		return x.onStream(operation, place, o), true
+	case ropSubmit:
+		return x.submit(place, o), true
+	case ropTransportSend:
+		return x.transportSend(place, o), true
+	case ropAbortSubmit, ropSpoolerLock, ropSetSpooler, ropTransportFolder, ropReceiveFolder:
+		return x.sending(operation, place, o), true
+	case ropGetIDs:
+		return x.getIDs(place, o), true
+	case ropGetNames:
+		return x.getNames(place, o), true
+	case ropRestrict:
+		return x.restrict(place, o), true
 	}
 	return nil, false
 }
@@ -160,6 +198,16 @@ func (x *call) made(operation uint8, from object) (made object, rest []byte) {
 		}
 	case ropOpenMessage: // §2.2.6.1
 		return x.openMessage(from)
+	case ropCreateMessage:
+		return x.createMessage(from)
+	case ropCreateAttachment:
+		return x.createAttachment(from)
+	case ropOpenEmbedded:
+		return x.openEmbedded(from)
+	case ropConfigure:
+		return x.configure(from)
+	case ropOpenStream:
+		return x.openStream(from)
 	case ropCopyTo: // §2.2.12.6
 		x.in.take(1 + 4 + 1) // Level, CopyFlags, SendOptions
 		x.in.take(4 * int(x.in.u16()))
@@ -181,7 +229,7 @@ func (x *call) made(operation uint8, from object) (made object, rest []byte) {
 // openMessage opens a message. The reply tells of no recipients: they are in the stream.
 func (x *call) openMessage(from object) (object, []byte) {
 	x.in.u16() // CodePageId
-	which, _, mid := x.in.id(), x.in.u8(), x.in.id()
+	which, mode, mid := x.in.id(), x.in.u8(), x.in.id()
 	box := mailboxOf(from)
 	if box == nil {
 		return nil, nil
@@ -192,7 +240,7 @@ func (x *call) openMessage(from object) (object, []byte) {
 	}
 	// HasNamedProperties, no SubjectPrefix, NormalizedSubject in Unicode, no recipients and no columns of theirs.
 	rest := append([]byte{0, 1, 4}, wide(one.Subject)...)
-	return &message{box, one.ID}, append(rest, 0, 0, 0, 0, 0)
+	return &message{mailbox: box, id: one.ID, folder: one.folder, writable: mode&3 != 0}, append(rest, 0, 0, 0, 0, 0)
 }
 
 // Markers of a list of messages, MS-OXCFXICS §2.2.4.1.4.
@@ -231,13 +279,17 @@ func (f *folder) find(which id) *Message {
 	return one
 }
 
-// mailboxOf returns the mailbox of a logon or a folder.
+// mailboxOf returns the mailbox of a logon, a folder, or what is in a message.
 func mailboxOf(o object) *Mailbox {
 	switch o := o.(type) {
 	case *logon:
 		return o.mailbox
 	case *folder:
 		return o.mailbox
+	case *message:
+		return o.mailbox
+	case *attachment:
+		return o.of.mailbox
 	}
 	return nil
 }
@@ -333,8 +385,8 @@ func (x *call) move(place uint8, o object) []byte {
 			continue
 		}
 		dest.mailbox.counter++
-		found.ID, found.folder = dest.mailbox.counter, dest.id
-		found.Folder = dest.mailbox.folder(number(dest.id)).Name
+		found.ID = dest.mailbox.counter
+		found.move(dest.id)
 	}
 	return reply(ropMove, place, 0, partial)
 }

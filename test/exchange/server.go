@@ -28,6 +28,13 @@ type Server struct {
 	room      int
 	tolerant  bool
 	requests  int
+
+	faults      map[uint8]fault
+	cut         bool // the connection, in the place of a reply
+	single      bool // payloads
+	noTransport bool
+	refused     []string
+	sent        []Sent
 }
 
 // Mailbox is somebody's.
@@ -35,12 +42,17 @@ type Mailbox struct {
 	User, Password, DN string
 	// OtherReplica has a RopLogon tell of a replica that is not that of the mailbox's ids, as some servers do.
 	OtherReplica bool
+	// Quota is how many octets the messages may have; 0: any number.
+	Quota int64
+	// SendAs are addresses of others that the owner may send as, in small letters.
+	SendAs []string
 
 	server   *Server
 	replica  [16]byte // the GUID of all its ids
 	folders  []*Folder
 	messages []*Message
 	counter  uint64
+	names    []name // of named properties, by their ids
 }
 
 // Folder is a folder of a mailbox.
@@ -63,9 +75,13 @@ type Message struct {
 	Stream  []byte
 	// Folder is the name of the folder.
 	Folder string
+	// Flags are PidTagMessageFlags, but for mfRead.
+	Flags uint32
 
 	mailbox *Mailbox
 	folder  uint64
+	item    *item // of the stream; nil: it cannot be read
+	locked  bool  // by a spooler
 }
 
 // roomMost is the largest payload, MS-OXCRPC §3.1.4.2.1.
@@ -73,7 +89,7 @@ const roomMost = 32 << 10
 
 // Start starts a server, which ends with the test.
 func Start(t testing.TB) *Server {
-	s := &Server{t: t, contexts: map[string]*context{}, room: roomMost}
+	s := &Server{t: t, contexts: map[string]*context{}, room: roomMost, faults: map[uint8]fault{}}
 	web := httptest.NewTLSServer(http.HandlerFunc(s.serve))
 	t.Cleanup(web.Close)
 	s.Root = web.URL
@@ -91,7 +107,11 @@ func (s *Server) AddMailbox(user, password, dn string) *Mailbox {
 	s.mailboxes = append(s.mailboxes, m)
 	m.replica = [16]byte{byte(len(s.mailboxes)), 'r', 'e', 'p', 'l', 'i', 'c', 'a'}
 	m.folders = []*Folder{
-		{"Top of Information Store", subtree, 1}, {"Inbox", inbox, subtree}, {"Deleted Items", deletedItems, subtree},
+		{"Top of Information Store", subtree, 1},
+		{"Inbox", inbox, subtree},
+		{"Deleted Items", deletedItems, subtree},
+		{"Outbox", outbox, subtree},
+		{"Sent Items", sentItems, subtree},
 	}
 	return m
 }
@@ -126,11 +146,9 @@ func (m *Mailbox) Deliver(subject string, stream []byte) uint64 {
 func (m *Mailbox) DeliverAt(received time.Time, subject string, stream []byte) uint64 {
 	m.server.mu.Lock()
 	defer m.server.mu.Unlock()
-	m.counter++
-	m.messages = append(m.messages, &Message{
-		ID: m.counter, Subject: subject, Received: received, Stream: stream, mailbox: m, folder: inbox, Folder: "Inbox",
-	})
-	return m.counter
+	one := m.add(inbox)
+	one.Subject, one.Received, one.Stream, one.item = subject, received, stream, parse(stream)
+	return one.ID
 }
 
 // Messages returns copies of the messages, those that may be recovered among them.

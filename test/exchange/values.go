@@ -2,7 +2,7 @@ package exchange
 
 import (
 	"bytes"
-	"encoding/binary"
+	"cmp"
 	"slices"
 )
 
@@ -41,13 +41,13 @@ func (m *Message) value(tag uint32) []byte {
 	case tagSubject:
 		return wide(m.Subject)
 	case tagReceived:
-		const since1601 = 11_644_473_600
-		return binary.LittleEndian.AppendUint64(nil, uint64(m.Received.Unix()+since1601)*10_000_000)
+		return fileTime(m.Received)
 	case tagFlags:
+		flags := m.Flags &^ flagRead
 		if m.Read {
-			return words(1)
+			flags |= flagRead
 		}
-		return words(0)
+		return words(flags)
 	case tagSize:
 		return words(uint32(len(m.Stream)))
 	case tagMID:
@@ -57,8 +57,34 @@ func (m *Message) value(tag uint32) []byte {
 		fid := number(m.folder)
 		return fid[:]
 	}
+	if m.item == nil {
+		return nil
+	}
+	return m.mailbox.rowOf(m.item, tag)
+}
+
+// rowOf returns the value of a property of an item as a row has it, and nil if there is none.
+func (m *Mailbox) rowOf(i *item, tag uint32) []byte {
+	if tag>>16 < 0x8000 {
+		if data := i.get(tag); data != nil || i.find(tag>>16) != nil {
+			return rowValue(tag&0xFFFF, data)
+		}
+		return nil
+	}
+	n := m.nameOf(tag >> 16)
+	if p := i.find(n); n != (name{}) && p != nil && p.tag&0xFFFF == tag&0xFFFF {
+		return rowValue(tag&0xFFFF, p.data)
+	}
 	return nil
 }
+
+// drafted are the properties of an object that was not saved yet.
+type drafted struct {
+	mailbox *Mailbox
+	item    *item
+}
+
+func (d drafted) value(tag uint32) []byte { return d.mailbox.rowOf(d.item, tag) }
 
 // row is a PropertyRow, MS-OXCDATA §2.8.1: with a flag before each value if one of them is missing.
 func row(of record, tags []uint32) []byte {
@@ -100,7 +126,7 @@ func (x *call) setColumns(place uint8, o object) []byte {
 	return reply(ropSetColumns, place, 0, 0)
 }
 
-// sortTable sorts messages by when they were received, MS-OXCROPS §2.2.5.2, which is the order of their ids.
+// sortTable sorts messages by when they were received, MS-OXCROPS §2.2.5.2.
 func (x *call) sortTable(place uint8, o object) []byte {
 	x.in.u8() // SortTableFlags
 	n, categories := x.in.u16(), x.in.u16()
@@ -118,7 +144,9 @@ func (x *call) sortTable(place uint8, o object) []byte {
 	case !supported:
 		return reply(ropSortTable, place, notSupported)
 	}
-	slices.SortStableFunc(t.rows, func(a, b record) int { return bytes.Compare(a.value(tagMID), b.value(tagMID)) })
+	slices.SortStableFunc(t.rows, func(a, b record) int {
+		return cmp.Or(timeOf(a.value(tagReceived)).Compare(timeOf(b.value(tagReceived))), bytes.Compare(a.value(tagMID), b.value(tagMID)))
+	})
 	return reply(ropSortTable, place, 0, 0)
 }
 
@@ -154,13 +182,17 @@ func (x *call) queryRows(place uint8, o object) []byte {
 func (x *call) getProperties(place uint8, o object) []byte {
 	x.in.take(4) // PropertySizeLimit, WantUnicode
 	tags := x.tags()
-	m, ok := o.(*message)
-	if !ok {
-		return reply(ropGetProperties, place, nullObject)
-	}
-	one := m.mailbox.find(m.id)
-	if one == nil {
+	switch o := o.(type) {
+	case *message:
+		if one := o.mailbox.find(o.id); one != nil {
+			return reply(ropGetProperties, place, 0, row(one, tags)...)
+		}
+		if o.id == 0 {
+			return reply(ropGetProperties, place, 0, row(drafted{o.mailbox, o.draft}, tags)...)
+		}
 		return reply(ropGetProperties, place, notFound)
+	case *attachment:
+		return reply(ropGetProperties, place, 0, row(drafted{o.of.mailbox, o.draft}, tags)...)
 	}
-	return reply(ropGetProperties, place, 0, row(one, tags)...)
+	return reply(ropGetProperties, place, nullObject)
 }
