@@ -259,6 +259,7 @@ func TestEncapsulatedTextComesBack(t *testing.T) {
 	}
 }
 
+// FuzzDeencapsulate: what is encapsulated comes back, whatever it is.
 func FuzzDeencapsulate(f *testing.F) {
 	f.Add(htmlExample)
 	for _, html := range insideHTML {
@@ -266,10 +267,9 @@ func FuzzDeencapsulate(f *testing.F) {
 	}
 	f.Add(encapsulateText(f, "a\r\nb\tü"))
 	f.Fuzz(func(t *testing.T, text string) {
-		if strings.ContainsRune(text, 0xfffd) {
+		if strings.ContainsRune(text, 0xfffd) || len(text) > fuzzMost {
 			return
 		}
-		// What is encapsulated comes back, whatever it is.
 		plain := strings.ReplaceAll(strings.ReplaceAll(strings.ToValidUTF8(text, ""), "\r\n", "\n"), "\r", "\n")
 		if got := toText(t, encapsulateText(t, plain)); got != crlf(plain) {
 			t.Fatalf("%q comes back as %q", plain, got)
@@ -277,7 +277,19 @@ func FuzzDeencapsulate(f *testing.F) {
 		if got := toHTML(t, encapsulate(t, plain)); got != crlf(plain) {
 			t.Fatalf("%q comes back as %q", plain, got)
 		}
-		// What others encapsulate ends.
+	})
+}
+
+// FuzzEncapsulated: what others encapsulate ends.
+func FuzzEncapsulated(f *testing.F) {
+	f.Add(htmlExample)
+	for _, html := range insideHTML {
+		f.Add(encapsulate(f, html))
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if len(text) > fuzzMost {
+			return
+		}
 		for _, head := range []string{`{\rtf1\fromhtml1 `, `{\rtf1\fromtext `} {
 			d, err := Open(strings.NewReader(head+text), Options{})
 			if err != nil {
