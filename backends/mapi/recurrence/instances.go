@@ -76,3 +76,26 @@ func (p *Pattern) isInstance(date time.Time) bool {
 	}
 	return false
 }
+
+// isShort says whether a date is the last one of a month that lacks the day.
+func (p *Pattern) isShort(date time.Time) bool { return p.kind == byMonth && date.Day() < p.day }
+
+// inShortMonths are the dates in months that lack the day, up to the end, or for [shortYears].
+func (p *Pattern) inShortMonths() (dates []time.Time) {
+	if p.kind != byMonth || p.day <= shortestMonth {
+		return nil
+	}
+	last := p.start.AddDate(shortYears, 0, 0)
+	if p.ending != never {
+		last = p.end
+	}
+	for date := range p.instances() {
+		if date.After(last) || len(dates) > deletedMost {
+			break
+		}
+		if p.isShort(date) {
+			dates = append(dates, date)
+		}
+	}
+	return dates
+}

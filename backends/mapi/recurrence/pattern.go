@@ -60,6 +60,9 @@ const (
 	deletedMost   = 1000
 	periodMost    = 999 // days, weeks, or months twelve times as many
 	instancesMost = 10_000
+	shortYears    = 100 // in which the instances of months that are too short are taken out of what has no end
+	firstYear     = 1700
+	lastYear      = 4400
 	minutesOfDay  = 24 * 60
 	daysOfWeek    = 7
 	monthsOfYear  = 12
@@ -77,9 +80,14 @@ type Pattern struct {
 	count     int
 	firstDay  time.Weekday
 	deleted   []time.Time // dates
-	start     time.Time   // a date
-	end       time.Time   // the date of the last instance
-	from, to  time.Duration
+	// passes says that months without the day are passed over, as iCalendar does and Exchange does not: there the instances are
+	// taken out, at the dates that are in short.
+	passes     bool
+	short      []time.Time
+	exceptions []Exception
+	start      time.Time // a date
+	end        time.Time // the date of the last instance
+	from, to   time.Duration
 }
 
 // Start returns when the first instance starts.
@@ -114,22 +122,30 @@ func (p *Pattern) Delete(times ...time.Time) error {
 	for _, at := range times {
 		wanted[at.Add(-p.from).Unix()] = true
 	}
-	if len(wanted) > deletedMost {
-		return ErrUnknown
+	found, err := p.find(wanted)
+	if err == nil {
+		p.deleted = found
 	}
-	p.deleted = nil
+	return err
+}
+
+// find returns the dates of instances, by their seconds. It fails if one is not there.
+func (p *Pattern) find(wanted map[int64]bool) (found []time.Time, err error) {
+	if len(wanted)+len(p.short) > deletedMost {
+		return nil, ErrUnknown
+	}
 	for date := range p.instances() {
-		if len(p.deleted) == len(wanted) || p.ending != never && date.After(p.end) {
+		if len(found) == len(wanted) || p.ending != never && date.After(p.end) {
 			break
 		}
-		if wanted[date.Unix()] {
-			p.deleted = append(p.deleted, date)
+		if wanted[date.Unix()] && !(p.passes && p.isShort(date)) {
+			found = append(found, date)
 		}
 	}
-	if len(p.deleted) < len(wanted) {
-		return ErrUnknown
+	if len(found) < len(wanted) {
+		return nil, ErrUnknown
 	}
-	return nil
+	return found, nil
 }
 
 var epoch = time.Date(1601, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -155,12 +171,14 @@ func (p *Pattern) AppendTo(b []byte) []byte {
 	for _, v := range append([]uint32{p.first(), uint32(period), 0}, p.specific()...) {
 		b = le.AppendUint32(b, v)
 	}
-	deleted := make([]uint32, 0, len(p.deleted))
-	for _, d := range p.deleted {
-		deleted = append(deleted, since(d))
+	list := []uint32{uint32(p.ending), uint32(p.count), uint32(p.firstDay)}
+	for _, dates := range [][]time.Time{p.takenOut(), p.moved()} {
+		list = append(list, uint32(len(dates)))
+		for _, d := range dates {
+			list = append(list, since(d))
+		}
 	}
-	list := append([]uint32{uint32(p.ending), uint32(p.count), uint32(p.firstDay), uint32(len(deleted))}, deleted...)
-	list = append(list, 0, since(p.start), since(p.Last()))
+	list = append(list, since(p.start), since(p.Last()))
 	if p.ending == never {
 		list[len(list)-1] = neverEnds
 	}
@@ -168,8 +186,15 @@ func (p *Pattern) AppendTo(b []byte) []byte {
 	for _, v := range list {
 		b = le.AppendUint32(b, v)
 	}
-	b = le.AppendUint16(b, 0)    // no exceptions
-	return le.AppendUint64(b, 0) // two reserved blocks of no size
+	b = le.AppendUint16(b, uint16(len(p.exceptions)))
+	for _, e := range p.exceptions {
+		b = e.appendTo(b)
+	}
+	b = le.AppendUint32(b, 0) // a reserved block of no size
+	for _, e := range p.exceptions {
+		b = e.appendExtended(b)
+	}
+	return le.AppendUint32(b, 0) // another one
 }
 
 // specific returns what a kind has of its own, MS-OXOCAL §2.2.1.44.1.
@@ -237,8 +262,8 @@ func Parse(octets []byte) (*Pattern, error) {
 	}
 	p.interval = int(period)
 	p.parseSpecific(c)
-	p.parseRange(c)
-	if !p.parseTimes(c) || c.failed || !p.isSound() || p.first() != first {
+	takenOut := p.parseRange(c)
+	if !p.parseTimes(c) || c.failed || !p.isSound() || p.first() != first || !p.sorts(takenOut) {
 		return nil, ErrUnknown
 	}
 	return p, nil
@@ -258,27 +283,37 @@ func (p *Pattern) parseSpecific(c *cursor) {
 	}
 }
 
-func (p *Pattern) parseRange(c *cursor) {
+// parseRange reads when it begins and ends, and returns the dates at which there is no instance as the pattern has it.
+func (p *Pattern) parseRange(c *cursor) (takenOut []time.Time) {
 	p.ending, p.count = ending(c.u32()), int(c.u32()&0xFFFFFF)
 	p.firstDay = time.Weekday(c.u32() & 0xFF)
-	deleted := c.u32()
-	for i := uint32(0); i < deleted && !c.failed && i <= deletedMost; i++ {
-		p.deleted = append(p.deleted, minutes(c.u32()))
-	}
-	if modified := c.u32(); modified != 0 || deleted > deletedMost {
-		c.failed = true // what was changed is not said here
-	}
+	takenOut = c.dates()
+	c.dates() // what was changed is told again, with all else of it
 	p.start, p.end = minutes(c.u32()), minutes(c.u32())
 	if p.ending == neverOld {
 		p.ending = never
 	}
+	return takenOut
+}
+
+// dates reads a list of dates.
+func (c *cursor) dates() (list []time.Time) {
+	count := c.u32()
+	if count > deletedMost {
+		c.failed = true
+	}
+	for i := uint32(0); i < count && !c.failed; i++ {
+		list = append(list, minutes(c.u32()))
+	}
+	return list
 }
 
 func (p *Pattern) parseTimes(c *cursor) bool {
-	_, _ = c.u32(), c.u32() // versions
-	from, to, exceptions := c.u32(), c.u32(), c.u16()
+	_, writer := c.u32(), c.u32() // versions
+	from, to := c.u32(), c.u32()
 	p.from, p.to = time.Duration(from)*time.Minute, time.Duration(to)*time.Minute
-	return exceptions == 0 && from < minutesOfDay && to >= from && to < 100*minutesOfDay
+	p.parseExceptions(c, writer)
+	return from < minutesOfDay && to >= from && to < 100*minutesOfDay
 }
 
 // isSound says whether the fields of a pattern fit one another.

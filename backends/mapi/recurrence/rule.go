@@ -35,7 +35,7 @@ func New(rule string, start time.Time, lasts time.Duration, zone Clock) (*Patter
 	p.start = start.Truncate(24 * time.Hour)
 	p.from = start.Sub(p.start)
 	p.to = p.from + lasts
-	if lasts < 0 || lasts >= 100*24*time.Hour || p.from%time.Minute != 0 || p.to%time.Minute != 0 || start.Year() < 1700 || start.Year() > 4400 {
+	if lasts < 0 || lasts >= 100*24*time.Hour || p.from%time.Minute != 0 || p.to%time.Minute != 0 || !inReach(start) {
 		return nil, ErrUnknown
 	}
 	if text, has := parts["INTERVAL"]; has {
@@ -46,7 +46,7 @@ func New(rule string, start time.Time, lasts time.Duration, zone Clock) (*Patter
 	if err := p.when(parts); err != nil {
 		return nil, err
 	}
-	if !p.isSound() || !p.isInstance(p.start) {
+	if !p.isSound() || !p.isInstance(p.start) || p.passes && p.isShort(p.start) {
 		return nil, ErrUnknown
 	}
 	return p, p.until(parts, zone)
@@ -132,17 +132,17 @@ func (p *Pattern) byWeeks(parts map[string]string, days, nth int) error {
 }
 
 func (p *Pattern) byMonths(parts map[string]string, days, nth int) error {
+	if days == 0 {
+		return p.byDayOfMonth(parts)
+	}
 	if text, has := parts["BYSETPOS"]; has {
 		position, err := strconv.Atoi(text)
-		if err != nil || nth != 0 || days == 0 {
+		if err != nil || nth != 0 {
 			return ErrUnknown
 		}
 		nth = position
 	} else if days&(days-1) != 0 {
 		return ErrUnknown // several in a month
-	}
-	if days == 0 {
-		return p.byDayOfMonth(parts)
 	}
 	p.kind, p.days, p.nth = byNth, days, nth
 	if nth == -1 {
@@ -158,22 +158,43 @@ func (p *Pattern) byMonths(parts map[string]string, days, nth int) error {
 // shortestMonth is how many days each month has.
 const shortestMonth = 28
 
+// byDayOfMonth takes a day, the last one, or the last one up to a day: "28,29,30" with BYSETPOS=-1 is the 30th, or the last
+// day of February, as Exchange has it (MS-OXOCAL §2.2.1.44.1).
 func (p *Pattern) byDayOfMonth(parts map[string]string) error {
-	p.kind, p.day = byMonth, p.start.Day()
+	list := []string{strconv.Itoa(p.start.Day())}
 	if text, has := parts["BYMONTHDAY"]; has {
-		day, err := strconv.Atoi(text)
-		if err != nil {
-			return ErrUnknown
-		}
-		p.day = day
+		list = strings.Split(text, ",")
 	}
-	switch {
-	case p.day == -1:
+	day, err := strconv.Atoi(list[len(list)-1])
+	if err != nil {
+		return ErrUnknown
+	}
+	p.kind, p.day = byMonth, day
+	switch upTo := parts["BYSETPOS"] == "-1" && isUpTo(list, day); {
+	case upTo && day == lastOfMonth, day == -1 && len(list) == 1:
 		p.kind, p.day = byEnd, lastOfMonth
-	case p.day < 1 || p.day > shortestMonth && (p.frequency == monthly || p.start.Month() == time.February || p.day != p.start.Day()):
+	case !upTo && len(list) > 1, day < 1, day > lastOfMonth:
+		return ErrUnknown
+	case !upTo:
+		p.passes = day > shortestMonth
+	}
+	if position := parts["BYSETPOS"]; position != "" && position != "-1" {
 		return ErrUnknown
 	}
 	return nil
+}
+
+// isUpTo says whether a list is that of each day from the 28th to a later one.
+func isUpTo(list []string, day int) bool {
+	if len(list) != day-shortestMonth+1 {
+		return false
+	}
+	for i, text := range list {
+		if text != strconv.Itoa(shortestMonth+i) {
+			return false
+		}
+	}
+	return day > shortestMonth
 }
 
 // parseDays reads weekdays, and the number in front of one that is alone.
@@ -221,15 +242,29 @@ func (p *Pattern) until(parts map[string]string, zone Clock) error {
 		}
 		wanted, p.ending = n, endsAfter
 	default:
+		p.short = p.inShortMonths()
 		return nil
 	}
+	return p.counts(wanted, last)
+}
+
+// counts counts the instances, so many or up to a time, if that is not zero.
+func (p *Pattern) counts(wanted int, last time.Time) error {
 	p.count = 0
+	var short []time.Time
 	for date := range p.instances() {
-		if p.count == wanted || isUntil && date.Add(p.from).After(last) {
+		if p.passes && p.isShort(date) {
+			short = append(short, date)
+			continue
+		}
+		if p.count-len(p.short) == wanted || !last.IsZero() && date.Add(p.from).After(last) {
 			return nil
 		}
-		p.count++
-		p.end = date
+		if p.short = append(p.short, short...); len(p.short) > deletedMost {
+			return ErrUnknown
+		}
+		p.count += len(short) + 1
+		p.end, short = date, nil
 	}
 	return ErrUnknown // there are more than are counted
 }
@@ -266,12 +301,11 @@ func (p *Pattern) Rule(zone Clock) (string, error) {
 	case yearly:
 		rule = fmt.Sprintf("FREQ=YEARLY;INTERVAL=%d;BYMONTH=%d", p.interval/monthsOfYear, p.start.Month())
 	}
-	inMonth, err := p.monthRule()
-	if err != nil || !p.isInstance(p.start) {
+	if !p.isInstance(p.start) || p.passes && p.isShort(p.start) {
 		return "", ErrUnknown
 	}
 	end, err := p.endRule(zone)
-	return rule + inMonth + end, err
+	return rule + p.monthRule() + end, err
 }
 
 func (p *Pattern) dayNames() string {
@@ -284,30 +318,39 @@ func (p *Pattern) dayNames() string {
 	return strings.Join(names, ",")
 }
 
-func (p *Pattern) monthRule() (string, error) {
+func (p *Pattern) monthRule() string {
 	switch p.kind {
 	case byEnd:
-		return ";BYMONTHDAY=-1", nil
+		return ";BYMONTHDAY=-1"
 	case byMonth:
-		fits := p.frequency == yearly && p.start.Month() != time.February && p.day == p.start.Day()
-		if p.day > shortestMonth && !fits {
-			return "", ErrUnknown
+		always := p.frequency == yearly && p.start.Month() != time.February && p.day == p.start.Day()
+		switch {
+		case p.day <= shortestMonth, always, p.passes:
+			return fmt.Sprintf(";BYMONTHDAY=%d", p.day)
+		case p.day == lastOfMonth:
+			return ";BYMONTHDAY=-1"
 		}
-		return fmt.Sprintf(";BYMONTHDAY=%d", p.day), nil
+		list := strconv.Itoa(shortestMonth)
+		for day := shortestMonth + 1; day <= p.day; day++ {
+			list += "," + strconv.Itoa(day)
+		}
+		return ";BYMONTHDAY=" + list + ";BYSETPOS=-1"
 	case byNth:
 		nth := p.nth
 		if nth == lastNth {
 			nth = -1
 		}
-		return fmt.Sprintf(";BYDAY=%s;BYSETPOS=%d", p.dayNames(), nth), nil
+		return fmt.Sprintf(";BYDAY=%s;BYSETPOS=%d", p.dayNames(), nth)
 	}
-	return "", nil
+	return ""
 }
 
 func (p *Pattern) endRule(zone Clock) (string, error) {
 	switch {
+	case p.ending == endsAfter && p.count == len(p.short):
+		return "", ErrUnknown
 	case p.ending == endsAfter:
-		return fmt.Sprintf(";COUNT=%d", p.count), nil
+		return fmt.Sprintf(";COUNT=%d", p.count-len(p.short)), nil
 	case p.ending == endsAt && zone == nil:
 		return ";UNTIL=" + p.end.Format(dateForm), nil
 	case p.ending == endsAt:

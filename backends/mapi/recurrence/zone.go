@@ -135,17 +135,28 @@ func (c *cursor) change() (change Change, yearly bool) {
 // ParseStruct reads the value of PidLidTimeZoneStruct. The name is said elsewhere, in PidLidTimeZoneDescription.
 func ParseStruct(octets []byte, name string) (Zone, error) {
 	c := &cursor{octets: octets}
+	z, err := c.rules(name, true)
+	if c.failed {
+		return Zone{}, ErrUnknown
+	}
+	return z, err
+}
+
+// rules reads what a rule and PidLidTimeZoneStruct have in common: only the second has years in front of its dates.
+func (c *cursor) rules(name string, years bool) (Zone, error) {
 	bias := func() time.Duration { return time.Duration(int32(c.u32())) * time.Minute }
 	all, standard, daylight := bias(), bias(), bias()
 	z := Zone{Name: name, Standard: -all - standard, Daylight: -all - daylight}
 	var yearly [2]bool
-	c.u16()
-	z.ToStandard, yearly[0] = c.change()
-	c.u16()
-	z.ToDaylight, yearly[1] = c.change()
+	for i, change := range []*Change{&z.ToStandard, &z.ToDaylight} {
+		if years {
+			c.u16()
+		}
+		*change, yearly[i] = c.change()
+	}
 	const day = 24 * time.Hour
 	switch {
-	case c.failed || !yearly[0] || !yearly[1], !z.ToStandard.isSound() || !z.ToDaylight.isSound(), z.ToStandard.IsZero() != z.ToDaylight.IsZero():
+	case !yearly[0] || !yearly[1], !z.ToStandard.isSound() || !z.ToDaylight.isSound(), z.ToStandard.IsZero() != z.ToDaylight.IsZero():
 		return Zone{}, ErrUnknown
 	case z.Standard.Abs() >= day || z.Daylight.Abs() >= day:
 		return Zone{}, ErrUnknown
@@ -154,4 +165,38 @@ func ParseStruct(octets []byte, name string) (Zone, error) {
 		z.Daylight = z.Standard
 	}
 	return z, nil
+}
+
+// Sizes of a definition, MS-OXOCAL §2.2.1.41.
+const (
+	rulesMost  = 1024
+	ruleUnused = 14
+)
+
+// ParseDefinition reads a definition such as PidLidAppointmentTimeZoneDefinitionStartDisplay (MS-OXOCAL §2.2.1.41 to
+// §2.2.1.43), and returns the rules of a year.
+func ParseDefinition(octets []byte, year int) (Zone, error) {
+	c := &cursor{octets: octets}
+	version := c.u16()
+	header := &cursor{octets: c.take(int(c.u16()))}
+	header.u16()
+	name := utf16Text(header.take(2 * int(header.u16())))
+	rules := int(header.u16())
+	if version != 0x0102 || header.failed || rules == 0 || rules > rulesMost {
+		return Zone{}, ErrUnknown
+	}
+	zone, known := Zone{}, error(ErrUnknown)
+	for i := range rules {
+		c.take(2 + 2 + 2) // its version, its size, what it is for
+		from := int(c.u16())
+		c.take(ruleUnused)
+		of, err := c.rules(name, false)
+		if c.failed {
+			return Zone{}, ErrUnknown
+		}
+		if i == 0 || from <= year {
+			zone, known = of, err
+		}
+	}
+	return zone, known
 }

@@ -1,0 +1,129 @@
+package recurrence
+
+import (
+	"encoding/binary"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// changed is a series of Mondays of which the second is deleted and the third and fourth are changed.
+func changed(t testing.TB) *Pattern {
+	t.Helper()
+	p, err := New("FREQ=WEEKLY;COUNT=5", at(t, "20260105T090000"), time.Hour, berlin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject, place, yes := "Größe 日本", "Room 9", true
+	if err := p.Delete(at(t, "20260112T090000")); err != nil {
+		t.Fatal(err)
+	}
+	err = p.Except(
+		Exception{Original: at(t, "20260126T090000"), Start: at(t, "20260127T000000"), End: at(t, "20260128T000000"), AllDay: &yes, Location: &place},
+		Exception{Original: at(t, "20260119T090000"), Start: at(t, "20260120T100000"), End: at(t, "20260120T113000"), Subject: &subject},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// TestExceptions: what was changed is read again as it was written, and stands among what is taken out (MS-OXOCAL §2.2.1.44.1).
+func TestExceptions(t *testing.T) {
+	p := changed(t)
+	octets := p.AppendTo(nil)
+	again, err := Parse(octets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := again.Exceptions(), p.Exceptions(); !reflect.DeepEqual(got, want) || len(want) != 2 || !want[0].Original.Before(want[1].Original) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if deleted := again.Deleted(); len(deleted) != 1 || !deleted[0].Equal(at(t, "20260112T090000")) {
+		t.Errorf("%v is deleted", deleted)
+	}
+	if rule, err := again.Rule(berlin); err != nil || rule != "FREQ=WEEKLY;INTERVAL=1;BYDAY=MO;WKST=MO;COUNT=5" {
+		t.Errorf("%s, %v", rule, err)
+	}
+	if n := binary.LittleEndian.Uint32(octets[38:]); n != 3 { // behind the pattern, its days, how it ends, and the first day of the week
+		t.Errorf("%d dates are taken out", n)
+	}
+	for i := range octets[:len(octets)-4] {
+		if _, err := Parse(octets[:i]); err == nil && !endsBehindTexts(octets, i) {
+			t.Errorf("%d octets of %d were read", i, len(octets))
+		}
+	}
+}
+
+// endsBehindTexts says whether a pattern that is cut off has all exceptions as writers of old have them.
+func endsBehindTexts(octets []byte, i int) bool {
+	return strings.HasSuffix(string(octets[:i]), "Room 9\x01\x00\x00\x00")
+}
+
+// TestExceptionsOfOld: without the extended exceptions the texts are those in the code page.
+func TestExceptionsOfOld(t *testing.T) {
+	octets := changed(t).AppendTo(nil)
+	end := strings.Index(string(octets), "Room 9\x01\x00\x00\x00") + 10
+	p, err := Parse(octets[:end])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := p.Exceptions(); *e[0].Subject != "Gr??e ??" || *e[1].Location != "Room 9" || !*e[1].AllDay {
+		t.Errorf("%+v", e)
+	}
+}
+
+// TestNoExceptions: what is no instance, or not one any more, is not changed.
+func TestNoExceptions(t *testing.T) {
+	for name, e := range map[string]Exception{
+		"no instance":     {Original: at(t, "20260106T090000"), Start: at(t, "20260106T090000"), End: at(t, "20260106T100000")},
+		"deleted":         {Original: at(t, "20260112T090000"), Start: at(t, "20260112T090000"), End: at(t, "20260112T100000")},
+		"ends first":      {Original: at(t, "20260119T090000"), Start: at(t, "20260119T090000"), End: at(t, "20260119T080000")},
+		"with seconds":    {Original: at(t, "20260119T090000"), Start: at(t, "20260119T090001"), End: at(t, "20260119T100000")},
+		"before calendar": {Original: at(t, "20260119T090000"), Start: at(t, "15000119T090000"), End: at(t, "20260119T100000")},
+	} {
+		if err := changed(t).Except(e); !errors.Is(err, ErrUnknown) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestDefinition: the rules of a zone are read again, those of the year.
+func TestDefinition(t *testing.T) {
+	octets := berlin.Definition()
+	if z, err := ParseDefinition(octets, 2026); err != nil || z != berlin {
+		t.Errorf("%+v, %v", z, err)
+	}
+	for i := range octets {
+		if _, err := ParseDefinition(octets[:i], 2026); !errors.Is(err, ErrUnknown) {
+			t.Errorf("%d octets are read: %v", i, err)
+		}
+	}
+	header := 4 + int(binary.LittleEndian.Uint16(octets[2:]))
+	later := append([]byte(nil), octets[header:]...)
+	binary.LittleEndian.PutUint16(later[6:], 2030)
+	later = append(later[:len(later)-32], make([]byte, 32)...) // there is no summer time from then on
+	two := append(append([]byte(nil), octets...), later...)
+	binary.LittleEndian.PutUint16(two[header-2:], 2)
+	for year, want := range map[int]time.Duration{1500: 2 * time.Hour, 2029: 2 * time.Hour, 2030: time.Hour} {
+		if z, err := ParseDefinition(two, year); err != nil || z.Daylight != want {
+			t.Errorf("%d: %+v, %v", year, z, err)
+		}
+	}
+}
+
+// FuzzDefinition: what is read is written, and read again alike.
+func FuzzDefinition(f *testing.F) {
+	f.Add(berlin.Definition(), 2026)
+	f.Fuzz(func(t *testing.T, octets []byte, year int) {
+		z, err := ParseDefinition(octets, year)
+		if err != nil {
+			return
+		}
+		if again, err := ParseDefinition(z.Definition(), year); err != nil || again.Standard != z.Standard || again.ToDaylight != z.ToDaylight {
+			t.Errorf("%+v, and was %+v: %v", again, z, err)
+		}
+	})
+}
