@@ -12,8 +12,9 @@
 // Nothing is dropped silently. Header fields that have no property become named ones
 // (PS_INTERNET_HEADERS), and the header as it came is PidTagTransportMessageHeaders. Parts that
 // are not the body are attachments. Signed and encrypted messages are kept as one attachment, octet
-// by octet (MS-OXOSMIME). Reports on delivery and reading, and invitations with one event, which may
-// recur (package recurrence), get the classes and properties of theirs (MS-OXCMAIL §2.2.3.7, MS-OXCICAL). TNEF is
+// by octet (MS-OXOSMIME). Reports on delivery and reading, and invitations, which may
+// recur (package recurrence), get the classes and properties of theirs (MS-OXCMAIL §2.2.3.7, MS-OXCICAL). Of a series the changed
+// instances are messages in the message (MS-OXOCAL §2.2.10), as are several events that come in one calendar. TNEF is
 // opened by a function that the Reader is given, such as that of [OpenTNEF].
 //
 // Properties that a store computes are left to it: plain text of HTML and HTML of plain text, sizes, and the place in a
@@ -43,8 +44,7 @@
 //
 // # Not yet
 //
-// Calendars of several events, and meetings that recur of which an instance was changed, stay attachments on the way in and are
-// written as text; times of meetings that do not recur are UTC's, whole days too. Of a calendar these are lost: a description that differs from the text beside it, ATTACH, URL, and what only
+// Calendars that are published (METHOD:PUBLISH), and those that recur as Exchange's do not, stay attachments on the way in. Of a calendar these are lost: a description that differs from the text beside it, ATTACH, URL, and what only
 // extensions say. BinHex is not opened. The octets of OLE attachments
 // go out as a file, without a picture.
 package mime

@@ -141,12 +141,16 @@ func (c *component) at(name string, zones map[string]zone) (at time.Time, day bo
 // zone are the rules of a time zone, RFC 5545 §3.6.5.
 type zone []observance
 
+// observancesMost is how many observances of a zone are looked at: for each of the times in it.
+const observancesMost = 100
+
 // observance is a time in which an offset holds: it begins at a date, and then each year by a rule if there is one.
 type observance struct {
 	start    time.Time // local
 	from, to time.Duration
 	daylight bool
 	yearly   bool
+	until    time.Time // of a yearly one: the last time at which it may begin; zero for no end
 	month    time.Month
 	weekday  time.Weekday
 	nth      int // of the month; negative from its end
@@ -165,6 +169,9 @@ func zonesOf(calendar *component) map[string]zone {
 				break
 			}
 			z = append(z, o)
+		}
+		if len(z) > observancesMost {
+			z = nil
 		}
 		if len(z) > 0 {
 			zones[c.text("TZID")] = z
@@ -201,7 +208,11 @@ func parseObservance(c *component) (o observance, err error) {
 				o.nth, _ = strconv.Atoi(value[:len(value)-2])
 				o.weekday = weekdays[value[len(value)-2:]]
 			}
-		case "UNTIL", "INTERVAL", "BYMONTHDAY", "COUNT":
+		case "UNTIL":
+			if o.until, err = time.Parse(utcForm, value); err != nil {
+				return o, errCalendar
+			}
+		case "INTERVAL", "BYMONTHDAY", "COUNT":
 			return o, errCalendar
 		}
 	}
@@ -233,9 +244,17 @@ func (o observance) begins(year int) time.Time {
 		}
 		return o.start
 	}
-	if year < o.start.Year() {
+	if year < o.start.Year() || !o.until.IsZero() && year > o.until.Year()+1 {
 		return time.Time{}
 	}
+	if at := o.inYear(year); o.until.IsZero() || !at.Add(-o.from).After(o.until) {
+		return at
+	}
+	return time.Time{}
+}
+
+// inYear returns when the rule of an observance has it begin in a year.
+func (o observance) inYear(year int) time.Time {
 	hour, minute, second := o.start.Clock()
 	first := time.Date(year, o.month, 1, hour, minute, second, 0, time.UTC)
 	if o.nth < 0 {

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -50,7 +49,10 @@ type meeting struct {
 	stamp      time.Time
 	day        bool
 	recurs     *recurrence.Pattern // nil for one event
-	zone       recurrence.Zone     // in which it recurs
+	zone       recurrence.Zone     // in which it starts, without a name if that is not known
+	instance   time.Time           // when the instance of a series would start that this is, zero for none
+	ofDay      bool                // that is a date
+	changed    []*meeting          // instances of the series
 }
 
 // isMeeting says whether a part may be an invitation or the answer to one, MS-OXCMAIL §2.2.3.3.2.
@@ -58,8 +60,8 @@ func (c *conversion) isMeeting(e *entity.Entity) bool {
 	return e.Is("text/calendar") && e.Disposition.Value != "attachment" && strings.EqualFold(c.m.Text(mapi.PidTagMessageClass), "IPM.Note")
 }
 
-// meeting sets the properties of a meeting (MS-OXCICAL §2.1.3.1). A calendar that is not understood whole, because it
-// recurs or has several events or files, stays an attachment.
+// meeting sets the properties of a meeting (MS-OXCICAL §2.1.3.1). Of several events each is a message in the message. A calendar
+// that is not understood whole, because it recurs in a way that Exchange does not know or has files, stays an attachment.
 func (c *conversion) meeting(e *entity.Entity) error {
 	page, err := e.TextPage()
 	if err != nil {
@@ -70,9 +72,9 @@ func (c *conversion) meeting(e *entity.Entity) error {
 	}
 	calendar, err := parseCalendar(e.DecodedText(page))
 	if err == nil {
-		var m *meeting
-		if m, err = understand(calendar); err == nil {
-			c.setMeeting(m)
+		var meetings []*meeting
+		if meetings, err = understand(calendar); err == nil {
+			c.setMeetings(meetings)
 			c.plays(e, roleCalendar, nil)
 			return nil
 		}
@@ -88,31 +90,74 @@ func (c *conversion) meeting(e *entity.Entity) error {
 	return err
 }
 
-// understand takes a calendar with one event, whose instances are all alike.
-func understand(calendar *component) (*meeting, error) {
+// eventsMost is how many events of a calendar are looked at.
+const eventsMost = 200
+
+// understand takes a calendar. Events with the UID of a series are instances of it.
+func understand(calendar *component) (meetings []*meeting, err error) {
 	events := calendar.all("VEVENT")
-	if len(events) != 1 {
-		return nil, errCalendar
-	}
-	m := &meeting{event: events[0]}
-	for _, name := range []string{"RDATE", "EXRULE", "RECURRENCE-ID", "ATTACH"} {
-		if _, has := m.event.get(name); has {
-			return nil, errCalendar
-		}
-	}
-	if m.class = classOf(calendar.text("METHOD"), m.event); m.class == "" || m.event.text("UID") == "" {
+	if len(events) == 0 || len(events) > eventsMost {
 		return nil, errCalendar
 	}
 	zones := zonesOf(calendar)
+	series := map[string]*meeting{}
+	var instances []*meeting
+	for _, event := range events {
+		m, err := understandEvent(event, calendar.text("METHOD"), zones)
+		if err != nil {
+			return nil, err
+		}
+		uid := event.text("UID")
+		switch {
+		case !m.instance.IsZero():
+			instances = append(instances, m)
+			continue
+		case series[uid] != nil:
+			return nil, errCalendar
+		}
+		series[uid] = m
+		meetings = append(meetings, m)
+	}
+	for _, m := range instances {
+		if of := series[m.event.text("UID")]; of != nil {
+			of.changed = append(of.changed, m)
+		} else {
+			meetings = append(meetings, m)
+		}
+	}
+	for _, m := range meetings {
+		if err := m.recurring(zones); err != nil {
+			return nil, err
+		}
+	}
+	return meetings, nil
+}
+
+// understandEvent takes an event by itself.
+func understandEvent(event *component, method string, zones map[string]zone) (*meeting, error) {
+	m := &meeting{event: event}
+	for _, name := range []string{"RDATE", "EXRULE", "ATTACH"} {
+		if _, has := event.get(name); has {
+			return nil, errCalendar
+		}
+	}
+	if m.class = classOf(method, event); m.class == "" || event.text("UID") == "" {
+		return nil, errCalendar
+	}
 	var err error
-	if m.start, m.day, err = m.event.at("DTSTART", zones); err != nil {
+	if m.start, m.day, err = event.at("DTSTART", zones); err != nil {
 		return nil, err
 	}
 	if m.end, err = m.ends(zones); err != nil || m.end.Before(m.start) {
 		return nil, errCalendar
 	}
-	m.stamp, _, _ = m.event.at("DTSTAMP", zones) // one that cannot be read is none
-	return m, m.recurring(zones)
+	if id, has := event.get("RECURRENCE-ID"); has {
+		if m.instance, m.ofDay, err = event.at("RECURRENCE-ID", zones); err != nil || id.parameters["RANGE"] != "" {
+			return nil, errCalendar // with a range it is one of several
+		}
+	}
+	m.stamp, _, _ = event.at("DTSTAMP", zones) // one that cannot be read is none
+	return m, nil
 }
 
 // ends returns the end of the event, RFC 5545 §3.6.1.
@@ -158,9 +203,7 @@ func (c *conversion) setMeeting(m *meeting) {
 	for _, tag := range []mapi.Key{mapi.PidTagEndDate, mapi.PidLidAppointmentEndWhole, mapi.PidLidCommonEnd} {
 		c.m.Set(tag, end)
 	}
-	id := globalObjectID(m.event.text("UID"))
-	c.m.Set(mapi.PidLidGlobalObjectId, id)
-	c.m.Set(mapi.PidLidCleanGlobalObjectId, id)
+	c.identify(m)
 	c.m.Set(mapi.PidLidAppointmentDuration, mapi.Integer32(m.end.Sub(m.start)/time.Minute))
 	c.m.Set(mapi.PidLidAppointmentSubType, mapi.Boolean(m.day))
 	c.recurs(m)
@@ -181,6 +224,26 @@ func (c *conversion) setMeeting(m *meeting) {
 	if strings.HasPrefix(m.class, classRequest) {
 		c.reminder(m)
 	}
+	c.changedInstances(m)
+}
+
+// identify sets the ids of a meeting: that of an instance has its date, MS-OXOCAL §2.2.1.27 and §2.2.1.28.
+func (c *conversion) identify(m *meeting) {
+	id := cleanObjectID(globalObjectID(m.event.text("UID")))
+	c.m.Set(mapi.PidLidCleanGlobalObjectId, id)
+	if !m.instance.IsZero() {
+		date, err := m.local(m.instance)
+		if m.zone.Name == "" || err != nil {
+			date = m.instance
+		}
+		id = bytes.Clone(id)
+		binary.BigEndian.PutUint16(id[globalDate:], uint16(date.Year()))
+		id[globalDate+2], id[globalDate+3] = byte(date.Month()), byte(date.Day())
+		c.m.Set(mapi.PidLidIsException, mapi.Boolean(true))
+		c.m.Set(mapi.PidLidIsRecurring, mapi.Boolean(true))
+		c.m.Set(mapi.PidLidExceptionReplaceTime, mapi.NewTime(m.instance))
+	}
+	c.m.Set(mapi.PidLidGlobalObjectId, id)
 }
 
 // state sets what is asked of the recipient, or said by him.
@@ -266,8 +329,17 @@ func (c *conversion) reminder(m *meeting) {
 const (
 	globalHead       = "\x04\x00\x00\x00\x82\x00\xe0\x00\x74\xc5\xb7\x10\x1a\x82\xe0\x08"
 	globalThirdParty = "vCal-Uid\x01\x00\x00\x00"
+	globalDate       = 16                 // where the date of an instance is
 	globalData       = 16 + 4 + 8 + 8 + 4 // where the data begin
 )
+
+// cleanObjectID returns the id of a series by that of an instance.
+func cleanObjectID(id []byte) mapi.Binary {
+	if len(id) < globalData {
+		return id
+	}
+	return append(append(bytes.Clone(id[:globalDate]), 0, 0, 0, 0), id[globalDate+4:]...)
+}
 
 // globalObjectID returns the id of a meeting by its UID.
 func globalObjectID(uid string) mapi.Binary {
@@ -289,41 +361,6 @@ func uidOf(id []byte) string {
 	return strings.ToUpper(hex.EncodeToString(id))
 }
 
-// calendar plans the text/calendar of a meeting, MS-OXCICAL §2.1.3.1. It returns nil for an object that is none, or
-// that recurs in a way that iCalendar does not say as Exchange does.
-func (p *planner) calendar() (*part, error) {
-	class := p.m.Text(mapi.PidTagMessageClass)
-	start, isStart := dateOf(&p.m.Properties, mapi.PidLidAppointmentStartWhole)
-	end, isEnd := dateOf(&p.m.Properties, mapi.PidLidAppointmentEndWhole)
-	method, status := methodOf(class)
-	times := eventTimes(start, end)
-	if p.m.Bool(mapi.PidLidRecurring) {
-		times = p.recurringTimes()
-	}
-	if method == "" || !isStart || !isEnd || times == nil {
-		return nil, nil
-	}
-	var w calendarWriter
-	w.line("BEGIN:VCALENDAR")
-	w.line("PRODID:-//Dipylon//EN")
-	w.line("VERSION:2.0")
-	w.line("METHOD:" + method)
-	times.zone(&w)
-	w.line("BEGIN:VEVENT")
-	p.people(&w, method, status)
-	w.text("UID", uidOf(p.m.Bytes(mapi.PidLidGlobalObjectId)))
-	w.text("SUMMARY", p.summary())
-	w.text("LOCATION", p.m.Text(mapi.PidLidLocation))
-	times.event(&w)
-	p.details(&w, method)
-	w.line("END:VEVENT")
-	w.line("END:VCALENDAR")
-	return p.textPart("text/calendar", func(out io.Writer) error {
-		_, err := io.WriteString(out, w.String())
-		return err
-	}, "; method="+method)
-}
-
 // summary returns what a meeting is about: the subject without its prefix, or the topic if the subject is about the message.
 func (p *planner) summary() string {
 	subject, topic := p.subject(), p.m.Text(mapi.PidTagConversationTopic)
@@ -340,6 +377,8 @@ func methodOf(class string) (method, status string) {
 		return "REQUEST", "NEEDS-ACTION"
 	case strings.EqualFold(class, classCanceled):
 		return "CANCEL", ""
+	case isAppointment(class):
+		return "PUBLISH", ""
 	}
 	for _, r := range responses {
 		if strings.EqualFold(class, classResponse+r.class) {
@@ -361,7 +400,9 @@ func (p *planner) people(w *calendarWriter, method, status string) {
 		}
 		return
 	}
-	w.person("ORGANIZER", who.Name, who.Address, "")
+	if who.Address != "" || method != "PUBLISH" {
+		w.person("ORGANIZER", who.Name, who.Address, "")
+	}
 	for _, r := range p.m.Recipients {
 		a, _ := r.Address(mapi.RecipientAddress)
 		kind, _ := r.Integer(mapi.PidTagRecipientType)
@@ -388,10 +429,15 @@ func (p *planner) isHidden(r *mapi.Recipient, kind int64) bool {
 	return kind == recipientBcc && !p.Bcc && !r.Has(mapi.PidTagRecipientFlags)
 }
 
+// isAppointment says whether a class is that of what is in a calendar, MS-OXOCAL §2.2.2.1.
+func isAppointment(class string) bool {
+	return strings.HasPrefix(strings.ToLower(class)+".", "ipm.appointment.")
+}
+
 // hasOrganizer says whether the organizer of a meeting is among the recipients of an object of a class.
 func hasOrganizer(class string) bool {
 	class = strings.ToLower(class)
-	return strings.HasPrefix(class, "ipm.appointment") ||
+	return isAppointment(class) ||
 		strings.HasPrefix(class, "ipm.schedule.") && !strings.HasPrefix(class, strings.ToLower(classResponse))
 }
 

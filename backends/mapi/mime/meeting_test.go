@@ -42,7 +42,8 @@ func TestMeetings(t *testing.T) {
 		{"recurring twice", "REQUEST", []string{start, "RRULE:FREQ=DAILY", "RRULE:FREQ=WEEKLY"}, "", 0},
 		{"no such instance", "REQUEST", []string{start, "RRULE:FREQ=DAILY", "EXDATE:20261203T100000Z"}, "", 0},
 		{"also at other times", "REQUEST", []string{start, "RRULE:FREQ=DAILY", "RDATE:20261203T100000Z"}, "", 0},
-		{"one of several", "REQUEST", []string{start, "RECURRENCE-ID:20261201T090000Z"}, "", 0},
+		{"one of several", "REQUEST", []string{start, "RECURRENCE-ID:20261201T090000Z"}, "IPM.Schedule.Meeting.Request", 0},
+		{"one and those behind it", "REQUEST", []string{start, "RECURRENCE-ID;RANGE=THISANDFUTURE:20261201T090000Z"}, "", 0},
 		{"floating", "REQUEST", []string{"DTSTART:20261201T090000"}, "", 0},
 		{"zone without rules", "REQUEST", []string{"DTSTART;TZID=Somewhere:20261201T090000"}, "", 0},
 		{"ends before it starts", "REQUEST", []string{start, "DTEND:20261101T090000Z"}, "", 0},
@@ -115,13 +116,16 @@ func TestMeetingsWritten(t *testing.T) {
 		}
 		event := calendar.all("VEVENT")[0]
 		for property, want := range map[string]string{
-			"UID": "fixture-10@sakes.example", "DTSTART": "20261201T090000Z", "DTEND": "20261201T103000Z", "SUMMARY": "Meeting: harbour council",
+			"UID": "fixture-10@sakes.example", "DTSTART": "20261201T100000", "DTEND": "20261201T113000", "SUMMARY": "Meeting: harbour council",
 			"LOCATION": "Hafenmeisterei, großer Saal", "ORGANIZER": "mailto:chris@sakes.example", "ATTENDEE": "mailto:george@sakes.example", "DTSTAMP": "20261112T090000Z",
 			"DESCRIPTION": "Please come to the harbour council.",
 		} {
 			if got := event.text(property); got != want {
 				t.Errorf("%s: %s is %q, want %q", name, property, got, want)
 			}
+		}
+		if at, _, err := event.at("DTSTART", zonesOf(calendar)); err != nil || at.Format(utcForm) != "20261201T090000Z" {
+			t.Errorf("%s starts at %v, %v", name, at, err)
 		}
 	}
 }
@@ -179,6 +183,10 @@ func TestCalendarLines(t *testing.T) {
 func FuzzCalendar(f *testing.F) {
 	f.Add(string(invitation("REQUEST", "DTSTART:20261201T090000Z", "DURATION:PT1H")))
 	f.Add(string(sent(f, "10-calendar-request")))
+	for _, message := range [][]byte{changedSeries, calendarOf("REQUEST", vevent("UID:1", "DTSTART:20261012T090000Z"), vevent("UID:2", "DTSTART;VALUE=DATE:20261012"))} {
+		_, calendar, _ := strings.Cut(string(message), "\r\n\r\n")
+		f.Add(calendar)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) > fuzzMost {
 			return
@@ -189,7 +197,7 @@ func FuzzCalendar(f *testing.F) {
 		}
 		if m, err := understand(calendar); err == nil {
 			c := &conversion{m: &mapi.Message{}}
-			c.setMeeting(m)
+			c.setMeetings(m)
 			e := parse(t, twice(t, Writer{}, c.m))
 			for leaf := range e.Leaves() {
 				if leaf.Is("text/calendar") {

@@ -2,6 +2,7 @@ package mime
 
 import (
 	"io"
+	"slices"
 	"time"
 
 	"github.com/dipylon/dipylon/backends/mail/entity"
@@ -82,14 +83,15 @@ func (c *conversion) content(e *entity.Entity) error {
 // summary sets what follows from the rest of the message.
 func (c *conversion) summary() {
 	flags := mapi.Integer32(messageUnmodified)
-	if len(c.m.Attachments) > 0 {
+	visible := slices.ContainsFunc(c.m.Attachments, func(a *mapi.Attachment) bool { return !a.Bool(mapi.PidTagAttachmentHidden) })
+	if visible {
 		flags |= messageHasAttachments
 	}
 	if c.m.Bool(mapi.PidTagReadReceiptRequested) {
 		flags |= messageNotifyRead | messageNotifyUnread
 	}
 	c.m.Set(mapi.PidTagMessageFlags, flags)
-	c.m.Set(mapi.PidTagHasAttachments, mapi.Boolean(len(c.m.Attachments) > 0))
+	c.m.Set(mapi.PidTagHasAttachments, mapi.Boolean(visible))
 	for i, a := range c.m.Attachments {
 		a.Set(mapi.PidTagAttachNumber, mapi.Integer32(i)) // there are at most [entity.EntitiesMost]
 	}

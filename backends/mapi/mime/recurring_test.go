@@ -57,7 +57,9 @@ func TestRecurringUnsaid(t *testing.T) {
 		"a broken rule": func(m *mapi.Message) {
 			m.Set(mapi.PidLidAppointmentRecur, m.Get(mapi.PidLidAppointmentRecur).(mapi.Binary)[:40])
 		},
-		"no zone":         func(m *mapi.Message) { m.Delete(mapi.PidLidTimeZoneStruct) },
+		"no zone": func(m *mapi.Message) {
+			m.Delete(mapi.PidLidTimeZoneStruct, mapi.PidLidAppointmentTimeZoneDefinitionRecur)
+		},
 		"another zone":    func(m *mapi.Message) { m.Set(mapi.PidLidTimeZoneStruct, mapi.Binary(make([]byte, 48))) },
 		"another instant": func(m *mapi.Message) { m.Set(mapi.PidLidAppointmentStartWhole, mapi.NewTime(time.Unix(0, 0))) },
 	} {

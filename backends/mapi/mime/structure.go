@@ -209,6 +209,9 @@ func (p *planner) attachments(html func(io.Writer) error) (inline, attached []*p
 		all = append(slices.Clip(all), p.damagedRTF())
 	}
 	for _, a := range all {
+		if p.inCalendar && (isException(a) || isEvent(a)) {
+			continue
+		}
 		isShown := html != nil && isInline(a, shown)
 		planned, err := p.attachment(a, isShown)
 		switch {

@@ -101,4 +101,6 @@ type planner struct {
 	damaged bool
 	shared  *planning
 	bare    bool // the names of people are left out
+	// inCalendar says that the calendar has the events that are attachments.
+	inCalendar bool
 }

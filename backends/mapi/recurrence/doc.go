@@ -7,6 +7,8 @@
 //	rule, err := p.Rule(zone)
 //
 // What one of them cannot say as the other does is refused with [ErrUnknown]: a meeting is never at another time. So are
-// the 29th to the 31st of a month, which are days of shorter months in Exchange and are passed over in iCalendar; other
-// calendars than the Gregorian; and meetings of which an instance was changed.
+// other calendars than the Gregorian.
+//
+// The 29th to the 31st of a month are the last day of shorter months in Exchange, and in iCalendar shorter months are passed over. A
+// rule of iCalendar's has these instances taken out, for a hundred years if it has no end; one of Exchange's is said with BYSETPOS.
 package recurrence
