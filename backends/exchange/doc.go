@@ -18,6 +18,6 @@
 //
 // # Not yet
 //
-// This reads alone, and clients log in with the password of their account. Service accounts, other people's mailboxes, Autodiscover,
+// This reads alone, and clients log in with the password of their account, or a service account acts for them. Autodiscover,
 // taking mail in, sending and EWS are not here. It was tested against a double (test/exchange).
 package exchange

@@ -25,6 +25,7 @@ type Store struct {
 	server   *signin.Server
 	http     *http.Client // for Health
 	people   people
+	guard    *guard // of the service account
 	// disconnectMost is how long the server may take to end a session context.
 	disconnectMost time.Duration
 
@@ -46,7 +47,7 @@ func WithLogger(log zerolog.Logger) Option { return func(s *Store) { s.log = log
 
 // New returns a store that wants to be configured.
 func New(options ...Option) *Store {
-	s := &Store{settings: defaults(), log: zerolog.Nop(), disconnectMost: 5 * time.Second, open: make(map[*maildrop]struct{})}
+	s := &Store{settings: defaults(), log: zerolog.Nop(), guard: newGuard(), disconnectMost: 5 * time.Second, open: make(map[*maildrop]struct{})}
 	for _, o := range options {
 		o(s)
 	}
@@ -59,7 +60,7 @@ const renderer = "mapi/2"
 
 // Describe says what the backend is.
 func (s *Store) Describe(context.Context) (backends.Description, error) {
-	return backends.Description{
+	d := backends.Description{
 		Settings: schema(),
 		Name:     "exchange", Version: remote.Version(),
 		Credentials:  []backends.CredentialKind{backends.CredentialPassword},
@@ -71,7 +72,11 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 			Bodies:    []backends.BodyForm{backends.BodyText, backends.BodyHTML, backends.BodyTextAndHTML},
 			MarksSeen: true, Folders: true, Renderer: renderer,
 		},
-	}, nil
+	}
+	if s.settings.Service.given() {
+		d.Credentials = append(d.Credentials, backends.CredentialImpersonation)
+	}
+	return d, nil
 }
 
 // Configure checks the settings and keeps them. The server is not asked.
@@ -138,10 +143,10 @@ func (s *Store) ready() error {
 	return nil
 }
 
-// config is that of a session context of a user.
-func (s *Store) config(where string, login login) mapihttp.Config {
+// config is that of a session context for a mailbox. Whose it is decides which server is to answer.
+func (s *Store) config(where, mailbox string, login login) mapihttp.Config {
 	return mapihttp.Config{
-		URL: s.settings.endPoint(where, login.address).String(), Transport: s.server.Login(login.credential),
+		URL: s.settings.endPoint(where, mailbox).String(), Transport: s.server.Login(login.credential),
 		Timeout: s.settings.timeout(),
 	}
 }

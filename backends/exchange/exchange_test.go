@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +34,8 @@ type site struct {
 const (
 	george = "george@sakes.example"
 	chris  = "chris@sakes.example"
+	// service is the account that may open everybody's mailbox.
+	service = "keeper@sakes.example"
 )
 
 func start(t testing.TB, settings map[string]any) *site {
@@ -43,6 +46,10 @@ func start(t testing.TB, settings map[string]any) *site {
 		s.boxes[user] = s.AddMailbox(user, name+"-secret", "/o=Sakes/ou=Exchange Administrative Group (FYDIBOHF23SPDLT)/cn=Recipients/cn="+name)
 		s.boxes[user].AddFolder("", "Archive")
 		s.boxes[user].AddFolder("Archive", "2026")
+	}
+	keeper := s.AddMailbox(service, "keeper-secret", "/o=Sakes/ou=Exchange Administrative Group (FYDIBOHF23SPDLT)/cn=Recipients/cn=keeper")
+	for _, box := range s.boxes {
+		box.Grant(keeper, double.Rights{Reads: true, Admin: box.User == chris})
 	}
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, s.Certificate, 0o600); err != nil {
@@ -111,6 +118,19 @@ func TestConformance(t *testing.T) {
 		t.Parallel()
 		storetest.Run(t, asPlugin(t, start(t, nil).target(t)))
 	})
+	t.Run("with a service account", func(t *testing.T) {
+		t.Parallel()
+		target := start(t, map[string]any{"service": map[string]any{"user": service, "password": "keeper-secret"}}).target(t)
+		target.Only = regexp.MustCompile("^(login|describe|close|hygiene)/")
+		err := storetest.Check(t.Context(), target, func(r storetest.Result) {
+			if r.Err != nil {
+				t.Errorf("%s/%s: %v", r.Group, r.Name, r.Err)
+			}
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // asPlugin has the store of a target run in a process of its own.
@@ -146,14 +166,16 @@ func (s *site) target(t *testing.T) storetest.Target {
 		Folder: "Archive/2026", Renders: true, InMemory: true, Large: 64 << 10, Many: 40,
 		Put: func(_ context.Context, user string, mail []byte) error { return s.put(user, mail) },
 		BadSettings: map[string]string{
-			"url":            `{"url": "http://mail.sakes.example"}`,
-			"uri":            `{"uri": "x"}`,
-			"authentication": `{"url": "https://mail.sakes.example", "authentication": "digest"}`,
-			"username":       `{"url": "https://mail.sakes.example", "username": "upn"}`,
-			"domain":         `{"url": "https://mail.sakes.example", "domain": "SAKES\\"}`,
-			"removal":        `{"url": "https://mail.sakes.example", "removal": "never"}`,
-			"timeout":        `{"url": "https://mail.sakes.example", "timeout": "1ms"}`,
-			"pin":            `{"url": "https://mail.sakes.example", "pin": "sha1/x"}`,
+			"url":             `{"url": "http://mail.sakes.example"}`,
+			"uri":             `{"uri": "x"}`,
+			"authentication":  `{"url": "https://mail.sakes.example", "authentication": "digest"}`,
+			"username":        `{"url": "https://mail.sakes.example", "username": "upn"}`,
+			"domain":          `{"url": "https://mail.sakes.example", "domain": "SAKES\\"}`,
+			"removal":         `{"url": "https://mail.sakes.example", "removal": "never"}`,
+			"service":         `{"url": "https://mail.sakes.example", "service": {"user": "keeper@sakes.example"}}`,
+			"service.address": `{"url": "https://mail.sakes.example", "service": {"user": "SAKES\\\\keeper", "password": "x"}}`,
+			"timeout":         `{"url": "https://mail.sakes.example", "timeout": "1ms"}`,
+			"pin":             `{"url": "https://mail.sakes.example", "pin": "sha1/x"}`,
 		},
 	}
 }

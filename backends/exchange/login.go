@@ -19,8 +19,13 @@ import (
 // login is what a client has presented, in the server's terms.
 type login struct {
 	address    string // of the mailbox
+	own        string // of the mailbox of who signs in
+	service    bool   // that is the service account, which acts for the mailbox's user
 	credential signin.Credential
 }
+
+// foreign says that the mailbox is not that of who signs in.
+func (l login) foreign() bool { return !fold.Equal(l.address, l.own) }
 
 // person is whose mailbox it is.
 type person struct {
@@ -28,15 +33,23 @@ type person struct {
 	account backends.Account
 }
 
-// Login verifies a credential by asking the address book with it.
+// Login verifies a credential by asking the address book with it. Whether it opens the mailbox of another, the mailbox says.
 func (s *Store) Login(ctx context.Context, c backends.Credential) (backends.Account, error) {
 	login, err := s.login(c)
 	if err != nil {
 		return backends.Account{}, err
 	}
-	p, unbind, err := s.ask(ctx, login)
+	if login.foreign() && !login.service {
+		m, err := s.reach(ctx, login, "")
+		if err != nil {
+			return backends.Account{}, err
+		}
+		m.session.close()
+		return m.account, nil
+	}
+	who, unbind, err := s.ask(ctx, login)
 	unbind()
-	return p.account, err
+	return who.owner.account, err
 }
 
 // login checks the form of a credential.
@@ -45,19 +58,16 @@ func (s *Store) login(c backends.Credential) (login, error) {
 		return login{}, err
 	}
 	switch {
+	case c.Kind == backends.CredentialImpersonation && s.settings.Service.given():
+		return s.impersonate(c)
 	case c.Kind != backends.CredentialPassword:
 		return login{}, backends.Fail(backends.Unsupported, "the server is not asked with a %s", c.Kind)
-	case c.ActAs != "" && !fold.Equal(c.ActAs, c.User):
-		return login{}, backends.Fail(backends.BadCredentials, "nobody acts for %s here", c.ActAs)
 	case c.User == "" || len(c.Secret) == 0 || len(c.User) > userMost || strings.Contains(c.User, ":") || // RFC 7617 §2
 		strings.ContainsFunc(c.User+string(c.Secret), unicode.IsControl):
 		return login{}, backends.Fail(backends.BadCredentials, "the user name or the secret is empty or cannot be sent")
 	}
-	address := c.User
-	local, _, found := strings.Cut(address, "@")
-	if !found && len(s.domains) > 0 {
-		address += "@" + s.domains[0]
-	}
+	address := s.addressOf(c.User)
+	local, _, _ := strings.Cut(address, "@")
 	user := address
 	if s.settings.Username == usernameLocal || s.settings.Domain != "" {
 		user = local
@@ -65,7 +75,32 @@ func (s *Store) login(c backends.Credential) (login, error) {
 	if s.settings.Domain != "" {
 		user = s.settings.Domain + `\` + user
 	}
-	return login{address: address, credential: signin.Credential{User: user, Password: string(c.Secret)}}, nil
+	l := login{address: address, own: address, credential: signin.Credential{User: user, Password: string(c.Secret)}}
+	if c.ActAs != "" {
+		l.address = s.addressOf(c.ActAs)
+	}
+	return l, nil
+}
+
+// impersonate takes the gateway's word for who somebody is. Whether they may open the mailbox of another it does not say, and the
+// service account may open all.
+func (s *Store) impersonate(c backends.Credential) (login, error) {
+	switch {
+	case c.User == "" || len(c.User) > userMost || strings.ContainsFunc(c.User, unicode.IsControl):
+		return login{}, backends.Fail(backends.BadCredentials, "the user name is empty or cannot be one")
+	case c.ActAs != "" && !fold.Equal(s.addressOf(c.ActAs), s.addressOf(c.User)):
+		return login{}, backends.Fail(backends.Permanent, "acting for %s, nobody knows whether that opens the mailbox of %s", c.User, c.ActAs).
+			WithCode("5.7.1").Say("that mailbox is opened with the account's own password alone")
+	}
+	return s.settings.Service.login(s.addressOf(c.User)), nil
+}
+
+// addressOf is a login name as an address.
+func (s *Store) addressOf(name string) string {
+	if !strings.Contains(name, "@") && len(s.domains) > 0 {
+		name += "@" + s.domains[0]
+	}
+	return name
 }
 
 // userMost is how many octets a user name may have.
@@ -76,26 +111,91 @@ var columns = []mapi.Tag{
 	mapi.PidTagEmailAddress, mapi.PidTagSmtpAddress, mapi.PidTagDisplayName, mapi.PidTagAddressBookProxyAddresses,
 }
 
+// parties are who signs in, and whose mailbox it is. Mostly they are one.
+type parties struct{ user, owner person }
+
 // ask asks the address book who somebody is, with their own credential. unbind ends the session context there: it
 // waits for the server, and is to be called in any case.
-func (s *Store) ask(ctx context.Context, login login) (p person, unbind func(), err error) {
-	book, err := mapihttp.Bind(ctx, s.config(addressBook, login))
+func (s *Store) ask(ctx context.Context, login login) (who parties, unbind func(), err error) {
+	var book *mapihttp.AddressBook
+	err = s.guarded(ctx, login, func() (err error) {
+		book, err = mapihttp.Bind(ctx, s.config(addressBook, login.own, login))
+		return failure(err)
+	})
 	if err != nil {
-		return person{}, func() {}, failure(err)
+		return parties{}, func() {}, err
 	}
 	unbind = func() { _ = book.Unbind(ctx) } // Unbind ends the connection whatever comes of it
-	found, err := book.Resolve(ctx, []string{"=SMTP:" + login.address}, columns)
+	addresses := []string{login.own}
+	if login.foreign() {
+		addresses = append(addresses, login.address)
+	}
+	people, err := s.lookUp(ctx, book, addresses)
 	if err != nil {
-		return person{}, unbind, failure(err)
+		return parties{}, unbind, err
 	}
-	if found[0].Outcome != mapihttp.Resolved {
-		return person{}, unbind, backends.Fail(backends.Permanent, "the address book has no mailbox, or several, of the address %s", login.address)
+	who = parties{user: people[0], owner: people[len(people)-1]}
+	switch {
+	case who.user.dn == "" && login.service:
+		err = backends.Fail(backends.Temporary, "the address book has no mailbox of the service account's address %s: it needs one", login.own)
+	case who.user.dn == "":
+		err = backends.Fail(backends.Permanent, "the address book has no mailbox, or several, of the address %s", login.own)
+	case who.owner.dn == "" && login.service:
+		err = backends.Fail(backends.BadCredentials, "the address book has no mailbox, or several, of the address %s", login.address)
+	case who.owner.dn == "":
+		err = notOpen(login, backends.Fail(backends.NotFound, "the address book has no such mailbox, or several"))
 	}
-	p, err = newPerson(found[0].Values, login.address)
-	if err == nil {
-		s.people.remember(login.address, p)
+	return who, unbind, err
+}
+
+// lookUp asks the address book about addresses, and remembers those that it finds. A person without a distinguished name
+// was not found.
+func (s *Store) lookUp(ctx context.Context, book *mapihttp.AddressBook, addresses []string) ([]person, error) {
+	names := make([]string, len(addresses))
+	for i, address := range addresses {
+		names[i] = "=SMTP:" + address
 	}
-	return p, unbind, err
+	found, err := book.Resolve(ctx, names, columns)
+	if err != nil {
+		return nil, failure(err)
+	}
+	all := make([]person, len(addresses))
+	for i, address := range addresses {
+		if found[i].Outcome != mapihttp.Resolved {
+			continue
+		}
+		if all[i], err = newPerson(found[i].Values, address); err != nil {
+			return nil, err
+		}
+		s.people.remember(address, all[i])
+	}
+	return all, nil
+}
+
+// guarded does what presents the credential of a login.
+func (s *Store) guarded(ctx context.Context, login login, something func() error) error {
+	if login.service {
+		return s.guard.do(ctx, something)
+	}
+	return something()
+}
+
+// notOpen is the failure of opening a mailbox that is another's. One that is not there, and one that is not theirs to open, are told alike.
+func notOpen(login login, err error) error {
+	if !login.foreign() {
+		return err
+	}
+	switch backends.KindOf(err) {
+	case backends.Permanent, backends.NotFound:
+	default:
+		return err
+	}
+	if login.service {
+		return backends.Fail(backends.Temporary, "the service account %s may not open the mailbox %s; see Add-MailboxPermission … -AccessRights FullAccess: %w",
+			login.own, login.address, err)
+	}
+	return backends.Fail(backends.Permanent, "%s may not open the mailbox of %s: %w", login.own, login.address, err).
+		WithCode("5.7.1").Say("this account may not open that mailbox")
 }
 
 // newPerson makes a person of what the address book has.

@@ -37,13 +37,8 @@ func (s *Store) Open(ctx context.Context, request backends.OpenRequest) (backend
 	if err != nil {
 		return nil, err
 	}
-	c, p, err := s.enter(ctx, login)
+	m, err := s.reach(ctx, login, request.Folder)
 	if err != nil {
-		return nil, err
-	}
-	m := &maildrop{store: s, session: c, account: p.account}
-	if err := c.do(ctx, func(ctx context.Context) error { return m.find(ctx, request.Folder) }); err != nil {
-		c.close()
 		return nil, err
 	}
 	m.ctx, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -55,30 +50,68 @@ func (s *Store) Open(ctx context.Context, request backends.OpenRequest) (backend
 	s.mu.Unlock()
 	if closed {
 		m.cancel()
-		c.close()
+		m.session.close()
 		return nil, backends.Fail(backends.Temporary, "the store is closed")
 	}
 	return m, nil
 }
 
-// enter connects to the mailbox of a login. Who is known already may be known by a name of before: then the address book is asked again.
-func (s *Store) enter(ctx context.Context, login login) (*session, person, error) {
-	if p, known := s.people.find(login.address); known {
-		c, err := s.connect(ctx, login, p.dn)
-		if kind := backends.KindOf(err); kind != backends.Permanent && kind != backends.NotFound {
-			return c, p, err
+// reach finds the folder of a login's mailbox. Of another's mailbox, the rights decide: whoever may not send as it has none of its
+// addresses, and whoever cannot open the folder has no mailbox there.
+func (s *Store) reach(ctx context.Context, login login, folder string) (*maildrop, error) {
+	c, who, err := s.enter(ctx, login)
+	if err != nil {
+		return nil, err
+	}
+	m := &maildrop{store: s, session: c, account: who.owner.account}
+	if login.foreign() && !login.service && c.rights&rop.SendAsRight == 0 {
+		m.account.Address, m.account.Addresses = "", nil
+	}
+	err = c.do(ctx, func(ctx context.Context) error {
+		err := failure(m.find(ctx, folder))
+		switch {
+		case backends.KindOf(err) == backends.Permanent:
+			return notOpen(login, err)
+		case err != nil || !login.foreign():
+			return err
 		}
+		return notOpen(login, failure(m.see(ctx)))
+	})
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// see opens the folder. It is one's turn.
+func (m *maildrop) see(ctx context.Context) error {
+	var b rop.Batch
+	m.session.begin(&b)
+	return m.session.run(ctx, &b)
+}
+
+// enter connects to the mailbox of a login. Who is known already may be known by a name of before: then the address book is asked again.
+func (s *Store) enter(ctx context.Context, login login) (*session, parties, error) {
+	user, known := s.people.find(login.own)
+	owner, also := s.people.find(login.address)
+	if who := (parties{user, owner}); known && also {
+		c, err := s.connect(ctx, login, who)
+		if kind := backends.KindOf(err); kind != backends.Permanent && kind != backends.NotFound {
+			return c, who, err
+		}
+		s.people.forget(login.own)
 		s.people.forget(login.address)
 	}
-	p, unbind, err := s.ask(ctx, login)
+	who, unbind, err := s.ask(ctx, login)
 	var unbinding sync.WaitGroup
 	unbinding.Go(unbind) // nobody waits for it longer than for the connection
 	defer unbinding.Wait()
 	if err != nil {
-		return nil, p, err
+		return nil, who, err
 	}
-	c, err := s.connect(ctx, login, p.dn)
-	return c, p, err
+	c, err := s.connect(ctx, login, who)
+	return c, who, err
 }
 
 // find finds the folder by its path: the Inbox, if that is empty. It is one's turn.

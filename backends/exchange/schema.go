@@ -19,7 +19,10 @@ var schema = sync.OnceValue(func() []backends.Setting {
 			Doc:    "How the server is signed in to: by the strongest method that it offers (auto), by Basic or by NTLM alone.",
 			Values: []string{string(signin.Auto), string(signin.Basic), string(signin.NTLM)},
 		},
-		"timeout": {Doc: "How long the server may send nothing."},
+		"service.user":     {Doc: `The login name of an account that may open everybody's mailbox: it acts for users whom the gateway has proved, by an application password or a certificate.`, Default: "none"},
+		"service.password": {Doc: "Its password.", Secret: true},
+		"service.address":  {Doc: "The address of its own mailbox, which it needs to have.", Default: "the user, where that is an address"},
+		"timeout":          {Doc: "How long the server may send nothing."},
 	}
 	remote.Document(notes)
 	return backends.SchemaOf(defaults(), notes)

@@ -20,13 +20,18 @@ import (
 // whoever's turn it is.
 type session struct {
 	turn chan struct{} // has one value while nobody uses it
-	dn   string
-	log  zerolog.Logger
-	most time.Duration // that the server may take to end the session context
-	http *mapihttp.Session
-	ops  *rop.Session
+	dn   string        // of the mailbox
+	// login is who has opened it.
+	login login
+	log   zerolog.Logger
+	most  time.Duration // that the server may take to end the session context
+	http  *mapihttp.Session
+	ops   *rop.Session
 
-	generation int // of http that the objects belong to
+	guard      *guard // of the service account
+	admin      bool   // the mailbox wants to be opened as by an administrator
+	rights     uint8  // of the logon: rop.OwnerRight and so on
+	generation int    // of http that the objects belong to
 	logon      *rop.Object
 	folders    []mapi.ObjectID // of the logon, by rop.FolderInbox and so on
 	fid        mapi.ObjectID   // of the folder
@@ -47,12 +52,16 @@ type handle struct {
 }
 
 // connect makes a session context, and logs on.
-func (s *Store) connect(ctx context.Context, login login, dn string) (*session, error) {
-	h, err := mapihttp.Connect(ctx, s.config(mailboxes, login), dn)
+func (s *Store) connect(ctx context.Context, login login, who parties) (*session, error) {
+	var h *mapihttp.Session
+	err := s.guarded(ctx, login, func() (err error) {
+		h, err = mapihttp.Connect(ctx, s.config(mailboxes, login.address, login), who.user.dn)
+		return failure(err)
+	})
 	if err != nil {
-		return nil, failure(err)
+		return nil, err
 	}
-	c := &session{turn: make(chan struct{}, 1), dn: dn, log: s.log, most: s.disconnectMost, http: h, ops: &rop.Session{Transport: h, Chain: true}}
+	c := &session{turn: make(chan struct{}, 1), dn: who.owner.dn, login: login, guard: s.guard, log: s.log, most: s.disconnectMost, http: h, ops: &rop.Session{Transport: h, Chain: true}}
 	c.turn <- struct{}{}
 	if err := c.do(ctx, func(context.Context) error { return nil }); err != nil {
 		c.close()
@@ -99,13 +108,22 @@ func (c *session) do(ctx context.Context, something func(context.Context) error)
 			c.logon = nil
 		}
 		if backends.KindOf(err) == backends.BadCredentials {
-			c.refused.Store(backends.AsFailure(failure(err)))
+			c.refused.Store(backends.AsFailure(c.refusal(err)))
+			return c.refused.Load()
 		}
 		if !lost(err) || try == triesMost {
 			return failure(err)
 		}
 		c.log.Debug().Err(err).Int("try", try).Msg("the server has lost the session, which is made anew")
 	}
+}
+
+// refusal is what a credential that was refused is told as.
+func (c *session) refusal(err error) error {
+	if c.login.service {
+		return c.guard.note(failure(err))
+	}
+	return failure(err)
 }
 
 // enter makes a session context and logs on, where there is need of it.
@@ -118,17 +136,34 @@ func (c *session) enter(ctx context.Context) error {
 		return nil
 	}
 	c.logon, c.folder, c.opened = nil, nil, nil
-	var b rop.Batch
-	logon, reply := rop.Enter(&b, 0, &rop.Logon{LogonFlags: rop.LogonPrivate, OpenFlags: rop.OpenHomeLogon | rop.OpenPerMDBReplicas | rop.OpenTakeOwnership, Essdn: c.dn})
-	if err := errors.Join(c.ops.Do(ctx, &b), b.Err()); err != nil {
-		return err
+	logon, reply, err := c.logOn(ctx)
+	if errors.Is(err, rop.ProfileNotConfigured) && c.login.foreign() && !c.admin {
+		c.admin = true // the store of another is opened with administrative access alone (MS-OXCSTOR §3.2.5.1.1)
+		logon, reply, err = c.logOn(ctx)
+	}
+	if err != nil {
+		return notOpen(c.login, failure(err))
 	}
 	if len(reply.FolderIDs) <= rop.FolderDeletedItems {
 		return fmt.Errorf("%w: a logon with %d folders", rop.ErrProtocol, len(reply.FolderIDs))
 	}
-	c.logon, c.generation, c.folders = logon, generation, reply.FolderIDs
+	c.logon, c.generation, c.folders, c.rights = logon, generation, reply.FolderIDs, reply.ResponseFlags
 	c.replicas.learn(reply.ReplID, reply.ReplGUID)
 	return nil
+}
+
+// logOn sends RopLogon, MS-OXCSTOR §2.2.1.1.1. Two of the flags are ignored by servers of today.
+func (c *session) logOn(ctx context.Context) (*rop.Object, *rop.LogonReply, error) {
+	flags := rop.OpenPerMDBReplicas | rop.OpenTakeOwnership
+	if !c.login.foreign() {
+		flags |= rop.OpenHomeLogon
+	}
+	if c.admin {
+		flags |= rop.OpenUseAdmin
+	}
+	var b rop.Batch
+	logon, reply := rop.Enter(&b, 0, &rop.Logon{LogonFlags: rop.LogonPrivate, OpenFlags: flags, Essdn: c.dn})
+	return logon, reply, errors.Join(c.ops.Do(ctx, &b), b.Err())
 }
 
 // begin begins a batch that needs the folder.

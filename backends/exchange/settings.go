@@ -19,6 +19,7 @@ type settings struct {
 	Domain   string          `json:"domain"`   // of Windows: the login is DOMAIN\user
 	Removal  string          `json:"removal"`  // soft: what is removed can be recovered for a while; hard: it cannot
 	Timeout  remote.Duration `json:"timeout"`  // how long a server may send nothing
+	Service  service         `json:"service"`  // who acts for users whom the gateway has proved
 	// Authentication is how the server is signed in to: auto, basic, ntlm.
 	Authentication string `json:"authentication"`
 }
@@ -49,6 +50,7 @@ func read(given backends.Settings) (settings, *tls.Config, error) {
 	if strings.ContainsAny(set.Domain, `\/:@ `) {
 		wrong.Add("domain", `expected the domain's name alone, such as SAKES: the login becomes SAKES\user`)
 	}
+	set.Service.check(&wrong)
 	if set.Timeout < remote.Duration(time.Second) {
 		wrong.Add("timeout", "is at least 1s")
 	}

@@ -27,7 +27,8 @@ func newPasswords() *cobra.Command {
 		Long: `Looks after application passwords: passwords of the gateway's own, one for each device or
 program, which can be revoked one by one and limited to protocols, networks and a time. They
 are good beside an account's own password, or instead of it (stores[].passwords), for stores that
-let the gateway act for their users: a Maildir store with "act_for", an IMAP server with "master".
+let the gateway act for their users: a Maildir store with "act_for", an IMAP server with "master", an
+Exchange server with "service".
 
 The gateway may be running; a change counts from the next login on.`,
 		Example: `  dipylon password add --label "scanner, 2nd floor" --protocol submission --network 192.0.2.0/24 anna@sakes.example

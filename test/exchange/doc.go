@@ -11,6 +11,8 @@
 // made operation by operation, or of FastTransfer streams, several pieces of which go in one request unless [Server.PacksNothing] was called; what is
 // submitted is delivered to the server's own mailboxes, or has left ([Server.Sent]). The address book finds mailboxes by their addresses.
 //
+// [Mailbox.Grant] lets somebody open the mailbox of another.
+//
 // # Faults
 //
 // [Server.Forget] loses all session contexts, as a restart does, and [Server.RestartAt] when it comes to an operation. [Server.CutAt] executes an

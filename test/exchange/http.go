@@ -69,6 +69,9 @@ func (s *Server) login(r *http.Request) *Mailbox {
 			return m
 		}
 	}
+	if password != "" {
+		s.refusals[strings.ToLower(name)]++
+	}
 	return nil
 }
 

@@ -133,7 +133,8 @@ func (x *call) written(operation, place uint8, o object) ([]byte, bool) {
 // logon opens a mailbox, MS-OXCROPS §2.2.3.1.
 func (x *call) logon(place uint8) ([]byte, bool) {
 	flags := x.in.u8()
-	x.in.take(8) // OpenFlags, StoreState
+	open := x.in.u32()
+	x.in.u32() // StoreState
 	dn := strings.TrimSuffix(string(x.in.take(int(x.in.u16()))), "\x00")
 	at := slices.IndexFunc(x.s.mailboxes, func(m *Mailbox) bool { return m.DN == dn })
 	switch {
@@ -141,8 +142,8 @@ func (x *call) logon(place uint8) ([]byte, bool) {
 		return nil, false
 	case at < 0:
 		return reply(ropLogon, place, unknownUser), true
-	case x.s.mailboxes[at] != x.c.mailbox:
-		return reply(ropLogon, place, accessDenied), true
+	case x.s.mailboxes[at].refusal(x.c.mailbox, open) != 0:
+		return reply(ropLogon, place, x.s.mailboxes[at].refusal(x.c.mailbox, open)), true
 	case !x.open(place, &logon{x.s.mailboxes[at]}):
 		return reply(ropLogon, place, nullObject), true
 	}
@@ -151,7 +152,7 @@ func (x *call) logon(place uint8) ([]byte, bool) {
 		folder := number(counter)
 		out = append(out, folder[:]...)
 	}
-	out = append(out, 0x07)                // ResponseFlags: the owner, who may send as it
+	out = append(out, x.s.mailboxes[at].responseFlags(x.c.mailbox))
 	out = append(out, make([]byte, 16)...) // MailboxGuid
 	replica, guid := byte(1), x.s.mailboxes[at].replica
 	if x.s.mailboxes[at].OtherReplica {
@@ -170,6 +171,9 @@ func (x *call) opening(operation uint8, from object) []byte {
 		return reply(operation, place, nullObject)
 	case made == nil:
 		return reply(operation, place, notFound)
+	}
+	if f, is := made.(*folder); is && !f.mailbox.reads(x.c.mailbox) {
+		return reply(operation, place, accessDenied)
 	}
 	x.open(place, made)
 	return reply(operation, place, 0, rest...)

@@ -28,6 +28,7 @@ type Server struct {
 	room      int
 	tolerant  bool
 	requests  int
+	refusals  map[string]int // by the name that logged in with a wrong password
 
 	faults      map[uint8]fault
 	cut         bool // the connection, in the place of a reply
@@ -47,6 +48,7 @@ type Mailbox struct {
 	// SendAs are addresses of others that the owner may send as, in small letters.
 	SendAs []string
 
+	rights   map[string]Rights // by the distinguished name of who may open it
 	server   *Server
 	replica  [16]byte // the GUID of all its ids
 	folders  []*Folder
@@ -89,7 +91,7 @@ const roomMost = 32 << 10
 
 // Start starts a server, which ends with the test.
 func Start(t testing.TB) *Server {
-	s := &Server{t: t, contexts: map[string]*context{}, room: roomMost, faults: map[uint8]fault{}}
+	s := &Server{t: t, contexts: map[string]*context{}, refusals: map[string]int{}, room: roomMost, faults: map[uint8]fault{}}
 	web := httptest.NewTLSServer(http.HandlerFunc(s.serve))
 	t.Cleanup(web.Close)
 	s.Root = web.URL
@@ -195,6 +197,13 @@ func (s *Server) Requests() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.requests
+}
+
+// Refusals returns how often somebody was refused a password.
+func (s *Server) Refusals(user string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refusals[user]
 }
 
 // Left returns how many session contexts there are, and how many objects are open in them.

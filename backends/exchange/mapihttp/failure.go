@@ -91,6 +91,7 @@ var codeKinds = map[rop.Code]backends.Kind{
 	rop.ServerBusy: backends.Throttled, rop.TooBusy: backends.Throttled, rop.NotSupported: backends.Unsupported,
 	rop.WrongServer: backends.MailboxMoved, rop.QuotaExceeded: backends.OverQuota, rop.ObjectDeleted: backends.NotFound,
 	rop.LogonFailed: backends.Permanent, rop.PasswordMustSet: backends.PasswordExpired, rop.PasswordExpired: backends.PasswordExpired,
+	rop.LoginPerm: backends.Permanent, rop.ProfileNotConfigured: backends.Permanent, rop.MailboxDisabled: backends.AccountDisabled,
 	rop.AccountDisabled: backends.AccountDisabled, rop.ServerPaused: backends.Throttled,
 }
 
