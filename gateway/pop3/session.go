@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -320,6 +321,9 @@ func (s *session) fill(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	// A client's next command is often on its way. Whoever else has work goes first, and the read finds the command there
+	// then, where it would have found nothing and had to wait for the poller.
+	runtime.Gosched()
 	n, err := conn.Read(p)
 	s.mu.Lock()
 	s.waiting = false
