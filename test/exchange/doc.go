@@ -1,11 +1,11 @@
-// Package exchange is a double of an Exchange server for tests: MAPI over HTTP on mailboxes in memory.
+// Package exchange is a double of an Exchange server for tests: MAPI over HTTP and EWS on mailboxes in memory.
 //
 //	server := exchange.Start(t)
 //	inbox := server.AddMailbox("george@sakes.example", "secret", "/o=Sakes/cn=Recipients/cn=george")
 //	inbox.Deliver("A bill", stream) // a FastTransfer stream, such as one that was recorded
 //	config := mapihttp.Config{URL: server.URL, TLS: server.TLS, …}
 //
-// It is built from the specifications (MS-OXCMAPIHTTP, MS-OXCROPS, MS-OXCTABL, MS-OXCFXICS), shares no code with the client, and is
+// It is built from the specifications (MS-OXCMAPIHTTP, MS-OXCROPS, MS-OXCTABL, MS-OXCFXICS, MS-OXWS*), shares no code with the client, and is
 // strict: what a client must not send fails as the specifications have it, and fails the test too, unless
 // [Server.Tolerate] was called. A mailbox has an Inbox, an Outbox, Sent Items, Deleted Items and what [Mailbox.AddFolder] adds. Messages are
 // made operation by operation, or of FastTransfer streams, several pieces of which go in one request unless [Server.PacksNothing] was called; what is
@@ -19,6 +19,13 @@
 // operation, and loses its reply. [Server.Busy] answers so many requests with too much to do. [Server.Room] makes the buffer for replies smaller.
 // [Mailbox.Quota] is how large a mailbox may be, [Mailbox.SendAs] whom its owner may send as, [Server.Refuse] whom the transport refuses, and
 // [Server.NoTransport] leaves in the Outbox what is submitted.
+// [Server.Twist] has requests of EWS go wrong: busy with a time to come back, another status, a reply
+// that is cut off or edited, and whether what was asked for is done all the same.
+//
+// # EWS
+//
+// A message is given as mail over EWS where [Mailbox.DeliverMail] or CreateItem has brought it as that. [Server.Schema] has the server be an
+// older one.
 //
 // # Not yet
 //

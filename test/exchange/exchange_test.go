@@ -249,12 +249,12 @@ func TestFolders(t *testing.T) {
 	rop.On(&b, table, &rop.SetColumns{PropertyTags: columns})
 	rows := rop.On(&b, table, &rop.QueryRows{ForwardRead: true, RowCount: 10, Columns: columns})
 	r.must(&b)
-	if len(rows.Rows) != 5 || rows.Rows[4][1] != mapi.String("Archive") {
+	if len(rows.Rows) != 6 || rows.Rows[5][1] != mapi.String("Archive") {
 		t.Fatal(rows.Rows)
 	}
 	b = rop.Batch{}
 	inbox, _ := rop.Open(&b, r.logon, &rop.OpenFolder{FolderID: r.inbox})
-	archive, _ := rop.Open(&b, r.logon, &rop.OpenFolder{FolderID: rows.Rows[4][0].(mapi.Integer64).ObjectID()})
+	archive, _ := rop.Open(&b, r.logon, &rop.OpenFolder{FolderID: rows.Rows[5][0].(mapi.Integer64).ObjectID()})
 	moved := rop.Move(&b, inbox, archive, &rop.MoveCopyMessages{MessageIDs: ids[:1]})
 	again := rop.Move(&b, inbox, archive, &rop.MoveCopyMessages{MessageIDs: ids[:1]})
 	lasting := rop.On(&b, r.logon, &rop.LongTermIDFromID{ObjectID: ids[1]})

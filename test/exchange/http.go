@@ -47,6 +47,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.requests++
 	user := s.login(r)
 	switch {
+	case s.withoutMAPI && strings.HasPrefix(r.URL.Path, "/mapi/"):
+		http.NotFound(w, r)
 	case err != nil:
 		w.WriteHeader(http.StatusBadRequest)
 	case user == nil:

@@ -51,6 +51,7 @@ const (
 	sentItems    = 0x0A
 	deletedItems = 0x0B
 	outbox       = 0x0C
+	drafts       = 0x10
 	inbox        = 0x0D
 )
 

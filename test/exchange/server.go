@@ -36,6 +36,13 @@ type Server struct {
 	noTransport bool
 	refused     []string
 	sent        []Sent
+
+	// Of Exchange Web Services.
+	schema                  string
+	upload                  int64 // octets of a request, at the most
+	withoutEWS, withoutMAPI bool
+	twists                  []twisted
+	operations              []string
 }
 
 // Mailbox is somebody's.
@@ -47,6 +54,8 @@ type Mailbox struct {
 	Quota int64
 	// SendAs are addresses of others that the owner may send as, in small letters.
 	SendAs []string
+	// Impersonates has the user act for anybody by EWS.
+	Impersonates bool
 
 	rights   map[string]Rights // by the distinguished name of who may open it
 	server   *Server
@@ -75,6 +84,10 @@ type Message struct {
 	// Deleted says that the message was deleted so that it may be recovered. One that was deleted for good is not there.
 	Deleted bool
 	Stream  []byte
+	// Mail is the message as EWS gives it; nil: it cannot be made mail of.
+	Mail []byte
+	// Wanted says that somebody wants a receipt of it.
+	Wanted bool
 	// Folder is the name of the folder.
 	Folder string
 	// Flags are PidTagMessageFlags, but for mfRead.
@@ -84,6 +97,7 @@ type Message struct {
 	folder  uint64
 	item    *item // of the stream; nil: it cannot be read
 	locked  bool  // by a spooler
+	changes int
 }
 
 // roomMost is the largest payload, MS-OXCRPC §3.1.4.2.1.
@@ -92,7 +106,7 @@ const roomMost = 32 << 10
 // Start starts a server, which ends with the test.
 func Start(t testing.TB) *Server {
 	s := &Server{t: t, contexts: map[string]*context{}, refusals: map[string]int{}, room: roomMost, faults: map[uint8]fault{}}
-	web := httptest.NewTLSServer(http.HandlerFunc(s.serve))
+	web := httptest.NewTLSServer(s.handler())
 	t.Cleanup(web.Close)
 	s.Root = web.URL
 	s.URL = web.URL + "/mapi/emsmdb/?MailboxId=mailbox@sakes.example"
@@ -114,8 +128,17 @@ func (s *Server) AddMailbox(user, password, dn string) *Mailbox {
 		{"Deleted Items", deletedItems, subtree},
 		{"Outbox", outbox, subtree},
 		{"Sent Items", sentItems, subtree},
+		{"Drafts", drafts, subtree},
 	}
 	return m
+}
+
+// handler answers at all end points.
+func (s *Server) handler() http.Handler {
+	all := http.NewServeMux()
+	all.HandleFunc("/", s.serve)
+	all.HandleFunc(servicePath, s.serveEWS)
+	return all
 }
 
 // SetPassword has the user log in with another password from now on.

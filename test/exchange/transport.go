@@ -52,7 +52,8 @@ var (
 type Sent struct {
 	From       string   // the mailbox that it was sent from
 	Recipients []string // outside, in secret ones among them
-	Stream     []byte
+	Stream     []byte   // where it was sent by MAPI
+	Mail       []byte   // where it was sent by EWS
 }
 
 func now() time.Time { return time.Now() }

@@ -333,7 +333,7 @@ func (m *message) save() uint32 {
 func (m *Mailbox) size() int64 {
 	var n int64
 	for _, one := range m.messages {
-		n += int64(len(one.Stream))
+		n += int64(max(len(one.Stream), len(one.Mail)))
 	}
 	return n
 }

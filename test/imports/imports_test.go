@@ -98,6 +98,7 @@ var rules = []rule{
 	// Operations as octets, however they travel, and one way that they do.
 	{"backends/exchange/rop", []string{"backends/mapi$", "backends/pause$"}},
 	{"backends/exchange/signin", []string{"backends$", "backends/mail/ntlm$", "backends/remote$"}},
+	{"backends/exchange/ews", []string{"backends$", "backends/remote$"}},
 	{"backends/exchange/mapihttp", []string{"backends$", "backends/exchange/rop$", "backends/mapi$", "backends/remote$"}},
 	// What mail is, for both sides: it knows neither of them.
 	{"backends/mail", []string{"backends/mail"}},
