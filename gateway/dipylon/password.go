@@ -30,6 +30,11 @@ func (q *question) read(cmd *cobra.Command) ([]byte, error) {
 	if f, ok := in.(*os.File); ok && !q.stdin && term.IsTerminal(int(f.Fd())) {
 		return askPassword(int(f.Fd()), cmd.ErrOrStderr())
 	}
+	return firstLine(in)
+}
+
+// firstLine is the first line of what is read, as a password.
+func firstLine(in io.Reader) ([]byte, error) {
 	line, err := bufio.NewReader(io.LimitReader(in, mostPassword+3)).ReadBytes('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("reading the password: %w", err)

@@ -143,6 +143,12 @@ func (c Call) hiding() func(string) string {
 	}
 }
 
+// Redactor makes a function that takes secrets out of what a store says: the one that was presented to it, and those of its settings
+// (JSON), by the description of these.
+func Redactor(presented, settings []byte, schema []backends.Setting) func(text string) string {
+	return Call{secret: presented, own: secretsOf(settings, schema)}.hiding()
+}
+
 // finding makes a function that marks where a secret stands in a text. whole: parts of it are none.
 func finding(secret []byte, whole bool) func(text string, found []bool) {
 	forms, encoded := formsOf(secret)

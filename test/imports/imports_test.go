@@ -48,6 +48,7 @@ var rules = []rule{
 	{"gateway/index", []string{"gateway/folder", "gateway/state", "backends$", "backends/mail"}},
 	// What knows stores, and no protocol.
 	{"gateway/stores", []string{"gateway/stores", "gateway/events", "backends$", "backends/mail"}},
+	{"gateway/doctor", []string{"backends$", "backends/mail"}},
 	{"gateway/route", []string{"gateway/stores", "backends/mail"}},
 	// What an administrator does with mail in transit, and how a running gateway is asked to do it.
 	{"gateway/queue", []string{"gateway/admin", "gateway/events", "gateway/route", "gateway/spool", "backends/mail"}},
@@ -74,7 +75,7 @@ var rules = []rule{
 	{"gateway/server", []string{"gateway", "plugins/host", "backends$", "backends/filelock$", "backends/mail", "config"}},
 	// What commands and the administration do, without a command line.
 	{"gateway/manage", []string{
-		"gateway/admin", "gateway/folder", "gateway/index", "gateway/login", "gateway/maildrop", "gateway/passwords", "gateway/policy", "gateway/queue",
+		"gateway/admin", "gateway/doctor", "gateway/folder", "gateway/index", "gateway/login", "gateway/maildrop", "gateway/passwords", "gateway/policy", "gateway/queue",
 		"gateway/route", "gateway/server", "gateway/spool", "gateway/state", "gateway/stores", "plugins/host", "backends$", "backends/mail",
 		"backends/tempfolder$", "config",
 	}},

@@ -1,0 +1,138 @@
+package doctor_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/storetest/memstore"
+	"github.com/dipylon/dipylon/gateway/doctor"
+)
+
+// memory is a store with an account, ada, who has a message.
+func memory(t *testing.T) *memstore.Store {
+	t.Helper()
+	s := memstore.New()
+	err := s.Configure(t.Context(), backends.Settings{
+		Domains: []string{"sakes.example"},
+		Raw:     []byte(`{"accounts": [{"user": "ada", "password": "open sesame", "address": "ada@sakes.example"}]}`),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	verdicts, err := s.Deliver(t.Context(), backends.Delivery{Key: "one", Recipients: backends.To("ada@sakes.example")}, strings.NewReader("Subject: x\r\n\r\nHello.\r\n"))
+	if err != nil || verdicts[0].Failure != nil {
+		t.Fatal(verdicts, err)
+	}
+	return s
+}
+
+// examine examines a store by the calls of the contract, unless examiner is set.
+func examine(t *testing.T, s backends.Store, password string, examiner bool) (steps []backends.Step) {
+	t.Helper()
+	o := doctor.Options{Can: backends.CapabilitiesOf(s), Address: "ada@sakes.example"}
+	o.Can.Examiner = examiner
+	if password != "" {
+		o.Login.Credential = backends.Credential{Kind: backends.CredentialPassword, User: "ada", Secret: []byte(password)}
+	}
+	if err := doctor.Run(t.Context(), s, o, func(step backends.Step) { steps = append(steps, step) }); err != nil {
+		t.Fatal(err)
+	}
+	return steps
+}
+
+func names(steps []backends.Step) string {
+	var all []string
+	for _, s := range steps {
+		all = append(all, s.Name+" "+s.Outcome.String())
+	}
+	return strings.Join(all, ", ")
+}
+
+func TestHealthy(t *testing.T) {
+	s := memory(t)
+	for want, got := range map[string][]backends.Step{
+		"health good, recipient good, login good, open good, list good, message good": examine(t, s, "open sesame", false),
+		"health good, recipient good, login skipped":                                  examine(t, s, "", false),
+		"login good, list good, first message good":                                   examine(t, s, "open sesame", true),
+	} {
+		if names(got) != want {
+			t.Errorf("%s, and should be %s", names(got), want)
+		}
+		for _, step := range got {
+			if step.Cause != "" || step.Advice != "" {
+				t.Errorf("nothing is wrong: %+v", step)
+			}
+		}
+	}
+}
+
+// TestCauses: each thing that goes wrong ends the way, and is named.
+func TestCauses(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		fault memstore.Fault
+		want  string // the last step
+		cause string
+	}{
+		{"store away", memstore.Fault{Call: "health", Kind: memstore.Kind(backends.Temporary)}, "health failed", "store-unavailable"},
+		{"busy", memstore.Fault{Call: "login", Kind: memstore.Kind(backends.Throttled)}, "login failed", "busy"},
+		{"password expired", memstore.Fault{Call: "login", Kind: memstore.Kind(backends.PasswordExpired)}, "login failed", "password-expired"},
+		{"account disabled", memstore.Fault{Call: "login", Kind: memstore.Kind(backends.AccountDisabled)}, "login failed", "account-disabled"},
+		{"in use", memstore.Fault{Call: "open", Kind: memstore.Kind(backends.InUse)}, "open failed", "in-use"},
+		{"no right", memstore.Fault{Call: "open", Kind: memstore.Kind(backends.Permanent)}, "open failed", "refused"},
+		{"moved", memstore.Fault{Call: "open", Kind: memstore.Kind(backends.MailboxMoved)}, "open failed", "mailbox-moved"},
+		{"no list", memstore.Fault{Call: "list", Kind: memstore.Kind(backends.Unsupported)}, "list failed", "unsupported"},
+		{"broken message", memstore.Fault{Call: "fetch", Kind: memstore.Kind(backends.Poison)}, "message failed", "message-broken"},
+		{"cut message", memstore.Fault{Call: "content", Drop: true, After: 5}, "message failed", "message-broken"},
+		{"wrong sizes", memstore.Fault{Call: "list", Grow: 3}, "message failed", "message-broken"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := memory(t)
+			s.Inject(test.fault)
+			steps := examine(t, s, "open sesame", false)
+			last := steps[len(steps)-1]
+			if last.Name+" "+last.Outcome.String() != test.want || last.Cause != test.cause || last.Advice == "" {
+				t.Errorf("%s: %+v", names(steps), last)
+			}
+		})
+	}
+	t.Run("wrong password", func(t *testing.T) {
+		steps := examine(t, memory(t), "guessed", false)
+		if last := steps[len(steps)-1]; last.Name != "login" || last.Cause != "wrong-credentials" {
+			t.Errorf("%+v", last)
+		}
+	})
+	t.Run("recipient", func(t *testing.T) {
+		s := memory(t)
+		s.Inject(memstore.Fault{Call: "resolve", Recipient: "ada@sakes.example", Kind: memstore.Kind(backends.OverQuota)})
+		steps := examine(t, s, "open sesame", false)
+		if steps[1].Outcome != backends.StepWarning || steps[1].Cause != "over-quota" || steps[len(steps)-1].Name != "message" {
+			t.Errorf("%s", names(steps))
+		}
+	})
+}
+
+// TestEveryKind: each kind of failure has a cause, and something that can be done.
+func TestEveryKind(t *testing.T) {
+	for kind := range backends.Replies {
+		if cause, advice := doctor.Cause(backends.Fail(kind, "x")); cause == "" || advice == "" {
+			t.Errorf("%v: %q, %q", kind, cause, advice)
+		}
+	}
+}
+
+// TestBrokenOff: an examination whose time is over says so.
+func TestBrokenOff(t *testing.T) {
+	s := memory(t)
+	s.Inject(memstore.Fault{Call: "health", Hang: true})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	var steps []backends.Step
+	if err := doctor.Run(ctx, s, doctor.Options{}, func(step backends.Step) { steps = append(steps, step) }); err == nil || steps[len(steps)-1].Cause != "no-answer" {
+		t.Errorf("%+v, %v", steps, err)
+	}
+}
