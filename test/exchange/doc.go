@@ -16,7 +16,7 @@
 // # Faults
 //
 // [Server.Forget] loses all session contexts, as a restart does, and [Server.RestartAt] when it comes to an operation. [Server.CutAt] executes an
-// operation, and loses its reply. [Server.Busy] answers so many requests with too much to do. [Server.Room] makes the buffer for replies smaller.
+// operation, and loses its reply; [Server.StallAt] says nothing any more. [Server.Busy] answers so many requests with too much to do. [Server.Room] makes the buffer for replies smaller.
 // [Mailbox.Quota] is how large a mailbox may be, [Mailbox.SendAs] whom its owner may send as, [Server.Refuse] whom the transport refuses, and
 // [Server.NoTransport] leaves in the Outbox what is submitted.
 // [Server.Twist] has requests of EWS go wrong: busy with a time to come back, another status, a reply

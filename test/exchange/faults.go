@@ -12,13 +12,22 @@ const (
 type fault struct {
 	left    int // operations before that
 	restart bool
+	stall   bool
+	undone  bool // the operation is not executed
 }
 
 // CutAt has the n-th operation of a kind from now on executed, and its reply lost with the connection.
 func (s *Server) CutAt(operation uint8, n int) { s.fault(operation, fault{left: n}) }
 
 // RestartAt has the server lose all session contexts when it comes to the n-th operation of a kind from now on, which is not executed.
-func (s *Server) RestartAt(operation uint8, n int) { s.fault(operation, fault{left: n, restart: true}) }
+func (s *Server) RestartAt(operation uint8, n int) {
+	s.fault(operation, fault{left: n, restart: true, undone: true})
+}
+
+// StallAt has the server say nothing any more when it comes to an operation, which it has executed or not, until the client hangs up.
+func (s *Server) StallAt(operation uint8, executed bool) {
+	s.fault(operation, fault{left: 1, stall: true, undone: !executed})
+}
 
 func (s *Server) fault(operation uint8, f fault) {
 	s.mu.Lock()
@@ -40,8 +49,8 @@ func (s *Server) befalls(operation uint8) (before, after bool) {
 	if f.restart {
 		clear(s.contexts)
 	}
-	s.cut = true
-	return f.restart, !f.restart
+	s.cut, s.stall = true, f.stall
+	return f.undone, !f.undone
 }
 
 // PacksNothing has the server take one payload with each request, as old ones do.

@@ -57,7 +57,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	default:
 		code, reply := s.answer(w, r, user, body)
 		if s.cut {
-			s.cut = false
+			stall := s.stall
+			s.cut, s.stall = false, false
+			if stall {
+				s.mu.Unlock()
+				<-r.Context().Done()
+				s.mu.Lock()
+			}
 			panic(http.ErrAbortHandler) // ends the connection
 		}
 		s.write(w, r, code, reply)
@@ -187,6 +193,7 @@ func (s *Server) connect(w http.ResponseWriter, user *Mailbox, body []byte) (int
 	if dn != user.DN {
 		return succeeded, append(words(0, accessDenied, 0, 0, 0), make([]byte, 1+2+4)...)
 	}
+	s.connects++
 	s.give(w, &context{mailbox: user, objects: map[uint32]object{}}, "/mapi/emsmdb")
 	reply := words(0, 0, 60_000, 6, 10_000)
 	reply = append(reply, "/o=Sakes\x00"...)

@@ -29,9 +29,11 @@ type Server struct {
 	tolerant  bool
 	requests  int
 	refusals  map[string]int // by the name that logged in with a wrong password
+	connects  int // session contexts for mailboxes so far
 
 	faults      map[uint8]fault
 	cut         bool // the connection, in the place of a reply
+	stall       bool // before that
 	single      bool // payloads
 	noTransport bool
 	refused     []string
@@ -227,6 +229,13 @@ func (s *Server) Refusals(user string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.refusals[user]
+}
+
+// Connects returns how many session contexts for mailboxes there were.
+func (s *Server) Connects() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.connects
 }
 
 // Left returns how many session contexts there are, and how many objects are open in them.
