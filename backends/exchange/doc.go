@@ -16,8 +16,13 @@
 // A server forgets session contexts. Then the session connects anew with the credential of its login, and what was asked for is asked again:
 // reading changes nothing, and what was removed or marked as read already stays so.
 //
+// # Sending
+//
+// A message that is sent becomes an object in the Outbox by a FastTransfer stream, with two properties of ours: the key of its delivery, and whom it is
+// for. By these what became of it is found out when a reply is lost.
+//
 // # Not yet
 //
-// This reads alone, and clients log in with the password of their account, or a service account acts for them. Autodiscover,
-// taking mail in, sending and EWS are not here. It was tested against a double (test/exchange).
+// Clients log in with the password of their account, or a service account acts for them. Autodiscover,
+// taking mail in and EWS are not here. It was tested against a double (test/exchange).
 package exchange

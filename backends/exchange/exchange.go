@@ -22,6 +22,8 @@ type Store struct {
 	log      zerolog.Logger
 	settings settings
 	domains  []string
+	stateDir string
+	inFlight remote.InFlight
 	server   *signin.Server
 	http     *http.Client // for Health
 	people   people
@@ -76,20 +78,25 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 	if s.settings.Service.given() {
 		d.Credentials = append(d.Credentials, backends.CredentialImpersonation)
 	}
+	d.Capabilities.Sender = s.settings.Submission
 	return d, nil
 }
 
 // Configure checks the settings and keeps them. The server is not asked.
 func (s *Store) Configure(_ context.Context, given backends.Settings) error {
 	set, config, err := read(given)
-	if err != nil || given.Check {
+	if err != nil {
 		return err
+	}
+	s.settings = set // for Describe, also where nothing but a check is asked for
+	if given.Check {
+		return nil
 	}
 	server, err := signin.New(signin.Config{URL: set.URL, TLS: config, Method: signin.Method(set.Authentication), Timeout: min(30*time.Second, set.timeout())})
 	if err != nil {
 		return err
 	}
-	s.settings, s.server, s.domains = set, server, given.Domains
+	s.server, s.domains, s.stateDir = server, given.Domains, given.StateDir
 	never := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	s.http = &http.Client{
 		Transport:     &http.Transport{TLSClientConfig: config.Clone(), Proxy: http.ProxyFromEnvironment, MaxResponseHeaderBytes: 64 << 10},

@@ -108,15 +108,18 @@ func TestMain(m *testing.M) {
 // helper is the variable that has the test binary be another process.
 const helper = "EXCHANGE_TEST_HELPER"
 
+// sends are the settings of a store that sends, too.
+var sends = map[string]any{"submission": true}
+
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	t.Run("in process", func(t *testing.T) {
 		t.Parallel()
-		storetest.Run(t, start(t, nil).target(t))
+		storetest.Run(t, start(t, sends).target(t))
 	})
 	t.Run("as plugin", func(t *testing.T) {
 		t.Parallel()
-		storetest.Run(t, asPlugin(t, start(t, nil).target(t)))
+		storetest.Run(t, asPlugin(t, start(t, sends).target(t)))
 	})
 	t.Run("with a service account", func(t *testing.T) {
 		t.Parallel()
@@ -164,7 +167,12 @@ func (s *site) target(t *testing.T) storetest.Target {
 		User:     george, Password: "george-secret", Address: george,
 		SecondUser: chris, SecondPassword: "chris-secret", SecondAddress: chris,
 		Folder: "Archive/2026", Renders: true, InMemory: true, Large: 64 << 10, Many: 40,
-		Put: func(_ context.Context, user string, mail []byte) error { return s.put(user, mail) },
+		Put:        func(_ context.Context, user string, mail []byte) error { return s.put(user, mail) },
+		SendLogins: s.Connects,
+		EndSending: func(context.Context) error {
+			s.Forget()
+			return nil
+		},
 		BadSettings: map[string]string{
 			"url":             `{"url": "http://mail.sakes.example"}`,
 			"uri":             `{"uri": "x"}`,

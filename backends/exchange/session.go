@@ -148,6 +148,7 @@ func (c *session) enter(ctx context.Context) error {
 		return fmt.Errorf("%w: a logon with %d folders", rop.ErrProtocol, len(reply.FolderIDs))
 	}
 	c.logon, c.generation, c.folders, c.rights = logon, generation, reply.FolderIDs, reply.ResponseFlags
+	c.ops.Packs = c.http.Packs()
 	c.replicas.learn(reply.ReplID, reply.ReplGUID)
 	return nil
 }
@@ -166,16 +167,21 @@ func (c *session) logOn(ctx context.Context) (*rop.Object, *rop.LogonReply, erro
 	return logon, reply, errors.Join(c.ops.Do(ctx, &b), b.Err())
 }
 
-// begin begins a batch that needs the folder.
-func (c *session) begin(b *rop.Batch) *rop.Object {
+// forget adds to a batch that the server is to forget what was released.
+func (c *session) forget(b *rop.Batch) {
 	c.releasing.Lock()
+	defer c.releasing.Unlock()
 	for _, h := range c.released {
 		if h.generation == c.generation {
 			rop.Release(b, h.object)
 		}
 	}
 	c.released = nil
-	c.releasing.Unlock()
+}
+
+// begin begins a batch that needs the folder.
+func (c *session) begin(b *rop.Batch) *rop.Object {
+	c.forget(b)
 	if c.folder == nil {
 		c.folder, c.opened = rop.Open(b, c.logon, &rop.OpenFolder{FolderID: c.fid})
 	}

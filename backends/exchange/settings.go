@@ -22,6 +22,7 @@ type settings struct {
 	Service  service         `json:"service"`  // who acts for users whom the gateway has proved
 	// Authentication is how the server is signed in to: auto, basic, ntlm.
 	Authentication string `json:"authentication"`
+	Submission     bool   `json:"submission"` // the server sends what clients submit
 }
 
 // The words of settings.

@@ -29,7 +29,7 @@ type Server struct {
 	tolerant  bool
 	requests  int
 	refusals  map[string]int // by the name that logged in with a wrong password
-	connects  int // session contexts for mailboxes so far
+	connects  int            // session contexts for mailboxes so far
 
 	faults      map[uint8]fault
 	cut         bool // the connection, in the place of a reply

@@ -22,6 +22,9 @@ var (
 	errSlow   = errors.New("the server has not finished for too long")
 )
 
+// TimedOut says of an error that nobody waited any longer: the server may still be at what it was asked.
+func TimedOut(err error) bool { return errors.Is(err, errSilent) || errors.Is(err, errSlow) }
+
 // noAnswer is the failure of a request whose reply did not come to its end.
 func (c *caller) noAnswer(ctx context.Context, r call, err error) error {
 	c.close()
@@ -89,7 +92,8 @@ func (c *caller) refused(r call, response *http.Response) error {
 var codeKinds = map[rop.Code]backends.Kind{
 	rop.UnknownUser: backends.NotFound, rop.NotFound: backends.NotFound, rop.AccessDenied: backends.Permanent,
 	rop.ServerBusy: backends.Throttled, rop.TooBusy: backends.Throttled, rop.NotSupported: backends.Unsupported,
-	rop.WrongServer: backends.MailboxMoved, rop.QuotaExceeded: backends.OverQuota, rop.ObjectDeleted: backends.NotFound,
+	rop.WrongServer: backends.MailboxMoved, rop.QuotaExceeded: backends.OverQuota, rop.ShutoffQuotaExceeded: backends.OverQuota,
+	rop.MaxSubmissionExceeded: backends.TooLarge, rop.SendAsDenied: backends.Permanent, rop.ObjectDeleted: backends.NotFound,
 	rop.LogonFailed: backends.Permanent, rop.PasswordMustSet: backends.PasswordExpired, rop.PasswordExpired: backends.PasswordExpired,
 	rop.LoginPerm: backends.Permanent, rop.ProfileNotConfigured: backends.Permanent, rop.MailboxDisabled: backends.AccountDisabled,
 	rop.AccountDisabled: backends.AccountDisabled, rop.ServerPaused: backends.Throttled,
