@@ -102,6 +102,8 @@ var rules = []rule{
 	{"backends/exchange/ews", []string{"backends$", "backends/remote$"}},
 	{"backends/exchange/mapihttp", []string{"backends$", "backends/exchange/rop$", "backends/mapi$", "backends/remote$"}},
 	// What mail is, for both sides: it knows neither of them.
+	// A refresh token is kept in a file, which processes lock.
+	{"backends/mail/oauth", []string{"backends/mail", "backends/durable$", "backends/filelock$", "backends/pause$"}},
 	{"backends/mail", []string{"backends/mail"}},
 	{"backends/mapi/rtf", []string{"backends/mail"}},              // octets alone, without properties
 	{"backends/mapi/recurrence", nil},                             // as rtf
