@@ -117,35 +117,45 @@ type parties struct{ user, owner person }
 // ask asks the address book who somebody is, with their own credential. unbind ends the session context there: it
 // waits for the server, and is to be called in any case.
 func (s *Store) ask(ctx context.Context, login login) (who parties, unbind func(), err error) {
-	var book *mapihttp.AddressBook
+	book, err := s.bind(ctx, login)
+	if err != nil {
+		return parties{}, func() {}, err
+	}
+	who, err = s.identify(ctx, book, login)
+	return who, func() { _ = book.Unbind(ctx) }, err // Unbind ends the connection whatever comes of it
+}
+
+// bind signs in to the address book.
+func (s *Store) bind(ctx context.Context, login login) (book *mapihttp.AddressBook, err error) {
 	err = s.guarded(ctx, login, func() (err error) {
 		book, err = mapihttp.Bind(ctx, s.config(addressBook, login.own, login))
 		return failure(err)
 	})
-	if err != nil {
-		return parties{}, func() {}, err
-	}
-	unbind = func() { _ = book.Unbind(ctx) } // Unbind ends the connection whatever comes of it
+	return book, err
+}
+
+// identify finds who signs in, and whose mailbox it is.
+func (s *Store) identify(ctx context.Context, book *mapihttp.AddressBook, login login) (who parties, err error) {
 	addresses := []string{login.own}
 	if login.foreign() {
 		addresses = append(addresses, login.address)
 	}
 	people, err := s.lookUp(ctx, book, addresses)
 	if err != nil {
-		return parties{}, unbind, err
+		return parties{}, err
 	}
 	who = parties{user: people[0], owner: people[len(people)-1]}
 	switch {
 	case who.user.dn == "" && login.service:
-		err = backends.Fail(backends.Temporary, "the address book has no mailbox of the service account's address %s: it needs one", login.own)
+		err = backends.Fail(backends.Temporary, "%w: the service account's address %s, which needs one", errUnknownMailbox, login.own)
 	case who.user.dn == "":
-		err = backends.Fail(backends.Permanent, "the address book has no mailbox, or several, of the address %s", login.own)
+		err = backends.Fail(backends.Permanent, "%w: %s", errUnknownMailbox, login.own)
 	case who.owner.dn == "" && login.service:
-		err = backends.Fail(backends.BadCredentials, "the address book has no mailbox, or several, of the address %s", login.address)
+		err = backends.Fail(backends.BadCredentials, "%w: %s", errUnknownMailbox, login.address)
 	case who.owner.dn == "":
-		err = notOpen(login, backends.Fail(backends.NotFound, "the address book has no such mailbox, or several"))
+		err = notOpen(login, backends.Fail(backends.NotFound, "%w", errUnknownMailbox))
 	}
-	return who, unbind, err
+	return who, err
 }
 
 // lookUp asks the address book about addresses, and remembers those that it finds. A person without a distinguished name

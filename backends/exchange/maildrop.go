@@ -67,21 +67,23 @@ func (s *Store) reach(ctx context.Context, login login, folder string) (*maildro
 	if login.foreign() && !login.service && c.rights&rop.SendAsRight == 0 {
 		m.account.Address, m.account.Addresses = "", nil
 	}
-	err = c.do(ctx, func(ctx context.Context) error {
-		err := failure(m.find(ctx, folder))
-		switch {
-		case backends.KindOf(err) == backends.Permanent:
-			return notOpen(login, err)
-		case err != nil || !login.foreign():
-			return err
-		}
-		return notOpen(login, failure(m.see(ctx)))
-	})
-	if err != nil {
+	if err = c.do(ctx, func(ctx context.Context) error { return m.choose(ctx, login, folder) }); err != nil {
 		c.close()
 		return nil, err
 	}
 	return m, nil
+}
+
+// choose finds the folder, and opens it where that is a question of rights. It is one's turn.
+func (m *maildrop) choose(ctx context.Context, login login, folder string) error {
+	err := failure(m.find(ctx, folder))
+	switch {
+	case backends.KindOf(err) == backends.Permanent:
+		return notOpen(login, err)
+	case err != nil || !login.foreign():
+		return err
+	}
+	return notOpen(login, failure(m.see(ctx)))
 }
 
 // see opens the folder. It is one's turn.

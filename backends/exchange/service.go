@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,9 @@ type service struct {
 	Password string `json:"password"` // its password
 	Address  string `json:"address"`  // of its own mailbox, where the user is no address
 }
+
+// errService is that of a service account that is refused.
+var errService = errors.New(`the service account cannot log in, see "service"`)
 
 // servicePause is for how long a password of the service account that was refused is not sent again: an account is locked after a few.
 const servicePause = 10 * time.Minute
@@ -97,7 +101,7 @@ func (g *guard) note(err error) error {
 		g.refused.Store(nil)
 	case backends.BadCredentials, backends.AccountDisabled, backends.PasswordExpired:
 		g.proven.Store(false)
-		f := backends.Fail(backends.Temporary, `the service account cannot log in, see "service": %w`, err).After(servicePause)
+		f := backends.Fail(backends.Temporary, "%w: %w", errService, err).After(servicePause)
 		g.refused.Store(&refusal{time.Now(), f})
 		return f
 	}

@@ -144,7 +144,11 @@ func (x *call) logon(place uint8) ([]byte, bool) {
 	case at < 0:
 		return reply(ropLogon, place, unknownUser), true
 	case x.s.mailboxes[at].refusal(x.c.mailbox, open) != 0:
-		return reply(ropLogon, place, x.s.mailboxes[at].refusal(x.c.mailbox, open)), true
+		code, more := x.s.mailboxes[at].refusal(x.c.mailbox, open), []byte(nil)
+		if code == wrongServer {
+			more = append([]byte{flags, 5}, "else\x00"...) // LogonFlags, ServerNameSize, ServerName
+		}
+		return reply(ropLogon, place, code, more...), true
 	case !x.open(place, &logon{x.s.mailboxes[at]}):
 		return reply(ropLogon, place, nullObject), true
 	}

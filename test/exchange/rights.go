@@ -19,7 +19,15 @@ func (m *Mailbox) Grant(to *Mailbox, rights Rights) {
 	m.rights[to.DN] = rights
 }
 
+// RefuseLogons answers logons to the mailbox with a ReturnValue, MS-OXCSTOR §3.2.5.1.3. 0: they are taken again.
+func (m *Mailbox) RefuseLogons(code uint32) {
+	m.server.mu.Lock()
+	defer m.server.mu.Unlock()
+	m.refuses = code
+}
+
 const (
+	wrongServer          = 0x00000478
 	profileNotConfigured = 0x0000011C
 	useAdminPrivilege    = 0x00000001
 )
@@ -28,6 +36,8 @@ const (
 func (m *Mailbox) refusal(who *Mailbox, open uint32) uint32 {
 	rights, known := m.rights[who.DN]
 	switch {
+	case m.refuses != 0:
+		return m.refuses
 	case who == m:
 		return 0
 	case !known:

@@ -60,6 +60,7 @@ type Mailbox struct {
 	Impersonates bool
 
 	rights   map[string]Rights // by the distinguished name of who may open it
+	refuses  uint32            // logons, with this ReturnValue; 0: none
 	server   *Server
 	replica  [16]byte // the GUID of all its ids
 	folders  []*Folder

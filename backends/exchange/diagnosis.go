@@ -1,0 +1,127 @@
+package exchange
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange/rop"
+)
+
+// diagnosis is what is wrong, for programs, and what to do about it.
+type diagnosis struct{ cause, advice string }
+
+// What can be wrong.
+var (
+	nameNotFound          = diagnosis{"name-not-found", `DNS does not know the server's name: look at "url", and at the resolver of this machine.`}
+	portClosed            = diagnosis{"port-closed", `Nothing listens there: look at the port in "url", and at whether IIS runs on the server.`}
+	noConnection          = diagnosis{"no-connection", `The server does not answer: look at "url", at the firewall between, and at whether the server runs.`}
+	noTLS                 = diagnosis{"no-tls", `The server does not speak TLS on this port: look at "url".`}
+	tlsTooOld             = diagnosis{"tls-too-old", "The server speaks no TLS from 1.2 on: switch it on there (SCHANNEL's registry keys; Exchange 2013 and later have it)."}
+	certificateExpired    = diagnosis{"certificate-expired", "The server's certificate is over, or not good yet: renew it, and look at the clocks of both machines."}
+	certificateExpires    = diagnosis{"certificate-expires", "The server's certificate is over in less than 30 days: renew it."}
+	certificateName       = diagnosis{"certificate-name", `The certificate is for another name: use a name in it for "url", or set "tls_name".`}
+	certificateNotTrusted = diagnosis{"certificate-not-trusted", `Nobody here vouches for the certificate: give its authority as "ca", or the server's key as "pin".`}
+	redirected            = diagnosis{"redirected", `The server leads elsewhere, and nobody follows with a password: set "url" to the server itself.`}
+	mapiOff               = diagnosis{"mapi-http-off", "MAPI over HTTP is not there: Set-OrganizationConfig -MapiHttpEnabled $true (Exchange 2013 SP1 and later; earlier ones do not have it), " +
+		"and Get-MapiVirtualDirectory for the end point."}
+	mapiForbidden = diagnosis{"mapi-http-forbidden", "MAPI over HTTP is not for this account or address: Set-CASMailbox -MapiHttpEnabled $true, and client access rules."}
+	serverBusy    = diagnosis{"server-busy", "The server has too much to do, or throttles the account: see its load, and Get-ThrottlingPolicy."}
+	serverFails   = diagnosis{"server-fails", "The server has an error of its own: see its event log and the health of its MAPI application pool."}
+
+	methodNotOffered = diagnosis{"method-not-offered", "Allow the method at the MAPI front end (Set-MapiVirtualDirectory -IISAuthenticationMethods NTLM, Negotiate, Basic), " +
+		`or choose one that it offers with "authentication".`}
+	wrongPassword = diagnosis{"wrong-password", "The password or the name is wrong, or the account is locked or its password expired, which Windows does not tell apart here: " +
+		`see Get-ADUser -Properties LockedOut, PasswordExpired; look at "username" and "domain", which make the login name. Mind that accounts are locked after a few attempts.`}
+	servicePassword = diagnosis{"service-password", `The service account is refused: look at "service" in the settings, and at whether the account is locked.`}
+	bindingRefused  = diagnosis{"binding-refused", "The password is right, and the login is refused for its channel binding: TLS ends at a proxy with another certificate than Exchange's. " +
+		`Give both the same certificate, or lead "url" past the proxy (Extended Protection).`}
+	passwordExpired = diagnosis{"password-expired", "The password has to be changed first, at a workstation or in Outlook on the web."}
+	accountDisabled = diagnosis{"account-disabled", "The account or its mailbox is disabled: Enable-ADAccount, Enable-Mailbox."}
+
+	mailboxUnknown = diagnosis{"mailbox-unknown", "The address book has no such mailbox, or hides it: look at how it is written (Get-Recipient), at HiddenFromAddressListsEnabled, and at \"domains\" of the store."}
+	noPermission   = diagnosis{"no-permission", "The account may not open this mailbox: Add-MailboxPermission -Identity mailbox -User account -AccessRights FullAccess."}
+	mailboxMoved   = diagnosis{"mailbox-moved", `The mailbox is on another server: lead "url" there.`}
+	mailboxMoving  = diagnosis{"mailbox-moving", "The mailbox is being moved: wait until that is done (Get-MoveRequest)."}
+	folderNotFound = diagnosis{"folder-not-found", "There is no such folder below the top of the mailbox: look at how it is written."}
+	messageBroken  = diagnosis{"message-broken", "This message cannot be made mail: clients are shown a notice in its place, and the others are not harmed."}
+	unexpected     = diagnosis{"unexpected", "See what the server says in the detail, and the log of the gateway."}
+)
+
+// statuses of HTTP that say what is wrong with an end point.
+var statuses = map[int]diagnosis{
+	http.StatusNotFound: mapiOff, http.StatusMethodNotAllowed: mapiOff, http.StatusForbidden: mapiForbidden,
+	http.StatusServiceUnavailable: serverBusy, http.StatusTooManyRequests: serverBusy,
+}
+
+// codes of the protocol that say more than the kind of their failure.
+var codeDiagnoses = []struct {
+	code rop.Code
+	is   diagnosis
+}{
+	{rop.UnknownUser, mailboxUnknown},
+	{rop.AccessDenied, noPermission},
+	{rop.LoginPerm, noPermission},
+	{rop.ProfileNotConfigured, noPermission},
+	{rop.LogonFailed, noPermission},
+	{rop.WrongServer, mailboxMoved},
+	{rop.InTransit, mailboxMoving},
+	{rop.MailboxDisabled, accountDisabled},
+	{rop.ServerBusy, serverBusy},
+	{rop.TooBusy, serverBusy},
+	{rop.ServerPaused, serverBusy},
+}
+
+var kindDiagnoses = map[backends.Kind]diagnosis{
+	backends.BadCredentials: wrongPassword, backends.Throttled: serverBusy, backends.PasswordExpired: passwordExpired,
+	backends.AccountDisabled: accountDisabled, backends.MailboxMoved: mailboxMoved, backends.Unsupported: mapiOff,
+	backends.Poison: messageBroken, backends.NotFound: folderNotFound, backends.Permanent: mapiForbidden,
+}
+
+// diagnosed is a failure whose cause is known.
+type diagnosed struct {
+	error
+	is diagnosis
+}
+
+func (d *diagnosed) Unwrap() error { return d.error }
+
+// because says what a failure is due to.
+func because(is diagnosis, err error) error { return &diagnosed{err, is} }
+
+// errUnknownMailbox is that of an address that the address book does not have.
+var errUnknownMailbox = errors.New("the address book has no such mailbox, or several")
+
+// diagnose says what a failure is due to.
+func diagnose(err error) diagnosis {
+	var known *diagnosed
+	if errors.As(err, &known) {
+		return known.is
+	}
+	if errors.Is(err, errService) {
+		return servicePassword
+	}
+	if errors.Is(err, errUnknownMailbox) {
+		return mailboxUnknown
+	}
+	for _, d := range codeDiagnoses {
+		if errors.Is(err, d.code) {
+			return d.is
+		}
+	}
+	f := backends.AsFailure(err)
+	switch f.Code {
+	case "5.7.4":
+		return methodNotOffered
+	case "5.7.1":
+		return noPermission
+	case "4.7.5":
+		return certificateNotTrusted
+	case "4.4.1":
+		return noConnection
+	}
+	if d, ok := kindDiagnoses[f.Kind]; ok {
+		return d
+	}
+	return unexpected
+}

@@ -1,0 +1,201 @@
+package exchange
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange/signin"
+	"github.com/dipylon/dipylon/backends/remote"
+)
+
+// server goes from the server's name to an end point that wants a login.
+func (x *examination) server(ctx context.Context) bool {
+	target := x.store.settings.endPoint(mailboxes, "")
+	host, port := target.Hostname(), target.Port()
+	if port == "" {
+		port = "443"
+	}
+	address := net.JoinHostPort(host, port)
+	if by, err := http.ProxyFromEnvironment(&http.Request{URL: target}); err == nil && by != nil {
+		x.tell(backends.Step{Name: "connection to " + address, Outcome: backends.StepSkipped, Detail: "it goes by the proxy " + by.Host})
+	} else if !x.step(ctx, "name "+host, func(ctx context.Context) (finding, error) { return lookUp(ctx, host) }) ||
+		!x.step(ctx, "connection to "+address, func(ctx context.Context) (finding, error) { return x.dial(ctx, address) }) ||
+		!x.step(ctx, "TLS with "+address, func(ctx context.Context) (finding, error) { return x.handshake(ctx, host, address) }) {
+		return false
+	}
+	return x.step(ctx, "MAPI over HTTP at "+address, func(ctx context.Context) (finding, error) { return x.endPoint(ctx, target) })
+}
+
+// lookUp resolves a name.
+func lookUp(ctx context.Context, host string) (finding, error) {
+	if net.ParseIP(host) != nil {
+		return finding{detail: "it is an address"}, nil
+	}
+	addresses, err := net.DefaultResolver.LookupHost(ctx, host)
+	if err != nil {
+		return finding{}, because(nameNotFound, backends.Fail(backends.Temporary, "%w", err))
+	}
+	return finding{detail: strings.Join(addresses[:min(len(addresses), 10)], ", ")}, nil
+}
+
+func (x *examination) timeout() time.Duration { return min(30*time.Second, x.store.settings.timeout()) }
+
+func (x *examination) dial(ctx context.Context, address string) (finding, error) {
+	conn, err := (&net.Dialer{Timeout: x.timeout()}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		cause := noConnection
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			cause = portClosed
+		}
+		return finding{}, because(cause, backends.Fail(backends.Temporary, "%w", err))
+	}
+	from := conn.LocalAddr()
+	_ = conn.Close()
+	return finding{detail: fmt.Sprintf("from %s to %s", from, conn.RemoteAddr())}, nil
+}
+
+// soon is how long before its end a certificate is warned of.
+const soon = 30 * 24 * time.Hour
+
+// handshake looks at the server's certificate.
+func (x *examination) handshake(ctx context.Context, host, address string) (finding, error) {
+	config := x.store.http.Transport.(*http.Transport).TLSClientConfig.Clone()
+	if config.ServerName == "" {
+		config.ServerName = host
+	}
+	ctx, cancel := context.WithTimeout(ctx, x.timeout())
+	defer cancel()
+	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return finding{}, because(whyNoTLS(err), remote.ConnectFailure(address, `"url"`, err))
+	}
+	defer conn.Close() //nolint:errcheck // nothing was sent
+	state := conn.(*tls.Conn).ConnectionState()
+	leaf := state.PeerCertificates[0]
+	found := finding{detail: fmt.Sprintf("%s, certificate of %s by %s until %s", tls.VersionName(state.Version), leaf.Subject, leaf.Issuer, leaf.NotAfter.UTC().Format(time.DateOnly))}
+	if time.Until(leaf.NotAfter) < soon {
+		found.warning = certificateExpires
+	}
+	return found, nil
+}
+
+// whyNoTLS tells apart what TLS fails with.
+func whyNoTLS(err error) diagnosis {
+	var (
+		header  tls.RecordHeaderError
+		name    x509.HostnameError
+		invalid x509.CertificateInvalidError
+	)
+	switch {
+	case errors.As(err, &header):
+		return noTLS
+	case errors.As(err, &name):
+		return certificateName
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return certificateExpired
+	case strings.Contains(err.Error(), "protocol version"): // an alert of TLS's, whose type package tls does not export
+		return tlsTooOld
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.EOF):
+		return noConnection
+	}
+	return certificateNotTrusted
+}
+
+// endPoint asks for the end point without a credential, as [Store.Health] does: a server that is there refuses that, and says which methods it offers.
+func (x *examination) endPoint(ctx context.Context, target *url.URL) (finding, error) {
+	ctx, cancel := context.WithTimeout(ctx, x.store.settings.timeout())
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	if err != nil {
+		return finding{}, err
+	}
+	response, err := x.store.http.Do(request)
+	if err != nil {
+		return finding{}, because(whyNoTLS(err), remote.ConnectFailure(target.Host, `"url"`, withoutURL(err)))
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10))
+	_ = response.Body.Close()
+	if cause, ok := statuses[response.StatusCode]; ok {
+		return finding{}, because(cause, backends.Fail(backends.Temporary, "%s says %s", target.Host, response.Status))
+	}
+	switch {
+	case response.StatusCode/100 == 3:
+		return finding{}, because(redirected, backends.Fail(backends.Temporary, "%s leads to %.300q", target.Host, response.Header.Get("Location")))
+	case response.StatusCode/100 == 5:
+		return finding{}, because(serverFails, backends.Fail(backends.Temporary, "%s says %s", target.Host, response.Status))
+	case response.StatusCode != http.StatusUnauthorized:
+		return finding{detail: "the server says " + response.Status}, nil
+	}
+	return x.methods(response)
+}
+
+// methods looks at whether the server offers what is wanted.
+func (x *examination) methods(response *http.Response) (finding, error) {
+	var offered []string
+	for _, field := range response.Header.Values("WWW-Authenticate") {
+		scheme, _, _ := strings.Cut(strings.TrimSpace(field), " ")
+		offered = append(offered, strings.ToLower(strings.TrimSuffix(scheme, ",")))
+	}
+	has := func(schemes ...string) bool {
+		return slices.ContainsFunc(schemes, func(s string) bool { return slices.Contains(offered, s) })
+	}
+	x.bound = has("ntlm", "negotiate") && x.store.settings.Authentication != string(signin.Basic)
+	wanted := map[string][]string{
+		string(signin.Basic): {"basic"}, string(signin.NTLM): {"ntlm", "negotiate"}, string(signin.Auto): {"basic", "ntlm", "negotiate", "bearer"},
+	}[x.store.settings.Authentication]
+	if len(wanted) > 0 && !has(wanted...) {
+		return finding{}, because(methodNotOffered, backends.Fail(backends.Permanent, "the server offers %.200q, and not what authentication: %s needs", offered, x.store.settings.Authentication))
+	}
+	return finding{detail: "the server wants a login, by " + strings.Join(offered, ", ")}, nil
+}
+
+// autodiscover is a part of the server that wants no channel binding (Extended Protection: None).
+const autodiscoverPath = "/Autodiscover/Autodiscover.xml"
+
+// whyRefused finds out whether a login was refused for its password or for its channel binding: Autodiscover takes the password without
+// one. It is asked once, and only where a binding was sent.
+func (x *examination) whyRefused(ctx context.Context, err error) error {
+	if !x.bound || !errors.Is(err, &backends.Failure{Kind: backends.BadCredentials}) && !errors.Is(err, errService) {
+		return err
+	}
+	root := x.store.settings.endPoint(autodiscoverPath, "")
+	request, failed := http.NewRequestWithContext(ctx, http.MethodGet, root.String(), nil)
+	if failed != nil {
+		return err
+	}
+	response, failed := x.store.http.Do(request)
+	if failed != nil {
+		return err
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusUnauthorized {
+		return err // it wants no login, and so does not tell
+	}
+	config := x.store.http.Transport.(*http.Transport).TLSClientConfig
+	server, failed := signin.New(signin.Config{URL: root.String(), TLS: config, Method: signin.NTLM, Timeout: x.timeout(), Connections: 1, Unbound: true})
+	if failed != nil {
+		return err
+	}
+	login := server.Login(x.login.credential)
+	defer login.CloseIdleConnections()
+	if response, failed = login.RoundTrip(request.Clone(ctx)); failed != nil {
+		return err
+	}
+	_ = response.Body.Close()
+	if response.StatusCode == http.StatusUnauthorized {
+		return err
+	}
+	return because(bindingRefused, err)
+}
