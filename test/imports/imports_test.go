@@ -98,7 +98,8 @@ var rules = []rule{
 	{"backends$", []string{"backends/spelling$", "backends/mail/sasl$"}}, // the contract
 	// Operations as octets, however they travel, and one way that they do.
 	{"backends/exchange/rop", []string{"backends/mapi$", "backends/pause$"}},
-	{"backends/exchange/signin", []string{"backends$", "backends/mail/ntlm$", "backends/remote$"}},
+	{"backends/exchange/kerberos", []string{"backends/mail/channelbinding$", "backends/mail/fold$"}},
+	{"backends/exchange/signin", []string{"backends$", "backends/exchange/kerberos$", "backends/mail", "backends/remote$"}},
 	{"backends/exchange/ews", []string{"backends$", "backends/remote$"}},
 	{"backends/exchange/mapihttp", []string{"backends$", "backends/exchange/rop$", "backends/mapi$", "backends/remote$"}},
 	// What mail is, for both sides: it knows neither of them.

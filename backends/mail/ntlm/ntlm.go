@@ -22,7 +22,8 @@ import (
 
 	"github.com/emersion/go-sasl"
 	"github.com/oiweiwei/go-msrpc/ssp/ntlm"
-	"github.com/xdg-go/scram"
+
+	"github.com/dipylon/dipylon/backends/mail/channelbinding"
 )
 
 // Name is the mechanism's.
@@ -71,19 +72,12 @@ func (c *Client) Bind(state *tls.ConnectionState, service string) error {
 	if state == nil {
 		return nil
 	}
-	binding, err := scram.NewTLSServerEndpointBinding(state)
+	binding, err := channelbinding.EndPoint(state)
 	if err != nil {
-		return fmt.Errorf("NTLM: the channel binding: %w", err)
+		return fmt.Errorf("NTLM: %w", err)
 	}
-	c.config.ChannelBindings = bindings(string(binding.Type) + ":" + string(binding.Data))
+	c.config.ChannelBindings = binding // go-msrpc hashes it
 	return nil
-}
-
-// bindings is the gss_channel_bindings_struct that is hashed into the response (MS-NLMP §2.2.2.1, RFC 2744 §3.11): no
-// addresses, and the application's data.
-func bindings(data string) []byte {
-	const addresses = 16 // of the initiator and the acceptor, a type and a length each
-	return append(binary.LittleEndian.AppendUint32(make([]byte, addresses), uint32(len(data))), data...)
 }
 
 // Start implements [sasl.Client]. The server says first that it speaks NTLM (MS-SMTPNTLM §2.2.1.2).
