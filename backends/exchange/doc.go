@@ -23,6 +23,5 @@
 //
 // # Not yet
 //
-// Clients log in with the password of their account, or a service account acts for them. Autodiscover,
-// taking mail in and EWS are not here. It was tested against a double (test/exchange).
+// Autodiscover, taking mail in and EWS are not here. It was tested against a double (test/exchange).
 package exchange

@@ -65,7 +65,7 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 	d := backends.Description{
 		Settings: schema(),
 		Name:     "exchange", Version: remote.Version(),
-		Credentials:  []backends.CredentialKind{backends.CredentialPassword},
+		Credentials:  []backends.CredentialKind{backends.CredentialPassword, backends.CredentialToken},
 		Limits:       backends.Limits{FetchesAtOnce: fetchesAtOnce, RemovalsAtATime: removalsMost},
 		Capabilities: backends.CapabilitiesOf(s),
 		Reading: backends.Reading{
@@ -92,14 +92,14 @@ func (s *Store) Configure(_ context.Context, given backends.Settings) error {
 	if given.Check {
 		return nil
 	}
-	server, err := signin.New(signin.Config{URL: set.URL, TLS: config, Method: signin.Method(set.Authentication), Timeout: min(30*time.Second, set.timeout())})
+	server, err := signin.New(config)
 	if err != nil {
 		return err
 	}
 	s.server, s.domains, s.stateDir = server, given.Domains, given.StateDir
 	never := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	s.http = &http.Client{
-		Transport:     &http.Transport{TLSClientConfig: config.Clone(), Proxy: http.ProxyFromEnvironment, MaxResponseHeaderBytes: 64 << 10},
+		Transport:     &http.Transport{TLSClientConfig: config.TLS.Clone(), Proxy: http.ProxyFromEnvironment, MaxResponseHeaderBytes: 64 << 10},
 		CheckRedirect: never,
 	}
 	return nil
@@ -153,7 +153,7 @@ func (s *Store) ready() error {
 // config is that of a session context for a mailbox. Whose it is decides which server is to answer.
 func (s *Store) config(where, mailbox string, login login) mapihttp.Config {
 	return mapihttp.Config{
-		URL: s.settings.endPoint(where, mailbox).String(), Transport: s.server.Login(login.credential),
+		URL: s.settings.endPoint(where, mailbox).String(), Transport: login.server.Again(),
 		Timeout: s.settings.timeout(),
 	}
 }

@@ -22,6 +22,7 @@ type login struct {
 	own        string // of the mailbox of who signs in
 	service    bool   // that is the service account, which acts for the mailbox's user
 	credential signin.Credential
+	server     *signin.Login // where it signs in
 }
 
 // foreign says that the mailbox is not that of who signs in.
@@ -60,7 +61,7 @@ func (s *Store) login(c backends.Credential) (login, error) {
 	switch {
 	case c.Kind == backends.CredentialImpersonation && s.settings.Service.given():
 		return s.impersonate(c)
-	case c.Kind != backends.CredentialPassword:
+	case !s.takes(c.Kind):
 		return login{}, backends.Fail(backends.Unsupported, "the server is not asked with a %s", c.Kind)
 	case c.User == "" || len(c.Secret) == 0 || len(c.User) > userMost || strings.Contains(c.User, ":") || // RFC 7617 §2
 		strings.ContainsFunc(c.User+string(c.Secret), unicode.IsControl):
@@ -76,10 +77,25 @@ func (s *Store) login(c backends.Credential) (login, error) {
 		user = s.settings.Domain + `\` + user
 	}
 	l := login{address: address, own: address, credential: signin.Credential{User: user, Password: string(c.Secret)}}
+	if c.Kind == backends.CredentialToken {
+		l.credential = signin.Credential{User: user, Token: string(c.Secret)}
+	}
 	if c.ActAs != "" {
 		l.address = s.addressOf(c.ActAs)
 	}
+	l.server = s.server.Login(l.credential)
 	return l, nil
+}
+
+// takes says whether the server is asked with a kind of credential.
+func (s *Store) takes(kind backends.CredentialKind) bool {
+	switch signin.Method(s.settings.Authentication) {
+	case signin.Auto:
+		return kind == backends.CredentialPassword || kind == backends.CredentialToken
+	case signin.Bearer:
+		return kind == backends.CredentialToken
+	}
+	return kind == backends.CredentialPassword
 }
 
 // impersonate takes the gateway's word for who somebody is. Whether they may open the mailbox of another it does not say, and the
@@ -92,7 +108,9 @@ func (s *Store) impersonate(c backends.Credential) (login, error) {
 		return login{}, backends.Fail(backends.Permanent, "acting for %s, nobody knows whether that opens the mailbox of %s", c.User, c.ActAs).
 			WithCode("5.7.1").Say("that mailbox is opened with the account's own password alone")
 	}
-	return s.settings.Service.login(s.addressOf(c.User)), nil
+	l := s.settings.Service.login(s.addressOf(c.User))
+	l.server = s.server.Login(l.credential)
+	return l, nil
 }
 
 // addressOf is a login name as an address.

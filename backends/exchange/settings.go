@@ -1,7 +1,6 @@
 package exchange
 
 import (
-	"crypto/tls"
 	"net/url"
 	"strings"
 	"time"
@@ -14,15 +13,15 @@ import (
 // settings are what an administrator writes under stores[].settings.
 type settings struct {
 	remote.Trust
+	signin.Settings
 	URL      string          `json:"url"`      // of the server
 	Username string          `json:"username"` // address: user@domain as given; local: without the domain
 	Domain   string          `json:"domain"`   // of Windows: the login is DOMAIN\user
 	Removal  string          `json:"removal"`  // soft: what is removed can be recovered for a while; hard: it cannot
 	Timeout  remote.Duration `json:"timeout"`  // how long a server may send nothing
 	Service  service         `json:"service"`  // who acts for users whom the gateway has proved
-	// Authentication is how the server is signed in to: auto, basic, ntlm.
-	Authentication string `json:"authentication"`
-	Submission     bool   `json:"submission"` // the server sends what clients submit
+	// Submission: the server sends what clients submit.
+	Submission bool `json:"submission"`
 }
 
 // The words of settings.
@@ -34,19 +33,18 @@ const (
 )
 
 func defaults() settings {
-	return settings{Username: usernameAddress, Removal: removalSoft, Authentication: string(signin.Auto), Timeout: remote.Duration(time.Minute)}
+	return settings{Username: usernameAddress, Removal: removalSoft, Settings: signin.DefaultSettings(), Timeout: remote.Duration(time.Minute)}
 }
 
 // read decodes and checks; everything wrong is told at once.
-func read(given backends.Settings) (settings, *tls.Config, error) {
+func read(given backends.Settings) (settings, signin.Config, error) {
 	set := defaults()
 	if err := given.Decode(&set); err != nil {
-		return set, nil, err
+		return set, signin.Config{}, err
 	}
 	var wrong backends.SettingsError
 	set.checkURL(&wrong)
 	remote.OneOf(&wrong, "username", set.Username, usernameAddress, usernameLocal)
-	remote.OneOf(&wrong, "authentication", set.Authentication, string(signin.Auto), string(signin.Basic), string(signin.NTLM))
 	remote.OneOf(&wrong, "removal", set.Removal, removalSoft, removalHard)
 	if strings.ContainsAny(set.Domain, `\/:@ `) {
 		wrong.Add("domain", `expected the domain's name alone, such as SAKES: the login becomes SAKES\user`)
@@ -55,7 +53,9 @@ func read(given backends.Settings) (settings, *tls.Config, error) {
 	if set.Timeout < remote.Duration(time.Second) {
 		wrong.Add("timeout", "is at least 1s")
 	}
-	return set, set.Config(&wrong, given.BaseDir, ""), wrong.Err()
+	config := set.Settings.Config(&wrong, given.BaseDir)
+	config.URL, config.TLS, config.Timeout = set.URL, set.Trust.Config(&wrong, given.BaseDir, ""), min(30*time.Second, set.timeout())
+	return set, config, wrong.Err()
 }
 
 func (set *settings) checkURL(wrong *backends.SettingsError) {

@@ -11,6 +11,9 @@ import (
 // challengesMost bounds what is read of the challenges of a reply, in octets.
 const challengesMost = 64 << 10
 
+// challengesMany is how many challenges are remembered.
+const challengesMany = 20
+
 // challenge is one of a WWW-Authenticate, RFC 9110 §11.6.1.
 type challenge struct {
 	scheme string // in lower case
@@ -70,9 +73,9 @@ func schemes(all []challenge) []string {
 }
 
 // notOffered is the failure of a method that a server does not have.
-func (s *Server) notOffered(part string, m Method, offered []challenge) error {
+func (l *lane) notOffered(part string, m Method, offered []challenge) error {
 	return backends.Fail(backends.Permanent, "%s offers %.200q for /%s, and not what %q needs: allow it there "+
 		"(Set-MapiVirtualDirectory -IISAuthenticationMethods, Set-WebServicesVirtualDirectory and such), or set \"authentication\"",
-		s.host, schemes(offered), part, m).
-		WithCode("5.7.4").Say("the mail store does not allow this way to log in, tell your administrator")
+		l.login.server.host, schemes(offered), part, m).
+		WithCode("5.7.4").Say(sayMethod)
 }

@@ -14,15 +14,17 @@
 //
 //	basic     user and password with each request (RFC 7617)
 //	ntlm      NTLMv2 (MS-NLMP), once for a connection
+//	kerberos  a ticket (RFC 4559), once for a connection, and with each request where the server wants that
 //	bearer    a token with each request (RFC 6750)
-//	auto      of what the server offers, NTLM before Basic; a token, where the credential is one
+//	auto      of what the server offers, Kerberos before NTLM before Basic; a token, where the credential is one
 //
-// Where a method is known, nothing is sent only to be refused: Basic costs no round trip, and NTLM one for each connection.
-// With auto the first request to each part of a server (/mapi, /EWS) costs one more.
+// Where a method is known, nothing is sent only to be refused: Basic costs no round trip, NTLM and Kerberos one for each connection.
+// With auto the first request to each part of a server (/mapi, /EWS) costs one more, unless [Server.Learn] was told.
+// A login gets one ticket for all its connections. Where there is none to get, and the KDC has not judged the password, auto goes on with NTLM.
 //
-// NTLM says in its response which certificate it has seen (tls-server-end-point, RFC 5929 §4): front ends with Extended
-// Protection refuse what has it not, and what came by another certificate than theirs. Basic is sent where the
-// certificate was verified, and nowhere else.
+// NTLM and Kerberos say which certificate they have seen (tls-server-end-point, RFC 5929 §4): front ends with Extended
+// Protection refuse what has it not, and what came by another certificate than theirs. With Kerberos the server proves itself, too. Basic is
+// sent where the certificate was verified, and nowhere else.
 //
 // # What is sent twice
 //

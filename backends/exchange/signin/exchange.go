@@ -5,8 +5,6 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"net/http"
-
-	"github.com/dipylon/dipylon/backends"
 )
 
 // exchange is a login of several steps that is bound to its connection.
@@ -15,26 +13,45 @@ type exchange interface {
 	begin() ([]byte, error)
 	// answer returns the token that goes with the request, for what the server has said to the first one.
 	answer(ctx context.Context, said []byte, connection *tls.ConnectionState) ([]byte, error)
+	// refused says why a server has refused the login.
+	refused(l *lane, response *http.Response, w way) error
 	// finish looks at what the server says when it has taken the login.
 	finish(said []byte) error
 }
 
 // exchange begins a login.
-func (l *lane) exchange(way) exchange {
-	return newNTLM(l.login.server.config, l.login.credential, l.login.server.host)
+func (l *lane) exchange(w way) exchange {
+	if w.method == Kerberos {
+		return &kerberosExchange{login: l.login}
+	}
+	return newNTLM(l.login.server.config, l.login.credential)
 }
 
 // signIn sends a request on a connection that is signed in. errEnded: the connection has ended, and the request was not sent.
 func (l *lane) signIn(r *http.Request, b *body, where string, w way) (*http.Response, error) {
-	if l.bound() {
+	each := &l.login.proof.each
+	if l.bound() && (w.method != Kerberos || !each.Load()) {
 		response, err := l.send(r, b, attempt{whole: true, stay: true})
 		if err != nil || response.StatusCode != http.StatusUnauthorized {
 			return response, err
 		}
-		drain(response) // the server has ended the login
+		drain(response)                  // the server has ended the login
+		each.Store(w.method == Kerberos) // QUIRK: IIS can be set to forget it with each reply (authPersistNonNTLM)
 	}
 	l.signedIn = nil
 	x := l.exchange(w)
+	if state := l.connection(); state != nil && w.method == Kerberos { // which needs no challenge
+		token, err := x.answer(r.Context(), nil, state)
+		if err != nil {
+			return nil, err
+		}
+		return l.authenticate(r, b, x, w, token)
+	}
+	return l.negotiate(r, b, where, w, x)
+}
+
+// negotiate begins a login with a request that has no body, and goes on with what the server says.
+func (l *lane) negotiate(r *http.Request, b *body, where string, w way, x exchange) (*http.Response, error) {
 	token, err := x.begin()
 	if err != nil {
 		return nil, err
@@ -77,8 +94,7 @@ func (l *lane) authenticate(r *http.Request, b *body, x exchange, w way, token [
 		return nil, err
 	}
 	if response.StatusCode == http.StatusUnauthorized {
-		drain(response)
-		return nil, l.refuse(w)
+		return nil, x.refused(l, response, w)
 	}
 	said, _ := find(challenges(response.Header), w.scheme)
 	if err := x.finish(said.octets()); err != nil {
@@ -88,9 +104,4 @@ func (l *lane) authenticate(r *http.Request, b *body, x exchange, w way, token [
 	l.signedIn = link
 	l.login.right()
 	return response, nil
-}
-
-// refuse is the failure of a login that the server has refused. It is what every further request fails with.
-func (l *lane) refuse(w way) error {
-	return l.login.refuse(backends.Fail(backends.BadCredentials, "%s has refused the login by %s", l.login.server.host, w.method))
 }

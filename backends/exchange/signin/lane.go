@@ -21,6 +21,8 @@ type lane struct {
 	newest    atomic.Pointer[link]
 	stay      atomic.Bool // no connection is made: the request belongs on the one that there is
 	signedIn  *link       // that the login holds for
+	seen      *link       // whose TLS state has
+	state     *tls.ConnectionState
 }
 
 // link is a connection that knows whether it was closed.
@@ -94,7 +96,21 @@ func (l *lane) send(r *http.Request, b *body, a attempt) (*http.Response, error)
 		return nil, err
 	}
 	l.stay.Store(a.stay)
-	return l.transport.RoundTrip(one)
+	response, err := l.transport.RoundTrip(one)
+	if err != nil {
+		return nil, err
+	}
+	l.seen, l.state = l.newest.Load(), response.TLS
+	return response, nil
+}
+
+// connection is the TLS of the connection that there is; nil: there is none.
+func (l *lane) connection() *tls.ConnectionState {
+	newest := l.newest.Load()
+	if newest == nil || newest != l.seen || newest.closed.Load() {
+		return nil
+	}
+	return l.state
 }
 
 // drained is how much of a body is read so that its connection can be used for the next step.
@@ -127,7 +143,7 @@ func (l *lane) do(r *http.Request, b *body) (*http.Response, error) {
 var errOther = errors.New("the server offers other methods than before")
 
 func (l *lane) try(r *http.Request, b *body, where string) (*http.Response, error) {
-	switch w := l.login.server.way(where, l.login.credential); w.method {
+	switch w := l.login.server.way(where, l.login); w.method {
 	case Auto:
 		return l.choose(r, b, where)
 	case Basic, Bearer:
@@ -156,11 +172,11 @@ func (l *lane) choose(r *http.Request, b *body, where string) (*http.Response, e
 // other finds another way than the one that the server does not offer: errOther, where there is one.
 func (l *lane) other(where string, not way, offered []challenge) error {
 	s := l.login.server
-	if w, ok := s.best(offered); ok && w != not && not.method != Bearer {
-		s.learn(where, w)
+	s.learn(where, offered)
+	if w, ok := s.best(offered, l.login); ok && w != not {
 		return errOther
 	}
-	return s.notOffered(where, not.method, offered)
+	return l.notOffered(where, not.method, offered)
 }
 
 // open goes on where the server has answered a request without a body and wanted no login: what is no success
@@ -191,12 +207,12 @@ func (l *lane) plain(r *http.Request, b *body, where string, w way) (*http.Respo
 		l.login.right()
 		return response, nil
 	}
-	drain(response)
 	offered := challenges(response.Header)
 	if _, ok := find(offered, w.scheme); !ok {
+		drain(response)
 		return nil, l.other(where, w, offered)
 	}
-	return nil, l.refuse(w)
+	return nil, l.refuse(response, w)
 }
 
 // unverified says of a configuration that any certificate is good.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange/kerberos"
 )
 
 // Login is a credential with its connections. It is an [http.RoundTripper].
@@ -15,12 +16,8 @@ type Login struct {
 	server     *Server
 	credential Credential
 
-	// turns has a value for each connection that there may be, first one for a credential that was never right.
-	turns  chan struct{}
-	first  chan struct{}
-	proven atomic.Bool
-	// refused is what every request fails with after the credential was refused.
-	refused atomic.Pointer[backends.Failure]
+	proof *proof
+	turns chan struct{} // has a value for each connection that there may still be
 
 	mu      sync.Mutex
 	free    []*lane
@@ -29,13 +26,35 @@ type Login struct {
 
 var _ http.RoundTripper = (*Login)(nil)
 
+// proof is what is known of a credential.
+type proof struct {
+	first   chan struct{} // has a value while nobody tries a credential that was never right
+	proven  atomic.Bool
+	refused atomic.Pointer[backends.Failure] // what every request fails with after the credential was refused
+
+	tickets  chan struct{} // has a value while nobody gets a ticket
+	ticket   *kerberos.Ticket
+	noTicket atomic.Bool // Kerberos is not to be had for this credential
+	each     atomic.Bool // the server wants a ticket with each request, not once for a connection
+}
+
 // Login makes a login. Nothing is sent before its first request.
 func (s *Server) Login(c Credential) *Login {
-	l := &Login{server: s, credential: c, turns: make(chan struct{}, s.config.Connections), first: make(chan struct{}, 1)}
+	p := &proof{first: make(chan struct{}, 1), tickets: make(chan struct{}, 1)}
+	p.first <- struct{}{}
+	p.tickets <- struct{}{}
+	return newLogin(s, c, p)
+}
+
+// Again makes another login of the same credential, with connections of its own. What is found out of the credential by one of them
+// counts for all: that it was refused, above all.
+func (l *Login) Again() *Login { return newLogin(l.server, l.credential, l.proof) }
+
+func newLogin(s *Server, c Credential, p *proof) *Login {
+	l := &Login{server: s, credential: c, proof: p, turns: make(chan struct{}, s.config.Connections)}
 	for range s.config.Connections {
 		l.turns <- struct{}{}
 	}
-	l.first <- struct{}{}
 	return l
 }
 
@@ -68,13 +87,13 @@ func (l *Login) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // roundTrip sends a request by a lane, alone as long as the credential was not right once.
 func (l *Login) roundTrip(lane *lane, r *http.Request, b *body) (*http.Response, error) {
-	if !l.proven.Load() {
-		if err := take(r.Context(), l.first); err != nil {
+	if !l.proof.proven.Load() {
+		if err := take(r.Context(), l.proof.first); err != nil {
 			return nil, err
 		}
-		defer func() { l.first <- struct{}{} }()
+		defer func() { l.proof.first <- struct{}{} }()
 	}
-	if f := l.refused.Load(); f != nil {
+	if f := l.proof.refused.Load(); f != nil {
 		return nil, f
 	}
 	return lane.do(r, b)
@@ -128,10 +147,10 @@ func (l *Login) CloseIdleConnections() {
 }
 
 // right notes that the server has taken the credential.
-func (l *Login) right() { l.proven.Store(true) }
+func (l *Login) right() { l.proof.proven.Store(true) }
 
-// refuse notes that the server has refused the credential: it is not sent again.
+// refuse notes that the credential was refused: it is not sent again.
 func (l *Login) refuse(f *backends.Failure) error {
-	l.refused.Store(f)
+	l.proof.refused.Store(f)
 	return f
 }

@@ -3,7 +3,7 @@ package signin
 import (
 	"context"
 	"crypto/tls"
-	"net"
+	"net/http"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/ntlm"
@@ -11,14 +11,12 @@ import (
 
 // ntlmExchange is a login by NTLM, MS-NTHT.
 type ntlmExchange struct {
-	client  *ntlm.Client
-	service string
-	unbound bool
+	client *ntlm.Client
+	config Config
 }
 
-func newNTLM(c Config, who Credential, host string) *ntlmExchange {
-	name, _, _ := net.SplitHostPort(host)
-	return &ntlmExchange{client: ntlm.New(who.User, who.Password), service: "HTTP/" + name, unbound: c.Unbound}
+func newNTLM(c Config, who Credential) *ntlmExchange {
+	return &ntlmExchange{client: ntlm.New(who.User, who.Password), config: c}
 }
 
 func (x *ntlmExchange) begin() ([]byte, error) {
@@ -29,10 +27,10 @@ func (x *ntlmExchange) begin() ([]byte, error) {
 }
 
 func (x *ntlmExchange) answer(_ context.Context, said []byte, connection *tls.ConnectionState) ([]byte, error) {
-	if x.unbound {
+	if x.config.Unbound {
 		connection = nil
 	}
-	if err := x.client.Bind(connection, x.service); err != nil {
+	if err := x.client.Bind(connection, x.config.Service); err != nil {
 		return nil, backends.Fail(backends.Permanent, "%w", err)
 	}
 	token, err := x.client.Next(said)
@@ -40,6 +38,10 @@ func (x *ntlmExchange) answer(_ context.Context, said []byte, connection *tls.Co
 		return nil, backends.Fail(backends.Temporary, "%w", err)
 	}
 	return token, nil
+}
+
+func (x *ntlmExchange) refused(l *lane, response *http.Response, w way) error {
+	return l.refuse(response, w)
 }
 
 // finish has nothing to look at: NTLM does not prove who the server is.

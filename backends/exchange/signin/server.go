@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange/kerberos"
 )
 
 // Method is how a client signs in.
@@ -16,10 +17,11 @@ type Method string
 
 // The methods.
 const (
-	Auto   Method = "auto"
-	Basic  Method = "basic"
-	NTLM   Method = "ntlm"
-	Bearer Method = "bearer"
+	Auto     Method = "auto"
+	Basic    Method = "basic"
+	NTLM     Method = "ntlm"
+	Kerberos Method = "kerberos"
+	Bearer   Method = "bearer"
 )
 
 // Config says which server it is, and how logins go there.
@@ -30,6 +32,10 @@ type Config struct {
 	TLS *tls.Config
 	// Method is one of the methods [Auto].
 	Method Method
+	// Kerberos gets tickets; nil: there is no Kerberos.
+	Kerberos *kerberos.Kerberos
+	// Service is the service's name there [HTTP/ and the host].
+	Service string
 	// Timeout is how long a connection may take to be there [30 s].
 	Timeout time.Duration
 	// Connections is how many a login may have at once [8]. More requests wait.
@@ -46,6 +52,8 @@ type Credential struct {
 	Password string
 	// Token is a bearer token; empty: the password counts.
 	Token string
+	// Keytab stands in the place of the password, for Kerberos alone; nil: the password counts.
+	Keytab *kerberos.Keytab
 }
 
 // String hides the secrets.
@@ -60,7 +68,7 @@ type Server struct {
 	host   string // with the port
 
 	mu    sync.Mutex
-	known map[string]way // by the first part of the path: what was found there
+	known map[string][]challenge // what is offered, by the first part of the path
 }
 
 // way is how a login goes to a part of a server: a method, and the scheme of HTTP that it goes under.
@@ -78,6 +86,12 @@ func New(c Config) (*Server, error) {
 	if c.Method == "" {
 		c.Method = Auto
 	}
+	if c.Method == Kerberos && c.Kerberos == nil {
+		return nil, backends.Fail(backends.Permanent, "Kerberos needs a realm")
+	}
+	if c.Service == "" {
+		c.Service = "HTTP/" + target.Hostname()
+	}
 	if c.Timeout == 0 {
 		c.Timeout = 30 * time.Second
 	}
@@ -87,7 +101,7 @@ func New(c Config) (*Server, error) {
 	if c.TLS == nil {
 		c.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	return &Server{config: c, host: hostOf(target), known: make(map[string]way)}, nil
+	return &Server{config: c, host: hostOf(target), known: make(map[string][]challenge)}, nil
 }
 
 // hostOf is a URL's host with the port.
@@ -109,50 +123,70 @@ func part(u *url.URL) string {
 }
 
 // way is how a login goes to a part of the server, as far as that is known: with [Auto] the server has to be asked.
-func (s *Server) way(part string, c Credential) way {
-	if c.Token != "" {
+func (s *Server) way(part string, l *Login) way {
+	s.mu.Lock()
+	offered := s.known[part]
+	s.mu.Unlock()
+	if w, ok := s.best(offered, l); ok {
+		return w
+	}
+	for _, w := range ways {
+		if w.method == s.config.Method && l.may(w.method) {
+			return w
+		}
+	}
+	if l.credential.Token != "" {
 		return way{Bearer, "bearer"}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if known, ok := s.known[part]; ok {
-		return known
-	}
-	return way{s.config.Method, string(s.config.Method)}
+	return way{method: Auto}
 }
 
 // Learn remembers what a reply says that the server offers, which was asked for without a credential: with [Auto], the first login
 // need not ask then.
 func (s *Server) Learn(response *http.Response) {
-	if response.StatusCode != http.StatusUnauthorized || response.Request == nil || hostOf(response.Request.URL) != s.host {
-		return
-	}
-	if w, ok := s.best(challenges(response.Header)); ok {
-		s.learn(part(response.Request.URL), w)
+	if response.StatusCode == http.StatusUnauthorized && response.Request != nil && hostOf(response.Request.URL) == s.host {
+		s.learn(part(response.Request.URL), challenges(response.Header))
 	}
 }
 
-// learn remembers the way to a part of the server.
-func (s *Server) learn(part string, w way) {
+// learn remembers what a part of the server offers.
+func (s *Server) learn(part string, offered []challenge) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.known) >= partsMost {
 		clear(s.known)
 	}
-	s.known[part] = w
+	s.known[part] = offered[:min(len(offered), challengesMany)]
 }
 
-// best is the strongest way that a server offers, and the configuration allows.
-func (s *Server) best(offered []challenge) (way, bool) {
-	for _, w := range []way{
-		{NTLM, "ntlm"},
-		{NTLM, "negotiate"}, // Windows takes NTLM's messages there, too (MS-N2HT §3.1.5)
-		{Basic, "basic"},
-	} {
+// ways are all that there are, the strongest first.
+var ways = []way{
+	{Bearer, "bearer"},
+	{Kerberos, "negotiate"},
+	{NTLM, "ntlm"},
+	{NTLM, "negotiate"}, // Windows takes NTLM's messages there, too (MS-N2HT §3.1.5)
+	{Basic, "basic"},
+}
+
+// best is the strongest way that a server offers, the configuration allows, and a login can go.
+func (s *Server) best(offered []challenge, l *Login) (way, bool) {
+	for _, w := range ways {
 		allowed := s.config.Method == Auto || s.config.Method == w.method
-		if _, ok := find(offered, w.scheme); ok && allowed {
+		if _, ok := find(offered, w.scheme); ok && allowed && l.may(w.method) {
 			return w, true
 		}
 	}
 	return way{}, false
+}
+
+// may says whether a login has what a method needs.
+func (l *Login) may(m Method) bool {
+	c := l.credential
+	switch m {
+	case Bearer:
+		return c.Token != ""
+	case Kerberos:
+		return c.Token == "" && l.server.config.Kerberos != nil && !l.proof.noTicket.Load()
+	}
+	return c.Token == "" && c.Keytab == nil
 }
