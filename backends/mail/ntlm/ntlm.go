@@ -95,7 +95,7 @@ func (c *Client) Next(challenge []byte) ([]byte, error) {
 	switch c.step {
 	case negotiated:
 		message, err := c.auth.Negotiate(context.Background())
-		c.config.Integrity = false // nothing is signed when the login is over: servers need not offer it
+		c.config.Integrity = c.config.Confidentiality // what is not signed when the login is over servers need not offer
 		return message, err
 	case authenticated:
 		if err := check(challenge); err != nil {
