@@ -21,14 +21,14 @@ func (b *body) attach(attempt *http.Request) error {
 	r := b.request
 	switch {
 	case r.Body == nil || r.Body == http.NoBody:
-	case !b.used.Load():
-		attempt.Body = &held{b}
 	case r.GetBody != nil:
 		again, err := r.GetBody()
 		if err != nil {
-			return backends.Fail(backends.Temporary, "sign in again: the request cannot be sent a second time: %w", err)
+			return backends.Fail(backends.Temporary, "the request cannot be read to be sent: %w", err)
 		}
 		attempt.Body = again
+	case !b.used.Load():
+		attempt.Body = &held{b}
 	default:
 		return backends.Fail(backends.Temporary, "the server wants another login, and the request cannot be sent a second time")
 	}
