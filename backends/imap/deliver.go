@@ -99,7 +99,7 @@ func (s *Store) Deliver(ctx context.Context, d backends.Delivery, content io.Rea
 	switch {
 	case s.settings.Delivery.Given():
 		var delivered func(context.Context, string) (bool, error)
-		if s.settings.Master.User != "" {
+		if s.settings.actsForUsers() {
 			delivered = func(ctx context.Context, recipient string) (bool, error) { return s.delivered(ctx, recipient, d.Key) }
 		}
 		return s.hop().Deliver(ctx, d, s.trace(d, false), content, delivered)
@@ -115,7 +115,7 @@ func (s *Store) trace(d backends.Delivery, returnPath bool) string {
 	if returnPath { // final delivery, RFC 5321 §4.4; a server writes it itself
 		trace = "Return-Path: <" + d.From + ">\r\n"
 	}
-	if s.settings.Master.User != "" {
+	if s.settings.actsForUsers() {
 		trace += keyField + ": " + d.Key + "\r\n"
 	}
 	return trace

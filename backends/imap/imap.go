@@ -26,6 +26,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/fold"
+	"github.com/dipylon/dipylon/backends/mail/oauth"
 	"github.com/dipylon/dipylon/backends/mail/uidl"
 	"github.com/dipylon/dipylon/backends/remote"
 )
@@ -46,6 +47,9 @@ type Store struct {
 	sent           remote.Sent // through submission
 	samples        samples
 	wrongSizes     wrongSizes
+	tokens         *oauth.Source // of the gateway's own; nil: there are none
+	letIn          letIn
+	clock          func() time.Time // of the tokens; nil: time.Now
 	// estimates is set once the server's sizes are known not to be exact.
 	estimates atomic.Bool
 }
@@ -83,7 +87,10 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 			Disposals: []backends.Disposal{backends.DisposalTrash, backends.DisposalMark}, MarksSeen: true, Folders: true,
 		},
 	}
-	if s.settings.Master.User != "" {
+	switch {
+	case s.settings.OAuth.Given(): // who has no passwords is asked with none
+		d.Credentials = []backends.CredentialKind{backends.CredentialToken, backends.CredentialImpersonation}
+	case s.settings.Master.User != "":
 		d.Credentials = append(d.Credentials, backends.CredentialImpersonation)
 	}
 	d.Capabilities = backends.CapabilitiesOf(s)
@@ -102,7 +109,11 @@ func (s *Store) Configure(_ context.Context, given backends.Settings) error {
 	if given.Check {
 		return nil
 	}
-	s.tls = config
+	tokens, err := s.newTokens(set, given)
+	if err != nil {
+		return err
+	}
+	s.tls, s.tokens = config, tokens
 	s.domains, s.hostname, s.stateDir = given.Domains, given.Hostname, given.StateDir
 	s.uidl, _ = uidl.Parse(set.UIDL) // read has checked it
 	s.pool = newConnections(set.Pool)
@@ -160,8 +171,10 @@ func (s *Store) accepts(c backends.Credential) error {
 	switch {
 	case s.pool == nil:
 		return backends.Fail(backends.Temporary, "the store is not configured")
-	case c.Kind == backends.CredentialImpersonation && s.settings.Master.User == "":
-		return backends.Fail(backends.Unsupported, "acting for a user needs \"master\" in the settings")
+	case c.Kind == backends.CredentialImpersonation && !s.settings.actsForUsers():
+		return backends.Fail(backends.Unsupported, "acting for a user needs \"master\" or \"oauth\" in the settings")
+	case c.Kind == backends.CredentialPassword && s.tokens != nil:
+		return backends.Fail(backends.Unsupported, "a store with \"oauth\" is asked with no password")
 	case c.Kind == backends.CredentialImpersonation && c.ActAs != "" && !fold.Equal(c.ActAs, c.User):
 		// The master user could open any mailbox, and the server cannot be asked whether the
 		// user may.
@@ -178,6 +191,9 @@ func (s *Store) accepts(c backends.Credential) error {
 
 // Close ends all connections that no session has.
 func (s *Store) Close() error {
+	if s.tokens != nil {
+		s.tokens.Close()
+	}
 	if s.pool != nil {
 		s.pool.close()
 	}

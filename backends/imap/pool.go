@@ -94,12 +94,7 @@ func (s *Store) fresh(ctx context.Context, c backends.Credential, user string, p
 		}
 		// The evicted connection's token is ours now.
 	}
-	client, err := s.connect(ctx)
-	if err == nil {
-		if err = s.authenticate(ctx, client, c); err != nil {
-			_ = client.Close()
-		}
-	}
+	client, err := s.connectAs(ctx, c)
 	if err != nil {
 		<-p.total
 		p.unreserve(user)

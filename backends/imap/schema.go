@@ -10,14 +10,15 @@ import (
 // schema documents the settings.
 var schema = sync.OnceValue(func() []backends.Setting {
 	notes := map[string]backends.SettingNote{
-		"address":         {Doc: "The IMAP server, host or host:port.", Required: true},
-		"tls":             {Doc: "How the server is reached: implicit (port 993), starttls (port 143), which is required then, or none: passwords in clear, for a server on this machine.", Values: []string{"implicit", "starttls", "none"}},
-		"username":        {Doc: "The login name: the address as given, or the part before the @ (local). With local an account is the same in every domain of the store, and has an address in each.", Values: []string{"address", "local"}},
-		"master.user":     {Doc: "Somebody who may act for everybody (PLAIN with an authorization identity): for logins that the gateway has proved itself, for APPEND, and to look whether a retry was delivered before.", Default: "none"},
-		"master.password": {Doc: "The password of the master user.", Secret: true},
-		"folder":          {Doc: "The mailbox that is served, as the server spells it; a shared one, too."},
-		"uidl":            {Doc: "The unique-ids that clients know from a POP3 server before this one: see backends/mail/uidl.", Default: "none"},
-		"trash":           {Doc: "The folder for deleted mail, with pop3.deleted: trash.", Default: `the one marked \Trash`},
+		"address":               {Doc: "The IMAP server, host or host:port.", Required: true},
+		"tls":                   {Doc: "How the server is reached: implicit (port 993), starttls (port 143), which is required then, or none: passwords in clear, for a server on this machine.", Values: []string{"implicit", "starttls", "none"}},
+		"username":              {Doc: "The login name: the address as given, or the part before the @ (local). With local an account is the same in every domain of the store, and has an address in each.", Values: []string{"address", "local"}},
+		"master.user":           {Doc: "Somebody who may act for everybody (PLAIN with an authorization identity): for logins that the gateway has proved itself, for APPEND, and to look whether a retry was delivered before.", Default: "none"},
+		"master.password":       {Doc: "The password of the master user.", Secret: true},
+		"submission.login_as.*": {Doc: "With oauth: who logs in to send from the mailbox that is the key, as for a shared mailbox without a licence of its own.", Default: "the mailbox"},
+		"folder":                {Doc: "The mailbox that is served, as the server spells it; a shared one, too."},
+		"uidl":                  {Doc: "The unique-ids that clients know from a POP3 server before this one: see backends/mail/uidl.", Default: "none"},
+		"trash":                 {Doc: "The folder for deleted mail, with pop3.deleted: trash.", Default: `the one marked \Trash`},
 		"connections.per_account": {
 			Doc: "Connections open at once for one account: below what the server allows (Dovecot: mail_max_userip_connections, 10).",
 		},
@@ -35,5 +36,6 @@ var schema = sync.OnceValue(func() []backends.Setting {
 	}
 	remote.Document(notes)
 	remote.DocumentHop(notes, "delivery")
+	remote.DocumentOAuth(notes, "oauth")
 	return backends.SchemaOf(defaults(), notes)
 })

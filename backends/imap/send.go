@@ -102,15 +102,15 @@ func (s *Store) sendTo(ctx context.Context, c backends.Credential, client *smtpc
 		return nil, err
 	}
 	envelope := smtpclient.Envelope{ReversePath: d.From, Recipients: backends.Addresses(d.Recipients), Size: d.Size, EightBit: d.Body == backends.Body8BitMIME, UTF8: d.SMTPUTF8, Priority: d.Priority}
-	if s.settings.Sending.Sent == "" {
-		return submit(ctx, client, envelope, content)
+	if !s.copies(c) {
+		return s.submit(ctx, c, client, envelope, content)
 	}
 	message, err := remote.Keep(s.stateDir, content)
 	if err != nil {
 		return nil, err
 	}
 	defer message.Discard()
-	verdicts, err := submit(ctx, client, envelope, message.Reader())
+	verdicts, err := s.submit(ctx, c, client, envelope, message.Reader())
 	if err != nil {
 		return nil, err
 	}
@@ -123,10 +123,10 @@ func (s *Store) sendTo(ctx context.Context, c backends.Credential, client *smtpc
 	return verdicts, nil
 }
 
-func submit(ctx context.Context, client *smtpclient.Client, envelope smtpclient.Envelope, content io.Reader) ([]backends.Verdict, error) {
+func (s *Store) submit(ctx context.Context, c backends.Credential, client *smtpclient.Client, envelope smtpclient.Envelope, content io.Reader) ([]backends.Verdict, error) {
 	outcomes, err := client.Send(ctx, envelope, content)
 	if refused := (*smtpclient.ReplyError)(nil); errors.As(err, &refused) && refused.Command == "AUTH" {
-		return nil, remote.LoginFailure(refused.Reply) // by a connection that followed another
+		return nil, s.submissionRefused(c, refused.Reply) // by a connection that followed another
 	}
 	if err != nil {
 		return nil, remote.SendFailure("submit", err)
@@ -160,9 +160,23 @@ func (s *Store) dialSubmission(ctx context.Context, c backends.Credential) (*smt
 	})
 	var refused *smtpclient.ReplyError
 	if errors.As(err, &refused) && refused.Command == "AUTH" {
-		return nil, remote.LoginFailure(refused.Reply)
+		return nil, s.submissionRefused(c, refused.Reply)
+	}
+	if known := (*backends.Failure)(nil); errors.As(err, &known) { // there is no token
+		return nil, known
 	}
 	return client, remote.ConnectFailure(address, noTLS, err)
+}
+
+// submissionRefused is what a refused login means. One of the gateway's own is for the administrator to put right: no user
+// can, and nobody's mail is to come back for it.
+func (s *Store) submissionRefused(c backends.Credential, r smtpclient.Reply) *backends.Failure {
+	f := remote.LoginFailure(r)
+	if !s.byToken(c) || f.Kind == backends.Temporary || f.Kind == backends.Throttled {
+		return f
+	}
+	return backends.Fail(backends.Temporary, "the submission server does not let %s in with the gateway's token (Microsoft: SMTP.SendAsApp with consent, Add-RecipientPermission … SendAs, SMTP AUTH enabled for tenant and mailbox): %w", s.submitter(c.User), f).
+		WithCode("4.7.8").Say("the mail server ahead does not let this gateway send now, tell your administrator")
 }
 
 func (s *Store) submissionAuth(c backends.Credential) func(context.Context, []string) (sasl.Client, error) {
@@ -173,6 +187,9 @@ func (s *Store) submissionAuth(c backends.Credential) func(context.Context, []st
 			return newBearer(offered, s.settings.Sending.Address, bearerName(c, user), string(c.Secret))
 		}
 	case backends.CredentialImpersonation:
+		if s.tokens != nil {
+			return s.submitByToken(c)
+		}
 		return smtpclient.Plain(user, s.settings.Master.User, s.settings.Master.Password)
 	}
 	return smtpclient.Plain(c.ActAs, user, string(c.Secret))

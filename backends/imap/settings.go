@@ -18,6 +18,7 @@ type settings struct {
 	TLS      string          `json:"tls"`      // implicit, starttls, none
 	Username string          `json:"username"` // address: user@domain as given; local: without the domain
 	Master   master          `json:"master"`   // acts for any user
+	OAuth    remote.OAuth    `json:"oauth"`    // the same, by tokens
 	Folder   string          `json:"folder"`   // the mailbox that is served, as the server spells it
 	UIDL     string          `json:"uidl"`     // rule for unique-ids, see package uidl
 	Trash    string          `json:"trash"`    // folder for deleted mail; empty: the one marked \Trash
@@ -55,6 +56,8 @@ type sending struct {
 	Address string `json:"address"` // host:port of the store's submission server
 	TLS     string `json:"tls"`     // implicit, starttls, none
 	Sent    string `json:"sent"`    // folder for a copy, or \Sent: the one marked so; empty: the server makes its own, or none is wanted
+	// LoginAs is, by mailbox, who logs in to send from it, with oauth.
+	LoginAs map[string]string `json:"login_as"`
 }
 
 func defaults() settings {
@@ -96,9 +99,10 @@ func read(s backends.Settings) (settings, *tls.Config, error) {
 	if (set.Master.User == "") != (set.Master.Password == "") {
 		wrong.Add("master", "user and password go together")
 	}
-	if set.Delivery.Append && set.Master.User == "" {
-		wrong.Add("delivery.append", "needs the master user, who appends for the recipients")
+	if set.Delivery.Append && !set.actsForUsers() {
+		wrong.Add("delivery.append", "needs the master user, or oauth: somebody has to append for the recipients")
 	}
+	set.checkTokens(&wrong, s)
 	if set.Pool.PerAccount < 1 || set.Pool.Total < 1 {
 		wrong.Add("connections", "per_account and total are at least 1")
 	}
@@ -117,6 +121,20 @@ func read(s backends.Settings) (settings, *tls.Config, error) {
 	host, _ := hostPort(set.Address)
 	config := set.Config(&wrong, s.BaseDir, host)
 	return set, config, wrong.Err()
+}
+
+// checkTokens notes what is wrong with how tokens are got and used.
+func (set *settings) checkTokens(wrong *backends.SettingsError, s backends.Settings) {
+	if !set.OAuth.Given() {
+		if len(set.Sending.LoginAs) > 0 {
+			wrong.Add("submission.login_as", "is for tokens: set oauth, or take it out")
+		}
+		return
+	}
+	if set.Master.User != "" {
+		wrong.Add("oauth", "master is set, too: choose one")
+	}
+	set.OAuth.Config(wrong, "oauth", s)
 }
 
 func withPort(address, port, otherwise string) string {

@@ -1,8 +1,19 @@
 package imap
 
 import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-sasl"
+
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/bearer"
+	"github.com/dipylon/dipylon/backends/mail/fold"
+	"github.com/dipylon/dipylon/backends/mail/oauth"
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
+	"github.com/dipylon/dipylon/backends/remote"
 )
 
 // newBearer chooses among the mechanisms that a server offers.
@@ -20,4 +31,153 @@ func bearerName(c backends.Credential, user string) string {
 		return c.ActAs
 	}
 	return user
+}
+
+// actsForUsers says whether the store lets the gateway act for its users.
+func (s *settings) actsForUsers() bool { return s.Master.User != "" || s.OAuth.Given() }
+
+// byToken says whether a credential is the gateway's word, which a token of the gateway's own stands for.
+func (s *Store) byToken(c backends.Credential) bool {
+	return s.tokens != nil && c.Kind == backends.CredentialImpersonation
+}
+
+// token is a token for the mailbox of a credential.
+func (s *Store) token(ctx context.Context, mailbox string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.settings.Timeout))
+	defer cancel()
+	token, err := s.tokens.Token(ctx, mailbox)
+	if err != nil {
+		return "", remote.TokenFailure(err)
+	}
+	return token, nil
+}
+
+// connectAs opens a connection and logs in. A token that the server refuses is asked for anew, once.
+func (s *Store) connectAs(ctx context.Context, c backends.Credential) (*client, error) {
+	if !s.byToken(c) {
+		return s.connectWith(ctx, c)
+	}
+	for try := 0; ; try++ {
+		token, err := s.token(ctx, c.User)
+		if err != nil {
+			return nil, err
+		}
+		with := c
+		with.Kind, with.Secret = backends.CredentialToken, []byte(token)
+		client, err := s.connectWith(ctx, with)
+		if err == nil {
+			s.letIn.note(s.loginName(c))
+			return client, nil
+		}
+		if backends.KindOf(err) != backends.BadCredentials {
+			return nil, err
+		}
+		if again := s.tokens.Refused(c.User, token); try > 0 || !again {
+			return nil, s.tokenRefused(c, err)
+		}
+	}
+}
+
+func (s *Store) connectWith(ctx context.Context, c backends.Credential) (*client, error) {
+	client, err := s.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.authenticate(ctx, client, c); err != nil {
+		_ = client.Close()
+		return nil, err
+	}
+	return client, nil
+}
+
+// tokenRefused is what it means that a server refuses a token that the issuer has just given. Servers give no reason. Where
+// others are let in with it, this mailbox is not there, or not the application's; where nobody is, the gateway's access as a
+// whole may be gone, and no recipient is to be told that there is nobody.
+func (s *Store) tokenRefused(c backends.Credential, err error) error {
+	name := s.loginName(c)
+	if s.letIn.other(name) {
+		return backends.Fail(backends.BadCredentials, "the server lets others in with the gateway's token, and not %s: is there such a mailbox, with IMAP, that the application may open? %w", name, err)
+	}
+	return backends.Fail(backends.Temporary, "the server lets nobody in with the gateway's token, nor %s: check the application's permissions (Microsoft: IMAP.AccessAsApp with consent, and New-ServicePrincipal with the object id of the enterprise application, not that of the app registration; then Add-MailboxPermission): %w", name, err).
+		Say("the mail store does not give this gateway access now, tell your administrator")
+}
+
+// letIn remembers which mailboxes a server has let the gateway into by its token lately: two are enough to know of another
+// one. The zero value is ready.
+type letIn struct {
+	mu   sync.Mutex
+	last [2]struct {
+		name string
+		at   time.Time
+	}
+}
+
+// letInLasts is how long it says something of the gateway's access.
+const letInLasts = time.Hour
+
+func (l *letIn) note(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if name = fold.Lower(name); l.last[0].name != name {
+		l.last[1] = l.last[0]
+	}
+	l.last[0].name, l.last[0].at = name, time.Now()
+}
+
+// other says whether somebody else was let in.
+func (l *letIn) other(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, each := range l.last {
+		if each.name != "" && each.name != fold.Lower(name) && time.Since(each.at) < letInLasts {
+			return true
+		}
+	}
+	return false
+}
+
+// submitter is who logs in at the submission server to send from a mailbox: somebody else where the settings name one, as
+// for a shared mailbox that has no licence.
+func (s *Store) submitter(mailbox string) string {
+	for address, who := range s.settings.Sending.LoginAs {
+		if fold.Equal(address, mailbox) {
+			return who
+		}
+	}
+	return mailbox
+}
+
+// submitByToken logs in at the submission server with a token of the gateway's own.
+func (s *Store) submitByToken(c backends.Credential) func(context.Context, []string) (sasl.Client, error) {
+	who := s.submitter(c.User)
+	return smtpclient.Token(s.loginName(backends.Credential{User: who}), smtpclient.Tokens{
+		Token:   func(ctx context.Context) (string, error) { return s.token(ctx, who) },
+		Refused: func(token string) { s.tokens.Refused(who, token) },
+	})
+}
+
+// copies says whether a copy of what is sent goes to the mailbox's Sent folder from here. Providers that put one into the
+// folder of who has logged in would do it a second time.
+func (s *Store) copies(c backends.Credential) bool {
+	if s.settings.Sending.Sent == "" {
+		return false
+	}
+	return !s.byToken(c) || !s.settings.OAuth.Saves() || !strings.EqualFold(s.submitter(c.User), c.User)
+}
+
+// newTokens makes the source of the gateway's tokens; nil: there is none.
+func (s *Store) newTokens(set settings, given backends.Settings) (*oauth.Source, error) {
+	if !set.OAuth.Given() {
+		return nil, nil
+	}
+	c := set.OAuth.Config(new(backends.SettingsError), "oauth", given) // read has checked it
+	c.Now = s.clock
+	c.Notice = func(err error) { s.log.Error().Err(err).Msg("the provider gives no token") }
+	source, err := oauth.New(c)
+	if err != nil {
+		var wrong backends.SettingsError
+		wrong.Add("oauth", "%v", err)
+		return nil, wrong.Err()
+	}
+	return source, nil
 }

@@ -333,7 +333,7 @@ func (d destinations) Route(destination string) (relay.Route, error) {
 	case r.External:
 		next.Auth = smtpclient.External(r.User)
 	case r.Token != nil:
-		next.Auth = smtpclient.Token(r.User, r.Token)
+		next.Auth = smtpclient.Token(r.User, smtpclient.Tokens{Token: r.Token})
 	case r.NTLM:
 		next.Auth = smtpclient.NTLM(r.User, r.Password)
 	case r.User != "":

@@ -9,6 +9,6 @@
 //	p.Fail(provider.SecretExpired)
 //
 // An assertion is checked as RFC 7523 §3 wants it: signature, audience, issuer, times, and its jti, which is good once.
-// Mail servers ask it about tokens (RFC 7662) at p.Introspection. [Mail] is a mail server that takes nothing but its tokens
-// and says what no real server can be made to say.
+// Mail servers ask it about tokens (RFC 7662) at p.Introspection. [Provider.IMAP] and
+// [Provider.SMTP] make the fakes of this folder take its tokens alone.
 package provider

@@ -106,7 +106,7 @@ func (c Config) Check() (wrong []Problem) {
 			add(setting, "expected an https:// address")
 		}
 	}
-	if len(c.Scopes) == 0 {
+	if len(c.Scopes) == 0 && c.Provider == "" {
 		add("scopes", "say what the tokens are for: the provider's documentation names the scopes for IMAP and SMTP")
 	}
 	return append(wrong, c.checkGrant()...)

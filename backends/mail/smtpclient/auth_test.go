@@ -76,7 +76,7 @@ func TestMechanismThatIsOfferedOnly(t *testing.T) {
 
 // TestRepeatedLogin: what a server repeats of a login stands in no error. Other text of it does.
 func TestRepeatedLogin(t *testing.T) {
-	token := smtpclient.Token("ada", func(context.Context) (string, error) { return "ya29.a0AfH6SMBx", nil })
+	token := smtpclient.Token("ada", smtpclient.Tokens{Token: func(context.Context) (string, error) { return "ya29.a0AfH6SMBx", nil }})
 	const hidden = "(the server repeats what was sent to log in"
 	for name, tt := range map[string]struct {
 		offers, script, want string

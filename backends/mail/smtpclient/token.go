@@ -15,12 +15,20 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/bearer"
 )
 
+// Tokens is where a token comes from.
+type Tokens struct {
+	// Token is the token as it is now.
+	Token func(context.Context) (string, error)
+	// Refused is told of a token that the server has refused, before another one is asked for; nil: nobody is.
+	Refused func(token string)
+}
+
 // Token is an Auth that logs in with a bearer token (OAUTHBEARER, RFC 7628, or XOAUTH2). The token is asked for at each
-// login, and once more when the server refuses it: another program may have renewed it meanwhile, and then the new one is
-// tried at once.
-func Token(user string, token func(context.Context) (string, error)) func(context.Context, []string) (sasl.Client, error) {
+// login, and once more when the server refuses it: it may have been renewed meanwhile, and then the new one is tried at
+// once.
+func Token(user string, tokens Tokens) func(context.Context, []string) (sasl.Client, error) {
 	return func(ctx context.Context, mechanisms []string) (sasl.Client, error) {
-		text, err := token(ctx)
+		text, err := tokens.Token(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -28,20 +36,23 @@ func Token(user string, token func(context.Context) (string, error)) func(contex
 		if err != nil {
 			return nil, err
 		}
-		return &tokenClient{client, text, token}, nil
+		return &tokenClient{client, text, tokens}, nil
 	}
 }
 
 // tokenClient knows what its token was, and where there may be another one.
 type tokenClient struct {
 	*bearer.Client
-	used  string
-	token func(context.Context) (string, error)
+	used   string
+	tokens Tokens
 }
 
 // renewed says whether there is another token by now.
 func (c *tokenClient) renewed(ctx context.Context) bool {
-	text, err := c.token(ctx)
+	if c.tokens.Refused != nil {
+		c.tokens.Refused(c.used)
+	}
+	text, err := c.tokens.Token(ctx)
 	return err == nil && text != c.used
 }
 

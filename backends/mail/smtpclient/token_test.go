@@ -36,13 +36,20 @@ func TestToken(t *testing.T) {
 		"no token":               {"OAUTHBEARER", "hang", nil, errors.New("no token is there")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			asked := 0
-			loginBy(t, smtpclient.Token("ada,", func(context.Context) (string, error) {
+			asked, refused := 0, []string{}
+			loginBy(t, smtpclient.Token("ada,", smtpclient.Tokens{Token: func(context.Context) (string, error) {
 				if asked++; asked > len(c.tokens) {
 					return "", errors.New("no token is there")
 				}
 				return c.tokens[asked-1], nil
-			}), c.offers, c.script, c.err)
+			}, Refused: func(token string) {
+				if refused = append(refused, token); token != c.tokens[asked-1] {
+					t.Errorf("it is told that %s was refused, and %s was", token, c.tokens[asked-1])
+				}
+			}}), c.offers, c.script, c.err)
+			if was := strings.HasPrefix(name, "refused"); was != (len(refused) == 1) {
+				t.Errorf("it is told of %v", refused)
+			}
 		})
 	}
 }

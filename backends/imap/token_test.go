@@ -1,0 +1,256 @@
+package imap_test
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/imap"
+	"github.com/dipylon/dipylon/test/fakeimap"
+	"github.com/dipylon/dipylon/test/fakesmtp"
+	"github.com/dipylon/dipylon/test/provider"
+)
+
+const (
+	application       = "00000000-0000-0000-0000-000000000001"
+	applicationSecret = "the-secret-of-the-application"
+)
+
+// tokenSettings are those of a store that gets its tokens from a provider.
+func tokenSettings(p *provider.Provider) map[string]any {
+	p.Do(func(p *provider.Provider) {
+		p.Applications[application] = &provider.Application{Secret: applicationSecret}
+	})
+	return map[string]any{"issuer": p.Issuer, "client_id": application, "client_secret": applicationSecret, "scopes": []string{"mail/.default"}, "ca": p.CA}
+}
+
+// tokenStore is a store in front of a fake that takes tokens alone, for mailboxes (nil: any).
+func tokenStore(t *testing.T, p *provider.Provider, mailboxes map[string]bool, more map[string]any) (*imap.Store, *fakeimap.Server) {
+	t.Helper()
+	f := twoMessages()
+	f.Caps, f.On = provider.IMAPCaps, p.IMAP(mailboxes)
+	fakeimap.Start(t, f)
+	settings := map[string]any{"oauth": tokenSettings(p)}
+	for k, v := range more {
+		settings[k] = v
+	}
+	return storeOf(t, f, settings), f
+}
+
+func actingFor(user string) backends.Credential {
+	return backends.Credential{Kind: backends.CredentialImpersonation, User: user}
+}
+
+// TestActsByToken: the gateway acts for users with a token of its own, one for all of them, and asks with no password.
+func TestActsByToken(t *testing.T) {
+	t.Parallel()
+	p := provider.Start(t)
+	s, f := tokenStore(t, p, nil, nil)
+	description, err := s.Describe(t.Context())
+	if err != nil || len(description.Credentials) != 2 || description.Credentials[1] != backends.CredentialImpersonation {
+		t.Errorf("it takes %v (%v)", description.Credentials, err)
+	}
+	for _, user := range []string{"ada@peer.example", "office@peer.example"} {
+		d, err := s.Open(t.Context(), backends.OpenRequest{Credential: actingFor(user)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := list(t, d); len(got) != 2 {
+			t.Errorf("%s has %+v", user, got)
+		}
+		_ = d.Close()
+	}
+	if n := p.Requests(); n != 1 {
+		t.Errorf("%d tokens for two mailboxes", n)
+	}
+	if _, err := s.Login(t.Context(), password); backends.KindOf(err) != backends.Unsupported || len(f.Heard("LOGIN")) > 0 {
+		t.Errorf("a password: %v", err)
+	}
+}
+
+// TestTokenRefusedOnce: a token that the server refuses is asked for anew, once, and its login goes on.
+func TestTokenRefusedOnce(t *testing.T) {
+	t.Parallel()
+	p := provider.Start(t)
+	var ahead atomic.Int64
+	f := twoMessages()
+	f.Caps, f.On = provider.IMAPCaps, p.IMAP(nil)
+	fakeimap.Start(t, f)
+	s := imap.New()
+	imap.SetClock(s, func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) })
+	configureFor(t, s, f, map[string]any{"oauth": tokenSettings(p)})
+	if _, err := s.Login(t.Context(), actingFor("ada@peer.example")); err != nil {
+		t.Fatal(err)
+	}
+	ahead.Store(int64(2 * time.Minute))
+	p.Revoke()
+	if _, err := s.Login(t.Context(), actingFor("bob@peer.example")); err != nil {
+		t.Errorf("with a token that was revoked: %v", err)
+	}
+	if n := p.Requests(); n != 2 {
+		t.Errorf("%d tokens", n)
+	}
+}
+
+// TestTokenRefused: a mailbox that the token does not open is told to be none only where another one was opened with it.
+func TestTokenRefused(t *testing.T) {
+	t.Parallel()
+	p := provider.Start(t)
+	mailboxes := map[string]bool{}
+	s, f := tokenStore(t, p, mailboxes, map[string]any{"delivery": map[string]any{"append": true}, "connections": map[string]any{"keep": "0s"}})
+	resolve := func(address string) *backends.Failure {
+		verdicts, err := s.Resolve(t.Context(), backends.ResolveQuery{Recipients: backends.To(address)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return verdicts[0].Failure
+	}
+	if _, err := s.Login(t.Context(), actingFor("ada@peer.example")); backends.KindOf(err) != backends.Temporary || !strings.Contains(err.Error(), "New-ServicePrincipal") {
+		t.Errorf("where nobody is let in: %v", err)
+	}
+	if got := resolve("ada@peer.example"); got == nil || got.Kind != backends.Temporary {
+		t.Errorf("a recipient, where nobody is let in: %v", got)
+	}
+	f.Change(func(*fakeimap.Server) { mailboxes["ada@peer.example"] = true })
+	if got := resolve("ada@peer.example"); got != nil {
+		t.Fatal(got)
+	}
+	if got := resolve("nobody@peer.example"); got == nil || got.Kind != backends.NotFound {
+		t.Errorf("a recipient that is not there: %v", got)
+	}
+	f.Change(func(*fakeimap.Server) { delete(mailboxes, "ada@peer.example") })
+	if got := resolve("ada@peer.example"); got == nil || got.Kind != backends.Temporary {
+		t.Errorf("the one who was let in alone: %v", got)
+	}
+}
+
+// TestNoToken: whoever waits for a token is told that it is not the password's fault, and the log what is.
+func TestNoToken(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		failure provider.Failure
+		detail  string
+		say     string
+	}{
+		"secret expired":  {provider.SecretExpired, "secret expired (invalid_client AADSTS7000222)", "tell your administrator"},
+		"consent missing": {provider.ConsentMissing, "consent missing", "tell your administrator"},
+		"down":            {provider.Down, "outage", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := provider.Start(t)
+			s, _ := tokenStore(t, p, nil, nil)
+			p.Fail(tt.failure)
+			_, err := s.Login(t.Context(), actingFor("ada@peer.example"))
+			f := backends.AsFailure(err)
+			if f == nil || f.Kind != backends.Temporary || !strings.Contains(f.Detail, tt.detail) || !strings.Contains(f.Text, tt.say) {
+				t.Errorf("%v, said %q", err, f.Text)
+			}
+			if strings.Contains(err.Error(), applicationSecret) {
+				t.Error("the secret is in the error")
+			}
+		})
+	}
+}
+
+// TestTokenSettings: what is wrong with the settings is told.
+func TestTokenSettings(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ settings, path string }{
+		"no secret":         {`"oauth": {"provider": "microsoft", "tenant": "x.example", "client_id": "a"}`, "oauth.client_secret"},
+		"no tenant":         {`"oauth": {"provider": "microsoft", "client_id": "a", "client_secret": "s"}`, "oauth.tenant"},
+		"a master, too":     {`"oauth": {"provider": "microsoft", "tenant": "x.example", "client_id": "a", "client_secret": "s"}, "master": {"user": "m", "password": "p"}`, "oauth"},
+		"login_as alone":    {`"submission": {"login_as": {"a@x.example": "b@x.example"}}`, "submission.login_as"},
+		"nobody appends":    {`"delivery": {"append": true}`, "delivery.append"},
+		"google by secret":  {`"oauth": {"provider": "google", "client_id": "a", "client_secret": "s"}`, "oauth.grant"},
+		"a login unguarded": {`"oauth": {"provider": "microsoft", "tenant": "x", "client_id": "a", "grant": "refresh_token"}`, "oauth.seal_key"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := imap.New().Configure(t.Context(), backends.Settings{Raw: []byte(`{"address": "imap.x.example", ` + tt.settings + `}`), Check: true})
+			if wrong, is := err.(*backends.SettingsError); !is || wrong.Problems[0].Path != tt.path {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// TestSendsByToken: the submission server is logged in at as the mailbox that sends, or as who does so for it, and the copy
+// is in the mailbox's Sent folder once: who has its own gets no second one.
+func TestSendsByToken(t *testing.T) {
+	t.Parallel()
+	const shared = "office@peer.example"
+	for name, tt := range map[string]struct {
+		provider string
+		loginAs  map[string]string
+		login    string
+		copies   int
+	}{
+		"as the mailbox":                  {"", nil, shared, 1},
+		"as its delegate":                 {"", map[string]string{"Office@peer.example": "ada@peer.example"}, "ada@peer.example", 1},
+		"a provider with copies":          {"microsoft", nil, shared, 0},
+		"the copy is in the delegate's":   {"microsoft", map[string]string{shared: "ada@peer.example"}, "ada@peer.example", 1},
+		"a delegate for somebody else":    {"microsoft", map[string]string{"bob@peer.example": "ada@peer.example"}, shared, 0},
+		"Google keeps a copy as well, so": {"google", nil, shared, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := provider.Start(t)
+			var mu sync.Mutex
+			var who []string
+			smtp := (&fakesmtp.Server{Offers: []string{"AUTH XOAUTH2"}, Auth: p.SMTP(func(user string) {
+				mu.Lock()
+				defer mu.Unlock()
+				who = append(who, user)
+			})}).Start(t)
+			oauth := tokenSettings(p)
+			if tt.provider == "google" {
+				oauth = map[string]any{"provider": "google", "service_account": p.NewServiceAccount("gateway@project.example"), "ca": p.CA}
+			} else if tt.provider != "" {
+				oauth["provider"], oauth["token_endpoint"], oauth["tenant"] = tt.provider, p.TokenURL, "peer.example"
+			}
+			s, f := tokenStore(t, p, nil, map[string]any{"oauth": oauth, "submission": map[string]any{"address": smtp.Address, "tls": "none", "sent": "Sent", "login_as": tt.loginAs}})
+			const message = "Message-ID: <1@peer.example>\r\n\r\nx\r\n"
+			verdicts, err := s.Send(t.Context(), actingFor(shared), backends.Delivery{
+				Key: "k", Envelope: backends.Envelope{From: shared}, Recipients: backends.To("far@far.example"), Size: int64(len(message)),
+			}, strings.NewReader(message))
+			if err != nil || verdicts[0].Failure != nil {
+				t.Fatal(err, verdicts)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if len(who) != 1 || who[0] != tt.login {
+				t.Errorf("%q log in", who)
+			}
+			if got := f.Appended(); len(got) != tt.copies {
+				t.Errorf("%d copies", len(got))
+			}
+		})
+	}
+}
+
+// TestSubmissionRefusesToken: a submission server that does not take the token keeps the mail waiting, whatever it says.
+func TestSubmissionRefusesToken(t *testing.T) {
+	t.Parallel()
+	for name, reply := range map[string]string{
+		"refused":       provider.RefusedSMTP,
+		"SMTP AUTH off": "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox. Visit https://aka.ms/smtp_auth_disabled for more information.",
+		"for tenants":   "550 5.7.30 Basic authentication is not supported for Client Submission.",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := provider.Start(t)
+			smtp := (&fakesmtp.Server{Offers: []string{"AUTH XOAUTH2"}, Auth: func(string) string { return reply }}).Start(t)
+			s, _ := tokenStore(t, p, nil, map[string]any{"submission": map[string]any{"address": smtp.Address, "tls": "none"}})
+			_, err := s.Send(t.Context(), actingFor("ada@peer.example"), backends.Delivery{
+				Key: "k", Envelope: backends.Envelope{From: "ada@peer.example"}, Recipients: backends.To("far@far.example"), Size: 3,
+			}, strings.NewReader("\r\nx"))
+			if f := backends.AsFailure(err); f == nil || f.Kind != backends.Temporary || !strings.Contains(f.Detail, "SMTP.SendAsApp") {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
