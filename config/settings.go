@@ -122,7 +122,7 @@ func (d *decoder) jsonNumber(path string, n *yaml.Node) []byte {
 }
 
 // secretKey is a key whose value is not shown.
-var secretKey = regexp.MustCompile(`(?i)passw|secret|token|credential|private|api_?key|^key$`)
+var secretKey = regexp.MustCompile(`(?i)passw|secret|token|credential|private|api_?key|seal_?key|^key$`)
 
 const hidden = "(hidden)"
 

@@ -1,0 +1,121 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/dipylon/dipylon/backends/mail/oauth"
+	"github.com/dipylon/dipylon/test/provider"
+)
+
+const oauthApplication = "00000000-0000-0000-0000-000000000001"
+
+// oauthFile writes a configuration with a store that logs in at a provider.
+func oauthFile(t *testing.T, p *provider.Provider, more string) string {
+	t.Helper()
+	p.Do(func(p *provider.Provider) { p.Applications[oauthApplication] = &provider.Application{} })
+	file := filepath.Join(t.TempDir(), "dipylon.yaml")
+	text := fmt.Sprintf(`hostname: gate.example
+state: ./state
+stores:
+  - name: office
+    plugin: imap
+    domains: [office.example]
+    settings:
+      address: imap.office.example
+      oauth: {issuer: %q, ca: %q, client_id: %q, scopes: [offline_access, mail], %s}
+`, p.Issuer, p.CA, oauthApplication, more)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+const byRefresh = "grant: refresh_token, seal_key: 0123456789abcdef0123456789abcdef"
+
+// confirmer confirms the code that a command shows.
+type confirmer struct {
+	bytes.Buffer
+	p    *provider.Provider
+	code *regexp.Regexp
+}
+
+func (c *confirmer) Write(b []byte) (int, error) {
+	if found := c.code.FindSubmatch(b); found != nil {
+		c.p.Confirm(string(found[1]), "ada@office.example")
+	}
+	return c.Buffer.Write(b)
+}
+
+// TestOAuthLogin: somebody confirms the code that is shown, and the store's tokens come of it.
+func TestOAuthLogin(t *testing.T) {
+	p := provider.Start(t)
+	file := oauthFile(t, p, byRefresh)
+	out, said := &confirmer{p: p, code: regexp.MustCompile(`the code ([A-Z0-9]+)`)}, &bytes.Buffer{}
+	if code := run(t.Context(), []string{"oauth", "login", "--config", file, "office"}, strings.NewReader(""), out, said); code != 0 {
+		t.Fatalf("status %d: %s%s", code, out.String(), said)
+	}
+	if text := out.String(); !strings.Contains(text, "Open https://") || !strings.HasSuffix(text, "Logged in.\n") {
+		t.Errorf("it says %q", text)
+	}
+	vault := oauth.Vault{File: oauth.VaultIn(filepath.Join(filepath.Dir(file), "state", "stores", "office")), Key: "0123456789abcdef0123456789abcdef", Name: "office"}
+	source, err := oauth.New(oauth.Config{Issuer: p.Issuer, CA: p.CA, Grant: oauth.RefreshToken, ClientID: oauthApplication, Scopes: []string{"mail"}, Vault: vault})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	token, err := source.Token(t.Context(), "ada@office.example")
+	if _, good := p.Check(token, "ada@office.example"); err != nil || !good {
+		t.Errorf("no token comes of it: %v", err)
+	}
+}
+
+// TestOAuthLoginElsewhere: a refresh token that was got elsewhere is tried before it is kept.
+func TestOAuthLoginElsewhere(t *testing.T) {
+	p := provider.Start(t)
+	file := oauthFile(t, p, byRefresh)
+	for name, tt := range map[string]struct {
+		token string
+		code  int
+		says  string
+	}{
+		"good": {p.NewRefresh("ada@office.example") + "\n", 0, "Logged in."},
+		"void": {"0.Anonsense-and-more-of-it\n", 1, "AADSTS700082"},
+		"none": {"\n", 1, "no refresh token"},
+	} {
+		var out, said bytes.Buffer
+		code := run(context.Background(), []string{"oauth", "login", "--refresh-token", "--config", file, "office"}, strings.NewReader(tt.token), &out, &said)
+		if code != tt.code || !strings.Contains(out.String()+said.String(), tt.says) || strings.Contains(said.String(), "nonsense") {
+			t.Errorf("%s: status %d: %s%s", name, code, &out, &said)
+		}
+	}
+}
+
+// TestOAuthLoginRefused: what stands in the way is told.
+func TestOAuthLoginRefused(t *testing.T) {
+	p := provider.Start(t)
+	for name, tt := range map[string]struct {
+		more, store string
+		code        int
+		says        string
+	}{
+		"no such store":    {byRefresh, "other", 1, "no store"},
+		"no login is used": {"client_secret: x", "office", 78, "needs no login"},
+		"no seal_key":      {"grant: refresh_token", "office", 78, "oauth.seal_key"},
+	} {
+		var said bytes.Buffer
+		code := run(t.Context(), []string{"oauth", "login", "--config", oauthFile(t, p, tt.more), tt.store}, strings.NewReader(""), io.Discard, &said)
+		if code != tt.code || !strings.Contains(said.String(), tt.says) {
+			t.Errorf("%s: status %d: %s", name, code, &said)
+		}
+	}
+}
