@@ -17,12 +17,20 @@ const (
 // Text writes HTML as plain text with CRLF as line ends. The errors are those of reading and writing.
 func Text(w io.Writer, r io.Reader) error {
 	t := &texter{in: &scanner{bufio.NewReader(r)}, out: bufio.NewWriter(w)}
+	return t.run()
+}
+
+// run reads to the end.
+func (t *texter) run() error {
 	for {
 		text, found, err := t.in.next()
 		if errors.Is(err, io.EOF) {
 			t.endLink()
 			if t.column > 0 {
 				t.lineEnd()
+			}
+			if t.enriched != nil {
+				t.closed()
 			}
 			return t.out.Flush()
 		}
@@ -58,6 +66,8 @@ type texter struct {
 	bullet string
 	href   string
 	shown  []byte // what a link shows, as far as it may be its address
+
+	enriched *commands // nil for plain text
 }
 
 // list is a list of HTML that is open.
@@ -101,6 +111,9 @@ func (t *texter) rune(r rune) {
 	case t.blank:
 		t.put(" ")
 	}
+	if t.enriched != nil {
+		t.opened()
+	}
 	t.blank, t.tab, t.start, t.begun, t.row, t.made = false, false, false, true, true, 0
 	t.put(string(r))
 }
@@ -118,7 +131,11 @@ func (t *texter) startLine() {
 }
 
 func (t *texter) put(text string) {
-	_, _ = t.out.WriteString(text) // Flush tells
+	written := text
+	if t.enriched != nil {
+		written = inEnriched(text)
+	}
+	_, _ = t.out.WriteString(written) // Flush tells
 	t.column += len(text)
 	if t.href != "" && len(t.shown) < linkMost {
 		t.shown = append(t.shown, text...)
@@ -128,6 +145,9 @@ func (t *texter) put(text string) {
 func (t *texter) lineEnd() {
 	if t.column == 0 && t.begun {
 		_, _ = t.out.WriteString(strings.TrimSpace(strings.Repeat("> ", min(t.quotes, t.quoted)))) // Flush tells
+	}
+	if t.enriched != nil && t.made == 0 && !t.enriched.isNoFill() {
+		_, _ = t.out.WriteString("\r\n") // one alone is a blank, RFC 1896 §2
 	}
 	_, _ = t.out.WriteString("\r\n")
 	t.column, t.blank, t.tab = 0, false, false
@@ -190,6 +210,9 @@ func (t *texter) element(found *tag) {
 	if found.closing {
 		step = -1
 	}
+	if t.enriched != nil {
+		t.command(found)
+	}
 	switch found.name {
 	case "br":
 		t.breakLine()
@@ -199,6 +222,9 @@ func (t *texter) element(found *tag) {
 	case "pre":
 		t.pre = max(0, t.pre+step)
 	case "blockquote":
+		if t.enriched != nil {
+			break
+		}
 		t.quotes = max(0, min(quotesMost, t.quotes+step))
 	case "ul", "ol":
 		t.list(found)

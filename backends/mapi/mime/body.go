@@ -31,6 +31,8 @@ func (c *conversion) walk(e *entity.Entity) error {
 		return nil
 	case c.isMeeting(e):
 		return c.meeting(e)
+	case e.Is(binHexType):
+		return c.attachBinHex(e)
 	case IsTNEF(e) && c.TNEF != nil:
 		c.tnef = append(c.tnef, e)
 		return nil

@@ -40,11 +40,12 @@
 //
 // A [Form] is for readers who are old or odd: text alone or HTML alone, each made of the other if the object has it alone (package
 // htmltext), short lines, another charset, UUENCODE in the place of MIME, or the whole object as TNEF beside its text. A Reader that
-// is asked for it makes attachments of files that stand in a text in UUENCODE; text/enriched is read as HTML. What is written and read so is the same from then on.
+// is asked for it makes attachments of files that stand in a text in UUENCODE; text/enriched is read as HTML, and
+// files in BinHex become those files, with or without being asked. What is written and read so is the same from then on.
 //
 // # Not yet
 //
 // Calendars that are published (METHOD:PUBLISH), and those that recur as Exchange's do not, stay attachments on the way in. Of a calendar these are lost: a description that differs from the text beside it, ATTACH, URL, and what only
-// extensions say. BinHex is not opened. The octets of OLE attachments
+// extensions say. The octets of OLE attachments
 // go out as a file, without a picture.
 package mime

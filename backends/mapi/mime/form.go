@@ -29,7 +29,22 @@ type Form struct {
 	Wrap int
 	// RichText attaches the whole object as TNEF (winmail.dat), beside plain text alone.
 	RichText bool
+	// Calendar is what meetings and appointments are.
+	Calendar Calendar
+	// Link is the address that [CalendarLink] writes. "{uid}" in it stands for the id of the meeting, and "{message-id}" for that of
+	// the message.
+	Link string
 }
+
+// Calendar is how a meeting or an appointment is written.
+type Calendar uint8
+
+// The forms of meetings.
+const (
+	CalendarICal Calendar = iota // iCalendar beside the text
+	CalendarText                 // plain text that says when and where, alone
+	CalendarLink                 // also, with a link
+)
 
 // isNotMIME says whether attachments are no parts.
 func (f Form) isNotMIME() bool { return f.UUEncode || f.RichText }
@@ -43,13 +58,16 @@ const (
 	BodyText
 	BodyHTML
 	BodyBoth
+	BodyEnriched // text/enriched (RFC 1896) of HTML; plain text is what it is
 )
 
 // texts are the bodies of an object. Each is nil where there is none.
 type texts struct {
-	plain  func(io.Writer) error // UTF-8
-	html   func(io.Writer) error // UTF-8
-	octets func(io.Writer) error // of HTML that can stay as it is
+	plain func(io.Writer) error // UTF-8
+	html  func(io.Writer) error // UTF-8
+	// enriched is text/enriched, in UTF-8.
+	enriched func(io.Writer) error
+	octets   func(io.Writer) error // of HTML that can stay as it is
 }
 
 // texts returns the bodies in the form that is wanted.
@@ -79,6 +97,21 @@ func (p *planner) texts() (t texts, err error) {
 		t = texts{html: html, octets: t.octets}
 	case BodyBoth:
 		t = texts{plain: plain, html: html, octets: t.octets}
+	case BodyEnriched:
+		if t.html == nil {
+			t = texts{plain: plain}
+		} else {
+			t = texts{enriched: through(t.html, htmltext.ToEnriched)}
+		}
+	}
+	if details, is := p.calendarText(); is {
+		text := t.plain
+		t = texts{plain: func(w io.Writer) error {
+			if _, err := io.WriteString(w, details); err != nil || text == nil {
+				return err
+			}
+			return text(w)
+		}}
 	}
 	if t.plain != nil && p.Form.Wrap > 0 {
 		t.plain = wrapped(t.plain, p.Form.Wrap)
@@ -88,7 +121,7 @@ func (p *planner) texts() (t texts, err error) {
 
 // bodies returns which bodies are wanted: text alone where there is no room for others.
 func (p *planner) bodies() Body {
-	if p.Form.isNotMIME() {
+	if p.Form.isNotMIME() || p.isInWords() {
 		return BodyText
 	}
 	return p.Form.Body
@@ -322,6 +355,9 @@ func (p *planner) uuencoded() (*part, error) {
 	}
 	var contents []func(io.Writer) error
 	for _, a := range files {
+		if isException(a) {
+			continue // what it says is in the pattern of the series
+		}
 		content, err := p.uuencodedFile(a)
 		if err != nil {
 			return nil, err

@@ -16,7 +16,7 @@ import (
 func textsOf(t *testing.T, message []byte) (list []string) {
 	t.Helper()
 	for leaf := range parse(t, message).Leaves() {
-		if !leaf.Is("text/plain") && !leaf.Is("text/html") {
+		if !leaf.Is("text/plain") && !leaf.Is("text/html") && !leaf.Is("text/enriched") {
 			continue
 		}
 		octets, err := io.ReadAll(leaf.Decoded())
@@ -53,6 +53,9 @@ func TestFormBodies(t *testing.T) {
 		{Form{Body: BodyBoth}, "", html, []string{"text/plain us-ascii one two <http://a.example/>", "text/html us-ascii " + html}},
 		{Form{Body: BodyBoth}, "a < b", "", []string{"text/plain us-ascii a < b", "text/html us-ascii <html><body>\r\na &lt; b\r\n</body></html>"}},
 		{Form{Body: BodyHTML}, "a", "", []string{"text/html us-ascii <html><body>\r\na\r\n</body></html>"}},
+		{Form{Body: BodyEnriched}, "x", "<p>a <b>\u00e4</b>", []string{"text/enriched utf-8 a <bold>\u00e4</bold>"}},
+		{Form{Body: BodyEnriched, Charset: "us-ascii"}, "", "<p>a < <i>\u00e4</i>", []string{"text/enriched us-ascii a << <italic>a</italic>"}},
+		{Form{Body: BodyEnriched}, "x", "", []string{"text/plain us-ascii x"}},
 		{Form{Body: BodyHTML}, "", "", []string{"text/plain us-ascii "}},
 		{Form{Body: BodyText, Wrap: 10}, "one two three four", "", []string{"text/plain us-ascii one two\r\nthree four"}},
 		{Form{Charset: "iso-8859-1"}, "\u00e4 \u201cx\u201d \u6e2f", "<p>\u00e4 \u6e2f", []string{"text/plain iso-8859-1 \xe4 \"x\" ?", "text/html iso-8859-1 <p>\xe4 &#28207;"}},

@@ -160,7 +160,7 @@ func FuzzForm(f *testing.F) {
 		if err != nil {
 			return
 		}
-		form := Form{Body: Body(bits % 4), UUEncode: bits&8 != 0, RichText: bits&16 != 0, Charset: charset, Wrap: int(wrap)}
+		form := Form{Body: Body(bits % 5), Calendar: Calendar(bits >> 5 % 3), UUEncode: bits&8 != 0, RichText: bits&16 != 0, Charset: charset, Wrap: int(wrap)}
 		convert(t, Reader{UUEncode: true}, twice(t, Writer{Form: form}, m))
 	})
 }

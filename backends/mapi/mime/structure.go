@@ -56,12 +56,14 @@ func (p *planner) ordinary() (body *part, attached []*part, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	calendar, err := p.calendar()
-	if err != nil {
-		return nil, nil, err
-	}
-	if calendar != nil {
-		body = besides(body, calendar)
+	if !p.isInWords() {
+		calendar, err := p.calendar()
+		if err != nil {
+			return nil, nil, err
+		}
+		if calendar != nil {
+			body = besides(body, calendar)
+		}
 	}
 	inline, attached, err := p.attachments(html)
 	if len(inline) > 0 {
@@ -101,6 +103,10 @@ func (p *planner) body() (body *part, html func(io.Writer) error, err error) {
 		return nil, nil, err
 	}
 	var plain, rich *part
+	if t.enriched != nil {
+		body, err = p.textPart("text/enriched", t.enriched, "")
+		return body, nil, err
+	}
 	if t.plain != nil {
 		if plain, err = p.textPart("text/plain", t.plain, ""); err != nil {
 			return nil, nil, err
@@ -209,7 +215,7 @@ func (p *planner) attachments(html func(io.Writer) error) (inline, attached []*p
 		all = append(slices.Clip(all), p.damagedRTF())
 	}
 	for _, a := range all {
-		if p.inCalendar && (isException(a) || isEvent(a)) {
+		if p.inCalendar && (isException(a) || isEvent(a)) || p.isInWords() && isException(a) {
 			continue
 		}
 		isShown := html != nil && isInline(a, shown)

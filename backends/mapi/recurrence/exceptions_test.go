@@ -127,3 +127,24 @@ func FuzzDefinition(f *testing.F) {
 		}
 	})
 }
+
+// TestWords: a pattern is said as people say it.
+func TestWords(t *testing.T) {
+	for rule, want := range map[string]string{
+		"FREQ=DAILY;COUNT=3":                                  "every day, 3 times",
+		"FREQ=WEEKLY;INTERVAL=2;BYDAY=SA,MO,TH":               "every 2 weeks on Monday, Thursday and Saturday",
+		"FREQ=MONTHLY;COUNT=3":                                "every month on day 31, 3 times",
+		"FREQ=MONTHLY;BYMONTHDAY=-1":                          "every month on the last day",
+		"FREQ=YEARLY;INTERVAL=2;UNTIL=20300101":               "every 2 years on day 31 of January until 31 January 2028",
+		"FREQ=MONTHLY;BYDAY=SU,SA;BYSETPOS=-1;UNTIL=20260301": "every month on the last Sunday or Saturday until 28 February 2026",
+	} {
+		p, err := New(rule, at(t, "20260131T090000"), time.Hour, berlin)
+		if err != nil {
+			t.Errorf("%s: %v", rule, err)
+			continue
+		}
+		if got := p.String(); got != want {
+			t.Errorf("%s: %q, want %q", rule, got, want)
+		}
+	}
+}
