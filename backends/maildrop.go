@@ -185,6 +185,40 @@ type Rendering struct {
 	Body     BodyForm
 	Charset  string // IANA name for text parts; empty: UTF-8
 	RichText bool   // attach the store's rich text (Exchange: TNEF) for clients that read it
+	Wrap     int    // columns of a line of plain text at the most, where the store can; 0: as many as it has
+	Calendar CalendarForm
+	// CalendarLink is the address for [CalendarLink], such as "https://owa.example/owa/". The store puts ids in the place of words
+	// in braces that it knows ("{uid}").
+	CalendarLink string
+}
+
+// RenderingWrapMost is the largest Rendering.Wrap, and RenderingLinkMost how many octets a Rendering.CalendarLink may have.
+const (
+	RenderingWrapMost = 998 // RFC 5322 §2.1.1
+	RenderingLinkMost = 1000
+)
+
+// CalendarForm is what a meeting or an appointment is sent as.
+type CalendarForm uint8
+
+// The forms of meetings. The numbers are on the wire.
+const (
+	CalendarICal CalendarForm = 0 // text/calendar (RFC 5545), beside the body
+	CalendarText CalendarForm = 1 // plain text that says when and where it is
+	CalendarLink CalendarForm = 2 // that, with Rendering.CalendarLink
+)
+
+// String is the form's word in the configuration.
+func (c CalendarForm) String() string {
+	switch c {
+	case CalendarICal:
+		return "icalendar"
+	case CalendarText:
+		return "text"
+	case CalendarLink:
+		return "link"
+	}
+	return fmt.Sprintf("calendar form %d", uint8(c))
 }
 
 // Encoding is how attachments travel.

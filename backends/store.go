@@ -100,11 +100,13 @@ type Reading struct {
 	// DisposalRemove too, may depend on its server, its account and the folder, and is asked of the
 	// maildrop: see Maildrop.Remove.
 	Disposals []Disposal
-	Encodings []Encoding // besides EncodingMIME
-	Bodies    []BodyForm // besides BodyBest
-	MarksSeen bool       // its maildrops are [Marker]s
-	Measures  bool       // its maildrops are [Measurer]s; plugins/serve sets it for a plugin's
-	Folders   bool       // it opens other folders than the inbox
+	Encodings []Encoding     // besides EncodingMIME
+	Bodies    []BodyForm     // besides BodyBest
+	Calendars []CalendarForm // besides CalendarICal
+	Wraps     bool           // it wraps plain text, see Rendering.Wrap
+	MarksSeen bool           // its maildrops are [Marker]s
+	Measures  bool           // its maildrops are [Measurer]s; plugins/serve sets it for a plugin's
+	Folders   bool           // it opens other folders than the inbox
 	// Renderer names the version of what makes messages out of the store's properties, at most 64
 	// printable ASCII characters: sizes that were found with another one are forgotten. Empty:
 	// the octets of a message never change. A store that renders names one, or an encoding or a body:
@@ -127,6 +129,11 @@ func (r Reading) HasBody(b BodyForm) bool {
 	return b == BodyBest || slices.Contains(r.Bodies, b)
 }
 
+// HasCalendar says whether meetings can be rendered so.
+func (r Reading) HasCalendar(c CalendarForm) bool {
+	return c == CalendarICal || slices.Contains(r.Calendars, c)
+}
+
 // Renders says whether the store makes messages of properties: it names a renderer, an encoding or a
 // form of the body.
 func (r Reading) Renders() bool {
@@ -144,6 +151,15 @@ func (r Reading) Rendering(wanted Rendering) Rendering {
 	}
 	if !r.HasBody(wanted.Body) {
 		wanted.Body = BodyBest
+	}
+	if !r.HasCalendar(wanted.Calendar) {
+		wanted.Calendar = CalendarICal
+	}
+	if !r.Wraps {
+		wanted.Wrap = 0
+	}
+	if wanted.Calendar != CalendarLink {
+		wanted.CalendarLink = "" // one form has one name
 	}
 	return wanted
 }

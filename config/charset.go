@@ -25,6 +25,14 @@ func (c *Charset) decodeNode(d *decoder, path string, n *yaml.Node) {
 	*c = Charset(name)
 }
 
+// Name is MIME for one that may not be set, and "" then.
+func (c *Charset) Name() string {
+	if c == nil {
+		return ""
+	}
+	return c.MIME()
+}
+
 // MIME is the name that a message has for the charset (RFC 2045 §5.1): the preferred one of its aliases,
 // or this one in lower case where it is not known which are the same.
 func (c Charset) MIME() string {

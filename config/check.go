@@ -30,6 +30,7 @@ func (d *decoder) check(c *Config, builtins []string) {
 	d.certificates("tls", &c.TLS)
 	d.listeners(c)
 	d.stores(c, builtins)
+	d.calendarLinks(c)
 	d.realms(c.Login.Realms)
 	d.routes(c)
 	d.transfer(c.Transfer)

@@ -35,12 +35,17 @@ type Policy struct {
 	Sizes *string `yaml:"sizes,omitempty" enum:"exact measure fast"`
 	// Encoding, Body, Charset and RichText are the form in which a store that keeps properties renders
 	// messages: MIME, or plain text with attachments in UUENCODE; which of its bodies; the charset of
-	// text; and whether the store's own rich text is attached. Stores that keep messages as they came
-	// have no other form.
+	// text; and whether the store's own rich text is attached. Wrap is how many columns a line of plain text has at the most
+	// (0: as many as it has), and Calendar what meetings are: text/calendar, plain text, or that with the address CalendarLink. Stores
+	// that keep messages as they came have no other form.
 	Encoding *string  `yaml:"encoding,omitempty" enum:"mime uuencode"`
 	Body     *string  `yaml:"body,omitempty" enum:"best text html both enriched"`
 	Charset  *Charset `yaml:"charset,omitempty"`
 	RichText *bool    `yaml:"rich_text,omitempty"`
+	Wrap     *int     `yaml:"wrap,omitempty" min:"0" max:"998"`
+	Calendar *string  `yaml:"calendar,omitempty" enum:"icalendar text link"`
+	// CalendarLink has "{uid}" for the id of a meeting, and "{message-id}" for that of its message.
+	CalendarLink *WebAddress `yaml:"calendar_link,omitempty"`
 	// Winmail says whether TNEF (winmail.dat) that is in messages stays (keep), is opened for clients that read them
 	// (read), or already before the store gets them (deliver).
 	Winmail *string `yaml:"winmail,omitempty" enum:"keep read deliver"`
@@ -66,6 +71,7 @@ func defaultPolicy() Policy {
 		Order: new("oldest"), Age: new(Duration(0)), Messages: new(0),
 		Deleted: new("remove"), Keep: new(Duration(14 * 24 * time.Hour)), Notices: new("keep"), Sizes: new("exact"),
 		Encoding: new("mime"), Body: new("best"), Charset: new(Charset("utf-8")), RichText: new(false),
+		Wrap: new(0), Calendar: new("icalendar"), CalendarLink: new(WebAddress("")),
 		Winmail:  new("keep"),
 		MarkRead: new(false),
 		Idle:     new(minutes(10)), Session: new(Duration(24 * time.Hour)), Sessions: new(16),

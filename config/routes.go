@@ -59,6 +59,13 @@ type Route struct {
 	// message has beside its text (make); empty: keep. WinmailFor are the recipients alone who get it so; none: all.
 	Winmail    string   `yaml:"winmail,omitempty" enum:"keep open make"`
 	WinmailFor []string `yaml:"winmail_for,omitempty"`
+	// Encoding, Body, Charset and Wrap are the form in which messages go out: MIME with files in UUENCODE and BinHex made parts, or
+	// plain text with attachments in UUENCODE; which of their bodies, made of the other one if need be; the charset of texts; and how many
+	// columns a line of plain text has at the most. Empty: as they came.
+	Encoding string   `yaml:"encoding,omitempty" enum:"mime uuencode"`
+	Body     string   `yaml:"body,omitempty" enum:"text html both enriched"`
+	Charset  *Charset `yaml:"charset,omitempty"`
+	Wrap     int      `yaml:"wrap,omitempty" min:"0" max:"998"`
 	// MessageSize bounds a message; 0: not.
 	MessageSize Size `yaml:"message_size,omitempty" min:"0" max:"4GiB"`
 	// Connections are how many there are at a time, and PerMinute is how many messages go out in a minute: to each domain
@@ -187,6 +194,7 @@ func (d *decoder) routes(c *Config) {
 		d.routeLimits(at, r)
 		d.rewriting(at, r, c)
 		d.winmail(at, r)
+		d.form(at, r)
 	}
 	for i, n := range c.SMTP.RelayFor {
 		if at := index("smtp.relay_for", i); n.Prefix().Bits() == 0 && !d.failed[at] {
@@ -323,6 +331,8 @@ func (d *decoder) routeLimits(at string, r *Route) {
 		d.at(join(at, "automatic_forwards"), "leave it out", why)
 	case r.Winmail != "":
 		d.at(join(at, "winmail"), "leave it out", why)
+	case r.Reforms():
+		d.at(at, "leave out encoding, body, charset and wrap", why)
 	case r.PerMinute > 0:
 		d.at(join(at, "per_minute"), "leave it out", why)
 	case r.RecipientsPerDay > 0:
@@ -365,6 +375,22 @@ func (d *decoder) rewriting(at string, r *Route, c *Config) {
 	}
 	if len(rewrite) > 0 {
 		r.Rewrite = rewrite
+	}
+}
+
+// Reforms says whether messages go out in a form of the route's own.
+func (r Route) Reforms() bool {
+	return r.Encoding != "" || r.Body != "" || r.Charset != nil || r.Wrap > 0
+}
+
+// form refuses what cannot be done together.
+func (d *decoder) form(at string, r *Route) {
+	switch {
+	case !r.Reforms():
+	case r.Winmail == "make":
+		d.at(join(at, "winmail"), "leave it out, or encoding, body, charset and wrap", "a message whose text and files are in a winmail.dat has no other form")
+	case len(r.WinmailFor) > 0:
+		d.at(join(at, "winmail_for"), "leave it out, or make a route for these domains", "encoding, body, charset and wrap are for all recipients")
 	}
 }
 

@@ -71,7 +71,8 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 		Reading: backends.Reading{
 			Disposals: []backends.Disposal{backends.DisposalTrash},
 			Encodings: []backends.Encoding{backends.EncodingUUENCODE},
-			Bodies:    []backends.BodyForm{backends.BodyText, backends.BodyHTML, backends.BodyTextAndHTML},
+			Bodies:    []backends.BodyForm{backends.BodyText, backends.BodyHTML, backends.BodyTextAndHTML, backends.BodyTextEnriched},
+			Calendars: []backends.CalendarForm{backends.CalendarText, backends.CalendarLink}, Wraps: true,
 			MarksSeen: true, Folders: true, Renderer: renderer,
 		},
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/dipylon/dipylon/backends/exchange/mapihttp"
 	"github.com/dipylon/dipylon/backends/exchange/rop"
 	"github.com/dipylon/dipylon/backends/mapi"
+	"github.com/dipylon/dipylon/backends/mapi/mime"
 )
 
 // Bounds of fetching.
@@ -188,7 +189,7 @@ type contents struct {
 	maildrop *maildrop
 	ctx      context.Context //nolint:containedctx // the request's, which covers all of it
 	request  backends.FetchManyRequest
-	form     form
+	form     mime.Form
 	left     []backends.MessageID // that were not asked for yet
 	begun    []*stream
 }

@@ -74,34 +74,40 @@ func poison(what string, err error) error {
 	return backends.Fail(backends.Poison, "%s: %w", what, err)
 }
 
-// form is how mail is written.
-type form struct {
-	mime.Form
-	kept bool // as it came, where that is known
-}
-
 // bodies are the bodies that there are.
 var bodies = map[backends.BodyForm]mime.Body{
 	backends.BodyBest: mime.BodyAsItIs, backends.BodyText: mime.BodyText, backends.BodyHTML: mime.BodyHTML, backends.BodyTextAndHTML: mime.BodyBoth,
+	backends.BodyTextEnriched: mime.BodyEnriched,
+}
+
+// calendars are the forms of meetings that there are.
+var calendars = map[backends.CalendarForm]mime.Calendar{
+	backends.CalendarICal: mime.CalendarICal, backends.CalendarText: mime.CalendarText, backends.CalendarLink: mime.CalendarLink,
 }
 
 // formOf is the form of a rendering.
-func formOf(r backends.Rendering) (form, error) {
+func formOf(r backends.Rendering) (mime.Form, error) {
 	body, ok := bodies[r.Body]
 	if !ok {
-		return form{}, backends.Fail(backends.Unsupported, "no message is given with the body %s", r.Body)
+		return mime.Form{}, backends.Fail(backends.Unsupported, "no message is given with the body %s", r.Body)
 	}
 	if r.Encoding != backends.EncodingMIME && r.Encoding != backends.EncodingUUENCODE {
-		return form{}, backends.Fail(backends.Unsupported, "no message is given with %s", r.Encoding)
+		return mime.Form{}, backends.Fail(backends.Unsupported, "no message is given with %s", r.Encoding)
 	}
-	f := mime.Form{Body: body, UUEncode: r.Encoding == backends.EncodingUUENCODE, Charset: r.Charset, RichText: r.RichText}
-	return form{Form: f, kept: f == mime.Form{}}, nil
+	calendar, ok := calendars[r.Calendar]
+	if !ok {
+		return mime.Form{}, backends.Fail(backends.Unsupported, "no meeting is given as %s", r.Calendar)
+	}
+	return mime.Form{
+		Body: body, UUEncode: r.Encoding == backends.EncodingUUENCODE, Charset: r.Charset, RichText: r.RichText, Wrap: r.Wrap,
+		Calendar: calendar, Link: r.CalendarLink,
+	}, nil
 }
 
 // content makes mail of an object. It is made whole before its first octet goes out: what cannot be rendered is told before that, and
 // its size is known.
-func (m *maildrop) content(ctx context.Context, o *object, f form, request backends.FetchManyRequest) (backends.Content, error) {
-	w := mime.Writer{Kept: f.kept, Form: f.Form}
+func (m *maildrop) content(ctx context.Context, o *object, form mime.Form, request backends.FetchManyRequest) (backends.Content, error) {
+	w := mime.Writer{Kept: true, Form: form}
 	if len(m.store.domains) > 0 {
 		w.Domain = m.store.domains[0]
 	}

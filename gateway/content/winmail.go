@@ -71,6 +71,8 @@ type Opened struct {
 	Message *buffer.Buffer
 	// Parts are how many parts of TNEF were opened, or made.
 	Parts int
+	// EightBit says that Message has octets outside ASCII, also where the one that it is made of has none.
+	EightBit bool
 	// Kept says why a part of TNEF stays as it came, or why none was made; nil: there is no reason to tell.
 	Kept error
 }
@@ -119,6 +121,8 @@ type opening struct {
 	out  *buffer.Buffer // nil: nothing was opened yet
 	at   int64          // how much of the message is in out
 	left int64          // how many octets may still be written
+
+	eightBit bool // octets of 8 bits may be written, whatever the message has
 }
 
 // safely turns a panic in the conversion into a reason to let the message pass as it came: what a stranger has sent ends
@@ -481,4 +485,6 @@ func (o *opening) Write(octets []byte) (int, error) {
 }
 
 // fenced returns the writer for what was in a part: none of its lines may be taken for a delimiter of what is around it.
-func (o *opening) fenced(p enclosed) *fence { return &fence{to: o, delimiters: p.fences} }
+func (o *opening) fenced(p enclosed) *fence {
+	return &fence{to: o, delimiters: p.fences, eightBit: o.eightBit}
+}

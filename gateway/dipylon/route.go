@@ -84,6 +84,7 @@ type wayLines struct {
 	Token       bool       `json:"token,omitempty"` // the login is by a token
 	NTLM        bool       `json:"ntlm,omitempty"`
 	Winmail     string     `json:"winmail,omitempty"` // what is done to TNEF for this address: open, make
+	Form        string     `json:"form,omitempty"`    // in which form messages go, if not as they came
 	Drops       bool       `json:"drops_automatic_replies,omitempty"`
 	DropsAway   bool       `json:"drops_out_of_office,omitempty"`
 	DropsOn     bool       `json:"drops_automatic_forwards,omitempty"`
@@ -110,6 +111,9 @@ func routeOf(e route.Explanation, to address.Mailbox) wayLines {
 		}
 		w.Drops, w.DropsAway, w.DropsOn, w.Token = e.DropReplies, e.DropOutOfOffice, e.DropForwards, e.Token != nil
 		w.NTLM = e.NTLM
+		if e.Reforms {
+			w.Form = e.Form.String()
+		}
 		if e.IsWinmailFor(to.String()) {
 			switch {
 			case e.OpenWinmail:
@@ -178,6 +182,7 @@ func (w wayLines) print(out io.Writer) error {
 		}
 	}
 	line("winmail", w.Winmail)
+	line("form", w.Form)
 	line("certificate", w.Certificate)
 	if w.External {
 		line("logs in", "with the certificate (EXTERNAL)")

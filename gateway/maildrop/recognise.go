@@ -55,7 +55,11 @@ func renderingName(r backends.Rendering) string {
 	if r == (backends.Rendering{}) {
 		return ""
 	}
-	return fmt.Sprintf("%d %d %s %t", r.Encoding, r.Body, r.Charset, r.RichText)
+	name := fmt.Sprintf("%d %d %s %t", r.Encoding, r.Body, r.Charset, r.RichText)
+	if r.Wrap != 0 || r.Calendar != backends.CalendarICal { // forms that were named before keep their names
+		name += fmt.Sprintf(" %d %d %s", r.Wrap, r.Calendar, r.CalendarLink)
+	}
+	return name
 }
 
 // recognise looks for the messages whose unique-ids were imported. It has to be complete before any

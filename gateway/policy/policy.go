@@ -77,10 +77,20 @@ var bodies = map[string]backends.BodyForm{
 // BodyOf is what a store is asked for with a configuration's value of "body".
 func BodyOf(body string) backends.BodyForm { return bodies[body] }
 
+var calendars = map[string]backends.CalendarForm{
+	"icalendar": backends.CalendarICal, "text": backends.CalendarText, "link": backends.CalendarLink,
+}
+
+// CalendarOf is what a store is asked for with a configuration's value of "calendar".
+func CalendarOf(calendar string) backends.CalendarForm { return calendars[calendar] }
+
 // renderingOf is the rendering of a configuration's complete policy. Values that mean the same give the
 // same rendering: UTF-8 has no name in it.
 func renderingOf(c config.Policy) backends.Rendering {
-	r := backends.Rendering{Encoding: EncodingOf(*c.Encoding), Body: BodyOf(*c.Body), Charset: c.Charset.MIME(), RichText: *c.RichText}
+	r := backends.Rendering{Encoding: EncodingOf(*c.Encoding), Body: BodyOf(*c.Body), Charset: c.Charset.MIME(), RichText: *c.RichText, Wrap: *c.Wrap, Calendar: CalendarOf(*c.Calendar)}
+	if r.Calendar == backends.CalendarLink {
+		r.CalendarLink = string(*c.CalendarLink)
+	}
 	if strings.EqualFold(r.Charset, "UTF-8") {
 		r.Charset = ""
 	}

@@ -86,13 +86,16 @@ func TestRenderings(t *testing.T) {
 		"body: both":           {Body: backends.BodyTextAndHTML},
 		"body: enriched":       {Body: backends.BodyTextEnriched},
 		"rich_text: true":      {RichText: true},
+		"wrap: 72":             {Wrap: 72},
+		"calendar: text, calendar_link: \"https://a.example/\"": {Calendar: backends.CalendarText},
+		"calendar: link, calendar_link: \"https://a.example/\"": {Calendar: backends.CalendarLink, CalendarLink: "https://a.example/"},
 	} {
 		b := NewTable(parse(t, "policy: {"+yaml+"}\nstores: [{name: a, plugin: maildir}]"))
 		got := b.Of("a", backends.Account{ID: "x"}).Rendering
 		if got != want {
 			t.Errorf("%s: %+v, want %+v", yaml, got, want)
 		}
-		if EncodingOf(got.Encoding.String()) != got.Encoding || BodyOf(got.Body.String()) != got.Body {
+		if EncodingOf(got.Encoding.String()) != got.Encoding || BodyOf(got.Body.String()) != got.Body || CalendarOf(got.Calendar.String()) != got.Calendar {
 			t.Errorf("%s: %s and %s are not the words for it", yaml, got.Encoding, got.Body)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/spool"
 )
@@ -73,7 +74,7 @@ func (h *smtpHop) convert(ctx context.Context, c Claimed, message *held) (_ Clai
 		return c, message, nil, err
 	}
 	if o.Kept != nil {
-		h.r.Log.Info().Str("key", c.Key).AnErr("cause", o.Kept).Msg("a message leaves as it came: its winmail.dat cannot be opened or made")
+		h.r.Log.Info().Str("key", c.Key).AnErr("cause", o.Kept).Msg("a message leaves as it came: it cannot be converted as its route wants")
 	}
 	done = func() {
 		if o.Message != nil {
@@ -86,6 +87,9 @@ func (h *smtpHop) convert(ctx context.Context, c Claimed, message *held) (_ Clai
 	}
 	c = c.only(c.Recipients)
 	c.Size = o.Message.Size()
+	if o.EightBit {
+		c.Envelope.Body = backends.Body8BitMIME
+	}
 	return c, &held{ReadSeekCloser: unclosed{o.Message.Reader()}, content: message.content}, done, nil
 }
 

@@ -92,6 +92,9 @@ type Route struct {
 	// None: all.
 	OpenWinmail, MakeWinmail bool
 	WinmailFor               []string
+	// Reforms has messages given the form Form.
+	Reforms bool
+	Form    Form
 	// MessageSize bounds a message, in octets; 0: not.
 	MessageSize int64
 	// Connections bounds those to one destination at the same time, and PerMinute its messages; 0: not.
@@ -100,6 +103,28 @@ type Route struct {
 	RecipientsPerDay int
 	// Text is what a client that is refused is told.
 	Text string
+}
+
+// Form is how messages are written for a domain whose readers are old or odd, by the words of the configuration. Empty: as they came.
+type Form struct {
+	Encoding string // mime, uuencode
+	Body     string // text, html, both, enriched
+	Charset  string // the name that a message has for it
+	Wrap     int    // columns of a line of plain text at the most; 0: as many as it has
+}
+
+// String says what the form is, for people.
+func (f Form) String() string {
+	var words []string
+	for _, word := range []string{f.Encoding, f.Body, f.Charset} {
+		if word != "" {
+			words = append(words, word)
+		}
+	}
+	if f.Wrap > 0 {
+		words = append(words, fmt.Sprintf("%d columns", f.Wrap))
+	}
+	return strings.Join(words, ", ")
 }
 
 // IsWinmailFor says whether a recipient is among those who get TNEF opened, or made.

@@ -74,6 +74,11 @@ func wantings(can backends.Reading) []wanting {
 			has:   func(value string) bool { return can.HasBody(policy.BodyOf(value)) },
 			usual: backends.BodyBest.String(), others: words(can.Bodies),
 		},
+		{
+			key: "calendar", of: func(p config.Policy) *string { return p.Calendar }, doing: "render meetings as",
+			has:   func(value string) bool { return can.HasCalendar(policy.CalendarOf(value)) },
+			usual: backends.CalendarICal.String(), others: words(can.Calendars),
+		},
 	}
 }
 

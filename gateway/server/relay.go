@@ -70,6 +70,7 @@ func routesOf(cfg *config.Config) (*route.Table, error) {
 			Connections: r.Connections, PerMinute: r.PerMinute, RecipientsPerDay: r.RecipientsPerDay, Rewrite: r.Rewrite,
 			DropReplies: r.AutomaticReplies == "drop", DropOutOfOffice: cmp.Or(r.OutOfOffice, r.AutomaticReplies) == "drop", DropForwards: r.AutomaticForwards == "drop",
 			OpenWinmail: r.Winmail == "open", MakeWinmail: r.Winmail == "make", WinmailFor: r.WinmailFor,
+			Reforms: r.Reforms(), Form: route.Form{Encoding: r.Encoding, Body: r.Body, Charset: r.Charset.Name(), Wrap: r.Wrap},
 		}
 	}
 	return route.NewTable(routes)
@@ -305,6 +306,10 @@ type destinations struct {
 func (d destinations) converts(r *route.Route) relay.Conversion {
 	var c relay.Conversion
 	switch {
+	case r.Reforms && r.OpenWinmail:
+		c.Do = d.winmail.OpenAndReformFrom(content.Form(r.Form))
+	case r.Reforms:
+		c.Do = d.winmail.ReformFrom(content.Form(r.Form))
 	case r.OpenWinmail:
 		c.Do = d.winmail.OpenFrom
 	case r.MakeWinmail:

@@ -91,16 +91,13 @@ func TestBinHex(t *testing.T) {
 				t.Errorf("%q and %q are %q and %q of %+v: %v, %v", data, resources, got, more, b, err, err2)
 			}
 			colon := strings.Index(file, ":")
-			for i := range len(file) - 3 { // without an end, or with one other character
+			for i := 0; i < len(file)-3; i += 1 + len(file)/100 { // without an end, or with one other character
 				changed := file[:i] + "!" + file[i+1:]
 				if i > colon && file[i] != '!' && file[i] != '\r' && file[i] != '\n' && wholeBinHex(changed) && i < len(file)-4 {
 					t.Errorf("%d of %d octets are wrong, and are read as a file", i, len(file))
 				}
 				if wholeBinHex(file[:i]) && i < len(file)-4 {
 					t.Errorf("%d of %d octets are read as a file", i, len(file))
-				}
-				if len(file) > 1000 {
-					i += 100
 				}
 			}
 		}

@@ -163,11 +163,18 @@ func TestRichTextHidden(t *testing.T) {
 	}
 }
 
-// TestFormKept: who wants a form does not get the message as it came.
+// TestFormKept: Internet mail that is kept comes back as it came, whatever form there is for what is not.
 func TestFormKept(t *testing.T) {
-	m := convert(t, Reader{Skeleton: true}, []byte("Content-Type: text/html\r\n\r\n<p>x"))
-	if got := textsOf(t, write(t, Writer{Kept: true, Form: Form{Body: BodyText}}, m)); !slices.Equal(got, []string{"text/plain us-ascii x"}) {
+	const came = "Content-Type: text/html\r\n\r\n<p>x"
+	m := convert(t, Reader{Skeleton: true}, []byte(came))
+	w := Writer{Kept: true, Form: Form{Body: BodyText}}
+	if got := string(twice(t, w, m)); got != came {
 		t.Errorf("%q", got)
+	}
+	for _, not := range []func(){func() { m.Delete(mapi.PidTagMimeSkeleton) }, func() { w.Kept = false }} {
+		if not(); !slices.Equal(textsOf(t, write(t, w, m)), []string{"text/plain us-ascii x"}) {
+			t.Errorf("%q", write(t, w, m))
+		}
 	}
 	signed := sent(t, "09-multipart-signed")
 	_, content, _ := strings.Cut(string(signed), "Content-Type: multipart/signed")

@@ -20,7 +20,8 @@ type Writer struct {
 	Kept bool
 	// Bcc has the Bcc field written, which mail on its way must not have (RFC 5322 §3.6.3).
 	Bcc bool
-	// Form is how messages are written for readers who are old or odd. With it nothing is given back as it came.
+	// Form is how messages are written for readers who are old or odd. What is Kept has no other form than that in which it came, as
+	// with Exchange.
 	Form Form
 }
 
@@ -73,7 +74,7 @@ func (w Writer) plan(m *mapi.Message, depth int, shared *planning) (*part, error
 		return planned, nil
 	}
 	p := &planner{Writer: w, m: m, depth: depth, shared: shared}
-	if w.Kept && w.Form == (Form{}) && !shared.anew {
+	if w.Kept && !shared.anew {
 		if root, err := p.skeleton(); root != nil || err != nil {
 			return root, err
 		}

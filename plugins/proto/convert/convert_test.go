@@ -62,7 +62,7 @@ func same(t *testing.T, got, want any) {
 // TestRoundTrip: every field of every type comes back.
 func TestRoundTrip(t *testing.T) {
 	peer := backends.Peer{Address: "192.0.2.7:50123", Protocol: "pop3", TLS: true, Session: "s-1"}
-	rendering := backends.Rendering{Encoding: backends.EncodingUUENCODE, Body: backends.BodyTextAndHTML, Charset: "koi8-r", RichText: true}
+	rendering := backends.Rendering{Encoding: backends.EncodingUUENCODE, Body: backends.BodyTextAndHTML, Charset: "koi8-r", RichText: true, Wrap: 72, Calendar: backends.CalendarLink, CalendarLink: "https://a.example/"}
 	failure := &backends.Failure{Kind: backends.OverQuota, Code: "4.2.2", Text: "full", Detail: "of 10 MB", RetryAfter: time.Hour, Guess: true}
 	credential := backends.Credential{
 		Kind: backends.CredentialCertificate, User: "ann", ActAs: "bob", Secret: []byte("s"), Certificate: []byte("DER"), Peer: peer,
@@ -97,6 +97,7 @@ func TestRoundTrip(t *testing.T) {
 			Reading: backends.Reading{
 				Disposals: []backends.Disposal{backends.DisposalMark, backends.DisposalTrash}, Encodings: []backends.Encoding{backends.EncodingUUENCODE},
 				Bodies: []backends.BodyForm{backends.BodyHTML}, MarksSeen: true, Folders: true, Renderer: "render-7",
+				Calendars: []backends.CalendarForm{backends.CalendarText}, Wraps: true,
 			},
 			Limits:   backends.Limits{MessageSize: 1 << 40, Recipients: 2, Maildrops: 3, FetchesAtOnce: 4, RemovalsAtATime: 5},
 			Settings: []backends.Setting{{Path: "a.b", Type: backends.SettingOctets, Default: "1MiB", Doc: "It.", Values: []string{"x"}, Required: true}, {Path: "c", Secret: true}},

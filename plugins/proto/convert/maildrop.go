@@ -162,8 +162,12 @@ func RenderingToProto(r backends.Rendering) (*pb.Rendering, error) {
 	if err := checkText("charset", r.Charset); err != nil {
 		return nil, err
 	}
+	if err := checkText("calendar link", r.CalendarLink); err != nil {
+		return nil, err
+	}
 	return &pb.Rendering{
 		Encoding: pb.Encoding(r.Encoding), Body: pb.BodyForm(r.Body), Charset: r.Charset, RichText: r.RichText,
+		Wrap: int32(min(max(0, r.Wrap), backends.RenderingWrapMost)), Calendar: pb.CalendarForm(r.Calendar), CalendarLink: r.CalendarLink,
 	}, nil
 }
 
@@ -179,9 +183,16 @@ func RenderingFromProto(m *pb.Rendering) (backends.Rendering, error) {
 	if _, ok := pb.BodyForm_name[int32(m.GetBody())]; !ok {
 		return backends.Rendering{}, backends.Fail(backends.Unsupported, "body form %d", m.GetBody())
 	}
+	if _, ok := pb.CalendarForm_name[int32(m.GetCalendar())]; !ok {
+		return backends.Rendering{}, backends.Fail(backends.Unsupported, "calendar form %d", m.GetCalendar())
+	}
+	if m.GetWrap() < 0 || m.GetWrap() > backends.RenderingWrapMost || len(m.GetCalendarLink()) > backends.RenderingLinkMost {
+		return backends.Rendering{}, wireError("lines of %d columns, and a link of %d octets", m.GetWrap(), len(m.GetCalendarLink()))
+	}
 	return backends.Rendering{
 		Encoding: backends.Encoding(m.GetEncoding()), Body: backends.BodyForm(m.GetBody()),
 		Charset: m.GetCharset(), RichText: m.GetRichText(),
+		Wrap: int(m.GetWrap()), Calendar: backends.CalendarForm(m.GetCalendar()), CalendarLink: m.GetCalendarLink(),
 	}, nil
 }
 

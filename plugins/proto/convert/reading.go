@@ -20,6 +20,8 @@ func readingToProto(r backends.Reading) *pb.Reading {
 		MarksSeen: r.MarksSeen,
 		Measures:  r.Measures,
 		Folders:   r.Folders,
+		Calendars: numbers[pb.CalendarForm](r.Calendars),
+		Wraps:     r.Wraps,
 		Renderer:  Line(r.Renderer, rendererMost),
 	}
 }
@@ -34,6 +36,8 @@ func readingFromProto(m *pb.Reading) backends.Reading {
 		MarksSeen: m.GetMarksSeen(),
 		Measures:  m.GetMeasures(),
 		Folders:   m.GetFolders(),
+		Calendars: known[backends.CalendarForm](m.GetCalendars(), pb.CalendarForm_name),
+		Wraps:     m.GetWraps(),
 	}
 	if name := m.GetRenderer(); len(name) <= rendererMost && !strings.ContainsFunc(name, notPrintableASCII) {
 		r.Renderer = name

@@ -173,6 +173,55 @@ func (CredentialKind) EnumDescriptor() ([]byte, []int) {
 	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{1}
 }
 
+type CalendarForm int32
+
+const (
+	CalendarForm_CALENDAR_FORM_ICALENDAR CalendarForm = 0 // text/calendar beside the body
+	CalendarForm_CALENDAR_FORM_TEXT      CalendarForm = 1 // plain text that says when and where
+	CalendarForm_CALENDAR_FORM_LINK      CalendarForm = 2 // that, with a link
+)
+
+// Enum value maps for CalendarForm.
+var (
+	CalendarForm_name = map[int32]string{
+		0: "CALENDAR_FORM_ICALENDAR",
+		1: "CALENDAR_FORM_TEXT",
+		2: "CALENDAR_FORM_LINK",
+	}
+	CalendarForm_value = map[string]int32{
+		"CALENDAR_FORM_ICALENDAR": 0,
+		"CALENDAR_FORM_TEXT":      1,
+		"CALENDAR_FORM_LINK":      2,
+	}
+)
+
+func (x CalendarForm) Enum() *CalendarForm {
+	p := new(CalendarForm)
+	*p = x
+	return p
+}
+
+func (x CalendarForm) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CalendarForm) Descriptor() protoreflect.EnumDescriptor {
+	return file_dipylon_store_v2_store_proto_enumTypes[2].Descriptor()
+}
+
+func (CalendarForm) Type() protoreflect.EnumType {
+	return &file_dipylon_store_v2_store_proto_enumTypes[2]
+}
+
+func (x CalendarForm) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CalendarForm.Descriptor instead.
+func (CalendarForm) EnumDescriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{2}
+}
+
 type Encoding int32
 
 const (
@@ -203,11 +252,11 @@ func (x Encoding) String() string {
 }
 
 func (Encoding) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v2_store_proto_enumTypes[2].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[3].Descriptor()
 }
 
 func (Encoding) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v2_store_proto_enumTypes[2]
+	return &file_dipylon_store_v2_store_proto_enumTypes[3]
 }
 
 func (x Encoding) Number() protoreflect.EnumNumber {
@@ -216,7 +265,7 @@ func (x Encoding) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Encoding.Descriptor instead.
 func (Encoding) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{2}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{3}
 }
 
 type BodyForm int32
@@ -258,11 +307,11 @@ func (x BodyForm) String() string {
 }
 
 func (BodyForm) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v2_store_proto_enumTypes[3].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[4].Descriptor()
 }
 
 func (BodyForm) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v2_store_proto_enumTypes[3]
+	return &file_dipylon_store_v2_store_proto_enumTypes[4]
 }
 
 func (x BodyForm) Number() protoreflect.EnumNumber {
@@ -271,7 +320,7 @@ func (x BodyForm) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use BodyForm.Descriptor instead.
 func (BodyForm) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{3}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{4}
 }
 
 type Disposal int32
@@ -307,11 +356,11 @@ func (x Disposal) String() string {
 }
 
 func (Disposal) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v2_store_proto_enumTypes[4].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[5].Descriptor()
 }
 
 func (Disposal) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v2_store_proto_enumTypes[4]
+	return &file_dipylon_store_v2_store_proto_enumTypes[5]
 }
 
 func (x Disposal) Number() protoreflect.EnumNumber {
@@ -320,7 +369,7 @@ func (x Disposal) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Disposal.Descriptor instead.
 func (Disposal) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{4}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{5}
 }
 
 type Return int32
@@ -356,11 +405,11 @@ func (x Return) String() string {
 }
 
 func (Return) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v2_store_proto_enumTypes[5].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[6].Descriptor()
 }
 
 func (Return) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v2_store_proto_enumTypes[5]
+	return &file_dipylon_store_v2_store_proto_enumTypes[6]
 }
 
 func (x Return) Number() protoreflect.EnumNumber {
@@ -369,7 +418,7 @@ func (x Return) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Return.Descriptor instead.
 func (Return) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{5}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{6}
 }
 
 type BodyType int32
@@ -402,11 +451,11 @@ func (x BodyType) String() string {
 }
 
 func (BodyType) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v2_store_proto_enumTypes[6].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[7].Descriptor()
 }
 
 func (BodyType) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v2_store_proto_enumTypes[6]
+	return &file_dipylon_store_v2_store_proto_enumTypes[7]
 }
 
 func (x BodyType) Number() protoreflect.EnumNumber {
@@ -415,7 +464,7 @@ func (x BodyType) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use BodyType.Descriptor instead.
 func (BodyType) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{6}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{7}
 }
 
 type Notify int32
@@ -457,11 +506,11 @@ func (x Notify) String() string {
 }
 
 func (Notify) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v2_store_proto_enumTypes[7].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[8].Descriptor()
 }
 
 func (Notify) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v2_store_proto_enumTypes[7]
+	return &file_dipylon_store_v2_store_proto_enumTypes[8]
 }
 
 func (x Notify) Number() protoreflect.EnumNumber {
@@ -470,7 +519,7 @@ func (x Notify) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Notify.Descriptor instead.
 func (Notify) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{7}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{8}
 }
 
 type SendRight int32
@@ -509,11 +558,11 @@ func (x SendRight) String() string {
 }
 
 func (SendRight) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v2_store_proto_enumTypes[8].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[9].Descriptor()
 }
 
 func (SendRight) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v2_store_proto_enumTypes[8]
+	return &file_dipylon_store_v2_store_proto_enumTypes[9]
 }
 
 func (x SendRight) Number() protoreflect.EnumNumber {
@@ -522,7 +571,7 @@ func (x SendRight) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SendRight.Descriptor instead.
 func (SendRight) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{8}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{9}
 }
 
 type RichText int32
@@ -561,11 +610,11 @@ func (x RichText) String() string {
 }
 
 func (RichText) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v2_store_proto_enumTypes[9].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[10].Descriptor()
 }
 
 func (RichText) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v2_store_proto_enumTypes[9]
+	return &file_dipylon_store_v2_store_proto_enumTypes[10]
 }
 
 func (x RichText) Number() protoreflect.EnumNumber {
@@ -574,7 +623,7 @@ func (x RichText) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RichText.Descriptor instead.
 func (RichText) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{9}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{10}
 }
 
 type Format int32
@@ -610,11 +659,11 @@ func (x Format) String() string {
 }
 
 func (Format) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v2_store_proto_enumTypes[10].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[11].Descriptor()
 }
 
 func (Format) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v2_store_proto_enumTypes[10]
+	return &file_dipylon_store_v2_store_proto_enumTypes[11]
 }
 
 func (x Format) Number() protoreflect.EnumNumber {
@@ -623,7 +672,7 @@ func (x Format) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Format.Descriptor instead.
 func (Format) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{10}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{11}
 }
 
 // Action is RFC 3464's (section 2.3.3).
@@ -669,11 +718,11 @@ func (x Action) String() string {
 }
 
 func (Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v2_store_proto_enumTypes[11].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[12].Descriptor()
 }
 
 func (Action) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v2_store_proto_enumTypes[11]
+	return &file_dipylon_store_v2_store_proto_enumTypes[12]
 }
 
 func (x Action) Number() protoreflect.EnumNumber {
@@ -682,7 +731,7 @@ func (x Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Action.Descriptor instead.
 func (Action) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{11}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{12}
 }
 
 type HintKind int32
@@ -721,11 +770,11 @@ func (x HintKind) String() string {
 }
 
 func (HintKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v2_store_proto_enumTypes[12].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[13].Descriptor()
 }
 
 func (HintKind) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v2_store_proto_enumTypes[12]
+	return &file_dipylon_store_v2_store_proto_enumTypes[13]
 }
 
 func (x HintKind) Number() protoreflect.EnumNumber {
@@ -734,7 +783,7 @@ func (x HintKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use HintKind.Descriptor instead.
 func (HintKind) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{12}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{13}
 }
 
 type StepOutcome int32
@@ -776,11 +825,11 @@ func (x StepOutcome) String() string {
 }
 
 func (StepOutcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v2_store_proto_enumTypes[13].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[14].Descriptor()
 }
 
 func (StepOutcome) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v2_store_proto_enumTypes[13]
+	return &file_dipylon_store_v2_store_proto_enumTypes[14]
 }
 
 func (x StepOutcome) Number() protoreflect.EnumNumber {
@@ -789,7 +838,7 @@ func (x StepOutcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StepOutcome.Descriptor instead.
 func (StepOutcome) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{13}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{14}
 }
 
 type Metric_Kind int32
@@ -828,11 +877,11 @@ func (x Metric_Kind) String() string {
 }
 
 func (Metric_Kind) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v2_store_proto_enumTypes[14].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[15].Descriptor()
 }
 
 func (Metric_Kind) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v2_store_proto_enumTypes[14]
+	return &file_dipylon_store_v2_store_proto_enumTypes[15]
 }
 
 func (x Metric_Kind) Number() protoreflect.EnumNumber {
@@ -1099,8 +1148,10 @@ type Reading struct {
 	// printable ASCII: sizes that were found with another one are forgotten. Empty: the octets of a
 	// message never change. A store that renders names one, or an encoding or a body: one that names
 	// none of the three is never asked for a rendering.
-	Renderer      string `protobuf:"bytes,6,opt,name=renderer,proto3" json:"renderer,omitempty"`
-	Measures      bool   `protobuf:"varint,7,opt,name=measures,proto3" json:"measures,omitempty"` // it answers Measure
+	Renderer      string         `protobuf:"bytes,6,opt,name=renderer,proto3" json:"renderer,omitempty"`
+	Measures      bool           `protobuf:"varint,7,opt,name=measures,proto3" json:"measures,omitempty"`                                             // it answers Measure
+	Calendars     []CalendarForm `protobuf:"varint,8,rep,packed,name=calendars,proto3,enum=dipylon.store.v2.CalendarForm" json:"calendars,omitempty"` // besides CALENDAR_FORM_ICALENDAR
+	Wraps         bool           `protobuf:"varint,9,opt,name=wraps,proto3" json:"wraps,omitempty"`                                                   // it wraps plain text, Rendering.wrap
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1180,6 +1231,20 @@ func (x *Reading) GetRenderer() string {
 func (x *Reading) GetMeasures() bool {
 	if x != nil {
 		return x.Measures
+	}
+	return false
+}
+
+func (x *Reading) GetCalendars() []CalendarForm {
+	if x != nil {
+		return x.Calendars
+	}
+	return nil
+}
+
+func (x *Reading) GetWraps() bool {
+	if x != nil {
+		return x.Wraps
 	}
 	return false
 }
@@ -3297,6 +3362,9 @@ type Rendering struct {
 	Body          BodyForm               `protobuf:"varint,2,opt,name=body,proto3,enum=dipylon.store.v2.BodyForm" json:"body,omitempty"`
 	Charset       string                 `protobuf:"bytes,3,opt,name=charset,proto3" json:"charset,omitempty"`
 	RichText      bool                   `protobuf:"varint,4,opt,name=rich_text,json=richText,proto3" json:"rich_text,omitempty"`
+	Wrap          int32                  `protobuf:"varint,5,opt,name=wrap,proto3" json:"wrap,omitempty"`                                            // columns of a line of plain text at the most; 0: as many as it has; at most 998
+	Calendar      CalendarForm           `protobuf:"varint,6,opt,name=calendar,proto3,enum=dipylon.store.v2.CalendarForm" json:"calendar,omitempty"` // what meetings and appointments are
+	CalendarLink  string                 `protobuf:"bytes,7,opt,name=calendar_link,json=calendarLink,proto3" json:"calendar_link,omitempty"`         // the address for CALENDAR_FORM_LINK, at most 1000 octets; "{uid}" stands for the meeting's id
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3357,6 +3425,27 @@ func (x *Rendering) GetRichText() bool {
 		return x.RichText
 	}
 	return false
+}
+
+func (x *Rendering) GetWrap() int32 {
+	if x != nil {
+		return x.Wrap
+	}
+	return 0
+}
+
+func (x *Rendering) GetCalendar() CalendarForm {
+	if x != nil {
+		return x.Calendar
+	}
+	return CalendarForm_CALENDAR_FORM_ICALENDAR
+}
+
+func (x *Rendering) GetCalendarLink() string {
+	if x != nil {
+		return x.CalendarLink
+	}
+	return ""
 }
 
 type Remove struct {
@@ -5666,7 +5755,7 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"exactSizes\x120\n" +
 	"\x06limits\x18\b \x01(\v2\x18.dipylon.store.v2.LimitsR\x06limits\x123\n" +
 	"\areading\x18\t \x01(\v2\x19.dipylon.store.v2.ReadingR\areading\x125\n" +
-	"\bsettings\x18\x10 \x03(\v2\x19.dipylon.store.v2.SettingR\bsettings\"\xa2\x02\n" +
+	"\bsettings\x18\x10 \x03(\v2\x19.dipylon.store.v2.SettingR\bsettings\"\xf6\x02\n" +
 	"\aReading\x128\n" +
 	"\tdisposals\x18\x01 \x03(\x0e2\x1a.dipylon.store.v2.DisposalR\tdisposals\x128\n" +
 	"\tencodings\x18\x02 \x03(\x0e2\x1a.dipylon.store.v2.EncodingR\tencodings\x122\n" +
@@ -5675,7 +5764,9 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"marks_seen\x18\x04 \x01(\bR\tmarksSeen\x12\x18\n" +
 	"\afolders\x18\x05 \x01(\bR\afolders\x12\x1a\n" +
 	"\brenderer\x18\x06 \x01(\tR\brenderer\x12\x1a\n" +
-	"\bmeasures\x18\a \x01(\bR\bmeasures\"\xa9\x01\n" +
+	"\bmeasures\x18\a \x01(\bR\bmeasures\x12<\n" +
+	"\tcalendars\x18\b \x03(\x0e2\x1e.dipylon.store.v2.CalendarFormR\tcalendars\x12\x14\n" +
+	"\x05wraps\x18\t \x01(\bR\x05wraps\"\xa9\x01\n" +
 	"\aSetting\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
@@ -5836,12 +5927,15 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x06Window\x12\x16\n" +
 	"\x06octets\x18\x01 \x01(\x03R\x06octets\x12\x18\n" +
 	"\aentries\x18\x02 \x01(\x03R\aentries\"\b\n" +
-	"\x06Cancel\"\xaa\x01\n" +
+	"\x06Cancel\"\x9f\x02\n" +
 	"\tRendering\x126\n" +
 	"\bencoding\x18\x01 \x01(\x0e2\x1a.dipylon.store.v2.EncodingR\bencoding\x12.\n" +
 	"\x04body\x18\x02 \x01(\x0e2\x1a.dipylon.store.v2.BodyFormR\x04body\x12\x18\n" +
 	"\acharset\x18\x03 \x01(\tR\acharset\x12\x1b\n" +
-	"\trich_text\x18\x04 \x01(\bR\brichText\"R\n" +
+	"\trich_text\x18\x04 \x01(\bR\brichText\x12\x12\n" +
+	"\x04wrap\x18\x05 \x01(\x05R\x04wrap\x12:\n" +
+	"\bcalendar\x18\x06 \x01(\x0e2\x1e.dipylon.store.v2.CalendarFormR\bcalendar\x12#\n" +
+	"\rcalendar_link\x18\a \x01(\tR\fcalendarLink\"R\n" +
 	"\x06Remove\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\fR\x03ids\x126\n" +
 	"\bdisposal\x18\x02 \x01(\x0e2\x1a.dipylon.store.v2.DisposalR\bdisposal\"\x1c\n" +
@@ -6020,7 +6114,11 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x15CREDENTIAL_KIND_TOKEN\x10\x02\x12\x1f\n" +
 	"\x1bCREDENTIAL_KIND_CERTIFICATE\x10\x03\x12\x19\n" +
 	"\x15CREDENTIAL_KIND_GRANT\x10\x04\x12!\n" +
-	"\x1dCREDENTIAL_KIND_IMPERSONATION\x10\x05*4\n" +
+	"\x1dCREDENTIAL_KIND_IMPERSONATION\x10\x05*[\n" +
+	"\fCalendarForm\x12\x1b\n" +
+	"\x17CALENDAR_FORM_ICALENDAR\x10\x00\x12\x16\n" +
+	"\x12CALENDAR_FORM_TEXT\x10\x01\x12\x16\n" +
+	"\x12CALENDAR_FORM_LINK\x10\x02*4\n" +
 	"\bEncoding\x12\x11\n" +
 	"\rENCODING_MIME\x10\x00\x12\x15\n" +
 	"\x11ENCODING_UUENCODE\x10\x01*\x80\x01\n" +
@@ -6109,229 +6207,232 @@ func file_dipylon_store_v2_store_proto_rawDescGZIP() []byte {
 }
 
 var (
-	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 15)
+	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 16)
 	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 69)
 	file_dipylon_store_v2_store_proto_goTypes   = []any{
 		Kind(0),                       // 0: dipylon.store.v2.Kind
 		CredentialKind(0),             // 1: dipylon.store.v2.CredentialKind
-		Encoding(0),                   // 2: dipylon.store.v2.Encoding
-		BodyForm(0),                   // 3: dipylon.store.v2.BodyForm
-		Disposal(0),                   // 4: dipylon.store.v2.Disposal
-		Return(0),                     // 5: dipylon.store.v2.Return
-		BodyType(0),                   // 6: dipylon.store.v2.BodyType
-		Notify(0),                     // 7: dipylon.store.v2.Notify
-		SendRight(0),                  // 8: dipylon.store.v2.SendRight
-		RichText(0),                   // 9: dipylon.store.v2.RichText
-		Format(0),                     // 10: dipylon.store.v2.Format
-		Action(0),                     // 11: dipylon.store.v2.Action
-		HintKind(0),                   // 12: dipylon.store.v2.HintKind
-		StepOutcome(0),                // 13: dipylon.store.v2.StepOutcome
-		Metric_Kind(0),                // 14: dipylon.store.v2.Metric.Kind
-		(*Failure)(nil),               // 15: dipylon.store.v2.Failure
-		(*DescribeRequest)(nil),       // 16: dipylon.store.v2.DescribeRequest
-		(*Description)(nil),           // 17: dipylon.store.v2.Description
-		(*Reading)(nil),               // 18: dipylon.store.v2.Reading
-		(*Setting)(nil),               // 19: dipylon.store.v2.Setting
-		(*Capabilities)(nil),          // 20: dipylon.store.v2.Capabilities
-		(*Limits)(nil),                // 21: dipylon.store.v2.Limits
-		(*ConfigureRequest)(nil),      // 22: dipylon.store.v2.ConfigureRequest
-		(*ConfigureResponse)(nil),     // 23: dipylon.store.v2.ConfigureResponse
-		(*SettingsProblem)(nil),       // 24: dipylon.store.v2.SettingsProblem
-		(*DrainRequest)(nil),          // 25: dipylon.store.v2.DrainRequest
-		(*DrainResponse)(nil),         // 26: dipylon.store.v2.DrainResponse
-		(*HealthRequest)(nil),         // 27: dipylon.store.v2.HealthRequest
-		(*HealthResponse)(nil),        // 28: dipylon.store.v2.HealthResponse
-		(*Metric)(nil),                // 29: dipylon.store.v2.Metric
-		(*Credential)(nil),            // 30: dipylon.store.v2.Credential
-		(*Peer)(nil),                  // 31: dipylon.store.v2.Peer
-		(*LoginRequest)(nil),          // 32: dipylon.store.v2.LoginRequest
-		(*Account)(nil),               // 33: dipylon.store.v2.Account
-		(*AuthenticateRequest)(nil),   // 34: dipylon.store.v2.AuthenticateRequest
-		(*AuthenticateResponse)(nil),  // 35: dipylon.store.v2.AuthenticateResponse
-		(*MaildropRequest)(nil),       // 36: dipylon.store.v2.MaildropRequest
-		(*MaildropResponse)(nil),      // 37: dipylon.store.v2.MaildropResponse
-		(*Open)(nil),                  // 38: dipylon.store.v2.Open
-		(*List)(nil),                  // 39: dipylon.store.v2.List
-		(*Entries)(nil),               // 40: dipylon.store.v2.Entries
-		(*Entry)(nil),                 // 41: dipylon.store.v2.Entry
-		(*Fetch)(nil),                 // 42: dipylon.store.v2.Fetch
-		(*Files)(nil),                 // 43: dipylon.store.v2.Files
-		(*File)(nil),                  // 44: dipylon.store.v2.File
-		(*FetchHead)(nil),             // 45: dipylon.store.v2.FetchHead
-		(*Window)(nil),                // 46: dipylon.store.v2.Window
-		(*Cancel)(nil),                // 47: dipylon.store.v2.Cancel
-		(*Rendering)(nil),             // 48: dipylon.store.v2.Rendering
-		(*Remove)(nil),                // 49: dipylon.store.v2.Remove
-		(*MarkSeen)(nil),              // 50: dipylon.store.v2.MarkSeen
-		(*Measure)(nil),               // 51: dipylon.store.v2.Measure
-		(*Measured)(nil),              // 52: dipylon.store.v2.Measured
-		(*Removals)(nil),              // 53: dipylon.store.v2.Removals
-		(*Removal)(nil),               // 54: dipylon.store.v2.Removal
-		(*Envelope)(nil),              // 55: dipylon.store.v2.Envelope
-		(*DeliverBy)(nil),             // 56: dipylon.store.v2.DeliverBy
-		(*Submitter)(nil),             // 57: dipylon.store.v2.Submitter
-		(*Recipient)(nil),             // 58: dipylon.store.v2.Recipient
-		(*ResolveRequest)(nil),        // 59: dipylon.store.v2.ResolveRequest
-		(*MaySendRequest)(nil),        // 60: dipylon.store.v2.MaySendRequest
-		(*MaySendResponse)(nil),       // 61: dipylon.store.v2.MaySendResponse
-		(*Verdicts)(nil),              // 62: dipylon.store.v2.Verdicts
-		(*Verdict)(nil),               // 63: dipylon.store.v2.Verdict
-		(*DirectoryEntry)(nil),        // 64: dipylon.store.v2.DirectoryEntry
-		(*Delivery)(nil),              // 65: dipylon.store.v2.Delivery
-		(*DeliverRequest)(nil),        // 66: dipylon.store.v2.DeliverRequest
-		(*End)(nil),                   // 67: dipylon.store.v2.End
-		(*SendRequest)(nil),           // 68: dipylon.store.v2.SendRequest
-		(*SendStart)(nil),             // 69: dipylon.store.v2.SendStart
-		(*CollectRequest)(nil),        // 70: dipylon.store.v2.CollectRequest
-		(*CollectStart)(nil),          // 71: dipylon.store.v2.CollectStart
-		(*Taken)(nil),                 // 72: dipylon.store.v2.Taken
-		(*CollectResponse)(nil),       // 73: dipylon.store.v2.CollectResponse
-		(*CollectEnd)(nil),            // 74: dipylon.store.v2.CollectEnd
-		(*Outgoing)(nil),              // 75: dipylon.store.v2.Outgoing
-		(*WatchRequest)(nil),          // 76: dipylon.store.v2.WatchRequest
-		(*Hint)(nil),                  // 77: dipylon.store.v2.Hint
-		(*ExamineRequest)(nil),        // 78: dipylon.store.v2.ExamineRequest
-		(*Step)(nil),                  // 79: dipylon.store.v2.Step
-		(*SettleRequest)(nil),         // 80: dipylon.store.v2.SettleRequest
-		(*Settlement)(nil),            // 81: dipylon.store.v2.Settlement
-		(*SettleResponse)(nil),        // 82: dipylon.store.v2.SettleResponse
-		(*Metric_Bucket)(nil),         // 83: dipylon.store.v2.Metric.Bucket
-		(*durationpb.Duration)(nil),   // 84: google.protobuf.Duration
-		(*timestamppb.Timestamp)(nil), // 85: google.protobuf.Timestamp
+		CalendarForm(0),               // 2: dipylon.store.v2.CalendarForm
+		Encoding(0),                   // 3: dipylon.store.v2.Encoding
+		BodyForm(0),                   // 4: dipylon.store.v2.BodyForm
+		Disposal(0),                   // 5: dipylon.store.v2.Disposal
+		Return(0),                     // 6: dipylon.store.v2.Return
+		BodyType(0),                   // 7: dipylon.store.v2.BodyType
+		Notify(0),                     // 8: dipylon.store.v2.Notify
+		SendRight(0),                  // 9: dipylon.store.v2.SendRight
+		RichText(0),                   // 10: dipylon.store.v2.RichText
+		Format(0),                     // 11: dipylon.store.v2.Format
+		Action(0),                     // 12: dipylon.store.v2.Action
+		HintKind(0),                   // 13: dipylon.store.v2.HintKind
+		StepOutcome(0),                // 14: dipylon.store.v2.StepOutcome
+		Metric_Kind(0),                // 15: dipylon.store.v2.Metric.Kind
+		(*Failure)(nil),               // 16: dipylon.store.v2.Failure
+		(*DescribeRequest)(nil),       // 17: dipylon.store.v2.DescribeRequest
+		(*Description)(nil),           // 18: dipylon.store.v2.Description
+		(*Reading)(nil),               // 19: dipylon.store.v2.Reading
+		(*Setting)(nil),               // 20: dipylon.store.v2.Setting
+		(*Capabilities)(nil),          // 21: dipylon.store.v2.Capabilities
+		(*Limits)(nil),                // 22: dipylon.store.v2.Limits
+		(*ConfigureRequest)(nil),      // 23: dipylon.store.v2.ConfigureRequest
+		(*ConfigureResponse)(nil),     // 24: dipylon.store.v2.ConfigureResponse
+		(*SettingsProblem)(nil),       // 25: dipylon.store.v2.SettingsProblem
+		(*DrainRequest)(nil),          // 26: dipylon.store.v2.DrainRequest
+		(*DrainResponse)(nil),         // 27: dipylon.store.v2.DrainResponse
+		(*HealthRequest)(nil),         // 28: dipylon.store.v2.HealthRequest
+		(*HealthResponse)(nil),        // 29: dipylon.store.v2.HealthResponse
+		(*Metric)(nil),                // 30: dipylon.store.v2.Metric
+		(*Credential)(nil),            // 31: dipylon.store.v2.Credential
+		(*Peer)(nil),                  // 32: dipylon.store.v2.Peer
+		(*LoginRequest)(nil),          // 33: dipylon.store.v2.LoginRequest
+		(*Account)(nil),               // 34: dipylon.store.v2.Account
+		(*AuthenticateRequest)(nil),   // 35: dipylon.store.v2.AuthenticateRequest
+		(*AuthenticateResponse)(nil),  // 36: dipylon.store.v2.AuthenticateResponse
+		(*MaildropRequest)(nil),       // 37: dipylon.store.v2.MaildropRequest
+		(*MaildropResponse)(nil),      // 38: dipylon.store.v2.MaildropResponse
+		(*Open)(nil),                  // 39: dipylon.store.v2.Open
+		(*List)(nil),                  // 40: dipylon.store.v2.List
+		(*Entries)(nil),               // 41: dipylon.store.v2.Entries
+		(*Entry)(nil),                 // 42: dipylon.store.v2.Entry
+		(*Fetch)(nil),                 // 43: dipylon.store.v2.Fetch
+		(*Files)(nil),                 // 44: dipylon.store.v2.Files
+		(*File)(nil),                  // 45: dipylon.store.v2.File
+		(*FetchHead)(nil),             // 46: dipylon.store.v2.FetchHead
+		(*Window)(nil),                // 47: dipylon.store.v2.Window
+		(*Cancel)(nil),                // 48: dipylon.store.v2.Cancel
+		(*Rendering)(nil),             // 49: dipylon.store.v2.Rendering
+		(*Remove)(nil),                // 50: dipylon.store.v2.Remove
+		(*MarkSeen)(nil),              // 51: dipylon.store.v2.MarkSeen
+		(*Measure)(nil),               // 52: dipylon.store.v2.Measure
+		(*Measured)(nil),              // 53: dipylon.store.v2.Measured
+		(*Removals)(nil),              // 54: dipylon.store.v2.Removals
+		(*Removal)(nil),               // 55: dipylon.store.v2.Removal
+		(*Envelope)(nil),              // 56: dipylon.store.v2.Envelope
+		(*DeliverBy)(nil),             // 57: dipylon.store.v2.DeliverBy
+		(*Submitter)(nil),             // 58: dipylon.store.v2.Submitter
+		(*Recipient)(nil),             // 59: dipylon.store.v2.Recipient
+		(*ResolveRequest)(nil),        // 60: dipylon.store.v2.ResolveRequest
+		(*MaySendRequest)(nil),        // 61: dipylon.store.v2.MaySendRequest
+		(*MaySendResponse)(nil),       // 62: dipylon.store.v2.MaySendResponse
+		(*Verdicts)(nil),              // 63: dipylon.store.v2.Verdicts
+		(*Verdict)(nil),               // 64: dipylon.store.v2.Verdict
+		(*DirectoryEntry)(nil),        // 65: dipylon.store.v2.DirectoryEntry
+		(*Delivery)(nil),              // 66: dipylon.store.v2.Delivery
+		(*DeliverRequest)(nil),        // 67: dipylon.store.v2.DeliverRequest
+		(*End)(nil),                   // 68: dipylon.store.v2.End
+		(*SendRequest)(nil),           // 69: dipylon.store.v2.SendRequest
+		(*SendStart)(nil),             // 70: dipylon.store.v2.SendStart
+		(*CollectRequest)(nil),        // 71: dipylon.store.v2.CollectRequest
+		(*CollectStart)(nil),          // 72: dipylon.store.v2.CollectStart
+		(*Taken)(nil),                 // 73: dipylon.store.v2.Taken
+		(*CollectResponse)(nil),       // 74: dipylon.store.v2.CollectResponse
+		(*CollectEnd)(nil),            // 75: dipylon.store.v2.CollectEnd
+		(*Outgoing)(nil),              // 76: dipylon.store.v2.Outgoing
+		(*WatchRequest)(nil),          // 77: dipylon.store.v2.WatchRequest
+		(*Hint)(nil),                  // 78: dipylon.store.v2.Hint
+		(*ExamineRequest)(nil),        // 79: dipylon.store.v2.ExamineRequest
+		(*Step)(nil),                  // 80: dipylon.store.v2.Step
+		(*SettleRequest)(nil),         // 81: dipylon.store.v2.SettleRequest
+		(*Settlement)(nil),            // 82: dipylon.store.v2.Settlement
+		(*SettleResponse)(nil),        // 83: dipylon.store.v2.SettleResponse
+		(*Metric_Bucket)(nil),         // 84: dipylon.store.v2.Metric.Bucket
+		(*durationpb.Duration)(nil),   // 85: google.protobuf.Duration
+		(*timestamppb.Timestamp)(nil), // 86: google.protobuf.Timestamp
 	}
 )
 
 var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	0,   // 0: dipylon.store.v2.Failure.kind:type_name -> dipylon.store.v2.Kind
-	84,  // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
-	20,  // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
+	85,  // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
+	21,  // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
 	1,   // 3: dipylon.store.v2.Description.credentials:type_name -> dipylon.store.v2.CredentialKind
-	21,  // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
-	18,  // 5: dipylon.store.v2.Description.reading:type_name -> dipylon.store.v2.Reading
-	19,  // 6: dipylon.store.v2.Description.settings:type_name -> dipylon.store.v2.Setting
-	4,   // 7: dipylon.store.v2.Reading.disposals:type_name -> dipylon.store.v2.Disposal
-	2,   // 8: dipylon.store.v2.Reading.encodings:type_name -> dipylon.store.v2.Encoding
-	3,   // 9: dipylon.store.v2.Reading.bodies:type_name -> dipylon.store.v2.BodyForm
-	24,  // 10: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
-	15,  // 11: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
-	29,  // 12: dipylon.store.v2.HealthResponse.metrics:type_name -> dipylon.store.v2.Metric
-	14,  // 13: dipylon.store.v2.Metric.kind:type_name -> dipylon.store.v2.Metric.Kind
-	83,  // 14: dipylon.store.v2.Metric.buckets:type_name -> dipylon.store.v2.Metric.Bucket
-	1,   // 15: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
-	31,  // 16: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
-	30,  // 17: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
-	85,  // 18: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
-	31,  // 19: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
-	33,  // 20: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
-	38,  // 21: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
-	39,  // 22: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
-	42,  // 23: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
-	49,  // 24: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
-	46,  // 25: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
-	47,  // 26: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
-	50,  // 27: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
-	51,  // 28: dipylon.store.v2.MaildropRequest.measure:type_name -> dipylon.store.v2.Measure
-	15,  // 29: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
-	33,  // 30: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
-	40,  // 31: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
-	45,  // 32: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
-	53,  // 33: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
-	43,  // 34: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
-	52,  // 35: dipylon.store.v2.MaildropResponse.measured:type_name -> dipylon.store.v2.Measured
-	30,  // 36: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
-	41,  // 37: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
-	85,  // 38: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
-	48,  // 39: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
-	44,  // 40: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
-	2,   // 41: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
-	3,   // 42: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
-	4,   // 43: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
-	48,  // 44: dipylon.store.v2.Measure.rendering:type_name -> dipylon.store.v2.Rendering
-	15,  // 45: dipylon.store.v2.Measured.failure:type_name -> dipylon.store.v2.Failure
-	54,  // 46: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
-	15,  // 47: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
-	5,   // 48: dipylon.store.v2.Envelope.ret:type_name -> dipylon.store.v2.Return
-	6,   // 49: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
-	56,  // 50: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
-	57,  // 51: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
-	85,  // 52: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
-	7,   // 53: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
-	55,  // 54: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
-	58,  // 55: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
-	31,  // 56: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
-	31,  // 57: dipylon.store.v2.MaySendRequest.peer:type_name -> dipylon.store.v2.Peer
-	8,   // 58: dipylon.store.v2.MaySendResponse.right:type_name -> dipylon.store.v2.SendRight
-	63,  // 59: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
-	15,  // 60: dipylon.store.v2.Verdicts.failure:type_name -> dipylon.store.v2.Failure
-	15,  // 61: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
-	11,  // 62: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
-	64,  // 63: dipylon.store.v2.Verdict.directory:type_name -> dipylon.store.v2.DirectoryEntry
-	9,   // 64: dipylon.store.v2.DirectoryEntry.rich_text:type_name -> dipylon.store.v2.RichText
-	10,  // 65: dipylon.store.v2.DirectoryEntry.format:type_name -> dipylon.store.v2.Format
-	55,  // 66: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
-	58,  // 67: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
-	85,  // 68: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
-	31,  // 69: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
-	65,  // 70: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	67,  // 71: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
-	69,  // 72: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
-	67,  // 73: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
-	65,  // 74: dipylon.store.v2.SendRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	30,  // 75: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
-	65,  // 76: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
-	71,  // 77: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
-	72,  // 78: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
-	84,  // 79: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
-	48,  // 80: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	84,  // 81: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
-	15,  // 82: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
-	75,  // 83: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
-	74,  // 84: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
-	15,  // 85: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
-	55,  // 86: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
-	58,  // 87: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
-	85,  // 88: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
-	12,  // 89: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
-	30,  // 90: dipylon.store.v2.ExamineRequest.credential:type_name -> dipylon.store.v2.Credential
-	13,  // 91: dipylon.store.v2.Step.outcome:type_name -> dipylon.store.v2.StepOutcome
-	84,  // 92: dipylon.store.v2.Step.took:type_name -> google.protobuf.Duration
-	81,  // 93: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	63,  // 94: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
-	16,  // 95: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
-	22,  // 96: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	27,  // 97: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	32,  // 98: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	34,  // 99: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	36,  // 100: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	59,  // 101: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	66,  // 102: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	68,  // 103: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	70,  // 104: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	80,  // 105: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	60,  // 106: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
-	76,  // 107: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
-	78,  // 108: dipylon.store.v2.Store.Examine:input_type -> dipylon.store.v2.ExamineRequest
-	25,  // 109: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
-	17,  // 110: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	23,  // 111: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	28,  // 112: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	33,  // 113: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	35,  // 114: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	37,  // 115: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	62,  // 116: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	62,  // 117: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	62,  // 118: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	73,  // 119: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	82,  // 120: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	61,  // 121: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
-	77,  // 122: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
-	79,  // 123: dipylon.store.v2.Store.Examine:output_type -> dipylon.store.v2.Step
-	26,  // 124: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
-	110, // [110:125] is the sub-list for method output_type
-	95,  // [95:110] is the sub-list for method input_type
-	95,  // [95:95] is the sub-list for extension type_name
-	95,  // [95:95] is the sub-list for extension extendee
-	0,   // [0:95] is the sub-list for field type_name
+	22,  // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
+	19,  // 5: dipylon.store.v2.Description.reading:type_name -> dipylon.store.v2.Reading
+	20,  // 6: dipylon.store.v2.Description.settings:type_name -> dipylon.store.v2.Setting
+	5,   // 7: dipylon.store.v2.Reading.disposals:type_name -> dipylon.store.v2.Disposal
+	3,   // 8: dipylon.store.v2.Reading.encodings:type_name -> dipylon.store.v2.Encoding
+	4,   // 9: dipylon.store.v2.Reading.bodies:type_name -> dipylon.store.v2.BodyForm
+	2,   // 10: dipylon.store.v2.Reading.calendars:type_name -> dipylon.store.v2.CalendarForm
+	25,  // 11: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
+	16,  // 12: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
+	30,  // 13: dipylon.store.v2.HealthResponse.metrics:type_name -> dipylon.store.v2.Metric
+	15,  // 14: dipylon.store.v2.Metric.kind:type_name -> dipylon.store.v2.Metric.Kind
+	84,  // 15: dipylon.store.v2.Metric.buckets:type_name -> dipylon.store.v2.Metric.Bucket
+	1,   // 16: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
+	32,  // 17: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
+	31,  // 18: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
+	86,  // 19: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
+	32,  // 20: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
+	34,  // 21: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
+	39,  // 22: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
+	40,  // 23: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
+	43,  // 24: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
+	50,  // 25: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
+	47,  // 26: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
+	48,  // 27: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
+	51,  // 28: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
+	52,  // 29: dipylon.store.v2.MaildropRequest.measure:type_name -> dipylon.store.v2.Measure
+	16,  // 30: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
+	34,  // 31: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
+	41,  // 32: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
+	46,  // 33: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
+	54,  // 34: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
+	44,  // 35: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
+	53,  // 36: dipylon.store.v2.MaildropResponse.measured:type_name -> dipylon.store.v2.Measured
+	31,  // 37: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
+	42,  // 38: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
+	86,  // 39: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
+	49,  // 40: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
+	45,  // 41: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
+	3,   // 42: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
+	4,   // 43: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
+	2,   // 44: dipylon.store.v2.Rendering.calendar:type_name -> dipylon.store.v2.CalendarForm
+	5,   // 45: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
+	49,  // 46: dipylon.store.v2.Measure.rendering:type_name -> dipylon.store.v2.Rendering
+	16,  // 47: dipylon.store.v2.Measured.failure:type_name -> dipylon.store.v2.Failure
+	55,  // 48: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
+	16,  // 49: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
+	6,   // 50: dipylon.store.v2.Envelope.ret:type_name -> dipylon.store.v2.Return
+	7,   // 51: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
+	57,  // 52: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
+	58,  // 53: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
+	86,  // 54: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
+	8,   // 55: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
+	56,  // 56: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
+	59,  // 57: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
+	32,  // 58: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
+	32,  // 59: dipylon.store.v2.MaySendRequest.peer:type_name -> dipylon.store.v2.Peer
+	9,   // 60: dipylon.store.v2.MaySendResponse.right:type_name -> dipylon.store.v2.SendRight
+	64,  // 61: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
+	16,  // 62: dipylon.store.v2.Verdicts.failure:type_name -> dipylon.store.v2.Failure
+	16,  // 63: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
+	12,  // 64: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
+	65,  // 65: dipylon.store.v2.Verdict.directory:type_name -> dipylon.store.v2.DirectoryEntry
+	10,  // 66: dipylon.store.v2.DirectoryEntry.rich_text:type_name -> dipylon.store.v2.RichText
+	11,  // 67: dipylon.store.v2.DirectoryEntry.format:type_name -> dipylon.store.v2.Format
+	56,  // 68: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
+	59,  // 69: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
+	86,  // 70: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	32,  // 71: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
+	66,  // 72: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	68,  // 73: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
+	70,  // 74: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
+	68,  // 75: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
+	66,  // 76: dipylon.store.v2.SendRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	31,  // 77: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
+	66,  // 78: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
+	72,  // 79: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
+	73,  // 80: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
+	85,  // 81: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	49,  // 82: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
+	85,  // 83: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
+	16,  // 84: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
+	76,  // 85: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
+	75,  // 86: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
+	16,  // 87: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
+	56,  // 88: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
+	59,  // 89: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
+	86,  // 90: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	13,  // 91: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
+	31,  // 92: dipylon.store.v2.ExamineRequest.credential:type_name -> dipylon.store.v2.Credential
+	14,  // 93: dipylon.store.v2.Step.outcome:type_name -> dipylon.store.v2.StepOutcome
+	85,  // 94: dipylon.store.v2.Step.took:type_name -> google.protobuf.Duration
+	82,  // 95: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	64,  // 96: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	17,  // 97: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	23,  // 98: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	28,  // 99: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	33,  // 100: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	35,  // 101: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	37,  // 102: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	60,  // 103: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	67,  // 104: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	69,  // 105: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	71,  // 106: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	81,  // 107: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	61,  // 108: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
+	77,  // 109: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
+	79,  // 110: dipylon.store.v2.Store.Examine:input_type -> dipylon.store.v2.ExamineRequest
+	26,  // 111: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
+	18,  // 112: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	24,  // 113: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	29,  // 114: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	34,  // 115: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	36,  // 116: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	38,  // 117: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	63,  // 118: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	63,  // 119: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	63,  // 120: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	74,  // 121: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	83,  // 122: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	62,  // 123: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
+	78,  // 124: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
+	80,  // 125: dipylon.store.v2.Store.Examine:output_type -> dipylon.store.v2.Step
+	27,  // 126: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
+	112, // [112:127] is the sub-list for method output_type
+	97,  // [97:112] is the sub-list for method input_type
+	97,  // [97:97] is the sub-list for extension type_name
+	97,  // [97:97] is the sub-list for extension extendee
+	0,   // [0:97] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v2_store_proto_init() }
@@ -6383,7 +6484,7 @@ func file_dipylon_store_v2_store_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v2_store_proto_rawDesc), len(file_dipylon_store_v2_store_proto_rawDesc)),
-			NumEnums:      15,
+			NumEnums:      16,
 			NumMessages:   69,
 			NumExtensions: 0,
 			NumServices:   1,
