@@ -125,6 +125,9 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
 	if rows == 0 {
 		return s.recognise(tx, e)
 	}
+	if err := e.content.verify(tx, e.id); err != nil {
+		return err
+	}
 	if err := e.insertRecipients(tx); err != nil {
 		return err
 	}

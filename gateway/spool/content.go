@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/gateway/state"
 )
@@ -47,7 +48,7 @@ func (s *Spool) keep(ctx context.Context, body *buffer.Buffer) (ID, content, err
 	}
 	if s.db.Shared() {
 		id := s.ids.next()
-		return id, content{place: inChunks}, writeChunks(ctx, s.db, id, body.Reader())
+		return id, content{place: inChunks}, writeChunks(ctx, s.db, id, s.leases.node, body.Reader())
 	}
 	if own := s.files.own(body.File()); own != nil {
 		return own.id, content{place: inFile, file: own}, nil
@@ -60,8 +61,8 @@ func (s *Spool) keep(ctx context.Context, body *buffer.Buffer) (ID, content, err
 }
 
 // writeChunks writes a large content in transactions of its own, so that none is long. What is left of
-// one whose message never comes is swept.
-func writeChunks(ctx context.Context, db database, id ID, from io.Reader) error {
+// one whose message never comes is swept once the process, which node names, has ended.
+func writeChunks(ctx context.Context, db database, id ID, node string, from io.Reader) error {
 	chunk := make([]byte, chunkSize)
 	for number := 0; ; number++ {
 		n, err := io.ReadFull(from, chunk)
@@ -72,13 +73,31 @@ func writeChunks(ctx context.Context, db database, id ID, from io.Reader) error 
 			return err
 		}
 		err = db.Write(ctx, func(tx *state.Tx) error {
-			_, err := tx.Exec("INSERT INTO spool_chunks (message, number, content) VALUES ($1, $2, $3)", int64(id), number, chunk[:n])
+			_, err := tx.Exec("INSERT INTO spool_chunks (message, number, content, node) VALUES ($1, $2, $3, $4)", int64(id), number, chunk[:n], node)
 			return err
 		})
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// errSwept says that a content's parts are gone before its message has come. Who gives no sign of life for too long is taken
+// for dead by other gateways.
+var errSwept = backends.Fail(backends.Temporary, "the spool: another gateway has taken this one for dead, and has removed the parts of a message on its way in").
+	Say("the message could not be stored, try again later")
+
+// verify makes sure, inside of the transaction that takes a message in, that its parts are there until it ends: a sweep
+// removes all of them or none, and locks the first.
+func (c content) verify(tx *state.Tx, id ID) error {
+	if c.place != inChunks {
+		return nil
+	}
+	found, err := tx.One([]any{new(int64)}, "SELECT number FROM spool_chunks WHERE message = $1 AND number = 0 FOR KEY SHARE", int64(id))
+	if err == nil && !found {
+		return errSwept
+	}
+	return err
 }
 
 // adopt says that a content belongs to a message now.

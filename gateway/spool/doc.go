@@ -40,7 +40,9 @@
 // A message that is written as it comes ([Spool.Incoming]) becomes such a file, too, with the header that it gets in
 // front: it is written once, and synced once.
 // With PostgreSQL it is in parts of 256 KiB, each written in a transaction of its own before the message.
-// Files and parts whose message never came are swept after the start. [MoveContents] makes parts of files, and so does
+// Files and parts whose message never came are swept after the start, and once a day. Parts have the name of the process that
+// writes them, and are swept when it gives no sign of life: no clock decides that. A message whose parts were swept on its way
+// in, as its gateway was frozen, is refused when it is to be taken in. [MoveContents] makes parts of files, and so does
 // [CopyContents] for a copy of a SQLite database: where that is restored, its messages have parts.
 //
 // # Destinations

@@ -83,7 +83,7 @@ func moveFile(ctx context.Context, to *state.DB, id ID, size int64, content *os.
 	if _, err := content.Seek(start, io.SeekStart); err != nil {
 		return err
 	}
-	return writeChunks(ctx, to, id, content)
+	return writeChunks(ctx, to, id, "", content)
 }
 
 // KeepContents gives large contents, which are files in a spool's folder, second names in another folder, and says how

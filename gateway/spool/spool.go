@@ -91,6 +91,8 @@ type Spool struct {
 
 	free  func(folder string) (int64, error) // [freeSpace]
 	swept chan struct{}                      // closed after the first sweep
+	// sweptTo is a number from when parts of contents were swept last.
+	sweptTo ID
 
 	end     context.CancelFunc
 	working sync.WaitGroup

@@ -212,7 +212,7 @@ func TestKeyThatIsRemembered(t *testing.T) {
 		if n := count(t, s, "spool_remembered"); n != 1 {
 			t.Error("a key is forgotten before its time")
 		}
-		now = now.Add(2 * time.Hour)
+		now = now.Add(2*time.Hour + sweepEvery)
 		sweep()
 		accept(t, s, m, "a message\r\n")
 		if n := count(t, s, "spool_messages"); n != 1 {

@@ -16,8 +16,6 @@ const (
 	sweepPage = 256
 	// sweepPause is how long they have it.
 	sweepPause = 20 * time.Millisecond
-	// chunksAfter is how old parts of a content are whose message never came.
-	chunksAfter = 24 * time.Hour
 	// sweepEvery is how often it is done again.
 	sweepEvery = 24 * time.Hour
 )
@@ -128,22 +126,37 @@ func (s *Spool) there(ctx context.Context, id ID) bool {
 	return err == nil && there
 }
 
+// leftChunks are the messages that never came whose parts nobody completes any more, by the process that has written them:
+// it has ended ($2 is this one), or began a sweep ago ($3 is a number from then, and numbers grow). No clock says so, as those of
+// several gateways differ. Those of a version that did not note its process yet are a day old by the database's.
+const leftChunks = `SELECT DISTINCT message FROM spool_chunks
+WHERE message > $1 AND NOT EXISTS (SELECT 1 FROM spool_messages WHERE id = spool_chunks.message) AND
+CASE node WHEN '' THEN message < ((` + databaseNow + ` - 86400000000) << 10) WHEN $2 THEN message < $3
+ELSE node NOT IN (SELECT node FROM spool_nodes) END ORDER BY message LIMIT 256`
+
+// leftChunksAlone is leftChunks for SQLite, where parts come with a move alone, before a gateway starts.
+const leftChunksAlone = `SELECT DISTINCT message FROM spool_chunks
+WHERE message > $1 AND NOT EXISTS (SELECT 1 FROM spool_messages WHERE id = spool_chunks.message) ORDER BY message LIMIT 256`
+
 // sweepChunks removes parts of contents whose message never came.
 func (s *Spool) sweepChunks(ctx context.Context) error {
-	before := s.o.Now().Add(-chunksAfter).UnixMicro() << idBits
+	before := s.sweptTo
+	s.sweptTo = s.ids.next()
 	all := int64(0)
-	for {
-		var rows int64
-		err := s.db.Write(ctx, func(tx *state.Tx) (err error) {
-			rows, err = tx.Exec(`DELETE FROM spool_chunks WHERE (message, number) IN (SELECT message, number FROM spool_chunks
-WHERE message < $1 AND NOT EXISTS (SELECT 1 FROM spool_messages WHERE id = spool_chunks.message) LIMIT 256)`, before)
-			return err
-		})
-		all += rows
+	for last := ID(0); ; {
+		page, err := s.leftChunks(ctx, last, before)
 		if err != nil {
 			return err
 		}
-		if rows < sweepPage || !pause.For(ctx, sweepPause) {
+		for _, id := range page {
+			removed, err := s.removeLeft(ctx, id)
+			if err != nil {
+				return err
+			}
+			all += removed
+			last = id
+		}
+		if len(page) < sweepPage || !pause.For(ctx, sweepPause) {
 			break
 		}
 	}
@@ -153,9 +166,42 @@ WHERE message < $1 AND NOT EXISTS (SELECT 1 FROM spool_messages WHERE id = spool
 	return nil
 }
 
-// sweepRemembered forgets keys whose time is over.
+func (s *Spool) leftChunks(ctx context.Context, last, before ID) (page []ID, err error) {
+	query, args := leftChunksAlone, []any{int64(last)}
+	if s.db.Shared() {
+		query, args = leftChunks, append(args, s.leases.node, int64(before))
+	}
+	err = s.db.Read(ctx, func(tx *state.Tx) error {
+		page = nil
+		return tx.Query(func(scan func(...any) error) error {
+			var id ID
+			err := scan(&id)
+			page = append(page, id)
+			return err
+		}, query, args...)
+	})
+	return page, err
+}
+
+// removeLeft removes the parts of a content, unless its message has come by now. Who takes it in at this moment has its first
+// part locked ([content.verify]), and is waited for.
+func (s *Spool) removeLeft(ctx context.Context, id ID) (parts int64, err error) {
+	err = s.db.Write(ctx, func(tx *state.Tx) error {
+		if s.db.Shared() {
+			if _, err := tx.One([]any{new(int64)}, "SELECT number FROM spool_chunks WHERE message = $1 ORDER BY number LIMIT 1 FOR UPDATE", int64(id)); err != nil {
+				return err
+			}
+		}
+		parts, err = tx.Exec("DELETE FROM spool_chunks WHERE message = $1 AND NOT EXISTS (SELECT 1 FROM spool_messages WHERE id = $1)", int64(id))
+		return err
+	})
+	return parts, err
+}
+
+// sweepRemembered forgets keys whose time is over. They have a day more, as the clock of whoever noted them may be
+// behind this one's.
 func (s *Spool) sweepRemembered(ctx context.Context) error {
-	now := s.o.Now().UnixMicro()
+	now := s.o.Now().Add(-sweepEvery).UnixMicro()
 	for {
 		var rows int64
 		err := s.db.Write(ctx, func(tx *state.Tx) (err error) {

@@ -3,6 +3,7 @@
 package spool
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/test/databases"
+	"github.com/dipylon/dipylon/test/harness"
 )
 
 // filesOf are the names of the files that a spool has.
@@ -96,25 +98,168 @@ func TestOrphanFiles(t *testing.T) {
 	}
 }
 
-// TestOrphanChunks: old parts of contents whose message never came are removed, and no others; also from a SQLite file,
-// which has those of a database that was moved there.
+// TestOrphanChunks: parts of contents whose message never came are removed from a SQLite file, which has those of a
+// database that was moved there.
 func TestOrphanChunks(t *testing.T) {
-	databases.Each(t, func(t *testing.T, o state.Options) {
-		s := start(t, o, slow)
-		<-s.swept
-		accept(t, s, to("k", "a@x.example"), strings.Repeat("x", 300<<10))
-		want := count(t, s, "spool_chunks") + 1
-		old := ID(time.Now().Add(-25*time.Hour).UnixMicro() << idBits)
-		for _, id := range []ID{old, s.ids.next()} {
-			if err := writeChunks(t.Context(), s.db, id, strings.NewReader("half")); err != nil {
+	o := state.Options{Log: zerolog.Nop(), Folder: databases.Folder(t)}
+	s := start(t, o)
+	<-s.swept
+	for _, id := range []ID{1, s.ids.next()} {
+		if err := writeChunks(t.Context(), s.db, id, "", strings.NewReader("half")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.sweepOnce(t.Context())
+	if n := count(t, s, "spool_chunks"); n != 0 {
+		t.Errorf("there are %d parts", n)
+	}
+}
+
+// TestOrphanChunksOfOthers: with PostgreSQL parts are removed once the process that wrote them has ended, or a whole sweep
+// later, whatever any gateway's clock says.
+func TestOrphanChunksOfOthers(t *testing.T) {
+	t.Parallel()
+	for name, ahead := range map[string]time.Duration{"clocks agree": 0, "ahead": 48 * time.Hour, "behind": -48 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			o := shared(t)
+			sweeper := start(t, o, slow, func(o *Options) { o.Now = func() time.Time { return time.Now().Add(ahead) } })
+			other := start(t, o, slow)
+			<-sweeper.swept
+			<-other.swept
+			accept(t, other, to("k", "a@x.example"), strings.Repeat("x", 300<<10)) // two parts
+			half := func(s *Spool, node string) {
+				t.Helper()
+				if err := writeChunks(t.Context(), s.db, s.ids.next(), node, strings.NewReader("half")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			sweep := func(want int) {
+				t.Helper()
+				sweeper.sweepOnce(t.Context())
+				if n := count(t, sweeper, "spool_chunks"); n != want {
+					t.Errorf("there are %d parts, not %d", n, want)
+				}
+			}
+			half(other, other.leases.node)
+			half(sweeper, sweeper.leases.node)
+			half(other, "")
+			sweep(5)
+			sweep(4) // the sweeper's own is from before the last one
+			if err := other.Close(); err != nil {
 				t.Fatal(err)
 			}
+			sweep(3)
+		})
+	}
+}
+
+// TestOrphanChunksOfEarlierVersions: parts that name no process are removed after a day.
+func TestOrphanChunksOfEarlierVersions(t *testing.T) {
+	t.Parallel()
+	s := start(t, shared(t), slow)
+	<-s.swept
+	for _, age := range []time.Duration{25 * time.Hour, 23 * time.Hour} {
+		if err := writeChunks(t.Context(), s.db, ID(time.Now().Add(-age).UnixMicro()<<idBits), "", strings.NewReader("half")); err != nil {
+			t.Fatal(err)
 		}
-		s.sweepOnce(t.Context())
-		if n := count(t, s, "spool_chunks"); n != want {
-			t.Errorf("there are %d parts, not %d", n, want)
+	}
+	s.sweepOnce(t.Context())
+	if n := count(t, s, "spool_chunks"); n != 1 {
+		t.Errorf("there are %d parts", n)
+	}
+}
+
+// TestSweptOnItsWayIn (I1): a message whose parts another gateway has removed, as this one gave no sign of life, is refused,
+// and is taken in whole when it comes again.
+func TestSweptOnItsWayIn(t *testing.T) {
+	t.Parallel()
+	o := shared(t)
+	db := &interrupting{database: databases.Open(t, o)}
+	s, err := open(t.Context(), Options{Log: zerolog.Nop(), Folder: t.TempDir(), Lease: time.Hour, Poll: time.Hour, Reserve: 1}, db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	other := start(t, o, slow)
+	<-s.swept
+	<-other.swept
+	text := strings.Repeat("x", 600<<10)
+	// One after the first part, one before the message.
+	for _, after := range []int{1, 3} {
+		db.after(after, func() {
+			kill(t, s)
+			tick(t, other)
+			other.sweepOnce(t.Context())
+		})
+		body := full(t, buffer.Options{}, text)
+		if err := s.Accept(t.Context(), to("k", "a@x.example"), body); !errors.Is(err, errSwept) {
+			t.Errorf("after %d parts: %v", after, err)
 		}
+		_ = body.Discard() // it is in memory
+	}
+	tick(t, s)
+	accept(t, s, to("k", "a@x.example"), text)
+	other.sweepOnce(t.Context())
+	if got := textOf(t, one(t, other, "x.example")); got != text {
+		t.Errorf("%d octets are there", len(got))
+	}
+}
+
+// interrupting does something after some writes.
+type interrupting struct {
+	database
+	left int
+	do   func()
+}
+
+func (d *interrupting) after(writes int, do func()) { d.left, d.do = writes, do }
+
+func (d *interrupting) Write(ctx context.Context, f func(*state.Tx) error) error {
+	err := d.database.Write(ctx, f)
+	if d.left--; d.left == 0 {
+		d.do()
+	}
+	return err
+}
+
+// TestSweepWaitsForWhoIsTakingIn (I1): a sweep that finds a message's parts while the message is being taken in, and is not
+// seen yet, leaves them.
+func TestSweepWaitsForWhoIsTakingIn(t *testing.T) {
+	t.Parallel()
+	o := shared(t)
+	s := start(t, o, slow)
+	<-s.swept
+	other := databases.Open(t, o)
+	id, removed := s.ids.next(), make(chan int64, 1)
+	if err := writeChunks(t.Context(), s.db, id, "an ended one", strings.NewReader("content")); err != nil {
+		t.Fatal(err)
+	}
+	err := other.Write(t.Context(), func(tx *state.Tx) error {
+		_, err := tx.Exec("INSERT INTO spool_messages (id, key, envelope, received, expires, size, recipients, place) VALUES ($1, 'k', '{}', 1, 1, 7, 1, 2)", int64(id))
+		if err == nil {
+			err = (content{place: inChunks}).verify(tx, id)
+		}
+		if err != nil {
+			return err
+		}
+		go func() {
+			parts, err := s.removeLeft(t.Context(), id)
+			if err != nil {
+				t.Error(err)
+			}
+			removed <- parts
+		}()
+		harness.Eventually(t, time.Minute, "the sweep waits", func() bool {
+			return count(t, s, "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0
+		})
+		return nil
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if parts := <-removed; parts != 0 {
+		t.Errorf("%d parts were removed", parts)
+	}
 }
 
 // TestDamaged: a message whose file is missing or short is held and reported, by who wants to deliver it
