@@ -10,26 +10,22 @@ import (
 type Gate struct {
 	mu    sync.Mutex
 	keeps func(Kind) bool
-	kept  map[string]struct{} // destinations that were given back for it
+	kept  map[string]struct{} // destinations that were given back for it, of which so many are counted
 }
 
 const (
-	// keptAgain is when a destination is asked for again that is kept, and that nobody has remembered.
-	keptAgain = 5 * time.Minute
-	// keptMost bounds how many are remembered.
+	// KeptAgain is when a destination whose mail is kept is asked for again.
+	KeptAgain = 5 * time.Minute
+	// keptMost bounds how many are counted.
 	keptMost = 10_000
 )
 
-// Set has mail of these kinds kept from now on; nil: of none. What is under way goes on. It returns the destinations that
-// were kept: their back-off in the queue is to be ended, as they may leave now.
-func (g *Gate) Set(keeps func(Kind) bool) (kept []string) {
+// Set has mail of these kinds kept from now on; nil: of none. What is under way goes on. Of destinations whose mail may leave
+// now the back-off in the queue is to be ended: it is not longer than [KeptAgain].
+func (g *Gate) Set(keeps func(Kind) bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for name := range g.kept {
-		kept = append(kept, name)
-	}
 	g.keeps, g.kept = keeps, nil
-	return kept
 }
 
 // Kept is how many destinations have mail that is kept, as far as they are remembered.
@@ -39,8 +35,8 @@ func (g *Gate) Kept() int {
 	return len(g.kept)
 }
 
-// keep gives a destination back to the queue if its mail is kept, and says whether it was. Whoever sets the gate anew
-// gets to know of it, or it was not kept.
+// keep gives a destination back to the queue if its mail is kept, and says whether it was. It is given back before the gate is
+// set anew, or is not kept.
 func (g *Gate) keep(kind Kind, name string, giveBack func(wait time.Duration)) bool {
 	if g == nil {
 		return false
@@ -57,6 +53,6 @@ func (g *Gate) keep(kind Kind, name string, giveBack func(wait time.Duration)) b
 		forgetSome(g.kept)
 	}
 	g.kept[name] = struct{}{}
-	giveBack(keptAgain)
+	giveBack(KeptAgain)
 	return true
 }

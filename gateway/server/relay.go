@@ -51,7 +51,7 @@ func SpoolFolder(cfg *config.Config) string { return filepath.Join(cfg.StateFold
 func SpoolOptions(log zerolog.Logger, cfg *config.Config, db *state.DB) spool.Options {
 	return spool.Options{
 		Log: log, DB: db, Folder: SpoolFolder(cfg), Node: cfg.Hostname,
-		Lease: cfg.Timeouts.Lease.Std(),
+		Lease: cfg.Timeouts.Lease.Std(), Leaves: leaves(cfg.Transfer),
 	}
 }
 

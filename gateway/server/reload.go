@@ -204,11 +204,14 @@ func (g *Server) apply(c *change) {
 		l.listener.close()
 		g.log.Info().Str("protocol", l.protocol).Str("address", l.listener.address()).Msg("not listening any more")
 	}
+	before := g.cfg.Transfer
 	g.listening, g.cfg = c.listening, c.cfg
 	g.useRelay(c.cfg)
 	g.relaying.Go(func() { g.liftDays(g.alive, routes, c.routes) })
 	g.publish()
-	g.setTransfer(c.cfg.Transfer)
+	if g.setTransfer(c.cfg.Transfer); c.cfg.Transfer != before {
+		g.relaying.Go(func() { g.liftKept(g.alive) })
+	}
 	g.collect(c.cfg, c.swapped)
 	g.warn(c.cfg)
 	for _, name := range c.removed {

@@ -96,6 +96,7 @@ func (g *Server) start(ctx context.Context) error {
 		g.serve(g.listening[i], shapeOf(g.cfg, l, policies), l.ImplicitTLS())
 	}
 	g.setTransfer(g.cfg.Transfer)
+	g.relaying.Go(func() { g.liftKept(g.alive) }) // an earlier process may have had another mode
 	g.useRelay(g.cfg)
 	g.serveCommands()
 	g.publish()

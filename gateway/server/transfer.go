@@ -20,7 +20,28 @@ func (g *Server) transferNow() config.Transfer { return g.inForce.Load().cfg.Tra
 
 // setTransfer has mail kept, or leave, as a configuration says, without another relay.
 func (g *Server) setTransfer(t config.Transfer) {
-	g.spool.Lift(g.gate.Set(func(k relay.Kind) bool { return keeps(t, k == relay.Store) != "" })...)
+	g.gate.Set(func(k relay.Kind) bool { return keeps(t, k == relay.Store) != "" })
+	g.spool.Tell(leaves(t))
+}
+
+// liftKept ends the back-off of destinations whose mail may have been kept, whether they are in memory or not: some of it may
+// leave now, and the other is counted anew. A back-off of another sort that is over in minutes ends with it.
+func (g *Server) liftKept(ctx context.Context) {
+	err := g.spool.LiftIf(ctx, time.Now().Add(relay.KeptAgain), func(string) bool { return true })
+	if err != nil && ctx.Err() == nil {
+		g.log.Error().Err(err).Stringer("at_most", relay.KeptAgain).Msg("mail that the transfer mode has kept waits a little longer")
+	}
+}
+
+// leaves is what other gateways on the same database are told of a mode: mail of theirs leaves here.
+func leaves(t config.Transfer) string {
+	switch {
+	case !t.Delivers():
+		return "nothing"
+	case !t.Sends():
+		return "what is for the stores"
+	}
+	return "everything"
 }
 
 // liftDays ends the back-off of destinations whose routes have another bound of the recipients of a day: until the day
@@ -36,7 +57,7 @@ func (g *Server) liftDays(ctx context.Context, before, now *route.Table) {
 		}
 		return 0
 	}
-	err := g.spool.LiftIf(ctx, func(destination string) bool {
+	err := g.spool.LiftIf(ctx, time.Time{}, func(destination string) bool {
 		_, store := route.StoreOf(destination)
 		return !store && perDay(before, destination) != perDay(now, destination)
 	})

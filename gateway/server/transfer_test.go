@@ -216,3 +216,32 @@ func TestRecipientsPerDay(t *testing.T) {
 		}
 	}
 }
+
+// TestTransferAfterStart: what an earlier process has kept leaves at once by one with another mode, and not when it would have
+// been asked for again.
+func TestTransferAfterStart(t *testing.T) {
+	far := (&fakesmtp.Server{}).Start(t)
+	dir := rootsIn(t)
+	in := func(mode string) *config.Config {
+		return parse(t, dir, oneStore+"smtp: {relay_for: [127.0.0.2]}\n"+
+			"routes: [{name: far, domains: [far.example], to: smtp, hosts: ['"+far.Address+"'], tls: clear}]\n"+
+			"transfer: {mode: "+mode+"}\n")
+	}
+	for _, mode := range []string{"in", "both"} {
+		g, ended, end := run(t, in(mode))
+		if mode == "in" {
+			speak(t, "127.0.0.2", g.Snapshot().Listeners[1].Address).send("a@far.example")
+			within(t, "mail is kept", func() bool { return g.gate.Kept() == 1 })
+			within(t, "the database says until when", func() bool {
+				var until int64
+				return g.db.QueryRow(t.Context(), "SELECT until FROM spool_destinations").Scan(&until) == nil && until > time.Now().UnixMicro()
+			})
+		} else {
+			within(t, "it leaves", func() bool { return len(far.Received()) == 1 })
+		}
+		end()
+		if err := errors.Join(<-ended, g.Shutdown(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -31,10 +31,17 @@ type leases struct {
 	epochs [shards]atomic.Int64 // 0: not this node's
 	until  atomic.Int64         // by sinceBoot; of PostgreSQL alone
 
-	mu sync.Mutex // one look at the database at a time
+	leaves atomic.Pointer[string] // of [Spool.Tell]
+
+	mu     sync.Mutex // one look at the database at a time
+	others string     // what leaves by another node, where it is not what leaves by this one
 }
 
-func newLeases(s *Spool, node string) *leases { return &leases{spool: s, node: node} }
+func newLeases(s *Spool, node string) *leases {
+	l := &leases{spool: s, node: node}
+	l.leaves.Store(&s.o.Leaves)
+	return l
+}
 
 // has says whether a shard is this node's, as far as it knows.
 func (l *leases) has(shard int64) bool { return l.epochs[shard].Load() != 0 }
@@ -156,10 +163,11 @@ func (l *leases) tick(ctx context.Context) error {
 	if err := l.renew(ctx); err != nil {
 		return err
 	}
-	nodes, err := l.removeDead(ctx)
+	nodes, others, err := l.removeDead(ctx)
 	if err != nil {
 		return err
 	}
+	l.compare(others)
 	share := (shards + nodes - 1) / nodes
 	mine := l.mine()
 	switch {
@@ -189,7 +197,8 @@ func (l *leases) mine() []int64 {
 func (l *leases) renew(ctx context.Context) error {
 	asked := sinceBoot()
 	lease := l.spool.o.Lease
-	result, err := l.spool.db.Quick().ExecContext(ctx, "UPDATE spool_nodes SET until = "+databaseNow+" + $2 WHERE node = $1", l.node, lease.Microseconds())
+	result, err := l.spool.db.Quick().ExecContext(ctx, "UPDATE spool_nodes SET until = "+databaseNow+" + $2, leaves = $3 WHERE node = $1",
+		l.node, lease.Microseconds(), *l.leaves.Load())
 	if err != nil {
 		return err
 	}
@@ -214,14 +223,16 @@ func (l *leases) enrol(ctx context.Context) error {
 		if _, err := tx.Exec("UPDATE spool_shards SET node = '' WHERE node = $1", l.node); err != nil {
 			return err
 		}
-		_, err := tx.Exec("INSERT INTO spool_nodes (node, until) VALUES ($1, "+databaseNow+" + $2)", l.node, l.spool.o.Lease.Microseconds())
+		_, err := tx.Exec("INSERT INTO spool_nodes (node, until, leaves) VALUES ($1, "+databaseNow+" + $2, $3)",
+			l.node, l.spool.o.Lease.Microseconds(), *l.leaves.Load())
 		return err
 	})
 }
 
 // removeDead deletes the rows of nodes that have given no sign of life, and counts those that live. A dead one
-// whose row is being renewed at this moment is not dead: the row is locked, and looked at again.
-func (l *leases) removeDead(ctx context.Context) (nodes int, err error) {
+// whose row is being renewed at this moment is not dead: the row is locked, and looked at again. Others is what leaves by a node
+// by which not the same leaves as by this one; empty: there is none.
+func (l *leases) removeDead(ctx context.Context) (nodes int, others string, err error) {
 	err = l.spool.db.Write(ctx, func(tx *state.Tx) error {
 		err := tx.Query(func(scan func(...any) error) error {
 			var node string
@@ -232,10 +243,24 @@ func (l *leases) removeDead(ctx context.Context) (nodes int, err error) {
 		if err != nil {
 			return err
 		}
-		_, err = tx.One([]any{&nodes}, "SELECT count(*) FROM spool_nodes")
+		_, err = tx.One([]any{&nodes, &others}, "SELECT count(*), COALESCE(max(leaves) FILTER (WHERE leaves NOT IN ('', $1)), '') FROM spool_nodes", *l.leaves.Load())
 		return err
 	})
-	return max(nodes, 1), err
+	return max(nodes, 1), others, err
+}
+
+// compare tells of a difference once, and of its end.
+func (l *leases) compare(others string) {
+	ours := *l.leaves.Load()
+	if l.others == others || ours == "" {
+		return
+	}
+	if l.others = others; others == "" {
+		l.spool.o.Log.Info().Str("leaves", ours).Msg("the gateways on the database have the same transfer mode again")
+		return
+	}
+	l.spool.o.Log.Error().Str("leaves", ours).Str("leaves_by_others", others).
+		Msg("a gateway on the same database has another transfer mode, and each delivers a part of the mail: some of it waits that should leave, or leaves that should wait. Give all of them the same transfer section")
 }
 
 // lose forgets all shards.

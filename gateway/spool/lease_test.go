@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,6 +70,37 @@ func TestShards(t *testing.T) {
 	if n := len(a.leases.mine()); n != shards {
 		t.Errorf("the other one's end leaves it %d shards", n)
 	}
+}
+
+// TestDifferentTransfer: gateways by which not the same mail leaves are told so at their start and when that changes, once,
+// and those of an earlier version, which do not say it, are left alone.
+func TestDifferentTransfer(t *testing.T) {
+	t.Parallel()
+	o := shared(t)
+	var logs [3]strings.Builder
+	node := func(n int, leaves string) *Spool {
+		return start(t, o, slow, logged(&logs[n]), func(o *Options) { o.Leaves = leaves })
+	}
+	const differ, agree = "another transfer mode", "the same transfer mode again"
+	told := func(n int, what string, want int) {
+		t.Helper()
+		if got := strings.Count(logs[n].String(), what); got != want {
+			t.Errorf("gateway %d has told of %q %d times, not %d: %s", n, what, got, want, &logs[n])
+		}
+	}
+	node(0, "")
+	a := node(1, "everything")
+	told(1, differ, 0)
+	b := node(2, "nothing")
+	told(2, differ, 1)
+	tick(t, a, a, b)
+	told(1, differ, 1)
+	told(2, differ, 1)
+	b.Tell("everything")
+	tick(t, b, a, b)
+	told(1, agree, 1)
+	told(2, agree, 1)
+	told(0, "transfer mode", 0)
 }
 
 // TestOtherNodes: a node works on what another one has taken in for its shards, and on nothing else.

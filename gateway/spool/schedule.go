@@ -148,24 +148,17 @@ func (s *schedule) lift(all []announcement) {
 	}
 }
 
-// Lift ends the back-off of destinations, as far as they are known in memory: what they were given back for is over.
-func (s *Spool) Lift(destinations ...string) {
-	s.schedule.mu.Lock()
-	defer s.schedule.mu.Unlock()
-	for _, name := range destinations {
-		if d := s.schedule.destinations[name]; d != nil {
-			s.schedule.endBackoff(d)
-		}
+// LiftIf ends the back-off of all destinations that it is true of, also of those that are not in memory, if it would end by
+// itself before then; zero: whenever that is. One that is given out is ready again as soon as it is given back, whatever it is
+// given back for: that was decided before.
+func (s *Spool) LiftIf(ctx context.Context, before time.Time, is func(destination string) bool) error {
+	most := never
+	if !before.IsZero() {
+		most = before.UnixMicro()
 	}
-	s.schedule.wake()
-}
-
-// LiftIf ends the back-off of all destinations that it is true of, also of those that are not in memory. One that is given
-// out is ready again as soon as it is given back, whatever it is given back for: that was decided before.
-func (s *Spool) LiftIf(ctx context.Context, is func(destination string) bool) error {
-	s.schedule.liftKnown(is)
+	s.schedule.liftKnown(most, is)
 	for from := (horizon{due: s.o.Now().UnixMicro()}); ; {
-		page, err := s.schedule.page(ctx, "until > 0 AND (due, destination) > ($1, $2)", from.due, from.name)
+		page, err := s.schedule.page(ctx, "until > 0 AND due < $1 AND (due, destination) > ($2, $3)", most, from.due, from.name)
 		if err == nil && len(page) > 0 {
 			err = s.liftRows(ctx, page, is)
 		}
@@ -180,11 +173,11 @@ func (s *Spool) LiftIf(ctx context.Context, is func(destination string) bool) er
 }
 
 // liftKnown is LiftIf for what is in memory.
-func (s *schedule) liftKnown(is func(destination string) bool) {
+func (s *schedule) liftKnown(most int64, is func(destination string) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, d := range s.destinations {
-		if is(name) {
+		if (d.busy || d.until < most) && is(name) {
 			d.again = d.busy
 			s.endBackoff(d)
 		}

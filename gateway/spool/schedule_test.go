@@ -109,28 +109,6 @@ func TestReady(t *testing.T) {
 	})
 }
 
-// TestLift: what was given back until a time is ready before it, when that is over; what is not known is left.
-func TestLift(t *testing.T) {
-	databases.Each(t, func(t *testing.T, o state.Options) {
-		s := start(t, o)
-		accept(t, s, to("1", "a@x.example"), "text")
-		accept(t, s, to("2", "a@y.example"), "text")
-		for range 2 {
-			s.Done(next(t, s), time.Now().Add(time.Hour))
-		}
-		nothing(t, s)
-		s.Lift("x.example", "z.example")
-		if n := next(t, s); n != "x.example" {
-			t.Errorf("%q is ready", n)
-		}
-		s.Lift("x.example") // it is given out
-		nothing(t, s)
-		if got := one(t, s, "x.example"); got.Key != "1" {
-			t.Errorf("it is %+v", got)
-		}
-	})
-}
-
 // TestLiftIf: it ends back-offs of destinations in memory, of those that are given out at this moment, and of those that
 // are in the database alone, as after a start.
 func TestLiftIf(t *testing.T) {
@@ -147,7 +125,7 @@ func TestLiftIf(t *testing.T) {
 		}
 		lift := func() {
 			t.Helper()
-			if err := s.LiftIf(t.Context(), isX); err != nil {
+			if err := s.LiftIf(t.Context(), time.Time{}, isX); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -184,6 +162,45 @@ func TestLiftIf(t *testing.T) {
 			t.Errorf("after a start, ready are %q", ready)
 		}
 		nothing(t, s)
+	})
+}
+
+// TestLiftIfBefore: back-offs that last longer stay, whether they are in memory or in the database alone.
+func TestLiftIfBefore(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		s := start(t, o)
+		soon, later := time.Now().Add(10*time.Minute), time.Now().Add(time.Hour)
+		lift := func() {
+			t.Helper()
+			if err := s.LiftIf(t.Context(), soon.Add(time.Second), func(string) bool { return true }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		accept(t, s, to("1", "a@soon.example"), "text")
+		accept(t, s, to("2", "a@later.example"), "text")
+		until := map[string]time.Time{"soon.example": soon, "later.example": later}
+		for range until {
+			name := next(t, s)
+			s.Done(name, until[name])
+		}
+		for _, what := range []string{"in memory", "in the database"} {
+			nothing(t, s)
+			lift()
+			if n := next(t, s); n != "soon.example" {
+				t.Errorf("%s: %q is ready", what, n)
+			}
+			nothing(t, s)
+			s.Done("soon.example", soon)
+			refreshed(t, s, "the rows tell it", func() bool {
+				var n int
+				err := s.db.QueryRow(t.Context(), "SELECT count(*) FROM spool_destinations WHERE until > $1", time.Now().UnixMicro()).Scan(&n)
+				return err == nil && n == 2
+			})
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = start(t, o)
+		}
 	})
 }
 

@@ -39,7 +39,9 @@ type Options struct {
 	// Poll is how often mail is looked for that other gateways have taken in [1 s]: a tenth as often as long as they
 	// can tell of it.
 	Poll time.Duration
-	Now  func() time.Time // [time.Now]
+	// Leaves says which mail leaves by this gateway, for [Spool.Tell] [it does not say].
+	Leaves string
+	Now    func() time.Time // [time.Now]
 
 	deaf bool // for tests: what others tell is not heard
 }
@@ -162,6 +164,10 @@ func open(ctx context.Context, o Options, db database) (*Spool, error) {
 	}
 	return s, nil
 }
+
+// Tell says in a few words which mail leaves by this gateway from now on. Gateways that share a database share its mail out, so
+// the same has to leave by all of them: the log tells of a difference.
+func (s *Spool) Tell(leaves string) { s.leases.leaves.Store(&leaves) }
 
 // Close ends the spool. What is in flight is uncertain for whoever opens it next.
 func (s *Spool) Close() (err error) {

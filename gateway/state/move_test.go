@@ -231,7 +231,7 @@ func TestMoveRefuses(t *testing.T) {
 	m.To = Options{Log: zerolog.Nop(), URL: peers.SharedPostgres(t).Database(t)}
 	m.Contents = func(ctx context.Context, to *DB) error {
 		return to.Write(ctx, func(tx *Tx) error {
-			_, err := tx.Exec("INSERT INTO spool_nodes VALUES ('n', 1)")
+			_, err := tx.Exec("INSERT INTO spool_nodes (node, until) VALUES ('n', 1)")
 			return err
 		})
 	}
@@ -362,7 +362,7 @@ func TestMoveBackRefuses(t *testing.T) {
 	}
 	sign := func(until string) {
 		t.Helper()
-		if _, err := open(t, m.From).pool.ExecContext(t.Context(), "INSERT INTO spool_nodes VALUES ('n', "+until+") ON CONFLICT (node) DO UPDATE SET until = excluded.until"); err != nil {
+		if _, err := open(t, m.From).pool.ExecContext(t.Context(), "INSERT INTO spool_nodes (node, until) VALUES ('n', "+until+") ON CONFLICT (node) DO UPDATE SET until = excluded.until"); err != nil {
 			t.Fatal(err)
 		}
 	}
