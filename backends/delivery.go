@@ -42,7 +42,8 @@ type Delivery struct {
 	// message twice for a recipient under one key, as far as it can tell.
 	Key string
 	// Retry says that an earlier attempt under this key may have succeeded: the store looks
-	// before it delivers, and answers "delivered" where it had been.
+	// before it delivers, and answers "delivered" where it had been. The content may have another
+	// form by now, as a policy was changed: the key says which message it is.
 	Retry bool
 	Envelope
 	Recipients []Recipient

@@ -422,6 +422,17 @@ var keyCases = []testcase{
 		t.delivered(t.retry(m, t.Address))
 		t.expect(t.first(), m)
 	}},
+	{"retry-in-another-form", []need{receiver, reader}, func(t *trial) {
+		t.emptyAll()
+		// A gateway's policy may change between attempts, and with it what is done to content on its way. It is the key
+		// that says which message it is.
+		all := t.mails(2)
+		t.delivered(t.deliver(all[0], t.Address))
+		d := t.delivery(all[1], t.Address)
+		d.Key, d.Retry = all[0].tag, true
+		t.delivered(t.deliverAs(d, all[1].reader()))
+		t.expect(t.first(), all[0])
+	}},
 	{"retry-of-nothing", []need{receiver, reader}, func(t *trial) {
 		t.emptyAll()
 		m := t.mails(1)[0]

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"io"
 	"slices"
 	"strings"
@@ -454,9 +455,23 @@ var receiverLies = []lie{
 		fails: []string{"receiver/too-large"},
 	},
 	{
-		name:  "nothing is known of earlier deliveries",
-		tell:  forgetting(func(backends.Delivery) string { return unique() }),
-		fails: []string{"receiver/retry", "receiver/retry-for-one-more", "receiver/odd-keys", "concurrency/one-key-at-once"},
+		name: "nothing is known of earlier deliveries",
+		tell: forgetting(func(backends.Delivery) string { return unique() }),
+		fails: []string{
+			"receiver/retry", "receiver/retry-in-another-form", "receiver/retry-for-one-more", "receiver/odd-keys", "concurrency/one-key-at-once",
+		},
+	},
+	{
+		name: "the same key with other content is another message",
+		tell: delivering(func(deliver deliverFunc) deliverFunc {
+			return func(ctx context.Context, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+				data, err := io.ReadAll(content)
+				sum := sha256.Sum256(append([]byte(d.Key), data...))
+				d.Key = hex.EncodeToString(sum[:])
+				return deliver(ctx, d, io.MultiReader(bytes.NewReader(data), failingWith(err)))
+			}
+		}),
+		fails: []string{"receiver/retry-in-another-form"},
 	},
 	{
 		name: "a retry is taken for delivered",
