@@ -161,6 +161,31 @@ func TestSendAs(t *testing.T) {
 	})
 }
 
+// TestServiceSends sends as a user for whom the service account acts: the author is the user, whether the header says so or nobody.
+func TestServiceSends(t *testing.T) {
+	for name, mail := range map[string]string{
+		"From": letter("To: judy@elsewhere.example\r\n"), "no From": strings.Replace(letter(""), "From: George <"+george+">\r\n", "", 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, map[string]any{"submission": true, "service": map[string]any{"user": chris, "password": "chris-secret"}})
+			s.boxes[george].Grant(s.boxes[chris], double.Rights{Reads: true, SendAs: true})
+			store := s.store(t)
+			verdicts, err := store.Send(t.Context(), backends.Credential{Kind: backends.CredentialImpersonation, User: george}, delivery("k", "judy@elsewhere.example"), strings.NewReader(mail))
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantSent(t, verdicts)
+			m := objectOf(t, s.Sent()[0].Stream)
+			if as, _ := m.Address(mapi.SentRepresentingAddress); as.SMTP != george || as.Address != s.boxes[george].DN {
+				t.Errorf("%+v", as)
+			}
+			if len(s.in(george, "Sent Items")) != 1 || len(s.in(chris, "Sent Items")) != 0 {
+				t.Error("the copy is not in the user's Sent Items")
+			}
+		})
+	}
+}
+
 // TestRefusedRecipients has the transport refuse one of two: the other gets the message, once.
 func TestRefusedRecipients(t *testing.T) {
 	s := start(t, sends)

@@ -77,7 +77,7 @@ func (x *call) submit(place uint8, o object) []byte {
 	if !ok {
 		return reply(ropSubmit, place, nullObject)
 	}
-	return reply(ropSubmit, place, x.s.send(m, false))
+	return reply(ropSubmit, place, x.s.send(x.c.mailbox, m, false))
 }
 
 // transportSend sends a message, and tells no properties. MS-OXOMSG §3.2.5.2.
@@ -86,25 +86,26 @@ func (x *call) transportSend(place uint8, o object) []byte {
 	if !ok {
 		return reply(ropTransportSend, place, nullObject)
 	}
-	code := x.s.send(m, true)
+	code := x.s.send(x.c.mailbox, m, true)
 	if code != 0 {
 		return reply(ropTransportSend, place, code)
 	}
 	return reply(ropTransportSend, place, 0, 1) // NoPropertiesReturned
 }
 
-// send sends what a message has become.
-func (s *Server) send(m *message, keep bool) uint32 {
+// send sends what a message has become. by is who has signed in.
+func (s *Server) send(by *Mailbox, m *message, keep bool) uint32 {
 	draft := m.work()
-	code, recipients := s.sendable(m)
+	code, recipients := s.sendable(by, m)
 	if code != 0 {
 		return code
 	}
-	sender := draft.number(tagFlags)
-	draft.setNumber(tagFlags, sender&^flagUnsent|flagSubmitted)
+	flags := draft.number(tagFlags)
+	draft.setNumber(tagFlags, flags&^flagUnsent|flagSubmitted)
 	draft.set(property{tag: tagSubmitTime, data: fileTime(now())})
-	m.mailbox.owner(draft)
+	by.signs(draft)
 	if code := m.save(); code != 0 {
+		draft.setNumber(tagFlags, flags)
 		return code
 	}
 	one := m.mailbox.find(m.id)
@@ -117,7 +118,7 @@ func (s *Server) send(m *message, keep bool) uint32 {
 }
 
 // sendable says whether a message can be sent, and to whom.
-func (s *Server) sendable(m *message) (code uint32, recipients []*item) {
+func (s *Server) sendable(by *Mailbox, m *message) (code uint32, recipients []*item) {
 	draft := m.work()
 	resend := draft.number(tagFlags)&flagResend != 0
 	for _, r := range draft.recipients {
@@ -133,7 +134,7 @@ func (s *Server) sendable(m *message) (code uint32, recipients []*item) {
 	case draft.text(tagClass) == "":
 		s.wrong("send a message without a class")
 		return invalidParameter, nil
-	case !m.mailbox.maySendAs(draft):
+	case !s.maySendAs(by, draft):
 		return accessDenied, nil
 	}
 	for _, r := range recipients {
@@ -144,10 +145,13 @@ func (s *Server) sendable(m *message) (code uint32, recipients []*item) {
 	return 0, recipients
 }
 
-// maySendAs says whether the owner may send as whom the message names.
-func (m *Mailbox) maySendAs(i *item) bool {
-	who := m.server.representing(i)
-	return who == "" || strings.EqualFold(who, m.User) || slices.Contains(m.SendAs, strings.ToLower(who))
+// maySendAs says whether somebody may send as whom the message names.
+func (s *Server) maySendAs(by *Mailbox, i *item) bool {
+	who := s.representing(i)
+	if who == "" || strings.EqualFold(who, by.User) || slices.Contains(by.SendAs, strings.ToLower(who)) {
+		return true
+	}
+	return slices.ContainsFunc(s.mailboxes, func(m *Mailbox) bool { return strings.EqualFold(m.User, who) && m.rights[by.DN].SendAs })
 }
 
 // representing returns the address that a message is sent as.
@@ -165,8 +169,8 @@ func (s *Server) representing(i *item) string {
 	return i.text(representingTags.address)
 }
 
-// owner names the owner of the mailbox as who sends, and as who is represented where nobody is.
-func (m *Mailbox) owner(i *item) {
+// signs names the owner of the mailbox as who sends, and as who is represented where nobody is.
+func (m *Mailbox) signs(i *item) {
 	set := func(tags addressTags) {
 		i.setText(tags.name, m.User)
 		i.setText(tags.kind, "SMTP")
