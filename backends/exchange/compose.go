@@ -54,7 +54,7 @@ func (s *Store) readMail(content io.Reader, reader mime.Reader) (*mail, error) {
 }
 
 // Names of our own properties on what this backend has made: the key that it was made under, and whom it was for. They say to a retry what an
-// earlier attempt has done (I2).
+// earlier attempt has done (I2). They are octets: texts are compared without regard to case.
 var (
 	keyName  = mapi.Named{Set: mapi.PSPublicStrings, Name: "DipylonDeliveryKey"}
 	sentName = mapi.Named{Set: mapi.PSPublicStrings, Name: "DipylonRecipients"}
@@ -90,7 +90,7 @@ func forSending(m *mapi.Message, key string, recipients []backends.Recipient) []
 	m.Delete(notForSending...)
 	shown := m.Recipients
 	m.Recipients = nil
-	m.Set(keyName, mapi.String(key))
+	m.Set(keyName, mapi.Binary(key))
 	m.Set(sentName, sentTo(recipients))
 	rows, seen := recipientRows(shown, recipients)
 	flags := mapi.Integer32(flagUnsent)

@@ -16,12 +16,12 @@
 // A server forgets session contexts. Then the session connects anew with the credential of its login, and what was asked for is asked again:
 // reading changes nothing, and what was removed or marked as read already stays so.
 //
-// # Sending
+// # Sending and taking in
 //
-// A message that is sent becomes an object in the Outbox by a FastTransfer stream, with two properties of ours: the key of its delivery, and whom it is
+// A message that is sent becomes an object in the Outbox by a FastTransfer stream, and one that is taken in without SMTP an object in the Inbox, with two properties of ours: the key of its delivery, and whom it is
 // for. By these what became of it is found out when a reply is lost.
 //
 // # Not yet
 //
-// Autodiscover, taking mail in and EWS are not here. It was tested against a double (test/exchange).
+// Autodiscover and EWS are not here. It was tested against a double (test/exchange).
 package exchange

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
@@ -22,12 +23,16 @@ type Store struct {
 	log      zerolog.Logger
 	settings settings
 	domains  []string
+	hostname string
 	stateDir string
 	inFlight remote.InFlight
-	server   *signin.Server
-	http     *http.Client // for Health
-	people   people
-	guard    *guard // of the service account
+	// certificates are those that are trusted.
+	certificates *tls.Config
+	directory    directory
+	server       *signin.Server
+	http         *http.Client // for Health
+	people       people
+	guard        *guard // of the service account
 	// disconnectMost is how long the server may take to end a session context.
 	disconnectMost time.Duration
 
@@ -80,6 +85,7 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 		d.Credentials = append(d.Credentials, backends.CredentialImpersonation)
 	}
 	d.Capabilities.Sender = s.settings.Submission
+	d.Capabilities.Receiver = s.settings.Delivery.Given() || s.settings.Delivery.Create
 	return d, nil
 }
 
@@ -97,7 +103,8 @@ func (s *Store) Configure(_ context.Context, given backends.Settings) error {
 	if err != nil {
 		return err
 	}
-	s.server, s.domains, s.stateDir = server, given.Domains, given.StateDir
+	s.server, s.certificates = server, config.TLS
+	s.domains, s.hostname, s.stateDir = given.Domains, given.Hostname, given.StateDir
 	never := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	s.http = &http.Client{
 		Transport:     &http.Transport{TLSClientConfig: config.TLS.Clone(), Proxy: http.ProxyFromEnvironment, MaxResponseHeaderBytes: 64 << 10},

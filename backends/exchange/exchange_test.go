@@ -108,18 +108,23 @@ func TestMain(m *testing.M) {
 // helper is the variable that has the test binary be another process.
 const helper = "EXCHANGE_TEST_HELPER"
 
-// sends are the settings of a store that sends, too.
-var sends = map[string]any{"submission": true}
+// sends are the settings of a store that sends, too, and takes those of one that takes mail in as well.
+var (
+	sends = map[string]any{"submission": true}
+	takes = map[string]any{
+		"submission": true, "delivery": map[string]any{"create": true}, "service": map[string]any{"user": service, "password": "keeper-secret"},
+	}
+)
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	t.Run("in process", func(t *testing.T) {
 		t.Parallel()
-		storetest.Run(t, start(t, sends).target(t))
+		storetest.Run(t, start(t, takes).target(t))
 	})
 	t.Run("as plugin", func(t *testing.T) {
 		t.Parallel()
-		storetest.Run(t, asPlugin(t, start(t, sends).target(t)))
+		storetest.Run(t, asPlugin(t, start(t, takes).target(t)))
 	})
 	t.Run("with a service account", func(t *testing.T) {
 		t.Parallel()

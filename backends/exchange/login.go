@@ -108,9 +108,14 @@ func (s *Store) impersonate(c backends.Credential) (login, error) {
 		return login{}, backends.Fail(backends.Permanent, "acting for %s, nobody knows whether that opens the mailbox of %s", c.User, c.ActAs).
 			WithCode("5.7.1").Say("that mailbox is opened with the account's own password alone")
 	}
-	l := s.settings.Service.login(s.addressOf(c.User))
+	return s.asService(s.addressOf(c.User)), nil
+}
+
+// asService is the service account, who opens somebody's mailbox.
+func (s *Store) asService(address string) login {
+	l := s.settings.Service.login(address)
 	l.server = s.server.Login(l.credential)
-	return l, nil
+	return l
 }
 
 // addressOf is a login name as an address.

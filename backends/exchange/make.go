@@ -72,7 +72,8 @@ func folderServerID(folder mapi.ObjectID) mapi.ServerID {
 
 // made is a message that this backend has made.
 type made struct {
-	folder, id mapi.ObjectID
+	place
+	id         mapi.ObjectID
 	flags      mapi.Integer32
 	recipients mapi.Binary // see sentTo
 }
@@ -85,43 +86,82 @@ func (m made) wasSent(outbox mapi.ObjectID) bool {
 // madeMost is how many messages under one key are looked at.
 const madeMost = 64
 
-// madeUnder finds the messages that were made under a key in folders. It is one's turn.
-func (c *session) madeUnder(ctx context.Context, key string, folders ...mapi.ObjectID) ([]made, error) {
+// place is where made messages are looked for.
+type place struct {
+	folder  mapi.ObjectID
+	deleted bool // among those that were deleted and may be recovered; a server that shows none has none
+}
+
+// madeUnder finds the messages that were made under a key. It is one's turn.
+func (c *session) madeUnder(ctx context.Context, key string, places ...place) ([]made, error) {
 	keyTag, sentTag, err := c.ownTags(ctx)
 	if err != nil {
 		return nil, err
 	}
-	columns := []mapi.Tag{mapi.PidTagMid, mapi.PidTagMessageFlags}
-	value := mapi.Property{Tag: keyTag, Value: mapi.String(key)}
 	var b rop.Batch
-	var objects []*rop.Object
-	var pages []*rop.QueryRowsReply
-	for _, f := range folders {
-		folder, _ := rop.Open(&b, c.logon, &rop.OpenFolder{FolderID: f})
-		table, _ := rop.Open(&b, folder, &rop.GetContentsTable{})
-		rop.On(&b, table, &rop.SetColumns{PropertyTags: columns})
-		rop.On(&b, table, &rop.Restrict{Restriction: mapi.PropertyRestriction{Op: mapi.RelEQ, Tag: keyTag, Value: value}})
-		pages = append(pages, rop.On(&b, table, &rop.QueryRows{ForwardRead: true, RowCount: madeMost, Columns: columns}))
-		objects = append(objects, table, folder)
+	searches := make([]search, len(places))
+	for i, p := range places {
+		searches[i] = c.search(&b, p, keyTag, key)
 	}
-	for _, o := range objects {
-		rop.Release(&b, o)
-	}
-	if err := errors.Join(c.ops.Do(ctx, &b), b.Err()); err != nil {
+	if err := c.ops.Do(ctx, &b); err != nil {
 		return nil, err
 	}
 	var all []made
-	for i, page := range pages {
-		for _, row := range page.Rows {
-			id, ok := row[0].(mapi.Integer64)
-			flags, also := row[1].(mapi.Integer32)
-			if !ok || !also {
-				return nil, fmt.Errorf("%w: a message without its id or flags", rop.ErrProtocol)
-			}
-			all = append(all, made{folder: folders[i], id: id.ObjectID(), flags: flags})
+	for _, one := range searches {
+		found, err := one.result(key)
+		if err != nil && !one.place.deleted {
+			return nil, err
 		}
+		all = append(all, found...)
 	}
 	return all, c.readRecipients(ctx, all, sentTag)
+}
+
+// search is what finds the messages under a key in one place.
+type search struct {
+	place     place
+	restricts *rop.TableStatusReply
+	rows      *rop.QueryRowsReply
+}
+
+// search adds a search to a batch.
+func (c *session) search(b *rop.Batch, p place, keyTag mapi.Tag, key string) search {
+	flags := uint8(0)
+	if p.deleted {
+		flags = rop.TableSoftDeletes
+	}
+	columns := []mapi.Tag{mapi.PidTagMid, mapi.PidTagMessageFlags, keyTag}
+	folder, _ := rop.Open(b, c.logon, &rop.OpenFolder{FolderID: p.folder})
+	table, _ := rop.Open(b, folder, &rop.GetContentsTable{TableFlags: flags})
+	rop.On(b, table, &rop.SetColumns{PropertyTags: columns})
+	value := mapi.Property{Tag: keyTag, Value: mapi.Binary(key)}
+	one := search{
+		place:     p,
+		restricts: rop.On(b, table, &rop.Restrict{Restriction: mapi.PropertyRestriction{Op: mapi.RelEQ, Tag: keyTag, Value: value}}),
+		rows:      rop.On(b, table, &rop.QueryRows{ForwardRead: true, RowCount: madeMost, Columns: columns}),
+	}
+	rop.Release(b, table)
+	rop.Release(b, folder)
+	return one
+}
+
+// result is what a search has found. A server whose restriction let something else through has found nothing.
+func (s search) result(key string) (all []made, err error) {
+	if err := errors.Join(s.restricts.Err(), s.rows.Err()); err != nil {
+		return nil, err
+	}
+	for _, row := range s.rows.Rows {
+		id, ok := row[0].(mapi.Integer64)
+		flags, also := row[1].(mapi.Integer32)
+		under, _ := row[2].(mapi.Binary)
+		if !ok || !also {
+			return nil, fmt.Errorf("%w: a message without its id or flags", rop.ErrProtocol)
+		}
+		if string(under) == key {
+			all = append(all, made{place: s.place, id: id.ObjectID(), flags: flags})
+		}
+	}
+	return all, nil
 }
 
 // readRecipients reads whom messages were made for.
@@ -158,5 +198,5 @@ func (c *session) ownTags(ctx context.Context) (key, sent mapi.Tag, err error) {
 	if len(ids.PropertyIDs) != 2 || ids.PropertyIDs[0] == 0 || ids.PropertyIDs[1] == 0 {
 		return 0, 0, fmt.Errorf("%w: names without ids", rop.ErrProtocol)
 	}
-	return mapi.NewTag(ids.PropertyIDs[0], mapi.PtypString), mapi.NewTag(ids.PropertyIDs[1], mapi.PtypBinary), nil
+	return mapi.NewTag(ids.PropertyIDs[0], mapi.PtypBinary), mapi.NewTag(ids.PropertyIDs[1], mapi.PtypBinary), nil
 }

@@ -21,6 +21,8 @@ var schema = sync.OnceValue(func() []backends.Setting {
 		"submission":       {Doc: "What clients submit is sent by the server, from the mailbox of their account."},
 		"timeout":          {Doc: "How long the server may send nothing."},
 	}
+	notes["delivery.create"] = backends.SettingNote{Doc: "Instead of a server: messages are created in the Inbox of their recipients by the service account. Rules, journals and filters of the server do not see them."}
+	remote.DocumentHop(notes, "delivery")
 	remote.Document(notes)
 	signin.Document(notes)
 	return backends.SchemaOf(defaults(), notes)

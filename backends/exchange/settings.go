@@ -22,6 +22,8 @@ type settings struct {
 	Service  service         `json:"service"`  // who acts for users whom the gateway has proved
 	// Submission: the server sends what clients submit.
 	Submission bool `json:"submission"`
+	// Delivery is how mail comes in.
+	Delivery delivery `json:"delivery"`
 }
 
 // The words of settings.
@@ -33,7 +35,10 @@ const (
 )
 
 func defaults() settings {
-	return settings{Username: usernameAddress, Removal: removalSoft, Settings: signin.DefaultSettings(), Timeout: remote.Duration(time.Minute)}
+	return settings{
+		Username: usernameAddress, Removal: removalSoft, Settings: signin.DefaultSettings(), Timeout: remote.Duration(time.Minute),
+		Delivery: delivery{HopSettings: remote.HopSettings{TLS: "none"}},
+	}
 }
 
 // read decodes and checks; everything wrong is told at once.
@@ -52,6 +57,13 @@ func read(given backends.Settings) (settings, signin.Config, error) {
 	set.Service.check(&wrong)
 	if set.Timeout < remote.Duration(time.Second) {
 		wrong.Add("timeout", "is at least 1s")
+	}
+	set.Delivery.Check(&wrong, "delivery")
+	switch {
+	case set.Delivery.Create && set.Delivery.Given():
+		wrong.Add("delivery", "create and a server are both set: choose one")
+	case set.Delivery.Create && !set.Service.given():
+		wrong.Add("delivery.create", "it is the service account that creates messages: set service.user and service.password")
 	}
 	config := set.Settings.Config(&wrong, given.BaseDir)
 	config.URL, config.TLS, config.Timeout = set.URL, set.Trust.Config(&wrong, given.BaseDir, ""), min(30*time.Second, set.timeout())

@@ -151,18 +151,22 @@ func submitFailure(code rop.Code, err error) error {
 // lookBack finds what earlier attempts under the key have made, notes to whom it was sent, and returns those who are left. What was made and not
 // submitted is removed. It is one's turn.
 func (s *submission) lookBack(ctx context.Context, group []backends.Recipient) ([]backends.Recipient, error) {
-	found, err := s.madeUnder(ctx, s.delivery.Key, s.folders[rop.FolderOutbox], s.folders[rop.FolderSentItems])
+	outbox := place{folder: s.folders[rop.FolderOutbox]}
+	found, err := s.madeUnder(ctx, s.delivery.Key, outbox, place{folder: s.folders[rop.FolderSentItems]})
 	if err != nil {
 		return nil, err
 	}
 	var left []backends.Recipient
+	var sent []made
 	for _, one := range found {
-		if one.folder == s.folders[rop.FolderOutbox] && one.flags&flagSubmitted == 0 {
+		if one.place != outbox || one.flags&flagSubmitted != 0 {
+			sent = append(sent, one)
+		} else {
 			s.discard(ctx, one.id)
 		}
 	}
 	for _, r := range group {
-		if slices.ContainsFunc(found, func(m made) bool { return m.wasSent(s.folders[rop.FolderOutbox]) && wasSentTo(m.recipients, r.Address) }) {
+		if slices.ContainsFunc(sent, func(m made) bool { return wasSentTo(m.recipients, r.Address) }) {
 			s.verdicts[r.Address] = nil
 			continue
 		}

@@ -1,0 +1,129 @@
+package exchange
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange/mapihttp"
+	"github.com/dipylon/dipylon/backends/mail/fold"
+	"github.com/dipylon/dipylon/backends/remote"
+)
+
+// Resolve asks the server that mail goes to, or the address book where messages are created in mailboxes.
+func (s *Store) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {
+	switch {
+	case s.settings.Delivery.Given():
+		return s.hop().Resolve(ctx, q)
+	case s.settings.Delivery.Create:
+		return s.resolve(ctx, q.Recipients)
+	}
+	return nil, noDelivery
+}
+
+var noDelivery = backends.Fail(backends.Unsupported, "none of delivery.smtp, delivery.lmtp and delivery.create is set")
+
+// resolve finds the mailboxes of recipients. The address book is asked, by the service account, about those that are not remembered.
+func (s *Store) resolve(ctx context.Context, recipients []backends.Recipient) ([]backends.Verdict, error) {
+	if err := s.ready(); err != nil {
+		return nil, err
+	}
+	known := make(map[string]person, len(recipients))
+	var asked []string
+	for _, r := range recipients {
+		address := fold.Lower(remote.MailboxOf(r.Address))
+		if _, again := known[address]; again || !sendableAddress(address) {
+			continue
+		}
+		p, remembered := s.directory.find(address)
+		if known[address] = p; !remembered {
+			asked = append(asked, address)
+		}
+	}
+	if err := s.askFor(ctx, asked, known); err != nil {
+		return nil, err
+	}
+	verdicts := make([]backends.Verdict, len(recipients))
+	for i, r := range recipients {
+		verdicts[i].Recipient = r.Address
+		p := known[fold.Lower(remote.MailboxOf(r.Address))]
+		if p.dn == "" {
+			verdicts[i].Failure = backends.Fail(backends.NotFound, "the address book has no mailbox of that address, or several")
+			continue
+		}
+		verdicts[i].Account = p.account.ID
+	}
+	return verdicts, nil
+}
+
+// askedMost is how many addresses one question to the address book names.
+const askedMost = 100
+
+// askFor asks the address book about addresses.
+func (s *Store) askFor(ctx context.Context, addresses []string, known map[string]person) error {
+	if len(addresses) == 0 {
+		return nil
+	}
+	login := s.asService(s.settings.Service.own())
+	var book *mapihttp.AddressBook
+	err := s.guarded(ctx, login, func() (err error) {
+		book, err = mapihttp.Bind(ctx, s.config(addressBook, login.own, login))
+		return failure(err)
+	})
+	if err != nil {
+		return err
+	}
+	defer book.Unbind(ctx) //nolint:errcheck // it ends the connection whatever comes of it
+	for len(addresses) > 0 {
+		chunk := addresses[:min(len(addresses), askedMost)]
+		addresses = addresses[len(chunk):]
+		people, err := s.lookUp(ctx, book, chunk)
+		if err != nil {
+			return err
+		}
+		for i, address := range chunk {
+			known[address] = people[i]
+			s.directory.remember(address, people[i])
+		}
+	}
+	return nil
+}
+
+// directory remembers for a while what the address book has said of recipients, also that it does not know them. The zero value is ready.
+type directory struct {
+	mu    sync.Mutex
+	known map[string]entry
+}
+
+type entry struct {
+	person person // without a distinguished name: there is no mailbox
+	until  time.Time
+}
+
+// Bounds of a directory.
+const (
+	entriesMost = 10_000
+	knownFor    = 10 * time.Minute
+	unknownFor  = time.Minute
+)
+
+func (d *directory) remember(address string, p person) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.known == nil || len(d.known) >= entriesMost {
+		d.known = make(map[string]entry)
+	}
+	lasts := knownFor
+	if p.dn == "" {
+		lasts = unknownFor
+	}
+	d.known[address] = entry{p, time.Now().Add(lasts)}
+}
+
+func (d *directory) find(address string) (person, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e, ok := d.known[address]
+	return e.person, ok && time.Now().Before(e.until)
+}
