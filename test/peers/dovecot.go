@@ -40,6 +40,11 @@ type DovecotOptions struct {
 	// Master is a master user's name and password, "name:password" (Dovecot's
 	// auth_master_user_separator is not used: PLAIN's authorization identity is).
 	Master string
+	// Introspection is where it asks about OAuth tokens (RFC 7662): a URL that the token is put at the end of. It takes
+	// nothing else then, for any of Users: whose a token is matters only where AnyMailbox is not set.
+	Introspection string
+	// AnyMailbox lets a token into each mailbox, as an application's.
+	AnyMailbox bool
 	// Extra is put at the end of the configuration.
 	Extra string
 	// MailLocation, where not the default Maildir.
@@ -80,6 +85,7 @@ func StartDovecot(t *testing.T, o DovecotOptions) *Dovecot {
 	if err := os.MkdirAll(d.Mail, 0o777); err != nil {
 		t.Fatal(err)
 	}
+	write(t, filepath.Join(dir, "oauth2.conf"), o.oauth2())
 	openUp(t, dir)
 	if err := os.Chmod(d.Mail, 0o777); err != nil {
 		t.Fatal(err)
@@ -87,7 +93,7 @@ func StartDovecot(t *testing.T, o DovecotOptions) *Dovecot {
 	var config bytes.Buffer
 	if err := dovecotConfig.Execute(&config, map[string]any{
 		"Dir": dir, "Cert": ca.CertFile, "Key": ca.KeyFile, "Mail": d.Mail, "User": owner, "Group": group(t, gid),
-		"Location": o.MailLocation, "Ports": ports, "Master": o.Master != "", "Extra": o.Extra,
+		"Location": o.MailLocation, "Ports": ports, "Master": o.Master != "", "OAuth": o.Introspection != "", "Extra": o.Extra,
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -101,6 +107,25 @@ func StartDovecot(t *testing.T, o DovecotOptions) *Dovecot {
 	})
 	d.Start()
 	return d
+}
+
+// oauth2 is what Dovecot is told of tokens. A format without a variable makes any two names the same.
+func (o DovecotOptions) oauth2() string {
+	if o.Introspection == "" {
+		return ""
+	}
+	format := "%u"
+	if o.AnyMailbox {
+		format = "any"
+	}
+	return fmt.Sprintf(`introspection_mode = get
+introspection_url = %s
+force_introspection = yes
+active_attribute = active
+active_value = true
+username_attribute = email
+username_format = %s
+`, o.Introspection, format)
 }
 
 // Start starts it again after Stop, on the same ports with the same mail.
@@ -248,7 +273,7 @@ ssl = yes
 ssl_cert = <{{.Cert}}
 ssl_key = <{{.Key}}
 disable_plaintext_auth = no
-auth_mechanisms = plain login
+auth_mechanisms = {{if .OAuth}}xoauth2 oauthbearer{{else}}plain login{{end}}
 auth_failure_delay = 0
 default_internal_user = {{.User}}
 default_login_user = {{.User}}
@@ -283,13 +308,27 @@ passdb {
   result_success = continue
 }
 {{end}}
+{{if .OAuth}}
+passdb {
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {{.Dir}}/oauth2.conf
+}
+{{else}}
 passdb {
   driver = passwd-file
   args = username_format=%u {{.Dir}}/users
 }
+{{end}}
 userdb {
   driver = passwd-file
   args = username_format=%u {{.Dir}}/users
+}
+service auth {
+  # For other mail servers' logins.
+  unix_listener auth-client {
+    mode = 0666
+  }
 }
 service anvil {
   chroot =

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -20,7 +21,7 @@ import (
 )
 
 // Exim is a running Exim: a submission server that keeps in its queue what it takes. It offers
-// AUTH LOGIN alone, with prompts that are not the usual ones.
+// AUTH LOGIN alone, with prompts that are not the usual ones, unless a Dovecot judges logins.
 type Exim struct {
 	Submission string // host:port, with STARTTLS, which its logins need
 	CA         string // PEM file of the authority that signed its certificate
@@ -33,6 +34,8 @@ type Exim struct {
 // EximOptions say what is particular about one.
 type EximOptions struct {
 	Users map[string]string // name → password; nil: ada and bob, as with Dovecot
+	// Dovecot judges logins in the place of Users, which are by XOAUTH2 alone then.
+	Dovecot *Dovecot
 	// Recipients is how many it takes in a transaction; 0: any number.
 	Recipients int
 	// Reject has it refuse a whole transaction with more, after all that were within the number
@@ -44,6 +47,8 @@ type EximOptions struct {
 
 // Queued is a message in its queue.
 type Queued struct {
+	From    string // the reverse-path
+	Login   string // who has logged in
 	To      []string
 	Content string // the body
 }
@@ -172,9 +177,22 @@ func (e *Exim) Queue() (all []Queued) {
 			e.t.Fatal(err)
 		}
 		_, content, _ := strings.Cut(string(body), "\n") // the first line is the message's id
-		all = append(all, Queued{To: recipients(string(envelope)), Content: content})
+		all = append(all, Queued{
+			From: matched(envelopeFrom, string(envelope)), Login: matched(envelopeLogin, string(envelope)), To: recipients(string(envelope)), Content: content,
+		})
 	}
 	return all
+}
+
+// In a header file of Exim's spool the reverse-path is a line of its own, and who has logged in another.
+var envelopeFrom, envelopeLogin = regexp.MustCompile(`(?m)^<(.*)>$`), regexp.MustCompile(`(?m)^--?auth_id (.*)$`)
+
+func matched(pattern *regexp.Regexp, text string) string {
+	found := pattern.FindStringSubmatch(text)
+	if found == nil {
+		return ""
+	}
+	return found[1]
 }
 
 // recipients reads them off a header file of Exim's spool: their number in a line of its own, and
@@ -233,10 +251,15 @@ acl_rcpt:
 begin routers
 begin transports
 begin authenticators
-login:
+{{if .O.Dovecot}}xoauth2:
+  driver = dovecot
+  public_name = XOAUTH2
+  server_socket = {{.O.Dovecot.Dir}}/run/auth-client
+  server_set_id = $auth1
+{{else}}login:
   driver = plaintext
   public_name = LOGIN
   server_prompts = Benutzername : Kennwort
   server_condition = ${if or{ {{range $name, $password := .Users}}{and{ {eq{$auth1}{ {{- $name -}} }} {eq{$auth2}{ {{- $password -}} }} }} {{end}} }}
   server_set_id = $auth1
-`))
+{{end}}`))

@@ -117,7 +117,7 @@ func Start(t testing.TB) *Provider {
 	}
 	plain := httptest.NewServer(http.HandlerFunc(p.introspect))
 	t.Cleanup(plain.Close)
-	p.Introspection = plain.URL + "/introspect/"
+	p.Introspection = plain.URL + "/introspect?token="
 	return p
 }
 
@@ -231,9 +231,9 @@ func (p *Provider) give(w http.ResponseWriter, of Token, refresh string) {
 	p.answer(w, http.StatusOK, answer)
 }
 
-// introspect tells mail servers of a token (RFC 7662): the token is the path's end.
+// introspect tells mail servers of a token (RFC 7662), by GET, as Dovecot has it.
 func (p *Provider) introspect(w http.ResponseWriter, r *http.Request) {
-	token := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+	token := r.URL.Query().Get("token")
 	of, good := p.Check(token, "")
 	if of.Mailbox != "" {
 		_, good = p.Check(token, of.Mailbox)
