@@ -6,10 +6,14 @@
 // FastTransfer streams begun together, sixteen with one request. What a stream has is made mail by package mapi/mime: as it came,
 // where the server has kept what that takes.
 //
+// Where there is no MAPI over HTTP, or as settings have it, the same is done by EWS (package ews): a client for each maildrop, one
+// question for the folder, one for each page of a list, and one for fifty messages, whose mail the server makes.
+//
 // # Identity
 //
 // A message's id is the LongTermID that its MID stands for, which is the source key of what was not made by synchronisation. It lasts
 // as long as the message lives in its folder, and is the same in each session (MS-OXCDATA §2.2.1.3.1, MS-OXCFXICS §2.2.1.2.5).
+// EWS tells it within the message's entry id (MS-OXCDATA §2.2.4.2).
 //
 // # Sessions that are lost
 //
@@ -23,5 +27,5 @@
 //
 // # Not yet
 //
-// Autodiscover and EWS are not here. It was tested against a double (test/exchange).
+// Autodiscover is not here. It was tested against a double (test/exchange).
 package exchange

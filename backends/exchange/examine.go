@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange/ews"
 	"github.com/dipylon/dipylon/backends/exchange/mapihttp"
 )
 
@@ -19,10 +20,14 @@ type examination struct {
 	login login
 	// bound says that the login is by a method that is bound to the TLS connection.
 	bound bool
+	// byEWS says that it is EWS that is spoken.
+	byEWS bool
 
 	who     parties
 	session *session
-	drop    *maildrop
+	web     *web
+	drop    backends.Maildrop
+	cancel  context.CancelFunc // of the drop
 	first   *backends.Entry
 }
 
@@ -41,8 +46,8 @@ func (s *Store) Examine(ctx context.Context, request backends.ExamineRequest, te
 	}
 	x := &examination{store: s, tell: tell}
 	defer x.close()
-	if x.server(ctx) && x.enters(ctx, request) {
-		x.mailbox(ctx, request.Folder)
+	if x.server(ctx) && x.enters(ctx, request) && x.mailbox(ctx, request.Folder) {
+		x.messages(ctx)
 	}
 	if err := context.Cause(ctx); err != nil {
 		return backends.Fail(backends.Temporary, "examine: %w", err)
@@ -52,8 +57,11 @@ func (s *Store) Examine(ctx context.Context, request backends.ExamineRequest, te
 
 // close ends what the steps have opened.
 func (x *examination) close() {
-	if x.drop != nil {
-		x.drop.cancel()
+	if x.cancel != nil {
+		x.cancel()
+	}
+	if x.web != nil {
+		x.web.close()
 	}
 	if x.session != nil {
 		x.session.close()
@@ -89,8 +97,11 @@ func (x *examination) enters(ctx context.Context, request backends.ExamineReques
 	return err == nil || x.step(ctx, "login", func(context.Context) (finding, error) { return finding{}, err })
 }
 
-// mailbox goes from the login to the first message.
-func (x *examination) mailbox(ctx context.Context, folder string) {
+// mailbox goes from the login to the folder.
+func (x *examination) mailbox(ctx context.Context, folder string) bool {
+	if x.byEWS {
+		return x.webMailbox(ctx, folder)
+	}
 	var book *mapihttp.AddressBook
 	ok := x.step(ctx, "login", func(ctx context.Context) (found finding, err error) {
 		if book, err = x.store.bind(ctx, x.login); err != nil {
@@ -99,13 +110,43 @@ func (x *examination) mailbox(ctx context.Context, folder string) {
 		return finding{detail: fmt.Sprintf("%s is signed in at the address book", x.login.own)}, nil
 	})
 	if !ok {
-		return
+		return false
 	}
 	defer book.Unbind(ctx) //nolint:errcheck // it ends the connection whatever comes of it
-	if !x.step(ctx, "mailbox", func(ctx context.Context) (finding, error) { return x.identify(ctx, book) }) ||
-		!x.step(ctx, "session", x.connect) ||
-		!x.step(ctx, "folder", func(ctx context.Context) (finding, error) { return x.open(ctx, folder) }) ||
-		!x.step(ctx, "list", x.list) {
+	return x.step(ctx, "mailbox", func(ctx context.Context) (finding, error) { return x.identify(ctx, book) }) &&
+		x.step(ctx, "session", x.connect) &&
+		x.step(ctx, "folder", func(ctx context.Context) (finding, error) { return x.open(ctx, folder) })
+}
+
+// webMailbox is mailbox by EWS, which has no sessions.
+func (x *examination) webMailbox(ctx context.Context, folder string) bool {
+	var err error
+	if x.web, err = x.store.web(x.login); err != nil {
+		return x.step(ctx, "login", func(context.Context) (finding, error) { return finding{}, err })
+	}
+	return x.step(ctx, "login", func(ctx context.Context) (found finding, err error) {
+		_, failures, err := x.web.folders(ctx, ews.Inbox)
+		if err == nil && failures[0] != nil {
+			err = notOpen(x.login, failures[0])
+		}
+		return finding{detail: fmt.Sprintf("%s is signed in at EWS", x.login.own)}, x.whyRefused(ctx, err)
+	}) && x.step(ctx, "mailbox", func(ctx context.Context) (found finding, err error) {
+		a, err := x.web.identify(ctx)
+		return finding{detail: fmt.Sprintf("%s is %s, with %d addresses", x.login.address, a.ID, len(a.Addresses))}, err
+	}) && x.step(ctx, "folder", func(ctx context.Context) (found finding, err error) {
+		m, err := x.web.reach(ctx, folder)
+		if err != nil {
+			return found, err
+		}
+		m.ctx, m.cancel = context.WithCancel(ctx)
+		x.drop, x.cancel = m, m.cancel
+		return finding{detail: "the folder has the id " + m.id}, nil
+	})
+}
+
+// messages lists the folder, and reads its first message.
+func (x *examination) messages(ctx context.Context) {
+	if !x.step(ctx, "list", x.list) {
 		return
 	}
 	if x.first == nil {
@@ -133,10 +174,11 @@ func (x *examination) connect(ctx context.Context) (found finding, err error) {
 }
 
 func (x *examination) open(ctx context.Context, folder string) (finding, error) {
-	x.drop = &maildrop{store: x.store, session: x.session, account: x.who.owner.account}
-	x.drop.ctx, x.drop.cancel = context.WithCancel(ctx)
-	err := x.session.do(ctx, func(ctx context.Context) error { return x.drop.choose(ctx, x.login, folder) })
-	return finding{detail: "the folder has the id " + x.drop.id}, err
+	m := &maildrop{store: x.store, session: x.session, account: x.who.owner.account}
+	m.ctx, m.cancel = context.WithCancel(ctx)
+	x.drop, x.cancel = m, m.cancel
+	err := x.session.do(ctx, func(ctx context.Context) error { return m.choose(ctx, x.login, folder) })
+	return finding{detail: "the folder has the id " + m.id}, err
 }
 
 func (x *examination) list(ctx context.Context) (finding, error) {

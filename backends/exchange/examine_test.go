@@ -87,6 +87,38 @@ func TestExamineHealthy(t *testing.T) {
 	}
 }
 
+// TestExamineEWS: the way by EWS is gone where there is no other, and as settings have it; what is wrong there is told.
+func TestExamineEWS(t *testing.T) {
+	const steps = "name good, connection to good, TLS with good, "
+	for _, test := range []struct {
+		protocol, want string
+		without        bool
+	}{
+		{"ews", steps + "EWS at good, login good, mailbox good, folder good, list good, message good", false},
+		{"auto", steps + "MAPI over HTTP at good, EWS at good, login good, mailbox good, folder good, list good, message good", true},
+	} {
+		s := start(t, map[string]any{"protocol": test.protocol})
+		s.WithoutMAPI(test.without)
+		if err := s.put(george, []byte(bill)); err != nil {
+			t.Fatal(err)
+		}
+		if got := names(examine(t, s.settings, asGeorge())); got != test.want {
+			t.Errorf("%s: %s", test.protocol, got)
+		}
+		wrong := asGeorge()
+		wrong.Credential.Secret = []byte("guessed")
+		endsWith(t, examine(t, s.settings, wrong), "login", "wrong-password")
+		endsWith(t, examine(t, s.settings, backends.ExamineRequest{Credential: by(chris)}), "login", "no-permission")
+		endsWith(t, examine(t, s.settings, folderOf("Nowhere")), "folder", "folder-not-found")
+		s.WithoutEWS()
+		cause := map[string]string{"ews": "ews-off", "auto": "mapi-http-off"}[test.protocol]
+		last := examine(t, s.settings, asGeorge())
+		if step := last[len(last)-1]; step.Cause != cause {
+			t.Errorf("%s: %+v", test.protocol, step)
+		}
+	}
+}
+
 // TestExamineCauses provokes what can be wrong at a server that is there.
 func TestExamineCauses(t *testing.T) {
 	for _, test := range []struct {

@@ -35,7 +35,39 @@ func (x *examination) server(ctx context.Context) bool {
 		!x.step(ctx, "TLS with "+address, func(ctx context.Context) (finding, error) { return x.handshake(ctx, host, address) }) {
 		return false
 	}
-	return x.step(ctx, "MAPI over HTTP at "+address, func(ctx context.Context) (finding, error) { return x.endPoint(ctx, target) })
+	return x.front(ctx, address)
+}
+
+// front asks for the end point of the protocol that is spoken: for that of EWS, too, where either will do and there is no MAPI over HTTP.
+func (x *examination) front(ctx context.Context, address string) bool {
+	set := &x.store.settings
+	x.byEWS = set.Protocol == protocolEWS
+	if !x.byEWS && !x.step(ctx, "MAPI over HTTP at "+address, func(ctx context.Context) (finding, error) {
+		found, err := x.endPoint(ctx, set.endPoint(mailboxes, ""))
+		if err == nil || set.Protocol != protocolAuto || !notThere(err) {
+			return found, err
+		}
+		if _, failed := x.endPoint(ctx, set.endPoint(webServices, "")); failed != nil {
+			return found, err
+		}
+		x.byEWS = true
+		return finding{detail: "there is none, and EWS is used: " + err.Error()}, nil
+	}) {
+		return false
+	}
+	return !x.byEWS || x.step(ctx, "EWS at "+address, func(ctx context.Context) (finding, error) {
+		found, err := x.endPoint(ctx, set.endPoint(webServices, ""))
+		if err != nil && notThere(err) {
+			err = because(ewsOff, err)
+		}
+		return found, err
+	})
+}
+
+// notThere says of a failure that an end point is not there for who asks.
+func notThere(err error) bool {
+	d := diagnose(err)
+	return d == mapiOff || d == mapiForbidden
 }
 
 // lookUp resolves a name.
@@ -161,16 +193,13 @@ func (x *examination) methods(response *http.Response) (finding, error) {
 	return finding{detail: "the server wants a login, by " + strings.Join(offered, ", ")}, nil
 }
 
-// autodiscover is a part of the server that wants no channel binding (Extended Protection: None).
-const autodiscoverPath = "/Autodiscover/Autodiscover.xml"
-
 // whyRefused finds out whether a login was refused for its password or for its channel binding: Autodiscover takes the password without
-// one. It is asked once, and only where a binding was sent.
+// one (Extended Protection: None). It is asked once, and only where a binding was sent.
 func (x *examination) whyRefused(ctx context.Context, err error) error {
 	if !x.bound || !errors.Is(err, &backends.Failure{Kind: backends.BadCredentials}) && !errors.Is(err, errService) {
 		return err
 	}
-	root := x.store.settings.endPoint(autodiscoverPath, "")
+	root := x.store.settings.endPoint(autodiscover, "")
 	request, failed := http.NewRequestWithContext(ctx, http.MethodGet, root.String(), nil)
 	if failed != nil {
 		return err

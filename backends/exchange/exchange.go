@@ -32,12 +32,15 @@ type Store struct {
 	server       *signin.Server
 	http         *http.Client // for Health
 	people       people
-	guard        *guard // of the service account
+	// webPeople are people as EWS and Autodiscover have them, and roads who has to be asked for by EWS.
+	webPeople people
+	roads     roads
+	guard     *guard // of the service account
 	// disconnectMost is how long the server may take to end a session context.
 	disconnectMost time.Duration
 
 	mu     sync.Mutex
-	open   map[*maildrop]struct{}
+	open   map[io.Closer]struct{} // maildrops
 	closed bool
 }
 
@@ -54,7 +57,7 @@ func WithLogger(log zerolog.Logger) Option { return func(s *Store) { s.log = log
 
 // New returns a store that wants to be configured.
 func New(options ...Option) *Store {
-	s := &Store{settings: defaults(), log: zerolog.Nop(), guard: newGuard(), disconnectMost: 5 * time.Second, open: make(map[*maildrop]struct{})}
+	s := &Store{settings: defaults(), log: zerolog.Nop(), guard: newGuard(), disconnectMost: 5 * time.Second, open: make(map[io.Closer]struct{})}
 	for _, o := range options {
 		o(s)
 	}
@@ -66,7 +69,8 @@ func New(options ...Option) *Store {
 const renderer = "mapi/2"
 
 // Describe says what the backend is.
-func (s *Store) Describe(context.Context) (backends.Description, error) {
+func (s *Store) Describe(ctx context.Context) (backends.Description, error) {
+	s.look(ctx)
 	d := backends.Description{
 		Settings: schema(),
 		Name:     "exchange", Version: remote.Version(),
@@ -78,7 +82,7 @@ func (s *Store) Describe(context.Context) (backends.Description, error) {
 			Encodings: []backends.Encoding{backends.EncodingUUENCODE},
 			Bodies:    []backends.BodyForm{backends.BodyText, backends.BodyHTML, backends.BodyTextAndHTML, backends.BodyTextEnriched},
 			Calendars: []backends.CalendarForm{backends.CalendarText, backends.CalendarLink}, Wraps: true,
-			MarksSeen: true, Folders: true, Renderer: renderer,
+			MarksSeen: true, Folders: true, Renderer: s.renders(),
 		},
 	}
 	if s.settings.Service.given() {
@@ -120,7 +124,7 @@ func (s *Store) Health(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.settings.timeout())
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.settings.endPoint(mailboxes, "").String(), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.settings.endPoint(s.front(), "").String(), nil)
 	if err != nil {
 		return backends.Fail(backends.Temporary, "health: %w", err)
 	}
@@ -135,6 +139,31 @@ func (s *Store) Health(ctx context.Context) error {
 		return backends.Fail(backends.Temporary, "%s says %s", request.URL.Host, response.Status)
 	}
 	return nil
+}
+
+// front is the end point that a server which is there has.
+func (s *Store) front() string {
+	if s.settings.Protocol == protocolEWS {
+		return webServices
+	}
+	return mailboxes
+}
+
+// keep notes a maildrop that is open: false, if the store is closed already.
+func (s *Store) keep(m io.Closer) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.open[m] = struct{}{}
+	}
+	return !s.closed
+}
+
+// forget notes that a maildrop is closed.
+func (s *Store) forget(m io.Closer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, m)
 }
 
 // withoutURL takes the URL from an error of package http.
@@ -170,7 +199,7 @@ func (s *Store) config(where, mailbox string, login login) mapihttp.Config {
 func (s *Store) Close() error {
 	s.mu.Lock()
 	s.closed = true
-	var open []*maildrop
+	var open []io.Closer
 	for m := range s.open {
 		open = append(open, m)
 	}

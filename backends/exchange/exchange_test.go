@@ -51,6 +51,7 @@ func start(t testing.TB, settings map[string]any) *site {
 	for _, box := range s.boxes {
 		box.Grant(keeper, double.Rights{Reads: true, Admin: box.User == chris})
 	}
+	s.boxes[service] = keeper
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, s.Certificate, 0o600); err != nil {
 		t.Fatal(err)
@@ -81,7 +82,7 @@ func (s *site) put(user string, mail []byte) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	s.boxes[user].DeliverAt(time.Now(), "mail", stream.Bytes())
+	s.boxes[user].DeliverMail(time.Now(), mail, stream.Bytes())
 	return nil
 }
 
@@ -125,6 +126,22 @@ func TestConformance(t *testing.T) {
 	t.Run("as plugin", func(t *testing.T) {
 		t.Parallel()
 		storetest.Run(t, asPlugin(t, start(t, takes).target(t)))
+	})
+	t.Run("by EWS, in process", func(t *testing.T) {
+		t.Parallel()
+		target := start(t, map[string]any{"protocol": "ews"}).target(t)
+		target.Large = 4 << 20
+		storetest.Run(t, target)
+	})
+	t.Run("by EWS, as plugin", func(t *testing.T) {
+		t.Parallel()
+		storetest.Run(t, asPlugin(t, start(t, map[string]any{"protocol": "ews"}).target(t)))
+	})
+	t.Run("by EWS, as there is nothing else", func(t *testing.T) {
+		t.Parallel()
+		s := start(t, nil)
+		s.WithoutMAPI(true)
+		storetest.Run(t, s.target(t))
 	})
 	t.Run("with a service account", func(t *testing.T) {
 		t.Parallel()
@@ -182,6 +199,7 @@ func (s *site) target(t *testing.T) storetest.Target {
 			"url":             `{"url": "http://mail.sakes.example"}`,
 			"uri":             `{"uri": "x"}`,
 			"authentication":  `{"url": "https://mail.sakes.example", "authentication": "digest"}`,
+			"protocol":        `{"url": "https://mail.sakes.example", "protocol": "imap"}`,
 			"username":        `{"url": "https://mail.sakes.example", "username": "upn"}`,
 			"domain":          `{"url": "https://mail.sakes.example", "domain": "SAKES\\"}`,
 			"removal":         `{"url": "https://mail.sakes.example", "removal": "never"}`,

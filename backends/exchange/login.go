@@ -40,6 +40,13 @@ func (s *Store) Login(ctx context.Context, c backends.Credential) (backends.Acco
 	if err != nil {
 		return backends.Account{}, err
 	}
+	return byEither(s, login,
+		func() (backends.Account, error) { return s.loginByMAPI(ctx, login) },
+		func() (backends.Account, error) { return s.loginByEWS(ctx, login) })
+}
+
+// loginByMAPI verifies a credential by asking the address book with it, or by opening the mailbox of another.
+func (s *Store) loginByMAPI(ctx context.Context, login login) (backends.Account, error) {
 	if login.foreign() && !login.service {
 		m, err := s.reach(ctx, login, "")
 		if err != nil {

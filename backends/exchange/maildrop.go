@@ -37,18 +37,19 @@ func (s *Store) Open(ctx context.Context, request backends.OpenRequest) (backend
 	if err != nil {
 		return nil, err
 	}
-	m, err := s.reach(ctx, login, request.Folder)
+	return byEither(s, login,
+		func() (backends.Maildrop, error) { return s.openByMAPI(ctx, login, request.Folder) },
+		func() (backends.Maildrop, error) { return s.openByEWS(ctx, login, request.Folder) })
+}
+
+// openByMAPI opens a maildrop by MAPI over HTTP.
+func (s *Store) openByMAPI(ctx context.Context, login login, folder string) (backends.Maildrop, error) {
+	m, err := s.reach(ctx, login, folder)
 	if err != nil {
 		return nil, err
 	}
 	m.ctx, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	s.mu.Lock()
-	closed := s.closed
-	if !closed {
-		s.open[m] = struct{}{}
-	}
-	s.mu.Unlock()
-	if closed {
+	if !s.keep(m) {
 		m.cancel()
 		m.session.close()
 		return nil, backends.Fail(backends.Temporary, "the store is closed")
@@ -185,10 +186,10 @@ func (m *maildrop) Opened() backends.Opened {
 
 var errClosed = backends.Fail(backends.Temporary, "the maildrop is closed")
 
-// bound makes a context end with the maildrop, too.
-func (m *maildrop) bound(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+// boundTo makes a context end with a maildrop, too, whose context is open.
+func boundTo(ctx, open context.Context) (context.Context, context.CancelCauseFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(m.ctx, func() { cancel(errClosed) })
+	stop := context.AfterFunc(open, func() { cancel(errClosed) })
 	return ctx, func(cause error) {
 		stop()
 		cancel(cause)
@@ -200,7 +201,7 @@ func (m *maildrop) do(ctx context.Context, something func(context.Context) error
 	if m.ctx.Err() != nil {
 		return errClosed
 	}
-	ctx, cancel := m.bound(ctx)
+	ctx, cancel := boundTo(ctx, m.ctx)
 	defer cancel(nil)
 	return m.session.do(ctx, something)
 }
@@ -209,9 +210,7 @@ func (m *maildrop) do(ctx context.Context, something func(context.Context) error
 func (m *maildrop) Close() error {
 	m.once.Do(func() {
 		m.cancel()
-		m.store.mu.Lock()
-		delete(m.store.open, m)
-		m.store.mu.Unlock()
+		m.store.forget(m)
 		m.session.close()
 	})
 	return nil

@@ -107,13 +107,18 @@ func formOf(r backends.Rendering) (mime.Form, error) {
 // content makes mail of an object. It is made whole before its first octet goes out: what cannot be rendered is told before that, and
 // its size is known.
 func (m *maildrop) content(ctx context.Context, o *object, form mime.Form, request backends.FetchManyRequest) (backends.Content, error) {
+	return m.store.rendered(m.ctx, ctx, o.message, form, request)
+}
+
+// rendered is [maildrop.content] of a message, in a maildrop whose context is open.
+func (s *Store) rendered(open, ctx context.Context, o *mapi.Message, form mime.Form, request backends.FetchManyRequest) (backends.Content, error) {
 	w := mime.Writer{Kept: true, Form: form}
-	if len(m.store.domains) > 0 {
-		w.Domain = m.store.domains[0]
+	if len(s.domains) > 0 {
+		w.Domain = s.domains[0]
 	}
 	b := buffer.Create(buffer.Options{})
 	counter := &crlf.Counter{}
-	err := w.Write(io.MultiWriter(b, counter), o.message)
+	err := w.Write(io.MultiWriter(b, counter), o)
 	if err == nil {
 		err = b.Commit()
 	}
@@ -121,20 +126,25 @@ func (m *maildrop) content(ctx context.Context, o *object, form mime.Form, reque
 		_ = b.Discard()
 		return nil, poison("make mail of a message", err)
 	}
-	c := &content{maildrop: m, ctx: ctx, buffer: b, reader: crlf.NewReader(b.Reader()), size: counter.Octets()}
+	return newContent(open, ctx, b, counter.Octets(), request), nil
+}
+
+// newContent gives out a message of so many octets in canonical form, as much of it as was asked for.
+func newContent(open, ctx context.Context, b *buffer.Buffer, size int64, request backends.FetchManyRequest) *content {
+	c := &content{open: open, ctx: ctx, buffer: b, reader: crlf.NewReader(b.Reader()), size: size}
 	if request.Top {
 		c.reader, c.size = crlf.NewReader(crlf.Top(crlf.NewReader(b.Reader()), request.Lines)), -1
 	}
-	return c, nil
+	return c
 }
 
 // content is a message in canonical form.
 type content struct {
-	maildrop *maildrop
-	ctx      context.Context //nolint:containedctx // the request's, which covers the reading
-	buffer   *buffer.Buffer
-	reader   *crlf.Reader
-	size     int64
+	open   context.Context //nolint:containedctx // the maildrop's
+	ctx    context.Context //nolint:containedctx // the request's, which covers the reading
+	buffer *buffer.Buffer
+	reader *crlf.Reader
+	size   int64
 }
 
 // Size implements [backends.Content].
@@ -142,7 +152,7 @@ func (c *content) Size() int64 { return c.size }
 
 // Read implements [io.Reader]. Nothing is given out of a maildrop that is closed, or for a request that has ended.
 func (c *content) Read(p []byte) (int, error) {
-	if c.maildrop.ctx.Err() != nil {
+	if c.open.Err() != nil {
 		return 0, errClosed
 	}
 	if err := context.Cause(c.ctx); err != nil {

@@ -11,10 +11,14 @@ import (
 // schema documents the settings.
 var schema = sync.OnceValue(func() []backends.Setting {
 	notes := map[string]backends.SettingNote{
-		"url":              {Doc: "The server: https://host, whose end points are /mapi/emsmdb/ and /mapi/nspi/.", Required: true},
-		"username":         {Doc: "The login name: the address as given, or the part before the @ (local).", Values: []string{usernameAddress, usernameLocal}},
-		"domain":           {Doc: `The Windows domain where logins are DOMAIN\user.`, Default: "none"},
-		"removal":          {Doc: "What becomes of a message that is removed: the user can recover it for a while (soft), or not (hard).", Values: []string{removalSoft, removalHard}},
+		"url":      {Doc: "The server: https://host, whose end points are /mapi/emsmdb/ and /mapi/nspi/, or /EWS/Exchange.asmx.", Required: true},
+		"username": {Doc: "The login name: the address as given, or the part before the @ (local).", Values: []string{usernameAddress, usernameLocal}},
+		"domain":   {Doc: `The Windows domain where logins are DOMAIN\user.`, Default: "none"},
+		"removal":  {Doc: "What becomes of a message that is removed: the user can recover it for a while (soft), or not (hard).", Values: []string{removalSoft, removalHard}},
+		"protocol": {
+			Doc:    "What the server is spoken to with: MAPI over HTTP, and EWS where there is none (auto), or one of them alone.",
+			Values: []string{protocolAuto, protocolMAPI, protocolEWS},
+		},
 		"service.user":     {Doc: `The login name of an account that may open everybody's mailbox: it acts for users whom the gateway has proved, by an application password or a certificate.`, Default: "none"},
 		"service.password": {Doc: "Its password.", Secret: true},
 		"service.address":  {Doc: "The address of its own mailbox, which it needs to have.", Default: "the user, where that is an address"},

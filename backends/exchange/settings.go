@@ -24,6 +24,8 @@ type settings struct {
 	Submission bool `json:"submission"`
 	// Delivery is how mail comes in.
 	Delivery delivery `json:"delivery"`
+	// Protocol is what the server is spoken to with: auto, mapi, ews.
+	Protocol string `json:"protocol"`
 }
 
 // The words of settings.
@@ -36,7 +38,7 @@ const (
 
 func defaults() settings {
 	return settings{
-		Username: usernameAddress, Removal: removalSoft, Settings: signin.DefaultSettings(), Timeout: remote.Duration(time.Minute),
+		Username: usernameAddress, Removal: removalSoft, Protocol: protocolAuto, Settings: signin.DefaultSettings(), Timeout: remote.Duration(time.Minute),
 		Delivery: delivery{HopSettings: remote.HopSettings{TLS: "none"}},
 	}
 }
@@ -50,6 +52,7 @@ func read(given backends.Settings) (settings, signin.Config, error) {
 	var wrong backends.SettingsError
 	set.checkURL(&wrong)
 	remote.OneOf(&wrong, "username", set.Username, usernameAddress, usernameLocal)
+	remote.OneOf(&wrong, "protocol", set.Protocol, protocolAuto, protocolMAPI, protocolEWS)
 	remote.OneOf(&wrong, "removal", set.Removal, removalSoft, removalHard)
 	if strings.ContainsAny(set.Domain, `\/:@ `) {
 		wrong.Add("domain", `expected the domain's name alone, such as SAKES: the login becomes SAKES\user`)
@@ -80,14 +83,16 @@ func (set *settings) checkURL(wrong *backends.SettingsError) {
 	case u.User != nil:
 		wrong.Add("url", "a login does not belong here: each client brings its own")
 	case u.Path != "" && u.Path != "/":
-		wrong.Add("url", "expected https://host without a path: the end points are /mapi/emsmdb/ and /mapi/nspi/ there")
+		wrong.Add("url", "expected https://host without a path: the end points are /mapi/emsmdb/, /mapi/nspi/ and /EWS/Exchange.asmx there")
 	}
 }
 
-// End points, MS-OXCMAPIHTTP §3.1.1.
+// End points, MS-OXCMAPIHTTP §3.1.1, MS-OXWSCDATA §2.1 and MS-OXDSCLI §2.1.
 const (
-	mailboxes   = "/mapi/emsmdb/"
-	addressBook = "/mapi/nspi/"
+	mailboxes    = "/mapi/emsmdb/"
+	addressBook  = "/mapi/nspi/"
+	webServices  = "/EWS/Exchange.asmx"
+	autodiscover = "/Autodiscover/Autodiscover.xml"
 )
 
 // endPoint is the URL of an end point for a mailbox.

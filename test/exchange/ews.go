@@ -98,6 +98,13 @@ func (s *Server) Upload(most int64) {
 	s.upload = most
 }
 
+// FindLimit is how many entries a page has at the most (EWSFindCountLimit); it is 1000 else.
+func (s *Server) FindLimit(most int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.findLimit = most
+}
+
 // DeliverMail puts mail into the Inbox, with the stream that it is over MAPI: nil, where that is not asked for. It returns
 // the counter of its MID.
 func (m *Mailbox) DeliverMail(received time.Time, octets, stream []byte) uint64 {

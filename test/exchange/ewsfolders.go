@@ -194,7 +194,11 @@ func (x *service) view(n *node, total int) (from, to int) {
 		x.invalid("ask for a view of %v", n.attrs)
 		return 0, 0
 	}
-	most = min(most, 1000) // EWSFindCountLimit, which is the server's own
+	limit := 1000
+	if x.s.findLimit > 0 {
+		limit = x.s.findLimit
+	}
+	most = min(most, limit)
 	from = min(offset, total)
 	return from, min(from+most, total)
 }
@@ -233,14 +237,13 @@ func (x *service) resolveNames(o *node) string {
 	what := strings.ToLower(o.child("m:UnresolvedEntry").text)
 	all, n := "", 0
 	for _, m := range x.s.mailboxes {
-		name, _, _ := strings.Cut(m.User, "@")
 		if what == "" || !strings.HasPrefix(m.User, strings.TrimPrefix(what, "smtp:")) {
 			continue
 		}
 		n++
 		all += fmt.Sprintf(`<t:Resolution><t:Mailbox><t:Name>%s</t:Name><t:EmailAddress>%s</t:EmailAddress><t:RoutingType>SMTP</t:RoutingType>`+
 			`<t:MailboxType>Mailbox</t:MailboxType></t:Mailbox><t:Contact><t:DisplayName>%s</t:DisplayName><t:EmailAddresses>`+
-			`<t:Entry Key="EmailAddress1">SMTP:%s</t:Entry></t:EmailAddresses></t:Contact></t:Resolution>`, esc(name), esc(m.User), esc(name), esc(m.User))
+			`<t:Entry Key="EmailAddress1">SMTP:%s</t:Entry></t:EmailAddresses></t:Contact></t:Resolution>`, esc(m.User), esc(m.User), esc(m.User), esc(m.User))
 	}
 	set := fmt.Sprintf(`<m:ResolutionSet TotalItemsInView="%d" IncludesLastItemInRange="true">%s</m:ResolutionSet>`, n, all)
 	switch n {

@@ -43,6 +43,7 @@ type Server struct {
 	schema                  string
 	upload                  int64 // octets of a request, at the most
 	withoutEWS, withoutMAPI bool
+	discovery, findLimit    int
 	twists                  []twisted
 	operations              []string
 }
@@ -141,6 +142,8 @@ func (s *Server) handler() http.Handler {
 	all := http.NewServeMux()
 	all.HandleFunc("/", s.serve)
 	all.HandleFunc(servicePath, s.serveEWS)
+	all.HandleFunc(discoverPath, s.serveDiscovery)
+	all.HandleFunc("/Autodiscover/Autodiscover.xml", s.serveDiscovery) // IIS does not tell small letters from capitals
 	return all
 }
 

@@ -17,6 +17,9 @@ import (
 // ErrLost says that the session context is lost, or that it is not known what became of it: see [Session.Revive].
 var ErrLost = errors.New("the session context is lost")
 
+// ErrAbsent says that there is no MAPI over HTTP, or that who asks may not use it: they may do so by EWS.
+var ErrAbsent = errors.New("there is no MAPI over HTTP here")
+
 var (
 	errSilent = errors.New("the server has sent nothing for too long")
 	errSlow   = errors.New("the server has not finished for too long")
@@ -77,9 +80,9 @@ func (c *caller) refused(r call, response *http.Response) error {
 	}
 	switch response.StatusCode {
 	case http.StatusForbidden:
-		return fail(backends.Permanent, "(may the account use MAPI over HTTP?)")
+		return withoutMAPI(fail(backends.Permanent, "(may the account use MAPI over HTTP?)"))
 	case http.StatusNotFound, http.StatusMethodNotAllowed:
-		return fail(backends.Unsupported, `(is MAPI over HTTP switched on, and "url" right?)`)
+		return withoutMAPI(fail(backends.Unsupported, `(is MAPI over HTTP switched on, and "url" right?)`))
 	case http.StatusTooManyRequests:
 		return fail(backends.Throttled, "")
 	case http.StatusRequestTimeout:
@@ -87,6 +90,8 @@ func (c *caller) refused(r call, response *http.Response) error {
 	}
 	return fail(backends.Temporary, "")
 }
+
+func withoutMAPI(f *backends.Failure) error { return backends.Fail(f.Kind, "%w: %w", ErrAbsent, f) }
 
 // codeKinds are the kinds of what requests and operations may fail with. What is not here is temporary.
 var codeKinds = map[rop.Code]backends.Kind{

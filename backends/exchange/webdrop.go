@@ -1,0 +1,303 @@
+package exchange
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"unicode"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange/ews"
+	"github.com/dipylon/dipylon/backends/mail/fold"
+)
+
+// webDrop is a folder of a mailbox, by EWS.
+type webDrop struct {
+	*web
+	account  backends.Account
+	folder   ews.Folder
+	id       string // of the folder
+	trash    bool   // it is Deleted Items
+	receipts bool   // the server has no way to suppress those of what is deleted
+
+	mu      sync.Mutex
+	known   map[backends.MessageID]string // the Ids of EWS of the messages that were listed
+	parents map[string]bool               // whether a ParentFolderId is this folder's
+
+	ctx    context.Context //nolint:containedctx // the session's: it ends what is under way at Close
+	cancel context.CancelFunc
+	once   sync.Once
+}
+
+var (
+	_ backends.Maildrop    = (*webDrop)(nil)
+	_ backends.ManyFetcher = (*webDrop)(nil)
+	_ backends.Marker      = (*webDrop)(nil)
+)
+
+// openByEWS logs in and finds the folder.
+func (s *Store) openByEWS(ctx context.Context, l login, folder string) (backends.Maildrop, error) {
+	w, err := s.web(l)
+	if err != nil {
+		return nil, err
+	}
+	m, err := w.reach(ctx, folder)
+	if err != nil {
+		w.close()
+		return nil, err
+	}
+	m.ctx, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if !s.keep(m) {
+		m.cancel()
+		w.close()
+		return nil, backends.Fail(backends.Temporary, "the store is closed")
+	}
+	return m, nil
+}
+
+// reach signs in, and finds a folder by its path: the Inbox, if that is empty.
+func (w *web) reach(ctx context.Context, path string) (*webDrop, error) {
+	names := strings.Split(path, "/")
+	first := ews.Top
+	if path == "" || fold.Equal(names[0], "INBOX") {
+		first, names = ews.Inbox, names[1:]
+	}
+	folders, failures, err := w.folders(ctx, first, ews.DeletedItems)
+	switch {
+	case err != nil:
+		return nil, err
+	case failures[0] != nil:
+		return nil, notOpen(w.login, failures[0])
+	}
+	m := &webDrop{web: w, folder: folders[0], known: make(map[backends.MessageID]string), parents: make(map[string]bool)}
+	for _, name := range names {
+		if m.folder, err = w.child(ctx, m.folder, name); err != nil {
+			return nil, err
+		}
+	}
+	m.parents[m.folder.ID.ID] = true
+	m.trash = failures[1] == nil && folders[1].ID.ID == m.folder.ID.ID
+	m.receipts = !w.client.Has(ews.Exchange2013)
+	if m.id, err = folderIdentity(m.folder); err != nil {
+		return nil, err
+	}
+	if m.account, err = w.identify(ctx); err != nil {
+		return nil, err
+	}
+	if w.login.foreign() && !w.login.service {
+		// EWS does not tell whether this one may send as the other.
+		m.account.Address, m.account.Addresses = "", nil
+	}
+	return m, nil
+}
+
+// child finds a folder by its name in another. Of several that differ in case the one that is equal counts.
+func (w *web) child(ctx context.Context, parent ews.Folder, name string) (found ews.Folder, err error) {
+	missing := backends.Fail(backends.NotFound, "there is no folder %.300q", name)
+	if name == "" || strings.ContainsFunc(name, unicode.IsControl) {
+		return found, missing
+	}
+	there := false
+	for offset, more := 0, true; more && offset < foldersMost; {
+		var all []ews.Folder
+		if all, more, err = w.client.FindFolder(ctx, ews.FolderID{ID: parent.ID}, offset); err != nil {
+			return found, err
+		}
+		for _, f := range all {
+			if f.Name == name {
+				return f, nil
+			}
+			if !there && fold.Equal(f.Name, name) {
+				found, there = f, true
+			}
+		}
+		offset += len(all)
+		more = more && len(all) > 0
+	}
+	if !there {
+		return found, missing
+	}
+	return found, nil
+}
+
+// Opened implements [backends.Maildrop].
+func (m *webDrop) Opened() backends.Opened {
+	return backends.Opened{Account: m.account, FolderID: m.id}
+}
+
+// Close implements [backends.Maildrop].
+func (m *webDrop) Close() error {
+	m.once.Do(func() {
+		m.cancel()
+		m.store.forget(m)
+		m.web.close()
+	})
+	return nil
+}
+
+// do does something that can be done again, until the maildrop is closed.
+func (m *webDrop) do(ctx context.Context, something func(context.Context) error) error {
+	if m.ctx.Err() != nil {
+		return errClosed
+	}
+	ctx, cancel := boundTo(ctx, m.ctx)
+	defer cancel(nil)
+	err := m.refusal(something(ctx))
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		return backends.Fail(backends.Temporary, "%w", cause)
+	}
+	return err
+}
+
+// refusal is what a failure is told as: a service account's login that is refused is an outage.
+func (m *webDrop) refusal(err error) error {
+	if err != nil && m.login.service && backends.KindOf(err) == backends.BadCredentials {
+		return m.store.guard.note(err)
+	}
+	return err
+}
+
+// List reads the folder in pages. Each begins with the last message of the one before, as its offset is only right as long as nothing in front of it was
+// removed: else the list is read anew from its beginning, without what was given already.
+func (m *webDrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
+	return func(yield func(backends.Entry, error) bool) {
+		seen := make(map[backends.MessageID]struct{})
+		begun := 0
+		for offset, more := 0, true; more; {
+			var page []webEntry
+			var next int
+			err := m.do(ctx, func(ctx context.Context) (err error) {
+				page, next, more, err = m.page(ctx, offset)
+				return err
+			})
+			switch {
+			case err != nil:
+				yield(backends.Entry{}, err)
+				return
+			case offset == 0:
+				if begun++; begun > beginningsMost {
+					yield(backends.Entry{}, backends.Fail(backends.Temporary, "the folder has changed %d times while it was listed", begun-1))
+					return
+				}
+			case len(page) == 0 || !has(seen, page[0].entry.ID):
+				offset, more = 0, true
+				continue
+			}
+			for _, one := range page {
+				if has(seen, one.entry.ID) {
+					continue
+				}
+				seen[one.entry.ID] = struct{}{}
+				m.learn(one)
+				if !yield(one.entry, nil) {
+					return
+				}
+			}
+			if len(page) < 2 && offset > 0 || len(page) == 0 || len(seen) >= listMost {
+				return
+			}
+			offset = next - 1
+		}
+	}
+}
+
+func has(seen map[backends.MessageID]struct{}, id backends.MessageID) bool {
+	_, is := seen[id]
+	return is
+}
+
+// webEntry is a message of a list, with its Id of EWS.
+type webEntry struct {
+	entry backends.Entry
+	id    string
+}
+
+// page reads some messages of the folder.
+func (m *webDrop) page(ctx context.Context, offset int) (page []webEntry, next int, more bool, err error) {
+	items, next, more, err := m.client.FindItem(ctx, ews.FolderID{ID: m.folder.ID}, offset, webListing)
+	if err != nil {
+		return nil, 0, false, err
+	}
+	for _, i := range items {
+		id, err := messageIdentity(i)
+		if err != nil {
+			return nil, 0, false, err
+		}
+		e := backends.Entry{ID: id, Size: -1, Received: i.Received, Seen: i.Read}
+		if i.Size > 0 {
+			e.Size = i.Size // of the properties: an estimate of what the mail has
+		}
+		page = append(page, webEntry{e, i.ID.ID})
+	}
+	return page, next, more, nil
+}
+
+func (m *webDrop) learn(one webEntry) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.known[one.entry.ID] = one.id
+}
+
+// find returns the Ids of EWS of messages. Those that were not listed here are looked for in the folder; one that is not there is not among them.
+func (m *webDrop) find(ctx context.Context, ids []backends.MessageID) (map[backends.MessageID]ews.ID, error) {
+	found, missing := m.recall(ids)
+	for offset, more := 0, missing; more; {
+		page, next, further, err := m.page(ctx, offset)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range page {
+			if slices.Contains(ids, one.entry.ID) {
+				m.learn(one)
+				found[one.entry.ID] = ews.ID{ID: one.id}
+			}
+		}
+		offset, more = next, further && len(page) > 0 && len(found) < len(ids)
+	}
+	return found, nil
+}
+
+// recall returns what is known already. What cannot be an id of a message is not missing.
+func (m *webDrop) recall(ids []backends.MessageID) (found map[backends.MessageID]ews.ID, missing bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found = make(map[backends.MessageID]ews.ID, len(ids))
+	for _, id := range ids {
+		if known, ok := m.known[id]; ok {
+			found[id] = ews.ID{ID: known}
+		} else if _, may := parseID(id); may {
+			missing = true
+		}
+	}
+	return found, missing
+}
+
+// inFolder says whether an item whose folder has this Id is in this folder. A folder may have several Ids that differ in how they are
+// written.
+func (m *webDrop) inFolder(ctx context.Context, parent string) (bool, error) {
+	if parent == "" {
+		return true, nil
+	}
+	m.mu.Lock()
+	is, known := m.parents[parent]
+	m.mu.Unlock()
+	if known {
+		return is, nil
+	}
+	folders, failures, err := m.client.GetFolder(ctx, ews.FolderID{ID: ews.ID{ID: parent}})
+	if err != nil {
+		return false, err
+	}
+	if failures[0] == nil {
+		id, err := folderIdentity(folders[0])
+		is = err == nil && id == m.id
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.parents) < webListing {
+		m.parents[parent] = is
+	}
+	return is, nil
+}
