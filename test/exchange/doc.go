@@ -22,6 +22,13 @@
 // [Server.Twist] has requests of EWS go wrong: busy with a time to come back, another status, a reply
 // that is cut off or edited, and whether what was asked for is done all the same.
 //
+// # Signing in
+//
+// Clients sign in by Basic, or as [Server.SignInBy] says: by Negotiate and NTLM, which somebody else judges (peers.StartGSS). The connection
+// belongs to the login then. As Exchange does from 2019 CU14 on, /mapi wants the channel binding of its certificate, and /EWS takes a
+// login without one. [Server.StartFront] has a proxy before it that ends TLS. [Server.ForgetLogins] and [Server.HangUpAtLogin] are faults of it, and
+// [Server.Judged] counts how often a password was looked at.
+//
 // # EWS
 //
 // A message is given as mail over EWS where [Mailbox.DeliverMail] or CreateItem has brought it as that. [Server.Schema] has the server be an
@@ -29,6 +36,5 @@
 //
 // # Not yet
 //
-// Compressed requests, notifications, the rest of the address book, and signing in by anything but
-// Basic.
+// Compressed requests, notifications, and the rest of the address book.
 package exchange

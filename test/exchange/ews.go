@@ -138,14 +138,13 @@ func (s *Server) serveEWS(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests++
-	user := s.login(r)
+	user := s.login(w, r)
 	switch {
 	case s.withoutEWS:
 		http.NotFound(w, r)
 	case err != nil:
 		w.WriteHeader(http.StatusBadRequest)
 	case user == nil:
-		w.Header().Add("WWW-Authenticate", `Basic realm="double"`)
 		w.WriteHeader(http.StatusUnauthorized)
 	case r.Method != http.MethodPost:
 		s.wrong("use the method %s", r.Method)

@@ -45,14 +45,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests++
-	user := s.login(r)
+	user := s.login(w, r)
 	switch {
 	case s.withoutMAPI && strings.HasPrefix(r.URL.Path, "/mapi/"):
 		http.NotFound(w, r)
 	case err != nil:
 		w.WriteHeader(http.StatusBadRequest)
 	case user == nil:
-		w.Header().Set("WWW-Authenticate", `Basic realm="double"`)
 		w.WriteHeader(http.StatusUnauthorized)
 	default:
 		code, reply := s.answer(w, r, user, body)
@@ -68,19 +67,6 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		s.write(w, r, code, reply)
 	}
-}
-
-func (s *Server) login(r *http.Request) *Mailbox {
-	name, password, _ := r.BasicAuth()
-	for _, m := range s.mailboxes {
-		if strings.EqualFold(m.User, name) && m.Password == password {
-			return m
-		}
-	}
-	if password != "" {
-		s.refusals[strings.ToLower(name)]++
-	}
-	return nil
 }
 
 // write writes a response, MS-OXCMAPIHTTP §2.2.2.2.

@@ -30,8 +30,7 @@ func (s *Server) serveDiscovery(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		w.WriteHeader(http.StatusBadRequest)
 		return
-	case s.login(r) == nil:
-		w.Header().Add("WWW-Authenticate", `Basic realm="double"`)
+	case s.login(w, r) == nil:
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}

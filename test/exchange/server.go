@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/pem"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -30,6 +31,14 @@ type Server struct {
 	requests  int
 	refusals  map[string]int // by the name that logged in with a wrong password
 	connects  int            // session contexts for mailboxes so far
+
+	web         *httptest.Server
+	certificate tls.Certificate
+	binding     []byte // that logins must have
+	signIn      SignIn
+	callers     map[string]*caller // by the client's address
+	hangUps     int
+	judged      int
 
 	faults      map[uint8]fault
 	cut         bool // the connection, in the place of a reply
@@ -110,8 +119,18 @@ const roomMost = 32 << 10
 // Start starts a server, which ends with the test.
 func Start(t testing.TB) *Server {
 	s := &Server{t: t, contexts: map[string]*context{}, refusals: map[string]int{}, room: roomMost, faults: map[uint8]fault{}}
-	web := httptest.NewTLSServer(s.handler())
+	s.callers = map[string]*caller{}
+	web := httptest.NewUnstartedServer(s.handler())
+	web.Config.ConnState = func(conn net.Conn, state http.ConnState) {
+		if state == http.StateClosed { // its address may be another's next
+			s.mu.Lock()
+			delete(s.callers, conn.RemoteAddr().String())
+			s.mu.Unlock()
+		}
+	}
+	web.StartTLS()
 	t.Cleanup(web.Close)
+	s.web, s.certificate, s.binding = web, web.TLS.Certificates[0], bindingOf(web.Certificate().Raw)
 	s.Root = web.URL
 	s.URL = web.URL + "/mapi/emsmdb/?MailboxId=mailbox@sakes.example"
 	s.Certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw})

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -151,6 +152,36 @@ func TestClosedAfterChallenge(t *testing.T) {
 		if closed > 3 {
 			t.Errorf("tried %d times", closed)
 		}
+	}
+}
+
+// TestHangUpAfterChallenge: the last step of a login goes on the connection that the challenge came by, and on no other where that
+// was ended without a word.
+func TestHangUpAfterChallenge(t *testing.T) {
+	for range 20 {
+		s := serve(t, "NTLM")
+		hungUp := false
+		s.hook = func(w http.ResponseWriter, _ *http.Request, _ int) bool {
+			if hungUp {
+				return false
+			}
+			hungUp = true
+			conn, out, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return true
+			}
+			_, _ = fmt.Fprintf(out, "HTTP/1.1 401 No\r\nContent-Length: 0\r\nWWW-Authenticate: NTLM %s\r\n\r\n",
+				base64.StdEncoding.EncodeToString(challenge("12345678")))
+			_ = out.Flush()
+			_ = conn.Close()
+			return true
+		}
+		l := s.login(signin.Config{Method: signin.NTLM}, george)
+		if _, err := ask(t, l, s.URL+"/mapi/x", "there"); backends.KindOf(err) == backends.BadCredentials {
+			t.Error(err)
+		}
+		s.must(l) // and no message was sent that the server does not expect
 	}
 }
 
