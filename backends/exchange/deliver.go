@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"sync"
@@ -35,9 +36,10 @@ func (s *Store) Deliver(ctx context.Context, d backends.Delivery, content io.Rea
 		return nil, err
 	}
 	defer end()
+	if err := s.ready(); err != nil && !errors.Is(err, errNotLocated) {
+		return nil, err
+	}
 	switch {
-	case s.ready() != nil:
-		return nil, s.ready()
 	case s.settings.Delivery.Given():
 		return s.hop().Deliver(ctx, d, "", content, nil)
 	case s.settings.Delivery.Create:

@@ -13,6 +13,8 @@ type diagnosis struct{ cause, advice string }
 
 // What can be wrong.
 var (
+	noServer = diagnosis{"no-server-found", "Autodiscover has found no server that a password may go to: see in the detail what came of each. Set \"url\", or list the host that is right under \"autodiscover\"; " +
+		"on the server, Get-ClientAccessService has AutoDiscoverServiceInternalUri, and Get-MapiVirtualDirectory the URLs."}
 	nameNotFound          = diagnosis{"name-not-found", `DNS does not know the server's name: look at "url", and at the resolver of this machine.`}
 	portClosed            = diagnosis{"port-closed", `Nothing listens there: look at the port in "url", and at whether IIS runs on the server.`}
 	noConnection          = diagnosis{"no-connection", `The server does not answer: look at "url", at the firewall between, and at whether the server runs.`}

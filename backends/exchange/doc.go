@@ -27,5 +27,5 @@
 //
 // # Not yet
 //
-// Autodiscover is not here. It was tested against a double (test/exchange).
+// RPC over TCP is not here. It was tested against a double (test/exchange).
 package exchange

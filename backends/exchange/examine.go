@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -41,12 +42,12 @@ type finding struct {
 // Examine implements [backends.Examiner]. A password that is refused by NTLM is presented once more, to Autodiscover, which wants no
 // channel binding: so the two can be told apart.
 func (s *Store) Examine(ctx context.Context, request backends.ExamineRequest, tell func(backends.Step)) error {
-	if err := s.ready(); err != nil {
+	if err := s.ready(); err != nil && !errors.Is(err, errNotLocated) {
 		return err
 	}
 	x := &examination{store: s, tell: tell}
 	defer x.close()
-	if x.server(ctx) && x.enters(ctx, request) && x.mailbox(ctx, request.Folder) {
+	if x.locate(ctx, request.Credential) && x.server(ctx) && x.enters(ctx, request) && x.mailbox(ctx, request.Folder) {
 		x.messages(ctx)
 	}
 	if err := context.Cause(ctx); err != nil {
@@ -84,6 +85,25 @@ func (x *examination) step(ctx context.Context, name string, something func(cont
 		x.tell(told)
 	}
 	return err == nil
+}
+
+// locate finds the server where the settings do not name it.
+func (x *examination) locate(ctx context.Context, c backends.Credential) bool {
+	if !errors.Is(x.store.ready(), errNotLocated) {
+		return true
+	}
+	if c.Kind == 0 {
+		return x.step(ctx, "Autodiscover", func(ctx context.Context) (finding, error) {
+			return finding{detail: "a server for it is there; it is asked with a login"}, x.store.discoverable(ctx)
+		}) && false
+	}
+	return x.step(ctx, "Autodiscover", func(ctx context.Context) (finding, error) {
+		err := x.store.locate(ctx, c)
+		if backends.KindOf(err) == backends.Temporary && !errors.Is(err, errService) {
+			err = because(noServer, err)
+		}
+		return finding{detail: "the server is " + x.store.settings.URL}, err
+	})
 }
 
 // enters says whether somebody logs in. The form of the credential is looked at.

@@ -199,7 +199,7 @@ func (x *examination) whyRefused(ctx context.Context, err error) error {
 	if !x.bound || !errors.Is(err, &backends.Failure{Kind: backends.BadCredentials}) && !errors.Is(err, errService) {
 		return err
 	}
-	root := x.store.settings.endPoint(autodiscover, "")
+	root := x.store.settings.endPoint(discovery, "")
 	request, failed := http.NewRequestWithContext(ctx, http.MethodGet, root.String(), nil)
 	if failed != nil {
 		return err

@@ -30,7 +30,9 @@ type Store struct {
 	certificates *tls.Config
 	directory    directory
 	server       *signin.Server
-	http         *http.Client // for Health
+	signing      signin.Config // of the server, and of those that Autodiscover asks
+	locating     chan struct{} // has one value while nobody looks for the server
+	http         *http.Client  // for Health
 	people       people
 	// webPeople are people as EWS and Autodiscover have them, and roads who has to be asked for by EWS.
 	webPeople people
@@ -57,7 +59,8 @@ func WithLogger(log zerolog.Logger) Option { return func(s *Store) { s.log = log
 
 // New returns a store that wants to be configured.
 func New(options ...Option) *Store {
-	s := &Store{settings: defaults(), log: zerolog.Nop(), guard: newGuard(), disconnectMost: 5 * time.Second, open: make(map[io.Closer]struct{})}
+	s := &Store{settings: defaults(), log: zerolog.Nop(), guard: newGuard(), locating: make(chan struct{}, 1), disconnectMost: 5 * time.Second, open: make(map[io.Closer]struct{})}
+	s.locating <- struct{}{}
 	for _, o := range options {
 		o(s)
 	}
@@ -103,12 +106,13 @@ func (s *Store) Configure(_ context.Context, given backends.Settings) error {
 	if given.Check {
 		return nil
 	}
-	server, err := signin.New(config)
-	if err != nil {
-		return err
-	}
-	s.server, s.certificates = server, config.TLS
+	s.signing, s.certificates = config, config.TLS
 	s.domains, s.hostname, s.stateDir = given.Domains, given.Hostname, given.StateDir
+	if set.URL != "" {
+		if err := s.use(set.URL); err != nil {
+			return err
+		}
+	}
 	never := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	s.http = &http.Client{
 		Transport:     &http.Transport{TLSClientConfig: config.TLS.Clone(), Proxy: http.ProxyFromEnvironment, MaxResponseHeaderBytes: 64 << 10},
@@ -119,7 +123,9 @@ func (s *Store) Configure(_ context.Context, given backends.Settings) error {
 
 // Health asks for the end point without a credential: a server that is there refuses that, and says which methods it offers.
 func (s *Store) Health(ctx context.Context) error {
-	if err := s.ready(); err != nil {
+	if err := s.ready(); errors.Is(err, errNotLocated) {
+		return s.discoverable(ctx)
+	} else if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.settings.timeout())
@@ -183,6 +189,8 @@ func (s *Store) ready() error {
 		return backends.Fail(backends.Temporary, "the store is closed")
 	case s.http == nil:
 		return backends.Fail(backends.Temporary, "the store is not configured")
+	case s.settings.URL == "":
+		return backends.Fail(backends.Temporary, "%w", errNotLocated)
 	}
 	return nil
 }

@@ -36,6 +36,9 @@ type person struct {
 
 // Login verifies a credential by asking the address book with it. Whether it opens the mailbox of another, the mailbox says.
 func (s *Store) Login(ctx context.Context, c backends.Credential) (backends.Account, error) {
+	if err := s.locate(ctx, c); err != nil {
+		return backends.Account{}, err
+	}
 	login, err := s.login(c)
 	if err != nil {
 		return backends.Account{}, err
@@ -60,11 +63,20 @@ func (s *Store) loginByMAPI(ctx context.Context, login login) (backends.Account,
 	return who.owner.account, err
 }
 
-// login checks the form of a credential.
+// login checks the form of a credential. The server must be known: see locate.
 func (s *Store) login(c backends.Credential) (login, error) {
 	if err := s.ready(); err != nil {
 		return login{}, err
 	}
+	l, err := s.form(c)
+	if err == nil {
+		l.server = s.server.Login(l.credential)
+	}
+	return l, err
+}
+
+// form makes a login of a credential.
+func (s *Store) form(c backends.Credential) (login, error) {
 	switch {
 	case c.Kind == backends.CredentialImpersonation && s.settings.Service.given():
 		return s.impersonate(c)
@@ -90,7 +102,6 @@ func (s *Store) login(c backends.Credential) (login, error) {
 	if c.ActAs != "" {
 		l.address = s.addressOf(c.ActAs)
 	}
-	l.server = s.server.Login(l.credential)
 	return l, nil
 }
 
@@ -115,7 +126,7 @@ func (s *Store) impersonate(c backends.Credential) (login, error) {
 		return login{}, backends.Fail(backends.Permanent, "acting for %s, nobody knows whether that opens the mailbox of %s", c.User, c.ActAs).
 			WithCode("5.7.1").Say("that mailbox is opened with the account's own password alone")
 	}
-	return s.asService(s.addressOf(c.User)), nil
+	return s.settings.Service.login(s.addressOf(c.User)), nil
 }
 
 // asService is the service account, who opens somebody's mailbox.

@@ -33,6 +33,9 @@ var (
 
 // Open logs in and finds the folder.
 func (s *Store) Open(ctx context.Context, request backends.OpenRequest) (backends.Maildrop, error) {
+	if err := s.locate(ctx, request.Credential); err != nil {
+		return nil, err
+	}
 	login, err := s.login(request.Credential)
 	if err != nil {
 		return nil, err

@@ -26,7 +26,8 @@ var noDelivery = backends.Fail(backends.Unsupported, "none of delivery.smtp, del
 
 // resolve finds the mailboxes of recipients. The address book is asked, by the service account, about those that are not remembered.
 func (s *Store) resolve(ctx context.Context, recipients []backends.Recipient) ([]backends.Verdict, error) {
-	if err := s.ready(); err != nil {
+	own := backends.Credential{Kind: backends.CredentialImpersonation, User: s.settings.Service.own()}
+	if err := s.locate(ctx, own); err != nil {
 		return nil, err
 	}
 	known := make(map[string]person, len(recipients))

@@ -11,10 +11,11 @@ import (
 // schema documents the settings.
 var schema = sync.OnceValue(func() []backends.Setting {
 	notes := map[string]backends.SettingNote{
-		"url":      {Doc: "The server: https://host, whose end points are /mapi/emsmdb/ and /mapi/nspi/, or /EWS/Exchange.asmx.", Required: true},
-		"username": {Doc: "The login name: the address as given, or the part before the @ (local).", Values: []string{usernameAddress, usernameLocal}},
-		"domain":   {Doc: `The Windows domain where logins are DOMAIN\user.`, Default: "none"},
-		"removal":  {Doc: "What becomes of a message that is removed: the user can recover it for a while (soft), or not (hard).", Values: []string{removalSoft, removalHard}},
+		"url":            {Doc: "The server: https://host, whose end points are /mapi/emsmdb/ and /mapi/nspi/, or /EWS/Exchange.asmx.", Default: "found by Autodiscover"},
+		"autodiscover[]": {Doc: "Without url: hosts that are asked for the server, before autodiscover.DOMAIN, and that passwords may go to, as host, host:port, or *.domain for all below it. What is below the store's domains is allowed as it is."},
+		"username":       {Doc: "The login name: the address as given, or the part before the @ (local).", Values: []string{usernameAddress, usernameLocal}},
+		"domain":         {Doc: `The Windows domain where logins are DOMAIN\user.`, Default: "none"},
+		"removal":        {Doc: "What becomes of a message that is removed: the user can recover it for a while (soft), or not (hard).", Values: []string{removalSoft, removalHard}},
 		"protocol": {
 			Doc:    "What the server is spoken to with: MAPI over HTTP, and EWS where there is none (auto), or one of them alone.",
 			Values: []string{protocolAuto, protocolMAPI, protocolEWS},

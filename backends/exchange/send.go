@@ -23,9 +23,12 @@ func (s *Store) Send(ctx context.Context, c backends.Credential, d backends.Deli
 }
 
 // OpenSending begins a sending session: one session context, which is made with the first message.
-func (s *Store) OpenSending(_ context.Context, c backends.Credential) (backends.Sending, error) {
+func (s *Store) OpenSending(ctx context.Context, c backends.Credential) (backends.Sending, error) {
 	if !s.settings.Submission {
 		return nil, backends.Fail(backends.Unsupported, "submission is not set")
+	}
+	if err := s.locate(ctx, c); err != nil {
+		return nil, err
 	}
 	login, err := s.login(c)
 	if err != nil {

@@ -14,12 +14,14 @@ import (
 type settings struct {
 	remote.Trust
 	signin.Settings
-	URL      string          `json:"url"`      // of the server
-	Username string          `json:"username"` // address: user@domain as given; local: without the domain
-	Domain   string          `json:"domain"`   // of Windows: the login is DOMAIN\user
-	Removal  string          `json:"removal"`  // soft: what is removed can be recovered for a while; hard: it cannot
-	Timeout  remote.Duration `json:"timeout"`  // how long a server may send nothing
-	Service  service         `json:"service"`  // who acts for users whom the gateway has proved
+	URL string `json:"url"` // of the server
+	// Autodiscover has hosts that are asked for the server, and that passwords may go to.
+	Autodiscover hosts           `json:"autodiscover"`
+	Username     string          `json:"username"` // address: user@domain as given; local: without the domain
+	Domain       string          `json:"domain"`   // of Windows: the login is DOMAIN\user
+	Removal      string          `json:"removal"`  // soft: what is removed can be recovered for a while; hard: it cannot
+	Timeout      remote.Duration `json:"timeout"`  // how long a server may send nothing
+	Service      service         `json:"service"`  // who acts for users whom the gateway has proved
 	// Submission: the server sends what clients submit.
 	Submission bool `json:"submission"`
 	// Delivery is how mail comes in.
@@ -50,7 +52,8 @@ func read(given backends.Settings) (settings, signin.Config, error) {
 		return set, signin.Config{}, err
 	}
 	var wrong backends.SettingsError
-	set.checkURL(&wrong)
+	set.checkURL(&wrong, given.Domains)
+	set.Autodiscover.check(&wrong)
 	remote.OneOf(&wrong, "username", set.Username, usernameAddress, usernameLocal)
 	remote.OneOf(&wrong, "protocol", set.Protocol, protocolAuto, protocolMAPI, protocolEWS)
 	remote.OneOf(&wrong, "removal", set.Removal, removalSoft, removalHard)
@@ -73,11 +76,14 @@ func read(given backends.Settings) (settings, signin.Config, error) {
 	return set, config, wrong.Err()
 }
 
-func (set *settings) checkURL(wrong *backends.SettingsError) {
+func (set *settings) checkURL(wrong *backends.SettingsError, domains []string) {
 	u, err := url.Parse(set.URL)
 	switch {
+	case set.URL == "" && len(domains) == 0 && len(set.Autodiscover) == 0:
+		wrong.Add("url", "the URL of the server is missing: https://host. Without it, Autodiscover needs the store's domains, or hosts to ask (autodiscover)")
 	case set.URL == "":
-		wrong.Add("url", "the URL of the server is missing: https://host")
+	case len(set.Autodiscover) > 0:
+		wrong.Add("autodiscover", "is not asked where \"url\" names the server")
 	case err != nil || u.Host == "" || u.Opaque != "" || u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "":
 		wrong.Add("url", "expected https://host: passwords are sent over TLS alone")
 	case u.User != nil:
@@ -89,10 +95,10 @@ func (set *settings) checkURL(wrong *backends.SettingsError) {
 
 // End points, MS-OXCMAPIHTTP §3.1.1, MS-OXWSCDATA §2.1 and MS-OXDSCLI §2.1.
 const (
-	mailboxes    = "/mapi/emsmdb/"
-	addressBook  = "/mapi/nspi/"
-	webServices  = "/EWS/Exchange.asmx"
-	autodiscover = "/Autodiscover/Autodiscover.xml"
+	mailboxes   = "/mapi/emsmdb/"
+	addressBook = "/mapi/nspi/"
+	webServices = "/EWS/Exchange.asmx"
+	discovery   = "/Autodiscover/Autodiscover.xml"
 )
 
 // endPoint is the URL of an end point for a mailbox.

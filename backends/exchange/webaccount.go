@@ -139,7 +139,7 @@ func (w *web) discover(ctx context.Context) (d discovered, err error) {
 		"http://schemas.microsoft.com/exchange/autodiscover/outlook/responseschema/2006a</AcceptableResponseSchema></Request></Autodiscover>"
 	ctx, cancel := context.WithTimeout(ctx, w.store.settings.timeout())
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, w.store.settings.endPoint(autodiscover, "").String(), strings.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, w.store.settings.endPoint(discovery, "").String(), strings.NewReader(body))
 	if err != nil {
 		return d, backends.Fail(backends.Temporary, "Autodiscover: %w", err)
 	}
