@@ -206,6 +206,7 @@ func (s *Store) Collect(ctx context.Context, request backends.CollectRequest, ac
 	if err != nil {
 		return g.failure(ctx, err)
 	}
+	start.Asks = true
 	c := &collecting{g: g, stream: stream, frame: wire.CollectFrame(), progress: progress, ctx: ctx, accept: accept, wait: min(request.Wait, backends.CollectWaitMost)}
 	if err := stream.Send(&pb.CollectRequest{Frame: &pb.CollectRequest_Start{Start: start}}); err != nil && !isEOF(err) {
 		return g.failure(ctx, err)
@@ -264,7 +265,7 @@ func (c *collecting) one() (done bool, err error) {
 	if err != nil {
 		return false, c.g.invalid(err)
 	}
-	content := &collected{from: c, size: outgoing.Size}
+	content := &collected{from: c, size: outgoing.Size, ask: m.GetOutgoing().GetAsked()}
 	taken := c.accept(c.ctx, outgoing, content)
 	if taken == nil {
 		taken = content.finish()
@@ -289,6 +290,7 @@ type collected struct {
 	total  int64
 	chunk  mem.BufferSlice
 	offset int  // into the first piece of chunk
+	ask    bool // before it comes
 	ended  bool // the end frame has been seen
 	err    error
 }
@@ -314,6 +316,13 @@ func (c *collected) Read(p []byte) (int, error) {
 
 // next takes the next frame.
 func (c *collected) next() error {
+	if c.ask {
+		c.ask = false
+		ask := &pb.CollectRequest{Frame: &pb.CollectRequest_Ask{Ask: &pb.Ask{}}}
+		if err := c.from.stream.Send(ask); err != nil && !isEOF(err) {
+			return c.from.g.failure(c.from.ctx, err)
+		}
+	}
 	m, chunk, err := c.from.receive()
 	if err != nil {
 		return c.from.g.failure(c.from.ctx, err)

@@ -176,18 +176,14 @@ func (s *service) Collect(stream grpc.BidiStreamingServer[pb.CollectRequest, pb.
 	}
 	return outbox.Collect(stream.Context(), request, func(_ context.Context, o backends.Outgoing, content backends.Content) error {
 		defer func() { _ = content.Close() }()
-		return handOver(stream, o, content)
+		return handOver(stream, o, content, first.GetStart().GetAsks())
 	})
 }
 
 // handOver sends one message, and returns why the gateway has not taken it. The content was
 // the backend's to open and is this side's to close.
-func handOver(stream grpc.BidiStreamingServer[pb.CollectRequest, pb.CollectResponse], o backends.Outgoing, content backends.Content) error {
-	outgoing, err := convert.OutgoingToProto(o)
-	if err != nil {
-		return err
-	}
-	if err := stream.Send(&pb.CollectResponse{Frame: &pb.CollectResponse_Outgoing{Outgoing: outgoing}}); err != nil {
+func handOver(stream grpc.BidiStreamingServer[pb.CollectRequest, pb.CollectResponse], o backends.Outgoing, content backends.Content, asked bool) error {
+	if err := name(stream, o, asked); err != nil {
 		return err
 	}
 	end := &pb.CollectEnd{}
@@ -209,6 +205,27 @@ func handOver(stream grpc.BidiStreamingServer[pb.CollectRequest, pb.CollectRespo
 	}
 	if end.GetFailure() != nil {
 		return errFraming // the gateway cannot have taken it
+	}
+	return nil
+}
+
+// name says which message comes. Where the gateway asks for contents, it has the name when this returns: the content may
+// end this process, and what was sent just before would be lost with it.
+func name(stream grpc.BidiStreamingServer[pb.CollectRequest, pb.CollectResponse], o backends.Outgoing, asked bool) error {
+	outgoing, err := convert.OutgoingToProto(o)
+	if err != nil {
+		return err
+	}
+	outgoing.Asked = asked
+	if err := stream.Send(&pb.CollectResponse{Frame: &pb.CollectResponse_Outgoing{Outgoing: outgoing}}); err != nil || !asked {
+		return err
+	}
+	m, err := stream.Recv()
+	if err != nil {
+		return convert.ErrorFromStatus(err)
+	}
+	if m.GetAsk() == nil {
+		return errFraming
 	}
 	return nil
 }

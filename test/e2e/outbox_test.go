@@ -4,9 +4,12 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -147,4 +150,75 @@ func TestOutboxKilled(t *testing.T) {
 	if n, _ := subjects(); n != 1 {
 		t.Errorf("the first message comes %d times", n)
 	}
+}
+
+// TestOutboxPoison (I8, I10): a message in an outbox that ends the plugin each time it is read is set aside after some
+// times, and the administrator is told. The others leave meanwhile, and so does that one once it is released and can be read.
+func TestOutboxPoison(t *testing.T) {
+	t.Parallel()
+	g, host := withOutbox(t)
+	g.Configure(t, func(o *harness.Options) {
+		o.Stores[0]["plugin"] = harness.Mapping{"command": []string{harness.Helper(t, "./test/plugins/misbehave"), "mortal"}}
+	})
+	g.Reload(t)
+	bad, good := g.AddUser(t, "erika"), g.AddUser(t, "max")
+	came := func(subject string) bool {
+		return slices.ContainsFunc(host.Received(), func(m fakesmtp.Message) bool { return strings.Contains(m.Content, "Subject: "+subject+"\r\n") })
+	}
+	drop(t, g, bad, "X-Poison: kills\nTo: zoe@far.example\nSubject: poison\n\nx\n")
+	for _, subject := range []string{"first", "second", "third"} {
+		drop(t, g, good, "To: zoe@far.example\nSubject: "+subject+"\n\nx\n")
+		harness.Eventually(t, time.Minute, subject+" at the smart host", func() bool { return came(subject) })
+	}
+	harness.Eventually(t, 3*time.Minute, "the message being set aside", func() bool {
+		endLease(t, g, bad) // it would be read again once its lease is over: in minutes
+		return g.Log.Has("a message in the store's outbox breaks its collection, it is set aside")
+	})
+	told := g.Log.Wait(t, 0, "a message in the store's outbox breaks its collection, it is set aside")
+	number := told.Field("number")
+	out, status := command(g, "quarantine", "list", "--config", g.ConfigFile)
+	if status != 0 || !strings.Contains(out, number) || !strings.Contains(out, bad.Address) {
+		t.Errorf("the quarantine, with status %d, has\n%s", status, out)
+	}
+
+	drop(t, g, good, "To: zoe@far.example\nSubject: beside it\n\nx\n")
+	harness.Eventually(t, time.Minute, "mail at the smart host", func() bool { return came("beside it") })
+	if came("poison") {
+		t.Error("the message has left")
+	}
+	if err := os.WriteFile(filepath.Join(g.Dir, "antidote"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, status := command(g, "quarantine", "release", "--config", g.ConfigFile, number); status != 0 {
+		t.Fatalf("release, with status %d: %s", status, out)
+	}
+	harness.Eventually(t, time.Minute, "the message at the smart host", func() bool {
+		endLease(t, g, bad)
+		return came("poison")
+	})
+	if n := strings.Count(strings.Join(contents(host), ""), "Subject: poison"); n != 1 {
+		t.Errorf("it has left %d times", n)
+	}
+}
+
+// endLease has a claimed message in a user's outbox be due.
+func endLease(t *testing.T, g *harness.Gateway, user harness.User) {
+	t.Helper()
+	claimed, err := filepath.Glob(filepath.Join(outboxOf(g, user), "cur", "*,claimed=*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range claimed {
+		id, _, _ := strings.Cut(path, ",claimed=")
+		if err := os.Rename(path, id+",claimed=0"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func contents(host *fakesmtp.Server) (all []string) {
+	for _, m := range host.Received() {
+		all = append(all, m.Content)
+	}
+	return all
 }

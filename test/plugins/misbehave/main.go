@@ -51,6 +51,8 @@ func main() {
 		serve.Store(slow{maildir.New()})
 	case "poison": // cannot give some of its messages
 		serve.Store(poisoned{maildir.New()})
+	case "mortal": // ends when it reads a certain message of an outbox
+		serve.Store(mortal{maildir.New()})
 	case "liar": // says what it must not, where a client could see it
 		serve.Store(liar{maildir.New()})
 	case "top": // answers TOP with the whole message
@@ -141,6 +143,26 @@ func (d poisonedDrop) Fetch(ctx context.Context, r backends.FetchRequest) (backe
 		return nil, backends.Fail(backends.Temporary, "node 7 is down")
 	}
 	return d.Maildrop.Fetch(ctx, r)
+}
+
+// mortal is a store whose process ends when it reads a message of an outbox in which a word stands, until a file named
+// antidote is in its folder.
+type mortal struct{ *maildir.Store }
+
+func (s mortal) Collect(ctx context.Context, r backends.CollectRequest, accept func(context.Context, backends.Outgoing, backends.Content) error) error {
+	return s.Store.Collect(ctx, r, func(ctx context.Context, m backends.Outgoing, c backends.Content) error {
+		return accept(ctx, m, deadly{c})
+	})
+}
+
+type deadly struct{ backends.Content }
+
+func (c deadly) Read(p []byte) (int, error) {
+	n, err := c.Content.Read(p)
+	if _, cured := os.Stat("antidote"); cured != nil && bytes.Contains(p[:n], []byte("X-Poison: kills")) {
+		os.Exit(3)
+	}
+	return n, err
 }
 
 // endless is a store that does not come to an end with closing a maildrop, and does not end itself

@@ -4904,13 +4904,14 @@ func (x *SendStart) GetDelivery() *Delivery {
 	return nil
 }
 
-// CollectRequest frames: one start; then, after each message, whether it was taken.
+// CollectRequest frames: one start; then, for each message, ask where it says so; and after each, whether it was taken.
 type CollectRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Frame:
 	//
 	//	*CollectRequest_Start
 	//	*CollectRequest_Taken
+	//	*CollectRequest_Ask
 	Frame         isCollectRequest_Frame `protobuf_oneof:"frame"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4971,6 +4972,15 @@ func (x *CollectRequest) GetTaken() *Taken {
 	return nil
 }
 
+func (x *CollectRequest) GetAsk() *Ask {
+	if x != nil {
+		if x, ok := x.Frame.(*CollectRequest_Ask); ok {
+			return x.Ask
+		}
+	}
+	return nil
+}
+
 type isCollectRequest_Frame interface {
 	isCollectRequest_Frame()
 }
@@ -4983,16 +4993,23 @@ type CollectRequest_Taken struct {
 	Taken *Taken `protobuf:"bytes,2,opt,name=taken,proto3,oneof"`
 }
 
+type CollectRequest_Ask struct {
+	Ask *Ask `protobuf:"bytes,3,opt,name=ask,proto3,oneof"`
+}
+
 func (*CollectRequest_Start) isCollectRequest_Frame() {}
 
 func (*CollectRequest_Taken) isCollectRequest_Frame() {}
+
+func (*CollectRequest_Ask) isCollectRequest_Frame() {}
 
 type CollectStart struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Most          int32                  `protobuf:"varint,1,opt,name=most,proto3" json:"most,omitempty"`
 	Lease         *durationpb.Duration   `protobuf:"bytes,2,opt,name=lease,proto3" json:"lease,omitempty"`
 	Rendering     *Rendering             `protobuf:"bytes,3,opt,name=rendering,proto3" json:"rendering,omitempty"`
-	Wait          *durationpb.Duration   `protobuf:"bytes,4,opt,name=wait,proto3" json:"wait,omitempty"` // for mail, where none is due; at most 5 minutes
+	Wait          *durationpb.Duration   `protobuf:"bytes,4,opt,name=wait,proto3" json:"wait,omitempty"`  // for mail, where none is due; at most 5 minutes
+	Asks          bool                   `protobuf:"varint,5,opt,name=asks,proto3" json:"asks,omitempty"` // the gateway asks for contents where Outgoing.asked is true
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5055,6 +5072,50 @@ func (x *CollectStart) GetWait() *durationpb.Duration {
 	return nil
 }
 
+func (x *CollectStart) GetAsks() bool {
+	if x != nil {
+		return x.Asks
+	}
+	return false
+}
+
+// Ask is for the content of the message that was named last.
+type Ask struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ask) Reset() {
+	*x = Ask{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ask) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ask) ProtoMessage() {}
+
+func (x *Ask) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ask.ProtoReflect.Descriptor instead.
+func (*Ask) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{57}
+}
+
 type Taken struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Failure       *Failure               `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"` // absent: the message is the gateway's now
@@ -5064,7 +5125,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5076,7 +5137,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5089,7 +5150,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{57}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Taken) GetFailure() *Failure {
@@ -5099,7 +5160,7 @@ func (x *Taken) GetFailure() *Failure {
 	return nil
 }
 
-// CollectResponse frames, for each message: outgoing, chunks, end.
+// CollectResponse frames, for each message: outgoing, chunks (once they are asked for, where outgoing says so), end.
 type CollectResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Frame:
@@ -5114,7 +5175,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5126,7 +5187,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5139,7 +5200,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{58}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *CollectResponse) GetFrame() isCollectResponse_Frame {
@@ -5207,7 +5268,7 @@ type CollectEnd struct {
 
 func (x *CollectEnd) Reset() {
 	*x = CollectEnd{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5219,7 +5280,7 @@ func (x *CollectEnd) String() string {
 func (*CollectEnd) ProtoMessage() {}
 
 func (x *CollectEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5232,7 +5293,7 @@ func (x *CollectEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectEnd.ProtoReflect.Descriptor instead.
 func (*CollectEnd) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{59}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *CollectEnd) GetFailure() *Failure {
@@ -5243,19 +5304,22 @@ func (x *CollectEnd) GetFailure() *Failure {
 }
 
 type Outgoing struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Envelope      *Envelope              `protobuf:"bytes,2,opt,name=envelope,proto3" json:"envelope,omitempty"`
-	Recipients    []*Recipient           `protobuf:"bytes,3,rep,name=recipients,proto3" json:"recipients,omitempty"`
-	Queued        *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=queued,proto3" json:"queued,omitempty"`
-	Size          int64                  `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Id         []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Envelope   *Envelope              `protobuf:"bytes,2,opt,name=envelope,proto3" json:"envelope,omitempty"`
+	Recipients []*Recipient           `protobuf:"bytes,3,rep,name=recipients,proto3" json:"recipients,omitempty"`
+	Queued     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=queued,proto3" json:"queued,omitempty"`
+	Size       int64                  `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
+	// The content comes once it was asked for. If the plugin ends when it reads it, the gateway has the message's name, and
+	// sets it aside in the end. Only where CollectStart.asks is true.
+	Asked         bool `protobuf:"varint,6,opt,name=asked,proto3" json:"asked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Outgoing) Reset() {
 	*x = Outgoing{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5267,7 +5331,7 @@ func (x *Outgoing) String() string {
 func (*Outgoing) ProtoMessage() {}
 
 func (x *Outgoing) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5280,7 +5344,7 @@ func (x *Outgoing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outgoing.ProtoReflect.Descriptor instead.
 func (*Outgoing) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{60}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Outgoing) GetId() []byte {
@@ -5318,6 +5382,13 @@ func (x *Outgoing) GetSize() int64 {
 	return 0
 }
 
+func (x *Outgoing) GetAsked() bool {
+	if x != nil {
+		return x.Asked
+	}
+	return false
+}
+
 type WatchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -5326,7 +5397,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5338,7 +5409,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5351,7 +5422,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{61}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{62}
 }
 
 // Hint says that something has changed, and is a reason to ask again.
@@ -5365,7 +5436,7 @@ type Hint struct {
 
 func (x *Hint) Reset() {
 	*x = Hint{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5377,7 +5448,7 @@ func (x *Hint) String() string {
 func (*Hint) ProtoMessage() {}
 
 func (x *Hint) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5390,7 +5461,7 @@ func (x *Hint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hint.ProtoReflect.Descriptor instead.
 func (*Hint) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{62}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Hint) GetKind() HintKind {
@@ -5417,7 +5488,7 @@ type ExamineRequest struct {
 
 func (x *ExamineRequest) Reset() {
 	*x = ExamineRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5429,7 +5500,7 @@ func (x *ExamineRequest) String() string {
 func (*ExamineRequest) ProtoMessage() {}
 
 func (x *ExamineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5442,7 +5513,7 @@ func (x *ExamineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExamineRequest.ProtoReflect.Descriptor instead.
 func (*ExamineRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{63}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ExamineRequest) GetCredential() *Credential {
@@ -5474,7 +5545,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5486,7 +5557,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5499,7 +5570,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{64}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Step) GetName() string {
@@ -5553,7 +5624,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5565,7 +5636,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5578,7 +5649,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{65}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *SettleRequest) GetSettlements() []*Settlement {
@@ -5598,7 +5669,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5610,7 +5681,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5623,7 +5694,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{66}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Settlement) GetId() []byte {
@@ -5648,7 +5719,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[67]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5660,7 +5731,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[67]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5673,7 +5744,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{67}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{68}
 }
 
 type Metric_Bucket struct {
@@ -5686,7 +5757,7 @@ type Metric_Bucket struct {
 
 func (x *Metric_Bucket) Reset() {
 	*x = Metric_Bucket{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[68]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5698,7 +5769,7 @@ func (x *Metric_Bucket) String() string {
 func (*Metric_Bucket) ProtoMessage() {}
 
 func (x *Metric_Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[68]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6040,16 +6111,19 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\n" +
 	"credential\x18\x01 \x01(\v2\x1c.dipylon.store.v2.CredentialR\n" +
 	"credential\x126\n" +
-	"\bdelivery\x18\x02 \x01(\v2\x1a.dipylon.store.v2.DeliveryR\bdelivery\"\x82\x01\n" +
+	"\bdelivery\x18\x02 \x01(\v2\x1a.dipylon.store.v2.DeliveryR\bdelivery\"\xad\x01\n" +
 	"\x0eCollectRequest\x126\n" +
 	"\x05start\x18\x01 \x01(\v2\x1e.dipylon.store.v2.CollectStartH\x00R\x05start\x12/\n" +
-	"\x05taken\x18\x02 \x01(\v2\x17.dipylon.store.v2.TakenH\x00R\x05takenB\a\n" +
-	"\x05frame\"\xbd\x01\n" +
+	"\x05taken\x18\x02 \x01(\v2\x17.dipylon.store.v2.TakenH\x00R\x05taken\x12)\n" +
+	"\x03ask\x18\x03 \x01(\v2\x15.dipylon.store.v2.AskH\x00R\x03askB\a\n" +
+	"\x05frame\"\xd1\x01\n" +
 	"\fCollectStart\x12\x12\n" +
 	"\x04most\x18\x01 \x01(\x05R\x04most\x12/\n" +
 	"\x05lease\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05lease\x129\n" +
 	"\trendering\x18\x03 \x01(\v2\x1b.dipylon.store.v2.RenderingR\trendering\x12-\n" +
-	"\x04wait\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04wait\"<\n" +
+	"\x04wait\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04wait\x12\x12\n" +
+	"\x04asks\x18\x05 \x01(\bR\x04asks\"\x05\n" +
+	"\x03Ask\"<\n" +
 	"\x05Taken\x123\n" +
 	"\afailure\x18\x01 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\"\x9e\x01\n" +
 	"\x0fCollectResponse\x128\n" +
@@ -6059,7 +6133,7 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x05frame\"A\n" +
 	"\n" +
 	"CollectEnd\x123\n" +
-	"\afailure\x18\x01 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\"\xd7\x01\n" +
+	"\afailure\x18\x01 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\"\xed\x01\n" +
 	"\bOutgoing\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x126\n" +
 	"\benvelope\x18\x02 \x01(\v2\x1a.dipylon.store.v2.EnvelopeR\benvelope\x12;\n" +
@@ -6067,7 +6141,8 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"recipients\x18\x03 \x03(\v2\x1b.dipylon.store.v2.RecipientR\n" +
 	"recipients\x122\n" +
 	"\x06queued\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x06queued\x12\x12\n" +
-	"\x04size\x18\x05 \x01(\x03R\x04size\"\x0e\n" +
+	"\x04size\x18\x05 \x01(\x03R\x04size\x12\x14\n" +
+	"\x05asked\x18\x06 \x01(\bR\x05asked\"\x0e\n" +
 	"\fWatchRequest\"P\n" +
 	"\x04Hint\x12.\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1a.dipylon.store.v2.HintKindR\x04kind\x12\x18\n" +
@@ -6208,7 +6283,7 @@ func file_dipylon_store_v2_store_proto_rawDescGZIP() []byte {
 
 var (
 	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 16)
-	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 69)
+	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 70)
 	file_dipylon_store_v2_store_proto_goTypes   = []any{
 		Kind(0),                       // 0: dipylon.store.v2.Kind
 		CredentialKind(0),             // 1: dipylon.store.v2.CredentialKind
@@ -6283,26 +6358,27 @@ var (
 		(*SendStart)(nil),             // 70: dipylon.store.v2.SendStart
 		(*CollectRequest)(nil),        // 71: dipylon.store.v2.CollectRequest
 		(*CollectStart)(nil),          // 72: dipylon.store.v2.CollectStart
-		(*Taken)(nil),                 // 73: dipylon.store.v2.Taken
-		(*CollectResponse)(nil),       // 74: dipylon.store.v2.CollectResponse
-		(*CollectEnd)(nil),            // 75: dipylon.store.v2.CollectEnd
-		(*Outgoing)(nil),              // 76: dipylon.store.v2.Outgoing
-		(*WatchRequest)(nil),          // 77: dipylon.store.v2.WatchRequest
-		(*Hint)(nil),                  // 78: dipylon.store.v2.Hint
-		(*ExamineRequest)(nil),        // 79: dipylon.store.v2.ExamineRequest
-		(*Step)(nil),                  // 80: dipylon.store.v2.Step
-		(*SettleRequest)(nil),         // 81: dipylon.store.v2.SettleRequest
-		(*Settlement)(nil),            // 82: dipylon.store.v2.Settlement
-		(*SettleResponse)(nil),        // 83: dipylon.store.v2.SettleResponse
-		(*Metric_Bucket)(nil),         // 84: dipylon.store.v2.Metric.Bucket
-		(*durationpb.Duration)(nil),   // 85: google.protobuf.Duration
-		(*timestamppb.Timestamp)(nil), // 86: google.protobuf.Timestamp
+		(*Ask)(nil),                   // 73: dipylon.store.v2.Ask
+		(*Taken)(nil),                 // 74: dipylon.store.v2.Taken
+		(*CollectResponse)(nil),       // 75: dipylon.store.v2.CollectResponse
+		(*CollectEnd)(nil),            // 76: dipylon.store.v2.CollectEnd
+		(*Outgoing)(nil),              // 77: dipylon.store.v2.Outgoing
+		(*WatchRequest)(nil),          // 78: dipylon.store.v2.WatchRequest
+		(*Hint)(nil),                  // 79: dipylon.store.v2.Hint
+		(*ExamineRequest)(nil),        // 80: dipylon.store.v2.ExamineRequest
+		(*Step)(nil),                  // 81: dipylon.store.v2.Step
+		(*SettleRequest)(nil),         // 82: dipylon.store.v2.SettleRequest
+		(*Settlement)(nil),            // 83: dipylon.store.v2.Settlement
+		(*SettleResponse)(nil),        // 84: dipylon.store.v2.SettleResponse
+		(*Metric_Bucket)(nil),         // 85: dipylon.store.v2.Metric.Bucket
+		(*durationpb.Duration)(nil),   // 86: google.protobuf.Duration
+		(*timestamppb.Timestamp)(nil), // 87: google.protobuf.Timestamp
 	}
 )
 
 var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	0,   // 0: dipylon.store.v2.Failure.kind:type_name -> dipylon.store.v2.Kind
-	85,  // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
+	86,  // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
 	21,  // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
 	1,   // 3: dipylon.store.v2.Description.credentials:type_name -> dipylon.store.v2.CredentialKind
 	22,  // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
@@ -6316,11 +6392,11 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	16,  // 12: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
 	30,  // 13: dipylon.store.v2.HealthResponse.metrics:type_name -> dipylon.store.v2.Metric
 	15,  // 14: dipylon.store.v2.Metric.kind:type_name -> dipylon.store.v2.Metric.Kind
-	84,  // 15: dipylon.store.v2.Metric.buckets:type_name -> dipylon.store.v2.Metric.Bucket
+	85,  // 15: dipylon.store.v2.Metric.buckets:type_name -> dipylon.store.v2.Metric.Bucket
 	1,   // 16: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
 	32,  // 17: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
 	31,  // 18: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
-	86,  // 19: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
+	87,  // 19: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
 	32,  // 20: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
 	34,  // 21: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
 	39,  // 22: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
@@ -6340,7 +6416,7 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	53,  // 36: dipylon.store.v2.MaildropResponse.measured:type_name -> dipylon.store.v2.Measured
 	31,  // 37: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
 	42,  // 38: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
-	86,  // 39: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
+	87,  // 39: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
 	49,  // 40: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
 	45,  // 41: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
 	3,   // 42: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
@@ -6355,7 +6431,7 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	7,   // 51: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
 	57,  // 52: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
 	58,  // 53: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
-	86,  // 54: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
+	87,  // 54: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
 	8,   // 55: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
 	56,  // 56: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
 	59,  // 57: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
@@ -6371,7 +6447,7 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	11,  // 67: dipylon.store.v2.DirectoryEntry.format:type_name -> dipylon.store.v2.Format
 	56,  // 68: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
 	59,  // 69: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
-	86,  // 70: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	87,  // 70: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
 	32,  // 71: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
 	66,  // 72: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
 	68,  // 73: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
@@ -6381,58 +6457,59 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	31,  // 77: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
 	66,  // 78: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
 	72,  // 79: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
-	73,  // 80: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
-	85,  // 81: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
-	49,  // 82: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	85,  // 83: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
-	16,  // 84: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
-	76,  // 85: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
-	75,  // 86: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
-	16,  // 87: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
-	56,  // 88: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
-	59,  // 89: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
-	86,  // 90: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
-	13,  // 91: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
-	31,  // 92: dipylon.store.v2.ExamineRequest.credential:type_name -> dipylon.store.v2.Credential
-	14,  // 93: dipylon.store.v2.Step.outcome:type_name -> dipylon.store.v2.StepOutcome
-	85,  // 94: dipylon.store.v2.Step.took:type_name -> google.protobuf.Duration
-	82,  // 95: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	64,  // 96: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
-	17,  // 97: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
-	23,  // 98: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	28,  // 99: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	33,  // 100: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	35,  // 101: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	37,  // 102: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	60,  // 103: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	67,  // 104: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	69,  // 105: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	71,  // 106: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	81,  // 107: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	61,  // 108: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
-	77,  // 109: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
-	79,  // 110: dipylon.store.v2.Store.Examine:input_type -> dipylon.store.v2.ExamineRequest
-	26,  // 111: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
-	18,  // 112: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	24,  // 113: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	29,  // 114: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	34,  // 115: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	36,  // 116: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	38,  // 117: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	63,  // 118: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	63,  // 119: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	63,  // 120: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	74,  // 121: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	83,  // 122: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	62,  // 123: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
-	78,  // 124: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
-	80,  // 125: dipylon.store.v2.Store.Examine:output_type -> dipylon.store.v2.Step
-	27,  // 126: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
-	112, // [112:127] is the sub-list for method output_type
-	97,  // [97:112] is the sub-list for method input_type
-	97,  // [97:97] is the sub-list for extension type_name
-	97,  // [97:97] is the sub-list for extension extendee
-	0,   // [0:97] is the sub-list for field type_name
+	74,  // 80: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
+	73,  // 81: dipylon.store.v2.CollectRequest.ask:type_name -> dipylon.store.v2.Ask
+	86,  // 82: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	49,  // 83: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
+	86,  // 84: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
+	16,  // 85: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
+	77,  // 86: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
+	76,  // 87: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
+	16,  // 88: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
+	56,  // 89: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
+	59,  // 90: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
+	87,  // 91: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	13,  // 92: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
+	31,  // 93: dipylon.store.v2.ExamineRequest.credential:type_name -> dipylon.store.v2.Credential
+	14,  // 94: dipylon.store.v2.Step.outcome:type_name -> dipylon.store.v2.StepOutcome
+	86,  // 95: dipylon.store.v2.Step.took:type_name -> google.protobuf.Duration
+	83,  // 96: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	64,  // 97: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	17,  // 98: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	23,  // 99: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	28,  // 100: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	33,  // 101: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	35,  // 102: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	37,  // 103: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	60,  // 104: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	67,  // 105: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	69,  // 106: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	71,  // 107: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	82,  // 108: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	61,  // 109: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
+	78,  // 110: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
+	80,  // 111: dipylon.store.v2.Store.Examine:input_type -> dipylon.store.v2.ExamineRequest
+	26,  // 112: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
+	18,  // 113: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	24,  // 114: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	29,  // 115: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	34,  // 116: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	36,  // 117: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	38,  // 118: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	63,  // 119: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	63,  // 120: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	63,  // 121: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	75,  // 122: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	84,  // 123: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	62,  // 124: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
+	79,  // 125: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
+	81,  // 126: dipylon.store.v2.Store.Examine:output_type -> dipylon.store.v2.Step
+	27,  // 127: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
+	113, // [113:128] is the sub-list for method output_type
+	98,  // [98:113] is the sub-list for method input_type
+	98,  // [98:98] is the sub-list for extension type_name
+	98,  // [98:98] is the sub-list for extension extendee
+	0,   // [0:98] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v2_store_proto_init() }
@@ -6473,8 +6550,9 @@ func file_dipylon_store_v2_store_proto_init() {
 	file_dipylon_store_v2_store_proto_msgTypes[55].OneofWrappers = []any{
 		(*CollectRequest_Start)(nil),
 		(*CollectRequest_Taken)(nil),
+		(*CollectRequest_Ask)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[58].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[59].OneofWrappers = []any{
 		(*CollectResponse_Outgoing)(nil),
 		(*CollectResponse_Chunk)(nil),
 		(*CollectResponse_End)(nil),
@@ -6485,7 +6563,7 @@ func file_dipylon_store_v2_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v2_store_proto_rawDesc), len(file_dipylon_store_v2_store_proto_rawDesc)),
 			NumEnums:      16,
-			NumMessages:   69,
+			NumMessages:   70,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
