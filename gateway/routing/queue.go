@@ -51,6 +51,14 @@ func (s *submissionSession) Priority() (most int, ok bool) {
 	return most, s.o.queueing()
 }
 
+// RequiresTLS implements [smtp.RequiresTLS]: the relay keeps to it, and the stores of the configuration count as safe.
+func (s *mxSession) RequiresTLS() bool { return s.o.queueing() }
+
+// RequiresTLS implements [smtp.RequiresTLS]. Nobody knows which way a store's own transport sends by.
+func (s *submissionSession) RequiresTLS() bool {
+	return s.o.queueing() && (s.who == nil || s.who.sending == nil)
+}
+
 // recipientOf is a recipient with the parameters of its RCPT.
 func recipientOf(box address.Mailbox, o smtp.RcptOptions) backends.Recipient {
 	return backends.Recipient{Address: box.String(), Notify: backends.Notify(o.Notify), OriginalRecipient: o.OriginalRecipient}
@@ -262,7 +270,10 @@ func (d *delivery) report(ctx context.Context, refused, delivered []receivers.Ou
 	}
 	whole := notice.Report{
 		Hostname: d.options.Hostname, Key: d.reportKey(outcomes), Envelope: d.envelope.Envelope,
-		Arrived: d.attempt.First.Local(), Date: d.attempt.First.Local(), Outcomes: outcomes, Original: body.Reader(), SizeMost: way.SizeMost,
+		Arrived: d.attempt.First.Local(), Date: d.attempt.First.Local(), Outcomes: outcomes, SizeMost: way.SizeMost,
+	}
+	if !d.envelope.RequireTLS { // RFC 8689 §5: the way back may be less safe
+		whole.Original = body.Reader()
 	}
 	maker := reports.Maker{Log: d.log, Buffers: d.options.queued(), Back: d.options.Ways.Back}
 	if d.options.Reports != nil {

@@ -65,6 +65,7 @@ func (t *transaction) mailbox(path address.Path) (address.Mailbox, error) {
 func (t *transaction) envelope() backends.Envelope {
 	return backends.Envelope{
 		From: t.reversePath.String(), ID: t.options.EnvelopeID, Return: backends.Return(t.options.Return), Body: backends.BodyOf(t.options.EightBit), SMTPUTF8: t.options.UTF8, Submitter: t.submitter, Priority: t.options.Priority,
+		RequireTLS: t.options.RequireTLS,
 	}
 }
 

@@ -92,6 +92,8 @@ type MailOptions struct {
 	// Priority is MT-PRIORITY= (RFC 6710), from -9 to 9; given to who [Prioritizes], and no more than it allows.
 	Priority int
 	lowered  bool // it is less than the client has asked for
+	// RequireTLS is REQUIRETLS (RFC 8689); given to who [RequiresTLS].
+	RequireTLS bool
 }
 
 // RcptOptions are the parameters of RCPT (RFC 5321 §4.1.1.3).

@@ -176,6 +176,9 @@ func (s *session) ehlo(args string) reply {
 	if _, offered := s.priority(); offered {
 		lines = append(lines, "MT-PRIORITY")
 	}
+	if s.requiresTLS() {
+		lines = append(lines, "REQUIRETLS")
+	}
 	if limits := s.limitsKeyword(); limits != "" {
 		lines = append(lines, limits)
 	}

@@ -36,4 +36,12 @@
 // canonical form, and the Received field of this hop beside it. A message with a bare CR or LF in it
 // is refused after its proper end, or repaired ([BareNewlines]); it never goes through as it
 // is. Everything has a bound: see [Limits] and [Timeouts].
+//
+// # Extensions
+//
+// Offered are PIPELINING, SIZE, 8BITMIME, SMTPUTF8, ENHANCEDSTATUSCODES, CHUNKING, STARTTLS, AUTH and LIMITS, and where the backend
+// has them DSN, MT-PRIORITY and REQUIRETLS. Not built, and so neither offered nor taken: BINARYMIME (RFC 3030), DELIVERBY (RFC
+// 2852), FUTURERELEASE (RFC 4865), BURL (RFC 4468), ETRN (RFC 1985) and ATRN (RFC 2645). ETRN and its client's half, which fetches
+// from a provider, were how gateways on dialled lines had their mail wait; mail for them can wait by a route of the kind hold until
+// an administrator releases it.
 package smtp

@@ -106,6 +106,13 @@ func (s *session) mailOption(o *MailOptions, p parameter) reply {
 			return wrong
 		}
 		o.Priority, o.lowered = min(o.Priority, most), o.Priority > most
+	case "REQUIRETLS": // RFC 8689 §2
+		if !s.requiresTLS() {
+			return unknown
+		}
+		if o.RequireTLS = !p.hasValue; !o.RequireTLS {
+			return wrong
+		}
 	case "RET", "ENVID":
 		switch {
 		case !s.notifies():

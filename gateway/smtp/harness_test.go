@@ -42,6 +42,7 @@ type message struct {
 type fake struct {
 	mechanisms []string
 	notifies   bool
+	requires   bool
 	priority   *int // nil: it does not prioritize
 	newSession func(Conn) error
 	mail       func(from string, o MailOptions) error
@@ -120,6 +121,9 @@ func (s *fakeSession) Mechanisms() []string { return s.fake.mechanisms }
 
 // Notifies implements [Notifies].
 func (s *fakeSession) Notifies() bool { return s.fake.notifies }
+
+// RequiresTLS implements [RequiresTLS].
+func (s *fakeSession) RequiresTLS() bool { return s.fake.requires }
 
 // Priority implements [Prioritizes].
 func (s *fakeSession) Priority() (most int, ok bool) {

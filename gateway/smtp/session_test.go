@@ -140,6 +140,10 @@ func TestConversations(t *testing.T) {
 			< 500 5.5.2
 			> TURN
 			< 500 5.5.2
+			> ETRN sakes.example
+			< 500 5.5.2
+			> ATRN sakes.example
+			< 500 5.5.2
 			>
 			< 500 5.5.2`},
 		{"verbs without parameters", `

@@ -100,7 +100,11 @@ begin retry
 // OpenSMTPDSite starts OpenSMTPD for a site. Its package conflicts with any other mail server's, so ./test/run unpacks
 // it into test/.work/opensmtpd. Where it keeps its queue, where its programs are, and as which users it runs, was settled
 // when it was compiled: the test has a /etc (with [OpenSMTPDAccounts]), a /run, a /usr/libexec and a /var of its own, and
-// starts one at a time. It offers STARTTLS, and as Debian 12 has it, it cannot do it: the handshake fails.
+// starts one at a time.
+//
+// It offers STARTTLS, and as Debian 12 has it (6.8.0p2), it cannot do it, with a key of RSA or of ECDSA, by TLS 1.2 or 1.3: the
+// process that has the connections is given the key without its secret, and has another process sign by replacing OpenSSL's
+// methods of keys, which OpenSSL 3 does not ask. As a client it has no key, and does TLS.
 func OpenSMTPDSite(t *testing.T, s Site) (mail string) {
 	t.Helper()
 	_, here, _, _ := runtime.Caller(0)
