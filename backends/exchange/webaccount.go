@@ -34,7 +34,7 @@ const webConnections = 4
 
 // web makes a client of EWS. Nothing is asked yet.
 func (s *Store) web(l login) (*web, error) {
-	w := &web{store: s, login: l, signed: s.server.Login(l.credential)}
+	w := &web{store: s, login: l, signed: l.server.Again()}
 	switch {
 	case l.service && l.foreign():
 		return w, w.impersonate(l.address)

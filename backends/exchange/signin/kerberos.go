@@ -74,7 +74,7 @@ func (x *kerberosExchange) noTicket(ctx context.Context, err error) error {
 	}
 	switch e.Verdict {
 	case kerberos.Wrong:
-		return x.login.refuse(backends.Fail(backends.BadCredentials, "Kerberos: %w", err))
+		return x.login.turnDown(backends.Fail(backends.BadCredentials, "Kerberos: %w", err))
 	case kerberos.Expired:
 		return x.login.refuse(backends.Fail(backends.PasswordExpired, "Kerberos: %w", err))
 	case kerberos.Revoked: // nobody has looked at the password, and nobody is told of the account by it

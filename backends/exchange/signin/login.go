@@ -31,6 +31,7 @@ type proof struct {
 	first   chan struct{} // has a value while nobody tries a credential that was never right
 	proven  atomic.Bool
 	refused atomic.Pointer[backends.Failure] // what every request fails with after the credential was refused
+	wrong   atomic.Bool                      // it was refused because the password is wrong, as far as anybody can tell
 
 	tickets  chan struct{} // has a value while nobody gets a ticket
 	ticket   *kerberos.Ticket
@@ -96,7 +97,27 @@ func (l *Login) roundTrip(lane *lane, r *http.Request, b *body) (*http.Response,
 	if f := l.proof.refused.Load(); f != nil {
 		return nil, f
 	}
-	return lane.do(r, b)
+	if l.proof.proven.Load() {
+		return lane.do(r, b)
+	}
+	end, err := l.server.attempts.begin(r.Context(), l.credential)
+	if err != nil {
+		return nil, err
+	}
+	response, err := lane.do(r, b)
+	end(l.outcome())
+	return response, err
+}
+
+// outcome is what became of the first attempt with a credential.
+func (l *Login) outcome() outcome {
+	switch {
+	case l.proof.wrong.Load():
+		return turnedDown
+	case l.proof.proven.Load():
+		return taken
+	}
+	return undecided
 }
 
 // take waits for a turn.
@@ -148,6 +169,12 @@ func (l *Login) CloseIdleConnections() {
 
 // right notes that the server has taken the credential.
 func (l *Login) right() { l.proof.proven.Store(true) }
+
+// turnDown notes that the password is wrong.
+func (l *Login) turnDown(f *backends.Failure) error {
+	l.proof.wrong.Store(true)
+	return l.refuse(f)
+}
 
 // refuse notes that the credential was refused: it is not sent again.
 func (l *Login) refuse(f *backends.Failure) error {

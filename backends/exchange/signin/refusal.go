@@ -23,8 +23,11 @@ func (l *lane) refuse(response *http.Response, w way) error {
 		if status.kind == backends.Permanent {
 			f = f.WithCode("5.7.4").Say(sayMethod)
 		}
+		if !status.wrong {
+			return l.login.refuse(f)
+		}
 	}
-	return l.login.refuse(f)
+	return l.login.turnDown(f)
 }
 
 // suspicions are what else a 401 may mean that says nothing.
@@ -39,27 +42,28 @@ const refusalMost = 16 << 10
 
 // status is what Windows tells of a login.
 type status struct {
-	kind backends.Kind
-	text string
+	kind  backends.Kind
+	text  string
+	wrong bool // the password is
 }
 
 // statuses are NTSTATUS values (MS-ERREF §2.3.1) and HRESULTs (§2.1.1) of failed logins. Of an account that is locked or disabled
 // nobody has verified the password.
 var statuses = map[uint32]status{
-	0xC000006D: {backends.BadCredentials, "the user name or the password is wrong (STATUS_LOGON_FAILURE)"},
-	0x8009030C: {backends.BadCredentials, "the user name or the password is wrong (SEC_E_LOGON_DENIED)"},
-	0xC0000071: {backends.PasswordExpired, "the password has expired (STATUS_PASSWORD_EXPIRED)"},
-	0x80070532: {backends.PasswordExpired, "the password has expired (ERROR_PASSWORD_EXPIRED)"},
-	0xC0000224: {backends.PasswordExpired, "the password must be changed first (STATUS_PASSWORD_MUST_CHANGE)"},
-	0x80070773: {backends.PasswordExpired, "the password must be changed first (ERROR_PASSWORD_MUST_CHANGE)"},
-	0xC0000234: {backends.BadCredentials, "the account is locked (STATUS_ACCOUNT_LOCKED_OUT)"},
-	0x80070775: {backends.BadCredentials, "the account is locked (ERROR_ACCOUNT_LOCKED_OUT)"},
-	0xC0000072: {backends.BadCredentials, "the account is disabled (STATUS_ACCOUNT_DISABLED)"},
-	0x80070533: {backends.BadCredentials, "the account is disabled (ERROR_ACCOUNT_DISABLED)"},
-	0xC0000193: {backends.BadCredentials, "the account has expired (STATUS_ACCOUNT_EXPIRED)"},
-	0x80070701: {backends.BadCredentials, "the account has expired (ERROR_ACCOUNT_EXPIRED)"},
-	0xC000035B: {backends.Permanent, "the channel binding is another one than the server's (STATUS_BAD_BINDINGS): a proxy on the way must show the server's own certificate"},
-	0x80090346: {backends.Permanent, "the channel binding is another one than the server's (SEC_E_BAD_BINDINGS): a proxy on the way must show the server's own certificate"},
+	0xC000006D: {backends.BadCredentials, "the user name or the password is wrong (STATUS_LOGON_FAILURE)", true},
+	0x8009030C: {backends.BadCredentials, "the user name or the password is wrong (SEC_E_LOGON_DENIED)", true},
+	0xC0000071: {backends.PasswordExpired, "the password has expired (STATUS_PASSWORD_EXPIRED)", false},
+	0x80070532: {backends.PasswordExpired, "the password has expired (ERROR_PASSWORD_EXPIRED)", false},
+	0xC0000224: {backends.PasswordExpired, "the password must be changed first (STATUS_PASSWORD_MUST_CHANGE)", false},
+	0x80070773: {backends.PasswordExpired, "the password must be changed first (ERROR_PASSWORD_MUST_CHANGE)", false},
+	0xC0000234: {backends.BadCredentials, "the account is locked (STATUS_ACCOUNT_LOCKED_OUT)", false},
+	0x80070775: {backends.BadCredentials, "the account is locked (ERROR_ACCOUNT_LOCKED_OUT)", false},
+	0xC0000072: {backends.BadCredentials, "the account is disabled (STATUS_ACCOUNT_DISABLED)", false},
+	0x80070533: {backends.BadCredentials, "the account is disabled (ERROR_ACCOUNT_DISABLED)", false},
+	0xC0000193: {backends.BadCredentials, "the account has expired (STATUS_ACCOUNT_EXPIRED)", false},
+	0x80070701: {backends.BadCredentials, "the account has expired (ERROR_ACCOUNT_EXPIRED)", false},
+	0xC000035B: {backends.Permanent, "the channel binding is another one than the server's (STATUS_BAD_BINDINGS): a proxy on the way must show the server's own certificate", false},
+	0x80090346: {backends.Permanent, "the channel binding is another one than the server's (SEC_E_BAD_BINDINGS): a proxy on the way must show the server's own certificate", false},
 }
 
 var hexadecimal = regexp.MustCompile(`(?i)\b(?:0x)?([89c][0-9a-f]{7})\b`)

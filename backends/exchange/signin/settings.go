@@ -3,6 +3,7 @@ package signin
 import (
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange/kerberos"
@@ -17,10 +18,18 @@ type Settings struct {
 	KDC            []string `json:"kdc"`            // host or host:port; empty: those of Krb5Conf, or of DNS
 	Krb5Conf       string   `json:"krb5_conf"`      // a file; empty: none is read
 	SPN            string   `json:"spn"`            // the service's name in Kerberos and NTLM; empty: HTTP/host
+	Lockout        struct {
+		Attempts int             `json:"attempts"` // wrong passwords of a user that go to the server; 0: any number
+		Within   remote.Duration `json:"within"`   // the time in which they count
+	} `json:"lockout"`
 }
 
 // DefaultSettings are those of a backend without any.
-func DefaultSettings() Settings { return Settings{Authentication: string(Auto)} }
+func DefaultSettings() Settings {
+	s := Settings{Authentication: string(Auto)}
+	s.Lockout.Attempts, s.Lockout.Within = 4, remote.Duration(15*time.Minute)
+	return s
+}
 
 var methods = []string{string(Auto), string(Kerberos), string(NTLM), string(Basic), string(Bearer)}
 
@@ -28,7 +37,10 @@ var methods = []string{string(Auto), string(Kerberos), string(NTLM), string(Basi
 // relative to base.
 func (s Settings) Config(wrong *backends.SettingsError, base string) Config {
 	remote.OneOf(wrong, "authentication", s.Authentication, methods...)
-	c := Config{Method: Method(s.Authentication), Service: s.SPN}
+	c := Config{Method: Method(s.Authentication), Service: s.SPN, Lockout: Lockout{s.Lockout.Attempts, time.Duration(s.Lockout.Within)}}
+	if s.Lockout.Attempts < 0 || s.Lockout.Within < remote.Duration(time.Second) {
+		wrong.Add("lockout", "expected how many wrong passwords of a user go to the server, and within what time: {attempts: 4, within: 15m}")
+	}
 	if service, host, ok := strings.Cut(s.SPN, "/"); s.SPN != "" && (!ok || service == "" || host == "" || strings.ContainsAny(s.SPN, "@ ")) {
 		wrong.Add("spn", "expected the service's name without a realm: HTTP/mail.sakes.example")
 	}
@@ -67,5 +79,7 @@ func Document(notes map[string]backends.SettingNote) {
 	notes["realm"] = backends.SettingNote{Doc: "The realm of Kerberos, which is the Windows domain's DNS name in capital letters.", Default: "no Kerberos"}
 	notes["kdc[]"] = backends.SettingNote{Doc: "The realm's KDCs, host or host:port: the domain controllers.", Default: "what DNS says"}
 	notes["krb5_conf"] = backends.SettingNote{Doc: "A krb5.conf, of which the realms and their KDCs count.", Default: "none"}
+	notes["lockout.attempts"] = backends.SettingNote{Doc: "How many wrong passwords of a user go to the server within the time, so that no directory locks the account; 0: any number."}
+	notes["lockout.within"] = backends.SettingNote{Doc: "The time in which they count."}
 	notes["spn"] = backends.SettingNote{Doc: "The service's name in Kerberos, as setspn has it.", Default: "HTTP/ and the host of url"}
 }
