@@ -23,9 +23,13 @@ type Route struct {
 	Domains []string `yaml:"domains"`
 	// Senders are such patterns of the reverse-path's domain; none: any sender.
 	Senders []string `yaml:"senders,omitempty"`
-	// To is what the route does: by MX, to Hosts by SMTP or LMTP, to nobody until it is released, or
-	// refused.
-	To string `yaml:"to" enum:"mx smtp lmtp hold reject"`
+	// To is what the route does: by MX, to Hosts by SMTP or LMTP, through a store's own transport, to nobody until
+	// it is released, or refused.
+	To string `yaml:"to" enum:"mx smtp lmtp transport hold reject"`
+	// Store is whose own transport sends, with to: transport: as the mailbox that a message is from, or else as User.
+	Store string `yaml:"store,omitempty"`
+	// Provider fills in the limits that are known of one: see [ProviderLimits].
+	Provider string `yaml:"provider,omitempty" enum:"microsoft google"`
 	// Hosts are the servers of smtp and lmtp with their ports, the first one first; those of one group share the mail.
 	Hosts []HostGroup `yaml:"hosts,omitempty"`
 	// TLS is how connections are secured. Empty in a file: opportunistic by MX, and verified to hosts.
@@ -190,7 +194,9 @@ func (d *decoder) routes(c *Config) {
 			d.at(at, "write to: mx", "the route leads nowhere")
 		}
 		d.hosts(at, r)
-		d.routeTLS(at, r)
+		if d.throughStore(at, r, c); r.To != "transport" {
+			d.routeTLS(at, r)
+		}
 		d.routeLimits(at, r)
 		d.rewriting(at, r, c)
 		d.winmail(at, r)

@@ -158,7 +158,7 @@ func (w wayLines) print(out io.Writer) error {
 	line("address", w.Address)
 	line("goes", map[string]string{
 		"store": "into the store " + w.Store, "mx": "to the hosts that DNS names (MX)", "smtp": "to hosts that are named, by SMTP",
-		"lmtp": "to hosts that are named, by LMTP", "hold": "nowhere until it is released", "reject": "nowhere: it is rejected",
+		"lmtp": "to hosts that are named, by LMTP", "transport": "through a store's own transport", "hold": "nowhere until it is released", "reject": "nowhere: it is rejected",
 		"none": "nowhere: no store has its domain, and no route leads there",
 	}[w.Kind])
 	if w.Kind == "store" {

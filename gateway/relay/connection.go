@@ -102,7 +102,7 @@ func (w *worker) carry(c Claimed) bool {
 			d.r.avoided.failed(h.target, d.r.Now())
 		}
 		w.close()
-		if try == triesMost || d.route.Kind == Store || d.delivering.Err() != nil {
+		if try == triesMost || d.route.Kind == Store || d.route.Kind == Transport || d.delivering.Err() != nil {
 			return w.settle(lost, c, allOf(*gone, c))
 		}
 	}

@@ -62,8 +62,8 @@ const targetsMost = 5
 // connect opens a connection to the next hop. A verdict says what it means for its mail that none came about:
 // one that may pass, if there was one.
 func (r *Relay) connect(ctx context.Context, route Route) (hop, *verdict) {
-	if route.Kind == Store {
-		return &storeHop{r: r, name: route.Store}, nil
+	if route.Kind == Store || route.Kind == Transport {
+		return &storeHop{r: r, name: route.Store, as: route.As}, nil
 	}
 	targets, err := r.targets(ctx, route)
 	if err != nil {

@@ -24,6 +24,7 @@ const (
 	SmartHost                 // an SMTP server that is named
 	LMTP                      // an LMTP server (RFC 2033) that is named
 	Store                     // a store of this gateway
+	Transport                 // the own transport of a store of this gateway, to others
 )
 
 // String is the kind's name in logs and metrics.
@@ -37,6 +38,8 @@ func (k Kind) String() string {
 		return "lmtp"
 	case Store:
 		return "store"
+	case Transport:
+		return "transport"
 	}
 	return ""
 }
@@ -51,8 +54,10 @@ type Route struct {
 	// Servers are tried in their order: host:port, or the path of a unix socket. Of [SmartHost] and [LMTP]. Those of a
 	// group share the mail: they are tried in any order.
 	Servers [][]string
-	// Store is the store's name. Of [Store].
+	// Store is the store's name. Of [Store] and [Transport].
 	Store string
+	// As is whose mailbox sends. Of [Transport].
+	As string
 	// Rewrite gives recipients at a domain, in lower-case A-labels, another one where the server is told of them. Domain
 	// is the one that DNS has. Reports and the log have the recipient as it was.
 	Rewrite map[string]string
@@ -117,7 +122,7 @@ func (r *Relay) secured(route Route, host string) smtpclient.TLS {
 // name that nobody on the way can have forged, and shows a certificate for it.
 func (r *Relay) confidential(route Route) bool {
 	switch route.Kind {
-	case Store:
+	case Store, Transport:
 		return true
 	case SmartHost, LMTP:
 		return r.secured(route, "").Policy == smtpclient.Verified

@@ -30,15 +30,16 @@ type Kind uint8
 
 // The kinds.
 const (
-	MX     Kind = iota + 1 // to the hosts that DNS names (RFC 5321 §5)
-	SMTP                   // to hosts that are named here
-	LMTP                   // the same, by LMTP (RFC 2033)
-	Hold                   // kept until somebody releases it
-	Reject                 // refused
+	MX        Kind = iota + 1 // to the hosts that DNS names (RFC 5321 §5)
+	SMTP                      // to hosts that are named here
+	LMTP                      // the same, by LMTP (RFC 2033)
+	Hold                      // kept until somebody releases it
+	Reject                    // refused
+	Transport                 // through a store's own transport
 )
 
 // kinds are their names in the configuration.
-var kinds = []string{MX: "mx", SMTP: "smtp", LMTP: "lmtp", Hold: "hold", Reject: "reject"}
+var kinds = []string{MX: "mx", SMTP: "smtp", LMTP: "lmtp", Hold: "hold", Reject: "reject", Transport: "transport"}
 
 func (k Kind) String() string {
 	if int(k) < len(kinds) {
@@ -48,7 +49,7 @@ func (k Kind) String() string {
 }
 
 // Sends says whether mail leaves by a route of the kind.
-func (k Kind) Sends() bool { return k == MX || k == SMTP || k == LMTP }
+func (k Kind) Sends() bool { return k == MX || k == SMTP || k == LMTP || k == Transport }
 
 // ParseKind reads a kind's name.
 func ParseKind(name string) (Kind, bool) {
@@ -73,6 +74,8 @@ type Route struct {
 	// Hosts are the servers of SMTP and LMTP, "host:port", in groups: those of the first one are tried first, in any order.
 	Hosts [][]string
 	TLS   smtpclient.TLS
+	// Store is whose transport Transport takes, as the mailbox that a message is from, or else as User.
+	Store string
 	// User and Password log in at the hosts; no User: nobody does.
 	User     string
 	Password string
@@ -171,7 +174,9 @@ func (r *Route) check() error {
 		return errors.New("it is for no domain")
 	case (r.Kind == SMTP || r.Kind == LMTP) != (len(r.Hosts) > 0):
 		return errors.New("hosts are for smtp and lmtp, which need at least one")
-	case (r.User != "" || r.External) && (r.TLS.Policy == smtpclient.Opportunistic || len(r.Hosts) == 0):
+	case (r.Kind == Transport) != (r.Store != "") || r.Kind == Transport && r.User == "":
+		return errors.New("a store, and a user, are for transport, which needs both")
+	case r.Kind != Transport && (r.User != "" || r.External) && (r.TLS.Policy == smtpclient.Opportunistic || len(r.Hosts) == 0):
 		return errors.New("a login needs hosts and TLS that is required")
 	}
 	for _, p := range slices.Concat(r.Domains, r.Senders) {
@@ -219,6 +224,15 @@ func (r *Route) destination(domain string) string {
 	return prefix + r.Name
 }
 
+// mailbox is the destination of what goes by this way from a mailbox. Each has one of its own where the way logs in as the
+// mailbox: what a provider bounds is bounded for each.
+func (d Decision) mailbox(from address.Mailbox) string {
+	if local, _, detailed := strings.Cut(from.Local, "+"); detailed && !strings.HasPrefix(local, `"`) { // RFC 5233
+		from.Local = local
+	}
+	return d.Destination + ":" + from.String()
+}
+
 // above are the patterns that a domain has, from the one with the most labels.
 func above(domain string) iter.Seq[string] {
 	return func(yield func(string) bool) {
@@ -257,11 +271,14 @@ func best(routes []*Route, from string) *Route {
 const prefix = "route:"
 
 // Of is the route of a destination as it is now, which a new configuration may have changed; domain is the
-// one to ask DNS for, where it goes by MX. It is not ok where there is no such route any more.
+// one to ask DNS for, where it goes by MX, and the mailbox to send as, where it goes through a store (empty: as User). It is not ok where there is no such route any more.
 func (t *Table) Of(destination string) (r *Route, domain string, ok bool) {
 	if name, is := strings.CutPrefix(destination, prefix); is {
 		name, domain, _ = strings.Cut(name, ":")
 		r = t.named[name]
+		if r != nil && r.Kind == Transport {
+			return r, domain, true
+		}
 		return r, domain, r != nil && (r.Kind == MX) == (domain != "")
 	}
 	d, ok := t.Find("", destination)

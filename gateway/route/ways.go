@@ -41,6 +41,14 @@ func (w Ways) Explain(from string, to address.Mailbox) Explanation {
 		return Explanation{Destination: StoreDestination(store.Name), Store: store}
 	}
 	d, _ := w.Routes().Find(domainOf(from), to.Domain)
+	if d.Route != nil && d.Kind == Transport {
+		// As itself a mailbox of the store's sends.
+		if box, err := address.Parse(from); err == nil {
+			if owner := w.Stores.Table().StoreFor(box.Domain); owner != nil && owner.Name == d.Store {
+				d.Destination = d.mailbox(box)
+			}
+		}
+	}
 	return Explanation{Destination: d.Destination, Decision: d}
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/stores"
 	"github.com/dipylon/dipylon/gateway/stores/storestest"
@@ -58,6 +59,47 @@ func TestBack(t *testing.T) {
 	} {
 		if got, err := ways.Back(sender); err == nil || !strings.Contains(err.Error(), want) || got != (route.Way{}) {
 			t.Errorf("%s: %+v, %v", sender, got, err)
+		}
+	}
+}
+
+// TestTransport: what goes through a store's transport waits for each mailbox of the store's by itself, and what is from
+// none of them together.
+func TestTransport(t *testing.T) {
+	routes := table(t, route.Route{Name: "m365", Domains: []string{"*"}, Kind: route.Transport, Store: "office", User: "postmaster@office.example"})
+	ways := route.Ways{Routes: func() *route.Table { return routes }, Stores: stores.NewRouter(storestest.Table(
+		stores.Config{Name: "office", Domains: []string{"office.example"}}.In(storestest.In(backend{})),
+		stores.Config{Name: "other", Domains: []string{"other.example"}}.In(storestest.In(backend{})),
+	))}
+	to := address.Mailbox{Local: "far", Domain: "far.example"}
+	for from, want := range map[string]string{
+		"ada@Office.example":      "route:m365:ada@office.example",
+		"ada+scan@office.example": "route:m365:ada@office.example",
+		`"a:b"@office.example`:    `route:m365:"a:b"@office.example`,
+		"bob@other.example":       "route:m365",
+		"bob@far.example":         "route:m365",
+		"":                        "route:m365",
+	} {
+		destination, by, ok := ways.To(from, to)
+		if destination != want || !ok {
+			t.Errorf("from %q: %q, %v", from, destination, ok)
+			continue
+		}
+		r, as, found := routes.Of(destination)
+		if _, mailbox, _ := strings.Cut(strings.TrimPrefix(want, "route:"), ":"); !found || r != by || as != mailbox {
+			t.Errorf("%q leads to %v as %q, %v", destination, r, as, found)
+		}
+		if leads, err := ways.Leads(destination); err != nil || leads != by {
+			t.Errorf("%q: %v", destination, err)
+		}
+	}
+	for name, wrong := range map[string]route.Route{
+		"no user":  {Name: "a", Domains: []string{"*"}, Kind: route.Transport, Store: "office"},
+		"no store": {Name: "a", Domains: []string{"*"}, Kind: route.Transport, User: "a@office.example"},
+		"by MX":    {Name: "a", Domains: []string{"*"}, Kind: route.MX, Store: "office"},
+	} {
+		if _, err := route.NewTable([]route.Route{wrong}); err == nil {
+			t.Errorf("%s: it is taken", name)
 		}
 	}
 }

@@ -65,7 +65,7 @@ func routesOf(cfg *config.Config) (*route.Table, error) {
 			return nil, fmt.Errorf("route %q: %w", r.Name, err)
 		}
 		routes[i] = route.Route{
-			Name: r.Name, Domains: r.Domains, Senders: r.Senders, Kind: kind, Hosts: groupsOf(r.Hosts), TLS: how,
+			Name: r.Name, Domains: r.Domains, Senders: r.Senders, Kind: kind, Store: r.Store, Hosts: groupsOf(r.Hosts), TLS: how,
 			Token: tokenOf(r), User: r.User, Password: r.Password.Value, External: r.External, NTLM: r.NTLM, MessageSize: int64(r.MessageSize), Text: r.Text,
 			Connections: r.Connections, PerMinute: r.PerMinute, RecipientsPerDay: r.RecipientsPerDay, Rewrite: r.Rewrite,
 			DropReplies: r.AutomaticReplies == "drop", DropOutOfOffice: cmp.Or(r.OutOfOffice, r.AutomaticReplies) == "drop", DropForwards: r.AutomaticForwards == "drop",
@@ -341,7 +341,7 @@ func (d destinations) Route(destination string) (relay.Route, error) {
 		next.Auth = smtpclient.Token(r.User, smtpclient.Tokens{Token: r.Token})
 	case r.NTLM:
 		next.Auth = smtpclient.NTLM(r.User, r.Password)
-	case r.User != "":
+	case r.User != "" && r.Kind != route.Transport:
 		next.Auth = smtpclient.Plain("", r.User, r.Password)
 	}
 	switch r.Kind {
@@ -351,6 +351,8 @@ func (d destinations) Route(destination string) (relay.Route, error) {
 		next.Kind = relay.SmartHost
 	case route.LMTP:
 		next.Kind = relay.LMTP
+	case route.Transport:
+		next.Kind, next.Store, next.As = relay.Transport, r.Store, cmp.Or(domain, r.User)
 	case route.Hold, route.Reject:
 		return relay.Route{}, fmt.Errorf("the route %q lets nothing out (%s)", r.Name, r.Kind)
 	}
