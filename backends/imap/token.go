@@ -102,38 +102,54 @@ func (s *Store) tokenRefused(c backends.Credential, err error) error {
 		Say("the mail store does not give this gateway access now, tell your administrator")
 }
 
-// letIn remembers which mailboxes a server has let the gateway into by its token lately: two are enough to know of another
-// one. The zero value is ready.
+// letIn remembers which mailboxes a server has let the gateway into by its token, and when. The zero value is ready.
 type letIn struct {
 	mu   sync.Mutex
-	last [2]struct {
-		name string
-		at   time.Time
-	}
+	last map[string]time.Time
 }
 
-// letInLasts is how long it says something of the gateway's access.
-const letInLasts = time.Hour
+const (
+	// letInMost is how many mailboxes are remembered.
+	letInMost = 4096
+	// accessLasts is how long a mailbox that was opened says something of the gateway's access to others.
+	accessLasts = time.Hour
+	// knownLasts is how long a mailbox that was opened is taken to be there.
+	knownLasts = 24 * time.Hour
+)
 
 func (l *letIn) note(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if name = fold.Lower(name); l.last[0].name != name {
-		l.last[1] = l.last[0]
+	if l.last == nil {
+		l.last = make(map[string]time.Time)
 	}
-	l.last[0].name, l.last[0].at = name, time.Now()
+	for each := range l.last {
+		if len(l.last) < letInMost {
+			break
+		}
+		delete(l.last, each)
+	}
+	l.last[fold.Lower(name)] = time.Now()
 }
 
-// other says whether somebody else was let in.
+// other says whether somebody else was let in lately.
 func (l *letIn) other(name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, each := range l.last {
-		if each.name != "" && each.name != fold.Lower(name) && time.Since(each.at) < letInLasts {
+	for each, at := range l.last {
+		if each != fold.Lower(name) && time.Since(at) < accessLasts {
 			return true
 		}
 	}
 	return false
+}
+
+// known says whether somebody's mailbox is taken to be there although it cannot be opened now.
+func (l *letIn) known(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at, there := l.last[fold.Lower(name)]
+	return there && time.Since(at) < knownLasts
 }
 
 // submitter is who logs in at the submission server to send from a mailbox: somebody else where the settings name one, as

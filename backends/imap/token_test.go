@@ -122,8 +122,11 @@ func TestTokenRefused(t *testing.T) {
 		t.Errorf("a recipient that is not there: %v", got)
 	}
 	f.Change(func(*fakeimap.Server) { delete(mailboxes, "ada@peer.example") })
-	if got := resolve("ada@peer.example"); got == nil || got.Kind != backends.Temporary {
+	if got := resolve("ada@peer.example"); got != nil {
 		t.Errorf("the one who was let in alone: %v", got)
+	}
+	if _, err := s.Open(t.Context(), backends.OpenRequest{Credential: actingFor("ada@peer.example")}); backends.KindOf(err) != backends.Temporary {
+		t.Errorf("the mailbox of the one who was let in alone: %v", err)
 	}
 }
 
@@ -252,5 +255,33 @@ func TestSubmissionRefusesToken(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// TestKnownMailbox: who was let in before logs in while the provider gives no token: what is sent then can wait. The mailbox is not
+// opened, and nobody else is let in.
+func TestKnownMailbox(t *testing.T) {
+	t.Parallel()
+	p := provider.Start(t)
+	var ahead atomic.Int64
+	f := twoMessages()
+	f.Caps, f.On = provider.IMAPCaps, p.IMAP(nil)
+	fakeimap.Start(t, f)
+	s := imap.New()
+	imap.SetClock(s, func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) })
+	configureFor(t, s, f, map[string]any{"oauth": tokenSettings(p), "connections": map[string]any{"keep": "0s"}})
+	if _, err := s.Login(t.Context(), actingFor("ada@peer.example")); err != nil {
+		t.Fatal(err)
+	}
+	p.Do(func(p *provider.Provider) { p.Applications[application].SecretExpired = true })
+	ahead.Store(int64(2 * time.Hour)) // the token is over
+	if account, err := s.Login(t.Context(), actingFor("ada@peer.example")); err != nil || account.ID != "ada@peer.example" {
+		t.Errorf("%+v, %v", account, err)
+	}
+	if _, err := s.Login(t.Context(), actingFor("bob@peer.example")); backends.KindOf(err) != backends.Temporary {
+		t.Errorf("somebody else: %v", err)
+	}
+	if _, err := s.Open(t.Context(), backends.OpenRequest{Credential: actingFor("ada@peer.example")}); backends.KindOf(err) != backends.Temporary {
+		t.Errorf("the mailbox: %v", err)
 	}
 }

@@ -229,6 +229,16 @@ func TestRenewal(t *testing.T) {
 	}
 }
 
+// TestShortLife: a token that lives for a moment is given to who has waited for it.
+func TestShortLife(t *testing.T) {
+	p := provider.Start(t)
+	p.Life = time.Second
+	s := start(t, bySecret(p))
+	if _, err := s.Token(t.Context(), ""); err != nil || p.Requests() != 1 {
+		t.Errorf("%v, by %d requests", err, p.Requests())
+	}
+}
+
 // TestRenewalFails: the token that is good serves as long as it is, and the failure is told.
 func TestRenewalFails(t *testing.T) {
 	p, hour := provider.Start(t), &clock{}

@@ -120,8 +120,9 @@ func (s *Source) look(mailbox string) (token string, flight chan struct{}, err e
 		s.tokens[key] = e
 	}
 	left, may := e.grant.expiry.Sub(now), !now.Before(e.again)
-	if e.grant.token != "" && left > usableLeast {
-		if ahead := min(renewAhead, e.grant.expiry.Sub(e.since)/5); left < ahead && may && e.flight == nil {
+	part := e.grant.expiry.Sub(e.since) / 5 // of tokens that live for seconds
+	if e.grant.token != "" && left > min(usableLeast, part) {
+		if left < min(renewAhead, part) && may && e.flight == nil {
 			s.fly(e, mailbox)
 		}
 		return e.grant.token, nil, nil
