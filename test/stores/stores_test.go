@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 const domain = "peer.example"
 
 // people are the accounts of each store, one for each test.
-var people = []string{"corpus", "expunge", "restart", "swap", "odd", "measured"}
+var people = []string{"corpus", "expunge", "restart", "swap", "odd", "measured", "doctor"}
 
 func address(name string) string { return name + "@" + domain }
 func secret(name string) string  { return name + "-secret" }
@@ -159,6 +159,7 @@ func TestStores(t *testing.T) {
 				t.Run("corpus", func(t *testing.T) { t.Parallel(); testCorpus(t, s) })
 				t.Run("another client", func(t *testing.T) { t.Parallel(); testAnotherClient(t, g, s) })
 				t.Run("not canonical", func(t *testing.T) { t.Parallel(); testNotCanonical(t, s) })
+				t.Run("doctor", func(t *testing.T) { t.Parallel(); testDoctor(t, g) })
 			})
 			t.Run("restarted", func(t *testing.T) { testRestart(t, g, s) })
 		})
