@@ -210,15 +210,10 @@ func (o *opening) find(e *entity.Entity, p enclosed) {
 		for i, part := range e.Parts {
 			o.find(part, enclosed{message: p.message, parent: e, number: i, fences: fences})
 		}
-	case isWinmail(e):
+	case mime.IsTNEF(e):
 		p.part = e
 		o.found = append(o.found, p)
 	}
-}
-
-// isWinmail says whether a part is TNEF by its type, or by its name where its type says nothing.
-func isWinmail(e *entity.Entity) bool {
-	return mime.IsTNEF(e) || e.Is("application/octet-stream") && strings.EqualFold(e.Filename(), "winmail.dat")
 }
 
 // part opens one. kept says why it stays as it is.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/entity"
+	"github.com/dipylon/dipylon/backends/mapi/mime"
 	"github.com/dipylon/dipylon/backends/mail/header"
 )
 
@@ -130,7 +131,7 @@ func PeekWinmail(message io.Reader) (head []byte, opens WinmailOpens, err error)
 	}
 	e, err := entity.Read(bytes.NewReader(head), size)
 	switch {
-	case err != nil, isWinmail(e):
+	case err != nil, mime.IsTNEF(e):
 		return head, OpensWhole, nil
 	case e.Is("multipart/"), e.Is("message/"):
 		return head, OpensBody, nil

@@ -30,7 +30,8 @@ func newConvert() *cobra.Command {
 		Short: "Make Internet mail of Exchange's and Outlook's messages, and back",
 		Long: `Reads a message in one format and writes it in another one:
 
-  eml    Internet mail; a winmail.dat in it is opened
+  eml    Internet mail; a winmail.dat in it is opened. In the other formats it has a skeleton, by which it
+         comes back as it came
   tnef   TNEF, as Exchange sends it in a winmail.dat
   fx     a FastTransfer stream, as Exchange's protocols carry messages
   json   all properties, to be read and changed by people; up to 64 MiB
@@ -84,7 +85,7 @@ func (c *conversion) run(cmd *cobra.Command, in, out string) (err error) {
 	if err != nil {
 		return err
 	}
-	m, problems, lost := convert.Reader{Keep: c.kept.keep}.Read(from, file, size)
+	m, problems, lost := convert.Reader{Keep: c.kept.keep, Skeleton: to != convert.EML}.Read(from, file, size)
 	if m == nil {
 		return fmt.Errorf("%s cannot be read as %s (--from says another format): %w", in, from, lost)
 	}
@@ -165,7 +166,7 @@ func (c *conversion) tell(w io.Writer, m *mapi.Message, problems []error, from, 
 	for _, choice := range convert.Explain(m, from, to) {
 		fmt.Fprintf(w, "%s\n", choice)
 	}
-	again, _, err := convert.Reader{Keep: c.kept.keep}.Read(to, written, written.Size())
+	again, _, err := convert.Reader{Keep: c.kept.keep, Skeleton: true}.Read(to, written, written.Size())
 	if err != nil {
 		fmt.Fprintf(w, "the output does not come back whole: %v\n", err)
 	}

@@ -32,6 +32,8 @@ type Reader struct {
 	// Keep takes octets to where they can be read anywhere for as long as the message is in use, such as a file. It
 	// returns how many there are.
 	Keep func(r io.Reader) (io.ReaderAt, int64, error)
+	// Skeleton has Internet mail get the skeleton (MS-OXCMAIL §2.4.3) by which a [Writer] makes it again as it came.
+	Skeleton bool
 }
 
 // Read reads the message that file has in its first size octets, where it must stay for as long as the message is in use.
@@ -39,7 +41,7 @@ type Reader struct {
 func (r Reader) Read(from Format, file io.ReaderAt, size int64) (m *mapi.Message, problems []error, err error) {
 	switch from {
 	case EML:
-		m, err = mime.Reader{TNEF: mime.OpenTNEF(r.Keep)}.Read(file, size)
+		m, err = mime.Reader{TNEF: mime.OpenTNEF(r.Keep), Skeleton: r.Skeleton}.Read(file, size)
 	case TNEF:
 		return r.tnef(file, size)
 	case MSG:

@@ -238,3 +238,26 @@ func TestLost(t *testing.T) {
 		t.Errorf("%q, want %q", lost, want)
 	}
 }
+
+// TestAsItCame: Internet mail that was given a skeleton is the mail that it was, through other formats.
+func TestAsItCame(t *testing.T) {
+	const odd = "subject:   odd \r\nX-B: 1\r\nX-A: 2\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\npreamble\r\n--x\r\n\r\ntext\r\n--x--\r\nepilogue\r\n"
+	keep := inFiles(t)
+	m, _, err := Reader{Keep: keep, Skeleton: true}.Read(EML, strings.NewReader(odd), int64(len(odd)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, through := range []Format{TNEF, FastTransfer, Dump} {
+		var stream, mail bytes.Buffer
+		if err := (Writer{}).Write(through, &stream, m); err != nil {
+			t.Fatal(err)
+		}
+		again, _, err := Reader{Keep: keep}.Read(through, bytes.NewReader(stream.Bytes()), int64(stream.Len()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := (Writer{}).Write(EML, &mail, again); err != nil || mail.String() != odd {
+			t.Errorf("through %s: %q, %v", through, mail.String(), err)
+		}
+	}
+}

@@ -105,8 +105,11 @@ func (c *conversion) openTNEF(*entity.Entity) error {
 	return nil
 }
 
-// IsTNEF says whether a part is TNEF by its type, MS-OXTNEF §1.3.
+// IsTNEF says whether a part is TNEF by its type (MS-OXTNEF §1.3), or by its name where its type says nothing.
 func IsTNEF(e *entity.Entity) bool {
+	if e.Is("application/octet-stream") && strings.EqualFold(e.Filename(), "winmail.dat") {
+		return true
+	}
 	return e.Is("application/ms-tnef") || e.Is("application/vnd.ms-tnef")
 }
 

@@ -100,3 +100,20 @@ func TestForgedSender(t *testing.T) {
 		t.Errorf("%q, %q", m.Bytes(mapi.PidTagHtml), header)
 	}
 }
+
+// TestTNEFByName: a winmail.dat is opened also where a server on the way has lost its type.
+func TestTNEFByName(t *testing.T) {
+	for _, c := range []struct {
+		kind   string
+		opened bool
+	}{{"application/octet-stream; name=WinMail.dat", true}, {"application/octet-stream; name=other.dat", false}, {"image/png; name=winmail.dat", false}} {
+		message := bytes.Replace(sent(t, "24-winmail-dat"), []byte("application/ms-tnef"), []byte("X-Type"), 1)
+		start := bytes.Index(message, []byte("Content-Type: X-Type"))
+		end := start + bytes.Index(message[start:], []byte("\r\n\r\n"))
+		changed := string(message[:start]) + "Content-Type: " + c.kind + "\r\nContent-Transfer-Encoding: base64" + string(message[end:])
+		m := convert(t, Reader{TNEF: OpenTNEF(inMemorySpool)}, []byte(changed))
+		if opened := len(m.Attachments) == 2; opened != c.opened {
+			t.Errorf("%s: %d attachments", c.kind, len(m.Attachments))
+		}
+	}
+}
