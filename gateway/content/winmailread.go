@@ -9,8 +9,8 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/entity"
-	"github.com/dipylon/dipylon/backends/mapi/mime"
 	"github.com/dipylon/dipylon/backends/mail/header"
+	"github.com/dipylon/dipylon/backends/mapi/mime"
 )
 
 // Reader gives a message with its TNEF opened. A message whose header lets it have any is read to its end before the

@@ -133,7 +133,7 @@ func (e *explanation) rtf() {
 		e.tell("", "%d octets of the RTF are of code page %d, which is not known: each is U+FFFD", page.Count, page.Number)
 	}
 	if report.PictureCount > 0 {
-		e.tell("", "%d pictures of the RTF are not in the HTML", report.PictureCount)
+		e.tell("", "%d pictures of the RTF become attachments, which the HTML shows if they are PNG or JPEG", report.PictureCount)
 	}
 	if len(report.Refused) > 0 {
 		e.tell("", "%d addresses of the RTF are no links in the HTML: they are not of the Internet's kinds", len(report.Refused))
@@ -163,7 +163,7 @@ func (e *explanation) attachment(n int, a *mapi.Attachment) {
 	case a.Data.IsZero():
 		e.tell("MS-OXCMAIL §2.1.3.4", "attachment %d has no data here (method %d): what is written is at most its path", n, method)
 	case method == int64(mapi.AttachOLE):
-		e.tell("MS-OXCMAIL §2.1.3.4.4", "attachment %d is an OLE object, and is written as a file", n)
+		e.tell("MS-OXCMAIL §2.1.3.4.4", "attachment %d is an OLE object: the file in it is written, or a picture of it beside it", n)
 	case a.Has(mapi.PidTagAttachContentId):
 		e.tell("MS-OXCMAIL §2.1.3.4.1.2", "attachment %d is inline if the HTML refers to its Content-ID", n)
 	default:

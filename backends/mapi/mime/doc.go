@@ -45,7 +45,7 @@
 //
 // # Not yet
 //
-// Calendars that are published (METHOD:PUBLISH), and those that recur as Exchange's do not, stay attachments on the way in. Of a calendar these are lost: a description that differs from the text beside it, ATTACH, URL, and what only
-// extensions say. The octets of OLE attachments
-// go out as a file, without a picture.
+// Calendars that are published (METHOD:PUBLISH), and those that recur as Exchange's do not, stay attachments on the way in. Of a
+// calendar these are lost: a description that differs from the text beside it, ATTACH, URL, and what only extensions say. Of OLE
+// objects the file in them goes out, or the picture that they have of themselves beside them (package msg); nobody draws one.
 package mime

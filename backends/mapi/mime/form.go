@@ -349,10 +349,7 @@ func (p *planner) uuencoded() (*part, error) {
 			return nil, err
 		}
 	}
-	files := p.m.Attachments
-	if p.damaged {
-		files = append(files[:len(files):len(files)], p.damagedRTF())
-	}
+	files := p.files()
 	var contents []func(io.Writer) error
 	for _, a := range files {
 		if isException(a) {

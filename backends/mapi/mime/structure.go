@@ -163,8 +163,13 @@ func (p *planner) htmlText(plain bool) (func(io.Writer) error, error) {
 	if plain && d.Kind() == rtf.FromText {
 		return nil, nil
 	}
+	if d.Kind() != rtf.FromHTML && d.Kind() != rtf.FromText {
+		if err := p.planPictures(); err != nil {
+			return nil, err
+		}
+	}
 	return func(w io.Writer) error {
-		d, closing, err := p.openRTF()
+		d, closing, err := p.openRTFWith(rtf.Options{Picture: p.knownPicture})
 		if err != nil {
 			return err
 		}
@@ -174,12 +179,14 @@ func (p *planner) htmlText(plain bool) (func(io.Writer) error, error) {
 	}, nil
 }
 
-func (p *planner) openRTF() (*rtf.Document, io.Closer, error) {
+func (p *planner) openRTF() (*rtf.Document, io.Closer, error) { return p.openRTFWith(rtf.Options{}) }
+
+func (p *planner) openRTFWith(o rtf.Options) (*rtf.Document, io.Closer, error) {
 	r, err := p.m.OpenBytes(mapi.PidTagRtfCompressed)
 	if err != nil {
 		return nil, nil, err
 	}
-	d, err := rtf.OpenCompressed(r, rtf.Options{})
+	d, err := rtf.OpenCompressed(r, o)
 	if err != nil {
 		r.Close()
 		return nil, nil, err
@@ -206,13 +213,10 @@ func (p *planner) damagedRTF() *mapi.Attachment {
 
 // attachments plans the attachments, when the body is planned: those that the HTML shows, and the others. MS-OXCMAIL §2.1.3.4.
 func (p *planner) attachments(html func(io.Writer) error) (inline, attached []*part, err error) {
-	shown, err := p.shown(html)
+	all := p.files()
+	shown, err := p.shown(all, html)
 	if err != nil {
 		return nil, nil, err
-	}
-	all := p.m.Attachments
-	if p.damaged {
-		all = append(slices.Clip(all), p.damagedRTF())
 	}
 	for _, a := range all {
 		if p.inCalendar && (isException(a) || isEvent(a)) || p.isInWords() && isException(a) {
@@ -233,9 +237,9 @@ func (p *planner) attachments(html func(io.Writer) error) (inline, attached []*p
 }
 
 // shown returns the Content-IDs that the HTML refers to, if any attachment has one.
-func (p *planner) shown(html func(io.Writer) error) (map[string]bool, error) {
+func (p *planner) shown(all []*mapi.Attachment, html func(io.Writer) error) (map[string]bool, error) {
 	has := func(a *mapi.Attachment) bool { return a.Has(mapi.PidTagAttachContentId) }
-	if html == nil || !slices.ContainsFunc(p.m.Attachments, has) {
+	if html == nil || !slices.ContainsFunc(all, has) {
 		return nil, nil
 	}
 	found := &references{ids: map[string]bool{}}

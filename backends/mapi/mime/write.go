@@ -100,8 +100,11 @@ type planner struct {
 	err   error // of reading what becomes fields
 	// damaged says that the RTF could not be read whole.
 	damaged bool
-	shared  *planning
-	bare    bool // the names of people are left out
+	// pictures are those of the RTF.
+	pictures   []*mapi.Attachment
+	pictureIDs map[int]string // their Content-IDs by their numbers; nil: nobody has looked for them
+	shared     *planning
+	bare       bool // the names of people are left out
 	// inCalendar says that the calendar has the events that are attachments.
 	inCalendar bool
 }

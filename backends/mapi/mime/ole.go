@@ -1,0 +1,151 @@
+package mime
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/dipylon/dipylon/backends/mapi"
+	"github.com/dipylon/dipylon/backends/mapi/msg"
+	"github.com/dipylon/dipylon/backends/mapi/rtf"
+)
+
+// objectMost is how large an OLE object is that is opened, in octets: it is in memory then. Larger ones go out as they are.
+const objectMost = 8 << 20
+
+// shownOf returns what stands for an OLE object (MS-OXCMAIL §2.1.3.4): the file that it has in it in its place, and beside it a picture
+// of what it looks like. Other attachments, and objects that show nothing, stand for themselves.
+func shownOf(a *mapi.Attachment) []*mapi.Attachment {
+	method, _ := a.Integer(mapi.PidTagAttachMethod)
+	if method != int64(mapi.AttachOLE) || a.Data.IsZero() || a.Embedded != nil {
+		return []*mapi.Attachment{a}
+	}
+	octets, err := readObject(a)
+	if err != nil || len(octets) > objectMost {
+		return []*mapi.Attachment{a} // an error comes again
+	}
+	o, err := msg.ReadObject(bytes.NewReader(octets), int64(len(octets)))
+	if err != nil {
+		return []*mapi.Attachment{a}
+	}
+	shown := &mapi.Attachment{Data: mapi.ContentOf(o.Data)}
+	shown.Set(mapi.PidTagAttachMethod, mapi.AttachByValue)
+	name := o.Name
+	if o.Type != "" {
+		shown.Set(mapi.PidTagAttachMimeTag, mapi.String(o.Type))
+		name = pictureName(filename(a), o.Type)
+	}
+	shown.Set(mapi.PidTagAttachLongFilename, mapi.String(withoutNULs(name)))
+	if o.Whole {
+		return []*mapi.Attachment{shown}
+	}
+	return []*mapi.Attachment{shown, a}
+}
+
+// pictureName returns the name of a file for a picture of something.
+func pictureName(of, mediaType string) string {
+	if of == "" {
+		of = "picture"
+	}
+	return of + "." + strings.TrimPrefix(mediaType, "image/")
+}
+
+func readObject(a *mapi.Attachment) ([]byte, error) {
+	r, err := a.Data.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(io.LimitReader(r, objectMost+1))
+}
+
+// Bounds of the pictures of RTF, which are in memory. Where there are more the RTF is attached as it is, too.
+const (
+	picturesMost      = 100
+	pictureOctetsMost = 8 << 20
+)
+
+// pictures takes the pictures out of RTF: each is an attachment that the HTML refers to where mail programs show it.
+type pictures struct {
+	planner *planner
+	left    int
+}
+
+// picture implements [rtf.Options].Picture when the message is planned.
+func (c *pictures) picture(picture rtf.Picture) (string, io.WriteCloser, error) {
+	if len(c.planner.pictures) == picturesMost {
+		c.planner.damaged = true
+		return "", nil, nil
+	}
+	return "planned@rtf", &pictureWriter{pictures: c, picture: picture}, nil
+}
+
+// pictureWriter has the octets of a picture, as far as there is room.
+type pictureWriter struct {
+	*pictures
+	picture rtf.Picture
+	octets  []byte
+}
+
+// Write implements [io.Writer].
+func (w *pictureWriter) Write(octets []byte) (int, error) {
+	if len(octets) > w.left {
+		w.planner.damaged = true // it is not whole
+		return len(octets), nil
+	}
+	w.left -= len(octets)
+	w.octets = append(w.octets, octets...)
+	return len(octets), nil
+}
+
+// Close implements [io.Closer].
+func (w *pictureWriter) Close() error {
+	n := w.picture.Number
+	sum := sha256.Sum256(w.octets)
+	a := &mapi.Attachment{Data: mapi.ContentOf(w.octets)}
+	a.Set(mapi.PidTagAttachMethod, mapi.AttachByValue)
+	a.Set(mapi.PidTagAttachLongFilename, mapi.String(pictureName(fmt.Sprintf("image%03d", n), w.picture.Type)))
+	a.Set(mapi.PidTagAttachMimeTag, mapi.String(w.picture.Type))
+	a.Set(mapi.PidTagAttachContentId, mapi.String(fmt.Sprintf("image%03d.%s@rtf", n, hex.EncodeToString(sum[:8]))))
+	a.Set(mapi.PidTagAttachFlags, mapi.Integer32(attachRenderedInBody))
+	w.planner.pictures = append(w.planner.pictures, a)
+	w.planner.pictureIDs[n] = a.Text(mapi.PidTagAttachContentId)
+	return nil
+}
+
+// planPictures finds out which pictures an RTF has, when the message is planned.
+func (p *planner) planPictures() error {
+	if p.pictureIDs != nil {
+		return nil
+	}
+	p.pictureIDs = map[int]string{}
+	c := &pictures{planner: p, left: pictureOctetsMost}
+	d, closing, err := p.openRTFWith(rtf.Options{Picture: c.picture})
+	if err != nil {
+		return p.readRTF(err)
+	}
+	defer closing.Close()
+	_, err = d.WriteHTML(io.Discard)
+	return p.readRTF(err)
+}
+
+// knownPicture implements [rtf.Options].Picture when the HTML is written: pictures have the Content-IDs that were planned.
+func (p *planner) knownPicture(picture rtf.Picture) (string, io.WriteCloser, error) {
+	return p.pictureIDs[picture.Number], nil, nil
+}
+
+// files returns the attachments, what stands for OLE objects, and what was found in RTF.
+func (p *planner) files() []*mapi.Attachment {
+	var all []*mapi.Attachment
+	for _, a := range p.m.Attachments {
+		all = append(all, shownOf(a)...)
+	}
+	all = append(all, p.pictures...)
+	if p.damaged {
+		all = append(all, p.damagedRTF())
+	}
+	return all
+}
