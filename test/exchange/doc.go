@@ -34,6 +34,11 @@
 // A message is given as mail over EWS where [Mailbox.DeliverMail] or CreateItem has brought it as that. [Server.Schema] has the server be an
 // older one.
 //
+// # RPC
+//
+// [Server.StartRPC] has the server be there over RPC and TCP, with an endpoint mapper, for logins by NTLM. [RPC.Twist] changes what
+// it sends, and [RPC.Restart] has it come back at other ports. What is not sealed, or not as MS-OXCRPC and MS-OXNSPI have it, is refused.
+//
 // # Not yet
 //
 // Compressed requests, notifications, and the rest of the address book.

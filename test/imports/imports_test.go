@@ -104,6 +104,9 @@ var rules = []rule{
 	{"backends/exchange/signin", []string{"backends$", "backends/exchange/kerberos$", "backends/mail", "backends/remote$"}},
 	{"backends/exchange/ews", []string{"backends$", "backends/remote$"}},
 	{"backends/exchange/mapihttp", []string{"backends$", "backends/exchange/rop$", "backends/mapi$", "backends/remote$"}},
+	{"backends/exchange/mapirpc", []string{
+		"backends$", "backends/exchange/dcerpc$", "backends/exchange/mapihttp$", "backends/exchange/rop$", "backends/mail/ntlm$", "backends/mapi$", "backends/remote$",
+	}},
 	// What mail is, for both sides: it knows neither of them.
 	// A refresh token is kept in a file, which processes lock.
 	{"backends/mail/oauth", []string{"backends/mail", "backends/durable$", "backends/filelock$", "backends/pause$"}},

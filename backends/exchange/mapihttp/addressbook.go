@@ -127,11 +127,11 @@ func (a *AddressBook) Resolve(ctx context.Context, names []string, columns []map
 	if err := errors.Join(err, ended("ResolveNames", d)); err != nil {
 		return nil, backends.AsFailure(err)
 	}
-	return matches(outcomes, rows, len(names))
+	return Matches(outcomes, rows, len(names))
 }
 
-// matches gives each name that was resolved its row.
-func matches(outcomes []EntryID, rows [][]mapi.Value, names int) ([]Match, error) {
+// Matches gives each name that was resolved its row.
+func Matches(outcomes []EntryID, rows [][]mapi.Value, names int) ([]Match, error) {
 	all := make([]Match, len(outcomes))
 	for i, outcome := range outcomes {
 		all[i].Outcome = outcome

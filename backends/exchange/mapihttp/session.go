@@ -59,7 +59,7 @@ func (s *Session) connect(ctx context.Context) error {
 	}
 	d.Bytes(3 * 4) // PollsMax, RetryCount, RetryDelay
 	s.DNPrefix, s.DisplayName = d.String8().Text(), d.Unicode()
-	s.capabilities = capabilities(d.Bytes(int(d.Uint32())))
+	s.capabilities = rop.Capabilities(d.Bytes(int(d.Uint32())))
 	if err := d.Err(); err != nil {
 		return backends.Fail(backends.Temporary, "the reply to Connect: %w", err)
 	}
@@ -70,7 +70,7 @@ func (s *Session) connect(ctx context.Context) error {
 func (s *Session) Packs() bool {
 	<-s.turn
 	defer s.pass()
-	return s.capabilities&packedUploads != 0
+	return s.capabilities&rop.PackedUploads != 0
 }
 
 // Execute implements [rop.Transport]. MS-OXCMAPIHTTP §2.2.4.2. That the server could not execute the requests is a failure with

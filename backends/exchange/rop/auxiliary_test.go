@@ -1,4 +1,4 @@
-package mapihttp
+package rop
 
 import "testing"
 
@@ -20,7 +20,7 @@ func TestCapabilities(t *testing.T) {
 		{"that is none", "\x01\x02\x03", 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := capabilities([]byte(test.auxiliary)); got != test.want {
+			if got := Capabilities([]byte(test.auxiliary)); got != test.want {
 				t.Errorf("%x, want %x", got, test.want)
 			}
 		})
@@ -30,5 +30,5 @@ func TestCapabilities(t *testing.T) {
 // FuzzCapabilities reads anything as an auxiliary buffer.
 func FuzzCapabilities(f *testing.F) {
 	f.Add([]byte("\x00\x00\x04\x00\x08\x00\x08\x00\x08\x00\x01\x46\x03\x00\x00\x00"))
-	f.Fuzz(func(_ *testing.T, octets []byte) { capabilities(octets) })
+	f.Fuzz(func(_ *testing.T, octets []byte) { Capabilities(octets) })
 }

@@ -1,10 +1,6 @@
-package mapihttp
+package rop
 
-import (
-	"encoding/binary"
-
-	"github.com/dipylon/dipylon/backends/exchange/rop"
-)
+import "encoding/binary"
 
 // An AUX_HEADER has Size, Version and Type, MS-OXCRPC §2.2.2.2.
 const (
@@ -13,16 +9,16 @@ const (
 	auxServerCapabilities = 0x46
 )
 
-// packedUploads is PACKED_FAST_TRANSFER_UPLOAD_BUFFERS of ServerCapabilityFlags, MS-OXCRPC §2.2.2.2.19.
-const packedUploads = 0x00000001
+// PackedUploads is PACKED_FAST_TRANSFER_UPLOAD_BUFFERS of ServerCapabilityFlags, MS-OXCRPC §2.2.2.2.19.
+const PackedUploads = 0x00000001
 
-// capabilities returns the ServerCapabilityFlags that an auxiliary buffer tells of. It is there to inform: what cannot be read tells
+// Capabilities returns the ServerCapabilityFlags that an auxiliary buffer of a reply to Connect or EcDoConnectEx tells of. It is there to inform: what cannot be read tells
 // of none.
-func capabilities(auxiliary []byte) (flags uint32) {
+func Capabilities(auxiliary []byte) (flags uint32) {
 	if len(auxiliary) == 0 {
 		return 0
 	}
-	payloads, err := rop.Payloads(auxiliary)
+	payloads, err := Payloads(auxiliary)
 	if err != nil {
 		return 0
 	}

@@ -1,0 +1,91 @@
+package mapirpc
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange/dcerpc"
+)
+
+// Config says where a server is, and how it is spoken to.
+type Config struct {
+	// Host is the server's name or address.
+	Host string
+	// Port is that of the interface. "": the endpoint mapper is asked for it.
+	Port string
+	// Mapper is the port of the endpoint mapper [135].
+	Mapper string
+	// SignIn signs in to a service of the host.
+	SignIn SignIn
+	// CodePage and Locale are those of the session: [1252 and 0x0409].
+	CodePage, Locale uint32
+	// Timeout is how long a server may send nothing [60 s].
+	Timeout time.Duration
+	// Most is how long a call may take in all [5 minutes].
+	Most time.Duration
+}
+
+// SignIn makes what signs in on a new connection, and signs and seals what goes over it. The service is the first part of a service
+// principal name, such as exchangeMDB.
+type SignIn func(ctx context.Context, service, host string) (dcerpc.Security, error)
+
+func (c Config) complete() (Config, error) {
+	if c.Mapper == "" {
+		c.Mapper = dcerpc.MapperPort
+	}
+	if c.CodePage == 0 {
+		c.CodePage = 1252
+	}
+	if c.Locale == 0 {
+		c.Locale = 0x0409
+	}
+	if c.Timeout == 0 {
+		c.Timeout = time.Minute
+	}
+	if c.Most == 0 {
+		c.Most = 5 * time.Minute
+	}
+	if c.Host == "" || c.SignIn == nil {
+		return c, backends.Fail(backends.Permanent, "RPC wants a host, and a way to sign in")
+	}
+	return c, nil
+}
+
+// service is an interface of a server, and what its service principal names begin with (MS-OXCRPC §3.1.4, MS-OXNSPI §3.1.4).
+type service struct {
+	dcerpc.Interface
+	name string
+	most int // octets of a reply
+}
+
+// dial connects to a service.
+func (c Config) dial(ctx context.Context, to service) (*dcerpc.Conn, error) {
+	security, err := c.SignIn(ctx, to.name, c.Host)
+	if err != nil {
+		return nil, backends.AsFailure(err)
+	}
+	port := c.Port
+	if port == "" {
+		if port, err = dcerpc.Endpoint(ctx, c.Host, c.Mapper, to.Interface, c.Timeout); err != nil {
+			return nil, c.unreachable(ctx, net.JoinHostPort(c.Host, c.Mapper), `"rpc.host" (its endpoint mapper is asked; "rpc.port" names the port without it)`, err)
+		}
+	}
+	address := net.JoinHostPort(c.Host, port)
+	conn, err := dcerpc.Dial(ctx, address, dcerpc.Config{Interface: to.Interface, Security: security, Timeout: c.Timeout, Most: to.most})
+	if err != nil {
+		return nil, c.unreachable(ctx, address, `"rpc.port"`, err)
+	}
+	return conn, nil
+}
+
+// silence says that the server sent nothing for too long, where the network says it in its own words.
+func silence(err error) error {
+	var n net.Error
+	if errors.As(err, &n) && n.Timeout() {
+		return errSilent
+	}
+	return err
+}
