@@ -5,7 +5,9 @@ import (
 	"net/http"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange/kerberos"
 	"github.com/dipylon/dipylon/backends/exchange/rop"
+	"github.com/dipylon/dipylon/backends/exchange/signin"
 )
 
 // diagnosis is what is wrong, for programs, and what to do about it.
@@ -39,6 +41,10 @@ var (
 	servicePassword = diagnosis{"service-password", `The service account is refused: look at "service" in the settings, and at whether the account is locked.`}
 	bindingRefused  = diagnosis{"binding-refused", "The password is right, and the login is refused for its channel binding: TLS ends at a proxy with another certificate than Exchange's. " +
 		`Give both the same certificate, or lead "url" past the proxy (Extended Protection).`}
+	ticketRefused = diagnosis{"ticket-refused", "The KDC takes the password, and the server not its ticket: the service's name is not on the account that Exchange runs by " +
+		`(setspn -Q HTTP/host; the alternate service account), or the clocks differ. Set "spn" where the name is another one, or authentication: ntlm.`}
+	noTicket        = diagnosis{"no-ticket", `Kerberos gives no ticket: look at "realm", "kdc" (TCP, port 88) and "spn"; authentication: auto goes on with NTLM then.`}
+	accountLocked   = diagnosis{"account-locked", "The account is locked, disabled or expired: Unlock-ADAccount, Enable-ADAccount."}
 	passwordExpired = diagnosis{"password-expired", "The password has to be changed first, at a workstation or in Outlook on the web."}
 	accountDisabled = diagnosis{"account-disabled", "The account or its mailbox is disabled: Enable-ADAccount, Enable-Mailbox."}
 
@@ -75,6 +81,16 @@ var codeDiagnoses = []struct {
 	{rop.ServerPaused, serverBusy},
 }
 
+// loginDiagnoses are what a login fails with that has the right password.
+var loginDiagnoses = []struct {
+	err error
+	is  diagnosis
+}{
+	{signin.ErrBinding, bindingRefused},
+	{signin.ErrTicket, ticketRefused},
+	{signin.ErrNoTicket, noTicket},
+}
+
 var kindDiagnoses = map[backends.Kind]diagnosis{
 	backends.BadCredentials: wrongPassword, backends.Throttled: serverBusy, backends.PasswordExpired: passwordExpired,
 	backends.AccountDisabled: accountDisabled, backends.MailboxMoved: mailboxMoved, backends.Unsupported: mapiOff,
@@ -106,6 +122,15 @@ func diagnose(err error) diagnosis {
 	}
 	if errors.Is(err, errUnknownMailbox) {
 		return mailboxUnknown
+	}
+	for _, d := range loginDiagnoses {
+		if errors.Is(err, d.err) {
+			return d.is
+		}
+	}
+	var kdc *kerberos.Error
+	if errors.As(err, &kdc) && kdc.Verdict == kerberos.Revoked {
+		return accountLocked
 	}
 	for _, d := range codeDiagnoses {
 		if errors.Is(err, d.code) {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange/kerberos"
 	"github.com/dipylon/dipylon/backends/exchange/signin"
 	"github.com/dipylon/dipylon/backends/remote"
 )
@@ -185,7 +186,7 @@ func (x *examination) methods(response *http.Response) (finding, error) {
 	}
 	x.bound = has("ntlm", "negotiate") && x.store.settings.Authentication != string(signin.Basic)
 	wanted := map[string][]string{
-		string(signin.Basic): {"basic"}, string(signin.NTLM): {"ntlm", "negotiate"}, string(signin.Auto): {"basic", "ntlm", "negotiate", "bearer"},
+		string(signin.Basic): {"basic"}, string(signin.NTLM): {"ntlm", "negotiate"}, string(signin.Kerberos): {"negotiate"}, string(signin.Bearer): {"bearer"}, string(signin.Auto): {"basic", "ntlm", "negotiate", "bearer"},
 	}[x.store.settings.Authentication]
 	if len(wanted) > 0 && !has(wanted...) {
 		return finding{}, because(methodNotOffered, backends.Fail(backends.Permanent, "the server offers %.200q, and not what authentication: %s needs", offered, x.store.settings.Authentication))
@@ -198,6 +199,10 @@ func (x *examination) methods(response *http.Response) (finding, error) {
 func (x *examination) whyRefused(ctx context.Context, err error) error {
 	if !x.bound || !errors.Is(err, &backends.Failure{Kind: backends.BadCredentials}) && !errors.Is(err, errService) {
 		return err
+	}
+	var kdc *kerberos.Error
+	if errors.As(err, &kdc) {
+		return err // the KDC has judged the password, and no binding
 	}
 	root := x.store.settings.endPoint(discovery, "")
 	request, failed := http.NewRequestWithContext(ctx, http.MethodGet, root.String(), nil)

@@ -52,7 +52,14 @@ func startDomain(t *testing.T) *domain {
 }
 
 // store is one with further settings.
-func (d *domain) store(t *testing.T, settings map[string]any) *exchange.Store {
+func (d *domain) store(t *testing.T, settings map[string]any) (store *exchange.Store) {
+	t.Helper()
+	d.merged(t, settings, func() { store = d.site.store(t) })
+	return store
+}
+
+// merged does something with further settings.
+func (d *domain) merged(t *testing.T, settings map[string]any, something func()) {
 	t.Helper()
 	all := map[string]any{}
 	if err := json.Unmarshal(d.settings.Raw, &all); err != nil {
@@ -67,7 +74,7 @@ func (d *domain) store(t *testing.T, settings map[string]any) *exchange.Store {
 	if d.settings.Raw, err = json.Marshal(all); err != nil {
 		t.Fatal(err)
 	}
-	return d.site.store(t)
+	something()
 }
 
 // ways are how a client signs in.
@@ -241,5 +248,60 @@ func TestProtection(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestExamineSignIn has what a doctor says of logins in a Windows domain.
+func TestExamineSignIn(t *testing.T) {
+	d := startDomain(t)
+	d.Tolerate() // Autodiscover is asked for nothing but whether it takes a login
+	front := d.StartFront(false)
+	ca := filepath.Join(t.TempDir(), "front.pem")
+	if err := os.WriteFile(ca, front.Certificate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	proxied := func(way string) map[string]any {
+		settings := d.ways()[way]
+		settings["url"], settings["ca"] = front.Root, ca
+		return settings
+	}
+	elsewhere := d.ways()["kerberos"]
+	elsewhere["spn"] = "HTTP/elsewhere.example"
+	for _, test := range []struct {
+		name, password string
+		settings       map[string]any
+		cause          string
+	}{
+		{"another certificate, NTLM", "george-secret", proxied("ntlm"), "binding-refused"},
+		{"another certificate, Kerberos", "george-secret", proxied("kerberos"), "binding-refused"},
+		{"another certificate and a wrong password", "guessed", proxied("ntlm"), "wrong-password"},
+		{"a wrong password", "guessed", d.ways()["kerberos"], "wrong-password"},
+		{"no such service", "george-secret", elsewhere, "no-ticket"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			d.merged(t, test.settings, func() {
+				request := asGeorge()
+				request.Credential.Secret = []byte(test.password)
+				endsWith(t, examine(t, d.settings, request), "login", test.cause)
+			})
+		})
+	}
+	for name, settings := range d.ways() {
+		d.merged(t, settings, func() {
+			if got := names(examine(t, d.settings, asGeorge())); got != wellServed+"good" {
+				t.Errorf("%s: %s", name, got)
+			}
+		})
+	}
+	for _, test := range []struct {
+		befalls func()
+		cause   string
+	}{
+		{func() { d.kdc.Modify("george", "-pwexpire", "yesterday") }, "password-expired"},
+		{func() { d.kdc.Modify("george", "-pwexpire", "never", "-allow_tix") }, "account-locked"},
+		{func() { d.kdc.Modify("george", "+allow_tix"); d.kdc.NewKey("HTTP/127.0.0.1") }, "ticket-refused"}, // the server has the old one
+	} {
+		test.befalls()
+		d.merged(t, d.ways()["kerberos"], func() { endsWith(t, examine(t, d.settings, asGeorge()), "login", test.cause) })
 	}
 }

@@ -70,7 +70,6 @@ var hints = map[int32]string{
 	errorcode.KRB_AP_ERR_MODIFIED:         "another account has the service's name than the one that it runs by",
 	errorcode.KRB_AP_ERR_BADKEYVER:        "the service's key was changed, and it has the old one",
 	errorcode.KRB_AP_ERR_REPEAT:           "it takes the login for one that it has seen before",
-	errorcode.KRB_ERR_GENERIC:             "a service that wants another channel binding says so: a proxy on the way must show the service's own certificate",
 }
 
 // newError makes an error of a KDC's, or of a service's. What it says in words is left out: it may be anything.

@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net/http"
+
+	"github.com/jcmturner/gokrb5/v8/iana/errorcode"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange/kerberos"
@@ -87,7 +90,7 @@ func (x *kerberosExchange) noTicket(ctx context.Context, err error) error {
 	if e.Verdict == kerberos.Unknown {
 		return x.login.refuse(backends.Fail(backends.BadCredentials, "Kerberos: %w", err))
 	}
-	return backends.Fail(backends.Temporary, "Kerberos: %w", err)
+	return backends.Fail(backends.Temporary, "%w: %w", ErrNoTicket, err)
 }
 
 // refused says why a server does not take a ticket. The KDC has judged the password before: it is none of the reasons.
@@ -102,11 +105,14 @@ func (x *kerberosExchange) refused(l *lane, response *http.Response, w way) erro
 		return errOther
 	}
 	why := kerberos.Refusal(said.octets())
-	if why == nil {
-		why = errors.New("it does not say why: it may want another channel binding, as a proxy on the way shows another certificate")
+	var e *kerberos.Error
+	if errors.As(why, &e) && e.Code != errorcode.KRB_ERR_GENERIC {
+		why = fmt.Errorf("%w: %w", ErrTicket, why)
+	} else { // servers say nothing, or no more than that, of a binding
+		why = ErrBinding
 	}
 	return x.login.refuse(backends.Fail(backends.Permanent, "%s refuses a ticket for %s that the KDC has given for the password: %w",
-		l.login.server.host, l.login.server.config.Service, why).WithCode("5.7.4").Say(sayMethod))
+		l.login.server.host, l.login.server.config.Service, why).Say(sayMethod))
 }
 
 func (x *kerberosExchange) finish(said []byte) error { return x.state.Finish(said) }

@@ -13,22 +13,22 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/fold"
 )
 
-// Lockout keeps a directory from locking accounts: of a user so many passwords go to the server that it refuses, and no more.
+// Lockout keeps a directory from locking accounts: of a user so many passwords go to the servers that share it that these refuse, and no
+// more. Passwords are kept as hashes under a key that lives in this process alone.
 type Lockout struct {
-	// Attempts is how many; 0: any number.
-	Attempts int
-	// Within is the time in which they count.
-	Within time.Duration
-}
-
-// attempts are the passwords that a server has refused lately, by user. Passwords are kept as hashes under a key that lives in this
-// process alone.
-type attempts struct {
-	limit Lockout
-	key   [sha256.Size]byte
+	attempts int // 0: any number
+	within   time.Duration
+	key      [sha256.Size]byte
 
 	mu    sync.Mutex
 	users map[string]*attempted
+}
+
+// NewLockout makes one: so many attempts count within so long. No attempts: any number may be made.
+func NewLockout(attempts int, within time.Duration) *Lockout {
+	a := &Lockout{attempts: attempts, within: within, users: make(map[string]*attempted)}
+	_, _ = rand.Read(a.key[:]) // it does not fail
+	return a
 }
 
 // attempted is what was tried of one user.
@@ -49,12 +49,6 @@ type refused struct {
 // usersMost bounds how many users are remembered.
 const usersMost = 10_000
 
-func newAttempts(limit Lockout) *attempts {
-	a := &attempts{limit: limit, users: make(map[string]*attempted)}
-	_, _ = rand.Read(a.key[:]) // it does not fail
-	return a
-}
-
 // outcome is what became of an attempt.
 type outcome uint8
 
@@ -66,8 +60,8 @@ const (
 
 // begin waits until a password may be tried, and says why it may not. end has to be called with what became of it. A password
 // that was refused lately is not tried again, and one that was good last always is.
-func (a *attempts) begin(ctx context.Context, c Credential) (end func(outcome), err error) {
-	if a.limit.Attempts == 0 || c.Password == "" {
+func (a *Lockout) begin(ctx context.Context, c Credential) (end func(outcome), err error) {
+	if a.attempts == 0 || c.Password == "" {
 		return func(outcome) {}, nil
 	}
 	mac := hmac.New(sha256.New, a.key[:])
@@ -90,26 +84,26 @@ func (a *attempts) begin(ctx context.Context, c Credential) (end func(outcome), 
 }
 
 // try takes a turn; or returns what to wait for, or why there is none.
-func (a *attempts) try(user string, sum secretSum) (wait chan struct{}, err error) {
+func (a *Lockout) try(user string, sum secretSum) (wait chan struct{}, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	u := a.user(user)
 	now := time.Now()
-	u.refused = slices.DeleteFunc(u.refused, func(r refused) bool { return now.Sub(r.at) >= a.limit.Within })
+	u.refused = slices.DeleteFunc(u.refused, func(r refused) bool { return now.Sub(r.at) >= a.within })
 	for _, r := range u.refused {
 		if r.sum == sum {
-			left := a.limit.Within - now.Sub(r.at)
+			left := a.within - now.Sub(r.at)
 			return nil, backends.Fail(backends.BadCredentials, "the server has refused this password %s ago: it is not sent again for %s, "+
 				"as accounts are locked for that (\"lockout\")", now.Sub(r.at).Round(time.Second), left.Round(time.Second))
 		}
 	}
 	switch {
 	case u.good == sum:
-	case len(u.refused) >= a.limit.Attempts:
-		left := a.limit.Within - now.Sub(u.refused[0].at)
+	case len(u.refused) >= a.attempts:
+		left := a.within - now.Sub(u.refused[0].at)
 		return nil, backends.Fail(backends.Throttled, "the server has refused %d passwords of this user within %s: no other is sent for %s, "+
-			"as accounts are locked for that (\"lockout\")", len(u.refused), a.limit.Within, left.Round(time.Second)).After(left)
-	case len(u.refused)+u.pending >= a.limit.Attempts:
+			"as accounts are locked for that (\"lockout\")", len(u.refused), a.within, left.Round(time.Second)).After(left)
+	case len(u.refused)+u.pending >= a.attempts:
 		return u.changed, nil
 	}
 	u.pending++
@@ -117,7 +111,7 @@ func (a *attempts) try(user string, sum secretSum) (wait chan struct{}, err erro
 }
 
 // end notes what became of an attempt. A login that was good resets the count, as it does a directory's.
-func (a *attempts) end(user string, sum secretSum, o outcome) {
+func (a *Lockout) end(user string, sum secretSum, o outcome) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	u := a.user(user)
@@ -137,7 +131,7 @@ func (a *attempts) end(user string, sum secretSum, o outcome) {
 
 // user finds what was tried of a user, or begins it. Where there are too many, some that nothing is pending of are forgotten: those of
 // whom nothing was refused, if that is enough.
-func (a *attempts) user(name string) *attempted {
+func (a *Lockout) user(name string) *attempted {
 	name = fold.Lower(name)
 	u := a.users[name]
 	if u != nil {

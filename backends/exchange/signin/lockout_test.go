@@ -14,7 +14,7 @@ import (
 )
 
 // tried tries a password that has an outcome.
-func tried(t *testing.T, a *attempts, user, password string, o outcome) error {
+func tried(t *testing.T, a *Lockout, user, password string, o outcome) error {
 	t.Helper()
 	end, err := a.begin(t.Context(), Credential{User: user, Password: password})
 	if err == nil {
@@ -26,7 +26,7 @@ func tried(t *testing.T, a *attempts, user, password string, o outcome) error {
 // TestLockout: of a user a few wrong passwords go out within a time, each of them once, and the right one always.
 func TestLockout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := newAttempts(Lockout{Attempts: 3, Within: 15 * time.Minute})
+		a := NewLockout(3, 15*time.Minute)
 		kind := func(user, password string, o outcome) backends.Kind {
 			return backends.KindOf(tried(t, a, user, password, o))
 		}
@@ -72,7 +72,7 @@ func TestLockout(t *testing.T) {
 func TestLockoutTogether(t *testing.T) {
 	for _, o := range []outcome{taken, turnedDown} {
 		synctest.Test(t, func(t *testing.T) {
-			a := newAttempts(Lockout{Attempts: 3, Within: time.Hour})
+			a := NewLockout(3, time.Hour)
 			var mu sync.Mutex
 			out, most := 0, 0
 			count := func(n int) {
@@ -106,7 +106,7 @@ func TestLockoutTogether(t *testing.T) {
 			}
 		})
 	}
-	a := newAttempts(Lockout{Attempts: 1, Within: time.Hour})
+	a := NewLockout(1, time.Hour)
 	if _, err := a.begin(t.Context(), Credential{User: "george", Password: "a"}); err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestLockoutTogether(t *testing.T) {
 
 // TestLockoutIsBounded: many users cost no more memory than a bound.
 func TestLockoutIsBounded(t *testing.T) {
-	a := newAttempts(Lockout{Attempts: 3, Within: time.Hour})
+	a := NewLockout(3, time.Hour)
 	for i := range usersMost + 100 {
 		_ = tried(t, a, fmt.Sprint("user", i), "wrong", turnedDown)
 	}

@@ -100,7 +100,7 @@ func (l *Login) roundTrip(lane *lane, r *http.Request, b *body) (*http.Response,
 	if l.proof.proven.Load() {
 		return lane.do(r, b)
 	}
-	end, err := l.server.attempts.begin(r.Context(), l.credential)
+	end, err := l.server.config.Lockout.begin(r.Context(), l.credential)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"regexp"
@@ -8,6 +9,16 @@ import (
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
+)
+
+// Why a server refuses a login that has the right password, as far as anybody can tell.
+var (
+	// ErrBinding says that the channel binding is not the one that the server wants.
+	ErrBinding = errors.New("the channel binding is another one than the server's: a proxy on the way must show the server's own certificate")
+	// ErrTicket says that the server refuses a ticket of Kerberos.
+	ErrTicket = errors.New("the server refuses the ticket")
+	// ErrNoTicket says that Kerberos was to be used, and that there is no ticket to get.
+	ErrNoTicket = errors.New("Kerberos cannot be used")
 )
 
 // What clients are told where their password is not what is wrong.
@@ -21,7 +32,7 @@ func (l *lane) refuse(response *http.Response, w way) error {
 	if status, known := windowsStatus(response.Header, string(text)); known {
 		f = backends.Fail(status.kind, "%s has refused the login by %s: %s", l.login.server.host, w.method, status.text)
 		if status.kind == backends.Permanent {
-			f = f.WithCode("5.7.4").Say(sayMethod)
+			f = backends.Fail(status.kind, "%s has refused the login by %s: %s: %w", l.login.server.host, w.method, status.text, ErrBinding).Say(sayMethod)
 		}
 		if !status.wrong {
 			return l.login.refuse(f)
@@ -62,8 +73,8 @@ var statuses = map[uint32]status{
 	0x80070533: {backends.BadCredentials, "the account is disabled (ERROR_ACCOUNT_DISABLED)", false},
 	0xC0000193: {backends.BadCredentials, "the account has expired (STATUS_ACCOUNT_EXPIRED)", false},
 	0x80070701: {backends.BadCredentials, "the account has expired (ERROR_ACCOUNT_EXPIRED)", false},
-	0xC000035B: {backends.Permanent, "the channel binding is another one than the server's (STATUS_BAD_BINDINGS): a proxy on the way must show the server's own certificate", false},
-	0x80090346: {backends.Permanent, "the channel binding is another one than the server's (SEC_E_BAD_BINDINGS): a proxy on the way must show the server's own certificate", false},
+	0xC000035B: {backends.Permanent, "STATUS_BAD_BINDINGS", false},
+	0x80090346: {backends.Permanent, "SEC_E_BAD_BINDINGS", false},
 }
 
 var hexadecimal = regexp.MustCompile(`(?i)\b(?:0x)?([89c][0-9a-f]{7})\b`)

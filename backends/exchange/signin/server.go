@@ -40,8 +40,8 @@ type Config struct {
 	Timeout time.Duration
 	// Connections is how many a login may have at once [8]. More requests wait.
 	Connections int
-	// Lockout bounds the wrong passwords that go to the server.
-	Lockout Lockout
+	// Lockout bounds the wrong passwords that go to the servers that share it; nil: nothing does.
+	Lockout *Lockout
 	// Unbound leaves the channel binding out: for a diagnosis, of whether a server refuses the binding or the password.
 	Unbound bool
 }
@@ -66,9 +66,8 @@ func (c Credential) GoString() string { return c.String() }
 
 // Server is a server that one can sign in to. Any number of goroutines may use it.
 type Server struct {
-	config   Config
-	host     string // with the port
-	attempts *attempts
+	config Config
+	host   string // with the port
 
 	mu    sync.Mutex
 	known map[string][]challenge // what is offered, by the first part of the path
@@ -101,10 +100,13 @@ func New(c Config) (*Server, error) {
 	if c.Connections == 0 {
 		c.Connections = 8
 	}
+	if c.Lockout == nil {
+		c.Lockout = NewLockout(0, 0)
+	}
 	if c.TLS == nil {
 		c.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	return &Server{config: c, host: hostOf(target), known: make(map[string][]challenge), attempts: newAttempts(c.Lockout)}, nil
+	return &Server{config: c, host: hostOf(target), known: make(map[string][]challenge)}, nil
 }
 
 // hostOf is a URL's host with the port.

@@ -37,7 +37,7 @@ var methods = []string{string(Auto), string(Kerberos), string(NTLM), string(Basi
 // relative to base.
 func (s Settings) Config(wrong *backends.SettingsError, base string) Config {
 	remote.OneOf(wrong, "authentication", s.Authentication, methods...)
-	c := Config{Method: Method(s.Authentication), Service: s.SPN, Lockout: Lockout{s.Lockout.Attempts, time.Duration(s.Lockout.Within)}}
+	c := Config{Method: Method(s.Authentication), Service: s.SPN, Lockout: NewLockout(s.Lockout.Attempts, time.Duration(s.Lockout.Within))}
 	if s.Lockout.Attempts < 0 || s.Lockout.Within < remote.Duration(time.Second) {
 		wrong.Add("lockout", "expected how many wrong passwords of a user go to the server, and within what time: {attempts: 4, within: 15m}")
 	}
