@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/dipylon/dipylon/backends"
@@ -19,8 +20,9 @@ import (
 
 // mail is Internet mail that becomes a message object.
 type mail struct {
-	object
-	dir string
+	object   // of which the mail itself is the first that is kept
+	dir      string
+	received time.Time // when it has come in
 }
 
 // spool keeps what is unpacked of TNEF.

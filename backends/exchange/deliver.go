@@ -64,6 +64,7 @@ func (s *Store) createFor(ctx context.Context, d backends.Delivery, content io.R
 	}
 	defer m.discard()
 	m.message.Set(keyName, mapi.Binary(d.Key))
+	m.received = received
 	verdicts, err := s.resolve(ctx, d.Recipients)
 	if err != nil {
 		return nil, err
@@ -79,7 +80,7 @@ func (s *Store) createFor(ctx context.Context, d backends.Delivery, content io.R
 		places <- struct{}{}
 		all.Go(func() {
 			defer func() { <-places }()
-			verdicts[i] = s.createIn(ctx, v, d, m.message)
+			verdicts[i] = s.createIn(ctx, v, d, m)
 		})
 	}
 	all.Wait()
@@ -93,15 +94,13 @@ func (s *Store) createFor(ctx context.Context, d backends.Delivery, content io.R
 }
 
 // createIn creates a message in the Inbox of a recipient.
-func (s *Store) createIn(ctx context.Context, v backends.Verdict, d backends.Delivery, m *mapi.Message) backends.Verdict {
+func (s *Store) createIn(ctx context.Context, v backends.Verdict, d backends.Delivery, m *mail) backends.Verdict {
 	verdict := backends.Verdict{Recipient: v.Recipient, Destination: "Inbox"}
-	c, _, err := s.enter(ctx, s.asService(fold.Lower(remote.MailboxOf(v.Recipient))))
-	if err == nil {
-		defer c.close()
-		creation := &creation{session: c, key: d.Key, message: m, look: d.Retry}
-		err = c.do(ctx, creation.once)
-		verdict.StoredAs = creation.id
-	}
+	login := s.asService(fold.Lower(remote.MailboxOf(v.Recipient)))
+	id, err := byEither(s, login,
+		func() (backends.MessageID, error) { return s.createByMAPI(ctx, login, d, m.message) },
+		func() (backends.MessageID, error) { return s.createByEWS(ctx, login, d, m) })
+	verdict.StoredAs = id
 	if backends.KindOf(err) == backends.BadCredentials { // nobody has that address any more
 		err = backends.Fail(backends.NotFound, "%w", err)
 	}
@@ -109,6 +108,18 @@ func (s *Store) createIn(ctx context.Context, v backends.Verdict, d backends.Del
 		verdict.Destination, verdict.StoredAs = "", ""
 	}
 	return verdict
+}
+
+// createByMAPI creates a message in an Inbox by MAPI over HTTP, and returns its id, as far as it is known.
+func (s *Store) createByMAPI(ctx context.Context, login login, d backends.Delivery, m *mapi.Message) (backends.MessageID, error) {
+	c, _, err := s.enter(ctx, login)
+	if err != nil {
+		return "", err
+	}
+	defer c.close()
+	creation := &creation{session: c, key: d.Key, message: m, look: d.Retry}
+	err = c.do(ctx, creation.once)
+	return creation.id, err
 }
 
 // creation is a message that is created in an Inbox, through sessions that may be lost.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -117,6 +118,13 @@ var (
 	}
 )
 
+// with adds a setting to others.
+func with(settings map[string]any, name string, value any) map[string]any {
+	all := maps.Clone(settings)
+	all[name] = value
+	return all
+}
+
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	t.Run("in process", func(t *testing.T) {
@@ -129,17 +137,17 @@ func TestConformance(t *testing.T) {
 	})
 	t.Run("by EWS, in process", func(t *testing.T) {
 		t.Parallel()
-		target := start(t, map[string]any{"protocol": "ews"}).target(t)
+		target := start(t, with(takes, "protocol", "ews")).target(t)
 		target.Large = 4 << 20
 		storetest.Run(t, target)
 	})
 	t.Run("by EWS, as plugin", func(t *testing.T) {
 		t.Parallel()
-		storetest.Run(t, asPlugin(t, start(t, map[string]any{"protocol": "ews"}).target(t)))
+		storetest.Run(t, asPlugin(t, start(t, with(takes, "protocol", "ews")).target(t)))
 	})
 	t.Run("by EWS, as there is nothing else", func(t *testing.T) {
 		t.Parallel()
-		s := start(t, nil)
+		s := start(t, takes)
 		s.WithoutMAPI(true)
 		storetest.Run(t, s.target(t))
 	})
@@ -189,8 +197,16 @@ func (s *site) target(t *testing.T) storetest.Target {
 		User:     george, Password: "george-secret", Address: george,
 		SecondUser: chris, SecondPassword: "chris-secret", SecondAddress: chris,
 		Folder: "Archive/2026", Renders: true, InMemory: true, Large: 64 << 10, Many: 40,
-		Put:        func(_ context.Context, user string, mail []byte) error { return s.put(user, mail) },
-		SendLogins: s.Connects,
+		Put: func(_ context.Context, user string, mail []byte) error { return s.put(user, mail) },
+		SendLogins: func() int {
+			byEWS := 0
+			for _, operation := range s.Operations() {
+				if operation == "GetFolder" {
+					byEWS++
+				}
+			}
+			return s.Connects() + byEWS
+		},
 		EndSending: func(context.Context) error {
 			s.Forget()
 			return nil

@@ -67,6 +67,14 @@ func (s *Store) askFor(ctx context.Context, addresses []string, known map[string
 		return nil
 	}
 	login := s.asService(s.settings.Service.own())
+	_, err := byEither(s, login,
+		func() (struct{}, error) { return struct{}{}, s.askForByMAPI(ctx, login, addresses, known) },
+		func() (struct{}, error) { return struct{}{}, s.askForByEWS(ctx, login, addresses, known) })
+	return err
+}
+
+// askForByMAPI is askFor by MAPI over HTTP.
+func (s *Store) askForByMAPI(ctx context.Context, login login, addresses []string, known map[string]person) error {
 	var book *mapihttp.AddressBook
 	err := s.guarded(ctx, login, func() (err error) {
 		book, err = mapihttp.Bind(ctx, s.config(addressBook, login.own, login))

@@ -22,7 +22,7 @@ func (s *Store) Send(ctx context.Context, c backends.Credential, d backends.Deli
 	return session.Send(ctx, d, content)
 }
 
-// OpenSending begins a sending session: one session context, which is made with the first message.
+// OpenSending begins a sending session: one session context, which is made with the first message, or one login to EWS.
 func (s *Store) OpenSending(ctx context.Context, c backends.Credential) (backends.Sending, error) {
 	if !s.settings.Submission {
 		return nil, backends.Fail(backends.Unsupported, "submission is not set")
@@ -34,7 +34,7 @@ func (s *Store) OpenSending(ctx context.Context, c backends.Credential) (backend
 	if err != nil {
 		return nil, err
 	}
-	return &sending{store: s, login: login}, nil
+	return &eitherSending{store: s, login: login}, nil
 }
 
 // sending is a sending session.

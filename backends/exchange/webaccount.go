@@ -77,34 +77,42 @@ func (w *web) folders(ctx context.Context, names ...string) (folders []ews.Folde
 	return folders, failures, notOpen(w.login, err)
 }
 
-// identify asks who the owner of the mailbox is, once.
+// identify asks who the owner of the mailbox is. One whom neither Autodiscover nor the address book knows is known by the address.
 func (w *web) identify(ctx context.Context) (backends.Account, error) {
-	s, address := w.store, w.login.address
+	p, err := w.person(ctx, w.login.address)
+	if p.dn == "" && err == nil {
+		address := fold.Lower(w.login.address)
+		return backends.Account{ID: address, Address: address, Addresses: []string{address}}, nil
+	}
+	return p.account, err
+}
+
+// person asks who has an address, once. One without a mailbox has no distinguished name. Where there is none to be had, the address stands for it.
+func (w *web) person(ctx context.Context, address string) (p person, err error) {
+	s := w.store
 	if p, known := s.webPeople.find(address); known {
-		return p.account, nil
+		return p, nil
 	}
-	a := backends.Account{Address: fold.Lower(address)}
-	who, err := w.discover(ctx)
+	who, err := w.discover(ctx, address)
 	if err != nil {
-		return a, err
+		return p, err
 	}
+	a := backends.Account{Address: fold.Lower(address), DisplayName: who.Name}
 	if strings.Contains(who.Address, "@") {
 		a.Address = fold.Lower(who.Address)
 	}
-	a.DisplayName, a.Addresses = who.Name, []string{a.Address}
-	a.ID = accountID(who.DN)
-	if who.DN == "" {
-		a.ID = a.Address
-	}
+	a.Addresses = []string{a.Address}
 	found, err := w.client.ResolveNames(ctx, address)
 	if err != nil {
-		return a, err
+		return p, err
 	}
+	there := who.DN != ""
 	for _, p := range found {
 		proxies := append([]string{"SMTP:" + p.Address}, p.Proxies...)
 		if !slices.ContainsFunc(proxies, func(one string) bool { return fold.Equal(one, "smtp:"+a.Address) || fold.Equal(one, "smtp:"+address) }) {
 			continue // it is another whom the name could mean
 		}
+		there = true
 		for _, one := range proxies {
 			kind, proxy, _ := strings.Cut(one, ":")
 			if proxy = fold.Lower(proxy); fold.Equal(kind, "smtp") && strings.Contains(proxy, "@") && !slices.Contains(a.Addresses, proxy) {
@@ -115,8 +123,16 @@ func (w *web) identify(ctx context.Context) (backends.Account, error) {
 			a.DisplayName = p.Name
 		}
 	}
-	s.webPeople.remember(address, person{dn: who.DN, account: a})
-	return a, nil
+	if !there {
+		return p, nil
+	}
+	if who.DN == "" {
+		who.DN = a.Address
+	}
+	a.ID = accountID(who.DN)
+	p = person{dn: who.DN, account: a}
+	s.webPeople.remember(address, p)
+	return p, nil
 }
 
 // discovered is what Autodiscover says of a user, MS-OXDSCLI §2.2.4.1.1.2.
@@ -131,9 +147,9 @@ const discoveredMost = 1 << 20 // octets of a reply
 // discover asks Autodiscover of the same server for the distinguished name of the mailbox's owner, which is what identifies the account on both
 // roads. A server without Autodiscover, or that does not tell, has none; one that cannot be asked now is a failure, as the account must not be another
 // one for as long as that lasts.
-func (w *web) discover(ctx context.Context) (d discovered, err error) {
+func (w *web) discover(ctx context.Context, whom string) (d discovered, err error) {
 	var address bytes.Buffer
-	_ = xml.EscapeText(&address, []byte(w.login.address))
+	_ = xml.EscapeText(&address, []byte(whom))
 	body := `<?xml version="1.0" encoding="utf-8"?><Autodiscover xmlns="http://schemas.microsoft.com/exchange/autodiscover/outlook/requestschema/2006">` +
 		"<Request><EMailAddress>" + address.String() + "</EMailAddress><AcceptableResponseSchema>" +
 		"http://schemas.microsoft.com/exchange/autodiscover/outlook/responseschema/2006a</AcceptableResponseSchema></Request></Autodiscover>"
@@ -144,7 +160,7 @@ func (w *web) discover(ctx context.Context) (d discovered, err error) {
 		return d, backends.Fail(backends.Temporary, "Autodiscover: %w", err)
 	}
 	request.Header.Set("Content-Type", "text/xml; charset=utf-8")
-	request.Header.Set("X-AnchorMailbox", w.login.address)
+	request.Header.Set("X-AnchorMailbox", whom)
 	request.Header["Idempotency-Key"] = nil // it may be sent again
 	response, err := w.signed.RoundTrip(request)
 	if err != nil {

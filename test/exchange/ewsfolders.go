@@ -43,7 +43,10 @@ func (m *Mailbox) opens(other *Mailbox) bool {
 }
 
 // distinguished are the names of folders, MS-OXWSFOLD §2.2.5.1.
-var distinguished = map[string]string{"inbox": "Inbox", "deleteditems": "Deleted Items", "sentitems": "Sent Items", "drafts": "Drafts", "msgfolderroot": "Top of Information Store"}
+var distinguished = map[string]string{"inbox": "Inbox", "deleteditems": "Deleted Items", "sentitems": "Sent Items", "drafts": "Drafts", "msgfolderroot": "Top of Information Store", "recoverableitemsdeletions": ""}
+
+// recoverable is the folder of what may be recovered.
+const recoverable = "Recoverable Items"
 
 // place is a folder of a mailbox.
 type place struct {
@@ -71,6 +74,9 @@ func (x *service) where(id *node) (place, string) {
 		if !known {
 			x.invalid("name the folder %q", id.attrs["Id"])
 		}
+		if name == "" && x.has("Exchange2010_SP1") {
+			return place{box, &Folder{Name: recoverable}}, ""
+		}
 		return x.folder(box, func(f *Folder) bool { return f.Name == name })
 	}
 	x.invalid("name a folder by %s", id.name)
@@ -92,7 +98,14 @@ func (x *service) folder(box *Mailbox, is func(*Folder) bool) (place, string) {
 // shape is which properties are wanted.
 type shape struct {
 	fields map[string]bool // of FieldURI, and of property tags with their types: "0x0FFF Binary"
+	named  []string        // properties, all of them binary
 	mail   bool
+}
+
+// public says of an ExtendedFieldURI that it names a binary property among the public strings.
+func public(p *node) bool {
+	return p.name == "t:ExtendedFieldURI" && p.only("DistinguishedPropertySetId", "PropertyName", "PropertyType") && p.attrs["PropertyName"] != "" &&
+		p.attrs["DistinguishedPropertySetId"] == "PublicStrings" && p.attrs["PropertyType"] == "Binary"
 }
 
 // shapeOf reads the shape of a request.
@@ -109,6 +122,8 @@ func (x *service) shapeOf(n *node) shape {
 			w.fields[p.attrs["FieldURI"]] = true
 		case p.name == "t:ExtendedFieldURI" && p.only("PropertyTag", "PropertyType"):
 			w.fields[p.attrs["PropertyTag"]+" "+p.attrs["PropertyType"]] = true
+		case public(p):
+			w.named = append(w.named, p.attrs["PropertyName"])
 		default:
 			x.invalid("ask for the property %s", p.name)
 		}

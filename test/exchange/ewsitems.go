@@ -1,10 +1,8 @@
 package exchange
 
 import (
-	"bytes"
 	"encoding/base64"
 	"fmt"
-	"net/mail"
 	"slices"
 	"strconv"
 	"strings"
@@ -74,6 +72,12 @@ func (m *Message) xml(w shape) string {
 			out.WriteString(propertyXML(p[0], p[1], p[2]))
 		}
 	}
+	for _, named := range w.named {
+		if value, has := m.named[named]; has {
+			fmt.Fprintf(&out, `<t:ExtendedProperty><t:ExtendedFieldURI DistinguishedPropertySetId="PublicStrings" PropertyName="%s" PropertyType="Binary"/><t:Value>%s</t:Value></t:ExtendedProperty>`,
+				esc(named), esc(value))
+		}
+	}
 	if w.fields["message:IsRead"] {
 		fmt.Fprintf(&out, "<t:IsRead>%t</t:IsRead>", m.Read)
 	}
@@ -83,8 +87,10 @@ func (m *Message) xml(w shape) string {
 
 // listed are the messages of a folder.
 func (p place) listed() (all []*Message) {
-	for _, r := range p.box.rows(p.folder.id, false) {
-		all = append(all, r.(*Message))
+	for _, m := range p.box.messages {
+		if p.folder.Name == recoverable && m.Deleted || m.folder == p.folder.id && !m.Deleted {
+			all = append(all, m)
+		}
 	}
 	slices.SortStableFunc(all, func(a, b *Message) int { return a.Received.Compare(b.Received) })
 	return all
@@ -99,6 +105,9 @@ func (x *service) findItem(o *node) string {
 	}
 	w := x.shapeOf(o.child("m:ItemShape"))
 	order := o.at("m:SortOrder", "t:FieldOrder")
+	if order == nil && o.child("m:Restriction") != nil {
+		order = &node{attrs: map[string]string{"Order": "Ascending"}, children: []*node{{name: "t:FieldURI", attrs: map[string]string{"FieldURI": "item:DateTimeReceived"}}}}
+	}
 	if w.mail || order == nil || order.attrs["Order"] != "Ascending" || order.child("t:FieldURI") == nil || order.child("t:FieldURI").attrs["FieldURI"] != "item:DateTimeReceived" {
 		x.invalid("send a FindItem for mail, or in another order")
 		return ""
@@ -119,17 +128,17 @@ func (x *service) findItem(o *node) string {
 	return done("FindItem", rootFolder("Items", entries.String(), to, len(all)))
 }
 
-// restricted are the messages that have a header field, whose value the restriction names: MS-OXWSSRCH §2.2.4.17.
+// restricted are the messages that have a property, whose value the restriction names: MS-OXWSSRCH §2.2.4.17.
 func (x *service) restricted(r *node, all []*Message) (left []*Message) {
 	is := r.child("t:IsEqualTo")
 	value := is.at("t:FieldURIOrConstant", "t:Constant")
 	property := is.child("t:ExtendedFieldURI")
-	if value == nil || property == nil || property.attrs["DistinguishedPropertySetId"] != "InternetHeaders" || property.attrs["PropertyType"] != "String" {
+	if value == nil || property == nil || !public(property) {
 		x.invalid("send a restriction that is not known here")
 		return nil
 	}
 	for _, m := range all {
-		if parsed, err := mail.ReadMessage(bytes.NewReader(m.Mail)); err == nil && parsed.Header.Get(property.attrs["PropertyName"]) == value.attrs["Value"] {
+		if m.named[property.attrs["PropertyName"]] == value.attrs["Value"] {
 			left = append(left, m)
 		}
 	}

@@ -19,7 +19,7 @@ func (x *service) createItem(o *node) string {
 	}
 	item := o.child("m:Items").children[0]
 	content := item.child("t:MimeContent")
-	if item.name != "t:Message" || content == nil || content.attrs["CharacterSet"] != "UTF-8" || !behind(item, "t:MimeContent", "t:ExtendedProperty", "t:BccRecipients") {
+	if item.name != "t:Message" || content == nil || content.attrs["CharacterSet"] != "UTF-8" || !behind(item, "t:MimeContent", "t:ExtendedProperty") {
 		x.invalid("make a %s of %q", item.name, item.names())
 		return ""
 	}
@@ -39,14 +39,14 @@ func (x *service) createItem(o *node) string {
 		return refused("CreateItem", code, "<m:Items/>")
 	}
 	if how == "SaveOnly" {
-		return done("CreateItem", "<m:Items>"+to.add(octets, x.flags(item))+"</m:Items>")
+		return done("CreateItem", "<m:Items>"+x.add(to, octets, item, flagUnsent)+"</m:Items>")
 	}
-	if code := x.submit(octets, item.child("t:BccRecipients")); code != "" {
+	if code := x.submit(octets); code != "" {
 		return refused("CreateItem", code, "<m:Items/>")
 	}
 	made := ""
 	if how == "SendAndSaveCopy" {
-		made = to.add(octets, flagRead)
+		made = x.add(to, octets, item, flagRead)
 	}
 	return done("CreateItem", "<m:Items>"+made+"</m:Items>")
 }
@@ -62,19 +62,6 @@ func behind(n *node, order ...string) bool {
 		at = place
 	}
 	return true
-}
-
-// flags are PidTagMessageFlags of a new message, which is a draft (mfUnsent) where nobody says otherwise.
-func (x *service) flags(item *node) uint32 {
-	for _, p := range item.children {
-		if tag := p.child("t:ExtendedFieldURI"); tag != nil && tag.attrs["PropertyTag"] == "0x0E07" {
-			if p.child("t:Value").text == "0" {
-				return 0
-			}
-			x.invalid("set the flags %q", p.child("t:Value").text)
-		}
-	}
-	return flagUnsent
 }
 
 // full is the code for a mailbox that takes no more.
@@ -94,9 +81,28 @@ func (m *Mailbox) named(name string) *Folder {
 	return nil
 }
 
-// add puts a message into a folder.
-func (p place) add(octets []byte, flags uint32) string {
-	m := p.box.put(p.folder.id, now().UTC(), octets)
+// add puts a message into a folder, with the properties that come with it. Its flags are these where nobody says otherwise.
+func (x *service) add(to place, octets []byte, item *node, flags uint32) string {
+	m := to.box.put(to.folder.id, now().UTC(), octets)
+	m.named = map[string]string{}
+	for _, p := range item.children {
+		uri, value := p.child("t:ExtendedFieldURI"), p.child("t:Value")
+		switch {
+		case uri == nil || value == nil: // it is the content
+		case uri.attrs["PropertyTag"] == "0x0E07" && value.text == "0":
+			flags = 0
+		case uri.attrs["PropertyTag"] == "0x0E06" && uri.attrs["PropertyType"] == "SystemTime":
+			at, err := time.Parse(time.RFC3339, value.text)
+			if err != nil {
+				x.invalid("set the time %q", value.text)
+			}
+			m.Received = at
+		case public(uri):
+			m.named[uri.attrs["PropertyName"]] = value.text
+		default:
+			x.invalid("set the property %v", uri.attrs)
+		}
+	}
 	m.Flags, m.Read = flags&^flagRead, flags&flagRead != 0
 	return m.xml(shape{})
 }
@@ -112,9 +118,8 @@ func (m *Mailbox) put(folder uint64, received time.Time, octets []byte) *Message
 	return one
 }
 
-// submit sends mail to whom its header names, and to those in secret who are named beside it. What says who these are is
-// taken out of it.
-func (x *service) submit(octets []byte, secret *node) string {
+// submit sends mail to whom its header names. What says who gets it in secret is taken out of it.
+func (x *service) submit(octets []byte) string {
 	parsed, err := mail.ReadMessage(bytes.NewReader(octets))
 	if err != nil {
 		return "ErrorMimeContentInvalid"
@@ -132,9 +137,6 @@ func (x *service) submit(octets []byte, secret *node) string {
 		for _, a := range list {
 			to = append(to, a.Address)
 		}
-	}
-	for _, box := range childrenOf(secret) {
-		to = append(to, box.child("t:EmailAddress").text)
 	}
 	slices.Sort(to)
 	to = slices.Compact(to)
@@ -199,7 +201,7 @@ func (x *service) sendItem(o *node) string {
 	case id.attrs["ChangeKey"] != m.changeKey():
 		return refused("SendItem", "ErrorStaleObject", "")
 	}
-	if code := x.submit(m.Mail, nil); code != "" {
+	if code := x.submit(m.Mail); code != "" {
 		return refused("SendItem", code, "")
 	}
 	m.Flags &^= flagUnsent

@@ -111,6 +111,7 @@ type Message struct {
 	item    *item // of the stream; nil: it cannot be read
 	locked  bool  // by a spooler
 	changes int
+	named   map[string]string // properties that EWS has set, in base64
 }
 
 // roomMost is the largest payload, MS-OXCRPC §3.1.4.2.1.

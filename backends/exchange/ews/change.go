@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/dipylon/dipylon/backends"
 )
@@ -124,17 +125,25 @@ type NewItem struct {
 	// Mail gives the message, from its start each time, and Size is how many octets that are.
 	Mail func() io.Reader
 	Size int64
-	// To and Bcc are recipients besides those that the header has. QUIRK: a server may add them up.
-	Bcc []string
-	// Delivered has the message be one that has arrived, and no draft.
+	// Delivered has the message be one that has arrived, and no draft. At is when it has; zero: now.
 	Delivered bool
+	At        time.Time
 	// Properties are others that it has.
 	Properties []Property
 }
 
-// Property is a value of a property that is named by its tag, in the form of MS-OXWSXPROP §2.1.5.
+// Property is a value of a property, in the form of MS-OXWSXPROP §2.1.5. It is known by its tag ("0x0E07"), or by a name among the
+// public strings (PS_PUBLIC_STRINGS).
 type Property struct {
-	Tag, Type, Value string
+	Tag, Name, Type, Value string
+}
+
+// uri names a property, MS-OXWSXPROP §2.1.
+func (p Property) uri() string {
+	if p.Tag != "" {
+		return extended(p.Tag, p.Type)
+	}
+	return `<t:ExtendedFieldURI DistinguishedPropertySetId="PublicStrings" PropertyName="` + escape(p.Name) + `" PropertyType="` + p.Type + `"/>`
 }
 
 // CreateItem makes a message, MS-OXWSMSG §3.1.4.1. It is done once: where it is not known what came of it the failure is
@@ -156,7 +165,7 @@ func (c *Client) CreateItem(ctx context.Context, item NewItem) (id ID, err error
 	return id, err
 }
 
-// readFlag is mfRead, and the lack of mfUnsent: MS-OXCMSG §2.2.1.6.
+// arrived is neither mfRead nor mfUnsent: MS-OXCMSG §2.2.1.6.
 const arrived = "0"
 
 // rest is what a message has behind its mail, in the order of the schema: MS-OXWSCORE §2.2.4.24, MS-OXWSMSG §2.2.4.1.
@@ -164,17 +173,13 @@ func (item *NewItem) rest() string {
 	var out strings.Builder
 	all := item.Properties
 	if item.Delivered {
-		all = append([]Property{{propFlags, "Integer", arrived}}, all...)
+		all = append([]Property{{Tag: propFlags, Type: "Integer", Value: arrived}}, all...)
+	}
+	if !item.At.IsZero() {
+		all = append(all, Property{Tag: propReceived, Type: "SystemTime", Value: item.At.UTC().Format("2006-01-02T15:04:05Z")})
 	}
 	for _, p := range all {
-		out.WriteString("<t:ExtendedProperty>" + extended(p.Tag, p.Type) + "<t:Value>" + escape(p.Value) + "</t:Value></t:ExtendedProperty>")
-	}
-	if len(item.Bcc) > 0 {
-		out.WriteString("<t:BccRecipients>")
-		for _, address := range item.Bcc {
-			out.WriteString("<t:Mailbox><t:EmailAddress>" + escape(address) + "</t:EmailAddress></t:Mailbox>")
-		}
-		out.WriteString("</t:BccRecipients>")
+		out.WriteString("<t:ExtendedProperty>" + p.uri() + "<t:Value>" + escape(p.Value) + "</t:Value></t:ExtendedProperty>")
 	}
 	return out.String()
 }

@@ -199,8 +199,7 @@ func TestCreate(t *testing.T) {
 	if _, err := c.CreateItem(t.Context(), item(out, ews.SendOnly, "")); err != nil {
 		t.Error(err)
 	}
-	secret := item(out, ews.SendAndSaveCopy, ews.SentItems)
-	secret.Bcc = []string{george}
+	secret := item(strings.Replace(out, "Bcc: ", "Bcc: "+george+", ", 1), ews.SendAndSaveCopy, ews.SentItems)
 	if _, err := c.CreateItem(t.Context(), secret); err != nil {
 		t.Error(err)
 	}
@@ -237,7 +236,32 @@ func TestCreate(t *testing.T) {
 	}
 }
 
-// TestImpersonation: who may act for somebody does.
+// TestFindBy finds what was made with a property of ours.
+func TestFindBy(t *testing.T) {
+	s := start(t)
+	c := s.client(t, nil)
+	key, other := ews.Property{Name: "Key", Type: "Binary", Value: "a2V5"}, ews.Property{Name: "Other", Type: "Binary", Value: "b3RoZXI="}
+	at := time.Date(2026, 11, 30, 9, 0, 0, 0, time.UTC)
+	for range 2 {
+		one := item("From: x@y.example\r\n\r\n", ews.SaveOnly, ews.Inbox)
+		one.Properties, one.Delivered, one.At = []ews.Property{key, other}, true, at
+		if _, err := c.CreateItem(t.Context(), one); err != nil {
+			t.Fatal(err)
+		}
+		key.Value = "eA=="
+	}
+	key.Value = "a2V5"
+	found, err := c.FindBy(t.Context(), ews.Known(ews.Inbox, ""), key, 10, other)
+	if err != nil || len(found) != 1 || found[0].Values["Other"] != other.Value || len(found[0].EntryID) != 70 || !s.george.Messages()[0].Received.Equal(at) {
+		t.Errorf("%+v, %v", found, err)
+	}
+	s.Twist("FindItem", 1, double.Twist{Edit: func(r string) string { return strings.ReplaceAll(r, "a2V5", "eA==") }})
+	if found, err := c.FindBy(t.Context(), ews.Known(ews.Inbox, ""), key, 10); err != nil || len(found) != 0 {
+		t.Errorf("of a server that does not look for it: %+v, %v", found, err)
+	}
+}
+
+// TestActing: who may act for somebody does.
 func TestActing(t *testing.T) {
 	s := start(t)
 	c := s.client(t, func(o *ews.Config) { o.Impersonate = chris })

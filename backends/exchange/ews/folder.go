@@ -28,7 +28,9 @@ const (
 	SentItems    = "sentitems"
 	DeletedItems = "deleteditems"
 	Drafts       = "drafts"
-	Top          = "msgfolderroot"
+	// Recoverable is what was deleted and may be recovered, from Exchange 2010 SP1 on.
+	Recoverable = "recoverableitemsdeletions"
+	Top         = "msgfolderroot"
 )
 
 // Known names a folder of a mailbox by what it is for. The mailbox is an SMTP address; empty: that of the user.
@@ -240,13 +242,22 @@ func (r *reply) number() (int, error) {
 // extended reads a property, MS-OXWSXPROP §2.1.5: the value is for whom it belongs to, by its id. Others are passed over, and so is one without a
 // value.
 func (r *reply) extended(of map[uint64]func(string) error) error {
+	return r.property(func() func(string) error {
+		id, err := strconv.ParseUint(strings.TrimPrefix(strings.ToLower(r.x.attr("PropertyTag")), "0x"), 16, 32)
+		if err != nil {
+			return nil
+		}
+		return of[id]
+	})
+}
+
+// property reads a property, whose value is for whom which names when the name of the property was begun.
+func (r *reply) property(which func() func(string) error) error {
 	var take func(string) error
 	return r.entries(func() error {
 		switch r.x.name {
 		case name{typesSpace, "ExtendedFieldURI"}:
-			if id, err := strconv.ParseUint(strings.TrimPrefix(strings.ToLower(r.x.attr("PropertyTag")), "0x"), 16, 32); err == nil {
-				take = of[id]
-			}
+			take = which()
 		case name{typesSpace, "Value"}:
 			if take == nil {
 				return nil
@@ -262,7 +273,7 @@ func (r *reply) extended(of map[uint64]func(string) error) error {
 }
 
 // propertyMost is how many octets a property has that is asked for here.
-const propertyMost = 4 << 10
+const propertyMost = 64 << 10
 
 // binary takes the value of a property of type PtypBinary. One that is no base64 counts as one that is not there.
 func binary(into *[]byte) func(string) error {
