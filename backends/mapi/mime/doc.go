@@ -20,7 +20,8 @@
 // Properties that a store computes are left to it: plain text of HTML and HTML of plain text, sizes, and the place in a
 // conversation where no Thread-Index says it.
 //
-// Contacts are written with a vCard beside their text, and meetings with a calendar.
+// Contacts are written with a vCard beside their text, and meetings with a calendar. A vCard that is all of a message, or says the text
+// beside it, becomes a contact; one that somebody has attached is a file.
 //
 // # As it came
 //

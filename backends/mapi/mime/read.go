@@ -77,6 +77,9 @@ func (c *conversion) content(e *entity.Entity) error {
 	case e.Is("multipart/report") && len(e.Parts) > 0:
 		return c.report(e)
 	}
+	if is, err := c.contact(e); is || err != nil {
+		return err
+	}
 	return c.walk(e)
 }
 

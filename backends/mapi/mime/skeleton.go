@@ -45,7 +45,7 @@ const (
 	roleAttachment role = "attachment"
 	roleMessage    role = "message"
 	roleSigned     role = "signed"
-	roleCalendar   role = "calendar"
+	roleCalendar   role = "calendar" // or a vCard
 	roleReport     role = "report"
 	roleNone       role = "multipart" // has parts
 )

@@ -236,7 +236,7 @@ func base64Lines(r *io.SectionReader) (width, ends int, err error) {
 	return max(width, 4), ends, nil
 }
 
-// saidByObject returns what an object says where a calendar or a report did: as long as it says the same, that stands.
+// saidByObject returns what an object says where a calendar, a vCard or a report did: as long as it says the same, that stands.
 func saidByObject(m *mapi.Message, as role) (string, error) {
 	p := &planner{Writer: Writer{Bcc: true}, m: m, bare: true}
 	h := sha256.New()
@@ -245,11 +245,14 @@ func saidByObject(m *mapi.Message, as role) (string, error) {
 		fmt.Fprintf(h, "%q%q", fields, kind)
 		return hex.EncodeToString(h.Sum(nil)), p.err
 	}
-	calendar, err := p.calendar()
-	if err != nil || calendar == nil {
+	said, err := p.calendar()
+	if said == nil && err == nil {
+		said, err = p.card()
+	}
+	if err != nil || said == nil {
 		return "", errors.Join(errSkeleton, err)
 	}
-	return hex.EncodeToString(calendar.sum[:]), p.err
+	return hex.EncodeToString(said.sum[:]), p.err
 }
 
 // envelopeSum is what the properties of an object say in header fields: not the names of people, which a store may know better,

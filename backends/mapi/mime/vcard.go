@@ -2,6 +2,7 @@ package mime
 
 import (
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/dipylon/dipylon/backends/mail/entity"
@@ -48,6 +49,9 @@ func (p *planner) card() (*part, error) {
 	class := strings.ToLower(p.m.Text(mapi.PidTagMessageClass))
 	if class != classContact && !strings.HasPrefix(class, classContact+".") {
 		return nil, nil
+	}
+	if slices.ContainsFunc(p.m.Attachments, func(a *mapi.Attachment) bool { return a.Text(mapi.PidTagAttachMimeTag) == "text/vcard" }) {
+		return nil, nil // it came with more than properties say
 	}
 	name := p.m.Text(mapi.PidTagDisplayName)
 	if name == "" {
