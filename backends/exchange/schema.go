@@ -22,6 +22,7 @@ var schema = sync.OnceValue(func() []backends.Setting {
 		},
 		"service.user":     {Doc: `The login name of an account that may open everybody's mailbox: it acts for users whom the gateway has proved, by an application password or a certificate.`, Default: "none"},
 		"service.password": {Doc: "Its password.", Secret: true},
+		"service.keytab":   {Doc: "A file with its key, in the place of the password: for Kerberos.", Default: "none"},
 		"service.address":  {Doc: "The address of its own mailbox, which it needs to have.", Default: "the user, where that is an address"},
 		"submission":       {Doc: "What clients submit is sent by the server, from the mailbox of their account."},
 		"timeout":          {Doc: "How long the server may send nothing."},

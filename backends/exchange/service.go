@@ -3,12 +3,14 @@ package exchange
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
 	"unicode"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange/kerberos"
 	"github.com/dipylon/dipylon/backends/exchange/signin"
 )
 
@@ -16,7 +18,10 @@ import (
 type service struct {
 	User     string `json:"user"`     // its login name: user@domain or DOMAIN\user
 	Password string `json:"password"` // its password
+	Keytab   string `json:"keytab"`   // a file with its key, in the place of the password: for Kerberos
 	Address  string `json:"address"`  // of its own mailbox, where the user is no address
+
+	key *kerberos.Keytab // of the file
 }
 
 // errService is that of a service account that is refused.
@@ -31,8 +36,8 @@ func (v *service) check(wrong *backends.SettingsError) {
 	if *v == (service{}) {
 		return
 	}
-	if (v.User == "") != (v.Password == "") {
-		wrong.Add("service", "user and password go together")
+	if (v.User == "") != (v.Password == "" && v.Keytab == "") || v.Password != "" && v.Keytab != "" {
+		wrong.Add("service", "user and password go together, or user and keytab")
 	}
 	if strings.ContainsFunc(v.User+v.Password, unicode.IsControl) || len(v.User) > userMost {
 		wrong.Add("service", "the user or the password has characters that cannot be sent")
@@ -40,6 +45,30 @@ func (v *service) check(wrong *backends.SettingsError) {
 	if v.Address == "" && !strings.Contains(v.User, "@") || v.Address != "" && !strings.Contains(v.Address, "@") {
 		wrong.Add("service.address", "the address of the account's own mailbox is needed, as its login name is none: gateway@sakes.example")
 	}
+}
+
+// load reads the keytab. A relative path is relative to base.
+func (v *service) load(wrong *backends.SettingsError, base string, how signin.Config) {
+	if v.given() && v.Keytab == "" && how.Method == signin.Bearer {
+		wrong.Add("service", "the service account signs in with a password or a keytab, which authentication: bearer does not")
+	}
+	if v.Keytab == "" {
+		return
+	}
+	if how.Kerberos == nil || how.Method != signin.Kerberos && how.Method != signin.Auto {
+		wrong.Add("service.keytab", `a keytab is for Kerberos: set "realm", and authentication to kerberos or auto`)
+		return
+	}
+	path := v.Keytab
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(base, path)
+	}
+	key, err := kerberos.LoadKeytab(path)
+	if err != nil {
+		wrong.Add("service.keytab", "%v", err)
+		return
+	}
+	v.key = &key
 }
 
 // own is the address of its mailbox.
@@ -52,7 +81,7 @@ func (v *service) own() string {
 
 // login is the service account, who opens somebody's mailbox.
 func (v *service) login(address string) login {
-	return login{address: address, own: v.own(), service: true, credential: signin.Credential{User: v.User, Password: v.Password}}
+	return login{address: address, own: v.own(), service: true, credential: signin.Credential{User: v.User, Password: v.Password, Keytab: v.key}}
 }
 
 // guard keeps the service account from being locked. The zero value is not ready: use newGuard.

@@ -72,6 +72,7 @@ func read(given backends.Settings) (settings, signin.Config, error) {
 		wrong.Add("delivery.create", "it is the service account that creates messages: set service.user and service.password")
 	}
 	config := set.Settings.Config(&wrong, given.BaseDir)
+	set.Service.load(&wrong, given.BaseDir, config)
 	config.URL, config.TLS, config.Timeout = set.URL, set.Trust.Config(&wrong, given.BaseDir, ""), min(30*time.Second, set.timeout())
 	return set, config, wrong.Err()
 }

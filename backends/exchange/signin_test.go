@@ -119,6 +119,62 @@ func TestSignIn(t *testing.T) {
 	}
 }
 
+// TestKeytab: the service account signs in with its key.
+func TestKeytab(t *testing.T) {
+	d := startDomain(t)
+	settings := d.ways()["auto"]
+	settings["service"] = map[string]any{"user": service, "keytab": d.kdc.AddService("keeper")}
+	m, err := d.store(t, settings).Open(t.Context(), backends.OpenRequest{Credential: acting(george)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if ids, _ := list(t, m); len(ids) != 3 {
+		t.Errorf("%d messages", len(ids))
+	}
+	for name, wrong := range map[string]map[string]any{
+		"service: ":        {"service": map[string]any{"user": service, "keytab": "x", "password": "y"}},
+		"service.keytab: ": {"service": map[string]any{"user": service, "keytab": "not-there.keytab"}},
+	} {
+		for key, value := range d.ways()["auto"] {
+			wrong[key] = value
+		}
+		d.merged(t, wrong, func() {
+			if err := exchange.New().Configure(t.Context(), d.settings); err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("%s%v", name, err)
+			}
+		})
+	}
+}
+
+// TestToken: a client's token goes to the server as it is, and one that is refused is told as that.
+func TestToken(t *testing.T) {
+	for _, method := range []string{"auto", "bearer"} {
+		s := start(t, map[string]any{"authentication": method})
+		s.boxes[george].Token = "a.good.token"
+		s.SignInBy(double.SignIn{Methods: []string{"Negotiate", "NTLM", `Bearer client_id="00000002-0000-0ff1-ce00-000000000000"`}})
+		store := s.store(t)
+		token := func(secret string) backends.Credential {
+			return backends.Credential{Kind: backends.CredentialToken, User: george, Secret: []byte(secret)}
+		}
+		m, err := store.Open(t.Context(), backends.OpenRequest{Credential: token("a.good.token")})
+		if err != nil {
+			t.Fatal(method, err)
+		}
+		_ = m.Close()
+		before := s.Judged()
+		if _, err := store.Login(t.Context(), token("a.bad.token")); backends.KindOf(err) != backends.BadCredentials || strings.Contains(err.Error(), "a.bad.token") {
+			t.Errorf("%s: %v", method, err)
+		}
+		if n := s.Judged() - before; n != 1 {
+			t.Errorf("%s: it was looked at %d times", method, n)
+		}
+		if _, err := store.Login(t.Context(), credential("george-secret")); method == "bearer" && backends.KindOf(err) != backends.Unsupported {
+			t.Errorf("a password: %v", err)
+		}
+	}
+}
+
 // TestEachRequest has a server that wants a ticket with each request.
 func TestEachRequest(t *testing.T) {
 	d := startDomain(t)

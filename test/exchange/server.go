@@ -60,6 +60,8 @@ type Server struct {
 // Mailbox is somebody's.
 type Mailbox struct {
 	User, Password, DN string
+	// Token signs in as the user, under Bearer; empty: none does.
+	Token string
 	// OtherReplica has a RopLogon tell of a replica that is not that of the mailbox's ids, as some servers do.
 	OtherReplica bool
 	// Quota is how many octets the messages may have; 0: any number.

@@ -98,6 +98,8 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) *Mailbox {
 	case !offered:
 	case scheme == "Basic":
 		user = s.basic(r)
+	case scheme == "Bearer":
+		user = s.bearer(token)
 	default:
 		user = s.negotiate(w, r, scheme, token)
 	}
@@ -137,6 +139,17 @@ func (s *Server) basic(r *http.Request) *Mailbox {
 	}
 	if password != "" {
 		s.refusals[strings.ToLower(name)]++
+	}
+	return nil
+}
+
+// bearer is whose token it is, RFC 6750 §2.1.
+func (s *Server) bearer(token string) *Mailbox {
+	s.judged++
+	for _, m := range s.mailboxes {
+		if token != "" && m.Token == token {
+			return m
+		}
 	}
 	return nil
 }

@@ -3,7 +3,10 @@
 package kerberos_test
 
 import (
+	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -175,5 +178,36 @@ func TestKeytab(t *testing.T) {
 	}
 	if _, err := s.k.Ticket(t.Context(), "george", keytab, service); verdict(t, err) != kerberos.NoVerdict {
 		t.Error(err)
+	}
+}
+
+// TestDamagedKeytab: a file that is cut off or damaged is told as that, and costs no more.
+func TestDamagedKeytab(t *testing.T) {
+	s := start(t)
+	whole, err := os.ReadFile(s.NewKey("george"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "keytab")
+	load := func(octets []byte) error {
+		if err := os.WriteFile(path, octets, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := kerberos.LoadKeytab(path)
+		return err
+	}
+	if err := load(whole); err != nil {
+		t.Fatal(err)
+	}
+	for i := range whole {
+		_ = load(whole[:i])
+		for _, octet := range []byte{0, 0x7f, 0x80, 0xff} {
+			damaged := bytes.Clone(whole)
+			damaged[i] = octet
+			_ = load(damaged)
+		}
+	}
+	if load(nil) == nil || load([]byte("nonsense")) == nil {
+		t.Error("it is loaded")
 	}
 }
