@@ -51,6 +51,9 @@ type Route struct {
 	// at each connection.
 	TokenFile    string   `yaml:"token_file,omitempty"`
 	TokenCommand []string `yaml:"token_command,omitempty"`
+	// OAuth gets the token that logs User in, or, with AsSender, the mailbox that a message is from, where it is a store's.
+	OAuth    *OAuth `yaml:"oauth,omitempty"`
+	AsSender bool   `yaml:"as_sender,omitempty"`
 	// Rewrite gives recipients at a domain another one, for the next server alone.
 	Rewrite map[string]string `yaml:"rewrite,omitempty"`
 	// AutomaticReplies says whether what was sent without a person (RFC 3834) passes; empty: pass. OutOfOffice is for
@@ -197,6 +200,7 @@ func (d *decoder) routes(c *Config) {
 		if d.throughStore(at, r, c); r.To != "transport" {
 			d.routeTLS(at, r)
 		}
+		d.routeOAuth(at, r, c)
 		d.routeLimits(at, r)
 		d.rewriting(at, r, c)
 		d.winmail(at, r)
@@ -430,7 +434,7 @@ func isIn(pattern, domain string) bool {
 }
 
 // byToken says whether a token logs in.
-func (r *Route) byToken() bool { return r.TokenFile != "" || len(r.TokenCommand) > 0 }
+func (r *Route) byToken() bool { return r.TokenFile != "" || len(r.TokenCommand) > 0 || r.OAuth != nil }
 
 // token checks where the token of a route comes from. What is in a file, and what a command prints, changes.
 func (d *decoder) token(at string, r *Route) {
@@ -438,10 +442,13 @@ func (d *decoder) token(at string, r *Route) {
 	switch {
 	case r.TokenFile != "" && len(r.TokenCommand) > 0:
 		d.at(command, "leave one of them out", "the token is in a file already")
+	case r.OAuth != nil && (r.TokenFile != "" || len(r.TokenCommand) > 0):
+		d.at(join(at, "oauth"), "leave one of them out", "the token comes from elsewhere already")
 	case r.External || !r.Password.IsZero():
 		d.at(at, "leave the others out", "the login is by token, and not by certificate or password as well")
 	case r.User == "":
 		d.at(at, "set user: whose the token is", "a token needs a user")
+	case r.OAuth != nil:
 	case r.TokenFile != "":
 		r.TokenFile = d.path(r.TokenFile)
 		d.readable(file, r.TokenFile)

@@ -46,7 +46,7 @@ func (d *decoder) throughStore(at string, r *Route, c *Config) {
 	d.storeUser(at, r)
 	for key, given := range map[string]bool{
 		"tls": r.TLS != "", "implicit_tls": r.ImplicitTLS, "ca": r.CA != "", "client_certificate": r.ClientCertificate != "", "client_key": r.ClientKey != "",
-		"external": r.External, "ntlm": r.NTLM, "password": !r.Password.IsZero(), "token_file": r.TokenFile != "", "token_command": len(r.TokenCommand) > 0,
+		"external": r.External, "ntlm": r.NTLM, "password": !r.Password.IsZero(), "token_file": r.TokenFile != "", "token_command": len(r.TokenCommand) > 0, "oauth": r.OAuth != nil,
 		"rewrite": len(r.Rewrite) > 0,
 	} {
 		if given {

@@ -37,12 +37,12 @@ func newOAuth() *cobra.Command {
 func newOAuthLogin(from *source) *cobra.Command {
 	var given bool
 	cmd := &cobra.Command{
-		Use:   "login STORE",
-		Short: "Have somebody allow the gateway to act for them at a store's provider",
+		Use:   "login NAME",
+		Short: "Have somebody allow the gateway to act for them at the provider of a store or a route",
 		Long: `Shows an address and a code (RFC 8628). Whoever opens the address, enters the code and consents lets the
-gateway act as them, for a store with "grant: refresh_token" in the oauth settings. The refresh token that
-comes of it is kept encrypted (seal_key) in the store's part of the state folder, where the running gateway
-finds it at once. Of several gateways each has a login of its own: run it on each.
+gateway act as them, for the store, or the route, of that name, with "grant: refresh_token" in its oauth settings. The
+refresh token that comes of it is kept encrypted (seal_key) in its part of the state folder, where the running
+gateway finds it at once. Of several gateways each has a login of its own: run it on each.
 
 With --refresh-token a refresh token that was got elsewhere is the first line of the input. It is tried before it is
 kept.
@@ -79,8 +79,13 @@ Statuses: 0 logged in, 1 not, 75 the provider is not to be had now, 78 the confi
 	return cmd
 }
 
-// loginSource is what a store's tokens come from.
+// loginSource is what the tokens of a store, or of a route, come from.
 func loginSource(cfg *config.Config, name string) (*oauth.Source, error) {
+	for _, r := range cfg.Routes {
+		if r.Name == name && r.OAuth != nil {
+			return withVault(cfg.OAuthOf(r), cfg.RouteFolder(name), name)
+		}
+	}
 	store, err := manage.StoreNamed(cfg, name)
 	if err != nil {
 		return nil, err
@@ -100,10 +105,15 @@ func loginSource(cfg *config.Config, name string) (*oauth.Source, error) {
 	if err := wrong.Err(); err != nil {
 		return nil, withCode(exitConfig, err)
 	}
+	return withVault(c, spec.Settings.StateDir, name)
+}
+
+// withVault is what tokens come from where somebody logs in, with the folder for what is kept of it.
+func withVault(c oauth.Config, folder, name string) (*oauth.Source, error) {
 	if c.Grant != oauth.RefreshToken {
-		return nil, withCode(exitConfig, fmt.Errorf("the store %q needs no login: its oauth settings have no \"grant: refresh_token\"", name))
+		return nil, withCode(exitConfig, fmt.Errorf("%q needs no login: its oauth settings have no \"grant: refresh_token\"", name))
 	}
-	if err := state.MakeFolder(spec.Settings.StateDir); err != nil {
+	if err := state.MakeFolder(folder); err != nil {
 		return nil, err
 	}
 	return oauth.New(c)

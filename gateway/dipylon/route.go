@@ -109,7 +109,7 @@ func routeOf(e route.Explanation, to address.Mailbox) wayLines {
 		if domain := e.Rewritten(to.Domain); domain != to.Domain {
 			w.Rewritten = address.Mailbox{Local: to.Local, Domain: domain}.String()
 		}
-		w.Drops, w.DropsAway, w.DropsOn, w.Token = e.DropReplies, e.DropOutOfOffice, e.DropForwards, e.Token != nil
+		w.Drops, w.DropsAway, w.DropsOn, w.Token = e.DropReplies, e.DropOutOfOffice, e.DropForwards, e.Tokens != nil
 		w.NTLM = e.NTLM
 		if e.Reforms {
 			w.Form = e.Form.String()

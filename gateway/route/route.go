@@ -13,7 +13,6 @@ package route
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -79,8 +78,10 @@ type Route struct {
 	// User and Password log in at the hosts; no User: nobody does.
 	User     string
 	Password string
-	// Token gives a bearer token that logs User in, in place of a password; nil: there is none.
-	Token func(context.Context) (string, error)
+	// Tokens gives what logs a mailbox in by a bearer token, in place of a password; nil: nothing does. It is User, or with
+	// AsSender the mailbox that a message is from.
+	Tokens   func(mailbox string) smtpclient.Tokens
+	AsSender bool
 	// External logs in by the certificate that TLS shows (RFC 4422 appendix A), as User if there is one.
 	External bool
 	// NTLM logs User in with Password by NTLM, and by nothing else.
@@ -224,6 +225,9 @@ func (r *Route) destination(domain string) string {
 	return prefix + r.Name
 }
 
+// perMailbox says whether it logs in as the mailbox that a message is from.
+func (r *Route) perMailbox() bool { return r.Kind == Transport || r.AsSender }
+
 // mailbox is the destination of what goes by this way from a mailbox. Each has one of its own where the way logs in as the
 // mailbox: what a provider bounds is bounded for each.
 func (d Decision) mailbox(from address.Mailbox) string {
@@ -271,12 +275,12 @@ func best(routes []*Route, from string) *Route {
 const prefix = "route:"
 
 // Of is the route of a destination as it is now, which a new configuration may have changed; domain is the
-// one to ask DNS for, where it goes by MX, and the mailbox to send as, where it goes through a store (empty: as User). It is not ok where there is no such route any more.
+// one to ask DNS for, where it goes by MX, and the mailbox to log in as, where it goes as its sender (empty: as User). It is not ok where there is no such route any more.
 func (t *Table) Of(destination string) (r *Route, domain string, ok bool) {
 	if name, is := strings.CutPrefix(destination, prefix); is {
 		name, domain, _ = strings.Cut(name, ":")
 		r = t.named[name]
-		if r != nil && r.Kind == Transport {
+		if r != nil && r.perMailbox() {
 			return r, domain, true
 		}
 		return r, domain, r != nil && (r.Kind == MX) == (domain != "")

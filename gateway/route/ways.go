@@ -41,10 +41,10 @@ func (w Ways) Explain(from string, to address.Mailbox) Explanation {
 		return Explanation{Destination: StoreDestination(store.Name), Store: store}
 	}
 	d, _ := w.Routes().Find(domainOf(from), to.Domain)
-	if d.Route != nil && d.Kind == Transport {
-		// As itself a mailbox of the store's sends.
+	if d.Route != nil && d.perMailbox() {
+		// As itself a mailbox of a store's sends.
 		if box, err := address.Parse(from); err == nil {
-			if owner := w.Stores.Table().StoreFor(box.Domain); owner != nil && owner.Name == d.Store {
+			if owner := w.Stores.Table().StoreFor(box.Domain); owner != nil && (owner.Name == d.Store || d.AsSender) {
 				d.Destination = d.mailbox(box)
 			}
 		}

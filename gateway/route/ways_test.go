@@ -7,6 +7,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/stores"
 	"github.com/dipylon/dipylon/gateway/stores/storestest"
@@ -101,5 +102,25 @@ func TestTransport(t *testing.T) {
 		if _, err := route.NewTable([]route.Route{wrong}); err == nil {
 			t.Errorf("%s: it is taken", name)
 		}
+	}
+}
+
+// TestAsSender: a host that is logged in at as the sender has mail of each mailbox of a store wait by itself.
+func TestAsSender(t *testing.T) {
+	r := host("provider", "*")
+	r.User, r.TLS, r.AsSender = "postmaster@office.example", smtpclient.TLS{Policy: smtpclient.Verified}, true
+	routes := table(t, r)
+	ways := route.Ways{Routes: func() *route.Table { return routes }, Stores: stores.NewRouter(storestest.Table(
+		stores.Config{Name: "office", Domains: []string{"office.example"}}.In(storestest.In(backend{})),
+	))}
+	for from, want := range map[string]string{"ada@office.example": "route:provider:ada@office.example", "bob@far.example": "route:provider", "": "route:provider"} {
+		destination, by, _ := ways.To(from, address.Mailbox{Local: "far", Domain: "far.example"})
+		if found, _, ok := routes.Of(destination); destination != want || !ok || found != by {
+			t.Errorf("from %q: %q, %v", from, destination, ok)
+		}
+	}
+	plain := table(t, host("plain", "*"))
+	if _, _, ok := plain.Of("route:plain:ada@office.example"); ok {
+		t.Error("a route that is one for all has one for a mailbox")
 	}
 }

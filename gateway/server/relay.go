@@ -55,8 +55,11 @@ func SpoolOptions(log zerolog.Logger, cfg *config.Config, db *state.DB) spool.Op
 	}
 }
 
+// routesOf are the routes of a configuration that none runs by.
+func routesOf(cfg *config.Config) (*route.Table, error) { return new(tokenSources).routesOf(cfg) }
+
 // routesOf are the routes of a configuration.
-func routesOf(cfg *config.Config) (*route.Table, error) {
+func (t *tokenSources) routesOf(cfg *config.Config) (*route.Table, error) {
 	routes := make([]route.Route, len(cfg.Routes))
 	for i, r := range cfg.Routes {
 		kind, _ := route.ParseKind(r.To) // the configuration was checked
@@ -66,7 +69,7 @@ func routesOf(cfg *config.Config) (*route.Table, error) {
 		}
 		routes[i] = route.Route{
 			Name: r.Name, Domains: r.Domains, Senders: r.Senders, Kind: kind, Store: r.Store, Hosts: groupsOf(r.Hosts), TLS: how,
-			Token: tokenOf(r), User: r.User, Password: r.Password.Value, External: r.External, NTLM: r.NTLM, MessageSize: int64(r.MessageSize), Text: r.Text,
+			Tokens: t.of(cfg, r), AsSender: r.AsSender, User: r.User, Password: r.Password.Value, External: r.External, NTLM: r.NTLM, MessageSize: int64(r.MessageSize), Text: r.Text,
 			Connections: r.Connections, PerMinute: r.PerMinute, RecipientsPerDay: r.RecipientsPerDay, Rewrite: r.Rewrite,
 			DropReplies: r.AutomaticReplies == "drop", DropOutOfOffice: cmp.Or(r.OutOfOffice, r.AutomaticReplies) == "drop", DropForwards: r.AutomaticForwards == "drop",
 			OpenWinmail: r.Winmail == "open", MakeWinmail: r.Winmail == "make", WinmailFor: r.WinmailFor,
@@ -74,17 +77,6 @@ func routesOf(cfg *config.Config) (*route.Table, error) {
 		}
 	}
 	return route.NewTable(routes)
-}
-
-// tokenOf is where a route's token comes from; nil: it has none.
-func tokenOf(r config.Route) func(context.Context) (string, error) {
-	switch {
-	case r.TokenFile != "":
-		return smtpclient.TokenFile(r.TokenFile)
-	case len(r.TokenCommand) > 0:
-		return smtpclient.TokenCommand(r.TokenCommand)
-	}
-	return nil
 }
 
 func groupsOf(hosts []config.HostGroup) (groups [][]string) {
@@ -337,8 +329,12 @@ func (d destinations) Route(destination string) (relay.Route, error) {
 	switch {
 	case r.External:
 		next.Auth = smtpclient.External(r.User)
-	case r.Token != nil:
-		next.Auth = smtpclient.Token(r.User, smtpclient.Tokens{Token: r.Token})
+	case r.Tokens != nil:
+		as := r.User
+		if r.AsSender {
+			as = cmp.Or(domain, r.User)
+		}
+		next.Auth = smtpclient.Token(as, r.Tokens(as))
 	case r.NTLM:
 		next.Auth = smtpclient.NTLM(r.User, r.Password)
 	case r.User != "" && r.Kind != route.Transport:

@@ -88,7 +88,7 @@ func (g *Server) makeReady(ctx context.Context, c *change) (err error) {
 	if c.table, err = g.table(c.cfg, c.stores); err != nil {
 		return err
 	}
-	if c.routes, err = routesOf(c.cfg); err != nil {
+	if c.routes, err = g.tokens.routesOf(c.cfg); err != nil {
 		return err
 	}
 	if err := c.prepareStores(ctx); err != nil {
@@ -207,6 +207,7 @@ func (g *Server) apply(c *change) {
 	before := g.cfg.Transfer
 	g.listening, g.cfg = c.listening, c.cfg
 	g.useRelay(c.cfg)
+	g.relaying.Go(func() { g.tokens.keep(c.cfg) })
 	g.relaying.Go(func() { g.liftDays(g.alive, routes, c.routes) })
 	g.publish()
 	if g.setTransfer(c.cfg.Transfer); c.cfg.Transfer != before {

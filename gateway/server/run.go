@@ -125,6 +125,7 @@ func (g *Server) Shutdown(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, g.cutRelays)
 	g.relaying.Wait()
 	stop()
+	g.tokens.close()
 	g.cut()
 	g.closeStores()
 	g.work.Wait()

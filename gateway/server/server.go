@@ -77,6 +77,7 @@ type Server struct {
 	track         *track.Recorder  // what became of messages
 	endTrack      func()           // once nothing is logged any more; nil: it has not begun
 	routes        atomic.Pointer[route.Table]
+	tokens        tokenSources // of the routes
 	reports       atomic.Pointer[reports.Settings]
 	confirmed     routing.Confirmed
 	metrics       *metrics
@@ -167,7 +168,8 @@ func (g *Server) prepareAll(ctx context.Context) error {
 		Table:     g.router.Table,
 		Passwords: passwords.New(g.db), Policy: LoginPolicy(g.cfg),
 	})
-	routes, err := routesOf(g.cfg)
+	g.tokens.log = g.log
+	routes, err := g.tokens.routesOf(g.cfg)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,64 @@
+package config
+
+import (
+	"path/filepath"
+
+	"github.com/dipylon/dipylon/backends/mail/oauth"
+)
+
+// OAuth is how tokens are got with which a route's hosts are logged in at. The keys are those of the IMAP store's oauth.
+type OAuth struct {
+	Provider       string   `yaml:"provider,omitempty"`
+	Tenant         string   `yaml:"tenant,omitempty"`
+	Issuer         string   `yaml:"issuer,omitempty"`
+	TokenEndpoint  string   `yaml:"token_endpoint,omitempty"`
+	DeviceEndpoint string   `yaml:"device_endpoint,omitempty"`
+	Grant          string   `yaml:"grant,omitempty"`
+	ClientID       string   `yaml:"client_id,omitempty"`
+	ClientSecret   Password `yaml:"client_secret,omitempty"`
+	Certificate    string   `yaml:"certificate,omitempty"`
+	Key            string   `yaml:"key,omitempty"`
+	ServiceAccount string   `yaml:"service_account,omitempty"`
+	Scopes         []string `yaml:"scopes,omitempty"`
+	CA             string   `yaml:"ca,omitempty"`
+	SealKey        Password `yaml:"seal_key,omitempty"`
+}
+
+// OAuthOf is what a route's tokens are asked for with. A refresh token is kept in a folder of the route's own.
+func (c *Config) OAuthOf(r Route) oauth.Config {
+	o := r.OAuth
+	return oauth.Config{
+		Provider: o.Provider, Tenant: o.Tenant, Issuer: o.Issuer, TokenURL: o.TokenEndpoint, DeviceURL: o.DeviceEndpoint, Grant: oauth.Grant(o.Grant),
+		ClientID: o.ClientID, ClientSecret: o.ClientSecret.Value, Certificate: o.Certificate, Key: o.Key, ServiceAccount: o.ServiceAccount,
+		Scopes: o.Scopes, CA: o.CA,
+		Vault: oauth.Vault{File: oauth.VaultIn(c.RouteFolder(r.Name)), Key: o.SealKey.Value, Name: "route " + r.Name},
+	}
+}
+
+// RouteFolder is where a route keeps what is its own.
+func (c *Config) RouteFolder(name string) string { return filepath.Join(c.StateFolder, "routes", name) }
+
+// routeOAuth checks how a route's tokens are got.
+func (d *decoder) routeOAuth(at string, r *Route, c *Config) {
+	switch {
+	case r.AsSender && (r.OAuth == nil || r.To != "smtp"):
+		d.at(join(at, "as_sender"), "leave it out", "only a login by oauth, to: smtp, can be as the sender")
+	case r.OAuth == nil:
+		return
+	}
+	if r.OAuth == nil {
+		return
+	}
+	at = join(at, "oauth")
+	for _, file := range []*string{&r.OAuth.Certificate, &r.OAuth.Key, &r.OAuth.ServiceAccount, &r.OAuth.CA} {
+		*file = d.path(*file)
+	}
+	if r.To != "smtp" {
+		d.at(at, "write to: smtp and the hosts", "tokens are for hosts that are named")
+	}
+	for _, p := range c.OAuthOf(*r).Check() {
+		if where := join(at, p.Setting); !d.failed[where] {
+			d.at(where, "", "%s", p.Text)
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends/mail/oauth"
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
+	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/state"
+)
+
+// tokenSources are what gets the tokens of routes with oauth. One is made when it is first asked, and stays over reloads that
+// leave its settings as they were: its tokens do. The zero value is ready.
+type tokenSources struct {
+	log zerolog.Logger
+
+	mu     sync.Mutex
+	made   map[[sha256.Size]byte]*oauth.Source
+	closed bool
+}
+
+// of is where the tokens of a route come from; nil: it has none.
+func (t *tokenSources) of(cfg *config.Config, r config.Route) func(mailbox string) smtpclient.Tokens {
+	fixed := func(token func(context.Context) (string, error)) func(string) smtpclient.Tokens {
+		return func(string) smtpclient.Tokens { return smtpclient.Tokens{Token: token} }
+	}
+	switch {
+	case r.TokenFile != "":
+		return fixed(smtpclient.TokenFile(r.TokenFile))
+	case len(r.TokenCommand) > 0:
+		return fixed(smtpclient.TokenCommand(r.TokenCommand))
+	case r.OAuth == nil:
+		return nil
+	}
+	c, folder := cfg.OAuthOf(r), cfg.RouteFolder(r.Name)
+	return func(mailbox string) smtpclient.Tokens {
+		return smtpclient.Tokens{
+			Token: func(ctx context.Context) (string, error) {
+				source, err := t.source(c, folder, r.Name)
+				if err != nil {
+					return "", err
+				}
+				return source.Token(ctx, mailbox)
+			},
+			Refused: func(token string) {
+				if source, err := t.source(c, folder, r.Name); err == nil {
+					source.Refused(mailbox, token)
+				}
+			},
+		}
+	}
+}
+
+// keyOf tells one configuration from another. It has no secret in it.
+func keyOf(c oauth.Config, name string) [sha256.Size]byte {
+	return sha256.Sum256(fmt.Appendf(nil, "%q %#v", name, c))
+}
+
+var errStopping = errors.New("the gateway stops")
+
+// source is what gets a route's tokens.
+func (t *tokenSources) source(c oauth.Config, folder, name string) (*oauth.Source, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := keyOf(c, name)
+	if s := t.made[key]; s != nil {
+		return s, nil
+	}
+	if t.closed {
+		return nil, errStopping
+	}
+	if c.Grant == oauth.RefreshToken {
+		if err := state.MakeFolder(folder); err != nil {
+			return nil, err
+		}
+	}
+	c.Notice = func(err error) { t.log.Error().Err(err).Str("route", name).Msg("the provider gives no token") }
+	s, err := oauth.New(c)
+	if err != nil {
+		return nil, err
+	}
+	if t.made == nil {
+		t.made = make(map[[sha256.Size]byte]*oauth.Source)
+	}
+	t.made[key] = s
+	return s, nil
+}
+
+// keep ends those that no route of a configuration has any more.
+func (t *tokenSources) keep(cfg *config.Config) {
+	used := make(map[[sha256.Size]byte]bool)
+	for _, r := range cfg.Routes {
+		if r.OAuth != nil {
+			used[keyOf(cfg.OAuthOf(r), r.Name)] = true
+		}
+	}
+	t.end(func(key [sha256.Size]byte) bool { return !used[key] })
+}
+
+// close ends all. None is made any more.
+func (t *tokenSources) close() {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.end(func([sha256.Size]byte) bool { return true })
+}
+
+func (t *tokenSources) end(which func([sha256.Size]byte) bool) {
+	t.mu.Lock()
+	var over []*oauth.Source
+	for key, s := range t.made {
+		if which(key) {
+			over = append(over, s)
+			delete(t.made, key)
+		}
+	}
+	t.mu.Unlock()
+	for _, s := range over {
+		s.Close()
+	}
+}
