@@ -65,6 +65,23 @@ var messages = []pass{
 		}
 		return b.String() + "END:VEVENT\r\nEND:VCALENDAR\r\n"
 	}),
+	objects("events of a calendar", 40, func(n int) string {
+		return "Content-Type: text/calendar\r\n\r\nBEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\n" + events(n, func(i int, day string) string {
+			return fmt.Sprintf("UID:%d\r\nDTSTART;VALUE=DATE:%s\r\n", i, day)
+		}) + "END:VCALENDAR\r\n"
+	}),
+	objects("instances of a series that were changed", 40, func(n int) string {
+		return "Content-Type: text/calendar\r\n\r\nBEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nBEGIN:VEVENT\r\nUID:a\r\nDTSTART;VALUE=DATE:20260101\r\nRRULE:FREQ=DAILY\r\nEND:VEVENT\r\n" +
+			events(n, func(_ int, day string) string {
+				return fmt.Sprintf("UID:a\r\nDTSTART;VALUE=DATE:%s\r\nRECURRENCE-ID;VALUE=DATE:%s\r\nSUMMARY:%s\r\n", day, day, day)
+			}) + "END:VCALENDAR\r\n"
+	}),
+	objects("lines of a vCard", 200, func(n int) string {
+		return "Content-Type: text/vcard\r\n\r\nBEGIN:VCARD\r\nFN:x\r\n" + strings.Repeat("TEL;TYPE=WORK:1\r\nADR;TYPE=HOME:;;a\r\n", n) + "END:VCARD\r\n"
+	}),
+	objects("text before BinHex", 200, func(n int) string {
+		return "Content-Type: application/mac-binhex40\r\n\r\n" + strings.Repeat("(This file must be converted with BinHex 4.0)\r\n", n)
+	}),
 	objects("recipients of a report", 200, func(n int) string {
 		return "Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n" + strings.Repeat("Action: failed\r\n\r\n", n)
 	}),
@@ -88,6 +105,15 @@ func uuencoded(name string, n int, text string) pass {
 			t.Fatal(err)
 		}
 	}}
+}
+
+// events are events of a calendar, one a day.
+func events(n int, lines func(i int, day string) string) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString("BEGIN:VEVENT\r\n" + lines(i, time.Date(2026, 1, 2+i, 0, 0, 0, 0, time.UTC).Format("20060102")) + "END:VEVENT\r\n")
+	}
+	return b.String()
 }
 
 // objects is a message that is read and written: anew, and as it came.

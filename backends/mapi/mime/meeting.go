@@ -90,8 +90,11 @@ func (c *conversion) meeting(e *entity.Entity) error {
 	return err
 }
 
-// eventsMost is how many events of a calendar are looked at.
-const eventsMost = 200
+// Bounds of a calendar: events, and those of them that recur, whose instances are counted.
+const (
+	eventsMost = 200
+	seriesMost = 20
+)
 
 // understand takes a calendar. Events with the UID of a series are instances of it.
 func understand(calendar *component) (meetings []*meeting, err error) {
@@ -125,9 +128,16 @@ func understand(calendar *component) (meetings []*meeting, err error) {
 			meetings = append(meetings, m)
 		}
 	}
+	recurring := 0
 	for _, m := range meetings {
 		if err := m.recurring(zones); err != nil {
 			return nil, err
+		}
+		if m.recurs != nil {
+			recurring++
+		}
+		if recurring > seriesMost {
+			return nil, errCalendar
 		}
 	}
 	return meetings, nil
