@@ -37,6 +37,7 @@ type Store struct {
 	// webPeople are people as EWS and Autodiscover have them, and roads who has to be asked for by EWS.
 	webPeople people
 	roads     roads
+	waiting   waiting
 	guard     *guard // of the service account
 	// disconnectMost is how long the server may take to end a session context.
 	disconnectMost time.Duration
@@ -217,6 +218,7 @@ func (s *Store) Close() error {
 		all.Go(func() { _ = m.Close() })
 	}
 	all.Wait()
+	s.waiting.close()
 	if s.http != nil {
 		s.http.CloseIdleConnections()
 	}

@@ -102,6 +102,37 @@ func TestWebRoundTrips(t *testing.T) {
 	}
 }
 
+// TestWebHandover: the maildrop that follows a login has its connection, if it is opened with the same credential. Each login is verified.
+func TestWebHandover(t *testing.T) {
+	s, store := byEWS(t, 1, nil)
+	login := func() {
+		t.Helper()
+		if _, err := store.Login(t.Context(), credential("george-secret")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	login()
+	before, requests := s.Connections(), s.Requests()
+	login()
+	m := open(t, store, "")
+	ids, _ := list(t, m)
+	fetch(t, m, ids[0])
+	if connections, requests := s.Connections()-before, s.Requests()-requests; connections != 1 || requests != 4 {
+		t.Errorf("%d connections and %d requests for a login, a maildrop, a list and a message", connections, requests)
+	}
+	login()
+	s.boxes[george].SetPassword("another")
+	if _, err := store.Open(t.Context(), backends.OpenRequest{Credential: credential("another")}); err != nil {
+		t.Error(err)
+	}
+	if _, err := store.Open(t.Context(), backends.OpenRequest{Credential: credential("george-secret")}); backends.KindOf(err) != backends.BadCredentials {
+		t.Error(err)
+	}
+	if _, err := store.Login(t.Context(), credential("george-secret")); backends.KindOf(err) != backends.BadCredentials {
+		t.Error(err)
+	}
+}
+
 // many reads messages together, and returns what became of each.
 func many(t *testing.T, m backends.Maildrop, ids []backends.MessageID) (texts []string, failures []error) {
 	t.Helper()

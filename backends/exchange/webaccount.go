@@ -202,17 +202,18 @@ func printable(text string) string {
 	}, text))
 }
 
-// loginByEWS verifies a credential by asking for the Inbox with it.
+// loginByEWS verifies a credential by asking for the Inbox with it. The connection waits for the maildrop that may follow.
 func (s *Store) loginByEWS(ctx context.Context, l login) (backends.Account, error) {
 	w, err := s.web(l)
 	if err != nil {
 		return backends.Account{}, err
 	}
-	defer w.close()
 	m, err := w.reach(ctx, "")
 	if err != nil {
+		w.close()
 		return backends.Account{}, err
 	}
+	s.waiting.put(w)
 	return m.account, nil
 }
 

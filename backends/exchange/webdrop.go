@@ -39,7 +39,10 @@ var (
 
 // openByEWS logs in and finds the folder.
 func (s *Store) openByEWS(ctx context.Context, l login, folder string) (backends.Maildrop, error) {
-	w, err := s.web(l)
+	w, err := s.waiting.take(l), error(nil)
+	if w == nil {
+		w, err = s.web(l)
+	}
 	if err != nil {
 		return nil, err
 	}

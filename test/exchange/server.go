@@ -20,17 +20,18 @@ type Server struct {
 	TLS         *tls.Config
 	Certificate []byte
 
-	t         testing.TB
-	mu        sync.Mutex
-	mailboxes []*Mailbox
-	contexts  map[string]*context
-	given     int // session contexts so far
-	busy      int
-	room      int
-	tolerant  bool
-	requests  int
-	refusals  map[string]int // by the name that logged in with a wrong password
-	connects  int            // session contexts for mailboxes so far
+	t           testing.TB
+	mu          sync.Mutex
+	mailboxes   []*Mailbox
+	contexts    map[string]*context
+	given       int // session contexts so far
+	busy        int
+	room        int
+	tolerant    bool
+	requests    int
+	connections int
+	refusals    map[string]int // by the name that logged in with a wrong password
+	connects    int            // session contexts for mailboxes so far
 
 	web         *httptest.Server
 	certificate tls.Certificate
@@ -125,6 +126,11 @@ func Start(t testing.TB) *Server {
 	s.callers = map[string]*caller{}
 	web := httptest.NewUnstartedServer(s.handler())
 	web.Config.ConnState = func(conn net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			s.mu.Lock()
+			s.connections++
+			s.mu.Unlock()
+		}
 		if state == http.StateClosed { // its address may be another's next
 			s.mu.Lock()
 			delete(s.callers, conn.RemoteAddr().String())
@@ -262,6 +268,13 @@ func (s *Server) Connects() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.connects
+}
+
+// Connections returns how many connections there were.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.connections
 }
 
 // Left returns how many session contexts there are, and how many objects are open in them.
