@@ -144,6 +144,26 @@ func StoreWarnings(cfg *config.Config, i int, can backends.Description) (all []c
 	if stores.PasswordPolicy(s.Passwords) == stores.ApplicationPassword && !slices.Contains(can.Credentials, backends.CredentialImpersonation) {
 		warn("passwords", "application passwords alone are good, and the store does not let the gateway act for its users: nobody can log in")
 	}
+	return append(all, transportWarnings(cfg, s.Name, can)...)
+}
+
+// transportWarnings are for routes through a store's transport that the store has not, or not for the gateway's word: their
+// mail would wait until it is given up.
+func transportWarnings(cfg *config.Config, store string, can backends.Description) (all []config.Problem) {
+	why := ""
+	switch {
+	case !can.Capabilities.Sender:
+		why = "the store's backend, " + can.Name + ", cannot send with these settings"
+	case !slices.Contains(can.Credentials, backends.CredentialImpersonation):
+		why = "the store does not let the gateway act for its users"
+	default:
+		return nil
+	}
+	for i, r := range cfg.Routes {
+		if path := "routes[" + strconv.Itoa(i) + "].store"; r.Store == store {
+			all = append(all, config.Problem{Position: cfg.Place(path), Path: path, Text: "the route leads through the store's transport, and " + why + ": mail waits until it expires"})
+		}
+	}
 	return all
 }
 

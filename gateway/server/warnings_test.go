@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/config"
 )
 
@@ -168,5 +169,29 @@ func TestValidity(t *testing.T) {
 	leaf.NotAfter = now
 	if got := validity(leaf, now, "clients"); !strings.Contains(got, "has expired") {
 		t.Errorf("at the end: %q", got)
+	}
+}
+
+// TestTransportWarnings: a route through a store's transport is warned of where the store has none, or none for the gateway.
+func TestTransportWarnings(t *testing.T) {
+	cfg := &config.Config{
+		Stores: []config.Store{{Name: "office"}, {Name: "other"}},
+		Routes: []config.Route{{Name: "internet", To: "mx"}, {Name: "m365", To: "transport", Store: "office", User: "a@office.example"}},
+	}
+	acts := []backends.CredentialKind{backends.CredentialImpersonation}
+	for name, tt := range map[string]struct {
+		store int
+		can   backends.Description
+		want  string
+	}{
+		"good":                {0, backends.Description{Capabilities: backends.Capabilities{Sender: true}, Credentials: acts}, ""},
+		"it cannot send":      {0, backends.Description{Name: "maildir", Credentials: acts}, "maildir, cannot send"},
+		"it acts for nobody":  {0, backends.Description{Capabilities: backends.Capabilities{Sender: true}}, "act for its users"},
+		"another store's way": {1, backends.Description{Name: "maildir"}, ""},
+	} {
+		got := transportWarnings(cfg, cfg.Stores[tt.store].Name, tt.can)
+		if (len(got) > 0) != (tt.want != "") || len(got) > 0 && (got[0].Path != "routes[1].store" || !strings.Contains(got[0].Text, tt.want)) {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }
