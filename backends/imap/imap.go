@@ -142,7 +142,7 @@ func (s *Store) Login(ctx context.Context, c backends.Credential) (backends.Acco
 		return backends.Account{}, err
 	}
 	conn, err := s.acquire(ctx, c)
-	if err != nil && s.byToken(c) && backends.KindOf(err) == backends.Temporary && s.letIn.known(s.loginName(c)) {
+	if err != nil && s.byToken(c) && backends.KindOf(err) == backends.Temporary && s.letIn.known(s.loginName(c), s.now()) {
 		// The gateway has proved who it is, and what it takes from them can wait for the provider.
 		s.log.Warn().Err(err).Str("user", c.User).Msg("the mailbox cannot be opened now: the login is taken, as it was opened before")
 		return s.account(c), nil

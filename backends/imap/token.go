@@ -66,14 +66,14 @@ func (s *Store) connectAs(ctx context.Context, c backends.Credential) (*client, 
 		with.Kind, with.Secret = backends.CredentialToken, []byte(token)
 		client, err := s.connectWith(ctx, with)
 		if err == nil {
-			s.letIn.note(s.loginName(c))
+			s.letIn.note(s.loginName(c), s.now())
 			return client, nil
 		}
 		if backends.KindOf(err) != backends.BadCredentials {
 			return nil, err
 		}
 		if again := s.tokens.Refused(c.User, token); try > 0 || !again {
-			return nil, s.tokenRefused(c, err)
+			return nil, s.tokenRefused(ctx, c, token, err)
 		}
 	}
 }
@@ -91,15 +91,48 @@ func (s *Store) connectWith(ctx context.Context, c backends.Credential) (*client
 }
 
 // tokenRefused is what it means that a server refuses a token that the issuer has just given. Servers give no reason. Where
-// others are let in with it, this mailbox is not there, or not the application's; where nobody is, the gateway's access as a
-// whole may be gone, and no recipient is to be told that there is nobody.
-func (s *Store) tokenRefused(c backends.Credential, err error) error {
+// others are let in with it now, this mailbox is not there, or not the application's; where nobody is, the gateway's access as
+// a whole may be gone, and no recipient is to be told that there is nobody.
+func (s *Store) tokenRefused(ctx context.Context, c backends.Credential, token string, err error) error {
 	name := s.loginName(c)
-	if s.letIn.other(name) {
+	if s.othersAreIn(ctx, name, token) {
 		return backends.Fail(backends.BadCredentials, "the server lets others in with the gateway's token, and not %s: is there such a mailbox, with IMAP, that the application may open? %w", name, err)
 	}
 	return backends.Fail(backends.Temporary, "the server lets nobody in with the gateway's token, nor %s: check the application's permissions (Microsoft: IMAP.AccessAsApp with consent, and New-ServicePrincipal with the object id of the enterprise application, not that of the app registration; then Add-MailboxPermission): %w", name, err).
 		Say("the mail store does not give this gateway access now, tell your administrator")
+}
+
+// othersAreIn says whether another mailbox than a refused one is opened now. One that was opened just before says so, or else
+// one that was opened once is tried; what a token of its own opens (a service account's) says nothing of another one's.
+func (s *Store) othersAreIn(ctx context.Context, name, token string) bool {
+	other, at := s.letIn.other(name)
+	switch {
+	case other == "":
+		return false
+	case s.now().Sub(at) < accessLasts:
+		return true
+	}
+	if s.tokens.ForEach() {
+		var err error
+		if token, err = s.token(ctx, other); err != nil {
+			return false
+		}
+	}
+	client, err := s.connectWith(ctx, backends.Credential{Kind: backends.CredentialToken, User: other, Secret: []byte(token)})
+	if err != nil {
+		return false
+	}
+	_ = client.Close()
+	s.letIn.note(other, s.now())
+	return true
+}
+
+// now is the time by which tokens are old.
+func (s *Store) now() time.Time {
+	if s.clock != nil {
+		return s.clock()
+	}
+	return time.Now()
 }
 
 // letIn remembers which mailboxes a server has let the gateway into by its token, and when. The zero value is ready.
@@ -111,13 +144,13 @@ type letIn struct {
 const (
 	// letInMost is how many mailboxes are remembered.
 	letInMost = 4096
-	// accessLasts is how long a mailbox that was opened says something of the gateway's access to others.
-	accessLasts = time.Hour
+	// accessLasts is how long a mailbox that was opened says by itself that the gateway is let into others.
+	accessLasts = time.Minute
 	// knownLasts is how long a mailbox that was opened is taken to be there.
 	knownLasts = 24 * time.Hour
 )
 
-func (l *letIn) note(name string) {
+func (l *letIn) note(name string, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.last == nil {
@@ -129,27 +162,27 @@ func (l *letIn) note(name string) {
 		}
 		delete(l.last, each)
 	}
-	l.last[fold.Lower(name)] = time.Now()
+	l.last[fold.Lower(name)] = now
 }
 
-// other says whether somebody else was let in lately.
-func (l *letIn) other(name string) bool {
+// other is somebody else, who was let in last; empty: nobody was.
+func (l *letIn) other(name string) (other string, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for each, at := range l.last {
-		if each != fold.Lower(name) && time.Since(at) < accessLasts {
-			return true
+	for each, then := range l.last {
+		if each != fold.Lower(name) && then.After(at) {
+			other, at = each, then
 		}
 	}
-	return false
+	return other, at
 }
 
 // known says whether somebody's mailbox is taken to be there although it cannot be opened now.
-func (l *letIn) known(name string) bool {
+func (l *letIn) known(name string, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at, there := l.last[fold.Lower(name)]
-	return there && time.Since(at) < knownLasts
+	return there && now.Sub(at) < knownLasts
 }
 
 // submitter is who logs in at the submission server to send from a mailbox: somebody else where the settings name one, as
