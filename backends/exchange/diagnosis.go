@@ -30,9 +30,11 @@ var (
 	mapiOff               = diagnosis{"mapi-http-off", "MAPI over HTTP is not there: Set-OrganizationConfig -MapiHttpEnabled $true (Exchange 2013 SP1 and later; earlier ones do not have it), " +
 		"and Get-MapiVirtualDirectory for the end point."}
 	mapiForbidden = diagnosis{"mapi-http-forbidden", "MAPI over HTTP is not for this account or address: Set-CASMailbox -MapiHttpEnabled $true, and client access rules."}
-	ewsOff        = diagnosis{"ews-off", "EWS is not there, or not for this account: Get-WebServicesVirtualDirectory for the end point, Set-CASMailbox -EwsEnabled $true, and client access rules."}
-	serverBusy    = diagnosis{"server-busy", "The server has too much to do, or throttles the account: see its load, and Get-ThrottlingPolicy."}
-	serverFails   = diagnosis{"server-fails", "The server has an error of its own: see its event log and the health of its MAPI application pool."}
+	rpcOff        = diagnosis{"rpc-off", `The endpoint mapper does not know the service: look at whether it is started (Microsoft Exchange RPC Client Access, Address Book Service; ` +
+		`the Information Store up to 2007), and at "rpc". Exchange 2013 and later do not have it: protocol: auto.`}
+	ewsOff      = diagnosis{"ews-off", "EWS is not there, or not for this account: Get-WebServicesVirtualDirectory for the end point, Set-CASMailbox -EwsEnabled $true, and client access rules."}
+	serverBusy  = diagnosis{"server-busy", "The server has too much to do, or throttles the account: see its load, and Get-ThrottlingPolicy."}
+	serverFails = diagnosis{"server-fails", "The server has an error of its own: see its event log and the health of its MAPI application pool."}
 
 	methodNotOffered = diagnosis{"method-not-offered", "Allow the method at the MAPI front end (Set-MapiVirtualDirectory -IISAuthenticationMethods NTLM, Negotiate, Basic), " +
 		`or choose one that it offers with "authentication".`}

@@ -9,6 +9,9 @@
 // Where there is no MAPI over HTTP, or as settings have it, the same is done by EWS (package ews): a client for each maildrop, one
 // question for the folder, one for each page of a list, and one for fifty messages, whose mail the server makes.
 //
+// Servers up to Exchange 2010 are spoken to by RPC over TCP (packages mapirpc and dcerpc) as others are over HTTP: both carry the same operations,
+// and the interfaces transport and book are what they have alike.
+//
 // # Identity
 //
 // A message's id is the LongTermID that its MID stands for, which is the source key of what was not made by synchronisation. It lasts
@@ -25,7 +28,7 @@
 // A message that is sent becomes an object in the Outbox by a FastTransfer stream, and one that is taken in without SMTP an object in the Inbox, with two properties of ours: the key of its delivery, and whom it is
 // for. By these what became of it is found out when a reply is lost.
 //
-// # Not yet
+// # At hand
 //
-// RPC over TCP is not here. It was tested against a double (test/exchange).
+// It was tested against a double (test/exchange).
 package exchange

@@ -9,7 +9,6 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange/ews"
-	"github.com/dipylon/dipylon/backends/exchange/mapihttp"
 )
 
 var _ backends.Examiner = (*Store)(nil)
@@ -122,7 +121,7 @@ func (x *examination) mailbox(ctx context.Context, folder string) bool {
 	if x.byEWS {
 		return x.webMailbox(ctx, folder)
 	}
-	var book *mapihttp.AddressBook
+	var book book
 	ok := x.step(ctx, "login", func(ctx context.Context) (found finding, err error) {
 		if book, err = x.store.bind(ctx, x.login); err != nil {
 			return found, x.whyRefused(ctx, err)
@@ -177,7 +176,7 @@ func (x *examination) messages(ctx context.Context) {
 }
 
 // identify finds the mailbox in the address book.
-func (x *examination) identify(ctx context.Context, book *mapihttp.AddressBook) (found finding, err error) {
+func (x *examination) identify(ctx context.Context, book book) (found finding, err error) {
 	if x.who, err = x.store.identify(ctx, book, x.login); err != nil {
 		return found, err
 	}
@@ -190,7 +189,7 @@ func (x *examination) connect(ctx context.Context) (found finding, err error) {
 	if x.session, err = x.store.connect(ctx, x.login, x.who); err != nil {
 		return found, err
 	}
-	return finding{detail: fmt.Sprintf("%s is logged on", x.session.http.DisplayName)}, nil
+	return finding{detail: fmt.Sprintf("%s is logged on", x.session.http.User())}, nil
 }
 
 func (x *examination) open(ctx context.Context, folder string) (finding, error) {

@@ -23,6 +23,9 @@ import (
 
 // server goes from the server's name to an end point that wants a login.
 func (x *examination) server(ctx context.Context) bool {
+	if x.store.settings.Protocol == protocolRPC {
+		return x.rpcServer(ctx)
+	}
 	target := x.store.settings.endPoint(mailboxes, "")
 	host, port := target.Hostname(), target.Port()
 	if port == "" {

@@ -109,7 +109,13 @@ func (s *Store) Configure(_ context.Context, given backends.Settings) error {
 	}
 	s.signing, s.certificates = config, config.TLS
 	s.domains, s.hostname, s.stateDir = given.Domains, given.Hostname, given.StateDir
-	if set.URL != "" {
+	switch {
+	case set.Protocol == protocolRPC:
+		config.URL = "https://" + set.RPC.Host // which nothing is sent to: credentials are guarded alike
+		if s.server, err = signin.New(config); err != nil {
+			return err
+		}
+	case set.URL != "":
 		if err := s.use(set.URL); err != nil {
 			return err
 		}
@@ -128,6 +134,9 @@ func (s *Store) Health(ctx context.Context) error {
 		return s.discoverable(ctx)
 	} else if err != nil {
 		return err
+	}
+	if s.settings.Protocol == protocolRPC {
+		return s.rpcHealth(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.settings.timeout())
 	defer cancel()
@@ -190,7 +199,7 @@ func (s *Store) ready() error {
 		return backends.Fail(backends.Temporary, "the store is closed")
 	case s.http == nil:
 		return backends.Fail(backends.Temporary, "the store is not configured")
-	case s.settings.URL == "":
+	case s.settings.URL == "" && s.settings.Protocol != protocolRPC:
 		return backends.Fail(backends.Temporary, "%w", errNotLocated)
 	}
 	return nil

@@ -107,10 +107,11 @@ func (s *Store) form(c backends.Credential) (login, error) {
 
 // takes says whether the server is asked with a kind of credential.
 func (s *Store) takes(kind backends.CredentialKind) bool {
-	switch signin.Method(s.settings.Authentication) {
-	case signin.Auto:
+	switch method := signin.Method(s.settings.Authentication); {
+	case s.settings.Protocol == protocolRPC:
+	case method == signin.Auto:
 		return kind == backends.CredentialPassword || kind == backends.CredentialToken
-	case signin.Bearer:
+	case method == signin.Bearer:
 		return kind == backends.CredentialToken
 	}
 	return kind == backends.CredentialPassword
@@ -167,16 +168,16 @@ func (s *Store) ask(ctx context.Context, login login) (who parties, unbind func(
 }
 
 // bind signs in to the address book.
-func (s *Store) bind(ctx context.Context, login login) (book *mapihttp.AddressBook, err error) {
+func (s *Store) bind(ctx context.Context, login login) (b book, err error) {
 	err = s.guarded(ctx, login, func() (err error) {
-		book, err = mapihttp.Bind(ctx, s.config(addressBook, login.own, login))
-		return failure(err)
+		b, err = s.openBook(ctx, login)
+		return err
 	})
-	return book, err
+	return b, err
 }
 
 // identify finds who signs in, and whose mailbox it is.
-func (s *Store) identify(ctx context.Context, book *mapihttp.AddressBook, login login) (who parties, err error) {
+func (s *Store) identify(ctx context.Context, book book, login login) (who parties, err error) {
 	addresses := []string{login.own}
 	if login.foreign() {
 		addresses = append(addresses, login.address)
@@ -201,7 +202,7 @@ func (s *Store) identify(ctx context.Context, book *mapihttp.AddressBook, login 
 
 // lookUp asks the address book about addresses, and remembers those that it finds. A person without a distinguished name
 // was not found.
-func (s *Store) lookUp(ctx context.Context, book *mapihttp.AddressBook, addresses []string) ([]person, error) {
+func (s *Store) lookUp(ctx context.Context, book book, addresses []string) ([]person, error) {
 	names := make([]string, len(addresses))
 	for i, address := range addresses {
 		names[i] = "=SMTP:" + address

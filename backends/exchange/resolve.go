@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/exchange/mapihttp"
 	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/remote"
 )
@@ -75,11 +74,7 @@ func (s *Store) askFor(ctx context.Context, addresses []string, known map[string
 
 // askForByMAPI is askFor by MAPI over HTTP.
 func (s *Store) askForByMAPI(ctx context.Context, login login, addresses []string, known map[string]person) error {
-	var book *mapihttp.AddressBook
-	err := s.guarded(ctx, login, func() (err error) {
-		book, err = mapihttp.Bind(ctx, s.config(addressBook, login.own, login))
-		return failure(err)
-	})
+	book, err := s.bind(ctx, login)
 	if err != nil {
 		return err
 	}

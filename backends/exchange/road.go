@@ -18,6 +18,7 @@ const (
 	protocolAuto = "auto"
 	protocolMAPI = "mapi"
 	protocolEWS  = "ews"
+	protocolRPC  = "rpc"
 )
 
 // roadMost is for how long it is remembered that somebody has no MAPI over HTTP: it may be switched on.
@@ -50,7 +51,7 @@ func (r *roads) remember(address string) {
 // HTTP for who signs in.
 func byEither[T any](s *Store, l login, byMAPI, byEWS func() (T, error)) (T, error) {
 	switch {
-	case s.settings.Protocol == protocolMAPI:
+	case s.settings.Protocol == protocolMAPI || s.settings.Protocol == protocolRPC:
 		return byMAPI()
 	case s.settings.Protocol == protocolEWS || s.roads.ews(l.own):
 		return byEWS()

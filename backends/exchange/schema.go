@@ -17,15 +17,20 @@ var schema = sync.OnceValue(func() []backends.Setting {
 		"domain":         {Doc: `The Windows domain where logins are DOMAIN\user.`, Default: "none"},
 		"removal":        {Doc: "What becomes of a message that is removed: the user can recover it for a while (soft), or not (hard).", Values: []string{removalSoft, removalHard}},
 		"protocol": {
-			Doc:    "What the server is spoken to with: MAPI over HTTP, and EWS where there is none (auto), or one of them alone.",
-			Values: []string{protocolAuto, protocolMAPI, protocolEWS},
+			Doc:    "What the server is spoken to with: MAPI over HTTP, and EWS where there is none (auto), or one of them alone; or RPC over TCP (rpc).",
+			Values: []string{protocolAuto, protocolMAPI, protocolEWS, protocolRPC},
 		},
-		"service.user":     {Doc: `The login name of an account that may open everybody's mailbox: it acts for users whom the gateway has proved, by an application password or a certificate.`, Default: "none"},
-		"service.password": {Doc: "Its password.", Secret: true},
-		"service.keytab":   {Doc: "A file with its key, in the place of the password: for Kerberos.", Default: "none"},
-		"service.address":  {Doc: "The address of its own mailbox, which it needs to have.", Default: "the user, where that is an address"},
-		"submission":       {Doc: "What clients submit is sent by the server, from the mailbox of their account."},
-		"timeout":          {Doc: "How long the server may send nothing."},
+		"rpc.host":              {Doc: "With protocol: rpc, the server's name."},
+		"rpc.port":              {Doc: "The TCP port of its mailboxes (EMSMDB), where that is a fixed one.", Default: "what its endpoint mapper says"},
+		"rpc.address_book.host": {Doc: "The name of the server that has the address book.", Default: "rpc.host"},
+		"rpc.address_book.port": {Doc: "The TCP port of the address book (NSPI), where that is a fixed one.", Default: "what its endpoint mapper says"},
+		"rpc.mapper":            {Doc: "The TCP port of the endpoint mapper."},
+		"service.user":          {Doc: `The login name of an account that may open everybody's mailbox: it acts for users whom the gateway has proved, by an application password or a certificate.`, Default: "none"},
+		"service.password":      {Doc: "Its password.", Secret: true},
+		"service.keytab":        {Doc: "A file with its key, in the place of the password: for Kerberos.", Default: "none"},
+		"service.address":       {Doc: "The address of its own mailbox, which it needs to have.", Default: "the user, where that is an address"},
+		"submission":            {Doc: "What clients submit is sent by the server, from the mailbox of their account."},
+		"timeout":               {Doc: "How long the server may send nothing."},
 	}
 	notes["delivery.create"] = backends.SettingNote{Doc: "Instead of a server: messages are created in the Inbox of their recipients by the service account. Rules, journals and filters of the server do not see them."}
 	remote.DocumentHop(notes, "delivery")

@@ -5,7 +5,6 @@ import (
 	"io"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/exchange/mapihttp"
 	"github.com/dipylon/dipylon/backends/mapi"
 	"github.com/dipylon/dipylon/backends/mapi/mime"
 )
@@ -111,9 +110,9 @@ func (t *sending) represent(ctx context.Context, m *mapi.Message) error {
 
 // colleague asks the address book about an address. Without a distinguished name it does not know it.
 func (t *sending) colleague(ctx context.Context, address string) (person, error) {
-	book, err := mapihttp.Bind(ctx, t.store.config(addressBook, t.login.own, t.login))
+	book, err := t.store.openBook(ctx, t.login)
 	if err != nil {
-		return person{}, failure(err)
+		return person{}, err
 	}
 	defer book.Unbind(ctx) //nolint:errcheck // it ends the connection whatever comes of it
 	people, err := t.store.lookUp(ctx, book, []string{address})

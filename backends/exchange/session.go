@@ -11,7 +11,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/exchange/mapihttp"
 	"github.com/dipylon/dipylon/backends/exchange/rop"
 	"github.com/dipylon/dipylon/backends/mapi"
 )
@@ -25,7 +24,7 @@ type session struct {
 	login login
 	log   zerolog.Logger
 	most  time.Duration // that the server may take to end the session context
-	http  *mapihttp.Session
+	http  transport
 	ops   *rop.Session
 
 	guard      *guard // of the service account
@@ -53,10 +52,10 @@ type handle struct {
 
 // connect makes a session context, and logs on.
 func (s *Store) connect(ctx context.Context, login login, who parties) (*session, error) {
-	var h *mapihttp.Session
+	var h transport
 	err := s.guarded(ctx, login, func() (err error) {
-		h, err = mapihttp.Connect(ctx, s.config(mailboxes, login.address, login), who.user.dn)
-		return failure(err)
+		h, err = s.openMailbox(ctx, login, who.user.dn)
+		return err
 	})
 	if err != nil {
 		return nil, err

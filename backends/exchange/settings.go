@@ -26,8 +26,9 @@ type settings struct {
 	Submission bool `json:"submission"`
 	// Delivery is how mail comes in.
 	Delivery delivery `json:"delivery"`
-	// Protocol is what the server is spoken to with: auto, mapi, ews.
+	// Protocol is what the server is spoken to with: auto, mapi, ews, rpc.
 	Protocol string `json:"protocol"`
+	RPC      rpc    `json:"rpc"` // where it is with rpc
 }
 
 // The words of settings.
@@ -41,7 +42,7 @@ const (
 func defaults() settings {
 	return settings{
 		Username: usernameAddress, Removal: removalSoft, Protocol: protocolAuto, Settings: signin.DefaultSettings(), Timeout: remote.Duration(time.Minute),
-		Delivery: delivery{HopSettings: remote.HopSettings{TLS: "none"}},
+		Delivery: delivery{HopSettings: remote.HopSettings{TLS: "none"}}, RPC: rpc{Mapper: mapperPort},
 	}
 }
 
@@ -55,7 +56,11 @@ func read(given backends.Settings) (settings, signin.Config, error) {
 	set.checkURL(&wrong, given.Domains)
 	set.Autodiscover.check(&wrong)
 	remote.OneOf(&wrong, "username", set.Username, usernameAddress, usernameLocal)
-	remote.OneOf(&wrong, "protocol", set.Protocol, protocolAuto, protocolMAPI, protocolEWS)
+	remote.OneOf(&wrong, "protocol", set.Protocol, protocolAuto, protocolMAPI, protocolEWS, protocolRPC)
+	set.RPC.check(&wrong, set.Protocol, signin.Method(set.Authentication))
+	if set.Protocol == protocolRPC && set.Service.Keytab != "" {
+		wrong.Add("service.keytab", "is for Kerberos, which RPC does not sign in with here: set service.password")
+	}
 	remote.OneOf(&wrong, "removal", set.Removal, removalSoft, removalHard)
 	if strings.ContainsAny(set.Domain, `\/:@ `) {
 		wrong.Add("domain", `expected the domain's name alone, such as SAKES: the login becomes SAKES\user`)
@@ -80,6 +85,10 @@ func read(given backends.Settings) (settings, signin.Config, error) {
 func (set *settings) checkURL(wrong *backends.SettingsError, domains []string) {
 	u, err := url.Parse(set.URL)
 	switch {
+	case set.Protocol == protocolRPC:
+		if set.URL != "" || len(set.Autodiscover) > 0 {
+			wrong.Add("url", "is not asked with protocol: rpc, nor is Autodiscover: \"rpc.host\" names the server")
+		}
 	case set.URL == "" && len(domains) == 0 && len(set.Autodiscover) == 0:
 		wrong.Add("url", "the URL of the server is missing: https://host. Without it, Autodiscover needs the store's domains, or hosts to ask (autodiscover)")
 	case set.URL == "":

@@ -25,6 +25,8 @@ type RPC struct {
 	twists    []twist
 	targets   []string
 	sealedOff bool
+	// unregistered: the endpoint mapper knows nothing.
+	unregistered bool
 }
 
 // twist is what becomes of a PDU that the server sends.
@@ -111,6 +113,13 @@ func (r *RPC) Twist(after int, to func([]byte) []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.twists = append(r.twists, twist{after, to})
+}
+
+// Unregister has the endpoint mapper know nothing.
+func (r *RPC) Unregister() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unregistered = true
 }
 
 // InTheClear has the server seal nothing of what it sends.

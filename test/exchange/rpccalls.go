@@ -75,13 +75,13 @@ func (a *association) call(opnum uint16, in []byte) ([]byte, uint32) {
 func (r *RPC) endpoint(in []byte) ([]byte, uint32) {
 	out := stub(make([]byte, 20))
 	tower := in[min(len(in), 4+4+4+4):]
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for i, syntax := range interfaces[:endpointMapper] {
-		if len(tower) < 25 || string(tower[5:5+18]) != syntax[:18] {
+		if r.unregistered || len(tower) < 75 || string(tower[5:5+18]) != syntax[:18] {
 			continue
 		}
-		r.mu.Lock()
 		port := r.ports[i].Addr().(*net.TCPAddr).Port
-		r.mu.Unlock()
 		answer := append([]byte(nil), tower[:75]...)
 		binary.BigEndian.PutUint16(answer[64:], uint16(port))
 		copy(answer[71:], "\x0a\x01\x02\x03") // where nobody is to go
@@ -172,6 +172,7 @@ func (x *rpcCall) connect() ([]byte, uint32) {
 	}
 	handle, code := make([]byte, 20), uint32(accessDenied)
 	if dn == x.a.ntlm.user.DN && !x.in.short {
+		x.s.connects++
 		handle, code = x.give(&context{mailbox: x.a.ntlm.user, objects: map[uint32]object{}}), 0
 	}
 	out := stub(handle)

@@ -20,13 +20,13 @@ var ErrLost = errors.New("the session context is lost")
 // ErrAbsent says that there is no MAPI over HTTP, or that who asks may not use it: they may do so by EWS.
 var ErrAbsent = errors.New("there is no MAPI over HTTP here")
 
-var (
-	errSilent = errors.New("the server has sent nothing for too long")
-	errSlow   = errors.New("the server has not finished for too long")
-)
+// ErrSilent says that the server has sent nothing for too long.
+var ErrSilent = errors.New("the server has sent nothing for too long")
+
+var errSlow = errors.New("the server has not finished for too long")
 
 // TimedOut says of an error that nobody waited any longer: the server may still be at what it was asked.
-func TimedOut(err error) bool { return errors.Is(err, errSilent) || errors.Is(err, errSlow) }
+func TimedOut(err error) bool { return errors.Is(err, ErrSilent) || errors.Is(err, errSlow) }
 
 // noAnswer is the failure of a request whose reply did not come to its end.
 func (c *caller) noAnswer(ctx context.Context, r call, err error) error {

@@ -51,7 +51,7 @@ type call struct {
 func (c *caller) do(ctx context.Context, r call) ([]byte, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	silence := time.AfterFunc(c.config.Timeout, func() { cancel(errSilent) })
+	silence := time.AfterFunc(c.config.Timeout, func() { cancel(ErrSilent) })
 	defer silence.Stop()
 	all := time.AfterFunc(c.config.Most, func() { cancel(errSlow) })
 	defer all.Stop()

@@ -143,6 +143,9 @@ func (s *Session) Wait(ctx context.Context) (bool, error) {
 	return pending != 0, ended(r.kind, d)
 }
 
+// User is what the server calls the user.
+func (s *Session) User() string { return s.DisplayName }
+
 // String says which mailbox it is, without what must not be logged.
 func (s *Session) String() string {
 	return fmt.Sprintf("session of %s at %s", s.dn, s.caller.target.Host)

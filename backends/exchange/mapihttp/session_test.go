@@ -376,7 +376,7 @@ func TestWait(t *testing.T) {
 func TestSilence(t *testing.T) {
 	s := connect(t, answering(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	s.caller.config.Timeout = time.Millisecond
-	if _, err := s.Execute(t.Context(), 0, nil, 100); !errors.Is(err, errSilent) || kindOf(err) != backends.Uncertain {
+	if _, err := s.Execute(t.Context(), 0, nil, 100); !errors.Is(err, ErrSilent) || kindOf(err) != backends.Uncertain {
 		t.Error(err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange/dcerpc"
+	"github.com/dipylon/dipylon/backends/exchange/mapihttp"
 )
 
 // Config says where a server is, and how it is spoken to.
@@ -20,6 +21,8 @@ type Config struct {
 	Mapper string
 	// SignIn signs in to a service of the host.
 	SignIn SignIn
+	// Guard does what presents the credential of SignIn: connecting up to the first call, which says what became of it [at once].
+	Guard func(ctx context.Context, something func() error) error
 	// CodePage and Locale are those of the session: [1252 and 0x0409].
 	CodePage, Locale uint32
 	// Timeout is how long a server may send nothing [60 s].
@@ -47,6 +50,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Most == 0 {
 		c.Most = 5 * time.Minute
+	}
+	if c.Guard == nil {
+		c.Guard = func(_ context.Context, something func() error) error { return something() }
 	}
 	if c.Host == "" || c.SignIn == nil {
 		return c, backends.Fail(backends.Permanent, "RPC wants a host, and a way to sign in")
@@ -85,7 +91,24 @@ func (c Config) dial(ctx context.Context, to service) (*dcerpc.Conn, error) {
 func silence(err error) error {
 	var n net.Error
 	if errors.As(err, &n) && n.Timeout() {
-		return errSilent
+		return mapihttp.ErrSilent
 	}
 	return err
+}
+
+// Port asks for the port of a service, that of mailboxes or the address book's, without signing in.
+func Port(ctx context.Context, c Config, book bool) (string, error) {
+	c, err := c.complete()
+	if err != nil {
+		return "", err
+	}
+	to := emsmdb
+	if book {
+		to = nspi
+	}
+	port, err := dcerpc.Endpoint(ctx, c.Host, c.Mapper, to.Interface, c.Timeout)
+	if err != nil {
+		return "", c.unreachable(ctx, net.JoinHostPort(c.Host, c.Mapper), `"rpc.host"`, err)
+	}
+	return port, nil
 }

@@ -11,8 +11,6 @@ import (
 	"github.com/dipylon/dipylon/backends/remote"
 )
 
-var errSilent = errors.New("the server has sent nothing for too long")
-
 // unreachable is the failure of a server that was not connected to.
 func (c Config) unreachable(ctx context.Context, address, setting string, err error) error {
 	if cause := context.Cause(ctx); cause != nil {

@@ -65,6 +65,15 @@ func (l *link) Revive(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.config.Most)
 	defer cancel()
+	if err := l.config.Guard(ctx, func() error { return l.connect(ctx) }); err != nil {
+		return err
+	}
+	l.lost, l.number = false, l.number+1
+	return nil
+}
+
+// connect makes a session context on a new connection.
+func (l *link) connect(ctx context.Context) error {
 	conn, err := l.config.dial(ctx, l.to)
 	if err != nil {
 		return err
@@ -74,7 +83,6 @@ func (l *link) Revive(ctx context.Context) error {
 		l.Close()
 		return err
 	}
-	l.lost, l.number = false, l.number+1
 	return nil
 }
 

@@ -53,14 +53,14 @@ func Connect(ctx context.Context, c Config, dn string) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{dn: dn}
-	s.prepare(c, emsmdb, s.connect)
+	s.prepare(c, emsmdb, s.enter)
 	if err := s.Revive(ctx); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Session) connect(ctx context.Context) error {
+func (s *Session) enter(ctx context.Context) error {
 	r := request{name: "EcDoConnectEx", opnum: opConnectEx, stub: s.connectRequest()}
 	return s.do(ctx, r, s.readConnect)
 }
@@ -171,6 +171,9 @@ func (s *Session) executeRequest(flags uint32, requests []byte, most uint32) []b
 func (s *Session) Disconnect(ctx context.Context) error {
 	return s.end(ctx, request{name: "EcDoDisconnect", opnum: opDisconnect}, func() []byte { return s.handle[:] })
 }
+
+// User is what the server calls the user.
+func (s *Session) User() string { return s.DisplayName }
 
 // String says which mailbox it is, without what must not be logged.
 func (s *Session) String() string { return fmt.Sprintf("session of %s at %s", s.dn, s.config.Host) }

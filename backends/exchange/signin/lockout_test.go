@@ -127,3 +127,42 @@ func TestLockoutIsBounded(t *testing.T) {
 		t.Errorf("%d users", len(a.users))
 	}
 }
+
+// TestTry: what presents a credential in another way is guarded as requests are.
+func TestTry(t *testing.T) {
+	s, err := New(Config{URL: "https://mail.sakes.example", Lockout: NewLockout(2, time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tries := 0
+	try := func(l *Login, outcome error) backends.Kind {
+		return backends.KindOf(l.Try(t.Context(), func() error {
+			tries++
+			return outcome
+		}))
+	}
+	refused := backends.Fail(backends.BadCredentials, "refused")
+	login := func(password string) *Login { return s.Login(Credential{User: "george", Password: password}) }
+	george := login("right")
+	wrong := login("wrong")
+	for i, step := range []struct {
+		login   *Login
+		outcome error
+		want    backends.Kind
+		tries   int
+	}{
+		{george, nil, 0, 1},
+		{george.Again(), backends.Fail(backends.Temporary, "an outage"), backends.Temporary, 2},
+		{george, nil, 0, 3},
+		{wrong, refused, backends.BadCredentials, 4},
+		{wrong, nil, backends.BadCredentials, 4},
+		{login("wrong"), nil, backends.BadCredentials, 4}, // it was refused lately
+		{login("also wrong"), refused, backends.BadCredentials, 5},
+		{login("another"), nil, backends.Throttled, 5},
+		{login("right"), backends.Fail(backends.PasswordExpired, "expired"), backends.PasswordExpired, 6},
+	} {
+		if got := try(step.login, step.outcome); got != step.want || tries != step.tries {
+			t.Errorf("%d: %v after %d tries", i, got, tries)
+		}
+	}
+}

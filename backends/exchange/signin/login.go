@@ -86,27 +86,55 @@ func (l *Login) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// roundTrip sends a request by a lane, alone as long as the credential was not right once.
-func (l *Login) roundTrip(lane *lane, r *http.Request, b *body) (*http.Response, error) {
+// roundTrip sends a request by a lane.
+func (l *Login) roundTrip(lane *lane, r *http.Request, b *body) (response *http.Response, err error) {
+	err = l.present(r.Context(), func() error {
+		response, err = lane.do(r, b)
+		return err
+	})
+	return response, err
+}
+
+// present does what presents the credential: alone as long as it was not right once, and not at all after it was refused.
+func (l *Login) present(ctx context.Context, something func() error) error {
 	if !l.proof.proven.Load() {
-		if err := take(r.Context(), l.proof.first); err != nil {
-			return nil, err
+		if err := take(ctx, l.proof.first); err != nil {
+			return err
 		}
 		defer func() { l.proof.first <- struct{}{} }()
 	}
 	if f := l.proof.refused.Load(); f != nil {
-		return nil, f
+		return f
 	}
 	if l.proof.proven.Load() {
-		return lane.do(r, b)
+		return something()
 	}
-	end, err := l.server.config.Lockout.begin(r.Context(), l.credential)
+	end, err := l.server.config.Lockout.begin(ctx, l.credential)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	response, err := lane.do(r, b)
+	err = something()
 	end(l.outcome())
-	return response, err
+	return err
+}
+
+// Try does what presents the credential to the server in another way than by HTTP, and is guarded as a request is. The credential
+// is right if nothing fails, and wrong if that fails as bad credentials.
+func (l *Login) Try(ctx context.Context, something func() error) error {
+	return l.present(ctx, func() error { return l.judge(something()) })
+}
+
+// judge notes what the credential has come to.
+func (l *Login) judge(err error) error {
+	switch kind := backends.KindOf(err); kind {
+	case 0:
+		l.right()
+	case backends.BadCredentials:
+		return l.turnDown(backends.AsFailure(err))
+	case backends.AccountDisabled, backends.PasswordExpired:
+		return l.refuse(backends.AsFailure(err))
+	}
+	return err
 }
 
 // outcome is what became of the first attempt with a credential.
