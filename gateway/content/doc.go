@@ -16,5 +16,6 @@
 // # What is done to a body
 //
 // For a server without 8BITMIME, [SevenBit] encodes parts that have octets outside ASCII (RFC 6152 §3). Where a policy
-// asks for it, [Winmail] opens what Exchange sends as winmail.dat.
+// asks for it, [Winmail] opens what Exchange sends as winmail.dat, and where a route does, it makes that of a message, or gives it the
+// form of old readers ([Winmail.ReformFrom]).
 package content
