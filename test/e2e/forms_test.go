@@ -69,7 +69,7 @@ func TestForms(t *testing.T) {
 		t.Fatal(err)
 	}
 	begun := time.Now().Add(-time.Hour)
-	for _, name := range []string{"george", "chris", "keeper"} {
+	for _, name := range []string{"george", "chris", "keeper", "rich"} {
 		box := server.AddMailbox(name+"@sakes.example", name+"-secret", "/o=Sakes/ou=Exchange Administrative Group (FYDIBOHF23SPDLT)/cn=Recipients/cn="+name)
 		for i, stream := range threeMessages(t) {
 			box.DeliverAt(begun.Add(time.Duration(i)*time.Minute), "mail", stream)
@@ -83,6 +83,7 @@ func TestForms(t *testing.T) {
 			"mailboxes": []harness.Mapping{
 				{"address": "george@sakes.example", "policy": harness.Mapping{"encoding": "mime", "body": "enriched", "charset": "utf-8"}},
 				{"address": "keeper@sakes.example", "policy": harness.Mapping{"encoding": "mime", "body": "both", "calendar": "link", "calendar_link": "https://owa.example/?id={uid}"}},
+				{"address": "rich@sakes.example", "policy": harness.Mapping{"encoding": "mime", "rich_text": true}},
 			},
 		}},
 		More: harness.Mapping{"policy": harness.Mapping{"charset": "iso-8859-1"}},
@@ -95,6 +96,10 @@ func TestForms(t *testing.T) {
 		"george": {
 			{"Content-Type: multipart/mixed", "Content-Type: text/enriched; charset=utf-8", "<bold>Hafen</bold>", "filename=a.txt"},
 			{"Content-Type: text/plain", "When: Tuesday, 1"},
+		},
+		"rich": {
+			{"multipart/mixed", "Content-Type: text/plain; charset=iso-8859-1", "Content-Type: application/ms-tnef; name=winmail.dat"},
+			{"Content-Type: application/ms-tnef; name=winmail.dat", "Bring bills"},
 		},
 		"keeper": {
 			{"multipart/alternative", "Content-Type: text/plain; charset=iso-8859-1", "Content-Type: text/html; charset=", "&#8222;"},
