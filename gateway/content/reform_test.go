@@ -87,6 +87,11 @@ func TestReformNot(t *testing.T) {
 			t.Errorf("%s has become\n%s", name, got)
 		}
 	}
+	const inside = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: multipart/signed; boundary=s\r\n\r\n--s\r\n\r\ntext\r\n--s\r\nContent-Type: application/pgp-signature\r\n\r\nx\r\n--s--\r\n" +
+		"--b\r\n\r\na list's footer\r\n--b--\r\n"
+	if got, o := reformed(t, content.Form{Encoding: "uuencode"}, inside); got != inside || o.Message != nil {
+		t.Errorf("what is signed inside has become\n%s", got)
+	}
 }
 
 // TestReformOpened: TNEF is opened before, and what is in it has the form, too.
