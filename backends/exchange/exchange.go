@@ -14,6 +14,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange/mapihttp"
+	"github.com/dipylon/dipylon/backends/exchange/mapirpc"
 	"github.com/dipylon/dipylon/backends/exchange/signin"
 	"github.com/dipylon/dipylon/backends/remote"
 )
@@ -34,6 +35,7 @@ type Store struct {
 	locating     chan struct{} // has one value while nobody looks for the server
 	http         *http.Client  // for Health
 	people       people
+	ports        mapirpc.Ports // with protocol: rpc
 	// webPeople are people as EWS and Autodiscover have them, and roads who has to be asked for by EWS.
 	webPeople people
 	roads     roads

@@ -76,7 +76,7 @@ func (a rpcService) String() string {
 // rpcConfig is that of a session context by RPC.
 func (s *Store) rpcConfig(login login, at rpcService) mapirpc.Config {
 	c := mapirpc.Config{
-		Host: at.host, Mapper: strconv.Itoa(s.settings.RPC.Mapper), Timeout: s.settings.timeout(),
+		Host: at.host, Ports: &s.ports, Mapper: strconv.Itoa(s.settings.RPC.Mapper), Timeout: s.settings.timeout(),
 		SignIn: mapirpc.NTLM(login.credential.User, login.credential.Password),
 	}
 	if at.port != 0 {

@@ -24,6 +24,7 @@ type RPC struct {
 	next      uint64 // session context
 	twists    []twist
 	targets   []string
+	mapped    int // questions to the endpoint mapper
 	sealedOff bool
 	// unregistered: the endpoint mapper knows nothing.
 	unregistered bool
@@ -113,6 +114,13 @@ func (r *RPC) Twist(after int, to func([]byte) []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.twists = append(r.twists, twist{after, to})
+}
+
+// Mapped is how often the endpoint mapper was asked.
+func (r *RPC) Mapped() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mapped
 }
 
 // Unregister has the endpoint mapper know nothing.

@@ -77,6 +77,7 @@ func (r *RPC) endpoint(in []byte) ([]byte, uint32) {
 	tower := in[min(len(in), 4+4+4+4):]
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.mapped++
 	for i, syntax := range interfaces[:endpointMapper] {
 		if r.unregistered || len(tower) < 75 || string(tower[5:5+18]) != syntax[:18] {
 			continue

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
@@ -17,6 +18,8 @@ type Config struct {
 	Host string
 	// Port is that of the interface. "": the endpoint mapper is asked for it.
 	Port string
+	// Ports remembers what the endpoint mapper has said, for whoever shares them [nothing is remembered].
+	Ports *Ports
 	// Mapper is the port of the endpoint mapper [135].
 	Mapper string
 	// SignIn signs in to a service of the host.
@@ -67,17 +70,31 @@ type service struct {
 	most int // octets of a reply
 }
 
-// dial connects to a service.
+// dial connects to a service. Where a port that the endpoint mapper has named before is that of the service no more, it is asked again.
 func (c Config) dial(ctx context.Context, to service) (*dcerpc.Conn, error) {
-	security, err := c.SignIn(ctx, to.name, c.Host)
-	if err != nil {
-		return nil, backends.AsFailure(err)
+	if port, known := c.Ports.find(c.Host, to); known && c.Port == "" {
+		conn, err := c.dialPort(ctx, to, port)
+		if err == nil || context.Cause(ctx) != nil {
+			return conn, err
+		}
+		c.Ports.forget(c.Host, to)
 	}
 	port := c.Port
 	if port == "" {
+		var err error
 		if port, err = dcerpc.Endpoint(ctx, c.Host, c.Mapper, to.Interface, c.Timeout); err != nil {
 			return nil, c.unreachable(ctx, net.JoinHostPort(c.Host, c.Mapper), `"rpc.host" (its endpoint mapper is asked; "rpc.port" names the port without it)`, err)
 		}
+		c.Ports.remember(c.Host, to, port)
+	}
+	return c.dialPort(ctx, to, port)
+}
+
+// dialPort connects to a service at a port.
+func (c Config) dialPort(ctx context.Context, to service, port string) (*dcerpc.Conn, error) {
+	security, err := c.SignIn(ctx, to.name, c.Host)
+	if err != nil {
+		return nil, backends.AsFailure(err)
 	}
 	address := net.JoinHostPort(c.Host, port)
 	conn, err := dcerpc.Dial(ctx, address, dcerpc.Config{Interface: to.Interface, Security: security, Timeout: c.Timeout, Most: to.most})
@@ -85,6 +102,40 @@ func (c Config) dial(ctx context.Context, to service) (*dcerpc.Conn, error) {
 		return nil, c.unreachable(ctx, address, `"rpc.port"`, err)
 	}
 	return conn, nil
+}
+
+// Ports are those that endpoint mappers have named. The zero value is ready, and nil remembers nothing.
+type Ports struct {
+	mu    sync.Mutex
+	known map[string]string // by the host and the service
+}
+
+func (p *Ports) find(host string, of service) (port string, known bool) {
+	if p == nil {
+		return "", false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	port, known = p.known[of.name+"/"+host]
+	return port, known
+}
+
+func (p *Ports) remember(host string, of service, port string) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known == nil {
+		p.known = make(map[string]string)
+	}
+	p.known[of.name+"/"+host] = port
+}
+
+func (p *Ports) forget(host string, of service) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.known, of.name+"/"+host)
 }
 
 // silence says that the server sent nothing for too long, where the network says it in its own words.

@@ -258,3 +258,32 @@ func TestHanging(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestPorts: the endpoint mapper is asked once, and again when the services are at other ports.
+func TestPorts(t *testing.T) {
+	server, r, config := start(t)
+	config.Ports = &mapirpc.Ports{}
+	connect := func(want int) {
+		t.Helper()
+		for range 3 {
+			s, err := mapirpc.Connect(t.Context(), config, georgesDN)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Close()
+		}
+		if n := r.Mapped(); n != want {
+			t.Errorf("the endpoint mapper was asked %d times, want %d", n, want)
+		}
+	}
+	connect(1)
+	r.Restart()
+	connect(2)
+	config.SignIn = mapirpc.NTLM(`SAKES\george`, "wrong")
+	if _, err := mapirpc.Connect(t.Context(), config, georgesDN); kindOf(err) != backends.BadCredentials || server.Refusals("george@sakes.example") != 1 {
+		t.Errorf("%v, and the password was tried %d times", err, server.Refusals("george@sakes.example"))
+	}
+	if _, err := mapirpc.Bind(t.Context(), config); kindOf(err) != backends.BadCredentials || r.Mapped() != 3 {
+		t.Errorf("%v, and the endpoint mapper was asked %d times", err, r.Mapped())
+	}
+}
