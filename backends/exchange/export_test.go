@@ -1,6 +1,14 @@
 package exchange
 
-import "time"
+import (
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange/ews"
+)
 
 // Patient gives the server time to end session contexts, however busy the machine is.
 func Patient(s *Store) { s.disconnectMost = time.Minute }
+
+// IdentityByEWS is the id of a message that EWS lists.
+func IdentityByEWS(i ews.Item) (backends.MessageID, error) { return messageIdentity(i) }

@@ -2,9 +2,11 @@ package exchange_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange"
+	"github.com/dipylon/dipylon/backends/exchange/ews"
 	double "github.com/dipylon/dipylon/test/exchange"
 )
 
@@ -58,6 +61,40 @@ func TestSameByBoth(t *testing.T) {
 		if a, b := read(t, one, request), read(t, other, request); !strings.HasSuffix(b, "Pay.\r\n") && r.Body != backends.BodyHTML || bodyOf(a) != bodyOf(b) {
 			t.Errorf("%+v: %q and %q", r, a, b)
 		}
+	}
+}
+
+// TestRecordedIdentity: what a server was recorded with tells by EWS the id that it tells by MAPI over HTTP (RopLongTermIdFromId).
+func TestRecordedIdentity(t *testing.T) {
+	byEWS, err := os.ReadFile("testdata/ews/01-folders-finditem.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	byMAPI, err := os.ReadFile("testdata/mapi/11-long-term-ids.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`PropertyTag=\\"0xfff\\"/><t:Value>([A-Za-z0-9+/=]+)<`).FindAllStringSubmatch(string(byEWS), -1)
+	if len(found) < 40 {
+		t.Fatal(len(found))
+	}
+	for _, one := range found {
+		entry, err := base64.StdEncoding.DecodeString(one[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := exchange.IdentityByEWS(ews.Item{EntryID: entry})
+		if err != nil || len(id) != 44 || !strings.Contains(string(byMAPI), string(id[:32])) || !strings.HasPrefix(string(id[32:]), "00000003") {
+			t.Errorf("%s, %v", id, err)
+		}
+	}
+	for _, odd := range []ews.Item{{}, {EntryID: []byte("x")}, {SourceKey: make([]byte, 300)}} {
+		if id, err := exchange.IdentityByEWS(odd); err == nil {
+			t.Errorf("%+v: %q", odd, id)
+		}
+	}
+	if id, err := exchange.IdentityByEWS(ews.Item{EntryID: []byte("x"), SourceKey: []byte{1, 2}}); err != nil || id != "0102" {
+		t.Error(id, err)
 	}
 }
 
@@ -199,7 +236,11 @@ func TestWebCut(t *testing.T) {
 		}}
 	}
 	s.Twist("GetItem", 1, cut(4))
+	before := len(s.Operations())
 	texts, failures := many(t, m, ids)
+	if got := s.operations(before); got != "GetItem GetItem GetItem" {
+		t.Errorf("asked for with %s: all, the one that was cut, and those behind it", got)
+	}
 	for i := range ids {
 		if failures[i] != nil || texts[i] != numbered(i) {
 			t.Errorf("message %d: %v", i, failures[i])
@@ -352,8 +393,12 @@ func TestAuto(t *testing.T) {
 	if text() != numbered(0) || len(s.Operations()) == 0 {
 		t.Error("EWS is not used")
 	}
+	before := s.Requests()
 	if _, err := store.Login(t.Context(), credential("george-secret")); err != nil {
 		t.Error(err)
+	}
+	if n := s.Requests() - before; n != 1 {
+		t.Errorf("a login by EWS takes %d requests", n)
 	}
 	if theirs := renderer(s.store(t)); theirs == ours {
 		t.Errorf("both are called %s", theirs)

@@ -153,6 +153,36 @@ func TestLife(t *testing.T) {
 	}
 }
 
+// TestExport reads items as the server keeps them, where its schema has that.
+func TestExport(t *testing.T) {
+	s := start(t)
+	c := s.client(t, nil)
+	ids := s.fill(t, c, 1)
+	s.george.DeliverMail(time.Date(2026, 11, 22, 13, 0, 0, 0, time.UTC), mailOf(1), []byte("a stream"))
+	items, _, _, err := c.FindItem(t.Context(), ews.Known(ews.Inbox, ""), 1, 10)
+	if err != nil || len(items) != 1 {
+		t.Fatal(items, err)
+	}
+	all, err := c.ExportItems(t.Context(), []ews.ID{items[0].ID, {ID: "nonsense"}, ids[0]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer all.Close()
+	first, err := all.Next()
+	if got := contentOf(first, err); got != "a stream" || first.ID.ID != items[0].ID.ID {
+		t.Errorf("%q", got)
+	}
+	if _, err := all.Next(); backends.KindOf(err) != backends.NotFound {
+		t.Error(err)
+	}
+	if _, err := all.Next(); err != nil {
+		t.Error(err)
+	}
+	if _, err := all.Next(); err != io.EOF {
+		t.Error(err)
+	}
+}
+
 // TestSync follows a folder by its states.
 func TestSync(t *testing.T) {
 	s := start(t)
@@ -366,7 +396,14 @@ func TestRefusals(t *testing.T) {
 // TestNotReused: a connection that has answered with 5xx is not used again.
 func TestNotReused(t *testing.T) {
 	s := start(t)
-	c := s.client(t, nil)
+	transport := &http.Transport{TLSClientConfig: s.TLS}
+	defer transport.CloseIdleConnections()
+	c := s.client(t, func(o *ews.Config) {
+		o.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+			r.SetBasicAuth(george, "secret")
+			return transport.RoundTrip(r)
+		})
+	})
 	var reused atomic.Int32
 	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
 		if i.Reused {
