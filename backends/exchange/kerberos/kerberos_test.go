@@ -129,6 +129,7 @@ func TestVerdicts(t *testing.T) {
 	s.Modify("locked", "-allow_tix")
 	s.AddUser("gone", "sesame")
 	s.Modify("gone", "-expire", "yesterday")
+	s.AddUser(`ann\@corp.example`, "sesame")
 	s.AddUser("open", "sesame")
 	s.Modify("open", "-requires_preauth")
 	for _, test := range []struct {
@@ -153,8 +154,10 @@ func TestVerdicts(t *testing.T) {
 			t.Errorf("%s: the password was judged %d times", test.user, n)
 		}
 	}
-	if _, err := s.k.Ticket(t.Context(), "open", kerberos.Password("sesame"), service); err != nil {
-		t.Error(err)
+	for _, user := range []string{"open", "ann@corp.example"} { // who has a domain of mail that is no realm, RFC 6806 §5
+		if _, err := s.k.Ticket(t.Context(), user, kerberos.Password("sesame"), service); err != nil {
+			t.Error(user, err)
+		}
 	}
 }
 

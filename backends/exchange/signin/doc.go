@@ -35,6 +35,9 @@
 // # What is refused
 //
 // A password that was refused is sent once: by no other method, and by no other connection of the login, as directories
-// lock accounts. Until a credential was right once, the requests of a login wait for each other. Errors are a
-// [backends.Failure] where it is known what is wrong.
+// lock accounts. Until a credential was right once, the requests of a login wait for each other. A [Lockout] sees to it that other
+// logins do not send it either for a while, and that of a user no more wrong ones are sent than the directory takes.
+//
+// Errors are a [backends.Failure] where it is known what is wrong. [ErrBinding], [ErrTicket] and [ErrNoTicket] tell what is wrong although
+// the password is right.
 package signin

@@ -18,7 +18,7 @@ var (
 	// ErrTicket says that the server refuses a ticket of Kerberos.
 	ErrTicket = errors.New("the server refuses the ticket")
 	// ErrNoTicket says that Kerberos was to be used, and that there is no ticket to get.
-	ErrNoTicket = errors.New("Kerberos cannot be used")
+	ErrNoTicket = errors.New("there is no ticket of Kerberos to get")
 )
 
 // What clients are told where their password is not what is wrong.
