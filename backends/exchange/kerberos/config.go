@@ -22,7 +22,7 @@ type Config struct {
 	KDCs []string
 	// File is a krb5.conf; empty: none is read. Of it the realms and their KDCs count.
 	File string
-	// Timeout is how long a KDC may take [5 s].
+	// Timeout is how long a KDC may take [10 s].
 	Timeout time.Duration
 }
 
@@ -41,7 +41,7 @@ type Kerberos struct {
 func New(c Config) (*Kerberos, error) {
 	k := &Kerberos{config: c, known: make(map[string][]string), away: make(map[string]time.Time)}
 	if c.Timeout == 0 {
-		k.config.Timeout = 5 * time.Second
+		k.config.Timeout = 10 * time.Second
 	}
 	if c.File != "" {
 		file, err := config.Load(c.File)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dipylon/dipylon/backends/exchange/kerberos"
 	"github.com/dipylon/dipylon/test/peers"
@@ -32,7 +33,7 @@ func start(t *testing.T) *site {
 	s.AddUser("george", "sesame")
 	keytab := s.AddService(service)
 	s.gss = peers.StartGSS(t, peers.GSSAccounts{Keytab: keytab, Config: s.Config})
-	k, err := kerberos.New(kerberos.Config{Realm: realm, KDCs: []string{s.Address}})
+	k, err := kerberos.New(kerberos.Config{Realm: realm, KDCs: []string{s.Address}, Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange/kerberos"
@@ -44,7 +45,7 @@ func startRealm(t *testing.T, offers ...string) *realm {
 	sum := sha256.Sum256(r.Certificate().Raw)
 	r.bind = append([]byte("tls-server-end-point:"), sum[:]...)
 	var err error
-	if r.k, err = kerberos.New(kerberos.Config{Realm: r.kdc.Realm, KDCs: []string{r.kdc.Address}}); err != nil {
+	if r.k, err = kerberos.New(kerberos.Config{Realm: r.kdc.Realm, KDCs: []string{r.kdc.Address}, Timeout: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	logins := map[string]*peers.GSSLogin{}
@@ -295,7 +296,7 @@ func forward(conn net.Conn, behind string, request []byte) {
 func TestReplyOfKDCIsLost(t *testing.T) {
 	r := startRealm(t, "Negotiate")
 	address, asked := lossy(t, r.kdc.Address)
-	k, err := kerberos.New(kerberos.Config{Realm: r.kdc.Realm, KDCs: []string{address, r.kdc.Address}})
+	k, err := kerberos.New(kerberos.Config{Realm: r.kdc.Realm, KDCs: []string{address, r.kdc.Address}, Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
