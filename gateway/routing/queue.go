@@ -169,7 +169,7 @@ func (d *delivery) leftOver(outcomes []receivers.Outcome) (waiting []spool.Recip
 	for _, o := range outcomes {
 		switch {
 		case o.Temporary():
-			w := spool.Recipient{Recipient: o.Recipient, Destination: route.StoreDestination(o.Store), Due: time.Now().Add(firstRetry)}
+			w := spool.Recipient{Recipient: o.Recipient, Destination: route.StoreDestination(o.Store), Wait: firstRetry}
 			if o.Unknown {
 				w.State = spool.Uncertain
 			}

@@ -27,7 +27,7 @@ func (g *Server) setTransfer(t config.Transfer) {
 // liftKept ends the back-off of destinations whose mail may have been kept, whether they are in memory or not: some of it may
 // leave now, and the other is counted anew. A back-off of another sort that is over in minutes ends with it.
 func (g *Server) liftKept(ctx context.Context) {
-	err := g.spool.LiftIf(ctx, time.Now().Add(relay.KeptAgain), func(string) bool { return true })
+	err := g.spool.LiftIf(ctx, g.spool.Now().Add(relay.KeptAgain), func(string) bool { return true })
 	if err != nil && ctx.Err() == nil {
 		g.log.Error().Err(err).Stringer("at_most", relay.KeptAgain).Msg("mail that the transfer mode has kept waits a little longer")
 	}

@@ -101,7 +101,7 @@ func (e *entry) pack(now int64) error {
 			return err
 		}
 		if r.State.claimable() {
-			row.due = max(micros(r.Due), now)
+			row.due = max(micros(r.Due), now+r.Wait.Microseconds())
 			e.claimable = append(e.claimable, announcement{r.Destination, row.shard, row.due})
 		}
 		e.rows[i] = row

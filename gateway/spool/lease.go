@@ -31,10 +31,37 @@ type leases struct {
 	epochs [shards]atomic.Int64 // 0: not this node's
 	until  atomic.Int64         // by sinceBoot; of PostgreSQL alone
 
-	leaves atomic.Pointer[string] // of [Spool.Tell]
+	leaves atomic.Pointer[string]     // of [Spool.Tell]
+	clock  atomic.Pointer[serverTime] // nil: the server was not asked yet
 
 	mu     sync.Mutex // one look at the database at a time
 	others string     // what leaves by another node, where it is not what leaves by this one
+}
+
+// serverTime is what the server's clock said, and when by sinceBoot.
+type serverTime struct {
+	said time.Time
+	at   time.Duration
+}
+
+// now is the server's time. It goes on by a clock that nobody sets until the server is asked again, with each renewal.
+func (l *leases) now() time.Time {
+	c := l.clock.Load()
+	if c == nil {
+		return time.Now()
+	}
+	return c.said.Add(sinceBoot() - c.at)
+}
+
+// askTime asks the server for the time.
+func (l *leases) askTime(ctx context.Context) error {
+	var micros int64
+	asked := sinceBoot()
+	if err := l.spool.db.Quick().QueryRowContext(ctx, "SELECT "+databaseNow).Scan(&micros); err != nil {
+		return err
+	}
+	l.clock.Store(&serverTime{said: time.UnixMicro(micros), at: asked + (sinceBoot()-asked)/2})
+	return nil
 }
 
 func newLeases(s *Spool, node string) *leases {
@@ -161,6 +188,9 @@ func (l *leases) tick(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.renew(ctx); err != nil {
+		return err
+	}
+	if err := l.askTime(ctx); err != nil {
 		return err
 	}
 	nodes, others, err := l.removeDead(ctx)

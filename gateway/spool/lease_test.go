@@ -72,6 +72,30 @@ func TestShards(t *testing.T) {
 	}
 }
 
+// TestServersTime: mail is due by the server's clock, which is asked at each renewal and goes on between them, and an
+// administrator's spool has it, too.
+func TestServersTime(t *testing.T) {
+	t.Parallel()
+	s := start(t, shared(t), slow)
+	beside, err := Attach(Options{Log: zerolog.Nop(), DB: s.o.DB, Folder: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer beside.Close() //nolint:errcheck // it has no lease
+	if beside.leases.clock.Load() == nil {
+		t.Error("the administrator's spool has not asked")
+	}
+	future := time.Now().Add(26 * time.Hour)
+	s.leases.clock.Store(&serverTime{said: future, at: sinceBoot() - time.Hour})
+	if off := s.Now().Sub(future.Add(time.Hour)); off < 0 || off > time.Minute {
+		t.Errorf("it is off by %s", off)
+	}
+	tick(t, s)
+	if off := time.Until(s.Now()).Abs(); off > time.Minute {
+		t.Errorf("the server's time is off by %s", off)
+	}
+}
+
 // TestDifferentTransfer: gateways by which not the same mail leaves are told so at their start and when that changes, once,
 // and those of an earlier version, which do not say it, are left alone.
 func TestDifferentTransfer(t *testing.T) {

@@ -41,7 +41,7 @@ type Options struct {
 	Poll time.Duration
 	// Leaves says which mail leaves by this gateway, for [Spool.Tell] [it does not say].
 	Leaves string
-	Now    func() time.Time // [time.Now]
+	Now    func() time.Time // [the wall clock: with PostgreSQL the server's, so that all gateways have the same]
 
 	deaf bool // for tests: what others tell is not heard
 }
@@ -116,6 +116,12 @@ func Attach(o Options) (*Spool, error) {
 	working, end := context.WithCancel(context.Background())
 	s.end = end
 	if s.db.Shared() {
+		asking, cancel := context.WithTimeout(working, answerMost)
+		defer cancel()
+		if err := s.leases.askTime(asking); err != nil {
+			end()
+			return nil, fmt.Errorf("the spool: %w", err)
+		}
 		s.working.Go(func() { s.notifier.run(working) })
 	}
 	return s, nil
@@ -123,9 +129,14 @@ func Attach(o Options) (*Spool, error) {
 
 // prepare makes a spool that does nothing yet.
 func prepare(o Options, db database) (*Spool, error) {
+	own := o.Now == nil
 	o = o.withDefaults()
 	s := &Spool{o: o, db: db, free: freeSpace, swept: make(chan struct{})}
-	s.ids.now = o.Now
+	s.leases = newLeases(s, o.Node+"/"+rand.Text())
+	if own && db.Shared() {
+		s.o.Now = s.leases.now
+	}
+	s.ids.now = s.o.Now
 	files, err := openFiles(o, &s.ids)
 	if err != nil {
 		return nil, fmt.Errorf("the spool: %w", err)
@@ -133,7 +144,6 @@ func prepare(o Options, db database) (*Spool, error) {
 	s.files = files
 	s.schedule = newSchedule(s)
 	s.notifier = newNotifier(s)
-	s.leases = newLeases(s, o.Node+"/"+rand.Text())
 	return s, nil
 }
 
@@ -168,6 +178,9 @@ func open(ctx context.Context, o Options, db database) (*Spool, error) {
 // Tell says in a few words which mail leaves by this gateway from now on. Gateways that share a database share its mail out, so
 // the same has to leave by all of them: the log tells of a difference.
 func (s *Spool) Tell(leaves string) { s.leases.leaves.Store(&leaves) }
+
+// Now is the time by which mail is due. What is told to the spool is in it.
+func (s *Spool) Now() time.Time { return s.o.Now() }
 
 // Close ends the spool. What is in flight is uncertain for whoever opens it next.
 func (s *Spool) Close() (err error) {

@@ -41,8 +41,9 @@ type Recipient struct {
 	Destination string
 	// State is [Waiting], [Uncertain] (an earlier attempt may have delivered it), or [Held].
 	State State
-	// Due is when it may be tried first; zero: now.
-	Due time.Time
+	// Due is when it may be tried first, by the spool's clock; zero: now. Wait is how long it waits at least from now on.
+	Due  time.Time
+	Wait time.Duration
 }
 
 // ReportTo is a recipient of a report: nobody is told of what becomes of that (RFC 3461 §6.1).

@@ -57,7 +57,8 @@ func TestNothingLostWhileClocksJump(t *testing.T) {
 }
 
 // TestNothingLostWhileSharedClocksJump has two gateways on one PostgreSQL, whose clocks jump each by itself. Leases do not go
-// by them: nobody is taken for dead meanwhile, and one that is frozen is, whatever its clock says.
+// by them: nobody is taken for dead meanwhile, and one that is frozen is, whatever its clock says. Nor does mail: what one has
+// taken in is due for the other.
 func TestNothingLostWhileSharedClocksJump(t *testing.T) {
 	seed := aSeed(t)
 	r := rand.New(rand.NewPCG(seed, 6))
@@ -86,9 +87,25 @@ func TestNothingLostWhileSharedClocksJump(t *testing.T) {
 		v := w.judge(false)
 		return 2*v.Delivered > v.Recipients && v.Relayed > 0
 	})
+	if n := counted(t, url, "SELECT count(*) FROM spool_recipients WHERE due > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 3600000000"); n > 0 {
+		t.Errorf("%d recipients wait for an hour that a wrong clock has named", n)
+	}
 	other.Stop(t)
 	w.gateway.Stop(t)
 	w.look(w.judge(true))
+}
+
+func counted(t *testing.T, url, query string) (n int) {
+	t.Helper()
+	db, err := sql.Open("pgx", url)
+	if err == nil {
+		defer db.Close()
+		err = db.QueryRowContext(t.Context(), query).Scan(&n)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // evenly says whether two gateways have the same number of shards.
