@@ -244,6 +244,7 @@ stores:
       client_secret: {id: 7, value: hunter3}
       accounts: [{user: me, password: hunter4}]
       token: literal:hunter5
+      oauth: {seal_key: hunter6, certificate_key: /etc/app.key, endpoint: https://login.example/token}
 `)
 	shown, err := cfg.YAML()
 	if err != nil {
@@ -254,7 +255,7 @@ stores:
 			t.Errorf("%q is shown:\n%s", secret, shown)
 		}
 	}
-	for _, visible := range []string{"mail.example", "env:STORE_PASSWORD", "PLAIN: shown", "--fast", "user: me"} {
+	for _, visible := range []string{"mail.example", "env:STORE_PASSWORD", "PLAIN: shown", "--fast", "user: me", "/etc/app.key", "https://login.example/token"} {
 		if !bytes.Contains(shown, []byte(visible)) {
 			t.Errorf("%q is not shown:\n%s", visible, shown)
 		}

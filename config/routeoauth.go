@@ -11,13 +11,13 @@ type OAuth struct {
 	Provider       string   `yaml:"provider,omitempty"`
 	Tenant         string   `yaml:"tenant,omitempty"`
 	Issuer         string   `yaml:"issuer,omitempty"`
-	TokenEndpoint  string   `yaml:"token_endpoint,omitempty"`
+	Endpoint       string   `yaml:"endpoint,omitempty"`
 	DeviceEndpoint string   `yaml:"device_endpoint,omitempty"`
 	Grant          string   `yaml:"grant,omitempty"`
 	ClientID       string   `yaml:"client_id,omitempty"`
 	ClientSecret   Password `yaml:"client_secret,omitempty"`
 	Certificate    string   `yaml:"certificate,omitempty"`
-	Key            string   `yaml:"key,omitempty"`
+	CertificateKey string   `yaml:"certificate_key,omitempty"`
 	ServiceAccount string   `yaml:"service_account,omitempty"`
 	Scopes         []string `yaml:"scopes,omitempty"`
 	CA             string   `yaml:"ca,omitempty"`
@@ -28,8 +28,8 @@ type OAuth struct {
 func (c *Config) OAuthOf(r Route) oauth.Config {
 	o := r.OAuth
 	return oauth.Config{
-		Provider: o.Provider, Tenant: o.Tenant, Issuer: o.Issuer, TokenURL: o.TokenEndpoint, DeviceURL: o.DeviceEndpoint, Grant: oauth.Grant(o.Grant),
-		ClientID: o.ClientID, ClientSecret: o.ClientSecret.Value, Certificate: o.Certificate, Key: o.Key, ServiceAccount: o.ServiceAccount,
+		Provider: o.Provider, Tenant: o.Tenant, Issuer: o.Issuer, TokenURL: o.Endpoint, DeviceURL: o.DeviceEndpoint, Grant: oauth.Grant(o.Grant),
+		ClientID: o.ClientID, ClientSecret: o.ClientSecret.Value, Certificate: o.Certificate, Key: o.CertificateKey, ServiceAccount: o.ServiceAccount,
 		Scopes: o.Scopes, CA: o.CA,
 		Vault: oauth.Vault{File: oauth.VaultIn(c.RouteFolder(r.Name)), Key: o.SealKey.Value, Name: "route " + r.Name},
 	}
@@ -50,7 +50,7 @@ func (d *decoder) routeOAuth(at string, r *Route, c *Config) {
 		return
 	}
 	at = join(at, "oauth")
-	for _, file := range []*string{&r.OAuth.Certificate, &r.OAuth.Key, &r.OAuth.ServiceAccount, &r.OAuth.CA} {
+	for _, file := range []*string{&r.OAuth.Certificate, &r.OAuth.CertificateKey, &r.OAuth.ServiceAccount, &r.OAuth.CA} {
 		*file = d.path(*file)
 	}
 	if r.To != "smtp" {

@@ -219,7 +219,7 @@ func TestSendsByToken(t *testing.T) {
 			if tt.provider == "google" {
 				oauth = map[string]any{"provider": "google", "service_account": p.NewServiceAccount("gateway@project.example"), "ca": p.CA}
 			} else if tt.provider != "" {
-				oauth["provider"], oauth["token_endpoint"], oauth["tenant"] = tt.provider, p.TokenURL, "peer.example"
+				oauth["provider"], oauth["endpoint"], oauth["tenant"] = tt.provider, p.TokenURL, "peer.example"
 			}
 			s, f := tokenStore(t, p, nil, map[string]any{"oauth": oauth, "submission": map[string]any{"address": smtp.Address, "tls": "none", "sent": "Sent", "login_as": tt.loginAs}})
 			const message = "Message-ID: <1@peer.example>\r\n\r\nx\r\n"

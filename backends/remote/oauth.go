@@ -14,13 +14,13 @@ type OAuth struct {
 	Provider       string   `json:"provider"`        // microsoft, google; empty: Issuer says it
 	Tenant         string   `json:"tenant"`          // Microsoft's
 	Issuer         string   `json:"issuer"`          // whose OpenID configuration has the endpoints
-	TokenEndpoint  string   `json:"token_endpoint"`  // in place of Issuer
+	Endpoint       string   `json:"endpoint"`        // where tokens are asked for, in place of Issuer
 	DeviceEndpoint string   `json:"device_endpoint"` // the same
 	Grant          string   `json:"grant"`           // client_credentials, service_account, refresh_token
 	ClientID       string   `json:"client_id"`
 	ClientSecret   string   `json:"client_secret"`
 	Certificate    string   `json:"certificate"`     // PEM file, in place of a secret
-	Key            string   `json:"key"`             // PEM file
+	CertificateKey string   `json:"certificate_key"` // PEM file
 	ServiceAccount string   `json:"service_account"` // JSON file of Google's
 	Scopes         []string `json:"scopes"`
 	CA             string   `json:"ca"`       // PEM file of whom to trust where tokens are got
@@ -29,7 +29,7 @@ type OAuth struct {
 
 // Given says whether tokens are to be got.
 func (o OAuth) Given() bool {
-	return o.Provider != "" || o.Issuer != "" || o.TokenEndpoint != "" || o.ServiceAccount != "" || o.ClientID != ""
+	return o.Provider != "" || o.Issuer != "" || o.Endpoint != "" || o.ServiceAccount != "" || o.ClientID != ""
 }
 
 // Saves says whether the provider puts what is sent into the Sent folder of who has logged in, by itself.
@@ -45,8 +45,8 @@ func (o OAuth) Config(wrong *backends.SettingsError, path string, s backends.Set
 		return filepath.Join(s.BaseDir, name)
 	}
 	c := oauth.Config{
-		Provider: o.Provider, Tenant: o.Tenant, Issuer: o.Issuer, TokenURL: o.TokenEndpoint, DeviceURL: o.DeviceEndpoint, Grant: oauth.Grant(o.Grant),
-		ClientID: o.ClientID, ClientSecret: o.ClientSecret, Certificate: file(o.Certificate), Key: file(o.Key), ServiceAccount: file(o.ServiceAccount),
+		Provider: o.Provider, Tenant: o.Tenant, Issuer: o.Issuer, TokenURL: o.Endpoint, DeviceURL: o.DeviceEndpoint, Grant: oauth.Grant(o.Grant),
+		ClientID: o.ClientID, ClientSecret: o.ClientSecret, Certificate: file(o.Certificate), Key: file(o.CertificateKey), ServiceAccount: file(o.ServiceAccount),
 		Scopes: o.Scopes, CA: file(o.CA), Vault: oauth.Vault{File: oauth.VaultIn(s.StateDir), Key: o.SealKey, Name: s.Store},
 	}
 	for _, p := range c.Check() {
@@ -61,13 +61,13 @@ func DocumentOAuth(notes map[string]backends.SettingNote, path string) {
 		"provider":        {Doc: "Whose tokens: microsoft or google, with the endpoints and scopes that these have for mail.", Values: []string{oauth.Microsoft, oauth.Google}, Default: "none: issuer and scopes say it"},
 		"tenant":          {Doc: "Microsoft's tenant: its id, or a domain of it."},
 		"issuer":          {Doc: "The issuer whose OpenID configuration has the endpoints, https://…", Default: "the provider's"},
-		"token_endpoint":  {Doc: "Where tokens are asked for, in place of an issuer.", Default: "the issuer says it"},
-		"device_endpoint": {Doc: "Where device codes are asked for, with token_endpoint.", Default: "the issuer says it"},
+		"endpoint":        {Doc: "Where tokens are asked for, in place of an issuer.", Default: "the issuer says it"},
+		"device_endpoint": {Doc: "Where device codes are asked for, with endpoint.", Default: "the issuer says it"},
 		"grant":           {Doc: "client_credentials: as the application, for any mailbox that it was given. service_account: as a service account of Google's with domain-wide delegation. refresh_token: as somebody who has logged in with dipylon oauth login.", Values: []string{string(oauth.ClientCredentials), string(oauth.ServiceAccount), string(oauth.RefreshToken)}, Default: "what the rest amounts to"},
 		"client_id":       {Doc: "The application's id."},
 		"client_secret":   {Doc: "The application's secret.", Secret: true},
 		"certificate":     {Doc: "In place of a secret: a PEM file with the application's certificate, which is read again for each request."},
-		"key":             {Doc: "A PEM file with the certificate's key."},
+		"certificate_key": {Doc: "A PEM file with the certificate's key."},
 		"service_account": {Doc: "The key file of the service account (JSON)."},
 		"scopes[]":        {Doc: "What the tokens are for.", Default: "the provider's for mail"},
 		"ca":              {Doc: "Whom to trust where tokens are got: a PEM file of authorities.", Default: "the system's authorities"},

@@ -9,7 +9,7 @@ import (
 // waitBuckets are from what is relayed at once to what was tried for days, in seconds.
 var waitBuckets = []float64{0.1, 1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600, 5 * 24 * 3600}
 
-// relay makes what relays count, by the class of the next hop: mx, smart_host, lmtp or store.
+// relay makes what relays count, by the class of the next hop: mx, smart_host, lmtp, store or transport.
 func (m *metrics) relay() {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "dipylon", Subsystem: "relay", Name: name, Help: help}, append([]string{"class"}, labels...))

@@ -42,7 +42,7 @@ func startTokenWorld(t *testing.T, life time.Duration) *tokenWorld {
 		Stores: []harness.Mapping{{"name": "m365", "plugin": "imap", "domains": []string{domain}, "settings": harness.Mapping{
 			"address": w.dovecot.IMAPS, "ca": both(t, w.dovecot.CA, w.exim.CA), "tls_name": "localhost", "timeout": "10s", "connections": harness.Mapping{"keep": "0s"},
 			"oauth": harness.Mapping{
-				"issuer": w.provider.Issuer, "ca": w.provider.CA, "client_id": tokenApplication, "certificate": file, "key": key, "scopes": []string{"mail/.default"},
+				"issuer": w.provider.Issuer, "ca": w.provider.CA, "client_id": tokenApplication, "certificate": file, "certificate_key": key, "scopes": []string{"mail/.default"},
 			},
 			"delivery":   harness.Mapping{"append": true},
 			"submission": harness.Mapping{"address": w.exim.Submission, "sent": `\Sent`, "login_as": harness.Mapping{office: ada}},

@@ -99,9 +99,9 @@ func (c Config) Check() (wrong []Problem) {
 	case c.Provider == Microsoft && c.Tenant == "" && given.Issuer == "":
 		add("tenant", "microsoft needs the tenant: its id, or a domain of it")
 	case c.Provider == "" && c.Issuer == "" && c.TokenURL == "" && c.Grant != ServiceAccount:
-		add("issuer", "set provider, issuer or token_endpoint: nobody knows whom to ask for a token")
+		add("issuer", "set provider, issuer or endpoint: nobody knows whom to ask for a token")
 	}
-	for setting, address := range map[string]string{"issuer": c.Issuer, "token_endpoint": c.TokenURL, "device_endpoint": c.DeviceURL} {
+	for setting, address := range map[string]string{"issuer": c.Issuer, "endpoint": c.TokenURL, "device_endpoint": c.DeviceURL} {
 		if address != "" && checkURL(address) != nil {
 			add(setting, "expected an https:// address")
 		}
@@ -116,7 +116,7 @@ func (c Config) Check() (wrong []Problem) {
 func (c Config) checkGrant() (wrong []Problem) {
 	add := func(setting, text string) { wrong = append(wrong, Problem{setting, text}) }
 	if (c.Certificate == "") != (c.Key == "") {
-		add("certificate", "certificate and key go together")
+		add("certificate", "certificate and certificate_key go together")
 	}
 	switch c.Grant {
 	case ClientCredentials:
@@ -124,7 +124,7 @@ func (c Config) checkGrant() (wrong []Problem) {
 			add("client_id", "the application's id is missing")
 		}
 		if (c.ClientSecret == "") == (c.Certificate == "") {
-			add("client_secret", "set either client_secret, or certificate and key")
+			add("client_secret", "set either client_secret, or certificate and certificate_key")
 		}
 		if c.Provider == Google {
 			add("grant", "google lets an application into mailboxes by service_account alone")

@@ -63,7 +63,7 @@ var advice = map[Kind]string{
 	ClockWrong:          "set this machine's clock (NTP)",
 	Throttled:           "the issuer asks for fewer requests; it is asked again later",
 	Outage:              "check the network and the issuer's state; it is asked again later",
-	Untrusted:           "check issuer, token_endpoint and ca: secrets are sent to nobody else",
+	Untrusted:           "check issuer, endpoint and ca: secrets are sent to nobody else",
 	VaultUnusable:       "check seal_key and the file oauth-login in the state folder; dipylon oauth login makes it anew",
 	Refused:             "look for the code in the provider's documentation",
 }

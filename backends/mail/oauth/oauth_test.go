@@ -515,7 +515,7 @@ func TestCheck(t *testing.T) {
 		"provider":        func(c *oauth.Config) { c.Provider = "azure" },
 		"tenant":          func(c *oauth.Config) { c.Tenant = "" },
 		"issuer":          func(c *oauth.Config) { c.Issuer = "http://login.example" },
-		"token_endpoint":  func(c *oauth.Config) { c.TokenURL = "https://user@login.example" },
+		"endpoint":        func(c *oauth.Config) { c.TokenURL = "https://user@login.example" },
 		"client_id":       func(c *oauth.Config) { c.ClientID = "" },
 		"client_secret":   func(c *oauth.Config) { c.ClientSecret = "" },
 		"certificate":     func(c *oauth.Config) { c.Certificate = "app.crt" },
