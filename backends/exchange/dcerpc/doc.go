@@ -10,8 +10,8 @@
 // # Why the connection is ours
 //
 // go-msrpc v1.2.0, whose NTLM is used here as elsewhere, has such a connection as well. Of a reply that is sealed by NTLM it
-// compares no signature, so that somebody on the way may change what was sealed; it reads and decodes in goroutines of its own,
-// where a length that lies ends the process; and it leaves the socket open when a bind fails. What it writes is compared with what is
+// compares no signature, so that somebody on the way may change what was sealed; it panics at lengths that lie, and decodes in goroutines of
+// its own, where nobody can recover; and it leaves the socket open when a bind fails. What its stubs write is compared with what is
 // written here, in tests.
 //
 // # Bounds
