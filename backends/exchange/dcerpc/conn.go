@@ -71,6 +71,8 @@ type FaultError struct {
 	NotExecuted bool
 	// First says that it answers the first call after a sign-in, of which a server has said nothing before.
 	First bool
+
+	signed bool
 }
 
 // SignIn says that the sign-in was refused. QUIRK: Samba, and what is built on it, tells that as a protocol error.
@@ -106,15 +108,15 @@ func (e *FaultError) Error() string {
 	return fmt.Sprintf("dcerpc: fault 0x%08x", e.Status)
 }
 
-// Call calls a procedure with the stub of its parameters, and returns that of its results. A [FaultError] leaves the connection as it is,
-// any other error ends it.
+// Call calls a procedure with the stub of its parameters, and returns that of its results. A [FaultError] leaves the connection as it is, unless
+// the server has signed it; any other error ends it.
 func (c *Conn) Call(ctx context.Context, opnum uint16, stub []byte) ([]byte, error) {
 	if c.broken != nil {
 		return nil, &UnsentError{c.broken}
 	}
 	reply, err := c.call(ctx, opnum, stub)
 	fault := &FaultError{}
-	if err != nil && !errors.As(err, &fault) {
+	if err != nil && (!errors.As(err, &fault) || fault.signed) { // the next signature follows on one that was not looked at
 		c.broken = err
 		_ = c.net.Close()
 	}
@@ -245,6 +247,7 @@ func (c *Conn) fault(p *pdu) error {
 	}
 	return &FaultError{
 		Status:      binary.LittleEndian.Uint32(p.body[callSize:]),
+		signed:      p.auth != nil,
 		NotExecuted: p.flags&flagNotExecuted != 0, First: c.config.Security != nil && !c.answered,
 	}
 }

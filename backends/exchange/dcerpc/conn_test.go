@@ -242,6 +242,25 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestSignedFault: what follows on a fault that was signed goes over another connection.
+func TestSignedFault(t *testing.T) {
+	body := append(binary.LittleEndian.AppendUint32(make([]byte, callSize), StatusOutOfRange), make([]byte, 4)...)
+	fault := (&pdu{kind: kindFault, flags: flagFirst | flagLast, call: 2, body: body, auth: challenge()}).encode()
+	c, err := Dial(t.Context(), server(t, bindAck(1, challenge()), fault, answer(3, flagFirst|flagLast, "ok")), Config{Interface: anything, Security: &weak{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var f *FaultError
+	if _, err := c.Call(t.Context(), 1, nil); !errors.As(err, &f) || f.Status != StatusOutOfRange {
+		t.Error(err)
+	}
+	var unsent *UnsentError
+	if _, err := c.Call(t.Context(), 1, nil); !errors.As(err, &unsent) {
+		t.Error(err)
+	}
+}
+
 // TestBinds has what a server may answer a bind with.
 func TestBinds(t *testing.T) {
 	const whole = flagFirst | flagLast
