@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -172,10 +173,13 @@ func (s *Store) dialSubmission(ctx context.Context, c backends.Credential) (*smt
 // can, and nobody's mail is to come back for it.
 func (s *Store) submissionRefused(c backends.Credential, r smtpclient.Reply) *backends.Failure {
 	f := remote.LoginFailure(r)
-	if !s.byToken(c) || f.Kind == backends.Temporary || f.Kind == backends.Throttled {
+	// Exchange Online answers so where New-ServicePrincipal was given another object's id.
+	_, text := r.Enhanced()
+	wrongObject := strings.Contains(strings.ToLower(text), "storedrv")
+	if !s.byToken(c) || !wrongObject && (f.Kind == backends.Temporary || f.Kind == backends.Throttled) {
 		return f
 	}
-	return backends.Fail(backends.Temporary, "the submission server does not let %s in with the gateway's token (Microsoft: SMTP.SendAsApp with consent, Add-RecipientPermission … SendAs, SMTP AUTH enabled for tenant and mailbox): %w", s.submitter(c.User), f).
+	return backends.Fail(backends.Temporary, "the submission server does not let %s in with the gateway's token (Microsoft: SMTP.SendAsApp with consent, Add-RecipientPermission … SendAs, SMTP AUTH enabled for tenant and mailbox; New-ServicePrincipal with the object id of the enterprise application, not that of the app registration): %w", s.submitter(c.User), f).
 		WithCode("4.7.8").Say("the mail server ahead does not let this gateway send now, tell your administrator")
 }
 

@@ -247,6 +247,7 @@ func TestSubmissionRefusesToken(t *testing.T) {
 	for name, reply := range map[string]string{
 		"refused":       provider.RefusedSMTP,
 		"SMTP AUTH off": "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox. Visit https://aka.ms/smtp_auth_disabled for more information.",
+		"wrong object":  "430 4.2.0 STOREDRV; mailbox logon failure; failure code:80040111, LogonFailed",
 		"for tenants":   "550 5.7.30 Basic authentication is not supported for Client Submission.",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -257,7 +258,7 @@ func TestSubmissionRefusesToken(t *testing.T) {
 			_, err := s.Send(t.Context(), actingFor("ada@peer.example"), backends.Delivery{
 				Key: "k", Envelope: backends.Envelope{From: "ada@peer.example"}, Recipients: backends.To("far@far.example"), Size: 3,
 			}, strings.NewReader("\r\nx"))
-			if f := backends.AsFailure(err); f == nil || f.Kind != backends.Temporary || !strings.Contains(f.Detail, "SMTP.SendAsApp") {
+			if f := backends.AsFailure(err); f == nil || f.Kind != backends.Temporary || !strings.Contains(f.Detail, "SMTP.SendAsApp") || !strings.Contains(f.Detail, "enterprise application") {
 				t.Errorf("%v", err)
 			}
 		})

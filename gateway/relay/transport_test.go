@@ -4,6 +4,7 @@ package relay_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"sync"
 	"testing"
@@ -109,5 +110,41 @@ func TestTransportWaits(t *testing.T) {
 				t.Errorf("the sender is told %+v", w.reports)
 			}
 		})
+	}
+}
+
+// TestTransportLimits: however much waits for a mailbox, its provider gets no more of it at once than the route says, and each
+// message once.
+func TestTransportLimits(t *testing.T) {
+	const messages, connections = 500, 3
+	var mu sync.Mutex
+	now, most := 0, 0
+	s := &transport{send: func(backends.Delivery) ([]backends.Verdict, error) {
+		mu.Lock()
+		now++
+		most = max(most, now)
+		mu.Unlock()
+		time.Sleep(time.Millisecond) // for others to come meanwhile
+		mu.Lock()
+		now--
+		mu.Unlock()
+		return nil, nil
+	}}
+	w := newTransportWorld(t, s)
+	w.relay.Routes = routes{"route:m365:ada@office.example": {Kind: relay.Transport, Store: "office", As: "ada@office.example", Limits: relay.Limits{Connections: connections}}}
+	for i := range messages {
+		w.add(to("route:m365:ada@office.example", letter(fmt.Sprintf("k%d", i), "a@far.example")), text)
+	}
+	w.run(t)
+	w.rest(t)
+	sent := make(map[string]int)
+	for _, d := range s.sent {
+		sent[d.Key]++
+	}
+	if len(s.sent) != messages || len(sent) != messages {
+		t.Errorf("%d messages were sent, %d times", len(sent), len(s.sent))
+	}
+	if most > connections || most < 2 {
+		t.Errorf("%d at once", most)
 	}
 }
