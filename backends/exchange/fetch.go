@@ -16,8 +16,8 @@ import (
 
 // Bounds of fetching.
 const (
-	fetchesAtOnce = 2  // of one maildrop: one is made mail while the server gives another
-	togetherMost  = 16 // messages that are opened with one request
+	fetchesAtOnce = lanesMost // of one maildrop
+	togetherMost  = 16        // messages that come in one stream
 	bufferMost    = 0x7F00
 )
 
@@ -34,7 +34,7 @@ type stream struct {
 
 // open begins the streams of messages with one request, or with as many as the replies need. It is one's turn. The error is
 // that of all; each stream has its own.
-func (m *maildrop) open(ctx context.Context, ids []backends.MessageID) ([]*stream, error) {
+func (m *reading) open(ctx context.Context, ids []backends.MessageID) ([]*stream, error) {
 	c := m.session
 	current, err := c.current(ctx, ids)
 	if err != nil {
@@ -130,7 +130,7 @@ func (s *stream) leave(c *session) {
 }
 
 // message reads a stream to its end. One whose session is lost meanwhile is begun anew.
-func (m *maildrop) message(ctx context.Context, s *stream) (*object, error) {
+func (m *reading) message(ctx context.Context, s *stream) (*object, error) {
 	if s.err != nil {
 		return nil, failure(s.err)
 	}
@@ -181,17 +181,19 @@ func (m *maildrop) FetchMany(ctx context.Context, request backends.FetchManyRequ
 	case m.ctx.Err() != nil:
 		return nil, errClosed
 	}
-	return &contents{maildrop: m, ctx: ctx, request: request, form: form, left: slices.Clone(request.IDs)}, nil
+	bound, cancel := boundTo(ctx, m.ctx)
+	return &contents{maildrop: m, ctx: bound, cancel: cancel, request: request, form: form, left: slices.Clone(request.IDs)}, nil
 }
 
 // contents are the messages of one FetchMany.
 type contents struct {
 	maildrop *maildrop
 	ctx      context.Context //nolint:containedctx // the request's, which covers all of it
+	cancel   context.CancelCauseFunc
 	request  backends.FetchManyRequest
 	form     mime.Form
 	left     []backends.MessageID // that were not asked for yet
-	begun    []*stream
+	parts    []*part              // of the group that is read
 }
 
 // Next implements [backends.Contents].
@@ -199,18 +201,18 @@ func (c *contents) Next(ctx context.Context) (backends.Content, error) {
 	if err := context.Cause(c.ctx); err != nil {
 		return nil, backends.Fail(backends.Temporary, "fetch: %w", err)
 	}
-	if len(c.begun) == 0 {
+	for len(c.parts) > 0 && c.parts[0].given == len(c.parts[0].ids) {
+		c.parts = c.parts[1:]
+	}
+	if len(c.parts) == 0 {
 		if len(c.left) == 0 {
 			return nil, io.EOF
 		}
 		n := min(len(c.left), togetherMost)
-		ids := c.left[:n]
+		c.parts = c.maildrop.divide(c.ctx, c.left[:n])
 		c.left = c.left[n:]
-		c.begin(ctx, ids)
 	}
-	s := c.begun[0]
-	c.begun = c.begun[1:]
-	o, err := c.maildrop.message(ctx, s)
+	o, err := c.parts[0].next(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -218,26 +220,12 @@ func (c *contents) Next(ctx context.Context) (backends.Content, error) {
 	return c.maildrop.content(ctx, o, c.form, c.request)
 }
 
-// begin begins the streams of messages. What all of them fail with, each fails with.
-func (c *contents) begin(ctx context.Context, ids []backends.MessageID) {
-	err := c.maildrop.do(ctx, func(ctx context.Context) (err error) {
-		c.begun, err = c.maildrop.open(ctx, ids)
-		return err
-	})
-	if err == nil {
-		return
-	}
-	c.begun = nil
-	for _, id := range ids {
-		c.begun = append(c.begun, &stream{id: id, err: err})
-	}
-}
-
 // Close implements [backends.Contents]. What the server has open still it forgets with the next request.
 func (c *contents) Close() error {
-	for _, s := range c.begun {
-		s.leave(c.maildrop.session)
+	c.cancel(nil)
+	for _, p := range c.parts {
+		p.close()
 	}
-	c.begun, c.left = nil, nil
+	c.parts, c.left = nil, nil
 	return nil
 }

@@ -40,7 +40,12 @@ func (c *session) lasting(ctx context.Context, id mapi.ObjectID) (string, error)
 		guid = reply.LongTermID.Database
 		c.replicas.learn(id.Replica, guid)
 	}
-	return hex.EncodeToString(append(guid[:], id.Counter[:]...)), nil
+	return lastingID(mapi.LongTermID{Database: guid, Counter: id.Counter}), nil
+}
+
+// lastingID is the id of an object in all sessions.
+func lastingID(l mapi.LongTermID) string {
+	return hex.EncodeToString(append(l.Database[:], l.Counter[:]...))
 }
 
 // current returns the ids that objects have in this session. One that the server does not know is not among them.

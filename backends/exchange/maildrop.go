@@ -17,6 +17,8 @@ import (
 type maildrop struct {
 	store   *Store
 	session *session
+	lanes   lanes // its session contexts for reading
+	who     parties
 	account backends.Account
 	id      string // of the folder
 
@@ -67,7 +69,7 @@ func (s *Store) reach(ctx context.Context, login login, folder string) (*maildro
 	if err != nil {
 		return nil, err
 	}
-	m := &maildrop{store: s, session: c, account: who.owner.account}
+	m := &maildrop{store: s, session: c, who: who, account: who.owner.account}
 	if login.foreign() && !login.service && c.rights&rop.SendAsRight == 0 {
 		m.account.Address, m.account.Addresses = "", nil
 	}
@@ -199,14 +201,19 @@ func boundTo(ctx, open context.Context) (context.Context, context.CancelCauseFun
 	}
 }
 
-// do does something that can be done again in the session, until the maildrop is closed.
+// do does something that can be done again in the first session, until the maildrop is closed.
 func (m *maildrop) do(ctx context.Context, something func(context.Context) error) error {
-	if m.ctx.Err() != nil {
+	return (&reading{m, m.session}).do(ctx, something)
+}
+
+// do does something that can be done again in the session, until the maildrop is closed.
+func (r *reading) do(ctx context.Context, something func(context.Context) error) error {
+	if r.ctx.Err() != nil {
 		return errClosed
 	}
-	ctx, cancel := boundTo(ctx, m.ctx)
+	ctx, cancel := boundTo(ctx, r.ctx)
 	defer cancel(nil)
-	return m.session.do(ctx, something)
+	return r.session.do(ctx, something)
 }
 
 // Close ends the session and whatever is under way in it.
@@ -214,6 +221,7 @@ func (m *maildrop) Close() error {
 	m.once.Do(func() {
 		m.cancel()
 		m.store.forget(m)
+		m.lanes.close()
 		m.session.close()
 	})
 	return nil

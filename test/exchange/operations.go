@@ -227,9 +227,9 @@ func (x *call) made(operation uint8, from object) (made object, rest []byte) {
 		}
 	case ropCopyMessages: // §2.2.12.5
 		ids := x.ids()
-		x.in.take(2) // CopyFlags, SendOptions
+		flags, _ := x.in.u8(), x.in.u8() // CopyFlags, SendOptions
 		if f, ok := from.(*folder); ok {
-			return &transfer{f.list(ids)}, nil
+			return &transfer{f.list(ids, flags&sendEntryID != 0)}, nil
 		}
 	}
 	return nil, nil
@@ -258,16 +258,35 @@ const (
 	endMessage   = 0x400D0003
 )
 
+// sendEntryID has each message come with its entry id, MS-OXCFXICS §2.2.3.1.1.3.1.
+const sendEntryID = 0x20
+
 // list returns the stream of messages, MS-OXCFXICS §2.2.4.3.16. Those that are not there are left out.
-func (f *folder) list(ids []id) []byte {
+func (f *folder) list(ids []id, entries bool) []byte {
 	var stream []byte
 	for _, one := range ids {
 		if found := f.find(one); found != nil && !found.Deleted {
-			stream = append(append(stream, words(startMessage)...), found.Stream...)
+			stream = append(stream, words(startMessage)...)
+			if entries {
+				entry := found.entryID()
+				stream = append(append(stream, words(0x0FFF0102, uint32(len(entry)))...), entry...)
+			}
+			stream = append(stream, found.Stream...)
 			stream = append(stream, words(endMessage)...)
 		}
 	}
 	return stream
+}
+
+// entryID is a Message EntryID, MS-OXCDATA §2.2.4.2.
+func (m *Message) entryID() []byte {
+	entry := append(words(0), m.mailbox.replica[:]...) // Flags, ProviderUID
+	entry = append(entry, 7, 0)                        // eitLTPrivateMessage
+	for _, counter := range []uint64{m.folder, m.ID} {
+		which := number(counter)
+		entry = append(append(append(entry, m.mailbox.replica[:]...), which[2:]...), 0, 0)
+	}
+	return entry
 }
 
 func (m *Mailbox) find(counter uint64) *Message {

@@ -48,6 +48,9 @@ func (r *FastTransferSourceCopyProperties) write(e *mapi.Encoder) {
 	e.Tags(r.PropertyTags)
 }
 
+// CopySendEntryID has each message come with what identifies it, [FastTransferSourceCopyMessages.CopyFlags]. MS-OXCFXICS §2.2.3.1.1.3.1.
+const CopySendEntryID uint8 = 0x20
+
 // FastTransferSourceCopyMessages opens a FastTransfer stream of messages of a folder. MS-OXCROPS §2.2.12.5.
 type FastTransferSourceCopyMessages struct {
 	Opens
