@@ -183,9 +183,11 @@ func hashOf(address string) []byte {
 }
 
 // wasSentTo says whether an address is among those that a value of sentTo was made of.
-func wasSentTo(value mapi.Binary, address string) bool {
+func wasSentTo(value mapi.Binary, address string) bool { return hasHash(value, hashOf(address)) }
+
+func hasHash(value mapi.Binary, hash []byte) bool {
 	for one := range slices.Chunk(value, recipientHash) {
-		if string(one) == string(hashOf(address)) {
+		if string(one) == string(hash) {
 			return true
 		}
 	}

@@ -95,6 +95,7 @@ func (s *Store) Describe(ctx context.Context) (backends.Description, error) {
 		d.Credentials = append(d.Credentials, backends.CredentialImpersonation)
 	}
 	d.Capabilities.Sender = s.settings.Submission
+	d.Capabilities.Outbox = s.settings.Outbox.Mailbox != ""
 	d.Capabilities.Receiver = s.settings.Delivery.Given() || s.settings.Delivery.Create
 	return d, nil
 }

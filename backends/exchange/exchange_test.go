@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange"
+	"github.com/dipylon/dipylon/backends/mapi"
 	"github.com/dipylon/dipylon/backends/mapi/fasttransfer"
 	"github.com/dipylon/dipylon/backends/mapi/mime"
 	"github.com/dipylon/dipylon/backends/storetest"
@@ -37,12 +39,14 @@ const (
 	chris  = "chris@sakes.example"
 	// service is the account that may open everybody's mailbox.
 	service = "keeper@sakes.example"
+	// connector is whose Outbox has mail for the gateway to send.
+	connector = "connector@sakes.example"
 )
 
 func start(t testing.TB, settings map[string]any) *site {
 	t.Helper()
 	s := &site{Server: double.Start(t), boxes: make(map[string]*double.Mailbox)}
-	for _, user := range []string{george, chris} {
+	for _, user := range []string{george, chris, connector} {
 		name, _, _ := strings.Cut(user, "@")
 		s.boxes[user] = s.AddMailbox(user, name+"-secret", "/o=Sakes/ou=Exchange Administrative Group (FYDIBOHF23SPDLT)/cn=Recipients/cn="+name)
 		s.boxes[user].AddFolder("", "Archive")
@@ -87,6 +91,29 @@ func (s *site) put(user string, mail []byte) error {
 	return nil
 }
 
+// enqueue puts mail into a folder of the connector, as one that was submitted.
+func (s *site) enqueue(folder string, out backends.Outgoing, mail []byte) error {
+	o, err := mime.Reader{}.Read(bytes.NewReader(mail), int64(len(mail)))
+	if err != nil {
+		return err
+	}
+	o.Recipients = nil
+	for _, address := range backends.Addresses(out.Recipients) {
+		r := &mapi.Recipient{}
+		r.Set(mapi.PidTagRecipientType, mapi.Integer32(1))
+		r.SetAddress(mapi.RecipientAddress, mapi.Address{Name: address, Type: mapi.AddressSMTP, Address: address, SMTP: address})
+		o.Recipients = append(o.Recipients, r)
+	}
+	var stream bytes.Buffer
+	w := fasttransfer.NewWriter(&stream)
+	if err := errors.Join(w.Content(o), w.Flush()); err != nil {
+		return err
+	}
+	const submitted = 4
+	s.boxes[connector].Put(folder, submitted, stream.Bytes())
+	return nil
+}
+
 func (s *site) store(t testing.TB) *exchange.Store {
 	t.Helper()
 	store := exchange.New()
@@ -114,7 +141,7 @@ const helper = "EXCHANGE_TEST_HELPER"
 var (
 	sends = map[string]any{"submission": true}
 	takes = map[string]any{
-		"submission": true, "delivery": map[string]any{"create": true}, "service": map[string]any{"user": service, "password": "keeper-secret"},
+		"submission": true, "delivery": map[string]any{"create": true}, "outbox": map[string]any{"mailbox": connector}, "service": map[string]any{"user": service, "password": "keeper-secret"},
 	}
 )
 
@@ -198,6 +225,9 @@ func (s *site) target(t *testing.T) storetest.Target {
 		SecondUser: chris, SecondPassword: "chris-secret", SecondAddress: chris,
 		Folder: "Archive/2026", Renders: true, InMemory: true, Large: 64 << 10, Many: 40,
 		Put: func(_ context.Context, user string, mail []byte) error { return s.put(user, mail) },
+		Enqueue: func(_ context.Context, out backends.Outgoing, mail []byte) error {
+			return s.enqueue("Outbox", out, mail)
+		},
 		SendLogins: func() int {
 			byEWS := 0
 			for _, operation := range s.Operations() {

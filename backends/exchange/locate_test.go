@@ -175,10 +175,10 @@ func TestAutodiscoverSettings(t *testing.T) {
 		`{}`: "",
 		`{"autodiscover": ["mail.sakes.example", "cas.sakes.example:8443", "*.far.example"]}`: "",
 		`{"autodiscover": ["https://mail.sakes.example"]}`:                                    "autodiscover",
-		`{"autodiscover": ["*"]}`:   "autodiscover",
-		`{"autodiscover": ["*."]}`:  "autodiscover",
-		`{"autodiscover": ["a@b"]}`: "autodiscover",
-		`{"url": "https://mail.sakes.example", "autodiscover": ["mail.sakes.example"]}`: "autodiscover",
+		`{"autodiscover": ["*"]}`:                                                             "autodiscover",
+		`{"autodiscover": ["*."]}`:                                                            "autodiscover",
+		`{"autodiscover": ["a@b"]}`:                                                           "autodiscover",
+		`{"url": "https://mail.sakes.example", "autodiscover": ["mail.sakes.example"]}`:       "autodiscover",
 	} {
 		err := exchange.New().Configure(t.Context(), backends.Settings{Domains: []string{"sakes.example"}, Raw: []byte(raw), Check: true})
 		if (err == nil) != (path == "") || err != nil && !strings.HasPrefix(err.Error(), path+": ") {

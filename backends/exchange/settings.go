@@ -26,6 +26,8 @@ type settings struct {
 	Submission bool `json:"submission"`
 	// Delivery is how mail comes in.
 	Delivery delivery `json:"delivery"`
+	// Outbox is where mail waits that the gateway is to send.
+	Outbox outbox `json:"outbox"`
 	// Protocol is what the server is spoken to with: auto, mapi, ews, rpc.
 	Protocol string `json:"protocol"`
 	RPC      rpc    `json:"rpc"` // where it is with rpc
@@ -70,6 +72,7 @@ func read(given backends.Settings) (settings, signin.Config, error) {
 		wrong.Add("timeout", "is at least 1s")
 	}
 	set.Delivery.Check(&wrong, "delivery")
+	set.Outbox.check(&wrong, set.Service)
 	switch {
 	case set.Delivery.Create && set.Delivery.Given():
 		wrong.Add("delivery", "create and a server are both set: choose one")

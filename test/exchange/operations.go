@@ -249,7 +249,7 @@ func (x *call) openMessage(from object) (object, []byte) {
 	}
 	// HasNamedProperties, no SubjectPrefix, NormalizedSubject in Unicode, no recipients and no columns of theirs.
 	rest := append([]byte{0, 1, 4}, wide(one.Subject)...)
-	return &message{mailbox: box, id: one.ID, folder: one.folder, writable: mode&3 != 0}, append(rest, 0, 0, 0, 0, 0)
+	return &message{mailbox: box, id: one.ID, folder: one.folder, writable: mode&3 != 0, version: one.version}, append(rest, 0, 0, 0, 0, 0)
 }
 
 // Markers of a list of messages, MS-OXCFXICS §2.2.4.1.4.

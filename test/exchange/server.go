@@ -113,6 +113,7 @@ type Message struct {
 	folder  uint64
 	item    *item // of the stream; nil: it cannot be read
 	locked  bool  // by a spooler
+	version int   // of what was saved
 	changes int
 	named   map[string]string // properties that EWS has set, in base64
 }

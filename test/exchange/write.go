@@ -49,6 +49,7 @@ type message struct {
 	draft    *item
 	writable bool
 	in       *attachment // that it is embedded in
+	version  int         // of the message that was opened
 }
 
 // attachment is an open attachment of a message.
@@ -325,8 +326,26 @@ func (m *message) save() uint32 {
 		one = m.mailbox.add(m.folder)
 		m.id = one.ID
 	}
+	if one.version != m.version {
+		return 0x80040109 // somebody else has saved it meanwhile, MS-OXCMSG §3.2.5.3
+	}
+	one.version++
+	m.version = one.version
 	one.take(draft.clone(), stream)
 	return 0
+}
+
+// Put puts a message into a folder, with its PidTagMessageFlags.
+func (m *Mailbox) Put(folder string, flags uint32, stream []byte) {
+	m.server.mu.Lock()
+	defer m.server.mu.Unlock()
+	for _, f := range m.folders {
+		if f.Name == folder {
+			one, content := m.add(f.id), parse(stream)
+			content.setNumber(tagFlags, flags)
+			one.take(content, content.stream())
+		}
+	}
 }
 
 // size is how many octets the mailbox has.
