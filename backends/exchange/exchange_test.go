@@ -165,7 +165,7 @@ func TestConformance(t *testing.T) {
 	t.Run("by EWS, in process", func(t *testing.T) {
 		t.Parallel()
 		target := start(t, with(takes, "protocol", "ews")).target(t)
-		target.Large = 4 << 20
+		target.Large = 1 << 20
 		storetest.Run(t, target)
 	})
 	t.Run("by EWS, as plugin", func(t *testing.T) {
