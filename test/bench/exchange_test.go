@@ -40,19 +40,21 @@ type farExchange struct {
 	gateway *harness.Gateway
 }
 
-func startFarExchange(t *testing.T) *farExchange {
+func startFarExchange(t *testing.T, protocol string) *farExchange {
 	t.Helper()
 	f := &farExchange{server: exchange.Start(t)}
 	f.mailbox = f.server.AddMailbox(exchangeUser, exchangeSecret, "/o=Sakes/cn=Recipients/cn=george")
 	at := time.Date(2026, 11, 1, 8, 0, 0, 0, time.UTC)
 	for i := range exchangeMessages {
-		f.mailbox.DeliverAt(at.Add(time.Duration(i)*time.Minute), "mail", streamOf(t, letterOf(i, exchangeOctets/exchangeMessages)))
+		mail := letterOf(i, exchangeOctets/exchangeMessages)
+		f.mailbox.DeliverMail(at.Add(time.Duration(i)*time.Minute), mail, streamOf(t, mail))
 	}
-	short := streamOf(t, letterOf(0, 2000))
+	mail := letterOf(0, 2000)
+	short := streamOf(t, mail)
 	for i := range exchangeIdle {
 		box := f.server.AddMailbox(idleUser(i), exchangeSecret, fmt.Sprintf("/o=Sakes/cn=Recipients/cn=idle%d", i))
 		for n := range few {
-			box.DeliverAt(at.Add(time.Duration(n)*time.Minute), "mail", short)
+			box.DeliverMail(at.Add(time.Duration(n)*time.Minute), mail, short)
 		}
 	}
 	near, err := url.Parse(f.server.Root)
@@ -67,7 +69,7 @@ func startFarExchange(t *testing.T) *farExchange {
 		Kind: harness.Plain, PlaintextLogin: true,
 		Stores: []harness.Mapping{{
 			"name": "far", "plugin": "exchange", "domains": []string{"sakes.example"}, "sends": true,
-			"settings": harness.Mapping{"url": "https://" + delay.Proxy(t, near.Host, farTrip), "ca": ca, "submission": true},
+			"settings": harness.Mapping{"url": "https://" + delay.Proxy(t, near.Host, farTrip), "ca": ca, "submission": true, "protocol": protocol},
 		}},
 		More: harness.Mapping{
 			"log": harness.Mapping{"level": "info", "format": "json"}, "limits": harness.Mapping{"connections": 2000, "per_address": 2000},
@@ -109,11 +111,18 @@ func streamOf(t *testing.T, mail []byte) []byte {
 	return stream.Bytes()
 }
 
-// TestExchangeFar measures a store that is an Exchange server 40 ms away, over MAPI over HTTP.
+// TestExchangeFar measures a store that is an Exchange server 40 ms away, over MAPI over HTTP and over EWS.
 func TestExchangeFar(t *testing.T) {
-	f := startFarExchange(t)
+	for _, protocol := range []string{"mapi", "ews"} {
+		t.Run(protocol, func(t *testing.T) { measureFarExchange(t, protocol) })
+	}
+}
+
+func measureFarExchange(t *testing.T, protocol string) {
+	t.Helper()
+	f := startFarExchange(t, protocol)
 	load, _ := os.ReadFile("/proc/loadavg")
-	fmt.Printf("%s, %s, load at the start %s\n\n| work | measured | goal |\n|---|---|---|\n", time.Now().UTC().Format(time.DateOnly), machine(), strings.Fields(string(load))[0])
+	fmt.Printf("%s, %s, load at the start %s\n\n| over %s | measured | goal |\n|---|---|---|\n", time.Now().UTC().Format(time.DateOnly), machine(), strings.Fields(string(load))[0], protocol)
 	print := func(what, measured, goal string) { fmt.Printf("| %s | %s | ≤ %s |\n", what, measured, goal) }
 	for _, when := range []struct{ what, goal string }{{"cold", "10"}, {"warm", "5"}} {
 		login, message := f.first(t)
