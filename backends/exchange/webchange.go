@@ -92,11 +92,20 @@ func (m *webDrop) change(
 			return err
 		}
 		for i, f := range failures {
-			if f != nil && f.Kind != backends.NotFound {
-				failed[there[i]] = f
+			if f != nil && !ews.Refused(f, ews.ItemNotFound) {
+				failed[there[i]] = notGone(f)
 			}
 		}
 		return nil
 	})
 	return failed, err
+}
+
+// notGone is the failure of a message that is there still. What was not found is something else, such as Deleted Items: nobody is to take it for the
+// message.
+func notGone(f *backends.Failure) *backends.Failure {
+	if f.Kind == backends.NotFound {
+		return backends.Fail(backends.Temporary, "%w", f)
+	}
+	return f
 }

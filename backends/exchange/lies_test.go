@@ -1,0 +1,39 @@
+package exchange_test
+
+import (
+	"testing"
+
+	"github.com/dipylon/dipylon/backends"
+	double "github.com/dipylon/dipylon/test/exchange"
+)
+
+// TestWebRemovalRefused: a message is told as removed where the server has removed it or does not have it, and not where it lacks
+// something else, such as the folder to move it to.
+func TestWebRemovalRefused(t *testing.T) {
+	s, store := byEWS(t, 1, nil)
+	for _, test := range []struct {
+		code    string
+		removed bool
+	}{
+		{"ErrorItemNotFound", true},
+		{"ErrorToFolderNotFound", false},
+		{"ErrorFolderNotFound", false},
+		{"ErrorInvalidIdMalformed", false},
+		{"ErrorMailRecipientNotFound", false},
+	} {
+		m := open(t, store, "")
+		ids, _ := list(t, m)
+		s.Twist("DeleteItem", 1, double.Twist{Undone: true, Edit: func(string) string {
+			return `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/" xmlns:m="http://schemas.microsoft.com/exchange/services/2006/messages"><s:Body>` +
+				`<m:DeleteItemResponse><m:ResponseMessages><m:DeleteItemResponseMessage ResponseClass="Error"><m:ResponseCode>` + test.code +
+				`</m:ResponseCode></m:DeleteItemResponseMessage></m:ResponseMessages></m:DeleteItemResponse></s:Body></s:Envelope>`
+		}})
+		removals, err := m.Remove(t.Context(), ids, backends.DisposalTrash)
+		if err != nil || len(removals) != 1 || (removals[0].Failure == nil) != test.removed {
+			t.Errorf("%s: %v, %v", test.code, removals, err)
+		}
+		if err == nil && removals[0].Failure != nil && removals[0].Failure.Kind == backends.NotFound {
+			t.Errorf("%s: told as a message that is gone: %v", test.code, removals[0].Failure)
+		}
+	}
+}
