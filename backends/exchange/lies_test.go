@@ -1,6 +1,8 @@
 package exchange_test
 
 import (
+	"regexp"
+	"slices"
 	"testing"
 
 	"github.com/dipylon/dipylon/backends"
@@ -35,5 +37,36 @@ func TestWebRemovalRefused(t *testing.T) {
 		if err == nil && removals[0].Failure != nil && removals[0].Failure.Kind == backends.NotFound {
 			t.Errorf("%s: told as a message that is gone: %v", test.code, removals[0].Failure)
 		}
+	}
+}
+
+// TestWebOtherItem: a message that was not asked for is not taken for the one that was.
+func TestWebOtherItem(t *testing.T) {
+	s, store := byEWS(t, 3, nil)
+	m := open(t, store, "")
+	ids, _ := list(t, m)
+	message := regexp.MustCompile(`(?s)<m:GetItemResponseMessage.*?</m:GetItemResponseMessage>`)
+	swapped := func(reply string) string {
+		all := message.FindAllString(reply, -1)
+		if len(all) < 2 {
+			return reply
+		}
+		slices.Reverse(all)
+		n := 0
+		return message.ReplaceAllStringFunc(reply, func(string) string { n++; return all[n-1] })
+	}
+	s.Twist("GetItem", 1, double.Twist{Edit: swapped})
+	texts, failures := many(t, m, ids)
+	for i := range ids {
+		if failures[i] != nil || texts[i] != numbered(i) {
+			t.Errorf("message %d: %.60q, %v", i, texts[i], failures[i])
+		}
+	}
+	var other string
+	s.Twist("GetItem", 1, double.Twist{Edit: func(reply string) string { other = reply; return reply }})
+	fetch(t, m, ids[2])
+	s.Twist("GetItem", 10, double.Twist{Edit: func(string) string { return other }})
+	if c, err := m.Fetch(t.Context(), backends.FetchRequest{ID: ids[0]}); backends.KindOf(err) != backends.Temporary {
+		t.Errorf("%v, %v", c, err)
 	}
 }

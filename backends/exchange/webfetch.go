@@ -46,7 +46,7 @@ type webContents struct {
 	left    []backends.MessageID // of which nothing was given
 	tries   int                  // of the first of them
 	items   *ews.Items           // that are being read; nil: they have to be asked for
-	asked   int                  // how many of left the reply is about
+	asked   []ews.ID             // of the first of left, which the reply is still about
 	cancel  context.CancelCauseFunc
 	all     error // what the others fail with, too: the server is not asked for them
 }
@@ -113,12 +113,12 @@ func (c *webContents) end() {
 		c.items.Close()
 		c.cancel(nil)
 	}
-	c.items, c.asked = nil, 0
+	c.items, c.asked = nil, nil
 }
 
 // next reads the first message that is left.
 func (c *webContents) next(ctx context.Context) (*kept, error) {
-	if c.asked == 0 {
+	if len(c.asked) == 0 {
 		if err := c.ask(); err != nil {
 			return nil, err
 		}
@@ -126,7 +126,8 @@ func (c *webContents) next(ctx context.Context) (*kept, error) {
 	if c.items == nil {
 		return nil, gone(c.left[0])
 	}
-	c.asked--
+	asked := c.asked[0]
+	c.asked = c.asked[1:]
 	item, err := c.items.Next()
 	if err != nil {
 		var own *ews.ItemError
@@ -139,6 +140,10 @@ func (c *webContents) next(ctx context.Context) (*kept, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !sameItem(item, asked, c.left[0]) {
+		_ = k.buffer.Discard()
+		return nil, backends.Fail(backends.Temporary, "the server gives another message than the one that it was asked for")
+	}
 	there, err := c.drop.inFolder(ctx, item.Parent)
 	if err == nil && !there {
 		err = &ews.ItemError{Failure: backends.AsFailure(gone(c.left[0]))}
@@ -147,12 +152,21 @@ func (c *webContents) next(ctx context.Context) (*kept, error) {
 		_ = k.buffer.Discard()
 		return nil, err
 	}
-	if c.asked == 0 {
+	if len(c.asked) == 0 {
 		// What is behind the last one is read when there is something else to do: the reply has to be whole, and that message was.
 		_, _ = c.items.Next()
 		c.end()
 	}
 	return k, nil
+}
+
+// sameItem says whether an item is the one that was asked for by its Id, which may be written in another way.
+func sameItem(item *ews.Item, asked ews.ID, id backends.MessageID) bool {
+	if item.ID.ID == asked.ID {
+		return true
+	}
+	told, err := messageIdentity(*item)
+	return err == nil && told == id
 }
 
 // ask asks for messages that are left: for as many as one reply is to have, or for the first alone if it was asked for before. Where the
@@ -186,7 +200,7 @@ func (c *webContents) ask() error {
 		cancel(nil)
 		return err
 	}
-	c.items, c.asked, c.cancel = items, len(ids), cancel
+	c.items, c.asked, c.cancel = items, ids, cancel
 	return nil
 }
 

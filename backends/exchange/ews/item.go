@@ -135,7 +135,7 @@ type Items struct {
 
 // contentShape is what is asked of items whose mail is wanted.
 var contentShape = `<m:ItemShape><t:BaseShape>IdOnly</t:BaseShape><t:IncludeMimeContent>true</t:IncludeMimeContent><t:AdditionalProperties>` +
-	field("item:ParentFolderId") + `</t:AdditionalProperties></m:ItemShape>`
+	field("item:ParentFolderId") + extended(propEntryID, "Binary") + extended(propSourceKey, "Binary") + `</t:AdditionalProperties></m:ItemShape>`
 
 // plainShape is what is asked of items without it.
 var plainShape = `<m:ItemShape><t:BaseShape>IdOnly</t:BaseShape><t:AdditionalProperties>` + field("item:ParentFolderId") + field("message:IsRead") +
