@@ -1,9 +1,12 @@
 package exchange_test
 
 import (
+	"context"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/dipylon/dipylon/backends"
 	double "github.com/dipylon/dipylon/test/exchange"
@@ -68,5 +71,40 @@ func TestWebOtherItem(t *testing.T) {
 	s.Twist("GetItem", 10, double.Twist{Edit: func(string) string { return other }})
 	if c, err := m.Fetch(t.Context(), backends.FetchRequest{ID: ids[0]}); backends.KindOf(err) != backends.Temporary {
 		t.Errorf("%v, %v", c, err)
+	}
+}
+
+// TestWebEndlessList: a server that gives the same page for ever ends the list with an error, and so it does what looks for a message.
+func TestWebEndlessList(t *testing.T) {
+	s, store := byEWS(t, 3, nil)
+	same := double.Twist{Edit: func(reply string) string {
+		return strings.Replace(reply, `IncludesLastItemInRange="true"`, `IncludesLastItemInRange="false"`, 1)
+	}}
+	var first string
+	s.Twist("FindItem", 1, double.Twist{Edit: func(reply string) string { first = same.Edit(reply); return first }})
+	s.Twist("FindItem", 1000, double.Twist{Edit: func(string) string { return first }})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	m := open(t, store, "")
+	n := 0
+	var failed error
+	for _, err := range m.List(ctx) {
+		if failed = err; err == nil {
+			n++
+		}
+	}
+	if n > 3 || backends.KindOf(failed) != backends.Temporary || ctx.Err() != nil {
+		t.Errorf("%d messages, %v, %v", n, failed, ctx.Err())
+	}
+	if got := len(s.Operations()); got > 100 {
+		t.Errorf("%d requests", got)
+	}
+	before := len(s.Operations())
+	m = open(t, store, "")
+	if _, err := m.Remove(ctx, []backends.MessageID{backends.MessageID(strings.Repeat("0", 44))}, backends.DisposalRemove); backends.KindOf(err) != backends.Temporary {
+		t.Errorf("%v, %v", err, ctx.Err())
+	}
+	if got := len(s.Operations()) - before; got > 100 {
+		t.Errorf("%d requests", got)
 	}
 }

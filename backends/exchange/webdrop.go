@@ -162,48 +162,60 @@ func (m *webDrop) refusal(err error) error {
 	return err
 }
 
-// List reads the folder in pages. Each begins with the last message of the one before, as its offset is only right as long as nothing in front of it was
-// removed: else the list is read anew from its beginning, without what was given already.
+// List implements [backends.Maildrop].
 func (m *webDrop) List(ctx context.Context) iter.Seq2[backends.Entry, error] {
 	return func(yield func(backends.Entry, error) bool) {
-		seen := make(map[backends.MessageID]struct{})
-		begun := 0
-		for offset, more := 0, true; more; {
-			var page []webEntry
-			var next int
-			err := m.do(ctx, func(ctx context.Context) (err error) {
-				page, next, more, err = m.page(ctx, offset)
+		read := func(offset int) (page webPage, err error) {
+			err = m.do(ctx, func(ctx context.Context) (err error) {
+				page, err = m.page(ctx, offset)
 				return err
 			})
-			switch {
-			case err != nil:
-				yield(backends.Entry{}, err)
-				return
-			case offset == 0:
-				if begun++; begun > beginningsMost {
-					yield(backends.Entry{}, backends.Fail(backends.Temporary, "the folder has changed %d times while it was listed", begun-1))
-					return
-				}
-			case len(page) == 0 || !has(seen, page[0].entry.ID):
-				offset, more = 0, true
-				continue
-			}
-			for _, one := range page {
-				if has(seen, one.entry.ID) {
-					continue
-				}
-				seen[one.entry.ID] = struct{}{}
-				m.learn(one)
-				if !yield(one.entry, nil) {
-					return
-				}
-			}
-			if len(page) < 2 && offset > 0 || len(page) == 0 || len(seen) >= listMost {
-				return
-			}
-			offset = next - 1
+			return page, err
+		}
+		if err := m.walk(read, func(one webEntry) bool { return yield(one.entry, nil) }); err != nil {
+			yield(backends.Entry{}, err)
 		}
 	}
+}
+
+// walk goes through the folder in pages, and gives each message once, until yield has enough. Each page begins with the last message of the one
+// before, as its offset is only right as long as nothing in front of it was removed: else the list is read anew from its beginning.
+func (m *webDrop) walk(read func(offset int) (webPage, error), yield func(webEntry) bool) error {
+	seen := make(map[backends.MessageID]struct{})
+	for begun, offset := 1, 0; len(seen) < listMost; {
+		page, err := read(offset)
+		if err != nil {
+			return err
+		}
+		if offset > 0 && (len(page.entries) == 0 || !has(seen, page.entries[0].entry.ID)) {
+			if begun++; begun > beginningsMost {
+				return backends.Fail(backends.Temporary, "the folder has changed %d times while it was listed", begun-1)
+			}
+			offset = 0
+			continue
+		}
+		fresh := false
+		for _, one := range page.entries {
+			if has(seen, one.entry.ID) {
+				continue
+			}
+			fresh = true
+			seen[one.entry.ID] = struct{}{}
+			m.learn(one)
+			if !yield(one) {
+				return nil
+			}
+		}
+		last := page.next - 1
+		switch {
+		case !page.more:
+			return nil
+		case last <= offset || !fresh && page.next > len(seen): // no server that keeps to its offsets does that
+			return backends.Fail(backends.Temporary, "the server says that the folder has more than %d messages, and gives no others", len(seen))
+		}
+		offset = last
+	}
+	return nil
 }
 
 func has(seen map[backends.MessageID]struct{}, id backends.MessageID) bool {
@@ -217,24 +229,32 @@ type webEntry struct {
 	id    string
 }
 
+// webPage is a part of a list. The next one begins at next, if there is more.
+type webPage struct {
+	entries []webEntry
+	next    int
+	more    bool
+}
+
 // page reads some messages of the folder.
-func (m *webDrop) page(ctx context.Context, offset int) (page []webEntry, next int, more bool, err error) {
+func (m *webDrop) page(ctx context.Context, offset int) (page webPage, err error) {
 	items, next, more, err := m.client.FindItem(ctx, ews.FolderID{ID: m.folder.ID}, offset, webListing)
 	if err != nil {
-		return nil, 0, false, err
+		return webPage{}, err
 	}
+	page.next, page.more = next, more
 	for _, i := range items {
 		id, err := messageIdentity(i)
 		if err != nil {
-			return nil, 0, false, err
+			return webPage{}, err
 		}
 		e := backends.Entry{ID: id, Size: -1, Received: i.Received, Seen: i.Read}
 		if i.Size > 0 {
 			e.Size = i.Size // of the properties: an estimate of what the mail has
 		}
-		page = append(page, webEntry{e, i.ID.ID})
+		page.entries = append(page.entries, webEntry{e, i.ID.ID})
 	}
-	return page, next, more, nil
+	return page, nil
 }
 
 func (m *webDrop) learn(one webEntry) {
@@ -246,18 +266,17 @@ func (m *webDrop) learn(one webEntry) {
 // find returns the Ids of EWS of messages. Those that were not listed here are looked for in the folder; one that is not there is not among them.
 func (m *webDrop) find(ctx context.Context, ids []backends.MessageID) (map[backends.MessageID]ews.ID, error) {
 	found, missing := m.recall(ids)
-	for offset, more := 0, missing; more; {
-		page, next, further, err := m.page(ctx, offset)
-		if err != nil {
-			return nil, err
+	if !missing {
+		return found, nil
+	}
+	err := m.walk(func(offset int) (webPage, error) { return m.page(ctx, offset) }, func(one webEntry) bool {
+		if slices.Contains(ids, one.entry.ID) {
+			found[one.entry.ID] = ews.ID{ID: one.id}
 		}
-		for _, one := range page {
-			if slices.Contains(ids, one.entry.ID) {
-				m.learn(one)
-				found[one.entry.ID] = ews.ID{ID: one.id}
-			}
-		}
-		offset, more = next, further && len(page) > 0 && len(found) < len(ids)
+		return len(found) < len(ids)
+	})
+	if err != nil {
+		return nil, err
 	}
 	return found, nil
 }
