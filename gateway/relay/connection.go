@@ -167,9 +167,13 @@ func (w *worker) settle(kind reportKind, c Claimed, verdicts []verdict) bool {
 	d, v := w.d, worst(verdicts)
 	d.giveBackUnsent(unsent(verdicts))
 	if kind == lost && d.delivering.Err() != nil {
-		d.r.giveBack(d.r.ending, []Claimed{c}) // it is the gateway that has broken it off
+		d.r.giveBack([]Claimed{c}) // it is the gateway that has broken it off
 	} else {
 		d.r.settle(&settlement{c: c, verdicts: verdicts, class: d.route.Kind})
+	}
+	if errors.Is(v.cause, errLease) {
+		kind = brokenOff
+		d.r.Log.Warn().Str("key", c.Key).Str("destination", d.name).Msg("the lease on a message has run out before its end was sent: it is tried again by whoever has it now")
 	}
 	if w.hop != nil && !w.hop.alive() {
 		w.close()

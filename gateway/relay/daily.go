@@ -61,7 +61,7 @@ func (d *destination) count(claimed []Claimed) []Claimed {
 	want := recipientsOf(claimed)
 	taken, again, err := d.r.Quota.Take(d.delivering, d.name, want, d.perDay)
 	if err != nil {
-		d.r.giveBack(d.r.ending, claimed)
+		d.r.giveBack(claimed)
 		d.uncounted(err)
 		return nil
 	}
@@ -89,7 +89,7 @@ func (d *destination) overDay(again time.Time, rest []Claimed) {
 	v.overDay, v.wait = true, min(again.Sub(d.r.Now()), backoffMost)
 	counted := d.backlog // has its place in the day
 	d.backlog = nil
-	d.r.giveBack(d.r.ending, rest)
+	d.r.giveBack(rest)
 	d.die(v, nil)
 	d.backlog = counted
 }

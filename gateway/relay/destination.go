@@ -42,20 +42,21 @@ type report struct {
 	kind reportKind
 	c    Claimed
 	v    verdict
-	stay chan bool // of done and lost: whether the connection goes on
-	up   bool      // of done and lost: there is one
+	stay chan bool // of done, lost and brokenOff: whether the connection goes on
+	up   bool      // likewise: there is one
 	told bool      // of ended: it was told that it does not
 }
 
 type reportKind uint8
 
 const (
-	opened   reportKind = iota + 1
-	closed              // one that was open
-	done                // a message is finished: v is the worst that became of it
-	lost                // like done: a message has cost connections, and nobody has it
-	unopened            // no connection came about: c is returned, v says why, and the goroutine ends
-	ended               // the goroutine ends
+	opened    reportKind = iota + 1
+	closed               // one that was open
+	done                 // a message is finished: v is the worst that became of it
+	lost                 // like done: a message has cost connections, and nobody has it
+	brokenOff            // like done: it was the gateway that did not end the message, which says nothing of the destination
+	unopened             // no connection came about: c is returned, v says why, and the goroutine ends
+	ended                // the goroutine ends
 )
 
 func newDestination(stopping, delivering context.Context, r *Relay, name string) *destination {
@@ -261,6 +262,9 @@ func (d *destination) told(r report) {
 		if d.row >= rowMost {
 			d.die(r.v, nil)
 		}
+	case brokenOff:
+		d.busy--
+		d.answer(r)
 	case unopened:
 		d.busy--
 		d.window.shrink()
@@ -380,7 +384,7 @@ func (p *putOff) more() []Claimed {
 
 // stop gives back what was not begun.
 func (d *destination) stop() {
-	d.r.giveBack(d.r.ending, d.backlog)
+	d.r.giveBack(d.backlog)
 	d.giveBackUnsent(recipientsOf(d.backlog))
 	d.backlog = nil
 	if d.out {

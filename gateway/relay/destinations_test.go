@@ -4,6 +4,7 @@ package relay_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/relay"
+	"github.com/dipylon/dipylon/gateway/spool"
 	"github.com/dipylon/dipylon/test/fakesmtp"
 	"github.com/dipylon/dipylon/test/harness"
 )
@@ -469,11 +472,22 @@ func TestShutdown(t *testing.T) {
 		return ""
 	}})
 	for i := range 10 {
-		w.add(letter(fmt.Sprint("k", i), "a@far.example"), text)
+		m := letter(fmt.Sprint("k", i), "a@far.example")
+		m.Received, m.Recipients[0].Due = begin.Add(26*time.Hour), begin // by the clock of the gateway that took it in
+		w.add(m, text)
 	}
 	w.relay.Limits.Connections, w.relay.Grace = 1, time.Minute
 	w.run(t)
 	<-under.arrived
+	failures := 2
+	w.mu.Lock()
+	w.fails = func() error {
+		if failures--; failures < 0 {
+			return nil
+		}
+		return errors.New("the database is away")
+	}
+	w.mu.Unlock()
 	w.stop()
 	w.await(t, "the others are given back", func() bool { return len(w.told["k1"]) == 1 })
 	under.pass()
@@ -486,9 +500,52 @@ func TestShutdown(t *testing.T) {
 		t.Errorf("the server was told %q", commands)
 	}
 	for _, r := range w.waiting {
-		if r.flies {
-			t.Errorf("%s is in flight", r.message.Key)
+		if r.flies || r.pending.Due.After(begin) {
+			t.Errorf("%s is in flight, %t, or waits until %s", r.message.Key, r.flies, r.pending.Due)
 		}
+	}
+}
+
+// TestLeaseRunsOut: a message whose lease has run out before its end was sent, and which is the gateway's again a moment
+// later, as after an outage of the database, is tried again at once. It was no attempt, and says nothing of the destination.
+func TestLeaseRunsOut(t *testing.T) {
+	for name, destination := range map[string]string{"mx": "far.example", "store": "store:sakes"} {
+		t.Run(name, func(t *testing.T) {
+			const messages = 30
+			s := &store{answer: func(d backends.Delivery, _ string, err error) ([]backends.Verdict, error) {
+				if err != nil {
+					return nil, fmt.Errorf("it cannot be read: %w", err)
+				}
+				return taken(d), nil
+			}}
+			w := newStoreWorld(t, s)
+			w.relay.Routes = routes{
+				"store:sakes": {Kind: relay.Store, Store: "sakes"}, "far.example": {Kind: relay.SmartHost, Servers: groups("mx.far.example:25")},
+			}
+			server := w.at(t, "mx.far.example:25", &fakesmtp.Server{})
+			for i := range messages {
+				m := letter(fmt.Sprint("k", i), fmt.Sprintf("u%d@far.example", i))
+				m.Recipients[0].Destination = destination
+				w.add(m, text)
+			}
+			w.lapses = messages
+			w.run(t)
+			w.finish(t)
+			for _, r := range w.waiting {
+				if r.pending.Attempts != 1 || r.pending.State != spool.Delivered {
+					t.Errorf("%s is %s after %d attempts", r.message.Key, r.pending.State, r.pending.Attempts)
+				}
+			}
+			if len(w.backoff) > 0 || w.lapses > 0 {
+				t.Errorf("the destination is left alone: %v; %d leases have not run out", w.backoff, w.lapses)
+			}
+			if n := len(server.Copies(text)); destination == "far.example" && n != messages {
+				t.Errorf("%d of %d have copies", n, messages)
+			}
+			if !strings.Contains(w.logged(), "the lease on a message has run out before its end was sent") {
+				t.Error("the log does not tell of it")
+			}
+		})
 	}
 }
 

@@ -46,7 +46,7 @@
 // When no reply comes to the end of the content, nobody knows (RFC 1047): the recipient is uncertain, and is tried
 // again; to a store it goes with the same idempotency key, by which the store finds a copy that it has (I2). Before the
 // end of the content is sent, the lease on the message is looked at once more: what is another gateway's by now gets
-// none.
+// none. That was no attempt, and says nothing of the destination: whoever has the lease then tries it at once.
 //
 // A destination that fails as a whole, since no host can be reached, DNS fails, connections are lost with one message
 // after another, or one message after another is put off with 421, 450 or 451, is left alone as a whole, and for longer

@@ -49,6 +49,7 @@ type queue struct {
 	backoff []backoffOfQueue // what Done was told
 	breaks  func(c *content) // contents that cannot be read
 	opened  atomic.Int32     // how often contents were opened
+	lapses  int              // how often a lease is not held, although none is lost
 }
 
 type backoffOfQueue struct {
@@ -236,6 +237,10 @@ func (c *cutReader) Read(p []byte) (int, error) {
 func (c *content) Held() bool {
 	c.q.mu.Lock()
 	defer c.q.mu.Unlock()
+	if c.q.lapses > 0 {
+		c.q.lapses--
+		return false
+	}
 	return !c.q.gone[c.key]
 }
 

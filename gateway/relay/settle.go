@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"context"
 	"errors"
 	"io"
 	"slices"
@@ -78,6 +77,10 @@ func (r *Relay) later(s *settlement, o *spool.Outcome, v *verdict, p spool.Pendi
 	if v.uncertain || p.State == spool.Uncertain { // an earlier attempt may still have delivered it
 		o.State = spool.Uncertain
 	}
+	if errors.Is(v.cause, errLease) { // it was the gateway that broke off: nobody's attempt, for whoever has the lease now
+		o.At, o.Until = time.Time{}, s.now
+		return
+	}
 	if !s.now.Before(expires) {
 		v.action, v.code = backends.ActionFailed, "4.4.7" // RFC 3463 §3.5: delivery time expired
 		o.State, o.Code, s.told = spool.Failed, v.code, true
@@ -107,8 +110,7 @@ func (r *Relay) later(s *settlement, o *spool.Outcome, v *verdict, p spool.Pendi
 	}
 }
 
-// settle writes down what became of messages, with the reports to their senders. It does not give up: what the queue
-// does not know is in flight for ever. It ends with the relay, and where nothing can be written until the next start.
+// settle writes down what became of messages, with the reports to their senders.
 func (r *Relay) settle(all ...*settlement) {
 	var results []spool.Result
 	for _, s := range all {
@@ -116,24 +118,31 @@ func (r *Relay) settle(all ...*settlement) {
 		r.identify(s)
 		results = append(results, spool.Result{Delivery: s.c.Delivery, Outcomes: s.outcomes})
 	}
+	if r.persist(len(all), func() error { return r.trySettle(all, results) }) {
+		r.tell(all)
+	}
+}
+
+// persist writes something of messages down. It does not give up: what the queue does not know is in flight for ever. It
+// ends with the relay, and where nothing can be written until the next start.
+func (r *Relay) persist(messages int, write func() error) (written bool) {
 	for wait := settleAgain; ; wait = min(2*wait, settleAgainMost) {
-		err := r.trySettle(all, results)
+		err := write()
 		switch {
 		case err == nil:
-			r.tell(all)
-			return
+			return true
 		case errors.Is(err, spool.ErrLease), errors.Is(err, spool.ErrClosed):
-			r.Log.Error().Err(err).Int("messages", len(all)).Msg("what became of messages cannot be written down: they are tried again by whoever has them now")
-			return
+			r.Log.Error().Err(err).Int("messages", messages).Msg("what became of messages cannot be written down: they are tried again by whoever has them now")
+			return false
 		case errors.Is(err, spool.ErrFailed):
-			r.Log.Error().Err(err).Int("messages", len(all)).Msg("what became of messages cannot be written down: nobody knows it after the next start")
-			return
+			r.Log.Error().Err(err).Int("messages", messages).Msg("what became of messages cannot be written down: nobody knows it after the next start")
+			return false
 		}
-		r.Log.Error().Err(err).Int("messages", len(all)).Msg("what became of messages cannot be written down yet")
+		r.Log.Error().Err(err).Int("messages", messages).Msg("what became of messages cannot be written down yet")
 		select {
 		case <-time.After(wait):
 		case <-r.ending.Done():
-			return
+			return false
 		}
 	}
 }
@@ -186,20 +195,23 @@ func (r *Relay) identify(s *settlement) {
 	s.messageID, s.about = content.MessageID(start[:n]), content.InReplyTo(start[:n])
 }
 
-// giveBack returns messages that were not tried.
-func (r *Relay) giveBack(ctx context.Context, all []Claimed) {
+// giveBack returns messages that were not tried. They have their old places, unless the clock by which they were received
+// is ahead of the queue's.
+func (r *Relay) giveBack(all []Claimed) {
 	var results []spool.Result
+	now := r.Now()
 	for _, c := range all {
+		due := now
+		if c.Received.Before(now) {
+			due = c.Received
+		}
 		result := spool.Result{Delivery: c.Delivery}
 		for _, p := range c.Recipients {
-			result.Outcomes = append(result.Outcomes, spool.Outcome{Number: p.Number, State: p.State, Until: c.Received})
+			result.Outcomes = append(result.Outcomes, spool.Outcome{Number: p.Number, State: p.State, Until: due})
 		}
 		results = append(results, result)
 	}
-	if len(results) == 0 {
-		return
-	}
-	if err := r.Queue.Settle(ctx, results...); err != nil {
-		r.Log.Error().Err(err).Int("messages", len(results)).Msg("messages that were not tried cannot be given back: they are tried again after the next start")
+	if len(results) > 0 {
+		r.persist(len(results), func() error { return r.Queue.Settle(r.ending, results...) })
 	}
 }
