@@ -76,7 +76,7 @@ func (w *worker) carry(c Claimed) bool {
 	d := w.d
 	w.carried++
 	if c.Envelope.RequireTLS && !d.r.confidential(d.route) {
-		return w.settle(done, c, allOf(failed(codeRequireTLS, errors.New("REQUIRETLS: the next hop's name is not authenticated, or its certificate is not verified")), c))
+		return w.settle(done, c, allOf(failed(codeRequireTLS, errors.New("REQUIRETLS: the next hop's name is not authenticated, its certificate is not verified, or it is a store's own transport")), c))
 	}
 	if what, err := d.drops(c); err != nil {
 		return w.settle(done, c, allOf(delayed("4.3.0", err), c))

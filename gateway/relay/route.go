@@ -119,13 +119,15 @@ func (r *Relay) secured(route Route, host string) smtpclient.TLS {
 }
 
 // confidential says whether a route may carry what asks for REQUIRETLS (RFC 8689 §4.2.1): its server is known by a
-// name that nobody on the way can have forged, and shows a certificate for it.
+// name that nobody on the way can have forged, and shows a certificate for it. By which way the own transport of a store sends on
+// nobody knows.
 func (r *Relay) confidential(route Route) bool {
 	switch route.Kind {
-	case Store, Transport:
+	case Store:
 		return true
 	case SmartHost, LMTP:
 		return r.secured(route, "").Policy == smtpclient.Verified
+	case Transport:
 	case MX: // the names come from DNS, until they are authenticated (RFC 7672, RFC 8461)
 	}
 	return false

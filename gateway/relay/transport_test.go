@@ -148,3 +148,19 @@ func TestTransportLimits(t *testing.T) {
 		t.Errorf("%d at once", most)
 	}
 }
+
+// TestTransportRequireTLS: nobody knows by which way a store's own transport sends, so what asks for REQUIRETLS (RFC 8689) is not
+// given to it.
+func TestTransportRequireTLS(t *testing.T) {
+	s := &transport{}
+	w := newTransportWorld(t, s)
+	m := to("route:m365:ada@office.example", letter("k1", "a@far.example"))
+	m.Envelope.RequireTLS = true
+	w.add(m, text)
+	w.run(t)
+	w.rest(t)
+	w.is(t, "k1", "a@far.example failed 5.7.30")
+	if len(s.sent) != 0 {
+		t.Errorf("sent: %v", s.sent)
+	}
+}
