@@ -26,10 +26,13 @@ type BinHex struct {
 // ErrBinHex says that something is no BinHex, or is damaged.
 var ErrBinHex = errors.New("this is not BinHex, or it is damaged")
 
-// Bounds of what stands in front of BinHex, and of a name in it.
+// Bounds of what stands in front of BinHex, of a name in it, and of what its repetitions make of it: so many times as many octets
+// as were read, and some more. Two of them can stand for 255.
 const (
 	binHexBeforeMost = 64 << 10
 	binHexNameMost   = 63
+	binHexGrowth     = 16
+	binHexSpare      = 256 << 10
 )
 
 // OpenBinHex reads the beginning of a file in BinHex. Text may stand in front of it. The errors are [ErrBinHex], and the reader's.
@@ -188,9 +191,20 @@ type binHexDecoder struct {
 	have  int  // bits
 	last  byte // octet
 	again int  // so many times more
+
+	read, made int64 // octets
 }
 
+// octet returns the next octet. More of them than there may be are [ErrBinHex].
 func (d *binHexDecoder) octet() (byte, error) {
+	if d.made++; d.made > binHexSpare+binHexGrowth*d.read {
+		return 0, ErrBinHex
+	}
+	return d.unpacked()
+}
+
+// unpacked returns the next octet, which may be one that is repeated.
+func (d *binHexDecoder) unpacked() (byte, error) {
 	for d.again == 0 {
 		c, err := d.packed()
 		if err != nil {
@@ -233,5 +247,6 @@ func (d *binHexDecoder) packed() (byte, error) {
 		d.bits, d.have = d.bits<<6|uint(six), d.have+6
 	}
 	d.have -= 8
+	d.read++
 	return byte(d.bits >> d.have & 0xFF), nil
 }

@@ -134,3 +134,17 @@ func FuzzBinHex(f *testing.F) {
 		_, _ = b.Resources(1 << 10)
 	})
 }
+
+// TestBinHexBomb: a small file may be as good as empty, and a large one does not grow without bound.
+func TestBinHexBomb(t *testing.T) {
+	for size, want := range map[int]error{binHexSpare: nil, 1 << 20: ErrBinHex} {
+		b, err := OpenBinHex(strings.NewReader(binHexed("a.bin", make([]byte, size), nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := io.Copy(io.Discard, b)
+		if !errors.Is(err, want) || n > int64(size) || want != nil && n > 2*binHexSpare {
+			t.Errorf("of %d octets there are %d, %v", size, n, err)
+		}
+	}
+}
