@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -13,7 +14,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mapi/rtf"
 )
 
-// objectMost is how large an OLE object is that is opened, in octets: it is in memory then. Larger ones go out as they are.
+// objectMost is how large an OLE object is that is opened, in octets: it is in memory while it is read. Larger ones go out as they are.
 const objectMost = 8 << 20
 
 // shownOf returns what stands for an OLE object (MS-OXCMAIL §2.1.3.4): the file that it has in it in its place, and beside it a picture
@@ -23,15 +24,14 @@ func shownOf(a *mapi.Attachment) []*mapi.Attachment {
 	if method != int64(mapi.AttachOLE) || a.Data.IsZero() || a.Embedded != nil {
 		return []*mapi.Attachment{a}
 	}
-	octets, err := readObject(a)
-	if err != nil || len(octets) > objectMost {
-		return []*mapi.Attachment{a} // an error comes again
-	}
-	o, err := msg.ReadObject(bytes.NewReader(octets), int64(len(octets)))
+	o, err := readObject(a)
 	if err != nil {
-		return []*mapi.Attachment{a}
+		return []*mapi.Attachment{a} // an error of reading comes again
 	}
-	shown := &mapi.Attachment{Data: mapi.ContentOf(o.Data)}
+	shown := &mapi.Attachment{Data: mapi.Content{Size: int64(len(o.Data)), Open: func() (io.ReadCloser, error) {
+		again, err := readObject(a) // there may be many
+		return io.NopCloser(bytes.NewReader(again.Data)), err
+	}}}
 	shown.Set(mapi.PidTagAttachMethod, mapi.AttachByValue)
 	name := o.Name
 	if o.Type != "" {
@@ -53,16 +53,27 @@ func pictureName(of, mediaType string) string {
 	return of + "." + strings.TrimPrefix(mediaType, "image/")
 }
 
-func readObject(a *mapi.Attachment) ([]byte, error) {
+var errLargeObject = errors.New("the OLE object is too large to be opened")
+
+// readObject reads what can be seen of an OLE object.
+func readObject(a *mapi.Attachment) (msg.Object, error) {
 	r, err := a.Data.Open()
 	if err != nil {
-		return nil, err
+		return msg.Object{}, err
 	}
 	defer r.Close()
-	return io.ReadAll(io.LimitReader(r, objectMost+1))
+	octets, err := io.ReadAll(io.LimitReader(r, objectMost+1))
+	if err != nil {
+		return msg.Object{}, err
+	}
+	if len(octets) > objectMost {
+		return msg.Object{}, errLargeObject
+	}
+	return msg.ReadObject(bytes.NewReader(octets), int64(len(octets)))
 }
 
-// Bounds of the pictures of RTF, which are in memory. Where there are more the RTF is attached as it is, too.
+// Bounds of the pictures of the RTF of one object, and of the octets of those of all objects in a message, which are in memory. Where
+// there are more the RTF is attached as it is, too.
 const (
 	picturesMost      = 100
 	pictureOctetsMost = 8 << 20
@@ -71,7 +82,6 @@ const (
 // pictures takes the pictures out of RTF: each is an attachment that the HTML refers to where mail programs show it.
 type pictures struct {
 	planner *planner
-	left    int
 }
 
 // picture implements [rtf.Options].Picture when the message is planned.
@@ -83,26 +93,34 @@ func (c *pictures) picture(picture rtf.Picture) (string, io.WriteCloser, error) 
 	return "planned@rtf", &pictureWriter{pictures: c, picture: picture}, nil
 }
 
-// pictureWriter has the octets of a picture, as far as there is room.
+// pictureWriter has the octets of a picture. One for which there is no room is left out.
 type pictureWriter struct {
 	*pictures
 	picture rtf.Picture
 	octets  []byte
+	leftOut bool
 }
 
 // Write implements [io.Writer].
 func (w *pictureWriter) Write(octets []byte) (int, error) {
-	if len(octets) > w.left {
-		w.planner.damaged = true // it is not whole
-		return len(octets), nil
+	held := &w.planner.shared.pictures
+	switch {
+	case w.leftOut:
+	case *held+len(octets) > pictureOctetsMost:
+		*held -= len(w.octets)
+		w.octets, w.leftOut, w.planner.damaged = nil, true, true
+	default:
+		*held += len(octets)
+		w.octets = append(w.octets, octets...)
 	}
-	w.left -= len(octets)
-	w.octets = append(w.octets, octets...)
 	return len(octets), nil
 }
 
 // Close implements [io.Closer].
 func (w *pictureWriter) Close() error {
+	if w.leftOut {
+		return nil
+	}
 	n := w.picture.Number
 	sum := sha256.Sum256(w.octets)
 	a := &mapi.Attachment{Data: mapi.ContentOf(w.octets)}
@@ -122,7 +140,7 @@ func (p *planner) planPictures() error {
 		return nil
 	}
 	p.pictureIDs = map[int]string{}
-	c := &pictures{planner: p, left: pictureOctetsMost}
+	c := &pictures{planner: p}
 	d, closing, err := p.openRTFWith(rtf.Options{Picture: c.picture})
 	if err != nil {
 		return p.readRTF(err)

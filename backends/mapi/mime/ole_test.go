@@ -100,14 +100,64 @@ func TestRTFPicturesBounded(t *testing.T) {
 	if !bytes.Contains(written, []byte("PidTagRtfCompressed.bin")) || bytes.Count(written, []byte("\r\nContent-ID:")) != picturesMost {
 		t.Errorf("the RTF is not there: %s", written)
 	}
-	p := &planner{pictureIDs: map[int]string{}}
-	w := &pictureWriter{pictures: &pictures{planner: p, left: 5}}
-	for _, octets := range []string{"abc", "def", "gh"} {
-		if n, err := w.Write([]byte(octets)); n != len(octets) || err != nil {
-			t.Errorf("%d, %v", n, err)
+}
+
+// TestRTFPicturesOfMany: the pictures of all objects in a message together have a bound, and one that is not whole is left out.
+func TestRTFPicturesOfMany(t *testing.T) {
+	shared := &planning{pictures: pictureOctetsMost - 5}
+	for _, c := range []struct {
+		octets  []string
+		held    string
+		damaged bool
+	}{{[]string{"abc", "def", "gh"}, "", true}, {[]string{"abc", "d"}, "abcd", false}, {[]string{"ab", "c"}, "", true}, {[]string{"e"}, "e", false}} {
+		p := &planner{pictureIDs: map[int]string{}, shared: shared}
+		w := &pictureWriter{pictures: &pictures{planner: p}}
+		for _, octets := range c.octets {
+			if n, err := w.Write([]byte(octets)); n != len(octets) || err != nil {
+				t.Errorf("%d, %v", n, err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if string(w.octets) != c.held || p.damaged != c.damaged || (len(p.pictures) == 1) == c.damaged {
+			t.Errorf("%q: %q is held, damaged: %t, %d pictures", c.octets, w.octets, p.damaged, len(p.pictures))
 		}
 	}
-	if string(w.octets) != "abcgh" || !p.damaged {
-		t.Errorf("%q is held, damaged: %t", w.octets, p.damaged)
+}
+
+// TestOLEInMemory: what is in OLE objects is in memory only while it is read.
+func TestOLEInMemory(t *testing.T) {
+	octets, err := os.ReadFile("testdata/ole-file.bin")
+	if err != nil {
+		t.Fatal(err)
 	}
+	opened, closed := 0, 0
+	a := &mapi.Attachment{Data: mapi.Content{Size: int64(len(octets)), Open: func() (io.ReadCloser, error) {
+		opened++
+		return counted{bytes.NewReader(octets), &closed}, nil
+	}}}
+	a.Set(mapi.PidTagAttachMethod, mapi.AttachOLE)
+	shown := shownOf(a)[0]
+	planned := opened
+	r, err := shown.Data.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(r); string(got) != "Ahoy" || err != nil || shown.Data.Size != 4 {
+		t.Errorf("%q, %v", got, err)
+	}
+	if opened != planned+1 || closed != opened {
+		t.Errorf("it was opened %d times when it was planned, and %d in all, of which %d were closed", planned, opened, closed)
+	}
+}
+
+type counted struct {
+	io.Reader
+	closed *int
+}
+
+func (c counted) Close() error {
+	*c.closed++
+	return nil
 }

@@ -48,6 +48,7 @@ func (w Writer) Write(out io.Writer, m *mapi.Message) error {
 type planning struct {
 	skeletons int64 // octets of skeletons that may still be read
 	anew      bool  // without skeletons
+	pictures  int   // octets of pictures of RTF that are in memory
 	// planned are messages that were planned for a skeleton, which may turn out to be none: each is planned once.
 	planned map[*mapi.Message]*part
 }
