@@ -44,6 +44,9 @@ func (p *Pattern) Except(list ...Exception) error {
 		}
 		wanted[original] = true
 	}
+	if len(wanted)+len(p.deleted)+len(p.short) > deletedMost {
+		return ErrUnknown // nobody would read what is taken out
+	}
 	found, err := p.find(wanted)
 	if err != nil || slices.ContainsFunc(found, func(date time.Time) bool { return slices.Contains(p.deleted, date) }) {
 		return ErrUnknown

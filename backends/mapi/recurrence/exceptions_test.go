@@ -148,3 +148,33 @@ func TestWords(t *testing.T) {
 		}
 	}
 }
+
+// TestManyExceptions: what is deleted and what is changed is bounded together, so that what is written is read again.
+func TestManyExceptions(t *testing.T) {
+	p, err := New("FREQ=DAILY;COUNT=2000", at(t, "20260105T090000"), time.Hour, berlin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var deleted []time.Time
+	var changed []Exception
+	for day := range deletedMost {
+		start := p.Start().AddDate(0, 0, 2*day)
+		if day%2 == 0 {
+			deleted = append(deleted, start)
+			start = start.AddDate(0, 0, 1)
+		}
+		changed = append(changed, Exception{Original: start, Start: start.Add(time.Hour), End: start.Add(2 * time.Hour)})
+	}
+	if err := p.Delete(deleted...); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Except(changed...); !errors.Is(err, ErrUnknown) {
+		t.Errorf("%d are deleted and %d changed: %v", len(deleted), len(changed), err)
+	}
+	if err := p.Except(changed[:deletedMost-len(deleted)]...); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Parse(p.AppendTo(nil)); err != nil {
+		t.Error(err)
+	}
+}
