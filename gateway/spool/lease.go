@@ -273,7 +273,7 @@ func (l *leases) removeDead(ctx context.Context) (nodes int, others string, err 
 		if err != nil {
 			return err
 		}
-		_, err = tx.One([]any{&nodes, &others}, "SELECT count(*), COALESCE(max(leaves) FILTER (WHERE leaves NOT IN ('', $1)), '') FROM spool_nodes", *l.leaves.Load())
+		_, err = tx.One([]any{&nodes, &others}, "SELECT count(*), COALESCE(max(leaves) FILTER (WHERE leaves NOT IN ('', $1) AND node <> $2), '') FROM spool_nodes", *l.leaves.Load(), l.node)
 		return err
 	})
 	return max(nodes, 1), others, err

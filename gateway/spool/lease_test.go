@@ -125,6 +125,12 @@ func TestDifferentTransfer(t *testing.T) {
 	told(1, agree, 1)
 	told(2, agree, 1)
 	told(0, "transfer mode", 0)
+	a.Tell("nothing")
+	b.Tell("nothing")
+	tick(t, b)
+	if _, others, err := a.leases.removeDead(t.Context()); others != "" || err != nil {
+		t.Errorf("what the gateway has said before is taken for another one's: %q, %v", others, err)
+	}
 }
 
 // TestOtherNodes: a node works on what another one has taken in for its shards, and on nothing else.
