@@ -155,20 +155,6 @@ func (c clockCode) nobodyIn(pid int) (bool, error) {
 	return true, nil
 }
 
-// tellTime tells the time as often as it is asked, and how long it has run.
-func tellTime() error {
-	begin := time.Now()
-	for {
-		if _, err := fmt.Scanln(); err != nil {
-			return err
-		}
-		now := time.Now()
-		if _, err := fmt.Println(now.Unix(), now.Sub(begin).Milliseconds()); err != nil {
-			return err
-		}
-	}
-}
-
 // TestSetClock: what is set is the wall clock alone, of the one process alone.
 func TestSetClock(t *testing.T) {
 	p, begin := launch(t, []string{"FAULTS_TEST=clock"}, os.Args[0]), time.Now()

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 	_ "modernc.org/sqlite"
@@ -32,6 +33,20 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Exit(harness.Main(m))
+}
+
+// tellTime tells the time as often as it is asked, and how long it has run.
+func tellTime() error {
+	begin := time.Now()
+	for {
+		if _, err := fmt.Scanln(); err != nil {
+			return err
+		}
+		now := time.Now()
+		if _, err := fmt.Println(now.Unix(), now.Sub(begin).Milliseconds()); err != nil {
+			return err
+		}
+	}
 }
 
 // keepNumbers writes the numbers that come in into a state database, each in a transaction, and says each once
