@@ -102,6 +102,6 @@ func (l *lane) authenticate(r *http.Request, b *body, x exchange, w way, token [
 		return nil, err
 	}
 	l.signedIn = link
-	l.login.right()
+	l.taken(response)
 	return response, nil
 }

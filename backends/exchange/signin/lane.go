@@ -204,7 +204,7 @@ func (l *lane) plain(r *http.Request, b *body, where string, w way) (*http.Respo
 		return nil, err
 	}
 	if response.StatusCode != http.StatusUnauthorized {
-		l.login.right()
+		l.taken(response)
 		return response, nil
 	}
 	offered := challenges(response.Header)
@@ -213,6 +213,14 @@ func (l *lane) plain(r *http.Request, b *body, where string, w way) (*http.Respo
 		return nil, l.other(where, w, offered)
 	}
 	return nil, l.refuse(response, w)
+}
+
+// taken notes that the server has taken the credential, if its answer says so. A failure may come from what has not looked at it: 503 from the
+// kernel of Windows, 403 and 404 from a filter, a redirection from a proxy.
+func (l *lane) taken(response *http.Response) {
+	if response.StatusCode/100 == 2 {
+		l.login.right()
+	}
 }
 
 // unverified says of a configuration that any certificate is good.
