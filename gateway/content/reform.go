@@ -21,7 +21,7 @@ type Form struct {
 var bodies = map[string]mime.Body{"text": mime.BodyText, "html": mime.BodyHTML, "both": mime.BodyBoth, "enriched": mime.BodyEnriched}
 
 // ReformFrom returns what gives messages another form, for readers who are old or odd: files that stand in a text in UUENCODE or BinHex
-// become parts, and then all is written as the form says. The header stays as it came. Reports, what is signed or encrypted, and what
+// become parts, and then all is written as the form says. The header stays as it came, and so do messages in it. Reports, what is signed or encrypted, and what
 // cannot be converted pass as they came; [Opened.Kept] says why.
 //
 // One message gives the same octets each time. Errors are as those of [Winmail.Open].
@@ -71,12 +71,12 @@ func (o *opening) reform(form Form) (result Opened, err error) {
 	if err != nil || hasSealed(root) {
 		return Opened{}, err
 	}
-	m, err := mime.Reader{UUEncode: true}.Read(o.source, o.size)
+	m, err := mime.Reader{UUEncode: true, Skeleton: true}.Read(o.source, o.size) // for the messages in it
 	if err != nil || !isOrdinary(m) {
 		return Opened{}, err
 	}
 	written := mime.Form{Body: bodies[form.Body], UUEncode: form.Encoding == "uuencode", Charset: form.Charset, Wrap: form.Wrap}
-	body, attached, err := mime.Writer{Form: written}.Parts(m)
+	body, attached, err := mime.Writer{Form: written, Kept: true}.Parts(m)
 	if err != nil || body == nil && len(attached) == 0 {
 		return Opened{}, err
 	}

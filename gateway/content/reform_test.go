@@ -10,6 +10,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/entity"
+	"github.com/dipylon/dipylon/backends/mapi/mime"
 	"github.com/dipylon/dipylon/gateway/content"
 )
 
@@ -91,6 +92,32 @@ func TestReformNot(t *testing.T) {
 		"--b\r\n\r\na list's footer\r\n--b--\r\n"
 	if got, o := reformed(t, content.Form{Encoding: "uuencode"}, inside); got != inside || o.Message != nil {
 		t.Errorf("what is signed inside has become\n%s", got)
+	}
+}
+
+// TestReformInner: a message in the message, as somebody has forwarded it, stays as it came, with all of its header.
+func TestReformInner(t *testing.T) {
+	const (
+		inner = "Received: from far\r\nDKIM-Signature: v=1;\r\n b=x\r\nFrom: a@b.example\r\nX-Odd:  y\r\nContent-Type: text/html\r\n\r\n<p> inner   text\r\n"
+		outer = addressed + "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nsee <this>\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n" + inner + "\r\n--b--\r\n"
+	)
+	for _, form := range []content.Form{{Wrap: 70}, {Body: "text"}, {Body: "html"}} {
+		if got, o := reformed(t, form, outer); !strings.Contains(got, "\r\n\r\n"+inner) || o.Message == nil {
+			t.Errorf("%+v: %v\n%s", form, o.Kept, got)
+		}
+	}
+	got, _ := reformed(t, content.Form{Encoding: "uuencode"}, outer)
+	m, err := mime.Reader{UUEncode: true}.Read(strings.NewReader(got), int64(len(got)))
+	if err != nil || len(m.Attachments) != 1 {
+		t.Fatalf("%v in\n%s", err, got)
+	}
+	r, err := m.Attachments[0].Data.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if file, err := io.ReadAll(r); string(file) != inner {
+		t.Errorf("the file is %q, %v", file, err)
 	}
 }
 

@@ -12,12 +12,28 @@ import (
 type Part struct{ root *part }
 
 // Parts returns what a message object is in Internet mail but for its header: the body with what that shows, nil without
-// one, and the attachments. It is for what becomes a part of another message: skeletons are not looked at.
+// one, and the attachments. It is for what becomes a part of another message: its skeleton is not looked at. Messages in it are as
+// they came if the Writer has them Kept.
 func (w Writer) Parts(m *mapi.Message) (body *Part, attached []*Part, err error) {
-	p := &planner{Writer: w, m: m, shared: &planning{anew: true}}
-	root, files, err := p.parts()
+	shared := &planning{anew: !w.Kept, skeletons: skeletonMost, planned: map[*mapi.Message]*part{}}
+	root, files, err := (&planner{Writer: w, m: m, shared: shared}).parts()
 	if err != nil {
 		return nil, nil, err
+	}
+	if shared.skeletons < skeletonMost {
+		whole := &part{subtype: "mixed", parts: files}
+		if root != nil {
+			whole.parts = append([]*part{root}, files...)
+		}
+		whole.identify()
+		broken, err := collides(whole)
+		if err == nil && broken {
+			w.Kept = false
+			return w.Parts(m)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
 	}
 	if root != nil {
 		body = &Part{root}
