@@ -130,6 +130,9 @@ const simpleMost = 64 << 20
 // send sends a request once.
 func (c *Client) send(ctx context.Context, o operation) (*reply, error) {
 	e := newExchange(ctx, c.config.Timeout)
+	if !o.bulk && o.content == nil {
+		e.within(c.config.Most)
+	}
 	response, err := e.post(c, o)
 	if err != nil {
 		defer e.end()

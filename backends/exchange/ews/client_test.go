@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
@@ -641,6 +642,38 @@ func TestSilence(t *testing.T) {
 	if _, _, err := c.GetFolder(ctx, ews.Known(ews.Inbox, "")); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+}
+
+// drip is a reply that comes for ever, slowly.
+type drip struct{ ctx context.Context }
+
+func (d drip) Read(p []byte) (int, error) {
+	select {
+	case <-d.ctx.Done():
+		return 0, context.Cause(d.ctx)
+	case <-time.After(30 * time.Second):
+		return copy(p, " "), nil
+	}
+}
+
+func (drip) Close() error { return nil }
+
+// TestDrip: a server that never finishes is given up, however often it sends something: of what has no message in it.
+func TestDrip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := roundTrip(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"text/xml"}}, Body: drip{r.Context()}, Request: r}, nil
+		})
+		c, err := ews.New(ews.Config{URL: "https://x.example/EWS", Transport: slow})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if _, _, err := c.GetFolder(ctx, ews.Known(ews.Inbox, "")); backends.KindOf(err) != backends.Temporary || ctx.Err() != nil {
+			t.Error(err, ctx.Err())
+		}
+	})
 }
 
 type roundTrip func(*http.Request) (*http.Response, error)

@@ -16,6 +16,8 @@ type Config struct {
 	Transport http.RoundTripper
 	// Timeout is how long a server may send nothing, or take nothing [1 minute].
 	Timeout time.Duration
+	// Most is how long a request may take in all that has no message in it, or in its reply [5 minutes].
+	Most time.Duration
 	// Impersonate is the SMTP address of the user on whose behalf requests are made; empty: the one who has signed in. It takes the
 	// role ApplicationImpersonation.
 	Impersonate string
@@ -30,6 +32,9 @@ type Config struct {
 func (c Config) complete() (Config, error) {
 	if c.Timeout == 0 {
 		c.Timeout = time.Minute
+	}
+	if c.Most == 0 {
+		c.Most = 5 * time.Minute
 	}
 	if c.Anchor == "" {
 		c.Anchor = c.Impersonate

@@ -17,7 +17,10 @@ import (
 	"github.com/dipylon/dipylon/backends/remote"
 )
 
-var errSilent = errors.New("the server has sent nothing, or taken nothing, for too long")
+var (
+	errSilent = errors.New("the server has sent nothing, or taken nothing, for too long")
+	errSlow   = errors.New("the server has not finished for too long")
+)
 
 // exchange is a request and its reply, as octets. Whatever does not move for too long ends it.
 type exchange struct {
@@ -25,6 +28,7 @@ type exchange struct {
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
 	after  time.Duration
+	all    *time.Timer // for all of it; nil: it may take as long as messages do
 	body   io.ReadCloser
 
 	mu         sync.Mutex
@@ -41,6 +45,11 @@ func newExchange(ctx context.Context, after time.Duration) *exchange {
 		e.connection = info.Conn
 	}})
 	return e
+}
+
+// within bounds how long all of it may take.
+func (e *exchange) within(most time.Duration) {
+	e.all = time.AfterFunc(most, func() { e.cancel(errSlow) })
 }
 
 // moves says that something has moved.
@@ -73,6 +82,9 @@ func (e *exchange) hangUp() {
 // end is called when nothing more is read.
 func (e *exchange) end() {
 	e.timer.Stop()
+	if e.all != nil {
+		e.all.Stop()
+	}
 	if e.body != nil {
 		_ = e.body.Close()
 	}
