@@ -66,7 +66,9 @@
 // every ten seconds, or every second where it hears nothing, as behind a pooler. A
 // gateway that gives no sign for the time of a lease loses its shards. The epoch of a shard grows each time
 // it is taken, and each transaction on it verifies the epoch: what a frozen gateway writes after it has
-// thawed fails with [ErrLease]. The clock of a lease goes on while a machine is suspended.
+// thawed fails with [ErrLease]. The clock of a lease goes on while a machine is suspended. A gateway that joins is given
+// shards of which nothing is in flight, as it would have to try that again; only where there are none for ten looks in a row is
+// it given others.
 //
 // # Clocks that are set
 //

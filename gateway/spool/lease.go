@@ -36,6 +36,7 @@ type leases struct {
 
 	mu     sync.Mutex // one look at the database at a time
 	others string     // what leaves by another node, where it is not what leaves by this one
+	stuck  int        // how many times in a row no shard could be given back
 }
 
 // serverTime is what the server's clock said, and when by sinceBoot.
@@ -209,6 +210,7 @@ ORDER BY shard LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING shard, epoch`, l.node,
 	case len(mine) > share:
 		return l.giveBack(ctx, len(mine)-share)
 	}
+	l.stuck = 0
 	return nil
 }
 
@@ -302,26 +304,81 @@ func (l *leases) lose() {
 	}
 }
 
-// giveBack gives shards to others: those on which nothing is going on.
+// stuckMost is how many times in a row no shard is given back because of what is in flight. Then some are given back all the same,
+// so that a further gateway takes a part of the work however much there is: what is in flight is uncertain for it.
+const stuckMost = 10
+
+// giveBack gives shards to others: those on which nothing is going on, and of which nothing is in flight. A destination that
+// was given back may have mail that is being delivered: whoever takes the shard would have to take that for left behind, and
+// deliver it once more.
 func (l *leases) giveBack(ctx context.Context, most int) error {
+	flying, err := l.flying(ctx)
+	if err != nil {
+		return err
+	}
+	all, before := l.stuck >= stuckMost, most
 	for shard := int64(0); shard < shards && most > 0; shard++ {
 		epoch := l.epochs[shard].Load()
-		if epoch == 0 || !l.spool.schedule.idle(shard) {
+		if epoch == 0 || flying[shard] && !all || !l.spool.schedule.idle(shard) {
 			continue
 		}
-		l.epochs[shard].Store(0) // nothing is claimed from here on
-		err := l.spool.db.Write(ctx, func(tx *state.Tx) error {
-			_, err := tx.Exec("UPDATE spool_shards SET node = '' WHERE shard = $1 AND node = $2 AND epoch = $3", shard, l.node, epoch)
-			return err
-		})
+		given, err := l.giveShard(ctx, shard, epoch, all)
 		if err != nil {
-			l.epochs[shard].Store(epoch) // or it would be nobody's
 			return err
 		}
-		l.spool.schedule.lost(shard)
-		most--
+		if given {
+			most--
+		}
+	}
+	if l.stuck++; most < before {
+		l.stuck = 0
 	}
 	return nil
+}
+
+// flying are the shards of which something is in flight.
+func (l *leases) flying(ctx context.Context) (map[int64]bool, error) {
+	rows, err := l.spool.db.Query(ctx, "SELECT DISTINCT shard FROM spool_recipients WHERE epoch IS NOT NULL")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	flying := make(map[int64]bool)
+	for rows.Next() {
+		var shard int64
+		if err := rows.Scan(&shard); err != nil {
+			return nil, err
+		}
+		flying[shard] = true
+	}
+	return flying, rows.Err()
+}
+
+// giveShard gives one shard back, unless something of it is in flight by now and that counts. Whoever was claiming has the shard's
+// row locked (leases.verify): it is waited for, and what it has claimed is seen.
+func (l *leases) giveShard(ctx context.Context, shard, epoch int64, whatever bool) (given bool, err error) {
+	l.epochs[shard].Store(0) // nothing is claimed from here on
+	err = l.spool.db.Write(ctx, func(tx *state.Tx) error {
+		var n int64
+		given = true
+		found, err := tx.One([]any{&n}, "SELECT 1 FROM spool_shards WHERE shard = $1 AND node = $2 AND epoch = $3 FOR UPDATE", shard, l.node, epoch)
+		if err != nil || !found {
+			return err
+		}
+		flies, err := tx.One([]any{&n}, "SELECT 1 FROM spool_recipients WHERE shard = $1 AND epoch IS NOT NULL LIMIT 1", shard)
+		if given = !flies || whatever; err != nil || !given {
+			return err
+		}
+		_, err = tx.Exec("UPDATE spool_shards SET node = '' WHERE shard = $1", shard)
+		return err
+	})
+	if err != nil || !given {
+		l.epochs[shard].Store(epoch) // or it would be nobody's
+		l.spool.schedule.rewind()    // what came meanwhile was told to others
+		return false, err
+	}
+	l.spool.schedule.lost(shard)
+	return true, nil
 }
 
 // release gives all shards free at the end.

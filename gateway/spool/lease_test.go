@@ -275,6 +275,45 @@ func TestFrozen(t *testing.T) {
 	}
 }
 
+// TestInFlightStays: a shard whose mail is being delivered stays with its node when another one joins, although its destination was
+// given back. If all shards are so, some go to the other one in the end.
+func TestInFlightStays(t *testing.T) {
+	t.Parallel()
+	o := shared(t)
+	s := start(t, o, slow)
+	var flying [shards]*Delivery
+	for left, i := shards, 0; left > 0; i++ {
+		name := fmt.Sprintf("d%d.example", i)
+		if shard := shardOf(name); flying[shard] == nil {
+			accept(t, s, to("k-"+name, "a@"+name), "text")
+			flying[shard] = one(t, s, name)
+			left--
+		}
+	}
+	other := start(t, o, slow)
+	for range stuckMost {
+		tick(t, s, other)
+	}
+	for shard, d := range flying {
+		if !d.Held() {
+			t.Errorf("shard %d is not held any more", shard)
+		}
+	}
+	const landed = 40
+	settle(t, s, all(flying[landed], Outcome{State: Delivered, At: time.Now()}))
+	s.leases.stuck = 0
+	tick(t, s, other)
+	if mine := other.leases.mine(); !slices.Equal(mine, []int64{landed}) {
+		t.Errorf("the other one has the shards %v", mine)
+	}
+	for range stuckMost + 1 {
+		tick(t, s, other)
+	}
+	if n := len(other.leases.mine()); n != shards/2 {
+		t.Errorf("the other one has %d shards in the end", n)
+	}
+}
+
 // TestRunsOut: without an answer from the database a node stops by its own clock.
 func TestRunsOut(t *testing.T) {
 	t.Parallel()
