@@ -50,9 +50,32 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// messageMost is how many octets a message may have, as the server gives it: Exchange takes none above 2 GB, and what is larger is a reply that
+// never ends.
+const messageMost = 4 << 30
+
+// errEndless says that a message is larger than any that there is.
+var errEndless = backends.Fail(backends.Poison, "the server gives a message that does not end")
+
+// bounded is what a server gives of a message. It fails where that is more than a message can have.
+type bounded struct {
+	io.Reader
+	left int64
+}
+
+func newBounded(r io.Reader, most int64) *bounded { return &bounded{r, most} }
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, errEndless
+	}
+	return n, err
+}
+
 // readObject reads a stream of one message. A stream that has come whole, and is none, is a message that cannot be rendered.
 func readObject(stream io.Reader) (*object, error) {
-	o, from := &object{}, &source{Reader: stream}
+	o, from := &object{}, &source{Reader: newBounded(stream, messageMost)}
 	var err error
 	o.message, err = fasttransfer.NewReader(from, fasttransfer.Options{Keep: o.keep}).Message()
 	if err == nil {

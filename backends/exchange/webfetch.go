@@ -220,7 +220,7 @@ type kept struct {
 // keep keeps mail, if it is large in a file.
 func keep(mail io.Reader) (*kept, error) {
 	counter := &crlf.Counter{}
-	b, err := buffer.Fill(buffer.Options{}, io.TeeReader(mail, counter))
+	b, err := buffer.Fill(buffer.Options{}, io.TeeReader(newBounded(mail, messageMost), counter))
 	if err != nil {
 		return nil, storage(err)
 	}
