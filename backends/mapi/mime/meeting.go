@@ -73,7 +73,7 @@ func (c *conversion) meeting(e *entity.Entity) error {
 	calendar, err := parseCalendar(e.DecodedText(page))
 	if err == nil {
 		var meetings []*meeting
-		if meetings, err = understand(calendar); err == nil {
+		if meetings, err = understand(calendar, c.series); err == nil {
 			c.setMeetings(meetings)
 			c.plays(e, roleCalendar, nil)
 			return nil
@@ -90,14 +90,15 @@ func (c *conversion) meeting(e *entity.Entity) error {
 	return err
 }
 
-// Bounds of a calendar: events, and those of them that recur, whose instances are counted.
+// Bounds of the events of a calendar, and of those in all calendars of a message that recur: their instances are counted.
 const (
 	eventsMost = 200
 	seriesMost = 20
 )
 
-// understand takes a calendar. Events with the UID of a series are instances of it.
-func understand(calendar *component) (meetings []*meeting, err error) {
+// understand takes a calendar. Events with the UID of a series are instances of it. Of its events so many may recur as left
+// says, which is less by them then.
+func understand(calendar *component, left *int) (meetings []*meeting, err error) {
 	events := calendar.all("VEVENT")
 	if len(events) == 0 || len(events) > eventsMost {
 		return nil, errCalendar
@@ -128,16 +129,14 @@ func understand(calendar *component) (meetings []*meeting, err error) {
 			meetings = append(meetings, m)
 		}
 	}
-	recurring := 0
 	for _, m := range meetings {
+		if _, recurs := m.event.get("RRULE"); recurs {
+			if *left--; *left < 0 {
+				return nil, errCalendar
+			}
+		}
 		if err := m.recurring(zones); err != nil {
 			return nil, err
-		}
-		if m.recurs != nil {
-			recurring++
-		}
-		if recurring > seriesMost {
-			return nil, errCalendar
 		}
 	}
 	return meetings, nil

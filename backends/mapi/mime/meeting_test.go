@@ -195,7 +195,7 @@ func FuzzCalendar(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if m, err := understand(calendar); err == nil {
+		if m, err := understand(calendar, new(seriesMost)); err == nil {
 			c := &conversion{m: &mapi.Message{}}
 			c.setMeetings(m)
 			e := parse(t, twice(t, Writer{}, c.m))

@@ -22,6 +22,8 @@ type Reader struct {
 	Skeleton bool
 	// UUEncode has files that stand in a text in UUENCODE become attachments.
 	UUEncode bool
+
+	series *int // events that may still recur, in the message and those in it; nil: [seriesMost]
 }
 
 // Read makes a message object of Internet mail. What is in the object refers to the source. The errors are those of
@@ -55,6 +57,9 @@ type conversion struct {
 }
 
 func (r Reader) convert(e *entity.Entity) (*mapi.Message, error) {
+	if r.series == nil {
+		r.series = new(seriesMost)
+	}
 	c := &conversion{Reader: r, m: &mapi.Message{}, open: true}
 	c.m.Set(mapi.PidTagMessageClass, mapi.String("IPM.Note"))
 	c.envelope(e)

@@ -1,6 +1,7 @@
 package mime
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -68,5 +69,44 @@ func TestRecurringUnsaid(t *testing.T) {
 		if written := string(write(t, Writer{}, m)); strings.Contains(written, "text/calendar") != (name == "nothing") {
 			t.Errorf("%s: %s", name, written)
 		}
+	}
+}
+
+// TestSeriesOfAMessage: the series in all calendars of a message, and of the messages in it, are bounded together.
+func TestSeriesOfAMessage(t *testing.T) {
+	calendar := func(n int) string {
+		var events []string
+		for i := range n {
+			events = append(events, vevent(fmt.Sprintf("UID:%d-%d", n, i), "DTSTART:20261012T090000Z", "RRULE:FREQ=DAILY;COUNT=3"))
+		}
+		_, text, _ := strings.Cut(string(calendarOf("REQUEST", events...)), "\r\n\r\n")
+		return "Content-Type: text/calendar; method=REQUEST\r\n\r\n" + text
+	}
+	const head = "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="
+	inner := "Content-Type: message/rfc822\r\n\r\n" + head + "i\r\n\r\n--i\r\n" + calendar(5) + "--i\r\n" + calendar(seriesMost-12) + "--i--\r\n"
+	mail := head + "b\r\n\r\n--b\r\n" + calendar(10) + "--b\r\n" + inner + "--b\r\n" + calendar(2) + "--b--\r\n"
+	m, err := Reader{}.Read(strings.NewReader(mail), int64(len(mail)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []int // the events of each message, and 0 for a calendar that is a file
+	var count func(m *mapi.Message)
+	count = func(m *mapi.Message) {
+		n := 0
+		for _, a := range m.Attachments {
+			switch {
+			case isEvent(a):
+				n++
+			case a.Embedded != nil:
+				count(a.Embedded)
+			default:
+				got = append(got, 0)
+			}
+		}
+		got = append(got, n)
+	}
+	count(m)
+	if fmt.Sprint(got) != fmt.Sprint([]int{0, 5, 0, 10}) {
+		t.Errorf("there are %v events", got)
 	}
 }
