@@ -132,8 +132,18 @@ func build(kind Kind, pkg, path string) error {
 	return exec.Command("cp", shared, path).Run()
 }
 
-// root is the repository's folder.
+// root is the repository's folder. With -trimpath the program does not know where it was built: a test is run in its package's
+// folder then.
 func root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..")
+	if _, file, _, _ := runtime.Caller(0); filepath.IsAbs(file) {
+		return filepath.Join(filepath.Dir(file), "..", "..")
+	}
+	dir, err := os.Getwd()
+	for err == nil && dir != filepath.Dir(dir) {
+		if _, missing := os.Stat(filepath.Join(dir, "go.mod")); missing == nil {
+			return dir
+		}
+		dir = filepath.Dir(dir)
+	}
+	panic("the tests are not run within the repository")
 }
