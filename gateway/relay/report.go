@@ -71,11 +71,12 @@ func (r *Relay) report(s *settlement) (all []spool.New, err error) {
 	return all, nil
 }
 
-// unreadMost is how often a message is tried to be read for its report.
-const unreadMost = 4
+// unreadMost is how often a message is tried to be read for its report: for some six seconds, in which a database that has
+// crashed has recovered.
+const unreadMost = 7
 
 // readableLater says whether a message that cannot be read now is tried again for its report: a database may be away for
-// a moment. Others are settled with it, so it is not tried for long.
+// some seconds. Others are settled with it, so it is not tried for long.
 func (s *settlement) readableLater(err error) bool {
 	if errors.Is(err, spool.ErrDamaged) {
 		return false

@@ -138,6 +138,7 @@ func TestReportWithoutTheMessage(t *testing.T) {
 		"it cannot be read":   func(c *content) { c.cut = 5 },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, "")
 			w.breaks = func(c *content) {
 				if c.key == "k1" {
@@ -158,10 +159,10 @@ func TestReportWithoutTheMessage(t *testing.T) {
 	}
 }
 
-// TestReportOfAMessageThatIsAway: a database that is away for a moment costs a report nothing of its message.
+// TestReportOfAMessageThatIsAway: a database that is away for some seconds, as after a crash, costs a report nothing of its message.
 func TestReportOfAMessageThatIsAway(t *testing.T) {
 	w := newWorld(t, "")
-	w.breaks = func(c *content) { c.away = 3 } // one is for the log
+	w.breaks = func(c *content) { c.away = 6 } // one is for the log
 	m := letter("k1", "a@nodomain.example")
 	m.Envelope.From = "ada@near.example"
 	w.add(m, text)
