@@ -44,11 +44,13 @@ func (c *conversion) contact(e *entity.Entity) (is bool, err error) {
 		if same, err := isText(text, note); err != nil || !same {
 			return false, err
 		}
+	}
+	if !m.Has(mapi.PidTagDisplayName) || text != nil && c.m.Text(mapi.PidTagSubject) != m.Text(mapi.PidTagSubject) {
+		return false, nil // mail about something else, with a vCard attached
+	}
+	if text != nil {
 		m.Delete(mapi.PidTagBody)
 		c.take(text)
-	}
-	if !m.Has(mapi.PidTagDisplayName) {
-		return false, nil
 	}
 	c.m.Set(mapi.PidTagMessageClass, mapi.String("IPM.Contact"))
 	copyTo(&c.m.Properties, &m.Properties)

@@ -97,3 +97,15 @@ func FuzzCard(f *testing.F) {
 		convert(t, Reader{}, twice(t, Writer{}, m))
 	})
 }
+
+// TestContactAttached: mail without a text to which somebody has attached a vCard has its subject still, and the vCard is a file.
+func TestContactAttached(t *testing.T) {
+	const card = "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Erika\r\nN:M;Erika\r\nEND:VCARD\r\n"
+	for subject, class := range map[string]string{"please call her": "IPM.Note", "Erika": "IPM.Contact"} {
+		m := convert(t, Reader{}, []byte("Subject: "+subject+"\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n\r\n--b\r\nContent-Type: text/vcard\r\n"+
+			"Content-Disposition: attachment; filename=e.vcf\r\n\r\n"+card+"--b--\r\n"))
+		if got := m.Text(mapi.PidTagMessageClass); got != class || m.Text(mapi.PidTagSubject) != subject || (len(m.Attachments) == 1) != (class == "IPM.Note") {
+			t.Errorf("%s: %s of the subject %q, %d files", subject, got, m.Text(mapi.PidTagSubject), len(m.Attachments))
+		}
+	}
+}
