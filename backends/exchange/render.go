@@ -128,8 +128,9 @@ func formOf(r backends.Rendering) (mime.Form, error) {
 }
 
 // content makes mail of an object. It is made whole before its first octet goes out: what cannot be rendered is told before that, and
-// its size is known.
+// its size is known. It is the same whether the object came alone, or in a group, where it says its entry id.
 func (m *maildrop) content(ctx context.Context, o *object, form mime.Form, request backends.FetchManyRequest) (backends.Content, error) {
+	o.message.Delete(mapi.PidTagEntryId)
 	return m.store.rendered(m.ctx, ctx, o.message, form, request)
 }
 
