@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange"
@@ -109,7 +110,9 @@ func TestRoundTrips(t *testing.T) {
 
 // TestTogether reads many messages with few requests, whatever room the server has for replies.
 func TestTogether(t *testing.T) {
-	for _, test := range []struct{ room, most int }{{32 << 10, 10}, {2000, 1000}} {
+	// Each further session context is connected, logged on, and has the folder opened. One in which a read was given up is ended and made anew.
+	const further, opening, anew = 2, 3, 3
+	for _, test := range []struct{ room, most int }{{32 << 10, 10 + further*opening + (1+further)*anew}, {2000, 1000}} {
 		t.Run(fmt.Sprint(test.room), func(t *testing.T) {
 			s, store := filled(t, 40, nil)
 			s.Room(test.room)
@@ -144,8 +147,18 @@ func TestTogether(t *testing.T) {
 				t.Errorf("%d requests", n)
 			}
 			list(t, m) // the objects are released with it
-			if _, objects := s.Left(); objects > 3 {
-				t.Errorf("%d objects are open", objects)
+			if contexts, objects := s.Left(); contexts > 1+further || objects > 3*contexts {
+				t.Errorf("%d objects are open in %d session contexts", objects, contexts)
+			}
+			if err := m.Close(); err != nil {
+				t.Error(err)
+			}
+			for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) { // one that was being made ends when it is made
+				if contexts, objects := s.Left(); contexts == 0 && objects == 0 {
+					break
+				} else if time.Now().After(deadline) {
+					t.Fatalf("%d objects are open in %d session contexts after the end", objects, contexts)
+				}
 			}
 		})
 	}

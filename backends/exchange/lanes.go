@@ -35,11 +35,15 @@ type reading struct {
 func (m *maildrop) borrow(ctx context.Context, wanted int) (r *reading, giveBack func()) {
 	c := m.lanes.choose(m.session, wanted)
 	if c == nil {
-		made, err := m.widen(ctx)
-		c = m.lanes.made(made, m.session)
-		if err != nil {
-			m.store.log.Info().Err(err).Msg("no more session contexts are made for a mailbox than there are")
+		made := make(chan *session, 1)
+		// Whoever gives the read up leaves the making to its end: a server keeps a session context whose Connect was given up for
+		// minutes, and nobody can end it.
+		go func() { made <- m.lanes.made(m.widen(context.WithoutCancel(ctx))) }()
+		select {
+		case c = <-made:
+		case <-ctx.Done():
 		}
+		c = m.lanes.take(c, m.session)
 	}
 	return &reading{m, c}, sync.OnceFunc(func() { m.lanes.leave(c) })
 }
@@ -69,19 +73,28 @@ func (l *lanes) use(c *session) {
 	l.used[c]++
 }
 
-// made notes a session context that was made, and returns it; the first one if there is none.
-func (l *lanes) made(c, first *session) *session {
+// made notes a session context that was made; nil: there is none.
+func (l *lanes) made(c *session) *session {
+	l.mu.Lock()
+	l.making--
+	closed := l.closed
+	if c != nil && !closed {
+		l.extra = append(l.extra, c)
+	}
+	l.mu.Unlock()
+	if c != nil && closed {
+		c.close()
+		return nil
+	}
+	return c
+}
+
+// take uses a session context, and the first one if that is none.
+func (l *lanes) take(c, first *session) *session {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.making--
-	switch {
-	case c == nil:
+	if c == nil {
 		c = first
-	case l.closed:
-		go c.close() // it ends within a time of its own
-		c = first
-	default:
-		l.extra = append(l.extra, c)
 	}
 	l.use(c)
 	return c
@@ -106,10 +119,16 @@ func (l *lanes) close() {
 	all.Wait()
 }
 
-// widen makes another session context that has the folder.
-func (m *maildrop) widen(ctx context.Context) (*session, error) {
-	ctx, cancel := boundTo(ctx, m.ctx)
-	defer cancel(nil)
+// widen makes another session context that has the folder; nil, where there is none to be had.
+func (m *maildrop) widen(ctx context.Context) *session {
+	c, err := m.another(ctx)
+	if err != nil {
+		m.store.log.Info().Err(err).Msg("no more session contexts are made for a mailbox than there are")
+	}
+	return c
+}
+
+func (m *maildrop) another(ctx context.Context) (*session, error) {
 	c, err := m.store.connect(ctx, m.session.login, m.who)
 	if err != nil {
 		return nil, err

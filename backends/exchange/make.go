@@ -78,11 +78,6 @@ type made struct {
 	recipients mapi.Binary // see sentTo
 }
 
-// wasSent says whether it was submitted: it is not in the Outbox any more, or is there to be sent.
-func (m made) wasSent(outbox mapi.ObjectID) bool {
-	return m.folder != outbox || m.flags&flagSubmitted != 0
-}
-
 // madeMost is how many messages under one key are looked at.
 const madeMost = 64
 

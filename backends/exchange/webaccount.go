@@ -29,9 +29,6 @@ type web struct {
 	as string
 }
 
-// webConnections is how many requests of one login are under way at once. Servers let a user have some 10 to 27 (EWSMaxConcurrency).
-const webConnections = 4
-
 // web makes a client of EWS. Nothing is asked yet.
 func (s *Store) web(l login) (*web, error) {
 	w := &web{store: s, login: l, signed: l.server.Again()}

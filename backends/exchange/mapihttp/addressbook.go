@@ -35,7 +35,8 @@ func Bind(ctx context.Context, c Config) (*AddressBook, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &AddressBook{link: newLink(newCaller(c, target))}
+	// An Unbind has Reserved and AuxiliaryBufferSize.
+	a := &AddressBook{link: newLink(newCaller(c, target), call{kind: "Unbind", body: make([]byte, 8), success: unbound})}
 	a.begin = a.bind
 	if err := a.Revive(ctx); err != nil {
 		a.Close()
@@ -63,7 +64,7 @@ const unbound = 1
 // Unbind ends the session context and the connection. MS-OXCMAPIHTTP §2.2.5.2.
 func (a *AddressBook) Unbind(ctx context.Context) error {
 	defer a.Close()
-	return a.end(ctx, call{kind: "Unbind", body: make([]byte, 8), success: unbound}) // Reserved, AuxiliaryBufferSize
+	return a.end(ctx)
 }
 
 // present stands before what can be missing, and absent in its place.

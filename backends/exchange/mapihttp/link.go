@@ -3,6 +3,8 @@ package mapihttp
 import (
 	"context"
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange/rop"
@@ -13,15 +15,17 @@ import (
 type link struct {
 	cookies cookies
 	lost    bool
+	left    chan cookies // of a session context that is lost as a request was given up; the server has it still. nil: there is none
 	number  int
+	last    call          // that ends the session context
 	turn    chan struct{} // has one value while nobody sends a request
 	caller  *caller
 	// begin sends the request that makes a session context. It is one's turn.
 	begin func(ctx context.Context) error
 }
 
-func newLink(c *caller) link {
-	l := link{lost: true, turn: make(chan struct{}, 1), caller: c}
+func newLink(c *caller, last call) link {
+	l := link{lost: true, last: last, turn: make(chan struct{}, 1), caller: c}
 	l.turn <- struct{}{}
 	return l
 }
@@ -44,6 +48,9 @@ func (l *link) Revive(ctx context.Context) error {
 	defer l.pass()
 	if !l.lost {
 		return nil
+	}
+	if l.left != nil {
+		_ = l.leave(ctx)
 	}
 	l.cookies = nil
 	if err := l.begin(ctx); err != nil {
@@ -86,26 +93,76 @@ func (l *link) request(ctx context.Context, r call) (*mapi.Decoder, error) {
 	return decoded(r, body)
 }
 
-// send sends a request. It must be one's turn.
+// send sends a request. It must be one's turn. One that is given up goes on by itself, so that the session context can be ended
+// behind it: the server would keep it for minutes, and an account has only some.
 func (l *link) send(ctx context.Context, r call) ([]byte, error) {
-	r.cookies = &l.cookies
-	body, err := l.caller.do(ctx, r)
-	l.lost = l.lost || errors.Is(err, ErrLost)
-	return body, err
+	if err := ctx.Err(); err != nil {
+		return nil, backends.AsFailure(context.Cause(ctx))
+	}
+	type outcome struct {
+		body []byte
+		err  error
+	}
+	answered, known := make(chan outcome, 1), make(chan cookies, 1)
+	own := slices.Clone(l.cookies)
+	r.cookies = &own
+	go func() {
+		body, err := l.caller.do(context.WithoutCancel(ctx), r)
+		known <- own
+		answered <- outcome{body, err}
+	}()
+	select {
+	case o := <-answered:
+		l.cookies = <-known
+		l.lost = l.lost || errors.Is(o.err, ErrLost)
+		return o.body, o.err
+	case <-ctx.Done():
+		l.lost, l.left = true, known
+		return nil, l.caller.noAnswer(ctx, r, context.Cause(ctx))
+	}
 }
 
 // end sends the request that ends the session context, whatever comes of it.
-func (l *link) end(ctx context.Context, r call) error {
-	if err := l.live(ctx); err != nil {
+func (l *link) end(ctx context.Context) error {
+	if err := l.take(ctx); err != nil {
 		return err
 	}
 	defer l.pass()
+	if l.left != nil {
+		return l.leave(ctx)
+	}
+	if l.lost {
+		return backends.Fail(backends.Temporary, "%w", ErrLost)
+	}
+	return l.goodbye(ctx)
+}
+
+// leaveMost is how long the end of a session context that was given up is waited for.
+const leaveMost = 5 * time.Second
+
+// leave ends a session context that was given up, when the request in it is over. It must be one's turn.
+func (l *link) leave(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, leaveMost)
+	defer cancel()
+	left := l.left
+	l.left = nil
+	select {
+	case l.cookies = <-left:
+		return l.goodbye(ctx)
+	case <-ctx.Done():
+		return backends.Fail(backends.Temporary, "%w: it was given up, and the server is busy with it", ErrLost)
+	}
+}
+
+// goodbye ends the session context. It must be one's turn.
+func (l *link) goodbye(ctx context.Context) error {
 	l.lost = true
-	d, err := l.request(ctx, r)
+	d, err := l.request(ctx, l.last)
+	l.left = nil
 	if err != nil {
 		return err
 	}
-	return ended(r.kind, d)
+	return ended(l.last.kind, d)
 }
 
 // decoded reads the StatusCode and the ErrorCode of a reply. Behind a StatusCode that is not 0 there is nothing else.

@@ -30,7 +30,8 @@ func Connect(ctx context.Context, c Config, dn string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{link: newLink(newCaller(c, target)), dn: dn, waiter: newCaller(c, target)}
+	// AuxiliaryBufferSize stands in a Disconnect alone.
+	s := &Session{link: newLink(newCaller(c, target), call{kind: "Disconnect", body: make([]byte, 4)}), dn: dn, waiter: newCaller(c, target)}
 	s.begin = s.connect
 	if err := s.Revive(ctx); err != nil {
 		s.Close()
@@ -114,7 +115,7 @@ func (s *Session) Ping(ctx context.Context) error {
 // Disconnect ends the session context and the connections. MS-OXCMAPIHTTP §2.2.4.3.
 func (s *Session) Disconnect(ctx context.Context) error {
 	defer s.Close()
-	return s.end(ctx, call{kind: "Disconnect", body: make([]byte, 4)}) // AuxiliaryBufferSize
+	return s.end(ctx)
 }
 
 // Wait waits until notifications are there to be fetched, and says whether any are: a server gives up by itself after some
