@@ -171,17 +171,11 @@ func TestExamineLocated(t *testing.T) {
 }
 
 func TestAutodiscoverSettings(t *testing.T) {
-	for raw, path := range map[string]string{
-		`{}`: "",
-		`{"autodiscover": ["mail.sakes.example", "cas.sakes.example:8443", "*.far.example"]}`: "",
-		`{"autodiscover": ["https://mail.sakes.example"]}`:                                    "autodiscover",
-		`{"autodiscover": ["*"]}`:                                                             "autodiscover",
-		`{"autodiscover": ["*."]}`:                                                            "autodiscover",
-		`{"autodiscover": ["a@b"]}`:                                                           "autodiscover",
-		`{"url": "https://mail.sakes.example", "autodiscover": ["mail.sakes.example"]}`:       "autodiscover",
-	} {
+	good := []string{`{}`, `{"autodiscover": ["mail.sakes.example", "cas.sakes.example:8443", "*.far.example"]}`}
+	for i, raw := range append(good, `{"autodiscover": ["https://mail.sakes.example"]}`, `{"autodiscover": ["*"]}`, `{"autodiscover": ["*."]}`,
+		`{"autodiscover": ["a@b"]}`, `{"url": "https://mail.sakes.example", "autodiscover": ["mail.sakes.example"]}`) {
 		err := exchange.New().Configure(t.Context(), backends.Settings{Domains: []string{"sakes.example"}, Raw: []byte(raw), Check: true})
-		if (err == nil) != (path == "") || err != nil && !strings.HasPrefix(err.Error(), path+": ") {
+		if (err == nil) != (i < len(good)) || err != nil && !strings.HasPrefix(err.Error(), "autodiscover: ") {
 			t.Errorf("%s: %v", raw, err)
 		}
 	}
