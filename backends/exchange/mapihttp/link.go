@@ -15,17 +15,21 @@ import (
 type link struct {
 	cookies cookies
 	lost    bool
-	left    chan cookies // of a session context that is lost as a request was given up; the server has it still. nil: there is none
-	number  int
-	last    call          // that ends the session context
-	turn    chan struct{} // has one value while nobody sends a request
-	caller  *caller
+	// left has the cookies of a session context that is lost as a request in it was given up, when that is over; without any, the server has
+	// not answered it. nil: there is none.
+	left chan cookies
+	// patience is how long a request that was given up, and the end of a session context, may take.
+	patience time.Duration
+	number   int
+	last     call          // that ends the session context
+	turn     chan struct{} // has one value while nobody sends a request
+	caller   *caller
 	// begin sends the request that makes a session context. It is one's turn.
 	begin func(ctx context.Context) error
 }
 
 func newLink(c *caller, last call) link {
-	l := link{lost: true, last: last, turn: make(chan struct{}, 1), caller: c}
+	l := link{lost: true, last: last, patience: 5 * time.Second, turn: make(chan struct{}, 1), caller: c}
 	l.turn <- struct{}{}
 	return l
 }
@@ -50,7 +54,9 @@ func (l *link) Revive(ctx context.Context) error {
 		return nil
 	}
 	if l.left != nil {
-		_ = l.leave(ctx)
+		if err := l.leave(ctx); ctx.Err() != nil {
+			return err
+		}
 	}
 	l.cookies = nil
 	if err := l.begin(ctx); err != nil {
@@ -93,10 +99,10 @@ func (l *link) request(ctx context.Context, r call) (*mapi.Decoder, error) {
 	return decoded(r, body)
 }
 
-// send sends a request. It must be one's turn. One that is given up goes on by itself, so that the session context can be ended
-// behind it: the server would keep it for minutes, and an account has only some.
+// send sends a request. It must be one's turn. One that is given up goes on by itself for a while, so that the session context can be
+// ended behind it: the server would keep it for minutes, and an account has only some.
 func (l *link) send(ctx context.Context, r call) ([]byte, error) {
-	if err := ctx.Err(); err != nil {
+	if ctx.Err() != nil {
 		return nil, backends.AsFailure(context.Cause(ctx))
 	}
 	type outcome struct {
@@ -106,8 +112,13 @@ func (l *link) send(ctx context.Context, r call) ([]byte, error) {
 	answered, known := make(chan outcome, 1), make(chan cookies, 1)
 	own := slices.Clone(l.cookies)
 	r.cookies = &own
+	on, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
-		body, err := l.caller.do(context.WithoutCancel(ctx), r)
+		defer giveUp()
+		body, err := l.caller.do(on, r)
+		if errors.Is(err, ErrLost) {
+			own = nil
+		}
 		known <- own
 		answered <- outcome{body, err}
 	}()
@@ -117,8 +128,9 @@ func (l *link) send(ctx context.Context, r call) ([]byte, error) {
 		l.lost = l.lost || errors.Is(o.err, ErrLost)
 		return o.body, o.err
 	case <-ctx.Done():
+		time.AfterFunc(l.patience, giveUp)
 		l.lost, l.left = true, known
-		return nil, l.caller.noAnswer(ctx, r, context.Cause(ctx))
+		return nil, l.caller.noAnswer(ctx, r, ctx.Err())
 	}
 }
 
@@ -128,37 +140,39 @@ func (l *link) end(ctx context.Context) error {
 		return err
 	}
 	defer l.pass()
-	if l.left != nil {
+	switch {
+	case l.left != nil:
 		return l.leave(ctx)
-	}
-	if l.lost {
+	case l.lost:
 		return backends.Fail(backends.Temporary, "%w", ErrLost)
 	}
 	return l.goodbye(ctx)
 }
 
-// leaveMost is how long the end of a session context that was given up is waited for.
-const leaveMost = 5 * time.Second
-
 // leave ends a session context that was given up, when the request in it is over. It must be one's turn.
 func (l *link) leave(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, leaveMost)
-	defer cancel()
-	left := l.left
-	l.left = nil
 	select {
-	case l.cookies = <-left:
-		return l.goodbye(ctx)
+	case l.cookies = <-l.left:
 	case <-ctx.Done():
-		return backends.Fail(backends.Temporary, "%w: it was given up, and the server is busy with it", ErrLost)
+		return backends.AsFailure(context.Cause(ctx))
 	}
+	l.left = nil
+	if l.cookies == nil {
+		return backends.Fail(backends.Temporary, "%w", ErrLost)
+	}
+	return l.goodbye(ctx)
 }
 
 // goodbye ends the session context. It must be one's turn.
 func (l *link) goodbye(ctx context.Context) error {
-	l.lost = true
+	ctx, cancel := context.WithTimeout(ctx, l.patience)
+	defer cancel()
 	d, err := l.request(ctx, l.last)
-	l.left = nil
+	l.lost = true
+	if l.left != nil { // it ends by itself within as long again
+		<-l.left
+		l.left = nil
+	}
 	if err != nil {
 		return err
 	}

@@ -381,6 +381,60 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// TestGivenUp gives a request up: the session context is ended when the server has answered it, and another one is made. One that is
+// not answered is left to the server.
+func TestGivenUp(t *testing.T) {
+	for _, answered := range []bool{true, false} {
+		t.Run(fmt.Sprint(answered), func(t *testing.T) {
+			asked, answer, ended := make(chan struct{}), make(chan struct{}), make(chan string, 1)
+			s := connect(t, answering(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("X-RequestType") == "Disconnect" {
+					c, _ := r.Cookie("MapiContext")
+					ended <- c.Value
+				} else {
+					close(asked)
+					select {
+					case <-answer:
+					case <-r.Context().Done():
+						return
+					}
+					http.SetCookie(w, &http.Cookie{Name: "MapiContext", Value: "c2"})
+				}
+				w.Header().Set("X-ResponseCode", "0")
+				_, _ = io.WriteString(w, success+strings.Repeat("\x00", 20))
+			}))
+			if !answered {
+				s.patience = time.Millisecond
+			}
+			ctx, giveUp := context.WithCancelCause(t.Context())
+			go func() {
+				<-asked
+				giveUp(backends.Fail(backends.Temporary, "the maildrop is closed"))
+			}()
+			// Whatever it was given up for, what the server has done is not known.
+			if _, err := s.Execute(ctx, 0, nil, 100); !errors.Is(err, ErrLost) || kindOf(err) != backends.Uncertain {
+				t.Error(err)
+			}
+			if answered {
+				close(answer)
+			}
+			if err := s.Revive(t.Context()); err != nil || s.Generation() != 2 {
+				t.Error(err, s.Generation())
+			}
+			select {
+			case cookie := <-ended:
+				if !answered || cookie != "c2" {
+					t.Errorf("ended with the cookie %q", cookie)
+				}
+			default:
+				if answered {
+					t.Error("the session context was not ended")
+				}
+			}
+		})
+	}
+}
+
 // TestTurn waits for one's turn no longer than the context lasts.
 func TestTurn(t *testing.T) {
 	s := connect(t, answering(t, answerWith("0", success)))
