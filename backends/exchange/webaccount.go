@@ -1,9 +1,7 @@
 package exchange
 
 import (
-	"bytes"
 	"context"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange/autodiscover"
 	"github.com/dipylon/dipylon/backends/exchange/ews"
 	"github.com/dipylon/dipylon/backends/exchange/signin"
 	"github.com/dipylon/dipylon/backends/mail/fold"
@@ -94,7 +93,7 @@ func (w *web) person(ctx context.Context, address string) (p person, err error) 
 	if err != nil {
 		return p, err
 	}
-	a := backends.Account{Address: fold.Lower(address), DisplayName: who.Name}
+	a := backends.Account{Address: fold.Lower(address), DisplayName: who.DisplayName}
 	if strings.Contains(who.Address, "@") {
 		a.Address = fold.Lower(who.Address)
 	}
@@ -103,7 +102,7 @@ func (w *web) person(ctx context.Context, address string) (p person, err error) 
 	if err != nil {
 		return p, err
 	}
-	there := who.DN != ""
+	there := who.LegacyDN != ""
 	for _, p := range found {
 		proxies := append([]string{"SMTP:" + p.Address}, p.Proxies...)
 		if !slices.ContainsFunc(proxies, func(one string) bool { return fold.Equal(one, "smtp:"+a.Address) || fold.Equal(one, "smtp:"+address) }) {
@@ -123,20 +122,13 @@ func (w *web) person(ctx context.Context, address string) (p person, err error) 
 	if !there {
 		return p, nil
 	}
-	if who.DN == "" {
-		who.DN = a.Address
+	if who.LegacyDN == "" {
+		who.LegacyDN = a.Address
 	}
-	a.ID = accountID(who.DN)
-	p = person{dn: who.DN, account: a}
+	a.ID = accountID(who.LegacyDN)
+	p = person{dn: who.LegacyDN, account: a}
 	s.webPeople.remember(address, p)
 	return p, nil
-}
-
-// discovered is what Autodiscover says of a user, MS-OXDSCLI §2.2.4.1.1.2.
-type discovered struct {
-	Name    string `xml:"Response>User>DisplayName"`
-	Address string `xml:"Response>User>AutoDiscoverSMTPAddress"`
-	DN      string `xml:"Response>User>LegacyDN"`
 }
 
 const discoveredMost = 1 << 20 // octets of a reply
@@ -144,17 +136,12 @@ const discoveredMost = 1 << 20 // octets of a reply
 // discover asks Autodiscover of the same server for the distinguished name of the mailbox's owner, which is what identifies the account on both
 // roads. A server without Autodiscover, or that does not tell, has none; one that cannot be asked now is a failure, as the account must not be another
 // one for as long as that lasts.
-func (w *web) discover(ctx context.Context, whom string) (d discovered, err error) {
-	var address bytes.Buffer
-	_ = xml.EscapeText(&address, []byte(whom))
-	body := `<?xml version="1.0" encoding="utf-8"?><Autodiscover xmlns="http://schemas.microsoft.com/exchange/autodiscover/outlook/requestschema/2006">` +
-		"<Request><EMailAddress>" + address.String() + "</EMailAddress><AcceptableResponseSchema>" +
-		"http://schemas.microsoft.com/exchange/autodiscover/outlook/responseschema/2006a</AcceptableResponseSchema></Request></Autodiscover>"
+func (w *web) discover(ctx context.Context, whom string) (u autodiscover.User, err error) {
 	ctx, cancel := context.WithTimeout(ctx, w.store.settings.timeout())
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, w.store.settings.endPoint(discovery, "").String(), strings.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, w.store.settings.endPoint(discovery, "").String(), strings.NewReader(autodiscover.Request(whom)))
 	if err != nil {
-		return d, backends.Fail(backends.Temporary, "Autodiscover: %w", err)
+		return u, backends.Fail(backends.Temporary, "Autodiscover: %w", err)
 	}
 	request.Header.Set("Content-Type", "text/xml; charset=utf-8")
 	request.Header.Set("X-AnchorMailbox", whom)
@@ -162,24 +149,23 @@ func (w *web) discover(ctx context.Context, whom string) (d discovered, err erro
 	response, err := w.signed.RoundTrip(request)
 	if err != nil {
 		if f := (*backends.Failure)(nil); errors.As(err, &f) {
-			return d, f
+			return u, f
 		}
-		return d, backends.Fail(backends.Temporary, "Autodiscover: %w", err)
+		return u, backends.Fail(backends.Temporary, "Autodiscover: %w", err)
 	}
 	defer response.Body.Close()
 	octets, err := io.ReadAll(io.LimitReader(response.Body, discoveredMost))
 	switch {
 	case response.StatusCode == http.StatusNotFound:
-		return d, nil
+		return u, nil
 	case response.StatusCode != http.StatusOK || err != nil:
-		return d, backends.Fail(backends.Temporary, "Autodiscover: %s %w", response.Status, errOr(err, "it does not tell")).
+		return u, backends.Fail(backends.Temporary, "Autodiscover: %s %w", response.Status, errOr(err, "it does not tell")).
 			After(remote.RetryAfter(response.Header.Get("Retry-After")))
 	}
-	if err := xml.Unmarshal(octets, &d); err != nil {
-		return d, backends.Fail(backends.Temporary, "Autodiscover: %w", err)
+	if u, err = autodiscover.ReadUser(octets); err != nil {
+		return u, backends.Fail(backends.Temporary, "Autodiscover: %w", err)
 	}
-	d.DN, d.Name, d.Address = printable(d.DN), printable(d.Name), printable(d.Address)
-	return d, nil
+	return autodiscover.User{Address: printable(u.Address), DisplayName: printable(u.DisplayName), LegacyDN: printable(u.LegacyDN)}, nil
 }
 
 func errOr(err error, text string) error {

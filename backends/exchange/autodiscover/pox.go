@@ -27,9 +27,7 @@ func (s *search) pox(ctx context.Context, where, address string) (*Found, error)
 	body, from, err := s.send(ctx, u, address, request{
 		method: http.MethodPost, kind: "text/xml; charset=utf-8",
 		fields: map[string]string{"X-MapiHttpCapability": "1", "X-AnchorMailbox": address}, // MS-OXDSCLI §2.2.2
-		body: `<?xml version="1.0" encoding="utf-8"?><Autodiscover xmlns="http://schemas.microsoft.com/exchange/autodiscover/outlook/requestschema/2006"><Request>` +
-			"<EMailAddress>" + escape(address) + "</EMailAddress>" +
-			"<AcceptableResponseSchema>http://schemas.microsoft.com/exchange/autodiscover/outlook/responseschema/2006a</AcceptableResponseSchema></Request></Autodiscover>",
+		body:   Request(address),
 	})
 	if err != nil {
 		return nil, err
@@ -56,6 +54,25 @@ func (s *search) pox(ctx context.Context, where, address string) (*Found, error)
 	return s.settle(&a.found, [][3]string{
 		{a.internal.store, a.internal.book, a.internal.ews}, {a.external.store, a.external.book, a.external.ews},
 	}, from)
+}
+
+// Request is the document that asks for the settings of an address, MS-OXDSCLI §2.2.3.
+func Request(address string) string {
+	return `<?xml version="1.0" encoding="utf-8"?><Autodiscover xmlns="http://schemas.microsoft.com/exchange/autodiscover/outlook/requestschema/2006"><Request>` +
+		"<EMailAddress>" + escape(address) + "</EMailAddress>" +
+		"<AcceptableResponseSchema>http://schemas.microsoft.com/exchange/autodiscover/outlook/responseschema/2006a</AcceptableResponseSchema></Request></Autodiscover>"
+}
+
+// User is whose mailbox it is, MS-OXDSCLI §2.2.4.1.1.2. What the server does not tell is empty.
+type User struct{ Address, DisplayName, LegacyDN string }
+
+// ReadUser reads of the answer to a [Request] whose mailbox it is.
+func ReadUser(document []byte) (User, error) {
+	a, err := readPOX(document)
+	if err != nil {
+		return User{}, err
+	}
+	return User{Address: a.found.Address, DisplayName: a.found.DisplayName, LegacyDN: a.found.LegacyDN}, nil
 }
 
 // poxError is the failure of an answer that is an error, MS-OXDSCLI §2.2.4.1.1.1.
