@@ -33,5 +33,5 @@ func failure(err error) error {
 
 // lost says that objects which a session had open are not there any more, and that it can begin anew.
 func lost(err error) bool {
-	return errors.Is(err, mapihttp.ErrLost) || errors.Is(err, rop.NullObject)
+	return errors.Is(err, rop.ErrLost) || errors.Is(err, rop.NullObject)
 }

@@ -94,7 +94,7 @@ func (a *attempt) once(ctx context.Context) error {
 
 // unanswered says of an error that the server may have done what was asked.
 func unanswered(err error) bool {
-	return errors.Is(err, mapihttp.ErrLost) || backends.KindOf(err) == backends.Uncertain
+	return errors.Is(err, rop.ErrLost) || backends.KindOf(err) == backends.Uncertain
 }
 
 // draft makes the message in the Outbox. Nothing of it is saved. It is one's turn.

@@ -39,7 +39,7 @@ func Bind(ctx context.Context, c Config) (*AddressBook, error) {
 	a := &AddressBook{link: newLink(newCaller(c, target), call{kind: "Unbind", body: make([]byte, 8), success: unbound})}
 	a.begin = a.bind
 	if err := a.Revive(ctx); err != nil {
-		a.Close()
+		a.unmade()
 		return nil, err
 	}
 	return a, nil
@@ -208,10 +208,10 @@ func (a *AddressBook) ask(ctx context.Context, kind string, e *mapi.Encoder, n i
 	if n == 0 || n > NamesMost {
 		return nil, backends.Fail(backends.Permanent, "%s: %d names or ids, and 1 to %d can be asked for", kind, n, NamesMost)
 	}
-	if err := a.live(ctx); err != nil {
+	if err := a.turn.Live(ctx); err != nil {
 		return nil, err
 	}
-	defer a.pass()
+	defer a.turn.Pass()
 	return a.request(ctx, call{kind: kind, body: e.Octets()})
 }
 

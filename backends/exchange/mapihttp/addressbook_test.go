@@ -80,7 +80,7 @@ func TestRecordedAddressBook(t *testing.T) {
 	if err := a.Unbind(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if _, err := a.IDs(t.Context(), []string{georgesName}); !errors.Is(err, ErrLost) {
+	if _, err := a.IDs(t.Context(), []string{georgesName}); !errors.Is(err, rop.ErrLost) {
 		t.Error(err)
 	}
 }

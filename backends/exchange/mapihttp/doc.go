@@ -25,7 +25,7 @@
 // # Session contexts that are lost
 //
 // A server forgets its session contexts when it is restarted, when nothing was asked for a while, and when a request got
-// lost on the way. Then, and whenever it is not known whether a request was executed, errors are [ErrLost], and so is
+// lost on the way. Then, and whenever it is not known whether a request was executed, errors are [rop.ErrLost], and so is
 // everything after it, until [Session.Revive] has connected anew. No object of before is known there: [Session.Generation] tells
 // whoever has some.
 //

@@ -14,9 +14,6 @@ import (
 	"github.com/dipylon/dipylon/backends/remote"
 )
 
-// ErrLost says that the session context is lost, or that it is not known what became of it: see [Session.Revive].
-var ErrLost = errors.New("the session context is lost")
-
 // ErrAbsent says that there is no MAPI over HTTP, or that who asks may not use it: they may do so by EWS.
 var ErrAbsent = errors.New("there is no MAPI over HTTP here")
 
@@ -43,14 +40,14 @@ func (c *caller) noAnswer(ctx context.Context, r call, err error) error {
 	}
 	var refused *ResponseError
 	if errors.As(err, &refused) && !refused.late {
-		return backends.Fail(backends.Temporary, "%w: %w", ErrLost, refused)
+		return backends.Fail(backends.Temporary, "%w: %w", rop.ErrLost, refused)
 	}
 	var dial *net.OpError
 	failed := remote.ConnectFailure(c.target.Host, `"url"`, err)
 	if errors.As(err, &dial) && dial.Op == "dial" || backends.AsFailure(failed).Code == "4.7.5" {
 		return failed // it was not sent
 	}
-	return backends.Fail(r.unknown(), "%s: %w: %w", r.kind, ErrLost, err).WithCode("4.4.2")
+	return backends.Fail(r.unknown(), "%s: %w: %w", r.kind, rop.ErrLost, err).WithCode("4.4.2")
 }
 
 // unknown is the kind of a failure after which it is not known whether the server has done what was asked.
@@ -76,7 +73,7 @@ func (c *caller) refused(r call, response *http.Response) error {
 		if response.StatusCode == http.StatusServiceUnavailable {
 			return fail(backends.Throttled, "")
 		}
-		return backends.Fail(r.unknown(), "%w: %w", ErrLost, fail(backends.Temporary, ""))
+		return backends.Fail(r.unknown(), "%w: %w", rop.ErrLost, fail(backends.Temporary, ""))
 	}
 	switch response.StatusCode {
 	case http.StatusForbidden:
@@ -86,7 +83,7 @@ func (c *caller) refused(r call, response *http.Response) error {
 	case http.StatusTooManyRequests:
 		return fail(backends.Throttled, "")
 	case http.StatusRequestTimeout:
-		return backends.Fail(backends.Temporary, "%w: %w", ErrLost, fail(backends.Temporary, ""))
+		return backends.Fail(backends.Temporary, "%w: %w", rop.ErrLost, fail(backends.Temporary, ""))
 	}
 	return fail(backends.Temporary, "")
 }

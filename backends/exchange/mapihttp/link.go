@@ -14,80 +14,51 @@ import (
 // link is a session context: what [Session] and [AddressBook] have alike.
 type link struct {
 	cookies cookies
-	lost    bool
 	// left has the cookies of a session context that is lost as a request in it was given up, when that is over; without any, the server has
 	// not answered it. nil: there is none.
 	left chan cookies
 	// patience is how long a request that was given up, and the end of a session context, may take.
 	patience time.Duration
-	number   int
-	last     call          // that ends the session context
-	turn     chan struct{} // has one value while nobody sends a request
+	last     call // that ends the session context
+	turn     rop.Turn
 	caller   *caller
 	// begin sends the request that makes a session context. It is one's turn.
 	begin func(ctx context.Context) error
 }
 
 func newLink(c *caller, last call) link {
-	l := link{lost: true, last: last, patience: 5 * time.Second, turn: make(chan struct{}, 1), caller: c}
-	l.turn <- struct{}{}
-	return l
+	return link{turn: rop.NewTurn(), last: last, patience: 5 * time.Second, caller: c}
+}
+
+// unmade is called when no session context was made: one that the server has made since is ended, and the connection.
+func (l *link) unmade() {
+	if l.left == nil {
+		l.Close()
+		return
+	}
+	go func() {
+		defer l.Close()
+		_ = l.end(context.Background()) // it takes no longer than patience, three times
+	}()
 }
 
 // Close ends the connection, and leaves the session context to the server's time-out.
 func (l *link) Close() { l.caller.close() }
 
-// Generation is how often the session context was made. What the server has opened in an earlier one it does not know any more.
-func (l *link) Generation() int {
-	<-l.turn
-	defer l.pass()
-	return l.number
-}
+// Generation is how often the session context was made, see [rop.Turn.Generation].
+func (l *link) Generation() int { return l.turn.Generation() }
 
 // Revive connects anew if the session context is lost.
 func (l *link) Revive(ctx context.Context) error {
-	if err := l.take(ctx); err != nil {
-		return err
-	}
-	defer l.pass()
-	if !l.lost {
-		return nil
-	}
-	if l.left != nil {
-		if err := l.leave(ctx); ctx.Err() != nil {
-			return err
+	return l.turn.Revive(ctx, func() error {
+		if l.left != nil {
+			if err := l.leave(ctx); ctx.Err() != nil {
+				return err
+			}
 		}
-	}
-	l.cookies = nil
-	if err := l.begin(ctx); err != nil {
-		return err
-	}
-	l.lost, l.number = false, l.number+1
-	return nil
-}
-
-// take waits until it is one's turn.
-func (l *link) take(ctx context.Context) error {
-	select {
-	case <-l.turn:
-		return nil
-	case <-ctx.Done():
-		return backends.AsFailure(context.Cause(ctx))
-	}
-}
-
-func (l *link) pass() { l.turn <- struct{}{} }
-
-// live takes one's turn in a session context that is not lost.
-func (l *link) live(ctx context.Context) error {
-	if err := l.take(ctx); err != nil {
-		return err
-	}
-	if l.lost {
-		l.pass()
-		return backends.Fail(backends.Temporary, "%w", ErrLost)
-	}
-	return nil
+		l.cookies = nil
+		return l.begin(ctx)
+	})
 }
 
 // request sends a request and reads the codes of its reply. It must be one's turn.
@@ -116,7 +87,7 @@ func (l *link) send(ctx context.Context, r call) ([]byte, error) {
 	go func() {
 		defer giveUp()
 		body, err := l.caller.do(on, r)
-		if errors.Is(err, ErrLost) {
+		if errors.Is(err, rop.ErrLost) {
 			own = nil
 		}
 		known <- own
@@ -125,26 +96,26 @@ func (l *link) send(ctx context.Context, r call) ([]byte, error) {
 	select {
 	case o := <-answered:
 		l.cookies = <-known
-		l.lost = l.lost || errors.Is(o.err, ErrLost)
+		l.turn.Lost = l.turn.Lost || errors.Is(o.err, rop.ErrLost)
 		return o.body, o.err
 	case <-ctx.Done():
 		time.AfterFunc(l.patience, giveUp)
-		l.lost, l.left = true, known
+		l.turn.Lost, l.left = true, known
 		return nil, l.caller.noAnswer(ctx, r, ctx.Err())
 	}
 }
 
 // end sends the request that ends the session context, whatever comes of it.
 func (l *link) end(ctx context.Context) error {
-	if err := l.take(ctx); err != nil {
+	if err := l.turn.Take(ctx); err != nil {
 		return err
 	}
-	defer l.pass()
+	defer l.turn.Pass()
 	switch {
 	case l.left != nil:
 		return l.leave(ctx)
-	case l.lost:
-		return backends.Fail(backends.Temporary, "%w", ErrLost)
+	case l.turn.Lost:
+		return backends.Fail(backends.Temporary, "%w", rop.ErrLost)
 	}
 	return l.goodbye(ctx)
 }
@@ -158,7 +129,7 @@ func (l *link) leave(ctx context.Context) error {
 	}
 	l.left = nil
 	if l.cookies == nil {
-		return backends.Fail(backends.Temporary, "%w", ErrLost)
+		return backends.Fail(backends.Temporary, "%w", rop.ErrLost)
 	}
 	return l.goodbye(ctx)
 }
@@ -168,7 +139,7 @@ func (l *link) goodbye(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.patience)
 	defer cancel()
 	d, err := l.request(ctx, l.last)
-	l.lost = true
+	l.turn.Lost = true
 	if l.left != nil { // it ends by itself within as long again
 		<-l.left
 		l.left = nil

@@ -34,7 +34,7 @@ func Connect(ctx context.Context, c Config, dn string) (*Session, error) {
 	s := &Session{link: newLink(newCaller(c, target), call{kind: "Disconnect", body: make([]byte, 4)}), dn: dn, waiter: newCaller(c, target)}
 	s.begin = s.connect
 	if err := s.Revive(ctx); err != nil {
-		s.Close()
+		s.unmade()
 		return nil, err
 	}
 	return s, nil
@@ -69,18 +69,18 @@ func (s *Session) connect(ctx context.Context) error {
 
 // Packs says whether the server takes several payloads of an upload in one Execute, see [rop.Session.Packs].
 func (s *Session) Packs() bool {
-	<-s.turn
-	defer s.pass()
+	_ = s.turn.Take(context.Background()) // which has no end
+	defer s.turn.Pass()
 	return s.capabilities&rop.PackedUploads != 0
 }
 
 // Execute implements [rop.Transport]. MS-OXCMAPIHTTP §2.2.4.2. That the server could not execute the requests is a failure with
 // the [rop.Code]; one that is [backends.Uncertain] may have been executed.
 func (s *Session) Execute(ctx context.Context, flags uint32, requests []byte, most uint32) ([]byte, error) {
-	if err := s.live(ctx); err != nil {
+	if err := s.turn.Live(ctx); err != nil {
 		return nil, err
 	}
-	defer s.pass()
+	defer s.turn.Pass()
 	e := mapi.NewEncoder(nil, mapi.Format{})
 	e.Uint32(flags)
 	e.Uint32(uint32(len(requests)))
@@ -94,8 +94,8 @@ func (s *Session) Execute(ctx context.Context, flags uint32, requests []byte, mo
 	d.Uint32() // Flags
 	replies := d.Bytes(int(d.Uint32()))
 	if err := ended("Execute", d); err != nil {
-		s.lost = true // what was executed is not known
-		return nil, backends.Fail(backends.Uncertain, "%w: %w", ErrLost, err)
+		s.turn.Lost = true // what was executed is not known
+		return nil, backends.Fail(backends.Uncertain, "%w: %w", rop.ErrLost, err)
 	}
 	return replies, nil
 }
@@ -104,10 +104,10 @@ var _ rop.Transport = (*Session)(nil)
 
 // Ping keeps the session context alive. MS-OXCMAPIHTTP §2.2.6.
 func (s *Session) Ping(ctx context.Context) error {
-	if err := s.live(ctx); err != nil {
+	if err := s.turn.Live(ctx); err != nil {
 		return err
 	}
-	defer s.pass()
+	defer s.turn.Pass()
 	_, err := s.send(ctx, call{kind: "PING"})
 	return err
 }
@@ -123,11 +123,11 @@ func (s *Session) Disconnect(ctx context.Context) error {
 func (s *Session) Wait(ctx context.Context) (bool, error) {
 	s.waiting.Lock()
 	defer s.waiting.Unlock()
-	if err := s.live(ctx); err != nil {
+	if err := s.turn.Live(ctx); err != nil {
 		return false, err
 	}
 	known := append(cookies{}, s.cookies...)
-	s.pass()
+	s.turn.Pass()
 	r := call{kind: "NotificationWait", body: make([]byte, 8), cookies: &known} // Flags, AuxiliaryBufferSize
 	body, err := s.waiter.do(ctx, r)
 	if errors.Is(err, errSlow) {

@@ -167,7 +167,7 @@ func TestRecordedSession(t *testing.T) {
 	if err := s.Disconnect(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if err := s.Ping(t.Context()); !errors.Is(err, ErrLost) {
+	if err := s.Ping(t.Context()); !errors.Is(err, rop.ErrLost) {
 		t.Error(err)
 	}
 }
@@ -189,7 +189,7 @@ func TestRecordedFailures(t *testing.T) {
 		{"another's UserDn", backends.Permanent, rop.AccessDenied},
 		{"empty UserDn", backends.Permanent, rop.AccessDenied},
 		{"no MailboxId", backends.Unsupported, nil},
-		{"body too short", backends.Temporary, ErrLost},
+		{"body too short", backends.Temporary, rop.ErrLost},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			x, ok := all[test.name]
@@ -242,10 +242,10 @@ func TestFailures(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := connect(t, answering(t, test.answer))
 			_, err := s.Execute(t.Context(), 0, nil, 100)
-			if kindOf(err) != test.kind || backends.AsFailure(err).RetryAfter != test.after || errors.Is(err, ErrLost) != test.lost {
+			if kindOf(err) != test.kind || backends.AsFailure(err).RetryAfter != test.after || errors.Is(err, rop.ErrLost) != test.lost {
 				t.Errorf("%v", err)
 			}
-			if _, again := s.Execute(t.Context(), 0, nil, 100); errors.Is(again, ErrLost) != test.lost {
+			if _, again := s.Execute(t.Context(), 0, nil, 100); errors.Is(again, rop.ErrLost) != test.lost {
 				t.Errorf("then %v", again)
 			}
 		})
@@ -278,7 +278,7 @@ func TestCutOff(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
 		}))
-		if got, err := s.Execute(t.Context(), 0, nil, 100); !errors.Is(err, ErrLost) || kindOf(err) != backends.Uncertain {
+		if got, err := s.Execute(t.Context(), 0, nil, 100); !errors.Is(err, rop.ErrLost) || kindOf(err) != backends.Uncertain {
 			t.Errorf("at %d: %q, %v", n, got, err)
 		}
 		s.Close()
@@ -305,7 +305,7 @@ func TestRevive(t *testing.T) {
 		}
 		answerWith("0", success)(w, r)
 	}))
-	if err := s.Ping(t.Context()); !errors.Is(err, ErrLost) {
+	if err := s.Ping(t.Context()); !errors.Is(err, rop.ErrLost) {
 		t.Fatal(err)
 	}
 	for range 2 { // once is enough
@@ -412,7 +412,7 @@ func TestGivenUp(t *testing.T) {
 				giveUp(backends.Fail(backends.Temporary, "the maildrop is closed"))
 			}()
 			// Whatever it was given up for, what the server has done is not known.
-			if _, err := s.Execute(ctx, 0, nil, 100); !errors.Is(err, ErrLost) || kindOf(err) != backends.Uncertain {
+			if _, err := s.Execute(ctx, 0, nil, 100); !errors.Is(err, rop.ErrLost) || kindOf(err) != backends.Uncertain {
 				t.Error(err)
 			}
 			if answered {
@@ -435,16 +435,48 @@ func TestGivenUp(t *testing.T) {
 	}
 }
 
+// TestConnectGivenUp gives a Connect up: what the server makes of it all the same is ended.
+func TestConnectGivenUp(t *testing.T) {
+	asked, gone, ended := make(chan struct{}), make(chan struct{}), make(chan string, 1)
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-ResponseCode", "0")
+		if r.Header.Get("X-RequestType") == "Connect" {
+			close(asked)
+			http.SetCookie(w, &http.Cookie{Name: "MapiContext", Value: "c1"})
+			_, _ = io.WriteString(w, connected[:len(success)])
+			_ = http.NewResponseController(w).Flush()
+			<-gone
+			_, _ = io.WriteString(w, connected[len(success):])
+			return
+		}
+		cookie, _ := r.Cookie("MapiContext")
+		_, _ = io.WriteString(w, success+strings.Repeat("\x00", 12))
+		ended <- cookie.Value
+	})
+	ctx, giveUp := context.WithCancel(t.Context())
+	go func() {
+		<-asked
+		giveUp()
+	}()
+	if _, err := Connect(ctx, c, "/o=Sakes/cn=Recipients/cn=george"); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	close(gone)
+	if cookie := <-ended; cookie != "c1" {
+		t.Errorf("ended with the cookie %q", cookie)
+	}
+}
+
 // TestTurn waits for one's turn no longer than the context lasts.
 func TestTurn(t *testing.T) {
 	s := connect(t, answering(t, answerWith("0", success)))
-	<-s.turn
+	_ = s.turn.Take(t.Context())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.Ping(ctx); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	s.pass()
+	s.turn.Pass()
 	if err := s.Ping(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -220,10 +220,10 @@ func (a *AddressBook) ask(ctx context.Context, r request, n int, write func(*dce
 	if n == 0 || n > mapihttp.NamesMost {
 		return backends.Fail(backends.Permanent, "%s: %d names or ids, and 1 to %d can be asked for", r.name, n, mapihttp.NamesMost)
 	}
-	if err := a.live(ctx); err != nil {
+	if err := a.turn.Live(ctx); err != nil {
 		return err
 	}
-	defer a.pass()
+	defer a.turn.Pass()
 	var w dcerpc.Writer
 	w.Bytes(a.handle[:])
 	write(&w)

@@ -8,7 +8,7 @@
 //	operations := rop.Session{Transport: session, Chain: true}
 //
 // A [Session] is a session context on a connection of its own, which is signed and sealed. When the connection ends, so does the
-// session context: what was asked for fails as [mapihttp.ErrLost], and [Session.Revive] connects anew.
+// session context: what was asked for fails as [rop.ErrLost], and [Session.Revive] connects anew.
 //
 // The server's ports are asked of its endpoint mapper, unless they are given.
 //

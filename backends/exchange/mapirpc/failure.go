@@ -49,7 +49,7 @@ func faultFailure(what string, fault *dcerpc.FaultError) *backends.Failure {
 	case fault.Status == dcerpc.StatusAccessDenied:
 		return backends.Fail(backends.Permanent, "%s: %w", what, fault)
 	case fault.Status == dcerpc.StatusContextMismatch:
-		return backends.Fail(backends.Temporary, "%s: %w: %w", what, mapihttp.ErrLost, fault)
+		return backends.Fail(backends.Temporary, "%s: %w: %w", what, rop.ErrLost, fault)
 	}
 	return backends.Fail(backends.Temporary, "%s: %w", what, fault)
 }
@@ -60,9 +60,9 @@ func (r request) failed(ctx context.Context, err error) (failure error, lost boo
 	if errors.As(err, &fault) {
 		f := faultFailure(r.name, fault)
 		if f.Kind == backends.Temporary && r.once && !fault.NotExecuted && fault.Status != dcerpc.StatusContextMismatch {
-			return backends.Fail(backends.Uncertain, "%w: %w", mapihttp.ErrLost, f), true
+			return backends.Fail(backends.Uncertain, "%w: %w", rop.ErrLost, f), true
 		}
-		return f, errors.Is(f, mapihttp.ErrLost)
+		return f, errors.Is(f, rop.ErrLost)
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
@@ -72,7 +72,7 @@ func (r request) failed(ctx context.Context, err error) (failure error, lost boo
 	if r.once && !errors.As(err, &unsent) {
 		kind = backends.Uncertain
 	}
-	return backends.Fail(kind, "%s: %w: %w", r.name, mapihttp.ErrLost, silence(err)).WithCode("4.4.2"), true
+	return backends.Fail(kind, "%s: %w: %w", r.name, rop.ErrLost, silence(err)).WithCode("4.4.2"), true
 }
 
 // codeFailure is the failure of a call that was answered with a code.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange/dcerpc"
-	"github.com/dipylon/dipylon/backends/exchange/mapihttp"
 	"github.com/dipylon/dipylon/backends/exchange/rop"
 )
 
@@ -19,10 +18,8 @@ type handle [20]byte
 type link struct {
 	config Config
 	to     service
-	turn   chan struct{} // has one value while nobody makes a call
+	turn   rop.Turn
 	handle handle
-	lost   bool
-	number int
 	// begin makes the call that makes a session context. It is one's turn.
 	begin func(ctx context.Context) error
 
@@ -31,8 +28,7 @@ type link struct {
 }
 
 func (l *link) prepare(c Config, to service, begin func(context.Context) error) {
-	l.config, l.to, l.begin, l.lost, l.turn = c, to, begin, true, make(chan struct{}, 1)
-	l.turn <- struct{}{}
+	l.config, l.to, l.begin, l.turn = c, to, begin, rop.NewTurn()
 }
 
 // Close ends the connection, and with it the session context.
@@ -47,29 +43,16 @@ func (l *link) replace(conn *dcerpc.Conn) {
 	l.conn = conn
 }
 
-// Generation is how often the session context was made. What the server has opened in an earlier one it does not know any more.
-func (l *link) Generation() int {
-	<-l.turn
-	defer l.pass()
-	return l.number
-}
+// Generation is how often the session context was made, see [rop.Turn.Generation].
+func (l *link) Generation() int { return l.turn.Generation() }
 
 // Revive connects anew if the session context is lost.
 func (l *link) Revive(ctx context.Context) error {
-	if err := l.take(ctx); err != nil {
-		return err
-	}
-	defer l.pass()
-	if !l.lost {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, l.config.Most)
-	defer cancel()
-	if err := l.config.Guard(ctx, func() error { return l.connect(ctx) }); err != nil {
-		return err
-	}
-	l.lost, l.number = false, l.number+1
-	return nil
+	return l.turn.Revive(ctx, func() error {
+		ctx, cancel := context.WithTimeout(ctx, l.config.Most)
+		defer cancel()
+		return l.config.Guard(ctx, func() error { return l.connect(ctx) })
+	})
 }
 
 // connect makes a session context on a new connection.
@@ -82,30 +65,6 @@ func (l *link) connect(ctx context.Context) error {
 	if err := l.begin(ctx); err != nil {
 		l.Close()
 		return err
-	}
-	return nil
-}
-
-// take waits until it is one's turn.
-func (l *link) take(ctx context.Context) error {
-	select {
-	case <-l.turn:
-		return nil
-	case <-ctx.Done():
-		return backends.AsFailure(context.Cause(ctx))
-	}
-}
-
-func (l *link) pass() { l.turn <- struct{}{} }
-
-// live takes one's turn in a session context that is not lost.
-func (l *link) live(ctx context.Context) error {
-	if err := l.take(ctx); err != nil {
-		return err
-	}
-	if l.lost {
-		l.pass()
-		return backends.Fail(backends.Temporary, "%w", mapihttp.ErrLost)
 	}
 	return nil
 }
@@ -129,13 +88,13 @@ func (l *link) do(ctx context.Context, r request, read func(*dcerpc.Reader)) err
 	conn := l.conn
 	l.mu.Unlock()
 	if conn == nil {
-		l.lost = true
-		return backends.Fail(backends.Temporary, "%w: the connection is closed", mapihttp.ErrLost)
+		l.turn.Lost = true
+		return backends.Fail(backends.Temporary, "%w: the connection is closed", rop.ErrLost)
 	}
 	reply, err := conn.Call(ctx, r.opnum, r.stub)
 	if err != nil {
 		failure, lost := r.failed(ctx, err)
-		l.lost = l.lost || lost
+		l.turn.Lost = l.turn.Lost || lost
 		return failure
 	}
 	d := dcerpc.NewReader(reply)
@@ -143,7 +102,7 @@ func (l *link) do(ctx context.Context, r request, read func(*dcerpc.Reader)) err
 	code := rop.Code(d.Uint32())
 	if err := d.Err(); err != nil {
 		failure, _ := r.failed(ctx, fmt.Errorf("%w: %w", dcerpc.ErrProtocol, err))
-		l.lost = true
+		l.turn.Lost = true
 		return failure
 	}
 	if code != r.success && !code.Warning() {
@@ -155,11 +114,11 @@ func (l *link) do(ctx context.Context, r request, read func(*dcerpc.Reader)) err
 // end makes the call that ends the session context, and ends the connection, whatever comes of it.
 func (l *link) end(ctx context.Context, r request, stub func() []byte) error {
 	defer l.Close()
-	if err := l.live(ctx); err != nil {
+	if err := l.turn.Live(ctx); err != nil {
 		return err
 	}
-	defer l.pass()
-	l.lost = true
+	defer l.turn.Pass()
+	l.turn.Lost = true
 	r.stub = stub()
 	return l.do(ctx, r, func(d *dcerpc.Reader) { d.Bytes(len(handle{})) })
 }

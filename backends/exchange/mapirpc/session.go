@@ -123,18 +123,18 @@ func octets(d *dcerpc.Reader, most int) []byte {
 
 // Packs says whether the server takes several payloads of an upload in one Execute, see [rop.Session.Packs].
 func (s *Session) Packs() bool {
-	<-s.turn
-	defer s.pass()
+	_ = s.turn.Take(context.Background()) // which has no end
+	defer s.turn.Pass()
 	return s.capabilities&rop.PackedUploads != 0
 }
 
 // Execute implements [rop.Transport]. MS-OXCRPC §3.1.4.2. That the server could not execute the requests is a failure with
 // the [rop.Code]; one that is [backends.Uncertain] may have been executed.
 func (s *Session) Execute(ctx context.Context, flags uint32, requests []byte, most uint32) ([]byte, error) {
-	if err := s.live(ctx); err != nil {
+	if err := s.turn.Live(ctx); err != nil {
 		return nil, err
 	}
-	defer s.pass()
+	defer s.turn.Pass()
 	var replies []byte
 	r := request{name: "EcDoRpcExt2", opnum: opRPCExt2, stub: s.executeRequest(flags, requests, most), once: true}
 	err := s.do(ctx, r, func(d *dcerpc.Reader) {
@@ -145,7 +145,7 @@ func (s *Session) Execute(ctx context.Context, flags uint32, requests []byte, mo
 		d.Uint32() // pulTransTime
 	})
 	if s.handle == (handle{}) {
-		s.lost = true // the server has ended the session context: a handle that is null says so
+		s.turn.Lost = true // the server has ended the session context: a handle that is null says so
 	}
 	if err != nil {
 		return nil, err

@@ -74,7 +74,7 @@ func TestSession(t *testing.T) {
 		if contexts, objects := server.Left(); contexts != 0 || objects != 0 {
 			t.Errorf("%d session contexts and %d objects are left", contexts, objects)
 		}
-		if _, err := s.Execute(t.Context(), 0, nil, 100); !errors.Is(err, mapihttp.ErrLost) {
+		if _, err := s.Execute(t.Context(), 0, nil, 100); !errors.Is(err, rop.ErrLost) {
 			t.Error(err)
 		}
 	}
@@ -222,7 +222,7 @@ func TestFaults(t *testing.T) {
 			}
 			test.fault(server, r)
 			err = logOn(t.Context(), s, georgesDN)
-			if kindOf(err) != test.kind || errors.Is(err, mapihttp.ErrLost) != test.lost {
+			if kindOf(err) != test.kind || errors.Is(err, rop.ErrLost) != test.lost {
 				t.Errorf("%v", err)
 			}
 			if err := s.Revive(t.Context()); err != nil {
