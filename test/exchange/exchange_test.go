@@ -308,7 +308,7 @@ func TestFaults(t *testing.T) {
 	s.AddMailbox("chris@sakes.example", "chris-pw-1", chrisName)
 	r := connect(t, s)
 	s.Busy(2)
-	if err := r.Do(t.Context(), &rop.Batch{}); backends.AsFailure(err).Kind != backends.Throttled || errors.Is(err, mapihttp.ErrLost) {
+	if err := r.Do(t.Context(), &rop.Batch{}); backends.AsFailure(err).Kind != backends.Throttled || errors.Is(err, rop.ErrLost) {
 		t.Error(err)
 	}
 	if _, err := mapihttp.Connect(t.Context(), config(s, "george-pw-1"), georgesName); backends.AsFailure(err).Kind != backends.Throttled {
@@ -317,7 +317,7 @@ func TestFaults(t *testing.T) {
 	s.Forget()
 	var b rop.Batch
 	rop.Open(&b, r.logon, &rop.OpenFolder{FolderID: r.inbox})
-	if err := r.Do(t.Context(), &b); !errors.Is(err, mapihttp.ErrLost) {
+	if err := r.Do(t.Context(), &b); !errors.Is(err, rop.ErrLost) {
 		t.Error(err)
 	}
 	if err := r.http.Revive(t.Context()); err != nil {

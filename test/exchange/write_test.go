@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dipylon/dipylon/backends/exchange/mapihttp"
 	"github.com/dipylon/dipylon/backends/exchange/rop"
 	"github.com/dipylon/dipylon/backends/mapi"
 	"github.com/dipylon/dipylon/backends/mapi/fasttransfer"
@@ -277,12 +276,12 @@ func TestWritingFaults(t *testing.T) {
 	s.CutAt(Submit, 1)
 	b = rop.Batch{}
 	rop.On(&b, m, &rop.SubmitMessage{})
-	if err := r.Do(t.Context(), &b); !errors.Is(err, mapihttp.ErrLost) || len(s.Sent()) != 1 {
+	if err := r.Do(t.Context(), &b); !errors.Is(err, rop.ErrLost) || len(s.Sent()) != 1 {
 		t.Error(err, s.Sent())
 	}
 	r = connect(t, s)
 	s.RestartAt(PutBuffer, 1)
-	if _, err := r.upload(t, stream(t, "fx-copyto-08.json"), 4096); !errors.Is(err, mapihttp.ErrLost) {
+	if _, err := r.upload(t, stream(t, "fx-copyto-08.json"), 4096); !errors.Is(err, rop.ErrLost) {
 		t.Error(err)
 	}
 	if contexts, _ := s.Left(); contexts != 0 {
