@@ -3,8 +3,6 @@ package rop
 import (
 	"context"
 	"errors"
-
-	"github.com/dipylon/dipylon/backends"
 )
 
 // ErrLost says that a session context is lost, or that it is not known what became of it: see [Turn.Revive].
@@ -33,7 +31,7 @@ func (t *Turn) Take(ctx context.Context) error {
 	case <-t.free:
 		return nil
 	case <-ctx.Done():
-		return backends.AsFailure(context.Cause(ctx))
+		return context.Cause(ctx)
 	}
 }
 
@@ -47,7 +45,7 @@ func (t *Turn) Live(ctx context.Context) error {
 	}
 	if t.Lost {
 		t.Pass()
-		return backends.Fail(backends.Temporary, "%w", ErrLost)
+		return ErrLost
 	}
 	return nil
 }
