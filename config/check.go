@@ -34,6 +34,7 @@ func (d *decoder) check(c *Config, builtins []string) {
 	d.realms(c.Login.Realms)
 	d.routes(c)
 	d.transfer(c.Transfer)
+	d.attention(&c.Attention)
 }
 
 // realms puts the domains of the realms in order.

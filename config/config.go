@@ -52,6 +52,8 @@ type Config struct {
 	// Transfer is which way mail goes between the gateway and the Internet.
 	Transfer Transfer `yaml:"transfer"`
 	Track    Track    `yaml:"track"`
+	// Attention is who is told of what needs attention, and what does.
+	Attention Attention `yaml:"attention"`
 
 	file      string
 	dir       string
@@ -285,6 +287,7 @@ func withDefaults(hostname string) Config {
 		Relay:      defaultRelay(),
 		Transfer:   Transfer{Mode: "both", Queue: "deliver"},
 		Track:      Track{Keep: minutes(7 * 24 * 60)},
+		Attention:  defaultAttention(),
 	}
 }
 

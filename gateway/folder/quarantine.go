@@ -233,6 +233,29 @@ func (q *Quarantine) List(ctx context.Context, most int, states ...QuarantineSta
 	return entries, err
 }
 
+// HeldCount is how many messages of a store are shown as notices, and since when the first of them is.
+type HeldCount struct {
+	Store    string
+	Messages int64
+	First    time.Time
+}
+
+// HeldByStore counts the messages that clients get a notice for.
+func (q *Quarantine) HeldByStore(ctx context.Context) (all []HeldCount, err error) {
+	err = q.DB.Read(ctx, func(tx *state.Tx) error {
+		all = nil
+		return tx.Query(func(scan func(...any) error) error {
+			var c HeldCount
+			var first int64
+			err := scan(&c.Store, &c.Messages, &first)
+			c.First = time.Unix(first, 0).UTC()
+			all = append(all, c)
+			return err
+		}, "SELECT store, count(*), min(first_failed) FROM quarantine WHERE state = 'held' GROUP BY store ORDER BY store")
+	})
+	return all, err
+}
+
 // Find gives the messages whose number begins so.
 func (q *Quarantine) Find(ctx context.Context, number string) (entries []QuarantineEntry, err error) {
 	err = q.DB.Read(ctx, func(tx *state.Tx) error {

@@ -56,6 +56,15 @@ func (k *Kept) List(ctx context.Context, store, account string) ([]login.AppPass
 	return k.query(ctx, "SELECT "+columns+" FROM app_passwords ORDER BY store, account, created, id")
 }
 
+// endingMost bounds what Ending gives.
+const endingMost = 10_000
+
+// Ending gives the passwords that end within a time, what ends first in front.
+func (k *Kept) Ending(ctx context.Context, after, before time.Time) ([]login.AppPassword, error) {
+	return k.query(ctx, "SELECT "+columns+" FROM app_passwords WHERE expires > $1 AND expires < $2 ORDER BY expires, id LIMIT $3",
+		max(seconds(after), 0), seconds(before), endingMost)
+}
+
 func (k *Kept) query(ctx context.Context, query string, args ...any) (all []login.AppPassword, err error) {
 	rows, err := k.db.Query(ctx, query, args...)
 	if err != nil {

@@ -48,7 +48,7 @@ func (c *queueCount) get(log zerolog.Logger) (sum spool.Summary, ok bool) {
 	if c.good = err == nil; c.good {
 		c.last = sum
 	} else {
-		log.Warn().Err(err).Msg("mail in transit could not be counted for the metrics")
+		log.Warn().Err(err).Msg("mail in transit could not be counted")
 	}
 	return c.last, c.good
 }

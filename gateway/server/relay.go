@@ -40,6 +40,7 @@ func (g *Server) openSpool(ctx context.Context) (err error) {
 	g.spool, err = spool.Open(ctx, SpoolOptions(g.log, g.cfg, g.db))
 	if err == nil {
 		g.queued = &queueCount{count: g.spool.Summary, now: time.Now}
+		g.transit = &queueCount{count: g.spool.Summary, now: time.Now}
 	}
 	return err
 }

@@ -102,7 +102,7 @@ func (g *Server) start(ctx context.Context) error {
 	g.publish()
 	g.collect(g.cfg, nil)
 	g.warn(g.cfg)
-	g.work.Go(func() { g.watchCertificates(g.base) })
+	g.work.Go(func() { g.attention.Run(g.alive) })
 	g.work.Go(func() { state.Maintain(g.base, g.log, maintenanceEvery, g.tasks()...) })
 	return nil
 }

@@ -30,6 +30,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/attention"
 	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/edge"
 	"github.com/dipylon/dipylon/gateway/folder"
@@ -81,7 +82,10 @@ type Server struct {
 	reports       atomic.Pointer[reports.Settings]
 	confirmed     routing.Confirmed
 	metrics       *metrics
-	queued        *queueCount
+	attention     *attention.Registry
+	mailed        mailed            // what its goroutine alone knows
+	queued        *queueCount       // for metrics
+	transit       *queueCount       // for what needs attention: metrics have numbers of their own moment
 	collector     *outbox.Collector // of the mail that stores want sent
 	lock          *StateLock
 
@@ -138,6 +142,8 @@ func New(ctx context.Context, o Options, cfg *config.Config) (*Server, error) {
 		turn: make(chan struct{}, 1), ready: make(chan struct{}), failed: make(chan error, 1),
 	}
 	g.metrics = newMetrics(g)
+	g.attention = g.newAttention()
+	g.mailed.day = make(map[string]string)
 	g.winmail = g.newWinmail()
 	g.collector = g.newCollector()
 	if g.setLevel == nil {

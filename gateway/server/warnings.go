@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"crypto/x509"
 	"fmt"
 	"net"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/attention"
 	"github.com/dipylon/dipylon/gateway/edge"
 	"github.com/dipylon/dipylon/gateway/stores"
 )
@@ -23,8 +23,8 @@ import (
 // A warning is something in a configuration that can be served, and will not work, or not for long,
 // or not as somebody may think. "dipylon check" prints warnings and the gateway logs them.
 
-// certificateLeft is how long before its end a certificate is warned of, each day.
-const certificateLeft = 30 * 24 * time.Hour
+// certificateLeft is how long before its end a certificate is warned of. While the gateway runs, package attention does it.
+const certificateLeft = attention.Ahead
 
 // CertificateWarnings looks at the certificates that a configuration names.
 func CertificateWarnings(cfg *config.Config, now time.Time) []config.Problem {
@@ -171,23 +171,6 @@ func transportWarnings(cfg *config.Config, store string, can backends.Descriptio
 func logWarnings(log zerolog.Logger, warnings []config.Problem) {
 	for _, w := range warnings {
 		log.Warn().Str("at", w.Position.String()).Str("path", w.Path).Msg(w.Text)
-	}
-}
-
-// certificatesEvery is how often certificates that end soon are warned of while the gateway runs.
-const certificatesEvery = 24 * time.Hour
-
-// watchCertificates warns of certificates that end soon, now and then until the context ends.
-func (g *Server) watchCertificates(ctx context.Context) {
-	tick := time.NewTicker(certificatesEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			logWarnings(g.log, CertificateWarnings(g.inForce.Load().cfg, time.Now()))
-		case <-ctx.Done():
-			return
-		}
 	}
 }
 

@@ -1,17 +1,13 @@
 package server
 
 import (
-	"bytes"
 	"crypto/x509"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/config"
@@ -117,46 +113,6 @@ func TestRouteCertificateWarnings(t *testing.T) {
 	got := CertificateWarnings(cfg, now)
 	if len(got) != 1 || got[0].Path != "routes[1].client_certificate" || !strings.Contains(got[0].Text, "servers refuse it") {
 		t.Errorf("got %v", got)
-	}
-}
-
-// TestCertificateIsWarnedOfDaily: one line a day, from the configuration that is in force.
-func TestCertificateIsWarnedOfDaily(t *testing.T) {
-	good, ending := certified(t, "gate.example", time.Now()), certified(t, "gate.example", time.Now())
-	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
-		g := &Server{log: zerolog.New(&log)}
-		leafEnds(t, ending, time.Now().Add(20*24*time.Hour))
-		g.inForce.Store(&inForce{cfg: ending})
-		done := make(chan struct{})
-		go func() { g.watchCertificates(t.Context()); close(done) }()
-		time.Sleep(3*24*time.Hour + time.Minute)
-		synctest.Wait()
-		if n := strings.Count(log.String(), "expires on"); n != 3 {
-			t.Errorf("%d lines in three days:\n%s", n, &log)
-		}
-		g.inForce.Store(&inForce{cfg: good})
-		leafEnds(t, good, time.Now().Add(300*24*time.Hour))
-		log.Reset()
-		time.Sleep(24 * time.Hour)
-		synctest.Wait()
-		if log.Len() > 0 {
-			t.Errorf("a good certificate is warned of: %s", &log)
-		}
-	})
-}
-
-// leafEnds replaces a configuration's certificate by one that ends at a time.
-func leafEnds(t *testing.T, cfg *config.Config, end time.Time) {
-	t.Helper()
-	certificate, key, err := MakeSelfSigned("gate.example", end.Add(-selfSignedFor))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for file, content := range map[string][]byte{cfg.TLS.Certificate: certificate, cfg.TLS.Key: key} {
-		if err := os.WriteFile(file, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 

@@ -151,24 +151,29 @@ type Summary struct {
 	Recipients map[State]int64 // by state
 	// Due is when the first of them that may be tried was, or is, to be tried; zero: none may.
 	Due time.Time
+	// Oldest is when the first message of all that may be tried was taken in; zero: there is none.
+	Oldest time.Time
 }
 
 // Summary counts all recipients. It reads all that there is: ask it seldom.
 func (s *Spool) Summary(ctx context.Context) (Summary, error) {
 	sum := Summary{At: s.o.Now(), Recipients: make(map[State]int64)}
-	rows, err := s.db.Query(ctx, "SELECT state, count(*), min(due) FROM spool_recipients GROUP BY state")
+	rows, err := s.db.Query(ctx, "SELECT state, count(*), min(due), min(message) FROM spool_recipients GROUP BY state")
 	if err != nil {
 		return sum, fmt.Errorf("the spool: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var of State
-		var n int64
+		var n, oldest int64
 		var due *int64
-		if err := rows.Scan(&of, &n, &due); err != nil {
+		if err := rows.Scan(&of, &n, &due, &oldest); err != nil {
 			return sum, fmt.Errorf("the spool: %w", err)
 		}
 		sum.Recipients[of] = n
+		if at := timeOf(oldest >> idBits); (of.claimable() || of == InFlight) && (sum.Oldest.IsZero() || at.Before(sum.Oldest)) {
+			sum.Oldest = at
+		}
 		if due != nil && (sum.Due.IsZero() || timeOf(*due).Before(sum.Due)) {
 			sum.Due = timeOf(*due)
 		}

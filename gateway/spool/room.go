@@ -30,3 +30,12 @@ func (s *Spool) Room(ctx context.Context, size int64) error {
 	}
 	return ErrFull
 }
+
+// Free says how many octets the disk of the spool's files has free, and how many of them are kept so: with less than those
+// [Spool.Room] refuses mail.
+func (s *Spool) Free() (free, reserve int64, err error) {
+	if free, err = s.free(s.files.folder); err != nil {
+		return 0, 0, fmt.Errorf("the spool: %w", err)
+	}
+	return free, s.o.Reserve, nil
+}

@@ -36,6 +36,7 @@ var rules = []rule{
 		"backends/pause$",
 	}},
 	{"gateway/notice", []string{"backends$", "backends/mail"}},
+	{"gateway/attention", nil}, // who has a concern registers it
 	{"gateway/endpoint", nil},
 	{"gateway/events", nil},
 	{"gateway/edge", nil},
