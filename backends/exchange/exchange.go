@@ -72,7 +72,7 @@ func New(options ...Option) *Store {
 
 // renderer names the version of what makes mail of properties. It is another one when the same message
 // may become other octets.
-const renderer = "mapi/3"
+const renderer = "mapi/4"
 
 // Describe says what the backend is.
 func (s *Store) Describe(ctx context.Context) (backends.Description, error) {

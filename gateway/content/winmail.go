@@ -17,7 +17,7 @@ import (
 
 // WinmailRecipe is the version of what [Winmail] makes of a message. Sizes that were measured under another one say
 // nothing: it changes with the octets.
-const WinmailRecipe = 3
+const WinmailRecipe = 4
 
 // The bounds of what is opened. A message that exceeds them passes as it came.
 const (

@@ -233,7 +233,7 @@ func TestWinmailEightBit(t *testing.T) {
 func TestWinmailRecorded(t *testing.T) {
 	t.Parallel()
 	const (
-		recipe    = 3
+		recipe    = 4
 		generated = `html:<html><head><meta name="Generator" content="gromox-texttohtml">`
 		longName  = "a-rather-long-file-name-which-a-mail-program-had-to-split-into-several-continuations-as-described-in-RFC-2231-section-3-because-it-would-not-fit-a-line.csv"
 	)

@@ -1,6 +1,7 @@
 package mime
 
 import (
+	"io"
 	"net/url"
 	"strings"
 	"time"
@@ -9,9 +10,10 @@ import (
 	"github.com/dipylon/dipylon/backends/mapi/recurrence"
 )
 
-// isInWords says whether an object is a meeting or an appointment that is written as plain text, as the form wants it.
+// isInWords says whether an object is a meeting or an appointment that is written as plain text, as the form wants it. In UUENCODE there
+// is no other way to say it.
 func (p *planner) isInWords() bool {
-	if p.Form.Calendar == CalendarICal || p.Form.RichText {
+	if p.Form.Calendar == CalendarICal && !p.Form.UUEncode || p.Form.RichText {
 		return false
 	}
 	method, _ := methodOf(p.m.Text(mapi.PidTagMessageClass))
@@ -26,18 +28,70 @@ func (p *planner) calendarText() (string, bool) {
 	if !p.isInWords() {
 		return "", false
 	}
-	var lines []string
-	say := func(name, text string) {
-		if text = strings.Join(strings.Fields(text), " "); text != "" {
-			lines = append(lines, name+": "+text)
-		}
-	}
-	say("When", p.when())
-	say("Where", p.m.Text(mapi.PidLidLocation))
+	lines := p.calendarLines()
 	if p.Form.Calendar == CalendarLink {
-		say("Link", p.link())
+		lines = appendLine(lines, "Link", p.link())
 	}
 	return strings.Join(append(lines, "", endOfDetails, "", ""), "\r\n"), true
+}
+
+// calendarLines say when and where a meeting is, and which instances of a series are not as it has them.
+func (p *planner) calendarLines() []string {
+	lines := appendLine(nil, "When", p.when())
+	lines = appendLine(lines, "Where", p.m.Text(mapi.PidLidLocation))
+	pattern, err := recurrence.Parse(p.m.Bytes(mapi.PidLidAppointmentRecur))
+	if err != nil || !p.m.Bool(mapi.PidLidRecurring) {
+		return lines
+	}
+	for _, at := range pattern.Deleted() {
+		lines = appendLine(lines, "Not on", at.Format(wordsOfDay))
+	}
+	for _, e := range pattern.Exceptions() {
+		lines = appendLine(lines, "Changed", p.changedInWords(pattern, e))
+	}
+	return lines
+}
+
+func appendLine(lines []string, name, text string) []string {
+	if text = strings.Join(strings.Fields(text), " "); text != "" {
+		lines = append(lines, name+": "+text)
+	}
+	return lines
+}
+
+// changedInWords says what is other in an instance of a series.
+func (p *planner) changedInWords(pattern *recurrence.Pattern, e recurrence.Exception) string {
+	allDay := p.m.Bool(mapi.PidLidAppointmentSubType)
+	if e.AllDay != nil {
+		allDay = *e.AllDay
+	}
+	text := e.Original.Format(wordsOfDay)
+	switch {
+	case allDay && isDate(e.Start) && isDate(e.End) && e.End.After(e.Start):
+		text += " is on " + days(e.Start, e.End.AddDate(0, 0, -1))
+	case !e.Start.Equal(e.Original) || e.End.Sub(e.Start) != pattern.Duration():
+		text += " is on " + span(e.Start, e.End)
+	}
+	if e.Subject != nil {
+		text += ", about: " + *e.Subject
+	}
+	if e.Location != nil {
+		text += ", where: " + *e.Location
+	}
+	return text
+}
+
+// unsaid plans a text that says when and where a meeting is, if no calendar can: if it recurs as iCalendar cannot say, for example
+// by another calendar than the Gregorian. It returns nil for other objects.
+func (p *planner) unsaid() (*part, error) {
+	if method, _ := methodOf(p.m.Text(mapi.PidTagMessageClass)); method == "" || !p.m.Has(mapi.PidLidAppointmentStartWhole) {
+		return nil, nil
+	}
+	text := strings.Join(append(p.calendarLines(), ""), "\r\n")
+	return p.textPart("text/plain", func(w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	}, "")
 }
 
 // when says when a meeting is: in the zone of its start, if that is known, and otherwise in UTC.
@@ -58,14 +112,18 @@ func (p *planner) when() string {
 			start, end, name = localStart, localEnd, zoneName(zone.Name)
 		}
 	}
-	text := span(start, end, name)
+	text := span(start, end) + " (" + name + ")"
 	if p.m.Bool(mapi.PidLidAppointmentSubType) && isDate(start) && isDate(end) && end.After(start) {
 		text = days(start, end.AddDate(0, 0, -1))
 	}
-	if pattern, err := recurrence.Parse(p.m.Bytes(mapi.PidLidAppointmentRecur)); err == nil && p.m.Bool(mapi.PidLidRecurring) {
-		text += ", " + pattern.String()
+	if !p.m.Bool(mapi.PidLidRecurring) {
+		return text
 	}
-	return text
+	pattern, err := recurrence.Parse(p.m.Bytes(mapi.PidLidAppointmentRecur))
+	if err != nil {
+		return text + ", and at further times by a rule that Internet mail cannot say"
+	}
+	return text + ", " + pattern.String()
 }
 
 // Forms of dates in words. They are English, as the headers of mail are.
@@ -75,7 +133,7 @@ const (
 )
 
 // span says from when to when it is.
-func span(start, end time.Time, zone string) string {
+func span(start, end time.Time) string {
 	text := start.Format(wordsOfDay + " " + wordsOfTime)
 	switch sameDay := start.Format(dateForm) == end.Format(dateForm); {
 	case end.Equal(start):
@@ -84,7 +142,7 @@ func span(start, end time.Time, zone string) string {
 	default:
 		text += " - " + end.Format(wordsOfDay+" "+wordsOfTime)
 	}
-	return text + " (" + zone + ")"
+	return text
 }
 
 func days(first, last time.Time) string {

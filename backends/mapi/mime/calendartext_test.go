@@ -1,6 +1,7 @@
 package mime
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +26,14 @@ func TestCalendarForms(t *testing.T) {
 		"with a link": {meeting("DTSTART:20261201T090000Z"), Form{Calendar: CalendarLink, Link: "https://owa.example/?x={uid}&y={message-id}"}, []string{"When: Tuesday, 1 December 2026 09:00 (UTC)", rest, "Link: https://owa.example/?x=a%26b&y="}},
 		"whole days":  {meeting("DTSTART;VALUE=DATE:20261201", "DTEND;VALUE=DATE:20261203"), Form{Calendar: CalendarText, Body: BodyHTML}, []string{"When: Tuesday, 1 December 2026 - Wednesday, 2 December 2026", rest}},
 		"again":       {meeting("DTSTART"+inBerlin+"20261201T090000", "RRULE:FREQ=WEEKLY;COUNT=3"), Form{Calendar: CalendarText, UUEncode: true}, []string{"When: Tuesday, 1 December 2026 09:00 (W. Europe Standard Time), every week on Tuesday, 3 times", rest}},
+		"in UUENCODE": {meeting("DTSTART" + inBerlin + "20261201T090000"), Form{UUEncode: true}, []string{"When: Tuesday, 1 December 2026 09:00 (W. Europe Standard Time)", rest}},
+		"with exceptions": {convert(t, Reader{}, bytes.Replace(changedSeries, []byte("LOCATION:Hall"), []byte("LOCATION:Große\\nHalle\r\nDESCRIPTION:Bring the bills."), 1)), Form{Calendar: CalendarText}, []string{
+			"When: Monday, 12 October 2026 09:00 - 10:00 (W. Europe Standard Time), every week on Monday, 5 times", rest, "Not on: Monday, 19 October 2026",
+			"Changed: Monday, 26 October 2026 is on Tuesday, 27 October 2026 11:30 - 12:00, about: The großer council, where: Hall", "Changed: Monday, 2 November 2026, where: Room 9",
+		}},
+		"exceptions of whole days": {meeting("DTSTART;VALUE=DATE:20261201", "RRULE:FREQ=DAILY;COUNT=9", "EXDATE;VALUE=DATE:20261203", "EXDATE;VALUE=DATE:20261205", "RDATE;VALUE=DATE:20261203"), Form{Calendar: CalendarText}, []string{
+			"When: Tuesday, 1 December 2026, every day, 9 times", rest, "Not on: Thursday, 3 December 2026", "Not on: Saturday, 5 December 2026",
+		}},
 	} {
 		written := write(t, Writer{Form: c.form}, c.m)
 		e := parse(t, written)

@@ -14,7 +14,8 @@
 // are not the body are attachments. Signed and encrypted messages are kept as one attachment, octet
 // by octet (MS-OXOSMIME). Reports on delivery and reading, and invitations, which may
 // recur (package recurrence), get the classes and properties of theirs (MS-OXCMAIL §2.2.3.7, MS-OXCICAL). Of a series the changed
-// instances are messages in the message (MS-OXOCAL §2.2.10), as are several events that come in one calendar. TNEF is
+// instances are messages in the message (MS-OXOCAL §2.2.10), as are several events that come in one calendar. A calendar that Exchange
+// cannot say is an attachment, as it came; an object whose calendar iCalendar cannot say goes out with a text that tells it. TNEF is
 // opened by a function that the Reader is given, such as that of [OpenTNEF].
 //
 // Properties that a store computes are left to it: plain text of HTML and HTML of plain text, sizes, and the place in a
@@ -46,7 +47,8 @@
 //
 // # Not yet
 //
-// Calendars that are published (METHOD:PUBLISH), and those that recur as Exchange's do not, stay attachments on the way in. Of a
-// calendar these are lost: a description that differs from the text beside it, ATTACH, URL, and what only extensions say. Of OLE
+// Calendars that are published (METHOD:PUBLISH), that have files (ATTACH), and those that recur as Exchange's do not (RANGE=THISANDFUTURE, EXRULE,
+// RDATE that is no instance moved) stay attachments on the way in. Of a
+// calendar these are lost: a description that differs from the text beside it, URL, and what only extensions say. Of OLE
 // objects the file in them goes out, or the picture that they have of themselves beside them (package msg); nobody draws one.
 package mime

@@ -102,6 +102,26 @@ func TestChangedInstances(t *testing.T) {
 	}
 }
 
+// TestMovedInstances: a start that is added where another one is deleted is an instance that was moved (MS-OXCICAL §2.1.3.1.1.20.18).
+func TestMovedInstances(t *testing.T) {
+	m := convert(t, Reader{}, calendarOf("REQUEST", berlinZone, vevent("UID:1", "SUMMARY:The council", "DTSTART"+inBerlin+"20261012T090000", "DTEND"+inBerlin+"20261012T100000",
+		"RRULE:FREQ=WEEKLY;COUNT=4", "EXDATE"+inBerlin+"20261019T090000", "EXDATE"+inBerlin+"20261026T090000", "RDATE"+inBerlin+"20261028T140000")))
+	want := []string{
+		"DTEND" + inBerlin + "20261012T100000\nDTSTART" + inBerlin + "20261012T090000\nEXDATE" + inBerlin + "20261026T090000\nRRULE:FREQ=WEEKLY;INTERVAL=1;BYDAY=MO;WKST=MO;COUNT=4\nSUMMARY:The council\nUID:1",
+		"DTEND" + inBerlin + "20261028T150000\nDTSTART" + inBerlin + "20261028T140000\nRECURRENCE-ID" + inBerlin + "20261019T090000\nSUMMARY:The council\nUID:1",
+	}
+	written := write(t, Writer{}, m)
+	if got := says(decoded(t, written), whenAndWhat...); !slices.Equal(got, want) {
+		t.Errorf("%q, want\n%q", got, want)
+	}
+	if len(m.Attachments) != 1 || m.Attachments[0].Embedded.Text(mapi.PidTagSubject) != "The council" || !bytes.Equal(m.Attachments[0].Embedded.Bytes(mapi.PidLidCleanGlobalObjectId), m.Bytes(mapi.PidLidCleanGlobalObjectId)) {
+		t.Errorf("%d attachments", len(m.Attachments))
+	}
+	if got := says(decoded(t, write(t, Writer{}, convert(t, Reader{}, written))), whenAndWhat...); !slices.Equal(got, want) {
+		t.Errorf("the second time %q", got)
+	}
+}
+
 // decoded returns the calendar of a message.
 func decoded(t *testing.T, written []byte) []byte {
 	t.Helper()

@@ -41,7 +41,7 @@ type Calendar uint8
 
 // The forms of meetings.
 const (
-	CalendarICal Calendar = iota // iCalendar beside the text
+	CalendarICal Calendar = iota // iCalendar beside the text; in UUENCODE it is CalendarText
 	CalendarText                 // plain text that says when and where, alone
 	CalendarLink                 // also, with a link
 )

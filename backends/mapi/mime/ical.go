@@ -99,6 +99,11 @@ func (c *component) get(name string) (calendarProperty, bool) {
 	return calendarProperty{}, false
 }
 
+func (c *component) has(name string) bool {
+	_, has := c.get(name)
+	return has
+}
+
 // text returns a property's text, RFC 5545 §3.3.11.
 func (c *component) text(name string) string {
 	p, _ := c.get(name)

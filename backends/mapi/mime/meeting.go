@@ -145,10 +145,8 @@ func understand(calendar *component, left *int) (meetings []*meeting, err error)
 // understandEvent takes an event by itself.
 func understandEvent(event *component, method string, zones map[string]zone) (*meeting, error) {
 	m := &meeting{event: event}
-	for _, name := range []string{"RDATE", "EXRULE", "ATTACH"} {
-		if _, has := event.get(name); has {
-			return nil, errCalendar
-		}
+	if event.has("EXRULE") || event.has("ATTACH") {
+		return nil, errCalendar
 	}
 	if m.class = classOf(method, event); m.class == "" || event.text("UID") == "" {
 		return nil, errCalendar

@@ -42,6 +42,9 @@ func TestMeetings(t *testing.T) {
 		{"recurring twice", "REQUEST", []string{start, "RRULE:FREQ=DAILY", "RRULE:FREQ=WEEKLY"}, "", 0},
 		{"no such instance", "REQUEST", []string{start, "RRULE:FREQ=DAILY", "EXDATE:20261203T100000Z"}, "", 0},
 		{"also at other times", "REQUEST", []string{start, "RRULE:FREQ=DAILY", "RDATE:20261203T100000Z"}, "", 0},
+		{"at other times alone", "REQUEST", []string{start, "RDATE:20261203T100000Z,20261204T100000Z"}, "", 0},
+		{"at other times of another length", "REQUEST", []string{start, "RRULE:FREQ=WEEKLY", "EXDATE:20261208T090000Z", "RDATE;VALUE=PERIOD:20261209T100000Z/PT1H"}, "", 0},
+		{"on the fifth weekday", "REQUEST", []string{"DTSTART:20261229T090000Z", "RRULE:FREQ=MONTHLY;BYDAY=5TU"}, "IPM.Schedule.Meeting.Request", 0},
 		{"one of several", "REQUEST", []string{start, "RECURRENCE-ID:20261201T090000Z"}, "IPM.Schedule.Meeting.Request", 0},
 		{"one and those behind it", "REQUEST", []string{start, "RECURRENCE-ID;RANGE=THISANDFUTURE:20261201T090000Z"}, "", 0},
 		{"floating", "REQUEST", []string{"DTSTART:20261201T090000"}, "", 0},
@@ -59,6 +62,12 @@ func TestMeetings(t *testing.T) {
 			if c.class == "" {
 				if class != "IPM.Note" || len(before.Attachments) != 1 || before.Attachments[0].Text(mapi.PidTagAttachMimeTag) != "text/calendar" {
 					t.Fatalf("%s with %d attachments", class, len(before.Attachments))
+				}
+				_, calendar, _ := strings.Cut(string(invitation(c.method, c.lines...)), "\r\n\r\n")
+				for _, m := range []*mapi.Message{before, convert(t, Reader{}, write(t, Writer{}, before))} {
+					if got := string(octetsOf(t, m.Attachments[0].Data)); got != calendar {
+						t.Errorf("the calendar is not as it came: %q", got)
+					}
 				}
 				return
 			}

@@ -3,6 +3,7 @@ package mime
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 func (m *meeting) recurring(zones map[string]zone) error {
 	rule, has := m.event.get("RRULE")
 	if !has {
-		if _, has := m.event.get("EXDATE"); has || len(m.changed) > 0 {
+		if m.event.has("EXDATE") || m.event.has("RDATE") || len(m.changed) > 0 {
 			return errCalendar
 		}
 		m.zoned(zones)
@@ -28,7 +29,14 @@ func (m *meeting) recurring(zones map[string]zone) error {
 	if m.recurs, err = recurrence.New(rule.value, local, m.end.Sub(m.start), clock); err != nil {
 		return errCalendar
 	}
-	deleted, err := m.deleted(rule.value)
+	if slices.ContainsFunc(m.event.properties, func(p calendarProperty) bool { return p.name == "RRULE" && p.value != rule.value }) {
+		return errCalendar // there are two
+	}
+	deleted, err := m.localTimes("EXDATE")
+	if err != nil {
+		return err
+	}
+	added, err := m.localTimes("RDATE")
 	if err != nil {
 		return err
 	}
@@ -36,19 +44,39 @@ func (m *meeting) recurring(zones map[string]zone) error {
 	if err != nil {
 		return err
 	}
-	if m.recurs.Delete(append(deleted, canceled...)...) != nil || m.recurs.Except(changed...) != nil {
+	deleted, moved, err := m.recurs.Move(append(deleted, canceled...), added)
+	if err != nil {
+		return errCalendar
+	}
+	m.moves(moved)
+	if m.recurs.Delete(deleted...) != nil || m.recurs.Except(append(changed, moved...)...) != nil {
 		return errCalendar
 	}
 	return nil
 }
 
-// deleted returns the local times of EXDATE. There is one rule.
-func (m *meeting) deleted(rule string) (deleted []time.Time, err error) {
+// moves has instances that were moved among those that were changed: they say nothing of their own.
+func (m *meeting) moves(moved []recurrence.Exception) {
+	id, _ := m.event.get("UID")
+	for _, e := range moved {
+		x := &meeting{class: m.class, event: &component{properties: []calendarProperty{id}}, stamp: m.stamp, day: m.day, ofDay: m.day}
+		x.start, x.end, x.instance = m.instant(e.Start), m.instant(e.End), m.instant(e.Original)
+		m.changed = append(m.changed, x)
+	}
+}
+
+// instant is the reverse of local.
+func (m *meeting) instant(local time.Time) time.Time {
+	if m.day {
+		return local
+	}
+	return m.zone.UTC(local)
+}
+
+// localTimes returns the local times of all properties of a name.
+func (m *meeting) localTimes(name string) (times []time.Time, err error) {
 	for _, p := range m.event.properties {
-		switch {
-		case p.name == "RRULE" && p.value != rule:
-			return nil, errCalendar // there are two
-		case p.name != "EXDATE":
+		if p.name != name {
 			continue
 		}
 		for value := range strings.SplitSeq(p.value, ",") {
@@ -56,10 +84,10 @@ func (m *meeting) deleted(rule string) (deleted []time.Time, err error) {
 			if err != nil {
 				return nil, errCalendar
 			}
-			deleted = append(deleted, at)
+			times = append(times, at)
 		}
 	}
-	return deleted, nil
+	return times, nil
 }
 
 // exceptions returns the instances that were canceled, and those that were changed. Canceled ones are no part of m.changed then.

@@ -50,8 +50,12 @@ func TestRecurring(t *testing.T) {
 	}
 }
 
-// TestRecurringUnsaid: where iCalendar would say another time there is none, and the text goes out alone.
+// TestRecurringUnsaid: where iCalendar would say another time there is none, and a text says what is known.
 func TestRecurringUnsaid(t *testing.T) {
+	const first, often = "When: Thursday, 15 October 2026 09:00 - 10:00 (W. Europe Standard Time)", ", every week on Monday and Thursday until 9 November 2026"
+	says := map[string]string{ // what is not the usual
+		"nothing": "", "no rule": ", and at further times", "a broken rule": ", and at further times", "another instant": "When: Thursday, 1 January 1970 01:00 - ",
+	}
 	for name, change := range map[string]func(*mapi.Message){
 		"nothing": func(*mapi.Message) {},
 		"no rule": func(m *mapi.Message) { m.Delete(mapi.PidLidAppointmentRecur) },
@@ -66,7 +70,14 @@ func TestRecurringUnsaid(t *testing.T) {
 	} {
 		m := council(t)
 		change(m)
-		if written := string(write(t, Writer{}, m)); strings.Contains(written, "text/calendar") != (name == "nothing") {
+		m.Set(mapi.PidTagHtml, mapi.Binary("<p>Bring the bills."))
+		want, unusual := says[name]
+		if !unusual {
+			want = first + often + "\r\nNot on: Thursday, 22 October 2026"
+		}
+		written := write(t, Writer{}, m)
+		texts := strings.Join(textsOf(t, written), "\n")
+		if strings.Contains(string(written), "text/calendar") != (name == "nothing") || !strings.Contains(texts, want) || !strings.Contains(texts, "<p>Bring the bills.") || strings.Contains(texts, "When") != (want != "") {
 			t.Errorf("%s: %s", name, written)
 		}
 	}

@@ -56,8 +56,12 @@ func (p *planner) ordinary() (body *part, attached []*part, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	var unsaid *part
 	if !p.isInWords() {
 		calendar, err := p.calendar()
+		if calendar == nil && err == nil {
+			unsaid, err = p.unsaid()
+		}
 		if err != nil {
 			return nil, nil, err
 		}
@@ -79,6 +83,9 @@ func (p *planner) ordinary() (body *part, attached []*part, err error) {
 	card, err := p.card()
 	if card != nil {
 		attached = append(attached, card)
+	}
+	if unsaid != nil { // in front of the files, where readers show it below the text
+		attached = append([]*part{unsaid}, attached...)
 	}
 	return body, attached, err
 }

@@ -9,6 +9,6 @@
 // What one of them cannot say as the other does is refused with [ErrUnknown]: a meeting is never at another time. So are
 // other calendars than the Gregorian.
 //
-// The 29th to the 31st of a month are the last day of shorter months in Exchange, and in iCalendar shorter months are passed over. A
-// rule of iCalendar's has these instances taken out, for a hundred years if it has no end; one of Exchange's is said with BYSETPOS.
+// The 29th to the 31st of a month are the last day of shorter months in Exchange, and the fifth of a weekday is the last one; in
+// iCalendar months without them are passed over. A rule of iCalendar's has these instances taken out, for a hundred years if it has no end; one of Exchange's is said with BYSETPOS.
 package recurrence

@@ -137,6 +137,7 @@ func TestWords(t *testing.T) {
 		"FREQ=MONTHLY;BYMONTHDAY=-1":                          "every month on the last day",
 		"FREQ=YEARLY;INTERVAL=2;UNTIL=20300101":               "every 2 years on day 31 of January until 31 January 2028",
 		"FREQ=MONTHLY;BYDAY=SU,SA;BYSETPOS=-1;UNTIL=20260301": "every month on the last Sunday or Saturday until 28 February 2026",
+		"FREQ=MONTHLY;BYDAY=5SA":                              "every month on the fifth Saturday",
 	} {
 		p, err := New(rule, at(t, "20260131T090000"), time.Hour, berlin)
 		if err != nil {
@@ -176,5 +177,68 @@ func TestManyExceptions(t *testing.T) {
 	}
 	if _, err := Parse(p.AppendTo(nil)); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestMove: starts that were added are instances that were moved, where one is missing between the same neighbours. From 5 January 2026 on
+// there is one each Monday from nine to ten.
+func TestMove(t *testing.T) {
+	for name, c := range map[string]struct {
+		rule           string
+		deleted, added []string
+		want           string // original>start of each, then what stays deleted
+	}{
+		"nothing":                 {"COUNT=5", []string{"0119"}, nil, "-0119"},
+		"to another day":          {"COUNT=5", []string{"0119"}, []string{"0120T1500"}, "0119>0120T1500"},
+		"to another time":         {"COUNT=5", []string{"0119"}, []string{"0119T1500"}, "0119>0119T1500"},
+		"two, and one is left":    {"COUNT=6", []string{"0112", "0202", "0119"}, []string{"0203T0900", "0113T0900"}, "0112>0113T0900 0202>0203T0900 -0119"},
+		"the first":               {"COUNT=5", []string{"0105"}, []string{"0102T0900"}, "0105>0102T0900"},
+		"the last":                {"COUNT=5", []string{"0202"}, []string{"0330T0900"}, "0202>0330T0900"},
+		"without end":             {"INTERVAL=1", []string{"0119"}, []string{"0120T1500"}, "0119>0120T1500"},
+		"one that is deleted":     {"COUNT=5", []string{"0119"}, []string{"0119T0900"}, "-0119"},
+		"twice the same":          {"COUNT=5", []string{"0119"}, []string{"0120T1500", "0120T1500"}, "0119>0120T1500"},
+		"more":                    {"COUNT=5", nil, []string{"0120T1500"}, "unknown"},
+		"two for one":             {"COUNT=5", []string{"0119"}, []string{"0120T1500", "0121T1500"}, "unknown"},
+		"beyond a neighbour":      {"COUNT=5", []string{"0119"}, []string{"0127T0900"}, "unknown"},
+		"before a neighbour":      {"COUNT=5", []string{"0119"}, []string{"0110T0900"}, "unknown"},
+		"to a neighbour's day":    {"COUNT=5", []string{"0119"}, []string{"0126T1500"}, "unknown"},
+		"two on one day":          {"COUNT=5", []string{"0112", "0119"}, []string{"0114T0900", "0114T1500"}, "unknown"},
+		"further than is counted": {"INTERVAL=1", []string{"0119"}, []string{"0120T1500", "Y3900"}, "unknown"},
+	} {
+		p, err := New("FREQ=WEEKLY;"+c.rule, at(t, "20260105T090000"), time.Hour, berlin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var deleted, added []time.Time
+		for _, day := range c.deleted {
+			deleted = append(deleted, at(t, "2026"+day+"T090000"))
+		}
+		for _, start := range c.added {
+			if year, far := strings.CutPrefix(start, "Y"); far {
+				added = append(added, at(t, year+"0101T090000"))
+				continue
+			}
+			added = append(added, at(t, "2026"+start+"00"))
+		}
+		left, moved, err := p.Move(deleted, added)
+		var got []string
+		for _, e := range moved {
+			got = append(got, e.Original.Format("0102")+">"+e.Start.Format("0102T1504"))
+			if e.End.Sub(e.Start) != time.Hour {
+				t.Errorf("%s: it lasts until %v", name, e.End)
+			}
+		}
+		for _, d := range left {
+			got = append(got, "-"+d.Format("0102"))
+		}
+		if err != nil {
+			got = []string{"unknown"}
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: %v, want %s (%v)", name, got, c.want, err)
+		}
+		if err == nil && (p.Delete(left...) != nil || p.Except(moved...) != nil) {
+			t.Errorf("%s: it cannot be set", name)
+		}
 	}
 }

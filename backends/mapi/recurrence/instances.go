@@ -77,12 +77,17 @@ func (p *Pattern) isInstance(date time.Time) bool {
 	return false
 }
 
-// isShort says whether a date is the last one of a month that lacks the day.
-func (p *Pattern) isShort(date time.Time) bool { return p.kind == byMonth && date.Day() < p.day }
+// isShort says whether a date is the last one of a month that lacks the day, or the fifth of the weekday.
+func (p *Pattern) isShort(date time.Time) bool {
+	return p.kind == byMonth && date.Day() < p.day || p.isFifth() && date.Day() <= shortestMonth
+}
+
+// isFifth says whether the pattern may be that of the fifth of a weekday, which is the last one in months that have it.
+func (p *Pattern) isFifth() bool { return p.kind == byNth && p.nth == lastNth && isOneDay(p.days) }
 
 // inShortMonths are the dates in months that lack the day, up to the end, or for [shortYears].
 func (p *Pattern) inShortMonths() (dates []time.Time) {
-	if p.kind != byMonth || p.day <= shortestMonth {
+	if !p.isFifth() && (p.kind != byMonth || p.day <= shortestMonth) {
 		return nil
 	}
 	last := p.start.AddDate(shortYears, 0, 0)

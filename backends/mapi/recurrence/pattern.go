@@ -80,7 +80,7 @@ type Pattern struct {
 	count     int
 	firstDay  time.Weekday
 	deleted   []time.Time // dates
-	// passes says that months without the day are passed over, as iCalendar does and Exchange does not: there the instances are
+	// passes says that months without the day, or the fifth of the weekday, are passed over, as iCalendar does and Exchange does not: there the instances are
 	// taken out, at the dates that are in short.
 	passes     bool
 	short      []time.Time

@@ -141,19 +141,25 @@ func (p *Pattern) byMonths(parts map[string]string, days, nth int) error {
 			return ErrUnknown
 		}
 		nth = position
-	} else if days&(days-1) != 0 {
+	} else if !isOneDay(days) {
 		return ErrUnknown // several in a month
 	}
 	p.kind, p.days, p.nth = byNth, days, nth
 	if nth == -1 {
 		p.nth = lastNth
 	}
-	// Each month has four of a weekday, or the last one.
-	if has(parts, "BYMONTHDAY") || nth == 0 || nth < -1 || nth >= lastNth {
+	// Each month has four of a weekday, and a last one. The fifth is the last one of months with five; others are passed over.
+	if p.passes = nth == lastNth; p.passes && !isOneDay(days) {
+		return ErrUnknown
+	}
+	if has(parts, "BYMONTHDAY") || nth == 0 || nth < -1 || nth > lastNth {
 		return ErrUnknown
 	}
 	return nil
 }
+
+// isOneDay says whether bits of weekdays are those of one.
+func isOneDay(days int) bool { return days&(days-1) == 0 }
 
 // shortestMonth is how many days each month has.
 const shortestMonth = 28
@@ -241,8 +247,10 @@ func (p *Pattern) until(parts map[string]string, zone Clock) error {
 			return ErrUnknown
 		}
 		wanted, p.ending = n, endsAfter
-	default:
+	case p.passes:
 		p.short = p.inShortMonths()
+		return nil
+	default:
 		return nil
 	}
 	return p.counts(wanted, last)
@@ -337,7 +345,7 @@ func (p *Pattern) monthRule() string {
 		return ";BYMONTHDAY=" + list + ";BYSETPOS=-1"
 	case byNth:
 		nth := p.nth
-		if nth == lastNth {
+		if nth == lastNth && !p.passes {
 			nth = -1
 		}
 		return fmt.Sprintf(";BYDAY=%s;BYSETPOS=%d", p.dayNames(), nth)

@@ -50,7 +50,11 @@ func (p *Pattern) onWords() string {
 	case byEnd:
 		return " on the last day" + in
 	case byNth:
-		return " on the " + []string{"", "first", "second", "third", "fourth", "last"}[p.nth] + " " + strings.Replace(days, " and ", " or ", 1) + in
+		nth := []string{"", "first", "second", "third", "fourth", "last"}[p.nth]
+		if p.passes {
+			nth = "fifth"
+		}
+		return " on the " + nth + " " + strings.Replace(days, " and ", " or ", 1) + in
 	}
 	return ""
 }
