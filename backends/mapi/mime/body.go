@@ -309,8 +309,13 @@ func (c *conversion) inline(*entity.Entity) error {
 	}
 	for _, a := range c.related {
 		picture := strings.HasPrefix(a.Text(mapi.PidTagAttachMimeTag), "image/")
-		if id := a.Text(mapi.PidTagAttachContentId); id != "" && found.ids[id] || a.Has(mapi.PidTagAttachContentLocation) && picture {
+		id := a.Text(mapi.PidTagAttachContentId)
+		named := id != "" && found.ids[id]
+		if named || a.Has(mapi.PidTagAttachContentLocation) && picture {
 			a.Set(mapi.PidTagAttachFlags, mapi.Integer32(attachRenderedInBody))
+		}
+		if named && picture { // it needs no place beside the text, too: MS-OXCMSG §2.2.2.24
+			a.Set(mapi.PidTagAttachmentHidden, mapi.Boolean(true))
 		}
 	}
 	return nil

@@ -357,6 +357,22 @@ func TestInline(t *testing.T) {
 	}
 }
 
+// TestHidden: what the text shows by its Content-ID is hidden where it is a picture; what the text does not show is there to be seen.
+func TestHidden(t *testing.T) {
+	part := func(kind, id string) string {
+		return "--r\r\nContent-Type: " + kind + "\r\nContent-ID: <" + id + ">\r\n\r\nx\r\n"
+	}
+	m := convert(t, Reader{}, []byte("Content-Type: multipart/related; boundary=r\r\n\r\n--r\r\nContent-Type: text/html\r\n\r\n<img src=\"cid:a@b\"><a href=\"cid:c@b\">\r\n"+
+		part("image/png", "a@b")+part("image/png", "not-shown@b")+part("application/pdf", "c@b")+"--r--\r\n"))
+	var hidden []bool
+	for _, a := range m.Attachments {
+		hidden = append(hidden, a.Bool(mapi.PidTagAttachmentHidden))
+	}
+	if !slices.Equal(hidden, []bool{true, false, false}) || !m.Bool(mapi.PidTagHasAttachments) {
+		t.Errorf("hidden are %v, and the message has attachments: %v", hidden, m.Bool(mapi.PidTagHasAttachments))
+	}
+}
+
 // TestTNEF: the hook is given what is in the part; if it fails the part is an attachment.
 func TestTNEF(t *testing.T) {
 	message := []byte("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n--b\r\nContent-Type: application/ms-tnef; name=winmail.dat\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD\r\n--b--\r\n")

@@ -214,6 +214,11 @@ var differences = []difference{
 	{"a request is no full update (MS-OXOCAL §2.2.6), and times are UTC's: there are no time zones to describe", []string{
 		"PidLidMeetingType", "PidLidAppointmentTimeZoneDefinition*",
 	}, nil},
+	{"a picture that the text shows is hidden, as Exchange has it and the server does not (MS-OXCMSG §2.2.2.24): there is no attachment to see", []string{
+		"PidTagMessageFlags/message", "PidTagHasAttachments/message",
+	}, func(message string, ours, _ any) bool {
+		return strings.HasPrefix(message, "06-") && (ours == mapi.Integer32(messageUnmodified) || ours == mapi.Boolean(false))
+	}},
 	{"Precedence has no property in MS-OXPROPS, and is a named one", []string{"0x1041001f"}, nil},
 }
 
@@ -340,7 +345,7 @@ func TestRecorded(t *testing.T) {
 			compareMessages(t, name, "message", convert(t, Reader{Received: at}, sent(t, name)), theirs)
 		})
 	}
-	if len(differences) > 20 {
+	if len(differences) > 21 {
 		t.Errorf("%d kinds of differences", len(differences))
 	}
 	for _, d := range differences {
