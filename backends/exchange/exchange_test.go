@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +94,11 @@ func (s *site) put(user string, mail []byte) error {
 
 // enqueue puts mail into a folder of the connector, as one that was submitted.
 func (s *site) enqueue(folder string, out backends.Outgoing, mail []byte) error {
+	return s.enqueueFor(folder, out, mail, nil)
+}
+
+// enqueueFor is enqueue where others deliver to some recipients.
+func (s *site) enqueueFor(folder string, out backends.Outgoing, mail []byte, others []string) error {
 	o, err := mime.Reader{}.Read(bytes.NewReader(mail), int64(len(mail)))
 	if err != nil {
 		return err
@@ -102,6 +108,9 @@ func (s *site) enqueue(folder string, out backends.Outgoing, mail []byte) error 
 		r := &mapi.Recipient{}
 		r.Set(mapi.PidTagRecipientType, mapi.Integer32(1))
 		r.SetAddress(mapi.RecipientAddress, mapi.Address{Name: address, Type: mapi.AddressSMTP, Address: address, SMTP: address})
+		if slices.Contains(others, address) {
+			r.Set(mapi.PidTagResponsibility, mapi.Boolean(true))
+		}
 		o.Recipients = append(o.Recipients, r)
 	}
 	var stream bytes.Buffer

@@ -283,13 +283,17 @@ func (w *openOutbox) sender(m *mapi.Message) string {
 }
 
 // addressees are the recipients of a message, each once. Who has no Internet address has one of the store's domain that stands for theirs (MS-OXCMAIL
-// §2.1.3.1.8).
+// §2.1.3.1.8). Those whom somebody else delivers to (PidTagResponsibility) get nothing from here, unless that is said of all: servers say so of what has arrived.
 func (w *openOutbox) addressees(m *mapi.Message) (all []backends.Recipient) {
 	domain := ""
 	if len(w.store.domains) > 0 {
 		domain = w.store.domains[0]
 	}
+	some := slices.ContainsFunc(m.Recipients, func(r *mapi.Recipient) bool { return !r.Bool(mapi.PidTagResponsibility) })
 	for _, r := range m.Recipients {
+		if some && r.Bool(mapi.PidTagResponsibility) {
+			continue
+		}
 		kind, _ := r.Integer(mapi.PidTagRecipientType)
 		a, named := r.Address(mapi.RecipientAddress)
 		address := a.SMTP

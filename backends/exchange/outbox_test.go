@@ -52,6 +52,22 @@ func TestOutbox(t *testing.T) {
 	}
 }
 
+// TestOutboxOfOthers hands over those whom nobody else delivers to, and all where that is said of all.
+func TestOutboxOfOthers(t *testing.T) {
+	s := start(t, takes)
+	judy, pat := "judy@elsewhere.example", "pat@elsewhere.example"
+	out := backends.Outgoing{Recipients: backends.To(judy, pat)}
+	for _, others := range [][]string{{pat}, {judy, pat}} {
+		if err := s.enqueueFor("Outbox", out, []byte(letter("")), others); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := collect(t, s.store(t), time.Hour)
+	if err != nil || len(all) != 2 || len(all[0].Recipients) != 1 || all[0].Recipients[0].Address != judy || len(all[1].Recipients) != 2 {
+		t.Fatal(all, err)
+	}
+}
+
 // TestOutboxFaults loses sessions and replies at each step of handing over and of settling: the message is handed over then or when its lease has run out,
 // is never gone before it was settled, and is gone afterwards.
 func TestOutboxFaults(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 func TestPostfix(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, peers.PostfixSite, []string{"judy", "pat", "kim", "ιωάννα"}, []string{"george", "chris", "dora", "γιώργος"})
-	w.run(t, slices.Concat(exchange, []part{
+	w.run(t, slices.Concat(bothWays, []part{
 		{"a host that is down", (*world).hostThatIsDown},
 		{"the second host", (*world).secondHost},
 		{"greylisting", (*world).greylisting},
@@ -30,7 +30,7 @@ func TestPostfix(t *testing.T) {
 func TestExim(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, peers.EximSite, []string{"judy", "pat", "kim", "ιωάννα"}, []string{"george", "chris", "dora", "γιώργος"})
-	w.run(t, append(slices.Clone(exchange), part{"addresses beyond ASCII", (*world).beyondASCII}))
+	w.run(t, append(slices.Clone(bothWays), part{"addresses beyond ASCII", (*world).beyondASCII}))
 }
 
 // TestOpenSMTPD has OpenSMTPD there, whose TLS fails: mail goes there in the clear.
@@ -38,7 +38,7 @@ func TestOpenSMTPD(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, peers.OpenSMTPDSite, []string{"judy", "pat", "kim"}, []string{"george", "chris", "dora", "γιώργος"})
 	w.tlsFails = true
-	w.run(t, append(slices.Clone(exchange), part{"addresses that it cannot have", (*world).addressesItCannotHave}))
+	w.run(t, append(slices.Clone(bothWays), part{"addresses that it cannot have", (*world).addressesItCannotHave}))
 }
 
 // part is something that goes on in a world, beside other things.
@@ -47,8 +47,8 @@ type part struct {
 	run  func(*world, *testing.T)
 }
 
-// exchange is what goes to and fro with each server.
-var exchange = []part{
+// bothWays is what goes to and fro with each server.
+var bothWays = []part{
 	{"letters", (*world).letters},
 	{"unknown there", (*world).unknownThere},
 	{"unknown here", (*world).unknownHere},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/dipylon/dipylon/test/exchange"
 	"github.com/dipylon/dipylon/test/harness"
 	"github.com/dipylon/dipylon/test/peers"
 )
@@ -83,6 +84,8 @@ func records(t *testing.T) string {
 type world struct {
 	kifissia, dcnw, chris *host
 	gateway               *harness.Gateway
+	exchange              *exchange.Server // whose mailboxes SAKES has; nil: they are a Maildir's
+	boxes                 map[string]*exchange.Mailbox
 	tlsFails              bool     // at pop3.dcnw.example
 	reading               sync.Map // a mutex for each mailbox: one session has it at a time (RFC 1939 §4)
 }
@@ -94,14 +97,27 @@ const patience = 3 * time.Minute
 // after less than its 4 h.
 var scaled = harness.Mapping{"retry": []string{"1s", "2s", "4s", "16s"}, "delay_notice": "2s", "resolvers": []string{dnsAddress + ":53"}}
 
-// newWorld starts all of it. The server at pop3.dcnw.example is the one that is given, and Dovecot reads its mailboxes.
+// newWorld starts all of it, with a Maildir at Kifissia. The server at pop3.dcnw.example is the one that is given, and Dovecot reads its mailboxes.
 func newWorld(t *testing.T, start func(*testing.T, peers.Site) string, there, here []string) *world {
 	t.Helper()
-	wire := newWire(t)
-	names := wire.plug(t, "names", dnsAddress)
+	w := newWire(t).world(t, start, there)
+	store := harness.MaildirStore("mail", "sakes.example")
+	store["settings"] = harness.Mapping{"root": "mail", "outbox": true}
+	w.prepareGateway(t, store)
+	for _, box := range here {
+		w.gateway.AddUserIn(t, "mail", box+"@sakes.example")
+	}
+	w.kifissia.do(t, func() { w.gateway.Run(t) })
+	return w
+}
+
+// world starts all but the gateway.
+func (h *host) world(t *testing.T, start func(*testing.T, peers.Site) string, there []string) *world {
+	t.Helper()
+	names := h.plug(t, "names", dnsAddress)
 	w := &world{
-		kifissia: wire.plug(t, "kifissia", kifissia, kifissia6), dcnw: wire.plug(t, "dcnw", dcnw, dcnw6),
-		chris: wire.plug(t, "chris", chris, grey, down, gone, second, plain),
+		kifissia: h.plug(t, "kifissia", kifissia, kifissia6), dcnw: h.plug(t, "dcnw", dcnw, dcnw6),
+		chris: h.plug(t, "chris", chris, grey, down, gone, second, plain),
 	}
 	names.do(t, func() { peers.StartNSD(t, dnsAddress+":53", records(t)) })
 	w.dcnw.do(t, func() {
@@ -114,7 +130,6 @@ func newWorld(t *testing.T, start func(*testing.T, peers.Site) string, there, he
 			Users: users, MailLocation: "maildir:" + filepath.Join(start(t, site), "%u"), Extra: publicPOP3,
 		})
 	})
-	w.startGateway(t, here)
 	return w
 }
 
@@ -129,14 +144,13 @@ service pop3-login {
 }
 `
 
-func (w *world) startGateway(t *testing.T, boxes []string) {
+// prepareGateway makes the gateway in front of a store, and does not start it.
+func (w *world) prepareGateway(t *testing.T, store harness.Mapping) {
 	t.Helper()
 	var listeners []harness.Mapping
 	for protocol, port := range map[string]int{"smtp": 25, "submission": 587, "submissions": 465, "pop3": 110, "pop3s": 995} {
 		listeners = append(listeners, harness.Mapping{"protocol": protocol, "address": fmt.Sprint(":", port)})
 	}
-	store := harness.MaildirStore("mail", "sakes.example")
-	store["settings"] = harness.Mapping{"root": "mail", "outbox": true}
 	w.gateway = harness.Prepare(t, harness.Options{
 		Kind: harness.Plain, // of 30 MB, each octet passes
 
@@ -146,10 +160,6 @@ func (w *world) startGateway(t *testing.T, boxes []string) {
 			"routes": []harness.Mapping{{"name": "internet", "domains": []string{"*"}, "to": "mx"}},
 		},
 	})
-	for _, box := range boxes {
-		w.gateway.AddUserIn(t, "mail", box+"@sakes.example")
-	}
-	w.kifissia.do(t, func() { w.gateway.Run(t) })
 }
 
 // box is a mailbox that somebody reads by POP3, from Chris's host.
