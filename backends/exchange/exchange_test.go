@@ -76,7 +76,12 @@ func start(t testing.TB, settings map[string]any) *site {
 
 // put delivers mail as a server does that keeps what it was.
 func (s *site) put(user string, mail []byte) error {
-	o, err := mime.Reader{Received: time.Now(), Skeleton: true}.Read(bytes.NewReader(mail), int64(len(mail)))
+	return s.putBy(mime.Reader{Received: time.Now(), Skeleton: true}, user, mail)
+}
+
+// putBy puts the object into a mailbox that a reader makes of mail.
+func (s *site) putBy(r mime.Reader, user string, mail []byte) error {
+	o, err := r.Read(bytes.NewReader(mail), int64(len(mail)))
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange"
 	"github.com/dipylon/dipylon/backends/exchange/ews"
+	"github.com/dipylon/dipylon/backends/mapi/mime"
 	double "github.com/dipylon/dipylon/test/exchange"
 )
 
@@ -170,10 +171,42 @@ func TestWebHandover(t *testing.T) {
 	}
 }
 
+// TestTheSameTogether: a message has the same octets whether it is read alone or in a group, in each form, and each time (I6). In a group it
+// comes with more of its properties.
+func TestTheSameTogether(t *testing.T) {
+	for _, protocol := range []string{"mapi", "ews"} {
+		s, store := filled(t, 1, map[string]any{"protocol": protocol})
+		if err := s.putBy(mime.Reader{}, george, []byte("Subject: short\r\n\r\ntext\r\n")); err != nil { // which nobody has sent by the Internet
+			t.Fatal(err)
+		}
+		if err := s.putBy(mime.Reader{}, george, []byte("From: zoe@sakes.example\r\nTo: "+george+"\r\nSubject: bills\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"+
+			"--b\r\nContent-Type: text/html\r\n\r\n<p>Two</p>\r\n--b\r\nContent-Disposition: attachment; filename=a.bin\r\n\r\nbill\r\n"+
+			"--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ntext\r\n--b--\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		m := open(t, store, "")
+		ids, _ := list(t, m)
+		for _, form := range []backends.Rendering{{}, {RichText: true}, {Encoding: backends.EncodingUUENCODE}, {Body: backends.BodyText}, {Charset: "us-ascii", Wrap: 40}} {
+			together, failures := manyAs(t, m, ids, form)
+			for i, id := range ids {
+				alone := read(t, m, backends.FetchRequest{ID: id, Rendering: form})
+				if failures[i] != nil || together[i] != alone || (form.RichText && i > 0 && protocol == "mapi") != strings.Contains(alone, "application/ms-tnef") {
+					t.Errorf("%s, %+v, message %d: %v\n%s\nalone\n%s", protocol, form, i, failures[i], together[i], alone)
+				}
+			}
+		}
+	}
+}
+
 // many reads messages together, and returns what became of each.
 func many(t *testing.T, m backends.Maildrop, ids []backends.MessageID) (texts []string, failures []error) {
 	t.Helper()
-	all, err := m.(backends.ManyFetcher).FetchMany(t.Context(), backends.FetchManyRequest{IDs: ids})
+	return manyAs(t, m, ids, backends.Rendering{})
+}
+
+func manyAs(t *testing.T, m backends.Maildrop, ids []backends.MessageID, form backends.Rendering) (texts []string, failures []error) {
+	t.Helper()
+	all, err := m.(backends.ManyFetcher).FetchMany(t.Context(), backends.FetchManyRequest{IDs: ids, Rendering: form})
 	if err != nil {
 		t.Fatal(err)
 	}
