@@ -8,8 +8,8 @@
 // page that a browser has open cannot read it under a name of its own: what is asked under another name than
 // the machine's is refused (DNS rebinding).
 //
-// What commands ask is there for whoever has the token: /queue/ handles mail in transit (package queue), and /track
-// tells what became of messages (package track). With TLS a listener may be asked from elsewhere, and then all but
+// What commands ask is there for whoever has the token: /queue/ handles mail in transit (package queue), /track
+// tells what became of messages (package track), and /status what the gateway is at this moment (package status). With TLS a listener may be asked from elsewhere, and then all but
 // /livez and /readyz takes the token. The socket in the state folder, which the gateway's user alone can open, is
 // served by it, too, and takes none.
 package admin
@@ -43,10 +43,10 @@ type Server struct {
 	Metrics prometheus.Gatherer
 	// Ready says why the gateway does not serve; nil: it does.
 	Ready func() error
-	// Queue and Track answer what is asked under /queue/ and /track; nil: nothing is there. They change and tell
+	// Queue, Track and Status answer what is asked under /queue/, /track and /status; nil: nothing is there. They change and tell
 	// things: they are for a socket that only an administrator can open, or for whoever has the token.
-	Queue, Track http.Handler
-	// Token is what whoever asks for Queue and Track has to show (RFC 6750); empty: they need none.
+	Queue, Track, Status http.Handler
+	// Token is what whoever asks for those has to show (RFC 6750); empty: they need none.
 	Token string
 	// TLS has the listener speak it: then anybody may reach it, and metrics take the token, too. Nil: it is plain.
 	TLS *tls.Config
@@ -84,6 +84,9 @@ func (s *Server) init() {
 		}
 		if s.Track != nil {
 			mux.Handle("/track", s.withToken(s.Track))
+		}
+		if s.Status != nil {
+			mux.Handle("GET /status", s.withToken(s.Status))
 		}
 		var handler http.Handler = mux
 		if s.TLS == nil {

@@ -54,7 +54,7 @@ func conclude(cmd *cobra.Command, err error) int {
 	if text := err.Error(); text != "" {
 		cmd.PrintErrln("dipylon: " + forTerminal(text))
 	}
-	if code == exitUsage {
+	if code == exitUsage && err.Error() != "" {
 		cmd.PrintErrf("Try %q.\n", cmd.CommandPath()+" --help")
 	}
 	return code
@@ -77,7 +77,7 @@ func newExitCodes() *cobra.Command {
   %d  the configuration is wrong; what is wrong was told with file, line and column
   %d "plugin test" or "convert" was broken off
 
-"dipylon sendmail" has those of sysexits.h, which its help lists.`,
+"dipylon sendmail" has those of sysexits.h, and "dipylon status --monitor" those of monitors: their help lists them.`,
 			exitOK, exitFailure, exitUsage, exitState, exitTemporary, exitConfig, exitInterrupted),
 	}
 }

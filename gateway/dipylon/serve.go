@@ -63,7 +63,7 @@ func serveUntilTold(cmd *cobra.Command, from *source) error {
 	if soft != nil {
 		log.Info().Err(soft).Msg("this system does not let the gateway give up rights that it does not need")
 	}
-	g, err := server.New(ctx, server.Options{Log: log, SetLevel: gate.set, Track: gate.track}, cfg)
+	g, err := server.New(ctx, server.Options{Log: log, Version: buildInfo().Version, SetLevel: gate.set, Track: gate.track}, cfg)
 	if err != nil {
 		return serveError(cmd, err)
 	}

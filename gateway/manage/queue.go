@@ -19,6 +19,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/server"
 	"github.com/dipylon/dipylon/gateway/spool"
 	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/gateway/status"
 )
 
 // ErrSilent says that a gateway runs, and does not answer.
@@ -119,3 +120,17 @@ func RouteOf(cfg *config.Config, from, to string) (e route.Explanation, box addr
 	}
 	return ways.Explain(from, box), box, nil
 }
+
+// StatusOf asks the gateway that runs by a configuration what it says of itself.
+func StatusOf(ctx context.Context, cfg *config.Config) (s status.Status, err error) {
+	client := admin.DialSocket(server.SocketFile(cfg))
+	s, err = status.Ask(ctx, client)
+	err = errors.Join(err, client.Close())
+	if err != nil && nobodyThere(err) {
+		return s, ErrNotRunning
+	}
+	return s, err
+}
+
+// ErrNotRunning says that there is no gateway to be asked.
+var ErrNotRunning = errors.New("no gateway runs by this configuration: dipylon serve starts one")

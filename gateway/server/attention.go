@@ -90,15 +90,15 @@ func storeConcerns(all []Store) (concerns []attention.Concern) {
 		case !s.Plugin.Ready && s.Plugin.LastError == nil:
 			continue // it starts
 		case !s.Plugin.Ready:
-			c.Severity, c.Text = attention.Critical, fmt.Sprintf("the store %s has no plugin process: %v", s.Name, s.Plugin.LastError)
+			c.Severity, c.Text = attention.Critical, fmt.Sprintf("the store %s has no plugin process: %s", s.Name, s.says(s.Plugin.LastError))
 			c.Advice = "see the log for what the plugin says; it is started again by itself"
 		case s.Plugin.Health != nil:
-			c.Severity, c.Text = attention.Critical, fmt.Sprintf("the store %s cannot be used: %v", s.Name, s.Plugin.Health)
+			c.Severity, c.Text = attention.Critical, fmt.Sprintf("the store %s cannot be used: %s", s.Name, s.says(s.Plugin.Health))
 			c.Advice = fmt.Sprintf("run dipylon doctor %s: it says step by step what works", s.Name)
 		case s.Plugin.Restarts > 0 && s.Plugin.LastError != nil && time.Since(s.Plugin.Since) < restartedLately:
 			c.Key += " restarts"
-			c.Severity, c.Text = attention.Warning, fmt.Sprintf("the plugin of the store %s has ended by itself and was started again, %d times since the gateway began: %v",
-				s.Name, s.Plugin.Restarts, s.Plugin.LastError)
+			c.Severity, c.Text = attention.Warning, fmt.Sprintf("the plugin of the store %s has ended by itself and was started again, %d times since the gateway began: %s",
+				s.Name, s.Plugin.Restarts, s.says(s.Plugin.LastError))
 			c.Advice = "see the log for what it said before; sessions that it had were cut off"
 			c.Since = s.Plugin.Since
 		default:
@@ -172,7 +172,7 @@ func spoolConcernsOf(sum spool.Summary, limits config.Attention) (all []attentio
 			"the relay does not keep up or does not run: see the log, relay.connections and the limits of routes")
 	}
 	if held := sum.Recipients[spool.Held]; held > 0 {
-		add("held", attention.Notice, fmt.Sprintf("mail for %d recipients is held until somebody releases it", held), "dipylon queue list --state held shows it, dipylon queue release lets it go")
+		add("held", attention.Notice, fmt.Sprintf("mail is held until somebody releases it, for so many recipients: %d", held), "dipylon queue list --state held shows it, dipylon queue release lets it go")
 	}
 	return all
 }

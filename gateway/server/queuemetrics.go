@@ -53,6 +53,13 @@ func (c *queueCount) get(log zerolog.Logger) (sum spool.Summary, ok bool) {
 	return c.last, c.good
 }
 
+// put notes what was counted elsewhere.
+func (c *queueCount) put(sum spool.Summary) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last, c.good, c.next = sum, true, c.now().Add(countEvery)
+}
+
 // queue tells how much mail is in transit.
 func (t told) queue(sum spool.Summary) {
 	for _, state := range []spool.State{spool.Waiting, spool.InFlight, spool.Uncertain, spool.Held} {

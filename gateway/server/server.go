@@ -55,6 +55,8 @@ import (
 type Server struct {
 	log      zerolog.Logger
 	setLevel func(level string)
+	version  string
+	began    time.Time
 
 	// What outlives every configuration.
 	router        *stores.Router
@@ -124,6 +126,8 @@ type Options struct {
 	Log zerolog.Logger
 	// SetLevel takes the log level of a configuration that was reloaded. Nil: the level stays.
 	SetLevel func(level string)
+	// Version is what the gateway calls itself in its status.
+	Version string
 	// Track takes events on messages out of the log, for the state to keep. Nil: they are not kept.
 	Track *track.Recorder
 }
@@ -133,7 +137,7 @@ type Options struct {
 // [ErrTemporary].
 func New(ctx context.Context, o Options, cfg *config.Config) (*Server, error) {
 	g := &Server{
-		log: o.Log, setLevel: o.SetLevel, track: cmp.Or(o.Track, track.NewRecorder()), cfg: cfg,
+		log: o.Log, setLevel: o.SetLevel, version: o.Version, began: time.Now(), track: cmp.Or(o.Track, track.NewRecorder()), cfg: cfg,
 		router:   &stores.Router{},
 		watcher:  &edge.Watcher{Log: o.Log},
 		policies: &policy.Current{}, sessions: &policy.Sessions{},

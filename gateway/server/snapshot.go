@@ -35,6 +35,8 @@ type Store struct {
 	Domains []string
 	Plugin  host.Status
 	Calls   []stores.Count // since the gateway has started
+
+	settings []byte // JSON, for what stands in no text
 }
 
 // Session is an open session of a client.
@@ -82,7 +84,7 @@ func (g *Server) Snapshot() Snapshot {
 	default:
 	}
 	for i, plugin := range f.plugins {
-		store := Store{Name: f.cfg.Stores[i].Name, Domains: slices.Clone(f.cfg.Stores[i].Domains)}
+		store := Store{Name: f.cfg.Stores[i].Name, Domains: slices.Clone(f.cfg.Stores[i].Domains), settings: f.cfg.Stores[i].Settings.JSON}
 		store.Calls = g.calls.Of(store.Name)
 		if plugin != nil {
 			store.Plugin = plugin.Status()

@@ -14,6 +14,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/admin"
 	"github.com/dipylon/dipylon/gateway/queue"
 	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/gateway/status"
 	"github.com/dipylon/dipylon/gateway/track"
 )
 
@@ -65,6 +66,7 @@ func (s commandSocket) Close() error {
 func (g *Server) answerCommands(e *admin.Server, log zerolog.Logger) {
 	e.Queue = queue.Handler(log, &queue.Spool{Spool: g.spool, Ways: g.ways(), Log: log, Why: g.whyWaiting})
 	e.Track = track.Handler(log, g.db)
+	e.Status = status.Handler(log, g.status)
 }
 
 // serveCommands answers the administrator's commands. A gateway without it serves as well.

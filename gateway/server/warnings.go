@@ -2,6 +2,7 @@ package server
 
 import (
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/netip"
@@ -138,6 +139,9 @@ func StoreWarnings(cfg *config.Config, i int, can backends.Description) (all []c
 	if s.Sends && !can.Capabilities.Sender {
 		warn("sends", "the store is to send, and its backend, "+can.Name+", cannot with these settings")
 	}
+	if !s.Sends && can.Capabilities.Sender && submits(s.Settings.JSON) && !slices.ContainsFunc(cfg.Routes, func(r config.Route) bool { return r.Store == s.Name }) {
+		warn("settings.submission", "the settings let the store send, and nothing is sent by it: set sends: true beside the store's name, for what its accounts submit, or lead a route to: transport through it")
+	}
 	if p, _ := cfg.PolicyOf(s.Name, ""); *p.MarkRead && can.Capabilities.Reader && !can.Reading.MarksSeen {
 		warn("policy.mark_read", "messages are to be marked as read, and the store's backend, "+can.Name+", has no such mark")
 	}
@@ -145,6 +149,14 @@ func StoreWarnings(cfg *config.Config, i int, can backends.Description) (all []c
 		warn("passwords", "application passwords alone are good, and the store does not let the gateway act for its users: nobody can log in")
 	}
 	return append(all, transportWarnings(cfg, s.Name, can)...)
+}
+
+// submits says whether somebody has written down how a store is to send: the built-in backends have this setting.
+func submits(settings []byte) bool {
+	var written struct {
+		Submission json.RawMessage `json:"submission"`
+	}
+	return json.Unmarshal(settings, &written) == nil && len(written.Submission) > 0 && string(written.Submission) != "false" && string(written.Submission) != "null"
 }
 
 // transportWarnings are for routes through a store's transport that the store has not, or not for the gateway's word: their

@@ -151,3 +151,31 @@ func TestTransportWarnings(t *testing.T) {
 		}
 	}
 }
+
+// TestSubmissionWithoutSends: a store that is told how to send, and sends nothing.
+func TestSubmissionWithoutSends(t *testing.T) {
+	can := backends.Description{Name: "jmap", Capabilities: backends.Capabilities{Sender: true}}
+	const route = "routes: [{name: out, domains: ['*'], to: transport, store: one, user: a@one.example}]\n"
+	for _, test := range []struct {
+		name, store, routes string
+		warned              bool
+	}{
+		{"submission alone", "settings: {root: one, submission: true}", "", true},
+		{"submission with settings alone", "settings: {root: one, submission: {address: mail.example}}", "", true},
+		{"sends", "sends: true, settings: {root: one, submission: true}", "", false},
+		{"a route's transport", "settings: {root: one, submission: true}", route, false},
+		{"off", "settings: {root: one, submission: false}", "", false},
+		{"neither", "settings: {root: one}", "", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := parse(t, rootsIn(t), "stores: [{name: one, plugin: maildir, domains: [one.example], "+test.store+"}]\n"+test.routes)
+			warned := false
+			for _, w := range StoreWarnings(cfg, 0, can) {
+				warned = warned || strings.Contains(w.Text, "sends: true") && w.Path == "stores[0].settings.submission" && w.Position.Line == 1
+			}
+			if warned != test.warned {
+				t.Errorf("%+v", StoreWarnings(cfg, 0, can))
+			}
+		})
+	}
+}

@@ -53,6 +53,7 @@ var rules = []rule{
 	{"gateway/route", []string{"gateway/stores", "backends/mail"}},
 	// What an administrator does with mail in transit, and how a running gateway is asked to do it.
 	{"gateway/queue", []string{"gateway/admin", "gateway/events", "gateway/route", "gateway/spool", "backends/mail"}},
+	{"gateway/status", []string{"gateway/admin", "gateway/attention", "gateway/queue"}},
 	{"gateway/reports", []string{"gateway/notice", "gateway/route", "gateway/spool", "backends/mail"}},
 	{"gateway/login", []string{"gateway/events", "gateway/state", "gateway/stores", "backends$", "backends/argon2id", "backends/mail", "backends/pause$"}},
 	{"gateway/passwords", []string{"gateway/login", "gateway/state", "backends$", "backends/mail"}},
@@ -77,7 +78,7 @@ var rules = []rule{
 	// What commands and the administration do, without a command line.
 	{"gateway/manage", []string{
 		"gateway/admin", "gateway/doctor", "gateway/folder", "gateway/index", "gateway/login", "gateway/maildrop", "gateway/passwords", "gateway/policy", "gateway/queue",
-		"gateway/route", "gateway/server", "gateway/spool", "gateway/state", "gateway/stores", "plugins/host", "backends$", "backends/mail",
+		"gateway/route", "gateway/server", "gateway/spool", "gateway/state", "gateway/status", "gateway/stores", "plugins/host", "backends$", "backends/mail",
 		"backends/tempfolder$", "config",
 	}},
 	// The binary has the built-in backends inside.
