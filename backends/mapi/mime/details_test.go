@@ -127,8 +127,32 @@ func TestActions(t *testing.T) {
 		if diag, _ := last.Integer(mapi.PidTagNonDeliveryReportDiagCode); m.Text(mapi.PidTagMessageClass) != class || last.Text(mapi.PidTagSmtpAddress) != "b@c" || diag != 5 {
 			t.Errorf("%s: %s, %s, %d", action, m.Text(mapi.PidTagMessageClass), last.Text(mapi.PidTagSmtpAddress), diag)
 		}
-		if written := string(write(t, Writer{}, m)); !strings.Contains(written, "\r\nAction: "+action+"\r\nStatus: 4.4.7\r\n") {
+		written := write(t, Writer{}, m)
+		if !strings.Contains(string(written), "\r\nAction: "+action+"\r\nStatus: 4.4.7\r\n") {
 			t.Errorf("%s was written as %s", action, written)
+		}
+		for _, m := range []*mapi.Message{m, convert(t, Reader{}, written)} { // nobody whom the report has is lost
+			if lacks := len(m.Recipients) < 2; lacks != (action != "delivered") || lacks && (len(m.Attachments) != 1 || !strings.Contains(string(octetsOf(t, m.Attachments[0].Data)), "x@y")) {
+				t.Errorf("%s: %d recipients, %d attachments", action, len(m.Recipients), len(m.Attachments))
+			}
+		}
+		if got := write(t, asItCame, convert(t, Reader{Skeleton: true}, []byte(message))); string(got) != message {
+			t.Errorf("%s is not as it came: %s", action, got)
+		}
+	}
+}
+
+// TestLongReport: the recipients of a report that are beyond what is read of it, or behind what is broken, are in an attachment.
+func TestLongReport(t *testing.T) {
+	group := "\r\nFinal-Recipient: rfc822; b@c\r\nAction: failed\r\nStatus: 5.0.0\r\nDiagnostic-Code: smtp; " + strings.Repeat("x", 900) + "\r\n"
+	for name, status := range map[string]string{
+		"long":   strings.Repeat(group, 1100),
+		"broken": group + "\r\n" + strings.Repeat("X:\r\n", 20_000) + group,
+	} {
+		status = "Reporting-MTA: dns; a\r\n" + status + "\r\nFinal-Recipient: rfc822; last@c\r\nAction: failed\r\n"
+		m := convert(t, Reader{}, []byte("Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n"+status+"\r\n--b--\r\n"))
+		if len(m.Recipients) == 0 || m.Text(mapi.PidTagMessageClass) != "REPORT.IPM.Note.NDR" || len(m.Attachments) != 1 || string(octetsOf(t, m.Attachments[0].Data)) != status {
+			t.Errorf("%s: %s, %d recipients and %d attachments", name, m.Text(mapi.PidTagMessageClass), len(m.Recipients), len(m.Attachments))
 		}
 	}
 }

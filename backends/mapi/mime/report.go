@@ -16,10 +16,11 @@ import (
 )
 
 // report reads a delivery status notification (RFC 3464) or a message disposition notification (RFC 8098).
-// One that cannot be read is an ordinary message. MS-OXCMAIL §2.2.3.7.
+// One that cannot be read is an ordinary message. MS-OXCMAIL §2.2.3.7. What machines read of it is also an attachment where it has
+// recipients that the report does not.
 func (c *conversion) report(e *entity.Entity) error {
 	for i, part := range e.Parts {
-		var read func([]*header.Header) bool
+		var read func([]*header.Header) (is, all bool)
 		switch {
 		case part.Is("message/delivery-status") || part.Is("message/global-delivery-status"):
 			read = c.deliveryStatus
@@ -28,14 +29,20 @@ func (c *conversion) report(e *entity.Entity) error {
 		default:
 			continue
 		}
-		groups, err := fieldGroups(part.Decoded())
+		groups, whole, err := fieldGroups(part.Decoded())
 		if err != nil {
 			return err
 		}
-		if read(groups) {
-			c.plays(part, roleReport, nil)
-			return c.each(slices.Delete(slices.Clone(e.Parts), i, i+1))
+		is, all := read(groups)
+		if !is {
+			continue
 		}
+		if whole && all {
+			c.plays(part, roleReport, nil)
+		} else if _, err := c.attach(part); err != nil {
+			return err
+		}
+		return c.each(slices.Delete(slices.Clone(e.Parts), i, i+1))
 	}
 	return c.walk(e)
 }
@@ -43,23 +50,24 @@ func (c *conversion) report(e *entity.Entity) error {
 // reportMost is how much of a report's fields is read, in octets.
 const reportMost = 1 << 20
 
-// fieldGroups reads groups of fields with empty lines between them, RFC 3464 §2.1.
-func fieldGroups(r io.Reader) (groups []*header.Header, err error) {
-	text, err := io.ReadAll(io.LimitReader(r, reportMost))
+// fieldGroups reads groups of fields with empty lines between them, RFC 3464 §2.1. whole says whether these are all.
+func fieldGroups(r io.Reader) (groups []*header.Header, whole bool, err error) {
+	text, err := io.ReadAll(io.LimitReader(r, reportMost+1))
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	for len(text) > 0 {
+	whole = len(text) <= reportMost
+	for text = text[:min(len(text), reportMost)]; len(text) > 0; {
 		h, size, err := header.Read(bytes.NewReader(text), int64(len(text)))
 		if err != nil {
-			return groups, nil // what is broken says nothing
+			return groups, false, nil // what is broken says nothing
 		}
 		if len(h.Fields) > 0 {
 			groups = append(groups, h)
 		}
 		text = text[size:]
 	}
-	return groups, nil
+	return groups, whole, nil
 }
 
 // value returns the text of the first field of a name.
@@ -90,26 +98,29 @@ func severity(group *header.Header) int {
 	return -1
 }
 
-// deliveryStatus takes the recipients from the report, those of the most severe action. MS-OXCMAIL §2.2.3.7.1.
-func (c *conversion) deliveryStatus(groups []*header.Header) bool {
+// deliveryStatus takes the recipients from the report, those of the most severe action. MS-OXCMAIL §2.2.3.7.1. all says whether there
+// are no others.
+func (c *conversion) deliveryStatus(groups []*header.Header) (is, all bool) {
 	most := -1
 	for _, group := range groups {
 		most = max(most, severity(group))
 	}
 	if most < 0 {
-		return false
+		return false, false
 	}
 	c.m.Set(mapi.PidTagMessageClass, mapi.String(actions[most].class))
 	if mta := value(groups[0], "Reporting-MTA"); mta != "" {
 		c.m.Set(mapi.PidTagReportingMessageTransferAgent, mapi.String(mta))
 	}
-	c.m.Recipients = nil
+	c.m.Recipients, all = nil, true
 	for _, group := range groups {
 		if severity(group) == most {
 			c.reported(group)
+		} else if value(group, "Final-Recipient") != "" {
+			all = false
 		}
 	}
-	return true
+	return true, all
 }
 
 // reported adds the recipient of a group of fields.
@@ -202,21 +213,21 @@ const (
 )
 
 // disposition reads what has been done with a message, MS-OXCMAIL §2.2.3.7.
-func (c *conversion) disposition(groups []*header.Header) bool {
+func (c *conversion) disposition(groups []*header.Header) (is, all bool) {
 	if len(groups) == 0 {
-		return false
+		return false, false
 	}
 	mode, kind, found := strings.Cut(value(groups[0], "Disposition"), ";")
 	kind, _, _ = strings.Cut(strings.ToLower(strings.TrimSpace(kind)), "/")
 	switch {
 	case !found:
-		return false
+		return false, false
 	case kind == "deleted", kind == "denied", kind == "failed":
 		c.m.Set(mapi.PidTagMessageClass, mapi.String(classUnread))
 	case kind == "displayed", kind == "dispatched", kind == "processed":
 		c.m.Set(mapi.PidTagMessageClass, mapi.String(classRead))
 	default:
-		return false
+		return false, false
 	}
 	c.m.Set(mapi.PidTagReportText, mapi.String(value(groups[0], "Disposition")))
 	c.m.Set(mapi.PidTagReportDisposition, mapi.String(kind))
@@ -230,7 +241,7 @@ func (c *conversion) disposition(groups []*header.Header) bool {
 			r.Set(mapi.PidTagReportTime, at)
 		}
 	}
-	return true
+	return true, len(groups) == 1 // RFC 8098 §3.1
 }
 
 // original sets what is known of the message that a report is on.
