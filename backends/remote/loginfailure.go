@@ -16,6 +16,9 @@ func LoginFailure(r smtpclient.Reply) *backends.Failure {
 		return backends.Fail(kind, "log in: %w", &smtpclient.ReplyError{Reply: r, Command: "AUTH"})
 	}
 	if r.Code/100 != 5 {
+		if r.Throttles() {
+			return fail(backends.Throttled).WithCode(code)
+		}
 		return fail(backends.Temporary).WithCode(code)
 	}
 	for _, refusal := range loginRefusals {

@@ -33,7 +33,7 @@ func TestRefusedLogins(t *testing.T) {
 		{"534 no", "permanent 5.7.9", "application password"},
 		{"538 5.7.11 Encryption required", "permanent 5.7.11", "encryption"},
 		{"454 4.7.0 Temporary authentication failure", "temporary 4.7.0", ""},
-		{"421 4.7.0 Too many logins", "temporary 4.7.0", ""},
+		{"421 4.7.0 Too many logins", "throttled 4.7.0", ""},
 		{"535 5.7.0 Too many login attempts, please try again later", "throttled 4.7.0", ""},
 		{"504 5.5.4 Unrecognized authentication type", "unsupported 5.5.4", ""},
 	} {

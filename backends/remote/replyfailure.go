@@ -78,6 +78,9 @@ func SendFailure(what string, err error) error {
 func ReplyFailure(command string, r smtpclient.Reply) *backends.Failure {
 	code, text := r.Enhanced()
 	kind, ours := kindOf(command, r.Code, code, strings.ToLower(text))
+	if kind == backends.Temporary && r.Throttles() {
+		kind = backends.Throttled
+	}
 	f := backends.Fail(kind, "%s: %d %s", command, r.Code, strings.Join(r.Lines, " "))
 	f.Code, f.Text = code, text
 	if ours != "" {
@@ -110,7 +113,7 @@ func kindOf(command string, reply int, code, text string) (backends.Kind, string
 		return backends.NotFound, ""
 	case permanent:
 		return backends.Permanent, ""
-	case status == "7.0" || status == "4.5":
+	case status == "7.0":
 		return backends.Throttled, ""
 	}
 	return backends.Temporary, ""

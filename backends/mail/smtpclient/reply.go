@@ -97,6 +97,25 @@ func ForNumber(code, text string) bool {
 	return false
 }
 
+// throttleWords are how servers say that they get too much, where the code does not: Exchange Online has "sender thread limit
+// exceeded" (432 4.3.2), "submission rate … exceeded the configured limit" (421 4.4.2) and "server busy" (451 4.7.500).
+var throttleWords = regexp.MustCompile(`(?i)\b(thread|rate|connection|connections|message|messages|sending|login|concurrent|daily|hourly)s?\b.{0,60}\b(limit|limits|exceed|exceeded)\b|\bthrottl|\btoo (many|fast|frequent)|\bserver (is )?(too )?busy\b|\bslow down\b|\brate.?limit`)
+
+// Throttles says whether a refusal that passes is for the gateway as a client, which sends too much, and not for a message or
+// its recipient: X.4.5 (RFC 3463 §3.5), or words to that effect.
+func (r Reply) Throttles() bool {
+	if r.Code/100 != 4 {
+		return false
+	}
+	code, text := r.Enhanced()
+	_, status, _ := strings.Cut(code, ".")
+	switch subject, _, _ := strings.Cut(status, "."); {
+	case ForNumber(code, strings.ToLower(text)), subject == "1", subject == "2", status == "3.1": // the recipient's, or the disk's
+		return false
+	}
+	return status == "4.5" || throttleWords.MatchString(text)
+}
+
 // readReply reads a reply of one or several lines (RFC 5321 §4.2.1).
 func readReply(in *bufio.Reader) (Reply, error) {
 	var r Reply
