@@ -81,6 +81,10 @@ type Failure struct {
 	// is told something else: the gateway counts it as a guess, as it does [BadCredentials],
 	// [Permanent] and [NotFound] in any case.
 	Guess bool
+	// Whole says that it is the store as a whole that fails, whoever it is asked for: the gateway gets no token, or its
+	// server is away. Nobody has got anything then, whatever was read of a content; and what else waits for the store is
+	// not tried before one attempt has shown that it works again.
+	Whole bool
 
 	cause error
 }
@@ -110,6 +114,13 @@ func (f *Failure) WithCode(code string) *Failure {
 func (f *Failure) After(d time.Duration) *Failure {
 	g := *f
 	g.RetryAfter = d
+	return &g
+}
+
+// OfStore returns a copy of the failure with Whole set.
+func (f *Failure) OfStore() *Failure {
+	g := *f
+	g.Whole = true
 	return &g
 }
 

@@ -166,6 +166,9 @@ func (s *Store) dialSubmission(ctx context.Context, c backends.Credential) (*smt
 	if known := (*backends.Failure)(nil); errors.As(err, &known) { // there is no token
 		return nil, known
 	}
+	if err != nil && refused == nil && ctx.Err() == nil { // a server that answers may answer others otherwise
+		return nil, backends.AsFailure(remote.ConnectFailure(address, noTLS, err)).OfStore()
+	}
 	return client, remote.ConnectFailure(address, noTLS, err)
 }
 

@@ -90,7 +90,9 @@ func TokenFailure(err error) *backends.Failure {
 	case wrong.Kind == oauth.AccountUnknown:
 		return backends.Fail(backends.BadCredentials, "get a token: %w", err)
 	case wrong.Passes():
-		return backends.Fail(backends.Temporary, "get a token: %w", err).After(wrong.RetryAfter)
+		return backends.Fail(backends.Temporary, "get a token: %w", err).After(wrong.RetryAfter).OfStore()
+	case wrong.OfMailbox():
+		return backends.Fail(backends.Temporary, "get a token: %w", err).Say(sayNoToken)
 	}
-	return backends.Fail(backends.Temporary, "get a token: %w", err).Say(sayNoToken)
+	return backends.Fail(backends.Temporary, "get a token: %w", err).Say(sayNoToken).OfStore()
 }

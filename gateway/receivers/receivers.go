@@ -195,7 +195,7 @@ func (m Message) batch(ctx context.Context, store *stores.Store, to []backends.R
 			// Again, it may know the key and need no content. The first time it cannot.
 			outcomes[i].Err = backends.Fail(backends.Temporary, "the store confirms a message that it has not read to its end")
 		}
-		outcomes[i].Unknown = outcomes[i].Temporary() && content.whole.Load()
+		outcomes[i].Unknown = outcomes[i].Temporary() && content.whole.Load() && !backends.AsFailure(outcomes[i].Err).Whole
 	}
 	return outcomes
 }

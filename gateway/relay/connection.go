@@ -75,6 +75,10 @@ const triesMost = 3
 func (w *worker) carry(c Claimed) bool {
 	d := w.d
 	w.carried++
+	if until, _, _ := d.r.commons.ask(d.route.Common, d.name, d.r.Now()); !until.IsZero() {
+		d.reports <- report{kind: heldBack, c: c}
+		return false
+	}
 	if c.Envelope.RequireTLS && !d.r.confidential(d.route) {
 		return w.settle(done, c, allOf(failed(codeRequireTLS, errors.New("REQUIRETLS: the next hop's name is not authenticated, its certificate is not verified, or it is a store's own transport")), c))
 	}

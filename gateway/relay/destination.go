@@ -29,12 +29,13 @@ type destination struct {
 	rate        *rate
 	out         bool // given out: there may be more to claim
 	backlog     []Claimed
-	connections int // that there are, or that are being opened
-	leaving     int // those of them that were told to end
-	busy        int // those of them that have a message
-	open        int // those of them that are up
-	row         int // connections that were lost in a row, each with a message of its own
-	putOff      int // messages in a row of which nobody's copy was taken, for too much
+	connections int  // that there are, or that are being opened
+	leaving     int  // those of them that were told to end
+	busy        int  // those of them that have a message
+	open        int  // those of them that are up
+	row         int  // connections that were lost in a row, each with a message of its own
+	putOff      int  // messages in a row of which nobody's copy was taken, for too much
+	probing     bool // it tries, with one message at a time, whether what it has in common with others works again
 }
 
 // report is what a connection tells its destination.
@@ -55,6 +56,7 @@ const (
 	done                 // a message is finished: v is the worst that became of it
 	lost                 // like done: a message has cost connections, and nobody has it
 	brokenOff            // like done: it was the gateway that did not end the message, which says nothing of the destination
+	heldBack             // c is returned: what the destination has in common with others is down. The goroutine ends
 	unopened             // no connection came about: c is returned, v says why, and the goroutine ends
 	ended                // the goroutine ends
 )
@@ -74,9 +76,11 @@ func (d *destination) run() {
 	defer d.leave()
 	stopping := d.stopping.Done()
 	for {
+		d.waitsForCommon()
 		d.claim()
 		d.grow()
 		if d.connections == 0 && len(d.backlog) == 0 && d.r.over(d) {
+			d.r.commons.leaves(d.route.Common, d.name)
 			return
 		}
 		jobs, next := chan<- Claimed(nil), Claimed{}
@@ -166,7 +170,12 @@ func (d *destination) giveOut(again time.Time) {
 }
 
 // allowed is how many connections there may be.
-func (d *destination) allowed() int { return min(d.window.connections(), d.limits.Connections) }
+func (d *destination) allowed() int {
+	if d.probing {
+		return 1
+	}
+	return min(d.window.connections(), d.limits.Connections)
+}
 
 const (
 	claimMost = 64 // messages at once
@@ -180,7 +189,7 @@ const (
 // claim takes what is due, as much as keeps the connections busy.
 func (d *destination) claim() {
 	for d.out && d.stopping.Err() == nil && len(d.backlog) < d.allowed() {
-		if d.kept() {
+		if d.kept() || d.waitsForCommon() {
 			return
 		}
 		want, again := d.rate.take(min(2*d.allowed()-len(d.backlog), claimMost), d.r.Now())
@@ -246,12 +255,12 @@ func (d *destination) told(r report) {
 	case done:
 		d.busy--
 		d.row = 0
-		if !r.v.pushesBack() {
-			d.r.backoffs.works(d.name)
+		if !r.v.pushesBack() && !r.v.stops {
+			d.answeredWell()
 		}
 		d.adapt(r.v)
 		d.answer(r)
-		if d.putOff >= putOffMost {
+		if d.putOff >= putOffMost || r.v.stops || d.probing && r.v.pushesBack() {
 			d.die(r.v, nil)
 		}
 	case lost:
@@ -259,12 +268,15 @@ func (d *destination) told(r report) {
 		d.row++
 		d.window.shrink()
 		d.answer(r)
-		if d.row >= rowMost {
+		if d.row >= rowMost || r.v.stops || r.v.whole || d.probing {
 			d.die(r.v, nil)
 		}
 	case brokenOff:
 		d.busy--
 		d.answer(r)
+	case heldBack:
+		d.busy--
+		d.backlog = append([]Claimed{r.c}, d.backlog...)
 	case unopened:
 		d.busy--
 		d.window.shrink()
@@ -314,18 +326,10 @@ const rowMost = 3
 // was claimed goes back. Now and then all that is due goes through the relay, to find what has waited too long.
 func (d *destination) die(v verdict, all []Claimed) {
 	now := d.r.Now()
-	wait := func(failures int) time.Duration {
-		if v.overDay {
-			return v.wait
-		}
-		return max(d.r.backoff(d.route.Kind, failures), v.wait)
-	}
 	if !v.overDay {
 		d.giveBackUnsent(recipientsOf(all) + recipientsOf(d.backlog))
 	}
-	until, sweep := d.r.backoffs.failed(d.name, wait, now)
-	d.r.observe(Event{Kind: BackedOff, Class: d.route.Kind})
-	d.r.Log.Warn().Err(v.cause).Str("destination", d.name).Str("enhanced", v.code).Time("until", until).Msg("the destination is left alone for a while")
+	until, sweep := d.backOff(v, now)
 	tried := len(all) > 0 && !v.overDay
 	v.uncertain = false // nobody has what was not sent
 	if v.action != backends.ActionDelayed {
@@ -348,6 +352,27 @@ func (d *destination) die(v verdict, all []Claimed) {
 	} else {
 		d.r.backoffs.owe(d.name)
 	}
+}
+
+// backOff says until when the destination is left alone, and whether its mail is to be looked through now.
+func (d *destination) backOff(v verdict, now time.Time) (until time.Time, sweep bool) {
+	if !v.until.IsZero() { // it was not tried
+		return d.r.backoffs.along(d.name, v.until, now)
+	}
+	if !v.overDay {
+		if until = d.commonFails(v, now); !until.IsZero() {
+			return d.r.backoffs.along(d.name, until, now)
+		}
+	}
+	until, sweep = d.r.backoffs.failed(d.name, func(failures int) time.Duration {
+		if v.overDay {
+			return v.wait
+		}
+		return max(d.r.backoff(d.route.Kind, failures), v.wait)
+	}, now)
+	d.r.observe(Event{Kind: BackedOff, Class: d.route.Kind})
+	d.r.Log.Warn().Err(v.cause).Str("destination", d.name).Str("enhanced", v.code).Time("until", until).Msg("the destination is left alone for a while")
+	return until, sweep
 }
 
 // putOff is mail that is put off as its destination is left alone.

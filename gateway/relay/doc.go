@@ -53,6 +53,10 @@
 // each time: that is one attempt, however much mail waits. Now and then that mail is looked through, so that what has
 // waited too long is given up in time.
 //
+// Destinations may have something in common: the mailboxes that send through one provider need its tokens and its server.
+// Where that fails, because a store says so of itself, no server can be reached, or three of them fail in a row, all of them
+// are left alone, and after a while one message of one of them tries. However many mailboxes there are, that is one attempt.
+//
 // What the sender wants to be told (RFC 3461) goes on to servers that have DSN. Otherwise, and of failures and delays,
 // the relay reports itself (package notice), to the sender's own destination. A report is committed together with the
 // outcome that it tells of: where it cannot be stored, the message stays where it is. A recipient that has failed, and of

@@ -122,6 +122,7 @@ func (c *connecting) toHost(ctx context.Context, addresses []target) hop {
 // failed notes why an address was of no use.
 func (c *connecting) failed(t target, err error) {
 	v := ofConnection(err, c.route.Kind, t.server())
+	v.whole = ofAll(err)
 	if !c.tried || v.action == backends.ActionDelayed || c.why.action != backends.ActionDelayed {
 		c.why = v
 	}

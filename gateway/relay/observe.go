@@ -12,6 +12,7 @@ const (
 	Unreachable                       // an address could not be connected to, or did not want to talk
 	Finished                          // one recipient's attempt: Outcome, Octets, Waited
 	BackedOff                         // a destination as a whole is left alone for a while
+	CommonDown                        // all destinations that have something in common are left alone for a while
 	Untold                            // a recipient has failed, and nobody is told: its message is from the null reverse-path
 )
 

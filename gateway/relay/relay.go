@@ -76,6 +76,7 @@ type Relay struct {
 	places   *places // for all others
 	avoided  avoidance
 	backoffs backoffs
+	commons  commons
 	ending   context.Context // ends when nothing may be written down any more
 
 	mu     sync.Mutex
@@ -237,22 +238,34 @@ func (b *backoffs) failed(name string, wait func(failures int) time.Duration, no
 	now = now.Round(0) // by the clock of the queue, which knows until when only: it may have been set forward since
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	was := b.down[name]
+	if now.Before(was.until) {
+		return was.until, false // it is the same failure, seen by another connection
+	}
+	return b.leave(name, backoff{failures: was.failures + 1, until: now.Add(wait(was.failures)), sweep: was.sweep}, now)
+}
+
+// along notes that a destination is left alone with others, for what they have in common: it has not failed itself.
+func (b *backoffs) along(name string, until, now time.Time) (time.Time, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	was := b.down[name]
+	return b.leave(name, backoff{failures: was.failures, until: until, sweep: was.sweep}, now.Round(0))
+}
+
+// leave notes a back-off. The lock is held.
+func (b *backoffs) leave(name string, o backoff, now time.Time) (until time.Time, sweep bool) {
 	if b.down == nil {
 		b.down = make(map[string]backoff)
 	}
 	if len(b.down) >= backoffsMost {
 		forgetSome(b.down)
 	}
-	was := b.down[name]
-	if now.Before(was.until) {
-		return was.until, false // it is the same failure, seen by another connection
+	if o.sweep.IsZero() {
+		o.sweep = now.Add(sweepFirst)
 	}
-	if was.failures == 0 {
-		was.sweep = now.Add(sweepFirst)
-	}
-	until = now.Add(wait(was.failures))
-	b.down[name] = backoff{failures: was.failures + 1, until: until, sweep: was.sweep}
-	return until, !now.Before(was.sweep)
+	b.down[name] = o
+	return o.until, !now.Before(o.sweep)
 }
 
 // swept notes when the mail is to be looked through again.

@@ -71,6 +71,10 @@ type Route struct {
 	// TLS is how connections are secured; nil: [smtpclient.Verified] where Auth logs in, else
 	// [smtpclient.Opportunistic].
 	TLS *smtpclient.TLS
+	// Common is what has to work for this destination and for others alike: a provider's tokens, the transport of a store.
+	// Where that fails all of them wait, and one message of one of them tries whether it works again. Empty: there is nothing
+	// of the kind.
+	Common string
 	// Limits are those of the destination. What is zero is as [Relay.Limits] has it.
 	Limits Limits
 }

@@ -66,8 +66,17 @@ const backoffMost = time.Hour
 
 // backoff is how long a destination is left alone after so many failures in a row, of which the first is 0.
 func (r *Relay) backoff(kind Kind, failures int) time.Duration {
-	if kind == Store || kind == LMTP {
+	switch kind {
+	case Store, LMTP:
 		return after(soon, failures)
+	case Transport:
+		return r.near(failures)
+	case MX, SmartHost:
 	}
 	return min(after(r.Schedules.Normal.Retries, failures), backoffMost)
+}
+
+// near is how long what is near is left alone, where the schedule of mail is not shorter.
+func (r *Relay) near(failures int) time.Duration {
+	return min(after(soon, failures), after(r.Schedules.Normal.Retries, failures))
 }

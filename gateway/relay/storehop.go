@@ -59,7 +59,7 @@ func ownLogin(err error) error {
 	if err == nil || f.Kind != backends.BadCredentials && f.Kind != backends.Unsupported && f.Kind != backends.PasswordExpired {
 		return err
 	}
-	return backends.Fail(backends.Temporary, "the gateway's login: %w", err).WithCode("4.7.8")
+	return backends.Fail(backends.Temporary, "the gateway's login: %w", err).WithCode(codeLogin)
 }
 
 // deliveryMost is how long a store may take for a message.

@@ -21,6 +21,8 @@ import (
 type transport struct {
 	store
 	send func(d backends.Delivery) ([]backends.Verdict, error)
+	// bySender says why somebody cannot send.
+	bySender func(as string) error
 
 	mu   sync.Mutex
 	as   []string // who has sent
@@ -31,6 +33,11 @@ func (s *transport) Send(_ context.Context, c backends.Credential, d backends.De
 	s.mu.Lock()
 	s.as, s.sent = append(s.as, c.String()), append(s.sent, d)
 	s.mu.Unlock()
+	if s.bySender != nil {
+		if err := s.bySender(c.String()); err != nil {
+			return nil, err
+		}
+	}
 	if s.send != nil {
 		if verdicts, err := s.send(d); err != nil {
 			return verdicts, err
@@ -43,7 +50,7 @@ func (s *transport) Send(_ context.Context, c backends.Credential, d backends.De
 // newTransportWorld is a relay whose destinations send through a store, as ada and as the route's user.
 func newTransportWorld(t *testing.T, s *transport) *world {
 	t.Helper()
-	w := newWorld(t, "")
+	w := newWorld(t, far)
 	router := stores.NewRouter(storestest.Table(stores.Config{Name: "office", Domains: []string{"office.example"}}.In(storestest.In(s))))
 	w.relay.Stores = relay.StoresOf(router)
 	w.relay.Routes = routes{

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/oauth"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/receivers"
@@ -30,7 +31,12 @@ type verdict struct {
 	diagnostic string
 	wait       time.Duration // it is not tried again before
 	overDay    bool          // nothing was tried: the destination has had its recipients of the day
-	cause      error         // for the log
+	stops      bool          // the server wants to be left alone, or lets nobody in: what else waits for it is not tried
+	// whole says that it is what the destination has in common with others that has failed ([Route.Common]); until, that
+	// nothing was tried, as all of them wait until then.
+	whole bool
+	until time.Time
+	cause error // for the log
 }
 
 func failed(code string, cause error) verdict {
@@ -107,7 +113,7 @@ func ofOutcome(o smtpclient.Outcome, kind Kind, server string, dsn bool) verdict
 // ofReply is what a refusal is. The reply's own code decides whether it is for good, whatever the enhanced one says.
 func ofReply(e *smtpclient.ReplyError, server string) verdict {
 	v := failed(codeOf(e.Reply), e)
-	v.reply, v.server, v.diagnostic = e.Code, server, e.Diagnostic()
+	v.reply, v.server, v.diagnostic, v.stops = e.Code, server, e.Diagnostic(), e.Throttles()
 	_, text := e.Enhanced()
 	tooMany := e.Code == 552 && smtpclient.ForNumber(v.code, strings.ToLower(text)) // RFC 5321 §4.5.3.1.10: it means 452
 	switch {
@@ -154,10 +160,15 @@ func ofStore(o receivers.Outcome) verdict {
 		v.diagnostic = fmt.Sprintf("smtp; %d %s %s", reply.Code, reply.Enhanced, reply.Text)
 	}
 	if o.Temporary() {
-		v.action, v.uncertain, v.wait = backends.ActionDelayed, o.Unknown, backends.AsFailure(o.Err).RetryAfter
+		f := backends.AsFailure(o.Err)
+		v.action, v.uncertain, v.wait, v.whole = backends.ActionDelayed, o.Unknown, f.RetryAfter, f.Whole
+		v.stops = f.Kind == backends.Throttled || v.code == codeLogin
 	}
 	return v
 }
+
+// codeLogin is said where the gateway's own login is refused (RFC 5248: X.7.8).
+const codeLogin = "4.7.8"
 
 // ofConnection is what it means for mail that no connection to a host has come about. Only a host that DNS names can say
 // for good that it takes none (RFC 5321 §3.1): of a server that the administrator names it will not stay so.
@@ -176,7 +187,7 @@ func ofConnection(err error, kind Kind, server string) verdict {
 	case errors.As(err, &refused):
 		v = ofReply(refused, server)
 		if refused.Command == "AUTH" {
-			v.code = "4.7.8" // it is the gateway's own login that is to be put right
+			v.code = codeLogin // it is the gateway's own login that is to be put right
 		}
 		if kind != MX {
 			v = v.forNow()
@@ -184,6 +195,16 @@ func ofConnection(err error, kind Kind, server string) verdict {
 	}
 	v.server = server
 	return v
+}
+
+// ofAll says whether a server is away for whoever logs in: a reply may be for the one who has, and so may be a token that is
+// refused to one mailbox.
+func ofAll(err error) bool {
+	if _, said := errors.AsType[*smtpclient.ReplyError](err); said {
+		return false
+	}
+	token, is := errors.AsType[*oauth.Error](err)
+	return !is || !token.OfMailbox()
 }
 
 // ofDNS is what it means for mail that a domain has no hosts, or that nobody knows.

@@ -26,9 +26,9 @@ type metrics struct {
 	sent, sentBytes, deleted, mismatches   *prometheus.CounterVec
 	taken, takenBytes, recipients          *prometheus.CounterVec
 
-	hops, unreachable, backedOff, untold, relayedTo *prometheus.CounterVec
-	waited                                          *prometheus.HistogramVec
-	outbox, winmail                                 *prometheus.CounterVec
+	hops, unreachable, backedOff, commonDown, untold, relayedTo *prometheus.CounterVec
+	waited                                                      *prometheus.HistogramVec
+	outbox, winmail                                             *prometheus.CounterVec
 }
 
 // commandBuckets are from what memory answers to what a slow store does, in seconds.

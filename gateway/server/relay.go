@@ -342,6 +342,9 @@ func (d destinations) Route(destination string) (relay.Route, error) {
 	case r.User != "" && r.Kind != route.Transport:
 		next.Auth = smtpclient.Plain("", r.User, r.Password)
 	}
+	if r.AsSender {
+		next.Common = "route:" + r.Name
+	}
 	switch r.Kind {
 	case route.MX:
 		next.Kind, next.Domain, next.Port = relay.MX, r.Rewritten(domain), d.port
@@ -351,6 +354,7 @@ func (d destinations) Route(destination string) (relay.Route, error) {
 		next.Kind = relay.LMTP
 	case route.Transport:
 		next.Kind, next.Store, next.As = relay.Transport, r.Store, cmp.Or(domain, r.User)
+		next.Common = "transport:" + r.Store
 	case route.Hold, route.Reject:
 		return relay.Route{}, fmt.Errorf("the route %q lets nothing out (%s)", r.Name, r.Kind)
 	}

@@ -19,6 +19,7 @@ func (m *metrics) relay() {
 	m.hops = counter("connections_total", "Connections to next hops that came about.")
 	m.unreachable = counter("unreachable_total", "Addresses of next hops that could not be connected to, or did not want to talk.")
 	m.backedOff = counter("backoffs_total", "Destinations that were left alone for a while.")
+	m.commonDown = counter("common_backoffs_total", "How often all that leaves by one provider, or by one store's transport, was left alone together, as it fails for everybody.")
 	m.relayedTo = counter("recipients_total", "Attempts by recipient, by what came of them: delivered, relayed, deferred, uncertain, failed, held, as nobody could be told, or dropped, as the route has it.", "outcome")
 	m.untold = counter("untold_total", "Recipients that failed, of which nobody is told: of reports, and of other mail from the null reverse-path.")
 	m.waited = prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -38,6 +39,8 @@ func (m *metrics) relayed(e relay.Event) {
 		m.unreachable.WithLabelValues(class).Inc()
 	case relay.BackedOff:
 		m.backedOff.WithLabelValues(class).Inc()
+	case relay.CommonDown:
+		m.commonDown.WithLabelValues(class).Inc()
 	case relay.Untold:
 		m.untold.WithLabelValues(class).Inc()
 	case relay.Finished:

@@ -102,6 +102,9 @@ func (e *Error) Advice() string { return advice[e.Kind] }
 // Passes says whether the cause may pass without anybody's doing.
 func (e *Error) Passes() bool { return e.Kind == Throttled || e.Kind == Outage }
 
+// OfMailbox says whether another mailbox may get a token all the same.
+func (e *Error) OfMailbox() bool { return e.Kind == AccountUnknown || e.Kind == AccountDisabled }
+
 // aadsts are Microsoft's codes. The source is its list of Entra authentication and authorization error codes.
 var aadsts = map[string]Kind{
 	"7000222": SecretExpired, "7000215": SecretWrong,

@@ -63,7 +63,7 @@ func same(t *testing.T, got, want any) {
 func TestRoundTrip(t *testing.T) {
 	peer := backends.Peer{Address: "192.0.2.7:50123", Protocol: "pop3", TLS: true, Session: "s-1"}
 	rendering := backends.Rendering{Encoding: backends.EncodingUUENCODE, Body: backends.BodyTextAndHTML, Charset: "koi8-r", RichText: true, Wrap: 72, Calendar: backends.CalendarLink, CalendarLink: "https://a.example/"}
-	failure := &backends.Failure{Kind: backends.OverQuota, Code: "4.2.2", Text: "full", Detail: "of 10 MB", RetryAfter: time.Hour, Guess: true}
+	failure := &backends.Failure{Kind: backends.OverQuota, Code: "4.2.2", Text: "full", Detail: "of 10 MB", RetryAfter: time.Hour, Guess: true, Whole: true}
 	credential := backends.Credential{
 		Kind: backends.CredentialCertificate, User: "ann", ActAs: "bob", Secret: []byte("s"), Certificate: []byte("DER"), Peer: peer,
 	}

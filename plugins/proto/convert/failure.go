@@ -33,6 +33,7 @@ func FailureToProto(f *backends.Failure) *pb.Failure {
 		Detail:     Line(detail, detailMost),
 		RetryAfter: durationToProto(f.RetryAfter),
 		Guess:      f.Guess,
+		Whole:      f.Whole,
 	}
 }
 
@@ -48,6 +49,7 @@ func FailureFromProto(m *pb.Failure) *backends.Failure {
 		Detail:     Line(m.GetDetail(), detailMost),
 		RetryAfter: durationFromProto(m.GetRetryAfter(), retryMost),
 		Guess:      m.GetGuess(),
+		Whole:      m.GetWhole(),
 	}
 	if k := m.GetKind(); k >= pb.Kind_KIND_TEMPORARY && k <= pb.Kind_KIND_MAILBOX_MOVED {
 		f.Kind = backends.Kind(k)

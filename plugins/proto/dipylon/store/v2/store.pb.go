@@ -902,7 +902,10 @@ type Failure struct {
 	Detail     string                 `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"` // for the log alone
 	RetryAfter *durationpb.Duration   `protobuf:"bytes,5,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
 	// of a login: the credential may be what is wrong, whatever the kind says, and it counts as a guess
-	Guess         bool `protobuf:"varint,6,opt,name=guess,proto3" json:"guess,omitempty"`
+	Guess bool `protobuf:"varint,6,opt,name=guess,proto3" json:"guess,omitempty"`
+	// it is the store as a whole that fails, whoever it is asked for, and nobody has got anything: all that waits for it
+	// waits together
+	Whole         bool `protobuf:"varint,7,opt,name=whole,proto3" json:"whole,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -975,6 +978,13 @@ func (x *Failure) GetRetryAfter() *durationpb.Duration {
 func (x *Failure) GetGuess() bool {
 	if x != nil {
 		return x.Guess
+	}
+	return false
+}
+
+func (x *Failure) GetWhole() bool {
+	if x != nil {
+		return x.Whole
 	}
 	return false
 }
@@ -5803,7 +5813,7 @@ var File_dipylon_store_v2_store_proto protoreflect.FileDescriptor
 
 const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\n" +
-	"\x1cdipylon/store/v2/store.proto\x12\x10dipylon.store.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x01\n" +
+	"\x1cdipylon/store/v2/store.proto\x12\x10dipylon.store.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd\x01\n" +
 	"\aFailure\x12*\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x16.dipylon.store.v2.KindR\x04kind\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x12\n" +
@@ -5811,7 +5821,8 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x12:\n" +
 	"\vretry_after\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\n" +
 	"retryAfter\x12\x14\n" +
-	"\x05guess\x18\x06 \x01(\bR\x05guess\"\x11\n" +
+	"\x05guess\x18\x06 \x01(\bR\x05guess\x12\x14\n" +
+	"\x05whole\x18\a \x01(\bR\x05whole\"\x11\n" +
 	"\x0fDescribeRequest\"\xba\x03\n" +
 	"\vDescription\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
