@@ -2,6 +2,7 @@ package config
 
 import (
 	"path/filepath"
+	"time"
 
 	"github.com/dipylon/dipylon/backends/mail/oauth"
 )
@@ -22,15 +23,21 @@ type OAuth struct {
 	Scopes         []string `yaml:"scopes,omitempty"`
 	CA             string   `yaml:"ca,omitempty"`
 	SealKey        Password `yaml:"seal_key,omitempty"`
+	// Expires is when the secret, or the key of the service account, ends.
+	Expires *Date `yaml:"expires,omitempty"`
 }
 
 // OAuthOf is what a route's tokens are asked for with. A refresh token is kept in a folder of the route's own.
 func (c *Config) OAuthOf(r Route) oauth.Config {
 	o := r.OAuth
+	var expires time.Time
+	if o.Expires != nil {
+		expires = o.Expires.Time
+	}
 	return oauth.Config{
 		Provider: o.Provider, Tenant: o.Tenant, Issuer: o.Issuer, TokenURL: o.Endpoint, DeviceURL: o.DeviceEndpoint, Grant: oauth.Grant(o.Grant),
 		ClientID: o.ClientID, ClientSecret: o.ClientSecret.Value, Certificate: o.Certificate, Key: o.CertificateKey, ServiceAccount: o.ServiceAccount,
-		Scopes: o.Scopes, CA: o.CA,
+		Scopes: o.Scopes, CA: o.CA, Expires: expires,
 		Vault: oauth.Vault{File: oauth.VaultIn(c.RouteFolder(r.Name)), Key: o.SealKey.Value, Name: "route " + r.Name},
 	}
 }

@@ -214,6 +214,9 @@ func (s *Store) copies(c backends.Credential) bool {
 	return !s.byToken(c) || !s.settings.OAuth.Saves() || !strings.EqualFold(s.submitter(c.User), c.User)
 }
 
+// Warnings implements [backends.Warner].
+func (s *Store) Warnings() []backends.Warning { return remote.TokenWarnings(s.tokens) }
+
 // newTokens makes the source of the gateway's tokens; nil: there is none.
 func (s *Store) newTokens(set settings, given backends.Settings) (*oauth.Source, error) {
 	if !set.OAuth.Given() {

@@ -5,6 +5,7 @@ package remote
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -41,6 +42,26 @@ func (d *Duration) UnmarshalJSON(raw []byte) error {
 
 // SettingType implements [backends.SettingTyped].
 func (Duration) SettingType() backends.SettingType { return backends.SettingDuration }
+
+// Day is a day that is written as 2027-03-31, or a moment as of RFC 3339. The zero value is none.
+type Day struct{ time.Time }
+
+// UnmarshalJSON reads a text.
+func (d *Day) UnmarshalJSON(raw []byte) error {
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		for _, layout := range []string{time.DateOnly, time.RFC3339} {
+			if t, err := time.Parse(layout, text); err == nil {
+				d.Time = t
+				return nil
+			}
+		}
+	}
+	return errors.New(`expected a date such as "2027-03-31"`)
+}
+
+// SettingType implements [backends.SettingTyped].
+func (Day) SettingType() backends.SettingType { return backends.SettingText }
 
 // OneOf notes a problem with a setting that has none of the values it may have.
 func OneOf(wrong *backends.SettingsError, path, value string, choices ...string) {

@@ -25,6 +25,7 @@ type OAuth struct {
 	Scopes         []string `json:"scopes"`
 	CA             string   `json:"ca"`       // PEM file of whom to trust where tokens are got
 	SealKey        string   `json:"seal_key"` // encrypts a refresh token
+	Expires        Day      `json:"expires"`  // when the secret, or the key of the service account, ends
 }
 
 // Given says whether tokens are to be got.
@@ -47,7 +48,7 @@ func (o OAuth) Config(wrong *backends.SettingsError, path string, s backends.Set
 	c := oauth.Config{
 		Provider: o.Provider, Tenant: o.Tenant, Issuer: o.Issuer, TokenURL: o.Endpoint, DeviceURL: o.DeviceEndpoint, Grant: oauth.Grant(o.Grant),
 		ClientID: o.ClientID, ClientSecret: o.ClientSecret, Certificate: file(o.Certificate), Key: file(o.CertificateKey), ServiceAccount: file(o.ServiceAccount),
-		Scopes: o.Scopes, CA: file(o.CA), Vault: oauth.Vault{File: oauth.VaultIn(s.StateDir), Key: o.SealKey, Name: s.Store},
+		Scopes: o.Scopes, CA: file(o.CA), Expires: o.Expires.Time, Vault: oauth.Vault{File: oauth.VaultIn(s.StateDir), Key: o.SealKey, Name: s.Store},
 	}
 	for _, p := range c.Check() {
 		wrong.Add(path+"."+p.Setting, "%s", p.Text)
@@ -66,6 +67,7 @@ func DocumentOAuth(notes map[string]backends.SettingNote, path string) {
 		"grant":           {Doc: "client_credentials: as the application, for any mailbox that it was given. service_account: as a service account of Google's with domain-wide delegation. refresh_token: as somebody who has logged in with dipylon oauth login.", Values: []string{string(oauth.ClientCredentials), string(oauth.ServiceAccount), string(oauth.RefreshToken)}, Default: "what the rest amounts to"},
 		"client_id":       {Doc: "The application's id."},
 		"client_secret":   {Doc: "The application's secret.", Secret: true},
+		"expires":         {Doc: "When the secret, or the key of the service account, ends: 2027-03-31. The provider tells nobody; the gateway tells the administrator 30 days before. The end of a certificate is in it.", Default: "nobody is told"},
 		"certificate":     {Doc: "In place of a secret: a PEM file with the application's certificate, which is read again for each request."},
 		"certificate_key": {Doc: "A PEM file with the certificate's key."},
 		"service_account": {Doc: "The key file of the service account (JSON)."},

@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/oauth"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/attention"
 	"github.com/dipylon/dipylon/gateway/edge"
@@ -24,6 +26,7 @@ func (g *Server) newAttention() *attention.Registry {
 		return certificateConcerns(g.inForce.Load().cfg), nil
 	})
 	all.Source("stores", func(context.Context) ([]attention.Concern, error) { return storeConcerns(g.Snapshot().Stores), nil })
+	all.Source("routes", func(context.Context) ([]attention.Concern, error) { return g.routeConcerns(), nil })
 	all.Source("passwords", g.passwordConcerns)
 	all.Source("quarantine", g.quarantineConcerns)
 	all.Source("spool", func(context.Context) ([]attention.Concern, error) { return g.spoolConcerns(), nil })
@@ -85,6 +88,7 @@ const restartedLately = time.Hour
 // storeConcerns are stores that cannot be used, and plugins that end by themselves.
 func storeConcerns(all []Store) (concerns []attention.Concern) {
 	for _, s := range all {
+		concerns = append(concerns, warningsOf(s)...)
 		c := attention.Concern{Key: "store:" + s.Name, Kind: attention.Store}
 		switch {
 		case !s.Plugin.Ready && s.Plugin.LastError == nil:
@@ -107,6 +111,61 @@ func storeConcerns(all []Store) (concerns []attention.Concern) {
 		concerns = append(concerns, c)
 	}
 	return concerns
+}
+
+// warningsOf are what a store's backend warns of.
+func warningsOf(s Store) (concerns []attention.Concern) {
+	for _, w := range s.Plugin.Warnings {
+		c := attention.Concern{
+			Key: "store:" + s.Name + " " + w.Name, Kind: attention.Store, Text: "the store " + s.Name + ": " + s.hides(w.Text), Advice: s.hides(w.Advice), Since: w.Since, Until: w.Until,
+		}
+		if kind, is := warningKinds[w.Kind]; is {
+			c.Kind = kind
+		}
+		if w.Stops {
+			c.Severity = attention.Critical
+		}
+		concerns = append(concerns, c)
+	}
+	return concerns
+}
+
+var warningKinds = map[backends.WarningKind]attention.Kind{
+	backends.WarningSecret: attention.Secret, backends.WarningCertificate: attention.Certificate, backends.WarningToken: attention.Token, backends.WarningConsent: attention.Consent,
+}
+
+// routeConcerns are what there is to tell of the tokens of routes.
+func (g *Server) routeConcerns() (concerns []attention.Concern) {
+	cfg := g.inForce.Load().cfg
+	for _, r := range cfg.Routes {
+		if r.OAuth == nil {
+			continue
+		}
+		for _, m := range g.tokens.matters(cfg, r) {
+			c := attention.Concern{Key: "route:" + r.Name + " " + m.Name, Kind: matterKind(m.Kind), Text: "the route " + r.Name + ": " + m.Text, Advice: m.Advice, Since: m.Since, Until: m.Until}
+			if m.Stops {
+				c.Severity = attention.Critical
+			}
+			if m.Kind == oauth.LoginNeeded {
+				c.Advice = "run dipylon oauth login " + r.Name
+			}
+			concerns = append(concerns, c)
+		}
+	}
+	return concerns
+}
+
+// matterKind is what a matter of tokens is about.
+func matterKind(kind oauth.Kind) attention.Kind {
+	switch kind {
+	case oauth.SecretExpired, oauth.SecretWrong:
+		return attention.Secret
+	case oauth.CertificateExpired, oauth.CertificateUnusable, oauth.CertificateWrong:
+		return attention.Certificate
+	case oauth.ConsentMissing, oauth.ScopeWrong, oauth.ClientUnknown:
+		return attention.Consent
+	}
+	return attention.Token
 }
 
 // endedLately is for how long a password that has ended is told of: who has not missed it until then does not.

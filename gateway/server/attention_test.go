@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/attention"
 	"github.com/dipylon/dipylon/gateway/login"
@@ -214,5 +215,30 @@ func TestAttentionKeys(t *testing.T) {
 	}
 	if key := attentionKey(a, mailLocal, "2026-11-30"); len(key) > 64 || key == attentionKey(a, mailLocal, "2026-12-01") {
 		t.Error(key)
+	}
+}
+
+// TestWarningConcerns: what stores' backends and routes' tokens warn of is in the list, without the stores' secrets.
+func TestWarningConcerns(t *testing.T) {
+	soon := time.Now().Add(5 * 24 * time.Hour)
+	s := Store{Name: "m365", settings: []byte(`{"oauth":{"client_secret":"swordfish-swordfish"}}`), Plugin: host.Status{
+		Ready: true, Description: backends.Description{Settings: []backends.Setting{{Path: "oauth.client_secret", Secret: true}}},
+		Warnings: []backends.Warning{
+			{Name: "secret", Kind: backends.WarningSecret, Text: "the secret swordfish-swordfish ends", Until: soon},
+			{Name: "token", Kind: backends.WarningConsent, Text: "no token", Stops: true},
+			{Name: "busy", Kind: backends.WarningThrottled, Text: "throttled"},
+		},
+	}}
+	all := storeConcerns([]Store{s})
+	if len(all) != 3 || all[0].Kind != attention.Secret || all[0].Key != "store:m365 secret" || strings.Contains(all[0].Text, "swordfish") || !all[0].Until.Equal(soon) ||
+		all[1].Kind != attention.Consent || all[1].Severity != attention.Critical || all[2].Kind != attention.Store || all[2].Severity != attention.Later {
+		t.Errorf("%+v", all)
+	}
+	g := &Server{}
+	g.inForce.Store(&inForce{cfg: parse(t, rootsIn(t), oneStore+"routes: [{name: m365, domains: ['*'], to: smtp, hosts: [smtp.example], user: a@one.example,"+
+		" oauth: {provider: microsoft, tenant: one.example, client_id: app, client_secret: swordfish-swordfish, expires: "+soon.Format(time.DateOnly)+"}}]\n")})
+	routes := g.routeConcerns()
+	if len(routes) != 1 || routes[0].Kind != attention.Secret || routes[0].Key != "route:m365 secret" || routes[0].Until.Format(time.DateOnly) != soon.Format(time.DateOnly) {
+		t.Errorf("%+v", routes)
 	}
 }

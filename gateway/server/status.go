@@ -101,8 +101,11 @@ func statusOf(s Store) status.Store {
 }
 
 // says is what a store's error says, without the secrets of the store's settings.
-func (s Store) says(err error) string {
-	return stores.Redactor(nil, s.settings, s.Plugin.Description.Settings)(err.Error())
+func (s Store) says(err error) string { return s.hides(err.Error()) }
+
+// hides is a text of a store's without those secrets.
+func (s Store) hides(text string) string {
+	return stores.Redactor(nil, s.settings, s.Plugin.Description.Settings)(text)
 }
 
 // queueStatus counts mail in transit.

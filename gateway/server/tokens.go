@@ -57,6 +57,18 @@ func (t *tokenSources) of(cfg *config.Config, r config.Route) func(mailbox strin
 	}
 }
 
+// matters are what there is to tell of a route's tokens. Nothing is asked for.
+func (t *tokenSources) matters(cfg *config.Config, r config.Route) []oauth.Matter {
+	c := cfg.OAuthOf(r)
+	t.mu.Lock()
+	source := t.made[keyOf(c, r.Name)]
+	t.mu.Unlock()
+	if source == nil { // no mail has gone that way yet
+		return c.Matters()
+	}
+	return source.Matters()
+}
+
 // keyOf tells one configuration from another. It has no secret in it.
 func keyOf(c oauth.Config, name string) [sha256.Size]byte {
 	return sha256.Sum256(fmt.Appendf(nil, "%q %#v", name, c))

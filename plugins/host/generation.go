@@ -47,6 +47,8 @@ type generation struct {
 	noted    sync.Once   // that a file could not be taken over
 
 	metrics atomic.Pointer[[]backends.Metric] // of the last health check; nil: there was none
+	// warnings are of the last health check, too.
+	warnings atomic.Pointer[[]backends.Warning]
 
 	// life ends when the process has ended or is being ended.
 	life context.Context
@@ -317,6 +319,8 @@ func (g *generation) askHealth(ctx context.Context) (sick, err error) {
 	}
 	metrics := convert.MetricsFromProto(m.GetMetrics())
 	g.metrics.Store(&metrics)
+	warnings := convert.WarningsFromProto(m.GetWarnings())
+	g.warnings.Store(&warnings)
 	if f := convert.FailureFromProto(m.GetFailure()); f != nil {
 		return f, nil
 	}

@@ -251,7 +251,8 @@ type Status struct {
 	LastError   error     // why there is no process, or why the last one before this one ended
 	Health      error     // what the store said at the last health check; nil: well
 	Description backends.Description
-	Metrics     []backends.Metric // of the current process, at the last health check
+	Metrics     []backends.Metric  // of the current process, at the last health check
+	Warnings    []backends.Warning // likewise
 	Command     []string
 }
 
@@ -268,6 +269,9 @@ func (s *Store) Status() Status {
 		status.Since, status.Description = g.since, g.desc
 		if metrics := g.metrics.Load(); metrics != nil {
 			status.Metrics = slices.Clone(*metrics)
+		}
+		if warnings := g.warnings.Load(); warnings != nil {
+			status.Warnings = slices.Clone(*warnings)
 		}
 	}
 	return status

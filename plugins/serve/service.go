@@ -205,6 +205,9 @@ func (s *service) Health(ctx context.Context, _ *pb.HealthRequest) (*pb.HealthRe
 	if meter, ok := s.store.(backends.Meter); ok {
 		m.Metrics = convert.MetricsToProto(meter.Metrics())
 	}
+	if warner, ok := s.store.(backends.Warner); ok {
+		m.Warnings = convert.WarningsToProto(warner.Warnings())
+	}
 	return m, nil
 }
 

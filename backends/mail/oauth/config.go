@@ -35,11 +35,13 @@ type Config struct {
 	Grant                       Grant // empty: what the rest amounts to
 	ClientID                    string
 	ClientSecret                string
-	Certificate, Key            string   // PEM files, read for each request; in place of a secret
-	ServiceAccount              string   // JSON file of Google's, read for each request
-	Scopes                      []string // empty: the provider's for mail
-	CA                          string   // PEM file of whom to trust; empty: the system's
-	Vault                       Vault    // of RefreshToken
+	Certificate, Key            string // PEM files, read for each request; in place of a secret
+	ServiceAccount              string // JSON file of Google's, read for each request
+	// Expires is when ClientSecret, or the key in ServiceAccount, ends: providers do not tell it. Zero: nobody knows.
+	Expires time.Time
+	Scopes  []string // empty: the provider's for mail
+	CA      string   // PEM file of whom to trust; empty: the system's
+	Vault   Vault    // of RefreshToken
 
 	// Timeout bounds one request [20 s].
 	Timeout time.Duration

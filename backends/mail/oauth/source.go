@@ -35,6 +35,7 @@ type entry struct {
 	failure *Error
 	again   time.Time // when it is asked for again after a failure
 	fails   int       // in a row
+	failing time.Time // since when
 }
 
 const (
@@ -185,6 +186,9 @@ func (s *Source) landed(e *entry, g grant, err error) {
 	}
 	e.failure = failed(err)
 	pause := min(failedFirst<<min(e.fails, 8), failedMost)
+	if e.fails == 0 {
+		e.failing = now
+	}
 	e.fails++
 	e.again = now.Add(max(pause, e.failure.RetryAfter))
 	told := !s.closed

@@ -841,6 +841,67 @@ func (StepOutcome) EnumDescriptor() ([]byte, []int) {
 	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{14}
 }
 
+type Warning_Kind int32
+
+const (
+	Warning_KIND_UNSPECIFIED Warning_Kind = 0
+	Warning_KIND_OTHER       Warning_Kind = 1
+	Warning_KIND_SECRET      Warning_Kind = 2
+	Warning_KIND_CERTIFICATE Warning_Kind = 3
+	Warning_KIND_TOKEN       Warning_Kind = 4
+	Warning_KIND_CONSENT     Warning_Kind = 5
+	Warning_KIND_THROTTLED   Warning_Kind = 6
+)
+
+// Enum value maps for Warning_Kind.
+var (
+	Warning_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_OTHER",
+		2: "KIND_SECRET",
+		3: "KIND_CERTIFICATE",
+		4: "KIND_TOKEN",
+		5: "KIND_CONSENT",
+		6: "KIND_THROTTLED",
+	}
+	Warning_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_OTHER":       1,
+		"KIND_SECRET":      2,
+		"KIND_CERTIFICATE": 3,
+		"KIND_TOKEN":       4,
+		"KIND_CONSENT":     5,
+		"KIND_THROTTLED":   6,
+	}
+)
+
+func (x Warning_Kind) Enum() *Warning_Kind {
+	p := new(Warning_Kind)
+	*p = x
+	return p
+}
+
+func (x Warning_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Warning_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_dipylon_store_v2_store_proto_enumTypes[15].Descriptor()
+}
+
+func (Warning_Kind) Type() protoreflect.EnumType {
+	return &file_dipylon_store_v2_store_proto_enumTypes[15]
+}
+
+func (x Warning_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Warning_Kind.Descriptor instead.
+func (Warning_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{14, 0}
+}
+
 type Metric_Kind int32
 
 const (
@@ -877,11 +938,11 @@ func (x Metric_Kind) String() string {
 }
 
 func (Metric_Kind) Descriptor() protoreflect.EnumDescriptor {
-	return file_dipylon_store_v2_store_proto_enumTypes[15].Descriptor()
+	return file_dipylon_store_v2_store_proto_enumTypes[16].Descriptor()
 }
 
 func (Metric_Kind) Type() protoreflect.EnumType {
-	return &file_dipylon_store_v2_store_proto_enumTypes[15]
+	return &file_dipylon_store_v2_store_proto_enumTypes[16]
 }
 
 func (x Metric_Kind) Number() protoreflect.EnumNumber {
@@ -890,7 +951,7 @@ func (x Metric_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Metric_Kind.Descriptor instead.
 func (Metric_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{14, 0}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{15, 0}
 }
 
 // Failure says why something was not done, and of what class that is.
@@ -1842,8 +1903,9 @@ func (*HealthRequest) Descriptor() ([]byte, []int) {
 
 type HealthResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Failure       *Failure               `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"` // absent: healthy
-	Metrics       []*Metric              `protobuf:"bytes,2,rep,name=metrics,proto3" json:"metrics,omitempty"` // what the store counts, as it is now; 100 at the most
+	Failure       *Failure               `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`   // absent: healthy
+	Metrics       []*Metric              `protobuf:"bytes,2,rep,name=metrics,proto3" json:"metrics,omitempty"`   // what the store counts, as it is now; 100 at the most
+	Warnings      []*Warning             `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"` // what will stop the store some day, or is wrong now; 100 at the most
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1892,6 +1954,107 @@ func (x *HealthResponse) GetMetrics() []*Metric {
 	return nil
 }
 
+func (x *HealthResponse) GetWarnings() []*Warning {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+// Warning is something that will stop the store some day, as a secret that ends, or that is wrong now, as a token that cannot be
+// had. All things that end are told, those of next year, too. Texts are for the administrator, without secrets.
+type Warning struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // 1 to 64 of a-z, 0-9 and -; the same one as long as it lasts
+	Kind          Warning_Kind           `protobuf:"varint,2,opt,name=kind,proto3,enum=dipylon.store.v2.Warning_Kind" json:"kind,omitempty"`
+	Text          string                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`     // what is wrong or about to be, without the day
+	Advice        string                 `protobuf:"bytes,4,opt,name=advice,proto3" json:"advice,omitempty"` // what to do
+	Since         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`   // when it began; absent: it is not known
+	Until         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=until,proto3" json:"until,omitempty"`   // when the thing ends; absent: it is wrong now
+	Stops         bool                   `protobuf:"varint,7,opt,name=stops,proto3" json:"stops,omitempty"`  // the store cannot be used because of it, or not for all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Warning) Reset() {
+	*x = Warning{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Warning) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Warning) ProtoMessage() {}
+
+func (x *Warning) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Warning.ProtoReflect.Descriptor instead.
+func (*Warning) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Warning) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Warning) GetKind() Warning_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Warning_KIND_UNSPECIFIED
+}
+
+func (x *Warning) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Warning) GetAdvice() string {
+	if x != nil {
+		return x.Advice
+	}
+	return ""
+}
+
+func (x *Warning) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Warning) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *Warning) GetStops() bool {
+	if x != nil {
+		return x.Stops
+	}
+	return false
+}
+
 // Metric is a number of the store's, or a distribution. The gateway puts in front of the name whose it is.
 type Metric struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1908,7 +2071,7 @@ type Metric struct {
 
 func (x *Metric) Reset() {
 	*x = Metric{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1920,7 +2083,7 @@ func (x *Metric) String() string {
 func (*Metric) ProtoMessage() {}
 
 func (x *Metric) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[14]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1933,7 +2096,7 @@ func (x *Metric) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metric.ProtoReflect.Descriptor instead.
 func (*Metric) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{14}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Metric) GetName() string {
@@ -1999,7 +2162,7 @@ type Credential struct {
 
 func (x *Credential) Reset() {
 	*x = Credential{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2011,7 +2174,7 @@ func (x *Credential) String() string {
 func (*Credential) ProtoMessage() {}
 
 func (x *Credential) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[15]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2024,7 +2187,7 @@ func (x *Credential) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credential.ProtoReflect.Descriptor instead.
 func (*Credential) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{15}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Credential) GetKind() CredentialKind {
@@ -2081,7 +2244,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2093,7 +2256,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[16]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2106,7 +2269,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{16}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Peer) GetAddress() string {
@@ -2146,7 +2309,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2158,7 +2321,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[17]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2171,7 +2334,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{17}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LoginRequest) GetCredential() *Credential {
@@ -2204,7 +2367,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2216,7 +2379,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[18]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2229,7 +2392,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{18}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Account) GetId() string {
@@ -2302,7 +2465,7 @@ type AuthenticateRequest struct {
 
 func (x *AuthenticateRequest) Reset() {
 	*x = AuthenticateRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2314,7 +2477,7 @@ func (x *AuthenticateRequest) String() string {
 func (*AuthenticateRequest) ProtoMessage() {}
 
 func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[19]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2327,7 +2490,7 @@ func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateRequest.ProtoReflect.Descriptor instead.
 func (*AuthenticateRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{19}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AuthenticateRequest) GetMechanism() string {
@@ -2368,7 +2531,7 @@ type AuthenticateResponse struct {
 
 func (x *AuthenticateResponse) Reset() {
 	*x = AuthenticateResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2380,7 +2543,7 @@ func (x *AuthenticateResponse) String() string {
 func (*AuthenticateResponse) ProtoMessage() {}
 
 func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[20]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2393,7 +2556,7 @@ func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateResponse.ProtoReflect.Descriptor instead.
 func (*AuthenticateResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{20}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AuthenticateResponse) GetChallenge() []byte {
@@ -2433,7 +2596,7 @@ type MaildropRequest struct {
 
 func (x *MaildropRequest) Reset() {
 	*x = MaildropRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2445,7 +2608,7 @@ func (x *MaildropRequest) String() string {
 func (*MaildropRequest) ProtoMessage() {}
 
 func (x *MaildropRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[21]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2458,7 +2621,7 @@ func (x *MaildropRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaildropRequest.ProtoReflect.Descriptor instead.
 func (*MaildropRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{21}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *MaildropRequest) GetId() uint64 {
@@ -2633,7 +2796,7 @@ type MaildropResponse struct {
 
 func (x *MaildropResponse) Reset() {
 	*x = MaildropResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2645,7 +2808,7 @@ func (x *MaildropResponse) String() string {
 func (*MaildropResponse) ProtoMessage() {}
 
 func (x *MaildropResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[22]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2658,7 +2821,7 @@ func (x *MaildropResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaildropResponse.ProtoReflect.Descriptor instead.
 func (*MaildropResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{22}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *MaildropResponse) GetId() uint64 {
@@ -2822,7 +2985,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2834,7 +2997,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2847,7 +3010,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{23}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Open) GetCredential() *Credential {
@@ -2875,7 +3038,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2887,7 +3050,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2900,7 +3063,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{24}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *List) GetWindow() int64 {
@@ -2919,7 +3082,7 @@ type Entries struct {
 
 func (x *Entries) Reset() {
 	*x = Entries{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2931,7 +3094,7 @@ func (x *Entries) String() string {
 func (*Entries) ProtoMessage() {}
 
 func (x *Entries) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2944,7 +3107,7 @@ func (x *Entries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entries.ProtoReflect.Descriptor instead.
 func (*Entries) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{25}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Entries) GetEntries() []*Entry {
@@ -2968,7 +3131,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2980,7 +3143,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2993,7 +3156,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{26}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Entry) GetId() []byte {
@@ -3057,7 +3220,7 @@ type Fetch struct {
 
 func (x *Fetch) Reset() {
 	*x = Fetch{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3069,7 +3232,7 @@ func (x *Fetch) String() string {
 func (*Fetch) ProtoMessage() {}
 
 func (x *Fetch) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3082,7 +3245,7 @@ func (x *Fetch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fetch.ProtoReflect.Descriptor instead.
 func (*Fetch) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{27}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Fetch) GetIds() [][]byte {
@@ -3138,7 +3301,7 @@ type Files struct {
 
 func (x *Files) Reset() {
 	*x = Files{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3150,7 +3313,7 @@ func (x *Files) String() string {
 func (*Files) ProtoMessage() {}
 
 func (x *Files) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3163,7 +3326,7 @@ func (x *Files) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Files.ProtoReflect.Descriptor instead.
 func (*Files) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{28}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Files) GetFiles() []*File {
@@ -3185,7 +3348,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3197,7 +3360,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3210,7 +3373,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{29}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *File) GetSize() int64 {
@@ -3243,7 +3406,7 @@ type FetchHead struct {
 
 func (x *FetchHead) Reset() {
 	*x = FetchHead{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3255,7 +3418,7 @@ func (x *FetchHead) String() string {
 func (*FetchHead) ProtoMessage() {}
 
 func (x *FetchHead) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3268,7 +3431,7 @@ func (x *FetchHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchHead.ProtoReflect.Descriptor instead.
 func (*FetchHead) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{30}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *FetchHead) GetSize() int64 {
@@ -3288,7 +3451,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3300,7 +3463,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3313,7 +3476,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{31}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Window) GetOctets() int64 {
@@ -3338,7 +3501,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3350,7 +3513,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3363,7 +3526,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{32}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{33}
 }
 
 type Rendering struct {
@@ -3381,7 +3544,7 @@ type Rendering struct {
 
 func (x *Rendering) Reset() {
 	*x = Rendering{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3393,7 +3556,7 @@ func (x *Rendering) String() string {
 func (*Rendering) ProtoMessage() {}
 
 func (x *Rendering) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3406,7 +3569,7 @@ func (x *Rendering) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rendering.ProtoReflect.Descriptor instead.
 func (*Rendering) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{33}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Rendering) GetEncoding() Encoding {
@@ -3468,7 +3631,7 @@ type Remove struct {
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3480,7 +3643,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3493,7 +3656,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{34}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Remove) GetIds() [][]byte {
@@ -3519,7 +3682,7 @@ type MarkSeen struct {
 
 func (x *MarkSeen) Reset() {
 	*x = MarkSeen{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3531,7 +3694,7 @@ func (x *MarkSeen) String() string {
 func (*MarkSeen) ProtoMessage() {}
 
 func (x *MarkSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3544,7 +3707,7 @@ func (x *MarkSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkSeen.ProtoReflect.Descriptor instead.
 func (*MarkSeen) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{35}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *MarkSeen) GetIds() [][]byte {
@@ -3570,7 +3733,7 @@ type Measure struct {
 
 func (x *Measure) Reset() {
 	*x = Measure{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3582,7 +3745,7 @@ func (x *Measure) String() string {
 func (*Measure) ProtoMessage() {}
 
 func (x *Measure) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3595,7 +3758,7 @@ func (x *Measure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Measure.ProtoReflect.Descriptor instead.
 func (*Measure) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{36}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Measure) GetIds() [][]byte {
@@ -3645,7 +3808,7 @@ type Measured struct {
 
 func (x *Measured) Reset() {
 	*x = Measured{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3657,7 +3820,7 @@ func (x *Measured) String() string {
 func (*Measured) ProtoMessage() {}
 
 func (x *Measured) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3670,7 +3833,7 @@ func (x *Measured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Measured.ProtoReflect.Descriptor instead.
 func (*Measured) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{37}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Measured) GetId() []byte {
@@ -3710,7 +3873,7 @@ type Removals struct {
 
 func (x *Removals) Reset() {
 	*x = Removals{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3722,7 +3885,7 @@ func (x *Removals) String() string {
 func (*Removals) ProtoMessage() {}
 
 func (x *Removals) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3735,7 +3898,7 @@ func (x *Removals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removals.ProtoReflect.Descriptor instead.
 func (*Removals) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{38}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Removals) GetRemovals() []*Removal {
@@ -3755,7 +3918,7 @@ type Removal struct {
 
 func (x *Removal) Reset() {
 	*x = Removal{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3767,7 +3930,7 @@ func (x *Removal) String() string {
 func (*Removal) ProtoMessage() {}
 
 func (x *Removal) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3780,7 +3943,7 @@ func (x *Removal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removal.ProtoReflect.Descriptor instead.
 func (*Removal) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{39}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Removal) GetId() []byte {
@@ -3816,7 +3979,7 @@ type Envelope struct {
 
 func (x *Envelope) Reset() {
 	*x = Envelope{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3828,7 +3991,7 @@ func (x *Envelope) String() string {
 func (*Envelope) ProtoMessage() {}
 
 func (x *Envelope) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3841,7 +4004,7 @@ func (x *Envelope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Envelope.ProtoReflect.Descriptor instead.
 func (*Envelope) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Envelope) GetReversePath() string {
@@ -3918,7 +4081,7 @@ type DeliverBy struct {
 
 func (x *DeliverBy) Reset() {
 	*x = DeliverBy{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3930,7 +4093,7 @@ func (x *DeliverBy) String() string {
 func (*DeliverBy) ProtoMessage() {}
 
 func (x *DeliverBy) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3943,7 +4106,7 @@ func (x *DeliverBy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverBy.ProtoReflect.Descriptor instead.
 func (*DeliverBy) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *DeliverBy) GetUntil() *timestamppb.Timestamp {
@@ -3979,7 +4142,7 @@ type Submitter struct {
 
 func (x *Submitter) Reset() {
 	*x = Submitter{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3991,7 +4154,7 @@ func (x *Submitter) String() string {
 func (*Submitter) ProtoMessage() {}
 
 func (x *Submitter) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4004,7 +4167,7 @@ func (x *Submitter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Submitter.ProtoReflect.Descriptor instead.
 func (*Submitter) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Submitter) GetStore() string {
@@ -4040,7 +4203,7 @@ type Recipient struct {
 
 func (x *Recipient) Reset() {
 	*x = Recipient{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4052,7 +4215,7 @@ func (x *Recipient) String() string {
 func (*Recipient) ProtoMessage() {}
 
 func (x *Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4065,7 +4228,7 @@ func (x *Recipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recipient.ProtoReflect.Descriptor instead.
 func (*Recipient) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Recipient) GetAddress() string {
@@ -4104,7 +4267,7 @@ type ResolveRequest struct {
 
 func (x *ResolveRequest) Reset() {
 	*x = ResolveRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4116,7 +4279,7 @@ func (x *ResolveRequest) String() string {
 func (*ResolveRequest) ProtoMessage() {}
 
 func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4129,7 +4292,7 @@ func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveRequest.ProtoReflect.Descriptor instead.
 func (*ResolveRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ResolveRequest) GetEnvelope() *Envelope {
@@ -4179,7 +4342,7 @@ type MaySendRequest struct {
 
 func (x *MaySendRequest) Reset() {
 	*x = MaySendRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4191,7 +4354,7 @@ func (x *MaySendRequest) String() string {
 func (*MaySendRequest) ProtoMessage() {}
 
 func (x *MaySendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4204,7 +4367,7 @@ func (x *MaySendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaySendRequest.ProtoReflect.Descriptor instead.
 func (*MaySendRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *MaySendRequest) GetAccount() string {
@@ -4237,7 +4400,7 @@ type MaySendResponse struct {
 
 func (x *MaySendResponse) Reset() {
 	*x = MaySendResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4249,7 +4412,7 @@ func (x *MaySendResponse) String() string {
 func (*MaySendResponse) ProtoMessage() {}
 
 func (x *MaySendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4262,7 +4425,7 @@ func (x *MaySendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaySendResponse.ProtoReflect.Descriptor instead.
 func (*MaySendResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *MaySendResponse) GetRight() SendRight {
@@ -4285,7 +4448,7 @@ type Verdicts struct {
 
 func (x *Verdicts) Reset() {
 	*x = Verdicts{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4297,7 +4460,7 @@ func (x *Verdicts) String() string {
 func (*Verdicts) ProtoMessage() {}
 
 func (x *Verdicts) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4310,7 +4473,7 @@ func (x *Verdicts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdicts.ProtoReflect.Descriptor instead.
 func (*Verdicts) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Verdicts) GetVerdicts() []*Verdict {
@@ -4355,7 +4518,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4367,7 +4530,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4380,7 +4543,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{48}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Verdict) GetRecipient() string {
@@ -4453,7 +4616,7 @@ type DirectoryEntry struct {
 
 func (x *DirectoryEntry) Reset() {
 	*x = DirectoryEntry{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4465,7 +4628,7 @@ func (x *DirectoryEntry) String() string {
 func (*DirectoryEntry) ProtoMessage() {}
 
 func (x *DirectoryEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4478,7 +4641,7 @@ func (x *DirectoryEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectoryEntry.ProtoReflect.Descriptor instead.
 func (*DirectoryEntry) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{49}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DirectoryEntry) GetAddress() string {
@@ -4531,7 +4694,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4543,7 +4706,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4556,7 +4719,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{50}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Delivery) GetKey() string {
@@ -4624,7 +4787,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4636,7 +4799,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4649,7 +4812,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{51}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *DeliverRequest) GetFrame() isDeliverRequest_Frame {
@@ -4716,7 +4879,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4728,7 +4891,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4741,7 +4904,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{52}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{53}
 }
 
 // SendRequest frames: one start, chunks, one end; as for DeliverRequest. Each message is answered with
@@ -4763,7 +4926,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4775,7 +4938,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4788,7 +4951,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{53}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SendRequest) GetFrame() isSendRequest_Frame {
@@ -4872,7 +5035,7 @@ type SendStart struct {
 
 func (x *SendStart) Reset() {
 	*x = SendStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4884,7 +5047,7 @@ func (x *SendStart) String() string {
 func (*SendStart) ProtoMessage() {}
 
 func (x *SendStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4897,7 +5060,7 @@ func (x *SendStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendStart.ProtoReflect.Descriptor instead.
 func (*SendStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SendStart) GetCredential() *Credential {
@@ -4929,7 +5092,7 @@ type CollectRequest struct {
 
 func (x *CollectRequest) Reset() {
 	*x = CollectRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4941,7 +5104,7 @@ func (x *CollectRequest) String() string {
 func (*CollectRequest) ProtoMessage() {}
 
 func (x *CollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4954,7 +5117,7 @@ func (x *CollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
 func (*CollectRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{55}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *CollectRequest) GetFrame() isCollectRequest_Frame {
@@ -5026,7 +5189,7 @@ type CollectStart struct {
 
 func (x *CollectStart) Reset() {
 	*x = CollectStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5038,7 +5201,7 @@ func (x *CollectStart) String() string {
 func (*CollectStart) ProtoMessage() {}
 
 func (x *CollectStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5051,7 +5214,7 @@ func (x *CollectStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectStart.ProtoReflect.Descriptor instead.
 func (*CollectStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{56}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *CollectStart) GetMost() int32 {
@@ -5098,7 +5261,7 @@ type Ask struct {
 
 func (x *Ask) Reset() {
 	*x = Ask{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5110,7 +5273,7 @@ func (x *Ask) String() string {
 func (*Ask) ProtoMessage() {}
 
 func (x *Ask) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5123,7 +5286,7 @@ func (x *Ask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ask.ProtoReflect.Descriptor instead.
 func (*Ask) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{57}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{58}
 }
 
 type Taken struct {
@@ -5135,7 +5298,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5147,7 +5310,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5160,7 +5323,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{58}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Taken) GetFailure() *Failure {
@@ -5185,7 +5348,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5197,7 +5360,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5210,7 +5373,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{59}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *CollectResponse) GetFrame() isCollectResponse_Frame {
@@ -5278,7 +5441,7 @@ type CollectEnd struct {
 
 func (x *CollectEnd) Reset() {
 	*x = CollectEnd{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5290,7 +5453,7 @@ func (x *CollectEnd) String() string {
 func (*CollectEnd) ProtoMessage() {}
 
 func (x *CollectEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5303,7 +5466,7 @@ func (x *CollectEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectEnd.ProtoReflect.Descriptor instead.
 func (*CollectEnd) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{60}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *CollectEnd) GetFailure() *Failure {
@@ -5329,7 +5492,7 @@ type Outgoing struct {
 
 func (x *Outgoing) Reset() {
 	*x = Outgoing{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5341,7 +5504,7 @@ func (x *Outgoing) String() string {
 func (*Outgoing) ProtoMessage() {}
 
 func (x *Outgoing) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5354,7 +5517,7 @@ func (x *Outgoing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outgoing.ProtoReflect.Descriptor instead.
 func (*Outgoing) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{61}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Outgoing) GetId() []byte {
@@ -5407,7 +5570,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5419,7 +5582,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5432,7 +5595,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{62}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{63}
 }
 
 // Hint says that something has changed, and is a reason to ask again.
@@ -5446,7 +5609,7 @@ type Hint struct {
 
 func (x *Hint) Reset() {
 	*x = Hint{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5458,7 +5621,7 @@ func (x *Hint) String() string {
 func (*Hint) ProtoMessage() {}
 
 func (x *Hint) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5471,7 +5634,7 @@ func (x *Hint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hint.ProtoReflect.Descriptor instead.
 func (*Hint) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{63}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Hint) GetKind() HintKind {
@@ -5498,7 +5661,7 @@ type ExamineRequest struct {
 
 func (x *ExamineRequest) Reset() {
 	*x = ExamineRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5510,7 +5673,7 @@ func (x *ExamineRequest) String() string {
 func (*ExamineRequest) ProtoMessage() {}
 
 func (x *ExamineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5523,7 +5686,7 @@ func (x *ExamineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExamineRequest.ProtoReflect.Descriptor instead.
 func (*ExamineRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{64}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ExamineRequest) GetCredential() *Credential {
@@ -5555,7 +5718,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5567,7 +5730,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5580,7 +5743,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{65}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Step) GetName() string {
@@ -5634,7 +5797,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5646,7 +5809,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5659,7 +5822,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{66}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *SettleRequest) GetSettlements() []*Settlement {
@@ -5679,7 +5842,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[67]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5691,7 +5854,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[67]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5704,7 +5867,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{67}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Settlement) GetId() []byte {
@@ -5729,7 +5892,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[68]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5741,7 +5904,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[68]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5754,7 +5917,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{68}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{69}
 }
 
 type Metric_Bucket struct {
@@ -5767,7 +5930,7 @@ type Metric_Bucket struct {
 
 func (x *Metric_Bucket) Reset() {
 	*x = Metric_Bucket{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[69]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5779,7 +5942,7 @@ func (x *Metric_Bucket) String() string {
 func (*Metric_Bucket) ProtoMessage() {}
 
 func (x *Metric_Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[69]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5792,7 +5955,7 @@ func (x *Metric_Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metric_Bucket.ProtoReflect.Descriptor instead.
 func (*Metric_Bucket) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{14, 0}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{15, 0}
 }
 
 func (x *Metric_Bucket) GetUpTo() float64 {
@@ -5892,10 +6055,29 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\asuggest\x18\x03 \x01(\tR\asuggest\"\x0e\n" +
 	"\fDrainRequest\"\x0f\n" +
 	"\rDrainResponse\"\x0f\n" +
-	"\rHealthRequest\"y\n" +
+	"\rHealthRequest\"\xb0\x01\n" +
 	"\x0eHealthResponse\x123\n" +
 	"\afailure\x18\x01 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\x122\n" +
-	"\ametrics\x18\x02 \x03(\v2\x18.dipylon.store.v2.MetricR\ametrics\"\xe5\x02\n" +
+	"\ametrics\x18\x02 \x03(\v2\x18.dipylon.store.v2.MetricR\ametrics\x125\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x19.dipylon.store.v2.WarningR\bwarnings\"\x83\x03\n" +
+	"\aWarning\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x122\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x1e.dipylon.store.v2.Warning.KindR\x04kind\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x16\n" +
+	"\x06advice\x18\x04 \x01(\tR\x06advice\x120\n" +
+	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x14\n" +
+	"\x05stops\x18\a \x01(\bR\x05stops\"\x89\x01\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"KIND_OTHER\x10\x01\x12\x0f\n" +
+	"\vKIND_SECRET\x10\x02\x12\x14\n" +
+	"\x10KIND_CERTIFICATE\x10\x03\x12\x0e\n" +
+	"\n" +
+	"KIND_TOKEN\x10\x04\x12\x10\n" +
+	"\fKIND_CONSENT\x10\x05\x12\x12\n" +
+	"\x0eKIND_THROTTLED\x10\x06\"\xe5\x02\n" +
 	"\x06Metric\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04help\x18\x02 \x01(\tR\x04help\x121\n" +
@@ -6293,8 +6475,8 @@ func file_dipylon_store_v2_store_proto_rawDescGZIP() []byte {
 }
 
 var (
-	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 16)
-	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 70)
+	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 17)
+	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 71)
 	file_dipylon_store_v2_store_proto_goTypes   = []any{
 		Kind(0),                       // 0: dipylon.store.v2.Kind
 		CredentialKind(0),             // 1: dipylon.store.v2.CredentialKind
@@ -6311,216 +6493,222 @@ var (
 		Action(0),                     // 12: dipylon.store.v2.Action
 		HintKind(0),                   // 13: dipylon.store.v2.HintKind
 		StepOutcome(0),                // 14: dipylon.store.v2.StepOutcome
-		Metric_Kind(0),                // 15: dipylon.store.v2.Metric.Kind
-		(*Failure)(nil),               // 16: dipylon.store.v2.Failure
-		(*DescribeRequest)(nil),       // 17: dipylon.store.v2.DescribeRequest
-		(*Description)(nil),           // 18: dipylon.store.v2.Description
-		(*Reading)(nil),               // 19: dipylon.store.v2.Reading
-		(*Setting)(nil),               // 20: dipylon.store.v2.Setting
-		(*Capabilities)(nil),          // 21: dipylon.store.v2.Capabilities
-		(*Limits)(nil),                // 22: dipylon.store.v2.Limits
-		(*ConfigureRequest)(nil),      // 23: dipylon.store.v2.ConfigureRequest
-		(*ConfigureResponse)(nil),     // 24: dipylon.store.v2.ConfigureResponse
-		(*SettingsProblem)(nil),       // 25: dipylon.store.v2.SettingsProblem
-		(*DrainRequest)(nil),          // 26: dipylon.store.v2.DrainRequest
-		(*DrainResponse)(nil),         // 27: dipylon.store.v2.DrainResponse
-		(*HealthRequest)(nil),         // 28: dipylon.store.v2.HealthRequest
-		(*HealthResponse)(nil),        // 29: dipylon.store.v2.HealthResponse
-		(*Metric)(nil),                // 30: dipylon.store.v2.Metric
-		(*Credential)(nil),            // 31: dipylon.store.v2.Credential
-		(*Peer)(nil),                  // 32: dipylon.store.v2.Peer
-		(*LoginRequest)(nil),          // 33: dipylon.store.v2.LoginRequest
-		(*Account)(nil),               // 34: dipylon.store.v2.Account
-		(*AuthenticateRequest)(nil),   // 35: dipylon.store.v2.AuthenticateRequest
-		(*AuthenticateResponse)(nil),  // 36: dipylon.store.v2.AuthenticateResponse
-		(*MaildropRequest)(nil),       // 37: dipylon.store.v2.MaildropRequest
-		(*MaildropResponse)(nil),      // 38: dipylon.store.v2.MaildropResponse
-		(*Open)(nil),                  // 39: dipylon.store.v2.Open
-		(*List)(nil),                  // 40: dipylon.store.v2.List
-		(*Entries)(nil),               // 41: dipylon.store.v2.Entries
-		(*Entry)(nil),                 // 42: dipylon.store.v2.Entry
-		(*Fetch)(nil),                 // 43: dipylon.store.v2.Fetch
-		(*Files)(nil),                 // 44: dipylon.store.v2.Files
-		(*File)(nil),                  // 45: dipylon.store.v2.File
-		(*FetchHead)(nil),             // 46: dipylon.store.v2.FetchHead
-		(*Window)(nil),                // 47: dipylon.store.v2.Window
-		(*Cancel)(nil),                // 48: dipylon.store.v2.Cancel
-		(*Rendering)(nil),             // 49: dipylon.store.v2.Rendering
-		(*Remove)(nil),                // 50: dipylon.store.v2.Remove
-		(*MarkSeen)(nil),              // 51: dipylon.store.v2.MarkSeen
-		(*Measure)(nil),               // 52: dipylon.store.v2.Measure
-		(*Measured)(nil),              // 53: dipylon.store.v2.Measured
-		(*Removals)(nil),              // 54: dipylon.store.v2.Removals
-		(*Removal)(nil),               // 55: dipylon.store.v2.Removal
-		(*Envelope)(nil),              // 56: dipylon.store.v2.Envelope
-		(*DeliverBy)(nil),             // 57: dipylon.store.v2.DeliverBy
-		(*Submitter)(nil),             // 58: dipylon.store.v2.Submitter
-		(*Recipient)(nil),             // 59: dipylon.store.v2.Recipient
-		(*ResolveRequest)(nil),        // 60: dipylon.store.v2.ResolveRequest
-		(*MaySendRequest)(nil),        // 61: dipylon.store.v2.MaySendRequest
-		(*MaySendResponse)(nil),       // 62: dipylon.store.v2.MaySendResponse
-		(*Verdicts)(nil),              // 63: dipylon.store.v2.Verdicts
-		(*Verdict)(nil),               // 64: dipylon.store.v2.Verdict
-		(*DirectoryEntry)(nil),        // 65: dipylon.store.v2.DirectoryEntry
-		(*Delivery)(nil),              // 66: dipylon.store.v2.Delivery
-		(*DeliverRequest)(nil),        // 67: dipylon.store.v2.DeliverRequest
-		(*End)(nil),                   // 68: dipylon.store.v2.End
-		(*SendRequest)(nil),           // 69: dipylon.store.v2.SendRequest
-		(*SendStart)(nil),             // 70: dipylon.store.v2.SendStart
-		(*CollectRequest)(nil),        // 71: dipylon.store.v2.CollectRequest
-		(*CollectStart)(nil),          // 72: dipylon.store.v2.CollectStart
-		(*Ask)(nil),                   // 73: dipylon.store.v2.Ask
-		(*Taken)(nil),                 // 74: dipylon.store.v2.Taken
-		(*CollectResponse)(nil),       // 75: dipylon.store.v2.CollectResponse
-		(*CollectEnd)(nil),            // 76: dipylon.store.v2.CollectEnd
-		(*Outgoing)(nil),              // 77: dipylon.store.v2.Outgoing
-		(*WatchRequest)(nil),          // 78: dipylon.store.v2.WatchRequest
-		(*Hint)(nil),                  // 79: dipylon.store.v2.Hint
-		(*ExamineRequest)(nil),        // 80: dipylon.store.v2.ExamineRequest
-		(*Step)(nil),                  // 81: dipylon.store.v2.Step
-		(*SettleRequest)(nil),         // 82: dipylon.store.v2.SettleRequest
-		(*Settlement)(nil),            // 83: dipylon.store.v2.Settlement
-		(*SettleResponse)(nil),        // 84: dipylon.store.v2.SettleResponse
-		(*Metric_Bucket)(nil),         // 85: dipylon.store.v2.Metric.Bucket
-		(*durationpb.Duration)(nil),   // 86: google.protobuf.Duration
-		(*timestamppb.Timestamp)(nil), // 87: google.protobuf.Timestamp
+		Warning_Kind(0),               // 15: dipylon.store.v2.Warning.Kind
+		Metric_Kind(0),                // 16: dipylon.store.v2.Metric.Kind
+		(*Failure)(nil),               // 17: dipylon.store.v2.Failure
+		(*DescribeRequest)(nil),       // 18: dipylon.store.v2.DescribeRequest
+		(*Description)(nil),           // 19: dipylon.store.v2.Description
+		(*Reading)(nil),               // 20: dipylon.store.v2.Reading
+		(*Setting)(nil),               // 21: dipylon.store.v2.Setting
+		(*Capabilities)(nil),          // 22: dipylon.store.v2.Capabilities
+		(*Limits)(nil),                // 23: dipylon.store.v2.Limits
+		(*ConfigureRequest)(nil),      // 24: dipylon.store.v2.ConfigureRequest
+		(*ConfigureResponse)(nil),     // 25: dipylon.store.v2.ConfigureResponse
+		(*SettingsProblem)(nil),       // 26: dipylon.store.v2.SettingsProblem
+		(*DrainRequest)(nil),          // 27: dipylon.store.v2.DrainRequest
+		(*DrainResponse)(nil),         // 28: dipylon.store.v2.DrainResponse
+		(*HealthRequest)(nil),         // 29: dipylon.store.v2.HealthRequest
+		(*HealthResponse)(nil),        // 30: dipylon.store.v2.HealthResponse
+		(*Warning)(nil),               // 31: dipylon.store.v2.Warning
+		(*Metric)(nil),                // 32: dipylon.store.v2.Metric
+		(*Credential)(nil),            // 33: dipylon.store.v2.Credential
+		(*Peer)(nil),                  // 34: dipylon.store.v2.Peer
+		(*LoginRequest)(nil),          // 35: dipylon.store.v2.LoginRequest
+		(*Account)(nil),               // 36: dipylon.store.v2.Account
+		(*AuthenticateRequest)(nil),   // 37: dipylon.store.v2.AuthenticateRequest
+		(*AuthenticateResponse)(nil),  // 38: dipylon.store.v2.AuthenticateResponse
+		(*MaildropRequest)(nil),       // 39: dipylon.store.v2.MaildropRequest
+		(*MaildropResponse)(nil),      // 40: dipylon.store.v2.MaildropResponse
+		(*Open)(nil),                  // 41: dipylon.store.v2.Open
+		(*List)(nil),                  // 42: dipylon.store.v2.List
+		(*Entries)(nil),               // 43: dipylon.store.v2.Entries
+		(*Entry)(nil),                 // 44: dipylon.store.v2.Entry
+		(*Fetch)(nil),                 // 45: dipylon.store.v2.Fetch
+		(*Files)(nil),                 // 46: dipylon.store.v2.Files
+		(*File)(nil),                  // 47: dipylon.store.v2.File
+		(*FetchHead)(nil),             // 48: dipylon.store.v2.FetchHead
+		(*Window)(nil),                // 49: dipylon.store.v2.Window
+		(*Cancel)(nil),                // 50: dipylon.store.v2.Cancel
+		(*Rendering)(nil),             // 51: dipylon.store.v2.Rendering
+		(*Remove)(nil),                // 52: dipylon.store.v2.Remove
+		(*MarkSeen)(nil),              // 53: dipylon.store.v2.MarkSeen
+		(*Measure)(nil),               // 54: dipylon.store.v2.Measure
+		(*Measured)(nil),              // 55: dipylon.store.v2.Measured
+		(*Removals)(nil),              // 56: dipylon.store.v2.Removals
+		(*Removal)(nil),               // 57: dipylon.store.v2.Removal
+		(*Envelope)(nil),              // 58: dipylon.store.v2.Envelope
+		(*DeliverBy)(nil),             // 59: dipylon.store.v2.DeliverBy
+		(*Submitter)(nil),             // 60: dipylon.store.v2.Submitter
+		(*Recipient)(nil),             // 61: dipylon.store.v2.Recipient
+		(*ResolveRequest)(nil),        // 62: dipylon.store.v2.ResolveRequest
+		(*MaySendRequest)(nil),        // 63: dipylon.store.v2.MaySendRequest
+		(*MaySendResponse)(nil),       // 64: dipylon.store.v2.MaySendResponse
+		(*Verdicts)(nil),              // 65: dipylon.store.v2.Verdicts
+		(*Verdict)(nil),               // 66: dipylon.store.v2.Verdict
+		(*DirectoryEntry)(nil),        // 67: dipylon.store.v2.DirectoryEntry
+		(*Delivery)(nil),              // 68: dipylon.store.v2.Delivery
+		(*DeliverRequest)(nil),        // 69: dipylon.store.v2.DeliverRequest
+		(*End)(nil),                   // 70: dipylon.store.v2.End
+		(*SendRequest)(nil),           // 71: dipylon.store.v2.SendRequest
+		(*SendStart)(nil),             // 72: dipylon.store.v2.SendStart
+		(*CollectRequest)(nil),        // 73: dipylon.store.v2.CollectRequest
+		(*CollectStart)(nil),          // 74: dipylon.store.v2.CollectStart
+		(*Ask)(nil),                   // 75: dipylon.store.v2.Ask
+		(*Taken)(nil),                 // 76: dipylon.store.v2.Taken
+		(*CollectResponse)(nil),       // 77: dipylon.store.v2.CollectResponse
+		(*CollectEnd)(nil),            // 78: dipylon.store.v2.CollectEnd
+		(*Outgoing)(nil),              // 79: dipylon.store.v2.Outgoing
+		(*WatchRequest)(nil),          // 80: dipylon.store.v2.WatchRequest
+		(*Hint)(nil),                  // 81: dipylon.store.v2.Hint
+		(*ExamineRequest)(nil),        // 82: dipylon.store.v2.ExamineRequest
+		(*Step)(nil),                  // 83: dipylon.store.v2.Step
+		(*SettleRequest)(nil),         // 84: dipylon.store.v2.SettleRequest
+		(*Settlement)(nil),            // 85: dipylon.store.v2.Settlement
+		(*SettleResponse)(nil),        // 86: dipylon.store.v2.SettleResponse
+		(*Metric_Bucket)(nil),         // 87: dipylon.store.v2.Metric.Bucket
+		(*durationpb.Duration)(nil),   // 88: google.protobuf.Duration
+		(*timestamppb.Timestamp)(nil), // 89: google.protobuf.Timestamp
 	}
 )
 
 var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	0,   // 0: dipylon.store.v2.Failure.kind:type_name -> dipylon.store.v2.Kind
-	86,  // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
-	21,  // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
+	88,  // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
+	22,  // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
 	1,   // 3: dipylon.store.v2.Description.credentials:type_name -> dipylon.store.v2.CredentialKind
-	22,  // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
-	19,  // 5: dipylon.store.v2.Description.reading:type_name -> dipylon.store.v2.Reading
-	20,  // 6: dipylon.store.v2.Description.settings:type_name -> dipylon.store.v2.Setting
+	23,  // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
+	20,  // 5: dipylon.store.v2.Description.reading:type_name -> dipylon.store.v2.Reading
+	21,  // 6: dipylon.store.v2.Description.settings:type_name -> dipylon.store.v2.Setting
 	5,   // 7: dipylon.store.v2.Reading.disposals:type_name -> dipylon.store.v2.Disposal
 	3,   // 8: dipylon.store.v2.Reading.encodings:type_name -> dipylon.store.v2.Encoding
 	4,   // 9: dipylon.store.v2.Reading.bodies:type_name -> dipylon.store.v2.BodyForm
 	2,   // 10: dipylon.store.v2.Reading.calendars:type_name -> dipylon.store.v2.CalendarForm
-	25,  // 11: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
-	16,  // 12: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
-	30,  // 13: dipylon.store.v2.HealthResponse.metrics:type_name -> dipylon.store.v2.Metric
-	15,  // 14: dipylon.store.v2.Metric.kind:type_name -> dipylon.store.v2.Metric.Kind
-	85,  // 15: dipylon.store.v2.Metric.buckets:type_name -> dipylon.store.v2.Metric.Bucket
-	1,   // 16: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
-	32,  // 17: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
-	31,  // 18: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
-	87,  // 19: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
-	32,  // 20: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
-	34,  // 21: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
-	39,  // 22: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
-	40,  // 23: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
-	43,  // 24: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
-	50,  // 25: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
-	47,  // 26: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
-	48,  // 27: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
-	51,  // 28: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
-	52,  // 29: dipylon.store.v2.MaildropRequest.measure:type_name -> dipylon.store.v2.Measure
-	16,  // 30: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
-	34,  // 31: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
-	41,  // 32: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
-	46,  // 33: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
-	54,  // 34: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
-	44,  // 35: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
-	53,  // 36: dipylon.store.v2.MaildropResponse.measured:type_name -> dipylon.store.v2.Measured
-	31,  // 37: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
-	42,  // 38: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
-	87,  // 39: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
-	49,  // 40: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
-	45,  // 41: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
-	3,   // 42: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
-	4,   // 43: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
-	2,   // 44: dipylon.store.v2.Rendering.calendar:type_name -> dipylon.store.v2.CalendarForm
-	5,   // 45: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
-	49,  // 46: dipylon.store.v2.Measure.rendering:type_name -> dipylon.store.v2.Rendering
-	16,  // 47: dipylon.store.v2.Measured.failure:type_name -> dipylon.store.v2.Failure
-	55,  // 48: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
-	16,  // 49: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
-	6,   // 50: dipylon.store.v2.Envelope.ret:type_name -> dipylon.store.v2.Return
-	7,   // 51: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
-	57,  // 52: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
-	58,  // 53: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
-	87,  // 54: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
-	8,   // 55: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
-	56,  // 56: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
-	59,  // 57: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
-	32,  // 58: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
-	32,  // 59: dipylon.store.v2.MaySendRequest.peer:type_name -> dipylon.store.v2.Peer
-	9,   // 60: dipylon.store.v2.MaySendResponse.right:type_name -> dipylon.store.v2.SendRight
-	64,  // 61: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
-	16,  // 62: dipylon.store.v2.Verdicts.failure:type_name -> dipylon.store.v2.Failure
-	16,  // 63: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
-	12,  // 64: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
-	65,  // 65: dipylon.store.v2.Verdict.directory:type_name -> dipylon.store.v2.DirectoryEntry
-	10,  // 66: dipylon.store.v2.DirectoryEntry.rich_text:type_name -> dipylon.store.v2.RichText
-	11,  // 67: dipylon.store.v2.DirectoryEntry.format:type_name -> dipylon.store.v2.Format
-	56,  // 68: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
-	59,  // 69: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
-	87,  // 70: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
-	32,  // 71: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
-	66,  // 72: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	68,  // 73: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
-	70,  // 74: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
-	68,  // 75: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
-	66,  // 76: dipylon.store.v2.SendRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	31,  // 77: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
-	66,  // 78: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
-	72,  // 79: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
-	74,  // 80: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
-	73,  // 81: dipylon.store.v2.CollectRequest.ask:type_name -> dipylon.store.v2.Ask
-	86,  // 82: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
-	49,  // 83: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	86,  // 84: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
-	16,  // 85: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
-	77,  // 86: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
-	76,  // 87: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
-	16,  // 88: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
-	56,  // 89: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
-	59,  // 90: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
-	87,  // 91: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
-	13,  // 92: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
-	31,  // 93: dipylon.store.v2.ExamineRequest.credential:type_name -> dipylon.store.v2.Credential
-	14,  // 94: dipylon.store.v2.Step.outcome:type_name -> dipylon.store.v2.StepOutcome
-	86,  // 95: dipylon.store.v2.Step.took:type_name -> google.protobuf.Duration
-	83,  // 96: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	64,  // 97: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
-	17,  // 98: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
-	23,  // 99: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	28,  // 100: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	33,  // 101: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	35,  // 102: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	37,  // 103: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	60,  // 104: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	67,  // 105: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	69,  // 106: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	71,  // 107: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	82,  // 108: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	61,  // 109: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
-	78,  // 110: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
-	80,  // 111: dipylon.store.v2.Store.Examine:input_type -> dipylon.store.v2.ExamineRequest
-	26,  // 112: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
-	18,  // 113: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	24,  // 114: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	29,  // 115: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	34,  // 116: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	36,  // 117: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	38,  // 118: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	63,  // 119: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	63,  // 120: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	63,  // 121: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	75,  // 122: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	84,  // 123: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	62,  // 124: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
-	79,  // 125: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
-	81,  // 126: dipylon.store.v2.Store.Examine:output_type -> dipylon.store.v2.Step
-	27,  // 127: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
-	113, // [113:128] is the sub-list for method output_type
-	98,  // [98:113] is the sub-list for method input_type
-	98,  // [98:98] is the sub-list for extension type_name
-	98,  // [98:98] is the sub-list for extension extendee
-	0,   // [0:98] is the sub-list for field type_name
+	26,  // 11: dipylon.store.v2.ConfigureResponse.problems:type_name -> dipylon.store.v2.SettingsProblem
+	17,  // 12: dipylon.store.v2.HealthResponse.failure:type_name -> dipylon.store.v2.Failure
+	32,  // 13: dipylon.store.v2.HealthResponse.metrics:type_name -> dipylon.store.v2.Metric
+	31,  // 14: dipylon.store.v2.HealthResponse.warnings:type_name -> dipylon.store.v2.Warning
+	15,  // 15: dipylon.store.v2.Warning.kind:type_name -> dipylon.store.v2.Warning.Kind
+	89,  // 16: dipylon.store.v2.Warning.since:type_name -> google.protobuf.Timestamp
+	89,  // 17: dipylon.store.v2.Warning.until:type_name -> google.protobuf.Timestamp
+	16,  // 18: dipylon.store.v2.Metric.kind:type_name -> dipylon.store.v2.Metric.Kind
+	87,  // 19: dipylon.store.v2.Metric.buckets:type_name -> dipylon.store.v2.Metric.Bucket
+	1,   // 20: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
+	34,  // 21: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
+	33,  // 22: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
+	89,  // 23: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
+	34,  // 24: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
+	36,  // 25: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
+	41,  // 26: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
+	42,  // 27: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
+	45,  // 28: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
+	52,  // 29: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
+	49,  // 30: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
+	50,  // 31: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
+	53,  // 32: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
+	54,  // 33: dipylon.store.v2.MaildropRequest.measure:type_name -> dipylon.store.v2.Measure
+	17,  // 34: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
+	36,  // 35: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
+	43,  // 36: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
+	48,  // 37: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
+	56,  // 38: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
+	46,  // 39: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
+	55,  // 40: dipylon.store.v2.MaildropResponse.measured:type_name -> dipylon.store.v2.Measured
+	33,  // 41: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
+	44,  // 42: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
+	89,  // 43: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
+	51,  // 44: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
+	47,  // 45: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
+	3,   // 46: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
+	4,   // 47: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
+	2,   // 48: dipylon.store.v2.Rendering.calendar:type_name -> dipylon.store.v2.CalendarForm
+	5,   // 49: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
+	51,  // 50: dipylon.store.v2.Measure.rendering:type_name -> dipylon.store.v2.Rendering
+	17,  // 51: dipylon.store.v2.Measured.failure:type_name -> dipylon.store.v2.Failure
+	57,  // 52: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
+	17,  // 53: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
+	6,   // 54: dipylon.store.v2.Envelope.ret:type_name -> dipylon.store.v2.Return
+	7,   // 55: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
+	59,  // 56: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
+	60,  // 57: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
+	89,  // 58: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
+	8,   // 59: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
+	58,  // 60: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
+	61,  // 61: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
+	34,  // 62: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
+	34,  // 63: dipylon.store.v2.MaySendRequest.peer:type_name -> dipylon.store.v2.Peer
+	9,   // 64: dipylon.store.v2.MaySendResponse.right:type_name -> dipylon.store.v2.SendRight
+	66,  // 65: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
+	17,  // 66: dipylon.store.v2.Verdicts.failure:type_name -> dipylon.store.v2.Failure
+	17,  // 67: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
+	12,  // 68: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
+	67,  // 69: dipylon.store.v2.Verdict.directory:type_name -> dipylon.store.v2.DirectoryEntry
+	10,  // 70: dipylon.store.v2.DirectoryEntry.rich_text:type_name -> dipylon.store.v2.RichText
+	11,  // 71: dipylon.store.v2.DirectoryEntry.format:type_name -> dipylon.store.v2.Format
+	58,  // 72: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
+	61,  // 73: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
+	89,  // 74: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	34,  // 75: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
+	68,  // 76: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	70,  // 77: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
+	72,  // 78: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
+	70,  // 79: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
+	68,  // 80: dipylon.store.v2.SendRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	33,  // 81: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
+	68,  // 82: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
+	74,  // 83: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
+	76,  // 84: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
+	75,  // 85: dipylon.store.v2.CollectRequest.ask:type_name -> dipylon.store.v2.Ask
+	88,  // 86: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	51,  // 87: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
+	88,  // 88: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
+	17,  // 89: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
+	79,  // 90: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
+	78,  // 91: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
+	17,  // 92: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
+	58,  // 93: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
+	61,  // 94: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
+	89,  // 95: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	13,  // 96: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
+	33,  // 97: dipylon.store.v2.ExamineRequest.credential:type_name -> dipylon.store.v2.Credential
+	14,  // 98: dipylon.store.v2.Step.outcome:type_name -> dipylon.store.v2.StepOutcome
+	88,  // 99: dipylon.store.v2.Step.took:type_name -> google.protobuf.Duration
+	85,  // 100: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	66,  // 101: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	18,  // 102: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	24,  // 103: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	29,  // 104: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	35,  // 105: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	37,  // 106: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	39,  // 107: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	62,  // 108: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	69,  // 109: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	71,  // 110: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	73,  // 111: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	84,  // 112: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	63,  // 113: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
+	80,  // 114: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
+	82,  // 115: dipylon.store.v2.Store.Examine:input_type -> dipylon.store.v2.ExamineRequest
+	27,  // 116: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
+	19,  // 117: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	25,  // 118: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	30,  // 119: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	36,  // 120: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	38,  // 121: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	40,  // 122: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	65,  // 123: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	65,  // 124: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	65,  // 125: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	77,  // 126: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	86,  // 127: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	64,  // 128: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
+	81,  // 129: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
+	83,  // 130: dipylon.store.v2.Store.Examine:output_type -> dipylon.store.v2.Step
+	28,  // 131: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
+	117, // [117:132] is the sub-list for method output_type
+	102, // [102:117] is the sub-list for method input_type
+	102, // [102:102] is the sub-list for extension type_name
+	102, // [102:102] is the sub-list for extension extendee
+	0,   // [0:102] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v2_store_proto_init() }
@@ -6528,7 +6716,7 @@ func file_dipylon_store_v2_store_proto_init() {
 	if File_dipylon_store_v2_store_proto != nil {
 		return
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[21].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[22].OneofWrappers = []any{
 		(*MaildropRequest_Open)(nil),
 		(*MaildropRequest_List)(nil),
 		(*MaildropRequest_Fetch)(nil),
@@ -6538,7 +6726,7 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*MaildropRequest_MarkSeen)(nil),
 		(*MaildropRequest_Measure)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[22].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[23].OneofWrappers = []any{
 		(*MaildropResponse_Opened)(nil),
 		(*MaildropResponse_Entries)(nil),
 		(*MaildropResponse_Head)(nil),
@@ -6547,23 +6735,23 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*MaildropResponse_Files)(nil),
 		(*MaildropResponse_Measured)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[51].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[52].OneofWrappers = []any{
 		(*DeliverRequest_Delivery)(nil),
 		(*DeliverRequest_Chunk)(nil),
 		(*DeliverRequest_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[53].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[54].OneofWrappers = []any{
 		(*SendRequest_Start)(nil),
 		(*SendRequest_Chunk)(nil),
 		(*SendRequest_End)(nil),
 		(*SendRequest_Delivery)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[55].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[56].OneofWrappers = []any{
 		(*CollectRequest_Start)(nil),
 		(*CollectRequest_Taken)(nil),
 		(*CollectRequest_Ask)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[59].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[60].OneofWrappers = []any{
 		(*CollectResponse_Outgoing)(nil),
 		(*CollectResponse_Chunk)(nil),
 		(*CollectResponse_End)(nil),
@@ -6573,8 +6761,8 @@ func file_dipylon_store_v2_store_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v2_store_proto_rawDesc), len(file_dipylon_store_v2_store_proto_rawDesc)),
-			NumEnums:      16,
-			NumMessages:   70,
+			NumEnums:      17,
+			NumMessages:   71,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
