@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -41,6 +42,8 @@ type Store struct {
 	roads     roads
 	waiting   waiting
 	guard     *guard // of the service account
+	// collections counts how often the outboxes were looked at.
+	collections atomic.Uint32
 	// disconnectMost is how long the server may take to end a session context.
 	disconnectMost time.Duration
 
@@ -95,7 +98,7 @@ func (s *Store) Describe(ctx context.Context) (backends.Description, error) {
 		d.Credentials = append(d.Credentials, backends.CredentialImpersonation)
 	}
 	d.Capabilities.Sender = s.settings.Submission
-	d.Capabilities.Outbox = s.settings.Outbox.Mailbox != ""
+	d.Capabilities.Outbox = s.settings.Outbox.given()
 	d.Capabilities.Receiver = s.settings.Delivery.Given() || s.settings.Delivery.Create
 	return d, nil
 }

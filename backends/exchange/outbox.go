@@ -16,21 +16,53 @@ import (
 
 var _ backends.Outbox = (*Store)(nil)
 
-// outbox is where mail waits that the gateway is to send: a folder of a mailbox that the service account may open.
+// outbox is where mail waits that the gateway is to send: a folder of a mailbox, or the Outbox of users whose server has no transport. The
+// service account opens them.
 type outbox struct {
-	Mailbox string `json:"mailbox"` // its address
-	Folder  string `json:"folder"`  // by its path; empty: the Outbox
+	Mailbox string   `json:"mailbox"` // its address
+	Folder  string   `json:"folder"`  // by its path; empty: the Outbox
+	Users   []string `json:"users"`   // their addresses
 }
 
+// usersMost is how many users' Outboxes are looked at: each takes a session context whenever the gateway looks.
+const usersMost = 1000
+
+// given says whether there is an outbox.
+func (o *outbox) given() bool { return o.Mailbox != "" || len(o.Users) > 0 }
+
 func (o *outbox) check(wrong *backends.SettingsError, service service) {
+	isNone := func(address string) bool { return !strings.Contains(address, "@") }
 	switch {
 	case o.Mailbox == "" && o.Folder != "":
 		wrong.Add("outbox.mailbox", "whose folder is it? The address of the mailbox is missing")
-	case o.Mailbox != "" && !strings.Contains(o.Mailbox, "@"):
+	case o.Mailbox != "" && isNone(o.Mailbox):
 		wrong.Add("outbox.mailbox", "expected an address: connector@sakes.example")
-	case o.Mailbox != "" && !service.given():
+	case o.Mailbox != "" && len(o.Users) > 0:
+		wrong.Add("outbox.users", "mailbox is set, too: choose one")
+	case slices.ContainsFunc(o.Users, isNone):
+		wrong.Add("outbox.users", "expected addresses: george@sakes.example")
+	case len(o.Users) > usersMost:
+		wrong.Add("outbox.users", "more than %d: let the server put what is for others into one mailbox, and set mailbox", usersMost)
+	case o.given() && !service.given():
 		wrong.Add("outbox", "it is the service account that opens it: set service.user and service.password")
 	}
+}
+
+// box is a folder that is collected from.
+type box struct {
+	mailbox, folder string
+	prefix          string // of the ids of its messages, which say no mailbox
+}
+
+// boxes are the folders that are collected from.
+func (o *outbox) boxes() (all []box) {
+	if o.Mailbox != "" {
+		return []box{{mailbox: o.Mailbox, folder: o.Folder}}
+	}
+	for _, user := range o.Users {
+		all = append(all, box{mailbox: user, prefix: user + "/"})
+	}
+	return all
 }
 
 // Names of our own properties on mail that waits: until when it is the gateway's, and who of its recipients is done with.
@@ -43,24 +75,25 @@ var (
 // openOutbox is the outbox while it is open.
 type openOutbox struct {
 	*reading
-	submittedOnly                           bool // what is not submitted is still being written
+	prefix                                  string // of ids
+	submittedOnly                           bool   // what is not submitted is still being written
 	lease, seconds, settled, recipientsProp mapi.Tag
 }
 
-// enterOutbox opens the folder.
-func (s *Store) enterOutbox(ctx context.Context) (*openOutbox, error) {
-	if s.settings.Outbox.Mailbox == "" {
-		return nil, backends.Fail(backends.Unsupported, "outbox.mailbox is not set")
-	}
+// errNoOutbox says that there is none.
+var errNoOutbox = backends.Fail(backends.Unsupported, "the store has no outbox: set outbox.mailbox, or outbox.users")
+
+// enterOutbox opens a folder.
+func (s *Store) enterOutbox(ctx context.Context, b box) (*openOutbox, error) {
 	if err := s.ready(); err != nil {
 		return nil, err
 	}
-	m, err := s.reach(ctx, s.asService(s.settings.Outbox.Mailbox), s.settings.Outbox.Folder)
+	m, err := s.reach(ctx, s.asService(b.mailbox), b.folder)
 	if err != nil {
 		return nil, err
 	}
 	m.ctx, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	w := &openOutbox{reading: &reading{m, m.session}, submittedOnly: s.settings.Outbox.Folder == ""}
+	w := &openOutbox{reading: &reading{m, m.session}, prefix: b.prefix, submittedOnly: b.folder == ""}
 	if err := w.do(ctx, w.prepare); err != nil {
 		w.leave()
 		return nil, err
@@ -190,31 +223,66 @@ func (w *openOutbox) leased(d time.Duration) []mapi.Property {
 }
 
 // Collect implements [backends.Outbox]. A message is leased before it is looked into: the lease is on the message itself, and of two who want
-// it one has changed it first. The folder is looked at once.
+// it one has changed it first. Each folder is looked at once, beginning with another one each time. One that cannot be opened holds up no other.
 func (s *Store) Collect(ctx context.Context, request backends.CollectRequest, accept func(context.Context, backends.Outgoing, backends.Content) error) error {
 	form, err := formOf(request.Rendering)
 	if err != nil {
 		return err
 	}
-	w, err := s.enterOutbox(ctx)
-	if err != nil {
-		return err
+	all := s.settings.Outbox.boxes()
+	if len(all) == 0 {
+		return errNoOutbox
 	}
-	defer w.leave()
+	c := &collection{store: s, form: form, request: request, accept: accept}
+	first, failed := int(s.collections.Add(1)%uint32(len(all))), 0
+	for i := range all {
+		b := all[(first+i)%len(all)]
+		w, err := s.enterOutbox(ctx, b)
+		if ctx.Err() != nil {
+			return backends.Fail(backends.Temporary, "collect: %w", context.Cause(ctx))
+		}
+		if err != nil {
+			if failed++; failed == len(all) {
+				return err
+			}
+			s.log.Warn().Err(err).Str("mailbox", b.mailbox).Msg("this mailbox's outbox cannot be opened now")
+			continue
+		}
+		err = c.from(ctx, w)
+		w.leave()
+		if err != nil || c.full() {
+			return err
+		}
+	}
+	return nil
+}
+
+// collection is one Collect.
+type collection struct {
+	store   *Store
+	form    mime.Form
+	request backends.CollectRequest
+	accept  func(context.Context, backends.Outgoing, backends.Content) error
+	taken   int
+}
+
+func (c *collection) full() bool { return c.request.Most > 0 && c.taken >= c.request.Most }
+
+// from hands over what is due in a folder.
+func (c *collection) from(ctx context.Context, w *openOutbox) error {
 	var due []backends.MessageID
 	if err := w.do(ctx, func(ctx context.Context) (err error) { due, err = w.due(ctx); return err }); err != nil {
 		return err
 	}
-	taken := 0
 	for _, id := range due {
-		if request.Most > 0 && taken == request.Most {
+		if c.full() {
 			break
 		}
 		mine, err := w.change(ctx, id, func(now state) []mapi.Property {
 			if now.until.After(time.Now()) {
 				return nil // somebody was faster
 			}
-			return w.leased(request.Lease)
+			return w.leased(c.request.Lease)
 		})
 		if err != nil {
 			return err
@@ -222,8 +290,8 @@ func (s *Store) Collect(ctx context.Context, request backends.CollectRequest, ac
 		if !mine {
 			continue
 		}
-		taken++
-		if err := w.hand(ctx, id, form, request, accept); err != nil {
+		c.taken++
+		if err := w.hand(ctx, id, c.form, c.request, c.accept); err != nil {
 			return err
 		}
 	}
@@ -234,14 +302,14 @@ func (s *Store) Collect(ctx context.Context, request backends.CollectRequest, ac
 func (w *openOutbox) hand(ctx context.Context, id backends.MessageID, form mime.Form, request backends.CollectRequest, accept func(context.Context, backends.Outgoing, backends.Content) error) error {
 	o, err := w.message(ctx, &stream{id: id})
 	if kind := backends.KindOf(err); kind == backends.Poison || kind == backends.NotFound {
-		w.store.log.Warn().Err(err).Str("message", string(id)).Msg("a message in the outbox cannot be read, and stays there")
+		w.store.log.Warn().Err(err).Str("mailbox", w.account.Address).Str("message", string(id)).Msg("a message in the outbox cannot be read, and stays there")
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	defer o.discard()
-	out := backends.Outgoing{ID: id, Envelope: backends.Envelope{From: w.sender(o.message)}, Size: -1}
+	out := backends.Outgoing{ID: backends.MessageID(w.prefix) + id, Envelope: backends.Envelope{From: w.sender(o.message)}, Size: -1}
 	if at, ok := mapi.As[mapi.Time](&o.message.Properties, mapi.PidTagClientSubmitTime); ok {
 		out.Queued = at.Time()
 	}
@@ -254,12 +322,18 @@ func (w *openOutbox) hand(ctx context.Context, id backends.MessageID, form mime.
 		}
 		return append(w.leased(request.Lease), mapi.Property{Tag: w.recipientsProp, Value: sentTo(all)})
 	})
-	if err != nil || !there || len(out.Recipients) == 0 {
+	switch {
+	case err != nil || !there:
 		return err
+	case len(all) == 0:
+		w.store.log.Warn().Str("mailbox", w.account.Address).Str("message", string(id)).Msg("a message in the outbox names nobody whom it could be sent to, and stays there: address it, or delete it")
+		return nil
+	case len(out.Recipients) == 0: // it was settled, and whoever did so was ended before it was deleted
+		return w.remove(ctx, id)
 	}
 	content, err := w.content(ctx, o, form, backends.FetchManyRequest{})
 	if err != nil {
-		w.store.log.Warn().Err(err).Str("message", string(id)).Msg("a message in the outbox cannot be made mail, and stays there")
+		w.store.log.Warn().Err(err).Str("mailbox", w.account.Address).Str("message", string(id)).Msg("a message in the outbox cannot be made mail, and stays there")
 		return nil
 	}
 	defer content.Close()
@@ -309,10 +383,28 @@ func (w *openOutbox) addressees(m *mapi.Message) (all []backends.Recipient) {
 
 // Settle implements [backends.Outbox]. A message of which each recipient is done with is deleted; otherwise its lease starts again.
 func (s *Store) Settle(ctx context.Context, settlements []backends.Settlement) error {
-	if len(settlements) == 0 && s.settings.Outbox.Mailbox != "" {
-		return nil
+	all := s.settings.Outbox.boxes()
+	if len(all) == 0 {
+		return errNoOutbox
 	}
-	w, err := s.enterOutbox(ctx)
+	var failures []error
+	for _, b := range all {
+		var here []backends.Settlement
+		for _, one := range settlements {
+			if id, is := strings.CutPrefix(string(one.ID), b.prefix); is {
+				here = append(here, backends.Settlement{ID: backends.MessageID(id), Verdicts: one.Verdicts})
+			}
+		}
+		if len(here) > 0 {
+			failures = append(failures, s.settleIn(ctx, b, here))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// settleIn settles messages of one folder.
+func (s *Store) settleIn(ctx context.Context, b box, settlements []backends.Settlement) error {
+	w, err := s.enterOutbox(ctx, b)
 	if err != nil {
 		return err
 	}
@@ -347,9 +439,14 @@ func (w *openOutbox) settle(ctx context.Context, one backends.Settlement) error 
 	if err != nil || !finished {
 		return err
 	}
+	return w.remove(ctx, one.ID)
+}
+
+// remove deletes a message, if it is there.
+func (w *openOutbox) remove(ctx context.Context, id backends.MessageID) error {
 	return w.do(ctx, func(ctx context.Context) error {
 		c := w.session
-		current, err := c.current(ctx, []backends.MessageID{one.ID})
+		current, err := c.current(ctx, []backends.MessageID{id})
 		if err != nil || len(current) == 0 {
 			return err
 		}

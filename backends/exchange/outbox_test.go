@@ -68,6 +68,44 @@ func TestOutboxOfOthers(t *testing.T) {
 	}
 }
 
+// TestOutboxesOfUsers hands over what users have submitted where the server has no transport: one whose mailbox cannot be opened holds up no other, and what
+// is settled in one's mailbox stays in the other's.
+func TestOutboxesOfUsers(t *testing.T) {
+	users := []string{george, "nobody@sakes.example", chris}
+	s := start(t, with(takes, "outbox", map[string]any{"users": users}))
+	s.NoTransport()
+	for _, user := range []string{george, chris} {
+		credential := backends.Credential{Kind: backends.CredentialPassword, User: user, Secret: []byte(strings.Split(user, "@")[0] + "-secret")}
+		d := backends.Delivery{Key: "k", Envelope: backends.Envelope{From: user}, Recipients: backends.To("judy@elsewhere.example")}
+		mail := "From: " + user + "\r\nTo: judy@elsewhere.example\r\nSubject: of " + user + "\r\n\r\nx\r\n"
+		if _, err := s.store(t).Send(t.Context(), credential, d, strings.NewReader(mail)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store := s.store(t)
+	all, err := collect(t, store, time.Hour)
+	if err != nil || len(all) != 2 {
+		t.Fatal(all, err)
+	}
+	for _, one := range all {
+		if !strings.Contains(one.mail, "Subject: of "+one.From) || !strings.HasPrefix(string(one.ID), one.From+"/") {
+			t.Errorf("%q from %s:\n%s", one.ID, one.From, one.mail)
+		}
+	}
+	if again, err := collect(t, store, time.Hour); err != nil || len(again) != 0 {
+		t.Error(again, err)
+	}
+	settlement := backends.Settlement{ID: all[0].ID, Verdicts: []backends.Verdict{{Recipient: "judy@elsewhere.example"}}}
+	if err := store.Settle(t.Context(), []backends.Settlement{settlement}); err != nil {
+		t.Error(err)
+	}
+	for i, one := range all {
+		if n := len(s.in(one.From, "Outbox")); n != i {
+			t.Errorf("%d messages are left of %s's, want %d", n, one.From, i)
+		}
+	}
+}
+
 // TestOutboxFaults loses sessions and replies at each step of handing over and of settling: the message is handed over then or when its lease has run out,
 // is never gone before it was settled, and is gone afterwards.
 func TestOutboxFaults(t *testing.T) {

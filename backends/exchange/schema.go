@@ -33,8 +33,9 @@ var schema = sync.OnceValue(func() []backends.Setting {
 		"timeout":               {Doc: "How long the server may send nothing."},
 	}
 	notes["delivery.create"] = backends.SettingNote{Doc: "Instead of a server: messages are created in the Inbox of their recipients by the service account. Rules, journals and filters of the server do not see them."}
-	notes["outbox.mailbox"] = backends.SettingNote{Doc: "The address of a mailbox in which mail waits that the gateway is to send: of a connector, or of a user where the server has no transport. The service account opens it.", Default: "none"}
+	notes["outbox.mailbox"] = backends.SettingNote{Doc: "The address of a mailbox in which mail waits that the gateway is to send: of a connector. The service account opens it.", Default: "none"}
 	notes["outbox.folder"] = backends.SettingNote{Doc: "The folder in it; empty: its Outbox, of which what was submitted is sent.", Default: "the Outbox"}
+	notes["outbox.users[]"] = backends.SettingNote{Doc: "Instead of it, where the server has no transport: the addresses of users in whose Outbox what they have submitted waits."}
 	remote.DocumentHop(notes, "delivery")
 	remote.Document(notes)
 	signin.Document(notes)

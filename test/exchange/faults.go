@@ -2,10 +2,12 @@ package exchange
 
 // Operations by which faults are asked for.
 const (
-	PutBuffer = ropPutBuffer
-	Save      = ropSaveMessage
-	Submit    = ropSubmit
-	Send      = ropTransportSend
+	PutBuffer  = ropPutBuffer
+	GetBuffer  = ropGetBuffer
+	HardDelete = ropHardDelete
+	Save       = ropSaveMessage
+	Submit     = ropSubmit
+	Send       = ropTransportSend
 )
 
 // fault is what befalls the server when it comes to an operation.
@@ -14,6 +16,7 @@ type fault struct {
 	restart bool
 	stall   bool
 	undone  bool // the operation is not executed
+	come    chan struct{}
 }
 
 // CutAt has the n-th operation of a kind from now on executed, and its reply lost with the connection.
@@ -27,6 +30,13 @@ func (s *Server) RestartAt(operation uint8, n int) {
 // StallAt has the server say nothing any more when it comes to an operation, which it has executed or not, until the client hangs up.
 func (s *Server) StallAt(operation uint8, executed bool) {
 	s.fault(operation, fault{left: 1, stall: true, undone: !executed})
+}
+
+// HoldAt is StallAt at the n-th operation of a kind from now on. What it returns is closed when the server has come to it.
+func (s *Server) HoldAt(operation uint8, n int, executed bool) (come <-chan struct{}) {
+	f := fault{left: n, stall: true, undone: !executed, come: make(chan struct{})}
+	s.fault(operation, f)
+	return f.come
 }
 
 func (s *Server) fault(operation uint8, f fault) {
@@ -50,6 +60,9 @@ func (s *Server) befalls(operation uint8) (before, after bool) {
 		clear(s.contexts)
 	}
 	s.cut, s.stall = true, f.stall
+	if f.come != nil {
+		close(f.come)
+	}
 	return f.undone, !f.undone
 }
 

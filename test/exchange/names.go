@@ -28,6 +28,20 @@ func (m *Mailbox) nameOf(id uint32) name {
 	return name{}
 }
 
+// Unset takes a property that is named by a text from all messages of the mailbox, as an administrator's tool does.
+func (m *Mailbox) Unset(text string) {
+	m.server.mu.Lock()
+	defer m.server.mu.Unlock()
+	for _, one := range m.messages {
+		if one.item == nil {
+			continue
+		}
+		one.item.properties = slices.DeleteFunc(one.item.properties, func(p property) bool { return p.name.text == text })
+		one.Stream = one.item.stream()
+		one.version++
+	}
+}
+
 // getIDs tells the ids of names, MS-OXCROPS §2.2.8.1.
 func (x *call) getIDs(place uint8, o object) []byte {
 	create := x.in.u8()&2 != 0

@@ -86,6 +86,7 @@ type world struct {
 	gateway               *harness.Gateway
 	exchange              *exchange.Server // whose mailboxes SAKES has; nil: they are a Maildir's
 	boxes                 map[string]*exchange.Mailbox
+	withoutTransport      bool     // that server sends nothing itself
 	tlsFails              bool     // at pop3.dcnw.example
 	reading               sync.Map // a mutex for each mailbox: one session has it at a time (RFC 1939 §4)
 }
