@@ -193,7 +193,7 @@ func (x *examination) connect(ctx context.Context) (found finding, err error) {
 }
 
 func (x *examination) open(ctx context.Context, folder string) (finding, error) {
-	m := &maildrop{store: x.store, session: x.session, account: x.who.owner.account}
+	m := newMaildrop(x.store, x.session, x.who)
 	m.ctx, m.cancel = context.WithCancel(ctx)
 	x.drop, x.cancel = m, m.cancel
 	err := x.session.do(ctx, func(ctx context.Context) error { return m.choose(ctx, x.login, folder) })

@@ -38,14 +38,17 @@ type Store struct {
 	people       people
 	ports        mapirpc.Ports // with protocol: rpc
 	// webPeople are people as EWS and Autodiscover have them, and roads who has to be asked for by EWS.
-	webPeople people
-	roads     roads
-	waiting   waiting
-	guard     *guard // of the service account
+	webPeople  people
+	roads      roads
+	waiting    waiting[*entered] // by MAPI
+	webWaiting waiting[*web]
+	guard      *guard // of the service account
 	// collections counts how often the outboxes were looked at.
 	collections atomic.Uint32
 	// disconnectMost is how long the server may take to end a session context.
 	disconnectMost time.Duration
+	// lanesIdle is for how long a maildrop keeps the session contexts that it has made to read many messages.
+	lanesIdle time.Duration
 
 	mu     sync.Mutex
 	open   map[io.Closer]struct{} // maildrops
@@ -65,7 +68,7 @@ func WithLogger(log zerolog.Logger) Option { return func(s *Store) { s.log = log
 
 // New returns a store that wants to be configured.
 func New(options ...Option) *Store {
-	s := &Store{settings: defaults(), log: zerolog.Nop(), guard: newGuard(), locating: make(chan struct{}, 1), disconnectMost: 5 * time.Second, open: make(map[io.Closer]struct{})}
+	s := &Store{settings: defaults(), log: zerolog.Nop(), guard: newGuard(), locating: make(chan struct{}, 1), disconnectMost: 5 * time.Second, lanesIdle: 5 * time.Second, open: make(map[io.Closer]struct{})}
 	s.locating <- struct{}{}
 	for _, o := range options {
 		o(s)
@@ -232,8 +235,9 @@ func (s *Store) Close() error {
 	for _, m := range open {
 		all.Go(func() { _ = m.Close() })
 	}
+	all.Go(s.waiting.close)
+	all.Go(s.webWaiting.close)
 	all.Wait()
-	s.waiting.close()
 	if s.http != nil {
 		s.http.CloseIdleConnections()
 	}

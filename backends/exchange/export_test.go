@@ -12,3 +12,6 @@ func Patient(s *Store) { s.disconnectMost = time.Minute }
 
 // IdentityByEWS is the id of a message that EWS lists.
 func IdentityByEWS(i ews.Item) (backends.MessageID, error) { return messageIdentity(i) }
+
+// KeepLanes is for how long a maildrop keeps the session contexts that it has made to read many messages.
+func KeepLanes(s *Store, idle time.Duration) { s.lanesIdle = idle }

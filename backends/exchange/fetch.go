@@ -202,6 +202,7 @@ func (c *contents) Next(ctx context.Context) (backends.Content, error) {
 		return nil, backends.Fail(backends.Temporary, "fetch: %w", err)
 	}
 	for len(c.parts) > 0 && c.parts[0].given == len(c.parts[0].ids) {
+		<-c.parts[0].done // it has nothing to wait for any more
 		c.parts = c.parts[1:]
 	}
 	if len(c.parts) == 0 {

@@ -3,6 +3,7 @@ package exchange
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"slices"
 
@@ -24,6 +25,7 @@ type group struct {
 	current    *object // that is being read
 	ahead      map[backends.MessageID]*object
 	expected   []backends.MessageID // that may still come
+	failed     error                // what the server has failed with: whoever asks for what has not come is told
 }
 
 // begin begins the stream of messages of the folder. It is one's turn.
@@ -68,44 +70,58 @@ func (r *reading) begin(ctx context.Context, ids []backends.MessageID) (*group, 
 	if first.Err() != nil || first.TransferStatus != rop.TransferDone {
 		octets = io.MultiReader(octets, c.ops.Download(ctx, messages))
 	}
-	g.from = &source{Reader: octets}
+	g.from = &source{Reader: newBounded(octets, messageMost)}
 	g.reader = fasttransfer.NewReader(g.from, fasttransfer.Options{Keep: func(r io.Reader) (mapi.Content, error) { return g.current.keep(r) }})
 	return g, nil
 }
 
-// next reads on until it has a message, and returns nil where that does not come any more. It is one's turn.
+// togetherOctets is how much of a stream is read in one turn, beyond the message that is wanted: whoever has to wait for the next turn may
+// wait for a reply of others.
+const togetherOctets = 1 << 20
+
+// next reads on until it has a message, and what comes behind it at once. It returns nil where the message does not come any more. It is one's turn.
 func (g *group) next(id backends.MessageID) (*object, error) {
-	if o := g.ahead[id]; o != nil {
-		delete(g.ahead, id)
-		return o, nil
+	o := g.take(id)
+	for o == nil && g.reader != nil && slices.Contains(g.expected, id) {
+		g.read()
+		o = g.take(id)
 	}
-	for g.reader != nil && slices.Contains(g.expected, id) {
-		g.current = &object{}
-		m, err := g.reader.Message()
-		if err != nil {
-			g.current.discard()
-			g.reader = nil
-			if err == io.EOF || g.from.err == nil {
-				return nil, nil // what has not come is asked for alone, and tells why
-			}
-			return nil, g.from.err
-		}
+	if o == nil {
+		err := g.failed
+		g.failed = nil
+		return nil, err
+	}
+	for begun := g.from.octets; g.reader != nil && len(g.expected) > 0 && g.from.octets-begun < togetherOctets; {
+		g.read()
+	}
+	return o, nil
+}
+
+// take returns a message that has been read already, or nil.
+func (g *group) take(id backends.MessageID) *object {
+	o := g.ahead[id]
+	delete(g.ahead, id)
+	return o
+}
+
+// read reads the next message of the stream. What cannot be read, or is none of the messages that may come, ends the use of the stream: what has not
+// come is asked for alone, and tells why, unless it is the server that has failed.
+func (g *group) read() {
+	g.current = &object{}
+	m, err := g.reader.Message()
+	if err == nil {
 		g.current.message = m
 		which, known := identity(m)
-		at := slices.Index(g.expected, which)
-		switch {
-		case !known || at < 0: // whichever it is
-			g.current.discard()
-			g.reader = nil
-			return nil, nil
-		case which == id:
+		if at := slices.Index(g.expected, which); known && at >= 0 {
 			g.expected = slices.Delete(g.expected, at, at+1)
-			return g.current, nil
+			g.ahead[which] = g.current
+			return
 		}
-		g.expected = slices.Delete(g.expected, at, at+1)
-		g.ahead[which] = g.current
+	} else if err != io.EOF && !errors.Is(g.from.err, errEndless) {
+		g.failed = g.from.err
 	}
-	return nil, nil
+	g.current.discard()
+	g.reader = nil
 }
 
 // leave forgets what has come and was not asked for, and has the server forget the stream.
@@ -116,7 +132,7 @@ func (g *group) leave(c *session) {
 	if g.source != nil {
 		c.release(g.generation, g.source)
 	}
-	g.ahead, g.source, g.reader = nil, nil, nil
+	g.ahead, g.source, g.reader, g.failed = nil, nil, nil, nil
 }
 
 // identity is the id of a message that came with its entry id (SendEntryId, MS-OXCFXICS §2.2.3.1.1.3.1).

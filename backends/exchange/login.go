@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 
 	"github.com/dipylon/dipylon/backends"
@@ -48,19 +49,23 @@ func (s *Store) Login(ctx context.Context, c backends.Credential) (backends.Acco
 		func() (backends.Account, error) { return s.loginByEWS(ctx, login) })
 }
 
-// loginByMAPI verifies a credential by asking the address book with it, or by opening the mailbox of another.
+// loginByMAPI verifies a credential by opening the mailbox with it. The session waits for what may follow.
 func (s *Store) loginByMAPI(ctx context.Context, login login) (backends.Account, error) {
-	if login.foreign() && !login.service {
-		m, err := s.reach(ctx, login, "")
+	s.people.refresh(login.own, login.address)
+	c, who, err := s.signIn(ctx, login)
+	if err != nil {
+		return backends.Account{}, err
+	}
+	account := who.owner.account
+	if login.foreign() && !login.service { // whether that is theirs to open, the Inbox says
+		m, err := s.reachIn(ctx, c, who, "")
 		if err != nil {
 			return backends.Account{}, err
 		}
-		m.session.close()
-		return m.account, nil
+		account = m.account
 	}
-	who, unbind, err := s.ask(ctx, login)
-	unbind()
-	return who.owner.account, err
+	s.waiting.put(&entered{c, who})
+	return account, nil
 }
 
 // login checks the form of a credential. The server must be known: see locate.
@@ -295,15 +300,30 @@ const peopleMost = 10_000
 type people struct {
 	mu    sync.Mutex
 	known map[string]person
+	asked map[string]time.Time // when the address book told of them
 }
+
+// peopleFresh is how long a login takes for granted what the address book has told: names and addresses change.
+const peopleFresh = 10 * time.Minute
 
 func (p *people) remember(address string, one person) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.known == nil || len(p.known) >= peopleMost {
-		p.known = make(map[string]person)
+		p.known, p.asked = make(map[string]person), make(map[string]time.Time)
 	}
-	p.known[fold.Lower(address)] = one
+	p.known[fold.Lower(address)], p.asked[fold.Lower(address)] = one, time.Now()
+}
+
+// refresh forgets those of whom the address book has told too long ago.
+func (p *people) refresh(addresses ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, address := range addresses {
+		if address = fold.Lower(address); time.Since(p.asked[address]) > peopleFresh {
+			delete(p.known, address)
+		}
+	}
 }
 
 func (p *people) forget(address string) {

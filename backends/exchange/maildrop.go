@@ -17,7 +17,7 @@ import (
 type maildrop struct {
 	store   *Store
 	session *session
-	lanes   lanes // its session contexts for reading
+	lanes   *lanes // its session contexts for reading
 	who     parties
 	account backends.Account
 	id      string // of the folder
@@ -32,6 +32,10 @@ var (
 	_ backends.ManyFetcher = (*maildrop)(nil)
 	_ backends.Marker      = (*maildrop)(nil)
 )
+
+func newMaildrop(s *Store, c *session, who parties) *maildrop {
+	return &maildrop{store: s, session: c, lanes: newLanes(c, s.lanesIdle), who: who, account: who.owner.account}
+}
 
 // Open logs in and finds the folder.
 func (s *Store) Open(ctx context.Context, request backends.OpenRequest) (backends.Maildrop, error) {
@@ -62,18 +66,23 @@ func (s *Store) openByMAPI(ctx context.Context, login login, folder string) (bac
 	return m, nil
 }
 
-// reach finds the folder of a login's mailbox. Of another's mailbox, the rights decide: whoever may not send as it has none of its
-// addresses, and whoever cannot open the folder has no mailbox there.
+// reach finds the folder of a login's mailbox, in a session that waits for that or in a new one.
 func (s *Store) reach(ctx context.Context, login login, folder string) (*maildrop, error) {
 	c, who, err := s.enter(ctx, login)
 	if err != nil {
 		return nil, err
 	}
-	m := &maildrop{store: s, session: c, who: who, account: who.owner.account}
+	return s.reachIn(ctx, c, who, folder)
+}
+
+// reachIn finds the folder of a mailbox in a session, which ends where that fails. Of another's mailbox, the rights decide: whoever may not send as it
+// has none of its addresses, and whoever cannot open the folder has no mailbox there.
+func (s *Store) reachIn(ctx context.Context, c *session, who parties, folder string) (*maildrop, error) {
+	m, login := newMaildrop(s, c, who), c.login
 	if login.foreign() && !login.service && c.rights&rop.SendAsRight == 0 {
 		m.account.Address, m.account.Addresses = "", nil
 	}
-	if err = c.do(ctx, func(ctx context.Context) error { return m.choose(ctx, login, folder) }); err != nil {
+	if err := c.do(ctx, func(ctx context.Context) error { return m.choose(ctx, login, folder) }); err != nil {
 		c.close()
 		return nil, err
 	}
@@ -99,8 +108,25 @@ func (m *maildrop) see(ctx context.Context) error {
 	return m.session.run(ctx, &b)
 }
 
-// enter connects to the mailbox of a login. Who is known already may be known by a name of before: then the address book is asked again.
+// entered is a session, and who is in whose mailbox with it.
+type entered struct {
+	*session
+	who parties
+}
+
+func (e *entered) whose() login { return e.session.login }
+
+// enter returns the session that waits since the login, or connects to the mailbox.
 func (s *Store) enter(ctx context.Context, login login) (*session, parties, error) {
+	if e, there := s.waiting.take(login); there {
+		return e.session, e.who, nil
+	}
+	return s.signIn(ctx, login)
+}
+
+// signIn connects to the mailbox of a login, which the server verifies. Who is known already may be known by a name of before: then the address book
+// is asked again.
+func (s *Store) signIn(ctx context.Context, login login) (*session, parties, error) {
 	user, known := s.people.find(login.own)
 	owner, also := s.people.find(login.address)
 	if who := (parties{user, owner}); known && also {

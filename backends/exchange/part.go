@@ -30,18 +30,19 @@ func (m *maildrop) divide(ctx context.Context, ids []backends.MessageID) (parts 
 	for chunk := range slices.Chunk(ids, (len(ids)+n-1)/n) {
 		p := &part{ids: chunk, results: make(chan result, len(chunk)), done: make(chan struct{})}
 		parts = append(parts, p)
+		wait := m.borrow(ctx, len(chunk)) // in the order of the messages
 		go func() {
 			defer close(p.done)
-			p.read(ctx, m)
+			r, giveBack := wait()
+			defer giveBack()
+			p.read(ctx, r)
 		}()
 	}
 	return parts
 }
 
 // read reads the messages one after the other.
-func (p *part) read(ctx context.Context, m *maildrop) {
-	r, giveBack := m.borrow(ctx, len(p.ids))
-	defer giveBack()
+func (p *part) read(ctx context.Context, r *reading) {
 	s := &series{reading: r, ctx: ctx, left: p.ids}
 	defer s.end()
 	for range p.ids {
@@ -99,6 +100,11 @@ type series struct {
 func (s *series) next() (o *object, err error) {
 	id := s.left[0]
 	defer func() { s.left = s.left[1:] }()
+	if s.stream != nil {
+		if o = s.stream.take(id); o != nil {
+			return o, nil // it has come with another, and nobody's turn is needed
+		}
+	}
 	if len(s.left) > 1 || s.stream != nil {
 		err = s.do(s.ctx, func(context.Context) error {
 			o, err = s.fromStream(id)

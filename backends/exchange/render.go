@@ -36,14 +36,16 @@ func (o *object) keep(r io.Reader) (mapi.Content, error) {
 	return mapi.Section(b, 0, b.Size()), nil
 }
 
-// source remembers what reading has failed with.
+// source remembers how many octets were read, and what reading has failed with.
 type source struct {
 	io.Reader
-	err error
+	octets int64
+	err    error
 }
 
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.Reader.Read(p)
+	s.octets += int64(n)
 	if err != nil && err != io.EOF {
 		s.err = err
 	}

@@ -49,7 +49,8 @@ func (w *web) impersonate(address string) (err error) {
 	return err
 }
 
-func (w *web) close() { w.signed.CloseIdleConnections() }
+func (w *web) whose() login { return w.login }
+func (w *web) close()       { w.signed.CloseIdleConnections() }
 
 // folders reads folders that are named by what they are for, which is what proves the login. A service account that may not impersonate
 // may have been given access to the mailbox.
@@ -196,7 +197,7 @@ func (s *Store) loginByEWS(ctx context.Context, l login) (backends.Account, erro
 		w.close()
 		return backends.Account{}, err
 	}
-	s.waiting.put(w)
+	s.webWaiting.put(w)
 	return m.account, nil
 }
 

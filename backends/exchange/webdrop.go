@@ -39,12 +39,12 @@ var (
 
 // openByEWS logs in and finds the folder.
 func (s *Store) openByEWS(ctx context.Context, l login, folder string) (backends.Maildrop, error) {
-	w, err := s.waiting.take(l), error(nil)
-	if w == nil {
-		w, err = s.web(l)
-	}
-	if err != nil {
-		return nil, err
+	w, there := s.webWaiting.take(l)
+	if !there {
+		var err error
+		if w, err = s.web(l); err != nil {
+			return nil, err
+		}
 	}
 	m, err := w.reach(ctx, folder)
 	if err != nil {

@@ -57,6 +57,9 @@ type webSending struct{ *web }
 
 // sendingByEWS signs in to send.
 func (s *Store) sendingByEWS(ctx context.Context, l login) (backends.Sending, error) {
+	if w, there := s.webWaiting.take(l); there {
+		return &webSending{w}, nil
+	}
 	w, err := s.web(l)
 	if err != nil {
 		return nil, err

@@ -145,6 +145,7 @@ func (x *call) further(flags uint32, most int) (all [][]byte) {
 	}
 	for len(t.left) > 0 && most > 8+roomMost {
 		x.in, x.room = &cursor{octets: x.at}, x.s.room-2-4*len(x.handles)
+		x.s.executed = append(x.s.executed, x.at[0])
 		reply, _ := x.one()
 		out := append([]byte{byte(len(reply) + 2), byte((len(reply) + 2) >> 8)}, reply...)
 		out = append(out, words(x.handles...)...)
@@ -189,6 +190,7 @@ func (s *Server) run(c *context, requests []byte, room int) (*call, []byte) {
 			break
 		}
 		x.at = x.in.octets
+		s.executed = append(s.executed, x.at[0])
 		before, after := s.befalls(x.at[0])
 		if before {
 			break

@@ -52,9 +52,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		w.WriteHeader(http.StatusBadRequest)
 	case user == nil:
+		s.calls = append(s.calls, "401")
 		w.WriteHeader(http.StatusUnauthorized)
 	default:
+		s.executed = nil
 		code, reply := s.answer(w, r, user, body)
+		s.calls = append(s.calls, strings.TrimSpace(fmt.Sprintf("%s % x", r.Header.Get("X-RequestType"), s.executed)))
 		if s.cut {
 			stall := s.stall
 			s.cut, s.stall = false, false

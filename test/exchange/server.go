@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -32,6 +33,8 @@ type Server struct {
 	connections int
 	refusals    map[string]int // by the name that logged in with a wrong password
 	connects    int            // session contexts for mailboxes so far
+	calls       []string
+	executed    []byte // operations of the request that is answered
 
 	web         *httptest.Server
 	certificate tls.Certificate
@@ -255,6 +258,14 @@ func (s *Server) Requests() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.requests
+}
+
+// Calls returns the requests of MAPI over HTTP, in their order: the type of each (a Bind, a Connect, an Execute), behind an Execute the operations that
+// were executed, each as two hexadecimal digits (MS-OXCROPS §2.2.2), and 401 for one that was refused.
+func (s *Server) Calls() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.calls)
 }
 
 // Refusals returns how often somebody was refused a password.
