@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/pickup"
 	"github.com/dipylon/dipylon/backends/storetest"
 )
 
@@ -66,7 +67,7 @@ func conformance(t *testing.T, settings map[string]any) (storetest.Target, backe
 				}
 			}
 			tmp := filepath.Join(dir, "tmp", "message")
-			if err := os.WriteFile(tmp, append([]byte(Envelope{Recipients: e.Recipients}.String()), message...), 0o600); err != nil {
+			if err := os.WriteFile(tmp, append([]byte(pickup.Envelope{Recipients: e.Recipients}.String()), message...), 0o600); err != nil {
 				return err
 			}
 			return os.Rename(tmp, filepath.Join(dir, "new", newNamer("other", time.Now).unique("enqueue")))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/header"
+	"github.com/dipylon/dipylon/backends/pickup"
 )
 
 // Outbox is an account's outbox, for programs that put messages into it while a gateway uses the store, or before it
@@ -85,7 +86,7 @@ func (o Outbox) Addresses(text string) ([]backends.Recipient, error) {
 	l := addressList{domain: o.Domain}
 	for _, one := range splitAddresses(text) {
 		l.add(one)
-		if l.seen[notAnAddress] {
+		if l.seen[pickup.NotAnAddress] {
 			return nil, fmt.Errorf("%q is no address", one)
 		}
 	}
@@ -93,7 +94,7 @@ func (o Outbox) Addresses(text string) ([]backends.Recipient, error) {
 }
 
 // Drop puts a message into the outbox. When it returns nil, all of it is on the disk, and will be sent.
-func (o Outbox) Drop(e Envelope, message io.Reader) (err error) {
+func (o Outbox) Drop(e pickup.Envelope, message io.Reader) (err error) {
 	name := newNamer("localhost", time.Now).unique("drop")
 	tmp, final := filepath.Join(o.Folder, "tmp", name), filepath.Join(o.Folder, "new", name)
 	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
@@ -125,8 +126,8 @@ func (o Outbox) Drop(e Envelope, message io.Reader) (err error) {
 // message does not say whom it is for, and from whom, where the command line does.
 func behindEnvelope(message io.Reader) io.Reader {
 	all := bufio.NewReader(message)
-	start, _ := all.Peek(len(receiverField) + 1) // what has failed fails again
-	if !beginsEnvelope(start) {
+	start, _ := all.Peek(pickup.StartMost) // what has failed fails again
+	if !pickup.Begins(start) {
 		return all
 	}
 	return io.MultiReader(strings.NewReader("Received: by localhost; "+time.Now().Format("Mon, 2 Jan 2006 15:04:05 -0700")+"\n"), all)

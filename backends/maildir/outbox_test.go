@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -18,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/pickup"
 )
 
 // outboxOf is the folder of an account, with new, cur and tmp.
@@ -100,7 +100,7 @@ func TestOutgoingEnvelope(t *testing.T) {
 		"quoted":      {"To: \"a, b\"@far.example, \"c\\\",d\" <e@far.example>\n\n", anna, []string{`"a, b"@far.example`, "e@far.example"}},
 		"literal":     {"To: a@[IPv6:::1], b@far.example\n\n", anna, []string{"a@[ipv6:::1]", "b@far.example"}},
 		"twice":       {"To: a@far.example\nCc: A <a@far.example>\n\n", anna, []string{"a@far.example"}},
-		"no address":  {"To: a@@b, fine@far.example, a b@c\n\n", anna, []string{notAnAddress, "fine@far.example"}},
+		"no address":  {"To: a@@b, fine@far.example, a b@c\n\n", anna, []string{pickup.NotAnAddress, "fine@far.example"}},
 		"resent":      {"Resent-To: new@far.example\nResent-Bcc: secret@far.example\nReceived: x\nResent-To: older@far.example\nTo: old@far.example\n\n", anna, []string{"new@far.example", "secret@far.example"}},
 		"nobody":      {"Subject: x\n\nx\n", anna, []string{noRecipients}},
 		"no header":   {"hello\nworld\n", anna, []string{noRecipients}},
@@ -109,7 +109,7 @@ func TestOutgoingEnvelope(t *testing.T) {
 		"long header": {"To: a@far.example\nX: " + strings.Repeat(strings.Repeat("x", 99)+"\n ", 10_000) + "\n\n", anna, []string{noRecipients}},
 		"CRLF":        {"X-Receiver: <a@far.example>\r\nTo: b@far.example\r\n\r\nx\r\n", anna, []string{"a@far.example"}},
 		"envelope":    {"X-Sender: <info@sakes.example>\nX-Receiver: <a@far.example>\nx-receiver: b@far.example\nTo: c@far.example\n\n", "info@sakes.example", []string{"a@far.example", "b@far.example"}},
-		"bad paths":   {"X-Receiver: nobody\nX-Receiver: <>\nX-Receiver: " + strings.Repeat("x", 3000) + "@far.example\nX-Receiver: <a@far.example>\nTo: c@far.example\n\n", anna, []string{notAnAddress, "a@far.example"}},
+		"bad paths":   {"X-Receiver: nobody\nX-Receiver: <>\nX-Receiver: " + strings.Repeat("x", 3000) + "@far.example\nX-Receiver: <a@far.example>\nTo: c@far.example\n\n", anna, []string{pickup.NotAnAddress, "a@far.example"}},
 		"repeated":    {many + "\nTo: c@far.example\n", anna, []string{"a@far.example"}},
 		"null sender": {"X-Sender: <>\nTo: a@far.example\n\n", "", []string{"a@far.example"}},
 		"null path":   {"Return-Path: <>\nTo: a@far.example\n\n", "", []string{"a@far.example"}},
@@ -149,31 +149,6 @@ func names(t *testing.T, dir string) (all []string) {
 	return all
 }
 
-// TestEnvelopeText: what is written in front of a message is read again.
-func TestEnvelopeText(t *testing.T) {
-	null, anna := "", anna
-	for _, e := range []Envelope{
-		{},
-		{Sender: &null},
-		{Return: backends.ReturnFull},
-		{ID: "<a@b.example>"},
-		{Sender: &anna, ID: "<a@b.example>", Recipients: []backends.Recipient{
-			{Address: "a@far.example", Notify: backends.NotifyFailure, OriginalRecipient: "rfc822;<a@far.example>"},
-		}},
-		{Sender: &anna, ID: "a +b=c", Return: backends.ReturnHeaders, Recipients: []backends.Recipient{
-			{Address: "a@far.example"},
-			{Address: `"a > b"@far.example`, Notify: backends.NotifyNever},
-			{Address: "b@far.example", Notify: backends.NotifySuccess | backends.NotifyDelay, OriginalRecipient: "rfc822;b+c@far.example"},
-		}},
-	} {
-		text := e.String()
-		got, size, err := ReadEnvelope(strings.NewReader(text + "Subject: x\n\n"))
-		if err != nil || size != int64(len(text)) || !reflect.DeepEqual(got, e) {
-			t.Errorf("%q: %+v, %d, %v", text, got, size, err)
-		}
-	}
-}
-
 // TestOddParameters (I8): a parameter that cannot be sent on is left out, and the message goes.
 func TestOddParameters(t *testing.T) {
 	for _, text := range []string{"+FF", "a+0D+0AX: y", "+00", "\xff"} {
@@ -199,7 +174,7 @@ func TestManyRecipients(t *testing.T) {
 	for name, message := range map[string]string{"header": to.String() + "\n\n", "envelope": envelope.String() + "Subject: x\n\n"} {
 		w := newOutboxWorld(t)
 		w.drop("m", message)
-		if got := backends.Addresses(w.one().Recipients); !slices.Equal(got, []string{tooManyRecipients}) {
+		if got := backends.Addresses(w.one().Recipients); !slices.Equal(got, []string{pickup.TooManyRecipients}) {
 			t.Errorf("%s: %d recipients", name, len(got))
 		}
 	}
@@ -442,7 +417,7 @@ func TestDropEnvelope(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := box.Drop(Envelope{Recipients: backends.To("a@far.example")}, strings.NewReader(start+"Subject: x\n\n")); err != nil {
+		if err := box.Drop(pickup.Envelope{Recipients: backends.To("a@far.example")}, strings.NewReader(start+"Subject: x\n\n")); err != nil {
 			t.Fatal(err)
 		}
 		m := w.one()

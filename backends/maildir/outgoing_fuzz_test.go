@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	mail "github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/pickup"
 )
 
 // FuzzOutgoing: whatever lies in an outbox has an envelope that the gateway takes, and ends where its message begins.
@@ -40,8 +41,8 @@ func FuzzOutgoing(f *testing.F) {
 				t.Fatalf("%q: %v", r.Address, err)
 			}
 		}
-		if e, begins, err := ReadEnvelope(bytes.NewReader(message)); err == nil && begins > 0 && len(e.Recipients) > 0 {
-			again, _, err := ReadEnvelope(strings.NewReader(Envelope{Recipients: e.Recipients}.String()))
+		if e, begins, err := pickup.Read(bytes.NewReader(message)); err == nil && begins > 0 && len(e.Recipients) > 0 {
+			again, _, err := pickup.Read(strings.NewReader(pickup.Envelope{Recipients: e.Recipients}.String()))
 			if err != nil || len(again.Recipients) != len(e.Recipients) {
 				t.Fatalf("%+v, then %+v", e, again)
 			}

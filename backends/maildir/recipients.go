@@ -6,18 +6,14 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	mail "github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/header"
+	"github.com/dipylon/dipylon/backends/pickup"
 )
 
 // recipientsMost is how many recipients one outgoing message may have: as many as the contract lets through.
 const recipientsMost = 10_000
 
-// What stands for recipients that cannot be named. Nothing is ever delivered under .invalid (RFC 6761 §6.4): the
-// gateway tells the author whom the message had not gone to, and why is in the name.
-const (
-	noRecipients      = "no-recipients-given@outbox.invalid"
-	tooManyRecipients = "too-many-recipients@outbox.invalid"
-	notAnAddress      = "not-an-address@outbox.invalid"
-)
+// noRecipients stands for recipients that nobody has named, as those of package pickup do for others.
+const noRecipients = "no-recipients-given@outbox.invalid"
 
 // addressList are the addresses of a message, each once.
 type addressList struct {
@@ -31,7 +27,7 @@ func (l *addressList) add(text string) {
 	if !strings.Contains(text, "@") {
 		text += "@" + l.domain
 	}
-	to := notAnAddress
+	to := pickup.NotAnAddress
 	if box, err := mail.Parse(text); err == nil {
 		to = box.String()
 	}
@@ -54,7 +50,7 @@ func (l *addressList) recipients() []backends.Recipient {
 	case len(l.all) == 0:
 		return backends.To(noRecipients)
 	case len(l.all) > recipientsMost:
-		return backends.To(tooManyRecipients)
+		return backends.To(pickup.TooManyRecipients)
 	}
 	return l.all
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/maildir"
+	"github.com/dipylon/dipylon/backends/pickup"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/server"
 )
@@ -191,9 +192,9 @@ func (s *sendmail) value(letter byte, value string) error {
 	case 'F':
 		s.name = value
 	case 'N':
-		s.notify, ok = maildir.ParseNotify(value)
+		s.notify, ok = pickup.ParseNotify(value)
 	case 'R':
-		s.returns, ok = maildir.ParseReturn(value)
+		s.returns, ok = pickup.ParseReturn(value)
 	case 'V':
 		s.id = value
 	case 'C':
@@ -226,8 +227,8 @@ func (s *sendmail) run(ctx context.Context, in io.Reader, out io.Writer) error {
 }
 
 // envelope is what the command line says of it.
-func (s *sendmail) envelope(box maildir.Outbox) (e maildir.Envelope, err error) {
-	e = maildir.Envelope{Sender: s.sender, Return: s.returns, ID: s.id}
+func (s *sendmail) envelope(box maildir.Outbox) (e pickup.Envelope, err error) {
+	e = pickup.Envelope{Sender: s.sender, Return: s.returns, ID: s.id}
 	if s.sender != nil && *s.sender != "" {
 		found, err := box.Addresses(*s.sender)
 		if err != nil || len(found) != 1 {

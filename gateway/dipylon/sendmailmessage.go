@@ -15,10 +15,11 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/header"
 	"github.com/dipylon/dipylon/backends/maildir"
+	"github.com/dipylon/dipylon/backends/pickup"
 )
 
 // submit puts one message into the outbox.
-func (s *sendmail) submit(box maildir.Outbox, e maildir.Envelope, in io.Reader) error {
+func (s *sendmail) submit(box maildir.Outbox, e pickup.Envelope, in io.Reader) error {
 	if !s.dots {
 		in = &untilDot{lines: bufio.NewReader(in)}
 	}
@@ -58,7 +59,7 @@ func (s *sendmail) submit(box maildir.Outbox, e maildir.Envelope, in io.Reader) 
 }
 
 // author is the From of a message that has none and whose author has a name; else the gateway puts the address there.
-func (s *sendmail) author(e maildir.Envelope, h *header.Header) string {
+func (s *sendmail) author(e pickup.Envelope, h *header.Header) string {
 	if s.name == "" || len(h.All("From")) > 0 {
 		return ""
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/crlf"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/backends/maildir"
+	"github.com/dipylon/dipylon/backends/pickup"
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
 
@@ -110,7 +111,7 @@ func (b outboxBackend) NewSession(context.Context, smtp.Conn) (smtp.Session, err
 
 type outboxSession struct {
 	box maildir.Outbox
-	e   maildir.Envelope
+	e   pickup.Envelope
 }
 
 // Notifies implements [smtp.Notifies]: the gateway reports.
@@ -127,7 +128,7 @@ func (s *outboxSession) Authenticate(context.Context, string) (sasl.Exchange[sas
 // Mail implements [smtp.Session].
 func (s *outboxSession) Mail(_ context.Context, reversePath address.Path, o smtp.MailOptions) error {
 	from := reversePath.String()
-	s.e = maildir.Envelope{Sender: &from, Return: backends.Return(o.Return), ID: o.EnvelopeID}
+	s.e = pickup.Envelope{Sender: &from, Return: backends.Return(o.Return), ID: o.EnvelopeID}
 	return nil
 }
 
@@ -159,7 +160,7 @@ func (s *outboxSession) Data(_ context.Context, _ string, body io.Reader) (strin
 }
 
 // Reset implements [smtp.Session].
-func (s *outboxSession) Reset() { s.e = maildir.Envelope{} }
+func (s *outboxSession) Reset() { s.e = pickup.Envelope{} }
 
 // Close implements [smtp.Session].
 func (s *outboxSession) Close() {}
