@@ -184,6 +184,7 @@ type Capabilities struct {
 	SendRights    bool
 	SendSessions  bool // its Sender is a [SessionSender]
 	Examiner      bool
+	Deliveries    bool // its Receiver takes small messages over one stream; plugins/serve sets it for a plugin's
 }
 
 // CapabilitiesOf says which of the optional interfaces a store implements.

@@ -342,7 +342,7 @@ func wholePattern(n int) []byte {
 	return bytes.Repeat(pattern, n/len(pattern)+1)[:n]
 }
 
-func (f *fakeStore) Resolve(_ context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {
+func (f *fakeStore) Resolve(ctx context.Context, q backends.ResolveQuery) ([]backends.Verdict, error) {
 	var verdicts []backends.Verdict
 	for _, r := range backends.Addresses(q.Recipients) {
 		v := backends.Verdict{Recipient: r}
@@ -358,6 +358,8 @@ func (f *fakeStore) Resolve(_ context.Context, q backends.ResolveQuery) ([]backe
 			v.Recipient = "x" + r
 		case strings.HasPrefix(r, "crash"):
 			os.Exit(3)
+		case strings.HasPrefix(r, "trace"):
+			v.RemoteDiagnostic = traceIn(ctx)
 		}
 		verdicts = append(verdicts, v)
 	}
@@ -380,6 +382,15 @@ func (f *fakeStore) Deliver(ctx context.Context, d backends.Delivery, content io
 	}
 	if slices.Contains(backends.Addresses(d.Recipients), "panic-late@fake.example") {
 		panic("on purpose")
+	}
+	switch d.Recipients[0].Address {
+	case "slow@fake.example":
+		f.ask("slow")
+		<-ctx.Done()
+		return nil, ctx.Err()
+	case "deaf@fake.example": // as long as the process lives
+		f.ask("deaf")
+		select {}
 	}
 	if want, ok := strings.CutPrefix(d.From, "octets="); ok && want != fmt.Sprint(octets) {
 		return nil, fmt.Errorf("%d octets came, not %s", octets, want)

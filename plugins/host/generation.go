@@ -44,6 +44,7 @@ type generation struct {
 	conn     *grpc.ClientConn
 	stub     pb.StoreClient
 	files    *fileSocket // nil: there is none
+	small    *deliveries // messages that need no stream of their own
 	noted    sync.Once   // that a file could not be taken over
 
 	metrics atomic.Pointer[[]backends.Metric] // of the last health check; nil: there was none
@@ -78,6 +79,7 @@ func newGeneration(l *launcher, conn *grpc.ClientConn) *generation {
 		files:    l.run.Load().files,
 		retiring: make(chan struct{}), idle: make(chan struct{}), gone: make(chan struct{}),
 	}
+	g.small = &deliveries{g: g}
 	g.life, g.end = context.WithCancelCause(context.Background())
 	context.AfterFunc(g.life, g.tellLosses)
 	g.work.Go(g.readStdio)
@@ -93,6 +95,7 @@ func (g *generation) reap() {
 	<-g.proc.exited
 	g.end(errCrashed)
 	_ = g.conn.Close()
+	g.small.close()
 	g.work.Wait()
 	for !g.launcher.client.Exited() { // go-plugin's goroutines are about to see it, too
 		time.Sleep(time.Millisecond)

@@ -38,7 +38,7 @@ func TestCalls(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all := backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, Watcher: true, SendRights: true, SendSessions: true, Examiner: true}
+		all := backends.Capabilities{Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, Watcher: true, SendRights: true, SendSessions: true, Examiner: true, Deliveries: true}
 		if d.Name != "fake" || d.Vendor != "vendor" || d.Capabilities != all || !d.ExactSizes {
 			t.Errorf("%+v", d)
 		}
@@ -205,7 +205,7 @@ func TestCapabilities(t *testing.T) {
 		settings   fakeSettings
 		want       backends.Capabilities
 	}{
-		{"taken away by the configuration", "store", fakeSettings{Without: true}, backends.Capabilities{Receiver: true}},
+		{"taken away by the configuration", "store", fakeSettings{Without: true}, backends.Capabilities{Receiver: true, Deliveries: true}},
 		{"not implemented", "reader", fakeSettings{}, backends.Capabilities{Reader: true}},
 		{"neither", "reader", fakeSettings{Without: true}, backends.Capabilities{}},
 	} {
@@ -312,6 +312,10 @@ func TestTrace(t *testing.T) {
 			t.Errorf("Open: %q", got)
 		}
 		_ = drop.Close()
+		d := delivery("trace@x.example")
+		if verdicts, err := s.Deliver(ctx, d, strings.NewReader("x")); err != nil || verdicts[0].RemoteDiagnostic != trace {
+			t.Errorf("%v, %v; the trace given was %q", verdicts, err, trace)
+		}
 		if verdicts, err := s.Send(ctx, who, delivery("b@x.example"), strings.NewReader("x")); err != nil || verdicts[0].RemoteDiagnostic != trace {
 			t.Errorf("Send: %v, %v", verdicts, err)
 		}

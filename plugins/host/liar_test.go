@@ -28,8 +28,9 @@ import (
 // of package serve, and, where a user or a message says so, against the rules.
 type liar struct {
 	pb.UnimplementedStoreServer
-	measures bool
-	toTheEnd bool // it has no sending sessions, and reads a Send until the gateway closes its side
+	measures   bool
+	deliveries bool
+	toTheEnd   bool // it has no sending sessions, and reads a Send until the gateway closes its side
 }
 
 // stderr is the process's own; go-plugin puts another one in its place.
@@ -59,7 +60,7 @@ func (*liarPlugin) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientC
 
 func (l liar) Describe(context.Context, *pb.DescribeRequest) (*pb.Description, error) {
 	return &pb.Description{Name: "liar", Capabilities: &pb.Capabilities{
-		Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, SendSessions: !l.toTheEnd,
+		Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, SendSessions: !l.toTheEnd, Deliveries: l.deliveries,
 	}, Mechanisms: []string{"X-LONG"}, Reading: &pb.Reading{Measures: l.measures}}, nil
 }
 
@@ -112,6 +113,39 @@ func (liar) Deliver(stream grpc.ClientStreamingServer[pb.DeliverRequest, pb.Verd
 			return status.Error(codes.DataLoss, "octets are missing")
 		}
 		return stream.SendAndClose(verdicts)
+	}
+}
+
+// Deliveries answers as the first recipient says.
+func (liar) Deliveries(stream grpc.BidiStreamingServer[pb.DeliveriesRequest, pb.DeliveriesResponse]) error {
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		to := m.GetDelivery().GetRecipients()[0].GetAddress()
+		answer := &pb.DeliveriesResponse{Id: m.GetId(), Verdicts: &pb.Verdicts{Verdicts: []*pb.Verdict{{Recipient: to}}}}
+		switch what, _, _ := strings.Cut(to, "@"); what {
+		case "other-id":
+			answer.Id += 1000
+		case "twice":
+			_ = stream.Send(answer)
+		case "nobody":
+			answer.Verdicts.Verdicts = nil
+		case "nothing":
+			answer.Verdicts = nil
+		case "ends":
+			return nil
+		case "fails":
+			return status.Error(codes.Internal, "no")
+		case "fails-for-good":
+			return convert.ErrorToStatus(backends.Fail(backends.Permanent, "all of it"))
+		case "late":
+			continue // never
+		}
+		if err := stream.Send(answer); err != nil {
+			return err
+		}
 	}
 }
 

@@ -52,6 +52,8 @@ func play(role string) {
 		serve.Store(oneByOne{f, f})
 	case "liar":
 		serveLiar(liar{measures: arg == ""})
+	case "liar-deliveries":
+		serveLiar(liar{deliveries: true})
 	case "to-the-end":
 		serveLiar(liar{toTheEnd: true})
 	case "stubborn-store": // serves, and ends by nothing but a kill

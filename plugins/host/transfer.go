@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -59,6 +60,26 @@ func (s *Store) deliver(ctx context.Context, delivery backends.Delivery, content
 	if !isReceiver(g.desc.Capabilities) {
 		return nil, g.lacks()
 	}
+	if !g.desc.Capabilities.Deliveries || delivery.Size >= wire.InlineMost {
+		return g.deliver(ctx, m, delivery.Recipients, content)
+	}
+	first := wire.Chunks.Get(wire.InlineMost)
+	defer wire.Chunks.Put(first)
+	n, err := readFull(content, *first)
+	switch {
+	case err == io.EOF && n < len(*first):
+		verdicts, none, err := g.small.deliver(ctx, m, delivery.Recipients, bytes.Clone((*first)[:n]))
+		if !none {
+			return verdicts, err
+		}
+	case err != nil && err != io.EOF:
+		return nil, unread(err)
+	}
+	return g.deliver(ctx, m, delivery.Recipients, io.MultiReader(bytes.NewReader((*first)[:n]), content))
+}
+
+// deliver hands a message over that has a stream of its own.
+func (g *generation) deliver(ctx context.Context, m *pb.Delivery, recipients []backends.Recipient, content io.Reader) ([]backends.Verdict, error) {
 	life, progress, cancel := g.stalling(ctx)
 	defer cancel()
 	stream, err := g.stub.Deliver(life)
@@ -72,7 +93,12 @@ func (s *Store) deliver(ctx context.Context, delivery backends.Delivery, content
 		stream:   stream,
 		progress: progress,
 	}
-	return up.run(ctx, life, stream, delivery.Recipients, content)
+	return up.run(ctx, life, stream, recipients, content)
+}
+
+// unread is the failure of a message whose content has failed.
+func unread(err error) error {
+	return backends.Fail(backends.Temporary, "the message could not be read to its end: %w", err)
 }
 
 // upload is a message on its way to the plugin: a start, chunks, and an end.
@@ -152,7 +178,7 @@ func (u *upload[Frame]) send(content io.Reader) (ended bool, err error) {
 		case err == io.EOF:
 			return u.stream.Send(u.end) == nil, nil
 		case err != nil:
-			return false, backends.Fail(backends.Temporary, "the message could not be read to its end: %w", err)
+			return false, unread(err)
 		}
 	}
 }

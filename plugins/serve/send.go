@@ -68,7 +68,7 @@ func (s *service) sendOne(stream grpc.BidiStreamingServer[pb.SendRequest, pb.Ver
 		}
 		return err
 	}
-	answer, err := taken(content, verdicts, err)
+	answer, err := taken(content.finish, verdicts, err)
 	content.drop()
 	if err != nil {
 		answer = &pb.Verdicts{Failure: convert.FailureToProto(backends.AsFailure(err))}

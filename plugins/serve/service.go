@@ -75,12 +75,17 @@ func (s *service) streaming(srv any, stream grpc.ServerStream, info *grpc.Stream
 	if !strings.HasPrefix(info.FullMethod, wire.StoreService) {
 		return handler(srv, stream)
 	}
+	if info.FullMethod == pb.Store_Deliveries_FullMethodName { // each of the deliveries is a call
+		return convert.ErrorToStatus(s.guard(info.FullMethod, func() error { return handler(srv, stream) }))
+	}
 	return s.call(info.FullMethod, func() error { return handler(srv, wire.TracedStream(stream)) })
 }
 
+var errEnding = backends.Fail(backends.Temporary, "the plugin is ending")
+
 func (s *service) call(method string, f func() error) error {
 	if !s.calls.begin() {
-		return convert.ErrorToStatus(backends.Fail(backends.Temporary, "the plugin is ending"))
+		return convert.ErrorToStatus(errEnding)
 	}
 	defer s.calls.end()
 	return convert.ErrorToStatus(s.guard(method, f))
@@ -151,7 +156,8 @@ func (s *service) Describe(ctx context.Context, _ *pb.DescribeRequest) (*pb.Desc
 		return nil, err
 	}
 	d.Capabilities = capabilities(backends.CapabilitiesOf(s.store), d.Capabilities)
-	d.Reading.Measures = d.Capabilities.Reader // measure.go makes it of Fetch
+	d.Reading.Measures = d.Capabilities.Reader          // measure.go makes it of Fetch
+	d.Capabilities.Deliveries = d.Capabilities.Receiver // deliveries.go makes them of Deliver
 	s.fetchesAtOnce.Store(int64(d.Limits.FetchesAtOnce))
 	return convert.DescriptionToProto(d), nil
 }

@@ -40,7 +40,7 @@ func (s *service) Deliver(stream grpc.ClientStreamingServer[pb.DeliverRequest, p
 
 // answer ends a Deliver.
 func answer(stream grpc.ClientStreamingServer[pb.DeliverRequest, pb.Verdicts], content *incoming, verdicts []backends.Verdict, err error) error {
-	m, err := taken(content, verdicts, err)
+	m, err := taken(content.finish, verdicts, err)
 	if err != nil {
 		return err
 	}
@@ -48,8 +48,8 @@ func answer(stream grpc.ClientStreamingServer[pb.DeliverRequest, pb.Verdicts], c
 }
 
 // taken makes the answer to a message. A backend that says "taken" of one whose end it has not seen has
-// not got the whole message, whatever it thinks (I1).
-func taken(content *incoming, verdicts []backends.Verdict, err error) (*pb.Verdicts, error) {
+// not got the whole message, whatever it thinks (I1): finish fails unless the content was read to its end.
+func taken(finish func() error, verdicts []backends.Verdict, err error) (*pb.Verdicts, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func taken(content *incoming, verdicts []backends.Verdict, err error) (*pb.Verdi
 		if v.Failure != nil {
 			continue
 		}
-		if err := content.finish(); err != nil {
+		if err := finish(); err != nil {
 			return nil, backends.Fail(backends.Temporary, "the backend took a message that it had not read to its end: %w", err)
 		}
 		break

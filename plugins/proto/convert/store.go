@@ -24,6 +24,7 @@ func DescriptionToProto(d backends.Description) *pb.Description {
 			SendRights:    d.Capabilities.SendRights,
 			SendSessions:  d.Capabilities.SendSessions,
 			Examiner:      d.Capabilities.Examiner,
+			Deliveries:    d.Capabilities.Deliveries,
 		},
 		ExactSizes: d.ExactSizes,
 		Limits: &pb.Limits{
@@ -103,6 +104,7 @@ func DescriptionFromProto(m *pb.Description) (backends.Description, error) {
 			SendRights:    m.GetCapabilities().GetSendRights(),
 			SendSessions:  m.GetCapabilities().GetSendSessions(),
 			Examiner:      m.GetCapabilities().GetExaminer(),
+			Deliveries:    m.GetCapabilities().GetDeliveries(),
 		},
 		Limits: backends.Limits{
 			MessageSize:     max(0, m.GetLimits().GetMessageSize()),

@@ -58,6 +58,13 @@ const (
 // RequestsMost is how many requests of one maildrop session may be under way at once.
 const RequestsMost = 64
 
+// DeliveriesMost is how many messages one stream of deliveries may have under way at once, and InlineMost
+// how many octets each of them has at the most.
+const (
+	DeliveriesMost = 128
+	InlineMost     = FirstChunk
+)
+
 // Handshake is what go-plugin compares at the start.
 func Handshake() plugin.HandshakeConfig {
 	return plugin.HandshakeConfig{

@@ -1424,6 +1424,7 @@ type Capabilities struct {
 	SendRights    bool                   `protobuf:"varint,7,opt,name=send_rights,json=sendRights,proto3" json:"send_rights,omitempty"`
 	SendSessions  bool                   `protobuf:"varint,8,opt,name=send_sessions,json=sendSessions,proto3" json:"send_sessions,omitempty"` // a Send takes one message after the other
 	Examiner      bool                   `protobuf:"varint,9,opt,name=examiner,proto3" json:"examiner,omitempty"`
+	Deliveries    bool                   `protobuf:"varint,10,opt,name=deliveries,proto3" json:"deliveries,omitempty"` // of a receiver: small messages may come over Deliveries
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1517,6 +1518,13 @@ func (x *Capabilities) GetSendSessions() bool {
 func (x *Capabilities) GetExaminer() bool {
 	if x != nil {
 		return x.Examiner
+	}
+	return false
+}
+
+func (x *Capabilities) GetDeliveries() bool {
+	if x != nil {
+		return x.Deliveries
 	}
 	return false
 }
@@ -4438,7 +4446,7 @@ func (x *MaySendResponse) GetRight() SendRight {
 type Verdicts struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Verdicts []*Verdict             `protobuf:"bytes,1,rep,name=verdicts,proto3" json:"verdicts,omitempty"` // in the order of the recipients
-	// In an answer of Send: the message failed as a whole, and there are no verdicts.
+	// In an answer of Send or Deliveries: the message failed as a whole, and there are no verdicts.
 	Failure *Failure `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`
 	// In an answer of Send of a plugin with send_sessions: the key of the delivery that is answered.
 	Key           string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
@@ -4907,6 +4915,128 @@ func (*End) Descriptor() ([]byte, []int) {
 	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{53}
 }
 
+// DeliveriesRequest is a whole message, or takes one back. The stream stays open for further ones, and
+// at most 128 are under way in it: they are delivered beside each other, and answered in any order.
+type DeliveriesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`                  // of the gateway's choosing, not used before in this stream
+	Delivery      *Delivery              `protobuf:"bytes,2,opt,name=delivery,proto3" json:"delivery,omitempty"`       // absent: the gateway does not wait for the message with this id any more
+	Content       []byte                 `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`         // all of it, at most 64 KiB
+	Traceparent   string                 `protobuf:"bytes,4,opt,name=traceparent,proto3" json:"traceparent,omitempty"` // the delivery's trace, as in a call's metadata; empty: it has none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliveriesRequest) Reset() {
+	*x = DeliveriesRequest{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliveriesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliveriesRequest) ProtoMessage() {}
+
+func (x *DeliveriesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliveriesRequest.ProtoReflect.Descriptor instead.
+func (*DeliveriesRequest) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *DeliveriesRequest) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *DeliveriesRequest) GetDelivery() *Delivery {
+	if x != nil {
+		return x.Delivery
+	}
+	return nil
+}
+
+func (x *DeliveriesRequest) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *DeliveriesRequest) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
+}
+
+type DeliveriesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Verdicts      *Verdicts              `protobuf:"bytes,2,opt,name=verdicts,proto3" json:"verdicts,omitempty"` // with failure set: the message failed as a whole, and nothing is known of any recipient
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliveriesResponse) Reset() {
+	*x = DeliveriesResponse{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliveriesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliveriesResponse) ProtoMessage() {}
+
+func (x *DeliveriesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliveriesResponse.ProtoReflect.Descriptor instead.
+func (*DeliveriesResponse) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *DeliveriesResponse) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *DeliveriesResponse) GetVerdicts() *Verdicts {
+	if x != nil {
+		return x.Verdicts
+	}
+	return nil
+}
+
 // SendRequest frames: one start, chunks, one end; as for DeliverRequest. Each message is answered with
 // Verdicts. To a plugin with send_sessions a further message comes after the answer: one delivery, chunks,
 // one end. What is left of a message that was answered before its end is not sent any more: a delivery
@@ -4926,7 +5056,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4938,7 +5068,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4951,7 +5081,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *SendRequest) GetFrame() isSendRequest_Frame {
@@ -5035,7 +5165,7 @@ type SendStart struct {
 
 func (x *SendStart) Reset() {
 	*x = SendStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5047,7 +5177,7 @@ func (x *SendStart) String() string {
 func (*SendStart) ProtoMessage() {}
 
 func (x *SendStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5060,7 +5190,7 @@ func (x *SendStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendStart.ProtoReflect.Descriptor instead.
 func (*SendStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{55}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *SendStart) GetCredential() *Credential {
@@ -5092,7 +5222,7 @@ type CollectRequest struct {
 
 func (x *CollectRequest) Reset() {
 	*x = CollectRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5104,7 +5234,7 @@ func (x *CollectRequest) String() string {
 func (*CollectRequest) ProtoMessage() {}
 
 func (x *CollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5117,7 +5247,7 @@ func (x *CollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
 func (*CollectRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{56}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *CollectRequest) GetFrame() isCollectRequest_Frame {
@@ -5189,7 +5319,7 @@ type CollectStart struct {
 
 func (x *CollectStart) Reset() {
 	*x = CollectStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5201,7 +5331,7 @@ func (x *CollectStart) String() string {
 func (*CollectStart) ProtoMessage() {}
 
 func (x *CollectStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5214,7 +5344,7 @@ func (x *CollectStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectStart.ProtoReflect.Descriptor instead.
 func (*CollectStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{57}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *CollectStart) GetMost() int32 {
@@ -5261,7 +5391,7 @@ type Ask struct {
 
 func (x *Ask) Reset() {
 	*x = Ask{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5273,7 +5403,7 @@ func (x *Ask) String() string {
 func (*Ask) ProtoMessage() {}
 
 func (x *Ask) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5286,7 +5416,7 @@ func (x *Ask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ask.ProtoReflect.Descriptor instead.
 func (*Ask) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{58}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{60}
 }
 
 type Taken struct {
@@ -5298,7 +5428,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5310,7 +5440,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5323,7 +5453,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{59}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Taken) GetFailure() *Failure {
@@ -5348,7 +5478,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5360,7 +5490,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5373,7 +5503,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{60}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *CollectResponse) GetFrame() isCollectResponse_Frame {
@@ -5441,7 +5571,7 @@ type CollectEnd struct {
 
 func (x *CollectEnd) Reset() {
 	*x = CollectEnd{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5453,7 +5583,7 @@ func (x *CollectEnd) String() string {
 func (*CollectEnd) ProtoMessage() {}
 
 func (x *CollectEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5466,7 +5596,7 @@ func (x *CollectEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectEnd.ProtoReflect.Descriptor instead.
 func (*CollectEnd) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{61}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *CollectEnd) GetFailure() *Failure {
@@ -5492,7 +5622,7 @@ type Outgoing struct {
 
 func (x *Outgoing) Reset() {
 	*x = Outgoing{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5504,7 +5634,7 @@ func (x *Outgoing) String() string {
 func (*Outgoing) ProtoMessage() {}
 
 func (x *Outgoing) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5517,7 +5647,7 @@ func (x *Outgoing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outgoing.ProtoReflect.Descriptor instead.
 func (*Outgoing) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{62}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Outgoing) GetId() []byte {
@@ -5570,7 +5700,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5582,7 +5712,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5595,7 +5725,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{63}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{65}
 }
 
 // Hint says that something has changed, and is a reason to ask again.
@@ -5609,7 +5739,7 @@ type Hint struct {
 
 func (x *Hint) Reset() {
 	*x = Hint{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5621,7 +5751,7 @@ func (x *Hint) String() string {
 func (*Hint) ProtoMessage() {}
 
 func (x *Hint) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5634,7 +5764,7 @@ func (x *Hint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hint.ProtoReflect.Descriptor instead.
 func (*Hint) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{64}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Hint) GetKind() HintKind {
@@ -5661,7 +5791,7 @@ type ExamineRequest struct {
 
 func (x *ExamineRequest) Reset() {
 	*x = ExamineRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5673,7 +5803,7 @@ func (x *ExamineRequest) String() string {
 func (*ExamineRequest) ProtoMessage() {}
 
 func (x *ExamineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5686,7 +5816,7 @@ func (x *ExamineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExamineRequest.ProtoReflect.Descriptor instead.
 func (*ExamineRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{65}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ExamineRequest) GetCredential() *Credential {
@@ -5718,7 +5848,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5730,7 +5860,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5743,7 +5873,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{66}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Step) GetName() string {
@@ -5797,7 +5927,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[67]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5809,7 +5939,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[67]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5822,7 +5952,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{67}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *SettleRequest) GetSettlements() []*Settlement {
@@ -5842,7 +5972,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[68]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5854,7 +5984,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[68]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5867,7 +5997,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{68}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Settlement) GetId() []byte {
@@ -5892,7 +6022,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[69]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5904,7 +6034,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[69]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5917,7 +6047,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{69}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{71}
 }
 
 type Metric_Bucket struct {
@@ -5930,7 +6060,7 @@ type Metric_Bucket struct {
 
 func (x *Metric_Bucket) Reset() {
 	*x = Metric_Bucket{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[70]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5942,7 +6072,7 @@ func (x *Metric_Bucket) String() string {
 func (*Metric_Bucket) ProtoMessage() {}
 
 func (x *Metric_Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[70]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6019,7 +6149,7 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x03doc\x18\x04 \x01(\tR\x03doc\x12\x16\n" +
 	"\x06values\x18\x05 \x03(\tR\x06values\x12\x16\n" +
 	"\x06secret\x18\x06 \x01(\bR\x06secret\x12\x1a\n" +
-	"\brequired\x18\a \x01(\bR\brequired\"\x94\x02\n" +
+	"\brequired\x18\a \x01(\bR\brequired\"\xb4\x02\n" +
 	"\fCapabilities\x12\x16\n" +
 	"\x06reader\x18\x01 \x01(\bR\x06reader\x12\x1a\n" +
 	"\breceiver\x18\x02 \x01(\bR\breceiver\x12\x16\n" +
@@ -6030,7 +6160,11 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\vsend_rights\x18\a \x01(\bR\n" +
 	"sendRights\x12#\n" +
 	"\rsend_sessions\x18\b \x01(\bR\fsendSessions\x12\x1a\n" +
-	"\bexaminer\x18\t \x01(\bR\bexaminer\"\xbe\x01\n" +
+	"\bexaminer\x18\t \x01(\bR\bexaminer\x12\x1e\n" +
+	"\n" +
+	"deliveries\x18\n" +
+	" \x01(\bR\n" +
+	"deliveries\"\xbe\x01\n" +
 	"\x06Limits\x12!\n" +
 	"\fmessage_size\x18\x01 \x01(\x03R\vmessageSize\x12\x1e\n" +
 	"\n" +
@@ -6293,7 +6427,15 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunk\x12)\n" +
 	"\x03end\x18\x03 \x01(\v2\x15.dipylon.store.v2.EndH\x00R\x03endB\a\n" +
 	"\x05frame\"\x05\n" +
-	"\x03End\"\xc8\x01\n" +
+	"\x03End\"\x97\x01\n" +
+	"\x11DeliveriesRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x126\n" +
+	"\bdelivery\x18\x02 \x01(\v2\x1a.dipylon.store.v2.DeliveryR\bdelivery\x12\x18\n" +
+	"\acontent\x18\x03 \x01(\fR\acontent\x12 \n" +
+	"\vtraceparent\x18\x04 \x01(\tR\vtraceparent\"\\\n" +
+	"\x12DeliveriesResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x126\n" +
+	"\bverdicts\x18\x02 \x01(\v2\x1a.dipylon.store.v2.VerdictsR\bverdicts\"\xc8\x01\n" +
 	"\vSendRequest\x123\n" +
 	"\x05start\x18\x01 \x01(\v2\x1b.dipylon.store.v2.SendStartH\x00R\x05start\x12\x16\n" +
 	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunk\x12)\n" +
@@ -6444,7 +6586,7 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x11STEP_OUTCOME_GOOD\x10\x01\x12\x18\n" +
 	"\x14STEP_OUTCOME_WARNING\x10\x02\x12\x17\n" +
 	"\x13STEP_OUTCOME_FAILED\x10\x03\x12\x18\n" +
-	"\x14STEP_OUTCOME_SKIPPED\x10\x042\x96\t\n" +
+	"\x14STEP_OUTCOME_SKIPPED\x10\x042\xf3\t\n" +
 	"\x05Store\x12L\n" +
 	"\bDescribe\x12!.dipylon.store.v2.DescribeRequest\x1a\x1d.dipylon.store.v2.Description\x12T\n" +
 	"\tConfigure\x12\".dipylon.store.v2.ConfigureRequest\x1a#.dipylon.store.v2.ConfigureResponse\x12K\n" +
@@ -6453,7 +6595,9 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\fAuthenticate\x12%.dipylon.store.v2.AuthenticateRequest\x1a&.dipylon.store.v2.AuthenticateResponse(\x010\x01\x12U\n" +
 	"\bMaildrop\x12!.dipylon.store.v2.MaildropRequest\x1a\".dipylon.store.v2.MaildropResponse(\x010\x01\x12G\n" +
 	"\aResolve\x12 .dipylon.store.v2.ResolveRequest\x1a\x1a.dipylon.store.v2.Verdicts\x12I\n" +
-	"\aDeliver\x12 .dipylon.store.v2.DeliverRequest\x1a\x1a.dipylon.store.v2.Verdicts(\x01\x12E\n" +
+	"\aDeliver\x12 .dipylon.store.v2.DeliverRequest\x1a\x1a.dipylon.store.v2.Verdicts(\x01\x12[\n" +
+	"\n" +
+	"Deliveries\x12#.dipylon.store.v2.DeliveriesRequest\x1a$.dipylon.store.v2.DeliveriesResponse(\x010\x01\x12E\n" +
 	"\x04Send\x12\x1d.dipylon.store.v2.SendRequest\x1a\x1a.dipylon.store.v2.Verdicts(\x010\x01\x12R\n" +
 	"\aCollect\x12 .dipylon.store.v2.CollectRequest\x1a!.dipylon.store.v2.CollectResponse(\x010\x01\x12K\n" +
 	"\x06Settle\x12\x1f.dipylon.store.v2.SettleRequest\x1a .dipylon.store.v2.SettleResponse\x12N\n" +
@@ -6476,7 +6620,7 @@ func file_dipylon_store_v2_store_proto_rawDescGZIP() []byte {
 
 var (
 	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 17)
-	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 71)
+	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 73)
 	file_dipylon_store_v2_store_proto_goTypes   = []any{
 		Kind(0),                       // 0: dipylon.store.v2.Kind
 		CredentialKind(0),             // 1: dipylon.store.v2.CredentialKind
@@ -6549,31 +6693,33 @@ var (
 		(*Delivery)(nil),              // 68: dipylon.store.v2.Delivery
 		(*DeliverRequest)(nil),        // 69: dipylon.store.v2.DeliverRequest
 		(*End)(nil),                   // 70: dipylon.store.v2.End
-		(*SendRequest)(nil),           // 71: dipylon.store.v2.SendRequest
-		(*SendStart)(nil),             // 72: dipylon.store.v2.SendStart
-		(*CollectRequest)(nil),        // 73: dipylon.store.v2.CollectRequest
-		(*CollectStart)(nil),          // 74: dipylon.store.v2.CollectStart
-		(*Ask)(nil),                   // 75: dipylon.store.v2.Ask
-		(*Taken)(nil),                 // 76: dipylon.store.v2.Taken
-		(*CollectResponse)(nil),       // 77: dipylon.store.v2.CollectResponse
-		(*CollectEnd)(nil),            // 78: dipylon.store.v2.CollectEnd
-		(*Outgoing)(nil),              // 79: dipylon.store.v2.Outgoing
-		(*WatchRequest)(nil),          // 80: dipylon.store.v2.WatchRequest
-		(*Hint)(nil),                  // 81: dipylon.store.v2.Hint
-		(*ExamineRequest)(nil),        // 82: dipylon.store.v2.ExamineRequest
-		(*Step)(nil),                  // 83: dipylon.store.v2.Step
-		(*SettleRequest)(nil),         // 84: dipylon.store.v2.SettleRequest
-		(*Settlement)(nil),            // 85: dipylon.store.v2.Settlement
-		(*SettleResponse)(nil),        // 86: dipylon.store.v2.SettleResponse
-		(*Metric_Bucket)(nil),         // 87: dipylon.store.v2.Metric.Bucket
-		(*durationpb.Duration)(nil),   // 88: google.protobuf.Duration
-		(*timestamppb.Timestamp)(nil), // 89: google.protobuf.Timestamp
+		(*DeliveriesRequest)(nil),     // 71: dipylon.store.v2.DeliveriesRequest
+		(*DeliveriesResponse)(nil),    // 72: dipylon.store.v2.DeliveriesResponse
+		(*SendRequest)(nil),           // 73: dipylon.store.v2.SendRequest
+		(*SendStart)(nil),             // 74: dipylon.store.v2.SendStart
+		(*CollectRequest)(nil),        // 75: dipylon.store.v2.CollectRequest
+		(*CollectStart)(nil),          // 76: dipylon.store.v2.CollectStart
+		(*Ask)(nil),                   // 77: dipylon.store.v2.Ask
+		(*Taken)(nil),                 // 78: dipylon.store.v2.Taken
+		(*CollectResponse)(nil),       // 79: dipylon.store.v2.CollectResponse
+		(*CollectEnd)(nil),            // 80: dipylon.store.v2.CollectEnd
+		(*Outgoing)(nil),              // 81: dipylon.store.v2.Outgoing
+		(*WatchRequest)(nil),          // 82: dipylon.store.v2.WatchRequest
+		(*Hint)(nil),                  // 83: dipylon.store.v2.Hint
+		(*ExamineRequest)(nil),        // 84: dipylon.store.v2.ExamineRequest
+		(*Step)(nil),                  // 85: dipylon.store.v2.Step
+		(*SettleRequest)(nil),         // 86: dipylon.store.v2.SettleRequest
+		(*Settlement)(nil),            // 87: dipylon.store.v2.Settlement
+		(*SettleResponse)(nil),        // 88: dipylon.store.v2.SettleResponse
+		(*Metric_Bucket)(nil),         // 89: dipylon.store.v2.Metric.Bucket
+		(*durationpb.Duration)(nil),   // 90: google.protobuf.Duration
+		(*timestamppb.Timestamp)(nil), // 91: google.protobuf.Timestamp
 	}
 )
 
 var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	0,   // 0: dipylon.store.v2.Failure.kind:type_name -> dipylon.store.v2.Kind
-	88,  // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
+	90,  // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
 	22,  // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
 	1,   // 3: dipylon.store.v2.Description.credentials:type_name -> dipylon.store.v2.CredentialKind
 	23,  // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
@@ -6588,14 +6734,14 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	32,  // 13: dipylon.store.v2.HealthResponse.metrics:type_name -> dipylon.store.v2.Metric
 	31,  // 14: dipylon.store.v2.HealthResponse.warnings:type_name -> dipylon.store.v2.Warning
 	15,  // 15: dipylon.store.v2.Warning.kind:type_name -> dipylon.store.v2.Warning.Kind
-	89,  // 16: dipylon.store.v2.Warning.since:type_name -> google.protobuf.Timestamp
-	89,  // 17: dipylon.store.v2.Warning.until:type_name -> google.protobuf.Timestamp
+	91,  // 16: dipylon.store.v2.Warning.since:type_name -> google.protobuf.Timestamp
+	91,  // 17: dipylon.store.v2.Warning.until:type_name -> google.protobuf.Timestamp
 	16,  // 18: dipylon.store.v2.Metric.kind:type_name -> dipylon.store.v2.Metric.Kind
-	87,  // 19: dipylon.store.v2.Metric.buckets:type_name -> dipylon.store.v2.Metric.Bucket
+	89,  // 19: dipylon.store.v2.Metric.buckets:type_name -> dipylon.store.v2.Metric.Bucket
 	1,   // 20: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
 	34,  // 21: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
 	33,  // 22: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
-	89,  // 23: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
+	91,  // 23: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
 	34,  // 24: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
 	36,  // 25: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
 	41,  // 26: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
@@ -6615,7 +6761,7 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	55,  // 40: dipylon.store.v2.MaildropResponse.measured:type_name -> dipylon.store.v2.Measured
 	33,  // 41: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
 	44,  // 42: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
-	89,  // 43: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
+	91,  // 43: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
 	51,  // 44: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
 	47,  // 45: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
 	3,   // 46: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
@@ -6630,7 +6776,7 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	7,   // 55: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
 	59,  // 56: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
 	60,  // 57: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
-	89,  // 58: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
+	91,  // 58: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
 	8,   // 59: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
 	58,  // 60: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
 	61,  // 61: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
@@ -6646,69 +6792,73 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	11,  // 71: dipylon.store.v2.DirectoryEntry.format:type_name -> dipylon.store.v2.Format
 	58,  // 72: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
 	61,  // 73: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
-	89,  // 74: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	91,  // 74: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
 	34,  // 75: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
 	68,  // 76: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
 	70,  // 77: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
-	72,  // 78: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
-	70,  // 79: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
-	68,  // 80: dipylon.store.v2.SendRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	33,  // 81: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
-	68,  // 82: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
-	74,  // 83: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
-	76,  // 84: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
-	75,  // 85: dipylon.store.v2.CollectRequest.ask:type_name -> dipylon.store.v2.Ask
-	88,  // 86: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
-	51,  // 87: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	88,  // 88: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
-	17,  // 89: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
-	79,  // 90: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
-	78,  // 91: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
-	17,  // 92: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
-	58,  // 93: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
-	61,  // 94: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
-	89,  // 95: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
-	13,  // 96: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
-	33,  // 97: dipylon.store.v2.ExamineRequest.credential:type_name -> dipylon.store.v2.Credential
-	14,  // 98: dipylon.store.v2.Step.outcome:type_name -> dipylon.store.v2.StepOutcome
-	88,  // 99: dipylon.store.v2.Step.took:type_name -> google.protobuf.Duration
-	85,  // 100: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	66,  // 101: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
-	18,  // 102: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
-	24,  // 103: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	29,  // 104: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	35,  // 105: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	37,  // 106: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	39,  // 107: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	62,  // 108: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	69,  // 109: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	71,  // 110: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	73,  // 111: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	84,  // 112: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	63,  // 113: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
-	80,  // 114: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
-	82,  // 115: dipylon.store.v2.Store.Examine:input_type -> dipylon.store.v2.ExamineRequest
-	27,  // 116: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
-	19,  // 117: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	25,  // 118: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	30,  // 119: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	36,  // 120: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	38,  // 121: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	40,  // 122: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	65,  // 123: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	65,  // 124: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	65,  // 125: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	77,  // 126: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	86,  // 127: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	64,  // 128: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
-	81,  // 129: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
-	83,  // 130: dipylon.store.v2.Store.Examine:output_type -> dipylon.store.v2.Step
-	28,  // 131: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
-	117, // [117:132] is the sub-list for method output_type
-	102, // [102:117] is the sub-list for method input_type
-	102, // [102:102] is the sub-list for extension type_name
-	102, // [102:102] is the sub-list for extension extendee
-	0,   // [0:102] is the sub-list for field type_name
+	68,  // 78: dipylon.store.v2.DeliveriesRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	65,  // 79: dipylon.store.v2.DeliveriesResponse.verdicts:type_name -> dipylon.store.v2.Verdicts
+	74,  // 80: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
+	70,  // 81: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
+	68,  // 82: dipylon.store.v2.SendRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	33,  // 83: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
+	68,  // 84: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
+	76,  // 85: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
+	78,  // 86: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
+	77,  // 87: dipylon.store.v2.CollectRequest.ask:type_name -> dipylon.store.v2.Ask
+	90,  // 88: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	51,  // 89: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
+	90,  // 90: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
+	17,  // 91: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
+	81,  // 92: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
+	80,  // 93: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
+	17,  // 94: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
+	58,  // 95: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
+	61,  // 96: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
+	91,  // 97: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	13,  // 98: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
+	33,  // 99: dipylon.store.v2.ExamineRequest.credential:type_name -> dipylon.store.v2.Credential
+	14,  // 100: dipylon.store.v2.Step.outcome:type_name -> dipylon.store.v2.StepOutcome
+	90,  // 101: dipylon.store.v2.Step.took:type_name -> google.protobuf.Duration
+	87,  // 102: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	66,  // 103: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	18,  // 104: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	24,  // 105: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	29,  // 106: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	35,  // 107: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	37,  // 108: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	39,  // 109: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	62,  // 110: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	69,  // 111: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	71,  // 112: dipylon.store.v2.Store.Deliveries:input_type -> dipylon.store.v2.DeliveriesRequest
+	73,  // 113: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	75,  // 114: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	86,  // 115: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	63,  // 116: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
+	82,  // 117: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
+	84,  // 118: dipylon.store.v2.Store.Examine:input_type -> dipylon.store.v2.ExamineRequest
+	27,  // 119: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
+	19,  // 120: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	25,  // 121: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	30,  // 122: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	36,  // 123: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	38,  // 124: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	40,  // 125: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	65,  // 126: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	65,  // 127: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	72,  // 128: dipylon.store.v2.Store.Deliveries:output_type -> dipylon.store.v2.DeliveriesResponse
+	65,  // 129: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	79,  // 130: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	88,  // 131: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	64,  // 132: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
+	83,  // 133: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
+	85,  // 134: dipylon.store.v2.Store.Examine:output_type -> dipylon.store.v2.Step
+	28,  // 135: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
+	120, // [120:136] is the sub-list for method output_type
+	104, // [104:120] is the sub-list for method input_type
+	104, // [104:104] is the sub-list for extension type_name
+	104, // [104:104] is the sub-list for extension extendee
+	0,   // [0:104] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v2_store_proto_init() }
@@ -6740,18 +6890,18 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*DeliverRequest_Chunk)(nil),
 		(*DeliverRequest_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[54].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[56].OneofWrappers = []any{
 		(*SendRequest_Start)(nil),
 		(*SendRequest_Chunk)(nil),
 		(*SendRequest_End)(nil),
 		(*SendRequest_Delivery)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[56].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[58].OneofWrappers = []any{
 		(*CollectRequest_Start)(nil),
 		(*CollectRequest_Taken)(nil),
 		(*CollectRequest_Ask)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[60].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[62].OneofWrappers = []any{
 		(*CollectResponse_Outgoing)(nil),
 		(*CollectResponse_Chunk)(nil),
 		(*CollectResponse_End)(nil),
@@ -6762,7 +6912,7 @@ func file_dipylon_store_v2_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v2_store_proto_rawDesc), len(file_dipylon_store_v2_store_proto_rawDesc)),
 			NumEnums:      17,
-			NumMessages:   71,
+			NumMessages:   73,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

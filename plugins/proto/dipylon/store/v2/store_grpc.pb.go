@@ -34,6 +34,7 @@ const (
 	Store_Maildrop_FullMethodName     = "/dipylon.store.v2.Store/Maildrop"
 	Store_Resolve_FullMethodName      = "/dipylon.store.v2.Store/Resolve"
 	Store_Deliver_FullMethodName      = "/dipylon.store.v2.Store/Deliver"
+	Store_Deliveries_FullMethodName   = "/dipylon.store.v2.Store/Deliveries"
 	Store_Send_FullMethodName         = "/dipylon.store.v2.Store/Send"
 	Store_Collect_FullMethodName      = "/dipylon.store.v2.Store/Collect"
 	Store_Settle_FullMethodName       = "/dipylon.store.v2.Store/Settle"
@@ -64,6 +65,7 @@ type StoreClient interface {
 	// Receiver.
 	Resolve(ctx context.Context, in *ResolveRequest, opts ...grpc.CallOption) (*Verdicts, error)
 	Deliver(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[DeliverRequest, Verdicts], error)
+	Deliveries(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[DeliveriesRequest, DeliveriesResponse], error)
 	// Sender: one stream is one sending session, under one login.
 	Send(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SendRequest, Verdicts], error)
 	// Outbox.
@@ -176,9 +178,22 @@ func (c *storeClient) Deliver(ctx context.Context, opts ...grpc.CallOption) (grp
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Store_DeliverClient = grpc.ClientStreamingClient[DeliverRequest, Verdicts]
 
+func (c *storeClient) Deliveries(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[DeliveriesRequest, DeliveriesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Store_ServiceDesc.Streams[3], Store_Deliveries_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[DeliveriesRequest, DeliveriesResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Store_DeliveriesClient = grpc.BidiStreamingClient[DeliveriesRequest, DeliveriesResponse]
+
 func (c *storeClient) Send(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SendRequest, Verdicts], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Store_ServiceDesc.Streams[3], Store_Send_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Store_ServiceDesc.Streams[4], Store_Send_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +206,7 @@ type Store_SendClient = grpc.BidiStreamingClient[SendRequest, Verdicts]
 
 func (c *storeClient) Collect(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[CollectRequest, CollectResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Store_ServiceDesc.Streams[4], Store_Collect_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Store_ServiceDesc.Streams[5], Store_Collect_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +239,7 @@ func (c *storeClient) MaySend(ctx context.Context, in *MaySendRequest, opts ...g
 
 func (c *storeClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Hint], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Store_ServiceDesc.Streams[5], Store_Watch_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Store_ServiceDesc.Streams[6], Store_Watch_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -243,7 +258,7 @@ type Store_WatchClient = grpc.ServerStreamingClient[Hint]
 
 func (c *storeClient) Examine(ctx context.Context, in *ExamineRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Step], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Store_ServiceDesc.Streams[6], Store_Examine_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Store_ServiceDesc.Streams[7], Store_Examine_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -291,6 +306,7 @@ type StoreServer interface {
 	// Receiver.
 	Resolve(context.Context, *ResolveRequest) (*Verdicts, error)
 	Deliver(grpc.ClientStreamingServer[DeliverRequest, Verdicts]) error
+	Deliveries(grpc.BidiStreamingServer[DeliveriesRequest, DeliveriesResponse]) error
 	// Sender: one stream is one sending session, under one login.
 	Send(grpc.BidiStreamingServer[SendRequest, Verdicts]) error
 	// Outbox.
@@ -344,6 +360,10 @@ func (UnimplementedStoreServer) Resolve(context.Context, *ResolveRequest) (*Verd
 
 func (UnimplementedStoreServer) Deliver(grpc.ClientStreamingServer[DeliverRequest, Verdicts]) error {
 	return status.Error(codes.Unimplemented, "method Deliver not implemented")
+}
+
+func (UnimplementedStoreServer) Deliveries(grpc.BidiStreamingServer[DeliveriesRequest, DeliveriesResponse]) error {
+	return status.Error(codes.Unimplemented, "method Deliveries not implemented")
 }
 
 func (UnimplementedStoreServer) Send(grpc.BidiStreamingServer[SendRequest, Verdicts]) error {
@@ -505,6 +525,13 @@ func _Store_Deliver_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Store_DeliverServer = grpc.ClientStreamingServer[DeliverRequest, Verdicts]
 
+func _Store_Deliveries_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(StoreServer).Deliveries(&grpc.GenericServerStream[DeliveriesRequest, DeliveriesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Store_DeliveriesServer = grpc.BidiStreamingServer[DeliveriesRequest, DeliveriesResponse]
+
 func _Store_Send_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(StoreServer).Send(&grpc.GenericServerStream[SendRequest, Verdicts]{ServerStream: stream})
 }
@@ -651,6 +678,12 @@ var Store_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Deliver",
 			Handler:       _Store_Deliver_Handler,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Deliveries",
+			Handler:       _Store_Deliveries_Handler,
+			ServerStreams: true,
 			ClientStreams: true,
 		},
 		{

@@ -1,0 +1,249 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/plugins/proto/convert"
+	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v2"
+	"github.com/dipylon/dipylon/plugins/proto/wire"
+)
+
+// deliveries hands small messages to a process over one stream, which is opened with the first of them and again
+// where it was lost. A stream for each of them would cost more than the message.
+type deliveries struct {
+	g *generation
+
+	mu     sync.Mutex
+	stream *deliveryStream // the latest; nil: there was none
+	closed bool            // the process has ended
+}
+
+// take returns the stream with room for a message in it. nil: it is full.
+func (d *deliveries) take(ctx context.Context) (*deliveryStream, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, d.g.death()
+	}
+	if d.stream == nil || d.stream.ended() {
+		opened, err := d.g.openDeliveries()
+		if err != nil {
+			return nil, d.g.failure(ctx, err)
+		}
+		d.stream = opened
+	}
+	select {
+	case d.stream.room <- struct{}{}:
+		return d.stream, nil
+	default:
+		return nil, nil
+	}
+}
+
+// close waits for the end of the stream, once its process and the connection to that have ended.
+func (d *deliveries) close() {
+	d.mu.Lock()
+	d.closed = true
+	s := d.stream
+	d.mu.Unlock()
+	if s != nil {
+		s.work.Wait()
+	}
+}
+
+// deliveryStream is one stream of deliveries.
+type deliveryStream struct {
+	g      *generation
+	stream pb.Store_DeliveriesClient
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+	room   chan struct{} // holds a token for each message that was not answered
+	wake   chan struct{} // holds one when there may be something to send
+	over   chan struct{} // closed when the stream has ended
+	err    error         // why; set before over is closed
+
+	mu      sync.Mutex
+	last    uint64 // the latest id
+	queue   []*pb.DeliveriesRequest
+	waiting map[uint64]chan<- *pb.Verdicts // by id; nil: nobody waits for that answer any more
+}
+
+// openDeliveries opens a stream. It lives as long as the process, whoever has opened it.
+func (g *generation) openDeliveries() (*deliveryStream, error) {
+	life, cancel := context.WithCancel(g.life)
+	stream, err := g.stub.Deliveries(life)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	s := &deliveryStream{
+		g: g, stream: stream, cancel: cancel,
+		room: make(chan struct{}, wire.DeliveriesMost), wake: make(chan struct{}, 1), over: make(chan struct{}),
+		waiting: make(map[uint64]chan<- *pb.Verdicts),
+	}
+	s.work.Go(s.send)
+	s.work.Go(s.receive)
+	return s, nil
+}
+
+func (s *deliveryStream) ended() bool {
+	select {
+	case <-s.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// send sends what has come, in its order. It waits as long as the plugin does not read: the others do not.
+func (s *deliveryStream) send() {
+	for {
+		select {
+		case <-s.wake:
+		case <-s.over:
+			return
+		}
+		s.mu.Lock()
+		queue := s.queue
+		s.queue = nil
+		s.mu.Unlock()
+		for _, m := range queue {
+			if s.stream.Send(m) != nil {
+				return // receive is told why
+			}
+			s.g.pulse.beat()
+		}
+	}
+}
+
+// receive takes the answers, and the stream's end.
+func (s *deliveryStream) receive() {
+	defer close(s.over)
+	defer s.cancel()
+	for {
+		m, err := s.stream.Recv()
+		if isEOF(err) {
+			err = backends.Fail(backends.Temporary, "the plugin of store %q has ended the stream of deliveries", s.g.spec.Store)
+		}
+		if err == nil {
+			s.g.pulse.beat()
+			err = s.answer(m)
+		}
+		if err != nil {
+			s.err = err
+			return
+		}
+	}
+}
+
+var errWrongID = errors.New("an answer to a delivery that was not under way")
+
+// answer hands an answer to whoever waits for it.
+func (s *deliveryStream) answer(m *pb.DeliveriesResponse) error {
+	s.mu.Lock()
+	who, known := s.waiting[m.GetId()]
+	delete(s.waiting, m.GetId())
+	s.mu.Unlock()
+	if !known {
+		return s.g.invalid(errWrongID)
+	}
+	if who != nil {
+		who <- m.GetVerdicts() // has room for it
+	}
+	<-s.room
+	return nil
+}
+
+// ask puts a message into the queue, and returns its id and where its answer will come.
+func (s *deliveryStream) ask(m *pb.DeliveriesRequest) (id uint64, answer <-chan *pb.Verdicts) {
+	c := make(chan *pb.Verdicts, 1)
+	s.mu.Lock()
+	s.last++
+	m.Id = s.last
+	s.waiting[m.Id] = c
+	s.queue = append(s.queue, m)
+	s.mu.Unlock()
+	s.stir()
+	return m.GetId(), c
+}
+
+// giveUp tells the plugin that nobody waits for an answer any more. Until it has come the message keeps its place.
+func (s *deliveryStream) giveUp(id uint64) {
+	s.mu.Lock()
+	if _, is := s.waiting[id]; is {
+		s.waiting[id] = nil
+		s.queue = append(s.queue, &pb.DeliveriesRequest{Id: id})
+	}
+	s.mu.Unlock()
+	s.stir()
+}
+
+func (s *deliveryStream) stir() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// deliver hands a message over that is all in content, and returns its verdicts. none: there was no room for it, and
+// nothing was done.
+func (d *deliveries) deliver(ctx context.Context, m *pb.Delivery, recipients []backends.Recipient, content []byte) (verdicts []backends.Verdict, none bool, err error) {
+	s, err := d.take(ctx)
+	if s == nil {
+		return nil, err == nil, err
+	}
+	defer d.g.pulse.await()()
+	request := &pb.DeliveriesRequest{Delivery: m, Content: content}
+	if trace, ok := backends.TraceOf(ctx); ok {
+		request.Traceparent = trace.String()
+	}
+	answer, err := s.await(ctx, request)
+	if err != nil {
+		return nil, false, err
+	}
+	if f := convert.FailureFromProto(answer.GetFailure()); f != nil {
+		return nil, false, f
+	}
+	if verdicts, err = convert.VerdictsFromProto(answer, recipients); err != nil {
+		return nil, false, d.g.invalid(err)
+	}
+	return verdicts, false, nil
+}
+
+// await sends a message and waits for its answer: as long as the caller does, and the plugin may stall.
+func (s *deliveryStream) await(ctx context.Context, m *pb.DeliveriesRequest) (*pb.Verdicts, error) {
+	id, answer := s.ask(m)
+	stalled := time.NewTimer(s.g.spec.StallTimeout)
+	defer stalled.Stop()
+	select {
+	case m := <-answer:
+		return m, nil
+	case <-s.over:
+	case <-ctx.Done():
+		s.giveUp(id)
+		return nil, s.g.failure(ctx, ctx.Err())
+	case <-stalled.C:
+		s.giveUp(id)
+		return nil, backends.Fail(backends.Temporary, "store %q: %w", s.g.spec.Store, errStalled)
+	}
+	select {
+	case m := <-answer: // it came before the end
+		return m, nil
+	default:
+	}
+	return nil, s.lost(ctx)
+}
+
+// lost is the failure of a message whose stream has ended without an answer to it. Whatever ended the stream, nothing
+// is known of the message.
+func (s *deliveryStream) lost(ctx context.Context) error {
+	err := s.g.failure(ctx, s.err)
+	if backends.KindOf(err) != backends.Temporary {
+		err = backends.Fail(backends.Temporary, "store %q: the stream of deliveries has ended: %w", s.g.spec.Store, err)
+	}
+	return err
+}
