@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -20,6 +21,11 @@ type Verdict struct {
 	Account string
 	// Directory is, in the answer to Resolve, what the store's directory says of the recipient; nil: nothing.
 	Directory *DirectoryEntry
+	// Holds is, in the answer to Resolve and without a failure, how long the answer holds for the recipient, whoever
+	// sends the message from where, if it is no larger than was asked: so long the gateway may give it by itself,
+	// 5 s at the most ([HoldsMost]). A mailbox whose quota may be full by then, or a list that is closed to some
+	// senders, has no such answer. What a [Watcher] tells ends it early. Zero: each message is asked about.
+	Holds time.Duration
 	// Action is what was done, in the words of RFC 3464 §2.3.3; zero: what the call and the failure say.
 	Action Action
 	// Destination is where the message went: the folder, or the next server ("dns; mx.example.org",
@@ -31,6 +37,9 @@ type Verdict struct {
 	// StoredAs is the id of the copy that the store now has of the message, for the track.
 	StoredAs MessageID
 }
+
+// HoldsMost bounds [Verdict.Holds].
+const HoldsMost = 5 * time.Second
 
 // Action is what was done with a message for a recipient (RFC 3464 §2.3.3).
 type Action uint8

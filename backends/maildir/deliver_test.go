@@ -66,6 +66,9 @@ func TestRecipients(t *testing.T) {
 		if e := verdicts[0].Directory; (e == nil) != (want == "") || e != nil && e.Address != want {
 			t.Errorf("%q: the directory's entry is %v", recipient, e)
 		}
+		if holds := verdicts[0].Holds; (holds == lookEvery) != (want != "") || want == "" && holds != 0 {
+			t.Errorf("%q: the answer holds for %v", recipient, holds)
+		}
 		got := w.deliver(backends.Delivery{Key: "to " + keyMark(recipient), Recipients: backends.To(recipient)}, hello)
 		if f := got[0].Failure; (f == nil) != (want != "") || f != nil && f.Kind != backends.NotFound {
 			t.Errorf("delivered to %q: %v", recipient, f)

@@ -27,8 +27,8 @@ func TestQuota(t *testing.T) {
 		return v[0]
 	}
 	for n := range 3 {
-		if v := resolve(each); v.Failure != nil {
-			t.Fatalf("before message %d: %v", n, v.Failure)
+		if v := resolve(each); v.Failure != nil || v.Holds != 0 {
+			t.Fatalf("before message %d: %v, which holds for %v", n, v.Failure, v.Holds)
 		}
 		w.take(fmt.Sprint(n), message(n), anna)
 	}

@@ -24,8 +24,13 @@ func (s *Store) Resolve(ctx context.Context, query backends.ResolveQuery) ([]bac
 		verdicts[i] = backends.Verdict{
 			Recipient: recipient, Failure: use.mayTake(d, recipient, query.Size), Account: use.accountOf(d, recipient),
 		}
-		if a := use.recipient(d, recipient); a != nil {
-			verdicts[i].Directory = &backends.DirectoryEntry{Address: a.address.String()}
+		a := use.recipient(d, recipient)
+		if a == nil {
+			continue
+		}
+		verdicts[i].Directory = &backends.DirectoryEntry{Address: a.address.String()}
+		if verdicts[i].Failure == nil && use.quotaOf(a) <= 0 {
+			verdicts[i].Holds = lookEvery // what changes the answer is told of then
 		}
 	}
 	return verdicts, nil

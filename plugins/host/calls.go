@@ -153,6 +153,11 @@ func (s *Store) Resolve(ctx context.Context, query backends.ResolveQuery) (verdi
 		return nil, refused(err)
 	}
 	err = s.with(ctx, isReceiver, func(ctx context.Context, g *generation) error {
+		known, asOf := g.resolved.of(query)
+		if known != nil {
+			verdicts = known
+			return nil
+		}
 		answer, err := g.stub.Resolve(ctx, m)
 		if err != nil {
 			return g.failure(ctx, err)
@@ -160,6 +165,7 @@ func (s *Store) Resolve(ctx context.Context, query backends.ResolveQuery) (verdi
 		if verdicts, err = convert.VerdictsFromProto(answer, query.Recipients); err != nil {
 			return g.invalid(err)
 		}
+		g.resolved.note(query, verdicts, asOf)
 		return nil
 	})
 	if err != nil {

@@ -358,6 +358,9 @@ func (f *fakeStore) Resolve(ctx context.Context, q backends.ResolveQuery) ([]bac
 			v.Recipient = "x" + r
 		case strings.HasPrefix(r, "crash"):
 			os.Exit(3)
+		case strings.HasPrefix(r, "holds"):
+			f.ask("holds")
+			v.Holds = time.Hour
 		case strings.HasPrefix(r, "trace"):
 			v.RemoteDiagnostic = traceIn(ctx)
 		}

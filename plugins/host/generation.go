@@ -45,6 +45,7 @@ type generation struct {
 	stub     pb.StoreClient
 	files    *fileSocket // nil: there is none
 	small    *deliveries // messages that need no stream of their own
+	resolved holding     // recipients
 	noted    sync.Once   // that a file could not be taken over
 
 	metrics atomic.Pointer[[]backends.Metric] // of the last health check; nil: there was none

@@ -60,7 +60,11 @@ func (g *generation) watchHints(ctx context.Context, tell func(backends.Hint)) e
 		case err != nil:
 			return g.failure(ctx, err)
 		}
-		tell(convert.HintFromProto(m))
+		hint := convert.HintFromProto(m)
+		if hint.Kind != backends.HintNewMail {
+			g.resolved.forget()
+		}
+		tell(hint)
 		if told++; told < hintsMost {
 			continue
 		}

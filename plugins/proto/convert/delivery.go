@@ -107,6 +107,7 @@ func VerdictsToProto(verdicts []backends.Verdict) (*pb.Verdicts, error) {
 			RemoteDiagnostic: Line(v.RemoteDiagnostic, textMost),
 			StoredAs:         []byte(v.StoredAs),
 			Directory:        directoryToProto(v.Directory),
+			Holds:            durationToProto(v.Holds),
 		}
 	}
 	return m, nil
@@ -126,6 +127,9 @@ func verdictFromProto(m *pb.Verdict) backends.Verdict {
 		v.Action = backends.Action(m.GetAction())
 	}
 	v.Directory = directoryFromProto(m.GetDirectory())
+	if v.Failure == nil {
+		v.Holds = durationFromProto(m.GetHolds(), backends.HoldsMost)
+	}
 	if id, err := checkID(m.GetStoredAs()); err == nil {
 		v.StoredAs = id
 	}

@@ -4520,8 +4520,12 @@ type Verdict struct {
 	RemoteDiagnostic string          `protobuf:"bytes,6,opt,name=remote_diagnostic,json=remoteDiagnostic,proto3" json:"remote_diagnostic,omitempty"` // "smtp; 550 5.1.1 no such user" (RFC 3464 section 2.3.6): one line, at most 512 octets
 	StoredAs         []byte          `protobuf:"bytes,7,opt,name=stored_as,json=storedAs,proto3" json:"stored_as,omitempty"`                         // the message id of the store's copy, as List gives it
 	Directory        *DirectoryEntry `protobuf:"bytes,8,opt,name=directory,proto3" json:"directory,omitempty"`                                       // in the answer to Resolve; may be left out
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// In the answer to Resolve, without a failure: how long it holds for the recipient, whoever sends the
+	// message from where, if it is no larger than was asked. So long the gateway may give it by itself, 5 s at the
+	// most, unless a hint comes. Absent: each message is asked about.
+	Holds         *durationpb.Duration `protobuf:"bytes,9,opt,name=holds,proto3" json:"holds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Verdict) Reset() {
@@ -4606,6 +4610,13 @@ func (x *Verdict) GetStoredAs() []byte {
 func (x *Verdict) GetDirectory() *DirectoryEntry {
 	if x != nil {
 		return x.Directory
+	}
+	return nil
+}
+
+func (x *Verdict) GetHolds() *durationpb.Duration {
+	if x != nil {
+		return x.Holds
 	}
 	return nil
 }
@@ -6396,7 +6407,7 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\bVerdicts\x125\n" +
 	"\bverdicts\x18\x01 \x03(\v2\x19.dipylon.store.v2.VerdictR\bverdicts\x123\n" +
 	"\afailure\x18\x02 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\x12\x10\n" +
-	"\x03key\x18\x03 \x01(\tR\x03key\"\xd4\x02\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\"\x85\x03\n" +
 	"\aVerdict\x12\x1c\n" +
 	"\trecipient\x18\x01 \x01(\tR\trecipient\x123\n" +
 	"\afailure\x18\x02 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\x12\x18\n" +
@@ -6405,7 +6416,8 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\vdestination\x18\x05 \x01(\tR\vdestination\x12+\n" +
 	"\x11remote_diagnostic\x18\x06 \x01(\tR\x10remoteDiagnostic\x12\x1b\n" +
 	"\tstored_as\x18\a \x01(\fR\bstoredAs\x12>\n" +
-	"\tdirectory\x18\b \x01(\v2 .dipylon.store.v2.DirectoryEntryR\tdirectory\"\xc9\x01\n" +
+	"\tdirectory\x18\b \x01(\v2 .dipylon.store.v2.DirectoryEntryR\tdirectory\x12/\n" +
+	"\x05holds\x18\t \x01(\v2\x19.google.protobuf.DurationR\x05holds\"\xc9\x01\n" +
 	"\x0eDirectoryEntry\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x18\n" +
 	"\amembers\x18\x02 \x03(\tR\amembers\x127\n" +
@@ -6788,77 +6800,78 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	17,  // 67: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
 	12,  // 68: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
 	67,  // 69: dipylon.store.v2.Verdict.directory:type_name -> dipylon.store.v2.DirectoryEntry
-	10,  // 70: dipylon.store.v2.DirectoryEntry.rich_text:type_name -> dipylon.store.v2.RichText
-	11,  // 71: dipylon.store.v2.DirectoryEntry.format:type_name -> dipylon.store.v2.Format
-	58,  // 72: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
-	61,  // 73: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
-	91,  // 74: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
-	34,  // 75: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
-	68,  // 76: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	70,  // 77: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
-	68,  // 78: dipylon.store.v2.DeliveriesRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	65,  // 79: dipylon.store.v2.DeliveriesResponse.verdicts:type_name -> dipylon.store.v2.Verdicts
-	74,  // 80: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
-	70,  // 81: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
-	68,  // 82: dipylon.store.v2.SendRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	33,  // 83: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
-	68,  // 84: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
-	76,  // 85: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
-	78,  // 86: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
-	77,  // 87: dipylon.store.v2.CollectRequest.ask:type_name -> dipylon.store.v2.Ask
-	90,  // 88: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
-	51,  // 89: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	90,  // 90: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
-	17,  // 91: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
-	81,  // 92: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
-	80,  // 93: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
-	17,  // 94: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
-	58,  // 95: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
-	61,  // 96: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
-	91,  // 97: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
-	13,  // 98: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
-	33,  // 99: dipylon.store.v2.ExamineRequest.credential:type_name -> dipylon.store.v2.Credential
-	14,  // 100: dipylon.store.v2.Step.outcome:type_name -> dipylon.store.v2.StepOutcome
-	90,  // 101: dipylon.store.v2.Step.took:type_name -> google.protobuf.Duration
-	87,  // 102: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	66,  // 103: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
-	18,  // 104: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
-	24,  // 105: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	29,  // 106: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	35,  // 107: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	37,  // 108: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	39,  // 109: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	62,  // 110: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	69,  // 111: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	71,  // 112: dipylon.store.v2.Store.Deliveries:input_type -> dipylon.store.v2.DeliveriesRequest
-	73,  // 113: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	75,  // 114: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	86,  // 115: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	63,  // 116: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
-	82,  // 117: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
-	84,  // 118: dipylon.store.v2.Store.Examine:input_type -> dipylon.store.v2.ExamineRequest
-	27,  // 119: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
-	19,  // 120: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	25,  // 121: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	30,  // 122: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	36,  // 123: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	38,  // 124: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	40,  // 125: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	65,  // 126: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	65,  // 127: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	72,  // 128: dipylon.store.v2.Store.Deliveries:output_type -> dipylon.store.v2.DeliveriesResponse
-	65,  // 129: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	79,  // 130: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	88,  // 131: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	64,  // 132: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
-	83,  // 133: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
-	85,  // 134: dipylon.store.v2.Store.Examine:output_type -> dipylon.store.v2.Step
-	28,  // 135: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
-	120, // [120:136] is the sub-list for method output_type
-	104, // [104:120] is the sub-list for method input_type
-	104, // [104:104] is the sub-list for extension type_name
-	104, // [104:104] is the sub-list for extension extendee
-	0,   // [0:104] is the sub-list for field type_name
+	90,  // 70: dipylon.store.v2.Verdict.holds:type_name -> google.protobuf.Duration
+	10,  // 71: dipylon.store.v2.DirectoryEntry.rich_text:type_name -> dipylon.store.v2.RichText
+	11,  // 72: dipylon.store.v2.DirectoryEntry.format:type_name -> dipylon.store.v2.Format
+	58,  // 73: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
+	61,  // 74: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
+	91,  // 75: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	34,  // 76: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
+	68,  // 77: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	70,  // 78: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
+	68,  // 79: dipylon.store.v2.DeliveriesRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	65,  // 80: dipylon.store.v2.DeliveriesResponse.verdicts:type_name -> dipylon.store.v2.Verdicts
+	74,  // 81: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
+	70,  // 82: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
+	68,  // 83: dipylon.store.v2.SendRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	33,  // 84: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
+	68,  // 85: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
+	76,  // 86: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
+	78,  // 87: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
+	77,  // 88: dipylon.store.v2.CollectRequest.ask:type_name -> dipylon.store.v2.Ask
+	90,  // 89: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	51,  // 90: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
+	90,  // 91: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
+	17,  // 92: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
+	81,  // 93: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
+	80,  // 94: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
+	17,  // 95: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
+	58,  // 96: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
+	61,  // 97: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
+	91,  // 98: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	13,  // 99: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
+	33,  // 100: dipylon.store.v2.ExamineRequest.credential:type_name -> dipylon.store.v2.Credential
+	14,  // 101: dipylon.store.v2.Step.outcome:type_name -> dipylon.store.v2.StepOutcome
+	90,  // 102: dipylon.store.v2.Step.took:type_name -> google.protobuf.Duration
+	87,  // 103: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	66,  // 104: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	18,  // 105: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	24,  // 106: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	29,  // 107: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	35,  // 108: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	37,  // 109: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	39,  // 110: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	62,  // 111: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	69,  // 112: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	71,  // 113: dipylon.store.v2.Store.Deliveries:input_type -> dipylon.store.v2.DeliveriesRequest
+	73,  // 114: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	75,  // 115: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	86,  // 116: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	63,  // 117: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
+	82,  // 118: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
+	84,  // 119: dipylon.store.v2.Store.Examine:input_type -> dipylon.store.v2.ExamineRequest
+	27,  // 120: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
+	19,  // 121: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	25,  // 122: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	30,  // 123: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	36,  // 124: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	38,  // 125: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	40,  // 126: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	65,  // 127: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	65,  // 128: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	72,  // 129: dipylon.store.v2.Store.Deliveries:output_type -> dipylon.store.v2.DeliveriesResponse
+	65,  // 130: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	79,  // 131: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	88,  // 132: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	64,  // 133: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
+	83,  // 134: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
+	85,  // 135: dipylon.store.v2.Store.Examine:output_type -> dipylon.store.v2.Step
+	28,  // 136: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
+	121, // [121:137] is the sub-list for method output_type
+	105, // [105:121] is the sub-list for method input_type
+	105, // [105:105] is the sub-list for extension type_name
+	105, // [105:105] is the sub-list for extension extendee
+	0,   // [0:105] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v2_store_proto_init() }
