@@ -111,10 +111,15 @@ func (e *FaultError) Error() string {
 // Call calls a procedure with the stub of its parameters, and returns that of its results. A [FaultError] leaves the connection as it is, unless
 // the server has signed it; any other error ends it.
 func (c *Conn) Call(ctx context.Context, opnum uint16, stub []byte) ([]byte, error) {
+	return c.CallFor(ctx, opnum, stub, c.config.Most)
+}
+
+// CallFor is Call where the results may have no more than most octets, which are no more than [Config.Most].
+func (c *Conn) CallFor(ctx context.Context, opnum uint16, stub []byte, most int) ([]byte, error) {
 	if c.broken != nil {
 		return nil, &UnsentError{c.broken}
 	}
-	reply, err := c.call(ctx, opnum, stub)
+	reply, err := c.call(ctx, opnum, stub, min(most, c.config.Most))
 	fault := &FaultError{}
 	if err != nil && (!errors.As(err, &fault) || fault.signed) { // the next signature follows on one that was not looked at
 		c.broken = err
@@ -123,7 +128,7 @@ func (c *Conn) Call(ctx context.Context, opnum uint16, stub []byte) ([]byte, err
 	return reply, err
 }
 
-func (c *Conn) call(ctx context.Context, opnum uint16, stub []byte) ([]byte, error) {
+func (c *Conn) call(ctx context.Context, opnum uint16, stub []byte, most int) ([]byte, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, &UnsentError{err}
 	}
@@ -139,7 +144,7 @@ func (c *Conn) call(ctx context.Context, opnum uint16, stub []byte) ([]byte, err
 			return nil, err
 		}
 	}
-	return c.response(ctx)
+	return c.response(ctx, most)
 }
 
 // room is how many octets of a stub a fragment has room for.
@@ -184,7 +189,7 @@ func (c *Conn) requestFragment(opnum uint16, part []byte, left int, first, last 
 }
 
 // response reads the fragments of a response, C706 §12.6.4.10.
-func (c *Conn) response(ctx context.Context) ([]byte, error) {
+func (c *Conn) response(ctx context.Context, most int) ([]byte, error) {
 	var stub []byte
 	for first := true; ; first = false {
 		p, err := c.receive(ctx)
@@ -201,8 +206,8 @@ func (c *Conn) response(ctx context.Context) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(stub)+len(part) > c.config.Most {
-			return nil, violation("a reply of more than %d octets", c.config.Most)
+		if len(stub)+len(part) > most {
+			return nil, violation("a reply of more than %d octets", most)
 		}
 		c.answered = true
 		stub = append(stub, part...)

@@ -16,8 +16,12 @@ var nspi = service{
 	Interface: dcerpc.Interface{
 		Name: "NSPI", UUID: dcerpc.NewUUID(0xf5cc5a18, 0x4264, 0x101a, [8]byte{0x8c, 0x59, 0x08, 0x00, 0x2b, 0x2f, 0x84, 0x26}), Major: 56,
 	},
-	name: "exchangeAB", most: 8 << 20,
+	name: "exchangeAB", most: 4 << 20,
 }
+
+// entryMost is how many octets a reply may have for each name or id that is asked about: it is held in memory, and somebody has a few hundred
+// addresses at the most.
+const entryMost = 64 << 10
 
 // Procedures of NSPI, MS-OXNSPI §3.1.4.
 const (
@@ -227,7 +231,7 @@ func (a *AddressBook) ask(ctx context.Context, r request, n int, write func(*dce
 	var w dcerpc.Writer
 	w.Bytes(a.handle[:])
 	write(&w)
-	r.stub = w.Octets()
+	r.stub, r.most = w.Octets(), (n+1)*entryMost
 	return a.do(ctx, r, read)
 }
 

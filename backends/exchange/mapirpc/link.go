@@ -1,8 +1,10 @@
 package mapirpc
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"sync"
 
 	"github.com/dipylon/dipylon/backends"
@@ -76,6 +78,8 @@ type request struct {
 	stub  []byte
 	// once says that what is called must not be called again where it is not known what became of it.
 	once bool
+	// most is how many octets the reply may have, where that is less than with others.
+	most int
 	// success is the code of a success, unless it is 0.
 	success rop.Code
 }
@@ -91,7 +95,7 @@ func (l *link) do(ctx context.Context, r request, read func(*dcerpc.Reader)) err
 		l.turn.Lost = true
 		return backends.Fail(backends.Temporary, "%w: the connection is closed", rop.ErrLost)
 	}
-	reply, err := conn.Call(ctx, r.opnum, r.stub)
+	reply, err := conn.CallFor(ctx, r.opnum, r.stub, cmp.Or(r.most, math.MaxInt))
 	if err != nil {
 		failure, lost := r.failed(ctx, err)
 		l.turn.Lost = l.turn.Lost || lost

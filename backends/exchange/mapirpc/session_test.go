@@ -80,6 +80,27 @@ func TestSession(t *testing.T) {
 	}
 }
 
+// TestAddressBookBound: a reply is held in memory, and may be as large as what was asked for can be.
+func TestAddressBookBound(t *testing.T) {
+	s, _, config := start(t)
+	s.AddMailbox("long@sakes.example", "secret", "/o=Sakes/cn="+strings.Repeat("x", 200<<10))
+	a, err := mapirpc.Bind(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	columns := []mapi.Tag{mapi.PidTagEmailAddress}
+	if _, err := a.Resolve(t.Context(), []string{"=SMTP:long@sakes.example"}, columns); kindOf(err) != backends.Temporary || !strings.Contains(err.Error(), "a reply of more than 131072 octets") {
+		t.Error(err)
+	}
+	if err := a.Revive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"=SMTP:long@sakes.example", "a", "b", "c", "d", "e", "f"} // so much may well come of so many
+	if found, err := a.Resolve(t.Context(), names, columns); err != nil || found[0].Outcome != mapihttp.Resolved {
+		t.Error(err)
+	}
+}
+
 func TestAddressBook(t *testing.T) {
 	_, _, config := start(t)
 	config.SignIn = mapirpc.NTLM("george@sakes.example", "george-secret")
