@@ -49,6 +49,8 @@ type Store struct {
 	disconnectMost time.Duration
 	// lanesIdle is for how long a maildrop keeps the session contexts that it has made to read many messages.
 	lanesIdle time.Duration
+	// webBounds are those of the Ids of EWS that a maildrop remembers.
+	webBounds webBounds
 
 	mu     sync.Mutex
 	open   map[io.Closer]struct{} // maildrops
@@ -68,7 +70,7 @@ func WithLogger(log zerolog.Logger) Option { return func(s *Store) { s.log = log
 
 // New returns a store that wants to be configured.
 func New(options ...Option) *Store {
-	s := &Store{settings: defaults(), log: zerolog.Nop(), guard: newGuard(), locating: make(chan struct{}, 1), disconnectMost: 5 * time.Second, lanesIdle: 5 * time.Second, open: make(map[io.Closer]struct{})}
+	s := &Store{settings: defaults(), log: zerolog.Nop(), guard: newGuard(), locating: make(chan struct{}, 1), disconnectMost: 5 * time.Second, lanesIdle: 5 * time.Second, webBounds: webBounds{webIDsMost, webShift}, open: make(map[io.Closer]struct{})}
 	s.locating <- struct{}{}
 	for _, o := range options {
 		o(s)

@@ -15,3 +15,6 @@ func IdentityByEWS(i ews.Item) (backends.MessageID, error) { return messageIdent
 
 // KeepLanes is for how long a maildrop keeps the session contexts that it has made to read many messages.
 func KeepLanes(s *Store, idle time.Duration) { s.lanesIdle = idle }
+
+// KnowIDs is how many Ids of EWS a maildrop remembers, twice, and how far a message may move to the front in the list.
+func KnowIDs(s *Store, most, shift int) { s.webBounds = webBounds{most, shift} }

@@ -140,6 +140,40 @@ func TestWebRoundTrips(t *testing.T) {
 	}
 }
 
+// TestWebForgotten: what is remembered of a large folder is bounded, and a message whose Id was forgotten is found with one request where it was, also
+// when others were removed in front of it.
+func TestWebForgotten(t *testing.T) {
+	s, store := byEWS(t, 30, nil)
+	exchange.KnowIDs(store, 4, 5)
+	s.FindLimit(8)
+	m := open(t, store, "")
+	ids, _ := list(t, m)
+	finds := func() (n int) {
+		for _, operation := range s.Operations() {
+			if operation == "FindItem" {
+				n++
+			}
+		}
+		return n
+	}
+	before := finds()
+	if got := fetch(t, m, ids[18]); got != numbered(18) {
+		t.Errorf("%q", got)
+	}
+	if n := finds() - before; n != 1 {
+		t.Errorf("%d requests find a message", n)
+	}
+	if removals, err := m.Remove(t.Context(), ids[:5], backends.DisposalRemove); err != nil || removals[4].Failure != nil {
+		t.Fatal(removals, err)
+	}
+	if got := fetch(t, m, ids[10]); got != numbered(10) {
+		t.Errorf("%q", got)
+	}
+	if _, err := m.Fetch(t.Context(), backends.FetchRequest{ID: ids[1]}); backends.KindOf(err) != backends.NotFound {
+		t.Errorf("one that is gone: %v", err)
+	}
+}
+
 // TestWebHandover: the maildrop that follows a login has its connection, if it is opened with the same credential. Each login is verified.
 func TestWebHandover(t *testing.T) {
 	s, store := byEWS(t, 1, nil)

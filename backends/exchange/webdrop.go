@@ -22,9 +22,10 @@ type webDrop struct {
 	trash    bool   // it is Deleted Items
 	receipts bool   // the server has no way to suppress those of what is deleted
 
+	ids *webIDs
+
 	mu      sync.Mutex
-	known   map[backends.MessageID]string // the Ids of EWS of the messages that were listed
-	parents map[string]bool               // whether a ParentFolderId is this folder's
+	parents map[string]bool // whether a ParentFolderId is this folder's
 
 	ctx    context.Context //nolint:containedctx // the session's: it ends what is under way at Close
 	cancel context.CancelFunc
@@ -74,7 +75,7 @@ func (w *web) reach(ctx context.Context, path string) (*webDrop, error) {
 	case failures[0] != nil:
 		return nil, notOpen(w.login, failures[0])
 	}
-	m := &webDrop{web: w, folder: folders[0], known: make(map[backends.MessageID]string), parents: make(map[string]bool)}
+	m := &webDrop{web: w, folder: folders[0], ids: newWebIDs(w.store.webBounds), parents: make(map[string]bool)}
 	for _, name := range names {
 		if m.folder, err = w.child(ctx, m.folder, name); err != nil {
 			return nil, err
@@ -195,13 +196,13 @@ func (m *webDrop) walk(read func(offset int) (webPage, error), yield func(webEnt
 			continue
 		}
 		fresh := false
-		for _, one := range page.entries {
+		for i, one := range page.entries {
 			if has(seen, one.entry.ID) {
 				continue
 			}
 			fresh = true
 			seen[one.entry.ID] = struct{}{}
-			m.learn(one)
+			m.ids.learn(one, offset+i)
 			if !yield(one) {
 				return nil
 			}
@@ -257,20 +258,35 @@ func (m *webDrop) page(ctx context.Context, offset int) (page webPage, err error
 	return page, nil
 }
 
-func (m *webDrop) learn(one webEntry) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.known[one.entry.ID] = one.id
-}
-
-// find returns the Ids of EWS of messages. Those that were not listed here are looked for in the folder; one that is not there is not among them.
+// find returns the Ids of EWS of messages. Those that are not remembered are looked for where they were in the list, and then in all of the folder;
+// one that is not there is not among them.
 func (m *webDrop) find(ctx context.Context, ids []backends.MessageID) (map[backends.MessageID]ews.ID, error) {
 	found, missing := m.recall(ids)
-	if !missing {
+	for len(missing) > 0 {
+		offset, known := m.ids.place(missing[0])
+		if !known {
+			break
+		}
+		page, err := m.page(ctx, offset)
+		if err != nil {
+			return nil, err
+		}
+		for i, one := range page.entries {
+			m.ids.learn(one, offset+i)
+			if slices.Contains(missing, one.entry.ID) {
+				found[one.entry.ID] = ews.ID{ID: one.id}
+			}
+		}
+		if found[missing[0]].ID == "" { // it has moved, or is gone
+			break
+		}
+		missing = slices.DeleteFunc(missing, func(id backends.MessageID) bool { return found[id].ID != "" })
+	}
+	if len(missing) == 0 {
 		return found, nil
 	}
 	err := m.walk(func(offset int) (webPage, error) { return m.page(ctx, offset) }, func(one webEntry) bool {
-		if slices.Contains(ids, one.entry.ID) {
+		if slices.Contains(missing, one.entry.ID) {
 			found[one.entry.ID] = ews.ID{ID: one.id}
 		}
 		return len(found) < len(ids)
@@ -281,16 +297,14 @@ func (m *webDrop) find(ctx context.Context, ids []backends.MessageID) (map[backe
 	return found, nil
 }
 
-// recall returns what is known already. What cannot be an id of a message is not missing.
-func (m *webDrop) recall(ids []backends.MessageID) (found map[backends.MessageID]ews.ID, missing bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+// recall returns what is remembered, and which are missing. What cannot be an id of a message is not missing.
+func (m *webDrop) recall(ids []backends.MessageID) (found map[backends.MessageID]ews.ID, missing []backends.MessageID) {
 	found = make(map[backends.MessageID]ews.ID, len(ids))
 	for _, id := range ids {
-		if known, ok := m.known[id]; ok {
+		if known, ok := m.ids.find(id); ok {
 			found[id] = ews.ID{ID: known}
 		} else if _, may := parseID(id); may {
-			missing = true
+			missing = append(missing, id)
 		}
 	}
 	return found, missing

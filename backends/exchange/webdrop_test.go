@@ -55,7 +55,7 @@ func TestWalk(t *testing.T) {
 				return page, nil
 			}
 			var got []string
-			m := &webDrop{known: make(map[backends.MessageID]string)}
+			m := &webDrop{ids: newWebIDs(webBounds{most: 10})}
 			err := m.walk(read, func(one webEntry) bool {
 				got = append(got, one.id)
 				return true
@@ -67,5 +67,30 @@ func TestWalk(t *testing.T) {
 				t.Errorf("%d pages", pages)
 			}
 		})
+	}
+}
+
+// TestWebIDs: no more is remembered than the bounds, and of what is forgotten the place.
+func TestWebIDs(t *testing.T) {
+	w := newWebIDs(webBounds{most: 10, shift: webShift})
+	for i := range 1000 {
+		w.learn(webEntry{backends.Entry{ID: backends.MessageID(fmt.Sprint(i))}, fmt.Sprint("ews", i)}, i)
+	}
+	if n := len(w.recent) + len(w.older); n > 20 {
+		t.Errorf("%d Ids are remembered", n)
+	}
+	if id, known := w.find("995"); !known || id != "ews995" {
+		t.Errorf("one of the last is %q", id)
+	}
+	if _, known := w.find("3"); known {
+		t.Error("one of the first is remembered")
+	}
+	for place, want := range map[string]int{"3": 0, "900": 900 - webShift} {
+		if offset, known := w.place(backends.MessageID(place)); !known || offset != want {
+			t.Errorf("%s is looked for from %d on", place, offset)
+		}
+	}
+	if _, known := w.place("nowhere"); known {
+		t.Error("what was never listed has a place")
 	}
 }
