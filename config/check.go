@@ -34,6 +34,7 @@ func (d *decoder) check(c *Config, builtins []string) {
 	d.realms(c.Login.Realms)
 	d.routes(c)
 	d.transfer(c.Transfer)
+	d.collects(c)
 	d.attention(&c.Attention)
 }
 

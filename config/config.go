@@ -52,6 +52,8 @@ type Config struct {
 	// Transfer is which way mail goes between the gateway and the Internet.
 	Transfer Transfer `yaml:"transfer"`
 	Track    Track    `yaml:"track"`
+	// Collect are the mailboxes elsewhere whose mail is fetched.
+	Collect []Collect `yaml:"collect"`
 	// Attention is who is told of what needs attention, and what does.
 	Attention Attention `yaml:"attention"`
 
@@ -169,6 +171,7 @@ type Limits struct {
 	LoginFailures int  `yaml:"login_failures" min:"1" max:"100"`
 	ListSize      Size `yaml:"list_size" min:"1MiB" max:"3GiB"`   // ids of one open maildrop
 	ListsSize     Size `yaml:"lists_size" min:"1MiB" max:"64GiB"` // of all of them
+	Collecting    int  `yaml:"collecting" min:"1" max:"1000"`     // accounts that are collected at a time
 }
 
 // Timeouts bound the waits that are not one protocol's own.
@@ -269,7 +272,7 @@ func withDefaults(hostname string) Config {
 		},
 		Limits: Limits{
 			Connections: 1000, PerAddress: 50,
-			MessageSize: 50 << 20, HeaderSize: 1 << 20, ListSize: 64 << 20, ListsSize: 256 << 20, Recipients: 1000, Messages: 1000,
+			MessageSize: 50 << 20, HeaderSize: 1 << 20, ListSize: 64 << 20, ListsSize: 256 << 20, Recipients: 1000, Messages: 1000, Collecting: 4,
 			Errors: 20, Refusals: 100, LoginFailures: 3,
 		},
 		Timeouts: Timeouts{
@@ -286,6 +289,7 @@ func withDefaults(hostname string) Config {
 		Routes:     []Route{},
 		Relay:      defaultRelay(),
 		Transfer:   Transfer{Mode: "both", Queue: "deliver"},
+		Collect:    []Collect{},
 		Track:      Track{Keep: minutes(7 * 24 * 60)},
 		Attention:  defaultAttention(),
 	}

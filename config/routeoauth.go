@@ -29,7 +29,11 @@ type OAuth struct {
 
 // OAuthOf is what a route's tokens are asked for with. A refresh token is kept in a folder of the route's own.
 func (c *Config) OAuthOf(r Route) oauth.Config {
-	o := r.OAuth
+	return r.OAuth.config(oauth.Vault{File: oauth.VaultIn(c.RouteFolder(r.Name)), Key: r.OAuth.SealKey.Value, Name: "route " + r.Name})
+}
+
+// config is what tokens are asked for with.
+func (o *OAuth) config(vault oauth.Vault) oauth.Config {
 	var expires time.Time
 	if o.Expires != nil {
 		expires = o.Expires.Time
@@ -37,9 +41,29 @@ func (c *Config) OAuthOf(r Route) oauth.Config {
 	return oauth.Config{
 		Provider: o.Provider, Tenant: o.Tenant, Issuer: o.Issuer, TokenURL: o.Endpoint, DeviceURL: o.DeviceEndpoint, Grant: oauth.Grant(o.Grant),
 		ClientID: o.ClientID, ClientSecret: o.ClientSecret.Value, Certificate: o.Certificate, Key: o.CertificateKey, ServiceAccount: o.ServiceAccount,
-		Scopes: o.Scopes, CA: o.CA, Expires: expires,
-		Vault: oauth.Vault{File: oauth.VaultIn(c.RouteFolder(r.Name)), Key: o.SealKey.Value, Name: "route " + r.Name},
+		Scopes: o.Scopes, CA: o.CA, Expires: expires, Vault: vault,
 	}
+}
+
+// Settings are those of a store that gets such tokens, as its backend reads them; nil: there are none.
+func (o *OAuth) Settings() map[string]any {
+	if o == nil {
+		return nil
+	}
+	all := make(map[string]any)
+	for key, value := range map[string]string{
+		"provider": o.Provider, "tenant": o.Tenant, "issuer": o.Issuer, "endpoint": o.Endpoint, "device_endpoint": o.DeviceEndpoint, "grant": o.Grant,
+		"client_id": o.ClientID, "client_secret": o.ClientSecret.Value, "certificate": o.Certificate, "certificate_key": o.CertificateKey,
+		"service_account": o.ServiceAccount, "ca": o.CA, "seal_key": o.SealKey.Value,
+	} {
+		if value != "" {
+			all[key] = value
+		}
+	}
+	if len(o.Scopes) > 0 {
+		all["scopes"] = o.Scopes
+	}
+	return all
 }
 
 // RouteFolder is where a route keeps what is its own.

@@ -43,6 +43,7 @@ const (
 	Login          = "login"
 	MessageIn      = "message_in"
 	Collected      = "collected"
+	Fetched        = "fetched"
 	Queued         = "queued"
 	Delivery       = "delivery"
 	Relay          = "relay"

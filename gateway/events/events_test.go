@@ -15,7 +15,7 @@ func TestSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{
-		events.SessionStart, events.SessionEnd, events.SessionRefused, events.Login, events.MessageIn, events.Queued, events.Delivery, events.Relay,
+		events.SessionStart, events.SessionEnd, events.SessionRefused, events.Login, events.MessageIn, events.Fetched, events.Queued, events.Delivery, events.Relay,
 		events.QueueChange, events.MessageOut, events.Deletion, events.Plugin,
 	} {
 		if !strings.Contains(string(page), "\n| `"+name+"` |") {

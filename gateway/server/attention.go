@@ -28,6 +28,7 @@ func (g *Server) newAttention() *attention.Registry {
 	all.Source("stores", func(context.Context) ([]attention.Concern, error) { return storeConcerns(g.Snapshot().Stores), nil })
 	all.Source("routes", func(context.Context) ([]attention.Concern, error) { return g.routeConcerns(), nil })
 	all.Source("passwords", g.passwordConcerns)
+	all.Source("collect", g.collectConcerns)
 	all.Source("quarantine", g.quarantineConcerns)
 	all.Source("spool", func(context.Context) ([]attention.Concern, error) { return g.spoolConcerns(), nil })
 	all.Source("disk", func(context.Context) ([]attention.Concern, error) { return g.diskConcerns() })

@@ -29,6 +29,8 @@ type metrics struct {
 	hops, unreachable, backedOff, commonDown, untold, relayedTo *prometheus.CounterVec
 	waited                                                      *prometheus.HistogramVec
 	outbox, winmail                                             *prometheus.CounterVec
+	fetches, fetchedMessages                                    *prometheus.CounterVec
+	fetchedAt                                                   *prometheus.GaugeVec
 }
 
 // commandBuckets are from what memory answers to what a slow store does, in seconds.
@@ -68,6 +70,7 @@ func newMetrics(g *Server) *metrics {
 		Help: "Parts of TNEF (winmail.dat) in messages that were to be opened: opened, or messages in which one was kept as it came. A message counts each time.",
 	}, []string{"outcome"})
 	m.registry.MustRegister(m.outbox, m.winmail)
+	m.collect()
 	m.registry.MustRegister(m.took, moment{g}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -214,6 +214,7 @@ func (g *Server) apply(c *change) {
 		g.relaying.Go(func() { g.liftKept(g.alive) })
 	}
 	g.collect(c.cfg, c.swapped)
+	g.fetch(c.cfg)
 	g.warn(c.cfg)
 	for _, name := range c.removed {
 		g.retire(name, removed[name])

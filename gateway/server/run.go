@@ -101,6 +101,7 @@ func (g *Server) start(ctx context.Context) error {
 	g.serveCommands()
 	g.publish()
 	g.collect(g.cfg, nil)
+	g.fetch(g.cfg)
 	g.warn(g.cfg)
 	g.work.Go(func() { g.attention.Run(g.alive) })
 	g.work.Go(func() { state.Maintain(g.base, g.log, maintenanceEvery, g.tasks()...) })
@@ -121,6 +122,9 @@ func (g *Server) Shutdown(ctx context.Context) error {
 		l.listener.close()
 	}
 	g.collector.Close()
+	if g.fetcher != nil {
+		g.fetcher.Close()
+	}
 	errs := g.shutdownEngines(ctx)
 	stop := context.AfterFunc(ctx, g.cutRelays)
 	g.relaying.Wait()

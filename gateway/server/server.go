@@ -31,6 +31,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/attention"
+	"github.com/dipylon/dipylon/gateway/collect"
 	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/edge"
 	"github.com/dipylon/dipylon/gateway/folder"
@@ -85,10 +86,11 @@ type Server struct {
 	confirmed     routing.Confirmed
 	metrics       *metrics
 	attention     *attention.Registry
-	mailed        mailed            // what its goroutine alone knows
-	queued        *queueCount       // for metrics
-	transit       *queueCount       // for what needs attention: metrics have numbers of their own moment
-	collector     *outbox.Collector // of the mail that stores want sent
+	mailed        mailed             // what its goroutine alone knows
+	queued        *queueCount        // for metrics
+	transit       *queueCount        // for what needs attention: metrics have numbers of their own moment
+	collector     *outbox.Collector  // of the mail that stores want sent
+	fetcher       *collect.Collector // of mail from servers elsewhere
 	lock          *StateLock
 
 	// turn has a place for whoever starts, reloads or shuts down. What the current configuration
@@ -172,6 +174,7 @@ func (g *Server) prepareAll(ctx context.Context) error {
 		return Temporary(err)
 	}
 	g.collector.Quarantine = &folder.Quarantine{DB: g.db}
+	g.fetcher = g.newFetcher()
 	g.guard = login.NewGuard(login.GuardOptions{Log: g.log, Throttle: g.throttle, Floor: g.cfg.Login.Throttle.Refusal.Std()})
 	g.authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
 		Log: g.log, Guard: g.guard,
@@ -322,5 +325,5 @@ func (g *Server) tasks() []state.Task {
 	}
 	tasks := slices.Concat(g.index.Tasks(), keys.Tasks(), g.locks.Tasks(), g.openings.Tasks(), g.dedup.Tasks(), []state.Task{sweeper.Task(), g.quota.Task()})
 	tasks = append(tasks, track.Tasks(g.db, func() time.Duration { return g.Snapshot().Config.Track.Keep.Std() })...)
-	return append(tasks, g.throttle.Tasks()...)
+	return slices.Concat(tasks, g.throttle.Tasks(), g.fetcher.Tasks())
 }

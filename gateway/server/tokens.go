@@ -38,18 +38,22 @@ func (t *tokenSources) of(cfg *config.Config, r config.Route) func(mailbox strin
 	case r.OAuth == nil:
 		return nil
 	}
-	c, folder := cfg.OAuthOf(r), cfg.RouteFolder(r.Name)
+	return t.asked(cfg.OAuthOf(r), cfg.RouteFolder(r.Name), r.Name)
+}
+
+// asked is what gets tokens as a configuration says, for a mailbox.
+func (t *tokenSources) asked(c oauth.Config, folder, name string) func(mailbox string) smtpclient.Tokens {
 	return func(mailbox string) smtpclient.Tokens {
 		return smtpclient.Tokens{
 			Token: func(ctx context.Context) (string, error) {
-				source, err := t.source(c, folder, r.Name)
+				source, err := t.source(c, folder, name)
 				if err != nil {
 					return "", err
 				}
 				return source.Token(ctx, mailbox)
 			},
 			Refused: func(token string) {
-				if source, err := t.source(c, folder, r.Name); err == nil {
+				if source, err := t.source(c, folder, name); err == nil {
 					source.Refused(mailbox, token)
 				}
 			},
@@ -110,6 +114,11 @@ func (t *tokenSources) keep(cfg *config.Config) {
 	for _, r := range cfg.Routes {
 		if r.OAuth != nil {
 			used[keyOf(cfg.OAuthOf(r), r.Name)] = true
+		}
+	}
+	for _, a := range cfg.Collect {
+		if a.OAuth != nil {
+			used[keyOf(cfg.CollectOAuth(a), "collect "+a.Name)] = true
 		}
 	}
 	t.end(func(key [sha256.Size]byte) bool { return !used[key] })

@@ -40,7 +40,7 @@ const (
 
 // tracked are the events of a message's life, as they stand in a line of the log. Within a value they would be
 // quoted.
-var tracked = [][]byte{named(events.MessageIn), named(events.Collected), named(events.Queued), named(events.Delivery), named(events.Relay), named(events.QueueChange)}
+var tracked = [][]byte{named(events.MessageIn), named(events.Collected), named(events.Fetched), named(events.Queued), named(events.Delivery), named(events.Relay), named(events.QueueChange)}
 
 func named(event string) []byte { return []byte(`"` + events.Event + `":"` + event + `"`) }
 

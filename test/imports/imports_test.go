@@ -73,11 +73,15 @@ var rules = []rule{
 	}},
 	// What stores want sent: which message, and what they are told of it.
 	{"gateway/outbox", []string{"gateway/events", "gateway/folder", "gateway/routing", "gateway/stores", "backends$", "backends/pause$"}},
+	// Mail of servers elsewhere: how it is read there, and who gets it here.
+	{"gateway/collect", []string{
+		"gateway/admin", "gateway/content", "gateway/events", "gateway/folder", "gateway/receivers", "gateway/state", "gateway/stores", "backends$", "backends/argon2id$", "backends/mail", "backends/pause$",
+	}},
 	// Whoever puts it all together starts plugins, and knows the configuration.
 	{"gateway/server", []string{"gateway", "plugins/host", "backends$", "backends/filelock$", "backends/mail", "config"}},
 	// What commands and the administration do, without a command line.
 	{"gateway/manage", []string{
-		"gateway/admin", "gateway/doctor", "gateway/folder", "gateway/index", "gateway/login", "gateway/maildrop", "gateway/passwords", "gateway/policy", "gateway/queue",
+		"gateway/admin", "gateway/collect", "gateway/doctor", "gateway/folder", "gateway/index", "gateway/login", "gateway/maildrop", "gateway/passwords", "gateway/policy", "gateway/queue",
 		"gateway/route", "gateway/server", "gateway/spool", "gateway/state", "gateway/status", "gateway/stores", "plugins/host", "backends$", "backends/mail",
 		"backends/tempfolder$", "config",
 	}},

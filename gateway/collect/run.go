@@ -1,0 +1,369 @@
+package collect
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/backends/mail/pop3client"
+	"github.com/dipylon/dipylon/gateway/folder"
+)
+
+const (
+	// sessionMost is how many messages are read in one session. What was taken is removed at its end: whatever breaks a
+	// session costs so much at the most.
+	sessionMost = 200
+	// brokenMost is how many sessions of a run may break in a row with nothing done.
+	brokenMost = 3
+	// suspectMost is how often reading a message may break the connection before it is set aside.
+	suspectMost = 3
+	// finishMost is how long a session may take to end, and stopMost while the gateway ends.
+	finishMost = 20 * time.Second
+	stopMost   = 5 * time.Second
+	// tellEvery is how often a long run says how far it is.
+	tellEvery = 2 * time.Second
+	// logEvery is how often the log does.
+	logEvery = time.Minute
+	// refusalsMost is how many messages in a row may find no store that takes mail, before the rest waits.
+	refusalsMost = 3
+)
+
+// run is one collection of one account.
+type run struct {
+	*Collector
+	account *Account
+	log     zerolog.Logger
+	lock    folder.Lock
+	status  *Status
+	count   Counts // of this run
+	told    time.Time
+	logged  time.Time
+
+	entries map[string]*entry
+	weak    map[string]int // contents without an id of their own, in this session
+	src     source
+	read    int // messages in this session
+	later   int // messages in a row that no store has taken for now
+}
+
+// errLost says that another gateway may collect the account by now.
+var errLost = errors.New("the lease on the account has run out")
+
+// all collects until there is nothing more, or as much as a run may.
+func (r *run) all(ctx context.Context) error {
+	for broken := 0; ; {
+		before := r.count
+		more, err := r.session(ctx)
+		switch {
+		case given(ctx):
+			return ctx.Err()
+		case err == nil && !more:
+			return nil
+		case err == nil:
+			broken = 0
+			continue
+		case r.count.Read > before.Read || r.count.Aside > before.Aside || r.count.Removed > before.Removed:
+			broken = 0
+		}
+		if broken++; broken >= brokenMost || r.src == nil || final(err) {
+			return err
+		}
+		r.log.Warn().Err(err).Msg("the session with the server broke: it is tried again")
+	}
+}
+
+// final says whether another session now would not help.
+func final(err error) bool {
+	f, is := errors.AsType[*failure](err)
+	return is && f.kind != kindServer
+}
+
+// session is one session with the server. more says that another one is worth while.
+func (r *run) session(ctx context.Context) (more bool, err error) {
+	r.src, r.read, r.weak = nil, 0, make(map[string]int)
+	src, err := r.open(ctx, r.account)
+	if err != nil {
+		return false, err
+	}
+	defer src.close()
+	r.src = src
+	items, err := src.list(ctx)
+	if err != nil {
+		return false, fmt.Errorf("listing the messages: %w", err)
+	}
+	if r.entries, err = r.ledger.entries(ctx, r.account.Name); err != nil {
+		return false, &failure{kind: kindState, err: err}
+	}
+	if err := r.compare(ctx, items); err != nil {
+		return false, &failure{kind: kindState, err: err}
+	}
+	more, err = r.each(ctx, items)
+	if err != nil && !errors.Is(err, errEnough) && !given(ctx) {
+		return false, err
+	}
+	return more, errors.Join(r.end(ctx), err)
+}
+
+// errEnough ends a session in good order, as nothing more can be done now.
+var errEnough = errors.New("the rest waits")
+
+// end has the server remove what was taken, also while the gateway ends, and forgets it.
+func (r *run) end(ctx context.Context) error {
+	most := finishMost + r.account.Secure.Timeout
+	if given(ctx) {
+		most = stopMost
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), most)
+	defer cancel()
+	removed, err := r.src.finish(ctx)
+	if err != nil {
+		err = fmt.Errorf("ending the session: %w", err)
+	}
+	r.count.Removed += int64(len(removed))
+	if e := r.ledger.forget(ctx, r.account.Name, removed); e != nil {
+		return errors.Join(err, &failure{kind: kindState, err: e})
+	}
+	return err
+}
+
+// compare notes which messages the server has no more, or has again. One that has none of those that it had is taken to
+// have other unique-ids for them.
+func (r *run) compare(ctx context.Context, items []item) error {
+	there := make(map[string]bool, len(items))
+	for _, i := range items {
+		if i.id != "" {
+			there[i.id] = true
+		}
+	}
+	known, left := 0, 0
+	for id, e := range r.entries {
+		switch {
+		case e.state != taken:
+		case there[id]:
+			known++
+		case !strings.HasPrefix(id, weakMark):
+			left++
+		}
+	}
+	var changed []*entry
+	now := r.now()
+	for id, e := range r.entries {
+		if strings.HasPrefix(id, weakMark) {
+			continue // it is known again when it was read
+		}
+		renumbered := e.renumbered || known == 0 && left > 0 && len(items) > 0
+		switch {
+		case there[id] && (!e.gone.IsZero() || e.renumbered):
+			e.gone, e.renumbered = time.Time{}, false
+		case !there[id] && (e.gone.IsZero() || renumbered != e.renumbered):
+			if e.gone.IsZero() {
+				e.gone = now
+			}
+			e.renumbered = renumbered
+		default:
+			continue
+		}
+		changed = append(changed, e)
+	}
+	if known == 0 && left > 0 && len(items) > 0 {
+		r.log.Info().Int("messages", left).Msg("the server has none of the unique-ids any more that it had: what was collected is recognised by its content")
+	}
+	return r.ledger.putAll(ctx, r.account.Name, changed)
+}
+
+// weakMark begins the ids that are made of contents.
+const weakMark = "="
+
+// each goes through the messages: those that are new, then those that were set aside and are due, then those to be removed.
+func (r *run) each(ctx context.Context, items []item) (more bool, err error) {
+	var fresh, due, over []item
+	now := r.now()
+	for _, i := range items {
+		e := r.entries[i.id]
+		switch {
+		case i.id == "" || e == nil || e.state == begun:
+			fresh = append(fresh, i)
+		case e.state == setDown && !e.due.After(now):
+			due = append(due, i)
+		case e.state == taken && r.suspicious(i, e):
+			fresh = append(fresh, i)
+		case e.state == taken && r.removable(e, now):
+			over = append(over, i)
+		}
+	}
+	r.status.Found, r.status.ToRead = int64(len(items)), int64(len(fresh)+len(due))
+	for _, i := range slices.Concat(fresh, due) {
+		if r.read >= sessionMost {
+			more = true
+			break
+		}
+		if r.count.Read >= int64(r.account.RunMost) {
+			r.log.Info().Int64("messages", r.status.ToRead).Msg("as many messages as a run may read were read: the rest comes with the next one")
+			break
+		}
+		if err := r.alive(ctx); err != nil {
+			return false, err
+		}
+		if err := r.message(ctx, i); err != nil {
+			return false, err
+		}
+		r.status.ToRead--
+		r.progress(ctx)
+	}
+	if !more {
+		if err := r.forgetWeak(ctx, items); err != nil {
+			return false, err
+		}
+	}
+	for _, i := range over {
+		if err := r.alive(ctx); err != nil {
+			return false, err
+		}
+		if err := r.sweep(ctx, i); err != nil {
+			return false, err
+		}
+	}
+	return more, nil
+}
+
+// forgetWeak forgets messages without a unique-id that were not there when all of them were read.
+func (r *run) forgetWeak(ctx context.Context, items []item) error {
+	weak := 0
+	for _, i := range items {
+		if i.id == "" {
+			weak++
+		}
+	}
+	var gone []string
+	for id := range r.entries {
+		name, number, _ := strings.Cut(id, "/")
+		if n, err := strconv.Atoi(number); strings.HasPrefix(id, weakMark) && (err != nil || n > r.weak[name]) {
+			gone = append(gone, id)
+		}
+	}
+	read := 0
+	for _, n := range r.weak {
+		read += n
+	}
+	if read < weak { // one could not be read
+		return nil
+	}
+	if weak > 0 && (r.account.LeaveForEver || r.account.Leave > 0) {
+		r.log.Warn().Int("messages", weak).Msg("the server has no unique-ids for messages that stay there: they are read again in each run, have them removed instead")
+	}
+	if err := r.ledger.forget(ctx, r.account.Name, gone); err != nil {
+		return &failure{kind: kindState, err: err}
+	}
+	return nil
+}
+
+// alive says whether the run may go on.
+func (r *run) alive(ctx context.Context) error {
+	switch {
+	case given(ctx):
+		return ctx.Err()
+	case r.lock.Lost():
+		return &failure{kind: kindState, err: errLost}
+	}
+	return nil
+}
+
+// suspicious says whether an id may be another message's by now: some servers number the messages of each session.
+func (r *run) suspicious(i item, e *entry) bool {
+	return !r.src.lasting() && i.size >= 0 && e.size >= 0 && i.size != e.size
+}
+
+// removable says whether a message has been at the source for long enough.
+func (r *run) removable(e *entry, now time.Time) bool {
+	return !r.account.LeaveForEver && !now.Before(e.taken.Add(r.account.Leave))
+}
+
+// sweep removes a message that an earlier session has taken, once it is known to be that one.
+func (r *run) sweep(ctx context.Context, i item) error {
+	e := r.entries[i.id]
+	same, err := r.same(ctx, i, e)
+	switch {
+	case refusedReply(err):
+		return nil // it is gone, or will be there the next time
+	case err != nil:
+		return err
+	case !same:
+		r.log.Warn().Str("id", i.id).Msg("the server has given a unique-id to another message: that is collected")
+		return r.message(ctx, i)
+	}
+	return r.discard(ctx, i)
+}
+
+// same says whether a message is the one that was taken under its id, by its header, or where the server does not give that alone by
+// all of it.
+func (r *run) same(ctx context.Context, i item, e *entry) (bool, error) {
+	if r.src.lasting() {
+		return true, nil
+	}
+	sum := newDigest()
+	err := canonical(sum, func(w io.Writer) error { return r.src.header(ctx, i, w) })
+	if err == nil {
+		if _, header := sum.sums(); string(header) == string(e.header) {
+			return true, nil
+		}
+	}
+	if err != nil && !errors.Is(err, errNoHeader) {
+		return false, err
+	}
+	sum = newDigest() // TOP of some servers is another header than RETR's
+	if err := canonical(sum, func(w io.Writer) error { return r.src.fetch(ctx, i, r.account.MessageMost, w) }); err != nil {
+		return false, err
+	}
+	whole, _ := sum.sums()
+	return string(whole) == string(e.digest), nil
+}
+
+// discard has a message removed. That the server refuses costs nothing: it is known, and tried again.
+func (r *run) discard(ctx context.Context, i item) error {
+	err := r.src.remove(ctx, i)
+	if refusedReply(err) {
+		r.log.Warn().Err(err).Str("id", i.id).Msg("the server does not remove a message that was collected")
+		return nil
+	}
+	return err
+}
+
+// refusedReply says that the server has refused something, and that the session goes on.
+func refusedReply(err error) bool {
+	_, is := errors.AsType[*pop3client.ReplyError](err)
+	return is
+}
+
+// progress says how far a long run is.
+func (r *run) progress(ctx context.Context) {
+	now := r.now()
+	if now.Sub(r.told) < tellEvery {
+		return
+	}
+	r.told = now
+	r.status.Seen, r.status.Last = now, r.count
+	if err := r.ledger.tell(ctx, *r.status); err != nil && !given(ctx) {
+		r.log.Warn().Err(err).Msg("how far the collection is cannot be told")
+	}
+	if now.Sub(r.logged) >= logEvery {
+		r.logged = now
+		r.log.Info().Int64("read", r.count.Read).Int64("to_read", r.status.ToRead).Msg("collecting")
+	}
+}
+
+// keyOf names a message in transit: by its account, its id and its content, so that it has the same name after any end.
+func keyOf(account string, e *entry) string {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%d %s %d %s ", len(account), account, len(e.id), e.id)
+	sum.Write(e.digest)
+	return "collect-" + hex.EncodeToString(sum.Sum(nil)[:16])
+}
