@@ -166,6 +166,15 @@ func with(settings map[string]any, name string, value any) map[string]any {
 	return all
 }
 
+// boundary are the cases in which a store as a plugin could differ from one in process: what it is told and says of itself, what flows in pieces, what
+// is given up on one side of the boundary and has to end on the other, and its end. What the server does is the same, and seen in process.
+const boundary = "^(describe|configure|health|examine|close|hygiene)/|" +
+	"^login/(right|wrong-password|impersonation|act-as-another|cancelled|secret-stays-unchanged)$|" +
+	"^maildrop/(whole|top-n|large|file|many-in-order|many-given-up|many-cancelled|measure-in-order|measure-cancelled|given-up|cancelled|fetch-cancelled|" +
+	"unread-content-waits|content-after-close|folders-described|encodings-described|bodies-described|unknown-folder|new-mail)$|" +
+	"^remove/(exactly-these|gone-already|cancelled)$|^receiver/(resolve-many|mixed-outcomes|content-fails|cancelled|retry)$|" +
+	"^sender/(to-both|content-fails|session-one-login|cancelled)$|^outbox/(collect|not-accepted|settled|cancelled)$"
+
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	t.Run("in process", func(t *testing.T) {
@@ -174,7 +183,7 @@ func TestConformance(t *testing.T) {
 	})
 	t.Run("as plugin", func(t *testing.T) {
 		t.Parallel()
-		storetest.Run(t, asPlugin(t, start(t, takes).target(t)))
+		some(t, asPlugin(t, start(t, takes).target(t)), boundary)
 	})
 	t.Run("by EWS, in process", func(t *testing.T) {
 		t.Parallel()
@@ -184,7 +193,7 @@ func TestConformance(t *testing.T) {
 	})
 	t.Run("by EWS, as plugin", func(t *testing.T) {
 		t.Parallel()
-		storetest.Run(t, asPlugin(t, start(t, with(takes, "protocol", "ews")).target(t)))
+		some(t, asPlugin(t, start(t, with(takes, "protocol", "ews")).target(t)), boundary)
 	})
 	t.Run("by EWS, as there is nothing else", func(t *testing.T) {
 		t.Parallel()
@@ -202,7 +211,7 @@ func TestConformance(t *testing.T) {
 // some runs the cases of the suite whose names match.
 func some(t *testing.T, target storetest.Target, names string) {
 	t.Helper()
-	target.Only = regexp.MustCompile(names)
+	target.Only, target.Timeout, target.Patience = regexp.MustCompile(names), 5*time.Minute, time.Minute // as storetest.Run has it
 	err := storetest.Check(t.Context(), target, func(r storetest.Result) {
 		if r.Err != nil {
 			t.Errorf("%s/%s: %v", r.Group, r.Name, r.Err)
