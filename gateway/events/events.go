@@ -26,6 +26,7 @@ const (
 	User       = "user"
 	Store      = "store"
 	Account    = "account"
+	Device     = "device"
 	Folder     = "folder"
 	TLSVersion = "tls_version"
 	TLSCipher  = "tls_cipher"

@@ -24,6 +24,7 @@ type Authenticator struct {
 	guard     *Guard
 	table     func() *stores.Table
 	passwords Passwords
+	devices   Devices
 	now       func() time.Time
 	verifier  argon2id.Verifier
 	memory    *memory
@@ -39,8 +40,10 @@ type AuthenticatorOptions struct {
 	Table func() *stores.Table
 	// Passwords is where application passwords are kept; nil: there are none.
 	Passwords Passwords
-	Policy    Policy
-	Now       func() time.Time // time.Now
+	// Devices are those of the passwords that have no text; nil: there are none.
+	Devices Devices
+	Policy  Policy
+	Now     func() time.Time // time.Now
 }
 
 // Policy is what an administrator decides about logins. Its zero value is a sensible default.
@@ -62,7 +65,7 @@ func NewAuthenticator(o AuthenticatorOptions) *Authenticator {
 		o.Now = time.Now
 	}
 	d := &Authenticator{
-		log: o.Log, guard: o.Guard, table: o.Table, passwords: o.Passwords, now: o.Now,
+		log: o.Log, guard: o.Guard, table: o.Table, passwords: o.Passwords, devices: o.Devices, now: o.Now,
 		// One password at a time for each processor: more would cost memory and win nothing.
 		verifier: argon2id.NewVerifier(runtime.GOMAXPROCS(0)),
 		memory:   newMemory(o.Now),
@@ -122,6 +125,13 @@ type Entry struct {
 	// Account is whose login it is, where the store has said so already, having conducted the
 	// exchange; nil otherwise.
 	Account *backends.Account
+	// Device is the device that logs in, and Legacy says that it may do so without TLS, or with one older than 1.2. Empty:
+	// it is none.
+	Device string
+	Legacy bool
+	// Known is what is known of the account without the store; nil: nothing is. It is for devices, whose mail can wait
+	// while the store does not answer.
+	Known *backends.Account
 
 	check func(backends.Account) error
 }
@@ -383,13 +393,16 @@ func (a *Authenticator) verify(ctx context.Context, name stores.Name, store *sto
 // the name as it was typed: a store can read that as another account's. What it opens has to be
 // the password's own account.
 func (a *Authenticator) enterByPassword(ctx context.Context, client Client, attempt *Attempt, name stores.Name, store *stores.Store, password *AppPassword) error {
-	attempt.Password = password.ID
+	attempt.Password, attempt.Device = password.ID, password.Device
 	if err := password.allows(a.now(), attempt.Peer); err != nil {
-		return WrongCredentials("application password %s: %w", password.ID, err)
+		return password.refusal(err)
 	}
-	account := store.Account(name)
-	impersonation := backends.Credential{Kind: backends.CredentialImpersonation, User: account}
-	check := password.check
+	if err := password.allowsTLS(client.TLS()); err != nil {
+		return err
+	}
+	impersonation := backends.Credential{Kind: backends.CredentialImpersonation, User: store.Account(name)}
+	learned := password.Owner == ""
+	check, known := password.check, password.known()
 	if name.Mailbox != "" {
 		// The account that the store will tell of is the mailbox's: whose password it is, is asked
 		// by itself.
@@ -402,11 +415,18 @@ func (a *Authenticator) enterByPassword(ctx context.Context, client Client, atte
 		if err != nil {
 			return err
 		}
-		check = nil
+		check, known = nil, nil
 	}
-	err := a.enter(ctx, client, attempt, name, store, impersonation, check)
+	impersonation.ActAs, impersonation.Peer = name.Mailbox, attempt.Peer
+	err := client.Enter(ctx, Entry{
+		Store: store, Credential: impersonation, Folder: name.Folder, check: check,
+		Device: password.Device, Legacy: password.Legacy, Known: known,
+	})
 	if err != nil {
 		return err
+	}
+	if password.Wordless && !learned {
+		return nil // whoever keeps devices notes their use
 	}
 	if err := a.passwords.Used(ctx, *password, a.now(), peerAddr(attempt.Peer.Address).String()); err != nil {
 		a.log.Warn().Err(err).Str("password_id", password.ID).Msg("the use of an application password cannot be noted")

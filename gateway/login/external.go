@@ -3,10 +3,12 @@ package login
 import (
 	"context"
 	"crypto/x509"
+	"net/netip"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/stores"
 )
@@ -67,6 +69,9 @@ func (e *external) Next(ctx context.Context, response []byte) ([]byte, *sasl.Acc
 func (e *external) Close() error { return nil }
 
 func (e *external) prove(ctx context.Context, identity string) error {
+	if d := e.authenticator.devices; d != nil && d.Certified(shown(e.client)) {
+		return e.proveDevice(ctx, identity)
+	}
 	certificate := clientCertificate(e.client)
 	if certificate == nil {
 		return ErrMechanism
@@ -86,6 +91,20 @@ func (e *external) prove(ctx context.Context, identity string) error {
 		}
 		return e.authenticator.enter(ctx, e.client, e.attempt, name, store, c, nil)
 	})
+}
+
+// proveDevice is prove for a device. It has one account, which it may name.
+func (e *external) proveDevice(ctx context.Context, identity string) error {
+	password, err := e.authenticator.devices.Of(ctx, netip.Addr{}, shown(e.client))
+	switch {
+	case err != nil:
+		return err
+	case password == nil:
+		return ErrMechanism
+	case identity != "" && !fold.Equal(identity, password.Account):
+		return WrongCredentials("device %s acts for %s alone", password.Device, password.Account)
+	}
+	return e.authenticator.enterDevice(ctx, e.client, e.attempt, password)
 }
 
 // choose finds which of a certificate's names is meant: the one that the client says, or the

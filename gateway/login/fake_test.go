@@ -145,6 +145,7 @@ type world struct {
 	store     *fakeStore
 	table     []*place
 	passwords *fakePasswords
+	devices   *fakeDevices
 	policy    login.Policy
 	log       *strings.Builder
 	now       time.Time
@@ -174,13 +175,13 @@ const (
 )
 
 func newWorld(t *testing.T, kinds ...backends.CredentialKind) *world {
-	w := &world{t: t, log: &strings.Builder{}, passwords: &fakePasswords{}, now: time.Date(2026, 11, 28, 9, 0, 0, 0, time.UTC)}
+	w := &world{t: t, log: &strings.Builder{}, passwords: &fakePasswords{}, devices: &fakeDevices{}, now: time.Date(2026, 11, 28, 9, 0, 0, 0, time.UTC)}
 	w.store = &fakeStore{description: backends.Description{Name: "fake", Credentials: kinds}}
 	w.table = []*place{{stores.Config{Name: "sakes", Domains: []string{"sakes.example"}, Default: true}, w.store}}
 	log := zerolog.New(zerolog.SyncWriter(w.log))
 	w.Authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
 		Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log, Floor: time.Millisecond}),
-		Table: w.stores, Passwords: w.passwords, Now: func() time.Time { return w.now },
+		Table: w.stores, Passwords: w.passwords, Devices: w.devices, Now: func() time.Time { return w.now },
 	})
 	return w
 }

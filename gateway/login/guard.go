@@ -58,8 +58,9 @@ type Attempt struct {
 	Name stores.Name
 	// Store is the store that the name belongs to; empty: none.
 	Store string
-	// Password is the id of the application password that was used; empty: none was.
+	// Password is the id of the application password that was used; empty: none was. Device is the device whose it is.
 	Password string
+	Device   string
 
 	turn   Turn // once it has begun, until it has ended
 	waited time.Duration
@@ -161,6 +162,9 @@ func (g *Guard) note(a *Attempt, err error, took time.Duration) {
 		Str(events.Outcome, outcome).Bool("tls", a.Peer.TLS).Str("mechanism", a.Mechanism).Str(events.User, a.Name.Raw).Str(events.Store, a.Store)
 	if a.Password != "" {
 		event.Str("password_id", a.Password)
+	}
+	if a.Device != "" {
+		event.Str(events.Device, a.Device)
 	}
 	event.Dur("waited_ms", a.waited).Dur(events.TookMS, took).AnErr("cause", err).Msg("login")
 }

@@ -68,6 +68,9 @@ func (o offer) has(mechanism string) bool {
 	case "OAUTHBEARER", "XOAUTH2":
 		return o.any(func(s *stores.Store) bool { return s.Takes(backends.CredentialToken) })
 	case "EXTERNAL":
+		if d := o.authenticator.devices; d != nil && d.Certified(shown(o.client)) {
+			return true
+		}
 		return clientCertificate(o.client) != nil && o.any(func(s *stores.Store) bool {
 			return s.Takes(backends.CredentialCertificate) || s.Takes(backends.CredentialImpersonation)
 		})

@@ -47,6 +47,14 @@ type AppPassword struct {
 	Expires   time.Time // zero: never
 	LastUsed  time.Time // zero: never
 	LastFrom  string    // the address it was used from last
+
+	// Device is the name of the device whose it is; empty: it is a person's.
+	Device string
+	// Wordless says that it has no text: the device proves itself by its network or by a certificate, see [Devices].
+	Wordless bool
+	Disabled bool // it is good for nothing until it is enabled
+	// Legacy lets the device go without TLS, or with one older than 1.2, where a listener takes such.
+	Legacy bool
 }
 
 // Passwords is where application passwords are kept. An implementation may be shared by several
@@ -86,6 +94,9 @@ func NewAppPassword(saltKey []byte, draft AppPassword) (made AppPassword, text s
 	made = draft
 	text = groups(5)
 	made.ID, _, _ = strings.Cut(text, "-")
+	if made.StoredKey, made.ServerKey = []byte{}, []byte{}; made.Wordless {
+		return made, "", nil
+	}
 	made.Hash = argon2id.New([]byte(text)).String()
 	client, err := scram.SHA256.NewClientUnprepped("", text, "")
 	if err != nil {
@@ -110,6 +121,8 @@ func saltOf(saltKey []byte, store, account string) []byte {
 // allows says why a password is not good for a login, if it is not.
 func (p *AppPassword) allows(now time.Time, peer backends.Peer) error {
 	switch {
+	case p.Disabled:
+		return errors.New("it is switched off")
 	case !p.Expires.IsZero() && !now.Before(p.Expires):
 		return fmt.Errorf("it has expired on %s", p.Expires.Format(time.DateOnly))
 	case len(p.Protocols) > 0 && !slices.Contains(p.Protocols, peer.Protocol):

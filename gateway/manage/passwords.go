@@ -13,6 +13,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/devices"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/server"
 	"github.com/dipylon/dipylon/gateway/stores"
@@ -34,36 +35,50 @@ func Limit(draft *login.AppPassword, networks []string, life string) error {
 	if len(draft.Label) > labelMost || strings.ContainsFunc(draft.Label, unicode.IsControl) || !utf8.ValidString(draft.Label) {
 		return fmt.Errorf("the label is one line of at most %d octets", labelMost)
 	}
-	for _, text := range networks {
-		network, err := netip.ParsePrefix(text)
-		if address, e := netip.ParseAddr(text); e == nil {
-			network, err = address.Prefix(address.BitLen())
-		}
-		if err != nil {
-			return fmt.Errorf("%q is neither a network nor an address", text)
-		}
-		draft.Networks = append(draft.Networks, network.Masked())
+	var err error
+	if draft.Networks, err = networksOf(networks); err != nil {
+		return err
 	}
-	return expire(draft, life)
+	draft.Expires, err = endOf(life)
+	return err
 }
 
-func expire(draft *login.AppPassword, life string) error {
+// networksOf reads networks and addresses. Those of IPv4-mapped IPv6 are those of IPv4, as which clients are seen.
+func networksOf(texts []string) (all []netip.Prefix, err error) {
+	for _, text := range texts {
+		network, err := netip.ParsePrefix(text)
+		if address, e := netip.ParseAddr(text); e == nil {
+			network, err = address.WithZone("").Prefix(address.BitLen())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%q is neither a network nor an address", text)
+		}
+		if network, err = devices.Plain(network); err != nil {
+			return nil, err
+		}
+		all = append(all, network)
+	}
+	return all, nil
+}
+
+// endOf is when a span from now on, or a day, is over; zero: of no text.
+func endOf(life string) (end time.Time, err error) {
 	if life == "" {
-		return nil
+		return end, nil
 	}
 	if day, err := time.ParseInLocation(time.DateOnly, life, time.Local); err == nil {
-		draft.Expires = day.AddDate(0, 0, 1) // the whole of that day
+		end = day.AddDate(0, 0, 1) // the whole of that day
 	} else {
 		span, err := config.ParseDuration(life)
 		if err != nil {
-			return fmt.Errorf("%w, and no date", err)
+			return end, fmt.Errorf("%w, and no date", err)
 		}
-		draft.Expires = time.Now().Add(span.Std())
+		end = time.Now().Add(span.Std())
 	}
-	if !draft.Expires.After(time.Now()) {
-		return fmt.Errorf("%s is over already", life)
+	if !end.After(time.Now()) {
+		return end, fmt.Errorf("%s is over already", life)
 	}
-	return nil
+	return end, nil
 }
 
 // AccountIn finds the store that a login name is for, and the name that the gateway keeps its

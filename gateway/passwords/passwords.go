@@ -38,11 +38,11 @@ type Kept struct {
 func New(db *state.DB) *Kept { return &Kept{db: db, now: time.Now} }
 
 // columns in the order of scan.
-const columns = "id, store, account, label, hash, stored_key, server_key, protocols, networks, created, expires, owner, last_used, last_from"
+const columns = "id, store, account, label, hash, stored_key, server_key, protocols, networks, created, expires, owner, device, disabled, legacy, last_used, last_from"
 
 // Find implements [login.Passwords].
 func (k *Kept) Find(ctx context.Context, store, account string) ([]login.AppPassword, error) {
-	return k.query(ctx, "SELECT "+columns+" FROM app_passwords WHERE store = $1 AND account = $2 ORDER BY created, id", store, account)
+	return k.query(ctx, "SELECT "+columns+" FROM app_passwords WHERE store = $1 AND account = $2 AND hash <> '' ORDER BY created, id", store, account)
 }
 
 // List gives all passwords, or those of a store, or of one account of it.
@@ -51,9 +51,9 @@ func (k *Kept) List(ctx context.Context, store, account string) ([]login.AppPass
 	case account != "":
 		return k.Find(ctx, store, account)
 	case store != "":
-		return k.query(ctx, "SELECT "+columns+" FROM app_passwords WHERE store = $1 ORDER BY account, created, id", store)
+		return k.query(ctx, "SELECT "+columns+" FROM app_passwords WHERE store = $1 AND hash <> '' ORDER BY account, created, id", store)
 	}
-	return k.query(ctx, "SELECT "+columns+" FROM app_passwords ORDER BY store, account, created, id")
+	return k.query(ctx, "SELECT "+columns+" FROM app_passwords WHERE hash <> '' ORDER BY store, account, created, id")
 }
 
 // endingMost bounds what Ending gives.
@@ -83,11 +83,13 @@ func (k *Kept) query(ctx context.Context, query string, args ...any) (all []logi
 
 func scan(into func(...any) error) (p login.AppPassword, err error) {
 	var protocols, networks string
-	var created, expires, used int64
-	err = into(&p.ID, &p.Store, &p.Account, &p.Label, &p.Hash, &p.StoredKey, &p.ServerKey, &protocols, &networks, &created, &expires, &p.Owner, &used, &p.LastFrom)
+	var created, expires, used, disabled, legacy int64
+	err = into(&p.ID, &p.Store, &p.Account, &p.Label, &p.Hash, &p.StoredKey, &p.ServerKey, &protocols, &networks, &created, &expires, &p.Owner,
+		&p.Device, &disabled, &legacy, &used, &p.LastFrom)
 	if err != nil {
 		return p, err
 	}
+	p.Wordless, p.Disabled, p.Legacy = p.Hash == "", disabled != 0, legacy != 0
 	p.Protocols = strings.Fields(protocols)
 	for _, text := range strings.Fields(networks) {
 		network, err := netip.ParsePrefix(text)
@@ -115,6 +117,13 @@ func seconds(t time.Time) int64 {
 	return t.Unix()
 }
 
+func number(is bool) int64 {
+	if is {
+		return 1
+	}
+	return 0
+}
+
 // idsTried is how often another password is made where the id is taken: there are 2^25 ids.
 const idsTried = 5
 
@@ -123,6 +132,11 @@ var errTaken = errors.New("the id is taken")
 // Add makes a password by a draft, see [login.NewAppPassword]. When it returns, the password is
 // on the disk; its text is in the caller's hands alone.
 func (k *Kept) Add(ctx context.Context, draft login.AppPassword) (made login.AppPassword, text string, err error) {
+	return k.AddWith(ctx, draft, func(*state.Tx, login.AppPassword) error { return nil })
+}
+
+// AddWith is Add with something else in the same transaction. What that fails with is the error.
+func (k *Kept) AddWith(ctx context.Context, draft login.AppPassword, with func(*state.Tx, login.AppPassword) error) (made login.AppPassword, text string, err error) {
 	key, err := k.SaltKey(ctx)
 	if err != nil {
 		return made, "", err
@@ -132,7 +146,7 @@ func (k *Kept) Add(ctx context.Context, draft login.AppPassword) (made login.App
 		if made, text, err = login.NewAppPassword(key, draft); err != nil {
 			return made, "", err
 		}
-		if err = k.insert(ctx, made); !errors.Is(err, errTaken) {
+		if err = k.insert(ctx, made, with); !errors.Is(err, errTaken) {
 			break
 		}
 	}
@@ -142,26 +156,30 @@ func (k *Kept) Add(ctx context.Context, draft login.AppPassword) (made login.App
 	return made, text, nil
 }
 
-func (k *Kept) insert(ctx context.Context, p login.AppPassword) error {
+func (k *Kept) insert(ctx context.Context, p login.AppPassword, with func(*state.Tx, login.AppPassword) error) error {
 	var networks []string
 	for _, n := range p.Networks {
 		networks = append(networks, n.String())
 	}
 	return k.db.Write(ctx, func(tx *state.Tx) error {
-		rows, err := tx.Exec("INSERT INTO app_passwords ("+columns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, '') ON CONFLICT DO NOTHING",
+		rows, err := tx.Exec("INSERT INTO app_passwords ("+columns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, '') ON CONFLICT DO NOTHING",
 			p.ID, p.Store, p.Account, p.Label, p.Hash, p.StoredKey, p.ServerKey,
-			strings.Join(p.Protocols, " "), strings.Join(networks, " "), seconds(p.Created), seconds(p.Expires), p.Owner)
-		if err == nil && rows == 0 {
-			err = errTaken
+			strings.Join(p.Protocols, " "), strings.Join(networks, " "), seconds(p.Created), seconds(p.Expires), p.Owner, p.Device, number(p.Disabled), number(p.Legacy))
+		switch {
+		case err != nil:
+			return err
+		case rows == 0:
+			return errTaken
 		}
-		return err
+		return with(tx, p)
 	})
 }
 
-// Revoke removes a password for good, and says whether there was one.
+// Revoke removes a password for good, and says whether there was one. That of a device goes with the device: it is not
+// found here.
 func (k *Kept) Revoke(ctx context.Context, id string) (found bool, err error) {
 	err = k.db.Write(ctx, func(tx *state.Tx) error {
-		rows, err := tx.Exec("DELETE FROM app_passwords WHERE id = $1", id)
+		rows, err := tx.Exec("DELETE FROM app_passwords WHERE id = $1 AND device = ''", id)
 		found = rows > 0
 		return err
 	})
@@ -182,8 +200,17 @@ func (k *Kept) Used(ctx context.Context, p login.AppPassword, at time.Time, from
 	}
 	return k.db.Write(ctx, func(tx *state.Tx) error {
 		_, err := tx.Exec("UPDATE app_passwords SET last_used = $1, last_from = $2, owner = $3 WHERE id = $4", seconds(at), from, p.Owner, p.ID)
+		if err == nil && p.Wordless { // whose it is, is known now
+			err = DevicesChanged(tx)
+		}
 		return err
 	})
+}
+
+// DevicesChanged says to every process, with the transaction, that devices are not what they were.
+func DevicesChanged(tx *state.Tx) error {
+	_, err := tx.Exec("INSERT INTO device_changes (one, version) VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET version = device_changes.version + 1")
+	return err
 }
 
 // saltKeyName is the row of the key that SCRAM's salts are made of.

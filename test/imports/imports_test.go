@@ -57,17 +57,18 @@ var rules = []rule{
 	{"gateway/reports", []string{"gateway/notice", "gateway/route", "gateway/spool", "backends/mail"}},
 	{"gateway/login", []string{"gateway/events", "gateway/state", "gateway/stores", "backends$", "backends/argon2id", "backends/mail", "backends/pause$"}},
 	{"gateway/passwords", []string{"gateway/login", "gateway/state", "backends$", "backends/mail"}},
+	{"gateway/devices", []string{"gateway/content", "gateway/login", "gateway/passwords", "gateway/quota", "gateway/state", "backends$", "backends/mail"}},
 	{"gateway/policy", []string{"backends$", "backends/mail", "config"}},
 	{"gateway/content", []string{"backends/mail", "backends/mapi"}},
 	// A protocol on stores: maildrop is POP3's, routing is SMTP's, and neither knows the other.
 	{"gateway/replies", []string{"gateway/pop3", "gateway/smtp", "backends$", "backends/mail"}},
 	{"gateway/receivers", []string{"gateway/content", "gateway/replies", "gateway/smtp", "gateway/stores", "backends$", "backends/mail"}},
 	{"gateway/maildrop", []string{
-		"gateway/content", "gateway/events", "gateway/folder", "gateway/index", "gateway/login", "gateway/policy",
+		"gateway/content", "gateway/devices", "gateway/events", "gateway/folder", "gateway/index", "gateway/login", "gateway/policy",
 		"gateway/pop3", "gateway/replies", "gateway/state", "gateway/stores", "backends$", "backends/mail",
 	}},
 	{"gateway/routing", []string{
-		"gateway/content", "gateway/events", "gateway/login", "gateway/notice", "gateway/policy",
+		"gateway/content", "gateway/devices", "gateway/events", "gateway/login", "gateway/notice", "gateway/policy",
 		"gateway/receivers", "gateway/replies", "gateway/reports", "gateway/route", "gateway/smtp", "gateway/spool", "gateway/state", "gateway/stores",
 		"backends$", "backends/mail",
 	}},
@@ -81,7 +82,7 @@ var rules = []rule{
 	{"gateway/server", []string{"gateway", "plugins/host", "backends$", "backends/filelock$", "backends/mail", "config"}},
 	// What commands and the administration do, without a command line.
 	{"gateway/manage", []string{
-		"gateway/admin", "gateway/collect", "gateway/doctor", "gateway/folder", "gateway/index", "gateway/login", "gateway/maildrop", "gateway/passwords", "gateway/policy", "gateway/queue",
+		"gateway/admin", "gateway/collect", "gateway/devices", "gateway/doctor", "gateway/folder", "gateway/index", "gateway/login", "gateway/maildrop", "gateway/passwords", "gateway/policy", "gateway/queue",
 		"gateway/route", "gateway/server", "gateway/spool", "gateway/state", "gateway/status", "gateway/stores", "plugins/host", "backends$", "backends/mail",
 		"backends/tempfolder$", "config",
 	}},

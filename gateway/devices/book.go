@@ -1,0 +1,313 @@
+package devices
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/passwords"
+	"github.com/dipylon/dipylon/gateway/quota"
+	"github.com/dipylon/dipylon/gateway/state"
+)
+
+// Book has the devices of one installation. Its methods may be called from any goroutine.
+type Book struct {
+	o     Options
+	paces paces
+	notes notes
+
+	mu     sync.Mutex // while the table is read
+	seen   *table     // nil: it was not read yet
+	seenMu sync.Mutex // over seen
+}
+
+// Options are what a Book is made of. DB and Passwords are needed.
+type Options struct {
+	Log       zerolog.Logger
+	DB        *state.DB
+	Passwords *passwords.Kept
+	// Counts has the messages and recipients of a day; nil: nobody counts them.
+	Counts *quota.Counts
+	Now    func() time.Time // time.Now
+}
+
+// New gives the devices that are kept in a database.
+func New(o Options) *Book {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Book{o: o}
+}
+
+// The errors that callers tell apart.
+var (
+	ErrNotFound = errors.New("there is no such device")
+	ErrExists   = errors.New("there is a device of this name already")
+)
+
+// columns of a device, in the order of scan.
+const columns = `d.name, d.settings, d.last_error, d.last_error_at, p.id, p.store, p.account, p.owner, p.protocols, p.networks, p.created, p.expires,
+	p.last_used, p.last_from, p.disabled, p.legacy`
+
+const from = " FROM devices d JOIN app_passwords p ON p.id = d.password "
+
+// settings are what the column of that name has, as JSON.
+type settings struct {
+	Place       string       `json:"place,omitempty"`
+	Owner       string       `json:"owner,omitempty"`
+	Proof       Proof        `json:"proof"`
+	Certificate *Certificate `json:"certificate,omitempty"`
+	Sending     Sending      `json:"sending,omitzero"`
+}
+
+func scan(into func(...any) error) (*Device, error) {
+	d := &Device{}
+	var text, protocols, networks string
+	var failed, created, expires, used, disabled, legacy int64
+	err := into(&d.Name, &text, &d.LastError, &failed, &d.Password, &d.Store, &d.Account, &d.accountID, &protocols, &networks, &created, &expires,
+		&used, &d.LastFrom, &disabled, &legacy)
+	if err != nil {
+		return nil, err
+	}
+	var s settings
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		return nil, fmt.Errorf("device %s: %w", d.Name, err)
+	}
+	d.Place, d.Owner, d.Proof, d.Certificate, d.Sending = s.Place, s.Owner, s.Proof, s.Certificate, s.Sending
+	if d.Proof == ByCertificate && d.Certificate == nil {
+		return nil, fmt.Errorf("device %s has no certificate", d.Name)
+	}
+	d.Protocols = strings.Fields(protocols)
+	for _, text := range strings.Fields(networks) {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("device %s: %w", d.Name, err)
+		}
+		d.Networks = append(d.Networks, network)
+	}
+	d.Disabled, d.Legacy = disabled != 0, legacy != 0
+	d.Created, d.Expires, d.LastUsed, d.ErrorAt = date(created), date(expires), date(used), date(failed)
+	return d, nil
+}
+
+// date is a time that the database has; 0 is none.
+func date(seconds int64) time.Time {
+	if seconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0).UTC()
+}
+
+// List gives all devices, by name.
+func (b *Book) List(ctx context.Context) (all []*Device, err error) {
+	rows, err := b.o.DB.Query(ctx, "SELECT "+columns+from+"ORDER BY d.name")
+	if err != nil {
+		return nil, fmt.Errorf("devices: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		d, err := scan(rows.Scan)
+		if err != nil {
+			return nil, fmt.Errorf("devices: %w", err)
+		}
+		all = append(all, d)
+	}
+	return all, rows.Err()
+}
+
+// Get gives one device; otherwise: [ErrNotFound].
+func (b *Book) Get(ctx context.Context, name string) (*Device, error) {
+	all, err := b.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if i := slices.IndexFunc(all, func(d *Device) bool { return d.Name == name }); i >= 0 {
+		return all[i], nil
+	}
+	return nil, fmt.Errorf("%w: %s", ErrNotFound, name)
+}
+
+// Add adds a device, of whose account the store has this id (empty: it is not known yet). When it returns, the device is on
+// the disk; its password, if it has one, is in the caller's hands alone.
+func (b *Book) Add(ctx context.Context, d Device, accountID string) (made *Device, password string, err error) {
+	if err := d.Check(b.o.Now()); err != nil {
+		return nil, "", err
+	}
+	draft := d.entry()
+	draft.Label, draft.Owner = "device "+d.Name, accountID
+	entry, password, err := b.o.Passwords.AddWith(ctx, *draft, func(tx *state.Tx, p login.AppPassword) error { return insert(tx, &d, p) })
+	if err != nil {
+		return nil, "", err
+	}
+	d.Password, d.Created, d.accountID = entry.ID, entry.Created, accountID
+	return &d, password, nil
+}
+
+func insert(tx *state.Tx, d *Device, p login.AppPassword) error {
+	if err := passwords.DevicesChanged(tx); err != nil { // it has the row locked: others wait
+		return err
+	}
+	if err := conflict(tx, d); err != nil {
+		return err
+	}
+	text, err := json.Marshal(settings{d.Place, d.Owner, d.Proof, d.Certificate, d.Sending})
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec("INSERT INTO devices (name, password, settings, last_error, last_error_at) VALUES ($1, $2, $3, '', 0)", d.Name, p.ID, string(text))
+	return err
+}
+
+// conflict says which other device a new one would be taken for.
+func conflict(tx *state.Tx, d *Device) error {
+	count := 0
+	err := tx.Query(func(into func(...any) error) error {
+		other, err := scan(into)
+		count++
+		switch {
+		case err != nil:
+			return err
+		case other.Name == d.Name:
+			return fmt.Errorf("%w: %s", ErrExists, d.Name)
+		case d.Proof == ByNetwork && other.Proof == ByNetwork:
+			for _, n := range d.Networks {
+				if slices.Contains(other.Networks, n) {
+					return fmt.Errorf("the device %s has the network %s already: give one of them a smaller network, which goes before a larger one, or a password", other.Name, n)
+				}
+			}
+		case d.Proof == ByCertificate && other.Proof == ByCertificate:
+			if *d.Certificate == *other.Certificate {
+				return fmt.Errorf("the device %s has this certificate already", other.Name)
+			}
+		}
+		return nil
+	}, "SELECT "+columns+from+"ORDER BY d.name")
+	if err == nil && count >= mostDevices {
+		err = fmt.Errorf("there are %d devices, and can be no more", count)
+	}
+	return err
+}
+
+// SetDisabled switches a device off or on. An open session of one that is off ends at its next command.
+func (b *Book) SetDisabled(ctx context.Context, name string, disabled bool) error {
+	var value int64
+	if disabled {
+		value = 1
+	}
+	return b.change(ctx, name, func(tx *state.Tx) (int64, error) {
+		return tx.Exec("UPDATE app_passwords SET disabled = $1 WHERE device = $2", value, name)
+	})
+}
+
+// Remove removes a device with its password. An open session of it ends at its next command.
+func (b *Book) Remove(ctx context.Context, name string) error {
+	return b.change(ctx, name, func(tx *state.Tx) (int64, error) {
+		if _, err := tx.Exec("DELETE FROM devices WHERE name = $1", name); err != nil {
+			return 0, err
+		}
+		return tx.Exec("DELETE FROM app_passwords WHERE device = $1", name)
+	})
+}
+
+func (b *Book) change(ctx context.Context, name string, f func(*state.Tx) (int64, error)) error {
+	if name == "" {
+		return fmt.Errorf("%w: it has no name", ErrNotFound)
+	}
+	return b.o.DB.Write(ctx, func(tx *state.Tx) error {
+		if err := passwords.DevicesChanged(tx); err != nil {
+			return err
+		}
+		rows, err := f(tx)
+		if err == nil && rows == 0 {
+			err = fmt.Errorf("%w: %s", ErrNotFound, name)
+		}
+		return err
+	})
+}
+
+// now is the table as it is now.
+func (b *Book) now(ctx context.Context) (*table, error) {
+	version, err := b.version(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if t := b.last(); t != nil && t.version == version {
+		return t, nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if t := b.last(); t != nil && t.version >= version { // somebody else was here
+		return t, nil
+	}
+	all, err := b.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t := newTable(version, all) // what has changed meanwhile has another version: it is read again
+	b.seenMu.Lock()
+	b.seen = t
+	b.seenMu.Unlock()
+	b.paces.keep(func(name string) bool { return t.byName[name] != nil })
+	return t, nil
+}
+
+func (b *Book) last() *table {
+	b.seenMu.Lock()
+	defer b.seenMu.Unlock()
+	return b.seen
+}
+
+// version is the number that every change makes another one.
+func (b *Book) version(ctx context.Context) (version int64, err error) {
+	err = b.o.DB.QueryRow(ctx, "SELECT COALESCE(MAX(version), 0) FROM device_changes").Scan(&version)
+	if err != nil {
+		return 0, fmt.Errorf("devices: %w", err)
+	}
+	return version, nil
+}
+
+// Of implements [login.Devices].
+func (b *Book) Of(ctx context.Context, at netip.Addr, certificates []*x509.Certificate) (*login.AppPassword, error) {
+	t, err := b.now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if d := t.certified(certificates); d != nil {
+		if err := t.valid(d, certificates, b.o.Now()); err != nil {
+			b.Note(d.Name, Use{From: at.String(), Failed: err.Error()})
+			return nil, err
+		}
+		return d.entry(), nil
+	}
+	if d := t.at(at); d != nil {
+		return d.entry(), nil
+	}
+	return nil, nil
+}
+
+// Certified implements [login.Devices].
+func (b *Book) Certified(certificates []*x509.Certificate) bool {
+	if len(certificates) == 0 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), certifiedMost)
+	defer cancel()
+	t, err := b.now(ctx)
+	if err != nil {
+		t = b.last()
+	}
+	return t != nil && t.certified(certificates) != nil
+}
+
+// certifiedMost is how long an offer of mechanisms waits for the database.
+const certifiedMost = time.Second

@@ -1,0 +1,154 @@
+package devices
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/gateway/content"
+)
+
+// Session is a device that has logged in. It belongs to one connection.
+type Session struct {
+	*Device
+	book    *Book
+	version int64
+}
+
+// Session gives the device of a login.
+func (b *Book) Session(ctx context.Context, name string) (*Session, error) {
+	t, err := b.now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d := t.byName[name]
+	if d == nil {
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, name)
+	}
+	return &Session{Device: d, book: b, version: t.version}, nil
+}
+
+// Over says why the device's session ends now, in words for the device's log; nil: it goes on. While the database does not
+// answer it goes on: nothing can be taken in then anyway.
+func (s *Session) Over(ctx context.Context) error {
+	if !s.Expires.IsZero() && !s.book.o.Now().Before(s.Expires) {
+		return fmt.Errorf("the device %s has expired", s.Name)
+	}
+	if version, err := s.book.version(ctx); err != nil || version == s.version {
+		return nil //nolint:nilerr // see above
+	}
+	t, err := s.book.now(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	d := t.byName[s.Name]
+	switch {
+	case d == nil || d.Password != s.Password:
+		return fmt.Errorf("the device %s was removed", s.Name)
+	case d.Disabled:
+		return fmt.Errorf("the device %s is switched off", s.Name)
+	}
+	s.Device, s.version = d, t.version
+	return nil
+}
+
+// Sender is the address that all of its mail is from; not ok: it may say one itself.
+func (s *Session) Sender() (box address.Mailbox, ok bool) {
+	box, err := address.Parse(s.Sending.Sender)
+	return box, err == nil
+}
+
+// MaySend says whether it may send as an address; not known: its account's rights say.
+func (s *Session) MaySend(box address.Mailbox) (may, known bool) {
+	sender, forced := s.Sender()
+	switch {
+	case forced && sender.EqualFold(box):
+		return true, true
+	case len(s.Sending.Senders) > 0:
+		return matches(s.Sending.Senders, box), true
+	}
+	return false, forced
+}
+
+// MayReach says whether it may send to an address.
+func (s *Session) MayReach(box address.Mailbox) bool {
+	return len(s.Sending.Recipients) == 0 || matches(s.Sending.Recipients, box)
+}
+
+// Mail is what is done to the header of its mail.
+func (s *Session) Mail() content.DeviceMail {
+	m := content.DeviceMail{
+		Name: s.Sending.SenderName, Keep: s.Sending.KeepFrom, SubjectPrefix: s.Sending.SubjectPrefix, Charset: s.Sending.Charset, Now: s.book.o.Now(),
+	}
+	m.Sender, _ = s.Sender()
+	return m
+}
+
+// Take counts a message for so many recipients, and says how long it waits before it leaves. The error says that the
+// device has sent more than it may: it is a [*backends.Failure] of the kind Throttled. GiveBack takes it off again if the
+// message was not taken.
+func (s *Session) Take(ctx context.Context, recipients int) (wait time.Duration, giveBack func(context.Context), err error) {
+	var taken []func(context.Context)
+	giveBack = func(ctx context.Context) {
+		for _, back := range taken {
+			back(ctx)
+		}
+	}
+	for _, day := range []struct {
+		what       string
+		want, most int
+	}{{"messages", 1, s.Sending.PerDay}, {"recipients", recipients, s.Sending.RecipientsPerDay}} {
+		back, err := s.takeOfDay(ctx, day.what, day.want, day.most)
+		if err != nil {
+			giveBack(ctx)
+			return 0, nil, err
+		}
+		taken = append(taken, back)
+	}
+	wait, ok := s.book.paces.take(s.Name, s.Sending, s.book.o.Now())
+	if !ok {
+		giveBack(ctx)
+		return 0, nil, s.tooMuch("more than its rate lets leave within a day waits already")
+	}
+	return wait, giveBack, nil
+}
+
+// takeOfDay counts what is bounded for 24 hours.
+func (s *Session) takeOfDay(ctx context.Context, what string, want, most int) (back func(context.Context), err error) {
+	counts := s.book.o.Counts
+	if most == 0 || counts == nil {
+		return func(context.Context) {}, nil
+	}
+	key := "device:" + s.Name + ":" + what
+	giveBack := func(n int) func(context.Context) {
+		return func(ctx context.Context) {
+			if err := counts.GiveBack(ctx, key, n); err != nil {
+				s.book.o.Log.Warn().Err(err).Str("device", s.Name).Msg("a message that was not taken counts for the device's day")
+			}
+		}
+	}
+	taken, again, err := counts.Take(ctx, key, want, most)
+	switch {
+	case err != nil:
+		return nil, backends.Fail(backends.Temporary, "device %s: %w", s.Name, err)
+	case taken < want:
+		giveBack(taken)(ctx)
+		return nil, s.tooMuch(fmt.Sprintf("it may send %d %s in 24 hours; there is room again at %s UTC", most, what, again.UTC().Format("15:04")))
+	}
+	return giveBack(want), nil
+}
+
+func (s *Session) tooMuch(why string) error {
+	said := "the device " + s.Name + " has sent too much: " + why + ", or ask who looks after this gateway"
+	return backends.Fail(backends.Throttled, "device %s: %s", s.Name, why).Say(said).WithCode("4.7.1")
+}
+
+// Failed notes that something of the device's went wrong.
+func (s *Session) Failed(from string, err error) {
+	s.book.Note(s.Name, Use{From: from, Failed: err.Error()})
+}
+
+// Used notes that the device has logged in.
+func (s *Session) Used(from string) { s.book.Note(s.Name, Use{From: from}) }
