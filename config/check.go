@@ -187,6 +187,21 @@ func (d *decoder) listeners(c *Config) {
 		l.Address = address
 		d.overlaps(c.Listeners, i)
 		d.forAdministrators(*l, at)
+		d.forDevices(*l, at)
+	}
+}
+
+// forDevices checks the keys of listeners that devices come to.
+func (d *decoder) forDevices(l Listener, at string) {
+	keys := map[string]bool{"legacy": l.Legacy, "device_certificates": l.DeviceCertificates}
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if keys[key] && (l.Protocol == ProtocolSMTP || l.Protocol == ProtocolAdmin) {
+			d.at(join(at, key), "devices use pop3, pop3s, submission and submissions, on any port", "no devices log in on a listener of the protocol %s", l.Protocol)
+		}
+	}
+	if l.DeviceCertificates && l.ClientCA != "" {
+		d.at(join(at, "device_certificates"), "leave it out if the devices' certificates are signed by client_ca, or use another listener",
+			"client_ca refuses the certificates of others")
 	}
 }
 

@@ -121,6 +121,11 @@ type Listener struct {
 	// ClientCA is a PEM file with the authorities whose certificates clients may log in with
 	// (SASL EXTERNAL). Empty: clients are not asked for one.
 	ClientCA string `yaml:"client_ca,omitempty"`
+	// DeviceCertificates says that clients are asked for a certificate, whoever has signed it: devices prove themselves by
+	// theirs.
+	DeviceCertificates bool `yaml:"device_certificates,omitempty"`
+	// Legacy says that devices of the old kind may come, without TLS, or with TLS 1.0 or 1.1.
+	Legacy bool `yaml:"legacy,omitempty"`
 	// Token lets whoever shows it handle mail in transit by an admin listener. Empty: nobody.
 	Token Password `yaml:"token,omitempty"`
 }

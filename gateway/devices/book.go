@@ -39,6 +39,8 @@ type Options struct {
 	// Counts has the messages and recipients of a day; nil: nobody counts them.
 	Counts *quota.Counts
 	Now    func() time.Time // time.Now
+	// Observe is told what became of a device's message [nobody is].
+	Observe func(device, outcome string)
 }
 
 // New gives the devices that are kept in a database.

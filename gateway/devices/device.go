@@ -266,6 +266,24 @@ func (c *Certificate) check(now time.Time) error {
 	return nil
 }
 
+// End is when the device, or the last of the authorities of its certificates, ends; zero: never, as far as is known. Whoever
+// has a certificate alone may renew it.
+func (d *Device) End() time.Time {
+	end := d.Expires
+	if d.Certificate == nil || d.Certificate.Authority == "" {
+		return end
+	}
+	authorities, err := certificatesIn([]byte(d.Certificate.Authority))
+	if err != nil {
+		return end
+	}
+	last := slices.MaxFunc(authorities, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) }).NotAfter
+	if end.IsZero() || last.Before(end) {
+		return last
+	}
+	return end
+}
+
 // certificatesIn reads certificates in PEM form.
 func certificatesIn(text []byte) (all []*x509.Certificate, err error) {
 	for len(bytes.TrimSpace(text)) > 0 {

@@ -152,3 +152,13 @@ func (s *Session) Failed(from string, err error) {
 
 // Used notes that the device has logged in.
 func (s *Session) Used(from string) { s.book.Note(s.Name, Use{From: from}) }
+
+// Done counts a message of the device's by what became of it: taken, deferred, refused.
+func (s *Session) Done(outcome string) {
+	if s.book.o.Observe != nil {
+		s.book.o.Observe(s.Name, outcome)
+	}
+}
+
+// IsKnown says whether what the device may send as is known without asking the store of its account.
+func (s *Session) IsKnown() bool { return s.Sending.Sender != "" || len(s.Sending.Senders) > 0 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -12,6 +13,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/content"
+	"github.com/dipylon/dipylon/gateway/devices"
 	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/login"
@@ -47,6 +49,11 @@ type Options struct {
 	Sessions *policy.Sessions
 	// PlaintextLogin allows logins over connections without TLS (RFC 2595 §2.3) [no].
 	PlaintextLogin bool
+	// Devices are the machines among those who log in [there are none].
+	Devices *devices.Book
+	// Legacy lets devices that are of the old kind come without TLS, or with one older than 1.2, which the listener offers
+	// then [no].
+	Legacy bool
 	// Hostname is the sender's domain in notices about messages that cannot be rendered ["localhost"].
 	Hostname string
 	// Retention remembers deleted messages that policies keep for a time [none: under such a policy
@@ -143,7 +150,12 @@ func (s *session) log(level zerolog.Level) *zerolog.Event {
 // errNoTLS refuses a login whose password could be read on the way (RFC 2595 §2.3).
 var errNoTLS = &pop3.Error{Text: "TLS is needed to log in: use STLS first"}
 
-func (s *session) mayLogin() bool { return s.TLS() != nil || s.o.PlaintextLogin }
+func (s *session) mayLogin() bool { return s.TLS() != nil || s.o.PlaintextLogin || s.o.Legacy }
+
+// safe says whether a login that is not an old device's may come over the connection.
+func (s *session) safe() bool {
+	return s.o.PlaintextLogin || login.ModernTLS(s.TLS()) || !s.o.Legacy && s.TLS() != nil
+}
 
 // Mechanisms implements [pop3.Session].
 func (s *session) Mechanisms() []string {
@@ -281,6 +293,13 @@ func (s *session) Enter(ctx context.Context, e login.Entry) error {
 	if err := s.abandon(); err != nil {
 		return err
 	}
+	if !e.Legacy && !s.safe() {
+		return errNoTLS
+	}
+	device, err := s.deviceOf(ctx, e)
+	if err != nil {
+		return err
+	}
 	if e.Store.Reader == nil {
 		return backends.Fail(backends.Unsupported, "store %s has no mailboxes to read", e.Store.Name)
 	}
@@ -297,12 +316,38 @@ func (s *session) Enter(ctx context.Context, e login.Entry) error {
 		return errors.Join(err, inner.Close())
 	}
 	d := &drop{
-		o: s.o, id: s.conn.ID, store: e.Store.Now(), folder: folder, inner: inner, utf8: s.utf8,
+		o: s.o, id: s.conn.ID, store: e.Store.Now(), folder: folder, inner: inner, utf8: s.utf8, device: device,
 	}
 	if err := d.prepare(ctx); err != nil {
 		// The store's maildrop and perhaps the lock are held already.
 		return errors.Join(err, d.Close())
 	}
 	s.opened = d
+	if device != nil {
+		device.Used(address(s.conn.Remote))
+	}
 	return nil
+}
+
+// deviceOf is the device that logs in; nil: it is none.
+func (s *session) deviceOf(ctx context.Context, e login.Entry) (*devices.Session, error) {
+	if e.Device == "" {
+		return nil, nil
+	}
+	if s.o.Devices == nil {
+		return nil, errors.New("there are no devices here")
+	}
+	device, err := s.o.Devices.Session(ctx, e.Device)
+	if err != nil {
+		return nil, backends.Fail(backends.Temporary, "device %s: %w", e.Device, err)
+	}
+	return device, nil
+}
+
+// address is a client's, without its port.
+func address(remote net.Addr) string {
+	if tcp, is := remote.(*net.TCPAddr); is {
+		return tcp.AddrPort().Addr().Unmap().String()
+	}
+	return ""
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/gateway/devices"
 	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/index"
 	"github.com/dipylon/dipylon/gateway/policy"
@@ -37,7 +38,8 @@ type drop struct {
 	store       *stores.Store // as it was when the maildrop was opened
 	folder      string
 	inner       backends.Maildrop
-	utf8        bool // the client takes UTF-8 in headers
+	utf8        bool             // the client takes UTF-8 in headers
+	device      *devices.Session // that has logged in; nil: none
 	lock        folder.Lock
 	box         folder.Known // by what the folder is remembered
 	known       *index.Folder
@@ -172,8 +174,19 @@ func (d *drop) notAhead(i int) bool {
 func (d *drop) login() *pop3.Login {
 	return &pop3.Login{
 		Maildrop: d, User: d.inner.Opened().Account.ID, Accessed: d.list.seen, AfterLoss: d.inner.Opened().AfterLoss, MayDelete: d.mayDelete,
-		Expire: d.policy.Expire(), IdleTimeout: d.policy.Idle, SessionLimit: d.policy.Session,
+		Expire: d.policy.Expire(), IdleTimeout: d.policy.Idle, SessionLimit: d.policy.Session, Over: d.over,
 	}
+}
+
+// over ends the session of a device that is off now.
+func (d *drop) over(ctx context.Context) error {
+	if d.device == nil {
+		return nil
+	}
+	if err := d.device.Over(ctx); err != nil {
+		return &pop3.Error{Code: "AUTH", Text: err.Error()}
+	}
+	return nil
 }
 
 // Len implements [pop3.Maildrop].

@@ -117,6 +117,12 @@ func DeviceWarnings(cfg *config.Config, d *devices.Device) (all []string) {
 			all = append(all, fmt.Sprintf("no listener has the protocol %s: the device cannot connect", p))
 		}
 	}
+	if d.Legacy && !has(func(l config.Listener) bool { return l.Legacy }) {
+		all = append(all, "no listener has legacy: true: the device cannot come without TLS 1.2")
+	}
+	if d.Certificate != nil && !has(func(l config.Listener) bool { return l.DeviceCertificates || l.ClientCA != "" }) {
+		all = append(all, "no listener asks clients for a certificate (device_certificates or client_ca): the device cannot show its own")
+	}
 	if d.Sends() && len(cfg.Routes) == 0 {
 		all = append(all, "there are no routes: the device can send to addresses of the stores alone, and what a store cannot take now is told to the device")
 	}

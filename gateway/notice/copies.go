@@ -17,7 +17,7 @@ type Copies struct {
 
 // Wants says whether a report is to be copied: one on a failure of the classes that is not the administrator's anyway.
 func (c *Copies) Wants(r Report) bool {
-	return c != nil && c.To != "" && c.To != r.Envelope.From && slices.ContainsFunc(r.Outcomes, func(o Outcome) bool {
+	return c != nil && c.To != "" && c.To != r.To() && slices.ContainsFunc(r.Outcomes, func(o Outcome) bool {
 		return o.Action == backends.ActionFailed && c.has(statusOf(o))
 	})
 }

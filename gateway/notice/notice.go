@@ -46,6 +46,37 @@ func Wanted(envelope backends.Envelope, outcomes []Outcome) (wanted []Outcome) {
 	return wanted
 }
 
+// Device is the machine that a message is from. Its reports go to who looks after it, in words for that.
+type Device struct {
+	Name  string
+	Place string // where it stands, in words; may be empty
+	Owner string // an address
+}
+
+// Wanted are the outcomes that the device's owner is told of: failures and delays, whatever a machine says with NOTIFY,
+// and whatever its reverse-path is.
+func (d Device) Wanted(outcomes []Outcome) (wanted []Outcome) {
+	for _, o := range outcomes {
+		if d.Wants(o.Action) {
+			wanted = append(wanted, o)
+		}
+	}
+	return wanted
+}
+
+// Wants says whether the owner is told of an action.
+func (d Device) Wants(a backends.Action) bool {
+	return d.Owner != "" && (a == backends.ActionFailed || a == backends.ActionDelayed)
+}
+
+// called is the device as people know it.
+func (d Device) called() string {
+	if d.Place == "" {
+		return d.Name
+	}
+	return d.Name + " (" + d.Place + ")"
+}
+
 // Wants says whether a sender who has said so of a recipient is told of an action.
 func Wants(n backends.Notify, a backends.Action) bool {
 	return n&asks(a) != 0 || n == 0 && a != backends.ActionUnset && asks(a) != backends.NotifySuccess

@@ -2,6 +2,7 @@ package notice
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -26,6 +27,8 @@ type Report struct {
 	Key      string
 	Language string // of the words, "en" or "de"; any other: "en"
 	Envelope backends.Envelope
+	// Device is the machine that has sent the message: its owner gets the report. Zero: a person has, who does.
+	Device   Device
 	Arrived  time.Time // when the gateway was given the message
 	Date     time.Time // of the report
 	Outcomes []Outcome // at least one
@@ -34,6 +37,9 @@ type Report struct {
 	// SizeMost is the largest report that its way takes, in octets; 0: nobody says.
 	SizeMost int64
 }
+
+// To is the address that gets the report.
+func (r *Report) To() string { return cmp.Or(r.Device.Owner, r.Envelope.From) }
 
 // OriginalError says that the message cannot be read that a report is about. A report can be made without it.
 type OriginalError struct{ Err error }
@@ -62,8 +68,8 @@ func (r *Report) WriteTo(w io.Writer) (int64, error) {
 	kind := r.kind()
 	out.line("Date: " + r.Date.Format(dateForm))
 	out.line("From: " + mime.QEncoding.Encode("utf-8", words.sender) + " <postmaster@" + r.Hostname + ">")
-	out.line("To: <" + r.Envelope.From + ">")
-	out.line("Subject: " + mime.QEncoding.Encode("utf-8", words.subjects[kind]))
+	out.line("To: <" + r.To() + ">")
+	out.line("Subject: " + strings.ReplaceAll(mime.QEncoding.Encode("utf-8", r.subject(words, kind)), "?= =?", "?=\r\n =?"))
 	out.line("Message-ID: <" + r.digest() + ".dsn@" + r.Hostname + ">")
 	if id := messageID(head); id != "" {
 		out.line("In-Reply-To: " + id)
@@ -92,6 +98,13 @@ func (r *Report) WriteTo(w io.Writer) (int64, error) {
 	}
 	out.line("--" + boundary + "--")
 	return out.octets, out.err
+}
+
+func (r *Report) subject(words *words, kind backends.Action) string {
+	if r.Device.Name == "" {
+		return words.subjects[kind]
+	}
+	return clean(fmt.Sprintf(words.device.subjects[kind], r.Device.Name))
 }
 
 // dateForm is RFC 5322 §3.3.
@@ -144,7 +157,7 @@ func (r *Report) global(head []byte) bool {
 	if !r.Envelope.SMTPUTF8 {
 		return false
 	}
-	ascii := address.ASCII(r.Envelope.From) && address.ASCII(string(head))
+	ascii := address.ASCII(r.To()) && address.ASCII(string(head))
 	for _, o := range r.Outcomes {
 		ascii = ascii && address.ASCII(o.Address) && address.ASCII(o.OriginalRecipient)
 	}
@@ -154,7 +167,11 @@ func (r *Report) global(head []byte) bool {
 // text is the part for people.
 func (r *Report) text(out *counted, words *words, kind backends.Action) {
 	var b strings.Builder
-	b.WriteString(words.greetings[kind] + "\n")
+	if r.Device.Name == "" {
+		b.WriteString(words.greetings[kind] + "\n")
+	} else {
+		b.WriteString(clean(fmt.Sprintf(words.device.greetings[kind], r.Device.called())) + "\n")
+	}
 	for _, o := range r.Outcomes {
 		b.WriteString("\n    " + clean(o.Address) + "\n")
 		b.WriteString("        " + words.reason(o) + "\n")
@@ -165,6 +182,12 @@ func (r *Report) text(out *counted, words *words, kind backends.Action) {
 		if o.Action == backends.ActionDelayed && !o.RetryUntil.IsZero() {
 			b.WriteString("        " + fmt.Sprintf(words.until, o.RetryUntil.Format(dateForm)) + "\n")
 		}
+		if r.Device.Name != "" && o.Action == backends.ActionFailed {
+			b.WriteString("        " + words.device.advice(o) + "\n")
+		}
+	}
+	if r.Device.Name != "" {
+		b.WriteString("\n" + fmt.Sprintf(words.device.closing, r.Device.Name) + "\n")
 	}
 	b.WriteString("\n" + fmt.Sprintf(words.closing, r.Hostname) + "\n")
 	out.line("Content-Type: text/plain; charset=utf-8")

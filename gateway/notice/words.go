@@ -1,6 +1,7 @@
 package notice
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
@@ -16,6 +17,23 @@ type words struct {
 	closing   string            // with the gateway's name
 	reasons   map[string]string // by subject and detail of the status code (RFC 3463)
 	otherwise map[backends.Action]string
+	device    deviceWords
+}
+
+// deviceWords are for the owner of a machine, who has not sent the message.
+type deviceWords struct {
+	subjects  map[backends.Action]string // with the device's name
+	greetings map[backends.Action]string // with the device's name and its place
+	closing   string                     // with the device's name
+	advices   map[string]string          // what to do, by subject and detail of the status code, or by the subject alone
+	otherwise string
+}
+
+// advice is what the owner can do about a failure.
+func (w *deviceWords) advice(o Outcome) string {
+	_, rest, _ := strings.Cut(statusOf(o), ".")
+	subject, _, _ := strings.Cut(rest, ".")
+	return cmp.Or(w.advices[rest], w.advices[subject], w.otherwise)
 }
 
 var english = &words{
@@ -48,6 +66,25 @@ var english = &words{
 		backends.ActionDelivered: "It was delivered.", backends.ActionRelayed: "It was passed on.",
 		backends.ActionExpanded: "It was delivered to a list.",
 	},
+	device: deviceWords{
+		subjects: map[backends.Action]string{
+			backends.ActionFailed: "Mail of the device %s was not delivered", backends.ActionDelayed: "Mail of the device %s is delayed",
+		},
+		greetings: map[backends.Action]string{
+			backends.ActionFailed:  "A message that the device %s has sent was not delivered to everybody. It will not be tried again.",
+			backends.ActionDelayed: "A message that the device %s has sent has not been delivered to everybody yet. It is tried again; you need not do anything.",
+		},
+		closing: "You get this because you are the owner of the device. What went wrong last, \"dipylon device show %s\" says.",
+		advices: map[string]string{
+			"1": "What to do: correct the recipient's address in the address book of the device.",
+			"2": "What to do: ask the recipient, whose mailbox does not take mail.", "2.3": "What to do: send smaller messages, with fewer pages or in a lower resolution.",
+			"3.4": "What to do: send smaller messages, with fewer pages or in a lower resolution.",
+			"4":   "What to do: look whether the recipient's address is right; if it is, ask those who run the server there.",
+			"6":   "What to do: look for another format in the settings of the device, such as PDF.",
+			"7":   "What to do: look whether the sender that the device has may send there, and show the answer of the server to those who run it.",
+		},
+		otherwise: "What to do: show the answer of the server to those who run this gateway.",
+	},
 }
 
 var german = &words{
@@ -79,6 +116,25 @@ var german = &words{
 		backends.ActionFailed: "Sie wurde nicht angenommen.", backends.ActionDelayed: "Sie wird zur Zeit nicht angenommen.",
 		backends.ActionDelivered: "Sie wurde zugestellt.", backends.ActionRelayed: "Sie wurde weitergegeben.",
 		backends.ActionExpanded: "Sie wurde einer Liste zugestellt.",
+	},
+	device: deviceWords{
+		subjects: map[backends.Action]string{
+			backends.ActionFailed: "Mail des Geräts %s wurde nicht zugestellt", backends.ActionDelayed: "Mail des Geräts %s verzögert sich",
+		},
+		greetings: map[backends.Action]string{
+			backends.ActionFailed:  "Eine Nachricht, die das Gerät %s gesendet hat, wurde nicht allen zugestellt. Es wird nicht noch einmal versucht.",
+			backends.ActionDelayed: "Eine Nachricht, die das Gerät %s gesendet hat, wurde noch nicht allen zugestellt. Es wird weiter versucht; Sie müssen nichts tun.",
+		},
+		closing: "Sie bekommen das, weil Sie für das Gerät zuständig sind. Was zuletzt schiefging, sagt \"dipylon device show %s\".",
+		advices: map[string]string{
+			"1": "Was zu tun ist: die Adresse des Empfängers im Adressbuch des Geräts berichtigen.",
+			"2": "Was zu tun ist: den Empfänger fragen, dessen Postfach keine Mail annimmt.", "2.3": "Was zu tun ist: kleinere Nachrichten senden, mit weniger Seiten oder geringerer Auflösung.",
+			"3.4": "Was zu tun ist: kleinere Nachrichten senden, mit weniger Seiten oder geringerer Auflösung.",
+			"4":   "Was zu tun ist: prüfen, ob die Adresse des Empfängers stimmt; wenn ja, dort die Betreiber des Servers fragen.",
+			"6":   "Was zu tun ist: in den Einstellungen des Geräts ein anderes Format suchen, etwa PDF.",
+			"7":   "Was zu tun ist: prüfen, ob der Absender, den das Gerät hat, dorthin senden darf, und die Antwort des Servers dessen Betreibern zeigen.",
+		},
+		otherwise: "Was zu tun ist: die Antwort des Servers den Betreibern dieses Gateways zeigen.",
 	},
 }
 

@@ -59,9 +59,9 @@ func (k *Kept) List(ctx context.Context, store, account string) ([]login.AppPass
 // endingMost bounds what Ending gives.
 const endingMost = 10_000
 
-// Ending gives the passwords that end within a time, what ends first in front.
+// Ending gives the passwords that end within a time, what ends first in front, without those of devices.
 func (k *Kept) Ending(ctx context.Context, after, before time.Time) ([]login.AppPassword, error) {
-	return k.query(ctx, "SELECT "+columns+" FROM app_passwords WHERE expires > $1 AND expires < $2 ORDER BY expires, id LIMIT $3",
+	return k.query(ctx, "SELECT "+columns+" FROM app_passwords WHERE expires > $1 AND expires < $2 AND device = '' ORDER BY expires, id LIMIT $3",
 		max(seconds(after), 0), seconds(before), endingMost)
 }
 

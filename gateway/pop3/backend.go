@@ -86,6 +86,9 @@ type Login struct {
 	// message is marked, so that nothing is promised that QUIT could not keep. A nil function
 	// refuses nothing.
 	MayDelete func(ctx context.Context) error
+	// Over says why the session ends before its next command, as an [*Error]; nil: it goes on. Nothing is removed then, QUIT
+	// or not. A nil function ends no session.
+	Over func(ctx context.Context) error
 	// AfterLoss calls f in a goroutine of its own once the maildrop has ended without Close, as
 	// when the process behind it dies. It returns what [context.AfterFunc] returns. The engine
 	// then ends the session, even if the client says nothing, so that the lock is released. Nil:

@@ -86,6 +86,9 @@ func (s *session) execute(v verb, known bool, line, rest []byte) error {
 	case v.in&s.state == 0:
 		return errState
 	}
+	if err := s.over(); err != nil {
+		return err
+	}
 	a, err := v.arguments(rest)
 	if err != nil {
 		return err
@@ -98,6 +101,20 @@ func (s *session) execute(v verb, known bool, line, rest []byte) error {
 	}
 	if err := v.run(s, ctx, a); err != nil {
 		return cause(ctx, err)
+	}
+	return nil
+}
+
+// over ends the session where its maildrop's backend wants that.
+func (s *session) over() error {
+	if s.drop == nil || s.drop.Over == nil {
+		return nil
+	}
+	ctx, done := s.begin(true)
+	defer done()
+	if err := s.drop.Over(ctx); err != nil {
+		e := answer(err)
+		return &farewell{reason: "over", code: e.Code, text: e.Text}
 	}
 	return nil
 }

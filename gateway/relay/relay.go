@@ -71,6 +71,8 @@ type Relay struct {
 	Cut     context.Context  //nolint:containedctx // it is as long as the relay
 	Now     func() time.Time // [time.Now]
 	Observe func(Event)      // told of each event, from any goroutine [nobody]
+	// DeviceFailed is told, in words, of a recipient whom a device's message was refused for [nobody].
+	DeviceFailed func(device, what string)
 
 	placesMX *places // for connections to hosts that DNS names
 	places   *places // for all others

@@ -1,10 +1,12 @@
 package relay
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/events"
@@ -16,20 +18,36 @@ import (
 // address sorts out what the sender is told, and by which way. Where there is none, the recipients whose failure it
 // would be told are held: were they given up, nobody could ever be told.
 func (r *Relay) address(s *settlement) {
-	s.wanted = notice.Wanted(s.c.Envelope, s.notices)
+	device := deviceOf(s.c)
+	if s.wanted = device.Wanted(s.notices); device.Owner == "" {
+		s.wanted = notice.Wanted(s.c.Envelope, s.notices)
+	}
 	if len(s.wanted) == 0 {
 		return
 	}
-	if s.back, s.noWay = r.Routes.Back(s.c.Envelope.From); s.noWay == nil {
+	if s.back, s.noWay = r.Routes.Back(cmp.Or(device.Owner, s.c.Envelope.From)); s.noWay == nil {
 		return
 	}
 	s.wanted = nil
 	for i := range s.outcomes {
-		if s.outcomes[i].State == spool.Failed && notice.Wants(s.c.Recipients[i].Notify, backends.ActionFailed) {
+		if s.outcomes[i].State == spool.Failed && s.wants(s.c.Recipients[i], backends.ActionFailed) {
 			s.outcomes[i].State = spool.Held
 			s.held++
 		}
 	}
+}
+
+// deviceOf is the machine that a message is from, as reports on it have it.
+func deviceOf(c Claimed) notice.Device {
+	return notice.Device{Name: c.Origin.Device, Place: c.Origin.Place, Owner: c.Origin.Owner}
+}
+
+// wants says whether somebody is told of an action.
+func (s *settlement) wants(p spool.Pending, a backends.Action) bool {
+	if device := deviceOf(s.c); device.Owner != "" {
+		return device.Wants(a)
+	}
+	return notice.Wants(p.Notify, a)
 }
 
 // report makes the notifications that a sender wants (RFC 3461 §4.1, §5.2): one, unless it would be about very many
@@ -39,7 +57,7 @@ func (r *Relay) report(s *settlement) (all []spool.New, err error) {
 		return nil, nil
 	}
 	whole := notice.Report{
-		Hostname: r.Hostname, Key: reportKey(s), Envelope: s.c.Envelope, Arrived: s.c.Received, Date: s.now,
+		Hostname: r.Hostname, Key: reportKey(s), Envelope: s.c.Envelope, Device: deviceOf(s.c), Arrived: s.c.Received, Date: s.now,
 		Outcomes: s.wanted, SizeMost: s.back.SizeMost,
 	}
 	s.reported = whole.Key
@@ -140,10 +158,22 @@ func (r *Relay) tellOf(s *settlement, p spool.Pending, v verdict, o spool.Outcom
 	if !o.State.Final() && o.State != spool.Held {
 		event.Time("next", o.Until)
 	}
-	if s.reported != "" && notice.Wants(p.Notify, v.action) {
+	if s.reported != "" && s.wants(p, v.action) {
 		event.Str("report", s.reported)
 	}
+	if name := s.c.Origin.Device; name != "" {
+		event.Str(events.Device, name)
+		if o.State == spool.Failed && r.DeviceFailed != nil {
+			r.DeviceFailed(name, failedOf(p, v))
+		}
+	}
 	event.AnErr("cause", v.cause).Msg("relay")
+}
+
+// failedOf is a recipient's failure in words for who looks after the device that the message is from.
+func failedOf(p spool.Pending, v verdict) string {
+	_, said, _ := strings.Cut(v.diagnostic, ";")
+	return strings.TrimSpace(fmt.Sprintf("to %s: %s %s", p.Address, v.code, strings.TrimSpace(said)))
 }
 
 // tellOfUntold logs of whose failure nobody is told, and counts it.
@@ -153,7 +183,7 @@ func (r *Relay) tellOfUntold(s *settlement) {
 			Msg("recipients have failed, and no report can be sent, as nothing leads to the sender: they are held. " +
 				"Add a route to the sender's domain and release them, or delete them (dipylon queue)")
 	}
-	if s.c.Envelope.From != "" {
+	if s.c.Envelope.From != "" || s.c.Origin.Owner != "" {
 		return
 	}
 	failed := 0

@@ -33,11 +33,11 @@ type Settings struct {
 	Copies notice.Copies
 }
 
-// Make makes a report to the sender of the message that it is about, by a way. The caller discards the body. A
+// Make makes a report to who gets it ([notice.Report.To]), by a way. The caller discards the body. A
 // message of which nothing can be read, now or later, is reported on without any of it.
 func (m Maker) Make(r notice.Report, by route.Way) (n spool.New, err error) {
 	r.Language = m.Language
-	n.Message = spool.Message{Key: r.Key, Recipients: []spool.Recipient{spool.ReportTo(r.Envelope.From, by.Destination, by.Held)}}
+	n.Message = spool.Message{Key: r.Key, Recipients: []spool.Recipient{spool.ReportTo(r.To(), by.Destination, by.Held)}}
 	if m.Copies.Wants(r) {
 		if way, err := m.Back(m.Copies.To); err != nil {
 			m.Log.Error().Err(err).Str("to", m.Copies.To).Msg("the administrator gets no copy of a report: nothing leads to relay.report_to")

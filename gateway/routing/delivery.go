@@ -14,6 +14,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/gateway/content"
+	"github.com/dipylon/dipylon/gateway/devices"
 	"github.com/dipylon/dipylon/gateway/events"
 	"github.com/dipylon/dipylon/gateway/receivers"
 	"github.com/dipylon/dipylon/gateway/smtp"
@@ -30,6 +31,7 @@ type recipient struct {
 	destination string
 	held        bool
 	sizeMost    int64
+	wait        time.Duration // how long the queue keeps it at least
 }
 
 // delivery is a message that is ready for the stores.
@@ -53,6 +55,7 @@ type delivery struct {
 	from *stores.Store
 	// sending is set when from sends for itself: then it is a sender and takes every recipient.
 	sending *sending
+	device  *devices.Session // that has sent it; nil: none
 }
 
 // deliver hands the message to all stores that have recipients without a copy, at the same time, and

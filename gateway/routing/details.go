@@ -25,6 +25,13 @@ type lookups struct {
 // about addresses for which it is not believed. An error means an outage.
 func (s *submissionSession) right(ctx context.Context, box address.Mailbox) (backends.SendRight, error) {
 	who := s.who
+	if who.device != nil {
+		if may, known := who.device.MaySend(box); may {
+			return backends.SendAs, nil
+		} else if known {
+			return backends.SendNo, nil
+		}
+	}
 	if who.owns.has(box) {
 		return backends.SendAs, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/header"
+	"github.com/dipylon/dipylon/gateway/devices"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/receivers"
@@ -61,6 +62,11 @@ type Options struct {
 	SizeMost int64
 	// PlaintextLogin allows logins over connections without TLS (RFC 4954 §4) [no].
 	PlaintextLogin bool
+	// Devices are the machines among those who log in [there are none].
+	Devices *devices.Book
+	// Legacy lets devices that are of the old kind come without TLS, or with one older than 1.2, which the listener offers
+	// then [no].
+	Legacy bool
 	// Quirks are what a Submission does for devices and scripts [none].
 	Quirks Quirks
 }

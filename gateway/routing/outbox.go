@@ -158,7 +158,7 @@ func (d *delivery) complete(m *message, from backends.Outgoing) *smtp.Error {
 	if err := (&transaction{o: d.options}).loops(m); err != nil {
 		return errLoop
 	}
-	h, size, err := d.options.readHeader(m)
+	h, size, err := d.options.readHeader(m, d.options.Quirks)
 	if err != nil {
 		return unreadable(err)
 	}

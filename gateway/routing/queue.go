@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -142,6 +143,7 @@ func (d *delivery) settle(ctx context.Context, outcomes []receivers.Outcome, ans
 	}
 	switch {
 	case err == nil:
+		d.noteFailures(refused)
 		return nil
 	case noWay:
 		d.log.Warn().Err(err).Msg("the client is told whom the message was refused for: no report can be sent")
@@ -159,7 +161,7 @@ func (d *delivery) leftOver(outcomes []receivers.Outcome) (waiting []spool.Recip
 		case r.sizeMost > 0 && d.envelope.Size-receivers.TraceMost > r.sizeMost:
 			refused = append(refused, receivers.Outcome{Recipient: r.Recipient, Err: errTooLargeForRoute})
 		default:
-			w := spool.Recipient{Recipient: r.Recipient, Destination: r.destination}
+			w := spool.Recipient{Recipient: r.Recipient, Destination: r.destination, Wait: r.wait}
 			if r.held {
 				w.State = spool.Held
 			}
@@ -232,7 +234,7 @@ func (d *delivery) enqueue(ctx context.Context, to []spool.Recipient) error {
 			Int64(events.Octets, d.envelope.Size).Msg("queued")
 	}
 	return d.options.Queue.Accept(ctx, spool.Message{
-		Key: d.attempt.Key, Envelope: d.envelope.Envelope, Received: d.attempt.First, Peer: d.envelope.Peer, Recipients: to,
+		Key: d.attempt.Key, Envelope: d.envelope.Envelope, Received: d.attempt.First, Peer: d.envelope.Peer, Origin: d.origin(), Recipients: to,
 		Remembered: d.remembered,
 	}, body)
 }
@@ -257,10 +259,16 @@ func (d *delivery) report(ctx context.Context, refused, delivered []receivers.Ou
 	for _, o := range delivered {
 		outcomes = append(outcomes, d.succeeded(o))
 	}
-	if outcomes = notice.Wanted(d.envelope.Envelope, outcomes); len(outcomes) == 0 {
+	device := d.reportsTo()
+	if device.Owner == "" {
+		outcomes = notice.Wanted(d.envelope.Envelope, outcomes)
+	} else {
+		outcomes = device.Wanted(outcomes)
+	}
+	if len(outcomes) == 0 {
 		return nil
 	}
-	way, err := d.options.Ways.Back(d.envelope.From)
+	way, err := d.options.Ways.Back(cmp.Or(device.Owner, d.envelope.From))
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoWayBack, err)
 	}
@@ -269,7 +277,7 @@ func (d *delivery) report(ctx context.Context, refused, delivered []receivers.Ou
 		return err
 	}
 	whole := notice.Report{
-		Hostname: d.options.Hostname, Key: d.reportKey(outcomes), Envelope: d.envelope.Envelope,
+		Hostname: d.options.Hostname, Key: d.reportKey(outcomes), Envelope: d.envelope.Envelope, Device: device,
 		Arrived: d.attempt.First.Local(), Date: d.attempt.First.Local(), Outcomes: outcomes, SizeMost: way.SizeMost,
 	}
 	if !d.envelope.RequireTLS { // RFC 8689 §5: the way back may be less safe

@@ -28,9 +28,17 @@ const (
 
 func (q Quirks) has(one Quirks) bool { return q&one != 0 }
 
+// quirks are those of the listener; a device has all of them.
+func (s *submissionSession) quirks() Quirks {
+	if s.who != nil && s.who.device != nil {
+		return QuirkEmptyFields | QuirkNoFrom | QuirkNoHeader
+	}
+	return s.o.Quirks
+}
+
 // readHeader reads the header of a submitted message.
-func (o *Options) readHeader(m *message) (*header.Header, int64, error) {
-	if o.Quirks.has(QuirkNoHeader) {
+func (o *Options) readHeader(m *message, quirks Quirks) (*header.Header, int64, error) {
+	if quirks.has(QuirkNoHeader) {
 		return content.ReadSubmitted(func() io.Reader { return m.Reader() }, o.HeaderMost)
 	}
 	return header.Read(m.Reader(), o.HeaderMost)
@@ -40,7 +48,7 @@ func (o *Options) readHeader(m *message) (*header.Header, int64, error) {
 // known.
 func (s *submissionSession) author(t *transaction) string {
 	author := t.reversePath.String()
-	if !s.o.Quirks.has(QuirkNoFrom) {
+	if !s.quirks().has(QuirkNoFrom) {
 		return ""
 	}
 	if author == "" { // a notice of the account's (RFC 8098 §3)

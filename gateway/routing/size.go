@@ -32,8 +32,18 @@ func (s *mxSession) MessageSize(context.Context) int64 {
 }
 
 // MessageSize implements [smtp.SizeLimited]. An account whose store sends for it has that
-// store's limit.
+// store's limit, and a device may have one of its own.
 func (s *submissionSession) MessageSize(context.Context) int64 {
+	largest := s.largest()
+	if s.who != nil && s.who.device != nil {
+		if own := s.who.device.Sending.Size; own > 0 && (largest < 0 || own < largest) {
+			return own
+		}
+	}
+	return largest
+}
+
+func (s *submissionSession) largest() int64 {
 	if s.who != nil && s.who.sending != nil {
 		return largestOf([]*stores.Store{s.who.store.Now()})
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/header"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/content"
+	"github.com/dipylon/dipylon/gateway/devices"
+	"github.com/dipylon/dipylon/gateway/events"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/replies"
 	"github.com/dipylon/dipylon/gateway/smtp"
@@ -42,6 +44,8 @@ type submissionSession struct {
 	log     zerolog.Logger
 	who     *identity
 	current *transaction
+	// failed says that a login has failed: the client is not taken for a device that says nothing.
+	failed bool
 }
 
 // identity is the account that has logged in (RFC 6409 §4.3: submission needs one).
@@ -52,6 +56,7 @@ type identity struct {
 	lookups lookups
 	// sending is set where the store is to send in the account's name.
 	sending *sending
+	device  *devices.Session // nil: it is none
 }
 
 // submitter is the account as the stores are told of it.
@@ -76,7 +81,12 @@ var (
 )
 
 func (s *submissionSession) mayLogin() bool {
-	return s.o.PlaintextLogin || s.TLS() != nil
+	return s.o.PlaintextLogin || s.o.Legacy || s.TLS() != nil
+}
+
+// safe says whether a login that is not an old device's may come over the connection.
+func (s *submissionSession) safe() bool {
+	return s.o.PlaintextLogin || login.ModernTLS(s.TLS()) || !s.o.Legacy && s.TLS() != nil
 }
 
 // Mechanisms implements [smtp.Session].
@@ -92,6 +102,7 @@ func (s *submissionSession) Authenticate(ctx context.Context, mechanism string) 
 	if !s.mayLogin() {
 		return nil, errNoTLS
 	}
+	s.failed = true // until it has succeeded
 	inner, err := s.o.Authenticator.Begin(ctx, s, mechanism)
 	if errors.Is(err, login.ErrMechanism) {
 		return nil, errMechanism
@@ -156,13 +167,16 @@ func (s *submissionSession) ServerCertificate() []byte {
 // exchange and has returned the account already.
 func (s *submissionSession) Enter(ctx context.Context, e login.Entry) error {
 	s.leave()
-	account := e.Account
-	if account == nil {
-		known, err := e.Store.Login(ctx, e.Credential)
-		if err != nil {
-			return err
-		}
-		account = &known
+	if !e.Legacy && !s.safe() {
+		return errNoTLS
+	}
+	device, err := s.deviceOf(ctx, e)
+	if err != nil {
+		return err
+	}
+	account, err := s.opened(ctx, e, device)
+	if err != nil {
+		return err
 	}
 	if err := e.Check(*account); err != nil {
 		return err
@@ -170,21 +184,41 @@ func (s *submissionSession) Enter(ctx context.Context, e login.Entry) error {
 	if !s.o.Policies.Of(e.Store.Name, *account).Submission {
 		return backends.Fail(backends.Permanent, "the policy of %s has submission off", account.ID).Say("this mailbox may not send mail here").WithCode("5.7.1")
 	}
-	s.who = &identity{store: e.Store, account: *account, owns: newOwnership(*account, e.Store)}
+	s.who, s.failed = &identity{store: e.Store, account: *account, owns: newOwnership(*account, e.Store), device: device}, false
 	if e.Store.Sends {
 		s.who.sending = newSending(e.Credential)
 	}
 	s.log = s.log.With().Str("account", account.ID).Logger() // the store of a delivery is another matter
+	if device != nil {
+		s.log = s.log.With().Str(events.Device, device.Name).Logger()
+		device.Used(addrOf(s.conn).String())
+	}
 	return nil
+}
+
+// opened asks the store whose account a login opens, unless it has said so already.
+func (s *submissionSession) opened(ctx context.Context, e login.Entry, device *devices.Session) (*backends.Account, error) {
+	if e.Account != nil {
+		return e.Account, nil
+	}
+	account, err := e.Store.Login(ctx, e.Credential)
+	if outage(err) && device != nil && device.IsKnown() && e.Known != nil && !e.Store.Sends {
+		s.log.Warn().Err(err).Str(events.Device, device.Name).Str(events.Store, e.Store.Name).
+			Msg("the store does not answer: the device goes on with what is known of its account")
+		return e.Known, nil // its mail can wait
+	}
+	return &account, err
 }
 
 // Mail implements [smtp.Session]. The reverse-path has to be an address that the account may send as or
 // on behalf of (RFC 6409 §6.1), or null, as in the disposition notifications that clients send (RFC 8098
 // §3). The From field is checked in any case, see prepare.
-func (s *submissionSession) Mail(ctx context.Context, reversePath address.Path, options smtp.MailOptions) error {
+func (s *submissionSession) Mail(ctx context.Context, reversePath address.Path, options smtp.MailOptions) (err error) {
 	if s.who == nil {
 		return errLoginFirst
 	}
+	defer func() { s.noteRefusal(err) }()
+	reversePath = s.forced(reversePath)
 	if !reversePath.IsNull() {
 		box := reversePath.Mailbox()
 		right, err := s.right(ctx, box)
@@ -199,7 +233,7 @@ func (s *submissionSession) Mail(ctx context.Context, reversePath address.Path, 
 	}
 	s.current = &transaction{
 		o: s.o, log: s.log, table: s.o.Router.Table(), peer: peerOf(s.conn, "submission"), from: s.who.store.Now(), submitter: s.who.submitter(),
-		reversePath: reversePath, options: options,
+		reversePath: reversePath, options: options, device: s.who.device,
 	}
 	return nil
 }
@@ -214,14 +248,18 @@ func (s *submissionSession) foreign(box address.Mailbox) {
 }
 
 // Rcpt implements [smtp.Session].
-func (s *submissionSession) Rcpt(ctx context.Context, path address.Path, options smtp.RcptOptions) error {
+func (s *submissionSession) Rcpt(ctx context.Context, path address.Path, options smtp.RcptOptions) (err error) {
 	t := s.current
 	if t == nil {
 		return errNoMessage
 	}
+	defer func() { s.noteRefusal(err) }()
 	box, err := t.mailbox(path)
 	if err != nil {
 		return err
+	}
+	if t.device != nil && !t.device.MayReach(box) {
+		return s.notTo(box)
 	}
 	if s.who.sending != nil {
 		if t.from.Sender == nil {
@@ -242,10 +280,15 @@ func (s *submissionSession) Rcpt(ctx context.Context, path address.Path, options
 
 // Data implements [smtp.Session]: nil means that each recipient's store, or the transport of
 // the account's store, has the message (I1; RFC 5321 §6.1).
-func (s *submissionSession) Data(ctx context.Context, trace string, body io.Reader) (string, error) {
+func (s *submissionSession) Data(ctx context.Context, trace string, body io.Reader) (text string, err error) {
 	t := s.current
 	if t == nil || len(t.to) == 0 {
 		return "", errNoMessage
+	}
+	counted, err := s.count(ctx)
+	defer func() { counted(ctx, err) }()
+	if err != nil {
+		return "", err
 	}
 	m, err := t.take(body)
 	if err != nil {
@@ -267,10 +310,11 @@ func (s *submissionSession) Data(ctx context.Context, trace string, body io.Read
 // prepare completes the header (RFC 6409 §8: Date, Message-ID). What it adds is the same in each attempt,
 // so that a store recognises the message.
 func (s *submissionSession) prepare(ctx context.Context, p *delivery, trace string, m *message) error {
-	h, size, err := s.o.readHeader(m)
+	h, size, err := s.o.readHeader(m, s.quirks())
 	if err != nil {
 		return s.headerReply(err)
 	}
+	s.mendDevice(p, h, m, size)
 	var unknown error // an outage does not mean that the account may not
 	has := func(want backends.SendRight) func(address.Mailbox) bool {
 		return func(box address.Mailbox) bool {
@@ -285,7 +329,7 @@ func (s *submissionSession) prepare(ctx context.Context, p *delivery, trace stri
 	err = content.Submission{
 		MayWrite: has(backends.SendAs), OnBehalf: has(backends.SendOnBehalf), Sender: s.agent(s.current),
 		Date: p.attempt.First.Local(), MessageID: p.attempt.Key + "@" + s.o.Hostname,
-		DropEmpty: s.o.Quirks.has(QuirkEmptyFields), Author: s.author(s.current),
+		DropEmpty: s.quirks().has(QuirkEmptyFields), Author: s.author(s.current),
 	}.Apply(h)
 	if unknown != nil {
 		return replies.SMTP(unknown)
@@ -308,9 +352,9 @@ func (s *submissionSession) headerReply(err error) error {
 	switch {
 	case errors.As(err, &malformed), errors.Is(err, content.ErrTwice):
 	case errors.Is(err, content.ErrNoFrom):
-		reply.Text += ": set a sender" + s.who.owns.advice()
+		reply.Text += ": set a sender" + s.who.advice()
 	case errors.As(err, &unreadable):
-		reply.Text += ": an address is user@domain, and the sender" + s.who.owns.advice()
+		reply.Text += ": an address is user@domain, and the sender" + s.who.advice()
 	case errors.As(err, &notOwned):
 		return s.notOwn(err.Error())
 	case errors.Is(err, header.ErrTooLarge), errors.Is(err, header.ErrTooManyFields):
@@ -324,7 +368,7 @@ func (s *submissionSession) headerReply(err error) error {
 // notOwn refuses a sender (RFC 6409 §6.1; 5.7.1, RFC 3463 §3.8), and says which addresses can be set
 // instead.
 func (s *submissionSession) notOwn(what string) error {
-	return &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: backends.SafeText(what) + ": set the sender" + s.who.owns.advice()}
+	return &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: backends.SafeText(what) + ": set the sender" + s.who.advice()}
 }
 
 // Reset implements [smtp.Session].

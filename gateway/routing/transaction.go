@@ -13,6 +13,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/gateway/content"
+	"github.com/dipylon/dipylon/gateway/devices"
 	"github.com/dipylon/dipylon/gateway/receivers"
 	"github.com/dipylon/dipylon/gateway/replies"
 	"github.com/dipylon/dipylon/gateway/route"
@@ -31,6 +32,7 @@ type transaction struct {
 	submitter   backends.Submitter // zero: not authenticated
 	reversePath address.Path
 	options     smtp.MailOptions
+	device      *devices.Session // that sends it; nil: it is none
 	to          []recipient
 	named       map[string]bool // the addresses in to
 }
@@ -93,9 +95,10 @@ func (t *transaction) resolve(ctx context.Context, store *stores.Store, box addr
 	switch {
 	case err == nil:
 		t.o.Confirmed.note(store.Name, r.Address)
-	case outage(err) && t.o.queueing() && t.o.Confirmed.has(store.Name, r.Address):
+	case outage(err) && t.o.queueing() && (t.device != nil || t.o.Confirmed.has(store.Name, r.Address)):
+		// Of a device's mail the owner is told, if the store does not know the recipient.
 		r.destination = route.StoreDestination(store.Name)
-		t.log.Warn().Err(err).Str("recipient", r.Address).Str("store", store.Name).Msg("the store does not answer: mail for a recipient that it has confirmed before is queued")
+		t.log.Warn().Err(err).Str("recipient", r.Address).Str("store", store.Name).Msg("the store does not answer: mail for a recipient that it has confirmed before, or of a device, is queued")
 	default:
 		if backends.KindOf(err) == backends.NotFound {
 			t.o.Confirmed.forget(store.Name, r.Address)
@@ -167,7 +170,7 @@ func (t *transaction) begin(ctx context.Context, trace string, m *message, accou
 	if err := t.loops(m); err != nil {
 		return nil, err
 	}
-	d := &delivery{options: t.o, to: t.to}
+	d := &delivery{options: t.o, to: t.to, device: t.device}
 	if err := d.whole(trace, m); err != nil {
 		return nil, replies.SMTP(err)
 	}

@@ -29,6 +29,7 @@ func (g *Server) newAttention() *attention.Registry {
 	all.Source("routes", func(context.Context) ([]attention.Concern, error) { return g.routeConcerns(), nil })
 	all.Source("passwords", g.passwordConcerns)
 	all.Source("collect", g.collectConcerns)
+	all.Source("devices", g.deviceConcerns)
 	all.Source("quarantine", g.quarantineConcerns)
 	all.Source("spool", func(context.Context) ([]attention.Concern, error) { return g.spoolConcerns(), nil })
 	all.Source("disk", func(context.Context) ([]attention.Concern, error) { return g.diskConcerns() })

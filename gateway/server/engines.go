@@ -41,6 +41,7 @@ type shape struct {
 	smtp       config.SMTP
 	submission config.Submission
 	expire     string // what CAPA says before a login
+	legacy     bool
 	admin      adminShape
 }
 
@@ -51,7 +52,7 @@ type adminShape struct {
 }
 
 func shapeOf(cfg *config.Config, l config.Listener, policies *policy.Table) shape {
-	return shape{l.Protocol, cfg.Hostname, cfg.Limits, cfg.Timeouts, cfg.POP3, cfg.SMTP, cfg.Submission, policies.Expire(), adminShape{l.Token.Value, l.TLS != nil}}
+	return shape{l.Protocol, cfg.Hostname, cfg.Limits, cfg.Timeouts, cfg.POP3, cfg.SMTP, cfg.Submission, policies.Expire(), l.Legacy, adminShape{l.Token.Value, l.TLS != nil}}
 }
 
 // newEngine makes the engine of a listener.
@@ -76,7 +77,7 @@ func (g *Server) newEngine(s shape, implicitTLS bool, tlsConfig *tls.Config) eng
 	case config.ProtocolSubmission, config.ProtocolSubmissions:
 		e := g.newSMTP(s, log, tlsConfig)
 		e.Role, e.ImplicitTLS = smtp.Submission, implicitTLS
-		e.AllowInsecureAuth, e.HideClient = s.submission.PlaintextLogin, s.submission.HideClient
+		e.AllowInsecureAuth, e.HideClient = s.submission.PlaintextLogin || s.legacy, s.submission.HideClient
 		e.BareNewlines = bareNewlines(s.submission.BareNewlines)
 		o := g.routingOptions(s, log)
 		e.Quirks, o.Quirks = smtpQuirksOf(s.submission.Quirks)
@@ -96,7 +97,8 @@ func (g *Server) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConfi
 			Measuring: g.measuring(s.pop3), Hostname: s.hostname,
 			ListMost: int64(s.limits.ListSize), Lists: g.listRoom(int64(s.limits.ListsSize)),
 			PlaintextLogin: s.pop3.PlaintextLogin,
-			Policies:       g.policies, Sessions: g.sessions,
+			Devices:        g.devices, Legacy: s.legacy,
+			Policies: g.policies, Sessions: g.sessions,
 			Keys:       folder.NewKeys(g.db, g.index),
 			Quarantine: &folder.Quarantine{DB: g.db},
 			Retention:  &folder.Retention{DB: g.db},
@@ -104,7 +106,7 @@ func (g *Server) newPOP3(s shape, log zerolog.Logger, implicitTLS bool, tlsConfi
 			LoginDelay: s.pop3.LoginDelay.Std(), Openings: g.openings,
 		}),
 		Log: log, Observer: pop3Metrics{g.metrics, s.protocol},
-		TLSConfig: tlsConfig, ImplicitTLS: implicitTLS, InsecureAuth: s.pop3.PlaintextLogin,
+		TLSConfig: tlsConfig, ImplicitTLS: implicitTLS, InsecureAuth: s.pop3.PlaintextLogin || s.legacy,
 		Greeting:       s.hostname + " POP3 server ready",
 		Implementation: "Dipylon",
 		Expire:         s.expire,
@@ -207,6 +209,7 @@ func (g *Server) routingOptions(s shape, log zerolog.Logger) routing.Options {
 		TakesOut: func() bool { return g.transferNow().TakesOut() }, PassesOut: func() bool { return g.transferNow().PassesOut() },
 		Opening:  g.opening(),
 		Hostname: s.hostname, Buffers: buffer.Options{Storage: g.incoming()}, PlaintextLogin: s.submission.PlaintextLogin,
+		Devices: g.devices, Legacy: s.legacy,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,9 +29,12 @@ type metrics struct {
 
 	hops, unreachable, backedOff, commonDown, untold, relayedTo *prometheus.CounterVec
 	waited                                                      *prometheus.HistogramVec
-	outbox, winmail                                             *prometheus.CounterVec
+	outbox, winmail, devices                                    *prometheus.CounterVec
 	fetches, fetchedMessages                                    *prometheus.CounterVec
 	fetchedAt                                                   *prometheus.GaugeVec
+
+	deviceMu    sync.Mutex
+	deviceNames map[string]bool // that have a label of their own
 }
 
 // commandBuckets are from what memory answers to what a slow store does, in seconds.
@@ -69,6 +73,7 @@ func newMetrics(g *Server) *metrics {
 		Namespace: "dipylon", Name: "winmail_total",
 		Help: "Parts of TNEF (winmail.dat) in messages that were to be opened: opened, or messages in which one was kept as it came. A message counts each time.",
 	}, []string{"outcome"})
+	m.deviceCounter()
 	m.registry.MustRegister(m.outbox, m.winmail)
 	m.collect()
 	m.registry.MustRegister(m.took, moment{g}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

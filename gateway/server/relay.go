@@ -256,7 +256,7 @@ func (g *Server) newRelay(cfg *config.Config, s relaySettings) *relay.Relay {
 		Reports:   g.reportsNow,
 		Buffers:   buffer.Options{Storage: g.spool.Storage()}, TempDir: g.buffers.Folder,
 		Opening: g.opening(), Gate: &g.gate, Quota: g.quota, Grace: s.drain, Cut: g.relayCut, Observe: g.metrics.relayed,
-		Now: g.spool.Now,
+		Now: g.spool.Now, DeviceFailed: g.deviceFailed,
 	}
 }
 

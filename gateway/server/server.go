@@ -33,6 +33,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/attention"
 	"github.com/dipylon/dipylon/gateway/collect"
 	"github.com/dipylon/dipylon/gateway/content"
+	"github.com/dipylon/dipylon/gateway/devices"
 	"github.com/dipylon/dipylon/gateway/edge"
 	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/index"
@@ -78,8 +79,9 @@ type Server struct {
 	winmail       *content.Winmail // opens TNEF in it, and in what clients read
 	gate          relay.Gate       // what of it does not leave now
 	quota         *quota.Counts    // of the recipients of a day
-	track         *track.Recorder  // what became of messages
-	endTrack      func()           // once nothing is logged any more; nil: it has not begun
+	devices       *devices.Book
+	track         *track.Recorder // what became of messages
+	endTrack      func()          // once nothing is logged any more; nil: it has not begun
 	routes        atomic.Pointer[route.Table]
 	tokens        tokenSources // of the routes
 	reports       atomic.Pointer[reports.Settings]
@@ -176,10 +178,12 @@ func (g *Server) prepareAll(ctx context.Context) error {
 	g.collector.Quarantine = &folder.Quarantine{DB: g.db}
 	g.fetcher = g.newFetcher()
 	g.guard = login.NewGuard(login.GuardOptions{Log: g.log, Throttle: g.throttle, Floor: g.cfg.Login.Throttle.Refusal.Std()})
+	kept := passwords.New(g.db)
+	g.devices = devices.New(devices.Options{Log: g.log, DB: g.db, Passwords: kept, Counts: g.quota, Observe: g.metrics.device})
 	g.authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
 		Log: g.log, Guard: g.guard,
 		Table:     g.router.Table,
-		Passwords: passwords.New(g.db), Policy: LoginPolicy(g.cfg),
+		Passwords: kept, Devices: g.devices, Policy: LoginPolicy(g.cfg),
 	})
 	g.tokens.log = g.log
 	routes, err := g.tokens.routesOf(g.cfg)

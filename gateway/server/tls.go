@@ -65,6 +65,12 @@ func tlsOf(cfg *config.Config) (*secure, error) {
 		if err := askClients(c, l.ClientCA); err != nil {
 			return nil, err
 		}
+		if l.DeviceCertificates {
+			c.ClientAuth = tls.RequestClientCert // package devices looks at it
+		}
+		if l.Legacy {
+			takeOld(c)
+		}
 		s.configs = append(s.configs, c)
 	}
 	return s, nil
@@ -104,6 +110,18 @@ func leastVersion(t config.TLS) uint16 {
 		return tls.VersionTLS13
 	}
 	return tls.VersionTLS12
+}
+
+// takeOld has a listener take what devices speak that nobody renews: TLS 1.0 and 1.1, with keys that RSA transports and
+// 3DES. Who is no such device is refused after the handshake (login.ModernTLS).
+func takeOld(c *tls.Config) {
+	c.MinVersion = tls.VersionTLS10
+	for _, suite := range tls.CipherSuites() {
+		c.CipherSuites = append(c.CipherSuites, suite.ID)
+	}
+	c.CipherSuites = append(c.CipherSuites,
+		tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA,
+		tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA)
 }
 
 // applicationProtocols are the names of a listener's protocol in TLS (RFC 7301).

@@ -97,6 +97,7 @@ func (s *session) mayAuthNow() reply {
 // authenticate goes through one exchange. The backend alone knows whether it succeeds; a
 // failed one counts.
 func (s *session) authenticate(mechanism string, response []byte) reply {
+	s.known = false // it is whoever it says now, or nobody
 	ctx, cancel := within(s.ctx, s.server.timeouts.Backend)
 	exchange, err := s.backend.Authenticate(ctx, mechanism)
 	cancel()

@@ -79,6 +79,20 @@ type SizeLimited interface {
 	MessageSize(ctx context.Context) int64
 }
 
+// Recognizes is what a [Session] implements that may know its client without AUTH, by where it is or by its certificate.
+type Recognizes interface {
+	// Recognize says whether a client that has not logged in may send mail. It is asked at MAIL, of servers of the role
+	// [Submission]; an error is told.
+	Recognize(ctx context.Context) (bool, error)
+}
+
+// Ends is what a [Session] implements that may be over before its client says QUIT.
+type Ends interface {
+	// Over says why no further command is taken, and how the client is told (421); nil: the session goes on. It is asked
+	// before each command, and answers quickly.
+	Over(ctx context.Context) *Error
+}
+
 // MailOptions are the parameters of MAIL (RFC 5321 §4.1.1.2).
 type MailOptions struct {
 	ID       string // the transaction's id, in its Received line and on its log lines

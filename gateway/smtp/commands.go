@@ -74,7 +74,7 @@ func (s *session) dispatch(line []byte) reply {
 		}
 		if c.last && s.spoke() {
 			r = hangUp(554, "5.5.0", "wait for the reply to "+name+" before the next command")
-		} else {
+		} else if r = s.over(); r.code == none.code {
 			r = c.run(s, args)
 		}
 	}
@@ -84,6 +84,22 @@ func (s *session) dispatch(line []byte) reply {
 			AnErr("cause", r.cause).Msg("refused")
 	}
 	return r
+}
+
+// over ends the session where the backend wants that.
+func (s *session) over() reply {
+	backend, is := s.backend.(Ends)
+	if !is {
+		return none
+	}
+	ctx, cancel := within(s.ctx, s.server.timeouts.Backend)
+	defer cancel()
+	if e := backend.Over(ctx); e != nil {
+		r := failure(e)
+		r.close = true
+		return r
+	}
+	return none
 }
 
 // spoke says that an early talker's octets are here already.

@@ -41,12 +41,32 @@ func (s *session) mayMail() reply {
 		return refuse(503, "5.5.1", "bad sequence of commands: nested MAIL command, RSET ends the transaction") // RFC 5321 §4.1.4
 	case submission && !s.mayAuth():
 		return refuse(530, "5.7.0", "Must issue a STARTTLS command first") // RFC 3207 §4
-	case submission && !s.authed:
-		return refuse(530, "5.7.0", "Authentication required") // RFC 4954 §6
+	case submission && !s.authed && !s.known:
+		if r := s.recognize(); r.code != none.code {
+			return r
+		}
+	}
+	switch {
 	case over(s.transactions+1, s.limits.Messages):
 		return hangUp(421, "4.7.0", "too many messages in one session")
 	}
 	return none
+}
+
+// recognize lets a client go on without AUTH that the backend knows.
+func (s *session) recognize() reply {
+	if backend, is := s.backend.(Recognizes); is {
+		ctx, cancel := within(s.ctx, s.server.timeouts.Backend)
+		defer cancel()
+		known, err := backend.Recognize(ctx)
+		if err != nil {
+			return failure(err)
+		}
+		if s.known = known; known {
+			return none
+		}
+	}
+	return refuse(530, "5.7.0", "Authentication required") // RFC 4954 §6
 }
 
 func (s *session) mailOptions(rest string) (MailOptions, reply) {

@@ -57,6 +57,7 @@ type state struct {
 	helo   string
 	esmtp  bool // the client has said EHLO
 	authed bool
+	known  bool         // the backend knows it without AUTH
 	tx     *transaction // nil: none
 }
 

@@ -66,7 +66,7 @@ func (s *Spool) prepare(ctx context.Context, m Message, body *buffer.Buffer) (*e
 
 // check refuses what the databases cannot hold, or what would lie there for ever.
 func (e *entry) check() error {
-	texts := []string{e.Key, e.Trace, e.Envelope.From, e.Envelope.ID, e.Peer.Address}
+	texts := []string{e.Key, e.Trace, e.Envelope.From, e.Envelope.ID, e.Peer.Address, e.Origin.Device, e.Origin.Place, e.Origin.Owner}
 	for _, r := range e.Recipients {
 		if r.Destination == "" {
 			return errors.New("a recipient has no destination")
@@ -89,7 +89,7 @@ func (e *entry) check() error {
 
 // pack makes the rows.
 func (e *entry) pack(now int64) error {
-	envelope, err := json.Marshal(envelopeRow{e.Envelope, e.Peer, e.Trace})
+	envelope, err := json.Marshal(envelopeRow{e.Envelope, e.Peer, e.Trace, e.Origin})
 	if err != nil {
 		return err
 	}

@@ -398,7 +398,7 @@ func (s *Spool) message(tx *state.Tx, id ID, destination string) (d *Delivery, w
 	if err := json.Unmarshal([]byte(envelope), &row); err != nil {
 		return nil, "the envelope cannot be read: " + err.Error(), nil //nolint:nilerr // it is told
 	}
-	d.Envelope, d.Peer, d.Trace = row.Envelope, row.Peer, row.Trace
+	d.Envelope, d.Peer, d.Trace, d.Origin = row.Envelope, row.Peer, row.Trace, row.Origin
 	d.Received, d.Expires = timeOf(received), timeOf(expires)
 	return d, "", nil
 }

@@ -28,6 +28,7 @@ type envelopeRow struct {
 	Envelope backends.Envelope `json:"envelope"`
 	Peer     backends.Peer     `json:"peer"`
 	Trace    string            `json:"trace,omitempty"`
+	Origin   Origin            `json:"origin,omitzero"`
 }
 
 // parametersRow is what the column spool_recipients.parameters has, as JSON.

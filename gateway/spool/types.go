@@ -27,10 +27,18 @@ type Message struct {
 	// Expires is when trying ends; zero: the relay decides.
 	Expires    time.Time
 	Peer       backends.Peer
+	Origin     Origin
 	Recipients []Recipient
 	// Remembered is until when the key is known, even if the message has left before: what comes under it again was
 	// taken in already, whoever it is for. Zero: the key is forgotten with the message.
 	Remembered time.Time
+}
+
+// Origin is the machine that a message is from, and who looks after it; zero: it is from a person, who gets the reports.
+type Origin struct {
+	Device string `json:"device,omitempty"` // its name
+	Place  string `json:"place,omitempty"`  // where it stands, in words
+	Owner  string `json:"owner,omitempty"`  // the address of who gets the reports on its mail
 }
 
 // Recipient is one recipient of a message.

@@ -34,8 +34,9 @@ type Options struct {
 	Stores         []Mapping
 	// More is put into the configuration file; what it names replaces what is there.
 	More Mapping
-	// Listener is put into each listener of the configuration file.
-	Listener Mapping
+	// Listener is put into each listener of the configuration file, and Listeners into those of a protocol.
+	Listener  Mapping
+	Listeners map[string]Mapping
 	// Dir is the folder to run in; empty: a new one.
 	Dir string
 	// Wrapper is a command in front of the gateway's, such as a shell that sets limits.
@@ -106,6 +107,7 @@ func (g *Gateway) Configure(t *testing.T, change func(*Options)) {
 		}
 		listener := Mapping{"protocol": p, "address": g.addresses[p]}
 		maps.Copy(listener, g.options.Listener)
+		maps.Copy(listener, g.options.Listeners[p])
 		listeners = append(listeners, listener)
 	}
 	file := Mapping{
