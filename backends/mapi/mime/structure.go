@@ -138,7 +138,7 @@ func (p *planner) body() (body *part, html func(io.Writer) error, err error) {
 
 // plainText returns what writes the plain text as UTF-8, and whether there is one.
 func (p *planner) plainText() (func(io.Writer) error, bool) {
-	if !p.m.Has(mapi.PidTagBody) {
+	if v := p.m.Get(mapi.PidTagBody); v == nil || !v.Type().IsText() {
 		return nil, false
 	}
 	return copying(func() (io.ReadCloser, error) { return p.m.OpenText(mapi.PidTagBody) }), true
