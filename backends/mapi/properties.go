@@ -40,7 +40,39 @@ func (p Property) String() string {
 // must not be copied once something was set.
 type Properties struct {
 	list  []Property
-	index map[key]int // into list
+	index map[key]int // into list; nil while there are few: there are many bags of few
+}
+
+// few is how many properties are found without an index.
+const few = 16
+
+// at returns where a property is in the list.
+func (p *Properties) at(k key) (int, bool) {
+	if p.index != nil {
+		at, ok := p.index[k]
+		return at, ok
+	}
+	isNamed := !k.named.IsZero()
+	for i := range p.list {
+		switch property := &p.list[i]; {
+		case isNamed != !property.Named.IsZero():
+		case !isNamed && property.Tag.ID() == k.id, isNamed && property.Named.Set == k.named.Set && property.Named.key() == k:
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// indexed sets the index, where there is a need for one.
+func (p *Properties) indexed() {
+	p.index = nil
+	if len(p.list) <= few {
+		return
+	}
+	p.index = make(map[key]int, 2*few)
+	for i, property := range p.list {
+		p.index[property.Key().key()] = i
+	}
 }
 
 // Set sets a property. Its type is that of the value. A property that was there keeps its place.
@@ -59,20 +91,21 @@ func (p *Properties) Set(k Key, v Value) {
 func (p *Properties) Put(property Property) {
 	property.Tag = property.Tag.WithType(property.Value.Type())
 	k := property.Key().key()
-	if at, ok := p.index[k]; ok {
+	if at, ok := p.at(k); ok {
 		p.list[at] = property
 		return
 	}
-	if p.index == nil {
-		p.index = map[key]int{}
-	}
-	p.index[k] = len(p.list)
 	p.list = append(p.list, property)
+	if p.index != nil {
+		p.index[k] = len(p.list) - 1
+	} else if len(p.list) > few {
+		p.indexed()
+	}
 }
 
 // Find returns a property, whatever its type.
 func (p *Properties) Find(k Key) (Property, bool) {
-	at, ok := p.index[k.key()]
+	at, ok := p.at(k.key())
 	if !ok {
 		return Property{}, false
 	}
@@ -99,10 +132,7 @@ func (p *Properties) Delete(keys ...Key) {
 		unwanted[k.key()] = true
 	}
 	p.list = slices.DeleteFunc(p.list, func(property Property) bool { return unwanted[property.Key().key()] })
-	clear(p.index)
-	for i, property := range p.list {
-		p.index[property.Key().key()] = i
-	}
+	p.indexed()
 }
 
 // Len returns how many properties there are.

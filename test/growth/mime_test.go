@@ -76,6 +76,24 @@ var messages = []pass{
 				return fmt.Sprintf("UID:a\r\nDTSTART;VALUE=DATE:%s\r\nRECURRENCE-ID;VALUE=DATE:%s\r\nSUMMARY:%s\r\n", day, day, day)
 			}) + "END:VCALENDAR\r\n"
 	}),
+	objects("calendars of several events", 20, func(n int) string {
+		return "Content-Type: multipart/mixed; boundary=b\r\n\r\n" + strings.Repeat("--b\r\nContent-Type: text/calendar\r\n\r\nBEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\n"+
+			events(2, func(i int, day string) string { return fmt.Sprintf("UID:%d\r\nDTSTART;VALUE=DATE:%s\r\n", i, day) })+"END:VCALENDAR\r\n", n)
+	}),
+	objects("instances of a series that were moved", 40, func(n int) string {
+		dates := func(first int) string {
+			var b strings.Builder
+			for i := range n {
+				b.WriteString("," + time.Date(2026, 1, first+7*i, 0, 0, 0, 0, time.UTC).Format("20060102"))
+			}
+			return b.String()[1:]
+		}
+		return "Content-Type: text/calendar\r\n\r\nBEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nBEGIN:VEVENT\r\nUID:a\r\nDTSTART;VALUE=DATE:20260101\r\nRRULE:FREQ=WEEKLY\r\nEXDATE;VALUE=DATE:" +
+			dates(8) + "\r\nRDATE;VALUE=DATE:" + dates(9) + "\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+	}),
+	objects("messages beside one another", 50, func(n int) string {
+		return "Content-Type: multipart/digest; boundary=b\r\n\r\n" + strings.Repeat("--b\r\n\r\nSubject: x\r\n\r\ntext\r\n", n)
+	}),
 	objects("lines of a vCard", 200, func(n int) string {
 		return "Content-Type: text/vcard\r\n\r\nBEGIN:VCARD\r\nFN:x\r\n" + strings.Repeat("TEL;TYPE=WORK:1\r\nADR;TYPE=HOME:;;a\r\n", n) + "END:VCARD\r\n"
 	}),

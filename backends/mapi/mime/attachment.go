@@ -76,7 +76,11 @@ func (c *conversion) describe(a *mapi.Attachment, e *entity.Entity, name string)
 
 // embed makes an attachment of a message in a message, MS-OXCMAIL §2.2.3.4.
 func (c *conversion) embed(e *entity.Entity) error {
-	inner := Reader{TNEF: c.TNEF, Skeleton: c.Skeleton, UUEncode: c.UUEncode, series: c.series}
+	if c.left.messages--; c.left.messages < 0 {
+		_, err := c.attach(e)
+		return err
+	}
+	inner := Reader{TNEF: c.TNEF, Skeleton: c.Skeleton, UUEncode: c.UUEncode, left: c.left}
 	embedded, err := inner.convert(e.Message)
 	if err != nil {
 		return err

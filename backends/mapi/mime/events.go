@@ -37,7 +37,7 @@ const calendarType = "text/calendar"
 
 // event returns an event as an object of its own. What it does not say is that of its series, if it has one.
 func (c *conversion) event(m, series *meeting) *mapi.Message {
-	own := &conversion{Reader: c.Reader, m: &mapi.Message{}}
+	own := &conversion{Reader: c.Reader, m: &mapi.Message{}} // what is left is shared
 	subject := m.text("SUMMARY", series)
 	for _, tag := range []mapi.Tag{mapi.PidTagSubject, mapi.PidTagNormalizedSubject} {
 		own.m.Set(tag, mapi.String(subject))

@@ -89,6 +89,33 @@ func TestDeep(t *testing.T) {
 	}
 }
 
+// TestMany: of messages beside one another so many are opened, and the rest are files; with the recipients of all of them a message may
+// have so many (I11).
+func TestMany(t *testing.T) {
+	const one = "--b\r\n\r\nTo: a@b.example\r\nSubject: x\r\n\r\ntext\r\n"
+	head := func(recipients int) string {
+		return "To: a@b.example" + strings.Repeat(",\r\n a@b.example", recipients-1) + "\r\nContent-Type: multipart/digest; boundary=b\r\n\r\n"
+	}
+	m := convert(t, Reader{}, []byte(head(1)+strings.Repeat(one, messagesMost+5)+"--b--"))
+	opened := 0
+	for i, a := range m.Attachments {
+		if a.Embedded != nil {
+			opened++
+		} else if got := string(octetsOf(t, a.Data)); i < messagesMost || got != strings.TrimSuffix(strings.TrimPrefix(one, "--b\r\n\r\n"), "\r\n") {
+			t.Errorf("message %d is %q", i, got)
+		}
+	}
+	if opened != messagesMost || len(m.Attachments) != messagesMost+5 {
+		t.Errorf("%d of %d were opened", opened, len(m.Attachments))
+	}
+	for recipients, want := range map[int]error{recipientsMost - 2: nil, recipientsMost - 1: ErrTooManyRecipients, recipientsMost + 1: ErrTooManyRecipients} {
+		message := head(recipients) + one + one + "--b--"
+		if _, err := (Reader{}).Read(strings.NewReader(message), int64(len(message))); !errors.Is(err, want) {
+			t.Errorf("%d recipients: %v", recipients, err)
+		}
+	}
+}
+
 // TestCycle: a message that is in itself is not written for ever.
 func TestCycle(t *testing.T) {
 	m := &mapi.Message{}

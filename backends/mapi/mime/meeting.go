@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -73,7 +74,7 @@ func (c *conversion) meeting(e *entity.Entity) error {
 	calendar, err := parseCalendar(e.DecodedText(page))
 	if err == nil {
 		var meetings []*meeting
-		if meetings, err = understand(calendar, c.series); err == nil {
+		if meetings, err = c.understand(calendar); err == nil {
 			c.setMeetings(meetings)
 			c.plays(e, roleCalendar, nil)
 			return nil
@@ -90,17 +91,19 @@ func (c *conversion) meeting(e *entity.Entity) error {
 	return err
 }
 
-// Bounds of the events of a calendar, and of those in all calendars of a message that recur: their instances are counted.
+// Bounds of the events in all calendars of a message, and of those that recur: their instances are counted.
 const (
-	eventsMost = 200
+	eventsMost = 400
 	seriesMost = 20
 )
 
-// understand takes a calendar. Events with the UID of a series are instances of it. Of its events so many may recur as left
-// says, which is less by them then.
-func understand(calendar *component, left *int) (meetings []*meeting, err error) {
+// understand takes a calendar. Events with the UID of a series are instances of it. A message has one calendar of several events.
+func (c *conversion) understand(calendar *component) (meetings []*meeting, err error) {
 	events := calendar.all("VEVENT")
-	if len(events) == 0 || len(events) > eventsMost {
+	if len(events) == 0 || slices.ContainsFunc(c.m.Attachments, isEvent) {
+		return nil, errCalendar
+	}
+	if c.left.events -= len(events) - 1; c.left.events < 0 {
 		return nil, errCalendar
 	}
 	zones := zonesOf(calendar)
@@ -131,12 +134,16 @@ func understand(calendar *component, left *int) (meetings []*meeting, err error)
 	}
 	for _, m := range meetings {
 		if _, recurs := m.event.get("RRULE"); recurs {
-			if *left--; *left < 0 {
+			if c.left.series--; c.left.series < 0 {
 				return nil, errCalendar
 			}
 		}
+		before := len(m.changed)
 		if err := m.recurring(zones); err != nil {
 			return nil, err
+		}
+		if c.left.events -= max(0, len(m.changed)-before); c.left.events < 0 { // those that were moved
+			return nil, errCalendar
 		}
 	}
 	return meetings, nil

@@ -204,8 +204,8 @@ func FuzzCalendar(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if m, err := understand(calendar, new(seriesMost)); err == nil {
-			c := &conversion{m: &mapi.Message{}}
+		c := &conversion{Reader: Reader{left: newLeft()}, m: &mapi.Message{}}
+		if m, err := c.understand(calendar); err == nil {
 			c.setMeetings(m)
 			e := parse(t, twice(t, Writer{}, c.m))
 			for leaf := range e.Leaves() {

@@ -1,6 +1,7 @@
 package mime
 
 import (
+	"errors"
 	"io"
 	"slices"
 	"time"
@@ -23,11 +24,31 @@ type Reader struct {
 	// UUEncode has files that stand in a text in UUENCODE become attachments.
 	UUEncode bool
 
-	series *int // events that may still recur, in the message and those in it; nil: [seriesMost]
+	left *left // nil: it is the outermost message
 }
 
+// left is what may still be made of a message and of those in it: a stranger gives few octets for each of these, which take
+// kilobytes in memory.
+type left struct {
+	series     int // events that recur
+	events     int // those that are messages in the message
+	messages   int // in the message
+	recipients int // negative: there are too many
+}
+
+func newLeft() *left { return &left{seriesMost, eventsMost, messagesMost, recipientsMost} }
+
+// messagesMost is how many messages in a message are opened. Further ones are files.
+const messagesMost = 1000
+
+// recipientsMost is how many recipients a message may have, with those of the messages in it. Exchange takes less.
+const recipientsMost = 10_000
+
+// ErrTooManyRecipients says that a message has more recipients than are read.
+var ErrTooManyRecipients = errors.New("the message has too many recipients")
+
 // Read makes a message object of Internet mail. What is in the object refers to the source. The errors are those of
-// [entity.Read].
+// [entity.Read], and [ErrTooManyRecipients].
 func (r Reader) Read(source io.ReaderAt, size int64) (*mapi.Message, error) {
 	e, err := entity.Read(source, size)
 	if err != nil {
@@ -57,8 +78,8 @@ type conversion struct {
 }
 
 func (r Reader) convert(e *entity.Entity) (*mapi.Message, error) {
-	if r.series == nil {
-		r.series = new(seriesMost)
+	if r.left == nil {
+		r.left = newLeft()
 	}
 	c := &conversion{Reader: r, m: &mapi.Message{}, open: true}
 	c.m.Set(mapi.PidTagMessageClass, mapi.String("IPM.Note"))
@@ -66,6 +87,9 @@ func (r Reader) convert(e *entity.Entity) (*mapi.Message, error) {
 	for _, step := range []func(*entity.Entity) error{c.content, c.body, c.inline, c.openTNEF} {
 		if err := step(e); err != nil {
 			return nil, err
+		}
+		if c.left.recipients < 0 {
+			return nil, ErrTooManyRecipients
 		}
 	}
 	c.summary()

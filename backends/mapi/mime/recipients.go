@@ -67,7 +67,9 @@ func (c *conversion) addRecipient(a mapi.Address, kind mapi.Integer32) *mapi.Rec
 	r.Set(mapi.PidTagObjectType, mapi.Integer32(objectMailUser))
 	r.Set(mapi.PidTagDisplayType, mapi.Integer32(displayMailUser))
 	r.SetAddress(mapi.RecipientAddress, a)
-	c.m.Recipients = append(c.m.Recipients, r)
+	if c.left.recipients--; c.left.recipients >= 0 {
+		c.m.Recipients = append(c.m.Recipients, r)
+	}
 	return r
 }
 

@@ -83,6 +83,52 @@ func TestRecurringUnsaid(t *testing.T) {
 	}
 }
 
+// TestEventsOfAMessage: a message has one calendar of several events, of which there are so many with those that were moved; others are files.
+func TestEventsOfAMessage(t *testing.T) {
+	several := func(n int) string {
+		var all []string
+		for i := range n {
+			all = append(all, vevent(fmt.Sprintf("UID:%d", i), "DTSTART:20261012T090000Z"))
+		}
+		return strings.Join(all, "")
+	}
+	var deleted, added []string
+	for i := range eventsMost {
+		day := time.Date(2026, 10, 13+2*i, 9, 0, 0, 0, time.UTC)
+		deleted, added = append(deleted, day.Format(utcForm)), append(added, day.Add(3*time.Hour).Format(utcForm))
+	}
+	moved := func(n int) string {
+		return vevent("UID:1", "DTSTART:20261012T090000Z", "RRULE:FREQ=DAILY", "EXDATE:"+strings.Join(deleted[:n], ","), "RDATE:"+strings.Join(added[:n], ","))
+	}
+	for name, c := range map[string]struct {
+		calendars []string
+		events    int // messages in the message
+		files     int
+	}{
+		"several":           {[]string{several(eventsMost)}, eventsMost, 0},
+		"too many":          {[]string{several(eventsMost + 2)}, 0, 1},
+		"several twice":     {[]string{several(2), several(2), several(2)}, 2, 2},
+		"moved":             {[]string{moved(eventsMost)}, eventsMost, 0},
+		"too many moved":    {[]string{moved(eventsMost-1) + several(3)}, 0, 1},
+		"too many at first": {[]string{several(eventsMost + 2), several(2)}, 0, 2},
+	} {
+		mail := "Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+		for _, calendar := range c.calendars {
+			mail += "--b\r\nContent-Type: text/calendar; method=REQUEST\r\n\r\nBEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\n" + strings.ReplaceAll(calendar, "UID:1\r\nDTSTART:20261012T090000Z\r\nRRULE", "UID:r\r\nDTSTART:20261012T090000Z\r\nRRULE") + "END:VCALENDAR\r\n"
+		}
+		m := convert(t, Reader{}, []byte(mail+"--b--"))
+		events := 0
+		for _, a := range m.Attachments {
+			if a.Embedded != nil {
+				events++
+			}
+		}
+		if events != c.events || len(m.Attachments)-events != c.files {
+			t.Errorf("%s: %d events and %d files", name, events, len(m.Attachments)-events)
+		}
+	}
+}
+
 // TestSeriesOfAMessage: the series in all calendars of a message, and of the messages in it, are bounded together.
 func TestSeriesOfAMessage(t *testing.T) {
 	calendar := func(n int) string {

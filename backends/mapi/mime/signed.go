@@ -20,7 +20,7 @@ const signedName = "SMIME.p7m"
 // signed keeps a clear-signed message whole: its MIME entity is the one attachment. Its text is that of the
 // part that is signed. MS-OXOSMIME.
 func (c *conversion) signed(e *entity.Entity) error {
-	text := &conversion{m: &mapi.Message{}, open: true}
+	text := &conversion{Reader: Reader{left: c.left}, m: &mapi.Message{}, open: true}
 	if err := text.walk(e.Parts[0]); err != nil {
 		return err
 	}

@@ -276,7 +276,7 @@ func (p *Pattern) sorts(dates []time.Time) bool {
 		}
 		delete(left, date.Unix())
 	}
-	if short := p.inShortMonths(); len(short) > 0 && len(short) <= len(left) {
+	if short := p.inShortMonths(len(left)); len(short) > 0 && len(short) <= len(left) {
 		within := !slices.ContainsFunc(short, func(d time.Time) bool { _, is := left[d.Unix()]; return !is })
 		for _, d := range short {
 			if within {

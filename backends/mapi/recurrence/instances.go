@@ -85,9 +85,10 @@ func (p *Pattern) isShort(date time.Time) bool {
 // isFifth says whether the pattern may be that of the fifth of a weekday, which is the last one in months that have it.
 func (p *Pattern) isFifth() bool { return p.kind == byNth && p.nth == lastNth && isOneDay(p.days) }
 
-// inShortMonths are the dates in months that lack the day, up to the end, or for [shortYears].
-func (p *Pattern) inShortMonths() (dates []time.Time) {
-	if !p.isFifth() && (p.kind != byMonth || p.day <= shortestMonth) {
+// inShortMonths are the dates in months that lack the day, up to the end, or for [shortYears]. Where they are more than most, they are one
+// more than that.
+func (p *Pattern) inShortMonths(most int) (dates []time.Time) {
+	if most == 0 || !p.isFifth() && (p.kind != byMonth || p.day <= shortestMonth) {
 		return nil
 	}
 	last := p.start.AddDate(shortYears, 0, 0)
@@ -95,7 +96,7 @@ func (p *Pattern) inShortMonths() (dates []time.Time) {
 		last = p.end
 	}
 	for date := range p.instances() {
-		if date.After(last) || len(dates) > deletedMost {
+		if date.After(last) || len(dates) > most {
 			break
 		}
 		if p.isShort(date) {

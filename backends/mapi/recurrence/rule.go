@@ -248,7 +248,7 @@ func (p *Pattern) until(parts map[string]string, zone Clock) error {
 		}
 		wanted, p.ending = n, endsAfter
 	case p.passes:
-		p.short = p.inShortMonths()
+		p.short = p.inShortMonths(deletedMost)
 		return nil
 	default:
 		return nil
