@@ -62,7 +62,7 @@ func (disk) Names(dir string) ([]string, error) {
 
 func (disk) Lstat(path string) (fs.FileInfo, error) { return os.Lstat(path) }
 func (disk) Link(from, to string) error             { return os.Link(from, to) }
-func (disk) Rename(from, to string) error           { return os.Rename(from, to) }
+func (disk) Rename(from, to string) error           { return rename(from, to) }
 func (disk) Remove(path string) error               { return os.Remove(path) }
 func (disk) SyncDir(path string) error              { return durable.SyncFolder(path) }
 

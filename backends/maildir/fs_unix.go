@@ -24,6 +24,22 @@ func isDiskQuota(err error) bool { return errors.Is(err, unix.EDQUOT) }
 // canHold says whether messages can be put into a folder.
 func canHold(dir string) error { return unix.Access(dir, unix.R_OK|unix.W_OK|unix.X_OK) }
 
+// isFolderThatHolds is canHold for a path that may be no folder: then it has no "." in it.
+func isFolderThatHolds(dir string) error { return canHold(dir + "/.") }
+
+// rename asks the kernel alone: [os.Rename] looks first whether the new name is a folder's.
+func rename(from, to string) error {
+	for {
+		err := unix.Rename(from, to)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+		}
+	}
+}
+
 // cannotLink says that two names for one file cannot be had here, whatever the disk's health.
 func cannotLink(err error) bool {
 	for _, e := range []error{unix.EXDEV, unix.EPERM, unix.EMLINK, unix.ENOTSUP, unix.EOPNOTSUPP, unix.ENOSYS} {

@@ -3,6 +3,7 @@ package maildir
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -51,6 +52,16 @@ func isNoFile(error) bool { return false }
 func isDiskQuota(err error) bool { return errors.Is(err, windows.ERROR_DISK_FULL) }
 
 func canHold(string) error { return nil }
+
+func isFolderThatHolds(dir string) error {
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is not a folder", dir)
+	}
+	return err
+}
+
+func rename(from, to string) error { return os.Rename(from, to) }
 
 func cannotLink(err error) bool {
 	return errors.Is(err, windows.ERROR_NOT_SAME_DEVICE) || errors.Is(err, windows.ERROR_TOO_MANY_LINKS) ||

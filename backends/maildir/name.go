@@ -139,6 +139,7 @@ func isOurs(base string) bool {
 // namer makes unique names (https://cr.yp.to/proto/maildir.html).
 type namer struct {
 	host string
+	pid  int
 	now  func() time.Time
 	n    atomic.Uint64
 }
@@ -156,13 +157,13 @@ func newNamer(host string, now func() time.Time) *namer {
 	if safe == "" {
 		safe = "localhost"
 	}
-	return &namer{host: safe[:min(len(safe), 64)], now: now}
+	return &namer{host: safe[:min(len(safe), 64)], pid: os.Getpid(), now: now}
 }
 
 // unique is a name without sizes.
 func (n *namer) unique(key string) string {
 	now := n.now()
-	return fmt.Sprintf("%d.M%06dP%dQ%d%s%s", now.Unix(), now.Nanosecond()/1000, os.Getpid(), n.n.Add(1), keyMark(key), n.host)
+	return fmt.Sprintf("%d.M%06dP%dQ%d%s%s", now.Unix(), now.Nanosecond()/1000, n.pid, n.n.Add(1), keyMark(key), n.host)
 }
 
 // sized is a unique name with the sizes that are known once the file is written.

@@ -3,7 +3,6 @@ package maildir
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -184,14 +183,7 @@ func (s *Store) Health(context.Context) error {
 
 // rootIsThere tells a mailbox that has no folder yet from a disk that is not mounted.
 func (u *inUse) rootIsThere() error {
-	info, err := os.Stat(u.Root)
-	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("%s is not a folder", u.Root)
-	}
-	if err == nil {
-		err = canHold(u.Root)
-	}
-	if err != nil {
+	if err := isFolderThatHolds(u.Root); err != nil {
 		return backends.Fail(backends.Temporary, "the root folder cannot be used: %w", err)
 	}
 	return nil
