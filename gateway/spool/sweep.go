@@ -126,17 +126,25 @@ func (s *Spool) there(ctx context.Context, id ID) bool {
 	return err == nil && there
 }
 
-// leftChunks are the messages that never came whose parts nobody completes any more, by the process that has written them:
+// chunkWalk are the next messages that have parts, behind $1 and in their order, and whether a message never came and
+// nobody completes its parts any more. It walks along the index from one message to the next, whatever number of parts each has.
+const chunkWalk = `WITH RECURSIVE walk (message) AS (
+	SELECT MIN(message) FROM spool_chunks WHERE message > $1
+	UNION ALL
+	SELECT (SELECT MIN(message) FROM spool_chunks WHERE message > walk.message) FROM walk WHERE walk.message IS NOT NULL
+), page AS (SELECT message FROM walk WHERE message IS NOT NULL LIMIT 256)
+SELECT message, (SELECT id FROM spool_messages WHERE id = page.message) IS NULL AND `
+
+// leftChunks says of the parts of a message by the process that has written them that nobody completes them any more:
 // it has ended ($2 is this one), or began a sweep ago ($3 is a number from then, and numbers grow). No clock says so, as those of
 // several gateways differ. Those of a version that did not note its process yet are a day old by the database's.
-const leftChunks = `SELECT DISTINCT message FROM spool_chunks
-WHERE message > $1 AND NOT EXISTS (SELECT 1 FROM spool_messages WHERE id = spool_chunks.message) AND
-CASE node WHEN '' THEN message < ((` + databaseNow + ` - 86400000000) << 10) WHEN $2 THEN message < $3
-ELSE node NOT IN (SELECT node FROM spool_nodes) END ORDER BY message LIMIT 256`
+const leftChunks = chunkWalk + `EXISTS (SELECT 1 FROM (
+	SELECT message, node FROM spool_chunks WHERE message = page.message ORDER BY number LIMIT 1
+) AS first WHERE CASE node WHEN '' THEN message < ((` + databaseNow + ` - 86400000000) << 10) WHEN $2 THEN message < $3
+ELSE node NOT IN (SELECT node FROM spool_nodes) END) FROM page ORDER BY message`
 
 // leftChunksAlone is leftChunks for SQLite, where parts come with a move alone, before a gateway starts.
-const leftChunksAlone = `SELECT DISTINCT message FROM spool_chunks
-WHERE message > $1 AND NOT EXISTS (SELECT 1 FROM spool_messages WHERE id = spool_chunks.message) ORDER BY message LIMIT 256`
+const leftChunksAlone = chunkWalk + `1 = 1 FROM page ORDER BY message`
 
 // sweepChunks removes parts of contents whose message never came.
 func (s *Spool) sweepChunks(ctx context.Context) error {
@@ -144,19 +152,18 @@ func (s *Spool) sweepChunks(ctx context.Context) error {
 	s.sweptTo = s.ids.next()
 	all := int64(0)
 	for last := ID(0); ; {
-		page, err := s.leftChunks(ctx, last, before)
+		left, walked, err := s.leftChunks(ctx, &last, before)
 		if err != nil {
 			return err
 		}
-		for _, id := range page {
+		for _, id := range left {
 			removed, err := s.removeLeft(ctx, id)
 			if err != nil {
 				return err
 			}
 			all += removed
-			last = id
 		}
-		if len(page) < sweepPage || !pause.For(ctx, sweepPause) {
+		if walked < sweepPage || !pause.For(ctx, sweepPause) {
 			break
 		}
 	}
@@ -166,21 +173,29 @@ func (s *Spool) sweepChunks(ctx context.Context) error {
 	return nil
 }
 
-func (s *Spool) leftChunks(ctx context.Context, last, before ID) (page []ID, err error) {
-	query, args := leftChunksAlone, []any{int64(last)}
+// leftChunks looks at a page of messages that have parts behind the last, which it sets: those whose parts are left, and how
+// many it has looked at.
+func (s *Spool) leftChunks(ctx context.Context, last *ID, before ID) (left []ID, walked int, err error) {
+	query, args := leftChunksAlone, []any{int64(*last)}
 	if s.db.Shared() {
 		query, args = leftChunks, append(args, s.leases.node, int64(before))
 	}
+	behind := *last
 	err = s.db.Read(ctx, func(tx *state.Tx) error {
-		page = nil
+		left, walked = nil, 0
 		return tx.Query(func(scan func(...any) error) error {
-			var id ID
-			err := scan(&id)
-			page = append(page, id)
-			return err
+			var is bool
+			if err := scan(&behind, &is); err != nil {
+				return err
+			}
+			if walked++; is {
+				left = append(left, behind)
+			}
+			return nil
 		}, query, args...)
 	})
-	return page, err
+	*last = behind
+	return left, walked, err
 }
 
 // removeLeft removes the parts of a content, unless its message has come by now. Who takes it in at this moment has its first

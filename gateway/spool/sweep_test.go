@@ -5,6 +5,7 @@ package spool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -112,6 +113,76 @@ func TestOrphanChunks(t *testing.T) {
 	s.sweepOnce(t.Context())
 	if n := count(t, s, "spool_chunks"); n != 0 {
 		t.Errorf("there are %d parts", n)
+	}
+}
+
+// TestOrphanChunksAmongOthers: what is left is found among many that wait, on each database, and those keep their parts.
+func TestOrphanChunksAmongOthers(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]state.Options{
+		"SQLite": {Log: zerolog.Nop(), Folder: databases.Folder(t)}, "PostgreSQL": shared(t),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, o, slow)
+			<-s.swept
+			err := s.db.Write(t.Context(), func(tx *state.Tx) error { return manyChunks(tx, 2*sweepPage+10) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.sweepOnce(t.Context())
+			var parts, messages, wrong int
+			err = s.db.QueryRow(t.Context(), "SELECT COUNT(*), COUNT(DISTINCT message), COUNT(CASE WHEN message % 3 = 0 THEN 1 END) FROM spool_chunks").Scan(&parts, &messages, &wrong)
+			if err != nil || messages != 348 || parts != 4*messages || wrong != 0 {
+				t.Errorf("%d parts of %d messages are there, %d of which were left (%v)", parts, messages, wrong, err)
+			}
+		})
+	}
+}
+
+// manyChunks makes so many contents of four parts. Every third has no message, and nobody who completes it.
+func manyChunks(tx *state.Tx, messages int) error {
+	for id := 1; id <= messages; id++ {
+		for number := range 4 {
+			if _, err := tx.Exec("INSERT INTO spool_chunks (message, number, content, node) VALUES ($1, $2, $3, 'an ended one')", id, number, []byte("x")); err != nil {
+				return err
+			}
+		}
+		if id%3 == 0 {
+			continue
+		}
+		_, err := tx.Exec(`INSERT INTO spool_messages (id, key, envelope, received, expires, size, recipients, place)
+VALUES ($1, $2, '{}', 1, $3, 4, 1, 2)`, id, fmt.Sprint("k", id), int64(1)<<60)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestChunkWalk: no part is looked at but one of each message.
+func TestChunkWalk(t *testing.T) {
+	s := start(t, state.Options{Log: zerolog.Nop(), Folder: databases.Folder(t)})
+	rows, err := s.db.Query(t.Context(), "EXPLAIN QUERY PLAN "+leftChunksAlone, int64(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	walks := 0
+	for rows.Next() {
+		var a, b, c any
+		var step string
+		if err := rows.Scan(&a, &b, &c, &step); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(step, "SCAN spool_chunks") {
+			t.Error(step)
+		}
+		if strings.Contains(step, "SEARCH spool_chunks USING COVERING INDEX") {
+			walks++
+		}
+	}
+	if err := rows.Err(); err != nil || walks != 2 {
+		t.Errorf("%d walks along the index (%v)", walks, err)
 	}
 }
 
