@@ -11,7 +11,7 @@ type Examiner interface {
 	// Examine goes the way of a session, from the name of the server to the first message of a folder, and
 	// tells each step when it has ended, one at a time. The step without which nothing follows is the last one. A step
 	// that has failed is no error: an error is that of an examination that could not be carried out. Nothing is
-	// changed by it, neither in a mailbox nor in what the store remembers; a password is presented no more often
+	// changed by it, neither in a mailbox nor in what the store remembers; until it was taken, a password is presented no more often
 	// than a session does, and once more at the most to find out why it was refused.
 	Examine(ctx context.Context, request ExamineRequest, tell func(Step)) error
 }

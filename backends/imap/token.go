@@ -90,6 +90,13 @@ func (s *Store) connectWith(ctx context.Context, c backends.Credential) (*client
 	return client, nil
 }
 
+// What the failure of a token that lets nobody in is made of.
+const (
+	letsNobodyIn = "the server lets nobody in with the gateway's token"
+	adviceBegins = "check the application's permissions "
+	adviceEnds   = "): "
+)
+
 // tokenRefused is what it means that a server refuses a token that the issuer has just given. Servers give no reason. Where
 // others are let in with it now, this mailbox is not there, or not the application's; where nobody is, the gateway's access as
 // a whole may be gone, and no recipient is to be told that there is nobody.
@@ -98,7 +105,7 @@ func (s *Store) tokenRefused(ctx context.Context, c backends.Credential, token s
 	if s.othersAreIn(ctx, name, token) {
 		return backends.Fail(backends.BadCredentials, "the server lets others in with the gateway's token, and not %s: is there such a mailbox, with IMAP, that the application may open? %w", name, err)
 	}
-	return backends.Fail(backends.Temporary, "the server lets nobody in with the gateway's token, nor %s: check the application's permissions (Microsoft: IMAP.AccessAsApp with consent, and New-ServicePrincipal with the object id of the enterprise application, not that of the app registration; then Add-MailboxPermission): %w", name, err).
+	return backends.Fail(backends.Temporary, letsNobodyIn+", nor %s: "+adviceBegins+"(Microsoft: IMAP.AccessAsApp with consent, and New-ServicePrincipal with the object id of the enterprise application, not that of the app registration; then Add-MailboxPermission"+adviceEnds+"%w", name, err).
 		Say("the mail store does not give this gateway access now, tell your administrator")
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/manage"
+	"github.com/dipylon/dipylon/gateway/server"
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
@@ -26,13 +28,15 @@ type doctoring struct {
 	stdin   bool
 	asJSON  bool
 	timeout time.Duration
+	refuse  string
+	self    bool
 }
 
 func newDoctor() *cobra.Command {
 	d := &doctoring{}
 	cmd := &cobra.Command{
-		Use:   "doctor STORE [MAILBOX]",
-		Short: "Say step by step what works between the gateway and a mailbox",
+		Use:   "doctor STORE|ROUTE [MAILBOX]",
+		Short: "Say step by step what works between the gateway and a mailbox, or the servers of a route",
 		Long: `Goes the way of a session, from the store's backend and the name of its server to the first message of a
 mailbox, and tells each step as it ends: whether it works, how long it takes, and where it does not, what is wrong and
 what to do about it. Nothing is changed. The backend is started for it; the gateway may be running.
@@ -41,10 +45,19 @@ The mailbox is a login name in any of the forms that the gateway takes. Its pass
 from the first line of a file or of the input; where the store lets the gateway act for its users, none is needed. Without a mailbox
 what can be found out without a login is. No secret is printed.
 
+Of a route the servers are looked at that mail goes to: the name, the connection, TLS, the token, the login, how many connections
+are taken, and whether mail for MAILBOX would be (by MX: of whose domain DNS is asked). A store that has the name goes before a route;
+route:NAME is the route.
+
+With --must-refuse the gateway tries to open a mailbox that it must not reach, as an application at a provider reaches every
+mailbox until somebody has scoped it. With --send-to-self a mail goes from the mailbox to itself, and is waited for; it stays there.
+
 Statuses: 0 all that was tried works (there may be warnings), 1 a step has failed, 2 the command line is wrong, 75 the
 examination could not be carried out, 78 the configuration is wrong.`,
 		Example: `  dipylon doctor --config dipylon.yaml sakes
   dipylon doctor --config dipylon.yaml sakes george@sakes.example
+  dipylon doctor --config dipylon.yaml --must-refuse ceo@office.example m365 scanner@office.example
+  dipylon doctor --config dipylon.yaml --send-to-self provider
   dipylon doctor --config dipylon.yaml --json --password-file /etc/dipylon/probe.password sakes probe@sakes.example`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: action(func(cmd *cobra.Command, args []string) error {
@@ -59,21 +72,18 @@ examination could not be carried out, 78 the configuration is wrong.`,
 	f.BoolVar(&d.stdin, "password-stdin", false, "take the first line of the input as the password, even on a terminal")
 	f.BoolVar(&d.asJSON, "json", false, "print JSON, an object a line for each step")
 	f.DurationVar(&d.timeout, "timeout", 5*time.Minute, "how long all of it may take")
+	f.StringVar(&d.refuse, "must-refuse", "", "try to open this `mailbox` too, which must not be possible")
+	f.BoolVar(&d.self, "send-to-self", false, "send a mail from the mailbox, or the route's user, to itself")
 	_ = cmd.MarkFlagFilename("password-file") // fails only where there is no such flag
 	cmd.MarkFlagsMutuallyExclusive("password-file", "password-stdin")
 	return cmd
 }
 
 func (d *doctoring) run(ctx context.Context, cmd *cobra.Command, cfg *config.Config, args []string) error {
-	if _, err := manage.StoreNamed(cfg, args[0]); err != nil {
-		return withCode(exitUsage, err)
-	}
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	e := manage.Examination{Store: args[0], Mailbox: args[1], Acts: d.file == "" && !d.stdin}
-	e.Secret = func() ([]byte, error) { return d.password(cmd, args[1]) }
 	p := &stepPrinter{out: cmd.OutOrStdout(), asJSON: d.asJSON, count: make(map[backends.StepOutcome]int)}
-	err := manage.Examine(ctx, cfg, e, p.step)
+	err := d.examine(ctx, cmd, cfg, args, p.step)
 	if _, is := errors.AsType[*manage.ArgumentError](err); is {
 		return withCode(exitUsage, err)
 	}
@@ -88,6 +98,20 @@ func (d *doctoring) run(ctx context.Context, cmd *cobra.Command, cfg *config.Con
 		return withCode(exitFailure, errTold)
 	}
 	return p.err
+}
+
+// examine examines a store, or the route that is named.
+func (d *doctoring) examine(ctx context.Context, cmd *cobra.Command, cfg *config.Config, args []string, tell func(backends.Step)) error {
+	name, isRoute := strings.CutPrefix(args[0], "route:")
+	if _, err := manage.StoreNamed(cfg, name); err == nil && !isRoute {
+		e := manage.Examination{Store: name, Mailbox: args[1], Acts: d.file == "" && !d.stdin, MustRefuse: d.refuse, SendToSelf: d.self}
+		e.Secret = func() ([]byte, error) { return d.password(cmd, args[1]) }
+		return manage.Examine(ctx, cfg, e, tell)
+	}
+	if !slices.ContainsFunc(cfg.Routes, func(r config.Route) bool { return r.Name == name }) {
+		return withCode(exitUsage, fmt.Errorf("the configuration has no store %q, and no route", name))
+	}
+	return manage.ExamineRoute(ctx, cfg, server.RouteExamination{Route: name, To: args[1], MustRefuse: d.refuse, SendToSelf: d.self}, tell)
 }
 
 // password is the mailbox's: from a file, the input, or somebody at a terminal.

@@ -2,11 +2,13 @@ package doctor_test
 
 import (
 	"context"
+	"io"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/probe"
 	"github.com/dipylon/dipylon/backends/storetest/memstore"
 	"github.com/dipylon/dipylon/gateway/doctor"
 )
@@ -119,8 +121,8 @@ func TestCauses(t *testing.T) {
 // TestEveryKind: each kind of failure has a cause, and something that can be done.
 func TestEveryKind(t *testing.T) {
 	for kind := range backends.Replies {
-		if cause, advice := doctor.Cause(backends.Fail(kind, "x")); cause == "" || advice == "" {
-			t.Errorf("%v: %q, %q", kind, cause, advice)
+		if cause := probe.CauseOf(backends.Fail(kind, "x")); cause.Name == "" || cause.Advice == "" {
+			t.Errorf("%v: %+v", kind, cause)
 		}
 	}
 }
@@ -134,5 +136,102 @@ func TestBrokenOff(t *testing.T) {
 	var steps []backends.Step
 	if err := doctor.Run(ctx, s, doctor.Options{}, func(step backends.Step) { steps = append(steps, step) }); err == nil || steps[len(steps)-1].Cause != "no-answer" {
 		t.Errorf("%+v, %v", steps, err)
+	}
+}
+
+// sending is a store that sends into its own mailboxes, or loses what it sends.
+type sending struct {
+	*memstore.Store
+	loses   bool
+	refuses *backends.Failure
+}
+
+func (s sending) Send(ctx context.Context, _ backends.Credential, d backends.Delivery, content io.Reader) ([]backends.Verdict, error) {
+	switch {
+	case s.refuses != nil:
+		return []backends.Verdict{{Recipient: d.Recipients[0].Address, Failure: s.refuses}}, nil
+	case s.loses:
+		return []backends.Verdict{{Recipient: d.Recipients[0].Address}}, nil
+	}
+	return s.Deliver(ctx, d, content)
+}
+
+// TestSendToSelf: a mail to oneself goes out and is waited for, where that was asked for and nothing has failed before.
+func TestSendToSelf(t *testing.T) {
+	denied := backends.Fail(backends.Permanent, "554 5.2.252 SendAsDenied; ada not allowed to send as ada")
+	for _, test := range []struct {
+		name     string
+		change   func(*sending)
+		password string
+		want     string // the last steps
+		cause    string
+		mails    int
+	}{
+		{"well", func(*sending) {}, "open sesame", "send good, arrival good", "", 2},
+		{"lost", func(s *sending) { s.loses = true }, "open sesame", "send good, arrival failed", "not-arrived", 1},
+		{"refused", func(s *sending) { s.refuses = denied }, "open sesame", "send failed", "send-as-denied", 1},
+		{"wrong password", func(*sending) {}, "guessed", "send skipped", "", 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := sending{Store: memory(t)}
+			test.change(&s)
+			o := doctor.Options{Can: backends.Capabilities{Reader: true, Receiver: true, Sender: true}, Address: "ada@sakes.example", SendToSelf: true, Patience: 100 * time.Millisecond}
+			o.Login.Credential = backends.Credential{Kind: backends.CredentialPassword, User: "ada", Secret: []byte(test.password)}
+			var steps []backends.Step
+			if err := doctor.Run(t.Context(), s, o, func(step backends.Step) { steps = append(steps, step) }); err != nil {
+				t.Fatal(err)
+			}
+			if got := names(steps); !strings.HasSuffix(got, test.want) || test.cause != "" && steps[len(steps)-1].Cause != test.cause {
+				t.Errorf("%s, want %s: %+v", got, test.want, steps[len(steps)-1])
+			}
+			d, err := s.Open(t.Context(), backends.OpenRequest{Credential: backends.Credential{Kind: backends.CredentialPassword, User: "ada", Secret: []byte("open sesame")}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			mails := 0
+			for range d.List(t.Context()) {
+				mails++
+			}
+			if mails != test.mails {
+				t.Errorf("%d mails, want %d", mails, test.mails)
+			}
+		})
+	}
+}
+
+// letting is a store that lets some into their mailboxes by the gateway's word.
+type letting struct {
+	*memstore.Store
+	err error
+}
+
+func (l letting) Login(ctx context.Context, c backends.Credential) (backends.Account, error) {
+	if c.Kind == backends.CredentialImpersonation {
+		return backends.Account{ID: c.User}, l.err
+	}
+	return l.Store.Login(ctx, c)
+}
+
+// TestMustRefuse: an application that reaches a mailbox that it must not is found out; an outage proves nothing.
+func TestMustRefuse(t *testing.T) {
+	for _, test := range []struct {
+		name, want, cause string
+		err               error
+	}{
+		{"let in", "failed", "reaches-every-mailbox", nil},
+		{"refused", "good", "", backends.Fail(backends.BadCredentials, "no")},
+		{"away", "warning", "store-unavailable", backends.Fail(backends.Temporary, "no")},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			o := doctor.Options{MustRefuse: backends.Credential{Kind: backends.CredentialImpersonation, User: "ceo@sakes.example"}}
+			var last backends.Step
+			if err := doctor.Run(t.Context(), letting{memory(t), test.err}, o, func(step backends.Step) { last = step }); err != nil {
+				t.Fatal(err)
+			}
+			if last.Name != "must refuse ceo@sakes.example" || last.Outcome.String() != test.want || last.Cause != test.cause {
+				t.Errorf("%+v", last)
+			}
+		})
 	}
 }

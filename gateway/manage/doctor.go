@@ -2,6 +2,7 @@ package manage
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/oauth"
 	"github.com/dipylon/dipylon/backends/tempfolder"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/doctor"
@@ -28,6 +30,10 @@ type Examination struct {
 	Secret func() ([]byte, error)
 	// Acts has the gateway's word taken in place of a password where the store takes that.
 	Acts bool
+	// MustRefuse is a login name whose mailbox the gateway's word must not open; empty: it is not tried.
+	MustRefuse string
+	// SendToSelf has a mail sent from the mailbox to itself.
+	SendToSelf bool
 }
 
 // Examine starts a store's backend as the gateway does, with a state folder of its own, and tells each step from there to the
@@ -55,8 +61,12 @@ func Examine(ctx context.Context, cfg *config.Config, e Examination, tell func(b
 	if err != nil {
 		return err
 	}
+	o := doctor.Options{Can: can.Capabilities, Login: request, Address: addressOf(s, name), SendToSelf: e.SendToSelf}
+	if o.MustRefuse, err = e.mustRefuse(cfg, s, can); err != nil {
+		return err
+	}
 	redact := stores.Redactor(request.Credential.Secret, s.Settings.JSON, can.Settings)
-	err = doctor.Run(ctx, store, doctor.Options{Can: can.Capabilities, Login: request, Address: addressOf(s, name)}, func(step backends.Step) {
+	err = doctor.Run(ctx, store, o, func(step backends.Step) {
 		step.Name, step.Detail, step.Advice = redact(step.Name), redact(step.Detail), redact(step.Advice)
 		tell(step)
 	})
@@ -72,7 +82,9 @@ func startFor(ctx context.Context, cfg *config.Config, s config.Store, dir strin
 	if err != nil {
 		return nil, backends.Description{}, err
 	}
-	spec.Settings.StateDir = dir
+	if !keepsLogin(s) {
+		spec.Settings.StateDir = dir
+	}
 	store := host.New(zerolog.Nop(), spec)
 	began := time.Now()
 	var can backends.Description
@@ -94,6 +106,54 @@ func startFor(ctx context.Context, cfg *config.Config, s config.Store, dir strin
 	}
 	tell(step)
 	return nil, can, nil
+}
+
+// keepsLogin says whether a store has a refresh token in its state folder, which changes with each use: it is used with that folder,
+// as the gateway itself does.
+func keepsLogin(s config.Store) bool {
+	var settings struct {
+		OAuth struct {
+			Grant string `json:"grant"`
+		} `json:"oauth"`
+	}
+	return json.Unmarshal(s.Settings.JSON, &settings) == nil && settings.OAuth.Grant == string(oauth.RefreshToken)
+}
+
+// mustRefuse is the gateway's word for somebody who must not be let in.
+func (e Examination) mustRefuse(cfg *config.Config, s config.Store, can backends.Description) (c backends.Credential, err error) {
+	if e.MustRefuse == "" {
+		return c, nil
+	}
+	name, err := nameOf(cfg, s, e.MustRefuse)
+	if err == nil && !slices.Contains(can.Credentials, backends.CredentialImpersonation) {
+		err = &ArgumentError{"must-refuse", fmt.Errorf("the store %q does not let the gateway act for its users: there is nothing to refuse", s.Name)}
+	}
+	return backends.Credential{Kind: backends.CredentialImpersonation, User: name.String(), Peer: backends.Peer{Protocol: "doctor"}}, err
+}
+
+// ExamineRoute goes the way of mail by a route. No secret of the route stands in what is told.
+func ExamineRoute(ctx context.Context, cfg *config.Config, e server.RouteExamination, tell func(backends.Step)) error {
+	at := slices.IndexFunc(cfg.Routes, func(r config.Route) bool { return r.Name == e.Route })
+	if at < 0 {
+		return fmt.Errorf("the configuration has no store and no route %q", e.Route)
+	}
+	var redact []func(string) string
+	r := cfg.Routes[at]
+	secrets := []string{r.Password.Value}
+	if r.OAuth != nil {
+		secrets = append(secrets, r.OAuth.ClientSecret.Value, r.OAuth.SealKey.Value)
+	}
+	for _, secret := range secrets {
+		if secret != "" {
+			redact = append(redact, stores.Redactor([]byte(secret), nil, nil))
+		}
+	}
+	return server.ExamineRoute(ctx, cfg, e, func(step backends.Step) {
+		for _, hide := range redact {
+			step.Name, step.Detail, step.Advice = hide(step.Name), hide(step.Detail), hide(step.Advice)
+		}
+		tell(step)
+	})
 }
 
 // nameOf reads a login name as the gateway does. One without a domain is the store's.

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/emersion/go-sasl"
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
@@ -237,14 +238,10 @@ func (g *Server) useRelay(cfg *config.Config) {
 
 func (g *Server) newRelay(cfg *config.Config, s relaySettings) *relay.Relay {
 	log := g.log.With().Str("protocol", "relay").Logger()
-	resolver := &mx.Resolver{Servers: s.relay.Resolvers}
-	if len(resolver.Servers) == 0 {
-		system, err := mx.System()
-		if err != nil {
-			log.Warn().Err(err).Msg("no DNS server is known: set relay.resolvers, until then mail waits that goes by MX")
-			system = &mx.Resolver{}
-		}
-		resolver = system
+	resolver, err := resolverOf(cfg)
+	if err != nil {
+		log.Warn().Err(err).Msg("no DNS server is known: set relay.resolvers, until then mail waits that goes by MX")
+		resolver = &mx.Resolver{}
 	}
 	return &relay.Relay{
 		Log: log, Queue: relay.FromSpool(g.spool), Resolver: resolver, Hostname: s.hostname,
@@ -258,6 +255,14 @@ func (g *Server) newRelay(cfg *config.Config, s relaySettings) *relay.Relay {
 		Opening: g.opening(), Gate: &g.gate, Quota: g.quota, Grace: s.drain, Cut: g.relayCut, Observe: g.metrics.relayed,
 		Now: g.spool.Now, DeviceFailed: g.deviceFailed,
 	}
+}
+
+// resolverOf asks the DNS servers of a configuration, or the system's.
+func resolverOf(cfg *config.Config) (*mx.Resolver, error) {
+	if len(cfg.Relay.Resolvers) > 0 {
+		return &mx.Resolver{Servers: cfg.Relay.Resolvers}, nil
+	}
+	return mx.System()
 }
 
 // schedules are those of each priority, in the proportions of RFC 6710 §5 and of what is usual.
@@ -315,6 +320,21 @@ func (d destinations) converts(r *route.Route) relay.Conversion {
 	return c
 }
 
+// authOf is how a route logs in at its servers, by tokens as somebody; nil: it does not.
+func authOf(r *route.Route, as string) func(context.Context, []string) (sasl.Client, error) {
+	switch {
+	case r.External:
+		return smtpclient.External(r.User)
+	case r.Tokens != nil:
+		return smtpclient.Token(as, r.Tokens(as))
+	case r.NTLM:
+		return smtpclient.NTLM(r.User, r.Password)
+	case r.User != "" && r.Kind != route.Transport:
+		return smtpclient.Plain("", r.User, r.Password)
+	}
+	return nil
+}
+
 // Back implements [relay.Routes].
 func (d destinations) Back(sender string) (route.Way, error) { return d.ways.Back(sender) }
 
@@ -328,20 +348,11 @@ func (d destinations) Route(destination string) (relay.Route, error) {
 		return relay.Route{}, fmt.Errorf("there is no route for %s any more", destination)
 	}
 	next := relay.Route{TLS: &r.TLS, Servers: r.Hosts, Limits: limitsOf(r), Rewrite: r.Rewrite, Drops: dropsOf(r), Converts: d.converts(r)}
-	switch {
-	case r.External:
-		next.Auth = smtpclient.External(r.User)
-	case r.Tokens != nil:
-		as := r.User
-		if r.AsSender {
-			as = cmp.Or(domain, r.User)
-		}
-		next.Auth = smtpclient.Token(as, r.Tokens(as))
-	case r.NTLM:
-		next.Auth = smtpclient.NTLM(r.User, r.Password)
-	case r.User != "" && r.Kind != route.Transport:
-		next.Auth = smtpclient.Plain("", r.User, r.Password)
+	as := r.User
+	if r.AsSender {
+		as = cmp.Or(domain, r.User)
 	}
+	next.Auth = authOf(r, as)
 	if r.AsSender {
 		next.Common = "route:" + r.Name
 	}

@@ -104,7 +104,7 @@ func (a *Authority) template(name string) *x509.Certificate {
 		SerialNumber: big.NewInt(a.serial),
 		Subject:      pkix.Name{CommonName: name},
 		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(24 * time.Hour),
+		NotAfter:     time.Now().Add(365 * 24 * time.Hour),
 	}
 }
 

@@ -49,7 +49,7 @@ var rules = []rule{
 	{"gateway/index", []string{"gateway/folder", "gateway/state", "backends$", "backends/mail"}},
 	// What knows stores, and no protocol.
 	{"gateway/stores", []string{"gateway/stores", "gateway/events", "backends$", "backends/mail"}},
-	{"gateway/doctor", []string{"backends$", "backends/mail"}},
+	{"gateway/doctor", []string{"backends$", "backends/mail", "backends/pause$", "backends/probe$"}},
 	{"gateway/route", []string{"gateway/stores", "backends/mail"}},
 	// What an administrator does with mail in transit, and how a running gateway is asked to do it.
 	{"gateway/queue", []string{"gateway/admin", "gateway/events", "gateway/route", "gateway/spool", "backends/mail"}},
@@ -79,7 +79,7 @@ var rules = []rule{
 		"gateway/admin", "gateway/content", "gateway/events", "gateway/folder", "gateway/receivers", "gateway/state", "gateway/stores", "backends$", "backends/argon2id$", "backends/mail", "backends/pause$",
 	}},
 	// Whoever puts it all together starts plugins, and knows the configuration.
-	{"gateway/server", []string{"gateway", "plugins/host", "backends$", "backends/filelock$", "backends/mail", "config"}},
+	{"gateway/server", []string{"gateway", "plugins/host", "backends$", "backends/filelock$", "backends/mail", "backends/probe$", "config"}},
 	// What commands and the administration do, without a command line.
 	{"gateway/manage", []string{
 		"gateway/admin", "gateway/collect", "gateway/devices", "gateway/doctor", "gateway/folder", "gateway/index", "gateway/login", "gateway/maildrop", "gateway/passwords", "gateway/policy", "gateway/queue",
@@ -103,6 +103,7 @@ var rules = []rule{
 	{"backends/filelock", nil},
 	{"backends/pickup", []string{"backends$", "backends/mail"}},
 	{"backends/tempfolder", []string{"backends/filelock$"}},
+	{"backends/probe", []string{"backends$", "backends/mail"}},           // steps of an examination: stores' and routes'
 	{"backends$", []string{"backends/spelling$", "backends/mail/sasl$"}}, // the contract
 	// Operations as octets, however they travel, and one way that they do.
 	{"backends/exchange/dcerpc", nil}, // calls of procedures, whatever they are and whoever signs in

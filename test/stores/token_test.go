@@ -34,7 +34,7 @@ func startTokenWorld(t *testing.T, life time.Duration) *tokenWorld {
 	t.Helper()
 	w := &tokenWorld{provider: provider.Start(t), password: make(map[string]string)}
 	w.provider.Life = life
-	certificate, file, key := provider.NewCertificate(t, provider.NewKey(t), time.Now().Add(24*time.Hour))
+	certificate, file, key := provider.NewCertificate(t, provider.NewKey(t), time.Now().Add(60*24*time.Hour))
 	w.provider.Applications[tokenApplication] = &provider.Application{Certificates: []*x509.Certificate{certificate}}
 	w.dovecot = peers.StartDovecot(t, peers.DovecotOptions{Introspection: w.provider.Introspection, AnyMailbox: true})
 	w.exim = peers.StartExim(t, peers.EximOptions{Dovecot: w.dovecot})

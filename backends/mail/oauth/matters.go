@@ -29,7 +29,7 @@ func (c Config) Matters() (all []Matter) {
 	if c.Certificate == "" {
 		return all
 	}
-	m := Matter{Name: "certificate", Kind: CertificateExpired, Advice: advice[CertificateExpired], Text: fmt.Sprintf("the certificate %s ends, with which the application %s gets its tokens", c.Certificate, c.ClientID)}
+	m := Matter{Name: "certificate", Kind: CertificateExpired, Advice: advice[CertificateExpired], Text: fmt.Sprintf("the certificate %s, with which the application %s gets its tokens, ends", c.Certificate, c.ClientID)}
 	pair, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
 	if err != nil {
 		m.Kind, m.Text, m.Advice, m.Stops = CertificateUnusable, fmt.Sprintf("the certificate %s cannot be used: %v", c.Certificate, err), advice[CertificateUnusable], true
