@@ -78,6 +78,10 @@ type openOutbox struct {
 	prefix                                  string // of ids
 	submittedOnly                           bool   // what is not submitted is still being written
 	lease, seconds, settled, recipientsProp mapi.Tag
+
+	registration *rop.Object // of notifications; nil: there is none
+	registered   int         // the generation of the session that it belongs to
+	next         time.Time   // when a lease runs out, of those that were seen last; zero: never
 }
 
 // errNoOutbox says that there is none.
@@ -136,6 +140,7 @@ const outboxMost = 1000
 func (w *openOutbox) due(ctx context.Context) (all []backends.MessageID, err error) {
 	c := w.session
 	columns := []mapi.Tag{mapi.PidTagMid, mapi.PidTagMessageFlags, w.lease}
+	w.next = time.Time{}
 	var b rop.Batch
 	folder := c.begin(&b)
 	table, opened := rop.Open(&b, folder, &rop.GetContentsTable{})
@@ -149,6 +154,9 @@ func (w *openOutbox) due(ctx context.Context) (all []backends.MessageID, err err
 		mid, is := row[0].(mapi.Integer64)
 		flags, _ := row[1].(mapi.Integer32)
 		until, leased := row[2].(mapi.Time)
+		if is && leased && until.Time().After(time.Now()) && (w.next.IsZero() || until.Time().Before(w.next)) {
+			w.next = until.Time()
+		}
 		if !is || leased && until.Time().After(time.Now()) || flags&flagSubmitted == 0 && (w.submittedOnly || flags&flagUnsent != 0) {
 			continue
 		}
@@ -248,7 +256,11 @@ func (s *Store) Collect(ctx context.Context, request backends.CollectRequest, ac
 			s.log.Warn().Err(err).Str("mailbox", b.mailbox).Msg("this mailbox's outbox cannot be opened now")
 			continue
 		}
-		err = c.from(ctx, w)
+		if len(all) == 1 {
+			err = c.waiting(ctx, w)
+		} else {
+			err = c.from(ctx, w)
+		}
 		w.leave()
 		if err != nil || c.full() {
 			return err

@@ -203,6 +203,9 @@ func (s *Server) run(c *context, requests []byte, room int) (*call, []byte) {
 			break
 		}
 	}
+	if x.at != nil || len(out) == 2 {
+		out = append(out, c.told(room-len(out)-4*len(x.handles))...)
+	}
 	binary.LittleEndian.PutUint16(out, uint16(len(out)))
 	return x, append(out, words(x.handles...)...)
 }

@@ -15,6 +15,9 @@ type context struct {
 	sequence int
 	objects  map[uint32]object
 	handles  uint32
+	// notifications wait for the next Execute, and bell is closed when one comes; nil: nobody listens.
+	notifications [][]byte
+	bell          chan struct{}
 }
 
 // Values of X-ResponseCode, MS-OXCMAPIHTTP §2.2.3.3.3.
@@ -54,6 +57,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	case user == nil:
 		s.calls = append(s.calls, "401")
 		w.WriteHeader(http.StatusUnauthorized)
+	case r.Header.Get("X-RequestType") == "NotificationWait":
+		s.calls = append(s.calls, "NotificationWait")
+		s.await(w, r, user, body)
 	default:
 		s.executed = nil
 		code, reply := s.answer(w, r, user, body)

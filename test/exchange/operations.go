@@ -66,7 +66,7 @@ func (x *call) one() ([]byte, bool) {
 	case ropLogon:
 		return x.logon(place)
 	case ropOpenFolder, ropOpenMessage, ropGetHierarchy, ropGetContentsTable, ropCopyTo, ropCopyMessages,
-		ropCreateMessage, ropCreateAttachment, ropOpenEmbedded, ropConfigure, ropOpenStream:
+		ropCreateMessage, ropCreateAttachment, ropOpenEmbedded, ropConfigure, ropOpenStream, ropRegister:
 		return x.opening(operation, o), true
 	case ropRelease:
 		if int(place) < len(x.handles) {
@@ -207,6 +207,10 @@ func (x *call) made(operation uint8, from object) (made object, rest []byte) {
 		}
 	case ropOpenMessage: // §2.2.6.1
 		return x.openMessage(from)
+	case ropRegister:
+		if r := x.register(from); r != nil {
+			return r, nil
+		}
 	case ropCreateMessage:
 		return x.createMessage(from)
 	case ropCreateAttachment:

@@ -49,6 +49,8 @@ type Server struct {
 	stall       bool // before that
 	single      bool // payloads
 	noTransport bool
+	deaf        bool // it knows no NotificationWait
+	waits       int
 	refused     []string
 	sent        []Sent
 

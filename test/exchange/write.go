@@ -384,4 +384,5 @@ func (m *Message) take(i *item, stream []byte) {
 		m.Read = flags&flagRead != 0
 		m.Flags = flags
 	}
+	m.changed()
 }
