@@ -43,9 +43,9 @@ type Server struct {
 	Metrics prometheus.Gatherer
 	// Ready says why the gateway does not serve; nil: it does.
 	Ready func() error
-	// Queue, Track and Status answer what is asked under /queue/, /track and /status; nil: nothing is there. They change and tell
+	// Queue, Track, Status and Collect answer what is asked under /queue/, /track, /status and /collect/; nil: nothing is there. They change and tell
 	// things: they are for a socket that only an administrator can open, or for whoever has the token.
-	Queue, Track, Status http.Handler
+	Queue, Track, Status, Collect http.Handler
 	// Token is what whoever asks for those has to show (RFC 6750); empty: they need none.
 	Token string
 	// TLS has the listener speak it: then anybody may reach it, and metrics take the token, too. Nil: it is plain.
@@ -84,6 +84,9 @@ func (s *Server) init() {
 		}
 		if s.Track != nil {
 			mux.Handle("/track", s.withToken(s.Track))
+		}
+		if s.Collect != nil {
+			mux.Handle("/collect/", s.withToken(s.Collect))
 		}
 		if s.Status != nil {
 			mux.Handle("GET /status", s.withToken(s.Status))

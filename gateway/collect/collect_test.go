@@ -44,6 +44,7 @@ type world struct {
 	mu     sync.Mutex
 	keys   []string
 	retry  int
+	asked  bool // somebody wants the runs
 	c      *Collector
 	source *memstore.Store // by IMAP
 }
@@ -158,7 +159,7 @@ func (w *world) run(ctx context.Context, a *Account) (Counts, error) {
 	}
 	defer lock.Release()
 	s := Status{Account: a.Name}
-	r := &run{Collector: w.c, account: a, log: w.c.Log, lock: lock, status: &s}
+	r := &run{Collector: w.c, account: a, log: w.c.Log, lock: lock, status: &s, asked: w.asked, tried: make(map[string]bool)}
 	err = r.all(ctx)
 	return r.count, err
 }
@@ -340,6 +341,43 @@ func TestOddSources(t *testing.T) {
 	}
 }
 
+// TestOtherIDs: a message that has an id of another kind in the next session, as it is alone then, is the one that was taken, also
+// where it could not be read at once, or was not taken whole.
+func TestOtherIDs(t *testing.T) {
+	for _, begins := range []string{"taken", "begun"} {
+		t.Run(begins, func(t *testing.T) {
+			w := newWorld(t, state.Options{Folder: databases.Folder(t)})
+			ctx, end := context.WithCancel(t.Context())
+			defer end()
+			s := (&fakepop3.Server{SameUID: true, Reply: func(session int, c string) string {
+				switch {
+				case session == 1 && c == "QUIT":
+					return fakepop3.Close
+				case session == 2 && c == "RETR 1":
+					return "-ERR not now\r\n"
+				}
+				return ""
+			}}).Start(t)
+			if begins == "begun" {
+				w.after = func() { end(); w.after = nil; w.dead() }
+			}
+			a := account(s.Address)
+			s.Put(mail("one", "Envelope-To: anna@sakes.example"), mail("two", "Envelope-To: bert@sakes.example"))
+			_, _ = w.run(ctx, a)
+			w.c = w.collector(t)
+			s.Take(func(text string) bool { return strings.Contains(text, "Subject: two") })
+			for range 3 {
+				if _, err := w.collect(a); err != nil {
+					t.Error(err)
+				}
+				w.clock = w.clock.Add(time.Hour)
+			}
+			w.expect("anna", "one")
+			left(t, s, 0)
+		})
+	}
+}
+
 // TestStays: what is to stay for some days does, and is removed then; whatever the server calls it meanwhile it does not come again.
 func TestStays(t *testing.T) {
 	for name, s := range map[string]*fakepop3.Server{"": {}, "without TOP": {NoTOP: true}, "without unique-ids": {NoUIDL: true}} {
@@ -451,6 +489,20 @@ func TestRefused(t *testing.T) {
 	w.expect("post", "one two")
 	left(t, s, 0)
 
+	s.Put(mail("again", "Envelope-To: anna@sakes.example"))
+	w.refuse = func(backends.Delivery) error { return backends.Fail(backends.Temporary, "the store is down") }
+	if _, err := w.collect(a); err != nil {
+		t.Error(err)
+	}
+	w.refuse = nil
+	if count, err := w.collect(a); err != nil || count.Read != 0 {
+		t.Errorf("before its time: %+v, %v", count, err)
+	}
+	w.asked = true
+	if count, err := w.collect(a); err != nil || count.Delivered != 1 {
+		t.Errorf("as somebody wants it: %+v, %v", count, err)
+	}
+	w.asked = false
 	w.refuse = func(backends.Delivery) error { return backends.Fail(backends.Temporary, "the store is down") }
 	for n := range 10 {
 		s.Put(mail(fmt.Sprint("n", n), "Envelope-To: anna@sakes.example"))
@@ -465,7 +517,7 @@ func TestRefused(t *testing.T) {
 		t.Error(err)
 	}
 	left(t, s, 0)
-	w.expect("anna", "n0 n1 n2 n3 n4 n5 n6 n7 n8 n9 three")
+	w.expect("anna", "again n0 n1 n2 n3 n4 n5 n6 n7 n8 n9 three")
 }
 
 // TestLoopByMessageID: a message that comes again and again is not taken for ever.

@@ -148,7 +148,7 @@ func (c *Collector) Tasks() []state.Task { return c.ledger.tasks() }
 // ErrUnknown says that there is no such account.
 var ErrUnknown = errors.New("there is no such account to collect")
 
-// Start has accounts collected now, whatever their schedule and back-off say; none: all. It gives what [Status.Ended] will be
+// Start has accounts collected now, whatever their schedule and back-off say, with the messages that are set aside; none: all. It gives what [Status.Ended] will be
 // at the least when that is done.
 func (c *Collector) Start(ctx context.Context, names []string) (until map[string]int64, err error) {
 	c.mu.Lock()
@@ -255,7 +255,7 @@ func (k *keeper) keep(ctx context.Context, changed bool) {
 				continue // another gateway may have collected it meanwhile
 			}
 		}
-		k.once(ctx, log)
+		k.once(ctx, log, asked)
 	}
 }
 
@@ -334,7 +334,7 @@ func (c *Collector) leave() {
 func leaseOf(account string) folder.Key { return folder.Key{Account: account, Folder: "collect"} }
 
 // once is one run.
-func (k *keeper) once(ctx context.Context, log zerolog.Logger) {
+func (k *keeper) once(ctx context.Context, log zerolog.Logger, asked bool) {
 	if !k.await(ctx) {
 		return
 	}
@@ -363,7 +363,7 @@ func (k *keeper) once(ctx context.Context, log zerolog.Logger) {
 		k.pause(ctx, lookEvery/2)
 		return
 	}
-	r := &run{Collector: k.Collector, account: k.account, log: log, lock: lock, status: &s, told: k.now(), logged: k.now()}
+	r := &run{Collector: k.Collector, account: k.account, log: log, lock: lock, status: &s, told: k.now(), logged: k.now(), asked: asked, tried: make(map[string]bool)}
 	err = r.all(ctx)
 	k.conclude(ctx, log, r, err)
 }

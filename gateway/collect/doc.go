@@ -27,9 +27,9 @@
 // # Which message it is
 //
 // Unique-ids of POP3 servers last, and are unique, as a rule. A message whose id is missing or another message's, too, is known by
-// its content. Before a message of an earlier session is removed its header is compared with what was taken, as some servers number
-// the messages of each session. A server that has none of the unique-ids any more that it had has new ones: messages
-// that stay there are recognised by their contents. An IMAP server's ids are its UIDVALIDITY with a UID, which never are another
+// its content, and so are all where the ids are the numbers of the session. Before a message of an earlier session is removed its
+// header is compared with what was taken. A message that the server has by another id than before is recognised by its content, if
+// it has a Message-ID or a Date, and goes on under its key. An IMAP server's ids are its UIDVALIDITY with a UID, which never are another
 // message's.
 //
 // # What goes wrong

@@ -26,9 +26,9 @@ type entry struct {
 	digest, header []byte
 	first, taken   time.Time
 	gone           time.Time
-	renumbered     bool
 	tries          int64
 	due            time.Time
+	key            string // under which it is handed over
 	delivered      []string
 	reason         string
 }
@@ -57,16 +57,16 @@ func timeOf(micros int64) time.Time {
 	return time.UnixMicro(micros).UTC()
 }
 
-const entryColumns = "id, state, size, digest, header, first, taken, gone, renumbered, tries, due, delivered, reason"
+const entryColumns = "id, state, size, digest, header, first, taken, gone, tries, due, key, delivered, reason"
 
 func scanEntry(scan func(...any) error) (*entry, error) {
 	var e entry
-	var first, taken, gone, renumbered, due int64
+	var first, taken, gone, due int64
 	var delivered string
-	if err := scan(&e.id, &e.state, &e.size, &e.digest, &e.header, &first, &taken, &gone, &renumbered, &e.tries, &due, &delivered, &e.reason); err != nil {
+	if err := scan(&e.id, &e.state, &e.size, &e.digest, &e.header, &first, &taken, &gone, &e.tries, &due, &e.key, &delivered, &e.reason); err != nil {
 		return nil, err
 	}
-	e.first, e.taken, e.gone, e.due, e.renumbered = timeOf(first), timeOf(taken), timeOf(gone), timeOf(due), renumbered != 0
+	e.first, e.taken, e.gone, e.due = timeOf(first), timeOf(taken), timeOf(gone), timeOf(due)
 	if err := json.Unmarshal([]byte(delivered), &e.delivered); err != nil {
 		return nil, fmt.Errorf("the message %q: %w", e.id, err)
 	}
@@ -102,16 +102,12 @@ func put(tx *state.Tx, account string, e *entry) error {
 	if err != nil {
 		return err
 	}
-	renumbered := 0
-	if e.renumbered {
-		renumbered = 1
-	}
 	_, err = tx.Exec(`INSERT INTO collect_messages (account, `+entryColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 ON CONFLICT (account, id) DO UPDATE SET state = excluded.state, size = excluded.size, digest = excluded.digest, header = excluded.header,
-	first = excluded.first, taken = excluded.taken, gone = excluded.gone, renumbered = excluded.renumbered, tries = excluded.tries,
-	due = excluded.due, delivered = excluded.delivered, reason = excluded.reason`,
-		account, e.id, e.state, e.size, notNil(e.digest), notNil(e.header), micros(e.first), micros(e.taken), micros(e.gone), renumbered,
-		e.tries, micros(e.due), string(delivered), e.reason)
+	first = excluded.first, taken = excluded.taken, gone = excluded.gone, tries = excluded.tries,
+	due = excluded.due, key = excluded.key, delivered = excluded.delivered, reason = excluded.reason`,
+		account, e.id, e.state, e.size, notNil(e.digest), notNil(e.header), micros(e.first), micros(e.taken), micros(e.gone),
+		e.tries, micros(e.due), e.key, string(delivered), e.reason)
 	if err != nil {
 		return fmt.Errorf("the ledger of %s: %w", account, err)
 	}

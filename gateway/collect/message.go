@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/address"
@@ -31,11 +33,11 @@ func (r *run) message(ctx context.Context, i item) error {
 		return r.unread(ctx, i, e, err)
 	}
 	defer body.Discard() //nolint:errcheck // it is not needed any more
-	r.identify(&i, &e, sum)
-	if known, err := r.recognise(ctx, i, e); known || err != nil {
+	old := r.identify(&i, &e, sum)
+	if known, err := r.recognise(ctx, i, e, old); known || err != nil {
 		return err
 	}
-	if e.state == setDown && e.due.After(r.now()) {
+	if e.state == setDown && e.due.After(r.now()) && !r.asked {
 		return nil // without a unique-id it had to be read to know that
 	}
 	r.read++
@@ -52,8 +54,9 @@ func (r *run) entryOf(i item) *entry {
 	return &entry{id: i.id, size: i.size, first: r.now()}
 }
 
-// identify notes the content, and gives an id to a message that has none. An id that is another message's now starts anew.
-func (r *run) identify(i *item, at **entry, sum *digest) {
+// identify notes the content, and gives an id to a message that has none. An id that is another message's now starts anew. Of a message
+// that was not read before, it gives what is known of one with its content, or nil.
+func (r *run) identify(i *item, at **entry, sum *digest) (old *entry) {
 	e := *at
 	whole, header := sum.sums()
 	switch {
@@ -67,26 +70,37 @@ func (r *run) identify(i *item, at **entry, sum *digest) {
 	case len(e.digest) > 0 && string(e.digest) != string(whole):
 		e = &entry{id: i.id, size: i.size, first: r.now()}
 	}
+	first := len(e.digest) == 0
 	e.digest, e.header, e.size = whole, header, i.size
+	if e.key == "" {
+		e.key = keyOf(r.account.Name, e)
+	}
 	*at = e
 	r.entries[i.id] = e
+	if !first {
+		return nil
+	}
+	return r.sameContent(e, sum.start)
 }
 
-// recognise says whether a message was taken before: under this id, or under one that the server has forgotten.
-func (r *run) recognise(ctx context.Context, i item, e *entry) (known bool, err error) {
-	if e.state == taken {
-		err = r.ledger.put(ctx, r.account.Name, e) // its size may be told otherwise now
-	} else {
-		old := r.renumbered(e)
-		if old == nil {
-			return false, nil
+// recognise says whether a message was taken before: under this id, or under one that the server has forgotten. One that was begun
+// under another id goes on as that.
+func (r *run) recognise(ctx context.Context, i item, e, old *entry) (known bool, err error) {
+	if old != nil {
+		r.log.Info().Str("id", i.id).Str("before", old.id).Msg("the server has another unique-id for a message that was read before")
+		id, size := e.id, e.size
+		before := old.id
+		*e = *old
+		e.id, e.size, e.gone = id, size, time.Time{}
+		delete(r.entries, before)
+		if err := r.ledger.rename(ctx, r.account.Name, before, e); err != nil {
+			return false, &failure{kind: kindState, err: err}
 		}
-		r.log.Info().Str("id", i.id).Str("before", old.id).Msg("the server has another unique-id for a message that was collected")
-		e.state, e.taken, e.first = taken, old.taken, old.first
-		err = r.ledger.rename(ctx, r.account.Name, old.id, e)
-		delete(r.entries, old.id)
 	}
-	if err != nil {
+	if e.state != taken {
+		return false, nil
+	}
+	if err := r.ledger.put(ctx, r.account.Name, e); err != nil { // its size may be told otherwise now
 		return true, &failure{kind: kindState, err: err}
 	}
 	r.count.Known++
@@ -96,14 +110,28 @@ func (r *run) recognise(ctx context.Context, i item, e *entry) (known bool, err 
 	return true, nil
 }
 
-// renumbered is the message with this content whose id the server has forgotten; nil: there is none.
-func (r *run) renumbered(e *entry) *entry {
-	for _, old := range r.entries {
-		if old != e && old.renumbered && old.state == taken && string(old.digest) == string(e.digest) {
-			return old
+// sameContent is what is known of a message with this content that the server does not list under its id; nil: nothing is. Messages without
+// Message-ID and Date may be alike and be several.
+func (r *run) sameContent(e *entry, start []byte) *entry {
+	for _, old := range r.contents[string(e.digest)] {
+		if old != e && r.entries[old.id] == old && !r.listed(old) {
+			if named, dated := content.Identity(start); named || !dated.IsZero() {
+				return old
+			}
 		}
 	}
 	return nil
+}
+
+// listed says whether the server lists a message under the id that it had; one without an id, whether as many of its content
+// were read in this session.
+func (r *run) listed(e *entry) bool {
+	name, number, weak := strings.Cut(e.id, "/")
+	if !weak || !strings.HasPrefix(e.id, weakMark) {
+		return r.there[e.id]
+	}
+	n, err := strconv.Atoi(number)
+	return err == nil && n <= r.weak[name]
 }
 
 // unread notes that a message could not be read. A connection that breaks each time that it is, is the message's fault.
@@ -226,7 +254,7 @@ func (r *run) taken(ctx context.Context, i item, e *entry, d *delivery) error {
 	} else {
 		r.count.Delivered++
 	}
-	r.log.Info().Str(events.Event, events.Fetched).Str("source", r.account.Address).Str("id", backends.SafeText(e.id)).Str("key", d.key).
+	r.log.Info().Str(events.Event, events.Fetched).Str("source", r.account.Address).Str("id", backends.SafeText(e.id)).Str("key", d.entry.key).
 		Str(events.MessageID, content.MessageID(d.sum.start)).Str("from", d.env.from).Strs("recipients", e.delivered).Str("by", d.env.by).
 		Bool("fallback", d.fellBack).Int64(events.Octets, d.body.Size()).Msg("message collected")
 	if r.removable(e, r.now()) {
@@ -284,14 +312,12 @@ type delivery struct {
 	sum      *digest
 	env      envelope
 	retry    bool
-	key      string
 	fellBack bool
 }
 
 // deliver hands the message to those who have no copy, and in place of those who refuse it for good to the fall-back mailbox.
 // The error is the first reason why somebody has none, and passes says that it may pass.
 func (d *delivery) deliver(ctx context.Context, to []string) (passes bool, why error) {
-	d.key = keyOf(d.account.Name, d.entry)
 	outcomes, err := d.to(ctx, to)
 	if err != nil {
 		return true, err
@@ -372,9 +398,9 @@ func (d *delivery) message(to []backends.Recipient) (receivers.Message, error) {
 	return receivers.Message{
 		Log: d.log,
 		Delivery: backends.Delivery{
-			Key: d.key, Retry: d.retry, Received: d.entry.first, Size: int64(len(lead)) + d.body.Size() - left,
+			Key: d.entry.key, Retry: d.retry, Received: d.entry.first, Size: int64(len(lead)) + d.body.Size() - left,
 			Envelope: backends.Envelope{From: d.env.from, Body: backends.BodyOf(d.sum.eight), SMTPUTF8: utf8},
-			Peer:     backends.Peer{Address: d.account.Address, Protocol: "collect", Session: d.key},
+			Peer:     backends.Peer{Address: d.account.Address, Protocol: "collect", Session: d.entry.key},
 		},
 		Content: func() io.Reader {
 			rest := io.Reader(d.body.Reader())
@@ -392,7 +418,7 @@ func (d *delivery) message(to []backends.Recipient) (receivers.Message, error) {
 func (d *delivery) trace() string {
 	host, _, _ := strings.Cut(d.account.Address, ":")
 	protocol := map[string]string{POP3: "POP3", IMAP: "IMAP"}[d.account.Protocol]
-	return "Received: from " + host + "\r\n\tby " + d.Hostname() + " with " + protocol + " id " + d.key + ";\r\n\t" +
+	return "Received: from " + host + "\r\n\tby " + d.Hostname() + " with " + protocol + " id " + d.entry.key + ";\r\n\t" +
 		d.entry.first.Local().Format("Mon, 2 Jan 2006 15:04:05 -0700") + "\r\n" + traceField + ": " + d.mark() + "\r\n"
 }
 
@@ -407,7 +433,7 @@ func (d *delivery) tell(o receivers.Outcome) {
 			outcome = "deferred"
 		}
 	}
-	event.Str(events.Event, events.Delivery).Str("key", d.key).Str("from", d.env.from).Str("recipient", o.Recipient.Address).Str(events.Store, o.Store).
+	event.Str(events.Event, events.Delivery).Str("key", d.entry.key).Str("from", d.env.from).Str("recipient", o.Recipient.Address).Str(events.Store, o.Store).
 		Str(events.Outcome, outcome).Int("code", code).Str("enhanced", enhanced).Str(events.MessageID, content.MessageID(d.sum.start)).
 		Int64(events.Octets, d.body.Size()).Bool("again", d.retry).AnErr("cause", o.Err).Msg("delivery")
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -49,10 +48,16 @@ type run struct {
 	logged  time.Time
 
 	entries map[string]*entry
-	weak    map[string]int // contents without an id of their own, in this session
-	src     source
-	read    int // messages in this session
-	later   int // messages in a row that no store has taken for now
+	there   map[string]bool // the unique-ids that the server has in this session
+	// contents are the entries by their digests.
+	contents map[string][]*entry
+	weak     map[string]int // contents without an id of their own, in this session
+	// asked says that somebody wants this run: what is set aside is tried, too, each message once.
+	asked bool
+	tried map[string]bool
+	src   source
+	read  int // messages in this session
+	later int // messages in a row that no store has taken for now
 }
 
 // errLost says that another gateway may collect the account by now.
@@ -135,47 +140,25 @@ func (r *run) end(ctx context.Context) error {
 	return err
 }
 
-// compare notes which messages the server has no more, or has again. One that has none of those that it had is taken to
-// have other unique-ids for them.
+// compare notes which messages the server lists, and which it has no more, or has again.
 func (r *run) compare(ctx context.Context, items []item) error {
-	there := make(map[string]bool, len(items))
+	r.there, r.contents = make(map[string]bool, len(items)), make(map[string][]*entry)
 	for _, i := range items {
 		if i.id != "" {
-			there[i.id] = true
-		}
-	}
-	known, left := 0, 0
-	for id, e := range r.entries {
-		switch {
-		case e.state != taken:
-		case there[id]:
-			known++
-		case !strings.HasPrefix(id, weakMark):
-			left++
+			r.there[i.id] = true
 		}
 	}
 	var changed []*entry
-	now := r.now()
 	for id, e := range r.entries {
-		if strings.HasPrefix(id, weakMark) {
-			continue // it is known again when it was read
+		if len(e.digest) > 0 {
+			r.contents[string(e.digest)] = append(r.contents[string(e.digest)], e)
 		}
-		renumbered := e.renumbered || known == 0 && left > 0 && len(items) > 0
-		switch {
-		case there[id] && (!e.gone.IsZero() || e.renumbered):
-			e.gone, e.renumbered = time.Time{}, false
-		case !there[id] && (e.gone.IsZero() || renumbered != e.renumbered):
-			if e.gone.IsZero() {
-				e.gone = now
+		if there := r.there[id]; !strings.HasPrefix(id, weakMark) && there != e.gone.IsZero() { // others are known when they were read
+			if e.gone = r.now(); there {
+				e.gone = time.Time{}
 			}
-			e.renumbered = renumbered
-		default:
-			continue
+			changed = append(changed, e)
 		}
-		changed = append(changed, e)
-	}
-	if known == 0 && left > 0 && len(items) > 0 {
-		r.log.Info().Int("messages", left).Msg("the server has none of the unique-ids any more that it had: what was collected is recognised by its content")
 	}
 	return r.ledger.putAll(ctx, r.account.Name, changed)
 }
@@ -192,7 +175,7 @@ func (r *run) each(ctx context.Context, items []item) (more bool, err error) {
 		switch {
 		case i.id == "" || e == nil || e.state == begun:
 			fresh = append(fresh, i)
-		case e.state == setDown && !e.due.After(now):
+		case e.state == setDown && (!e.due.After(now) || r.asked && !r.tried[i.id]):
 			due = append(due, i)
 		case e.state == taken && r.suspicious(i, e):
 			fresh = append(fresh, i)
@@ -212,6 +195,9 @@ func (r *run) each(ctx context.Context, items []item) (more bool, err error) {
 		}
 		if err := r.alive(ctx); err != nil {
 			return false, err
+		}
+		if r.asked {
+			r.tried[i.id] = true
 		}
 		if err := r.message(ctx, i); err != nil {
 			return false, err
@@ -235,27 +221,27 @@ func (r *run) each(ctx context.Context, items []item) (more bool, err error) {
 	return more, nil
 }
 
-// forgetWeak forgets messages without a unique-id that were not there when all of them were read.
+// forgetWeak forgets messages without a unique-id that were not there when the contents of all messages were known.
 func (r *run) forgetWeak(ctx context.Context, items []item) error {
-	weak := 0
+	weak, read := 0, 0
 	for _, i := range items {
 		if i.id == "" {
 			weak++
+		} else if e := r.entries[i.id]; e == nil || len(e.digest) == 0 {
+			return nil // it may be one of them
 		}
 	}
-	var gone []string
-	for id := range r.entries {
-		name, number, _ := strings.Cut(id, "/")
-		if n, err := strconv.Atoi(number); strings.HasPrefix(id, weakMark) && (err != nil || n > r.weak[name]) {
-			gone = append(gone, id)
-		}
-	}
-	read := 0
 	for _, n := range r.weak {
 		read += n
 	}
-	if read < weak { // one could not be read
+	if read < weak {
 		return nil
+	}
+	var gone []string
+	for id, e := range r.entries {
+		if strings.HasPrefix(id, weakMark) && !r.listed(e) {
+			gone = append(gone, id)
+		}
 	}
 	if weak > 0 && (r.account.LeaveForEver || r.account.Leave > 0) {
 		r.log.Warn().Int("messages", weak).Msg("the server has no unique-ids for messages that stay there: they are read again in each run, have them removed instead")

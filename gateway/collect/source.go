@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
@@ -84,10 +85,12 @@ func (s *pop3Source) list(ctx context.Context) ([]item, error) {
 	for _, m := range list {
 		twice[m.UID]++
 	}
+	// Some servers number the messages of each session, and say the same of another message then.
+	numbers := !slices.ContainsFunc(list, func(m pop3client.Message) bool { return m.UID != strconv.Itoa(m.Number) })
 	items := make([]item, len(list))
 	for i, m := range list {
 		items[i] = item{number: m.Number, size: m.Size}
-		if twice[m.UID] == 1 {
+		if twice[m.UID] == 1 && !numbers {
 			items[i].id = m.UID
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/admin"
+	"github.com/dipylon/dipylon/gateway/collect"
 	"github.com/dipylon/dipylon/gateway/queue"
 	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/gateway/status"
@@ -66,6 +67,7 @@ func (s commandSocket) Close() error {
 func (g *Server) answerCommands(e *admin.Server, log zerolog.Logger) {
 	e.Queue = queue.Handler(log, &queue.Spool{Spool: g.spool, Ways: g.ways(), Log: log, Why: g.whyWaiting})
 	e.Track = track.Handler(log, g.db)
+	e.Collect = collect.Handler(log, g.fetcher)
 	e.Status = status.Handler(log, g.status)
 }
 

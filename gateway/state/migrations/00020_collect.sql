@@ -11,9 +11,9 @@ CREATE TABLE collect_messages (
 	first BIGINT NOT NULL, -- when it was first read, in microseconds since 1970, as all times here
 	taken BIGINT NOT NULL, -- when its recipients had it; 0: not yet
 	gone BIGINT NOT NULL, -- when the server had it no more; 0: it has it
-	renumbered BIGINT NOT NULL, -- 1: it may be there under another unique-id
 	tries BIGINT NOT NULL,
 	due BIGINT NOT NULL, -- when one that is set aside is tried again
+	key TEXT NOT NULL, -- under which its recipients' stores are given it
 	delivered TEXT NOT NULL, -- the recipients that have it, a JSON list
 	reason TEXT NOT NULL, -- why it is set aside
 	PRIMARY KEY (account, id)
