@@ -103,6 +103,7 @@ func (s *Store) Describe(ctx context.Context) (backends.Description, error) {
 		d.Credentials = append(d.Credentials, backends.CredentialImpersonation)
 	}
 	d.Capabilities.Sender = s.settings.Submission
+	d.Capabilities.SendRights = s.settings.Service.given()
 	d.Capabilities.Outbox = s.settings.Outbox.given()
 	d.Capabilities.Receiver = s.settings.Delivery.Given() || s.settings.Delivery.Create
 	return d, nil

@@ -44,6 +44,7 @@ const (
 	tagEmailAddress = 0x3003001F // the distinguished name
 	tagSMTPAddress  = 0x39FE001F
 	tagProxies      = 0x800F101F
+	tagDelegates    = 0x8015101F
 )
 
 // resolveNames finds entries by address, MS-OXCMAPIHTTP §2.2.5.14.
@@ -100,6 +101,11 @@ func entryRow(m *Mailbox, columns []uint32) []byte {
 		case tagProxies:
 			out = append(append(append(out, 0, 0xFF), words(1)...), 0xFF)
 			out = append(out, wide("SMTP:"+m.User)...)
+		case tagDelegates:
+			out = append(append(out, 0, 0xFF), words(uint32(len(m.Delegates)))...)
+			for _, dn := range m.Delegates {
+				out = append(append(out, 0xFF), wide(dn)...)
+			}
 		default:
 			out = append(append(out, 0x0A), words(notFound)...)
 		}

@@ -223,6 +223,18 @@ func (s *stub) values(m *Mailbox, columns []uint32) {
 				s.text(wide("SMTP:"+m.User), 2)
 				s.text(wide("X400:c=X;o=Sakes"), 2)
 			})
+		case tag == tagDelegates && len(m.Delegates) > 0:
+			n := uint32(len(m.Delegates))
+			s.u32(tag, 0, tag&0xFFFF, n, 0x20000)
+			behind = append(behind, func() {
+				s.u32(n)
+				for i := range m.Delegates {
+					s.u32(0x20000 + 4*uint32(i))
+				}
+				for _, dn := range m.Delegates {
+					s.text(wide(dn), 2)
+				}
+			})
 		case tag == tagDisplayType:
 			s.u32(tag, 0, tag&0xFFFF, 0)
 		case tag == tagEntryID:
