@@ -2,6 +2,7 @@ package imap
 
 import (
 	"context"
+	"crypto/sha256"
 	"strings"
 	"sync"
 	"time"
@@ -66,7 +67,7 @@ func (s *Store) connectAs(ctx context.Context, c backends.Credential) (*client, 
 		with.Kind, with.Secret = backends.CredentialToken, []byte(token)
 		client, err := s.connectWith(ctx, with)
 		if err == nil {
-			s.letIn.note(s.loginName(c), s.now())
+			s.letIn.note(s.loginName(c), token, s.now())
 			return client, nil
 		}
 		if backends.KindOf(err) != backends.BadCredentials {
@@ -109,14 +110,17 @@ func (s *Store) tokenRefused(ctx context.Context, c backends.Credential, token s
 		Say("the mail store does not give this gateway access now, tell your administrator")
 }
 
-// othersAreIn says whether another mailbox than a refused one is opened now. One that was opened just before says so, or else
-// one that was opened once is tried; what a token of its own opens (a service account's) says nothing of another one's.
+// othersAreIn says whether another mailbox than a refused one is opened now. One that was opened just before with this token
+// says so, or else one that was opened once is tried, as is always done before a mailbox is given up that was opened itself
+// lately: the token may have become void in between. What a token of its own opens (a service account's) says nothing of
+// another one's.
 func (s *Store) othersAreIn(ctx context.Context, name, token string) bool {
-	other, at := s.letIn.other(name)
+	other, last := s.letIn.other(name)
+	good := last.token == sha256.Sum256([]byte(token)) || s.tokens.ForEach()
 	switch {
 	case other == "":
 		return false
-	case s.now().Sub(at) < accessLasts:
+	case good && s.now().Sub(last.at) < accessLasts && !s.letIn.known(name, s.now()):
 		return true
 	}
 	if s.tokens.ForEach() {
@@ -130,7 +134,7 @@ func (s *Store) othersAreIn(ctx context.Context, name, token string) bool {
 		return false
 	}
 	_ = client.Close()
-	s.letIn.note(other, s.now())
+	s.letIn.note(other, token, s.now())
 	return true
 }
 
@@ -145,7 +149,13 @@ func (s *Store) now() time.Time {
 // letIn remembers which mailboxes a server has let the gateway into by its token, and when. The zero value is ready.
 type letIn struct {
 	mu   sync.Mutex
-	last map[string]time.Time
+	last map[string]entry
+}
+
+// entry is when a mailbox was opened last, and with which token (its SHA-256).
+type entry struct {
+	at    time.Time
+	token [sha256.Size]byte
 }
 
 const (
@@ -157,11 +167,11 @@ const (
 	knownLasts = 24 * time.Hour
 )
 
-func (l *letIn) note(name string, now time.Time) {
+func (l *letIn) note(name, token string, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.last == nil {
-		l.last = make(map[string]time.Time)
+		l.last = make(map[string]entry)
 	}
 	for each := range l.last {
 		if len(l.last) < letInMost {
@@ -169,27 +179,27 @@ func (l *letIn) note(name string, now time.Time) {
 		}
 		delete(l.last, each)
 	}
-	l.last[fold.Lower(name)] = now
+	l.last[fold.Lower(name)] = entry{now, sha256.Sum256([]byte(token))}
 }
 
 // other is somebody else, who was let in last; empty: nobody was.
-func (l *letIn) other(name string) (other string, at time.Time) {
+func (l *letIn) other(name string) (other string, last entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for each, then := range l.last {
-		if each != fold.Lower(name) && then.After(at) {
-			other, at = each, then
+		if each != fold.Lower(name) && then.at.After(last.at) {
+			other, last = each, then
 		}
 	}
-	return other, at
+	return other, last
 }
 
 // known says whether somebody's mailbox is taken to be there although it cannot be opened now.
 func (l *letIn) known(name string, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at, there := l.last[fold.Lower(name)]
-	return there && now.Sub(at) < knownLasts
+	last, there := l.last[fold.Lower(name)]
+	return there && now.Sub(last.at) < knownLasts
 }
 
 // submitter is who logs in at the submission server to send from a mailbox: somebody else where the settings name one, as

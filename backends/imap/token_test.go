@@ -292,3 +292,40 @@ func TestKnownMailbox(t *testing.T) {
 		t.Errorf("the mailbox: %v", err)
 	}
 }
+
+// TestTokenVoid: a token that has become void a moment after others were let in with it brings no mail back; a mailbox that is
+// taken away while the token is good does.
+func TestTokenVoid(t *testing.T) {
+	t.Parallel()
+	p := provider.Start(t)
+	mailboxes := map[string]bool{"ada@peer.example": true, "bob@peer.example": true}
+	f := twoMessages()
+	f.Caps, f.On = provider.IMAPCaps, p.IMAP(mailboxes)
+	fakeimap.Start(t, f)
+	s := imap.New()
+	configureFor(t, s, f, map[string]any{"oauth": tokenSettings(p), "delivery": map[string]any{"append": true}, "connections": map[string]any{"keep": "0s"}})
+	deliver := func(key string) *backends.Failure {
+		t.Helper()
+		const text = "Subject: x\r\n\r\nhello\r\n"
+		d := backends.Delivery{Key: key, Recipients: backends.To("bob@peer.example"), Size: int64(len(text))}
+		verdicts, err := s.Deliver(t.Context(), d, strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return verdicts[0].Failure
+	}
+	for _, who := range []string{"bob@peer.example", "ada@peer.example"} {
+		if _, err := s.Login(t.Context(), actingFor(who)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.Revoke()
+	if got := deliver("k1"); got == nil || got.Kind != backends.Temporary {
+		t.Errorf("with a token that is void: %v", got)
+	}
+	p.Restore()
+	f.Change(func(*fakeimap.Server) { delete(mailboxes, "bob@peer.example") })
+	if got := deliver("k2"); got == nil || got.Kind != backends.NotFound {
+		t.Errorf("to a mailbox that is not there any more: %v", got)
+	}
+}

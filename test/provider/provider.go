@@ -58,6 +58,9 @@ type Provider struct {
 	devices  map[string]*device
 	failures []Failure
 	hang     chan struct{} // not nil: token requests wait for its end
+	always   *Failure      // not nil: all of them fail so
+	odd      string        // not empty: all of them get this, which is no answer
+	slow     time.Duration // all of them take so long
 	requests int
 	given    int
 }
@@ -133,16 +136,25 @@ func (p *Provider) Fail(failures ...Failure) {
 	p.Do(func(*Provider) { p.failures = append(p.failures, failures...) })
 }
 
+// FailAlways has all requests for tokens fail so, until Continue.
+func (p *Provider) FailAlways(f Failure) { p.Do(func(*Provider) { p.always = &f }) }
+
+// Nonsense has requests for tokens get what is no answer, until Continue.
+func (p *Provider) Nonsense(text string) { p.Do(func(*Provider) { p.odd = text }) }
+
+// Slow has each request for a token take so long, until Continue.
+func (p *Provider) Slow(d time.Duration) { p.Do(func(*Provider) { p.slow = d }) }
+
 // Hang has requests for tokens get no answer until Continue.
 func (p *Provider) Hang() { p.Do(func(*Provider) { p.hang = make(chan struct{}) }) }
 
-// Continue ends Hang.
+// Continue ends Hang, FailAlways, Nonsense and Slow.
 func (p *Provider) Continue() {
 	p.Do(func(*Provider) {
 		if p.hang != nil {
 			close(p.hang)
 		}
-		p.hang = nil
+		p.hang, p.always, p.odd, p.slow = nil, nil, "", 0
 	})
 }
 
@@ -159,10 +171,15 @@ func (p *Provider) Given() (n int) {
 }
 
 // Revoke makes all tokens void that were given.
-func (p *Provider) Revoke() {
+func (p *Provider) Revoke() { p.void(true) }
+
+// Restore ends Revoke.
+func (p *Provider) Restore() { p.void(false) }
+
+func (p *Provider) void(is bool) {
 	p.Do(func(*Provider) {
 		for token, of := range p.issued {
-			of.Revoked = true
+			of.Revoked = is
 			p.issued[token] = of
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"io"
 	"math/big"
 	"net/http"
 	"strings"
@@ -22,9 +23,14 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.mu.Lock()
-	hang := p.hang
+	hang, slow := p.hang, p.slow
 	p.requests++
 	p.mu.Unlock()
+	select {
+	case <-time.After(slow):
+	case <-r.Context().Done():
+		return
+	}
 	if hang != nil {
 		select {
 		case <-hang:
@@ -35,6 +41,14 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.Secrets = append(p.Secrets, r.PostForm.Get("client_secret"), r.PostForm.Get("client_assertion"), r.PostForm.Get("refresh_token"), r.PostForm.Get("assertion"))
+	if p.odd != "" {
+		_, _ = io.WriteString(w, p.odd)
+		return
+	}
+	if p.always != nil {
+		p.fail(w, *p.always)
+		return
+	}
 	if len(p.failures) > 0 {
 		f := p.failures[0]
 		p.failures = p.failures[1:]

@@ -207,7 +207,7 @@ func (s *Source) Refused(mailbox, token string) (again bool) {
 	switch {
 	case e == nil || e.grant.token != token:
 		return true // there is another one by now
-	case s.config.Now().Sub(e.since) < refusedAgain:
+	case s.config.Now().Sub(e.since) < min(refusedAgain, e.grant.expiry.Sub(e.since)/5):
 		return false
 	}
 	e.grant = grant{}
