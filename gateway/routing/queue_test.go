@@ -517,3 +517,29 @@ func TestConfirmed(t *testing.T) {
 		t.Errorf("bob was gone: %q", got)
 	}
 }
+
+// TestUnconfirmedOfOurs: while a store does not answer, what somebody sends who has logged in waits in the queue also where nobody
+// knows whether its recipient exists: a device does not try again. Of others, and of reports, only what was confirmed is taken.
+func TestUnconfirmedOfOurs(t *testing.T) {
+	q := newQueued(t)
+	s := q.submission()
+	defer s.Close()
+	q.sakes.onResolve = func(context.Context, backends.ResolveQuery) ([]backends.Verdict, error) {
+		return nil, backends.Fail(backends.Temporary, "down")
+	}
+	if got := send(t, s, "alice@sakes.example", []string{"dan@sakes.example"}, letter); got != "250" {
+		t.Errorf("from somebody who has logged in: %s", got)
+	}
+	if waits := q.waiting("store:sakes"); len(waits) != 1 || waits[0].Recipients[0].Address != "dan@sakes.example" {
+		t.Errorf("the queue has %+v", waits)
+	}
+	if got := send(t, q.mx(), "carol@far.example", []string{"dan@sakes.example"}, letter); got != "451 4.3.0" {
+		t.Errorf("from outside: %s", got)
+	}
+	q.sakes.onResolve = func(_ context.Context, query backends.ResolveQuery) ([]backends.Verdict, error) {
+		return []backends.Verdict{{Recipient: query.Recipients[0].Address, Failure: backends.Fail(backends.NotFound, "no")}}, nil
+	}
+	if got := send(t, s, "alice@sakes.example", []string{"dan@sakes.example"}, letter+"2"); got != "550 5.1.1" {
+		t.Errorf("the store knows that there is no dan: %s", got)
+	}
+}

@@ -95,10 +95,10 @@ func (t *transaction) resolve(ctx context.Context, store *stores.Store, box addr
 	switch {
 	case err == nil:
 		t.o.Confirmed.note(store.Name, r.Address)
-	case outage(err) && t.o.queueing() && (t.device != nil || t.o.Confirmed.has(store.Name, r.Address)):
+	case outage(err) && t.o.queueing() && (t.device != nil || t.isOurs() || t.o.Confirmed.has(store.Name, r.Address)):
 		// Of a device's mail the owner is told, if the store does not know the recipient.
 		r.destination = route.StoreDestination(store.Name)
-		t.log.Warn().Err(err).Str("recipient", r.Address).Str("store", store.Name).Msg("the store does not answer: mail for a recipient that it has confirmed before, or of a device, is queued")
+		t.log.Warn().Err(err).Str("recipient", r.Address).Str("store", store.Name).Msg("the store does not answer: mail for a recipient that it has confirmed before, or of a device or somebody who has logged in, is queued")
 	default:
 		if backends.KindOf(err) == backends.NotFound {
 			t.o.Confirmed.forget(store.Name, r.Address)
@@ -107,6 +107,12 @@ func (t *transaction) resolve(ctx context.Context, store *stores.Store, box addr
 	}
 	t.add(r)
 	return nil
+}
+
+// isOurs says whether the message is from somebody who has logged in. Many devices never try again, and who gets the report that
+// a recipient does not exist is its author, and nobody whose address was forged.
+func (t *transaction) isOurs() bool {
+	return t.submitter != (backends.Submitter{}) && !t.reversePath.IsNull()
 }
 
 // add adds a recipient. One that is named twice gets one copy.
