@@ -25,6 +25,9 @@ type Spool struct {
 	Log   zerolog.Logger
 	// Why says why mail for a destination waits that is due; empty: it is about to be tried [nothing is known].
 	Why func(ctx context.Context, destination string) string
+	// Again is told that mail is to be tried now, before it is: what has failed for all of it may have been put right
+	// [nobody is].
+	Again func()
 }
 
 // states are the names of states, as people write them.
@@ -170,6 +173,9 @@ func (q *Spool) change(ctx context.Context, c Change, f spool.Filter, from spool
 	}
 	switch c.Action {
 	case Retry:
+		if q.Again != nil {
+			q.Again()
+		}
 		return q.Spool.Retry(ctx, f, from)
 	case Hold:
 		return q.Spool.Hold(ctx, f, from)

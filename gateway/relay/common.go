@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -17,6 +19,7 @@ type commons struct {
 type common struct {
 	failures int
 	until    time.Time // zero: it is not known to be down
+	since    time.Time
 	why      verdict
 	// row are destinations that have failed as a whole with nothing delivered since: of so many it is what they have in
 	// common that is at fault, whatever each was told.
@@ -82,6 +85,9 @@ func (c *commons) failed(name, destination string, v verdict, wait func(failures
 	if !v.whole {
 		asked = 0 // what one was asked to wait is no matter of the others'
 	}
+	if s.until.IsZero() {
+		s.since = now
+	}
 	s.until, s.why, s.inferred, s.probe = now.Add(min(max(wait(s.failures), asked), backoffMost)), v, !v.whole, ""
 	s.failures++
 	clear(s.row)
@@ -124,16 +130,38 @@ func (c *commons) leaves(name, destination string) {
 	}
 }
 
-// down is how many are down.
-func (c *commons) down() (n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, s := range c.known {
+// Down is what destinations have in common, where all of them wait for it.
+type Down struct {
+	Common string // [Route.Common]
+	Since  time.Time
+	Until  time.Time // when it is tried again
+	Code   string    // enhanced status code
+	Cause  error
+}
+
+// Down is for what all that leaves by a provider, or by a store's transport, waits now.
+func (r *Relay) Down() (all []Down) {
+	r.commons.mu.Lock()
+	defer r.commons.mu.Unlock()
+	for name, s := range r.commons.known {
 		if !s.until.IsZero() {
-			n++
+			all = append(all, Down{name, s.since, s.until, s.why.code, s.why.cause})
 		}
 	}
-	return n
+	slices.SortFunc(all, func(a, b Down) int { return strings.Compare(a.Common, b.Common) })
+	return all
+}
+
+// Again has what fails for all tried by the next destination that is given out, as somebody may have put it right: the
+// back-off in the queue is the caller's to end.
+func (r *Relay) Again() {
+	r.commons.mu.Lock()
+	defer r.commons.mu.Unlock()
+	for _, s := range r.commons.known {
+		if !s.until.IsZero() {
+			s.until, s.failures, s.probe = time.Unix(0, 0), 0, ""
+		}
+	}
 }
 
 // waitsForCommon gives the destination back, with what was claimed, while what it has in common with others is down.

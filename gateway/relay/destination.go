@@ -260,7 +260,7 @@ func (d *destination) told(r report) {
 		}
 		d.adapt(r.v)
 		d.answer(r)
-		if d.putOff >= putOffMost || r.v.stops || d.probing && r.v.pushesBack() {
+		if d.putOff >= putOffMost || r.v.stops || r.v.whole || d.probing && r.v.pushesBack() {
 			d.die(r.v, nil)
 		}
 	case lost:

@@ -66,12 +66,8 @@ const backoffMost = time.Hour
 
 // backoff is how long a destination is left alone after so many failures in a row, of which the first is 0.
 func (r *Relay) backoff(kind Kind, failures int) time.Duration {
-	switch kind {
-	case Store, LMTP:
-		return after(soon, failures)
-	case Transport:
+	if kind == Store || kind == LMTP || kind == Transport {
 		return r.near(failures)
-	case MX, SmartHost:
 	}
 	return min(after(r.Schedules.Normal.Retries, failures), backoffMost)
 }

@@ -32,6 +32,7 @@ func (g *Server) newAttention() *attention.Registry {
 	all.Source("devices", g.deviceConcerns)
 	all.Source("quarantine", g.quarantineConcerns)
 	all.Source("spool", func(context.Context) ([]attention.Concern, error) { return g.spoolConcerns(), nil })
+	all.Source("relay", func(context.Context) ([]attention.Concern, error) { return g.commonConcerns(), nil })
 	all.Source("disk", func(context.Context) ([]attention.Concern, error) { return g.diskConcerns() })
 	return all
 }

@@ -233,6 +233,7 @@ func (g *Server) useRelay(cfg *config.Config) {
 	ctx, stop := context.WithCancel(g.alive)
 	g.relayed, g.stopRelay = settings, stop
 	r := g.newRelay(cfg, settings)
+	g.relay.Store(r)
 	g.relaying.Go(func() { r.Run(ctx) })
 }
 
@@ -353,9 +354,7 @@ func (d destinations) Route(destination string) (relay.Route, error) {
 		as = cmp.Or(domain, r.User)
 	}
 	next.Auth = authOf(r, as)
-	if r.AsSender {
-		next.Common = "route:" + r.Name
-	}
+	next.Common = commonOf(r)
 	switch r.Kind {
 	case route.MX:
 		next.Kind, next.Domain, next.Port = relay.MX, r.Rewritten(domain), d.port
@@ -365,7 +364,6 @@ func (d destinations) Route(destination string) (relay.Route, error) {
 		next.Kind = relay.LMTP
 	case route.Transport:
 		next.Kind, next.Store, next.As = relay.Transport, r.Store, cmp.Or(domain, r.User)
-		next.Common = "transport:" + r.Store
 	case route.Hold, route.Reject:
 		return relay.Route{}, fmt.Errorf("the route %q lets nothing out (%s)", r.Name, r.Kind)
 	}

@@ -204,11 +204,12 @@ func (g *Server) apply(c *change) {
 		l.listener.close()
 		g.log.Info().Str("protocol", l.protocol).Str("address", l.listener.address()).Msg("not listening any more")
 	}
-	before := g.cfg.Transfer
+	before, down := g.cfg.Transfer, g.down()
 	g.listening, g.cfg = c.listening, c.cfg
 	g.useRelay(c.cfg)
 	g.relaying.Go(func() { g.tokens.keep(c.cfg) })
 	g.relaying.Go(func() { g.liftDays(g.alive, routes, c.routes) })
+	g.relaying.Go(func() { g.liftCommon(g.alive, down) })
 	g.publish()
 	if g.setTransfer(c.cfg.Transfer); c.cfg.Transfer != before {
 		g.relaying.Go(func() { g.liftKept(g.alive) })

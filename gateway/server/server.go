@@ -101,6 +101,7 @@ type Server struct {
 	cfg       *config.Config
 	relayed   relaySettings // of the relay that runs
 	stopRelay context.CancelFunc
+	relay     atomic.Pointer[relay.Relay]
 	relayCut  context.Context // ends when relays have no more time for what is under way
 	cutRelays context.CancelFunc
 	stores    map[string]*running

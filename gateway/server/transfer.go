@@ -109,7 +109,10 @@ func whyWaiting(ctx context.Context, cfg *config.Config, routes *route.Table, co
 
 // whyWaiting is [WhyWaiting] by the configuration that is in force.
 func (g *Server) whyWaiting(ctx context.Context, destination string) string {
-	return whyWaiting(ctx, g.inForce.Load().cfg, g.routes.Load(), g.quota, destination)
+	if why := whyWaiting(ctx, g.inForce.Load().cfg, g.routes.Load(), g.quota, destination); why != "" {
+		return why
+	}
+	return g.whyTogether(destination)
 }
 
 // TransferWarnings tells of a mode in which mail waits, or is not taken: somebody may have left it so.
