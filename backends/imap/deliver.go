@@ -70,7 +70,7 @@ func impersonation(recipient string) backends.Credential {
 
 // resolveByLogin takes whoever the master user may act for to exist.
 func (s *Store) resolveByLogin(ctx context.Context, recipient string) *backends.Failure {
-	if _, err := s.Login(ctx, impersonation(recipient)); err != nil {
+	if _, err := s.verified(ctx, impersonation(recipient)); err != nil {
 		return nobody(recipient, err)
 	}
 	return nil

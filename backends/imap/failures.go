@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"context"
 	"errors"
 	"strings"
 
@@ -111,5 +112,9 @@ func (s *Store) connectFailure(err error) error {
 	case errors.Is(err, errPlain):
 		return remote.Unsafe(backends.Fail(backends.Temporary, "connect to %s: %w; is %s right?", address, err, noTLS))
 	}
-	return remote.ConnectFailure(address, noTLS, err)
+	failed := remote.ConnectFailure(address, noTLS, err)
+	if failed == nil || errors.Is(err, context.Canceled) {
+		return failed
+	}
+	return backends.AsFailure(failed).OfStore()
 }

@@ -138,12 +138,22 @@ func logout(ctx context.Context, client *client) error {
 // Login verifies a credential at the server. The connection is kept for the session that
 // most often follows.
 func (s *Store) Login(ctx context.Context, c backends.Credential) (backends.Account, error) {
+	account, err := s.verified(ctx, c)
+	if err != nil && s.byToken(c) && backends.AsFailure(err).Whole {
+		// The gateway has proved who it is, and what it takes from them can wait for the provider.
+		s.log.Warn().Err(err).Str("user", c.User).Msg("no mailbox can be opened now: the login is taken, as the gateway answers for it")
+		return s.account(c), nil
+	}
+	return account, err
+}
+
+// verified is Login that says of a mailbox whether it is there: if it was opened lately, it is.
+func (s *Store) verified(ctx context.Context, c backends.Credential) (backends.Account, error) {
 	if err := s.accepts(c); err != nil {
 		return backends.Account{}, err
 	}
 	conn, err := s.acquire(ctx, c)
 	if err != nil && s.byToken(c) && backends.KindOf(err) == backends.Temporary && s.letIn.known(s.loginName(c), s.now()) {
-		// The gateway has proved who it is, and what it takes from them can wait for the provider.
 		s.log.Warn().Err(err).Str("user", c.User).Msg("the mailbox cannot be opened now: the login is taken, as it was opened before")
 		return s.account(c), nil
 	}
