@@ -13,7 +13,8 @@
 // send writes down each attempt to send a message with what came of it: "taken" is written once the reply 250
 // to the end of the data has been read, and never before. What was not taken is sent again under the same id.
 // sink is a next hop. It writes down and syncs what it takes before it says so. It reads its habits from its
-// standard input, a line each: good, refuse, silent, close, nonsense. judge compares: each recipient of a
+// standard input, a line each: good, refuse, silent, close, nonsense, down,
+// or a reply of its own at a stage: "auth 432 4.3.2 slowly". judge compares: each recipient of a
 // message that was taken has a whole copy in a mailbox, at the sink, or in the spool, or is one that the sink refuses
 // (nobody@…) and the sender has a report that it failed. Everything else is lost.
 package main

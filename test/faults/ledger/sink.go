@@ -10,10 +10,15 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/dipylon/dipylon/test/provider"
 )
 
 // Habits of a sink.
@@ -23,7 +28,11 @@ const (
 	silent   = "silent"   // no reply to the end of the data
 	closes   = "close"    // the message is taken, and the connection ends without a reply
 	nonsense = "nonsense" // what is no reply
+	down     = "down"     // connections end at once
 )
+
+// stages are where a habit may have a reply of its own: "auth 432 4.3.2 slowly".
+var stages = []string{"greeting", "auth", "mail", "end"}
 
 // copyTaken is a line of the sink's record.
 type copyTaken struct {
@@ -40,12 +49,15 @@ type sink struct {
 	habit  string
 	open   map[net.Conn]bool // true: it waits for a reply in vain
 	record *os.File
+	// tokens is where it asks about tokens (RFC 7662), a URL that one is put at the end of: nobody sends without then.
+	tokens string
 }
 
 func runSink(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("sink", flag.ContinueOnError)
 	listen := flags.String("listen", "127.0.0.1:0", "host:port; what it is is printed")
 	record := flags.String("record", "", "what was taken is written there")
+	tokens := flags.String("tokens", "", "it takes mail from those alone who log in with a token (XOAUTH2): where it asks about it, a URL that the token is put at the end of")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -61,7 +73,7 @@ func runSink(ctx context.Context, args []string) error {
 		return err
 	}
 	fmt.Println(l.Addr())
-	s := &sink{habit: good, open: map[net.Conn]bool{}, record: file}
+	s := &sink{habit: good, open: map[net.Conn]bool{}, record: file, tokens: *tokens}
 	context.AfterFunc(ctx, func() { s.end(l) })
 	go s.obey(os.Stdin, l)
 	var all sync.WaitGroup
@@ -113,6 +125,44 @@ func (s *sink) now(conn net.Conn) string {
 	return s.habit
 }
 
+// instead is the reply that the habit has at a stage; empty: the usual one.
+func (s *sink) instead(stage string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if text, is := strings.CutPrefix(s.habit, stage+" "); is && slices.Contains(stages, stage) {
+		return text
+	}
+	return ""
+}
+
+// isDown says whether connections end at once.
+func (s *sink) isDown() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.habit == down
+}
+
+// login is the reply to AUTH.
+func (s *sink) login(line string) (reply string, in bool) {
+	if text := s.instead("auth"); text != "" {
+		return text, false
+	}
+	_, token := provider.XOAuth2(strings.TrimPrefix(line, "XOAUTH2 "))
+	var answer struct{ Active bool }
+	asked, err := http.Get(s.tokens + url.QueryEscape(token))
+	if err == nil {
+		err = json.NewDecoder(asked.Body).Decode(&answer)
+		_ = asked.Body.Close()
+	}
+	switch {
+	case err != nil:
+		return "454 4.7.0 Temporary authentication failure", false
+	case !answer.Active:
+		return provider.RefusedSMTP, false
+	}
+	return "235 2.7.0 ok", true
+}
+
 // refusedOnPurpose says that the sink does not have a recipient. All the others it has.
 func refusedOnPurpose(address string) bool { return strings.HasPrefix(address, nobody+"@") }
 
@@ -124,14 +174,22 @@ func (s *sink) serve(conn net.Conn) {
 		delete(s.open, conn)
 		s.mu.Unlock()
 	}()
-	in := bufio.NewReader(conn)
+	lines := bufio.NewReader(conn)
 	var to []string
 	say := func(reply string) bool {
 		_, err := io.WriteString(conn, reply+"\r\n")
 		return err == nil
 	}
+	if s.isDown() {
+		return
+	}
+	greeting, in := s.instead("greeting"), s.tokens == ""
+	if greeting != "" {
+		say(greeting)
+		return
+	}
 	for ok := say("220 sink.ledger.example ESMTP"); ok; {
-		line, err := in.ReadString('\n')
+		line, err := lines.ReadString('\n')
 		if err != nil {
 			return
 		}
@@ -139,13 +197,32 @@ func (s *sink) serve(conn net.Conn) {
 		verb, rest, _ := strings.Cut(line, " ")
 		switch strings.ToUpper(verb) {
 		case "EHLO":
-			ok = say("250-sink.ledger.example\r\n250-PIPELINING\r\n250 8BITMIME")
+			offers := "250-sink.ledger.example\r\n250-PIPELINING\r\n"
+			if s.tokens != "" {
+				offers += "250-AUTH XOAUTH2\r\n"
+			}
+			ok = say(offers + "250 8BITMIME")
+		case "AUTH":
+			var reply string
+			reply, in = s.login(rest)
+			ok = say(reply)
 		case "MAIL", "RSET":
 			to = nil
-			ok = say("250 2.0.0 ok")
+			switch text := s.instead("mail"); {
+			case !in:
+				ok = say("530 5.7.57 Client not authenticated to send mail")
+			case text != "":
+				ok = say(text) && !strings.HasPrefix(text, "421")
+			default:
+				ok = say("250 2.0.0 ok")
+			}
 		case "RCPT":
 			path := rest[strings.IndexByte(rest, '<')+1:]
 			path, _, _ = strings.Cut(path, ">")
+			if !in {
+				ok = say("530 5.7.57 Client not authenticated to send mail")
+				break
+			}
 			if refusedOnPurpose(path) {
 				ok = say("550 5.1.1 there is no nobody here")
 				break
@@ -160,7 +237,7 @@ func (s *sink) serve(conn net.Conn) {
 			if !say("354 go ahead") {
 				return
 			}
-			content, err := readData(in)
+			content, err := readData(lines)
 			if err != nil {
 				return
 			}
@@ -177,7 +254,12 @@ func (s *sink) serve(conn net.Conn) {
 // take decides on a message. It is on the disk before anybody is told.
 func (s *sink) take(conn net.Conn, to []string, content []byte, say func(string) bool) bool {
 	habit := s.now(conn)
+	if text := s.instead("end"); text != "" {
+		return say(text) && !strings.HasPrefix(text, "421")
+	}
 	switch habit {
+	case down:
+		return false
 	case refuse:
 		return say("451 4.3.0 not now")
 	case nonsense:
