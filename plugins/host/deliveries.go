@@ -22,8 +22,12 @@ type deliveries struct {
 	closed bool            // the process has ended
 }
 
+// inlineRecipients is how many recipients a message may have in the stream: what gRPC does not send, as it is too large,
+// would end it for all.
+const inlineRecipients = 100
+
 // take returns the stream with room for a message in it. nil: it is full.
-func (d *deliveries) take(ctx context.Context) (*deliveryStream, error) {
+func (d *deliveries) take() (*deliveryStream, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
@@ -32,7 +36,7 @@ func (d *deliveries) take(ctx context.Context) (*deliveryStream, error) {
 	if d.stream == nil || d.stream.ended() {
 		opened, err := d.g.openDeliveries()
 		if err != nil {
-			return nil, d.g.failure(ctx, err)
+			return nil, err
 		}
 		d.stream = opened
 	}
@@ -192,9 +196,9 @@ func (s *deliveryStream) stir() {
 // deliver hands a message over that is all in content, and returns its verdicts. none: there was no room for it, and
 // nothing was done.
 func (d *deliveries) deliver(ctx context.Context, m *pb.Delivery, recipients []backends.Recipient, content []byte) (verdicts []backends.Verdict, none bool, err error) {
-	s, err := d.take(ctx)
+	s, err := d.take()
 	if s == nil {
-		return nil, err == nil, err
+		return nil, err == nil, d.g.failure(ctx, err)
 	}
 	defer d.g.pulse.await()()
 	request := &pb.DeliveriesRequest{Delivery: m, Content: content}

@@ -121,6 +121,27 @@ func TestDeliveriesSlow(t *testing.T) {
 	}
 }
 
+// TestDeliveriesManyRecipients: an envelope that is too large for gRPC costs itself alone.
+func TestDeliveriesManyRecipients(t *testing.T) {
+	s, _ := start(t, specOf(t, "store", fakeSettings{}))
+	if err := delivered(t.Context(), s, "b@x.example"); err != nil {
+		t.Fatal(err)
+	}
+	stream := smallStream(s)
+	to := make([]string, wire.MessageMost/200)
+	for i := range to {
+		to[i] = fmt.Sprintf("u%d@%s.example", i, strings.Repeat("x", 220))
+	}
+	_, err := s.Deliver(t.Context(), delivery(to...), strings.NewReader("Subject: x\r\n\r\n"))
+	kindIs(t, err, backends.Temporary)
+	if _, err := s.Deliver(t.Context(), delivery(to[:inlineRecipients]...), strings.NewReader("Subject: x\r\n\r\n")); err != nil {
+		t.Error(err)
+	}
+	if smallStream(s) != stream || stream.ended() {
+		t.Error("the stream of the others has ended")
+	}
+}
+
 // TestDeliveriesStall: a message without an answer is given up in time, alone.
 func TestDeliveriesStall(t *testing.T) {
 	spec := specOf(t, "store", fakeSettings{})

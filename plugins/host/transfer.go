@@ -60,7 +60,7 @@ func (s *Store) deliver(ctx context.Context, delivery backends.Delivery, content
 	if !isReceiver(g.desc.Capabilities) {
 		return nil, g.lacks()
 	}
-	if !g.desc.Capabilities.Deliveries || delivery.Size >= wire.InlineMost {
+	if !g.desc.Capabilities.Deliveries || delivery.Size >= wire.InlineMost || len(delivery.Recipients) > inlineRecipients {
 		return g.deliver(ctx, m, delivery.Recipients, content)
 	}
 	first := wire.Chunks.Get(wire.InlineMost)
