@@ -407,9 +407,10 @@ func (o *opening) inPlace(p enclosed, parts []*mime.Part) error {
 		return err
 	}
 	o.at = stop(p.part)
+	buffer := make([]byte, 4<<10) // for all of them: there may be very many
 	for i, part := range parts {
 		if i > 0 {
-			if _, err := io.Copy(o, io.NewSectionReader(delimiter, 0, delimiter.Size())); err != nil {
+			if _, err := io.CopyBuffer(o, io.NewSectionReader(delimiter, 0, delimiter.Size()), buffer); err != nil {
 				return err
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"hash"
 	"io"
+	"sync"
 	"unicode/utf8"
 
 	"golang.org/x/text/transform"
@@ -136,10 +137,15 @@ func copying(open func() (io.ReadCloser, error)) func(io.Writer) error {
 			return err
 		}
 		defer r.Close()
-		_, err = io.Copy(w, r)
+		buffer := copyBuffers.Get().(*[]byte)
+		defer copyBuffers.Put(buffer)
+		_, err = io.CopyBuffer(w, r, *buffer)
 		return err
 	}
 }
+
+// copyBuffers are those of [copying]: a message may have very many small attachments.
+var copyBuffers = sync.Pool{New: func() any { buffer := make([]byte, 32<<10); return &buffer }}
 
 // inPage returns a function that writes a text, which another one gives as UTF-8, in a code page.
 func inPage(text func(io.Writer) error, page codepage.Page) func(io.Writer) error {
