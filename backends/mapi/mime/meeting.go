@@ -97,20 +97,41 @@ const (
 	seriesMost = 20
 )
 
-// understand takes a calendar. Events with the UID of a series are instances of it. A message has one calendar of several events.
+// understand takes a calendar. A message has one calendar of several events.
 func (c *conversion) understand(calendar *component) (meetings []*meeting, err error) {
 	events := calendar.all("VEVENT")
-	if len(events) == 0 || slices.ContainsFunc(c.m.Attachments, isEvent) {
-		return nil, errCalendar
-	}
-	if c.left.events -= len(events) - 1; c.left.events < 0 {
+	if len(events) == 0 || len(events)-1 > c.left.events || slices.ContainsFunc(c.m.Attachments, isEvent) {
 		return nil, errCalendar
 	}
 	zones := zonesOf(calendar)
+	if meetings, err = understandEvents(events, calendar.text("METHOD"), zones); err != nil {
+		return nil, err
+	}
+	made := len(meetings) - 1
+	for _, m := range meetings {
+		if m.event.has("RRULE") {
+			if c.left.series--; c.left.series < 0 {
+				return nil, errCalendar
+			}
+		}
+		if err := m.recurring(zones); err != nil {
+			return nil, err
+		}
+		made += len(m.changed)
+	}
+	if made > c.left.events {
+		return nil, errCalendar
+	}
+	c.left.events -= made
+	return meetings, nil
+}
+
+// understandEvents takes the events of a calendar. Those with the UID of a series are instances of it.
+func understandEvents(events []*component, method string, zones map[string]zone) (meetings []*meeting, err error) {
 	series := map[string]*meeting{}
 	var instances []*meeting
 	for _, event := range events {
-		m, err := understandEvent(event, calendar.text("METHOD"), zones)
+		m, err := understandEvent(event, method, zones)
 		if err != nil {
 			return nil, err
 		}
@@ -130,20 +151,6 @@ func (c *conversion) understand(calendar *component) (meetings []*meeting, err e
 			of.changed = append(of.changed, m)
 		} else {
 			meetings = append(meetings, m)
-		}
-	}
-	for _, m := range meetings {
-		if _, recurs := m.event.get("RRULE"); recurs {
-			if c.left.series--; c.left.series < 0 {
-				return nil, errCalendar
-			}
-		}
-		before := len(m.changed)
-		if err := m.recurring(zones); err != nil {
-			return nil, err
-		}
-		if c.left.events -= max(0, len(m.changed)-before); c.left.events < 0 { // those that were moved
-			return nil, errCalendar
 		}
 	}
 	return meetings, nil
