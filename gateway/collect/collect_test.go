@@ -295,6 +295,27 @@ func TestKilled(t *testing.T) {
 	}
 }
 
+// TestLedgerFails: what cannot be written down stays at the source, and is not there twice in the end.
+func TestLedgerFails(t *testing.T) {
+	w, s := newWorld(t, state.Options{Folder: databases.Folder(t)}), (&fakepop3.Server{}).Start(t)
+	a := account(s.Address)
+	s.Put(mail("one", "Envelope-To: anna@sakes.example"), mail("two", "Envelope-To: anna@sakes.example"))
+	w.after = func() { w.after = nil; w.dead() }
+	if _, err := w.collect(a); kindOf(err) != kindState {
+		t.Error(err)
+	}
+	left(t, s, 2)
+	if n := s.Count("DELE"); n > 0 {
+		t.Errorf("%d messages were marked", n)
+	}
+	w.c = w.collector(t)
+	if _, err := w.collect(a); err != nil {
+		t.Error(err)
+	}
+	w.expect("anna", "one two")
+	left(t, s, 0)
+}
+
 // dead has nothing written any more by what runs, as of a process that is gone.
 func (w *world) dead() { w.c.ledger.db = w.closed() }
 
@@ -314,6 +335,8 @@ func TestOddSources(t *testing.T) {
 		"one unique-id for all":    {SameUID: true},
 		"numbers for unique-ids":   {Numbered: true},
 		"numbers, and no TOP":      {Numbered: true, NoTOP: true},
+		"places for unique-ids":    {Placed: true},
+		"places, and no TOP":       {Placed: true, NoTOP: true},
 		"sizes that are too small": {Size: func(string) int64 { return 1 }},
 		"sizes that are too large": {Size: func(text string) int64 { return int64(len(text)) * 10 }},
 	} {
@@ -329,16 +352,40 @@ func TestOddSources(t *testing.T) {
 			a := account(s.Address)
 			s.Put(mail("one", "Envelope-To: anna@sakes.example"), mail("two", "Envelope-To: anna@sakes.example"), mail("two", "Envelope-To: anna@sakes.example"))
 			_, _ = w.collect(a)
+			if s.Placed { // another one is where the first was, of its size
+				s.Put(mail("new", "Envelope-To: anna@sakes.example"), mail("old", "Envelope-To: anna@sakes.example"))
+			}
 			s.Put(mail("six", "Envelope-To: anna@sakes.example"), mail("ten", "Envelope-To: anna@sakes.example"))
 			for range 3 {
 				if _, err := w.collect(a); err != nil {
 					t.Error(err)
 				}
 			}
-			w.expect("anna", "one six ten two two")
+			if s.Placed {
+				w.expect("anna", "new old one six ten two two")
+			} else {
+				w.expect("anna", "one six ten two two")
+			}
 			left(t, s, 0)
 		})
 	}
+}
+
+// TestNumbersStay: where the numbers of the session are the unique-ids, another message of the same size is another one.
+func TestNumbersStay(t *testing.T) {
+	w, s := newWorld(t, state.Options{Folder: databases.Folder(t)}), (&fakepop3.Server{Numbered: true}).Start(t)
+	a := account(s.Address)
+	a.LeaveForEver = true
+	for _, text := range []string{"one", "two"} {
+		s.Take(func(string) bool { return true })
+		s.Put(mail(text, "Envelope-To: anna@sakes.example"))
+		for range 2 {
+			if _, err := w.collect(a); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	w.expect("anna", "one two")
 }
 
 // TestOtherIDs: a message that has an id of another kind in the next session, as it is alone then, is the one that was taken, also

@@ -33,7 +33,7 @@ const (
 // Check says what in a good configuration deserves a warning, and what the backends of its stores say of
 // their settings: a [*config.Error], or another error of a backend that could not be asked.
 func Check(ctx context.Context, cfg *config.Config, asking Asking) (warnings []config.Problem, err error) {
-	warnings = slices.Concat(server.FileWarnings(cfg), server.CertificateWarnings(cfg, time.Now()), server.ListenerWarnings(cfg), server.RouteWarnings(cfg), server.TransferWarnings(cfg))
+	warnings = slices.Concat(server.FileWarnings(cfg), server.CertificateWarnings(cfg, time.Now()), server.ListenerWarnings(cfg), server.RouteWarnings(cfg), server.TransferWarnings(cfg), server.CollectWarnings(cfg))
 	if asking == AskNobody {
 		return warnings, nil
 	}

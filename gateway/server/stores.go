@@ -166,7 +166,7 @@ func (g *Server) table(cfg *config.Config, plugins map[string]*running) (*stores
 
 // warn logs what is in the configuration and will not work, or not well.
 func (g *Server) warn(cfg *config.Config) {
-	warnings := slices.Concat(FileWarnings(cfg), CertificateWarnings(cfg, time.Now()), ListenerWarnings(cfg), RouteWarnings(cfg), TransferWarnings(cfg))
+	warnings := slices.Concat(FileWarnings(cfg), CertificateWarnings(cfg, time.Now()), ListenerWarnings(cfg), RouteWarnings(cfg), TransferWarnings(cfg), CollectWarnings(cfg))
 	for i, s := range cfg.Stores {
 		if status := g.stores[s.Name].store.Status(); status.Ready {
 			warnings = append(warnings, StoreWarnings(cfg, i, status.Description)...)

@@ -17,8 +17,8 @@ import (
 // Server is the server. Its fields are set before Start.
 type Server struct {
 	// NoUIDL, NoTOP and NoCAPA take commands away. Numbered gives the messages of each session the unique-ids 1, 2, 3. SameUID gives
-	// all messages one.
-	NoUIDL, NoTOP, NoCAPA, Numbered, SameUID bool
+	// all messages one. Placed gives them unique-ids by their places: another message's, once one before it is gone.
+	NoUIDL, NoTOP, NoCAPA, Numbered, SameUID, Placed bool
 	// Size is what LIST says of a message; nil: the truth.
 	Size func(text string) int64
 	// Reply is asked before each command is carried out: an answer in its place, which may be [Close], [Silent], or empty.
@@ -232,6 +232,8 @@ func (s *session) carryOut(command string) string {
 			switch {
 			case s.Numbered:
 				return strconv.Itoa(i + 1)
+			case s.Placed:
+				return fmt.Sprint("place-", i)
 			case s.SameUID:
 				return "same"
 			}
