@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/exchange/drop"
 	"github.com/dipylon/dipylon/backends/exchange/mapihttp"
 	"github.com/dipylon/dipylon/backends/exchange/mapirpc"
 	"github.com/dipylon/dipylon/backends/exchange/signin"
@@ -42,7 +44,9 @@ type Store struct {
 	roads      roads
 	waiting    waiting[*entered] // by MAPI
 	webWaiting waiting[*web]
-	guard      *guard // of the service account
+	guard      *guard        // of the service account
+	drop       *drop.Folder  // nil: the outbox is none
+	quiet      time.Duration // of it, for tests; 0: the usual
 	// collections counts how often the outboxes were looked at.
 	collections atomic.Uint32
 	// disconnectMost is how long the server may take to end a session context.
@@ -120,6 +124,10 @@ func (s *Store) Configure(_ context.Context, given backends.Settings) error {
 		return nil
 	}
 	s.signing, s.certificates = config, config.TLS
+	if set.Outbox.Drop != "" {
+		s.drop = drop.New(set.Outbox.Drop, s.log)
+		s.drop.Quiet = cmp.Or(s.quiet, s.drop.Quiet)
+	}
 	s.domains, s.hostname, s.stateDir = given.Domains, given.Hostname, given.StateDir
 	switch {
 	case set.Protocol == protocolRPC:

@@ -18,3 +18,6 @@ func KeepLanes(s *Store, idle time.Duration) { s.lanesIdle = idle }
 
 // KnowIDs is how many Ids of EWS a maildrop remembers, twice, and how far a message may move to the front in the list.
 func KnowIDs(s *Store, most, shift int) { s.webBounds = webBounds{most, shift} }
+
+// Hasty takes files of a Drop folder that have not changed for so long. It is called before the settings are given.
+func Hasty(s *Store, quiet time.Duration) { s.quiet = quiet }

@@ -16,19 +16,23 @@ import (
 
 var _ backends.Outbox = (*Store)(nil)
 
-// outbox is where mail waits that the gateway is to send: a folder of a mailbox, or the Outbox of users whose server has no transport. The
-// service account opens them.
+// outbox is where mail waits that the gateway is to send: a folder of a mailbox, or the Outbox of users whose server has no transport, which the
+// service account opens; or the Drop folder of a foreign connector.
 type outbox struct {
 	Mailbox string   `json:"mailbox"` // its address
 	Folder  string   `json:"folder"`  // by its path; empty: the Outbox
 	Users   []string `json:"users"`   // their addresses
+	Drop    string   `json:"drop"`    // a folder of files
 }
 
 // usersMost is how many users' Outboxes are looked at: each takes a session context whenever the gateway looks.
 const usersMost = 1000
 
 // given says whether there is an outbox.
-func (o *outbox) given() bool { return o.Mailbox != "" || len(o.Users) > 0 }
+func (o *outbox) given() bool { return o.opened() || o.Drop != "" }
+
+// opened says whether it is in mailboxes.
+func (o *outbox) opened() bool { return o.Mailbox != "" || len(o.Users) > 0 }
 
 func (o *outbox) check(wrong *backends.SettingsError, service service) {
 	isNone := func(address string) bool { return !strings.Contains(address, "@") }
@@ -39,11 +43,13 @@ func (o *outbox) check(wrong *backends.SettingsError, service service) {
 		wrong.Add("outbox.mailbox", "expected an address: connector@sakes.example")
 	case o.Mailbox != "" && len(o.Users) > 0:
 		wrong.Add("outbox.users", "mailbox is set, too: choose one")
+	case o.opened() && o.Drop != "":
+		wrong.Add("outbox.drop", "mailbox or users are set, too: choose one, or make another store of kind exchange for it")
 	case slices.ContainsFunc(o.Users, isNone):
 		wrong.Add("outbox.users", "expected addresses: george@sakes.example")
 	case len(o.Users) > usersMost:
 		wrong.Add("outbox.users", "more than %d: let the server put what is for others into one mailbox, and set mailbox", usersMost)
-	case o.given() && !service.given():
+	case o.opened() && !service.given():
 		wrong.Add("outbox", "it is the service account that opens it: set service.user and service.password")
 	}
 }
@@ -85,7 +91,7 @@ type openOutbox struct {
 }
 
 // errNoOutbox says that there is none.
-var errNoOutbox = backends.Fail(backends.Unsupported, "the store has no outbox: set outbox.mailbox, or outbox.users")
+var errNoOutbox = backends.Fail(backends.Unsupported, "the store has no outbox: set outbox.mailbox, outbox.users or outbox.drop")
 
 // enterOutbox opens a folder.
 func (s *Store) enterOutbox(ctx context.Context, b box) (*openOutbox, error) {
@@ -233,6 +239,9 @@ func (w *openOutbox) leased(d time.Duration) []mapi.Property {
 // Collect implements [backends.Outbox]. A message is leased before it is looked into: the lease is on the message itself, and of two who want
 // it one has changed it first. Each folder is looked at once, beginning with another one each time. One that cannot be opened holds up no other.
 func (s *Store) Collect(ctx context.Context, request backends.CollectRequest, accept func(context.Context, backends.Outgoing, backends.Content) error) error {
+	if s.drop != nil {
+		return s.drop.Collect(ctx, request, accept)
+	}
 	form, err := formOf(request.Rendering)
 	if err != nil {
 		return err
@@ -395,6 +404,9 @@ func (w *openOutbox) addressees(m *mapi.Message) (all []backends.Recipient) {
 
 // Settle implements [backends.Outbox]. A message of which each recipient is done with is deleted; otherwise its lease starts again.
 func (s *Store) Settle(ctx context.Context, settlements []backends.Settlement) error {
+	if s.drop != nil {
+		return s.drop.Settle(ctx, settlements)
+	}
 	all := s.settings.Outbox.boxes()
 	if len(all) == 0 {
 		return errNoOutbox

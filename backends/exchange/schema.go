@@ -36,6 +36,7 @@ var schema = sync.OnceValue(func() []backends.Setting {
 	notes["outbox.mailbox"] = backends.SettingNote{Doc: "The address of a mailbox in which mail waits that the gateway is to send: of a connector. The service account opens it.", Default: "none"}
 	notes["outbox.folder"] = backends.SettingNote{Doc: "The folder in it; empty: its Outbox, of which what was submitted is sent.", Default: "the Outbox"}
 	notes["outbox.users[]"] = backends.SettingNote{Doc: "Instead of it, where the server has no transport: the addresses of users in whose Outbox what they have submitted waits."}
+	notes["outbox.drop"] = backends.SettingNote{Doc: "Instead of it: the Drop folder of a foreign connector, as this machine has it. Whoever can write there sends as anybody.", Default: "none"}
 	remote.DocumentHop(notes, "delivery")
 	remote.Document(notes)
 	signin.Document(notes)

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -73,6 +74,9 @@ func read(given backends.Settings) (settings, signin.Config, error) {
 	}
 	set.Delivery.Check(&wrong, "delivery")
 	set.Outbox.check(&wrong, set.Service)
+	if set.Outbox.Drop != "" && !filepath.IsAbs(set.Outbox.Drop) {
+		set.Outbox.Drop = filepath.Join(given.BaseDir, set.Outbox.Drop)
+	}
 	switch {
 	case set.Delivery.Create && set.Delivery.Given():
 		wrong.Add("delivery", "create and a server are both set: choose one")

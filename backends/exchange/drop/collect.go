@@ -1,0 +1,268 @@
+package drop
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/crlf"
+	"github.com/dipylon/dipylon/backends/pause"
+	"github.com/dipylon/dipylon/backends/pickup"
+)
+
+// Collect implements [backends.Outbox]. The oldest messages come first. Without one that is due it looks again and again until the time is up, and what has just
+// come may be waited for in any case.
+func (f *Folder) Collect(ctx context.Context, request backends.CollectRequest, accept func(context.Context, backends.Outgoing, backends.Content) error) error {
+	root, err := f.open()
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	lease, begun := cmp.Or(request.Lease, leaseUsual), time.Now()
+	end := begun.Add(min(request.Wait, backends.CollectWaitMost))
+	f.mu.Lock()
+	f.lease = lease
+	f.mu.Unlock()
+	c := &collecting{Folder: f, root: root, lease: lease, request: request, accept: accept}
+	for {
+		looked := time.Now()
+		due, err := f.look(root)
+		if err != nil {
+			return err
+		}
+		if err := c.all(ctx, due); err != nil || c.handed > 0 {
+			return err
+		}
+		left := time.Until(end)
+		if f.resting() {
+			left = max(left, time.Until(begun.Add(2*f.Quiet)))
+		}
+		if left <= 0 || !pause.For(ctx, min(left, max(min(lookEvery, f.Quiet), lookShare*time.Since(looked)))) {
+			break
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return backends.Fail(backends.Temporary, "waiting for mail: %w", err)
+	}
+	return nil
+}
+
+// collecting is one Collect.
+type collecting struct {
+	*Folder
+	root    *os.Root
+	lease   time.Duration
+	request backends.CollectRequest
+	accept  func(context.Context, backends.Outgoing, backends.Content) error
+	handed  int
+}
+
+// all hands over what is due.
+func (c *collecting) all(ctx context.Context, due []candidate) error {
+	for _, one := range due {
+		if c.request.Most > 0 && c.handed >= c.request.Most {
+			break
+		}
+		if err := ctx.Err(); err != nil {
+			return backends.Fail(backends.Temporary, "collect: %w", err)
+		}
+		m, err := c.take(ctx, one)
+		if err != nil {
+			return err
+		}
+		if m == nil {
+			continue
+		}
+		c.handed++
+		err = c.accept(ctx, m.Outgoing, m)
+		_ = m.Close() // it was for reading
+		if err != nil {
+			c.giveBack(m.name, claimed(string(m.ID), time.UnixMilli(0)))
+			return err
+		}
+	}
+	return nil
+}
+
+// take claims a file, and opens it; nil: there is nothing to hand over of it.
+func (c *collecting) take(ctx context.Context, one candidate) (*message, error) {
+	id := one.id
+	if id == "" {
+		id = newID(one.name)
+	}
+	name := claimed(id, c.now().Add(c.lease))
+	switch err := c.root.Rename(one.name, name); {
+	case errors.Is(err, fs.ErrNotExist): // somebody was faster
+		return nil, nil
+	case err != nil: // on a share a file that is still open for its writer may have no other name
+		c.mu.Lock()
+		c.tell(one.name, err, "a file in the Drop folder cannot be taken now: it is in use, or the gateway lacks the right to rename and delete there")
+		c.mu.Unlock()
+		return nil, nil
+	}
+	file, info, err := c.openFile(name)
+	if err != nil {
+		return nil, storage("opening a message in the Drop folder", err)
+	}
+	m := &message{ctx: ctx, file: file, size: info.Size(), name: name}
+	m.ID = backends.MessageID(id)
+	handed, err := c.address(m, one, info)
+	if err != nil || !handed {
+		return nil, errors.Join(err, file.Close())
+	}
+	return m, nil
+}
+
+// openFile opens a file that is one: no link, and nothing that another has put in its place meanwhile.
+func (c *collecting) openFile(name string) (*os.File, fs.FileInfo, error) {
+	before, err := c.root.Lstat(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	file, err := c.root.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && (!before.Mode().IsRegular() || !os.SameFile(before, info)) {
+		err = errNoFile
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, file.Close())
+	}
+	return file, info, nil
+}
+
+// address reads the envelope of a message. It says whether the message is to be handed over: it is not where it is still being written, cannot be read, or
+// each of its recipients is finished.
+func (c *collecting) address(m *message, one candidate, info fs.FileInfo) (bool, error) {
+	if one.id == "" && !(sight{size: one.info.Size(), changed: one.info.ModTime()}).same(info) {
+		c.putOff(m.name, string(m.ID)+fresh, sight{})
+		return false, nil
+	}
+	e, begins, err := pickup.ReadInjected(io.NewSectionReader(m.file, 0, m.size))
+	var odd *fs.PathError
+	switch {
+	case errors.As(err, &odd):
+		return false, storage("reading a message in the Drop folder", err)
+	case errors.Is(err, pickup.ErrUnfinished) && one.id == "" && !c.waited(one.name):
+		c.putOff(m.name, string(m.ID)+fresh, sight{size: m.size, changed: info.ModTime(), since: c.now(), unfinished: true})
+		return false, nil
+	case err != nil:
+		return false, c.setAside(m, err)
+	}
+	done, err := finished(c.root, string(m.ID))
+	if err != nil {
+		return false, err
+	}
+	m.Outgoing = outgoingOf(m.ID, e, done)
+	if len(m.Recipients) == 0 {
+		return false, remove(c.root, string(m.ID), m.name)
+	}
+	m.Queued = info.ModTime()
+	if now := c.now(); m.Queued.After(now) {
+		m.Queued = now
+	}
+	m.src = crlf.NewReader(io.NewSectionReader(m.file, begins, m.size-begins))
+	return true, nil
+}
+
+// outgoingOf is what is handed over of a message, for those who are not finished, each once.
+func outgoingOf(id backends.MessageID, e pickup.Envelope, done map[string]bool) backends.Outgoing {
+	out := backends.Outgoing{ID: id, Envelope: backends.Envelope{From: *e.Sender, Return: e.Return, ID: e.ID}, Size: -1}
+	seen := make(map[string]bool)
+	out.Recipients = slices.DeleteFunc(e.Recipients, func(r backends.Recipient) bool {
+		key := strings.ToLower(r.Address)
+		again := seen[key] || done[key]
+		seen[key] = true
+		return again
+	})
+	return out
+}
+
+// waited says whether a file that is not finished has been so for long enough.
+func (c *collecting) waited(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seen[name].unfinished
+}
+
+// putOff gives a file back that is not whole, under a name by which it is taken later, and notes what it looked like.
+func (c *collecting) putOff(name, to string, as sight) {
+	c.giveBack(name, to)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if as.unfinished {
+		c.seen[to] = as
+	}
+}
+
+// giveBack gives a file another name.
+func (c *collecting) giveBack(name, to string) {
+	if err := c.root.Rename(name, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.log.Warn().Err(err).Str("file", filepath.Join(c.path, name)).Msg("a message in the Drop folder cannot be given back: it is handed over again when its lease is over")
+	}
+}
+
+// setAside keeps a file away whose envelope cannot be read.
+func (c *collecting) setAside(m *message, why error) error {
+	to := string(m.ID) + bad
+	if err := c.root.Rename(m.name, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return storage("setting a message in the Drop folder aside", err)
+	}
+	c.log.Error().Err(why).Str("file", filepath.Join(c.path, to)).
+		Msg("a file in the Drop folder has no envelope that can be followed, and nobody has got it: correct its X-Sender and X-Receiver and rename it to .eml, or delete it")
+	return nil
+}
+
+// message is a message that was taken.
+type message struct {
+	backends.Outgoing
+	ctx  context.Context //nolint:containedctx // the request's, which covers the reading
+	file *os.File
+	size int64
+	name string
+	src  *crlf.Reader
+	err  error
+}
+
+// Read implements [io.Reader]. A file that has changed is no complete message.
+func (m *message) Read(p []byte) (int, error) {
+	if err := m.ctx.Err(); err != nil {
+		return 0, backends.Fail(backends.Temporary, "reading a message: %w", err)
+	}
+	if m.err != nil {
+		return 0, m.err
+	}
+	n, err := m.src.Read(p)
+	if err == io.EOF {
+		info, odd := m.file.Stat()
+		if odd == nil && info.Size() != m.size {
+			odd = errors.New("it has another size than when it was opened: what is written into the folder has to get its name when it is complete")
+		}
+		if odd != nil {
+			err = storage("reading a message in the Drop folder", odd)
+		}
+	} else if err != nil {
+		err = storage("reading a message in the Drop folder", err)
+	}
+	m.err = err
+	return n, err
+}
+
+// Size implements [backends.Content].
+func (m *message) Size() int64 { return -1 }
+
+// Close implements [io.Closer].
+func (m *message) Close() error {
+	m.src.Release()
+	return m.file.Close()
+}
