@@ -47,8 +47,9 @@ var (
 	UIDPlusMissing  = Cause{"uidplus-missing", `The server has no UIDPLUS (RFC 4315): what clients delete cannot be removed alone. Set "deleted: trash" in the store's policy if the server has MOVE, or else "deleted: mark".`}
 	ConnectionsOver = Cause{"connections-limit", "The server takes fewer connections at a time than are configured: the settings have to stay below its limit."}
 	TooMuch         = Cause{"busy", "The server has too much to do, or limits how much it is asked: see its limits, and the settings for connections."}
-	ReachesAll      = Cause{"reaches-every-mailbox", "The application opens a mailbox that it must not: nobody has scoped it. Microsoft: give it its permission by RBAC for Applications instead of a consent for the whole tenant " +
-		"(New-ManagementScope -Name Gateway -RecipientRestrictionFilter …; New-ManagementRoleAssignment -App … -Role \"Application IMAP.AccessAsApp\" -CustomResourceScope Gateway), remove Add-MailboxPermission where it is too much, and try again after an hour. Google: a service account acts for everybody of the domain; there is no smaller scope."}
+	ReachesAll      = Cause{"reaches-every-mailbox", "The application opens a mailbox that it must not: nobody has scoped it. Microsoft, reading: Remove-MailboxPermission -Identity mailbox -User object-id-of-the-enterprise-application -AccessRights FullAccess, " +
+		"and look for a role or a group that gives it more. Sending: take the consent for SMTP.SendAsApp away in Entra, and give the role instead, for some mailboxes (New-ManagementScope, then New-ManagementRoleAssignment -App … -Role \"Application SMTP.SendAsApp\" -CustomResourceScope …). " +
+		"Try again after an hour or two. Google: a service account acts for everybody of the domain; there is no smaller scope."}
 )
 
 // meanings of failures by their kind. What a server's detail says is more, and stands beside it.
