@@ -1,6 +1,7 @@
 package devices
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -172,32 +173,43 @@ func insert(tx *state.Tx, d *Device, p login.AppPassword) error {
 
 // conflict says which other device a new one would be taken for.
 func conflict(tx *state.Tx, d *Device) error {
-	count := 0
-	err := tx.Query(func(into func(...any) error) error {
-		other, err := scan(into)
-		count++
-		switch {
-		case err != nil:
-			return err
-		case other.Name == d.Name:
-			return fmt.Errorf("%w: %s", ErrExists, d.Name)
-		case d.Proof == ByNetwork && other.Proof == ByNetwork:
-			for _, n := range d.Networks {
-				if slices.Contains(other.Networks, n) {
-					return fmt.Errorf("the device %s has the network %s already: give one of them a smaller network, which goes before a larger one, or a password", other.Name, n)
-				}
-			}
-		case d.Proof == ByCertificate && other.Proof == ByCertificate:
-			if *d.Certificate == *other.Certificate {
-				return fmt.Errorf("the device %s has this certificate already", other.Name)
+	if same, err := tx.One([]any{new(string)}, "SELECT name FROM devices WHERE name = $1", d.Name); err != nil || same {
+		return cmp.Or(err, fmt.Errorf("%w: %s", ErrExists, d.Name))
+	}
+	var count int
+	if _, err := tx.One([]any{&count}, "SELECT COUNT(*) FROM devices"); err != nil || count >= mostDevices {
+		return cmp.Or(err, fmt.Errorf("there are %d devices, and can be no more", count))
+	}
+	switch d.Proof {
+	case ByNetwork:
+		for _, n := range d.Networks {
+			other, found, err := first(tx, "p.hash = '' AND ' ' || p.networks || ' ' LIKE $1", "% "+n.String()+" %", func(other *Device) bool { return other.Proof == ByNetwork })
+			if err != nil || found {
+				return cmp.Or(err, fmt.Errorf("the device %s has the network %s already: give one of them a smaller network, which goes before a larger one, or a password", other, n))
 			}
 		}
-		return nil
-	}, "SELECT "+columns+from+"ORDER BY d.name")
-	if err == nil && count >= mostDevices {
-		err = fmt.Errorf("there are %d devices, and can be no more", count)
+	case ByCertificate:
+		other, found, err := first(tx, "p.hash = '' AND d.settings LIKE $1", `%"certificate"%`, func(other *Device) bool {
+			return other.Proof == ByCertificate && *other.Certificate == *d.Certificate
+		})
+		if err != nil || found {
+			return cmp.Or(err, fmt.Errorf("the device %s has this certificate already", other))
+		}
+	case ByPassword:
 	}
-	return err
+	return nil
+}
+
+// first is the name of a device for which a condition on its rows holds, and is it.
+func first(tx *state.Tx, condition, argument string, is func(*Device) bool) (name string, found bool, err error) {
+	err = tx.Query(func(into func(...any) error) error {
+		d, err := scan(into)
+		if err == nil && !found && is(d) {
+			name, found = d.Name, true
+		}
+		return err
+	}, "SELECT "+columns+from+"WHERE "+condition+" ORDER BY d.name", argument)
+	return name, found, err
 }
 
 // SetDisabled switches a device off or on. An open session of one that is off ends at its next command.

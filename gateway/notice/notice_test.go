@@ -422,3 +422,44 @@ func TestTooLarge(t *testing.T) {
 		}
 	}
 }
+
+// TestDevice: the owner of a device is told of failures and delays, whatever the device has asked for, in words that name the
+// device, the recipient, the cause and what to do.
+func TestDevice(t *testing.T) {
+	device := notice.Device{Name: "scanner", Place: "2nd floor\r\nX: y", Owner: "it@near.example"}
+	var wanted []string
+	for _, a := range []backends.Action{backends.ActionDelivered, backends.ActionRelayed, backends.ActionDelayed, backends.ActionFailed} {
+		for _, o := range device.Wanted([]notice.Outcome{{Recipient: backends.Recipient{Notify: backends.NotifyNever | backends.NotifySuccess}, Action: a}}) {
+			wanted = append(wanted, o.Action.String())
+		}
+	}
+	if strings.Join(wanted, " ") != "delayed failed" {
+		t.Errorf("told of %s", wanted)
+	}
+	if (notice.Device{Name: "x"}).Wants(backends.ActionFailed) {
+		t.Error("somebody is told who is nobody")
+	}
+	for language, words := range map[string][]string{
+		"en": {"Mail of the device scanner was not delivered", "that the device scanner (2nd floor  X: y) has sent", "There is no such address. (5.1.1)", "What to do: correct the recipient's address", "dipylon device show scanner"},
+		"de": {"Mail des Geräts scanner wurde nicht zugestellt", "das Gerät scanner (2nd floor  X: y) gesendet hat", "Diese Adresse gibt es nicht. (5.1.1)", "Was zu tun ist: die Adresse", "dipylon device show scanner"},
+	} {
+		for code, advice := range map[string]string{"5.1.1": words[3], "5.2.3": ": ", "5.7.1": ": ", "5.4.7": ": ", "5.6.3": ": ", "5.9.9": ": "} {
+			r := report(failed("far@far.example", code, "smtp; 550 no"))
+			r.Device, r.Language = device, language
+			header, parts, _ := parse(t, r)
+			subject, _ := new(mime.WordDecoder).DecodeHeader(header.Get("Subject"))
+			if header.Get("To") != "<it@near.example>" || subject != words[0] || header.Get("X") != "" {
+				t.Errorf("%s: to %s, %q", language, header.Get("To"), subject)
+			}
+			text := strings.Join(strings.Fields(parts[0].body), " ")
+			for _, want := range []string{words[1], "far@far.example", advice, words[4]} {
+				if !strings.Contains(text, strings.Join(strings.Fields(want), " ")) {
+					t.Errorf("%s, %s: %q is not in %q", language, code, want, text)
+				}
+			}
+			if code == "5.1.1" && !strings.Contains(text, words[2]) {
+				t.Errorf("%q is not in %q", words[2], text)
+			}
+		}
+	}
+}

@@ -20,6 +20,7 @@ type fakeBackend struct {
 	refuse     error // for NewSession
 	utf8       error
 	noPassword bool
+	over       func(context.Context) error
 
 	newDrop func(user string) *fakeDrop
 	// onPassword, if set, takes the place of looking into users.
@@ -61,7 +62,7 @@ func (b *fakeBackend) open(user string) *Login {
 	b.logins = append(b.logins, user)
 	return &Login{
 		Maildrop: drop, User: user, Accessed: drop.accessed, Expire: drop.expire,
-		IdleTimeout: drop.idle, SessionLimit: drop.session, AfterLoss: drop.afterLoss(),
+		IdleTimeout: drop.idle, SessionLimit: drop.session, AfterLoss: drop.afterLoss(), Over: b.over,
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/gateway/relay"
+	"github.com/dipylon/dipylon/gateway/spool"
 	"github.com/dipylon/dipylon/test/fakesmtp"
 )
 
@@ -189,3 +190,45 @@ func TestReportOfManyRecipients(t *testing.T) {
 }
 
 var _ relay.Routes = routes{}
+
+// TestReportsOfDevices: what becomes of a device's mail its owner is told, whatever the device asks for and whatever its
+// reverse-path is, and whoever keeps devices.
+func TestReportsOfDevices(t *testing.T) {
+	for name, c := range map[string]struct {
+		reply, from string
+		notify      backends.Notify
+		told        bool
+	}{
+		"failed":                       {reply: "550 5.1.1 no such user", from: "office@sakes.example", told: true},
+		"failed, never to be told":     {reply: "550 5.1.1 no such user", from: "office@sakes.example", notify: backends.NotifyNever, told: true},
+		"failed, from nobody":          {reply: "550 5.1.1 no such user", told: true},
+		"relayed, and to be told that": {from: "office@sakes.example", notify: backends.NotifySuccess},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, far)
+			w.at(t, "192.0.2.1:25", &fakesmtp.Server{Rcpt: func(fakesmtp.Transaction, string) string { return c.reply }})
+			var failed []string
+			w.relay.DeviceFailed = func(device, what string) { failed = append(failed, device+" "+what) }
+			m := letter("k1", "a@far.example")
+			m.Envelope.From, m.Recipients[0].Notify = c.from, c.notify
+			m.Origin = spool.Origin{Device: "scanner", Place: "2nd floor", Owner: "ada@sakes.example"}
+			w.add(m, text)
+			w.run(t)
+			w.rest(t)
+			if len(w.reports) != len(failed) || (len(failed) == 1) != c.told {
+				t.Fatalf("%d reports, noted: %q", len(w.reports), failed)
+			}
+			if !c.told {
+				return
+			}
+			if failed[0] != "scanner to a@far.example: 550 5.1.1 no such user" {
+				t.Errorf("noted: %q", failed)
+			}
+			for _, want := range []string{"To: <ada@sakes.example>\r\n", "Subject: Mail of the device scanner was not delivered\r\n", "scanner (2nd floor)"} {
+				if !strings.Contains(w.reports[0].content, want) {
+					t.Errorf("%q is not in\n%s", want, w.reports[0].content)
+				}
+			}
+		})
+	}
+}

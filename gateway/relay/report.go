@@ -173,7 +173,7 @@ func (r *Relay) tellOf(s *settlement, p spool.Pending, v verdict, o spool.Outcom
 // failedOf is a recipient's failure in words for who looks after the device that the message is from.
 func failedOf(p spool.Pending, v verdict) string {
 	_, said, _ := strings.Cut(v.diagnostic, ";")
-	return strings.TrimSpace(fmt.Sprintf("to %s: %s %s", p.Address, v.code, strings.TrimSpace(said)))
+	return fmt.Sprintf("to %s: %s", p.Address, cmp.Or(strings.TrimSpace(said), v.code))
 }
 
 // tellOfUntold logs of whose failure nobody is told, and counts it.
