@@ -135,7 +135,7 @@ func (s *Session) takeOfDay(ctx context.Context, what string, want, most int) (b
 		return nil, backends.Fail(backends.Temporary, "device %s: %w", s.Name, err)
 	case taken < want:
 		giveBack(taken)(ctx)
-		return nil, s.tooMuch(fmt.Sprintf("it may send %d %s in 24 hours; there is room again at %s UTC", most, what, again.UTC().Format("15:04")))
+		return nil, s.tooMuch(fmt.Sprintf("it may send %d %s in 24 hours; there is room again at %s UTC", most, what, again.UTC().Format("2006-01-02 15:04")))
 	}
 	return giveBack(want), nil
 }
@@ -145,10 +145,8 @@ func (s *Session) tooMuch(why string) error {
 	return backends.Fail(backends.Throttled, "device %s: %s", s.Name, why).Say(said).WithCode("4.7.1")
 }
 
-// Failed notes that something of the device's went wrong.
-func (s *Session) Failed(from string, err error) {
-	s.book.Note(s.Name, Use{From: from, Failed: err.Error()})
-}
+// Failed notes that something of the device's went wrong, in words.
+func (s *Session) Failed(what string) { s.book.Note(s.Name, Use{Failed: what}) }
 
 // Used notes that the device has logged in.
 func (s *Session) Used(from string) { s.book.Note(s.Name, Use{From: from}) }

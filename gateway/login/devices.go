@@ -54,7 +54,7 @@ func (a *Authenticator) enterDevice(ctx context.Context, client Client, attempt 
 	own := *password // its owner may become known
 	name, store := a.find(own.Account, "")
 	attempt.Name, attempt.Store, attempt.Device = name, labelOf(store), own.Device
-	return a.guard.Do(ctx, attempt, func(ctx context.Context) error {
+	return a.guard.Proved(ctx, attempt, func(ctx context.Context) error {
 		switch {
 		case store == nil || store.Name != own.Store:
 			return WrongCredentials("device %s is of store %s, which has no login %s any more", own.Device, own.Store, own.Account)

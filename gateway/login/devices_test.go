@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -98,6 +99,40 @@ func TestRecognize(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDevicesDoNotWait: any number of clients at a device's address are let in at once, whatever failed there before.
+func TestDevicesDoNotWait(t *testing.T) {
+	w := newWorld(t, impersonation)
+	w.devices.network, w.devices.atNetwork = netip.MustParsePrefix("192.0.2.0/24"), device(nil)
+	entered := make(chan error, 100)
+	var inside sync.WaitGroup // until all are there, none is done
+	inside.Add(100)
+	for range 100 {
+		go func() {
+			client := &slowClient{fakeClient: newClient(), inside: &inside}
+			client.peer.Protocol = "submission"
+			_, err := w.Recognize(t.Context(), client)
+			entered <- err
+		}()
+	}
+	for range 100 {
+		if err := <-entered; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// slowClient enters once all others do.
+type slowClient struct {
+	*fakeClient
+	inside *sync.WaitGroup
+}
+
+func (c *slowClient) Enter(context.Context, login.Entry) error {
+	c.inside.Done()
+	c.inside.Wait()
+	return nil
 }
 
 // TestDeviceIsLearned: of whose account the store has said nothing before, that is noted, once.

@@ -81,6 +81,15 @@ func (g *Guard) Do(ctx context.Context, a *Attempt, verify func(context.Context)
 	return g.step(ctx, a, true, func(ctx context.Context) (bool, error) { return true, verify(ctx) })
 }
 
+// Proved is Do for who is proved before it says anything: there is nothing to guess, so nobody waits, and any number may come
+// at once.
+func (g *Guard) Proved(ctx context.Context, a *Attempt, enter func(context.Context) error) error {
+	start := time.Now()
+	err := enter(ctx)
+	g.note(a, err, time.Since(start))
+	return err
+}
+
 // step is one step of an attempt. With the first one it begins, after having waited as the throttle
 // says; it ends with the one that is the last, by what it says itself or by an error, or with
 // [Guard.abandon].

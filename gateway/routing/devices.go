@@ -93,7 +93,8 @@ func (s *submissionSession) forced(path address.Path) address.Path {
 // noteRefusal remembers what a device was told, for who looks after it.
 func (s *submissionSession) noteRefusal(err error) {
 	if err != nil && s.who != nil && s.who.device != nil {
-		s.who.device.Failed(addrOf(s.conn).String(), replyOf(err))
+		reply := replyOf(err)
+		s.who.device.Failed(fmt.Sprintf("%d %s %s", reply.Code, reply.Enhanced, reply.Text))
 	}
 }
 
@@ -202,7 +203,7 @@ func (d *delivery) noteFailures(refused []receivers.Outcome) {
 	}
 	for _, o := range refused {
 		reply := o.Reply()
-		d.device.Failed("", fmt.Errorf("to %s: %s %s", o.Recipient.Address, reply.Enhanced, reply.Text))
+		d.device.Failed(fmt.Sprintf("to %s: %s %s", o.Recipient.Address, reply.Enhanced, reply.Text))
 		d.device.Done("failed")
 	}
 }

@@ -61,6 +61,7 @@ func newFleet(t *testing.T) *fleet {
 	kept := passwords.New(f.db)
 	f.book = devices.New(devices.Options{Log: log, DB: f.db, Passwords: kept, Counts: quota.New(f.db)})
 	f.options.Router.Swap(f.table(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}, Default: true}.In(storestest.In(acting{receiver{f.sakes}}))))
+	f.options.Queue = f.spool
 	f.options.Devices, f.options.Legacy, f.options.PlaintextLogin = f.book, true, false
 	f.options.Authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
 		Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log, Floor: time.Millisecond}), Table: f.options.Router.Table, Passwords: kept, Devices: f.book,
