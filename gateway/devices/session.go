@@ -30,12 +30,17 @@ func (b *Book) Session(ctx context.Context, name string) (*Session, error) {
 	return &Session{Device: d, book: b, version: t.version}, nil
 }
 
+// overMost is how long a command waits to hear that it is not the last one.
+const overMost = 2 * time.Second
+
 // Over says why the device's session ends now, in words for the device's log; nil: it goes on. While the database does not
 // answer it goes on: nothing can be taken in then anyway.
 func (s *Session) Over(ctx context.Context) error {
 	if !s.Expires.IsZero() && !s.book.o.Now().Before(s.Expires) {
 		return fmt.Errorf("the device %s has expired", s.Name)
 	}
+	ctx, cancel := context.WithTimeout(ctx, overMost)
+	defer cancel()
 	if version, err := s.book.version(ctx); err != nil || version == s.version {
 		return nil //nolint:nilerr // see above
 	}

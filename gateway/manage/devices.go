@@ -123,6 +123,12 @@ func DeviceWarnings(cfg *config.Config, d *devices.Device) (all []string) {
 	if d.Certificate != nil && !has(func(l config.Listener) bool { return l.DeviceCertificates || l.ClientCA != "" }) {
 		all = append(all, "no listener asks clients for a certificate (device_certificates or client_ca): the device cannot show its own")
 	}
+	if _, domain, _ := strings.Cut(d.Owner, "@"); d.Owner != "" && len(cfg.Routes) == 0 && !slices.ContainsFunc(cfg.Stores, func(s config.Store) bool { return slices.Contains(s.Domains, domain) }) {
+		all = append(all, fmt.Sprintf("nothing leads to the owner %s: notices for it cannot leave", d.Owner))
+	}
+	if store, err := StoreNamed(cfg, d.Store); err == nil && store.Sends && d.Sends() {
+		all = append(all, fmt.Sprintf("store %s sends by itself (sends: true): what it cannot take at once is told to the device, and rates, too; with a route (to: transport) it waits here", store.Name))
+	}
 	if d.Sends() && len(cfg.Routes) == 0 {
 		all = append(all, "there are no routes: the device can send to addresses of the stores alone, and what a store cannot take now is told to the device")
 	}
