@@ -82,9 +82,12 @@ func (p *planner) changedInWords(pattern *recurrence.Pattern, e recurrence.Excep
 }
 
 // unsaid plans a text that says when and where a meeting is, if no calendar can: if it recurs as iCalendar cannot say, for example
-// by another calendar than the Gregorian. It returns nil for other objects.
+// by another calendar than the Gregorian. Then it does so for the changed instances of a series, which are messages in it. It returns nil
+// for other objects.
 func (p *planner) unsaid() (*part, error) {
-	if method, _ := methodOf(p.m.Text(mapi.PidTagMessageClass)); method == "" || !p.m.Has(mapi.PidLidAppointmentStartWhole) {
+	class := p.m.Text(mapi.PidTagMessageClass)
+	method, _ := methodOf(class)
+	if method == "" && !strings.EqualFold(class, classException) || !p.m.Has(mapi.PidLidAppointmentStartWhole) {
 		return nil, nil
 	}
 	text := strings.Join(append(p.calendarLines(), ""), "\r\n")

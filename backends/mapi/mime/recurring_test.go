@@ -83,6 +83,20 @@ func TestRecurringUnsaid(t *testing.T) {
 	}
 }
 
+// TestChangedUnsaid: of a series whose rule cannot be said the changed instances are.
+func TestChangedUnsaid(t *testing.T) {
+	m := convert(t, Reader{}, changedSeries)
+	m.Set(mapi.PidLidAppointmentRecur, mapi.Binary("\x04\x30\x04\x30"))
+	written := string(write(t, Writer{}, m))
+	for _, want := range []string{
+		"When: Monday, 12 October 2026 09:00 - 10:00 (W. Europe Standard Time), and at further times", "When: Tuesday, 27 October 2026 10:30 - 11:00 (UTC)", "Where: Room 9",
+	} {
+		if !strings.Contains(strings.ReplaceAll(written, "=\r\n", ""), want) {
+			t.Errorf("%q is not in %s", want, written)
+		}
+	}
+}
+
 // TestEventsOfAMessage: a message has one calendar of several events, of which there are so many with those that were moved; others are files.
 func TestEventsOfAMessage(t *testing.T) {
 	several := func(n int) string {
