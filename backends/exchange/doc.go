@@ -28,6 +28,11 @@
 // A message that is sent becomes an object in the Outbox by a FastTransfer stream, and one that is taken in without SMTP an object in the Inbox, with two properties of ours: the key of its delivery, and whom it is
 // for. By these what became of it is found out when a reply is lost.
 //
+// # Mail that the server wants sent
+//
+// What waits in a mailbox's folder is leased by a property on the message itself, and whose recipients are finished is another: so a message is handed over again where the gateway was ended, and is
+// deleted when it is settled. A foreign connector's Drop folder has files in their place (package drop), and takes no server.
+//
 // # At hand
 //
 // It was tested against a double (test/exchange).

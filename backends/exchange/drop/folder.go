@@ -100,27 +100,27 @@ func (f *Folder) open() (*os.Root, error) {
 	return root, nil
 }
 
-// names calls a function with what is in the folder, up to namesMost.
-func names(root *os.Root, each func(fs.DirEntry)) error {
+// names calls a function with what is in the folder, up to most. It says whether that was all.
+func names(root *os.Root, most int, each func(fs.DirEntry)) (whole bool, err error) {
 	dir, err := root.Open(".")
 	if err != nil {
-		return storage("reading the Drop folder", err)
+		return false, storage("reading the Drop folder", err)
 	}
 	defer dir.Close()
-	for n := 0; n < namesMost; {
+	for n := 0; n < most; {
 		some, err := dir.ReadDir(1000)
 		for _, one := range some {
 			each(one)
 		}
 		n += len(some)
 		if errors.Is(err, io.EOF) {
-			return nil
+			return true, nil
 		}
 		if err != nil {
-			return storage("reading the Drop folder", err)
+			return false, storage("reading the Drop folder", err)
 		}
 	}
-	return nil
+	return false, nil
 }
 
 func storage(what string, err error) error {
@@ -141,7 +141,7 @@ func (f *Folder) look(root *os.Root) (due []candidate, err error) {
 	now, before := f.now(), f.seen
 	f.seen, f.rest = make(map[string]sight), false
 	claims, left := make(map[string]bool), make(map[string]string)
-	err = names(root, func(e fs.DirEntry) {
+	whole, err := names(root, namesMost, func(e fs.DirEntry) {
 		name := e.Name()
 		id, until, isClaim := claimOf(name)
 		lone, isSettled := strings.CutSuffix(strings.TrimSuffix(name, unwritten), settled)
@@ -164,7 +164,9 @@ func (f *Folder) look(root *os.Root) (due []candidate, err error) {
 			due = append(due, candidate{name: name, info: info})
 		}
 	})
-	f.sweep(root, claims, left, now)
+	if whole {
+		f.sweep(root, claims, left, now)
+	}
 	slices.SortFunc(due, func(a, b candidate) int {
 		return cmp.Or(a.info.ModTime().Compare(b.info.ModTime()), strings.Compare(a.name, b.name))
 	})

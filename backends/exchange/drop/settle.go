@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -27,9 +28,13 @@ func (f *Folder) Settle(ctx context.Context, settlements []backends.Settlement) 
 		return err
 	}
 	defer root.Close()
-	files := make(map[string]string) // by id
-	if err := names(root, func(e fs.DirEntry) {
-		if id, _, ok := claimOf(e.Name()); ok {
+	files := make(map[string]string, len(settlements)) // by id
+	for _, one := range settlements {
+		files[string(one.ID)] = ""
+	}
+	if _, err := names(root, math.MaxInt, func(e fs.DirEntry) {
+		id, _, ok := claimOf(e.Name())
+		if _, wanted := files[id]; ok && wanted {
 			files[id] = e.Name()
 		}
 	}); err != nil {
