@@ -299,8 +299,13 @@ const peopleMost = 10_000
 // it is needed all the same: the server is connected to with it. The zero value is ready.
 type people struct {
 	mu    sync.Mutex
-	known map[string]person
-	asked map[string]time.Time // when the address book told of them
+	known map[string]acquaintance
+}
+
+// acquaintance is a person, and when the address book told of them.
+type acquaintance struct {
+	person
+	asked time.Time
 }
 
 // peopleFresh is how long a login takes for granted what the address book has told: names and addresses change.
@@ -310,9 +315,9 @@ func (p *people) remember(address string, one person) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.known == nil || len(p.known) >= peopleMost {
-		p.known, p.asked = make(map[string]person), make(map[string]time.Time)
+		p.known = make(map[string]acquaintance)
 	}
-	p.known[fold.Lower(address)], p.asked[fold.Lower(address)] = one, time.Now()
+	p.known[fold.Lower(address)] = acquaintance{one, time.Now()}
 }
 
 // refresh forgets those of whom the address book has told too long ago.
@@ -320,7 +325,7 @@ func (p *people) refresh(addresses ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, address := range addresses {
-		if address = fold.Lower(address); time.Since(p.asked[address]) > peopleFresh {
+		if address = fold.Lower(address); time.Since(p.known[address].asked) > peopleFresh {
 			delete(p.known, address)
 		}
 	}
@@ -336,5 +341,5 @@ func (p *people) find(address string) (person, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	one, ok := p.known[fold.Lower(address)]
-	return one, ok
+	return one.person, ok
 }
