@@ -46,8 +46,9 @@ func newLane(l *Login) *lane {
 	one.transport = &http.Transport{
 		MaxConnsPerHost: 1, MaxIdleConnsPerHost: 1, TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}, // HTTP/1.1
 		TLSClientConfig: config.TLS.Clone(), TLSHandshakeTimeout: config.Timeout,
-		// Shorter than servers keep a connection: one that ends as it is used leaves a request whose fate is not known.
-		IdleConnTimeout: 60 * time.Second,
+		// Much shorter than servers keep a connection: one that ends as it is used leaves a request whose fate is not known. And a connection is
+		// most of the memory of a session that waits for its client, who mostly goes on at once, or not at all.
+		IdleConnTimeout: 15 * time.Second,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			if one.stay.Load() {
 				return nil, errEnded
