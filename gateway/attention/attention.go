@@ -9,7 +9,7 @@
 //	for _, c := range all.Concerns() { … }
 //
 // A source lists all things that end some day, those of next year, too: the registry decides by the day which of them need
-// attention (30 days before), and tells metrics how many days the next one of a kind has. What has no end needs attention as
+// attention (30 days before), and tells metrics when the next one of a kind ends. What has no end needs attention as
 // long as it is listed.
 //
 // It is told in a log line when it begins, each day while it lasts, and when it is over. Letter is the mail of a day about it.

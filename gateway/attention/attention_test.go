@@ -216,10 +216,11 @@ func TestManyConcerns(t *testing.T) {
 	}
 }
 
-// TestSlowSource: one that never answers delays the others by its time at the most.
+// TestSlowSource: those that never answer delay the others by the time of one at the most.
 func TestSlowSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := New(Options{Log: zerolog.Nop()})
+		r.Source("hangs, too", func(ctx context.Context) ([]Concern, error) { <-ctx.Done(); return nil, ctx.Err() })
 		r.Source("hangs", func(ctx context.Context) ([]Concern, error) { <-ctx.Done(); return nil, ctx.Err() })
 		r.Source("well", func(context.Context) ([]Concern, error) { return []Concern{{Key: "here"}}, nil })
 		began := time.Now()

@@ -64,8 +64,8 @@ func New(o Options) *Registry {
 	}
 }
 
-// Source registers who lists concerns, under a name, in the place of one that had it. It is asked each minute, from one
-// goroutine, and has some seconds; where it fails, what it listed last stays. nil: the source is gone, with what it listed.
+// Source registers who lists concerns, under a name, in the place of one that had it. It is asked each minute, once at a
+// time and beside the others, and has some seconds; where it fails, what it listed last stays. nil: the source is gone, with what it listed.
 func (r *Registry) Source(name string, list func(context.Context) ([]Concern, error)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -125,9 +125,11 @@ func (r *Registry) Look(ctx context.Context) {
 	r.mu.Lock()
 	sources := maps.Clone(r.sources)
 	r.mu.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(sources)) {
-		r.ask(ctx, name, sources[name])
+	var asking sync.WaitGroup
+	for name, list := range sources {
+		asking.Go(func() { r.ask(ctx, name, list) })
 	}
+	asking.Wait()
 	if ctx.Err() == nil {
 		r.tell()
 	}

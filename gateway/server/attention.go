@@ -60,7 +60,10 @@ func certificateConcerns(cfg *config.Config) (all []attention.Concern) {
 	const renew = "renew it and put the new one into its files: the gateway takes it over by itself"
 	for _, t := range slices.Concat([]config.TLS{cfg.TLS}, ownTLS(cfg)) {
 		if t.SelfSigned() {
-			continue // it is made anew before its end
+			own := SelfSignedFiles(cfg.StateFolder)
+			add(edge.Files{Certificate: own.Certificate, Key: own.Key}, "the listeners, which the gateway has made itself,",
+				"reload: the gateway makes a new one; clients that were told to trust the old one have to be told again")
+			continue
 		}
 		for _, files := range t.All() {
 			add(edge.Files(files), "the listeners", renew)
@@ -260,26 +263,26 @@ func (g *Server) diskConcerns() ([]attention.Concern, error) {
 }
 
 // attention tells how much needs attention, and what ends first.
-func (t told) attention(all *attention.Registry, now time.Time) {
+func (t told) attention(all *attention.Registry) {
 	type of struct {
 		kind     attention.Kind
 		severity attention.Severity
 	}
-	counts, days := make(map[of]int), make(map[attention.Kind]int)
+	counts, first := make(map[of]int), make(map[attention.Kind]time.Time)
 	for _, c := range all.Concerns() {
 		counts[of{c.Kind, c.Severity}]++
 	}
 	for _, c := range slices.Backward(all.Ends()) {
-		days[c.Kind] = attention.DaysLeft(c.Until, now)
+		first[c.Kind] = c.Until
 	}
 	for _, kind := range attention.Kinds {
 		for _, severity := range attention.Severities {
 			t.number(prometheus.GaugeValue, "dipylon_attention", "Things that need an administrator's attention: dipylon status names them.",
 				float64(counts[of{kind, severity}]), "kind", string(kind), "severity", severity.String())
 		}
-		if left, is := days[kind]; is {
-			t.number(prometheus.GaugeValue, "dipylon_expiry_days", "Whole days until the first thing of a kind ends; less than 0: it has ended.",
-				float64(left), "kind", string(kind))
+		if until, is := first[kind]; is {
+			t.number(prometheus.GaugeValue, "dipylon_expiry_timestamp_seconds", "When the first thing of a kind ends, or has ended.",
+				float64(until.Unix()), "kind", string(kind))
 		}
 	}
 }

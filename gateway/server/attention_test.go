@@ -65,7 +65,7 @@ func TestAttentionMail(t *testing.T) {
 		text := gatherAll(t, g)
 		for _, want := range []string{
 			`dipylon_attention{kind="certificate",severity="notice"} 1`, `dipylon_attention{kind="password",severity="warning"} 1`,
-			`dipylon_attention{kind="secret",severity="critical"} 0`, `dipylon_expiry_days{kind="certificate"} 10`, `dipylon_expiry_days{kind="password"} 1`,
+			`dipylon_attention{kind="secret",severity="critical"} 0`, `dipylon_expiry_timestamp_seconds{kind="certificate"} `, `dipylon_expiry_timestamp_seconds{kind="password"} `,
 		} {
 			if !strings.Contains(text, want) {
 				t.Errorf("the metrics have no %s", want)
@@ -193,6 +193,9 @@ func TestCertificateConcerns(t *testing.T) {
 	all := certificateConcerns(cfg)
 	if len(all) != 2 || attention.DaysLeft(all[0].Until, time.Now()) != 10 || !strings.Contains(all[1].Text, "the route far") || !all[0].Local {
 		t.Errorf("%+v", all)
+	}
+	if own := certificateConcerns(parse(t, dir, oneStore)); len(own) != 1 || !strings.Contains(own[0].Text, "made itself") {
+		t.Errorf("%+v", own)
 	}
 	ending(t, dir, 800)
 	if all := certificateConcerns(cfg); all[0].Severity != attention.Critical || !strings.Contains(all[0].Text, "not valid yet") {

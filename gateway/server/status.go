@@ -17,8 +17,10 @@ import (
 
 // status is what the gateway says of itself. What needs attention is looked for anew, so that nobody hears of what is mended.
 func (g *Server) status(ctx context.Context) status.Status {
-	transit := g.queueStatus(ctx)
-	g.attention.Look(ctx)
+	bounded, cancel := context.WithTimeout(ctx, statusTime)
+	defer cancel()
+	transit := g.queueStatus(bounded)
+	g.attention.Look(bounded) // what could not be asked within the time is told as it was
 	s := g.Snapshot()
 	told := status.Status{
 		Version: g.version, Hostname: s.Config.Hostname, Now: time.Now(), Started: g.began, Configured: s.Since, Ready: s.Ready, Stopping: s.Stopping,
@@ -43,6 +45,9 @@ func (g *Server) status(ctx context.Context) status.Status {
 	}
 	return told
 }
+
+// statusTime is how long the database has for a status: less than the listener gives an answer.
+const statusTime = 15 * time.Second
 
 // listenersOf are the listeners with their certificates, as their files have them.
 func listenersOf(s Snapshot) (all []status.Listener) {
