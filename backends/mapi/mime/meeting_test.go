@@ -197,7 +197,7 @@ func FuzzCalendar(f *testing.F) {
 		f.Add(calendar)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if len(text) > fuzzMost {
+		if len(text) > 4<<10 { // larger ones have many series, whose instances are counted: they are slow, and say nothing else
 			return
 		}
 		calendar, err := parseCalendar(strings.NewReader(text))

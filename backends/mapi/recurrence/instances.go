@@ -2,6 +2,7 @@ package recurrence
 
 import (
 	"iter"
+	"math/bits"
 	"time"
 )
 
@@ -49,6 +50,13 @@ func (p *Pattern) inMonth(first time.Time) time.Time {
 	last := first.AddDate(0, 1, -1)
 	if p.kind != byNth {
 		return first.AddDate(0, 0, min(p.day, last.Day())-1)
+	}
+	if isOneDay(p.days) {
+		weekday := time.Weekday(bits.TrailingZeros(uint(p.days)))
+		if p.nth == lastNth {
+			return last.AddDate(0, 0, -int(last.Weekday()-weekday+daysOfWeek)%daysOfWeek)
+		}
+		return first.AddDate(0, 0, int(weekday-first.Weekday()+daysOfWeek)%daysOfWeek+daysOfWeek*(p.nth-1))
 	}
 	var found time.Time
 	n := 0
