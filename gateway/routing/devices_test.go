@@ -320,25 +320,18 @@ func TestDeviceThroughTheEngine(t *testing.T) {
 func TestManyDevices(t *testing.T) {
 	const many = 500
 	f := newFleet(t)
-	for i := range many {
-		ip := netip.AddrFrom4([4]byte{127, 1, byte(i >> 8), byte(i)})
-		f.add(fmt.Sprintf("d%03d", i), netip.PrefixFrom(ip, 32).String(), func(d *devices.Device) { d.Sending.Sender, d.Sending.PerMinute = "alice@sakes.example", 1 })
-	}
+	ip := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{127, 1, byte(i >> 8), byte(i)}) }
+	atOnce(t, many, func(i int) error {
+		_, _, err := f.book.Add(t.Context(), devices.Device{
+			Name: fmt.Sprintf("d%03d", i), Store: "sakes", Account: "alice@sakes.example", Owner: "it@far.example", Proof: devices.ByNetwork, Legacy: true,
+			Networks: []netip.Prefix{netip.PrefixFrom(ip(i), 32)}, Sending: devices.Sending{Sender: "alice@sakes.example", PerMinute: 1},
+		}, "alice-id")
+		return err
+	})
 	address := serve(t, smtp.Submission, routing.NewSubmission(f.options))
-	var work sync.WaitGroup
-	failed := make(chan error, many)
-	for i := range many {
-		work.Go(func() {
-			if err := submitFrom(t.Context(), net.IPv4(127, 1, byte(i>>8), byte(i)), address, fmt.Sprintf("Subject: %d\r\n\r\nBody\r\n", i)); err != nil {
-				failed <- fmt.Errorf("device %d: %w", i, err)
-			}
-		})
-	}
-	work.Wait()
-	close(failed)
-	for err := range failed {
-		t.Error(err)
-	}
+	atOnce(t, many, func(i int) error {
+		return submitFrom(t.Context(), ip(i).AsSlice(), address, fmt.Sprintf("Subject: %d\r\n\r\nBody\r\n", i))
+	})
 	seen := make(map[string]bool)
 	for len(seen) < many {
 		all := f.waiting("far.example")
@@ -351,6 +344,25 @@ func TestManyDevices(t *testing.T) {
 			}
 			seen[d.Origin.Device] = true
 		}
+	}
+}
+
+// atOnce does something many times at the same time.
+func atOnce(t *testing.T, many int, do func(i int) error) {
+	t.Helper()
+	var work sync.WaitGroup
+	failed := make(chan error, many)
+	for i := range many {
+		work.Go(func() {
+			if err := do(i); err != nil {
+				failed <- fmt.Errorf("number %d: %w", i, err)
+			}
+		})
+	}
+	work.Wait()
+	close(failed)
+	for err := range failed {
+		t.Error(err)
 	}
 }
 

@@ -175,6 +175,7 @@ func TestDeviceReads(t *testing.T) {
 	refusal(t, old.Auth(office, w.password[office]), "535 5.7.8 the device tickets may not log in: it has to use TLS 1.2")
 	_, err = old.Ask(250, "MAIL FROM:<%s>", office)
 	refusal(t, err, "530 5.7.0")
+	w.inTheClear(t)
 	s := w.submitter(t, office)
 	if _, err := s.Send(harness.Envelope{From: office, To: []string{"far@far.example"}}, bytes.NewReader(note(office, 1))); err != nil {
 		t.Fatal(err)
@@ -189,5 +190,26 @@ func TestDeviceReads(t *testing.T) {
 	}
 	if _, err := harness.LoginPOP3(w.gateway.Address("pop3s"), w.gateway.Authority.Client(), office, w.password[office]); err == nil {
 		t.Error("its password is still good")
+	}
+}
+
+// inTheClear has clients without TLS at a listener that takes devices of the old kind: nobody else is let in.
+func (w *tokenWorld) inTheClear(t *testing.T) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(w.device(t, "add", "fax", "--account", office, "--protocol", "pop3", "--legacy")), "\n")
+	for _, c := range []struct{ who, password, refused string }{
+		{office, w.password[office], "-ERR [SYS/PERM] the device tickets may not log in: it has to use TLS 1.2"},
+		{ada, w.password[ada], "-ERR TLS is needed to log in"},
+		{office, lines[len(lines)-1], ""},
+	} {
+		p, err := harness.LoginPOP3(w.gateway.Address("pop3"), nil, c.who, c.password)
+		if err == nil {
+			p.Close()
+		}
+		if c.refused != "" {
+			refusal(t, err, c.refused)
+		} else if err != nil {
+			t.Errorf("a device of the old kind: %v", err)
+		}
 	}
 }

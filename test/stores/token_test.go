@@ -39,7 +39,7 @@ func startTokenWorld(t *testing.T, life time.Duration) *tokenWorld {
 	w.dovecot = peers.StartDovecot(t, peers.DovecotOptions{Introspection: w.provider.Introspection, AnyMailbox: true})
 	w.exim = peers.StartExim(t, peers.EximOptions{Dovecot: w.dovecot})
 	w.gateway = harness.Start(t, harness.Options{
-		Listeners: map[string]harness.Mapping{"submission": {"legacy": true}},
+		Listeners: map[string]harness.Mapping{"submission": {"legacy": true}, "pop3": {"legacy": true}},
 		Stores: []harness.Mapping{{"name": "m365", "plugin": "imap", "domains": []string{domain}, "settings": harness.Mapping{
 			"address": w.dovecot.IMAPS, "ca": both(t, w.dovecot.CA, w.exim.CA), "tls_name": "localhost", "timeout": "10s", "connections": harness.Mapping{"keep": "0s"},
 			"oauth": harness.Mapping{
