@@ -115,13 +115,13 @@ func (d DeviceMail) forceFrom(h *header.Header) {
 	d.keepFrom(h, from, old)
 }
 
+// keepFrom keeps what stood in From; old is its address, if it has one and that is another one's.
 func (d DeviceMail) keepFrom(h *header.Header, from []header.Field, old string) {
 	switch {
-	case old == "":
-	case d.Keep == KeepReplyTo && len(h.All("Reply-To")) == 0 && (d.UTF8 || address.ASCII(old)):
+	case d.Keep == KeepReplyTo && old != "" && len(h.All("Reply-To")) == 0 && (d.UTF8 || address.ASCII(old)):
 		h.Append("Reply-To", "<"+old+">")
-	case d.Keep == KeepOriginal:
-		h.Append("X-Original-From", d.words(clipped(from[0].Value())))
+	case d.Keep == KeepOriginal && len(from) > 0 && (old != "" || len(boxesOf(from[0])) != 1):
+		h.Append("X-Original-From", d.words(clipped(d.decoded(from[0].Value()))))
 	}
 }
 
@@ -255,7 +255,7 @@ func (d DeviceMail) dropBadDate(h *header.Header) {
 		return
 	}
 	h.Fields = slices.DeleteFunc(h.Fields, func(f header.Field) bool { return f.Is("Date") || f.Is("X-Original-Date") })
-	if was := clipped(dates[0].Value()); was != "" {
+	if was := clipped(d.decoded(dates[0].Value())); was != "" {
 		h.Append("X-Original-Date", d.words(was))
 	}
 }

@@ -66,6 +66,7 @@ func TestDeviceMail(t *testing.T) {
 		{"From is forced", forced, "From: Scanner <scan@printer.local>\r\n" + good + "\r\nB\r\n", "From: \"Scanner\" <office@sakes.example>\r\n" + good + "Reply-To: <scan@printer.local>\r\n\r\nB\r\n"},
 		{"a Reply-To stays", forced, "From: scan@printer.local\r\nReply-To: x@y.example\r\n" + good + "\r\n", "From: <office@sakes.example>\r\nReply-To: x@y.example\r\n" + good + "\r\n"},
 		{"the old one is kept", original, "From: Scanner <scan@printer.local>\r\nX-Original-From: ceo@far.example\r\n" + good + "\r\n", "From: \"Scanner\" <office@sakes.example>\r\n" + good + "X-Original-From: Scanner <scan@printer.local>\r\n\r\n"},
+		{"the old one is kept, though nobody can read it", original, "From: B\xfcro (2nd\r\n" + good + "\r\n", "From: =?utf-8?b?QsO8cm8gKDJuZA==?= <office@sakes.example>\r\n" + good + "X-Original-From: =?utf-8?q?B=C3=BCro_(2nd?=\r\n\r\n"},
 		{"the old one is not kept", nothing, "From: Scanner <scan@printer.local>\r\n" + good + "\r\n", "From: \"Scanner\" <office@sakes.example>\r\n" + good + "\r\n"},
 		{"a name of the administrator's", titled, "From: x <scan@printer.local>\r\n" + good + "\r\n", "From: \"Scanner, 2nd floor\" <office@sakes.example>\r\n" + good + "Reply-To: <scan@printer.local>\r\n\r\n"},
 		{"no From", forced, "Subject: x\r\n" + good + "\r\n", "Subject: x\r\n" + good + "From: <office@sakes.example>\r\n\r\n"},

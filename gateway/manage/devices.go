@@ -43,10 +43,7 @@ func PrepareDevice(cfg *config.Config, d *devices.Device, texts DeviceTexts) (er
 	if err := readCertificate(d, texts); err != nil {
 		return err
 	}
-	if err := sendersWithin(cfg, d); err != nil {
-		return err
-	}
-	return nil
+	return sendersWithin(cfg, d)
 }
 
 func readCertificate(d *devices.Device, texts DeviceTexts) error {
