@@ -196,11 +196,11 @@ func TestDeviceReads(t *testing.T) {
 // inTheClear has clients without TLS at a listener that takes devices of the old kind: nobody else is let in.
 func (w *tokenWorld) inTheClear(t *testing.T) {
 	t.Helper()
-	lines := strings.Split(strings.TrimSpace(w.device(t, "add", "fax", "--account", office, "--protocol", "pop3", "--legacy")), "\n")
+	lines := strings.Split(strings.TrimSpace(w.device(t, "add", "fax", "--account", ada, "--protocol", "pop3", "--legacy")), "\n")
 	for _, c := range []struct{ who, password, refused string }{
 		{office, w.password[office], "-ERR [SYS/PERM] the device tickets may not log in: it has to use TLS 1.2"},
 		{ada, w.password[ada], "-ERR TLS is needed to log in"},
-		{office, lines[len(lines)-1], ""},
+		{ada, lines[len(lines)-1], ""},
 	} {
 		p, err := harness.LoginPOP3(w.gateway.Address("pop3"), nil, c.who, c.password)
 		if err == nil {
