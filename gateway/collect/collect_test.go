@@ -481,9 +481,9 @@ func TestOneBadMessage(t *testing.T) {
 			}
 			return stuffed
 		}}, left: 1},
-		"it is too large": {server: &fakepop3.Server{}, text: strings.Repeat("x\r\n", 1<<20), left: 1},
+		"it is too large": {server: &fakepop3.Server{}, text: strings.Repeat("x\r\n", 360_000), left: 1},
 		"it is too large, and the server says that it is not": {
-			server: &fakepop3.Server{Size: func(string) int64 { return 10 }}, text: strings.Repeat("x\r\n", 1<<20), left: 1,
+			server: &fakepop3.Server{Size: func(string) int64 { return 10 }}, text: strings.Repeat("x\r\n", 360_000), left: 1,
 		},
 		"it has come back":               {server: &fakepop3.Server{}, text: traceField + ": office at mail.sakes.example\r\n", left: 1},
 		"it has passed too many servers": {server: &fakepop3.Server{}, text: strings.Repeat("Received: x\r\n", 101), left: 1},
