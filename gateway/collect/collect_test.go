@@ -594,6 +594,37 @@ func TestLongRun(t *testing.T) {
 	left(t, s, 50)
 }
 
+// TestBrokenSessions: a server that breaks each longer session comes to its end, though nothing is removed that it does not confirm.
+func TestBrokenSessions(t *testing.T) {
+	for name, s := range map[string]*fakepop3.Server{"": {}, "without unique-ids": {NoUIDL: true}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, state.Options{Folder: databases.Folder(t)})
+			var mu sync.Mutex
+			commands := make(map[int]int) // by session
+			s.Reply = func(session int, _ string) string {
+				mu.Lock()
+				defer mu.Unlock()
+				if commands[session]++; commands[session] > 60 {
+					return fakepop3.Close
+				}
+				return ""
+			}
+			s.Start(t)
+			a := account(s.Address)
+			for n := range 150 {
+				s.Put(mail(fmt.Sprint("n", n), "Envelope-To: anna@sakes.example"))
+			}
+			for range 3 {
+				_, _ = w.collect(a)
+			}
+			left(t, s, 0)
+			if n := len(w.store.Messages("anna", "")); n != 150 {
+				t.Errorf("%d messages", n)
+			}
+		})
+	}
+}
+
 // TestStore: a mail store is collected from by the contract, and another UIDVALIDITY doubles nothing.
 func TestStore(t *testing.T) {
 	w := newWorld(t, state.Options{Folder: databases.Folder(t)})

@@ -105,6 +105,7 @@ func (r *run) recognise(ctx context.Context, i item, e, old *entry) (known bool,
 	}
 	r.count.Known++
 	if r.removable(e, r.now()) {
+		r.read++
 		return true, r.discard(ctx, i)
 	}
 	return true, nil

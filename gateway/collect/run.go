@@ -18,11 +18,11 @@ import (
 )
 
 const (
-	// sessionMost is how many messages are read in one session. What was taken is removed at its end: whatever breaks a
-	// session costs so much at the most.
-	sessionMost = 200
+	// sessionMost is how many messages are read or removed in one session, and sessionLeast where sessions break: each that breaks
+	// has the next one half as long. What was taken is removed at a session's end: whatever breaks it costs so much at the most.
+	sessionMost, sessionLeast = 200, 10
 	// brokenMost is how many sessions of a run may break in a row with nothing done.
-	brokenMost = 3
+	brokenMost = 5
 	// suspectMost is how often reading a message may break the connection before it is set aside.
 	suspectMost = 3
 	// finishMost is how long a session may take to end, and stopMost while the gateway ends.
@@ -56,7 +56,8 @@ type run struct {
 	asked bool
 	tried map[string]bool
 	src   source
-	read  int // messages in this session
+	read  int // messages that were read or are removed in this session
+	most  int // of them
 	later int // messages in a row that no store has taken for now
 }
 
@@ -65,6 +66,7 @@ var errLost = errors.New("the lease on the account has run out")
 
 // all collects until there is nothing more, or as much as a run may.
 func (r *run) all(ctx context.Context) error {
+	r.most = sessionMost
 	for broken := 0; ; {
 		before := r.count
 		more, err := r.session(ctx)
@@ -74,11 +76,12 @@ func (r *run) all(ctx context.Context) error {
 		case err == nil && !more:
 			return nil
 		case err == nil:
-			broken = 0
+			broken, r.most = 0, min(2*r.most, sessionMost)
 			continue
 		case r.count.Read > before.Read || r.count.Aside > before.Aside || r.count.Removed > before.Removed:
 			broken = 0
 		}
+		r.most = max(r.most/2, sessionLeast)
 		if broken++; broken >= brokenMost || r.src == nil || final(err) {
 			return err
 		}
@@ -185,7 +188,7 @@ func (r *run) each(ctx context.Context, items []item) (more bool, err error) {
 	}
 	r.status.Found, r.status.ToRead = int64(len(items)), int64(len(fresh)+len(due))
 	for _, i := range slices.Concat(fresh, due) {
-		if r.read >= sessionMost {
+		if r.read >= r.most {
 			more = true
 			break
 		}
@@ -211,6 +214,10 @@ func (r *run) each(ctx context.Context, items []item) (more bool, err error) {
 		}
 	}
 	for _, i := range over {
+		if r.read >= r.most {
+			return true, nil
+		}
+		r.read++
 		if err := r.alive(ctx); err != nil {
 			return false, err
 		}
