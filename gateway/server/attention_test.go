@@ -53,6 +53,7 @@ func TestAttentionMail(t *testing.T) {
 			}
 		}
 		within(t, "the password is seen", func() bool { g.attention.Look(t.Context()); return len(g.attention.Concerns()) == 2 })
+		g.mailAttention(t.Context()) // it was done at the start, or is done here
 		within(t, "there is a mail", func() bool { return len(far.Received()) >= 1 })
 		within(t, "this gateway knows that there is one", func() bool {
 			n, err := g.spool.Summary(t.Context())

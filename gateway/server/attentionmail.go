@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"sync"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
@@ -17,6 +18,7 @@ import (
 
 // mailed is what this process knows of the mails to the administrator.
 type mailed struct {
+	mu     sync.Mutex        // held while a mail is made
 	day    map[string]string // the last day of the mail about what is shared, and about what is this gateway's own
 	failed string            // why there is no mail: told once
 }
@@ -31,6 +33,8 @@ func (g *Server) mailAttention(ctx context.Context) {
 	if to == "" {
 		return
 	}
+	g.mailed.mu.Lock()
+	defer g.mailed.mu.Unlock()
 	now := time.Now()
 	concerns := attention.Settled(g.attention.Concerns(), now)
 	parts := map[string][]attention.Concern{mailShared: concerns}

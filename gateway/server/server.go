@@ -88,7 +88,7 @@ type Server struct {
 	confirmed     routing.Confirmed
 	metrics       *metrics
 	attention     *attention.Registry
-	mailed        mailed             // what its goroutine alone knows
+	mailed        mailed
 	queued        *queueCount        // for metrics
 	transit       *queueCount        // for what needs attention: metrics have numbers of their own moment
 	collector     *outbox.Collector  // of the mail that stores want sent
