@@ -22,9 +22,11 @@ type common struct {
 	since    time.Time
 	why      verdict
 	// row are destinations that have failed as a whole with nothing delivered since: of so many it is what they have in
-	// common that is at fault, whatever each was told.
+	// common that is at fault, whatever each was told. Of three mailboxes that are blocked that is wrong: so they are
+	// the last that try.
 	row      map[string]bool
-	inferred bool // it is down by row alone
+	inferred bool      // it is down by row alone
+	others   time.Time // until when those in row let others try; zero: none of them has wanted to yet
 	probe    string
 	by       time.Time // when the probe has had its time
 }
@@ -51,12 +53,22 @@ func (c *commons) ask(name, destination string, now time.Time) (until time.Time,
 		return time.Time{}, verdict{}, false
 	case now.Before(s.until) && s.until.Sub(now) <= backoffMost: // else the clock was set back
 		return s.until, s.why, false
+	case s.inferred && s.row[destination] && s.lets(now):
+		return s.others, s.why, false
 	case s.probe != "" && s.probe != destination && now.Before(s.by):
 		return now.Add(probeAgain), s.why, false
 	case s.probe != destination:
 		s.probe, s.by = destination, now.Add(probeMost)
 	}
 	return time.Time{}, s.why, true
+}
+
+// lets says whether those who have failed wait for somebody else who may try first, and show that it is their own failure.
+func (s *common) lets(now time.Time) bool {
+	if s.others.IsZero() {
+		s.others = now.Add(probeAgain)
+	}
+	return now.Before(s.others) && s.others.Sub(now) <= probeAgain // else the clock was set back
 }
 
 // failed notes that a destination has failed as a whole. If all wait now, until is when one of them tries again: after the
@@ -89,8 +101,10 @@ func (c *commons) failed(name, destination string, v verdict, wait func(failures
 		s.since = now
 	}
 	s.until, s.why, s.inferred, s.probe = now.Add(min(max(wait(s.failures), asked), backoffMost)), v, !v.whole, ""
-	s.failures++
-	clear(s.row)
+	s.others = time.Time{}
+	if s.failures++; v.whole || len(s.row) >= namesMost {
+		clear(s.row)
+	}
 	return s.until, true
 }
 

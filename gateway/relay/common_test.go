@@ -231,3 +231,50 @@ func TestCommonOfServer(t *testing.T) {
 		t.Errorf("%d messages", n)
 	}
 }
+
+// TestCommonOfSome: three mailboxes that are refused by themselves, with nothing delivered between, have all wait; but not for longer
+// than somebody whom the server lets in needs to show that it works.
+func TestCommonOfSome(t *testing.T) {
+	s := &transport{}
+	s.bySender = func(as string) error {
+		if as == "impersonation of u3@office.example" {
+			return nil
+		}
+		return backends.Fail(backends.BadCredentials, "this mailbox is blocked")
+	}
+	w, names := newCommonWorld(t, s, 4)
+	w.run(t)
+	harness.Eventually(t, await, "all wait", func() bool {
+		w.advance(30 * time.Second)
+		w.rest(t)
+		return strings.Contains(w.logged(), "as a whole")
+	})
+	for round := range 5 {
+		key := fmt.Sprint("good", round)
+		w.add(to(names[3], letter(key, "a@far.example")), text)
+		w.rest(t)
+		for range 2 {
+			w.advance(15 * time.Minute) // the longest back-off
+			w.rest(t)
+		}
+		w.is(t, key, "a@far.example delivered 2.0.0")
+	}
+}
+
+// TestCommonUntried: a message that never gets to the server, as it wants TLS that is not there, says nothing of what all wait for.
+func TestCommonUntried(t *testing.T) {
+	s := newFailing(backends.Fail(backends.Temporary, "secret expired").OfStore())
+	w, names := newCommonWorld(t, &s.transport, 1)
+	w.run(t)
+	harness.Eventually(t, await, "all wait", func() bool { return strings.Contains(w.logged(), "as a whole") })
+	w.rest(t)
+	m := to(names[0], letter("secret", "a@far.example"))
+	m.Envelope.RequireTLS = true
+	w.add(m, text)
+	w.rest(t)
+	w.advance(30 * time.Second)
+	w.rest(t)
+	if strings.Contains(w.logged(), "works again") {
+		t.Error("it is said to work again, and nothing was tried")
+	}
+}

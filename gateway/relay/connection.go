@@ -80,12 +80,12 @@ func (w *worker) carry(c Claimed) bool {
 		return false
 	}
 	if c.Envelope.RequireTLS && !d.r.confidential(d.route) {
-		return w.settle(done, c, allOf(failed(codeRequireTLS, errors.New("REQUIRETLS: the next hop's name is not authenticated, its certificate is not verified, or it is a store's own transport")), c))
+		return w.settle(untried, c, allOf(failed(codeRequireTLS, errors.New("REQUIRETLS: the next hop's name is not authenticated, its certificate is not verified, or it is a store's own transport")), c))
 	}
 	if what, err := d.drops(c); err != nil {
-		return w.settle(done, c, allOf(delayed("4.3.0", err), c))
+		return w.settle(untried, c, allOf(delayed("4.3.0", err), c))
 	} else if what != 0 {
-		return w.settle(done, c, allOf(dropped(what), c))
+		return w.settle(untried, c, allOf(dropped(what), c))
 	}
 	for try := 1; ; try++ {
 		if w.hop == nil {

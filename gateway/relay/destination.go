@@ -56,6 +56,7 @@ const (
 	done                 // a message is finished: v is the worst that became of it
 	lost                 // like done: a message has cost connections, and nobody has it
 	brokenOff            // like done: it was the gateway that did not end the message, which says nothing of the destination
+	untried              // like done: it was settled without the next hop, which says nothing of the destination
 	heldBack             // c is returned: what the destination has in common with others is down. The goroutine ends
 	unopened             // no connection came about: c is returned, v says why, and the goroutine ends
 	ended                // the goroutine ends
@@ -271,7 +272,7 @@ func (d *destination) told(r report) {
 		if d.row >= rowMost || r.v.stops || r.v.whole || d.probing {
 			d.die(r.v, nil)
 		}
-	case brokenOff:
+	case brokenOff, untried:
 		d.busy--
 		d.answer(r)
 	case heldBack:

@@ -55,7 +55,8 @@
 //
 // Destinations may have something in common: the mailboxes that send through one provider need its tokens and its server.
 // Where that fails, because a store says so of itself, no server can be reached, or three of them fail in a row, all of them
-// are left alone, and after a while one message of one of them tries. However many mailboxes there are, that is one attempt.
+// are left alone, and after a while one message of one of them tries. However many mailboxes there are, that is one attempt. Those that
+// failed in a row may each be blocked by themselves: so another one tries first, if it has mail.
 //
 // What the sender wants to be told (RFC 3461) goes on to servers that have DSN. Otherwise, and of failures and delays,
 // the relay reports itself (package notice), to the sender's own destination. A report is committed together with the
