@@ -75,8 +75,10 @@ func (c *collecting) all(ctx context.Context, due []candidate) error {
 			return backends.Fail(backends.Temporary, "collect: %w", err)
 		}
 		m, err := c.take(ctx, one)
-		if err != nil {
-			return err
+		if err != nil { // it keeps its lease, so that others come before it is tried again
+			c.mu.Lock()
+			c.tell(one.name, err, "a message in the Drop folder cannot be taken now, and the others go on: see that the gateway's user may read it, and what is beside it of the same name")
+			c.mu.Unlock()
 		}
 		if m == nil {
 			continue
@@ -108,37 +110,20 @@ func (c *collecting) take(ctx context.Context, one candidate) (*message, error) 
 		c.mu.Unlock()
 		return nil, nil
 	}
-	file, info, err := c.openFile(name)
+	if one.id == "" { // best effort, as not every share can: with power lost after this it would come again as another message
+		_ = c.sync(c.path)
+	}
+	file, info, err := openFile(c.root, name)
 	if err != nil {
 		return nil, storage("opening a message in the Drop folder", err)
 	}
-	m := &message{ctx: ctx, file: file, size: info.Size(), name: name}
+	m := &message{ctx: ctx, file: file, size: info.Size(), changed: info.ModTime(), name: name}
 	m.ID = backends.MessageID(id)
 	handed, err := c.address(m, one, info)
 	if err != nil || !handed {
 		return nil, errors.Join(err, file.Close())
 	}
 	return m, nil
-}
-
-// openFile opens a file that is one: no link, and nothing that another has put in its place meanwhile.
-func (c *collecting) openFile(name string) (*os.File, fs.FileInfo, error) {
-	before, err := c.root.Lstat(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	file, err := c.root.Open(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	info, err := file.Stat()
-	if err == nil && (!before.Mode().IsRegular() || !os.SameFile(before, info)) {
-		err = errNoFile
-	}
-	if err != nil {
-		return nil, nil, errors.Join(err, file.Close())
-	}
-	return file, info, nil
 }
 
 // address reads the envelope of a message. It says whether the message is to be handed over: it is not where it is still being written, cannot be read, or
@@ -229,9 +214,11 @@ type message struct {
 	ctx  context.Context //nolint:containedctx // the request's, which covers the reading
 	file *os.File
 	size int64
-	name string
-	src  *crlf.Reader
-	err  error
+	// changed is when the file was last changed, as it was when it was opened.
+	changed time.Time
+	name    string
+	src     *crlf.Reader
+	err     error
 }
 
 // Read implements [io.Reader]. A file that has changed is no complete message.
@@ -245,8 +232,8 @@ func (m *message) Read(p []byte) (int, error) {
 	n, err := m.src.Read(p)
 	if err == io.EOF {
 		info, odd := m.file.Stat()
-		if odd == nil && info.Size() != m.size {
-			odd = errors.New("it has another size than when it was opened: what is written into the folder has to get its name when it is complete")
+		if odd == nil && !(sight{size: m.size, changed: m.changed}).same(info) {
+			odd = errors.New("it has changed since it was opened: what is written into the folder has to get its name when it is complete")
 		}
 		if odd != nil {
 			err = storage("reading a message in the Drop folder", odd)

@@ -236,6 +236,75 @@ func TestChangesWhileRead(t *testing.T) {
 	})
 }
 
+// TestRewrittenWhileRead (I3): so is one that is written over while it is read, and has the same size.
+func TestRewrittenWhileRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlace(t)
+		p.put(t, "a.eml", envelope+mail)
+		before := time.Now().Add(-time.Hour) // files have no finer clock than some milliseconds
+		if err := os.Chtimes(filepath.Join(p.dir, "a.eml"), before, before); err != nil {
+			t.Fatal(err)
+		}
+		err := p.Collect(t.Context(), backends.CollectRequest{}, func(_ context.Context, _ backends.Outgoing, content backends.Content) error {
+			for _, name := range p.files(t) {
+				p.put(t, name, envelope+strings.ToUpper(mail))
+			}
+			_, err := io.ReadAll(content)
+			return err
+		})
+		if backends.KindOf(err) != backends.Temporary {
+			t.Error(err)
+		}
+		if all := p.collect(t, 0); len(all) != 1 || all[0].mail != strings.ToUpper(mail) {
+			t.Error(all)
+		}
+	})
+}
+
+// TestOneFails (I8): messages that cannot be read, or of which it cannot be known who was finished, hold up no other, and nothing is waited for that is
+// no file.
+func TestOneFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlace(t)
+		odd := []string{"a~0123456789abcdef", "b~0123456789abcdef", "c~0123456789abcdef"}
+		for _, id := range odd {
+			p.put(t, claimed(id, time.UnixMilli(0)), envelope+mail)
+		}
+		for _, err := range []error{
+			os.Mkdir(filepath.Join(p.dir, odd[0]+settled), 0o700), os.Symlink("good.eml", filepath.Join(p.dir, odd[1]+settled)),
+			syscall.Mkfifo(filepath.Join(p.dir, odd[2]+settled), 0o600),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.put(t, "good.eml", envelope+mail)
+		if all := p.collect(t, 0); len(all) != 1 || !strings.HasPrefix(string(all[0].ID), "good~") {
+			t.Error(all)
+		}
+		if n := strings.Count(p.log.String(), "cannot be taken now"); n != len(odd) {
+			t.Errorf("the log tells of %d: %s", n, p.log)
+		}
+	})
+}
+
+// TestClaimLasts (I2): the name by which a message is known again is on the disk before the gateway has the message.
+func TestClaimLasts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlace(t)
+		p.put(t, "a.eml", envelope+mail)
+		var synced []string
+		p.sync = func(path string) error {
+			synced = p.files(t)
+			return nil
+		}
+		all := p.collect(t, 0)
+		if len(all) != 1 || len(synced) != 1 || !strings.HasPrefix(synced[0], string(all[0].ID)+claimMark) {
+			t.Errorf("%v, and %q is on the disk", all, synced)
+		}
+	})
+}
+
 // TestNoFolder: a share that is not mounted is told, and what to do.
 func TestNoFolder(t *testing.T) {
 	f := New(filepath.Join(t.TempDir(), "none"), zerolog.Nop())

@@ -18,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/durable"
 )
 
 const (
@@ -56,6 +57,7 @@ type Folder struct {
 	path string
 	log  zerolog.Logger
 	now  func() time.Time
+	sync func(path string) error
 
 	mu    sync.Mutex
 	seen  map[string]sight // fresh files, by their names
@@ -68,7 +70,7 @@ var _ backends.Outbox = (*Folder)(nil)
 
 // New returns the folder at a path. It need not be there yet.
 func New(path string, log zerolog.Logger) *Folder {
-	return &Folder{Quiet: quietUsual, path: path, log: log, now: time.Now, seen: map[string]sight{}, told: map[string]bool{}, lease: leaseUsual}
+	return &Folder{Quiet: quietUsual, path: path, log: log, now: time.Now, sync: durable.SyncFolder, seen: map[string]sight{}, told: map[string]bool{}, lease: leaseUsual}
 }
 
 // sight is what a file looked like.
@@ -196,6 +198,29 @@ func (f *Folder) sweep(root *os.Root, claims map[string]bool, left map[string]st
 			_ = root.Remove(name) // another look tries again
 		}
 	}
+}
+
+// openFile opens a file that is one: no link, nothing that is waited for, and nothing that another has put in its place meanwhile.
+func openFile(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
+	before, err := root.Lstat(name)
+	if err == nil && !before.Mode().IsRegular() {
+		err = errNoFile
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	file, err := root.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !os.SameFile(before, info) {
+		err = errNoFile
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, file.Close())
+	}
+	return file, info, nil
 }
 
 var errNoFile = errors.New("it is a link or another thing, and no file")

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/durable"
 	"github.com/dipylon/dipylon/backends/pickup"
 )
 
@@ -75,7 +74,7 @@ func (f *Folder) settle(root *os.Root, one backends.Settlement, name string) err
 
 // note writes down the recipients that are finished, and says whether there are others left.
 func (f *Folder) note(root *os.Root, id, name string, verdicts []backends.Verdict) (left bool, err error) {
-	file, err := root.Open(name)
+	file, _, err := openFile(root, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -103,7 +102,7 @@ func (f *Folder) note(root *os.Root, id, name string, verdicts []backends.Verdic
 // finished are the recipients of a message that are finished while others are not, in small letters.
 func finished(root *os.Root, id string) (map[string]bool, error) {
 	done := make(map[string]bool)
-	file, err := root.Open(id + settled)
+	file, _, err := openFile(root, id+settled)
 	if errors.Is(err, fs.ErrNotExist) {
 		return done, nil
 	}
@@ -142,7 +141,7 @@ func (f *Folder) write(root *os.Root, id string, done map[string]bool) error {
 	if err != nil {
 		return storage("writing into the Drop folder", errors.Join(err, root.Remove(tmp)))
 	}
-	if err := durable.SyncFolder(f.path); err != nil {
+	if err := f.sync(f.path); err != nil {
 		return storage("writing into the Drop folder", err)
 	}
 	return nil
