@@ -91,7 +91,8 @@ func deliveriesAndReaders(t *trial) {
 	for i := range 2 {
 		readers.Go(func() {
 			box := []mailbox{t.first(), t.second()}[i]
-			for !over.Load() && t.ctx.Err() == nil {
+			for last := false; !last && t.ctx.Err() == nil; {
+				last = over.Load() // one look is whole, however fast the deliveries were
 				t.pause(time.Millisecond)
 				t.lookAround(box, func(data []byte) {
 					for _, m := range mails {
