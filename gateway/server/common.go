@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,12 +25,17 @@ func commonOf(r *route.Route) string {
 	return ""
 }
 
-// down is for what all that leaves by a provider waits now.
+// down is for what all that leaves by a provider waits now. What no route has any more, nobody waits for.
 func (g *Server) down() []relay.Down {
-	if r := g.relay.Load(); r != nil {
-		return r.Down()
+	r := g.relay.Load()
+	if r == nil {
+		return nil
 	}
-	return nil
+	has := make(map[string]bool)
+	for _, one := range g.routes.Load().Routes() {
+		has[commonOf(one)] = true
+	}
+	return slices.DeleteFunc(r.Down(), func(d relay.Down) bool { return !has[d.Common] })
 }
 
 // whyTogether says that a destination waits with others; empty: it does not.
@@ -39,8 +45,12 @@ func (g *Server) whyTogether(destination string) string {
 		return ""
 	}
 	for _, d := range g.down() {
-		if d.Common == commonOf(r) {
+		switch {
+		case d.Common != commonOf(r):
+		case d.Until.After(time.Now()):
 			return fmt.Sprintf("all that goes by %s waits until %s: %v", whose(d.Common), d.Until.Format(time.DateTime), d.Cause)
+		default:
+			return fmt.Sprintf("all that goes by %s waits for one message that tries now whether it works again: %v", whose(d.Common), d.Cause)
 		}
 	}
 	return ""
