@@ -271,7 +271,11 @@ func (b *Book) now(ctx context.Context) (*table, error) {
 	b.seenMu.Lock()
 	b.seen = t
 	b.seenMu.Unlock()
-	b.paces.keep(func(name string) bool { return t.byName[name] != nil })
+	ids := make(map[string]bool, len(all))
+	for _, d := range all {
+		ids[d.Password] = true
+	}
+	b.paces.keep(ids)
 	return t, nil
 }
 

@@ -338,6 +338,51 @@ func TestFaultIsNoPeak(t *testing.T) {
 	}
 }
 
+// TestRefusedIsNotWaitedFor: a message that was not taken takes no other's turn, one that no day has room for is refused for
+// good, and a device that was added again begins anew.
+func TestRefusedIsNotWaitedFor(t *testing.T) {
+	each(t, func(t *testing.T, open func() *Book) {
+		b := open()
+		now := time.Now()
+		b.o.Now = func() time.Time { return now }
+		d := scanner()
+		d.Sending.PerMinute, d.Sending.PerHour, d.Sending.RecipientsPerDay = 2, 2, 8
+		b.mustAdd(t, d)
+		for range 100 {
+			_, back, err := b.session(t).Take(t.Context(), 1)
+			if err != nil {
+				t.Fatalf("what was refused counts: %v", err)
+			}
+			back(t.Context())
+		}
+		if _, _, err := b.session(t).Take(t.Context(), 9); backends.KindOf(err) != backends.Permanent || !strings.Contains(err.Error(), "8 recipients") {
+			t.Errorf("a message that never fits: %v", err)
+		}
+		for i, want := range []time.Duration{0, 0, 30 * time.Minute} {
+			if wait, _, err := b.session(t).Take(t.Context(), 1); err != nil || wait != want {
+				t.Errorf("message %d waits %s (%v)", i, wait, err)
+			}
+		}
+		if err := b.Remove(t.Context(), "scanner"); err != nil {
+			t.Fatal(err)
+		}
+		b.mustAdd(t, d)
+		if wait, _, err := b.session(t).Take(t.Context(), 1); err != nil || wait != 0 {
+			t.Errorf("after it was added again the first message waits %s (%v)", wait, err)
+		}
+	})
+}
+
+// session is one of the scanner's.
+func (b *Book) session(t *testing.T) *Session {
+	t.Helper()
+	s, err := b.Session(t.Context(), "scanner")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // TestRights: who it may write as and to.
 func TestRights(t *testing.T) {
 	box := func(text string) address.Mailbox {

@@ -92,9 +92,12 @@ func (s *Session) Mail() content.DeviceMail {
 }
 
 // Take counts a message for so many recipients, and says how long it waits before it leaves. The error says that the
-// device has sent more than it may: it is a [*backends.Failure] of the kind Throttled. GiveBack takes it off again if the
-// message was not taken.
+// device has sent more than it may: it is a [*backends.Failure] of the kind Throttled, or Permanent where the message alone has
+// more recipients than a day. GiveBack takes it off again if the message was not taken.
 func (s *Session) Take(ctx context.Context, recipients int) (wait time.Duration, giveBack func(context.Context), err error) {
+	if most := s.Sending.RecipientsPerDay; most > 0 && recipients > most {
+		return 0, nil, s.neverFits(recipients)
+	}
 	var taken []func(context.Context)
 	giveBack = func(ctx context.Context) {
 		for _, back := range taken {
@@ -112,11 +115,13 @@ func (s *Session) Take(ctx context.Context, recipients int) (wait time.Duration,
 		}
 		taken = append(taken, back)
 	}
-	wait, ok := s.book.paces.take(s.Name, s.Sending, s.book.o.Now())
+	id, sending := s.Password, s.Sending
+	wait, ok := s.book.paces.take(id, sending, s.book.o.Now())
 	if !ok {
 		giveBack(ctx)
 		return 0, nil, s.tooMuch("more than its rate lets leave within a day waits already")
 	}
+	taken = append(taken, func(context.Context) { s.book.paces.giveBack(id, sending) })
 	return wait, giveBack, nil
 }
 
@@ -148,6 +153,12 @@ func (s *Session) takeOfDay(ctx context.Context, what string, want, most int) (b
 func (s *Session) tooMuch(why string) error {
 	said := "the device " + s.Name + " has sent too much: " + why + ", or ask who looks after this gateway"
 	return backends.Fail(backends.Throttled, "device %s: %s", s.Name, why).Say(said).WithCode("4.7.1")
+}
+
+// neverFits refuses a message for good that no day has room for: a device that tries it again would do so for ever.
+func (s *Session) neverFits(recipients int) error {
+	why := fmt.Sprintf("may send to %d recipients in 24 hours, and this message has %d: send it to fewer", s.Sending.RecipientsPerDay, recipients)
+	return backends.Fail(backends.Permanent, "device %s %s", s.Name, why).Say("the device " + s.Name + " " + why).WithCode("5.5.3")
 }
 
 // Failed notes that something of the device's went wrong, in words.
