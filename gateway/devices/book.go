@@ -313,6 +313,9 @@ func (b *Book) Of(ctx context.Context, at netip.Addr, certificates []*x509.Certi
 	return nil, nil
 }
 
+// Refused implements [login.Devices].
+func (b *Book) Refused(device, why string) { b.Note(device, Use{Failed: why}) }
+
 // Certified implements [login.Devices].
 func (b *Book) Certified(certificates []*x509.Certificate) bool {
 	if len(certificates) == 0 {

@@ -392,8 +392,11 @@ func (a *Authenticator) verify(ctx context.Context, name stores.Name, store *sto
 // login. The store is told to act for the account that the password was found under, and not for
 // the name as it was typed: a store can read that as another account's. What it opens has to be
 // the password's own account.
-func (a *Authenticator) enterByPassword(ctx context.Context, client Client, attempt *Attempt, name stores.Name, store *stores.Store, password *AppPassword) error {
+func (a *Authenticator) enterByPassword(ctx context.Context, client Client, attempt *Attempt, name stores.Name, store *stores.Store, password *AppPassword) (err error) {
 	attempt.Password, attempt.Device = password.ID, password.Device
+	if !password.Wordless {
+		defer func() { a.noteRefusal(password.Device, err) }()
+	}
 	if err := password.allows(a.now(), attempt.Peer); err != nil {
 		return password.refusal(err)
 	}
@@ -418,7 +421,7 @@ func (a *Authenticator) enterByPassword(ctx context.Context, client Client, atte
 		check, known = nil, nil
 	}
 	impersonation.ActAs, impersonation.Peer = name.Mailbox, attempt.Peer
-	err := client.Enter(ctx, Entry{
+	err = client.Enter(ctx, Entry{
 		Store: store, Credential: impersonation, Folder: name.Folder, check: check,
 		Device: password.Device, Legacy: password.Legacy, Known: known,
 	})

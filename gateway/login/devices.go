@@ -21,6 +21,8 @@ type Devices interface {
 	Of(ctx context.Context, at netip.Addr, certificates []*x509.Certificate) (*AppPassword, error)
 	// Certified says whether a certificate is a device's. It answers at once, by what is known now.
 	Certified(certificates []*x509.Certificate) bool
+	// Refused is told why a device may not log in that has proved itself. It answers at once.
+	Refused(device, why string)
 }
 
 // Recognize lets a client in that is known without having said anything, by its certificate or its network; known is
@@ -54,7 +56,7 @@ func (a *Authenticator) enterDevice(ctx context.Context, client Client, attempt 
 	own := *password // its owner may become known
 	name, store := a.find(own.Account, "")
 	attempt.Name, attempt.Store, attempt.Device = name, labelOf(store), own.Device
-	return a.guard.Proved(ctx, attempt, func(ctx context.Context) error {
+	err := a.guard.Proved(ctx, attempt, func(ctx context.Context) error {
 		switch {
 		case store == nil || store.Name != own.Store:
 			return WrongCredentials("device %s is of store %s, which has no login %s any more", own.Device, own.Store, own.Account)
@@ -63,6 +65,21 @@ func (a *Authenticator) enterDevice(ctx context.Context, client Client, attempt 
 		}
 		return a.enterByPassword(ctx, client, attempt, name, store, &own)
 	})
+	a.noteRefusal(own.Device, err)
+	return err
+}
+
+// noteRefusal has who looks after a device see why it was not let in: the device itself shows that to nobody. An outage is
+// not the device's.
+func (a *Authenticator) noteRefusal(device string, err error) {
+	if device == "" || a.devices == nil || !refused(err) {
+		return
+	}
+	why := err.Error()
+	if failure := backends.AsFailure(err); failure.Kind == backends.Permanent {
+		why = failure.Reply().Text // what the device was told
+	}
+	a.devices.Refused(device, why)
 }
 
 // refusal is why a password that is right is not good. Who has a device's has to mend the device, and is told.

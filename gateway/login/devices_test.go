@@ -23,6 +23,15 @@ type fakeDevices struct {
 	certificate *x509.Certificate
 	byIt        *login.AppPassword
 	fail        error
+
+	mu      sync.Mutex
+	refused []string
+}
+
+func (f *fakeDevices) Refused(device, why string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refused = append(f.refused, device+": "+why)
 }
 
 func (f *fakeDevices) Of(_ context.Context, at netip.Addr, certificates []*x509.Certificate) (*login.AppPassword, error) {

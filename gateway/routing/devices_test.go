@@ -200,6 +200,39 @@ func TestDeviceIsWhoItSays(t *testing.T) {
 	}
 }
 
+// TestDeviceThatIsNotLetIn: who looks after a device sees why it is not let in, whatever it proves itself by; of who has not
+// proved to be the device, and of a store that is away, there is nothing to see.
+func TestDeviceThatIsNotLetIn(t *testing.T) {
+	f := newFleet(t)
+	f.add("modern", "192.0.2.1/32", func(d *devices.Device) { d.Legacy = false })
+	password := f.add("elsewhere", "198.51.100.0/24", func(d *devices.Device) { d.Proof = devices.ByPassword })
+	f.add("other", "192.0.2.3/32", nil)
+	if _, err := f.at("192.0.2.1"); code(err) != "550 5.7.1" {
+		t.Fatal(err)
+	}
+	f.sakes.onLogin = func(context.Context) error { return backends.Fail(backends.Temporary, "down") }
+	if _, err := f.at("192.0.2.3"); code(err)[:1] != "4" {
+		t.Fatal(err)
+	}
+	f.sakes.onLogin = nil
+	for _, secret := range []string{password, "wrong"} {
+		s, _ := f.at("203.0.113.1")
+		if err := authenticate(t, s, "PLAIN", "\x00alice@sakes.example\x00"+secret); err == nil {
+			t.Fatal("let in")
+		}
+		f.book.Write(t.Context())
+		d, err := f.book.Get(t.Context(), "elsewhere")
+		if err != nil || !strings.Contains(d.LastError, "not good from this address") {
+			t.Errorf("elsewhere: %q, %v", d.LastError, err)
+		}
+	}
+	for name, want := range map[string]string{"modern": "the device modern may not log in: it has to use TLS 1.2 or a newer one", "other": ""} {
+		if d, err := f.book.Get(t.Context(), name); err != nil || d.LastError != want {
+			t.Errorf("%s: %q, %v", name, d.LastError, err)
+		}
+	}
+}
+
 // TestDeviceWaits: what is above a device's rate is taken, and waits; what is above its day is refused; and while the store
 // does not answer, its mail is taken as well.
 func TestDeviceWaits(t *testing.T) {
