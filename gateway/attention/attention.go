@@ -165,11 +165,14 @@ func (c Concern) End(now time.Time) string {
 
 // Sentence is a concern's text with its end, ready to be read.
 func (c Concern) Sentence(now time.Time) string {
-	text := c.Text
-	if end := c.End(now); end != "" {
-		text += " " + end
+	end := c.End(now)
+	if end == "" {
+		return c.Text
 	}
-	return text
+	if what, ends := strings.CutSuffix(c.Text, " ends"); ends && !c.Until.After(now) {
+		return what + " ended on " + c.Until.UTC().Format(time.DateTime) + " UTC"
+	}
+	return c.Text + " " + end
 }
 
 // textMost bounds a concern's texts, in octets.

@@ -190,6 +190,40 @@ func TestSinceStays(t *testing.T) {
 	}
 }
 
+// TestAgainAndAgain: what happens again and again, with a time of its own each time, lasts since it was first there, and is
+// worth a mail.
+func TestAgainAndAgain(t *testing.T) {
+	now := noon
+	r := New(Options{Log: zerolog.Nop(), Now: func() time.Time { return now }})
+	r.Source("devices", func(context.Context) ([]Concern, error) {
+		return []Concern{{Key: "device:scanner failed", Kind: Device, Severity: Notice, Text: "has failed", Since: now.Add(-time.Minute)}}, nil
+	})
+	for range 12 {
+		r.Look(t.Context())
+		now = now.Add(5 * time.Minute)
+	}
+	if got := r.Concerns(); len(got) != 1 || !got[0].Since.Equal(noon.Add(-time.Minute)) || len(Settled(got, now)) != 1 {
+		t.Errorf("%+v, of which a mail has %d", got, len(Settled(got, now)))
+	}
+}
+
+// TestSentence: what is over is told as such.
+func TestSentence(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		days int
+		want string
+	}{
+		{"the device scanner ends", 3, "the device scanner ends on 2026-12-03, in 3 days"},
+		{"the device scanner ends", -1, "the device scanner ended on 2026-11-29 12:00:00 UTC"},
+		{"the token is void", -1, "the token is void since 2026-11-29 12:00:00 UTC"},
+	} {
+		if got := (Concern{Text: c.text, Until: days(c.days)}).Sentence(noon); got != c.want {
+			t.Errorf("%q, not %q", got, c.want)
+		}
+	}
+}
+
 // TestManyConcerns: memory, mails and logs are bounded, and the worst stay.
 func TestManyConcerns(t *testing.T) {
 	r := New(Options{Log: zerolog.Nop(), Now: func() time.Time { return noon }})

@@ -190,8 +190,8 @@ func (r *Registry) all(now time.Time) (all []Concern) {
 		}
 		by[c.Key] = true
 		c.judge(now)
-		if was, is := r.seen[c.Key]; is && c.Since.IsZero() {
-			c.Since = was.since
+		if was, is := r.seen[c.Key]; is && (c.Since.IsZero() || was.since.Before(c.Since)) {
+			c.Since = was.since // what happens again and again has not just begun
 		}
 		if c.Since.IsZero() {
 			c.Since = now
