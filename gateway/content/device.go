@@ -260,12 +260,12 @@ func (d DeviceMail) dropBadDate(h *header.Header) {
 	}
 }
 
-// goodMessageID is one (RFC 5322 §3.6.4), with the right-hand sides that programs write.
-var goodMessageID = regexp.MustCompile(`^<[^<>\s@\x00-\x20\x7f-\xff]+@[^<>\s@\x00-\x20\x7f-\xff]+>$`)
+// goodMessageID is one in ASCII (RFC 5322 §3.6.4), with the right-hand sides that programs write.
+var goodMessageID = regexp.MustCompile(`^<[^<>\s@\x00-\x20\x7f]+@[^<>\s@\x00-\x20\x7f]+>$`)
 
 func dropBadMessageID(h *header.Header) {
 	ids := h.All("Message-ID")
-	if len(ids) == 1 && len(ids[0].Raw) < longestLine && goodMessageID.MatchString(ids[0].Value()) {
+	if len(ids) == 1 && len(ids[0].Raw) < longestLine && address.ASCII(ids[0].Value()) && goodMessageID.MatchString(ids[0].Value()) {
 		return
 	}
 	h.Fields = slices.DeleteFunc(h.Fields, func(f header.Field) bool { return f.Is("Message-ID") })

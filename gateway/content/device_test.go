@@ -80,6 +80,8 @@ func TestDeviceMail(t *testing.T) {
 		{"no Date in it", plain, "Date: today\r\nMessage-ID: <1@s>\r\n\r\n", "Message-ID: <1@s>\r\nX-Original-Date: today\r\n\r\n"},
 		{"a clock without a battery", plain, "Date: Thu, 01 Jan 1970 00:03:00 +0000\r\nMessage-ID: <1@s>\r\n\r\n", "Message-ID: <1@s>\r\nX-Original-Date: Thu, 01 Jan 1970 00:03:00 +0000\r\n\r\n"},
 		{"no Message-ID in it", plain, "Date: Mon, 30 Nov 2026 10:00:00 +0000\r\nMessage-ID: 4711\r\n\r\n", "Date: Mon, 30 Nov 2026 10:00:00 +0000\r\n\r\n"},
+		{"a Message-ID in Latin 1", plain, "Date: Mon, 30 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@B\xfcro>\r\n\r\n", "Date: Mon, 30 Nov 2026 10:00:00 +0000\r\n\r\n"},
+		{"a Message-ID in UTF-8", plain, "Date: Mon, 30 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@Γραφείο>\r\n\r\n", "Date: Mon, 30 Nov 2026 10:00:00 +0000\r\n\r\n"},
 		{"two Subjects", plain, good + "Subject: a\r\nSubject: b\r\n\r\n", good + "Subject: a\r\n\r\n"},
 
 		{"a prefix", prefixed, good + "Subject: page 1\r\n\r\n", good + "Subject: [scan] page 1\r\n\r\n"},
