@@ -116,6 +116,9 @@ type FetchManyRequest struct {
 	Top       bool
 	Lines     int
 	Rendering Rendering
+	// Counted says that the messages are only counted, and are likely to be asked for next: a backend to which rendering them is
+	// dear may keep what it has rendered until the maildrop is closed.
+	Counted bool
 }
 
 // One is the request for the message i by itself.

@@ -55,6 +55,8 @@ type Store struct {
 	lanesIdle time.Duration
 	// webBounds are those of the Ids of EWS that a maildrop remembers.
 	webBounds webBounds
+	// counted is how many octets all maildrops keep of messages that were counted.
+	counted atomic.Int64
 
 	mu     sync.Mutex
 	open   map[io.Closer]struct{} // maildrops

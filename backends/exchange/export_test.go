@@ -21,3 +21,12 @@ func KnowIDs(s *Store, most, shift int) { s.webBounds = webBounds{most, shift} }
 
 // Hasty takes files of a Drop folder that have not changed for so long. It is called before the settings are given.
 func Hasty(s *Store, quiet time.Duration) { s.quiet = quiet }
+
+// CountedTogether is how many octets of messages that were counted a store keeps.
+const CountedTogether = countedTogether
+
+// CountedOctets is how many it does keep.
+func CountedOctets(s *Store) int64 { return s.counted.Load() }
+
+// FillCounted leaves no room for them.
+func FillCounted(s *Store) { s.counted.Store(countedTogether) }

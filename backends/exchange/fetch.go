@@ -209,16 +209,31 @@ func (c *contents) Next(ctx context.Context) (backends.Content, error) {
 		if len(c.left) == 0 {
 			return nil, io.EOF
 		}
-		n := min(len(c.left), togetherMost)
+		if content := c.maildrop.ofCounted(ctx, c.left[0], c.request); content != nil {
+			c.left = c.left[1:]
+			return content, nil
+		}
+		n := c.togetherNow()
 		c.parts = c.maildrop.divide(c.ctx, c.left[:n])
 		c.left = c.left[n:]
 	}
-	o, err := c.parts[0].next(ctx)
+	o, id, err := c.parts[0].next(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer o.discard()
-	return c.maildrop.content(ctx, o, c.form, c.request)
+	return c.maildrop.content(ctx, id, o, c.form, c.request)
+}
+
+// togetherNow is how many of those that are left the server is asked for together: up to the next one that is kept.
+func (c *contents) togetherNow() int {
+	most := min(len(c.left), togetherMost)
+	for n := 1; n < most; n++ {
+		if _, _, there := c.maildrop.counted.find(countedKey{c.left[n], c.request.Rendering}); there {
+			return n
+		}
+	}
+	return most
 }
 
 // Close implements [backends.Contents]. What the server has open still it forgets with the next request.

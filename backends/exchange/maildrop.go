@@ -21,6 +21,7 @@ type maildrop struct {
 	who     parties
 	account backends.Account
 	id      string // of the folder
+	counted counted
 
 	ctx    context.Context //nolint:containedctx // the session's: it ends what is under way at Close
 	cancel context.CancelFunc
@@ -34,7 +35,9 @@ var (
 )
 
 func newMaildrop(s *Store, c *session, who parties) *maildrop {
-	return &maildrop{store: s, session: c, lanes: newLanes(c, s.lanesIdle), who: who, account: who.owner.account}
+	return &maildrop{
+		store: s, session: c, lanes: newLanes(c, s.lanesIdle), who: who, account: who.owner.account, counted: counted{together: &s.counted},
+	}
 }
 
 // Open logs in and finds the folder.
@@ -247,6 +250,7 @@ func (m *maildrop) Close() error {
 	m.once.Do(func() {
 		m.cancel()
 		m.store.forget(m)
+		m.counted.close()
 		m.lanes.close()
 		m.session.close()
 	})

@@ -352,7 +352,7 @@ func (w *openOutbox) hand(ctx context.Context, id backends.MessageID, form mime.
 	case len(out.Recipients) == 0: // it was settled, and whoever did so was ended before it was deleted
 		return w.remove(ctx, id)
 	}
-	content, err := w.content(ctx, o, form, backends.FetchManyRequest{})
+	content, err := w.content(ctx, id, o, form, backends.FetchManyRequest{})
 	if err != nil {
 		w.store.log.Warn().Err(err).Str("mailbox", w.account.Address).Str("message", string(id)).Msg("a message in the outbox cannot be made mail, and stays there")
 		return nil

@@ -55,21 +55,22 @@ func (p *part) read(ctx context.Context, r *reading) {
 }
 
 // next waits for the next message.
-func (p *part) next(ctx context.Context) (*object, error) {
+func (p *part) next(ctx context.Context) (*object, backends.MessageID, error) {
+	id := p.ids[p.given]
 	select {
 	case r := <-p.results:
 		p.given++
-		return r.object, r.err
+		return r.object, id, r.err
 	case <-ctx.Done():
-		return nil, backends.Fail(backends.Temporary, "fetch: %w", context.Cause(ctx))
+		return nil, id, backends.Fail(backends.Temporary, "fetch: %w", context.Cause(ctx))
 	case <-p.done:
 	}
 	select {
 	case r := <-p.results: // the last of them
 		p.given++
-		return r.object, r.err
+		return r.object, id, r.err
 	default:
-		return nil, errClosed
+		return nil, id, errClosed
 	}
 }
 

@@ -131,35 +131,43 @@ func formOf(r backends.Rendering) (mime.Form, error) {
 
 // content makes mail of an object. It is made whole before its first octet goes out: what cannot be rendered is told before that, and
 // its size is known. It is the same whether the object came alone, or in a group, where it says its entry id.
-func (m *maildrop) content(ctx context.Context, o *object, form mime.Form, request backends.FetchManyRequest) (backends.Content, error) {
+func (m *maildrop) content(ctx context.Context, id backends.MessageID, o *object, form mime.Form, request backends.FetchManyRequest) (backends.Content, error) {
 	o.message.Delete(mapi.PidTagEntryId)
-	return m.store.rendered(m.ctx, ctx, o.message, form, request)
+	b, size, err := m.store.rendered(o.message, form)
+	if err != nil {
+		return nil, err
+	}
+	if request.Counted {
+		m.counted.keep(countedKey{id, request.Rendering}, b, size)
+	}
+	return newContent(m.ctx, ctx, b.Reader(), b, size, request), nil
 }
 
-// rendered is [maildrop.content] of a message, in a maildrop whose context is open.
-func (s *Store) rendered(open, ctx context.Context, o *mapi.Message, form mime.Form, request backends.FetchManyRequest) (backends.Content, error) {
+// rendered makes mail of a message, of so many octets in canonical form.
+func (s *Store) rendered(o *mapi.Message, form mime.Form) (b *buffer.Buffer, size int64, err error) {
 	w := mime.Writer{Kept: true, Form: form}
 	if len(s.domains) > 0 {
 		w.Domain = s.domains[0]
 	}
-	b := buffer.Create(buffer.Options{})
+	b = buffer.Create(buffer.Options{})
 	counter := &crlf.Counter{}
-	err := w.Write(io.MultiWriter(b, counter), o)
+	err = w.Write(io.MultiWriter(b, counter), o)
 	if err == nil {
 		err = b.Commit()
 	}
 	if err != nil {
 		_ = b.Discard()
-		return nil, poison("make mail of a message", err)
+		return nil, 0, poison("make mail of a message", err)
 	}
-	return newContent(open, ctx, b, counter.Octets(), request), nil
+	return b, counter.Octets(), nil
 }
 
-// newContent gives out a message of so many octets in canonical form, as much of it as was asked for.
-func newContent(open, ctx context.Context, b *buffer.Buffer, size int64, request backends.FetchManyRequest) *content {
-	c := &content{open: open, ctx: ctx, buffer: b, reader: crlf.NewReader(b.Reader()), size: size}
+// newContent gives out a text that has so many octets in canonical form, as much of it as was asked for. The buffer, which may be nil, is
+// discarded with it.
+func newContent(open, ctx context.Context, text io.Reader, b *buffer.Buffer, size int64, request backends.FetchManyRequest) *content {
+	c := &content{open: open, ctx: ctx, buffer: b, reader: crlf.NewReader(text), size: size}
 	if request.Top {
-		c.reader, c.size = crlf.NewReader(crlf.Top(crlf.NewReader(b.Reader()), request.Lines)), -1
+		c.reader, c.size = crlf.NewReader(crlf.Top(c.reader, request.Lines)), -1
 	}
 	return c
 }
@@ -168,7 +176,7 @@ func newContent(open, ctx context.Context, b *buffer.Buffer, size int64, request
 type content struct {
 	open   context.Context //nolint:containedctx // the maildrop's
 	ctx    context.Context //nolint:containedctx // the request's, which covers the reading
-	buffer *buffer.Buffer
+	buffer *buffer.Buffer  // nil: the text is in nobody's but the maildrop's
 	reader *crlf.Reader
 	size   int64
 }
@@ -190,5 +198,8 @@ func (c *content) Read(p []byte) (int, error) {
 // Close implements [io.Closer].
 func (c *content) Close() error {
 	c.reader.Release()
+	if c.buffer == nil {
+		return nil
+	}
 	return c.buffer.Discard()
 }

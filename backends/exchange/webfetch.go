@@ -243,12 +243,16 @@ func storage(err error) error {
 // content gives mail as the server has made it, or makes another form of it.
 func (c *webContents) content(ctx context.Context, k *kept) (backends.Content, error) {
 	if c.form == (mime.Form{}) {
-		return newContent(c.drop.ctx, ctx, k.buffer, k.size, c.request), nil
+		return newContent(c.drop.ctx, ctx, k.buffer.Reader(), k.buffer, k.size, c.request), nil
 	}
 	defer k.buffer.Discard()
 	o, err := mime.Reader{Skeleton: true}.Read(k.buffer, k.buffer.Size())
 	if err != nil {
 		return nil, poison("read a message of the server's", err)
 	}
-	return c.drop.store.rendered(c.drop.ctx, ctx, o, c.form, c.request)
+	b, size, err := c.drop.store.rendered(o, c.form)
+	if err != nil {
+		return nil, err
+	}
+	return newContent(c.drop.ctx, ctx, b.Reader(), b, size, c.request), nil
 }

@@ -84,7 +84,7 @@ func (r reader) Measure(ctx context.Context, request backends.MeasureRequest) it
 // some measures as many messages as one FetchMany gives. False: nothing is to follow.
 func (r reader) some(ctx context.Context, request backends.MeasureRequest, yield func(backends.Measured, error) bool) bool {
 	contents, err := r.openMany(ctx, backends.FetchManyRequest{
-		IDs: request.IDs, Top: !request.Sizes, Lines: request.Lines, Rendering: request.Rendering,
+		IDs: request.IDs, Top: !request.Sizes, Lines: request.Lines, Rendering: request.Rendering, Counted: request.Sizes,
 	})
 	if err != nil {
 		yield(backends.Measured{}, err)
