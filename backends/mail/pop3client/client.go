@@ -21,6 +21,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"time"
@@ -201,6 +202,9 @@ func (c *Client) during(ctx context.Context) (over func()) {
 func (c *Client) breaks(err error) error {
 	if ctx := c.meter.ctx; ctx != nil && ctx.Err() != nil {
 		err = ctx.Err()
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("the server has ended the connection before its answer was complete: %w", err)
 	}
 	if c.broken == nil {
 		c.broken = err
