@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
@@ -60,6 +61,17 @@ func (c Collect) Stays() (time.Duration, bool) { return c.leave, c.Leave == Leav
 
 // Zone is where Cron is read; nil: the machine's own time.
 func (c Collect) Zone() *time.Location { return c.zone }
+
+// Fingerprint tells one configuration of an account from another, and is the same for the same one each time that it is read. It has
+// secrets in it.
+func (c Collect) Fingerprint() string {
+	var login OAuth
+	if c.OAuth != nil {
+		login = *c.OAuth
+	}
+	c.OAuth, c.zone, login.Expires = nil, nil, nil // a pointer is another one each time; TimeZone says the zone
+	return fmt.Sprintf("%#v %#v", c, login)
+}
 
 // mostCollected bounds the list.
 const mostCollected = 10_000

@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"github.com/adhocore/gronx"
@@ -21,6 +22,7 @@ type Account struct {
 	Protocol string
 	Address  string // host:port
 	User     string
+	Folder   string // of IMAP; empty: the inbox
 	// Secure is how a POP3 server is reached.
 	Secure pop3client.Options
 	// Credential gives what a POP3 server is shown, when it is needed.
@@ -46,6 +48,19 @@ type Account struct {
 
 	// Settings tells one configuration of the account from another, secrets included. It is kept nowhere.
 	Settings string
+}
+
+// mailbox says which one it is. Unique-ids are of one mailbox: those of another one may be the same (RFC 1939 §7, RFC 9051 §2.3.1.1).
+func (a *Account) mailbox() string {
+	host, _, err := net.SplitHostPort(a.Address)
+	if err != nil {
+		host = a.Address
+	}
+	text := a.Protocol + " " + host + " " + a.User
+	if a.Folder != "" {
+		text += " " + a.Folder
+	}
+	return text
 }
 
 // Schedule is when an account is collected: every so often, or as a cron expression says in a time zone.

@@ -125,7 +125,7 @@ func (w *world) collector(t *testing.T) *Collector {
 		Log: zerolog.New(&w.log), DB: w.db, Locks: &w.locks, Table: func() *stores.Table { return table },
 		Buffers: func() buffer.Options { return buffer.Options{} }, Hostname: func() string { return "mail.sakes.example" },
 		Hops: func() int { return 100 }, Parallel: func() int { return 1 }, Now: func() time.Time { return w.clock },
-		OpenIMAP: func(ctx context.Context, _ string) (Opened, error) {
+		OpenIMAP: func(ctx context.Context, _ *Account) (Opened, error) {
 			drop, err := w.source.Open(ctx, backends.OpenRequest{Credential: backends.Credential{Kind: backends.CredentialPassword, User: "anna", Secret: []byte("a")}})
 			return Opened{Maildrop: drop, Close: func() {}}, err
 		},

@@ -34,8 +34,8 @@ type Options struct {
 	Hops     func() int
 	// Opening opens TNEF for some recipients [for none].
 	Opening func() *receivers.Opening
-	// OpenIMAP opens an IMAP account's folder.
-	OpenIMAP func(ctx context.Context, account string) (Opened, error)
+	// OpenIMAP opens an IMAP account's folder, of the account as it is given.
+	OpenIMAP func(ctx context.Context, account *Account) (Opened, error)
 	// Parallel is how many accounts are collected at a time.
 	Parallel func() int
 	// Observe is told when a run has ended, with its counts and the kind of its failure, if any [nobody is].
@@ -275,7 +275,7 @@ func (k *keeper) pause(ctx context.Context, wait time.Duration) (asked bool) {
 
 // due is when an account is collected next.
 func (k *keeper) due(s Status) time.Time {
-	if !s.Next.IsZero() {
+	if !s.Next.IsZero() && !s.Stopped.After(k.now()) { // otherwise the clock was set back
 		return s.Next
 	}
 	after := s.Stopped
@@ -355,6 +355,18 @@ func (k *keeper) once(ctx context.Context, log zerolog.Logger, asked bool) {
 		k.pause(ctx, lookEvery/2)
 		return
 	}
+	if mailbox := k.account.mailbox(); s.Mailbox != mailbox {
+		if s.Mailbox != "" {
+			log.Info().Str("before", s.Mailbox).Str("mailbox", mailbox).Msg("the account is another mailbox now: what is in it is known by contents alone")
+			err = k.ledger.leave(ctx, name)
+		}
+		s.Mailbox = mailbox
+	}
+	if err != nil {
+		log.Warn().Err(err).Msg("an account is not collected, as nothing can be written down")
+		k.pause(ctx, lookEvery/2)
+		return
+	}
 	s.Running, s.Begun, s.Seen, s.Last = true, k.now(), k.now(), Counts{}
 	s.Ended = s.Runs // one that was killed has ended
 	s.Runs++
@@ -418,7 +430,7 @@ func (c *Collector) open(ctx context.Context, a *Account) (source, error) {
 	if a.Protocol == POP3 {
 		return openPOP3(ctx, a)
 	}
-	opened, err := c.OpenIMAP(ctx, a.Name)
+	opened, err := c.OpenIMAP(ctx, a)
 	if err != nil {
 		return nil, ofStore(err)
 	}

@@ -19,7 +19,7 @@
 //  4. the ledger has it as taken;
 //  5. the source is told to remove it, in this session or, where it stays for a time, in a later one;
 //  6. the source confirms that, at QUIT or by its answer to EXPUNGE;
-//  7. the ledger forgets it.
+//  7. the ledger forgets it once the source does not list it any more: some confirm a removal, and keep the message.
 //
 // Whatever ends in between: before 2 nothing has happened. Before 4 it is read again, and handed over under the same key as
 // a retry, so that a store that has it knows it. Before 7 it is in the ledger as taken, and is not handed over again.
@@ -29,7 +29,7 @@
 // Unique-ids of POP3 servers last, and are unique, as a rule. A message whose id is missing or another message's, too, is known by
 // its content, and so are all where the ids are the numbers of the session. Before a message of an earlier session is removed its
 // header is compared with what was taken. A message that the server has by another id than before is recognised by its content, if
-// it has a Message-ID or a Date, and goes on under its key. An IMAP server's ids are its UIDVALIDITY with a UID, which never are another
+// it has a Message-ID or a Date, and goes on under its key. So are all of an account that is another mailbox from now on. An IMAP server's ids are its UIDVALIDITY with a UID, which never are another
 // message's.
 //
 // # What goes wrong

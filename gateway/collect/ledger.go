@@ -13,9 +13,10 @@ import (
 
 // The states of a message in the ledger.
 const (
-	begun   = "begun" // it is handed to its recipients: some may have it
-	taken   = "taken" // all of them have it
-	setDown = "aside" // it cannot be taken now, the reason says why
+	begun   = "begun"   // it is handed to its recipients: some may have it
+	taken   = "taken"   // all of them have it
+	setDown = "aside"   // it cannot be taken now, the reason says why
+	removed = "removed" // taken, and the source has said that it is gone: forgotten once it is listed no more
 )
 
 // entry is what is remembered of a message.
@@ -119,6 +120,25 @@ func notNil(octets []byte) []byte {
 		return []byte{}
 	}
 	return octets
+}
+
+// leave has the messages of an account no longer go by their ids, as these were of another mailbox. Those that are in the new one, too, are
+// known by their contents.
+func (l *ledger) leave(ctx context.Context, account string) error {
+	err := l.db.Write(ctx, func(tx *state.Tx) error {
+		if _, err := tx.Exec("DELETE FROM collect_messages WHERE account = $1 AND state = $2", account, removed); err != nil {
+			return err
+		}
+		now := l.now().UnixMicro()
+		// No server's id has a blank.
+		_, err := tx.Exec("UPDATE collect_messages SET id = $1 || id, gone = CASE WHEN gone = 0 THEN $2 ELSE gone END WHERE account = $3",
+			fmt.Sprintf("until %d ", now), now, account)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("the ledger of %s: %w", account, err)
+	}
+	return nil
 }
 
 // rename gives a message the id that its server has for it now.

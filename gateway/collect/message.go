@@ -37,7 +37,7 @@ func (r *run) message(ctx context.Context, i item) error {
 	if known, err := r.recognise(ctx, i, e, old); known || err != nil {
 		return err
 	}
-	if e.state == setDown && e.due.After(r.now()) && !r.asked {
+	if e.state == setDown && r.waits(e, r.now()) && !r.asked {
 		return nil // without a unique-id it had to be read to know that
 	}
 	r.read++
@@ -64,7 +64,11 @@ func (r *run) identify(i *item, at **entry, sum *digest) (old *entry) {
 		name := weakMark + hex.EncodeToString(whole)
 		r.weak[name]++
 		i.id = fmt.Sprintf("%s/%d", name, r.weak[name])
-		if e = r.entries[i.id]; e == nil {
+		e = r.entries[i.id]
+		if e != nil && e.state == removed && content.MessageID(sum.start) != "" {
+			e.state = taken // the server has kept it
+		}
+		if e == nil || e.state == removed {
 			e = &entry{id: i.id, size: i.size, first: r.now()}
 		}
 	case len(e.digest) > 0 && string(e.digest) != string(whole):
@@ -227,6 +231,9 @@ func (r *run) notTaken(ctx context.Context, e *entry, why error, passes bool) er
 		r.later = 0
 		return nil
 	}
+	if backends.KindOf(why) == backends.OverQuota {
+		return nil // the others' mailboxes are not full
+	}
 	if r.later++; r.later >= refusalsMost {
 		return &enough{&failure{kind: kindStore, err: fmt.Errorf("%d messages in a row were not taken: %w", r.later, why)}}
 	}
@@ -256,7 +263,7 @@ func (r *run) taken(ctx context.Context, i item, e *entry, d *delivery) error {
 		r.count.Delivered++
 	}
 	r.log.Info().Str(events.Event, events.Fetched).Str("source", r.account.Address).Str("id", backends.SafeText(e.id)).Str("key", d.entry.key).
-		Str(events.MessageID, content.MessageID(d.sum.start)).Str("from", d.env.from).Strs("recipients", e.delivered).Str("by", d.env.by).
+		Str(events.MessageID, content.MessageID(d.sum.start)).Str("from", d.env.from).Int("recipients", len(e.delivered)).Str("by", d.env.by).
 		Bool("fallback", d.fellBack).Int64(events.Octets, d.body.Size()).Msg("message collected")
 	if r.removable(e, r.now()) {
 		return r.discard(ctx, i)

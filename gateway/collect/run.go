@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends/mail/pop3client"
+	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/folder"
 )
 
@@ -55,10 +56,12 @@ type run struct {
 	// asked says that somebody wants this run: what is set aside is tried, too, each message once.
 	asked bool
 	tried map[string]bool
-	src   source
-	read  int // messages that were read or are removed in this session
-	most  int // of them
-	later int // messages in a row that no store has taken for now
+	// parted are the ids that the server has said it removed in this run: it is not asked again.
+	parted map[string]bool
+	src    source
+	read   int // messages that were read or are removed in this session
+	most   int // of them
+	later  int // messages in a row that no store has taken for now
 }
 
 // errLost says that another gateway may collect the account by now.
@@ -137,10 +140,27 @@ func (r *run) end(ctx context.Context) error {
 		err = fmt.Errorf("ending the session: %w", err)
 	}
 	r.count.Removed += int64(len(removed))
-	if e := r.ledger.forget(ctx, r.account.Name, removed); e != nil {
+	if e := r.part(ctx, removed); e != nil {
 		return errors.Join(err, &failure{kind: kindState, err: e})
 	}
 	return err
+}
+
+// part notes what the server says that it has removed. It is forgotten once the server lists it no more: some keep what they were told to
+// remove, and all of it would come again.
+func (r *run) part(ctx context.Context, ids []string) error {
+	if r.parted == nil {
+		r.parted = make(map[string]bool)
+	}
+	var changed []*entry
+	for _, id := range ids {
+		r.parted[id] = true
+		if e := r.entries[id]; e != nil {
+			e.state = removed
+			changed = append(changed, e)
+		}
+	}
+	return r.ledger.putAll(ctx, r.account.Name, changed)
 }
 
 // compare notes which messages the server lists, and which it has no more, or has again.
@@ -152,7 +172,19 @@ func (r *run) compare(ctx context.Context, items []item) error {
 		}
 	}
 	var changed []*entry
+	var gone []string
+	kept := 0
 	for id, e := range r.entries {
+		if e.state == removed && !strings.HasPrefix(id, weakMark) {
+			if !r.there[id] {
+				gone = append(gone, id)
+				delete(r.entries, id)
+				continue
+			}
+			kept++
+			e.state = taken
+			changed = append(changed, e)
+		}
 		if len(e.digest) > 0 {
 			r.contents[string(e.digest)] = append(r.contents[string(e.digest)], e)
 		}
@@ -162,6 +194,12 @@ func (r *run) compare(ctx context.Context, items []item) error {
 			}
 			changed = append(changed, e)
 		}
+	}
+	if kept > 0 {
+		r.log.Warn().Int("messages", kept).Msg("the server still has messages that it has said it removed: they are not delivered again, and it is told again to remove them")
+	}
+	if err := r.ledger.forget(ctx, r.account.Name, gone); err != nil {
+		return err
 	}
 	return r.ledger.putAll(ctx, r.account.Name, changed)
 }
@@ -178,7 +216,7 @@ func (r *run) each(ctx context.Context, items []item) (more bool, err error) {
 		switch {
 		case i.id == "" || e == nil || e.state == begun:
 			fresh = append(fresh, i)
-		case e.state == setDown && (!e.due.After(now) || r.asked && !r.tried[i.id]):
+		case e.state == setDown && (!r.waits(e, now) || r.asked && !r.tried[i.id]):
 			due = append(due, i)
 		case e.state == taken && r.suspicious(i, e):
 			fresh = append(fresh, i)
@@ -275,9 +313,15 @@ func (r *run) suspicious(i item, e *entry) bool {
 	return !r.src.lasting() && i.size >= 0 && e.size >= 0 && i.size != e.size
 }
 
+// waits says whether it is too early to try a message that was set aside. One that is due later than any can be is from before the clock
+// was set back.
+func (r *run) waits(e *entry, now time.Time) bool {
+	return e.due.After(now) && !e.due.After(now.Add(refusedMost))
+}
+
 // removable says whether a message has been at the source for long enough.
 func (r *run) removable(e *entry, now time.Time) bool {
-	return !r.account.LeaveForEver && !now.Before(e.taken.Add(r.account.Leave))
+	return !r.parted[e.id] && !r.account.LeaveForEver && !now.Before(e.taken.Add(r.account.Leave))
 }
 
 // sweep removes a message that an earlier session has taken, once it is known to be that one.
@@ -296,8 +340,8 @@ func (r *run) sweep(ctx context.Context, i item) error {
 	return r.discard(ctx, i)
 }
 
-// same says whether a message is the one that was taken under its id, by its header, or where the server does not give that alone by
-// all of it.
+// same says whether a message is the one that was taken under its id, by its header, or by all of it where the server does not give that
+// alone, or where others may have the same header.
 func (r *run) same(ctx context.Context, i item, e *entry) (bool, error) {
 	if r.src.lasting() {
 		return true, nil
@@ -306,7 +350,9 @@ func (r *run) same(ctx context.Context, i item, e *entry) (bool, error) {
 	err := canonical(sum, func(w io.Writer) error { return r.src.header(ctx, i, w) })
 	if err == nil {
 		if _, header := sum.sums(); string(header) == string(e.header) {
-			return true, nil
+			if named, dated := content.Identity(sum.start); named || !dated.IsZero() {
+				return true, nil
+			}
 		}
 	}
 	if err != nil && !errors.Is(err, errNoHeader) {

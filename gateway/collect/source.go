@@ -128,7 +128,7 @@ func (s *pop3Source) remove(ctx context.Context, i item) error {
 }
 
 func (s *pop3Source) finish(ctx context.Context) ([]string, error) {
-	if err := s.client.Quit(ctx); err != nil {
+	if err := s.client.Quit(ctx); err != nil && len(s.marked) > 0 { // otherwise nothing depends on it
 		return nil, err
 	}
 	return s.marked, nil

@@ -32,6 +32,8 @@ type Status struct {
 	Blocked bool `json:"blocked,omitempty"`
 	// Secret is the hash of the settings that the server has refused.
 	Secret string `json:"-"`
+	// Mailbox is which one was collected last, as [Account.mailbox] says.
+	Mailbox string `json:"mailbox,omitempty"`
 
 	// Found is how many messages the server had when it was last looked, and ToRead how many of them were not collected yet.
 	Found  int64 `json:"found"`

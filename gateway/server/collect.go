@@ -62,11 +62,11 @@ func (g *Server) accountOf(cfg *config.Config, a config.Collect) (*collect.Accou
 	}
 	leave, forEver := a.Stays()
 	account := &collect.Account{
-		Name: a.Name, Protocol: a.Protocol, Address: a.Host, User: a.User, To: a.To, Headers: a.Headers, Fallback: a.Fallback,
+		Name: a.Name, Protocol: a.Protocol, Address: a.Host, User: a.User, Folder: a.Folder, To: a.To, Headers: a.Headers, Fallback: a.Fallback,
 		Secure:   pop3client.Options{TLS: secure, Timeout: a.Timeout.Std(), Security: map[string]pop3client.Security{"implicit": pop3client.Implicit, "starttls": pop3client.STLS, "none": pop3client.Clear}[a.TLS]},
 		Schedule: collect.Schedule{Every: a.Every.Std(), Cron: a.Cron, Zone: a.Zone()}, Leave: leave, LeaveForEver: forEver,
 		MessageMost: int64(a.MessageSize), RunMost: a.Messages,
-		Settings: fmt.Sprintf("%#v %#v", a, a.OAuth),
+		Settings: a.Fingerprint(),
 	}
 	tokens := g.tokens.ofCollect(cfg, a)
 	account.Credential = func(ctx context.Context) (pop3client.Login, error) {
@@ -145,14 +145,20 @@ func CollectSpec(cfg *config.Config, a config.Collect) (host.Spec, error) {
 // errNoAccount says that a reload has taken an account away meanwhile.
 var errNoAccount = errors.New("the configuration has no such account any more")
 
+// errOtherAccount says that a reload has changed it meanwhile.
+var errOtherAccount = errors.New("the configuration of the account was changed: it is collected anew")
+
 // openIMAP opens an account's folder by a backend of its own, which ends with it.
-func (g *Server) openIMAP(ctx context.Context, name string) (collect.Opened, error) {
-	cfg := g.inForce.Load().cfg
+func (g *Server) openIMAP(ctx context.Context, account *collect.Account) (collect.Opened, error) {
+	name, cfg := account.Name, g.inForce.Load().cfg
 	i := slices.IndexFunc(cfg.Collect, func(a config.Collect) bool { return a.Name == name })
 	if i < 0 {
 		return collect.Opened{}, errNoAccount
 	}
 	a := cfg.Collect[i]
+	if a.Fingerprint() != account.Settings { // what is known of one mailbox is nothing of another
+		return collect.Opened{}, errOtherAccount
+	}
 	spec, err := CollectSpec(cfg, a)
 	if err != nil {
 		return collect.Opened{}, err

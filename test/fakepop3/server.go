@@ -19,6 +19,8 @@ type Server struct {
 	// NoUIDL, NoTOP and NoCAPA take commands away. Numbered gives the messages of each session the unique-ids 1, 2, 3. SameUID gives
 	// all messages one. Placed gives them unique-ids by their places: another message's, once one before it is gone.
 	NoUIDL, NoTOP, NoCAPA, Numbered, SameUID, Placed bool
+	// Keeps: it confirms that messages are removed, and has them still.
+	Keeps bool
 	// Size is what LIST says of a message; nil: the truth.
 	Size func(text string) int64
 	// Reply is asked before each command is carried out: an answer in its place, which may be [Close], [Silent], or empty.
@@ -241,6 +243,9 @@ func (s *session) carryOut(command string) string {
 		})
 	case verb == "QUIT":
 		for uid := range s.marked {
+			if s.Keeps {
+				break
+			}
 			s.messages = slices.DeleteFunc(s.messages, func(m message) bool { return m.uid == uid })
 			s.removed++
 		}
