@@ -189,6 +189,10 @@ func wordsOf(e track.Event) (what string, how []string) {
 		how = append(how, fmt.Sprint("recipients: ", e.Recipients), fmt.Sprintf("%d octets", e.Octets))
 		add(e.Store, "from the outbox of store ")
 		return "came in", how
+	case events.Fetched:
+		how = append(how, fmt.Sprint("recipients: ", e.Recipients), fmt.Sprintf("%d octets", e.Octets))
+		add(e.Source, "from ")
+		return "collected", how
 	case events.Queued:
 		add(e.Destination, "for ")
 		return "queued", how

@@ -38,6 +38,7 @@ type Event struct {
 	Recipient   string    `json:"recipient"`
 	Recipients  int       `json:"recipients"`
 	Store       string    `json:"store"`
+	Source      string    `json:"source"`
 	Destination string    `json:"destination"`
 	Outcome     string    `json:"outcome"`
 	Action      string    `json:"action"`
