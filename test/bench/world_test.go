@@ -248,6 +248,8 @@ type result struct {
 	Sum                uint64
 	Login, Work        float64
 	Relayed            float64
+	Came               []float64
+	Open               int
 }
 
 // run lets the load generator work.

@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"net"
+	"net/netip"
 	"strconv"
 	"time"
 )
@@ -26,7 +27,7 @@ type client struct {
 
 // dial connects, with TLS from the start where there is a configuration for it, and reads the greeting.
 func dial(address string, secure *tls.Config) (*client, error) {
-	c, err := connect(address)
+	c, err := connect(address, netip.Addr{})
 	if err != nil {
 		return nil, err
 	}
@@ -37,8 +38,13 @@ func dial(address string, secure *tls.Config) (*client, error) {
 	return c, err
 }
 
-func connect(address string) (*client, error) {
-	conn, err := net.DialTimeout("tcp", address, patience)
+// connect connects from an address of this machine; the zero one: from any.
+func connect(address string, from netip.Addr) (*client, error) {
+	dialer := net.Dialer{Timeout: patience}
+	if from.IsValid() {
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+	}
+	conn, err := dialer.Dial("tcp", address)
 	if err != nil {
 		return nil, err
 	}

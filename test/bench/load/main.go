@@ -7,6 +7,7 @@
 //
 //	load -address 127.0.0.1:1110 -work drain -clients 8 -rounds 4
 //	load -address 127.0.0.1:2525 -work send -clients 32 -messages 3000 -sink 127.0.0.1:2526
+//	load -address 127.0.0.1:2525 -work send -clients 500 -messages 500 -from 127.9.0.1
 //
 // With POP3 each client has an account of its own. With SMTP the clients share the messages, of which
 // each is another one. What a server is to relay comes to the sink, which counts it.
@@ -19,6 +20,7 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"time"
 )
@@ -42,6 +44,8 @@ type work struct {
 	boxes    int    // recipients that take turns: u0, u1 and so on
 	size     int    // octets of a message
 	sink     string // where the server relays to, host:port; empty: nowhere
+	// from is where the first client connects from. Each further one has the next address. The zero one: any.
+	from netip.Addr
 }
 
 // Result is what was measured.
@@ -56,6 +60,10 @@ type Result struct {
 	Login, Work float64
 	// Of send: from the start of the first client until the sink had all messages.
 	Relayed float64
+	// Came is when each message came to the sink, likewise in seconds, in their order; Open is how many connections the
+	// sink had at once.
+	Came []float64
+	Open int
 }
 
 func main() {
@@ -75,6 +83,7 @@ func main() {
 	flag.IntVar(&w.boxes, "boxes", 1, "how many are sent to")
 	flag.IntVar(&w.size, "size", 4096, "octets of a message that is sent")
 	flag.StringVar(&w.sink, "sink", "", "take at this `host:port` what the server relays, and wait for all of it")
+	flag.TextVar(&w.from, "from", netip.Addr{}, "the first client that sends connects from this `address`, and each further one from the next")
 	ca := flag.String("ca", "", "connect with TLS, and trust this `file`'s authorities")
 	flag.Parse()
 	err := w.trust(*ca)

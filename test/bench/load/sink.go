@@ -22,7 +22,9 @@ type sink struct {
 	mu      sync.Mutex
 	seen    []bool
 	missing int
-	last    time.Time
+	came    []time.Time // when each message did
+	open    int         // connections
+	most    int         // of them at once
 	failed  error
 	done    chan struct{} // closed when nothing is missing, or when something is wrong
 }
@@ -39,6 +41,7 @@ func newSink(address string, letters *letters, messages int) (*sink, error) {
 			if err != nil {
 				return
 			}
+			s.opened(1)
 			go s.serve(conn)
 		}
 	}()
@@ -69,6 +72,24 @@ func (s *sink) wait() error {
 	}
 }
 
+// opened counts connections.
+func (s *sink) opened(more int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open += more
+	s.most = max(s.most, s.open)
+}
+
+// course says how long after a time each message came, in seconds, and how many connections there were at once.
+func (s *sink) course(begin time.Time) (came []float64, most int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, at := range s.came {
+		came = append(came, at.Sub(begin).Seconds())
+	}
+	return came, s.most
+}
+
 // took counts a message.
 func (s *sink) took(content []byte) {
 	n, err := s.letters.number(content)
@@ -83,7 +104,7 @@ func (s *sink) took(content []byte) {
 	default:
 		s.seen[n] = true
 		s.missing--
-		s.last = time.Now()
+		s.came = append(s.came, time.Now())
 	}
 	if s.failed == nil && (err != nil || s.missing == 0) {
 		s.failed = err
@@ -108,6 +129,8 @@ var sinkReplies = map[string]string{
 }
 
 func (s *sink) serve(conn net.Conn) {
+	ended := sync.OnceFunc(func() { s.opened(-1) })
+	defer ended()
 	defer conn.Close()
 	in, out := bufio.NewReaderSize(conn, 64<<10), bufio.NewWriter(conn)
 	var content []byte
@@ -128,6 +151,7 @@ func (s *sink) serve(conn net.Conn) {
 		_, _ = out.WriteString(reply)
 		switch verb {
 		case "QUIT":
+			ended() // before the client hears of it, and opens another one
 			_ = out.Flush()
 			return
 		case "DATA":

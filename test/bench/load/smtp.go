@@ -43,8 +43,11 @@ func (w work) sendTo(letters *letters, s *sink) (Result, error) {
 	}
 	sum.Octets = int64(sum.Messages * w.size)
 	if err == nil && s != nil {
-		err = s.wait()
-		sum.Relayed = s.last.Sub(begin).Seconds()
+		if err := s.wait(); err != nil {
+			return sum, err
+		}
+		sum.Came, sum.Open = s.course(begin)
+		sum.Relayed = sum.Came[len(sum.Came)-1]
 	}
 	return sum, err
 }
@@ -55,6 +58,7 @@ func (w work) sendAll(letters *letters) ([]sender, error) {
 	var clients sync.WaitGroup
 	for i := range senders {
 		senders[i] = sender{work: w, letters: letters, next: &next}
+		w.from = w.from.Next() // of an address that is none, none
 		clients.Go(func() {
 			if err := senders[i].run(); err != nil {
 				errs[i] = fmt.Errorf("client %d: %w", i, err)
@@ -116,7 +120,7 @@ func (s *sender) hangUp() {
 
 // connect opens a connection, up to the reply to EHLO or the login.
 func (s *sender) connect() error {
-	c, err := connect(s.address)
+	c, err := connect(s.address, s.from)
 	if err != nil {
 		return err
 	}

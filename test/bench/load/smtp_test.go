@@ -4,6 +4,8 @@ package main
 
 import (
 	"bytes"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -63,6 +65,9 @@ func TestSend(t *testing.T) {
 			if r.Messages != 20 || r.Seconds <= 0 || r.Relayed <= 0 || r.Relayed > 60 {
 				t.Errorf("%+v", r)
 			}
+			if len(r.Came) != 20 || !slices.IsSorted(r.Came) || r.Came[0] <= 0 || r.Came[19] != r.Relayed || r.Open < 1 || r.Open > 20 || kept && r.Open > 3 {
+				t.Errorf("it came at %v, with %d connections at once", r.Came, r.Open)
+			}
 			if kept && r.Sessions > 3 || !kept && r.Sessions != 20 {
 				t.Errorf("%d connections", r.Sessions)
 			}
@@ -86,6 +91,29 @@ func TestSendWithoutPipelining(t *testing.T) {
 	w.address = full.Address
 	if r, err := w.send(); r.Messages != 0 || err == nil || !strings.Contains(err.Error(), "452 4.3.1 full") {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestFrom: each client has an address of its own, where that is wanted.
+func TestFrom(t *testing.T) {
+	letters, err := newLetters(author, 700)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := (&fakesmtp.Server{}).Start(t)
+	w := work{sender: author, address: server.Address, clients: 3, boxes: 1, domain: "bench.example", from: netip.MustParseAddr("127.9.0.254")}
+	senders, err := w.sendAll(letters) // no messages
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"127.9.0.254", "127.9.0.255", "127.9.1.0"} {
+		if err := senders[i].connect(); err != nil {
+			t.Fatal(err)
+		}
+		defer senders[i].hangUp()
+		if at := senders[i].client.conn.LocalAddr().(*net.TCPAddr).AddrPort().Addr(); at.String() != want {
+			t.Errorf("client %d is at %s, and not at %s", i, at, want)
+		}
 	}
 }
 
