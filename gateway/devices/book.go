@@ -148,9 +148,13 @@ func (b *Book) Add(ctx context.Context, d Device, accountID string) (made *Devic
 	}
 	draft := d.entry()
 	draft.Label, draft.Owner = "device "+d.Name, accountID
-	entry, password, err := b.o.Passwords.AddWith(ctx, *draft, func(tx *state.Tx, p login.AppPassword) error { return insert(tx, &d, p) })
+	var own error // without words on passwords around it: the device may have none
+	entry, password, err := b.o.Passwords.AddWith(ctx, *draft, func(tx *state.Tx, p login.AppPassword) error {
+		own = insert(tx, &d, p)
+		return own
+	})
 	if err != nil {
-		return nil, "", err
+		return nil, "", cmp.Or(own, err)
 	}
 	d.Password, d.Created, d.accountID = entry.ID, entry.Created, accountID
 	return &d, password, nil

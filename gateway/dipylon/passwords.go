@@ -172,6 +172,20 @@ func moment(t time.Time, otherwise string) string {
 	return t.Local().Format("2006-01-02 15:04")
 }
 
+// notRevoked says why a password is not revoked. That of a device is listed as well, and goes with the device.
+func notRevoked(ctx context.Context, kept *passwords.Kept, id string) error {
+	all, err := kept.List(ctx, "", "")
+	if err != nil {
+		return withCode(exitTemporary, err)
+	}
+	for _, p := range all {
+		if p.ID == id && p.Device != "" {
+			return fmt.Errorf("%s is the password of the device %s, and is not revoked: dipylon device disable %s switches it off, dipylon device remove %s removes it", id, p.Device, p.Device, p.Device)
+		}
+	}
+	return fmt.Errorf("there is no password %q", id)
+}
+
 func newPasswordRevoke(from *source) *cobra.Command {
 	return &cobra.Command{
 		Use:   "revoke ID",
@@ -184,7 +198,7 @@ func newPasswordRevoke(from *source) *cobra.Command {
 				case err != nil:
 					return withCode(exitTemporary, err)
 				case !found:
-					return fmt.Errorf("there is no password %q", args[0])
+					return notRevoked(ctx, kept, args[0])
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "password %s is revoked\n", args[0])
 				return nil
