@@ -26,6 +26,7 @@ type common struct {
 	// the last that try.
 	row      map[string]bool
 	inferred bool      // it is down by row alone
+	last     string    // the destination by whose failure it is down
 	others   time.Time // until when those in row let others try; zero: none of them has wanted to yet
 	probe    string
 	by       time.Time // when the probe has had its time
@@ -53,7 +54,7 @@ func (c *commons) ask(name, destination string, now time.Time) (until time.Time,
 		return time.Time{}, verdict{}, false
 	case now.Before(s.until) && s.until.Sub(now) <= backoffMost: // else the clock was set back
 		return s.until, s.why, false
-	case s.inferred && s.row[destination] && s.lets(now):
+	case (s.inferred && s.row[destination] || s.last == destination) && s.lets(now):
 		return s.others, s.why, false
 	case s.probe != "" && s.probe != destination && now.Before(s.by):
 		return now.Add(probeAgain), s.why, false
@@ -86,6 +87,8 @@ func (c *commons) failed(name, destination string, v verdict, wait func(failures
 	switch {
 	case now.Before(s.until) && s.until.Sub(now) <= backoffMost:
 		return s.until, false // it is the same failure, seen by another destination
+	case !s.until.IsZero() && !again:
+		return time.Time{}, false // it was under way since before: the probe alone counts, as in works
 	case v.whole, len(s.row) >= commonMost, again && s.inferred:
 	case again:
 		s.probe = "" // it was this destination's own failure: another one tries
@@ -101,7 +104,7 @@ func (c *commons) failed(name, destination string, v verdict, wait func(failures
 		s.since = now
 	}
 	s.until, s.why, s.inferred, s.probe = now.Add(min(max(wait(s.failures), asked), backoffMost)), v, !v.whole, ""
-	s.others = time.Time{}
+	s.last, s.others = destination, time.Time{}
 	if s.failures++; v.whole || len(s.row) >= namesMost {
 		clear(s.row)
 	}

@@ -232,32 +232,43 @@ func TestCommonOfServer(t *testing.T) {
 	}
 }
 
-// TestCommonOfSome: three mailboxes that are refused by themselves, with nothing delivered between, have all wait; but not for longer
-// than somebody whom the server lets in needs to show that it works.
+// TestCommonOfSome: three mailboxes that are refused by themselves, with nothing delivered between, have all wait, and so does one for
+// which the server seems to be away; but not for longer than somebody whom the server lets in needs to show that it works.
 func TestCommonOfSome(t *testing.T) {
-	s := &transport{}
-	s.bySender = func(as string) error {
-		if as == "impersonation of u3@office.example" {
-			return nil
-		}
-		return backends.Fail(backends.BadCredentials, "this mailbox is blocked")
-	}
-	w, names := newCommonWorld(t, s, 4)
-	w.run(t)
-	harness.Eventually(t, await, "all wait", func() bool {
-		w.advance(30 * time.Second)
-		w.rest(t)
-		return strings.Contains(w.logged(), "as a whole")
-	})
-	for round := range 5 {
-		key := fmt.Sprint("good", round)
-		w.add(to(names[3], letter(key, "a@far.example")), text)
-		w.rest(t)
-		for range 2 {
-			w.advance(15 * time.Minute) // the longest back-off
-			w.rest(t)
-		}
-		w.is(t, key, "a@far.example delivered 2.0.0")
+	for name, test := range map[string]struct {
+		bad  int // mailboxes
+		with error
+	}{
+		"blocked": {3, backends.Fail(backends.BadCredentials, "this mailbox is blocked")},
+		"cut off": {1, backends.Fail(backends.Temporary, "the server has ended the connection").OfStore()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &transport{}
+			good := fmt.Sprintf("impersonation of u%d@office.example", test.bad)
+			s.bySender = func(as string) error {
+				if as == good {
+					return nil
+				}
+				return test.with
+			}
+			w, names := newCommonWorld(t, s, test.bad+1)
+			w.run(t)
+			harness.Eventually(t, await, "all wait", func() bool {
+				w.advance(30 * time.Second)
+				w.rest(t)
+				return strings.Contains(w.logged(), "as a whole")
+			})
+			for round := range 5 {
+				key := fmt.Sprint("good", round)
+				w.add(to(names[test.bad], letter(key, "a@far.example")), text)
+				w.rest(t)
+				for range 2 {
+					w.advance(15 * time.Minute) // the longest back-off
+					w.rest(t)
+				}
+				w.is(t, key, "a@far.example delivered 2.0.0")
+			}
+		})
 	}
 }
 

@@ -80,9 +80,11 @@ func (d *destination) run() {
 		d.waitsForCommon()
 		d.claim()
 		d.grow()
-		if d.connections == 0 && len(d.backlog) == 0 && d.r.over(d) {
-			d.r.commons.leaves(d.route.Common, d.name)
-			return
+		if d.connections == 0 && len(d.backlog) == 0 {
+			d.r.commons.leaves(d.route.Common, d.name) // before it may be begun anew, under the same name
+			if d.r.over(d) {
+				return
+			}
 		}
 		jobs, next := chan<- Claimed(nil), Claimed{}
 		if len(d.backlog) > 0 {
