@@ -48,9 +48,9 @@ func (g *Server) whyTogether(destination string) string {
 		switch {
 		case d.Common != commonOf(r):
 		case d.Until.After(time.Now()):
-			return fmt.Sprintf("all that goes by %s waits until %s: %v", whose(d.Common), d.Until.Format(time.DateTime), d.Cause)
+			return fmt.Sprintf("all that goes by %s waits until %s: %s", whose(d.Common), d.Until.Format(time.DateTime), g.discreetly(d))
 		default:
-			return fmt.Sprintf("all that goes by %s waits for one message that tries now whether it works again: %v", whose(d.Common), d.Cause)
+			return fmt.Sprintf("all that goes by %s waits for one message that tries now whether it works again: %s", whose(d.Common), g.discreetly(d))
 		}
 	}
 	return ""
