@@ -3,6 +3,7 @@
 package collect
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -184,6 +185,22 @@ func TestClockSetBack(t *testing.T) {
 	k := &keeper{Collector: w.c, account: a, began: right}
 	if due := k.due(Status{Stopped: right.Add(8760 * time.Hour), Next: right.Add(8761 * time.Hour)}); due.Sub(right) > a.Schedule.Every {
 		t.Errorf("it is collected at %s", due)
+	}
+}
+
+// noRemoval is a folder whose server removes no single messages.
+type noRemoval struct{ backends.Maildrop }
+
+// Remove implements [backends.Maildrop].
+func (noRemoval) Remove(context.Context, []backends.MessageID, backends.Disposal) ([]backends.Removal, error) {
+	return nil, backends.Fail(backends.Unsupported, "use the mark disposal")
+}
+
+// TestNoRemoval: that messages cannot be removed is told with what an account's configuration has for it.
+func TestNoRemoval(t *testing.T) {
+	s := &dropSource{opened: Opened{Maildrop: noRemoval{}}, marked: []item{{id: "1.1"}}}
+	if removed, err := s.finish(t.Context()); len(removed) > 0 || err == nil || !strings.Contains(err.Error(), "leave: for-ever") || strings.Contains(err.Error(), "mark") {
+		t.Errorf("%v, %v", removed, err)
 	}
 }
 

@@ -44,6 +44,9 @@ type source interface {
 // errNoHeader says that a source cannot give a header by itself.
 var errNoHeader = errors.New("the source gives no header by itself")
 
+// errNoRemoval says that a server has no UIDPLUS (RFC 4315): others' removals would go with the account's.
+var errNoRemoval = errors.New("the IMAP server cannot remove single messages: write leave: for-ever, or collect the account by POP3; what was collected does not come again")
+
 // listMost bounds what a source may list.
 const listMost = 200_000
 
@@ -215,6 +218,9 @@ func (s *dropSource) finish(ctx context.Context) (removed []string, err error) {
 		removals, err := s.opened.Maildrop.Remove(ctx, ids, backends.DisposalRemove)
 		if err == nil && len(removals) != len(ids) {
 			err = errors.New("the store does not say of each message whether it is removed")
+		}
+		if backends.KindOf(err) == backends.Unsupported { // the backend's advice is for stores
+			err = errNoRemoval
 		}
 		if err != nil {
 			return removed, err
