@@ -108,11 +108,21 @@ func (f openFile) ReadAt(p []byte, offset int64) (int, error) {
 	return n, err
 }
 
-// ofCounted gives a message that is kept, as much of it as was asked for; nil: it is not.
-func (m *maildrop) ofCounted(ctx context.Context, id backends.MessageID, request backends.FetchManyRequest) backends.Content {
-	text, size, there := m.counted.find(countedKey{id, request.Rendering})
+// content gives a message that is kept, in a maildrop whose context is open, as much of it as was asked for; nil: it is not kept.
+func (k *counted) content(open, ctx context.Context, id backends.MessageID, request backends.FetchManyRequest) backends.Content {
+	text, size, there := k.find(countedKey{id, request.Rendering})
 	if !there {
 		return nil
 	}
-	return newContent(m.ctx, ctx, text, nil, size, request)
+	return newContent(open, ctx, text, nil, size, request)
+}
+
+// notKept is how many messages at the beginning are not kept; at least 1: the first is known not to be.
+func (k *counted) notKept(ids []backends.MessageID, rendering backends.Rendering) int {
+	for n := 1; n < len(ids); n++ {
+		if _, _, there := k.find(countedKey{ids[n], rendering}); there {
+			return n
+		}
+	}
+	return len(ids)
 }

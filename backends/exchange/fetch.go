@@ -209,11 +209,11 @@ func (c *contents) Next(ctx context.Context) (backends.Content, error) {
 		if len(c.left) == 0 {
 			return nil, io.EOF
 		}
-		if content := c.maildrop.ofCounted(ctx, c.left[0], c.request); content != nil {
+		if content := c.maildrop.counted.content(c.maildrop.ctx, ctx, c.left[0], c.request); content != nil {
 			c.left = c.left[1:]
 			return content, nil
 		}
-		n := c.togetherNow()
+		n := c.maildrop.counted.notKept(c.left[:min(len(c.left), togetherMost)], c.request.Rendering)
 		c.parts = c.maildrop.divide(c.ctx, c.left[:n])
 		c.left = c.left[n:]
 	}
@@ -223,17 +223,6 @@ func (c *contents) Next(ctx context.Context) (backends.Content, error) {
 	}
 	defer o.discard()
 	return c.maildrop.content(ctx, id, o, c.form, c.request)
-}
-
-// togetherNow is how many of those that are left the server is asked for together: up to the next one that is kept.
-func (c *contents) togetherNow() int {
-	most := min(len(c.left), togetherMost)
-	for n := 1; n < most; n++ {
-		if _, _, there := c.maildrop.counted.find(countedKey{c.left[n], c.request.Rendering}); there {
-			return n
-		}
-	}
-	return most
 }
 
 // Close implements [backends.Contents]. What the server has open still it forgets with the next request.

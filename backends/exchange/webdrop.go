@@ -22,7 +22,8 @@ type webDrop struct {
 	trash    bool   // it is Deleted Items
 	receipts bool   // the server has no way to suppress those of what is deleted
 
-	ids *webIDs
+	ids     *webIDs
+	counted counted
 
 	mu      sync.Mutex
 	parents map[string]bool // whether a ParentFolderId is this folder's
@@ -75,7 +76,7 @@ func (w *web) reach(ctx context.Context, path string) (*webDrop, error) {
 	case failures[0] != nil:
 		return nil, notOpen(w.login, failures[0])
 	}
-	m := &webDrop{web: w, folder: folders[0], ids: newWebIDs(w.store.webBounds), parents: make(map[string]bool)}
+	m := &webDrop{web: w, folder: folders[0], ids: newWebIDs(w.store.webBounds), parents: make(map[string]bool), counted: counted{together: &w.store.counted}}
 	for _, name := range names {
 		if m.folder, err = w.child(ctx, m.folder, name); err != nil {
 			return nil, err
@@ -136,6 +137,7 @@ func (m *webDrop) Close() error {
 	m.once.Do(func() {
 		m.cancel()
 		m.store.forget(m)
+		m.counted.close()
 		m.web.close()
 	})
 	return nil

@@ -65,16 +65,22 @@ func (c *webContents) Next(ctx context.Context) (backends.Content, error) {
 		case c.all != nil:
 			c.left = c.left[1:]
 			return nil, c.all
+		case c.items == nil: // of those that are asked for already, the reply is read
+			if content := c.drop.counted.content(c.drop.ctx, ctx, c.left[0], c.request); content != nil {
+				c.left, c.tries = c.left[1:], 0
+				return content, nil
+			}
 		}
 		kept, err := c.next(ctx)
 		if c.again(ctx, err) {
 			continue
 		}
+		id := c.left[0]
 		c.left, c.tries = c.left[1:], 0
 		if err != nil {
 			return nil, c.drop.refusal(err)
 		}
-		return c.content(ctx, kept)
+		return c.content(ctx, id, kept)
 	}
 }
 
@@ -173,7 +179,7 @@ func sameItem(item *ews.Item, asked ews.ID, id backends.MessageID) bool {
 // folder does not have that one, there is no reply to read.
 func (c *webContents) ask() error {
 	c.end()
-	n := min(len(c.left), webBatch)
+	n := c.drop.counted.notKept(c.left[:min(len(c.left), webBatch)], c.request.Rendering)
 	if c.tries > 0 {
 		n = 1
 	}
@@ -241,10 +247,21 @@ func storage(err error) error {
 }
 
 // content gives mail as the server has made it, or makes another form of it.
-func (c *webContents) content(ctx context.Context, k *kept) (backends.Content, error) {
-	if c.form == (mime.Form{}) {
-		return newContent(c.drop.ctx, ctx, k.buffer.Reader(), k.buffer, k.size, c.request), nil
+func (c *webContents) content(ctx context.Context, id backends.MessageID, k *kept) (backends.Content, error) {
+	if c.form != (mime.Form{}) {
+		var err error
+		if k, err = c.formed(k); err != nil {
+			return nil, err
+		}
 	}
+	if c.request.Counted {
+		c.drop.counted.keep(countedKey{id, c.request.Rendering}, k.buffer, k.size)
+	}
+	return newContent(c.drop.ctx, ctx, k.buffer.Reader(), k.buffer, k.size, c.request), nil
+}
+
+// formed makes another form of mail, and discards it.
+func (c *webContents) formed(k *kept) (*kept, error) {
 	defer k.buffer.Discard()
 	o, err := mime.Reader{Skeleton: true}.Read(k.buffer, k.buffer.Size())
 	if err != nil {
@@ -254,5 +271,5 @@ func (c *webContents) content(ctx context.Context, k *kept) (backends.Content, e
 	if err != nil {
 		return nil, err
 	}
-	return newContent(c.drop.ctx, ctx, b.Reader(), b, size, c.request), nil
+	return &kept{b, size}, nil
 }
