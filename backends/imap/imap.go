@@ -147,13 +147,19 @@ func (s *Store) Login(ctx context.Context, c backends.Credential) (backends.Acco
 	return account, err
 }
 
+// passes says of a failure that it says nothing of the mailbox: an outage, or connections that are all in use.
+func passes(err error) bool {
+	kind := backends.KindOf(err)
+	return kind == backends.Temporary || kind == backends.Throttled
+}
+
 // verified is Login that says of a mailbox whether it is there: if it was opened lately, it is.
 func (s *Store) verified(ctx context.Context, c backends.Credential) (backends.Account, error) {
 	if err := s.accepts(c); err != nil {
 		return backends.Account{}, err
 	}
 	conn, err := s.acquire(ctx, c)
-	if err != nil && s.byToken(c) && backends.KindOf(err) == backends.Temporary && s.letIn.known(s.loginName(c), s.now()) {
+	if err != nil && s.byToken(c) && passes(err) && s.letIn.known(s.loginName(c), s.now()) {
 		s.log.Warn().Err(err).Str("user", c.User).Msg("the mailbox cannot be opened now: the login is taken, as it was opened before")
 		return s.account(c), nil
 	}

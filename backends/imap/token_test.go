@@ -298,6 +298,28 @@ func TestKnownMailbox(t *testing.T) {
 	}
 }
 
+// TestLoginWhileAllIsInUse: whom the gateway answers for logs in while all connections to the server are in use.
+func TestLoginWhileAllIsInUse(t *testing.T) {
+	t.Parallel()
+	p := provider.Start(t)
+	f := twoMessages()
+	f.Caps, f.On = provider.IMAPCaps, p.IMAP(nil)
+	fakeimap.Start(t, f)
+	s := imap.New()
+	configureFor(t, s, f, map[string]any{"oauth": tokenSettings(p), "connections": map[string]any{"total": 1}})
+	drop, err := s.Open(t.Context(), backends.OpenRequest{Credential: actingFor("ada@peer.example")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer drop.Close()
+	if account, err := s.Login(t.Context(), actingFor("ada@peer.example")); err != nil || account.ID != "ada@peer.example" {
+		t.Errorf("%+v, %v", account, err)
+	}
+	if _, err := s.Open(t.Context(), backends.OpenRequest{Credential: actingFor("ada@peer.example")}); backends.KindOf(err) != backends.Throttled {
+		t.Errorf("another mailbox: %v", err)
+	}
+}
+
 // TestTokenVoid: a token that has become void a moment after others were let in with it brings no mail back; a mailbox that is
 // taken away while the token is good does.
 func TestTokenVoid(t *testing.T) {
