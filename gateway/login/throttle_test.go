@@ -200,7 +200,7 @@ func TestGoodLoginsAtOnce(t *testing.T) {
 		account func(int) string
 		known   bool
 	}{
-		{"of strangers", user, false},
+		{"of unauthenticated clients", user, false},
 		{"of one account", to("alice"), false},
 		{"of one known account", to("alice"), true},
 	} {

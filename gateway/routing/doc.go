@@ -1,4 +1,4 @@
-// Package routing takes mail in for the stores of the table (package stores): from strangers ([MX])
+// Package routing takes mail in for the stores of the table (package stores): from unauthenticated clients ([MX])
 // and from accounts ([Submission]). Both implement [smtp.Backend].
 //
 // The gateway's main puts the pieces together like this:

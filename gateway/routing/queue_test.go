@@ -255,8 +255,8 @@ func TestRelayNetworks(t *testing.T) {
 	}
 }
 
-// TestTakes: what is not taken now is told to come again later, from strangers at MAIL and for others at RCPT; those who
-// may relay are no strangers, and recipients in the stores are taken.
+// TestTakes: what is not taken now is told to come again later, at MAIL where a client is not authenticated and at RCPT otherwise; those
+// who may relay count as authenticated, and recipients in the stores are taken.
 func TestTakes(t *testing.T) {
 	q := newQueued(t)
 	in, out := false, true

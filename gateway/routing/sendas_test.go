@@ -10,7 +10,7 @@ import (
 )
 
 // TestStoreSpeaksForItsOwnDomains has a store say that an account may send as other stores' users
-// and as strangers: it is believed only as far as the administrator has listed that.
+// and as anybody elsewhere: it is believed only as far as the administrator has listed that.
 func TestStoreSpeaksForItsOwnDomains(t *testing.T) {
 	for _, test := range []struct {
 		name      string

@@ -152,7 +152,7 @@ func TestSubmittedContent(t *testing.T) {
 	}
 }
 
-// TestSubmitterThatIsNotBelieved: a store whose lists are closed to strangers is not told that the
+// TestSubmitterThatIsNotBelieved: a store whose lists are closed to unauthenticated senders is not told that the
 // submitter is one of its own people, because another store says so.
 func TestSubmitterThatIsNotBelieved(t *testing.T) {
 	g := newGateway(t)
@@ -280,7 +280,7 @@ func TestStoreThatSends(t *testing.T) {
 			t.Error(got)
 		}
 	})
-	t.Run("strangers do not get it", func(t *testing.T) {
+	t.Run("unauthenticated clients do not get it", func(t *testing.T) {
 		if got := send(t, g.mx(), "alice@sakes.example", []string{"zoe@far.example"}, letter); got != "550 5.7.1" {
 			t.Error(got)
 		}
