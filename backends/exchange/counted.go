@@ -21,7 +21,7 @@ const (
 
 // counted has the messages that were rendered only to be counted, for as long as their maildrop is open: what a POP3 client has
 // listed it reads next, and the server would give it a second time. They are in one temporary file; what exceeds the bounds, or cannot be
-// written, is rendered again. The zero counted is ready.
+// written, is rendered again. Only together has to be given.
 type counted struct {
 	together *atomic.Int64 // octets of all maildrops of the store
 
