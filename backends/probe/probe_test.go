@@ -158,25 +158,25 @@ func TestNetworkCauses(t *testing.T) {
 
 // TestTexts: what providers say, as it is in the field.
 func TestTexts(t *testing.T) {
-	for text, want := range map[string]string{
-		"5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant. Visit https://aka.ms/smtp_auth_disabled for more information. [FR0P281CA0001.DEUP281.PROD.OUTLOOK.COM]":  "smtp-auth-off-tenant",
-		"5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox. Visit https://aka.ms/smtp_auth_disabled for more information. [FR0P281CA0001.DEUP281.PROD.OUTLOOK.COM]": "smtp-auth-off-mailbox",
-		"5.7.139 Authentication unsuccessful, user is locked by your organization's security defaults policy. Contact your administrator.":                                                                  "access-blocked",
-		"5.7.30 Basic authentication is not supported for Client Submission.":                                                    "basic-auth-off",
-		"5.7.139 Authentication unsuccessful, basic authentication is disabled. [X]":                                             "basic-auth-off",
-		"5.7.68 TenantInboundAttribution; Direct Send not allowed for this organization from unauthorized sources":               "direct-send-off",
-		"5.2.252 SendAsDenied; scanner@office.example not allowed to send as boss@office.example; STOREDRV.Submission.Exception": "send-as-denied",
-		"4.2.0 STOREDRV; mailbox logon failure; server says no":                                                                  "service-principal",
-		"BAD User is authenticated but not connected.":                                                                           "protocol-off",
-		"4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded":                                                              "",
-		"4.3.2 Concurrent connections limit exceeded. Visit https://aka.ms/concurrent_sending for more information.":             "connections-limit",
-		"NO [ALERT] Too many simultaneous connections. (Failure)":                                                                "connections-limit",
-		"5.7.9 Application-specific password required. Learn more at https://support.google.com/mail/?p=InvalidSecondFactor":     "app-password-needed",
-		"NO AUTHENTICATE failed.": "",
+	for _, test := range []struct{ text, want string }{
+		{"5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant. Visit https://aka.ms/smtp_auth_disabled for more information. [FR0P281CA0001.DEUP281.PROD.OUTLOOK.COM]", "smtp-auth-off-tenant"},
+		{"5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox. Visit https://aka.ms/smtp_auth_disabled for more information. [FR0P281CA0001.DEUP281.PROD.OUTLOOK.COM]", "smtp-auth-off-mailbox"},
+		{"5.7.139 Authentication unsuccessful, user is locked by your organization's security defaults policy. Contact your administrator.", "access-blocked"},
+		{"5.7.30 Basic authentication is not supported for Client Submission.", "basic-auth-off"},
+		{"5.7.139 Authentication unsuccessful, basic authentication is disabled. [X]", "basic-auth-off"},
+		{"5.7.68 TenantInboundAttribution; Direct Send not allowed for this organization from unauthorized sources", "direct-send-off"},
+		{"5.2.252 SendAsDenied; scanner@office.example not allowed to send as boss@office.example; STOREDRV.Submission.Exception", "send-as-denied"},
+		{"4.2.0 STOREDRV; mailbox logon failure; server says no", "service-principal"},
+		{"BAD User is authenticated but not connected.", "protocol-off"},
+		{"4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded", ""},
+		{"4.3.2 Concurrent connections limit exceeded. Visit https://aka.ms/concurrent_sending for more information.", "connections-limit"},
+		{"NO [ALERT] Too many simultaneous connections. (Failure)", "connections-limit"},
+		{"5.7.9 Application-specific password required. Learn more at https://support.google.com/mail/?p=InvalidSecondFactor", "app-password-needed"},
+		{"NO AUTHENTICATE failed.", ""},
 	} {
-		cause, is := ByText(text)
-		if cause.Name != want || is != (want != "") {
-			t.Errorf("%q is %q, want %q", text, cause.Name, want)
+		cause, is := ByText(test.text)
+		if cause.Name != test.want || is != (test.want != "") {
+			t.Errorf("%q is %q, want %q", test.text, cause.Name, test.want)
 		}
 	}
 }
