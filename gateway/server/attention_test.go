@@ -77,11 +77,11 @@ func TestAttentionMail(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	got, most := far.Received(), 1
 	if time.Now().UTC().Format(time.DateOnly) != began {
-		t.Skip("it is another day meanwhile, with a mail of its own")
+		most = 2 // it is another day meanwhile, with a mail of its own
 	}
-	got := far.Received()
-	if len(got) != 1 {
+	if len(got) == 0 || len(got) > most {
 		t.Fatalf("%d mails", len(got))
 	}
 	readAttention(t, got[0].Content)
