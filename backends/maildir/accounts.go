@@ -36,6 +36,9 @@ type directory struct {
 	login    map[string]*account  // by local part; nil: more than one account has it
 	decoy    *argon2id.Hash
 	octets   int // of the file
+	// nowhere is the path where there is no file of accounts; empty: there is one. Nothing is known then of who has a mailbox here: the
+	// disk may not be mounted.
+	nowhere string
 }
 
 // lacks counts the accounts that another reading of the file has.

@@ -126,7 +126,11 @@ func (f *accountsFile) read(info fs.FileInfo) (*directory, error) {
 		if f.current != nil && len(f.current.accounts) > 0 {
 			return nil, fmt.Errorf("%s is gone", f.path)
 		}
-		return parseAccounts(nil)
+		d, err := parseAccounts(nil)
+		if err == nil {
+			d.nowhere = f.path
+		}
+		return d, err
 	}
 	text, err := readAccounts(f.path)
 	if err != nil {

@@ -98,7 +98,7 @@ func (d *delivering) findTargets() {
 	for _, recipient := range backends.Addresses(d.Recipients) {
 		a := d.use.recipient(dir, recipient)
 		if a == nil {
-			d.of = append(d.of, &target{failure: noSuchRecipient(recipient)})
+			d.of = append(d.of, &target{failure: dir.noSuchRecipient(recipient)})
 			continue
 		}
 		t := byAddress[a.address]

@@ -9,7 +9,7 @@
 // The settings are
 //
 //	root              the folder that holds everything; default "mail"
-//	accounts          the file of the accounts; default accounts.yaml in the root
+//	accounts          the file of the accounts; default accounts.yaml in the root; without it nothing is known of who has a mailbox (temporary)
 //	quota             the most that a mailbox may hold, "1GiB"; default: no bound
 //	message_limit     the largest message that is taken, "50MB"; default: no bound
 //	lf                false: keep messages with CRLF; default true, as other programs expect

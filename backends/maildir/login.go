@@ -24,6 +24,9 @@ func (s *Store) login(ctx context.Context, use *inUse, credential backends.Crede
 	var a *account
 	var err error
 	d := use.accounts.directory()
+	if failure := d.noFile(); failure != nil {
+		return nil, failure
+	}
 	switch {
 	case credential.Kind == backends.CredentialPassword:
 		a, err = s.byPassword(ctx, d, credential)

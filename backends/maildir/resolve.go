@@ -40,7 +40,7 @@ func (s *Store) Resolve(ctx context.Context, query backends.ResolveQuery) ([]bac
 func (u *inUse) mayTake(d *directory, recipient string, size int64) *backends.Failure {
 	a := u.recipient(d, recipient)
 	if a == nil {
-		return noSuchRecipient(recipient)
+		return d.noSuchRecipient(recipient)
 	}
 	if int64(u.MessageLimit) > 0 && size > int64(u.MessageLimit) {
 		return tooLarge(size, int64(u.MessageLimit))
@@ -66,7 +66,18 @@ func (u *inUse) accountOf(d *directory, recipient string) string {
 	return ""
 }
 
-func noSuchRecipient(recipient string) *backends.Failure {
+// noFile is the failure of whatever needs the accounts where there is no file of them; nil: there is one.
+func (d *directory) noFile() *backends.Failure {
+	if d.nowhere == "" {
+		return nil
+	}
+	return backends.Fail(backends.Temporary, "there is no accounts file %s: mount its disk, or make the first account (dipylon maildir user add)", d.nowhere)
+}
+
+func (d *directory) noSuchRecipient(recipient string) *backends.Failure {
+	if failure := d.noFile(); failure != nil {
+		return failure
+	}
 	return backends.Fail(backends.NotFound, "no account takes mail for %q", recipient).Say("there is no such mailbox here")
 }
 

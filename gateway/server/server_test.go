@@ -53,6 +53,9 @@ func rootsIn(t *testing.T) string {
 		if err := os.Mkdir(filepath.Join(dir, root), 0o700); err != nil {
 			t.Fatal(err)
 		}
+		if err := os.WriteFile(filepath.Join(dir, root, "accounts.yaml"), []byte("accounts: []\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return dir
 }
