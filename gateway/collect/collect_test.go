@@ -214,7 +214,7 @@ func TestCatchAll(t *testing.T) {
 			t.Errorf("again: %+v, %v", count, err)
 		}
 		text := string(w.store.Messages("anna", "")[0])
-		if !strings.HasPrefix(text, "Received: from 127.0.0.1\r\n\tby mail.sakes.example with POP3 id collect-") || !strings.Contains(text, "\r\n..text\r\n.\r\n") || strings.Contains(text, "Return-Path") {
+		if !strings.HasPrefix(text, "Received: from [127.0.0.1]\r\n\tby mail.sakes.example with POP3 id collect-") || !strings.Contains(text, "\r\n..text\r\n.\r\n") || strings.Contains(text, "Return-Path") {
 			t.Errorf("%q", text)
 		}
 	})
@@ -756,4 +756,13 @@ func TestOneGateway(t *testing.T) {
 		t.Errorf("%v, %d sessions", err, s.Sessions())
 	}
 	lock.Release()
+}
+
+// TestHostOf: a server's address stands in the trace as a name or a literal.
+func TestHostOf(t *testing.T) {
+	for at, want := range map[string]string{"pop.far.example:995": "pop.far.example", "192.0.2.7:110": "[192.0.2.7]", "[2001:db8::7]:995": "[IPv6:2001:db8::7]"} {
+		if got := hostOf(at); got != want {
+			t.Errorf("%s is from %s, want %s", at, got, want)
+		}
+	}
 }

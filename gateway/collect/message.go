@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -424,10 +426,22 @@ func (d *delivery) message(to []backends.Recipient) (receivers.Message, error) {
 // trace is the Received field of this hop (RFC 5321 §4.4), and what tells this account's mail when it comes back. It is the same
 // at each try.
 func (d *delivery) trace() string {
-	host, _, _ := strings.Cut(d.account.Address, ":")
+	host := hostOf(d.account.Address)
 	protocol := map[string]string{POP3: "POP3", IMAP: "IMAP"}[d.account.Protocol]
 	return "Received: from " + host + "\r\n\tby " + d.Hostname() + " with " + protocol + " id " + d.entry.key + ";\r\n\t" +
 		d.entry.first.Local().Format("Mon, 2 Jan 2006 15:04:05 -0700") + "\r\n" + traceField + ": " + d.mark() + "\r\n"
+}
+
+// hostOf is the host of an address with a port, as it stands in a trace field.
+func hostOf(at string) string {
+	host, _, err := net.SplitHostPort(at)
+	if err != nil {
+		return at // the configuration was checked
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return address.Literal(ip)
+	}
+	return host
 }
 
 // tell logs what became of a recipient.

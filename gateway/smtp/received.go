@@ -3,10 +3,11 @@ package smtp
 import (
 	"crypto/tls"
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dipylon/dipylon/backends/mail/address"
 )
 
 // received is the trace line of this hop (RFC 5321 §4.4). Who else got the message is not
@@ -61,14 +62,11 @@ func literal(a net.Addr) string {
 	if !is {
 		return "[unknown]"
 	}
-	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
-	if ip == (netip.Addr{}) {
+	ip := tcp.AddrPort().Addr()
+	if !ip.IsValid() {
 		return "[unknown]"
 	}
-	if ip.Is4() {
-		return "[" + ip.String() + "]"
-	}
-	return "[IPv6:" + ip.String() + "]"
+	return address.Literal(ip)
 }
 
 // traceName makes a name safe to stand in a header field, whatever a client calls itself.
