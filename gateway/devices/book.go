@@ -10,10 +10,11 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/passwords"
@@ -27,9 +28,10 @@ type Book struct {
 	paces paces
 	notes notes
 
-	mu     sync.Mutex // while the table is read
-	seen   *table     // nil: it was not read yet
-	seenMu sync.Mutex // over seen
+	asking singleflight.Group    // of the database
+	known  atomic.Pointer[known] // nil: it was not asked yet
+	// look is read, but in tests: it gives the last table (nil: there is none) where it is still right, or else another one.
+	look func(ctx context.Context, last *table) (*table, error)
 }
 
 // Options are what a Book is made of. DB and Passwords are needed.
@@ -49,7 +51,9 @@ func New(o Options) *Book {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Book{o: o}
+	b := &Book{o: o}
+	b.look = b.read
+	return b
 }
 
 // The errors that callers tell apart.
@@ -156,6 +160,7 @@ func (b *Book) Add(ctx context.Context, d Device, accountID string) (made *Devic
 	if err != nil {
 		return nil, "", cmp.Or(own, err)
 	}
+	b.outdate()
 	d.Password, d.Created, d.accountID = entry.ID, entry.Created, accountID
 	return &d, password, nil
 }
@@ -216,7 +221,7 @@ func first(tx *state.Tx, condition, argument string, is func(*Device) bool) (nam
 	return name, found, err
 }
 
-// SetDisabled switches a device off or on. An open session of one that is off ends at its next command.
+// SetDisabled switches a device off or on. An open session of one that is off ends at its next command, see [Book.Settle].
 func (b *Book) SetDisabled(ctx context.Context, name string, disabled bool) error {
 	var value int64
 	if disabled {
@@ -227,7 +232,7 @@ func (b *Book) SetDisabled(ctx context.Context, name string, disabled bool) erro
 	})
 }
 
-// Remove removes a device with its password. An open session of it ends at its next command.
+// Remove removes a device with its password. An open session of it ends at its next command, see [Book.Settle].
 func (b *Book) Remove(ctx context.Context, name string) error {
 	return b.change(ctx, name, func(tx *state.Tx) (int64, error) {
 		if _, err := tx.Exec("DELETE FROM devices WHERE name = $1", name); err != nil {
@@ -241,6 +246,7 @@ func (b *Book) change(ctx context.Context, name string, f func(*state.Tx) (int64
 	if name == "" {
 		return fmt.Errorf("%w: it has no name", ErrNotFound)
 	}
+	defer b.outdate()
 	return b.o.DB.Write(ctx, func(tx *state.Tx) error {
 		if err := passwords.DevicesChanged(tx); err != nil {
 			return err
@@ -251,51 +257,6 @@ func (b *Book) change(ctx context.Context, name string, f func(*state.Tx) (int64
 		}
 		return err
 	})
-}
-
-// now is the table as it is now.
-func (b *Book) now(ctx context.Context) (*table, error) {
-	version, err := b.version(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if t := b.last(); t != nil && t.version == version {
-		return t, nil
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if t := b.last(); t != nil && t.version >= version { // somebody else was here
-		return t, nil
-	}
-	all, err := b.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	t := newTable(version, all) // what has changed meanwhile has another version: it is read again
-	b.seenMu.Lock()
-	b.seen = t
-	b.seenMu.Unlock()
-	ids := make(map[string]bool, len(all))
-	for _, d := range all {
-		ids[d.Password] = true
-	}
-	b.paces.keep(ids)
-	return t, nil
-}
-
-func (b *Book) last() *table {
-	b.seenMu.Lock()
-	defer b.seenMu.Unlock()
-	return b.seen
-}
-
-// version is the number that every change makes another one.
-func (b *Book) version(ctx context.Context) (version int64, err error) {
-	err = b.o.DB.QueryRow(ctx, "SELECT COALESCE(MAX(version), 0) FROM device_changes").Scan(&version)
-	if err != nil {
-		return 0, fmt.Errorf("devices: %w", err)
-	}
-	return version, nil
 }
 
 // Of implements [login.Devices].

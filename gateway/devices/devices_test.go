@@ -97,15 +97,21 @@ func TestKept(t *testing.T) {
 		if err := b.SetDisabled(t.Context(), "scanner", true); err != nil {
 			t.Fatal(err)
 		}
+		b.Settle(t.Context())
 		if err := session.Over(t.Context()); err == nil || !strings.Contains(err.Error(), "switched off") {
 			t.Errorf("the session of a device that is off: %v", err)
 		}
-		if err := b.SetDisabled(t.Context(), "scanner", false); err != nil || session.Over(t.Context()) != nil {
+		if err := b.SetDisabled(t.Context(), "scanner", false); err != nil {
+			t.Fatal(err)
+		}
+		b.Settle(t.Context())
+		if err := session.Over(t.Context()); err != nil {
 			t.Errorf("on again: %v", err)
 		}
 		if err := b.Remove(t.Context(), "scanner"); err != nil {
 			t.Fatal(err)
 		}
+		b.Settle(t.Context())
 		if err := session.Over(t.Context()); err == nil || !strings.Contains(err.Error(), "removed") {
 			t.Errorf("the session of a device that was removed: %v", err)
 		}

@@ -10,9 +10,11 @@
 //	wait, err := session.Take(ctx, 3)            // a message for three recipients may go, after wait
 //	book.Note("scanner", devices.Use{From: "192.0.2.7"})
 //
-// Every process has a table of all devices, and asks the database for one number to know whether it is still so: what one
-// process changes counts for all of them from the next command on. What is only of interest, when a device was used and what
-// went wrong last, is written seldom, by [Book.Run].
+// Every process has a table of all devices. What is said of a device is at most a quarter of a second old: whoever finds the
+// table older asks the database for one number, which tells whether it is still so, and all others wait for that answer. So
+// no command of a device asks by itself, and what one process changes counts for all of them after that time, on SQLite and on
+// PostgreSQL alike; [Book.Settle] waits for it. What is only of interest, when a device was used and what went wrong last, is
+// written seldom, by [Book.Run].
 //
 // # Which device it is
 //

@@ -41,11 +41,8 @@ func (s *Session) Over(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, overMost)
 	defer cancel()
-	if version, err := s.book.version(ctx); err != nil || version == s.version {
-		return nil //nolint:nilerr // see above
-	}
 	t, err := s.book.now(ctx)
-	if err != nil {
+	if err != nil || t.version == s.version {
 		return nil //nolint:nilerr // see above
 	}
 	d := t.byName[s.Name]

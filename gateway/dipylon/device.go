@@ -40,7 +40,8 @@ What it may do is its own: senders, recipients, how much in which time, how larg
 what is done to its mail: a sender that is always the same, names, dates and charsets put right. Its
 owner, a person, is told of mail that was refused.
 
-The gateway may be running; a change counts from the next command of a device on.`,
+The gateway may be running: when a command here has ended, a change counts for all that devices say
+from then on, on all gateways.`,
 		Example: `  # A scanner that knows neither TLS nor logins, on its network:
   dipylon device add scanner --account office@sakes.example --owner it@sakes.example \
       --place "2nd floor" --network 192.168.7.20 --no-login --legacy --sender office@sakes.example
@@ -174,6 +175,7 @@ func (a *addition) add(ctx context.Context, cmd *cobra.Command, cfg *config.Conf
 	if err != nil {
 		return err
 	}
+	book.Settle(ctx)
 	for _, w := range manage.DeviceWarnings(cfg, made) {
 		cmd.PrintErrf("warning: %s\n", w)
 	}
@@ -372,6 +374,7 @@ func newDeviceSwitch(from *source, verb, to string, disabled bool) *cobra.Comman
 				if err := book.SetDisabled(ctx, args[0], disabled); err != nil {
 					return deviceError(err)
 				}
+				book.Settle(ctx)
 				fmt.Fprintf(cmd.OutOrStdout(), "device %s is %s\n", args[0], to)
 				return nil
 			})
@@ -389,6 +392,7 @@ func newDeviceRemove(from *source) *cobra.Command {
 				if err := book.Remove(ctx, args[0]); err != nil {
 					return deviceError(err)
 				}
+				book.Settle(ctx)
 				fmt.Fprintf(cmd.OutOrStdout(), "device %s is removed\n", args[0])
 				return nil
 			})

@@ -57,7 +57,7 @@ var rules = []rule{
 	{"gateway/reports", []string{"gateway/notice", "gateway/route", "gateway/spool", "backends/mail"}},
 	{"gateway/login", []string{"gateway/events", "gateway/state", "gateway/stores", "backends$", "backends/argon2id", "backends/mail", "backends/pause$"}},
 	{"gateway/passwords", []string{"gateway/login", "gateway/state", "backends$", "backends/mail"}},
-	{"gateway/devices", []string{"gateway/content", "gateway/login", "gateway/passwords", "gateway/quota", "gateway/state", "backends$", "backends/mail"}},
+	{"gateway/devices", []string{"gateway/content", "gateway/login", "gateway/passwords", "gateway/quota", "gateway/state", "backends$", "backends/mail", "backends/pause$"}},
 	{"gateway/policy", []string{"backends$", "backends/mail", "config"}},
 	{"gateway/content", []string{"backends/mail", "backends/mapi"}},
 	// A protocol on stores: maildrop is POP3's, routing is SMTP's, and neither knows the other.
