@@ -81,6 +81,8 @@ type Route struct {
 	PerMinute   int `yaml:"per_minute,omitempty" min:"1" max:"100000"`
 	// RecipientsPerDay are those that get mail in a day, likewise. 0: any number.
 	RecipientsPerDay int `yaml:"recipients_per_day,omitempty" min:"1" max:"100000000"`
+	// RecipientsPerMessage are those that one message leaves with: what has more leaves in parts. 0: any number.
+	RecipientsPerMessage int `yaml:"recipients_per_message,omitempty" min:"1" max:"100000"`
 	// Text is what clients are told by reject.
 	Text string `yaml:"text,omitempty"`
 }
@@ -347,6 +349,8 @@ func (d *decoder) routeLimits(at string, r *Route) {
 		d.at(join(at, "per_minute"), "leave it out", why)
 	case r.RecipientsPerDay > 0:
 		d.at(join(at, "recipients_per_day"), "leave it out", why)
+	case r.RecipientsPerMessage > 0:
+		d.at(join(at, "recipients_per_message"), "leave it out", why)
 	}
 }
 

@@ -6,12 +6,12 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/address"
 )
 
-// ProviderLimits are what providers take from one mailbox: connections at a time, messages a minute, recipients a day. 0: no
-// bound that is known. Microsoft's are those of Exchange Online's client submission, Google's of Workspace. A route's own
-// limits go before them.
-var ProviderLimits = map[string]struct{ Connections, PerMinute, RecipientsPerDay int }{
-	"microsoft": {3, 30, 10_000},
-	"google":    {10, 0, 2000},
+// ProviderLimits are what providers take from one mailbox: connections at a time, messages a minute, recipients a day and of one
+// message. 0: no bound that is known. Microsoft's are those of Exchange Online's client submission (a tenant may allow 1,000 recipients of
+// a message, and 500 is what it has without), Google's of Workspace by SMTP. A route's own limits go before them.
+var ProviderLimits = map[string]struct{ Connections, PerMinute, RecipientsPerDay, RecipientsPerMessage int }{
+	"microsoft": {3, 30, 10_000, 500},
+	"google":    {10, 0, 2000, 100},
 }
 
 // providerLimits fills in what a route leaves to its provider.
@@ -20,7 +20,12 @@ func (r *Route) providerLimits() {
 	for _, l := range []struct {
 		own   *int
 		known int
-	}{{&r.Connections, limits.Connections}, {&r.PerMinute, limits.PerMinute}, {&r.RecipientsPerDay, limits.RecipientsPerDay}} {
+	}{
+		{&r.Connections, limits.Connections},
+		{&r.PerMinute, limits.PerMinute},
+		{&r.RecipientsPerDay, limits.RecipientsPerDay},
+		{&r.RecipientsPerMessage, limits.RecipientsPerMessage},
+	} {
 		if *l.own == 0 {
 			*l.own = l.known
 		}

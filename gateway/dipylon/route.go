@@ -91,11 +91,13 @@ type wayLines struct {
 	User        string     `json:"user,omitempty"`
 	MessageSize int64      `json:"message_size,omitempty"`
 	// Connections, PerMinute and RecipientsPerDay are limits of the destination; 0: those of all, or none.
-	Connections      int    `json:"connections,omitempty"`
-	PerMinute        int    `json:"per_minute,omitempty"`
-	RecipientsPerDay int    `json:"recipients_per_day,omitempty"`
-	Text             string `json:"text,omitempty"`
-	Waits            string `json:"waits,omitempty"` // why mail stays in the queue
+	Connections      int `json:"connections,omitempty"`
+	PerMinute        int `json:"per_minute,omitempty"`
+	RecipientsPerDay int `json:"recipients_per_day,omitempty"`
+	// RecipientsPerMessage is the same of one message.
+	RecipientsPerMessage int    `json:"recipients_per_message,omitempty"`
+	Text                 string `json:"text,omitempty"`
+	Waits                string `json:"waits,omitempty"` // why mail stays in the queue
 }
 
 func routeOf(e route.Explanation, to address.Mailbox) wayLines {
@@ -123,6 +125,7 @@ func routeOf(e route.Explanation, to address.Mailbox) wayLines {
 			}
 		}
 		w.Connections, w.PerMinute, w.RecipientsPerDay = e.Connections, e.PerMinute, e.Route.RecipientsPerDay
+		w.RecipientsPerMessage = e.Route.RecipientsPerMessage
 		if e.Kind == route.MX || len(e.Hosts) > 0 {
 			w.TLS, w.Certificate = tlsText(e.TLS), shownText(e.TLS)
 		}
@@ -200,7 +203,12 @@ func (w wayLines) print(out io.Writer) error {
 	for _, limit := range []struct {
 		most int
 		of   string
-	}{{w.Connections, "connections at a time"}, {w.PerMinute, "messages a minute"}, {w.RecipientsPerDay, "recipients a day; what is over it waits"}} {
+	}{
+		{w.Connections, "connections at a time"},
+		{w.PerMinute, "messages a minute"},
+		{w.RecipientsPerDay, "recipients a day; what is over it waits"},
+		{w.RecipientsPerMessage, "recipients of a message; what has more leaves in parts"},
+	} {
 		if limit.most > 0 {
 			line("at most", fmt.Sprintf("%d %s", limit.most, limit.of))
 		}

@@ -139,6 +139,33 @@ func partAt(all []Claimed, recipients int) (before, behind []Claimed) {
 	return all, nil
 }
 
+// parted parts messages that have more recipients than the next hop takes with one. Each part counts in the minute; those that are too
+// many for it go back, and wait.
+func (d *destination) parted(all []Claimed) (parts []Claimed) {
+	most := d.limits.RecipientsPerMessage
+	if most <= 0 {
+		return all
+	}
+	var rest []Claimed
+	for _, c := range all {
+		left := c.Recipients
+		for first := true; len(left) > 0; first = false {
+			if !first {
+				if taken, _ := d.rate.take(1, d.r.Now()); taken == 0 {
+					rest = append(rest, c.with(left))
+					break
+				}
+			}
+			n := min(most, len(left))
+			parts = append(parts, c.with(left[:n]))
+			left = left[n:]
+		}
+	}
+	d.r.giveBack(rest)
+	d.giveBackUnsent(recipientsOf(rest))
+	return parts
+}
+
 // with is the message with some of its recipients.
 func (c Claimed) with(recipients []spool.Pending) Claimed {
 	part := *c.Delivery

@@ -207,8 +207,7 @@ func (d *destination) claim() {
 		}
 		claimed := d.claimUpTo(most)
 		d.rate.giveBack(want - len(claimed))
-		counted := d.count(claimed)
-		d.backlog = append(d.backlog, counted...)
+		d.backlog = append(d.backlog, d.parted(d.count(claimed))...)
 		if d.out && len(claimed) < most {
 			d.giveOut(time.Time{})
 		}

@@ -15,13 +15,16 @@ type Limits struct {
 	// RecipientsPerDay are those that get mail in a day, over restarts and all gateways; 0: any number. It takes a
 	// [Relay.Quota].
 	RecipientsPerDay int
-	Idle             time.Duration // how long a connection without work stays [2 s]
+	// RecipientsPerMessage are those of one transaction; a message that has more is parted. 0: any number.
+	RecipientsPerMessage int
+	Idle                 time.Duration // how long a connection without work stays [2 s]
 }
 
 func (l Limits) or(other Limits) Limits {
 	return Limits{
 		Connections: cmp.Or(l.Connections, other.Connections), Messages: cmp.Or(l.Messages, other.Messages),
-		PerMinute: cmp.Or(l.PerMinute, other.PerMinute), RecipientsPerDay: cmp.Or(l.RecipientsPerDay, other.RecipientsPerDay), Idle: cmp.Or(l.Idle, other.Idle),
+		PerMinute: cmp.Or(l.PerMinute, other.PerMinute), RecipientsPerDay: cmp.Or(l.RecipientsPerDay, other.RecipientsPerDay),
+		RecipientsPerMessage: cmp.Or(l.RecipientsPerMessage, other.RecipientsPerMessage), Idle: cmp.Or(l.Idle, other.Idle),
 	}
 }
 

@@ -105,6 +105,8 @@ type Route struct {
 	Connections, PerMinute int
 	// RecipientsPerDay bounds those of one destination that get mail in a day; 0: not.
 	RecipientsPerDay int
+	// RecipientsPerMessage bounds those that one message leaves with; 0: not. A message that has more leaves in parts.
+	RecipientsPerMessage int
 	// Text is what a client that is refused is told.
 	Text string
 }

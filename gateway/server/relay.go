@@ -72,7 +72,7 @@ func (t *tokenSources) routesOf(cfg *config.Config) (*route.Table, error) {
 		routes[i] = route.Route{
 			Name: r.Name, Domains: r.Domains, Senders: r.Senders, Kind: kind, Store: r.Store, Hosts: groupsOf(r.Hosts), TLS: how,
 			Tokens: t.of(cfg, r), AsSender: r.AsSender, User: r.User, Password: r.Password.Value, External: r.External, NTLM: r.NTLM, MessageSize: int64(r.MessageSize), Text: r.Text,
-			Connections: r.Connections, PerMinute: r.PerMinute, RecipientsPerDay: r.RecipientsPerDay, Rewrite: r.Rewrite,
+			Connections: r.Connections, PerMinute: r.PerMinute, RecipientsPerDay: r.RecipientsPerDay, RecipientsPerMessage: r.RecipientsPerMessage, Rewrite: r.Rewrite,
 			DropReplies: r.AutomaticReplies == "drop", DropOutOfOffice: cmp.Or(r.OutOfOffice, r.AutomaticReplies) == "drop", DropForwards: r.AutomaticForwards == "drop",
 			OpenWinmail: r.Winmail == "open", MakeWinmail: r.Winmail == "make", WinmailFor: r.WinmailFor,
 			Reforms: r.Reforms(), Form: route.Form{Encoding: r.Encoding, Body: r.Body, Charset: r.Charset.Name(), Wrap: r.Wrap},
@@ -282,7 +282,7 @@ func schedules(settings config.Relay) relay.Schedules {
 
 // limitsOf are a route's own limits.
 func limitsOf(r *route.Route) relay.Limits {
-	return relay.Limits{Connections: r.Connections, PerMinute: r.PerMinute, RecipientsPerDay: r.RecipientsPerDay}
+	return relay.Limits{Connections: r.Connections, PerMinute: r.PerMinute, RecipientsPerDay: r.RecipientsPerDay, RecipientsPerMessage: r.RecipientsPerMessage}
 }
 
 // dropsOf is what a route does not let through.

@@ -104,7 +104,7 @@ func TestDestinations(t *testing.T) {
 // TestRouteLimits: a route's own limits are those of its destinations.
 func TestRouteLimits(t *testing.T) {
 	table, err := routesOf(&config.Config{Routes: []config.Route{
-		{Name: "provider", Domains: []string{"*"}, To: "smtp", Hosts: []config.HostGroup{{"a.example:587"}}, TLS: "verified", Connections: 2, PerMinute: 30, RecipientsPerDay: 500},
+		{Name: "provider", Domains: []string{"*"}, To: "smtp", Hosts: []config.HostGroup{{"a.example:587"}}, TLS: "verified", Connections: 2, PerMinute: 30, RecipientsPerDay: 500, RecipientsPerMessage: 50},
 		{Name: "slow", Domains: []string{".far.example"}, To: "mx", TLS: "opportunistic", PerMinute: 5},
 	}})
 	if err != nil {
@@ -112,7 +112,7 @@ func TestRouteLimits(t *testing.T) {
 	}
 	d := destinations{route.Ways{Routes: func() *route.Table { return table }}, "25", nil}
 	for destination, want := range map[string]relay.Limits{
-		"route:provider": {Connections: 2, PerMinute: 30, RecipientsPerDay: 500}, "in.far.example": {PerMinute: 5}, "store:sakes": {},
+		"route:provider": {Connections: 2, PerMinute: 30, RecipientsPerDay: 500, RecipientsPerMessage: 50}, "in.far.example": {PerMinute: 5}, "store:sakes": {},
 	} {
 		if next, err := d.Route(destination); err != nil || next.Limits != want {
 			t.Errorf("%s: %+v, %v", destination, next.Limits, err)
