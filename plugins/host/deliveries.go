@@ -17,34 +17,74 @@ import (
 type deliveries struct {
 	g *generation
 
-	mu     sync.Mutex
-	stream *deliveryStream // the latest; nil: there was none
-	closed bool            // the process has ended
+	mu      sync.Mutex
+	stream  *deliveryStream // the latest; nil: there was none
+	opening *opening        // of the next one; nil: none is being opened
+	closed  bool            // the process has ended
+	work    sync.WaitGroup  // what opens
+}
+
+// opening is a stream that is being opened, for all who need it.
+type opening struct {
+	over   chan struct{} // closed when it has come to an end
+	stream *deliveryStream
+	err    error // the stream could not be opened
 }
 
 // inlineRecipients is how many recipients a message may have in the stream: what gRPC does not send, as it is too large,
 // would end it for all.
 const inlineRecipients = 100
 
-// take returns the stream with room for a message in it. nil: it is full.
-func (d *deliveries) take() (*deliveryStream, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return nil, d.g.death()
-	}
-	if d.stream == nil || d.stream.ended() {
-		opened, err := d.g.openDeliveries()
-		if err != nil {
-			return nil, err
+// take returns the stream with room for a message in it. nil: it is full. A stream that is being opened is waited for as long as the
+// caller does: that may last, as where the process takes no more streams, or the connection is made anew.
+func (d *deliveries) take(ctx context.Context) (*deliveryStream, error) {
+	stream, opens, err := d.current()
+	if opens != nil {
+		select {
+		case <-opens.over:
+			stream, err = opens.stream, opens.err
+		case <-ctx.Done():
+			err = ctx.Err()
 		}
-		d.stream = opened
+	}
+	if err != nil {
+		return nil, err
 	}
 	select {
-	case d.stream.room <- struct{}{}:
-		return d.stream, nil
+	case stream.room <- struct{}{}:
+		return stream, nil
 	default:
 		return nil, nil
+	}
+}
+
+// current returns the stream, or the opening of the next one.
+func (d *deliveries) current() (*deliveryStream, *opening, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.closed:
+		return nil, nil, d.g.death()
+	case d.opening != nil:
+	case d.stream != nil && !d.stream.ended():
+		return d.stream, nil, nil
+	default:
+		opens := &opening{over: make(chan struct{})}
+		d.opening = opens
+		d.work.Go(func() { d.open(opens) })
+	}
+	return nil, d.opening, nil
+}
+
+// open opens the next stream.
+func (d *deliveries) open(opens *opening) {
+	defer close(opens.over)
+	opens.stream, opens.err = d.g.openDeliveries()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.opening = nil
+	if opens.err == nil {
+		d.stream = opens.stream
 	}
 }
 
@@ -52,10 +92,10 @@ func (d *deliveries) take() (*deliveryStream, error) {
 func (d *deliveries) close() {
 	d.mu.Lock()
 	d.closed = true
-	s := d.stream
 	d.mu.Unlock()
-	if s != nil {
-		s.work.Wait()
+	d.work.Wait()
+	if d.stream != nil { // nobody changes it any more
+		d.stream.work.Wait()
 	}
 }
 
@@ -76,10 +116,14 @@ type deliveryStream struct {
 	waiting map[uint64]chan<- *pb.Verdicts // by id; nil: nobody waits for that answer any more
 }
 
-// openDeliveries opens a stream. It lives as long as the process, whoever has opened it.
+// openDeliveries opens a stream. It lives as long as the process, whoever has opened it. The opening may stall no longer than anything else.
 func (g *generation) openDeliveries() (*deliveryStream, error) {
 	life, cancel := context.WithCancel(g.life)
+	stalled := time.AfterFunc(g.spec.StallTimeout, cancel)
 	stream, err := g.stub.Deliveries(life)
+	if !stalled.Stop() && g.life.Err() == nil {
+		err = g.stalled()
+	}
 	if err != nil {
 		cancel()
 		return nil, err
@@ -196,11 +240,11 @@ func (s *deliveryStream) stir() {
 // deliver hands a message over that is all in content, and returns its verdicts. none: there was no room for it, and
 // nothing was done.
 func (d *deliveries) deliver(ctx context.Context, m *pb.Delivery, recipients []backends.Recipient, content []byte) (verdicts []backends.Verdict, none bool, err error) {
-	s, err := d.take()
+	defer d.g.pulse.await()()
+	s, err := d.take(ctx)
 	if s == nil {
 		return nil, err == nil, d.g.failure(ctx, err)
 	}
-	defer d.g.pulse.await()()
 	request := &pb.DeliveriesRequest{Delivery: m, Content: content}
 	if trace, ok := backends.TraceOf(ctx); ok {
 		request.Traceparent = trace.String()
@@ -232,7 +276,7 @@ func (s *deliveryStream) await(ctx context.Context, m *pb.DeliveriesRequest) (*p
 		return nil, s.g.failure(ctx, ctx.Err())
 	case <-stalled.C:
 		s.giveUp(id)
-		return nil, backends.Fail(backends.Temporary, "store %q: %w", s.g.spec.Store, errStalled)
+		return nil, s.g.stalled()
 	}
 	select {
 	case m := <-answer: // it came before the end

@@ -156,6 +156,67 @@ func TestDeliveriesStall(t *testing.T) {
 	}
 }
 
+// TestDeliveriesOpening: while the stream cannot be opened, as the plugin takes no more of them, each message waits no longer than its
+// caller, or than a plugin may stall; and those that still wait go out once it can be.
+func TestDeliveriesOpening(t *testing.T) {
+	spec := specOf(t, "few-streams", fakeSettings{})
+	spec.StallTimeout = time.Minute
+	s, _ := start(t, spec)
+	drop, err := s.Open(t.Context(), backends.OpenRequest{Credential: ann})
+	if err != nil {
+		t.Fatal(err)
+	}
+	patient := make(chan error, 1)
+	go func() { patient <- delivered(t.Context(), s, "b@x.example") }()
+	g := s.current
+	opens := func() bool {
+		g.small.mu.Lock()
+		defer g.small.mu.Unlock()
+		return g.small.opening != nil
+	}
+	within(t, "the stream is being opened", opens)
+	ctx, cancel := context.WithCancel(t.Context())
+	var ended atomic.Int32
+	for range 10 {
+		go func() {
+			if err := delivered(ctx, s, "b@x.example"); !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			ended.Add(1)
+		}()
+	}
+	within(t, "all wait for the plugin", func() bool { return g.pulse.owed.Load() == 11 })
+	cancel()
+	within(t, "those whose callers have gone are given up", func() bool { return ended.Load() == 10 })
+	if !opens() || len(patient) > 0 {
+		t.Error("the stream was opened, or the opening has ended with a caller")
+	}
+	if err := drop.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-patient; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDeliveriesOpeningStalls: an opening that comes to nothing is given up, and the next message has another one begun.
+func TestDeliveriesOpeningStalls(t *testing.T) {
+	spec := specOf(t, "few-streams", fakeSettings{})
+	spec.StallTimeout = 300 * time.Millisecond
+	s, _ := start(t, spec)
+	drop, err := s.Open(t.Context(), backends.OpenRequest{Credential: ann})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := delivered(t.Context(), s, "b@x.example"); backends.KindOf(err) != backends.Temporary || !errors.Is(err, errStalled) {
+		t.Error(err)
+	}
+	if err := drop.Close(); err != nil {
+		t.Error(err)
+	}
+	within(t, "it is opened", func() bool { return delivered(t.Context(), s, "b@x.example") == nil })
+}
+
 // TestDeliveriesDeath: of the messages under way nothing is known when the process ends, and the next process has a
 // stream of its own.
 func TestDeliveriesDeath(t *testing.T) {

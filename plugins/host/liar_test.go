@@ -30,7 +30,8 @@ type liar struct {
 	pb.UnimplementedStoreServer
 	measures   bool
 	deliveries bool
-	toTheEnd   bool // it has no sending sessions, and reads a Send until the gateway closes its side
+	toTheEnd   bool   // it has no sending sessions, and reads a Send until the gateway closes its side
+	streams    uint32 // how many it takes at a time; 0: any number
 }
 
 // stderr is the process's own; go-plugin puts another one in its place.
@@ -40,7 +41,12 @@ func serveLiar(l liar) {
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: wire.Handshake(),
 		Plugins:         plugin.PluginSet{"store": &liarPlugin{liar: l}},
-		GRPCServer:      plugin.DefaultGRPCServer,
+		GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
+			if l.streams > 0 {
+				options = append(options, grpc.MaxConcurrentStreams(l.streams))
+			}
+			return plugin.DefaultGRPCServer(options)
+		},
 	})
 }
 
@@ -122,6 +128,9 @@ func (liar) Deliveries(stream grpc.BidiStreamingServer[pb.DeliveriesRequest, pb.
 		m, err := stream.Recv()
 		if err != nil {
 			return err
+		}
+		if m.GetDelivery() == nil { // nobody waits for an answer any more
+			continue
 		}
 		to := m.GetDelivery().GetRecipients()[0].GetAddress()
 		answer := &pb.DeliveriesResponse{Id: m.GetId(), Verdicts: &pb.Verdicts{Verdicts: []*pb.Verdict{{Recipient: to}}}}

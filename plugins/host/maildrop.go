@@ -363,6 +363,6 @@ func (m *maildrop) wait(ctx context.Context, more <-chan struct{}) error {
 	case <-ctx.Done():
 		return backends.AsFailure(ctx.Err())
 	case <-stalled.C:
-		return backends.Fail(backends.Temporary, "store %q: %w", m.g.spec.Store, errStalled)
+		return m.g.stalled()
 	}
 }

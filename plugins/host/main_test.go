@@ -54,6 +54,8 @@ func play(role string) {
 		serveLiar(liar{measures: arg == ""})
 	case "liar-deliveries":
 		serveLiar(liar{deliveries: true})
+	case "few-streams": // one beside that of its standard output
+		serveLiar(liar{deliveries: true, streams: 2})
 	case "to-the-end":
 		serveLiar(liar{toTheEnd: true})
 	case "stubborn-store": // serves, and ends by nothing but a kill

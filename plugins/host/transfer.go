@@ -19,6 +19,11 @@ import (
 
 var errStalled = errors.New("nothing was heard from the plugin for too long")
 
+// stalled is the failure of what has stalled.
+func (g *generation) stalled() error {
+	return backends.Fail(backends.Temporary, "store %q: %w", g.spec.Store, errStalled)
+}
+
 func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 
 // stalling makes a context that ends when progress is not made for the stall time-out.
@@ -138,8 +143,8 @@ func (u *upload[Frame]) run(ctx, life context.Context, answers grpc.ClientStream
 
 // lostAnswer is the failure of a message whose stream has ended without an answer.
 func (g *generation) lostAnswer(ctx, life context.Context, err error) error {
-	if cause := context.Cause(life); ctx.Err() == nil && errors.Is(cause, errStalled) {
-		err = backends.Fail(backends.Temporary, "store %q: %w", g.spec.Store, cause)
+	if ctx.Err() == nil && errors.Is(context.Cause(life), errStalled) {
+		err = g.stalled()
 	}
 	return g.failure(ctx, err)
 }
