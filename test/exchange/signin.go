@@ -12,7 +12,7 @@ type SignIn struct {
 	// Methods are the schemes that are offered, in this order: Negotiate, NTLM, Basic, Bearer.
 	Methods []string
 	// Judge begins a login under Negotiate or NTLM. binding is what it must be bound to if it is bound: the application's data of
-	// tls-server-end-point (RFC 5929 §4); nil: that is not looked at.
+	// tls-server-end-point (RFC 5929 §4); nil: that is not looked at. Without a judge such logins are refused.
 	Judge func(mechanism string, binding []byte) func(token []byte) (Verdict, error)
 	// Each has every request need a login of its own under Negotiate, as where authPersistNonNTLM of IIS is off.
 	Each bool
@@ -159,6 +159,9 @@ func (s *Server) negotiate(w http.ResponseWriter, r *http.Request, scheme, token
 	octets, err := base64.StdEncoding.DecodeString(token)
 	if err != nil || len(octets) == 0 {
 		s.wrong("send %s with %.20q", scheme, token)
+		return nil
+	}
+	if s.signIn.Judge == nil {
 		return nil
 	}
 	c := s.callers[r.RemoteAddr]
