@@ -11,7 +11,6 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange/mapihttp"
 	"github.com/dipylon/dipylon/backends/exchange/rop"
-	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/mapi"
 	"github.com/dipylon/dipylon/backends/mapi/mime"
 	"github.com/dipylon/dipylon/backends/remote"
@@ -58,7 +57,7 @@ func (s *Store) createFor(ctx context.Context, d backends.Delivery, content io.R
 	if received.IsZero() {
 		received = time.Now()
 	}
-	m, err := s.readMail(io.MultiReader(returnPath, content), mime.Reader{Received: received, Skeleton: true})
+	m, err := s.readMail(io.MultiReader(returnPath, content), mime.Reader{Received: received, Skeleton: true, Domains: s.domains})
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +95,12 @@ func (s *Store) createFor(ctx context.Context, d backends.Delivery, content io.R
 // createIn creates a message in the Inbox of a recipient.
 func (s *Store) createIn(ctx context.Context, v backends.Verdict, d backends.Delivery, m *mail) backends.Verdict {
 	verdict := backends.Verdict{Recipient: v.Recipient, Destination: "Inbox"}
-	login := s.asService(fold.Lower(remote.MailboxOf(v.Recipient)))
+	mailbox, err := s.mailboxOf(v.Recipient)
+	if err != nil {
+		verdict.Destination, verdict.Failure = "", backends.AsFailure(err)
+		return verdict
+	}
+	login := s.asService(mailbox)
 	id, err := byEither(s, login,
 		func() (backends.MessageID, error) { return s.createByMAPI(ctx, login, d, m.message) },
 		func() (backends.MessageID, error) { return s.createByEWS(ctx, login, d, m) })

@@ -7,6 +7,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mapi"
+	"github.com/dipylon/dipylon/backends/mapi/mime"
 	double "github.com/dipylon/dipylon/test/exchange"
 	"github.com/dipylon/dipylon/test/fakesmtp"
 )
@@ -127,6 +128,42 @@ func TestServiceRefused(t *testing.T) {
 	}
 	if n := s.Refusals(service); n != 1 {
 		t.Errorf("the wrong password was sent %d times", n)
+	}
+}
+
+// TestEncapsulatedRecipient: the address that encapsulates a distinguished name is who has that name in the address book, or had it. It leads to nobody else:
+// not out of the store's domains, nor to whom the name could mean besides.
+func TestEncapsulatedRecipient(t *testing.T) {
+	for _, protocol := range []string{"mapi", "ews"} {
+		t.Run(protocol, func(t *testing.T) {
+			s := start(t, with(takes, "protocol", protocol))
+			const old = "/o=Sakes/ou=Before/cn=Recipients/cn=g1"
+			s.boxes[george].OldDNs = []string{old}
+			now := mime.Encapsulate("EX", strings.ToUpper(s.boxes[george].DN), "sakes.example")
+			before := mime.Encapsulate("EX", old, "sakes.example")
+			to := []string{
+				now, "IMCEASMTP-chris+40sakes+2Eexample@sakes.example", mime.Encapsulate("EX", "/o=Sakes/cn=nobody", "sakes.example"),
+				mime.Encapsulate("EX", s.boxes[george].DN, "far.example"), "IMCEASMTP-george+40far+2Eexample@sakes.example", "IMCEAX400-george@sakes.example", before,
+			}
+			verdicts := s.deliver(t, delivery("k", to...), strings.Replace(arrival, "undisclosed-recipients:;", "<"+now+">", 1))
+			for i, v := range verdicts {
+				known := i < 2 || to[i] == before && protocol == "mapi" // by EWS names of before are not told
+				if known != (v.Failure == nil) || !known && v.Failure.Kind != backends.NotFound {
+					t.Errorf("%s: %+v", to[i], v.Failure)
+				}
+			}
+			got := s.inboxHas(t, george, 1)[0]
+			s.inboxHas(t, chris, 1)
+			if protocol == "mapi" { // by EWS it is the server that makes properties of it
+				if a, _ := objectOf(t, got.Stream).Recipients[0].Address(mapi.RecipientAddress); a.Type != mapi.AddressEX || !strings.EqualFold(a.Address, s.boxes[george].DN) {
+					t.Errorf("%+v", a)
+				}
+			}
+			resolved, err := s.store(t).Resolve(t.Context(), backends.ResolveQuery{Recipients: backends.To(george, now)})
+			if err != nil || resolved[0].Account == "" || resolved[0].Account != resolved[1].Account {
+				t.Errorf("%+v, %v", resolved, err)
+			}
+		})
 	}
 }
 

@@ -208,25 +208,52 @@ func (s *Store) identify(ctx context.Context, book book, login login) (who parti
 // lookUp asks the address book about addresses, and remembers those that it finds. A person without a distinguished name
 // was not found.
 func (s *Store) lookUp(ctx context.Context, book book, addresses []string) ([]person, error) {
-	names := make([]string, len(addresses))
+	var names []string
+	var of []int // whose each name is
 	for i, address := range addresses {
-		names[i] = "=SMTP:" + address
+		for _, name := range bookNames(address) {
+			names, of = append(names, name), append(of, i)
+		}
 	}
 	found, err := book.Resolve(ctx, names, columns)
 	if err != nil {
 		return nil, failure(err)
 	}
 	all := make([]person, len(addresses))
-	for i, address := range addresses {
-		if found[i].Outcome != mapihttp.Resolved {
+	for n, i := range of {
+		address := addresses[i]
+		if found[n].Outcome != mapihttp.Resolved || all[i].dn != "" || isDN(address) && !hasDN(found[n].Values, address) {
 			continue
 		}
-		if all[i], err = newPerson(found[i].Values, address); err != nil {
+		if all[i], err = newPerson(found[n].Values, address); err != nil {
 			return nil, err
 		}
-		s.people.remember(address, all[i])
+		if !isDN(address) {
+			s.people.remember(address, all[i])
+		}
 	}
 	return all, nil
+}
+
+// bookNames are what the address book is asked for to find who has an address, or a distinguished name: that of today, or one of before
+// (its X500 addresses). "=" asks for exactly that. MS-OXNSPI §3.1.4.7.
+func bookNames(address string) []string {
+	if isDN(address) {
+		return []string{"=" + address, "=" + addressX500 + ":" + address}
+	}
+	return []string{"=" + mapi.AddressSMTP + ":" + address}
+}
+
+// addressX500 is the type of the distinguished names that somebody had before, among the proxy addresses (MS-OXOABK §2.2.3.23).
+const addressX500 = "X500"
+
+// hasDN says whether an entry of the address book has a distinguished name, or had it, and an address: what else a name could mean does not count.
+func hasDN(values []mapi.Value, dn string) bool {
+	own, _ := values[0].(mapi.String)
+	address, _ := values[1].(mapi.String)
+	proxies, _ := values[3].(mapi.Multiple[mapi.String])
+	was := func(proxy mapi.String) bool { return fold.Equal(string(proxy), addressX500+":"+dn) }
+	return strings.Contains(string(address), "@") && (fold.Equal(string(own), dn) || slices.ContainsFunc(proxies, was))
 }
 
 // guarded does what presents the credential of a login.

@@ -2,11 +2,14 @@ package exchange
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/fold"
+	"github.com/dipylon/dipylon/backends/mapi"
+	"github.com/dipylon/dipylon/backends/mapi/mime"
 	"github.com/dipylon/dipylon/backends/remote"
 )
 
@@ -32,8 +35,8 @@ func (s *Store) resolve(ctx context.Context, recipients []backends.Recipient) ([
 	known := make(map[string]person, len(recipients))
 	var asked []string
 	for _, r := range recipients {
-		address := fold.Lower(remote.MailboxOf(r.Address))
-		if _, again := known[address]; again || !sendableAddress(address) {
+		address := s.nameOf(r.Address)
+		if _, again := known[address]; again || !sendableAddress(r.Address) {
 			continue
 		}
 		p, remembered := s.directory.find(address)
@@ -47,7 +50,7 @@ func (s *Store) resolve(ctx context.Context, recipients []backends.Recipient) ([
 	verdicts := make([]backends.Verdict, len(recipients))
 	for i, r := range recipients {
 		verdicts[i].Recipient = r.Address
-		p := known[fold.Lower(remote.MailboxOf(r.Address))]
+		p := known[s.nameOf(r.Address)]
 		if p.dn == "" {
 			verdicts[i].Failure = backends.Fail(backends.NotFound, "the address book has no mailbox of that address, or several")
 			continue
@@ -57,8 +60,40 @@ func (s *Store) resolve(ctx context.Context, recipients []backends.Recipient) ([
 	return verdicts, nil
 }
 
-// askedMost is how many addresses one question to the address book names.
-const askedMost = 100
+// nameOf returns what the address book knows a recipient by: the address of the mailbox, or the distinguished name that the address encapsulates,
+// as answers to old mail do. Only what lies within the store's own domains is decoded, and that the address is one for this store was decided before.
+// MS-OXCMAIL §2.2.3.1.2.
+func (s *Store) nameOf(address string) string {
+	kind, original, ok := mime.Decapsulate(address, s.domains)
+	switch {
+	case ok && kind == mapi.AddressSMTP:
+		address = original
+	case ok && kind == mapi.AddressEX && isDN(original):
+		return fold.Lower(original)
+	case ok:
+		return fold.Lower(address) // what is in it has no detail of its own
+	}
+	return fold.Lower(remote.MailboxOf(address))
+}
+
+// isDN says whether a name for the address book is a distinguished name, MS-OXOABK §2.2.1.1.
+func isDN(name string) bool { return strings.HasPrefix(name, "/") }
+
+// mailboxOf returns the address of a recipient's mailbox, who was resolved a moment ago.
+func (s *Store) mailboxOf(address string) (string, error) {
+	name := s.nameOf(address)
+	if !isDN(name) {
+		return name, nil
+	}
+	p, known := s.directory.find(name)
+	if !known || p.dn == "" {
+		return "", backends.Fail(backends.Temporary, "who %s is has been forgotten", address)
+	}
+	return p.account.Address, nil
+}
+
+// askedMost is about how many addresses one question to the address book is: each by two names at the most.
+const askedMost = 50
 
 // askFor asks the address book about addresses.
 func (s *Store) askFor(ctx context.Context, addresses []string, known map[string]person) error {

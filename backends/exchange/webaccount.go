@@ -132,6 +132,22 @@ func (w *web) person(ctx context.Context, address string) (p person, err error) 
 	return p, nil
 }
 
+// personOf asks who has an address, or a distinguished name.
+func (w *web) personOf(ctx context.Context, name string) (person, error) {
+	if !isDN(name) {
+		return w.person(ctx, name)
+	}
+	found, err := w.client.ResolveNames(ctx, name)
+	if err != nil || len(found) != 1 || !strings.Contains(found[0].Address, "@") {
+		return person{}, err
+	}
+	p, err := w.person(ctx, fold.Lower(found[0].Address))
+	if err != nil || !fold.Equal(p.dn, name) { // it is another whom the name could mean
+		return person{}, err
+	}
+	return p, nil
+}
+
 const discoveredMost = 1 << 20 // octets of a reply
 
 // discover asks Autodiscover of the same server for the distinguished name of the mailbox's owner, which is what identifies the account on both

@@ -314,7 +314,7 @@ func (s *Store) askForByEWS(ctx context.Context, login login, addresses []string
 	defer w.close()
 	return s.guarded(ctx, w.login, func() error {
 		for _, address := range addresses {
-			p, err := w.person(ctx, address)
+			p, err := w.personOf(ctx, address)
 			if err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -82,7 +83,9 @@ func (s *Server) resolveNames(body []byte) (int, []byte) {
 // entry finds the mailbox of an address.
 func (s *Server) entry(name string) *Mailbox {
 	for _, m := range s.mailboxes {
-		if strings.EqualFold(name, "=SMTP:"+m.User) {
+		if strings.EqualFold(name, "=SMTP:"+m.User) || strings.EqualFold(name, "="+m.DN) || slices.ContainsFunc(m.OldDNs, func(dn string) bool {
+			return strings.EqualFold(name, "=X500:"+dn)
+		}) {
 			return m
 		}
 	}
@@ -99,8 +102,11 @@ func entryRow(m *Mailbox, columns []uint32) []byte {
 		case tagSMTPAddress, tagName:
 			out = append(append(out, 0, 0xFF), wide(m.User)...)
 		case tagProxies:
-			out = append(append(append(out, 0, 0xFF), words(1)...), 0xFF)
+			out = append(append(append(out, 0, 0xFF), words(uint32(1+len(m.OldDNs)))...), 0xFF)
 			out = append(out, wide("SMTP:"+m.User)...)
+			for _, dn := range m.OldDNs {
+				out = append(append(out, 0xFF), wide("X500:"+dn)...)
+			}
 		case tagDelegates:
 			out = append(append(out, 0, 0xFF), words(uint32(len(m.Delegates)))...)
 			for _, dn := range m.Delegates {

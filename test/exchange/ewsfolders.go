@@ -252,7 +252,7 @@ func (x *service) resolveNames(o *node) string {
 	what := strings.ToLower(o.child("m:UnresolvedEntry").text)
 	all, n := "", 0
 	for _, m := range x.s.mailboxes {
-		if what == "" || !strings.HasPrefix(m.User, strings.TrimPrefix(what, "smtp:")) {
+		if what == "" || !strings.HasPrefix(m.User, strings.TrimPrefix(what, "smtp:")) && !strings.EqualFold(m.DN, what) {
 			continue
 		}
 		n++

@@ -74,6 +74,8 @@ type Mailbox struct {
 	Quota int64
 	// SendAs are addresses of others that the owner may send as, in small letters.
 	SendAs []string
+	// OldDNs are distinguished names that the owner had before: X500 addresses.
+	OldDNs []string
 	// Delegates are the distinguished names of those who may send on behalf of the owner.
 	Delegates []string
 	// Impersonates has the user act for anybody by EWS.

@@ -29,6 +29,53 @@ func TestEncapsulate(t *testing.T) {
 	}
 }
 
+// TestDecapsulate: an address that encapsulates another one is read as that within the store's domains, and nowhere else.
+func TestDecapsulate(t *testing.T) {
+	domains := []string{"sakes.example", "tea.example"}
+	for _, c := range [][2]string{{"EX", "/O=ORG/OU=First Group (X)/CN=a_b+c"}, {"FAX", "George@+1 (425) 555"}, {"X400", "c=gr;a= ;s=Sakes_é"}, {"SMTP", "ada@tea.example"}} {
+		if kind, address, ok := Decapsulate(Encapsulate(c[0], c[1], "Sakes.example"), domains); kind != c[0] || address != c[1] || !ok {
+			t.Errorf("%v is %s %q %v", c, kind, address, ok)
+		}
+	}
+	if kind, address, ok := Decapsulate("imceaex-_o=a+2e_cn=b@tea.example", domains); kind != "EX" || address != "/o=a./cn=b" || !ok {
+		t.Error(kind, address, ok)
+	}
+	for _, address := range []string{
+		"ada@sakes.example", "IMCEAEX-_O=A@far.example", "IMCEAEX-_O=A@x.sakes.example", "IMCEAEX-_O=A", "IMCEA-_O=A@sakes.example", "IMCEAEX@sakes.example", "IMCEAEX-@sakes.example",
+		"IMCEAEX-_O=A+2@sakes.example", "IMCEAEX-_O=A+@sakes.example", "IMCEAEX-_O=A+zz@sakes.example", "IMCEAEX-_O=A+00@sakes.example", "IMCEAEX-_O=A+0D+0Ax@sakes.example",
+		"IMCEAEX-_O=A+ff@sakes.example", "IMCEAEX-a.b@sakes.example", "IMCEAE.X-_O=A@sakes.example", "IMCEASMTP-ada+40far+2Eexample@sakes.example", "IMCEASMTP-ada@sakes.example", "",
+	} {
+		if kind, original, ok := Decapsulate(address, domains); ok {
+			t.Errorf("%s is %s %q", address, kind, original)
+		}
+	}
+}
+
+// TestDecapsulatedRecipients: who is named by an address of the address book is that recipient, and goes out as the address came. Authors from the
+// Internet are nobody in it.
+func TestDecapsulatedRecipients(t *testing.T) {
+	const george, ada = "IMCEAEX-_O=A_CN=G@sakes.example", "IMCEASMTP-ada+40sakes+2Eexample@sakes.example"
+	message := []byte("From: " + george + "\r\nReply-To: " + george + "\r\nTo: George <" + george + ">, " + ada + "\r\nCc: IMCEAEX-_O=A_CN=X@far.example\r\n\r\n")
+	m := convert(t, Reader{Domains: []string{"sakes.example"}}, message)
+	var got []string
+	for _, r := range m.Recipients {
+		a, _ := r.Address(mapi.RecipientAddress)
+		got = append(got, a.Type+":"+a.Address)
+	}
+	if want := []string{"EX:/O=A/CN=G", "SMTP:ada@sakes.example", "SMTP:IMCEAEX-_O=A_CN=X@far.example"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	if from, _ := m.Address(mapi.SenderAddress); from.Type != mapi.AddressSMTP {
+		t.Errorf("%+v", from)
+	}
+	if to := parseAddresses(parse(t, write(t, Writer{}, m)).Field("To")); len(to) != 2 || to[0].SMTP != george || to[0].Name != "George" || to[1].SMTP != "ada@sakes.example" {
+		t.Errorf("%+v", to)
+	}
+	if got := convert(t, Reader{}, message).Recipients[0].Text(mapi.PidTagAddressType); got != mapi.AddressSMTP {
+		t.Errorf("without domains it is of the type %s", got)
+	}
+}
+
 // TestOtherAddresses: the SMTP address counts if there is one; without one the address is encapsulated, or left out.
 func TestOtherAddresses(t *testing.T) {
 	m := &mapi.Message{}

@@ -3,7 +3,6 @@ package mime
 import (
 	"cmp"
 	"encoding/base64"
-	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -258,32 +257,6 @@ func (p *planner) internet(a mapi.Address) entity.Address {
 		return entity.Address{Address: addr}
 	}
 	return entity.Address{Name: a.Name, Address: addr}
-}
-
-// Encapsulate returns the Internet address that stands for an address of another kind, such as EX or X400.
-// MS-OXCMAIL §2.1.3.1.8.
-func Encapsulate(addressType, address, domain string) string {
-	var b strings.Builder
-	b.WriteString("IMCEA" + strings.ToUpper(strings.Map(letterOrDigit, addressType)) + "-")
-	for _, c := range []byte(address) {
-		switch {
-		case c == '/':
-			b.WriteByte('_')
-		case 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '=':
-			b.WriteByte(c)
-		default:
-			fmt.Fprintf(&b, "+%02X", c)
-		}
-	}
-	return b.String() + "@" + domain
-}
-
-// letterOrDigit leaves out of the type of an address what is in none.
-func letterOrDigit(r rune) rune {
-	if 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' {
-		return r
-	}
-	return -1
 }
 
 // textFields are fields whose text is that of a property.

@@ -23,6 +23,9 @@ type Reader struct {
 	Skeleton bool
 	// UUEncode has files that stand in a text in UUENCODE become attachments.
 	UUEncode bool
+	// Domains are those of the store: the address of a recipient in one of them that encapsulates another one (IMCEA) is read as that
+	// [none]. MS-OXCMAIL §2.2.3.1.2.
+	Domains []string
 
 	left *left // nil: it is the outermost message
 }

@@ -33,7 +33,7 @@ func (c *conversion) addresses(e *entity.Entity) {
 	}
 	for _, f := range recipientFields {
 		for _, a := range addressesOf(e, f.field) {
-			c.addRecipient(a, f.kind)
+			c.addRecipient(c.decapsulated(a), f.kind)
 		}
 	}
 	c.replyTo(addressesOf(e, "Reply-To"))
