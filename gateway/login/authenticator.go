@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/argon2id"
@@ -28,6 +29,7 @@ type Authenticator struct {
 	now       func() time.Time
 	verifier  argon2id.Verifier
 	memory    *memory
+	opening   singleflight.Group // logins of devices at their stores
 	decoy     *argon2id.Hash
 	policy    atomic.Pointer[Policy]
 }
@@ -107,7 +109,7 @@ type Client interface {
 	// ServerCertificate is the certificate that the TLS handshake was made with, DER; nil: it
 	// is not known.
 	ServerCertificate() []byte
-	// Enter takes a login to the store, which verifies the entry's credential. As soon as the
+	// Enter takes a login to the store, which verifies the entry's credential ([Entry.Open], or as it opens something). As soon as the
 	// store has said whose account it is, and before anything of it is used, Enter asks the entry
 	// ([Entry.Check]). Its error is what becomes of the attempt; without one, the client is logged
 	// in once the exchange has come to its end. What Enter has opened is the client's to close
@@ -134,6 +136,7 @@ type Entry struct {
 	Known *backends.Account
 
 	check func(backends.Account) error
+	open  func(context.Context) (backends.Account, error) // see Open; nil: by the credential
 }
 
 // Check says whether the account that the store has opened is the one that the login is for. The
@@ -411,7 +414,7 @@ func (a *Authenticator) enterByPassword(ctx context.Context, client Client, atte
 		// by itself.
 		own := impersonation
 		own.Peer = attempt.Peer
-		owner, err := store.Login(ctx, own)
+		owner, err := Entry{Store: store, Credential: own, open: a.opener(password, store, own)}.Open(ctx)
 		if err == nil {
 			err = check(owner)
 		}
@@ -423,7 +426,7 @@ func (a *Authenticator) enterByPassword(ctx context.Context, client Client, atte
 	impersonation.ActAs, impersonation.Peer = name.Mailbox, attempt.Peer
 	err = client.Enter(ctx, Entry{
 		Store: store, Credential: impersonation, Folder: name.Folder, check: check,
-		Device: password.Device, Legacy: password.Legacy, Known: known,
+		Device: password.Device, Legacy: password.Legacy, Known: known, open: a.opener(password, store, impersonation),
 	})
 	if err != nil {
 		return err

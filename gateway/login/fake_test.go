@@ -98,7 +98,7 @@ func (c *fakeClient) ServerCertificate() []byte { return c.certificate }
 
 func (c *fakeClient) Enter(ctx context.Context, e login.Entry) error {
 	c.entries = append(c.entries, e)
-	a, err := e.Store.Login(ctx, e.Credential)
+	a, err := e.Open(ctx)
 	if err == nil {
 		err = e.Check(a)
 	}

@@ -35,6 +35,7 @@ type memory struct {
 	hashed   recent[map[sum]time.Time] // of application passwords: until when
 	accounts recent[verified]          // by store and account id
 	names    recent[string]            // the key in accounts, by store and login name
+	opened   recent[opened]            // of devices, by store and login name
 	changes  map[string]uint64         // how often a store has told of a change
 	clears   uint64                    // how often everything was forgotten
 }
@@ -184,7 +185,7 @@ func (m *memory) clear() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.clears++
-	m.hashed, m.accounts, m.names = recent[map[sum]time.Time]{}, recent[verified]{}, recent[string]{}
+	m.hashed, m.accounts, m.names, m.opened = recent[map[sum]time.Time]{}, recent[verified]{}, recent[string]{}, recent[opened]{}
 }
 
 // recent is a map of at most accountsMost entries. Its zero value is empty.

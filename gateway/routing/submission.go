@@ -196,12 +196,9 @@ func (s *submissionSession) Enter(ctx context.Context, e login.Entry) error {
 	return nil
 }
 
-// opened asks the store whose account a login opens, unless it has said so already.
+// opened asks the store whose account a login opens, unless that is known.
 func (s *submissionSession) opened(ctx context.Context, e login.Entry, device *devices.Session) (*backends.Account, error) {
-	if e.Account != nil {
-		return e.Account, nil
-	}
-	account, err := e.Store.Login(ctx, e.Credential)
+	account, err := e.Open(ctx)
 	if outage(err) && device != nil && device.IsKnown() && e.Known != nil && !e.Store.Sends {
 		s.log.Warn().Err(err).Str(events.Device, device.Name).Str(events.Store, e.Store.Name).
 			Msg("the store does not answer: the device goes on with what is known of its account")
