@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync"
 
 	"github.com/dipylon/dipylon/backends/mail/header"
 )
@@ -21,7 +22,10 @@ const EmptyHeader = "\r\n"
 // message, and some programs send it: it gets a field's name, so that the header behind it is
 // one still.
 func Joint(message io.Reader) (string, error) {
-	start, err := bufio.NewReaderSize(message, nameMost).Peek(nameMost)
+	lines := readers.Get().(*bufio.Reader)
+	defer giveBack(lines)
+	lines.Reset(message)
+	start, err := lines.Peek(nameMost)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", err
 	}
@@ -47,7 +51,9 @@ func Without(message io.Reader, name string) io.Reader { return newWithout(messa
 
 // OctetsOf counts the octets that [Without] leaves out.
 func OctetsOf(message io.Reader, name string) (octets int64, err error) {
-	w := newWithout(message, name)
+	w := &without{lines: readers.Get().(*bufio.Reader), name: name}
+	defer giveBack(w.lines)
+	w.lines.Reset(message)
 	for !w.body {
 		piece, err := w.lines.ReadSlice('\n')
 		if len(piece) == 0 && errors.Is(err, io.EOF) {
@@ -63,8 +69,19 @@ func OctetsOf(message io.Reader, name string) (octets int64, err error) {
 	return octets, nil
 }
 
+// readers are for looks at a message's beginning, which each message gets several of.
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, linesMost) }}
+
+const linesMost = 4 << 10
+
+// giveBack keeps a reader for the next look, and nothing of the message.
+func giveBack(r *bufio.Reader) {
+	r.Reset(nil)
+	readers.Put(r)
+}
+
 func newWithout(message io.Reader, name string) *without {
-	return &without{lines: bufio.NewReaderSize(message, 4<<10), name: name}
+	return &without{lines: bufio.NewReaderSize(message, linesMost), name: name}
 }
 
 type without struct {

@@ -26,7 +26,7 @@ func Identity(start []byte) (named bool, dated time.Time) {
 				value = bytes.TrimSpace(value)
 				named = named || len(value) > 0 && string(value) != "<>"
 			case strings.EqualFold(name, "Date"):
-				if at, err := mail.ParseDate(string(bytes.Join(bytes.Fields(value), []byte(" ")))); err == nil {
+				if at, err := parseDate(string(bytes.Join(bytes.Fields(value), []byte(" ")))); err == nil {
 					dated = at
 				}
 			}
@@ -34,4 +34,15 @@ func Identity(start []byte) (named bool, dated time.Time) {
 		start = rest
 	}
 	return named, dated
+}
+
+// usualDate is how nearly everybody writes a Date (RFC 5322 §3.3).
+const usualDate = "Mon, 2 Jan 2006 15:04:05 -0700"
+
+// parseDate is [mail.ParseDate], which tries some dozens of forms before the usual one and makes an error of each.
+func parseDate(value string) (time.Time, error) {
+	if at, err := time.Parse(usualDate, value); err == nil {
+		return at, nil
+	}
+	return mail.ParseDate(value)
 }

@@ -107,11 +107,15 @@ func (d *delivery) compose(lead func() io.Reader, m *message, without int64) {
 	d.content = func() io.Reader { return io.MultiReader(lead(), m.From(without)) }
 }
 
+// starts are for looks at a message's beginning.
+var starts = sync.Pool{New: func() any { return new([content.MessageIDWithin]byte) }}
+
 // messageID is the message's Message-ID; empty: it has none near its beginning.
 func (d *delivery) messageID() string {
 	if d.id == nil {
-		start := make([]byte, min(d.envelope.Size, content.MessageIDWithin))
-		n, _ := io.ReadFull(d.content(), start) // an error here comes again in the delivery
+		start := starts.Get().(*[content.MessageIDWithin]byte)
+		defer starts.Put(start)
+		n, _ := io.ReadFull(d.content(), start[:min(d.envelope.Size, content.MessageIDWithin)]) // an error here comes again in the delivery
 		id := content.MessageID(start[:n])
 		d.id = &id
 	}

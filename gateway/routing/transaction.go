@@ -184,9 +184,7 @@ func (t *transaction) begin(ctx context.Context, trace string, m *message, accou
 	for i, r := range t.to {
 		addresses[i] = r.Address
 	}
-	start := make([]byte, min(m.Size(), content.IdentityWithin))
-	n, _ := io.ReadFull(m.Reader(), start) // what has failed here fails where it matters, too
-	named, dated := content.Identity(start[:n])
+	named, dated := content.Identity(m.Start(content.IdentityWithin)) // what has failed here fails where it matters, too
 	attempt, err := t.o.Dedup.Take(ctx, Message{
 		Fingerprint: fingerprint(account, t.reversePath.String(), m.digest), Recipients: addresses, Named: named, Dated: dated,
 	})
@@ -214,9 +212,7 @@ func (t *transaction) loops(m *message) error {
 	if !strings.Contains(t.o.Hostname, ".") {
 		return nil
 	}
-	start := make([]byte, min(m.Size(), content.HopsWithin))
-	n, _ := io.ReadFull(m.Reader(), start) // what has failed here fails where it matters, too
-	if content.Hops(start[:n], t.o.Hostname) > hopsMost {
+	if content.Hops(m.Start(content.HopsWithin), t.o.Hostname) > hopsMost { // what has failed here fails where it matters, too
 		return errLoop
 	}
 	return nil

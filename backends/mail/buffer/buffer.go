@@ -231,6 +231,17 @@ func (b *Buffer) Memory() []byte {
 	return b.memory
 }
 
+// Start is the message's beginning, of at most so many octets, which nobody may change. Of a message that cannot be
+// read it is what can be.
+func (b *Buffer) Start(most int) []byte {
+	if whole := b.Memory(); whole != nil {
+		return whole[:min(len(whole), most)]
+	}
+	start := make([]byte, min(b.size, int64(most)))
+	n, _ := io.ReadFull(b.Reader(), start)
+	return start[:n]
+}
+
 // Size is how many octets the message has.
 func (b *Buffer) Size() int64 { return b.size }
 

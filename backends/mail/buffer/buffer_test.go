@@ -28,6 +28,11 @@ func TestFill(t *testing.T) {
 			if err != nil || b.Size() != int64(size) || (b.File() != nil) != (size > buffer.MemoryMost) {
 				t.Fatalf("%+v, %v", b, err)
 			}
+			for _, most := range []int{0, 1, 100, size, size + 1} {
+				if got := b.Start(most); !bytes.Equal(got, want[:min(size, most)]) {
+					t.Errorf("its start of at most %d octets has %d others", most, len(got))
+				}
+			}
 			var readers sync.WaitGroup
 			for _, from := range []int{0, 0, 1, size / 2, size} {
 				readers.Go(func() {
