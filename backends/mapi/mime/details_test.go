@@ -290,6 +290,30 @@ func TestDamagedRTF(t *testing.T) {
 	}
 }
 
+// TestUnknownCodePage: RTF of which something is in a code page that nobody knows is the body as far as that goes, and is attached whole. A font of symbols
+// is no such code page.
+func TestUnknownCodePage(t *testing.T) {
+	for document, attached := range map[string]bool{
+		`{\rtf1\ansi\ansicpg864 a\'e9b\par}`: true, `{\rtf1\ansi\fromhtml1{\*\htmltag64 <p>}{\fonttbl{\f0\fcharset130 x;}}\f0 a\'e9b}`: true,
+		`{\rtf1\ansi\ansicpg1253 a\'e9b\par}`: false, `{\rtf1\ansi{\fonttbl{\f0\fcharset2 x;}}a{\f0\'41}b\par}`: false,
+	} {
+		unchanged := func(w io.Writer, r io.Reader) error { _, err := io.Copy(w, r); return err }
+		m := &mapi.Message{}
+		m.Set(mapi.PidTagRtfCompressed, packed(t, unchanged, document))
+		for _, form := range []Form{{}, {UUEncode: true}, {Body: BodyText}} {
+			e := parse(t, write(t, Writer{Form: form}, m))
+			again := convert(t, Reader{UUEncode: true}, write(t, Writer{Form: form}, m))
+			if has := len(again.Attachments) == 1; has != attached || has && (name(again) != "message.rtf" || string(octetsOf(t, again.Attachments[0].Data)) != document) {
+				t.Errorf("%s: %d attachments of %s", document, len(again.Attachments), e.Type.Value)
+			}
+			shown := body(t, &again.Properties, mapi.PidTagHtml) + body(t, &again.Properties, mapi.PidTagBody)
+			if attached != strings.Contains(shown, "a\ufffdb") {
+				t.Errorf("%s: %q", document, shown)
+			}
+		}
+	}
+}
+
 // TestLarge: a large text and a large attachment stay in the file that they came in.
 func TestLarge(t *testing.T) {
 	long := strings.Repeat("Grüße aus Köln, und noch eine Zeile.\r\n", 5_000)

@@ -35,7 +35,8 @@
 //
 // A message is written as a stream. One object gives the same octets each time: boundaries are made
 // of what is in the message. The body is HTML with plain text beside it, as far as there are both; RTF gives what it was
-// made from, and is attached as it is where it is damaged. A text goes out in the code page of PidTagInternetCodepage if that has its letters, and otherwise in UTF-8.
+// made from, and is attached as it is where it is damaged, or where it is in
+// a code page that is not known. A text goes out in the code page of PidTagInternetCodepage if that has its letters, and otherwise in UTF-8.
 // All that is written anew is ASCII with short lines, but for the octets of signed messages and for addresses of SMTPUTF8.
 //
 // # Other forms

@@ -73,7 +73,7 @@ func readObject(a *mapi.Attachment) (msg.Object, error) {
 }
 
 // Bounds of the pictures of the RTF of one object, and of the octets of those of all objects in a message, which are in memory. Where
-// there are more the RTF is attached as it is, too.
+// there are more the RTF is attached, too.
 const (
 	picturesMost      = 100
 	pictureOctetsMost = 8 << 20
@@ -87,7 +87,7 @@ type pictures struct {
 // picture implements [rtf.Options].Picture when the message is planned.
 func (c *pictures) picture(picture rtf.Picture) (string, io.WriteCloser, error) {
 	if len(c.planner.pictures) == picturesMost {
-		c.planner.damaged = true
+		c.planner.unshown = true
 		return "", nil, nil
 	}
 	return "planned@rtf", &pictureWriter{pictures: c, picture: picture}, nil
@@ -108,7 +108,7 @@ func (w *pictureWriter) Write(octets []byte) (int, error) {
 	case w.leftOut:
 	case *held+len(octets) > pictureOctetsMost:
 		*held -= len(w.octets)
-		w.octets, w.leftOut, w.planner.damaged = nil, true, true
+		w.octets, w.leftOut, w.planner.unshown = nil, true, true
 	default:
 		*held += len(octets)
 		w.octets = append(w.octets, octets...)
@@ -162,8 +162,11 @@ func (p *planner) files() []*mapi.Attachment {
 		all = append(all, shownOf(a)...)
 	}
 	all = append(all, p.pictures...)
-	if p.damaged {
+	switch {
+	case p.damaged:
 		all = append(all, p.damagedRTF())
+	case p.unshown:
+		all = append(all, p.wholeRTF())
 	}
 	return all
 }

@@ -97,7 +97,7 @@ func TestRTFPicturesBounded(t *testing.T) {
 	m := &mapi.Message{}
 	m.Set(mapi.PidTagRtfCompressed, withPictures(strings.Repeat(`{\pict\pngblip 41}`, picturesMost+1)))
 	written := write(t, Writer{}, m)
-	if !bytes.Contains(written, []byte("PidTagRtfCompressed.bin")) || bytes.Count(written, []byte("\r\nContent-ID:")) != picturesMost {
+	if !bytes.Contains(written, []byte("filename=message.rtf")) || bytes.Count(written, []byte("\r\nContent-ID:")) != picturesMost {
 		t.Errorf("the RTF is not there: %s", written)
 	}
 }
@@ -108,7 +108,7 @@ func TestRTFPicturesOfMany(t *testing.T) {
 	for _, c := range []struct {
 		octets  []string
 		held    string
-		damaged bool
+		unshown bool
 	}{{[]string{"abc", "def", "gh"}, "", true}, {[]string{"abc", "d"}, "abcd", false}, {[]string{"ab", "c"}, "", true}, {[]string{"e"}, "e", false}} {
 		p := &planner{pictureIDs: map[int]string{}, shared: shared}
 		w := &pictureWriter{pictures: &pictures{planner: p}}
@@ -120,8 +120,8 @@ func TestRTFPicturesOfMany(t *testing.T) {
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if string(w.octets) != c.held || p.damaged != c.damaged || (len(p.pictures) == 1) == c.damaged {
-			t.Errorf("%q: %q is held, damaged: %t, %d pictures", c.octets, w.octets, p.damaged, len(p.pictures))
+		if string(w.octets) != c.held || p.unshown != c.unshown || (len(p.pictures) == 1) == c.unshown {
+			t.Errorf("%q: %q is held, unshown: %t, %d pictures", c.octets, w.octets, p.unshown, len(p.pictures))
 		}
 	}
 }

@@ -181,10 +181,16 @@ func (p *planner) htmlText(plain bool) (func(io.Writer) error, error) {
 			return err
 		}
 		defer closing.Close()
-		_, err = d.WriteHTML(w)
+		report, err := d.WriteHTML(w)
+		if slices.ContainsFunc(report.CodePages, isLost) {
+			p.unshown = true
+		}
 		return p.readRTF(err)
 	}, nil
 }
+
+// isLost says whether the octets of a code page of RTF are nowhere in its HTML. Those of a font of symbols are there, for whoever has the font.
+func isLost(page rtf.CodePage) bool { return page.Number != rtf.Symbols }
 
 func (p *planner) openRTF() (*rtf.Document, io.Closer, error) { return p.openRTFWith(rtf.Options{}) }
 
@@ -209,6 +215,24 @@ func (p *planner) readRTF(err error) error {
 		return nil
 	}
 	return err
+}
+
+// wholeRTF returns an attachment of the RTF, for what its HTML lacks.
+func (p *planner) wholeRTF() *mapi.Attachment {
+	a := &mapi.Attachment{Data: mapi.Content{Open: func() (io.ReadCloser, error) {
+		r, err := p.m.OpenBytes(mapi.PidTagRtfCompressed)
+		if err != nil {
+			return nil, err
+		}
+		d, err := rtf.NewDecompressor(r)
+		return struct {
+			io.Reader
+			io.Closer
+		}{d, r}, err
+	}}}
+	a.Set(mapi.PidTagAttachLongFilename, mapi.String("message.rtf"))
+	a.Set(mapi.PidTagAttachMimeTag, mapi.String("application/rtf"))
+	return a
 }
 
 // damagedRTF returns an attachment of the RTF as it is.

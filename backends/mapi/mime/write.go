@@ -101,6 +101,8 @@ type planner struct {
 	err   error // of reading what becomes fields
 	// damaged says that the RTF could not be read whole.
 	damaged bool
+	// unshown says that the HTML lacks something of the RTF: what is in a code page that is not known, or pictures beyond the bounds.
+	unshown bool
 	// pictures are those of the RTF.
 	pictures   []*mapi.Attachment
 	pictureIDs map[int]string // their Content-IDs by their numbers; nil: nobody has looked for them

@@ -10,8 +10,8 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/codepage"
 )
 
-// symbolPage is the code page of fonts whose octets are pictures: "Symbol", "Wingdings". RTF 1.9.1, \fcharset2.
-const symbolPage = 42
+// Symbols is the code page of fonts whose octets are pictures: "Symbol", "Wingdings". RTF 1.9.1, \fcharset2.
+const Symbols = 42
 
 // noText are code pages in which ASCII is something else, so that a document in ASCII cannot be in them.
 var noText = map[int]bool{37: true, 1047: true, 1140: true, 1200: true, 1201: true}
@@ -19,7 +19,7 @@ var noText = map[int]bool{37: true, 1047: true, 1140: true, 1200: true, 1201: tr
 // charsetPages are the code pages for \fcharset. RTF 1.9.1, "Font Table". 0 is the document's; what is not here
 // is a charset without a code page that is known.
 var charsetPages = map[int]int{
-	0: 1252, 1: 0, 2: symbolPage, 77: 10000, 78: 932, 79: 949, 80: 936, 81: 950, 89: 10007,
+	0: 1252, 1: 0, 2: Symbols, 77: 10000, 78: 932, 79: 949, 80: 936, 81: 950, 89: 10007,
 	128: 932, 129: 949, 130: 1361, 134: 936, 136: 950, 161: 1253, 162: 1254, 163: 1258, 177: 1255, 178: 1256,
 	186: 1257, 204: 1251, 222: 874, 238: 1250, 254: 437, 255: 850,
 }
@@ -45,7 +45,7 @@ func (p *parser) textPage() int {
 		return 1252 // names are kept in ASCII only
 	}
 	page := p.fontHere().page
-	if page == 0 || page == symbolPage && p.encapsulated { // the HTML names the font, whose octets are as they were
+	if page == 0 || page == Symbols && p.encapsulated { // the HTML names the font, whose octets are as they were
 		return p.page
 	}
 	return page
@@ -93,7 +93,7 @@ func (p *parser) decode(text []byte) {
 	}
 	p.lone()
 	switch {
-	case p.current == symbolPage:
+	case p.current == Symbols:
 		p.symbols(text)
 	case p.codec == nil:
 		p.withoutPage(text)
@@ -168,7 +168,7 @@ func (p *parser) pictogram(c byte) rune {
 	if r := symbolIn(p.fontHere().name, c); r != 0 {
 		return r
 	}
-	p.report.unknown(symbolPage, c)
+	p.report.unknown(Symbols, c)
 	return privateSymbols + rune(c)
 }
 
@@ -194,7 +194,7 @@ func (p *parser) unicode(n int) {
 		p.high = r
 	case r >= 0x80 && r < 0xa0 && !p.encapsulated: // QUIRK: no text has such control characters. HTML §13.2.5.80 reads them so
 		p.emit(western(byte(r)))
-	case r >= privateSymbols && r < privateSymbols+0x100 && p.textPage() == symbolPage:
+	case r >= privateSymbols && r < privateSymbols+0x100 && p.textPage() == Symbols:
 		p.emit(string(p.pictogram(byte(r))))
 	default:
 		p.emit(string(r)) // U+FFFD for what is no character

@@ -46,7 +46,7 @@ type Report struct {
 
 // CodePage is a code page whose octets could not be decoded, each of which is U+FFFD in the text.
 type CodePage struct {
-	Number int    // -1 for a charset without one; 42 for fonts of symbols, whose octets are from U+F000
+	Number int    // -1 for a charset without one; [Symbols] for fonts of symbols, whose octets are from U+F000
 	Count  int    // of octets
 	Octets []byte // the first 65,536
 }
