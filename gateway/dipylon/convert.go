@@ -61,7 +61,7 @@ written then, 2 the command line is wrong, 130 it was broken off: OUT is as it w
 	f := cmd.Flags()
 	f.StringVar(&c.from, "from", "", "the `format` of IN: eml, tnef, fx, json or msg")
 	f.StringVar(&c.to, "to", "", "the `format` of OUT: eml, tnef, fx or json")
-	f.StringVar(&c.domain, "domain", "", "the domain of addresses that are not the Internet's, in Internet mail (without it they are left out)")
+	f.StringVar(&c.domain, "domain", "", "the domain of addresses that are not the Internet's, in Internet mail (without it they are left out, and none is read as such)")
 	f.BoolVar(&c.explain, "explain", false, "tell each choice with its rule, on the standard error")
 	return cmd
 }
@@ -85,7 +85,7 @@ func (c *conversion) run(cmd *cobra.Command, in, out string) (err error) {
 	if err != nil {
 		return err
 	}
-	m, problems, lost := convert.Reader{Keep: c.kept.keep, Skeleton: to != convert.EML}.Read(from, file, size)
+	m, problems, lost := convert.Reader{Keep: c.kept.keep, Skeleton: to != convert.EML, Domain: c.domain}.Read(from, file, size)
 	if m == nil {
 		return fmt.Errorf("%s cannot be read as %s (--from says another format): %w", in, from, lost)
 	}
@@ -94,7 +94,15 @@ func (c *conversion) run(cmd *cobra.Command, in, out string) (err error) {
 		return fmt.Errorf("%s cannot be written as %s: %w", in, to, err)
 	}
 	if c.explain {
-		c.tell(printableWriter{cmd.ErrOrStderr()}, m, problems, from, to, written)
+		w := printableWriter{cmd.ErrOrStderr()}
+		fmt.Fprintf(w, "from %s to %s\n", from, to)
+		for _, p := range problems {
+			fmt.Fprintf(w, "problem: %v\n", p)
+		}
+		for _, choice := range (convert.Writer{Domain: c.domain}).Explain(m, from, to, io.NewSectionReader(file, 0, size), written) {
+			fmt.Fprintf(w, "%s\n", choice)
+		}
+		c.tellLost(w, m, to, written)
 	}
 	if err := writeOut(cmd, out, written); err != nil {
 		return err
@@ -157,16 +165,9 @@ func (c *conversion) open(cmd *cobra.Command, in string) (file io.ReaderAt, size
 	return file, size, closing, nil
 }
 
-// tell tells the choices of a conversion, and what the output lacks: it is read again for that.
-func (c *conversion) tell(w io.Writer, m *mapi.Message, problems []error, from, to convert.Format, written *io.SectionReader) {
-	fmt.Fprintf(w, "from %s to %s\n", from, to)
-	for _, p := range problems {
-		fmt.Fprintf(w, "problem: %v\n", p)
-	}
-	for _, choice := range convert.Explain(m, from, to) {
-		fmt.Fprintf(w, "%s\n", choice)
-	}
-	again, _, err := convert.Reader{Keep: c.kept.keep, Skeleton: true}.Read(to, written, written.Size())
+// tellLost tells what the output lacks: it is read again for that.
+func (c *conversion) tellLost(w io.Writer, m *mapi.Message, to convert.Format, written *io.SectionReader) {
+	again, _, err := convert.Reader{Keep: c.kept.keep, Skeleton: true, Domain: c.domain}.Read(to, written, written.Size())
 	if err != nil {
 		fmt.Fprintf(w, "the output does not come back whole: %v\n", err)
 	}

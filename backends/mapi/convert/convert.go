@@ -34,6 +34,8 @@ type Reader struct {
 	Keep func(r io.Reader) (io.ReaderAt, int64, error)
 	// Skeleton has Internet mail get the skeleton (MS-OXCMAIL §2.4.3) by which a [Writer] makes it again as it came.
 	Skeleton bool
+	// Domain is that of addresses in Internet mail that stand for others of other kinds, and are read as these. Without it none are.
+	Domain string
 }
 
 // Read reads the message that file has in its first size octets, where it must stay for as long as the message is in use.
@@ -41,7 +43,7 @@ type Reader struct {
 func (r Reader) Read(from Format, file io.ReaderAt, size int64) (m *mapi.Message, problems []error, err error) {
 	switch from {
 	case EML:
-		m, err = mime.Reader{TNEF: mime.OpenTNEF(r.Keep), Skeleton: r.Skeleton}.Read(file, size)
+		m, err = r.mail().Read(file, size)
 	case TNEF:
 		return r.tnef(file, size)
 	case MSG:
@@ -57,6 +59,15 @@ func (r Reader) Read(from Format, file io.ReaderAt, size int64) (m *mapi.Message
 		err = errFormat
 	}
 	return m, nil, err
+}
+
+// mail is what reads Internet mail.
+func (r Reader) mail() mime.Reader {
+	reader := mime.Reader{TNEF: mime.OpenTNEF(r.Keep), Skeleton: r.Skeleton}
+	if r.Domain != "" {
+		reader.Domains = []string{r.Domain}
+	}
+	return reader
 }
 
 func (Reader) tnef(file io.ReaderAt, size int64) (*mapi.Message, []error, error) {
@@ -119,7 +130,7 @@ type Writer struct {
 func (w Writer) Write(to Format, out io.Writer, m *mapi.Message) error {
 	switch to {
 	case EML:
-		return mime.Writer{Domain: w.Domain, Kept: true, Bcc: true}.Write(out, m)
+		return w.mail().Write(out, m)
 	case TNEF:
 		return tnef.Encode(out, m, tnef.Options{})
 	case FastTransfer:
@@ -135,6 +146,9 @@ func (w Writer) Write(to Format, out io.Writer, m *mapi.Message) error {
 	}
 	return errFormat
 }
+
+// mail is what writes Internet mail.
+func (w Writer) mail() mime.Writer { return mime.Writer{Domain: w.Domain, Kept: true, Bcc: true} }
 
 // contentSize is how many octets the contents and streamed values of a message have.
 func contentSize(m *mapi.Message) int64 {

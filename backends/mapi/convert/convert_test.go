@@ -175,56 +175,6 @@ func TestLargeMessages(t *testing.T) {
 	}
 }
 
-// TestExplain: the choices are told with their rules, and no value.
-func TestExplain(t *testing.T) {
-	m := read(t, EML, letter)
-	m.Set(mapi.PidTagParentEntryId, mapi.ErrorCode(0x8004010f))
-	secret := &mapi.Recipient{}
-	secret.Set(mapi.PidTagAddressType, mapi.String("EX"))
-	secret.Set(mapi.PidTagEmailAddress, mapi.String("/o=secret"))
-	m.Recipients = append(m.Recipients, secret)
-	for to, wants := range map[Format][]string{
-		EML: {
-			"the message class is IPM.Note (MS-OXCMAIL §2.2.3.2.1)", "header field x-odd", "the header is the one that the message came with",
-			"HTML is the best body (MS-OXBBODY §2.1.3)", "multipart/alternative", "attachment 1 is a message", "attachment 2 is a file of 5 octets", "recipient 2 has an address of the type EX",
-		},
-		TNEF:         {"PidTagParentEntryId is left out: TNEF has no form"},
-		FastTransfer: {"PidTagParentEntryId is left out: an error"},
-	} {
-		var lines []string
-		for _, c := range Explain(m, EML, to) {
-			lines = append(lines, c.String())
-		}
-		all := strings.Join(lines, "\n")
-		for _, want := range wants {
-			if !strings.Contains(strings.ToLower(all), strings.ToLower(want)) {
-				t.Errorf("to %s: %q is not in\n%s", to, want, all)
-			}
-		}
-		if strings.Contains(all, "secret") || strings.Contains(all, "Grüße") {
-			t.Errorf("to %s: values are told:\n%s", to, all)
-		}
-	}
-}
-
-// TestExplainRTF: what was made from HTML or text is told apart from what was written as RTF, and what cannot be read.
-func TestExplainRTF(t *testing.T) {
-	uncompressed := func(rtf string) mapi.Binary {
-		n := len(rtf)
-		return append([]byte{byte(n + 12), 0, 0, 0, byte(n), 0, 0, 0, 'M', 'E', 'L', 'A', 0, 0, 0, 0}, rtf...)
-	}
-	for rtf, want := range map[string]string{
-		`{\rtf1\ansi\fromhtml1 {\*\htmltag64 <p>}x}`: "MS-OXRTFEX §2.2.3.2", `{\rtf1\ansi\fromtext x}`: "MS-OXRTFEX §2.2.3.3",
-		`{\rtf1\ansi x}`: "was written as RTF", "nothing": "the RTF cannot be read",
-	} {
-		m := &mapi.Message{}
-		m.Set(mapi.PidTagRtfCompressed, uncompressed(rtf))
-		if !slices.ContainsFunc(Explain(m, MSG, EML), func(c Choice) bool { return strings.Contains(c.String(), want) }) {
-			t.Errorf("%s: %q is not in %v", rtf, want, Explain(m, MSG, EML))
-		}
-	}
-}
-
 func TestLost(t *testing.T) {
 	m, other := read(t, EML, letter), read(t, EML, letter)
 	if lost := Lost(m, other); len(lost) > 0 {

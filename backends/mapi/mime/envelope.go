@@ -67,7 +67,7 @@ func (c *conversion) envelope(e *entity.Entity) {
 		case f.Name == "" || isOfStructure(name) || seen[name]:
 		case known && apply != nil:
 			apply(c, f.Value())
-		case !known && !isReserved(name):
+		case !known && !IsReserved(name):
 			c.named(f)
 		}
 		seen[name] = true
@@ -91,9 +91,10 @@ func isOfStructure(name string) bool {
 	return strings.HasPrefix(name, "content-") || strings.HasPrefix(name, "arc-") || strings.HasPrefix(name, "resent-")
 }
 
-// isReserved says whether a field is one that Exchange's servers tell one another: from elsewhere it is not
+// IsReserved says whether a field is one that Exchange's servers tell one another: from elsewhere it is not
 // believed. MS-OXCMAIL §2.2.3.2.28.
-func isReserved(name string) bool {
+func IsReserved(name string) bool {
+	name = strings.ToLower(name)
 	return strings.HasPrefix(name, "x-ms-exchange-organization-") || strings.HasPrefix(name, "x-ms-exchange-forest-")
 }
 
@@ -109,7 +110,7 @@ func (c *conversion) named(f header.Field) {
 func (c *conversion) transportHeaders(e *entity.Entity) {
 	var raw bytes.Buffer
 	for _, f := range e.Header.Fields {
-		if !isReserved(strings.ToLower(f.Name)) {
+		if !IsReserved(f.Name) {
 			raw.Write(f.Raw)
 		}
 	}

@@ -89,7 +89,7 @@ func (p *planner) keptFields(raw string) (kept []string) {
 		name := strings.ToLower(f.Name)
 		switch written := string(f.Raw); {
 		case name == "" || name == "mime-version" || strings.HasPrefix(name, "content-") && isOfStructure(name):
-		case !p.Bcc && (name == "bcc" || name == "resent-bcc"), isReserved(name):
+		case !p.Bcc && (name == "bcc" || name == "resent-bcc"), IsReserved(name):
 		case isWritable(written):
 			kept = append(kept, written)
 		default:
@@ -296,7 +296,7 @@ func (f *fields) named() {
 	for property := range f.m.All() {
 		name := strings.ToLower(property.Named.Name)
 		_, known := mapped[name]
-		if property.Named.Set != mapi.PSInternetHeaders || known || isOfStructure(name) || isReserved(name) || !entity.IsFieldName(name) {
+		if property.Named.Set != mapi.PSInternetHeaders || known || isOfStructure(name) || IsReserved(name) || !entity.IsFieldName(name) {
 			continue
 		}
 		if text := f.textOf(property.Named); text != "" {

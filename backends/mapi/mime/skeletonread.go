@@ -278,7 +278,7 @@ func (r Reader) proved(m *mapi.Message, e *entity.Entity) error {
 	}
 	var head []io.Reader
 	for _, f := range e.Header.Fields {
-		if !isReserved(strings.ToLower(f.Name)) {
+		if !IsReserved(strings.ToLower(f.Name)) {
 			head = append(head, bytes.NewReader(f.Raw))
 		}
 	}

@@ -181,7 +181,7 @@ func (a *assembler) header(e *entity.Entity, root filling) (list []string) {
 		name := strings.ToLower(f.Name)
 		switch isMIME := name == "mime-version" || strings.HasPrefix(name, "content-") && isOfStructure(name); {
 		case f.Is(skeletonID), f.Is(skeletonPart), changed && !isMIME, !a.own && slices.Contains(regenerated, name):
-		case !a.Bcc && (name == "bcc" || name == "resent-bcc"), isReserved(name):
+		case !a.Bcc && (name == "bcc" || name == "resent-bcc"), IsReserved(name):
 		default:
 			list = append(list, string(f.Raw))
 		}

@@ -57,7 +57,7 @@ var outer = func() map[mapi.ID]bool {
 // Exchange's servers tell one another.
 func isForged(m *mapi.Message, p mapi.Property) bool {
 	if p.Named.Set == mapi.PSInternetHeaders {
-		return m.Has(p.Named) || isReserved(strings.ToLower(p.Named.Name))
+		return m.Has(p.Named) || IsReserved(strings.ToLower(p.Named.Name))
 	}
 	return p.Named.IsZero() && (outer[p.Tag.ID()] && m.Has(p.Tag) || p.Tag.ID() == mapi.PidTagMimeSkeleton.ID())
 }

@@ -44,6 +44,12 @@ func (w Writer) Write(out io.Writer, m *mapi.Message) error {
 	return cmp.Or(o.err, buffered.Flush())
 }
 
+// AsItCame says whether Write gives a message back by its skeleton.
+func (w Writer) AsItCame(m *mapi.Message) (bool, error) {
+	root, err := w.root(m)
+	return err == nil && root.skeleton != nil, err
+}
+
 // planning is what the plans of a message and those in it share.
 type planning struct {
 	skeletons int64 // octets of skeletons that may still be read
