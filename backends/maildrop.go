@@ -148,6 +148,18 @@ type FileContent interface {
 	File() (file OpenFile, offset, length int64)
 }
 
+// WholeFileContent is a [Content] that is all of a file at which the backend need not have looked: the gateway asks the
+// system itself how long the file is and whether it is a regular one, and would do so in any case. It is a [FileContent],
+// too, for a gateway that does not.
+type WholeFileContent interface {
+	FileContent
+	// WholeFile is the open file, as [FileContent].File gives it, and the size of its canonical form in octets if the file
+	// has so many octets as length says; -1: whatever it has. It is nil where there is none this time, or where
+	// the size is not known. A message whose file has another length, or is no regular one, is asked for again by
+	// itself, with Fetch.
+	WholeFile() (file OpenFile, size, length int64)
+}
+
 // OpenFile is a regular file that is open for reading: an [os.File], or a descriptor that is none,
 // which costs fewer system calls.
 type OpenFile interface {

@@ -14,33 +14,53 @@ import (
 // Fetch implements [backends.Maildrop]. The rendering does not matter: messages are served as
 // they were taken.
 func (m *maildrop) Fetch(ctx context.Context, request backends.FetchRequest) (backends.Content, error) {
-	if err := m.usable(); err != nil {
+	c, err := m.open(ctx, request.ID, false)
+	if err != nil {
 		return nil, err
 	}
-	id := string(request.ID)
-	if !isID(id) {
-		return nil, gone(id)
-	}
-	f, stored, err := m.openFile(ctx, id)
-	switch {
-	case errors.Is(err, errNoMessage):
-		return nil, backends.Fail(backends.Poison, "message %q is no regular file", id)
-	case errors.Is(err, errNotFound):
-		return nil, gone(id)
-	case err != nil:
-		return nil, storageFailure("opening a message", err)
-	}
-	c := &content{
-		drop: m, id: id, file: f,
-		promised: m.promised(id, stored),
-		src:      fileReader{ctx: ctx, drop: m, src: f, left: stored},
-	}
-	c.reader = crlf.NewReader(&c.src)
 	if request.Top {
 		c.promised = -1
 		return &topContent{Reader: crlf.Top(c.reader, request.Lines), content: c}, nil
 	}
 	return c, nil
+}
+
+// open opens a message. With later, a file whose size is known is not looked at before somebody wants to know more of it: a
+// gateway that takes the open file over looks itself.
+func (m *maildrop) open(ctx context.Context, message backends.MessageID, later bool) (*content, error) {
+	if err := m.usable(); err != nil {
+		return nil, err
+	}
+	id := string(message)
+	if !isID(id) {
+		return nil, gone(id)
+	}
+	f, err := m.openPath(ctx, id)
+	if err != nil {
+		return nil, notOpened(id, err)
+	}
+	c := &content{drop: m, id: id, file: f, unseen: true, src: fileReader{ctx: ctx, drop: m, src: f}}
+	c.promised, c.expected = m.promised(id)
+	c.reader = crlf.NewReader(&c.src)
+	if later && c.promised >= 0 {
+		return c, nil
+	}
+	if c.look(); c.failed != nil {
+		_ = f.Close()
+		return nil, c.failed
+	}
+	return c, nil
+}
+
+// notOpened is what a caller is told of a message that could not be opened.
+func notOpened(id string, err error) error {
+	switch {
+	case errors.Is(err, errNoMessage):
+		return backends.Fail(backends.Poison, "message %q is no regular file", id)
+	case errors.Is(err, errNotFound):
+		return gone(id)
+	}
+	return storageFailure("opening a message", err)
 }
 
 func gone(id string) error {
@@ -52,26 +72,36 @@ func isID(id string) bool {
 	return id != "" && len(id) <= mostName && id[0] != '.' && !strings.ContainsAny(id, "/\\\x00"+string(infoSeparator))
 }
 
-// openFile opens a message. errNoMessage: it is not a regular file.
+// openFile opens a message, and says how many octets its file has. errNoMessage: it is not a regular file.
 func (m *maildrop) openFile(ctx context.Context, id string) (f readable, stored int64, err error) {
+	if f, err = m.openPath(ctx, id); err != nil {
+		return nil, 0, err
+	}
+	if stored, err = lengthOf(f); err != nil {
+		return nil, 0, errors.Join(err, f.Close())
+	}
+	return f, stored, nil
+}
+
+// openPath opens whatever has a message's name. errNoMessage: it is nothing that can be opened like a file.
+func (m *maildrop) openPath(ctx context.Context, id string) (f readable, err error) {
 	err = m.locate(ctx, id, func(r record) (err error) {
 		f, err = m.store.disk.Open(r.path(m.folder.dir))
 		return err
 	})
 	if isNoFile(err) {
-		return nil, 0, errNoMessage
+		return nil, errNoMessage
 	}
-	if err != nil {
-		return nil, 0, err
-	}
+	return f, err
+}
+
+// lengthOf is how many octets an open file has. errNoMessage: it is not a regular file.
+func lengthOf(f readable) (int64, error) {
 	stored, regular, err := f.stat()
 	if err == nil && !regular {
 		err = errNoMessage
 	}
-	if err != nil {
-		return nil, 0, errors.Join(err, f.Close())
-	}
-	return f, stored, nil
+	return stored, err
 }
 
 // errNotFound says that a folder has no such message.
@@ -113,16 +143,17 @@ func (m *maildrop) locateSince(ctx context.Context, id string, fresh *bool, act 
 	return fmt.Errorf("the message is there and cannot be reached: %w", err)
 }
 
-// promised is what the list says, or would say, of a file of this length; -1: nothing.
-func (m *maildrop) promised(id string, stored int64) int64 {
+// promised is what the list says, or would say, of a message whose file has so many octets as expected; -1: nothing, and
+// any number of octets.
+func (m *maildrop) promised(id string) (size, expected int64) {
 	if size, ok := m.remembered(id); ok {
-		return size
+		return size, -1
 	}
 	size, ok := canonicalSize(id)
-	if s, also := storedSize(id); ok && also && s == stored && isOurs(id) {
-		return size
+	if stored, also := storedSize(id); ok && also && isOurs(id) {
+		return size, stored
 	}
-	return -1
+	return -1, -1
 }
 
 // content is a message on its way out.
@@ -133,15 +164,42 @@ type content struct {
 	src      fileReader
 	reader   *crlf.Reader
 	promised int64 // octets; -1: not known
+	expected int64 // octets that the file has where that is right; -1: any number
+	unseen   bool  // the file has not been looked at
+	failed   error // what was wrong with it then
 	given    int64
 	together *closing // where it is one of several messages
 }
 
+// look asks the system, once, how long the file is. Where another program has changed the length, the size that was
+// promised for it is not.
+func (c *content) look() {
+	if !c.unseen {
+		return
+	}
+	c.unseen = false
+	stored, err := lengthOf(c.file)
+	if err != nil {
+		c.failed, c.promised = notOpened(c.id, err), -1
+		return
+	}
+	c.src.left = stored
+	if c.expected >= 0 && c.expected != stored {
+		c.promised = -1
+	}
+}
+
 // Size implements [backends.Content].
-func (c *content) Size() int64 { return c.promised }
+func (c *content) Size() int64 {
+	c.look()
+	return c.promised
+}
 
 // Read implements [backends.Content].
 func (c *content) Read(p []byte) (int, error) {
+	if c.look(); c.failed != nil {
+		return 0, c.failed
+	}
 	n, err := c.reader.Read(p)
 	c.given += int64(n)
 	return n, c.ended(err)
@@ -149,6 +207,9 @@ func (c *content) Read(p []byte) (int, error) {
 
 // WriteTo spares a copy.
 func (c *content) WriteTo(w io.Writer) (int64, error) {
+	if c.look(); c.failed != nil {
+		return 0, c.failed
+	}
 	n, err := c.reader.WriteTo(w)
 	c.given += n
 	if err == nil {

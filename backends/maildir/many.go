@@ -30,11 +30,15 @@ func (c *contents) Next(ctx context.Context) (backends.Content, error) {
 		return nil, io.EOF
 	}
 	c.given++
-	opened, err := c.drop.Fetch(ctx, c.request.One(c.given-1))
-	if one, is := opened.(*content); is {
-		one.together = &c.read
+	if c.request.Top {
+		return c.drop.Fetch(ctx, c.request.One(c.given-1))
 	}
-	return opened, err
+	opened, err := c.drop.open(ctx, c.request.IDs[c.given-1], true)
+	if err != nil {
+		return nil, err // and not a content that is a nil *content
+	}
+	opened.together = &c.read
+	return opened, nil
 }
 
 // Close implements [backends.Contents]. Each content is its reader's; the files of those that are
@@ -47,9 +51,19 @@ func (c *contents) Close() error {
 // File implements [backends.FileContent]. A message whose size is not known is counted here, so
 // that it is known the next time; so is one of which some has been read.
 func (c *content) File() (file backends.OpenFile, offset, length int64) {
+	c.look()
 	f, ok := c.file.(backends.OpenFile)
 	if !ok || c.promised < 0 || c.given > 0 {
 		return nil, 0, 0
 	}
 	return f, 0, c.src.left
+}
+
+// WholeFile implements [backends.WholeFileContent]. A file that nobody has looked at is handed over like that.
+func (c *content) WholeFile() (file backends.OpenFile, size, length int64) {
+	f, ok := c.file.(backends.OpenFile)
+	if !ok || !c.unseen {
+		return nil, 0, 0
+	}
+	return f, c.promised, c.expected
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/crlf"
@@ -94,11 +95,16 @@ var manyCases = []testcase{
 			if err != nil {
 				t.Fatalf("one of several messages: %w", err)
 			}
+			whole, wholeSize, wholly := t.wholeFileOf(c)
 			got, given := t.fileOf(c)
 			size := c.Size()
 			_ = c.Close()
-			if want := d.fetch(e.ID); given && (!bytes.Equal(got, want) || size >= 0 && size != int64(len(got))) {
+			want := d.fetch(e.ID)
+			if given && (!bytes.Equal(got, want) || size >= 0 && size != int64(len(got))) {
 				t.Errorf("message %d stands in a file, of which %d octets were announced: %s", i+1, size, difference(want, got))
+			}
+			if wholly && (!bytes.Equal(whole, want) || wholeSize != int64(len(whole))) {
+				t.Errorf("message %d is all of a file, of which %d octets were announced: %s", i+1, wholeSize, difference(want, whole))
 			}
 		}
 	}},
@@ -119,6 +125,31 @@ func (t *trial) fileOf(c backends.Content) (canonical []byte, given bool) {
 		t.Fatalf("reading a message's file: %w", err)
 	}
 	return data, true
+}
+
+// wholeFileOf is what a content's file says that the message is, where it is all of that file, and the size that goes
+// with it.
+func (t *trial) wholeFileOf(c backends.Content) (canonical []byte, size int64, given bool) {
+	content, ok := c.(backends.WholeFileContent)
+	if !ok {
+		return nil, 0, false
+	}
+	file, size, length := content.WholeFile()
+	if file == nil {
+		return nil, 0, false
+	}
+	data, err := io.ReadAll(io.NewSectionReader(file, 0, math.MaxInt64))
+	if err != nil {
+		t.Fatalf("reading a message's file: %w", err)
+	}
+	if length >= 0 && length != int64(len(data)) {
+		t.Errorf("a message is all of a file of %d octets, which has %d", length, len(data))
+	}
+	canonical, err = io.ReadAll(crlf.NewReader(bytes.NewReader(data)))
+	if err != nil {
+		t.Fatalf("the canonical form of a message's file: %w", err)
+	}
+	return canonical, size, true
 }
 
 // many asks for several messages, where the store gives them so. The case's end gives up what is

@@ -77,6 +77,39 @@ type inFile struct {
 
 func (f inFile) File() (backends.OpenFile, int64, int64) { return f.file, f.offset, f.length }
 
+// wholeFile is a content that is all of a file.
+type wholeFile struct {
+	inFile
+	size int64
+}
+
+func (f wholeFile) WholeFile() (backends.OpenFile, int64, int64) { return f.file, f.size, f.length }
+
+// wholly makes each content one that is all of a file, and changes what it says of that.
+func wholly(change func(*wholeFile)) func(*liarContents) {
+	return func(c *liarContents) {
+		filed(func(*inFile) {})(c)
+		part := c.change
+		c.change = func(content backends.Content) (backends.Content, error) {
+			c, err := part(content)
+			if err != nil {
+				return nil, err
+			}
+			f := wholeFile{c.(inFile), c.Size()}
+			text := make([]byte, f.length)
+			if _, err = f.file.ReadAt(text, f.offset); err != nil && err != io.EOF {
+				return nil, err
+			}
+			f.offset = 0
+			if err = f.file.Truncate(0); err == nil {
+				_, err = f.file.WriteAt(text, 0)
+			}
+			change(&f)
+			return f, err
+		}
+	}
+}
+
 // filed puts contents into files, with LF for line ends, and changes where it says they are.
 func filed(change func(*inFile)) func(*liarContents) {
 	return func(c *liarContents) {
@@ -146,6 +179,16 @@ var manyLies = []lie{
 	{
 		name:  "a message's file ends early",
 		tell:  manyOf(filed(func(f *inFile) { f.length -= 10 })),
+		fails: []string{"maildrop/file"},
+	},
+	{
+		name:  "the file that is a message has another length",
+		tell:  manyOf(wholly(func(f *wholeFile) { _ = f.file.Truncate(f.length - 1) })),
+		fails: []string{"maildrop/file"},
+	},
+	{
+		name:  "the file that is a message gives another size",
+		tell:  manyOf(wholly(func(f *wholeFile) { f.size++ })),
 		fails: []string{"maildrop/file"},
 	},
 }

@@ -449,6 +449,7 @@ func byPlace(a, b string) int {
 func TestTruth(t *testing.T) {
 	for name, tell := range map[string]func(*liar){
 		"nothing": func(*liar) {}, "several messages": manyOf(func(*liarContents) {}), "files": manyOf(filed(func(*inFile) {})),
+		"whole files": manyOf(wholly(func(*wholeFile) {})), "whole files of any length": manyOf(wholly(func(f *wholeFile) { f.length = -1 })),
 		"measured messages": measured(func(backends.MeasureRequest, *backends.Measured) {}),
 	} {
 		t.Run(name, func(t *testing.T) {

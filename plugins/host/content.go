@@ -90,18 +90,38 @@ func (c *content) handOver(file *pb.File, fd int) error {
 	switch {
 	case c.head:
 		return errors.New("a message that is a file and has a head, too")
-	case c.offset < 0 || c.length < 0 || c.offset > contentMost || c.length > contentMost:
+	case file.GetWhole() && (c.offset != 0 || c.length < -1):
+		return fmt.Errorf("a whole file of %d octets from %d on", c.length, c.offset)
+	case c.offset < 0 || c.length < 0 && !file.GetWhole() || c.offset > contentMost || c.length > contentMost:
 		return fmt.Errorf("a file with a message of %d octets at %d", c.length, c.offset)
 	}
 	c.head, c.over, c.size, c.fd = true, true, max(-1, file.GetSize()), fd
 	if c.closed {
 		c.closeFile()
-	} else if err := c.f.m.g.files.fit(fd); err != nil {
-		c.f.m.g.noFiles(err)
-		c.again = true
-		c.closeFile()
+	} else {
+		c.judge(file.GetWhole())
 	}
 	return nil
+}
+
+// judge looks at the file that has come. Where it is not to be read, the message is asked for again. f.mu is held.
+func (c *content) judge(whole bool) {
+	stored, err := c.f.m.g.files.fit(c.fd)
+	switch {
+	case whole && errors.Is(err, errNotRegular):
+		// The plugin had not looked: so this says nothing of its other files.
+	case err != nil:
+		c.f.m.g.noFiles(err)
+	case whole && (c.length >= 0 && c.length != stored || stored > contentMost):
+		c.size = -1 // was of a file of that length
+	case whole:
+		c.length = stored
+		return
+	default:
+		return
+	}
+	c.again = true
+	c.closeFile()
 }
 
 // finish is the message's end.

@@ -258,6 +258,9 @@ func (d *fakeDrop) Fetch(ctx context.Context, r backends.FetchRequest) (backends
 	case "long":
 		c.size = n - 1
 	}
+	if strings.HasPrefix(what, "whole") {
+		return wholeContentOf(c, what)
+	}
 	if strings.HasPrefix(what, "file") {
 		return fileContentOf(c, what)
 	}

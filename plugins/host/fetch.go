@@ -63,7 +63,7 @@ func (m *maildrop) ask(ctx context.Context, request backends.FetchManyRequest, n
 	if err != nil {
 		return nil, refused(err)
 	}
-	fetch.Files = number
+	fetch.Files, fetch.WholeFiles = number, number != 0
 	f := &flow{
 		m: m, request: request, number: number, window: window, granted: window,
 		messages: make([]content, len(request.IDs)), more: make(chan struct{}, 1),

@@ -45,6 +45,9 @@ func (c *content) writeFile(w io.Writer) (int64, error) {
 	return n, err
 }
 
+// errNotRegular is a file that is none: a pipe, a socket, a device or a folder.
+var errNotRegular = errors.New("it is not a regular file")
+
 // errUnreadable is a file that cannot be read, as one that was opened to be written alone.
 var errUnreadable = errors.New("reading a message's file")
 

@@ -37,20 +37,20 @@ func receiveRecord(fd int, record, rights []byte) (n, m, flags int, err error) {
 // places has nothing to remember here.
 type places struct{}
 
-func (*places) fit(fd int) error {
+func (*places) fit(fd int) (stored int64, err error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return fmt.Errorf("fstat: %w", err)
+		return 0, fmt.Errorf("fstat: %w", err)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return errors.New("it is not a regular file")
+		return 0, errNotRegular
 	}
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(fd, &fs); err != nil {
-		return fmt.Errorf("fstatfs: %w", err)
+		return 0, fmt.Errorf("fstatfs: %w", err)
 	}
 	if fs.Flags&unix.MNT_LOCAL == 0 {
-		return errors.New("it is on a file system that is not local, where a read may hang")
+		return 0, errors.New("it is on a file system that is not local, where a read may hang")
 	}
-	return nil
+	return st.Size, nil
 }

@@ -33,16 +33,16 @@ type places struct{ known map[uint64]error }
 // fit asks the file system for nothing: the kernel answers of what it has in memory
 // (AT_STATX_DONT_SYNC), and the mount's type stands in /proc. statfs would ask, and could hang
 // itself.
-func (p *places) fit(fd int) error {
+func (p *places) fit(fd int) (stored int64, err error) {
 	var st unix.Statx_t
-	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_MNT_ID, &st); err != nil {
-		return fmt.Errorf("statx: %w", err)
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_SIZE|unix.STATX_MNT_ID, &st); err != nil {
+		return 0, fmt.Errorf("statx: %w", err)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return errors.New("it is not a regular file")
+		return 0, errNotRegular
 	}
 	if st.Mask&unix.STATX_MNT_ID == 0 {
-		return errors.New("the kernel does not say on which mount it is (Linux 5.8 does)")
+		return 0, errors.New("the kernel does not say on which mount it is (Linux 5.8 does)")
 	}
 	err, known := p.known[st.Mnt_id]
 	if !known {
@@ -52,7 +52,7 @@ func (p *places) fit(fd int) error {
 		}
 		p.known[st.Mnt_id] = err
 	}
-	return err
+	return int64(st.Size), err
 }
 
 // localMount looks for a mount in /proc/self/mountinfo: its id is the first field, and the type

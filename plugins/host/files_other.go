@@ -17,7 +17,7 @@ func (*fileSocket) take(uint64, int) ([]int, error) { return nil, errors.ErrUnsu
 func (*fileSocket) forget(uint64)                   {}
 func (*fileSocket) drop(...int)                     {}
 func (*fileSocket) refuse()                         {}
-func (*fileSocket) fit(int) error                   { return errors.ErrUnsupported }
+func (*fileSocket) fit(int) (int64, error)          { return 0, errors.ErrUnsupported }
 func (*fileSocket) close()                          {}
 
 func readAt(int, []byte, int64) (int, error) { return 0, errors.ErrUnsupported }

@@ -162,8 +162,8 @@ func (s *fileSocket) refuse() {
 }
 
 // fit says why a file is not one that the gateway reads itself: only regular files are, on file
-// systems of this machine. A read that hangs would hang the gateway (I10).
-func (s *fileSocket) fit(fd int) error {
+// systems of this machine. A read that hangs would hang the gateway (I10). stored is how many octets the file has.
+func (s *fileSocket) fit(fd int) (stored int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.places.fit(fd)

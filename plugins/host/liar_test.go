@@ -342,6 +342,10 @@ func lies(m *pb.MaildropRequest) []*pb.MaildropResponse {
 		return []*pb.MaildropResponse{file(id), doneOf(id)}
 	case "no record": // of an open file
 		return []*pb.MaildropResponse{headOf(id, 0), endOf(id), file(id), doneOf(id)}
+	case "part of a whole": // file
+		part := file(id)
+		part.GetFiles().Files[0].Whole, part.GetFiles().Files[0].Offset = true, 1
+		return []*pb.MaildropResponse{part, headOf(id, 0), endOf(id), headOf(id, 0), doneOf(id)}
 	case "too few": // messages
 		return []*pb.MaildropResponse{headOf(id, 5), chunkOf(id, 5), endOf(id), headOf(id, 5), chunkOf(id, 5), doneOf(id)}
 	case "too many":

@@ -27,6 +27,53 @@ type fakeFile struct {
 func (f *fakeFile) File() (backends.OpenFile, int64, int64) { return f.file, f.offset, f.length }
 func (f *fakeFile) Close() error                            { return f.file.Close() }
 
+// fakeWhole is a message that is all of a file.
+type fakeWhole struct {
+	*fakeFile
+	size, expected int64
+}
+
+func (f *fakeWhole) File() (backends.OpenFile, int64, int64) {
+	panic("the gateway looks at the file itself")
+}
+
+func (f *fakeWhole) WholeFile() (backends.OpenFile, int64, int64) { return f.file, f.size, f.expected }
+
+// wholeContentOf makes a content's file, with LF for line ends. By its name it has the length that is told, or another one,
+// or any is right; its size is told wrong; or it is no regular file.
+func wholeContentOf(c *fakeContent, what string) (backends.Content, error) {
+	part, err := fileContentOf(c, "file")
+	if err != nil {
+		return nil, err
+	}
+	f := &fakeWhole{part.(*fakeFile), c.size, part.(*fakeFile).length}
+	text := make([]byte, f.length)
+	if _, err := f.file.ReadAt(text, f.offset); err != nil {
+		return nil, err
+	}
+	if err := f.file.Truncate(f.length); err != nil {
+		return nil, err
+	}
+	if _, err := f.file.WriteAt(text, 0); err != nil {
+		return nil, err
+	}
+	switch what {
+	case "whole-any":
+		f.expected = -1
+	case "whole-longer": // than it was when its size was found
+		f.expected--
+		f.size--
+	case "whole-wrong":
+		f.size++
+	case "whole-pipe":
+		_ = f.file.Close()
+		var w *os.File
+		f.file, w, err = os.Pipe()
+		return f, errors.Join(err, w.Close())
+	}
+	return f, nil
+}
+
 // fileBefore is what stands in the file in front of the message.
 const fileBefore = "something else"
 
@@ -369,6 +416,46 @@ func TestFilesAreDeclined(t *testing.T) {
 	}
 }
 
+// TestWholeFiles: the gateway looks itself how long a file is that a plugin has not looked at. A message whose file is
+// another one than the plugin expects comes in chunks, and this alone.
+func TestWholeFiles(t *testing.T) {
+	if runtime.GOOS != "linux" && runtime.GOOS != "darwin" {
+		return
+	}
+	s, _ := start(t, specOf(t, "store", fakeSettings{}))
+	drop := openDrop(t, s)
+	before := fileDescriptors(t)
+	contents := many(t, drop, "whole:64", "whole-any:300032", "whole:0", "whole-any:0", "whole-longer:640", "whole-pipe:640", "whole-wrong:640", "whole:128")
+	for i, want := range []struct {
+		octets int
+		size   int64
+		handed bool
+	}{{64, 64, true}, {300032, 300032, true}, {0, 0, true}, {0, 0, true}, {640, -1, false}, {640, 640, false}, {640, 641, true}, {128, 128, true}} {
+		c, err := contents.Next(t.Context())
+		if err != nil {
+			t.Fatal(i, err)
+		}
+		if handed := c.(*content).fd >= 0; handed != want.handed || c.Size() != want.size {
+			t.Errorf("message %d: a file: %v, size %d", i, handed, c.Size())
+		}
+		data, err := io.ReadAll(c)
+		if want.size > int64(want.octets) { // I3
+			kindIs(t, err, backends.Temporary)
+			err = nil
+		}
+		isWhole(t, data, err, want.octets)
+	}
+	if _, err := contents.Next(t.Context()); err != io.EOF {
+		t.Error(err)
+	}
+	_ = contents.Close()
+	within(t, "all files are closed", func() bool { return fileDescriptors(t) == before })
+	c, err := many(t, drop, "file:64", "file:64").Next(t.Context())
+	if err != nil || c.(*content).fd < 0 {
+		t.Errorf("no more files are taken (%v)", err)
+	}
+}
+
 // TestFilesAreBounded: beyond the bound messages come in chunks.
 func TestFilesAreBounded(t *testing.T) {
 	if runtime.GOOS == "windows" {
@@ -410,7 +497,7 @@ func TestFilesAreBounded(t *testing.T) {
 // files that it has not sent, breaks the rules (I10).
 func TestLiesAboutMany(t *testing.T) {
 	s, _ := start(t, specOf(t, "liar", fakeSettings{}))
-	for name, fine := range map[string]int{"no record": 1, "too few": 1, "too many": 2, "no end": 0} {
+	for name, fine := range map[string]int{"no record": 1, "too few": 1, "too many": 2, "no end": 0, "part of a whole": 0} {
 		t.Run(name, func(t *testing.T) {
 			contents := many(t, openDrop(t, s), name, "x", "y")
 			for i := range 3 {

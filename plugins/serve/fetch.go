@@ -19,10 +19,17 @@ type fetching struct {
 	*maildrop
 	*task
 	contents backends.Contents
-	left     int                    // messages that have not been answered for or held
-	files    uint64                 // the number for open files; 0: they are not wanted
-	held     []backends.FileContent // to be handed over together, before any other answer
-	frame    []*pb.File             // where in their files these stand
+	left     int    // messages that have not been answered for or held
+	files    uint64 // the number for open files; 0: they are not wanted
+	whole    bool   // files may be whole
+	held     []held // to be handed over together, before any other answer
+}
+
+// held is a message that stands in an open file.
+type held struct {
+	content backends.Content
+	file    backends.OpenFile
+	frame   *pb.File // where in its file it stands
 }
 
 // fetch sends messages. A failure of one is told with its end, and the others go on.
@@ -38,7 +45,7 @@ func (m *maildrop) fetch(ctx context.Context, r *task, frame *pb.Fetch) error {
 	defer func() { _ = contents.Close() }()
 	f := &fetching{maildrop: m, task: r, contents: contents, left: len(request.IDs)}
 	if m.service.files != nil {
-		f.files = frame.GetFiles()
+		f.files, f.whole = frame.GetFiles(), frame.GetWholeFiles()
 	}
 	defer f.drop()
 	for f.left > 0 {
@@ -60,8 +67,7 @@ func (f *fetching) next(ctx context.Context) error {
 	if err != nil {
 		return f.failed(ctx, err)
 	}
-	if file := f.fileOf(content); file != nil {
-		f.hold(file)
+	if f.hold(content) {
 		if len(f.held) < filesAtOnce {
 			return nil
 		}
@@ -149,22 +155,24 @@ func (f *fetching) chunk(buf *[]byte, n int, last wire.Last) error {
 	return f.stream.SendMsg(wire.MaildropChunk(f.id, last, wire.Filled(buf, n)))
 }
 
-// fileOf is a content that can be handed over as an open file.
-func (f *fetching) fileOf(content backends.Content) backends.FileContent {
-	file, ok := content.(backends.FileContent)
-	if !ok || f.files == 0 {
-		return nil
+// hold takes a content that can be handed over as an open file.
+func (f *fetching) hold(content backends.Content) bool {
+	if f.files == 0 {
+		return false
 	}
-	if open, _, _ := file.File(); open == nil {
-		return nil
+	if whole, ok := content.(backends.WholeFileContent); ok && f.whole {
+		if file, size, length := whole.WholeFile(); file != nil {
+			f.held = append(f.held, held{content, file, &pb.File{Size: max(-1, size), Length: max(-1, length), Whole: true}})
+			return true
+		}
 	}
-	return file
-}
-
-func (f *fetching) hold(file backends.FileContent) {
-	_, offset, length := file.File()
-	f.held = append(f.held, file)
-	f.frame = append(f.frame, &pb.File{Size: max(-1, file.Size()), Offset: offset, Length: length})
+	if part, ok := content.(backends.FileContent); ok {
+		if file, offset, length := part.File(); file != nil {
+			f.held = append(f.held, held{content, file, &pb.File{Size: max(-1, content.Size()), Offset: offset, Length: length}})
+			return true
+		}
+	}
+	return false
 }
 
 // handOver hands the files over that are held, or else sends what stands in them: the system may
@@ -181,8 +189,12 @@ func (f *fetching) handOver(ctx context.Context, last bool) error {
 	if last {
 		f.forget(f.id)
 	}
+	frames := make([]*pb.File, len(f.held))
+	for i := range f.held {
+		frames[i] = f.held[i].frame
+	}
 	if err := f.maildrop.send(&pb.MaildropResponse{
-		Id: f.id, Done: last, Response: &pb.MaildropResponse_Files{Files: &pb.Files{Files: f.frame}},
+		Id: f.id, Done: last, Response: &pb.MaildropResponse_Files{Files: &pb.Files{Files: frames}},
 	}); err != nil {
 		return err
 	}
@@ -194,7 +206,7 @@ func (f *fetching) handOver(ctx context.Context, last bool) error {
 
 func (f *fetching) sendHeld(ctx context.Context, last bool) error {
 	for len(f.held) > 0 {
-		content := f.held[0]
+		content := f.held[0].content
 		f.held = f.held[1:]
 		if err := f.send(ctx, content, last && len(f.held) == 0); err != nil {
 			return err
@@ -205,8 +217,8 @@ func (f *fetching) sendHeld(ctx context.Context, last bool) error {
 
 // drop closes what is held.
 func (f *fetching) drop() {
-	for _, content := range f.held {
-		_ = content.Close()
+	for _, h := range f.held {
+		_ = h.content.Close()
 	}
-	f.held, f.frame = f.held[:0], f.frame[:0]
+	f.held = f.held[:0]
 }

@@ -2,15 +2,11 @@
 
 package serve
 
-import (
-	"errors"
-
-	"github.com/dipylon/dipylon/backends"
-)
+import "errors"
 
 // fileSocket: open files cannot be handed over here.
 type fileSocket struct{}
 
 func openFileSocket() *fileSocket { return nil }
 
-func (*fileSocket) send(uint64, []backends.FileContent) error { return errors.ErrUnsupported }
+func (*fileSocket) send(uint64, []held) error { return errors.ErrUnsupported }

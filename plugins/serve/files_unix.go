@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/plugins/proto/wire"
 )
 
@@ -29,32 +28,31 @@ func openFileSocket() *fileSocket {
 	return &fileSocket{fd}
 }
 
-// send sends the open files of contents as one record. It does not wait: an error says that the
+// send sends open files as one record. It does not wait: an error says that the
 // system has no room for it now, and nothing was sent.
-func (s *fileSocket) send(number uint64, contents []backends.FileContent) error {
-	fds := make([]int, len(contents))
-	return s.withFDs(contents, fds, 0, func() error {
+func (s *fileSocket) send(number uint64, files []held) error {
+	fds := make([]int, len(files))
+	return s.withFDs(files, fds, 0, func() error {
 		var record [wire.FilesRecord]byte
 		binary.BigEndian.PutUint64(record[:], number)
 		return unix.Sendmsg(s.fd, record[:], unix.UnixRights(fds...), nil, unix.MSG_DONTWAIT)
 	})
 }
 
-// withFDs calls f with the descriptors of all contents. [os.File.Fd] would make the file blocking,
+// withFDs calls f with the descriptors of all files. [os.File.Fd] would make the file blocking,
 // which the gateway would share.
-func (s *fileSocket) withFDs(contents []backends.FileContent, fds []int, i int, f func() error) error {
-	if i == len(contents) {
+func (s *fileSocket) withFDs(files []held, fds []int, i int, f func() error) error {
+	if i == len(files) {
 		return f()
 	}
-	file, _, _ := contents[i].File()
-	conn, err := file.SyscallConn()
+	conn, err := files[i].file.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var inner error
 	if err := conn.Control(func(fd uintptr) {
 		fds[i] = int(fd)
-		inner = s.withFDs(contents, fds, i+1, f)
+		inner = s.withFDs(files, fds, i+1, f)
 	}); err != nil {
 		return err
 	}

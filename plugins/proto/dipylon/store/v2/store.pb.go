@@ -3221,7 +3221,9 @@ type Fetch struct {
 	Window int64 `protobuf:"varint,5,opt,name=window,proto3" json:"window,omitempty"`
 	// Not 0: messages that stand in files may be handed over as open files, under this number, with
 	// Files frames. A plugin need not.
-	Files         uint64 `protobuf:"varint,6,opt,name=files,proto3" json:"files,omitempty"`
+	Files uint64 `protobuf:"varint,6,opt,name=files,proto3" json:"files,omitempty"`
+	// The gateway looks itself what kind of file it gets and how long it is: a File may be whole.
+	WholeFiles    bool `protobuf:"varint,7,opt,name=whole_files,json=wholeFiles,proto3" json:"whole_files,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3298,6 +3300,13 @@ func (x *Fetch) GetFiles() uint64 {
 	return 0
 }
 
+func (x *Fetch) GetWholeFiles() bool {
+	if x != nil {
+		return x.WholeFiles
+	}
+	return false
+}
+
 // Files are messages whose open files were sent before this frame, as one record of the socket for
 // files: the number as 8 octets, most significant first, and one descriptor for each of the files.
 type Files struct {
@@ -3346,10 +3355,14 @@ func (x *Files) GetFiles() []*File {
 
 // File is where in its file a message stands. Its canonical form is the message.
 type File struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Size          int64                  `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"` // octets of the canonical form; -1: not known
-	Offset        int64                  `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
-	Length        int64                  `protobuf:"varint,3,opt,name=length,proto3" json:"length,omitempty"` // octets of the file from offset on
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Size   int64                  `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"` // octets of the canonical form; -1: not known
+	Offset int64                  `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	Length int64                  `protobuf:"varint,3,opt,name=length,proto3" json:"length,omitempty"` // octets of the file from offset on
+	// The message is all of its file. offset is 0, and length is how many octets the file has if size is right, or -1 where
+	// any number will do. The gateway asks again, in chunks, for a message whose file has another length, or is no regular
+	// file. Only in the answer to a Fetch with whole_files.
+	Whole         bool `protobuf:"varint,4,opt,name=whole,proto3" json:"whole,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3403,6 +3416,13 @@ func (x *File) GetLength() int64 {
 		return x.Length
 	}
 	return 0
+}
+
+func (x *File) GetWhole() bool {
+	if x != nil {
+		return x.Whole
+	}
+	return false
 }
 
 type FetchHead struct {
@@ -6317,20 +6337,23 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x05exact\x18\x03 \x01(\bR\x05exact\x126\n" +
 	"\breceived\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\breceived\x12\x12\n" +
 	"\x04seen\x18\x05 \x01(\bR\x04seen\x12\x12\n" +
-	"\x04uidl\x18\x06 \x01(\tR\x04uidl\"\xaa\x01\n" +
+	"\x04uidl\x18\x06 \x01(\tR\x04uidl\"\xcb\x01\n" +
 	"\x05Fetch\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\fR\x03ids\x12\x10\n" +
 	"\x03top\x18\x02 \x01(\bR\x03top\x12\x14\n" +
 	"\x05lines\x18\x03 \x01(\x05R\x05lines\x129\n" +
 	"\trendering\x18\x04 \x01(\v2\x1b.dipylon.store.v2.RenderingR\trendering\x12\x16\n" +
 	"\x06window\x18\x05 \x01(\x03R\x06window\x12\x14\n" +
-	"\x05files\x18\x06 \x01(\x04R\x05files\"5\n" +
+	"\x05files\x18\x06 \x01(\x04R\x05files\x12\x1f\n" +
+	"\vwhole_files\x18\a \x01(\bR\n" +
+	"wholeFiles\"5\n" +
 	"\x05Files\x12,\n" +
-	"\x05files\x18\x01 \x03(\v2\x16.dipylon.store.v2.FileR\x05files\"J\n" +
+	"\x05files\x18\x01 \x03(\v2\x16.dipylon.store.v2.FileR\x05files\"`\n" +
 	"\x04File\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x03R\x04size\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x16\n" +
-	"\x06length\x18\x03 \x01(\x03R\x06length\"\x1f\n" +
+	"\x06length\x18\x03 \x01(\x03R\x06length\x12\x14\n" +
+	"\x05whole\x18\x04 \x01(\bR\x05whole\"\x1f\n" +
 	"\tFetchHead\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x03R\x04size\":\n" +
 	"\x06Window\x12\x16\n" +
