@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends/pause"
+	"github.com/dipylon/dipylon/gateway/crew"
 	"github.com/dipylon/dipylon/gateway/events"
 )
 
@@ -108,7 +109,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	stop := context.AfterFunc(base, func() { _ = l.Close() })
 	defer stop()
-	var running sync.WaitGroup
+	var running crew.Crew
 	err := s.accept(base, l, &running)
 	if err != nil {
 		cancel() // a listener that failed takes its sessions with it
@@ -147,7 +148,7 @@ func validExpire(v string) bool {
 
 // accept hands out connections until the listener is closed. Running out of files or memory
 // is no reason to stop: sessions that end will give some back.
-func (s *Server) accept(ctx context.Context, l net.Listener, running *sync.WaitGroup) error {
+func (s *Server) accept(ctx context.Context, l net.Listener, running *crew.Crew) error {
 	var delay time.Duration
 	for {
 		conn, err := l.Accept()
@@ -180,7 +181,7 @@ func isShortage(err error) bool {
 }
 
 // admit starts a session, or refuses it.
-func (s *Server) admit(ctx context.Context, conn net.Conn, running *sync.WaitGroup) {
+func (s *Server) admit(ctx context.Context, conn net.Conn, running *crew.Crew) {
 	session := newSession(ctx, s, conn)
 	if limit := s.register(session); limit != "" {
 		s.refuse(session, limit)

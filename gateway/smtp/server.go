@@ -14,6 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/dipylon/dipylon/gateway/crew"
 	"github.com/dipylon/dipylon/gateway/events"
 )
 
@@ -110,7 +111,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 
-	var sessions sync.WaitGroup
+	var sessions crew.Crew
 	err := s.accept(ctx, l, &sessions)
 	if s.removeListener(l) || ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 		err = nil
@@ -138,9 +139,9 @@ func (s *Server) removeListener(l net.Listener) bool {
 	return s.closing
 }
 
-// accept starts a goroutine for each connection. When the process is out of files or
+// accept gives each connection a goroutine. When the process is out of files or
 // memory, it waits for better times instead of spinning.
-func (s *Server) accept(ctx context.Context, l net.Listener, sessions *sync.WaitGroup) error {
+func (s *Server) accept(ctx context.Context, l net.Listener, sessions *crew.Crew) error {
 	const first, most = 5 * time.Millisecond, time.Second
 	wait := first
 	for {

@@ -25,8 +25,8 @@ var rules = []rule{
 	// The engines are libraries: they know the protocol and nothing of stores.
 	// What an address is, is the protocol's own (RFC 5321 §4.1.2): smtp parses each once, for all
 	// who are behind it.
-	{"gateway/pop3", []string{"gateway/pop3", "gateway/endpoint", "gateway/events", "backends/mail/sasl$", "backends/mail/uidl$", "backends/pause$"}},
-	{"gateway/smtp", []string{"gateway/smtp", "gateway/endpoint", "gateway/events", "backends/mail/address", "backends/mail/sasl$", "backends/mail/xtext$", "backends/peek$"}},
+	{"gateway/pop3", []string{"gateway/pop3", "gateway/crew", "gateway/endpoint", "gateway/events", "backends/mail/sasl$", "backends/mail/uidl$", "backends/pause$"}},
+	{"gateway/smtp", []string{"gateway/smtp", "gateway/crew", "gateway/endpoint", "gateway/events", "backends/mail/address", "backends/mail/sasl$", "backends/mail/xtext$", "backends/peek$"}},
 	{"gateway/admin", []string{"gateway/events"}},
 	{"gateway/relay/mx", nil},
 	// Mail in transit: what takes it out of the spool knows next hops and stores, and neither how mail comes in.
@@ -37,6 +37,7 @@ var rules = []rule{
 	}},
 	{"gateway/notice", []string{"backends$", "backends/mail"}},
 	{"gateway/attention", nil}, // who has a concern registers it
+	{"gateway/crew", nil},
 	{"gateway/endpoint", nil},
 	{"gateway/events", nil},
 	{"gateway/edge", nil},
