@@ -47,6 +47,17 @@ var messages = []pass{
 	objects("a message in messages", 100, func(n int) string {
 		return strings.Repeat("Content-Type: message/rfc822\r\n\r\n", n) + "\r\ntext"
 	}),
+	objects("a message in thousands of messages", 2500, func(n int) string { // 10,000
+		return strings.Repeat("Content-Type: message/rfc822\r\n\r\n", n) + "\r\ntext"
+	}),
+	refused("a parameter in 100,000 parts", 25_000, func(n int) string {
+		var b strings.Builder
+		b.WriteString("Content-Type: a/b")
+		for i := range n {
+			fmt.Fprintf(&b, ";name*%d*=%%41", i)
+		}
+		return b.String() + "\r\n\r\n"
+	}),
 	objects("lines that are nearly delimiters", 1000, func(n int) string {
 		return "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n" + strings.Repeat("--b-\r\n", n)
 	}),
@@ -132,6 +143,16 @@ func events(n int, lines func(i int, day string) string) string {
 		b.WriteString("BEGIN:VEVENT\r\n" + lines(i, time.Date(2026, 1, 2+i, 0, 0, 0, 0, time.UTC).Format("20060102")) + "END:VEVENT\r\n")
 	}
 	return b.String()
+}
+
+// refused is a message that is too much to be read, or becomes so.
+func refused(name string, n int, message func(n int) string) pass {
+	return pass{"a message: " + name, n, func(_ *testing.T, n int) {
+		text := message(n)
+		if m, err := (mime.Reader{}).Read(strings.NewReader(text), int64(len(text))); err == nil {
+			sink += m.Len()
+		}
+	}}
 }
 
 // objects is a message that is read and written: anew, and as it came.

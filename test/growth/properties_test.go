@@ -20,6 +20,7 @@ var properties = []pass{
 	value("many texts", mapi.PtypMultipleString, func(n int) []byte { return counted(n, "a\x00\x00\x00") }),
 	value("many texts of octets", mapi.PtypMultipleString8, func(n int) []byte { return counted(n, "a\x00") }),
 	value("many texts without an end", mapi.PtypMultipleString8, func(n int) []byte { return append(counted(n, "\x00"), strings.Repeat("a", n)...)[:n] }),
+	value("4 G values announced", mapi.PtypMultipleBinary, func(n int) []byte { return append([]byte("\xff\xff\xff\xff"), make([]byte, n)...) }),
 	value("restrictions", mapi.PtypRestriction, func(n int) []byte {
 		return append(append([]byte{0}, counted(n, "")...), bytes.Repeat([]byte{8, 3, 0, 1, 0}, n)...)
 	}),
@@ -120,6 +121,8 @@ var streams = []pass{
 		}
 		return b.String()
 	}),
+	stream("4 GiB announced of a text", func(n int) string { return "\x1f\x00\x37\x00\xff\xff\xff\xff" + strings.Repeat("a\x00", n) }),
+	stream("4 G values announced", func(n int) string { return "\x02\x11\x00\x10\xff\xff\xff\xff" + strings.Repeat("\x00", n) }),
 	stream("many values", func(n int) string { return "\x1e\x10\x01\x00" + string(counted(n, "\x02\x00\x00\x00a\x00")) }),
 }
 

@@ -5,6 +5,8 @@ package growth
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
+	"errors"
 	"strings"
 	"testing"
 
@@ -66,12 +68,51 @@ var exchange = []pass{
 			t.Fatal(o.Kept, err)
 		}
 	}},
+	{"TNEF: thousands of messages in each other", 2500, func(t *testing.T, n int) { // 10,000
+		file := nestedTNEF(n)
+		if _, err := tnef.Decode(strings.NewReader(file), int64(len(file))); !errors.Is(err, mapi.ErrDepth) {
+			t.Error(err)
+		}
+	}},
+	{"TNEF: 4 GiB announced, of a property, of values, of properties", 2000, func(t *testing.T, n int) {
+		for _, beginning := range []string{
+			"\x01\x00\x00\x00\x02\x01\x00\x10\x01\x00\x00\x00\xff\xff\xff\xff", "\x01\x00\x00\x00\x02\x11\x00\x10\xff\xff\xff\xff", "\xff\xff\xff\xff",
+		} {
+			file := announcingTNEF(beginning + strings.Repeat("\x00", n))
+			if s, err := tnef.Decode(strings.NewReader(file), int64(len(file))); s == nil || err == nil {
+				t.Errorf("%v %v", s, err)
+			}
+		}
+	}},
 	{"TNEF: attributes that are no such", 1000, func(t *testing.T, n int) {
 		file := "\x78\x9F\x3E\x22\x01\x00" + strings.Repeat("\x01\x77\x77\x77\x77\x01\x00\x00\x00?\x00\x00", n)
 		if s, err := tnef.Decode(strings.NewReader(file), int64(len(file))); err != nil || len(s.Problems) == 0 {
 			t.Errorf("%v %v", s, err)
 		}
 	}},
+}
+
+// nestedTNEF is TNEF of n messages, each with the next one as its attachment and with all the others in it (MS-OXTNEF §2.1.3.4.2).
+func nestedTNEF(n int) string {
+	const (
+		head    = "\x78\x9F\x3E\x22\x01\x00"
+		rend    = "\x02\x02\x90\x06\x00\x0e\x00\x00\x00\x01\x00\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00\xff\x03" // attAttachRendData
+		message = "\x07\x03\x02\x00\x00\x00\x00\x00\xc0\x00\x00\x00\x00\x00\x00\x46"                                     // IID_IMessage
+		each    = 64
+	)
+	le := binary.LittleEndian
+	var b []byte
+	for i := range n {
+		left := uint32((n - i) * each)
+		b = append(append(b, head+rend+"\x02\x05\x90\x06\x00"...), le.AppendUint32(nil, left)...) // attAttachment
+		b = append(le.AppendUint32(append(b, "\x01\x00\x00\x00\x0d\x00\x01\x37\x01\x00\x00\x00"...), left), message...)
+	}
+	return string(b)
+}
+
+// announcingTNEF is TNEF of attMsgProps with a value (MS-OXTNEF §2.1.3.4.1).
+func announcingTNEF(value string) string {
+	return "\x78\x9F\x3E\x22\x01\x00\x01\x03\x90\x06\x00" + string(binary.LittleEndian.AppendUint32(nil, uint32(len(value)))) + value + "\x00\x00"
 }
 
 func someStrings(n int) []mapi.String {
