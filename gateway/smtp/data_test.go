@@ -13,10 +13,10 @@ import (
 
 // readMessage gives raw to the reader of a message in steps, and what it leaves.
 func readMessage(raw string, limits Limits, normalise bool, step func() int) (content, rest string, ended bool, err error) {
-	in := newInput(newBufferPool())
+	in := newInput(newPools())
 	r := strings.NewReader(raw)
 	fill := func() error {
-		if in.full() {
+		if in.filled() {
 			in.grow()
 		}
 		return in.fill(io.LimitReader(r, int64(step())))
@@ -346,14 +346,19 @@ func BenchmarkData(b *testing.B) {
 	}{{"mail", 76, false}, {"long lines", 10_000, false}, {"normalised", 76, true}} {
 		b.Run(bench.name, func(b *testing.B) {
 			raw := []byte(strings.Repeat(strings.Repeat("x", bench.line)+"\r\n", (10<<20)/(bench.line+2)) + ".\r\n")
-			pool := newBufferPool()
+			pool := newPools()
 			b.SetBytes(int64(len(raw)))
 			b.ReportAllocs()
 			for b.Loop() {
 				in := newInput(pool)
 				in.grow()
 				r := bytes.NewReader(raw)
-				src := &dotSource{in: in, fill: func() error { return in.fill(r) }}
+				src := &dotSource{in: in, fill: func() error {
+					if in.filled() {
+						in.grow()
+					}
+					return in.fill(r)
+				}}
 				body := newBody(src, canonical{limits: Limits{MessageSize: -1, Header: -1}.withDefaults(), normalise: bench.normalise}, "", func() {})
 				if _, err := io.Copy(io.Discard, onlyReader{body}); err != nil {
 					b.Fatal(err)

@@ -8,28 +8,45 @@ import (
 )
 
 const (
-	smallBuffer = 2 << 10  // while a connection waits for commands
-	largeBuffer = 64 << 10 // while a message comes in, and for long lines
+	smallBuffer  = 2 << 10  // while a connection waits for commands
+	middleBuffer = 8 << 10  // while a message begins to come in, and for long lines: most messages are short
+	largeBuffer  = 64 << 10 // once so much has come at once
 )
 
 // input holds the octets that the client has sent and nobody has read yet. It is small
-// while the connection is idle, and borrows a large buffer from a pool otherwise.
+// while the connection is idle, and borrows a larger buffer from a pool otherwise.
 type input struct {
 	buf   []byte
 	r, w  int // buf[r:w] is not read yet
-	pool  *sync.Pool
+	pools *pools
 	small []byte
-	large *[]byte // what is borrowed
+	lent  *[]byte // what is borrowed
 	total int64   // octets that have come, TLS taken off
 }
 
-func newInput(pool *sync.Pool) *input {
+func newInput(lend *pools) *input {
 	small := make([]byte, smallBuffer)
-	return &input{buf: small, small: small, pool: pool}
+	return &input{buf: small, small: small, pools: lend}
 }
 
-func newBufferPool() *sync.Pool {
-	return &sync.Pool{New: func() any { b := make([]byte, largeBuffer); return &b }}
+// pools lend buffers of the two larger sizes.
+type pools struct{ middle, large sync.Pool }
+
+func newPools() *pools {
+	of := func(size int) func() any {
+		return func() any { b := make([]byte, size); return &b }
+	}
+	p := &pools{}
+	p.middle.New, p.large.New = of(middleBuffer), of(largeBuffer)
+	return p
+}
+
+// of is the pool of a buffer's size.
+func (p *pools) of(buffer []byte) *sync.Pool {
+	if len(buffer) == middleBuffer {
+		return &p.middle
+	}
+	return &p.large
 }
 
 // unread is valid until the next fill.
@@ -41,6 +58,9 @@ func (in *input) discard() { in.r, in.w = 0, 0 }
 
 // full says that the buffer has no room for another octet.
 func (in *input) full() bool { return in.r == 0 && in.w == len(in.buf) }
+
+// filled says that more may have come than there was room for.
+func (in *input) filled() bool { return in.w == len(in.buf) }
 
 // fill reads once. There is room for it: the caller has consumed, or has grown the buffer.
 func (in *input) fill(conn io.Reader) error {
@@ -63,36 +83,45 @@ func (in *input) fill(conn io.Reader) error {
 	return err
 }
 
-// grow changes to a large buffer.
+// grow changes to the next larger buffer, if there is one.
 func (in *input) grow() {
-	if in.large != nil {
-		return
+	pool := &in.pools.middle
+	if in.lent != nil {
+		if len(in.buf) == largeBuffer {
+			return
+		}
+		pool = &in.pools.large
 	}
-	in.large = in.pool.Get().(*[]byte)
-	in.w = copy(*in.large, in.unread())
-	in.r = 0
-	in.buf = *in.large
+	next := pool.Get().(*[]byte)
+	n := copy(*next, in.unread())
+	in.giveBack()
+	in.lent, in.buf, in.r, in.w = next, *next, 0, n
 }
 
-// shrink gives the large buffer back, as soon as what is left fits in a small one.
+// shrink gives what is borrowed back, as soon as what is left fits in the small buffer.
 func (in *input) shrink() {
-	if in.large == nil || in.w-in.r > smallBuffer {
+	if in.lent == nil || in.w-in.r > smallBuffer {
 		return
 	}
 	n := copy(in.small, in.unread())
-	in.release()
-	in.buf, in.w = in.small, n
+	in.giveBack()
+	in.buf, in.r, in.w = in.small, 0, n
 }
 
-// release gives the buffer back when the connection is over. What passwords it saw are gone
-// with it.
+// release gives the buffer back when the connection is over.
 func (in *input) release() {
-	if in.large != nil {
-		clear((*in.large)[:in.w])
-		in.pool.Put(in.large)
-		in.large = nil
-	}
+	in.giveBack()
 	in.buf, in.r, in.w = nil, 0, 0
+}
+
+// giveBack gives back what is borrowed, if anything is. What passwords it saw are gone with it.
+func (in *input) giveBack() {
+	if in.lent == nil {
+		return
+	}
+	clear((*in.lent)[:in.w])
+	in.pools.of(*in.lent).Put(in.lent)
+	in.lent = nil
 }
 
 var (

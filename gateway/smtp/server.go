@@ -68,7 +68,7 @@ type Server struct {
 	limits   Limits
 	timeouts Timeouts
 	tls      *tls.Config
-	buffers  *sync.Pool
+	buffers  *pools
 
 	mu        sync.Mutex
 	closing   bool
@@ -82,7 +82,7 @@ func (s *Server) init() {
 	s.prepare.Do(func() {
 		s.limits = s.Limits.withDefaults()
 		s.timeouts = s.Timeouts.withDefaults()
-		s.buffers = newBufferPool()
+		s.buffers = newPools()
 		s.listeners = map[net.Listener]struct{}{}
 		s.sessions = map[*session]netip.Prefix{}
 		s.addresses = map[netip.Prefix]int{}

@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -512,15 +513,44 @@ func TestPanics(t *testing.T) {
 	}
 }
 
+// TestBuffersGrowWithTheMessage: what comes in small pieces needs no large buffer, and what fills one is read in larger pieces, with
+// nothing lost between.
+func TestBuffersGrowWithTheMessage(t *testing.T) {
+	for _, c := range []struct{ piece, want int }{{1 << 10, middleBuffer}, {middleBuffer / 2, middleBuffer}, {1 << 20, largeBuffer}} {
+		in, sent, got := newInput(newPools()), bytes.Repeat([]byte("0123456789\n"), 20_000), []byte(nil)
+		from := bytes.NewReader(sent)
+		in.grow()
+		for from.Len() > 0 {
+			if in.filled() {
+				in.grow()
+			}
+			if err := in.fill(io.LimitReader(from, int64(c.piece))); err != nil {
+				t.Fatal(err)
+			}
+			took := len(in.unread()) - len(in.unread())/7 // a part is left for the next time
+			got = append(got, in.unread()[:took]...)
+			in.consume(took)
+		}
+		if got = append(got, in.unread()...); !bytes.Equal(got, sent) || len(in.buf) != c.want {
+			t.Errorf("pieces of %d: %d octets of %d, a buffer of %d", c.piece, len(got), len(sent), len(in.buf))
+		}
+	}
+}
+
 // An idle connection costs little: the large buffer is there for messages only.
 func TestIdleMemory(t *testing.T) {
-	in := newInput(newBufferPool())
+	in := newInput(newPools())
 	if len(in.buf) > 2<<10 {
 		t.Errorf("%d octets at the start", len(in.buf))
 	}
 	in.grow()
+	if len(in.buf) > 8<<10 {
+		t.Errorf("%d octets for a short message", len(in.buf))
+	}
+	in.grow()
+	in.grow()
 	in.shrink()
-	if len(in.buf) > 2<<10 || in.large != nil {
+	if len(in.buf) > 2<<10 || in.lent != nil {
 		t.Errorf("%d octets after a message", len(in.buf))
 	}
 }

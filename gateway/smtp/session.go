@@ -332,7 +332,7 @@ func (s *session) fill() error {
 
 // fillData is fill for a message: it may take as long as it likes while it makes progress.
 func (s *session) fillData() error {
-	if s.in.full() {
+	if s.in.filled() {
 		s.in.grow()
 	}
 	if err := s.conn.SetReadDeadline(s.deadline(s.server.timeouts.Data)); err != nil {
