@@ -30,3 +30,23 @@ func TestSyncFolder(t *testing.T) {
 		t.Error("of a file: no error")
 	}
 }
+
+// TestReplace: a file is whole, old or new, and nothing else is left.
+func TestReplace(t *testing.T) {
+	folder := t.TempDir()
+	file := filepath.Join(folder, "file")
+	for _, content := range []string{"one", "another"} {
+		if err := durable.Replace(file, []byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(file); err != nil || string(got) != content {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	if err := durable.Replace(filepath.Join(folder, "none", "file"), nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("in no folder: %v", err)
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) != 1 {
+		t.Errorf("%v, %v", left, err)
+	}
+}

@@ -187,6 +187,9 @@ func (s *Store) appendFor(ctx context.Context, recipient string, d backends.Deli
 			return backends.AsFailure(err)
 		}
 	}
+	if err := s.paces.wait(ctx, fold.Lower(remote.MailboxOf(recipient))); err != nil {
+		return backends.AsFailure(err)
+	}
 	conn, err := s.acquire(ctx, impersonation(recipient))
 	if err != nil {
 		return nobody(recipient, err)

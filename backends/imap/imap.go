@@ -49,7 +49,11 @@ type Store struct {
 	wrongSizes     wrongSizes
 	tokens         *oauth.Source // of the gateway's own; nil: there are none
 	letIn          letIn
-	clock          func() time.Time // of the tokens; nil: time.Now
+	paces          paces    // of APPEND
+	copying        *copying // nil: no copies of what is sent are made
+	// copyTimes are how often it is looked for copies to make, and how long a server has to make its own; nil: as they are.
+	copyTimes func() (every, wait time.Duration)
+	clock     func() time.Time // of the tokens; nil: time.Now
 	// estimates is set once the server's sizes are known not to be exact.
 	estimates atomic.Bool
 }
@@ -117,7 +121,8 @@ func (s *Store) Configure(_ context.Context, given backends.Settings) error {
 	s.domains, s.hostname, s.stateDir = given.Domains, given.Hostname, given.StateDir
 	s.uidl, _ = uidl.Parse(set.UIDL) // read has checked it
 	s.pool = newConnections(set.Pool)
-	return nil
+	s.paces.perSecond = set.appendsPerSecond()
+	return s.startCopying()
 }
 
 // Health opens a connection and reads the greeting.
@@ -170,6 +175,9 @@ func (s *Store) verified(ctx context.Context, c backends.Credential) (backends.A
 		err = s.inboxExists(ctx, conn)
 	}
 	s.pool.release(conn, err == nil)
+	if err == nil {
+		s.copyFor(c)
+	}
 	return s.account(c), err
 }
 
@@ -212,6 +220,7 @@ func (s *Store) accepts(c backends.Credential) error {
 
 // Close ends all connections that no session has.
 func (s *Store) Close() error {
+	s.copying.end()
 	if s.tokens != nil {
 		s.tokens.Close()
 	}

@@ -288,7 +288,12 @@ func (s *Store) Metrics() []backends.Metric {
 
 // Drain implements [backends.Drainer]: servers allow few connections of one user, and the process that
 // has taken over needs them.
-func (s *Store) Drain() { s.pool.keepNone() }
+func (s *Store) Drain() {
+	if s.copying != nil {
+		s.copying.stop()
+	}
+	s.pool.keepNone()
+}
 
 // keepNone closes what is kept, and keeps nothing from now on.
 func (p *connections) keepNone() {

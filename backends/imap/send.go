@@ -11,7 +11,7 @@ import (
 	"github.com/emersion/go-sasl"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/mail/buffer"
+	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/mail/header"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/backends/remote"
@@ -85,6 +85,9 @@ func (t *sendSession) Send(ctx context.Context, d backends.Delivery, content io.
 		}
 	}
 	account, left := s.loginName(c), d
+	if s.copies(c) && d.Retry {
+		s.sent.Add(account, d.Key, s.copying.sentTo(account, d.Key)...) // by a process before this one
+	}
 	left.Recipients = backends.To(s.sent.Left(account, d)...)
 	verdicts, err := s.sendTo(ctx, c, t.client, left, content)
 	if !t.client.Alive() {
@@ -106,22 +109,9 @@ func (s *Store) sendTo(ctx context.Context, c backends.Credential, client *smtpc
 	if !s.copies(c) {
 		return s.submit(ctx, c, client, envelope, content)
 	}
-	message, err := remote.Keep(s.stateDir, content)
-	if err != nil {
-		return nil, err
-	}
-	defer message.Discard()
-	verdicts, err := s.submit(ctx, c, client, envelope, message.Reader())
-	if err != nil {
-		return nil, err
-	}
-	if sentToSomebody(verdicts) {
-		// A copy that fails is no reason to say that the message was not sent.
-		if err := s.copyToSent(ctx, c, message); err != nil {
-			s.log.Warn().Err(err).Str("key", d.Key).Str("user", c.User).Msg("the message was sent, but no copy is in the Sent folder")
-		}
-	}
-	return verdicts, nil
+	return s.sendAndCopy(ctx, c, d, content, func(content io.Reader) ([]backends.Verdict, error) {
+		return s.submit(ctx, c, client, envelope, content)
+	})
 }
 
 func (s *Store) submit(ctx context.Context, c backends.Credential, client *smtpclient.Client, envelope smtpclient.Envelope, content io.Reader) ([]backends.Verdict, error) {
@@ -203,18 +193,21 @@ func (s *Store) submissionAuth(c backends.Credential) func(context.Context, []st
 }
 
 // copyToSent appends to the Sent folder what was sent, unless the server has filed it itself
-// or an earlier attempt did: the Message-ID tells.
-func (s *Store) copyToSent(ctx context.Context, c backends.Credential, message *buffer.Buffer) error {
+// or an earlier attempt did: the Message-ID tells. begun says that an APPEND was.
+func (s *Store) copyToSent(ctx context.Context, c backends.Credential, message *lockedMessage, id string) (begun bool, err error) {
+	if err := s.paces.wait(ctx, fold.Lower(mailboxOf(c))); err != nil {
+		return false, err
+	}
 	conn, err := s.acquire(ctx, c)
 	if err != nil {
-		return err
+		return false, err
 	}
-	sent, there, err := s.lookInSent(ctx, conn, messageID(message.Reader()))
-	if err == nil && !there {
-		err = s.append(ctx, conn, sent, message.Reader(), message.Size(), []imap.Flag{imap.FlagSeen})
+	sent, there, err := s.lookInSent(ctx, conn, id)
+	if begun = err == nil && !there; begun {
+		err = s.append(ctx, conn, sent, message.reader(), message.size, []imap.Flag{imap.FlagSeen})
 	}
 	s.pool.release(conn, err == nil)
-	return err
+	return begun, err
 }
 
 // lookInSent finds the Sent folder, and whether it has a message already.

@@ -44,6 +44,8 @@ type pool struct {
 	// Noop is how often an idle session says NOOP: under the half hour that RFC 9051 §5.4
 	// gives it, and under the ten minutes after which some firewalls forget a connection.
 	Noop remote.Duration `json:"noop"`
+	// Appends is how many APPENDs a second one mailbox gets at the most; 0: any number, or what the provider of oauth advises.
+	Appends int `json:"appends"`
 }
 
 type delivery struct {
@@ -56,6 +58,8 @@ type sending struct {
 	Address string `json:"address"` // host:port of the store's submission server
 	TLS     string `json:"tls"`     // implicit, starttls, none
 	Sent    string `json:"sent"`    // folder for a copy, or \Sent: the one marked so; empty: the server makes its own, or none is wanted
+	// Saves says whether the server puts what is sent into the Sent folder of who has logged in; nil: as the provider of oauth does.
+	Saves *bool `json:"saves"`
 	// LoginAs is, by mailbox, who logs in to send from it, with oauth.
 	LoginAs map[string]string `json:"login_as"`
 }
@@ -105,6 +109,9 @@ func read(s backends.Settings) (settings, *tls.Config, error) {
 	set.checkTokens(&wrong, s)
 	if set.Pool.PerAccount < 1 || set.Pool.Total < 1 {
 		wrong.Add("connections", "per_account and total are at least 1")
+	}
+	if set.Pool.Appends < 0 || set.Pool.Appends > 1000 {
+		wrong.Add("connections.appends", "is a number of APPENDs a second, up to 1000; 0 for any number")
 	}
 	if set.Pool.Noop < remote.Duration(10*time.Millisecond) {
 		wrong.Add("connections.noop", "is at least 10ms")

@@ -3,7 +3,6 @@ package imap
 import (
 	"context"
 	"crypto/sha256"
-	"strings"
 	"sync"
 	"time"
 
@@ -222,17 +221,31 @@ func (s *Store) submitByToken(c backends.Credential) func(context.Context, []str
 	})
 }
 
-// copies says whether a copy of what is sent goes to the mailbox's Sent folder from here. Providers that put one into the
-// folder of who has logged in would do it a second time.
-func (s *Store) copies(c backends.Credential) bool {
-	if s.settings.Sending.Sent == "" {
-		return false
+// saves says whether the server puts what is sent into the Sent folder of who has logged in, by itself.
+func (s *Store) saves() bool {
+	if own := s.settings.Sending.Saves; own != nil {
+		return *own
 	}
-	return !s.byToken(c) || !s.settings.OAuth.Saves() || !strings.EqualFold(s.submitter(c.User), c.User)
+	return s.settings.OAuth.Saves()
+}
+
+// copies says whether a copy of what is sent goes to the mailbox's Sent folder from here. A server that puts one into the
+// folder of who has logged in would have it there twice.
+func (s *Store) copies(c backends.Credential) bool {
+	if s.settings.Sending.Sent == "" || !s.saves() {
+		return s.settings.Sending.Sent != ""
+	}
+	who := c.User
+	if s.byToken(c) {
+		who = s.submitter(c.User)
+	}
+	return !fold.Equal(who, mailboxOf(c))
 }
 
 // Warnings implements [backends.Warner].
-func (s *Store) Warnings() []backends.Warning { return remote.TokenWarnings(s.tokens) }
+func (s *Store) Warnings() []backends.Warning {
+	return append(remote.TokenWarnings(s.tokens), s.copying.warnings(time.Now())...)
+}
 
 // newTokens makes the source of the gateway's tokens; nil: there is none.
 func (s *Store) newTokens(set settings, given backends.Settings) (*oauth.Source, error) {

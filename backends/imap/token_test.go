@@ -221,7 +221,12 @@ func TestSendsByToken(t *testing.T) {
 			} else if tt.provider != "" {
 				oauth["provider"], oauth["endpoint"], oauth["tenant"] = tt.provider, p.TokenURL, "peer.example"
 			}
-			s, f := tokenStore(t, p, nil, map[string]any{"oauth": oauth, "submission": map[string]any{"address": smtp.Address, "tls": "none", "sent": "Sent", "login_as": tt.loginAs}})
+			f := twoMessages()
+			f.Caps, f.On = provider.IMAPCaps, p.IMAP(nil)
+			fakeimap.Start(t, f)
+			s := imap.New()
+			imap.SetCopyTimes(s, 20*time.Millisecond, 0)
+			configureFor(t, s, f, map[string]any{"oauth": oauth, "submission": map[string]any{"address": smtp.Address, "tls": "none", "sent": "Sent", "login_as": tt.loginAs}})
 			const message = "Message-ID: <1@peer.example>\r\n\r\nx\r\n"
 			verdicts, err := s.Send(t.Context(), actingFor(shared), backends.Delivery{
 				Key: "k", Envelope: backends.Envelope{From: shared}, Recipients: backends.To("far@far.example"), Size: int64(len(message)),

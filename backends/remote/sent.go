@@ -52,6 +52,15 @@ func (s *Sent) Note(account string, d backends.Delivery, verdicts []backends.Ver
 	return all
 }
 
+// Add notes that recipients were sent a message, as another process has told.
+func (s *Sent) Add(account, key string, recipients ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range recipients {
+		s.add(sentKey{account, key}, r)
+	}
+}
+
 func (s *Sent) add(key sentKey, recipient string) {
 	if s.known == nil {
 		s.known = make(map[sentKey]map[string]struct{})

@@ -1,0 +1,84 @@
+package imap
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/oauth"
+	"github.com/dipylon/dipylon/backends/pause"
+)
+
+// microsoftAppends is how many APPENDs a second to one mailbox are advised at Exchange Online (imapsync/imapsync#198, #272): it answers more
+// of them with pauses of minutes.
+const microsoftAppends = 4
+
+// paces spaces the APPENDs to each mailbox. The zero value bounds nothing.
+type paces struct {
+	perSecond int
+
+	mu   sync.Mutex
+	next map[string]time.Time // by mailbox: when the next one may begin
+}
+
+// pacesMost bounds the mailboxes that are remembered: those whose time is over are forgotten first.
+const pacesMost = 4096
+
+// appendsPerSecond is the bound that settings amount to; 0: none.
+func (set *settings) appendsPerSecond() int {
+	if set.Pool.Appends == 0 && set.OAuth.Provider == oauth.Microsoft {
+		return microsoftAppends
+	}
+	return set.Pool.Appends
+}
+
+// wait waits for a mailbox's turn. Where that is too far away, the failure says when to come back.
+func (p *paces) wait(ctx context.Context, mailbox string) error {
+	if p.perSecond <= 0 {
+		return nil
+	}
+	wait := p.turn(mailbox, time.Now())
+	switch {
+	case wait > waitForPlace:
+		return backends.Fail(backends.Throttled, "%d APPENDs a second to %s (connections.appends) are used up for some time", p.perSecond, mailbox).After(wait)
+	case !pause.For(ctx, wait):
+		return backends.Fail(backends.Temporary, "wait to append to %s: %w", mailbox, context.Cause(ctx))
+	}
+	return nil
+}
+
+// turn takes a mailbox's next turn, and says how far away it is. One that is too far away is not taken.
+func (p *paces) turn(mailbox string, now time.Time) (wait time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.next == nil {
+		p.next = make(map[string]time.Time)
+	}
+	if len(p.next) >= pacesMost {
+		p.forget(now)
+	}
+	at := now
+	if next := p.next[mailbox]; next.After(now) {
+		at = next
+	}
+	if wait = at.Sub(now); wait <= waitForPlace {
+		p.next[mailbox] = at.Add(time.Second / time.Duration(p.perSecond))
+	}
+	return wait
+}
+
+// forget makes room. p.mu is held.
+func (p *paces) forget(now time.Time) {
+	for mailbox, next := range p.next {
+		if !next.After(now) {
+			delete(p.next, mailbox)
+		}
+	}
+	for mailbox := range p.next {
+		if len(p.next) < pacesMost {
+			return
+		}
+		delete(p.next, mailbox)
+	}
+}
