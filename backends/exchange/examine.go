@@ -9,6 +9,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange/ews"
+	"github.com/dipylon/dipylon/backends/probe"
 )
 
 var _ backends.Examiner = (*Store)(nil)
@@ -43,6 +44,9 @@ type finding struct {
 func (s *Store) Examine(ctx context.Context, request backends.ExamineRequest, tell func(backends.Step)) error {
 	if err := s.ready(); err != nil && !errors.Is(err, errNotLocated) {
 		return err
+	}
+	if s.drop != nil {
+		s.drop.Examine(probe.New(ctx, tell))
 	}
 	x := &examination{store: s, tell: tell}
 	defer x.close()

@@ -108,7 +108,7 @@ var rules = []rule{
 	{"backends$", []string{"backends/spelling$", "backends/mail/sasl$"}}, // the contract
 	// Operations as octets, however they travel, and one way that they do.
 	{"backends/exchange/dcerpc", nil}, // calls of procedures, whatever they are and whoever signs in
-	{"backends/exchange/drop", []string{"backends$", "backends/mail", "backends/durable$", "backends/pause$", "backends/pickup$"}}, // files, and no server
+	{"backends/exchange/drop", []string{"backends$", "backends/mail", "backends/durable$", "backends/pause$", "backends/pickup$", "backends/probe$"}}, // files, and no server
 	{"backends/exchange/autodiscover", []string{"backends$", "backends/mail", "backends/remote$"}},
 	{"backends/exchange/rop", []string{"backends/mapi$", "backends/pause$"}},
 	{"backends/exchange/kerberos", []string{"backends/mail/channelbinding$", "backends/mail/fold$"}},
