@@ -55,7 +55,8 @@ const recentDeliveries = 10_000
 type recentKeys struct {
 	mu    sync.Mutex
 	state map[recentKey]deliveryState
-	ring  []recentKey
+	most  int
+	ring  []recentKey // in the order of their deliveries, from next on; it grows to most
 	next  int
 }
 
@@ -73,7 +74,7 @@ const (
 )
 
 func newRecentKeys(n int) *recentKeys {
-	return &recentKeys{state: make(map[recentKey]deliveryState), ring: make([]recentKey, n)}
+	return &recentKeys{state: make(map[recentKey]deliveryState), most: n}
 }
 
 func (r *recentKeys) get(to address, key string) deliveryState {
@@ -86,7 +87,11 @@ func (r *recentKeys) set(to address, key string, state deliveryState) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	k := recentKey{to, key}
-	if r.state[k] == unknown {
+	switch {
+	case r.state[k] != unknown:
+	case len(r.ring) < r.most:
+		r.ring = append(r.ring, k)
+	default:
 		delete(r.state, r.ring[r.next])
 		r.ring[r.next] = k
 		r.next = (r.next + 1) % len(r.ring)
