@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -23,11 +24,25 @@ type Spool struct {
 	Spool *spool.Spool
 	Ways  route.Ways // for Reroute
 	Log   zerolog.Logger
-	// Why says why mail for a destination waits that is due; empty: it is about to be tried [nothing is known].
-	Why func(ctx context.Context, destination string) string
+	// Waits says why mail for a destination waits that is due, and until when [nothing is known].
+	Waits func(ctx context.Context, destination string) Waits
 	// Again is told that mail is to be tried now, before it is: what has failed for all of it may have been put right
 	// [nobody is].
 	Again func()
+}
+
+// Waits is why mail for a destination waits, and until when, whether it is due before or not. The zero value: for nothing but its time.
+type Waits struct {
+	Why   string
+	Until time.Time // zero: that is not known
+}
+
+// due is when mail is tried that is due at a time; zero: it is not.
+func (w Waits) due(at time.Time) time.Time {
+	if at.IsZero() || w.Until.Before(at) {
+		return at
+	}
+	return w.Until
 }
 
 // states are the names of states, as people write them.
@@ -88,9 +103,9 @@ func (q *Spool) List(ctx context.Context, f Filter, after string, most int) (pag
 	most = min(max(most, 1), PageMost)
 	found, err := q.Spool.List(ctx, filter, behind, most)
 	page.Messages = make([]Message, len(found))
-	why := q.reasons(ctx)
+	waits := q.waiting(ctx)
 	for i, m := range found {
-		page.Messages[i] = messageOf(m, why)
+		page.Messages[i] = messageOf(m, waits)
 	}
 	if len(found) == most {
 		page.Next = found[most-1].ID.String()
@@ -106,7 +121,7 @@ func (q *Spool) Show(ctx context.Context, name string) (Message, error) {
 	if id, err := idOf(name); err == nil {
 		m, err := q.Spool.Show(ctx, id)
 		if err == nil {
-			return messageOf(m, q.reasons(ctx)), nil
+			return messageOf(m, q.waiting(ctx)), nil
 		}
 		if !errors.Is(err, spool.ErrNotFound) {
 			return Message{}, err
@@ -119,7 +134,7 @@ func (q *Spool) Show(ctx context.Context, name string) (Message, error) {
 	case len(found) == 0:
 		return Message{}, ErrNotFound
 	}
-	return messageOf(found[0], q.reasons(ctx)), nil
+	return messageOf(found[0], q.waiting(ctx)), nil
 }
 
 // Open implements [Queue].
@@ -240,41 +255,41 @@ func placeOf(text string) (place spool.Place, err error) {
 // Stats implements [Queue].
 func (q *Spool) Stats(ctx context.Context, most int) ([]Statistic, error) {
 	found, err := q.Spool.Stats(ctx, min(max(most, 1), StatsMost))
-	stats, why := make([]Statistic, len(found)), q.reasons(ctx)
+	stats, waits := make([]Statistic, len(found)), q.waiting(ctx)
 	for i, s := range found {
+		w := waits.of(s.Destination, s.State)
 		stats[i] = Statistic{
-			Destination: s.Destination, State: stateName(s.State), Recipients: s.Recipients, Oldest: s.Oldest, Due: s.Due,
-			Why: why.of(s.Destination, s.State),
+			Destination: s.Destination, State: stateName(s.State), Recipients: s.Recipients, Oldest: s.Oldest, Due: w.due(s.Due), Why: w.Why,
 		}
 	}
 	return stats, err
 }
 
-// reasons gives why mail waits, asked once for each destination.
-type reasons struct {
-	ask   func(destination string) string
-	known map[string]string
+// waiting gives what mail waits for, asked once for each destination.
+type waiting struct {
+	ask   func(destination string) Waits
+	known map[string]Waits
 }
 
-func (q *Spool) reasons(ctx context.Context) reasons {
-	r := reasons{known: make(map[string]string)}
-	if q.Why != nil {
-		r.ask = func(destination string) string { return q.Why(ctx, destination) }
+func (q *Spool) waiting(ctx context.Context) waiting {
+	w := waiting{known: make(map[string]Waits)}
+	if q.Waits != nil {
+		w.ask = func(destination string) Waits { return q.Waits(ctx, destination) }
 	}
-	return r
+	return w
 }
 
-// of is why mail of a state waits; empty: for nothing but its time.
-func (r reasons) of(destination string, state spool.State) string {
-	if r.ask == nil || state != spool.Waiting && state != spool.Uncertain {
-		return ""
+// of is what mail of a state waits for.
+func (w waiting) of(destination string, state spool.State) Waits {
+	if w.ask == nil || state != spool.Waiting && state != spool.Uncertain {
+		return Waits{}
 	}
-	why, known := r.known[destination]
+	what, known := w.known[destination]
 	if !known {
-		why = r.ask(destination)
-		r.known[destination] = why
+		what = w.ask(destination)
+		w.known[destination] = what
 	}
-	return why
+	return what
 }
 
 func touched(all []spool.Touched) []Touched {
@@ -285,7 +300,7 @@ func touched(all []spool.Touched) []Touched {
 	return told
 }
 
-func messageOf(m *spool.Stored, why reasons) Message {
+func messageOf(m *spool.Stored, waits waiting) Message {
 	told := Message{
 		ID: m.ID.String(), Key: m.Key, Sender: m.Envelope.From, Received: m.Received, Expires: m.Expires, Size: m.Size,
 		Priority: m.Envelope.Priority, EnvelopeID: m.Envelope.ID, Client: m.Peer.Address, Session: m.Peer.Session,
@@ -293,10 +308,10 @@ func messageOf(m *spool.Stored, why reasons) Message {
 		Recipients: make([]Recipient, len(m.Recipients)),
 	}
 	for i, r := range m.Recipients {
+		w := waits.of(r.Destination, r.State)
 		told.Recipients[i] = Recipient{
-			Address: r.Address, Destination: r.Destination, State: stateName(r.State), Attempts: r.Attempts, Due: r.Due,
+			Address: r.Address, Destination: r.Destination, State: stateName(r.State), Attempts: r.Attempts, Due: w.due(r.Due), Why: w.Why,
 		}
-		told.Recipients[i].Why = why.of(r.Destination, r.State)
 		if last := r.Last; !last.At.IsZero() || last.Diagnostic != "" {
 			told.Recipients[i].Last = &Outcome{At: last.At, Code: last.Code, Server: last.Server, Diagnostic: last.Diagnostic}
 		}

@@ -313,4 +313,12 @@ func (b *backoffs) owed(name string, now time.Time) (until time.Time) {
 	return until
 }
 
+// LeftAlone is until when a destination is left alone, as it has failed as a whole, or waits for what it has in common with others that
+// have. Zero, or past: it is not.
+func (r *Relay) LeftAlone(destination string) time.Time {
+	r.backoffs.mu.Lock()
+	defer r.backoffs.mu.Unlock()
+	return r.backoffs.down[destination].until
+}
+
 var errNoRoute = errors.New("the destination has no route")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/gateway/attention"
+	"github.com/dipylon/dipylon/gateway/queue"
 	"github.com/dipylon/dipylon/gateway/relay"
 	"github.com/dipylon/dipylon/gateway/route"
 )
@@ -38,22 +39,22 @@ func (g *Server) down() []relay.Down {
 	return slices.DeleteFunc(r.Down(), func(d relay.Down) bool { return !has[d.Common] })
 }
 
-// whyTogether says that a destination waits with others; empty: it does not.
-func (g *Server) whyTogether(destination string) string {
+// waitsTogether says that a destination waits with others, and until when; the zero value: it does not.
+func (g *Server) waitsTogether(destination string) queue.Waits {
 	r, _, ok := g.routes.Load().Of(destination)
 	if !ok || commonOf(r) == "" {
-		return ""
+		return queue.Waits{}
 	}
 	for _, d := range g.down() {
 		switch {
 		case d.Common != commonOf(r):
 		case d.Until.After(time.Now()):
-			return fmt.Sprintf("all that goes by %s waits until %s: %s", whose(d.Common), d.Until.Format(time.DateTime), g.discreetly(d))
+			return queue.Waits{Why: fmt.Sprintf("all that goes by %s waits until %s: %s", whose(d.Common), d.Until.Format(time.DateTime), g.discreetly(d)), Until: d.Until}
 		default:
-			return fmt.Sprintf("all that goes by %s waits for one message that tries now whether it works again: %s", whose(d.Common), g.discreetly(d))
+			return queue.Waits{Why: fmt.Sprintf("all that goes by %s waits for one message that tries now whether it works again: %s", whose(d.Common), g.discreetly(d))}
 		}
 	}
-	return ""
+	return queue.Waits{}
 }
 
 // whose says what a relay.Route.Common is.

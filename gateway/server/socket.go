@@ -65,7 +65,7 @@ func (s commandSocket) Close() error {
 
 // answerCommands has an engine answer what commands ask.
 func (g *Server) answerCommands(e *admin.Server, log zerolog.Logger) {
-	e.Queue = queue.Handler(log, &queue.Spool{Spool: g.spool, Ways: g.ways(), Log: log, Why: g.whyWaiting, Again: g.triedAgain})
+	e.Queue = queue.Handler(log, &queue.Spool{Spool: g.spool, Ways: g.ways(), Log: log, Waits: g.whyWaiting, Again: g.triedAgain})
 	e.Track = track.Handler(log, g.db)
 	e.Collect = collect.Handler(log, g.fetcher)
 	e.Status = status.Handler(log, g.status)

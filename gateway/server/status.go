@@ -123,7 +123,7 @@ func (g *Server) queueStatus(ctx context.Context) (q status.Queue) {
 		q.Uncertain, q.Held = sum.Recipients[spool.Uncertain], sum.Recipients[spool.Held]
 		q.Oldest, q.Due = sum.Oldest, sum.Due
 		var stats []queue.Statistic
-		if stats, err = (&queue.Spool{Spool: g.spool, Ways: g.ways(), Log: g.log, Why: g.whyWaiting}).Stats(ctx, status.DestinationsMost); err == nil {
+		if stats, err = (&queue.Spool{Spool: g.spool, Ways: g.ways(), Log: g.log, Waits: g.whyWaiting}).Stats(ctx, status.DestinationsMost); err == nil {
 			q.Destinations = append(q.Destinations, stats...)
 		}
 	}

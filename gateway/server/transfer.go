@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/queue"
 	"github.com/dipylon/dipylon/gateway/quota"
 	"github.com/dipylon/dipylon/gateway/relay"
 	"github.com/dipylon/dipylon/gateway/route"
@@ -84,35 +85,43 @@ func WhyKept(cfg *config.Config, destination string) string {
 }
 
 // WhyWaiting says why mail for a destination is not tried by a configuration now, as the recipients of a day are
-// counted in a database; empty: nothing speaks against it.
-func WhyWaiting(cfg *config.Config, routes *route.Table, db *state.DB) func(ctx context.Context, destination string) string {
+// counted in a database, and until when. The zero value: nothing speaks against it.
+func WhyWaiting(cfg *config.Config, routes *route.Table, db *state.DB) func(ctx context.Context, destination string) queue.Waits {
 	counts := quota.New(db)
-	return func(ctx context.Context, destination string) string {
+	return func(ctx context.Context, destination string) queue.Waits {
 		return whyWaiting(ctx, cfg, routes, counts, destination)
 	}
 }
 
-func whyWaiting(ctx context.Context, cfg *config.Config, routes *route.Table, counts *quota.Counts, destination string) string {
+func whyWaiting(ctx context.Context, cfg *config.Config, routes *route.Table, counts *quota.Counts, destination string) queue.Waits {
 	if why := WhyKept(cfg, destination); why != "" {
-		return why
+		return queue.Waits{Why: why}
 	}
 	r, _, ok := routes.Of(destination)
 	if _, store := route.StoreOf(destination); store || !ok || r.RecipientsPerDay == 0 {
-		return ""
+		return queue.Waits{}
 	}
 	left, again, err := counts.Left(ctx, destination, r.RecipientsPerDay)
 	if err != nil || left > 0 {
-		return "" // whoever asks can see that the database does not answer
+		return queue.Waits{} // whoever asks can see that the database does not answer
 	}
-	return fmt.Sprintf("the %d recipients a day of the route %s are used up until %s", r.RecipientsPerDay, r.Name, again.Local().Format(time.DateTime))
+	return queue.Waits{
+		Why: fmt.Sprintf("the %d recipients a day of the route %s are used up until %s", r.RecipientsPerDay, r.Name, again.Local().Format(time.DateTime)), Until: again,
+	}
 }
 
-// whyWaiting is [WhyWaiting] by the configuration that is in force.
-func (g *Server) whyWaiting(ctx context.Context, destination string) string {
-	if why := whyWaiting(ctx, g.inForce.Load().cfg, g.routes.Load(), g.quota, destination); why != "" {
-		return why
+// whyWaiting is [WhyWaiting] by the configuration that is in force, and by what has failed lately.
+func (g *Server) whyWaiting(ctx context.Context, destination string) queue.Waits {
+	w := whyWaiting(ctx, g.inForce.Load().cfg, g.routes.Load(), g.quota, destination)
+	if w.Why == "" {
+		w = g.waitsTogether(destination)
 	}
-	return g.whyTogether(destination)
+	if r := g.relay.Load(); r != nil {
+		if until := r.LeftAlone(destination); until.After(w.Until) {
+			w.Until = until
+		}
+	}
+	return w
 }
 
 // TransferWarnings tells of a mode in which mail waits, or is not taken: somebody may have left it so.

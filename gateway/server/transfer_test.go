@@ -145,7 +145,7 @@ func TestTransfer(t *testing.T) {
 // whyOf is why the only recipient in the queue waits.
 func whyOf(t *testing.T, g *Server) string {
 	t.Helper()
-	page, err := (&queue.Spool{Spool: g.spool, Log: zerolog.Nop(), Why: g.whyWaiting}).List(t.Context(), queue.Filter{}, "", 10)
+	page, err := (&queue.Spool{Spool: g.spool, Log: zerolog.Nop(), Waits: g.whyWaiting}).List(t.Context(), queue.Filter{}, "", 10)
 	if err != nil || len(page.Messages) != 1 || len(page.Messages[0].Recipients) != 1 {
 		t.Fatalf("in the queue: %+v, %v", page, err)
 	}
@@ -191,7 +191,7 @@ func TestRecipientsPerDay(t *testing.T) {
 			ours.send("b@far.example", "c@far.example") // it goes in parts
 		}
 		within(t, "two have left, and the other waits for that", func() bool {
-			page, err := (&queue.Spool{Spool: g.spool, Log: zerolog.Nop(), Why: g.whyWaiting}).List(t.Context(), queue.Filter{}, "", 10)
+			page, err := (&queue.Spool{Spool: g.spool, Log: zerolog.Nop(), Waits: g.whyWaiting}).List(t.Context(), queue.Filter{}, "", 10)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -199,7 +199,7 @@ func TestRecipientsPerDay(t *testing.T) {
 				return false
 			}
 			left := page.Messages[0].Recipients[1]
-			return left.State == "waiting" && page.Messages[0].Recipients[0].State == "delivered" && strings.HasPrefix(left.Why, "the 2 recipients a day of the route far are used up until ")
+			return left.State == "waiting" && page.Messages[0].Recipients[0].State == "delivered" && strings.HasPrefix(left.Why, "the 2 recipients a day of the route far are used up until ") && left.Due.After(time.Now())
 		})
 		if n := len(far.Received()); n != 2 {
 			t.Errorf("%d messages have left", n)
