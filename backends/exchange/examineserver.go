@@ -2,22 +2,19 @@ package exchange
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange/kerberos"
 	"github.com/dipylon/dipylon/backends/exchange/signin"
+	"github.com/dipylon/dipylon/backends/probe"
 	"github.com/dipylon/dipylon/backends/remote"
 )
 
@@ -33,10 +30,10 @@ func (x *examination) server(ctx context.Context) bool {
 	}
 	address := net.JoinHostPort(host, port)
 	if by, err := http.ProxyFromEnvironment(&http.Request{URL: target}); err == nil && by != nil {
-		x.tell(backends.Step{Name: "connection to " + address, Outcome: backends.StepSkipped, Detail: "it goes by the proxy " + by.Host})
-	} else if !x.step(ctx, "name "+host, func(ctx context.Context) (finding, error) { return lookUp(ctx, host) }) ||
-		!x.step(ctx, "connection to "+address, func(ctx context.Context) (finding, error) { return x.dial(ctx, address) }) ||
-		!x.step(ctx, "TLS with "+address, func(ctx context.Context) (finding, error) { return x.handshake(ctx, host, address) }) {
+		x.way.Skip("connection to "+address, "it goes by the proxy "+by.Host)
+	} else if !x.network("name "+host, func(ctx context.Context) (probe.Found, error) { return probe.LookUp(ctx, host) }) ||
+		!x.network("connection to "+address, func(ctx context.Context) (probe.Found, error) { return probe.Connect(ctx, address) }) ||
+		!x.network("TLS with "+address, func(ctx context.Context) (probe.Found, error) { return x.handshake(ctx, host, address) }) {
 		return false
 	}
 	return x.front(ctx, address)
@@ -46,7 +43,7 @@ func (x *examination) server(ctx context.Context) bool {
 func (x *examination) front(ctx context.Context, address string) bool {
 	set := &x.store.settings
 	x.byEWS = set.Protocol == protocolEWS
-	if !x.byEWS && !x.step(ctx, "MAPI over HTTP at "+address, func(ctx context.Context) (finding, error) {
+	if !x.byEWS && !x.step("MAPI over HTTP at "+address, func(ctx context.Context) (probe.Found, error) {
 		found, err := x.endPoint(ctx, set.endPoint(mailboxes, ""))
 		if err == nil || set.Protocol != protocolAuto || !notThere(err) {
 			return found, err
@@ -55,14 +52,14 @@ func (x *examination) front(ctx context.Context, address string) bool {
 			return found, err
 		}
 		x.byEWS = true
-		return finding{detail: "there is none, and EWS is used: " + err.Error()}, nil
+		return probe.Found{Detail: "there is none, and EWS is used: " + err.Error()}, nil
 	}) {
 		return false
 	}
-	return !x.byEWS || x.step(ctx, "EWS at "+address, func(ctx context.Context) (finding, error) {
+	return !x.byEWS || x.step("EWS at "+address, func(ctx context.Context) (probe.Found, error) {
 		found, err := x.endPoint(ctx, set.endPoint(webServices, ""))
 		if err != nil && notThere(err) {
-			err = because(ewsOff, err)
+			err = probe.Because(ewsOff, err)
 		}
 		return found, err
 	})
@@ -74,111 +71,56 @@ func notThere(err error) bool {
 	return d == mapiOff || d == mapiForbidden
 }
 
-// lookUp resolves a name.
-func lookUp(ctx context.Context, host string) (finding, error) {
-	if net.ParseIP(host) != nil {
-		return finding{detail: "it is an address"}, nil
-	}
-	addresses, err := net.DefaultResolver.LookupHost(ctx, host)
-	if err != nil {
-		return finding{}, because(nameNotFound, backends.Fail(backends.Temporary, "%w", err))
-	}
-	return finding{detail: strings.Join(addresses[:min(len(addresses), 10)], ", ")}, nil
-}
-
 func (x *examination) timeout() time.Duration { return min(30*time.Second, x.store.settings.timeout()) }
 
-func (x *examination) dial(ctx context.Context, address string) (finding, error) {
-	conn, err := (&net.Dialer{Timeout: x.timeout()}).DialContext(ctx, "tcp", address)
-	if err != nil {
-		cause := noConnection
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			cause = portClosed
-		}
-		return finding{}, because(cause, backends.Fail(backends.Temporary, "%w", err))
-	}
-	from := conn.LocalAddr()
-	_ = conn.Close()
-	return finding{detail: fmt.Sprintf("from %s to %s", from, conn.RemoteAddr())}, nil
+// network is a step that has no longer than a call of the store's.
+func (x *examination) network(name string, something func(context.Context) (probe.Found, error)) bool {
+	return x.step(name, func(ctx context.Context) (probe.Found, error) {
+		ctx, cancel := context.WithTimeout(ctx, x.timeout())
+		defer cancel()
+		return something(ctx)
+	})
 }
 
-// soon is how long before its end a certificate is warned of.
-const soon = 30 * 24 * time.Hour
-
 // handshake looks at the server's certificate.
-func (x *examination) handshake(ctx context.Context, host, address string) (finding, error) {
+func (x *examination) handshake(ctx context.Context, host, address string) (probe.Found, error) {
 	config := x.store.http.Transport.(*http.Transport).TLSClientConfig.Clone()
 	if config.ServerName == "" {
 		config.ServerName = host
 	}
-	ctx, cancel := context.WithTimeout(ctx, x.timeout())
-	defer cancel()
-	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", address)
-	if err != nil {
-		return finding{}, because(whyNoTLS(err), remote.ConnectFailure(address, `"url"`, err))
-	}
-	defer conn.Close() //nolint:errcheck // nothing was sent
-	state := conn.(*tls.Conn).ConnectionState()
-	leaf := state.PeerCertificates[0]
-	found := finding{detail: fmt.Sprintf("%s, certificate of %s by %s until %s", tls.VersionName(state.Version), leaf.Subject, leaf.Issuer, leaf.NotAfter.UTC().Format(time.DateOnly))}
-	if time.Until(leaf.NotAfter) < soon {
-		found.warning = certificateExpires
-	}
-	return found, nil
-}
-
-// whyNoTLS tells apart what TLS fails with.
-func whyNoTLS(err error) diagnosis {
-	var (
-		header  tls.RecordHeaderError
-		name    x509.HostnameError
-		invalid x509.CertificateInvalidError
-	)
-	switch {
-	case errors.As(err, &header):
-		return noTLS
-	case errors.As(err, &name):
-		return certificateName
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return certificateExpired
-	case strings.Contains(err.Error(), "protocol version"): // an alert of TLS's, whose type package tls does not export
-		return tlsTooOld
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.EOF):
-		return noConnection
-	}
-	return certificateNotTrusted
+	return probe.TLS(ctx, address, config, nil)
 }
 
 // endPoint asks for the end point without a credential, as [Store.Health] does: a server that is there refuses that, and says which methods it offers.
-func (x *examination) endPoint(ctx context.Context, target *url.URL) (finding, error) {
+func (x *examination) endPoint(ctx context.Context, target *url.URL) (probe.Found, error) {
 	ctx, cancel := context.WithTimeout(ctx, x.store.settings.timeout())
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
-		return finding{}, err
+		return probe.Found{}, err
 	}
 	response, err := x.store.http.Do(request)
 	if err != nil {
-		return finding{}, because(whyNoTLS(err), remote.ConnectFailure(target.Host, `"url"`, withoutURL(err)))
+		return probe.Found{}, probe.Because(probe.TLSCause(err), remote.ConnectFailure(target.Host, `"url"`, withoutURL(err)))
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10))
 	_ = response.Body.Close()
 	if cause, ok := statuses[response.StatusCode]; ok {
-		return finding{}, because(cause, backends.Fail(backends.Temporary, "%s says %s", target.Host, response.Status))
+		return probe.Found{}, probe.Because(cause, backends.Fail(backends.Temporary, "%s says %s", target.Host, response.Status))
 	}
 	switch {
 	case response.StatusCode/100 == 3:
-		return finding{}, because(redirected, backends.Fail(backends.Temporary, "%s leads to %.300q", target.Host, response.Header.Get("Location")))
+		return probe.Found{}, probe.Because(redirected, backends.Fail(backends.Temporary, "%s leads to %.300q", target.Host, response.Header.Get("Location")))
 	case response.StatusCode/100 == 5:
-		return finding{}, because(serverFails, backends.Fail(backends.Temporary, "%s says %s", target.Host, response.Status))
+		return probe.Found{}, probe.Because(serverFails, backends.Fail(backends.Temporary, "%s says %s", target.Host, response.Status))
 	case response.StatusCode != http.StatusUnauthorized:
-		return finding{detail: "the server says " + response.Status}, nil
+		return probe.Found{Detail: "the server says " + response.Status}, nil
 	}
 	return x.methods(response)
 }
 
 // methods looks at whether the server offers what is wanted.
-func (x *examination) methods(response *http.Response) (finding, error) {
+func (x *examination) methods(response *http.Response) (probe.Found, error) {
 	var offered []string
 	for _, field := range response.Header.Values("WWW-Authenticate") {
 		scheme, _, _ := strings.Cut(strings.TrimSpace(field), " ")
@@ -192,9 +134,9 @@ func (x *examination) methods(response *http.Response) (finding, error) {
 		string(signin.Basic): {"basic"}, string(signin.NTLM): {"ntlm", "negotiate"}, string(signin.Kerberos): {"negotiate"}, string(signin.Bearer): {"bearer"}, string(signin.Auto): {"basic", "ntlm", "negotiate", "bearer"},
 	}[x.store.settings.Authentication]
 	if len(wanted) > 0 && !has(wanted...) {
-		return finding{}, because(methodNotOffered, backends.Fail(backends.Permanent, "the server offers %.200q, and not what authentication: %s needs", offered, x.store.settings.Authentication))
+		return probe.Found{}, probe.Because(methodNotOffered, backends.Fail(backends.Permanent, "the server offers %.200q, and not what authentication: %s needs", offered, x.store.settings.Authentication))
 	}
-	return finding{detail: "the server wants a login, by " + strings.Join(offered, ", ")}, nil
+	return probe.Found{Detail: "the server wants a login, by " + strings.Join(offered, ", ")}, nil
 }
 
 // whyRefused finds out whether a login was refused for its password or for its channel binding: Autodiscover takes the password without
@@ -234,5 +176,5 @@ func (x *examination) whyRefused(ctx context.Context, err error) error {
 	if response.StatusCode == http.StatusUnauthorized {
 		return err
 	}
-	return because(bindingRefused, err)
+	return probe.Because(bindingRefused, err)
 }

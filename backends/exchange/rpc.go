@@ -10,6 +10,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/exchange/mapirpc"
 	"github.com/dipylon/dipylon/backends/exchange/signin"
+	"github.com/dipylon/dipylon/backends/probe"
 )
 
 // rpc says where a server is that is spoken to by RPC.
@@ -128,12 +129,12 @@ func (s *Store) rpcReach(ctx context.Context, at rpcService) (string, error) {
 // rpcServer goes from the names of the servers to the ports of their services.
 func (x *examination) rpcServer(ctx context.Context) bool {
 	for _, at := range []rpcService{x.store.settings.RPC.mailboxes(), x.store.settings.RPC.addressBook()} {
-		if !x.step(ctx, fmt.Sprintf("RPC of the %s at %s", at, at.host), func(ctx context.Context) (finding, error) {
+		if !x.step(fmt.Sprintf("RPC of the %s at %s", at, at.host), func(ctx context.Context) (probe.Found, error) {
 			address, err := x.store.rpcReach(ctx, at)
 			if backends.KindOf(err) == backends.Unsupported {
-				err = because(rpcOff, err)
+				err = probe.Because(rpcOff, err)
 			}
-			return finding{detail: "it listens at " + address}, err
+			return probe.Found{Detail: "it listens at " + address}, err
 		}) {
 			return false
 		}

@@ -101,6 +101,7 @@ func TLSCause(err error) Cause {
 		header  tls.RecordHeaderError
 		name    x509.HostnameError
 		invalid x509.CertificateInvalidError
+		network *net.OpError
 	)
 	switch {
 	case errors.As(err, &header):
@@ -115,6 +116,8 @@ func TLSCause(err error) Cause {
 		return ClientCertificate
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return NoAnswer
+	case errors.As(err, &network):
+		return NoConnection
 	}
 	return CertificateNotTrusted
 }

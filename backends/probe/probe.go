@@ -86,10 +86,18 @@ func (w *Way) Err() error {
 	return nil
 }
 
+// Known is the cause that a failure was given ([Because]); not known: it was given none.
+func Known(err error) (Cause, bool) {
+	if k, is := errors.AsType[*known](err); is {
+		return k.cause, true
+	}
+	return Cause{}, false
+}
+
 // CauseOf is what a failure is called, and what to do about it.
 func CauseOf(err error) Cause {
-	if k, is := errors.AsType[*known](err); is {
-		return k.cause
+	if cause, is := Known(err); is {
+		return cause
 	}
 	f := backends.AsFailure(err)
 	switch cause, ok := codes[f.Code]; {

@@ -114,6 +114,14 @@ func TestTLSCauses(t *testing.T) {
 	}
 }
 
+// TestTLSWithoutConnection: no certificate is at fault where a connection has not come about, as one by a proxy.
+func TestTLSWithoutConnection(t *testing.T) {
+	_, err := new(net.Dialer).DialContext(t.Context(), "tcp", "127.0.0.1:0")
+	if cause := TLSCause(err); cause != NoConnection {
+		t.Errorf("%s: %v", cause.Name, err)
+	}
+}
+
 // TestNetworkCauses: what is wrong before TLS.
 func TestNetworkCauses(t *testing.T) {
 	plain := serve(t, func(conn net.Conn) {
