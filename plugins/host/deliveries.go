@@ -1,10 +1,13 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/plugins/proto/convert"
@@ -110,11 +113,24 @@ type deliveryStream struct {
 	over   chan struct{} // closed when the stream has ended
 	err    error         // why; set before over is closed
 
+	sending sync.Mutex // a message is sent
+
 	mu      sync.Mutex
 	last    uint64 // the latest id
 	queue   []*pb.DeliveriesRequest
-	waiting map[uint64]chan<- *pb.Verdicts // by id; nil: nobody waits for that answer any more
+	waiting map[uint64]unanswered // by id
+	octets  int                   // of all that wait
 }
+
+// unanswered is a message without an answer.
+type unanswered struct {
+	who    chan<- *pb.Verdicts // nil: nobody waits for the answer any more
+	octets int
+}
+
+// atOnceMost is how many octets may be without an answer where a message is sent by its own caller. gRPC takes twice as
+// many before it lets anybody wait for the plugin to read, and so the caller does not.
+const atOnceMost = 32 << 10
 
 // openDeliveries opens a stream. It lives as long as the process, whoever has opened it. The opening may stall no longer than anything else.
 func (g *generation) openDeliveries() (*deliveryStream, error) {
@@ -128,14 +144,18 @@ func (g *generation) openDeliveries() (*deliveryStream, error) {
 		cancel()
 		return nil, err
 	}
-	s := &deliveryStream{
-		g: g, stream: stream, cancel: cancel,
-		room: make(chan struct{}, wire.DeliveriesMost), wake: make(chan struct{}, 1), over: make(chan struct{}),
-		waiting: make(map[uint64]chan<- *pb.Verdicts),
-	}
+	s := newDeliveryStream(g, stream, cancel)
 	s.work.Go(s.send)
 	s.work.Go(s.receive)
 	return s, nil
+}
+
+func newDeliveryStream(g *generation, stream pb.Store_DeliveriesClient, cancel context.CancelFunc) *deliveryStream {
+	return &deliveryStream{
+		g: g, stream: stream, cancel: cancel,
+		room: make(chan struct{}, wire.DeliveriesMost), wake: make(chan struct{}, 1), over: make(chan struct{}),
+		waiting: make(map[uint64]unanswered),
+	}
 }
 
 func (s *deliveryStream) ended() bool {
@@ -160,12 +180,23 @@ func (s *deliveryStream) send() {
 		s.queue = nil
 		s.mu.Unlock()
 		for _, m := range queue {
-			if s.stream.Send(m) != nil {
-				return // receive is told why
+			s.sending.Lock()
+			sent := s.sendOne(m)
+			s.sending.Unlock()
+			if !sent {
+				return
 			}
-			s.g.pulse.beat()
 		}
 	}
+}
+
+// sendOne sends a message; if it cannot, receive is told why. s.sending is held.
+func (s *deliveryStream) sendOne(m *pb.DeliveriesRequest) bool {
+	if s.stream.Send(m) != nil {
+		return false
+	}
+	s.g.pulse.beat()
+	return true
 }
 
 // receive takes the answers, and the stream's end.
@@ -193,26 +224,39 @@ var errWrongID = errors.New("an answer to a delivery that was not under way")
 // answer hands an answer to whoever waits for it.
 func (s *deliveryStream) answer(m *pb.DeliveriesResponse) error {
 	s.mu.Lock()
-	who, known := s.waiting[m.GetId()]
+	one, known := s.waiting[m.GetId()]
 	delete(s.waiting, m.GetId())
+	s.octets -= one.octets
 	s.mu.Unlock()
 	if !known {
 		return s.g.invalid(errWrongID)
 	}
-	if who != nil {
-		who <- m.GetVerdicts() // has room for it
+	if one.who != nil {
+		one.who <- m.GetVerdicts() // has room for it
 	}
 	<-s.room
 	return nil
 }
 
-// ask puts a message into the queue, and returns its id and where its answer will come.
+// ask sends a message, or puts it into the queue where it might have to wait, and returns its id and where its answer will
+// come. Its content is not used any more then.
 func (s *deliveryStream) ask(m *pb.DeliveriesRequest) (id uint64, answer <-chan *pb.Verdicts) {
 	c := make(chan *pb.Verdicts, 1)
+	octets := proto.Size(m)
 	s.mu.Lock()
 	s.last++
 	m.Id = s.last
-	s.waiting[m.Id] = c
+	s.waiting[m.Id] = unanswered{c, octets}
+	s.octets += octets
+	if s.octets <= atOnceMost && s.sending.TryLock() {
+		s.mu.Unlock()
+		stuck := time.AfterFunc(s.g.spec.StallTimeout, s.cancel) // as with a plugin that answers what it has not read
+		s.sendOne(m)
+		stuck.Stop()
+		s.sending.Unlock()
+		return m.GetId(), c
+	}
+	m.Content = bytes.Clone(m.GetContent())
 	s.queue = append(s.queue, m)
 	s.mu.Unlock()
 	s.stir()
@@ -222,8 +266,8 @@ func (s *deliveryStream) ask(m *pb.DeliveriesRequest) (id uint64, answer <-chan 
 // giveUp tells the plugin that nobody waits for an answer any more. Until it has come the message keeps its place.
 func (s *deliveryStream) giveUp(id uint64) {
 	s.mu.Lock()
-	if _, is := s.waiting[id]; is {
-		s.waiting[id] = nil
+	if one, is := s.waiting[id]; is {
+		s.waiting[id] = unanswered{nil, one.octets}
 		s.queue = append(s.queue, &pb.DeliveriesRequest{Id: id})
 	}
 	s.mu.Unlock()
@@ -237,8 +281,8 @@ func (s *deliveryStream) stir() {
 	}
 }
 
-// deliver hands a message over that is all in content, and returns its verdicts. none: there was no room for it, and
-// nothing was done.
+// deliver hands a message over that is all in content, which is not used any more when it returns, and returns its
+// verdicts. none: there was no room for it, and nothing was done.
 func (d *deliveries) deliver(ctx context.Context, m *pb.Delivery, recipients []backends.Recipient, content []byte) (verdicts []backends.Verdict, none bool, err error) {
 	defer d.g.pulse.await()()
 	s, err := d.take(ctx)

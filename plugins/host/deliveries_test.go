@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/plugins/proto/convert"
 	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v2"
 	"github.com/dipylon/dipylon/plugins/proto/wire"
 )
@@ -67,9 +68,49 @@ func TestDeliveriesOneStream(t *testing.T) {
 	stream.mu.Lock()
 	defer stream.mu.Unlock()
 	// Of the six sizes four are small, in 14 of 20 messages.
-	if stream.last != 32*14 || len(stream.waiting) != 0 || len(stream.room) != 0 {
-		t.Errorf("%d messages came over it; %d wait, and %d have no answer", stream.last, len(stream.waiting), len(stream.room))
+	if stream.last != 32*14 || len(stream.waiting) != 0 || len(stream.room) != 0 || stream.octets != 0 {
+		t.Errorf("%d messages came over it; %d wait, and %d, or %d octets, have no answer", stream.last, len(stream.waiting), len(stream.room), stream.octets)
 	}
+}
+
+// TestDeliveriesAtOnce: a message is sent by its caller, and gets into the queue while another is sent or much has no answer.
+func TestDeliveriesAtOnce(t *testing.T) {
+	s, _ := start(t, specOf(t, "store", fakeSettings{}))
+	g := s.current
+	life, cancel := context.WithCancel(t.Context())
+	stream, err := g.stub.Deliveries(life)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDeliveryStream(g, stream, cancel) // whose queue nobody sends
+	d.work.Go(d.receive)
+	ask := func() <-chan *pb.Verdicts {
+		d.room <- struct{}{}
+		m, err := convert.DeliveryToProto(delivery("b@x.example"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, answer := d.ask(&pb.DeliveriesRequest{Delivery: m, Content: []byte("Subject: x\r\n\r\n")})
+		return answer
+	}
+	for range 3 {
+		if m := <-ask(); m.GetFailure() != nil || len(m.GetVerdicts()) != 1 {
+			t.Error(m)
+		}
+	}
+	if d.octets != 0 {
+		t.Errorf("%d octets have no answer", d.octets)
+	}
+	d.sending.Lock()
+	ask()
+	d.sending.Unlock()
+	d.octets += atOnceMost
+	ask()
+	if len(d.queue) != 2 {
+		t.Errorf("%d are in the queue", len(d.queue))
+	}
+	cancel()
+	d.work.Wait()
 }
 
 func failureOf(v backends.Verdict) error {

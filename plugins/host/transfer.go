@@ -73,7 +73,7 @@ func (s *Store) deliver(ctx context.Context, delivery backends.Delivery, content
 	n, err := readFull(content, *first)
 	switch {
 	case err == io.EOF && n < len(*first):
-		verdicts, none, err := g.small.deliver(ctx, m, delivery.Recipients, bytes.Clone((*first)[:n]))
+		verdicts, none, err := g.small.deliver(ctx, m, delivery.Recipients, (*first)[:n])
 		if !none {
 			return verdicts, err
 		}
