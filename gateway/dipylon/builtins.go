@@ -16,14 +16,15 @@ type builtin struct {
 	kind  string
 	short string
 	new   func(zerolog.Logger) backends.Store
+	disk  bool // it waits for this machine's disk, for each message
 }
 
 func builtins() []builtin {
 	return []builtin{
-		{"exchange", "an Exchange server, by MAPI over HTTP or EWS", func(log zerolog.Logger) backends.Store { return exchange.New(exchange.WithLogger(log)) }},
-		{"imap", "an IMAP server, with LMTP or APPEND for delivery", func(log zerolog.Logger) backends.Store { return imap.New(imap.WithLogger(log)) }},
-		{"jmap", "a JMAP server, with LMTP or Email/import for delivery", func(log zerolog.Logger) backends.Store { return jmap.New(jmap.WithLogger(log)) }},
-		{"maildir", "Maildir folders on this machine's disk", func(log zerolog.Logger) backends.Store { return maildir.New(maildir.WithLogger(log)) }},
+		{"exchange", "an Exchange server, by MAPI over HTTP or EWS", func(log zerolog.Logger) backends.Store { return exchange.New(exchange.WithLogger(log)) }, false},
+		{"imap", "an IMAP server, with LMTP or APPEND for delivery", func(log zerolog.Logger) backends.Store { return imap.New(imap.WithLogger(log)) }, false},
+		{"jmap", "a JMAP server, with LMTP or Email/import for delivery", func(log zerolog.Logger) backends.Store { return jmap.New(jmap.WithLogger(log)) }, false},
+		{"maildir", "Maildir folders on this machine's disk", func(log zerolog.Logger) backends.Store { return maildir.New(maildir.WithLogger(log)) }, true},
 	}
 }
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"runtime"
 
 	"github.com/spf13/cobra"
 
@@ -25,12 +27,25 @@ that is "dipylon plugin KIND"; by hand it does nothing but say so.`,
 			Hidden: true, // it is for the gateway to call
 			Run: func(cmd *cobra.Command, _ []string) {
 				go rest(cmd.Context()) // until the process ends, as Store does
-				serve.Store(b.new(serve.Logger()))
+				store := b.new(serve.Logger())
+				if b.disk {
+					waitForDisk()
+				}
+				serve.Store(store)
 			},
 		})
 	}
 	cmd.AddCommand(newPluginList(), newPluginTest(), newPluginSettings())
 	return cmd
+}
+
+// waitForDisk lets more goroutines run at once than there are processors. Each that waits for the disk counts as one
+// that runs, until Go's monitor sees after some time that it does not: with as many syncs under way as there are
+// processors all else would stand still meanwhile.
+func waitForDisk() {
+	if os.Getenv("GOMAXPROCS") == "" { // whoever has set it knows better
+		runtime.GOMAXPROCS(max(4, 2*runtime.GOMAXPROCS(0)))
+	}
 }
 
 func newPluginList() *cobra.Command {
