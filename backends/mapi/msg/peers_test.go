@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/dipylon/dipylon/backends/mapi"
 	"github.com/dipylon/dipylon/test/nodejs"
 )
@@ -166,5 +168,26 @@ console.log(JSON.stringify({
 		if got != want {
 			t.Errorf("msgreader has %.60q, and here it is %.60q", got, want)
 		}
+	}
+}
+
+// TestMsgreaderWrites: of the compound file that msgreader writes of a message in a message, Read has that message.
+func TestMsgreaderWrites(t *testing.T) {
+	outer := &mapi.Message{Attachments: []*mapi.Attachment{{Embedded: letter()}}}
+	outer.Set(mapi.PidTagMessageClass, mapi.String("IPM.Note"))
+	outer.Attachments[0].Set(mapi.PidTagAttachMethod, mapi.AttachEmbedded)
+	octets := compound(encode(t, outer), 12)
+	file := filepath.Join(t.TempDir(), "letter.msg")
+	if err := os.WriteFile(file, octets, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	written := nodejs.Run(t, `
+const fs = require("fs"), {default: MsgReader} = require("@kenjiuno/msgreader");
+const file = new MsgReader(fs.readFileSync(process.argv[2]));
+process.stdout.write(Buffer.from(file.getAttachment(file.getFileData().attachments[0]).content));
+`, file)
+	inside := readWhole(t, octets).Message.Attachments[0].Embedded
+	if diff := cmp.Diff(dump(t, inside), dump(t, readWhole(t, written).Message)); diff != "" {
+		t.Error(diff)
 	}
 }
