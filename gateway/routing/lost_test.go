@@ -103,7 +103,7 @@ func TestUnknownCharsetHarmsNoMessage(t *testing.T) {
 }
 
 // TestEncapsulatedAddressPassesNoRestriction: restrictions on recipients were got round by an address within an address
-// (Q237927). Here a server that would unwrap it is not given it, and a store of ours takes the name as it stands.
+// (Q237927). Here a server that would unwrap it is not given it, and a store is given the name as it stands: what it unwraps lies within its own domains.
 func TestEncapsulatedAddressPassesNoRestriction(t *testing.T) {
 	q := newQueued(t)
 	s := q.submission()

@@ -69,20 +69,7 @@ func TestHostileFiles(t *testing.T) {
 
 // TestStreamThatIsALoop: a chain of sectors that leads back to itself is read as far as its size says, and no further.
 func TestStreamThatIsALoop(t *testing.T) {
-	root := encode(t, letter())
-	attachment := root.storages["__attach_version1.0_#00000000"]
-	octets := compound(root, 9)
-	data := attachment.streams["__substg1.0_37010102"]
-	first := (bytes.Index(octets, data[:512]) / 512) - 1
-	binary.LittleEndian.PutUint32(octets[sectorOf(octets, firstFATAt)+4*first:], uint32(first))
-	f, err := Read(bytes.NewReader(octets), int64(len(octets)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := f.Message.Attachments[0].Data.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
+	data, r := leadingTo(t, func(first uint32) uint32 { return first })
 	if n, err := io.Copy(io.Discard, r); n != int64(len(data)) || err != nil {
 		t.Errorf("%d octets, %v", n, err)
 	}
@@ -90,22 +77,29 @@ func TestStreamThatIsALoop(t *testing.T) {
 
 // TestStreamThatEndsEarly: a chain of sectors that is shorter than the size says is an error of whoever reads it.
 func TestStreamThatEndsEarly(t *testing.T) {
+	_, r := leadingTo(t, func(uint32) uint32 { return endOfChain })
+	if n, err := io.Copy(io.Discard, r); err == nil {
+		t.Errorf("%d octets without an error", n)
+	}
+}
+
+// leadingTo opens the attachment of the letter, whose first sector leads to another one than it should. It returns the octets that the attachment had, too.
+func leadingTo(t *testing.T, next func(first uint32) uint32) (data []byte, r io.Reader) {
+	t.Helper()
 	root := encode(t, letter())
 	octets := compound(root, 9)
-	data := root.storages["__attach_version1.0_#00000000"].streams["__substg1.0_37010102"]
+	data = root.storages["__attach_version1.0_#00000000"].streams["__substg1.0_37010102"]
 	first := (bytes.Index(octets, data[:512]) / 512) - 1
-	binary.LittleEndian.PutUint32(octets[sectorOf(octets, firstFATAt)+4*first:], endOfChain)
+	binary.LittleEndian.PutUint32(octets[sectorOf(octets, firstFATAt)+4*first:], next(uint32(first)))
 	f, err := Read(bytes.NewReader(octets), int64(len(octets)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := f.Message.Attachments[0].Data.Open()
+	opened, err := f.Message.Attachments[0].Data.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, err := io.Copy(io.Discard, r); err == nil {
-		t.Errorf("%d octets without an error", n)
-	}
+	return data, opened
 }
 
 // nested is a message in messages.
