@@ -45,6 +45,7 @@ var rules = []rule{
 	{"gateway/state", []string{"backends/durable$", "backends/tempfolder$", "backends/pause$", "backends/peek$"}},
 	{"gateway/spool", []string{"gateway/state", "backends$", "backends/durable$", "backends/mail", "backends/pause$"}},
 	{"gateway/quota", []string{"gateway/state"}},
+	{"gateway/vault", []string{"gateway/state", "backends$", "backends/vault$"}},
 	{"gateway/track", []string{"gateway/admin", "gateway/events", "gateway/state"}},
 	{"gateway/folder", []string{"gateway/state", "backends$", "backends/pause$", "backends/mail"}},
 	{"gateway/index", []string{"gateway/folder", "gateway/state", "backends$", "backends/mail"}},
@@ -97,6 +98,7 @@ var rules = []rule{
 	{"plugins", []string{"plugins", "backends$"}},
 	// What the contract, the configuration and the state share with the backends.
 	{"backends/spelling", nil},
+	{"backends/vault", nil},
 	{"backends/descriptors", nil},
 	{"backends/durable", nil},
 	{"backends/pause", nil},
@@ -104,8 +106,8 @@ var rules = []rule{
 	{"backends/filelock", nil},
 	{"backends/pickup", []string{"backends$", "backends/mail"}},
 	{"backends/tempfolder", []string{"backends/filelock$"}},
-	{"backends/probe", []string{"backends$", "backends/mail"}},           // steps of an examination: stores' and routes'
-	{"backends$", []string{"backends/spelling$", "backends/mail/sasl$"}}, // the contract
+	{"backends/probe", []string{"backends$", "backends/mail"}}, // steps of an examination: stores' and routes'
+	{"backends$", []string{"backends/spelling$", "backends/vault$", "backends/mail/sasl$"}}, // the contract
 	// Operations as octets, however they travel, and one way that they do.
 	{"backends/exchange/dcerpc", nil}, // calls of procedures, whatever they are and whoever signs in
 	{"backends/exchange/drop", []string{"backends$", "backends/mail", "backends/durable$", "backends/pause$", "backends/pickup$", "backends/probe$"}}, // files, and no server
