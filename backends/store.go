@@ -38,6 +38,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/dipylon/dipylon/backends/vault"
 )
 
 // Store is what every backend implements. Configure is called once, before everything
@@ -216,6 +218,10 @@ type Settings struct {
 	BaseDir string
 	// Check asks for the verdict alone: nothing is created, locked, listened on or kept.
 	Check bool
+	// Vault is where the backend keeps small things that all gateways on one state have to know, as a token that one of them
+	// has got; see package vault for its rules. What is secret the backend encrypts. Nil: there is none, as with Check, or where
+	// no gateway stands behind; what is kept is in StateDir then. It may be used until Close returns.
+	Vault vault.Vault
 }
 
 // SettingsError tells all that is wrong with a store's settings.

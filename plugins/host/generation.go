@@ -45,8 +45,9 @@ type generation struct {
 	stub     pb.StoreClient
 	files    *fileSocket // nil: there is none
 	small    *deliveries // messages that need no stream of their own
-	resolved holding     // recipients
-	noted    sync.Once   // that a file could not be taken over
+	vault    *vaultServer
+	resolved holding   // recipients
+	noted    sync.Once // that a file could not be taken over
 
 	metrics atomic.Pointer[[]backends.Metric] // of the last health check; nil: there was none
 	// warnings are of the last health check, too.
@@ -81,6 +82,7 @@ func newGeneration(l *launcher, conn *grpc.ClientConn) *generation {
 		retiring: make(chan struct{}), idle: make(chan struct{}), gone: make(chan struct{}),
 	}
 	g.small = &deliveries{g: g}
+	g.vault = &vaultServer{g: g, vault: l.spec.Settings.Vault, leases: make(map[string]time.Time)}
 	g.life, g.end = context.WithCancelCause(context.Background())
 	context.AfterFunc(g.life, g.tellLosses)
 	g.work.Go(g.readStdio)
@@ -97,6 +99,7 @@ func (g *generation) reap() {
 	g.end(errCrashed)
 	_ = g.conn.Close()
 	g.small.close()
+	g.vault.close()
 	g.work.Wait()
 	for !g.launcher.client.Exited() { // go-plugin's goroutines are about to see it, too
 		time.Sleep(time.Millisecond)
@@ -177,10 +180,11 @@ func (g *generation) tellOfDrain(ctx context.Context) {
 	}
 }
 
-// stop ends the process: it is asked to shut down, and killed when it does not. It returns when
-// nothing is left of it.
+// stop ends the process: it is asked to shut down, and killed when it does not. What it has a lease for in the vault it may
+// put there before. It returns when nothing is left of it.
 func (g *generation) stop() {
 	g.stopped.Do(func() {
+		g.vault.settle()
 		g.end(ErrPluginDied)
 		if g.askToEnd() {
 			return

@@ -282,6 +282,7 @@ func (g *generation) prepare(ctx context.Context) error {
 	if err := g.configure(ctx, g.spec.Settings); err != nil {
 		return err
 	}
+	g.vault.open()
 	return g.describe(ctx)
 }
 

@@ -27,6 +27,7 @@ import (
 // liar is a plugin that somebody else has written: with gRPC's own codec and options, nothing
 // of package serve, and, where a user or a message says so, against the rules.
 type liar struct {
+	nonsense bool // it asks the vault for what there is not
 	pb.UnimplementedStoreServer
 	measures   bool
 	deliveries bool

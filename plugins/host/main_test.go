@@ -58,6 +58,10 @@ func play(role string) {
 		serveLiar(liar{deliveries: true, streams: 2})
 	case "to-the-end":
 		serveLiar(liar{toTheEnd: true})
+	case "vault":
+		serve.Store(&keeping{fakeStore: &fakeStore{}}, serve.WithGrace(time.Second))
+	case "vault-nonsense":
+		serveLiar(liar{nonsense: true})
 	case "stubborn-store": // serves, and ends by nothing but a kill
 		signal.Ignore(syscall.SIGTERM)
 		serve.Store(&fakeStore{stuck: true}, serve.WithGrace(time.Minute))

@@ -44,6 +44,7 @@ type service struct {
 	// ending is set when the gateway has asked for the end.
 	ending atomic.Bool
 	files  *fileSocket // nil: there is none
+	vault  *vaultClient
 	// fetchesAtOnce is what the description said last.
 	fetchesAtOnce atomic.Int64
 
@@ -52,7 +53,7 @@ type service struct {
 }
 
 func newService(store backends.Store, log zerolog.Logger) *service {
-	return &service{store: store, log: log, calls: calls{idle: make(chan struct{})}}
+	return &service{store: store, log: log, calls: calls{idle: make(chan struct{})}, vault: newVaultClient()}
 }
 
 // unary and streaming stand around every call of the store: they count it, and make failures
@@ -75,7 +76,8 @@ func (s *service) streaming(srv any, stream grpc.ServerStream, info *grpc.Stream
 	if !strings.HasPrefix(info.FullMethod, wire.StoreService) {
 		return handler(srv, stream)
 	}
-	if info.FullMethod == pb.Store_Deliveries_FullMethodName { // each of the deliveries is a call
+	switch info.FullMethod { // each of the deliveries is a call, and in the vault's stream none comes from the gateway
+	case pb.Store_Deliveries_FullMethodName, pb.Store_Vault_FullMethodName:
 		return convert.ErrorToStatus(s.guard(info.FullMethod, func() error { return handler(srv, stream) }))
 	}
 	return s.call(info.FullMethod, func() error { return handler(srv, wire.TracedStream(stream)) })
@@ -183,6 +185,9 @@ func capabilities(has, says backends.Capabilities) backends.Capabilities {
 
 func (s *service) Configure(ctx context.Context, m *pb.ConfigureRequest) (*pb.ConfigureResponse, error) {
 	settings := convert.SettingsFromProto(m)
+	if m.GetVault() && !settings.Check {
+		settings.Vault = s.vault
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.configured {

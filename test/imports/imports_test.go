@@ -90,9 +90,9 @@ var rules = []rule{
 	}},
 	// The binary has the built-in backends inside.
 	{"gateway/dipylon", []string{"gateway", "plugins", "backends", "config"}},
-	{"plugins/host", []string{"plugins/host", "plugins/proto", "backends$", "backends/descriptors$", "backends/mail", "backends/tempfolder$"}},
-	{"plugins/serve", []string{"plugins/serve", "plugins/proto", "backends$", "backends/mail"}},
-	{"plugins/proto", []string{"plugins/proto", "backends$", "backends/mail"}},
+	{"plugins/host", []string{"plugins/host", "plugins/proto", "backends$", "backends/descriptors$", "backends/mail", "backends/tempfolder$", "backends/vault$"}},
+	{"plugins/serve", []string{"plugins/serve", "plugins/proto", "backends$", "backends/mail", "backends/vault$"}},
+	{"plugins/proto", []string{"plugins/proto", "backends$", "backends/mail", "backends/vault$"}},
 	// An example imports no more than somebody else's backend would.
 	{"plugins/example-go", []string{"plugins/serve", "backends$", "backends/mail"}},
 	{"plugins", []string{"plugins", "backends$"}},
@@ -121,8 +121,8 @@ var rules = []rule{
 		"backends$", "backends/exchange/dcerpc$", "backends/exchange/mapihttp$", "backends/exchange/rop$", "backends/mail/ntlm$", "backends/mapi$", "backends/remote$",
 	}},
 	// What mail is, for both sides: it knows neither of them.
-	// A refresh token is kept in a file, which processes lock.
-	{"backends/mail/oauth", []string{"backends/mail", "backends/durable$", "backends/filelock$", "backends/pause$"}},
+	// A refresh token is kept in the vault that gateways share, or in a file, which processes lock.
+	{"backends/mail/oauth", []string{"backends/mail", "backends/durable$", "backends/filelock$", "backends/pause$", "backends/vault$"}},
 	{"backends/mail", []string{"backends/mail"}},
 	{"backends/mapi/rtf", []string{"backends/mail"}},              // octets alone, without properties
 	{"backends/mapi/recurrence", nil},                             // as rtf

@@ -516,6 +516,8 @@ func FuzzFromProto(f *testing.F) {
 		&pb.Outgoing{Id: []byte("x"), Recipients: []*pb.Recipient{{Address: "a@b"}}},
 		&pb.Verdicts{Verdicts: []*pb.Verdict{{Recipient: "a"}}},
 		&pb.ConfigureResponse{Problems: []*pb.SettingsProblem{{Path: "p"}}},
+		&pb.VaultPut{Value: []byte("x"), Version: 1, Keep: durationpb.New(time.Hour), Lease: "l"},
+		&pb.VaultLease{Life: durationpb.New(time.Minute)},
 	}
 	for _, m := range seeds {
 		octets, err := proto.Marshal(m)
@@ -584,6 +586,14 @@ func FuzzFromProto(f *testing.F) {
 		}
 		if m := new(pb.Hint); read(m) {
 			clean(t, HintFromProto(m))
+		}
+		if m := new(pb.VaultPut); read(m) {
+			if c, err := VaultPutFromProto(m); err == nil && (c.Keep < 0 || c.Keep > vaultKeepMost) {
+				t.Errorf("kept for %v", c.Keep)
+			}
+		}
+		if m := new(pb.VaultLease); read(m) {
+			_, _ = VaultLifeFromProto(m)
 		}
 		if m := new(pb.Step); read(m) {
 			s := StepFromProto(m)

@@ -180,10 +180,11 @@ func SettingsToProto(s backends.Settings) (*pb.ConfigureRequest, error) {
 		Raw:      s.Raw,
 		BaseDir:  s.BaseDir,
 		Check:    s.Check,
+		Vault:    s.Vault != nil && !s.Check,
 	}, nil
 }
 
-// SettingsFromProto reads a Configure request.
+// SettingsFromProto reads a Configure request. Its vault is whoever's who has the stream.
 func SettingsFromProto(m *pb.ConfigureRequest) backends.Settings {
 	return backends.Settings{
 		Store:    m.GetStore(),

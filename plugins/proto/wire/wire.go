@@ -65,6 +65,9 @@ const (
 	InlineMost     = FirstChunk
 )
 
+// VaultMost is how many requests to the vault one process may have under way at once.
+const VaultMost = 16
+
 // Handshake is what go-plugin compares at the start.
 func Handshake() plugin.HandshakeConfig {
 	return plugin.HandshakeConfig{

@@ -1606,14 +1606,16 @@ func (x *Limits) GetRemovalsAtATime() int32 {
 }
 
 type ConfigureRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
-	Hostname      string                 `protobuf:"bytes,2,opt,name=hostname,proto3" json:"hostname,omitempty"`
-	Domains       []string               `protobuf:"bytes,3,rep,name=domains,proto3" json:"domains,omitempty"`
-	StateDir      string                 `protobuf:"bytes,4,opt,name=state_dir,json=stateDir,proto3" json:"state_dir,omitempty"`
-	Raw           []byte                 `protobuf:"bytes,5,opt,name=raw,proto3" json:"raw,omitempty"` // JSON
-	BaseDir       string                 `protobuf:"bytes,6,opt,name=base_dir,json=baseDir,proto3" json:"base_dir,omitempty"`
-	Check         bool                   `protobuf:"varint,7,opt,name=check,proto3" json:"check,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Store    string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	Hostname string                 `protobuf:"bytes,2,opt,name=hostname,proto3" json:"hostname,omitempty"`
+	Domains  []string               `protobuf:"bytes,3,rep,name=domains,proto3" json:"domains,omitempty"`
+	StateDir string                 `protobuf:"bytes,4,opt,name=state_dir,json=stateDir,proto3" json:"state_dir,omitempty"`
+	Raw      []byte                 `protobuf:"bytes,5,opt,name=raw,proto3" json:"raw,omitempty"` // JSON
+	BaseDir  string                 `protobuf:"bytes,6,opt,name=base_dir,json=baseDir,proto3" json:"base_dir,omitempty"`
+	Check    bool                   `protobuf:"varint,7,opt,name=check,proto3" json:"check,omitempty"`
+	// The gateway will open a Vault.
+	Vault         bool `protobuf:"varint,8,opt,name=vault,proto3" json:"vault,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1693,6 +1695,13 @@ func (x *ConfigureRequest) GetBaseDir() string {
 func (x *ConfigureRequest) GetCheck() bool {
 	if x != nil {
 		return x.Check
+	}
+	return false
+}
+
+func (x *ConfigureRequest) GetVault() bool {
+	if x != nil {
+		return x.Vault
 	}
 	return false
 }
@@ -5949,6 +5958,477 @@ func (x *Step) GetAdvice() string {
 	return ""
 }
 
+// VaultRequest comes from the plugin. At most 16 are under way at once; they are answered in any order.
+type VaultRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`    // of the plugin's choosing, not used before in this stream
+	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"` // of the entry: 1 to 100 of a-z, 0-9, '.' and '-'
+	// Types that are valid to be assigned to Request:
+	//
+	//	*VaultRequest_Get
+	//	*VaultRequest_Lease
+	//	*VaultRequest_Put
+	//	*VaultRequest_Release
+	Request       isVaultRequest_Request `protobuf_oneof:"request"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VaultRequest) Reset() {
+	*x = VaultRequest{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VaultRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VaultRequest) ProtoMessage() {}
+
+func (x *VaultRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VaultRequest.ProtoReflect.Descriptor instead.
+func (*VaultRequest) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{69}
+}
+
+func (x *VaultRequest) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *VaultRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *VaultRequest) GetRequest() isVaultRequest_Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *VaultRequest) GetGet() *VaultGet {
+	if x != nil {
+		if x, ok := x.Request.(*VaultRequest_Get); ok {
+			return x.Get
+		}
+	}
+	return nil
+}
+
+func (x *VaultRequest) GetLease() *VaultLease {
+	if x != nil {
+		if x, ok := x.Request.(*VaultRequest_Lease); ok {
+			return x.Lease
+		}
+	}
+	return nil
+}
+
+func (x *VaultRequest) GetPut() *VaultPut {
+	if x != nil {
+		if x, ok := x.Request.(*VaultRequest_Put); ok {
+			return x.Put
+		}
+	}
+	return nil
+}
+
+func (x *VaultRequest) GetRelease() *VaultRelease {
+	if x != nil {
+		if x, ok := x.Request.(*VaultRequest_Release); ok {
+			return x.Release
+		}
+	}
+	return nil
+}
+
+type isVaultRequest_Request interface {
+	isVaultRequest_Request()
+}
+
+type VaultRequest_Get struct {
+	Get *VaultGet `protobuf:"bytes,3,opt,name=get,proto3,oneof"`
+}
+
+type VaultRequest_Lease struct {
+	Lease *VaultLease `protobuf:"bytes,4,opt,name=lease,proto3,oneof"`
+}
+
+type VaultRequest_Put struct {
+	Put *VaultPut `protobuf:"bytes,5,opt,name=put,proto3,oneof"`
+}
+
+type VaultRequest_Release struct {
+	Release *VaultRelease `protobuf:"bytes,6,opt,name=release,proto3,oneof"`
+}
+
+func (*VaultRequest_Get) isVaultRequest_Request() {}
+
+func (*VaultRequest_Lease) isVaultRequest_Request() {}
+
+func (*VaultRequest_Put) isVaultRequest_Request() {}
+
+func (*VaultRequest_Release) isVaultRequest_Request() {}
+
+type VaultGet struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VaultGet) Reset() {
+	*x = VaultGet{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VaultGet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VaultGet) ProtoMessage() {}
+
+func (x *VaultGet) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VaultGet.ProtoReflect.Descriptor instead.
+func (*VaultGet) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{70}
+}
+
+// VaultLease asks to be the only one who gets another value for the entry, which there need not be yet. It ends with a put or a
+// release that names it, or after its life.
+type VaultLease struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Life          *durationpb.Duration   `protobuf:"bytes,1,opt,name=life,proto3" json:"life,omitempty"` // up to 5 minutes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VaultLease) Reset() {
+	*x = VaultLease{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VaultLease) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VaultLease) ProtoMessage() {}
+
+func (x *VaultLease) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VaultLease.ProtoReflect.Descriptor instead.
+func (*VaultLease) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{71}
+}
+
+func (x *VaultLease) GetLife() *durationpb.Duration {
+	if x != nil {
+		return x.Life
+	}
+	return nil
+}
+
+// VaultPut changes the entry, unless that was done by another put since its version was read.
+type VaultPut struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Value         []byte                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`      // 1 octet to 64 KiB; what is secret is encrypted by the plugin
+	Version       int64                  `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"` // of the entry that it takes the place of; 0: there was none
+	Keep          *durationpb.Duration   `protobuf:"bytes,3,opt,name=keep,proto3" json:"keep,omitempty"`        // after which the entry goes by itself; absent: it stays
+	Lease         string                 `protobuf:"bytes,4,opt,name=lease,proto3" json:"lease,omitempty"`      // which ends with it; empty: none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VaultPut) Reset() {
+	*x = VaultPut{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VaultPut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VaultPut) ProtoMessage() {}
+
+func (x *VaultPut) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VaultPut.ProtoReflect.Descriptor instead.
+func (*VaultPut) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{72}
+}
+
+func (x *VaultPut) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *VaultPut) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *VaultPut) GetKeep() *durationpb.Duration {
+	if x != nil {
+		return x.Keep
+	}
+	return nil
+}
+
+func (x *VaultPut) GetLease() string {
+	if x != nil {
+		return x.Lease
+	}
+	return ""
+}
+
+type VaultRelease struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lease         string                 `protobuf:"bytes,1,opt,name=lease,proto3" json:"lease,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VaultRelease) Reset() {
+	*x = VaultRelease{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VaultRelease) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VaultRelease) ProtoMessage() {}
+
+func (x *VaultRelease) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VaultRelease.ProtoReflect.Descriptor instead.
+func (*VaultRelease) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{73}
+}
+
+func (x *VaultRelease) GetLease() string {
+	if x != nil {
+		return x.Lease
+	}
+	return ""
+}
+
+// VaultAnswer comes from the gateway.
+type VaultAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Failure       *Failure               `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`      // nothing was done, or with a put nobody knows
+	Entry         *VaultEntry            `protobuf:"bytes,3,opt,name=entry,proto3" json:"entry,omitempty"`          // to get and lease
+	Lease         string                 `protobuf:"bytes,4,opt,name=lease,proto3" json:"lease,omitempty"`          // to lease; empty: somebody else has it
+	Abandoned     bool                   `protobuf:"varint,5,opt,name=abandoned,proto3" json:"abandoned,omitempty"` // to lease: who had it before has neither put anything nor released it
+	Stored        bool                   `protobuf:"varint,6,opt,name=stored,proto3" json:"stored,omitempty"`       // to put; false: there is another version
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VaultAnswer) Reset() {
+	*x = VaultAnswer{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VaultAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VaultAnswer) ProtoMessage() {}
+
+func (x *VaultAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VaultAnswer.ProtoReflect.Descriptor instead.
+func (*VaultAnswer) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{74}
+}
+
+func (x *VaultAnswer) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *VaultAnswer) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
+func (x *VaultAnswer) GetEntry() *VaultEntry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+func (x *VaultAnswer) GetLease() string {
+	if x != nil {
+		return x.Lease
+	}
+	return ""
+}
+
+func (x *VaultAnswer) GetAbandoned() bool {
+	if x != nil {
+		return x.Abandoned
+	}
+	return false
+}
+
+func (x *VaultAnswer) GetStored() bool {
+	if x != nil {
+		return x.Stored
+	}
+	return false
+}
+
+type VaultEntry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Value         []byte                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`      // empty: there is none
+	Version       int64                  `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"` // higher after each put; 0: there was none
+	Age           *durationpb.Duration   `protobuf:"bytes,3,opt,name=age,proto3" json:"age,omitempty"`          // since it was put, by the clock that all gateways share
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VaultEntry) Reset() {
+	*x = VaultEntry{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VaultEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VaultEntry) ProtoMessage() {}
+
+func (x *VaultEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VaultEntry.ProtoReflect.Descriptor instead.
+func (*VaultEntry) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *VaultEntry) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *VaultEntry) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *VaultEntry) GetAge() *durationpb.Duration {
+	if x != nil {
+		return x.Age
+	}
+	return nil
+}
+
 type SettleRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Settlements   []*Settlement          `protobuf:"bytes,1,rep,name=settlements,proto3" json:"settlements,omitempty"`
@@ -5958,7 +6438,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[69]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5970,7 +6450,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[69]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5983,7 +6463,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{69}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *SettleRequest) GetSettlements() []*Settlement {
@@ -6003,7 +6483,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[70]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6015,7 +6495,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[70]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6028,7 +6508,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{70}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *Settlement) GetId() []byte {
@@ -6053,7 +6533,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[71]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6065,7 +6545,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[71]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6078,7 +6558,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{71}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{78}
 }
 
 type Metric_Bucket struct {
@@ -6091,7 +6571,7 @@ type Metric_Bucket struct {
 
 func (x *Metric_Bucket) Reset() {
 	*x = Metric_Bucket{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[72]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6103,7 +6583,7 @@ func (x *Metric_Bucket) String() string {
 func (*Metric_Bucket) ProtoMessage() {}
 
 func (x *Metric_Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[72]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6203,7 +6683,7 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"recipients\x12\x1c\n" +
 	"\tmaildrops\x18\x03 \x01(\x05R\tmaildrops\x12&\n" +
 	"\x0ffetches_at_once\x18\x04 \x01(\x05R\rfetchesAtOnce\x12+\n" +
-	"\x12removals_at_a_time\x18\x05 \x01(\x05R\x0fremovalsAtATime\"\xbe\x01\n" +
+	"\x12removals_at_a_time\x18\x05 \x01(\x05R\x0fremovalsAtATime\"\xd4\x01\n" +
 	"\x10ConfigureRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x1a\n" +
 	"\bhostname\x18\x02 \x01(\tR\bhostname\x12\x18\n" +
@@ -6211,7 +6691,8 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\tstate_dir\x18\x04 \x01(\tR\bstateDir\x12\x10\n" +
 	"\x03raw\x18\x05 \x01(\fR\x03raw\x12\x19\n" +
 	"\bbase_dir\x18\x06 \x01(\tR\abaseDir\x12\x14\n" +
-	"\x05check\x18\a \x01(\bR\x05check\"R\n" +
+	"\x05check\x18\a \x01(\bR\x05check\x12\x14\n" +
+	"\x05vault\x18\b \x01(\bR\x05vault\"R\n" +
 	"\x11ConfigureResponse\x12=\n" +
 	"\bproblems\x18\x01 \x03(\v2!.dipylon.store.v2.SettingsProblemR\bproblems\"Y\n" +
 	"\x0fSettingsProblem\x12\x12\n" +
@@ -6528,7 +7009,39 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x04took\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x04took\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x12\x14\n" +
 	"\x05cause\x18\x05 \x01(\tR\x05cause\x12\x16\n" +
-	"\x06advice\x18\x06 \x01(\tR\x06advice\"O\n" +
+	"\x06advice\x18\x06 \x01(\tR\x06advice\"\x8f\x02\n" +
+	"\fVaultRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12.\n" +
+	"\x03get\x18\x03 \x01(\v2\x1a.dipylon.store.v2.VaultGetH\x00R\x03get\x124\n" +
+	"\x05lease\x18\x04 \x01(\v2\x1c.dipylon.store.v2.VaultLeaseH\x00R\x05lease\x12.\n" +
+	"\x03put\x18\x05 \x01(\v2\x1a.dipylon.store.v2.VaultPutH\x00R\x03put\x12:\n" +
+	"\arelease\x18\x06 \x01(\v2\x1e.dipylon.store.v2.VaultReleaseH\x00R\areleaseB\t\n" +
+	"\arequest\"\n" +
+	"\n" +
+	"\bVaultGet\";\n" +
+	"\n" +
+	"VaultLease\x12-\n" +
+	"\x04life\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x04life\"\x7f\n" +
+	"\bVaultPut\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\fR\x05value\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\x12-\n" +
+	"\x04keep\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x04keep\x12\x14\n" +
+	"\x05lease\x18\x04 \x01(\tR\x05lease\"$\n" +
+	"\fVaultRelease\x12\x14\n" +
+	"\x05lease\x18\x01 \x01(\tR\x05lease\"\xd2\x01\n" +
+	"\vVaultAnswer\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x123\n" +
+	"\afailure\x18\x02 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\x122\n" +
+	"\x05entry\x18\x03 \x01(\v2\x1c.dipylon.store.v2.VaultEntryR\x05entry\x12\x14\n" +
+	"\x05lease\x18\x04 \x01(\tR\x05lease\x12\x1c\n" +
+	"\tabandoned\x18\x05 \x01(\bR\tabandoned\x12\x16\n" +
+	"\x06stored\x18\x06 \x01(\bR\x06stored\"i\n" +
+	"\n" +
+	"VaultEntry\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\fR\x05value\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\x12+\n" +
+	"\x03age\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03age\"O\n" +
 	"\rSettleRequest\x12>\n" +
 	"\vsettlements\x18\x01 \x03(\v2\x1c.dipylon.store.v2.SettlementR\vsettlements\"S\n" +
 	"\n" +
@@ -6621,7 +7134,8 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x11STEP_OUTCOME_GOOD\x10\x01\x12\x18\n" +
 	"\x14STEP_OUTCOME_WARNING\x10\x02\x12\x17\n" +
 	"\x13STEP_OUTCOME_FAILED\x10\x03\x12\x18\n" +
-	"\x14STEP_OUTCOME_SKIPPED\x10\x042\xf3\t\n" +
+	"\x14STEP_OUTCOME_SKIPPED\x10\x042\xbf\n" +
+	"\n" +
 	"\x05Store\x12L\n" +
 	"\bDescribe\x12!.dipylon.store.v2.DescribeRequest\x1a\x1d.dipylon.store.v2.Description\x12T\n" +
 	"\tConfigure\x12\".dipylon.store.v2.ConfigureRequest\x1a#.dipylon.store.v2.ConfigureResponse\x12K\n" +
@@ -6639,7 +7153,8 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\aMaySend\x12 .dipylon.store.v2.MaySendRequest\x1a!.dipylon.store.v2.MaySendResponse\x12A\n" +
 	"\x05Watch\x12\x1e.dipylon.store.v2.WatchRequest\x1a\x16.dipylon.store.v2.Hint0\x01\x12E\n" +
 	"\aExamine\x12 .dipylon.store.v2.ExamineRequest\x1a\x16.dipylon.store.v2.Step0\x01\x12H\n" +
-	"\x05Drain\x12\x1e.dipylon.store.v2.DrainRequest\x1a\x1f.dipylon.store.v2.DrainResponseBCZAgithub.com/dipylon/dipylon/plugins/proto/dipylon/store/v2;storev2b\x06proto3"
+	"\x05Drain\x12\x1e.dipylon.store.v2.DrainRequest\x1a\x1f.dipylon.store.v2.DrainResponse\x12J\n" +
+	"\x05Vault\x12\x1d.dipylon.store.v2.VaultAnswer\x1a\x1e.dipylon.store.v2.VaultRequest(\x010\x01BCZAgithub.com/dipylon/dipylon/plugins/proto/dipylon/store/v2;storev2b\x06proto3"
 
 var (
 	file_dipylon_store_v2_store_proto_rawDescOnce sync.Once
@@ -6655,7 +7170,7 @@ func file_dipylon_store_v2_store_proto_rawDescGZIP() []byte {
 
 var (
 	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 17)
-	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 73)
+	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 80)
 	file_dipylon_store_v2_store_proto_goTypes   = []any{
 		Kind(0),                       // 0: dipylon.store.v2.Kind
 		CredentialKind(0),             // 1: dipylon.store.v2.CredentialKind
@@ -6743,18 +7258,25 @@ var (
 		(*Hint)(nil),                  // 83: dipylon.store.v2.Hint
 		(*ExamineRequest)(nil),        // 84: dipylon.store.v2.ExamineRequest
 		(*Step)(nil),                  // 85: dipylon.store.v2.Step
-		(*SettleRequest)(nil),         // 86: dipylon.store.v2.SettleRequest
-		(*Settlement)(nil),            // 87: dipylon.store.v2.Settlement
-		(*SettleResponse)(nil),        // 88: dipylon.store.v2.SettleResponse
-		(*Metric_Bucket)(nil),         // 89: dipylon.store.v2.Metric.Bucket
-		(*durationpb.Duration)(nil),   // 90: google.protobuf.Duration
-		(*timestamppb.Timestamp)(nil), // 91: google.protobuf.Timestamp
+		(*VaultRequest)(nil),          // 86: dipylon.store.v2.VaultRequest
+		(*VaultGet)(nil),              // 87: dipylon.store.v2.VaultGet
+		(*VaultLease)(nil),            // 88: dipylon.store.v2.VaultLease
+		(*VaultPut)(nil),              // 89: dipylon.store.v2.VaultPut
+		(*VaultRelease)(nil),          // 90: dipylon.store.v2.VaultRelease
+		(*VaultAnswer)(nil),           // 91: dipylon.store.v2.VaultAnswer
+		(*VaultEntry)(nil),            // 92: dipylon.store.v2.VaultEntry
+		(*SettleRequest)(nil),         // 93: dipylon.store.v2.SettleRequest
+		(*Settlement)(nil),            // 94: dipylon.store.v2.Settlement
+		(*SettleResponse)(nil),        // 95: dipylon.store.v2.SettleResponse
+		(*Metric_Bucket)(nil),         // 96: dipylon.store.v2.Metric.Bucket
+		(*durationpb.Duration)(nil),   // 97: google.protobuf.Duration
+		(*timestamppb.Timestamp)(nil), // 98: google.protobuf.Timestamp
 	}
 )
 
 var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	0,   // 0: dipylon.store.v2.Failure.kind:type_name -> dipylon.store.v2.Kind
-	90,  // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
+	97,  // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
 	22,  // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
 	1,   // 3: dipylon.store.v2.Description.credentials:type_name -> dipylon.store.v2.CredentialKind
 	23,  // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
@@ -6769,14 +7291,14 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	32,  // 13: dipylon.store.v2.HealthResponse.metrics:type_name -> dipylon.store.v2.Metric
 	31,  // 14: dipylon.store.v2.HealthResponse.warnings:type_name -> dipylon.store.v2.Warning
 	15,  // 15: dipylon.store.v2.Warning.kind:type_name -> dipylon.store.v2.Warning.Kind
-	91,  // 16: dipylon.store.v2.Warning.since:type_name -> google.protobuf.Timestamp
-	91,  // 17: dipylon.store.v2.Warning.until:type_name -> google.protobuf.Timestamp
+	98,  // 16: dipylon.store.v2.Warning.since:type_name -> google.protobuf.Timestamp
+	98,  // 17: dipylon.store.v2.Warning.until:type_name -> google.protobuf.Timestamp
 	16,  // 18: dipylon.store.v2.Metric.kind:type_name -> dipylon.store.v2.Metric.Kind
-	89,  // 19: dipylon.store.v2.Metric.buckets:type_name -> dipylon.store.v2.Metric.Bucket
+	96,  // 19: dipylon.store.v2.Metric.buckets:type_name -> dipylon.store.v2.Metric.Bucket
 	1,   // 20: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
 	34,  // 21: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
 	33,  // 22: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
-	91,  // 23: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
+	98,  // 23: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
 	34,  // 24: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
 	36,  // 25: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
 	41,  // 26: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
@@ -6796,7 +7318,7 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	55,  // 40: dipylon.store.v2.MaildropResponse.measured:type_name -> dipylon.store.v2.Measured
 	33,  // 41: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
 	44,  // 42: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
-	91,  // 43: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
+	98,  // 43: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
 	51,  // 44: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
 	47,  // 45: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
 	3,   // 46: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
@@ -6811,7 +7333,7 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	7,   // 55: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
 	59,  // 56: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
 	60,  // 57: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
-	91,  // 58: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
+	98,  // 58: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
 	8,   // 59: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
 	58,  // 60: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
 	61,  // 61: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
@@ -6823,12 +7345,12 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	17,  // 67: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
 	12,  // 68: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
 	67,  // 69: dipylon.store.v2.Verdict.directory:type_name -> dipylon.store.v2.DirectoryEntry
-	90,  // 70: dipylon.store.v2.Verdict.holds:type_name -> google.protobuf.Duration
+	97,  // 70: dipylon.store.v2.Verdict.holds:type_name -> google.protobuf.Duration
 	10,  // 71: dipylon.store.v2.DirectoryEntry.rich_text:type_name -> dipylon.store.v2.RichText
 	11,  // 72: dipylon.store.v2.DirectoryEntry.format:type_name -> dipylon.store.v2.Format
 	58,  // 73: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
 	61,  // 74: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
-	91,  // 75: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	98,  // 75: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
 	34,  // 76: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
 	68,  // 77: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
 	70,  // 78: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
@@ -6842,59 +7364,70 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	76,  // 86: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
 	78,  // 87: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
 	77,  // 88: dipylon.store.v2.CollectRequest.ask:type_name -> dipylon.store.v2.Ask
-	90,  // 89: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	97,  // 89: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
 	51,  // 90: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	90,  // 91: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
+	97,  // 91: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
 	17,  // 92: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
 	81,  // 93: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
 	80,  // 94: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
 	17,  // 95: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
 	58,  // 96: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
 	61,  // 97: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
-	91,  // 98: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	98,  // 98: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
 	13,  // 99: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
 	33,  // 100: dipylon.store.v2.ExamineRequest.credential:type_name -> dipylon.store.v2.Credential
 	14,  // 101: dipylon.store.v2.Step.outcome:type_name -> dipylon.store.v2.StepOutcome
-	90,  // 102: dipylon.store.v2.Step.took:type_name -> google.protobuf.Duration
-	87,  // 103: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	66,  // 104: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
-	18,  // 105: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
-	24,  // 106: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	29,  // 107: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	35,  // 108: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	37,  // 109: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	39,  // 110: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	62,  // 111: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	69,  // 112: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	71,  // 113: dipylon.store.v2.Store.Deliveries:input_type -> dipylon.store.v2.DeliveriesRequest
-	73,  // 114: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	75,  // 115: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	86,  // 116: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	63,  // 117: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
-	82,  // 118: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
-	84,  // 119: dipylon.store.v2.Store.Examine:input_type -> dipylon.store.v2.ExamineRequest
-	27,  // 120: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
-	19,  // 121: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	25,  // 122: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	30,  // 123: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	36,  // 124: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	38,  // 125: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	40,  // 126: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	65,  // 127: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	65,  // 128: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	72,  // 129: dipylon.store.v2.Store.Deliveries:output_type -> dipylon.store.v2.DeliveriesResponse
-	65,  // 130: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	79,  // 131: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	88,  // 132: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	64,  // 133: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
-	83,  // 134: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
-	85,  // 135: dipylon.store.v2.Store.Examine:output_type -> dipylon.store.v2.Step
-	28,  // 136: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
-	121, // [121:137] is the sub-list for method output_type
-	105, // [105:121] is the sub-list for method input_type
-	105, // [105:105] is the sub-list for extension type_name
-	105, // [105:105] is the sub-list for extension extendee
-	0,   // [0:105] is the sub-list for field type_name
+	97,  // 102: dipylon.store.v2.Step.took:type_name -> google.protobuf.Duration
+	87,  // 103: dipylon.store.v2.VaultRequest.get:type_name -> dipylon.store.v2.VaultGet
+	88,  // 104: dipylon.store.v2.VaultRequest.lease:type_name -> dipylon.store.v2.VaultLease
+	89,  // 105: dipylon.store.v2.VaultRequest.put:type_name -> dipylon.store.v2.VaultPut
+	90,  // 106: dipylon.store.v2.VaultRequest.release:type_name -> dipylon.store.v2.VaultRelease
+	97,  // 107: dipylon.store.v2.VaultLease.life:type_name -> google.protobuf.Duration
+	97,  // 108: dipylon.store.v2.VaultPut.keep:type_name -> google.protobuf.Duration
+	17,  // 109: dipylon.store.v2.VaultAnswer.failure:type_name -> dipylon.store.v2.Failure
+	92,  // 110: dipylon.store.v2.VaultAnswer.entry:type_name -> dipylon.store.v2.VaultEntry
+	97,  // 111: dipylon.store.v2.VaultEntry.age:type_name -> google.protobuf.Duration
+	94,  // 112: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	66,  // 113: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	18,  // 114: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	24,  // 115: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	29,  // 116: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	35,  // 117: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	37,  // 118: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	39,  // 119: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	62,  // 120: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	69,  // 121: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	71,  // 122: dipylon.store.v2.Store.Deliveries:input_type -> dipylon.store.v2.DeliveriesRequest
+	73,  // 123: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	75,  // 124: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	93,  // 125: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	63,  // 126: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
+	82,  // 127: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
+	84,  // 128: dipylon.store.v2.Store.Examine:input_type -> dipylon.store.v2.ExamineRequest
+	27,  // 129: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
+	91,  // 130: dipylon.store.v2.Store.Vault:input_type -> dipylon.store.v2.VaultAnswer
+	19,  // 131: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	25,  // 132: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	30,  // 133: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	36,  // 134: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	38,  // 135: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	40,  // 136: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	65,  // 137: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	65,  // 138: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	72,  // 139: dipylon.store.v2.Store.Deliveries:output_type -> dipylon.store.v2.DeliveriesResponse
+	65,  // 140: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	79,  // 141: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	95,  // 142: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	64,  // 143: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
+	83,  // 144: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
+	85,  // 145: dipylon.store.v2.Store.Examine:output_type -> dipylon.store.v2.Step
+	28,  // 146: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
+	86,  // 147: dipylon.store.v2.Store.Vault:output_type -> dipylon.store.v2.VaultRequest
+	131, // [131:148] is the sub-list for method output_type
+	114, // [114:131] is the sub-list for method input_type
+	114, // [114:114] is the sub-list for extension type_name
+	114, // [114:114] is the sub-list for extension extendee
+	0,   // [0:114] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v2_store_proto_init() }
@@ -6942,13 +7475,19 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*CollectResponse_Chunk)(nil),
 		(*CollectResponse_End)(nil),
 	}
+	file_dipylon_store_v2_store_proto_msgTypes[69].OneofWrappers = []any{
+		(*VaultRequest_Get)(nil),
+		(*VaultRequest_Lease)(nil),
+		(*VaultRequest_Put)(nil),
+		(*VaultRequest_Release)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v2_store_proto_rawDesc), len(file_dipylon_store_v2_store_proto_rawDesc)),
 			NumEnums:      17,
-			NumMessages:   73,
+			NumMessages:   80,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -42,6 +42,7 @@ const (
 	Store_Watch_FullMethodName        = "/dipylon.store.v2.Store/Watch"
 	Store_Examine_FullMethodName      = "/dipylon.store.v2.Store/Examine"
 	Store_Drain_FullMethodName        = "/dipylon.store.v2.Store/Drain"
+	Store_Vault_FullMethodName        = "/dipylon.store.v2.Store/Vault"
 )
 
 // StoreClient is the client API for Store service.
@@ -79,6 +80,9 @@ type StoreClient interface {
 	Examine(ctx context.Context, in *ExamineRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Step], error)
 	// drainer: another process of the store has taken this one's place; sessions under way go on
 	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error)
+	// What the plugin keeps for all gateways on one state. Here the plugin asks, and the gateway answers: it opens the
+	// stream once the plugin is configured, where ConfigureRequest.vault is true, and leaves it open until the end.
+	Vault(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[VaultAnswer, VaultRequest], error)
 }
 
 type storeClient struct {
@@ -285,6 +289,19 @@ func (c *storeClient) Drain(ctx context.Context, in *DrainRequest, opts ...grpc.
 	return out, nil
 }
 
+func (c *storeClient) Vault(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[VaultAnswer, VaultRequest], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Store_ServiceDesc.Streams[8], Store_Vault_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[VaultAnswer, VaultRequest]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Store_VaultClient = grpc.BidiStreamingClient[VaultAnswer, VaultRequest]
+
 // StoreServer is the server API for Store service.
 // All implementations must embed UnimplementedStoreServer
 // for forward compatibility.
@@ -320,6 +337,9 @@ type StoreServer interface {
 	Examine(*ExamineRequest, grpc.ServerStreamingServer[Step]) error
 	// drainer: another process of the store has taken this one's place; sessions under way go on
 	Drain(context.Context, *DrainRequest) (*DrainResponse, error)
+	// What the plugin keeps for all gateways on one state. Here the plugin asks, and the gateway answers: it opens the
+	// stream once the plugin is configured, where ConfigureRequest.vault is true, and leaves it open until the end.
+	Vault(grpc.BidiStreamingServer[VaultAnswer, VaultRequest]) error
 	mustEmbedUnimplementedStoreServer()
 }
 
@@ -392,6 +412,10 @@ func (UnimplementedStoreServer) Examine(*ExamineRequest, grpc.ServerStreamingSer
 
 func (UnimplementedStoreServer) Drain(context.Context, *DrainRequest) (*DrainResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Drain not implemented")
+}
+
+func (UnimplementedStoreServer) Vault(grpc.BidiStreamingServer[VaultAnswer, VaultRequest]) error {
+	return status.Error(codes.Unimplemented, "method Vault not implemented")
 }
 func (UnimplementedStoreServer) mustEmbedUnimplementedStoreServer() {}
 func (UnimplementedStoreServer) testEmbeddedByValue()               {}
@@ -622,6 +646,13 @@ func _Store_Drain_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Store_Vault_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(StoreServer).Vault(&grpc.GenericServerStream[VaultAnswer, VaultRequest]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Store_VaultServer = grpc.BidiStreamingServer[VaultAnswer, VaultRequest]
+
 // Store_ServiceDesc is the grpc.ServiceDesc for Store service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -707,6 +738,12 @@ var Store_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Examine",
 			Handler:       _Store_Examine_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Vault",
+			Handler:       _Store_Vault_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "dipylon/store/v2/store.proto",
