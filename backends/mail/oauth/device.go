@@ -95,5 +95,8 @@ func (s *Source) keep(ctx context.Context, token *oauth2.Token) error {
 	if token.RefreshToken == "" {
 		return &Error{Kind: ScopeWrong, Err: errors.New("the issuer gives no refresh token: its scope for that is missing (offline_access)")}
 	}
-	return s.config.Vault.Put(ctx, token.RefreshToken)
+	if s.config.Vault.Shared != nil {
+		return s.keepShared(ctx, token)
+	}
+	return s.config.Vault.put(ctx, token.RefreshToken)
 }

@@ -39,8 +39,9 @@ const (
 	Outage              Kind = "outage" // the issuer's, or the network's
 	Untrusted           Kind = "untrusted"
 	VaultUnusable       Kind = "vault unusable"
-	Refused             Kind = "refused"       // without a reason that is known
-	loginPending        Kind = "login pending" // nobody has confirmed the code yet
+	StateUnusable       Kind = "state unusable" // the gateway's, which has what is shared
+	Refused             Kind = "refused"        // without a reason that is known
+	loginPending        Kind = "login pending"  // nobody has confirmed the code yet
 )
 
 // advice is what to do.
@@ -64,7 +65,8 @@ var advice = map[Kind]string{
 	Throttled:           "the issuer asks for fewer requests; it is asked again later",
 	Outage:              "check the network and the issuer's state; it is asked again later",
 	Untrusted:           "check issuer, endpoint and ca: secrets are sent to nobody else",
-	VaultUnusable:       "check seal_key and the file oauth-login in the state folder; dipylon oauth login makes it anew",
+	VaultUnusable:       "check seal_key, which is the same for all gateways; dipylon oauth login makes the login anew",
+	StateUnusable:       "check the gateway's state database; it is asked again later",
 	Refused:             "look for the code in the provider's documentation",
 }
 
@@ -100,7 +102,9 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) Advice() string { return advice[e.Kind] }
 
 // Passes says whether the cause may pass without anybody's doing.
-func (e *Error) Passes() bool { return e.Kind == Throttled || e.Kind == Outage }
+func (e *Error) Passes() bool {
+	return e.Kind == Throttled || e.Kind == Outage || e.Kind == StateUnusable
+}
 
 // OfMailbox says whether another mailbox may get a token all the same.
 func (e *Error) OfMailbox() bool { return e.Kind == AccountUnknown || e.Kind == AccountDisabled }

@@ -48,6 +48,14 @@ func (s *Source) Matters() []Matter {
 	if m, is := s.trouble(); is {
 		all = append(all, m)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unsaved != nil {
+		all = append(all, Matter{
+			Name: "login", Kind: StateUnusable, Since: s.unsaved.since, Advice: advice[StateUnusable],
+			Text: "the provider has given another refresh token, which the state cannot be given: if the gateway ends now, somebody may have to log in again",
+		})
+	}
 	return all
 }
 

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -13,31 +14,32 @@ import (
 
 // grant is a token as it came.
 type grant struct {
-	token  string
-	expiry time.Time
+	token         string
+	since, expiry time.Time
+	refresh       string // what the next one is asked for with, of [RefreshToken]
 }
 
 // lifeDefault is taken where an issuer does not say how long a token is good; lifeMost is what is believed.
 const lifeDefault, lifeMost = 5 * time.Minute, 24 * time.Hour
 
-// fetch asks for a token for a mailbox. What fails by the clock is tried once more, with the time that the issuer's answer
+// fetch asks for a token for a mailbox, with the refresh token where that is the grant. What fails by the clock is tried once more, with the time that the issuer's answer
 // has.
-func (s *Source) fetch(ctx context.Context, mailbox string) (grant, error) {
+func (s *Source) fetch(ctx context.Context, mailbox, refresh string) (grant, error) {
 	before := s.transport.issuerNow().Sub(s.config.Now())
-	g, err := s.fetchOnce(ctx, mailbox)
+	g, err := s.fetchOnce(ctx, mailbox, refresh)
 	wrong, is := errors.AsType[*Error](err)
 	if is && wrong.Kind == ClockWrong && (s.transport.issuerNow().Sub(s.config.Now())-before).Abs() >= skewLeast {
-		return s.fetchOnce(ctx, mailbox)
+		return s.fetchOnce(ctx, mailbox, refresh)
 	}
 	return g, err
 }
 
-func (s *Source) fetchOnce(ctx context.Context, mailbox string) (grant, error) {
+func (s *Source) fetchOnce(ctx context.Context, mailbox, refresh string) (grant, error) {
 	switch s.config.Grant {
 	case ServiceAccount:
 		return s.byServiceAccount(ctx, mailbox)
 	case RefreshToken:
-		return s.byRefreshToken(ctx)
+		return s.byRefreshToken(ctx, refresh)
 	case ClientCredentials:
 	}
 	token, err := s.request(ctx, url.Values{})
@@ -71,17 +73,15 @@ func (s *Source) byServiceAccount(ctx context.Context, mailbox string) (grant, e
 	return s.granted(token), err
 }
 
-// byRefreshToken asks with the refresh token that the vault has.
-func (s *Source) byRefreshToken(ctx context.Context) (g grant, err error) {
-	err = s.config.Vault.change(ctx, func(refresh string) (string, error) {
-		token, err := s.request(ctx, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}}, refresh)
-		if err != nil {
-			return "", err
-		}
-		g = s.granted(token)
-		return token.RefreshToken, nil
-	})
-	return g, err
+// byRefreshToken asks with a refresh token. The next one is that which comes, or the same.
+func (s *Source) byRefreshToken(ctx context.Context, refresh string) (grant, error) {
+	token, err := s.request(ctx, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}}, refresh)
+	if err != nil {
+		return grant{}, err
+	}
+	g := s.granted(token)
+	g.refresh = cmp.Or(token.RefreshToken, refresh)
+	return g, nil
 }
 
 // request asks as the application. secrets are what the parameters have in them.
@@ -168,5 +168,6 @@ func (s *Source) granted(t *oauth2.Token) grant {
 	} else if !t.Expiry.IsZero() {
 		life = min(time.Until(t.Expiry), lifeMost)
 	}
-	return grant{t.AccessToken, s.config.Now().Add(life)}
+	now := s.config.Now()
+	return grant{token: t.AccessToken, since: now, expiry: now.Add(life)}
 }

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"net/http"
 	"strings"
@@ -16,22 +17,27 @@ type Source struct {
 	transport *transport
 	alive     context.Context // ends with Close
 	end       context.CancelFunc
+	lingers   context.Context // ends some time after Close: of requests whose answer must not be lost
+	cut       context.CancelFunc
 	flights   sync.WaitGroup
 	places    chan struct{} // for requests
 
+	keeping   sync.Mutex // while a login changes, of the vault
 	discovery sync.Mutex
 	found     endpoints
 
 	mu     sync.Mutex
 	tokens map[string]*entry // by mailbox; one, "", for all where a token is good for all
 	closed bool
+	// unsaved is the login that the vault could not be given yet; nil: there is none.
+	unsaved *unsaved
 }
 
 // entry is the token for a mailbox, or why there is none.
 type entry struct {
 	grant   grant
-	since   time.Time     // when it came
-	flight  chan struct{} // closed when the request that is under way has ended; nil: none is
+	refused [sha256.Size]byte // of the token that a server has refused last
+	flight  chan struct{}     // closed when the request that is under way has ended; nil: none is
 	failure *Error
 	again   time.Time // when it is asked for again after a failure
 	fails   int       // in a row
@@ -65,8 +71,12 @@ func New(c Config) (*Source, error) {
 	}
 	s := &Source{config: c, client: client, transport: transport, places: make(chan struct{}, flightsMost), tokens: make(map[string]*entry)}
 	s.alive, s.end = context.WithCancel(context.Background())
+	s.lingers, s.cut = context.WithCancel(context.Background())
 	return s, nil
 }
+
+// lingerMost is how long Close waits for the answer to a request that has used up a refresh token.
+const lingerMost = 3 * time.Second
 
 // Close ends what is under way. Token fails afterwards.
 func (s *Source) Close() {
@@ -74,7 +84,10 @@ func (s *Source) Close() {
 	s.closed = true
 	s.mu.Unlock()
 	s.end()
+	cut := time.AfterFunc(lingerMost, s.cut)
 	s.flights.Wait()
+	cut.Stop()
+	s.cut()
 	s.client.CloseIdleConnections()
 }
 
@@ -100,6 +113,7 @@ func (s *Source) Token(ctx context.Context, mailbox string) (string, error) {
 		}
 		select {
 		case <-flight:
+		case <-s.alive.Done(): // the next look says so
 		case <-ctx.Done():
 			return "", &Error{Kind: Outage, Detail: "the issuer has not answered yet", Err: context.Cause(ctx)}
 		}
@@ -121,7 +135,7 @@ func (s *Source) look(mailbox string) (token string, flight chan struct{}, err e
 		s.tokens[key] = e
 	}
 	left, may := e.grant.expiry.Sub(now), !now.Before(e.again)
-	part := e.grant.expiry.Sub(e.since) / 5 // of tokens that live for seconds
+	part := e.grant.life() / 5 // of tokens that live for seconds
 	if e.grant.token != "" && left > min(usableLeast, part) {
 		if left < min(renewAhead, part) && may && e.flight == nil {
 			s.fly(e, mailbox)
@@ -153,17 +167,26 @@ func (s *Source) forget(now time.Time) {
 func (s *Source) fly(e *entry, mailbox string) {
 	flight := make(chan struct{})
 	e.flight = flight
+	refused := e.refused
 	s.flights.Go(func() {
 		defer close(flight)
-		g, err := s.placed(mailbox)
+		g, err := s.placed(mailbox, refused)
 		s.landed(e, g, err)
 	})
 }
 
+// life is how long the requests of a source may go on.
+func (s *Source) life() context.Context {
+	if s.config.Grant == RefreshToken {
+		return s.lingers
+	}
+	return s.alive
+}
+
 // placed waits for a place and asks. Each request has its own time; a discovery before it and a second try after it are
 // within twice that.
-func (s *Source) placed(mailbox string) (grant, error) {
-	ctx, cancel := context.WithTimeout(s.alive, 2*s.config.Timeout)
+func (s *Source) placed(mailbox string, refused [sha256.Size]byte) (grant, error) {
+	ctx, cancel := context.WithTimeout(s.life(), 2*s.config.Timeout)
 	defer cancel()
 	select {
 	case s.places <- struct{}{}:
@@ -171,7 +194,22 @@ func (s *Source) placed(mailbox string) (grant, error) {
 	case <-ctx.Done():
 		return grant{}, &Error{Kind: Outage, Detail: "too many requests to the issuer are under way", Err: context.Cause(ctx)}
 	}
-	return s.fetch(ctx, mailbox)
+	switch {
+	case s.config.Vault.Shared != nil:
+		return s.together(ctx, mailbox, refused)
+	case s.config.Grant == RefreshToken:
+		return s.byFile(ctx)
+	}
+	return s.fetch(ctx, mailbox, "")
+}
+
+// byFile asks with the refresh token that is in a file.
+func (s *Source) byFile(ctx context.Context) (g grant, err error) {
+	err = s.config.Vault.change(ctx, func(refresh string) (string, error) {
+		g, err = s.fetch(ctx, "", refresh)
+		return g.refresh, err
+	})
+	return g, err
 }
 
 // landed notes what has come of a request.
@@ -180,7 +218,7 @@ func (s *Source) landed(e *entry, g grant, err error) {
 	now := s.config.Now()
 	e.flight = nil
 	if err == nil {
-		e.grant, e.since, e.failure, e.fails, e.again = g, now, nil, 0, time.Time{}
+		e.grant, e.failure, e.fails, e.again = g, nil, 0, time.Time{}
 		s.mu.Unlock()
 		return
 	}
@@ -207,9 +245,12 @@ func (s *Source) Refused(mailbox, token string) (again bool) {
 	switch {
 	case e == nil || e.grant.token != token:
 		return true // there is another one by now
-	case s.config.Now().Sub(e.since) < min(refusedAgain, e.grant.expiry.Sub(e.since)/5):
+	case s.config.Now().Sub(e.grant.since) < min(refusedAgain, e.grant.life()/5):
 		return false
 	}
-	e.grant = grant{}
+	e.refused, e.grant = sha256.Sum256([]byte(token)), grant{}
 	return true
 }
+
+// life is for how long a token was good when it came.
+func (g grant) life() time.Duration { return g.expiry.Sub(g.since) }

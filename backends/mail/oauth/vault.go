@@ -16,15 +16,23 @@ import (
 
 	"github.com/dipylon/dipylon/backends/durable"
 	"github.com/dipylon/dipylon/backends/filelock"
+	"github.com/dipylon/dipylon/backends/vault"
 )
 
-// Vault is a file that keeps a refresh token, encrypted (AES-256-GCM, with a key that is made of the administrator's by
-// HKDF, RFC 5869). An issuer may give another refresh token with each access token and make the old one void, so the file is
-// locked over the request, and the new one is on the disk before anybody has the access token. A file is one node's: each
-// node of several has a login of its own, so that none can lose another's.
+// Vault is where a refresh token is kept, and what all gateways on one state share of tokens, encrypted (AES-256-GCM, with a
+// key that is made of the administrator's by HKDF, RFC 5869).
+//
+// An issuer may give another refresh token with each access token and make the old one void. So one request is under way
+// among all who have the login, and the new refresh token is kept before anybody has the access token. With Shared that goes
+// for all gateways (see shared.go). Without it there is a file, which is locked over the request, and each of several gateways
+// has a login of its own.
 type Vault struct {
-	File string // in a folder that exists
-	Key  string // the secret; at least 32 characters
+	Shared vault.Vault // nil: what is got is shared with nobody, and a refresh token is in File
+	// File is in a folder that exists. With Shared a refresh token that an earlier version has left there is taken over.
+	File string
+	// Key is the secret that things are encrypted with; at least 32 characters. Empty, but for [RefreshToken]: they are
+	// encrypted with what tokens are got with.
+	Key  string
 	Name string // whose token it is: bound into the encryption
 }
 
@@ -40,8 +48,8 @@ const sealedMost = 64 << 10
 // errNoLogin says that nobody has logged in, or that the login is over.
 var errNoLogin = errors.New("there is no login")
 
-// Put keeps a refresh token in the place of the one that was there.
-func (v Vault) Put(ctx context.Context, token string) error {
+// put keeps a refresh token in the file, in the place of the one that was there.
+func (v Vault) put(ctx context.Context, token string) error {
 	unlock, err := v.lock(ctx)
 	if err != nil {
 		return err
@@ -90,8 +98,14 @@ func (v Vault) lock(ctx context.Context) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
+// seal is what the file is encrypted with.
 func (v Vault) seal() (cipher.AEAD, error) {
-	key, err := hkdf.Key(sha256.New, []byte(v.Key), nil, "dipylon oauth refresh token", 32)
+	return sealOf([]byte(v.Key), "dipylon oauth refresh token")
+}
+
+// sealOf makes a key of a secret, for one purpose.
+func sealOf(secret []byte, purpose string) (cipher.AEAD, error) {
+	key, err := hkdf.Key(sha256.New, secret, nil, purpose, 32)
 	if err != nil {
 		return nil, err
 	}
